@@ -1,0 +1,409 @@
+package authchain
+
+import (
+	"context"
+	"crypto/tls"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"strings"
+	"time"
+
+	"k8s.io/apiserver/pkg/authentication/authenticator"
+	"k8s.io/apiserver/pkg/authentication/user"
+	"k8s.io/apiserver/pkg/authorization/authorizer"
+)
+
+// Decision is what happened to one request, in order. It is written by the goroutine that serves the request and is
+// complete, and may be read by others, once the response has been sent.
+//
+// No token and no key is in it; a token appears as its [Fingerprint].
+type Decision struct {
+	// Time is when the request arrived, Duration how long its answer took, streaming included.
+	Time     time.Time
+	Duration time.Duration
+
+	// Remote is the client's address. TLS is nil on the read-only port.
+	Remote string
+	TLS    *tls.ConnectionState
+
+	Method string
+	// Path is the request's decoded path, without its query.
+	Path string
+
+	// Authentication has the steps that were taken, in order; empty where nobody asks who the client is (the read-only
+	// port; a path that no handler serves).
+	Authentication []Step
+	// User is who the client is, nil where nobody knows.
+	User user.Info
+	// Authorization has the questions that were asked about User, in order.
+	Authorization []Question
+
+	// Status is the response's status code.
+	Status int
+	// Err is what went wrong after the request had passed, in the handler's words.
+	Err string
+
+	// Handshake says why the TLS handshake failed. Where it is set there was no request, and only Time and Remote are set
+	// beside it.
+	Handshake string
+
+	steps     [4]Step
+	questions [2]Question
+}
+
+// Method names a step of the chain.
+type Method string
+
+const (
+	MethodX509           Method = "x509"
+	MethodBearerToken    Method = "bearer token"
+	MethodWebSocketToken Method = "websocket token"
+	MethodAnonymous      Method = "anonymous"
+)
+
+// Outcome is how a step of the chain ended.
+type Outcome string
+
+const (
+	// OutcomeAuthenticated: the step knows the user.
+	OutcomeAuthenticated Outcome = "authenticated"
+	// OutcomeNotMine: the request has nothing that the step could judge.
+	OutcomeNotMine Outcome = "not mine"
+	// OutcomeRefused: the step looked at the credential and refuses it.
+	OutcomeRefused Outcome = "refused"
+	// OutcomeBroken: the step could not find out.
+	OutcomeBroken Outcome = "broken"
+)
+
+// Step is one step of authentication.
+type Step struct {
+	Method  Method  `json:"method"`
+	Outcome Outcome `json:"outcome"`
+	// Reason says why, unless the step authenticated the user.
+	Reason string `json:"reason,omitempty"`
+	// Token is the fingerprint of the token that was reviewed.
+	Token string `json:"token,omitempty"`
+	// Cached: the answer about the token was remembered, and no review was sent.
+	Cached   bool          `json:"cached,omitempty"`
+	Duration time.Duration `json:"durationNanoseconds"`
+
+	err error
+}
+
+// Answer is what the authorizer said.
+type Answer string
+
+const (
+	AnswerAllowed Answer = "allowed"
+	AnswerDenied  Answer = "denied"
+	// AnswerFailed: the authorizer could not tell, which is neither yes nor no.
+	AnswerFailed Answer = "failed"
+)
+
+// Question is one question to the authorizer: may the user do Verb to Resource/Subresource of Name?
+type Question struct {
+	Verb        string `json:"verb"`
+	Resource    string `json:"resource"`
+	Subresource string `json:"subresource"`
+	Name        string `json:"name"`
+
+	Answer Answer `json:"answer"`
+	// Reason is the authorizer's own: with RBAC, the binding and the role that allow it.
+	Reason string `json:"reason,omitempty"`
+	// Reviews counts the SubjectAccessReviews that were sent, retries included. 0: the answer was remembered, or the mode
+	// asks nobody.
+	Reviews  int           `json:"reviews"`
+	Duration time.Duration `json:"durationNanoseconds"`
+
+	start time.Time
+	err   error
+}
+
+// recording is a Decision on its way through a request's context.
+type recording struct {
+	context.Context
+	decision Decision
+}
+
+type decisionKey struct{}
+
+func (r *recording) Value(key any) any {
+	if key == (decisionKey{}) {
+		return &r.decision
+	}
+	return r.Context.Value(key)
+}
+
+// NewDecision begins the Decision of r, and returns it with a shallow copy of r whose context carries it.
+func NewDecision(r *http.Request) (*Decision, *http.Request) {
+	rec := &recording{Context: r.Context(), decision: Decision{
+		Time:   time.Now(),
+		Remote: r.RemoteAddr,
+		TLS:    r.TLS,
+		Method: r.Method,
+		Path:   r.URL.Path,
+	}}
+	decision := &rec.decision
+	decision.Authentication = decision.steps[:0]
+	decision.Authorization = decision.questions[:0]
+	return decision, r.WithContext(rec)
+}
+
+// FromContext returns the Decision of the request that ctx belongs to, nil where it has none.
+func FromContext(ctx context.Context) *Decision {
+	decision, _ := ctx.Value(decisionKey{}).(*Decision)
+	return decision
+}
+
+// FailedHandshake is the Decision about a client that did not get as far as a request.
+func FailedHandshake(remote, why string) *Decision {
+	return &Decision{Time: time.Now(), Remote: remote, Handshake: why}
+}
+
+func (d *Decision) step(method Method) *Step {
+	d.Authentication = append(d.Authentication, Step{Method: method})
+	return d.stepping()
+}
+
+// stepping is the step that is being taken.
+func (d *Decision) stepping() *Step {
+	if len(d.Authentication) == 0 {
+		return nil
+	}
+	return &d.Authentication[len(d.Authentication)-1]
+}
+
+func (d *Decision) ask(attrs authorizer.AttributesRecord) *Question {
+	d.Authorization = append(d.Authorization, Question{
+		Verb: attrs.Verb, Resource: attrs.Resource, Subresource: attrs.Subresource, Name: attrs.Name, start: time.Now(),
+	})
+	return d.asking()
+}
+
+// asking is the question that is being asked.
+func (d *Decision) asking() *Question { return &d.Authorization[len(d.Authorization)-1] }
+
+// step wraps an authenticator to record what it did.
+type step struct {
+	method        Method
+	authenticator authenticator.Request
+	// explain fills in the reason of an outcome, and may turn refused into broken.
+	explain func(*http.Request, *Step)
+}
+
+func (s step) AuthenticateRequest(r *http.Request) (*authenticator.Response, bool, error) {
+	decision := FromContext(r.Context())
+	if decision == nil {
+		return s.authenticator.AuthenticateRequest(r)
+	}
+	taken, start := decision.step(s.method), time.Now()
+	response, ok, err := s.authenticator.AuthenticateRequest(r)
+	taken.Duration, taken.err = time.Since(start), err
+	switch {
+	case err != nil:
+		taken.Outcome = OutcomeRefused
+	case ok:
+		taken.Outcome = OutcomeAuthenticated
+	default:
+		taken.Outcome = OutcomeNotMine
+	}
+	s.explain(r, taken)
+	return response, ok, err
+}
+
+// By is the step that authenticated the user, empty where none did.
+func (d *Decision) By() Method {
+	for i := range d.Authentication {
+		if d.Authentication[i].Outcome == OutcomeAuthenticated {
+			return d.Authentication[i].Method
+		}
+	}
+	return ""
+}
+
+// Outcome is allowed, refused or broken, and empty for a request that nobody had to judge.
+func (d *Decision) Outcome() string {
+	switch {
+	case d.Handshake != "":
+		return "refused"
+	case len(d.Authorization) > 0:
+		switch d.Authorization[len(d.Authorization)-1].Answer {
+		case AnswerAllowed:
+			return "allowed"
+		case AnswerFailed:
+			return "broken"
+		}
+		return "refused"
+	case len(d.Authentication) == 0:
+		return ""
+	}
+	for i := range d.Authentication {
+		if d.Authentication[i].Outcome == OutcomeBroken {
+			return "broken"
+		}
+	}
+	return "refused"
+}
+
+// Cached says whether the decision was made without asking anybody, though the chain has somebody to ask.
+func (d *Decision) Cached() bool {
+	for i := range d.Authentication {
+		if s := &d.Authentication[i]; s.Token != "" && !s.Cached {
+			return false
+		}
+	}
+	for i := range d.Authorization {
+		if d.Authorization[i].Reviews > 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// Why says in words why the request ended where it did: `allowed: …`, `refused: …`, `broken: …`. It is empty for a
+// request that nobody had to judge.
+func (d *Decision) Why() string {
+	if d.Handshake != "" {
+		return "refused: TLS handshake failed: " + d.Handshake
+	}
+	if d.User == nil {
+		return d.whyUnauthenticated()
+	}
+	if len(d.Authorization) == 0 {
+		return ""
+	}
+	last := &d.Authorization[len(d.Authorization)-1]
+	switch last.Answer {
+	case AnswerAllowed:
+		return "allowed: " + last.sentence(d.User)
+	case AnswerFailed:
+		return fmt.Sprintf("broken: nobody could say whether %s: the SubjectAccessReview failed: %v", last.sentence(d.User), last.err)
+	}
+	asked := make([]string, len(d.Authorization))
+	for i := range d.Authorization {
+		asked[i] = d.Authorization[i].Resource + "/" + d.Authorization[i].Subresource
+	}
+	return fmt.Sprintf("refused: user %q may not %s %s%s", d.User.GetName(), verbInWords(last.Verb), strings.Join(asked, " nor "), because(last.Reason))
+}
+
+func (d *Decision) whyUnauthenticated() string {
+	if len(d.Authentication) == 0 {
+		return ""
+	}
+	var absent, failed []string
+	kind := OutcomeRefused
+	for i := range d.Authentication {
+		switch s := &d.Authentication[i]; s.Outcome {
+		case OutcomeNotMine:
+			absent = append(absent, s.Reason)
+		case OutcomeBroken:
+			kind = OutcomeBroken
+			failed = append(failed, s.Reason)
+		case OutcomeRefused:
+			failed = append(failed, s.Reason)
+		}
+	}
+	if len(failed) > 0 {
+		return string(kind) + ": " + strings.Join(failed, "; ")
+	}
+	return "refused: " + strings.Join(absent, "; ") + "; anonymous authentication is off"
+}
+
+func (q *Question) sentence(u user.Info) string {
+	return fmt.Sprintf("user %q may %s %s/%s%s", u.GetName(), verbInWords(q.Verb), q.Resource, q.Subresource, because(q.Reason))
+}
+
+func because(reason string) string {
+	if reason == "" {
+		return ""
+	}
+	return ": " + reason
+}
+
+func verbInWords(verb string) string {
+	if verb == "" {
+		return `do "" (the method has no verb) to`
+	}
+	return verb
+}
+
+// MarshalJSON writes the Decision as the trace shows it.
+func (d *Decision) MarshalJSON() ([]byte, error) {
+	return json.Marshal(struct {
+		Time           time.Time     `json:"time"`
+		Duration       time.Duration `json:"durationNanoseconds"`
+		Remote         string        `json:"remote"`
+		Connection     *connection   `json:"connection,omitempty"`
+		Method         string        `json:"method"`
+		Path           string        `json:"path"`
+		Authentication []Step        `json:"authentication,omitempty"`
+		User           *identity     `json:"user,omitempty"`
+		Authorization  []Question    `json:"authorization,omitempty"`
+		Status         int           `json:"status"`
+		Why            string        `json:"why,omitempty"`
+		Err            string        `json:"error,omitempty"`
+		Handshake      string        `json:"handshake,omitempty"`
+	}{
+		d.Time, d.Duration, d.Remote, describeConnection(d.TLS), d.Method, d.Path,
+		d.Authentication, describeUser(d.User), d.Authorization, d.Status, d.Why(), d.Err, d.Handshake,
+	})
+}
+
+// identity is a user as JSON.
+type identity struct {
+	Name   string              `json:"name"`
+	UID    string              `json:"uid,omitempty"`
+	Groups []string            `json:"groups,omitempty"`
+	Extra  map[string][]string `json:"extra,omitempty"`
+}
+
+func describeUser(u user.Info) *identity {
+	if u == nil {
+		return nil
+	}
+	return &identity{Name: u.GetName(), UID: u.GetUID(), Groups: u.GetGroups(), Extra: u.GetExtra()}
+}
+
+// connection is a TLS connection as JSON.
+type connection struct {
+	Version     string       `json:"version"`
+	CipherSuite string       `json:"cipherSuite"`
+	ServerName  string       `json:"serverName,omitempty"`
+	Protocol    string       `json:"protocol,omitempty"`
+	Resumed     bool         `json:"resumed,omitempty"`
+	Certificate *certificate `json:"clientCertificate,omitempty"`
+}
+
+// certificate is a client certificate as JSON.
+type certificate struct {
+	Subject   string    `json:"subject"`
+	Issuer    string    `json:"issuer"`
+	Serial    string    `json:"serial"`
+	NotBefore time.Time `json:"notBefore"`
+	NotAfter  time.Time `json:"notAfter"`
+}
+
+func describeConnection(state *tls.ConnectionState) *connection {
+	if state == nil {
+		return nil
+	}
+	c := &connection{
+		Version:     tls.VersionName(state.Version),
+		CipherSuite: tls.CipherSuiteName(state.CipherSuite),
+		ServerName:  state.ServerName,
+		Protocol:    state.NegotiatedProtocol,
+		Resumed:     state.DidResume,
+	}
+	if len(state.PeerCertificates) > 0 {
+		leaf := state.PeerCertificates[0]
+		c.Certificate = &certificate{
+			Subject:   leaf.Subject.String(),
+			Issuer:    leaf.Issuer.String(),
+			Serial:    leaf.SerialNumber.String(),
+			NotBefore: leaf.NotBefore,
+			NotAfter:  leaf.NotAfter,
+		}
+	}
+	return c
+}

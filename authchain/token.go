@@ -1,0 +1,162 @@
+package authchain
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"k8s.io/apiserver/pkg/authentication/authenticator"
+	"k8s.io/apiserver/pkg/authentication/authenticatorfactory"
+	"k8s.io/apiserver/pkg/authentication/request/bearertoken"
+	"k8s.io/apiserver/pkg/authentication/request/websocket"
+	"k8s.io/apiserver/pkg/authentication/token/cache"
+	"k8s.io/apiserver/pkg/server/options"
+	"k8s.io/apiserver/plugin/pkg/authenticator/token/webhook"
+	authenticationv1 "k8s.io/client-go/kubernetes/typed/authentication/v1"
+)
+
+// newTokenSteps read a bearer token from the Authorization header and from the WebSocket subprotocol, and share one
+// cache of reviews. Errors are never cached, a plain "no" is. (delegating.go)
+func newTokenSteps(client authenticationv1.AuthenticationV1Interface, ttl time.Duration) (bearer, protocol authenticator.Request, err error) {
+	authenticatorfactory.RegisterMetrics()
+	ask, err := webhook.NewFromInterface(client, nil, *options.DefaultAuthWebhookRetryBackoff(), 0, webhook.AuthenticatorMetrics{
+		RecordRequestTotal: func(ctx context.Context, code string) {
+			if answered, ok := ctx.Value(answeredKey{}).(*bool); ok {
+				*answered = strings.HasPrefix(code, "2")
+			}
+			authenticatorfactory.RecordRequestTotal(ctx, code)
+		},
+		RecordRequestLatency: authenticatorfactory.RecordRequestLatency,
+	})
+	if err != nil {
+		return nil, nil, err
+	}
+	reviews := &reviews{ask: ask}
+	cached := &fingerprinted{reviews: reviews, cache: cache.New(reviews, false, ttl, ttl)}
+
+	bearer = step{
+		method:        MethodBearerToken,
+		authenticator: bearertoken.New(cached),
+		explain: func(r *http.Request, s *Step) {
+			explainToken(s, "no bearer token in the Authorization header")
+		},
+	}
+	protocol = step{
+		method:        MethodWebSocketToken,
+		authenticator: websocket.NewProtocolAuthenticator(cached),
+		explain: func(r *http.Request, s *Step) {
+			explainToken(s, "no bearer token among the WebSocket subprotocols")
+		},
+	}
+	return bearer, protocol, nil
+}
+
+func explainToken(s *Step, absent string) {
+	var broken *brokenReview
+	switch {
+	case s.Outcome == OutcomeAuthenticated:
+	case s.Outcome == OutcomeNotMine:
+		s.Reason = absent
+	case errors.As(s.err, &broken):
+		s.Outcome = OutcomeBroken
+		s.Reason = fmt.Sprintf("the TokenReview of token %s failed: %v", s.Token, s.err)
+	case s.Token == "":
+		s.Reason = s.err.Error()
+	default:
+		s.Reason = fmt.Sprintf("the TokenReview of token %s says: %v", s.Token, s.err)
+	}
+}
+
+// Fingerprint is how a token is shown: the first 8 hexadecimal digits of its SHA-256. It tells two tokens apart and
+// gives neither away.
+func Fingerprint(token string) string {
+	sum := sha256.Sum256([]byte(token))
+	return hex.EncodeToString(sum[:4])
+}
+
+// reviews asks for TokenReviews and remembers which tokens it was last asked about. The cache in front of it looks
+// tokens up on a context of its own and for several requests at once, so that a request cannot be told directly whether
+// its answer was asked for or remembered; it finds out by looking here afterwards.
+type reviews struct {
+	ask authenticator.Token
+	// last has one place for all tokens whose hash starts alike: two that meet there in the same instant may show
+	// an asked answer as cached, and nothing else goes wrong.
+	last [1024]atomic.Pointer[asked]
+}
+
+type asked struct {
+	token [sha256.Size]byte
+	at    time.Time
+}
+
+type answeredKey struct{}
+
+// AuthenticateToken asks. An error is a brokenReview where the reviewer did not answer at all; otherwise it is what the
+// reviewer said of the token.
+func (r *reviews) AuthenticateToken(ctx context.Context, token string) (*authenticator.Response, bool, error) {
+	var answered bool
+	response, ok, err := r.ask.AuthenticateToken(context.WithValue(ctx, answeredKey{}, &answered), token)
+	sum := sha256.Sum256([]byte(token))
+	r.slot(sum).Store(&asked{token: sum, at: time.Now()})
+	if err != nil && !answered {
+		err = &brokenReview{err}
+	}
+	return response, ok, err
+}
+
+func (r *reviews) slot(sum [sha256.Size]byte) *atomic.Pointer[asked] {
+	return &r.last[(int(sum[0])<<8|int(sum[1]))%len(r.last)]
+}
+
+func (r *reviews) askedSince(sum [sha256.Size]byte, start time.Time) bool {
+	last := r.slot(sum).Load()
+	return last != nil && last.token == sum && !last.at.Before(start)
+}
+
+// brokenReview is a TokenReview that nobody answered. It reads as the error that it wraps.
+type brokenReview struct{ error }
+
+func (b *brokenReview) Unwrap() error { return b.error }
+
+// fingerprinted tells the step at work which token it read, and whether the cache knew it.
+type fingerprinted struct {
+	reviews *reviews
+	cache   authenticator.Token
+}
+
+func (f *fingerprinted) AuthenticateToken(ctx context.Context, token string) (*authenticator.Response, bool, error) {
+	decision := FromContext(ctx)
+	if decision == nil {
+		return f.cache.AuthenticateToken(ctx, token)
+	}
+	sum, start := sha256.Sum256([]byte(token)), time.Now()
+	response, ok, err := f.cache.AuthenticateToken(ctx, token)
+	if s := decision.stepping(); s != nil {
+		s.Token = hex.EncodeToString(sum[:4])
+		s.Cached = !f.reviews.askedSince(sum, start)
+	}
+	return response, ok, err
+}
+
+// unreadToken stands where the token steps would: it never has an opinion, but says of a request that came with a token
+// that nobody read it.
+type unreadToken struct{}
+
+func (unreadToken) AuthenticateRequest(r *http.Request) (*authenticator.Response, bool, error) {
+	decision := FromContext(r.Context())
+	if decision == nil {
+		return nil, false, nil
+	}
+	if scheme, token, _ := strings.Cut(strings.TrimSpace(r.Header.Get("Authorization")), " "); token != "" && strings.EqualFold(scheme, "bearer") {
+		s := decision.step(MethodBearerToken)
+		s.Outcome = OutcomeNotMine
+		s.Reason = "the bearer token was not read: authentication.webhook.enabled is false"
+	}
+	return nil, false, nil
+}
