@@ -26,6 +26,9 @@ const (
 	kindSubjectAccessReview = "SubjectAccessReview"
 )
 
+// asIs decodes a body into the version that it says it is of.
+var asIs = scheme.Codecs.WithoutConversion()
+
 // endpoint is one kind of review: where it is posted, and who answers it.
 type endpoint struct {
 	gvk    schema.GroupVersionKind
@@ -172,7 +175,7 @@ func (s *Server) read(w http.ResponseWriter, r *http.Request, e endpoint) (runti
 	if directive == metav1.FieldValidationIgnore {
 		serializer = input.Serializer
 	}
-	object, gvk, err := scheme.Codecs.DecoderToVersion(serializer, e.gvk.GroupVersion()).Decode(body, &e.gvk, nil)
+	object, gvk, err := asIs.DecoderToVersion(serializer, e.gvk.GroupVersion()).Decode(body, &e.gvk, nil)
 	if err != nil {
 		strict, isStrict := runtime.AsStrictDecodingError(err)
 		if !isStrict || object == nil || directive == metav1.FieldValidationStrict {

@@ -33,11 +33,12 @@ func (s *Server) WriteKubeconfig(path, address string) error {
 }
 
 // RESTConfig is the same for use inside this process: it reaches the server at address (host:port, or a URL) as the
-// generated caller.
+// generated caller, as often as asked (QPS is not limited).
 func (s *Server) RESTConfig(address string) *rest.Config {
 	return &rest.Config{
 		Host:            serverURL(address),
 		BearerToken:     s.token,
+		QPS:             -1,
 		TLSClientConfig: rest.TLSClientConfig{CAData: s.ca},
 	}
 }

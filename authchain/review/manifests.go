@@ -77,12 +77,15 @@ type manifest struct {
 	document int
 }
 
-// rbacCodecs decode strictly the kinds that a Policy is made of, and the lists that kubectl prints them in.
-var rbacCodecs = func() serializer.CodecFactory {
+// rbacDecoder decodes strictly the kinds that a Policy is made of, and the lists that kubectl prints them in, from YAML
+// and from JSON, which is YAML too.
+var rbacDecoder = func() runtime.Decoder {
 	scheme := runtime.NewScheme()
 	utilruntime.Must(rbacv1.AddToScheme(scheme))
 	scheme.AddKnownTypes(corev1.SchemeGroupVersion, &corev1.List{})
-	return serializer.NewCodecFactory(scheme, serializer.EnableStrict)
+	codecs := serializer.NewCodecFactory(scheme)
+	info, _ := runtime.SerializerInfoForMediaType(codecs.SupportedMediaTypes(), runtime.ContentTypeYAML)
+	return info.StrictSerializer
 }()
 
 const rbacKinds = "ClusterRole, ClusterRoleBinding, Role and RoleBinding of rbac.authorization.k8s.io/v1, and Lists of them"
@@ -143,9 +146,9 @@ func decode(document []byte) ([]runtime.Object, error) {
 	if string(bytes.TrimSpace(plain)) == "null" {
 		return nil, nil
 	}
-	object, gvk, err := rbacCodecs.UniversalDeserializer().Decode(document, nil, nil)
+	object, gvk, err := rbacDecoder.Decode(document, nil, nil)
 	switch {
-	case runtime.IsNotRegisteredError(err):
+	case runtime.IsNotRegisteredError(err) && gvk != nil:
 		return nil, fmt.Errorf("%s of %s is not read here, only %s: remove the document", gvk.Kind, gvk.GroupVersion(), rbacKinds)
 	case runtime.IsMissingKind(err):
 		return nil, fmt.Errorf("kind is not set: only %s are read here", rbacKinds)

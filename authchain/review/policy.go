@@ -125,7 +125,9 @@ func (p *Policy) Authorize(spec authorizationv1.SubjectAccessReviewSpec) Verdict
 		}
 	}
 	if len(missing) > 0 {
-		verdict.Reason = fmt.Sprintf("RBAC: %v", utilerrors.NewAggregate(missing))
+		// The apiserver's union of authorizers puts the name of the one that had no opinion before its reason.
+		// (k8s.io/apiserver: pkg/authorization/union)
+		verdict.Reason = fmt.Sprintf("rbac: RBAC: %v", utilerrors.NewAggregate(missing))
 	}
 	return verdict
 }
