@@ -1,0 +1,119 @@
+package config
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"reflect"
+
+	jsonpatch "gopkg.in/evanphx/json-patch.v4"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/component-base/featuregate"
+	logsapi "k8s.io/component-base/logs/api/v1"
+	kubeletconfigv1beta1 "k8s.io/kubelet/config/v1beta1"
+)
+
+type kubeletConfiguration = kubeletconfigv1beta1.KubeletConfiguration
+
+// legacyConfiguration is what a kubelet starts from before it reads its flags.
+// (kubelet: NewKubeletConfiguration in cmd/kubelet/app/options)
+func legacyConfiguration(f *kubeletFacts) (*kubeletConfiguration, error) {
+	defaults, err := json.Marshal(f.Defaults)
+	if err != nil {
+		return nil, err
+	}
+	merged, err := jsonpatch.MergePatch(defaults, f.Legacy)
+	if err != nil {
+		return nil, fmt.Errorf("embedded kubelet.json: %w", err)
+	}
+	kc := &kubeletConfiguration{}
+	if err := json.Unmarshal(merged, kc); err != nil {
+		return nil, fmt.Errorf("embedded kubelet.json: %w", err)
+	}
+	setDefaults(f, kc, nil)
+	return kc, nil
+}
+
+// setDefaults fills what is left out, as v1beta1's defaulting and the round trip
+// through the kubelet's internal type do. Most defaults are values for a field at
+// its zero and come from the measured data; the exceptions depend on other fields
+// or on feature gates. gates nil means the gates' own defaults.
+// (kubelet: pkg/kubelet/apis/config/v1beta1/defaults.go)
+func setDefaults(f *kubeletFacts, kc *kubeletConfiguration, gates featuregate.FeatureGate) {
+	gated := func(name string) bool { return gates == nil || enabled(gates, name) }
+
+	if kc.NodeStatusReportFrequency.Duration == 0 {
+		kc.NodeStatusReportFrequency = kc.NodeStatusUpdateFrequency
+	}
+	if kc.SerializeImagePulls == nil {
+		serial := kc.MaxParallelImagePulls == nil || *kc.MaxParallelImagePulls < 2
+		kc.SerializeImagePulls = &serial
+	}
+	if kc.PodPidsLimit != nil && *kc.PodPidsLimit < 0 {
+		kc.PodPidsLimit = nil
+	}
+	logsapi.SetRecommendedLoggingConfiguration(&kc.Logging)
+
+	defaults := f.Defaults.DeepCopy()
+	if !gated("KubeletCrashLoopBackOffMax") {
+		defaults.CrashLoopBackOff.MaxContainerRestartPeriod = nil
+	}
+	if !gated("KubeletEnsureSecretPulledImages") {
+		defaults.ImagePullCredentialsVerificationPolicy = ""
+	}
+	fillZero(reflect.ValueOf(kc).Elem(), reflect.ValueOf(defaults).Elem())
+	fillNil(f, kc)
+}
+
+// fillNil sets the pointers that the kubelet's internal type does not have, as converting to it and back does.
+func fillNil(f *kubeletFacts, kc *kubeletConfiguration) {
+	zero := f.Zero.DeepCopy()
+	walkFields(reflect.ValueOf(kc).Elem(), reflect.ValueOf(zero).Elem(), func(field, from reflect.Value) {
+		if field.Kind() == reflect.Pointer && field.IsNil() {
+			field.Set(from)
+		}
+	})
+}
+
+// fillZero copies each field of from over a field that is at its zero.
+func fillZero(into, from reflect.Value) {
+	walkFields(into, from, func(field, from reflect.Value) {
+		if field.IsZero() {
+			field.Set(from)
+		}
+	})
+}
+
+// walkFields visits the fields of two structs of one type, descending into structs other than durations and logging.
+func walkFields(into, from reflect.Value, visit func(field, from reflect.Value)) {
+	for i := range into.NumField() {
+		field := into.Field(i)
+		switch field.Interface().(type) {
+		case metav1.TypeMeta, logsapi.LoggingConfiguration:
+		case metav1.Duration:
+			visit(field, from.Field(i))
+		default:
+			if field.Kind() == reflect.Struct {
+				walkFields(field, from.Field(i), visit)
+			} else {
+				visit(field, from.Field(i))
+			}
+		}
+	}
+}
+
+// setEvictionDefaults applies what the kubelet adds to a file, but not to flags alone.
+// (kubelet: loadConfigFile in cmd/kubelet/app/server.go)
+func setEvictionDefaults(f *kubeletFacts, kc *kubeletConfiguration) {
+	if kc.EvictionHard == nil {
+		kc.EvictionHard = maps.Clone(f.EvictionHard)
+		return
+	}
+	if kc.MergeDefaultEvictionSettings != nil && *kc.MergeDefaultEvictionSettings {
+		for signal, threshold := range f.EvictionHard {
+			if _, ok := kc.EvictionHard[signal]; !ok {
+				kc.EvictionHard[signal] = threshold
+			}
+		}
+	}
+}

@@ -1,0 +1,194 @@
+package config
+
+import (
+	"fmt"
+	"reflect"
+	"slices"
+
+	"github.com/spf13/pflag"
+	cliflag "k8s.io/component-base/cli/flag"
+	_ "k8s.io/component-base/logs/json/register" // makes the log format json valid, as in the kubelet's command
+)
+
+// Flags are the kubelet's own flags. Each is parsed as the kubelet parses it, and
+// each value that was accepted is remembered, because a kubelet reads its command
+// line twice: once to find the configuration file and once more over it.
+// A Flags is not safe for concurrent use.
+type Flags struct {
+	// Strict makes Load refuse a configuration file or drop-in with a field that
+	// does not exist, or twice the same one. A kubelet v1.37 reads such a file
+	// without it and logs one line; so does Load when Strict is false.
+	Strict bool
+
+	node  nodeFlags
+	flags *pflag.FlagSet
+	facts map[string]flagFact
+	given []assignment
+	err   error // a fault in the embedded data, told by Load
+}
+
+// nodeFlags are the flags without a field in KubeletConfiguration that mean something here.
+type nodeFlags struct {
+	config, configDir               string
+	kubeconfig, bootstrapKubeconfig string
+	hostnameOverride, nodeIP        string
+	certDir, rootDir, cloudProvider string
+	nodeLabels                      cliflag.ConfigurationMap
+}
+
+func (n *nodeFlags) targets() map[string]any {
+	return map[string]any{
+		"config": &n.config, "config-dir": &n.configDir,
+		"kubeconfig": &n.kubeconfig, "bootstrap-kubeconfig": &n.bootstrapKubeconfig,
+		"hostname-override": &n.hostnameOverride, "node-ip": &n.nodeIP,
+		"cert-dir": &n.certDir, "root-dir": &n.rootDir, "cloud-provider": &n.cloudProvider,
+		"node-labels": &n.nodeLabels,
+	}
+}
+
+// meaningful names the flags with a field in KubeletConfiguration on which fauxlet
+// acts. Every other flag is parsed, shown by /configz and listed in Config.Ignored.
+var meaningful = []string{
+	"address", "port", "read-only-port", "enable-server", "enable-debugging-handlers", "contention-profiling",
+	"healthz-bind-address", "healthz-port",
+	"anonymous-auth", "authentication-token-webhook", "authentication-token-webhook-cache-ttl", "client-ca-file",
+	"authorization-mode", "authorization-webhook-cache-authorized-ttl", "authorization-webhook-cache-unauthorized-ttl",
+	"tls-cert-file", "tls-private-key-file", "tls-cipher-suites", "tls-min-version",
+	"rotate-certificates", "rotate-server-certificates", "feature-gates",
+	"register-node", "register-with-taints", "provider-id", "max-pods", "pod-cidr",
+	"node-status-update-frequency", "node-status-max-images",
+	"kube-api-qps", "kube-api-burst", "kube-api-content-type",
+	"v", "vmodule", "logging-format", "log-flush-frequency",
+}
+
+type assignment struct{ name, value string }
+
+// NewFlags returns the kubelet's flags at the kubelet's defaults.
+func NewFlags() *Flags {
+	f := &Flags{facts: map[string]flagFact{}, flags: pflag.NewFlagSet("kubelet", pflag.ContinueOnError)}
+	f.flags.SetNormalizeFunc(cliflag.WordSepNormalizeFunc)
+	f.err = f.define()
+	return f
+}
+
+func (f *Flags) define() error {
+	known, err := facts()
+	if err != nil {
+		return err
+	}
+	shown, err := legacyConfiguration(known)
+	if err != nil {
+		return err
+	}
+	node := f.node.targets()
+	for _, fact := range known.Flags {
+		var target reflect.Value
+		if fact.Field != "" {
+			var ok bool
+			if target, ok = fieldAt(reflect.ValueOf(shown).Elem(), fact.Field); !ok {
+				return fmt.Errorf("embedded kubelet.json: flag --%s names the unknown field %s", fact.Name, fact.Field)
+			}
+		} else if p, ok := node[fact.Name]; ok {
+			target = reflect.ValueOf(p).Elem()
+			if target.Kind() == reflect.String {
+				target.SetString(fact.Default)
+			}
+		}
+		value, err := valueFor(fact, target)
+		if err != nil {
+			return err
+		}
+		f.facts[fact.Name] = fact
+		flag := f.flags.VarPF(&recorder{Value: value, name: fact.Name, flags: f}, fact.Name, fact.Shorthand, fact.Usage)
+		flag.NoOptDefVal = fact.NoOptDefVal
+		flag.Deprecated = fact.Deprecated
+	}
+	return nil
+}
+
+// recorder remembers the values that a flag accepted.
+type recorder struct {
+	pflag.Value
+	name  string
+	flags *Flags
+}
+
+func (r *recorder) Set(value string) error {
+	if err := r.Value.Set(value); err != nil {
+		return err
+	}
+	r.flags.given = append(r.flags.given, assignment{r.name, value})
+	return nil
+}
+
+// AddTo adds the flags to fs, and has fs take an underscore in a flag's name for a
+// dash, as the kubelet does. A flag that fs has already is left alone.
+func (f *Flags) AddTo(fs *pflag.FlagSet) {
+	fs.SetNormalizeFunc(cliflag.WordSepNormalizeFunc)
+	fs.AddFlagSet(f.flags)
+}
+
+// Set gives one flag a value, as if it stood next on the command line.
+func (f *Flags) Set(name, value string) error {
+	if f.err != nil {
+		return f.err
+	}
+	flag := f.flags.Lookup(name)
+	if flag == nil {
+		return FlagError(fmt.Errorf("unknown flag: --%s", name))
+	}
+	if err := flag.Value.Set(value); err != nil {
+		return FlagError(fmt.Errorf("invalid argument %q for %q flag: %w", value, "--"+name, err))
+	}
+	flag.Changed = true
+	return nil
+}
+
+// FlagError puts the kubelet's words before an error of parsing the command line.
+func FlagError(err error) error {
+	return fmt.Errorf("failed to parse kubelet flag: %w", err)
+}
+
+// replay gives kc the values of the command line.
+func (f *Flags) replay(kc *kubeletConfiguration) error {
+	values := map[string]pflag.Value{}
+	for _, g := range f.given {
+		fact := f.facts[g.name]
+		if fact.Field == "" {
+			continue
+		}
+		value, ok := values[g.name]
+		if !ok {
+			target, ok := fieldAt(reflect.ValueOf(kc).Elem(), fact.Field)
+			if !ok {
+				return fmt.Errorf("embedded kubelet.json: flag --%s names the unknown field %s", g.name, fact.Field)
+			}
+			var err error
+			if value, err = valueFor(fact, target); err != nil {
+				return err
+			}
+			values[g.name] = value
+		}
+		if err := value.Set(g.value); err != nil {
+			return fmt.Errorf("invalid argument %q for %q flag: %w", g.value, "--"+g.name, err)
+		}
+	}
+	return nil
+}
+
+// ignored names the given flags that mean nothing to a stand-in.
+func (f *Flags) ignored() []string {
+	node := f.node.targets()
+	var out []string
+	for _, g := range f.given {
+		if _, ok := node[g.name]; !ok && !slices.Contains(meaningful, g.name) {
+			out = append(out, g.name)
+		}
+	}
+	slices.Sort(out)
+	return slices.Compact(out)
+}
+
+func (f *Flags) wasGiven(name string) bool {
+	return slices.ContainsFunc(f.given, func(g assignment) bool { return g.name == name })
+}

@@ -1,0 +1,63 @@
+package config
+
+import (
+	"fmt"
+
+	"k8s.io/apimachinery/pkg/util/version"
+	"k8s.io/component-base/featuregate"
+)
+
+// newGates makes a fresh set of the kubelet's feature gates at their defaults.
+func newGates(f *kubeletFacts) (featuregate.MutableVersionedFeatureGate, error) {
+	gates := featuregate.NewFeatureGate()
+	specs := map[featuregate.Feature]featuregate.VersionedSpecs{}
+	known := gates.GetAll()
+	for _, g := range f.Gates {
+		name := featuregate.Feature(g.Name)
+		if _, ok := known[name]; ok {
+			continue // AllAlpha and AllBeta are there already
+		}
+		spec := featuregate.FeatureSpec{Default: g.Default, LockToDefault: g.Locked, Version: version.MajorMinor(0, 0)}
+		switch g.Stage {
+		case "ALPHA":
+			spec.PreRelease = featuregate.Alpha
+		case "BETA":
+			spec.PreRelease = featuregate.Beta
+		case "DEPRECATED":
+			spec.PreRelease = featuregate.Deprecated
+		case "":
+			spec.PreRelease = featuregate.GA
+		default:
+			return nil, fmt.Errorf("embedded kubelet.json: gate %s has the unknown stage %q", g.Name, g.Stage)
+		}
+		specs[name] = featuregate.VersionedSpecs{spec}
+	}
+	if err := gates.AddVersioned(specs); err != nil {
+		return nil, fmt.Errorf("embedded kubelet.json: %w", err)
+	}
+	needs := map[featuregate.Feature][]featuregate.Feature{}
+	for name, others := range f.Dependencies {
+		for _, other := range others {
+			needs[featuregate.Feature(name)] = append(needs[featuregate.Feature(name)], featuregate.Feature(other))
+		}
+	}
+	if err := gates.AddDependencies(needs); err != nil {
+		return nil, fmt.Errorf("embedded kubelet.json: %w", err)
+	}
+	return gates, nil
+}
+
+// enabled asks for one gate by name without the panic that an unknown one causes.
+func enabled(gates featuregate.FeatureGate, name string) bool {
+	if gates == nil {
+		return false
+	}
+	known, ok := gates.(featuregate.MutableFeatureGate)
+	if !ok {
+		return false
+	}
+	if _, ok := known.GetAll()[featuregate.Feature(name)]; !ok {
+		return false
+	}
+	return gates.Enabled(featuregate.Feature(name))
+}

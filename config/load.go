@@ -1,0 +1,176 @@
+package config
+
+import (
+	"fmt"
+	"strings"
+
+	cliflag "k8s.io/component-base/cli/flag"
+	"k8s.io/component-base/featuregate"
+	nodeutil "k8s.io/component-helpers/node/util"
+	kubeletconfigv1beta1 "k8s.io/kubelet/config/v1beta1"
+)
+
+// Load reads the configuration that the flags ask for, in the kubelet's order:
+// gates of the command line, node labels, file, drop-ins, the flags once more over
+// both, and validation. Its errors begin with the kubelet's words. It may be
+// called more than once, and reads the files each time.
+// (kubelet: NewKubeletCommand in cmd/kubelet/app/server.go)
+func (f *Flags) Load() (*Config, error) {
+	if f.err != nil {
+		return nil, f.err
+	}
+	known, err := facts()
+	if err != nil {
+		return nil, err
+	}
+	gates, err := newGates(known)
+	if err != nil {
+		return nil, err
+	}
+	kc, err := legacyConfiguration(known)
+	if err != nil {
+		return nil, err
+	}
+	if err := f.replay(kc); err != nil {
+		return nil, FlagError(err)
+	}
+	if err := setGates(gates, kc); err != nil {
+		return nil, err
+	}
+	if err := validateLabels(f.node.nodeLabels); err != nil {
+		return nil, fmt.Errorf("failed to validate kubelet flags: %w", err)
+	}
+
+	l := &loader{facts: known, gates: gates, strict: f.Strict}
+	if kc, err = f.files(l, kc); err != nil {
+		return nil, err
+	}
+	if err := setGates(gates, kc); err != nil {
+		return nil, err
+	}
+	freePort := kc.Port == 0 && f.wasGiven("port")
+	if err := validateLogging(kc, gates); err != nil {
+		return nil, fmt.Errorf("initialize logging: %w", err)
+	}
+	if err := validate(kc, gates, freePort); err != nil {
+		return nil, fmt.Errorf("failed to validate kubelet configuration, error: %w, path: %s", err, f.sources())
+	}
+	kc.APIVersion = kubeletconfigv1beta1.SchemeGroupVersion.String()
+	kc.Kind = "KubeletConfiguration"
+
+	c := &Config{
+		Kubelet: *kc, CertDir: f.node.certDir, RootDir: f.node.rootDir,
+		Kubeconfig: f.node.kubeconfig, BootstrapKubeconfig: f.node.bootstrapKubeconfig,
+		FeatureGates: gates, Ignored: f.ignored(), HasConfigFile: f.node.config != "",
+		NodeIP: f.node.nodeIP, NodeLabels: map[string]string{},
+	}
+	for key, value := range f.node.nodeLabels {
+		c.NodeLabels[key] = value
+	}
+	err = l.start(c, f.node)
+	c.Warnings = l.warnings
+	if err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+// files reads the file and the drop-ins over the configuration of the flags, and the flags again over them.
+func (f *Flags) files(l *loader, kc *kubeletConfiguration) (*kubeletConfiguration, error) {
+	if f.node.config == "" && f.node.configDir == "" {
+		return kc, nil
+	}
+	var err error
+	if f.node.config != "" {
+		if kc, err = l.file(f.node.config); err != nil {
+			return nil, fmt.Errorf("failed to load kubelet config file, path: %s, error: %w", f.node.config,
+				fmt.Errorf("failed to load Kubelet config file %s, error %w", f.node.config, err))
+		}
+	}
+	if f.node.configDir != "" {
+		if kc, err = l.dropIns(kc, f.node.configDir); err != nil {
+			return nil, fmt.Errorf("failed to merge kubelet configs: %w", err)
+		}
+	}
+	original := kc.FeatureGates
+	if err := f.replay(kc); err != nil {
+		return nil, fmt.Errorf("failed to precedence kubeletConfigFlag: %w", err)
+	}
+	for name, on := range original {
+		if _, ok := kc.FeatureGates[name]; !ok {
+			kc.FeatureGates[name] = on
+		}
+	}
+	return kc, nil
+}
+
+func setGates(gates featuregate.MutableFeatureGate, kc *kubeletConfiguration) error {
+	if err := gates.SetFromMap(kc.FeatureGates); err != nil {
+		return fmt.Errorf("failed to set feature gates from initial flags-based config: %w", err)
+	}
+	return nil
+}
+
+// sources tells a reader where the configuration came from.
+func (f *Flags) sources() string {
+	var from []string
+	for _, path := range []string{f.node.config, f.node.configDir} {
+		if path != "" {
+			from = append(from, path)
+		}
+	}
+	return strings.Join(append(from, "command line"), ", ")
+}
+
+// start checks what a kubelet finds wrong only after validation, while it starts.
+// (kubelet: InitializeTLS, BuildAuthz, RunKubelet in cmd/kubelet/app)
+func (l *loader) start(c *Config, node nodeFlags) error {
+	if err := l.tls(&c.Kubelet); err != nil {
+		return fmt.Errorf("failed to construct kubelet dependencies: %w", err)
+	}
+	var err error
+	if c.NodeName, err = nodeutil.GetHostname(node.hostnameOverride); err != nil {
+		return fmt.Errorf("failed to run Kubelet: %w; set --hostname-override to the node's name", err)
+	}
+	switch mode := c.Kubelet.Authorization.Mode; mode {
+	case kubeletconfigv1beta1.KubeletAuthorizationModeAlwaysAllow, kubeletconfigv1beta1.KubeletAuthorizationModeWebhook:
+	case "":
+		return fmt.Errorf("failed to run Kubelet: no authorization mode specified; set --authorization-mode to AlwaysAllow or Webhook")
+	default:
+		return fmt.Errorf("failed to run Kubelet: unknown authorization mode %s; set authorization.mode (--authorization-mode) to AlwaysAllow or Webhook", mode)
+	}
+	ips, invalid, err := nodeutil.ParseNodeIPArgument(node.nodeIP, node.cloudProvider)
+	if err != nil {
+		return fmt.Errorf("failed to run Kubelet: bad --node-ip %q: %w", node.nodeIP, err)
+	}
+	c.NodeIPs = ips
+	if len(invalid) > 0 {
+		l.warnf("--node-ip %q: could not parse some node IP(s), ignoring them: %v", node.nodeIP, invalid)
+	}
+	return nil
+}
+
+func (l *loader) tls(kc *kubeletConfiguration) error {
+	suites, err := cliflag.TLSCipherSuites(kc.TLSCipherSuites)
+	if err != nil {
+		return fmt.Errorf("%w; tlsCipherSuites (--tls-cipher-suites) takes the names of Go's crypto/tls", err)
+	}
+	for name, id := range cliflag.InsecureTLSCiphers() {
+		for _, suite := range suites {
+			if suite == id {
+				l.warnf("tlsCipherSuites (--tls-cipher-suites): use of insecure cipher detected: %s", name)
+			}
+		}
+	}
+	least, err := cliflag.TLSVersion(kc.TLSMinVersion)
+	if err != nil {
+		return fmt.Errorf("%w; tlsMinVersion (--tls-min-version) is one of %s", err, strings.Join(cliflag.TLSPossibleVersions(), ", "))
+	}
+	if newest, _ := cliflag.TLSVersion("VersionTLS13"); least == newest && len(suites) > 0 {
+		l.warnf("TLS 1.3 cipher suites are not configurable, ignoring --tls-cipher-suites")
+	}
+	if _, err := cliflag.TLSCurvePreferences(kc.TLSCurvePreferences); err != nil {
+		return fmt.Errorf("%w; tlsCurvePreferences takes the numbers of Go's crypto/tls CurveIDs", err)
+	}
+	return nil
+}

@@ -1,0 +1,118 @@
+package config
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	utilerrors "k8s.io/apimachinery/pkg/util/errors"
+	"k8s.io/apimachinery/pkg/util/validation"
+	"k8s.io/apimachinery/pkg/util/validation/field"
+	"k8s.io/component-base/featuregate"
+	logsapi "k8s.io/component-base/logs/api/v1"
+	kubeletapis "k8s.io/kubelet/pkg/apis"
+)
+
+// checker collects everything that is wrong with a configuration.
+type checker struct {
+	kc    *kubeletConfiguration
+	gates featuregate.FeatureGate
+	errs  []error
+}
+
+// refuse records a fault, in the kubelet's words, when wrong is true.
+func (c *checker) refuse(wrong bool, format string, args ...any) {
+	if wrong {
+		c.errs = append(c.errs, fmt.Errorf("invalid configuration: "+format, args...))
+	}
+}
+
+func (c *checker) enabled(gate string) bool { return enabled(c.gates, gate) }
+
+// value is what a pointer that defaulting has set points at.
+func value[T any](p *T) T {
+	if p == nil {
+		var zero T
+		return zero
+	}
+	return *p
+}
+
+// validate tells all that a kubelet's validation refuses; port 0 passes when freePort.
+// (kubelet: pkg/kubelet/apis/config/validation)
+func validate(kc *kubeletConfiguration, gates featuregate.MutableVersionedFeatureGate, freePort bool) error {
+	c := &checker{kc: kc, gates: gates}
+	c.errs = append(c.errs, gates.Validate()...)
+	c.server(freePort)
+	c.node()
+	c.resources()
+	c.shutdown()
+	c.images()
+	c.containers()
+	if errs := logsapi.Validate(&kc.Logging, gates, field.NewPath("logging")); len(errs) > 0 {
+		c.errs = append(c.errs, errs.ToAggregate().Errors()...)
+	}
+	return utilerrors.NewAggregate(c.errs)
+}
+
+func validateLogging(kc *kubeletConfiguration, gates featuregate.FeatureGate) error {
+	if errs := logsapi.Validate(&kc.Logging, gates, field.NewPath("logging")); len(errs) > 0 {
+		return errs.ToAggregate()
+	}
+	return nil
+}
+
+// server checks the listeners and what they serve.
+func (c *checker) server(freePort bool) {
+	port := func(n int32) bool { return validation.IsValidPortNum(int(n)) == nil }
+	healthz := value(c.kc.HealthzPort)
+	c.refuse(healthz != 0 && !port(healthz), "healthzPort (--healthz-port) %v must be between 1 and 65535, inclusive", healthz)
+	c.refuse(!port(c.kc.Port) && !freePort, "port (--port) %v must be between 1 and 65535, inclusive", c.kc.Port)
+	c.refuse(c.kc.ReadOnlyPort != 0 && !port(c.kc.ReadOnlyPort),
+		"readOnlyPort (--read-only-port) %v must be between 0 and 65535, inclusive", c.kc.ReadOnlyPort)
+	c.refuse(c.kc.ServerTLSBootstrap && !c.enabled("RotateKubeletServerCertificate"),
+		"serverTLSBootstrap %v requires feature gate RotateKubeletServerCertificate", c.kc.ServerTLSBootstrap)
+	query := value(c.kc.EnableSystemLogQuery)
+	c.refuse(query && !c.enabled("NodeLogQuery"), "NodeLogQuery feature gate is required for enableSystemLogQuery")
+	c.refuse(query && !value(c.kc.EnableSystemLogHandler), "enableSystemLogHandler is required for enableSystemLogQuery")
+	c.refuse(c.kc.RunOnce, "runOnce (--runOnce) %v, Runonce mode has been deprecated and should not be set", c.kc.RunOnce)
+}
+
+// validateLabels checks --node-labels.
+// (kubelet: ValidateKubeletFlags in cmd/kubelet/app/options)
+func validateLabels(labels map[string]string) error {
+	var unknown, invalid []string
+	for key, value := range labels {
+		if kubernetesNamespace(key) && !kubeletapis.IsKubeletLabel(key) {
+			unknown = append(unknown, key)
+		}
+		if why := validation.IsQualifiedName(key); len(why) > 0 {
+			invalid = append(invalid, fmt.Sprintf("'%s' - %s", key, strings.Join(why, ", ")))
+		}
+		if why := validation.IsValidLabelValue(value); len(why) > 0 {
+			invalid = append(invalid, fmt.Sprintf("'%s' - %s", value, strings.Join(why, ", ")))
+		}
+	}
+	slices.Sort(unknown)
+	slices.Sort(invalid)
+	if len(unknown) > 0 {
+		return fmt.Errorf("unknown 'kubernetes.io' or 'k8s.io' labels specified with --node-labels: %v\n"+
+			"--node-labels in the 'kubernetes.io' namespace must begin with an allowed prefix (%s) or be in the specifically allowed set (%s)",
+			unknown, strings.Join(kubeletapis.KubeletLabelNamespaces(), ", "), strings.Join(kubeletapis.KubeletLabels(), ", "))
+	}
+	if len(invalid) > 0 {
+		return fmt.Errorf("invalid node labels: %s", strings.Join(invalid, "; "))
+	}
+	return nil
+}
+
+// kubernetesNamespace tells whether a label's prefix belongs to Kubernetes.
+func kubernetesNamespace(key string) bool {
+	prefix, _, ok := strings.Cut(key, "/")
+	if !ok {
+		return false
+	}
+	return slices.ContainsFunc([]string{"kubernetes.io", "k8s.io"}, func(domain string) bool {
+		return prefix == domain || strings.HasSuffix(prefix, "."+domain)
+	})
+}

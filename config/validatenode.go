@@ -1,0 +1,275 @@
+package config
+
+import (
+	"fmt"
+	"math"
+	"path/filepath"
+	"slices"
+	"time"
+	"unicode"
+
+	v1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/util/validation"
+	"k8s.io/apimachinery/pkg/util/validation/field"
+	"k8s.io/component-base/metrics"
+	tracingapi "k8s.io/component-base/tracing/api/v1"
+	"k8s.io/component-helpers/node/util/sysctl"
+	"k8s.io/utils/cpuset"
+)
+
+// The checks of this file are of fields that mean nothing to a stand-in: a file
+// that a kubelet refuses is refused here too, whatever it is refused for.
+
+// node checks what the node says and asks of the cluster.
+func (c *checker) node() {
+	c.refuse(c.kc.NodeLeaseDurationSeconds <= 0, "nodeLeaseDurationSeconds must be greater than 0")
+	c.refuse(value(c.kc.NodeStatusMaxImages) < -1,
+		"nodeStatusMaxImages (--node-status-max-images) %v must be -1 or greater", value(c.kc.NodeStatusMaxImages))
+	for _, n := range []struct {
+		name string
+		is   int64
+	}{
+		{"eventBurst (--event-burst)", int64(c.kc.EventBurst)},
+		{"eventRecordQPS (--event-qps)", int64(value(c.kc.EventRecordQPS))},
+		{"kubeAPIBurst (--kube-api-burst)", int64(c.kc.KubeAPIBurst)},
+		{"kubeAPIQPS (--kube-api-qps)", int64(value(c.kc.KubeAPIQPS))},
+		{"maxOpenFiles (--max-open-files)", c.kc.MaxOpenFiles},
+		{"maxPods (--max-pods)", int64(c.kc.MaxPods)},
+		{"podsPerCore (--pods-per-core)", int64(c.kc.PodsPerCore)},
+		{"registryBurst (--registry-burst)", int64(c.kc.RegistryBurst)},
+		{"registryPullQPS (--registry-qps)", int64(value(c.kc.RegistryPullQPS))},
+	} {
+		c.refuse(n.is < 0, "%s %v must not be a negative number", n.name, n.is)
+	}
+	for _, r := range []struct {
+		name      string
+		is        int32
+		low, high int
+	}{
+		{"imageGCHighThresholdPercent (--image-gc-high-threshold)", value(c.kc.ImageGCHighThresholdPercent), 0, 100},
+		{"imageGCLowThresholdPercent (--image-gc-low-threshold)", value(c.kc.ImageGCLowThresholdPercent), 0, 100},
+		{"iptablesDropBit (--iptables-drop-bit)", value(c.kc.IPTablesDropBit), 0, 31},
+		{"iptablesMasqueradeBit (--iptables-masquerade-bit)", value(c.kc.IPTablesMasqueradeBit), 0, 31},
+		{"oomScoreAdj (--oom-score-adj)", value(c.kc.OOMScoreAdj), -1000, 1000},
+	} {
+		c.refuse(validation.IsInRange(int(r.is), r.low, r.high) != nil, "%s %v must be between %d and %d, inclusive", r.name, r.is, r.low, r.high)
+	}
+	for _, taint := range c.kc.RegisterWithTaints {
+		if !validTaint(taint) {
+			c.errs = append(c.errs, fmt.Errorf("invalid taint: %v", taint))
+		}
+		c.refuse(taint.TimeAdded != nil, "taint.TimeAdded is not nil")
+	}
+	c.errs = append(c.errs, metrics.ValidateShowHiddenMetricsVersion(c.kc.ShowHiddenMetricsForVersion)...)
+	if errs := tracingapi.ValidateTracingConfiguration(c.kc.Tracing, c.gates, field.NewPath("tracing")); len(errs) > 0 {
+		c.errs = append(c.errs, errs.ToAggregate().Errors()...)
+	}
+}
+
+func validTaint(t v1.Taint) bool {
+	return len(validation.IsQualifiedName(t.Key)) == 0 &&
+		(t.Value == "" || len(validation.IsValidLabelValue(t.Value)) == 0) &&
+		(t.Effect == "" || checkEffect(t.Effect) == nil)
+}
+
+// resources checks CPU, memory, cgroups and the managers of them.
+func (c *checker) resources() {
+	kc := c.kc
+	c.refuse(kc.SystemCgroups != "" && kc.CgroupRoot == "",
+		"systemCgroups (--system-cgroups) was specified and cgroupRoot (--cgroup-root) was not specified")
+	quota := value(kc.CPUCFSQuotaPeriod)
+	if c.enabled("CustomCPUCFSQuotaPeriod") {
+		c.refuse(quota.Duration < time.Millisecond || quota.Duration > time.Second,
+			"cpuCFSQuotaPeriod (--cpu-cfs-quota-period) %v must be between 1ms and 1sec, inclusive", quota)
+	} else {
+		c.refuse(quota.Duration != 100*time.Millisecond,
+			"cpuCFSQuotaPeriod (--cpu-cfs-quota-period) %v requires feature gate CustomCPUCFSQuotaPeriod", quota)
+	}
+	policies := []string{"none", "best-effort", "restricted", "single-numa-node"}
+	c.refuse(!slices.Contains(policies, kc.TopologyManagerPolicy),
+		"topologyManagerPolicy (--topology-manager-policy) %q must be one of: %q", kc.TopologyManagerPolicy, policies)
+	c.refuse(kc.TopologyManagerScope != "container" && kc.TopologyManagerScope != "pod",
+		"topologyManagerScope (--topology-manager-scope) %q must be one of: %q, or %q", kc.TopologyManagerScope, "container", "pod")
+	c.refuse(!slices.Contains([]string{"none", "hairpin-veth", "promiscuous-bridge"}, kc.HairpinMode),
+		"option %q specified for hairpinMode (--hairpin-mode). Valid options are %q, %q or %q", kc.HairpinMode, "none", "hairpin-veth", "promiscuous-bridge")
+	if c.enabled("NodeSwap") {
+		c.refuse(!slices.Contains([]string{"", "NoSwap", "LimitedSwap"}, kc.MemorySwap.SwapBehavior),
+			"memorySwap.swapBehavior %q must be one of: \"\", %q or %q", kc.MemorySwap.SwapBehavior, "LimitedSwap", "NoSwap")
+	} else {
+		c.refuse(kc.MemorySwap.SwapBehavior != "", "memorySwap.swapBehavior cannot be set when NodeSwap feature flag is disabled")
+	}
+	if cpus := kc.ReservedSystemCPUs; cpus != "" {
+		c.refuse(kc.SystemReservedCgroup != "" || kc.KubeReservedCgroup != "",
+			"can't use reservedSystemCPUs (--reserved-cpus) with systemReservedCgroup (--system-reserved-cgroup) or kubeReservedCgroup (--kube-reserved-cgroup)")
+		_, err := cpuset.Parse(cpus)
+		c.refuse(err != nil, "unable to parse reservedSystemCPUs (--reserved-cpus) %v, error: %w", cpus, err)
+	}
+	if factor := kc.MemoryThrottlingFactor; factor != nil {
+		c.refuse(!c.enabled("MemoryQoS") && *factor != 0.9, "memoryThrottlingFactor must not be set when MemoryQoS feature gate is disabled")
+		c.refuse(*factor <= 0 || *factor > 1, "memoryThrottlingFactor %v must be greater than 0 and less than or equal to 1.0", *factor)
+	}
+	c.refuse(!c.enabled("MemoryQoS") && kc.MemoryReservationPolicy == "TieredReservation",
+		"memoryReservationPolicy %q requires MemoryQoS feature gate to be enabled", kc.MemoryReservationPolicy)
+	c.refuse(kc.MemoryReservationPolicy != "None" && kc.MemoryReservationPolicy != "TieredReservation",
+		"option %q specified for memoryReservationPolicy. Valid options are %q or %q", kc.MemoryReservationPolicy, "None", "TieredReservation")
+	if ns := kc.UserNamespaces; ns != nil && ns.IDsPerPod != nil {
+		const unit = 65536
+		switch ids := *ns.IDsPerPod; {
+		case ids < unit:
+			c.refuse(true, "userNamespaces.idsPerPod must not be less than %d", unit)
+		case ids%unit != 0:
+			c.refuse(true, "userNamespaces.idsPerPod must be a multiple of %d", unit)
+		case ids > math.MaxUint32:
+			c.refuse(true, "userNamespaces.idsPerPod must not be more than %d", int64(math.MaxUint32))
+		}
+	}
+	c.reservedMemory()
+	c.enforcement()
+}
+
+func (c *checker) reservedMemory() {
+	type slot struct {
+		node int32
+		name v1.ResourceName
+	}
+	seen := map[slot]bool{}
+	for _, r := range c.kc.ReservedMemory {
+		for name, quantity := range r.Limits {
+			c.refuse(!memoryResource(name), "the limit type %q for NUMA node %d is not supported, only %v is accepted",
+				name, r.NumaNode, []v1.ResourceName{v1.ResourceMemory, v1.ResourceHugePagesPrefix + "<HugePageSize>"})
+			c.refuse(quantity.IsZero(), "reserved memory may not be zero for NUMA node %d and resource %q", r.NumaNode, name)
+			c.refuse(seen[slot{r.NumaNode, name}], "the reserved memory has a duplicate value for NUMA node %d and resource %q", r.NumaNode, name)
+			seen[slot{r.NumaNode, name}] = true
+		}
+	}
+}
+
+// enforcement checks enforceNodeAllocatable.
+func (c *checker) enforcement() {
+	const flag = "enforceNodeAllocatable (--enforce-node-allocatable)"
+	levels := c.kc.EnforceNodeAllocatable
+	for _, kind := range []string{"system-reserved", "kube-reserved"} {
+		c.refuse(slices.Contains(levels, kind) && slices.Contains(levels, kind+"-compressible"),
+			"both %q and %q cannot be specified together in %s", kind, kind+"-compressible", flag)
+	}
+	for i, level := range levels {
+		if slices.Contains(levels[:i], level) {
+			c.refuse(true, "duplicated enforcements %q in %s", level, flag)
+			continue
+		}
+		switch level {
+		case "pods":
+		case "system-reserved", "system-reserved-compressible":
+			c.refuse(c.kc.SystemReservedCgroup == "", "systemReservedCgroup (--system-reserved-cgroup) must be specified when %q or %q included in %s",
+				"system-reserved", "system-reserved-compressible", flag)
+		case "kube-reserved", "kube-reserved-compressible":
+			c.refuse(c.kc.KubeReservedCgroup == "", "kubeReservedCgroup (--kube-reserved-cgroup) must be specified when %q or %q included in %s",
+				"kube-reserved", "kube-reserved-compressible", flag)
+		case "none":
+			c.refuse(len(levels) > 1, "%s may not contain additional enforcements when %q is specified", flag, level)
+			continue
+		default:
+			c.refuse(true, "option %q specified for %s. Valid options are %q, %q, %q, %q, %q or %q", level, flag,
+				"pods", "system-reserved", "system-reserved-compressible", "kube-reserved", "kube-reserved-compressible", "none")
+			continue
+		}
+		c.refuse(!value(c.kc.CgroupsPerQOS), "cgroupsPerQOS (--cgroups-per-qos) must be set to true when %q contained in %s", level, flag)
+	}
+}
+
+// shutdown checks the grace periods of the node's shutdown.
+func (c *checker) shutdown() {
+	all, critical := c.kc.ShutdownGracePeriod, c.kc.ShutdownGracePeriodCriticalPods
+	set := all.Duration > 0 || critical.Duration > 0
+	if c.enabled("GracefulNodeShutdown") {
+		c.refuse(critical.Duration > all.Duration, "shutdownGracePeriodCriticalPods %v must be <= shutdownGracePeriod %v", critical, all)
+		short := func(d time.Duration) bool { return d < 0 || (d > 0 && d < time.Second) }
+		c.refuse(short(all.Duration), "shutdownGracePeriod %v must be either zero or otherwise >= 1 sec", all)
+		c.refuse(short(critical.Duration), "shutdownGracePeriodCriticalPods %v must be either zero or otherwise >= 1 sec", critical)
+	} else {
+		c.refuse(set, "specifying shutdownGracePeriod or shutdownGracePeriodCriticalPods requires feature gate GracefulNodeShutdown")
+	}
+	if len(c.kc.ShutdownGracePeriodByPodPriority) == 0 {
+		return
+	}
+	if c.enabled("GracefulNodeShutdownBasedOnPodPriority") {
+		c.refuse(set, "Cannot specify both shutdownGracePeriodByPodPriority and shutdownGracePeriod at the same time")
+	} else {
+		c.refuse(true, "Specifying shutdownGracePeriodByPodPriority requires feature gate GracefulNodeShutdownBasedOnPodPriority")
+	}
+}
+
+// images checks pulling and collecting of images.
+func (c *checker) images() {
+	kc := c.kc
+	low, high := value(kc.ImageGCLowThresholdPercent), value(kc.ImageGCHighThresholdPercent)
+	c.refuse(low >= high, "imageGCLowThresholdPercent (--image-gc-low-threshold) %v must be less than imageGCHighThresholdPercent (--image-gc-high-threshold) %v", low, high)
+	least, most := kc.ImageMinimumGCAge.Duration, kc.ImageMaximumGCAge.Duration
+	c.refuse(most != 0 && !c.enabled("ImageMaximumGCAge"), "ImageMaximumGCAge feature gate is required for Kubelet configuration option imageMaximumGCAge")
+	c.refuse(least < 0, "imageMinimumGCAge %v must not be negative", least)
+	c.refuse(most < 0, "imageMaximumGCAge %v must not be negative", most)
+	c.refuse(most > 0 && most <= least, "imageMaximumGCAge %v must be greater than imageMinimumGCAge %v", most, least)
+	if pulls := kc.MaxParallelImagePulls; pulls != nil {
+		c.refuse(*pulls < 1, "maxParallelImagePulls %v must be a positive number", *pulls)
+		c.refuse(*pulls > 1 && value(kc.SerializeImagePulls),
+			"maxParallelImagePulls cannot be larger than 1 unless SerializeImagePulls (--serialize-image-pulls) is set to false")
+	}
+	policy := string(kc.ImagePullCredentialsVerificationPolicy)
+	if c.enabled("KubeletEnsureSecretPulledImages") {
+		known := []string{"NeverVerify", "NeverVerifyPreloadedImages", "NeverVerifyAllowlistedImages", "AlwaysVerify"}
+		c.refuse(!slices.Contains(known, policy),
+			"option %q specified for imagePullCredentialsVerificationPolicy. Valid options are %q, %q, %q or %q", policy, known[0], known[1], known[2], known[3])
+		c.refuse(len(kc.PreloadedImagesVerificationAllowlist) > 0 && policy != "NeverVerifyAllowlistedImages",
+			"can't set `preloadedImagesVerificationAllowlist` if `imagePullCredentialsVertificationPolicy` is not \"NeverVerifyAllowlistedImages\"")
+		return
+	}
+	c.refuse(policy != "", "`imagePullCredentialsVerificationPolicy` must not be set if KubeletEnsureSecretPulledImages feature gate is not enabled")
+	c.refuse(len(kc.PreloadedImagesVerificationAllowlist) > 0,
+		"`preloadedImagesVerificationAllowlist` must not be set if KubeletEnsureSecretPulledImages feature gate is not enabled")
+}
+
+// containers checks the runtime, restarts, sysctls and log files of containers.
+func (c *checker) containers() {
+	kc := c.kc
+	c.refuse(kc.ContainerRuntimeEndpoint == "", "the containerRuntimeEndpoint was not specified or empty")
+	c.refuse(value(kc.ContainerLogMaxWorkers) < 1, "containerLogMaxWorkers must be greater than or equal to 1")
+	c.refuse(value(kc.ContainerLogMonitorInterval).Duration < 3*time.Second,
+		"containerLogMonitorInterval must be a positive time duration greater than or equal to 3s")
+	c.refuse(value(kc.ContainerLogMaxFiles) <= 1, "containerLogMaxFiles must be greater than 1")
+	c.refuse(kc.PodLogsDir == "", "podLogsDir was not specified")
+	c.refuse(!filepath.IsAbs(kc.PodLogsDir), "pod logs path %q must be absolute path", kc.PodLogsDir)
+	c.refuse(filepath.Clean(kc.PodLogsDir) != kc.PodLogsDir, "pod logs path %q must be normalized", kc.PodLogsDir)
+	c.refuse(slices.ContainsFunc([]rune(kc.PodLogsDir), func(r rune) bool { return r > unicode.MaxASCII }),
+		"pod logs path %q mut contains ASCII characters only", kc.PodLogsDir)
+
+	restart := kc.CrashLoopBackOff.MaxContainerRestartPeriod
+	switch {
+	case c.enabled("KubeletCrashLoopBackOffMax") && restart == nil:
+		c.refuse(true, "FeatureGate KubeletCrashLoopBackOffMax is enabled, CrashLoopBackOff.MaxContainerRestartPeriod must be set")
+	case c.enabled("KubeletCrashLoopBackOffMax"):
+		c.refuse(validation.IsInRange(int(restart.Milliseconds()), 1000, 300000) != nil,
+			"CrashLoopBackOff.MaxContainerRestartPeriod (got: %v seconds) must be set between 1s and 300s", restart.Seconds())
+	case restart != nil:
+		c.refuse(true, "FeatureGate KubeletCrashLoopBackOffMax not enabled, CrashLoopBackOff.MaxContainerRestartPeriod must not be set")
+	}
+	c.sysctls()
+}
+
+func (c *checker) sysctls() {
+	if len(c.kc.DefaultPodSysctls) > 0 && !c.enabled("DefaultPodSysctls") {
+		c.refuse(true, "DefaultPodSysctls feature gate is required for Kubelet configuration option defaultPodSysctls")
+		return
+	}
+	seen := map[string]bool{}
+	for name := range c.kc.DefaultPodSysctls {
+		if !validSysctl(name) {
+			c.refuse(true, "%q is not a valid sysctl name for defaultPodSysctls", name)
+			continue
+		}
+		namespace, _, _ := sysctl.GetNamespace(name)
+		c.refuse(namespace == sysctl.UnknownNamespace, "%q is not known to be namespaced for defaultPodSysctls", name)
+		plain := sysctl.NormalizeName(name)
+		c.refuse(seen[plain], "duplicate sysctl %q found in defaultPodSysctls", plain)
+		seen[plain] = true
+	}
+}
