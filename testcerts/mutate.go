@@ -1,0 +1,43 @@
+package testcerts
+
+import (
+	"crypto/x509"
+	"time"
+)
+
+// ValidFor sets the dates of a certificate.
+func ValidFor(from, to time.Time) Mutate {
+	return func(c *x509.Certificate) { c.NotBefore, c.NotAfter = from, to }
+}
+
+// Expired makes a certificate whose time ended an hour ago.
+func Expired(c *x509.Certificate) {
+	c.NotBefore, c.NotAfter = time.Now().Add(-48*time.Hour), time.Now().Add(-time.Hour)
+}
+
+// NotYetValid makes a certificate whose time begins tomorrow.
+func NotYetValid(c *x509.Certificate) {
+	c.NotBefore, c.NotAfter = time.Now().Add(24*time.Hour), time.Now().Add(48*time.Hour)
+}
+
+// ServerAuthOnly makes a certificate whose extended key usage is server authentication and nothing else.
+func ServerAuthOnly(c *x509.Certificate) {
+	c.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}
+}
+
+// ClientAuthOnly makes a certificate whose extended key usage is client authentication and nothing else.
+func ClientAuthOnly(c *x509.Certificate) {
+	c.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}
+}
+
+// NoUsage makes a certificate without any extended key usage.
+func NoUsage(c *x509.Certificate) { c.ExtKeyUsage = nil }
+
+// EmptyCN makes a certificate without a common name.
+func EmptyCN(c *x509.Certificate) { c.Subject.CommonName = "" }
+
+// NoSANs makes a certificate without subject alternative names.
+func NoSANs(c *x509.Certificate) { c.DNSNames, c.IPAddresses = nil, nil }
+
+// RSA makes a certificate with an RSA key of 2048 bits rather than an ECDSA key on P-256.
+func RSA(c *x509.Certificate) { c.PublicKeyAlgorithm = x509.RSA }
