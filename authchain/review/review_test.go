@@ -27,6 +27,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	utilnet "k8s.io/apimachinery/pkg/util/net"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
@@ -77,7 +78,7 @@ func client(t testing.TB, config *rest.Config) *kubernetes.Clientset {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(httpClient.CloseIdleConnections)
+	t.Cleanup(func() { utilnet.CloseIdleConnectionsFor(httpClient.Transport) })
 	clients, err := kubernetes.NewForConfigAndClient(config, httpClient)
 	if err != nil {
 		t.Fatal(err)
@@ -402,7 +403,7 @@ func send(t testing.TB, server *Server, address, method, path, contentType, acce
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(httpClient.CloseIdleConnections)
+	t.Cleanup(func() { utilnet.CloseIdleConnectionsFor(httpClient.Transport) })
 	request, err := http.NewRequestWithContext(t.Context(), method, "https://"+address+path, bytes.NewReader(body))
 	if err != nil {
 		t.Fatal(err)

@@ -1,0 +1,105 @@
+package authchain_test
+
+import (
+	"testing"
+
+	authenticationv1api "k8s.io/api/authentication/v1"
+
+	"fauxlet/authchain"
+	"fauxlet/testcerts"
+)
+
+const (
+	serviceAccount      = "system:serviceaccount:default:reader"
+	serviceAccountToken = "the-token-of-a-service-account"
+	anonymousUser       = "system:anonymous"
+)
+
+// TestMatrix is the table of GET /pods by configuration and credential that was measured on a kubelet v1.37. In the
+// columns with anonymous on, system:anonymous is bound to the role, as kubelet-client is everywhere.
+func TestMatrix(t *testing.T) {
+	p := newPKI(t)
+	a := newAPIServer(t)
+	a.users[serviceAccountToken] = authenticationv1api.UserInfo{Username: serviceAccount, Groups: []string{"system:serviceaccounts"}}
+
+	good := client(t, p.clusterCA, "kubelet-client", []string{"operators"})
+	stranger := client(t, p.strangerCA, "kubelet-client", nil)
+	expired := client(t, p.clusterCA, "kubelet-client", nil, testcerts.Expired)
+
+	type column struct {
+		name      string
+		configure func(*authchain.Config)
+		noCA      bool
+	}
+	columns := []column{
+		{name: "webhook"},
+		{name: "anonymous", configure: func(c *authchain.Config) { c.Anonymous = true }},
+		{name: "anonymous-no-webhook", configure: func(c *authchain.Config) { c.Anonymous, c.TokenWebhook = true, false }},
+		{name: "always-allow", configure: func(c *authchain.Config) { c.Mode = authchain.AlwaysAllow }},
+		{name: "nothing", noCA: true, configure: func(c *authchain.Config) { c.ClientCA, c.TokenWebhook = nil, false }},
+	}
+	// A cell is a status and the user; no user where nobody knows who it is.
+	type cell struct {
+		status int
+		user   string
+	}
+	refused := cell{401, ""}
+	rows := []struct {
+		name       string
+		credential credential
+		cells      [5]cell
+	}{
+		{"none", credential{}, [5]cell{
+			refused, {200, anonymousUser}, {200, anonymousUser}, refused, refused}},
+		{"good-certificate", with(good, ""), [5]cell{
+			{200, "kubelet-client"}, {200, "kubelet-client"}, {200, "kubelet-client"}, {200, "kubelet-client"}, refused}},
+		{"stranger", with(stranger, ""), [5]cell{refused, refused, refused, refused, refused}},
+		{"expired", with(expired, ""), [5]cell{refused, refused, refused, refused, refused}},
+		{"bad-token", bearer("nobody's"), [5]cell{
+			refused, refused, {200, anonymousUser}, refused, refused}},
+		{"service-account", bearer(serviceAccountToken), [5]cell{
+			{403, serviceAccount}, {403, serviceAccount}, {200, anonymousUser}, {200, serviceAccount}, refused}},
+		{"good-certificate-and-bad-token", with(good, "nobody's"), [5]cell{
+			{200, "kubelet-client"}, {200, "kubelet-client"}, {200, "kubelet-client"}, {200, "kubelet-client"}, refused}},
+		{"stranger-and-good-token", with(stranger, serviceAccountToken), [5]cell{
+			{403, serviceAccount}, {403, serviceAccount}, refused, {200, serviceAccount}, refused}},
+	}
+
+	for i, column := range columns {
+		t.Run(column.name, func(t *testing.T) {
+			config := webhookConfig(p, a)
+			if column.configure != nil {
+				column.configure(&config)
+			}
+			allowed := map[string][]string{"kubelet-client": {"pods", "proxy"}}
+			if config.Anonymous {
+				allowed[anonymousUser] = []string{"pods", "proxy"}
+			}
+			a.allow(allowed)
+			s := newStandin(t, newChain(t, config), !column.noCA)
+			for _, row := range rows {
+				t.Run(row.name, func(t *testing.T) {
+					status, body, decision := s.send(t, "GET", "/pods", row.credential)
+					want := row.cells[i]
+					user := ""
+					if decision.User != nil {
+						user = decision.User.GetName()
+					}
+					if status != want.status || user != want.user {
+						t.Fatalf("got %d as %q, want %d as %q; %s", status, user, want.status, want.user, decision.Why())
+					}
+					switch status {
+					case 401:
+						if body != "Unauthorized" {
+							t.Errorf("body %q", body)
+						}
+					case 403:
+						if want := "Forbidden (user=" + user + ", verb=get, resource=nodes, subresource(s)=[pods proxy])\n"; body != want {
+							t.Errorf("body %q, want %q", body, want)
+						}
+					}
+				})
+			}
+		})
+	}
+}

@@ -1,0 +1,215 @@
+package authchain_test
+
+import (
+	"crypto/x509"
+	"encoding/base64"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	authenticationv1api "k8s.io/api/authentication/v1"
+
+	"fauxlet/authchain"
+	"fauxlet/testcerts"
+)
+
+// TestEdges are the measured edges of authentication: anonymous is on, and everybody may do everything.
+func TestEdges(t *testing.T) {
+	p := newPKI(t)
+	a := newAPIServer(t)
+	a.users[serviceAccountToken] = authenticationv1api.UserInfo{Username: serviceAccount, UID: "7", Groups: []string{"system:serviceaccounts"}}
+
+	invalid := map[string][]func(*x509.Certificate){
+		"expired":          {testcerts.Expired},
+		"not-yet-valid":    {testcerts.NotYetValid},
+		"server-auth-only": {testcerts.ServerAuthOnly},
+	}
+	kubeletClient := func(mutate ...func(*x509.Certificate)) credential {
+		return with(client(t, p.clusterCA, "kubelet-client", []string{"operators", "people"}, mutate...), "")
+	}
+	protocols := func(token string) credential {
+		return credential{header: http.Header{
+			"Connection":             {"Upgrade"},
+			"Upgrade":                {"websocket"},
+			"Sec-Websocket-Protocol": {"base64url.bearer.authorization.k8s.io." + base64.RawURLEncoding.EncodeToString([]byte(token)) + ", v4.channel.k8s.io"},
+		}}
+	}
+
+	intermediate, err := p.clusterCA.Intermediate("cluster-ca-2")
+	if err != nil {
+		t.Fatal(err)
+	}
+	cases := []struct {
+		name       string
+		credential credential
+		status     int
+		user       string
+		groups     []string
+		by         authchain.Method
+		why        string
+	}{
+		{name: "certificate", credential: kubeletClient(), status: 200, user: "kubelet-client",
+			groups: []string{"people", "operators", "system:authenticated"}, by: authchain.MethodX509},
+		{name: "no-extended-key-usage", credential: kubeletClient(testcerts.NoUsage), status: 200, user: "kubelet-client", by: authchain.MethodX509},
+		{name: "empty-common-name", credential: kubeletClient(testcerts.EmptyCN), status: 200, user: anonymousUser, by: authchain.MethodAnonymous},
+		{name: "common-name-of-anonymous", credential: with(client(t, p.clusterCA, anonymousUser, []string{"operators"}), ""),
+			status: 200, user: anonymousUser, groups: []string{"operators"}, by: authchain.MethodX509},
+		{name: "intermediate-ca", credential: with(client(t, intermediate, "kubelet-client", nil), ""), status: 200, user: "kubelet-client", by: authchain.MethodX509},
+		{name: "none", status: 200, user: anonymousUser, groups: []string{"system:unauthenticated"}, by: authchain.MethodAnonymous},
+		{name: "token", credential: bearer(serviceAccountToken), status: 200, user: serviceAccount,
+			groups: []string{"system:serviceaccounts", "system:authenticated"}, by: authchain.MethodBearerToken},
+		{name: "bad-token", credential: bearer("nobody's"), status: 401, why: "refused: the TokenReview of token "},
+		{name: "basic", credential: credential{authorization: "Basic dXNlcjpwYXNz"}, status: 200, user: anonymousUser, by: authchain.MethodAnonymous},
+		{name: "bare-bearer", credential: credential{authorization: "Bearer"}, status: 200, user: anonymousUser, by: authchain.MethodAnonymous},
+		{name: "two-spaces", credential: credential{authorization: "Bearer  " + serviceAccountToken}, status: 200, user: anonymousUser, by: authchain.MethodAnonymous},
+		{name: "websocket-token", credential: protocols(serviceAccountToken), status: 200, user: serviceAccount, by: authchain.MethodWebSocketToken},
+		{name: "websocket-bad-token", credential: protocols("nobody's"), status: 401, why: "refused: the TokenReview of token "},
+		{name: "stranger", credential: with(client(t, p.strangerCA, "kubelet-client", nil), ""), status: 401,
+			why: `refused: certificate signed by unknown authority "stranger-ca"`},
+		{name: "stranger-and-bad-token", credential: with(client(t, p.strangerCA, "kubelet-client", nil), "nobody's"), status: 401,
+			why: `refused: certificate signed by unknown authority "stranger-ca"; the TokenReview of token `},
+		{name: "expired", credential: kubeletClient(testcerts.Expired), status: 401, why: "refused: certificate expired at "},
+		{name: "not-yet-valid", credential: kubeletClient(testcerts.NotYetValid), status: 401, why: "refused: certificate is not valid before "},
+		{name: "server-auth-only", credential: kubeletClient(testcerts.ServerAuthOnly), status: 401,
+			why: "refused: certificate's extended key usage does not include client authentication"},
+	}
+	config := webhookConfig(p, a)
+	config.Anonymous, config.Mode = true, authchain.AlwaysAllow
+	s := newStandin(t, newChain(t, config), true)
+
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			status, _, decision := s.send(t, "GET", "/pods", c.credential)
+			user := ""
+			if decision.User != nil {
+				user = decision.User.GetName()
+			}
+			if status != c.status || user != c.user || decision.By() != c.by {
+				t.Fatalf("%d as %q by %q, want %d as %q by %q: %s", status, user, decision.By(), c.status, c.user, c.by, decision.Why())
+			}
+			if c.groups != nil && !slices.Equal(decision.User.GetGroups(), c.groups) {
+				t.Errorf("groups %q, want %q", decision.User.GetGroups(), c.groups)
+			}
+			if !strings.HasPrefix(decision.Why(), c.why) {
+				t.Errorf("why: %q, want %q", decision.Why(), c.why)
+			}
+			if strings.Contains(decision.Why(), serviceAccountToken) || strings.Contains(decision.Why(), "nobody's") {
+				t.Errorf("the reason has a token in it: %q", decision.Why())
+			}
+		})
+	}
+	for name, mutate := range invalid {
+		t.Run(name+"-and-good-token", func(t *testing.T) {
+			c := kubeletClient(mutate...)
+			c.authorization = "Bearer " + serviceAccountToken
+			if status, _, decision := s.send(t, "GET", "/pods", c); status != 200 || decision.User.GetName() != serviceAccount {
+				t.Errorf("%d: %s", status, decision.Why())
+			}
+		})
+	}
+	t.Run("good-certificate-sends-no-token-review", func(t *testing.T) {
+		before, _ := a.counts()
+		c := kubeletClient()
+		c.authorization = "Bearer " + serviceAccountToken
+		s.send(t, "GET", "/pods", c)
+		if after, _ := a.counts(); after != before {
+			t.Errorf("%d reviews were sent", after-before)
+		}
+	})
+}
+
+// TestTokenNotRead: with the webhook off a token is not even looked at, which the Decision says.
+func TestTokenNotRead(t *testing.T) {
+	p, a := newPKI(t), newAPIServer(t)
+	config := webhookConfig(p, a)
+	config.TokenWebhook, config.TokenReviews = false, nil
+	s := newStandin(t, newChain(t, config), true)
+	status, _, decision := s.send(t, "GET", "/pods", bearer(serviceAccountToken))
+	if status != 401 || !strings.Contains(decision.Why(), "authentication.webhook.enabled is false") {
+		t.Errorf("%d: %s", status, decision.Why())
+	}
+}
+
+// TestNoCredential: a kubelet says nothing about such a 401; the Decision does.
+func TestNoCredential(t *testing.T) {
+	p, a := newPKI(t), newAPIServer(t)
+	s := newStandin(t, newChain(t, webhookConfig(p, a)), true)
+	_, _, decision := s.send(t, "GET", "/pods", credential{})
+	want := "refused: no client certificate was presented; no bearer token in the Authorization header; no bearer token among the WebSocket subprotocols; anonymous authentication is off"
+	if decision.Why() != want {
+		t.Errorf("why: %q", decision.Why())
+	}
+}
+
+// TestTokenReviewFails: whatever goes wrong with a review, the answer is 401, and the step is broken rather than refused.
+func TestTokenReviewFails(t *testing.T) {
+	p := newPKI(t)
+	for _, c := range []struct {
+		name    string
+		status  int
+		reviews int
+	}{
+		{"forbidden", 403, 1},
+		{"internal-error", 500, 5},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			a := newAPIServer(t)
+			a.intercept = func(w http.ResponseWriter, _ *http.Request) bool {
+				w.WriteHeader(c.status)
+				return true
+			}
+			config := webhookConfig(p, a)
+			config.Anonymous = true
+			s := newStandin(t, newChain(t, config), true)
+			status, _, decision := s.send(t, "GET", "/pods", bearer("any"))
+			if reviews, _ := a.counts(); status != 401 || reviews != c.reviews {
+				t.Errorf("%d after %d reviews, want 401 after %d", status, reviews, c.reviews)
+			}
+			if !strings.HasPrefix(decision.Why(), "broken: the TokenReview of token ") || decision.Outcome() != "broken" {
+				t.Errorf("why: %q", decision.Why())
+			}
+		})
+	}
+}
+
+// TestTokenCache: what is remembered, and whether the Decision tells a remembered answer from an asked one.
+func TestTokenCache(t *testing.T) {
+	p := newPKI(t)
+	for _, c := range []struct {
+		name       string
+		token      string
+		tokenError string
+		ttl        time.Duration
+		remembered bool
+	}{
+		{"good", serviceAccountToken, "", time.Minute, true},
+		{"bad-without-error", "nobody's", "", time.Minute, true},
+		{"bad-with-error", "nobody's", "invalid bearer token", time.Minute, false},
+		{"good-without-ttl", serviceAccountToken, "", 0, false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			a := newAPIServer(t)
+			a.users[serviceAccountToken] = authenticationv1api.UserInfo{Username: serviceAccount}
+			a.tokenError = c.tokenError
+			config := webhookConfig(p, a)
+			config.Mode, config.TokenTTL = authchain.AlwaysAllow, c.ttl
+			s := newStandin(t, newChain(t, config), true)
+			for i := range 3 {
+				_, _, decision := s.send(t, "GET", "/pods", bearer(c.token))
+				want := c.remembered && i > 0
+				if step := decision.Authentication[1]; step.Cached != want {
+					t.Errorf("request %d: cached %v, want %v", i, step.Cached, want)
+				}
+			}
+			want := 3
+			if c.remembered {
+				want = 1
+			}
+			if reviews, _ := a.counts(); reviews != want {
+				t.Errorf("%d reviews, want %d", reviews, want)
+			}
+		})
+	}
+}
