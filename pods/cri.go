@@ -1,0 +1,63 @@
+package pods
+
+import (
+	"bytes"
+	"math"
+	"time"
+)
+
+// criLines are the lines of a log file as a container runtime writes it. All of them have been written.
+type criLines []criLine
+
+type criLine struct {
+	at    time.Time
+	isErr bool
+	// text has a line feed at its end, unless it is a part that the next line goes on from.
+	text []byte
+}
+
+// parseCRI reads the CRI's format; nil where any line is not in it. (k8s.io/cri-client/pkg/logs, parseCRILog)
+func parseCRI(data []byte) criLines {
+	var lines criLines
+	for _, line := range splitLines(data) {
+		at, rest, ok := bytes.Cut(line, []byte(" "))
+		if !ok {
+			return nil
+		}
+		stream, rest, ok := bytes.Cut(rest, []byte(" "))
+		if !ok {
+			return nil
+		}
+		tags, text, ok := bytes.Cut(rest, []byte(" "))
+		if !ok {
+			return nil
+		}
+		when, err := time.Parse(time.RFC3339Nano, string(at))
+		if err != nil || string(stream) != "stdout" && string(stream) != "stderr" {
+			return nil
+		}
+		if tag, _, _ := bytes.Cut(tags, []byte(":")); string(tag) == "P" {
+			text = bytes.TrimSuffix(text, []byte("\n"))
+		}
+		lines = append(lines, criLine{when, string(stream) == "stderr", text})
+	}
+	return lines
+}
+
+func (c criLines) written(time.Time) int64 { return int64(len(c)) }
+
+func (c criLines) ends() (int64, bool) { return int64(len(c)), true }
+
+func (c criLines) time(i int64) time.Time {
+	if i >= int64(len(c)) {
+		return time.Unix(math.MaxInt32, 0)
+	}
+	return c[i].at
+}
+
+// from: times need not be in order, and so every line has to be looked at.
+func (c criLines) from(time.Time) int64 { return 0 }
+
+func (c criLines) stderr(i int64) bool { return c[i].isErr }
+
+func (c criLines) appendLine(b []byte, i int64) []byte { return append(b, c[i].text...) }

@@ -1,0 +1,250 @@
+package pods
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"math"
+	"reflect"
+	"time"
+
+	v1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
+)
+
+// chunk is how much is written at once. A kubelet writes, and flushes, each line by itself.
+const chunk = 64 << 10
+
+// timestampFormat is how a kubelet writes the time before a line. (k8s.io/cri-client/pkg/logs, timeFormatOut)
+const timestampFormat = "2006-01-02T15:04:05.000000000Z07:00 "
+
+// Logs writes the log of a container as options say, to stdout and stderr; either is nil if its lines are not wanted,
+// and both may be the same. Errors have the words of a kubelet, which sends them with status 400.
+//
+// Where options.Follow is set, Logs waits for the lines to come until ctx is done, which is no error, or until the end
+// of the log of a container that does not run. Before it waits it flushes a writer that has a Flush method, and at no
+// other time. An error of a writer ends it.
+//
+// (kubelet: GetKubeletContainerLogs, validateContainerLogStatus; k8s.io/cri-client/pkg/logs, ReadLogs)
+func (s *Store) Logs(ctx context.Context, namespace, name, container string, options *v1.PodLogOptions, stdout, stderr io.Writer) error {
+	e, found := s.byKey[types.NamespacedName{Namespace: namespace, Name: name}]
+	if !found {
+		return fmt.Errorf("pod %q cannot be found - no logs available", name)
+	}
+	status := containerStatus(e.pod, container)
+	if status == nil {
+		return fmt.Errorf("container %q in pod %q is not available", container, name)
+	}
+	if err := hasLog(status, name, options.Previous); err != nil {
+		return err
+	}
+	lines, running := e.current[container], status.State.Running != nil
+	if options.Previous {
+		if lines = e.previous[container]; lines == nil {
+			return fmt.Errorf("previous terminated container %q in pod %q not found", container, name)
+		}
+		running = false
+	}
+	if stdout != nil {
+		// The kubelet's write of nothing, by which the response begins even if no line ever comes.
+		if _, err := stdout.Write(nil); err != nil {
+			return err
+		}
+	}
+	r := reader{lines: lines, options: options, out: newOutput(stdout, stderr, options.LimitBytes), newLine: true}
+	return r.read(ctx, time.Now(), running)
+}
+
+// hasLog says what a kubelet says of a container that has no log to read. (validateContainerLogStatus)
+func hasLog(status *v1.ContainerStatus, pod string, previous bool) error {
+	state, last := status.State, status.LastTerminationState.Terminated
+	ended := func(t *v1.ContainerStateTerminated) bool { return t != nil && t.ContainerID != "" }
+	switch {
+	case previous:
+		if !ended(last) {
+			return fmt.Errorf("previous terminated container %q in pod %q not found", status.Name, pod)
+		}
+	case state.Running != nil:
+	case state.Terminated != nil, last != nil:
+		if !ended(state.Terminated) && !ended(last) {
+			return fmt.Errorf("container %q in pod %q is terminated", status.Name, pod)
+		}
+	case state.Waiting != nil:
+		reason := state.Waiting.Reason
+		switch reason {
+		case "ErrImagePull":
+			reason = "image can't be pulled"
+		case "ImagePullBackOff":
+			reason = "trying and failing to pull image"
+		}
+		return fmt.Errorf("container %q in pod %q is waiting to start: %v", status.Name, pod, reason)
+	default:
+		return fmt.Errorf("container %q in pod %q is waiting to start - no logs yet", status.Name, pod)
+	}
+	return nil
+}
+
+// reader reads a log once.
+type reader struct {
+	lines   source
+	options *v1.PodLogOptions
+	out     *output
+	since   time.Time
+	// newLine: the line before ended with a line feed, and so this one gets a timestamp.
+	newLine bool
+	scratch []byte
+}
+
+func (r *reader) read(ctx context.Context, now time.Time, running bool) error {
+	if seconds := r.options.SinceSeconds; seconds != nil {
+		r.since = now.Add(-secondsDuration(*seconds))
+	}
+	if since := r.options.SinceTime; since != nil && since.After(r.since) {
+		r.since = since.Time
+	}
+	next, end := int64(0), r.lines.written(now)
+	if tail := r.options.TailLines; tail != nil && end > *tail {
+		next = end - *tail
+	}
+	next = max(next, r.lines.from(r.since))
+
+	for {
+		if done, err := r.write(ctx, next, end); done || err != nil {
+			return err
+		}
+		next = max(next, end)
+		if err := r.out.flush(); err != nil {
+			return err
+		}
+		if !r.options.Follow || !running {
+			return nil
+		}
+		r.out.push()
+		if !r.wait(ctx, next) {
+			return nil
+		}
+		end = r.lines.written(time.Now())
+	}
+}
+
+// write writes the lines from next up to end; it says whether the limit of bytes was reached.
+func (r *reader) write(ctx context.Context, next, end int64) (done bool, err error) {
+	for i := next; i < end; i++ {
+		if i&0xfff == 0 && ctx.Err() != nil {
+			return true, nil
+		}
+		line := r.scratch[:0]
+		at := r.lines.time(i)
+		if r.options.Timestamps && r.newLine {
+			line = at.AppendFormat(line, timestampFormat)
+		}
+		line = r.lines.appendLine(line, i)
+		r.scratch = line
+		r.newLine = len(line) == 0 || line[len(line)-1] == '\n'
+		if at.Before(r.since) {
+			continue
+		}
+		if done, err := r.out.write(line, r.lines.stderr(i)); done || err != nil {
+			return done, err
+		}
+	}
+	return false, nil
+}
+
+// wait waits until line i has been written; false: ctx was done first.
+func (r *reader) wait(ctx context.Context, i int64) bool {
+	if end, ends := r.lines.ends(); ends && i >= end {
+		<-ctx.Done()
+		return false
+	}
+	timer := time.NewTimer(time.Until(r.lines.time(i)))
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-timer.C:
+		return true
+	}
+}
+
+func secondsDuration(seconds int64) time.Duration {
+	if seconds > math.MaxInt64/int64(time.Second) {
+		return math.MaxInt64
+	}
+	return time.Duration(seconds) * time.Second
+}
+
+// output gathers lines into chunks, for two streams or for one, and stops at a number of bytes.
+type output struct {
+	stdout, stderr io.Writer
+	// buffer is for to, which is one of the two.
+	buffer []byte
+	to     io.Writer
+	same   bool
+	remain int64
+}
+
+func newOutput(stdout, stderr io.Writer, limit *int64) *output {
+	o := &output{stdout: stdout, stderr: stderr, remain: math.MaxInt64, same: sameWriter(stdout, stderr)}
+	if limit != nil {
+		o.remain = *limit
+	}
+	return o
+}
+
+// write takes a line; done says that no more are wanted, and that all have been written. Lines of a stream that is not
+// wanted do not count.
+func (o *output) write(line []byte, isErr bool) (done bool, err error) {
+	to := o.stdout
+	if isErr {
+		to = o.stderr
+	}
+	if to == nil {
+		return false, nil
+	}
+	if len(o.buffer) > 0 && !o.same && to != o.to {
+		if err := o.flush(); err != nil {
+			return false, err
+		}
+	}
+	o.to = to
+	if int64(len(line)) >= o.remain {
+		o.buffer = append(o.buffer, line[:o.remain]...)
+		o.remain = 0
+		return true, o.flush()
+	}
+	o.remain -= int64(len(line))
+	o.buffer = append(o.buffer, line...)
+	if len(o.buffer) >= chunk {
+		return false, o.flush()
+	}
+	return false, nil
+}
+
+// flush writes the chunk.
+func (o *output) flush() error {
+	if len(o.buffer) == 0 {
+		return nil
+	}
+	_, err := o.to.Write(o.buffer)
+	o.buffer = o.buffer[:0]
+	return err
+}
+
+// push has the writers send what they hold.
+func (o *output) push() {
+	for _, w := range []io.Writer{o.stdout, o.stderr} {
+		if f, ok := w.(interface{ Flush() }); ok {
+			f.Flush()
+		}
+	}
+}
+
+// sameWriter says whether both streams go to one writer. Writers that cannot be compared are taken for two.
+func sameWriter(a, b io.Writer) bool {
+	if a == nil || b == nil {
+		return true
+	}
+	ta, tb := reflect.TypeOf(a), reflect.TypeOf(b)
+	return ta == tb && ta.Comparable() && a == b
+}
