@@ -37,7 +37,6 @@ func TestLoadPolicyRefuses(t *testing.T) {
 
 		"no name":                  {head + "kind: ClusterRole\n", []string{`document 1: ClusterRole "": metadata.name: Required value`}},
 		"name with a slash":        {strings.Replace(aRole, "name: r", "name: a/b", 1), []string{`ClusterRole "a/b": metadata.name: Invalid value: "a/b": may not contain '/'`}},
-		"ClusterRole, namespace":   {strings.Replace(aRole, "name: r", "name: r, namespace: x", 1), []string{"metadata.namespace: Forbidden: not allowed on this type"}},
 		"Role, no namespace":       {strings.Replace(aRole, "ClusterRole", "Role", 1), []string{`Role "r": metadata.namespace: Required value`}},
 		"rule, no verbs":           {strings.Replace(aRole, "verbs: [get]", "verbs: []", 1), []string{"rules[0].verbs: Required value"}},
 		"rule, no group":           {strings.Replace(aRole, `apiGroups: [""], `, "", 1), []string{"rules[0].apiGroups: Required value"}},
@@ -118,7 +117,7 @@ func TestLoadPolicyOfNothing(t *testing.T) {
 func TestNewPolicyOfObjects(t *testing.T) {
 	role := &rbacv1.ClusterRole{ObjectMeta: metav1.ObjectMeta{Name: "r"}, Rules: []rbacv1.PolicyRule{{NonResourceURLs: []string{"*"}, Verbs: []string{"*"}}}}
 	binding := &rbacv1.ClusterRoleBinding{
-		ObjectMeta: metav1.ObjectMeta{Name: "b"}, RoleRef: rbacv1.RoleRef{Kind: "ClusterRole", Name: "r"},
+		ObjectMeta: metav1.ObjectMeta{Name: "b", Namespace: "dropped"}, RoleRef: rbacv1.RoleRef{Kind: "ClusterRole", Name: "r"},
 		Subjects: []rbacv1.Subject{{Kind: "Group", Name: "g"}},
 	}
 	policy, err := NewPolicy(role, binding)

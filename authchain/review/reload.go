@@ -167,6 +167,7 @@ func (s *Server) watchFolders(watcher *fsnotify.Watcher) {
 	}
 	wanted := map[string]bool{}
 	for _, path := range paths {
+		path = filepath.Clean(path)
 		wanted[filepath.Dir(path)] = true
 		folder := path
 		if target, err := filepath.EvalSymlinks(path); err == nil {

@@ -13,15 +13,17 @@ import (
 )
 
 // validate completes an RBAC object as an apiserver does (the API group of roleRef and subjects may be left out) and
-// says what an apiserver would refuse. (k8s.io/kubernetes: pkg/apis/rbac/v1/defaults.go, pkg/apis/rbac/validation)
+// says what an apiserver would refuse. A namespace in an object that has none is dropped, as by kubectl. (k8s.io/kubernetes: pkg/apis/rbac/v1/defaults.go, pkg/apis/rbac/validation)
 func validate(object runtime.Object) (meta metav1.ObjectMeta, kind string, errs field.ErrorList) {
 	switch o := object.(type) {
 	case *rbacv1.ClusterRole:
+		o.Namespace = ""
 		errs = append(validateMeta(&o.ObjectMeta, false), validateRules(o.Rules, false)...)
 		return o.ObjectMeta, "ClusterRole", append(errs, validateAggregation(o.AggregationRule)...)
 	case *rbacv1.Role:
 		return o.ObjectMeta, "Role", append(validateMeta(&o.ObjectMeta, true), validateRules(o.Rules, true)...)
 	case *rbacv1.ClusterRoleBinding:
+		o.Namespace = ""
 		errs = append(validateMeta(&o.ObjectMeta, false), validateRoleRef(&o.RoleRef, "ClusterRole")...)
 		return o.ObjectMeta, "ClusterRoleBinding", append(errs, validateSubjects(o.Subjects, false)...)
 	case *rbacv1.RoleBinding:
