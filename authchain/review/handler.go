@@ -71,10 +71,9 @@ func (s *Server) routes() http.Handler {
 		endpoint, found := endpoints[r.URL.Path]
 		switch {
 		case !found:
-			fail(w, r, apierrors.NewGenericServerResponse(http.StatusNotFound, "", schema.GroupResource{}, "", "", 0, true))
+			fail(w, r, apierrors.NewGenericServerResponse(http.StatusNotFound, "", schema.GroupResource{}, "", "", 0, false))
 		case r.Method != http.MethodPost:
-			w.Header().Set("Allow", http.MethodPost)
-			fail(w, r, apierrors.NewGenericServerResponse(http.StatusMethodNotAllowed, "", schema.GroupResource{}, "", "", 0, true))
+			fail(w, r, apierrors.NewGenericServerResponse(http.StatusMethodNotAllowed, "", schema.GroupResource{}, "", "", 0, false))
 		default:
 			s.review(w, r, endpoint, caller.User.GetName())
 		}
@@ -89,8 +88,7 @@ func ok(w http.ResponseWriter, _ *http.Request) {
 
 func tellVersion(w http.ResponseWriter, r *http.Request) {
 	if r.Method != http.MethodGet && r.Method != http.MethodHead {
-		w.Header().Set("Allow", http.MethodGet)
-		fail(w, r, apierrors.NewGenericServerResponse(http.StatusMethodNotAllowed, "", schema.GroupResource{}, "", "", 0, true))
+		fail(w, r, apierrors.NewGenericServerResponse(http.StatusMethodNotAllowed, "", schema.GroupResource{}, "", "", 0, false))
 		return
 	}
 	responsewriters.WriteRawJSON(http.StatusOK, version.Info{Major: "1", Minor: "37", GitVersion: "v1.37.2+fauxlet"}, w)

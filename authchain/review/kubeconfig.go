@@ -3,6 +3,7 @@ package review
 import (
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -43,9 +44,13 @@ func (s *Server) RESTConfig(address string) *rest.Config {
 	}
 }
 
+// serverURL is where a client goes; a server that listens on all addresses is reached by the loopback one.
 func serverURL(address string) string {
 	if strings.Contains(address, "://") {
 		return address
+	}
+	if host, port, err := net.SplitHostPort(address); err == nil && (host == "" || net.ParseIP(host).IsUnspecified()) {
+		address = net.JoinHostPort("127.0.0.1", port)
 	}
 	return "https://" + address
 }

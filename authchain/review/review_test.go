@@ -235,6 +235,22 @@ func TestKubeconfig(t *testing.T) {
 	}
 }
 
+func TestServerURL(t *testing.T) {
+	for address, want := range map[string]string{
+		"127.0.0.1:6443":      "https://127.0.0.1:6443",
+		"[::]:6443":           "https://127.0.0.1:6443",
+		"0.0.0.0:6443":        "https://127.0.0.1:6443",
+		":6443":               "https://127.0.0.1:6443",
+		"[::1]:6443":          "https://[::1]:6443",
+		"reviews:6443":        "https://reviews:6443",
+		"https://reviews/api": "https://reviews/api",
+	} {
+		if got := serverURL(address); got != want {
+			t.Errorf("%s: %s, want %s", address, got, want)
+		}
+	}
+}
+
 func TestRecords(t *testing.T) {
 	server, address := start(t, Options{Records: 3})
 	c := client(t, server.RESTConfig(address))
@@ -280,7 +296,7 @@ func TestNewRefuses(t *testing.T) {
 }
 
 func TestServeEndsOnABrokenListener(t *testing.T) {
-	server, err := New(Options{})
+	server, err := New(Options{Hosts: []string{"", "reviews", "10.0.0.1"}})
 	if err != nil {
 		t.Fatal(err)
 	}

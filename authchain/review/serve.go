@@ -108,7 +108,7 @@ func newServingCertificate(hosts []string) (tls.Certificate, error) {
 	for _, host := range hosts {
 		if ip := net.ParseIP(host); ip != nil {
 			template.IPAddresses = append(template.IPAddresses, ip)
-		} else {
+		} else if host != "" { // as in the address ":6443"
 			template.DNSNames = append(template.DNSNames, host)
 		}
 	}
