@@ -7,6 +7,7 @@ import (
 	"reflect"
 
 	jsonpatch "gopkg.in/evanphx/json-patch.v4"
+	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/component-base/featuregate"
 	logsapi "k8s.io/component-base/logs/api/v1"
@@ -98,6 +99,17 @@ func walkFields(into, from reflect.Value, visit func(field, from reflect.Value))
 			} else {
 				visit(field, from.Field(i))
 			}
+		}
+	}
+}
+
+// roundMemory rounds reserved memory up to thousandths, which only a file's is.
+// (kubelet: pkg/kubelet/apis/config/v1beta1/zz_generated.defaults.go)
+func roundMemory(kc *kubeletConfiguration) {
+	for _, r := range kc.ReservedMemory {
+		for name, quantity := range r.Limits {
+			quantity.RoundUp(resource.Milli)
+			r.Limits[name] = quantity
 		}
 	}
 }

@@ -68,6 +68,7 @@ func (l *loader) file(name string) (*kubeletConfiguration, error) {
 		return nil, err
 	}
 	setDefaults(l.facts, kc, gates)
+	roundMemory(kc)
 	for _, field := range l.facts.Paths {
 		makeAbsolute(kc, field, filepath.Dir(path))
 	}

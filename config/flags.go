@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"io"
 	"reflect"
 	"slices"
 
@@ -67,6 +68,7 @@ type assignment struct{ name, value string }
 func NewFlags() *Flags {
 	f := &Flags{facts: map[string]flagFact{}, flags: pflag.NewFlagSet("kubelet", pflag.ContinueOnError)}
 	f.flags.SetNormalizeFunc(cliflag.WordSepNormalizeFunc)
+	f.flags.SetOutput(io.Discard) // a flag that Set gives a value is deprecated for people, not for programs
 	f.err = f.define()
 	return f
 }
@@ -133,14 +135,12 @@ func (f *Flags) Set(name, value string) error {
 	if f.err != nil {
 		return f.err
 	}
-	flag := f.flags.Lookup(name)
-	if flag == nil {
+	if f.flags.Lookup(name) == nil {
 		return FlagError(fmt.Errorf("unknown flag: --%s", name))
 	}
-	if err := flag.Value.Set(value); err != nil {
-		return FlagError(fmt.Errorf("invalid argument %q for %q flag: %w", value, "--"+name, err))
+	if err := f.flags.Set(name, value); err != nil {
+		return FlagError(err)
 	}
-	flag.Changed = true
 	return nil
 }
 

@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"maps"
 	"strings"
 
 	cliflag "k8s.io/component-base/cli/flag"
@@ -12,10 +13,35 @@ import (
 
 // Load reads the configuration that the flags ask for, in the kubelet's order:
 // gates of the command line, node labels, file, drop-ins, the flags once more over
-// both, and validation. Its errors begin with the kubelet's words. It may be
-// called more than once, and reads the files each time.
-// (kubelet: NewKubeletCommand in cmd/kubelet/app/server.go)
+// both, validation, and what a kubelet checks while it starts. Its errors begin
+// with the kubelet's words. It may be called more than once, and reads the files
+// each time. (kubelet: NewKubeletCommand in cmd/kubelet/app/server.go)
 func (f *Flags) Load() (*Config, error) {
+	e, err := f.effective()
+	if err != nil {
+		return nil, err
+	}
+	c := &Config{
+		Kubelet: *e.kc, CertDir: f.node.certDir, RootDir: f.node.rootDir,
+		Kubeconfig: f.node.kubeconfig, BootstrapKubeconfig: f.node.bootstrapKubeconfig,
+		FeatureGates: e.gates, Ignored: f.ignored(), HasConfigFile: f.node.config != "",
+		NodeIP: f.node.nodeIP, NodeLabels: maps.Clone(f.node.nodeLabels),
+	}
+	if err := e.loader.start(c, &f.node); err != nil {
+		return nil, err
+	}
+	c.Warnings = e.loader.warnings
+	return c, nil
+}
+
+// effective is the outcome of everything that a kubelet does before it starts.
+type effective struct {
+	kc     *kubeletConfiguration
+	gates  featuregate.FeatureGate
+	loader *loader
+}
+
+func (f *Flags) effective() (*effective, error) {
 	if f.err != nil {
 		return nil, f.err
 	}
@@ -40,7 +66,6 @@ func (f *Flags) Load() (*Config, error) {
 	if err := validateLabels(f.node.nodeLabels); err != nil {
 		return nil, fmt.Errorf("failed to validate kubelet flags: %w", err)
 	}
-
 	l := &loader{facts: known, gates: gates, strict: f.Strict}
 	if kc, err = f.files(l, kc); err != nil {
 		return nil, err
@@ -48,31 +73,16 @@ func (f *Flags) Load() (*Config, error) {
 	if err := setGates(gates, kc); err != nil {
 		return nil, err
 	}
-	freePort := kc.Port == 0 && f.wasGiven("port")
 	if err := validateLogging(kc, gates); err != nil {
 		return nil, fmt.Errorf("initialize logging: %w", err)
 	}
+	freePort := kc.Port == 0 && f.wasGiven("port")
 	if err := validate(kc, gates, freePort); err != nil {
 		return nil, fmt.Errorf("failed to validate kubelet configuration, error: %w, path: %s", err, f.sources())
 	}
 	kc.APIVersion = kubeletconfigv1beta1.SchemeGroupVersion.String()
 	kc.Kind = "KubeletConfiguration"
-
-	c := &Config{
-		Kubelet: *kc, CertDir: f.node.certDir, RootDir: f.node.rootDir,
-		Kubeconfig: f.node.kubeconfig, BootstrapKubeconfig: f.node.bootstrapKubeconfig,
-		FeatureGates: gates, Ignored: f.ignored(), HasConfigFile: f.node.config != "",
-		NodeIP: f.node.nodeIP, NodeLabels: map[string]string{},
-	}
-	for key, value := range f.node.nodeLabels {
-		c.NodeLabels[key] = value
-	}
-	err = l.start(c, f.node)
-	c.Warnings = l.warnings
-	if err != nil {
-		return nil, err
-	}
-	return c, nil
+	return &effective{kc: kc, gates: gates, loader: l}, nil
 }
 
 // files reads the file and the drop-ins over the configuration of the flags, and the flags again over them.
@@ -124,7 +134,7 @@ func (f *Flags) sources() string {
 
 // start checks what a kubelet finds wrong only after validation, while it starts.
 // (kubelet: InitializeTLS, BuildAuthz, RunKubelet in cmd/kubelet/app)
-func (l *loader) start(c *Config, node nodeFlags) error {
+func (l *loader) start(c *Config, node *nodeFlags) error {
 	if err := l.tls(&c.Kubelet); err != nil {
 		return fmt.Errorf("failed to construct kubelet dependencies: %w", err)
 	}

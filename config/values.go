@@ -1,6 +1,7 @@
 package config
 
 import (
+	"flag"
 	"fmt"
 	"reflect"
 	"strconv"
@@ -30,8 +31,14 @@ func valueFor(f flagFact, target reflect.Value) (pflag.Value, error) {
 		return builtin(f, target, (*pflag.FlagSet).Int32Var)
 	case "pflag.int64Value":
 		return builtin(f, target, (*pflag.FlagSet).Int64Var)
-	case "pflag.durationValue", "pflag.flagValueWrapper": // the wrapper is a duration of package flag
+	case "pflag.durationValue":
 		return builtin(f, target, (*pflag.FlagSet).DurationVar)
+	case "pflag.flagValueWrapper": // of package flag, whose durations have other errors
+		return over(f, target, func(p *time.Duration) pflag.Value {
+			fs := flag.NewFlagSet(f.Name, flag.ContinueOnError)
+			fs.DurationVar(p, f.Name, *p, "")
+			return pflag.PFlagFromGoFlag(fs.Lookup(f.Name)).Value
+		})
 	case "pflag.stringSliceValue":
 		return builtin(f, target, (*pflag.FlagSet).StringSliceVar)
 	case "flag.MapStringBool":

@@ -1,0 +1,288 @@
+package config
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/spf13/pflag"
+)
+
+const header = "apiVersion: kubelet.config.k8s.io/v1beta1\nkind: KubeletConfiguration\n"
+
+func load(t testing.TB, args ...string) (*Config, error) {
+	t.Helper()
+	f, err := parse(args)
+	if err != nil {
+		return nil, err
+	}
+	return f.Load()
+}
+
+func mustLoad(t testing.TB, args ...string) *Config {
+	t.Helper()
+	c, err := load(t, args...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// Every flag shows the kubelet's name, type, default, usage and deprecation.
+func TestFlagsAreTheKubelets(t *testing.T) {
+	known, err := facts()
+	if err != nil {
+		t.Fatal(err)
+	}
+	fs := pflag.NewFlagSet("fauxlet", pflag.ContinueOnError)
+	NewFlags().AddTo(fs)
+	seen := map[string]bool{}
+	for _, want := range known.Flags {
+		seen[want.Name] = true
+		got := fs.Lookup(want.Name)
+		if got == nil {
+			t.Errorf("no flag --%s", want.Name)
+			continue
+		}
+		is := flagFact{Name: got.Name, Shorthand: got.Shorthand, Type: got.Value.Type(), Value: want.Value, Default: got.DefValue,
+			NoOptDefVal: got.NoOptDefVal, Field: want.Field, Usage: got.Usage, Deprecated: got.Deprecated}
+		if is != want {
+			t.Errorf("--%s\n got %+v\nwant %+v", want.Name, is, want)
+		}
+	}
+	fs.VisitAll(func(f *pflag.Flag) {
+		if !seen[f.Name] {
+			t.Errorf("--%s is not a flag of the kubelet", f.Name)
+		}
+	})
+	for _, name := range meaningful {
+		if !seen[name] {
+			t.Errorf("meaningful names --%s, which is not a flag of the kubelet", name)
+		}
+	}
+	for name := range (&nodeFlags{}).targets() {
+		if !seen[name] {
+			t.Errorf("targets names --%s, which is not a flag of the kubelet", name)
+		}
+	}
+}
+
+func TestNode(t *testing.T) {
+	host, err := os.Hostname()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, test := range []struct {
+		name string
+		args []string
+		want func(*Config) any
+		is   any
+	}{
+		{"name of the host", nil, func(c *Config) any { return c.NodeName }, strings.ToLower(host)},
+		{"name by flag in lower case and trimmed", []string{"--hostname-override= Node-1 "}, func(c *Config) any { return c.NodeName }, "node-1"},
+		{"no IP", nil, func(c *Config) any { return len(c.NodeIPs) }, 0},
+		{"one IP", []string{"--node-ip=10.0.0.1"}, func(c *Config) any { return fmt.Sprint(c.NodeIP, c.NodeIPs) }, "10.0.0.1[10.0.0.1]"},
+		{"two IPs", []string{"--node-ip=10.0.0.1, fd00::1"}, func(c *Config) any { return fmt.Sprint(c.NodeIPs) }, "[10.0.0.1 fd00::1]"},
+		{"one IP not parsed", []string{"--node-ip=10.0.0.1,x"}, func(c *Config) any { return fmt.Sprint(c.NodeIPs, c.Warnings) },
+			`[10.0.0.1] [--node-ip "10.0.0.1,x": could not parse some node IP(s), ignoring them: [x]]`},
+		{"labels", []string{"--node-labels=a=b,c=d"}, func(c *Config) any { return c.NodeLabels }, map[string]string{"a": "b", "c": "d"}},
+		{"default folders", nil, func(c *Config) any { return []string{c.CertDir, c.RootDir, c.Kubeconfig} }, []string{"/var/lib/kubelet/pki", "/var/lib/kubelet", ""}},
+		{"folders", []string{"--cert-dir=pki", "--root-dir=/x", "--kubeconfig=k", "--bootstrap-kubeconfig=b"},
+			func(c *Config) any { return []string{c.CertDir, c.RootDir, c.Kubeconfig, c.BootstrapKubeconfig} }, []string{"pki", "/x", "k", "b"}},
+		{"free port", []string{"--port=0"}, func(c *Config) any { return c.Kubelet.Port }, int32(0)},
+		{"nothing ignored", []string{"--port=0", "--v=2", "--node-ip=::1", "--anonymous-auth", "--register-node=false"}, func(c *Config) any { return len(c.Ignored) }, 0},
+		{"ignored in order and once", []string{"--max-open-files=5", "--cgroup_driver=systemd", "--max-open-files=6", "--port=7", "--version=false"},
+			func(c *Config) any { return c.Ignored }, []string{"cgroup-driver", "max-open-files", "version"}},
+		{"ignored, yet shown", []string{"--cgroup-driver=systemd"}, func(c *Config) any { return c.Kubelet.CgroupDriver }, "systemd"},
+		{"insecure cipher", []string{"--tls-cipher-suites=TLS_RSA_WITH_AES_128_CBC_SHA"}, func(c *Config) any { return c.Warnings },
+			[]string{"tlsCipherSuites (--tls-cipher-suites): use of insecure cipher detected: TLS_RSA_WITH_AES_128_CBC_SHA"}},
+		{"ciphers with TLS 1.3", []string{"--tls-cipher-suites=TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256", "--tls-min-version=VersionTLS13"}, func(c *Config) any { return c.Warnings },
+			[]string{"TLS 1.3 cipher suites are not configurable, ignoring --tls-cipher-suites"}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			if got := test.want(mustLoad(t, test.args...)); !reflect.DeepEqual(got, test.is) {
+				t.Errorf("got %v, want %v", got, test.is)
+			}
+		})
+	}
+}
+
+// What a kubelet refuses only while it starts is refused by Load, in its words and with advice.
+func TestStartErrors(t *testing.T) {
+	for _, test := range []struct {
+		name, arg, want string
+	}{
+		{"mode neither", "--authorization-mode=Foo", "failed to run Kubelet: unknown authorization mode Foo; set authorization.mode (--authorization-mode) to AlwaysAllow or Webhook"},
+		{"mode empty", "--authorization-mode=", "failed to run Kubelet: no authorization mode specified; set"},
+		{"cipher unknown", "--tls-cipher-suites=X", "failed to construct kubelet dependencies: Cipher suite X not supported or doesn't exist; tlsCipherSuites"},
+		{"TLS version unknown", "--tls-min-version=1.2", `failed to construct kubelet dependencies: unknown tls version "1.2"; tlsMinVersion (--tls-min-version) is one of VersionTLS10,`},
+		{"hostname blank", "--hostname-override= ", "failed to run Kubelet: empty hostname is invalid; set --hostname-override"},
+		{"three node IPs", "--node-ip=1.1.1.1,::1,2.2.2.2", `failed to run Kubelet: bad --node-ip "1.1.1.1,::1,2.2.2.2": must contain either a single IP or a dual-stack pair of IPs`},
+		{"unspecified node IP of two", "--node-ip=0.0.0.0,::1", "dual-stack node IP cannot include '0.0.0.0' or '::'"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			if _, err := load(t, test.arg); err == nil || !strings.HasPrefix(err.Error(), "failed to ") || !strings.Contains(err.Error(), test.want) {
+				t.Errorf("error %v, want %s", err, test.want)
+			}
+		})
+	}
+	path := filepath.Join(t.TempDir(), "k.yaml")
+	writeFiles(t, filepath.Dir(path), map[string]string{"k.yaml": header + "tlsCurvePreferences: [1]\n"})
+	if _, err := load(t, "--config", path); err == nil || !strings.Contains(err.Error(), "curve preference 1 is not supported by the current Go version") {
+		t.Errorf("curve 1: %v", err)
+	}
+}
+
+func TestStrict(t *testing.T) {
+	for _, test := range []struct{ name, file, dropIn, want string }{
+		{"unknown field", "authentication: {anonymus: {}}\n", "", `strict decoding error: unknown field "authentication.anonymus"`},
+		{"field twice", "port: 1\nport: 2\n", "", `key "port" already set in map`},
+		{"unknown field in a drop-in", "", "prot: 1\n", `unknown field "prot"`},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			dir := t.TempDir()
+			writeFiles(t, dir, map[string]string{"k.yaml": header + test.file, "d/1.conf": header + test.dropIn})
+			f, err := parse([]string{"--config=" + dir + "/k.yaml", "--config-dir=" + dir + "/d"})
+			if err != nil {
+				t.Fatal(err)
+			}
+			c, err := f.Load()
+			if err != nil {
+				t.Fatalf("not strict: %v", err)
+			}
+			if !slices.ContainsFunc(c.Warnings, func(w string) bool { return strings.HasPrefix(w, dir) && strings.Contains(w, test.want) }) {
+				t.Errorf("warnings %q", c.Warnings)
+			}
+			f.Strict = true
+			if _, err := f.Load(); err == nil || !strings.Contains(err.Error(), test.want) {
+				t.Errorf("strict: %v", err)
+			}
+		})
+	}
+}
+
+func TestGates(t *testing.T) {
+	c := mustLoad(t, "--feature-gates=GracefulNodeShutdownBasedOnPodPriority=false,MemoryQoS=true")
+	for gate, want := range map[string]bool{"MemoryQoS": true, "GracefulNodeShutdownBasedOnPodPriority": false, "KubeletFineGrainedAuthz": true, "NoSuchGate": false} {
+		if got := c.Enabled(gate); got != want {
+			t.Errorf("Enabled(%s) = %t", gate, got)
+		}
+	}
+	if mustLoad(t).Enabled("MemoryQoS") {
+		t.Error("one configuration's gates show in another's")
+	}
+}
+
+func TestConfigz(t *testing.T) {
+	for _, test := range []struct {
+		name      string
+		args      []string
+		cert, key any
+	}{
+		{"self-signed", []string{"--cert-dir=/pki"}, "/pki/kubelet.crt", "/pki/kubelet.key"},
+		{"given", []string{"--tls-cert-file=/a", "--tls-private-key-file=/b"}, "/a", "/b"},
+		{"half given", []string{"--tls-cert-file=/a"}, "/a", nil},
+		{"of the cluster", []string{"--rotate-server-certificates"}, nil, nil},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			c := mustLoad(t, test.args...)
+			body, err := c.Configz()
+			if err != nil {
+				t.Fatal(err)
+			}
+			var got map[string]map[string]any
+			if err := json.Unmarshal(body, &got); err != nil {
+				t.Fatal(err)
+			}
+			kc := got["kubeletconfig"]
+			if len(got) != 1 || kc["kind"] != "KubeletConfiguration" || kc["apiVersion"] != "kubelet.config.k8s.io/v1beta1" {
+				t.Errorf("body %s", body)
+			}
+			if kc["tlsCertFile"] != test.cert || kc["tlsPrivateKeyFile"] != test.key {
+				t.Errorf("serving files %v, %v", kc["tlsCertFile"], kc["tlsPrivateKeyFile"])
+			}
+		})
+	}
+}
+
+// A Flags can be used without a command line, and Load reads the files each time.
+func TestSetAndLoadAgain(t *testing.T) {
+	dir := t.TempDir()
+	writeFiles(t, dir, map[string]string{"k.yaml": header + "port: 7\nmaxPods: 7\n"})
+	f := NewFlags()
+	for name, value := range map[string]string{"config": dir + "/k.yaml", "port": "8"} {
+		if err := f.Set(name, value); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, pods := range []int32{7, 9} {
+		writeFiles(t, dir, map[string]string{"k.yaml": fmt.Sprintf("%sport: 7\nmaxPods: %d\n", header, pods)})
+		c, err := f.Load()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if c.Kubelet.Port != 8 || c.Kubelet.MaxPods != pods || !c.HasConfigFile {
+			t.Errorf("port %d, pods %d, want 8, %d", c.Kubelet.Port, c.Kubelet.MaxPods, pods)
+		}
+		c.Kubelet.FeatureGates = map[string]bool{"changed": true}
+		*c.Kubelet.EnableServer = false
+	}
+	if c := mustLoad(t); !*c.Kubelet.EnableServer {
+		t.Error("changing one configuration changed the defaults")
+	}
+	for name, want := range map[string]string{
+		"nope": "failed to parse kubelet flag: unknown flag: --nope",
+		"v":    `failed to parse kubelet flag: invalid argument "x" for "-v, --v" flag`,
+	} {
+		if err := f.Set(name, "x"); err == nil || !strings.HasPrefix(err.Error(), want) {
+			t.Errorf("Set(%s): %v", name, err)
+		}
+	}
+}
+
+// Configurations are loaded side by side, as many nodes in one process do.
+func TestLoadConcurrently(t *testing.T) {
+	var wg sync.WaitGroup
+	for i := range 8 {
+		wg.Go(func() {
+			c, err := load(t, fmt.Sprintf("--port=%d", i+1), "--feature-gates=MemoryQoS=true")
+			if err != nil || c.Kubelet.Port != int32(i+1) || !c.Enabled("MemoryQoS") {
+				t.Errorf("%d: %+v, %v", i, c, err)
+			}
+		})
+	}
+	wg.Wait()
+}
+
+func FuzzLoad(f *testing.F) {
+	f.Add("port", "7", header+"port: 7\n", header+"port: null\n")
+	f.Add("feature-gates", "AllAlpha=true", header+"featureGates: {AllBeta: false}\n", header+"featureGates: null\n")
+	f.Add("register-with-taints", "a=b:NoSchedule", header+"logging: null\n", header+"authentication: 7\n")
+	f.Add("reserved-memory", "0:memory=1Gi", header+"crashLoopBackOff: {maxContainerRestartPeriod: null}\n", "{}")
+	f.Fuzz(func(t *testing.T, name, value, file, dropIn string) {
+		dir := t.TempDir()
+		writeFiles(t, dir, map[string]string{"k.yaml": file, "d/1.conf": dropIn})
+		flags := NewFlags()
+		for _, set := range [][2]string{{"config", dir + "/k.yaml"}, {"config-dir", dir + "/d"}} {
+			if err := flags.Set(set[0], set[1]); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if name == "config" || name == "config-dir" || flags.Set(name, value) != nil {
+			return
+		}
+		c, err := flags.Load()
+		if err != nil {
+			return
+		}
+		if _, err := c.Configz(); err != nil {
+			t.Error(err)
+		}
+	})
+}

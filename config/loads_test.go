@@ -1,0 +1,199 @@
+package config
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/spf13/pflag"
+	jsonpatch "gopkg.in/evanphx/json-patch.v4"
+	utilerrors "k8s.io/apimachinery/pkg/util/errors"
+)
+
+// measuredLoad is a command line with its files and what the real kubelet made of
+// them; e2e/kubeletfacts measures testdata/loads.json.
+type measuredLoad struct {
+	Name    string            `json:"name"`
+	Args    []string          `json:"args"`
+	Files   map[string]string `json:"files"`
+	Config  json.RawMessage   `json:"config"`
+	Lenient bool              `json:"lenient"`
+	Invalid []string          `json:"invalid"`
+	Error   string            `json:"error"`
+}
+
+// deliberate are the cases in which fauxlet differs from the kubelet, each with its reason.
+var deliberate = map[string]string{
+	"port 0 by flag": "it asks for a free port",
+}
+
+var schemeName = regexp.MustCompile(`in scheme "[^"]*"`)
+
+func TestLoadsAsTheKubelet(t *testing.T) {
+	text, err := os.ReadFile("testdata/loads.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var cases []measuredLoad
+	if err := json.Unmarshal(text, &cases); err != nil {
+		t.Fatal(err)
+	}
+	known, err := facts()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defaults, err := json.Marshal(known.Defaults)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range cases {
+		t.Run(c.Name, func(t *testing.T) {
+			if why, ok := deliberate[c.Name]; ok {
+				if _, err := loadIn(t, c.Args, c.Files); err != nil {
+					t.Errorf("error %v, although %s", err, why)
+				}
+				return
+			}
+			e, err := loadIn(t, c.Args, c.Files)
+			if checkError(t, &c, err) || e == nil {
+				return
+			}
+			if c.Lenient != slices.ContainsFunc(e.loader.warnings, func(w string) bool { return strings.Contains(w, "lenient decoding") }) {
+				t.Errorf("kubelet decodes leniently: %t, warnings: %q", c.Lenient, e.loader.warnings)
+			}
+			if len(c.Config) == 0 {
+				c.Config = json.RawMessage("{}")
+			}
+			want, err := jsonpatch.MergePatch(defaults, c.Config)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for name := range e.kc.StaticPodURLHeader {
+				e.kc.StaticPodURLHeader[name] = []string{"<masked>"} // as in the log that was measured
+			}
+			if diff := cmp.Diff(plain(t, want), plain(t, e.kc)); diff != "" {
+				t.Errorf("effective configuration (-kubelet +fauxlet):\n%s", diff)
+			}
+		})
+	}
+}
+
+// checkError compares an error with the kubelet's and tells whether there should be one.
+func checkError(t *testing.T, c *measuredLoad, err error) bool {
+	t.Helper()
+	switch {
+	case len(c.Invalid) > 0:
+		var list utilerrors.Aggregate
+		if !errors.As(err, &list) {
+			t.Fatalf("error %v, want %q", err, c.Invalid)
+		}
+		var got []string
+		for _, one := range list.Errors() {
+			got = append(got, one.Error())
+		}
+		slices.Sort(got)
+		if diff := cmp.Diff(c.Invalid, got); diff != "" {
+			t.Errorf("validation (-kubelet +fauxlet):\n%s", diff)
+		}
+		if !strings.HasPrefix(err.Error(), "failed to validate kubelet configuration, error: ") {
+			t.Errorf("error %v", err)
+		}
+		return true
+	case c.Error != "":
+		if err == nil {
+			t.Fatalf("no error, want %s", c.Error)
+		}
+		want, panics := strings.CutPrefix(c.Error, "panic: ")
+		got := schemeName.ReplaceAllString(err.Error(), "in scheme")
+		if got != want && !(panics && strings.HasSuffix(got, want)) {
+			t.Errorf("error\n%s\nwant\n%s", got, want)
+		}
+		return true
+	case err != nil:
+		t.Fatalf("error %v, want none", err)
+	}
+	return false
+}
+
+// loadIn does what the kubelet's command does before it starts, in a folder with the files.
+func loadIn(t *testing.T, args []string, files map[string]string) (*effective, error) {
+	t.Helper()
+	dir := t.TempDir()
+	writeFiles(t, dir, files)
+	t.Chdir(dir)
+	f, err := parse(args)
+	if err != nil {
+		return nil, err
+	}
+	e, err := f.effective()
+	if err != nil {
+		return nil, hidden{err, strings.ReplaceAll(err.Error(), dir, "$DIR")}
+	}
+	text, err := json.Marshal(e.kc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := json.Unmarshal([]byte(strings.ReplaceAll(string(text), dir, "$DIR")), e.kc); err != nil {
+		t.Fatal(err)
+	}
+	return e, nil
+}
+
+// hidden is an error whose text does not tell where the test ran.
+type hidden struct {
+	error
+	text string
+}
+
+func (h hidden) Error() string { return h.text }
+func (h hidden) Unwrap() error { return h.error }
+
+func parse(args []string) (*Flags, error) {
+	f := NewFlags()
+	fs := pflag.NewFlagSet("fauxlet", pflag.ContinueOnError)
+	fs.SetOutput(io.Discard)
+	f.AddTo(fs)
+	if err := fs.Parse(args); err != nil {
+		return nil, FlagError(err)
+	}
+	return f, nil
+}
+
+func writeFiles(t testing.TB, dir string, files map[string]string) {
+	t.Helper()
+	for name, text := range files {
+		path := filepath.Join(dir, name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// plain is a configuration as JSON without its type.
+func plain(t *testing.T, v any) map[string]any {
+	t.Helper()
+	text, ok := v.([]byte)
+	if !ok {
+		var err error
+		if text, err = json.Marshal(v); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var out map[string]any
+	if err := json.Unmarshal(text, &out); err != nil {
+		t.Fatal(err)
+	}
+	delete(out, "apiVersion")
+	delete(out, "kind")
+	return out
+}

@@ -1,0 +1,292 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"reflect"
+	"slices"
+	"strings"
+
+	"github.com/spf13/pflag"
+	utilfeature "k8s.io/apiserver/pkg/util/feature"
+	cliflag "k8s.io/component-base/cli/flag"
+	kubeletconfigv1beta1 "k8s.io/kubelet/config/v1beta1"
+	_ "k8s.io/kubernetes/cmd/kubelet/app" // registers the feature gates
+	"k8s.io/kubernetes/cmd/kubelet/app/options"
+	kubeletconfig "k8s.io/kubernetes/pkg/kubelet/apis/config"
+	kubeletscheme "k8s.io/kubernetes/pkg/kubelet/apis/config/scheme"
+	"k8s.io/kubernetes/pkg/kubelet/eviction"
+)
+
+type facts struct {
+	// Defaults is the configuration of a file that says nothing, after the
+	// kubelet's defaulting and its round trip through the internal type.
+	Defaults object `json:"defaults"`
+	// Legacy is what differs from Defaults when there are flags only, as a JSON merge patch.
+	Legacy object `json:"legacy"`
+	// Zero is the versioned form of an empty internal configuration: it holds
+	// every field that the round trip through the internal type fills in.
+	Zero object `json:"zero"`
+	// Paths are the fields whose relative paths resolve against the file's folder.
+	Paths []string `json:"paths"`
+	// EvictionHard is used when a configuration file does not set the field.
+	EvictionHard map[string]string `json:"evictionHard"`
+	Gates        []gate            `json:"gates"`
+	// Dependencies holds, by gate, the gates that it needs.
+	Dependencies map[string][]string `json:"dependencies"`
+	Flags        []flag              `json:"flags"`
+}
+
+type object = map[string]any
+
+type gate struct {
+	Name    string `json:"name"`
+	Default bool   `json:"default"`
+	Locked  bool   `json:"locked,omitempty"`
+	Stage   string `json:"stage,omitempty"`
+}
+
+type flag struct {
+	Name      string `json:"name"`
+	Shorthand string `json:"shorthand,omitempty"`
+	// Type is the name that the usage text shows; Value is the Go type that
+	// parses, which tells apart what Type does not.
+	Type        string `json:"type"`
+	Value       string `json:"value"`
+	Default     string `json:"default,omitempty"`
+	NoOptDefVal string `json:"noOptDefault,omitempty"`
+	// Field is the path in the versioned KubeletConfiguration that the flag sets.
+	Field      string `json:"field,omitempty"`
+	Usage      string `json:"usage"`
+	Deprecated string `json:"deprecated,omitempty"`
+}
+
+func measureFacts() (*facts, error) {
+	scheme, _, err := kubeletscheme.NewSchemeAndCodecs()
+	if err != nil {
+		return nil, err
+	}
+	versioned := &kubeletconfigv1beta1.KubeletConfiguration{}
+	scheme.Default(versioned)
+	internal := &kubeletconfig.KubeletConfiguration{}
+	if err := scheme.Convert(versioned, internal, nil); err != nil {
+		return nil, err
+	}
+	f := &facts{EvictionHard: eviction.DefaultEvictionHard}
+	if f.Defaults, err = versionedJSON(internal); err != nil {
+		return nil, err
+	}
+	if f.Zero, err = versionedJSON(&kubeletconfig.KubeletConfiguration{}); err != nil {
+		return nil, err
+	}
+	legacyConfig, err := options.NewKubeletConfiguration()
+	if err != nil {
+		return nil, err
+	}
+	legacy, err := versionedJSON(legacyConfig)
+	if err != nil {
+		return nil, err
+	}
+	f.Legacy = difference(f.Defaults, legacy)
+	if f.Paths, err = measurePaths(); err != nil {
+		return nil, err
+	}
+	f.Gates, f.Dependencies = measureGates()
+	f.Flags, err = measureFlags(legacy)
+	return f, err
+}
+
+// versionedJSON is the kubelet's own conversion for /configz.
+func versionedJSON(kc *kubeletconfig.KubeletConfiguration) (object, error) {
+	scheme, _, err := kubeletscheme.NewSchemeAndCodecs()
+	if err != nil {
+		return nil, err
+	}
+	versioned := &kubeletconfigv1beta1.KubeletConfiguration{}
+	if err := scheme.Convert(kc, versioned, nil); err != nil {
+		return nil, err
+	}
+	text, err := json.Marshal(versioned)
+	if err != nil {
+		return nil, err
+	}
+	var out object
+	return out, json.Unmarshal(text, &out)
+}
+
+// difference is the JSON merge patch from one object to another; what is only
+// in the first comes out as null.
+func difference(from, to object) object {
+	patch := object{}
+	for key, want := range to {
+		have, ok := from[key]
+		if ok && reflect.DeepEqual(have, want) {
+			continue
+		}
+		fromObject, fromOK := have.(object)
+		toObject, toOK := want.(object)
+		if fromOK && toOK {
+			patch[key] = difference(fromObject, toObject)
+		} else {
+			patch[key] = want
+		}
+	}
+	for key := range from {
+		if _, ok := to[key]; !ok {
+			patch[key] = nil
+		}
+	}
+	return patch
+}
+
+// onlyPath is the path of the one leaf in which two configurations differ, or "".
+func onlyPath(from, to object) (string, error) {
+	at := difference(from, to)
+	var path []string
+	for len(at) > 0 {
+		if len(at) > 1 {
+			return "", fmt.Errorf("several fields differ: %v", at)
+		}
+		for key, value := range at {
+			path = append(path, key)
+			have, _ := lookup(from, path).(object)
+			next, ok := value.(object)
+			if !ok || have == nil {
+				return strings.Join(path, "."), nil
+			}
+			at = next
+		}
+	}
+	return "", nil
+}
+
+func lookup(in object, path []string) any {
+	var at any = in
+	for _, key := range path {
+		m, ok := at.(object)
+		if !ok {
+			return nil
+		}
+		at = m[key]
+	}
+	return at
+}
+
+func measurePaths() ([]string, error) {
+	empty := &kubeletconfig.KubeletConfiguration{}
+	base, err := versionedJSON(empty)
+	if err != nil {
+		return nil, err
+	}
+	var paths []string
+	for i := range kubeletconfig.KubeletConfigurationPathRefs(empty) {
+		kc := &kubeletconfig.KubeletConfiguration{}
+		*kubeletconfig.KubeletConfigurationPathRefs(kc)[i] = "sample"
+		changed, err := versionedJSON(kc)
+		if err != nil {
+			return nil, err
+		}
+		path, err := onlyPath(base, changed)
+		if err != nil {
+			return nil, err
+		}
+		paths = append(paths, path)
+	}
+	return paths, nil
+}
+
+func measureGates() ([]gate, map[string][]string) {
+	var gates []gate
+	for name, spec := range utilfeature.DefaultMutableFeatureGate.GetAll() {
+		gates = append(gates, gate{Name: string(name), Default: spec.Default, Locked: spec.LockToDefault, Stage: string(spec.PreRelease)})
+	}
+	slices.SortFunc(gates, func(a, b gate) int { return strings.Compare(a.Name, b.Name) })
+	needs := map[string][]string{}
+	for name, others := range utilfeature.DefaultMutableFeatureGate.Dependencies() {
+		for _, other := range others {
+			needs[string(name)] = append(needs[string(name)], string(other))
+		}
+		slices.Sort(needs[string(name)])
+	}
+	return gates, needs
+}
+
+// kubeletFlags is the flag set of the kubelet's command, built as it builds it.
+func kubeletFlags() (*pflag.FlagSet, *kubeletconfig.KubeletConfiguration, error) {
+	kc, err := options.NewKubeletConfiguration()
+	if err != nil {
+		return nil, nil, err
+	}
+	fs := pflag.NewFlagSet("kubelet", pflag.ContinueOnError)
+	fs.SetNormalizeFunc(cliflag.WordSepNormalizeFunc)
+	options.NewKubeletFlags().AddFlags(fs)
+	options.AddKubeletConfigFlags(fs, kc)
+	options.AddGlobalFlags(fs)
+	fs.SetOutput(io.Discard) // warnings about deprecated flags
+	return fs, kc, nil
+}
+
+// samples are values of which each flag of the configuration accepts one.
+var samples = []string{
+	"true", "false", "7", "7s", "10.11.12.13", "a=true", "a=b", "a<b", "a:b",
+	"0:memory=1Gi", "k=v:NoSchedule", "p=7", "7Ki",
+}
+
+func measureFlags(legacy object) ([]flag, error) {
+	all, _, err := kubeletFlags()
+	if err != nil {
+		return nil, err
+	}
+	var out []flag
+	all.VisitAll(func(f *pflag.Flag) {
+		if err != nil {
+			return
+		}
+		one := flag{
+			Name: f.Name, Shorthand: f.Shorthand, Type: f.Value.Type(), Value: valueType(f.Value), Default: f.DefValue,
+			NoOptDefVal: f.NoOptDefVal, Usage: f.Usage, Deprecated: f.Deprecated,
+		}
+		if err = measureField(&one, legacy); err == nil {
+			out = append(out, one)
+		}
+	})
+	return out, err
+}
+
+func measureField(f *flag, legacy object) error {
+	// Usage texts, some of which mention other flags' state, are not a value: set and compare.
+	for _, sample := range samples {
+		fs, kc, err := kubeletFlags()
+		if err != nil {
+			return err
+		}
+		if strings.HasSuffix(f.Value, "versionValue") {
+			return nil // its target is global and not a configuration
+		}
+		if fs.Set(f.Name, sample) != nil {
+			continue
+		}
+		changed, err := versionedJSON(kc)
+		if err != nil {
+			return fmt.Errorf("--%s %s: %w", f.Name, sample, err)
+		}
+		if f.Field, err = onlyPath(legacy, changed); err != nil {
+			return fmt.Errorf("--%s %s: %w", f.Name, sample, err)
+		}
+		if f.Field != "" {
+			return nil
+		}
+	}
+	return nil
+}
+
+// valueType tells the parsers of flags apart: pflag's own by their type, and
+// the map that does not split at commas from the one that does.
+func valueType(v pflag.Value) string {
+	name := strings.TrimPrefix(fmt.Sprintf("%T", v), "*")
+	if m, ok := v.(*cliflag.MapStringString); ok && m.NoSplit {
+		name += "NoSplit"
+	}
+	return name
+}

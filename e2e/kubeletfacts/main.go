@@ -1,0 +1,66 @@
+// Command kubeletfacts prints, as JSON, what the kubelet of the required
+// k8s.io/kubernetes version says about itself: its flags, the configuration
+// field behind each, the defaults and the feature gates. Package config embeds
+// that output, so that it can follow the kubelet without linking it, and the
+// test beside this file fails when the two drift apart.
+//
+// From the folder of this module:
+//
+//	go run ./kubeletfacts facts > ../config/kubelet.json
+//	go run ./kubeletfacts loads > ../config/testdata/loads.json
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+
+	_ "k8s.io/component-base/logs/json/register" // the log formats of the real command
+)
+
+func main() {
+	if args, ok := os.LookupEnv(childArgs); ok {
+		runChild(args)
+		return
+	}
+	if err := run(os.Args[1:]); err != nil {
+		fmt.Fprintln(os.Stderr, "kubeletfacts:", err)
+		os.Exit(1)
+	}
+}
+
+func run(args []string) error {
+	if len(args) != 1 {
+		return fmt.Errorf("give one argument, facts or loads, not %d", len(args))
+	}
+	var (
+		out any
+		err error
+	)
+	switch args[0] {
+	case "facts":
+		out, err = measureFacts()
+	case "loads":
+		out, err = measureLoads()
+	default:
+		return fmt.Errorf("argument %q: give facts or loads", args[0])
+	}
+	if err != nil {
+		return err
+	}
+	text, err := encode(out)
+	if err != nil {
+		return err
+	}
+	_, err = os.Stdout.Write(text)
+	return err
+}
+
+// encode is the one form in which the measured data is committed.
+func encode(v any) ([]byte, error) {
+	text, err := json.MarshalIndent(v, "", " ")
+	if err != nil {
+		return nil, err
+	}
+	return append(text, '\n'), nil
+}
