@@ -1,0 +1,28 @@
+# A small image: one static binary, no shell, no root.
+#
+#   docker build -t fauxlet .                                  # builds inside BUILDER
+#   make build && buildah bud --target binary -t fauxlet .     # takes bin/fauxlet, needs no base image at all
+#
+# BUILDER is any image with Go 1.26 or later.
+ARG BUILDER=golang:1.26
+
+FROM ${BUILDER} AS build
+WORKDIR /src
+COPY go.mod go.sum ./
+RUN go mod download
+COPY . .
+RUN CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o /fauxlet ./cmd/fauxlet
+
+FROM scratch AS binary
+COPY bin/fauxlet /fauxlet
+USER 65532:65532
+EXPOSE 10250 10255
+ENTRYPOINT ["/fauxlet"]
+CMD ["serve"]
+
+FROM scratch
+COPY --from=build /fauxlet /fauxlet
+USER 65532:65532
+EXPOSE 10250 10255
+ENTRYPOINT ["/fauxlet"]
+CMD ["serve"]

@@ -1,0 +1,63 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"strconv"
+
+	"github.com/go-logr/zapr"
+	"github.com/spf13/pflag"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+	"golang.org/x/term"
+	"k8s.io/klog/v2"
+)
+
+// logFlags say how to log. They are ours; the verbosity is the kubelet's -v.
+type logFlags struct{ format string }
+
+func (l *logFlags) addTo(fs *pflag.FlagSet) {
+	fs.StringVar(&l.format, "log-format", "auto", "console, json, or auto: console on a terminal, json elsewhere")
+}
+
+// newLogger logs to w, standard error in a process, and takes in what the k8s.io libraries say through klog, up to
+// verbosity (the kubelet's -v; our own lines are not subject to it).
+func (l *logFlags) newLogger(w io.Writer, verbosity int) (*zap.Logger, error) {
+	format := l.format
+	if format == "auto" {
+		format = "json"
+		if file, ok := w.(*os.File); ok && term.IsTerminal(int(file.Fd())) {
+			format = "console"
+		}
+	}
+	var encoder zapcore.Encoder
+	switch format {
+	case "json":
+		c := zap.NewProductionEncoderConfig()
+		c.EncodeTime = zapcore.RFC3339NanoTimeEncoder
+		c.TimeKey = "time"
+		c.EncodeDuration = zapcore.StringDurationEncoder
+		encoder = zapcore.NewJSONEncoder(c)
+	case "console":
+		c := zap.NewDevelopmentEncoderConfig()
+		c.EncodeTime = zapcore.TimeEncoderOfLayout("15:04:05.000")
+		c.EncodeLevel = zapcore.CapitalLevelEncoder
+		c.NameKey, c.CallerKey = "", ""
+		c.ConsoleSeparator = "  "
+		encoder = zapcore.NewConsoleEncoder(c)
+	default:
+		return nil, fmt.Errorf("--log-format: %q is none of auto, console, json", l.format)
+	}
+	sink := zapcore.Lock(zapcore.AddSync(w))
+	logger := zap.New(zapcore.NewCore(encoder, sink, zapcore.InfoLevel), zap.ErrorOutput(sink))
+
+	// zapr makes a klog V(n) a zap level of -n, and so its core must let those through.
+	libraries := zap.New(zapcore.NewCore(encoder, sink, zapcore.Level(-verbosity)), zap.ErrorOutput(sink))
+	klog.SetLogger(zapr.NewLogger(libraries.With(zap.String("from", "kubernetes"))))
+	var level klog.Level
+	if err := level.Set(strconv.Itoa(verbosity)); err != nil {
+		return nil, err
+	}
+	return logger, nil
+}

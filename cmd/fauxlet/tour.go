@@ -1,0 +1,218 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptrace"
+	"os"
+	"strings"
+	"sync"
+	"time"
+
+	"fauxlet/authchain"
+)
+
+// A visitor is one of the clients of the tour.
+type visitor struct {
+	says string
+	// certificate is a pair of the PKI folder, token a user of tokens.csv; a token of badToken is nobody's.
+	certificate string
+	token       string
+	path        string
+	readOnly    bool
+}
+
+const badToken = "nobodys-token"
+
+// visitors are in the order in which they tell the story.
+var visitors = []visitor{
+	{says: "nobody: no certificate and no token", path: "/pods"},
+	{says: "kubelet-client, whom rbac.yaml lets do everything: what a kube-apiserver is to a kubelet", certificate: "kubelet-client", path: "/containerLogs/default/nginx/nginx?tailLines=3"},
+	{says: "viewer, whom the CA vouches for and rbac.yaml does not know", certificate: "viewer", path: "/containerLogs/default/nginx/nginx?tailLines=3"},
+	{says: "stranger, whose certificate another CA signed", certificate: "stranger", path: "/pods"},
+	{says: "expired, who was known once", certificate: "expired", path: "/pods"},
+	{says: "prometheus, by its token, for the metrics that it may read", token: "system:serviceaccount:monitoring:prometheus", path: "/metrics"},
+	{says: "prometheus again, for logs that it may not read", token: "system:serviceaccount:monitoring:prometheus", path: "/containerLogs/default/nginx/nginx"},
+	{says: "a token that nobody knows", token: badToken, path: "/pods"},
+	{says: "a good certificate wins over a bad token", certificate: "kubelet-client", token: badToken, path: "/pods"},
+	{says: "the read-only port asks nobody", path: "/pods", readOnly: true},
+	{says: "and has no logs to give", path: "/containerLogs/default/nginx/nginx", readOnly: true},
+}
+
+// tour sends the visitors to the stand-in and prints what became of each.
+type tour struct {
+	folder *demoFolder
+
+	mu sync.Mutex
+	// watched has the visitors' connections, by their own address, and what was decided about each.
+	watched map[string]*authchain.Decision
+}
+
+func newTour(folder *demoFolder) *tour {
+	return &tour{folder: folder, watched: map[string]*authchain.Decision{}}
+}
+
+// observe keeps the Decisions about the visitors.
+func (t *tour) observe(d *authchain.Decision) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if _, ok := t.watched[d.Remote]; ok {
+		t.watched[d.Remote] = d
+	}
+}
+
+func (t *tour) run(ctx context.Context, open addresses, w io.Writer) error {
+	var b strings.Builder
+	fmt.Fprintf(&b, "\nA stand-in kubelet for the node %q is running on %s. Its files are in %s:\n", demoNode, cmp.Or(open.Secure, open.ReadOnly), t.folder.dir)
+	b.WriteString("kubelet.yaml (edit it, start again), rbac.yaml and tokens.csv (edit them, and see), scenario.yaml, kubeconfig, pki/.\n\n")
+	b.WriteString("Each request below was just sent. Paste its line to send it again.\n")
+	for _, v := range visitors {
+		address := open.Secure
+		if v.readOnly {
+			address = open.ReadOnly
+		}
+		if address == "" {
+			continue
+		}
+		fmt.Fprintf(&b, "\n# %s\n# -> ", v.says)
+		switch status, decision, err := t.send(ctx, v, address); {
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case err != nil:
+			fmt.Fprintf(&b, "no answer: %v", err)
+		default:
+			fmt.Fprintf(&b, "%d, %s", status, cmp.Or(decision.Why(), "and nobody was asked"))
+		}
+		fmt.Fprintf(&b, "\n%s\n", t.curl(v, address))
+	}
+	b.WriteString("\nStop with Ctrl-C.\n\n")
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+// send sends a visitor's request over a connection of its own.
+func (t *tour) send(ctx context.Context, v visitor, address string) (int, *authchain.Decision, error) {
+	transport := &http.Transport{DisableKeepAlives: true}
+	scheme := "http://"
+	if !v.readOnly {
+		scheme = "https://"
+		config, err := t.tls(v)
+		if err != nil {
+			return 0, nil, err
+		}
+		transport.TLSClientConfig = config
+	}
+	var local string
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
+	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(info httptrace.GotConnInfo) {
+		local = info.Conn.LocalAddr().String()
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		t.watched[local] = nil
+	}})
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, scheme+address+v.path, nil)
+	if err != nil {
+		return 0, nil, err
+	}
+	if v.token != "" {
+		token := v.token
+		if token != badToken {
+			if token, err = t.folder.token(v.token); err != nil {
+				return 0, nil, err
+			}
+		}
+		request.Header.Set("Authorization", "Bearer "+token)
+	}
+	response, err := transport.RoundTrip(request)
+	if err != nil {
+		return 0, nil, err
+	}
+	defer response.Body.Close()
+	if _, err := io.Copy(io.Discard, response.Body); err != nil {
+		return 0, nil, err
+	}
+	decision, err := t.decided(ctx, local)
+	return response.StatusCode, decision, err
+}
+
+// decided waits for the Decision, which is told of just after its response was sent.
+func (t *tour) decided(ctx context.Context, local string) (*authchain.Decision, error) {
+	ticker := time.NewTicker(5 * time.Millisecond)
+	defer ticker.Stop()
+	for {
+		t.mu.Lock()
+		d := t.watched[local]
+		if d != nil {
+			delete(t.watched, local)
+		}
+		t.mu.Unlock()
+		if d != nil {
+			return d, nil
+		}
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-ticker.C:
+		}
+	}
+}
+
+func (t *tour) tls(v visitor) (*tls.Config, error) {
+	ca, err := os.ReadFile(t.folder.path("pki", "ca.crt"))
+	if err != nil {
+		return nil, err
+	}
+	roots := x509.NewCertPool()
+	if !roots.AppendCertsFromPEM(ca) {
+		return nil, errors.New("pki/ca.crt: there is no certificate in it")
+	}
+	config := &tls.Config{RootCAs: roots}
+	if v.certificate == "" {
+		return config, nil
+	}
+	pair, err := tls.LoadX509KeyPair(t.folder.path("pki", v.certificate+".crt"), t.folder.path("pki", v.certificate+".key"))
+	if err != nil {
+		return nil, err
+	}
+	// Presented whether or not the server asks for its CA, as curl does.
+	config.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &pair, nil }
+	return config, nil
+}
+
+// curl is the visitor's request as a line for a shell. A token is read from its file by the line, and not in it.
+func (t *tour) curl(v visitor, address string) string {
+	words := []string{"curl", "-i"}
+	scheme := "http://"
+	if !v.readOnly {
+		scheme = "https://"
+		words = append(words, "--cacert", shellQuote(t.folder.path("pki", "ca.crt")))
+	}
+	if v.certificate != "" {
+		words = append(words,
+			"--cert", shellQuote(t.folder.path("pki", v.certificate+".crt")),
+			"--key", shellQuote(t.folder.path("pki", v.certificate+".key")))
+	}
+	switch v.token {
+	case "":
+	case badToken:
+		words = append(words, "-H", shellQuote("Authorization: Bearer "+badToken))
+	default:
+		words = append(words, "-H", fmt.Sprintf(`"Authorization: Bearer $(grep %s %s | cut -d, -f1)"`, v.token, shellQuote(t.folder.path("tokens.csv"))))
+	}
+	return strings.Join(append(words, shellQuote(scheme+address+v.path)), " ")
+}
+
+// shellQuote quotes a word for a shell, where it needs it.
+func shellQuote(word string) string {
+	if word != "" && strings.Trim(word, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_./:@%+,=") == "" {
+		return word
+	}
+	return "'" + strings.ReplaceAll(word, "'", `'\''`) + "'"
+}

@@ -1,0 +1,57 @@
+package fauxlet_test
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// imports says which of our packages each of our packages may import. What is not here imports none of them.
+var imports = map[string][]string{
+	"server":      {"authchain", "config", "pods"},
+	"cmd/fauxlet": {"authchain", "authchain/review", "config", "pods", "server", "testcerts"},
+}
+
+// TestImports holds the packages to that, and keeps k8s.io/kubernetes, which is no library, out of the module.
+func TestImports(t *testing.T) {
+	out, err := exec.Command("go", "list", "-json=ImportPath,Imports,Deps", "./...").Output()
+	if err != nil {
+		var exit *exec.ExitError
+		if errors.As(err, &exit) {
+			t.Fatalf("go list: %v\n%s", err, exit.Stderr)
+		}
+		t.Fatal(err)
+	}
+	seen := 0
+	for decoder := json.NewDecoder(strings.NewReader(string(out))); ; {
+		var p struct {
+			ImportPath    string
+			Imports, Deps []string
+		}
+		if err := decoder.Decode(&p); err == io.EOF {
+			break
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		seen++
+		name := strings.TrimPrefix(p.ImportPath, "fauxlet/")
+		for _, imported := range p.Imports {
+			ours, ok := strings.CutPrefix(imported, "fauxlet/")
+			if ok && !slices.Contains(imports[name], ours) {
+				t.Errorf("%s imports %s, and may import only %q of ours", name, ours, imports[name])
+			}
+		}
+		for _, dep := range p.Deps {
+			if dep == "k8s.io/kubernetes" || strings.HasPrefix(dep, "k8s.io/kubernetes/") {
+				t.Errorf("%s depends on %s, which only e2e may", name, dep)
+			}
+		}
+	}
+	if seen < 7 {
+		t.Errorf("only %d packages were looked at", seen)
+	}
+}

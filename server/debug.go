@@ -1,0 +1,50 @@
+package server
+
+import (
+	"net/http"
+	"net/http/pprof"
+	"strings"
+
+	"github.com/gorilla/mux"
+	"k8s.io/apiserver/pkg/server/healthz"
+)
+
+// installHealthz serves /healthz and one path for each check. The node of a stand-in has no pods to keep in step, so
+// that its syncloop is always well.
+func installHealthz(r *router) {
+	r.buckets["healthz"] = true
+	healthz.InstallHandler(r, healthz.PingHealthz, healthz.LogHealthz,
+		healthz.NamedCheck("syncloop", func(*http.Request) error { return nil }))
+}
+
+// getProfile profiles the stand-in itself. (kubelet: InstallProfilingHandler)
+func getProfile(_ *Server, w http.ResponseWriter, r *http.Request) error {
+	switch strings.TrimPrefix(r.URL.Path, "/debug/pprof/") {
+	case "profile":
+		pprof.Profile(w, r)
+	case "symbol":
+		pprof.Symbol(w, r)
+	case "cmdline":
+		pprof.Cmdline(w, r)
+	case "trace":
+		pprof.Trace(w, r)
+	default:
+		pprof.Index(w, r)
+	}
+	return nil
+}
+
+// notYet answers for a path that a kubelet serves and fauxlet does not: to those who may ask, and in words that no
+// kubelet has.
+func notYet(_ *Server, _ http.ResponseWriter, r *http.Request) error {
+	return refuse(http.StatusNotImplemented, "fauxlet does not serve %s yet; a kubelet does", r.URL.Path)
+}
+
+// notYetInPod is notYet for a path that names a pod, of which a kubelet asks first whether it exists.
+func notYetInPod(s *Server, w http.ResponseWriter, r *http.Request) error {
+	vars := mux.Vars(r)
+	if _, found := s.pods.Get(vars["namespace"], vars["pod"]); !found {
+		return refuse(http.StatusNotFound, "pod does not exist")
+	}
+	return notYet(s, w, r)
+}

@@ -1,0 +1,51 @@
+package server
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"strconv"
+	"syscall"
+)
+
+// Listen opens the ports of the configuration: `address` with `port`, unless enableServer is false, and with
+// `readOnlyPort`, unless that is 0. Port 0 takes a free port.
+//
+// Both are open, or none and there is an error that names the port and what to change.
+func (s *Server) Listen() (*Listeners, error) {
+	kubelet := &s.config.Kubelet
+	var listeners Listeners
+	var err error
+	if kubelet.EnableServer == nil || *kubelet.EnableServer {
+		if listeners.Secure, err = listen(kubelet.Address, kubelet.Port, "port"); err != nil {
+			return nil, err
+		}
+	}
+	if kubelet.ReadOnlyPort > 0 {
+		if listeners.ReadOnly, err = listen(kubelet.Address, kubelet.ReadOnlyPort, "readOnlyPort"); err != nil {
+			listeners.Close()
+			return nil, err
+		}
+	}
+	return &listeners, nil
+}
+
+// flagOf is the flag of a field that names a port.
+var flagOf = map[string]string{"port": "--port", "readOnlyPort": "--read-only-port"}
+
+func listen(address string, port int32, field string) (net.Listener, error) {
+	listener, err := net.Listen("tcp", net.JoinHostPort(address, strconv.Itoa(int(port))))
+	switch {
+	case err == nil:
+		return listener, nil
+	case errors.Is(err, syscall.EADDRINUSE):
+		return nil, fmt.Errorf("%s: %d on %s is in use by another program (a kubelet?); stop it, or move with %s",
+			field, port, address, flagOf[field])
+	case errors.Is(err, syscall.EACCES):
+		return nil, fmt.Errorf("%s: no permission to listen on %s:%d; take a port above 1023 with %s",
+			field, address, port, flagOf[field])
+	case errors.Is(err, syscall.EADDRNOTAVAIL):
+		return nil, fmt.Errorf("address: %s is not an address of this machine; set it with --address", address)
+	}
+	return nil, fmt.Errorf("%s: cannot listen on %s:%d: %w", field, address, port, err)
+}

@@ -1,0 +1,161 @@
+package server
+
+import (
+	"context"
+	"io"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+
+	"github.com/gorilla/mux"
+	v1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// getContainerLogs writes the log of a container. The checks and their order are the kubelet's, which answers some with
+// JSON and some with text. (kubelet: Server.getContainerLogs)
+func getContainerLogs(s *Server, w http.ResponseWriter, r *http.Request) error {
+	vars := mux.Vars(r)
+	namespace, name, container := vars["namespace"], vars["pod"], vars["container"]
+	switch {
+	case name == "":
+		return refuse(http.StatusBadRequest, `{"message": "Missing podID."}`)
+	case container == "":
+		return refuse(http.StatusBadRequest, `{"message": "Missing container name."}`)
+	case namespace == "":
+		return refuse(http.StatusBadRequest, `{"message": "Missing podNamespace."}`)
+	}
+
+	options, err := decodeLogOptions(r.URL.Query())
+	if err != nil {
+		return refuse(http.StatusBadRequest, `{"message": "Unable to decode query."}`)
+	}
+	if !validLogOptions(options) {
+		return refuse(http.StatusUnprocessableEntity, `{"message": "Invalid request."}`)
+	}
+
+	pod, found := s.pods.Get(namespace, name)
+	if !found {
+		return refuse(http.StatusNotFound, "pod %q does not exist", name)
+	}
+	if !hasContainer(pod, container) {
+		return refuse(http.StatusNotFound, "container %q not found in pod %q", container, name)
+	}
+
+	var stdout, stderr io.Writer = w, w
+	if options.Stream != nil && *options.Stream != v1.LogStreamAll {
+		if !s.config.Enabled("PodLogsQuerySplitStreams") {
+			return refuse(http.StatusBadRequest, "unable to return the given log stream: %q. Please enable PodLogsQuerySplitStreams feature gate in kubelet", *options.Stream)
+		}
+		if *options.Stream == v1.LogStreamStdout {
+			stderr = nil
+		} else {
+			stdout = nil
+		}
+	}
+
+	ctx := r.Context()
+	if options.Follow {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithCancel(ctx)
+		defer cancel()
+		defer context.AfterFunc(s.draining, cancel)()
+	}
+	w.Header().Set("Transfer-Encoding", "chunked")
+	// A kubelet's first write is empty, and so net/http has nothing to guess a type from.
+	w.Header()["Content-Type"] = nil
+	if err := s.pods.Logs(ctx, namespace, name, container, options, stdout, stderr); err != nil {
+		return refuse(http.StatusBadRequest, "%s", err.Error())
+	}
+	return nil
+}
+
+// hasContainer says whether the pod has a container of any kind by that name.
+func hasContainer(pod *v1.Pod, name string) bool {
+	for i := range pod.Spec.Containers {
+		if pod.Spec.Containers[i].Name == name {
+			return true
+		}
+	}
+	for i := range pod.Spec.InitContainers {
+		if pod.Spec.InitContainers[i].Name == name {
+			return true
+		}
+	}
+	for i := range pod.Spec.EphemeralContainers {
+		if pod.Spec.EphemeralContainers[i].Name == name {
+			return true
+		}
+	}
+	return false
+}
+
+// decodeLogOptions reads core/v1 PodLogOptions from a query as the kubelet's parameter codec does: the first value of
+// each name counts, unknown names do not, and a boolean is true unless it is 0 or false.
+// (k8s.io/kubernetes pkg/apis/core/v1, Convert_url_Values_To_v1_PodLogOptions)
+func decodeLogOptions(query url.Values) (*v1.PodLogOptions, error) {
+	// The older name of tailLines wins over it, and has a word for no limit.
+	if tail := query.Get("tail"); tail == "all" {
+		query.Del("tailLines")
+	} else if tail != "" {
+		query.Set("tailLines", tail)
+	}
+
+	options := &v1.PodLogOptions{
+		Container:                    query.Get("container"),
+		Follow:                       queryBool(query, "follow"),
+		Previous:                     queryBool(query, "previous"),
+		Timestamps:                   queryBool(query, "timestamps"),
+		InsecureSkipTLSVerifyBackend: queryBool(query, "insecureSkipTLSVerifyBackend"),
+	}
+	if values := query["sinceTime"]; len(values) > 0 {
+		options.SinceTime = &metav1.Time{}
+		if err := options.SinceTime.UnmarshalQueryParameter(values[0]); err != nil {
+			return nil, err
+		}
+	}
+	if values := query["stream"]; len(values) > 0 {
+		options.Stream = &values[0]
+	}
+	for name, field := range map[string]**int64{
+		"sinceSeconds": &options.SinceSeconds,
+		"tailLines":    &options.TailLines,
+		"limitBytes":   &options.LimitBytes,
+	} {
+		values := query[name]
+		if len(values) == 0 {
+			continue
+		}
+		number, err := strconv.ParseInt(values[0], 10, 64)
+		if err != nil {
+			return nil, err
+		}
+		*field = &number
+	}
+	return options, nil
+}
+
+func queryBool(query url.Values, name string) bool {
+	values := query[name]
+	return len(values) > 0 && values[0] != "0" && !strings.EqualFold(values[0], "false")
+}
+
+// validLogOptions is the validation of PodLogOptions. (k8s.io/kubernetes pkg/apis/core/v1/validation)
+func validLogOptions(o *v1.PodLogOptions) bool {
+	switch {
+	case o.TailLines != nil && *o.TailLines < 0,
+		o.LimitBytes != nil && *o.LimitBytes < 1,
+		o.SinceSeconds != nil && (o.SinceTime != nil || *o.SinceSeconds < 1):
+		return false
+	case o.Stream == nil:
+		return true
+	}
+	switch *o.Stream {
+	case v1.LogStreamAll:
+		return true
+	case v1.LogStreamStdout, v1.LogStreamStderr:
+		return o.TailLines == nil
+	}
+	return false
+}

@@ -1,0 +1,100 @@
+package server
+
+import (
+	"net/http"
+	"strconv"
+	"strings"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"k8s.io/component-base/metrics/legacyregistry"
+
+	"fauxlet/authchain"
+)
+
+// metrics are those of one Server: a kubelet's own by their names (pkg/kubelet/server/metrics), and ours, which begin
+// with fauxlet_.
+type metrics struct {
+	registry *prometheus.Registry
+
+	requests *prometheus.CounterVec
+	duration *prometheus.HistogramVec
+	inflight *prometheus.GaugeVec
+
+	decisions  *prometheus.CounterVec
+	handshakes prometheus.Counter
+}
+
+func newMetrics() *metrics {
+	labels := []string{"method", "path", "server_type", "long_running"}
+	m := &metrics{
+		registry: prometheus.NewRegistry(),
+		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "kubelet_http_requests_total",
+			Help: "[ALPHA] Number of the http requests received since the server started",
+		}, labels),
+		duration: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name:    "kubelet_http_requests_duration_seconds",
+			Help:    "[ALPHA] Duration in seconds to serve http requests",
+			Buckets: prometheus.DefBuckets,
+		}, labels),
+		inflight: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "kubelet_http_inflight_requests",
+			Help: "[ALPHA] Number of the inflight http requests",
+		}, labels),
+		decisions: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "fauxlet_decisions_total",
+			Help: "Requests that the chain decided on, by the step that authenticated the client (none: nobody knows who it is), the outcome (allowed, refused, broken), and whether all answers came from caches.",
+		}, []string{"authenticated_by", "outcome", "cached"}),
+		handshakes: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "fauxlet_tls_handshake_failures_total",
+			Help: "TLS handshakes that failed, on either side's account.",
+		}),
+	}
+	m.registry.MustRegister(m.requests, m.duration, m.inflight, m.decisions, m.handshakes)
+	return m
+}
+
+// getMetrics serves the Server's metrics and those that the k8s.io libraries keep for the process.
+func getMetrics(s *Server, w http.ResponseWriter, r *http.Request) error {
+	promhttp.HandlerFor(prometheus.Gatherers{legacyregistry.DefaultGatherer, s.metrics.registry}, promhttp.HandlerOpts{}).ServeHTTP(w, r)
+	return nil
+}
+
+// countDecision counts a request that went through the chain.
+func (m *metrics) countDecision(d *authchain.Decision) {
+	if len(d.Authentication) == 0 {
+		return
+	}
+	by := string(d.By())
+	if by == "" {
+		by = "none"
+	}
+	m.decisions.WithLabelValues(by, d.Outcome(), strconv.FormatBool(d.Cached())).Inc()
+}
+
+// knownMethods are those that the metrics tell apart.
+var knownMethods = map[string]bool{
+	"OPTIONS": true, "GET": true, "HEAD": true, "POST": true, "PUT": true, "DELETE": true, "TRACE": true, "CONNECT": true,
+}
+
+// longRunning has the paths of which the metrics say so. The kubelet's map has "portforward", its path is "portForward",
+// and so port-forwards are not in it.
+var longRunning = map[string]bool{"exec": true, "attach": true, "portforward": true, "debug": true}
+
+// labels are the metrics' labels for a request. (kubelet: getMetricBucket, getURLRootPath, getMetricMethodBucket)
+func (r *router) labels(request *http.Request, serverType string) []string {
+	method := request.Method
+	if !knownMethods[method] {
+		method = "other"
+	}
+	root, rest, more := strings.Cut(strings.TrimPrefix(request.URL.Path, "/"), "/")
+	if root == "metrics" && more {
+		next, _, _ := strings.Cut(rest, "/")
+		root += "/" + next
+	}
+	if !r.buckets[root] {
+		root = "other"
+	}
+	return []string{method, root, serverType, strconv.FormatBool(longRunning[root])}
+}

@@ -1,0 +1,191 @@
+package server
+
+import (
+	"fmt"
+	"log"
+	"net/http"
+	"strings"
+	"time"
+
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+	"k8s.io/apiserver/pkg/endpoints/responsewriter"
+
+	"fauxlet/authchain"
+)
+
+// observed counts each request, makes its Decision, and tells of it when it is over.
+func (s *Server) observed(next *router, serverType string) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		labels := next.labels(r, serverType)
+		s.metrics.requests.WithLabelValues(labels...).Inc()
+		inflight := s.metrics.inflight.WithLabelValues(labels...)
+		inflight.Inc()
+		defer inflight.Dec()
+
+		decision, r := authchain.NewDecision(r)
+		recorder := &statusRecorder{ResponseWriter: w}
+		defer func() {
+			if p := recover(); p != nil {
+				s.recovered(p, recorder, decision)
+			}
+			decision.Duration = time.Since(decision.Time)
+			decision.Status = recorder.status
+			s.metrics.duration.WithLabelValues(labels...).Observe(decision.Duration.Seconds())
+			s.tell(decision)
+			if recorder.abort {
+				panic(http.ErrAbortHandler)
+			}
+		}()
+		next.ServeHTTP(responsewriter.WrapForHTTP1Or2(recorder), r)
+		if recorder.status == 0 {
+			recorder.status = http.StatusOK
+		}
+	})
+}
+
+// recovered ends a request whose handler panicked: with a 500, or, where an answer had begun, by closing the connection,
+// so that half an answer is not taken for a whole one.
+func (s *Server) recovered(p any, recorder *statusRecorder, decision *authchain.Decision) {
+	if p != http.ErrAbortHandler {
+		decision.Err = fmt.Sprintf("panic: %v", p)
+		s.logger.Error("a handler panicked; this is a bug of fauxlet", zap.Any("panic", p), zap.StackSkip("stack", 2))
+	}
+	if recorder.status != 0 || p == http.ErrAbortHandler {
+		recorder.abort = true
+		return
+	}
+	recorder.WriteHeader(http.StatusInternalServerError)
+}
+
+// tell counts, logs and passes on a Decision that is complete.
+func (s *Server) tell(d *authchain.Decision) {
+	s.metrics.countDecision(d)
+	if entry := s.logger.Check(levelOf(d), logMessage(d)); entry != nil {
+		entry.Write(logFields(d)...)
+	}
+	if s.observe != nil {
+		s.observe(d)
+	}
+}
+
+func levelOf(d *authchain.Decision) zapcore.Level {
+	switch {
+	case d.Status >= http.StatusInternalServerError && d.Status != http.StatusNotImplemented:
+		return zapcore.ErrorLevel
+	case d.Handshake != "", d.Status == http.StatusUnauthorized, d.Status == http.StatusForbidden:
+		return zapcore.WarnLevel
+	}
+	return zapcore.InfoLevel
+}
+
+// logMessage is the Decision in one line.
+func logMessage(d *authchain.Decision) string {
+	if d.Handshake != "" {
+		return "TLS handshake failed: " + d.Handshake
+	}
+	why := d.Why()
+	if why == "" {
+		why = "nobody was asked"
+	}
+	return why
+}
+
+func logFields(d *authchain.Decision) []zap.Field {
+	fields := make([]zap.Field, 0, 10)
+	if d.Handshake == "" {
+		fields = append(fields,
+			zap.Int("status", d.Status),
+			zap.String("method", d.Method),
+			zap.String("path", d.Path),
+		)
+	}
+	if d.User != nil {
+		fields = append(fields,
+			zap.String("user", d.User.GetName()),
+			zap.String("by", string(d.By())),
+			zap.Bool("cached", d.Cached()),
+		)
+	}
+	fields = append(fields, zap.String("remote", d.Remote))
+	if d.Err != "" {
+		fields = append(fields, zap.String("error", d.Err))
+	}
+	if d.Handshake == "" {
+		fields = append(fields, zap.Duration("took", d.Duration))
+	}
+	return fields
+}
+
+// statusRecorder remembers the status of a response. It is a responsewriter.UserProvidedDecorator, so that flushing and
+// hijacking pass through as the connection's protocol has them.
+type statusRecorder struct {
+	http.ResponseWriter
+	status int
+	// abort: the connection must be closed.
+	abort bool
+}
+
+func (r *statusRecorder) Unwrap() http.ResponseWriter { return r.ResponseWriter }
+
+// WriteHeader drops a second status: an error that ends a response that had begun is only its last words.
+func (r *statusRecorder) WriteHeader(status int) {
+	if r.status >= http.StatusOK {
+		return
+	}
+	r.status = status
+	r.ResponseWriter.WriteHeader(status)
+}
+
+func (r *statusRecorder) Write(p []byte) (int, error) {
+	if r.status == 0 {
+		r.status = http.StatusOK
+	}
+	return r.ResponseWriter.Write(p)
+}
+
+// errorLog takes what net/http has to say. Failed handshakes are told nowhere else, and become Decisions.
+func (s *Server) errorLog() *log.Logger {
+	return log.New(errorWriter{s}, "", 0)
+}
+
+type errorWriter struct{ server *Server }
+
+// handshakeError begins net/http's line about a failed handshake; the client's address, a colon and the error follow.
+const handshakeError = "http: TLS handshake error from "
+
+func (w errorWriter) Write(line []byte) (int, error) {
+	text := strings.TrimSuffix(string(line), "\n")
+	if rest, ok := strings.CutPrefix(text, handshakeError); ok {
+		if remote, reason, ok := strings.Cut(rest, ": "); ok {
+			w.server.metrics.handshakes.Inc()
+			w.server.tell(authchain.FailedHandshake(remote, explainHandshake(reason)))
+			return len(line), nil
+		}
+	}
+	w.server.logger.Warn(text)
+	return len(line), nil
+}
+
+// explainHandshake puts a handshake's error into words that say who refused what. The error itself ends the sentence.
+func explainHandshake(reason string) string {
+	for _, e := range []struct{ part, words string }{
+		{"no serving certificate available", "there is no serving certificate yet"},
+		{"remote error: tls: unknown certificate authority", "the client does not trust the serving certificate: it does not know its issuer"},
+		{"remote error: tls: bad certificate", "the client does not accept the serving certificate"},
+		{"remote error: tls: expired certificate", "the client does not accept the serving certificate: it has expired"},
+		{"remote error: tls: unknown certificate", "the client does not accept the serving certificate"},
+		{"remote error: tls", "the client ended it"},
+		{"client sent an HTTP request to an HTTPS server", "the client speaks plain HTTP, and this port speaks TLS"},
+		{"first record does not look like a TLS handshake", "the client does not speak TLS"},
+		{"unsupported versions", "the client offers no TLS version that tlsMinVersion allows"},
+		{"no cipher suite", "the client offers no cipher suite that tlsCipherSuites has"},
+		{"EOF", "the client closed the connection before it was through"},
+		{"connection reset", "the client reset the connection before it was through"},
+	} {
+		if strings.Contains(reason, e.part) {
+			return fmt.Sprintf("%s (%s)", e.words, reason)
+		}
+	}
+	return reason
+}

@@ -1,0 +1,222 @@
+// Package server answers as a kubelet answers: the secure port, which asks every client who it is and what it may do,
+// and the read-only port, which asks nobody and serves little.
+//
+// [New] makes a [Server] of one configuration; [Server.Handler] and [Server.ReadOnlyHandler] are what it serves, for
+// those who bring their own listener, and [Server.Listen] with [Server.Serve] do it over the kubelet's ports with the
+// kubelet's TLS.
+//
+// Which path is served by what, on which port, is one table in routes.go. Sources of the behaviour:
+// pkg/kubelet/server/server.go and cmd/kubelet/app/server.go of k8s.io/kubernetes v1.37.
+package server
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/http"
+	"time"
+
+	"go.uber.org/zap"
+	"golang.org/x/sync/errgroup"
+	"k8s.io/apiserver/pkg/server/dynamiccertificates"
+	authenticationv1 "k8s.io/client-go/kubernetes/typed/authentication/v1"
+	authorizationv1 "k8s.io/client-go/kubernetes/typed/authorization/v1"
+
+	"fauxlet/authchain"
+	"fauxlet/config"
+	"fauxlet/pods"
+)
+
+// Limits of the kubelet's http.Server.
+const (
+	idleTimeout    = 90 * time.Second
+	readTimeout    = 4 * time.Hour
+	writeTimeout   = 4 * time.Hour
+	maxHeaderBytes = 1 << 20
+)
+
+// drainTimeout is how long [Server.Serve] waits for requests under way once it has been told to stop. Followed logs end
+// at once and do not use it up.
+const drainTimeout = 10 * time.Second
+
+// Options is what a Server is made of.
+type Options struct {
+	// Config is the kubelet's configuration. Required.
+	Config *config.Config
+
+	// TokenReviews and AccessReviews are where the chain asks about tokens and users: those of a clientset made from the
+	// kubelet's kubeconfig. Nil where there is none; then a configuration that wants a webhook is an error.
+	TokenReviews  authenticationv1.AuthenticationV1Interface
+	AccessReviews authorizationv1.AuthorizationV1Interface
+
+	// Pods are the pods of the node. Required.
+	Pods *pods.Store
+
+	// Logger gets one line for each decision and each failed handshake. Nil: no log.
+	Logger *zap.Logger
+
+	// Observe, where it is set, is called with each Decision once its response has been sent. It is called from many
+	// goroutines at once and must not wait.
+	Observe func(*authchain.Decision)
+}
+
+// Server is one stand-in kubelet. It is safe for concurrent use.
+type Server struct {
+	config  *config.Config
+	pods    *pods.Store
+	logger  *zap.Logger
+	observe func(*authchain.Decision)
+
+	chain    *authchain.Chain
+	clientCA *dynamiccertificates.DynamicFileCAContent
+	metrics  *metrics
+	draining draining
+
+	secure   http.Handler
+	readOnly http.Handler
+}
+
+// New makes a Server. It reads the client CA bundle, and fails where the chain cannot be built; serving certificates are
+// read by [Server.Serve].
+func New(options Options) (*Server, error) {
+	if options.Config == nil || options.Pods == nil {
+		return nil, errors.New("server: Options.Config and Options.Pods are required")
+	}
+	s := &Server{
+		config:   options.Config,
+		pods:     options.Pods,
+		logger:   options.Logger,
+		observe:  options.Observe,
+		metrics:  newMetrics(),
+		draining: newDraining(),
+	}
+	if s.logger == nil {
+		s.logger = zap.NewNop()
+	}
+
+	kubelet := &s.config.Kubelet
+	chain := authchain.Config{
+		NodeName:        s.config.NodeName,
+		TokenWebhook:    isTrue(kubelet.Authentication.Webhook.Enabled),
+		TokenReviews:    options.TokenReviews,
+		TokenTTL:        kubelet.Authentication.Webhook.CacheTTL.Duration,
+		Anonymous:       isTrue(kubelet.Authentication.Anonymous.Enabled),
+		Mode:            string(kubelet.Authorization.Mode),
+		AccessReviews:   options.AccessReviews,
+		AuthorizedTTL:   kubelet.Authorization.Webhook.CacheAuthorizedTTL.Duration,
+		UnauthorizedTTL: kubelet.Authorization.Webhook.CacheUnauthorizedTTL.Duration,
+		FineGrained:     s.config.Enabled("KubeletFineGrainedAuthz"),
+	}
+	if file := kubelet.Authentication.X509.ClientCAFile; file != "" {
+		var err error
+		if s.clientCA, err = loadClientCA(file); err != nil {
+			return nil, err
+		}
+		chain.ClientCA = s.clientCA
+	}
+	var err error
+	if s.chain, err = authchain.New(chain); err != nil {
+		return nil, explainChainError(err, s.config)
+	}
+
+	s.secure = s.observed(s.routes(false), "readwrite")
+	s.readOnly = s.observed(s.routes(true), "readonly")
+	return s, nil
+}
+
+// Handler is what stands on the secure port. Behind a listener of one's own, the TLS configuration must request client
+// certificates without verifying them ([crypto/tls.RequestClientCert]); the chain verifies.
+func (s *Server) Handler() http.Handler { return s.secure }
+
+// ReadOnlyHandler is what stands on the read-only port.
+func (s *Server) ReadOnlyHandler() http.Handler { return s.readOnly }
+
+// Serve serves both ports until ctx is done, then refuses new connections, ends followed logs, gives requests under way
+// a few seconds, and returns nil. It returns early with an error where the serving certificate cannot be had or a
+// listener breaks. It closes the listeners.
+func (s *Server) Serve(ctx context.Context, listeners *Listeners) error {
+	defer listeners.Close()
+	running, stop := context.WithCancel(ctx)
+	defer stop()
+
+	tlsConfig, err := s.tlsConfig(running)
+	if err != nil {
+		return err
+	}
+	group, running := errgroup.WithContext(running)
+	if listeners.Secure != nil {
+		server := s.httpServer(s.secure)
+		server.TLSConfig = tlsConfig
+		s.run(running, group, server, func() error { return server.ServeTLS(listeners.Secure, "", "") })
+	}
+	if listeners.ReadOnly != nil {
+		server := s.httpServer(s.readOnly)
+		s.run(running, group, server, func() error { return server.Serve(listeners.ReadOnly) })
+	}
+	group.Go(func() error {
+		<-running.Done()
+		s.draining.begin()
+		return nil
+	})
+	return group.Wait()
+}
+
+// run serves until running is done, then drains.
+func (s *Server) run(running context.Context, group *errgroup.Group, server *http.Server, serve func() error) {
+	group.Go(func() error {
+		if err := serve(); !errors.Is(err, http.ErrServerClosed) {
+			return err
+		}
+		return nil
+	})
+	group.Go(func() error {
+		<-running.Done()
+		patience, cancel := context.WithTimeout(context.WithoutCancel(running), drainTimeout)
+		defer cancel()
+		if err := server.Shutdown(patience); err != nil {
+			s.logger.Warn("requests were still under way when the time to drain was over; their connections are closed",
+				zap.Duration("waited", drainTimeout))
+			server.Close()
+		}
+		return nil
+	})
+}
+
+func (s *Server) httpServer(handler http.Handler) *http.Server {
+	return &http.Server{
+		Handler:        handler,
+		IdleTimeout:    idleTimeout,
+		ReadTimeout:    readTimeout,
+		WriteTimeout:   writeTimeout,
+		MaxHeaderBytes: maxHeaderBytes,
+		ErrorLog:       s.errorLog(),
+	}
+}
+
+// Listeners are the open ports of a Server. Either may be nil.
+type Listeners struct {
+	Secure   net.Listener
+	ReadOnly net.Listener
+}
+
+// Close closes both.
+func (l *Listeners) Close() {
+	for _, listener := range []net.Listener{l.Secure, l.ReadOnly} {
+		if listener != nil {
+			listener.Close()
+		}
+	}
+}
+
+// draining ends what would not end by itself when the Server stops.
+type draining struct {
+	context.Context
+	begin context.CancelFunc
+}
+
+func newDraining() draining {
+	ctx, cancel := context.WithCancel(context.Background())
+	return draining{ctx, cancel}
+}
+
+func isTrue(b *bool) bool { return b != nil && *b }

@@ -1,0 +1,129 @@
+package server
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+
+	"go.uber.org/zap"
+	"k8s.io/apiserver/pkg/server/dynamiccertificates"
+	certutil "k8s.io/client-go/util/cert"
+	"k8s.io/client-go/util/keyutil"
+	cliflag "k8s.io/component-base/cli/flag"
+)
+
+// tlsConfig is the TLS of the secure port. The serving certificate and the client CA follow their files until ctx is
+// done. (kubelet: cmd/kubelet/app InitializeTLS, pkg/kubelet NewMainKubelet)
+func (s *Server) tlsConfig(ctx context.Context) (*tls.Config, error) {
+	kubelet := &s.config.Kubelet
+	minVersion, err := cliflag.TLSVersion(kubelet.TLSMinVersion)
+	if err != nil {
+		return nil, fmt.Errorf("tlsMinVersion: %w", err)
+	}
+	cipherSuites, err := cliflag.TLSCipherSuites(kubelet.TLSCipherSuites)
+	if err != nil {
+		return nil, fmt.Errorf("tlsCipherSuites: %w", err)
+	}
+	curves, err := cliflag.TLSCurvePreferences(kubelet.TLSCurvePreferences)
+	if err != nil {
+		return nil, fmt.Errorf("tlsCurvePreferences: %w", err)
+	}
+	if minVersion == tls.VersionTLS13 && len(cipherSuites) > 0 {
+		s.logger.Warn("tlsCipherSuites means nothing with tlsMinVersion VersionTLS13, whose cipher suites cannot be chosen")
+	}
+	serving, err := s.servingCertificate(ctx)
+	if err != nil {
+		return nil, err
+	}
+
+	config := &tls.Config{
+		MinVersion:       minVersion,
+		CipherSuites:     cipherSuites,
+		CurvePreferences: curves,
+		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+			if certificate := serving(); certificate != nil {
+				return certificate, nil
+			}
+			return nil, errors.New("no serving certificate available for the kubelet")
+		},
+	}
+	if s.clientCA == nil {
+		// Without a CA a certificate must not even be requested: nobody could judge it.
+		return config, nil
+	}
+
+	// Certificates are requested and passed to the chain unverified; the list of acceptable CAs is a hint to the client.
+	config.ClientAuth = tls.RequestClientCert
+	hints := dynamiccertificates.NewDynamicServingCertificateController(config.Clone(), s.clientCA, nil, nil, nil)
+	if err := hints.RunOnce(); err != nil {
+		return nil, fmt.Errorf("authentication.x509.clientCAFile: %w", err)
+	}
+	config.GetConfigForClient = hints.GetConfigForClient
+	go s.clientCA.Run(ctx, 1)
+	go hints.Run(1, ctx.Done())
+	return config, nil
+}
+
+func loadClientCA(file string) (*dynamiccertificates.DynamicFileCAContent, error) {
+	ca, err := dynamiccertificates.NewDynamicCAContentFromFile("client-ca-bundle", file)
+	if err != nil {
+		return nil, fmt.Errorf("authentication.x509.clientCAFile (--client-ca-file) %q: %w; it is a PEM file with the certificates of the CAs that sign client certificates", file, err)
+	}
+	return ca, nil
+}
+
+// servingCertificate gives the certificate to serve with: of the configured files, or else self-signed into the
+// certificate folder and kept there.
+func (s *Server) servingCertificate(ctx context.Context) (func() *tls.Certificate, error) {
+	certFile, keyFile, selfSigned := s.config.ServingFiles()
+	switch {
+	case s.config.Kubelet.ServerTLSBootstrap:
+		s.logger.Warn("serverTLSBootstrap is true, and fauxlet does not ask for a serving certificate yet: all handshakes will fail, as those of a kubelet whose request nobody approved")
+		return func() *tls.Certificate { return nil }, nil
+	case certFile == "" || keyFile == "":
+		return nil, fmt.Errorf("tlsCertFile is %q and tlsPrivateKeyFile is %q: set both, or leave both empty for a self-signed pair in --cert-dir", certFile, keyFile)
+	case selfSigned:
+		if err := s.selfSign(certFile, keyFile); err != nil {
+			return nil, err
+		}
+	}
+
+	content, err := dynamiccertificates.NewDynamicServingContentFromFiles("kubelet-server-cert-files", certFile, keyFile)
+	if err != nil {
+		return nil, fmt.Errorf("tlsCertFile %q, tlsPrivateKeyFile %q: %w; they are PEM files that belong together; leave both empty for a self-signed pair", certFile, keyFile, err)
+	}
+	current := &servingPair{content: content}
+	if err := current.reload(); err != nil {
+		return nil, fmt.Errorf("tlsCertFile %q, tlsPrivateKeyFile %q: %w", certFile, keyFile, err)
+	}
+	if s.config.Enabled("ReloadKubeletServerCertificateFile") {
+		content.AddListener(reloader{current, s.logger})
+		go content.Run(ctx, 1)
+	}
+	return current.get, nil
+}
+
+// selfSign makes a serving certificate for the node's name, unless there is one. It is good for a year, and nobody but
+// its owner has reason to trust it: CN is name@time.
+func (s *Server) selfSign(certFile, keyFile string) error {
+	readable, err := certutil.CanReadCertAndKey(certFile, keyFile)
+	if err != nil {
+		return fmt.Errorf("--cert-dir %q: %w", s.config.CertDir, err)
+	}
+	if readable {
+		return nil
+	}
+	cert, key, err := certutil.GenerateSelfSignedCertKey(s.config.NodeName, nil, nil)
+	if err != nil {
+		return fmt.Errorf("unable to generate self signed cert: %w", err)
+	}
+	if err := certutil.WriteCert(certFile, cert); err != nil {
+		return fmt.Errorf("--cert-dir %q: %w", s.config.CertDir, err)
+	}
+	if err := keyutil.WriteKey(keyFile, key); err != nil {
+		return fmt.Errorf("--cert-dir %q: %w", s.config.CertDir, err)
+	}
+	s.logger.Info("made a self-signed serving certificate", zap.String("certificate", certFile), zap.String("key", keyFile))
+	return nil
+}
