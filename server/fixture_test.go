@@ -33,7 +33,7 @@ const rbac = `
 apiVersion: rbac.authorization.k8s.io/v1
 kind: ClusterRole
 metadata: {name: all}
-rules: [{apiGroups: [""], resources: ["nodes/*"], verbs: ["*", ""]}]
+rules: [{apiGroups: [""], resources: ["*"], verbs: ["*"]}]
 ---
 apiVersion: rbac.authorization.k8s.io/v1
 kind: ClusterRoleBinding
