@@ -168,13 +168,13 @@ func TestStrict(t *testing.T) {
 }
 
 func TestGates(t *testing.T) {
-	c := mustLoad(t, "--feature-gates=GracefulNodeShutdownBasedOnPodPriority=false,MemoryQoS=true")
-	for gate, want := range map[string]bool{"MemoryQoS": true, "GracefulNodeShutdownBasedOnPodPriority": false, "KubeletFineGrainedAuthz": true, "NoSuchGate": false} {
+	c := mustLoad(t, "--feature-gates=GracefulNodeShutdownBasedOnPodPriority=false,DefaultPodSysctls=true")
+	for gate, want := range map[string]bool{"DefaultPodSysctls": true, "GracefulNodeShutdownBasedOnPodPriority": false, "KubeletFineGrainedAuthz": true, "NoSuchGate": false} {
 		if got := c.Enabled(gate); got != want {
 			t.Errorf("Enabled(%s) = %t", gate, got)
 		}
 	}
-	if mustLoad(t).Enabled("MemoryQoS") {
+	if mustLoad(t).Enabled("DefaultPodSysctls") {
 		t.Error("one configuration's gates show in another's")
 	}
 }
