@@ -2,14 +2,18 @@ package authchain
 
 import (
 	stdx509 "crypto/x509"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"k8s.io/apiserver/pkg/authentication/authenticator"
 	"k8s.io/apiserver/pkg/authentication/request/x509"
+	"k8s.io/apiserver/pkg/authentication/user"
 )
 
 // newX509Step verifies the client certificate and takes its common name as the user, its organizations as the groups.
@@ -21,7 +25,7 @@ func newX509Step(ca CAProvider) authenticator.Request {
 	}
 	return step{
 		method:        MethodX509,
-		authenticator: x509.NewDynamic(verify, x509.CommonNameUserConversion),
+		authenticator: &rememberingX509{verify: verify, ask: x509.NewDynamic(verify, x509.UserConversionFunc(datedUser))},
 		explain: func(r *http.Request, s *Step) {
 			switch {
 			case s.Outcome == OutcomeRefused:
@@ -36,6 +40,75 @@ func newX509Step(ca CAProvider) authenticator.Request {
 			}
 		},
 	}
+}
+
+// rememberingX509 verifies the certificates of a connection once, rather than at each of its requests: the verdict on the
+// same certificates by the same roots changes with the time alone, and a P-256 signature costs more than all the rest of
+// the chain. Only success is remembered.
+type rememberingX509 struct {
+	verify func() (stdx509.VerifyOptions, bool)
+	ask    authenticator.Request
+	// last has one place for all certificates whose signatures begin alike; the later of two takes it.
+	last [512]atomic.Pointer[verified]
+}
+
+// verified are certificates with the user that they were found to stand for.
+type verified struct {
+	certificates []*stdx509.Certificate
+	roots        *stdx509.CertPool
+	user         *dated
+}
+
+func (m *rememberingX509) AuthenticateRequest(r *http.Request) (*authenticator.Response, bool, error) {
+	if r.TLS == nil || len(r.TLS.PeerCertificates) == 0 || len(r.TLS.PeerCertificates[0].Signature) < 8 {
+		return m.ask.AuthenticateRequest(r)
+	}
+	// The roots are looked at before they are used, so that an answer is never remembered for roots newer than its own.
+	options, ok := m.verify()
+	if !ok || options.Roots == nil {
+		return m.ask.AuthenticateRequest(r)
+	}
+	presented := r.TLS.PeerCertificates
+	tail := presented[0].Signature[len(presented[0].Signature)-8:]
+	slot := &m.last[binary.LittleEndian.Uint64(tail)%uint64(len(m.last))]
+	if v := slot.Load(); v != nil && v.roots == options.Roots && slices.EqualFunc(v.certificates, presented, (*stdx509.Certificate).Equal) && v.user.holds(time.Now()) {
+		return &authenticator.Response{User: v.user.Info}, true, nil
+	}
+	response, ok, err := m.ask.AuthenticateRequest(r)
+	if !ok || err != nil {
+		return response, ok, err
+	}
+	if user, isDated := response.User.(*dated); isDated {
+		slot.Store(&verified{presented, options.Roots, user})
+		response.User = user.Info
+	}
+	return response, true, nil
+}
+
+// dated is a user for as long as every certificate of the chain, up to the root, is valid.
+type dated struct {
+	user.Info
+	notBefore, notAfter time.Time
+}
+
+func (d *dated) holds(now time.Time) bool { return !now.Before(d.notBefore) && !now.After(d.notAfter) }
+
+func datedUser(chain []*stdx509.Certificate) (*authenticator.Response, bool, error) {
+	response, ok, err := x509.CommonNameUserConversion(chain)
+	if !ok || err != nil {
+		return response, ok, err
+	}
+	d := &dated{Info: response.User, notBefore: chain[0].NotBefore, notAfter: chain[0].NotAfter}
+	for _, c := range chain[1:] {
+		if c.NotBefore.After(d.notBefore) {
+			d.notBefore = c.NotBefore
+		}
+		if c.NotAfter.Before(d.notAfter) {
+			d.notAfter = c.NotAfter
+		}
+	}
+	response.User = d
+	return response, true, nil
 }
 
 // certificateError says what is wrong with a certificate, in words that name the certificate's own facts.
