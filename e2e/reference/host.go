@@ -1,0 +1,177 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"time"
+
+	cadvisorapi "github.com/google/cadvisor/lib/model"
+	v1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apiserver/pkg/server/healthz"
+	internalapi "k8s.io/cri-api/pkg/apis"
+	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
+	"k8s.io/cri-client/pkg/logs"
+	"k8s.io/cri-streaming/pkg/streaming/portforward"
+	"k8s.io/cri-streaming/pkg/streaming/remotecommand"
+	podutil "k8s.io/kubernetes/pkg/api/v1/pod"
+	kubecontainer "k8s.io/kubernetes/pkg/kubelet/container"
+	"sigs.k8s.io/yaml"
+)
+
+// errNotHere is what the reference says where it has nothing to serve.
+var errNotHere = errors.New("the reference runs no containers")
+
+// host is the kubelet behind the server: pods and logs from files.
+type host struct {
+	noStats
+	pods []*v1.Pod
+	logs string
+}
+
+func newHost(podsFile, logs string) (*host, error) {
+	h := &host{logs: logs}
+	if podsFile == "" {
+		return h, nil
+	}
+	data, err := os.ReadFile(podsFile)
+	if err != nil {
+		return nil, fmt.Errorf("--pods: %w", err)
+	}
+	var list v1.PodList
+	if err := yaml.UnmarshalStrict(data, &list); err != nil {
+		return nil, fmt.Errorf("--pods: %s: %w", podsFile, err)
+	}
+	for i := range list.Items {
+		h.pods = append(h.pods, &list.Items[i])
+	}
+	return h, nil
+}
+
+// checkers are those that the container manager of a kubelet on Linux adds to /healthz.
+func checkers() []healthz.HealthChecker {
+	return []healthz.HealthChecker{healthz.NamedCheck("device-plugin", func(*http.Request) error { return nil })}
+}
+
+func (h *host) GetPods() []*v1.Pod { return h.pods }
+
+func (h *host) GetPodByName(namespace, name string) (*v1.Pod, bool) {
+	for _, pod := range h.pods {
+		if pod.Namespace == namespace && pod.Name == name {
+			return pod, true
+		}
+	}
+	return nil, false
+}
+
+// GetRunningPods gives what a container runtime would know.
+func (h *host) GetRunningPods(context.Context) ([]*v1.Pod, error) {
+	var running []*v1.Pod
+	for _, pod := range h.pods {
+		if pod.Status.Phase != v1.PodRunning {
+			continue
+		}
+		known := &kubecontainer.Pod{ID: pod.UID, Name: pod.Name, Namespace: pod.Namespace}
+		for _, c := range pod.Spec.Containers {
+			known.Containers = append(known.Containers, &kubecontainer.Container{Name: c.Name, Image: c.Image})
+		}
+		running = append(running, known.ToAPIPod())
+	}
+	return running, nil
+}
+
+func (h *host) GetAllocatedPods() ([]*v1.Pod, error) { return h.pods, nil }
+
+func (h *host) GetAllocatedPodByName(namespace, name string) (*v1.Pod, error) {
+	pod, _ := h.GetPodByName(namespace, name)
+	return pod, nil
+}
+
+// GetKubeletContainerLogs reads a file in the format of the CRI, as the kubelet does once it has found it.
+func (h *host) GetKubeletContainerLogs(ctx context.Context, podFullName, container string, options *v1.PodLogOptions, stdout, stderr io.Writer) error {
+	name, namespace, err := kubecontainer.ParsePodFullName(podFullName)
+	if err != nil {
+		return err
+	}
+	pod, found := h.GetPodByName(namespace, name)
+	if !found {
+		return fmt.Errorf("pod %q cannot be found - no logs available", name)
+	}
+	file := namespace + "_" + name + "_" + container
+	if options.Previous {
+		status, _ := podutil.GetContainerStatus(pod.Status.ContainerStatuses, container)
+		if status.LastTerminationState.Terminated == nil {
+			return fmt.Errorf("previous terminated container %q in pod %q not found", container, name)
+		}
+		file += ".previous"
+	}
+	if stdout != nil { // so that the header goes out before the first line
+		if _, err := stdout.Write(nil); err != nil {
+			return err
+		}
+	}
+	asked := &logs.LogOptions{
+		TailLines: options.TailLines, LimitBytes: options.LimitBytes, Follow: options.Follow, Timestamp: options.Timestamps,
+	}
+	if options.SinceSeconds != nil {
+		asked.Since = time.Now().Add(-time.Duration(*options.SinceSeconds) * time.Second)
+	}
+	if options.SinceTime != nil && options.SinceTime.After(asked.Since) {
+		asked.Since = options.SinceTime.Time
+	}
+	return logs.ReadLogs(ctx, filepath.Join(h.logs, file+".log"), container, asked, runtime{}, stdout, stderr)
+}
+
+// runtime is the part of a container runtime that followed logs ask: their container runs.
+type runtime struct{ internalapi.RuntimeService }
+
+func (runtime) ContainerStatus(context.Context, string, bool) (*runtimeapi.ContainerStatusResponse, error) {
+	return &runtimeapi.ContainerStatusResponse{Status: &runtimeapi.ContainerStatus{State: runtimeapi.ContainerState_CONTAINER_RUNNING}}, nil
+}
+
+// ServeLogs serves /logs/ of an empty folder: the host's /var/log is nobody's business here.
+func (h *host) ServeLogs(w http.ResponseWriter, req *http.Request) { http.NotFound(w, req) }
+
+func (h *host) SyncLoopHealthCheck(*http.Request) error { return nil }
+
+func (h *host) RunInContainer(context.Context, string, types.UID, string, []string) ([]byte, error) {
+	return nil, errNotHere
+}
+
+func (h *host) CheckpointContainer(context.Context, types.UID, string, string, *runtimeapi.CheckpointContainerRequest) error {
+	return errNotHere
+}
+
+func (h *host) GetExec(context.Context, string, types.UID, string, []string, remotecommand.Options) (*url.URL, error) {
+	return nil, errNotHere
+}
+
+func (h *host) GetAttach(context.Context, string, types.UID, string, remotecommand.Options) (*url.URL, error) {
+	return nil, errNotHere
+}
+
+func (h *host) GetPortForward(context.Context, string, string, types.UID, portforward.V4Options) (*url.URL, error) {
+	return nil, errNotHere
+}
+
+func (h *host) GetVersionInfo() (*cadvisorapi.VersionInfo, error) {
+	return &cadvisorapi.VersionInfo{}, nil
+}
+
+func (h *host) GetCachedMachineInfo() (*cadvisorapi.MachineInfo, error) {
+	return &cadvisorapi.MachineInfo{}, nil
+}
+
+func (h *host) ListMetricDescriptors(context.Context) ([]*runtimeapi.MetricDescriptor, error) {
+	return nil, nil
+}
+
+func (h *host) ListPodSandboxMetrics(context.Context) ([]*runtimeapi.PodSandboxMetrics, error) {
+	return nil, nil
+}

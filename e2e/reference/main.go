@@ -1,0 +1,146 @@
+// Command reference is what fauxlet is measured against: the kubelet's own server, authentication, authorization, TLS
+// and configuration, at the required version of k8s.io/kubernetes, over a host that has pods and logs but runs nothing.
+//
+// What the kubelet keeps to itself (the order in which pkg/kubelet and cmd/kubelet/app put these parts together) is put
+// together here in the same order. It takes the kubelet's flags, and three more: --pods, --logs and --ready-file.
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net"
+	"os"
+	"os/signal"
+	"strconv"
+	"syscall"
+	"time"
+
+	nooptrace "go.opentelemetry.io/otel/trace/noop"
+	"k8s.io/apimachinery/pkg/types"
+	utilfeature "k8s.io/apiserver/pkg/util/feature"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/tools/clientcmd"
+	nodeutil "k8s.io/component-helpers/node/util"
+	"k8s.io/klog/v2"
+	"k8s.io/kubernetes/cmd/kubelet/app"
+	kubeletmetrics "k8s.io/kubernetes/pkg/kubelet/metrics"
+	"k8s.io/kubernetes/pkg/kubelet/server"
+	servermetrics "k8s.io/kubernetes/pkg/kubelet/server/metrics"
+	"k8s.io/kubernetes/pkg/kubelet/server/stats"
+	netutils "k8s.io/utils/net"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
+	defer stop()
+	if err := run(ctx, os.Args[1:]); err != nil {
+		fmt.Fprintln(os.Stderr, "reference:", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, args []string) error {
+	o, err := loadOptions(ctx, args)
+	if err != nil {
+		return err
+	}
+	config := &o.config
+	nodeName, err := nodeutil.GetHostname(o.flags.HostnameOverride)
+	if err != nil {
+		return err
+	}
+
+	var client kubernetes.Interface
+	if o.flags.KubeConfig != "" {
+		restConfig, err := clientcmd.BuildConfigFromFlags("", o.flags.KubeConfig)
+		if err != nil {
+			return fmt.Errorf("--kubeconfig: %w", err)
+		}
+		restConfig.QPS, restConfig.Burst, restConfig.ContentType = float32(config.KubeAPIQPS), int(config.KubeAPIBurst), config.ContentType
+		if client, err = kubernetes.NewForConfig(restConfig); err != nil {
+			return fmt.Errorf("--kubeconfig: %w", err)
+		}
+	}
+	auth, watchClientCA, err := app.BuildAuth(types.NodeName(nodeName), client, *config)
+	if err != nil {
+		return err
+	}
+	watchClientCA(ctx.Done())
+	tlsConfig, err := newTLSConfig(ctx, o, auth)
+	if err != nil {
+		return err
+	}
+	if err := registerConfigz(config); err != nil {
+		return err
+	}
+	kubeletmetrics.Register()
+	servermetrics.Register()
+	utilfeature.DefaultMutableFeatureGate.AddMetrics()
+
+	host, err := newHost(o.pods, o.logs)
+	if err != nil {
+		return err
+	}
+	analyzer := stats.NewResourceAnalyzer(ctx, host, 0, nil)
+	tracers := nooptrace.NewTracerProvider()
+	address := netutils.ParseIPSloppy(config.Address)
+	open := addresses{Secure: net.JoinHostPort(address.String(), strconv.Itoa(int(config.Port)))}
+	go server.ListenAndServeKubeletServer(ctx, host, analyzer, checkers(), o.flagz, config, tlsConfig, auth, tracers)
+	if config.ReadOnlyPort > 0 {
+		open.ReadOnly = net.JoinHostPort(address.String(), strconv.Itoa(int(config.ReadOnlyPort)))
+		go server.ListenAndServeKubeletReadOnlyServer(ctx, host, analyzer, checkers(), o.flagz, address, uint(config.ReadOnlyPort), tracers)
+	}
+	if err := open.wait(ctx); err != nil {
+		return err
+	}
+	klog.FromContext(ctx).Info("Ready", "secure", open.Secure, "readOnly", open.ReadOnly)
+	if o.ready != "" {
+		if err := open.write(o.ready); err != nil {
+			return fmt.Errorf("--ready-file: %w", err)
+		}
+	}
+	<-ctx.Done()
+	return nil
+}
+
+// addresses are what is listened on, as `fauxlet serve --ready-file` tells them.
+type addresses struct {
+	Secure   string `json:"secure,omitempty"`
+	ReadOnly string `json:"readOnly,omitempty"`
+}
+
+// wait ends when the servers, which do not say when they are ready, accept connections.
+func (a *addresses) wait(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
+	defer cancel()
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for _, address := range []string{a.Secure, a.ReadOnly} {
+		for address != "" {
+			conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", address)
+			if err == nil {
+				_ = conn.Close()
+				break
+			}
+			select {
+			case <-tick.C:
+			case <-ctx.Done():
+				return fmt.Errorf("nothing listens on %s: %w", address, err)
+			}
+		}
+	}
+	return nil
+}
+
+// write writes the file whole or not at all.
+func (a *addresses) write(path string) error {
+	data, err := json.Marshal(a)
+	if err != nil {
+		return err
+	}
+	if err := os.WriteFile(path+".tmp", append(data, '\n'), 0o644); err != nil {
+		return err
+	}
+	return os.Rename(path+".tmp", path)
+}
