@@ -6,6 +6,7 @@ import (
 	"io"
 	"math"
 	"reflect"
+	"sync"
 	"time"
 
 	v1 "k8s.io/api/core/v1"
@@ -52,6 +53,7 @@ func (s *Store) Logs(ctx context.Context, namespace, name, container string, opt
 		}
 	}
 	r := reader{lines: lines, options: options, out: newOutput(stdout, stderr, options.LimitBytes), newLine: true}
+	defer r.out.release()
 	return r.read(ctx, time.Now(), running)
 }
 
@@ -92,7 +94,6 @@ type reader struct {
 	since   time.Time
 	// newLine: the line before ended with a line feed, and so this one gets a timestamp.
 	newLine bool
-	scratch []byte
 }
 
 func (r *reader) read(ctx context.Context, now time.Time, running bool) error {
@@ -129,26 +130,56 @@ func (r *reader) read(ctx context.Context, now time.Time, running bool) error {
 
 // write writes the lines from next up to end; it says whether the limit of bytes was reached.
 func (r *reader) write(ctx context.Context, next, end int64) (done bool, err error) {
+	if lines, ok := r.lines.(*madeUp); ok && r.plain(lines) {
+		if next, err = r.writePlain(ctx, lines, next, end); err != nil {
+			return false, err
+		}
+	}
 	for i := next; i < end; i++ {
 		if i&0xfff == 0 && ctx.Err() != nil {
 			return true, nil
 		}
-		line := r.scratch[:0]
-		at := r.lines.time(i)
+		out, err := r.out.stream(r.lines.stderr(i))
+		if err != nil {
+			return false, err
+		}
+		begin := len(r.out.buffer)
+		line := r.out.buffer
 		if r.options.Timestamps && r.newLine {
-			line = at.AppendFormat(line, timestampFormat)
+			line = r.lines.time(i).AppendFormat(line, timestampFormat)
 		}
 		line = r.lines.appendLine(line, i)
-		r.scratch = line
-		r.newLine = len(line) == 0 || line[len(line)-1] == '\n'
-		if at.Before(r.since) {
+		r.newLine = len(line) == begin || line[len(line)-1] == '\n'
+		if out == nil || !r.since.IsZero() && r.lines.time(i).Before(r.since) {
+			r.out.buffer = line[:begin]
 			continue
 		}
-		if done, err := r.out.write(line, r.lines.stderr(i)); done || err != nil {
+		if done, err := r.out.grow(line); done || err != nil {
 			return done, err
 		}
 	}
 	return false, nil
+}
+
+// plain says whether nothing is to be decided line by line: they are all of standard output, wanted, and written as they
+// are.
+func (r *reader) plain(lines *madeUp) bool {
+	return !r.options.Timestamps && lines.stderrBelow == 0 && r.out.stdout != nil && r.since.IsZero()
+}
+
+// writePlain writes whole chunks for as long as the limit of bytes is not near, and says which line is next.
+func (r *reader) writePlain(ctx context.Context, lines *madeUp, next, end int64) (int64, error) {
+	if _, err := r.out.stream(false); err != nil {
+		return next, err
+	}
+	for next < end && r.out.remain > 2*chunk && ctx.Err() == nil {
+		buffer, after := lines.appendLines(r.out.buffer, next, end, chunk)
+		if _, err := r.out.grow(buffer); err != nil {
+			return next, err
+		}
+		next = after
+	}
+	return next, nil
 }
 
 // wait waits until line i has been written; false: ctx was done first.
@@ -174,6 +205,12 @@ func secondsDuration(seconds int64) time.Duration {
 	return time.Duration(seconds) * time.Second
 }
 
+// buffers are chunks that no reader is using. A chunk is written when it is full, and so holds a line more.
+var buffers = sync.Pool{New: func() any {
+	b := make([]byte, 0, chunk+1<<10)
+	return &b
+}}
+
 // output gathers lines into chunks, for two streams or for one, and stops at a number of bytes.
 type output struct {
 	stdout, stderr io.Writer
@@ -186,36 +223,40 @@ type output struct {
 
 func newOutput(stdout, stderr io.Writer, limit *int64) *output {
 	o := &output{stdout: stdout, stderr: stderr, remain: math.MaxInt64, same: sameWriter(stdout, stderr)}
+	o.buffer = (*buffers.Get().(*[]byte))[:0]
 	if limit != nil {
 		o.remain = *limit
 	}
 	return o
 }
 
-// write takes a line; done says that no more are wanted, and that all have been written. Lines of a stream that is not
-// wanted do not count.
-func (o *output) write(line []byte, isErr bool) (done bool, err error) {
-	to := o.stdout
+// stream makes the buffer that of the stream of the next line, and gives its writer; nil if the line is not wanted.
+func (o *output) stream(isErr bool) (to io.Writer, err error) {
+	to = o.stdout
 	if isErr {
 		to = o.stderr
 	}
 	if to == nil {
-		return false, nil
+		return nil, nil
 	}
 	if len(o.buffer) > 0 && !o.same && to != o.to {
-		if err := o.flush(); err != nil {
-			return false, err
-		}
+		err = o.flush()
 	}
 	o.to = to
-	if int64(len(line)) >= o.remain {
-		o.buffer = append(o.buffer, line[:o.remain]...)
+	return to, err
+}
+
+// grow takes the buffer with a line more; done says that the limit is reached, and that all has been written.
+func (o *output) grow(buffer []byte) (done bool, err error) {
+	added := int64(len(buffer) - len(o.buffer))
+	if added >= o.remain {
+		o.buffer = buffer[:int64(len(o.buffer))+o.remain]
 		o.remain = 0
 		return true, o.flush()
 	}
-	o.remain -= int64(len(line))
-	o.buffer = append(o.buffer, line...)
-	if len(o.buffer) >= chunk {
+	o.buffer = buffer
+	o.remain -= added
+	if len(buffer) >= chunk {
 		return false, o.flush()
 	}
 	return false, nil
@@ -229,6 +270,13 @@ func (o *output) flush() error {
 	_, err := o.to.Write(o.buffer)
 	o.buffer = o.buffer[:0]
 	return err
+}
+
+// release gives the chunk back. What is in it is dropped.
+func (o *output) release() {
+	if cap(o.buffer) <= 2*chunk {
+		buffers.Put(&o.buffer)
+	}
 }
 
 // push has the writers send what they hold.

@@ -7,6 +7,8 @@ import (
 	"math"
 	"os"
 	"strconv"
+	"strings"
+	"sync"
 	"time"
 
 	v1 "k8s.io/api/core/v1"
@@ -112,36 +114,78 @@ func (s *schedule) random(i int64) uint64 {
 	return z ^ z>>31
 }
 
-// madeUp are lines that look like those of a web server. Each begins with its number.
+// madeUp are lines that look like those of a web server. Each is its number and one of the requests.
 type madeUp struct{ schedule }
 
-var (
-	methods  = [8]string{"GET", "GET", "GET", "GET", "GET", "HEAD", "POST", "PUT"}
-	paths    = [8]string{"/", "/index.html", "/items/", "/items/", "/items/", "/cart/", "/login", "/healthz"}
-	statuses = [16]string{"200", "200", "200", "200", "200", "200", "200", "200", "200", "200", "201", "204", "304", "404", "404", "500"}
-)
-
 func (m *madeUp) appendLine(b []byte, i int64) []byte {
-	r := m.random(i)
 	b = strconv.AppendInt(b, i, 10)
-	b = append(b, " 10.244."...)
-	b = strconv.AppendUint(b, r&3, 10)
-	b = append(b, '.')
-	b = strconv.AppendUint(b, r>>2&0x3f+1, 10)
-	b = append(b, ` "`...)
-	b = append(b, methods[r>>8&7]...)
-	b = append(b, ' ')
-	path := paths[r>>11&7]
-	b = append(b, path...)
-	if len(path) > 1 && path[len(path)-1] == '/' {
-		b = strconv.AppendUint(b, r>>14&0xfff, 10)
-	}
-	b = append(b, ` HTTP/1.1" `...)
-	b = append(b, statuses[r>>26&15]...)
-	b = append(b, ' ')
-	b = strconv.AppendUint(b, r>>30&0x3fff, 10)
-	return append(b, '\n')
+	return append(b, requests()[m.random(i)%requestCount]...)
 }
+
+// appendLines appends lines from next on, until there is no more before end or b is full; it says which is next then.
+// It is appendLine many times over, and counts instead of converting each number.
+func (m *madeUp) appendLines(b []byte, next, end int64, full int) ([]byte, int64) {
+	requests := requests()
+	number := newDecimal(next)
+	for ; next < end && len(b) < full; next++ {
+		b = append(b, number.digits[number.first:]...)
+		b = append(b, requests[m.random(next)%requestCount]...)
+		number.increment()
+	}
+	return b, next
+}
+
+// decimal is a number as its digits, from the first to the end of the array.
+type decimal struct {
+	digits [20]byte
+	first  int
+}
+
+func newDecimal(i int64) *decimal {
+	d := &decimal{}
+	text := strconv.AppendInt(nil, i, 10)
+	d.first = len(d.digits) - len(text)
+	copy(d.digits[d.first:], text)
+	return d
+}
+
+func (d *decimal) increment() {
+	for i := len(d.digits) - 1; ; i-- {
+		if i < d.first {
+			d.first = i
+			d.digits[i] = '1'
+			return
+		}
+		if d.digits[i] < '9' {
+			d.digits[i]++
+			return
+		}
+		d.digits[i] = '0'
+	}
+}
+
+// requestCount is how many requests there are to choose from: few enough to stay in a processor's cache, enough not to
+// look like a loop.
+const requestCount = 1 << 10
+
+// requests are what a web server logs of a request, from the space before it to the line feed.
+var requests = sync.OnceValue(func() *[requestCount][]byte {
+	methods := [...]string{"GET", "GET", "GET", "GET", "GET", "HEAD", "POST", "PUT"}
+	paths := [...]string{"/", "/index.html", "/items/%d", "/items/%d", "/items/%d", "/cart/%d", "/login", "/healthz"}
+	statuses := [...]int{200, 200, 200, 200, 200, 200, 200, 200, 200, 200, 201, 204, 304, 404, 404, 500}
+	made := new([requestCount][]byte)
+	s := schedule{seed: requestCount}
+	for i := range made {
+		r := s.random(int64(i))
+		path := paths[r>>11&7]
+		if strings.Contains(path, "%") {
+			path = fmt.Sprintf(path, r>>14&0xfff)
+		}
+		made[i] = fmt.Appendf(nil, " 10.244.%d.%d \"%s %s HTTP/1.1\" %d %d\n",
+			r&3, r>>2&0x3f+1, methods[r>>8&7], path, statuses[r>>26&15], r>>30&0x3fff)
+	}
+	return made
+})
 
 // textLines are the lines of a text.
 type textLines struct {
