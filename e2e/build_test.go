@@ -1,0 +1,146 @@
+package e2e
+
+import (
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// version is that of the Kubernetes that is built, as go.mod requires it.
+const version = "v1.37.2"
+
+// parts are what is built from modules, by the name of the binary that `go build` makes of the package.
+var parts = map[string]string{
+	"etcd":           "go.etcd.io/etcd/server/v3",
+	"kube-apiserver": "k8s.io/kubernetes/cmd/kube-apiserver",
+	"kubectl":        "k8s.io/kubernetes/cmd/kubectl",
+	"reference":      "./reference",
+}
+
+var (
+	built   = map[string]string{}
+	builtMu sync.Mutex
+)
+
+// binary is the path of a part, or of fauxlet, built if it is not there.
+func binary(t testing.TB, name string) string {
+	t.Helper()
+	builtMu.Lock()
+	defer builtMu.Unlock()
+	if path, there := built[name]; there {
+		return path
+	}
+	build := cached
+	if name == "fauxlet" {
+		build = fresh
+	}
+	path, err := build(name)
+	if err != nil {
+		t.Fatalf("%s: %v", name, err)
+	}
+	built[name] = path
+	return path
+}
+
+// fresh builds fauxlet, as it is now, for this run.
+func fresh(name string) (string, error) {
+	path := filepath.Join(scratch, name)
+	return path, goBuild("..", path, "./cmd/fauxlet")
+}
+
+// cached finds a part in the cache folder, or builds it there.
+func cached(name string) (string, error) {
+	root := os.Getenv("FAUXLET_E2E_CACHE")
+	if root == "" {
+		user, err := os.UserCacheDir()
+		if err != nil {
+			return "", fmt.Errorf("%w; set FAUXLET_E2E_CACHE to a folder to build into", err)
+		}
+		root = filepath.Join(user, "fauxlet-e2e")
+	}
+	dir := filepath.Join(root, version)
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return "", err
+	}
+	unlock, err := lock(filepath.Join(dir, "lock"))
+	if err != nil {
+		return "", err
+	}
+	defer unlock()
+
+	key, err := sources(name)
+	if err != nil {
+		return "", err
+	}
+	path := filepath.Join(dir, name+"-"+key)
+	if _, err := os.Stat(path); err == nil || !errors.Is(err, os.ErrNotExist) {
+		return path, err
+	}
+	temporary := path + ".tmp"
+	if err := goBuild(".", temporary, parts[name]); err != nil {
+		return "", err
+	}
+	return path, os.Rename(temporary, path)
+}
+
+// sources is a hash of what a part is made of: the versions of its modules, the compiler, the sources that are ours.
+func sources(name string) (string, error) {
+	hash := sha256.New()
+	fmt.Fprintln(hash, runtime.Version(), runtime.GOOS, runtime.GOARCH)
+	modules, err := exec.Command("go", "list", "-m", "-f", "{{if not .Main}}{{with .Replace}}{{.Path}} {{.Version}}{{else}}{{.Path}} {{.Version}}{{end}}{{end}}", "all").Output()
+	if err != nil {
+		return "", fmt.Errorf("go list -m all: %w", err)
+	}
+	hash.Write(modules)
+	if strings.HasPrefix(parts[name], "./") {
+		files, err := filepath.Glob(filepath.Join(parts[name], "*.go"))
+		if err != nil {
+			return "", err
+		}
+		slices.Sort(files)
+		for _, file := range files {
+			text, err := os.ReadFile(file)
+			if err != nil {
+				return "", err
+			}
+			fmt.Fprintln(hash, file, len(text))
+			hash.Write(text)
+		}
+	}
+	return fmt.Sprintf("%x", hash.Sum(nil)[:6]), nil
+}
+
+func goBuild(dir, output, pkg string) error {
+	progress("building %s (from nothing a large one takes 10 minutes, from a warm build cache seconds)", pkg)
+	start := time.Now()
+	cmd := exec.Command("go", "build", "-o", output, pkg)
+	cmd.Dir = dir
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0") // the same for all, so that they share the build cache
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("go build %s: %w\n%s", pkg, err, out)
+	}
+	progress("built %s in %v", pkg, time.Since(start).Round(time.Second))
+	return nil
+}
+
+// lock keeps two test runs from building the same thing at once.
+func lock(path string) (func(), error) {
+	file, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o644)
+	if err != nil {
+		return nil, err
+	}
+	if err := syscall.Flock(int(file.Fd()), syscall.LOCK_EX); err != nil {
+		return nil, errors.Join(err, file.Close())
+	}
+	return func() { _ = file.Close() }, nil
+}
