@@ -80,7 +80,9 @@ func serveBare(b *testing.B, f *fixture, body []byte) string {
 	}
 	server := &http.Server{
 		Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-			w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+			// The headers of a kubelet's log, so that the responses are the same to the byte.
+			w.Header().Set("Transfer-Encoding", "chunked")
+			w.Header()["Content-Type"] = nil
 			w.Write(body)
 		}),
 		TLSConfig:    &tls.Config{Certificates: []tls.Certificate{f.serving.TLS()}, ClientAuth: tls.RequestClientCert},

@@ -5,6 +5,7 @@ import (
 	"log"
 	"net/http"
 	"strings"
+	"sync"
 	"time"
 
 	"go.uber.org/zap"
@@ -61,8 +62,11 @@ func (s *Server) recovered(p any, recorder *statusRecorder, decision *authchain.
 // tell counts, logs and passes on a Decision that is complete.
 func (s *Server) tell(d *authchain.Decision) {
 	s.metrics.countDecision(d)
-	if entry := s.logger.Check(levelOf(d), logMessage(d)); entry != nil {
-		entry.Write(logFields(d)...)
+	if level := levelOf(d); s.logger.Core().Enabled(level) {
+		fields := fieldsPool.Get().(*[]zap.Field)
+		*fields = logFields((*fields)[:0], d)
+		s.logger.Log(level, logMessage(d), *fields...)
+		fieldsPool.Put(fields)
 	}
 	if s.observe != nil {
 		s.observe(d)
@@ -91,8 +95,9 @@ func logMessage(d *authchain.Decision) string {
 	return why
 }
 
-func logFields(d *authchain.Decision) []zap.Field {
-	fields := make([]zap.Field, 0, 10)
+var fieldsPool = sync.Pool{New: func() any { return new([]zap.Field) }}
+
+func logFields(fields []zap.Field, d *authchain.Decision) []zap.Field {
 	if d.Handshake == "" {
 		fields = append(fields,
 			zap.Int("status", d.Status),
