@@ -9,12 +9,13 @@ import (
 	"k8s.io/apiserver/pkg/server/healthz"
 )
 
-// installHealthz serves /healthz and one path for each check. The node of a stand-in has no pods to keep in step, so
-// that its syncloop is always well.
+// installHealthz serves /healthz and one path for each check: those of a kubelet's server, and the one that its container
+// manager adds on Linux. The node of a stand-in has no pods to keep in step and no devices, and so is always well.
 func installHealthz(r *router) {
 	r.buckets["healthz"] = true
+	well := func(*http.Request) error { return nil }
 	healthz.InstallHandler(r, healthz.PingHealthz, healthz.LogHealthz,
-		healthz.NamedCheck("syncloop", func(*http.Request) error { return nil }))
+		healthz.NamedCheck("syncloop", well), healthz.NamedCheck("device-plugin", well))
 }
 
 // getProfile profiles the stand-in itself. (kubelet: InstallProfilingHandler)

@@ -6,7 +6,7 @@ import (
 	"strings"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/promhttp"
+	compbasemetrics "k8s.io/component-base/metrics"
 	"k8s.io/component-base/metrics/legacyregistry"
 
 	"fauxlet/authchain"
@@ -57,7 +57,8 @@ func newMetrics() *metrics {
 
 // getMetrics serves the Server's metrics and those that the k8s.io libraries keep for the process.
 func getMetrics(s *Server, w http.ResponseWriter, r *http.Request) error {
-	promhttp.HandlerFor(prometheus.Gatherers{legacyregistry.DefaultGatherer, s.metrics.registry}, promhttp.HandlerOpts{}).ServeHTTP(w, r)
+	gatherers := prometheus.Gatherers{legacyregistry.DefaultGatherer, s.metrics.registry}
+	compbasemetrics.HandlerFor(gatherers, compbasemetrics.HandlerOpts{}).ServeHTTP(w, r)
 	return nil
 }
 

@@ -24,7 +24,8 @@ type service struct {
 	readOnly bool
 	// bucket is the service's name in the `path` label of the metrics; empty: its prefix.
 	bucket string
-	// json: the service makes only JSON, and refuses a client that accepts none.
+	// json: the service makes JSON, and refuses a client that does not accept it. The others say of nothing that they make
+	// it, and so refuse a client that does not accept everything.
 	json   bool
 	routes []route
 	// when says whether the configuration has the service; nil: always.
@@ -190,11 +191,16 @@ func (r *router) secondRouter(service *service) *mux.Router {
 	router := mux.NewRouter().SkipClean(true)
 	router.NotFoundHandler = answering(errPageNotFound)
 	prefix := strings.TrimSuffix(service.prefix, "/")
+	produces := ""
+	if service.json {
+		produces = "application/json"
+	}
+	notAcceptable := refuse(http.StatusNotAcceptable, "406: Not Acceptable\n\nAvailable representations: %s", produces)
 	for _, route := range service.routes {
 		serve := route.serve
 		router.Path(prefix + route.path).Methods(route.methods...).HandlerFunc(func(w http.ResponseWriter, request *http.Request) {
-			if service.json && !acceptsJSON(request) {
-				writeError(w, errNotAcceptable)
+			if !accepts(request, produces) {
+				writeError(w, notAcceptable)
 				return
 			}
 			if err := serve(r.server, w, request); err != nil {
@@ -230,18 +236,16 @@ func trimmed(request *http.Request) *http.Request {
 	return &copied
 }
 
-var errNotAcceptable = refuse(http.StatusNotAcceptable, "406: Not Acceptable\n\nAvailable representations: application/json")
-
-// acceptsJSON is the second router's reading of the first Accept header: a list whose members are compared to the
-// letter, but for */*. (go-restful, Route.matchesAccept)
-func acceptsJSON(request *http.Request) bool {
+// accepts is the second router's reading of the first Accept header: a list whose members are compared to the letter
+// with what is produced (empty: nothing is said), but for */*. (go-restful, Route.matchesAccept)
+func accepts(request *http.Request, produces string) bool {
 	accept := request.Header.Get("Accept")
 	if accept == "" {
 		return true
 	}
 	for kind := range strings.SplitSeq(accept, ",") {
 		kind, _, _ = strings.Cut(kind, ";")
-		if kind = strings.Trim(kind, " "); kind == "*/*" || kind == "application/json" {
+		if kind = strings.Trim(kind, " "); kind == "*/*" || kind == produces && produces != "" {
 			return true
 		}
 	}
