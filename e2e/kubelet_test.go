@@ -81,7 +81,7 @@ func nginx() pod {
 const nginxLog = "GET / 200\nGET /favicon.ico 404\n"
 
 func (p pod) object() *v1.Pod {
-	began := metav1.NewTime(time.Now().Add(-time.Hour).Truncate(time.Second))
+	began := metav1.NewTime(time.Date(2026, 1, 2, 3, 0, 0, 0, time.UTC)) // the same in each run of a comparison
 	object := &v1.Pod{
 		ObjectMeta: metav1.ObjectMeta{Namespace: p.namespace, Name: p.name, UID: types.UID("8a5a2b1c-0000-4000-8000-" + fmt.Sprintf("%012x", len(p.name))), CreationTimestamp: began},
 		Status:     v1.PodStatus{Phase: v1.PodRunning, StartTime: &began},

@@ -42,18 +42,27 @@ func TestKubectlLogsOptions(t *testing.T) {
 		{"-c main --limit-bytes 9", said{stdout: "oldest\nol"}},
 		{"-c main --tail 2 --limit-bytes 3", said{stdout: "old"}},
 		{"-c main -p", said{stdout: "last words\n"}},
-		{"--all-containers", said{stdout: "oldest\nolder\nold\nbeside\n"}},
+		{"--all-containers", said{stdout: sorted("oldest\nolder\nold\nbeside\n")}},
 		{"--all-containers --prefix --tail 1", said{stdout: "[pod/web/main] old\n[pod/web/sidecar] beside\n"}},
 		{"-c sidecar -p", said{status: 1, stderr: "Error from server (BadRequest): previous terminated container \"sidecar\" in pod \"web\" not found\n"}},
 		{"-c nobody", said{status: 1, stderr: "error: container nobody is not valid for pod web out of: main, sidecar\n"}},
 	} {
 		t.Run(test.args, func(t *testing.T) {
 			got := plane.kubectl(t, append([]string{"logs", "-n", "shop", "web"}, strings.Fields(test.args)...)...)
+			if strings.HasPrefix(test.args, "--all-containers") { // in any order
+				got.stdout = sorted(got.stdout)
+			}
 			if got != test.want {
 				t.Errorf("got %+v, want %+v", got, test.want)
 			}
 		})
 	}
+}
+
+func sorted(lines string) string {
+	split := strings.SplitAfter(lines, "\n")
+	slices.Sort(split)
+	return strings.Join(split, "")
 }
 
 func TestKubectlLogsFollow(t *testing.T) {

@@ -105,8 +105,9 @@ func loadOptions(ctx context.Context, args []string) (*settings, error) {
 		}
 	}
 	// A host with cgroup v1 is no reason for a server that runs nothing not to start.
-	config.FailCgroupV1 = false
-	if err := validation.ValidateKubeletConfiguration(config, utilfeature.DefaultFeatureGate); err != nil {
+	valid := config.DeepCopy()
+	valid.FailCgroupV1 = false
+	if err := validation.ValidateKubeletConfiguration(valid, utilfeature.DefaultFeatureGate); err != nil {
 		return nil, err
 	}
 	o.config = *config
