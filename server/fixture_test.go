@@ -1,6 +1,7 @@
 package server_test
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"io"
@@ -14,6 +15,7 @@ import (
 	"time"
 
 	"github.com/spf13/pflag"
+	"go.uber.org/goleak"
 	"go.uber.org/zap"
 	v1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -27,6 +29,13 @@ import (
 	"fauxlet/server"
 	"fauxlet/testcerts"
 )
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m, goleakOptions...) }
+
+// goleakOptions excuse what lives as long as the process.
+var goleakOptions = []goleak.Option{
+	goleak.IgnoreTopFunction("k8s.io/klog/v2.(*flushDaemon).run.func1"),
+}
 
 // rbac lets kubelet-client do everything with a node, and nobody else anything.
 const rbac = `
@@ -53,8 +62,14 @@ type fixture struct {
 	readOnly string // URL of the read-only port
 	address  string
 
+	standin  *server.Server
+	reviews  *review.Server
+	reviewed string // address of the review API
+
 	// stop tells the stand-in to stop, and waits until it has.
 	stop func() error
+	// stopReviews stops the review API, startReviews starts it again on its address.
+	stopReviews func()
 
 	mu        sync.Mutex
 	decisions []*authchain.Decision
@@ -63,12 +78,16 @@ type fixture struct {
 type fixtureOptions struct {
 	// yaml are lines of the KubeletConfiguration beyond those that every fixture has.
 	yaml string
+	// authentication is that of the KubeletConfiguration; empty: a client CA, and tokens whose reviews are not remembered.
+	authentication string
 	// flags are added to the command line.
 	flags []string
 	// lines is how long the log of default/nginx is; 0: 100.
 	lines  int64
 	logger *zap.Logger
-	// before is called with the fixture's folder, which holds pki/, before the configuration is loaded.
+	// pods are those of the node; nil: default/nginx.
+	pods []pods.Spec
+	// before is called with the fixture, whose folder holds its files, before the configuration is loaded.
 	before func(*fixture)
 }
 
@@ -93,23 +112,19 @@ func newFixture(t testing.TB, options fixtureOptions) *fixture {
 apiVersion: kubelet.config.k8s.io/v1beta1
 kind: KubeletConfiguration
 address: 127.0.0.1
-authentication: {x509: {clientCAFile: ca.crt}, webhook: {cacheTTL: 0s}}
-`)+"\n"+options.yaml)
+`)+"\nauthentication: "+cmp.Or(options.authentication, "{x509: {clientCAFile: ca.crt}, webhook: {cacheTTL: 1ns}}")+"\n"+options.yaml)
 	if options.before != nil {
 		options.before(f)
 	}
 
-	reviews, err := review.New(review.Options{RBAC: []string{f.path("rbac.yaml")}, Tokens: f.path("tokens.csv")})
-	if err != nil {
+	if f.reviews, err = review.New(review.Options{RBAC: []string{f.path("rbac.yaml")}, Tokens: f.path("tokens.csv")}); err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithCancel(context.Background())
-	listener := listen(t)
-	reviewing := make(chan error, 1)
-	go func() { reviewing <- reviews.Serve(ctx, listener) }()
+	f.startReviews(t)
+	t.Cleanup(func() { f.stopReviews() })
 
 	cfg := f.load(t, append([]string{"--port=0", "--hostname-override=node-1", "--cert-dir=" + f.dir}, options.flags...))
-	rest := reviews.RESTConfig(listener.Addr().String())
+	rest := f.reviews.RESTConfig(f.reviewed)
 	tokenReviews, err := authenticationv1.NewForConfig(rest)
 	if err != nil {
 		t.Fatal(err)
@@ -118,14 +133,20 @@ authentication: {x509: {clientCAFile: ca.crt}, webhook: {cacheTTL: 0s}}
 	if err != nil {
 		t.Fatal(err)
 	}
-	standin, err := server.New(server.Options{
-		Config: cfg, TokenReviews: tokenReviews, AccessReviews: accessReviews,
-		Pods: newPods(t, options.lines), Logger: options.logger, Observe: f.observe,
-	})
+	if options.pods == nil {
+		options.pods = nginx(options.lines)
+	}
+	store, err := pods.NewStore(options.pods...)
 	if err != nil {
 		t.Fatal(err)
 	}
-	listeners, err := standin.Listen()
+	if f.standin, err = server.New(server.Options{
+		Config: cfg, TokenReviews: tokenReviews, AccessReviews: accessReviews,
+		Pods: store, Logger: options.logger, Observe: f.observe,
+	}); err != nil {
+		t.Fatal(err)
+	}
+	listeners, err := f.standin.Listen()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -136,13 +157,10 @@ authentication: {x509: {clientCAFile: ca.crt}, webhook: {cacheTTL: 0s}}
 	}
 	serving := make(chan error, 1)
 	serveContext, stopServing := context.WithCancel(context.Background())
-	go func() { serving <- standin.Serve(serveContext, listeners) }()
+	go func() { serving <- f.standin.Serve(serveContext, listeners) }()
 	f.stop = sync.OnceValue(func() error {
 		stopServing()
-		err := <-serving
-		cancel()
-		<-reviewing
-		return err
+		return <-serving
 	})
 	t.Cleanup(func() {
 		if err := f.stop(); err != nil {
@@ -152,31 +170,34 @@ authentication: {x509: {clientCAFile: ca.crt}, webhook: {cacheTTL: 0s}}
 	return f
 }
 
-func listen(t testing.TB) net.Listener {
-	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	return listener
-}
-
-func newPods(t testing.TB, lines int64) *pods.Store {
-	t.Helper()
-	if lines == 0 {
-		lines = 100
-	}
-	store, err := pods.NewStore(pods.Spec{
+// nginx is the pod default/nginx with a log of so many lines; 0: 100.
+func nginx(lines int64) []pods.Spec {
+	return []pods.Spec{{
 		Pod: &v1.Pod{
-			ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "nginx"},
+			ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "nginx", UID: "8a5a2b1c-0000-4000-8000-000000000005"},
 			Spec:       v1.PodSpec{Containers: []v1.Container{{Name: "nginx", Image: "nginx"}}},
 		},
-		Logs: map[string]pods.Log{"nginx": {Lines: lines}},
-	})
+		Logs: map[string]pods.Log{"nginx": {Lines: cmp.Or(lines, 100)}},
+	}}
+}
+
+// startReviews starts the review API, on the address that it had before if it had one.
+func (f *fixture) startReviews(t testing.TB) {
+	t.Helper()
+	listener, err := net.Listen("tcp", cmp.Or(f.reviewed, "127.0.0.1:0"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	return store
+	f.reviewed = listener.Addr().String()
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- f.reviews.Serve(ctx, listener) }()
+	f.stopReviews = sync.OnceFunc(func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Errorf("the review API: %v", err)
+		}
+	})
 }
 
 func (f *fixture) path(name string) string { return filepath.Join(f.dir, name) }
@@ -193,6 +214,7 @@ func (f *fixture) load(t testing.TB, args []string) *config.Config {
 	t.Helper()
 	kubelet := config.NewFlags()
 	flags := pflag.NewFlagSet("kubelet", pflag.ContinueOnError)
+	flags.SetOutput(io.Discard) // the kubelet's flags are all deprecated, and say so
 	kubelet.AddTo(flags)
 	if err := flags.Parse(append([]string{"--config=" + f.path("kubelet.yaml")}, args...)); err != nil {
 		t.Fatal(err)
@@ -213,19 +235,28 @@ func (f *fixture) observe(d *authchain.Decision) {
 // find waits until a Decision was made for which is true.
 func (f *fixture) find(t testing.TB, what string, is func(*authchain.Decision) bool) *authchain.Decision {
 	t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); {
+	var found *authchain.Decision
+	eventually(t, "a Decision: "+what, func() bool {
 		f.mu.Lock()
+		defer f.mu.Unlock()
 		for _, d := range f.decisions {
-			if is(d) {
-				f.mu.Unlock()
-				return d
+			if found == nil && is(d) {
+				found = d
 			}
 		}
-		f.mu.Unlock()
-		<-time.After(5 * time.Millisecond)
+		return found != nil
+	})
+	return found
+}
+
+// eventually waits until a condition holds.
+func eventually(t testing.TB, what string, holds func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(30 * time.Second); !holds(); <-time.After(2 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("never came: %s", what)
+		}
 	}
-	t.Fatalf("no Decision came: %s", what)
-	return nil
 }
 
 // certificate mints a client certificate of the CA that the stand-in trusts.
@@ -254,10 +285,24 @@ func (f *fixture) client(t testing.TB, certificate *tls.Certificate) *http.Clien
 	}
 }
 
-// get sends a GET and returns the response with its body read.
-func get(t testing.TB, client *http.Client, url string) (*http.Response, string) {
+// ask sends a request without a body, with headers "Name: value", and returns the response with its body read. The path
+// goes out as it is written.
+func (f *fixture) ask(t testing.TB, client *http.Client, method, path string, headers ...string) (*http.Response, string) {
 	t.Helper()
-	response, err := client.Get(url)
+	request, err := http.NewRequest(method, f.url+path, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, header := range headers {
+		name, value, _ := strings.Cut(header, ": ")
+		request.Header.Add(name, value)
+	}
+	return do(t, client, request)
+}
+
+func do(t testing.TB, client *http.Client, request *http.Request) (*http.Response, string) {
+	t.Helper()
+	response, err := client.Do(request)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -267,4 +312,40 @@ func get(t testing.TB, client *http.Client, url string) (*http.Response, string)
 		t.Fatal(err)
 	}
 	return response, string(body)
+}
+
+// seen is how many Decisions have come; decision waits for that number of them and gives the last.
+func (f *fixture) seen() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return len(f.decisions)
+}
+
+func (f *fixture) decision(t testing.TB, number int) *authchain.Decision {
+	t.Helper()
+	eventually(t, "the Decision of the request", func() bool { return f.seen() >= number })
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.decisions[number-1]
+}
+
+// freePort is a port that nobody uses; port 0 means "off" for the read-only port.
+func freePort(t testing.TB) int {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	return listener.Addr().(*net.TCPAddr).Port
+}
+
+// get sends a GET and returns the response with its body read.
+func get(t testing.TB, client *http.Client, url string) (*http.Response, string) {
+	t.Helper()
+	request, err := http.NewRequest(http.MethodGet, url, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return do(t, client, request)
 }
