@@ -22,7 +22,7 @@ run: build ## build, and run the demo in ./demo (stop it with Ctrl-C; ARGS="--po
 .PHONY: build
 build: ## build bin/fauxlet, a static binary
 	@mkdir -p $(BIN)
-	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN)/fauxlet ./cmd/fauxlet
+	CGO_ENABLED=0 go build -ldflags '$(LDFLAGS)' -o $(BIN)/fauxlet ./cmd/fauxlet
 
 .PHONY: test
 test: ## run the tests of the module

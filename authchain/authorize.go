@@ -10,7 +10,6 @@ import (
 	"k8s.io/apiserver/pkg/authorization/authorizer"
 	"k8s.io/apiserver/pkg/authorization/authorizerfactory"
 	"k8s.io/apiserver/pkg/authorization/cel"
-	"k8s.io/apiserver/pkg/server/options"
 	"k8s.io/apiserver/plugin/pkg/authorizer/webhook"
 	"k8s.io/apiserver/plugin/pkg/authorizer/webhook/metrics"
 )
@@ -29,7 +28,7 @@ func newAuthorizer(config Config) (authorizer.UnconditionalAuthorizer, error) {
 			config.AccessReviews,
 			config.AuthorizedTTL,
 			config.UnauthorizedTTL,
-			*options.DefaultAuthWebhookRetryBackoff(),
+			retryBackoff,
 			authorizer.DecisionNoOpinion,
 			countReviews{authorizerfactory.NewDelegatingAuthorizerMetrics()},
 			cel.NewDefaultCompiler(),

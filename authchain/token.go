@@ -16,7 +16,6 @@ import (
 	"k8s.io/apiserver/pkg/authentication/request/bearertoken"
 	"k8s.io/apiserver/pkg/authentication/request/websocket"
 	"k8s.io/apiserver/pkg/authentication/token/cache"
-	"k8s.io/apiserver/pkg/server/options"
 	"k8s.io/apiserver/plugin/pkg/authenticator/token/webhook"
 	authenticationv1 "k8s.io/client-go/kubernetes/typed/authentication/v1"
 )
@@ -25,7 +24,7 @@ import (
 // cache of reviews. Errors are never cached, a plain "no" is. (delegating.go)
 func newTokenSteps(client authenticationv1.AuthenticationV1Interface, ttl time.Duration) (bearer, protocol authenticator.Request, err error) {
 	authenticatorfactory.RegisterMetrics()
-	ask, err := webhook.NewFromInterface(client, nil, *options.DefaultAuthWebhookRetryBackoff(), 0, webhook.AuthenticatorMetrics{
+	ask, err := webhook.NewFromInterface(client, nil, retryBackoff, 0, webhook.AuthenticatorMetrics{
 		RecordRequestTotal: func(ctx context.Context, code string) {
 			if answered, ok := ctx.Value(answeredKey{}).(*bool); ok {
 				*answered = strings.HasPrefix(code, "2")
