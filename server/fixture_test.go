@@ -35,6 +35,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m, goleakOptions...) }
 // goleakOptions excuse what lives as long as the process.
 var goleakOptions = []goleak.Option{
 	goleak.IgnoreTopFunction("k8s.io/klog/v2.(*flushDaemon).run.func1"),
+	goleak.IgnoreAnyFunction("k8s.io/apimachinery/pkg/util/wait.Forever"), // of /healthz/log
 }
 
 // rbac lets kubelet-client do everything with a node, and nobody else anything.
@@ -51,7 +52,12 @@ roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: all}
 subjects: [{apiGroup: rbac.authorization.k8s.io, kind: User, name: kubelet-client}]
 `
 
-const tokens = "the-token-of-prometheus,system:serviceaccount:monitoring:prometheus,7,system:serviceaccounts\n"
+const tokens = `the-token-of-prometheus,system:serviceaccount:monitoring:prometheus,7,system:serviceaccounts
+the-token-of-kubelet-client,kubelet-client,8
+`
+
+// noClientCA is authentication by token alone.
+const noClientCA = "{webhook: {cacheTTL: 1ns}}"
 
 // fixture is a stand-in that serves on loopback, with the review API that it asks.
 type fixture struct {
@@ -283,6 +289,27 @@ func (f *fixture) client(t testing.TB, certificate *tls.Certificate) *http.Clien
 		Transport:     transport,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
+}
+
+// withToken is a client without a certificate that sends a bearer token, over HTTP/2 where the server offers it.
+func (f *fixture) withToken(t testing.TB, token string) *http.Client {
+	t.Helper()
+	client := f.client(t, nil)
+	transport := client.Transport.(*http.Transport)
+	transport.ForceAttemptHTTP2 = true
+	client.Transport = bearer{transport, token}
+	return client
+}
+
+type bearer struct {
+	*http.Transport
+	token string
+}
+
+func (b bearer) RoundTrip(request *http.Request) (*http.Response, error) {
+	request = request.Clone(request.Context())
+	request.Header.Set("Authorization", "Bearer "+b.token)
+	return b.Transport.RoundTrip(request)
 }
 
 // ask sends a request without a body, with headers "Name: value", and returns the response with its body read. The path

@@ -1,0 +1,263 @@
+package server_test
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+	v1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"fauxlet/authchain"
+	"fauxlet/pods"
+)
+
+// fourLines is a log as a container runtime writes it; its third line is of standard error.
+const fourLines = `2026-01-01T00:00:01.000000000Z stdout F line 1
+2026-01-01T00:00:02.000000000Z stdout F line 2
+2026-01-01T00:00:03.000000000Z stderr F line 3
+2026-01-01T00:00:04.000000000Z stdout F line 4
+`
+
+// talkers is the pod default/nginx: nginx has four lines, again has been restarted, waits has not begun, and ticks
+// writes a line every few milliseconds for ever.
+func talkers() []pods.Spec {
+	running := func(name string) v1.ContainerStatus {
+		return v1.ContainerStatus{Name: name, ContainerID: "containerd://" + name,
+			State: v1.ContainerState{Running: &v1.ContainerStateRunning{StartedAt: metav1.Now()}}}
+	}
+	pod := &v1.Pod{
+		ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "nginx"},
+		Spec: v1.PodSpec{
+			Containers:     []v1.Container{{Name: "nginx"}, {Name: "again"}, {Name: "waits"}, {Name: "ticks"}},
+			InitContainers: []v1.Container{{Name: "first"}},
+		},
+	}
+	pod.Status.ContainerStatuses = []v1.ContainerStatus{running("nginx"), running("again"),
+		{Name: "waits", State: v1.ContainerState{Waiting: &v1.ContainerStateWaiting{Reason: "ContainerCreating"}}}, running("ticks")}
+	pod.Status.ContainerStatuses[1].LastTerminationState.Terminated = &v1.ContainerStateTerminated{ContainerID: "containerd://before"}
+	return []pods.Spec{{Pod: pod, Logs: map[string]pods.Log{
+		"nginx": {Text: fourLines},
+		"again": {Text: "now\n", Previous: &pods.Log{Text: "before\n"}},
+		"ticks": {Interval: metav1.Duration{Duration: 5 * time.Millisecond}},
+		"first": {Text: "ready\n"},
+	}}}
+}
+
+// logExchange is a request for a log, by container and query, with the answer of a kubelet.
+type logExchange struct {
+	container, query string
+	status           int
+	body             string
+}
+
+func runLogs(t *testing.T, yaml string, exchanges []logExchange) {
+	f := newFixture(t, fixtureOptions{yaml: yaml, pods: talkers()})
+	client := f.client(t, f.certificate(t, "kubelet-client"))
+	for _, e := range exchanges {
+		t.Run(e.container+"?"+e.query, func(t *testing.T) {
+			path := "/containerLogs/default/nginx/" + e.container + "?" + e.query
+			got, body := f.ask(t, client, http.MethodGet, path)
+			if got.StatusCode != e.status || body != e.body {
+				t.Errorf("%d %q, want %d %q", got.StatusCode, body, e.status, e.body)
+			}
+			contentType, typed := got.Header["Content-Type"]
+			if began := slices.Equal(got.TransferEncoding, []string{"chunked"}); began == typed {
+				t.Errorf("Content-Type %q with Transfer-Encoding %q: a log has no type, and an error that comes before it has one", contentType, got.TransferEncoding)
+			}
+		})
+	}
+}
+
+func TestLogOptions(t *testing.T) {
+	const (
+		all         = "line 1\nline 2\nline 3\nline 4\n"
+		undecodable = `{"message": "Unable to decode query."}`
+		invalid     = `{"message": "Invalid request."}`
+	)
+	timed := strings.NewReplacer("stdout F ", "", "stderr F ", "").Replace(fourLines)
+	gated := func(stream string) string {
+		return `unable to return the given log stream: "` + stream + `". Please enable PodLogsQuerySplitStreams feature gate in kubelet`
+	}
+	runLogs(t, "", []logExchange{
+		{"nginx", "", 200, all},
+		{"nginx", "unknown=1&TailLines=1&container=other&kind=x&insecureSkipTLSVerifyBackend=x", 200, all},
+		{"nginx", "a=%zz&tailLines=1", 200, "line 4\n"},
+		{"nginx", "tailLines=1;limitBytes=2", 200, all},
+
+		{"nginx", "tailLines=2", 200, "line 3\nline 4\n"},
+		{"nginx", "tailLines=0", 200, ""},
+		{"nginx", "tailLines=9", 200, all},
+		{"nginx", "tailLines=2&tailLines=x", 200, "line 3\nline 4\n"},
+		{"nginx", "tailLines=-1", 422, invalid},
+		{"nginx", "tailLines=", 400, undecodable},
+		{"nginx", "tailLines=x", 400, undecodable},
+		{"nginx", "tailLines=+2", 400, undecodable},
+		{"nginx", "tailLines=9223372036854775808", 400, undecodable},
+
+		{"nginx", "tail=1", 200, "line 4\n"},
+		{"nginx", "tail=1&tailLines=x", 200, "line 4\n"},
+		{"nginx", "tail=all", 200, all},
+		{"nginx", "tail=all&tailLines=1", 200, all},
+		{"nginx", "tail=&tailLines=1", 200, "line 4\n"},
+		{"nginx", "tail=ALL", 400, undecodable},
+		{"nginx", "tail=-2", 422, invalid},
+
+		{"nginx", "limitBytes=5", 200, "line "},
+		{"nginx", "limitBytes=1000000", 200, all},
+		{"nginx", "limitBytes=0", 422, invalid},
+		{"nginx", "limitBytes=-5", 422, invalid},
+		{"nginx", "limitBytes=1e3", 400, undecodable},
+
+		{"nginx", "sinceSeconds=1", 200, ""},
+		{"nginx", "sinceSeconds=9223372036854775807", 200, all},
+		{"nginx", "sinceSeconds=0", 422, invalid},
+		{"nginx", "sinceSeconds=-1", 422, invalid},
+		{"nginx", "sinceSeconds=", 400, undecodable},
+		{"nginx", "sinceTime=2026-01-01T00:00:03Z", 200, "line 3\nline 4\n"},
+		{"nginx", "sinceTime=2026-01-01T01:00:03%2B01:00", 200, "line 3\nline 4\n"},
+		{"nginx", "sinceTime=2026-01-01T00:00:03.5Z", 200, "line 4\n"},
+		{"nginx", "sinceTime=", 200, all},
+		{"nginx", "sinceTime=null", 200, all},
+		{"nginx", "sinceTime=yesterday", 400, undecodable},
+		{"nginx", "sinceTime=2026-01-01T00:00:03Z&sinceSeconds=5", 422, invalid},
+		{"nginx", "sinceTime=&sinceSeconds=5", 422, invalid},
+
+		{"nginx", "timestamps=true", 200, timed},
+		{"nginx", "timestamps", 200, timed},
+		{"nginx", "timestamps=no", 200, timed},
+		{"nginx", "timestamps=false", 200, all},
+		{"nginx", "timestamps=FALSE", 200, all},
+		{"nginx", "timestamps=0", 200, all},
+		{"nginx", "timestamps=false&timestamps=true", 200, all},
+
+		{"again", "", 200, "now\n"},
+		{"again", "previous=true", 200, "before\n"},
+		{"again", "previous=true&follow=true", 200, "before\n"},
+		{"nginx", "previous=true", 400, `previous terminated container "nginx" in pod "nginx" not found`},
+		{"waits", "", 400, `container "waits" in pod "nginx" is waiting to start: ContainerCreating`},
+		{"first", "", 200, "ready\n"},
+
+		{"nginx", "stream=All", 200, all},
+		{"nginx", "stream=All&tailLines=1", 200, "line 4\n"},
+		{"nginx", "stream=Stdout", 400, gated("Stdout")},
+		{"nginx", "stream=Stderr", 400, gated("Stderr")},
+		{"nginx", "stream=Stdout&tailLines=1", 422, invalid},
+		{"nginx", "stream=", 422, invalid},
+		{"nginx", "stream=all", 422, invalid},
+		{"nginx", "stream=nope", 422, invalid},
+
+		// What is wrong with the query comes before what is not there, and that before the stream's gate.
+		{"nope", "tailLines=x", 400, undecodable},
+		{"nope", "stream=nope", 422, invalid},
+		{"nope", "stream=Stderr", 404, `container "nope" not found in pod "nginx"`},
+	})
+}
+
+func TestLogStreams(t *testing.T) {
+	runLogs(t, "featureGates: {PodLogsQuerySplitStreams: true}\n", []logExchange{
+		{"nginx", "", 200, "line 1\nline 2\nline 3\nline 4\n"},
+		{"nginx", "stream=All", 200, "line 1\nline 2\nline 3\nline 4\n"},
+		{"nginx", "stream=Stdout", 200, "line 1\nline 2\nline 4\n"},
+		{"nginx", "stream=Stderr", 200, "line 3\n"},
+		{"nginx", "stream=Stderr&timestamps=1", 200, "2026-01-01T00:00:03.000000000Z line 3\n"},
+		{"nginx", "stream=Stderr&limitBytes=3", 200, "lin"},
+		{"nginx", "tailLines=1", 200, "line 4\n"},
+		{"nginx", "stream=Stderr&tailLines=1", 422, `{"message": "Invalid request."}`},
+		{"nginx", "stream=nope", 422, `{"message": "Invalid request."}`},
+	})
+}
+
+// TestLogHead tells the head of a log's response, which net/http hides in part.
+func TestLogHead(t *testing.T) {
+	f := newFixture(t, fixtureOptions{pods: talkers()})
+	got := f.raw(t, f.certificate(t, "kubelet-client"), "GET /containerLogs/default/nginx/nginx?tailLines=1 HTTP/1.1\r\nHost: node-1\r\nConnection: close\r\n\r\n")
+	got = date.ReplaceAllString(got, "Date: …")
+	if want := "HTTP/1.1 200 OK\r\nDate: …\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n7\r\nline 4\n\r\n0\r\n\r\n"; got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
+}
+
+// follow begins to follow the log that never ends, and reads three lines of it.
+func follow(ctx context.Context, t *testing.T, f *fixture, client *http.Client) (*http.Response, *bufio.Reader) {
+	t.Helper()
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, f.url+"/containerLogs/default/nginx/ticks?follow=true&tailLines=1", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	response, err := client.Do(request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { response.Body.Close() })
+	lines := bufio.NewReader(response.Body)
+	for range 3 {
+		if _, err := lines.ReadString('\n'); err != nil {
+			t.Fatalf("a followed log ended: %v", err)
+		}
+	}
+	return response, lines
+}
+
+func isFollow(d *authchain.Decision) bool { return strings.HasSuffix(d.Path, "/ticks") }
+
+func TestFollowEndsWithTheClient(t *testing.T) {
+	for _, test := range []struct{ proto, authentication string }{
+		{"HTTP/1.1", ""},
+		{"HTTP/2.0", noClientCA},
+	} {
+		t.Run(test.proto, func(t *testing.T) {
+			f := newFixture(t, fixtureOptions{pods: talkers(), authentication: test.authentication})
+			client := f.withToken(t, "the-token-of-kubelet-client")
+			get(t, client, f.url+"/healthz") // opens the connections
+			before := append(slices.Clone(goleakOptions), goleak.IgnoreCurrent())
+			ctx, cancel := context.WithCancel(context.Background())
+			defer cancel()
+			if response, _ := follow(ctx, t, f, client); response.Proto != test.proto {
+				t.Errorf("it is %s", response.Proto)
+			}
+			cancel()
+			if d := f.find(t, "of the followed log", isFollow); d.Status != 200 || d.Err != "" {
+				t.Errorf("status %d, error %q", d.Status, d.Err)
+			}
+			if err := goleak.Find(before...); err != nil {
+				t.Errorf("after the client has gone: %v", err)
+			}
+		})
+	}
+}
+
+func TestFollowEndsWithTheServer(t *testing.T) {
+	f := newFixture(t, fixtureOptions{pods: talkers()})
+	_, lines := follow(t.Context(), t, f, f.client(t, f.certificate(t, "kubelet-client")))
+	stopped := make(chan error, 1)
+	began := time.Now()
+	go func() { stopped <- f.stop() }()
+	rest, err := io.ReadAll(lines)
+	if err != nil {
+		t.Errorf("the body did not end as it should: %v", err)
+	}
+	if len(rest) > 0 && !strings.HasSuffix(string(rest), "\n") {
+		t.Errorf("half a line at the end: %q", rest[max(0, len(rest)-100):])
+	}
+	if err := <-stopped; err != nil {
+		t.Errorf("Serve: %v", err)
+	}
+	if took := time.Since(began); took > 5*time.Second {
+		t.Errorf("Serve took %v to stop", took)
+	}
+	if d := f.find(t, "of the followed log", isFollow); d.Status != 200 || d.Err != "" {
+		t.Errorf("status %d, error %q", d.Status, d.Err)
+	}
+	if _, err := f.client(t, nil).Get(f.url + "/healthz"); !errors.Is(err, syscall.ECONNREFUSED) {
+		t.Errorf("a stopped server: %v", err)
+	}
+}
