@@ -84,6 +84,7 @@ func (p pod) object() *v1.Pod {
 	began := metav1.NewTime(time.Date(2026, 1, 2, 3, 0, 0, 0, time.UTC)) // the same in each run of a comparison
 	object := &v1.Pod{
 		ObjectMeta: metav1.ObjectMeta{Namespace: p.namespace, Name: p.name, UID: types.UID("8a5a2b1c-0000-4000-8000-" + fmt.Sprintf("%012x", len(p.name))), CreationTimestamp: began},
+		Spec:       v1.PodSpec{RestartPolicy: v1.RestartPolicyAlways},
 		Status:     v1.PodStatus{Phase: v1.PodRunning, StartTime: &began},
 	}
 	for i, c := range p.containers {
@@ -149,13 +150,13 @@ func startKubelet(t testing.TB, plane *controlPlane, o kubeletOptions) *kubelet 
 	must(t, os.WriteFile(configFile, config, 0o644))
 
 	args := []string{"--config", configFile, "--kubeconfig", o.kubeconfig, "--hostname-override", o.node,
-		"--cert-dir", k.certDir, "--port", strconv.Itoa(o.port), "--ready-file", ready}
+		"--cert-dir", k.certDir, "--port", strconv.Itoa(o.port), "--ready-file", ready, "-v=2"}
 	logs := writeLogs(t, filepath.Join(k.dir, "logs"), o.pods)
 	switch o.kind {
 	case "fauxlet":
 		args = append([]string{"serve"}, append(args, "--scenario", writeScenario(t, k.dir, logs, o.pods))...)
 	case "reference":
-		args = append(args, "--pods", writePods(t, k.dir, o.pods), "--logs", logs, "-v=2")
+		args = append(args, "--pods", writePods(t, k.dir, o.pods), "--logs", logs)
 	default:
 		t.Fatalf("FAUXLET_E2E_KUBELET=%s: fauxlet or reference", o.kind)
 	}
