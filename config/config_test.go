@@ -96,7 +96,7 @@ func TestNode(t *testing.T) {
 		{"folders", []string{"--cert-dir=pki", "--root-dir=/x", "--kubeconfig=k", "--bootstrap-kubeconfig=b"},
 			func(c *Config) any { return []string{c.CertDir, c.RootDir, c.Kubeconfig, c.BootstrapKubeconfig} }, []string{"pki", "/x", "k", "b"}},
 		{"free port", []string{"--port=0"}, func(c *Config) any { return c.Kubelet.Port }, int32(0)},
-		{"nothing ignored", []string{"--port=0", "--v=2", "--node-ip=::1", "--anonymous-auth", "--register-node=false"}, func(c *Config) any { return len(c.Ignored) }, 0},
+		{"nothing ignored", []string{"--port=0", "--v=2", "--node-ip=::1", "--anonymous-auth"}, func(c *Config) any { return len(c.Ignored) }, 0},
 		{"ignored in order and once", []string{"--max-open-files=5", "--cgroup_driver=systemd", "--max-open-files=6", "--port=7", "--version=false"},
 			func(c *Config) any { return c.Ignored }, []string{"cgroup-driver", "max-open-files", "version"}},
 		{"ignored, yet shown", []string{"--cgroup-driver=systemd"}, func(c *Config) any { return c.Kubelet.CgroupDriver }, "systemd"},

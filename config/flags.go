@@ -50,16 +50,13 @@ func (n *nodeFlags) targets() map[string]any {
 // meaningful names the flags with a field in KubeletConfiguration on which fauxlet
 // acts. Every other flag is parsed, shown by /configz and listed in Config.Ignored.
 var meaningful = []string{
-	"address", "port", "read-only-port", "enable-server", "enable-debugging-handlers", "contention-profiling",
-	"healthz-bind-address", "healthz-port",
+	"address", "port", "read-only-port", "enable-server", "enable-debugging-handlers",
 	"anonymous-auth", "authentication-token-webhook", "authentication-token-webhook-cache-ttl", "client-ca-file",
 	"authorization-mode", "authorization-webhook-cache-authorized-ttl", "authorization-webhook-cache-unauthorized-ttl",
 	"tls-cert-file", "tls-private-key-file", "tls-cipher-suites", "tls-min-version",
-	"rotate-certificates", "rotate-server-certificates", "feature-gates",
-	"register-node", "register-with-taints", "provider-id", "max-pods", "pod-cidr",
-	"node-status-update-frequency", "node-status-max-images",
+	"rotate-server-certificates", "feature-gates",
 	"kube-api-qps", "kube-api-burst", "kube-api-content-type",
-	"v", "vmodule", "logging-format", "log-flush-frequency",
+	"v",
 }
 
 type assignment struct{ name, value string }
@@ -176,12 +173,18 @@ func (f *Flags) replay(kc *kubeletConfiguration) error {
 	return nil
 }
 
+// Means tells whether a flag of the kubelet means something to a stand-in. One that does not is parsed, shown by
+// /configz, and listed in Config.Ignored.
+func (f *Flags) Means(name string) bool {
+	_, ok := f.node.targets()[name]
+	return ok || slices.Contains(meaningful, name)
+}
+
 // ignored names the given flags that mean nothing to a stand-in.
 func (f *Flags) ignored() []string {
-	node := f.node.targets()
 	var out []string
 	for _, g := range f.given {
-		if _, ok := node[g.name]; !ok && !slices.Contains(meaningful, g.name) {
+		if !f.Means(g.name) {
 			out = append(out, g.name)
 		}
 	}

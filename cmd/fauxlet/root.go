@@ -33,6 +33,8 @@ func newRoot() *cobra.Command {
 
 			# Stand in for a node's kubelet, with the kubelet's own file and flags.
 			fauxlet serve --config kubelet.yaml --kubeconfig kubelet.conf --hostname-override node-1 --scenario pods.yaml`),
+		SuggestionsMinimumDistance: 2,
+
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		Args:          noArgs,

@@ -7,8 +7,10 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 	"go.uber.org/zap"
 	"k8s.io/apimachinery/pkg/runtime"
 	authenticationv1 "k8s.io/client-go/kubernetes/typed/authentication/v1"
@@ -35,7 +37,9 @@ func newServe() *cobra.Command {
 			anonymous off, authorization by Webhook, no read-only port), and the older ones of the flags where it is not
 			(anonymous on, AlwaysAllow, read-only port 10255). Flags win over --config-dir, which wins over --config.
 
-			Flags of a kubelet that mean nothing without a container runtime are taken and named once in the log.
+			Flags of a kubelet that mean nothing without a container runtime are taken too, and named once in the log; they
+			are not listed here.
+
 			Tokens and users are reviewed by the apiserver of --kubeconfig; the credential of a node will do.
 
 			SIGTERM and Ctrl-C end followed logs, let other requests finish, and stop; a second one stops at once.`),
@@ -58,6 +62,13 @@ func newServe() *cobra.Command {
 		},
 	}
 	kubelet.AddTo(c.Flags())
+	c.Flags().VisitAll(func(flag *pflag.Flag) {
+		flag.Hidden = !kubelet.Means(flag.Name)
+		// To a kubelet, all flags that its file has too are deprecated. Its help is full of that.
+		flag.Deprecated = ""
+		flag.Usage, _, _ = strings.Cut(flag.Usage, " (DEPRECATED: ")
+	})
+	c.Flags().Lookup("feature-gates").Usage = "Feature gates, as key=value pairs. All those of a kubelet are known; these change something here: ComponentFlagz, ComponentStatusz, ContainerCheckpoint, KubeletAllocatedPodsEndpoint, PodLogsQuerySplitStreams, ReloadKubeletClientCAFile, ReloadKubeletServerCertificateFile, RotateKubeletServerCertificate."
 	serve.addTo(c)
 	c.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return &usageError{config.FlagError(err), c.CommandPath()}
@@ -102,7 +113,7 @@ func (s *serving) run(ctx context.Context, cfg *config.Config, stderr io.Writer)
 		logger.Warn(warning)
 	}
 	if len(cfg.Ignored) > 0 {
-		logger.Info("these flags mean nothing to a stand-in and are ignored", zap.Strings("flags", cfg.Ignored))
+		logger.Info("these flags of a kubelet mean nothing to fauxlet, or not yet, and are ignored", zap.Strings("flags", cfg.Ignored))
 	}
 
 	store, err := loadPods(s.scenario)

@@ -1,0 +1,116 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){"fauxlet": main})
+}
+
+// TestScripts runs the command lines in testdata and looks at what they print and leave behind.
+func TestScripts(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir: "testdata",
+		Setup: func(e *testscript.Env) error {
+			// Nothing of the machine's own may be read.
+			e.Setenv("HOME", e.WorkDir)
+			return nil
+		},
+		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
+			"waitfor": waitFor,
+			"occupy":  occupy,
+			"mode":    mode,
+			"pasted":  pasted,
+		},
+		RequireExplicitExec: true,
+		RequireUniqueNames:  true,
+	})
+}
+
+// waitFor waits until a file has a text in it.
+func waitFor(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: waitfor FILE TEXT")
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
+	defer stop()
+	ticker := time.NewTicker(20 * time.Millisecond)
+	defer ticker.Stop()
+	deadline := time.After(60 * time.Second)
+	for {
+		data, err := os.ReadFile(ts.MkAbs(args[0]))
+		if err == nil && strings.Contains(string(data), args[1]) {
+			return
+		}
+		select {
+		case <-ticker.C:
+		case <-ctx.Done():
+			ts.Fatalf("interrupted")
+		case <-deadline:
+			ts.Fatalf("%q did not come into %s: %v\n%s", args[1], args[0], err, data)
+		}
+	}
+}
+
+// occupy listens on a port for the rest of the script, and sets the variable named by its argument to it.
+func occupy(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: occupy VARIABLE")
+	}
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	ts.Check(err)
+	ts.Defer(func() { listener.Close() })
+	ts.Setenv(args[0], fmt.Sprint(listener.Addr().(*net.TCPAddr).Port))
+}
+
+// mode compares the permissions of files.
+func mode(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: mode 0600 FILE...")
+	}
+	for _, name := range args[1:] {
+		info, err := os.Stat(ts.MkAbs(name))
+		ts.Check(err)
+		if got := fmt.Sprintf("%04o", info.Mode().Perm()); got != args[0] {
+			ts.Fatalf("%s has mode %s, want %s", name, got, args[0])
+		}
+	}
+}
+
+// pasted runs each curl line that a demo printed, as a shell would, and compares the status with the one printed above
+// it.
+func pasted(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: pasted FILE COUNT")
+	}
+	promised, lines := "", 0
+	for _, line := range strings.Split(ts.ReadFile(args[0]), "\n") {
+		if rest, ok := strings.CutPrefix(line, "# -> "); ok {
+			promised, _, _ = strings.Cut(rest, ",")
+			continue
+		}
+		if !strings.HasPrefix(line, "curl ") {
+			continue
+		}
+		lines++
+		ts.Check(ts.Exec("sh", "-c", line+" --silent --output body --write-out '%{http_code}'"))
+		if got := ts.ReadFile("stdout"); got != promised {
+			ts.Fatalf("%s: %s, and the demo promised %s (%s)", line, got, promised, http.StatusText(http.StatusOK))
+		}
+	}
+	if fmt.Sprint(lines) != args[1] {
+		ts.Fatalf("%d lines were pasted, want %s", lines, args[1])
+	}
+}
