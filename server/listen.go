@@ -11,7 +11,9 @@ import (
 // Listen opens the ports of the configuration: `address` with `port`, unless enableServer is false, and with
 // `readOnlyPort`, unless that is 0. Port 0 takes a free port.
 //
-// Both are open, or none and there is an error that names the port and what to change.
+// It reads the serving certificate too, or makes a self-signed one, so that clients can connect from then on and are
+// answered once [Server.Serve] runs. Both ports are open, or none and there is an error that names the port or the file
+// and what to change.
 func (s *Server) Listen() (*Listeners, error) {
 	kubelet := &s.config.Kubelet
 	var listeners Listeners
@@ -23,6 +25,12 @@ func (s *Server) Listen() (*Listeners, error) {
 	}
 	if kubelet.ReadOnlyPort > 0 {
 		if listeners.ReadOnly, err = listen(kubelet.Address, kubelet.ReadOnlyPort, "readOnlyPort"); err != nil {
+			listeners.Close()
+			return nil, err
+		}
+	}
+	if listeners.Secure != nil {
+		if listeners.tls, err = s.newTLS(); err != nil {
 			listeners.Close()
 			return nil, err
 		}

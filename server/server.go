@@ -77,7 +77,7 @@ type Server struct {
 }
 
 // New makes a Server. It reads the client CA bundle, and fails where the chain cannot be built; serving certificates are
-// read by [Server.Serve].
+// read by [Server.Listen].
 func New(options Options) (*Server, error) {
 	if options.Config == nil || options.Pods == nil {
 		return nil, errors.New("server: Options.Config and Options.Pods are required")
@@ -132,21 +132,29 @@ func (s *Server) Handler() http.Handler { return s.secure }
 func (s *Server) ReadOnlyHandler() http.Handler { return s.readOnly }
 
 // Serve serves both ports until ctx is done, then refuses new connections, ends followed logs, gives requests under way
-// a few seconds, and returns nil. It returns early with an error where the serving certificate cannot be had or a
-// listener breaks. It closes the listeners.
+// a few seconds, and returns nil. It returns early with an error where a listener breaks, or where the serving
+// certificate cannot be had for listeners that [Server.Listen] did not make. It closes the listeners.
 func (s *Server) Serve(ctx context.Context, listeners *Listeners) error {
 	defer listeners.Close()
 	running, stop := context.WithCancel(ctx)
 	defer stop()
 
-	tlsConfig, err := s.tlsConfig(running)
-	if err != nil {
-		return err
-	}
 	group, running := errgroup.WithContext(running)
 	if listeners.Secure != nil {
+		if listeners.tls == nil {
+			var err error
+			if listeners.tls, err = s.newTLS(); err != nil {
+				return err
+			}
+		}
+		for _, follow := range listeners.tls.follow {
+			group.Go(func() error {
+				follow(running)
+				return nil
+			})
+		}
 		server := s.httpServer(s.secure)
-		server.TLSConfig = tlsConfig
+		server.TLSConfig = listeners.tls.config
 		s.run(running, group, server, func() error { return server.ServeTLS(listeners.Secure, "", "") })
 	}
 	if listeners.ReadOnly != nil {
@@ -197,6 +205,8 @@ func (s *Server) httpServer(handler http.Handler) *http.Server {
 type Listeners struct {
 	Secure   net.Listener
 	ReadOnly net.Listener
+
+	tls *secureTLS
 }
 
 // Close closes both.

@@ -13,9 +13,15 @@ import (
 	cliflag "k8s.io/component-base/cli/flag"
 )
 
-// tlsConfig is the TLS of the secure port. The serving certificate and the client CA follow their files until ctx is
-// done. (kubelet: cmd/kubelet/app InitializeTLS, pkg/kubelet NewMainKubelet)
-func (s *Server) tlsConfig(ctx context.Context) (*tls.Config, error) {
+// secureTLS is the TLS of the secure port, with what has to run beside it for the serving certificate and the client CA
+// to follow their files.
+type secureTLS struct {
+	config *tls.Config
+	follow []func(context.Context)
+}
+
+// newTLS reads or makes the serving certificate. (kubelet: cmd/kubelet/app InitializeTLS, pkg/kubelet NewMainKubelet)
+func (s *Server) newTLS() (*secureTLS, error) {
 	kubelet := &s.config.Kubelet
 	minVersion, err := cliflag.TLSVersion(kubelet.TLSMinVersion)
 	if err != nil {
@@ -32,12 +38,13 @@ func (s *Server) tlsConfig(ctx context.Context) (*tls.Config, error) {
 	if minVersion == tls.VersionTLS13 && len(cipherSuites) > 0 {
 		s.logger.Warn("tlsCipherSuites means nothing with tlsMinVersion VersionTLS13, whose cipher suites cannot be chosen")
 	}
-	serving, err := s.servingCertificate(ctx)
+	secure := &secureTLS{}
+	serving, err := s.servingCertificate(secure)
 	if err != nil {
 		return nil, err
 	}
 
-	config := &tls.Config{
+	secure.config = &tls.Config{
 		MinVersion:       minVersion,
 		CipherSuites:     cipherSuites,
 		CurvePreferences: curves,
@@ -50,19 +57,24 @@ func (s *Server) tlsConfig(ctx context.Context) (*tls.Config, error) {
 	}
 	if s.clientCA == nil {
 		// Without a CA a certificate must not even be requested: nobody could judge it.
-		return config, nil
+		return secure, nil
 	}
 
 	// Certificates are requested and passed to the chain unverified; the list of acceptable CAs is a hint to the client.
-	config.ClientAuth = tls.RequestClientCert
-	hints := dynamiccertificates.NewDynamicServingCertificateController(config.Clone(), s.clientCA, nil, nil, nil)
+	secure.config.ClientAuth = tls.RequestClientCert
+	secure.follow = append(secure.follow, func(ctx context.Context) { s.clientCA.Run(ctx, 1) })
+	if !s.config.Enabled("ReloadKubeletClientCAFile") {
+		options, _ := s.clientCA.VerifyOptions()
+		secure.config.ClientCAs = options.Roots
+		return secure, nil
+	}
+	hints := dynamiccertificates.NewDynamicServingCertificateController(secure.config.Clone(), s.clientCA, nil, nil, nil)
 	if err := hints.RunOnce(); err != nil {
 		return nil, fmt.Errorf("authentication.x509.clientCAFile: %w", err)
 	}
-	config.GetConfigForClient = hints.GetConfigForClient
-	go s.clientCA.Run(ctx, 1)
-	go hints.Run(1, ctx.Done())
-	return config, nil
+	secure.config.GetConfigForClient = hints.GetConfigForClient
+	secure.follow = append(secure.follow, func(ctx context.Context) { hints.Run(1, ctx.Done()) })
+	return secure, nil
 }
 
 func loadClientCA(file string) (*dynamiccertificates.DynamicFileCAContent, error) {
@@ -75,10 +87,10 @@ func loadClientCA(file string) (*dynamiccertificates.DynamicFileCAContent, error
 
 // servingCertificate gives the certificate to serve with: of the configured files, or else self-signed into the
 // certificate folder and kept there.
-func (s *Server) servingCertificate(ctx context.Context) (func() *tls.Certificate, error) {
+func (s *Server) servingCertificate(secure *secureTLS) (func() *tls.Certificate, error) {
 	certFile, keyFile, selfSigned := s.config.ServingFiles()
 	switch {
-	case s.config.Kubelet.ServerTLSBootstrap:
+	case s.config.Kubelet.ServerTLSBootstrap && s.config.Enabled("RotateKubeletServerCertificate"):
 		s.logger.Warn("serverTLSBootstrap is true, and fauxlet does not ask for a serving certificate yet: all handshakes will fail, as those of a kubelet whose request nobody approved")
 		return func() *tls.Certificate { return nil }, nil
 	case certFile == "" || keyFile == "":
@@ -99,7 +111,7 @@ func (s *Server) servingCertificate(ctx context.Context) (func() *tls.Certificat
 	}
 	if s.config.Enabled("ReloadKubeletServerCertificateFile") {
 		content.AddListener(reloader{current, s.logger})
-		go content.Run(ctx, 1)
+		secure.follow = append(secure.follow, func(ctx context.Context) { content.Run(ctx, 1) })
 	}
 	return current.get, nil
 }
