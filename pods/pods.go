@@ -92,7 +92,11 @@ func newEntry(pod *v1.Pod, logs map[string]Log, made time.Time) (*entry, error) 
 		if log.Previous == nil {
 			continue
 		}
-		if e.previous[name], err = newSource(*log.Previous, pod, name, current.time(0)); err != nil {
+		previous := *log.Previous
+		if previous.Text == "" && previous.File == "" && previous.Lines == 0 {
+			previous.Lines = previousLines
+		}
+		if e.previous[name], err = newSource(previous, pod, name, current.time(0)); err != nil {
 			return nil, fmt.Errorf("logs of pod %s/%s, container %s: previous: %w", pod.Namespace, pod.Name, name, err)
 		}
 	}
