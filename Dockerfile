@@ -1,7 +1,7 @@
 # A small image: one static binary, no shell, no root.
 #
 #   docker build -t fauxlet .                                  # builds inside BUILDER
-#   make build && buildah bud --target binary -t fauxlet .     # takes bin/fauxlet, needs no base image at all
+#   make image                                                 # takes bin/fauxlet, needs no base image at all
 #
 # BUILDER is any image with Go 1.26 or later.
 ARG BUILDER=golang:1.26
@@ -18,11 +18,11 @@ COPY bin/fauxlet /fauxlet
 USER 65532:65532
 EXPOSE 10250 10255
 ENTRYPOINT ["/fauxlet"]
-CMD ["serve"]
+CMD ["help"]
 
 FROM scratch
 COPY --from=build /fauxlet /fauxlet
 USER 65532:65532
 EXPOSE 10250 10255
 ENTRYPOINT ["/fauxlet"]
-CMD ["serve"]
+CMD ["help"]

@@ -50,8 +50,8 @@ lint: ## gofmt, go vet, staticcheck, govulncheck
 		else echo "govulncheck: NOT RUN, its data could not be had:"; tail -3 $$out; fi
 
 .PHONY: image
-image: build ## build the container image with buildah (IMAGE names it)
-	buildah bud --tag $(or $(IMAGE),fauxlet:$(VERSION)) --build-arg BUILDER=scratch --target binary .
+image: build ## build the container image with buildah, from no base image at all (IMAGE names it)
+	STORAGE_DRIVER=$(or $(STORAGE_DRIVER),vfs) buildah bud --isolation chroot --target binary --tag $(or $(IMAGE),fauxlet:$(VERSION)) .
 
 .PHONY: clean
 clean: ## remove what was built, and the demo's folder
