@@ -130,11 +130,14 @@ func (s *Server) selfSign(certFile, keyFile string) error {
 	if err != nil {
 		return fmt.Errorf("unable to generate self signed cert: %w", err)
 	}
-	if err := certutil.WriteCert(certFile, cert); err != nil {
-		return fmt.Errorf("--cert-dir %q: %w", s.config.CertDir, err)
-	}
-	if err := keyutil.WriteKey(keyFile, key); err != nil {
-		return fmt.Errorf("--cert-dir %q: %w", s.config.CertDir, err)
+	// The key first: a certificate without its key would be kept, and not be usable, at the next start.
+	for _, write := range []func() error{
+		func() error { return keyutil.WriteKey(keyFile, key) },
+		func() error { return certutil.WriteCert(certFile, cert) },
+	} {
+		if err := write(); err != nil {
+			return fmt.Errorf("--cert-dir %q: %w; give a folder that can be written to, or a pair by tlsCertFile and tlsPrivateKeyFile", s.config.CertDir, err)
+		}
 	}
 	s.logger.Info("made a self-signed serving certificate", zap.String("certificate", certFile), zap.String("key", keyFile))
 	return nil
