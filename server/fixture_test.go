@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -30,7 +31,11 @@ import (
 	"fauxlet/testcerts"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m, goleakOptions...) }
+func TestMain(m *testing.M) {
+	// A Server that was made and never served has read its client CA, and holds what was to watch its file.
+	unserved := goleak.IgnoreTopFunction("k8s.io/client-go/util/workqueue.(*delayingType[...]).waitingLoop")
+	goleak.VerifyTestMain(m, append(slices.Clone(goleakOptions), unserved)...)
+}
 
 // goleakOptions excuse what lives as long as the process.
 var goleakOptions = []goleak.Option{
@@ -62,13 +67,13 @@ const noClientCA = "{webhook: {cacheTTL: 1ns}}"
 // fixture is a stand-in that serves on loopback, with the review API that it asks.
 type fixture struct {
 	dir      string
+	certDir  string // of self-signed serving certificates
 	ca       *testcerts.Authority
 	serving  *testcerts.Pair
 	url      string // of the secure port
 	readOnly string // URL of the read-only port
 	address  string
 
-	standin  *server.Server
 	reviews  *review.Server
 	reviewed string // address of the review API
 
@@ -97,21 +102,18 @@ type fixtureOptions struct {
 	before func(*fixture)
 }
 
-// newFixture starts a stand-in with webhook authentication and authorization; it is stopped when the test ends.
-func newFixture(t testing.TB, options fixtureOptions) *fixture {
+// prepare writes the files of a stand-in.
+func prepare(t testing.TB, options fixtureOptions) *fixture {
 	t.Helper()
 	f := &fixture{dir: t.TempDir()}
+	f.certDir = f.dir
 	var err error
 	if f.ca, err = testcerts.NewAuthority("cluster-ca"); err != nil {
 		t.Fatal(err)
 	}
-	if f.serving, err = f.ca.Server("node-1", []string{"127.0.0.1", "localhost"}); err != nil {
-		t.Fatal(err)
-	}
+	f.serving = f.mint(t, f.ca, "node-1")
 	f.write(t, "ca.crt", string(f.ca.CertPEM()))
-	if err := f.serving.Write(f.path("kubelet.crt"), f.path("kubelet.key")); err != nil {
-		t.Fatal(err)
-	}
+	f.writePair(t, "kubelet", f.serving)
 	f.write(t, "rbac.yaml", rbac)
 	f.write(t, "tokens.csv", tokens)
 	f.write(t, "kubelet.yaml", strings.TrimSpace(`
@@ -122,14 +124,18 @@ address: 127.0.0.1
 	if options.before != nil {
 		options.before(f)
 	}
+	return f
+}
 
+// newServer makes the Server of the files, and its review API, which is stopped when the test ends.
+func (f *fixture) newServer(t testing.TB, options fixtureOptions) (*server.Server, error) {
+	t.Helper()
+	var err error
 	if f.reviews, err = review.New(review.Options{RBAC: []string{f.path("rbac.yaml")}, Tokens: f.path("tokens.csv")}); err != nil {
 		t.Fatal(err)
 	}
 	f.startReviews(t)
 	t.Cleanup(func() { f.stopReviews() })
-
-	cfg := f.load(t, append([]string{"--port=0", "--hostname-override=node-1", "--cert-dir=" + f.dir}, options.flags...))
 	rest := f.reviews.RESTConfig(f.reviewed)
 	tokenReviews, err := authenticationv1.NewForConfig(rest)
 	if err != nil {
@@ -146,13 +152,21 @@ address: 127.0.0.1
 	if err != nil {
 		t.Fatal(err)
 	}
-	if f.standin, err = server.New(server.Options{
-		Config: cfg, TokenReviews: tokenReviews, AccessReviews: accessReviews,
+	return server.New(server.Options{
+		Config: f.load(t, options.flags), TokenReviews: tokenReviews, AccessReviews: accessReviews,
 		Pods: store, Logger: options.logger, Observe: f.observe,
-	}); err != nil {
+	})
+}
+
+// newFixture starts a stand-in with webhook authentication and authorization; it is stopped when the test ends.
+func newFixture(t testing.TB, options fixtureOptions) *fixture {
+	t.Helper()
+	f := prepare(t, options)
+	standin, err := f.newServer(t, options)
+	if err != nil {
 		t.Fatal(err)
 	}
-	listeners, err := f.standin.Listen()
+	listeners, err := standin.Listen()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -162,10 +176,10 @@ address: 127.0.0.1
 		f.readOnly = "http://" + listeners.ReadOnly.Addr().String()
 	}
 	serving := make(chan error, 1)
-	serveContext, stopServing := context.WithCancel(context.Background())
-	go func() { serving <- f.standin.Serve(serveContext, listeners) }()
+	ctx, stop := context.WithCancel(context.Background())
+	go func() { serving <- standin.Serve(ctx, listeners) }()
 	f.stop = sync.OnceValue(func() error {
-		stopServing()
+		stop()
 		return <-serving
 	})
 	t.Cleanup(func() {
@@ -174,6 +188,23 @@ address: 127.0.0.1
 		}
 	})
 	return f
+}
+
+// mint makes a serving certificate for loopback.
+func (f *fixture) mint(t testing.TB, ca *testcerts.Authority, commonName string) *testcerts.Pair {
+	t.Helper()
+	pair, err := ca.Server(commonName, []string{"127.0.0.1", "localhost"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return pair
+}
+
+func (f *fixture) writePair(t testing.TB, name string, pair *testcerts.Pair) {
+	t.Helper()
+	if err := pair.Write(f.path(name+".crt"), f.path(name+".key")); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // nginx is the pod default/nginx with a log of so many lines; 0: 100.
@@ -222,7 +253,8 @@ func (f *fixture) load(t testing.TB, args []string) *config.Config {
 	flags := pflag.NewFlagSet("kubelet", pflag.ContinueOnError)
 	flags.SetOutput(io.Discard) // the kubelet's flags are all deprecated, and say so
 	kubelet.AddTo(flags)
-	if err := flags.Parse(append([]string{"--config=" + f.path("kubelet.yaml")}, args...)); err != nil {
+	own := []string{"--config=" + f.path("kubelet.yaml"), "--port=0", "--hostname-override=node-1", "--cert-dir=" + f.certDir}
+	if err := flags.Parse(append(own, args...)); err != nil {
 		t.Fatal(err)
 	}
 	cfg, err := kubelet.Load()

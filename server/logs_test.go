@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -232,6 +233,24 @@ func TestFollowEndsWithTheClient(t *testing.T) {
 				t.Errorf("after the client has gone: %v", err)
 			}
 		})
+	}
+}
+
+func TestServeLeavesNothingBehind(t *testing.T) {
+	before := append(slices.Clone(goleakOptions), goleak.IgnoreCurrent())
+	f := newFixture(t, fixtureOptions{flags: []string{"--read-only-port=" + strconv.Itoa(freePort(t))}})
+	client := f.client(t, f.certificate(t, "kubelet-client"))
+	for _, url := range []string{f.url + "/containerLogs/default/nginx/nginx", f.url + "/nothing", f.readOnly + "/pods"} {
+		get(t, client, url)
+	}
+	f.dial(t)
+	client.CloseIdleConnections()
+	if err := f.stop(); err != nil {
+		t.Errorf("Serve: %v", err)
+	}
+	f.stopReviews()
+	if err := goleak.Find(before...); err != nil {
+		t.Error(err)
 	}
 }
 

@@ -101,13 +101,17 @@ func (s *Server) servingCertificate(secure *secureTLS) (func() *tls.Certificate,
 		}
 	}
 
+	what, remedy := fmt.Sprintf("tlsCertFile %q, tlsPrivateKeyFile %q", certFile, keyFile), "they are PEM files that belong together; leave both empty for a self-signed pair"
+	if selfSigned {
+		what, remedy = fmt.Sprintf("--cert-dir: %q, %q", certFile, keyFile), newPair
+	}
 	content, err := dynamiccertificates.NewDynamicServingContentFromFiles("kubelet-server-cert-files", certFile, keyFile)
 	if err != nil {
-		return nil, fmt.Errorf("tlsCertFile %q, tlsPrivateKeyFile %q: %w; they are PEM files that belong together; leave both empty for a self-signed pair", certFile, keyFile, err)
+		return nil, fmt.Errorf("%s: %w; %s", what, err, remedy)
 	}
 	current := &servingPair{content: content}
 	if err := current.reload(); err != nil {
-		return nil, fmt.Errorf("tlsCertFile %q, tlsPrivateKeyFile %q: %w", certFile, keyFile, err)
+		return nil, fmt.Errorf("%s: %w; %s", what, err, remedy)
 	}
 	if s.config.Enabled("ReloadKubeletServerCertificateFile") {
 		content.AddListener(reloader{current, s.logger})
@@ -116,12 +120,15 @@ func (s *Server) servingCertificate(secure *secureTLS) (func() *tls.Certificate,
 	return current.get, nil
 }
 
+// newPair is what to do about a self-signed pair that cannot be used.
+const newPair = "remove both to have a new pair made"
+
 // selfSign makes a serving certificate for the node's name, unless there is one. It is good for a year, and nobody but
 // its owner has reason to trust it: CN is name@time.
 func (s *Server) selfSign(certFile, keyFile string) error {
 	readable, err := certutil.CanReadCertAndKey(certFile, keyFile)
 	if err != nil {
-		return fmt.Errorf("--cert-dir %q: %w", s.config.CertDir, err)
+		return fmt.Errorf("--cert-dir %q: %w; %s", s.config.CertDir, err, newPair)
 	}
 	if readable {
 		return nil

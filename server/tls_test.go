@@ -1,0 +1,299 @@
+package server_test
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"fauxlet/server"
+	"fauxlet/testcerts"
+)
+
+// handshake opens a TLS connection as config says, and gives its state. The client trusts the fixture's CA unless config
+// says whom it trusts.
+func (f *fixture) handshake(t testing.TB, config *tls.Config) (tls.ConnectionState, error) {
+	t.Helper()
+	if config.RootCAs == nil {
+		config.RootCAs = f.ca.Pool()
+	}
+	config.ServerName = "localhost"
+	conn := tls.Client(f.dial(t), config)
+	defer conn.Close()
+	return conn.ConnectionState(), conn.Handshake()
+}
+
+// connect is a handshake that succeeds, with what the client saw.
+func (f *fixture) connect(t testing.TB, config *tls.Config) tls.ConnectionState {
+	t.Helper()
+	if config.RootCAs == nil {
+		config.RootCAs = f.ca.Pool()
+	}
+	config.ServerName = "localhost"
+	conn := tls.Client(f.dial(t), config)
+	defer conn.Close()
+	if err := conn.Handshake(); err != nil {
+		t.Fatalf("handshake: %v", err)
+	}
+	return conn.ConnectionState()
+}
+
+func TestSelfSignedCertificateIsMadeAndKept(t *testing.T) {
+	selfSigned := func(f *fixture) { f.certDir = f.path("own/pki") }
+	f := newFixture(t, fixtureOptions{before: selfSigned})
+	anyone := &tls.Config{InsecureSkipVerify: true}
+	chain := f.connect(t, anyone.Clone()).PeerCertificates
+	leaf := chain[0]
+	if !regexp.MustCompile(`^node-1@\d{10}$`).MatchString(leaf.Subject.CommonName) {
+		t.Errorf("common name %q, want node-1@ and the time", leaf.Subject.CommonName)
+	}
+	if !slices.Equal(leaf.DNSNames, []string{"node-1"}) || len(leaf.IPAddresses) != 0 {
+		t.Errorf("names %v %v, want node-1", leaf.DNSNames, leaf.IPAddresses)
+	}
+	if len(chain) != 2 || leaf.CheckSignatureFrom(chain[1]) != nil {
+		t.Errorf("its issuer is not sent with it: %d certificates", len(chain))
+	}
+	if days := leaf.NotAfter.Sub(time.Now()).Hours() / 24; days < 364 || days > 365 {
+		t.Errorf("it is good for %.1f days, want a year", days)
+	}
+	if info, err := os.Stat(filepath.Join(f.certDir, "kubelet.key")); err != nil || info.Mode() != 0o600 {
+		t.Errorf("kubelet.key: %v %v, want mode 0600", info.Mode(), err)
+	}
+	next := newFixture(t, fixtureOptions{before: func(g *fixture) { g.certDir = f.certDir }})
+	if again := next.connect(t, anyone.Clone()).PeerCertificates[0]; !again.Equal(leaf) {
+		t.Errorf("the next start serves with %q, want the kept %q", again.Subject.CommonName, leaf.Subject.CommonName)
+	}
+}
+
+func TestServingCertificateIsReadAgain(t *testing.T) {
+	f := newFixture(t, fixtureOptions{
+		yaml:   "tlsCertFile: given.crt\ntlsPrivateKeyFile: given.key\n",
+		before: func(f *fixture) { f.writePair(t, "given", f.mint(t, f.ca, "the first")) },
+	})
+	served := func() string { return f.connect(t, &tls.Config{}).PeerCertificates[0].Subject.CommonName }
+	if got := served(); got != "the first" {
+		t.Fatalf("it serves with %q", got)
+	}
+	f.writePair(t, "given", f.mint(t, f.ca, "the second"))
+	eventually(t, "the second certificate", func() bool { return served() == "the second" })
+
+	// What makes no sense is not taken, and does not end the watch.
+	f.write(t, "given.crt", "no certificate")
+	f.write(t, "given.key", "no key")
+	if got := served(); got != "the second" {
+		t.Errorf("after garbage was written it serves with %q", got)
+	}
+	f.writePair(t, "given", f.mint(t, f.ca, "the third"))
+	eventually(t, "the third certificate", func() bool {
+		got := served()
+		if got != "the second" && got != "the third" {
+			t.Fatalf("it serves with %q", got)
+		}
+		return got == "the third"
+	})
+}
+
+func TestClientCAIsReadAgain(t *testing.T) {
+	f := newFixture(t, fixtureOptions{})
+	status := func(certificate *tls.Certificate) int {
+		client := f.client(t, certificate)
+		defer client.CloseIdleConnections()
+		got, _ := get(t, client, f.url+"/healthz")
+		return got.StatusCode
+	}
+	newCA, err := testcerts.NewAuthority("the-next-ca")
+	if err != nil {
+		t.Fatal(err)
+	}
+	pair, err := newCA.Client("kubelet-client", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ofNew, ofOld := pair.TLS(), f.certificate(t, "kubelet-client")
+	if old, next := status(ofOld), status(&ofNew); old != 200 || next != 401 {
+		t.Fatalf("old CA %d, new CA %d; want 200 and 401", old, next)
+	}
+	kept := f.client(t, ofOld)
+	get(t, kept, f.url+"/healthz")
+
+	f.write(t, "ca.crt", string(newCA.CertPEM()))
+	eventually(t, "the new CA accepted", func() bool { return status(&ofNew) == 200 })
+	if got := status(ofOld); got != 401 {
+		t.Errorf("a new connection of the old CA: %d, want 401", got)
+	}
+	if got, _ := get(t, kept, f.url+"/healthz"); got.StatusCode != 401 {
+		t.Errorf("an old connection of the old CA: %d, want 401", got.StatusCode)
+	}
+}
+
+// TestCertificateRequests: with a client CA a certificate is requested of everybody, and ALPN offers nothing, so that all
+// speak HTTP/1.1; without one it is the other way round. The tls.Config that GetConfigForClient gives was made before
+// net/http added its protocols, in a kubelet too. A kubelet also takes up to a minute to name a changed CA.
+func TestCertificateRequests(t *testing.T) {
+	for _, test := range []struct {
+		name, authentication, yaml, protocol string
+		requested                            bool
+	}{
+		{"with clientCAFile", "", "", "", true},
+		{"with clientCAFile that is not followed", "", "featureGates: {ReloadKubeletClientCAFile: false}\n", "h2", true},
+		{"without clientCAFile", noClientCA, "", "h2", false},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			f := newFixture(t, fixtureOptions{authentication: test.authentication, yaml: test.yaml})
+			requested := false
+			state := f.connect(t, &tls.Config{
+				NextProtos: []string{"h2", "http/1.1"},
+				GetClientCertificate: func(request *tls.CertificateRequestInfo) (*tls.Certificate, error) {
+					requested = true
+					if len(request.AcceptableCAs) != 1 || !bytes.Equal(request.AcceptableCAs[0], f.ca.Cert.RawSubject) {
+						t.Errorf("the request names %q, want the client CA", request.AcceptableCAs)
+					}
+					return &tls.Certificate{}, nil
+				},
+			})
+			if requested != test.requested || state.NegotiatedProtocol != test.protocol {
+				t.Errorf("certificate requested: %v, ALPN %q; want %v and %q", requested, state.NegotiatedProtocol, test.requested, test.protocol)
+			}
+			got, body := get(t, f.withToken(t, "the-token-of-kubelet-client"), f.url+"/containerLogs/default/nginx/nginx?tailLines=3")
+			if got.StatusCode != 200 || strings.Count(body, "\n") != 3 || (got.ProtoMajor == 2) != (test.protocol == "h2") {
+				t.Errorf("%s %d %q", got.Proto, got.StatusCode, body)
+			}
+		})
+	}
+}
+
+func TestTLSLimits(t *testing.T) {
+	with := func(suites ...uint16) *tls.Config {
+		return &tls.Config{MaxVersion: tls.VersionTLS12, CipherSuites: suites}
+	}
+	for _, test := range []struct {
+		name, yaml string
+		client     *tls.Config
+		// refused is the client's error; empty: none.
+		refused string
+	}{
+		{"default, 1.3", "", &tls.Config{MinVersion: tls.VersionTLS13}, ""},
+		{"default, 1.2", "", &tls.Config{MaxVersion: tls.VersionTLS12}, ""},
+		{"default, 1.1", "", &tls.Config{MinVersion: tls.VersionTLS10, MaxVersion: tls.VersionTLS11}, "protocol version not supported"},
+		{"VersionTLS13, 1.3", "tlsMinVersion: VersionTLS13", &tls.Config{}, ""},
+		{"VersionTLS13, 1.2", "tlsMinVersion: VersionTLS13", &tls.Config{MaxVersion: tls.VersionTLS12}, "protocol version not supported"},
+		{"VersionTLS11, 1.1", "tlsMinVersion: VersionTLS11", &tls.Config{MinVersion: tls.VersionTLS11, MaxVersion: tls.VersionTLS11}, ""},
+		{"suite, the same", "tlsCipherSuites: [TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256]", with(tls.TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256), ""},
+		{"suite, another", "tlsCipherSuites: [TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256]", with(tls.TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384), "handshake failure"},
+		{"suite, 1.3", "tlsCipherSuites: [TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256]", &tls.Config{}, ""},
+		{"curve P-384, the same", "tlsCurvePreferences: [24]", &tls.Config{CurvePreferences: []tls.CurveID{tls.CurveP384}}, ""},
+		{"curve P-384, another", "tlsCurvePreferences: [24]", &tls.Config{CurvePreferences: []tls.CurveID{tls.X25519}}, "handshake failure"},
+	} {
+		for kind, authentication := range map[string]string{"with clientCAFile": "", "without": noClientCA} {
+			t.Run(test.name+", "+kind, func(t *testing.T) {
+				t.Parallel()
+				f := newFixture(t, fixtureOptions{yaml: test.yaml + "\n", authentication: authentication})
+				_, err := f.handshake(t, test.client.Clone())
+				switch {
+				case test.refused == "" && err != nil:
+					t.Errorf("refused: %v", err)
+				case test.refused != "" && (err == nil || !strings.Contains(err.Error(), test.refused)):
+					t.Errorf("error %v, want %q", err, test.refused)
+				}
+				if test.refused != "" {
+					f.find(t, "of the failed handshake", isHandshake)
+				}
+			})
+		}
+	}
+}
+
+// TestFilesThatDoNotServe: what is wrong with certificates is said before anything is served, with the field, the file
+// and what is wrong.
+func TestFilesThatDoNotServe(t *testing.T) {
+	const given = "tlsCertFile: given.crt\ntlsPrivateKeyFile: given.key\n"
+	write := func(name, content string) func(*testing.T, *fixture) {
+		return func(t *testing.T, f *fixture) { f.write(t, name, content) }
+	}
+	other := func(t *testing.T, f *fixture) []byte { return f.mint(t, f.ca, "other").KeyPEM }
+	for name, test := range map[string]struct {
+		yaml   string
+		change func(*testing.T, *fixture)
+		want   []string
+	}{
+		"a certificate without its key":    {"tlsCertFile: given.crt\n", nil, []string{`tlsCertFile is "`, `given.crt" and tlsPrivateKeyFile is ""`, "set both"}},
+		"a key without its certificate":    {"tlsPrivateKeyFile: given.key\n", nil, []string{`tlsCertFile is "" and tlsPrivateKeyFile is "`, "set both"}},
+		"a certificate that is not there":  {given, func(_ *testing.T, f *fixture) { os.Remove(f.path("given.crt")) }, []string{"tlsCertFile", "given.crt", "no such file"}},
+		"a key that is not there":          {given, func(_ *testing.T, f *fixture) { os.Remove(f.path("given.key")) }, []string{"tlsPrivateKeyFile", "given.key", "no such file"}},
+		"the key of another certificate":   {given, func(t *testing.T, f *fixture) { f.write(t, "given.key", string(other(t, f))) }, []string{"tlsCertFile", "given.crt", "tlsPrivateKeyFile", "given.key", "private key does not match public key"}},
+		"a garbled certificate":            {given, write("given.crt", "garbage"), []string{"tlsCertFile", "given.crt", "failed to find any PEM data"}},
+		"an empty certificate":             {given, write("given.crt", ""), []string{"tlsCertFile", "given.crt"}},
+		"a garbled key":                    {given, write("given.key", "garbage"), []string{"tlsPrivateKeyFile", "given.key", "failed to find any PEM data"}},
+		"a CA bundle that is not there":    {"", func(_ *testing.T, f *fixture) { os.Remove(f.path("ca.crt")) }, []string{"authentication.x509.clientCAFile", "ca.crt", "no such file"}},
+		"an empty CA bundle":               {"", write("ca.crt", ""), []string{"authentication.x509.clientCAFile", "ca.crt", "PEM"}},
+		"a garbled CA bundle":              {"", write("ca.crt", "garbage"), []string{"authentication.x509.clientCAFile", "ca.crt", "PEM"}},
+		"a CA bundle that is a key":        {"", func(t *testing.T, f *fixture) { f.write(t, "ca.crt", string(other(t, f))) }, []string{"authentication.x509.clientCAFile", "ca.crt", "PEM"}},
+		"a CA bundle with garbage in PEM":  {"", write("ca.crt", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"), []string{"authentication.x509.clientCAFile", "ca.crt", "x509"}},
+		"a certificate folder with half":   {"", func(_ *testing.T, f *fixture) { os.Remove(f.path("kubelet.key")) }, []string{"--cert-dir", "kubelet.key", "remove both"}},
+		"a certificate folder of garbage":  {"", write("kubelet.crt", "garbage"), []string{"--cert-dir", "kubelet.crt", "failed to find any PEM data", "remove both"}},
+		"a certificate folder that is one": {"", func(t *testing.T, f *fixture) { f.certDir = f.path("ca.crt") }, []string{"--cert-dir", "ca.crt", "not a directory"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			options := fixtureOptions{yaml: test.yaml, before: func(f *fixture) {
+				f.writePair(t, "given", f.mint(t, f.ca, "given"))
+				if test.change != nil {
+					test.change(t, f)
+				}
+			}}
+			f := prepare(t, options)
+			standin, err := f.newServer(t, options)
+			if err == nil {
+				err = serveOnce(t, standin)
+			}
+			if err == nil {
+				t.Fatal("it served")
+			}
+			for _, want := range test.want {
+				if !strings.Contains(err.Error(), want) {
+					t.Errorf("error %q does not have %q", err, want)
+				}
+			}
+			if strings.Contains(err.Error(), "PRIVATE KEY-") || strings.Contains(err.Error(), "BEGIN CERT") {
+				t.Errorf("the error shows the file: %q", err)
+			}
+		})
+	}
+}
+
+// serveOnce serves until it fails, or has begun to.
+func serveOnce(t testing.TB, standin *server.Server) error {
+	t.Helper()
+	listeners, err := standin.Listen()
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	served := make(chan error, 1)
+	go func() { served <- standin.Serve(ctx, listeners) }()
+	go func() {
+		// A connection is answered, or closed with the listener.
+		if conn, err := tls.Dial("tcp", listeners.Secure.Addr().String(), &tls.Config{InsecureSkipVerify: true}); err == nil {
+			conn.Close()
+			cancel()
+		}
+	}()
+	return <-served
+}
+
+// TestNoServingCertificate: one that is waited for leaves the port open, and handshakes fail.
+func TestNoServingCertificate(t *testing.T) {
+	f := newFixture(t, fixtureOptions{yaml: "serverTLSBootstrap: true\n"})
+	if _, err := f.handshake(t, &tls.Config{}); err == nil || !strings.Contains(err.Error(), "internal error") {
+		t.Errorf("error %v, want a TLS alert", err)
+	}
+	if d := f.find(t, "of the failed handshake", isHandshake); !strings.HasPrefix(d.Handshake, "there is no serving certificate yet (") {
+		t.Errorf("%q", d.Handshake)
+	}
+}
