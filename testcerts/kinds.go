@@ -2,6 +2,7 @@ package testcerts
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 )
@@ -14,43 +15,75 @@ type Request struct {
 	Hosts []string
 	// Life is how long the certificate is good for; 0: a year. The kinds that are wrong about dates take no notice.
 	Life time.Duration
-	RSA  bool
+	// RSA asks for an RSA key of 2048 bits rather than an ECDSA key on P-256.
+	RSA bool
 }
 
 // Kind is a sort of certificate, good or broken, by a name.
 type Kind struct {
 	Name string
-	// Serving: it is a serving certificate, and Hosts are its subject alternative names; else a client's.
+	// Serving: it is a kubelet's serving certificate, and Hosts are its subject alternative names. Otherwise it is one
+	// that a client presents to a kubelet.
 	Serving bool
 	// Explains says what becomes of it between a kube-apiserver and a kubelet.
 	Explains string
 
-	selfSigned, otherCA, intermediate, otherHosts bool
-	mutate                                        []Mutate
+	needsHosts bool
+	make       maker
 }
 
-// kinds is all that can be minted by name. What they say was measured on a kubelet and a kube-apiserver v1.37.
+// kinds is all that can be minted by name. What becomes of clients was measured on a kubelet v1.37, of serving
+// certificates on a kube-apiserver v1.37 with --kubelet-certificate-authority; without that flag it accepts them all.
 var kinds = []Kind{
-	{Name: "client", Explains: "a good client certificate: the common name is the user, the organizations are the groups"},
-	{Name: "client-expired", Explains: "401, even where anonymous is on", mutate: []Mutate{Expired}},
-	{Name: "client-not-yet-valid", Explains: "401, even where anonymous is on", mutate: []Mutate{NotYetValid}},
-	{Name: "client-stranger", Explains: "of a CA of its own that nobody knows: 401, even where anonymous is on", otherCA: true},
-	{Name: "client-server-usage", Explains: "its usage is server authentication alone: 401, even where anonymous is on", mutate: []Mutate{ServerAuthOnly}},
-	{Name: "client-no-usage", Explains: "no extended key usage at all: accepted", mutate: []Mutate{NoUsage}},
-	{Name: "client-no-name", Explains: "no common name: as if there were no certificate", mutate: []Mutate{EmptyCN}},
-	{Name: "client-intermediate", Explains: "of an intermediate CA, whose certificate the file carries: accepted", intermediate: true},
-	{Name: "server", Serving: true, Explains: "a good serving certificate for the given hosts"},
-	{Name: "server-self-signed", Serving: true, Explains: "x509: certificate signed by unknown authority, where --kubelet-certificate-authority is set", selfSigned: true},
-	{Name: "server-stranger", Serving: true, Explains: "of a CA of its own that nobody knows: certificate signed by unknown authority", otherCA: true},
-	{Name: "server-expired", Serving: true, Explains: "x509: certificate has expired or is not yet valid", mutate: []Mutate{Expired}},
-	{Name: "server-not-yet-valid", Serving: true, Explains: "x509: certificate has expired or is not yet valid", mutate: []Mutate{NotYetValid}},
-	{Name: "server-other-host", Serving: true, Explains: "for the host other.invalid alone: x509: certificate is valid for other.invalid, not …", otherHosts: true},
-	{Name: "server-common-name-only", Serving: true, Explains: "no subject alternative names: x509: cannot validate certificate … because it doesn't contain any IP SANs", mutate: []Mutate{NoSANs}},
-	{Name: "server-client-usage", Serving: true, Explains: "its usage is client authentication alone: x509: certificate specifies an incompatible key usage", mutate: []Mutate{ClientAuthOnly}},
+	{Name: "client", make: client,
+		Explains: "good: the common name is the user, the organizations are the groups"},
+	{Name: "client-intermediate", make: ofIntermediate(client),
+		Explains: "good: of an intermediate CA, whose certificate the file carries"},
+	{Name: "client-no-usage", make: with(NoUsage, client),
+		Explains: "no extended key usage at all: accepted"},
+	{Name: "client-no-name", make: with(EmptyCN, client),
+		Explains: "no common name: no opinion, so the token decides, or else anonymous"},
+	{Name: "client-expired", make: with(Expired, client),
+		Explains: "expired: 401, even where anonymous is on; a good token rescues it"},
+	{Name: "client-not-yet-valid", make: with(NotYetValid, client),
+		Explains: "not valid before tomorrow: 401, even where anonymous is on"},
+	{Name: "client-stranger", make: ofStranger(client),
+		Explains: "of a CA that the kubelet's clientCAFile does not have: 401, even where anonymous is on"},
+	{Name: "client-chain-missing", make: withoutChain(ofIntermediate(client)),
+		Explains: "of an intermediate CA, whose certificate the file lacks: 401, as a stranger's"},
+	{Name: "client-server-usage", make: with(ServerAuthOnly, client),
+		Explains: "its usage is server authentication alone: 401, even where anonymous is on"},
+	{Name: "client-sha1", make: with(SHA1, client),
+		Explains: "weak: signed with SHA-1: 401, as a stranger's"},
+
+	{Name: "server", Serving: true, needsHosts: true, make: server,
+		Explains: "good, for the given hosts"},
+	{Name: "server-intermediate", Serving: true, needsHosts: true, make: ofIntermediate(server),
+		Explains: "good: of an intermediate CA, whose certificate the file carries"},
+	{Name: "server-kubelet-default", Serving: true, make: kubeletSelfSigned,
+		Explains: "what a kubelet makes for itself, for its host name alone: certificate signed by unknown authority; by address: doesn't contain any IP SANs"},
+	{Name: "server-self-signed", Serving: true, needsHosts: true, make: selfSigned,
+		Explains: "signed by its own key: x509: certificate signed by unknown authority"},
+	{Name: "server-stranger", Serving: true, needsHosts: true, make: ofStranger(server),
+		Explains: "of a CA that kube-apiserver was not given: x509: certificate signed by unknown authority"},
+	{Name: "server-chain-missing", Serving: true, needsHosts: true, make: withoutChain(ofIntermediate(server)),
+		Explains: "of an intermediate CA, whose certificate the file lacks: x509: certificate signed by unknown authority"},
+	{Name: "server-expired", Serving: true, needsHosts: true, make: with(Expired, server),
+		Explains: "x509: certificate has expired or is not yet valid: current time … is after …"},
+	{Name: "server-not-yet-valid", Serving: true, needsHosts: true, make: with(NotYetValid, server),
+		Explains: "x509: certificate has expired or is not yet valid: current time … is before …"},
+	{Name: "server-other-host", Serving: true, make: forHosts(otherHosts, server),
+		Explains: "for other.invalid and 192.0.2.1 alone: x509: certificate is valid for 192.0.2.1, not …"},
+	{Name: "server-common-name-only", Serving: true, make: forHosts(nil, server),
+		Explains: "no subject alternative names: x509: … doesn't contain any IP SANs; by name: relies on legacy Common Name field"},
+	{Name: "server-client-usage", Serving: true, needsHosts: true, make: with(ClientAuthOnly, server),
+		Explains: "its usage is client authentication alone: x509: certificate specifies an incompatible key usage"},
+	{Name: "server-sha1", Serving: true, needsHosts: true, make: with(SHA1, server),
+		Explains: "weak: signed with SHA-1: x509: certificate signed by unknown authority, because of an insecure algorithm"},
 }
 
-// Kinds lists the kinds.
-func Kinds() []Kind { return append([]Kind(nil), kinds...) }
+// Kinds lists the kinds: a client's, then a kubelet's, the good ones of each first.
+func Kinds() []Kind { return slices.Clone(kinds) }
 
 // KindNamed finds a kind. The error lists those that there are.
 func KindNamed(name string) (Kind, error) {
@@ -64,10 +97,16 @@ func KindNamed(name string) (Kind, error) {
 	return Kind{}, fmt.Errorf("%q is no kind of certificate; there are %s", name, strings.Join(names, ", "))
 }
 
-// Mint makes a certificate of the kind, signed by a where the kind is signed by a CA that its verifiers know.
+// Mint makes a certificate of the kind, signed by a unless the kind is one that its verifiers' CA did not sign.
 func (k Kind) Mint(a *Authority, r Request) (*Pair, error) {
-	if k.Serving && len(r.Hosts) == 0 && !k.otherHosts {
-		return nil, fmt.Errorf("kind %s: a serving certificate needs the hosts that it is for", k.Name)
+	if k.make == nil {
+		return nil, fmt.Errorf("kind %q: not one of Kinds", k.Name)
+	}
+	if k.needsHosts && len(r.Hosts) == 0 {
+		return nil, fmt.Errorf("kind %s: a serving certificate needs the hosts that it is for; give a DNS name or an IP address", k.Name)
+	}
+	if r.Life < 0 {
+		return nil, fmt.Errorf("kind %s: life %v: must be more than 0; for one that has expired take a kind of that name", k.Name, r.Life)
 	}
 	var mutate []Mutate
 	if r.Life != 0 {
@@ -76,27 +115,9 @@ func (k Kind) Mint(a *Authority, r Request) (*Pair, error) {
 	if r.RSA {
 		mutate = append(mutate, RSA)
 	}
-	mutate = append(mutate, k.mutate...)
-
-	var err error
-	switch {
-	case k.otherCA:
-		a, err = NewAuthority("stranger-ca")
-	case k.intermediate:
-		a, err = a.Intermediate(a.Cert.Subject.CommonName + "-intermediate")
-	}
+	p, err := k.make(a, r, mutate...)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("kind %s: %w", k.Name, err)
 	}
-	hosts := r.Hosts
-	if k.otherHosts {
-		hosts = []string{"other.invalid"}
-	}
-	switch {
-	case k.selfSigned:
-		return SelfSigned(r.CommonName, hosts, mutate...)
-	case k.Serving:
-		return a.Server(r.CommonName, hosts, mutate...)
-	}
-	return a.Client(r.CommonName, r.Organizations, mutate...)
+	return p, nil
 }

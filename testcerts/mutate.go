@@ -15,7 +15,7 @@ func Expired(c *x509.Certificate) {
 	c.NotBefore, c.NotAfter = time.Now().Add(-48*time.Hour), time.Now().Add(-time.Hour)
 }
 
-// NotYetValid makes a certificate whose time begins tomorrow.
+// NotYetValid makes a certificate whose time begins tomorrow. One that is written to a file is good from then on.
 func NotYetValid(c *x509.Certificate) {
 	c.NotBefore, c.NotAfter = time.Now().Add(24*time.Hour), time.Now().Add(48*time.Hour)
 }
@@ -31,13 +31,21 @@ func ClientAuthOnly(c *x509.Certificate) {
 }
 
 // NoUsage makes a certificate without any extended key usage.
-func NoUsage(c *x509.Certificate) { c.ExtKeyUsage = nil }
+func NoUsage(c *x509.Certificate) { c.ExtKeyUsage, c.UnknownExtKeyUsage = nil, nil }
 
 // EmptyCN makes a certificate without a common name.
 func EmptyCN(c *x509.Certificate) { c.Subject.CommonName = "" }
 
 // NoSANs makes a certificate without subject alternative names.
-func NoSANs(c *x509.Certificate) { c.DNSNames, c.IPAddresses = nil, nil }
+func NoSANs(c *x509.Certificate) {
+	c.DNSNames, c.IPAddresses, c.URIs, c.EmailAddresses = nil, nil, nil, nil
+}
 
 // RSA makes a certificate with an RSA key of 2048 bits rather than an ECDSA key on P-256.
-func RSA(c *x509.Certificate) { c.PublicKeyAlgorithm = x509.RSA }
+func RSA(c *x509.Certificate) {
+	c.PublicKeyAlgorithm = x509.RSA
+	c.KeyUsage |= x509.KeyUsageKeyEncipherment // for TLS 1.2 without Diffie-Hellman, as the kubelet's own has it
+}
+
+// SHA1 makes a certificate that is signed with SHA-1, whatever the kind of the issuer's key.
+func SHA1(c *x509.Certificate) { c.SignatureAlgorithm = x509.SHA1WithRSA }

@@ -3,25 +3,19 @@
 //
 // Nothing here is for production: keys are made for tests and demonstrations, and an authority signs whatever it is
 // told to.
+//
+// Keys are ECDSA on P-256, or RSA of 2048 bits with [RSA]. There is no kind with an RSA key of 1024 bits: since Go 1.24
+// crypto/rsa neither makes nor uses one, unless GODEBUG=rsa1024min=0 is set for the whole process. The kinds that are
+// weak have a signature with SHA-1 instead, which the library still makes and no longer accepts.
 package testcerts
 
 import (
+	"bytes"
 	"crypto"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/rsa"
-	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
-	"encoding/pem"
-	"errors"
 	"fmt"
-	"math/big"
-	"net"
-	"os"
-	"slices"
 	"time"
 )
 
@@ -31,16 +25,16 @@ const (
 	backdate = time.Hour
 )
 
-// Mutate changes a certificate's template before it is signed.
+// Mutate changes a certificate's template before it is signed. What it leaves alone is completed: the serial number, a
+// random one, and the key identifiers.
 type Mutate = func(*x509.Certificate)
 
 // Authority is a CA that signs certificates. It is safe for concurrent use.
 type Authority struct {
 	Cert *x509.Certificate
 	Key  crypto.Signer
-	// intermediates are what a client needs beside the root, from this authority upwards; nil for a root.
-	intermediates []*x509.Certificate
-	root          *x509.Certificate
+	// above are the certificates from the one that signed Cert up to the root; none for a root.
+	above []*x509.Certificate
 }
 
 // Pair is a certificate with its key.
@@ -54,34 +48,24 @@ type Pair struct {
 
 // NewAuthority makes a root CA, good for ten years.
 func NewAuthority(commonName string, mutate ...Mutate) (*Authority, error) {
-	template, key, err := newTemplate(authorityTemplate(commonName), mutate)
-	if err != nil {
-		return nil, err
-	}
-	cert, err := sign(template, template, key.Public(), key)
+	cert, key, err := mint(authorityTemplate(commonName), nil, mutate)
 	if err != nil {
 		return nil, fmt.Errorf("CA %q: %w", commonName, err)
 	}
-	return &Authority{Cert: cert, Key: key, root: cert}, nil
+	return &Authority{Cert: cert, Key: key}, nil
 }
 
 // Intermediate makes a CA that a signs. Pairs of it carry its certificate after their own.
 func (a *Authority) Intermediate(commonName string, mutate ...Mutate) (*Authority, error) {
-	template, key, err := newTemplate(authorityTemplate(commonName), mutate)
-	if err != nil {
-		return nil, err
-	}
-	cert, err := sign(template, a.Cert, key.Public(), a.Key)
+	cert, key, err := mint(authorityTemplate(commonName), a, mutate)
 	if err != nil {
 		return nil, fmt.Errorf("intermediate CA %q: %w", commonName, err)
 	}
-	return &Authority{
-		Cert: cert, Key: key, root: a.root,
-		intermediates: append([]*x509.Certificate{cert}, a.intermediates...),
-	}, nil
+	return &Authority{Cert: cert, Key: key, above: a.chain()}, nil
 }
 
-// Client makes a client certificate. A kubelet takes commonName as the user and organizations as the groups.
+// Client makes a client certificate, good for a year. A kubelet takes commonName as the user and organizations as the
+// groups. The certificate has them as a set: their order is not kept.
 func (a *Authority) Client(commonName string, organizations []string, mutate ...Mutate) (*Pair, error) {
 	return a.issue(&x509.Certificate{
 		Subject:     pkix.Name{CommonName: commonName, Organization: organizations},
@@ -89,122 +73,92 @@ func (a *Authority) Client(commonName string, organizations []string, mutate ...
 	}, mutate)
 }
 
-// Server makes a serving certificate for hosts, which are DNS names and IP addresses. A name in commonName alone is not
-// one that clients look at.
+// Server makes a serving certificate for hosts, good for a year. Hosts are DNS names and IP addresses, without port; any
+// other is an error. A name in commonName alone is not one that clients look at.
 func (a *Authority) Server(commonName string, hosts []string, mutate ...Mutate) (*Pair, error) {
-	return a.issue(serverTemplate(commonName, hosts), mutate)
-}
-
-// SelfSigned makes a serving certificate that is signed by its own key.
-func SelfSigned(commonName string, hosts []string, mutate ...Mutate) (*Pair, error) {
-	template, key, err := newTemplate(serverTemplate(commonName, hosts), mutate)
+	template, err := serverTemplate(commonName, hosts)
 	if err != nil {
 		return nil, err
 	}
-	cert, err := sign(template, template, key.Public(), key)
+	return a.issue(template, mutate)
+}
+
+// SelfSigned makes a serving certificate that is signed by its own key. It is not the one that a kubelet makes for itself;
+// that is [KubeletSelfSigned].
+func SelfSigned(commonName string, hosts []string, mutate ...Mutate) (*Pair, error) {
+	template, err := serverTemplate(commonName, hosts)
 	if err != nil {
-		return nil, fmt.Errorf("self-signed %q: %w", commonName, err)
+		return nil, err
+	}
+	cert, key, err := mint(template, nil, mutate)
+	if err != nil {
+		return nil, fmt.Errorf("self-signed certificate %q: %w", commonName, err)
 	}
 	return newPair(cert, key, nil)
 }
 
-func (a *Authority) issue(leaf *x509.Certificate, mutate []Mutate) (*Pair, error) {
-	template, key, err := newTemplate(leaf, mutate)
+// KubeletSelfSigned makes what a kubelet without a serving certificate makes for itself in --cert-dir: the common name is
+// host@TIME, the only subject alternative name is host, and it is signed by a CA host-ca@TIME that is made for it alone.
+// That CA's certificate follows in CertPEM; its key is thrown away. So it is not self-signed in the strict sense, and
+// openssl verify reports error 20, not 18.
+//
+// More hosts are for tests that dial an address; a kubelet adds none. The kubelet's keys are RSA of 2048 bits; see [RSA].
+// (kubelet: cmd/kubelet/app/server.go, InitializeTLS; client-go: util/cert, GenerateSelfSignedCertKey.)
+func KubeletSelfSigned(host string, more []string, mutate ...Mutate) (*Pair, error) {
+	now := time.Now().Unix()
+	ca, err := NewAuthority(fmt.Sprintf("%s-ca@%d", host, now))
 	if err != nil {
 		return nil, err
 	}
-	cert, err := sign(template, a.Cert, key.Public(), a.Key)
+	p, err := ca.Server(fmt.Sprintf("%s@%d", host, now), append([]string{host}, more...), mutate...)
 	if err != nil {
-		return nil, fmt.Errorf("certificate %q of CA %q: %w", leaf.Subject.CommonName, a.Cert.Subject.CommonName, err)
+		return nil, err
 	}
-	return newPair(cert, key, a.intermediates)
+	return newPair(p.Leaf, p.key, []*x509.Certificate{ca.Cert})
 }
 
-// CertPEM is the authority's certificate.
-func (a *Authority) CertPEM() []byte { return certPEM(a.Cert.Raw) }
+func (a *Authority) issue(template *x509.Certificate, mutate []Mutate) (*Pair, error) {
+	cert, key, err := mint(template, a, mutate)
+	if err != nil {
+		return nil, fmt.Errorf("certificate %q of CA %q: %w", template.Subject.CommonName, a.Cert.Subject.CommonName, err)
+	}
+	return newPair(cert, key, a.intermediates())
+}
 
-// Pool has the root of the authority.
+// CertPEM is the authority's own certificate.
+func (a *Authority) CertPEM() []byte { return certPEM(a.Cert) }
+
+// Pool has what verifiers trust: the root of the authority. For an intermediate that was loaded from a file without its
+// root it has the topmost certificate of that file.
 func (a *Authority) Pool() *x509.CertPool {
+	chain := a.chain()
 	pool := x509.NewCertPool()
-	pool.AddCert(a.root)
+	pool.AddCert(chain[len(chain)-1])
 	return pool
+}
+
+// chain is the authority's certificate and those above it.
+func (a *Authority) chain() []*x509.Certificate {
+	return append([]*x509.Certificate{a.Cert}, a.above...)
+}
+
+// intermediates are the certificates of the chain that a verifier who trusts the root does not have.
+func (a *Authority) intermediates() []*x509.Certificate {
+	chain := a.chain()
+	if top := chain[len(chain)-1]; isRoot(top) {
+		chain = chain[:len(chain)-1]
+	}
+	return chain
+}
+
+// isRoot says whether a CA signed its own certificate. The name alone does not tell: an intermediate may have its root's.
+func isRoot(c *x509.Certificate) bool {
+	return bytes.Equal(c.RawIssuer, c.RawSubject) && (len(c.AuthorityKeyId) == 0 || bytes.Equal(c.AuthorityKeyId, c.SubjectKeyId))
 }
 
 // TLS is the pair as crypto/tls presents it, its chain included.
 func (p *Pair) TLS() tls.Certificate {
 	return tls.Certificate{Certificate: p.chain, PrivateKey: p.key, Leaf: p.Leaf}
-}
-
-func authorityTemplate(commonName string) *x509.Certificate {
-	now := time.Now()
-	return &x509.Certificate{
-		Subject:               pkix.Name{CommonName: commonName},
-		NotBefore:             now.Add(-backdate),
-		NotAfter:              now.Add(10 * life),
-		KeyUsage:              x509.KeyUsageCertSign | x509.KeyUsageCRLSign | x509.KeyUsageDigitalSignature,
-		BasicConstraintsValid: true,
-		IsCA:                  true,
-	}
-}
-
-func serverTemplate(commonName string, hosts []string) *x509.Certificate {
-	template := &x509.Certificate{
-		Subject:     pkix.Name{CommonName: commonName},
-		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
-	}
-	for _, host := range hosts {
-		if ip := net.ParseIP(host); ip != nil {
-			template.IPAddresses = append(template.IPAddresses, ip)
-		} else {
-			template.DNSNames = append(template.DNSNames, host)
-		}
-	}
-	return template
-}
-
-// newTemplate completes a template, lets mutate change it, and makes its key.
-func newTemplate(template *x509.Certificate, mutate []Mutate) (*x509.Certificate, crypto.Signer, error) {
-	serial, err := rand.Int(rand.Reader, new(big.Int).Lsh(big.NewInt(1), 127))
-	if err != nil {
-		return nil, nil, fmt.Errorf("serial number: %w", err)
-	}
-	template.SerialNumber = serial.Add(serial, big.NewInt(1))
-	if template.NotAfter.IsZero() {
-		now := time.Now()
-		template.NotBefore, template.NotAfter = now.Add(-backdate), now.Add(life)
-	}
-	if template.KeyUsage == 0 {
-		template.KeyUsage = x509.KeyUsageDigitalSignature
-	}
-	for _, m := range mutate {
-		m(template)
-	}
-	var key crypto.Signer
-	if template.PublicKeyAlgorithm == x509.RSA {
-		key, err = rsa.GenerateKey(rand.Reader, 2048)
-	} else {
-		key, err = ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	}
-	if err != nil {
-		return nil, nil, fmt.Errorf("private key: %w", err)
-	}
-	if template.IsCA {
-		der, err := x509.MarshalPKIXPublicKey(key.Public())
-		if err != nil {
-			return nil, nil, fmt.Errorf("public key: %w", err)
-		}
-		sum := sha256.Sum256(der)
-		template.SubjectKeyId = sum[:20]
-	}
-	return template, key, nil
-}
-
-func sign(template, parent *x509.Certificate, public crypto.PublicKey, key crypto.Signer) (*x509.Certificate, error) {
-	der, err := x509.CreateCertificate(rand.Reader, template, parent, public, key)
-	if err != nil {
-		return nil, err
-	}
-	return x509.ParseCertificate(der)
 }
 
 func newPair(cert *x509.Certificate, key crypto.Signer, intermediates []*x509.Certificate) (*Pair, error) {
@@ -213,56 +167,9 @@ func newPair(cert *x509.Certificate, key crypto.Signer, intermediates []*x509.Ce
 		return nil, err
 	}
 	p := &Pair{KeyPEM: keyPEM, Leaf: cert, key: key}
-	for _, c := range slices.Concat([]*x509.Certificate{cert}, intermediates) {
+	for _, c := range append([]*x509.Certificate{cert}, intermediates...) {
 		p.chain = append(p.chain, c.Raw)
-		p.CertPEM = append(p.CertPEM, certPEM(c.Raw)...)
+		p.CertPEM = append(p.CertPEM, certPEM(c)...)
 	}
 	return p, nil
 }
-
-func certPEM(der []byte) []byte {
-	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
-}
-
-func marshalKey(key crypto.Signer) ([]byte, error) {
-	der, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		return nil, fmt.Errorf("private key: %w", err)
-	}
-	return pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}), nil
-}
-
-// LoadPair reads a pair of PEM files. A certificate without its key, or with another's, is an error.
-func LoadPair(certFile, keyFile string) (*Pair, error) {
-	certificates, err := os.ReadFile(certFile)
-	if err != nil {
-		return nil, err
-	}
-	keyData, err := os.ReadFile(keyFile)
-	if err != nil {
-		return nil, err
-	}
-	loaded, err := tls.X509KeyPair(certificates, keyData)
-	if err != nil {
-		return nil, fmt.Errorf("%s and %s: %w", certFile, keyFile, err)
-	}
-	key, ok := loaded.PrivateKey.(crypto.Signer)
-	if !ok {
-		return nil, fmt.Errorf("%s: a key that cannot sign", keyFile)
-	}
-	return &Pair{CertPEM: certificates, KeyPEM: keyData, Leaf: loaded.Leaf, key: key, chain: loaded.Certificate}, nil
-}
-
-// LoadAuthority reads a root CA from a pair of PEM files, which [Authority.Write] may have written.
-func LoadAuthority(certFile, keyFile string) (*Authority, error) {
-	pair, err := LoadPair(certFile, keyFile)
-	if err != nil {
-		return nil, err
-	}
-	if !pair.Leaf.IsCA {
-		return nil, fmt.Errorf("%s: %w", certFile, errNoCA)
-	}
-	return &Authority{Cert: pair.Leaf, Key: pair.key, root: pair.Leaf}, nil
-}
-
-var errNoCA = errors.New("this certificate is not a CA's, and what it signs is trusted by nobody")

@@ -7,40 +7,47 @@ import (
 	"path/filepath"
 )
 
-// Write writes the pair into two files, each whole or not at all. The key is readable by its owner alone from its first
-// byte on. It is written first, so that a certificate never stands without its key.
+// Write writes the pair into two files, each whole or not at all, over those that are there. The key is readable by its
+// owner alone from its first byte on; the certificate by all. To write only what is not there, see [Folder].
 func (p *Pair) Write(certFile, keyFile string) error {
-	if err := writeFile(keyFile, p.KeyPEM, 0o600); err != nil {
-		return err
-	}
-	return writeFile(certFile, p.CertPEM, 0o644)
-}
-
-// Write writes the CA's certificate and key as [Pair.Write] does.
-func (a *Authority) Write(certFile, keyFile string) error {
-	key, err := marshalKey(a.Key)
+	cert, err := stage(certFile, p.CertPEM, 0o644)
 	if err != nil {
 		return err
 	}
-	return (&Pair{CertPEM: a.CertPEM(), KeyPEM: key}).Write(certFile, keyFile)
+	defer os.Remove(cert) // it is not there any more, if all went well
+	key, err := stage(keyFile, p.KeyPEM, 0o600)
+	if err != nil {
+		return err
+	}
+	defer os.Remove(key)
+	// The key goes first, so that whoever sees the certificate can use it.
+	if err := os.Rename(key, keyFile); err != nil {
+		return err
+	}
+	return os.Rename(cert, certFile)
 }
 
-func writeFile(path string, data []byte, mode os.FileMode) (err error) {
+// Write writes the CA's certificate, followed by those above it, and its key as [Pair.Write] does.
+func (a *Authority) Write(certFile, keyFile string) error {
+	p, err := newPair(a.Cert, a.Key, a.above)
+	if err != nil {
+		return err
+	}
+	return p.Write(certFile, keyFile)
+}
+
+// stage writes data into a new file beside path, from where it can be renamed, and returns its name.
+func stage(path string, data []byte, mode os.FileMode) (_ string, err error) {
 	file, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*") // made with mode 0600
 	if err != nil {
-		return fmt.Errorf("write %s: %w", path, err)
+		return "", fmt.Errorf("write %s: %w", path, err)
 	}
-	defer func() {
-		if err != nil {
-			os.Remove(file.Name())
-		}
-	}()
 	_, err = file.Write(data)
 	if err == nil && mode != 0o600 {
 		err = file.Chmod(mode)
 	}
 	if err = errors.Join(err, file.Close()); err != nil {
-		return fmt.Errorf("write %s: %w", path, err)
+		return "", errors.Join(fmt.Errorf("write %s: %w", path, err), os.Remove(file.Name()))
 	}
-	return os.Rename(file.Name(), path)
+	return file.Name(), nil
 }

@@ -1,0 +1,133 @@
+package testcerts
+
+import (
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/sha256"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"fmt"
+	"net"
+	"strings"
+	"time"
+)
+
+func authorityTemplate(commonName string) *x509.Certificate {
+	now := time.Now()
+	return &x509.Certificate{
+		Subject:               pkix.Name{CommonName: commonName},
+		NotBefore:             now.Add(-backdate),
+		NotAfter:              now.Add(10 * life),
+		KeyUsage:              x509.KeyUsageCertSign | x509.KeyUsageCRLSign | x509.KeyUsageDigitalSignature,
+		BasicConstraintsValid: true,
+		IsCA:                  true,
+	}
+}
+
+func serverTemplate(commonName string, hosts []string) (*x509.Certificate, error) {
+	template := &x509.Certificate{
+		Subject:     pkix.Name{CommonName: commonName},
+		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
+	}
+	for _, host := range hosts {
+		if ip := net.ParseIP(host); ip != nil {
+			template.IPAddresses = append(template.IPAddresses, ip)
+		} else if isDNSName(host) {
+			template.DNSNames = append(template.DNSNames, host)
+		} else {
+			return nil, fmt.Errorf("host %q: neither a DNS name nor an IP address; give it without scheme, port and brackets", host)
+		}
+	}
+	return template, nil
+}
+
+// isDNSName is as lenient as verifiers are: a label may have underscores, and the first may be *.
+func isDNSName(name string) bool {
+	if len(name) > 253 {
+		return false
+	}
+	for i, label := range strings.Split(name, ".") {
+		if label == "*" && i == 0 {
+			continue
+		}
+		if label == "" || len(label) > 63 || strings.HasPrefix(label, "-") || strings.HasSuffix(label, "-") {
+			return false
+		}
+		for _, c := range label {
+			if (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && (c < '0' || c > '9') && c != '-' && c != '_' {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// mint completes a template, lets mutate change it, makes its key, and has parent sign it; nil: its own key.
+func mint(template *x509.Certificate, parent *Authority, mutate []Mutate) (*x509.Certificate, crypto.Signer, error) {
+	if template.NotAfter.IsZero() {
+		now := time.Now()
+		template.NotBefore, template.NotAfter = now.Add(-backdate), now.Add(life)
+	}
+	if template.KeyUsage == 0 {
+		template.KeyUsage = x509.KeyUsageDigitalSignature
+	}
+	for _, m := range mutate {
+		m(template)
+	}
+	key, err := newKey(template.PublicKeyAlgorithm)
+	if err != nil {
+		return nil, nil, fmt.Errorf("private key: %w", err)
+	}
+	if template.SubjectKeyId == nil {
+		der, err := x509.MarshalPKIXPublicKey(key.Public())
+		if err != nil {
+			return nil, nil, fmt.Errorf("public key: %w", err)
+		}
+		sum := sha256.Sum256(der)
+		template.SubjectKeyId = sum[:20]
+	}
+	signer, issuer := key, template
+	if parent != nil {
+		signer, issuer = parent.Key, parent.Cert
+		if template.AuthorityKeyId == nil {
+			// The library leaves it out where subject and issuer have one name, and openssl then takes the
+			// certificate for a self-signed one.
+			template.AuthorityKeyId = issuer.SubjectKeyId
+		}
+	}
+	if _, ok := signer.Public().(*ecdsa.PublicKey); ok && template.SignatureAlgorithm == x509.SHA1WithRSA {
+		template.SignatureAlgorithm = x509.ECDSAWithSHA1 // [SHA1] cannot know the issuer's key
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, issuer, key.Public(), signer)
+	if err != nil {
+		return nil, nil, err
+	}
+	cert, err := x509.ParseCertificate(der)
+	return cert, key, err
+}
+
+func newKey(algorithm x509.PublicKeyAlgorithm) (crypto.Signer, error) {
+	switch algorithm {
+	case x509.UnknownPublicKeyAlgorithm, x509.ECDSA:
+		return ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	case x509.RSA:
+		return rsa.GenerateKey(rand.Reader, 2048)
+	}
+	return nil, fmt.Errorf("public key algorithm %v: want ECDSA or RSA", algorithm)
+}
+
+func certPEM(c *x509.Certificate) []byte {
+	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: c.Raw})
+}
+
+func marshalKey(key crypto.Signer) ([]byte, error) {
+	der, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		return nil, fmt.Errorf("private key: %w", err)
+	}
+	return pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}), nil
+}
