@@ -1,0 +1,85 @@
+package server
+
+import (
+	"errors"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
+
+	"fauxlet/authchain"
+)
+
+// TestPanics: a panic in a handler is a 500 where nothing was sent yet, and closes the connection where an answer had
+// begun. It is logged with its stack and told in the Decision; what net/http means by a panic of ErrAbortHandler is not
+// logged.
+func TestPanics(t *testing.T) {
+	for _, test := range []struct {
+		name   string
+		handle http.HandlerFunc
+		status int // 0: the client gets half an answer
+		err    string
+		logged int
+	}{
+		{"before the answer", func(http.ResponseWriter, *http.Request) { panic("oh") }, 500, "panic: oh", 1},
+		{"an error before the answer", func(http.ResponseWriter, *http.Request) { panic(errors.New("oh")) }, 500, "panic: oh", 1},
+		{"in the answer", func(w http.ResponseWriter, _ *http.Request) {
+			io.WriteString(w, "half")
+			w.(http.Flusher).Flush()
+			panic("oh")
+		}, 0, "panic: oh", 1},
+		{"abort", func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, 0, "", 0},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			core, lines := observer.New(zap.ErrorLevel)
+			decisions := make(chan *authchain.Decision, 1)
+			s := &Server{metrics: newMetrics(), logger: zap.New(core), observe: func(d *authchain.Decision) { decisions <- d }}
+			router := &router{mux: http.NewServeMux(), server: s, buckets: map[string]bool{}}
+			router.mux.HandleFunc("/", test.handle)
+			web := httptest.NewUnstartedServer(s.observed(router, "readwrite"))
+			web.Config.ErrorLog = s.errorLog()
+			web.Start()
+			defer web.Close()
+
+			response, err := web.Client().Get(web.URL)
+			if err == nil {
+				_, err = io.ReadAll(response.Body)
+				response.Body.Close()
+			}
+			switch {
+			case test.status == 0 && err == nil:
+				t.Error("half an answer ended as a whole one does")
+			case test.status != 0 && (err != nil || response.StatusCode != test.status):
+				t.Errorf("%v %v, want %d", response, err, test.status)
+			}
+			d := <-decisions
+			if d.Err != test.err || test.status != 0 && d.Status != test.status {
+				t.Errorf("the Decision says %d %q, want %d %q", d.Status, d.Err, test.status, test.err)
+			}
+			if panics := lines.FilterMessageSnippet("a handler panicked").All(); len(panics) != test.logged {
+				t.Errorf("logged %v", lines.All())
+			} else if test.logged > 0 && !strings.Contains(panics[0].ContextMap()["stack"].(string), "TestPanics") {
+				t.Errorf("the stack does not lead to the handler: %v", panics[0].ContextMap()["stack"])
+			}
+		})
+	}
+}
+
+// TestExplainHandshake has the errors that are hard to come by over a real connection.
+func TestExplainHandshake(t *testing.T) {
+	for reason, want := range map[string]string{
+		"read tcp 127.0.0.1:1->127.0.0.1:2: read: connection reset by peer":                "the client reset the connection before it was through (read tcp 127.0.0.1:1->127.0.0.1:2: read: connection reset by peer)",
+		"remote error: tls: unknown certificate":                                           "the client does not accept the serving certificate (remote error: tls: unknown certificate)",
+		"remote error: tls: user canceled":                                                 "the client ended it (remote error: tls: user canceled)",
+		"tls: no cipher suite supported by both client and server; client offered: [c02c]": "the client offers no cipher suite that tlsCipherSuites has (tls: no cipher suite supported by both client and server; client offered: [c02c])",
+		"something new": "something new",
+	} {
+		if got := explainHandshake(reason); got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
+}

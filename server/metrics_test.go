@@ -1,0 +1,216 @@
+package server_test
+
+import (
+	"net/http"
+	"strconv"
+	"strings"
+	"testing"
+
+	"fauxlet/authchain"
+)
+
+// scrape reads /metrics into samples by `name{labels}`. Those of the k8s.io libraries are the process's, and so those of
+// all tests.
+func (f *fixture) scrape(t testing.TB, client *http.Client) map[string]float64 {
+	t.Helper()
+	_, body := get(t, client, f.url+"/metrics")
+	samples := map[string]float64{}
+	for line := range strings.Lines(body) {
+		if line = strings.TrimSpace(line); strings.HasPrefix(line, "#") {
+			continue
+		}
+		name, value, _ := strings.Cut(line[strings.LastIndex(line, "}")+1:], " ")
+		number, err := strconv.ParseFloat(value, 64)
+		if err != nil {
+			t.Fatalf("sample %q: %v", line, err)
+		}
+		samples[line[:strings.LastIndex(line, "}")+1]+name] = number
+	}
+	return samples
+}
+
+// TestRequestMetrics: kubelet_http_* have the labels that a kubelet gives them.
+func TestRequestMetrics(t *testing.T) {
+	f := newFixture(t, fixtureOptions{flags: []string{"--read-only-port=" + strconv.Itoa(freePort(t))}})
+	client := f.client(t, f.certificate(t, "kubelet-client"))
+	secure := f.url
+	for _, test := range []struct {
+		request, method, path string
+		long                  bool
+	}{
+		{"GET /pods", "GET", "pods", false},
+		{"HEAD /pods/x/y", "HEAD", "pods", false},
+		{"PATCH /pods", "other", "pods", false},
+		{"FOO /nothing", "other", "other", false},
+		{"GET /", "GET", "other", false},
+		{"GET //pods", "GET", "other", false},
+		{"GET /healthz/ping?verbose", "GET", "healthz", false},
+		{"GET /healthz%2Fping", "GET", "healthz", false},
+		{"GET /stats/summary", "GET", "stats", false},
+		{"DELETE /metrics", "DELETE", "metrics", false},
+		{"OPTIONS /metrics/cadvisor", "OPTIONS", "metrics/cadvisor", false},
+		{"GET /metrics/resource", "GET", "metrics/resource", false},
+		{"GET /metrics/probes", "GET", "metrics/probes", false},
+		{"GET /metrics/slis", "GET", "other", false},
+		{"GET /metrics/", "GET", "other", false},
+		{"GET /containerLogs/default/nginx/nginx?tailLines=1", "GET", "containerLogs", false},
+		{"PUT /run/a/b/c", "PUT", "run", false},
+		{"POST /exec/default/nope/nginx", "POST", "exec", true},
+		{"GET /attach/default/nope/nginx", "GET", "attach", true},
+		{"GET /portForward/default/nope", "GET", "portForward", false},
+		{"GET /runningpods/", "GET", "runningpods", false},
+		{"GET /checkpoint/", "GET", "checkpoint", false},
+		{"GET /configz", "GET", "configz", false},
+		{"GET /flagz", "GET", "flagz", false},
+		{"GET /statusz", "GET", "statusz", false},
+		{"GET /logs/x", "GET", "logs", false},
+		{"GET /debug/pprof/cmdline", "GET", "debug", true},
+		{"GET /debug/flags/v", "GET", "debug", true},
+		{"GET /allocatedPods", "GET", "other", false},
+	} {
+		t.Run(test.request, func(t *testing.T) {
+			method, path, _ := exchange{request: test.request}.parts()
+			labels := `{long_running="` + strconv.FormatBool(test.long) + `",method="` + test.method + `",path="` + test.path + `",server_type="readwrite"}`
+			before := f.scrape(t, client)
+			seen := f.seen()
+			f.ask(t, client, method, path)
+			f.decision(t, seen+1)
+			after := f.scrape(t, client)
+			for _, name := range []string{"kubelet_http_requests_total", "kubelet_http_requests_duration_seconds_count"} {
+				if got := after[name+labels] - before[name+labels]; got != 1 && !(test.path == "metrics" && test.method == "GET") {
+					t.Errorf("%s%s grew by %v", name, labels, got)
+				}
+			}
+			if value, there := after["kubelet_http_inflight_requests"+labels]; !there || value != 0 {
+				t.Errorf("in flight: %v, there: %v", value, there)
+			}
+		})
+	}
+
+	// On the read-only port the debugging handlers are off, and each has its own bucket but one: "pprof" is not "debug".
+	f.url = f.readOnly
+	for path, bucket := range map[string]string{"/pods": "pods", "/containerLogs/a/b/c": "containerLogs", "/logs/": "logs", "/debug/pprof/": "other", "/configz": "other"} {
+		f.ask(t, client, "PUT", path)
+		f.url = secure
+		name := `kubelet_http_requests_total{long_running="false",method="PUT",path="` + bucket + `",server_type="readonly"}`
+		if f.scrape(t, client)[name] == 0 {
+			t.Errorf("%s: no %s", path, name)
+		}
+		f.url = f.readOnly
+	}
+	f.url = secure
+}
+
+// TestInflightMetric: a followed log is in flight.
+func TestInflightMetric(t *testing.T) {
+	f := newFixture(t, fixtureOptions{pods: talkers()})
+	client := f.client(t, f.certificate(t, "kubelet-client"))
+	response, _ := follow(t.Context(), t, f, client)
+	const name = `kubelet_http_inflight_requests{long_running="false",method="GET",path="containerLogs",server_type="readwrite"}`
+	if got := f.scrape(t, client)[name]; got != 1 {
+		t.Errorf("%v are in flight, want 1", got)
+	}
+	response.Body.Close()
+	f.find(t, "of the followed log", isFollow)
+	if got := f.scrape(t, client)[name]; got != 0 {
+		t.Errorf("%v are in flight, want 0", got)
+	}
+}
+
+// TestDecisionMetrics: decisions are counted by who authenticated, outcome and cache; the reviews behind them under the
+// names of k8s.io/apiserver.
+func TestDecisionMetrics(t *testing.T) {
+	f := newFixture(t, fixtureOptions{authentication: "{x509: {clientCAFile: ca.crt}}"})
+	admin := f.client(t, f.certificate(t, "kubelet-client"))
+	viewer, nobody, prometheus := f.client(t, f.certificate(t, "viewer")), f.client(t, nil), f.withToken(t, "the-token-of-prometheus")
+	const authn, authz = `apiserver_delegated_authn_request_total{code="201"}`, `apiserver_delegated_authz_request_total{code="201"}`
+	decisions := func(by, cached, outcome string) string {
+		return `fauxlet_decisions_total{authenticated_by="` + by + `",cached="` + cached + `",outcome="` + outcome + `"}`
+	}
+	f.scrape(t, admin) // so that it need not be asked about again
+	for _, test := range []struct {
+		name         string
+		client       *http.Client
+		path         string
+		want         string
+		authn, authz float64
+	}{
+		{"first", admin, "/containerLogs/default/nginx/nginx", decisions("x509", "false", "allowed"), 0, 1},
+		{"again", admin, "/containerLogs/default/nginx/nginx", decisions("x509", "true", "allowed"), 0, 0},
+		{"viewer", viewer, "/pods", decisions("x509", "false", "refused"), 0, 2},
+		{"viewer again", viewer, "/pods", decisions("x509", "true", "refused"), 0, 0},
+		{"token", prometheus, "/metrics", decisions("bearer token", "false", "refused"), 1, 1},
+		{"token again", prometheus, "/metrics", decisions("bearer token", "true", "refused"), 0, 0},
+		{"nobody", nobody, "/pods", `authenticated_by="none"`, 0, 0},
+		{"no such path", nobody, "/nothing", "", 0, 0},
+		{"unknown token", f.withToken(t, "a-token-of-nobody"), "/pods", `authenticated_by="none"`, 1, 0},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			before, seen := f.scrape(t, admin), f.seen()
+			get(t, test.client, f.url+test.path)
+			f.decision(t, seen+1)
+			after := f.scrape(t, admin)
+			if got := after[authn] - before[authn]; got != test.authn {
+				t.Errorf("%v TokenReviews, want %v", got, test.authn)
+			}
+			if got := after[authz] - before[authz]; got != test.authz {
+				t.Errorf("%v SubjectAccessReviews, want %v", got, test.authz)
+			}
+			want := 1.0 // the scrape before was decided on too
+			if test.want != "" {
+				want++
+				// A scrape may be among those that are wanted.
+				if got := sum(after, test.want) - sum(before, test.want); got != 1 && !(got == 2 && test.want == decisions("x509", "true", "allowed")) {
+					t.Errorf("decisions with %s: %v more, want 1", test.want, got)
+				}
+			}
+			if got := sum(after, "fauxlet_decisions_total") - sum(before, "fauxlet_decisions_total"); got != want {
+				t.Errorf("%v decisions, want %v", got, want)
+			}
+		})
+	}
+}
+
+// sum adds up the samples whose names have part.
+func sum(samples map[string]float64, part string) float64 {
+	total := 0.0
+	for name, value := range samples {
+		if strings.Contains(name, part) {
+			total += value
+		}
+	}
+	return total
+}
+
+// TestFailClosed: without the apiserver nobody gets in, and once it is back on its address all is well, without a restart.
+func TestFailClosed(t *testing.T) {
+	f := newFixture(t, fixtureOptions{yaml: "authorization: {mode: Webhook, webhook: {cacheAuthorizedTTL: 1ns, cacheUnauthorizedTTL: 1ns}}\n"})
+	certificate, token := f.client(t, f.certificate(t, "kubelet-client")), f.withToken(t, "the-token-of-kubelet-client")
+	expect := func(what string, client *http.Client, status int, wantBody string) *authchain.Decision {
+		t.Helper()
+		seen := f.seen()
+		got, body := get(t, client, f.url+"/configz")
+		if got.StatusCode != status || wantBody != "" && body != wantBody {
+			t.Errorf("%s: %d %q, want %d %q", what, got.StatusCode, body, status, wantBody)
+		}
+		return f.decision(t, seen+1)
+	}
+	expect("certificate", certificate, 200, "")
+	expect("token", token, 200, "")
+
+	f.stopReviews()
+	const cannotTell = "Authorization error (user=kubelet-client, verb=get, resource=nodes, subresource=configz)"
+	if d := expect("certificate, no apiserver", certificate, 500, cannotTell); d.Outcome() != "broken" || !strings.Contains(d.Why(), "connection refused") {
+		t.Errorf("%s: %s", d.Outcome(), d.Why())
+	}
+	if d := expect("token, no apiserver", token, 401, "Unauthorized"); d.Outcome() != "broken" || !strings.Contains(d.Why(), "connection refused") {
+		t.Errorf("%s: %s", d.Outcome(), d.Why())
+	}
+	if got, body := get(t, certificate, f.url+"/nothing"); got.StatusCode != 404 || body != "404 page not found\n" {
+		t.Errorf("what needs nobody: %d %q", got.StatusCode, body)
+	}
+
+	f.startReviews(t)
+	expect("certificate, apiserver back", certificate, 200, "")
+	expect("token, apiserver back", token, 200, "")
+}

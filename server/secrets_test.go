@@ -1,0 +1,133 @@
+package server_test
+
+import (
+	"bytes"
+	"encoding/base64"
+	"encoding/json"
+	"flag"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/go-logr/zapr"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+	"k8s.io/klog/v2"
+
+	"fauxlet/authchain"
+)
+
+// buffer is a log that many goroutines write.
+type buffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (b *buffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.Write(p)
+}
+
+func (b *buffer) Sync() error { return nil }
+
+func (b *buffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.String()
+}
+
+// captureKlog sends what the k8s.io libraries say, up to a verbosity, to w until the test ends.
+func captureKlog(t *testing.T, w zapcore.WriteSyncer, verbosity string) {
+	flags := flag.NewFlagSet("klog", flag.PanicOnError)
+	klog.InitFlags(flags)
+	before := flags.Lookup("v").Value.String()
+	if err := flags.Set("v", verbosity); err != nil {
+		t.Fatal(err)
+	}
+	core := zapcore.NewCore(zapcore.NewJSONEncoder(zap.NewProductionEncoderConfig()), w, zapcore.Level(-10))
+	klog.SetLogger(zapr.NewLogger(zap.New(core)))
+	t.Cleanup(func() {
+		klog.ClearLogger()
+		flags.Set("v", before)
+	})
+}
+
+// TestNoSecretIsTold: tokens, however they were sent and whatever became of them, keys, and the queries of requests are in
+// no log, no Decision and no metric. What the libraries say is looked through up to verbosity 7: at 8 client-go logs the
+// bodies of its requests, reviewed tokens among them, in a kubelet too.
+func TestNoSecretIsTold(t *testing.T) {
+	var log buffer
+	captureKlog(t, &log, "7")
+	core := zapcore.NewCore(zapcore.NewJSONEncoder(zap.NewProductionEncoderConfig()), &log, zapcore.DebugLevel)
+	f := newFixture(t, fixtureOptions{logger: zap.New(core)})
+	client, admin := f.client(t, nil), f.client(t, f.certificate(t, "kubelet-client"))
+
+	const good, unknown = "the-token-of-prometheus", "s3cret-of-nobody"
+	var secrets []string
+	for _, token := range []string{good, unknown} {
+		encoded := base64.RawURLEncoding.EncodeToString([]byte(token))
+		secrets = append(secrets, token, encoded)
+		for _, headers := range [][]string{
+			{"Authorization: Bearer " + token},
+			{"Authorization: bearer  " + token},
+			{"Authorization: Bearer " + token + "\tx"},
+			{"Authorization: Basic " + token},
+			{"Authorization: " + token},
+			{"Authorization: Bearer " + token, "Authorization: Bearer other"},
+			{"Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Protocol: base64url.bearer.authorization.k8s.io." + encoded + ", v4.channel.k8s.io"},
+			{"Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Protocol: base64url.bearer.authorization.k8s.io." + encoded},
+			{"Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Protocol: base64url.bearer.authorization.k8s.io." + encoded + "!, v4"},
+		} {
+			for _, path := range []string{"/metrics", "/pods", "/exec/default/nginx/nginx?output=1", "/nothing"} {
+				seen := f.seen()
+				f.ask(t, client, http.MethodGet, path, headers...)
+				f.decision(t, seen+1)
+				f.ask(t, admin, http.MethodGet, path, headers...)
+				f.decision(t, seen+2)
+			}
+		}
+	}
+	const query = "s3cret-in-the-query"
+	secrets = append(secrets, query)
+	for _, path := range []string{"/containerLogs/default/nginx/nginx?tailLines=", "/nothing?token=", "/exec/default/nginx/nginx?output=1&command="} {
+		seen := f.seen()
+		f.ask(t, admin, http.MethodGet, path+query)
+		f.decision(t, seen+1)
+	}
+	f.stopReviews()
+	get(t, f.withToken(t, unknown), f.url+"/pods")
+	f.find(t, "without an apiserver", func(d *authchain.Decision) bool { return d.Outcome() == "broken" })
+
+	secrets = append(secrets, "PRIVATE KEY")
+	for line := range strings.Lines(string(f.serving.KeyPEM)) {
+		if !strings.HasPrefix(line, "-----") {
+			secrets = append(secrets, strings.TrimSpace(line))
+		}
+	}
+	f.mu.Lock()
+	decisions, err := json.Marshal(f.decisions)
+	f.mu.Unlock()
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.startReviews(t)
+	_, metrics := get(t, admin, f.url+"/metrics")
+	for where, text := range map[string]string{"the log": log.String(), "the Decisions": string(decisions), "the metrics": metrics} {
+		if len(text) < 1000 {
+			t.Errorf("%s: only %q", where, text)
+		}
+		for _, secret := range secrets {
+			if at := strings.Index(text, secret); at >= 0 {
+				t.Errorf("%s: %q: …%s…", where, secret, text[max(0, at-200):min(len(text), at+200)])
+			}
+		}
+	}
+	// What is told instead.
+	for _, text := range []string{log.String(), string(decisions)} {
+		if !strings.Contains(text, authchain.Fingerprint(unknown)) {
+			t.Errorf("the fingerprint of the unknown token is not told")
+		}
+	}
+}
