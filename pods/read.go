@@ -284,6 +284,9 @@ func (o *output) push() {
 	for _, w := range []io.Writer{o.stdout, o.stderr} {
 		if f, ok := w.(interface{ Flush() }); ok {
 			f.Flush()
+			if o.same {
+				return
+			}
 		}
 	}
 }
