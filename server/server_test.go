@@ -1,0 +1,108 @@
+package server_test
+
+import (
+	"net"
+	"strconv"
+	"strings"
+	"testing"
+
+	"fauxlet/pods"
+	"fauxlet/server"
+)
+
+// TestNewErrors: what cannot be is said by New, with what to change.
+func TestNewErrors(t *testing.T) {
+	for name, test := range map[string]struct {
+		authentication, yaml string
+		want                 []string
+	}{
+		"tokens and no kubeconfig": {"{x509: {clientCAFile: ca.crt}}", "", []string{
+			"no client provided, cannot use webhook authentication", "--kubeconfig", "authentication.webhook.enabled: false"}},
+		"Webhook and no kubeconfig": {"{webhook: {enabled: false}, x509: {clientCAFile: ca.crt}}", "", []string{
+			"no client provided, cannot use webhook authorization", "--kubeconfig", "authorization.mode: AlwaysAllow"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := prepare(t, fixtureOptions{authentication: test.authentication, yaml: test.yaml})
+			store, err := pods.NewStore(nginx(0)...)
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, err = server.New(server.Options{Config: f.load(t, nil), Pods: store})
+			if err == nil {
+				t.Fatal("it was made")
+			}
+			for _, want := range test.want {
+				if !strings.Contains(err.Error(), want) {
+					t.Errorf("error %q does not have %q", err, want)
+				}
+			}
+		})
+	}
+	if _, err := server.New(server.Options{}); err == nil || !strings.Contains(err.Error(), "Options.Config") {
+		t.Errorf("of nothing: %v", err)
+	}
+}
+
+// TestListenErrors: a port that cannot be had is named, with its flag, and the other port is given back.
+func TestListenErrors(t *testing.T) {
+	busy, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer busy.Close()
+	port := strconv.Itoa(busy.Addr().(*net.TCPAddr).Port)
+	free := strconv.Itoa(freePort(t))
+	for name, test := range map[string]struct {
+		flags []string
+		want  []string
+	}{
+		"port in use":                    {[]string{"--port=" + port}, []string{"port: " + port, "in use", "--port"}},
+		"read-only port in use":          {[]string{"--port=" + free, "--read-only-port=" + port}, []string{"readOnlyPort: " + port, "in use", "--read-only-port"}},
+		"one port for both":              {[]string{"--port=" + free, "--read-only-port=" + free}, []string{"readOnlyPort: " + free, "in use", "--read-only-port"}},
+		"an address of others":           {[]string{"--address=192.0.2.1"}, []string{"address: 192.0.2.1", "--address"}},
+		"no serving certificate":         {[]string{"--port=" + free, "--tls-cert-file=nowhere.crt", "--tls-private-key-file=nowhere.key"}, []string{"tlsCertFile", "nowhere.crt", "no such file"}},
+		"an address of the other family": {[]string{"--port=" + free, "--address=2001:db8::1"}, []string{"2001:db8::1", "--address"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := prepare(t, fixtureOptions{})
+			standin, err := f.newServer(t, fixtureOptions{flags: test.flags})
+			if err != nil {
+				t.Fatal(err)
+			}
+			listeners, err := standin.Listen()
+			if err == nil {
+				listeners.Close()
+				t.Fatal("it listened")
+			}
+			for _, want := range test.want {
+				if !strings.Contains(err.Error(), want) {
+					t.Errorf("error %q does not have %q", err, want)
+				}
+			}
+			again, err := net.Listen("tcp", "127.0.0.1:"+free)
+			if err != nil {
+				t.Errorf("the other port was not given back: %v", err)
+			} else {
+				again.Close()
+			}
+		})
+	}
+}
+
+// TestServerDisabled: enableServer: false leaves the secure port closed, and the read-only one as it is.
+func TestServerDisabled(t *testing.T) {
+	options := fixtureOptions{yaml: "enableServer: false\n", flags: []string{"--read-only-port=" + strconv.Itoa(freePort(t))}}
+	f := prepare(t, options)
+	standin, err := f.newServer(t, options)
+	if err != nil {
+		t.Fatal(err)
+	}
+	listeners, err := standin.Listen()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listeners.Close()
+	if listeners.Secure != nil || listeners.ReadOnly == nil {
+		t.Errorf("secure %v, read-only %v", listeners.Secure, listeners.ReadOnly)
+	}
+}
