@@ -21,6 +21,7 @@ import (
 	"k8s.io/apiserver/pkg/server/dynamiccertificates"
 	authenticationv1 "k8s.io/client-go/kubernetes/typed/authentication/v1"
 	authorizationv1 "k8s.io/client-go/kubernetes/typed/authorization/v1"
+	"k8s.io/component-base/featuregate"
 
 	"fauxlet/authchain"
 	"fauxlet/config"
@@ -92,6 +93,10 @@ func New(options Options) (*Server, error) {
 	}
 	if s.logger == nil {
 		s.logger = zap.NewNop()
+	}
+	// kubernetes_feature_enabled is of the process, as in a kubelet.
+	if gates, ok := s.config.FeatureGates.(featuregate.MutableFeatureGate); ok {
+		gates.AddMetrics()
 	}
 
 	kubelet := &s.config.Kubelet
