@@ -2,6 +2,7 @@ package server
 
 import (
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/gorilla/mux"
@@ -198,7 +199,8 @@ func (r *router) secondRouter(service *service) *mux.Router {
 	notAcceptable := refuse(http.StatusNotAcceptable, "406: Not Acceptable\n\nAvailable representations: %s", produces)
 	for _, route := range service.routes {
 		serve := route.serve
-		router.Path(prefix + route.path).Methods(route.methods...).HandlerFunc(func(w http.ResponseWriter, request *http.Request) {
+		methods := slices.Clone(route.methods) // gorilla/mux writes to it, and the table belongs to all Servers
+		router.Path(prefix + route.path).Methods(methods...).HandlerFunc(func(w http.ResponseWriter, request *http.Request) {
 			if !accepts(request, produces) {
 				writeError(w, notAcceptable)
 				return
