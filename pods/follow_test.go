@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -16,15 +17,29 @@ import (
 
 // flushed is what a client has seen: nothing until it is flushed.
 type flushed struct {
+	mu         sync.Mutex
 	held, seen bytes.Buffer
 	flushes    int
 }
 
-func (f *flushed) Write(p []byte) (int, error) { return f.held.Write(p) }
+func (f *flushed) Write(p []byte) (int, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.held.Write(p)
+}
 
 func (f *flushed) Flush() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	f.flushes++
 	f.held.WriteTo(&f.seen)
+}
+
+// read gives what was seen, and in how many flushes.
+func (f *flushed) read() (seen string, flushes int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.seen.String(), f.flushes
 }
 
 // TestFollow: lines come when they are written, flushed once each, until the client goes.
@@ -40,9 +55,10 @@ func TestFollow(t *testing.T) {
 		}()
 		for i, want := range []string{"2 ", "3 ", "4 ", "5 "} {
 			synctest.Wait()
-			lines := strings.SplitAfter(w.seen.String(), "\n")
-			if len(lines) != i+2 || !strings.HasPrefix(lines[i], want) || w.flushes != i+1 {
-				t.Fatalf("after %v: %q in %d flushes", time.Since(start), lines, w.flushes)
+			seen, flushes := w.read()
+			lines := strings.SplitAfter(seen, "\n")
+			if len(lines) != i+2 || !strings.HasPrefix(lines[i], want) || flushes != i+1 {
+				t.Fatalf("after %v: %q in %d flushes", time.Since(start), lines, flushes)
 			}
 			time.Sleep(time.Second)
 		}
