@@ -30,20 +30,27 @@ func refuse(status int, format string, args ...any) error {
 
 var errPageNotFound = refuse(http.StatusNotFound, "404: Page Not Found")
 
-// writeError turns the error of a handler into the response. An error that is no answer is a 500 with its text.
-func writeError(w http.ResponseWriter, err error) {
+// writeError turns the error of a handler into the response, and tells it in the Decision, which knows of refusals by
+// itself. An error that is no answer is a 500 with its text.
+func writeError(w http.ResponseWriter, r *http.Request, err error) {
 	status, body := http.StatusInternalServerError, err.Error()
 	var refusal *authchain.Refusal
 	var a *answer
-	switch {
-	case errors.As(err, &refusal):
+	if errors.As(err, &refusal) {
 		status, body = refusal.Status, refusal.Body
-	case errors.As(err, &a):
+	} else {
+		if errors.As(err, &a) {
+			status, body = a.status, a.body
+		}
+		if d := authchain.FromContext(r.Context()); d != nil {
+			d.Err = body
+		}
+	}
+	if a != nil {
 		if a.plain {
 			http.Error(w, a.body, a.status)
 			return
 		}
-		status, body = a.status, a.body
 		if a.allow != "" {
 			w.Header().Set("Allow", a.allow)
 		}

@@ -20,8 +20,10 @@ import (
 	"go.uber.org/zap"
 	v1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	utilnet "k8s.io/apimachinery/pkg/util/net"
 	authenticationv1 "k8s.io/client-go/kubernetes/typed/authentication/v1"
 	authorizationv1 "k8s.io/client-go/kubernetes/typed/authorization/v1"
+	"k8s.io/client-go/rest"
 
 	"fauxlet/authchain"
 	"fauxlet/authchain/review"
@@ -136,12 +138,18 @@ func (f *fixture) newServer(t testing.TB, options fixtureOptions) (*server.Serve
 	}
 	f.startReviews(t)
 	t.Cleanup(func() { f.stopReviews() })
-	rest := f.reviews.RESTConfig(f.reviewed)
-	tokenReviews, err := authenticationv1.NewForConfig(rest)
+	config := f.reviews.RESTConfig(f.reviewed)
+	asker, err := rest.HTTPClientFor(config)
 	if err != nil {
 		t.Fatal(err)
 	}
-	accessReviews, err := authorizationv1.NewForConfig(rest)
+	// A server of HTTP/2 gives connections that are open a second when it stops.
+	t.Cleanup(func() { utilnet.CloseIdleConnectionsFor(asker.Transport) })
+	tokenReviews, err := authenticationv1.NewForConfigAndClient(config, asker)
+	if err != nil {
+		t.Fatal(err)
+	}
+	accessReviews, err := authorizationv1.NewForConfigAndClient(config, asker)
 	if err != nil {
 		t.Fatal(err)
 	}

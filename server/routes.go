@@ -177,12 +177,12 @@ func (r *router) guarded(next func(http.ResponseWriter, *http.Request) error) ht
 	return http.HandlerFunc(func(w http.ResponseWriter, request *http.Request) {
 		if !r.open {
 			if err := r.server.chain.Decide(request); err != nil {
-				writeError(w, err)
+				writeError(w, request, err)
 				return
 			}
 		}
 		if err := next(w, request); err != nil {
-			writeError(w, err)
+			writeError(w, request, err)
 		}
 	})
 }
@@ -202,11 +202,11 @@ func (r *router) secondRouter(service *service) *mux.Router {
 		methods := slices.Clone(route.methods) // gorilla/mux writes to it, and the table belongs to all Servers
 		router.Path(prefix + route.path).Methods(methods...).HandlerFunc(func(w http.ResponseWriter, request *http.Request) {
 			if !accepts(request, produces) {
-				writeError(w, notAcceptable)
+				writeError(w, request, notAcceptable)
 				return
 			}
 			if err := serve(r.server, w, request); err != nil {
-				writeError(w, err)
+				writeError(w, request, err)
 			}
 		})
 		router.Path(prefix + route.path).Handler(answering(&answer{
@@ -217,7 +217,7 @@ func (r *router) secondRouter(service *service) *mux.Router {
 }
 
 func answering(err error) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { writeError(w, err) })
+	return http.HandlerFunc(func(w http.ResponseWriter, request *http.Request) { writeError(w, request, err) })
 }
 
 // disabled is the handler of an endpoint that the configuration has turned off.

@@ -115,8 +115,8 @@ func run(t *testing.T, f *fixture, exchanges []exchange) {
 			}
 			got, body = f.ask(t, nobody, method, path, headers...)
 			want.check(t, got, body)
-			if d := f.decision(t, before+2); d.Status != want.status || d.Method != method {
-				t.Errorf("the Decision says %s and %d, want %s and %d", d.Method, d.Status, method, want.status)
+			if d := f.decision(t, before+2); d.Status != want.status || d.Method != method || d.Err != "" {
+				t.Errorf("the Decision says %s %d %q, want %s %d", d.Method, d.Status, d.Err, method, want.status)
 			}
 		})
 	}
