@@ -1,0 +1,57 @@
+package authchain_test
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+
+	authenticationv1api "k8s.io/api/authentication/v1"
+)
+
+// TestDecisionJSON: a Decision as JSON tells the road, and no token.
+func TestDecisionJSON(t *testing.T) {
+	p, a := newPKI(t), newAPIServer(t)
+	a.users[serviceAccountToken] = authenticationv1api.UserInfo{Username: serviceAccount, UID: "7", Groups: []string{"system:serviceaccounts"}}
+	a.allow(map[string][]string{serviceAccount: {"metrics"}})
+	s := newStandin(t, newChain(t, webhookConfig(p, a)), true)
+	_, _, decision := s.send(t, "GET", "/metrics", with(client(t, p.strangerCA, "stranger", nil), serviceAccountToken))
+	data, err := json.Marshal(decision)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if strings.Contains(string(data), serviceAccountToken) {
+		t.Error("there is a token in the Decision")
+	}
+	var got struct {
+		Connection struct {
+			Version           string
+			ClientCertificate struct{ Subject, Issuer string }
+		}
+		Authentication []struct{ Method, Outcome, Reason, Token string }
+		User           struct{ Name, UID string }
+		Authorization  []struct {
+			Verb, Resource, Subresource, Name, Answer, Reason string
+			Reviews                                           int
+		}
+		Status int
+		Why    string
+	}
+	if err := json.Unmarshal(data, &got); err != nil {
+		t.Fatal(err)
+	}
+	if got.Connection.Version != "TLS 1.3" || got.Connection.ClientCertificate.Subject != "CN=stranger" || got.Connection.ClientCertificate.Issuer != "CN=stranger-ca" {
+		t.Errorf("connection %+v", got.Connection)
+	}
+	if len(got.Authentication) != 2 || got.Authentication[0].Outcome != "refused" || got.Authentication[1].Outcome != "authenticated" || len(got.Authentication[1].Token) != 8 {
+		t.Errorf("authentication %+v", got.Authentication)
+	}
+	if got.User.Name != serviceAccount || got.User.UID != "7" {
+		t.Errorf("user %+v", got.User)
+	}
+	if len(got.Authorization) != 1 || got.Authorization[0].Subresource != "metrics" || got.Authorization[0].Answer != "allowed" || got.Authorization[0].Reviews != 1 || got.Authorization[0].Name != "node-1" {
+		t.Errorf("authorization %+v", got.Authorization)
+	}
+	if got.Status != 200 || got.Why != `allowed: user "`+serviceAccount+`" may get nodes/metrics: RBAC: allowed by a binding` {
+		t.Errorf("status %d, why %q", got.Status, got.Why)
+	}
+}

@@ -1,0 +1,33 @@
+package authchain_test
+
+import (
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+
+	"fauxlet/authchain"
+)
+
+func Example() {
+	chain, err := authchain.New(authchain.Config{NodeName: "node-1", Anonymous: true, Mode: authchain.AlwaysAllow})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	handler := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		decision, r := authchain.NewDecision(r)
+		if err := chain.Decide(r); err != nil {
+			fmt.Println(err)
+			return
+		}
+		fmt.Println(decision.Why())
+		for _, step := range decision.Authentication {
+			fmt.Printf("%s: %s\n", step.Method, step.Outcome)
+		}
+	})
+	handler.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest("GET", "/containerLogs/default/nginx/nginx", nil))
+	// Output:
+	// allowed: user "system:anonymous" may get nodes/proxy
+	// x509: not mine
+	// anonymous: authenticated
+}
