@@ -3,10 +3,8 @@ package server_test
 import (
 	"cmp"
 	"context"
-	"crypto/tls"
 	"io"
 	"net"
-	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
@@ -303,116 +301,4 @@ func eventually(t testing.TB, what string, holds func() bool) {
 			t.Fatalf("never came: %s", what)
 		}
 	}
-}
-
-// certificate mints a client certificate of the CA that the stand-in trusts.
-func (f *fixture) certificate(t testing.TB, user string) *tls.Certificate {
-	t.Helper()
-	pair, err := f.ca.Client(user, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	certificate := pair.TLS()
-	return &certificate
-}
-
-// client trusts the fixture's CA, and presents certificate, if it is not nil, to whoever asks. It follows no redirects.
-func (f *fixture) client(t testing.TB, certificate *tls.Certificate) *http.Client {
-	t.Helper()
-	config := &tls.Config{RootCAs: f.ca.Pool()}
-	if certificate != nil {
-		config.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return certificate, nil }
-	}
-	transport := &http.Transport{TLSClientConfig: config}
-	t.Cleanup(transport.CloseIdleConnections)
-	return &http.Client{
-		Transport:     transport,
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}
-}
-
-// withToken is a client without a certificate that sends a bearer token, over HTTP/2 where the server offers it.
-func (f *fixture) withToken(t testing.TB, token string) *http.Client {
-	t.Helper()
-	client := f.client(t, nil)
-	transport := client.Transport.(*http.Transport)
-	transport.ForceAttemptHTTP2 = true
-	client.Transport = bearer{transport, token}
-	return client
-}
-
-type bearer struct {
-	*http.Transport
-	token string
-}
-
-func (b bearer) RoundTrip(request *http.Request) (*http.Response, error) {
-	request = request.Clone(request.Context())
-	request.Header.Set("Authorization", "Bearer "+b.token)
-	return b.Transport.RoundTrip(request)
-}
-
-// ask sends a request without a body, with headers "Name: value", and returns the response with its body read. The path
-// goes out as it is written.
-func (f *fixture) ask(t testing.TB, client *http.Client, method, path string, headers ...string) (*http.Response, string) {
-	t.Helper()
-	request, err := http.NewRequest(method, f.url+path, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, header := range headers {
-		name, value, _ := strings.Cut(header, ": ")
-		request.Header.Add(name, value)
-	}
-	return do(t, client, request)
-}
-
-func do(t testing.TB, client *http.Client, request *http.Request) (*http.Response, string) {
-	t.Helper()
-	response, err := client.Do(request)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer response.Body.Close()
-	body, err := io.ReadAll(response.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return response, string(body)
-}
-
-// seen is how many Decisions have come; decision waits for that number of them and gives the last.
-func (f *fixture) seen() int {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return len(f.decisions)
-}
-
-func (f *fixture) decision(t testing.TB, number int) *authchain.Decision {
-	t.Helper()
-	eventually(t, "the Decision of the request", func() bool { return f.seen() >= number })
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return f.decisions[number-1]
-}
-
-// freePort is a port that nobody uses; port 0 means "off" for the read-only port.
-func freePort(t testing.TB) int {
-	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer listener.Close()
-	return listener.Addr().(*net.TCPAddr).Port
-}
-
-// get sends a GET and returns the response with its body read.
-func get(t testing.TB, client *http.Client, url string) (*http.Response, string) {
-	t.Helper()
-	request, err := http.NewRequest(http.MethodGet, url, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return do(t, client, request)
 }

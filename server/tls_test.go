@@ -16,8 +16,7 @@ import (
 	"fauxlet/testcerts"
 )
 
-// handshake opens a TLS connection as config says, and gives its state. The client trusts the fixture's CA unless config
-// says whom it trusts.
+// handshake opens a TLS connection as config says, which trusts the fixture's CA unless it says whom it trusts.
 func (f *fixture) handshake(t testing.TB, config *tls.Config) (tls.ConnectionState, error) {
 	t.Helper()
 	if config.RootCAs == nil {
@@ -26,22 +25,18 @@ func (f *fixture) handshake(t testing.TB, config *tls.Config) (tls.ConnectionSta
 	config.ServerName = "localhost"
 	conn := tls.Client(f.dial(t), config)
 	defer conn.Close()
-	return conn.ConnectionState(), conn.Handshake()
+	err := conn.Handshake()
+	return conn.ConnectionState(), err
 }
 
-// connect is a handshake that succeeds, with what the client saw.
+// connect is a handshake that succeeds.
 func (f *fixture) connect(t testing.TB, config *tls.Config) tls.ConnectionState {
 	t.Helper()
-	if config.RootCAs == nil {
-		config.RootCAs = f.ca.Pool()
-	}
-	config.ServerName = "localhost"
-	conn := tls.Client(f.dial(t), config)
-	defer conn.Close()
-	if err := conn.Handshake(); err != nil {
+	state, err := f.handshake(t, config)
+	if err != nil {
 		t.Fatalf("handshake: %v", err)
 	}
-	return conn.ConnectionState()
+	return state
 }
 
 func TestSelfSignedCertificateIsMadeAndKept(t *testing.T) {
@@ -59,7 +54,7 @@ func TestSelfSignedCertificateIsMadeAndKept(t *testing.T) {
 	if len(chain) != 2 || leaf.CheckSignatureFrom(chain[1]) != nil {
 		t.Errorf("its issuer is not sent with it: %d certificates", len(chain))
 	}
-	if days := leaf.NotAfter.Sub(time.Now()).Hours() / 24; days < 364 || days > 365 {
+	if days := time.Until(leaf.NotAfter).Hours() / 24; days < 364 || days > 365 {
 		t.Errorf("it is good for %.1f days, want a year", days)
 	}
 	if info, err := os.Stat(filepath.Join(f.certDir, "kubelet.key")); err != nil || info.Mode() != 0o600 {
