@@ -51,6 +51,7 @@ func (c *Chain) authorize(r *http.Request, decision *Decision) error {
 		answer, reason, err := c.authorizer.Authorize(r.Context(), &attrs)
 		question.Duration = time.Since(question.start)
 		question.Reason = reason
+		question.Cached = c.asks && question.Reviews == 0
 		if err != nil {
 			question.Answer, question.err = AnswerFailed, err
 			return &Refusal{

@@ -155,6 +155,25 @@ func TestAccessCache(t *testing.T) {
 	}
 }
 
+// TestNothingToRemember: where nobody is asked, nothing is remembered.
+func TestNothingToRemember(t *testing.T) {
+	p, a := newPKI(t), newAPIServer(t)
+	config := webhookConfig(p, a)
+	config.Mode = authchain.AlwaysAllow
+	s := newStandin(t, newChain(t, config), true)
+	for name, c := range map[string]credential{
+		"allowed":  with(client(t, p.clusterCA, "kubelet-client", nil), ""),
+		"nobody":   {},
+		"stranger": with(client(t, p.strangerCA, "kubelet-client", nil), ""),
+	} {
+		for range 2 {
+			if _, _, decision := s.send(t, "GET", "/pods", c); decision.Cached() {
+				t.Errorf("%s: cached: %s", name, decision.Why())
+			}
+		}
+	}
+}
+
 // TestNew: a chain that has nobody to ask is not built, and the words are the kubelet's.
 func TestNew(t *testing.T) {
 	for _, c := range []struct {

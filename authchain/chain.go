@@ -76,6 +76,8 @@ type Chain struct {
 	authenticator authenticator.Request
 	authorizer    authorizer.UnconditionalAuthorizer
 	attributes    attributes
+	// asks: the authorizer has somebody to ask.
+	asks bool
 }
 
 // New builds the chain of config. It fails, in the kubelet's words, where a webhook is wanted and there is nobody to
@@ -93,6 +95,7 @@ func New(config Config) (*Chain, error) {
 		authenticator: authn,
 		authorizer:    authz,
 		attributes:    attributes{nodeName: config.NodeName, fineGrained: config.FineGrained},
+		asks:          config.Mode == Webhook,
 	}, nil
 }
 

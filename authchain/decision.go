@@ -14,8 +14,8 @@ import (
 	"k8s.io/apiserver/pkg/authorization/authorizer"
 )
 
-// Decision is what happened to one request, in order. It is written by the goroutine that serves the request and is
-// complete, and may be read by others, once the response has been sent.
+// Decision is what happened to one request, in order. It is written by the goroutine that serves the request, and is
+// complete, and may be read by others, once its handler is done.
 //
 // No token and no key is in it; a token appears as its [Fingerprint].
 type Decision struct {
@@ -48,8 +48,9 @@ type Decision struct {
 	// beside it.
 	Handshake string
 
-	steps     [4]Step
-	questions [2]Question
+	// Most requests end at the first of each; with these they need no allocation of their own.
+	steps     [1]Step
+	questions [1]Question
 }
 
 // Method names a step of the chain.
@@ -111,9 +112,10 @@ type Question struct {
 	Answer Answer `json:"answer"`
 	// Reason is the authorizer's own: with RBAC, the binding and the role that allow it.
 	Reason string `json:"reason,omitempty"`
-	// Reviews counts the SubjectAccessReviews that were sent, retries included. 0: the answer was remembered, or the mode
-	// asks nobody.
-	Reviews  int           `json:"reviews"`
+	// Reviews counts the SubjectAccessReviews that were sent, retries included.
+	Reviews int `json:"reviews"`
+	// Cached: the answer was remembered, and no review was sent. It is false where the mode asks nobody.
+	Cached   bool          `json:"cached,omitempty"`
 	Duration time.Duration `json:"durationNanoseconds"`
 
 	start time.Time
@@ -246,19 +248,25 @@ func (d *Decision) Outcome() string {
 	return "refused"
 }
 
-// Cached says whether the decision was made without asking anybody, though the chain has somebody to ask.
+// Cached says whether answers were remembered, and nobody had to be asked.
 func (d *Decision) Cached() bool {
+	remembered := false
 	for i := range d.Authentication {
-		if s := &d.Authentication[i]; s.Token != "" && !s.Cached {
-			return false
+		if s := &d.Authentication[i]; s.Token != "" {
+			if !s.Cached {
+				return false
+			}
+			remembered = true
 		}
 	}
 	for i := range d.Authorization {
-		if d.Authorization[i].Reviews > 0 {
+		q := &d.Authorization[i]
+		if q.Reviews > 0 {
 			return false
 		}
+		remembered = remembered || q.Cached
 	}
-	return true
+	return remembered
 }
 
 // Why says in words why the request ended where it did: `allowed: …`, `refused: …`, `broken: …`. It is empty for a
