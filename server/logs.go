@@ -118,20 +118,23 @@ func decodeLogOptions(query url.Values) (*v1.PodLogOptions, error) {
 	if values := query["stream"]; len(values) > 0 {
 		options.Stream = &values[0]
 	}
-	for name, field := range map[string]**int64{
-		"sinceSeconds": &options.SinceSeconds,
-		"tailLines":    &options.TailLines,
-		"limitBytes":   &options.LimitBytes,
+	for _, number := range [...]struct {
+		name  string
+		field **int64
+	}{
+		{"sinceSeconds", &options.SinceSeconds},
+		{"tailLines", &options.TailLines},
+		{"limitBytes", &options.LimitBytes},
 	} {
-		values := query[name]
+		values := query[number.name]
 		if len(values) == 0 {
 			continue
 		}
-		number, err := strconv.ParseInt(values[0], 10, 64)
+		value, err := strconv.ParseInt(values[0], 10, 64)
 		if err != nil {
 			return nil, err
 		}
-		*field = &number
+		*number.field = &value
 	}
 	return options, nil
 }

@@ -44,7 +44,7 @@ func newMetrics() *metrics {
 		}, labels),
 		decisions: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "fauxlet_decisions_total",
-			Help: "Requests that the chain decided on, by the step that authenticated the client (none: nobody knows who it is), the outcome (allowed, refused, broken), and whether all answers came from caches.",
+			Help: "Requests that the chain decided on, by the step that authenticated the client (none: nobody knows who it is), the outcome (allowed, refused, broken), and whether it took remembered answers alone.",
 		}, []string{"authenticated_by", "outcome", "cached"}),
 		handshakes: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "fauxlet_tls_handshake_failures_total",
@@ -83,8 +83,17 @@ var knownMethods = map[string]bool{
 // and so port-forwards are not in it.
 var longRunning = map[string]bool{"exec": true, "attach": true, "portforward": true, "debug": true}
 
-// labels are the metrics' labels for a request. (kubelet: getMetricBucket, getURLRootPath, getMetricMethodBucket)
-func (r *router) labels(request *http.Request, serverType string) []string {
+// series are the metrics of the requests of one method and path.
+type series struct {
+	requests prometheus.Counter
+	inflight prometheus.Gauge
+	duration prometheus.Observer
+}
+
+type seriesKey struct{ method, path string }
+
+// seriesOf finds the metrics that a request counts in. (kubelet: getMetricBucket, getURLRootPath, getMetricMethodBucket)
+func (r *router) seriesOf(request *http.Request, serverType string) *series {
 	method := request.Method
 	if !knownMethods[method] {
 		method = "other"
@@ -97,5 +106,16 @@ func (r *router) labels(request *http.Request, serverType string) []string {
 	if !r.buckets[root] {
 		root = "other"
 	}
-	return []string{method, root, serverType, strconv.FormatBool(longRunning[root])}
+	key := seriesKey{method, root}
+	if known, ok := r.series.Load(key); ok {
+		return known.(*series)
+	}
+	m := r.server.metrics
+	labels := []string{method, root, serverType, strconv.FormatBool(longRunning[root])}
+	known, _ := r.series.LoadOrStore(key, &series{
+		requests: m.requests.WithLabelValues(labels...),
+		inflight: m.inflight.WithLabelValues(labels...),
+		duration: m.duration.WithLabelValues(labels...),
+	})
+	return known.(*series)
 }

@@ -18,11 +18,10 @@ import (
 // observed counts each request, makes its Decision, and tells of it when it is over.
 func (s *Server) observed(next *router, serverType string) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		labels := next.labels(r, serverType)
-		s.metrics.requests.WithLabelValues(labels...).Inc()
-		inflight := s.metrics.inflight.WithLabelValues(labels...)
-		inflight.Inc()
-		defer inflight.Dec()
+		series := next.seriesOf(r, serverType)
+		series.requests.Inc()
+		series.inflight.Inc()
+		defer series.inflight.Dec()
 
 		decision, r := authchain.NewDecision(r)
 		recorder := &statusRecorder{ResponseWriter: w}
@@ -32,7 +31,7 @@ func (s *Server) observed(next *router, serverType string) http.Handler {
 			}
 			decision.Duration = time.Since(decision.Time)
 			decision.Status = recorder.status
-			s.metrics.duration.WithLabelValues(labels...).Observe(decision.Duration.Seconds())
+			series.duration.Observe(decision.Duration.Seconds())
 			s.tell(decision)
 			if recorder.abort {
 				panic(http.ErrAbortHandler)

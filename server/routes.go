@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/gorilla/mux"
 	"k8s.io/component-base/metrics/prometheus/slis"
@@ -109,10 +110,12 @@ func (s *Server) debuggingEnabled() bool { return isTrue(s.config.Kubelet.Enable
 
 // router is the first of the two routers, with what is registered in it.
 type router struct {
-	mux     *http.ServeMux
-	server  *Server
-	open    bool
+	mux    *http.ServeMux
+	server *Server
+	open   bool
+	// buckets are the paths that the metrics tell apart; series has the metrics of each method and path.
 	buckets map[string]bool
+	series  sync.Map
 }
 
 // routes puts the services of a port together.
@@ -163,7 +166,10 @@ func (r *router) install(service *service) {
 	}
 	second := r.secondRouter(service)
 	guarded := r.guarded(func(w http.ResponseWriter, request *http.Request) error {
-		second.ServeHTTP(w, trimmed(request))
+		request = trimmed(request)
+		var match mux.RouteMatch
+		second.Match(request, &match) // which always finds a handler: that of not found is one
+		match.Handler.ServeHTTP(w, mux.SetURLVars(request, match.Vars))
 		return nil
 	})
 	r.mux.Handle(service.prefix, guarded)
@@ -228,12 +234,11 @@ func disabled(message string) handler {
 
 // trimmed is request as the second router sees it: without slashes at the end of its path.
 func trimmed(request *http.Request) *http.Request {
-	path := "/" + strings.Trim(request.URL.Path, "/")
-	if path == request.URL.Path {
+	if !strings.HasSuffix(request.URL.Path, "/") {
 		return request
 	}
 	url, copied := *request.URL, *request
-	url.Path, url.RawPath = path, ""
+	url.Path, url.RawPath = "/"+strings.Trim(request.URL.Path, "/"), ""
 	copied.URL = &url
 	return &copied
 }

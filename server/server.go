@@ -56,8 +56,8 @@ type Options struct {
 	// Logger gets one line for each decision and each failed handshake. Nil: no log.
 	Logger *zap.Logger
 
-	// Observe, where it is set, is called with each Decision once its response has been sent. It is called from many
-	// goroutines at once and must not wait.
+	// Observe, where it is set, is called with each Decision when its handler is done; the end of the response may still be
+	// on its way. It is called from many goroutines at once and must not wait.
 	Observe func(*authchain.Decision)
 }
 
@@ -130,7 +130,8 @@ func New(options Options) (*Server, error) {
 }
 
 // Handler is what stands on the secure port. Behind a listener of one's own, the TLS configuration must request client
-// certificates without verifying them ([crypto/tls.RequestClientCert]); the chain verifies.
+// certificates without verifying them ([crypto/tls.RequestClientCert]); the chain verifies, by the client CA as it was
+// when the Server was made: only [Server.Serve] follows its file.
 func (s *Server) Handler() http.Handler { return s.secure }
 
 // ReadOnlyHandler is what stands on the read-only port.
