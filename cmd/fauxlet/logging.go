@@ -22,7 +22,7 @@ func (l *logFlags) addTo(fs *pflag.FlagSet) {
 }
 
 // newLogger logs to w, standard error in a process, and takes in what the k8s.io libraries say through klog, up to
-// verbosity (the kubelet's -v; our own lines are not subject to it).
+// verbosity (the kubelet's -v, as far as 7; our own lines are not subject to it).
 func (l *logFlags) newLogger(w io.Writer, verbosity int) (*zap.Logger, error) {
 	format := l.format
 	if format == "auto" {
@@ -51,6 +51,9 @@ func (l *logFlags) newLogger(w io.Writer, verbosity int) (*zap.Logger, error) {
 	}
 	sink := zapcore.Lock(zapcore.AddSync(w))
 	logger := zap.New(zapcore.NewCore(encoder, sink, zapcore.InfoLevel), zap.ErrorOutput(sink))
+
+	// From 8 on, client-go logs the bodies that it sends, and a TokenReview has a token in it.
+	verbosity = min(verbosity, 7)
 
 	// zapr makes a klog V(n) a zap level of -n, and so its core must let those through.
 	libraries := zap.New(zapcore.NewCore(encoder, sink, zapcore.Level(-verbosity)), zap.ErrorOutput(sink))
