@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/gorilla/mux"
+	v1 "k8s.io/api/core/v1"
 	"k8s.io/apiserver/pkg/server/healthz"
 )
 
@@ -48,4 +49,23 @@ func notYetInPod(s *Server, w http.ResponseWriter, r *http.Request) error {
 		return refuse(http.StatusNotFound, "pod does not exist")
 	}
 	return notYet(s, w, r)
+}
+
+// notYetStream is notYetInPod for exec and attach, of which a kubelet asks before that which streams are wanted.
+// (k8s.io/cri-streaming, remotecommand.NewOptions)
+func notYetStream(s *Server, w http.ResponseWriter, r *http.Request) error {
+	wants := func(parameter string) bool { return r.FormValue(parameter) == "1" }
+	if !wants(v1.ExecStdinParam) && !wants(v1.ExecStdoutParam) && (!wants(v1.ExecStderrParam) || wants(v1.ExecTTYParam)) {
+		return refuse(http.StatusBadRequest, "you must specify at least 1 of stdin, stdout, stderr")
+	}
+	return notYetInPod(s, w, r)
+}
+
+// notYetInContainer is notYetInPod for a path of which a kubelet asks whether the pod has the container, too.
+func notYetInContainer(s *Server, w http.ResponseWriter, r *http.Request) error {
+	vars := mux.Vars(r)
+	if pod, found := s.pods.Get(vars["namespace"], vars["pod"]); found && !hasContainer(pod, vars["container"]) {
+		return refuse(http.StatusNotFound, "container %s does not exist", vars["container"])
+	}
+	return notYetInPod(s, w, r)
 }

@@ -28,6 +28,7 @@ var (
 	noSuchPod     = response{status: 404, body: "pod does not exist", contentType: text}
 	noText        = response{status: 406, body: "406: Not Acceptable\n\nAvailable representations: application/json", contentType: text}
 	noAccept      = response{status: 406, body: "406: Not Acceptable\n\nAvailable representations: ", contentType: text}
+	noStreams     = response{status: 400, body: "you must specify at least 1 of stdin, stdout, stderr", contentType: text}
 	missingPod    = response{status: 400, body: `{"message": "Missing podID."}`, contentType: text}
 	missingSpace  = response{status: 400, body: `{"message": "Missing podNamespace."}`, contentType: text}
 	noAllocated   = response{status: 404, body: "pod not found", contentType: text}
@@ -220,6 +221,8 @@ func TestRoutes(t *testing.T) {
 		{"GET /exec/default/nginx/nginx?output=1", notYet("/exec/default/nginx/nginx")},
 		{"POST /exec/default/nginx/uid/nginx?output=1", notYet("/exec/default/nginx/uid/nginx")},
 		{"GET /exec/default/nope/nginx?output=1", noSuchPod},
+		{"GET /exec/default/nope/nginx", noStreams},
+		{"POST /attach/default/nginx/nginx?error=1&tty=1", noStreams},
 		{"PUT /exec/default/nginx/nginx", noMethod("GET, POST")},
 		{"GET /attach/default/nginx/nginx?output=1", notYet("/attach/default/nginx/nginx")},
 		{"POST /attach/default/nope/uid/nginx?output=1", noSuchPod},
@@ -232,6 +235,7 @@ func TestRoutes(t *testing.T) {
 		{"POST /checkpoint/default/nginx/nginx", notYet("/checkpoint/default/nginx/nginx")},
 		{"POST /checkpoint/default/nginx/nginx Accept: text/plain", noText},
 		{"POST /checkpoint/default/nope/nginx", noSuchPod},
+		{"POST /checkpoint/default/nginx/nope", response{status: 404, body: "container nope does not exist", contentType: text}},
 		{"GET /checkpoint/default/nginx/nginx", noMethod("POST")},
 
 		{"GET /configz", configuration},
