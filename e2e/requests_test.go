@@ -181,7 +181,7 @@ var paths = []string{
 	"/stats", "/stats/", "/stats/summary", "/stats/summary/", "/stats/nope", "/stats/default/nginx/1/nginx",
 	"/logs", "/logs/", "/logs/nope", "/debug", "/debug/pprof", "/debug/pprof/nope", "/debug/flags/v", "/debug/flags/x",
 	"/flagz", "/statusz", "/allocatedPods", "/allocatedPods/", "/allocatedPods/default/nginx", "/allocatedPods/default/nope", "/allocatedPods/default", "/checkpoint/default/nginx/nginx",
-	"/exec", "/exec/", "/exec/default/nginx", "/exec/default/nginx/nginx", "/exec/default/nope/nginx?command=ls&output=1", "/exec/default/nginx/1/nginx",
+	"/exec", "/exec/", "/exec/default/nginx", "/exec/default/nginx/nginx", "/exec/default/nope/nginx?command=ls&output=1", "/exec/default/nope/nginx?tty=1&error=1", "/attach/default/nope/nginx", "/exec/default/nginx/1/nginx",
 	"/attach/default/nginx/nginx", "/attach/default/nope/nginx?output=1", "/portForward/default/nginx", "/portForward/default/nope", "/portForward/default", "/run/default/nginx/nginx",
 	"/cri/exec/x", "/containerLogs", "/containerLogs/", "/containerLogs/default", "/containerLogs/default/nginx",
 	logsPath, logsPath + "/", logsPath + "//", logsPath + "/x", "/containerLogs//nginx/nginx", "/containerLogs/default//nginx", "/containerLogs/default/nginx//", "//containerLogs/default/nginx/nginx",
