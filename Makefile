@@ -34,8 +34,11 @@ e2e: ## run the tests against the real etcd, kube-apiserver, kubectl and kubelet
 	cd e2e && CGO_ENABLED=0 go test -timeout 80m ./...
 
 .PHONY: bench
-bench: ## measure one request and one long log beside a bare net/http server, and print the ratios
+bench: ## measure one request and one long log beside a bare net/http server (and the kubelet's own, once make e2e has built it), and print the ratios
 	CGO_ENABLED=0 go test ./server -run '^$$' -bench '^BenchmarkBeside' -benchtime 1x -timeout 15m
+	@if compgen -G "$${FAUXLET_E2E_CACHE:-$${XDG_CACHE_HOME:-$$HOME/.cache}/fauxlet-e2e}/*/reference-*" >/dev/null; then \
+		cd e2e && CGO_ENABLED=0 go test -run '^$$' -bench '^BenchmarkBesideKubelet' -benchtime 1x -timeout 15m .; \
+	else echo "not measured beside the kubelet's own server: make e2e builds it"; fi
 
 .PHONY: lint
 lint: ## gofmt, go vet, staticcheck, govulncheck

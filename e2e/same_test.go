@@ -144,7 +144,7 @@ type reviewer struct {
 	last       uint64
 }
 
-func startReviews(t *testing.T) *reviewer {
+func startReviews(t testing.TB) *reviewer {
 	t.Helper()
 	dir := t.TempDir()
 	tokens, rbac := filepath.Join(dir, "tokens.csv"), filepath.Join(dir, "rbac.yaml")

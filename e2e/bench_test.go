@@ -1,0 +1,100 @@
+package e2e
+
+import (
+	"crypto/tls"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+const (
+	benchConnections = 16
+	benchRounds      = 5
+	benchRound       = 2 * time.Second
+)
+
+// BenchmarkBesideKubelet measures fauxlet beside the kubelet's own server: two processes with the same configuration,
+// the same log in a file, the same reviewer and warm caches, asked in turns over mutual TLS on kept connections.
+func BenchmarkBesideKubelet(b *testing.B) {
+	p, err := certificates()
+	must(b, err)
+	pair, err := p.ca.Client("kubelet-client", nil)
+	must(b, err)
+	certificate := pair.TLS()
+	transport := &http.Transport{MaxIdleConnsPerHost: benchConnections, TLSClientConfig: &tls.Config{
+		RootCAs:              p.ca.Pool(),
+		GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &certificate, nil },
+	}}
+	defer transport.CloseIdleConnections()
+
+	var log []line
+	for i := range 20_000 {
+		log = append(log, line{time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC).Add(time.Duration(i) * time.Second),
+			fmt.Sprintf(`%d 10.244.1.41 "GET /items/%d HTTP/1.1" 200 13936`, i, i%491)})
+	}
+	long := pod{"default", "nginx", []container{{name: "nginx", log: log}}}
+	reviews := startReviews(b)
+	shared := servingCertificate(b)
+	shared["authorization.webhook.cacheAuthorizedTTL"] = "5m"
+	urls := map[string]string{}
+	for _, kind := range []string{"reference", "fauxlet"} {
+		k := startKubelet(b, nil, kubeletOptions{kind: kind, kubeconfig: reviews.kubeconfig, settings: shared, pods: []pod{long}})
+		urls[kind] = "https://" + k.secure + "/containerLogs/default/nginx/nginx"
+	}
+
+	for _, load := range []struct{ name, query string }{{"request-of-10-lines", "?tailLines=10"}, {"log-of-20000-lines", ""}} {
+		b.Run(load.name, func(b *testing.B) {
+			var ratios, ours, theirs []float64
+			for range benchRounds {
+				their := drive(b, transport, urls["reference"]+load.query)
+				our := drive(b, transport, urls["fauxlet"]+load.query)
+				ratios, ours, theirs = append(ratios, our/their), append(ours, our), append(theirs, their)
+			}
+			for _, values := range [][]float64{ratios, ours, theirs} {
+				slices.Sort(values)
+			}
+			middle := benchRounds / 2
+			b.ReportMetric(0, "ns/op")
+			b.ReportMetric(ours[middle], "req/s")
+			b.ReportMetric(theirs[middle], "kubelet-req/s")
+			b.ReportMetric(ratios[middle], "ratio")
+			fmt.Fprintf(os.Stderr, "%-20s %9.0f req/s   the kubelet's server %9.0f req/s   ratio %.1f (lowest %.1f, highest %.1f of %d rounds)\n",
+				load.name, ours[middle], theirs[middle], ratios[middle], ratios[0], ratios[benchRounds-1], benchRounds)
+		})
+	}
+}
+
+// drive sends requests over all connections for a round and says how many were answered each second.
+func drive(b *testing.B, transport *http.Transport, url string) float64 {
+	b.Helper()
+	client := &http.Client{Transport: transport}
+	var done atomic.Int64
+	var workers sync.WaitGroup
+	start := time.Now()
+	for range benchConnections {
+		workers.Go(func() {
+			for time.Since(start) < benchRound {
+				response, err := client.Get(url)
+				if err != nil {
+					b.Error(err)
+					return
+				}
+				_, err = io.Copy(io.Discard, response.Body)
+				response.Body.Close()
+				if err != nil || response.StatusCode != http.StatusOK {
+					b.Error(response.StatusCode, err)
+					return
+				}
+				done.Add(1)
+			}
+		})
+	}
+	workers.Wait()
+	return float64(done.Load()) / time.Since(start).Seconds()
+}
