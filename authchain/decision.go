@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"strconv"
 	"strings"
 	"time"
 
@@ -319,7 +320,8 @@ func (d *Decision) whyUnauthenticated() string {
 }
 
 func (q *Question) sentence(u user.Info) string {
-	return fmt.Sprintf("user %q may %s %s/%s%s", u.GetName(), verbInWords(q.Verb), q.Resource, q.Subresource, because(q.Reason))
+	// Every request that is let in is told in these words, which fmt would take longer to find.
+	return "user " + strconv.Quote(u.GetName()) + " may " + verbInWords(q.Verb) + " " + q.Resource + "/" + q.Subresource + because(q.Reason)
 }
 
 func because(reason string) string {

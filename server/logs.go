@@ -62,7 +62,7 @@ func getContainerLogs(s *Server, w http.ResponseWriter, r *http.Request) error {
 		defer cancel()
 		defer context.AfterFunc(s.draining, cancel)()
 	}
-	w.Header().Set("Transfer-Encoding", "chunked")
+	w.Header()["Transfer-Encoding"] = chunked
 	// A kubelet's first write is empty, and so net/http has nothing to guess a type from.
 	w.Header()["Content-Type"] = nil
 	if err := s.pods.Logs(ctx, namespace, name, container, options, stdout, stderr); err != nil {
@@ -70,6 +70,9 @@ func getContainerLogs(s *Server, w http.ResponseWriter, r *http.Request) error {
 	}
 	return nil
 }
+
+// chunked is the value of a header, which net/http copies and does not change.
+var chunked = []string{"chunked"}
 
 // hasContainer says whether the pod has a container of any kind by that name.
 func hasContainer(pod *v1.Pod, name string) bool {
