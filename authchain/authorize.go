@@ -22,7 +22,7 @@ func newAuthorizer(config Config) (authorizer.UnconditionalAuthorizer, error) {
 		return authorizerfactory.NewAlwaysAllowAuthorizer(), nil
 	case Webhook:
 		if config.AccessReviews == nil {
-			return nil, errors.New("no client provided, cannot use webhook authorization")
+			return nil, ErrNoAccessReviews
 		}
 		return webhook.NewFromInterface(
 			config.AccessReviews,
@@ -51,7 +51,7 @@ func (c *Chain) authorize(r *http.Request, decision *Decision) error {
 		answer, reason, err := c.authorizer.Authorize(r.Context(), &attrs)
 		question.Duration = time.Since(question.start)
 		question.Reason = reason
-		question.Cached = c.asks && question.Reviews == 0
+		question.Cached = err == nil && c.asks && question.Reviews == 0
 		if err != nil {
 			question.Answer, question.err = AnswerFailed, err
 			return &Refusal{

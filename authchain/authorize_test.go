@@ -112,6 +112,9 @@ func TestAccessReviewFails(t *testing.T) {
 	if _, reviews := a.counts(); status != 500 || body != want || reviews != 1 {
 		t.Errorf("%d %q after %d reviews", status, body, reviews)
 	}
+	if decision.Cached() {
+		t.Error("a failure was remembered")
+	}
 	if !strings.HasPrefix(decision.Why(), `broken: nobody could say whether user "kubelet-client" may get nodes/pods: the SubjectAccessReview failed: `) {
 		t.Errorf("why: %q", decision.Why())
 	}

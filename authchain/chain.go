@@ -56,12 +56,13 @@ type Config struct {
 	UnauthorizedTTL time.Duration
 
 	// FineGrained asks for nodes/pods, nodes/healthz and nodes/configz before nodes/proxy, where they apply (feature gate
-	// KubeletFineGrainedAuthz).
+	// KubeletFineGrainedAuthz, which cannot be turned off in v1.37; false asks as kubelets before it did).
 	FineGrained bool
 }
 
-// CAProvider gives the roots that client certificates are verified against, or false where there are none yet. The
-// dynamic CA of k8s.io/apiserver/pkg/server/dynamiccertificates is one.
+// CAProvider gives the roots that client certificates are verified against, or false where there are none yet. Other
+// roots are another pool: one that was given before must not be changed. The dynamic CA of
+// k8s.io/apiserver/pkg/server/dynamiccertificates is a CAProvider.
 type CAProvider interface {
 	VerifyOptions() (x509.VerifyOptions, bool)
 }
@@ -79,6 +80,12 @@ type Chain struct {
 	// asks: the authorizer has somebody to ask.
 	asks bool
 }
+
+// What New says, in the kubelet's words, where a webhook is wanted and there is nobody to ask.
+var (
+	ErrNoTokenReviews  = errors.New("no client provided, cannot use webhook authentication")
+	ErrNoAccessReviews = errors.New("no client provided, cannot use webhook authorization")
+)
 
 // New builds the chain of config. It fails, in the kubelet's words, where a webhook is wanted and there is nobody to
 // ask, and on an unknown mode.
@@ -107,7 +114,7 @@ func newAuthenticator(config Config) (authenticator.Request, error) {
 
 	if config.TokenWebhook {
 		if config.TokenReviews == nil {
-			return nil, errors.New("no client provided, cannot use webhook authentication")
+			return nil, ErrNoTokenReviews
 		}
 		bearer, websocket, err := newTokenSteps(config.TokenReviews, config.TokenTTL)
 		if err != nil {

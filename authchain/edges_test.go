@@ -3,6 +3,7 @@ package authchain_test
 import (
 	"crypto/x509"
 	"encoding/base64"
+	"encoding/json"
 	"net/http"
 	"slices"
 	"strings"
@@ -169,6 +170,39 @@ func TestTokenReviewFails(t *testing.T) {
 			}
 			if !strings.HasPrefix(decision.Why(), "broken: the TokenReview of token ") || decision.Outcome() != "broken" {
 				t.Errorf("why: %q", decision.Why())
+			}
+		})
+	}
+}
+
+// TestReviewerSaysTheToken: whatever a reviewer says, the token is not in what we say.
+func TestReviewerSaysTheToken(t *testing.T) {
+	const token = `s3cret-"token"`
+	p := newPKI(t)
+	for name, intercept := range map[string]func(w http.ResponseWriter, r *http.Request) bool{
+		"in-a-body": func(w http.ResponseWriter, _ *http.Request) bool {
+			http.Error(w, "the proxy refuses "+token, http.StatusForbidden)
+			return true
+		},
+		"in-the-status": nil,
+	} {
+		t.Run(name, func(t *testing.T) {
+			a := newAPIServer(t)
+			a.intercept, a.tokenError = intercept, "invalid token "+token
+			s := newStandin(t, newChain(t, webhookConfig(p, a)), true)
+			status, body, decision := s.send(t, "GET", "/pods", bearer(token))
+			data, err := json.Marshal(decision)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if status != 401 || strings.Contains(body+decision.Why()+string(data), "s3cret") {
+				t.Errorf("%d %q, why %q, %s", status, body, decision.Why(), data)
+			}
+			if !strings.Contains(decision.Why(), authchain.Fingerprint(token)) {
+				t.Errorf("why: %q", decision.Why())
+			}
+			if want := map[string]string{"in-a-body": "broken", "in-the-status": "refused"}[name]; decision.Outcome() != want {
+				t.Errorf("outcome %q, want %q", decision.Outcome(), want)
 			}
 		})
 	}

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -75,9 +76,10 @@ func explainToken(s *Step, absent string) {
 // Fingerprint is how a token is shown: the first 8 hexadecimal digits of its SHA-256. It tells two tokens apart and
 // gives neither away.
 func Fingerprint(token string) string {
-	sum := sha256.Sum256([]byte(token))
-	return hex.EncodeToString(sum[:4])
+	return fingerprint(sha256.Sum256([]byte(token)))
 }
+
+func fingerprint(sum [sha256.Size]byte) string { return hex.EncodeToString(sum[:4]) }
 
 // reviews asks for TokenReviews and remembers which tokens it was last asked about. The cache in front of it looks
 // tokens up on a context of its own and for several requests at once, so that a request cannot be told directly whether
@@ -137,11 +139,34 @@ func (f *fingerprinted) AuthenticateToken(ctx context.Context, token string) (*a
 	sum, start := sha256.Sum256([]byte(token)), time.Now()
 	response, ok, err := f.cache.AuthenticateToken(ctx, token)
 	if s := decision.stepping(); s != nil {
-		s.Token = hex.EncodeToString(sum[:4])
-		s.Cached = !f.reviews.askedSince(sum, start)
+		s.Token = fingerprint(sum)
+		s.Cached = err == nil && !f.reviews.askedSince(sum, start)
+	}
+	if err != nil {
+		err = withoutToken(err, token)
 	}
 	return response, ok, err
 }
+
+// withoutToken is err, whose words are whatever the reviewer chose to say, with the token's fingerprint where it said the
+// token.
+func withoutToken(err error, token string) error {
+	quoted := strconv.Quote(token)
+	text := strings.NewReplacer(token, Fingerprint(token), quoted[1:len(quoted)-1], Fingerprint(token)).Replace(err.Error())
+	if text == err.Error() {
+		return err
+	}
+	return &scrubbed{text, err}
+}
+
+// scrubbed is an error in other words.
+type scrubbed struct {
+	text string
+	err  error
+}
+
+func (s *scrubbed) Error() string { return s.text }
+func (s *scrubbed) Unwrap() error { return s.err }
 
 // unreadToken stands where the token steps would: it never has an opinion, but says of a request that came with a token
 // that nobody read it.

@@ -37,14 +37,17 @@ func newX509Step(ca CAProvider) authenticator.Request {
 				s.Reason = "the client certificate was not looked at: authentication.x509.clientCAFile is not set"
 			default:
 				s.Reason = "the client certificate has no common name"
+				if _, ok := verify(); !ok {
+					s.Reason = "the client certificate was not looked at: there is no client CA yet"
+				}
 			}
 		},
 	}
 }
 
-// rememberingX509 verifies the certificates of a connection once, rather than at each of its requests: the verdict on the
-// same certificates by the same roots changes with the time alone, and a P-256 signature costs more than all the rest of
-// the chain. Only success is remembered.
+// rememberingX509 verifies the same certificates once, rather than at each request: the verdict on them by the same roots
+// changes with the time alone, and a P-256 signature costs more than all the rest of the chain. Only success is
+// remembered.
 type rememberingX509 struct {
 	verify func() (stdx509.VerifyOptions, bool)
 	ask    authenticator.Request
@@ -56,6 +59,7 @@ type rememberingX509 struct {
 type verified struct {
 	certificates []*stdx509.Certificate
 	roots        *stdx509.CertPool
+	usages       []stdx509.ExtKeyUsage
 	user         *dated
 }
 
@@ -65,13 +69,13 @@ func (m *rememberingX509) AuthenticateRequest(r *http.Request) (*authenticator.R
 	}
 	// The roots are looked at before they are used, so that an answer is never remembered for roots newer than its own.
 	options, ok := m.verify()
-	if !ok || options.Roots == nil {
+	if !ok || options.Roots == nil || options.Intermediates != nil || !options.CurrentTime.IsZero() || len(options.CertificatePolicies) > 0 {
 		return m.ask.AuthenticateRequest(r)
 	}
 	presented := r.TLS.PeerCertificates
 	tail := presented[0].Signature[len(presented[0].Signature)-8:]
 	slot := &m.last[binary.LittleEndian.Uint64(tail)%uint64(len(m.last))]
-	if v := slot.Load(); v != nil && v.roots == options.Roots && slices.EqualFunc(v.certificates, presented, (*stdx509.Certificate).Equal) && v.user.holds(time.Now()) {
+	if v := slot.Load(); v != nil && v.roots == options.Roots && slices.Equal(v.usages, options.KeyUsages) && slices.EqualFunc(v.certificates, presented, (*stdx509.Certificate).Equal) && v.user.holds(time.Now()) {
 		return &authenticator.Response{User: v.user.Info}, true, nil
 	}
 	response, ok, err := m.ask.AuthenticateRequest(r)
@@ -79,7 +83,7 @@ func (m *rememberingX509) AuthenticateRequest(r *http.Request) (*authenticator.R
 		return response, ok, err
 	}
 	if user, isDated := response.User.(*dated); isDated {
-		slot.Store(&verified{presented, options.Roots, user})
+		slot.Store(&verified{presented, options.Roots, slices.Clone(options.KeyUsages), user})
 		response.User = user.Info
 	}
 	return response, true, nil

@@ -5,6 +5,7 @@ import (
 	"io"
 	"os"
 	"strconv"
+	"strings"
 
 	"github.com/go-logr/zapr"
 	"github.com/spf13/pflag"
@@ -57,10 +58,36 @@ func (l *logFlags) newLogger(w io.Writer, verbosity int) (*zap.Logger, error) {
 
 	// zapr makes a klog V(n) a zap level of -n, and so its core must let those through.
 	libraries := zap.New(zapcore.NewCore(encoder, sink, zapcore.Level(-verbosity)), zap.ErrorOutput(sink))
+	libraries = libraries.WithOptions(zap.WrapCore(func(core zapcore.Core) zapcore.Core { return withoutReviewers{core} }))
 	klog.SetLogger(zapr.NewLogger(libraries.With(zap.String("from", "kubernetes"))))
 	var level klog.Level
 	if err := level.Set(strconv.Itoa(verbosity)); err != nil {
 		return nil, err
 	}
 	return logger, nil
+}
+
+// withoutReviewers drops what a reviewer said from the libraries' line about a TokenReview that failed: it may have said
+// the token. Our own line about the request has the same words with the token's fingerprint.
+type withoutReviewers struct{ zapcore.Core }
+
+// failedReview begins that line. (k8s.io/apiserver/plugin/pkg/authenticator/token/webhook)
+const failedReview = "Failed to make webhook authenticator request"
+
+func (w withoutReviewers) With(fields []zap.Field) zapcore.Core {
+	return withoutReviewers{w.Core.With(fields)}
+}
+
+func (w withoutReviewers) Check(entry zapcore.Entry, checked *zapcore.CheckedEntry) *zapcore.CheckedEntry {
+	if w.Enabled(entry.Level) {
+		return checked.AddCore(entry, w)
+	}
+	return checked
+}
+
+func (w withoutReviewers) Write(entry zapcore.Entry, fields []zap.Field) error {
+	if strings.HasPrefix(entry.Message, failedReview) {
+		entry.Message = failedReview
+	}
+	return w.Core.Write(entry, fields)
 }

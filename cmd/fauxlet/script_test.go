@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"net"
-	"net/http"
 	"os"
 	"os/signal"
 	"strings"
@@ -107,7 +106,7 @@ func pasted(ts *testscript.TestScript, neg bool, args []string) {
 		lines++
 		ts.Check(ts.Exec("sh", "-c", line+" --silent --output body --write-out '%{http_code}'"))
 		if got := ts.ReadFile("stdout"); got != promised {
-			ts.Fatalf("%s: %s, and the demo promised %s (%s)", line, got, promised, http.StatusText(http.StatusOK))
+			ts.Fatalf("%s: %s, and the demo promised %s", line, got, promised)
 		}
 	}
 	if fmt.Sprint(lines) != args[1] {
