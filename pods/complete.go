@@ -3,6 +3,7 @@ package pods
 import (
 	"crypto/sha256"
 	"fmt"
+	"slices"
 	"time"
 
 	v1 "k8s.io/api/core/v1"
@@ -143,6 +144,9 @@ func containerNames(pod *v1.Pod) []string {
 	}
 	return names
 }
+
+// HasContainer says whether the pod has a container of that name, of any kind.
+func HasContainer(pod *v1.Pod, name string) bool { return slices.Contains(containerNames(pod), name) }
 
 // containerStatus finds the status of a container of any kind; nil where there is none.
 func containerStatus(pod *v1.Pod, name string) *v1.ContainerStatus {

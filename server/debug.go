@@ -8,6 +8,8 @@ import (
 	"github.com/gorilla/mux"
 	v1 "k8s.io/api/core/v1"
 	"k8s.io/apiserver/pkg/server/healthz"
+
+	"fauxlet/pods"
 )
 
 // installHealthz serves /healthz and one path for each check: those of a kubelet's server, and the one that its container
@@ -52,7 +54,7 @@ func notYetInPod(s *Server, w http.ResponseWriter, r *http.Request) error {
 }
 
 // notYetStream is notYetInPod for exec and attach, of which a kubelet asks before that which streams are wanted.
-// (k8s.io/cri-streaming, remotecommand.NewOptions)
+// (k8s.io/cri-streaming, remotecommand.NewOptions, which is not worth its imports before streams are served)
 func notYetStream(s *Server, w http.ResponseWriter, r *http.Request) error {
 	wants := func(parameter string) bool { return r.FormValue(parameter) == "1" }
 	if !wants(v1.ExecStdinParam) && !wants(v1.ExecStdoutParam) && (!wants(v1.ExecStderrParam) || wants(v1.ExecTTYParam)) {
@@ -64,7 +66,7 @@ func notYetStream(s *Server, w http.ResponseWriter, r *http.Request) error {
 // notYetInContainer is notYetInPod for a path of which a kubelet asks whether the pod has the container, too.
 func notYetInContainer(s *Server, w http.ResponseWriter, r *http.Request) error {
 	vars := mux.Vars(r)
-	if pod, found := s.pods.Get(vars["namespace"], vars["pod"]); found && !hasContainer(pod, vars["container"]) {
+	if pod, found := s.pods.Get(vars["namespace"], vars["pod"]); found && !pods.HasContainer(pod, vars["container"]) {
 		return refuse(http.StatusNotFound, "container %s does not exist", vars["container"])
 	}
 	return notYetInPod(s, w, r)

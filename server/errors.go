@@ -61,12 +61,11 @@ func writeError(w http.ResponseWriter, r *http.Request, err error) {
 
 // explainChainError adds to an error of [authchain.New], which speaks as a kubelet does, what to change.
 func explainChainError(err error, c *config.Config) error {
-	kubelet := &c.Kubelet
 	switch {
-	case kubelet.Authentication.Webhook.Enabled != nil && *kubelet.Authentication.Webhook.Enabled && c.Kubeconfig == "":
+	case errors.Is(err, authchain.ErrNoTokenReviews):
 		return fmt.Errorf("%w: authentication.webhook.enabled is true, and tokens are reviewed by the apiserver that --kubeconfig names; give --kubeconfig, or set authentication.webhook.enabled: false (--authentication-token-webhook=false)", err)
-	case string(kubelet.Authorization.Mode) == authchain.Webhook && c.Kubeconfig == "":
+	case errors.Is(err, authchain.ErrNoAccessReviews):
 		return fmt.Errorf("%w: authorization.mode is Webhook, and access is reviewed by the apiserver that --kubeconfig names; give --kubeconfig, or set authorization.mode: AlwaysAllow (--authorization-mode=AlwaysAllow)", err)
 	}
-	return fmt.Errorf("authorization.mode %q: %w; it is AlwaysAllow or Webhook", kubelet.Authorization.Mode, err)
+	return fmt.Errorf("authorization.mode %q: %w; it is AlwaysAllow or Webhook", c.Kubelet.Authorization.Mode, err)
 }

@@ -11,6 +11,8 @@ import (
 	"github.com/gorilla/mux"
 	v1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"fauxlet/pods"
 )
 
 // getContainerLogs writes the log of a container. The checks and their order are the kubelet's, which answers some with
@@ -39,7 +41,7 @@ func getContainerLogs(s *Server, w http.ResponseWriter, r *http.Request) error {
 	if !found {
 		return refuse(http.StatusNotFound, "pod %q does not exist", name)
 	}
-	if !hasContainer(pod, container) {
+	if !pods.HasContainer(pod, container) {
 		return refuse(http.StatusNotFound, "container %q not found in pod %q", container, name)
 	}
 
@@ -73,26 +75,6 @@ func getContainerLogs(s *Server, w http.ResponseWriter, r *http.Request) error {
 
 // chunked is the value of a header, which net/http copies and does not change.
 var chunked = []string{"chunked"}
-
-// hasContainer says whether the pod has a container of any kind by that name.
-func hasContainer(pod *v1.Pod, name string) bool {
-	for i := range pod.Spec.Containers {
-		if pod.Spec.Containers[i].Name == name {
-			return true
-		}
-	}
-	for i := range pod.Spec.InitContainers {
-		if pod.Spec.InitContainers[i].Name == name {
-			return true
-		}
-	}
-	for i := range pod.Spec.EphemeralContainers {
-		if pod.Spec.EphemeralContainers[i].Name == name {
-			return true
-		}
-	}
-	return false
-}
 
 // decodeLogOptions reads core/v1 PodLogOptions from a query as the kubelet's parameter codec does: the first value of
 // each name counts, unknown names do not, and a boolean is true unless it is 0 or false.

@@ -137,7 +137,7 @@ func (s *Server) Handler() http.Handler { return s.secure }
 // ReadOnlyHandler is what stands on the read-only port.
 func (s *Server) ReadOnlyHandler() http.Handler { return s.readOnly }
 
-// Serve serves both ports until ctx is done, then refuses new connections, ends followed logs, gives requests under way
+// Serve, which may be called once, serves both ports until ctx is done, then refuses new connections, ends followed logs, gives requests under way
 // a few seconds, and returns nil. It returns early with an error where a listener breaks, or where the serving
 // certificate cannot be had for listeners that [Server.Listen] did not make. It closes the listeners.
 func (s *Server) Serve(ctx context.Context, listeners *Listeners) error {

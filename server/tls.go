@@ -35,9 +35,6 @@ func (s *Server) newTLS() (*secureTLS, error) {
 	if err != nil {
 		return nil, fmt.Errorf("tlsCurvePreferences: %w", err)
 	}
-	if minVersion == tls.VersionTLS13 && len(cipherSuites) > 0 {
-		s.logger.Warn("tlsCipherSuites means nothing with tlsMinVersion VersionTLS13, whose cipher suites cannot be chosen")
-	}
 	secure := &secureTLS{}
 	serving, err := s.servingCertificate(secure)
 	if err != nil {
@@ -124,7 +121,8 @@ func (s *Server) servingCertificate(secure *secureTLS) (func() *tls.Certificate,
 const newPair = "remove both to have a new pair made"
 
 // selfSign makes a serving certificate for the node's name, unless there is one. It is good for a year, and nobody but
-// its owner has reason to trust it: CN is name@time.
+// its owner has reason to trust it: CN is name@time. Its key is RSA, as a kubelet's is; fauxlet certs makes ECDSA keys, which
+// cost a handshake far less.
 func (s *Server) selfSign(certFile, keyFile string) error {
 	readable, err := certutil.CanReadCertAndKey(certFile, keyFile)
 	if err != nil {
