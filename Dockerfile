@@ -4,6 +4,7 @@
 #   make image                                                 # takes bin/fauxlet, needs no base image at all
 #
 # BUILDER is any image with Go 1.26 or later.
+# VERSION is what `fauxlet version` says. Docker's legacy builder builds every stage: use BuildKit.
 ARG BUILDER=golang:1.26
 
 FROM ${BUILDER} AS build
@@ -11,7 +12,8 @@ WORKDIR /src
 COPY go.mod go.sum ./
 RUN go mod download
 COPY . .
-RUN CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o /fauxlet ./cmd/fauxlet
+ARG VERSION=unknown
+RUN CGO_ENABLED=0 go build -trimpath -ldflags "-s -w -X main.version=${VERSION}" -o /fauxlet ./cmd/fauxlet
 
 FROM scratch AS binary
 COPY bin/fauxlet /fauxlet
