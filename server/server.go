@@ -169,6 +169,7 @@ func (s *Server) Serve(ctx context.Context, listeners *Listeners) error {
 	}
 	group.Go(func() error {
 		<-running.Done()
+		s.logger.Info("stopping: requests under way may finish", zap.Duration("within", drainTimeout))
 		s.draining.begin()
 		return nil
 	})
