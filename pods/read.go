@@ -14,7 +14,7 @@ import (
 )
 
 // chunk is how much is written at once. A kubelet writes, and flushes, each line by itself.
-const chunk = 64 << 10
+const chunk = 256 << 10
 
 // timestampFormat is how a kubelet writes the time before a line. (k8s.io/cri-client/pkg/logs, timeFormatOut)
 const timestampFormat = "2006-01-02T15:04:05.000000000Z07:00 "
