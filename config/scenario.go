@@ -18,43 +18,44 @@ const (
 	ScenarioKind       = "Scenario"
 )
 
-// Scenario is what fauxlet pretends: the pods of the node and the logs of their
-// containers. L is the description of one log, a struct with JSON tags (pods.Log);
-// its fields stand inline in an entry of logs, beside namespace, pod and container.
-type Scenario[L any] struct {
-	APIVersion string           `json:"apiVersion"`
-	Kind       string           `json:"kind"`
-	Pods       []*v1.Pod        `json:"pods,omitempty"`
-	Logs       []ScenarioLog[L] `json:"logs,omitempty"`
+// Scenario is what fauxlet pretends: the pods of the node, and what is made up of
+// their containers. C is the description of one container, a struct with JSON tags
+// (pods.Container); its fields stand inline in an entry of containers, beside
+// namespace, pod and container.
+type Scenario[C any] struct {
+	APIVersion string                 `json:"apiVersion"`
+	Kind       string                 `json:"kind"`
+	Pods       []*v1.Pod              `json:"pods,omitempty"`
+	Containers []ScenarioContainer[C] `json:"containers,omitempty"`
 }
 
-// ScenarioLog describes the log of one container of one of the scenario's pods.
-type ScenarioLog[L any] struct {
+// ScenarioContainer describes one container of one of the scenario's pods.
+type ScenarioContainer[C any] struct {
 	Namespace string
 	Pod       string
 	Container string
-	Log       L
+	Is        C
 }
 
-// scenarioFile is the form in which the file is read: a log's fields are known only to L.
+// scenarioFile is the form in which the file is read: a container's fields are known only to C.
 type scenarioFile struct {
 	APIVersion string                       `json:"apiVersion"`
 	Kind       string                       `json:"kind"`
 	Pods       []*v1.Pod                    `json:"pods,omitempty"`
-	Logs       []map[string]json.RawMessage `json:"logs,omitempty"`
+	Containers []map[string]json.RawMessage `json:"containers,omitempty"`
 }
 
 // LoadScenario reads a scenario from a file of YAML or JSON. A field that does not
-// exist or stands twice is an error that names its path, and so is a log of a
-// container that no pod of the scenario has. A pod or a log without a namespace is
-// in "default", and a log without a container is of the pod's only one.
-// What pods and logs mean is checked where they are used (package pods).
-func LoadScenario[L any](path string) (*Scenario[L], error) {
+// exist or stands twice is an error that names its path, and so is a container
+// that no pod of the scenario has. What has no namespace is in "default", and an
+// entry that names no container is of the pod's only one.
+// What pods and containers mean is checked where they are used (package pods).
+func LoadScenario[C any](path string) (*Scenario[C], error) {
 	data, err := os.ReadFile(path)
 	if err != nil {
 		return nil, fmt.Errorf("scenario %s: %w", path, err)
 	}
-	s, err := ParseScenario[L](data)
+	s, err := ParseScenario[C](data)
 	if err != nil {
 		return nil, fmt.Errorf("scenario %s: %w", path, err)
 	}
@@ -62,7 +63,7 @@ func LoadScenario[L any](path string) (*Scenario[L], error) {
 }
 
 // ParseScenario is LoadScenario of a file's content.
-func ParseScenario[L any](data []byte) (*Scenario[L], error) {
+func ParseScenario[C any](data []byte) (*Scenario[C], error) {
 	if len(strings.TrimSpace(string(data))) == 0 {
 		return nil, fmt.Errorf("the file is empty; it needs at least apiVersion: %s and kind: %s", ScenarioAPIVersion, ScenarioKind)
 	}
@@ -85,7 +86,7 @@ func ParseScenario[L any](data []byte) (*Scenario[L], error) {
 	if err := unmarshalStrict(text, &file, ""); err != nil {
 		return nil, err
 	}
-	s := &Scenario[L]{APIVersion: meta.APIVersion, Kind: meta.Kind, Pods: file.Pods}
+	s := &Scenario[C]{APIVersion: meta.APIVersion, Kind: meta.Kind, Pods: file.Pods}
 	for i, pod := range s.Pods {
 		if pod == nil {
 			return nil, fmt.Errorf("pods[%d]: null is not a pod; remove the entry", i)
@@ -94,19 +95,19 @@ func ParseScenario[L any](data []byte) (*Scenario[L], error) {
 			pod.Namespace = v1.NamespaceDefault
 		}
 	}
-	for i, fields := range file.Logs {
-		entry, err := readLog[L](fields, fmt.Sprintf("logs[%d]", i))
+	for i, fields := range file.Containers {
+		entry, err := readContainer[C](fields, fmt.Sprintf("containers[%d]", i))
 		if err != nil {
 			return nil, err
 		}
-		s.Logs = append(s.Logs, *entry)
+		s.Containers = append(s.Containers, *entry)
 	}
 	return s, s.resolve()
 }
 
-// readLog parts the three fields that say whose log it is from those of L.
-func readLog[L any](fields map[string]json.RawMessage, path string) (*ScenarioLog[L], error) {
-	entry := &ScenarioLog[L]{}
+// readContainer parts the three fields that say which container it is from those of C.
+func readContainer[C any](fields map[string]json.RawMessage, path string) (*ScenarioContainer[C], error) {
+	entry := &ScenarioContainer[C]{}
 	rest := map[string]json.RawMessage{}
 	for name, value := range fields {
 		var into *string
@@ -129,7 +130,7 @@ func readLog[L any](fields map[string]json.RawMessage, path string) (*ScenarioLo
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
-	return entry, unmarshalStrict(text, &entry.Log, path)
+	return entry, unmarshalStrict(text, &entry.Is, path)
 }
 
 // unmarshalStrict decodes JSON and names the path of what is unknown, below the path given.
@@ -154,27 +155,27 @@ func unmarshalStrict(text []byte, into any, path string) error {
 	return fmt.Errorf("%s; correct the spelling or remove it", strings.Join(what, ", "))
 }
 
-// resolve fills in what a log leaves out and finds its container.
-func (s *Scenario[L]) resolve() error {
-	for i := range s.Logs {
-		log := &s.Logs[i]
-		if log.Namespace == "" {
-			log.Namespace = v1.NamespaceDefault
+// resolve fills in what an entry leaves out and finds its container.
+func (s *Scenario[C]) resolve() error {
+	for i := range s.Containers {
+		entry := &s.Containers[i]
+		if entry.Namespace == "" {
+			entry.Namespace = v1.NamespaceDefault
 		}
-		at := slices.IndexFunc(s.Pods, func(p *v1.Pod) bool { return p.Namespace == log.Namespace && p.Name == log.Pod })
+		at := slices.IndexFunc(s.Pods, func(p *v1.Pod) bool { return p.Namespace == entry.Namespace && p.Name == entry.Pod })
 		if at < 0 {
-			return fmt.Errorf("logs[%d].pod: no pod %s/%s in this scenario; name one of pods, or add it there", i, log.Namespace, log.Pod)
+			return fmt.Errorf("containers[%d].pod: no pod %s/%s in this scenario; name one of pods, or add it there", i, entry.Namespace, entry.Pod)
 		}
 		names := containerNames(s.Pods[at])
-		if log.Container == "" && len(names) == 1 {
-			log.Container = names[0]
+		if entry.Container == "" && len(names) == 1 {
+			entry.Container = names[0]
 		}
-		if !slices.Contains(names, log.Container) {
-			return fmt.Errorf("logs[%d].container: pod %s/%s has no container %q; it has %s", i, log.Namespace, log.Pod, log.Container, strings.Join(names, ", "))
+		if !slices.Contains(names, entry.Container) {
+			return fmt.Errorf("containers[%d].container: pod %s/%s has no container %q; it has %s", i, entry.Namespace, entry.Pod, entry.Container, strings.Join(names, ", "))
 		}
-		for j, other := range s.Logs[:i] {
-			if other.Namespace == log.Namespace && other.Pod == log.Pod && other.Container == log.Container {
-				return fmt.Errorf("logs[%d]: the log of container %s of pod %s/%s is described in logs[%d] already; remove one", i, log.Container, log.Namespace, log.Pod, j)
+		for j, other := range s.Containers[:i] {
+			if other.Namespace == entry.Namespace && other.Pod == entry.Pod && other.Container == entry.Container {
+				return fmt.Errorf("containers[%d]: container %s of pod %s/%s is described in containers[%d] already; put them together", i, entry.Container, entry.Namespace, entry.Pod, j)
 			}
 		}
 	}
@@ -195,13 +196,13 @@ func containerNames(pod *v1.Pod) []string {
 	return names
 }
 
-// LogsOf is what the scenario says of the logs of one of its pods, by container.
-func (s *Scenario[L]) LogsOf(pod *v1.Pod) map[string]L {
-	logs := map[string]L{}
-	for _, log := range s.Logs {
-		if log.Namespace == pod.Namespace && log.Pod == pod.Name {
-			logs[log.Container] = log.Log
+// ContainersOf is what the scenario says of the containers of one of its pods, by name.
+func (s *Scenario[C]) ContainersOf(pod *v1.Pod) map[string]C {
+	containers := map[string]C{}
+	for _, entry := range s.Containers {
+		if entry.Namespace == pod.Namespace && entry.Pod == pod.Name {
+			containers[entry.Container] = entry.Is
 		}
 	}
-	return logs
+	return containers
 }

@@ -9,8 +9,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// testLog stands for pods.Log, which this package must not import.
-type testLog struct {
+// testContainer stands for pods.Container, which this package must not import.
+type testContainer struct {
 	Lines    int64            `json:"lines,omitempty"`
 	Interval *metav1.Duration `json:"interval,omitempty"`
 	File     struct {
@@ -32,7 +32,7 @@ func TestScenario(t *testing.T) {
   spec: {containers: [{name: nginx}]}
 - metadata: {name: web, namespace: shop, uid: "7"}
   spec: {initContainers: [{name: prepare}], containers: [{name: app}, {name: proxy}]}
-logs:
+containers:
 - {pod: nginx, lines: 10, interval: 2s}
 - {namespace: shop, pod: web, container: proxy, file: {path: proxy.log}}
 - {namespace: shop, pod: web, container: prepare, lines: 1}
@@ -40,20 +40,20 @@ logs:
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	s, err := LoadScenario[testLog](path)
+	s, err := LoadScenario[testContainer](path)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if len(s.Pods) != 2 || s.Pods[0].Namespace != "default" || s.Pods[1].UID != "7" {
 		t.Errorf("pods = %+v", s.Pods)
 	}
-	logs := s.LogsOf(s.Pods[0])
-	if len(logs) != 1 || logs["nginx"].Lines != 10 || logs["nginx"].Interval.Seconds() != 2 {
-		t.Errorf("logs of nginx = %+v", logs)
+	got := s.ContainersOf(s.Pods[0])
+	if len(got) != 1 || got["nginx"].Lines != 10 || got["nginx"].Interval.Seconds() != 2 {
+		t.Errorf("logs of nginx = %+v", got)
 	}
-	logs = s.LogsOf(s.Pods[1])
-	if len(logs) != 2 || logs["proxy"].File.Path != "proxy.log" || logs["prepare"].Lines != 1 {
-		t.Errorf("logs of web = %+v", logs)
+	got = s.ContainersOf(s.Pods[1])
+	if len(got) != 2 || got["proxy"].File.Path != "proxy.log" || got["prepare"].Lines != 1 {
+		t.Errorf("logs of web = %+v", got)
 	}
 }
 
@@ -69,39 +69,39 @@ func TestScenarioErrors(t *testing.T) {
 		{"unknown field in other case", head + "Pods: []", `unknown field "Pods"`},
 		{"unknown field of a pod", head + "pods:\n- metadata: {name: a}\n  spec: {containers: [{name: a, comand: []}]}",
 			`unknown field "pods[0].spec.containers[0].comand"`},
-		{"unknown field of a log", head + nginx + "logs:\n- {pod: nginx, intervall: 1s}", `unknown field "logs[0].intervall"`},
-		{"unknown field within a log", head + nginx + "logs:\n- {pod: nginx, file: {paht: x}}", `unknown field "logs[0].file.paht"`},
+		{"unknown field of a log", head + nginx + "containers:\n- {pod: nginx, intervall: 1s}", `unknown field "containers[0].intervall"`},
+		{"unknown field within a log", head + nginx + "containers:\n- {pod: nginx, file: {paht: x}}", `unknown field "containers[0].file.paht"`},
 		{"field twice", head + nginx + "pods: []", `key "pods" already set in map`},
-		{"log field of another type", head + nginx + "logs:\n- {pod: nginx, lines: ten}", "logs[0]: json: cannot unmarshal string"},
-		{"log name of another type", head + nginx + "logs:\n- {pod: 7}", "logs[0].pod: 7 is not a string"},
-		{"bad duration", head + nginx + "logs:\n- {pod: nginx, interval: soon}", `logs[0]: time: invalid duration "soon"`},
+		{"log field of another type", head + nginx + "containers:\n- {pod: nginx, lines: ten}", "containers[0]: json: cannot unmarshal string"},
+		{"log name of another type", head + nginx + "containers:\n- {pod: 7}", "containers[0].pod: 7 is not a string"},
+		{"bad duration", head + nginx + "containers:\n- {pod: nginx, interval: soon}", `containers[0]: time: invalid duration "soon"`},
 		{"null pod", head + "pods: [null]", "pods[0]: null is not a pod"},
-		{"log of no pod", head + nginx + "logs:\n- {pod: apache}", "logs[0].pod: no pod default/apache in this scenario"},
-		{"log of another namespace", head + nginx + "logs:\n- {namespace: x, pod: nginx}", "logs[0].pod: no pod x/nginx"},
-		{"log of no container", head + nginx + "logs:\n- {pod: nginx, container: sidecar}", `logs[0].container: pod default/nginx has no container "sidecar"; it has nginx`},
-		{"log twice", head + nginx + "logs:\n- {pod: nginx}\n- {pod: nginx, container: nginx}", "is described in logs[0] already"},
+		{"log of no pod", head + nginx + "containers:\n- {pod: apache}", "containers[0].pod: no pod default/apache in this scenario"},
+		{"log of another namespace", head + nginx + "containers:\n- {namespace: x, pod: nginx}", "containers[0].pod: no pod x/nginx"},
+		{"log of no container", head + nginx + "containers:\n- {pod: nginx, container: sidecar}", `containers[0].container: pod default/nginx has no container "sidecar"; it has nginx`},
+		{"log twice", head + nginx + "containers:\n- {pod: nginx}\n- {pod: nginx, container: nginx}", "is described in containers[0] already"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			if _, err := ParseScenario[testLog]([]byte(test.text)); err == nil || !strings.Contains(err.Error(), test.want) {
+			if _, err := ParseScenario[testContainer]([]byte(test.text)); err == nil || !strings.Contains(err.Error(), test.want) {
 				t.Errorf("error %v, want one with %q", err, test.want)
 			}
 		})
 	}
-	if _, err := LoadScenario[testLog](filepath.Join(t.TempDir(), "none.yaml")); err == nil || !strings.Contains(err.Error(), "none.yaml") {
+	if _, err := LoadScenario[testContainer](filepath.Join(t.TempDir(), "none.yaml")); err == nil || !strings.Contains(err.Error(), "none.yaml") {
 		t.Errorf("a missing file gives %v", err)
 	}
 }
 
 func FuzzParseScenario(f *testing.F) {
-	f.Add(head + nginx + "logs:\n- {pod: nginx, interval: 1s}")
-	f.Add(head + "pods: [null]\nlogs: [null, {}]")
+	f.Add(head + nginx + "containers:\n- {pod: nginx, interval: 1s}")
+	f.Add(head + "pods: [null]\ncontainers: [null, {}]")
 	f.Fuzz(func(t *testing.T, text string) {
-		s, err := ParseScenario[testLog]([]byte(text))
+		s, err := ParseScenario[testContainer]([]byte(text))
 		if err != nil {
 			return
 		}
 		for _, pod := range s.Pods {
-			s.LogsOf(pod)
+			s.ContainersOf(pod)
 		}
 	})
 }

@@ -223,12 +223,11 @@ func writeScenario(t testing.TB, dir, logs string, pods []pod) string {
 			if c.previous != nil {
 				entry["previous"] = map[string]any{"file": logFile(logs, pod, c, ".previous")}
 			}
-			entry["namespace"], entry["pod"], entry["container"] = pod.namespace, pod.name, c.name
-			entries = append(entries, entry)
+			entries = append(entries, map[string]any{"namespace": pod.namespace, "pod": pod.name, "container": c.name, "log": entry})
 		}
 	}
 	return writeYAML(t, filepath.Join(dir, "scenario.yaml"), map[string]any{
-		"apiVersion": "fauxlet/v1alpha1", "kind": "Scenario", "pods": objects, "logs": entries,
+		"apiVersion": "fauxlet/v1alpha1", "kind": "Scenario", "pods": objects, "containers": entries,
 	})
 }
 

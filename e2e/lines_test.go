@@ -43,7 +43,7 @@ func TestSameLines(t *testing.T) {
 					ObjectMeta: metav1.ObjectMeta{Name: "p"},
 					Spec:       v1.PodSpec{Containers: []v1.Container{{Name: "c"}}},
 				},
-				Logs: map[string]pods.Log{"c": source.log},
+				Containers: map[string]pods.Container{"c": {Log: source.log}},
 			})
 			if err != nil {
 				t.Fatal(err)

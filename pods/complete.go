@@ -63,7 +63,7 @@ func validatePod(pod *v1.Pod, path *field.Path) field.ErrorList {
 
 // complete fills in what an apiserver and a kubelet would have, where it is missing. A pod that comes with a phase keeps
 // the status that it came with.
-func complete(given *v1.Pod, logs map[string]Log, made time.Time) *v1.Pod {
+func complete(given *v1.Pod, containers map[string]Container, made time.Time) *v1.Pod {
 	pod := given.DeepCopy()
 	pod.TypeMeta = metav1.TypeMeta{}
 	if pod.Namespace == "" {
@@ -82,49 +82,123 @@ func complete(given *v1.Pod, logs map[string]Log, made time.Time) *v1.Pod {
 		return pod
 	}
 
-	started := pod.CreationTimestamp
-	pod.Status.Phase = v1.PodRunning
-	pod.Status.StartTime = &started
-	for _, kind := range []v1.PodConditionType{v1.PodReadyToStartContainers, v1.PodInitialized, v1.PodReady, v1.ContainersReady, v1.PodScheduled} {
-		pod.Status.Conditions = append(pod.Status.Conditions, v1.PodCondition{Type: kind, Status: v1.ConditionTrue, LastTransitionTime: started})
-	}
-	status := func(name, image string, finished bool) v1.ContainerStatus {
-		s := v1.ContainerStatus{
-			Name:        name,
-			Image:       image,
-			ImageID:     fmt.Sprintf("sha256:%x", sha256.Sum256([]byte(image))),
-			ContainerID: containerID(pod, name, ""),
-			Ready:       true,
-		}
-		if finished {
-			s.State.Terminated = &v1.ContainerStateTerminated{
-				Reason: "Completed", StartedAt: started, FinishedAt: started, ContainerID: s.ContainerID,
-			}
-		} else {
-			yes := true
-			s.Started = &yes
-			s.State.Running = &v1.ContainerStateRunning{StartedAt: started}
-		}
-		if logs[name].Previous != nil {
-			s.RestartCount = 1
-			s.LastTerminationState.Terminated = &v1.ContainerStateTerminated{
-				ExitCode: 1, Reason: "Error", StartedAt: started, FinishedAt: started, ContainerID: containerID(pod, name, "previous"),
-			}
-		}
-		return s
+	status := func(name, image string, ends bool) v1.ContainerStatus {
+		c := containers[name]
+		return c.status(pod, name, image, ends)
 	}
 	for _, c := range pod.Spec.InitContainers {
-		sidecar := c.RestartPolicy != nil && *c.RestartPolicy == v1.ContainerRestartPolicyAlways
-		pod.Status.InitContainerStatuses = append(pod.Status.InitContainerStatuses, status(c.Name, c.Image, !sidecar))
+		pod.Status.InitContainerStatuses = append(pod.Status.InitContainerStatuses, status(c.Name, c.Image, !isSidecar(c)))
 	}
+	initialized := len(unfinished(pod)) == 0
 	for _, c := range pod.Spec.Containers {
-		pod.Status.ContainerStatuses = append(pod.Status.ContainerStatuses, status(c.Name, c.Image, false))
+		s := status(c.Name, c.Image, false)
+		if !initialized && containers[c.Name].State == "" {
+			waiting := Container{State: "PodInitializing"}
+			s = waiting.status(pod, c.Name, c.Image, false)
+		}
+		pod.Status.ContainerStatuses = append(pod.Status.ContainerStatuses, s)
 	}
 	for _, c := range pod.Spec.EphemeralContainers {
 		pod.Status.EphemeralContainerStatuses = append(pod.Status.EphemeralContainerStatuses, status(c.Name, c.Image, false))
 	}
+
+	started := pod.CreationTimestamp
+	pod.Status.StartTime = &started
+	pod.Status.Phase = phase(pod, initialized)
+	ready := pod.Status.Phase == v1.PodRunning && !slices.ContainsFunc(pod.Status.ContainerStatuses, func(s v1.ContainerStatus) bool { return !s.Ready })
+	for _, condition := range []struct {
+		kind v1.PodConditionType
+		met  bool
+	}{
+		{v1.PodReadyToStartContainers, true}, {v1.PodInitialized, initialized}, {v1.PodReady, ready}, {v1.ContainersReady, ready}, {v1.PodScheduled, true},
+	} {
+		c := v1.PodCondition{Type: condition.kind, Status: v1.ConditionTrue, LastTransitionTime: started}
+		if !condition.met {
+			c.Status = v1.ConditionFalse
+			c.Reason, c.Message = notMet(pod, condition.kind)
+		}
+		pod.Status.Conditions = append(pod.Status.Conditions, c)
+	}
 	return pod
 }
+
+func isSidecar(c v1.Container) bool {
+	return c.RestartPolicy != nil && *c.RestartPolicy == v1.ContainerRestartPolicyAlways
+}
+
+// unfinished are the init containers that the others wait for.
+func unfinished(pod *v1.Pod) []string {
+	var names []string
+	for i, s := range pod.Status.InitContainerStatuses {
+		started := isSidecar(pod.Spec.InitContainers[i]) && s.State.Running != nil
+		ended := s.State.Terminated != nil && s.State.Terminated.ExitCode == 0
+		if !started && !ended {
+			names = append(names, s.Name)
+		}
+	}
+	return names
+}
+
+// notMet is why a condition is false. (kubelet: pkg/kubelet/status, GeneratePodInitializedCondition …)
+func notMet(pod *v1.Pod, kind v1.PodConditionType) (reason, message string) {
+	ended := pod.Status.Phase == v1.PodSucceeded
+	switch {
+	case ended:
+		return "PodCompleted", ""
+	case pod.Status.Phase == v1.PodFailed:
+		return "PodFailed", ""
+	case kind == v1.PodInitialized:
+		return "ContainersNotInitialized", fmt.Sprintf("containers with incomplete status: %v", unfinished(pod))
+	}
+	var unready []string
+	for _, s := range pod.Status.ContainerStatuses {
+		if !s.Ready {
+			unready = append(unready, s.Name)
+		}
+	}
+	return "ContainersNotReady", fmt.Sprintf("containers with unready status: %v", unready)
+}
+
+// phase is that of a pod whose containers are in these states. (kubelet: pkg/kubelet/kubelet_pods.go, getPhase)
+func phase(pod *v1.Pod, initialized bool) v1.PodPhase {
+	if !initialized {
+		for _, s := range pod.Status.InitContainerStatuses {
+			if s.State.Terminated != nil && s.State.Terminated.ExitCode != 0 && pod.Spec.RestartPolicy == v1.RestartPolicyNever {
+				return v1.PodFailed
+			}
+		}
+		return v1.PodPending
+	}
+	var running, waiting, ended, succeeded int
+	for _, s := range pod.Status.ContainerStatuses {
+		switch {
+		case s.State.Running != nil:
+			running++
+		case s.State.Terminated != nil:
+			ended++
+			if s.State.Terminated.ExitCode == 0 {
+				succeeded++
+			}
+		case s.LastTerminationState.Terminated != nil:
+			ended++
+		default:
+			waiting++
+		}
+	}
+	switch {
+	case waiting > 0:
+		return v1.PodPending
+	case running > 0, pod.Spec.RestartPolicy == v1.RestartPolicyAlways:
+		return v1.PodRunning
+	case ended == succeeded:
+		return v1.PodSucceeded
+	case pod.Spec.RestartPolicy == v1.RestartPolicyNever:
+		return v1.PodFailed
+	}
+	return v1.PodRunning
+}
+
+func imageID(image string) string { return fmt.Sprintf("sha256:%x", sha256.Sum256([]byte(image))) }
 
 func containerID(pod *v1.Pod, container, attempt string) string {
 	return fmt.Sprintf("fauxlet://%x", sha256.Sum256([]byte(string(pod.UID)+"/"+container+"/"+attempt)))

@@ -20,7 +20,7 @@ func Example() {
 			Spec:       v1.PodSpec{Containers: []v1.Container{{Name: "nginx"}}},
 		},
 		// A thousand million lines take no memory.
-		Logs: map[string]pods.Log{"nginx": {Lines: 1e9, Start: &start, Interval: metav1.Duration{Duration: time.Microsecond}}},
+		Containers: map[string]pods.Container{"nginx": {Log: pods.Log{Lines: 1e9, Start: &start, Interval: metav1.Duration{Duration: time.Microsecond}}}},
 	})
 	if err != nil {
 		fmt.Println(err)

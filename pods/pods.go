@@ -9,6 +9,7 @@ package pods
 import (
 	"crypto/sha256"
 	"fmt"
+	"strings"
 	"time"
 
 	v1 "k8s.io/api/core/v1"
@@ -17,13 +18,13 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation/field"
 )
 
-// Spec is a pod with the logs of its containers.
+// Spec is a pod with what is made up of its containers.
 type Spec struct {
 	// Pod needs a name, and containers with names. What else an apiserver and a kubelet would have filled in is filled in
 	// where it is missing: namespace default, a uid, and the status of a pod that has been running for an hour.
 	Pod *v1.Pod
-	// Logs are by the name of the container, of any kind. A container without one has the zero Log.
-	Logs map[string]Log
+	// Containers are by the name of the container, of any kind. One that is missing is the zero Container.
+	Containers map[string]Container
 }
 
 // age is how long the pods of a Store have been running when it is made.
@@ -40,9 +41,10 @@ type entry struct {
 	pod *v1.Pod
 	// current and previous are by container.
 	current, previous map[string]source
+	containers        map[string]*Container
 }
 
-// NewStore makes a Store. Its errors name fields as in a list of pods and, in Spec.Logs, by the names of pod and
+// NewStore makes a Store. Its errors name fields as in a list of pods and, in Spec.Containers, by the names of pod and
 // container.
 func NewStore(specs ...Spec) (*Store, error) {
 	made := time.Now()
@@ -53,7 +55,7 @@ func NewStore(specs ...Spec) (*Store, error) {
 		if errs := validatePod(spec.Pod, path); len(errs) > 0 {
 			return nil, errs.ToAggregate()
 		}
-		pod := complete(spec.Pod, spec.Logs, made)
+		pod := complete(spec.Pod, spec.Containers, made)
 		key := types.NamespacedName{Namespace: pod.Namespace, Name: pod.Name}
 		if _, there := s.byKey[key]; there {
 			return nil, field.Duplicate(path.Child("metadata", "name"), key.String())
@@ -62,7 +64,7 @@ func NewStore(specs ...Spec) (*Store, error) {
 			return nil, field.Invalid(path.Child("metadata", "uid"), pod.UID, "is the uid of pod "+other.String()+" too; leave it out to have one made")
 		}
 		uids[pod.UID] = key
-		e, err := newEntry(pod, spec.Logs, made)
+		e, err := newEntry(pod, spec.Containers, made)
 		if err != nil {
 			return nil, err
 		}
@@ -72,57 +74,68 @@ func NewStore(specs ...Spec) (*Store, error) {
 	return s, nil
 }
 
-func newEntry(pod *v1.Pod, logs map[string]Log, made time.Time) (*entry, error) {
-	e := &entry{pod: pod, current: map[string]source{}, previous: map[string]source{}}
-	for name := range logs {
-		if containerStatus(pod, name) == nil {
-			return nil, fmt.Errorf("logs of pod %s/%s: it has no container %q", pod.Namespace, pod.Name, name)
+func newEntry(pod *v1.Pod, containers map[string]Container, made time.Time) (*entry, error) {
+	e := &entry{pod: pod, current: map[string]source{}, previous: map[string]source{}, containers: map[string]*Container{}}
+	for name := range containers {
+		if !HasContainer(pod, name) {
+			return nil, fmt.Errorf("pod %s/%s: it has no container %q; it has %s", pod.Namespace, pod.Name, name, strings.Join(containerNames(pod), ", "))
 		}
 	}
 	for _, name := range containerNames(pod) {
-		log := logs[name]
-		if err := log.validate(); err != nil {
-			return nil, fmt.Errorf("logs of pod %s/%s, container %s: %w", pod.Namespace, pod.Name, name, err)
-		}
-		current, err := newSource(log, pod, name, made)
-		if err != nil {
-			return nil, fmt.Errorf("logs of pod %s/%s, container %s: %w", pod.Namespace, pod.Name, name, err)
-		}
-		e.current[name] = current
-		if log.Previous == nil {
-			continue
-		}
-		previous := *log.Previous
-		if previous.Text == "" && previous.File == "" && previous.Lines == 0 {
-			previous.Lines = previousLines
-		}
-		if e.previous[name], err = newSource(previous, pod, name, current.time(0)); err != nil {
-			return nil, fmt.Errorf("logs of pod %s/%s, container %s: previous: %w", pod.Namespace, pod.Name, name, err)
+		container := containers[name]
+		if err := e.add(name, &container, made); err != nil {
+			return nil, fmt.Errorf("container %s of pod %s/%s: %w", name, pod.Namespace, pod.Name, err)
 		}
 	}
 	return e, nil
+}
+
+// add adds what is made up of a container.
+func (e *entry) add(name string, container *Container, made time.Time) error {
+	if err := container.validate(); err != nil {
+		return err
+	}
+	current, err := newSource(container.Log, e.pod, name, made)
+	if err != nil {
+		return fmt.Errorf("log: %w", err)
+	}
+	e.current[name], e.containers[name] = current, container
+	if container.Log.Previous == nil {
+		return nil
+	}
+	previous := *container.Log.Previous
+	if previous.Text == "" && previous.File == "" && previous.Lines == 0 {
+		previous.Lines = previousLines
+	}
+	if e.previous[name], err = newSource(previous, e.pod, name, current.time(0)); err != nil {
+		return fmt.Errorf("log: previous: %w", err)
+	}
+	return nil
 }
 
 // List gives all pods, in the order in which they were given. The slice is the caller's, the pods are not: they must not
 // be changed.
 func (s *Store) List() []*v1.Pod { return append([]*v1.Pod(nil), s.pods...) }
 
-// Running gives the pods as a container runtime knows them: those that run, with their names and images and no more.
-// (kubelet: pkg/kubelet/container, Pod.ToAPIPod)
+// Running gives the pods as a container runtime knows them: those that run, with the names and images of the containers
+// that run, and no more. (kubelet: pkg/kubelet/container, Pod.ToAPIPod)
 func (s *Store) Running() []*v1.Pod {
 	var running []*v1.Pod
 	for _, pod := range s.pods {
-		if pod.Status.Phase != v1.PodRunning {
-			continue
-		}
 		known := &v1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: pod.Namespace, Name: pod.Name, UID: pod.UID}}
-		for _, c := range pod.Spec.Containers {
-			known.Spec.Containers = append(known.Spec.Containers, v1.Container{Name: c.Name, Image: c.Image})
+		for _, name := range containerNames(pod) {
+			if status := containerStatus(pod, name); isRunning(status) {
+				known.Spec.Containers = append(known.Spec.Containers, v1.Container{Name: name, Image: status.Image})
+			}
 		}
-		running = append(running, known)
+		if pod.Status.Phase == v1.PodRunning || len(known.Spec.Containers) > 0 {
+			running = append(running, known)
+		}
 	}
 	return running
 }
+
+func isRunning(status *v1.ContainerStatus) bool { return status != nil && status.State.Running != nil }
 
 // Get finds a pod. It must not be changed.
 func (s *Store) Get(namespace, name string) (*v1.Pod, bool) {

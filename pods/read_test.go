@@ -23,7 +23,7 @@ func ptr[T any](v T) *T { return &v }
 // logStore has one container, c of default/p.
 func logStore(t testing.TB, log pods.Log) *pods.Store {
 	t.Helper()
-	return newStore(t, pods.Spec{Pod: newPod("default", "p", "c"), Logs: map[string]pods.Log{"c": log}})
+	return newStore(t, pods.Spec{Pod: newPod("default", "p", "c"), Containers: map[string]pods.Container{"c": {Log: log}}})
 }
 
 func read(t testing.TB, store *pods.Store, options v1.PodLogOptions) string {

@@ -32,7 +32,7 @@ func Example() {
 			ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "nginx"},
 			Spec:       v1.PodSpec{Containers: []v1.Container{{Name: "nginx"}}},
 		},
-		Logs: map[string]pods.Log{"nginx": {Text: "GET / 200\nGET /favicon.ico 404\n"}},
+		Containers: map[string]pods.Container{"nginx": {Log: pods.Log{Text: "GET / 200\nGET /favicon.ico 404\n"}}},
 	})
 	if err != nil {
 		fmt.Println(err)

@@ -220,7 +220,7 @@ func nginx(lines int64) []pods.Spec {
 			ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "nginx", UID: "8a5a2b1c-0000-4000-8000-000000000005"},
 			Spec:       v1.PodSpec{Containers: []v1.Container{{Name: "nginx", Image: "nginx"}}},
 		},
-		Logs: map[string]pods.Log{"nginx": {Lines: cmp.Or(lines, 100)}},
+		Containers: map[string]pods.Container{"nginx": {Log: pods.Log{Lines: cmp.Or(lines, 100)}}},
 	}}
 }
 

@@ -45,11 +45,11 @@ func talkers() []pods.Spec {
 	pod.Status.ContainerStatuses = []v1.ContainerStatus{running("nginx"), running("again"),
 		{Name: "waits", State: v1.ContainerState{Waiting: &v1.ContainerStateWaiting{Reason: "ContainerCreating"}}}, running("ticks")}
 	pod.Status.ContainerStatuses[1].LastTerminationState.Terminated = &v1.ContainerStateTerminated{ContainerID: "containerd://before"}
-	return []pods.Spec{{Pod: pod, Logs: map[string]pods.Log{
-		"nginx": {Text: fourLines},
-		"again": {Text: "now\n", Previous: &pods.Log{Text: "before\n"}},
-		"ticks": {Interval: metav1.Duration{Duration: 5 * time.Millisecond}},
-		"first": {Text: "ready\n"},
+	return []pods.Spec{{Pod: pod, Containers: map[string]pods.Container{
+		"nginx": {Log: pods.Log{Text: fourLines}},
+		"again": {Log: pods.Log{Text: "now\n", Previous: &pods.Log{Text: "before\n"}}},
+		"ticks": {Log: pods.Log{Interval: metav1.Duration{Duration: 5 * time.Millisecond}}},
+		"first": {Log: pods.Log{Text: "ready\n"}},
 	}}}
 }
 

@@ -175,17 +175,18 @@ func loadPods(path string) (*pods.Store, error) {
 	if path == "" {
 		return pods.NewStore()
 	}
-	scenario, err := config.LoadScenario[pods.Log](path)
+	scenario, err := config.LoadScenario[pods.Container](path)
 	if err != nil {
 		return nil, fmt.Errorf("--scenario: %w", err)
 	}
 	var specs []pods.Spec
 	for _, pod := range scenario.Pods {
-		logs := scenario.LogsOf(pod)
-		for container, log := range logs {
-			logs[container] = beside(path, log)
+		containers := scenario.ContainersOf(pod)
+		for name, container := range containers {
+			container.Log = beside(path, container.Log)
+			containers[name] = container
 		}
-		specs = append(specs, pods.Spec{Pod: pod, Logs: logs})
+		specs = append(specs, pods.Spec{Pod: pod, Containers: containers})
 	}
 	store, err := pods.NewStore(specs...)
 	if err != nil {
