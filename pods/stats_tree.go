@@ -1,0 +1,407 @@
+package pods
+
+import (
+	"crypto/sha256"
+	"fmt"
+	"path"
+	"regexp"
+	"strings"
+	"time"
+
+	v1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+	"k8s.io/apimachinery/pkg/types"
+)
+
+// Measure measures the node at the last whole Interval before now. The same pods on the same machine give the same
+// numbers in each process. A container is measured once it runs at such an instant, and a pod once one of its containers
+// is.
+func (s *Store) Measure(machine Machine, now time.Time) *Measurement {
+	t := &tree{at: now.Truncate(Interval), machine: machine}
+	if t.machine.Booted.IsZero() {
+		t.machine.Booted = s.booted(t.at)
+	}
+	const (
+		node = iota
+		system
+		kubelet
+		runtime
+		all
+		besteffort
+		burstable
+		first
+	)
+	t.groups = make([]Cgroup, first, first+4*len(s.pods))
+	for _, pod := range s.pods {
+		t.addPod(s.byKey[types.NamespacedName{Namespace: pod.Namespace, Name: pod.Name}])
+	}
+	groups := t.groups
+
+	pods := t.parts("kubepods")
+	groups[all] = t.group(KindPods, t.path(pods))
+	groups[besteffort] = t.group(KindGroup, t.path(append(pods, "besteffort")))
+	groups[burstable] = t.group(KindGroup, t.path(append(pods, "burstable")))
+	groups[besteffort].Shares, groups[burstable].Shares = shares(0), shares(0)
+	var network Interface
+	var disk Disk
+	count := 0
+	for i := first; i < len(groups); i++ {
+		c := &groups[i]
+		switch c.Kind {
+		case KindPod:
+			count++
+			groups[all].add(c)
+			switch qosOf(c.Pod) {
+			case v1.PodQOSBestEffort:
+				groups[besteffort].add(c)
+			case v1.PodQOSBurstable:
+				groups[burstable].add(c)
+			}
+		case KindSandbox:
+			for _, n := range c.Network {
+				network.RxBytes += n.RxBytes
+				network.RxPackets += n.RxPackets
+				network.TxBytes += n.TxBytes
+				network.TxPackets += n.TxPackets
+			}
+		case KindContainer:
+			disk.add(c.Rootfs)
+			disk.add(c.Logs)
+		}
+	}
+
+	// What a node does without any pod, and a little more for each.
+	groups[kubelet] = t.service(KindKubelet, "kubelet", 25*millicore+uint64(count)*millicore, 60*mebibyte+uint64(count)*mebibyte/4)
+	groups[runtime] = t.service(KindRuntime, "containerd", 15*millicore+uint64(count)*millicore/2, 50*mebibyte+uint64(count)*mebibyte/4)
+	rest := t.service(KindGroup, "the rest", 40*millicore, 380*mebibyte)
+	groups[system] = t.group(KindGroup, "/system.slice")
+	for _, c := range []*Cgroup{&groups[kubelet], &groups[runtime], &rest} {
+		groups[system].add(c)
+	}
+	groups[node] = t.group(KindNode, "/")
+	groups[node].add(&groups[system])
+	groups[node].add(&groups[all])
+
+	t.fit(&groups[node])
+	root := &groups[node]
+	root.Shares, root.Period = 0, 0
+	root.MemoryLimit, root.SwapLimit = t.machine.Memory, 0
+	groups[all].MemoryLimit = t.machine.Memory
+	groups[all].Shares = shares(uint64(t.machine.Cores) * 1000)
+	root.Processes.Processes, root.Processes.Files, root.Processes.Sockets = 140, 60, 10 // the kernel's own, and init
+	uptime := t.since(t.machine.Booted)
+	network.Name = "eth0"
+	network.RxBytes += uptime * 5
+	network.TxBytes += uptime * 3
+	network.RxPackets += uptime / 40
+	network.TxPackets += uptime / 50
+	root.Network = []Interface{network}
+	// Pods on the node's own network see what the node sees.
+	for i := first; i < len(groups); i++ {
+		if groups[i].Kind == KindSandbox && groups[i].Pod.Spec.HostNetwork {
+			groups[i].Network = root.Network
+		}
+	}
+	images := Disk{Used: 4<<30 + uint64(count)*96*mebibyte, Inodes: 90_000 + uint64(count)*1_500}
+	root.Filesystems = t.filesystems(root, images, disk)
+	return &Measurement{
+		Time: t.at, Machine: t.machine, Cgroups: groups, Images: images,
+		Threads: root.Processes.Threads + root.Processes.Processes, MaxThreads: 127_000,
+	}
+}
+
+// booted is an hour before the first of the pods was there; a node without any is started anew now and then.
+func (s *Store) booted(at time.Time) time.Time {
+	first := at.Truncate(30 * 24 * time.Hour)
+	for i, pod := range s.pods {
+		if started := created(pod); i == 0 || started.Before(first) {
+			first = started
+		}
+		for _, name := range containerNames(pod) {
+			if status := containerStatus(pod, name); status != nil && status.State.Running != nil {
+				if started := status.State.Running.StartedAt.Time; !started.IsZero() && started.Before(first) {
+					first = started
+				}
+			}
+		}
+	}
+	return first.Add(-time.Hour).Truncate(time.Minute)
+}
+
+// tree puts cgroups together.
+type tree struct {
+	at      time.Time
+	machine Machine
+	groups  []Cgroup
+}
+
+// addPod adds the cgroup of a pod with those below it, if any of its containers runs.
+func (t *tree) addPod(e *entry) {
+	pod := e.pod
+	at := len(t.groups)
+	parts := t.parts("kubepods")
+	switch qosOf(pod) {
+	case v1.PodQOSBestEffort:
+		parts = append(parts, "besteffort")
+	case v1.PodQOSBurstable:
+		parts = append(parts, "burstable")
+	}
+	parent := t.path(append(parts, "pod"+string(pod.UID)))
+	t.groups = append(t.groups, t.group(KindPod, parent), t.sandbox(pod, parent))
+
+	var requested, limited, memory uint64
+	unlimited, memoryUnlimited := false, false
+	for _, c := range containersOf(pod) {
+		status := containerStatus(pod, c.Name)
+		if status == nil || status.State.Running == nil {
+			continue
+		}
+		started := status.State.Running.StartedAt.Time
+		if started.IsZero() {
+			started = pod.CreationTimestamp.Time
+		}
+		if !started.Before(t.at) {
+			continue
+		}
+		t.groups = append(t.groups, t.container(pod, parent, &c, e.usageOf(c.Name), status.ContainerID, started))
+		requested += positive(c.Resources.Requests, v1.ResourceCPU, resource.Milli)
+		cpu := positive(c.Resources.Limits, v1.ResourceCPU, resource.Milli)
+		bytes := positive(c.Resources.Limits, v1.ResourceMemory, 0)
+		limited += cpu
+		memory += bytes
+		unlimited, memoryUnlimited = unlimited || cpu == 0, memoryUnlimited || bytes == 0
+	}
+	if len(t.groups) == at+2 {
+		t.groups = t.groups[:at]
+		return
+	}
+	group := &t.groups[at]
+	group.Pod = pod
+	group.Created = created(pod)
+	group.Shares = shares(requested)
+	if !unlimited {
+		group.Quota = limited * period / 1000
+	}
+	if !memoryUnlimited {
+		group.MemoryLimit = memory
+	}
+	for i := at + 1; i < len(t.groups); i++ {
+		group.add(&t.groups[i])
+	}
+	group.Memory.Usage = min(group.Memory.Usage, group.MemoryLimit)
+	group.Memory.WorkingSet = min(group.Memory.WorkingSet, group.MemoryLimit)
+}
+
+func (t *tree) container(pod *v1.Pod, parent string, c *v1.Container, usage Usage, id string, started time.Time) Cgroup {
+	l := newLoad(pod, c, usage)
+	group := t.group(KindContainer, "")
+	group.Pod, group.Name, group.Image, group.Created = pod, c.Name, c.Image, started
+	group.ID = runtimeID(pod, c.Name, id)
+	group.Path = t.scope(parent, group.ID)
+	group.Shares = shares(positive(c.Resources.Requests, v1.ResourceCPU, resource.Milli))
+	if limit := positive(c.Resources.Limits, v1.ResourceCPU, resource.Milli); limit > 0 {
+		group.Quota = limit * period / 1000
+	}
+	if limit := positive(c.Resources.Limits, v1.ResourceMemory, 0); limit > 0 {
+		group.MemoryLimit = limit
+	}
+	group.SwapLimit = 0
+	t.use(&group, l)
+	elapsed := t.since(started)
+	if group.Quota > 0 {
+		group.CPU.Periods = elapsed / 200
+		group.CPU.Throttled = group.CPU.Periods / 100
+		group.CPU.ThrottledTime = group.CPU.Throttled * 12 * uint64(time.Millisecond)
+	}
+	group.IO = IO{ReadBytes: uint64(l.digit(1, 32)) * mebibyte, WriteBytes: elapsed / 1000 * pageSize / 4 / pageSize * pageSize}
+	group.IO.Reads, group.IO.Writes = group.IO.ReadBytes/(8*pageSize), group.IO.WriteBytes/pageSize
+	group.Rootfs = Disk{Used: uint64(l.digit(3, 60)) * pageSize, Inodes: uint64(l.digit(7, 30))}
+	group.Logs = Disk{Used: uint64(l.digit(1, 12)) * pageSize, Inodes: 1}
+	return group
+}
+
+// sandbox is the container that does nothing but hold the pod's network.
+func (t *tree) sandbox(pod *v1.Pod, parent string) Cgroup {
+	group := t.group(KindSandbox, "")
+	group.Pod, group.Image, group.Created = pod, "registry.k8s.io/pause:3.10", created(pod)
+	group.ID = fmt.Sprintf("%x", sha256.Sum256([]byte("fauxlet sandbox "+pod.UID)))
+	group.Path = t.scope(parent, group.ID)
+	group.Shares, group.SwapLimit = shares(2), 0
+	group.CPU.Total, group.CPU.User, group.CPU.System = 27_000_000, 9_000_000, 18_000_000
+	group.Memory = Memory{
+		Usage: 88 * pageSize, WorkingSet: 80 * pageSize, Peak: 900 * pageSize, RSS: 9 * pageSize, Kernel: 60 * pageSize,
+		InactiveFile: 8 * pageSize, ActiveFile: 11 * pageSize, Mapped: 8 * pageSize, Faults: 1_020, MajorFaults: 3,
+	}
+	group.Processes = Processes{Processes: 1, Threads: 1}
+	l := load{hash: hashOf(string(pod.UID))}
+	elapsed := t.since(created(pod))
+	eth0 := Interface{
+		Name:    "eth0",
+		RxBytes: elapsed * uint64(l.digit(100, 4_000)) / 1000, TxBytes: elapsed * uint64(l.digit(50, 6_000)) / 1000,
+	}
+	eth0.RxPackets, eth0.TxPackets = eth0.RxBytes/180, eth0.TxBytes/210
+	if !pod.Spec.HostNetwork {
+		group.Network = []Interface{eth0}
+	}
+	return group
+}
+
+// service is a cgroup of the system.
+func (t *tree) service(kind Kind, name string, cpu, memory uint64) Cgroup {
+	group := t.group(kind, "/system.slice/"+name+".service")
+	hash := hashOf(t.machine.Node, name)
+	t.use(&group, load{
+		hash:   hash,
+		cpu:    wave{mean: cpu, swing: cpu / 5, period: 420_000, phase: hash % 420_000},
+		memory: wave{mean: memory, swing: memory / 40, period: 1_800_000, phase: hash % 1_800_000},
+	})
+	group.Network = nil
+	return group
+}
+
+// group is a cgroup with nothing in it, created when the machine booted.
+func (t *tree) group(kind Kind, path string) Cgroup {
+	return Cgroup{Kind: kind, Path: path, Created: t.machine.Booted, Shares: shares(1000), Period: period, MemoryLimit: Unlimited, SwapLimit: Unlimited}
+}
+
+// use fills in CPU, memory and processes. Shares of memory are of pages.
+func (t *tree) use(group *Cgroup, l load) {
+	at, started := t.at.UnixMilli(), group.Created.UnixMilli()
+	before := max(started, t.at.Add(-Interval).UnixMilli())
+	// The kernel counts in microseconds.
+	group.CPU.Total = l.cpu.sum(started, at) / 1000 * 1000
+	group.CPU.Rate = mulDiv(group.CPU.Total-l.cpu.sum(started, before)/1000*1000, 1000, uint64(max(at-before, 1)))
+	group.CPU.User = group.CPU.Total / 10_000 * 7_000
+	group.CPU.System = group.CPU.Total - group.CPU.User
+	if t.machine.Pressure {
+		group.CPU.PressureSome, group.CPU.PressureFull = group.CPU.Total/1000/200, group.CPU.Total/1000/300
+	}
+
+	pages := func(bytes uint64) uint64 { return bytes / pageSize * pageSize }
+	m := &group.Memory
+	m.WorkingSet = pages(l.memory.at(at))
+	m.InactiveFile = min(uint64(l.digit(64, 2048))*pageSize, pages(group.MemoryLimit-m.WorkingSet))
+	m.Usage = m.WorkingSet + m.InactiveFile
+	m.Peak = min(pages(l.memory.mean+l.memory.swing)+m.InactiveFile, group.MemoryLimit)
+	m.RSS, m.Kernel = pages(m.WorkingSet/16*13), pages(m.WorkingSet/32)
+	m.ActiveFile = m.WorkingSet - m.RSS - m.Kernel
+	m.Mapped = pages((m.ActiveFile + m.InactiveFile) / 2)
+	m.Faults = l.memory.mean/pageSize + t.since(group.Created)/1000*uint64(l.digit(1, 20))
+	m.MajorFaults = uint64(l.digit(0, 40))
+
+	processes := uint64(l.digit(1, 6))
+	group.Processes = Processes{Processes: processes, Threads: processes * 4, Files: processes * 9, Sockets: processes * 2}
+}
+
+// fit makes up a machine that what runs on it leaves half empty.
+func (t *tree) fit(node *Cgroup) {
+	if t.machine.Cores == 0 {
+		for t.machine.Cores = 4; uint64(t.machine.Cores)*1e9 < 2*node.CPU.Rate; {
+			t.machine.Cores *= 2
+		}
+	}
+	if t.machine.Memory == 0 {
+		for t.machine.Memory = 8 << 30; t.machine.Memory < 2*node.Memory.Peak; {
+			t.machine.Memory *= 2
+		}
+	}
+	t.machine.Kernel, t.machine.OS = "6.12.48+deb13-amd64", "Debian GNU/Linux 13 (trixie)"
+	t.machine.ID = strings.ReplaceAll(madeID("machine "+t.machine.Node), "-", "")
+	t.machine.SystemUUID = madeID("system " + t.machine.Node)
+	t.machine.BootID = madeID(fmt.Sprintf("boot %s %d", t.machine.Node, t.machine.Booted.Unix()))
+}
+
+func (t *tree) filesystems(node *Cgroup, images, disk Disk) []Filesystem {
+	root := Filesystem{
+		Device: PartitionDevice, Capacity: 100 << 30, Inodes: 6_553_600,
+		Used: 6<<30 + images.Used + disk.Used, InodesUsed: 210_000 + images.Inodes + disk.Inodes,
+		Reads: node.IO.Reads, ReadSectors: node.IO.ReadBytes / 512, Writes: node.IO.Writes, WrittenSectors: node.IO.WriteBytes / 512,
+	}
+	for root.Capacity < 2*root.Used {
+		root.Capacity, root.Inodes = root.Capacity*2, root.Inodes*2
+	}
+	root.ReadTime, root.WriteTime = root.Reads*200_000, root.Writes*400_000
+	run := Filesystem{Device: "/run", Capacity: t.machine.Memory / 10, Used: 1_200 * pageSize, Inodes: 819_200, InodesUsed: 900}
+	shm := Filesystem{Device: "/dev/shm", Capacity: t.machine.Memory / 2, Inodes: 1 << 20, InodesUsed: 1}
+	return []Filesystem{shm, root, run}
+}
+
+// since is in milliseconds, and not below 0.
+func (t *tree) since(from time.Time) uint64 { return uint64(max(t.at.Sub(from).Milliseconds(), 0)) }
+
+// parts are the names of a cgroup below the root of those that the kubelet makes.
+func (t *tree) parts(name string) []string {
+	var parts []string
+	for part := range strings.SplitSeq(t.machine.CgroupRoot, "/") {
+		if part != "" {
+			parts = append(parts, part)
+		}
+	}
+	return append(parts, name)[: len(parts)+1 : len(parts)+1]
+}
+
+// path is the path of a cgroup by its names. (kubelet: pkg/kubelet/cm, CgroupName.ToSystemd and ToCgroupfs)
+func (t *tree) path(parts []string) string {
+	if !t.machine.Systemd {
+		return "/" + path.Join(parts...)
+	}
+	var whole strings.Builder
+	name := ""
+	for _, part := range parts {
+		if name != "" {
+			name += "-"
+		}
+		name += strings.ReplaceAll(part, "-", "_")
+		whole.WriteString("/" + name + ".slice")
+	}
+	return whole.String()
+}
+
+func (t *tree) scope(parent, id string) string {
+	if t.machine.Systemd {
+		return parent + "/cri-containerd-" + id + ".scope"
+	}
+	return parent + "/" + id
+}
+
+// period is that of the kernel's CPU bandwidth control, in microseconds.
+const period = 100_000
+
+// shares is what cAdvisor reads back of a request in millicores, which the kernel keeps as a weight from 1 to 10000.
+// (cAdvisor: container/common, convertCPUWeightToCPULimit)
+func shares(millicores uint64) uint64 {
+	shares := min(max(millicores*1024/1000, 2), 262_144)
+	weight := 1 + (shares-2)*9_999/262_142
+	return 2 + (weight-1)*262_142/9_999
+}
+
+var hexID = regexp.MustCompile(`^[0-9a-f]{32,64}$`)
+
+// runtimeID is a container's id as its status has it, if that is one that a runtime could have made.
+func runtimeID(pod *v1.Pod, name, status string) string {
+	if _, id, _ := strings.Cut(status, "://"); hexID.MatchString(id) {
+		return id
+	}
+	return fmt.Sprintf("%x", sha256.Sum256([]byte("fauxlet container "+string(pod.UID)+"/"+name+"/"+status)))
+}
+
+func created(pod *v1.Pod) time.Time {
+	if pod.Status.StartTime != nil && !pod.Status.StartTime.IsZero() {
+		return pod.Status.StartTime.Time
+	}
+	return pod.CreationTimestamp.Time
+}
+
+// containersOf are those of a pod, of any kind, as far as they have resources.
+func containersOf(pod *v1.Pod) []v1.Container {
+	var all []v1.Container
+	all = append(all, pod.Spec.InitContainers...)
+	all = append(all, pod.Spec.Containers...)
+	for _, c := range pod.Spec.EphemeralContainers {
+		all = append(all, v1.Container{Name: c.Name, Image: c.Image})
+	}
+	return all
+}
+
+// madeID is a UUID made of a name.
+func madeID(name string) string { return string(madeUID("fauxlet", name)) }

@@ -1,0 +1,199 @@
+package server
+
+import (
+	"encoding/json"
+	"net/http"
+	"os"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/component-base/metrics/legacyregistry"
+	statsapi "k8s.io/kubelet/pkg/apis/stats/v1alpha1"
+	"k8s.io/utils/ptr"
+
+	"fauxlet/pods"
+)
+
+// measure gives the last measurement of the node: within [pods.Interval] all endpoints tell the same.
+func (s *Server) measure() *pods.Measurement {
+	kubelet := &s.config.Kubelet
+	return s.pods.Measure(pods.Machine{
+		Node:       s.config.NodeName,
+		Systemd:    kubelet.CgroupDriver == "systemd",
+		CgroupRoot: kubelet.CgroupRoot,
+		Pressure:   tellsPressure(),
+	}, time.Now())
+}
+
+// tellsPressure says whether this kernel tells pressure: what a kubelet on this machine goes by, and so what there is no
+// setting for. (kubelet: pkg/kubelet/cadvisor, IsPsiEnabled)
+func tellsPressure() bool {
+	file, err := os.Open("/sys/fs/cgroup/cpu.pressure")
+	if err != nil {
+		return false
+	}
+	file.Close()
+	return true
+}
+
+// getStatsSummary tells what node and pods use. (kubelet: pkg/kubelet/server/stats, handleSummary)
+func getStatsSummary(s *Server, w http.ResponseWriter, r *http.Request) error {
+	if err := r.ParseForm(); err != nil {
+		return refuse(http.StatusInternalServerError, "Internal Error: parse form failed: %v", err)
+	}
+	only := r.Form["only_cpu_and_memory"]
+	summary := newSummary(s.measure(), len(only) == 1 && only[0] == "true")
+	data, err := json.MarshalIndent(summary, "", " ")
+	if err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Write(data)
+	return nil
+}
+
+// summarizer puts a summary together, of all that there is or of CPU and memory alone.
+// (kubelet: pkg/kubelet/stats, criStatsProvider over cAdvisor's containers)
+type summarizer struct {
+	*pods.Measurement
+	at    metav1.Time
+	disk  *pods.Filesystem
+	brief bool
+}
+
+func newSummary(m *pods.Measurement, brief bool) *statsapi.Summary {
+	s := &summarizer{Measurement: m, at: metav1.NewTime(m.Time), brief: brief}
+	root := &m.Cgroups[0]
+	for i := range root.Filesystems {
+		if root.Filesystems[i].Device == pods.PartitionDevice {
+			s.disk = &root.Filesystems[i]
+		}
+	}
+	summary := &statsapi.Summary{Node: s.node(root), Pods: []statsapi.PodStats{}}
+	for i := range m.Cgroups {
+		c := &m.Cgroups[i]
+		switch c.Kind {
+		case pods.KindKubelet:
+			s.system(summary, c, statsapi.SystemContainerKubelet, metav1.NewTime(legacyregistry.GetProcessStart()))
+		case pods.KindRuntime:
+			s.system(summary, c, statsapi.SystemContainerRuntime, metav1.NewTime(c.Created))
+		case pods.KindPods:
+			s.system(summary, c, statsapi.SystemContainerPods, metav1.NewTime(c.Created))
+		case pods.KindPod:
+			summary.Pods = append(summary.Pods, s.pod(c))
+		case pods.KindSandbox:
+			if !brief {
+				summary.Pods[len(summary.Pods)-1].Network = s.network(c.Network)
+			}
+		case pods.KindContainer:
+			s.container(&summary.Pods[len(summary.Pods)-1], c)
+		}
+	}
+	return summary
+}
+
+func (s *summarizer) node(root *pods.Cgroup) statsapi.NodeStats {
+	node := statsapi.NodeStats{
+		NodeName: s.Machine.Node, StartTime: metav1.NewTime(s.Machine.Booted),
+		CPU: s.cpu(root), Memory: s.memory(root), Swap: s.swap(root),
+	}
+	if s.brief {
+		return node
+	}
+	node.IO, node.Network = s.io(), s.network(root.Network)
+	node.Fs = s.fs(pods.Disk{Used: s.disk.Used, Inodes: s.disk.InodesUsed})
+	node.Runtime = &statsapi.RuntimeStats{ImageFs: s.fs(s.Images), ContainerFs: s.fs(s.Images)}
+	node.Rlimit = &statsapi.RlimitStats{Time: s.at, MaxPID: ptr.To(int64(s.MaxThreads)), NumOfRunningProcesses: ptr.To(int64(s.Threads))}
+	return node
+}
+
+func (s *summarizer) system(to *statsapi.Summary, c *pods.Cgroup, name string, started metav1.Time) {
+	to.Node.SystemContainers = append(to.Node.SystemContainers, s.basics(c, name, started))
+}
+
+// basics are what is told of each cgroup.
+func (s *summarizer) basics(c *pods.Cgroup, name string, started metav1.Time) statsapi.ContainerStats {
+	stats := statsapi.ContainerStats{Name: name, StartTime: started, CPU: s.cpu(c), Memory: s.memory(c), Swap: s.swap(c)}
+	if !s.brief {
+		stats.IO = s.io()
+	}
+	return stats
+}
+
+func (s *summarizer) pod(c *pods.Cgroup) statsapi.PodStats {
+	stats := statsapi.PodStats{
+		PodRef:    statsapi.PodReference{Name: c.Pod.Name, Namespace: c.Pod.Namespace, UID: string(c.Pod.UID)},
+		StartTime: metav1.NewTime(c.Created),
+		CPU:       s.cpu(c), Memory: s.memory(c), Swap: s.swap(c),
+	}
+	if !s.brief {
+		// Beside what its containers have: the file that is /etc/hosts in each of them.
+		stats.IO, stats.EphemeralStorage = s.io(), s.fs(pods.Disk{Used: 4096, Inodes: 1})
+		stats.ProcessStats = &statsapi.ProcessStats{ProcessCount: ptr.To[uint64](0)}
+	}
+	return stats
+}
+
+func (s *summarizer) container(to *statsapi.PodStats, c *pods.Cgroup) {
+	stats := s.basics(c, c.Name, metav1.NewTime(c.Created))
+	if !s.brief {
+		stats.Rootfs, stats.Logs = s.fs(c.Rootfs), s.fs(c.Logs)
+		*to.EphemeralStorage.UsedBytes += c.Rootfs.Used + c.Logs.Used
+		*to.EphemeralStorage.InodesUsed += c.Rootfs.Inodes + c.Logs.Inodes
+		*to.ProcessStats.ProcessCount += c.Processes.Processes
+	}
+	to.Containers = append(to.Containers, stats)
+}
+
+func (s *summarizer) cpu(c *pods.Cgroup) *statsapi.CPUStats {
+	return &statsapi.CPUStats{
+		Time: s.at, UsageNanoCores: &c.CPU.Rate, UsageCoreNanoSeconds: &c.CPU.Total,
+		PSI: &statsapi.PSIStats{Full: statsapi.PSIData{Total: c.CPU.PressureFull}, Some: statsapi.PSIData{Total: c.CPU.PressureSome}},
+	}
+}
+
+func (s *summarizer) memory(c *pods.Cgroup) *statsapi.MemoryStats {
+	m := &c.Memory
+	stats := &statsapi.MemoryStats{
+		Time: s.at, UsageBytes: &m.Usage, WorkingSetBytes: &m.WorkingSet, RSSBytes: &m.RSS, PageFaults: &m.Faults, MajorPageFaults: &m.MajorFaults,
+		PSI: &statsapi.PSIStats{},
+	}
+	if c.MemoryLimit != pods.Unlimited {
+		stats.AvailableBytes = ptr.To(c.MemoryLimit - m.WorkingSet)
+	}
+	return stats
+}
+
+func (s *summarizer) swap(c *pods.Cgroup) *statsapi.SwapStats {
+	stats := &statsapi.SwapStats{Time: s.at, SwapUsageBytes: ptr.To[uint64](0)}
+	if c.SwapLimit != pods.Unlimited {
+		stats.SwapAvailableBytes = &c.SwapLimit
+	}
+	return stats
+}
+
+func (s *summarizer) io() *statsapi.IOStats {
+	return &statsapi.IOStats{Time: s.at, PSI: &statsapi.PSIStats{}}
+}
+
+// fs is a part of the node's disk.
+func (s *summarizer) fs(part pods.Disk) *statsapi.FsStats {
+	return &statsapi.FsStats{
+		Time:           s.at,
+		AvailableBytes: ptr.To(s.disk.Capacity - s.disk.Used), CapacityBytes: &s.disk.Capacity, UsedBytes: &part.Used,
+		InodesFree: ptr.To(s.disk.Inodes - s.disk.InodesUsed), Inodes: &s.disk.Inodes, InodesUsed: &part.Inodes,
+	}
+}
+
+func (s *summarizer) network(interfaces []pods.Interface) *statsapi.NetworkStats {
+	stats := &statsapi.NetworkStats{Time: s.at}
+	for i := range interfaces {
+		n := &interfaces[i]
+		one := statsapi.InterfaceStats{Name: n.Name, RxBytes: &n.RxBytes, RxErrors: &n.RxErrors, TxBytes: &n.TxBytes, TxErrors: &n.TxErrors}
+		if n.Name == "eth0" {
+			stats.InterfaceStats = one
+		}
+		stats.Interfaces = append(stats.Interfaces, one)
+	}
+	return stats
+}
