@@ -11,7 +11,6 @@ import (
 	"path/filepath"
 	"time"
 
-	cadvisorapi "github.com/google/cadvisor/lib/model"
 	v1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apiserver/pkg/server/healthz"
@@ -30,7 +29,7 @@ var errNotHere = errors.New("the reference runs no containers")
 
 // host is the kubelet behind the server: pods and logs from files.
 type host struct {
-	noStats
+	measured
 	pods []*v1.Pod
 	logs string
 }
@@ -158,14 +157,6 @@ func (h *host) GetAttach(context.Context, string, types.UID, string, remotecomma
 
 func (h *host) GetPortForward(context.Context, string, string, types.UID, portforward.V4Options) (*url.URL, error) {
 	return nil, errNotHere
-}
-
-func (h *host) GetVersionInfo() (*cadvisorapi.VersionInfo, error) {
-	return &cadvisorapi.VersionInfo{}, nil
-}
-
-func (h *host) GetCachedMachineInfo() (*cadvisorapi.MachineInfo, error) {
-	return &cadvisorapi.MachineInfo{}, nil
 }
 
 func (h *host) ListMetricDescriptors(context.Context) ([]*runtimeapi.MetricDescriptor, error) {

@@ -83,6 +83,11 @@ func run(ctx context.Context, args []string) error {
 		return err
 	}
 	analyzer := stats.NewResourceAnalyzer(ctx, host, 0, nil)
+	removeFiles, err := host.measure(ctx, host.pods, nodeName, config, analyzer)
+	if err != nil {
+		return err
+	}
+	defer removeFiles()
 	tracers := nooptrace.NewTracerProvider()
 	address := netutils.ParseIPSloppy(config.Address)
 	open := addresses{Secure: net.JoinHostPort(address.String(), strconv.Itoa(int(config.Port)))}

@@ -2,58 +2,333 @@ package main
 
 import (
 	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
 
+	"github.com/google/cadvisor/lib/cache/memory"
 	cadvisorapi "github.com/google/cadvisor/lib/model"
 	v1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
-	statsapi "k8s.io/kubelet/pkg/apis/stats/v1alpha1"
+	utilfeature "k8s.io/apiserver/pkg/util/feature"
+	internalapi "k8s.io/cri-api/pkg/apis"
+	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
+	"k8s.io/klog/v2"
+	kubelettypes "k8s.io/kubelet/pkg/types"
+	"k8s.io/kubernetes/pkg/features"
+	kubeletconfig "k8s.io/kubernetes/pkg/kubelet/apis/config"
+	"k8s.io/kubernetes/pkg/kubelet/cadvisor"
 	"k8s.io/kubernetes/pkg/kubelet/cm"
+	kubecontainer "k8s.io/kubernetes/pkg/kubelet/container"
+	serverstats "k8s.io/kubernetes/pkg/kubelet/server/stats"
+	"k8s.io/kubernetes/pkg/kubelet/stats"
 	"k8s.io/kubernetes/pkg/volume"
+
+	"fauxlet/pods"
 )
 
-// noStats is a host that measures nothing.
-type noStats struct{}
-
-func (noStats) ListPodStats(context.Context) ([]statsapi.PodStats, error) { return nil, errNotHere }
-
-func (noStats) ListPodCPUAndMemoryStats(context.Context) ([]statsapi.PodStats, error) {
-	return nil, errNotHere
+// measured is what the kubelet measures: its own stats provider, over a cAdvisor and a container runtime that have the
+// numbers which fauxlet makes up.
+type measured struct {
+	*stats.Provider
+	cgroups
+	store *pods.Store
 }
 
-func (noStats) ListPodStatsAndUpdateCPUNanoCoreUsage(context.Context) ([]statsapi.PodStats, error) {
-	return nil, errNotHere
+// measure starts it. The folder that it makes for the logs, which the kubelet looks at itself, is gone when the caller
+// has called what it returns.
+func (m *measured) measure(ctx context.Context, list []*v1.Pod, node string, config *kubeletconfig.KubeletConfiguration, analyzer serverstats.ResourceAnalyzer) (func(), error) {
+	var specs []pods.Spec
+	for _, pod := range list {
+		specs = append(specs, pods.Spec{Pod: pod})
+	}
+	store, err := pods.NewStore(specs...)
+	if err != nil {
+		return nil, err
+	}
+	m.store = store
+	machine := pods.Machine{
+		Node: node, Systemd: config.CgroupDriver == "systemd", CgroupRoot: config.CgroupRoot,
+		Pressure: cadvisor.IsPsiEnabled(klog.FromContext(ctx)),
+	}
+	m.cgroups = cgroups{measure: func() *pods.Measurement { return store.Measure(machine, time.Now()) }}
+	files, err := os.MkdirTemp("", "reference-")
+	if err != nil {
+		return nil, err
+	}
+	if err := m.writeFiles(files); err != nil {
+		_ = os.RemoveAll(files)
+		return nil, err
+	}
+	etcHosts := func(types.UID) string { return filepath.Join(files, "hosts") }
+	m.Provider = stats.NewCRIStatsProvider(m.cgroups, analyzer, nil, containers{cgroups: m.cgroups}, images{cgroups: m.cgroups},
+		stats.NewHostStatsProvider(kubecontainer.RealOS{}, etcHosts, files),
+		utilfeature.DefaultFeatureGate.Enabled(features.PodAndContainerStatsFromCRI), true, nil)
+	return func() { _ = os.RemoveAll(files) }, nil
 }
 
-func (noStats) ImageFsStats(context.Context) (*statsapi.FsStats, *statsapi.FsStats, error) {
-	return nil, nil, errNotHere
+// writeFiles writes logs, and /etc/hosts, of the size that they are to have.
+func (m *measured) writeFiles(dir string) error {
+	if err := os.WriteFile(filepath.Join(dir, "hosts"), make([]byte, 4096), 0o644); err != nil {
+		return err
+	}
+	for _, c := range m.cgroups.measure().Cgroups {
+		if c.Kind != pods.KindContainer {
+			continue
+		}
+		logs := filepath.Join(dir, c.Pod.Namespace+"_"+c.Pod.Name+"_"+string(c.Pod.UID), c.Name)
+		if err := os.MkdirAll(logs, 0o755); err != nil {
+			return err
+		}
+		if err := os.WriteFile(filepath.Join(logs, "0.log"), make([]byte, c.Logs.Used), 0o644); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
-func (noStats) GetCgroupStats(context.Context, string, bool) (*statsapi.ContainerStats, *statsapi.NetworkStats, error) {
-	return nil, nil, errNotHere
+func (m *measured) GetRequestedContainersInfo(name string, options cadvisorapi.RequestOptions) (map[string]*cadvisorapi.ContainerInfo, error) {
+	return m.cgroups.GetRequestedContainersInfo(name, options)
 }
 
-func (noStats) GetCgroupCPUAndMemoryStats(string, bool) (*statsapi.ContainerStats, error) {
-	return nil, errNotHere
+func (m *measured) GetVersionInfo() (*cadvisorapi.VersionInfo, error) { return m.VersionInfo() }
+
+func (m *measured) GetCachedMachineInfo() (*cadvisorapi.MachineInfo, error) {
+	return m.MachineInfo(klog.Background())
 }
 
-func (noStats) RootFsStats() (*statsapi.FsStats, error) { return nil, errNotHere }
-
-func (noStats) GetRequestedContainersInfo(string, cadvisorapi.RequestOptions) (map[string]*cadvisorapi.ContainerInfo, error) {
-	return nil, errNotHere
+func (m *measured) GetNode(context.Context) (*v1.Node, error) {
+	return &v1.Node{ObjectMeta: metav1.ObjectMeta{Name: m.cgroups.measure().Machine.Node}}, nil
 }
 
-func (noStats) GetNode(context.Context) (*v1.Node, error) { return nil, errNotHere }
+func (m *measured) GetNodeConfig() cm.NodeConfig {
+	return cm.NodeConfig{KubeletCgroupsName: m.path(pods.KindKubelet), RuntimeCgroupsName: m.path(pods.KindRuntime)}
+}
 
-func (noStats) GetNodeConfig() cm.NodeConfig { return cm.NodeConfig{} }
+func (m *measured) GetPodCgroupRoot() string { return m.path(pods.KindPods) }
 
-func (noStats) ListVolumesForPod(types.UID) (map[string]volume.Volume, bool) { return nil, false }
+func (m *measured) path(kind pods.Kind) string {
+	for _, c := range m.cgroups.measure().Cgroups {
+		if c.Kind == kind {
+			return c.Path
+		}
+	}
+	return ""
+}
 
-func (noStats) ListBlockVolumesForPod(types.UID) (map[string]volume.BlockVolume, bool) {
+func (m *measured) GetPodByCgroupfs(path string) (*v1.Pod, bool) {
+	for _, c := range m.cgroups.measure().Cgroups {
+		if c.Kind == pods.KindPod && c.Path == path {
+			return c.Pod, true
+		}
+	}
 	return nil, false
 }
 
-func (noStats) RlimitStats() (*statsapi.RlimitStats, error) { return nil, errNotHere }
+func (m *measured) ListVolumesForPod(types.UID) (map[string]volume.Volume, bool) { return nil, false }
 
-func (noStats) GetPodCgroupRoot() string { return "" }
+func (m *measured) ListBlockVolumesForPod(types.UID) (map[string]volume.BlockVolume, bool) {
+	return nil, false
+}
 
-func (noStats) GetPodByCgroupfs(string) (*v1.Pod, bool) { return nil, false }
+// cgroups is a cAdvisor.
+type cgroups struct{ measure func() *pods.Measurement }
+
+func (cgroups) Start() error { return nil }
+
+func (c cgroups) ContainerInfoV2(name string, options cadvisorapi.RequestOptions) (map[string]cadvisorapi.ContainerInfo, error) {
+	infos := map[string]cadvisorapi.ContainerInfo{}
+	m := c.measure()
+	for i := range m.Cgroups {
+		if path := m.Cgroups[i].Path; path == name || options.Recursive && name == "/" {
+			infos[path] = containerInfo(m, &m.Cgroups[i])
+		}
+	}
+	if len(infos) == 0 {
+		return nil, fmt.Errorf("%s: %w", name, memory.ErrDataNotFound)
+	}
+	return infos, nil
+}
+
+func (c cgroups) GetRequestedContainersInfo(name string, options cadvisorapi.RequestOptions) (map[string]*cadvisorapi.ContainerInfo, error) {
+	infos, err := c.ContainerInfoV2(name, options)
+	all := map[string]*cadvisorapi.ContainerInfo{}
+	for path, info := range infos {
+		all[path] = &info
+	}
+	return all, err
+}
+
+// MachineInfo has no timestamp, as the one that a kubelet remembers has none. (kubelet: NewMainKubelet)
+func (c cgroups) MachineInfo(klog.Logger) (*cadvisorapi.MachineInfo, error) {
+	m := c.measure().Machine
+	return &cadvisorapi.MachineInfo{
+		NumCores: m.Cores, NumPhysicalCores: (m.Cores + 1) / 2, NumSockets: 1, MemoryCapacity: m.Memory,
+		MachineID: m.ID, SystemUUID: m.SystemUUID, BootID: m.BootID,
+	}, nil
+}
+
+func (c cgroups) VersionInfo() (*cadvisorapi.VersionInfo, error) {
+	m := c.measure().Machine
+	return &cadvisorapi.VersionInfo{KernelVersion: m.Kernel, ContainerOsVersion: m.OS}, nil
+}
+
+func (c cgroups) RootFsInfo() (cadvisorapi.FsInfo, error) {
+	m := c.measure()
+	for _, fs := range m.Cgroups[0].Filesystems {
+		if fs.Device == pods.PartitionDevice {
+			free := fs.Inodes - fs.InodesUsed
+			return cadvisorapi.FsInfo{
+				Timestamp: m.Time, Device: fs.Device, Mountpoint: "/", Capacity: fs.Capacity, Available: fs.Capacity - fs.Used, Usage: fs.Used,
+				Inodes: &fs.Inodes, InodesFree: &free,
+			}, nil
+		}
+	}
+	return cadvisorapi.FsInfo{}, fmt.Errorf("the node has no %s", pods.PartitionDevice)
+}
+
+func (c cgroups) ImagesFsInfo(context.Context) (cadvisorapi.FsInfo, error) { return c.RootFsInfo() }
+
+func (c cgroups) ContainerFsInfo(context.Context) (cadvisorapi.FsInfo, error) { return c.RootFsInfo() }
+
+func (c cgroups) GetDirFsInfo(string) (cadvisorapi.FsInfo, error) { return c.RootFsInfo() }
+
+// containerInfo is a cgroup as cAdvisor reads one of version 2.
+func containerInfo(m *pods.Measurement, c *pods.Cgroup) cadvisorapi.ContainerInfo {
+	info := cadvisorapi.ContainerInfo{
+		ContainerReference: cadvisorapi.ContainerReference{Name: c.Path},
+		Spec: cadvisorapi.ContainerSpec{
+			CreationTime: c.Created,
+			HasCpu:       true, Cpu: cadvisorapi.CpuSpec{Limit: c.Shares, Quota: c.Quota, Period: c.Period},
+			HasMemory: true, Memory: cadvisorapi.MemorySpec{Limit: c.MemoryLimit, SwapLimit: c.SwapLimit},
+			HasProcesses: true, HasNetwork: c.Network != nil, HasFilesystem: c.Filesystems != nil, HasDiskIo: true,
+			Image: c.Image,
+		},
+	}
+	if c.ID != "" {
+		info.Id, info.Aliases, info.Namespace = c.ID, []string{c.ID, c.Path}, "k8s.io"
+		info.Spec.Labels = map[string]string{
+			kubelettypes.KubernetesPodNameLabel: c.Pod.Name, kubelettypes.KubernetesPodNamespaceLabel: c.Pod.Namespace, kubelettypes.KubernetesPodUIDLabel: string(c.Pod.UID),
+		}
+		if c.Name != "" {
+			info.Spec.Labels[kubelettypes.KubernetesContainerNameLabel] = c.Name
+		}
+	}
+	pressure := cadvisorapi.PSIStats{Some: cadvisorapi.PSIData{Total: c.CPU.PressureSome}, Full: cadvisorapi.PSIData{Total: c.CPU.PressureFull}}
+	faults := cadvisorapi.MemoryStatsMemoryData{Pgfault: c.Memory.Faults, Pgmajfault: c.Memory.MajorFaults}
+	sample := &cadvisorapi.ContainerStats{
+		Timestamp: m.Time,
+		Cpu: &cadvisorapi.CpuStats{
+			Usage: cadvisorapi.CpuUsage{Total: c.CPU.Total, User: c.CPU.User, System: c.CPU.System},
+			CFS:   cadvisorapi.CpuCFS{Periods: c.CPU.Periods, ThrottledPeriods: c.CPU.Throttled, ThrottledTime: c.CPU.ThrottledTime},
+			PSI:   pressure,
+		},
+		CpuInst: &cadvisorapi.CpuInstStats{Usage: cadvisorapi.CpuInstUsage{Total: c.CPU.Rate}},
+		Memory: &cadvisorapi.MemoryStats{
+			Usage: c.Memory.Usage, MaxUsage: c.Memory.Peak, Cache: c.Memory.ActiveFile + c.Memory.InactiveFile, RSS: c.Memory.RSS,
+			MappedFile: c.Memory.Mapped, WorkingSet: c.Memory.WorkingSet, KernelUsage: c.Memory.Kernel,
+			TotalActiveFile: c.Memory.ActiveFile, TotalInactiveFile: c.Memory.InactiveFile, ContainerData: faults, HierarchicalData: faults,
+		},
+		Network: &cadvisorapi.NetworkStats{},
+		DiskIo:  &cadvisorapi.DiskIoStats{},
+		Processes: &cadvisorapi.ProcessStats{
+			ProcessCount: c.Processes.Processes, FdCount: c.Processes.Files, SocketCount: c.Processes.Sockets, ThreadsCurrent: c.Processes.Threads,
+		},
+	}
+	if c.Kind == pods.KindNode || c.ID != "" {
+		sample.Processes.Ulimits = []cadvisorapi.UlimitSpec{{Name: "max_open_files", SoftLimit: 1 << 20, HardLimit: 1 << 20}}
+	}
+	if c.IO != (pods.IO{}) {
+		disk := func(read, write uint64) []cadvisorapi.PerDiskStats {
+			return []cadvisorapi.PerDiskStats{{Device: pods.DiskDevice, Major: pods.DiskMajor, Stats: map[string]uint64{"Read": read, "Write": write}}}
+		}
+		sample.DiskIo.IoServiceBytes, sample.DiskIo.IoServiced = disk(c.IO.ReadBytes, c.IO.WriteBytes), disk(c.IO.Reads, c.IO.Writes)
+	}
+	for _, n := range c.Network {
+		sample.Network.Interfaces = append(sample.Network.Interfaces, cadvisorapi.InterfaceStats{
+			Name: n.Name, RxBytes: n.RxBytes, RxPackets: n.RxPackets, RxErrors: n.RxErrors, RxDropped: n.RxDropped,
+			TxBytes: n.TxBytes, TxPackets: n.TxPackets, TxErrors: n.TxErrors, TxDropped: n.TxDropped,
+		})
+	}
+	for _, f := range c.Filesystems {
+		sample.Filesystem = append(sample.Filesystem, cadvisorapi.FsStats{
+			Device: f.Device, Limit: f.Capacity, Usage: f.Used, Available: f.Capacity - f.Used, HasInodes: true, Inodes: f.Inodes, InodesFree: f.Inodes - f.InodesUsed,
+			ReadsCompleted: f.Reads, SectorsRead: f.ReadSectors, ReadTime: f.ReadTime,
+			WritesCompleted: f.Writes, SectorsWritten: f.WrittenSectors, WriteTime: f.WriteTime,
+			IoTime: f.ReadTime + f.WriteTime, WeightedIoTime: f.ReadTime + f.WriteTime,
+		})
+	}
+	info.Stats = []*cadvisorapi.ContainerStats{sample}
+	return info
+}
+
+// containers is a container runtime, as far as the stats provider asks it.
+type containers struct {
+	internalapi.RuntimeService
+	cgroups
+}
+
+func (r containers) ListContainers(context.Context, *runtimeapi.ContainerFilter) ([]*runtimeapi.Container, error) {
+	var all []*runtimeapi.Container
+	m, sandbox := r.measure(), ""
+	for _, c := range m.Cgroups {
+		switch c.Kind {
+		case pods.KindSandbox: // stands before its containers
+			sandbox = c.ID
+		case pods.KindContainer:
+			all = append(all, &runtimeapi.Container{
+				Id: c.ID, PodSandboxId: sandbox, Metadata: &runtimeapi.ContainerMetadata{Name: c.Name},
+				State: runtimeapi.ContainerState_CONTAINER_RUNNING, CreatedAt: c.Created.UnixNano(), Labels: containerInfo(m, &c).Spec.Labels,
+			})
+		}
+	}
+	return all, nil
+}
+
+// ListPodSandbox gives sandboxes the ids that cAdvisor knows them by.
+func (r containers) ListPodSandbox(context.Context, *runtimeapi.PodSandboxFilter) ([]*runtimeapi.PodSandbox, error) {
+	var all []*runtimeapi.PodSandbox
+	for _, c := range r.measure().Cgroups {
+		if c.Kind == pods.KindSandbox {
+			all = append(all, &runtimeapi.PodSandbox{
+				Id: c.ID, Metadata: &runtimeapi.PodSandboxMetadata{Name: c.Pod.Name, Namespace: c.Pod.Namespace, Uid: string(c.Pod.UID)},
+				State: runtimeapi.PodSandboxState_SANDBOX_READY, CreatedAt: c.Created.UnixNano(),
+			})
+		}
+	}
+	return all, nil
+}
+
+// ListContainerStats knows of the disk; the rest the kubelet has from cAdvisor.
+func (r containers) ListContainerStats(context.Context, *runtimeapi.ContainerStatsFilter) ([]*runtimeapi.ContainerStats, error) {
+	var all []*runtimeapi.ContainerStats
+	m := r.measure()
+	for _, c := range m.Cgroups {
+		if c.Kind == pods.KindContainer {
+			all = append(all, &runtimeapi.ContainerStats{
+				Attributes: &runtimeapi.ContainerAttributes{Id: c.ID, Metadata: &runtimeapi.ContainerMetadata{Name: c.Name}},
+				WritableLayer: &runtimeapi.FilesystemUsage{
+					Timestamp: m.Time.UnixNano(), FsId: &runtimeapi.FilesystemIdentifier{Mountpoint: "/"},
+					UsedBytes: &runtimeapi.UInt64Value{Value: c.Rootfs.Used}, InodesUsed: &runtimeapi.UInt64Value{Value: c.Rootfs.Inodes},
+				},
+			})
+		}
+	}
+	return all, nil
+}
+
+// images is the part of the runtime that has the images.
+type images struct {
+	internalapi.ImageManagerService
+	cgroups
+}
+
+func (i images) ImageFsInfo(context.Context) (*runtimeapi.ImageFsInfoResponse, error) {
+	m := i.measure()
+	return &runtimeapi.ImageFsInfoResponse{ImageFilesystems: []*runtimeapi.FilesystemUsage{{
+		Timestamp: m.Time.UnixNano(), FsId: &runtimeapi.FilesystemIdentifier{Mountpoint: "/"},
+		UsedBytes: &runtimeapi.UInt64Value{Value: m.Images.Used}, InodesUsed: &runtimeapi.UInt64Value{Value: m.Images.Inodes},
+	}}}, nil
+}
