@@ -57,7 +57,8 @@ var (
 		[]string{"kernelVersion", "osVersion", "dockerVersion", "cadvisorVersion", "cadvisorRevision"}, nil)
 	cadvisorError = prometheus.NewDesc("container_scrape_error", "1 if there was an error while getting container metrics, 0 otherwise", nil, nil)
 	cadvisorSeen  = prometheus.NewDesc("container_last_seen", "Last time a container was seen by the exporter", cgroupLabels, nil)
-	machineError  = prometheus.NewDesc("machine_scrape_error", "1 if there was an error while getting machine metrics, 0 otherwise.", nil, nil))
+	machineError  = prometheus.NewDesc("machine_scrape_error", "1 if there was an error while getting machine metrics, 0 otherwise.", nil, nil)
+)
 
 type cadvisorScrape struct {
 	*pods.Measurement

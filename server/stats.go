@@ -56,13 +56,14 @@ func getStatsSummary(s *Server, w http.ResponseWriter, r *http.Request) error {
 // (kubelet: pkg/kubelet/stats, criStatsProvider over cAdvisor's containers)
 type summarizer struct {
 	*pods.Measurement
-	at    metav1.Time
-	disk  *pods.Filesystem
-	brief bool
+	// at is when cgroups were measured; logs are looked at now.
+	at, now metav1.Time
+	disk    *pods.Filesystem
+	brief   bool
 }
 
 func newSummary(m *pods.Measurement, brief bool) *statsapi.Summary {
-	s := &summarizer{Measurement: m, at: metav1.NewTime(m.Time), brief: brief}
+	s := &summarizer{Measurement: m, at: metav1.NewTime(m.Time), now: metav1.Now(), brief: brief}
 	root := &m.Cgroups[0]
 	for i := range root.Filesystems {
 		if root.Filesystems[i].Device == pods.PartitionDevice {
@@ -103,7 +104,7 @@ func (s *summarizer) node(root *pods.Cgroup) statsapi.NodeStats {
 	node.IO, node.Network = s.io(), s.network(root.Network)
 	node.Fs = s.fs(pods.Disk{Used: s.disk.Used, Inodes: s.disk.InodesUsed})
 	node.Runtime = &statsapi.RuntimeStats{ImageFs: s.fs(s.Images), ContainerFs: s.fs(s.Images)}
-	node.Rlimit = &statsapi.RlimitStats{Time: s.at, MaxPID: ptr.To(int64(s.MaxThreads)), NumOfRunningProcesses: ptr.To(int64(s.Threads))}
+	node.Rlimit = &statsapi.RlimitStats{Time: s.now, MaxPID: ptr.To(int64(s.MaxThreads)), NumOfRunningProcesses: ptr.To(int64(s.Threads))}
 	return node
 }
 
@@ -129,6 +130,7 @@ func (s *summarizer) pod(c *pods.Cgroup) statsapi.PodStats {
 	if !s.brief {
 		// Beside what its containers have: the file that is /etc/hosts in each of them.
 		stats.IO, stats.EphemeralStorage = s.io(), s.fs(pods.Disk{Used: 4096, Inodes: 1})
+		stats.EphemeralStorage.Time = s.now
 		stats.ProcessStats = &statsapi.ProcessStats{ProcessCount: ptr.To[uint64](0)}
 	}
 	return stats
@@ -138,6 +140,7 @@ func (s *summarizer) container(to *statsapi.PodStats, c *pods.Cgroup) {
 	stats := s.basics(c, c.Name, metav1.NewTime(c.Created))
 	if !s.brief {
 		stats.Rootfs, stats.Logs = s.fs(c.Rootfs), s.fs(c.Logs)
+		stats.Logs.Time = s.now
 		*to.EphemeralStorage.UsedBytes += c.Rootfs.Used + c.Logs.Used
 		*to.EphemeralStorage.InodesUsed += c.Rootfs.Inodes + c.Logs.Inodes
 		*to.ProcessStats.ProcessCount += c.Processes.Processes
