@@ -61,7 +61,13 @@ type Config struct {
 	Warnings []string
 	// HasConfigFile is true when --config was given, which selects the set of defaults.
 	HasConfigFile bool
+
+	flagz map[string]string
 }
+
+// Flagz is what /flagz says of the command line: each flag of a kubelet with its value, which for a flag that was not
+// given is the kubelet's default. The file is not in it.
+func (c *Config) Flagz() map[string]string { return c.flagz }
 
 // Enabled tells whether a feature gate is on; a gate that the kubelet does not know is off.
 func (c *Config) Enabled(gate string) bool {

@@ -56,6 +56,7 @@ var meaningful = []string{
 	"tls-cert-file", "tls-private-key-file", "tls-cipher-suites", "tls-min-version",
 	"rotate-server-certificates", "feature-gates",
 	"kube-api-qps", "kube-api-burst", "kube-api-content-type",
+	"healthz-bind-address", "healthz-port", "streaming-connection-idle-timeout",
 	"v",
 }
 

@@ -5,6 +5,7 @@ import (
 	"maps"
 	"strings"
 
+	"github.com/spf13/pflag"
 	cliflag "k8s.io/component-base/cli/flag"
 	"k8s.io/component-base/featuregate"
 	nodeutil "k8s.io/component-helpers/node/util"
@@ -26,7 +27,9 @@ func (f *Flags) Load() (*Config, error) {
 		Kubeconfig: f.node.kubeconfig, BootstrapKubeconfig: f.node.bootstrapKubeconfig,
 		FeatureGates: e.gates, Ignored: f.ignored(), HasConfigFile: f.node.config != "",
 		NodeIP: f.node.nodeIP, NodeLabels: maps.Clone(f.node.nodeLabels),
+		flagz: map[string]string{"help": "false"},
 	}
+	f.flags.VisitAll(func(flag *pflag.Flag) { c.flagz[flag.Name] = flag.Value.String() })
 	if err := e.loader.start(c, &f.node); err != nil {
 		return nil, err
 	}

@@ -27,6 +27,8 @@ type Scenario[C any] struct {
 	Kind       string                 `json:"kind"`
 	Pods       []*v1.Pod              `json:"pods,omitempty"`
 	Containers []ScenarioContainer[C] `json:"containers,omitempty"`
+	// NodeLogs are the files of the node's own logs, by their paths below /var/log.
+	NodeLogs map[string]string `json:"nodeLogs,omitempty"`
 }
 
 // ScenarioContainer describes one container of one of the scenario's pods.
@@ -43,6 +45,7 @@ type scenarioFile struct {
 	Kind       string                       `json:"kind"`
 	Pods       []*v1.Pod                    `json:"pods,omitempty"`
 	Containers []map[string]json.RawMessage `json:"containers,omitempty"`
+	NodeLogs   map[string]string            `json:"nodeLogs,omitempty"`
 }
 
 // LoadScenario reads a scenario from a file of YAML or JSON. A field that does not
@@ -86,7 +89,7 @@ func ParseScenario[C any](data []byte) (*Scenario[C], error) {
 	if err := unmarshalStrict(text, &file, ""); err != nil {
 		return nil, err
 	}
-	s := &Scenario[C]{APIVersion: meta.APIVersion, Kind: meta.Kind, Pods: file.Pods}
+	s := &Scenario[C]{APIVersion: meta.APIVersion, Kind: meta.Kind, Pods: file.Pods, NodeLogs: file.NodeLogs}
 	for i, pod := range s.Pods {
 		if pod == nil {
 			return nil, fmt.Errorf("pods[%d]: null is not a pod; remove the entry", i)

@@ -18,6 +18,9 @@ type Container struct {
 	// Log is what it has written.
 	Log Log `json:"log,omitzero"`
 
+	// Usage is what it uses.
+	Usage Usage `json:"usage,omitzero"`
+
 	// State is what has become of the container, where the pod comes without a status: "Running", which it is if this is
 	// empty, the reason for which it waits ("CrashLoopBackOff", "ImagePullBackOff" …) or the one for which it ended
 	// ("Completed", "Error", "OOMKilled" …). An init container that is not named has run and ended.

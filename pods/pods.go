@@ -10,6 +10,7 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	v1 "k8s.io/api/core/v1"
@@ -42,6 +43,8 @@ type entry struct {
 	// current and previous are by container.
 	current, previous map[string]source
 	containers        map[string]*Container
+	// connections is how many have been made to its ports.
+	connections atomic.Int64
 }
 
 // NewStore makes a Store. Its errors name fields as in a list of pods and, in Spec.Containers, by the names of pod and
@@ -93,6 +96,9 @@ func newEntry(pod *v1.Pod, containers map[string]Container, made time.Time) (*en
 // add adds what is made up of a container.
 func (e *entry) add(name string, container *Container, made time.Time) error {
 	if err := container.validate(); err != nil {
+		return err
+	}
+	if err := container.Usage.validate(containerSpec(e.pod, name).Resources.Limits); err != nil {
 		return err
 	}
 	current, err := newSource(container.Log, e.pod, name, made)

@@ -73,7 +73,7 @@ func TestBadInput(t *testing.T) {
 		"garbage":                            {strings.Repeat("\x00\xff", 2000) + "\r\n\r\n", "HTTP/1.1 400 Bad Request"},
 		"an authorization header of nothing": {"GET " + path + head + "Authorization:\r\n\r\n", "HTTP/1.1 200 OK"},
 		"an expectation":                     {"GET " + path + head + "Expect: 100-continue\r\nContent-Length: 4\r\n\r\n", "HTTP/1.1 200 OK"},
-		"an upgrade":                         {"GET /exec/default/nginx/nginx?output=1 HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: SPDY/3.1\r\n\r\nGET /nothing" + head + "\r\n", "HTTP/1.1 501 Not Implemented"},
+		"an upgrade":                         {"GET /exec/default/nginx/nginx?output=1 HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: SPDY/3.1\r\n\r\nGET /nothing" + head + "\r\n", "HTTP/1.1 400 Bad Request"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got := f.raw(t, certificate, test.request)

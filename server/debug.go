@@ -1,13 +1,18 @@
 package server
 
 import (
+	"context"
 	"net/http"
 	"net/http/pprof"
+	"strconv"
 	"strings"
+	"time"
 
-	"github.com/gorilla/mux"
-	v1 "k8s.io/api/core/v1"
+	"go.uber.org/zap"
+	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/apiserver/pkg/server/healthz"
+	"k8s.io/apiserver/pkg/server/routes"
+	"k8s.io/component-base/logs"
 
 	"fauxlet/pods"
 )
@@ -38,36 +43,80 @@ func getProfile(_ *Server, w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
-// notYet answers for a path that a kubelet serves and fauxlet does not: to those who may ask, and in words that no
-// kubelet has.
-func notYet(_ *Server, _ http.ResponseWriter, r *http.Request) error {
-	return refuse(http.StatusNotImplemented, "fauxlet does not serve %s yet; a kubelet does", r.URL.Path)
+// putVerbosity changes how much the k8s.io libraries log. (kubelet: InstallDebugFlagsHandler)
+func putVerbosity(_ *Server, w http.ResponseWriter, r *http.Request) error {
+	r.Body = http.MaxBytesReader(w, r.Body, maxVerbosityBody)
+	routes.StringFlagPutHandler(setVerbosity).ServeHTTP(w, r)
+	return nil
 }
 
-// notYetInPod is notYet for a path that names a pod, of which a kubelet asks first whether it exists.
-func notYetInPod(s *Server, w http.ResponseWriter, r *http.Request) error {
-	vars := mux.Vars(r)
-	if _, found := s.pods.Get(vars["namespace"], vars["pod"]); !found {
-		return refuse(http.StatusNotFound, "pod does not exist")
+const (
+	maxVerbosityBody = 1 << 10
+	// maxVerbosity is the most that is logged: from 8 on the client of the apiserver would log the tokens it asks about.
+	maxVerbosity = 7
+)
+
+// setVerbosity answers as a kubelet's does, and goes no further than maxVerbosity.
+func setVerbosity(value string) (string, error) {
+	level, err := strconv.ParseInt(value, 10, 32)
+	if err != nil || level <= maxVerbosity {
+		return logs.GlogSetter(value)
 	}
-	return notYet(s, w, r)
+	if _, err := logs.GlogSetter(strconv.Itoa(maxVerbosity)); err != nil {
+		return "", err
+	}
+	return "successfully set klog.logging.verbosity to " + value, nil
 }
 
-// notYetStream is notYetInPod for exec and attach, of which a kubelet asks before that which streams are wanted.
-// (k8s.io/cri-streaming, remotecommand.NewOptions, which is not worth its imports before streams are served)
-func notYetStream(s *Server, w http.ResponseWriter, r *http.Request) error {
-	wants := func(parameter string) bool { return r.FormValue(parameter) == "1" }
-	if !wants(v1.ExecStdinParam) && !wants(v1.ExecStdoutParam) && (!wants(v1.ExecStderrParam) || wants(v1.ExecTTYParam)) {
-		return refuse(http.StatusBadRequest, "you must specify at least 1 of stdin, stdout, stderr")
+// postCheckpoint asks for the checkpoint of a container, which a container runtime may not be able to make; this one is
+// not. (kubelet: Server.checkpoint, Kubelet.CheckpointContainer)
+func postCheckpoint(s *Server, _ http.ResponseWriter, r *http.Request) error {
+	at, err := s.locate(r)
+	if err != nil {
+		return err
 	}
-	return notYetInPod(s, w, r)
+	if pod, _ := s.pods.Get(at.namespace, at.pod); !pods.HasContainer(pod, at.container) {
+		return refuse(http.StatusNotFound, "container %s does not exist", at.container)
+	}
+	if timeouts := r.URL.Query()["timeout"]; len(timeouts) > 0 {
+		if _, err := strconv.ParseInt(timeouts[len(timeouts)-1], 10, 64); err != nil {
+			return refuse(http.StatusNotFound, "cannot parse value of timeout parameter")
+		}
+	}
+	why := "rpc error: code = Unimplemented desc = method CheckpointContainer not implemented"
+	if !s.pods.IsRunning(at.namespace, at.pod, at.container) {
+		why = "container " + at.container + " not found"
+	}
+	return refuse(http.StatusInternalServerError, "checkpointing of %s/%s/%s failed (%s)", at.namespace, at.pod, at.container, why)
 }
 
-// notYetInContainer is notYetInPod for a path of which a kubelet asks whether the pod has the container, too.
-func notYetInContainer(s *Server, w http.ResponseWriter, r *http.Request) error {
-	vars := mux.Vars(r)
-	if pod, found := s.pods.Get(vars["namespace"], vars["pod"]); found && !pods.HasContainer(pod, vars["container"]) {
-		return refuse(http.StatusNotFound, "container %s does not exist", vars["container"])
+// healthzRetry is how long a kubelet waits before it tries to open healthzPort again.
+const healthzRetry = 5 * time.Second
+
+// serveHealthz serves /healthz, with nothing to check but that it answers, in the clear on healthzPort until ctx is done.
+// A port that cannot be had is told and tried again, as a kubelet does: it is no reason to stop.
+// (kubelet: cmd/kubelet/app/server.go, run)
+func (s *Server) serveHealthz(ctx context.Context) {
+	kubelet := &s.config.Kubelet
+	if kubelet.HealthzPort == nil || *kubelet.HealthzPort <= 0 {
+		return
 	}
-	return notYetInPod(s, w, r)
+	handler := http.NewServeMux()
+	healthz.InstallHandler(handler)
+	wait.UntilWithContext(ctx, func(ctx context.Context) {
+		listener, err := listen(kubelet.HealthzBindAddress, *kubelet.HealthzPort, "healthzPort")
+		if err != nil {
+			s.logger.Warn("there is no /healthz on its own port: "+err.Error(), zap.Duration("again", healthzRetry))
+			return
+		}
+		server := &http.Server{Handler: handler, ErrorLog: s.errorLog(), ReadHeaderTimeout: readHeaderTimeout}
+		stop := context.AfterFunc(ctx, func() { server.Close() })
+		defer stop()
+		if err := server.Serve(listener); ctx.Err() == nil {
+			s.logger.Warn("healthz server has ended", zap.Error(err))
+		}
+	}, healthzRetry)
 }
+
+// readHeaderTimeout keeps a silent client of the healthz port from holding a connection for ever.
+const readHeaderTimeout = time.Minute

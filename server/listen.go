@@ -39,7 +39,7 @@ func (s *Server) Listen() (*Listeners, error) {
 }
 
 // flagOf is the flag of a field that names a port.
-var flagOf = map[string]string{"port": "--port", "readOnlyPort": "--read-only-port"}
+var flagOf = map[string]string{"port": "--port", "readOnlyPort": "--read-only-port", "healthzPort": "--healthz-port"}
 
 func listen(address string, port int32, field string) (net.Listener, error) {
 	listener, err := net.Listen("tcp", net.JoinHostPort(address, strconv.Itoa(int(port))))

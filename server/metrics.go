@@ -21,6 +21,8 @@ type metrics struct {
 	duration *prometheus.HistogramVec
 	inflight *prometheus.GaugeVec
 
+	webSockets *prometheus.CounterVec
+
 	decisions  *prometheus.CounterVec
 	handshakes prometheus.Counter
 }
@@ -42,6 +44,10 @@ func newMetrics() *metrics {
 			Name: "kubelet_http_inflight_requests",
 			Help: "[ALPHA] Number of the inflight http requests",
 		}, labels),
+		webSockets: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "kubelet_websocket_streaming_requests_total",
+			Help: "[ALPHA] Total number of WebSocket streaming requests (exec/attach/portforward) received by the kubelet.",
+		}, []string{"subresource"}),
 		decisions: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "fauxlet_decisions_total",
 			Help: "Requests that the chain decided on, by the step that authenticated the client (none: nobody knows who it is), the outcome (allowed, refused, broken), and whether it took remembered answers alone.",
@@ -51,7 +57,7 @@ func newMetrics() *metrics {
 			Help: "TLS handshakes that failed, on either side's account.",
 		}),
 	}
-	m.registry.MustRegister(m.requests, m.duration, m.inflight, m.decisions, m.handshakes)
+	m.registry.MustRegister(m.requests, m.duration, m.inflight, m.webSockets, m.decisions, m.handshakes)
 	return m
 }
 

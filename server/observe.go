@@ -30,7 +30,9 @@ func (s *Server) observed(next *router, serverType string) http.Handler {
 				s.recovered(p, recorder, decision)
 			}
 			decision.Duration = time.Since(decision.Time)
-			decision.Status = recorder.status
+			if recorder.status != 0 {
+				decision.Status = recorder.status
+			}
 			series.duration.Observe(decision.Duration.Seconds())
 			s.tell(decision)
 			if recorder.abort {
@@ -38,7 +40,7 @@ func (s *Server) observed(next *router, serverType string) http.Handler {
 			}
 		}()
 		next.ServeHTTP(responsewriter.WrapForHTTP1Or2(recorder), r)
-		if recorder.status == 0 {
+		if recorder.status == 0 && decision.Status == 0 {
 			recorder.status = http.StatusOK
 		}
 	})

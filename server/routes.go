@@ -60,32 +60,30 @@ var (
 // InstallAuthRequiredHandlers, InstallSystemLogHandler, InstallProfilingHandler, InstallDebugFlagsHandler)
 var services = []service{
 	{prefix: "/pods", readOnly: true, json: true, routes: []route{{get, "", getPods}}},
-	{prefix: "/stats/", readOnly: true, json: true, routes: []route{{getPost, "/summary", notYet}}},
+	{prefix: "/stats/", readOnly: true, json: true, routes: []route{{getPost, "/summary", getStatsSummary}}},
 	{prefix: "/metrics", exact: true, readOnly: true, routes: []route{{serve: getMetrics}}},
-	{prefix: "/metrics/cadvisor", exact: true, readOnly: true, routes: []route{{serve: notYet}}},
-	{prefix: "/metrics/resource", exact: true, readOnly: true, routes: []route{{serve: notYet}}},
-	{prefix: "/metrics/probes", exact: true, readOnly: true, routes: []route{{serve: notYet}}},
+	{prefix: "/metrics/cadvisor", exact: true, readOnly: true, routes: []route{{serve: getCadvisorMetrics}}},
+	{prefix: "/metrics/resource", exact: true, readOnly: true, routes: []route{{serve: getResourceMetrics}}},
+	{prefix: "/metrics/probes", exact: true, readOnly: true, routes: []route{{serve: getProbeMetrics}}},
 
 	{prefix: "/containerLogs", debug: true, routes: []route{{get, container, getContainerLogs}}},
-	{prefix: "/run", debug: true, routes: []route{{post, container, notYetInPod}, {post, containerUID, notYetInPod}}},
-	{prefix: "/exec", debug: true, routes: []route{{getPost, container, notYetStream}, {getPost, containerUID, notYetStream}}},
-	{prefix: "/attach", debug: true, routes: []route{{getPost, container, notYetStream}, {getPost, containerUID, notYetStream}}},
-	{prefix: "/portForward", debug: true, routes: []route{{getPost, pod, notYetInPod}, {getPost, podUID, notYetInPod}}},
+	{prefix: "/run", debug: true, routes: []route{{post, container, postRun}, {post, containerUID, postRun}}},
+	{prefix: "/exec", debug: true, routes: []route{{getPost, container, getExec}, {getPost, containerUID, getExec}}},
+	{prefix: "/attach", debug: true, routes: []route{{getPost, container, getAttach}, {getPost, containerUID, getAttach}}},
+	{prefix: "/portForward", debug: true, routes: []route{{getPost, pod, getPortForward}, {getPost, podUID, getPortForward}}},
 	{prefix: "/runningpods/", debug: true, json: true, routes: []route{{get, "", getRunningPods}}},
-	{prefix: "/checkpoint/", debug: true, json: true, when: gate("ContainerCheckpoint"), routes: []route{{post, container, notYetInContainer}}},
+	{prefix: "/checkpoint/", debug: true, json: true, when: gate("ContainerCheckpoint"), routes: []route{{post, container, postCheckpoint}}},
 	{prefix: "/configz", exact: true, debug: true, routes: []route{{serve: getConfigz}}},
-	{prefix: "/flagz", exact: true, debug: true, when: gate("ComponentFlagz"), routes: []route{{serve: notYet}}},
-	{prefix: "/statusz", exact: true, debug: true, when: gate("ComponentStatusz"), routes: []route{{serve: notYet}}},
 	{prefix: "/allocatedPods", debug: true, json: true, when: gate("KubeletAllocatedPodsEndpoint"), routes: []route{
 		{get, "", getAllocatedPods}, {get, pod, getAllocatedPod}, {get, podUID, getAllocatedPod}}},
 
-	{prefix: "/logs/", debug: true, when: (*Server).serveSystemLogs, routes: []route{{get, "", notYet}, {get, "/{path:.*}", notYet}}},
+	{prefix: "/logs/", debug: true, when: (*Server).serveSystemLogs, routes: []route{{get, "", getNodeLogs}, {get, "/{path:.*}", getNodeLogs}}},
 	{prefix: "/logs/", exact: true, debug: true, when: not((*Server).serveSystemLogs),
 		routes: []route{{serve: disabled("logs endpoint is disabled.")}}},
 	{prefix: "/debug/pprof/", bucket: "debug", debug: true, when: (*Server).serveProfiles, routes: []route{{get, "/{path:.+}", getProfile}}},
 	{prefix: "/debug/pprof/", exact: true, bucket: "debug", debug: true, when: not((*Server).serveProfiles),
 		routes: []route{{serve: disabled("profiling endpoint is disabled.")}}},
-	{prefix: "/debug/flags/v", exact: true, bucket: "debug", debug: true, when: (*Server).serveDebugFlags, routes: []route{{serve: notYet}}},
+	{prefix: "/debug/flags/v", exact: true, bucket: "debug", debug: true, when: (*Server).serveDebugFlags, routes: []route{{serve: putVerbosity}}},
 	{prefix: "/debug/flags/v", exact: true, bucket: "debug", debug: true, when: not((*Server).serveDebugFlags),
 		routes: []route{{serve: disabled("flags endpoint is disabled.")}}},
 }
@@ -113,6 +111,8 @@ type router struct {
 	mux    *http.ServeMux
 	server *Server
 	open   bool
+	// handled are the paths of the services that stand in this router alone, in the order in which a kubelet has them.
+	handled []string
 	// buckets are the paths that the metrics tell apart; series has the metrics of each method and path.
 	buckets map[string]bool
 	series  sync.Map
@@ -132,7 +132,9 @@ func (s *Server) routes(readOnly bool) *router {
 		}
 		r.install(service)
 	}
-	if !debugging {
+	if debugging {
+		r.installZPages()
+	} else {
 		refused := disabled("Debug endpoints are disabled.")
 		for _, path := range disabledPaths {
 			r.install(&service{prefix: path, exact: true, routes: []route{{serve: refused}}})
@@ -145,6 +147,7 @@ func (r *router) ServeHTTP(w http.ResponseWriter, request *http.Request) { r.mux
 
 // Handle registers a handler of a k8s.io library, behind the chain where there is one.
 func (r *router) Handle(path string, handler http.Handler) {
+	r.handled = append(r.handled, path)
 	r.mux.Handle(path, r.guarded(func(w http.ResponseWriter, request *http.Request) error {
 		handler.ServeHTTP(w, request)
 		return nil
@@ -159,6 +162,7 @@ func (r *router) install(service *service) {
 	r.buckets[bucket] = true
 	if service.exact {
 		serve := service.routes[0].serve
+		r.handled = append(r.handled, service.prefix)
 		r.mux.Handle(service.prefix, r.guarded(func(w http.ResponseWriter, request *http.Request) error {
 			return serve(r.server, w, request)
 		}))
@@ -166,9 +170,8 @@ func (r *router) install(service *service) {
 	}
 	second := r.secondRouter(service)
 	guarded := r.guarded(func(w http.ResponseWriter, request *http.Request) error {
-		request = trimmed(request)
 		var match mux.RouteMatch
-		second.Match(request, &match) // which always finds a handler: that of not found is one
+		second.Match(trimmed(request), &match) // which always finds a handler: that of not found is one
 		match.Handler.ServeHTTP(w, mux.SetURLVars(request, match.Vars))
 		return nil
 	})

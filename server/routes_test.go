@@ -38,6 +38,9 @@ var (
 	ok            = response{status: 200, body: "ok", contentType: text, nosniff: true}
 	log           = response{status: 200, body: "…"}
 	configuration = response{status: 200, body: `{"kubeletconfig":{"kind":"KubeletConfiguration","apiVersion":"kubelet.config.k8s.io/v1beta1","enableServer":true,…`, contentType: "application/json", nosniff: true}
+	noSuchFile    = response{status: 404, body: "404 page not found\n…", contentType: text, nosniff: true}
+	noUpgrade     = response{status: 500, body: "Upgrade request required\n", contentType: text, nosniff: true}
+	summary       = response{status: 200, body: "{\n \"node\": {\n  \"nodeName\": \"node-1\",…", contentType: "application/json"}
 	promText      = response{status: 200, body: "# HELP …", contentType: "text/plain; version=0.0.4; charset=utf-8; escaping=underscores"}
 )
 
@@ -48,10 +51,6 @@ func noMethod(allow string) response {
 // off is the answer of an endpoint that the configuration has turned off.
 func off(message string) response {
 	return response{status: 405, body: message + "\n", contentType: text, nosniff: true}
-}
-
-func notYet(path string) response {
-	return response{status: 501, body: "fauxlet does not serve " + path + " yet; a kubelet does", contentType: text}
 }
 
 func redirect(to string) response {
@@ -86,7 +85,7 @@ func (want response) check(t *testing.T, got *http.Response, body string) {
 func (want response) asks() bool { return want.status != 307 && want != noSuchService }
 
 // exchange is a request, `METHOD path [Header: value]`, with its answer for a client who may do everything. Requests and
-// answers are those of the server of k8s.io/kubernetes v1.37.2, but for what fauxlet does not serve yet.
+// answers are those of the server of k8s.io/kubernetes v1.37.2.
 type exchange struct {
 	request string
 	want    response
@@ -210,29 +209,29 @@ func TestRoutes(t *testing.T) {
 		{"GET /containerLogs/default/nginx/ngi%00nx", response{status: 404, body: `container "ngi\x00nx" not found in pod "nginx"`, contentType: text}},
 		{"GET /containerLogs/default/nginx/%FF", response{status: 404, body: `container "\xff" not found in pod "nginx"`, contentType: text}},
 
-		{"POST /run/default/nginx/nginx", notYet("/run/default/nginx/nginx")},
+		{"POST /run/default/nginx/nginx", response{status: 500, body: "command '' exited with 127: …", contentType: text}},
 		{"POST /run/default/nginx/nginx Accept: text/plain", noAccept},
-		{"POST /run/default/nginx/uid/nginx", notYet("/run/default/nginx/uid/nginx")},
+		{"POST /run/default/nginx/uid/nginx", response{status: 500, body: "command '' exited with 127: …", contentType: text}},
 		{"POST /run/default/nope/nginx", noSuchPod},
 		{"GET /run/default/nginx/nginx", noMethod("POST")},
 		{"GET /run", noSuchPath},
 		{"POST /run/default/nginx", noSuchPath},
 		{"POST /run/default/nginx/uid/nginx/x", noSuchPath},
-		{"GET /exec/default/nginx/nginx?output=1", notYet("/exec/default/nginx/nginx")},
-		{"POST /exec/default/nginx/uid/nginx?output=1", notYet("/exec/default/nginx/uid/nginx")},
+		{"GET /exec/default/nginx/nginx?output=1", noUpgrade},
+		{"POST /exec/default/nginx/uid/nginx?output=1", noUpgrade},
 		{"GET /exec/default/nope/nginx?output=1", noSuchPod},
 		{"GET /exec/default/nope/nginx", noStreams},
 		{"POST /attach/default/nginx/nginx?error=1&tty=1", noStreams},
 		{"PUT /exec/default/nginx/nginx", noMethod("GET, POST")},
-		{"GET /attach/default/nginx/nginx?output=1", notYet("/attach/default/nginx/nginx")},
+		{"GET /attach/default/nginx/nginx?output=1", noUpgrade},
 		{"POST /attach/default/nope/uid/nginx?output=1", noSuchPod},
 		{"DELETE /attach/default/nginx/nginx", noMethod("GET, POST")},
-		{"POST /portForward/default/nginx", notYet("/portForward/default/nginx")},
+		{"POST /portForward/default/nginx", noUpgrade},
 		{"GET /portForward/default/nope/uid", noSuchPod},
 		{"PUT /portForward/default/nginx", noMethod("GET, POST")},
 		{"GET /portForward/default", noSuchPath},
 		{"GET /portforward/default/nginx", noSuchService},
-		{"POST /checkpoint/default/nginx/nginx", notYet("/checkpoint/default/nginx/nginx")},
+		{"POST /checkpoint/default/nginx/nginx", response{status: 500, body: "checkpointing of default/nginx/nginx failed (rpc error: code = Unimplemented desc = method CheckpointContainer not implemented)", contentType: text}},
 		{"POST /checkpoint/default/nginx/nginx Accept: text/plain", noText},
 		{"POST /checkpoint/default/nope/nginx", noSuchPod},
 		{"POST /checkpoint/default/nginx/nope", response{status: 404, body: "container nope does not exist", contentType: text}},
@@ -245,21 +244,21 @@ func TestRoutes(t *testing.T) {
 		{"POST /metrics Accept: text/html", promText},
 		{"GET /metrics/slis", promText},
 		{"GET /metrics/", noSuchService},
-		{"GET /metrics/cadvisor", notYet("/metrics/cadvisor")},
-		{"GET /metrics/resource", notYet("/metrics/resource")},
-		{"GET /metrics/probes", notYet("/metrics/probes")},
-		{"GET /stats/summary", notYet("/stats/summary")},
-		{"POST /stats/summary", notYet("/stats/summary")},
+		{"GET /metrics/cadvisor", promText},
+		{"GET /metrics/resource", promText},
+		{"GET /metrics/probes", promText},
+		{"GET /stats/summary", summary},
+		{"POST /stats/summary", summary},
 		{"GET /stats/summary Accept: text/plain", noText},
 		{"PUT /stats/summary", noMethod("GET, POST")},
 		{"GET /stats/", noSuchPath},
 		{"GET /stats/container", noSuchPath},
-		{"GET /flagz", notYet("/flagz")},
+		{"GET /flagz", response{status: 200, body: "\nkubelet flagz\nWarning: …", contentType: text}},
 		{"GET /flagz/", noSuchService},
-		{"GET /statusz", notYet("/statusz")},
+		{"GET /statusz", response{status: 200, body: "\nkubelet statusz\nWarning: …", contentType: text}},
 
-		{"GET /logs/", notYet("/logs")},
-		{"GET /logs/a/b", notYet("/logs/a/b")},
+		{"GET /logs/", response{status: 200, body: "<!doctype html>\n<meta name=\"viewport\" content=\"width=device-width\">\n<pre>\n<a href=\"kubelet.log\">kubelet.log</a>\n<a href=\"syslog\">syslog</a>\n</pre>\n", contentType: "text/html; charset=utf-8"}},
+		{"GET /logs/a/b", noSuchFile},
 		{"GET /logs/ Accept: text/plain", noAccept},
 		{"POST /logs/", noMethod("GET")},
 		{"GET /debug/pprof/cmdline", response{status: 200, body: "…", contentType: text, nosniff: true}},
@@ -269,7 +268,7 @@ func TestRoutes(t *testing.T) {
 		{"POST /debug/pprof/cmdline", noMethod("GET")},
 		{"GET /debug/pprof/", noSuchPath},
 		{"GET /debug", noSuchService},
-		{"GET /debug/flags/v", notYet("/debug/flags/v")},
+		{"GET /debug/flags/v", response{status: 406, body: "unsupported http method\n", contentType: "text/plain", nosniff: true}},
 		{"GET /debug/flags/v/", noSuchService},
 
 		{"GET /allocatedPods", noSuchService},
@@ -369,13 +368,13 @@ func TestReadOnlyPort(t *testing.T) {
 		{"GET /pods Accept: text/plain", noText},
 		{"POST /pods", noMethod("GET")},
 		{"GET /pods/x", noSuchPath},
-		{"GET /stats/summary", notYet("/stats/summary")},
+		{"GET /stats/summary", summary},
 		{"GET /stats/", noSuchPath},
 		{"GET /metrics", promText},
 		{"GET /metrics/slis", promText},
-		{"GET /metrics/cadvisor", notYet("/metrics/cadvisor")},
-		{"GET /metrics/resource", notYet("/metrics/resource")},
-		{"GET /metrics/probes", notYet("/metrics/probes")},
+		{"GET /metrics/cadvisor", promText},
+		{"GET /metrics/resource", promText},
+		{"GET /metrics/probes", promText},
 		{"GET /run/a/b/c", debuggingOff},
 		{"POST /exec/x", debuggingOff},
 		{"GET /attach/", debuggingOff},

@@ -53,6 +53,10 @@ type Options struct {
 	// Pods are the pods of the node. Required.
 	Pods *pods.Store
 
+	// NodeLogs are the files of the node's own logs, by their paths below /var/log, which /logs/ serves. Nil: those of a node
+	// that has just been started.
+	NodeLogs map[string]string
+
 	// Logger gets one line for each decision and each failed handshake. Nil: no log.
 	Logger *zap.Logger
 
@@ -71,6 +75,7 @@ type Server struct {
 	chain    *authchain.Chain
 	clientCA *dynamiccertificates.DynamicFileCAContent
 	metrics  *metrics
+	nodeLogs *nodeLogs
 	draining draining
 
 	secure   http.Handler
@@ -124,6 +129,11 @@ func New(options Options) (*Server, error) {
 		return nil, explainChainError(err, s.config)
 	}
 
+	query := s.config.Enabled("NodeLogQuery") && isTrue(kubelet.EnableSystemLogQuery)
+	if s.nodeLogs, err = newNodeLogs(s.config.NodeName, options.NodeLogs, query); err != nil {
+		return nil, err
+	}
+
 	s.secure = s.observed(s.routes(false), "readwrite")
 	s.readOnly = s.observed(s.routes(true), "readonly")
 	return s, nil
@@ -137,8 +147,8 @@ func (s *Server) Handler() http.Handler { return s.secure }
 // ReadOnlyHandler is what stands on the read-only port.
 func (s *Server) ReadOnlyHandler() http.Handler { return s.readOnly }
 
-// Serve, which may be called once, serves both ports until ctx is done, then refuses new connections, ends followed logs, gives requests under way
-// a few seconds, and returns nil. It returns early with an error where a listener breaks, or where the serving
+// Serve, which may be called once, serves both ports, and /healthz on healthzPort, until ctx is done. Then it refuses new
+// connections, ends streams and followed logs, gives other requests under way a few seconds, and returns nil. It returns early with an error where a listener breaks, or where the serving
 // certificate cannot be had for listeners that [Server.Listen] did not make. It closes the listeners.
 func (s *Server) Serve(ctx context.Context, listeners *Listeners) error {
 	defer listeners.Close()
@@ -167,6 +177,10 @@ func (s *Server) Serve(ctx context.Context, listeners *Listeners) error {
 		server := s.httpServer(s.readOnly)
 		s.run(running, group, server, func() error { return server.Serve(listeners.ReadOnly) })
 	}
+	group.Go(func() error {
+		s.serveHealthz(running)
+		return nil
+	})
 	group.Go(func() error {
 		<-running.Done()
 		s.logger.Info("stopping: requests under way may finish", zap.Duration("within", drainTimeout))

@@ -68,7 +68,7 @@ func newServe() *cobra.Command {
 		flag.Deprecated = ""
 		flag.Usage, _, _ = strings.Cut(flag.Usage, " (DEPRECATED: ")
 	})
-	c.Flags().Lookup("feature-gates").Usage = "Feature gates, as key=value pairs. All those of a kubelet are known; these change something here: ComponentFlagz, ComponentStatusz, ContainerCheckpoint, KubeletAllocatedPodsEndpoint, PodLogsQuerySplitStreams, ReloadKubeletClientCAFile, ReloadKubeletServerCertificateFile, RotateKubeletServerCertificate."
+	c.Flags().Lookup("feature-gates").Usage = "Feature gates, as key=value pairs. All those of a kubelet are known; these change something here: ComponentFlagz, ComponentStatusz, ContainerCheckpoint, ExtendWebSocketsToKubelet, KubeletAllocatedPodsEndpoint, NodeLogQuery, PodLogsQuerySplitStreams, ReloadKubeletClientCAFile, ReloadKubeletServerCertificateFile, RotateKubeletServerCertificate."
 	serve.addTo(c)
 	c.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return &usageError{config.FlagError(err), c.CommandPath()}
@@ -90,7 +90,7 @@ type serving struct {
 }
 
 func (s *serving) addTo(c *cobra.Command) {
-	c.Flags().StringVar(&s.scenario, "scenario", "", "file of the pods that stand in for the node's, and their logs (apiVersion: fauxlet/v1alpha1, kind: Scenario)")
+	c.Flags().StringVar(&s.scenario, "scenario", "", "file of the pods that stand in for the node's, with their logs, ports, usage and answers to exec (apiVersion: fauxlet/v1alpha1, kind: Scenario)")
 	c.Flags().StringVar(&s.readyFile, "ready-file", "", "file to write, as JSON, the addresses that are listened on, once they are")
 	s.log.addTo(c.Flags())
 }
@@ -116,7 +116,7 @@ func (s *serving) run(ctx context.Context, cfg *config.Config, stderr io.Writer)
 		logger.Info("these flags of a kubelet mean nothing to fauxlet, or not yet, and are ignored", zap.Strings("flags", cfg.Ignored))
 	}
 
-	store, err := loadPods(s.scenario)
+	store, nodeLogs, err := loadScenario(s.scenario)
 	if err != nil {
 		return err
 	}
@@ -124,7 +124,9 @@ func (s *serving) run(ctx context.Context, cfg *config.Config, stderr io.Writer)
 	if err != nil {
 		return err
 	}
-	standin, err := server.New(server.Options{Config: cfg, TokenReviews: tokens, AccessReviews: access, Pods: store, Logger: logger, Observe: s.observe})
+	standin, err := server.New(server.Options{
+		Config: cfg, TokenReviews: tokens, AccessReviews: access, Pods: store, NodeLogs: nodeLogs, Logger: logger, Observe: s.observe,
+	})
 	if err != nil {
 		return err
 	}
@@ -170,14 +172,15 @@ func writeReadyFile(path string, open addresses) error {
 	return os.Rename(temporary, path)
 }
 
-// loadPods makes the pods of a scenario; no scenario, no pods.
-func loadPods(path string) (*pods.Store, error) {
+// loadScenario makes the pods of a scenario, and gives the node's own logs; no scenario, no pods.
+func loadScenario(path string) (*pods.Store, map[string]string, error) {
 	if path == "" {
-		return pods.NewStore()
+		store, err := pods.NewStore()
+		return store, nil, err
 	}
 	scenario, err := config.LoadScenario[pods.Container](path)
 	if err != nil {
-		return nil, fmt.Errorf("--scenario: %w", err)
+		return nil, nil, fmt.Errorf("--scenario: %w", err)
 	}
 	var specs []pods.Spec
 	for _, pod := range scenario.Pods {
@@ -190,9 +193,9 @@ func loadPods(path string) (*pods.Store, error) {
 	}
 	store, err := pods.NewStore(specs...)
 	if err != nil {
-		return nil, fmt.Errorf("--scenario: scenario %s: %w", path, err)
+		return nil, nil, fmt.Errorf("--scenario: scenario %s: %w", path, err)
 	}
-	return store, nil
+	return store, scenario.NodeLogs, nil
 }
 
 // beside is log with its files where the scenario that names them is.

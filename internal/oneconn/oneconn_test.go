@@ -1,0 +1,83 @@
+package oneconn_test
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"testing"
+
+	"go.uber.org/goleak"
+
+	"fauxlet/internal/oneconn"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// TestServe: several requests on the connection; Serve returns when the client has closed it.
+func TestServe(t *testing.T) {
+	client, conn := net.Pipe()
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		oneconn.Serve(context.Background(), conn, &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			fmt.Fprint(w, r.URL.Path)
+		})})
+	}()
+	reader := bufio.NewReader(client)
+	for _, path := range []string{"/one", "/two"} {
+		go fmt.Fprintf(client, "GET %s HTTP/1.1\r\nHost: x\r\n\r\n", path)
+		response, err := http.ReadResponse(reader, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if body, _ := io.ReadAll(response.Body); string(body) != path {
+			t.Errorf("got %q, want %q", body, path)
+		}
+	}
+	client.Close()
+	<-ended
+}
+
+// TestHijacked: a handler that has taken the connection over learns from its context that the client is gone, and Serve
+// waits for it to close the connection.
+func TestHijacked(t *testing.T) {
+	client, conn := net.Pipe()
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		oneconn.Serve(context.Background(), conn, &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			taken, _, err := w.(http.Hijacker).Hijack()
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			defer taken.Close()
+			go io.Copy(io.Discard, taken)
+			<-r.Context().Done()
+		})})
+	}()
+	if _, err := io.WriteString(client, "GET / HTTP/1.1\r\nHost: x\r\n\r\n"); err != nil {
+		t.Fatal(err)
+	}
+	client.Close()
+	<-ended
+}
+
+// TestStopped: the end of the context ends the connection.
+func TestStopped(t *testing.T) {
+	client, conn := net.Pipe()
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		oneconn.Serve(ctx, conn, &http.Server{Handler: http.NotFoundHandler()})
+	}()
+	cancel()
+	if _, err := client.Read(make([]byte, 1)); err == nil {
+		t.Error("the connection is open")
+	}
+	<-ended
+}

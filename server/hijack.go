@@ -1,0 +1,52 @@
+package server
+
+import (
+	"bufio"
+	"bytes"
+	"net"
+	"net/http"
+	"strconv"
+	"sync"
+
+	"fauxlet/authchain"
+)
+
+// serveHijacked serves with a handler that may take the connection over and answer on it past the ResponseWriter, and
+// tells the Decision the status of that answer.
+func serveHijacked(handler http.Handler, w http.ResponseWriter, r *http.Request) {
+	if hijacker, ok := w.(http.Hijacker); ok {
+		w = &hijackable{w, hijacker, authchain.FromContext(r.Context())}
+	}
+	handler.ServeHTTP(w, r)
+}
+
+type hijackable struct {
+	http.ResponseWriter
+	hijacker http.Hijacker
+	decision *authchain.Decision
+}
+
+func (h *hijackable) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	conn, buffered, err := h.hijacker.Hijack()
+	if err != nil {
+		return nil, nil, err
+	}
+	hijacked := &hijacked{Conn: conn, decision: h.decision}
+	return hijacked, bufio.NewReadWriter(buffered.Reader, bufio.NewWriter(hijacked)), nil
+}
+
+// hijacked is a connection of which the first bytes written are a status line.
+type hijacked struct {
+	net.Conn
+	decision *authchain.Decision
+	begun    sync.Once
+}
+
+func (h *hijacked) Write(p []byte) (int, error) {
+	h.begun.Do(func() {
+		if fields := bytes.SplitN(p, []byte(" "), 3); len(fields) == 3 && h.decision != nil {
+			h.decision.Status, _ = strconv.Atoi(string(fields[1]))
+		}
+	})
+	return h.Conn.Write(p)
+}

@@ -1,0 +1,171 @@
+package server
+
+import (
+	"compress/gzip"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net/http"
+	"net/url"
+	"regexp"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"k8s.io/apimachinery/pkg/util/validation"
+	"k8s.io/apimachinery/pkg/util/validation/field"
+)
+
+// Limits of a query for logs. (kubelet: pkg/kubelet/kubelet_server_journal.go)
+const (
+	maxLogTail       = 100000
+	maxServices      = 4
+	maxServiceLength = 256
+)
+
+var unsafeInService = regexp.MustCompile(`[^a-zA-Z\-_.:0-9@]+`)
+
+// logQuery asks for the logs of services or for a file. (kubelet: nodeLogQuery)
+type logQuery struct {
+	services, files []string
+	since, until    *time.Time
+	tail, boot      *int
+	pattern         string
+	expression      *regexp.Regexp
+}
+
+// parseLogQuery reads the query of a URL; nil if it asks for nothing. (kubelet: newNodeLogQuery)
+func parseLogQuery(values url.Values) (*logQuery, field.ErrorList) {
+	var errs field.ErrorList
+	q := &logQuery{pattern: values.Get("pattern")}
+	asked, there := values["query"]
+	for _, name := range asked {
+		switch {
+		case strings.ContainsAny(name, `/\`):
+			q.files = append(q.files, name)
+		case strings.TrimSpace(name) != "":
+			q.services = append(q.services, name)
+		}
+	}
+	if there && len(q.files) == 0 && len(q.services) == 0 {
+		errs = append(errs, field.Invalid(field.NewPath("query"), asked, "may not be empty"))
+	}
+	for _, moment := range []struct {
+		name string
+		into **time.Time
+	}{{"sinceTime", &q.since}, {"untilTime", &q.until}} {
+		value := values.Get(moment.name)
+		if value == "" {
+			continue
+		}
+		parsed, err := time.Parse(time.RFC3339, value)
+		if err != nil {
+			errs = append(errs, field.Invalid(field.NewPath(moment.name), value, "invalid time format"))
+			continue
+		}
+		*moment.into = &parsed
+	}
+	for _, number := range []struct {
+		name string
+		into **int
+	}{{"boot", &q.boot}, {"tailLines", &q.tail}} {
+		value := values.Get(number.name)
+		if value == "" {
+			continue
+		}
+		parsed, err := strconv.Atoi(value)
+		if err != nil {
+			errs = append(errs, field.Invalid(field.NewPath(number.name), value, err.Error()))
+			continue
+		}
+		*number.into = &parsed
+	}
+	if len(errs) > 0 || len(q.files) == 0 && len(q.services) == 0 && !q.hasOptions() {
+		return nil, errs
+	}
+	return q, nil
+}
+
+// validate checks a query against the files that there are. (kubelet: nodeLogQuery.validate)
+func (q *logQuery) validate(tree fs.FS) field.ErrorList {
+	var errs field.ErrorList
+	path := field.NewPath("query")
+	for _, service := range q.services {
+		if len(service) > maxServiceLength {
+			errs = append(errs, field.Invalid(path, service, fmt.Sprintf("length must be less than %d", maxServiceLength)))
+		} else if unsafeInService.MatchString(service) {
+			errs = append(errs, field.Invalid(path, service, "input contains unsupported characters"))
+		}
+	}
+	if len(q.services) > maxServices {
+		errs = append(errs, field.TooMany(path, len(q.services), maxServices))
+	}
+	switch {
+	case len(q.files) == 0 && len(q.services) == 0:
+		errs = append(errs, field.Required(path, "cannot be empty with options"))
+	case len(q.files) > 0 && len(q.services) > 0:
+		errs = append(errs, field.Invalid(path, fmt.Sprintf("%v, %v", q.files, q.services), "cannot specify a file and service"))
+	case len(q.files) > 1:
+		errs = append(errs, field.Invalid(path, q.files, "cannot specify more than one file"))
+	case len(q.files) == 1 && q.hasOptions():
+		errs = append(errs, field.Invalid(path, q.files, "cannot specify file with options"))
+	case len(q.files) == 1:
+		if err := statLog(tree, q.files[0]); err != nil {
+			errs = append(errs, field.Invalid(path, q.files, err.Error()))
+		}
+	}
+	if q.since != nil && q.until != nil && q.since.After(*q.until) {
+		errs = append(errs, field.Invalid(field.NewPath("untilTime"), q.until, "must be after `sinceTime`"))
+	}
+	if q.boot != nil && *q.boot > 0 {
+		errs = append(errs, field.Invalid(field.NewPath("boot"), *q.boot, "must be less than 1"))
+	}
+	if q.tail != nil {
+		for _, message := range validation.IsInRange(*q.tail, 0, maxLogTail) {
+			errs = append(errs, field.Invalid(field.NewPath("tailLines"), *q.tail, message))
+		}
+	}
+	var err error
+	if q.expression, err = regexp.Compile(q.pattern); err != nil {
+		errs = append(errs, field.Invalid(field.NewPath("pattern"), q.pattern, err.Error()))
+	}
+	return errs
+}
+
+// statLog finds a file of the tree by a path from its root; an absolute one, or one that leads out, is an error, as it is
+// to an os.Root.
+func statLog(tree fs.FS, name string) error {
+	clean := strings.ReplaceAll(name, `\`, "/")
+	if !fs.ValidPath(clean) {
+		return &fs.PathError{Op: "statat", Path: name, Err: errors.New("path escapes from parent")}
+	}
+	if _, err := fs.Stat(tree, clean); err != nil {
+		return &fs.PathError{Op: "statat", Path: name, Err: syscall.ENOENT}
+	}
+	return nil
+}
+
+// matches says whether an entry of the journal has the pattern in its message; a pattern without a capital letter means
+// both cases, as it does to journalctl.
+func (q *logQuery) matches(line string) bool {
+	if q.pattern == "" {
+		return true
+	}
+	_, message, _ := strings.Cut(line, "]: ")
+	if q.pattern == strings.ToLower(q.pattern) {
+		message = strings.ToLower(message)
+	}
+	return q.expression.MatchString(message)
+}
+
+// compressed is the body of an answer, compressed where the client wants nothing else.
+func compressed(w http.ResponseWriter, r *http.Request) (io.Writer, func()) {
+	if r.Header.Get("Accept-Encoding") != "gzip" {
+		return w, func() {}
+	}
+	w.Header().Set("Content-Encoding", "gzip")
+	gz, _ := gzip.NewWriterLevel(w, gzip.BestSpeed) // the level is valid, which is all that it fails for
+	return gz, func() { gz.Close() }
+}

@@ -1,0 +1,277 @@
+package server
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/gorilla/mux"
+	v1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/util/proxy"
+	translator "k8s.io/apiserver/pkg/util/proxy"
+	"k8s.io/cri-streaming/pkg/streaming/portforward"
+	"k8s.io/cri-streaming/pkg/streaming/remotecommand"
+	"k8s.io/streaming/pkg/httpstream/wsstream"
+	utilexec "k8s.io/utils/exec"
+
+	"fauxlet/internal/oneconn"
+	"fauxlet/pods"
+)
+
+// A kubelet does not speak the protocols of exec, attach and port-forward itself: it asks the container runtime for a URL
+// and passes the connection on to it, but for WebSockets of the newest protocols, which it translates to SPDY on the way.
+// Server does the same with the same libraries; the runtime is on the other end of a pipe in memory, so that nothing but
+// the kubelet's own port is open. (kubelet: pkg/kubelet/server/server.go, getExec, getAttach, getPortForward;
+// k8s.io/cri-streaming, what container runtimes serve with)
+
+// getExec runs a command in a container. (kubelet: Server.getExec)
+func getExec(s *Server, w http.ResponseWriter, r *http.Request) error {
+	options, err := remotecommand.NewOptions(r)
+	if err != nil {
+		return refuse(http.StatusBadRequest, "%v", err)
+	}
+	at, err := s.locate(r)
+	if err != nil {
+		return err
+	}
+	if !s.pods.IsRunning(at.namespace, at.pod, at.container) {
+		return refuse(http.StatusInternalServerError, "container not found (%q)", at.container)
+	}
+	command := r.URL.Query()[v1.ExecCommandParam]
+	s.stream(w, r, "exec", options, func(w http.ResponseWriter, r *http.Request) {
+		remotecommand.ServeExec(w, r, &runtime{s.pods, at}, "", "", at.container, command, options,
+			s.streamIdleTimeout(), remotecommand.DefaultStreamCreationTimeout, remotecommand.SupportedStreamingProtocols)
+	})
+	return nil
+}
+
+// getAttach connects with a container. (kubelet: Server.getAttach)
+func getAttach(s *Server, w http.ResponseWriter, r *http.Request) error {
+	options, err := remotecommand.NewOptions(r)
+	if err != nil {
+		return refuse(http.StatusBadRequest, "%v", err)
+	}
+	at, err := s.locate(r)
+	if err != nil {
+		return err
+	}
+	if !s.pods.IsRunning(at.namespace, at.pod, at.container) {
+		return refuse(http.StatusInternalServerError, "container %s not found in pod %s", at.container, at.fullName())
+	}
+	pod, _ := s.pods.Get(at.namespace, at.pod)
+	if at.uid != "" && string(pod.UID) != at.uid {
+		return refuse(http.StatusInternalServerError, "pod %s not found", at.fullName())
+	}
+	// The container has a terminal or has none, whatever the client asked for; the translator is told what it asked for.
+	served := *options
+	served.TTY = pods.HasTTY(pod, at.container)
+	if served.TTY && served.Stderr {
+		// The refusal of a container runtime, as it comes out of its RPC.
+		return refuse(http.StatusInternalServerError, "rpc error: code = InvalidArgument desc = tty and stderr cannot both be true")
+	}
+	s.stream(w, r, "attach", options, func(w http.ResponseWriter, r *http.Request) {
+		remotecommand.ServeAttach(w, r, &runtime{s.pods, at}, "", "", at.container, &served,
+			s.streamIdleTimeout(), remotecommand.DefaultStreamCreationTimeout, remotecommand.SupportedStreamingProtocols)
+	})
+	return nil
+}
+
+// getPortForward connects with ports of a pod. (kubelet: Server.getPortForward)
+func getPortForward(s *Server, w http.ResponseWriter, r *http.Request) error {
+	tunnel := s.config.Enabled("ExtendWebSocketsToKubelet") && wsstream.IsWebSocketRequestWithTunnelingProtocol(r)
+	options := &portforward.V4Options{}
+	if !tunnel {
+		var err error
+		if options, err = portforward.NewV4Options(r); err != nil {
+			return refuse(http.StatusBadRequest, "%v", err)
+		}
+	}
+	at, err := s.locate(r)
+	if err != nil {
+		return err
+	}
+	pod, _ := s.pods.Get(at.namespace, at.pod)
+	if at.uid != "" && string(pod.UID) != at.uid {
+		return refuse(http.StatusNotFound, "pod not found")
+	}
+	if !slices.ContainsFunc(s.pods.Running(), func(p *v1.Pod) bool { return p.UID == pod.UID }) {
+		return refuse(http.StatusInternalServerError, "pod not found (%q)", at.fullName())
+	}
+	handler := s.toRuntime(func(w http.ResponseWriter, r *http.Request) {
+		portforward.ServePortForward(w, r, &forwarder{s.pods, at, r.Context()}, at.pod, "", options,
+			s.streamIdleTimeout(), remotecommand.DefaultStreamCreationTimeout, portforward.SupportedProtocols)
+	})
+	if tunnel {
+		s.metrics.webSockets.WithLabelValues("portforward").Inc()
+		handler = translator.NewTunnelingHandler(handler)
+	}
+	serveHijacked(handler, w, withoutCredentials(r))
+	return nil
+}
+
+// postRun runs a command and answers with its output, which a kubelet calls JSON whatever it is. (kubelet: Server.getRun)
+func postRun(s *Server, w http.ResponseWriter, r *http.Request) error {
+	at, err := s.locate(r)
+	if err != nil {
+		return err
+	}
+	if !s.pods.IsRunning(at.namespace, at.pod, at.container) {
+		return refuse(http.StatusInternalServerError, "container not found (%q)", at.container)
+	}
+	command := strings.Split(r.FormValue("cmd"), " ")
+	var stdout, stderr limitedBuffer
+	err = s.pods.Exec(r.Context(), at.namespace, at.pod, at.container, command, pods.Streams{Stdout: &stdout, Stderr: &stderr})
+	var exit utilexec.ExitError
+	switch {
+	case errors.As(err, &exit):
+		// (k8s.io/cri-client, ExecSync)
+		return refuse(http.StatusInternalServerError, "command '%s' exited with %d: %s", strings.Join(command, " "), exit.ExitStatus(), stderr.String())
+	case err != nil:
+		return err
+	}
+	output := append(stdout.Bytes(), stderr.Bytes()...)
+	if output != nil {
+		w.Header().Set("Content-Type", "application/json")
+	}
+	w.WriteHeader(http.StatusOK)
+	w.Write(output)
+	return nil
+}
+
+// maxOutput is how much of the output of a command a container runtime keeps for an answer. (containerd: execSync)
+const maxOutput = 16 << 20
+
+// limitedBuffer takes what is written to it and keeps the first maxOutput bytes.
+type limitedBuffer struct{ bytes.Buffer }
+
+func (b *limitedBuffer) Write(p []byte) (int, error) {
+	b.Buffer.Write(p[:min(len(p), maxOutput-b.Len())])
+	return len(p), nil
+}
+
+// location is what the path of a request names.
+type location struct{ namespace, pod, uid, container string }
+
+// fullName is how a kubelet calls a pod.
+func (l *location) fullName() string { return l.pod + "_" + l.namespace }
+
+// locate finds the pod that the path names; the container, if there is one in it, may not exist.
+func (s *Server) locate(r *http.Request) (location, error) {
+	vars := mux.Vars(r)
+	at := location{vars["namespace"], vars["pod"], vars["uid"], vars["container"]}
+	if _, found := s.pods.Get(at.namespace, at.pod); !found {
+		return at, refuse(http.StatusNotFound, "pod does not exist")
+	}
+	return at, nil
+}
+
+func (s *Server) streamIdleTimeout() time.Duration {
+	return s.config.Kubelet.StreamingConnectionIdleTimeout.Duration
+}
+
+// stream passes a connection on to the runtime, through the translator where it is a WebSocket of version 5.
+func (s *Server) stream(w http.ResponseWriter, r *http.Request, subresource string, options *remotecommand.Options, serve http.HandlerFunc) {
+	handler := s.toRuntime(serve)
+	if s.config.Enabled("ExtendWebSocketsToKubelet") && wsstream.IsWebSocketRequestWithStreamCloseProtocol(r) {
+		s.metrics.webSockets.WithLabelValues(subresource).Inc()
+		handler = translator.NewStreamTranslatorHandler(runtimeURL, s.runtimeTransport(serve), 0, translator.Options{
+			Stdin: options.Stdin, Stdout: options.Stdout, Stderr: options.Stderr, Tty: options.TTY,
+		})
+	}
+	serveHijacked(handler, w, withoutCredentials(r))
+}
+
+// runtimeURL is where the runtime would be.
+var runtimeURL = &url.URL{Scheme: "http", Host: "runtime", Path: "/"}
+
+// toRuntime passes upgraded connections on to the runtime, which serves this one.
+func (s *Server) toRuntime(serve http.HandlerFunc) http.Handler {
+	return proxy.NewUpgradeAwareHandler(runtimeURL, s.runtimeTransport(serve), false, true, responder{})
+}
+
+// runtimeTransport reaches the runtime, through memory. Its connections end when the Server stops.
+func (s *Server) runtimeTransport(serve http.HandlerFunc) *http.Transport {
+	return &http.Transport{DialContext: func(context.Context, string, string) (net.Conn, error) {
+		kubelet, runtime := net.Pipe()
+		go oneconn.Serve(s.draining, runtime, &http.Server{Handler: serve, ErrorLog: s.errorLog()})
+		return kubelet, nil
+	}}
+}
+
+// responder answers where a connection could not be passed on. (kubelet: responder)
+type responder struct{}
+
+func (responder) Error(w http.ResponseWriter, _ *http.Request, err error) {
+	http.Error(w, err.Error(), http.StatusInternalServerError)
+}
+
+// runtime is what a container runtime has behind its streams.
+type runtime struct {
+	pods *pods.Store
+	at   location
+}
+
+func (c *runtime) ExecInContainer(ctx context.Context, _, _, _ string, command []string, in io.Reader, out, err io.WriteCloser, tty bool, resize <-chan remotecommand.TerminalSize, _ time.Duration) error {
+	return c.pods.Exec(ctx, c.at.namespace, c.at.pod, c.at.container, command, streams(ctx, in, out, err, tty, resize))
+}
+
+func (c *runtime) AttachContainer(ctx context.Context, _, _, _ string, in io.Reader, out, err io.WriteCloser, tty bool, resize <-chan remotecommand.TerminalSize) error {
+	return c.pods.Attach(ctx, c.at.namespace, c.at.pod, c.at.container, streams(ctx, in, out, err, tty, resize))
+}
+
+// streams are those of package pods.
+func streams(ctx context.Context, in io.Reader, out, err io.WriteCloser, tty bool, resize <-chan remotecommand.TerminalSize) pods.Streams {
+	s := pods.Streams{Stdin: in, Stdout: out, Stderr: err, TTY: tty}
+	if resize != nil {
+		sizes := make(chan pods.Size)
+		s.Resize = sizes
+		go func() {
+			defer close(sizes)
+			for size := range resize {
+				select {
+				case sizes <- pods.Size(size):
+				case <-ctx.Done():
+				}
+			}
+		}()
+	}
+	return s
+}
+
+// forwarder reaches the ports of a pod for as long as the client's connection lives, which the library does not tell it.
+type forwarder struct {
+	pods *pods.Store
+	at   location
+	live context.Context
+}
+
+func (f *forwarder) PortForward(_ context.Context, _, _ string, port int32, stream io.ReadWriteCloser) error {
+	return f.pods.PortForward(f.live, f.at.namespace, f.at.pod, port, stream)
+}
+
+// tokenProtocol begins the WebSocket protocol in which a client puts its token. (k8s.io/apiserver, request/websocket)
+const tokenProtocol = "base64url.bearer.authorization.k8s.io."
+
+// withoutCredentials is a request that may be passed on and logged: the chain is done with its credentials, and the
+// libraries log headers.
+func withoutCredentials(r *http.Request) *http.Request {
+	clean := r.Clone(r.Context())
+	clean.Header.Del("Authorization")
+	for i, value := range clean.Header["Sec-Websocket-Protocol"] {
+		protocols := strings.Split(value, ",")
+		for j, protocol := range protocols {
+			if strings.HasPrefix(strings.TrimSpace(protocol), tokenProtocol) {
+				protocols[j] = tokenProtocol
+			}
+		}
+		clean.Header["Sec-Websocket-Protocol"][i] = strings.Join(protocols, ",")
+	}
+	return clean
+}

@@ -1,0 +1,28 @@
+package server
+
+import (
+	"k8s.io/apiserver/pkg/server/flagz"
+	"k8s.io/apiserver/pkg/server/statusz"
+	"k8s.io/apiserver/pkg/util/compatibility"
+)
+
+// component is what a kubelet calls itself on these pages.
+const component = "kubelet"
+
+// installZPages serves /flagz and /statusz, each behind its feature gate. It comes last, because /statusz lists what was
+// registered in the first router before it. (kubelet: Server.InstallZPages)
+func (r *router) installZPages() {
+	if r.server.config.Enabled("ComponentFlagz") {
+		r.buckets["flagz"] = true
+		flagz.Install(r, component, flagsReader(r.server.config.Flagz()))
+	}
+	if r.server.config.Enabled("ComponentStatusz") {
+		r.buckets["statusz"] = true
+		statusz.Install(r, component, statusz.NewRegistry(compatibility.DefaultBuildEffectiveVersion(), statusz.WithListedPaths(r.handled)))
+	}
+}
+
+// flagsReader are flags with their values.
+type flagsReader map[string]string
+
+func (f flagsReader) GetFlagz() map[string]string { return f }
