@@ -24,18 +24,16 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// errNotHere is what the reference says where it has nothing to serve.
-var errNotHere = errors.New("the reference runs no containers")
-
 // host is the kubelet behind the server: pods and logs from files.
 type host struct {
 	measured
-	pods []*v1.Pod
-	logs string
+	pods           []*v1.Pod
+	logs, nodeLogs string
+	containers     *streamed
 }
 
-func newHost(podsFile, logs string) (*host, error) {
-	h := &host{logs: logs}
+func newHost(podsFile, logs, nodeLogs string) (*host, error) {
+	h := &host{logs: logs, nodeLogs: nodeLogs}
 	if podsFile == "" {
 		return h, nil
 	}
@@ -134,29 +132,71 @@ func (runtime) ContainerStatus(context.Context, string, bool) (*runtimeapi.Conta
 	return &runtimeapi.ContainerStatusResponse{Status: &runtimeapi.ContainerStatus{State: runtimeapi.ContainerState_CONTAINER_RUNNING}}, nil
 }
 
-// ServeLogs serves /logs/ of an empty folder: the host's /var/log is nobody's business here.
-func (h *host) ServeLogs(w http.ResponseWriter, req *http.Request) { http.NotFound(w, req) }
+// ServeLogs serves /logs/ of a folder of its own: the host's /var/log is nobody's business here. (kubelet:
+// pkg/kubelet/kubelet.go, Run, without the queries)
+func (h *host) ServeLogs(w http.ResponseWriter, req *http.Request) {
+	http.StripPrefix("/logs/", http.FileServer(http.Dir(h.nodeLogs))).ServeHTTP(w, req)
+}
 
 func (h *host) SyncLoopHealthCheck(*http.Request) error { return nil }
 
-func (h *host) RunInContainer(context.Context, string, types.UID, string, []string) ([]byte, error) {
-	return nil, errNotHere
+// What follows finds containers as pkg/kubelet/kubelet_pods.go and kubelet.go do.
+
+func (h *host) RunInContainer(ctx context.Context, podFullName string, _ types.UID, container string, cmd []string) ([]byte, error) {
+	id, running := h.containers.id(podFullName, container)
+	if !running {
+		return nil, fmt.Errorf("container not found (%q)", container)
+	}
+	return h.containers.execSync(ctx, id, cmd)
 }
 
-func (h *host) CheckpointContainer(context.Context, types.UID, string, string, *runtimeapi.CheckpointContainerRequest) error {
-	return errNotHere
+func (h *host) CheckpointContainer(_ context.Context, _ types.UID, podFullName, container string, _ *runtimeapi.CheckpointContainerRequest) error {
+	if _, running := h.containers.id(podFullName, container); !running {
+		return fmt.Errorf("container %v not found", container)
+	}
+	return errors.New("rpc error: code = Unimplemented desc = method CheckpointContainer not implemented")
 }
 
-func (h *host) GetExec(context.Context, string, types.UID, string, []string, remotecommand.Options) (*url.URL, error) {
-	return nil, errNotHere
+func (h *host) GetExec(_ context.Context, podFullName string, _ types.UID, container string, cmd []string, options remotecommand.Options) (*url.URL, error) {
+	id, running := h.containers.id(podFullName, container)
+	if !running {
+		return nil, fmt.Errorf("container not found (%q)", container)
+	}
+	return h.containers.execURL(id, cmd, options)
 }
 
-func (h *host) GetAttach(context.Context, string, types.UID, string, remotecommand.Options) (*url.URL, error) {
-	return nil, errNotHere
+func (h *host) GetAttach(_ context.Context, podFullName string, podUID types.UID, container string, options remotecommand.Options) (*url.URL, error) {
+	id, running := h.containers.id(podFullName, container)
+	if !running {
+		return nil, fmt.Errorf("container %s not found in pod %s", container, podFullName)
+	}
+	name, namespace, err := kubecontainer.ParsePodFullName(podFullName)
+	if err != nil {
+		return nil, err
+	}
+	pod, found := h.GetPodByName(namespace, name)
+	if !found || string(podUID) != "" && pod.UID != podUID {
+		return nil, fmt.Errorf("pod %s not found", podFullName)
+	}
+	spec := kubecontainer.GetContainerSpec(pod, container)
+	if spec == nil {
+		return nil, fmt.Errorf("container %s not found in pod %s", container, podFullName)
+	}
+	options.TTY = spec.TTY
+	return h.containers.attachURL(id, options)
 }
 
-func (h *host) GetPortForward(context.Context, string, string, types.UID, portforward.V4Options) (*url.URL, error) {
-	return nil, errNotHere
+func (h *host) GetPortForward(ctx context.Context, name, namespace string, _ types.UID, options portforward.V4Options) (*url.URL, error) {
+	running, err := h.GetRunningPods(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, pod := range running {
+		if pod.Name == name && pod.Namespace == namespace {
+			return h.containers.portForwardURL(namespace, name, options.Ports)
+		}
+	}
+	return nil, fmt.Errorf("pod not found (%q)", kubecontainer.BuildPodFullName(name, namespace))
 }
 
 func (h *host) ListMetricDescriptors(context.Context) ([]*runtimeapi.MetricDescriptor, error) {

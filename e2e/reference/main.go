@@ -2,7 +2,7 @@
 // and configuration, at the required version of k8s.io/kubernetes, over a host that has pods and logs but runs nothing.
 //
 // What the kubelet keeps to itself (the order in which pkg/kubelet and cmd/kubelet/app put these parts together) is put
-// together here in the same order. It takes the kubelet's flags, and three more: --pods, --logs and --ready-file.
+// together here in the same order. It takes the kubelet's flags, and four more: --pods, --logs, --node-logs and --ready-file.
 package main
 
 import (
@@ -10,6 +10,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net"
+	"net/http"
 	"os"
 	"os/signal"
 	"strconv"
@@ -18,6 +19,8 @@ import (
 
 	nooptrace "go.opentelemetry.io/otel/trace/noop"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/wait"
+	"k8s.io/apiserver/pkg/server/healthz"
 	utilfeature "k8s.io/apiserver/pkg/util/feature"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/clientcmd"
@@ -78,7 +81,7 @@ func run(ctx context.Context, args []string) error {
 	servermetrics.Register()
 	utilfeature.DefaultMutableFeatureGate.AddMetrics()
 
-	host, err := newHost(o.pods, o.logs)
+	host, err := newHost(o.pods, o.logs, o.nodeLogs)
 	if err != nil {
 		return err
 	}
@@ -88,6 +91,9 @@ func run(ctx context.Context, args []string) error {
 		return err
 	}
 	defer removeFiles()
+	if host.containers, err = newStreamed(host.store); err != nil {
+		return err
+	}
 	tracers := nooptrace.NewTracerProvider()
 	address := netutils.ParseIPSloppy(config.Address)
 	open := addresses{Secure: net.JoinHostPort(address.String(), strconv.Itoa(int(config.Port)))}
@@ -95,6 +101,14 @@ func run(ctx context.Context, args []string) error {
 	if config.ReadOnlyPort > 0 {
 		open.ReadOnly = net.JoinHostPort(address.String(), strconv.Itoa(int(config.ReadOnlyPort)))
 		go server.ListenAndServeKubeletReadOnlyServer(ctx, host, analyzer, checkers(), o.flagz, address, uint(config.ReadOnlyPort), tracers)
+	}
+	if config.HealthzPort > 0 { // (kubelet: cmd/kubelet/app/server.go, run)
+		healthy := http.NewServeMux()
+		healthz.InstallHandler(healthy)
+		go wait.UntilWithContext(ctx, func(context.Context) {
+			err := http.ListenAndServe(net.JoinHostPort(config.HealthzBindAddress, strconv.Itoa(int(config.HealthzPort))), healthy)
+			klog.FromContext(ctx).Error(err, "Failed to start healthz server")
+		}, 5*time.Second)
 	}
 	if err := open.wait(ctx); err != nil {
 		return err

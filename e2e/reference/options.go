@@ -29,16 +29,17 @@ import (
 
 // settings are the command line and the configuration that came of it.
 type settings struct {
-	flags             *options.KubeletFlags
-	config            kubeletconfig.KubeletConfiguration
-	flagz             flagz.Reader
-	pods, logs, ready string
+	flags                       *options.KubeletFlags
+	config                      kubeletconfig.KubeletConfiguration
+	flagz                       flagz.Reader
+	pods, logs, nodeLogs, ready string
 }
 
 // own are the flags that a kubelet does not have.
 func (o *settings) own(fs *pflag.FlagSet) {
 	fs.StringVar(&o.pods, "pods", "", "file with a core/v1 PodList")
 	fs.StringVar(&o.logs, "logs", "", "folder of logs in the format of the CRI: namespace_pod_container.log, and .previous.log beside it")
+	fs.StringVar(&o.nodeLogs, "node-logs", "", "folder that /logs/ serves")
 	fs.StringVar(&o.ready, "ready-file", "", "file that gets the addresses that are listened on, as JSON")
 }
 
@@ -53,11 +54,12 @@ func loadOptions(ctx context.Context, args []string) (*settings, error) {
 	fs.SetNormalizeFunc(cliflag.WordSepNormalizeFunc)
 	o.flags.AddFlags(fs)
 	options.AddKubeletConfigFlags(fs, config)
+	options.AddGlobalFlags(fs)
+	fs.BoolP("help", "h", false, "help for kubelet")
 	o.flagz = flagz.NamedFlagSetsReader{FlagSets: cliflag.NamedFlagSets{FlagSets: map[string]*pflag.FlagSet{"kubelet": fs}}}
 	all := pflag.NewFlagSet("reference", pflag.ContinueOnError)
 	all.SetNormalizeFunc(cliflag.WordSepNormalizeFunc)
 	all.AddFlagSet(fs)
-	options.AddGlobalFlags(all)
 	o.own(all)
 	if err := all.Parse(args); err != nil {
 		return nil, err
