@@ -1,8 +1,10 @@
 package server
 
 import (
+	"cmp"
 	"net/http"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -73,8 +75,16 @@ func (s *cadvisorScrape) send(to chan<- prometheus.Metric) {
 	}
 	to <- constant(cadvisorVersion, prometheus.GaugeValue, 1, s.Machine.Kernel, s.Machine.OS, "", "", "")
 	to <- constant(cadvisorError, prometheus.GaugeValue, 0)
+	// In the order that they are written in, so that the registry has little to sort.
+	ordered := make([]*pods.Cgroup, len(s.Cgroups))
 	for i := range s.Cgroups {
-		s.sendCgroup(&s.Cgroups[i], to)
+		ordered[i] = &s.Cgroups[i]
+	}
+	slices.SortFunc(ordered, func(a, b *pods.Cgroup) int {
+		return cmp.Or(strings.Compare(a.Name, b.Name), strings.Compare(a.Path, b.Path))
+	})
+	for _, c := range ordered {
+		s.sendCgroup(c, to)
 	}
 }
 

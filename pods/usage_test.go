@@ -1,0 +1,179 @@
+package pods
+
+import (
+	"math/big"
+	"math/rand/v2"
+	"strings"
+	"testing"
+
+	v1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+)
+
+func TestUsageValidate(t *testing.T) {
+	limits := v1.ResourceList{v1.ResourceCPU: resource.MustParse("500m"), v1.ResourceMemory: resource.MustParse("64Mi")}
+	for name, test := range map[string]struct {
+		cpu, memory string
+		limits      v1.ResourceList
+		want        string
+	}{
+		"nothing":                  {},
+		"at the limit":             {cpu: "0.5", memory: "64Mi", limits: limits},
+		"without a limit":          {cpu: "64", memory: "1Ti"},
+		"negative cpu":             {cpu: "-1", want: "usage.cpu: -1: it must not be negative; leave it out to have it made up"},
+		"negative memory":          {memory: "-1Mi", want: "usage.memory: -1Mi: it must not be negative"},
+		"more than anything has":   {cpu: "5000", want: "usage.cpu: 5k: it must be at most 4096"},
+		"cpu above the limit":      {cpu: "501m", limits: limits, want: "usage.cpu: 501m: the container's limit is 500m"},
+		"memory above the limit":   {memory: "65Mi", limits: limits, want: "lower the usage or raise resources.limits.memory"},
+		"cpu that is beyond int64": {cpu: "1e30", want: "it must be at most 4096"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var usage Usage
+			if test.cpu != "" {
+				usage.CPU = resource.MustParse(test.cpu)
+			}
+			if test.memory != "" {
+				usage.Memory = resource.MustParse(test.memory)
+			}
+			err := usage.validate(test.limits)
+			if (err == nil) != (test.want == "") || err != nil && !strings.Contains(err.Error(), test.want) {
+				t.Errorf("got %v, want %q", err, test.want)
+			}
+		})
+	}
+}
+
+// TestWaveSum holds the sum against one in big rationals, of the lines that the wave is made of.
+func TestWaveSum(t *testing.T) {
+	random := rand.New(rand.NewPCG(1, 2))
+	for range 2_000 {
+		w := wave{mean: 1 + random.Uint64N(1<<random.IntN(43)), period: 4 * (1 + random.Uint64N(500_000))}
+		w.swing, w.phase = random.Uint64N(w.mean/2+1), random.Uint64N(1<<40)
+		from := random.Int64N(2_000_000_000_000) - 1000
+		to := from + random.Int64N(4*int64(w.period))
+		want := new(big.Rat)
+		for at := from; at < to; {
+			// The next corner: every half period.
+			half := int64(w.period / 2)
+			next := min(to, at+half-int64(w.turn(at))%half)
+			ends := new(big.Rat).Add(exactly(w, at), exactly(w, next)) // a trapezium
+			want.Add(want, ends.Mul(ends, big.NewRat(next-at, 2_000)))
+			at = next
+		}
+		floor := new(big.Int).Quo(want.Num(), want.Denom())
+		if got := w.sum(from, to); floor.Cmp(new(big.Int).SetUint64(got)) != 0 {
+			t.Fatalf("%+v: sum(%d, %d) = %d, want %s", w, from, to, got, want.FloatString(3))
+		}
+	}
+}
+
+func exactly(w wave, ms int64) *big.Rat {
+	turn := w.turn(ms)
+	turn = min(turn, w.period-turn)
+	r := new(big.Rat).SetFrac64(int64(4*turn), int64(w.period))
+	r.Sub(r, big.NewRat(1, 1))
+	r.Mul(r, new(big.Rat).SetInt(new(big.Int).SetUint64(w.swing)))
+	return r.Add(r, new(big.Rat).SetInt(new(big.Int).SetUint64(w.mean)))
+}
+
+func TestWaveNeverFalls(t *testing.T) {
+	// 100 cores for five years, which is all that nanoseconds in 64 bits can hold.
+	w := wave{mean: 100e9, swing: 25e9, period: 720_000, phase: 12_345}
+	const years = 5 * 365 * 24 * 3_600_000
+	last := uint64(0)
+	for to := int64(1); to < years; to += years/5_000 + 1_237 {
+		sum := w.sum(0, to)
+		if sum < last {
+			t.Fatalf("sum(0, %d) = %d, after %d", to, sum, last)
+		}
+		last = sum
+	}
+	if want := w.mean * (years / 1000) / 10 * 9; last < want {
+		t.Errorf("after five years %d, want more than %d", last, want)
+	}
+	if w.sum(5, 5) != 0 || w.sum(5, 4) != 0 {
+		t.Error("no time, and yet something was used")
+	}
+	// A kernel's counter begins again where it ends, and so does this one.
+	w.mean = uint64(mostCPU.ScaledValue(resource.Nano))
+	w.swing = w.mean / 4
+	w.sum(0, 20*years)
+}
+
+func TestWaveStaysBelowItsLimit(t *testing.T) {
+	w := wave{mean: 100, swing: 25, period: 4_000}
+	w.below(110)
+	for at := range int64(4_000) {
+		if v := w.at(at); v < 90 || v > 110 {
+			t.Fatalf("at(%d) = %d", at, v)
+		}
+	}
+	w.below(80)
+	if w.mean != 80 || w.swing != 0 {
+		t.Errorf("%+v, want 80 and still", w)
+	}
+}
+
+func TestLoadIsMadeOfWhatIsKnown(t *testing.T) {
+	list := func(cpu, memory string) v1.ResourceList {
+		return v1.ResourceList{v1.ResourceCPU: resource.MustParse(cpu), v1.ResourceMemory: resource.MustParse(memory)}
+	}
+	pod := &v1.Pod{}
+	pod.UID = "1"
+	for name, test := range map[string]struct {
+		resources      v1.ResourceRequirements
+		usage          Usage
+		cpuFrom, cpuTo uint64 // millicores
+		memFrom, memTo uint64 // MiB
+	}{
+		"nothing":  {cpuFrom: 5, cpuTo: 50, memFrom: 20, memTo: 100},
+		"requests": {resources: v1.ResourceRequirements{Requests: list("400m", "1Gi")}, cpuFrom: 300, cpuTo: 300, memFrom: 768, memTo: 768},
+		"limits":   {resources: v1.ResourceRequirements{Limits: list("200m", "4Mi")}, cpuFrom: 150, cpuTo: 150, memFrom: 3, memTo: 3},
+		"usage": {
+			resources: v1.ResourceRequirements{Requests: list("400m", "1Gi")}, usage: Usage{CPU: resource.MustParse("2"), Memory: resource.MustParse("3Mi")},
+			cpuFrom: 2_000, cpuTo: 2_000, memFrom: 3, memTo: 3,
+		},
+		"a limit below what would be made up": {resources: v1.ResourceRequirements{Limits: list("1m", "1Mi"), Requests: list("8m", "9Mi")}, cpuFrom: 1, cpuTo: 1, memFrom: 1, memTo: 1},
+		"an absurd request":                   {resources: v1.ResourceRequirements{Requests: list("1e20", "1e20")}, cpuFrom: 3_072_000, cpuTo: 3_072_000, memFrom: 192 << 20, memTo: 192 << 20},
+	} {
+		t.Run(name, func(t *testing.T) {
+			l := newLoad(pod, &v1.Container{Name: "c", Resources: test.resources}, test.usage)
+			if milli := l.cpu.mean / millicore; milli < test.cpuFrom || milli > test.cpuTo {
+				t.Errorf("%d millicores, want %d to %d", milli, test.cpuFrom, test.cpuTo)
+			}
+			if mib := l.memory.mean / mebibyte; mib < test.memFrom || mib > test.memTo {
+				t.Errorf("%d MiB, want %d to %d", mib, test.memFrom, test.memTo)
+			}
+		})
+	}
+}
+
+func TestQoS(t *testing.T) {
+	list := func(cpu string) v1.ResourceList {
+		return v1.ResourceList{v1.ResourceCPU: resource.MustParse(cpu), v1.ResourceMemory: resource.MustParse("1Gi")}
+	}
+	for name, test := range map[string]struct {
+		containers []v1.ResourceRequirements
+		status     v1.PodQOSClass
+		want       v1.PodQOSClass
+	}{
+		"nothing":          {containers: []v1.ResourceRequirements{{}}, want: v1.PodQOSBestEffort},
+		"limits":           {containers: []v1.ResourceRequirements{{Limits: list("1")}}, want: v1.PodQOSGuaranteed},
+		"requests":         {containers: []v1.ResourceRequirements{{Requests: list("1")}}, want: v1.PodQOSBurstable},
+		"both, the same":   {containers: []v1.ResourceRequirements{{Requests: list("1"), Limits: list("1")}}, want: v1.PodQOSGuaranteed},
+		"both, not":        {containers: []v1.ResourceRequirements{{Requests: list("1"), Limits: list("2")}}, want: v1.PodQOSBurstable},
+		"one without":      {containers: []v1.ResourceRequirements{{Limits: list("1")}, {}}, want: v1.PodQOSBurstable},
+		"its status knows": {containers: []v1.ResourceRequirements{{}}, status: v1.PodQOSGuaranteed, want: v1.PodQOSGuaranteed},
+	} {
+		t.Run(name, func(t *testing.T) {
+			pod := &v1.Pod{}
+			pod.Status.QOSClass = test.status
+			for _, r := range test.containers {
+				pod.Spec.Containers = append(pod.Spec.Containers, v1.Container{Resources: r})
+			}
+			if got := qosOf(pod); got != test.want {
+				t.Errorf("%s, want %s", got, test.want)
+			}
+		})
+	}
+}
