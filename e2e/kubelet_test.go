@@ -34,6 +34,7 @@ func (s settings) yaml(p *pki) ([]byte, error) {
 	all := settings{
 		"apiVersion": "kubelet.config.k8s.io/v1beta1", "kind": "KubeletConfiguration",
 		"address":                                    "127.0.0.1",
+		"healthzPort":                                0,
 		"authentication.x509.clientCAFile":           p.caFile,
 		"authentication.webhook.cacheTTL":            "10ms",
 		"authorization.webhook.cacheAuthorizedTTL":   "10ms",
@@ -116,7 +117,8 @@ type kubeletOptions struct {
 	kind       string // of kubelet; empty: the one under test
 	node       string // empty: node-1
 	port       int    // 0: a free one
-	certDir    string // empty: a new one
+	dir        string // of its configuration; empty: a new one
+	certDir    string // empty: in dir
 	kubeconfig string // empty: the node's own credential for the control plane
 	settings   settings
 	pods       []pod // nil: nginx
@@ -134,7 +136,10 @@ func startKubelet(t testing.TB, plane *controlPlane, o kubeletOptions) *kubelet 
 	if o.pods == nil {
 		o.pods = []pod{nginx()}
 	}
-	k := &kubelet{node: o.node, dir: t.TempDir(), certDir: o.certDir}
+	k := &kubelet{node: o.node, dir: o.dir, certDir: o.certDir}
+	if k.dir == "" {
+		k.dir = t.TempDir()
+	}
 	if k.certDir == "" {
 		k.certDir = filepath.Join(k.dir, "pki")
 	}
@@ -146,17 +151,19 @@ func startKubelet(t testing.TB, plane *controlPlane, o kubeletOptions) *kubelet 
 	must(t, err)
 	config, err := o.settings.yaml(p)
 	must(t, err)
-	configFile, ready := filepath.Join(k.dir, "kubelet.yaml"), filepath.Join(k.dir, "ready.json")
+	own := filepath.Join(k.dir, o.kind) // what the two are given in ways of their own
+	must(t, os.Mkdir(own, 0o755))
+	configFile, ready := filepath.Join(k.dir, "kubelet.yaml"), filepath.Join(own, "ready.json")
 	must(t, os.WriteFile(configFile, config, 0o644))
 
 	args := []string{"--config", configFile, "--kubeconfig", o.kubeconfig, "--hostname-override", o.node,
 		"--cert-dir", k.certDir, "--port", strconv.Itoa(o.port), "--ready-file", ready, "-v=2"}
-	logs := writeLogs(t, filepath.Join(k.dir, "logs"), o.pods)
+	logs := writeLogs(t, filepath.Join(own, "logs"), o.pods)
 	switch o.kind {
 	case "fauxlet":
-		args = append([]string{"serve"}, append(args, "--scenario", writeScenario(t, k.dir, logs, o.pods))...)
+		args = append([]string{"serve"}, append(args, "--scenario", writeScenario(t, own, logs, o.pods))...)
 	case "reference":
-		args = append(args, "--pods", writePods(t, k.dir, o.pods), "--logs", logs)
+		args = append(args, "--pods", writePods(t, own, o.pods), "--logs", logs, "--node-logs", writeNodeLogs(t, filepath.Join(own, "node-logs")))
 	default:
 		t.Fatalf("FAUXLET_E2E_KUBELET=%s: fauxlet or reference", o.kind)
 	}
@@ -227,8 +234,24 @@ func writeScenario(t testing.TB, dir, logs string, pods []pod) string {
 		}
 	}
 	return writeYAML(t, filepath.Join(dir, "scenario.yaml"), map[string]any{
-		"apiVersion": "fauxlet/v1alpha1", "kind": "Scenario", "pods": objects, "containers": entries,
+		"apiVersion": "fauxlet/v1alpha1", "kind": "Scenario", "pods": objects, "containers": entries, "nodeLogs": nodeLogs,
 	})
+}
+
+// nodeLogs are the node's own, below /var/log.
+var nodeLogs = map[string]string{
+	"kubelet.log": "started\nserving\n", "empty.log": "", "containers/a&b.log": "a\n", "containers/deep/er/c.log": "c\n", "noext": "plain",
+}
+
+// writeNodeLogs writes them for the reference.
+func writeNodeLogs(t testing.TB, dir string) string {
+	t.Helper()
+	for name, text := range nodeLogs {
+		path := filepath.Join(dir, name)
+		must(t, os.MkdirAll(filepath.Dir(path), 0o755))
+		must(t, os.WriteFile(path, []byte(text), 0o644))
+	}
+	return dir
 }
 
 func writeYAML(t testing.TB, path string, object any) string {
