@@ -27,11 +27,16 @@ import (
 // register makes the Node and its pods known to the apiserver, until the test ends.
 func (c *controlPlane) register(t testing.TB, node string, port int, pods ...pod) {
 	t.Helper()
+	c.registerAt(t, node, "127.0.0.1", port, pods...)
+}
+
+func (c *controlPlane) registerAt(t testing.TB, node, address string, port int, pods ...pod) {
+	t.Helper()
 	ctx := context.Background()
 	object, err := c.client.CoreV1().Nodes().Create(ctx, &v1.Node{ObjectMeta: metav1.ObjectMeta{Name: node}}, metav1.CreateOptions{})
 	must(t, err)
 	t.Cleanup(func() { must(t, c.client.CoreV1().Nodes().Delete(ctx, node, metav1.DeleteOptions{})) })
-	object.Status.Addresses = []v1.NodeAddress{{Type: v1.NodeInternalIP, Address: "127.0.0.1"}}
+	object.Status.Addresses = []v1.NodeAddress{{Type: v1.NodeInternalIP, Address: address}}
 	object.Status.DaemonEndpoints.KubeletEndpoint.Port = int32(port)
 	_, err = c.client.CoreV1().Nodes().UpdateStatus(ctx, object, metav1.UpdateOptions{})
 	must(t, err)

@@ -66,6 +66,8 @@ type container struct {
 	name          string
 	log, previous []line
 	grows         bool // a line is added to the log every 100 ms
+	init          bool // it is an init container, and has ended
+	crashes       bool // it waits to be started again
 }
 
 type line struct {
@@ -89,16 +91,30 @@ func (p pod) object() *v1.Pod {
 		Status:     v1.PodStatus{Phase: v1.PodRunning, StartTime: &began},
 	}
 	for i, c := range p.containers {
-		object.Spec.Containers = append(object.Spec.Containers, v1.Container{Name: c.name, Image: c.name + ":1"})
-		status := v1.ContainerStatus{
-			Name: c.name, Image: c.name + ":1", ContainerID: "containerd://" + strconv.Itoa(i), Ready: true,
-			State: v1.ContainerState{Running: &v1.ContainerStateRunning{StartedAt: began}},
+		status := v1.ContainerStatus{Name: c.name, Image: c.name + ":1", ContainerID: "containerd://" + strconv.Itoa(i), Ready: !c.crashes}
+		ended := func(code int32, id string) *v1.ContainerStateTerminated {
+			return &v1.ContainerStateTerminated{ExitCode: code, ContainerID: id, StartedAt: began, FinishedAt: began}
 		}
-		if c.previous != nil {
-			status.RestartCount = 1
-			status.LastTerminationState.Terminated = &v1.ContainerStateTerminated{ExitCode: 1, ContainerID: status.ContainerID + "-previous", StartedAt: began, FinishedAt: began}
+		switch {
+		case c.init:
+			status.State.Terminated = ended(0, status.ContainerID)
+		case c.crashes:
+			status.State.Waiting = &v1.ContainerStateWaiting{Reason: "CrashLoopBackOff"}
+			status.RestartCount, status.LastTerminationState.Terminated = 2, ended(1, status.ContainerID)
+		default:
+			status.State.Running = &v1.ContainerStateRunning{StartedAt: began}
 		}
-		object.Status.ContainerStatuses = append(object.Status.ContainerStatuses, status)
+		if c.previous != nil && !c.crashes {
+			status.RestartCount, status.LastTerminationState.Terminated = 1, ended(1, status.ContainerID+"-previous")
+		}
+		spec := v1.Container{Name: c.name, Image: status.Image}
+		if c.init {
+			object.Spec.InitContainers = append(object.Spec.InitContainers, spec)
+			object.Status.InitContainerStatuses = append(object.Status.InitContainerStatuses, status)
+		} else {
+			object.Spec.Containers = append(object.Spec.Containers, spec)
+			object.Status.ContainerStatuses = append(object.Status.ContainerStatuses, status)
+		}
 	}
 	return object
 }
