@@ -41,6 +41,8 @@ func TestMain(m *testing.M) {
 var goleakOptions = []goleak.Option{
 	goleak.IgnoreTopFunction("k8s.io/klog/v2.(*flushDaemon).run.func1"),
 	goleak.IgnoreAnyFunction("k8s.io/apimachinery/pkg/util/wait.Forever"), // of /healthz/log
+	// The client of a WebSocket notices with its next ping that it has closed it.
+	goleak.IgnoreTopFunction("k8s.io/client-go/tools/remotecommand.(*heartbeat).start"),
 }
 
 // rbac lets kubelet-client do everything with a node, and nobody else anything.
@@ -120,6 +122,7 @@ func prepare(t testing.TB, options fixtureOptions) *fixture {
 apiVersion: kubelet.config.k8s.io/v1beta1
 kind: KubeletConfiguration
 address: 127.0.0.1
+healthzPort: 0
 `)+"\nauthentication: "+cmp.Or(options.authentication, "{x509: {clientCAFile: ca.crt}, webhook: {cacheTTL: 1ns}}")+"\n"+options.yaml)
 	if options.before != nil {
 		options.before(f)

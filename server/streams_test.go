@@ -1,0 +1,366 @@
+package server_test
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	v1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/portforward"
+	"k8s.io/client-go/tools/remotecommand"
+	"k8s.io/client-go/transport/spdy"
+	utilexec "k8s.io/client-go/util/exec"
+	"k8s.io/streaming/pkg/httpstream"
+
+	"fauxlet/authchain"
+	"fauxlet/pods"
+)
+
+// streamed is a pod whose container gives answers to exec, and has a port that is forwarded.
+func streamed(forward string) []pods.Spec {
+	spec := nginx(0)[0]
+	answers := []pods.Answer{
+		{Command: []string{"greet"}, Stdout: "hello\n", Stderr: "(quietly)\n"},
+		{Command: []string{"fail"}, Stderr: "no\n", ExitCode: 42},
+		{Command: []string{"hang"}, Delay: metav1.Duration{Duration: time.Hour}},
+		{Command: []string{"big"}, Stdout: strings.Repeat("0123456789abcdef", 1<<16)},
+	}
+	ports := []pods.Port{{Port: 80}}
+	if forward != "" {
+		ports = append(ports, pods.Port{Port: 81, Forward: forward})
+	}
+	spec.Containers["nginx"] = pods.Container{Exec: answers, Ports: ports, Log: pods.Log{Interval: metav1.Duration{Duration: 10 * time.Millisecond}}}
+	return []pods.Spec{spec}
+}
+
+// clientConfig is that of a client who may do everything.
+func (f *fixture) clientConfig(t testing.TB) *rest.Config {
+	t.Helper()
+	pair, err := f.ca.Client("kubelet-client", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &rest.Config{Host: f.url, TLSClientConfig: rest.TLSClientConfig{CAData: f.ca.CertPEM(), CertData: pair.CertPEM, KeyData: pair.KeyPEM}}
+}
+
+func (f *fixture) streamURL(t testing.TB, path string) *url.URL {
+	t.Helper()
+	u, err := url.Parse(f.url + path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return u
+}
+
+// roads are the protocols of exec and attach.
+var roads = []string{"v5.channel.k8s.io over a WebSocket", "v4.channel.k8s.io", "v3.channel.k8s.io", "v2.channel.k8s.io"}
+
+func (f *fixture) executor(t testing.TB, road, path string) remotecommand.Executor {
+	t.Helper()
+	config := f.clientConfig(t)
+	u := f.streamURL(t, path)
+	var executor remotecommand.Executor
+	var err error
+	if strings.HasSuffix(road, "WebSocket") {
+		executor, err = remotecommand.NewWebSocketExecutor(config, http.MethodGet, u.String())
+	} else {
+		var transport http.RoundTripper
+		var upgrader spdy.Upgrader
+		if transport, upgrader, err = spdy.RoundTripperFor(config); err == nil {
+			executor, err = remotecommand.NewSPDYExecutorForProtocols(transport, upgrader, http.MethodPost, u, road)
+		}
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return executor
+}
+
+func TestExec(t *testing.T) {
+	f := newFixture(t, fixtureOptions{pods: streamed("")})
+	for _, road := range roads {
+		t.Run(road, func(t *testing.T) {
+			for _, test := range []struct {
+				command, stdout, stderr string
+				code                    int
+			}{
+				{"greet", "hello\n", "(quietly)\n", 0},
+				{"fail", "", "no\n", 42},
+				{"big", strings.Repeat("0123456789abcdef", 1<<16), "", 0},
+			} {
+				var stdout, stderr bytes.Buffer
+				err := f.executor(t, road, "/exec/default/nginx/nginx?output=1&error=1&command="+test.command).StreamWithContext(t.Context(), remotecommand.StreamOptions{Stdout: &stdout, Stderr: &stderr})
+				var exit utilexec.CodeExitError
+				switch versioned := !strings.HasPrefix(road, "v2") && !strings.HasPrefix(road, "v3"); {
+				case test.code == 0 && err != nil, test.code != 0 && err == nil:
+					t.Errorf("%s: %v", test.command, err)
+				case test.code != 0 && versioned && (!errors.As(err, &exit) || exit.Code != test.code):
+					t.Errorf("%s: %v, want exit code %d", test.command, err, test.code)
+				case test.code != 0 && !versioned && !strings.Contains(err.Error(), "exit code"):
+					t.Errorf("%s: %v", test.command, err)
+				}
+				if stdout.String() != test.stdout || stderr.String() != test.stderr {
+					t.Errorf("%s: stdout %.50q, stderr %q", test.command, &stdout, &stderr)
+				}
+			}
+			d := f.find(t, "the upgrade", func(d *authchain.Decision) bool { return d.Status == http.StatusSwitchingProtocols })
+			if d.User.GetName() != "kubelet-client" {
+				t.Errorf("Decision %+v", d)
+			}
+		})
+	}
+}
+
+// TestManyStreams: commands beside each other on connections of their own.
+func TestManyStreams(t *testing.T) {
+	f := newFixture(t, fixtureOptions{pods: streamed("")})
+	var group sync.WaitGroup
+	for i := range 40 {
+		group.Go(func() {
+			var stdout bytes.Buffer
+			err := f.executor(t, roads[i%len(roads)], "/exec/default/nginx/nginx?output=1&command=big").StreamWithContext(t.Context(), remotecommand.StreamOptions{Stdout: &stdout})
+			if err != nil || stdout.Len() != 1<<20 {
+				t.Errorf("stream %d: %d bytes, %v", i, stdout.Len(), err)
+			}
+		})
+	}
+	group.Wait()
+}
+
+// TestStreamsEnd: a command ends with its client, with the idle timeout, and when the Server stops.
+func TestStreamsEnd(t *testing.T) {
+	hang := "/exec/default/nginx/nginx?output=1&command=hang"
+	begun := func(t *testing.T, f *fixture) {
+		eventually(t, "the stream", func() bool {
+			_, metrics := get(t, f.client(t, f.certificate(t, "kubelet-client")), f.url+"/metrics")
+			return strings.Contains(metrics, `kubelet_http_inflight_requests{long_running="true",method="POST",path="exec",server_type="readwrite"} 1`)
+		})
+	}
+	t.Run("client", func(t *testing.T) {
+		f := newFixture(t, fixtureOptions{pods: streamed("")})
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan error)
+		executor := f.executor(t, roads[1], hang)
+		go func() { ended <- executor.StreamWithContext(ctx, remotecommand.StreamOptions{Stdout: io.Discard}) }()
+		begun(t, f)
+		cancel()
+		if err := <-ended; !errors.Is(err, context.Canceled) {
+			t.Error(err)
+		}
+		f.find(t, "the end of the stream", func(d *authchain.Decision) bool { return d.Status == http.StatusSwitchingProtocols })
+	})
+	t.Run("idle", func(t *testing.T) {
+		f := newFixture(t, fixtureOptions{pods: streamed(""), yaml: "streamingConnectionIdleTimeout: 100ms\n"})
+		// The end is all that its client sees of it.
+		_ = f.executor(t, roads[1], hang).StreamWithContext(t.Context(), remotecommand.StreamOptions{Stdout: io.Discard})
+	})
+	t.Run("server", func(t *testing.T) {
+		f := newFixture(t, fixtureOptions{pods: streamed("")})
+		ended := make(chan error)
+		executor := f.executor(t, roads[1], hang)
+		go func() {
+			ended <- executor.StreamWithContext(t.Context(), remotecommand.StreamOptions{Stdout: io.Discard})
+		}()
+		begun(t, f)
+		if err := f.stop(); err != nil {
+			t.Error(err)
+		}
+		<-ended
+	})
+}
+
+func TestAttach(t *testing.T) {
+	f := newFixture(t, fixtureOptions{pods: streamed("")})
+	for _, road := range roads {
+		t.Run(road, func(t *testing.T) {
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			stdin, input := io.Pipe()
+			output, stdout := io.Pipe()
+			ended := make(chan error)
+			executor := f.executor(t, road, "/attach/default/nginx/nginx?input=1&output=1")
+			go func() {
+				ended <- executor.StreamWithContext(ctx, remotecommand.StreamOptions{Stdin: stdin, Stdout: stdout})
+				stdout.Close()
+			}()
+			go io.WriteString(input, "hello?\n")
+			lines, echoed, written := bufio.NewScanner(output), false, 0
+			for (!echoed || written < 3) && lines.Scan() {
+				if lines.Text() == "hello?" {
+					echoed = true
+				} else {
+					written++
+				}
+			}
+			if !echoed || written < 3 {
+				t.Errorf("echoed %v, %d lines", echoed, written)
+			}
+			cancel()
+			go io.Copy(io.Discard, output)
+			if err := <-ended; !errors.Is(err, context.Canceled) {
+				t.Error(err)
+			}
+			input.Close()
+		})
+	}
+}
+
+// TestPortForward: pages and forwarded ports, over SPDY and through the tunnel in a WebSocket.
+func TestPortForward(t *testing.T) {
+	echo, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer echo.Close()
+	go func() {
+		for {
+			conn, err := echo.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				defer conn.Close()
+				all, _ := io.ReadAll(conn) // up to the client's half-close
+				fmt.Fprintf(conn, "%d bytes", len(all))
+			}()
+		}
+	}()
+	f := newFixture(t, fixtureOptions{pods: streamed(echo.Addr().String())})
+	config := f.clientConfig(t)
+	u := f.streamURL(t, "/portForward/default/nginx")
+	transport, upgrader, err := spdy.RoundTripperFor(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tunnel, err := portforward.NewSPDYOverWebsocketDialerForStreaming(u, config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, road := range []struct {
+		name   string
+		dialer httpstream.Dialer
+	}{{"spdy", spdy.NewDialerForStreaming(upgrader, &http.Client{Transport: transport}, http.MethodPost, u)}, {"tunnel", tunnel}} {
+		t.Run(road.name, func(t *testing.T) {
+			stop, ready := make(chan struct{}), make(chan struct{})
+			forwarder, err := portforward.NewOnAddressesForStreaming(road.dialer, []string{"127.0.0.1"}, []string{":80", ":81", ":82"}, stop, ready, io.Discard, io.Discard)
+			if err != nil {
+				t.Fatal(err)
+			}
+			ended := make(chan error)
+			go func() { ended <- forwarder.ForwardPorts() }()
+			<-ready
+			ports, err := forwarder.GetPorts()
+			if err != nil {
+				t.Fatal(err)
+			}
+			response, err := (&http.Client{Transport: &http.Transport{DisableKeepAlives: true}}).Get(fmt.Sprintf("http://127.0.0.1:%d/a?b=c", ports[0].Local))
+			if err != nil {
+				t.Fatal(err)
+			}
+			page, _ := io.ReadAll(response.Body)
+			response.Body.Close()
+			if want := fmt.Sprintf("pod default/nginx\nport 80\nconnection %d\nGET /a?b=c\n", i+1); string(page) != want {
+				t.Errorf("port 80: %q, want %q", page, want)
+			}
+
+			conn, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", ports[1].Local))
+			if err != nil {
+				t.Fatal(err)
+			}
+			conn.Write(make([]byte, 1<<20))
+			conn.(*net.TCPConn).CloseWrite()
+			if answer, err := io.ReadAll(conn); string(answer) != "1048576 bytes" {
+				t.Errorf("port 81: %q, %v", answer, err)
+			}
+			conn.Close()
+
+			refused, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", ports[2].Local))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if answer, _ := io.ReadAll(refused); len(answer) > 0 {
+				t.Errorf("port 82: %q", answer)
+			}
+			refused.Close()
+			close(stop)
+			<-ended
+		})
+	}
+}
+
+// TestRun: the output of a command is called JSON whatever it is.
+func TestRun(t *testing.T) {
+	f := newFixture(t, fixtureOptions{pods: streamed("")})
+	client := f.client(t, f.certificate(t, "kubelet-client"))
+	for _, test := range []struct {
+		command string
+		status  int
+		body    string
+	}{
+		{"greet", 200, "hello\n(quietly)\n"},
+		{"fail", 500, "command 'fail' exited with 42: no\n"},
+	} {
+		got, body := f.ask(t, client, http.MethodPost, "/run/default/nginx/nginx?cmd="+test.command)
+		if got.StatusCode != test.status || body != test.body {
+			t.Errorf("%s: %d %q", test.command, got.StatusCode, body)
+		}
+		if kind := got.Header.Get("Content-Type"); test.status == 200 && kind != "application/json" {
+			t.Errorf("%s: Content-Type %q", test.command, kind)
+		}
+	}
+}
+
+// TestStreamsRefused: what is answered before a stream begins.
+func TestStreamsRefused(t *testing.T) {
+	crashing := streamed("")
+	crashing[0].Pod.Spec.Containers = append(crashing[0].Pod.Spec.Containers, v1.Container{Name: "crashing"}, v1.Container{Name: "terminal", TTY: true})
+	crashing[0].Containers["crashing"] = pods.Container{State: "CrashLoopBackOff"}
+	f := newFixture(t, fixtureOptions{pods: crashing})
+	client := f.client(t, f.certificate(t, "kubelet-client"))
+	for _, test := range []struct {
+		path, header string
+		status       int
+		body         string
+	}{
+		{"/exec/default/nginx/crashing?output=1", "", 500, `container not found ("crashing")`},
+		{"/attach/default/nginx/crashing?output=1", "", 500, "container crashing not found in pod nginx_default"},
+		{"/attach/default/nginx/other/nginx?output=1", "", 500, "pod nginx_default not found"},
+		{"/attach/default/nginx/terminal?output=1&error=1", "", 500, "rpc error: code = InvalidArgument desc = tty and stderr cannot both be true"},
+		{"/portForward/default/nginx/other", "", 404, "pod not found"},
+		{"/portForward/default/nginx", "Upgrade: websocket", 500, "Upgrade request required\n"},
+		{"/exec/default/nginx/nginx?output=1", "", 500, "Upgrade request required\n"},
+	} {
+		var headers []string
+		if test.header != "" {
+			headers = append(headers, test.header)
+		}
+		got, body := f.ask(t, client, http.MethodGet, test.path, headers...)
+		if got.StatusCode != test.status || body != test.body {
+			t.Errorf("%s %s: %d %q, want %d %q", test.path, test.header, got.StatusCode, body, test.status, test.body)
+		}
+	}
+	// A WebSocket for a port-forward names its ports.
+	conn := tls.Client(f.dial(t), &tls.Config{InsecureSkipVerify: true, Certificates: []tls.Certificate{*f.certificate(t, "kubelet-client")}})
+	defer conn.Close()
+	io.WriteString(conn, "GET /portForward/default/nope HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Protocol: v4.channel.k8s.io\r\n\r\n")
+	response, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if body, _ := io.ReadAll(response.Body); response.StatusCode != 400 || string(body) != `query parameter "port" is required` {
+		t.Errorf("a WebSocket without ports: %d %q", response.StatusCode, body)
+	}
+}
