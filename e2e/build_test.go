@@ -19,11 +19,13 @@ import (
 // version is that of the Kubernetes that is built, as go.mod requires it.
 const version = "v1.37.2"
 
-// parts are what is built from modules, by the name of the binary that `go build` makes of the package.
+// parts are what is built from modules, by the name of the binary that `go build` makes of the package. One with a
+// version is built as its own module would have it, whatever is required here.
 var parts = map[string]string{
 	"etcd":           "go.etcd.io/etcd/server/v3",
 	"kube-apiserver": "k8s.io/kubernetes/cmd/kube-apiserver",
 	"kubectl":        "k8s.io/kubernetes/cmd/kubectl",
+	"metrics-server": "sigs.k8s.io/metrics-server/cmd/metrics-server@v0.9.0",
 	"reference":      "./reference",
 }
 
@@ -87,7 +89,12 @@ func cached(name string) (string, error) {
 		return path, err
 	}
 	temporary := path + ".tmp"
-	if err := goBuild(".", temporary, parts[name]); err != nil {
+	if strings.Contains(parts[name], "@") {
+		temporary, err = goInstall(dir, name)
+	} else {
+		err = goBuild(".", temporary, parts[name])
+	}
+	if err != nil {
 		return "", err
 	}
 	return path, os.Rename(temporary, path)
@@ -97,6 +104,10 @@ func cached(name string) (string, error) {
 func sources(name string) (string, error) {
 	hash := sha256.New()
 	fmt.Fprintln(hash, runtime.Version(), runtime.GOOS, runtime.GOARCH)
+	if strings.Contains(parts[name], "@") {
+		fmt.Fprintln(hash, parts[name])
+		return fmt.Sprintf("%x", hash.Sum(nil)[:6]), nil
+	}
 	modules, err := exec.Command("go", "list", "-m", "-f", "{{if not .Main}}{{with .Replace}}{{.Path}} {{.Version}}{{else}}{{.Path}} {{.Version}}{{end}}{{end}}", "all").Output()
 	if err != nil {
 		return "", fmt.Errorf("go list -m all: %w", err)
@@ -121,13 +132,24 @@ func sources(name string) (string, error) {
 }
 
 func goBuild(dir, output, pkg string) error {
-	progress("building %s (from nothing a large one takes 10 minutes, from a warm build cache seconds)", pkg)
-	start := time.Now()
 	cmd := exec.Command("go", "build", "-o", output, pkg)
 	cmd.Dir = dir
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0") // the same for all, so that they share the build cache
+	return goRun(cmd, pkg)
+}
+
+// goInstall builds a part of another module into the folder.
+func goInstall(dir, name string) (string, error) {
+	cmd := exec.Command("go", "install", parts[name])
+	cmd.Env = append(os.Environ(), "GOBIN="+dir)
+	return filepath.Join(dir, name), goRun(cmd, parts[name])
+}
+
+func goRun(cmd *exec.Cmd, pkg string) error {
+	progress("building %s (from nothing a large one takes 10 minutes, from a warm build cache seconds)", pkg)
+	start := time.Now()
+	cmd.Env = append(cmd.Environ(), "CGO_ENABLED=0") // the same for all, so that they share the build cache
 	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("go build %s: %w\n%s", pkg, err, out)
+		return fmt.Errorf("%s: %w\n%s", strings.Join(cmd.Args, " "), err, out)
 	}
 	progress("built %s in %v", pkg, time.Since(start).Round(time.Second))
 	return nil
