@@ -53,7 +53,7 @@ type Measurement struct {
 type Kind int
 
 const (
-	KindGroup     Kind = iota // other cgroups, or a service
+	kindGroup     Kind = iota // other cgroups, or a service
 	KindNode                  // everything
 	KindKubelet               // the kubelet
 	KindRuntime               // the container runtime

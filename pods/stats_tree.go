@@ -39,8 +39,8 @@ func (s *Store) Measure(machine Machine, now time.Time) *Measurement {
 
 	pods := t.parts("kubepods")
 	groups[all] = t.group(KindPods, t.path(pods))
-	groups[besteffort] = t.group(KindGroup, t.path(append(pods, "besteffort")))
-	groups[burstable] = t.group(KindGroup, t.path(append(pods, "burstable")))
+	groups[besteffort] = t.group(kindGroup, t.path(append(pods, "besteffort")))
+	groups[burstable] = t.group(kindGroup, t.path(append(pods, "burstable")))
 	groups[besteffort].Shares, groups[burstable].Shares = shares(0), shares(0)
 	var network Interface
 	var disk Disk
@@ -73,8 +73,8 @@ func (s *Store) Measure(machine Machine, now time.Time) *Measurement {
 	// What a node does without any pod, and a little more for each.
 	groups[kubelet] = t.service(KindKubelet, "kubelet", 25*millicore+uint64(count)*millicore, 60*mebibyte+uint64(count)*mebibyte/4)
 	groups[runtime] = t.service(KindRuntime, "containerd", 15*millicore+uint64(count)*millicore/2, 50*mebibyte+uint64(count)*mebibyte/4)
-	rest := t.service(KindGroup, "the rest", 40*millicore, 380*mebibyte)
-	groups[system] = t.group(KindGroup, "/system.slice")
+	rest := t.service(kindGroup, "the rest", 40*millicore, 380*mebibyte)
+	groups[system] = t.group(kindGroup, "/system.slice")
 	for _, c := range []*Cgroup{&groups[kubelet], &groups[runtime], &rest} {
 		groups[system].add(c)
 	}
