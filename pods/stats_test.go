@@ -267,3 +267,24 @@ func TestMeasureANodeWithoutPods(t *testing.T) {
 		t.Errorf("booted at %v, and at %v", first.Machine.Booted, next.Machine.Booted)
 	}
 }
+
+// TestMeasureWhatWasGiven: the usage of a Container is what it uses on average.
+func TestMeasureWhatWasGiven(t *testing.T) {
+	given := pods.Usage{CPU: resource.MustParse("250m"), Memory: resource.MustParse("64Mi")}
+	store, err := pods.NewStore(pods.Spec{Pod: running("a", since), Containers: map[string]pods.Container{"c0": {Usage: given}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	const day = 24 * time.Hour
+	c := find(t, store.Measure(pods.Machine{}, since.Add(day)), pods.KindContainer, "a", "c0")
+	if got, want := c.CPU.Total, uint64(day/4); got < want/100*99 || got > want/100*101 {
+		t.Errorf("%d ns in a day, want about %d", got, want)
+	}
+	if got := c.Memory.WorkingSet; got < 60<<20 || got > 68<<20 {
+		t.Errorf("%d bytes, want about 64Mi", got)
+	}
+	_, err = pods.NewStore(pods.Spec{Pod: running("a", since), Containers: map[string]pods.Container{"c0": {Usage: pods.Usage{CPU: resource.MustParse("-1")}}}})
+	if err == nil || !strings.Contains(err.Error(), "container c0 of pod default/a: usage.cpu: -1: ") {
+		t.Errorf("a negative usage: %v", err)
+	}
+}
