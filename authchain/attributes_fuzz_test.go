@@ -1,0 +1,100 @@
+package authchain
+
+import (
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"testing"
+
+	"k8s.io/apiserver/pkg/authentication/user"
+	"k8s.io/apiserver/pkg/authorization/authorizer"
+)
+
+// FuzzAttributes: whatever the method and path, the questions are about this user and this node, there is at least one,
+// and they are the ones that the kubelet's rules give, said here once more as rules rather than as a table. (kubelet:
+// pkg/kubelet/server/auth.go, GetRequestAttributes)
+func FuzzAttributes(f *testing.F) {
+	for _, path := range []string{
+		"/", "", "*", "/pods", "/pods/", "/podsx", "/allocatedPods/default/nginx", "/runningpods/", "/runningpods", "/runningPods/", "/healthz/ping",
+		"/healthz", "/configz", "/configz/x", "/stats/summary", "/stats", "/statsx", "/metrics/cadvisor", "/metricsx", "/logs/kubelet.log", "/log",
+		"/checkpoint/a/b/c", "/statusz", "/flagz", "/flagz/", "/exec/a/b/c", "//pods", "/pods//", "/./pods", "/pods/../exec", "/PODS", "/pods\x00", "/stats%2fsummary",
+	} {
+		f.Add(http.MethodGet, path, "node-1", true)
+		f.Add(http.MethodPost, path, "node-1", false)
+	}
+	for _, method := range []string{"PUT", "PATCH", "DELETE", "HEAD", "OPTIONS", "CONNECT", "get", "", "PROPFIND"} {
+		f.Add(method, "/pods", "", true)
+	}
+	f.Fuzz(func(t *testing.T, method, path, node string, fineGrained bool) {
+		who := &user.DefaultInfo{Name: "somebody"}
+		a := attributes{nodeName: node, fineGrained: fineGrained}
+		request := &http.Request{Method: method, URL: &url.URL{Path: path}}
+		asked := a.subresources(path)
+
+		if want := subresourcesByRule(path, fineGrained); !slices.Equal(asked, want) {
+			t.Errorf("%s asks for %q, the kubelet for %q", path, asked, want)
+		}
+		for _, subresource := range asked {
+			want := authorizer.AttributesRecord{
+				User: who, Verb: verbByRule(method), APIVersion: "v1", Resource: "nodes", Subresource: subresource, Name: node,
+				ResourceRequest: true, Path: path,
+			}
+			got := a.of(who, request, subresource)
+			if got.User != want.User {
+				t.Errorf("the question is about %v", got.User)
+			}
+			got.User, want.User = nil, nil
+			if !sameAttributes(got, want) {
+				t.Errorf("%s %s asks %+v, want %+v", method, path, got, want)
+			}
+		}
+	})
+}
+
+// sameAttributes compares what SubjectAccessReviews are made of.
+func sameAttributes(a, b authorizer.AttributesRecord) bool {
+	return a.Verb == b.Verb && a.Namespace == b.Namespace && a.APIGroup == b.APIGroup && a.APIVersion == b.APIVersion &&
+		a.Resource == b.Resource && a.Subresource == b.Subresource && a.Name == b.Name && a.ResourceRequest == b.ResourceRequest && a.Path == b.Path
+}
+
+func verbByRule(method string) string {
+	switch method {
+	case "GET":
+		return "get"
+	case "POST":
+		return "create"
+	case "PUT":
+		return "update"
+	case "PATCH":
+		return "patch"
+	case "DELETE":
+		return "delete"
+	}
+	return ""
+}
+
+// subresourcesByRule: a coarse name for each path, the last resort of which is proxy, and before it a fine one for some.
+func subresourcesByRule(path string, fineGrained bool) []string {
+	under := func(segment string) bool { return strings.HasPrefix(path+"/", "/"+segment+"/") }
+	coarse := "proxy"
+	switch {
+	case under("stats"), under("metrics"), under("checkpoint"), under("statusz"):
+		coarse, _, _ = strings.Cut(path[1:], "/")
+	case under("logs"):
+		coarse = "log"
+	case under("flagz"):
+		coarse = "configz"
+	}
+	fine := ""
+	switch {
+	case under("pods"), under("allocatedPods"), under("runningpods"):
+		fine = "pods"
+	case under("healthz"), under("configz"):
+		fine, _, _ = strings.Cut(path[1:], "/")
+	}
+	if !fineGrained || fine == "" {
+		return []string{coarse}
+	}
+	return []string{fine, coarse}
+}
