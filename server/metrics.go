@@ -22,6 +22,7 @@ type metrics struct {
 	inflight *prometheus.GaugeVec
 
 	webSockets *prometheus.CounterVec
+	provider   *prometheus.GaugeVec
 
 	decisions  *prometheus.CounterVec
 	handshakes prometheus.Counter
@@ -48,6 +49,10 @@ func newMetrics() *metrics {
 			Name: "kubelet_websocket_streaming_requests_total",
 			Help: "[ALPHA] Total number of WebSocket streaming requests (exec/attach/portforward) received by the kubelet.",
 		}, []string{"subresource"}),
+		provider: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "kubelet_metrics_provider",
+			Help: "[ALPHA] Metrics provider used by kubelet to collect container stats. Values can be 'cadvisor' and 'cri'",
+		}, []string{"provider"}),
 		decisions: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "fauxlet_decisions_total",
 			Help: "Requests that the chain decided on, by the step that authenticated the client (none: nobody knows who it is), the outcome (allowed, refused, broken), and whether it took remembered answers alone.",
@@ -57,7 +62,7 @@ func newMetrics() *metrics {
 			Help: "TLS handshakes that failed, on either side's account.",
 		}),
 	}
-	m.registry.MustRegister(m.requests, m.duration, m.inflight, m.webSockets, m.decisions, m.handshakes)
+	m.registry.MustRegister(m.requests, m.duration, m.inflight, m.webSockets, m.provider, m.decisions, m.handshakes)
 	return m
 }
 

@@ -129,6 +129,11 @@ func New(options Options) (*Server, error) {
 		return nil, explainChainError(err, s.config)
 	}
 
+	provider := "cadvisor"
+	if s.config.Enabled("PodAndContainerStatsFromCRI") {
+		provider = "cri"
+	}
+	s.metrics.provider.WithLabelValues(provider).Set(1)
 	query := s.config.Enabled("NodeLogQuery") && isTrue(kubelet.EnableSystemLogQuery)
 	if s.nodeLogs, err = newNodeLogs(s.config.NodeName, options.NodeLogs, query); err != nil {
 		return nil, err
