@@ -34,6 +34,12 @@ test: ## run the tests of the module
 e2e: ## run the tests against the real etcd, kube-apiserver, kubectl and kubelet server (the first build takes about 20 minutes)
 	cd e2e && CGO_ENABLED=0 go test -count=1 -timeout 80m ./...
 
+.PHONY: fuzz
+fuzz: ## run each fuzz target for a while (FUZZTIME=30s); what they found before is run by make test
+	@set -e; for package in $$(go list ./...); do \
+		for target in $$(go test -list '^Fuzz' $$package | grep '^Fuzz' || true); do \
+			echo "== $$package $$target"; go test -run '^$$' -fuzz "^$$target$$" -fuzztime $(or $(FUZZTIME),30s) $$package; done; done
+
 .PHONY: bench
 bench: ## measure one request and one long log beside a bare net/http server (and the kubelet's own, once make e2e has built it), and print the ratios
 	CGO_ENABLED=0 go test ./server -run '^$$' -bench '^BenchmarkBeside' -benchtime 1x -timeout 15m
