@@ -27,7 +27,7 @@ func (c currentTokens) AuthenticateToken(ctx context.Context, token string) (*au
 
 // reviewToken answers a TokenReview: it puts the token into a request of its own and authenticates that. So an unknown
 // token, and one that is not for any of the audiences asked for, is `invalid bearer token`; one with a space before it
-// is no token at all and has no error. (k8s.io/kubernetes: pkg/registry/authentication/tokenreview)
+// is no token at all, and so is that of system:anonymous. (k8s.io/kubernetes: pkg/registry/authentication/tokenreview)
 func (s *Server) reviewToken(r *http.Request, object runtime.Object, record *Record) (runtime.Object, error) {
 	review := object.(*authenticationv1.TokenReview)
 	if review.Spec.Token == "" {
@@ -96,7 +96,12 @@ const exactlyOneAttributes = "exactly one of nonResourceAttributes or resourceAt
 func validateAccess(review *authorizationv1.SubjectAccessReview) (errs field.ErrorList) {
 	spec, path := &review.Spec, field.NewPath("spec")
 	if (spec.ResourceAttributes == nil) == (spec.NonResourceAttributes == nil) {
-		errs = append(errs, field.Invalid(path, spec.NonResourceAttributes, exactlyOneAttributes))
+		// An apiserver tells its internal type, which has these names.
+		var told *struct{ Path, Verb string }
+		if asked := spec.NonResourceAttributes; asked != nil {
+			told = &struct{ Path, Verb string }{asked.Path, asked.Verb}
+		}
+		errs = append(errs, field.Invalid(path, told, exactlyOneAttributes))
 	}
 	if spec.User == "" && len(spec.Groups) == 0 {
 		errs = append(errs, field.Invalid(path.Child("user"), spec.User, "at least one of user or group must be specified"))

@@ -22,6 +22,7 @@ import (
 
 	"k8s.io/apiserver/pkg/authentication/authenticator"
 	"k8s.io/apiserver/pkg/authentication/group"
+	"k8s.io/apiserver/pkg/authentication/request/anonymous"
 	"k8s.io/apiserver/pkg/authentication/request/bearertoken"
 	"k8s.io/apiserver/pkg/authentication/request/union"
 	x509request "k8s.io/apiserver/pkg/authentication/request/x509"
@@ -109,8 +110,10 @@ func New(options Options) (*Server, error) {
 	if err := s.setIdentity(); err != nil {
 		return nil, err
 	}
-	s.reviewer = group.NewAuthenticatedGroupAdder(bearertoken.New(
-		authenticator.WrapAudienceAgnosticToken(options.Audiences, currentTokens{s.tokens})))
+	// The apiserver reviews with the chain that it has for its own clients, and --anonymous-auth is on.
+	s.reviewer = union.NewFailOnError(
+		group.NewAuthenticatedGroupAdder(bearertoken.New(authenticator.WrapAudienceAgnosticToken(options.Audiences, currentTokens{s.tokens}))),
+		anonymous.NewAuthenticator(nil))
 	s.callers = s.newCallers()
 	s.handler = s.routes()
 	return s, nil

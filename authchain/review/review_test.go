@@ -59,7 +59,7 @@ func TestTokenReview(t *testing.T) {
 				Authenticated: true, User: user("system:anonymous", "u3"), Audiences: both}},
 			"unknown":               {"nope", nil, authenticationv1.TokenReviewStatus{Error: invalid}},
 			"space within":          {"alice secret", nil, authenticationv1.TokenReviewStatus{Error: invalid}},
-			"space before":          {" alice-secret", nil, authenticationv1.TokenReviewStatus{}},
+			"space before is none":  {" alice-secret", []string{"three"}, authenticationv1.TokenReviewStatus{Authenticated: true, User: user("system:anonymous", "", "system:unauthenticated"), Audiences: []string{"three"}}},
 			"one audience of two":   {"alice-secret", []string{"two", "three"}, authenticationv1.TokenReviewStatus{Authenticated: true, User: user("alice", "u1", "dev", "ops", "system:authenticated"), Audiences: []string{"two"}}},
 			"none of the audiences": {"alice-secret", []string{"three"}, authenticationv1.TokenReviewStatus{Error: invalid}},
 			"the caller's own":      {server.token, nil, authenticationv1.TokenReviewStatus{Error: invalid}},
@@ -119,9 +119,10 @@ func TestSubjectAccessReviewInvalid(t *testing.T) {
 	}{
 		"no attributes": {spec: authorizationv1.SubjectAccessReviewSpec{User: "u"},
 			want: ".authorization.k8s.io \"\" is invalid: spec: Invalid value: null: " + exactlyOneAttributes},
-		"both attributes": {spec: authorizationv1.SubjectAccessReviewSpec{User: "u", NonResourceAttributes: path, ResourceAttributes: &authorizationv1.ResourceAttributes{}}, want: exactlyOneAttributes},
-		"nobody":          {spec: authorizationv1.SubjectAccessReviewSpec{NonResourceAttributes: path}, want: `spec.user: Invalid value: "": at least one of user or group must be specified`},
-		"a name":          {meta: metav1.ObjectMeta{Name: "n"}, spec: authorizationv1.SubjectAccessReviewSpec{User: "u", NonResourceAttributes: path}, want: "metadata: Invalid value: "},
+		"both attributes": {spec: authorizationv1.SubjectAccessReviewSpec{User: "u", NonResourceAttributes: path, ResourceAttributes: &authorizationv1.ResourceAttributes{}},
+			want: `spec: Invalid value: {"Path":"/x","Verb":"get"}: ` + exactlyOneAttributes},
+		"nobody": {spec: authorizationv1.SubjectAccessReviewSpec{NonResourceAttributes: path}, want: `spec.user: Invalid value: "": at least one of user or group must be specified`},
+		"a name": {meta: metav1.ObjectMeta{Name: "n"}, spec: authorizationv1.SubjectAccessReviewSpec{User: "u", NonResourceAttributes: path}, want: "metadata: Invalid value: "},
 		"empty selector": {spec: resource(func(a *authorizationv1.ResourceAttributes) {
 			a.FieldSelector = &authorizationv1.FieldSelectorAttributes{}
 		}),
