@@ -137,7 +137,8 @@ func (s *Server) routes(readOnly bool) *router {
 	} else {
 		refused := disabled("Debug endpoints are disabled.")
 		for _, path := range disabledPaths {
-			r.install(&service{prefix: path, exact: true, routes: []route{{serve: refused}}})
+			// A kubelet calls /debug/pprof/ "pprof" here, as if that were the first part of its path.
+			r.install(&service{prefix: path, exact: true, bucket: strings.Trim(strings.TrimPrefix(path, "/debug"), "/"), routes: []route{{serve: refused}}})
 		}
 	}
 	return r

@@ -1,0 +1,237 @@
+package server_test
+
+import (
+	"bufio"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"net"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	v1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"fauxlet/authchain"
+	"fauxlet/authchain/review"
+	"fauxlet/pods"
+	"fauxlet/testcerts"
+	"fauxlet/vectors"
+)
+
+// TestVectors asks what the corpus says, over real TLS and with a real reviewer, and holds the decisions to it. The same
+// cases are asked of the kubelet's own server in e2e.
+func TestVectors(t *testing.T) {
+	corpus, err := vectors.Load()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cases := map[string][]vectors.Case{}
+	for _, c := range corpus.Cases {
+		cases[c.Configuration] = append(cases[c.Configuration], c)
+	}
+	for _, name := range slices.Sorted(maps.Keys(cases)) {
+		t.Run(name, func(t *testing.T) {
+			a := newAsked(t, corpus.Configurations[name])
+			for _, c := range cases[name] {
+				t.Run(c.Name(), func(t *testing.T) { a.hold(t, &c, corpus.Clients[c.Client]) })
+			}
+		})
+	}
+}
+
+// TestMetricsWithDebuggingOff: the paths that are refused then have metrics of their own, and so has one that is not served.
+func TestMetricsWithDebuggingOff(t *testing.T) {
+	f := newFixture(t, fixtureOptions{yaml: "enableDebuggingHandlers: false\n"})
+	client := f.client(t, f.certificate(t, "kubelet-client"))
+	for path, bucket := range map[string]string{"/pprof": "pprof", "/debug/pprof/": "other", "/run/": "run", "/logs/": "logs", "/configz": "other"} {
+		f.ask(t, client, "PUT", path)
+		name := `kubelet_http_requests_total{long_running="false",method="PUT",path="` + bucket + `",server_type="readwrite"}`
+		if f.scrape(t, client)[name] == 0 {
+			t.Errorf("%s: no %s", path, name)
+		}
+	}
+}
+
+// asked is a stand-in that cases are asked of.
+type asked struct {
+	*fixture
+	clients  map[string]*tls.Certificate
+	reviewed uint64
+}
+
+func newAsked(t *testing.T, settings vectors.Settings) *asked {
+	t.Helper()
+	a := &asked{clients: map[string]*tls.Certificate{}}
+	a.fixture = newFixture(t, fixtureOptions{
+		flags: []string{"--read-only-port=" + strconv.Itoa(freePort(t))},
+		pods:  vectorPods(),
+		before: func(f *fixture) {
+			all := vectors.Settings{
+				"address": "127.0.0.1", "authentication.x509.clientCAFile": "ca.crt", "authentication.webhook.cacheTTL": "1ns",
+				"authorization.webhook.cacheAuthorizedTTL": "1ns", "authorization.webhook.cacheUnauthorizedTTL": "1ns",
+			}
+			maps.Copy(all, settings)
+			text, err := all.YAML()
+			if err != nil {
+				t.Fatal(err)
+			}
+			f.write(t, "kubelet.yaml", string(text))
+			f.write(t, "rbac.yaml", string(vectors.RBAC))
+			f.write(t, "tokens.csv", string(vectors.Tokens))
+		},
+	})
+	return a
+}
+
+// vectorPods is default/nginx with two containers, of which nginx has run before.
+func vectorPods() []pods.Spec {
+	return []pods.Spec{{
+		Pod: &v1.Pod{
+			ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "nginx", UID: "8a5a2b1c-0000-4000-8000-000000000005"},
+			Spec:       v1.PodSpec{Containers: []v1.Container{{Name: "nginx", Image: "nginx:1"}, {Name: "sidecar", Image: "sidecar:1"}}},
+		},
+		Containers: map[string]pods.Container{
+			"nginx": {Log: pods.Log{Lines: 3, Previous: &pods.Log{Lines: 1}}}, "sidecar": {Log: pods.Log{Lines: 1}},
+		},
+	}}
+}
+
+func (a *asked) hold(t *testing.T, c *vectors.Case, client vectors.Client) {
+	t.Helper()
+	var faults review.Faults
+	for kind, fault := range c.Faults {
+		status, err := strconv.Atoi(fault)
+		if err != nil {
+			t.Fatalf("%s: fault %q: want a status", c.Where, fault)
+		}
+		switch kind {
+		case "TokenReview":
+			faults.TokenReview.Status = status
+		case "SubjectAccessReview":
+			faults.SubjectAccessReview.Status = status
+		default:
+			t.Fatalf("%s: there are no reviews of the kind %q", c.Where, kind)
+		}
+	}
+	if err := a.reviews.SetFaults(faults); err != nil {
+		t.Fatal(err)
+	}
+	before := a.seen()
+	response, body, err := a.send(t, c, client)
+	if err != nil {
+		t.Fatalf("%s: %v", c.Where, err)
+	}
+	decision := a.decision(t, before+1)
+
+	observed := vectors.Observed{Status: response.StatusCode, Header: response.Header, Body: body}
+	for _, record := range a.reviews.Reviews() {
+		switch {
+		case record.Number <= a.reviewed:
+		case record.Access == nil:
+			observed.TokenReviews++
+		default:
+			asked := record.Access.ResourceAttributes
+			observed.Accesses = append(observed.Accesses, vectors.Access{
+				User: record.Access.User, Groups: record.Access.Groups, Verb: asked.Verb, Resource: asked.Resource, Subresource: asked.Subresource, Name: asked.Name,
+			})
+		}
+		a.reviewed = max(a.reviewed, record.Number)
+	}
+	for _, problem := range append(c.Problems(observed), decisionProblems(&c.Want, decision)...) {
+		t.Errorf("%s: %s", c.Where, problem)
+	}
+}
+
+// decisionProblems says in what the stand-in's own account differs from what is expected.
+func decisionProblems(want *vectors.Decision, got *authchain.Decision) []string {
+	var all []string
+	if asked := len(got.Authentication) > 0; asked == want.Unguarded {
+		all = append(all, fmt.Sprintf("somebody was asked who it is: %v", asked))
+	}
+	user := ""
+	if got.User != nil {
+		user = got.User.GetName()
+		if want.Groups != nil && !slices.Equal(slices.Sorted(slices.Values(got.User.GetGroups())), slices.Sorted(slices.Values(want.Groups))) {
+			all = append(all, fmt.Sprintf("groups %q, want %q", got.User.GetGroups(), want.Groups))
+		}
+	}
+	if user != want.User {
+		all = append(all, fmt.Sprintf("user %q, want %q", user, want.User))
+	}
+	outcome := map[vectors.Answer]string{vectors.Allowed: "allowed", vectors.Always: "allowed", vectors.Denied: "refused", vectors.Unsure: "broken"}[want.Answer]
+	if outcome != "" && got.Outcome() != outcome {
+		all = append(all, fmt.Sprintf("outcome %s, want %s", got.Outcome(), outcome))
+	}
+	if !strings.Contains(got.Why(), want.Because) {
+		all = append(all, fmt.Sprintf("because %q, want %q in it", got.Why(), want.Because))
+	}
+	return all
+}
+
+// send sends a case byte by byte, on a connection of its own.
+func (a *asked) send(t *testing.T, c *vectors.Case, client vectors.Client) (*http.Response, string, error) {
+	t.Helper()
+	var conn net.Conn
+	var err error
+	if c.ReadOnly {
+		conn, err = net.Dial("tcp", strings.TrimPrefix(a.readOnly, "http://"))
+	} else {
+		config := &tls.Config{RootCAs: a.ca.Pool()}
+		if certificate := a.certificateOf(t, c.Client, client); certificate != nil {
+			config.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return certificate, nil }
+		}
+		conn, err = tls.Dial("tcp", a.address, config)
+	}
+	if err != nil {
+		return nil, "", err
+	}
+	defer conn.Close()
+	if err := conn.SetDeadline(time.Now().Add(30 * time.Second)); err != nil {
+		return nil, "", err
+	}
+	if _, err := conn.Write(c.Bytes(client)); err != nil {
+		return nil, "", err
+	}
+	response, err := http.ReadResponse(bufio.NewReader(conn), &http.Request{Method: c.Method})
+	if err != nil {
+		return nil, "", fmt.Errorf("no response: %w", err)
+	}
+	defer response.Body.Close()
+	if response.StatusCode == http.StatusSwitchingProtocols {
+		return response, "", nil
+	}
+	body, err := io.ReadAll(response.Body)
+	if errors.Is(err, io.ErrUnexpectedEOF) { // an error after the log had begun
+		err = nil
+	}
+	return response, string(body), err
+}
+
+// certificateOf mints what a client of the corpus presents, nil where it is nothing.
+func (a *asked) certificateOf(t *testing.T, name string, client vectors.Client) *tls.Certificate {
+	t.Helper()
+	if client.Kind == "" {
+		return nil
+	}
+	if known := a.clients[name]; known != nil {
+		return known
+	}
+	kind, err := testcerts.KindNamed(client.Kind)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pair, err := kind.Mint(a.ca, testcerts.Request{CommonName: client.CommonName, Organizations: client.Organizations})
+	if err != nil {
+		t.Fatal(err)
+	}
+	certificate := pair.TLS()
+	a.clients[name] = &certificate
+	return &certificate
+}

@@ -1,0 +1,184 @@
+package vectors
+
+import (
+	"reflect"
+	"strings"
+	"testing"
+	"testing/fstest"
+)
+
+const known = "configuration plain\nclient nobody\nclient somebody\n"
+
+func read(text string) (*Corpus, error) {
+	return load(fstest.MapFS{"x.txt": {Data: []byte(text)}})
+}
+
+func TestLoad(t *testing.T) {
+	corpus, err := Load()
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := map[string]string{}
+	for _, c := range corpus.Cases {
+		key := c.Name() + "\x00" + c.Protocol + "\x00" + c.Body
+		for kind, fault := range c.Faults {
+			key += kind + fault
+		}
+		if before, there := seen[key]; there {
+			t.Errorf("%s: %s stands in %s already", c.Where, c.Name(), before)
+		}
+		seen[key] = c.Where
+	}
+	const least = 300
+	if len(corpus.Cases) < least {
+		t.Errorf("%d cases, want %d at least", len(corpus.Cases), least)
+	}
+	t.Logf("%d cases, %d configurations, %d clients", len(corpus.Cases), len(corpus.Configurations), len(corpus.Clients))
+}
+
+func TestParse(t *testing.T) {
+	corpus, err := read(known + `
+configuration full
+  authentication.anonymous.enabled: true
+  tlsCipherSuites: [A, B]
+
+client viewer certificate client CN=viewer O=watchers "O=a b" header "X: y"
+
+in {plain,full}
+  {GET,POST} /pods/{,x}   # a comment
+    nothing to see
+`)
+	if err == nil || !strings.Contains(err.Error(), "vectors/x.txt:13: \"nothing\"") {
+		t.Errorf("error %v", err)
+	}
+	corpus, err = read(known + `
+in plain
+  {GET,POST} /pods/{,x} with "A: {1,2}"
+    as somebody -> 403 TokenReview viewer [a b] may not get pods proxy because "he \"may\" not" says "x" header "Allow: GET"
+    as nobody with "B: 3" on read-only over HTTP/1.0 sending "abc" while "TokenReview 403" -> 404 unasked
+  BREW /{a} -> 401
+`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(corpus.Cases) != 8+8+1 {
+		t.Fatalf("%d cases", len(corpus.Cases))
+	}
+	want := Case{
+		Where: "vectors/x.txt:7", Configuration: "plain", Client: "somebody", Protocol: "HTTP/1.1", Method: "POST", Path: "/pods/x", Headers: []string{"A: 2"},
+		Want: Decision{
+			Status: 403, TokenReviews: 1, User: "viewer", Groups: []string{"a", "b"}, Answer: Denied, Verb: "get", Subresources: []string{"pods", "proxy"},
+			Because: `he "may" not`, Says: "x", Headers: []string{"Allow: GET"},
+		},
+	}
+	if !contains(corpus.Cases, want) {
+		t.Errorf("no %+v", want)
+	}
+	want = Case{
+		Where: "vectors/x.txt:8", Configuration: "plain", Client: "nobody", ReadOnly: true, Faults: map[string]string{"TokenReview": "403"},
+		Protocol: "HTTP/1.0", Method: "GET", Path: "/pods/", Headers: []string{"A: 1", "B: 3"}, Body: "abc", Want: Decision{Status: 404, Unguarded: true},
+	}
+	if !contains(corpus.Cases, want) {
+		t.Errorf("no %+v", want)
+	}
+	if last := corpus.Cases[16]; last.Path != "/{a}" || last.Method != "BREW" || last.Client != "nobody" || last.Headers != nil {
+		t.Errorf("last: %+v", last)
+	}
+	got := string(corpus.Cases[0].Bytes(Client{Headers: []string{"Authorization: Basic x"}}))
+	if want := "GET /pods/ HTTP/1.1\r\nHost: node-1:10250\r\nConnection: close\r\nAuthorization: Basic x\r\nA: 1\r\n\r\n"; got != want {
+		t.Errorf("bytes %q, want %q", got, want)
+	}
+}
+
+func contains(cases []Case, want Case) bool {
+	for _, c := range cases {
+		if reflect.DeepEqual(c, want) {
+			return true
+		}
+	}
+	return false
+}
+
+func TestParseErrors(t *testing.T) {
+	for name, test := range map[string]struct{ text, want string }{
+		"no status":             {"in plain GET / -> ok", `vectors/x.txt:4: "ok" after ->: want a status`},
+		"no path":               {"in plain GET -> 200", `vectors/x.txt:4: "200": something should follow it`},
+		"unknown word":          {"in plain sometimes GET / -> 200", `vectors/x.txt:4: "sometimes": want in, as`},
+		"nothing after in":      {"in plain GET / as", `vectors/x.txt:4: "as": something should follow it`},
+		"no configuration":      {"GET / -> 200", "vectors/x.txt:4: it is not said in which configuration"},
+		"unknown configuration": {"in other GET / -> 200", `vectors/x.txt:4: there is no configuration "other"`},
+		"unknown client":        {"in plain GET / as me -> 200", `vectors/x.txt:4: there is no client "me"`},
+		"unknown port":          {"in plain GET / on lpt1 -> 200", `vectors/x.txt:4: on "lpt1"`},
+		"no verb":               {"in plain GET / -> 200 me may", `vectors/x.txt:4: user "me": want VERB subresource`},
+		"user alone":            {"in plain GET / -> 200 me", `vectors/x.txt:4: user "me": want may`},
+		"two users":             {"in plain GET / -> 200 me always you always", `vectors/x.txt:4: "you": a second user`},
+		"no end of a string":    {"in plain GET / -> 200 says \"x", "vectors/x.txt:4: a string has no end"},
+		"no end of a list":      {"in plain GET / -> 200 me [a", "vectors/x.txt:4: a list has no end"},
+		"fault without a kind":  {"in plain GET / while 403 -> 200", "vectors/x.txt:4: while \"403\""},
+		"tab":                   {"\tin plain GET / -> 200", "vectors/x.txt:4: indent with spaces"},
+		"client twice":          {"client nobody", `vectors/x.txt:4: client "nobody" is there already`},
+		"client's word":         {"client me CN", `vectors/x.txt:4: client me: "CN"`},
+		"configuration twice":   {"configuration plain", `vectors/x.txt:4: configuration "plain" is there already`},
+		"setting":               {"configuration x\n  field=1", "vectors/x.txt:5: want: path.of.field: value"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := read(known + test.text)
+			if err == nil || !strings.HasPrefix(err.Error(), test.want) {
+				t.Errorf("error %v, want %s", err, test.want)
+			}
+		})
+	}
+}
+
+func TestSettingsYAML(t *testing.T) {
+	text, err := Settings{"authentication.anonymous.enabled": true, "authentication.webhook.enabled": false, "address": "127.0.0.1"}.YAML()
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := `address: 127.0.0.1
+apiVersion: kubelet.config.k8s.io/v1beta1
+authentication:
+  anonymous:
+    enabled: true
+  webhook:
+    enabled: false
+kind: KubeletConfiguration
+`
+	if string(text) != want {
+		t.Errorf("%s", text)
+	}
+}
+
+func TestProblems(t *testing.T) {
+	c := Case{Method: "GET", Want: Decision{Status: 403, User: "viewer", Groups: []string{"b", "a"}, Answer: Denied, Verb: "get", Subresources: []string{"pods", "proxy"}}}
+	access := Access{User: "viewer", Groups: []string{"a", "b"}, Verb: "get", Resource: "nodes", Name: NodeName}
+	first, second := access, access
+	first.Subresource, second.Subresource = "pods", "proxy"
+	good := Observed{Status: 403, Body: "Forbidden (user=viewer, verb=get, resource=nodes, subresource(s)=[pods proxy])\n", Accesses: []Access{first, second}}
+	if problems := c.Problems(good); len(problems) > 0 {
+		t.Errorf("problems of what is expected: %q", problems)
+	}
+	for name, spoil := range map[string]func(*Case, *Observed){
+		"status":       func(_ *Case, o *Observed) { o.Status = 401 },
+		"body":         func(_ *Case, o *Observed) { o.Body = "Forbidden" },
+		"token review": func(_ *Case, o *Observed) { o.TokenReviews = 1 },
+		"order":        func(_ *Case, o *Observed) { o.Accesses = []Access{second, first} },
+		"fewer":        func(_ *Case, o *Observed) { o.Accesses = []Access{first} },
+		"none":         func(_ *Case, o *Observed) { o.Accesses = nil },
+		"user":         func(_ *Case, o *Observed) { o.Accesses[0].User = "other" },
+		"groups":       func(_ *Case, o *Observed) { o.Accesses[0].Groups = []string{"a"} },
+		"verb":         func(_ *Case, o *Observed) { o.Accesses[0].Verb = "list" },
+		"name":         func(_ *Case, o *Observed) { o.Accesses[0].Name = "" },
+		"says":         func(c *Case, _ *Observed) { c.Want.Says = "something else" },
+		"header":       func(c *Case, _ *Observed) { c.Want.Headers = []string{"Allow: GET"} },
+	} {
+		t.Run(name, func(t *testing.T) {
+			c, o := c, good
+			o.Accesses = []Access{first, second}
+			spoil(&c, &o)
+			if len(c.Problems(o)) == 0 {
+				t.Error("nobody minds")
+			}
+		})
+	}
+}
