@@ -100,6 +100,8 @@ type fixtureOptions struct {
 	logger *zap.Logger
 	// pods are those of the node; nil: default/nginx.
 	pods []pods.Spec
+	// nodeLogs are the node's own.
+	nodeLogs map[string]string
 	// before is called with the fixture, whose folder holds its files, before the configuration is loaded.
 	before func(*fixture)
 }
@@ -163,7 +165,7 @@ func (f *fixture) newServer(t testing.TB, options fixtureOptions) (*server.Serve
 	}
 	return server.New(server.Options{
 		Config: f.load(t, options.flags), TokenReviews: tokenReviews, AccessReviews: accessReviews,
-		Pods: store, Logger: options.logger, Observe: f.observe,
+		Pods: store, NodeLogs: options.nodeLogs, Logger: options.logger, Observe: f.observe,
 	})
 }
 
