@@ -138,6 +138,7 @@ type kubeletOptions struct {
 	kubeconfig string // empty: the node's own credential for the control plane
 	settings   settings
 	pods       []pod // nil: nginx
+	args       []string
 }
 
 // startKubelet starts the kubelet under test with a credential of its node for the plane. It is stopped with the test.
@@ -174,6 +175,7 @@ func startKubelet(t testing.TB, plane *controlPlane, o kubeletOptions) *kubelet 
 
 	args := []string{"--config", configFile, "--kubeconfig", o.kubeconfig, "--hostname-override", o.node,
 		"--cert-dir", k.certDir, "--port", strconv.Itoa(o.port), "--ready-file", ready, "-v=2"}
+	args = append(args, o.args...)
 	logs := writeLogs(t, filepath.Join(own, "logs"), o.pods)
 	switch o.kind {
 	case "fauxlet":
