@@ -1,0 +1,221 @@
+package shell
+
+import (
+	"strings"
+	"unicode/utf8"
+
+	"mvdan.cc/sh/v3/syntax"
+)
+
+// change makes a script that was checked into one that can be run; see guarded.
+func change(file *syntax.File) {
+	keep := map[*syntax.Word]bool{}      // words whose literals are not as those of others
+	keepSlash := map[*syntax.Word]bool{} // and those in which a backslash is to stay
+	syntax.Walk(file, func(node syntax.Node) bool {
+		switch node := node.(type) {
+		case *syntax.Stmt:
+			return changeStatement(node)
+		case *syntax.Redirect:
+			if node.Op == syntax.Hdoc || node.Op == syntax.DashHdoc {
+				keep[node.Word] = true
+				if node.Hdoc != nil {
+					keep[node.Hdoc] = true
+				}
+			}
+		case *syntax.CmdSubst:
+			capture(node)
+		case *syntax.ParamExp:
+			if node.Param != nil {
+				node.Param.Value = renamed(node.Param.Value)
+			}
+			if node.Exp != nil && node.Exp.Word != nil {
+				switch node.Exp.Op {
+				case syntax.AlternateUnset, syntax.AlternateUnsetOrNull, syntax.DefaultUnset, syntax.DefaultUnsetOrNull,
+					syntax.AssignUnset, syntax.AssignUnsetOrNull, syntax.ErrorUnset, syntax.ErrorUnsetOrNull:
+				default:
+					keepSlash[node.Exp.Word] = true
+				}
+			}
+		case *syntax.BinaryTest:
+			if y, ok := node.Y.(*syntax.Word); ok && node.Op == syntax.TsReMatch {
+				keepSlash[y] = true
+			}
+		case *syntax.UnaryTest:
+			changeTest(node)
+		case *syntax.ArithmExp:
+			renameWord(node.X)
+		case *syntax.ArithmCmd:
+			renameWord(node.X)
+		case *syntax.UnaryArithm:
+			renameWord(node.X)
+		case *syntax.BinaryArithm:
+			renameWord(node.X)
+			renameWord(node.Y)
+		case *syntax.ParenArithm:
+			renameWord(node.X)
+		case *syntax.Word:
+			if !keep[node] {
+				node.Parts = literals(node.Parts, !keepSlash[node])
+			}
+		}
+		return true
+	})
+}
+
+// renamed gives the variable that stands for one which the interpreter would ask the host about.
+func renamed(name string) string {
+	switch name {
+	case "$":
+		return variablePID
+	case "PPID":
+		return variableParent
+	case "0":
+		return variableName
+	}
+	return name
+}
+
+func renameWord(x syntax.ArithmExpr) {
+	if literal(x) == "PPID" {
+		x.(*syntax.Word).Parts = []syntax.WordPart{&syntax.Lit{Value: variableParent}}
+	}
+}
+
+// changeTest answers [[ -t ]], which would ask about a file descriptor of the host, and -O and -G, which ask about its users.
+func changeTest(test *syntax.UnaryTest) {
+	switch test.Op {
+	case syntax.TsFdTerm:
+		test.Op = syntax.TsNempStr
+		test.X = &syntax.Word{Parts: []syntax.WordPart{&syntax.ParamExp{Param: &syntax.Lit{Value: "__terminal"}}}}
+	case syntax.TsUsrOwn, syntax.TsGrpOwn:
+		test.Op = syntax.TsExists
+	}
+}
+
+// changeStatement says whether what is within is to be changed as well.
+func changeStatement(stmt *syntax.Stmt) bool {
+	if stmt.Background || stmt.Disown {
+		inner := *stmt
+		inner.Background, inner.Disown = false, false
+		stmt.Negated, stmt.Redirs = false, nil
+		stmt.Cmd = subshell(&inner)
+		return false
+	}
+	switch command := stmt.Cmd.(type) {
+	case *syntax.BinaryCmd:
+		if command.Op == syntax.Pipe || command.Op == syntax.PipeAll {
+			command.X = &syntax.Stmt{Position: command.X.Position, Cmd: subshell(command.X)}
+		}
+	case *syntax.CallExpr:
+		if len(command.Args) == 0 && len(command.Assigns) > 0 {
+			measure(stmt)
+		}
+	case *syntax.ArithmCmd, *syntax.TestClause:
+		measure(stmt)
+	case *syntax.DeclClause:
+		changeDeclaration(stmt, command)
+	}
+	return true
+}
+
+// subshell calls the command that runs a statement as text. What does not print does not run.
+func subshell(stmt *syntax.Stmt) syntax.Command {
+	text, err := printed(&syntax.File{Stmts: []*syntax.Stmt{stmt}})
+	if err != nil {
+		return &syntax.CallExpr{Args: []*syntax.Word{word(nameMissing), quote(err.Error())}}
+	}
+	return &syntax.CallExpr{Args: []*syntax.Word{word(nameSubshell), quote(text)}}
+}
+
+// measure has a statement's variables measured once it has run, by a redirection that is closed then.
+func measure(stmt *syntax.Stmt) {
+	stmt.Redirs = append([]*syntax.Redirect{{Op: syntax.RdrOut, N: &syntax.Lit{Value: "2"}, Word: word(fileMemory)}}, stmt.Redirs...)
+}
+
+// capture bounds the output of a $( ).
+func capture(subst *syntax.CmdSubst) {
+	if len(subst.Stmts) == 0 {
+		return
+	}
+	if only := subst.Stmts[0]; len(subst.Stmts) == 1 && only.Cmd == nil && len(only.Redirs) == 1 && only.Redirs[0].Op == syntax.RdrIn {
+		only.Cmd = &syntax.CallExpr{Args: []*syntax.Word{word("cat")}}
+	}
+	subst.Stmts = []*syntax.Stmt{{
+		Cmd:    &syntax.Block{Stmts: subst.Stmts},
+		Redirs: []*syntax.Redirect{{Op: syntax.RdrOut, Word: word(fileCapture)}},
+	}}
+}
+
+// changeDeclaration leaves names that are there as they are (export A B=$x), and has other words (export "$@", export -p)
+// looked at once they are expanded: the interpreter would expand a ~name in them.
+func changeDeclaration(stmt *syntax.Stmt, decl *syntax.DeclClause) {
+	switch decl.Variant.Value {
+	case "export", "readonly", "local":
+	default:
+		stmt.Cmd = &syntax.CallExpr{Args: []*syntax.Word{word(nameMissing), quote(decl.Variant.Value + ": not found")}}
+		return
+	}
+	call := &syntax.CallExpr{Args: []*syntax.Word{word(hidden + decl.Variant.Value)}}
+	var names []*syntax.Assign
+	for _, assign := range decl.Args {
+		if assign.Name == nil && assign.Value != nil {
+			call.Args = append(call.Args, assign.Value)
+		} else {
+			names = append(names, assign)
+		}
+	}
+	decl.Args = names
+	switch {
+	case len(names) == 0:
+		stmt.Cmd = call
+	case len(call.Args) == 1:
+		measure(stmt)
+	default:
+		// The walk comes by both; there is only the measuring left to do.
+		stmt.Cmd = &syntax.Block{Stmts: []*syntax.Stmt{{Cmd: call}, {Cmd: decl}}}
+	}
+}
+
+// literals takes from a word's literals what is not as in a shell: a backslash becomes a quotation, in a word in which the
+// interpreter does not do so itself, and a ~ that would be a user's home becomes a plain one. Root's is known.
+func literals(parts []syntax.WordPart, slashes bool) []syntax.WordPart {
+	var made []syntax.WordPart
+	for i, part := range parts {
+		lit, ok := part.(*syntax.Lit)
+		if !ok || !strings.ContainsAny(lit.Value, `~\`) {
+			made = append(made, part)
+			continue
+		}
+		text := lit.Value
+		if rest, ok := strings.CutPrefix(text, "~root"); ok && i == 0 && (rest == "" && len(parts) == 1 || strings.HasPrefix(rest, "/")) {
+			text = "/root" + rest
+		}
+		start := 0
+		split := func(at int, quoted string, next int) {
+			if at > start {
+				made = append(made, &syntax.Lit{Value: text[start:at]})
+			}
+			made = append(made, quote(quoted).Parts...)
+			start = next
+		}
+		for at := 0; at < len(text); at++ {
+			switch {
+			case text[at] == '~':
+				home := at == 0 && i == 0 && (len(text) == 1 && len(parts) == 1 || strings.HasPrefix(text, "~/"))
+				if !home {
+					split(at, "~", at+1)
+				}
+			case text[at] == '\\' && at+1 < len(text):
+				_, size := utf8.DecodeRuneInString(text[at+1:])
+				if slashes {
+					split(at, text[at+1:at+1+size], at+1+size)
+				}
+				at += size
+			}
+		}
+		if start < len(text) {
+			made = append(made, &syntax.Lit{Value: text[start:]})
+		}
+	}
+	return made
+}

@@ -1,0 +1,302 @@
+package shell
+
+import (
+	"fmt"
+	"strings"
+
+	"mvdan.cc/sh/v3/expand"
+	"mvdan.cc/sh/v3/syntax"
+)
+
+// Names that scripts made by guard use and no other can: names with a control character are refused as functions.
+const (
+	hidden = "\x01" // before the name of a command that is the shell's own (builtins.go)
+
+	nameSubshell = hidden + "subshell"
+	nameMissing  = hidden + "missing"
+
+	fileCapture = "/dev/.capture" // standard output of a $( ), bounded
+	fileMemory  = "/dev/.memory"  // standard error, after whose closing the variables are measured
+
+	// Variables that stand for what the interpreter would ask the host about.
+	variablePID    = "__pid"
+	variableParent = "__ppid"
+	variableName   = "__name"
+)
+
+// parse reads a script. An error of which [syntax.IsIncomplete] is true says that there is more to come.
+func parse(text string) (*syntax.File, error) {
+	if len(text) > maxScript {
+		return nil, errTooLong
+	}
+	return syntax.NewParser().Parse(&sourceReader{text: text}, "sh")
+}
+
+// guarded reads a script and makes of it one that can be run. It refuses what the interpreter would do with the help of the
+// host, or without end:
+//
+//   - process substitution, which makes a named pipe on the host; arithmetic for-loops, which do not end at return, exit or
+//     the end of the context; select, which reads standard input by itself; coproc;
+//   - arithmetic that assigns to an array's element, which panics; replacements by long texts, many braces, and too many
+//     expansions in a statement, by which words of any length could be made.
+//
+// And it changes:
+//
+//   - the left side of a pipe and a background command, which get a goroutine, to a call of a command of ours that counts
+//     them, and ends a panic there; their text is guarded when it runs;
+//   - $( ), whose output is bounded; $(<file), which is cat;
+//   - statements that assign, after which the variables are measured;
+//   - ~name, which asks the host for its users; $$, $PPID and $0, which are the host's; the tests -t, -O and -G;
+//   - declare and the like, which are missing; export, readonly and local of words that are not names yet.
+//   - a backslash in a word, which the interpreter leaves there in assignments.
+func guarded(text string) (*syntax.File, error) {
+	file, err := parse(text)
+	if err != nil {
+		return nil, err
+	}
+	if err := check(file); err != nil {
+		return nil, err
+	}
+	change(file)
+	return file, nil
+}
+
+// guardedText is that script as text, for those of the interpreter's builtins which read it again.
+func guardedText(text string) (string, error) {
+	file, err := guarded(text)
+	if err != nil {
+		return "", err
+	}
+	return printed(file)
+}
+
+func printed(node syntax.Node) (string, error) {
+	var b strings.Builder
+	if err := syntax.NewPrinter().Print(&b, node); err != nil {
+		return "", err
+	}
+	return b.String(), nil
+}
+
+type refusal struct {
+	at   syntax.Pos
+	what string
+}
+
+func (r refusal) Error() string { return fmt.Sprintf("line %d: %s", r.at.Line(), r.what) }
+
+// check finds what is refused.
+func check(file *syntax.File) error {
+	var found error
+	depth := 0
+	syntax.Walk(file, func(node syntax.Node) bool {
+		if node == nil {
+			depth--
+			return true
+		}
+		if found != nil {
+			return false
+		}
+		refuse := func(what string) { found = refusal{node.Pos(), what} }
+		switch node := node.(type) {
+		case *syntax.Stmt:
+			found = weigh(node)
+		case *syntax.ProcSubst:
+			refuse("syntax error: process substitution is not supported")
+		case *syntax.CoprocClause:
+			refuse("syntax error: coproc is not supported")
+		case *syntax.CStyleLoop:
+			refuse("syntax error: bad for loop variable")
+		case *syntax.ForClause:
+			if node.Select {
+				refuse("syntax error: select is not supported")
+			}
+		case *syntax.FuncDecl:
+			if node.Name == nil || strings.ContainsFunc(node.Name.Value, func(r rune) bool { return r < ' ' || r == 0x7f }) {
+				refuse("syntax error: bad function name")
+			}
+		case *syntax.UnaryArithm:
+			if (node.Op == syntax.Inc || node.Op == syntax.Dec) && literal(node.X) == "" {
+				refuse("arithmetic syntax error")
+			}
+		case *syntax.BinaryArithm:
+			if assigns(node.Op) && literal(node.X) == "" {
+				refuse("arithmetic syntax error")
+			}
+		}
+		if depth++; depth > maxNodes {
+			found = errTooDeep
+		}
+		if found != nil {
+			depth--
+		}
+		return found == nil
+	})
+	return found
+}
+
+func assigns(op syntax.BinAritOperator) bool {
+	switch op {
+	case syntax.Assgn, syntax.AddAssgn, syntax.SubAssgn, syntax.MulAssgn, syntax.QuoAssgn, syntax.RemAssgn, syntax.AndAssgn,
+		syntax.OrAssgn, syntax.XorAssgn, syntax.ShlAssgn, syntax.ShrAssgn:
+		return true
+	}
+	return false
+}
+
+func literal(x syntax.ArithmExpr) string {
+	if word, ok := x.(*syntax.Word); ok {
+		return word.Lit()
+	}
+	return ""
+}
+
+// weigh bounds what the words of a statement can expand to, by the number of expansions in it, without those of the
+// statements within: one is at most as long as all variables, all arguments or all that a $( ) captures. One that is not
+// quoted may fall into very many fields, and counts for 16.
+func weigh(stmt *syntax.Stmt) error {
+	weight, braces, assigned := 0, 0, 0
+	var found error
+	quoted := map[syntax.Node]bool{}
+	mark := func(parts []syntax.WordPart) {
+		for _, part := range parts {
+			quoted[part] = true
+		}
+	}
+	markWithin := func(node syntax.Node) {
+		syntax.Walk(node, func(inner syntax.Node) bool {
+			quoted[inner] = true
+			return true
+		})
+	}
+	syntax.Walk(stmt, func(node syntax.Node) bool {
+		one := 16
+		if quoted[node] {
+			one = 1
+		}
+		switch node := node.(type) {
+		case *syntax.Stmt:
+			return node == stmt
+		case *syntax.Assign:
+			if node.Value != nil {
+				mark(node.Value.Parts)
+			}
+		case *syntax.DblQuoted:
+			mark(node.Parts)
+		case *syntax.Redirect:
+			mark(node.Word.Parts)
+			if node.Hdoc != nil {
+				mark(node.Hdoc.Parts)
+			}
+		case *syntax.CaseClause:
+			mark(node.Word.Parts)
+		case *syntax.ArithmExp:
+			markWithin(node.X)
+		case *syntax.ArithmCmd:
+			markWithin(node.X)
+		case *syntax.TestClause:
+			markWithin(node.X)
+		case *syntax.CmdSubst:
+			weight += one
+		case *syntax.ParamExp:
+			weight += one
+			if node.Exp != nil {
+				switch node.Exp.Op {
+				case syntax.AssignUnset, syntax.AssignUnsetOrNull:
+					if node.Exp.Word != nil && node.Exp.Word.Lit() == "" {
+						assigned++
+					}
+				case syntax.OtherParamOps:
+					weight += 8
+				}
+				if node.Exp.Word != nil {
+					mark(node.Exp.Word.Parts)
+				}
+			}
+			if node.Repl != nil && node.Repl.With != nil {
+				text, ok := plain(node.Repl.With)
+				if !ok || len(text) > 16 {
+					found = refusal{node.Pos(), "bad substitution: the replacement must be a text of at most 16 characters"}
+				}
+				weight += one * len(text)
+			}
+		case *syntax.Word:
+			split := *node
+			if !syntax.SplitBraces(&split) {
+				break
+			}
+			length := 0
+			syntax.Walk(node, func(inner syntax.Node) bool {
+				switch inner := inner.(type) {
+				case *syntax.Lit:
+					length += len(inner.Value)
+				case *syntax.SglQuoted:
+					length += len(inner.Value)
+				case *syntax.ParamExp, *syntax.CmdSubst:
+					length += maxVariables
+				}
+				return true
+			})
+			for range expand.BracesSeq(nil, &split) {
+				if braces++; braces > maxBraces || braces*length > maxBuffer {
+					found = refusal{node.Pos(), "braces: too many words"}
+					break
+				}
+			}
+		}
+		return found == nil
+	})
+	if found == nil && (weight > maxExpansion || assigned > 1 || assigned == 1 && weight > 4*16) {
+		found = refusal{stmt.Pos(), "too many expansions in one statement"}
+	}
+	return found
+}
+
+// plain gives the text of a word without expansions.
+func plain(word *syntax.Word) (string, bool) {
+	text := ""
+	for _, part := range word.Parts {
+		switch part := part.(type) {
+		case *syntax.Lit:
+			text += part.Value
+		case *syntax.SglQuoted:
+			text += part.Value
+		case *syntax.DblQuoted:
+			inner, ok := plain(&syntax.Word{Parts: part.Parts})
+			if !ok {
+				return "", false
+			}
+			text += inner
+		default:
+			return "", false
+		}
+	}
+	return text, true
+}
+
+// quote gives a text as a word: $'…', which can hold all but NUL.
+func quote(text string) *syntax.Word {
+	var b strings.Builder
+	for i := range len(text) {
+		switch c := text[i]; {
+		case c == '\\' || c == '\'':
+			b.WriteByte('\\')
+			b.WriteByte(c)
+		case c == 0:
+		case c < ' ' && c != '\n' && c != '\t', c >= 0x7f:
+			fmt.Fprintf(&b, `\x%02x`, c)
+		default:
+			b.WriteByte(c)
+		}
+	}
+	return &syntax.Word{Parts: []syntax.WordPart{&syntax.SglQuoted{Dollar: true, Value: b.String()}}}
+}
+
+// quoteText is the same as text of a script.
+func quoteText(text string) string {
+	return "$'" + quote(text).Parts[0].(*syntax.SglQuoted).Value + "'"
+}
+
+func word(text string) *syntax.Word {
+	return &syntax.Word{Parts: []syntax.WordPart{&syntax.Lit{Value: text}}}
+}

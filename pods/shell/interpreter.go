@@ -1,0 +1,390 @@
+package shell
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path"
+	"reflect"
+	"slices"
+	"strconv"
+	"strings"
+
+	"mvdan.cc/sh/v3/expand"
+	"mvdan.cc/sh/v3/interp"
+	"mvdan.cc/sh/v3/syntax"
+)
+
+// interpreter is one shell: a runner of mvdan.cc/sh of which every way to the host leads here.
+type interpreter struct {
+	*process
+	session *session
+	runner  *interp.Runner
+	// mark is an empty pipe that stands for standard input in the runner, which can only have an *os.File there: whoever
+	// meets it reads from the process's own.
+	mark *os.File
+	// variables is how much the shell was started with.
+	variables int
+	// opened are the pipes of redirections, to be closed at the end.
+	opened []*os.File
+}
+
+// sourced is the path under which the text of a sourced script is opened: one that no path of a script can be, and with
+// which the interpreter's own look at the host's files fails before it reaches the host.
+const sourced = "/\x00"
+
+type sourcedKey struct{}
+
+func newInterpreter(p *process, name string, params []string) (*interpreter, error) {
+	sh := &interpreter{process: p, session: p.session}
+	mark, none, err := os.Pipe()
+	if err != nil {
+		return nil, err
+	}
+	_ = none.Close()
+	sh.mark = mark
+	terminal := ""
+	if p.session.terminal != nil {
+		terminal = "1"
+	}
+	env := &environment{fixed: map[string]string{
+		variablePID: strconv.Itoa(p.pid), variableParent: "0", variableName: name, "__terminal": terminal,
+		"UID": strconv.FormatInt(p.user().uid, 10), "EUID": strconv.FormatInt(p.user().uid, 10), "GID": strconv.FormatInt(p.user().gid, 10),
+		"HOME": p.container.home(),
+	}, exported: p.env}
+	for _, entry := range p.env {
+		sh.variables += len(entry)
+	}
+	sh.runner, err = interp.New(
+		interp.Env(env),
+		// Dir would ask the host whether there is such a directory.
+		func(r *interp.Runner) error { r.Dir = p.dir; return nil },
+		interp.Params(append([]string{"--"}, params...)...),
+		interp.StdIO(mark, p.stdout, p.stderr),
+		interp.CallHandler(sh.call),
+		interp.ExecHandlers(func(interp.ExecHandlerFunc) interp.ExecHandlerFunc { return sh.exec }),
+		interp.OpenHandler(sh.open),
+		interp.ReadDirHandler2(sh.readDir),
+		interp.StatHandler(sh.stat),
+		interp.AccessHandler(sh.access),
+	)
+	if err != nil {
+		_ = mark.Close()
+		return nil, err
+	}
+	sh.runner.Reset()
+	env.ready = true
+	return sh, nil
+}
+
+func (sh *interpreter) close() {
+	_ = sh.mark.Close()
+	for _, file := range sh.opened {
+		_ = file.Close()
+	}
+}
+
+// run runs a part of a script, with what is to be done at its end if it is a *syntax.File. It says whether the shell has
+// ended with it.
+func (sh *interpreter) run(ctx context.Context, node syntax.Node) (exit int, ended bool) {
+	defer func() {
+		if failure := recover(); failure != nil {
+			sh.say("internal error: %v", failure)
+			exit, ended = 2, true
+		}
+	}()
+	err := sh.runner.Run(ctx, node)
+	if status, ok := errors.AsType[interp.ExitStatus](err); ok {
+		return int(status), sh.runner.Exited()
+	}
+	if err != nil {
+		if ctx.Err() == nil {
+			sh.say("%v", err)
+		}
+		return 2, true
+	}
+	return 0, sh.runner.Exited()
+}
+
+func (sh *interpreter) say(format string, args ...any) {
+	fmt.Fprintf(sh.stderr, "sh: "+format+"\n", args...)
+}
+
+// environment is what a shell is started with.
+type environment struct {
+	fixed    map[string]string
+	exported []string
+	ready    bool
+}
+
+// Get implements expand.Environ. While the runner is made TMPDIR is a path that no file has: it opens files of a certain name
+// in there by itself.
+func (e *environment) Get(name string) expand.Variable {
+	if name == "TMPDIR" && !e.ready {
+		return variable("/\x00", true)
+	}
+	if value, found := lookupEnv(e.exported, name); found {
+		return variable(value, true)
+	}
+	if value, found := e.fixed[name]; found {
+		return variable(value, false)
+	}
+	if home, ok := strings.CutPrefix(name, "HOME "); ok { // not to be asked of the host
+		return variable("~"+home, false)
+	}
+	return expand.Variable{}
+}
+
+// Each implements expand.Environ.
+func (e *environment) Each(do func(string, expand.Variable) bool) {
+	for name, value := range e.fixed {
+		if !do(name, variable(value, false)) {
+			return
+		}
+	}
+	for _, entry := range e.exported {
+		name, value, _ := strings.Cut(entry, "=")
+		if !do(name, variable(value, true)) {
+			return
+		}
+	}
+}
+
+func variable(value string, exported bool) expand.Variable {
+	return expand.Variable{Set: true, Kind: expand.String, Str: value, Exported: exported}
+}
+
+// exported gives the environment that a command of the shell gets, sorted.
+func exported(env expand.Environ) []string {
+	values := map[string]string{}
+	for name, v := range env.Each {
+		delete(values, name)
+		if v.IsSet() && v.Exported && v.Kind == expand.String {
+			values[name] = v.Str
+		}
+	}
+	var list []string
+	for name, value := range values {
+		list = append(list, name+"="+value)
+	}
+	slices.Sort(list)
+	return list
+}
+
+// measure ends the command if the variables have become too much.
+func (sh *interpreter) measure(env expand.Environ) bool {
+	size := 0
+	for name, v := range env.Each {
+		size += len(name) + len(v.Str)
+		for _, element := range v.List {
+			size += len(element) + 16
+		}
+		for key, element := range v.Map {
+			size += len(key) + len(element) + 32
+		}
+	}
+	if size > sh.variables+maxVariables {
+		sh.session.fail("sh: out of memory: variables are too large", 2)
+		return false
+	}
+	return true
+}
+
+// call sees every simple command before it runs, once its words are expanded.
+func (sh *interpreter) call(ctx context.Context, args []string) ([]string, error) {
+	hc := interp.HandlerCtx(ctx)
+	if tooDeep() {
+		sh.session.fail("sh: "+errTooDeep.Error(), 2)
+	} else {
+		sh.measure(hc.Env)
+	}
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	size := 0
+	for _, arg := range args {
+		size += len(arg) + 1
+	}
+	if size > maxArguments {
+		return []string{nameMissing, path.Base(args[0][:min(len(args[0]), 64)]) + ": Argument list too long"}, nil
+	}
+	return redirected(hc, args, false), nil
+}
+
+// hasFunction says whether the runner of a handler knows a function. There is no other way to ask: a copy of the runner has
+// its own functions, and only the one of the handler knows them. Without the field it says that there is none.
+func hasFunction(hc interp.HandlerContext, name string) bool {
+	runner := reflect.ValueOf(hc).FieldByName("runner")
+	if runner.Kind() != reflect.Pointer || runner.IsNil() {
+		return false
+	}
+	functions := runner.Elem().FieldByName("Funcs")
+	return functions.Kind() == reflect.Map && functions.MapIndex(reflect.ValueOf(name)).IsValid()
+}
+
+// exec runs what is neither a function nor one of the interpreter's builtins.
+func (sh *interpreter) exec(ctx context.Context, args []string) (err error) {
+	hc := interp.HandlerCtx(ctx)
+	defer func() {
+		if failure := recover(); failure != nil {
+			fmt.Fprintf(hc.Stderr, "sh: internal error: %v\n", failure)
+			err = interp.ExitStatus(2)
+		}
+	}()
+	name, ours := strings.CutPrefix(args[0], hidden)
+	if ours {
+		if own, found := builtins[name]; found {
+			b := &builtin{interpreter: sh, hc: hc, args: args[1:]}
+			return b.done(ctx, own(ctx, b))
+		}
+	}
+	p := &process{
+		session: sh.session, container: sh.container, args: slices.Concat([]string{name}, args[1:]), env: exported(hc.Env), dir: hc.Dir,
+		stdin: sh.input(hc), stdout: hc.Stdout, stderr: hc.Stderr,
+	}
+	var exit int
+	if known, found := commands[name]; ours && found {
+		out := &guardedWriter{ctx: ctx, to: hc.Stdout, broken: &p.broken}
+		p.stdout, p.stdin = out, &guardedReader{ctx: ctx, from: p.stdin}
+		exit = known(ctx, p)
+	} else {
+		exit, err = sh.session.start(ctx, p)
+	}
+	switch {
+	case err == errPermission || err == errIsDirectory:
+		fmt.Fprintf(hc.Stderr, "sh: %s: %v\n", name, errPermission)
+		exit = 126
+	case err != nil:
+		fmt.Fprintf(hc.Stderr, "sh: %s: not found\n", name)
+		exit = 127
+	case p.broken.Load():
+		// What a real shell gets is SIGPIPE.
+		return hc.Builtin(ctx, []string{"exit", strconv.Itoa(128 + sigPipe)})
+	}
+	return status(exit)
+}
+
+func status(exit int) error {
+	if exit == 0 {
+		return nil
+	}
+	return interp.ExitStatus(exit)
+}
+
+// input gives the standard input of a handler.
+func (sh *interpreter) input(hc interp.HandlerContext) io.Reader {
+	switch file, ok := hc.Stdin.(*os.File); {
+	case !ok || file == nil:
+		return nothing{}
+	case file == sh.mark:
+		return sh.stdin
+	}
+	return hc.Stdin
+}
+
+// stream is an open file of the interpreter.
+type stream struct {
+	io.Reader
+	io.Writer
+	close func()
+}
+
+func (s *stream) Close() error {
+	if s.close != nil {
+		s.close()
+	}
+	return nil
+}
+
+// open opens the files of redirections.
+func (sh *interpreter) open(ctx context.Context, name string, flag int, mode fs.FileMode) (io.ReadWriteCloser, error) {
+	hc := interp.HandlerCtx(ctx)
+	switch name {
+	case sourced:
+		text, _ := ctx.Value(sourcedKey{}).(string)
+		return &stream{Reader: strings.NewReader(text)}, nil
+	case fileMemory:
+		return &stream{Writer: hc.Stderr, close: func() { sh.measure(hc.Env) }}, nil
+	case fileCapture:
+		full := func() { sh.session.fail("sh: out of memory: $( ) gives too much", 2) }
+		return &stream{Writer: &limited{to: hc.Stdout, left: maxCapture, full: full}}, nil
+	}
+	p := &process{container: sh.container, dir: hc.Dir, stdin: sh.input(hc), stdout: hc.Stdout, stderr: hc.Stderr}
+	if flag&(os.O_WRONLY|os.O_RDWR) != 0 {
+		flags := 0
+		if flag&os.O_APPEND != 0 {
+			flags |= openAppend
+		}
+		if flag&os.O_TRUNC != 0 {
+			flags |= openTruncate
+		}
+		to, err := p.create(name, flags)
+		if err != nil {
+			return nil, &os.PathError{Op: "sh: can't create", Path: name, Err: err}
+		}
+		return &stream{Writer: to}, nil
+	}
+	from, err := p.open(name)
+	if err == nil && name == "-" {
+		from, err = sh.container.files.open(p.user(), p.path(name), 0, 0)
+	}
+	if err != nil {
+		return nil, &os.PathError{Op: "sh: can't open", Path: name, Err: err}
+	}
+	// Of anything else than an *os.File the interpreter makes one, with a goroutine that nobody ends.
+	in, out, err := os.Pipe()
+	if err != nil {
+		return nil, &os.PathError{Op: "sh: can't open", Path: name, Err: errNoSpace}
+	}
+	sh.session.work.Go(func() {
+		_, _ = io.Copy(out, &guardedReader{ctx: ctx, from: from})
+		_ = out.Close()
+	})
+	sh.keep(in)
+	return in, nil
+}
+
+// keep remembers a pipe for the end of the shell. The interpreter closes it after the statement, mostly.
+func (sh *interpreter) keep(file *os.File) {
+	sh.container.lock.Lock()
+	defer sh.container.lock.Unlock()
+	// One that is closed is not kept.
+	sh.opened = slices.DeleteFunc(sh.opened, func(f *os.File) bool {
+		_, err := f.SyscallConn()
+		return err != nil
+	})
+	sh.opened = append(sh.opened, file)
+}
+
+func (sh *interpreter) readDir(ctx context.Context, name string) ([]fs.DirEntry, error) {
+	name = path.Clean(name)
+	infos, err := sh.container.files.readDir(sh.user(), name)
+	if err != nil {
+		return nil, err
+	}
+	size := len(name)
+	entries := make([]fs.DirEntry, len(infos))
+	for i, info := range infos {
+		entries[i] = info
+		size += len(name) + len(info.name)
+	}
+	if !sh.session.globs.take(size, maxGlob) {
+		return nil, errors.New("sh: too many file names")
+	}
+	return entries, nil
+}
+
+func (sh *interpreter) stat(_ context.Context, name string, _ bool) (fs.FileInfo, error) {
+	info, err := sh.container.files.stat(sh.user(), path.Clean(name))
+	if err != nil {
+		return nil, err
+	}
+	return info, nil
+}
+
+func (sh *interpreter) access(_ context.Context, name string, mode interp.AccessMode) error {
+	return sh.container.files.access(sh.user(), path.Clean(name), fs.FileMode(mode))
+}

@@ -1,0 +1,62 @@
+package shell
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// started is when the containers of the tests were.
+var started = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+
+func newContainer(t testing.TB, change ...func(*Config)) *Container {
+	t.Helper()
+	config := Config{
+		Hostname: "web-0", IP: "10.1.2.3", Env: []string{"COLOUR=blue", "EMPTY="}, Command: []string{"nginx", "-g", "daemon off;"},
+		Files:   map[string]string{"/etc/motd": "hello\n", "/data/a.txt": "one\ntwo\nthree\n", "/data/b.txt": "1\n2\n3\n"},
+		Started: started, Now: func() time.Time { return started.Add(26*time.Hour + 5*time.Minute) },
+	}
+	for _, change := range change {
+		change(&config)
+	}
+	c, err := New(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// result is what a command has given.
+type result struct {
+	stdout, stderr string
+	exit           int
+}
+
+// run runs a command to its end, which is to come within a few seconds.
+func run(t testing.TB, c *Container, stdin string, argv ...string) result {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	var stdout, stderr bytes.Buffer
+	exit, err := c.Run(ctx, argv, Streams{Stdin: strings.NewReader(stdin), Stdout: &stdout, Stderr: &stderr})
+	if failed, ok := errors.AsType[*StartError](err); ok {
+		return result{stderr: failed.Text, exit: failed.Code}
+	}
+	if err != nil {
+		t.Fatalf("%q: %v\nstdout: %.300q\nstderr: %.300q", argv, err, stdout.String(), stderr.String())
+	}
+	return result{stdout.String(), stderr.String(), exit}
+}
+
+// sh runs a script.
+func sh(t testing.TB, c *Container, script string) result {
+	t.Helper()
+	return run(t, c, "", "sh", "-c", script)
+}

@@ -1,0 +1,378 @@
+package shell
+
+import (
+	"context"
+	"io"
+	"slices"
+	"strings"
+	"sync"
+	"unicode/utf8"
+
+	"golang.org/x/term"
+
+	"mvdan.cc/sh/v3/syntax"
+)
+
+// Keys that a terminal acts upon.
+const (
+	keyInterrupt = 0x03 // ^C
+	keyEnd       = 0x04 // ^D
+	keyKill      = 0x15 // ^U
+	keyErase     = 0x08
+	keyDelete    = 0x7f
+)
+
+// maxTyped is how much may be typed ahead.
+const maxTyped = 64 << 10
+
+// terminal is a line discipline between the keys of a client and what runs: it echoes, gives whole lines to who reads, and
+// ends what runs at ^C. While a shell edits a line itself the keys go to its editor as they are.
+type terminal struct {
+	ctx    context.Context
+	screen io.Writer // as it is
+
+	lock      sync.Mutex
+	wake      chan struct{} // closed when there is something new
+	typed     []byte        // not looked at yet
+	line      []byte        // not ended yet
+	lines     [][]byte      // to be read; an empty one is an end of input
+	ended     bool          // no more keys
+	editing   bool
+	silent    bool
+	interrupt func()
+	size      Size
+	resized   func(Size)
+}
+
+func newTerminal(s *session, streams Streams) *terminal {
+	t := &terminal{ctx: s.ctx, screen: s.stdout, wake: make(chan struct{}), size: Size{80, 24}}
+	t.interrupt = func() { s.cancel(signal(sigInt)) }
+	if streams.Stdin == nil {
+		t.ended = true
+	} else {
+		go t.pump(streams.Stdin)
+	}
+	if streams.Resize != nil {
+		s.work.Go(func() {
+			for {
+				select {
+				case size, ok := <-streams.Resize:
+					if !ok {
+						return
+					}
+					t.resize(size)
+				case <-s.ctx.Done():
+					return
+				}
+			}
+		})
+	}
+	return t
+}
+
+func (t *terminal) resize(size Size) {
+	t.lock.Lock()
+	t.size = size
+	resized := t.resized
+	t.lock.Unlock()
+	if resized != nil {
+		resized(size)
+	}
+}
+
+func (t *terminal) echo(on bool) {
+	t.lock.Lock()
+	defer t.lock.Unlock()
+	t.silent = !on
+}
+
+// pump takes the keys as they come; ^C is to be seen while nobody reads.
+func (t *terminal) pump(from io.Reader) {
+	buffer := make([]byte, 4096)
+	for {
+		n, err := from.Read(buffer)
+		t.lock.Lock()
+		t.typed = append(t.typed, buffer[:n]...)
+		if !t.editing {
+			t.discipline()
+		}
+		if err != nil {
+			t.ended = true
+		}
+		t.notify()
+		for len(t.typed)+len(t.line) > maxTyped && t.ctx.Err() == nil {
+			t.wait()
+		}
+		t.lock.Unlock()
+		if err != nil || t.ctx.Err() != nil {
+			return
+		}
+	}
+}
+
+func (t *terminal) notify() {
+	close(t.wake)
+	t.wake = make(chan struct{})
+}
+
+// wait waits for something new, or the end, without the lock.
+func (t *terminal) wait() {
+	wake := t.wake
+	t.lock.Unlock()
+	select {
+	case <-wake:
+	case <-t.ctx.Done():
+	}
+	t.lock.Lock()
+}
+
+// discipline makes lines of what was typed.
+func (t *terminal) discipline() {
+	var echo []byte
+	for i, key := range t.typed {
+		if len(t.lines) > 1000 {
+			t.typed = slices.Clone(t.typed[i:])
+			t.show(echo)
+			return
+		}
+		switch key {
+		case '\r', '\n':
+			t.lines = append(t.lines, append(t.line, '\n'))
+			t.line = nil
+			echo = append(echo, '\r', '\n')
+		case keyEnd:
+			t.lines = append(t.lines, t.line)
+			t.line = nil
+		case keyInterrupt:
+			t.line, t.lines = nil, nil
+			t.show(append(echo, '^', 'C'))
+			echo = nil
+			t.interrupt()
+		case keyErase, keyDelete:
+			if len(t.line) > 0 {
+				_, size := utf8.DecodeLastRune(t.line)
+				t.line = t.line[:len(t.line)-size]
+				echo = append(echo, "\b \b"...)
+			}
+		case keyKill:
+			echo = append(echo, strings.Repeat("\b \b", utf8.RuneCount(t.line))...)
+			t.line = nil
+		default:
+			if len(t.line) >= 4096 {
+				continue
+			}
+			t.line = append(t.line, key)
+			if key < ' ' && key != '\t' {
+				echo = append(echo, '^', key+'@')
+			} else {
+				echo = append(echo, key)
+			}
+		}
+	}
+	t.typed = nil
+	t.show(echo)
+}
+
+func (t *terminal) show(echo []byte) {
+	if !t.silent && len(echo) > 0 {
+		_, _ = t.screen.Write(echo)
+	}
+}
+
+// Read gives what was typed by lines, as a command sees it.
+func (t *terminal) Read(p []byte) (int, error) {
+	t.lock.Lock()
+	defer t.lock.Unlock()
+	for {
+		if len(t.lines) > 0 {
+			if len(t.lines[0]) == 0 {
+				t.lines = t.lines[1:]
+				return 0, io.EOF
+			}
+			n := copy(p, t.lines[0])
+			if t.lines[0] = t.lines[0][n:]; len(t.lines[0]) == 0 {
+				t.lines = t.lines[1:]
+			}
+			t.notify()
+			return n, nil
+		}
+		if len(t.typed) > 0 && !t.editing {
+			t.discipline()
+			continue
+		}
+		if t.ended || t.ctx.Err() != nil {
+			return 0, io.EOF
+		}
+		t.wait()
+	}
+}
+
+// edit gives the keys to an editor, or takes them back from it; while a command runs interrupt is what ^C does.
+func (t *terminal) edit(editing bool, interrupt func()) {
+	t.lock.Lock()
+	defer t.lock.Unlock()
+	t.editing = editing
+	t.interrupt = interrupt
+	if !editing {
+		t.discipline()
+		return
+	}
+	var left []byte
+	for _, line := range t.lines {
+		if len(line) == 0 {
+			line = []byte{keyEnd}
+		}
+		left = append(left, strings.ReplaceAll(string(line), "\n", "\r")...)
+	}
+	t.typed = slices.Concat(left, t.line, t.typed)
+	t.line, t.lines = nil, nil
+}
+
+// keys are what an editor reads: one byte at a time, so that none of those after a line is taken with it.
+type keys struct {
+	*terminal
+	interrupted bool
+}
+
+func (k *keys) Read(p []byte) (int, error) {
+	k.lock.Lock()
+	defer k.lock.Unlock()
+	for len(k.typed) == 0 {
+		if k.ended || k.ctx.Err() != nil {
+			return 0, io.EOF
+		}
+		k.wait()
+	}
+	p[0] = k.typed[0]
+	k.typed = k.typed[1:]
+	k.interrupted = p[0] == keyInterrupt
+	k.notify()
+	return 1, nil
+}
+
+func (k *keys) Write(p []byte) (int, error) { return k.screen.Write(p) }
+
+// history is what the arrow keys bring back, without empty lines.
+type history struct{ lines []string }
+
+func (h *history) Add(line string) {
+	if strings.TrimSpace(line) == "" || len(h.lines) > 0 && h.lines[len(h.lines)-1] == line {
+		return
+	}
+	h.lines = append(h.lines[max(0, len(h.lines)-99):], line)
+}
+func (h *history) Len() int        { return len(h.lines) }
+func (h *history) At(i int) string { return h.lines[len(h.lines)-1-i] }
+
+// converse runs the lines that are typed at a prompt, until exit or ^D.
+func (sh *interpreter) converse(ctx context.Context, t *terminal) int {
+	in := &keys{terminal: t}
+	past := &history{}
+	var editor *term.Terminal
+	fresh := func() {
+		editor = term.NewTerminal(in, "")
+		editor.History = past
+		t.lock.Lock()
+		_ = editor.SetSize(max(1, int(t.size.Width)), int(t.size.Height))
+		t.resized = func(size Size) { _ = editor.SetSize(max(1, int(size.Width)), int(size.Height)) }
+		t.lock.Unlock()
+	}
+	fresh()
+	defer func() {
+		t.lock.Lock()
+		t.resized = nil
+		t.lock.Unlock()
+	}()
+	var cancels []func()
+	defer func() {
+		for _, cancel := range cancels {
+			cancel()
+		}
+	}()
+	exit, text := 0, ""
+	for ctx.Err() == nil {
+		before := func() {}
+		t.lock.Lock()
+		before = t.interrupt
+		t.lock.Unlock()
+		t.edit(true, before)
+		editor.SetPrompt("> ")
+		if text == "" {
+			editor.SetPrompt(sh.prompt())
+		}
+		line, err := editor.ReadLine()
+		switch {
+		case err != nil && in.interrupted:
+			_, _ = io.WriteString(in, "^C\r\n")
+			exit, text = 128+sigInt, ""
+			fresh()
+			continue
+		case err != nil && err != term.ErrPasteIndicator:
+			t.edit(false, before)
+			if ctx.Err() == nil {
+				_, _ = io.WriteString(in, "\r\n")
+				sh.run(ctx, &syntax.File{Name: "sh"}) // for its trap
+			}
+			return exit
+		}
+		text += line + "\n"
+		script, more, err := complete(text, false)
+		if more {
+			continue
+		}
+		text = ""
+		if err != nil {
+			exit = sh.complain(err)
+			continue
+		}
+		lineCtx, cancel := context.WithCancelCause(ctx)
+		t.edit(false, func() { cancel(signal(sigInt)) })
+		over := false
+		for _, stmt := range script.Stmts {
+			if exit, over = sh.run(lineCtx, stmt); over {
+				break
+			}
+		}
+		interrupted := context.Cause(lineCtx) == signal(sigInt) && ctx.Err() == nil
+		t.edit(false, before)
+		if sh.session.subshells.Load() == 0 {
+			cancel(nil)
+		} else { // something goes on in the background
+			cancels = append(cancels, func() { cancel(nil) })
+		}
+		if interrupted {
+			_, _ = io.WriteString(in, "\r\n")
+			exit, over = 128+sigInt, false
+		}
+		if over {
+			return exit
+		}
+	}
+	return exit
+}
+
+// prompt is that of busybox: where one is, and # for root.
+func (sh *interpreter) prompt() string {
+	dir := sh.runner.Dir
+	if home := sh.container.home(); home != "/" {
+		if dir == home {
+			dir = "~"
+		} else if rest, ok := strings.CutPrefix(dir, home+"/"); ok {
+			dir = "~/" + rest
+		}
+	}
+	if sh.user().uid == 0 {
+		return dir + " # "
+	}
+	return dir + " $ "
+}
+
+// crlf writes line ends as a terminal wants them.
+type crlf struct{ to io.Writer }
+
+func (w *crlf) Write(p []byte) (int, error) {
+	if _, err := io.WriteString(w.to, strings.ReplaceAll(string(p), "\n", "\r\n")); err != nil {
+		return 0, err
+	}
+	return len(p), nil
+}
