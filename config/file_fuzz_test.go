@@ -59,8 +59,8 @@ func FuzzConfigFile(f *testing.F) {
 			t.Errorf("configz: %v %s", err, body)
 		}
 
-		// A drop-in's paths stay relative, and a file has no word for an empty map where the default is another.
-		if dropIn != "" || len(c.Kubelet.EvictionHard) == 0 {
+		// A drop-in's paths stay relative, and JSON leaves out what is empty, where the default is another.
+		if dropIn != "" || len(c.Kubelet.EvictionHard) == 0 || len(c.Kubelet.EnforceNodeAllocatable) == 0 {
 			return
 		}
 		whole, err := json.Marshal(c.Kubelet)
