@@ -2,12 +2,18 @@ package pods
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
+	"strings"
+	"sync"
 	"time"
 
+	v1 "k8s.io/api/core/v1"
 	utilexec "k8s.io/utils/exec"
+
+	"fauxlet/pods/shell"
 )
 
 // Exec runs a command in a container that runs, or gives the answer that the scenario has for it. It returns when the
@@ -21,19 +27,127 @@ func (s *Store) Exec(ctx context.Context, namespace, name, container string, com
 	if streams.Stdout == nil {
 		streams.Stdout = io.Discard
 	}
-	if streams.TTY || streams.Stderr == nil {
+	switch {
+	case streams.TTY:
+		streams.Stderr = streams.Stdout
+	case streams.Stderr == nil:
 		streams.Stderr = io.Discard
-		if streams.TTY {
-			streams.Stderr = streams.Stdout
-		}
 	}
 	for _, answer := range e.containers[container].Exec {
 		if len(answer.Command) == 0 || slices.Equal(answer.Command, command) {
 			return answer.give(ctx, streams)
 		}
 	}
-	fmt.Fprintf(streams.Stderr, "exec: %q: executable file not found in $PATH\n", command)
-	return exited(127)
+	system, err := e.systems[container]()
+	if err != nil {
+		return err
+	}
+	code, err := system.Run(ctx, command, streams)
+	var start *shell.StartError
+	if errors.As(err, &start) {
+		end := "\n"
+		if streams.TTY {
+			end = "\r\n"
+		}
+		if _, err := io.WriteString(streams.Stderr, start.Text+end); err != nil {
+			return err
+		}
+		return exited(start.Code)
+	}
+	if err != nil {
+		return err
+	}
+	return exited(code)
+}
+
+// newSystem makes what commands find in a container when the first is run: most containers are never asked for one.
+func (e *entry) newSystem(name string) func() (*shell.Container, error) {
+	return sync.OnceValues(func() (*shell.Container, error) { return shell.New(e.system(name)) })
+}
+
+// system is what the pod and the scenario say of what commands find.
+func (e *entry) system(name string) shell.Config {
+	pod, spec := e.pod, containerSpec(e.pod, name)
+	config := shell.Config{
+		Hostname:   pod.Name,
+		IP:         pod.Status.PodIP,
+		WorkingDir: spec.WorkingDir,
+		Command:    slices.Concat(spec.Command, spec.Args),
+		Files:      e.containers[name].Files,
+		Started:    pod.CreationTimestamp.Time,
+	}
+	if pod.Spec.Hostname != "" {
+		config.Hostname = pod.Spec.Hostname
+	}
+	if status := containerStatus(pod, name); isRunning(status) {
+		config.Started = status.State.Running.StartedAt.Time
+	}
+	if len(config.Command) == 0 {
+		config.Command = []string{"/" + imageName(spec.Image)}
+	}
+	if c := pod.Spec.SecurityContext; c != nil {
+		set(&config.UID, c.RunAsUser)
+		set(&config.GID, c.RunAsGroup)
+	}
+	if c := spec.SecurityContext; c != nil {
+		set(&config.UID, c.RunAsUser)
+		set(&config.GID, c.RunAsGroup)
+	}
+	for _, variable := range spec.Env {
+		if value, known := e.value(variable); known {
+			config.Env = append(config.Env, variable.Name+"="+value)
+		}
+	}
+	for _, variable := range []string{"SERVICE_HOST=10.96.0.1", "SERVICE_PORT=443", "SERVICE_PORT_HTTPS=443", "PORT=tcp://10.96.0.1:443"} {
+		config.Env = append(config.Env, "KUBERNETES_"+variable)
+	}
+	return config
+}
+
+func set(into *int64, value *int64) {
+	if value != nil {
+		*into = *value
+	}
+}
+
+// value is that of a variable of which the pod itself says it: as it stands, or one of its own fields. What is in a
+// ConfigMap or a Secret, nobody here knows.
+func (e *entry) value(variable v1.EnvVar) (string, bool) {
+	if variable.ValueFrom == nil {
+		return variable.Value, true
+	}
+	if variable.ValueFrom.FieldRef == nil {
+		return "", false
+	}
+	pod := e.pod
+	switch variable.ValueFrom.FieldRef.FieldPath {
+	case "metadata.name":
+		return pod.Name, true
+	case "metadata.namespace":
+		return pod.Namespace, true
+	case "metadata.uid":
+		return string(pod.UID), true
+	case "spec.nodeName":
+		return pod.Spec.NodeName, true
+	case "spec.serviceAccountName":
+		return pod.Spec.ServiceAccountName, true
+	case "status.podIP":
+		return pod.Status.PodIP, true
+	case "status.hostIP":
+		return pod.Status.HostIP, true
+	}
+	return "", false
+}
+
+// imageName is the last part of an image's name, without its tag.
+func imageName(image string) string {
+	image = image[strings.LastIndex(image, "/")+1:]
+	image, _, _ = strings.Cut(image, "@")
+	image, _, _ = strings.Cut(image, ":")
+	if image == "" {
+		return "app"
+	}
+	return image
 }
 
 func (a *Answer) give(ctx context.Context, streams Streams) error {

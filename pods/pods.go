@@ -17,6 +17,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/validation/field"
+
+	"fauxlet/pods/shell"
 )
 
 // Spec is a pod with what is made up of its containers.
@@ -43,6 +45,8 @@ type entry struct {
 	// current and previous are by container.
 	current, previous map[string]source
 	containers        map[string]*Container
+	// systems are what commands find in the containers.
+	systems map[string]func() (*shell.Container, error)
 	// connections is how many have been made to its ports.
 	connections atomic.Int64
 }
@@ -78,7 +82,7 @@ func NewStore(specs ...Spec) (*Store, error) {
 }
 
 func newEntry(pod *v1.Pod, containers map[string]Container, made time.Time) (*entry, error) {
-	e := &entry{pod: pod, current: map[string]source{}, previous: map[string]source{}, containers: map[string]*Container{}}
+	e := &entry{pod: pod, current: map[string]source{}, previous: map[string]source{}, containers: map[string]*Container{}, systems: map[string]func() (*shell.Container, error){}}
 	for name := range containers {
 		if !HasContainer(pod, name) {
 			return nil, fmt.Errorf("pod %s/%s: it has no container %q; it has %s", pod.Namespace, pod.Name, name, strings.Join(containerNames(pod), ", "))
@@ -106,6 +110,12 @@ func (e *entry) add(name string, container *Container, made time.Time) error {
 		return fmt.Errorf("log: %w", err)
 	}
 	e.current[name], e.containers[name] = current, container
+	e.systems[name] = e.newSystem(name)
+	if len(container.Files) > 0 { // which may not fit together
+		if _, err := e.systems[name](); err != nil {
+			return err
+		}
+	}
 	if container.Log.Previous == nil {
 		return nil
 	}

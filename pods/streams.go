@@ -7,19 +7,16 @@ import (
 
 	v1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
+
+	"fauxlet/pods/shell"
 )
 
 // Streams are what a command, or a container that is attached to, is connected with. Stdin, Stdout and Stderr are nil
 // where they were not asked for. On a terminal there is no Stderr, and Resize tells its size.
-type Streams struct {
-	Stdin          io.Reader
-	Stdout, Stderr io.Writer
-	TTY            bool
-	Resize         <-chan Size
-}
+type Streams = shell.Streams
 
-// Size is that of a terminal, in characters.
-type Size struct{ Width, Height uint16 }
+// Size is that of a terminal.
+type Size = shell.Size
 
 // running finds a container that runs, as a container runtime does: by the names of pod and container.
 func (s *Store) running(namespace, name, container string) (*entry, bool) {
