@@ -276,6 +276,9 @@ func (w *rbacWorld) explain(spec authorizationv1.SubjectAccessReviewSpec, real, 
 		fmt.Fprintf(&b, "---\n%s", text)
 	}
 	print(spec)
+	if grant := w.policy.Authorize(spec).Grant; grant != nil {
+		print(map[string]any{"fauxlet's rule": grant.Rule, "of": grant.Source.String(), "place": grant.Index})
+	}
 	words := real.status.Reason + " " + ours.status.Reason
 	for _, reason := range w.reasons(spec) {
 		words += " " + reason
