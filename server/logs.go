@@ -70,6 +70,10 @@ func getContainerLogs(s *Server, w http.ResponseWriter, r *http.Request) error {
 	if err := s.pods.Logs(ctx, namespace, name, container, options, stdout, stderr); err != nil {
 		return refuse(http.StatusBadRequest, "%s", err.Error())
 	}
+	if r.ProtoMajor > 1 {
+		// A kubelet flushes each write, and so no length of a short log is told.
+		return http.NewResponseController(w).Flush()
+	}
 	return nil
 }
 

@@ -1,0 +1,21 @@
+package server_test
+
+import (
+	"net/http"
+	"testing"
+)
+
+// TestLogsOverHTTP2: the length of a log is not told, however short it is. (HTTP/2 is offered where there is no client CA.)
+func TestLogsOverHTTP2(t *testing.T) {
+	f := newFixture(t, fixtureOptions{authentication: noClientCA})
+	client := f.withToken(t, "the-token-of-kubelet-client")
+	for _, query := range []string{"?tailLines=1", "?tailLines=0"} {
+		got, _ := f.ask(t, client, "GET", "/containerLogs/default/nginx/nginx"+query)
+		if got.ProtoMajor != 2 || got.StatusCode != http.StatusOK || got.Header["Content-Length"] != nil {
+			t.Errorf("%s: %s %d, Content-Length %q", query, got.Proto, got.StatusCode, got.Header["Content-Length"])
+		}
+	}
+	if got, body := f.ask(t, client, "GET", "/containerLogs/default/nginx/nope"); got.StatusCode != http.StatusNotFound || got.ContentLength != int64(len(body)) {
+		t.Errorf("%d, %d bytes are told of %q", got.StatusCode, got.ContentLength, body)
+	}
+}
