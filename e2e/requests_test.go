@@ -1,171 +1,137 @@
 package e2e
 
 import (
-	"bufio"
 	"crypto/tls"
-	"errors"
-	"io"
-	"net"
-	"net/http"
+	"fmt"
+	"strconv"
 	"strings"
 	"testing"
-	"time"
 
+	"fauxlet/authchain/review"
 	"fauxlet/testcerts"
+	"fauxlet/vectors"
 )
-
-// request is sent byte by byte as it stands, so that no client tidies it up.
-type request struct {
-	readOnly     bool
-	as           string // a client; empty: kubelet-client, who may do everything
-	method, path string
-	header       string // lines
-	body         string
-}
-
-func (r request) id() string {
-	port := "secure"
-	if r.readOnly {
-		port = "readOnly"
-	}
-	id := port + " " + r.as + " " + r.method + " " + r.path
-	if r.header != "" {
-		header := strings.ReplaceAll(strings.TrimSpace(r.header), "\r\n", ", ")
-		id += " " + header[:min(len(header), 80)]
-	}
-	if r.body != "" {
-		id += " with a body"
-	}
-	return id
-}
 
 // client is a certificate, and headers.
 type client struct {
-	certificate *testcerts.Pair
+	certificate *tls.Certificate
 	header      string
 }
 
-func newClients(t *testing.T) map[string]client {
+// newClients are those of the vectors, and odder ones.
+func newClients(t *testing.T, corpus *vectors.Corpus) map[string]client {
 	t.Helper()
 	p, err := certificates()
 	must(t, err)
-	mint := func(ca *testcerts.Authority, name string, groups []string, mutate ...testcerts.Mutate) *testcerts.Pair {
-		pair, err := ca.Client(name, groups, mutate...)
-		must(t, err)
-		return pair
+	all := map[string]client{}
+	for name, c := range corpus.Clients {
+		var header strings.Builder
+		for _, line := range c.Headers {
+			header.WriteString(line + "\r\n")
+		}
+		made := client{header: header.String()}
+		if c.Kind != "" {
+			kind, err := testcerts.KindNamed(c.Kind)
+			must(t, err)
+			pair, err := kind.Mint(p.ca, testcerts.Request{CommonName: c.CommonName, Organizations: c.Organizations})
+			must(t, err)
+			certificate := pair.TLS()
+			made.certificate = &certificate
+		}
+		all[name] = made
 	}
-	middle, err := p.ca.Intermediate("middle")
-	must(t, err)
-	good, stranger := mint(p.ca, "kubelet-client", nil), mint(p.strangerCA, "kubelet-client", nil)
-	const goodToken, adminToken, badToken = "Authorization: Bearer good-token\r\n", "Authorization: Bearer admin-token\r\n", "Authorization: Bearer bad\r\n"
-	return map[string]client{
-		"kubelet-client":               {certificate: good},
-		"nobody":                       {},
-		"viewer":                       {certificate: mint(p.ca, "viewer", []string{"watchers"})},
-		"viewer-of-middle":             {certificate: mint(middle, "viewer", nil)},
-		"stranger":                     {certificate: stranger},
-		"expired":                      {certificate: mint(p.ca, "kubelet-client", nil, testcerts.Expired)},
-		"not-yet":                      {certificate: mint(p.ca, "kubelet-client", nil, testcerts.NotYetValid)},
-		"server-only":                  {certificate: mint(p.ca, "kubelet-client", nil, testcerts.ServerAuthOnly)},
-		"no-usage":                     {certificate: mint(p.ca, "kubelet-client", nil, testcerts.NoUsage)},
-		"no-name":                      {certificate: mint(p.ca, "", []string{"watchers"}, testcerts.EmptyCN)},
-		"named-anonymous":              {certificate: mint(p.ca, "system:anonymous", []string{"watchers"})},
-		"good-token":                   {header: goodToken},
-		"admin-token":                  {header: adminToken},
-		"bad-token":                    {header: badToken},
-		"basic":                        {header: "Authorization: Basic YWRtaW46YWRtaW4=\r\n"},
-		"bare-bearer":                  {header: "Authorization: Bearer\r\n"},
-		"two-spaces":                   {header: "Authorization: Bearer  admin-token\r\n"},
-		"lower-case":                   {header: "Authorization: bearer admin-token\r\n"},
-		"two-headers":                  {header: badToken + adminToken},
-		"websocket-token":              {header: "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Protocol: base64url.bearer.authorization.k8s.io.YWRtaW4tdG9rZW4, v4.channel.k8s.io\r\n"},
-		"impersonator":                 {certificate: mint(p.ca, "viewer", nil), header: "Impersonate-User: kubelet-client\r\n"},
-		"good-certificate+bad-token":   {certificate: good, header: badToken},
-		"good-certificate+admin-token": {certificate: mint(p.ca, "viewer", nil), header: adminToken},
-		"stranger+good-token":          {certificate: stranger, header: goodToken},
-		"stranger+bad-token":           {certificate: stranger, header: badToken},
-		"no-name+admin-token":          {certificate: mint(p.ca, "", nil, testcerts.EmptyCN), header: adminToken},
-	}
+	oddClients(t, p, all)
+	return all
 }
 
-// send sends it on a connection of its own.
-func (r request) send(t *testing.T, address string, as client, reviews *reviewer) observation {
-	t.Helper()
-	reviews.take(t)
-	var seen observation
-	response, body, err := r.exchange(address, as)
-	seen.reviews = reviews.take(t)
-	if err != nil {
-		seen.failed = err.Error()
-		return seen
+// written are the requests that are written down here: in the configurations where they make a difference.
+func written(configuration string, corpus *vectors.Corpus) []conversation {
+	var all []conversation
+	add := func(readOnly bool, as string, r request) {
+		r.header = hangUp + r.header
+		all = append(all, conversation{from: "requests_test.go", readOnly: readOnly, as: as, requests: []request{r}})
 	}
-	seen.status, seen.header, seen.body = response.Proto+" "+response.Status, response.Header, body
-	seen.header.Del("Date")
-	if seen.header.Get("Process-Start-Time-Unix") != "" { // a time as well
-		seen.header.Set("Process-Start-Time-Unix", "set")
-	}
-	if strings.HasPrefix(r.path, "/metrics") && response.StatusCode == http.StatusOK {
-		seen.body = families(body)
-		seen.header.Del("Content-Length")
-	}
-	if len(response.TransferEncoding) > 0 { // net/http takes it out of the header
-		seen.header["Transfer-Encoding"] = response.TransferEncoding
-	}
-	return seen
-}
-
-// families are the names and types of the metrics that are about serving: those that a kubelet and its stand-in share.
-// What they count is another matter.
-func families(body string) string {
-	var all []string
-	for line := range strings.Lines(body) {
-		for _, prefix := range []string{"kubelet_http_", "kubelet_server_", "apiserver_delegated_", "authentication_", "authorization_", "kubernetes_healthcheck", "kubernetes_feature_enabled", "kubernetes_build_info", "prober_", "process_start"} {
-			if strings.HasPrefix(line, "# HELP "+prefix) || strings.HasPrefix(line, "# TYPE "+prefix) {
-				all = append(all, line)
+	const admin = "kubelet-client"
+	switch configuration {
+	case "defaults", "anonymous":
+		for _, as := range sortedKeys(corpus.Clients) {
+			for _, path := range asked {
+				add(false, as, request{method: "GET", path: path})
+			}
+			for _, method := range []string{"HEAD", "POST", "BREW"} {
+				add(false, as, request{method: method, path: logsPath})
 			}
 		}
 	}
-	return strings.Join(all, "")
+	switch configuration {
+	case "defaults", "no-debugging", "handlers-off":
+	default:
+		return all
+	}
+	for _, readOnly := range []bool{false, true} {
+		for _, path := range paths {
+			add(readOnly, admin, request{method: "GET", path: path})
+		}
+		for _, method := range methods {
+			for _, path := range methodPaths {
+				add(readOnly, admin, request{method: method, path: path})
+			}
+		}
+		for _, r := range headed {
+			add(readOnly, admin, r)
+		}
+	}
+	if configuration == "defaults" {
+		for _, query := range queries {
+			add(false, admin, request{method: "GET", path: logsPath + "?" + query})
+		}
+	}
+	return all
 }
 
-func (r request) exchange(address string, as client) (*http.Response, string, error) {
-	dialer := &net.Dialer{Timeout: 10 * time.Second}
-	var conn net.Conn
-	var err error
-	if r.readOnly {
-		conn, err = dialer.Dial("tcp", address)
-	} else {
-		config := &tls.Config{InsecureSkipVerify: true}
-		if as.certificate != nil {
-			pair := as.certificate.TLS()
-			config.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &pair, nil }
+// ofVectors are the cases of a configuration.
+func ofVectors(t *testing.T, configuration string, corpus *vectors.Corpus) []conversation {
+	t.Helper()
+	var all []conversation
+	for i := range corpus.Cases {
+		c := &corpus.Cases[i]
+		if c.Configuration != configuration {
+			continue
 		}
-		conn, err = tls.DialWithDialer(dialer, "tcp", address, config)
+		header := hangUp
+		for _, line := range c.Headers {
+			header += line + "\r\n"
+		}
+		if c.Body != "" {
+			header += "Content-Length: " + strconv.Itoa(len(c.Body)) + "\r\n"
+		}
+		faults, err := faultsOf(c.Faults)
+		must(t, err)
+		all = append(all, conversation{
+			from: c.Where, readOnly: c.ReadOnly, as: c.Client, faults: faults, vector: c,
+			requests: []request{{method: c.Method, path: c.Path, protocol: c.Protocol, header: header, body: c.Body}},
+		})
 	}
-	if err != nil {
-		return nil, "", errors.New("no connection")
+	return all
+}
+
+func faultsOf(named map[string]string) (review.Faults, error) {
+	var faults review.Faults
+	for kind, fault := range named {
+		status, err := strconv.Atoi(fault)
+		if err != nil {
+			return faults, err
+		}
+		switch kind {
+		case "TokenReview":
+			faults.TokenReview.Status = status
+		case "SubjectAccessReview":
+			faults.SubjectAccessReview.Status = status
+		default:
+			return faults, fmt.Errorf("there are no reviews of the kind %q", kind)
+		}
 	}
-	defer conn.Close()
-	if err := conn.SetDeadline(time.Now().Add(30 * time.Second)); err != nil {
-		return nil, "", err
-	}
-	connection := "Connection: close\r\n"
-	if strings.Contains(as.header+r.header, "Connection:") {
-		connection = ""
-	}
-	if _, err := io.WriteString(conn, r.method+" "+r.path+" HTTP/1.1\r\nHost: node-1:10250\r\n"+connection+as.header+r.header+"\r\n"+r.body); err != nil {
-		return nil, "", errors.New("the request was not taken")
-	}
-	response, err := http.ReadResponse(bufio.NewReader(conn), &http.Request{Method: r.method})
-	if err != nil {
-		return nil, "", errors.New("no response")
-	}
-	defer response.Body.Close()
-	body, err := io.ReadAll(response.Body)
-	if err != nil {
-		return response, string(body) + "(broken off)", nil
-	}
-	return response, string(body), nil
+	return faults, nil
 }
 
 const logsPath = "/containerLogs/default/nginx/nginx"
@@ -253,43 +219,4 @@ var headed = []request{
 	{method: "OPTIONS", path: "*"},
 	{method: "CONNECT", path: "node-1:10250"},
 	{method: "GET", path: "pods"},
-}
-
-// requestsFor are the requests of a configuration: the credentials in all, the rest where it makes a difference.
-func requestsFor(configuration string, clients map[string]client) []request {
-	var all []request
-	const admin = "kubelet-client"
-	for _, as := range sortedKeys(clients) {
-		for _, path := range asked {
-			all = append(all, request{as: as, method: "GET", path: path})
-		}
-		for _, method := range []string{"HEAD", "POST", "BREW", "OPTIONS", "PUT"} {
-			all = append(all, request{as: as, method: method, path: logsPath}, request{as: as, method: method, path: "/pods"})
-		}
-	}
-	switch configuration {
-	case "defaults", "no-debugging", "handlers-off":
-	default:
-		return all
-	}
-	for _, readOnly := range []bool{false, true} {
-		for _, path := range paths {
-			all = append(all, request{readOnly: readOnly, as: admin, method: "GET", path: path})
-		}
-		for _, method := range methods {
-			for _, path := range methodPaths {
-				all = append(all, request{readOnly: readOnly, as: admin, method: method, path: path})
-			}
-		}
-		for _, r := range headed {
-			r.readOnly, r.as = readOnly, admin
-			all = append(all, r)
-		}
-	}
-	if configuration == "defaults" {
-		for _, query := range queries {
-			all = append(all, request{as: admin, method: "GET", path: logsPath + "?" + query})
-		}
-	}
-	return all
 }

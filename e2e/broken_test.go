@@ -1,0 +1,92 @@
+package e2e
+
+import (
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"fauxlet/vectors"
+)
+
+// TestCatchesBroken builds fauxlet with one thing broken in it, and wants the comparison to say so.
+func TestCatchesBroken(t *testing.T) {
+	corpus, err := vectors.Load()
+	must(t, err)
+	clients := newClients(t, corpus)
+	for _, test := range []struct{ name, file, from, to, aspect string }{
+		{"a route's subresource", "authchain/attributes.go", `{"/stats", []string{"stats"}}`, `{"/stats", []string{"metrics"}}`, "\n  reviews: "},
+		{"a status", "server/logs.go", "http.StatusUnprocessableEntity", "http.StatusBadRequest", "\n  status: "},
+		{"a header", "server/errors.go", `w.Header().Set("Allow", a.allow)`, `_ = a.allow`, "\n  header Allow: "},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			withBinary(t, "fauxlet", buildBroken(t, test.file, test.from, test.to))
+			log := &errorLog{TB: t}
+			c := newComparison(log, "defaults", nil, startSides(t, configuration{}, clients))
+			talks := ofVectors(t, "defaults", corpus)
+			rand.New(rand.NewPCG(1, 1)).Shuffle(len(talks), func(i, j int) { talks[i], talks[j] = talks[j], talks[i] })
+			for i := range talks {
+				if len(log.errors) == 0 { // one is enough
+					c.run(talks[i:i+1], configuration{})
+				}
+			}
+			if len(log.errors) == 0 || !strings.Contains(log.errors[0], test.aspect) {
+				t.Fatalf("the comparison says %q, want one about %q", log.errors, strings.TrimSpace(test.aspect))
+			}
+			t.Logf("with %s changed, after %d requests, the comparison says:\n%s", test.name, c.sent, log.errors[0])
+		})
+	}
+}
+
+// errorLog takes what would fail a test.
+type errorLog struct {
+	testing.TB
+	errors []string
+}
+
+func (l *errorLog) Errorf(format string, args ...any) {
+	l.errors = append(l.errors, fmt.Sprintf(format, args...))
+}
+
+func (l *errorLog) Fail() { l.errors = append(l.errors, "Fail") }
+
+// buildBroken builds fauxlet with a part of a file replaced.
+func buildBroken(t *testing.T, file, from, to string) string {
+	t.Helper()
+	original, err := filepath.Abs(filepath.Join("..", file))
+	must(t, err)
+	text, err := os.ReadFile(original)
+	must(t, err)
+	if strings.Count(string(text), from) != 1 {
+		t.Fatalf("%s: %q stands there %d times, want once: break something else", file, from, strings.Count(string(text), from))
+	}
+	dir := t.TempDir()
+	changed, overlay, path := filepath.Join(dir, "changed.go"), filepath.Join(dir, "overlay.json"), filepath.Join(dir, "fauxlet")
+	must(t, os.WriteFile(changed, []byte(strings.Replace(string(text), from, to, 1)), 0o644))
+	replace, err := json.Marshal(map[string]any{"Replace": map[string]string{original: changed}})
+	must(t, err)
+	must(t, os.WriteFile(overlay, replace, 0o644))
+	build := exec.Command("go", "build", "-overlay", overlay, "-o", path, "./cmd/fauxlet")
+	build.Dir, build.Env = "..", append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("go build: %v\n%s", err, out)
+	}
+	return path
+}
+
+// withBinary has a part replaced until the test ends.
+func withBinary(t *testing.T, name, path string) {
+	t.Helper()
+	before := binary(t, name)
+	set := func(path string) {
+		builtMu.Lock()
+		defer builtMu.Unlock()
+		built[name] = path
+	}
+	set(path)
+	t.Cleanup(func() { set(before) })
+}

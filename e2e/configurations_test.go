@@ -1,0 +1,179 @@
+package e2e
+
+import (
+	"encoding/json"
+	"maps"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"fauxlet/authchain/review"
+	"fauxlet/vectors"
+)
+
+// configuration is one that the two are compared in.
+type configuration struct {
+	settings settings
+	// flags: it is made of these alone, and there is no file.
+	flags []string
+	// caches: answers are remembered as long as by default.
+	caches bool
+	// faults of the reviewer, all the time.
+	faults review.Faults
+}
+
+// ownConfigurations are those beyond the ones that the vectors have.
+var ownConfigurations = map[string]configuration{
+	"caches": {caches: true},
+	"tls13":  {settings: settings{"tlsMinVersion": "VersionTLS13"}},
+	"tls12": {settings: settings{
+		"tlsMinVersion":       "VersionTLS12",
+		"tlsCipherSuites":     []string{"TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384", "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256", "TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256"},
+		"tlsCurvePreferences": []int{24, 23}, // P-384, P-256
+	}},
+	"no-reload": {settings: settings{"featureGates": map[string]bool{"ReloadKubeletClientCAFile": false, "ReloadKubeletServerCertificateFile": false}}},
+	"no-reload-anonymous": {settings: settings{
+		"featureGates":                     map[string]bool{"ReloadKubeletClientCAFile": false},
+		"authentication.anonymous.enabled": true, "authentication.webhook.enabled": false, "authorization.mode": "AlwaysAllow",
+	}},
+	// The older defaults of flags alone: anonymous on, AlwaysAllow, and a self-signed certificate with an RSA key.
+	"flags-only":      {flags: []string{}},
+	"flags-client-ca": {flags: []string{"--client-ca-file=ca.crt", "--authentication-token-webhook", "--authorization-mode=Webhook", "--anonymous-auth=false", "--kubeconfig=kubeconfig"}},
+	"reviewer-refuses": {settings: settings{"authentication.anonymous.enabled": true}, faults: review.Faults{
+		TokenReview: review.Fault{Status: 403}, SubjectAccessReview: review.Fault{Status: 403},
+	}},
+	"reviewer-babbles": {faults: review.Faults{TokenReview: review.Fault{Garbage: true}, SubjectAccessReview: review.Fault{Garbage: true}}},
+}
+
+// allConfigurations are those and those of the vectors.
+func allConfigurations(corpus *vectors.Corpus) map[string]configuration {
+	all := maps.Clone(ownConfigurations)
+	for name, s := range corpus.Configurations {
+		all[name] = configuration{settings: settings(s)}
+	}
+	return all
+}
+
+// side is one of the two that are compared: a kubelet, its reviewer, and who asks it.
+type side struct {
+	*kubelet
+	kind    string
+	reviews *reviewer
+	clients map[string]client
+	// same replaces what must differ: addresses and folders.
+	same *strings.Replacer
+	// faults are those of the reviewer now.
+	faults review.Faults
+}
+
+// startSides starts the reference, and fauxlet beside it, in a configuration, with ports of the same number. They are
+// stopped with the test.
+func startSides(t *testing.T, c configuration, clients map[string]client) [2]*side {
+	t.Helper()
+	var sides [2]*side
+	port, readOnly, root := freePort(t), freePort(t), t.TempDir()
+	certDir := filepath.Join(root, "pki")
+	for i, kind := range []string{"reference", "fauxlet"} {
+		s := &side{kind: kind, clients: clients, reviews: startReviews(t)}
+		dir := filepath.Join(root, "abc"[i:i+1]) // of the same length, because some answers have it in them
+		must(t, os.Mkdir(dir, 0o755))
+		kubeconfig := filepath.Join(dir, "kubeconfig")
+		must(t, os.Rename(s.reviews.kubeconfig, kubeconfig))
+		address := "127.0.0." + strconv.Itoa(i+1)
+		if c.flags != nil {
+			s.kubelet = startWithFlags(t, kind, dir, append([]string{
+				"--address=" + address, "--port=" + strconv.Itoa(port), "--read-only-port=" + strconv.Itoa(readOnly), "--healthz-port=0",
+				"--hostname-override=node-1", "--cert-dir=" + certDir,
+			}, c.flags...))
+		} else {
+			s.kubelet = startKubelet(t, nil, kubeletOptions{
+				kind: kind, port: port, dir: dir, certDir: certDir, kubeconfig: kubeconfig, pods: []pod{comparedPod()},
+				settings: comparedSettings(t, c, address, readOnly),
+			})
+		}
+		s.same = strings.NewReplacer(address, "127.0.0.1", dir, filepath.Join(root, "a"))
+		sides[i] = s
+	}
+	return sides
+}
+
+func comparedSettings(t *testing.T, c configuration, address string, readOnly int) settings {
+	all := settings{"address": address, "readOnlyPort": readOnly}
+	ttl := map[bool]string{false: "1ns", true: "5m"}[c.caches] // with 1ns, each request asks all that it asks
+	for _, field := range []string{"authentication.webhook.cacheTTL", "authorization.webhook.cacheAuthorizedTTL", "authorization.webhook.cacheUnauthorizedTTL"} {
+		all[field] = ttl
+	}
+	maps.Copy(all, servingCertificate(t))
+	maps.Copy(all, c.settings)
+	return all
+}
+
+// startWithFlags starts one that has no configuration file. ca.crt and kubeconfig in its flags are those of the test.
+func startWithFlags(t *testing.T, kind, dir string, flags []string) *kubelet {
+	t.Helper()
+	p, err := certificates()
+	must(t, err)
+	ready := filepath.Join(dir, "ready.json")
+	args := []string{"--ready-file", ready, "-v=2"}
+	for _, flag := range flags {
+		switch name, value, _ := strings.Cut(flag, "="); value {
+		case "ca.crt":
+			flag = name + "=" + p.caFile
+		case "kubeconfig":
+			flag = name + "=" + filepath.Join(dir, "kubeconfig")
+		}
+		args = append(args, flag)
+	}
+	pods := []pod{comparedPod()}
+	logs := writeLogs(t, filepath.Join(dir, "logs"), pods)
+	if kind == "fauxlet" {
+		args = append([]string{"serve", "--scenario", writeScenario(t, dir, logs, pods)}, args...)
+	} else {
+		args = append(args, "--pods", writePods(t, dir, pods), "--logs", logs, "--node-logs", writeNodeLogs(t, filepath.Join(dir, "node-logs")))
+	}
+	k := &kubelet{node: "node-1", dir: dir}
+	k.process, err = start(kind, binary(t, kind), args...)
+	must(t, err)
+	t.Cleanup(func() {
+		if err := k.stop(); err != nil {
+			t.Error(err)
+		}
+		k.tell(t, 0)
+	})
+	eventually(t, time.Minute, kind+" is ready", func() string {
+		data, err := os.ReadFile(ready)
+		if err == nil {
+			err = json.Unmarshal(data, &struct{ Secure, ReadOnly *string }{&k.secure, &k.readOnly})
+		}
+		if err != nil {
+			return err.Error() + "\n" + k.out.String()
+		}
+		return ""
+	})
+	_, number, err := net.SplitHostPort(k.secure)
+	must(t, err)
+	k.port, err = strconv.Atoi(number)
+	must(t, err)
+	return k
+}
+
+// fail makes the reviewer fail, or no more.
+func (s *side) fail(t testing.TB, faults review.Faults) {
+	if s.faults != faults {
+		must(t, s.reviews.server.SetFaults(faults))
+		s.faults = faults
+	}
+}
+
+// comparedPod is the pod of the vectors. Its logs are long past, so that no answer depends on the time.
+func comparedPod() pod {
+	at := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	return pod{"default", "nginx", []container{
+		{name: "nginx", log: []line{{at, "one"}, {at.Add(time.Minute), "two"}, {at.Add(2 * time.Minute), "three"}}, previous: []line{{at, "before"}}},
+		{name: "sidecar", log: []line{{at, "beside"}}},
+	}}
+}
