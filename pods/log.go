@@ -19,7 +19,7 @@ type Log struct {
 	Start    *metav1.Time    `json:"start,omitempty"`
 	Interval metav1.Duration `json:"interval,omitzero"`
 
-	// Lines is how many lines there are; 0: there is no end.
+	// Lines is how many lines there are; 0: there is no end while the container runs, and 100 where it does not.
 	Lines int64 `json:"lines,omitempty"`
 
 	// Stderr is the share of lines, from 0 to 1, that are of standard error.
@@ -32,12 +32,20 @@ type Log struct {
 	File string `json:"file,omitempty"`
 
 	// Previous is the log of the container's last run, which ended before this one began. A container with a Previous has
-	// been restarted. One that is made up has 100 lines if Lines is 0.
+	// been restarted.
 	Previous *Log `json:"previous,omitempty"`
 }
 
-// previousLines is the length of a previous log that says none.
-const previousLines = 100
+// endedLines is the length of the log of a container that has ended, where it says none.
+const endedLines = 100
+
+// ended is the log of a container that does not run.
+func (l Log) ended() Log {
+	if l.Text == "" && l.File == "" && l.Lines == 0 {
+		l.Lines = endedLines
+	}
+	return l
+}
 
 func (l *Log) validate() error {
 	switch {

@@ -105,7 +105,11 @@ func (e *entry) add(name string, container *Container, made time.Time) error {
 	if err := container.Usage.validate(containerSpec(e.pod, name).Resources.Limits); err != nil {
 		return err
 	}
-	current, err := newSource(container.Log, e.pod, name, made)
+	log := container.Log
+	if !isRunning(containerStatus(e.pod, name)) {
+		log = log.ended()
+	}
+	current, err := newSource(log, e.pod, name, made)
 	if err != nil {
 		return fmt.Errorf("log: %w", err)
 	}
@@ -119,11 +123,7 @@ func (e *entry) add(name string, container *Container, made time.Time) error {
 	if container.Log.Previous == nil {
 		return nil
 	}
-	previous := *container.Log.Previous
-	if previous.Text == "" && previous.File == "" && previous.Lines == 0 {
-		previous.Lines = previousLines
-	}
-	if e.previous[name], err = newSource(previous, e.pod, name, current.time(0)); err != nil {
+	if e.previous[name], err = newSource(container.Log.Previous.ended(), e.pod, name, current.time(0)); err != nil {
 		return fmt.Errorf("log: previous: %w", err)
 	}
 	return nil

@@ -132,6 +132,11 @@ func TestPrevious(t *testing.T) {
 	if lines := strings.Count(read(t, made, v1.PodLogOptions{Previous: true}), "\n"); lines != 100 {
 		t.Errorf("%d lines, want 100", lines)
 	}
+	// So has a container that does not run, whatever its log would have been.
+	ended := newStore(t, pods.Spec{Pod: newPod("default", "p", "c"), Containers: map[string]pods.Container{"c": {State: "CrashLoopBackOff"}}})
+	if lines := strings.Count(read(t, ended, v1.PodLogOptions{Follow: true}), "\n"); lines != 100 {
+		t.Errorf("a container that crashed: %d lines, want 100", lines)
+	}
 	// Nobody waits for a container that is gone.
 	if got := read(t, store, v1.PodLogOptions{Previous: true, Follow: true}); got != "then\nand then\n" {
 		t.Errorf("got %q", got)
