@@ -169,8 +169,8 @@ func (f *filesystem) add(dir *node, base string, n *node) error {
 }
 
 // put makes a file, and its directories, for a container that is being made.
-func (f *filesystem) put(name, content string, mode fs.FileMode, at time.Time) error {
-	if err := f.makeAll(path.Dir(name), 0o755, at); err != nil {
+func (f *filesystem) put(name, content string, mode fs.FileMode) error {
+	if err := f.makeAll(path.Dir(name), 0o755); err != nil {
 		return err
 	}
 	h, err := f.open(user{}, name, openWrite|openCreate|openTruncate, mode)
@@ -181,19 +181,26 @@ func (f *filesystem) put(name, content string, mode fs.FileMode, at time.Time) e
 		return err
 	}
 	h.node.mode = h.node.mode.Type() | mode
-	h.node.modTime = at
 	return nil
 }
 
+// date gives a tree a time.
+func (f *filesystem) date(n *node, at time.Time) {
+	n.modTime = at
+	for _, child := range n.children {
+		f.date(child, at)
+	}
+}
+
 // makeAll makes a directory and those above it.
-func (f *filesystem) makeAll(name string, mode fs.FileMode, at time.Time) error {
+func (f *filesystem) makeAll(name string, mode fs.FileMode) error {
 	made := ""
 	for part := range strings.SplitSeq(strings.Trim(name, "/"), "/") {
 		if part == "" {
 			continue
 		}
 		made += "/" + part
-		if err := f.mkdir(user{}, made, mode, at); err != nil && err != errExist {
+		if err := f.mkdir(user{}, made, mode, f.now()); err != nil && err != errExist {
 			return err
 		}
 		if info, err := f.stat(user{}, made); err != nil || !info.IsDir() {

@@ -196,6 +196,9 @@ func (sh *interpreter) measure(env expand.Environ) bool {
 // call sees every simple command before it runs, once its words are expanded.
 func (sh *interpreter) call(ctx context.Context, args []string) ([]string, error) {
 	hc := interp.HandlerCtx(ctx)
+	if runner, ok := runnerOf(hc); ok {
+		sh.session.globs.done(runner.Pointer())
+	}
 	if tooDeep() {
 		sh.session.fail("sh: "+errTooDeep.Error(), 2)
 	} else {
@@ -209,7 +212,7 @@ func (sh *interpreter) call(ctx context.Context, args []string) ([]string, error
 		size += len(arg) + 1
 	}
 	if size > maxArguments {
-		return []string{nameMissing, path.Base(args[0][:min(len(args[0]), 64)]) + ": Argument list too long"}, nil
+		return []string{nameMissing, strings.TrimPrefix(args[0][:min(len(args[0]), 64)], hidden) + ": Argument list too long"}, nil
 	}
 	return redirected(hc, args, false), nil
 }
@@ -217,12 +220,18 @@ func (sh *interpreter) call(ctx context.Context, args []string) ([]string, error
 // hasFunction says whether the runner of a handler knows a function. There is no other way to ask: a copy of the runner has
 // its own functions, and only the one of the handler knows them. Without the field it says that there is none.
 func hasFunction(hc interp.HandlerContext, name string) bool {
-	runner := reflect.ValueOf(hc).FieldByName("runner")
-	if runner.Kind() != reflect.Pointer || runner.IsNil() {
+	runner, ok := runnerOf(hc)
+	if !ok {
 		return false
 	}
 	functions := runner.Elem().FieldByName("Funcs")
 	return functions.Kind() == reflect.Map && functions.MapIndex(reflect.ValueOf(name)).IsValid()
+}
+
+// runnerOf gives the runner that a handler was called by, to look at.
+func runnerOf(hc interp.HandlerContext) (reflect.Value, bool) {
+	runner := reflect.ValueOf(hc).FieldByName("runner")
+	return runner, runner.Kind() == reflect.Pointer && !runner.IsNil()
 }
 
 // exec runs what is neither a function nor one of the interpreter's builtins.
@@ -360,8 +369,7 @@ func (sh *interpreter) keep(file *os.File) {
 }
 
 func (sh *interpreter) readDir(ctx context.Context, name string) ([]fs.DirEntry, error) {
-	name = path.Clean(name)
-	infos, err := sh.container.files.readDir(sh.user(), name)
+	infos, err := sh.container.files.readDir(sh.user(), path.Clean(name))
 	if err != nil {
 		return nil, err
 	}
@@ -369,9 +377,10 @@ func (sh *interpreter) readDir(ctx context.Context, name string) ([]fs.DirEntry,
 	entries := make([]fs.DirEntry, len(infos))
 	for i, info := range infos {
 		entries[i] = info
-		size += len(name) + len(info.name)
+		size += len(name) + len(info.name) + 32
 	}
-	if !sh.session.globs.take(size, maxGlob) {
+	runner, ok := runnerOf(interp.HandlerCtx(ctx))
+	if !ok || !sh.session.globs.take(runner.Pointer(), size) {
 		return nil, errors.New("sh: too many file names")
 	}
 	return entries, nil

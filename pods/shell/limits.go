@@ -16,7 +16,7 @@ const (
 	maxPath      = 1024
 
 	maxScript    = 64 << 10  // that is parsed at once
-	maxFrames    = 6000      // Go stack frames, by which nesting is bounded: of a script, of functions, of $( ), eval and sh
+	maxFrames    = 4000      // Go stack frames, by which nesting is bounded: of a script, of functions, of $( ), eval and sh
 	maxNodes     = 1000      // nodes of a script within each other
 	maxVariables = 128 << 10 // of all variables of a shell, beside those it was started with
 	maxArguments = 128 << 10 // of the words of one command
@@ -27,7 +27,8 @@ const (
 	maxRefusals  = 200       // subshells that may be refused before the whole command is ended
 	maxLine      = 1 << 20   // of one line that a command looks at
 	maxBuffer    = 8 << 20   // that a command keeps, as sort and tail do
-	maxGlob      = 4 << 20   // of names that globs may look at, in a second
+	maxGlob      = 4 << 20   // of names that the globs of one command look at
+	maxGlobs     = 16 << 20  // and of those that all of a Run look at, in a second
 )
 
 // tooDeep says whether the calling goroutine's stack has more than maxFrames frames. A Go stack that overflows ends the
@@ -52,33 +53,39 @@ func (r *sourceReader) Read(p []byte) (int, error) {
 	if r.text == "" {
 		return 0, io.EOF
 	}
-	n := copy(p[:min(len(p), 64)], r.text)
+	n := copy(p[:min(len(p), 256)], r.text)
 	r.text = r.text[n:]
 	return n, nil
 }
 
-// bucket lets through an amount that grows back with time.
-type bucket struct {
-	lock sync.Mutex
-	left int
-	last time.Time
+// globs bounds the names that globs look at: those of one command, by its runner, and those of all in a second.
+type globs struct {
+	lock     sync.Mutex
+	byRunner map[uintptr]int
+	left     int
+	last     time.Time
 }
 
-func (b *bucket) take(n, perSecond int) bool {
-	b.lock.Lock()
-	defer b.lock.Unlock()
+func (g *globs) take(runner uintptr, n int) bool {
+	g.lock.Lock()
+	defer g.lock.Unlock()
 	now := time.Now()
-	if b.last.IsZero() {
-		b.left = perSecond
-	} else {
-		b.left = min(perSecond, b.left+int(min(now.Sub(b.last), time.Second)*time.Duration(perSecond)/time.Second))
+	if g.byRunner == nil || len(g.byRunner) > 1000 { // of subshells that have ended without another command
+		g.byRunner = map[uintptr]int{}
 	}
-	b.last = now
-	if n > b.left {
-		return false
-	}
-	b.left -= n
-	return true
+	// At first the time since is long.
+	g.left = min(maxGlobs, max(g.left, 0)+int(min(now.Sub(g.last), time.Second)*maxGlobs/time.Second))
+	g.last = now
+	g.left -= n
+	g.byRunner[runner] += n
+	return g.left >= 0 && g.byRunner[runner] <= maxGlob
+}
+
+// done is that a runner's next command begins.
+func (g *globs) done(runner uintptr) {
+	g.lock.Lock()
+	defer g.lock.Unlock()
+	delete(g.byRunner, runner)
 }
 
 // limited passes on what fits, and calls full once when something does not.

@@ -30,10 +30,6 @@ const program = "\x7fELF\x02\x01\x01\x00fauxlet:"
 
 // populate makes what any system has.
 func (c *Container) populate() error {
-	at := c.config.Started
-	if at.IsZero() {
-		at = c.config.Now()
-	}
 	root := []struct {
 		name string
 		mode fs.FileMode
@@ -44,12 +40,12 @@ func (c *Container) populate() error {
 		{"/usr/sbin", 0o755}, {"/var", 0o755}, {"/var/log", 0o755}, {"/var/tmp", 0o777 | fs.ModeSticky}, {"/proc/1", 0o555}, {"/proc/self", 0o555},
 	}
 	for _, dir := range root {
-		if err := c.files.mkdir(user{}, dir.name, dir.mode, at); err != nil {
+		if err := c.files.mkdir(user{}, dir.name, dir.mode, c.begun()); err != nil {
 			return err
 		}
 	}
 	for name := range commands {
-		if err := c.files.put("/bin/"+name, program+name+"\n", 0o755, at); err != nil {
+		if err := c.files.put("/bin/"+name, program+name+"\n", 0o755); err != nil {
 			return err
 		}
 	}
@@ -58,9 +54,6 @@ func (c *Container) populate() error {
 		hosts += c.config.IP + "\t" + c.config.Hostname + "\n"
 	}
 	passwd, group := "root:x:0:0:root:/root:/bin/sh\n", "root:x:0:\n"
-	if id := c.config.UID; id != 0 && id != 65534 {
-		passwd += ""
-	}
 	passwd += "nobody:x:65534:65534:nobody:/:/sbin/nologin\n"
 	group += "nogroup:x:65534:\n"
 	for name, content := range map[string]string{
@@ -71,12 +64,12 @@ func (c *Container) populate() error {
 		"/etc/resolv.conf": "search default.svc.cluster.local svc.cluster.local cluster.local\nnameserver 10.96.0.10\noptions ndots:5\n",
 		"/etc/os-release":  "NAME=\"fauxlet\"\nID=fauxlet\nPRETTY_NAME=\"fauxlet (no container at all)\"\n",
 	} {
-		if err := c.files.put(name, content, 0o644, at); err != nil {
+		if err := c.files.put(name, content, 0o644); err != nil {
 			return err
 		}
 	}
 	for _, device := range []string{"null", "zero", "full", "random", "urandom"} {
-		if err := c.files.put("/dev/"+device, strings.TrimPrefix(device, "u"), 0o666, at); err != nil {
+		if err := c.files.put("/dev/"+device, strings.TrimPrefix(device, "u"), 0o666); err != nil {
 			return err
 		}
 		c.files.root.children["dev"].children[device].mode = fs.ModeDevice | fs.ModeCharDevice | 0o666
@@ -102,7 +95,7 @@ func (c *Container) populate() error {
 			return fmt.Sprintf("%s version %s (build@fauxlet) %s\n", kernelName, kernelRelease, kernelVersion)
 		},
 	} {
-		if err := c.files.put(name, "", 0o444, at); err != nil {
+		if err := c.files.put(name, "", 0o444); err != nil {
 			return err
 		}
 		n, err := c.files.find(user{}, name)

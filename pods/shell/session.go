@@ -21,7 +21,7 @@ type session struct {
 	work      sync.WaitGroup
 	subshells atomic.Int32
 	refused   atomic.Int32
-	globs     bucket
+	globs     globs
 	failed    sync.Once
 }
 
@@ -45,6 +45,7 @@ func newSession(ctx context.Context, c *Container, streams Streams) *session {
 		s.stdin, s.stdout = s.terminal, &crlf{to: s.stdout}
 		s.stderr = s.stdout
 	}
+	s.stderr = &complaints{ctx: s.ctx, to: s.stderr}
 	return s
 }
 
@@ -75,6 +76,20 @@ func (w *locked) Write(p []byte) (int, error) {
 	}
 	w.lock.Lock()
 	defer w.lock.Unlock()
+	return w.to.Write(p)
+}
+
+// complaints passes on what is wrong, until the end of the context: all that comes then is that it has ended, as is what the
+// interpreter says of one that has.
+type complaints struct {
+	ctx context.Context
+	to  io.Writer
+}
+
+func (w *complaints) Write(p []byte) (int, error) {
+	if w.ctx.Err() != nil || string(p) == context.Canceled.Error()+"\n" || string(p) == context.DeadlineExceeded.Error()+"\n" {
+		return len(p), nil
+	}
 	return w.to.Write(p)
 }
 

@@ -117,13 +117,14 @@ func New(config Config) (*Container, error) {
 		if !path.IsAbs(name) || path.Clean(name) != name || name == "/" || strings.Contains(name, "\x00") {
 			return nil, fmt.Errorf("files[%q]: must be the absolute path of a file, as in /etc/motd", name)
 		}
-		if err := c.files.put(name, config.Files[name], 0o644, c.config.Started); err != nil {
+		if err := c.files.put(name, config.Files[name], 0o644); err != nil {
 			return nil, fmt.Errorf("files[%q]: %w", name, err)
 		}
 	}
-	if err := c.files.makeAll(path.Clean(config.WorkingDir), 0o755, config.Started); err != nil {
+	if err := c.files.makeAll(path.Clean(config.WorkingDir), 0o755); err != nil {
 		return nil, fmt.Errorf("workingDir: %q: %w", config.WorkingDir, err)
 	}
+	c.files.date(c.files.root, c.begun())
 	return c, nil
 }
 
@@ -175,6 +176,14 @@ func (c *Container) canStart(argv []string) *StartError {
 	default:
 		return &StartError{Text: cannotStart + fmt.Sprintf("exec: %q: stat %s: %s", argv[0], argv[0], strings.ToLower(err.Error())), Code: 127}
 	}
+}
+
+// begun is the time of all files that nobody has touched.
+func (c *Container) begun() time.Time {
+	if c.config.Started.IsZero() {
+		return c.config.Now()
+	}
+	return c.config.Started
 }
 
 func (c *Container) home() string {

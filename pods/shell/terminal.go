@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"unicode/utf8"
@@ -283,9 +284,10 @@ func (sh *interpreter) converse(ctx context.Context, t *terminal) int {
 		t.resized = nil
 		t.lock.Unlock()
 	}()
-	var cancels []func()
+	// What a line has started in the background goes on after it, so its context does, too; of so many lines.
+	var begun []context.CancelFunc
 	defer func() {
-		for _, cancel := range cancels {
+		for _, cancel := range begun {
 			cancel()
 		}
 	}()
@@ -305,6 +307,7 @@ func (sh *interpreter) converse(ctx context.Context, t *terminal) int {
 		case err != nil && in.interrupted:
 			_, _ = io.WriteString(in, "^C\r\n")
 			exit, text = 128+sigInt, ""
+			sh.setStatus(ctx, exit)
 			fresh()
 			continue
 		case err != nil && err != term.ErrPasteIndicator:
@@ -323,6 +326,7 @@ func (sh *interpreter) converse(ctx context.Context, t *terminal) int {
 		text = ""
 		if err != nil {
 			exit = sh.complain(err)
+			sh.setStatus(ctx, exit)
 			continue
 		}
 		lineCtx, cancel := context.WithCancelCause(ctx)
@@ -335,20 +339,25 @@ func (sh *interpreter) converse(ctx context.Context, t *terminal) int {
 		}
 		interrupted := context.Cause(lineCtx) == signal(sigInt) && ctx.Err() == nil
 		t.edit(false, before)
-		if sh.session.subshells.Load() == 0 {
-			cancel(nil)
-		} else { // something goes on in the background
-			cancels = append(cancels, func() { cancel(nil) })
+		if begun = append(begun, func() { cancel(nil) }); len(begun) > 1000 {
+			begun[0]()
+			begun = begun[1:]
 		}
 		if interrupted {
 			_, _ = io.WriteString(in, "\r\n")
 			exit, over = 128+sigInt, false
+			sh.setStatus(ctx, exit)
 		}
 		if over {
 			return exit
 		}
 	}
 	return exit
+}
+
+// setStatus gives $? a value, and makes the runner forget that it was interrupted.
+func (sh *interpreter) setStatus(ctx context.Context, exit int) {
+	sh.run(ctx, &syntax.Subshell{Stmts: []*syntax.Stmt{{Cmd: &syntax.CallExpr{Args: []*syntax.Word{word("exit"), word(strconv.Itoa(exit))}}}}})
 }
 
 // prompt is that of busybox: where one is, and # for root.

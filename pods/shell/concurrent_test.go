@@ -1,0 +1,128 @@
+package shell
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"sync"
+	"testing"
+	"time"
+)
+
+// TestConcurrent is many clients of one container.
+func TestConcurrent(t *testing.T) {
+	c := newContainer(t)
+	var wait sync.WaitGroup
+	for i := range 16 {
+		wait.Go(func() {
+			for j := range 5 {
+				script := fmt.Sprintf(`mkdir -p /tmp/d && echo %d-%d | tee /tmp/d/%d | cat; cat /tmp/d/%d; echo x >> /tmp/all; ls / /tmp/d > /dev/null; ps | wc -l > /dev/null; { cat /tmp/all; } > /dev/null & wait; exit %d`, i, j, i, i, i)
+				want := fmt.Sprintf("%d-%d\n%d-%d\n", i, j, i, j)
+				if got := sh(t, c, script); got.stdout != want || got.exit != i {
+					t.Errorf("%+v", got)
+				}
+			}
+		})
+	}
+	wait.Wait()
+	if got := sh(t, c, "wc -l < /tmp/all"); got.stdout != "80\n" {
+		t.Errorf("%+v", got)
+	}
+}
+
+// TestFollow is that tail -f sees what another client writes, and kill ends it.
+func TestFollow(t *testing.T) {
+	c := newContainer(t)
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	out, in := io.Pipe()
+	done := make(chan int, 1)
+	go func() {
+		exit, _ := c.Run(ctx, []string{"tail", "-n", "1", "-f", "/data/a.txt"}, Streams{Stdout: in})
+		done <- exit
+	}()
+	buffer := make([]byte, 100)
+	expect := func(want string) {
+		t.Helper()
+		if n, err := io.ReadAtLeast(out, buffer, len(want)); err != nil || string(buffer[:n]) != want {
+			t.Fatalf("%q, %v; want %q", buffer[:n], err, want)
+		}
+	}
+	expect("three\n")
+	sh(t, c, "echo four >> /data/a.txt")
+	expect("four\n")
+	if got := sh(t, c, "kill -9 2; kill -0 1"); got.exit != 0 {
+		t.Errorf("%+v", got)
+	}
+	if exit := <-done; exit != 137 {
+		t.Errorf("exit code %d", exit)
+	}
+}
+
+// TestStreams is that output comes as it is made, that none has to be there, and that a client which is gone ends a command.
+func TestStreams(t *testing.T) {
+	c := newContainer(t)
+	if exit, err := c.Run(t.Context(), []string{"sh", "-c", "echo a; echo b >&2; cat; exit 7"}, Streams{}); exit != 7 || err != nil {
+		t.Errorf("%d, %v", exit, err)
+	}
+	out, in := io.Pipe()
+	requests, answers := io.Pipe()
+	done := make(chan int, 1)
+	go func() {
+		exit, _ := c.Run(t.Context(), []string{"sh", "-c", "while read x; do echo \"<$x>\"; done | cat"}, Streams{Stdin: requests, Stdout: in})
+		_ = in.Close()
+		done <- exit
+	}()
+	buffer := make([]byte, 100)
+	for _, line := range []string{"a", "b"} {
+		if _, err := io.WriteString(answers, line+"\n"); err != nil {
+			t.Fatal(err)
+		}
+		want := "<" + line + ">\n"
+		if n, err := io.ReadAtLeast(out, buffer, len(want)); err != nil || string(buffer[:n]) != want {
+			t.Fatalf("%q, %v", buffer[:n], err)
+		}
+	}
+	_ = answers.Close()
+	if exit := <-done; exit != 0 {
+		t.Errorf("exit code %d", exit)
+	}
+	for _, script := range []string{"yes", "while :; do echo a; done", "cat /dev/zero", "yes | cat", "{ yes; } & wait; echo a"} {
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+		out, in := io.Pipe()
+		_ = out.Close()
+		if _, err := c.Run(ctx, []string{"sh", "-c", script}, Streams{Stdout: in}); err != nil {
+			t.Errorf("%s: %v", script, err)
+		}
+		cancel()
+	}
+}
+
+// TestPipes is that a shell which runs for long keeps no pipe of the operating system.
+func TestPipes(t *testing.T) {
+	c := newContainer(t)
+	script := "i=0; while [ $i -lt 3000 ]; do i=$((i+1)); read x < /etc/motd; read y <<< a; cat <<END | cat > /dev/null\nx\nEND\ndone; echo $i $x $y"
+	if got := sh(t, c, script); got.stdout != "3000 hello a\n" || got.stderr != "" {
+		t.Errorf("%+v", got)
+	}
+}
+
+func ExampleContainer_Run() {
+	c, err := New(Config{Hostname: "web-0", Env: []string{"COLOUR=blue"}, Command: []string{"nginx"}, Files: map[string]string{"/etc/motd": "hello\n"}})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	var out bytes.Buffer
+	for _, argv := range [][]string{{"cat", "/etc/motd"}, {"sh", "-c", "echo $COLOUR | tr a-z A-Z; hostname > /tmp/name; exit 3"}, {"cat", "/tmp/name"}, {"curl", "http://db"}} {
+		exit, err := c.Run(context.Background(), argv, Streams{Stdout: &out, Stderr: &out})
+		fmt.Printf("%q %d %v\n", out.String(), exit, err)
+		out.Reset()
+	}
+	// Output:
+	// "hello\n" 0 <nil>
+	// "BLUE\n" 3 <nil>
+	// "web-0\n" 0 <nil>
+	// "" 127 OCI runtime exec failed: exec failed: unable to start container process: exec: "curl": executable file not found in $PATH
+}

@@ -1,0 +1,164 @@
+package shell
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"runtime/debug"
+	"runtime/metrics"
+	"strings"
+	"testing"
+	"time"
+)
+
+// heap is how much memory is in use.
+func heap() uint64 {
+	sample := []metrics.Sample{{Name: "/memory/classes/heap/objects:bytes"}, {Name: "/memory/classes/heap/stacks:bytes"}}
+	metrics.Read(sample)
+	return sample[0].Value.Uint64() + sample[1].Value.Uint64()
+}
+
+// TestBombs is what would eat the memory, the stack or the processor. Each is to end by itself, in little memory, with or
+// without a message, or to end with its context.
+func TestBombs(t *testing.T) {
+	deep := strings.Repeat
+	for _, test := range []struct {
+		name, script string
+		says         string // in stderr
+		endless      bool   // it ends with its context
+	}{
+		{"recursion", `f() { f; }; f`, "nested too deeply", false},
+		{"recursion with arguments", `f() { f "$@" a; }; f`, "nested too deeply", false},
+		{"recursion in a substitution", `f() { echo $(f); }; f`, "nested too deeply", false},
+		{"recursion in a subshell", `f() { (f); }; f`, "nested too deeply", false},
+		{"recursion in eval", `f() { eval f; }; f`, "nested too deeply", false},
+		{"recursion by a script", `echo 'sh /tmp/a' > /tmp/a; sh /tmp/a`, "nested too deeply", false},
+		{"recursion by source", `echo '. /tmp/a' > /tmp/a; . /tmp/a`, "nested too deeply", false},
+		{"recursion in a pipe", `f() { f | f; }; f`, "", false},
+		{"recursion in a here document", "f() { f <<EOF\n$(f)\nEOF\n}; f", "", false},
+		{"fork bomb", `:(){ :|:& };: ; wait; sleep 1000`, "too many subshells", false},
+		{"many in the background", `i=0; while [ $i -lt 300 ]; do sleep 1000 & i=$((i+1)); done`, "can't fork", false},
+		{"long pipe", "true" + deep(" | true", 400), "can't fork", false},
+		{"very long pipe", "true" + deep(" | true", 5000), "nested too deeply", false},
+		{"loop", `while true; do :; done`, "", true},
+		{"loop of assignments", `while ((1)); do x=1; done`, "", true},
+		{"loop that is nothing", `while :; do continue; done`, "", true},
+		{"loop in a pipe", `while :; do :; done | cat`, "", true},
+		{"loop in a substitution", `x=$(while :; do :; done)`, "", true},
+		{"loop in a trap", `trap 'while :; do :; done' EXIT`, "", true},
+		{"arithmetic loop", `for ((;;)); do return; done`, "bad for loop variable", false},
+		{"parentheses", deep("(", 30000), "nested too deeply", false},
+		{"substitutions", "echo " + deep("$(", 30000), "nested too deeply", false},
+		{"backquotes", "echo " + deep("`\\", 20000), "", false},
+		{"ifs", deep("if ", 20000), "nested too deeply", false},
+		{"negations", "echo $((" + deep("!", 30000) + "1))", "nested too deeply", false},
+		{"tests", "[[ " + deep("! ", 30000) + "a ]]", "nested too deeply", false},
+		{"test arguments", "set -- " + deep("! ", 30000) + "; [ \"$@\" a ]", "", false},
+		{"and", "true" + deep(" && true", 6000), "nested too deeply", false},
+		{"defaults", "x=${a:-" + deep("${a:-", 10000), "nested too deeply", false},
+		{"braces", `echo {1..1000000000}`, "braces", false},
+		{"braces of braces", `echo {1..100}{1..100}{1..100}`, "braces", false},
+		{"many braces", "echo" + deep(" {1..4000}", 3000), "braces", false},
+		{"long braces", "echo {1..4000}" + deep("x", 40000), "braces", false},
+		{"doubling", `x=aaaaaaaa; while :; do x=$x$x; done`, "out of memory", false},
+		{"doubling without a command", "x=aaaaaaaa\n" + deep("x=$x$x\n", 64), "out of memory", false},
+		{"doubling by arithmetic loops", `x=aaaa; while ((1)); do x="$x$x"; done`, "out of memory", false},
+		{"doubling by tests", `x=aaaa; while [[ 1 ]]; do x="$x$x"; done`, "out of memory", false},
+		{"doubling by +=", `x=aaaa; while :; do x+=$x; done`, "out of memory", false},
+		{"doubling by defaults", `x=aaaa; while [[ ${y:=$x$x} ]]; do x=$y; unset y; done`, "out of memory", false},
+		{"doubling by defaults at once", `x=` + deep("a", 10000) + `; : ${a:=$x$x$x$x} ${b:=$a$a$a$a} ${c:=$b$b$b$b} ${d:=$c$c$c$c}`, "too many expansions", false},
+		{"doubling by parameters", `set -- a b c d; while :; do set -- "$@" "$@"; done`, "Argument list too long", true},
+		{"doubling by arrays", `a=(1 2 3 4); while :; do a=("${a[@]}" "${a[@]}"); done`, "out of memory", false},
+		{"doubling by functions", `f() { f "$1$1"; }; f aaaaaaaa`, "Argument list too long", false},
+		{"doubling by export", `x=aaaa; while :; do export "x=$x$x"; done`, "sh: export: Argument list too long", true},
+		{"doubling by read", `x=aaaa; while :; do read x <<< "$x$x"; done`, "out of memory", false},
+		{"doubling in the environment", `while :; do export A$((i=i+1))=aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa; done`, "out of memory", false},
+		{"doubling in a for", `x=aaaaaa; for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25 26 27 28 29 30; do x=$x$x; done`, "out of memory", false},
+		{"many variables", `while :; do eval "x$((i=i+1))=aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"; done`, "out of memory", false},
+		{"replacement", `x=` + deep("a", 60000) + `; y=${x//a/$x}; echo ${#y}`, "bad substitution", false},
+		{"long replacement", `x=` + deep("a", 30000) + `; while :; do x=${x//a/aaaaaaaaaaaaaaaa}; done`, "out of memory", false},
+		{"many expansions", `x=` + deep("a", 30000) + `; y="` + deep("$x", 10000) + `"`, "too many expansions", false},
+		{"many fields", `x=$(seq 1 20000); y=` + deep("a", 10) + `; echo` + deep(" $x", 32) + ` | wc -c`, "Argument list too long", false},
+		{"printf", `printf '%1000000000d' 1; printf '%.1000000000d' 1; printf '%*d' 1000000000 1`, "invalid format", false},
+		{"captured sequence", `x=$(seq 1 1000000000000)`, "out of memory", false},
+		{"captured builtins", `x=$(while :; do times; done)`, "out of memory", false},
+		{"captured zeros", `x=$(cat /dev/zero)`, "out of memory", false},
+		{"captured file", `x=$(< /dev/zero)`, "out of memory", false},
+		{"endless line", `read x < /dev/zero`, "out of memory", false},
+		{"endless input", `cat /dev/zero | tail; cat /dev/zero | sort; cat /dev/zero | grep a; sed p /dev/zero; cut -c 1 /dev/zero; xargs < /dev/zero; uniq /dev/zero; head -n 1 /dev/zero | wc -c`, "too long", false},
+		{"endless lines", `yes | sort; yes | tail | head -n 1 > /tmp/x`, "too long", true},
+		{"endless output", `yes > /dev/null`, "", true},
+		{"endless file", `yes > /tmp/x; ls /tmp; cat /dev/zero > /tmp/y`, "No space left on device", false},
+		{"many files", `i=0; while [ $i -lt 12000 ]; do i=$((i+1)); : > /tmp/$i; done 2> /dev/null; ls /tmp | wc -l | grep 999 >&2`, "999", false},
+		{"globs", `mkdir /tmp/d; cd /tmp/d; i=0; while [ $i -lt 3000 ]; do i=$((i+1)); mkdir $i; done; echo */../*/../* > /dev/null`, "too many file names", false},
+		{"globs of root", `x='/*/..'; echo $x$x$x$x$x$x$x$x$x$x/* > /dev/null`, "too many file names", false},
+		{"globstar", `set -o nope; echo /**/**/**/**/**/**/** > /dev/null`, "", false},
+		{"select", `select x in a b; do echo $x; done`, "not supported", false},
+		{"regular expressions", `echo aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa | grep -E '((((a+)+)+)+)+b'; echo | grep -E 'a{1000}{1000}{1000}'; [[ a =~ (((a{100}){100}){100}) ]]`, "", false},
+		{"panic", `echo $((a[1]++)); ((a[0]=1))`, "arithmetic syntax error", false},
+		{"long names", `mkdir ` + deep("a", 300) + `; mkdir -p ` + deep("a/", 600), "File name too long", false},
+		{"subshells", deep("( ", 900) + "true" + deep(" )", 900), "", false},
+		{"archives", `dd if=/dev/zero; tar cf - / | tar xf - -C /tmp; tar czf /tmp/t.gz /tmp; base64 /dev/zero > /tmp/z; sha256sum /dev/null`, "No space left", false},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			debug.FreeOSMemory()
+			before, peak := heap(), uint64(0)
+			stop, stopped := make(chan struct{}), make(chan struct{})
+			go func() {
+				defer close(stopped)
+				ticker := time.NewTicker(time.Millisecond)
+				defer ticker.Stop()
+				for {
+					select {
+					case <-ticker.C:
+						peak = max(peak, heap())
+					case <-stop:
+						return
+					}
+				}
+			}()
+			limit := 60 * time.Second
+			if test.endless {
+				limit = 500 * time.Millisecond
+			}
+			ctx, cancel := context.WithTimeout(t.Context(), limit)
+			defer cancel()
+			var stderr bytes.Buffer
+			begin := time.Now()
+			_, err := newContainer(t).Run(ctx, []string{"sh", "-c", test.script}, Streams{Stdout: io.Discard, Stderr: &limited{to: &stderr, left: 1 << 20, full: func() {}}})
+			took := time.Since(begin)
+			close(stop)
+			<-stopped
+			if (err != nil) != test.endless {
+				t.Errorf("error %v after %v; stderr %.200q", err, took, stderr.String())
+			}
+			if test.endless && took > limit+2*time.Second {
+				t.Errorf("it went on for %v after its context", took-limit)
+			}
+			if !strings.Contains(stderr.String(), test.says) {
+				t.Errorf("stderr %.300q has no %q", stderr.String(), test.says)
+			}
+			if grown := int64(peak) - int64(before); grown > 300<<20 {
+				t.Errorf("took %d MiB", grown>>20)
+			}
+			t.Logf("%v, %d MiB: %.100s", took.Round(time.Millisecond), (int64(peak)-int64(before))>>20, strings.TrimSpace(stderr.String()))
+		})
+	}
+}
+
+// TestSpace is that what was removed gives its room back.
+func TestSpace(t *testing.T) {
+	c := newContainer(t)
+	for i := range 5 {
+		got := sh(t, c, `head -c 20000000 /dev/zero > /tmp/x && cp /tmp/x /tmp/y; rm -rf /tmp/x /tmp/y; mkdir -p /tmp/a/b/c; echo x > /tmp/a/b/c/d; rm -r /tmp/a; ls /tmp`)
+		if want := (result{stderr: "cp: can't create '/tmp/y': No space left on device\n"}); got != want {
+			t.Errorf("%d: %+v", i, got)
+		}
+	}
+	c.files.lock.Lock()
+	defer c.files.lock.Unlock()
+	if left := fmt.Sprint(c.files.bytes, c.files.nodes); left != fmt.Sprint(len("hello\n")+len("one\ntwo\nthree\n")+len("1\n2\n3\n"), 4) {
+		t.Errorf("bytes and nodes are %s", left)
+	}
+}
