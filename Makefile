@@ -38,7 +38,7 @@ e2e: ## run the tests against the real etcd, kube-apiserver, kubectl and kubelet
 fuzz: ## run each fuzz target for a while (FUZZTIME=30s); what they found before is run by make test
 	@set -e; for package in $$(go list ./...); do \
 		for target in $$(go test -list '^Fuzz' $$package | grep '^Fuzz' || true); do \
-			echo "== $$package $$target"; go test -run '^$$' -fuzz "^$$target$$" -fuzztime $(or $(FUZZTIME),30s) $$package; done; done
+			echo "== $$package $$target"; go test -run '^$$' -fuzz "^$$target$$" -fuzztime $(or $(FUZZTIME),30s) -fuzzminimizetime 20x $$package; done; done
 
 .PHONY: bench
 bench: ## measure one request and one long log beside a bare net/http server (and the kubelet's own, once make e2e has built it), and print the ratios

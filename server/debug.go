@@ -51,7 +51,7 @@ func putVerbosity(_ *Server, w http.ResponseWriter, r *http.Request) error {
 }
 
 const (
-	maxVerbosityBody = 1 << 10
+	maxVerbosityBody = 1 << 20
 	// maxVerbosity is the most that is logged: from 8 on the client of the apiserver would log the tokens it asks about.
 	maxVerbosity = 7
 )

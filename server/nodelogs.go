@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"path"
 	"strings"
+	"syscall"
 	"testing/fstest"
 	"time"
 
@@ -46,13 +47,26 @@ func newNodeLogs(nodeName string, files map[string]string, query bool) (*nodeLog
 		}
 	}
 	tree["."] = &fstest.MapFile{Mode: 0o755 | fs.ModeDir, ModTime: booted}
-	l.files = tree
-	l.handler = http.FileServerFS(tree)
+	l.files = hostNames{tree}
+	l.handler = http.FileServerFS(l.files)
 	if query {
 		l.handler = l.queried(l.handler)
 	}
 	l.handler = http.StripPrefix("/logs/", l.handler)
 	return l, nil
+}
+
+// hostNames are files whose names may be as long as those of a host.
+type hostNames struct{ fs.FS }
+
+func (h hostNames) Open(name string) (fs.File, error) {
+	const maxName, maxPath = 255, 4095 // NAME_MAX, and PATH_MAX without its end
+	for part := range strings.SplitSeq(name, "/") {
+		if len(part) > maxName || len("/var/log/")+len(name) > maxPath {
+			return nil, &fs.PathError{Op: "open", Path: name, Err: syscall.ENAMETOOLONG}
+		}
+	}
+	return h.FS.Open(name)
 }
 
 // getNodeLogs serves /logs/. (kubelet: Kubelet.ServeLogs, and its logServer)

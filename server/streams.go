@@ -27,8 +27,8 @@ import (
 
 // A kubelet does not speak the protocols of exec, attach and port-forward itself: it asks the container runtime for a URL
 // and passes the connection on to it, but for WebSockets of the newest protocols, which it translates to SPDY on the way.
-// Server does the same with the same libraries; the runtime is on the other end of a pipe in memory, so that nothing but
-// the kubelet's own port is open. (kubelet: pkg/kubelet/server/server.go, getExec, getAttach, getPortForward;
+// Server does the same with the same libraries; the runtime is on the other end of a pair of sockets, so that nothing but
+// the kubelet's own ports are open. (kubelet: pkg/kubelet/server/server.go, getExec, getAttach, getPortForward;
 // k8s.io/cri-streaming, what container runtimes serve with)
 
 // getExec runs a command in a container. (kubelet: Server.getExec)
@@ -196,10 +196,13 @@ func (s *Server) toRuntime(serve http.HandlerFunc) http.Handler {
 	return proxy.NewUpgradeAwareHandler(runtimeURL, s.runtimeTransport(serve), false, true, responder{})
 }
 
-// runtimeTransport reaches the runtime, through memory. Its connections end when the Server stops.
+// runtimeTransport reaches the runtime. Its connections end when the Server stops.
 func (s *Server) runtimeTransport(serve http.HandlerFunc) *http.Transport {
 	return &http.Transport{DialContext: func(context.Context, string, string) (net.Conn, error) {
-		kubelet, runtime := net.Pipe()
+		kubelet, runtime, err := oneconn.Pair()
+		if err != nil {
+			return nil, err
+		}
 		go oneconn.Serve(s.draining, runtime, &http.Server{Handler: serve, ErrorLog: s.errorLog()})
 		return kubelet, nil
 	}}
@@ -263,7 +266,9 @@ const tokenProtocol = "base64url.bearer.authorization.k8s.io."
 // libraries log headers.
 func withoutCredentials(r *http.Request) *http.Request {
 	clean := r.Clone(r.Context())
-	clean.Header.Del("Authorization")
+	for i := range clean.Header["Authorization"] { // whose number a refusal tells
+		clean.Header["Authorization"][i] = "removed"
+	}
 	for i, value := range clean.Header["Sec-Websocket-Protocol"] {
 		protocols := strings.Split(value, ",")
 		for j, protocol := range protocols {

@@ -352,6 +352,17 @@ func TestStreamsRefused(t *testing.T) {
 			t.Errorf("%s %s: %d %q, want %d %q", test.path, test.header, got.StatusCode, body, test.status, test.body)
 		}
 	}
+	// A request with a body, which nobody reads, is refused all the same; the number of its headers is told, and none is lost.
+	refused := tls.Client(f.dial(t), &tls.Config{InsecureSkipVerify: true, Certificates: []tls.Certificate{*f.certificate(t, "kubelet-client")}})
+	defer refused.Close()
+	io.WriteString(refused, "POST /exec/default/nginx/nginx?output=1 HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nAuthorization: Bearer x\r\nContent-Length: 10\r\n\r\n0123456789")
+	answer, err := http.ReadResponse(bufio.NewReader(refused), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if body, _ := io.ReadAll(answer.Body); answer.StatusCode != 400 || string(body) != "unable to upgrade: header X-Stream-Protocol-Version does not exist in request with 4 headers\n" {
+		t.Errorf("with a body: %d %q", answer.StatusCode, body)
+	}
 	// A WebSocket for a port-forward names its ports.
 	conn := tls.Client(f.dial(t), &tls.Config{InsecureSkipVerify: true, Certificates: []tls.Certificate{*f.certificate(t, "kubelet-client")}})
 	defer conn.Close()

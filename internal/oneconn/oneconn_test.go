@@ -16,9 +16,19 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
+func pair(t *testing.T) (client, served net.Conn) {
+	t.Helper()
+	client, served, err := oneconn.Pair()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { client.Close(); served.Close() })
+	return client, served
+}
+
 // TestServe: several requests on the connection; Serve returns when the client has closed it.
 func TestServe(t *testing.T) {
-	client, conn := net.Pipe()
+	client, conn := pair(t)
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
@@ -44,7 +54,7 @@ func TestServe(t *testing.T) {
 // TestHijacked: a handler that has taken the connection over learns from its context that the client is gone, and Serve
 // waits for it to close the connection.
 func TestHijacked(t *testing.T) {
-	client, conn := net.Pipe()
+	client, conn := pair(t)
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
@@ -68,7 +78,7 @@ func TestHijacked(t *testing.T) {
 
 // TestStopped: the end of the context ends the connection.
 func TestStopped(t *testing.T) {
-	client, conn := net.Pipe()
+	client, conn := pair(t)
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan struct{})
 	go func() {
