@@ -68,6 +68,10 @@ func getContainerLogs(s *Server, w http.ResponseWriter, r *http.Request) error {
 	// A kubelet's first write is empty, and so net/http has nothing to guess a type from.
 	w.Header()["Content-Type"] = nil
 	if err := s.pods.Logs(ctx, namespace, name, container, options, stdout, stderr); err != nil {
+		if r.ProtoMajor > 1 {
+			// Without Transfer-Encoding, net/http guesses the type of the error, if that is the first that is written.
+			w.Header().Del("Content-Type")
+		}
 		return refuse(http.StatusBadRequest, "%s", err.Error())
 	}
 	if r.ProtoMajor > 1 {
