@@ -100,6 +100,9 @@ func ofVectors(t *testing.T, configuration string, corpus *vectors.Corpus) []con
 		}
 		header := hangUp
 		for _, line := range c.Headers {
+			if strings.HasPrefix(line, "Connection:") {
+				header = strings.TrimPrefix(header, hangUp)
+			}
 			header += line + "\r\n"
 		}
 		if c.Body != "" {

@@ -37,7 +37,7 @@ func TestLoad(t *testing.T) {
 }
 
 func TestParse(t *testing.T) {
-	corpus, err := read(known + `
+	_, err := read(known + `
 configuration full
   authentication.anonymous.enabled: true
   tlsCipherSuites: [A, B]
@@ -51,7 +51,7 @@ in {plain,full}
 	if err == nil || !strings.Contains(err.Error(), "vectors/x.txt:13: \"nothing\"") {
 		t.Errorf("error %v", err)
 	}
-	corpus, err = read(known + `
+	corpus, err := read(known + `
 in plain
   {GET,POST} /pods/{,x} with "A: {1,2}"
     as somebody -> 403 TokenReview viewer [a b] may not get pods proxy because "he \"may\" not" says "x" header "Allow: GET"
