@@ -26,6 +26,7 @@ var configzCases = map[string]struct {
 	"gates of both":              {settings: settings{"featureGates": map[string]bool{"MemoryQoS": false, "PodLogsQuerySplitStreams": true}}, args: []string{"--feature-gates=MemoryQoS=true,AllAlpha=false"}},
 	"log query":                  {settings: settings{"enableSystemLogQuery": true, "featureGates": map[string]bool{"NodeLogQuery": true}}},
 	"eviction":                   {settings: settings{"evictionHard": map[string]string{"memory.available": "1Mi"}, "evictionSoft": map[string]string{"nodefs.available": "20%"}, "evictionSoftGracePeriod": map[string]string{"nodefs.available": "1m"}}},
+	"eviction merged":            {settings: settings{"evictionHard": map[string]string{"memory.available": "1Mi"}, "mergeDefaultEvictionSettings": true}},
 	"eviction by flags":          {args: []string{"--eviction-hard=memory.available<2Mi,nodefs.available<3%", "--eviction-minimum-reclaim=imagefs.available=2Gi"}},
 	"taints":                     {settings: settings{"registerWithTaints": []map[string]string{{"key": "a", "value": "b", "effect": "NoSchedule"}}}},
 	"taints by flags":            {settings: settings{"registerWithTaints": []map[string]string{{"key": "a", "effect": "NoSchedule"}}}, args: []string{"--register-with-taints=c=d:NoExecute,e:PreferNoSchedule"}},

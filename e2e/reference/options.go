@@ -131,6 +131,10 @@ func loadFile(ctx context.Context, name string) (*kubeletconfig.KubeletConfigura
 	}
 	if config.EvictionHard == nil {
 		config.EvictionHard = eviction.DefaultEvictionHard
+	} else if config.MergeDefaultEvictionSettings {
+		given := config.EvictionHard
+		config.EvictionHard = maps.Clone(eviction.DefaultEvictionHard)
+		maps.Copy(config.EvictionHard, given)
 	}
 	return config, nil
 }
