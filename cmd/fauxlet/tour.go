@@ -24,6 +24,7 @@ type visitor struct {
 	// certificate is a pair of the PKI folder, token a user of tokens.csv; a token of badToken is nobody's.
 	certificate string
 	token       string
+	method      string // empty: GET
 	path        string
 	readOnly    bool
 }
@@ -34,6 +35,7 @@ const badToken = "nobodys-token"
 var visitors = []visitor{
 	{says: "nobody: no certificate and no token", path: "/pods"},
 	{says: "kubelet-client, whom rbac.yaml lets do everything: what a kube-apiserver is to a kubelet", certificate: "kubelet-client", path: "/containerLogs/default/nginx/nginx?tailLines=3"},
+	{says: "and the same, who runs a command in a container that is not there", certificate: "kubelet-client", method: http.MethodPost, path: "/run/default/nginx/nginx?cmd=ls+-l+/"},
 	{says: "viewer, whom the CA vouches for and rbac.yaml does not know", certificate: "viewer", path: "/containerLogs/default/nginx/nginx?tailLines=3"},
 	{says: "stranger, whose certificate another CA signed", certificate: "stranger", path: "/pods"},
 	{says: "expired, who was known once", certificate: "expired", path: "/pods"},
@@ -117,7 +119,7 @@ func (t *tour) send(ctx context.Context, v visitor, address string) (int, *authc
 		defer t.mu.Unlock()
 		t.watched[local] = nil
 	}})
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, scheme+address+v.path, nil)
+	request, err := http.NewRequestWithContext(ctx, cmp.Or(v.method, http.MethodGet), scheme+address+v.path, nil)
 	if err != nil {
 		return 0, nil, err
 	}
@@ -189,6 +191,9 @@ func (t *tour) tls(v visitor) (*tls.Config, error) {
 // curl is the visitor's request as a line for a shell. A token is read from its file by the line, and not in it.
 func (t *tour) curl(v visitor, address string) string {
 	words := []string{"curl", "-i"}
+	if v.method != "" {
+		words = append(words, "-X", v.method)
+	}
 	scheme := "http://"
 	if !v.readOnly {
 		scheme = "https://"
