@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -30,14 +31,14 @@ func TestCatchesBroken(t *testing.T) {
 			talks := ofVectors(t, "defaults", corpus)
 			rand.New(rand.NewPCG(1, 1)).Shuffle(len(talks), func(i, j int) { talks[i], talks[j] = talks[j], talks[i] })
 			for i := range talks {
-				if len(log.errors) == 0 { // one is enough
-					c.run(talks[i:i+1], configuration{})
+				c.run(talks[i:i+1], configuration{})
+				said := slices.IndexFunc(log.errors, func(text string) bool { return strings.Contains(text, test.aspect) })
+				if said >= 0 { // one is enough
+					t.Logf("with %s changed, after %d requests, the comparison says:\n%s", test.name, c.sent, log.errors[said])
+					return
 				}
 			}
-			if len(log.errors) == 0 || !strings.Contains(log.errors[0], test.aspect) {
-				t.Fatalf("the comparison says %q, want one about %q", log.errors, strings.TrimSpace(test.aspect))
-			}
-			t.Logf("with %s changed, after %d requests, the comparison says:\n%s", test.name, c.sent, log.errors[0])
+			t.Fatalf("the comparison says %q, want something about %q", log.errors, strings.TrimSpace(test.aspect))
 		})
 	}
 }
