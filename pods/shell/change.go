@@ -12,6 +12,9 @@ func change(file *syntax.File) {
 	keep := map[*syntax.Word]bool{}      // words whose literals are not as those of others
 	keepSlash := map[*syntax.Word]bool{} // and those in which a backslash is to stay
 	syntax.Walk(file, func(node syntax.Node) bool {
+		for _, pattern := range patterns(node) {
+			looked(namePattern, pattern.Parts)
+		}
 		switch node := node.(type) {
 		case *syntax.Stmt:
 			return changeStatement(node)
@@ -28,17 +31,22 @@ func change(file *syntax.File) {
 			if node.Param != nil {
 				node.Param.Value = renamed(node.Param.Value)
 			}
-			if node.Exp != nil && node.Exp.Word != nil {
-				switch node.Exp.Op {
-				case syntax.AlternateUnset, syntax.AlternateUnsetOrNull, syntax.DefaultUnset, syntax.DefaultUnsetOrNull,
-					syntax.AssignUnset, syntax.AssignUnsetOrNull, syntax.ErrorUnset, syntax.ErrorUnsetOrNull:
-				default:
-					keepSlash[node.Exp.Word] = true
-				}
+			if node.Exp != nil && node.Exp.Word != nil && !isDefault(node.Exp.Op) {
+				keepSlash[node.Exp.Word] = true
 			}
 		case *syntax.BinaryTest:
 			if y, ok := node.Y.(*syntax.Word); ok && node.Op == syntax.TsReMatch {
-				keepSlash[y] = true
+				// It is one text, with all backslashes.
+				whole := &syntax.DblQuoted{}
+				for _, part := range y.Parts {
+					switch part := part.(type) {
+					case *syntax.DblQuoted:
+						whole.Parts = append(whole.Parts, part.Parts...)
+					default:
+						whole.Parts = append(whole.Parts, part)
+					}
+				}
+				y.Parts = []syntax.WordPart{look(nameRegexp, whole.Parts)}
 			}
 		case *syntax.UnaryTest:
 			changeTest(node)
@@ -125,6 +133,34 @@ func subshell(stmt *syntax.Stmt) syntax.Command {
 		return &syntax.CallExpr{Args: []*syntax.Word{word(nameMissing), quote(err.Error())}}
 	}
 	return &syntax.CallExpr{Args: []*syntax.Word{word(nameSubshell), quote(text)}}
+}
+
+// looked has the expansions in a pattern looked at by a command of ours.
+func looked(command string, parts []syntax.WordPart) {
+	for i, part := range parts {
+		switch part := part.(type) {
+		case *syntax.Lit, *syntax.SglQuoted, *syntax.ExtGlob, *syntax.ArithmExp:
+		case *syntax.DblQuoted:
+			looked(command, part.Parts)
+		default:
+			parts[i] = look(command, []syntax.WordPart{part})
+		}
+	}
+}
+
+// look gives the output of a command of ours, which is given a text.
+func look(command string, text []syntax.WordPart) *syntax.CmdSubst {
+	argument := &syntax.Word{}
+	for _, part := range text {
+		if lit, ok := part.(*syntax.Lit); ok {
+			argument.Parts = append(argument.Parts, quote(lit.Value).Parts...)
+		} else if _, ok := part.(*syntax.SglQuoted); ok {
+			argument.Parts = append(argument.Parts, part)
+		} else {
+			argument.Parts = append(argument.Parts, &syntax.DblQuoted{Parts: []syntax.WordPart{part}})
+		}
+	}
+	return &syntax.CmdSubst{Stmts: []*syntax.Stmt{{Cmd: &syntax.CallExpr{Args: []*syntax.Word{word(command), argument}}}}}
 }
 
 // measure has a statement's variables measured once it has run, by a redirection that is closed then.

@@ -138,7 +138,7 @@ func (t *tarrer) extract(ctx context.Context, from io.Reader) int {
 		if err != nil {
 			return t.fail("invalid magic")
 		}
-		from = zipped
+		from = &guardedReader{ctx: ctx, from: zipped}
 	}
 	in := tar.NewReader(from)
 	exit := 0

@@ -197,7 +197,9 @@ func TestStart(t *testing.T) {
 		{[]string{"ls -l"}, result{"", words + `"ls -l": executable file not found in $PATH`, 127}},
 		{[]string{"script", "one"}, result{"/bin/script one\n", "", 0}},
 		{[]string{"/tmp/mine", "-d", "/tmp"}, result{"/tmp\n", "", 0}},
-		{[]string{"/bin/python"}, result{"", words + `"/bin/python": No such file or directory`, 127}},
+		{[]string{"/bin/python"}, result{"", "exec /bin/python: no such file or directory\n", 255}},
+		{[]string{"binary"}, result{"", "exec /bin/binary: exec format error\n", 255}},
+		{[]string{"sh", "-c", "python; binary"}, result{"", "sh: python: not found\nsh: binary: Exec format error\n", 126}},
 		{[]string{"pwd"}, result{"/srv/app\n", "", 0}},
 	} {
 		if got := run(t, c, "", test.argv...); got != test.want {

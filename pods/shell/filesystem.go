@@ -30,6 +30,7 @@ const (
 	errNameTooLong  = fault("File name too long")
 	errInvalid      = fault("Invalid argument")
 	errBusy         = fault("Device or resource busy")
+	errFormat       = fault("Exec format error")
 )
 
 // filesystem is a tree of nodes in memory. Its paths are absolute and clean. It is safe for concurrent use.

@@ -14,6 +14,8 @@ const (
 
 	nameSubshell = hidden + "subshell"
 	nameMissing  = hidden + "missing"
+	namePattern  = hidden + "pattern"
+	nameRegexp   = hidden + "regexp"
 
 	fileCapture = "/dev/.capture" // standard output of a $( ), bounded
 	fileMemory  = "/dev/.memory"  // standard error, after whose closing the variables are measured
@@ -38,13 +40,14 @@ func parse(text string) (*syntax.File, error) {
 //   - process substitution, which makes a named pipe on the host; arithmetic for-loops, which do not end at return, exit or
 //     the end of the context; select, which reads standard input by itself; coproc;
 //   - arithmetic that assigns to an array's element, which panics; replacements by long texts, many braces, and too many
-//     expansions in a statement, by which words of any length could be made.
+//     expansions in a statement, by which words of any length could be made; long patterns, which take long to match.
 //
 // And it changes:
 //
 //   - the left side of a pipe and a background command, which get a goroutine, to a call of a command of ours that counts
 //     them, and ends a panic there; their text is guarded when it runs;
 //   - $( ), whose output is bounded; $(<file), which is cat;
+//   - expansions in patterns, and regular expressions, which are looked at before they are matched;
 //   - statements that assign, after which the variables are measured;
 //   - ~name, which asks the host for its users; $$, $PPID and $0, which are the host's; the tests -t, -O and -G;
 //   - declare and the like, which are missing; export, readonly and local of words that are not names yet.
@@ -122,6 +125,11 @@ func check(file *syntax.File) error {
 		case *syntax.BinaryArithm:
 			if assigns(node.Op) && literal(node.X) == "" {
 				refuse("arithmetic syntax error")
+			}
+		}
+		for _, pattern := range patterns(node) {
+			if expansions, length := patternSize(pattern.Parts); expansions > 4 || length > maxPattern {
+				refuse("the pattern is too long")
 			}
 		}
 		if depth++; depth > maxNodes {
@@ -250,6 +258,55 @@ func weigh(stmt *syntax.Stmt) error {
 		found = refusal{stmt.Pos(), "too many expansions in one statement"}
 	}
 	return found
+}
+
+// patterns gives the words of a node that are patterns.
+func patterns(node syntax.Node) []*syntax.Word {
+	switch node := node.(type) {
+	case *syntax.CaseItem:
+		return node.Patterns
+	case *syntax.BinaryTest:
+		if y, ok := node.Y.(*syntax.Word); ok && (node.Op == syntax.TsMatch || node.Op == syntax.TsMatchShort || node.Op == syntax.TsNoMatch) {
+			return []*syntax.Word{y}
+		}
+	case *syntax.ParamExp:
+		if node.Repl != nil && node.Repl.Orig != nil {
+			return []*syntax.Word{node.Repl.Orig}
+		}
+		if node.Exp != nil && node.Exp.Word != nil && !isDefault(node.Exp.Op) {
+			return []*syntax.Word{node.Exp.Word}
+		}
+	}
+	return nil
+}
+
+// isDefault says whether what follows in ${x:-y} is a value, not a pattern.
+func isDefault(op syntax.ParExpOperator) bool {
+	switch op {
+	case syntax.AlternateUnset, syntax.AlternateUnsetOrNull, syntax.DefaultUnset, syntax.DefaultUnsetOrNull, syntax.AssignUnset,
+		syntax.AssignUnsetOrNull, syntax.ErrorUnset, syntax.ErrorUnsetOrNull:
+		return true
+	}
+	return false
+}
+
+func patternSize(parts []syntax.WordPart) (expansions, length int) {
+	for _, part := range parts {
+		switch part := part.(type) {
+		case *syntax.Lit:
+			length += len(part.Value)
+		case *syntax.SglQuoted:
+			length += len(part.Value)
+		case *syntax.ExtGlob:
+			length += len(part.Pattern.Value)
+		case *syntax.DblQuoted:
+			e, l := patternSize(part.Parts)
+			expansions, length = expansions+e, length+l
+		default:
+			expansions++
+		}
+	}
+	return expansions, length
 }
 
 // plain gives the text of a word without expansions.

@@ -5,15 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
-	"path"
 	"reflect"
 	"slices"
 	"strconv"
 	"strings"
 
-	"mvdan.cc/sh/v3/expand"
 	"mvdan.cc/sh/v3/interp"
 	"mvdan.cc/sh/v3/syntax"
 )
@@ -113,86 +110,6 @@ func (sh *interpreter) say(format string, args ...any) {
 	fmt.Fprintf(sh.stderr, "sh: "+format+"\n", args...)
 }
 
-// environment is what a shell is started with.
-type environment struct {
-	fixed    map[string]string
-	exported []string
-	ready    bool
-}
-
-// Get implements expand.Environ. While the runner is made TMPDIR is a path that no file has: it opens files of a certain name
-// in there by itself.
-func (e *environment) Get(name string) expand.Variable {
-	if name == "TMPDIR" && !e.ready {
-		return variable("/\x00", true)
-	}
-	if value, found := lookupEnv(e.exported, name); found {
-		return variable(value, true)
-	}
-	if value, found := e.fixed[name]; found {
-		return variable(value, false)
-	}
-	if home, ok := strings.CutPrefix(name, "HOME "); ok { // not to be asked of the host
-		return variable("~"+home, false)
-	}
-	return expand.Variable{}
-}
-
-// Each implements expand.Environ.
-func (e *environment) Each(do func(string, expand.Variable) bool) {
-	for name, value := range e.fixed {
-		if !do(name, variable(value, false)) {
-			return
-		}
-	}
-	for _, entry := range e.exported {
-		name, value, _ := strings.Cut(entry, "=")
-		if !do(name, variable(value, true)) {
-			return
-		}
-	}
-}
-
-func variable(value string, exported bool) expand.Variable {
-	return expand.Variable{Set: true, Kind: expand.String, Str: value, Exported: exported}
-}
-
-// exported gives the environment that a command of the shell gets, sorted.
-func exported(env expand.Environ) []string {
-	values := map[string]string{}
-	for name, v := range env.Each {
-		delete(values, name)
-		if v.IsSet() && v.Exported && v.Kind == expand.String {
-			values[name] = v.Str
-		}
-	}
-	var list []string
-	for name, value := range values {
-		list = append(list, name+"="+value)
-	}
-	slices.Sort(list)
-	return list
-}
-
-// measure ends the command if the variables have become too much.
-func (sh *interpreter) measure(env expand.Environ) bool {
-	size := 0
-	for name, v := range env.Each {
-		size += len(name) + len(v.Str)
-		for _, element := range v.List {
-			size += len(element) + 16
-		}
-		for key, element := range v.Map {
-			size += len(key) + len(element) + 32
-		}
-	}
-	if size > sh.variables+maxVariables {
-		sh.session.fail("sh: out of memory: variables are too large", 2)
-		return false
-	}
-	return true
-}
-
 // call sees every simple command before it runs, once its words are expanded.
 func (sh *interpreter) call(ctx context.Context, args []string) ([]string, error) {
 	hc := interp.HandlerCtx(ctx)
@@ -251,7 +168,7 @@ func (sh *interpreter) exec(ctx context.Context, args []string) (err error) {
 		}
 	}
 	p := &process{
-		session: sh.session, container: sh.container, args: slices.Concat([]string{name}, args[1:]), env: exported(hc.Env), dir: hc.Dir,
+		ctx: ctx, session: sh.session, container: sh.container, args: slices.Concat([]string{name}, args[1:]), env: exported(hc.Env), dir: hc.Dir,
 		stdin: sh.input(hc), stdout: hc.Stdout, stderr: hc.Stderr,
 	}
 	var exit int
@@ -265,6 +182,9 @@ func (sh *interpreter) exec(ctx context.Context, args []string) (err error) {
 	switch {
 	case err == errPermission || err == errIsDirectory:
 		fmt.Fprintf(hc.Stderr, "sh: %s: %v\n", name, errPermission)
+		exit = 126
+	case err == errFormat:
+		fmt.Fprintf(hc.Stderr, "sh: %s: %v\n", name, err)
 		exit = 126
 	case err != nil:
 		fmt.Fprintf(hc.Stderr, "sh: %s: not found\n", name)
@@ -292,108 +212,4 @@ func (sh *interpreter) input(hc interp.HandlerContext) io.Reader {
 		return sh.stdin
 	}
 	return hc.Stdin
-}
-
-// stream is an open file of the interpreter.
-type stream struct {
-	io.Reader
-	io.Writer
-	close func()
-}
-
-func (s *stream) Close() error {
-	if s.close != nil {
-		s.close()
-	}
-	return nil
-}
-
-// open opens the files of redirections.
-func (sh *interpreter) open(ctx context.Context, name string, flag int, mode fs.FileMode) (io.ReadWriteCloser, error) {
-	hc := interp.HandlerCtx(ctx)
-	switch name {
-	case sourced:
-		text, _ := ctx.Value(sourcedKey{}).(string)
-		return &stream{Reader: strings.NewReader(text)}, nil
-	case fileMemory:
-		return &stream{Writer: hc.Stderr, close: func() { sh.measure(hc.Env) }}, nil
-	case fileCapture:
-		full := func() { sh.session.fail("sh: out of memory: $( ) gives too much", 2) }
-		return &stream{Writer: &limited{to: hc.Stdout, left: maxCapture, full: full}}, nil
-	}
-	p := &process{container: sh.container, dir: hc.Dir, stdin: sh.input(hc), stdout: hc.Stdout, stderr: hc.Stderr}
-	if flag&(os.O_WRONLY|os.O_RDWR) != 0 {
-		flags := 0
-		if flag&os.O_APPEND != 0 {
-			flags |= openAppend
-		}
-		if flag&os.O_TRUNC != 0 {
-			flags |= openTruncate
-		}
-		to, err := p.create(name, flags)
-		if err != nil {
-			return nil, &os.PathError{Op: "sh: can't create", Path: name, Err: err}
-		}
-		return &stream{Writer: to}, nil
-	}
-	from, err := p.open(name)
-	if err == nil && name == "-" {
-		from, err = sh.container.files.open(p.user(), p.path(name), 0, 0)
-	}
-	if err != nil {
-		return nil, &os.PathError{Op: "sh: can't open", Path: name, Err: err}
-	}
-	// Of anything else than an *os.File the interpreter makes one, with a goroutine that nobody ends.
-	in, out, err := os.Pipe()
-	if err != nil {
-		return nil, &os.PathError{Op: "sh: can't open", Path: name, Err: errNoSpace}
-	}
-	sh.session.work.Go(func() {
-		_, _ = io.Copy(out, &guardedReader{ctx: ctx, from: from})
-		_ = out.Close()
-	})
-	sh.keep(in)
-	return in, nil
-}
-
-// keep remembers a pipe for the end of the shell. The interpreter closes it after the statement, mostly.
-func (sh *interpreter) keep(file *os.File) {
-	sh.container.lock.Lock()
-	defer sh.container.lock.Unlock()
-	// One that is closed is not kept.
-	sh.opened = slices.DeleteFunc(sh.opened, func(f *os.File) bool {
-		_, err := f.SyscallConn()
-		return err != nil
-	})
-	sh.opened = append(sh.opened, file)
-}
-
-func (sh *interpreter) readDir(ctx context.Context, name string) ([]fs.DirEntry, error) {
-	infos, err := sh.container.files.readDir(sh.user(), path.Clean(name))
-	if err != nil {
-		return nil, err
-	}
-	size := len(name)
-	entries := make([]fs.DirEntry, len(infos))
-	for i, info := range infos {
-		entries[i] = info
-		size += len(name) + len(info.name) + 32
-	}
-	runner, ok := runnerOf(interp.HandlerCtx(ctx))
-	if !ok || !sh.session.globs.take(runner.Pointer(), size) {
-		return nil, errors.New("sh: too many file names")
-	}
-	return entries, nil
-}
-
-func (sh *interpreter) stat(_ context.Context, name string, _ bool) (fs.FileInfo, error) {
-	info, err := sh.container.files.stat(sh.user(), path.Clean(name))
-	if err != nil {
-		return nil, err
-	}
-	return info, nil
-}
-
-func (sh *interpreter) access(_ context.Context, name string, mode interp.AccessMode) error {
-	return sh.container.files.access(sh.user(), path.Clean(name), fs.FileMode(mode))
 }

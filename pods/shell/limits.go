@@ -18,15 +18,17 @@ const (
 	maxScript    = 64 << 10  // that is parsed at once
 	maxFrames    = 4000      // Go stack frames, by which nesting is bounded: of a script, of functions, of $( ), eval and sh
 	maxNodes     = 1000      // nodes of a script within each other
-	maxVariables = 128 << 10 // of all variables of a shell, beside those it was started with
+	maxVariables = 64 << 10  // of all variables of a shell, beside those it was started with
 	maxArguments = 128 << 10 // of the words of one command
-	maxCapture   = 128 << 10 // of the output that one $( ) takes
+	maxCapture   = 64 << 10  // of the output that one $( ) takes
 	maxExpansion = 512       // expansions in one statement, an unquoted one counting for 16
 	maxBraces    = 4096      // words that the braces of one statement make
 	maxSubshells = 16        // at once, of one Run: the left sides of pipes, and background commands
 	maxRefusals  = 200       // subshells that may be refused before the whole command is ended
-	maxLine      = 1 << 20   // of one line that a command looks at
+	maxLine      = 256 << 10 // of one line that a command looks at
 	maxBuffer    = 8 << 20   // that a command keeps, as sort and tail do
+	maxPattern   = 256       // of each text of a pattern: what is written, and what an expansion gives, of which there may be 4
+	maxProgram   = 2000      // instructions of a regular expression, which a match of a line goes through for each of its bytes
 	maxGlob      = 4 << 20   // of names that the globs of one command look at
 	maxGlobs     = 16 << 20  // and of those that all of a Run look at, in a second
 )

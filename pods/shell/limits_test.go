@@ -71,7 +71,7 @@ func TestBombs(t *testing.T) {
 		{"doubling by parameters", `set -- a b c d; while :; do set -- "$@" "$@"; done`, "Argument list too long", true},
 		{"doubling by arrays", `a=(1 2 3 4); while :; do a=("${a[@]}" "${a[@]}"); done`, "out of memory", false},
 		{"doubling by functions", `f() { f "$1$1"; }; f aaaaaaaa`, "Argument list too long", false},
-		{"doubling by export", `x=aaaa; while :; do export "x=$x$x"; done`, "sh: export: Argument list too long", true},
+		{"doubling by export", `x=aaaa; while :; do export "x=$x$x"; done`, "out of memory", false},
 		{"doubling by read", `x=aaaa; while :; do read x <<< "$x$x"; done`, "out of memory", false},
 		{"doubling in the environment", `while :; do export A$((i=i+1))=aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa; done`, "out of memory", false},
 		{"doubling in a for", `x=aaaaaa; for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25 26 27 28 29 30; do x=$x$x; done`, "out of memory", false},
@@ -79,7 +79,7 @@ func TestBombs(t *testing.T) {
 		{"replacement", `x=` + deep("a", 60000) + `; y=${x//a/$x}; echo ${#y}`, "bad substitution", false},
 		{"long replacement", `x=` + deep("a", 30000) + `; while :; do x=${x//a/aaaaaaaaaaaaaaaa}; done`, "out of memory", false},
 		{"many expansions", `x=` + deep("a", 30000) + `; y="` + deep("$x", 10000) + `"`, "too many expansions", false},
-		{"many fields", `x=$(seq 1 20000); y=` + deep("a", 10) + `; echo` + deep(" $x", 32) + ` | wc -c`, "Argument list too long", false},
+		{"many fields", `x=$(seq 1 10000); y=` + deep("a", 10) + `; echo` + deep(" $x", 32) + ` | wc -c`, "Argument list too long", false},
 		{"printf", `printf '%1000000000d' 1; printf '%.1000000000d' 1; printf '%*d' 1000000000 1`, "invalid format", false},
 		{"captured sequence", `x=$(seq 1 1000000000000)`, "out of memory", false},
 		{"captured builtins", `x=$(while :; do times; done)`, "out of memory", false},
@@ -87,7 +87,8 @@ func TestBombs(t *testing.T) {
 		{"captured file", `x=$(< /dev/zero)`, "out of memory", false},
 		{"endless line", `read x < /dev/zero`, "out of memory", false},
 		{"endless input", `cat /dev/zero | tail; cat /dev/zero | sort; cat /dev/zero | grep a; sed p /dev/zero; cut -c 1 /dev/zero; xargs < /dev/zero; uniq /dev/zero; head -n 1 /dev/zero | wc -c`, "too long", false},
-		{"endless lines", `yes | sort; yes | tail | head -n 1 > /tmp/x`, "too long", true},
+		{"endless lines", `yes | tail | head -n 1 > /tmp/x`, "", true},
+		{"endless sort", `yes | sort > /tmp/x`, "sort: too long", false},
 		{"endless output", `yes > /dev/null`, "", true},
 		{"endless file", `yes > /tmp/x; ls /tmp; cat /dev/zero > /tmp/y`, "No space left on device", false},
 		{"many files", `i=0; while [ $i -lt 12000 ]; do i=$((i+1)); : > /tmp/$i; done 2> /dev/null; ls /tmp | wc -l | grep 999 >&2`, "999", false},
@@ -100,6 +101,19 @@ func TestBombs(t *testing.T) {
 		{"long names", `mkdir ` + deep("a", 300) + `; mkdir -p ` + deep("a/", 600), "File name too long", false},
 		{"subshells", deep("( ", 900) + "true" + deep(" )", 900), "", false},
 		{"archives", `dd if=/dev/zero; tar cf - / | tar xf - -C /tmp; tar czf /tmp/t.gz /tmp; base64 /dev/zero > /tmp/z; sha256sum /dev/null`, "No space left", false},
+		{"endless digest", `sha256sum /dev/zero`, "", true},
+		{"endless count", `wc /dev/zero; wc < /dev/zero; cat /dev/zero | wc`, "", true},
+		{"endless translation", `tr a b < /dev/zero | sha256sum`, "", true},
+		{"endless search", `tail -n +5 /dev/zero; tail -c +100000000000 /dev/zero`, "", true},
+		{"packed zeros", `head -c 30000000 /dev/zero > /tmp/x; tar czf /tmp/y /tmp/x; rm /tmp/x; while :; do tar xzf /tmp/y -C /tmp; tar tzf /tmp/y; done`, "", true},
+		{"large regular expressions", `head -c 200000 /dev/zero | tr '\0' a > /tmp/x; for i in 1 2 3 4; do grep -E '(a?){900}(a?){900}b' /tmp/x; sed 's/a*a*a*a*a*a*b/c/' /tmp/x; done | wc -c`, "", false},
+		{"large pattern", `x=` + deep("a", 30000) + `; y=` + deep("*a", 15000) + `b; case $x in $y) ;; esac`, "pattern is too long", false},
+		{"large pattern to remove", `x=` + deep("a", 30000) + `; y=` + deep("*a", 15000) + `b; echo ${x#$y}`, "pattern is too long", false},
+		{"large quoted pattern", `x=` + deep("a", 30000) + `; y=` + deep("*a", 15000) + `b; [[ $x == "$y"* ]]`, "pattern is too long", false},
+		{"large pattern that is written", `x=` + deep("a", 30000) + `; echo ${x%` + deep("*a", 15000) + `}`, "pattern is too long", false},
+		{"many patterns", `x=` + deep("a", 30000) + `; y=` + deep("*a", 100) + `; echo ${x%` + deep("$y", 10) + `}`, "pattern is too long", false},
+		{"large regular expression", `x=` + deep("a", 30000) + `; [[ $x =~ (a?){1000}(a?){1000}(a?){1000}b ]]; echo $? >&2`, "2\n", false},
+		{"large glob", `cd /tmp; i=0; while [ $i -lt 500 ]; do i=$((i+1)); : > ` + deep("a", 240) + `$i; done; x=` + deep("*a", 15000) + `; echo ${x}b ${x}c ${x}d`, "", false},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			debug.FreeOSMemory()
@@ -120,7 +134,7 @@ func TestBombs(t *testing.T) {
 			}()
 			limit := 60 * time.Second
 			if test.endless {
-				limit = 500 * time.Millisecond
+				limit = 200 * time.Millisecond
 			}
 			ctx, cancel := context.WithTimeout(t.Context(), limit)
 			defer cancel()

@@ -26,6 +26,7 @@ func (s signal) Error() string { return fmt.Sprintf("signal %d", int(s)) }
 
 // process is a command that runs. Its fields do not change while it does.
 type process struct {
+	ctx       context.Context // when it ends
 	session   *session
 	container *Container
 	pid       int
@@ -87,7 +88,8 @@ func (p *process) executable(file string) error {
 	return err
 }
 
-// start runs a process to its end: a command of the table or a script. An error is that of a command that cannot be started.
+// start runs a process to its end: a command of the table or a script. An error is that of a command that cannot be started:
+// errNotExist also where it is a script of an interpreter that is not there.
 func (s *session) start(ctx context.Context, p *process) (exit int, err error) {
 	if tooDeep() {
 		s.fail("sh: "+errTooDeep.Error(), 2)
@@ -106,19 +108,20 @@ func (s *session) start(ctx context.Context, p *process) (exit int, err error) {
 		name, _, _ = strings.Cut(name, "\n")
 		known, ok := commands[name]
 		if !ok {
-			return 127, errNotExist
+			return 126, errFormat
 		}
 		run = known
 	} else {
-		interpreter, ok := shebang(content)
-		if !ok {
-			return 127, errNotExist
+		interpreter, err := shebang(content)
+		if err != nil {
+			return 127, err
 		}
 		p.args = append([]string{interpreter, file}, p.args[1:]...)
 	}
 
 	ctx, p.kill = context.WithCancelCause(ctx)
 	defer p.kill(nil)
+	p.ctx = ctx
 	s.container.lock.Lock()
 	s.container.lastPID++
 	p.pid = s.container.lastPID
@@ -147,14 +150,14 @@ func (s *session) start(ctx context.Context, p *process) (exit int, err error) {
 }
 
 // shebang gives the shell of a script: the one that it names, or the common one.
-func shebang(content []byte) (string, bool) {
+func shebang(content []byte) (string, error) {
 	line, _, _ := bytes.Cut(content, []byte("\n"))
-	if bytes.IndexByte(line, 0) >= 0 {
-		return "", false
+	if bytes.IndexByte(line, 0) >= 0 || bytes.HasPrefix(line, []byte("\x7fELF")) {
+		return "", errFormat
 	}
 	words := strings.Fields(strings.TrimPrefix(string(line), "#!"))
 	if !bytes.HasPrefix(content, []byte("#!")) || len(words) == 0 {
-		return "sh", true
+		return "sh", nil
 	}
 	name := words[0]
 	if path.Base(name) == "env" && len(words) > 1 {
@@ -162,9 +165,9 @@ func shebang(content []byte) (string, bool) {
 	}
 	switch path.Base(name) {
 	case "sh", "ash", "bash", "dash":
-		return "sh", true
+		return "sh", nil
 	}
-	return "", false
+	return "", errNotExist
 }
 
 func (p *process) script(ctx context.Context, _ *process) int { return runShell(ctx, p) }
@@ -217,7 +220,11 @@ func (p *process) open(name string) (io.Reader, error) {
 	if name == "-" {
 		return p.stdin, nil
 	}
-	return p.container.files.open(p.user(), p.path(name), 0, 0)
+	file, err := p.container.files.open(p.user(), p.path(name), 0, 0)
+	if err != nil {
+		return nil, err
+	}
+	return &guardedReader{ctx: p.ctx, from: file}, nil
 }
 
 // create opens a file for writing.

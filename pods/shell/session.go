@@ -18,6 +18,8 @@ type session struct {
 	stdout, stderr io.Writer
 	terminal       *terminal // nil: there is none
 
+	lock      sync.Mutex
+	over      bool
 	work      sync.WaitGroup
 	subshells atomic.Int32
 	refused   atomic.Int32
@@ -49,8 +51,21 @@ func newSession(ctx context.Context, c *Container, streams Streams) *session {
 	return s
 }
 
+// enter counts something that end is to wait for, by work.Done; false: it is too late for that.
+func (s *session) enter() bool {
+	s.lock.Lock()
+	defer s.lock.Unlock()
+	if !s.over {
+		s.work.Add(1)
+	}
+	return !s.over
+}
+
 // end stops all that still runs, and waits for it.
 func (s *session) end() {
+	s.lock.Lock()
+	s.over = true
+	s.lock.Unlock()
 	s.cancel(context.Canceled)
 	s.work.Wait()
 }

@@ -151,8 +151,11 @@ func (c *Container) Run(ctx context.Context, argv []string, streams Streams) (ex
 	if ctx.Err() != nil {
 		return 128 + sigKill, ctx.Err()
 	}
-	if err != nil { // it was there a moment ago
-		return 127, &StartError{Text: cannotStart + fmt.Sprintf("exec: %q: %v", argv[0], err), Code: 127}
+	if err != nil {
+		// runc has started by then: its execve says this in the container.
+		file, _ := p.lookPath(argv[0])
+		fmt.Fprintf(s.stderr, "exec %s: %s\n", file, strings.ToLower(err.Error()))
+		return 255, nil
 	}
 	return exit, nil
 }
