@@ -119,7 +119,6 @@ func (n *exemption) matches(r request) bool {
 var notAsked = []exemption{
 	{"/debug/pprof/profile and trace", "they take as long as they are told to", regexp.MustCompile(`(?i)pprof.*(profile|trace)`), regexp.MustCompile(``)},
 	{"other profiles of so many seconds", "they take as long as they are told to", regexp.MustCompile(`(?i)pprof`), regexp.MustCompile(`seconds`)},
-	{"the previous log, followed", "the reference has one container of a name, which runs, and so follows for ever; a kubelet and fauxlet know that the previous one has ended", regexp.MustCompile(`containerLogs`), regexp.MustCompile(`follow.*previous|previous.*follow`)},
 	{"queries of the node's logs (enableSystemLogQuery)", "the kubelet's code for them is internal to its package, and the reference does without", regexp.MustCompile(`^/*logs`), regexp.MustCompile(`query|sinceTime|untilTime|tailLines|pattern|boot`)},
 }
 

@@ -16,6 +16,9 @@ import (
 // with fauxlet_.
 type metrics struct {
 	registry *prometheus.Registry
+	// process has when the process started, which the library keeps once for all registries: a reset of one (DELETE
+	// /metrics/slis) takes it from the others too, as in a kubelet.
+	process prometheus.Gatherer
 
 	requests *prometheus.CounterVec
 	duration *prometheus.HistogramVec
@@ -30,8 +33,11 @@ type metrics struct {
 
 func newMetrics() *metrics {
 	labels := []string{"method", "path", "server_type", "long_running"}
+	process := compbasemetrics.NewKubeRegistry()
+	_ = compbasemetrics.RegisterProcessStartTime(process.Register) // which fails where it is registered already
 	m := &metrics{
 		registry: prometheus.NewRegistry(),
+		process:  process,
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "kubelet_http_requests_total",
 			Help: "[ALPHA] Number of the http requests received since the server started",

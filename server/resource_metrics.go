@@ -27,12 +27,12 @@ func (g gathering) Collect(metrics chan<- prometheus.Metric) { g.send(metrics) }
 
 // writeMetrics answers a scrape. A kubelet serves these metrics from registries of their own, and sends what it has where
 // a part of them cannot be had.
-func writeMetrics(w http.ResponseWriter, r *http.Request, from gathering) error {
+func writeMetrics(w http.ResponseWriter, r *http.Request, from gathering, beside ...prometheus.Gatherer) error {
 	registry := prometheus.NewRegistry()
 	if err := registry.Register(from); err != nil {
 		return err
 	}
-	compbasemetrics.HandlerFor(registry, compbasemetrics.HandlerOpts{ErrorHandling: compbasemetrics.ContinueOnError}).ServeHTTP(w, r)
+	compbasemetrics.HandlerFor(append(prometheus.Gatherers{registry}, beside...), compbasemetrics.HandlerOpts{ErrorHandling: compbasemetrics.ContinueOnError}).ServeHTTP(w, r)
 	return nil
 }
 

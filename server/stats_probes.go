@@ -6,7 +6,6 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	v1 "k8s.io/api/core/v1"
-	compbasemetrics "k8s.io/component-base/metrics"
 	"k8s.io/component-base/metrics/legacyregistry"
 
 	"fauxlet/pods"
@@ -14,7 +13,6 @@ import (
 
 // The metrics of /metrics/probes. (kubelet: pkg/kubelet/prober/prober_manager.go)
 var (
-	processStart  = prometheus.NewDesc("process_start_time_seconds", "[ALPHA] Start time of the process since unix epoch in seconds.", nil, nil)
 	probeTotal    = prometheus.NewDesc("prober_probe_total", "[BETA] Cumulative number of a liveness, readiness or startup probe for a container by result.", []string{"probe_type", "result", "container", "pod", "namespace", "pod_uid"}, nil)
 	probeDuration = prometheus.NewDesc("prober_probe_duration_seconds", "[ALPHA] Duration in seconds for a probe response.", []string{"probe_type", "container", "pod", "namespace"}, nil)
 )
@@ -24,21 +22,16 @@ var (
 func getProbeMetrics(s *Server, w http.ResponseWriter, r *http.Request) error {
 	m, now := s.measure(), time.Now()
 	began := legacyregistry.GetProcessStart()
-	started, err := compbasemetrics.GetProcessStart()
-	if err != nil { // where there is no /proc
-		started = float64(began.Unix())
-	}
 	return writeMetrics(w, r, gathering{
-		descriptions: []*prometheus.Desc{processStart, probeTotal, probeDuration},
+		descriptions: []*prometheus.Desc{probeTotal, probeDuration},
 		send: func(to chan<- prometheus.Metric) {
-			to <- constant(processStart, prometheus.GaugeValue, started)
 			for i := range m.Cgroups {
 				if c := &m.Cgroups[i]; c.Kind == pods.KindContainer {
 					sendProbes(c, now, began, to)
 				}
 			}
 		},
-	})
+	}, s.metrics.process)
 }
 
 func sendProbes(c *pods.Cgroup, now, began time.Time, to chan<- prometheus.Metric) {

@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	v1 "k8s.io/api/core/v1"
@@ -122,14 +123,19 @@ func (h *host) GetKubeletContainerLogs(ctx context.Context, podFullName, contain
 	if options.SinceTime != nil && options.SinceTime.After(asked.Since) {
 		asked.Since = options.SinceTime.Time
 	}
-	return logs.ReadLogs(ctx, filepath.Join(h.logs, file+".log"), container, asked, runtime{}, stdout, stderr)
+	return logs.ReadLogs(ctx, filepath.Join(h.logs, file+".log"), file, asked, runtime{}, stdout, stderr)
 }
 
-// runtime is the part of a container runtime that followed logs ask: their container runs.
+// runtime is the part of a container runtime that followed logs ask, by the name of a log's file: its container runs, unless
+// it is a previous one.
 type runtime struct{ internalapi.RuntimeService }
 
-func (runtime) ContainerStatus(context.Context, string, bool) (*runtimeapi.ContainerStatusResponse, error) {
-	return &runtimeapi.ContainerStatusResponse{Status: &runtimeapi.ContainerStatus{State: runtimeapi.ContainerState_CONTAINER_RUNNING}}, nil
+func (runtime) ContainerStatus(_ context.Context, id string, _ bool) (*runtimeapi.ContainerStatusResponse, error) {
+	state := runtimeapi.ContainerState_CONTAINER_RUNNING
+	if strings.HasSuffix(id, ".previous") {
+		state = runtimeapi.ContainerState_CONTAINER_EXITED
+	}
+	return &runtimeapi.ContainerStatusResponse{Status: &runtimeapi.ContainerStatus{State: state}}, nil
 }
 
 // ServeLogs serves /logs/ of a folder of its own: the host's /var/log is nobody's business here. (kubelet:

@@ -91,3 +91,20 @@ func TestStopped(t *testing.T) {
 	}
 	<-ended
 }
+
+// TestWritten: what is written to an end that is gone is lost once, and then fails; what it had sent can still be read.
+func TestWritten(t *testing.T) {
+	near, far := pair(t)
+	if _, err := io.WriteString(far, "refused"); err != nil {
+		t.Fatal(err)
+	}
+	far.Close()
+	for i, lost := range []bool{true, false} {
+		if _, err := io.WriteString(near, "body"); (err == nil) != lost {
+			t.Errorf("write %d: %v", i, err)
+		}
+	}
+	if answer, err := io.ReadAll(near); string(answer) != "refused" {
+		t.Errorf("%q, %v", answer, err)
+	}
+}

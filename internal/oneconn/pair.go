@@ -1,13 +1,15 @@
 package oneconn
 
 import (
+	"errors"
 	"net"
 	"os"
+	"sync/atomic"
 	"syscall"
 )
 
-// Pair makes both ends of a connection that nobody else can reach. Each end may write before the other reads, as over a
-// network, which is why it is the operating system's and not a net.Pipe.
+// Pair makes both ends of a connection that nobody else can reach, and that behaves as one over a network: each end may
+// write before the other reads, and the first write after the other end has closed is lost without an error.
 func Pair() (net.Conn, net.Conn, error) {
 	syscall.ForkLock.RLock()
 	fds, err := syscall.Socketpair(syscall.AF_UNIX, syscall.SOCK_STREAM, 0)
@@ -19,15 +21,16 @@ func Pair() (net.Conn, net.Conn, error) {
 	if err != nil {
 		return nil, nil, os.NewSyscallError("socketpair", err)
 	}
-	var ends [2]net.Conn
+	var ends [2]*end
 	for i, fd := range fds {
 		file := os.NewFile(uintptr(fd), "socketpair")
-		conn, connErr := net.FileConn(file) // which has its own descriptor
+		conn, fileErr := net.FileConn(file) // which has its own descriptor
 		file.Close()
-		if connErr != nil {
-			err = connErr
+		if fileErr != nil {
+			err = errors.Join(err, fileErr)
+			continue
 		}
-		ends[i] = conn
+		ends[i] = &end{Conn: conn}
 	}
 	if err != nil {
 		for _, end := range ends {
@@ -38,4 +41,20 @@ func Pair() (net.Conn, net.Conn, error) {
 		return nil, nil, err
 	}
 	return ends[0], ends[1], nil
+}
+
+// end is one of a pair.
+type end struct {
+	net.Conn
+	lost atomic.Bool
+}
+
+// Write fails at once on a socket whose other end has closed. Over a network it would not: the answer that the other end
+// sent before it closed is still to be read.
+func (e *end) Write(p []byte) (int, error) {
+	n, err := e.Conn.Write(p)
+	if (errors.Is(err, syscall.EPIPE) || errors.Is(err, syscall.ECONNRESET)) && !e.lost.Swap(true) {
+		return len(p), nil
+	}
+	return n, err
 }
