@@ -57,17 +57,8 @@ func (sh *interpreter) converse(ctx context.Context, t *terminal) int {
 	fresh := func() {
 		editor = term.NewTerminal(in, "")
 		editor.History = past
-		t.lock.Lock()
-		_ = editor.SetSize(max(1, int(t.size.Width)), int(t.size.Height))
-		t.resized = func(size Size) { _ = editor.SetSize(max(1, int(size.Width)), int(size.Height)) }
-		t.lock.Unlock()
 	}
 	fresh()
-	defer func() {
-		t.lock.Lock()
-		t.resized = nil
-		t.lock.Unlock()
-	}()
 	// What a line has started in the background goes on after it, so its context does, too; of so many lines.
 	var begun []context.CancelFunc
 	defer func() {
@@ -77,11 +68,9 @@ func (sh *interpreter) converse(ctx context.Context, t *terminal) int {
 	}()
 	exit, text := 0, ""
 	for ctx.Err() == nil {
-		before := func() {}
-		t.lock.Lock()
-		before = t.interrupt
-		t.lock.Unlock()
-		t.edit(true, before)
+		before := t.edit(true, nil)
+		// A shell within this one has had its own editor.
+		t.follow(func(size Size) { _ = editor.SetSize(max(1, int(size.Width)), int(size.Height)) })
 		editor.SetPrompt("> ")
 		if text == "" {
 			editor.SetPrompt(sh.prompt())

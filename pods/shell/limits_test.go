@@ -68,7 +68,7 @@ func TestBombs(t *testing.T) {
 		{"doubling by +=", `x=aaaa; while :; do x+=$x; done`, "out of memory", false},
 		{"doubling by defaults", `x=aaaa; while [[ ${y:=$x$x} ]]; do x=$y; unset y; done`, "out of memory", false},
 		{"doubling by defaults at once", `x=` + deep("a", 10000) + `; : ${a:=$x$x$x$x} ${b:=$a$a$a$a} ${c:=$b$b$b$b} ${d:=$c$c$c$c}`, "too many expansions", false},
-		{"doubling by parameters", `set -- a b c d; while :; do set -- "$@" "$@"; done`, "Argument list too long", true},
+		{"doubling by parameters", `set -- a b c d; while set -- "$@" "$@"; do :; done`, "Argument list too long", false},
 		{"doubling by arrays", `a=(1 2 3 4); while :; do a=("${a[@]}" "${a[@]}"); done`, "out of memory", false},
 		{"doubling by functions", `f() { f "$1$1"; }; f aaaaaaaa`, "Argument list too long", false},
 		{"doubling by export", `x=aaaa; while :; do export "x=$x$x"; done`, "out of memory", false},

@@ -76,6 +76,15 @@ func (t *terminal) resize(size Size) {
 	}
 }
 
+// follow tells the size, and each that comes.
+func (t *terminal) follow(resized func(Size)) {
+	t.lock.Lock()
+	t.resized = resized
+	size := t.size
+	t.lock.Unlock()
+	resized(size)
+}
+
 func (t *terminal) echo(on bool) {
 	t.lock.Lock()
 	defer t.lock.Unlock()
@@ -203,15 +212,19 @@ func (t *terminal) Read(p []byte) (int, error) {
 	}
 }
 
-// edit gives the keys to an editor, or takes them back from it; while a command runs interrupt is what ^C does.
-func (t *terminal) edit(editing bool, interrupt func()) {
+// edit gives the keys to an editor, or takes them back from it; interrupt, if it is not nil, is what ^C does from then on. It
+// gives what it did before.
+func (t *terminal) edit(editing bool, interrupt func()) (before func()) {
 	t.lock.Lock()
 	defer t.lock.Unlock()
 	t.editing = editing
-	t.interrupt = interrupt
+	before = t.interrupt
+	if interrupt != nil {
+		t.interrupt = interrupt
+	}
 	if !editing {
 		t.discipline()
-		return
+		return before
 	}
 	var left []byte
 	for _, line := range t.lines {
@@ -222,6 +235,7 @@ func (t *terminal) edit(editing bool, interrupt func()) {
 	}
 	t.typed = slices.Concat(left, t.line, t.typed)
 	t.line, t.lines = nil, nil
+	return before
 }
 
 // crlf writes line ends as a terminal wants them.
