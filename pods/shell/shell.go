@@ -3,14 +3,14 @@
 //
 // Nothing here runs a program of the host, reads or writes one of its files, sees its environment, looks up its users or
 // opens a socket; only anonymous pipes are asked of the operating system. Where the interpreter would do so by itself the
-// script is refused or changed before it runs. (guard.go) What is left: the shell's own process id and its parent's can be
-// had as numbers by naming PPID or $ through another variable (x=PPID; echo $((x))); and the interpreter asks once whether
-// the host has a directory "/".
+// script is refused or changed before it runs. (guard.go) What is left: the numbers of this process and its parent can be
+// had by naming $ or PPID through another variable, as in x=PPID; echo $((x)).
 //
-// A client is kept from eating the memory: files, variables, arguments, what $( ) captures, scripts, nesting and the number
-// of subshells are bounded (see the constants in limits.go), and a script that goes past a bound of memory or nesting
-// ends. In one statement the interpreter may for a moment hold up to some 200 MB, at worst, for words that expand to very many
-// fields; that is times the number of subshells, and so is a matter of whom one lets exec.
+// A client is kept from eating the memory: files, variables, arguments, what $( ) captures, scripts, nesting, patterns and
+// the number of subshells are bounded, and a script that goes past a bound of memory or nesting ends. (limits.go) What is
+// left: in one statement the interpreter may for a moment hold some 100 MB, for words that fall into very many fields, and
+// may match a pattern for a few seconds in which it does not hear of the end of its context; each times the number of
+// subshells. And a command lasts as long as who reads its output does not read.
 //
 // It is a POSIX shell with much of bash, as the interpreter is. It has no job control, no arithmetic for-loop, no select, no
 // coproc, no declare, no alias and no process substitution, and knows the file descriptors 0, 1 and 2 only.
