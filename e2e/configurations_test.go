@@ -36,6 +36,7 @@ var ownConfigurations = map[string]configuration{
 		"tlsCurvePreferences": []int{24, 23}, // P-384, P-256
 	}},
 	"no-reload": {settings: settings{"featureGates": map[string]bool{"ReloadKubeletClientCAFile": false, "ReloadKubeletServerCertificateFile": false}}},
+	"no-uid":    {settings: settings{"featureGates": map[string]bool{"AllowParsingUserUIDFromCertAuth": false}}},
 	"no-reload-anonymous": {settings: settings{
 		"featureGates":                     map[string]bool{"ReloadKubeletClientCAFile": false},
 		"authentication.anonymous.enabled": true, "authentication.webhook.enabled": false, "authorization.mode": "AlwaysAllow",

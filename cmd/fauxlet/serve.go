@@ -13,10 +13,12 @@ import (
 	"github.com/spf13/pflag"
 	"go.uber.org/zap"
 	"k8s.io/apimachinery/pkg/runtime"
+	utilfeature "k8s.io/apiserver/pkg/util/feature"
 	authenticationv1 "k8s.io/client-go/kubernetes/typed/authentication/v1"
 	authorizationv1 "k8s.io/client-go/kubernetes/typed/authorization/v1"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
+	"k8s.io/component-base/featuregate"
 
 	"fauxlet/authchain"
 	"fauxlet/config"
@@ -116,6 +118,9 @@ func (s *serving) run(ctx context.Context, cfg *config.Config, stderr io.Writer)
 		logger.Info("these flags of a kubelet mean nothing to fauxlet, or not yet, and are ignored", zap.Strings("flags", cfg.Ignored))
 	}
 
+	if err := setLibraryGates(cfg); err != nil {
+		return err
+	}
 	store, nodeLogs, err := loadScenario(s.scenario)
 	if err != nil {
 		return err
@@ -157,6 +162,23 @@ func (s *serving) run(ctx context.Context, cfg *config.Config, stderr io.Writer)
 	}
 	logger.Info("stopped")
 	return nil
+}
+
+// setLibraryGates sets, for the process, the feature gates that k8s.io/apiserver asks by itself. In a kubelet they are the
+// same as its own.
+func setLibraryGates(cfg *config.Config) error {
+	kubelet, ok := cfg.FeatureGates.(featuregate.MutableFeatureGate)
+	if !ok {
+		return nil
+	}
+	library := utilfeature.DefaultMutableFeatureGate
+	known, set := library.GetAll(), map[string]bool{}
+	for gate := range kubelet.GetAll() {
+		if _, shared := known[gate]; shared && kubelet.Enabled(gate) != library.Enabled(gate) {
+			set[string(gate)] = kubelet.Enabled(gate)
+		}
+	}
+	return library.SetFromMap(set)
 }
 
 // writeReadyFile writes the file whole or not at all, so that whoever waits for it can read it at once.
