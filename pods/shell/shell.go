@@ -131,7 +131,8 @@ func New(config Config) (*Container, error) {
 // Run runs a command, and gives its exit code once it has ended: 128 and a signal's number where it was ended by one. There
 // is no shell in between, as with a container runtime. A command that cannot be started gives a [*StartError]; when ctx is
 // done first the error is that of ctx. No goroutine is left behind, but one which still reads from Stdin where that was
-// begun: it ends when that Read returns, so the caller is to close it. A Write that does not return keeps Run, too.
+// begun: it ends when that Read returns, so the caller is to close it; and that of an `exec <<EOF` of more than a pipe holds,
+// which ends when the pipe is collected. A Write that does not return keeps Run, too.
 func (c *Container) Run(ctx context.Context, argv []string, streams Streams) (exit int, err error) {
 	if err := c.canStart(argv); err != nil {
 		return err.Code, err
