@@ -76,7 +76,7 @@ func (s *Server) tell(d *authchain.Decision) {
 
 func levelOf(d *authchain.Decision) zapcore.Level {
 	switch {
-	case d.Status >= http.StatusInternalServerError && d.Status != http.StatusNotImplemented:
+	case d.Status >= http.StatusInternalServerError:
 		return zapcore.ErrorLevel
 	case d.Handshake != "", d.Status == http.StatusUnauthorized, d.Status == http.StatusForbidden:
 		return zapcore.WarnLevel
