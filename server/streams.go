@@ -33,11 +33,7 @@ import (
 
 // getExec runs a command in a container. (kubelet: Server.getExec)
 func getExec(s *Server, w http.ResponseWriter, r *http.Request) error {
-	options, err := remotecommand.NewOptions(r)
-	if err != nil {
-		return refuse(http.StatusBadRequest, "%v", err)
-	}
-	at, err := s.locate(r)
+	options, at, err := s.wanted(r)
 	if err != nil {
 		return err
 	}
@@ -52,13 +48,19 @@ func getExec(s *Server, w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
-// getAttach connects with a container. (kubelet: Server.getAttach)
-func getAttach(s *Server, w http.ResponseWriter, r *http.Request) error {
+// wanted is what a request for streams of a container wants, and of which: in this order a kubelet refuses it.
+func (s *Server) wanted(r *http.Request) (*remotecommand.Options, location, error) {
 	options, err := remotecommand.NewOptions(r)
 	if err != nil {
-		return refuse(http.StatusBadRequest, "%v", err)
+		return nil, location{}, refuse(http.StatusBadRequest, "%v", err)
 	}
 	at, err := s.locate(r)
+	return options, at, err
+}
+
+// getAttach connects with a container. (kubelet: Server.getAttach)
+func getAttach(s *Server, w http.ResponseWriter, r *http.Request) error {
+	options, at, err := s.wanted(r)
 	if err != nil {
 		return err
 	}

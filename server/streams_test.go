@@ -66,7 +66,9 @@ func (f *fixture) streamURL(t testing.TB, path string) *url.URL {
 }
 
 // roads are the protocols of exec and attach.
-var roads = []string{"v5.channel.k8s.io over a WebSocket", "v4.channel.k8s.io", "v3.channel.k8s.io", "v2.channel.k8s.io"}
+var roads = []string{"v5.channel.k8s.io over a WebSocket", "v4.channel.k8s.io over a WebSocket", "v4.channel.k8s.io", "v3.channel.k8s.io", "v2.channel.k8s.io"}
+
+const spdyRoad = "v4.channel.k8s.io"
 
 func (f *fixture) executor(t testing.TB, road, path string) remotecommand.Executor {
 	t.Helper()
@@ -74,8 +76,8 @@ func (f *fixture) executor(t testing.TB, road, path string) remotecommand.Execut
 	u := f.streamURL(t, path)
 	var executor remotecommand.Executor
 	var err error
-	if strings.HasSuffix(road, "WebSocket") {
-		executor, err = remotecommand.NewWebSocketExecutor(config, http.MethodGet, u.String())
+	if protocol, ok := strings.CutSuffix(road, " over a WebSocket"); ok {
+		executor, err = remotecommand.NewWebSocketExecutorForProtocols(config, http.MethodGet, u.String(), protocol)
 	} else {
 		var transport http.RoundTripper
 		var upgrader spdy.Upgrader
@@ -124,6 +126,16 @@ func TestExec(t *testing.T) {
 	}
 }
 
+// TestExecOldest: the first protocol, whose error stream tells nothing.
+func TestExecOldest(t *testing.T) {
+	f := newFixture(t, fixtureOptions{pods: streamed("")})
+	var stdout, stderr bytes.Buffer
+	err := f.executor(t, "channel.k8s.io", "/exec/default/nginx/nginx?output=1&error=1&command=greet").StreamWithContext(t.Context(), remotecommand.StreamOptions{Stdout: &stdout, Stderr: &stderr})
+	if err != nil || stdout.String() != "hello\n" || stderr.String() != "(quietly)\n" {
+		t.Errorf("%v, stdout %q, stderr %q", err, &stdout, &stderr)
+	}
+}
+
 // TestManyStreams: commands beside each other on connections of their own.
 func TestManyStreams(t *testing.T) {
 	f := newFixture(t, fixtureOptions{pods: streamed("")})
@@ -153,7 +165,7 @@ func TestStreamsEnd(t *testing.T) {
 		f := newFixture(t, fixtureOptions{pods: streamed("")})
 		ctx, cancel := context.WithCancel(t.Context())
 		ended := make(chan error)
-		executor := f.executor(t, roads[1], hang)
+		executor := f.executor(t, spdyRoad, hang)
 		go func() { ended <- executor.StreamWithContext(ctx, remotecommand.StreamOptions{Stdout: io.Discard}) }()
 		begun(t, f)
 		cancel()
@@ -165,12 +177,12 @@ func TestStreamsEnd(t *testing.T) {
 	t.Run("idle", func(t *testing.T) {
 		f := newFixture(t, fixtureOptions{pods: streamed(""), yaml: "streamingConnectionIdleTimeout: 100ms\n"})
 		// The end is all that its client sees of it.
-		_ = f.executor(t, roads[1], hang).StreamWithContext(t.Context(), remotecommand.StreamOptions{Stdout: io.Discard})
+		_ = f.executor(t, spdyRoad, hang).StreamWithContext(t.Context(), remotecommand.StreamOptions{Stdout: io.Discard})
 	})
 	t.Run("server", func(t *testing.T) {
 		f := newFixture(t, fixtureOptions{pods: streamed("")})
 		ended := make(chan error)
-		executor := f.executor(t, roads[1], hang)
+		executor := f.executor(t, spdyRoad, hang)
 		go func() {
 			ended <- executor.StreamWithContext(t.Context(), remotecommand.StreamOptions{Stdout: io.Discard})
 		}()
