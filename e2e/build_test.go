@@ -22,11 +22,15 @@ const version = "v1.37.2"
 // parts are what is built from modules, by the name of the binary that `go build` makes of the package. One with a
 // version is built as its own module would have it, whatever is required here.
 var parts = map[string]string{
-	"etcd":           "go.etcd.io/etcd/server/v3",
-	"kube-apiserver": "k8s.io/kubernetes/cmd/kube-apiserver",
-	"kubectl":        "k8s.io/kubernetes/cmd/kubectl",
-	"metrics-server": "sigs.k8s.io/metrics-server/cmd/metrics-server@v0.9.0",
-	"reference":      "./reference",
+	"etcd":                    "go.etcd.io/etcd/server/v3",
+	"kube-apiserver":          "k8s.io/kubernetes/cmd/kube-apiserver",
+	"kube-controller-manager": "k8s.io/kubernetes/cmd/kube-controller-manager",
+	"kube-scheduler":          "k8s.io/kubernetes/cmd/kube-scheduler",
+	"kubemark":                "k8s.io/kubernetes/cmd/kubemark",
+	"kubectl":                 "k8s.io/kubernetes/cmd/kubectl",
+	"metrics-server":          "sigs.k8s.io/metrics-server/cmd/metrics-server@v0.9.0",
+	"kwok":                    "sigs.k8s.io/kwok/cmd/kwok@v0.8.0",
+	"reference":               "./reference",
 }
 
 var (
