@@ -33,12 +33,27 @@ func (s *Store) Exec(ctx context.Context, namespace, name, container string, com
 	case streams.Stderr == nil:
 		streams.Stderr = io.Discard
 	}
-	for _, answer := range e.containers[container].Exec {
+	in := e.of(container)
+	ctx, cancel := in.whileIn(ctx)
+	defer cancel()
+	err := in.exec(ctx, command, streams)
+	if in.isOver() {
+		return exited(killed)
+	}
+	return err
+}
+
+// killed is the exit code of a command that was under way when its container ended.
+const killed = 137
+
+// exec answers a command, or runs it.
+func (c *container) exec(ctx context.Context, command []string, streams Streams) error {
+	for _, answer := range c.is.Exec {
 		if len(answer.Command) == 0 || slices.Equal(answer.Command, command) {
 			return answer.give(ctx, streams)
 		}
 	}
-	system, err := e.systems[container]()
+	system, err := c.system()
 	if err != nil {
 		return err
 	}
@@ -61,25 +76,25 @@ func (s *Store) Exec(ctx context.Context, namespace, name, container string, com
 }
 
 // newSystem makes what commands find in a container when the first is run: most containers are never asked for one.
-func (e *entry) newSystem(name string) func() (*shell.Container, error) {
-	return sync.OnceValues(func() (*shell.Container, error) { return shell.New(e.system(name)) })
+func (e *entry) newSystem(c *container) func() (*shell.Container, error) {
+	return sync.OnceValues(func() (*shell.Container, error) { return shell.New(e.system(c)) })
 }
 
 // system is what the pod and the scenario say of what commands find.
-func (e *entry) system(name string) shell.Config {
-	pod, spec := e.pod, containerSpec(e.pod, name)
+func (e *entry) system(c *container) shell.Config {
+	pod, spec := e.pod, containerSpec(e.pod, c.name)
 	config := shell.Config{
 		Hostname:   pod.Name,
 		IP:         pod.Status.PodIP,
 		WorkingDir: spec.WorkingDir,
 		Command:    slices.Concat(spec.Command, spec.Args),
-		Files:      e.containers[name].Files,
+		Files:      c.is.Files,
 		Started:    pod.CreationTimestamp.Time,
 	}
 	if pod.Spec.Hostname != "" {
 		config.Hostname = pod.Spec.Hostname
 	}
-	if status := containerStatus(pod, name); isRunning(status) {
+	if status := containerStatus(pod, c.name); isRunning(status) {
 		config.Started = status.State.Running.StartedAt.Time
 	}
 	if len(config.Command) == 0 {

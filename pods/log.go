@@ -47,6 +47,14 @@ func (l Log) ended() Log {
 	return l
 }
 
+// since is the log of a container that began then.
+func (l Log) since(began time.Time) Log {
+	if l.Start == nil {
+		l.Start = &metav1.Time{Time: began}
+	}
+	return l
+}
+
 func (l *Log) validate() error {
 	switch {
 	case l.Interval.Duration < 0:

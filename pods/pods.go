@@ -9,16 +9,14 @@ package pods
 import (
 	"crypto/sha256"
 	"fmt"
-	"strings"
-	"sync/atomic"
+	"slices"
+	"sync"
 	"time"
 
 	v1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/validation/field"
-
-	"fauxlet/pods/shell"
 )
 
 // Spec is a pod with what is made up of its containers.
@@ -33,22 +31,11 @@ type Spec struct {
 // age is how long the pods of a Store have been running when it is made.
 const age = time.Hour
 
-// Store holds the pods of a node. It never changes, and is safe for concurrent use.
+// Store holds the pods of a node. It is safe for concurrent use.
 type Store struct {
+	mu    sync.RWMutex
 	pods  []*v1.Pod
 	byKey map[types.NamespacedName]*entry
-}
-
-// entry is a pod with what its logs are read from.
-type entry struct {
-	pod *v1.Pod
-	// current and previous are by container.
-	current, previous map[string]source
-	containers        map[string]*Container
-	// systems are what commands find in the containers.
-	systems map[string]func() (*shell.Container, error)
-	// connections is how many have been made to its ports.
-	connections atomic.Int64
 }
 
 // NewStore makes a Store. Its errors name fields as in a list of pods and, in Spec.Containers, by the names of pod and
@@ -63,7 +50,7 @@ func NewStore(specs ...Spec) (*Store, error) {
 			return nil, errs.ToAggregate()
 		}
 		pod := complete(spec.Pod, spec.Containers, made)
-		key := types.NamespacedName{Namespace: pod.Namespace, Name: pod.Name}
+		key := keyOf(pod)
 		if _, there := s.byKey[key]; there {
 			return nil, field.Duplicate(path.Child("metadata", "name"), key.String())
 		}
@@ -81,63 +68,89 @@ func NewStore(specs ...Spec) (*Store, error) {
 	return s, nil
 }
 
-func newEntry(pod *v1.Pod, containers map[string]Container, made time.Time) (*entry, error) {
-	e := &entry{pod: pod, current: map[string]source{}, previous: map[string]source{}, containers: map[string]*Container{}, systems: map[string]func() (*shell.Container, error){}}
-	for name := range containers {
-		if !HasContainer(pod, name) {
-			return nil, fmt.Errorf("pod %s/%s: it has no container %q; it has %s", pod.Namespace, pod.Name, name, strings.Join(containerNames(pod), ", "))
-		}
-	}
-	for _, name := range containerNames(pod) {
-		container := containers[name]
-		if err := e.add(name, &container, made); err != nil {
-			return nil, fmt.Errorf("container %s of pod %s/%s: %w", name, pod.Namespace, pod.Name, err)
-		}
-	}
-	return e, nil
-}
-
-// add adds what is made up of a container.
-func (e *entry) add(name string, container *Container, made time.Time) error {
-	if err := container.validate(); err != nil {
-		return err
-	}
-	if err := container.Usage.validate(containerSpec(e.pod, name).Resources.Limits); err != nil {
-		return err
-	}
-	log := container.Log
-	if !isRunning(containerStatus(e.pod, name)) {
-		log = log.ended()
-	}
-	current, err := newSource(log, e.pod, name, made)
+// Put adds a pod that lives, or has it in place of the one of that name. All that an apiserver and a kubelet fill in is
+// there, status too, and nothing is made up: a container's log begins and ends when its status says that the container
+// did, and what reads it, follows it or runs in the container ends with that.
+//
+// The pod is the Store's from then on, and must not be changed. A scenario's error leaves the Store as it was.
+func (s *Store) Put(spec Spec) error {
+	key := keyOf(spec.Pod)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	before := s.byKey[key]
+	e, err := before.next(spec)
 	if err != nil {
-		return fmt.Errorf("log: %w", err)
+		return err
 	}
-	e.current[name], e.containers[name] = current, container
-	e.systems[name] = e.newSystem(name)
-	if len(container.Files) > 0 { // which may not fit together
-		if _, err := e.systems[name](); err != nil {
-			return err
-		}
-	}
-	if container.Log.Previous == nil {
+	s.byKey[key] = e
+	if before == nil {
+		s.pods = append(s.pods, spec.Pod)
 		return nil
 	}
-	if e.previous[name], err = newSource(container.Log.Previous.ended(), e.pod, name, current.time(0)); err != nil {
-		return fmt.Errorf("log: previous: %w", err)
-	}
+	// Whoever was given the list before still reads it.
+	s.pods = slices.Clone(s.pods)
+	s.pods[slices.Index(s.pods, before.pod)] = spec.Pod
 	return nil
+}
+
+// Remove takes a pod away, and ends what reads its logs or runs in it. Of another uid, or unknown, it is left.
+func (s *Store) Remove(namespace, name string, uid types.UID) {
+	key := types.NamespacedName{Namespace: namespace, Name: name}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	e := s.byKey[key]
+	if e == nil || e.pod.UID != uid {
+		return
+	}
+	delete(s.byKey, key)
+	pods := make([]*v1.Pod, 0, len(s.pods)-1)
+	for _, pod := range s.pods {
+		if pod != e.pod {
+			pods = append(pods, pod)
+		}
+	}
+	s.pods = pods
+	e.end(time.Now())
+}
+
+// list gives all pods, for reading only.
+func (s *Store) list() []*v1.Pod {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.pods
+}
+
+// entries are those of list, in its order.
+func (s *Store) entries() []*entry {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	entries := make([]*entry, len(s.pods))
+	for i, pod := range s.pods {
+		entries[i] = s.byKey[keyOf(pod)]
+	}
+	return entries
+}
+
+func (s *Store) entry(namespace, name string) (*entry, bool) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	e, found := s.byKey[types.NamespacedName{Namespace: namespace, Name: name}]
+	return e, found
+}
+
+func keyOf(pod *v1.Pod) types.NamespacedName {
+	return types.NamespacedName{Namespace: pod.Namespace, Name: pod.Name}
 }
 
 // List gives all pods, in the order in which they were given. The slice is the caller's, the pods are not: they must not
 // be changed.
-func (s *Store) List() []*v1.Pod { return append([]*v1.Pod(nil), s.pods...) }
+func (s *Store) List() []*v1.Pod { return slices.Clone(s.list()) }
 
 // Running gives the pods as a container runtime knows them: those that run, with the names and images of the containers
 // that run, and no more. (kubelet: pkg/kubelet/container, Pod.ToAPIPod)
 func (s *Store) Running() []*v1.Pod {
 	var running []*v1.Pod
-	for _, pod := range s.pods {
+	for _, pod := range s.list() {
 		known := &v1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: pod.Namespace, Name: pod.Name, UID: pod.UID}}
 		for _, name := range containerNames(pod) {
 			if status := containerStatus(pod, name); isRunning(status) {
@@ -155,7 +168,7 @@ func isRunning(status *v1.ContainerStatus) bool { return status != nil && status
 
 // Get finds a pod. It must not be changed.
 func (s *Store) Get(namespace, name string) (*v1.Pod, bool) {
-	e, found := s.byKey[types.NamespacedName{Namespace: namespace, Name: name}]
+	e, found := s.entry(namespace, name)
 	if !found {
 		return nil, false
 	}

@@ -10,7 +10,6 @@ import (
 	"time"
 
 	v1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/types"
 
 	"fauxlet/internal/oneconn"
 )
@@ -20,7 +19,7 @@ import (
 // given for it. Another port refuses the connection, in the words of a container runtime; a pod that has no port at all
 // answers on each.
 func (s *Store) PortForward(ctx context.Context, namespace, name string, port int32, stream io.ReadWriteCloser) error {
-	e, found := s.byKey[types.NamespacedName{Namespace: namespace, Name: name}]
+	e, found := s.entry(namespace, name)
 	if !found {
 		return fmt.Errorf("pod not found (%q)", name+"_"+namespace)
 	}
@@ -48,7 +47,7 @@ func (s *Store) PortForward(ctx context.Context, namespace, name string, port in
 func (e *entry) port(port int32) (forward string, listens bool) {
 	any := true
 	for _, container := range e.containers {
-		for _, p := range container.Ports {
+		for _, p := range container.is.Ports {
 			any = false
 			if p.Port == port {
 				return p.Forward, true

@@ -10,7 +10,6 @@ import (
 	"time"
 
 	v1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/types"
 )
 
 // chunk is how much is written at once. A kubelet writes, and flushes, each line by itself.
@@ -28,7 +27,7 @@ const timestampFormat = "2006-01-02T15:04:05.000000000Z07:00 "
 //
 // (kubelet: GetKubeletContainerLogs, validateContainerLogStatus; k8s.io/cri-client/pkg/logs, ReadLogs)
 func (s *Store) Logs(ctx context.Context, namespace, name, container string, options *v1.PodLogOptions, stdout, stderr io.Writer) error {
-	e, found := s.byKey[types.NamespacedName{Namespace: namespace, Name: name}]
+	e, found := s.entry(namespace, name)
 	if !found {
 		return fmt.Errorf("pod %q cannot be found - no logs available", name)
 	}
@@ -39,9 +38,10 @@ func (s *Store) Logs(ctx context.Context, namespace, name, container string, opt
 	if err := hasLog(status, name, options.Previous); err != nil {
 		return err
 	}
-	lines, running := e.current[container], status.State.Running != nil
+	c := e.of(container)
+	run, running := c.run, status.State.Running != nil
 	if options.Previous {
-		if lines = e.previous[container]; lines == nil {
+		if run = c.previous; run == nil {
 			return fmt.Errorf("previous terminated container %q in pod %q not found", container, name)
 		}
 		running = false
@@ -52,7 +52,7 @@ func (s *Store) Logs(ctx context.Context, namespace, name, container string, opt
 			return err
 		}
 	}
-	r := reader{lines: lines, options: options, out: newOutput(stdout, stderr, options.LimitBytes), newLine: true}
+	r := reader{run: run, lines: run.log, options: options, out: newOutput(stdout, stderr, options.LimitBytes), newLine: true}
 	defer r.out.release()
 	return r.read(ctx, time.Now(), running)
 }
@@ -88,6 +88,7 @@ func hasLog(status *v1.ContainerStatus, pod string, previous bool) error {
 
 // reader reads a log once.
 type reader struct {
+	run     *run
 	lines   source
 	options *v1.PodLogOptions
 	out     *output
@@ -103,7 +104,7 @@ func (r *reader) read(ctx context.Context, now time.Time, running bool) error {
 	if since := r.options.SinceTime; since != nil && since.After(r.since) {
 		r.since = since.Time
 	}
-	next, end := int64(0), r.lines.written(now)
+	next, end := int64(0), r.run.written(now)
 	if tail := r.options.TailLines; tail != nil && end > *tail {
 		next = end - *tail
 	}
@@ -121,10 +122,11 @@ func (r *reader) read(ctx context.Context, now time.Time, running bool) error {
 			return nil
 		}
 		r.out.push()
-		if !r.wait(ctx, next) {
+		var more bool
+		if more, running = r.wait(ctx, next); !more {
 			return nil
 		}
-		end = r.lines.written(time.Now())
+		end = r.run.written(time.Now())
 	}
 }
 
@@ -182,19 +184,22 @@ func (r *reader) writePlain(ctx context.Context, lines *madeUp, next, end int64)
 	return next, nil
 }
 
-// wait waits until line i has been written; false: ctx was done first.
-func (r *reader) wait(ctx context.Context, i int64) bool {
-	if end, ends := r.lines.ends(); ends && i >= end {
-		<-ctx.Done()
-		return false
+// wait waits until line i has been written, or the container has ended: it says whether there may be more lines, and
+// whether the container still runs. There are none where ctx was done first.
+func (r *reader) wait(ctx context.Context, i int64) (more, running bool) {
+	var written <-chan time.Time
+	if end, ends := r.lines.ends(); !ends || i < end {
+		timer := time.NewTimer(time.Until(r.lines.time(i)))
+		defer timer.Stop()
+		written = timer.C
 	}
-	timer := time.NewTimer(time.Until(r.lines.time(i)))
-	defer timer.Stop()
 	select {
 	case <-ctx.Done():
-		return false
-	case <-timer.C:
-		return true
+		return false, false
+	case <-r.run.over:
+		return true, false
+	case <-written:
+		return true, true
 	}
 }
 

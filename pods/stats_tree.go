@@ -10,7 +10,6 @@ import (
 
 	v1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
-	"k8s.io/apimachinery/pkg/types"
 )
 
 // Measure measures the node at the last whole Interval before now. The same pods on the same machine give the same
@@ -18,6 +17,7 @@ import (
 // is.
 func (s *Store) Measure(machine Machine, now time.Time) *Measurement {
 	t := &tree{at: now.Truncate(Interval), machine: machine}
+	entries := s.entries()
 	if t.machine.Booted.IsZero() {
 		t.machine.Booted = s.booted(t.at)
 	}
@@ -31,9 +31,9 @@ func (s *Store) Measure(machine Machine, now time.Time) *Measurement {
 		burstable
 		first
 	)
-	t.groups = make([]Cgroup, first, first+4*len(s.pods))
-	for _, pod := range s.pods {
-		t.addPod(s.byKey[types.NamespacedName{Namespace: pod.Namespace, Name: pod.Name}])
+	t.groups = make([]Cgroup, first, first+4*len(entries))
+	for _, e := range entries {
+		t.addPod(e)
 	}
 	groups := t.groups
 
@@ -113,7 +113,7 @@ func (s *Store) Measure(machine Machine, now time.Time) *Measurement {
 // booted is an hour before the first of the pods was there; a node without any is started anew now and then.
 func (s *Store) booted(at time.Time) time.Time {
 	first := at.Truncate(30 * 24 * time.Hour)
-	for i, pod := range s.pods {
+	for i, pod := range s.list() {
 		if started := created(pod); i == 0 || started.Before(first) {
 			first = started
 		}

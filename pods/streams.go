@@ -6,7 +6,6 @@ import (
 	"io"
 
 	v1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/types"
 
 	"fauxlet/pods/shell"
 )
@@ -20,7 +19,7 @@ type Size = shell.Size
 
 // running finds a container that runs, as a container runtime does: by the names of pod and container.
 func (s *Store) running(namespace, name, container string) (*entry, bool) {
-	e, found := s.byKey[types.NamespacedName{Namespace: namespace, Name: name}]
+	e, found := s.entry(namespace, name)
 	if !found || !isRunning(containerStatus(e.pod, container)) {
 		return nil, false
 	}
@@ -34,14 +33,14 @@ func (s *Store) IsRunning(namespace, name, container string) bool {
 }
 
 // Attach connects streams with a container: what its log says from now on, and what is written to it, which comes back
-// as from a program that repeats its input. It returns when ctx is done; and, where the container's stdin is for one
+// as from a program that repeats its input. It returns when ctx is done, or the container ends; and, where the container's stdin is for one
 // client alone (stdinOnce), at the end of the input.
 func (s *Store) Attach(ctx context.Context, namespace, name, container string, streams Streams) error {
 	e, running := s.running(namespace, name, container)
 	if !running {
 		return errNotRunning(container)
 	}
-	ctx, cancel := context.WithCancel(ctx)
+	ctx, cancel := e.of(container).whileIn(ctx)
 	defer cancel()
 	// Either is nil where it was not asked for, and both are one on a terminal.
 	var stdout, stderr io.Writer

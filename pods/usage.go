@@ -213,4 +213,4 @@ func qosOf(pod *v1.Pod) v1.PodQOSClass {
 }
 
 // usageOf is what a container was said to use.
-func (e *entry) usageOf(container string) Usage { return e.containers[container].Usage }
+func (e *entry) usageOf(container string) Usage { return e.of(container).is.Usage }
