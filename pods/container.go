@@ -26,6 +26,21 @@ type Container struct {
 	// ("Completed", "Error", "OOMKilled" …). An init container that is not named has run and ended.
 	State string `json:"state,omitempty"`
 
+	// StartAfter is how long it takes until the container runs for the first time, its image pulled: from when its turn
+	// comes, which is at the pod's start or when the init containers before it are done.
+	StartAfter metav1.Duration `json:"startAfter,omitzero"`
+
+	// ReadyAfter is how long after each start the container is Ready. Left out, it is what its startup and readiness probes
+	// need (initialDelaySeconds, and successThreshold periods), which all succeed; 0 is at once whatever they say.
+	ReadyAfter *metav1.Duration `json:"readyAfter,omitempty"`
+
+	// Exits is how the container ends by itself. Left out, an init container that is no sidecar ends with 0 at once, and
+	// any other runs until it is stopped.
+	Exits *Exit `json:"exits,omitempty"`
+
+	// Stops is what it does when it is told to stop: SIGTERM, as when the pod is deleted. Left out, it ends with 0 at once.
+	Stops Stop `json:"stops,omitzero"`
+
 	// Exec are answers to commands; the first whose Command is that of a request is given. A command without one is run by
 	// a shell that has files of its own and nothing of the host. (package shell)
 	Exec []Answer `json:"exec,omitempty"`
@@ -36,6 +51,30 @@ type Container struct {
 	// Ports are those of the container, beside the ones of its spec. Each answers HTTP with a page that says what was
 	// reached, or is forwarded. A pod with no port at all answers on each.
 	Ports []Port `json:"ports,omitempty"`
+}
+
+// Exit is the end of a container's run. What restartPolicy says is done then, with the kubelet's back-off.
+type Exit struct {
+	// After is how long a run lasts.
+	After metav1.Duration `json:"after,omitzero"`
+	// Code is the exit code, from 0 to 255.
+	Code int32 `json:"code,omitempty"`
+	// Reason is Completed if the code is 0, and Error otherwise; OOMKilled is another, and makes the code 137 where none is
+	// given.
+	Reason string `json:"reason,omitempty"`
+	// Message is what the container leaves in its terminationMessagePath.
+	Message string `json:"message,omitempty"`
+	// Times is how many runs end so; 0: all of them. A later run goes on until it is stopped, or, in an init container that
+	// is no sidecar, ends with 0 after the same time.
+	Times int32 `json:"times,omitempty"`
+}
+
+// Stop is the end of a container that is told to stop.
+type Stop struct {
+	// After is how long it takes. A container that takes longer than the pod's grace period is killed at its end, with 137.
+	After metav1.Duration `json:"after,omitzero"`
+	// Code is the exit code, from 0 to 255.
+	Code int32 `json:"code,omitempty"`
 }
 
 // Answer is what a command gives.
