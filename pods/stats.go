@@ -1,7 +1,10 @@
 package pods
 
 import (
+	"cmp"
+	"fmt"
 	"math"
+	"strings"
 	"time"
 
 	v1 "k8s.io/api/core/v1"
@@ -14,7 +17,8 @@ const Interval = 10 * time.Second
 // Unlimited is a limit that is none.
 const Unlimited = math.MaxUint64
 
-// Machine is what the stand-in pretends to run on. What is zero is made up from the pods, so that they fit.
+// Machine is what the stand-in pretends to run on. Cores, memory and the start that are zero are made up from the pods, so
+// that they fit; what it is called, where it is empty, from the node's name.
 type Machine struct {
 	// Node is the node's name.
 	Node string
@@ -31,9 +35,24 @@ type Machine struct {
 	// Pressure says whether the kernel tells pressure (PSI).
 	Pressure bool
 
-	// What a Measurement has these to be.
 	ID, SystemUUID, BootID string
 	Kernel, OS             string
+}
+
+// NewMachine is the machine of a node, as both its API object and its metrics tell of it.
+func NewMachine(node string, cores int, memory uint64, booted time.Time) Machine {
+	m := Machine{Node: node, Cores: cores, Memory: memory, Booted: booted}
+	m.identify()
+	return m
+}
+
+// identify fills in what is empty: always the same for the same node.
+func (m *Machine) identify() {
+	m.Kernel = cmp.Or(m.Kernel, "6.12.48-fauxlet")
+	m.OS = cmp.Or(m.OS, "fauxlet (there is no machine)")
+	m.ID = cmp.Or(m.ID, strings.ReplaceAll(madeID("machine "+m.Node), "-", ""))
+	m.SystemUUID = cmp.Or(m.SystemUUID, madeID("system "+m.Node))
+	m.BootID = cmp.Or(m.BootID, madeID(fmt.Sprintf("boot %s %d", m.Node, m.Booted.Unix())))
 }
 
 // Measurement is what was measured of a node at an instant.

@@ -305,10 +305,7 @@ func (t *tree) fit(node *Cgroup) {
 			t.machine.Memory *= 2
 		}
 	}
-	t.machine.Kernel, t.machine.OS = "6.12.48+deb13-amd64", "Debian GNU/Linux 13 (trixie)"
-	t.machine.ID = strings.ReplaceAll(madeID("machine "+t.machine.Node), "-", "")
-	t.machine.SystemUUID = madeID("system " + t.machine.Node)
-	t.machine.BootID = madeID(fmt.Sprintf("boot %s %d", t.machine.Node, t.machine.Booted.Unix()))
+	t.machine.identify()
 }
 
 func (t *tree) filesystems(node *Cgroup, images, disk Disk) []Filesystem {

@@ -53,6 +53,9 @@ type Options struct {
 	// Pods are the pods of the node. Required.
 	Pods *pods.Store
 
+	// Machine is what the pods are said to run on; zero: one in which they fit.
+	Machine pods.Machine
+
 	// NodeLogs are the files of the node's own logs, by their paths below /var/log, which /logs/ serves. Nil: those of a node
 	// that has just been started.
 	NodeLogs map[string]string
@@ -69,6 +72,7 @@ type Options struct {
 type Server struct {
 	config  *config.Config
 	pods    *pods.Store
+	machine pods.Machine
 	logger  *zap.Logger
 	observe func(*authchain.Decision)
 
@@ -91,6 +95,7 @@ func New(options Options) (*Server, error) {
 	s := &Server{
 		config:   options.Config,
 		pods:     options.Pods,
+		machine:  options.Machine,
 		logger:   options.Logger,
 		observe:  options.Observe,
 		metrics:  newMetrics(),

@@ -16,13 +16,12 @@ import (
 
 // measure gives the last measurement of the node: within [pods.Interval] all endpoints tell the same.
 func (s *Server) measure() *pods.Measurement {
-	kubelet := &s.config.Kubelet
-	return s.pods.Measure(pods.Machine{
-		Node:       s.config.NodeName,
-		Systemd:    kubelet.CgroupDriver == "systemd",
-		CgroupRoot: kubelet.CgroupRoot,
-		Pressure:   tellsPressure(),
-	}, time.Now())
+	kubelet, machine := &s.config.Kubelet, s.machine
+	machine.Node = s.config.NodeName
+	machine.Systemd = kubelet.CgroupDriver == "systemd"
+	machine.CgroupRoot = kubelet.CgroupRoot
+	machine.Pressure = tellsPressure()
+	return s.pods.Measure(machine, time.Now())
 }
 
 // tellsPressure says whether this kernel tells pressure: what a kubelet on this machine goes by, and so what there is no
