@@ -11,6 +11,7 @@ package server
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"net"
 	"net/http"
@@ -60,6 +61,10 @@ type Options struct {
 	// that has just been started.
 	NodeLogs map[string]string
 
+	// ServingCertificate is what is served under serverTLSBootstrap. While it gives nil, handshakes are refused as a kubelet
+	// refuses them whose request nobody approved. Nil: they always are.
+	ServingCertificate func() *tls.Certificate
+
 	// Logger gets one line for each decision and each failed handshake. Nil: no log.
 	Logger *zap.Logger
 
@@ -78,6 +83,7 @@ type Server struct {
 
 	chain    *authchain.Chain
 	clientCA *dynamiccertificates.DynamicFileCAContent
+	issued   func() *tls.Certificate // under serverTLSBootstrap; may be nil
 	metrics  *metrics
 	nodeLogs *nodeLogs
 	draining draining
@@ -98,6 +104,7 @@ func New(options Options) (*Server, error) {
 		machine:  options.Machine,
 		logger:   options.Logger,
 		observe:  options.Observe,
+		issued:   options.ServingCertificate,
 		metrics:  newMetrics(),
 		draining: newDraining(),
 	}

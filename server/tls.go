@@ -82,14 +82,17 @@ func loadClientCA(file string) (*dynamiccertificates.DynamicFileCAContent, error
 	return ca, nil
 }
 
-// servingCertificate gives the certificate to serve with: of the configured files, or else self-signed into the
-// certificate folder and kept there.
+// servingCertificate gives the certificate to serve with: the one that the cluster has issued, or of the configured files,
+// or else self-signed into the certificate folder and kept there.
 func (s *Server) servingCertificate(secure *secureTLS) (func() *tls.Certificate, error) {
 	certFile, keyFile, selfSigned := s.config.ServingFiles()
 	switch {
 	case s.config.Kubelet.ServerTLSBootstrap && s.config.Enabled("RotateKubeletServerCertificate"):
-		s.logger.Warn("serverTLSBootstrap is true, and fauxlet does not ask for a serving certificate yet: all handshakes will fail, as those of a kubelet whose request nobody approved")
-		return func() *tls.Certificate { return nil }, nil
+		if s.issued == nil {
+			s.logger.Warn("serverTLSBootstrap is true, and nobody asks for a serving certificate: all handshakes will fail, as those of a kubelet whose request nobody approved")
+			return func() *tls.Certificate { return nil }, nil
+		}
+		return s.issued, nil
 	case certFile == "" || keyFile == "":
 		return nil, fmt.Errorf("tlsCertFile is %q and tlsPrivateKeyFile is %q: set both, or leave both empty for a self-signed pair in --cert-dir", certFile, keyFile)
 	case selfSigned:
