@@ -1,9 +1,11 @@
 package config
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"os"
+	"path"
 	"slices"
 	"strings"
 
@@ -31,12 +33,37 @@ type Scenario[C any] struct {
 	NodeLogs map[string]string `json:"nodeLogs,omitempty"`
 }
 
-// ScenarioContainer describes one container of one of the scenario's pods.
+// ScenarioContainer describes one container of one of the scenario's pods, or, where one of the three names is a pattern
+// (of package path: *, ?, [a-z]), all containers that match.
 type ScenarioContainer[C any] struct {
 	Namespace string
 	Pod       string
 	Container string
 	Is        C
+}
+
+// matches says whether the entry is about a container.
+func (c *ScenarioContainer[C]) matches(namespace, pod, container string) bool {
+	for _, pair := range [][2]string{{c.Namespace, namespace}, {c.Pod, pod}, {c.Container, container}} {
+		if matches, err := path.Match(pair[0], pair[1]); err != nil || !matches {
+			return false
+		}
+	}
+	return true
+}
+
+// pattern says whether the entry may be about many containers, and whether its patterns are well-formed.
+func (c *ScenarioContainer[C]) pattern() (is bool, err error) {
+	for field, name := range map[string]string{"namespace": c.Namespace, "pod": c.Pod, "container": c.Container} {
+		if !strings.ContainsAny(name, `*?[\`) {
+			continue
+		}
+		is = true
+		if _, bad := path.Match(name, ""); bad != nil {
+			err = fmt.Errorf("%s: %q: %w; a pattern has *, ? and [a-z]", field, name, bad)
+		}
+	}
+	return is, err
 }
 
 // scenarioFile is the form in which the file is read: a container's fields are known only to C.
@@ -50,23 +77,25 @@ type scenarioFile struct {
 
 // LoadScenario reads a scenario from a file of YAML or JSON. A field that does not
 // exist or stands twice is an error that names its path, and so is a container
-// that no pod of the scenario has. What has no namespace is in "default", and an
-// entry that names no container is of the pod's only one.
+// that no pod of the scenario has; where joins is set, the node has pods that are
+// bound to it too, and a scenario may name pods that are not its own.
+// What has no namespace is in "default", and an entry that names no container is of
+// the pod's only one, or, where the pod is not the scenario's own, of each.
 // What pods and containers mean is checked where they are used (package pods).
-func LoadScenario[C any](path string) (*Scenario[C], error) {
-	data, err := os.ReadFile(path)
+func LoadScenario[C any](file string, joins bool) (*Scenario[C], error) {
+	data, err := os.ReadFile(file)
 	if err != nil {
-		return nil, fmt.Errorf("scenario %s: %w", path, err)
+		return nil, fmt.Errorf("scenario %s: %w", file, err)
 	}
-	s, err := ParseScenario[C](data)
+	s, err := ParseScenario[C](data, joins)
 	if err != nil {
-		return nil, fmt.Errorf("scenario %s: %w", path, err)
+		return nil, fmt.Errorf("scenario %s: %w", file, err)
 	}
 	return s, nil
 }
 
 // ParseScenario is LoadScenario of a file's content.
-func ParseScenario[C any](data []byte) (*Scenario[C], error) {
+func ParseScenario[C any](data []byte, joins bool) (*Scenario[C], error) {
 	if len(strings.TrimSpace(string(data))) == 0 {
 		return nil, fmt.Errorf("the file is empty; it needs at least apiVersion: %s and kind: %s", ScenarioAPIVersion, ScenarioKind)
 	}
@@ -105,7 +134,7 @@ func ParseScenario[C any](data []byte) (*Scenario[C], error) {
 		}
 		s.Containers = append(s.Containers, *entry)
 	}
-	return s, s.resolve()
+	return s, s.resolve(joins)
 }
 
 // readContainer parts the three fields that say which container it is from those of C.
@@ -159,21 +188,31 @@ func unmarshalStrict(text []byte, into any, path string) error {
 }
 
 // resolve fills in what an entry leaves out and finds its container.
-func (s *Scenario[C]) resolve() error {
+func (s *Scenario[C]) resolve(joins bool) error {
 	for i := range s.Containers {
 		entry := &s.Containers[i]
 		if entry.Namespace == "" {
 			entry.Namespace = v1.NamespaceDefault
 		}
+		pattern, err := entry.pattern()
+		if err != nil {
+			return fmt.Errorf("containers[%d].%w", i, err)
+		}
 		at := slices.IndexFunc(s.Pods, func(p *v1.Pod) bool { return p.Namespace == entry.Namespace && p.Name == entry.Pod })
-		if at < 0 {
+		switch {
+		case at < 0 && entry.Pod == "":
+			return fmt.Errorf("containers[%d].pod: missing; name a pod, or give a pattern, as in *", i)
+		case at < 0 && (pattern || joins):
+			entry.Container = cmp.Or(entry.Container, "*")
+			continue
+		case at < 0:
 			return fmt.Errorf("containers[%d].pod: no pod %s/%s in this scenario; name one of pods, or add it there", i, entry.Namespace, entry.Pod)
 		}
 		names := containerNames(s.Pods[at])
 		if entry.Container == "" && len(names) == 1 {
 			entry.Container = names[0]
 		}
-		if !slices.Contains(names, entry.Container) {
+		if !pattern && !slices.Contains(names, entry.Container) {
 			return fmt.Errorf("containers[%d].container: pod %s/%s has no container %q; it has %s", i, entry.Namespace, entry.Pod, entry.Container, strings.Join(names, ", "))
 		}
 		for j, other := range s.Containers[:i] {
@@ -199,13 +238,23 @@ func containerNames(pod *v1.Pod) []string {
 	return names
 }
 
-// ContainersOf is what the scenario says of the containers of one of its pods, by name.
+// ContainersOf is what the scenario says of the containers of a pod, by name: of each the first entry that is about it.
 func (s *Scenario[C]) ContainersOf(pod *v1.Pod) map[string]C {
-	containers := map[string]C{}
-	for _, entry := range s.Containers {
-		if entry.Namespace == pod.Namespace && entry.Pod == pod.Name {
-			containers[entry.Container] = entry.Is
+	return s.ContainersOfNamed(pod, pod.Name)
+}
+
+// ContainersOfNamed is ContainersOf for a pod that the scenario knows by another name, as a static pod.
+func (s *Scenario[C]) ContainersOfNamed(pod *v1.Pod, name string) map[string]C {
+	var containers map[string]C
+	for _, container := range containerNames(pod) {
+		i := slices.IndexFunc(s.Containers, func(entry ScenarioContainer[C]) bool { return entry.matches(pod.Namespace, name, container) })
+		if i < 0 {
+			continue
 		}
+		if containers == nil {
+			containers = map[string]C{}
+		}
+		containers[container] = s.Containers[i].Is
 	}
 	return containers
 }

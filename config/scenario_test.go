@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	v1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
@@ -40,7 +41,7 @@ containers:
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	s, err := LoadScenario[testContainer](path)
+	s, err := LoadScenario[testContainer](path, false)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -54,6 +55,39 @@ containers:
 	got = s.ContainersOf(s.Pods[1])
 	if len(got) != 2 || got["proxy"].File.Path != "proxy.log" || got["prepare"].Lines != 1 {
 		t.Errorf("logs of web = %+v", got)
+	}
+}
+
+// TestScenarioPatterns: of each container the first entry that is about it says what it is.
+func TestScenarioPatterns(t *testing.T) {
+	text := head + `containers:
+- {pod: web-1, container: proxy, lines: 1}
+- {pod: "web-?", container: proxy, lines: 2}
+- {pod: "web-*", lines: 3}
+- {namespace: "*", pod: "*", lines: 4}
+`
+	if _, err := ParseScenario[testContainer]([]byte(text), false); err == nil || !strings.Contains(err.Error(), "no pod default/web-1") {
+		t.Errorf("of a node that joins no cluster: %v, want that there is no web-1", err)
+	}
+	s, err := ParseScenario[testContainer]([]byte(text), true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, test := range []struct {
+		namespace, pod string
+		app, proxy     int64
+	}{
+		{"default", "web-1", 3, 1},
+		{"default", "web-2", 3, 2},
+		{"default", "web-10", 3, 3},
+		{"default", "other", 4, 4},
+		{"shop", "web-1", 4, 4},
+	} {
+		pod := &v1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: test.namespace, Name: "x"}, Spec: v1.PodSpec{Containers: []v1.Container{{Name: "app"}, {Name: "proxy"}}}}
+		got := s.ContainersOfNamed(pod, test.pod)
+		if got["app"].Lines != test.app || got["proxy"].Lines != test.proxy {
+			t.Errorf("%s/%s: app %d, proxy %d; want %d, %d", test.namespace, test.pod, got["app"].Lines, got["proxy"].Lines, test.app, test.proxy)
+		}
 	}
 }
 
@@ -79,15 +113,17 @@ func TestScenarioErrors(t *testing.T) {
 		{"log of no pod", head + nginx + "containers:\n- {pod: apache}", "containers[0].pod: no pod default/apache in this scenario"},
 		{"log of another namespace", head + nginx + "containers:\n- {namespace: x, pod: nginx}", "containers[0].pod: no pod x/nginx"},
 		{"log of no container", head + nginx + "containers:\n- {pod: nginx, container: sidecar}", `containers[0].container: pod default/nginx has no container "sidecar"; it has nginx`},
+		{"no pod named", head + nginx + "containers:\n- {container: nginx}", "containers[0].pod: missing"},
+		{"bad pattern", head + nginx + "containers:\n- {pod: 'web-[', lines: 1}", `containers[0].pod: "web-[": syntax error in pattern`},
 		{"log twice", head + nginx + "containers:\n- {pod: nginx}\n- {pod: nginx, container: nginx}", "is described in containers[0] already"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			if _, err := ParseScenario[testContainer]([]byte(test.text)); err == nil || !strings.Contains(err.Error(), test.want) {
+			if _, err := ParseScenario[testContainer]([]byte(test.text), false); err == nil || !strings.Contains(err.Error(), test.want) {
 				t.Errorf("error %v, want one with %q", err, test.want)
 			}
 		})
 	}
-	if _, err := LoadScenario[testContainer](filepath.Join(t.TempDir(), "none.yaml")); err == nil || !strings.Contains(err.Error(), "none.yaml") {
+	if _, err := LoadScenario[testContainer](filepath.Join(t.TempDir(), "none.yaml"), false); err == nil || !strings.Contains(err.Error(), "none.yaml") {
 		t.Errorf("a missing file gives %v", err)
 	}
 }
@@ -96,7 +132,7 @@ func FuzzParseScenario(f *testing.F) {
 	f.Add(head + nginx + "containers:\n- {pod: nginx, interval: 1s}")
 	f.Add(head + "pods: [null]\ncontainers: [null, {}]")
 	f.Fuzz(func(t *testing.T, text string) {
-		s, err := ParseScenario[testContainer]([]byte(text))
+		s, err := ParseScenario[testContainer]([]byte(text), false)
 		if err != nil {
 			return
 		}

@@ -101,7 +101,9 @@ func TestPutEndsFollowers(t *testing.T) {
 				put(t, store, living(0, began))
 				var out bytes.Buffer
 				done := make(chan error)
-				go func() { done <- store.Logs(t.Context(), "default", "p", "c", &v1.PodLogOptions{Follow: true}, &out, nil) }()
+				go func() {
+					done <- store.Logs(t.Context(), "default", "p", "c", &v1.PodLogOptions{Follow: true}, &out, nil)
+				}()
 				time.Sleep(3 * time.Second)
 				synctest.Wait()
 				put(t, store, living(0, began)) // nothing has happened to the container

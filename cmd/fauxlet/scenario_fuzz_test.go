@@ -36,7 +36,7 @@ func FuzzScenario(f *testing.F) {
 		f.Add([]byte(text))
 	}
 	f.Fuzz(func(t *testing.T, text []byte) {
-		scenario, err := config.ParseScenario[pods.Container](text)
+		scenario, err := config.ParseScenario[pods.Container](text, false)
 		if err != nil {
 			return
 		}

@@ -200,7 +200,7 @@ func loadScenario(path string) (*pods.Store, map[string]string, error) {
 		store, err := pods.NewStore()
 		return store, nil, err
 	}
-	scenario, err := config.LoadScenario[pods.Container](path)
+	scenario, err := config.LoadScenario[pods.Container](path, false)
 	if err != nil {
 		return nil, nil, fmt.Errorf("--scenario: %w", err)
 	}

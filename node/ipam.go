@@ -1,0 +1,136 @@
+package node
+
+import (
+	"encoding/binary"
+	"errors"
+	"hash/fnv"
+	"net/netip"
+	"sync"
+)
+
+// ipam gives the pods of a node their addresses: of the ranges that the cluster has given the node, or of one that is made
+// up from its name. It is safe for concurrent use.
+type ipam struct {
+	mu     sync.Mutex
+	ranges []*addressRange
+}
+
+// addressRange hands out the addresses of a prefix in turn, so that one that was given back is not the next to be given.
+type addressRange struct {
+	prefix netip.Prefix
+	last   netip.Addr
+	taken  map[netip.Addr]bool
+}
+
+// madeUpRanges is where ranges are made up: shared address space, which is in no network that a cluster is in (RFC 6598).
+var madeUpRanges = netip.MustParsePrefix("100.64.0.0/10")
+
+// newIPAM makes one for the CIDRs of a node, one of each family; none: a range of 254 addresses that is the same for each
+// node of this name.
+func newIPAM(node string, cidrs []string) (*ipam, error) {
+	m := &ipam{}
+	for _, text := range cidrs {
+		prefix, err := netip.ParsePrefix(text)
+		if err != nil {
+			return nil, err
+		}
+		m.ranges = append(m.ranges, newRange(prefix))
+	}
+	if len(m.ranges) == 0 {
+		hash := fnv.New32a()
+		hash.Write([]byte(node))
+		base := madeUpRanges.Addr().As4()
+		number := binary.BigEndian.Uint32(base[:]) | hash.Sum32()%(1<<14)<<8
+		binary.BigEndian.PutUint32(base[:], number)
+		m.ranges = append(m.ranges, newRange(netip.PrefixFrom(netip.AddrFrom4(base), 24)))
+	}
+	return m, nil
+}
+
+func newRange(prefix netip.Prefix) *addressRange {
+	prefix = prefix.Masked()
+	return &addressRange{prefix: prefix, last: prefix.Addr(), taken: map[netip.Addr]bool{}}
+}
+
+var errNoAddress = errors.New("failed to allocate for range 0: no IP addresses available in range set")
+
+// take gives an address of each range.
+func (m *ipam) take() ([]string, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	var ips []string
+	for _, r := range m.ranges {
+		ip, found := r.next()
+		if !found {
+			for _, text := range ips {
+				m.free(text)
+			}
+			return nil, errNoAddress
+		}
+		r.taken[ip] = true
+		r.last = ip
+		ips = append(ips, ip.String())
+	}
+	return ips, nil
+}
+
+// next finds the first free address after the last that was given; the first of a range is its own, the last of an IPv4
+// range its broadcast address.
+func (r *addressRange) next() (netip.Addr, bool) {
+	ip := r.last
+	for range len(r.taken) + 3 {
+		if ip = ip.Next(); !ip.IsValid() || !r.prefix.Contains(ip) || ip.Is4() && !r.prefix.Contains(ip.Next()) {
+			ip = r.prefix.Addr().Next()
+			if !r.prefix.Contains(ip) {
+				return netip.Addr{}, false
+			}
+		}
+		if !r.taken[ip] {
+			return ip, true
+		}
+	}
+	return netip.Addr{}, false
+}
+
+// keep takes addresses that a pod has already, and says whether nobody else had them.
+func (m *ipam) keep(ips []string) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, text := range ips {
+		ip, err := netip.ParseAddr(text)
+		if err != nil {
+			return false
+		}
+		for _, r := range m.ranges {
+			if r.taken[ip] {
+				return false
+			}
+		}
+	}
+	for _, text := range ips {
+		ip := netip.MustParseAddr(text)
+		for _, r := range m.ranges {
+			if r.prefix.Contains(ip) {
+				r.taken[ip] = true
+			}
+		}
+	}
+	return true
+}
+
+// release gives addresses back.
+func (m *ipam) release(ips []string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, text := range ips {
+		m.free(text)
+	}
+}
+
+func (m *ipam) free(text string) {
+	if ip, err := netip.ParseAddr(text); err == nil {
+		for _, r := range m.ranges {
+			delete(r.taken, ip)
+		}
+	}
+}

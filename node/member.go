@@ -1,0 +1,259 @@
+package node
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"go.uber.org/zap"
+	coordinationv1 "k8s.io/api/coordination/v1"
+	v1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/wait"
+	"k8s.io/component-helpers/apimachinery/lease"
+	nodeutil "k8s.io/component-helpers/node/util"
+	"k8s.io/utils/clock"
+)
+
+// member is a node of a Fleet.
+type member struct {
+	*description
+	fleet  *Fleet
+	spec   *Spec
+	logger *zap.Logger
+	static map[types.NamespacedName]*v1.Pod
+
+	stop       context.CancelFunc
+	gone       chan struct{}
+	deregister atomic.Bool
+
+	// reported is when the status was sent last, and reportDelay what is added to the time until it is sent again.
+	reported    time.Time
+	reportDelay time.Duration
+
+	mu    sync.Mutex
+	cidrs []string
+	ipam  *ipam
+}
+
+func (f *Fleet) newMember(spec *Spec) (*member, error) {
+	d, err := describe(spec)
+	if err != nil {
+		return nil, err
+	}
+	m := &member{description: d, fleet: f, spec: spec, gone: make(chan struct{}), logger: f.logger.With(zap.String("node", d.name))}
+	m.deregister.Store(spec.Deregister)
+	if m.static, err = staticPods(spec.Static, d.name); err != nil {
+		return nil, err
+	}
+	return m, nil
+}
+
+// How a registration that failed is tried again. (kubelet: registerWithAPIServer)
+const (
+	registerFirst = 100 * time.Millisecond
+	registerMost  = 7 * time.Second
+	// updateRetries is how often a status that could not be sent is tried at once. (kubelet: nodeStatusUpdateRetry)
+	updateRetries = 5
+	// renewShare is the part of its duration after which a Lease is renewed. (kubelet: nodeLeaseRenewIntervalFraction)
+	renewShare = 0.25
+	// leaveTimeout is how long a node may take to say that it leaves.
+	leaveTimeout = 5 * time.Second
+)
+
+// run registers the node, and keeps its Lease and its status until ctx is done; then it leaves.
+func (m *member) run(ctx context.Context) {
+	if !m.register(ctx) {
+		return
+	}
+	defer m.leave(ctx)
+	kubelet := &m.spec.Config.Kubelet
+	renew := time.Duration(float64(kubelet.NodeLeaseDurationSeconds) * renewShare * float64(time.Second))
+	controller := lease.NewController(clock.RealClock{}, m.fleet.client, m.name, kubelet.NodeLeaseDurationSeconds, m.heartbeatFailed, renew,
+		m.name, v1.NamespaceNodeLease, m.ownLease)
+	var renewing sync.WaitGroup
+	defer renewing.Wait()
+	renewing.Go(func() { controller.Run(ctx) })
+	// (kubelet: syncNodeStatus, started with the same jitter)
+	wait.JitterUntilWithContext(ctx, m.report, kubelet.NodeStatusUpdateFrequency.Duration, 0.04, true)
+}
+
+func (m *member) heartbeatFailed() {
+	if m.fleet.options.HeartbeatFailed != nil {
+		m.fleet.options.HeartbeatFailed()
+	}
+}
+
+// ownLease has the Lease go with its Node. (kubelet: SetNodeOwnerFunc)
+func (m *member) ownLease(lease *coordinationv1.Lease) error {
+	if len(lease.OwnerReferences) > 0 {
+		return nil
+	}
+	node := m.fleet.getNode(m.name)
+	if node == nil {
+		return fmt.Errorf("node %q is not known yet", m.name)
+	}
+	lease.OwnerReferences = []metav1.OwnerReference{{APIVersion: "v1", Kind: "Node", Name: node.Name, UID: node.UID}}
+	return nil
+}
+
+// register creates or adopts the Node, however long that takes; false: ctx was done first.
+func (m *member) register(ctx context.Context) bool {
+	backoff := wait.Backoff{Duration: registerFirst, Factor: 2, Steps: 1 << 30, Cap: registerMost}
+	for {
+		var err error
+		select {
+		case m.fleet.registering <- struct{}{}:
+			err = m.tryRegister(ctx)
+			<-m.fleet.registering
+		case <-ctx.Done():
+			return false
+		}
+		if err == nil {
+			return true
+		}
+		if ctx.Err() != nil {
+			return false
+		}
+		again := backoff.Step()
+		m.logger.Warn("Unable to register node with API server", zap.Error(err), zap.Duration("again", again))
+		select {
+		case <-time.After(again):
+		case <-ctx.Done():
+			return false
+		}
+	}
+}
+
+// tryRegister does it once. (kubelet: tryRegisterWithAPIServer)
+func (m *member) tryRegister(ctx context.Context) error {
+	nodes := m.fleet.client.CoreV1().Nodes()
+	now := time.Now()
+	_, err := nodes.Create(ctx, m.initial(now), metav1.CreateOptions{})
+	if err == nil {
+		m.logger.Info("Successfully registered node", zap.Int32("port", m.port))
+		m.sent(now, true)
+		return nil
+	}
+	// Whoever may not create it may still have one.
+	if !apierrors.IsAlreadyExists(err) && !apierrors.IsForbidden(err) {
+		return err
+	}
+	existing, getErr := nodes.Get(ctx, m.name, metav1.GetOptions{})
+	if getErr != nil {
+		return fmt.Errorf("%w; and it could not be read: %w", err, getErr)
+	}
+	adopted, _ := m.update(m.adopt(existing), ready, now)
+	if _, _, err := nodeutil.PatchNodeStatus(m.fleet.client.CoreV1(), types.NodeName(m.name), existing, adopted); err != nil {
+		return err
+	}
+	m.logger.Info("Node was previously registered", zap.Int32("port", m.port))
+	m.sent(now, true)
+	return nil
+}
+
+// sent remembers when the status was sent. After a change the next is due at a random time, so that the nodes of a fleet
+// do not all report at once. (kubelet: calculateDelay)
+func (m *member) sent(at time.Time, changed bool) {
+	m.reported, m.reportDelay = at, 0
+	if changed {
+		m.reportDelay = time.Duration((rand.Float64() - 0.5) * float64(m.spec.Config.Kubelet.NodeStatusReportFrequency.Duration))
+	}
+}
+
+// report sends the status if it has changed, or was sent too long ago. (kubelet: updateNodeStatus)
+func (m *member) report(ctx context.Context) {
+	for try := range updateRetries {
+		err := m.tryReport(ctx, try == 0)
+		if err == nil || ctx.Err() != nil {
+			return
+		}
+		if try > 0 {
+			m.heartbeatFailed()
+		}
+		m.logger.Warn("Error updating node status, will retry", zap.Error(err))
+	}
+}
+
+func (m *member) tryReport(ctx context.Context, cached bool) error {
+	var existing *v1.Node
+	if cached {
+		if existing = m.fleet.getNode(m.name); existing == nil {
+			return fmt.Errorf("node %q not found among those watched", m.name)
+		}
+	} else {
+		var err error
+		if existing, err = m.fleet.client.CoreV1().Nodes().Get(ctx, m.name, metav1.GetOptions{}); err != nil {
+			return err
+		}
+	}
+	now := time.Now()
+	node, changed := m.update(existing, ready, now)
+	if !changed && now.Sub(m.reported) < m.spec.Config.Kubelet.NodeStatusReportFrequency.Duration+m.reportDelay {
+		return nil
+	}
+	if _, _, err := nodeutil.PatchNodeStatus(m.fleet.client.CoreV1(), types.NodeName(m.name), existing, node); err != nil {
+		return err
+	}
+	m.sent(now, changed)
+	return nil
+}
+
+// leave says that the node is not ready any more, or deletes it.
+func (m *member) leave(stopped context.Context) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(stopped), leaveTimeout)
+	defer cancel()
+	select {
+	case m.fleet.registering <- struct{}{}:
+		defer func() { <-m.fleet.registering }()
+	case <-ctx.Done():
+		m.logger.Warn("the node could not say that it leaves: others were still at it")
+		return
+	}
+	nodes := m.fleet.client.CoreV1().Nodes()
+	if m.deregister.Load() {
+		if err := nodes.Delete(ctx, m.name, metav1.DeleteOptions{}); err != nil && !apierrors.IsNotFound(err) {
+			m.logger.Warn("the node could not be deleted", zap.Error(err))
+			return
+		}
+		m.logger.Info("the node is deleted")
+		return
+	}
+	existing, err := nodes.Get(ctx, m.name, metav1.GetOptions{})
+	if err == nil {
+		node, _ := m.update(existing, leaving, time.Now())
+		_, _, err = nodeutil.PatchNodeStatus(m.fleet.client.CoreV1(), types.NodeName(m.name), existing, node)
+	}
+	if err != nil {
+		m.logger.Warn("the node could not say that it leaves", zap.Error(err))
+		return
+	}
+	m.logger.Info("the node is not ready any more")
+}
+
+// addressesOfPods is where its pods' addresses come from, which the cluster may tell later than the first pod.
+func (m *member) addressesOfPods() (*ipam, error) {
+	var cidrs []string
+	if node := m.fleet.getNode(m.name); node != nil {
+		cidrs = node.Spec.PodCIDRs
+	}
+	if cidr := m.spec.Config.Kubelet.PodCIDR; len(cidrs) == 0 && cidr != "" {
+		cidrs = []string{cidr}
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.ipam == nil || !slices.Equal(cidrs, m.cidrs) {
+		made, err := newIPAM(m.name, cidrs)
+		if err != nil {
+			return nil, err
+		}
+		m.ipam, m.cidrs = made, cidrs
+	}
+	return m.ipam, nil
+}

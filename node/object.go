@@ -1,0 +1,299 @@
+package node
+
+import (
+	"fmt"
+	"maps"
+	"net"
+	"runtime"
+	"slices"
+	"strings"
+	"time"
+
+	v1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	utilnet "k8s.io/apimachinery/pkg/util/net"
+	netutils "k8s.io/utils/net"
+)
+
+// controllerManagedAttach says that the cluster attaches volumes, not the kubelet. (kubelet: pkg/volume/util)
+const controllerManagedAttach = "volumes.kubernetes.io/controller-managed-attach-detach"
+
+// The labels that kubelets have set since before there were others for it. (k8s.io/kubelet/pkg/apis)
+const (
+	labelBetaOS   = "beta.kubernetes.io/os"
+	labelBetaArch = "beta.kubernetes.io/arch"
+)
+
+// description is what a node tells of itself, and does not change while it runs.
+type description struct {
+	name        string
+	hostname    string
+	addresses   []v1.NodeAddress
+	port        int32
+	labels      map[string]string
+	taints      []v1.Taint
+	providerID  string
+	annotations map[string]string
+	capacity    v1.ResourceList
+	allocatable v1.ResourceList
+	info        v1.NodeSystemInfo
+}
+
+// DefaultCapacity is what a stand-in node pretends to have where nothing else is said. How many pods it takes is maxPods of
+// its configuration.
+func DefaultCapacity() v1.ResourceList {
+	return v1.ResourceList{
+		v1.ResourceCPU:              resource.MustParse("8"),
+		v1.ResourceMemory:           resource.MustParse("32Gi"),
+		v1.ResourceEphemeralStorage: resource.MustParse("200Gi"),
+	}
+}
+
+func describe(spec *Spec) (*description, error) {
+	c, kubelet := spec.Config, &spec.Config.Kubelet
+	d := &description{
+		name: c.NodeName, hostname: c.NodeName, port: spec.Port, providerID: kubelet.ProviderID,
+		labels: map[string]string{
+			v1.LabelHostname: c.NodeName, v1.LabelOSStable: runtime.GOOS, v1.LabelArchStable: runtime.GOARCH,
+			labelBetaOS: runtime.GOOS, labelBetaArch: runtime.GOARCH,
+		},
+		taints:   slices.Clone(kubelet.RegisterWithTaints),
+		capacity: maps.Clone(spec.Capacity),
+		info: v1.NodeSystemInfo{
+			MachineID: spec.Machine.ID, SystemUUID: spec.Machine.SystemUUID, BootID: spec.Machine.BootID,
+			KernelVersion: spec.Machine.Kernel, OSImage: spec.Machine.OS, ContainerRuntimeVersion: "fauxlet://" + spec.Version,
+			KubeletVersion: spec.KubeletVersion, OperatingSystem: runtime.GOOS, Architecture: runtime.GOARCH,
+		},
+	}
+	maps.Copy(d.labels, c.NodeLabels)
+	if kubelet.EnableControllerAttachDetach == nil || *kubelet.EnableControllerAttachDetach {
+		d.annotations = map[string]string{controllerManagedAttach: "true"}
+	}
+	if d.capacity == nil {
+		d.capacity = DefaultCapacity()
+	}
+	// (kubelet: nodestatus.MachineInfo)
+	pods := int64(kubelet.MaxPods)
+	if cores := d.capacity.Cpu().Value(); kubelet.PodsPerCore > 0 {
+		pods = min(pods, cores*int64(kubelet.PodsPerCore))
+	}
+	d.capacity[v1.ResourcePods] = *resource.NewQuantity(pods, resource.DecimalSI)
+	for _, huge := range []v1.ResourceName{"hugepages-1Gi", "hugepages-2Mi"} {
+		if _, there := d.capacity[huge]; !there {
+			d.capacity[huge] = *resource.NewQuantity(0, resource.BinarySI)
+		}
+	}
+	if err := d.reserve(kubelet.SystemReserved, kubelet.KubeReserved); err != nil {
+		return nil, err
+	}
+	var err error
+	d.addresses, err = addresses(spec)
+	return d, err
+}
+
+// reserve leaves to pods what is not reserved. (kubelet: GetNodeAllocatableReservation; what eviction keeps free is not
+// taken off, for nothing is ever evicted here)
+func (d *description) reserve(reservations ...map[string]string) error {
+	d.allocatable = v1.ResourceList{}
+	for name, quantity := range d.capacity {
+		left := quantity.DeepCopy()
+		for i, reserved := range reservations {
+			text, there := reserved[string(name)]
+			if !there {
+				continue
+			}
+			amount, err := resource.ParseQuantity(text)
+			if err != nil {
+				return fmt.Errorf("%s: %s: %q: %w", []string{"systemReserved", "kubeReserved"}[i], name, text, err)
+			}
+			left.Sub(amount)
+		}
+		if left.Sign() < 0 {
+			left.Set(0)
+		}
+		d.allocatable[name] = left
+	}
+	for name, quantity := range d.capacity {
+		if strings.HasPrefix(string(name), v1.ResourceHugePagesPrefix) && !quantity.IsZero() {
+			memory := d.allocatable[v1.ResourceMemory]
+			memory.Sub(quantity)
+			d.allocatable[v1.ResourceMemory] = memory
+		}
+	}
+	return nil
+}
+
+// addresses are those that the node is reached at: --node-ip, or else what the server listens on, where that is one
+// address, or else what a kubelet finds: the node's name if it is an address, or that of it in the DNS, or that of the
+// default route. (kubelet: nodestatus.NodeAddress, which takes no loopback address; here one is taken, for a control plane
+// on the same machine)
+func addresses(spec *Spec) ([]v1.NodeAddress, error) {
+	ips, name := spec.Config.NodeIPs, spec.Config.NodeName
+	specified := func(ip net.IP) bool { return ip != nil && !ip.IsUnspecified() }
+	preferIPv4 := len(ips) == 0 || ips[0].To4() != nil
+	var internal []net.IP
+	switch bind := net.ParseIP(spec.Config.Kubelet.Address); {
+	case len(ips) > 1 && specified(ips[0]) && specified(ips[1]):
+		internal = ips[:2]
+	case len(ips) > 0 && specified(ips[0]):
+		internal = ips[:1]
+	case specified(bind):
+		internal = []net.IP{bind}
+	case netutils.ParseIPSloppy(name) != nil:
+		internal = []net.IP{netutils.ParseIPSloppy(name)}
+	default:
+		found, _ := net.LookupIP(name)
+		var other net.IP
+		for _, ip := range found {
+			switch {
+			case ip.IsLoopback() || ip.IsLinkLocalUnicast() || ip.IsMulticast():
+			case (ip.To4() != nil) == preferIPv4:
+				internal = append(internal, ip)
+			case other == nil:
+				other = ip
+			}
+		}
+		if internal == nil && other != nil {
+			internal = []net.IP{other}
+		}
+		if internal == nil {
+			var wanted net.IP
+			if len(ips) > 0 {
+				wanted = ips[0]
+			}
+			ip, err := utilnet.ResolveBindAddress(wanted)
+			if err != nil {
+				return nil, fmt.Errorf("there is no address at which node %s could be reached: %w; give one with --node-ip", name, err)
+			}
+			internal = []net.IP{ip}
+		}
+		internal = internal[:1]
+	}
+	var all []v1.NodeAddress
+	for _, ip := range internal {
+		all = append(all, v1.NodeAddress{Type: v1.NodeInternalIP, Address: ip.String()})
+	}
+	all = append(all, v1.NodeAddress{Type: v1.NodeHostName, Address: name})
+	for _, address := range spec.Addresses {
+		if !slices.Contains(all, address) {
+			all = append(all, address)
+		}
+	}
+	return all, nil
+}
+
+// ips are the node's own, which pods on its network have.
+func (d *description) ips() []string {
+	var ips []string
+	for _, address := range d.addresses {
+		if address.Type == v1.NodeInternalIP {
+			ips = append(ips, address.Address)
+		}
+	}
+	return ips
+}
+
+// initial is the Node as it is created.
+func (d *description) initial(now time.Time) *v1.Node {
+	node := &v1.Node{
+		ObjectMeta: metav1.ObjectMeta{Name: d.name, Labels: maps.Clone(d.labels), Annotations: maps.Clone(d.annotations)},
+		Spec:       v1.NodeSpec{Taints: d.taints, ProviderID: d.providerID},
+	}
+	d.setStatus(node, ready, now)
+	return node
+}
+
+// adopt is an existing Node with what a kubelet sets right when it finds its Node there already: the labels that it
+// defaults, and who attaches volumes. The others, and taints, are whoever's changed them since.
+// (kubelet: updateDefaultLabels, reconcileCMADAnnotationWithExistingNode)
+func (d *description) adopt(existing *v1.Node) *v1.Node {
+	node := existing.DeepCopy()
+	if node.Labels == nil {
+		node.Labels = map[string]string{}
+	}
+	for _, label := range []string{
+		v1.LabelHostname, v1.LabelTopologyZone, v1.LabelTopologyRegion, v1.LabelFailureDomainBetaZone, v1.LabelFailureDomainBetaRegion,
+		v1.LabelInstanceTypeStable, v1.LabelInstanceType, v1.LabelOSStable, v1.LabelArchStable, labelBetaOS, labelBetaArch,
+	} {
+		if value, there := d.labels[label]; there {
+			node.Labels[label] = value
+		}
+	}
+	delete(node.Annotations, controllerManagedAttach)
+	for name, value := range d.annotations {
+		metav1.SetMetaDataAnnotation(&node.ObjectMeta, name, value)
+	}
+	return node
+}
+
+// readiness is what a node says of itself.
+type readiness struct {
+	status          v1.ConditionStatus
+	reason, message string
+}
+
+var (
+	ready = readiness{v1.ConditionTrue, "KubeletReady", "kubelet is posting ready status"}
+	// leaving has the words of a kubelet whose machine is shutting down. (kubelet: pkg/kubelet/nodeshutdown)
+	leaving = readiness{v1.ConditionFalse, "KubeletNotReady", "node is shutting down"}
+)
+
+// setStatus sets what a kubelet sets of the status, and leaves what others do. (kubelet: setNodeStatus)
+func (d *description) setStatus(node *v1.Node, is readiness, now time.Time) {
+	s := &node.Status
+	s.Addresses = slices.Clone(d.addresses)
+	if s.Capacity == nil {
+		s.Capacity = v1.ResourceList{}
+	}
+	maps.Copy(s.Capacity, d.capacity)
+	// Capacity that somebody else advertises can be allocated too.
+	s.Allocatable = v1.ResourceList{}
+	maps.Copy(s.Allocatable, s.Capacity)
+	maps.Copy(s.Allocatable, d.allocatable)
+	s.DaemonEndpoints.KubeletEndpoint.Port = d.port
+	s.NodeInfo = d.info
+	s.VolumesInUse = nil
+
+	at := metav1.NewTime(now.Truncate(time.Second))
+	for _, c := range []v1.NodeCondition{
+		{Type: v1.NodeMemoryPressure, Status: v1.ConditionFalse, Reason: "KubeletHasSufficientMemory", Message: "kubelet has sufficient memory available"},
+		{Type: v1.NodeDiskPressure, Status: v1.ConditionFalse, Reason: "KubeletHasNoDiskPressure", Message: "kubelet has no disk pressure"},
+		{Type: v1.NodePIDPressure, Status: v1.ConditionFalse, Reason: "KubeletHasSufficientPID", Message: "kubelet has sufficient PID available"},
+		{Type: v1.NodeReady, Status: is.status, Reason: is.reason, Message: is.message},
+	} {
+		c.LastHeartbeatTime, c.LastTransitionTime = at, at
+		i := slices.IndexFunc(s.Conditions, func(old v1.NodeCondition) bool { return old.Type == c.Type })
+		if i < 0 {
+			s.Conditions = append(s.Conditions, c)
+			continue
+		}
+		if s.Conditions[i].Status == c.Status {
+			c.LastTransitionTime = s.Conditions[i].LastTransitionTime
+		}
+		s.Conditions[i] = c
+	}
+}
+
+// update is the Node as it should be, and whether that is more than a heartbeat. (kubelet: updateNode)
+func (d *description) update(existing *v1.Node, is readiness, now time.Time) (node *v1.Node, changed bool) {
+	node = existing.DeepCopy()
+	if node.Labels[v1.LabelOSStable] != runtime.GOOS || node.Labels[v1.LabelArchStable] != runtime.GOARCH {
+		metav1.SetMetaDataLabel(&node.ObjectMeta, v1.LabelOSStable, runtime.GOOS)
+		metav1.SetMetaDataLabel(&node.ObjectMeta, v1.LabelArchStable, runtime.GOARCH)
+		changed = true
+	}
+	d.setStatus(node, is, now)
+	return node, changed || !equality.Semantic.DeepEqual(withoutHeartbeats(&existing.Status), withoutHeartbeats(&node.Status))
+}
+
+func withoutHeartbeats(status *v1.NodeStatus) *v1.NodeStatus {
+	s := *status
+	s.Conditions = slices.Clone(s.Conditions)
+	for i := range s.Conditions {
+		s.Conditions[i].LastHeartbeatTime = metav1.Time{}
+	}
+	slices.SortStableFunc(s.Conditions, func(a, b v1.NodeCondition) int { return strings.Compare(string(a.Type), string(b.Type)) })
+	return &s
+}

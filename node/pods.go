@@ -1,0 +1,197 @@
+package node
+
+import (
+	"context"
+	"encoding/json"
+	"time"
+
+	"go.uber.org/zap"
+	v1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/strategicpatch"
+
+	"fauxlet/node/life"
+	"fauxlet/pods"
+)
+
+// living is a pod that a node of ours has.
+type living struct {
+	member *member
+	uid    types.UID
+	life   *life.Life
+	// told is the version of the pod that life knows.
+	told       *v1.Pod
+	containers map[string]pods.Container
+	ipam       *ipam
+	ips        []string
+}
+
+// work attends to pods until there is nothing more to do.
+func (f *Fleet) work(ctx context.Context) {
+	for {
+		key, quit := f.queue.Get()
+		if quit || ctx.Err() != nil {
+			return
+		}
+		if err := f.sync(ctx, key); err != nil && ctx.Err() == nil {
+			f.logger.Warn("a pod could not be attended to, and is tried again", zap.Stringer("pod", key), zap.Error(err))
+			f.queue.AddRateLimited(key)
+		} else {
+			f.queue.Forget(key)
+		}
+		f.queue.Done(key)
+	}
+}
+
+// sync makes what a node serves, and what the apiserver shows, of one pod what it is now. It is never called twice at once
+// for one pod.
+func (f *Fleet) sync(ctx context.Context, key types.NamespacedName) error {
+	shown := f.getPod(key) // as the apiserver has it
+	pod, m := shown, (*member)(nil)
+	f.mu.RLock()
+	l := f.lives[key]
+	if m = f.static[key]; m != nil {
+		pod = m.static[key]
+	} else if pod != nil {
+		m = f.members[pod.Spec.NodeName]
+	}
+	f.mu.RUnlock()
+
+	if l != nil && (pod == nil || l.uid != pod.UID || l.member != m) {
+		f.drop(key, l)
+		l = nil
+	}
+	if pod == nil || m == nil {
+		return nil
+	}
+	if pod != shown {
+		var err error
+		if shown, err = m.mirror(ctx, pod, shown); err != nil {
+			return err
+		}
+	} else if isMirror(pod) {
+		return f.delete(ctx, pod) // of a static pod that is no more
+	}
+
+	now := time.Now()
+	if l == nil {
+		var err error
+		if l, err = m.begin(pod, shown, now); err != nil {
+			return err
+		}
+		f.mu.Lock()
+		f.lives[key] = l
+		f.mu.Unlock()
+	} else if l.told != pod {
+		l.life.Update(pod, now)
+		l.told = pod
+	}
+
+	status, next, gone := l.life.At(now)
+	served := *pod
+	served.Status = status
+	if err := m.spec.Pods.Put(pods.Spec{Pod: &served, Containers: l.containers}); err != nil {
+		return err
+	}
+	if !next.IsZero() {
+		f.queue.AddAfter(key, max(0, next.Sub(now)))
+	}
+	if shown == nil {
+		return nil
+	}
+	if err := f.patch(ctx, shown, &status); err != nil {
+		return err
+	}
+	if gone && pod == shown {
+		return f.delete(ctx, shown)
+	}
+	return nil
+}
+
+// begin begins the life of a pod, or goes on with it where what the apiserver shows says how far it is.
+func (m *member) begin(pod, shown *v1.Pod, now time.Time) (*living, error) {
+	l := &living{member: m, uid: pod.UID, told: pod}
+	if m.fleet.options.Containers != nil {
+		l.containers = m.fleet.options.Containers(pod)
+	}
+	settings := life.Settings{HostIPs: m.ips(), PodIPs: m.ips()}
+	if !pod.Spec.HostNetwork {
+		var err error
+		if l.ipam, err = m.addressesOfPods(); err != nil {
+			return nil, err
+		}
+		if shown != nil {
+			for _, ip := range shown.Status.PodIPs {
+				l.ips = append(l.ips, ip.IP)
+			}
+		}
+		if len(l.ips) == 0 || !l.ipam.keep(l.ips) {
+			if l.ips, err = l.ipam.take(); err != nil {
+				return nil, err
+			}
+		}
+		settings.PodIPs = l.ips
+	}
+	lived := pod
+	if shown != nil && shown != pod {
+		copied := *pod
+		copied.Status = shown.Status
+		lived = &copied
+	}
+	var err error
+	if l.life, err = life.New(lived, l.containers, settings, now); err != nil && l.ipam != nil {
+		l.ipam.release(l.ips)
+	}
+	return l, err
+}
+
+// drop forgets a pod that is no more, or not a node of ours' any more.
+func (f *Fleet) drop(key types.NamespacedName, l *living) {
+	f.mu.Lock()
+	delete(f.lives, key)
+	f.mu.Unlock()
+	l.member.spec.Pods.Remove(key.Namespace, key.Name, l.uid)
+	if l.ipam != nil {
+		l.ipam.release(l.ips)
+	}
+}
+
+// patch reports a status where the apiserver shows another. A pod that is gone, or another by now, is the watch's affair.
+// (kubelet: pkg/util/pod, PatchPodStatus; a kubelet reads the pod before, here what was watched is compared)
+func (f *Fleet) patch(ctx context.Context, shown *v1.Pod, status *v1.PodStatus) error {
+	if equality.Semantic.DeepEqual(&shown.Status, status) {
+		return nil
+	}
+	before, err := json.Marshal(v1.Pod{Status: shown.Status})
+	if err != nil {
+		return err
+	}
+	after, err := json.Marshal(v1.Pod{ObjectMeta: metav1.ObjectMeta{UID: shown.UID}, Status: *status})
+	if err != nil {
+		return err
+	}
+	patch, err := strategicpatch.CreateTwoWayMergePatch(before, after, v1.Pod{})
+	if err != nil {
+		return err
+	}
+	_, err = f.client.CoreV1().Pods(shown.Namespace).Patch(ctx, shown.Name, types.StrategicMergePatchType, patch, metav1.PatchOptions{}, "status")
+	return unlessGone(err)
+}
+
+// delete deletes a pod of which nothing is left. (kubelet: status manager, syncPod)
+func (f *Fleet) delete(ctx context.Context, pod *v1.Pod) error {
+	now := int64(0)
+	return unlessGone(f.client.CoreV1().Pods(pod.Namespace).Delete(ctx, pod.Name, metav1.DeleteOptions{
+		GracePeriodSeconds: &now, Preconditions: metav1.NewUIDPreconditions(string(pod.UID)),
+	}))
+}
+
+func unlessGone(err error) error {
+	if apierrors.IsNotFound(err) || apierrors.IsConflict(err) {
+		return nil
+	}
+	return err
+}

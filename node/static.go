@@ -1,0 +1,89 @@
+package node
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"strings"
+
+	v1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+)
+
+// The annotations by which a static pod and its mirror are told. (kubelet: pkg/kubelet/types)
+const (
+	annotationHash   = "kubernetes.io/config.hash"
+	annotationMirror = "kubernetes.io/config.mirror"
+	annotationSource = "kubernetes.io/config.source"
+)
+
+// staticPods are pods as a node has them: their names end in the node's, their uids are made of what they are.
+// (kubelet: pkg/kubelet/config, applyDefaults)
+func staticPods(given []*v1.Pod, node string) (map[types.NamespacedName]*v1.Pod, error) {
+	all := make(map[types.NamespacedName]*v1.Pod, len(given))
+	for _, original := range given {
+		pod := original.DeepCopy()
+		if pod.Namespace == "" {
+			pod.Namespace = metav1.NamespaceDefault
+		}
+		text, err := json.Marshal(pod)
+		if err != nil {
+			return nil, err
+		}
+		sum := sha256.Sum256(append(text, "host:"+node...))
+		pod.UID = types.UID(hex.EncodeToString(sum[:16]))
+		pod.Name = pod.Name + "-" + strings.ToLower(node)
+		pod.Spec.NodeName = node
+		pod.Annotations = maps.Clone(pod.Annotations)
+		metav1.SetMetaDataAnnotation(&pod.ObjectMeta, annotationHash, string(pod.UID))
+		metav1.SetMetaDataAnnotation(&pod.ObjectMeta, annotationSource, "file")
+		pod.Spec.Tolerations = append(pod.Spec.Tolerations, v1.Toleration{Operator: v1.TolerationOpExists, Effect: v1.TaintEffectNoExecute})
+		pod.Status = v1.PodStatus{Phase: v1.PodPending}
+		key := keyOf(pod)
+		if _, there := all[key]; there {
+			return nil, fmt.Errorf("static pod %s: there are two of that name", key)
+		}
+		all[key] = pod
+	}
+	return all, nil
+}
+
+func isMirror(pod *v1.Pod) bool {
+	_, is := pod.Annotations[annotationMirror]
+	return is
+}
+
+// mirror gives the pod by which the apiserver shows a static pod, made if it is not there; nil where there is none yet. One
+// that is of another version, or is being deleted, is deleted first. (kubelet: syncPod, MirrorClient)
+func (m *member) mirror(ctx context.Context, pod, shown *v1.Pod) (*v1.Pod, error) {
+	switch {
+	case shown == nil:
+	case !isMirror(shown):
+		m.logger.Warn("a pod of the name of a static pod is in the way of its mirror; delete it, or rename the static pod: " + keyOf(pod).String())
+		return nil, nil
+	case shown.Annotations[annotationMirror] == pod.Annotations[annotationHash] && shown.DeletionTimestamp == nil:
+		return shown, nil
+	default:
+		return nil, m.fleet.delete(ctx, shown) // its end is seen by the watch, and another is made then
+	}
+	node := m.fleet.getNode(m.name)
+	if node == nil {
+		return nil, fmt.Errorf("failed to get node UID: node %q is not known yet", m.name)
+	}
+	mirror := pod.DeepCopy()
+	mirror.UID = ""
+	mirror.Annotations[annotationMirror] = pod.Annotations[annotationHash]
+	controller := true
+	// Without an owner NodeRestriction refuses it.
+	mirror.OwnerReferences = []metav1.OwnerReference{{APIVersion: "v1", Kind: "Node", Name: node.Name, UID: node.UID, Controller: &controller}}
+	made, err := m.fleet.client.CoreV1().Pods(mirror.Namespace).Create(ctx, mirror, metav1.CreateOptions{})
+	if apierrors.IsAlreadyExists(err) {
+		return nil, nil // which the watch is about to tell
+	}
+	return made, err
+}
