@@ -112,6 +112,14 @@ func (e *entry) each(described map[string]Container, fill func(*container) error
 	return nil
 }
 
+// Validate says what is wrong with what is made up of a container, whatever its pod.
+func (c *Container) Validate() error {
+	if err := c.validate(); err != nil {
+		return err
+	}
+	return c.Usage.validate(nil)
+}
+
 // nothing is what is made up of a container that nothing is said of.
 var nothing Container
 
