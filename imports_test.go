@@ -14,7 +14,9 @@ import (
 var imports = map[string][]string{
 	"pods":        {"internal/oneconn", "pods/shell"},
 	"server":      {"authchain", "config", "internal/oneconn", "pods"},
-	"cmd/fauxlet": {"authchain", "authchain/review", "config", "pods", "server", "testcerts"},
+	"node":        {"config", "node/life", "pods"},
+	"node/life":   {"pods"},
+	"cmd/fauxlet": {"authchain", "authchain/review", "config", "node", "node/identity", "pods", "server", "testcerts"},
 }
 
 // TestImports holds the packages to that, and keeps k8s.io/kubernetes, which is no library, out of the module.

@@ -31,6 +31,8 @@ type Scenario[C any] struct {
 	Containers []ScenarioContainer[C] `json:"containers,omitempty"`
 	// NodeLogs are the files of the node's own logs, by their paths below /var/log.
 	NodeLogs map[string]string `json:"nodeLogs,omitempty"`
+	// Nodes is how many nodes there are where there are many; 0: as many as the command line says.
+	Nodes int `json:"nodes,omitempty"`
 }
 
 // ScenarioContainer describes one container of one of the scenario's pods, or, where one of the three names is a pattern
@@ -73,6 +75,7 @@ type scenarioFile struct {
 	Pods       []*v1.Pod                    `json:"pods,omitempty"`
 	Containers []map[string]json.RawMessage `json:"containers,omitempty"`
 	NodeLogs   map[string]string            `json:"nodeLogs,omitempty"`
+	Nodes      int                          `json:"nodes,omitempty"`
 }
 
 // LoadScenario reads a scenario from a file of YAML or JSON. A field that does not
@@ -118,7 +121,10 @@ func ParseScenario[C any](data []byte, joins bool) (*Scenario[C], error) {
 	if err := unmarshalStrict(text, &file, ""); err != nil {
 		return nil, err
 	}
-	s := &Scenario[C]{APIVersion: meta.APIVersion, Kind: meta.Kind, Pods: file.Pods, NodeLogs: file.NodeLogs}
+	s := &Scenario[C]{APIVersion: meta.APIVersion, Kind: meta.Kind, Pods: file.Pods, NodeLogs: file.NodeLogs, Nodes: file.Nodes}
+	if s.Nodes < 0 {
+		return nil, fmt.Errorf("nodes: %d: must not be negative; it is how many nodes there are", s.Nodes)
+	}
 	for i, pod := range s.Pods {
 		if pod == nil {
 			return nil, fmt.Errorf("pods[%d]: null is not a pod; remove the entry", i)

@@ -174,7 +174,7 @@ func startKubelet(t testing.TB, plane *controlPlane, o kubeletOptions) *kubelet 
 	must(t, os.WriteFile(configFile, config, 0o644))
 
 	args := []string{"--config", configFile, "--kubeconfig", o.kubeconfig, "--hostname-override", o.node,
-		"--cert-dir", k.certDir, "--port", strconv.Itoa(o.port), "--ready-file", ready, "-v=2"}
+		"--cert-dir", k.certDir, "--register-node=false", "--port", strconv.Itoa(o.port), "--ready-file", ready, "-v=2"}
 	args = append(args, o.args...)
 	logs := writeLogs(t, filepath.Join(own, "logs"), o.pods)
 	switch o.kind {

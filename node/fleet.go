@@ -272,6 +272,38 @@ func (f *Fleet) Remove(ctx context.Context, name string) error {
 	}
 }
 
+// SetStatic has a node have these static pods instead of those that it had.
+func (f *Fleet) SetStatic(name string, static []*v1.Pod) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	m := f.members[name]
+	if m == nil {
+		return fmt.Errorf("node %s: there is none of that name", name)
+	}
+	now, err := staticPods(static, name)
+	if err != nil {
+		return err
+	}
+	for key := range m.static {
+		delete(f.static, key)
+		f.queue.Add(key)
+	}
+	m.static = now
+	for key := range now {
+		f.static[key] = m
+		f.queue.Add(key)
+	}
+	return nil
+}
+
+// Addresses are those that a node has; none where there is no such node.
+func (f *Fleet) Addresses(name string) []v1.NodeAddress {
+	if m := f.member(name); m != nil {
+		return m.addresses
+	}
+	return nil
+}
+
 // start has a member run; f.mu is held.
 func (f *Fleet) start(m *member) {
 	ctx, stop := context.WithCancel(f.running)

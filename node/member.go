@@ -32,6 +32,7 @@ type member struct {
 	stop       context.CancelFunc
 	gone       chan struct{}
 	deregister atomic.Bool
+	registered atomic.Pointer[types.UID]
 
 	// reported is when the status was sent last, and reportDelay what is added to the time until it is sent again.
 	reported    time.Time
@@ -80,8 +81,13 @@ func (m *member) run(ctx context.Context) {
 	var renewing sync.WaitGroup
 	defer renewing.Wait()
 	renewing.Go(func() { controller.Run(ctx) })
-	// (kubelet: syncNodeStatus, started with the same jitter)
-	wait.JitterUntilWithContext(ctx, m.report, kubelet.NodeStatusUpdateFrequency.Duration, 0.04, true)
+	// (kubelet: syncNodeStatus with its jitter; the registration was the first report)
+	every := kubelet.NodeStatusUpdateFrequency.Duration
+	select {
+	case <-ctx.Done():
+	case <-time.After(wait.Jitter(every, 0.04)):
+		wait.JitterUntilWithContext(ctx, m.report, every, 0.04, true)
+	}
 }
 
 func (m *member) heartbeatFailed() {
@@ -95,12 +101,20 @@ func (m *member) ownLease(lease *coordinationv1.Lease) error {
 	if len(lease.OwnerReferences) > 0 {
 		return nil
 	}
-	node := m.fleet.getNode(m.name)
-	if node == nil {
-		return fmt.Errorf("node %q is not known yet", m.name)
+	uid, err := m.uid()
+	lease.OwnerReferences = []metav1.OwnerReference{{APIVersion: "v1", Kind: "Node", Name: m.name, UID: uid}}
+	return err
+}
+
+// uid is that of the Node, as it is watched, or as it was registered where the watch has not told yet.
+func (m *member) uid() (types.UID, error) {
+	if node := m.fleet.getNode(m.name); node != nil {
+		return node.UID, nil
 	}
-	lease.OwnerReferences = []metav1.OwnerReference{{APIVersion: "v1", Kind: "Node", Name: node.Name, UID: node.UID}}
-	return nil
+	if uid := m.registered.Load(); uid != nil {
+		return *uid, nil
+	}
+	return "", fmt.Errorf("node %q is not registered yet", m.name)
 }
 
 // register creates or adopts the Node, however long that takes; false: ctx was done first.
@@ -135,8 +149,9 @@ func (m *member) register(ctx context.Context) bool {
 func (m *member) tryRegister(ctx context.Context) error {
 	nodes := m.fleet.client.CoreV1().Nodes()
 	now := time.Now()
-	_, err := nodes.Create(ctx, m.initial(now), metav1.CreateOptions{})
+	created, err := nodes.Create(ctx, m.initial(now), metav1.CreateOptions{})
 	if err == nil {
+		m.registered.Store(&created.UID)
 		m.logger.Info("Successfully registered node", zap.Int32("port", m.port))
 		m.sent(now, true)
 		return nil
@@ -153,6 +168,7 @@ func (m *member) tryRegister(ctx context.Context) error {
 	if _, _, err := nodeutil.PatchNodeStatus(m.fleet.client.CoreV1(), types.NodeName(m.name), existing, adopted); err != nil {
 		return err
 	}
+	m.registered.Store(&existing.UID)
 	m.logger.Info("Node was previously registered", zap.Int32("port", m.port))
 	m.sent(now, true)
 	return nil

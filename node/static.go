@@ -7,12 +7,17 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"os"
+	"path/filepath"
 	"strings"
 
 	v1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/yaml"
+
+	"fauxlet/pods"
 )
 
 // The annotations by which a static pod and its mirror are told. (kubelet: pkg/kubelet/types)
@@ -53,6 +58,12 @@ func staticPods(given []*v1.Pod, node string) (map[types.NamespacedName]*v1.Pod,
 	return all, nil
 }
 
+// IsStatic says whether a pod is one that its node has without being told by an apiserver.
+func IsStatic(pod *v1.Pod) bool {
+	source, told := pod.Annotations[annotationSource]
+	return told && source != "api"
+}
+
 func isMirror(pod *v1.Pod) bool {
 	_, is := pod.Annotations[annotationMirror]
 	return is
@@ -71,19 +82,59 @@ func (m *member) mirror(ctx context.Context, pod, shown *v1.Pod) (*v1.Pod, error
 	default:
 		return nil, m.fleet.delete(ctx, shown) // its end is seen by the watch, and another is made then
 	}
-	node := m.fleet.getNode(m.name)
-	if node == nil {
-		return nil, fmt.Errorf("failed to get node UID: node %q is not known yet", m.name)
+	uid, err := m.uid()
+	if err != nil {
+		return nil, fmt.Errorf("failed to get node UID: %w", err)
 	}
 	mirror := pod.DeepCopy()
 	mirror.UID = ""
 	mirror.Annotations[annotationMirror] = pod.Annotations[annotationHash]
 	controller := true
 	// Without an owner NodeRestriction refuses it.
-	mirror.OwnerReferences = []metav1.OwnerReference{{APIVersion: "v1", Kind: "Node", Name: node.Name, UID: node.UID, Controller: &controller}}
+	mirror.OwnerReferences = []metav1.OwnerReference{{APIVersion: "v1", Kind: "Node", Name: m.name, UID: uid, Controller: &controller}}
 	made, err := m.fleet.client.CoreV1().Pods(mirror.Namespace).Create(ctx, mirror, metav1.CreateOptions{})
 	if apierrors.IsAlreadyExists(err) {
 		return nil, nil // which the watch is about to tell
 	}
 	return made, err
+}
+
+// ReadManifests reads the static pods of a file, or of each file of a folder whose name does not begin with a dot; no path,
+// no pods. (kubelet: pkg/kubelet/config, sourceFile; one that cannot be read is an error here, and a line in its log there)
+func ReadManifests(path string) ([]*v1.Pod, error) {
+	if path == "" {
+		return nil, nil
+	}
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, err
+	}
+	files := []string{path}
+	if info.IsDir() {
+		if files, err = filepath.Glob(filepath.Join(path, "[^.]*")); err != nil {
+			return nil, err
+		}
+	}
+	var all []*v1.Pod
+	for _, file := range files {
+		if info, err := os.Stat(file); err != nil || info.IsDir() {
+			continue
+		}
+		text, err := os.ReadFile(file)
+		if err != nil {
+			return nil, err
+		}
+		pod := &v1.Pod{}
+		if err := yaml.UnmarshalStrict(text, pod); err != nil {
+			return nil, fmt.Errorf("%s: %w", file, err)
+		}
+		if pod.Kind != "Pod" || pod.APIVersion != "v1" || pod.Name == "" {
+			return nil, fmt.Errorf("%s: apiVersion %q, kind %q, name %q: a manifest is a v1 Pod with a name", file, pod.APIVersion, pod.Kind, pod.Name)
+		}
+		if _, err := pods.NewStore(pods.Spec{Pod: pod}); err != nil {
+			return nil, fmt.Errorf("%s: %w", file, err)
+		}
+		all = append(all, pod)
+	}
+	return all, nil
 }

@@ -38,9 +38,9 @@ func TestPanics(t *testing.T) {
 			core, lines := observer.New(zap.ErrorLevel)
 			decisions := make(chan *authchain.Decision, 1)
 			s := &Server{metrics: newMetrics(), logger: zap.New(core), observe: func(d *authchain.Decision) { decisions <- d }}
-			router := &router{mux: http.NewServeMux(), server: s, buckets: map[string]bool{}}
+			router := &router{mux: http.NewServeMux(), buckets: map[string]bool{}}
 			router.mux.HandleFunc("/", test.handle)
-			web := httptest.NewUnstartedServer(s.observed(router, "readwrite"))
+			web := httptest.NewUnstartedServer(s.newPort(router))
 			web.Config.ErrorLog = s.errorLog()
 			web.Start()
 			defer web.Close()

@@ -110,7 +110,7 @@ type series struct {
 type seriesKey struct{ method, path string }
 
 // seriesOf finds the metrics that a request counts in. (kubelet: getMetricBucket, getURLRootPath, getMetricMethodBucket)
-func (r *router) seriesOf(request *http.Request, serverType string) *series {
+func (p *port) seriesOf(request *http.Request) *series {
 	method := request.Method
 	if !knownMethods[method] {
 		method = "other"
@@ -120,16 +120,19 @@ func (r *router) seriesOf(request *http.Request, serverType string) *series {
 		next, _, _ := strings.Cut(rest, "/")
 		root += "/" + next
 	}
-	if !r.buckets[root] {
+	if !p.routes.buckets[root] {
 		root = "other"
 	}
 	key := seriesKey{method, root}
-	if known, ok := r.series.Load(key); ok {
+	if known, ok := p.series.Load(key); ok {
 		return known.(*series)
 	}
-	m := r.server.metrics
+	m, serverType := p.server.metrics, "readwrite"
+	if p.routes.open {
+		serverType = "readonly"
+	}
 	labels := []string{method, root, serverType, strconv.FormatBool(longRunning[root])}
-	known, _ := r.series.LoadOrStore(key, &series{
+	known, _ := p.series.LoadOrStore(key, &series{
 		requests: m.requests.WithLabelValues(labels...),
 		inflight: m.inflight.WithLabelValues(labels...),
 		duration: m.duration.WithLabelValues(labels...),

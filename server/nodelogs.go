@@ -71,7 +71,11 @@ func (h hostNames) Open(name string) (fs.File, error) {
 
 // getNodeLogs serves /logs/. (kubelet: Kubelet.ServeLogs, and its logServer)
 func getNodeLogs(s *Server, w http.ResponseWriter, r *http.Request) error {
-	s.nodeLogs.handler.ServeHTTP(w, r)
+	logs, err := s.nodeLogs()
+	if err != nil {
+		return err
+	}
+	logs.handler.ServeHTTP(w, r)
 	return nil
 }
 

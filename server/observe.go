@@ -15,35 +15,36 @@ import (
 	"fauxlet/authchain"
 )
 
-// observed counts each request, makes its Decision, and tells of it when it is over.
-func (s *Server) observed(next *router, serverType string) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		series := next.seriesOf(r, serverType)
-		series.requests.Inc()
-		series.inflight.Inc()
-		defer series.inflight.Dec()
+// ServeHTTP counts each request, makes its Decision, and tells of it when it is over.
+func (p *port) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if r.Context().Value(portKey{}) != p { // behind a listener that is not ours
+		r = r.WithContext(withPort(r.Context(), p))
+	}
+	s, series := p.server, p.seriesOf(r)
+	series.requests.Inc()
+	series.inflight.Inc()
+	defer series.inflight.Dec()
 
-		decision, r := authchain.NewDecision(r)
-		recorder := &statusRecorder{ResponseWriter: w}
-		defer func() {
-			if p := recover(); p != nil {
-				s.recovered(p, recorder, decision)
-			}
-			decision.Duration = time.Since(decision.Time)
-			if recorder.status != 0 {
-				decision.Status = recorder.status
-			}
-			series.duration.Observe(decision.Duration.Seconds())
-			s.tell(decision)
-			if recorder.abort {
-				panic(http.ErrAbortHandler)
-			}
-		}()
-		next.ServeHTTP(responsewriter.WrapForHTTP1Or2(recorder), r)
-		if recorder.status == 0 && decision.Status == 0 {
-			recorder.status = http.StatusOK
+	decision, r := authchain.NewDecision(r)
+	recorder := &statusRecorder{ResponseWriter: w}
+	defer func() {
+		if p := recover(); p != nil {
+			s.recovered(p, recorder, decision)
 		}
-	})
+		decision.Duration = time.Since(decision.Time)
+		if recorder.status != 0 {
+			decision.Status = recorder.status
+		}
+		series.duration.Observe(decision.Duration.Seconds())
+		s.tell(decision)
+		if recorder.abort {
+			panic(http.ErrAbortHandler)
+		}
+	}()
+	p.routes.ServeHTTP(responsewriter.WrapForHTTP1Or2(recorder), r)
+	if recorder.status == 0 && decision.Status == 0 {
+		recorder.status = http.StatusOK
+	}
 }
 
 // recovered ends a request whose handler panicked: with a 500, or, where an answer had begun, by closing the connection,

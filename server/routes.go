@@ -1,6 +1,7 @@
 package server
 
 import (
+	"context"
 	"net/http"
 	"slices"
 	"strings"
@@ -106,21 +107,40 @@ func (s *Server) serveProfiles() bool    { return isTrue(s.config.Kubelet.Enable
 func (s *Server) serveDebugFlags() bool  { return isTrue(s.config.Kubelet.EnableDebugFlagsHandler) }
 func (s *Server) debuggingEnabled() bool { return isTrue(s.config.Kubelet.EnableDebuggingHandlers) }
 
-// router is the first of the two routers, with what is registered in it.
+// router is the first of the two routers, with what is registered in it. Servers that are alike share it: whose a request
+// is, its context says.
 type router struct {
-	mux    *http.ServeMux
-	server *Server
-	open   bool
+	mux *http.ServeMux
+	// open: nobody is asked who they are.
+	open bool
 	// handled are the paths of the services that stand in this router alone, in the order in which a kubelet has them.
 	handled []string
-	// buckets are the paths that the metrics tell apart; series has the metrics of each method and path.
+	// buckets are the paths that the metrics tell apart.
 	buckets map[string]bool
-	series  sync.Map
 }
+
+// port is what stands on one of a Server's ports.
+type port struct {
+	server *Server
+	routes *router
+	// series has the metrics of each method and path.
+	series sync.Map
+}
+
+func (s *Server) newPort(routes *router) *port { return &port{server: s, routes: routes} }
+
+type portKey struct{}
+
+func withPort(ctx context.Context, p *port) context.Context {
+	return context.WithValue(ctx, portKey{}, p)
+}
+
+// serverOf is the Server that a request is for, which each request has.
+func serverOf(r *http.Request) *Server { return r.Context().Value(portKey{}).(*port).server }
 
 // routes puts the services of a port together.
 func (s *Server) routes(readOnly bool) *router {
-	r := &router{mux: http.NewServeMux(), server: s, open: readOnly, buckets: map[string]bool{}}
+	r := &router{mux: http.NewServeMux(), open: readOnly, buckets: map[string]bool{}}
 	installHealthz(r)
 	slis.SLIMetricsWithReset{}.Install(r)
 
@@ -133,7 +153,7 @@ func (s *Server) routes(readOnly bool) *router {
 		r.install(service)
 	}
 	if debugging {
-		r.installZPages()
+		r.installZPages(s.config)
 	} else {
 		refused := disabled("Debug endpoints are disabled.")
 		for _, path := range disabledPaths {
@@ -165,7 +185,7 @@ func (r *router) install(service *service) {
 		serve := service.routes[0].serve
 		r.handled = append(r.handled, service.prefix)
 		r.mux.Handle(service.prefix, r.guarded(func(w http.ResponseWriter, request *http.Request) error {
-			return serve(r.server, w, request)
+			return serve(serverOf(request), w, request)
 		}))
 		return
 	}
@@ -186,7 +206,7 @@ func (r *router) install(service *service) {
 func (r *router) guarded(next func(http.ResponseWriter, *http.Request) error) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, request *http.Request) {
 		if !r.open {
-			if err := r.server.chain.Decide(request); err != nil {
+			if err := serverOf(request).chain.Decide(request); err != nil {
 				writeError(w, request, err)
 				return
 			}
@@ -215,7 +235,7 @@ func (r *router) secondRouter(service *service) *mux.Router {
 				writeError(w, request, notAcceptable)
 				return
 			}
-			if err := serve(r.server, w, request); err != nil {
+			if err := serve(serverOf(request), w, request); err != nil {
 				writeError(w, request, err)
 			}
 		})

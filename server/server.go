@@ -15,6 +15,7 @@ import (
 	"errors"
 	"net"
 	"net/http"
+	"sync"
 	"time"
 
 	"go.uber.org/zap"
@@ -65,6 +66,11 @@ type Options struct {
 	// refuses them whose request nobody approved. Nil: they always are.
 	ServingCertificate func() *tls.Certificate
 
+	// Like is the Server of another node in this process whose configuration is the same but for names, addresses and
+	// ports. What does not tell the two apart they share: routes, the client CA and who follows its file, a serving
+	// certificate from files. Beside a thousand others a Server then takes a few kilobytes. Nil: the Server is by itself.
+	Like *Server
+
 	// Logger gets one line for each decision and each failed handshake. Nil: no log.
 	Logger *zap.Logger
 
@@ -82,14 +88,15 @@ type Server struct {
 	observe func(*authchain.Decision)
 
 	chain    *authchain.Chain
+	like     *Server
 	clientCA *dynamiccertificates.DynamicFileCAContent
+	tls      sharedTLS
 	issued   func() *tls.Certificate // under serverTLSBootstrap; may be nil
 	metrics  *metrics
-	nodeLogs *nodeLogs
+	nodeLogs func() (*nodeLogs, error)
 	draining draining
 
-	secure   http.Handler
-	readOnly http.Handler
+	secure, readOnly *port
 }
 
 // New makes a Server. It reads the client CA bundle, and fails where the chain cannot be built; serving certificates are
@@ -104,6 +111,7 @@ func New(options Options) (*Server, error) {
 		machine:  options.Machine,
 		logger:   options.Logger,
 		observe:  options.Observe,
+		like:     options.Like,
 		issued:   options.ServingCertificate,
 		metrics:  newMetrics(),
 		draining: newDraining(),
@@ -129,11 +137,15 @@ func New(options Options) (*Server, error) {
 		UnauthorizedTTL: kubelet.Authorization.Webhook.CacheUnauthorizedTTL.Duration,
 		FineGrained:     s.config.Enabled("KubeletFineGrainedAuthz"),
 	}
-	if file := kubelet.Authentication.X509.ClientCAFile; file != "" {
+	if s.like != nil {
+		s.clientCA = s.like.clientCA
+	} else if file := kubelet.Authentication.X509.ClientCAFile; file != "" {
 		var err error
 		if s.clientCA, err = loadClientCA(file); err != nil {
 			return nil, err
 		}
+	}
+	if s.clientCA != nil {
 		chain.ClientCA = s.clientCA
 	}
 	var err error
@@ -147,12 +159,15 @@ func New(options Options) (*Server, error) {
 	}
 	s.metrics.provider.WithLabelValues(provider).Set(1)
 	query := s.config.Enabled("NodeLogQuery") && isTrue(kubelet.EnableSystemLogQuery)
-	if s.nodeLogs, err = newNodeLogs(s.config.NodeName, options.NodeLogs, query); err != nil {
+	s.nodeLogs = sync.OnceValues(func() (*nodeLogs, error) { return newNodeLogs(s.config.NodeName, options.NodeLogs, query) })
+	if s.like != nil {
+		s.secure, s.readOnly = s.newPort(s.like.secure.routes), s.newPort(s.like.readOnly.routes)
+		return s, nil
+	}
+	if _, err := s.nodeLogs(); err != nil {
 		return nil, err
 	}
-
-	s.secure = s.observed(s.routes(false), "readwrite")
-	s.readOnly = s.observed(s.routes(true), "readonly")
+	s.secure, s.readOnly = s.newPort(s.routes(false)), s.newPort(s.routes(true))
 	return s, nil
 }
 
@@ -186,12 +201,12 @@ func (s *Server) Serve(ctx context.Context, listeners *Listeners) error {
 				return nil
 			})
 		}
-		server := s.httpServer(s.secure)
+		server := s.httpServer(running, s.secure)
 		server.TLSConfig = listeners.tls.config
 		s.run(running, group, server, func() error { return server.ServeTLS(listeners.Secure, "", "") })
 	}
 	if listeners.ReadOnly != nil {
-		server := s.httpServer(s.readOnly)
+		server := s.httpServer(running, s.readOnly)
 		s.run(running, group, server, func() error { return server.Serve(listeners.ReadOnly) })
 	}
 	group.Go(func() error {
@@ -228,8 +243,11 @@ func (s *Server) run(running context.Context, group *errgroup.Group, server *htt
 	})
 }
 
-func (s *Server) httpServer(handler http.Handler) *http.Server {
+func (s *Server) httpServer(running context.Context, handler *port) *http.Server {
+	// What is under way may finish after running is done.
+	base := withPort(context.WithoutCancel(running), handler)
 	return &http.Server{
+		BaseContext:    func(net.Listener) context.Context { return base },
 		Handler:        handler,
 		IdleTimeout:    idleTimeout,
 		ReadTimeout:    readTimeout,

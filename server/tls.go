@@ -36,10 +36,14 @@ func (s *Server) newTLS() (*secureTLS, error) {
 		return nil, fmt.Errorf("tlsCurvePreferences: %w", err)
 	}
 	secure := &secureTLS{}
-	serving, err := s.servingCertificate(secure)
+	serving, err := s.sharedCertificate()
+	if serving == nil && err == nil {
+		serving, err = s.servingCertificate(secure)
+	}
 	if err != nil {
 		return nil, err
 	}
+	s.tls.serving = serving
 
 	secure.config = &tls.Config{
 		MinVersion:       minVersion,
@@ -56,6 +60,9 @@ func (s *Server) newTLS() (*secureTLS, error) {
 		// Without a CA a certificate must not even be requested: nobody could judge it.
 		return secure, nil
 	}
+	if s.like != nil {
+		return secure, s.shareHints(secure.config)
+	}
 
 	// Certificates are requested and passed to the chain unverified; the list of acceptable CAs is a hint to the client.
 	secure.config.ClientAuth = tls.RequestClientCert
@@ -66,6 +73,7 @@ func (s *Server) newTLS() (*secureTLS, error) {
 		return secure, nil
 	}
 	hints := dynamiccertificates.NewDynamicServingCertificateController(secure.config.Clone(), s.clientCA, nil, nil, nil)
+	s.tls.hints = hints
 	if err := hints.RunOnce(); err != nil {
 		return nil, fmt.Errorf("authentication.x509.clientCAFile: %w", err)
 	}

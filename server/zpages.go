@@ -4,6 +4,8 @@ import (
 	"k8s.io/apiserver/pkg/server/flagz"
 	"k8s.io/apiserver/pkg/server/statusz"
 	"k8s.io/apiserver/pkg/util/compatibility"
+
+	"fauxlet/config"
 )
 
 // component is what a kubelet calls itself on these pages.
@@ -11,12 +13,12 @@ const component = "kubelet"
 
 // installZPages serves /flagz and /statusz, each behind its feature gate. It comes last, because /statusz lists what was
 // registered in the first router before it. (kubelet: Server.InstallZPages)
-func (r *router) installZPages() {
-	if r.server.config.Enabled("ComponentFlagz") {
+func (r *router) installZPages(config *config.Config) {
+	if config.Enabled("ComponentFlagz") {
 		r.buckets["flagz"] = true
-		flagz.Install(r, component, flagsReader(r.server.config.Flagz()))
+		flagz.Install(r, component, flagsReader(config.Flagz()))
 	}
-	if r.server.config.Enabled("ComponentStatusz") {
+	if config.Enabled("ComponentStatusz") {
 		r.buckets["statusz"] = true
 		statusz.Install(r, component, statusz.NewRegistry(compatibility.DefaultBuildEffectiveVersion(), statusz.WithListedPaths(r.handled)))
 	}

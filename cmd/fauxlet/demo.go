@@ -108,6 +108,7 @@ func (d *demo) config(folder *demoFolder, given *pflag.FlagSet) (*config.Config,
 		"--kubeconfig=" + folder.path("kubeconfig"),
 		"--cert-dir=" + folder.path("pki"),
 		"--hostname-override=" + demoNode,
+		"--register-node=false", // its apiserver only reviews
 	}
 	for name, port := range map[string]int32{"port": d.port, "read-only-port": d.readOnlyPort} {
 		if given.Changed(name) {

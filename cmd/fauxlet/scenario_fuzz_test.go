@@ -51,9 +51,13 @@ func FuzzScenario(f *testing.F) {
 		if err := os.WriteFile(path, text, 0o600); err != nil {
 			t.Fatal(err)
 		}
-		store, _, err := loadScenario(path)
+		read, err := readScenario(path, "", false)
 		if err != nil {
 			return
+		}
+		store, err := pods.NewStore(read.specs...)
+		if err != nil {
+			t.Fatalf("what was read cannot be pods: %v", err)
 		}
 
 		list := store.List()

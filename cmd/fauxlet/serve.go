@@ -6,23 +6,20 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
+	"os/signal"
 	"strings"
+	"syscall"
+	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 	"go.uber.org/zap"
-	"k8s.io/apimachinery/pkg/runtime"
+	"golang.org/x/sync/errgroup"
 	utilfeature "k8s.io/apiserver/pkg/util/feature"
-	authenticationv1 "k8s.io/client-go/kubernetes/typed/authentication/v1"
-	authorizationv1 "k8s.io/client-go/kubernetes/typed/authorization/v1"
-	"k8s.io/client-go/rest"
-	"k8s.io/client-go/tools/clientcmd"
 	"k8s.io/component-base/featuregate"
 
 	"fauxlet/authchain"
 	"fauxlet/config"
-	"fauxlet/pods"
 	"fauxlet/server"
 )
 
@@ -44,8 +41,20 @@ func newServe() *cobra.Command {
 
 			Tokens and users are reviewed by the apiserver of --kubeconfig; the credential of a node will do.
 
-			SIGTERM and Ctrl-C end followed logs, let other requests finish, and stop; a second one stops at once.`),
+			Where there is a --kubeconfig, the node joins its cluster, as a kubelet's does (--register-node, on by default): it
+			is registered and kept Ready, and pods that are bound to it run, or do what --scenario says of them. The pods of
+			the scenario itself are static pods then. --nodes makes many nodes of the one process. With --bootstrap-kubeconfig
+			the node asks for its client certificate first, and with serverTLSBootstrap for the one that it serves with.
+
+			SIGTERM and Ctrl-C end followed logs, let other requests finish, have the node say that it is not ready, and
+			stop; a second one stops at once. SIGHUP reads the --scenario again.`),
 		Example: example(`
+			# A node in the cluster of admin.conf, reached at the address of this machine.
+			fauxlet serve --kubeconfig admin.conf --hostname-override node-1 --cert-dir /tmp/pki
+
+			# A thousand, on free ports.
+			fauxlet serve --kubeconfig admin.conf --nodes 1000 --node-name-prefix fake- --port 0 --cert-dir /tmp/pki
+
 			# As the node's kubelet would be started.
 			fauxlet serve --config /var/lib/kubelet/config.yaml --kubeconfig /etc/kubernetes/kubelet.conf --hostname-override node-1
 
@@ -72,6 +81,7 @@ func newServe() *cobra.Command {
 	})
 	c.Flags().Lookup("feature-gates").Usage = "Feature gates, as key=value pairs. All those of a kubelet are known; these change something here: ComponentFlagz, ComponentStatusz, ContainerCheckpoint, ExtendWebSocketsToKubelet, KubeletAllocatedPodsEndpoint, NodeLogQuery, PodLogsQuerySplitStreams, ReloadKubeletClientCAFile, ReloadKubeletServerCertificateFile, RotateKubeletServerCertificate."
 	serve.addTo(c)
+	serve.nodes.addTo(c)
 	c.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return &usageError{config.FlagError(err), c.CommandPath()}
 	})
@@ -83,6 +93,7 @@ type serving struct {
 	scenario  string
 	readyFile string
 	log       logFlags
+	nodes     nodeFlags
 
 	// logger, ready and observe are demo's: a logger that there is already, what to call once the ports are open, and
 	// who sees the Decisions.
@@ -101,6 +112,8 @@ func (s *serving) addTo(c *cobra.Command) {
 type addresses struct {
 	Secure   string `json:"secure,omitempty"`
 	ReadOnly string `json:"readOnly,omitempty"`
+	// Nodes has the secure address of each of many nodes, by name; the others are those of the first.
+	Nodes map[string]string `json:"nodes,omitempty"`
 }
 
 func (s *serving) run(ctx context.Context, cfg *config.Config, stderr io.Writer) error {
@@ -117,51 +130,112 @@ func (s *serving) run(ctx context.Context, cfg *config.Config, stderr io.Writer)
 	if len(cfg.Ignored) > 0 {
 		logger.Info("these flags of a kubelet mean nothing to fauxlet, or not yet, and are ignored", zap.Strings("flags", cfg.Ignored))
 	}
-
 	if err := setLibraryGates(cfg); err != nil {
 		return err
 	}
-	store, nodeLogs, err := loadScenario(s.scenario)
-	if err != nil {
-		return err
-	}
-	tokens, access, err := reviewers(cfg)
-	if err != nil {
-		return err
-	}
-	standin, err := server.New(server.Options{
-		Config: cfg, TokenReviews: tokens, AccessReviews: access, Pods: store, NodeLogs: nodeLogs, Logger: logger, Observe: s.observe,
-	})
-	if err != nil {
-		return err
-	}
-	listeners, err := standin.Listen()
+	k, err := s.prepare(cfg, logger)
 	if err != nil {
 		return err
 	}
 
-	var open addresses
-	if listeners.Secure != nil {
-		open.Secure = listeners.Secure.Addr().String()
+	var stopped context.CancelFunc
+	ctx, stopped = context.WithCancel(ctx)
+	defer stopped()
+	k.group, k.running = errgroup.WithContext(ctx)
+	if err := s.start(k); err != nil {
+		stopped()
+		_ = k.group.Wait() // what it says is that it was stopped
+		return err
 	}
-	if listeners.ReadOnly != nil {
-		open.ReadOnly = listeners.ReadOnly.Addr().String()
-	}
-	logger.Info("serving", zap.String("node", cfg.NodeName), zap.String("secure", open.Secure), zap.String("readOnly", open.ReadOnly), zap.Int("pods", len(store.List())))
+	open := k.open()
+	logger.Info("serving", zap.String("node", k.first.cfg.NodeName), zap.Int("nodes", len(k.each())), zap.String("secure", open.Secure),
+		zap.String("readOnly", open.ReadOnly), zap.Int("pods", len(k.scenario.specs)))
 	if s.readyFile != "" {
 		if err := writeReadyFile(s.readyFile, open); err != nil {
-			listeners.Close()
+			stopped()
+			_ = k.group.Wait()
 			return fmt.Errorf("--ready-file: %w", err)
 		}
 	}
 	if s.ready != nil {
 		s.ready(open)
 	}
-	if err := standin.Serve(ctx, listeners); err != nil {
+	k.group.Go(func() error {
+		s.reread(k)
+		return nil
+	})
+	if err := k.group.Wait(); err != nil {
 		return err
 	}
 	logger.Info("stopped")
 	return nil
+}
+
+// prepare reads what the nodes are made of.
+func (s *serving) prepare(cfg *config.Config, logger *zap.Logger) (*kubelets, error) {
+	k := &kubelets{cfg: cfg, flags: &s.nodes, logger: logger, booted: booted(), all: map[string]*kubelet{}}
+	if err := s.nodes.validate(cfg.NodeName); err != nil {
+		return nil, err
+	}
+	if s.nodes.many() && !joins(cfg) {
+		return nil, fmt.Errorf("--nodes: %d: %w", s.nodes.count, errNeedsCluster)
+	}
+	var err error
+	if k.addresses, err = s.nodes.nodeAddresses(); err != nil {
+		return nil, err
+	}
+	if k.capacity, err = s.nodes.nodeCapacity(); err != nil {
+		return nil, err
+	}
+	if k.scenario, err = readScenario(s.scenario, cfg.Kubelet.StaticPodPath, joins(cfg)); err != nil {
+		return nil, err
+	}
+	k.options = server.Options{Logger: logger, Observe: s.observe}
+	return k, nil
+}
+
+// start joins the cluster, if all nodes do by one credential, and starts the nodes.
+func (s *serving) start(k *kubelets) error {
+	if !k.own() {
+		var err error
+		if k.shared, err = join(k.running, k.cfg, k.membership("")); err != nil {
+			return err
+		}
+		k.shared.run(k.running, k.group)
+	}
+	return k.resize(k.running, max(s.nodes.count, 1))
+}
+
+// reread reads the scenario again whenever SIGHUP says so, and static pods as often as a kubelet does, until the process
+// ends.
+func (s *serving) reread(k *kubelets) {
+	hangup := make(chan os.Signal, 1)
+	if s.scenario != "" {
+		signal.Notify(hangup, syscall.SIGHUP)
+		defer signal.Stop(hangup)
+	}
+	var manifests <-chan time.Time
+	if every := k.cfg.Kubelet.FileCheckFrequency.Duration; k.scenario.manifests != "" && every > 0 {
+		ticker := time.NewTicker(every)
+		defer ticker.Stop()
+		manifests = ticker.C
+	}
+	for {
+		select {
+		case <-k.running.Done():
+			return
+		case <-manifests:
+			if err := k.setStatic(); err != nil {
+				k.logger.Error("static pods are as they were", zap.Error(err))
+			}
+		case <-hangup:
+			if err := k.reread(); err != nil {
+				k.logger.Error("the scenario is as it was", zap.Error(err))
+				continue
+			}
+			k.logger.Info("the scenario was read again", zap.Int("nodes", len(k.each())))
+		}
+	}
 }
 
 // setLibraryGates sets, for the process, the feature gates that k8s.io/apiserver asks by itself. In a kubelet they are the
@@ -192,82 +266,4 @@ func writeReadyFile(path string, open addresses) error {
 		return err
 	}
 	return os.Rename(temporary, path)
-}
-
-// loadScenario makes the pods of a scenario, and gives the node's own logs; no scenario, no pods.
-func loadScenario(path string) (*pods.Store, map[string]string, error) {
-	if path == "" {
-		store, err := pods.NewStore()
-		return store, nil, err
-	}
-	scenario, err := config.LoadScenario[pods.Container](path, false)
-	if err != nil {
-		return nil, nil, fmt.Errorf("--scenario: %w", err)
-	}
-	var specs []pods.Spec
-	for _, pod := range scenario.Pods {
-		containers := scenario.ContainersOf(pod)
-		for name, container := range containers {
-			container.Log = beside(path, container.Log)
-			containers[name] = container
-		}
-		specs = append(specs, pods.Spec{Pod: pod, Containers: containers})
-	}
-	store, err := pods.NewStore(specs...)
-	if err != nil {
-		return nil, nil, fmt.Errorf("--scenario: scenario %s: %w", path, err)
-	}
-	return store, scenario.NodeLogs, nil
-}
-
-// beside is log with its files where the scenario that names them is.
-func beside(scenario string, log pods.Log) pods.Log {
-	if log.File != "" && !filepath.IsAbs(log.File) {
-		log.File = filepath.Join(filepath.Dir(scenario), log.File)
-	}
-	if log.Previous != nil {
-		previous := beside(scenario, *log.Previous)
-		log.Previous = &previous
-	}
-	return log
-}
-
-// reviewers are the clients of the apiserver that the kubeconfig names, nil where there is none.
-func reviewers(cfg *config.Config) (authenticationv1.AuthenticationV1Interface, authorizationv1.AuthorizationV1Interface, error) {
-	if cfg.Kubeconfig == "" {
-		return nil, nil, nil
-	}
-	if _, err := os.Stat(cfg.Kubeconfig); err != nil {
-		if cfg.BootstrapKubeconfig != "" {
-			return nil, nil, fmt.Errorf("--bootstrap-kubeconfig: fauxlet does not ask for a client certificate yet; give a --kubeconfig that exists (%w)", err)
-		}
-		return nil, nil, fmt.Errorf("--kubeconfig: invalid kubeconfig: %w", err)
-	}
-	client, err := clientcmd.BuildConfigFromFlags("", cfg.Kubeconfig)
-	if err != nil {
-		return nil, nil, fmt.Errorf("--kubeconfig: invalid kubeconfig: %w", err)
-	}
-	kubelet := &cfg.Kubelet
-	client.UserAgent = "fauxlet/" + buildVersion()
-	client.Burst = int(kubelet.KubeAPIBurst)
-	if kubelet.KubeAPIQPS != nil {
-		client.QPS = float32(*kubelet.KubeAPIQPS)
-	}
-	client.ContentType = kubelet.ContentType
-	if client.ContentType == runtime.ContentTypeProtobuf {
-		client.AcceptContentTypes = runtime.ContentTypeProtobuf + "," + runtime.ContentTypeJSON
-	}
-	transport, err := rest.HTTPClientFor(client)
-	if err != nil {
-		return nil, nil, fmt.Errorf("--kubeconfig: invalid kubeconfig: %w", err)
-	}
-	tokens, err := authenticationv1.NewForConfigAndClient(client, transport)
-	if err != nil {
-		return nil, nil, fmt.Errorf("--kubeconfig: %w", err)
-	}
-	access, err := authorizationv1.NewForConfigAndClient(client, transport)
-	if err != nil {
-		return nil, nil, fmt.Errorf("--kubeconfig: %w", err)
-	}
-	return tokens, access, nil
 }

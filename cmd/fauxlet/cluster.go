@@ -1,0 +1,100 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+
+	"go.uber.org/zap"
+	v1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/kubernetes"
+	authenticationv1 "k8s.io/client-go/kubernetes/typed/authentication/v1"
+	authorizationv1 "k8s.io/client-go/kubernetes/typed/authorization/v1"
+	"k8s.io/client-go/rest"
+
+	"fauxlet/config"
+	"fauxlet/node"
+	"fauxlet/node/identity"
+	"fauxlet/pods"
+)
+
+// cluster is the way to an apiserver, with the nodes that go it. Nil is no cluster: a kubelet by itself.
+type cluster struct {
+	connection *identity.Connection
+	client     kubernetes.Interface
+	tokens     authenticationv1.AuthenticationV1Interface
+	access     authorizationv1.AuthorizationV1Interface
+	fleet      *node.Fleet // nil where the node is not to be registered
+}
+
+// membership says how a cluster is joined.
+type membership struct {
+	// only is the node whose own credential this is; empty: it may do what all the nodes do.
+	only       string
+	registers  bool
+	containers func(*v1.Pod) map[string]pods.Container
+	logger     *zap.Logger
+}
+
+// join connects with the apiserver of cfg, if it names one, which may mean waiting for a certificate.
+func join(ctx context.Context, cfg *config.Config, m membership) (*cluster, error) {
+	if cfg.Kubeconfig == "" {
+		if cfg.BootstrapKubeconfig != "" {
+			return nil, errors.New("--bootstrap-kubeconfig: there must be a --kubeconfig too: the file to write what was obtained to")
+		}
+		return nil, nil
+	}
+	if cfg.BootstrapKubeconfig == "" {
+		if _, err := os.Stat(cfg.Kubeconfig); err != nil {
+			return nil, fmt.Errorf("--kubeconfig: invalid kubeconfig: %w", err)
+		}
+	}
+	kubelet := &cfg.Kubelet
+	connection, err := identity.Connect(ctx, identity.Options{
+		NodeName: cfg.NodeName, Kubeconfig: cfg.Kubeconfig, BootstrapKubeconfig: cfg.BootstrapKubeconfig, CertDir: cfg.CertDir,
+		Rotate: kubelet.RotateCertificates && m.only != "", Logger: m.logger,
+		Configure: func(client *rest.Config) {
+			client.UserAgent = "fauxlet/" + buildVersion()
+			client.ContentType = kubelet.ContentType
+			if client.ContentType == runtime.ContentTypeProtobuf {
+				client.AcceptContentTypes = runtime.ContentTypeProtobuf + "," + runtime.ContentTypeJSON
+			}
+			client.Burst = int(kubelet.KubeAPIBurst)
+			if kubelet.KubeAPIQPS != nil {
+				client.QPS = float32(*kubelet.KubeAPIQPS)
+			}
+			if m.only == "" {
+				client.QPS = -1 // what one kubelet may ask is not enough for many
+			}
+		},
+	})
+	if err != nil {
+		return nil, err
+	}
+	c := &cluster{connection: connection}
+	transport, err := rest.HTTPClientFor(connection.Config)
+	if err != nil {
+		return nil, fmt.Errorf("--kubeconfig: invalid kubeconfig: %w", err)
+	}
+	client, err := kubernetes.NewForConfigAndClient(connection.Config, transport)
+	if err != nil {
+		return nil, fmt.Errorf("--kubeconfig: %w", err)
+	}
+	c.client, c.tokens, c.access = client, client.AuthenticationV1(), client.AuthorizationV1()
+	if m.registers {
+		c.fleet, err = node.NewFleet(node.Options{
+			Client: client, Only: m.only, Containers: m.containers, HeartbeatFailed: connection.CloseAll, Logger: m.logger,
+		})
+	}
+	return c, err
+}
+
+// run keeps the connection and the nodes until ctx is done.
+func (c *cluster) run(ctx context.Context, group interface{ Go(func() error) }) {
+	group.Go(func() error { return c.connection.Run(ctx) })
+	if c.fleet != nil {
+		group.Go(func() error { return c.fleet.Run(ctx) })
+	}
+}

@@ -1,0 +1,99 @@
+package main
+
+import (
+	"fmt"
+	"maps"
+	"strings"
+
+	"github.com/spf13/cobra"
+	v1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+	"k8s.io/apimachinery/pkg/util/validation"
+
+	"fauxlet/node"
+)
+
+// nodeFlags are those of serve that say what the nodes are, beyond what a kubelet's own flags can say.
+type nodeFlags struct {
+	count      int
+	prefix     string
+	deregister bool
+	addresses  []string
+	capacity   map[string]string
+}
+
+func (n *nodeFlags) addTo(c *cobra.Command) {
+	flags := c.Flags()
+	flags.IntVar(&n.count, "nodes", 0, "how many nodes to be in this one process, each with its own name, port (--port and those after it, or free ones) and pods; they are named after --node-name-prefix. 0: one node, named as a kubelet names it")
+	flags.StringVar(&n.prefix, "node-name-prefix", "", "what the names of --nodes begin with; a number from 0 follows (default: the host's name, or --hostname-override, and a dash)")
+	flags.BoolVar(&n.deregister, "deregister-node", false, "delete the Node on the way out, instead of leaving it as not ready")
+	flags.StringArrayVar(&n.addresses, "node-address", nil, "an address that the Node has beside those of --node-ip and its name, as in ExternalIP=203.0.113.7 (types: ExternalIP, InternalIP, ExternalDNS, InternalDNS, Hostname); may be given again")
+	flags.StringToStringVar(&n.capacity, "capacity", nil, "what the Node pretends to have, as in cpu=8,memory=32Gi,example.com/gpu=2 (default cpu=8,memory=32Gi,ephemeral-storage=200Gi)")
+}
+
+// nodeAddresses are those of --node-address.
+func (n *nodeFlags) nodeAddresses() ([]v1.NodeAddress, error) {
+	var all []v1.NodeAddress
+	for _, text := range n.addresses {
+		kind, address, _ := strings.Cut(text, "=")
+		switch v1.NodeAddressType(kind) {
+		case v1.NodeInternalIP, v1.NodeExternalIP:
+			if problems := validation.IsValidIP(nil, address); len(problems) > 0 {
+				return nil, fmt.Errorf("--node-address: %q: %q is not an IP address", text, address)
+			}
+		case v1.NodeInternalDNS, v1.NodeExternalDNS, v1.NodeHostName:
+			if problems := validation.IsDNS1123Subdomain(address); len(problems) > 0 {
+				return nil, fmt.Errorf("--node-address: %q: %s", text, problems[0])
+			}
+		default:
+			return nil, fmt.Errorf("--node-address: %q: must be a type and an address, as in ExternalIP=203.0.113.7; the types are ExternalIP, InternalIP, ExternalDNS, InternalDNS, Hostname", text)
+		}
+		all = append(all, v1.NodeAddress{Type: v1.NodeAddressType(kind), Address: address})
+	}
+	return all, nil
+}
+
+// nodeCapacity is the default with what --capacity says.
+func (n *nodeFlags) nodeCapacity() (v1.ResourceList, error) {
+	capacity := maps.Clone(node.DefaultCapacity())
+	for name, text := range n.capacity {
+		if problems := validation.IsQualifiedName(name); len(problems) > 0 {
+			return nil, fmt.Errorf("--capacity: %q: %s", name, problems[0])
+		}
+		quantity, err := resource.ParseQuantity(text)
+		if err != nil || quantity.Sign() < 0 {
+			return nil, fmt.Errorf("--capacity: %s: %q is not an amount, as in 8, 500m or 32Gi", name, text)
+		}
+		if name == string(v1.ResourcePods) {
+			return nil, fmt.Errorf("--capacity: pods: %q: how many pods a node takes is maxPods (--max-pods)", text)
+		}
+		capacity[v1.ResourceName(name)] = quantity
+	}
+	return capacity, nil
+}
+
+// many says whether there is more than the one node that a kubelet is.
+func (n *nodeFlags) many() bool { return n.count > 0 }
+
+// name is that of the i-th of many nodes.
+func (n *nodeFlags) name(i int, host string) string {
+	prefix := n.prefix
+	if prefix == "" {
+		prefix = host + "-"
+	}
+	return fmt.Sprintf("%s%d", prefix, i)
+}
+
+func (n *nodeFlags) validate(host string) error {
+	switch {
+	case n.count < 0:
+		return fmt.Errorf("--nodes: %d: must not be negative", n.count)
+	case n.prefix != "" && n.count == 0:
+		return fmt.Errorf("--node-name-prefix: %q: is for --nodes; one node is named by --hostname-override", n.prefix)
+	case n.many():
+		if problems := validation.IsDNS1123Subdomain(n.name(n.count-1, host)); len(problems) > 0 {
+			return fmt.Errorf("--node-name-prefix: %q makes the name %q: %s", n.prefix, n.name(n.count-1, host), problems[0])
+		}
+	}
+	return nil
+}
