@@ -95,7 +95,7 @@ const (
 	// workers is how many pods are attended to at once.
 	workers = 16
 	// registrations is how many nodes are registered, or leave, at once.
-	registrations = 16
+	registrations = 64
 	// indexNode is the index of pods by the node that they are bound to.
 	indexNode = "spec.nodeName"
 )

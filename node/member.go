@@ -64,8 +64,8 @@ const (
 	updateRetries = 5
 	// renewShare is the part of its duration after which a Lease is renewed. (kubelet: nodeLeaseRenewIntervalFraction)
 	renewShare = 0.25
-	// leaveTimeout is how long a node may take to say that it leaves.
-	leaveTimeout = 5 * time.Second
+	// leaveTimeout is how long a node may take to say that it leaves, with all others that do.
+	leaveTimeout = 20 * time.Second
 )
 
 // run registers the node, and keeps its Lease and its status until ctx is done; then it leaves.
@@ -186,7 +186,12 @@ func (m *member) sent(at time.Time, changed bool) {
 // report sends the status if it has changed, or was sent too long ago. (kubelet: updateNodeStatus)
 func (m *member) report(ctx context.Context) {
 	for try := range updateRetries {
-		err := m.tryReport(ctx, try == 0)
+		// The first time what is watched will do. (kubelet: tryUpdateNodeStatus)
+		var watched *v1.Node
+		if try == 0 {
+			watched = m.fleet.getNode(m.name)
+		}
+		err := m.tryReport(ctx, watched, ready)
 		if err == nil || ctx.Err() != nil {
 			return
 		}
@@ -197,20 +202,16 @@ func (m *member) report(ctx context.Context) {
 	}
 }
 
-func (m *member) tryReport(ctx context.Context, cached bool) error {
-	var existing *v1.Node
-	if cached {
-		if existing = m.fleet.getNode(m.name); existing == nil {
-			return fmt.Errorf("node %q not found among those watched", m.name)
-		}
-	} else {
+// tryReport does it once, to the Node as it was watched, or else as the apiserver has it.
+func (m *member) tryReport(ctx context.Context, existing *v1.Node, is readiness) error {
+	if existing == nil {
 		var err error
 		if existing, err = m.fleet.client.CoreV1().Nodes().Get(ctx, m.name, metav1.GetOptions{}); err != nil {
 			return err
 		}
 	}
 	now := time.Now()
-	node, changed := m.update(existing, ready, now)
+	node, changed := m.update(existing, is, now)
 	if !changed && now.Sub(m.reported) < m.spec.Config.Kubelet.NodeStatusReportFrequency.Duration+m.reportDelay {
 		return nil
 	}
@@ -229,24 +230,18 @@ func (m *member) leave(stopped context.Context) {
 	case m.fleet.registering <- struct{}{}:
 		defer func() { <-m.fleet.registering }()
 	case <-ctx.Done():
-		m.logger.Warn("the node could not say that it leaves: others were still at it")
+		m.logger.Warn("the node could not say that it leaves: too many others did")
 		return
 	}
-	nodes := m.fleet.client.CoreV1().Nodes()
 	if m.deregister.Load() {
-		if err := nodes.Delete(ctx, m.name, metav1.DeleteOptions{}); err != nil && !apierrors.IsNotFound(err) {
+		if err := m.fleet.client.CoreV1().Nodes().Delete(ctx, m.name, metav1.DeleteOptions{}); err != nil && !apierrors.IsNotFound(err) {
 			m.logger.Warn("the node could not be deleted", zap.Error(err))
 			return
 		}
 		m.logger.Info("the node is deleted")
 		return
 	}
-	existing, err := nodes.Get(ctx, m.name, metav1.GetOptions{})
-	if err == nil {
-		node, _ := m.update(existing, leaving, time.Now())
-		_, _, err = nodeutil.PatchNodeStatus(m.fleet.client.CoreV1(), types.NodeName(m.name), existing, node)
-	}
-	if err != nil {
+	if err := m.tryReport(ctx, m.fleet.getNode(m.name), leaving); err != nil {
 		m.logger.Warn("the node could not say that it leaves", zap.Error(err))
 		return
 	}

@@ -39,6 +39,7 @@ type description struct {
 	capacity    v1.ResourceList
 	allocatable v1.ResourceList
 	info        v1.NodeSystemInfo
+	features    []string
 }
 
 // DefaultCapacity is what a stand-in node pretends to have where nothing else is said. How many pods it takes is maxPods of
@@ -68,6 +69,10 @@ func describe(spec *Spec) (*description, error) {
 		},
 	}
 	maps.Copy(d.labels, c.NodeLabels)
+	// Of those that a kubelet declares, what a stand-in has. By this one the apiserver goes when it chooses how to connect.
+	if feature := "ExtendWebSocketsToKubelet"; c.Enabled("NodeDeclaredFeatures") && c.Enabled(feature) {
+		d.features = []string{feature}
+	}
 	if kubelet.EnableControllerAttachDetach == nil || *kubelet.EnableControllerAttachDetach {
 		d.annotations = map[string]string{controllerManagedAttach: "true"}
 	}
@@ -255,6 +260,7 @@ func (d *description) setStatus(node *v1.Node, is readiness, now time.Time) {
 	s.DaemonEndpoints.KubeletEndpoint.Port = d.port
 	s.NodeInfo = d.info
 	s.VolumesInUse = nil
+	s.DeclaredFeatures = d.features
 
 	at := metav1.NewTime(now.Truncate(time.Second))
 	for _, c := range []v1.NodeCondition{
