@@ -82,7 +82,7 @@ var (
 	etcd   string // its URL
 )
 
-// withFlags is the control plane of a set of kubelet flags. Files in them are of the PKI. It is shared: a test removes
+// withFlags is the control plane of a set of flags. Certificates and keys in them are of the PKI. It is shared: a test removes
 // what it has put there.
 func withFlags(t testing.TB, flags []string) *controlPlane {
 	t.Helper()
@@ -151,8 +151,10 @@ func makeControlPlane(t testing.TB, flags []string) (*controlPlane, error) {
 		"--endpoint-reconciler-type=none", "--disable-admission-plugins=ServiceAccount",
 	}
 	for _, flag := range flags {
-		name, file, _ := strings.Cut(flag, "=")
-		plane.args = append(plane.args, name+"="+filepath.Join(p.dir, file))
+		if name, file, _ := strings.Cut(flag, "="); strings.HasSuffix(file, ".crt") || strings.HasSuffix(file, ".key") {
+			flag = name + "=" + filepath.Join(p.dir, file)
+		}
+		plane.args = append(plane.args, flag)
 	}
 	if err := plane.writeKubeconfig(plane.kubeconfig, "admin", "system:masters"); err != nil {
 		return nil, err
