@@ -1,8 +1,6 @@
 package pods
 
 import (
-	"crypto/sha256"
-	"fmt"
 	"slices"
 	"time"
 
@@ -62,7 +60,7 @@ func validatePod(pod *v1.Pod, path *field.Path) field.ErrorList {
 }
 
 // complete fills in what an apiserver and a kubelet would have, where it is missing. A pod that comes with a phase keeps
-// the status that it came with.
+// the status that it came with, as does a container that comes with one.
 func complete(given *v1.Pod, containers map[string]Container, made time.Time) *v1.Pod {
 	pod := given.DeepCopy()
 	pod.TypeMeta = metav1.TypeMeta{}
@@ -82,138 +80,43 @@ func complete(given *v1.Pod, containers map[string]Container, made time.Time) *v
 		return pod
 	}
 
-	status := func(name, image string, ends bool) v1.ContainerStatus {
-		c := containers[name]
-		return c.status(pod, name, image, ends)
-	}
-	for _, c := range pod.Spec.InitContainers {
-		pod.Status.InitContainerStatuses = append(pod.Status.InitContainerStatuses, status(c.Name, c.Image, !isSidecar(c)))
-	}
-	initialized := len(unfinished(pod)) == 0
-	for _, c := range pod.Spec.Containers {
-		s := status(c.Name, c.Image, false)
-		if !initialized && containers[c.Name].State == "" {
-			waiting := Container{State: "PodInitializing"}
-			s = waiting.status(pod, c.Name, c.Image, false)
+	moments := make([]Moment, 0, len(pod.Spec.InitContainers)+len(pod.Spec.Containers)+len(pod.Spec.EphemeralContainers))
+	waits := false // for an init container
+	for kind, spec := range Containers(pod) {
+		c := containers[spec.Name]
+		m := c.Moment(kind, pod.CreationTimestamp.Time)
+		if c.State == "" && kind == MainContainer && waits {
+			m = Moment{}
 		}
-		pod.Status.ContainerStatuses = append(pod.Status.ContainerStatuses, s)
+		waits = waits || kind == InitContainer && m.Run.Reason != completed || kind == Sidecar && !m.Run.Runs()
+		moments = append(moments, m)
 	}
-	for _, c := range pod.Spec.EphemeralContainers {
-		pod.Status.EphemeralContainerStatuses = append(pod.Status.EphemeralContainerStatuses, status(c.Name, c.Image, false))
-	}
-
+	came := pod.Status
+	pod.Status = Status(pod, func(n int) *Moment { return &moments[n] }, Living, "")
+	keep(pod.Status.InitContainerStatuses, came.InitContainerStatuses)
+	keep(pod.Status.ContainerStatuses, came.ContainerStatuses)
+	keep(pod.Status.EphemeralContainerStatuses, came.EphemeralContainerStatuses)
 	started := pod.CreationTimestamp
 	pod.Status.StartTime = &started
-	pod.Status.Phase = phase(pod, initialized)
-	ready := pod.Status.Phase == v1.PodRunning && !slices.ContainsFunc(pod.Status.ContainerStatuses, func(s v1.ContainerStatus) bool { return !s.Ready })
-	for _, condition := range []struct {
-		kind v1.PodConditionType
-		met  bool
-	}{
-		{v1.PodReadyToStartContainers, true}, {v1.PodInitialized, initialized}, {v1.PodReady, ready}, {v1.ContainersReady, ready}, {v1.PodScheduled, true},
-	} {
-		c := v1.PodCondition{Type: condition.kind, Status: v1.ConditionTrue, LastTransitionTime: started}
-		if !condition.met {
-			c.Status = v1.ConditionFalse
-			c.Reason, c.Message = notMet(pod, condition.kind)
-		}
-		pod.Status.Conditions = append(pod.Status.Conditions, c)
+	for i := range pod.Status.Conditions {
+		pod.Status.Conditions[i].LastTransitionTime = started
 	}
 	return pod
 }
 
-func isSidecar(c v1.Container) bool {
-	return c.RestartPolicy != nil && *c.RestartPolicy == v1.ContainerRestartPolicyAlways
-}
-
-// unfinished are the init containers that the others wait for.
-func unfinished(pod *v1.Pod) []string {
-	var names []string
-	for i, s := range pod.Status.InitContainerStatuses {
-		started := isSidecar(pod.Spec.InitContainers[i]) && s.State.Running != nil
-		ended := s.State.Terminated != nil && s.State.Terminated.ExitCode == 0
-		if !started && !ended {
-			names = append(names, s.Name)
+// keep has those that came in place of those that were made up.
+func keep(made, came []v1.ContainerStatus) {
+	for i := range made {
+		if at := slices.IndexFunc(came, func(s v1.ContainerStatus) bool { return s.Name == made[i].Name }); at >= 0 {
+			made[i] = came[at]
 		}
 	}
-	return names
-}
-
-// notMet is why a condition is false. (kubelet: pkg/kubelet/status, GeneratePodInitializedCondition …)
-func notMet(pod *v1.Pod, kind v1.PodConditionType) (reason, message string) {
-	ended := pod.Status.Phase == v1.PodSucceeded
-	switch {
-	case ended:
-		return "PodCompleted", ""
-	case pod.Status.Phase == v1.PodFailed:
-		return "PodFailed", ""
-	case kind == v1.PodInitialized:
-		return "ContainersNotInitialized", fmt.Sprintf("containers with incomplete status: %v", unfinished(pod))
-	}
-	var unready []string
-	for _, s := range pod.Status.ContainerStatuses {
-		if !s.Ready {
-			unready = append(unready, s.Name)
-		}
-	}
-	return "ContainersNotReady", fmt.Sprintf("containers with unready status: %v", unready)
-}
-
-// phase is that of a pod whose containers are in these states. (kubelet: pkg/kubelet/kubelet_pods.go, getPhase)
-func phase(pod *v1.Pod, initialized bool) v1.PodPhase {
-	if !initialized {
-		for _, s := range pod.Status.InitContainerStatuses {
-			if s.State.Terminated != nil && s.State.Terminated.ExitCode != 0 && pod.Spec.RestartPolicy == v1.RestartPolicyNever {
-				return v1.PodFailed
-			}
-		}
-		return v1.PodPending
-	}
-	var running, waiting, ended, succeeded int
-	for _, s := range pod.Status.ContainerStatuses {
-		switch {
-		case s.State.Running != nil:
-			running++
-		case s.State.Terminated != nil:
-			ended++
-			if s.State.Terminated.ExitCode == 0 {
-				succeeded++
-			}
-		case s.LastTerminationState.Terminated != nil:
-			ended++
-		default:
-			waiting++
-		}
-	}
-	switch {
-	case waiting > 0:
-		return v1.PodPending
-	case running > 0, pod.Spec.RestartPolicy == v1.RestartPolicyAlways:
-		return v1.PodRunning
-	case ended == succeeded:
-		return v1.PodSucceeded
-	case pod.Spec.RestartPolicy == v1.RestartPolicyNever:
-		return v1.PodFailed
-	}
-	return v1.PodRunning
-}
-
-func imageID(image string) string { return fmt.Sprintf("sha256:%x", sha256.Sum256([]byte(image))) }
-
-func containerID(pod *v1.Pod, container, attempt string) string {
-	return fmt.Sprintf("fauxlet://%x", sha256.Sum256([]byte(string(pod.UID)+"/"+container+"/"+attempt)))
 }
 
 // containerNames are those of the spec, of any kind.
 func containerNames(pod *v1.Pod) []string {
 	var names []string
-	for _, c := range pod.Spec.InitContainers {
-		names = append(names, c.Name)
-	}
-	for _, c := range pod.Spec.Containers {
-		names = append(names, c.Name)
-	}
-	for _, c := range pod.Spec.EphemeralContainers {
+	for _, c := range Containers(pod) {
 		names = append(names, c.Name)
 	}
 	return names

@@ -9,7 +9,6 @@ import (
 	"strings"
 	"time"
 
-	v1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
@@ -102,10 +101,16 @@ var (
 		"ContainerCreating", "CrashLoopBackOff", "CreateContainerConfigError", "CreateContainerError", "ErrImageNeverPull", "ErrImagePull",
 		"ImageInspectError", "ImagePullBackOff", "InvalidImageName", "PodInitializing", "RunContainerError",
 	}
-	endedReasons = []string{"Completed", "ContainerCannotRun", "Error", "OOMKilled"}
+	endedReasons = []string{completed, "ContainerCannotRun", "Error", "OOMKilled"}
 )
 
-const stateRunning = "Running"
+const (
+	stateRunning = "Running"
+	completed    = "Completed"
+)
+
+// exitCodes are those of containers that ended for a reason, where nothing else is said.
+var exitCodes = map[string]int32{"ContainerCannotRun": 128, "Error": 1, "OOMKilled": killedCode}
 
 func (c *Container) validate() error {
 	if err := c.Log.validate(); err != nil {
@@ -113,6 +118,9 @@ func (c *Container) validate() error {
 	}
 	if c.State != "" && c.State != stateRunning && !slices.Contains(waitingReasons, c.State) && !slices.Contains(endedReasons, c.State) {
 		return fmt.Errorf("state: %q: must be %s, a reason to wait (%s) or a reason to have ended (%s)", c.State, stateRunning, strings.Join(waitingReasons, ", "), strings.Join(endedReasons, ", "))
+	}
+	if err := c.validateLife(); err != nil {
+		return err
 	}
 	for i, answer := range c.Exec {
 		if err := answer.validate(); err != nil {
@@ -132,14 +140,105 @@ func (c *Container) validate() error {
 	return nil
 }
 
-func (a *Answer) validate() error {
+func (c *Container) validateLife() error {
+	if c.State != "" && (c.Exits != nil || c.State != stateRunning && (c.StartAfter.Duration != 0 || c.ReadyAfter != nil)) {
+		return fmt.Errorf("state: %q: it is a state that never changes; leave out startAfter, readyAfter and exits, or leave out state", c.State)
+	}
+	if err := validateWait("startAfter", c.StartAfter); err != nil {
+		return err
+	}
+	if c.ReadyAfter != nil {
+		if err := validateWait("readyAfter", *c.ReadyAfter); err != nil {
+			return err
+		}
+	}
+	if c.Exits != nil {
+		if err := c.Exits.validate(); err != nil {
+			return fmt.Errorf("exits.%w", err)
+		}
+	}
+	if err := validateWait("stops.after", c.Stops.After); err != nil {
+		return err
+	}
+	return validateCode("stops.code", int64(c.Stops.Code))
+}
+
+func (e *Exit) validate() error {
+	if err := validateWait("after", e.After); err != nil {
+		return err
+	}
+	if err := validateCode("code", int64(e.Code)); err != nil {
+		return err
+	}
 	switch {
-	case a.ExitCode < 0 || a.ExitCode > 255:
-		return fmt.Errorf("exitCode: %d: must be from 0 to 255", a.ExitCode)
-	case a.Delay.Duration < 0 || a.Delay.Duration > 24*time.Hour:
-		return fmt.Errorf("delay: %v: must be from 0 to 24h", a.Delay.Duration)
+	case e.Reason != "" && !slices.Contains(endedReasons, e.Reason):
+		return fmt.Errorf("reason: %q: must be one of %s", e.Reason, strings.Join(endedReasons, ", "))
+	case e.Reason == completed && e.Code != 0:
+		return fmt.Errorf("reason: %q: it is that of code 0, and code is %d", e.Reason, e.Code)
+	case e.Times < 0:
+		return fmt.Errorf("times: %d: must not be negative; 0 is each run", e.Times)
+	case len(e.Message) > mostMessage:
+		return fmt.Errorf("message: it has %d bytes, and a kubelet keeps %d", len(e.Message), mostMessage)
 	}
 	return nil
+}
+
+// mostMessage is the length of a container's termination message. (kubelet: pkg/kubelet/container, MaxContainerTerminationMessageLength)
+const mostMessage = 4096
+
+// longestWait is far beyond the life of a pod, and far from where the arithmetic ends.
+const longestWait = 10 * 365 * 24 * time.Hour
+
+func validateWait(field string, d metav1.Duration) error {
+	if d.Duration < 0 || d.Duration > longestWait {
+		return fmt.Errorf("%s: %v: must be from 0 to %v", field, d.Duration, longestWait)
+	}
+	return nil
+}
+
+func validateCode(field string, code int64) error {
+	if code < 0 || code > 255 {
+		return fmt.Errorf("%s: %d: must be from 0 to 255", field, code)
+	}
+	return nil
+}
+
+// Ended is the run, after it has ended by itself.
+func (e *Exit) Ended(r Run, when time.Time) Run {
+	r.Finished, r.Code, r.Reason, r.Message = when, e.Code, e.Reason, e.Message
+	if r.Reason == "" {
+		r.Reason = reasonOf(r.Code)
+	} else if r.Code == 0 {
+		r.Code = exitCodes[r.Reason]
+	}
+	return r
+}
+
+// Ended is the run, after the container was told to stop, and did, or was killed for not having done so.
+func (s *Stop) Ended(r Run, when time.Time, killed bool) Run {
+	r.Finished, r.Code = when, s.Code
+	if killed {
+		r.Code = killedCode
+	}
+	r.Reason = reasonOf(r.Code)
+	return r
+}
+
+// killedCode is that of a container that was ended by SIGKILL.
+const killedCode = 137
+
+func reasonOf(code int32) string {
+	if code == 0 {
+		return completed
+	}
+	return "Error"
+}
+
+func (a *Answer) validate() error {
+	if a.Delay.Duration < 0 || a.Delay.Duration > 24*time.Hour {
+		return fmt.Errorf("delay: %v: must be from 0 to 24h", a.Delay.Duration)
+	}
+	return validateCode("exitCode", int64(a.ExitCode))
 }
 
 func (p *Port) validate() error {
@@ -159,56 +258,40 @@ func (p *Port) validate() error {
 	return nil
 }
 
-// status is that of a container in the state that was given for it. Init containers that are no sidecars have ended where
-// nothing is given.
-func (c *Container) status(pod *v1.Pod, name, image string, ends bool) v1.ContainerStatus {
-	started := pod.CreationTimestamp
-	id := containerID(pod, name, "")
-	s := v1.ContainerStatus{Name: name, Image: image, ImageID: imageID(image), ContainerID: id}
-	ended := func(id, reason string) *v1.ContainerStateTerminated {
-		t := &v1.ContainerStateTerminated{Reason: reason, StartedAt: started, FinishedAt: started, ContainerID: id}
-		switch reason {
-		case "Completed":
-		case "OOMKilled":
-			t.ExitCode = 137
-		case "ContainerCannotRun":
-			t.ExitCode = 128
-		default:
-			t.ExitCode = 1
-		}
-		return t
-	}
+// Moment is what the container is at any moment of a pod that has been since then, where State says it or there is no
+// word of another life.
+func (c *Container) Moment(kind ContainerType, since time.Time) Moment {
+	since = since.Truncate(time.Second)
 	state := c.State
-	if state == "" && ends {
-		state = "Completed"
+	if state == "" && kind == InitContainer {
+		state = completed
 	}
-	no := false
-	s.Started = &no
+	var m Moment
 	switch {
 	case state == "" || state == stateRunning:
-		yes := true
-		s.Started, s.Ready = &yes, true
-		s.State.Running = &v1.ContainerStateRunning{StartedAt: started}
+		m = Moment{Run: Run{Started: since}, Started: true, Ready: true}
 	case slices.Contains(endedReasons, state):
-		s.State.Terminated = ended(id, state)
-		s.Ready = ends && state == "Completed"
-	case state == "CrashLoopBackOff":
-		s.State.Waiting = &v1.ContainerStateWaiting{
-			Reason:  state,
-			Message: fmt.Sprintf("back-off 5m0s restarting failed container=%s pod=%s_%s(%s)", name, pod.Name, pod.Namespace, pod.UID),
-		}
-		s.LastTerminationState.Terminated = ended(id, "Error")
-		s.RestartCount = crashes
+		m.Run = endedBy(state, since)
+	case state == crashLoop:
+		m = Moment{Waiting: state, BackOff: longestBackOff, Run: endedBy("Error", since)}
+		m.Run.Number = crashes
+		return m
 	default:
-		s.State.Waiting = &v1.ContainerStateWaiting{Reason: state}
-		s.ContainerID, s.ImageID = "", ""
+		m.Waiting = state
+		return m
 	}
-	if c.Log.Previous != nil && s.LastTerminationState.Terminated == nil {
-		s.RestartCount = 1
-		s.LastTerminationState.Terminated = ended(containerID(pod, name, "previous"), "Error")
+	if c.Log.Previous != nil {
+		m.Run.Number, m.Last = 1, endedBy("Error", since)
 	}
-	return s
+	return m
 }
 
-// crashes is how often a container has been restarted once its back-off is the longest.
-const crashes = 7
+func endedBy(reason string, when time.Time) Run {
+	return Run{Started: when, Finished: when, Reason: reason, Code: exitCodes[reason]}
+}
+
+// longestBackOff is that of a kubelet, and crashes how often a container has been restarted when it comes to it.
+const (
+	longestBackOff = 5 * time.Minute
+	crashes        = 7
+)
