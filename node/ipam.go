@@ -6,6 +6,8 @@ import (
 	"hash/fnv"
 	"net/netip"
 	"sync"
+
+	"k8s.io/apimachinery/pkg/types"
 )
 
 // ipam gives the pods of a node their addresses: of the ranges that the cluster has given the node, or of one that is made
@@ -19,7 +21,7 @@ type ipam struct {
 type addressRange struct {
 	prefix netip.Prefix
 	last   netip.Addr
-	taken  map[netip.Addr]bool
+	taken  map[netip.Addr]types.UID
 }
 
 // madeUpRanges is where ranges are made up: shared address space, which is in no network that a cluster is in (RFC 6598).
@@ -49,25 +51,23 @@ func newIPAM(node string, cidrs []string) (*ipam, error) {
 
 func newRange(prefix netip.Prefix) *addressRange {
 	prefix = prefix.Masked()
-	return &addressRange{prefix: prefix, last: prefix.Addr(), taken: map[netip.Addr]bool{}}
+	return &addressRange{prefix: prefix, last: prefix.Addr(), taken: map[netip.Addr]types.UID{}}
 }
 
 var errNoAddress = errors.New("failed to allocate for range 0: no IP addresses available in range set")
 
-// take gives an address of each range.
-func (m *ipam) take() ([]string, error) {
+// take gives a pod an address of each range.
+func (m *ipam) take(pod types.UID) ([]string, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	var ips []string
 	for _, r := range m.ranges {
 		ip, found := r.next()
 		if !found {
-			for _, text := range ips {
-				m.free(text)
-			}
+			m.free(pod, ips)
 			return nil, errNoAddress
 		}
-		r.taken[ip] = true
+		r.taken[ip] = pod
 		r.last = ip
 		ips = append(ips, ip.String())
 	}
@@ -85,7 +85,7 @@ func (r *addressRange) next() (netip.Addr, bool) {
 				return netip.Addr{}, false
 			}
 		}
-		if !r.taken[ip] {
+		if _, taken := r.taken[ip]; !taken {
 			return ip, true
 		}
 	}
@@ -93,7 +93,7 @@ func (r *addressRange) next() (netip.Addr, bool) {
 }
 
 // keep takes addresses that a pod has already, and says whether nobody else had them.
-func (m *ipam) keep(ips []string) bool {
+func (m *ipam) keep(pod types.UID, ips []string) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for _, text := range ips {
@@ -102,7 +102,7 @@ func (m *ipam) keep(ips []string) bool {
 			return false
 		}
 		for _, r := range m.ranges {
-			if r.taken[ip] {
+			if other, taken := r.taken[ip]; taken && other != pod {
 				return false
 			}
 		}
@@ -111,26 +111,30 @@ func (m *ipam) keep(ips []string) bool {
 		ip := netip.MustParseAddr(text)
 		for _, r := range m.ranges {
 			if r.prefix.Contains(ip) {
-				r.taken[ip] = true
+				r.taken[ip] = pod
 			}
 		}
 	}
 	return true
 }
 
-// release gives addresses back.
-func (m *ipam) release(ips []string) {
+// release gives the addresses of a pod back.
+func (m *ipam) release(pod types.UID, ips []string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	for _, text := range ips {
-		m.free(text)
-	}
+	m.free(pod, ips)
 }
 
-func (m *ipam) free(text string) {
-	if ip, err := netip.ParseAddr(text); err == nil {
+func (m *ipam) free(pod types.UID, ips []string) {
+	for _, text := range ips {
+		ip, err := netip.ParseAddr(text)
+		if err != nil {
+			continue
+		}
 		for _, r := range m.ranges {
-			delete(r.taken, ip)
+			if r.taken[ip] == pod {
+				delete(r.taken, ip)
+			}
 		}
 	}
 }

@@ -264,6 +264,16 @@ func (m *member) addressesOfPods() (*ipam, error) {
 		if err != nil {
 			return nil, err
 		}
+		// Those that its pods have already, as after a restart, come before what any is given.
+		bound, err := m.fleet.pods.GetIndexer().ByIndex(indexNode, m.name)
+		if err != nil {
+			return nil, err
+		}
+		for _, object := range bound {
+			if pod := object.(*v1.Pod); !pod.Spec.HostNetwork {
+				made.keep(uidOf(pod), ipsOf(pod))
+			}
+		}
 		m.ipam, m.cidrs = made, cidrs
 	}
 	return m.ipam, nil

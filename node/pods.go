@@ -124,12 +124,10 @@ func (m *member) begin(pod, shown *v1.Pod, now time.Time) (*living, error) {
 			return nil, err
 		}
 		if shown != nil {
-			for _, ip := range shown.Status.PodIPs {
-				l.ips = append(l.ips, ip.IP)
-			}
+			l.ips = ipsOf(shown)
 		}
-		if len(l.ips) == 0 || !l.ipam.keep(l.ips) {
-			if l.ips, err = l.ipam.take(); err != nil {
+		if len(l.ips) == 0 || !l.ipam.keep(l.uid, l.ips) {
+			if l.ips, err = l.ipam.take(l.uid); err != nil {
 				return nil, err
 			}
 		}
@@ -143,9 +141,25 @@ func (m *member) begin(pod, shown *v1.Pod, now time.Time) (*living, error) {
 	}
 	var err error
 	if l.life, err = life.New(lived, l.containers, settings, now); err != nil && l.ipam != nil {
-		l.ipam.release(l.ips)
+		l.ipam.release(l.uid, l.ips)
 	}
 	return l, err
+}
+
+func ipsOf(pod *v1.Pod) []string {
+	var ips []string
+	for _, ip := range pod.Status.PodIPs {
+		ips = append(ips, ip.IP)
+	}
+	return ips
+}
+
+// uidOf is the uid by which the node knows a pod: of a mirror, that of its static pod.
+func uidOf(pod *v1.Pod) types.UID {
+	if uid, is := pod.Annotations[annotationMirror]; is {
+		return types.UID(uid)
+	}
+	return pod.UID
 }
 
 // drop forgets a pod that is no more, or not a node of ours' any more.
@@ -155,7 +169,7 @@ func (f *Fleet) drop(key types.NamespacedName, l *living) {
 	f.mu.Unlock()
 	l.member.spec.Pods.Remove(key.Namespace, key.Name, l.uid)
 	if l.ipam != nil {
-		l.ipam.release(l.ips)
+		l.ipam.release(l.uid, l.ips)
 	}
 }
 
