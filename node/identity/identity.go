@@ -55,6 +55,10 @@ type Connection struct {
 	dialer  *connrotation.Dialer
 	manager certificate.Manager // nil where nothing is rotated
 	metrics []collector
+	period  time.Duration // of Run's looks at the certificate
+
+	life  <-chan struct{} // closed with the ctx of Connect
+	ended chan struct{}   // closed when nothing goes on any more
 
 	lastCertificate *tls.Certificate
 	lastAvailable   time.Time
@@ -97,6 +101,9 @@ func Connect(ctx context.Context, o Options) (*Connection, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := fits(config); err != nil {
+		return nil, fmt.Errorf("--kubeconfig %q: client certificate: %w", o.Kubeconfig, err)
+	}
 	dialer := newDialer()
 	config.Dial = dialer.DialContext
 	o.Configure(config)
@@ -111,7 +118,13 @@ func (c *Connection) Run(ctx context.Context) error {
 		<-ctx.Done()
 		return nil
 	}
-	return c.checkUntil(ctx, checkPeriod, func() bool { return false })
+	err := c.checkUntil(ctx, c.period, func() bool { return false })
+	select {
+	case <-c.life:
+		<-c.ended
+	default:
+	}
+	return err
 }
 
 // CloseAll closes the connections, so that the next request makes a new one. (A kubelet of which heartbeats fail closes
@@ -130,12 +143,6 @@ func subject(nodeName string) pkix.Name {
 // libraryLogger is the one by which the library's lines tell whose they are.
 func libraryLogger(nodeName string) klog.Logger {
 	return klog.Background().WithValues("node", nodeName)
-}
-
-// libraryContext is for managers, which are ended by Stop.
-func libraryContext(nodeName string) *context.Context {
-	ctx := klog.NewContext(context.Background(), libraryLogger(nodeName))
-	return &ctx
 }
 
 // mustBeWritable finds out before anything is asked for, because a certificate that cannot be kept is asked for again

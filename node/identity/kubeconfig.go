@@ -1,6 +1,7 @@
 package identity
 
 import (
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -58,6 +59,17 @@ func unusable(file string) (why, err error) {
 		}
 	}
 	return nil, nil
+}
+
+// fits says whether the client certificate, if there is one, and the key belong together. A kubelet does not ask, and every
+// request of it fails.
+func fits(config *rest.Config) error {
+	content := &rest.Config{TLSClientConfig: config.TLSClientConfig}
+	if err := rest.LoadTLSFiles(content); err != nil || len(content.CertData) == 0 {
+		return err
+	}
+	_, err := tls.X509KeyPair(content.CertData, content.KeyData)
+	return err
 }
 
 // write makes a kubeconfig for the apiserver of bootstrap and the certificate in pemFile. Its names, and what is left out

@@ -32,12 +32,16 @@ func (o *Options) connectRotating(ctx context.Context) (*Connection, error) {
 		}
 	}
 
+	c := &Connection{
+		Config: rest.AnonymousClientConfig(config), logger: o.Logger.With(zap.String("node", o.NodeName)),
+		dialer: newDialer(), period: checkPeriod,
+	}
 	o.Configure(asking)
-	o.Configure(config)
-	c := &Connection{Config: rest.AnonymousClientConfig(config), logger: o.Logger.With(zap.String("node", o.NodeName)), dialer: newDialer()}
+	o.Configure(c.Config)
 	failures := newClientFailures()
 	news := &news{logger: o.Logger, node: o.NodeName, kind: "client", again: againByItself}
-	c.manager, err = certificate.NewManager(&certificate.Config{
+	template := &x509.CertificateRequest{Subject: subject(o.NodeName)}
+	rotation, err := newRotation(o.NodeName, certificate.Config{
 		// While there is a certificate it is asked for its successor; the bootstrap credential is for the first alone.
 		ClientsetFn: func(current *tls.Certificate) (kubernetes.Interface, error) {
 			by := asking
@@ -50,27 +54,29 @@ func (o *Options) connectRotating(ctx context.Context) (*Connection, error) {
 			}
 			return news.of(client), nil
 		},
-		Template:   &x509.CertificateRequest{Subject: subject(o.NodeName)},
-		SignerName: certificatesv1.KubeAPIServerClientKubeletSignerName,
-		GetUsages:  certificate.DefaultKubeletClientGetUsages,
+		GetTemplate: func() *x509.CertificateRequest { return template },
+		SignerName:  certificatesv1.KubeAPIServerClientKubeletSignerName,
+		GetUsages:   certificate.DefaultKubeletClientGetUsages,
 		// kubeadm gives the kubelet of a control plane node an admin's certificate in its kubeconfig: it is used, and
 		// rotated at once.
 		BootstrapCertificatePEM: config.CertData,
 		BootstrapKeyPEM:         config.KeyData,
 		CertificateStore:        files,
 		CertificateRenewFailure: failures,
-		Ctx:                     libraryContext(o.NodeName),
 	})
 	if err != nil {
 		return nil, fmt.Errorf("--cert-dir %q: %w; remove the file to have a certificate asked for anew", o.CertDir, err)
 	}
+	c.manager = rotation
 	c.metrics = []collector{failures, newTTL(clientTTL, c.manager.Current)}
 	if err := c.present(); err != nil {
 		return nil, fmt.Errorf("--kubeconfig %q: %w", o.Kubeconfig, err)
 	}
 
 	c.manager.Start()
+	c.life, c.ended = ctx.Done(), make(chan struct{})
 	context.AfterFunc(ctx, func() {
+		defer close(c.ended)
 		c.manager.Stop()
 		utilnet.CloseIdleConnectionsFor(c.Config.Transport)
 	})
@@ -94,8 +100,10 @@ func (o *Options) loadRotating() (asking, config *rest.Config, err error) {
 		}
 	}
 	if why == nil {
-		config, err = load("--kubeconfig", o.Kubeconfig)
-		return rest.CopyConfig(config), config, err
+		if config, err = load("--kubeconfig", o.Kubeconfig); err != nil {
+			return nil, nil, err
+		}
+		return rest.CopyConfig(config), config, nil
 	}
 	if asking, err = load("--bootstrap-kubeconfig", o.BootstrapKubeconfig); err != nil {
 		return nil, nil, fmt.Errorf("%w (it is needed because of --kubeconfig %q: %v)", err, o.Kubeconfig, why)

@@ -67,25 +67,23 @@ func NewServing(o ServingOptions) (*Serving, error) {
 		}
 	}
 	age, failures := newRotationAge(), newServerFailures()
-	config := &certificate.Config{
+	config := certificate.Config{
 		GetTemplate:             (&template{nodeName: o.NodeName, addresses: o.Addresses, dnsOnly: o.AllowDNSOnly}).get,
 		SignerName:              certificatesv1.KubeletServingSignerName,
 		GetUsages:               certificate.DefaultKubeletServingGetUsages,
 		CertificateStore:        files,
 		CertificateRotation:     age,
 		CertificateRenewFailure: failures,
-		Ctx:                     libraryContext(o.NodeName),
 	}
 	if o.Client != nil {
 		client := (&news{logger: o.Logger, node: o.NodeName, kind: "serving", again: againByItself}).of(o.Client)
 		config.ClientsetFn = func(*tls.Certificate) (kubernetes.Interface, error) { return client, nil }
 	}
-	s := &Serving{}
-	if s.manager, err = certificate.NewManager(config); err != nil {
+	rotation, err := newRotation(o.NodeName, config)
+	if err != nil {
 		return nil, fmt.Errorf("--cert-dir %q: %w; remove the file to have a certificate asked for anew", o.CertDir, err)
 	}
-	s.metrics = []collector{failures, age, newTTL(serverTTL, s.manager.Current)}
-	return s, nil
+	return &Serving{rotation, []collector{failures, age, newTTL(serverTTL, rotation.Current)}}, nil
 }
 
 // Run asks for certificates until ctx ends. It may be called once.

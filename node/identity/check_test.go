@@ -1,0 +1,64 @@
+package identity
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"go.uber.org/zap"
+)
+
+// manager is one that tests move.
+type manager struct {
+	current *tls.Certificate
+	healthy bool
+}
+
+func (m *manager) Start()                    {}
+func (m *manager) Stop()                     {}
+func (m *manager) Current() *tls.Certificate { return m.current }
+func (m *manager) ServerHealthy() bool       { return m.healthy }
+
+// TestRunEndsWithoutCertificate: as a kubelet exits.
+func TestRunEndsWithoutCertificate(t *testing.T) {
+	for name, healthy := range map[string]bool{"the apiserver answers": true, "the apiserver is silent": false} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				m := &manager{current: &tls.Certificate{Leaf: &x509.Certificate{}}, healthy: healthy}
+				c := &Connection{manager: m, logger: zap.NewNop(), dialer: newDialer(), period: checkPeriod, lastAvailable: time.Now()}
+				ctx, stop := context.WithCancel(t.Context())
+				ran := make(chan error, 1)
+				go func() { ran <- c.Run(ctx) }()
+				time.Sleep(time.Hour + time.Second)
+				synctest.Wait()
+				m.current = nil
+				began := time.Now()
+				time.Sleep(exitAfter - 2*time.Second)
+				synctest.Wait()
+				if len(ran) != 0 {
+					t.Fatalf("it ended within %v: %v", time.Since(began), <-ran)
+				}
+				time.Sleep(10 * time.Second)
+				synctest.Wait()
+				if !healthy {
+					if len(ran) != 0 {
+						t.Fatalf("it ended: %v", <-ran)
+					}
+					stop()
+					synctest.Wait()
+				}
+				switch err := <-ran; {
+				case healthy && (err == nil || !strings.Contains(err.Error(), "--bootstrap-kubeconfig")):
+					t.Errorf("error %v", err)
+				case !healthy && err != nil:
+					t.Errorf("error %v", err)
+				}
+				stop()
+			})
+		})
+	}
+}
