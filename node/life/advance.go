@@ -141,7 +141,7 @@ func (l *Life) isDone() bool {
 	done := true
 	for i := range l.parts {
 		p := &l.parts[i]
-		over := p.Run.Over() && p.Waiting == "" && !l.restarts(p)
+		over := p.Run.Over() && !l.restarts(p)
 		switch p.kind {
 		case pods.InitContainer:
 			if over && p.Run.Code != 0 {
