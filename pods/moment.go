@@ -1,6 +1,7 @@
 package pods
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
@@ -59,7 +60,7 @@ func isSidecar(c *v1.Container) bool {
 type Run struct {
 	// Number is how many there were before.
 	Number int32
-	// Image is that of the container's spec when the run began.
+	// Image is that of the container's spec when the run began; empty where it is the same now.
 	Image string
 	// Started and Finished are in whole seconds, as the API has them. Finished is zero while it runs.
 	Started, Finished time.Time
@@ -121,7 +122,7 @@ func runOf(t *v1.ContainerStateTerminated, number int32) Run {
 func (m *Moment) status(pod *v1.Pod, kind ContainerType, c *v1.Container) v1.ContainerStatus {
 	s := v1.ContainerStatus{Name: c.Name, Image: c.Image, VolumeMounts: volumeMounts(c)}
 	if !m.Run.Started.IsZero() {
-		s.Image = withTag(m.Run.Image)
+		s.Image = withTag(cmp.Or(m.Run.Image, c.Image))
 		s.ImageID = "sha256:" + hash(s.Image)
 		s.ContainerID = containerID(pod, c.Name, m.Run.Number)
 		s.RestartCount = m.Run.Number

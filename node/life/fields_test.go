@@ -198,7 +198,7 @@ func TestWords(t *testing.T) {
 		{"back-off", newPod(v1.RestartPolicyAlways, "c"), scenario{"c": {Exits: exits(1, 7)}}, 20, []string{
 			"message: back-off 20s restarting failed container=c pod=p_default(1)", "reason: CrashLoopBackOff"}},
 		{"longest-back-off", newPod(v1.RestartPolicyAlways, "c"), scenario{"c": {State: "CrashLoopBackOff"}}, 0, []string{
-			"message: back-off 5m0s restarting failed container=c pod=p_default(1)", "restartCount: 7"}},
+			"message: back-off 5m0s restarting failed container=c pod=p_default(1)", "restartCount: 7", "image: example.com/c:1"}},
 		{"no-image", newPod(v1.RestartPolicyAlways, "c"), scenario{"c": {State: "ImagePullBackOff"}}, 0, []string{
 			`message: 'Back-off pulling image "example.com/c:1": ErrImagePull:`, "podIP: 10.0.0.7"}},
 		{"image-never-pulled", newPod(v1.RestartPolicyAlways, "c"), scenario{"c": {State: "ErrImageNeverPull"}}, 0, []string{
