@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -14,13 +15,13 @@ import (
 
 // manager is one that tests move.
 type manager struct {
-	current *tls.Certificate
+	current atomic.Pointer[tls.Certificate]
 	healthy bool
 }
 
 func (m *manager) Start()                    {}
 func (m *manager) Stop()                     {}
-func (m *manager) Current() *tls.Certificate { return m.current }
+func (m *manager) Current() *tls.Certificate { return m.current.Load() }
 func (m *manager) ServerHealthy() bool       { return m.healthy }
 
 // TestRunEndsWithoutCertificate: as a kubelet exits.
@@ -28,14 +29,15 @@ func TestRunEndsWithoutCertificate(t *testing.T) {
 	for name, healthy := range map[string]bool{"the apiserver answers": true, "the apiserver is silent": false} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				m := &manager{current: &tls.Certificate{Leaf: &x509.Certificate{}}, healthy: healthy}
+				m := &manager{healthy: healthy}
+				m.current.Store(&tls.Certificate{Leaf: &x509.Certificate{}})
 				c := &Connection{manager: m, logger: zap.NewNop(), dialer: newDialer(), period: checkPeriod, lastAvailable: time.Now()}
 				ctx, stop := context.WithCancel(t.Context())
 				ran := make(chan error, 1)
 				go func() { ran <- c.Run(ctx) }()
 				time.Sleep(time.Hour + time.Second)
 				synctest.Wait()
-				m.current = nil
+				m.current.Store(nil)
 				began := time.Now()
 				time.Sleep(exitAfter - 2*time.Second)
 				synctest.Wait()
