@@ -20,9 +20,10 @@ type Container struct {
 	// Usage is what it uses.
 	Usage Usage `json:"usage,omitzero"`
 
-	// State is what has become of the container, where the pod comes without a status: "Running", which it is if this is
-	// empty, the reason for which it waits ("CrashLoopBackOff", "ImagePullBackOff" …) or the one for which it ended
-	// ("Completed", "Error", "OOMKilled" …). An init container that is not named has run and ended.
+	// State is what has become of the container, once and for all: "Running", the reason for which it waits
+	// ("CrashLoopBackOff", "ImagePullBackOff" …) or the one for which it ended ("Completed", "Error", "OOMKilled" …). Empty,
+	// it lives as the following fields say; of a pod that comes without a status and has no node to live on, that is an
+	// init container that has run and ended, and others that run.
 	State string `json:"state,omitempty"`
 
 	// StartAfter is how long it takes until the container runs for the first time, its image pulled: from when its turn
@@ -34,7 +35,7 @@ type Container struct {
 	ReadyAfter *metav1.Duration `json:"readyAfter,omitempty"`
 
 	// Exits is how the container ends by itself. Left out, an init container that is no sidecar ends with 0 at once, and
-	// any other runs until it is stopped.
+	// any other runs until it is stopped, whatever its restartPolicy: a Job is done only where its container Exits.
 	Exits *Exit `json:"exits,omitempty"`
 
 	// Stops is what it does when it is told to stop: SIGTERM, as when the pod is deleted. Left out, it ends with 0 at once.

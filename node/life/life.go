@@ -113,6 +113,9 @@ func (l *Life) status() v1.PodStatus {
 			}
 		}
 	}
+	if isTerminal(before.Phase) { // from which no pod returns
+		s.Phase = before.Phase
+	}
 	switch {
 	case s.Phase == l.stop.outcome && l.stop.reason != "":
 		s.Reason, s.Message = l.stop.reason, l.stop.message

@@ -282,7 +282,7 @@ func TestLife(t *testing.T) {
 			{1, "Failed I c:Error(7)", nil}, {6, "Failed I c:Error(7)", deletedAt(6, 30)},
 		}, true},
 		{"told-that-it-has-failed", newPod(always, "c"), scenario{"c": {Stops: pods.Stop{After: seconds(2)}}}, []moment{
-			{5, "Running SI c:Running+ready", func(pod *v1.Pod) { pod.Status.Phase, pod.Status.Reason = v1.PodFailed, "Evicted" }}, {7, "Failed/Evicted I c:Completed(0)", nil},
+			{5, "Failed/Evicted SI c:Running+ready", func(pod *v1.Pod) { pod.Status.Phase, pod.Status.Reason = v1.PodFailed, "Evicted" }}, {7, "Failed/Evicted I c:Completed(0)", nil},
 		}, false},
 
 		{"ephemeral", newPod(always, "c"), nil, []moment{

@@ -51,7 +51,7 @@ func (l *Life) toldByAPI(now time.Time) (since time.Time, grace time.Duration, h
 		}
 		return since, grace, stop{}, true
 	case isTerminal(l.pod.Status.Phase):
-		return now, l.grace(), stop{outcome: l.pod.Status.Phase, reason: l.pod.Status.Reason, message: l.pod.Status.Message}, true
+		return now, l.grace(), stop{outcome: l.pod.Status.Phase}, true
 	}
 	return since, grace, how, false
 }
