@@ -80,6 +80,9 @@ var (
 var (
 	planes = map[string]*controlPlane{}
 	etcd   string // its URL
+	// etcdCommand is how it is started, etcdProcess what was.
+	etcdCommand []string
+	etcdProcess *process
 )
 
 // withFlags is the control plane of a set of flags. Certificates and keys in them are of the PKI. It is shared: a test removes
@@ -218,12 +221,19 @@ func (c *controlPlane) writeKubeconfig(path, user string, groups ...string) erro
 // startEtcd starts the one etcd of this run.
 func startEtcd(t testing.TB) (string, error) {
 	client, peer := fmt.Sprintf("http://127.0.0.1:%d", freePort(t)), fmt.Sprintf("http://127.0.0.1:%d", freePort(t))
-	p, err := start("etcd", binary(t, "etcd"), "--data-dir="+filepath.Join(scratch, "etcd"), "--unsafe-no-fsync", "--log-level=warn",
-		"--listen-client-urls="+client, "--advertise-client-urls="+client,
-		"--listen-peer-urls="+peer, "--initial-advertise-peer-urls="+peer, "--initial-cluster=default="+peer)
+	etcdCommand = []string{binary(t, "etcd"), "--data-dir=" + filepath.Join(scratch, "etcd"), "--unsafe-no-fsync", "--log-level=warn",
+		"--listen-client-urls=" + client, "--advertise-client-urls=" + client,
+		"--listen-peer-urls=" + peer, "--initial-advertise-peer-urls=" + peer, "--initial-cluster=default=" + peer}
+	return client, runEtcd(client)
+}
+
+// runEtcd starts it, for the first time or again.
+func runEtcd(client string) error {
+	p, err := start("etcd", etcdCommand[0], etcdCommand[1:]...)
 	if err != nil {
-		return "", err
+		return err
 	}
+	etcdProcess = p
 	shared = append(shared, p)
 	if problem := within(time.Minute, func() string {
 		answer, err := http.Get(client + "/health")
@@ -236,7 +246,7 @@ func startEtcd(t testing.TB) (string, error) {
 		}
 		return ""
 	}); problem != "" {
-		return "", fmt.Errorf("etcd is not ready: %s\n%s", problem, p.out.String())
+		return fmt.Errorf("etcd is not ready: %s\n%s", problem, p.out.String())
 	}
-	return client, nil
+	return nil
 }

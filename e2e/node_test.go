@@ -289,7 +289,7 @@ func TestNodeJoins(t *testing.T) {
 // TestNodeDeregisters: with --deregister-node nothing is left.
 func TestNodeDeregisters(t *testing.T) {
 	plane := withFlags(t, joining)
-	// A node may not delete itself: NodeRestriction allows it, the Node authorizer does not.
+	// A node's own credential may not delete Nodes.
 	n := plane.join(t, joinOptions{kubeconfig: plane.kubeconfig, settings: servingCertificate(t), args: []string{"--deregister-node"}})
 	plane.awaitNode(t, n.name, "is Ready", readyIs(v1.ConditionTrue))
 	n.halt(t)

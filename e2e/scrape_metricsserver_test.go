@@ -196,9 +196,9 @@ func (k *kubelet) declareCapacity(t testing.TB, plane *controlPlane, token strin
 }
 
 // withAggregation is a control plane, nobody else's, whose apiserver hands metrics.k8s.io on to loopback.
-func withAggregation(t testing.TB, port int) *controlPlane {
+func withAggregation(t testing.TB, port int, flags ...string) *controlPlane {
 	t.Helper()
-	plane, err := makeControlPlane(t, bare)
+	plane, err := makeControlPlane(t, flags)
 	must(t, err)
 	proxyCert, proxyKey, err := plane.pki.pair("front-proxy", plane.pki.client("front-proxy"))
 	must(t, err)

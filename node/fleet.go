@@ -35,6 +35,10 @@ type Options struct {
 	// Client is the apiserver's. With the credential of a node, Only is that node. Required.
 	Client kubernetes.Interface
 
+	// Heartbeats is the client by which nodes renew their Leases and report: one that gives up on a request before the next
+	// is due. Nil: Client.
+	Heartbeats kubernetes.Interface
+
 	// Only is the name of the one node that this Fleet may have: only it and its pods are watched, which is all that a
 	// node's own credential may do. Empty: all nodes are watched, and all pods that are bound to any.
 	Only string
@@ -75,7 +79,9 @@ type Spec struct {
 type Fleet struct {
 	options Options
 	client  kubernetes.Interface
-	logger  *zap.Logger
+	// heartbeats is for what must not wait for a connection that is dead.
+	heartbeats kubernetes.Interface
+	logger     *zap.Logger
 
 	pods  cache.SharedIndexInformer
 	nodes cache.SharedIndexInformer
@@ -106,11 +112,14 @@ func NewFleet(options Options) (*Fleet, error) {
 		return nil, errors.New("node: Options.Client is required")
 	}
 	f := &Fleet{
-		options: options, client: options.Client, logger: options.Logger,
+		options: options, client: options.Client, heartbeats: options.Heartbeats, logger: options.Logger,
 		registering: make(chan struct{}, registrations),
 		members:     map[string]*member{},
 		lives:       map[types.NamespacedName]*living{},
 		static:      map[types.NamespacedName]*member{},
+	}
+	if f.heartbeats == nil {
+		f.heartbeats = f.client
 	}
 	if f.logger == nil {
 		f.logger = zap.NewNop()

@@ -76,7 +76,7 @@ func (m *member) run(ctx context.Context) {
 	defer m.leave(ctx)
 	kubelet := &m.spec.Config.Kubelet
 	renew := time.Duration(float64(kubelet.NodeLeaseDurationSeconds) * renewShare * float64(time.Second))
-	controller := lease.NewController(clock.RealClock{}, m.fleet.client, m.name, kubelet.NodeLeaseDurationSeconds, m.heartbeatFailed, renew,
+	controller := lease.NewController(clock.RealClock{}, m.fleet.heartbeats, m.name, kubelet.NodeLeaseDurationSeconds, m.heartbeatFailed, renew,
 		m.name, v1.NamespaceNodeLease, m.ownLease)
 	var renewing sync.WaitGroup
 	defer renewing.Wait()
@@ -147,7 +147,7 @@ func (m *member) register(ctx context.Context) bool {
 
 // tryRegister does it once. (kubelet: tryRegisterWithAPIServer)
 func (m *member) tryRegister(ctx context.Context) error {
-	nodes := m.fleet.client.CoreV1().Nodes()
+	nodes := m.fleet.heartbeats.CoreV1().Nodes()
 	now := time.Now()
 	created, err := nodes.Create(ctx, m.initial(now), metav1.CreateOptions{})
 	if err == nil {
@@ -165,7 +165,7 @@ func (m *member) tryRegister(ctx context.Context) error {
 		return fmt.Errorf("%w; and it could not be read: %w", err, getErr)
 	}
 	adopted, _ := m.update(m.adopt(existing), ready, now)
-	if _, _, err := nodeutil.PatchNodeStatus(m.fleet.client.CoreV1(), types.NodeName(m.name), existing, adopted); err != nil {
+	if _, _, err := nodeutil.PatchNodeStatus(m.fleet.heartbeats.CoreV1(), types.NodeName(m.name), existing, adopted); err != nil {
 		return err
 	}
 	m.registered.Store(&existing.UID)
@@ -206,7 +206,7 @@ func (m *member) report(ctx context.Context) {
 func (m *member) tryReport(ctx context.Context, existing *v1.Node, is readiness) error {
 	if existing == nil {
 		var err error
-		if existing, err = m.fleet.client.CoreV1().Nodes().Get(ctx, m.name, metav1.GetOptions{}); err != nil {
+		if existing, err = m.fleet.heartbeats.CoreV1().Nodes().Get(ctx, m.name, metav1.GetOptions{}); err != nil {
 			return err
 		}
 	}
@@ -215,7 +215,7 @@ func (m *member) tryReport(ctx context.Context, existing *v1.Node, is readiness)
 	if !changed && now.Sub(m.reported) < m.spec.Config.Kubelet.NodeStatusReportFrequency.Duration+m.reportDelay {
 		return nil
 	}
-	if _, _, err := nodeutil.PatchNodeStatus(m.fleet.client.CoreV1(), types.NodeName(m.name), existing, node); err != nil {
+	if _, _, err := nodeutil.PatchNodeStatus(m.fleet.heartbeats.CoreV1(), types.NodeName(m.name), existing, node); err != nil {
 		return err
 	}
 	m.sent(now, changed)
@@ -234,12 +234,12 @@ func (m *member) leave(stopped context.Context) {
 		return
 	}
 	if m.deregister.Load() {
-		if err := m.fleet.client.CoreV1().Nodes().Delete(ctx, m.name, metav1.DeleteOptions{}); err != nil && !apierrors.IsNotFound(err) {
-			m.logger.Warn("the node could not be deleted", zap.Error(err))
+		err := m.fleet.heartbeats.CoreV1().Nodes().Delete(ctx, m.name, metav1.DeleteOptions{})
+		if err == nil || apierrors.IsNotFound(err) {
+			m.logger.Info("the node is deleted")
 			return
 		}
-		m.logger.Info("the node is deleted")
-		return
+		m.logger.Warn("the node could not be deleted; a node's own credential may not do that", zap.Error(err))
 	}
 	if err := m.tryReport(ctx, m.fleet.getNode(m.name), leaving); err != nil {
 		m.logger.Warn("the node could not say that it leaves", zap.Error(err))

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"time"
 
 	"go.uber.org/zap"
 	v1 "k8s.io/api/core/v1"
@@ -84,11 +85,30 @@ func join(ctx context.Context, cfg *config.Config, m membership) (*cluster, erro
 	}
 	c.client, c.tokens, c.access = client, client.AuthenticationV1(), client.AuthorizationV1()
 	if m.registers {
+		heartbeats, err := kubernetes.NewForConfig(heartbeatConfig(connection.Config, cfg))
+		if err != nil {
+			return nil, fmt.Errorf("--kubeconfig: %w", err)
+		}
 		c.fleet, err = node.NewFleet(node.Options{
-			Client: client, Only: m.only, Containers: m.containers, HeartbeatFailed: connection.CloseAll, Logger: m.logger,
+			Client: client, Heartbeats: heartbeats, Only: m.only, Containers: m.containers, HeartbeatFailed: connection.CloseAll, Logger: m.logger,
 		})
+		if err != nil {
+			return nil, err
+		}
 	}
-	return c, err
+	return c, nil
+}
+
+// heartbeatConfig is for a client whose requests end before the next are due, and wait for nobody else's.
+// (kubelet: cmd/kubelet/app/server.go, run)
+func heartbeatConfig(client *rest.Config, cfg *config.Config) *rest.Config {
+	heartbeats := rest.CopyConfig(client)
+	heartbeats.Timeout = cfg.Kubelet.NodeStatusUpdateFrequency.Duration
+	if lease := time.Duration(cfg.Kubelet.NodeLeaseDurationSeconds) * time.Second; heartbeats.Timeout > lease {
+		heartbeats.Timeout = lease
+	}
+	heartbeats.QPS = -1
+	return heartbeats
 }
 
 // run keeps the connection and the nodes until ctx is done.
