@@ -21,7 +21,9 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/cache"
 	"k8s.io/client-go/util/workqueue"
@@ -131,11 +133,11 @@ func NewFleet(options Options) (*Fleet, error) {
 	if options.Only != "" {
 		bound, named = fields.OneTermEqualSelector(indexNode, options.Only), fields.OneTermEqualSelector("metadata.name", options.Only)
 	}
-	core := options.Client.CoreV1().RESTClient()
-	f.pods = cache.NewSharedIndexInformer(cache.NewListWatchFromClient(core, "pods", metav1.NamespaceAll, bound), &v1.Pod{}, 0, cache.Indexers{
+	pods, nodes := options.Client.CoreV1().Pods(metav1.NamespaceAll), options.Client.CoreV1().Nodes()
+	f.pods = cache.NewSharedIndexInformer(selected(options.Client, bound, pods.List, pods.Watch), &v1.Pod{}, 0, cache.Indexers{
 		indexNode: func(object any) ([]string, error) { return []string{object.(*v1.Pod).Spec.NodeName}, nil },
 	})
-	f.nodes = cache.NewSharedIndexInformer(cache.NewListWatchFromClient(core, "nodes", metav1.NamespaceAll, named), &v1.Node{}, 0, nil)
+	f.nodes = cache.NewSharedIndexInformer(selected(options.Client, named, nodes.List, nodes.Watch), &v1.Node{}, 0, nil)
 	if options.Only == "" {
 		// Nobody asks a whole fleet who set which field, and it is a third of a pod.
 		for _, informer := range []cache.SharedIndexInformer{f.pods, f.nodes} {
@@ -349,6 +351,22 @@ func (f *Fleet) getPod(key types.NamespacedName) *v1.Pod {
 
 func keyOf(pod *v1.Pod) types.NamespacedName {
 	return types.NamespacedName{Namespace: pod.Namespace, Name: pod.Name}
+}
+
+// selected lists and watches what a selector selects.
+func selected[List runtime.Object](client kubernetes.Interface, selector fields.Selector,
+	list func(context.Context, metav1.ListOptions) (List, error), observe func(context.Context, metav1.ListOptions) (watch.Interface, error),
+) cache.ListerWatcher {
+	return cache.ToListWatcherWithWatchListSemantics(&cache.ListWatch{
+		ListWithContextFunc: func(ctx context.Context, options metav1.ListOptions) (runtime.Object, error) {
+			options.FieldSelector = selector.String()
+			return list(ctx, options)
+		},
+		WatchFuncWithContext: func(ctx context.Context, options metav1.ListOptions) (watch.Interface, error) {
+			options.FieldSelector = selector.String()
+			return observe(ctx, options)
+		},
+	}, client)
 }
 
 // withoutManagers is an object without who has set which of its fields.

@@ -141,6 +141,23 @@ func (f *fixture) newServer(t testing.TB, options fixtureOptions) (*server.Serve
 	}
 	f.startReviews(t)
 	t.Cleanup(func() { f.stopReviews() })
+	tokenReviews, accessReviews := f.clients(t)
+	if options.pods == nil {
+		options.pods = nginx(options.lines)
+	}
+	store, err := pods.NewStore(options.pods...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return server.New(server.Options{
+		Config: f.load(t, options.flags), TokenReviews: tokenReviews, AccessReviews: accessReviews,
+		Pods: store, NodeLogs: options.nodeLogs, Logger: options.logger, Observe: f.observe,
+	})
+}
+
+// clients are those of the review API.
+func (f *fixture) clients(t testing.TB) (authenticationv1.AuthenticationV1Interface, authorizationv1.AuthorizationV1Interface) {
+	t.Helper()
 	config := f.reviews.RESTConfig(f.reviewed)
 	asker, err := rest.HTTPClientFor(config)
 	if err != nil {
@@ -156,17 +173,7 @@ func (f *fixture) newServer(t testing.TB, options fixtureOptions) (*server.Serve
 	if err != nil {
 		t.Fatal(err)
 	}
-	if options.pods == nil {
-		options.pods = nginx(options.lines)
-	}
-	store, err := pods.NewStore(options.pods...)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return server.New(server.Options{
-		Config: f.load(t, options.flags), TokenReviews: tokenReviews, AccessReviews: accessReviews,
-		Pods: store, NodeLogs: options.nodeLogs, Logger: options.logger, Observe: f.observe,
-	})
+	return tokenReviews, accessReviews
 }
 
 // newFixture starts a stand-in with webhook authentication and authorization; it is stopped when the test ends.

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"fmt"
 	"net/http"
 	"strconv"
 	"strings"
@@ -29,6 +30,35 @@ type metrics struct {
 
 	decisions  *prometheus.CounterVec
 	handshakes prometheus.Counter
+
+	// elsewhere is where they are registered too.
+	elsewhere prometheus.Registerer
+}
+
+// all are those that are kept for the Server.
+func (m *metrics) all() []prometheus.Collector {
+	return []prometheus.Collector{m.requests, m.duration, m.inflight, m.webSockets, m.provider, m.decisions, m.handshakes}
+}
+
+// registerAt registers them at r too, with the label node. An error is one of a node whose name is there already.
+func (m *metrics) registerAt(r prometheus.Registerer, node string) error {
+	m.elsewhere = prometheus.WrapRegistererWith(prometheus.Labels{"node": node}, r)
+	for _, c := range m.all() {
+		if err := m.elsewhere.Register(c); err != nil {
+			return fmt.Errorf("metrics of node %s: %w", node, err)
+		}
+	}
+	return nil
+}
+
+// unregister takes them from where they are registered too.
+func (m *metrics) unregister() {
+	if m.elsewhere == nil {
+		return
+	}
+	for _, c := range m.all() {
+		m.elsewhere.Unregister(c)
+	}
 }
 
 func newMetrics() *metrics {
@@ -68,7 +98,7 @@ func newMetrics() *metrics {
 			Help: "TLS handshakes that failed, on either side's account.",
 		}),
 	}
-	m.registry.MustRegister(m.requests, m.duration, m.inflight, m.webSockets, m.provider, m.decisions, m.handshakes)
+	m.registry.MustRegister(m.all()...)
 	return m
 }
 

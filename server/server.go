@@ -18,6 +18,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 	"golang.org/x/sync/errgroup"
 	"k8s.io/apiserver/pkg/server/dynamiccertificates"
@@ -70,6 +71,10 @@ type Options struct {
 	// ports. What does not tell the two apart they share: routes, the client CA and who follows its file, a serving
 	// certificate from files. Beside a thousand others a Server then takes a few kilobytes. Nil: the Server is by itself.
 	Like *Server
+
+	// Metrics is where what /metrics tells of the Server is registered too, with the label node, until [Server.Serve] ends:
+	// one set for all nodes of a process. Nil: nowhere.
+	Metrics prometheus.Registerer
 
 	// Logger gets one line for each decision and each failed handshake. Nil: no log.
 	Logger *zap.Logger
@@ -162,13 +167,20 @@ func New(options Options) (*Server, error) {
 	s.nodeLogs = sync.OnceValues(func() (*nodeLogs, error) { return newNodeLogs(s.config.NodeName, options.NodeLogs, query) })
 	if s.like != nil {
 		s.secure, s.readOnly = s.newPort(s.like.secure.routes), s.newPort(s.like.readOnly.routes)
-		return s, nil
+		return s, s.registerAt(options.Metrics)
 	}
 	if _, err := s.nodeLogs(); err != nil {
 		return nil, err
 	}
 	s.secure, s.readOnly = s.newPort(s.routes(false)), s.newPort(s.routes(true))
-	return s, nil
+	return s, s.registerAt(options.Metrics)
+}
+
+func (s *Server) registerAt(r prometheus.Registerer) error {
+	if r == nil {
+		return nil
+	}
+	return s.metrics.registerAt(r, s.config.NodeName)
 }
 
 // Handler is what stands on the secure port. Behind a listener of one's own, the TLS configuration must request client
@@ -183,6 +195,7 @@ func (s *Server) ReadOnlyHandler() http.Handler { return s.readOnly }
 // connections, ends streams and followed logs, gives other requests under way a few seconds, and returns nil. It returns early with an error where a listener breaks, or where the serving
 // certificate cannot be had for listeners that [Server.Listen] did not make. It closes the listeners.
 func (s *Server) Serve(ctx context.Context, listeners *Listeners) error {
+	defer s.metrics.unregister()
 	defer listeners.Close()
 	running, stop := context.WithCancel(ctx)
 	defer stop()

@@ -15,6 +15,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 	"golang.org/x/sync/errgroup"
 	v1 "k8s.io/api/core/v1"
@@ -35,7 +36,8 @@ type kubelets struct {
 	capacity  v1.ResourceList
 	booted    time.Time
 	logger    *zap.Logger
-	options   server.Options // what they have in common
+	options   server.Options       // what they have in common
+	metrics   *prometheus.Registry // of all nodes; nil where nobody asks for them
 	// shared is the cluster that all are in by the same credential; nil where each has its own, or there is none.
 	shared *cluster
 

@@ -20,6 +20,7 @@ type nodeFlags struct {
 	deregister bool
 	addresses  []string
 	capacity   map[string]string
+	metrics    string
 }
 
 func (n *nodeFlags) addTo(c *cobra.Command) {
@@ -28,6 +29,7 @@ func (n *nodeFlags) addTo(c *cobra.Command) {
 	flags.StringVar(&n.prefix, "node-name-prefix", "", "what the names of --nodes begin with; a number from 0 follows (default: the host's name, or --hostname-override, and a dash)")
 	flags.BoolVar(&n.deregister, "deregister-node", false, "delete the Node on the way out, instead of leaving it as not ready")
 	flags.StringArrayVar(&n.addresses, "node-address", nil, "an address that the Node has beside those of --node-ip and its name, as in ExternalIP=203.0.113.7 (types: ExternalIP, InternalIP, ExternalDNS, InternalDNS, Hostname); may be given again")
+	flags.StringVar(&n.metrics, "metrics-address", "", "address and port on which to serve the metrics of all nodes, with the label node, in the clear and to anybody, as in 127.0.0.1:9250. Empty: none; each node tells its own on its ports")
 	flags.StringToStringVar(&n.capacity, "capacity", nil, "what the Node pretends to have, as in cpu=8,memory=32Gi,example.com/gpu=2 (default cpu=8,memory=32Gi,ephemeral-storage=200Gi)")
 }
 

@@ -3,20 +3,26 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"net"
+	"net/http"
 	"os"
 	"os/signal"
 	"strings"
 	"syscall"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 	"go.uber.org/zap"
 	"golang.org/x/sync/errgroup"
 	utilfeature "k8s.io/apiserver/pkg/util/feature"
 	"k8s.io/component-base/featuregate"
+	"k8s.io/component-base/metrics/legacyregistry"
 
 	"fauxlet/authchain"
 	"fauxlet/config"
@@ -191,7 +197,35 @@ func (s *serving) prepare(cfg *config.Config, logger *zap.Logger) (*kubelets, er
 		return nil, err
 	}
 	k.options = server.Options{Logger: logger, Observe: s.observe}
+	if s.nodes.metrics != "" {
+		k.metrics = prometheus.NewRegistry()
+		k.options.Metrics = k.metrics
+	}
 	return k, nil
+}
+
+// serveMetrics serves those of all nodes, and of the process, until the process ends.
+func (s *serving) serveMetrics(k *kubelets) error {
+	if k.metrics == nil {
+		return nil
+	}
+	listener, err := net.Listen("tcp", s.nodes.metrics)
+	if err != nil {
+		return fmt.Errorf("--metrics-address: %w; give an address of this machine and a free port, as in 127.0.0.1:9250", err)
+	}
+	routes := http.NewServeMux()
+	gatherers := prometheus.Gatherers{legacyregistry.DefaultGatherer, k.metrics}
+	routes.Handle("GET /metrics", promhttp.HandlerFor(gatherers, promhttp.HandlerOpts{}))
+	web := &http.Server{Handler: routes, ReadHeaderTimeout: time.Minute}
+	k.group.Go(func() error {
+		stop := context.AfterFunc(k.running, func() { web.Close() })
+		defer stop()
+		if err := web.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+			return fmt.Errorf("--metrics-address: %w", err)
+		}
+		return nil
+	})
+	return nil
 }
 
 // start joins the cluster, if all nodes do by one credential, and starts the nodes.
@@ -202,6 +236,9 @@ func (s *serving) start(k *kubelets) error {
 			return err
 		}
 		k.shared.run(k.running, k.group)
+	}
+	if err := s.serveMetrics(k); err != nil {
+		return err
 	}
 	return k.resize(k.running, max(s.nodes.count, 1))
 }
