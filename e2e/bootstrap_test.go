@@ -1,0 +1,358 @@
+package e2e
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	certificatesv1 "k8s.io/api/certificates/v1"
+	v1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/tools/clientcmd"
+
+	"fauxlet/testcerts"
+)
+
+// bootstrapping are the flags of a control plane that a node joins with nothing but a token.
+var bootstrapping = append([]string{"--enable-bootstrap-token-auth"}, joining...)
+
+// guide runs docs/bootstrap.md in a folder, heading by heading.
+type guide struct {
+	text, dir string
+	env       []string
+}
+
+func newGuide(t testing.TB, plane *controlPlane, node string) *guide {
+	t.Helper()
+	g := &guide{text: content(t, "../docs/bootstrap.md"), dir: t.TempDir()}
+	bin := filepath.Join(g.dir, "bin")
+	must(t, os.Mkdir(bin, 0o755))
+	for _, name := range []string{"kubectl", "fauxlet"} {
+		must(t, os.Symlink(binary(t, name), filepath.Join(bin, name)))
+	}
+	must(t, os.WriteFile(filepath.Join(g.dir, "ca.crt"), plane.pki.ca.CertPEM(), 0o644))
+	g.env = []string{"PATH=" + bin + ":" + os.Getenv("PATH"), "HOME=" + scratch, "KUBECONFIG=" + plane.kubeconfig, "APISERVER=" + plane.url, "NODE=" + node}
+	return g
+}
+
+// block is that of a language under a heading.
+func (g *guide) block(t testing.TB, heading, language string) string {
+	t.Helper()
+	_, section, _ := strings.Cut(g.text, "\n## "+heading+"\n")
+	section, _, _ = strings.Cut(section, "\n## ")
+	_, block, found := strings.Cut(section, "```"+language+"\n")
+	if block, _, _ = strings.Cut(block, "```"); !found {
+		t.Fatalf("docs/bootstrap.md has no %s under %q", language, heading)
+	}
+	return block
+}
+
+// run runs the commands under a heading.
+func (g *guide) run(t testing.TB, heading string, env ...string) string {
+	t.Helper()
+	cmd := exec.Command("bash", "-eux", "-c", g.block(t, heading, "sh"))
+	cmd.Dir, cmd.Env = g.dir, append(slices.Clone(g.env), env...)
+	got := run(t, cmd)
+	if got.status != 0 {
+		t.Fatalf("docs/bootstrap.md, %s: %+v", heading, got)
+	}
+	return got.stdout
+}
+
+// node starts the page's node, which need not listen yet.
+func (g *guide) node(t testing.TB, plane *controlPlane, name string) *bootstrapped {
+	t.Helper()
+	const beside = "address: 127.0.0.1\nhealthzPort: 0\n"
+	must(t, os.WriteFile(filepath.Join(g.dir, "kubelet.yaml"), []byte(g.block(t, "The node", "yaml")+beside), 0o644))
+	command := strings.Fields(strings.ReplaceAll(g.block(t, "The node", "sh"), "$NODE", name))
+	return startBootstrapped(t, plane, name, g.dir, command[1:])
+}
+
+// bootstrapped is a stand-in that may have no certificate yet.
+type bootstrapped struct {
+	*process
+	plane     *controlPlane
+	name, dir string
+	args      []string
+}
+
+func startBootstrapped(t testing.TB, plane *controlPlane, name, dir string, args []string) *bootstrapped {
+	t.Helper()
+	b := &bootstrapped{plane: plane, name: name, dir: dir, args: append(args, "--port", "0", "-v=2")}
+	b.start(t)
+	t.Cleanup(func() {
+		if err := b.stop(); err != nil {
+			t.Error(err)
+		}
+		b.tell(t, 0)
+		ctx := context.Background()
+		_ = plane.client.CoreV1().Nodes().Delete(ctx, name, metav1.DeleteOptions{})
+		for _, signer := range []string{clientSigner, servingSigner} {
+			for _, request := range plane.requests(t, name, signer) {
+				must(t, plane.client.CertificatesV1().CertificateSigningRequests().Delete(ctx, request.Name, metav1.DeleteOptions{}))
+			}
+		}
+	})
+	return b
+}
+
+// start starts it in its folder, for the first time or again.
+func (b *bootstrapped) start(t testing.TB) {
+	t.Helper()
+	// start takes no folder: the shell goes there.
+	var err error
+	b.process, err = start("fauxlet", "/bin/sh", append([]string{"-c", `cd "$0" && exec "$@"`, b.dir, binary(t, "fauxlet")}, b.args...)...)
+	must(t, err)
+}
+
+// again ends it as with kill -9, and starts it again.
+func (b *bootstrapped) again(t testing.TB) {
+	t.Helper()
+	_ = b.cmd.Process.Kill()
+	<-b.ended
+	b.start(t)
+}
+
+// tells waits for words in its log.
+func (b *bootstrapped) tells(t testing.TB, words string) {
+	t.Helper()
+	eventually(t, time.Minute, "the log has "+words, func() string {
+		if !strings.Contains(b.out.String(), words) {
+			return "not yet"
+		}
+		return ""
+	})
+}
+
+// current waits until the link of a "client" or "server" points to another file than before, and gives that.
+func (b *bootstrapped) current(t testing.TB, kind, before string) string {
+	t.Helper()
+	link := filepath.Join(b.dir, "pki", "kubelet-"+kind+"-current.pem")
+	var target string
+	eventually(t, 3*time.Minute, "a new "+link, func() string {
+		var err error
+		if target, err = os.Readlink(link); err != nil {
+			return err.Error()
+		}
+		if target == before {
+			return "it still is " + before
+		}
+		return ""
+	})
+	pattern := "^" + regexp.QuoteMeta(filepath.Join(b.dir, "pki", "kubelet-"+kind)) + `-\d{4}(-\d\d){5}\.pem$`
+	if !regexp.MustCompile(pattern).MatchString(target) {
+		t.Errorf("%s points to %s", link, target)
+	}
+	if info, err := os.Stat(target); err != nil || info.Mode() != 0o600 {
+		t.Errorf("%s: %v, %v", target, info, err)
+	}
+	return target
+}
+
+// wantsRequest holds a request to what a kubelet asks for.
+func wantsRequest(t testing.TB, request certificatesv1.CertificateSigningRequest, node, asker string, usage certificatesv1.KeyUsage, names, addresses string) {
+	t.Helper()
+	subject := requested(t, request)
+	got := fmt.Sprintf("%s by %s, %v, %v %v", subject.Subject, request.Spec.Username, request.Spec.Usages, subject.DNSNames, subject.IPAddresses)
+	want := fmt.Sprintf("CN=system:node:%s,O=system:nodes by %s, [digital signature %s], %s %s", node, asker, usage, names, addresses)
+	if got != want {
+		t.Errorf("requested %s\n     want %s", got, want)
+	}
+}
+
+// TestClaim11Bootstrap is docs/bootstrap.md, from nothing but a token to rotated certificates. The signing duration is claim
+// 16's, the kubelet's configuration that of claim 14 for production.
+func TestClaim11Bootstrap(t *testing.T) {
+	plane := newControlPlane(t, bootstrapping)
+	t.Cleanup(func() { must(t, plane.apiserver.stop()) })
+	// Certificates are dated five minutes back: a rotation comes after -6 to 78 seconds.
+	const life = 2 * time.Minute
+	plane.startControllerManager(t, certificateControllers, life)
+	plane.bind(t, kubeletAPIAdmin, userNamed("kubelet-client"))
+	const node = "node-1"
+	g := newGuide(t, plane, node)
+
+	g.run(t, "A token")
+	g.run(t, "A kubeconfig for it")
+	b := g.node(t, plane, node)
+	b.tells(t, `User \"system:bootstrap:07401b\" cannot create resource \"certificatesigningrequests\"`)
+	b.tells(t, "kubectl create clusterrolebinding kubelet-bootstrap --clusterrole=system:node-bootstrapper --group=system:bootstrappers")
+	g.run(t, "What the token may do")
+
+	client := b.current(t, "client", "")
+	first := plane.requests(t, node, clientSigner)[0]
+	wantsRequest(t, first, node, "system:bootstrap:07401b", "client auth", "[]", "[]")
+	if leaf := issuedTo(t, client); leaf.NotAfter.Sub(leaf.NotBefore) != life+5*time.Minute {
+		t.Errorf("the client certificate is good from %v to %v, want %v more than 5 minutes", leaf.NotBefore, leaf.NotAfter, life)
+	}
+	kubeconfig, err := clientcmd.LoadFromFile(filepath.Join(g.dir, "kubelet.conf"))
+	must(t, err)
+	if user := kubeconfig.AuthInfos["default-auth"]; user == nil || user.ClientCertificate != filepath.Join(g.dir, "pki/kubelet-client-current.pem") && user.ClientCertificate != "pki/kubelet-client-current.pem" {
+		t.Errorf("kubeconfig: %+v", user)
+	}
+	if info, err := os.Stat(filepath.Join(g.dir, "kubelet.conf")); err != nil || info.Mode() != 0o600 {
+		t.Errorf("kubelet.conf: %v, %v", info, err)
+	}
+
+	plane.awaitNode(t, node, "is Ready", readyIs(v1.ConditionTrue))
+	serving := plane.pending(t, node, servingSigner)
+	wantsRequest(t, serving, node, "system:node:"+node, "server auth", "[node-1]", "[127.0.0.1]")
+	b.tells(t, "kubectl certificate approve "+serving.Name)
+	plane.create(t, boundTo(node, "web"))
+	plane.awaitPod(t, "web", "runs", phaseIs(v1.PodRunning))
+	logs := func() said { return plane.kubectl(t, "logs", "web", "--tail=1") }
+	if got := logs(); got.status != 1 || !strings.HasSuffix(got.stderr, "remote error: tls: internal error\n") {
+		t.Errorf("kubectl logs before the approval: %+v", got)
+	}
+	b.tells(t, "no serving certificate available for the kubelet")
+
+	contains(t, "kubectl get csr", g.run(t, "Approve", "CSR="+serving.Name), "Pending")
+	server := b.current(t, "server", "")
+	eventually(t, time.Minute, "kubectl logs", func() string { return logs().stderr })
+	contains(t, "kubectl logs", logs().stdout, "HTTP/1.1")
+
+	// The client's next one is asked for with the one before, and approved by itself; the next for serving waits.
+	b.current(t, "client", client)
+	wantsRequest(t, plane.requests(t, node, clientSigner)[1], node, "system:node:"+node, "client auth", "[]", "[]")
+	b.tells(t, "connections of the one before are closed")
+	next := plane.pending(t, node, servingSigner)
+	wantsRequest(t, next, node, "system:node:"+node, "server auth", "[node-1]", "[127.0.0.1]")
+	g.run(t, "Approve", "CSR="+next.Name)
+	b.current(t, "server", server)
+	eventually(t, time.Minute, "kubectl logs", func() string { return logs().stderr })
+	if log := b.out.String(); strings.Contains(log, "f395accd246ae52d") || strings.Contains(log, "PRIVATE KEY") {
+		t.Error("the log has a secret")
+	}
+}
+
+// bootstrapPlane is a control plane for nodes with a token of the group "auto", whose requests are approved by themselves,
+// or of "manual". Certificates are good for an hour.
+func bootstrapPlane(t testing.TB) *controlPlane {
+	t.Helper()
+	plane := withFlags(t, bootstrapping)
+	plane.startControllerManager(t, certificateControllers, time.Hour)
+	plane.allow(t, "system:node-bootstrapper", "system:bootstrappers")
+	plane.allow(t, "system:certificates.k8s.io:certificatesigningrequests:nodeclient", "system:bootstrappers:auto")
+	return plane
+}
+
+// node starts a node with a token of a group, without its kubeconfig.
+func (c *controlPlane) node(t testing.TB, name, group string, rotate bool, args ...string) *bootstrapped {
+	t.Helper()
+	dir := t.TempDir()
+	c.bootstrapToken(t, filepath.Join(dir, "bootstrap.conf"), group)
+	config, err := settings{"rotateCertificates": rotate, "serverTLSBootstrap": true}.yaml(c.pki)
+	must(t, err)
+	must(t, os.WriteFile(filepath.Join(dir, "kubelet.yaml"), config, 0o644))
+	return startBootstrapped(t, c, name, dir, append([]string{"serve", "--config", "kubelet.yaml", "--bootstrap-kubeconfig", "bootstrap.conf",
+		"--kubeconfig", "kubelet.conf", "--cert-dir", "pki", "--hostname-override", name}, args...))
+}
+
+// bootstrapToken makes one, until the test ends, and a kubeconfig for it.
+func (c *controlPlane) bootstrapToken(t testing.TB, file, group string) {
+	t.Helper()
+	ctx, secrets := context.Background(), c.client.CoreV1().Secrets("kube-system")
+	id := fmt.Sprintf("%06x", time.Now().UnixNano()&0xffffff)
+	_, err := secrets.Create(ctx, &v1.Secret{
+		ObjectMeta: metav1.ObjectMeta{Name: "bootstrap-token-" + id}, Type: v1.SecretTypeBootstrapToken,
+		StringData: map[string]string{"token-id": id, "token-secret": "0123456789abcdef", "usage-bootstrap-authentication": "true", "auth-extra-groups": "system:bootstrappers:" + group},
+	}, metav1.CreateOptions{})
+	must(t, err)
+	t.Cleanup(func() { must(t, secrets.Delete(ctx, "bootstrap-token-"+id, metav1.DeleteOptions{})) })
+	must(t, c.writeKubeconfig(file, "bootstrap"))
+	config, err := clientcmd.LoadFromFile(file)
+	must(t, err)
+	config.AuthInfos["bootstrap"].ClientCertificateData, config.AuthInfos["bootstrap"].ClientKeyData = nil, nil
+	config.AuthInfos["bootstrap"].Token = id + ".0123456789abcdef"
+	must(t, clientcmd.WriteToFile(*config, file))
+}
+
+// TestBootstrapKilled: a node that is killed while its request waits goes on: with another request where certificates are
+// rotated, for the key was in memory, and with the same one where they are not.
+func TestBootstrapKilled(t *testing.T) {
+	plane := bootstrapPlane(t)
+	for kind, test := range map[string]struct {
+		rotate   bool
+		requests int
+	}{"rotating": {true, 3}, "once": {false, 1}} {
+		t.Run(kind, func(t *testing.T) {
+			name := "killed-" + kind
+			b := plane.node(t, name, "manual", test.rotate)
+			var last certificatesv1.CertificateSigningRequest
+			for range 3 {
+				before := last.UID
+				eventually(t, time.Minute, "it asks", func() string {
+					all := plane.requests(t, name, clientSigner)
+					if len(all) == 0 || test.rotate && all[len(all)-1].UID == before {
+						return fmt.Sprintf("%d requests", len(all))
+					}
+					last = all[len(all)-1]
+					return ""
+				})
+				b.tells(t, "kubectl certificate approve "+last.Name)
+				if strings.HasPrefix(last.Name, "node-csr-") == test.rotate {
+					t.Errorf("the request's name is %s", last.Name)
+				}
+				b.again(t)
+			}
+			b.tells(t, "kubectl certificate approve ")
+			all := plane.requests(t, name, clientSigner)
+			for _, request := range all {
+				plane.prints(t, []string{"approved"}, "certificate", "approve", request.Name)
+			}
+			b.current(t, "client", "")
+			plane.awaitNode(t, name, "is registered", func(*v1.Node) string { return "" })
+			if most := test.requests + 1; len(all) > most || !test.rotate && len(all) != 1 {
+				t.Errorf("%d requests were made in 4 starts", len(all))
+			}
+		})
+	}
+}
+
+// TestBootstrapDenied: a denied request is told, and another follows.
+func TestBootstrapDenied(t *testing.T) {
+	plane := bootstrapPlane(t)
+	b := plane.node(t, "denied", "manual", true)
+	first := plane.pending(t, b.name, clientSigner)
+	plane.prints(t, []string{"denied"}, "certificate", "deny", first.Name)
+	b.tells(t, "the request was denied")
+	second := plane.pending(t, b.name, clientSigner)
+	plane.prints(t, []string{"approved"}, "certificate", "approve", second.Name)
+	b.current(t, "client", "")
+}
+
+// TestBootstrapAfterExpiry: a node that was away for longer than its certificate's life asks anew, by the bootstrap
+// kubeconfig that is still there, and keeps the old file.
+func TestBootstrapAfterExpiry(t *testing.T) {
+	plane := bootstrapPlane(t)
+	b := plane.node(t, "away", "auto", true)
+	good := b.current(t, "client", "")
+	plane.awaitNode(t, b.name, "is registered", func(*v1.Node) string { return "" })
+	must(t, b.stop())
+
+	expired, err := plane.pki.ca.Client("system:node:away", []string{"system:nodes"}, testcerts.Expired)
+	must(t, err)
+	old := filepath.Join(b.dir, "pki", "kubelet-client-2026-01-02-03-04-05.pem")
+	must(t, os.WriteFile(old, append(expired.CertPEM, expired.KeyPEM...), 0o600))
+	link := filepath.Join(b.dir, "pki", "kubelet-client-current.pem")
+	must(t, os.Remove(link))
+	must(t, os.Symlink(old, link))
+	b.start(t)
+	if again := b.current(t, "client", old); again == good {
+		t.Error("the certificate of before is used again")
+	}
+	b.tells(t, "the client certificate expired at ")
+	if _, err := os.Stat(old); err != nil {
+		t.Error(err)
+	}
+	if all := plane.requests(t, b.name, clientSigner); len(all) != 2 || !strings.HasPrefix(all[1].Spec.Username, "system:bootstrap:") {
+		t.Errorf("%d requests, the last by %s", len(all), all[len(all)-1].Spec.Username)
+	}
+}
