@@ -92,7 +92,7 @@ func complete(given *v1.Pod, containers map[string]Container, made time.Time) *v
 		moments = append(moments, m)
 	}
 	came := pod.Status
-	pod.Status = Status(pod, func(n int) *Moment { return &moments[n] }, Living, "")
+	pod.Status = Status(pod, func(n int) *Moment { return &moments[n] }, Course{})
 	keep(pod.Status.InitContainerStatuses, came.InitContainerStatuses)
 	keep(pod.Status.ContainerStatuses, came.ContainerStatuses)
 	keep(pod.Status.EphemeralContainerStatuses, came.EphemeralContainerStatuses)

@@ -89,10 +89,10 @@ func TestMomentsReturn(t *testing.T) {
 			pod := newPod("default", "p", "c")
 			pod.Spec.Containers[0].Image = "a:1"
 			pod.UID = "1"
-			status := pods.Status(pod, func(int) *pods.Moment { return &test.is }, pods.Living, "")
+			status := pods.Status(pod, func(int) *pods.Moment { return &test.is }, pods.Course{})
 			got := pods.MomentOf(&status.ContainerStatuses[0], &pod.Spec.Containers[0])
 			got.BackOff = test.is.BackOff // which is only told in words
-			again := pods.Status(pod, func(int) *pods.Moment { return &got }, pods.Living, "")
+			again := pods.Status(pod, func(int) *pods.Moment { return &got }, pods.Course{})
 			if diff := cmp.Diff(status, again); diff != "" {
 				t.Errorf("-first +again:\n%s", diff)
 			}

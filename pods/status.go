@@ -23,13 +23,22 @@ const (
 	Ended
 )
 
+// Course is how far a pod is, and what it comes to.
+type Course struct {
+	Stage Stage
+	// Outcome is the phase to which it is made to end whatever its containers say, as by activeDeadlineSeconds; or empty.
+	Outcome v1.PodPhase
+	// Initialized is whether its init containers were done when it was told to end: main containers that never began are
+	// lost then, and still wait for their turn otherwise.
+	Initialized bool
+}
+
 // Status is the part of a pod's status that a kubelet makes of its spec and of what has become of its containers:
-// everything but addresses and times. moment gives what the nth of Containers is. outcome is the phase to which the pod is
-// made to end whatever its containers say (activeDeadlineSeconds, say), or empty.
+// everything but addresses and times. moment gives what the nth of Containers is.
 //
 // It shares what does not change with the pod, and must not be changed either, except for the lists themselves.
 // (kubelet: pkg/kubelet/kubelet_pods.go, generateAPIPodStatus; pkg/kubelet/status, TerminatePod and mergePodStatus)
-func Status(pod *v1.Pod, moment func(n int) *Moment, stage Stage, outcome v1.PodPhase) v1.PodStatus {
+func Status(pod *v1.Pod, moment func(n int) *Moment, course Course) v1.PodStatus {
 	s := v1.PodStatus{ObservedGeneration: pod.Generation, QOSClass: qosOf(pod)}
 	if n := len(pod.Spec.InitContainers); n > 0 {
 		s.InitContainerStatuses = make([]v1.ContainerStatus, 0, n)
@@ -51,8 +60,9 @@ func Status(pod *v1.Pod, moment func(n int) *Moment, stage Stage, outcome v1.Pod
 		n++
 	}
 
+	stage := course.Stage
 	s.Phase = phase(pod, &s, stage)
-	concluded := cmp.Or(outcome, s.Phase)
+	concluded := cmp.Or(course.Outcome, s.Phase)
 	if stage == Living && isTerminal(s.Phase) {
 		stage = Ended // by itself
 	}
@@ -60,7 +70,7 @@ func Status(pod *v1.Pod, moment func(n int) *Moment, stage Stage, outcome v1.Pod
 	switch {
 	case stage == Ended:
 		s.Phase = concluded
-		lose(pod, &s)
+		lose(&s, course.Initialized)
 		if !isTerminal(s.Phase) { // it never came to run
 			s.Phase = v1.PodFailed
 		}
@@ -150,7 +160,7 @@ func termination(s *v1.ContainerStatus) *v1.ContainerStateTerminated {
 
 // lose tells of containers that were to run, and of which nothing is known now that the pod has ended, that they are lost.
 // (kubelet: pkg/kubelet/status, TerminatePod)
-func lose(pod *v1.Pod, s *v1.PodStatus) {
+func lose(s *v1.PodStatus, initialized bool) {
 	lost := func(statuses []v1.ContainerStatus) {
 		for i := range statuses {
 			if statuses[i].State.Terminated == nil {
@@ -165,8 +175,7 @@ func lose(pod *v1.Pod, s *v1.PodStatus) {
 	for begun > 1 && inits[begun-1].State.Waiting != nil && inits[begun-1].LastTerminationState.Terminated == nil {
 		begun--
 	}
-	// The init containers may all be done, and the main ones about to begin.
-	if n := len(inits); n == 0 || hasBegun(s) || pod.Spec.InitContainers[n-1].RestartPolicy == nil && inits[n-1].Ready {
+	if len(inits) == 0 || hasBegun(s) || initialized {
 		lost(s.ContainerStatuses)
 	}
 	lost(inits[:begun])

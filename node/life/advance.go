@@ -50,10 +50,8 @@ func (l *Life) advance(now time.Time) {
 			})
 		case allStopped:
 			l.allStop((*part).end)
-			for i := range l.parts {
-				if p := &l.parts[i]; p.Run.Over() {
-					p.Waiting, p.BackOff = "", 0 // for no further run
-				}
+			if l.pod.DeletionTimestamp != nil {
+				l.waitNoMore()
 			}
 			l.stage = pods.Ended
 		default:
@@ -63,6 +61,16 @@ func (l *Life) advance(now time.Time) {
 	}
 	if now.After(l.now) {
 		l.now = now
+	}
+}
+
+// waitNoMore has containers be as they ended, which otherwise wait for a run that does not come, and are lost.
+// (kubelet: pkg/kubelet/container, ShouldContainerBeRestarted)
+func (l *Life) waitNoMore() {
+	for i := range l.parts {
+		if p := &l.parts[i]; p.Run.Over() {
+			p.Waiting, p.BackOff = "", 0
+		}
 	}
 }
 
@@ -135,6 +143,13 @@ func (l *Life) takeTurns() {
 	}
 }
 
+// isInitialized says whether the main containers may run.
+func (l *Life) isInitialized() bool {
+	return !slices.ContainsFunc(l.parts, func(p part) bool {
+		return (p.kind == pods.InitContainer || p.kind == pods.Sidecar) && !p.isInitialized()
+	})
+}
+
 // isDone says whether the pod has ended by itself: all of its main containers have for good, or an init container has
 // failed.
 func (l *Life) isDone() bool {
@@ -168,14 +183,11 @@ func (l *Life) anyCreated() bool {
 // note keeps since when each condition has been as it is. It says the same as pods.Status does, and is not asked for
 // reasons.
 func (l *Life) note() {
-	initialized, begun, ready := true, false, l.stage != pods.Ended && l.stop.outcome == ""
+	begun, ready := false, l.stage != pods.Ended && l.stop.outcome == ""
 	for i := range l.parts {
 		p := &l.parts[i]
 		switch p.kind {
-		case pods.InitContainer:
-			initialized = initialized && p.isInitialized()
 		case pods.Sidecar:
-			initialized = initialized && p.isInitialized()
 			ready = ready && p.Run.Runs() && p.Ready
 		case pods.MainContainer:
 			begun = begun || p.hasRun() && p.Waiting == ""
@@ -187,7 +199,7 @@ func (l *Life) note() {
 		c := conditionOf(&l.pod.Status, gate.ConditionType)
 		gates = gates && c != nil && c.Status == v1.ConditionTrue
 	}
-	for i, met := range [len(ours)]bool{l.stage != pods.Ended, initialized || begun || l.stop.outcome == v1.PodSucceeded, gates, ready} {
+	for i, met := range [len(ours)]bool{l.stage != pods.Ended, begun || l.isInitialized() || l.stop.outcome == v1.PodSucceeded, gates, ready} {
 		if c := &l.conditions[i]; c.met != met || c.since.IsZero() {
 			*c = condition{met, inSeconds(l.now)}
 		}

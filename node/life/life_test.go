@@ -247,6 +247,16 @@ func TestLife(t *testing.T) {
 			{10, "Failed/DeadlineExceeded I c:ContainerStatusUnknown(137)", nil},
 		}, false},
 
+		{"deadline-in-back-off", newPod(always, "c", deadline(10)), scenario{"c": {Exits: exits(1, 7)}}, []moment{
+			{9, "Running SI c:CrashLoopBackOff#1<Error(7)", nil}, {10, "Failed/DeadlineExceeded I c:ContainerStatusUnknown(137)#1<Error(7)", nil},
+		}, false},
+		{"deadline-while-it-initializes", newPod(always, "c", withInit("i"), deadline(10)), scenario{"i": {Exits: exits(60, 0)}}, []moment{
+			{10, "Failed/DeadlineExceeded I i:Completed(0)+ready c:PodInitializing", nil},
+		}, false},
+		{"deadline-when-it-is-initialized", newPod(always, "c", withInit("i"), deadline(10)), scenario{"c": {StartAfter: seconds(60)}}, []moment{
+			{10, "Failed/DeadlineExceeded I i:Completed(0)+ready c:ContainerStatusUnknown(137)", nil},
+		}, false},
+
 		{"deleted", newPod(always, "c"), nil, []moment{{5, "Succeeded I c:Completed(0)", deletedAt(5, 30)}}, true},
 		{"deleted-slowly", newPod(always, "c d"), scenario{"c": {Stops: pods.Stop{After: seconds(8), Code: 143}}}, []moment{
 			{5, "Running SIRC c:Running+ready d:Running+ready", deletedAt(5, 30)},

@@ -16,6 +16,8 @@ type stop struct {
 	// outcome is the phase that it ends with whatever its containers say, for this reason. Empty: what they say.
 	outcome         v1.PodPhase
 	reason, message string
+	// initialized is whether all init containers were done then.
+	initialized bool
 }
 
 // leastGrace is given to each container. (kubelet: minimumGracePeriodInSeconds)
@@ -34,7 +36,7 @@ func (l *Life) grace() time.Duration {
 // tell tells the containers to stop.
 func (l *Life) tell(at time.Time, grace time.Duration, how stop) {
 	at = inSeconds(at)
-	how.since, how.kill = at, at.Add(grace)
+	how.since, how.kill, how.initialized = at, at.Add(grace), l.isInitialized()
 	l.stop, l.stage = how, pods.Stopping
 }
 
