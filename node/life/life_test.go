@@ -189,6 +189,15 @@ func TestLife(t *testing.T) {
 			{5, "Running SI s:Error(1) c:Running+ready", nil}, {6, "Running SIRC s:Running+ready#1<Error(1) c:Running+ready", nil},
 		}, false},
 
+		{"sidecar-in-back-off-is-lost", newPod(never, "c", withSidecar("s")), scenario{"s": {Exits: exits(1, 2)}, "c": {Exits: exits(8, 1)}}, []moment{
+			{7, "Running SI s:CrashLoopBackOff#1<Error(2) c:Running+ready", nil},
+			{8, "Failed I s:ContainerStatusUnknown(137)#1<Error(2) c:Error(1)", nil},
+		}, false},
+		{"init-fails-beside-a-sidecar", newPod(never, "c", withSidecar("s"), withInit("i")), scenario{"i": {Exits: exits(3, 1)}, "s": {Stops: pods.Stop{After: seconds(3)}}}, []moment{
+			{3, "Pending S s:Running+ready i:Error(1) c:PodInitializing", nil},
+			{6, "Failed  s:Completed(0) i:Error(1) c:PodInitializing", nil},
+		}, false},
+
 		{"job", newPod(never, "c"), scenario{"c": {Exits: exits(5, 0)}}, []moment{
 			{4, "Running SIRC c:Running+ready", nil}, {5, "Succeeded I c:Completed(0)", nil}, {1e8, "Succeeded I c:Completed(0)", nil},
 		}, false},
@@ -275,6 +284,9 @@ func TestLife(t *testing.T) {
 		}, []moment{
 			{13, "Running SIRC s:Running+ready t:Running+ready c:Running+ready", deletedAt(5, 30)},
 			{14, "Succeeded I s:Completed(0) t:Completed(0) c:Completed(0)", nil},
+		}, true},
+		{"deleted-and-killed-with-sidecar", newPod(always, "c", withSidecar("s")), scenario{"c": {Stops: pods.Stop{After: seconds(60)}}, "s": {Stops: pods.Stop{After: seconds(60)}}}, []moment{
+			{16.9, "Running SIRC s:Running+ready c:Running+ready", deletedAt(5, 10)}, {17, "Failed I s:Error(137) c:Error(137)", nil}, // which has two seconds of its own
 		}, true},
 		{"deleted-with-hook", newPod(always, "c", func(pod *v1.Pod) {
 			pod.Spec.Containers[0].Lifecycle = &v1.Lifecycle{PreStop: &v1.LifecycleHandler{Sleep: &v1.SleepAction{Seconds: 6}}}
