@@ -18,7 +18,7 @@ import (
 
 // TestProperties: what is true of each life, of many that are made up.
 func TestProperties(t *testing.T) {
-	for seed := range uint64(300) {
+	for seed := range uint64(120) {
 		r := rand.New(rand.NewPCG(seed, 0))
 		pod, containers := madeUp(r)
 		w := &walk{t: t, r: r, pod: pod, containers: containers, now: birth.Add(time.Duration(r.IntN(1000)) * time.Millisecond)}
