@@ -91,9 +91,12 @@ func (f *Fleet) sync(ctx context.Context, key types.NamespacedName) error {
 	}
 
 	status, next, gone := l.life.At(now)
-	served := *pod
-	served.Status = status
-	if err := m.spec.Pods.Put(pods.Spec{Pod: &served, Containers: l.containers}); err != nil {
+	told := shown != nil && equality.Semantic.DeepEqual(&shown.Status, &status)
+	served := pod
+	if pod != shown || !told {
+		served = &v1.Pod{ObjectMeta: pod.ObjectMeta, Spec: pod.Spec, Status: status}
+	} // or else the apiserver's object itself: ten thousand copies are many
+	if err := m.spec.Pods.Put(pods.Spec{Pod: served, Containers: l.containers}); err != nil {
 		return err
 	}
 	if !next.IsZero() {
@@ -102,8 +105,10 @@ func (f *Fleet) sync(ctx context.Context, key types.NamespacedName) error {
 	if shown == nil {
 		return nil
 	}
-	if err := f.patch(ctx, shown, &status); err != nil {
-		return err
+	if !told {
+		if err := f.patch(ctx, shown, &status); err != nil {
+			return err
+		}
 	}
 	if gone && pod == shown {
 		return f.delete(ctx, shown)
@@ -118,6 +123,9 @@ func (m *member) begin(pod, shown *v1.Pod, now time.Time) (*living, error) {
 		l.containers = m.fleet.options.Containers(pod)
 	}
 	settings := life.Settings{HostIPs: m.ips(), PodIPs: m.ips()}
+	if period := m.spec.Config.Kubelet.CrashLoopBackOff.MaxContainerRestartPeriod; period != nil {
+		settings.MaxBackOff = period.Duration
+	}
 	if !pod.Spec.HostNetwork {
 		var err error
 		if l.ipam, err = m.addressesOfPods(); err != nil {
@@ -173,12 +181,9 @@ func (f *Fleet) drop(key types.NamespacedName, l *living) {
 	}
 }
 
-// patch reports a status where the apiserver shows another. A pod that is gone, or another by now, is the watch's affair.
+// patch reports a status. A pod that is gone, or another by now, is the watch's affair.
 // (kubelet: pkg/util/pod, PatchPodStatus; a kubelet reads the pod before, here what was watched is compared)
 func (f *Fleet) patch(ctx context.Context, shown *v1.Pod, status *v1.PodStatus) error {
-	if equality.Semantic.DeepEqual(&shown.Status, status) {
-		return nil
-	}
 	before, err := json.Marshal(v1.Pod{Status: shown.Status})
 	if err != nil {
 		return err

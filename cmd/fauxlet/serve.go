@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"strings"
 	"syscall"
 	"time"
@@ -183,8 +184,13 @@ func (s *serving) prepare(cfg *config.Config, logger *zap.Logger) (*kubelets, er
 	if err := s.nodes.validate(cfg.NodeName); err != nil {
 		return nil, err
 	}
-	if s.nodes.many() && !joins(cfg) {
-		return nil, fmt.Errorf("--nodes: %d: %w", s.nodes.count, errNeedsCluster)
+	if s.nodes.many() {
+		if !joins(cfg) {
+			return nil, fmt.Errorf("--nodes: %d: %w", s.nodes.count, errNeedsCluster)
+		}
+		if _, given := os.LookupEnv("GOGC"); !given {
+			debug.SetGCPercent(manyGCPercent)
+		}
 	}
 	var err error
 	if k.addresses, err = s.nodes.nodeAddresses(); err != nil {
@@ -203,6 +209,10 @@ func (s *serving) prepare(cfg *config.Config, logger *zap.Logger) (*kubelets, er
 	}
 	return k, nil
 }
+
+// manyGCPercent is how much garbage there may be beside what is in use, in percent, where there are many nodes: memory is
+// what bounds their number, and at rest they make little garbage.
+const manyGCPercent = 40
 
 // serveMetrics serves those of all nodes, and of the process, until the process ends.
 func (s *serving) serveMetrics(k *kubelets) error {
