@@ -9,9 +9,11 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	"fauxlet/pods"
 	"fauxlet/server"
 	"fauxlet/testcerts"
 )
@@ -290,5 +292,43 @@ func TestNoServingCertificate(t *testing.T) {
 	}
 	if d := f.find(t, "of the failed handshake", isHandshake); !strings.HasPrefix(d.Handshake, "there is no serving certificate yet (") {
 		t.Errorf("%q", d.Handshake)
+	}
+}
+
+// TestIssuedCertificate: one that the cluster issues is served from the next handshake on, as is the one after it.
+func TestIssuedCertificate(t *testing.T) {
+	options := fixtureOptions{yaml: "serverTLSBootstrap: true\nauthorization: {mode: AlwaysAllow}\n", authentication: "{webhook: {enabled: false}}"}
+	f := prepare(t, options)
+	store, err := pods.NewStore()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var issued atomic.Pointer[tls.Certificate]
+	standin, err := server.New(server.Options{Config: f.load(t, nil), Pods: store, ServingCertificate: issued.Load, Observe: f.observe})
+	if err != nil {
+		t.Fatal(err)
+	}
+	listeners, err := standin.Listen()
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.address = listeners.Secure.Addr().String()
+	ctx, stop := context.WithCancel(t.Context())
+	served := make(chan error, 1)
+	go func() { served <- standin.Serve(ctx, listeners) }()
+
+	if _, err := f.handshake(t, &tls.Config{}); err == nil || !strings.Contains(err.Error(), "internal error") {
+		t.Errorf("error %v, want a TLS alert", err)
+	}
+	for _, name := range []string{"the first", "the second"} {
+		certificate := f.mint(t, f.ca, name).TLS()
+		issued.Store(&certificate)
+		if got := f.connect(t, &tls.Config{}).PeerCertificates[0].Subject.CommonName; got != name {
+			t.Errorf("it serves with %q, want %q", got, name)
+		}
+	}
+	stop()
+	if err := <-served; err != nil {
+		t.Error(err)
 	}
 }
