@@ -30,7 +30,7 @@ func (c *controlPlane) startControllerManager(t testing.TB, controllers string, 
 	must(t, c.pki.ca.Write(filepath.Join(c.pki.dir, "signer.crt"), key))
 	port := freePort(t)
 	p, err := start("kube-controller-manager", binary(t, "kube-controller-manager"), append([]string{
-		"--kubeconfig=" + c.kubeconfig, "--authentication-kubeconfig=" + c.kubeconfig, "--authorization-kubeconfig=" + c.kubeconfig,
+		"--kubeconfig=" + c.kubeconfig,
 		"--controllers=" + controllers, "--leader-elect=false", "--bind-address=127.0.0.1", fmt.Sprintf("--secure-port=%d", port),
 		"--cert-dir=" + t.TempDir(), "--cluster-signing-cert-file=" + c.pki.caFile, "--cluster-signing-key-file=" + key,
 		"--cluster-signing-duration=" + signing.String(),
