@@ -19,6 +19,7 @@ import (
 	"os"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/util/certificate"
@@ -54,7 +55,7 @@ type Connection struct {
 	logger  *zap.Logger
 	dialer  *connrotation.Dialer
 	manager certificate.Manager // nil where nothing is rotated
-	metrics []collector
+	metrics []prometheus.Collector
 	period  time.Duration // of Run's looks at the certificate
 
 	life  <-chan struct{} // closed with the ctx of Connect

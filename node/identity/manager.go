@@ -40,7 +40,9 @@ func newRotation(nodeName string, config certificate.Config) (*rotation, error) 
 		}
 		return template()
 	}
-	if clientset != nil {
+	if clientset == nil {
+		close(r.woken) // nothing sleeps
+	} else {
 		config.ClientsetFn = func(current *tls.Certificate) (kubernetes.Interface, error) {
 			if r.ended.Load() {
 				r.once.Do(func() { close(r.woken) })

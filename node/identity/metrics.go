@@ -3,11 +3,10 @@ package identity
 import (
 	"crypto/tls"
 	"math"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 )
-
-type collector = prometheus.Collector
 
 // Metrics are the kubelet's of its client certificate, for one registry; none where nothing is rotated.
 func (c *Connection) Metrics() []prometheus.Collector { return c.metrics }
@@ -53,7 +52,7 @@ var (
 func newTTL(opts prometheus.GaugeOpts, current func() *tls.Certificate) prometheus.GaugeFunc {
 	return prometheus.NewGaugeFunc(opts, func() float64 {
 		if certificate := current(); certificate != nil {
-			return math.Trunc(remaining(certificate).Seconds())
+			return math.Trunc(time.Until(certificate.Leaf.NotAfter).Seconds())
 		}
 		return math.Inf(1)
 	})

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 	certificatesv1 "k8s.io/api/certificates/v1"
 	utilnet "k8s.io/apimachinery/pkg/util/net"
@@ -26,7 +27,7 @@ func (o *Options) connectRotating(ctx context.Context) (*Connection, error) {
 	if err != nil {
 		return nil, err
 	}
-	if current, err := files.Current(); err != nil || time.Now().After(current.Leaf.NotAfter) {
+	if !files.good() {
 		if err := mustBeWritable(o.CertDir); err != nil {
 			return nil, err
 		}
@@ -40,13 +41,14 @@ func (o *Options) connectRotating(ctx context.Context) (*Connection, error) {
 	o.Configure(c.Config)
 	failures := newClientFailures()
 	news := &news{logger: o.Logger, node: o.NodeName, kind: "client", again: againByItself}
+	var own *rest.Config // a copy of Config, which is the caller's
 	template := &x509.CertificateRequest{Subject: subject(o.NodeName)}
 	rotation, err := newRotation(o.NodeName, certificate.Config{
 		// While there is a certificate it is asked for its successor; the bootstrap credential is for the first alone.
 		ClientsetFn: func(current *tls.Certificate) (kubernetes.Interface, error) {
 			by := asking
 			if current != nil {
-				by = c.Config
+				by = own
 			}
 			client, err := kubernetes.NewForConfig(by)
 			if err != nil {
@@ -68,11 +70,12 @@ func (o *Options) connectRotating(ctx context.Context) (*Connection, error) {
 		return nil, fmt.Errorf("--cert-dir %q: %w; remove the file to have a certificate asked for anew", o.CertDir, err)
 	}
 	c.manager = rotation
-	c.metrics = []collector{failures, newTTL(clientTTL, c.manager.Current)}
+	c.metrics = []prometheus.Collector{failures, newTTL(clientTTL, c.manager.Current)}
 	if err := c.present(); err != nil {
 		return nil, fmt.Errorf("--kubeconfig %q: %w", o.Kubeconfig, err)
 	}
 
+	own = rest.CopyConfig(c.Config)
 	c.manager.Start()
 	c.life, c.ended = ctx.Done(), make(chan struct{})
 	context.AfterFunc(ctx, func() {

@@ -11,8 +11,8 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 	certificatesv1 "k8s.io/api/certificates/v1"
 	v1 "k8s.io/api/core/v1"
@@ -45,7 +45,7 @@ type ServingOptions struct {
 // Serving is a serving certificate that is asked for and asked for again.
 type Serving struct {
 	manager certificate.Manager
-	metrics []collector
+	metrics []prometheus.Collector
 }
 
 // NewServing reads the certificate that there is, if there is one; [Serving.Run] asks for others. (kubelet:
@@ -61,7 +61,7 @@ func NewServing(o ServingOptions) (*Serving, error) {
 	if err != nil {
 		return nil, err
 	}
-	if o.Client != nil {
+	if o.Client != nil && !files.good() {
 		if err := mustBeWritable(o.CertDir); err != nil {
 			return nil, err
 		}
@@ -83,7 +83,7 @@ func NewServing(o ServingOptions) (*Serving, error) {
 	if err != nil {
 		return nil, fmt.Errorf("--cert-dir %q: %w; remove the file to have a certificate asked for anew", o.CertDir, err)
 	}
-	return &Serving{rotation, []collector{failures, age, newTTL(serverTTL, rotation.Current)}}, nil
+	return &Serving{rotation, []prometheus.Collector{failures, age, newTTL(serverTTL, rotation.Current)}}, nil
 }
 
 // Run asks for certificates until ctx ends. It may be called once.
@@ -139,9 +139,4 @@ func namesAndIPs(addresses []v1.NodeAddress) (names []string, ips []net.IP) {
 	}
 	ips = slices.SortedFunc(maps.Values(ipSet), func(a, b net.IP) int { return strings.Compare(a.String(), b.String()) })
 	return slices.Sorted(maps.Keys(nameSet)), ips
-}
-
-// remaining is how long a certificate is still good.
-func remaining(certificate *tls.Certificate) time.Duration {
-	return time.Until(certificate.Leaf.NotAfter)
 }

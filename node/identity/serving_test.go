@@ -272,6 +272,25 @@ func TestServingFiles(t *testing.T) {
 	}
 }
 
+// TestServingCannotBeKept: the folder went away under a node that runs.
+func TestServingCannotBeKept(t *testing.T) {
+	s := newServer(t)
+	s.has("InternalIP=192.0.2.7")
+	serving := s.start(t)
+	request := s.nth(t, 0)
+	must(t, os.RemoveAll(s.options.CertDir))
+	must(t, os.WriteFile(s.options.CertDir, nil, 0o600))
+	s.issue(t, request)
+	s.tells(t, "a certificate was issued and cannot be kept", "not a directory")
+	second := s.nth(t, 1)
+	if serving.Current() != nil {
+		t.Error("it serves what was not kept")
+	}
+	must(t, os.Remove(s.options.CertDir))
+	s.current(t, serving, s.issue(t, second).SerialNumber.String())
+	s.hasFiles(t, "kubelet-server-"+stamp+`\.pem`, `kubelet-server-current\.pem -> kubelet-server-`+stamp+`\.pem`)
+}
+
 // gather gives each metric's value, or count, by its name.
 func gather(t testing.TB, collectors []prometheus.Collector) map[string]float64 {
 	t.Helper()

@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"fmt"
 	"path/filepath"
+	"time"
 
 	"go.uber.org/zap"
 	"k8s.io/client-go/util/certificate"
@@ -26,6 +27,12 @@ func newStore(logger *zap.Logger, nodeName, kind, dir, certFile, keyFile string)
 
 // currentFile is the link to the pair that is used.
 func currentFile(dir, kind string) string { return filepath.Join(dir, "kubelet-"+kind+"-current.pem") }
+
+// good says whether there is a pair, and it has not expired.
+func (s *store) good() bool {
+	current, err := s.Current()
+	return err == nil && time.Now().Before(current.Leaf.NotAfter)
+}
 
 // Update keeps a pair that was issued, in a file of its own, and has the link point to it.
 func (s *store) Update(cert, key []byte) (*tls.Certificate, error) {
