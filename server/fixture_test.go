@@ -43,6 +43,8 @@ var goleakOptions = []goleak.Option{
 	goleak.IgnoreAnyFunction("k8s.io/apimachinery/pkg/util/wait.Forever"), // of /healthz/log
 	// The client of a WebSocket notices with its next ping that it has closed it.
 	goleak.IgnoreTopFunction("k8s.io/client-go/tools/remotecommand.(*heartbeat).start"),
+	// A closed SPDY connection waits a while for somebody to take the error of its end.
+	goleak.IgnoreTopFunction("github.com/moby/spdystream.(*Connection).shutdown"),
 }
 
 // rbac lets kubelet-client do everything with a node, and nobody else anything.
