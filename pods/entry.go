@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -35,8 +36,10 @@ type run struct {
 	// id is that of the container in its runtime.
 	id  string
 	log source
-	// system is what commands find.
-	system func() (*shell.Container, error)
+	// system is what commands find, made when the first is run: most containers are never asked for one.
+	once   sync.Once
+	system *shell.Container
+	err    error
 	// over is closed when the run has ended, and never where nobody will tell; ended is set before.
 	over  chan struct{}
 	ended time.Time
@@ -65,9 +68,9 @@ func newEntry(pod *v1.Pod, containers map[string]Container, made time.Time) (*en
 		if err != nil {
 			return fmt.Errorf("log: %w", err)
 		}
-		c.run = &run{log: current, system: e.newSystem(c)}
+		c.run = &run{log: current}
 		if len(c.is.Files) > 0 { // which may not fit together
-			if _, err := c.run.system(); err != nil {
+			if _, err := e.systemOf(c); err != nil {
 				return err
 			}
 		}
@@ -208,7 +211,7 @@ func (e *entry) run(c *container, at times, log Log, known []*run) (*run, error)
 	if err != nil {
 		return nil, fmt.Errorf("log: %w", err)
 	}
-	r := &run{id: at.id, log: source, system: e.newSystem(c), over: make(chan struct{})}
+	r := &run{id: at.id, log: source, over: make(chan struct{})}
 	if at.id == "" {
 		r.endAt(at.began) // it has not begun, and has no log
 	}

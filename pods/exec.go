@@ -7,7 +7,6 @@ import (
 	"io"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	v1 "k8s.io/api/core/v1"
@@ -36,7 +35,7 @@ func (s *Store) Exec(ctx context.Context, namespace, name, container string, com
 	in := e.of(container)
 	ctx, cancel := in.whileIn(ctx)
 	defer cancel()
-	err := in.exec(ctx, command, streams)
+	err := e.exec(ctx, in, command, streams)
 	if in.isOver() {
 		return exited(killed)
 	}
@@ -47,13 +46,13 @@ func (s *Store) Exec(ctx context.Context, namespace, name, container string, com
 const killed = 137
 
 // exec answers a command, or runs it.
-func (c *container) exec(ctx context.Context, command []string, streams Streams) error {
+func (e *entry) exec(ctx context.Context, c *container, command []string, streams Streams) error {
 	for _, answer := range c.is.Exec {
 		if len(answer.Command) == 0 || slices.Equal(answer.Command, command) {
 			return answer.give(ctx, streams)
 		}
 	}
-	system, err := c.system()
+	system, err := e.systemOf(c)
 	if err != nil {
 		return err
 	}
@@ -75,9 +74,11 @@ func (c *container) exec(ctx context.Context, command []string, streams Streams)
 	return exited(code)
 }
 
-// newSystem makes what commands find in a container when the first is run: most containers are never asked for one.
-func (e *entry) newSystem(c *container) func() (*shell.Container, error) {
-	return sync.OnceValues(func() (*shell.Container, error) { return shell.New(e.system(c)) })
+// systemOf is what commands find in a container, for as long as it runs.
+func (e *entry) systemOf(c *container) (*shell.Container, error) {
+	// A run holds no entry: it goes on when the pod has another.
+	c.run.once.Do(func() { c.run.system, c.run.err = shell.New(e.system(c)) })
+	return c.run.system, c.run.err
 }
 
 // system is what the pod and the scenario say of what commands find.

@@ -222,29 +222,25 @@ func (s *Server) Serve(ctx context.Context, listeners *Listeners) error {
 		server := s.httpServer(running, s.readOnly)
 		s.run(running, group, server, func() error { return server.Serve(listeners.ReadOnly) })
 	}
-	group.Go(func() error {
-		s.serveHealthz(running)
-		return nil
-	})
-	group.Go(func() error {
-		<-running.Done()
+	if port := s.config.Kubelet.HealthzPort; port != nil && *port > 0 {
+		group.Go(func() error {
+			s.serveHealthz(running)
+			return nil
+		})
+	}
+	stopDraining := context.AfterFunc(running, func() {
 		s.logger.Info("stopping: requests under way may finish", zap.Duration("within", drainTimeout))
 		s.draining.begin()
-		return nil
 	})
+	defer stopDraining()
 	return group.Wait()
 }
 
 // run serves until running is done, then drains.
 func (s *Server) run(running context.Context, group *errgroup.Group, server *http.Server, serve func() error) {
-	group.Go(func() error {
-		if err := serve(); !errors.Is(err, http.ErrServerClosed) {
-			return err
-		}
-		return nil
-	})
-	group.Go(func() error {
-		<-running.Done()
+	drained := make(chan struct{})
+	drain := context.AfterFunc(running, func() {
+		defer close(drained)
 		patience, cancel := context.WithTimeout(context.WithoutCancel(running), drainTimeout)
 		defer cancel()
 		if err := server.Shutdown(patience); err != nil {
@@ -252,6 +248,13 @@ func (s *Server) run(running context.Context, group *errgroup.Group, server *htt
 				zap.Duration("waited", drainTimeout))
 			server.Close()
 		}
+	})
+	group.Go(func() error {
+		if err := serve(); !errors.Is(err, http.ErrServerClosed) {
+			drain()
+			return err
+		}
+		<-drained // serve returns when Shutdown begins
 		return nil
 	})
 }

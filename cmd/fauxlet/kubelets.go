@@ -174,20 +174,24 @@ func (k *kubelets) serve(running context.Context, s *kubelet) error {
 		}
 	}
 
-	group, running := errgroup.WithContext(running)
-	group.Go(func() error { return s.server.Serve(running, s.listeners) })
-	if s.cluster != nil && s.cluster != k.shared {
-		s.cluster.run(running, group)
-	}
-	if serving != nil {
-		group.Go(func() error {
-			serving.Run(running)
-			return nil
-		})
-	}
+	own := s.cluster != nil && s.cluster != k.shared
 	k.group.Go(func() error {
 		defer close(s.gone)
 		defer s.stop()
+		if !own && serving == nil { // one goroutine for each of many nodes, not three
+			return s.server.Serve(running, s.listeners)
+		}
+		group, running := errgroup.WithContext(running)
+		group.Go(func() error { return s.server.Serve(running, s.listeners) })
+		if own {
+			s.cluster.run(running, group)
+		}
+		if serving != nil {
+			group.Go(func() error {
+				serving.Run(running)
+				return nil
+			})
+		}
 		return group.Wait()
 	})
 	return nil
