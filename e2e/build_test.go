@@ -8,7 +8,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
-	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -89,7 +88,8 @@ func cached(name string) (string, error) {
 		return "", err
 	}
 	path := filepath.Join(dir, name+"-"+key)
-	if _, err := os.Stat(path); err == nil || !errors.Is(err, os.ErrNotExist) {
+	now := time.Now()
+	if err := os.Chtimes(path, now, now); err == nil || !errors.Is(err, os.ErrNotExist) { // used, and so not pruned
 		return path, err
 	}
 	temporary := path + ".tmp"
@@ -101,7 +101,26 @@ func cached(name string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return path, os.Rename(temporary, path)
+	if err := os.Rename(temporary, path); err != nil {
+		return "", err
+	}
+	return path, prune(filepath.Join(dir, name+"-*"), path)
+}
+
+// prune removes what was built for other sources, but for what another checkout may still use.
+func prune(pattern, but string) error {
+	const unused = 7 * 24 * time.Hour
+	paths, err := filepath.Glob(pattern)
+	for _, path := range paths {
+		info, statErr := os.Stat(path)
+		switch {
+		case statErr != nil:
+			err = errors.Join(err, statErr)
+		case path != but && time.Since(info.ModTime()) > unused:
+			err = errors.Join(err, os.Remove(path))
+		}
+	}
+	return err
 }
 
 // sources is a hash of what a part is made of: the versions of its modules, the compiler, the sources that are ours.
@@ -118,21 +137,30 @@ func sources(name string) (string, error) {
 	}
 	hash.Write(modules)
 	if strings.HasPrefix(parts[name], "./") {
-		files, err := filepath.Glob(filepath.Join(parts[name], "*.go"))
+		files, err := ours(parts[name])
 		if err != nil {
 			return "", err
 		}
-		slices.Sort(files)
 		for _, file := range files {
 			text, err := os.ReadFile(file)
 			if err != nil {
 				return "", err
 			}
-			fmt.Fprintln(hash, file, len(text))
+			fmt.Fprintln(hash, filepath.Base(file), len(text))
 			hash.Write(text)
 		}
 	}
 	return fmt.Sprintf("%x", hash.Sum(nil)[:6]), nil
+}
+
+// ours are the sources of this project that a package is made of, its own and those that it imports.
+func ours(pkg string) ([]string, error) {
+	const files = `{{with .Module}}{{if or .Main (eq .Path "fauxlet")}}{{range $.GoFiles}}{{$.Dir}}/{{.}}{{"\n"}}{{end}}{{range $.EmbedFiles}}{{$.Dir}}/{{.}}{{"\n"}}{{end}}{{end}}{{end}}`
+	out, err := exec.Command("go", "list", "-deps", "-f", files, pkg).Output()
+	if err != nil {
+		return nil, fmt.Errorf("go list -deps %s: %w", pkg, err)
+	}
+	return strings.Fields(string(out)), nil
 }
 
 func goBuild(dir, output, pkg string) error {
