@@ -57,6 +57,8 @@ var meaningful = []string{
 	"rotate-server-certificates", "feature-gates",
 	"kube-api-qps", "kube-api-burst", "kube-api-content-type",
 	"healthz-bind-address", "healthz-port", "streaming-connection-idle-timeout",
+	"register-node", "register-with-taints", "provider-id", "max-pods", "pods-per-core", "pod-cidr", "kube-reserved", "system-reserved",
+	"node-status-update-frequency", "pod-manifest-path", "file-check-frequency", "rotate-certificates",
 	"v",
 }
 
