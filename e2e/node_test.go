@@ -98,15 +98,21 @@ func (n *joined) start(t testing.TB) {
 			t.Fatalf("fauxlet has ended: %v\n%s", n.err, n.out.String())
 		default:
 		}
-		data, err := os.ReadFile(n.ready)
-		if err == nil {
-			err = json.Unmarshal(data, &n.open)
-		}
-		if err != nil {
+		if err := n.readOpen(); err != nil {
 			return err.Error()
 		}
 		return ""
 	})
+}
+
+// readOpen reads the addresses from its ready file.
+func (n *joined) readOpen() error {
+	data, err := os.ReadFile(n.ready)
+	if err != nil {
+		return err
+	}
+	n.open.Nodes = nil // which Unmarshal would add to
+	return json.Unmarshal(data, &n.open)
 }
 
 // halt stops it as an init system does.

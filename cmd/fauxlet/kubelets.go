@@ -298,17 +298,25 @@ func (k *kubelets) open() addresses {
 	return open
 }
 
+// count is how many nodes there are to be: what the scenario says of it, or else the command line.
+func (k *kubelets) count() int {
+	if count := k.scenario.nodes(); count > 0 {
+		return count
+	}
+	return max(k.flags.count, 1)
+}
+
 // reread reads the scenario again: what it says of containers holds for those that begin from now on, its pods and the
 // number of nodes at once.
 func (k *kubelets) reread() error {
 	if err := k.scenario.read(); err != nil {
-		return err
+		return fmt.Errorf("all is as it was: %w", err)
 	}
 	if err := k.setStatic(); err != nil {
-		return err
+		return fmt.Errorf("static pods are as they were: %w", err)
 	}
-	if count := k.scenario.nodes(); count > 0 && k.flags.many() {
-		return k.resize(k.running, count)
+	if err := k.resize(k.running, k.count()); err != nil {
+		return fmt.Errorf("there are %d nodes: %w", len(k.each()), err)
 	}
 	return nil
 }

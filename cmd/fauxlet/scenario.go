@@ -18,6 +18,8 @@ type scenario struct {
 	path string
 	// joins: the node is in a cluster, and the file's pods are its static pods.
 	joins bool
+	// many is true where it may say how many nodes there are.
+	many bool
 	// manifests is staticPodPath.
 	manifests string
 
@@ -28,8 +30,8 @@ type scenario struct {
 }
 
 // readScenario reads the file; path empty is a scenario of nothing.
-func readScenario(path, manifests string, joins bool) (*scenario, error) {
-	s := &scenario{path: path, joins: joins, manifests: manifests, file: &config.Scenario[pods.Container]{}}
+func readScenario(path, manifests string, joins, many bool) (*scenario, error) {
+	s := &scenario{path: path, joins: joins, many: many, manifests: manifests, file: &config.Scenario[pods.Container]{}}
 	return s, s.read()
 }
 
@@ -41,6 +43,9 @@ func (s *scenario) read() error {
 	file, err := config.LoadScenario[pods.Container](s.path, s.joins)
 	if err != nil {
 		return fmt.Errorf("--scenario: %w", err)
+	}
+	if file.Nodes > 0 && !s.many {
+		return fmt.Errorf("--scenario: scenario %s: nodes: %d: is how many nodes there are with --nodes, which was not given", s.path, file.Nodes)
 	}
 	for i := range file.Containers {
 		is := &file.Containers[i].Is

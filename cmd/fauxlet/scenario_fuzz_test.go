@@ -51,7 +51,7 @@ func FuzzScenario(f *testing.F) {
 		if err := os.WriteFile(path, text, 0o600); err != nil {
 			t.Fatal(err)
 		}
-		read, err := readScenario(path, "", false)
+		read, err := readScenario(path, "", false, true)
 		if err != nil {
 			return
 		}

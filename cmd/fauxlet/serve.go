@@ -157,12 +157,10 @@ func (s *serving) run(ctx context.Context, cfg *config.Config, stderr io.Writer)
 	open := k.open()
 	logger.Info("serving", zap.String("node", k.first.cfg.NodeName), zap.Int("nodes", len(k.each())), zap.String("secure", open.Secure),
 		zap.String("readOnly", open.ReadOnly), zap.Int("pods", len(k.scenario.specs)))
-	if s.readyFile != "" {
-		if err := writeReadyFile(s.readyFile, open); err != nil {
-			stopped()
-			_ = k.group.Wait()
-			return fmt.Errorf("--ready-file: %w", err)
-		}
+	if err := s.tellReady(open); err != nil {
+		stopped()
+		_ = k.group.Wait()
+		return err
 	}
 	if s.ready != nil {
 		s.ready(open)
@@ -199,7 +197,7 @@ func (s *serving) prepare(cfg *config.Config, logger *zap.Logger) (*kubelets, er
 	if k.capacity, err = s.nodes.nodeCapacity(); err != nil {
 		return nil, err
 	}
-	if k.scenario, err = readScenario(s.scenario, cfg.Kubelet.StaticPodPath, joins(cfg)); err != nil {
+	if k.scenario, err = readScenario(s.scenario, cfg.Kubelet.StaticPodPath, joins(cfg), s.nodes.many()); err != nil {
 		return nil, err
 	}
 	k.options = server.Options{Logger: logger, Observe: s.observe}
@@ -250,7 +248,7 @@ func (s *serving) start(k *kubelets) error {
 	if err := s.serveMetrics(k); err != nil {
 		return err
 	}
-	return k.resize(k.running, max(s.nodes.count, 1))
+	return k.resize(k.running, k.count())
 }
 
 // reread reads the scenario again whenever SIGHUP says so, and static pods as often as a kubelet does, until the process
@@ -276,8 +274,8 @@ func (s *serving) reread(k *kubelets) {
 				k.logger.Error("static pods are as they were", zap.Error(err))
 			}
 		case <-hangup:
-			if err := k.reread(); err != nil {
-				k.logger.Error("the scenario is as it was", zap.Error(err))
+			if err := errors.Join(k.reread(), s.tellReady(k.open())); err != nil {
+				k.logger.Error("the scenario was read again, and not all of it holds", zap.Error(err))
 				continue
 			}
 			k.logger.Info("the scenario was read again", zap.Int("nodes", len(k.each())))
@@ -300,6 +298,17 @@ func setLibraryGates(cfg *config.Config) error {
 		}
 	}
 	return library.SetFromMap(set)
+}
+
+// tellReady writes the --ready-file, if there is to be one.
+func (s *serving) tellReady(open addresses) error {
+	if s.readyFile == "" {
+		return nil
+	}
+	if err := writeReadyFile(s.readyFile, open); err != nil {
+		return fmt.Errorf("--ready-file: %w", err)
+	}
+	return nil
 }
 
 // writeReadyFile writes the file whole or not at all, so that whoever waits for it can read it at once.
