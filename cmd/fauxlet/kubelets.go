@@ -211,8 +211,14 @@ func portOf(listener net.Listener) int32 {
 // starting is how many nodes are started at once: each may wait for its certificate to be approved.
 const starting = 64
 
+const maxPort = 1<<16 - 1
+
 // resize starts and stops nodes until there are as many as count says.
 func (k *kubelets) resize(ctx context.Context, count int) error {
+	if first := k.cfg.Kubelet.Port; first != 0 && int(first)+count-1 > maxPort {
+		return fmt.Errorf("--port: %d: the last of %d nodes would listen on %d, and the last port is %d; give a lower one, or 0 for free ones",
+			first, count, int(first)+count-1, maxPort)
+	}
 	k.mu.Lock()
 	var missing []int
 	for i := range count {
