@@ -5,6 +5,8 @@ import (
 	"errors"
 	"hash/fnv"
 	"net/netip"
+	"strconv"
+	"strings"
 	"sync"
 
 	"k8s.io/apimachinery/pkg/types"
@@ -27,8 +29,7 @@ type addressRange struct {
 // madeUpRanges is where ranges are made up: shared address space, which is in no network that a cluster is in (RFC 6598).
 var madeUpRanges = netip.MustParsePrefix("100.64.0.0/10")
 
-// newIPAM makes one for the CIDRs of a node, one of each family; none: a range of 254 addresses that is the same for each
-// node of this name.
+// newIPAM makes one for the CIDRs of a node, one of each family; none: a range of 254 addresses that is made up.
 func newIPAM(node string, cidrs []string) (*ipam, error) {
 	m := &ipam{}
 	for _, text := range cidrs {
@@ -39,14 +40,23 @@ func newIPAM(node string, cidrs []string) (*ipam, error) {
 		m.ranges = append(m.ranges, newRange(prefix))
 	}
 	if len(m.ranges) == 0 {
-		hash := fnv.New32a()
-		hash.Write([]byte(node))
-		base := madeUpRanges.Addr().As4()
-		number := binary.BigEndian.Uint32(base[:]) | hash.Sum32()%(1<<14)<<8
-		binary.BigEndian.PutUint32(base[:], number)
-		m.ranges = append(m.ranges, newRange(netip.PrefixFrom(netip.AddrFrom4(base), 24)))
+		m.ranges = append(m.ranges, newRange(madeUpRange(node)))
 	}
 	return m, nil
+}
+
+// madeUpRange is always the same for the same name. Names that differ in the number at their end alone, as those of many
+// nodes of one process, have ranges in a row, and so none of them another's; others may, once in 16384.
+func madeUpRange(node string) netip.Prefix {
+	stem := strings.TrimRight(node, "0123456789")
+	number, _ := strconv.ParseUint(node[len(stem):], 10, 32) // what is no number, or too large a one, is as good as 0
+	hash := fnv.New32a()
+	hash.Write([]byte(stem))
+	const length = 24
+	which := (hash.Sum32() + uint32(number)) % (1 << (length - madeUpRanges.Bits()))
+	base := madeUpRanges.Addr().As4()
+	binary.BigEndian.PutUint32(base[:], binary.BigEndian.Uint32(base[:])|which<<(32-length))
+	return netip.PrefixFrom(netip.AddrFrom4(base), length)
 }
 
 func newRange(prefix netip.Prefix) *addressRange {

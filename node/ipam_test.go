@@ -1,0 +1,135 @@
+package node
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"testing"
+
+	"k8s.io/apimachinery/pkg/types"
+)
+
+func mustIPAM(t *testing.T, node string, cidrs ...string) *ipam {
+	t.Helper()
+	m, err := newIPAM(node, cidrs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
+func mustTake(t *testing.T, m *ipam, pod string) []string {
+	t.Helper()
+	ips, err := m.take(types.UID(pod))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return ips
+}
+
+// TestAddresses: each pod has one of each range, nobody another's, and none is the network's own or its broadcast address.
+func TestAddresses(t *testing.T) {
+	for _, test := range []struct {
+		name  string
+		cidrs []string
+		room  int
+		first []string
+	}{
+		{"IPv4", []string{"10.1.2.0/29"}, 6, []string{"10.1.2.1"}},
+		{"not its first address", []string{"10.1.2.5/29"}, 6, []string{"10.1.2.1"}},
+		{"IPv6", []string{"fd00::/125"}, 7, []string{"fd00::1"}},
+		{"dual stack", []string{"10.1.2.0/29", "fd00::/64"}, 6, []string{"10.1.2.1", "fd00::1"}},
+		{"of one address", []string{"10.1.2.3/32"}, 0, nil},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			m := mustIPAM(t, "node", test.cidrs...)
+			given := map[string]bool{}
+			var last []string
+			for i := range test.room {
+				last = mustTake(t, m, fmt.Sprint(i))
+				if i == 0 && !slices.Equal(last, test.first) {
+					t.Errorf("the first pod has %v, want %v", last, test.first)
+				}
+				if len(last) != len(test.cidrs) {
+					t.Errorf("%v, want one of each of %v", last, test.cidrs)
+				}
+				for _, ip := range last {
+					if given[ip] {
+						t.Errorf("%s is given twice", ip)
+					}
+					given[ip] = true
+				}
+			}
+			if ips, err := m.take("one more"); err == nil {
+				t.Fatalf("one more pod has %v", ips)
+			}
+			if test.room == 0 {
+				return
+			}
+			// What does not fit leaves nothing taken, and what is given back can be had again.
+			m.release(types.UID(fmt.Sprint(test.room-1)), last)
+			if again := mustTake(t, m, "another"); !slices.Equal(again[:1], last[:1]) {
+				t.Errorf("given back was %v, given is %v", last, again)
+			}
+		})
+	}
+	if _, err := newIPAM("node", []string{"10.1.2.0"}); err == nil {
+		t.Error("a CIDR without a length is taken")
+	}
+}
+
+// TestAddressesInTurn: an address that was given back is not the next to be given, so that whoever remembers it finds nobody.
+func TestAddressesInTurn(t *testing.T) {
+	m := mustIPAM(t, "node", "10.1.2.0/24")
+	first := mustTake(t, m, "a")
+	m.release("a", first)
+	if next := mustTake(t, m, "b"); slices.Equal(next, first) {
+		t.Errorf("%v is given at once again", next)
+	}
+}
+
+// TestAddressesAreKept: what a pod has already it keeps, but not what another has.
+func TestAddressesAreKept(t *testing.T) {
+	m := mustIPAM(t, "node", "10.1.2.0/30")
+	if !m.keep("a", []string{"10.1.2.1"}) || !m.keep("a", []string{"10.1.2.1"}) {
+		t.Error("a pod may not keep its address")
+	}
+	if m.keep("b", []string{"10.1.2.1"}) {
+		t.Error("two pods keep one address")
+	}
+	if got := mustTake(t, m, "c"); got[0] != "10.1.2.2" {
+		t.Errorf("given is %v, which is not the one that is left", got)
+	}
+	m.release("b", []string{"10.1.2.1"}) // which it never had
+	if ips, err := m.take("d"); err == nil {
+		t.Errorf("%v is given, which is another pod's", ips)
+	}
+	if m.keep("e", []string{"nonsense"}) {
+		t.Error("what is no address is kept")
+	}
+	if !m.keep("f", []string{"192.0.2.1"}) { // of the node's range before the cluster gave it another
+		t.Error("an address of another range is not kept")
+	}
+}
+
+// TestMadeUpRanges: without a range from the cluster, no two nodes of a process have the same addresses, and a node has the
+// same after a restart.
+func TestMadeUpRanges(t *testing.T) {
+	all := map[netip.Prefix]string{}
+	for i := range 5000 {
+		name := fmt.Sprintf("fake-%d", i)
+		prefix := madeUpRange(name)
+		if other, there := all[prefix]; there {
+			t.Fatalf("%s and %s both have %s", name, other, prefix)
+		}
+		all[prefix] = name
+		if !madeUpRanges.Contains(prefix.Addr()) || prefix != prefix.Masked() || prefix != madeUpRange(name) {
+			t.Fatalf("%s has %s", name, prefix)
+		}
+	}
+	for _, name := range []string{"", "1", "node", "node-99999999999999999999"} {
+		if prefix := madeUpRange(name); !madeUpRanges.Contains(prefix.Addr()) {
+			t.Errorf("%q has %s", name, prefix)
+		}
+	}
+}
