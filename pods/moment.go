@@ -128,9 +128,12 @@ func (m *Moment) status(pod *v1.Pod, kind ContainerType, c *v1.Container) v1.Con
 		s.RestartCount = m.Run.Number
 		s.Resources, s.AllocatedResources = &c.Resources, c.Resources.Requests
 	}
-	last := &m.Last
+	last, waits := &m.Last, m.Waiting != ""
+	if waits && kind == Sidecar && m.Run.Over() && m.Run.Code == 0 {
+		waits = false // as if it were an init container, which is not started again after that
+	}
 	switch {
-	case m.Waiting != "":
+	case waits:
 		s.State.Waiting = &v1.ContainerStateWaiting{Reason: m.Waiting, Message: m.waitingMessage(pod, c)}
 		last = &m.Run
 	case m.Run.Runs():

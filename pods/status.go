@@ -31,6 +31,8 @@ type Course struct {
 	// Initialized is whether its init containers were done when it was told to end: main containers that never began are
 	// lost then, and still wait for their turn otherwise.
 	Initialized bool
+	// WasInitialized is whether the condition Initialized has ever been met: it is not taken back when sidecars end.
+	WasInitialized bool
 }
 
 // Status is the part of a pod's status that a kubelet makes of its spec and of what has become of its containers:
@@ -66,7 +68,7 @@ func Status(pod *v1.Pod, moment func(n int) *Moment, course Course) v1.PodStatus
 	if stage == Living && isTerminal(s.Phase) {
 		stage = Ended // by itself
 	}
-	setConditions(pod, &s, stage, concluded)
+	setConditions(pod, &s, stage, concluded, course.WasInitialized)
 	switch {
 	case stage == Ended:
 		s.Phase = concluded
@@ -183,7 +185,7 @@ func lose(s *v1.PodStatus, initialized bool) {
 
 // setConditions sets those of a pod whose containers are in these states, in the order of its spec, after those of others.
 // concluded is its phase as far as the conditions are concerned. (kubelet: pkg/kubelet/status/generate.go)
-func setConditions(pod *v1.Pod, s *v1.PodStatus, stage Stage, concluded v1.PodPhase) {
+func setConditions(pod *v1.Pod, s *v1.PodStatus, stage Stage, concluded v1.PodPhase, wasInitialized bool) {
 	s.Conditions = make([]v1.PodCondition, 0, max(5, len(pod.Status.Conditions)))
 	for _, c := range pod.Status.Conditions {
 		if !slices.Contains(conditionsOfKubelet, c.Type) {
@@ -219,7 +221,7 @@ func setConditions(pod *v1.Pod, s *v1.PodStatus, stage Stage, concluded v1.PodPh
 	anyMainRan := slices.ContainsFunc(s.ContainerStatuses, func(c v1.ContainerStatus) bool { return c.State.Waiting == nil })
 	if concluded == v1.PodSucceeded {
 		add(v1.PodInitialized, true, "PodCompleted", "")
-	} else if names := slices.Collect(incomplete); len(names) > 0 && !anyMainRan {
+	} else if names := slices.Collect(incomplete); len(names) > 0 && !anyMainRan && !wasInitialized {
 		add(v1.PodInitialized, false, "ContainersNotInitialized", fmt.Sprintf("containers with incomplete status: %v", names))
 	} else {
 		add(v1.PodInitialized, true, "", "")

@@ -180,6 +180,9 @@ func (l *Life) anyCreated() bool {
 	})
 }
 
+// wasInitialized says whether the pod has been told to be, which is not taken back.
+func (l *Life) wasInitialized() bool { return l.conditions[numberOf(v1.PodInitialized)].met }
+
 // note keeps since when each condition has been as it is. It says the same as pods.Status does, and is not asked for
 // reasons.
 func (l *Life) note() {
@@ -199,7 +202,8 @@ func (l *Life) note() {
 		c := conditionOf(&l.pod.Status, gate.ConditionType)
 		gates = gates && c != nil && c.Status == v1.ConditionTrue
 	}
-	for i, met := range [len(ours)]bool{l.stage != pods.Ended, begun || l.isInitialized() || l.stop.outcome == v1.PodSucceeded, gates, ready} {
+	initialized := l.wasInitialized() || begun || l.isInitialized() || l.stop.outcome == v1.PodSucceeded
+	for i, met := range [len(ours)]bool{l.stage != pods.Ended, initialized, gates, ready} {
 		if c := &l.conditions[i]; c.met != met || c.since.IsZero() {
 			*c = condition{met, inSeconds(l.now)}
 		}

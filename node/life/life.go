@@ -99,7 +99,9 @@ func (l *Life) status() v1.PodStatus {
 	if l.settled {
 		return *before
 	}
-	s := pods.Status(l.pod, func(n int) *pods.Moment { return &l.parts[n].Moment }, pods.Course{Stage: l.stage, Outcome: l.stop.outcome, Initialized: l.stop.initialized})
+	s := pods.Status(l.pod, func(n int) *pods.Moment { return &l.parts[n].Moment }, pods.Course{
+		Stage: l.stage, Outcome: l.stop.outcome, Initialized: l.stop.initialized, WasInitialized: l.wasInitialized(),
+	})
 	s.StartTime = ptr.To(metav1.NewTime(l.began))
 	for i := range s.Conditions {
 		c := &s.Conditions[i]

@@ -189,6 +189,16 @@ func TestLife(t *testing.T) {
 			{5, "Running SI s:Error(1) c:Running+ready", nil}, {6, "Running SIRC s:Running+ready#1<Error(1) c:Running+ready", nil},
 		}, false},
 
+		{"sidecar-ends-with-0-again-and-again", newPod(always, "c", withSidecar("s")), scenario{"s": {Exits: exits(2, 0)}}, []moment{
+			{2, "Running SI s:Completed(0) c:Running+ready", nil},
+			{3, "Running SIRC s:Running+ready#1<Completed(0) c:Running+ready", nil},
+			{14, "Running SI s:Completed(0)#1<Completed(0) c:Running+ready", nil}, // and not CrashLoopBackOff
+			{15, "Running SIRC s:Running+ready#2<Completed(0) c:Running+ready", nil},
+		}, false},
+		{"stays-initialized", newPod(always, "c", withSidecar("s")), scenario{"s": {Exits: exits(2, 1)}, "c": {Exits: exits(2, 1)}}, []moment{
+			{3, "Running SIRC s:Running+ready#1<Error(1) c:Running+ready#1<Error(1)", nil},
+			{6, "Running SI s:CrashLoopBackOff#1<Error(1) c:CrashLoopBackOff#1<Error(1)", nil},
+		}, false},
 		{"sidecar-in-back-off-is-lost", newPod(never, "c", withSidecar("s")), scenario{"s": {Exits: exits(1, 2)}, "c": {Exits: exits(8, 1)}}, []moment{
 			{7, "Running SI s:CrashLoopBackOff#1<Error(2) c:Running+ready", nil},
 			{8, "Failed I s:ContainerStatusUnknown(137)#1<Error(2) c:Error(1)", nil},
