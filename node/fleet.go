@@ -291,7 +291,7 @@ func (f *Fleet) SetStatic(name string, static []*v1.Pod) error {
 	if m == nil {
 		return fmt.Errorf("node %s: there is none of that name", name)
 	}
-	now, err := staticPods(static, name)
+	now, err := staticPods(static, name, time.Now())
 	if err != nil {
 		return err
 	}

@@ -50,7 +50,7 @@ func (f *Fleet) newMember(spec *Spec) (*member, error) {
 	}
 	m := &member{description: d, fleet: f, spec: spec, gone: make(chan struct{}), logger: f.logger.With(zap.String("node", d.name))}
 	m.deregister.Store(spec.Deregister)
-	if m.static, err = staticPods(spec.Static, d.name); err != nil {
+	if m.static, err = staticPods(spec.Static, d.name, time.Now()); err != nil {
 		return nil, err
 	}
 	return m, nil
@@ -151,7 +151,8 @@ func (m *member) tryRegister(ctx context.Context) error {
 	now := time.Now()
 	created, err := nodes.Create(ctx, m.initial(now), metav1.CreateOptions{})
 	if err == nil {
-		m.registered.Store(&created.UID)
+		uid := created.UID // the rest of the object is not kept
+		m.registered.Store(&uid)
 		m.logger.Info("Successfully registered node", zap.Int32("port", m.port))
 		m.sent(now, true)
 		return nil
@@ -168,7 +169,8 @@ func (m *member) tryRegister(ctx context.Context) error {
 	if _, _, err := nodeutil.PatchNodeStatus(m.fleet.heartbeats.CoreV1(), types.NodeName(m.name), existing, adopted); err != nil {
 		return err
 	}
-	m.registered.Store(&existing.UID)
+	uid := existing.UID
+	m.registered.Store(&uid)
 	m.logger.Info("Node was previously registered", zap.Int32("port", m.port))
 	m.sent(now, true)
 	return nil

@@ -73,6 +73,9 @@ func describe(spec *Spec) (*description, error) {
 	if feature := "ExtendWebSocketsToKubelet"; c.Enabled("NodeDeclaredFeatures") && c.Enabled(feature) {
 		d.features = []string{feature}
 	}
+	if c.Enabled("KubeletInUserNamespace") {
+		d.info.RunningInUserNamespace = new(bool)
+	}
 	if kubelet.EnableControllerAttachDetach == nil || *kubelet.EnableControllerAttachDetach {
 		d.annotations = map[string]string{controllerManagedAttach: "true"}
 	}

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	v1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -24,12 +25,14 @@ import (
 const (
 	annotationHash   = "kubernetes.io/config.hash"
 	annotationMirror = "kubernetes.io/config.mirror"
+	annotationSeen   = "kubernetes.io/config.seen"
 	annotationSource = "kubernetes.io/config.source"
 )
 
-// staticPods are pods as a node has them: their names end in the node's, their uids are made of what they are.
+// staticPods are pods as a node has them: their names end in the node's, their uids are made of what they are, and so remain
+// when they are read again.
 // (kubelet: pkg/kubelet/config, applyDefaults)
-func staticPods(given []*v1.Pod, node string) (map[types.NamespacedName]*v1.Pod, error) {
+func staticPods(given []*v1.Pod, node string, now time.Time) (map[types.NamespacedName]*v1.Pod, error) {
 	all := make(map[types.NamespacedName]*v1.Pod, len(given))
 	for _, original := range given {
 		pod := original.DeepCopy()
@@ -47,6 +50,7 @@ func staticPods(given []*v1.Pod, node string) (map[types.NamespacedName]*v1.Pod,
 		pod.Annotations = maps.Clone(pod.Annotations)
 		metav1.SetMetaDataAnnotation(&pod.ObjectMeta, annotationHash, string(pod.UID))
 		metav1.SetMetaDataAnnotation(&pod.ObjectMeta, annotationSource, "file")
+		metav1.SetMetaDataAnnotation(&pod.ObjectMeta, annotationSeen, now.Format(time.RFC3339Nano))
 		pod.Spec.Tolerations = append(pod.Spec.Tolerations, v1.Toleration{Operator: v1.TolerationOpExists, Effect: v1.TaintEffectNoExecute})
 		pod.Status = v1.PodStatus{Phase: v1.PodPending}
 		key := keyOf(pod)
