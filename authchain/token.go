@@ -3,12 +3,14 @@ package authchain
 import (
 	"context"
 	"crypto/sha256"
+	"encoding/binary"
 	"encoding/hex"
 	"errors"
 	"fmt"
 	"net/http"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -38,7 +40,9 @@ func newTokenSteps(client authenticationv1.AuthenticationV1Interface, ttl time.D
 		return nil, nil, err
 	}
 	reviews := &reviews{ask: ask}
-	cached := &fingerprinted{reviews: reviews, cache: cache.New(reviews, false, ttl, ttl)}
+	cached := &fingerprinted{reviews: reviews, cache: sync.OnceValue(func() authenticator.Token {
+		return cache.New(reviews, false, ttl, ttl) // of which most of many nodes are in no need
+	})}
 
 	bearer = step{
 		method:        MethodBearerToken,
@@ -88,7 +92,19 @@ type reviews struct {
 	ask authenticator.Token
 	// last has one place for all tokens whose hash starts alike: two that meet there in the same instant may show
 	// an asked answer as cached, and nothing else goes wrong.
-	last [1024]atomic.Pointer[asked]
+	last places[asked]
+}
+
+// places are where something is remembered, each for all that is numbered alike. They are made when the first is asked for:
+// most of many nodes never are.
+type places[T any] struct {
+	once sync.Once
+	all  *[1024]atomic.Pointer[T]
+}
+
+func (p *places[T]) at(number uint64) *atomic.Pointer[T] {
+	p.once.Do(func() { p.all = new([1024]atomic.Pointer[T]) })
+	return &p.all[number%uint64(len(p.all))]
 }
 
 type asked struct {
@@ -112,7 +128,7 @@ func (r *reviews) AuthenticateToken(ctx context.Context, token string) (*authent
 }
 
 func (r *reviews) slot(sum [sha256.Size]byte) *atomic.Pointer[asked] {
-	return &r.last[(int(sum[0])<<8|int(sum[1]))%len(r.last)]
+	return r.last.at(uint64(binary.LittleEndian.Uint16(sum[:])))
 }
 
 func (r *reviews) askedSince(sum [sha256.Size]byte, start time.Time) bool {
@@ -128,16 +144,16 @@ func (b *brokenReview) Unwrap() error { return b.error }
 // fingerprinted tells the step at work which token it read, and whether the cache knew it.
 type fingerprinted struct {
 	reviews *reviews
-	cache   authenticator.Token
+	cache   func() authenticator.Token
 }
 
 func (f *fingerprinted) AuthenticateToken(ctx context.Context, token string) (*authenticator.Response, bool, error) {
 	decision := FromContext(ctx)
 	if decision == nil {
-		return f.cache.AuthenticateToken(ctx, token)
+		return f.cache().AuthenticateToken(ctx, token)
 	}
 	sum, start := sha256.Sum256([]byte(token)), time.Now()
-	response, ok, err := f.cache.AuthenticateToken(ctx, token)
+	response, ok, err := f.cache().AuthenticateToken(ctx, token)
 	if s := decision.stepping(); s != nil {
 		s.Token = fingerprint(sum)
 		s.Cached = err == nil && !f.reviews.askedSince(sum, start)

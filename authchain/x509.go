@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"slices"
 	"strings"
-	"sync/atomic"
 	"time"
 
 	"k8s.io/apiserver/pkg/authentication/authenticator"
@@ -52,7 +51,7 @@ type rememberingX509 struct {
 	verify func() (stdx509.VerifyOptions, bool)
 	ask    authenticator.Request
 	// last has one place for all certificates whose signatures begin alike; the later of two takes it.
-	last [512]atomic.Pointer[verified]
+	last places[verified]
 }
 
 // verified are certificates with the user that they were found to stand for.
@@ -74,7 +73,7 @@ func (m *rememberingX509) AuthenticateRequest(r *http.Request) (*authenticator.R
 	}
 	presented := r.TLS.PeerCertificates
 	tail := presented[0].Signature[len(presented[0].Signature)-8:]
-	slot := &m.last[binary.LittleEndian.Uint64(tail)%uint64(len(m.last))]
+	slot := m.last.at(binary.LittleEndian.Uint64(tail))
 	if v := slot.Load(); v != nil && v.roots == options.Roots && slices.Equal(v.usages, options.KeyUsages) && slices.EqualFunc(v.certificates, presented, (*stdx509.Certificate).Equal) && v.user.holds(time.Now()) {
 		return &authenticator.Response{User: v.user.Info}, true, nil
 	}
