@@ -351,3 +351,60 @@ func TestBootstrapAfterExpiry(t *testing.T) {
 		t.Errorf("%d requests, the last by %s", len(all), all[len(all)-1].Spec.Username)
 	}
 }
+
+// TestBootstrapMany: many nodes of one process have each its own certificates, and keep them when the process is killed.
+func TestBootstrapMany(t *testing.T) {
+	plane := bootstrapPlane(t)
+	plane.allow(t, "system:certificates.k8s.io:certificatesigningrequests:selfnodeclient", "system:nodes")
+	const nodes = 20
+	b := plane.node(t, "many", "auto", true, "--nodes", fmt.Sprint(nodes), "--node-name-prefix", "many-")
+	names := func() (names []string) {
+		list, err := plane.client.CoreV1().Nodes().List(context.Background(), metav1.ListOptions{})
+		must(t, err)
+		for _, node := range list.Items {
+			if strings.HasPrefix(node.Name, "many-") && readyIs(v1.ConditionTrue)(&node) == "" {
+				names = append(names, node.Name)
+			}
+		}
+		return names
+	}
+	count := func(what string, count func() int) {
+		t.Helper()
+		eventually(t, 2*time.Minute, fmt.Sprintf("%d %s", nodes, what), func() string {
+			if got := count(); got != nodes {
+				return fmt.Sprint(got)
+			}
+			return ""
+		})
+	}
+	count("nodes are Ready", func() int { return len(names()) })
+	all := names()
+	t.Cleanup(func() {
+		for _, name := range all {
+			plane.forget(t, name)
+			must(t, plane.client.CoreV1().Nodes().Delete(context.Background(), name, metav1.DeleteOptions{}))
+		}
+	})
+	var waiting []string
+	for _, name := range all {
+		request := plane.pending(t, name, servingSigner)
+		wantsRequest(t, request, name, "system:node:"+name, "server auth", "["+name+"]", "[127.0.0.1]")
+		waiting = append(waiting, request.Name)
+	}
+	plane.prints(t, nil, append([]string{"certificate", "approve"}, waiting...)...)
+	served := func() int {
+		links, err := filepath.Glob(filepath.Join(b.dir, "pki", "many-*", "kubelet-server-current.pem"))
+		must(t, err)
+		return len(links)
+	}
+	count("have a serving certificate", served)
+
+	b.again(t)
+	b.tells(t, `"msg":"serving"`)
+	count("nodes are Ready again", func() int { return len(names()) })
+	for _, name := range all {
+		if n, m := len(plane.requests(t, name, clientSigner)), len(plane.requests(t, name, servingSigner)); n != 1 || m != 1 {
+			t.Errorf("%s has asked for %d client certificates and %d serving certificates", name, n, m)
+		}
+	}
+}
