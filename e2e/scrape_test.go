@@ -173,7 +173,7 @@ func TestPromtool(t *testing.T) {
 				if got.status != http.StatusOK {
 					t.Fatalf("%s: %d %s", path, got.status, got.body)
 				}
-				lint := exec.Command(debian(t, "promtool"), "check", "metrics")
+				lint := exec.Command(debian(t, "promtool", "prometheus"), "check", "metrics")
 				lint.Stdin = strings.NewReader(got.body)
 				said := run(t, lint)
 				complaints := strings.Split(strings.TrimSpace(said.stderr), "\n")
@@ -188,12 +188,12 @@ func TestPromtool(t *testing.T) {
 	}
 }
 
-// debian finds a program of Debian's package prometheus.
-func debian(t testing.TB, program string) string {
+// debian finds a program of one of Debian's packages.
+func debian(t testing.TB, program, pkg string) string {
 	t.Helper()
 	path, err := exec.LookPath(program)
 	if err != nil {
-		t.Fatalf("%v; apt-get install --no-install-recommends prometheus", err)
+		t.Fatalf("%v; apt-get install --no-install-recommends %s", err, pkg)
 	}
 	return path
 }
@@ -232,7 +232,7 @@ func (c *controlPlane) apply(t testing.TB, manifest string) {
 
 // TestPrometheus has a real Prometheus scrape, with a token of a service account and with a client certificate.
 func TestPrometheus(t *testing.T) {
-	prometheus := debian(t, "prometheus")
+	prometheus := debian(t, "prometheus", "prometheus")
 	plane := withFlags(t, bare)
 	plane.apply(t, scraping)
 	token, _ := plane.token(t, "scraper")
