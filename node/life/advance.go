@@ -46,13 +46,10 @@ func (l *Life) advance(now time.Time) {
 		switch what {
 		case deadlineExceeded:
 			l.tell(at, l.grace(), stop{
-				outcome: v1.PodFailed, reason: "DeadlineExceeded", message: "Pod was active on the node longer than the specified deadline",
+				byItself: true, outcome: v1.PodFailed, reason: "DeadlineExceeded", message: "Pod was active on the node longer than the specified deadline",
 			})
 		case allStopped:
 			l.allStop((*part).end)
-			if l.pod.DeletionTimestamp != nil {
-				l.waitNoMore()
-			}
 			l.stage = pods.Ended
 		default:
 			l.parts[what].step(at, l.longest())
@@ -64,7 +61,8 @@ func (l *Life) advance(now time.Time) {
 	}
 }
 
-// waitNoMore has containers be as they ended, which otherwise wait for a run that does not come, and are lost.
+// waitNoMore has containers be as they ended that wait for another run: there is none in a pod that is to be deleted. In one
+// that ends for another reason they go on waiting, and are lost.
 // (kubelet: pkg/kubelet/container, ShouldContainerBeRestarted)
 func (l *Life) waitNoMore() {
 	for i := range l.parts {
@@ -118,7 +116,7 @@ func (l *Life) arrange() {
 	if l.stage == pods.Living {
 		l.takeTurns()
 		if l.isDone() {
-			l.tell(l.now, l.grace(), stop{})
+			l.tell(l.now, l.grace(), stop{byItself: true})
 		}
 	}
 	l.note()

@@ -310,3 +310,33 @@ func BenchmarkDays(b *testing.B) {
 		l.At(birth.Add(240 * time.Hour))
 	}
 }
+
+// TestGenerationThatIsSeen: a pod that comes to its end by itself does not hear of its deletion before it has, nor does one
+// that is gone on with then.
+func TestGenerationThatIsSeen(t *testing.T) {
+	containers := map[string]pods.Container{"c": {Stops: pods.Stop{After: seconds(60)}}}
+	pod := newPod(v1.RestartPolicyAlways, "c", deadline(4))
+	l, err := life.New(pod, containers, settings, birth)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pod = pod.DeepCopy()
+	pod.Status, _, _ = l.At(birth.Add(5 * time.Second))
+	deletedAt(6, 1)(pod)
+	l.Update(pod, birth.Add(6*time.Second))
+	again, err := life.New(pod, containers, settings, birth.Add(6*time.Second))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, l := range []*life.Life{l, again} {
+		for _, want := range []struct {
+			at         float64
+			generation int64
+		}{{7, 1}, {40, 2}} {
+			status, _, _ := l.At(birth.Add(seconds(want.at).Duration))
+			if status.ObservedGeneration != want.generation || status.Conditions[0].ObservedGeneration != want.generation {
+				t.Errorf("after %v seconds: observedGeneration %d, of a condition %d, want %d", want.at, status.ObservedGeneration, status.Conditions[0].ObservedGeneration, want.generation)
+			}
+		}
+	}
+}

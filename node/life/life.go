@@ -99,7 +99,13 @@ func (l *Life) status() v1.PodStatus {
 	if l.settled {
 		return *before
 	}
-	s := pods.Status(l.pod, func(n int) *pods.Moment { return &l.parts[n].Moment }, pods.Course{
+	pod := l.pod
+	if l.stage == pods.Stopping && l.stop.byItself && pod.Generation != l.stop.generation {
+		seen := *pod
+		seen.Generation = l.stop.generation
+		pod = &seen
+	}
+	s := pods.Status(pod, func(n int) *pods.Moment { return &l.parts[n].Moment }, pods.Course{
 		Stage: l.stage, Outcome: l.stop.outcome, Initialized: l.stop.initialized, WasInitialized: l.wasInitialized(),
 	})
 	s.StartTime = ptr.To(metav1.NewTime(l.began))

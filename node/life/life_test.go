@@ -310,6 +310,15 @@ func TestLife(t *testing.T) {
 		{"deleted-in-back-off", newPod(always, "c"), scenario{"c": {Exits: exits(1, 7)}}, []moment{
 			{5, "Running SI c:CrashLoopBackOff#1<Error(7)", nil}, {6, "Failed I c:Error(7)#1<Error(7)", deletedAt(6, 30)}, {100, "Failed I c:Error(7)#1<Error(7)", nil},
 		}, true},
+		{"deleted-slowly-in-back-off", newPod(always, "c d"), scenario{"c": {Exits: exits(1, 7)}, "d": {Stops: pods.Stop{After: seconds(3)}}}, []moment{
+			{5, "Running SI c:CrashLoopBackOff#1<Error(7) d:Running+ready", nil},
+			{6, "Running SI c:Error(7)#1<Error(7) d:Running+ready", deletedAt(6, 30)}, {9, "Failed I c:Error(7)#1<Error(7) d:Completed(0)", nil},
+		}, true},
+		{"deleted-after-its-deadline", newPod(always, "c d", deadline(4)), scenario{"c": {Exits: exits(1, 7)}, "d": {Stops: pods.Stop{After: seconds(60)}}}, []moment{
+			{5, "Running SI c:CrashLoopBackOff#1<Error(7) d:Running+ready", nil},
+			{33, "Running SI c:CrashLoopBackOff#1<Error(7) d:Running+ready", deletedAt(6, 1)}, // which it does not hear
+			{34, "Failed/DeadlineExceeded I c:ContainerStatusUnknown(137)#1<Error(7) d:Error(137)", nil},
+		}, true},
 		{"deleted-after-the-end", newPod(never, "c"), scenario{"c": {Exits: exits(1, 7)}}, []moment{
 			{1, "Failed I c:Error(7)", nil}, {6, "Failed I c:Error(7)", deletedAt(6, 30)},
 		}, true},

@@ -16,6 +16,11 @@ type stop struct {
 	// outcome is the phase that it ends with whatever its containers say, for this reason. Empty: what they say.
 	outcome         v1.PodPhase
 	reason, message string
+	// byItself is a pod that came to its end without being told to by the apiserver. What that says later it does not hear
+	// before it has: it takes no less time, and its status stays that of the generation that it saw last.
+	// (kubelet: pkg/kubelet/pod_workers.go, completeSync and calculateEffectiveGracePeriod)
+	byItself   bool
+	generation int64
 	// initialized is whether all init containers were done then.
 	initialized bool
 }
@@ -37,6 +42,10 @@ func (l *Life) grace() time.Duration {
 func (l *Life) tell(at time.Time, grace time.Duration, how stop) {
 	at = inSeconds(at)
 	how.since, how.kill, how.initialized = at, at.Add(grace), l.isInitialized()
+	how.generation = l.pod.Generation
+	if observed := l.pod.Status.ObservedGeneration; l.pod.DeletionTimestamp != nil && observed > 0 {
+		how.generation = observed // as it was before that
+	}
 	l.stop, l.stage = how, pods.Stopping
 }
 
@@ -69,8 +78,11 @@ func (l *Life) follow(now time.Time) {
 		if l.stage == pods.Living {
 			l.tell(since, grace, how)
 		}
-	case told && since.Add(grace).Before(l.stop.kill): // in less time than it was given before
+	case told && !l.stop.byItself && since.Add(grace).Before(l.stop.kill): // in less time than it was given before
 		l.stop.kill = since.Add(grace)
+	}
+	if l.pod.DeletionTimestamp != nil && l.stage == pods.Stopping && !l.stop.byItself {
+		l.waitNoMore()
 	}
 	l.advance(now)
 	if l.stage == pods.Living {
