@@ -5,7 +5,9 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
@@ -103,13 +105,17 @@ func (m *member) mirror(ctx context.Context, pod, shown *v1.Pod) (*v1.Pod, error
 	return made, err
 }
 
-// ReadManifests reads the static pods of a file, or of each file of a folder whose name does not begin with a dot; no path,
-// no pods. (kubelet: pkg/kubelet/config, sourceFile; one that cannot be read is an error here, and a line in its log there)
+// ReadManifests reads the static pods of a file, or of each file of a folder whose name does not begin with a dot. No path, or
+// one at which there is nothing, is no pods. (kubelet: pkg/kubelet/config, sourceFile; a file that cannot be read is an error
+// here, and a line in its log there)
 func ReadManifests(path string) ([]*v1.Pod, error) {
 	if path == "" {
 		return nil, nil
 	}
 	info, err := os.Stat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
 	if err != nil {
 		return nil, err
 	}

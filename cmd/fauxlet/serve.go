@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net"
 	"net/http"
 	"os"
@@ -199,6 +200,11 @@ func (s *serving) prepare(cfg *config.Config, logger *zap.Logger) (*kubelets, er
 	}
 	if k.scenario, err = readScenario(s.scenario, cfg.Kubelet.StaticPodPath, joins(cfg), s.nodes.many()); err != nil {
 		return nil, err
+	}
+	if path := cfg.Kubelet.StaticPodPath; path != "" && joins(cfg) {
+		if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
+			logger.Warn("staticPodPath does not exist: there are no static pods in it", zap.String("path", path))
+		}
 	}
 	k.options = server.Options{Logger: logger, Observe: s.observe}
 	if s.nodes.metrics != "" {
