@@ -22,6 +22,7 @@ const version = "v1.37.2"
 // version is built as its own module would have it, whatever is required here.
 var parts = map[string]string{
 	"etcd":                    "go.etcd.io/etcd/server/v3",
+	"hollow":                  "./hollow",
 	"kube-apiserver":          "k8s.io/kubernetes/cmd/kube-apiserver",
 	"kube-controller-manager": "k8s.io/kubernetes/cmd/kube-controller-manager",
 	"kube-scheduler":          "k8s.io/kubernetes/cmd/kube-scheduler",

@@ -1,0 +1,34 @@
+package main
+
+import (
+	v1 "k8s.io/api/core/v1"
+	"k8s.io/kubernetes/pkg/kubelet/cm"
+	"k8s.io/utils/ptr"
+)
+
+// cgroups have each pod's as the kubelet would have made it, where kubemark's have none, so that the kubelet can read there
+// what a pod has.
+type cgroups struct{ cm.ContainerManager }
+
+func (c cgroups) NewPodContainerManager() cm.PodContainerManager {
+	return podCgroups{c.ContainerManager.NewPodContainerManager()}
+}
+
+type podCgroups struct{ cm.PodContainerManager }
+
+// period is that of quotas, in microseconds, and none is read where there is no limit.
+const (
+	period = 100_000
+	none   = -1
+)
+
+func (podCgroups) GetPodCgroupConfig(pod *v1.Pod, _ v1.ResourceName) (*cm.ResourceConfig, error) {
+	c := cm.ResourceConfigForPod(pod, true, period, false, "")
+	if c.Memory == nil {
+		c.Memory = ptr.To[int64](none)
+	}
+	if c.CPUQuota == nil {
+		c.CPUQuota, c.CPUPeriod = ptr.To[int64](none), ptr.To[uint64](period)
+	}
+	return c, nil
+}
