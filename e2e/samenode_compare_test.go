@@ -57,6 +57,16 @@ var sameNodeDifferences = []nodeDifference{
 		"there are none; what a pod asks for is there at once",
 	},
 	{
+		"pod without room", []string{`phase`, `reason`}, "Failed|OutOfcpu", "Running|",
+		"a pod runs that is bound to a node without room for it; a kubelet refuses it, as `OutOfcpu`",
+		"nothing is used up; how many pods a node takes is for whoever binds them to say",
+	},
+	{
+		"pod that does not pass its probes", []string{`ready`, `goes on`}, "false", "true",
+		"probes are not made, and so never fail: the container is Ready after the time that they need, and is not restarted for them",
+		"there is nothing to be probed; `readyAfter` and `exits` say when a container is Ready, and when it ends",
+	},
+	{
 		"conduct", []string{`tells of pods before their containers`}, "it does", "-",
 		"the first that is told of a pod is told with its first containers created or started; a kubelet tells that it has the pod a moment before",
 		"one request less for each pod",
@@ -76,7 +86,7 @@ type flat map[string]string
 var masked = map[string]string{
 	"uid": "(uid)", "resourceVersion": "(version)", "creationTimestamp": "(time)", "deletionTimestamp": "(time)", "renewTime": "(time)",
 	"lastHeartbeatTime": "(time)", "lastTransitionTime": "(time)", "startTime": "(time)", "startedAt": "(time)", "finishedAt": "(time)",
-	"containerID": "(id)", "imageID": "(image)", "Port": "(port)", "generation": "(generation)",
+	"containerID": "(id)", "imageID": "(image)", "Port": "(port)",
 }
 
 // flatten has what an object says, in words that do not depend on which node says it: words replaces its own.
@@ -255,7 +265,7 @@ func stages(t testing.TB, history []moment) []stage {
 
 // lasting is how long a status must last for the other node to have to have it too. A kubelet looks at its containers once
 // a second, and tells of what it finds then; on a machine that has other things to do, later.
-const lasting = 3500 * time.Millisecond
+const lasting = 4500 * time.Millisecond
 
 // unmatched are the stages of one that lasted, and that the other does not have after those before them.
 func (c *comparer) unmatched(of, other []stage, ofHollow bool) []string {

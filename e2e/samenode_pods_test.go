@@ -42,8 +42,8 @@ type stops struct {
 
 // aWhile is how long a container does what is to be seen, and longer is longer than that by as much.
 const (
-	aWhile = "5s"
-	longer = "10s"
+	aWhile = "6s"
+	longer = "12s"
 )
 
 // ends is a container that runs for so long, and so often; 0: always.
@@ -160,7 +160,7 @@ func generatedShapes(seed uint64, count int) []shape {
 			s.spec.ReadinessGates = []v1.PodReadinessGate{{ConditionType: "example.com/one"}}
 		}
 		if often(40) {
-			s.grace = ptr.To([]int64{0, 1, 6}[r.IntN(3)])
+			s.grace = ptr.To([]int64{0, 1, 4}[r.IntN(3)])
 		}
 		restless := false
 		live := func(c *v1.Container, init bool) {

@@ -59,6 +59,7 @@ func TestSameNode(t *testing.T) {
 		}
 	}
 	s.objects(t)
+	s.alone(t)
 	s.travel(t)
 	s.conduct(t)
 	s.stop(t)
@@ -84,7 +85,7 @@ kind: Pod
 metadata: {name: agent, namespace: default, labels: {app: agent}}
 spec: {containers: [{name: agent, image: "example.com/agent:1"}]}
 `), 0o644))
-	both := []string{"--node-ip", hostAddress(t), "--node-labels", "example.com/rack=7", "--register-with-taints", "example.com/kind=test:NoSchedule"}
+	both := []string{"--node-ip", hostAddress(t), "--node-labels", "example.com/rack=7", "--register-with-taints", "example.com/kind=test:NoSchedule", "--max-pods", "300"}
 	s.hollow = s.plane.hollow(t, sides[0], append(both, "--pod-manifest-path", static)...)
 	settings := servingCertificate(t)
 	settings["staticPodPath"] = static
@@ -196,7 +197,7 @@ func (s *sameNode) objects(t *testing.T) {
 
 // restful is how long two pods must have been the same to be at rest: longer than any container runs or waits that is not at
 // rest but in a long back-off.
-const restful = 12 * time.Second
+const restful = 13 * time.Second
 
 // travel takes all pods to where they rest, changes them there, and deletes them, and compares what they went through.
 func (s *sameNode) travel(t *testing.T) {

@@ -35,7 +35,7 @@ func main() {
 }
 
 func run() error {
-	o := kubemark.HollowKubeletOptions{MaxPods: 110, NodeLabels: map[string]string{}}
+	o := kubemark.HollowKubeletOptions{NodeLabels: map[string]string{}}
 	labels := cliflag.ConfigurationMap(o.NodeLabels)
 	klog.InitFlags(nil)
 	kubeconfig := flag.String("kubeconfig", "", "the node's own credential")
@@ -44,6 +44,7 @@ func run() error {
 	dir := flag.String("root-dir", "", "folder to make the kubelet's own folders in; empty: that of temporary files")
 	flag.StringVar(&o.NodeName, "name", "hollow", "the node's name")
 	flag.IntVar(&o.KubeletPort, "port", 0, "port of the kubelet's API")
+	flag.IntVar(&o.MaxPods, "max-pods", 110, "how many pods the node takes")
 	flag.Var(&labels, "node-labels", "labels of the node")
 	flag.Var(utilflag.RegisterWithTaintsVar{Value: &o.RegisterWithTaints}, "register-with-taints", "taints of the node")
 	flag.Parse()
