@@ -357,7 +357,8 @@ func TestBootstrapMany(t *testing.T) {
 	plane := bootstrapPlane(t)
 	plane.allow(t, "system:certificates.k8s.io:certificatesigningrequests:selfnodeclient", "system:nodes")
 	const nodes = 20
-	b := plane.node(t, "many", "auto", true, "--nodes", fmt.Sprint(nodes), "--node-name-prefix", "many-")
+	metrics := fmt.Sprintf("127.0.0.1:%d", freePort(t))
+	b := plane.node(t, "many", "auto", true, "--nodes", fmt.Sprint(nodes), "--node-name-prefix", "many-", "--metrics-address", metrics)
 	names := func() (names []string) {
 		list, err := plane.client.CoreV1().Nodes().List(context.Background(), metav1.ListOptions{})
 		must(t, err)
@@ -398,6 +399,14 @@ func TestBootstrapMany(t *testing.T) {
 		return len(links)
 	}
 	count("have a serving certificate", served)
+	ttl := regexp.MustCompile(`(?m)^kubelet_certificate_manager_(client|server)_ttl_seconds\{node="many-\d+"\} 3\.?\d+(e\+03)?$`) // of an hour and five minutes
+	eventually(t, time.Minute, "their certificates are in the metrics", func() string {
+		text := page(t, "http://"+metrics+"/metrics")
+		if got := len(ttl.FindAllString(text, -1)); got != 2*nodes {
+			return fmt.Sprintf("%d, want %d", got, 2*nodes)
+		}
+		return ""
+	})
 
 	b.again(t)
 	b.tells(t, `"msg":"serving"`)

@@ -31,13 +31,16 @@ type metrics struct {
 	decisions  *prometheus.CounterVec
 	handshakes prometheus.Counter
 
+	// given are those that others keep of the node.
+	given []prometheus.Collector
+
 	// elsewhere is where they are registered too.
 	elsewhere prometheus.Registerer
 }
 
 // all are those that are kept for the Server.
 func (m *metrics) all() []prometheus.Collector {
-	return []prometheus.Collector{m.requests, m.duration, m.inflight, m.webSockets, m.provider, m.decisions, m.handshakes}
+	return append([]prometheus.Collector{m.requests, m.duration, m.inflight, m.webSockets, m.provider, m.decisions, m.handshakes}, m.given...)
 }
 
 // registerAt registers them at r too, with the label node. An error is one of a node whose name is there already.
@@ -61,13 +64,14 @@ func (m *metrics) unregister() {
 	}
 }
 
-func newMetrics() *metrics {
+func newMetrics(given ...prometheus.Collector) *metrics {
 	labels := []string{"method", "path", "server_type", "long_running"}
 	process := compbasemetrics.NewKubeRegistry()
 	_ = compbasemetrics.RegisterProcessStartTime(process.Register) // which fails where it is registered already
 	m := &metrics{
 		registry: prometheus.NewRegistry(),
 		process:  process,
+		given:    given,
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "kubelet_http_requests_total",
 			Help: "[ALPHA] Number of the http requests received since the server started",

@@ -72,6 +72,9 @@ type Options struct {
 	// certificate from files. Beside a thousand others a Server then takes a few kilobytes. Nil: the Server is by itself.
 	Like *Server
 
+	// Collectors are of the node too, and told by /metrics: those of its certificates.
+	Collectors []prometheus.Collector
+
 	// Metrics is where what /metrics tells of the Server is registered too, with the label node, until [Server.Serve] ends:
 	// one set for all nodes of a process. Nil: nowhere.
 	Metrics prometheus.Registerer
@@ -118,7 +121,7 @@ func New(options Options) (*Server, error) {
 		observe:  options.Observe,
 		like:     options.Like,
 		issued:   options.ServingCertificate,
-		metrics:  newMetrics(),
+		metrics:  newMetrics(options.Collectors...),
 		draining: newDraining(),
 	}
 	if s.logger == nil {

@@ -139,6 +139,9 @@ func (k *kubelets) serve(running context.Context, s *kubelet) error {
 	}
 	if s.cluster != nil {
 		options.TokenReviews, options.AccessReviews = s.cluster.tokens, s.cluster.access
+		if s.cluster != k.shared {
+			options.Collectors = s.cluster.connection.Metrics()
+		}
 	}
 	k.mu.Lock()
 	first := k.first
@@ -157,6 +160,7 @@ func (k *kubelets) serve(running context.Context, s *kubelet) error {
 			return err
 		}
 		options.ServingCertificate = func() *tls.Certificate { return serving.Current() }
+		options.Collectors = slices.Concat(options.Collectors, serving.Metrics())
 	}
 	if s.server, err = server.New(options); err != nil {
 		return err
