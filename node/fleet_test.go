@@ -7,6 +7,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -14,11 +15,7 @@ import (
 	v1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/apimachinery/pkg/watch"
-	"k8s.io/client-go/kubernetes/fake"
-	clienttesting "k8s.io/client-go/testing"
 
 	"fauxlet/config"
 	"fauxlet/pods"
@@ -29,31 +26,22 @@ func TestMain(m *testing.M) {
 		goleak.IgnoreTopFunction("k8s.io/apimachinery/pkg/watch.(*filteredWatch).loop")) // of the tests' own watches
 }
 
-// world is a Fleet before an API that knows no admission, and has no controllers.
+// world is a Fleet before an apiserver.
 type world struct {
+	*api
 	t      *testing.T
-	client *fake.Clientset
 	fleet  *Fleet
 	stores map[string]*pods.Store
 	stop   func()
 }
 
 // newWorld has a Fleet that does not run yet, with what is there already.
-func newWorld(t *testing.T, there ...runtime.Object) *world {
+func newWorld(t *testing.T, there ...object) *world {
 	t.Helper()
-	w := &world{t: t, client: fake.NewClientset(there...), stores: map[string]*pods.Store{}}
-	// The fake gives its own objects to whoever watches; an apiserver gives each its own.
-	w.client.PrependWatchReactor("*", func(action clienttesting.Action) (bool, watch.Interface, error) {
-		options := action.(clienttesting.WatchActionImpl).ListOptions
-		events, err := w.client.Tracker().Watch(action.GetResource(), action.GetNamespace(), options)
-		if err != nil {
-			return true, nil, err
-		}
-		return true, watch.Filter(events, func(event watch.Event) (watch.Event, bool) {
-			event.Object = event.Object.DeepCopyObject()
-			return event, true
-		}), nil
-	})
+	w := &world{t: t, api: newAPI(t), stores: map[string]*pods.Store{}}
+	for _, o := range there {
+		w.put(o)
+	}
 	var err error
 	if w.fleet, err = NewFleet(Options{Client: w.client}); err != nil {
 		t.Fatal(err)
@@ -119,7 +107,7 @@ func (w *world) eventually(what string, problem func() string) {
 		select {
 		case <-tick.C:
 		case <-deadline:
-			w.t.Fatalf("%s: %s", what, last)
+			w.t.Fatalf("%s: %s\nasked was %q", what, last, w.requests())
 		}
 	}
 }
@@ -189,9 +177,9 @@ func (w *world) create(pod *v1.Pod) {
 	}
 }
 
-func (w *world) delete(name string) {
+func (w *world) delete(name string, grace int64) {
 	w.t.Helper()
-	if err := w.client.CoreV1().Pods("default").Delete(context.Background(), name, metav1.DeleteOptions{}); err != nil {
+	if err := w.client.CoreV1().Pods("default").Delete(context.Background(), name, metav1.DeleteOptions{GracePeriodSeconds: &grace}); err != nil {
 		w.t.Fatal(err)
 	}
 }
@@ -222,13 +210,8 @@ func TestFleetPods(t *testing.T) {
 	}
 	w.awaitServed("node-1", map[string]types.UID{"before": "1", "a": "2"})
 	w.awaitServed("node-2", map[string]types.UID{"b": "3"})
-	for _, name := range []string{"c", "d"} {
-		if pod := w.awaitPhase(name, ""); pod.Status.HostIP != "" {
-			t.Errorf("%s is nobody's, and is %+v", name, pod.Status)
-		}
-	}
 	// One that is deleted at once, as by force, is gone here too; one of the same name is another.
-	w.delete("a")
+	w.delete("a", 0)
 	w.awaitServed("node-1", map[string]types.UID{"before": "1"})
 	w.create(podOf("node-1", "a", "6"))
 	w.awaitPhase("a", v1.PodRunning)
@@ -248,31 +231,31 @@ func TestFleetPods(t *testing.T) {
 	if err := w.fleet.Add(w.specOf("node-2")); err == nil {
 		t.Error("a node is added twice")
 	}
+	w.stop()
+	for _, name := range []string{"c", "d"} { // which are nobody's
+		if asked := w.requests(); slices.Contains(asked, "patch pods/status "+name) || slices.Contains(asked, "delete pods "+name) {
+			t.Errorf("%s was touched: %q", name, asked)
+		}
+	}
 }
 
 // TestFleetPatchIsTriedAgain: a status that the apiserver does not take is sent again, and nothing else is held up by it.
 func TestFleetPatchIsTriedAgain(t *testing.T) {
 	w := newWorld(t)
-	var mu sync.Mutex
-	refused := 0
-	w.client.PrependReactor("patch", "pods", func(action clienttesting.Action) (bool, runtime.Object, error) {
-		mu.Lock()
-		defer mu.Unlock()
-		if action.(clienttesting.PatchAction).GetName() == "a" && refused < 3 {
-			refused++
-			return true, nil, errors.New("not now")
+	var refused atomic.Int32
+	w.refuse = func(request string) error {
+		if request == "patch pods/status a" && refused.Add(1) <= 3 {
+			return errors.New("not now")
 		}
-		return false, nil, nil
-	})
+		return nil
+	}
 	w.run().add(w.specOf("node-1"))
 	w.create(podOf("node-1", "a", "1"))
 	w.create(podOf("node-1", "b", "2"))
 	w.awaitPhase("b", v1.PodRunning)
 	w.awaitPhase("a", v1.PodRunning)
-	mu.Lock()
-	defer mu.Unlock()
-	if refused != 3 {
-		t.Errorf("refused %d times", refused)
+	if n := refused.Load(); n <= 3 {
+		t.Errorf("it was sent %d times", n)
 	}
 }
 
@@ -291,9 +274,12 @@ func TestFleetLeaves(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			w := newWorld(t)
 			if test.forbidden {
-				w.client.PrependReactor("delete", "nodes", func(clienttesting.Action) (bool, runtime.Object, error) {
-					return true, nil, apierrors.NewForbidden(v1.Resource("nodes"), "node-1", errors.New("may not"))
-				})
+				w.refuse = func(request string) error {
+					if request == "delete nodes node-1" {
+						return apierrors.NewForbidden(v1.Resource("nodes"), "node-1", errors.New("may not"))
+					}
+					return nil
+				}
 			}
 			spec := w.specOf("node-1")
 			spec.Deregister = test.deregister
@@ -373,7 +359,7 @@ func TestFleetStaticPods(t *testing.T) {
 	}
 	names("agent-node-1", "blocked-node-1")
 
-	w.delete("agent-node-1")
+	w.delete("agent-node-1", 30)
 	again := w.awaitPhase("agent-node-1", v1.PodRunning)
 	if again.Annotations[annotationMirror] != mirror.Annotations[annotationMirror] {
 		t.Error("the mirror is of another pod now")
@@ -406,7 +392,7 @@ func TestFleetStaticPods(t *testing.T) {
 // TestFleetOnly: a node's own credential is for that node.
 func TestFleetOnly(t *testing.T) {
 	w := &world{t: t, stores: map[string]*pods.Store{}}
-	f, err := NewFleet(Options{Client: fake.NewClientset(), Only: "node-1"})
+	f, err := NewFleet(Options{Client: newAPI(t).client, Only: "node-1"})
 	if err != nil {
 		t.Fatal(err)
 	}
