@@ -52,7 +52,11 @@ func (l *Life) advance(now time.Time) {
 			l.allStop((*part).end)
 			l.stage = pods.Ended
 		default:
-			l.parts[what].step(at, l.longest())
+			if p := &l.parts[what]; l.stage == pods.Stopping {
+				p.probe(at)
+			} else {
+				p.step(at, l.longest())
+			}
 		}
 		l.arrange()
 	}
@@ -90,6 +94,9 @@ func (l *Life) next() (at time.Time, what int) {
 			consider(l.began.Add(time.Duration(*seconds)*time.Second), deadlineExceeded)
 		}
 	case pods.Stopping:
+		for i := range l.parts {
+			consider(l.parts[i].dueWhileStopping(), i)
+		}
 		consider(l.allStop(func(*part, pods.Run) {}), allStopped)
 	}
 	if what != nothingHappens && at.Before(l.now) {

@@ -288,6 +288,13 @@ func TestLife(t *testing.T) {
 		{"deleted-again-with-less-grace", newPod(always, "c"), scenario{"c": {Stops: pods.Stop{After: seconds(60)}}}, []moment{
 			{6, "Running SIRC c:Running+ready", deletedAt(5, 30)}, {10, "Running SIRC c:Running+ready", deletedAt(10, 3)}, {13, "Failed I c:Error(137)", nil},
 		}, true},
+		{"ready-while-it-stops", newPod(always, "c d", probes(0, 8)), scenario{"c": {Stops: pods.Stop{After: seconds(5)}}, "d": {Stops: pods.Stop{After: seconds(60)}}}, []moment{
+			{5, "Running SI c:Running+started d:Running+ready", deletedAt(5, 20)}, {8, "Running SIRC c:Running+ready d:Running+ready", nil},
+			{25, "Failed I c:Completed(0) d:Error(137)", nil},
+		}, true},
+		{"never-started-while-it-stops", newPod(always, "c", probes(8, 9)), scenario{"c": {Stops: pods.Stop{After: seconds(60)}}}, []moment{
+			{5, "Running SI c:Running", deletedAt(5, 20)}, {24, "Running SI c:Running", nil}, {25, "Failed I c:Error(137)", nil},
+		}, true},
 		{"deleted-by-force", newPod(always, "c"), scenario{"c": {Stops: pods.Stop{After: seconds(60)}}}, []moment{{5, "Failed I c:Error(137)", deletedAt(5, 0)}}, true},
 		{"deleted-with-sidecars", newPod(always, "c", withSidecar("s"), withSidecar("t")), scenario{
 			"c": {Stops: pods.Stop{After: seconds(2)}}, "s": {Stops: pods.Stop{After: seconds(4)}}, "t": {Stops: pods.Stop{After: seconds(3)}},

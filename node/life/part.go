@@ -128,6 +128,16 @@ func (p *part) due(restarts bool) time.Time {
 	return next
 }
 
+// dueWhileStopping is when a container that is told to stop becomes Ready; zero for never. Its startup probe is made no
+// more then, and its readiness probe is. (kubelet: pkg/kubelet/kubelet.go, SyncTerminatingPod)
+func (p *part) dueWhileStopping() time.Time {
+	if p.isFixed() || !p.Run.Runs() || !p.Started || p.Ready || p.kind != pods.MainContainer && p.kind != pods.Sidecar {
+		return time.Time{}
+	}
+	_, ready := p.probed()
+	return ready
+}
+
 // step does what is due.
 func (p *part) step(now time.Time, longest time.Duration) {
 	if !p.Run.Runs() {
