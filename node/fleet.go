@@ -13,6 +13,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -310,7 +311,7 @@ func (f *Fleet) SetStatic(name string, static []*v1.Pod) error {
 // Addresses are those that a node has; none where there is no such node.
 func (f *Fleet) Addresses(name string) []v1.NodeAddress {
 	if m := f.member(name); m != nil {
-		return m.addresses
+		return slices.Clone(*m.addresses.Load())
 	}
 	return nil
 }

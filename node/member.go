@@ -187,6 +187,11 @@ func (m *member) sent(at time.Time, changed bool) {
 
 // report sends the status if it has changed, or was sent too long ago. (kubelet: updateNodeStatus)
 func (m *member) report(ctx context.Context) {
+	if m.fleet.options.Only != "" { // many nodes are at one address, which is not looked for a hundred times a second
+		if err := m.look(m.spec); err != nil {
+			m.logger.Warn("the node's addresses are as they were", zap.Error(err))
+		}
+	}
 	for try := range updateRetries {
 		// The first time what is watched will do. (kubelet: tryUpdateNodeStatus)
 		var watched *v1.Node

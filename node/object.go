@@ -7,6 +7,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	v1 "k8s.io/api/core/v1"
@@ -26,11 +27,11 @@ const (
 	labelBetaArch = "beta.kubernetes.io/arch"
 )
 
-// description is what a node tells of itself, and does not change while it runs.
+// description is what a node tells of itself. Only its addresses may change while it runs.
 type description struct {
 	name        string
 	hostname    string
-	addresses   []v1.NodeAddress
+	addresses   atomic.Pointer[[]v1.NodeAddress]
 	port        int32
 	labels      map[string]string
 	taints      []v1.Taint
@@ -96,9 +97,17 @@ func describe(spec *Spec) (*description, error) {
 	if err := d.reserve(kubelet.SystemReserved, kubelet.KubeReserved); err != nil {
 		return nil, err
 	}
-	var err error
-	d.addresses, err = addresses(spec)
-	return d, err
+	return d, d.look(spec)
+}
+
+// look finds the node's addresses, as they are now. A kubelet looks each time that it reports.
+func (d *description) look(spec *Spec) error {
+	found, err := addresses(spec)
+	if err != nil {
+		return err
+	}
+	d.addresses.Store(&found)
+	return nil
 }
 
 // reserve leaves to pods what is not reserved. (kubelet: GetNodeAllocatableReservation; what eviction keeps free is not
@@ -106,7 +115,7 @@ func describe(spec *Spec) (*description, error) {
 func (d *description) reserve(reservations ...map[string]string) error {
 	d.allocatable = v1.ResourceList{}
 	for name, quantity := range d.capacity {
-		left := quantity.DeepCopy()
+		left := quantity
 		for i, reserved := range reservations {
 			text, there := reserved[string(name)]
 			if !there {
@@ -116,21 +125,26 @@ func (d *description) reserve(reservations ...map[string]string) error {
 			if err != nil {
 				return fmt.Errorf("%s: %s: %q: %w", []string{"systemReserved", "kubeReserved"}[i], name, text, err)
 			}
-			left.Sub(amount)
-		}
-		if left.Sign() < 0 {
-			left.Set(0)
+			left = less(left, amount)
 		}
 		d.allocatable[name] = left
 	}
 	for name, quantity := range d.capacity {
 		if strings.HasPrefix(string(name), v1.ResourceHugePagesPrefix) && !quantity.IsZero() {
-			memory := d.allocatable[v1.ResourceMemory]
-			memory.Sub(quantity)
-			d.allocatable[v1.ResourceMemory] = memory
+			d.allocatable[v1.ResourceMemory] = less(d.allocatable[v1.ResourceMemory], quantity)
 		}
 	}
 	return nil
+}
+
+// less is what is left of a quantity, which is nothing at the least.
+func less(of, amount resource.Quantity) resource.Quantity {
+	left := of.DeepCopy()
+	left.Sub(amount)
+	if left.Sign() < 0 {
+		left.Set(0)
+	}
+	return left
 }
 
 // addresses are those that the node is reached at: --node-ip, or else what the server listens on, where that is one
@@ -195,7 +209,7 @@ func addresses(spec *Spec) ([]v1.NodeAddress, error) {
 // ips are the node's own, which pods on its network have.
 func (d *description) ips() []string {
 	var ips []string
-	for _, address := range d.addresses {
+	for _, address := range *d.addresses.Load() {
 		if address.Type == v1.NodeInternalIP {
 			ips = append(ips, address.Address)
 		}
@@ -251,7 +265,7 @@ var (
 // setStatus sets what a kubelet sets of the status, and leaves what others do. (kubelet: setNodeStatus)
 func (d *description) setStatus(node *v1.Node, is readiness, now time.Time) {
 	s := &node.Status
-	s.Addresses = slices.Clone(d.addresses)
+	s.Addresses = slices.Clone(*d.addresses.Load())
 	if s.Capacity == nil {
 		s.Capacity = v1.ResourceList{}
 	}
