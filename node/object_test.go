@@ -38,6 +38,9 @@ func TestDescribe(t *testing.T) {
 		{"huge pages", nil, func(s *Spec) {
 			s.Capacity = v1.ResourceList{"memory": resource.MustParse("4Gi"), "hugepages-1Gi": resource.MustParse("1Gi")}
 		}, amount("memory"), "4Gi 3Gi"},
+		{"more huge pages than memory", nil, func(s *Spec) {
+			s.Capacity = v1.ResourceList{"memory": resource.MustParse("1Gi"), "hugepages-1Gi": resource.MustParse("4Gi")}
+		}, amount("memory"), "1Gi 0"},
 		{"provider", []string{"provider-id", "fake://1"}, nil, func(d *description) string { return d.initial(time.Now()).Spec.ProviderID }, "fake://1"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
