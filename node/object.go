@@ -239,7 +239,11 @@ func (d *description) adopt(existing *v1.Node) *v1.Node {
 		v1.LabelHostname, v1.LabelTopologyZone, v1.LabelTopologyRegion, v1.LabelFailureDomainBetaZone, v1.LabelFailureDomainBetaRegion,
 		v1.LabelInstanceTypeStable, v1.LabelInstanceType, v1.LabelOSStable, v1.LabelArchStable, labelBetaOS, labelBetaArch,
 	} {
-		if value, there := d.labels[label]; there {
+		switch value, there := d.labels[label]; {
+		case !there:
+		case value == "":
+			delete(node.Labels, label)
+		default:
 			node.Labels[label] = value
 		}
 	}
@@ -276,8 +280,9 @@ func (d *description) setStatus(node *v1.Node, is readiness, now time.Time) {
 	maps.Copy(s.Allocatable, d.allocatable)
 	s.DaemonEndpoints.KubeletEndpoint.Port = d.port
 	s.NodeInfo = d.info
-	s.VolumesInUse = nil
 	s.DeclaredFeatures = d.features
+	// What another kubelet may have told of this Node, and there is none of here.
+	s.Images, s.VolumesInUse, s.RuntimeHandlers, s.Features = nil, nil, nil, nil
 
 	at := metav1.NewTime(now.Truncate(time.Second))
 	for _, c := range []v1.NodeCondition{

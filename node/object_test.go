@@ -1,12 +1,15 @@
 package node
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 	"time"
 
 	v1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
 	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"fauxlet/pods"
 )
@@ -107,5 +110,77 @@ func TestUpdate(t *testing.T) {
 	node.Labels[v1.LabelOSStable] = "plan9"
 	if node, changed = d.update(node, leaving, later); !changed || node.Labels[v1.LabelOSStable] == "plan9" {
 		t.Errorf("with a wrong label: changed %v, %v", changed, node.Labels)
+	}
+}
+
+// TestAdopt: of a Node that is there already, what a kubelet defaults is as it would be made, what another kubelet has told
+// is no more, and the rest is left.
+func TestAdopt(t *testing.T) {
+	w := &world{t: t, stores: map[string]*pods.Store{}}
+	yes := true
+	before := func() *v1.Node {
+		return &v1.Node{
+			ObjectMeta: metav1.ObjectMeta{
+				Labels:      map[string]string{"theirs": "a", v1.LabelInstanceTypeStable: "m1", v1.LabelTopologyZone: "z1", v1.LabelOSStable: "plan9"},
+				Annotations: map[string]string{"theirs": "a", controllerManagedAttach: "true"},
+			},
+			Spec: v1.NodeSpec{Taints: []v1.Taint{{Key: "theirs"}}, ProviderID: "theirs"},
+			Status: v1.NodeStatus{
+				Images:          []v1.ContainerImage{{Names: []string{"old"}}},
+				RuntimeHandlers: []v1.NodeRuntimeHandler{{Name: "old"}},
+				Features:        &v1.NodeFeatures{SupplementalGroupsPolicy: &yes},
+				VolumesInUse:    []v1.UniqueVolumeName{"old"},
+				VolumesAttached: []v1.AttachedVolume{{Name: "theirs"}},
+			},
+		}
+	}
+	for _, test := range []struct {
+		name  string
+		flags []string
+		look  func(*v1.Node) string
+		want  string
+	}{
+		{"their label", nil, labelOf("theirs"), "a"},
+		{"a label of no default", []string{"node-labels", "theirs=b,mine=b"}, labelOf("theirs", "mine"), "a "},
+		{"a default", []string{"node-labels", v1.LabelTopologyZone + "=z2"}, labelOf(v1.LabelTopologyZone, v1.LabelInstanceTypeStable, v1.LabelOSStable), "z2 m1 linux"},
+		{"a default that is empty", []string{"node-labels", v1.LabelInstanceTypeStable + "="}, func(node *v1.Node) string {
+			value, there := node.Labels[v1.LabelInstanceTypeStable]
+			return fmt.Sprintf("%q %v", value, there)
+		}, `"" false`},
+		{"taints and provider", []string{"register-with-taints", "mine=a:NoSchedule", "provider-id", "mine"}, func(node *v1.Node) string {
+			return fmt.Sprintf("%d %s %s", len(node.Spec.Taints), node.Spec.Taints[0].Key, node.Spec.ProviderID)
+		}, "1 theirs theirs"},
+		{"annotations", []string{"enable-controller-attach-detach", "false"}, func(node *v1.Node) string { return fmt.Sprint(node.Annotations) }, "map[theirs:a]"},
+		{"what another kubelet told", nil, func(node *v1.Node) string {
+			s := node.Status
+			return fmt.Sprint(len(s.Images), len(s.RuntimeHandlers), s.Features, len(s.VolumesInUse), len(s.VolumesAttached))
+		}, "0 0 <nil> 0 1"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			w.t = t
+			spec := w.specOf("node-1", test.flags...)
+			d, err := describe(&spec)
+			if err != nil {
+				t.Fatal(err)
+			}
+			existing := before()
+			node, changed := d.update(d.adopt(existing), ready, time.Now())
+			if got := test.look(node); got != test.want || !changed {
+				t.Errorf("%s, changed %v, want %s", got, changed, test.want)
+			}
+			if !equality.Semantic.DeepEqual(existing, before()) {
+				t.Error("what was given has been changed")
+			}
+		})
+	}
+}
+
+func labelOf(names ...string) func(*v1.Node) string {
+	return func(node *v1.Node) string {
+		var values []string
+		for _, name := range names {
+			values = append(values, node.Labels[name])
+		}
+		return strings.Join(values, " ")
 	}
 }
