@@ -30,7 +30,6 @@ const (
 // description is what a node tells of itself. Only its addresses may change while it runs.
 type description struct {
 	name        string
-	hostname    string
 	addresses   atomic.Pointer[[]v1.NodeAddress]
 	port        int32
 	labels      map[string]string
@@ -56,7 +55,7 @@ func DefaultCapacity() v1.ResourceList {
 func describe(spec *Spec) (*description, error) {
 	c, kubelet := spec.Config, &spec.Config.Kubelet
 	d := &description{
-		name: c.NodeName, hostname: c.NodeName, port: spec.Port, providerID: kubelet.ProviderID,
+		name: c.NodeName, port: spec.Port, providerID: kubelet.ProviderID,
 		labels: map[string]string{
 			v1.LabelHostname: c.NodeName, v1.LabelOSStable: runtime.GOOS, v1.LabelArchStable: runtime.GOARCH,
 			labelBetaOS: runtime.GOOS, labelBetaArch: runtime.GOARCH,

@@ -154,7 +154,7 @@ func TestAdopt(t *testing.T) {
 		{"what another kubelet told", nil, func(node *v1.Node) string {
 			s := node.Status
 			return fmt.Sprint(len(s.Images), len(s.RuntimeHandlers), s.Features, len(s.VolumesInUse), len(s.VolumesAttached))
-		}, "0 0 <nil> 0 1"},
+		}, "0 0 nil 0 1"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			w.t = t
