@@ -46,7 +46,7 @@ func (l *Life) advance(now time.Time) {
 		switch what {
 		case deadlineExceeded:
 			l.tell(at, l.grace(), stop{
-				byItself: true, outcome: v1.PodFailed, reason: "DeadlineExceeded", message: "Pod was active on the node longer than the specified deadline",
+				outcome: v1.PodFailed, reason: "DeadlineExceeded", message: "Pod was active on the node longer than the specified deadline",
 			})
 		case allStopped:
 			l.allStop((*part).end)
@@ -123,7 +123,7 @@ func (l *Life) arrange() {
 	if l.stage == pods.Living {
 		l.takeTurns()
 		if l.isDone() {
-			l.tell(l.now, l.grace(), stop{byItself: true})
+			l.tell(l.now, l.grace(), stop{})
 		}
 	}
 	l.note()

@@ -100,7 +100,7 @@ func (l *Life) status() v1.PodStatus {
 		return *before
 	}
 	pod := l.pod
-	if l.stage == pods.Stopping && l.stop.byItself && pod.Generation != l.stop.generation {
+	if l.stage == pods.Stopping && pod.Generation != l.stop.generation {
 		seen := *pod
 		seen.Generation = l.stop.generation
 		pod = &seen

@@ -16,10 +16,10 @@ type stop struct {
 	// outcome is the phase that it ends with whatever its containers say, for this reason. Empty: what they say.
 	outcome         v1.PodPhase
 	reason, message string
-	// byItself is a pod that came to its end without being told to by the apiserver. What that says later it does not hear
-	// before it has: it takes no less time, and its status stays that of the generation that it saw last.
-	// (kubelet: pkg/kubelet/pod_workers.go, completeSync and calculateEffectiveGracePeriod)
-	byItself   bool
+	// deleted is whether the pod was told to because it is to be deleted.
+	deleted bool
+	// generation is that of the pod which was told to. What the apiserver says later is not heard before all has stopped: it
+	// takes no less time for it. (kubelet: SyncTerminatingPod, whose context nobody cancels)
 	generation int64
 	// initialized is whether all init containers were done then.
 	initialized bool
@@ -43,10 +43,13 @@ func (l *Life) tell(at time.Time, grace time.Duration, how stop) {
 	at = inSeconds(at)
 	how.since, how.kill, how.initialized = at, at.Add(grace), l.isInitialized()
 	how.generation = l.pod.Generation
-	if observed := l.pod.Status.ObservedGeneration; l.pod.DeletionTimestamp != nil && observed > 0 {
+	if observed := l.pod.Status.ObservedGeneration; l.pod.DeletionTimestamp != nil && !how.deleted && observed > 0 {
 		how.generation = observed // as it was before that
 	}
 	l.stop, l.stage = how, pods.Stopping
+	if how.deleted {
+		l.waitNoMore()
+	}
 }
 
 // toldByAPI is since when the pod is to be deleted, or since when it is told to have ended, and how.
@@ -60,7 +63,7 @@ func (l *Life) toldByAPI(now time.Time) (since time.Time, grace time.Duration, h
 		if since = deleted.Add(-grace); since.After(now) { // by another clock
 			since = now
 		}
-		return since, grace, stop{}, true
+		return since, grace, stop{deleted: true}, true
 	case isTerminal(l.pod.Status.Phase):
 		return now, l.grace(), stop{outcome: l.pod.Status.Phase}, true
 	}
@@ -70,19 +73,13 @@ func (l *Life) toldByAPI(now time.Time) (since time.Time, grace time.Duration, h
 // follow does what a version of the pod asks for that is new to this life, and then what is due.
 func (l *Life) follow(now time.Time) {
 	since, grace, how, told := l.toldByAPI(now)
-	switch {
-	case told && l.stage == pods.Living:
+	if told && l.stage == pods.Living {
 		if l.hasBegun() {
 			l.advance(since)
 		}
 		if l.stage == pods.Living {
 			l.tell(since, grace, how)
 		}
-	case told && !l.stop.byItself && since.Add(grace).Before(l.stop.kill): // in less time than it was given before
-		l.stop.kill = since.Add(grace)
-	}
-	if l.pod.DeletionTimestamp != nil && l.stage == pods.Stopping && !l.stop.byItself {
-		l.waitNoMore()
 	}
 	l.advance(now)
 	if l.stage == pods.Living {
