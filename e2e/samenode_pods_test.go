@@ -18,6 +18,8 @@ type shape struct {
 	spec  v1.PodSpec
 	lives map[string]life // by container
 	grace *int64          // of its deletion; nil: its own
+	// hurried is deleted once more, with less grace.
+	hurried bool
 	// debugged gets an ephemeral container while it runs.
 	debugged bool
 }
@@ -130,6 +132,7 @@ func shapes() []shape {
 		{name: "deadline-and-deleted", spec: v1.PodSpec{ActiveDeadlineSeconds: ptr.To[int64](4), TerminationGracePeriodSeconds: ptr.To[int64](25), Containers: named("a")}, lives: map[string]life{"a": {Stops: &stops{After: "1h"}}}, grace: ptr.To[int64](1)},
 		{name: "stops-slowly", spec: v1.PodSpec{Containers: named("a", "b")}, lives: map[string]life{"a": {Stops: &stops{After: aWhile, Code: 5}}}},
 		{name: "is-killed", spec: v1.PodSpec{Containers: named("a", "b")}, lives: map[string]life{"a": {Stops: &stops{After: "1h"}}}, grace: ptr.To[int64](5)},
+		{name: "is-hurried", spec: v1.PodSpec{Containers: named("a")}, lives: map[string]life{"a": {Stops: &stops{After: "1h"}}}, grace: ptr.To[int64](18), hurried: true},
 		{name: "stops-in-back-off", spec: v1.PodSpec{Containers: named("a", "b")}, lives: map[string]life{"a": ends("1s", 1, 0), "b": {Stops: &stops{After: aWhile}}}},
 		{name: "stops-in-order", spec: v1.PodSpec{TerminationGracePeriodSeconds: ptr.To[int64](20), InitContainers: []v1.Container{sidecar(v1.Container{Name: "s"}), sidecar(v1.Container{Name: "r"})}, Containers: named("a")}, lives: map[string]life{"a": {Stops: &stops{After: aWhile}}, "r": {Stops: &stops{After: aWhile}}}},
 		{name: "is-debugged", spec: v1.PodSpec{Containers: named("a")}, debugged: true},

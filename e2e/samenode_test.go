@@ -16,6 +16,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/utils/ptr"
 	"sigs.k8s.io/yaml"
 )
 
@@ -232,6 +233,10 @@ func (s *sameNode) step(t *testing.T, j *journey) (gone bool) {
 		}
 		switch last := history[len(history)-1]; {
 		case !j.deleted.IsZero() && !last.deleted:
+			if j.hurried && time.Since(last.at) > lasting {
+				j.hurried = false
+				s.delete(t, j, ptr.To[int64](1))
+			}
 			j.problems = []string{side + "'s is to be deleted, and still there"}
 			return false
 		case j.deleted.IsZero() && (time.Since(last.at) < restful || !last.at.After(j.changed)):
@@ -251,11 +256,15 @@ func (s *sameNode) step(t *testing.T, j *journey) (gone bool) {
 		j.changed = at
 		return false
 	}
-	for _, side := range sides {
-		must(t, s.plane.client.CoreV1().Pods(side).Delete(context.Background(), j.name, metav1.DeleteOptions{GracePeriodSeconds: j.grace}))
-	}
+	s.delete(t, j, j.grace)
 	j.deleted = at
 	return false
+}
+
+func (s *sameNode) delete(t *testing.T, j *journey, grace *int64) {
+	for _, side := range sides {
+		must(t, s.plane.client.CoreV1().Pods(side).Delete(context.Background(), j.name, metav1.DeleteOptions{GracePeriodSeconds: grace}))
+	}
 }
 
 // change meets the conditions that a pod waits for, or debugs it where it is to be debugged; false: there is nothing to change.
