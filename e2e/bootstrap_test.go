@@ -170,6 +170,7 @@ func wantsRequest(t testing.TB, request certificatesv1.CertificateSigningRequest
 // TestClaim11Bootstrap is docs/bootstrap.md, from nothing but a token to rotated certificates. The signing duration is claim
 // 16's, the kubelet's configuration that of claim 14 for production.
 func TestClaim11Bootstrap(t *testing.T) {
+	t.Parallel() // it waits most of the time
 	plane := newControlPlane(t, bootstrapping)
 	t.Cleanup(func() { must(t, plane.apiserver.stop()) })
 	// Certificates are dated five minutes back: a rotation comes after -6 to 78 seconds.

@@ -24,6 +24,8 @@ type pki struct {
 	dir            string
 	ca, strangerCA *testcerts.Authority
 	caFile         string
+
+	mu sync.Mutex // of its files
 }
 
 var certificates = sync.OnceValues(func() (*pki, error) {
@@ -44,6 +46,8 @@ var certificates = sync.OnceValues(func() (*pki, error) {
 
 // pair mints a pair and writes it where it can be named on a command line.
 func (p *pki) pair(name string, mint func() (*testcerts.Pair, error)) (certFile, keyFile string, err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	certFile, keyFile = filepath.Join(p.dir, name+".crt"), filepath.Join(p.dir, name+".key")
 	if _, err := os.Stat(certFile); err == nil {
 		return certFile, keyFile, nil
@@ -79,6 +83,7 @@ var (
 
 var (
 	planes = map[string]*controlPlane{}
+	etcdMu sync.Mutex
 	etcd   string // its URL
 	// etcdCommand is how it is started, etcdProcess what was.
 	etcdCommand []string
@@ -118,10 +123,8 @@ func makeControlPlane(t testing.TB, flags []string) (*controlPlane, error) {
 	if err != nil {
 		return nil, err
 	}
-	if etcd == "" {
-		if etcd, err = startEtcd(t); err != nil {
-			return nil, err
-		}
+	if err := needEtcd(t); err != nil {
+		return nil, err
 	}
 	dir, err := os.MkdirTemp(scratch, "apiserver-")
 	if err != nil {
@@ -178,7 +181,7 @@ func (c *controlPlane) start() error {
 	if c.apiserver, err = start("kube-apiserver", c.path, c.args...); err != nil {
 		return err
 	}
-	shared = append(shared, c.apiserver)
+	outlives(c.apiserver)
 	problem := within(2*time.Minute, func() string {
 		select {
 		case <-c.apiserver.ended:
@@ -218,7 +221,19 @@ func (c *controlPlane) writeKubeconfig(path, user string, groups ...string) erro
 	return clientcmd.WriteToFile(*config, path)
 }
 
-// startEtcd starts the one etcd of this run.
+// needEtcd starts the one etcd of this run, if it is not there yet.
+func needEtcd(t testing.TB) error {
+	etcdMu.Lock()
+	defer etcdMu.Unlock()
+	if etcd != "" {
+		return nil
+	}
+	var err error
+	etcd, err = startEtcd(t)
+	return err
+}
+
+// startEtcd starts it.
 func startEtcd(t testing.TB) (string, error) {
 	client, peer := fmt.Sprintf("http://127.0.0.1:%d", freePort(t)), fmt.Sprintf("http://127.0.0.1:%d", freePort(t))
 	etcdCommand = []string{binary(t, "etcd"), "--data-dir=" + filepath.Join(scratch, "etcd"), "--unsafe-no-fsync", "--log-level=warn",
@@ -234,7 +249,7 @@ func runEtcd(client string) error {
 		return err
 	}
 	etcdProcess = p
-	shared = append(shared, p)
+	outlives(p)
 	if problem := within(time.Minute, func() string {
 		answer, err := http.Get(client + "/health")
 		if err != nil {

@@ -50,6 +50,7 @@ func TestFleet(t *testing.T) {
 	kwok := nodes > 0
 	if nodes == 0 {
 		nodes, rest = smallFleet, smallFleetRest
+		t.Parallel() // nobody looks at its numbers
 	}
 	fleets := []fleet{{"fauxlet", startFauxlets}}
 	if kwok {

@@ -9,6 +9,7 @@ package e2e
 import (
 	"fmt"
 	"os"
+	"sync"
 	"testing"
 )
 
@@ -30,7 +31,17 @@ func runTests(m *testing.M) int {
 }
 
 // shared are the processes that outlive a test, stopped newest first.
-var shared []*process
+var (
+	shared   []*process
+	sharedMu sync.Mutex
+)
+
+// outlives has a process stopped at the end.
+func outlives(p *process) {
+	sharedMu.Lock()
+	defer sharedMu.Unlock()
+	shared = append(shared, p)
+}
 
 func stopShared() {
 	for i := len(shared) - 1; i >= 0; i-- {
