@@ -430,3 +430,14 @@ func (a *api) requests() []string {
 	defer a.mu.Unlock()
 	return slices.Clone(a.asked)
 }
+
+// count is how often this was asked.
+func (a *api) count(request string) int {
+	n := 0
+	for _, asked := range a.requests() {
+		if asked == request {
+			n++
+		}
+	}
+	return n
+}

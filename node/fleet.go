@@ -147,6 +147,9 @@ func NewFleet(options Options) (*Fleet, error) {
 			}
 		}
 	}
+	if _, err := f.nodes.AddEventHandler(cache.ResourceEventHandlerFuncs{DeleteFunc: f.nodeDeleted}); err != nil {
+		return nil, err
+	}
 	_, err := f.pods.AddEventHandler(cache.ResourceEventHandlerFuncs{
 		AddFunc:    func(object any) { f.changed(object.(*v1.Pod)) },
 		UpdateFunc: func(_, object any) { f.changed(object.(*v1.Pod)) },
@@ -171,6 +174,18 @@ func (f *Fleet) changed(pod *v1.Pod) {
 	f.mu.RUnlock()
 	if ours || lives {
 		f.queue.Add(key)
+	}
+}
+
+// nodeDeleted has a node know that its Node is no more: what is the Node's is not made again, nor is the Node.
+func (f *Fleet) nodeDeleted(object any) {
+	if unknown, ok := object.(cache.DeletedFinalStateUnknown); ok {
+		object = unknown.Obj
+	}
+	if node, ok := object.(*v1.Node); ok {
+		if m := f.member(node.Name); m != nil {
+			m.registered.Store(nil)
+		}
 	}
 }
 

@@ -11,17 +11,20 @@ import (
 	"testing"
 	"time"
 
+	"github.com/go-logr/logr"
 	"go.uber.org/goleak"
 	v1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/klog/v2"
 
 	"fauxlet/config"
 	"fauxlet/pods"
 )
 
 func TestMain(m *testing.M) {
+	klog.SetLogger(logr.Discard())
 	goleak.VerifyTestMain(m, goleak.IgnoreTopFunction("k8s.io/klog/v2.(*flushDaemon).run.func1"),
 		goleak.IgnoreTopFunction("k8s.io/apimachinery/pkg/watch.(*filteredWatch).loop")) // of the tests' own watches
 }
@@ -33,6 +36,8 @@ type world struct {
 	fleet  *Fleet
 	stores map[string]*pods.Store
 	stop   func()
+	// failed is how often heartbeats have failed again and again.
+	failed atomic.Int32
 }
 
 // newWorld has a Fleet that does not run yet, with what is there already.
@@ -43,7 +48,7 @@ func newWorld(t *testing.T, there ...object) *world {
 		w.put(o)
 	}
 	var err error
-	if w.fleet, err = NewFleet(Options{Client: w.client}); err != nil {
+	if w.fleet, err = NewFleet(Options{Client: w.client, HeartbeatFailed: func() { w.failed.Add(1) }}); err != nil {
 		t.Fatal(err)
 	}
 	return w

@@ -32,6 +32,7 @@ type member struct {
 	stop       context.CancelFunc
 	gone       chan struct{}
 	deregister atomic.Bool
+	// registered is the uid of the Node when it was registered; nil before that, and once it has been deleted.
 	registered atomic.Pointer[types.UID]
 
 	// reported is when the status was sent last, and reportDelay what is added to the time until it is sent again.
@@ -90,8 +91,10 @@ func (m *member) run(ctx context.Context) {
 	}
 }
 
+// heartbeatFailed tells that the connections may be dead. Those that have told that the Node is deleted are not, and other
+// nodes go by them.
 func (m *member) heartbeatFailed() {
-	if m.fleet.options.HeartbeatFailed != nil {
+	if _, err := m.uid(); err == nil && m.fleet.options.HeartbeatFailed != nil {
 		m.fleet.options.HeartbeatFailed()
 	}
 }
@@ -106,7 +109,8 @@ func (m *member) ownLease(lease *coordinationv1.Lease) error {
 	return err
 }
 
-// uid is that of the Node, as it is watched, or as it was registered where the watch has not told yet.
+// uid is that of the Node, as it is watched, or as it was registered where the watch has not told yet; an error where there
+// is no Node yet, or no more.
 func (m *member) uid() (types.UID, error) {
 	if node := m.fleet.getNode(m.name); node != nil {
 		return node.UID, nil
@@ -114,7 +118,7 @@ func (m *member) uid() (types.UID, error) {
 	if uid := m.registered.Load(); uid != nil {
 		return *uid, nil
 	}
-	return "", fmt.Errorf("node %q is not registered yet", m.name)
+	return "", fmt.Errorf("node %q not found", m.name)
 }
 
 // register creates or adopts the Node, however long that takes; false: ctx was done first.

@@ -1,0 +1,127 @@
+package node
+
+import (
+	"context"
+	"fmt"
+	"testing"
+	"time"
+
+	coordinationv1 "k8s.io/api/coordination/v1"
+	v1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// restless is a node that reports, and renews its Lease, more often than a second.
+func (w *world) restless(name string, flags ...string) Spec {
+	w.t.Helper()
+	spec := w.specOf(name, flags...)
+	spec.Config.Kubelet.NodeStatusUpdateFrequency.Duration = 50 * time.Millisecond
+	spec.Config.Kubelet.NodeLeaseDurationSeconds = 1
+	return spec
+}
+
+// awaitLease waits until a node's Lease is there, renewed after a time.
+func (w *world) awaitLease(name string, after time.Time) *coordinationv1.Lease {
+	w.t.Helper()
+	var lease *coordinationv1.Lease
+	w.eventually("the Lease of "+name+" is renewed", func() string {
+		var err error
+		lease, err = w.client.CoordinationV1().Leases(v1.NamespaceNodeLease).Get(context.Background(), name, metav1.GetOptions{})
+		if err != nil {
+			return err.Error()
+		}
+		if !lease.Spec.RenewTime.After(after) {
+			return fmt.Sprintf("at %s, and not after %s", lease.Spec.RenewTime, after)
+		}
+		return ""
+	})
+	return lease
+}
+
+func (w *world) deleteLease(name string) {
+	w.t.Helper()
+	if err := w.client.CoordinationV1().Leases(v1.NamespaceNodeLease).Delete(context.Background(), name, metav1.DeleteOptions{}); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// deleteNode deletes a Node, and waits until the Fleet knows.
+func (w *world) deleteNode(name string) {
+	w.t.Helper()
+	if err := w.client.CoreV1().Nodes().Delete(context.Background(), name, metav1.DeleteOptions{}); err != nil {
+		w.t.Fatal(err)
+	}
+	w.eventually("the Fleet knows that it is deleted", func() string {
+		if _, err := w.fleet.member(name).uid(); err == nil {
+			return "it does not"
+		}
+		return ""
+	})
+}
+
+// TestLease: it is renewed, is the Node's, and comes back where somebody deletes it.
+func TestLease(t *testing.T) {
+	w := newWorld(t).run()
+	w.add(w.restless("node-1"))
+	node := w.awaitReady("node-1", v1.ConditionTrue)
+	lease := w.awaitLease("node-1", time.Time{})
+	if s := lease.Spec; *s.HolderIdentity != "node-1" || *s.LeaseDurationSeconds != 1 {
+		t.Errorf("%+v", s)
+	}
+	if o := lease.OwnerReferences; len(o) != 1 || o[0].Kind != "Node" || o[0].Name != "node-1" || o[0].UID != node.UID {
+		t.Errorf("owners %+v, want node-1 with %s", o, node.UID)
+	}
+	renewed := w.awaitLease("node-1", lease.Spec.RenewTime.Time)
+	w.deleteLease("node-1")
+	if again := w.awaitLease("node-1", renewed.Spec.RenewTime.Time); again.UID == lease.UID {
+		t.Error("it was not deleted")
+	}
+}
+
+// TestNodeIsDeleted: a Node that somebody deletes stays so, and so do what went with it and the connections that the other
+// nodes go by. A Node that is made anew is taken care of.
+func TestNodeIsDeleted(t *testing.T) {
+	w := newWorld(t).run()
+	spec := w.restless("node-1")
+	spec.Static = []*v1.Pod{{ObjectMeta: metav1.ObjectMeta{Name: "agent"}, Spec: v1.PodSpec{Containers: []v1.Container{{Name: "agent"}}}}}
+	w.add(spec)
+	w.awaitReady("node-1", v1.ConditionTrue)
+	w.awaitLease("node-1", time.Time{})
+	w.awaitPhase("agent-node-1", v1.PodRunning)
+	w.deleteNode("node-1")
+	failed := w.failed.Load()
+	// As the garbage collector does.
+	w.deleteLease("node-1")
+	w.delete("agent-node-1", 0)
+	asked := w.count("get leases node-1")
+	w.eventually("it has tried to renew its Lease", func() string {
+		if again := w.count("get leases node-1"); again < asked+2 {
+			return fmt.Sprint(again - asked)
+		}
+		return ""
+	})
+	for _, request := range []string{"create nodes node-1", "create leases node-1", "create pods agent-node-1"} {
+		if n := w.count(request); n != 1 {
+			t.Errorf("%s: %d times", request, n)
+		}
+	}
+	if again := w.failed.Load(); again != failed {
+		t.Errorf("connections were said to be dead %d times, which have told that the Node is gone", again-failed)
+	}
+	if _, err := w.node("node-1"); !apierrors.IsNotFound(err) {
+		t.Errorf("it is there again: %v", err)
+	}
+	if _, there := w.served("node-1")["agent-node-1"]; !there {
+		t.Error("its static pod is gone")
+	}
+
+	if _, err := w.client.CoreV1().Nodes().Create(context.Background(), &v1.Node{ObjectMeta: metav1.ObjectMeta{Name: "node-1"}}, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	node := w.awaitReady("node-1", v1.ConditionTrue)
+	if lease := w.awaitLease("node-1", time.Time{}); lease.OwnerReferences[0].UID != node.UID {
+		t.Errorf("owners %+v, want node-1 with %s", lease.OwnerReferences, node.UID)
+	}
+	w.awaitPhase("agent-node-1", v1.PodRunning)
+}
