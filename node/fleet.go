@@ -147,7 +147,7 @@ func NewFleet(options Options) (*Fleet, error) {
 			}
 		}
 	}
-	if _, err := f.nodes.AddEventHandler(cache.ResourceEventHandlerFuncs{DeleteFunc: f.nodeDeleted}); err != nil {
+	if _, err := f.nodes.AddEventHandler(cache.ResourceEventHandlerFuncs{AddFunc: f.nodeAdded, DeleteFunc: f.nodeDeleted}); err != nil {
 		return nil, err
 	}
 	_, err := f.pods.AddEventHandler(cache.ResourceEventHandlerFuncs{
@@ -174,6 +174,17 @@ func (f *Fleet) changed(pod *v1.Pod) {
 	f.mu.RUnlock()
 	if ours || lives {
 		f.queue.Add(key)
+	}
+}
+
+// nodeAdded has the mirrors of static pods made, which have waited for their Node. (kubelet: fastStaticPodsRegistration)
+func (f *Fleet) nodeAdded(object any) {
+	f.mu.RLock()
+	defer f.mu.RUnlock()
+	if m := f.members[object.(*v1.Node).Name]; m != nil {
+		for key := range m.static {
+			f.queue.Add(key)
+		}
 	}
 }
 
@@ -311,7 +322,10 @@ func (f *Fleet) SetStatic(name string, static []*v1.Pod) error {
 	if err != nil {
 		return err
 	}
-	for key := range m.static {
+	for key, pod := range m.static {
+		if same := now[key]; same != nil && same.UID == pod.UID {
+			now[key] = pod // which was seen before
+		}
 		delete(f.static, key)
 		f.queue.Add(key)
 	}

@@ -47,11 +47,17 @@ func newWorld(t *testing.T, there ...object) *world {
 	for _, o := range there {
 		w.put(o)
 	}
+	w.again()
+	return w
+}
+
+// again has another Fleet, as after a restart of the process.
+func (w *world) again() {
+	w.t.Helper()
 	var err error
 	if w.fleet, err = NewFleet(Options{Client: w.client, HeartbeatFailed: func() { w.failed.Add(1) }}); err != nil {
-		t.Fatal(err)
+		w.t.Fatal(err)
 	}
-	return w
 }
 
 // run has the Fleet run until the test ends.
@@ -343,9 +349,6 @@ func TestFleetAdopts(t *testing.T) {
 func TestFleetStaticPods(t *testing.T) {
 	inTheWay := podOf("node-1", "blocked-node-1", "1")
 	w := newWorld(t, inTheWay).run()
-	manifest := func(name, image string) *v1.Pod {
-		return &v1.Pod{TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Pod"}, ObjectMeta: metav1.ObjectMeta{Name: name}, Spec: v1.PodSpec{Containers: []v1.Container{{Name: "agent", Image: image}}}}
-	}
 	spec := w.specOf("node-1")
 	spec.Static = []*v1.Pod{manifest("agent", "agent:1"), manifest("blocked", "agent:1")}
 	w.add(spec)

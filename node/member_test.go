@@ -84,7 +84,7 @@ func TestLease(t *testing.T) {
 func TestNodeIsDeleted(t *testing.T) {
 	w := newWorld(t).run()
 	spec := w.restless("node-1")
-	spec.Static = []*v1.Pod{{ObjectMeta: metav1.ObjectMeta{Name: "agent"}, Spec: v1.PodSpec{Containers: []v1.Container{{Name: "agent"}}}}}
+	spec.Static = []*v1.Pod{manifest("agent", "agent:1")}
 	w.add(spec)
 	w.awaitReady("node-1", v1.ConditionTrue)
 	w.awaitLease("node-1", time.Time{})

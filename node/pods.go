@@ -22,8 +22,10 @@ type living struct {
 	member *member
 	uid    types.UID
 	life   *life.Life
-	// told is the version of the pod that life knows.
-	told       *v1.Pod
+	// shown is the version that life knows of what the apiserver shows, of a static pod its mirror; nil before that is there.
+	shown *v1.Pod
+	// status is what life has told last.
+	status     v1.PodStatus
 	containers map[string]pods.Container
 	ipam       *ipam
 	ips        []string
@@ -67,11 +69,9 @@ func (f *Fleet) sync(ctx context.Context, key types.NamespacedName) error {
 	if pod == nil || m == nil {
 		return nil
 	}
+	var mirrorErr error // which the static pod does not wait for
 	if pod != shown {
-		var err error
-		if shown, err = m.mirror(ctx, pod, shown); err != nil {
-			return err
-		}
+		shown, mirrorErr = m.mirror(ctx, pod, shown)
 	} else if isMirror(pod) {
 		return f.delete(ctx, pod) // of a static pod that is no more
 	}
@@ -85,12 +85,13 @@ func (f *Fleet) sync(ctx context.Context, key types.NamespacedName) error {
 		f.mu.Lock()
 		f.lives[key] = l
 		f.mu.Unlock()
-	} else if l.told != pod {
-		l.life.Update(pod, now)
-		l.told = pod
+	} else if shown != nil && shown != l.shown {
+		l.life.Update(l.known(pod, shown), now)
+		l.shown = shown
 	}
 
 	status, next, gone := l.life.At(now)
+	l.status = status
 	told := shown != nil && equality.Semantic.DeepEqual(&shown.Status, &status)
 	served := pod
 	if pod != shown || !told {
@@ -103,7 +104,7 @@ func (f *Fleet) sync(ctx context.Context, key types.NamespacedName) error {
 		f.queue.AddAfter(key, max(0, next.Sub(now)))
 	}
 	if shown == nil {
-		return nil
+		return mirrorErr
 	}
 	if !told {
 		if err := f.patch(ctx, shown, &status); err != nil {
@@ -118,7 +119,7 @@ func (f *Fleet) sync(ctx context.Context, key types.NamespacedName) error {
 
 // begin begins the life of a pod, or goes on with it where what the apiserver shows says how far it is.
 func (m *member) begin(pod, shown *v1.Pod, now time.Time) (*living, error) {
-	l := &living{member: m, uid: pod.UID, told: pod}
+	l := &living{member: m, uid: pod.UID, shown: shown}
 	if m.fleet.options.Containers != nil {
 		l.containers = m.fleet.options.Containers(pod)
 	}
@@ -152,6 +153,28 @@ func (m *member) begin(pod, shown *v1.Pod, now time.Time) (*living, error) {
 		l.ipam.release(l.uid, l.ips)
 	}
 	return l, err
+}
+
+// known is what life is to know of a pod. Of a mirror that is what others have said of it: what becomes of a static pod is not
+// the apiserver's to say.
+func (l *living) known(pod, shown *v1.Pod) *v1.Pod {
+	if pod == shown {
+		return pod
+	}
+	known := *pod
+	known.Status = l.status
+	known.Status.Conditions = nil
+	for _, c := range shown.Status.Conditions {
+		if !pods.IsKubelets(c.Type) {
+			known.Status.Conditions = append(known.Status.Conditions, c)
+		}
+	}
+	for _, c := range l.status.Conditions {
+		if pods.IsKubelets(c.Type) {
+			known.Status.Conditions = append(known.Status.Conditions, c)
+		}
+	}
+	return &known
 }
 
 func ipsOf(pod *v1.Pod) []string {

@@ -75,8 +75,8 @@ func isMirror(pod *v1.Pod) bool {
 	return is
 }
 
-// mirror gives the pod by which the apiserver shows a static pod, made if it is not there; nil where there is none yet. One
-// that is of another version, or is being deleted, is deleted first. (kubelet: syncPod, MirrorClient)
+// mirror gives the pod by which the apiserver shows a static pod, made if it is not there and the Node is; nil where there is
+// none yet. One that is of another version, or is being deleted, is deleted first. (kubelet: syncPod, MirrorClient)
 func (m *member) mirror(ctx context.Context, pod, shown *v1.Pod) (*v1.Pod, error) {
 	switch {
 	case shown == nil:
@@ -90,7 +90,7 @@ func (m *member) mirror(ctx context.Context, pod, shown *v1.Pod) (*v1.Pod, error
 	}
 	uid, err := m.uid()
 	if err != nil {
-		return nil, fmt.Errorf("failed to get node UID: %w", err)
+		return nil, nil // which the watch tells when it is there
 	}
 	mirror := pod.DeepCopy()
 	mirror.UID = ""
@@ -102,7 +102,10 @@ func (m *member) mirror(ctx context.Context, pod, shown *v1.Pod) (*v1.Pod, error
 	if apierrors.IsAlreadyExists(err) {
 		return nil, nil // which the watch is about to tell
 	}
-	return made, err
+	if err != nil {
+		return nil, fmt.Errorf("its mirror: %w", err)
+	}
+	return made, nil
 }
 
 // ReadManifests reads the static pods of a file, or of each file of a folder whose name does not begin with a dot. No path, or

@@ -188,7 +188,7 @@ func lose(s *v1.PodStatus, initialized bool) {
 func setConditions(pod *v1.Pod, s *v1.PodStatus, stage Stage, concluded v1.PodPhase, wasInitialized bool) {
 	s.Conditions = make([]v1.PodCondition, 0, max(5, len(pod.Status.Conditions)))
 	for _, c := range pod.Status.Conditions {
-		if !slices.Contains(conditionsOfKubelet, c.Type) {
+		if !IsKubelets(c.Type) {
 			s.Conditions = append(s.Conditions, c)
 		}
 	}
@@ -243,7 +243,9 @@ func setConditions(pod *v1.Pod, s *v1.PodStatus, stage Stage, concluded v1.PodPh
 	}
 }
 
-// conditionsOfKubelet are made by a kubelet alone. (kubelet: pkg/kubelet/types, PodConditionByKubelet)
+// IsKubelets says whether a condition is made by a kubelet alone. (kubelet: pkg/kubelet/types, PodConditionByKubelet)
+func IsKubelets(condition v1.PodConditionType) bool { return slices.Contains(conditionsOfKubelet, condition) }
+
 var conditionsOfKubelet = []v1.PodConditionType{
 	v1.PodReadyToStartContainers, v1.PodInitialized, v1.PodReady, v1.ContainersReady, v1.PodScheduled,
 	v1.PodResizeInProgress, v1.PodResizePending, v1.AllContainersRestarting,

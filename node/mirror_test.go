@@ -1,0 +1,147 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	v1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+)
+
+func manifest(name, image string) *v1.Pod {
+	return &v1.Pod{
+		TypeMeta:   metav1.TypeMeta{APIVersion: "v1", Kind: "Pod"},
+		ObjectMeta: metav1.ObjectMeta{Name: name},
+		Spec:       v1.PodSpec{Containers: []v1.Container{{Name: "agent", Image: image}}},
+	}
+}
+
+// withAgent is a world in which node-1 has the static pod agent-node-1.
+func withAgent(t *testing.T, refuse func(string) error) *world {
+	t.Helper()
+	w := newWorld(t)
+	w.refuse = refuse
+	spec := w.specOf("node-1")
+	spec.Static = []*v1.Pod{manifest("agent", "agent:1")}
+	w.run().add(spec)
+	return w
+}
+
+// TestStaticPodWithoutMirror: a static pod runs although the apiserver takes no mirror, or no Node; both come when it does.
+func TestStaticPodWithoutMirror(t *testing.T) {
+	for _, refused := range []string{"create pods agent-node-1", "create nodes node-1"} {
+		t.Run(refused, func(t *testing.T) {
+			var takes atomic.Bool
+			w := withAgent(t, func(request string) error {
+				if request == refused && !takes.Load() {
+					return errors.New("not now")
+				}
+				return nil
+			})
+			w.eventually("it runs", func() string {
+				pod, there := w.stores["node-1"].Get("default", "agent-node-1")
+				if !there || pod.Status.Phase != v1.PodRunning {
+					return fmt.Sprint(there)
+				}
+				return ""
+			})
+			takes.Store(true)
+			w.awaitPhase("agent-node-1", v1.PodRunning)
+		})
+	}
+}
+
+// TestMirrorIsWrittenOn: what others say of a mirror stays, where it is not the node's to say, and is put right where it is.
+func TestMirrorIsWrittenOn(t *testing.T) {
+	w := withAgent(t, nil)
+	mirror := w.awaitPhase("agent-node-1", v1.PodRunning)
+	theirs := v1.PodCondition{Type: "example.com/theirs", Status: v1.ConditionTrue}
+	written := mirror.DeepCopy()
+	written.Status.Phase = v1.PodFailed
+	written.Status.Conditions = append(written.Status.Conditions, theirs)
+	w.put(written)
+	mirror = w.awaitPhase("agent-node-1", v1.PodRunning)
+	if !slices.ContainsFunc(mirror.Status.Conditions, func(c v1.PodCondition) bool { return c.Type == theirs.Type }) {
+		t.Errorf("theirs is not among %+v", mirror.Status.Conditions)
+	}
+	if s := mirror.Status.ContainerStatuses; len(s) != 1 || s[0].RestartCount != 0 || s[0].State.Running == nil {
+		t.Errorf("its container has been told to end: %+v", s)
+	}
+}
+
+// TestStaticPodIsReadAgain: the same manifest is the same pod, of which nothing is told anew; another is another.
+func TestStaticPodIsReadAgain(t *testing.T) {
+	w := withAgent(t, nil)
+	mirror := w.awaitPhase("agent-node-1", v1.PodRunning)
+	served := func() *v1.Pod {
+		t.Helper()
+		pod, there := w.stores["node-1"].Get("default", "agent-node-1")
+		if !there {
+			t.Fatal("it is not served")
+		}
+		return pod
+	}
+	before := served()
+	if err := w.fleet.SetStatic("node-1", []*v1.Pod{manifest("agent", "agent:1"), manifest("other", "other:1")}); err != nil {
+		t.Fatal(err)
+	}
+	w.awaitPhase("other-node-1", v1.PodRunning)
+	if again := served(); again.UID != before.UID || again.Annotations[annotationSeen] != before.Annotations[annotationSeen] {
+		t.Errorf("it is another: %+v, and was %+v", again.ObjectMeta, before.ObjectMeta)
+	}
+	if again := w.awaitPhase("agent-node-1", v1.PodRunning); again.UID != mirror.UID {
+		t.Error("it has another mirror")
+	}
+	if err := w.fleet.SetStatic("node-2", nil); err == nil {
+		t.Error("a node that is not there has static pods")
+	}
+}
+
+// TestMirrorAfterRestart: what begins again goes on with its mirrors; one of a manifest that is another by now is replaced, one
+// of a manifest that is gone is deleted, and a mirror on another node is left alone.
+func TestMirrorAfterRestart(t *testing.T) {
+	w := newWorld(t)
+	spec := w.specOf("node-1")
+	spec.Static = []*v1.Pod{manifest("same", "a:1"), manifest("changed", "a:1"), manifest("gone", "a:1")}
+	w.run().add(spec)
+	before := map[string]*v1.Pod{}
+	for _, name := range []string{"same", "changed", "gone"} {
+		before[name] = w.awaitPhase(name+"-node-1", v1.PodRunning)
+	}
+	w.stop()
+	theirs := podOf("node-2", "gone-node-2", "7")
+	theirs.Annotations = map[string]string{annotationMirror: "x", annotationSource: "file", annotationHash: "x"}
+	w.put(theirs)
+
+	w.again()
+	spec = w.specOf("node-1")
+	spec.Static = []*v1.Pod{manifest("same", "a:1"), manifest("changed", "a:2")}
+	w.run().add(spec)
+	w.eventually("mirrors are as the manifests", func() string {
+		all, err := w.client.CoreV1().Pods("default").List(context.Background(), metav1.ListOptions{})
+		if err != nil {
+			return err.Error()
+		}
+		var got []string
+		for _, pod := range all.Items {
+			same := before[strings.TrimSuffix(pod.Name, "-node-1")]
+			got = append(got, fmt.Sprintf("%s %s %v", pod.Name, pod.Spec.Containers[0].Image, same != nil && same.UID == pod.UID))
+		}
+		slices.Sort(got)
+		if want := []string{"changed-node-1 a:2 false", "gone-node-2 app false", "same-node-1 a:1 true"}; !slices.Equal(got, want) {
+			return fmt.Sprintf("%q, want %q", got, want)
+		}
+		return ""
+	})
+	same := w.awaitPhase("same-node-1", v1.PodRunning)
+	if !same.Status.StartTime.Equal(before["same"].Status.StartTime) || same.Status.PodIP != before["same"].Status.PodIP {
+		t.Errorf("it began anew: %+v", same.Status)
+	}
+	w.awaitServed("node-1", map[string]types.UID{"same-node-1": uidOf(same), "changed-node-1": uidOf(w.awaitPhase("changed-node-1", v1.PodRunning))})
+}
