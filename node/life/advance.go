@@ -129,9 +129,11 @@ func (l *Life) arrange() {
 	l.note()
 }
 
-// takeTurns lets the next init container run, or, once all have, the main ones. Sidecars have theirs between.
+// takeTurns lets the next init container run, or, once all have, the main ones. Sidecars have theirs between. What has had
+// another begin after it was done then, and a sidecar that has ended since holds up nobody.
+// (kubelet: pkg/kubelet/kuberuntime, computeInitContainerActions)
 func (l *Life) takeTurns() {
-	turn := l.began
+	turn, passed := l.began, l.lastBegun()
 	for i := range l.parts {
 		p := &l.parts[i]
 		if p.kind == pods.EphemeralContainer {
@@ -140,6 +142,7 @@ func (l *Life) takeTurns() {
 		p.turn = turn
 		switch {
 		case p.kind == pods.MainContainer:
+		case i < passed && !p.isInitialized():
 		case !p.isInitialized():
 			turn = time.Time{} // which nobody's is then
 		case !turn.IsZero() && p.initializedAt().After(turn):
@@ -148,7 +151,25 @@ func (l *Life) takeTurns() {
 	}
 }
 
-// isInitialized says whether the main containers may run.
+// lastBegun is the last part, but for ephemeral ones, that has ever run; -1 for none.
+func (l *Life) lastBegun() int {
+	last := -1
+	for i := range l.parts {
+		if p := &l.parts[i]; p.kind != pods.EphemeralContainer && p.hasRun() {
+			last = i
+		}
+	}
+	return last
+}
+
+// mainMayRun says whether the last of the init containers and sidecars is done, which those before it were before it began.
+// (kubelet: pkg/kubelet/status, hasPodInitialized)
+func (l *Life) mainMayRun() bool {
+	last := len(l.pod.Spec.InitContainers) - 1
+	return last < 0 || l.lastBegun() > last || l.parts[last].isInitialized()
+}
+
+// isInitialized says whether all init containers and sidecars are done now.
 func (l *Life) isInitialized() bool {
 	return !slices.ContainsFunc(l.parts, func(p part) bool {
 		return (p.kind == pods.InitContainer || p.kind == pods.Sidecar) && !p.isInitialized()

@@ -195,6 +195,13 @@ func TestLife(t *testing.T) {
 			{14, "Running SI s:Completed(0)#1<Completed(0) c:Running+ready", nil}, // and not CrashLoopBackOff
 			{15, "Running SIRC s:Running+ready#2<Completed(0) c:Running+ready", nil},
 		}, false},
+		{"sidecar-in-back-off-holds-up-nobody", newPod(always, "c d", withSidecar("s"), withInit("i")), scenario{
+			"s": {Exits: exits(1, 1)}, "i": {Exits: exits(6, 0)}, "d": {StartAfter: seconds(2)},
+		}, []moment{
+			{5, "Pending S s:CrashLoopBackOff#1<Error(1) i:Running+started c:PodInitializing d:PodInitializing", nil},
+			{6, "Pending SI s:CrashLoopBackOff#1<Error(1) i:Completed(0)+ready c:Running+ready d:PodInitializing", nil},
+			{8, "Running SI s:CrashLoopBackOff#1<Error(1) i:Completed(0)+ready c:Running+ready d:Running+ready", nil},
+		}, false},
 		{"stays-initialized", newPod(always, "c", withSidecar("s")), scenario{"s": {Exits: exits(2, 1)}, "c": {Exits: exits(2, 1)}}, []moment{
 			{3, "Running SIRC s:Running+ready#1<Error(1) c:Running+ready#1<Error(1)", nil},
 			{6, "Running SI s:CrashLoopBackOff#1<Error(1) c:CrashLoopBackOff#1<Error(1)", nil},

@@ -41,7 +41,7 @@ func (l *Life) grace() time.Duration {
 // tell tells the containers to stop.
 func (l *Life) tell(at time.Time, grace time.Duration, how stop) {
 	at = inSeconds(at)
-	how.since, how.kill, how.initialized = at, at.Add(grace), l.isInitialized()
+	how.since, how.kill, how.initialized = at, at.Add(grace), l.mainMayRun()
 	how.generation = l.pod.Generation
 	if observed := l.pod.Status.ObservedGeneration; l.pod.DeletionTimestamp != nil && !how.deleted && observed > 0 {
 		how.generation = observed // as it was before that
