@@ -117,6 +117,7 @@ func shapes() []shape {
 		{name: "sidecar-job", spec: v1.PodSpec{RestartPolicy: v1.RestartPolicyNever, InitContainers: []v1.Container{sidecar(v1.Container{Name: "s"})}, Containers: named("a")}, lives: map[string]life{"a": ends(aWhile, 0, 0)}},
 		{name: "sidecar-job-fails", spec: v1.PodSpec{RestartPolicy: v1.RestartPolicyNever, InitContainers: []v1.Container{sidecar(v1.Container{Name: "s"})}, Containers: named("a")}, lives: map[string]life{"a": ends(aWhile, 1, 0), "s": {Stops: &stops{Code: 143}}}},
 		{name: "sidecar-crashes", spec: v1.PodSpec{InitContainers: []v1.Container{sidecar(v1.Container{Name: "s"})}, Containers: named("a")}, lives: map[string]life{"s": ends("1s", 1, 0)}},
+		{name: "sidecar-crashes-early", spec: v1.PodSpec{InitContainers: []v1.Container{sidecar(v1.Container{Name: "s"}), {Name: "i"}}, Containers: named("a")}, lives: map[string]life{"s": ends("1s", 1, 0), "i": ends(aWhile, 0, 0)}},
 		{name: "job", spec: v1.PodSpec{RestartPolicy: v1.RestartPolicyNever, Containers: named("a")}, lives: map[string]life{"a": ends(aWhile, 0, 0)}},
 		{name: "job-fails", spec: v1.PodSpec{RestartPolicy: v1.RestartPolicyNever, Containers: named("a", "b")}, lives: map[string]life{"a": ends(aWhile, 0, 0), "b": ends(longer, 3, 0)}},
 		{name: "job-half", spec: v1.PodSpec{RestartPolicy: v1.RestartPolicyNever, Containers: named("a", "b")}, lives: map[string]life{"a": ends(aWhile, 1, 0)}},

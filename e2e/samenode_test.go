@@ -46,9 +46,14 @@ type journey struct {
 
 // TestSameNode: a stand-in's Node, Lease, static pods and pods, from their beginning to their end, are as a kubelet's.
 func TestSameNode(t *testing.T) {
+	t.Parallel() // it waits most of the time
 	seed, count := fromEnvironment(t, "FAUXLET_E2E_SEED", defaultSeed), fromEnvironment(t, "FAUXLET_E2E_PODS", defaultPods)
 	t.Logf("generated pods: FAUXLET_E2E_SEED=%d FAUXLET_E2E_PODS=%d", seed, count)
-	s := &sameNode{comparer: &comparer{met: map[string]bool{}}, plane: withFlags(t, joining)}
+	s := &sameNode{comparer: &comparer{met: map[string]bool{}}, plane: newControlPlane(t, joining)}
+	t.Cleanup(func() {
+		must(t, s.plane.apiserver.stop())
+		s.plane.apiserver.tell(t, 0)
+	})
 	for _, shape := range append(shapes(), generatedShapes(seed, int(count))...) {
 		s.journeys = append(s.journeys, &journey{shape: &shape})
 	}
