@@ -36,6 +36,8 @@ type world struct {
 	fleet  *Fleet
 	stores map[string]*pods.Store
 	stop   func()
+	// containers are what is made up of those of a pod, by its name.
+	containers map[string]map[string]pods.Container
 	// failed is how often heartbeats have failed again and again.
 	failed atomic.Int32
 }
@@ -43,7 +45,7 @@ type world struct {
 // newWorld has a Fleet that does not run yet, with what is there already.
 func newWorld(t *testing.T, there ...object) *world {
 	t.Helper()
-	w := &world{t: t, api: newAPI(t), stores: map[string]*pods.Store{}}
+	w := &world{t: t, api: newAPI(t), stores: map[string]*pods.Store{}, containers: map[string]map[string]pods.Container{}}
 	for _, o := range there {
 		w.put(o)
 	}
@@ -55,7 +57,10 @@ func newWorld(t *testing.T, there ...object) *world {
 func (w *world) again() {
 	w.t.Helper()
 	var err error
-	if w.fleet, err = NewFleet(Options{Client: w.client, HeartbeatFailed: func() { w.failed.Add(1) }}); err != nil {
+	if w.fleet, err = NewFleet(Options{
+		Client: w.client, HeartbeatFailed: func() { w.failed.Add(1) },
+		Containers: func(pod *v1.Pod) map[string]pods.Container { return w.containers[pod.Name] },
+	}); err != nil {
 		w.t.Fatal(err)
 	}
 }

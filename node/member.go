@@ -281,7 +281,7 @@ func (m *member) addressesOfPods() (*ipam, error) {
 			return nil, err
 		}
 		for _, object := range bound {
-			if pod := object.(*v1.Pod); !pod.Spec.HostNetwork {
+			if pod := object.(*v1.Pod); !pod.Spec.HostNetwork && !hasEnded(&pod.Status) {
 				made.keep(uidOf(pod), ipsOf(pod))
 			}
 		}

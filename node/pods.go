@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"encoding/json"
+	"slices"
 	"time"
 
 	"go.uber.org/zap"
@@ -27,8 +28,9 @@ type living struct {
 	// status is what life has told last.
 	status     v1.PodStatus
 	containers map[string]pods.Container
-	ipam       *ipam
-	ips        []string
+	// ipam is where its addresses are from; nil: it holds none.
+	ipam *ipam
+	ips  []string
 }
 
 // work attends to pods until there is nothing more to do.
@@ -92,6 +94,9 @@ func (f *Fleet) sync(ctx context.Context, key types.NamespacedName) error {
 
 	status, next, gone := l.life.At(now)
 	l.status = status
+	if hasEnded(&status) {
+		l.release()
+	}
 	told := shown != nil && equality.Semantic.DeepEqual(&shown.Status, &status)
 	served := pod
 	if pod != shown || !told {
@@ -127,7 +132,11 @@ func (m *member) begin(pod, shown *v1.Pod, now time.Time) (*living, error) {
 	if period := m.spec.Config.Kubelet.CrashLoopBackOff.MaxContainerRestartPeriod; period != nil {
 		settings.MaxBackOff = period.Duration
 	}
-	if !pod.Spec.HostNetwork {
+	switch {
+	case pod.Spec.HostNetwork:
+	case shown != nil && hasEnded(&shown.Status):
+		settings.PodIPs = ipsOf(shown)
+	default:
 		var err error
 		if l.ipam, err = m.addressesOfPods(); err != nil {
 			return nil, err
@@ -149,8 +158,8 @@ func (m *member) begin(pod, shown *v1.Pod, now time.Time) (*living, error) {
 		lived = &copied
 	}
 	var err error
-	if l.life, err = life.New(lived, l.containers, settings, now); err != nil && l.ipam != nil {
-		l.ipam.release(l.uid, l.ips)
+	if l.life, err = life.New(lived, l.containers, settings, now); err != nil {
+		l.release()
 	}
 	return l, err
 }
@@ -177,6 +186,21 @@ func (l *living) known(pod, shown *v1.Pod) *v1.Pod {
 	return &known
 }
 
+// release gives the addresses back, which whoever has ended does not need.
+func (l *living) release() {
+	if l.ipam != nil {
+		l.ipam.release(l.uid, l.ips)
+		l.ipam = nil
+	}
+}
+
+// hasEnded says whether nothing of a pod runs, and nothing will.
+func hasEnded(s *v1.PodStatus) bool {
+	runs := func(c v1.ContainerStatus) bool { return c.State.Running != nil }
+	return (s.Phase == v1.PodSucceeded || s.Phase == v1.PodFailed) && !slices.ContainsFunc(s.InitContainerStatuses, runs) &&
+		!slices.ContainsFunc(s.ContainerStatuses, runs) && !slices.ContainsFunc(s.EphemeralContainerStatuses, runs)
+}
+
 func ipsOf(pod *v1.Pod) []string {
 	var ips []string
 	for _, ip := range pod.Status.PodIPs {
@@ -199,9 +223,7 @@ func (f *Fleet) drop(key types.NamespacedName, l *living) {
 	delete(f.lives, key)
 	f.mu.Unlock()
 	l.member.spec.Pods.Remove(key.Namespace, key.Name, l.uid)
-	if l.ipam != nil {
-		l.ipam.release(l.uid, l.ips)
-	}
+	l.release()
 }
 
 // patch reports a status. A pod that is gone, or another by now, is the watch's affair.
