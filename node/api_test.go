@@ -246,7 +246,11 @@ func (a *api) create(of objectKey, body []byte) (object, error) {
 
 // put has an object be there as it is, with its status.
 func (a *api) put(o object) {
-	kind := map[bool]string{true: "pods", false: "nodes"}[o.GetNamespace() != ""]
+	kind := "nodes"
+	if _, is := o.(*v1.Pod); is {
+		kind = "pods"
+	}
+	o.GetObjectKind().SetGroupVersionKind(kinds[kind].object().GetObjectKind().GroupVersionKind()) // which clients take away
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.set(objectKey{kind, o.GetNamespace(), o.GetName()}, o)

@@ -191,7 +191,7 @@ func TestPodIsAnother(t *testing.T) {
 				at := objectKey{"pods", "default", "a"}
 				w.set(at, nil)
 				another := podOf("node-2", "a", "2") // on a node of nobody's
-				another.Status.Phase = v1.PodPending
+				another.TypeMeta, another.Status.Phase = metav1.TypeMeta{APIVersion: "v1", Kind: "Pod"}, v1.PodPending
 				w.set(at, another)
 			})
 		}
