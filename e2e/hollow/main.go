@@ -54,7 +54,7 @@ func run() error {
 		return err
 	}
 	clientConfig.UserAgent = "hollow"
-	clientConfig.QPS, clientConfig.Burst = 50, 100 // a kubelet's own defaults
+	clientConfig.QPS = -1 // a kubelet's is 50, by which it tells late of many pods that change at once
 	client, err := kubernetes.NewForConfig(clientConfig)
 	if err != nil {
 		return err
