@@ -445,3 +445,16 @@ func (a *api) count(request string) int {
 	}
 	return n
 }
+
+// created is how many objects of a kind there have ever been.
+func (a *api) created(kind string) int {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	n := 0
+	for _, c := range a.changes {
+		if c.of.kind == kind && c.was == nil {
+			n++
+		}
+	}
+	return n
+}

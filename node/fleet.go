@@ -92,7 +92,8 @@ type Fleet struct {
 	// registering bounds how many nodes are registered at once.
 	registering chan struct{}
 
-	mu      sync.RWMutex
+	mu sync.RWMutex
+	// running is done when the nodes are to leave; nil: none is to begin, for the Fleet does not run yet, or any more.
 	running context.Context
 	members map[string]*member
 	lives   map[types.NamespacedName]*living
@@ -222,16 +223,14 @@ func (f *Fleet) Run(ctx context.Context) error {
 
 	// What is not known to be there must not be taken for gone: nothing is done before all pods are known.
 	if cache.WaitForCacheSync(ctx.Done(), f.pods.HasSynced, f.nodes.HasSynced) {
-		f.mu.RLock()
-		for key := range f.static {
-			f.queue.Add(key)
-		}
-		f.mu.RUnlock()
 		for range workers {
 			group.Go(func() { f.work(ctx) })
 		}
 	}
 	<-ctx.Done()
+	f.mu.Lock()
+	f.running = nil
+	f.mu.Unlock()
 	f.going.Wait()
 	return nil
 }
@@ -259,43 +258,35 @@ func (f *Fleet) Add(spec Spec) error {
 	}
 	if f.running != nil {
 		f.start(m)
-		for key := range m.static {
-			f.queue.Add(key)
-		}
-		bound, err := f.pods.GetIndexer().ByIndex(indexNode, m.name)
-		if err != nil {
-			return err
-		}
-		for _, pod := range bound {
-			f.queue.Add(keyOf(pod.(*v1.Pod)))
-		}
 	}
+	f.attend(m)
 	return nil
+}
+
+// attend has all pods of a member attended to, whether it has come or gone; f.mu is held.
+func (f *Fleet) attend(m *member) {
+	for key := range m.static {
+		f.queue.Add(key)
+	}
+	for _, pod := range m.bound() {
+		f.queue.Add(keyOf(pod))
+	}
 }
 
 // Remove has a node leave for good: its Node is deleted. It returns when that is done, or ctx is.
 func (f *Fleet) Remove(ctx context.Context, name string) error {
 	f.mu.Lock()
 	m := f.members[name]
-	delete(f.members, name)
-	var theirs []types.NamespacedName
 	if m != nil {
+		delete(f.members, name)
 		for key := range m.static {
 			delete(f.static, key)
-			theirs = append(theirs, key)
 		}
-		for key, l := range f.lives {
-			if l.member == m {
-				theirs = append(theirs, key)
-			}
-		}
+		f.attend(m)
 	}
 	f.mu.Unlock()
 	if m == nil {
 		return fmt.Errorf("node %s: there is none of that name", name)
-	}
-	for _, key := range theirs {
-		f.queue.Add(key)
 	}
 	m.deregister.Store(true)
 	if m.stop == nil {

@@ -65,7 +65,7 @@ const (
 	updateRetries = 5
 	// renewShare is the part of its duration after which a Lease is renewed. (kubelet: nodeLeaseRenewIntervalFraction)
 	renewShare = 0.25
-	// leaveTimeout is how long a node may take to say that it leaves, with all others that do.
+	// leaveTimeout is how long a node may take to say that it leaves, with all others that do, or to be registered.
 	leaveTimeout = 20 * time.Second
 )
 
@@ -128,7 +128,10 @@ func (m *member) register(ctx context.Context) bool {
 		var err error
 		select {
 		case m.fleet.registering <- struct{}{}:
-			err = m.tryRegister(ctx)
+			// An attempt that has begun is not given up: who leaves must know whether there is a Node.
+			trying, cancel := context.WithTimeout(context.WithoutCancel(ctx), leaveTimeout)
+			err = m.tryRegister(trying)
+			cancel()
 			<-m.fleet.registering
 		case <-ctx.Done():
 			return false
@@ -276,16 +279,22 @@ func (m *member) addressesOfPods() (*ipam, error) {
 			return nil, err
 		}
 		// Those that its pods have already, as after a restart, come before what any is given.
-		bound, err := m.fleet.pods.GetIndexer().ByIndex(indexNode, m.name)
-		if err != nil {
-			return nil, err
-		}
-		for _, object := range bound {
-			if pod := object.(*v1.Pod); !pod.Spec.HostNetwork && !hasEnded(&pod.Status) {
+		for _, pod := range m.bound() {
+			if !pod.Spec.HostNetwork && !hasEnded(&pod.Status) {
 				made.keep(uidOf(pod), ipsOf(pod))
 			}
 		}
 		m.ipam, m.cidrs = made, cidrs
 	}
 	return m.ipam, nil
+}
+
+// bound are the pods that the apiserver shows on the node.
+func (m *member) bound() []*v1.Pod {
+	objects, _ := m.fleet.pods.GetIndexer().ByIndex(indexNode, m.name) // there is such an index
+	bound := make([]*v1.Pod, len(objects))
+	for i, object := range objects {
+		bound[i] = object.(*v1.Pod)
+	}
+	return bound
 }

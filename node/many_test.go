@@ -1,0 +1,163 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	v1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+)
+
+// TestManyNodes: a node is two goroutines, whatever it has; when all are removed nothing is left of them.
+func TestManyNodes(t *testing.T) {
+	const many = 300
+	w := newWorld(t).run()
+	w.add(w.specOf("first"))
+	w.create(podOf("first", "first", "first"))
+	w.awaitPhase("first", v1.PodRunning)
+	w.awaitLease("first", time.Time{})
+	before := runtime.NumGoroutine()
+	names := make([]string, many)
+	for i := range names {
+		names[i] = fmt.Sprintf("node-%d", i)
+		w.add(w.specOf(names[i]))
+	}
+	w.eventually("all have a Lease", func() string {
+		leases, err := w.client.CoordinationV1().Leases(v1.NamespaceNodeLease).List(context.Background(), metav1.ListOptions{})
+		if err != nil || len(leases.Items) != many+1 {
+			return fmt.Sprint(len(leases.Items), err)
+		}
+		return ""
+	})
+	w.eventually("a node is two goroutines", func() string {
+		if n := runtime.NumGoroutine() - before; n > 2*many+20 { // and those of requests that end
+			return fmt.Sprint(n)
+		}
+		return ""
+	})
+	var removing sync.WaitGroup
+	for _, name := range names {
+		removing.Go(func() {
+			if err := w.fleet.Remove(context.Background(), name); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	removing.Wait()
+	nodes, err := w.client.CoreV1().Nodes().List(context.Background(), metav1.ListOptions{})
+	if err != nil || len(nodes.Items) != 1 {
+		t.Errorf("%d Nodes, %v", len(nodes.Items), err)
+	}
+	w.eventually("nothing is left of them", func() string {
+		if n := runtime.NumGoroutine() - before; n > 20 {
+			return fmt.Sprint(n)
+		}
+		return ""
+	})
+}
+
+// TestNodesComeAndGo: nodes are added and removed at once, again and again, with pods that come and go.
+func TestNodesComeAndGo(t *testing.T) {
+	w := newWorld(t).run()
+	var specs []Spec
+	for i := range 8 {
+		specs = append(specs, w.specOf(fmt.Sprintf("node-%d", i)))
+	}
+	var going sync.WaitGroup
+	for i, spec := range specs {
+		going.Go(func() {
+			name := spec.Config.NodeName
+			pod := podOf(name, "pod-"+name, types.UID(name))
+			if _, err := w.client.CoreV1().Pods("default").Create(context.Background(), pod, metav1.CreateOptions{}); err != nil {
+				t.Error(err)
+			}
+			for range 5 {
+				if err := w.fleet.Add(spec); err != nil {
+					t.Error(err)
+				}
+				if err := w.fleet.SetStatic(name, []*v1.Pod{manifest(fmt.Sprint("static-", i), "a:1")}); err != nil {
+					t.Error(err)
+				}
+				if err := w.fleet.Remove(context.Background(), name); err != nil {
+					t.Error(err)
+				}
+			}
+			if err := w.fleet.Add(spec); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	going.Wait()
+	for _, spec := range specs {
+		name := spec.Config.NodeName
+		w.awaitReady(name, v1.ConditionTrue)
+		w.awaitPhase("pod-"+name, v1.PodRunning)
+		w.awaitServed(name, map[string]types.UID{"pod-" + name: types.UID(name)})
+	}
+}
+
+// TestRemovedWhileItRegisters: a node that is removed before it has been registered leaves no Node.
+func TestRemovedWhileItRegisters(t *testing.T) {
+	w := newWorld(t)
+	asked, answer := make(chan struct{}), make(chan struct{})
+	w.refuse = func(request string) error {
+		if request == "create nodes node-1" {
+			close(asked)
+			<-answer
+		}
+		return nil
+	}
+	w.run().add(w.specOf("node-1"))
+	<-asked
+	removed := make(chan error, 1)
+	go func() { removed <- w.fleet.Remove(context.Background(), "node-1") }()
+	w.eventually("it is removed", func() string {
+		if w.fleet.member("node-1") != nil {
+			return "it is not"
+		}
+		return ""
+	})
+	close(answer)
+	if err := <-removed; err != nil {
+		t.Error(err)
+	}
+	w.eventually("the request has been answered", func() string {
+		if node, err := w.node("node-1"); !apierrors.IsNotFound(err) {
+			return fmt.Sprint(node.Name, err)
+		}
+		if w.created("nodes") != 1 {
+			return "it has not"
+		}
+		return ""
+	})
+}
+
+// TestFleetAddsWhileItStops: whatever is added while it stops has left, or never begun, when it has stopped.
+func TestFleetAddsWhileItStops(t *testing.T) {
+	w := newWorld(t)
+	w.refuse = func(request string) error {
+		if strings.HasPrefix(request, "create nodes") {
+			return errors.New("not now")
+		}
+		return nil
+	}
+	w.run()
+	var specs []Spec
+	for i := range 50 {
+		specs = append(specs, w.specOf(fmt.Sprintf("node-%d", i)))
+	}
+	var adding sync.WaitGroup
+	for _, spec := range specs {
+		adding.Go(func() { _ = w.fleet.Add(spec) }) // which may be too late
+	}
+	w.stop()
+	adding.Wait()
+}
