@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 )
 
@@ -40,6 +41,9 @@ func TestReadManifests(t *testing.T) {
 				if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
 					t.Fatal(err)
 				}
+			}
+			if err := syscall.Mkfifo(filepath.Join(dir, "pipe"), 0o644); err != nil { // which nobody ever writes to
+				t.Fatal(err)
 			}
 			pods, err := ReadManifests(filepath.Join(dir, test.path))
 			var names []string

@@ -130,7 +130,7 @@ func ReadManifests(path string) ([]*v1.Pod, error) {
 	}
 	var all []*v1.Pod
 	for _, file := range files {
-		if info, err := os.Stat(file); err != nil || info.IsDir() {
+		if info, err := os.Stat(file); err != nil || !info.Mode().IsRegular() {
 			continue
 		}
 		text, err := os.ReadFile(file)
