@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -402,28 +403,49 @@ func TestFleetStaticPods(t *testing.T) {
 	})
 }
 
-// TestFleetOnly: a node's own credential is for that node.
+// TestFleetOnly: a node's own credential is for that node, and for what is its.
 func TestFleetOnly(t *testing.T) {
-	w := &world{t: t, stores: map[string]*pods.Store{}}
-	f, err := NewFleet(Options{Client: newAPI(t).client, Only: "node-1"})
-	if err != nil {
+	w := &world{t: t, api: newAPI(t), stores: map[string]*pods.Store{}}
+	var err error
+	if w.fleet, err = NewFleet(Options{Client: w.client, Only: "node-1"}); err != nil {
 		t.Fatal(err)
 	}
-	if err := f.Add(w.specOf("node-2")); err == nil {
+	w.run().add(w.specOf("node-1"))
+	if err := w.fleet.Add(w.specOf("node-2")); err == nil {
 		t.Error("another node is added")
 	}
-	if err := f.Add(w.specOf("node-1")); err != nil {
-		t.Error(err)
+	w.create(podOf("node-1", "a", "1"))
+	w.awaitPhase("a", v1.PodRunning)
+	for _, asked := range w.requests() {
+		verb, of, _ := strings.Cut(asked, " ")
+		if verb != "list" && verb != "watch" {
+			continue
+		}
+		if of != "pods spec.nodeName=node-1" && of != "nodes metadata.name=node-1" {
+			t.Errorf("asked was %q", asked)
+		}
 	}
-	stopped, stop := context.WithCancel(context.Background())
-	stop()
-	if err := f.Run(stopped); err != nil {
-		t.Error(err)
-	}
+}
+
+// TestFleetIsMadeOf: what there must be, is.
+func TestFleetIsMadeOf(t *testing.T) {
 	if _, err := NewFleet(Options{}); err == nil {
 		t.Error("there is a fleet without a client")
 	}
-	if err := f.Add(Spec{}); err == nil {
-		t.Error("there is a node without a configuration")
+	w := newWorld(t).run()
+	for name, spec := range map[string]Spec{"a configuration": {Pods: w.specOf("node-1").Pods}, "a store": {Config: w.specOf("node-1").Config}} {
+		if err := w.fleet.Add(spec); err == nil {
+			t.Errorf("there is a node without %s", name)
+		}
+	}
+	spec := w.specOf("node-1")
+	spec.Static = []*v1.Pod{manifest("a", "a:1"), manifest("a", "a:2")}
+	if err := w.fleet.Add(spec); err == nil || !strings.Contains(err.Error(), "default/a-node-1") {
+		t.Errorf("two static pods of one name: %v", err)
+	}
+	spec = w.specOf("node-1")
+	spec.Config.Kubelet.SystemReserved = map[string]string{"cpu": "much"}
+	if err := w.fleet.Add(spec); err == nil || !strings.Contains(err.Error(), `systemReserved: cpu: "much"`) {
+		t.Errorf("no quantity: %v", err)
 	}
 }

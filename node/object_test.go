@@ -44,6 +44,25 @@ func TestDescribe(t *testing.T) {
 		{"more huge pages than memory", nil, func(s *Spec) {
 			s.Capacity = v1.ResourceList{"memory": resource.MustParse("1Gi"), "hugepages-1Gi": resource.MustParse("4Gi")}
 		}, amount("memory"), "1Gi 0"},
+		{"labels", []string{"node-labels", "mine=a," + v1.LabelHostname + "=b"}, nil, func(d *description) string {
+			labels := d.initial(time.Now()).Labels
+			return fmt.Sprintln(len(labels), labels["mine"], labels[v1.LabelHostname], labels[v1.LabelOSStable], labels["beta.kubernetes.io/os"])
+		}, "6 a b linux linux\n"},
+		{"taints", []string{"register-with-taints", "mine=a:NoExecute"}, nil, func(d *description) string {
+			return fmt.Sprint(d.initial(time.Now()).Spec.Taints)
+		}, "[{mine a NoExecute <nil>}]"},
+		{"who attaches", nil, nil, func(d *description) string { return d.initial(time.Now()).Annotations[controllerManagedAttach] }, "true"},
+		{"port and versions", nil, nil, func(d *description) string {
+			s := d.initial(time.Now()).Status
+			return fmt.Sprint(s.DaemonEndpoints.KubeletEndpoint.Port, " ", s.NodeInfo.KubeletVersion, " ", s.NodeInfo.ContainerRuntimeVersion)
+		}, "10250 v1.37.2 fauxlet://test"},
+		{"conditions", nil, nil, func(d *description) string {
+			var all []string
+			for _, c := range d.initial(time.Now()).Status.Conditions {
+				all = append(all, fmt.Sprintf("%s=%s", c.Type, c.Status))
+			}
+			return strings.Join(all, " ")
+		}, "MemoryPressure=False DiskPressure=False PIDPressure=False Ready=True"},
 		{"provider", []string{"provider-id", "fake://1"}, nil, func(d *description) string { return d.initial(time.Now()).Spec.ProviderID }, "fake://1"},
 	} {
 		t.Run(test.name, func(t *testing.T) {

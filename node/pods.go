@@ -25,7 +25,7 @@ type living struct {
 	life   *life.Life
 	// shown is the version that life knows of what the apiserver shows, of a static pod its mirror; nil before that is there.
 	shown *v1.Pod
-	// status is what life has told last.
+	// status is what life has told last of a static pod.
 	status     v1.PodStatus
 	containers map[string]pods.Container
 	// ipam is where its addresses are from; nil: it holds none.
@@ -93,7 +93,9 @@ func (f *Fleet) sync(ctx context.Context, key types.NamespacedName) error {
 	}
 
 	status, next, gone := l.life.At(now)
-	l.status = status
+	if pod != shown {
+		l.status = status
+	}
 	if hasEnded(&status) {
 		l.release()
 	}

@@ -132,6 +132,34 @@ func TestPodAddressesAfterRestart(t *testing.T) {
 	}
 }
 
+// TestPodAddressesComeLater: who begins before the cluster has given the node a range keeps its address, and the next has one
+// of that range.
+func TestPodAddressesComeLater(t *testing.T) {
+	w := newWorld(t).run()
+	w.add(w.specOf("node-1"))
+	w.create(podOf("node-1", "early", "early"))
+	early := w.awaitPhase("early", v1.PodRunning)
+	if !strings.HasPrefix(early.Status.PodIP, "100.") {
+		t.Errorf("it is at %s", early.Status.PodIP)
+	}
+	node := w.awaitReady("node-1", v1.ConditionTrue)
+	node.Spec.PodCIDRs = []string{"10.1.2.0/24"}
+	w.put(node)
+	w.eventually("the Fleet knows", func() string {
+		if node := w.fleet.getNode("node-1"); node == nil || len(node.Spec.PodCIDRs) == 0 {
+			return "it does not"
+		}
+		return ""
+	})
+	w.create(podOf("node-1", "late", "late"))
+	if late := w.awaitPhase("late", v1.PodRunning); late.Status.PodIP != "10.1.2.1" {
+		t.Errorf("it is at %s", late.Status.PodIP)
+	}
+	if now := w.awaitPhase("early", v1.PodRunning); now.Status.PodIP != early.Status.PodIP {
+		t.Errorf("it is at %s, and was at %s", now.Status.PodIP, early.Status.PodIP)
+	}
+}
+
 // TestPodIsDeleted: a pod goes when its containers have ended, or their time is over, or it is deleted by force.
 func TestPodIsDeleted(t *testing.T) {
 	for _, test := range []struct {
