@@ -258,6 +258,7 @@ func TestFleetPods(t *testing.T) {
 
 // TestFleetPatchIsTriedAgain: a status that the apiserver does not take is sent again, and nothing else is held up by it.
 func TestFleetPatchIsTriedAgain(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	var refused atomic.Int32
 	w.refuse = func(request string) error {
@@ -278,6 +279,7 @@ func TestFleetPatchIsTriedAgain(t *testing.T) {
 
 // TestFleetLeaves: a node that stops says so, or is deleted, or says so where it may not be deleted; its pods are left alone.
 func TestFleetLeaves(t *testing.T) {
+	t.Parallel()
 	for _, test := range []struct {
 		name       string
 		deregister bool

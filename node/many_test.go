@@ -142,6 +142,7 @@ func TestRemovedWhileItRegisters(t *testing.T) {
 
 // TestFleetAddsWhileItStops: whatever is added while it stops has left, or never begun, when it has stopped.
 func TestFleetAddsWhileItStops(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.refuse = func(request string) error {
 		if strings.HasPrefix(request, "create nodes") {

@@ -62,6 +62,7 @@ func (w *world) deleteNode(name string) {
 
 // TestLease: it is renewed, is the Node's, and comes back where somebody deletes it.
 func TestLease(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t).run()
 	w.add(w.restless("node-1"))
 	node := w.awaitReady("node-1", v1.ConditionTrue)
@@ -82,6 +83,7 @@ func TestLease(t *testing.T) {
 // TestNodeIsDeleted: a Node that somebody deletes stays so, and so do what went with it and the connections that the other
 // nodes go by. A Node that is made anew is taken care of.
 func TestNodeIsDeleted(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t).run()
 	spec := w.restless("node-1")
 	spec.Static = []*v1.Pod{manifest("agent", "agent:1")}

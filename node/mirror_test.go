@@ -35,6 +35,7 @@ func withAgent(t *testing.T, refuse func(string) error) *world {
 
 // TestStaticPodWithoutMirror: a static pod runs although the apiserver takes no mirror, or no Node; both come when it does.
 func TestStaticPodWithoutMirror(t *testing.T) {
+	t.Parallel()
 	for _, refused := range []string{"create pods agent-node-1", "create nodes node-1"} {
 		t.Run(refused, func(t *testing.T) {
 			var takes atomic.Bool
@@ -106,6 +107,7 @@ func TestStaticPodIsReadAgain(t *testing.T) {
 // TestMirrorAfterRestart: what begins again goes on with its mirrors; one of a manifest that is another by now is replaced, one
 // of a manifest that is gone is deleted, and a mirror on another node is left alone.
 func TestMirrorAfterRestart(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	spec := w.specOf("node-1")
 	spec.Static = []*v1.Pod{manifest("same", "a:1"), manifest("changed", "a:1"), manifest("gone", "a:1")}

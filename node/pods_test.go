@@ -47,6 +47,7 @@ func (w *world) awaitNone(name string) {
 
 // TestPodAddresses: as many pods run as there are addresses, each with one of each range; who has ended needs none.
 func TestPodAddresses(t *testing.T) {
+	t.Parallel()
 	for _, test := range []struct {
 		cidrs  []string
 		prefix string
@@ -103,6 +104,7 @@ func TestPodAddresses(t *testing.T) {
 
 // TestPodAddressesAfterRestart: each pod keeps its own, and a new one has none of theirs.
 func TestPodAddressesAfterRestart(t *testing.T) {
+	t.Parallel()
 	for _, cidrs := range [][]string{{"10.1.2.0/29"}, nil} {
 		t.Run(fmt.Sprint(cidrs), func(t *testing.T) {
 			w := newWorld(t)
@@ -162,6 +164,7 @@ func TestPodAddressesComeLater(t *testing.T) {
 
 // TestPodIsDeleted: a pod goes when its containers have ended, or their time is over, or it is deleted by force.
 func TestPodIsDeleted(t *testing.T) {
+	t.Parallel()
 	for _, test := range []struct {
 		name   string
 		stops  time.Duration
@@ -237,6 +240,7 @@ func TestPodIsAnother(t *testing.T) {
 
 // TestPodIsChanged: of what can be changed in the spec of a pod that runs, the node does its part.
 func TestPodIsChanged(t *testing.T) {
+	t.Parallel()
 	for _, test := range []struct {
 		name   string
 		change func(*v1.Pod)
