@@ -77,7 +77,8 @@ func (m *member) run(ctx context.Context) {
 	defer m.leave(ctx)
 	kubelet := &m.spec.Config.Kubelet
 	renew := time.Duration(float64(kubelet.NodeLeaseDurationSeconds) * renewShare * float64(time.Second))
-	controller := lease.NewController(clock.RealClock{}, m.fleet.heartbeats, m.name, kubelet.NodeLeaseDurationSeconds, m.heartbeatFailed, renew,
+	failed := func() { m.heartbeatFailed(ctx) }
+	controller := lease.NewController(clock.RealClock{}, m.fleet.heartbeats, m.name, kubelet.NodeLeaseDurationSeconds, failed, renew,
 		m.name, v1.NamespaceNodeLease, m.ownLease)
 	var renewing sync.WaitGroup
 	defer renewing.Wait()
@@ -91,10 +92,10 @@ func (m *member) run(ctx context.Context) {
 	}
 }
 
-// heartbeatFailed tells that the connections may be dead. Those that have told that the Node is deleted are not, and other
-// nodes go by them.
-func (m *member) heartbeatFailed() {
-	if _, err := m.uid(); err == nil && m.fleet.options.HeartbeatFailed != nil {
+// heartbeatFailed tells that the connections may be dead. Those that have told that the Node is deleted are not, nor those of
+// a request that was given up because the node leaves, and other nodes go by them.
+func (m *member) heartbeatFailed(ctx context.Context) {
+	if _, err := m.uid(); err == nil && ctx.Err() == nil && m.fleet.options.HeartbeatFailed != nil {
 		m.fleet.options.HeartbeatFailed()
 	}
 }
@@ -210,7 +211,7 @@ func (m *member) report(ctx context.Context) {
 			return
 		}
 		if try > 0 {
-			m.heartbeatFailed()
+			m.heartbeatFailed(ctx)
 		}
 		m.logger.Warn("Error updating node status, will retry", zap.Error(err))
 	}
