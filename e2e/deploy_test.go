@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"maps"
 	"os"
@@ -14,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	appsv1 "k8s.io/api/apps/v1"
 	authenticationv1 "k8s.io/api/authentication/v1"
 	v1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
@@ -207,16 +209,16 @@ func (c *controlPlane) used(t testing.TB, from int) map[access]bool {
 	return all
 }
 
-// TestDeployRuns applies deploy/, runs the pod that a StatefulSet makes of it, and does with its nodes what a tester does.
+// TestDeployRuns applies deploy/, runs the pods that a StatefulSet makes of it, and does with their nodes what a tester does.
 // The service account may do what it does, and no more: all that it asks is allowed, and it asks for all that is.
 func TestDeployRuns(t *testing.T) {
 	for _, test := range []struct {
 		overlay, component string
-		nodes              []string // some of them
-		count              int
+		count              int        // of the nodes of each replica
+		replicas           [][]string // some of the nodes of each
 	}{
-		{"one-node", "static-pods", []string{"fauxlet-0"}, 1},
-		{"fleet", "deregister", []string{"fauxlet-0-0", "fauxlet-0-99"}, 100},
+		{"one-node", "static-pods", 1, [][]string{{"fauxlet-0"}}},
+		{"fleet", "deregister", 100, [][]string{{"fauxlet-0-0", "fauxlet-0-99"}, {"fauxlet-1-0", "fauxlet-1-99"}}},
 	} {
 		t.Run(test.overlay, func(t *testing.T) {
 			plane := deployPlane(t, certified)
@@ -225,18 +227,23 @@ func TestDeployRuns(t *testing.T) {
 				from = len(content(t, plane.auditLog()))
 			}
 			manifest := plane.applied(t, test.overlay, test.component, "kubelet-api-admin")
-			plane.awaitAccess(t, userNamed("kubelet-client"), true)
-			r := plane.runPod(t, "fauxlet-0", "127.10.250.2")
-			t.Cleanup(func() { plane.prints(t, nil, "delete", "nodes", "--selector=fauxlet=true") })
-			plane.tested(t, r, test.nodes)
-			if got := plane.prints(t, nil, "get", "nodes", "--selector=fauxlet=true", "--no-headers"); strings.Count(got, " Ready ") != test.count {
-				t.Errorf("%s\nwant %d ready", got, test.count)
+			for _, set := range objects[*appsv1.StatefulSet](t, manifest, "StatefulSet") {
+				if got := int(*set.Spec.Replicas); got != len(test.replicas) {
+					t.Errorf("there are %d replicas", got)
+				}
 			}
+			plane.awaitAccess(t, userNamed("kubelet-client"), true)
+			var replicas []*running
+			for i := range test.replicas {
+				replicas = append(replicas, plane.runPod(t, fmt.Sprintf("fauxlet-%d", i), fmt.Sprintf("127.10.250.%d", 10+i)))
+			}
+			t.Cleanup(func() { plane.prints(t, nil, "delete", "nodes", "--selector=fauxlet=true") })
+			for i, nodes := range test.replicas {
+				plane.tested(t, replicas[i], nodes)
+			}
+			plane.slices(t, replicas, test.count)
 			if test.component == "static-pods" {
 				plane.prints(t, nil, "wait", "--for=condition=Ready", "--timeout=1m", "--namespace=fauxlet", "pod/agent-fauxlet-0")
-			}
-
-			if test.component == "static-pods" {
 				// Nobody is there in the end to confirm that it has stopped.
 				t.Cleanup(func() {
 					plane.prints(t, nil, "delete", "pod", "agent-fauxlet-0", "--namespace=fauxlet", "--grace-period=0", "--force")
@@ -246,40 +253,85 @@ func TestDeployRuns(t *testing.T) {
 			// A client's token is reviewed.
 			token, err := clientToken(plane)
 			must(t, err)
-			(&kubelet{secure: r.ip + ":10250"}).wants(t, "/pods", identity{token: token}, 403, "")
+			(&kubelet{secure: replicas[0].ip + ":10250"}).wants(t, "/pods", identity{token: token}, 403, "")
 
 			// The next container of the pod finds its nodes there.
-			must(t, r.stop())
-			if test.component != "deregister" {
-				r.start(t)
-				plane.tested(t, r, test.nodes)
+			for i, r := range replicas {
 				must(t, r.stop())
-				plane.awaitNode(t, test.nodes[0], "is not ready", readyIs(v1.ConditionFalse))
-			} else if got := plane.prints(t, nil, "get", "nodes", "--selector=fauxlet=true", "--output=name"); got != "" {
-				t.Errorf("these nodes are left: %s", got)
+				if test.component == "deregister" {
+					plane.slices(t, replicas[i+1:], test.count)
+					continue
+				}
+				r.start(t)
+				plane.tested(t, r, test.replicas[i])
+				must(t, r.stop())
+				plane.awaitNode(t, test.replicas[i][0], "is not ready", readyIs(v1.ConditionFalse))
 			}
 
-			granted, used := granted(t, manifest), plane.used(t, from)
+			// What is there for another reason than that it is asked for here.
+			spare := map[access]bool{}
 			if test.component == "deregister" {
-				for _, what := range []access{{"get", "nodes", ""}, {"patch", "nodes/status", ""}} {
-					delete(granted, what) // is for a Node that is there already, or for one that stays longer
-				}
+				spare[access{"get", "nodes", ""}] = true          // for a Node that is there already
+				spare[access{"patch", "nodes/status", ""}] = true // for one that stays longer, or is
 			}
 			for _, resource := range []string{"nodes", "pods"} {
-				delete(granted, access{"list", resource, ""}) // is for an older apiserver, whose watches do not begin with a list
+				spare[access{"list", resource, ""}] = true // for an older apiserver, whose watches do not begin with a list
 			}
+			granted, used := granted(t, manifest), plane.used(t, from)
 			for what := range used {
 				if !granted[what] {
 					t.Errorf("%+v is not in the manifests, and was allowed", what)
 				}
 			}
 			for what := range granted {
-				if !used[what] {
+				if !used[what] && !spare[what] {
 					t.Errorf("%+v is allowed, and nobody needs it: %v", what, slices.SortedFunc(maps.Keys(used), func(a, b access) int { return strings.Compare(a.resource+a.verb, b.resource+b.verb) }))
 				}
 			}
 		})
 	}
+}
+
+// slices waits until there are the nodes of these replicas and no others: each is Ready, and nowhere but at its replica, with
+// a port of its own there.
+func (c *controlPlane) slices(t testing.TB, replicas []*running, count int) {
+	t.Helper()
+	eventually(t, time.Minute, fmt.Sprintf("%d replicas have %d nodes each", len(replicas), count), func() string {
+		list, err := c.client.CoreV1().Nodes().List(context.Background(), metav1.ListOptions{LabelSelector: "fauxlet=true"})
+		must(t, err)
+		at := map[string]string{} // which node is where
+		for i := range list.Items {
+			node := &list.Items[i]
+			replica := slices.IndexFunc(replicas, func(r *running) bool {
+				return slices.Contains(node.Status.Addresses, v1.NodeAddress{Type: v1.NodeInternalIP, Address: r.ip})
+			})
+			if replica < 0 {
+				return "there is " + node.Name
+			}
+			if pod := replicas[replica].pod.Name; node.Name != pod && !strings.HasPrefix(node.Name, pod+"-") {
+				t.Fatalf("node %s is at pod %s", node.Name, pod)
+			}
+			if unready := readyIs(v1.ConditionTrue)(node); unready != "" {
+				return node.Name + ": " + unready
+			}
+			place := fmt.Sprintf("%s:%d", replicas[replica].ip, node.Status.DaemonEndpoints.KubeletEndpoint.Port)
+			if other := at[place]; other != "" {
+				t.Fatalf("%s and %s are at %s", node.Name, other, place)
+			}
+			at[place] = node.Name
+		}
+		if len(at) != len(replicas)*count {
+			return fmt.Sprintf("there are %d", len(at))
+		}
+		for _, r := range replicas {
+			for i := range count {
+				if place := fmt.Sprintf("%s:%d", r.ip, 10250+i); at[place] == "" {
+					return "nobody is at " + place
+				}
+			}
+		}
+		return ""
+	})
 }
 
 // clientToken is that of a service account which may nothing.

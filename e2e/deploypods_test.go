@@ -19,9 +19,6 @@ import (
 	"k8s.io/kubernetes/third_party/forked/golang/expansion"
 )
 
-// serviceAddress is where pods find kubernetes.default.svc, as they do behind a kube-proxy.
-const serviceAddress = "127.10.250.1"
-
 // running is the container of a pod, run here as a kubelet has it run: with a root of its own in which it may write to
 // its volumes alone, as its user, without privileges, with its arguments and its environment and no other.
 type running struct {
@@ -31,7 +28,7 @@ type running struct {
 	argv []string
 }
 
-// runPod waits for a pod of deploy/ to be made and runs it at that address. It is stopped with the test.
+// runPod waits for a pod of deploy/ to be made and runs it at that address, of 127.10.250.0/24. It is stopped with the test.
 func (c *controlPlane) runPod(t testing.TB, name, ip string) *running {
 	t.Helper()
 	r := &running{ip: ip}
@@ -59,8 +56,10 @@ func (c *controlPlane) runPod(t testing.TB, name, ip string) *running {
 		must(t, os.MkdirAll(dir, 0o755))
 		c.fill(t, r.pod, mount.Name, dir)
 	}
-	must(t, os.WriteFile(filepath.Join(root, "etc/hosts"), []byte(serviceAddress+" kubernetes.default.svc\n"), 0o644))
-	c.serveAt(t, net.JoinHostPort(serviceAddress, "443"))
+	// Where it finds kubernetes.default.svc, as behind a kube-proxy; each pod has its own.
+	service := strings.Replace(ip, "127.10.250.", "127.10.251.", 1)
+	must(t, os.WriteFile(filepath.Join(root, "etc/hosts"), []byte(service+" kubernetes.default.svc\n"), 0o644))
+	c.serveAt(t, net.JoinHostPort(service, "443"))
 
 	values := map[string]string{}
 	var environment []string
