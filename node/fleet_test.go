@@ -14,6 +14,8 @@ import (
 
 	"github.com/go-logr/logr"
 	"go.uber.org/goleak"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
 	v1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -39,6 +41,7 @@ type world struct {
 	stop   func()
 	// containers are what is made up of those of a pod, by its name.
 	containers map[string]map[string]pods.Container
+	log        *observer.ObservedLogs // of what is worth a warning
 	// failed is how often heartbeats have failed again and again.
 	failed atomic.Int32
 }
@@ -57,9 +60,11 @@ func newWorld(t *testing.T, there ...object) *world {
 // again has another Fleet, as after a restart of the process.
 func (w *world) again() {
 	w.t.Helper()
+	core, log := observer.New(zap.WarnLevel)
+	w.log = log
 	var err error
 	if w.fleet, err = NewFleet(Options{
-		Client: w.client, HeartbeatFailed: func() { w.failed.Add(1) },
+		Client: w.client, Logger: zap.New(core), HeartbeatFailed: func() { w.failed.Add(1) },
 		Containers: func(pod *v1.Pod) map[string]pods.Container { return w.containers[pod.Name] },
 	}); err != nil {
 		w.t.Fatal(err)
@@ -127,6 +132,17 @@ func (w *world) eventually(what string, problem func() string) {
 			w.t.Fatalf("%s: %s\nasked was %q", what, last, w.requests())
 		}
 	}
+}
+
+// awaitAsked waits until this has been asked so often.
+func (w *world) awaitAsked(request string, times int) {
+	w.t.Helper()
+	w.eventually(fmt.Sprintf("asked is %d times: %s", times, request), func() string {
+		if n := w.count(request); n < times {
+			return fmt.Sprint(n)
+		}
+		return ""
+	})
 }
 
 func (w *world) node(name string) (*v1.Node, error) {
@@ -376,6 +392,13 @@ func TestFleetStaticPods(t *testing.T) {
 	names("agent-node-1", "blocked-node-1")
 
 	w.delete("agent-node-1", 30)
+	w.eventually("the mirror is another", func() string {
+		pod, err := w.client.CoreV1().Pods("default").Get(context.Background(), "agent-node-1", metav1.GetOptions{})
+		if err != nil || pod.UID == mirror.UID {
+			return fmt.Sprint(pod.UID, err)
+		}
+		return ""
+	})
 	again := w.awaitPhase("agent-node-1", v1.PodRunning)
 	if again.Annotations[annotationMirror] != mirror.Annotations[annotationMirror] {
 		t.Error("the mirror is of another pod now")
@@ -395,6 +418,9 @@ func TestFleetStaticPods(t *testing.T) {
 	}
 	if err := w.fleet.SetStatic("node-1", nil); err != nil {
 		t.Fatal(err)
+	}
+	if n := w.count("delete pods blocked-node-1"); n > 0 {
+		t.Errorf("what is in the way of a mirror was deleted %d times", n)
 	}
 	w.eventually("the mirror is gone", func() string {
 		_, err := w.client.CoreV1().Pods("default").Get(context.Background(), "agent-node-1", metav1.GetOptions{})

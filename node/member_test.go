@@ -2,7 +2,10 @@ package node
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"slices"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -74,6 +77,9 @@ func TestLease(t *testing.T) {
 		t.Errorf("owners %+v, want node-1 with %s", o, node.UID)
 	}
 	renewed := w.awaitLease("node-1", lease.Spec.RenewTime.Time)
+	if n := w.count("patch nodes/status node-1"); n > 0 {
+		t.Errorf("a status that is what it was has been sent %d times", n)
+	}
 	w.deleteLease("node-1")
 	if again := w.awaitLease("node-1", renewed.Spec.RenewTime.Time); again.UID == lease.UID {
 		t.Error("it was not deleted")
@@ -96,13 +102,7 @@ func TestNodeIsDeleted(t *testing.T) {
 	// As the garbage collector does.
 	w.deleteLease("node-1")
 	w.delete("agent-node-1", 0)
-	asked := w.count("get leases node-1")
-	w.eventually("it has tried to renew its Lease", func() string {
-		if again := w.count("get leases node-1"); again < asked+2 {
-			return fmt.Sprint(again - asked)
-		}
-		return ""
-	})
+	w.awaitAsked("get leases node-1", w.count("get leases node-1")+2) // as it tries to renew it
 	for _, request := range []string{"create nodes node-1", "create leases node-1", "create pods agent-node-1"} {
 		if n := w.count(request); n != 1 {
 			t.Errorf("%s: %d times", request, n)
@@ -126,4 +126,53 @@ func TestNodeIsDeleted(t *testing.T) {
 		t.Errorf("owners %+v, want node-1 with %s", lease.OwnerReferences, node.UID)
 	}
 	w.awaitPhase("agent-node-1", v1.PodRunning)
+}
+
+// TestStatusIsReported: a status is sent again when it is old, and when it is not what it should be, until it is taken.
+func TestStatusIsReported(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	var refused atomic.Bool
+	w.refuse = func(request string) error {
+		if request == "patch nodes/status node-1" && refused.Load() {
+			return errors.New("not now")
+		}
+		return nil
+	}
+	often := w.restless("often")
+	often.Config.Kubelet.NodeStatusReportFrequency.Duration = 50 * time.Millisecond
+	w.run().add(often)
+	w.add(w.restless("node-1"))
+	w.awaitAsked("patch nodes/status often", 3) // although it is what it was
+	node := w.awaitReady("node-1", v1.ConditionTrue)
+	refused.Store(true)
+	node.Labels[v1.LabelOSStable] = "plan9"
+	node.Status.Conditions = slices.DeleteFunc(node.Status.Conditions, func(c v1.NodeCondition) bool { return c.Type == v1.NodeReady })
+	w.put(node)
+	w.eventually("connections are said to be dead", func() string {
+		if w.failed.Load() == 0 {
+			return "they are not"
+		}
+		return ""
+	})
+	refused.Store(false)
+	if node := w.awaitReady("node-1", v1.ConditionTrue); node.Labels[v1.LabelOSStable] == "plan9" {
+		t.Errorf("%v", node.Labels)
+	}
+}
+
+// TestNodeMayNotBeCreated: who may not create a Node may still have one, now or later.
+func TestNodeMayNotBeCreated(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.refuse = func(request string) error {
+		if request == "create nodes node-1" {
+			return apierrors.NewForbidden(v1.Resource("nodes"), "node-1", errors.New("may not"))
+		}
+		return nil
+	}
+	w.run().add(w.specOf("node-1"))
+	w.awaitAsked("get nodes node-1", 1)
+	w.put(&v1.Node{ObjectMeta: metav1.ObjectMeta{Name: "node-1", UID: "theirs"}})
+	w.awaitReady("node-1", v1.ConditionTrue)
 }

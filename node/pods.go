@@ -118,7 +118,7 @@ func (f *Fleet) sync(ctx context.Context, key types.NamespacedName) error {
 			return err
 		}
 	}
-	if gone && pod == shown {
+	if gone {
 		return f.delete(ctx, shown)
 	}
 	return nil

@@ -134,6 +134,27 @@ func TestPodAddressesAfterRestart(t *testing.T) {
 	}
 }
 
+// TestPodAddressesAreKnown: those that pods have already are nobody else's, although nobody has attended to them yet.
+func TestPodAddressesAreKnown(t *testing.T) {
+	w := newWorld(t)
+	defer w.fleet.queue.ShutDown()
+	w.add(w.specOf("node-1", "pod-cidr", "10.1.2.0/29"))
+	for i, name := range []string{"a", "b"} {
+		pod := podOf("node-1", name, types.UID(name))
+		pod.Status.PodIPs = []v1.PodIP{{IP: fmt.Sprintf("10.1.2.%d", i+1)}}
+		if err := w.fleet.pods.GetIndexer().Add(pod); err != nil {
+			t.Fatal(err)
+		}
+	}
+	addresses, err := w.fleet.member("node-1").addressesOfPods()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if ips := mustTake(t, addresses, "c"); ips[0] != "10.1.2.3" {
+		t.Errorf("given is %v", ips)
+	}
+}
+
 // TestPodAddressesComeLater: who begins before the cluster has given the node a range keeps its address, and the next has one
 // of that range.
 func TestPodAddressesComeLater(t *testing.T) {
@@ -210,31 +231,59 @@ func TestPodIsDeleted(t *testing.T) {
 	}
 }
 
-// TestPodIsAnother: what a node says of a pod is not said of another that has its name by then.
+// TestPodIsAnother: what a node asks for one pod is not done to another that has its name by then, and is no error.
 func TestPodIsAnother(t *testing.T) {
-	w := newWorld(t)
-	var swap sync.Once
-	w.refuse = func(request string) error {
-		if request == "patch pods/status a" {
-			swap.Do(func() {
-				w.mu.Lock()
-				defer w.mu.Unlock()
-				at := objectKey{"pods", "default", "a"}
-				w.set(at, nil)
-				another := podOf("node-2", "a", "2") // on a node of nobody's
-				another.TypeMeta, another.Status.Phase = metav1.TypeMeta{APIVersion: "v1", Kind: "Pod"}, v1.PodPending
-				w.set(at, another)
-			})
-		}
-		return nil
-	}
-	w.run().add(w.specOf("node-1"))
-	w.create(podOf("node-1", "a", "1"))
-	w.eventually("it is told", func() string { return strings.Repeat("not", 1-min(1, w.count("patch pods/status a"))) })
-	w.awaitServed("node-1", map[string]types.UID{})
-	w.stop()
-	if pod := w.awaitPhase("a", v1.PodPending); pod.UID != "2" || len(pod.Status.ContainerStatuses) > 0 {
-		t.Errorf("%s: %+v", pod.UID, pod.Status)
+	for _, test := range []struct{ request, node string }{
+		{"patch pods/status a", "node-2"}, {"patch pods/status a", "node-1"}, {"delete pods a", "node-2"}, {"delete pods a", "node-1"},
+	} {
+		t.Run(test.request+" on "+test.node, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			var swap sync.Once
+			byTest := test.request == "delete pods a" // which asks for it first
+			at := objectKey{"pods", "default", "a"}
+			w.refuse = func(request string) error {
+				if request != test.request || byTest && w.count(request) < 2 {
+					return nil
+				}
+				swap.Do(func() {
+					another := podOf(test.node, "a", "2")
+					another.TypeMeta, another.Status.Phase = metav1.TypeMeta{APIVersion: "v1", Kind: "Pod"}, v1.PodPending
+					w.mu.Lock()
+					w.set(at, nil)
+					w.set(at, another)
+					w.mu.Unlock()
+					w.eventually("the Fleet knows", func() string {
+						if pod := w.fleet.getPod(types.NamespacedName{Namespace: "default", Name: "a"}); pod == nil || pod.UID != "2" {
+							return "it does not"
+						}
+						return ""
+					})
+				})
+				return nil
+			}
+			w.run().add(w.specOf("node-1"))
+			w.create(podOf("node-1", "a", "1"))
+			if byTest {
+				w.awaitPhase("a", v1.PodRunning)
+				w.delete("a", 30)
+			}
+			phase, served := v1.PodPending, map[string]types.UID{}
+			if test.node == "node-1" {
+				phase, served = v1.PodRunning, map[string]types.UID{"a": "2"}
+			}
+			w.awaitAsked(test.request, 1)
+			w.awaitServed("node-1", served)
+			if pod := w.awaitPhase("a", phase); pod.UID != "2" {
+				t.Errorf("it is %s", pod.UID)
+			}
+			w.delete("a", 0)
+			w.awaitNone("a")
+			w.stop()
+			for _, line := range w.log.All() {
+				t.Errorf("%s %v", line.Message, line.ContextMap())
+			}
+		})
 	}
 }
 
