@@ -155,10 +155,7 @@ func NewFleet(options Options) (*Fleet, error) {
 		AddFunc:    func(object any) { f.changed(object.(*v1.Pod)) },
 		UpdateFunc: func(_, object any) { f.changed(object.(*v1.Pod)) },
 		DeleteFunc: func(object any) {
-			if unknown, ok := object.(cache.DeletedFinalStateUnknown); ok {
-				object = unknown.Obj
-			}
-			if pod, ok := object.(*v1.Pod); ok {
+			if pod, ok := lastSeen[*v1.Pod](object); ok {
 				f.changed(pod)
 			}
 		},
@@ -191,10 +188,7 @@ func (f *Fleet) nodeAdded(object any) {
 
 // nodeDeleted has a node know that its Node is no more: what is the Node's is not made again, nor is the Node.
 func (f *Fleet) nodeDeleted(object any) {
-	if unknown, ok := object.(cache.DeletedFinalStateUnknown); ok {
-		object = unknown.Obj
-	}
-	if node, ok := object.(*v1.Node); ok {
+	if node, ok := lastSeen[*v1.Node](object); ok {
 		if m := f.member(node.Name); m != nil {
 			m.registered.Store(nil)
 		}
@@ -368,6 +362,15 @@ func (f *Fleet) getPod(key types.NamespacedName) *v1.Pod {
 		return nil
 	}
 	return object.(*v1.Pod)
+}
+
+// lastSeen is an object that is no more, as the watch told of it last.
+func lastSeen[T any](object any) (T, bool) {
+	if unknown, is := object.(cache.DeletedFinalStateUnknown); is {
+		object = unknown.Obj
+	}
+	last, is := object.(T)
+	return last, is
 }
 
 func keyOf(pod *v1.Pod) types.NamespacedName {

@@ -155,9 +155,8 @@ func (m *member) begin(pod, shown *v1.Pod, now time.Time) (*living, error) {
 	}
 	lived := pod
 	if shown != nil && shown != pod {
-		copied := *pod
-		copied.Status = shown.Status
-		lived = &copied
+		l.status = shown.Status
+		lived = l.known(pod, shown)
 	}
 	var err error
 	if l.life, err = life.New(lived, l.containers, settings, now); err != nil {
