@@ -162,3 +162,19 @@ func TestFleetAddsWhileItStops(t *testing.T) {
 	w.stop()
 	adding.Wait()
 }
+
+// TestFleetIsToStop: nobody is registered who would leave at once.
+func TestFleetIsToStop(t *testing.T) {
+	w := newWorld(t)
+	for i := range 20 {
+		w.add(w.specOf(fmt.Sprintf("node-%d", i)))
+	}
+	stopped, stop := context.WithCancel(context.Background())
+	stop()
+	if err := w.fleet.Run(stopped); err != nil {
+		t.Error(err)
+	}
+	if n := w.created("nodes"); n > 0 {
+		t.Errorf("%d Nodes were created", n)
+	}
+}

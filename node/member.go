@@ -126,17 +126,7 @@ func (m *member) uid() (types.UID, error) {
 func (m *member) register(ctx context.Context) bool {
 	backoff := wait.Backoff{Duration: registerFirst, Factor: 2, Steps: 1 << 30, Cap: registerMost}
 	for {
-		var err error
-		select {
-		case m.fleet.registering <- struct{}{}:
-			// An attempt that has begun is not given up: who leaves must know whether there is a Node.
-			trying, cancel := context.WithTimeout(context.WithoutCancel(ctx), leaveTimeout)
-			err = m.tryRegister(trying)
-			cancel()
-			<-m.fleet.registering
-		case <-ctx.Done():
-			return false
-		}
+		err := m.takeTurn(ctx)
 		if err == nil {
 			return true
 		}
@@ -151,6 +141,22 @@ func (m *member) register(ctx context.Context) bool {
 			return false
 		}
 	}
+}
+
+// takeTurn tries to register the Node when not too many others do.
+func (m *member) takeTurn(ctx context.Context) error {
+	select {
+	case m.fleet.registering <- struct{}{}:
+		defer func() { <-m.fleet.registering }()
+	case <-ctx.Done():
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	// An attempt that has begun is not given up: who leaves must know whether there is a Node.
+	trying, cancel := context.WithTimeout(context.WithoutCancel(ctx), leaveTimeout)
+	defer cancel()
+	return m.tryRegister(trying)
 }
 
 // tryRegister does it once. (kubelet: tryRegisterWithAPIServer)
