@@ -12,6 +12,7 @@ import (
 
 // imports says which of our packages each of our packages may import. What is not here imports none of them.
 var imports = map[string][]string{
+	"faults":      {"testcerts"},
 	"pods":        {"internal/oneconn", "pods/shell"},
 	"server":      {"authchain", "config", "internal/oneconn", "pods"},
 	"node":        {"config", "node/life", "pods"},

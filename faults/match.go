@@ -1,0 +1,72 @@
+package faults
+
+import (
+	"path"
+	"slices"
+	"strings"
+)
+
+// Target is what a fault may strike: a connection, a request, a review, a container. What is not known of it is empty, and
+// then no fault strikes that is about it.
+type Target struct {
+	Node                      string
+	Route, Method             string
+	User                      string
+	Groups                    []string
+	Namespace, Pod, Container string
+	Review                    string
+}
+
+func (s *Scope) matches(t *Target) bool {
+	return matches(s.Node, t.Node) &&
+		matchesRoute(s.Route, t.Route) &&
+		(s.Method == "" || s.Method == t.Method) &&
+		matches(s.User, t.User) &&
+		(s.Group == "" || slices.ContainsFunc(t.Groups, func(group string) bool { return matches(s.Group, group) })) &&
+		matches(s.Namespace, t.Namespace) &&
+		matches(s.Pod, t.Pod) &&
+		matches(s.Container, t.Container) &&
+		(s.Review == "" || s.Review == t.Review)
+}
+
+// noSlashes has names without slashes, which path.Match lets no * stand for.
+var noSlashes = strings.NewReplacer("/", "\x00")
+
+func matches(pattern, name string) bool {
+	if pattern == "" {
+		return true
+	}
+	if name == "" {
+		return false
+	}
+	is, err := path.Match(noSlashes.Replace(pattern), noSlashes.Replace(name))
+	return is && err == nil
+}
+
+func matchesRoute(pattern, route string) bool {
+	if pattern == "" {
+		return true
+	}
+	if above, all := strings.CutSuffix(pattern, "/**"); all {
+		segments, depth := strings.Split(route, "/"), strings.Count(above, "/")+1
+		if route == "" || len(segments) < depth {
+			return false
+		}
+		pattern, route = above, strings.Join(segments[:depth], "/")
+	}
+	is, err := path.Match(pattern, route)
+	return is && err == nil
+}
+
+// drawn says whether the n-th of what matches, from 0 on, is among those that are struck.
+func (s *Scope) drawn(n int64) bool {
+	if s.Share == 0 || s.Share == 1 {
+		return true
+	}
+	// (splitmix64; 53 bits are what a float has)
+	z := uint64(s.Seed) + uint64(n+1)*0x9e3779b97f4a7c15
+	z = (z ^ z>>30) * 0xbf58476d1ce4e5b9
+	z = (z ^ z>>27) * 0x94d049bb133111eb
+	z ^= z >> 31
+	return float64(z>>11)/(1<<53) < s.Share
+}

@@ -1,0 +1,31 @@
+package faults
+
+import "github.com/prometheus/client_golang/prometheus"
+
+var (
+	activeDesc  = prometheus.NewDesc("fauxlet_fault_active", "Faults that are active, each 1. What they spoil is spoilt on purpose.", []string{"fault", "kind"}, nil)
+	strikesDesc = prometheus.NewDesc("fauxlet_fault_strikes_total", "How many times an active fault has struck, on all nodes of the process.", []string{"fault", "kind"}, nil)
+)
+
+// Collector tells the active faults of a node as metrics: of all nodes, where node is empty. Without any it tells nothing.
+func (s *Set) Collector(node string) prometheus.Collector { return &collector{s, node} }
+
+type collector struct {
+	set  *Set
+	node string
+}
+
+func (c *collector) Describe(descs chan<- *prometheus.Desc) {
+	descs <- activeDesc
+	descs <- strikesDesc
+}
+
+func (c *collector) Collect(metrics chan<- prometheus.Metric) {
+	for _, a := range c.set.List() {
+		if c.node != "" && !matches(a.Node, c.node) {
+			continue
+		}
+		metrics <- prometheus.MustNewConstMetric(activeDesc, prometheus.GaugeValue, 1, a.Name, a.Kind)
+		metrics <- prometheus.MustNewConstMetric(strikesDesc, prometheus.CounterValue, float64(a.Strikes()), a.Name, a.Kind)
+	}
+}
