@@ -1,0 +1,256 @@
+package hostile_test
+
+import (
+	"bufio"
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"fauxlet/conformance/hostile"
+	"fauxlet/testcerts"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// authority signs what kubelets and clients of the tests present.
+var authority = sync.OnceValues(func() (*testcerts.Authority, error) { return testcerts.NewAuthority("ca") })
+
+// serve has a kubelet of one manner listen, and gives it with its address and a client's TLS settings.
+func serve(t *testing.T, manner hostile.Manner) (*hostile.Kubelet, string, *tls.Config) {
+	t.Helper()
+	ca, err := authority()
+	must(t, err)
+	server, err := ca.Server("node", []string{"127.0.0.1"})
+	must(t, err)
+	client, err := ca.Client("kube-apiserver", nil)
+	must(t, err)
+	listener, err := tls.Listen("tcp", "127.0.0.1:0", &tls.Config{Certificates: []tls.Certificate{server.TLS()}, ClientAuth: tls.RequestClientCert})
+	must(t, err)
+	kubelet := &hostile.Kubelet{Choose: func(*http.Request) hostile.Manner { return manner }}
+	ctx, cancel := context.WithCancel(context.Background())
+	var served sync.WaitGroup
+	served.Go(func() {
+		for {
+			conn, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			served.Go(func() { kubelet.Serve(ctx, conn) })
+		}
+	})
+	t.Cleanup(func() { cancel(); listener.Close(); served.Wait() })
+	return kubelet, listener.Addr().String(), &tls.Config{RootCAs: ca.Pool(), Certificates: []tls.Certificate{client.TLS()}}
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// ended waits until a kubelet has had n connections, and they have ended.
+func ended(t *testing.T, k *hostile.Kubelet, n int) []hostile.Visit {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	visits, ok := k.Wait(ctx, func(visits []hostile.Visit) bool {
+		open := 0
+		for _, v := range visits {
+			if v.Ended.IsZero() {
+				open++
+			}
+		}
+		return len(visits) == n && open == 0
+	})
+	if !ok {
+		t.Fatalf("visits %+v, want %d that have ended", visits, n)
+	}
+	return visits
+}
+
+const limit = 4 << 20
+
+// TestManners asks each with Go's client, and tells what becomes of it there: an error, or a status and a body.
+func TestManners(t *testing.T) {
+	broken := map[string]string{
+		"bad-chunk":       "invalid byte in chunk length",
+		"huge-chunk":      "http chunk length too large",
+		"chunk-extension": "header line too long",
+		"short":           "unexpected EOF",
+		"long":            "",
+		"negative-length": "bad Content-Length",
+		"two-lengths":     "message cannot contain multiple Content-Length headers",
+		"no-http":         "malformed HTTP response",
+		"bad-status":      "malformed HTTP status code",
+		"bad-header":      "malformed MIME header",
+		"nothing":         "EOF",
+		"cut":             "unexpected EOF",
+		"reset":           "connection reset by peer",
+		"no-tls":          "tls: ",
+		"tls-end":         "unexpected EOF",
+	}
+	type test struct {
+		manner hostile.Manner
+		status int
+		err    string // in words of the error, of the answer or of its body
+		body   string // how it begins
+	}
+	tests := []test{
+		{hostile.Redirect(302, "https://127.0.0.1:1/"), 302, "", "moved\n"},
+		{hostile.Refuse(403), 403, "", "refused\n"},
+		{hostile.NotSwitching(200), 200, "", "refused\n"},
+		{hostile.OtherProtocol(), 101, "", ""},
+		{hostile.EndlessHeaders(limit), 0, "server response headers exceeded 1048576 bytes", ""},
+		{hostile.EndlessHeader(limit), 0, "server response headers exceeded 1048576 bytes", ""},
+		{hostile.Informational(limit), 0, "server response headers exceeded 1048576 bytes", ""},
+		{hostile.EndlessBody(200, 1<<62), 200, "", "endless endless "},
+		{hostile.EndlessBody(500, 1<<62), 500, "", "endless endless "},
+		{hostile.Page(), 200, "", "<html>"},
+		{hostile.Drip(time.Microsecond), 200, "", "slowly\nslowly\n"},
+	}
+	for _, manner := range hostile.Broken() {
+		words, known := broken[manner.Name]
+		if !known {
+			t.Errorf("what becomes of %s?", manner.Name)
+		}
+		delete(broken, manner.Name)
+		tests = append(tests, test{manner: manner, err: words})
+	}
+	for name := range broken {
+		t.Errorf("there is no %s", name)
+	}
+	for _, test := range tests {
+		t.Run(test.manner.Name, func(t *testing.T) {
+			t.Parallel()
+			kubelet, address, config := serve(t, test.manner)
+			transport := &http.Transport{TLSClientConfig: config, MaxResponseHeaderBytes: 1 << 20}
+			defer transport.CloseIdleConnections()
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			request, err := http.NewRequestWithContext(ctx, "GET", "https://"+address+"/containerLogs/a/b/c?tailLines=1", nil)
+			must(t, err)
+			body := make([]byte, 100)
+			status := 0
+			response, err := transport.RoundTrip(request)
+			if err == nil {
+				status = response.StatusCode
+				if status != http.StatusSwitchingProtocols {
+					var n int
+					n, err = io.ReadFull(response.Body, body)
+					body = body[:n]
+					if errors.Is(err, io.ErrUnexpectedEOF) {
+						_, err = response.Body.Read(make([]byte, 1)) // which tells the end of a body from the lack of one
+					}
+					if errors.Is(err, io.EOF) {
+						err = nil
+					}
+				}
+				cancel()
+				response.Body.Close()
+			}
+			transport.CloseIdleConnections()
+			if test.err == "" && err != nil || test.err != "" && (err == nil || !strings.Contains(err.Error(), test.err)) {
+				t.Errorf("error %v, want %q", err, test.err)
+			}
+			if test.status != 0 && status != test.status {
+				t.Errorf("status %d, want %d", status, test.status)
+			}
+			if !strings.HasPrefix(string(body), test.body) {
+				t.Errorf("body %q, want it to begin %q", body, test.body)
+			}
+			v := ended(t, kubelet, 1)[0]
+			if v.Manner != test.manner.Name || v.Path != "/containerLogs/a/b/c?tailLines=1" || v.Certificate.Subject.CommonName != "kube-apiserver" || v.More != nil {
+				t.Errorf("visit %+v", v)
+			}
+			if test.manner.Does == "" || test.manner.Must == "" {
+				t.Errorf("nothing is said of it: %+v", test.manner)
+			}
+		})
+	}
+}
+
+// TestTalksOn: after its answer a kubelet listens, keeps what comes, and answers what is a request.
+func TestTalksOn(t *testing.T) {
+	for _, manner := range []hostile.Manner{hostile.Refuse(500), hostile.NotSwitching(200), hostile.OtherProtocol()} {
+		t.Run(manner.Name, func(t *testing.T) {
+			t.Parallel()
+			kubelet, address, config := serve(t, manner)
+			conn, err := tls.Dial("tcp", address, config)
+			must(t, err)
+			defer conn.Close()
+			in := bufio.NewReader(conn)
+			for i, path := range []string{"/exec/a/b/c", "/pods", "/runningpods/"} {
+				fmt.Fprintf(conn, "POST %s HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\nabc", path)
+				response, err := http.ReadResponse(in, nil)
+				must(t, err)
+				if response.StatusCode == http.StatusSwitchingProtocols {
+					continue
+				}
+				body, err := io.ReadAll(response.Body)
+				must(t, err)
+				if smuggled := string(body) == hostile.Smuggled; smuggled != (i > 0) {
+					t.Errorf("%s: %q", path, body)
+				}
+			}
+			io.WriteString(conn, "\x80\x03no request\r\n\r\n")
+			conn.Close()
+			v := ended(t, kubelet, 1)[0]
+			if got := fmt.Sprint(v.Method, v.Path, v.More); got != "POST/exec/a/b/c[POST /pods POST /runningpods/]" {
+				t.Errorf("requests %s", got)
+			}
+			if !v.Answered || v.Noise == 0 {
+				t.Errorf("answered: %v; noise: %d bytes", v.Answered, v.Noise)
+			}
+		})
+	}
+}
+
+// TestStops: whatever a kubelet is at, it stops with its context, and when its client has gone.
+func TestStops(t *testing.T) {
+	for _, manner := range []hostile.Manner{hostile.Silence(), hostile.EndlessBody(200, 1<<62), hostile.Drip(time.Hour)} {
+		for name, stop := range map[string]func(conn net.Conn, cancel func()){
+			"context": func(_ net.Conn, cancel func()) { cancel() },
+			"client":  func(conn net.Conn, _ func()) { conn.Close() },
+		} {
+			t.Run(manner.Name+"/"+name, func(t *testing.T) {
+				t.Parallel()
+				kubelet := &hostile.Kubelet{Choose: func(*http.Request) hostile.Manner { return manner }}
+				client, served := net.Pipe()
+				defer client.Close()
+				ctx, cancel := context.WithCancel(t.Context())
+				defer cancel()
+				returned := make(chan struct{})
+				go func() { defer close(returned); kubelet.Serve(ctx, served) }()
+				io.WriteString(client, "GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+				if _, ok := kubelet.Wait(t.Context(), func(v []hostile.Visit) bool { return len(v) == 1 && v[0].Path == "/" }); !ok {
+					t.Fatal("the request was not seen")
+				}
+				stop(client, cancel)
+				<-returned
+				if v := kubelet.Visits()[0]; v.Ended.IsZero() {
+					t.Errorf("visit %+v", v)
+				}
+			})
+		}
+	}
+}
+
+// TestWait: it ends with its context, and says that it did.
+func TestWait(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if visits, ok := new(hostile.Kubelet).Wait(ctx, func([]hostile.Visit) bool { return false }); ok || len(visits) != 0 {
+		t.Errorf("%v %v", visits, ok)
+	}
+}
