@@ -12,12 +12,13 @@ import (
 
 // imports says which of our packages each of our packages may import. What is not here imports none of them.
 var imports = map[string][]string{
-	"faults":      {"testcerts"},
-	"pods":        {"internal/oneconn", "pods/shell"},
-	"server":      {"authchain", "config", "internal/oneconn", "pods"},
-	"node":        {"config", "node/life", "pods"},
-	"node/life":   {"pods"},
-	"cmd/fauxlet": {"authchain", "authchain/review", "config", "node", "node/identity", "pods", "server", "testcerts"},
+	"faults":            {"testcerts"},
+	"pods":              {"internal/oneconn", "pods/shell"},
+	"server":            {"authchain", "config", "internal/oneconn", "pods"},
+	"conformance/check": {"config", "conformance", "pods", "server", "testcerts"},
+	"node":              {"config", "node/life", "pods"},
+	"node/life":         {"pods"},
+	"cmd/fauxlet":       {"authchain", "authchain/review", "config", "conformance", "conformance/check", "node", "node/identity", "pods", "server", "testcerts"},
 }
 
 // TestImports holds the packages to that, and keeps k8s.io/kubernetes, which is no library, out of the module.

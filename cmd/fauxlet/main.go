@@ -21,7 +21,8 @@ func main() {
 	os.Exit(run(ctx, os.Args[1:]))
 }
 
-// run is the process: 0 when all went well, 1 when the command failed, 2 when it was not understood.
+// run is the process: 0 when all went well, 1 when the command failed, 2 when it was not understood, or what the command
+// itself says.
 func run(ctx context.Context, args []string) int {
 	root := newRoot()
 	root.SetArgs(args)
@@ -30,6 +31,10 @@ func run(ctx context.Context, args []string) int {
 		return 0
 	}
 	fmt.Fprintln(root.ErrOrStderr(), "fauxlet:", err)
+	var exit *exitError
+	if errors.As(err, &exit) {
+		return exit.code
+	}
 	var usage *usageError
 	if errors.As(err, &usage) {
 		fmt.Fprintf(root.ErrOrStderr(), "Run '%s --help' for usage.\n", usage.command)
