@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"sync"
 	"time"
 
 	authenticationv1 "k8s.io/api/authentication/v1"
@@ -110,14 +111,16 @@ func (s *Server) review(w http.ResponseWriter, r *http.Request, e endpoint, call
 	fault := s.faults.take(e.gvk.Kind)
 	record := Record{Time: time.Now(), Kind: e.gvk.Kind, Caller: caller, Fault: fault.String()}
 	describe(object, &record)
-	if fault.Hang || fault.Drop {
-		s.records.add(record) // there will be no later
-	} else {
-		defer func() { s.records.add(record) }()
+	remember := sync.OnceFunc(func() { s.records.add(record) })
+	defer remember()
+	if fault.Garbage {
+		record.Code = http.StatusCreated
+	}
+	if fault.Hang || fault.Drop || fault.Garbage {
+		remember() // there will be no later before an answer
 	}
 	done, err := fault.commit(w, r, e.gr)
 	if err == nil && done {
-		record.Code = http.StatusCreated
 		return
 	}
 	var answer runtime.Object
@@ -127,10 +130,12 @@ func (s *Server) review(w http.ResponseWriter, r *http.Request, e endpoint, call
 	if err != nil {
 		status := responsewriters.ErrorToAPIStatus(err)
 		record.Code, record.Message = int(status.Code), status.Message
+		remember()
 		fail(w, r, err)
 		return
 	}
 	record.Code = http.StatusCreated
+	remember()
 	responsewriters.WriteObjectNegotiated(scheme.Codecs, negotiation.DefaultEndpointRestrictions, e.gvk.GroupVersion(), w, r, http.StatusCreated, answer, false)
 }
 

@@ -25,6 +25,19 @@ func LoadPolicy(paths ...string) (*Policy, error) {
 	return parsePolicy(files)
 }
 
+// ParseManifests reads RBAC manifests, as they are in a file: objects for [NewPolicy]. Errors begin with name.
+func ParseManifests(name string, data []byte) ([]runtime.Object, error) {
+	manifests, err := parseManifests([]file{{name: name, data: data}})
+	if err != nil {
+		return nil, err
+	}
+	objects := make([]runtime.Object, len(manifests))
+	for i, m := range manifests {
+		objects[i] = m.object
+	}
+	return objects, nil
+}
+
 // NewPolicy makes a policy of ClusterRoles, ClusterRoleBindings, Roles and RoleBindings, completed and validated as an
 // apiserver does. The objects are not kept and not changed.
 func NewPolicy(objects ...runtime.Object) (*Policy, error) {

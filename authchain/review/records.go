@@ -1,6 +1,7 @@
 package review
 
 import (
+	"slices"
 	"sync"
 	"time"
 
@@ -8,7 +9,8 @@ import (
 	authorizationv1 "k8s.io/api/authorization/v1"
 )
 
-// Record is one review that was received, and its answer. What it points to is shared: do not change it.
+// Record is one review that was received, and its answer. It is there before the answer goes out, so that whoever has
+// been answered finds it. What it points to is shared: do not change it.
 type Record struct {
 	// Number counts the reviews since the start, of both kinds, from 1.
 	Number uint64
@@ -44,16 +46,16 @@ type Counts struct {
 	Unauthorized uint64
 }
 
-// records is a ring: the newest reviews push out the oldest.
+// records grow to a ring: then the newest reviews push out the oldest.
 type records struct {
 	mu     sync.Mutex
+	most   int
 	ring   []Record
-	next   int
-	full   bool
+	oldest int
 	counts Counts
 }
 
-func newRecords(size int) *records { return &records{ring: make([]Record, size)} }
+func newRecords(most int) *records { return &records{most: most} }
 
 func (r *records) add(record Record) {
 	r.mu.Lock()
@@ -64,13 +66,12 @@ func (r *records) add(record Record) {
 		r.counts.SubjectAccessReviews++
 	}
 	record.Number = r.counts.TokenReviews + r.counts.SubjectAccessReviews
-	if len(r.ring) == 0 {
-		return
-	}
-	r.ring[r.next] = record
-	r.next++
-	if r.next == len(r.ring) {
-		r.next, r.full = 0, true
+	switch {
+	case len(r.ring) < r.most:
+		r.ring = append(r.ring, record)
+	case r.most > 0:
+		r.ring[r.oldest] = record
+		r.oldest = (r.oldest + 1) % r.most
 	}
 }
 
@@ -85,10 +86,7 @@ func (s *Server) Reviews() []Record {
 	r := s.records
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if !r.full {
-		return append([]Record(nil), r.ring[:r.next]...)
-	}
-	return append(append([]Record(nil), r.ring[r.next:]...), r.ring[:r.next]...)
+	return slices.Concat(r.ring[r.oldest:], r.ring[:r.oldest])
 }
 
 // Counts tells how many reviews there have been since the start.

@@ -11,6 +11,7 @@
 package review
 
 import (
+	"context"
 	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
@@ -20,6 +21,7 @@ import (
 	"net/http"
 	"sync/atomic"
 
+	authorizationv1 "k8s.io/api/authorization/v1"
 	"k8s.io/apiserver/pkg/authentication/authenticator"
 	"k8s.io/apiserver/pkg/authentication/group"
 	"k8s.io/apiserver/pkg/authentication/request/anonymous"
@@ -39,6 +41,9 @@ type Options struct {
 	// are read by New, and again when they change.
 	RBAC   []string
 	Tokens string
+	// Authorize, if set, answers SubjectAccessReviews in the place of RBAC, from the caller's context, as a kube-apiserver
+	// does whose `--authorization-mode` is another. It is called from many goroutines at once.
+	Authorize func(context.Context, authorizationv1.SubjectAccessReviewSpec) authorizationv1.SubjectAccessReviewStatus
 	// Audiences are those that the tokens are good for; none: DefaultAudience.
 	Audiences []string
 
@@ -167,6 +172,13 @@ func (s *Server) Policy() *Policy { return s.policy.current() }
 
 // Tokens are the tokens that hold now.
 func (s *Server) Tokens() *Tokens { return s.tokens.current() }
+
+// SetPolicy has another policy hold, for a Server that reads none from files: those that there are take its place when
+// they change.
+func (s *Server) SetPolicy(p *Policy) { s.policy.value.Store(&p) }
+
+// SetTokens has other tokens hold, for a Server that reads none from a file.
+func (s *Server) SetTokens(t *Tokens) { s.tokens.value.Store(&t) }
 
 // Summary says what is answered from now: how many roles, bindings and tokens, and the files' warnings.
 func (s *Server) Summary() string { return s.policy.summary() + "; " + s.tokens.summary() }

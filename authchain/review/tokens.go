@@ -42,6 +42,11 @@ func LoadTokens(path string) (*Tokens, error) {
 	return parseTokens(file{name: path, data: data})
 }
 
+// NewTokens are tokens with their users. The map is not to be changed any more.
+func NewTokens(users map[string]*user.DefaultInfo) *Tokens {
+	return &Tokens{authenticator: tokenfile.New(users), count: len(users)}
+}
+
 func parseTokens(f file) (*Tokens, error) {
 	tokens := &Tokens{}
 	users, lines := map[string]*user.DefaultInfo{}, map[string]int{}
