@@ -104,6 +104,9 @@ type fixtureOptions struct {
 	pods []pods.Spec
 	// nodeLogs are the node's own.
 	nodeLogs map[string]string
+	// drain is that of Options; begin is called with each Decision when its request arrives.
+	drain time.Duration
+	begin func(*authchain.Decision)
 	// before is called with the fixture, whose folder holds its files, before the configuration is loaded.
 	before func(*fixture)
 }
@@ -153,7 +156,8 @@ func (f *fixture) newServer(t testing.TB, options fixtureOptions) (*server.Serve
 	}
 	return server.New(server.Options{
 		Config: f.load(t, options.flags), TokenReviews: tokenReviews, AccessReviews: accessReviews,
-		Pods: store, NodeLogs: options.nodeLogs, Logger: options.logger, Observe: f.observe,
+		Pods: store, NodeLogs: options.nodeLogs, Logger: options.logger,
+		Drain: options.drain, Begin: options.begin, Observe: f.observe,
 	})
 }
 

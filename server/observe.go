@@ -26,6 +26,9 @@ func (p *port) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	defer series.inflight.Dec()
 
 	decision, r := authchain.NewDecision(r)
+	if s.begin != nil {
+		s.begin(decision)
+	}
 	recorder := &statusRecorder{ResponseWriter: w}
 	defer func() {
 		if p := recover(); p != nil {

@@ -10,6 +10,7 @@
 package server
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -39,8 +40,7 @@ const (
 	maxHeaderBytes = 1 << 20
 )
 
-// drainTimeout is how long [Server.Serve] waits for requests under way once it has been told to stop. Followed logs end
-// at once and do not use it up.
+// drainTimeout is the default of Options.Drain.
 const drainTimeout = 10 * time.Second
 
 // Options is what a Server is made of.
@@ -82,8 +82,17 @@ type Options struct {
 	// Logger gets one line for each decision and each failed handshake. Nil: no log.
 	Logger *zap.Logger
 
+	// Drain is how long Serve waits for requests under way once it has been told to stop. 0: 10 s; negative: not at all, they
+	// are cut off.
+	Drain time.Duration
+
+	// Begin, where it is set, is called with each Decision when its request has arrived, before anybody judges it. Of the
+	// Decision only Time, Remote, Method and Path may be read until Observe is called with it; that of a failed handshake has
+	// no beginning.
+	Begin func(*authchain.Decision)
+
 	// Observe, where it is set, is called with each Decision when its handler is done; the end of the response may still be
-	// on its way. It is called from many goroutines at once and must not wait.
+	// on its way. Both are called from many goroutines at once and must not wait.
 	Observe func(*authchain.Decision)
 }
 
@@ -93,7 +102,9 @@ type Server struct {
 	pods    *pods.Store
 	machine pods.Machine
 	logger  *zap.Logger
+	begin   func(*authchain.Decision)
 	observe func(*authchain.Decision)
+	drain   time.Duration
 
 	chain    *authchain.Chain
 	like     *Server
@@ -118,7 +129,9 @@ func New(options Options) (*Server, error) {
 		pods:     options.Pods,
 		machine:  options.Machine,
 		logger:   options.Logger,
+		begin:    options.Begin,
 		observe:  options.Observe,
+		drain:    cmp.Or(options.Drain, drainTimeout),
 		like:     options.Like,
 		issued:   options.ServingCertificate,
 		metrics:  newMetrics(options.Collectors...),
@@ -195,7 +208,7 @@ func (s *Server) Handler() http.Handler { return s.secure }
 func (s *Server) ReadOnlyHandler() http.Handler { return s.readOnly }
 
 // Serve, which may be called once, serves both ports, and /healthz on healthzPort, until ctx is done. Then it refuses new
-// connections, ends streams and followed logs, gives other requests under way a few seconds, and returns nil. It returns early with an error where a listener breaks, or where the serving
+// connections, ends streams and followed logs, gives other requests under way some time (Options.Drain), and returns nil. It returns early with an error where a listener breaks, or where the serving
 // certificate cannot be had for listeners that [Server.Listen] did not make. It closes the listeners.
 func (s *Server) Serve(ctx context.Context, listeners *Listeners) error {
 	defer s.metrics.unregister()
@@ -232,7 +245,7 @@ func (s *Server) Serve(ctx context.Context, listeners *Listeners) error {
 		})
 	}
 	stopDraining := context.AfterFunc(running, func() {
-		s.logger.Info("stopping: requests under way may finish", zap.Duration("within", drainTimeout))
+		s.logger.Info("stopping: requests under way may finish", zap.Duration("within", max(0, s.drain)))
 		s.draining.begin()
 	})
 	defer stopDraining()
@@ -244,11 +257,15 @@ func (s *Server) run(running context.Context, group *errgroup.Group, server *htt
 	drained := make(chan struct{})
 	drain := context.AfterFunc(running, func() {
 		defer close(drained)
-		patience, cancel := context.WithTimeout(context.WithoutCancel(running), drainTimeout)
+		if s.drain < 0 {
+			server.Close()
+			return
+		}
+		patience, cancel := context.WithTimeout(context.WithoutCancel(running), s.drain)
 		defer cancel()
 		if err := server.Shutdown(patience); err != nil {
 			s.logger.Warn("requests were still under way when the time to drain was over; their connections are closed",
-				zap.Duration("waited", drainTimeout))
+				zap.Duration("waited", s.drain))
 			server.Close()
 		}
 	})
