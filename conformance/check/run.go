@@ -9,6 +9,8 @@ import (
 	"net"
 	"net/netip"
 	"net/url"
+	"slices"
+	"sync"
 	"time"
 
 	"k8s.io/client-go/kubernetes"
@@ -47,58 +49,80 @@ type run struct {
 	options Options
 	client  *kubernetes.Clientset
 	config  *rest.Config
-	// nodeIP is where kubelets listen.
-	nodeIP   netip.Addr
-	id       string
-	version  string // of the apiserver
-	objects  *objects
-	standIns *config.Config // of all stand-ins
+	ctx     context.Context // of all checks, for what one does for the others too
+	nodeIP  netip.Addr      // where kubelets listen
+	objects *objects
+	// standIns is the configuration of all stand-ins, but for the name of the node.
+	standIns *config.Config
 	serving  servingOnce
 }
 
-// ErrCannot is that nothing could be checked.
-type ErrCannot struct{ error }
-
-func (e ErrCannot) Unwrap() error { return e.error }
-
-// Execute checks an apiserver, removes what it made there, and reports. It gives an error where nothing could be checked.
-// When ctx is done, it stops, and removes what it made before it returns.
+// Execute checks an apiserver, removes what it made there, and reports. When ctx is done it stops; what it made is
+// removed before it returns, for which it takes some time of its own.
+//
+// With an error there is a report of the checks that came to their end, or none where nothing could be checked. That what
+// was made could not be removed is no error; the report tells it.
 func Execute(ctx context.Context, o Options) (*conformance.Report, error) {
 	r, err := newRun(o)
 	if err != nil {
 		return nil, err
 	}
-	report := &conformance.Report{Tool: o.Tool, Target: r.config.Host, Started: time.Now()}
+	report := &conformance.Report{Tool: o.Tool, Target: r.config.Host, Started: time.Now(), Results: []conformance.Result{}}
 	version, err := r.client.Discovery().ServerVersion()
 	if err != nil {
 		return nil, fmt.Errorf("the apiserver at %s: %w", r.config.Host, err)
 	}
 	report.TargetVersion = version.GitVersion
-	running, stop := context.WithCancelCause(ctx)
-	defer stop(nil)
-	if err := r.objects.open(running, stop); err != nil {
-		report.Left = r.objects.remove(ctx)
+	if err := lacks(ctx, r.client, r.needs()); err != nil {
 		return nil, err
 	}
-	checks := o.Checks
-	if checks == nil {
-		checks = Checks()
-	}
-	tell := o.Tell
-	if tell == nil {
-		tell = func(conformance.Result) {}
-	}
-	report.Results = schedule(running, checks, tell, func(ctx context.Context, c Check) (conformance.Result, error) { return c.run(ctx, r) })
-	report.Left = r.objects.remove(ctx)
+	err = r.check(ctx, report)
+	report.Left = remove(context.WithoutCancel(ctx), r.client, r.objects.id)
 	report.Duration = conformance.Seconds(time.Since(report.Started))
-	if err := ctx.Err(); err != nil {
-		return report, fmt.Errorf("stopped before it was done: %w", context.Cause(ctx))
+	return report, err
+}
+
+// check runs the checks in a namespace of the run's own.
+func (r *run) check(ctx context.Context, report *conformance.Report) error {
+	namespace, err := r.objects.createNamespace(ctx)
+	if err != nil {
+		return err
 	}
-	return report, nil
+	if err := r.objects.createLease(ctx); err != nil {
+		return err
+	}
+	ctx, stop := context.WithCancelCause(ctx)
+	var renewing sync.WaitGroup
+	renewing.Go(func() { r.objects.renew(ctx, stop) })
+	defer renewing.Wait()
+	defer stop(nil)
+	if err := r.objects.sweep(ctx, namespace.CreationTimestamp.Time); err != nil {
+		return fmt.Errorf("looking for what runs before have left behind: %w", err)
+	}
+	r.ctx = ctx
+	report.Results = schedule(ctx, r.options.Checks, r.options.Tell, func(ctx context.Context, c Check) (conformance.Result, error) { return c.run(ctx, r) })
+	return context.Cause(ctx)
+}
+
+// needs are the rights that the run needs.
+func (r *run) needs() []access {
+	if r.options.ApproveServing {
+		return slices.Concat(needed, neededToApprove)
+	}
+	return needed
 }
 
 func newRun(o Options) (*run, error) {
-	r := &run{options: o, config: rest.CopyConfig(o.Cluster), id: newID()}
+	if o.Checks == nil {
+		o.Checks = Checks()
+	}
+	if o.Tell == nil {
+		o.Tell = func(conformance.Result) {}
+	}
+	if o.Note == nil {
+		o.Note = func(string) {}
+	}
+	r := &run{options: o, config: rest.CopyConfig(o.Cluster)}
 	r.config.QPS = -1
 	client, err := kubernetes.NewForConfig(r.config)
 	if err != nil {
@@ -117,10 +141,7 @@ func newRun(o Options) (*run, error) {
 	if r.standIns, err = flags.Load(); err != nil {
 		return nil, err
 	}
-	r.objects = &objects{client: client, id: r.id, note: o.Note}
-	if r.objects.note == nil {
-		r.objects.note = func(string) {}
-	}
+	r.objects = &objects{client: client, id: newID(), note: o.Note}
 	return r, nil
 }
 

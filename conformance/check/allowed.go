@@ -1,0 +1,101 @@
+package check
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"golang.org/x/sync/errgroup"
+	authorizationv1 "k8s.io/api/authorization/v1"
+	certificatesv1 "k8s.io/api/certificates/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
+)
+
+// access is what the credential of a run must be allowed to do: verbs on a resource, which may have a subresource.
+type access struct {
+	group, resource string
+	verbs           []string
+	// name is that of the one object it is about; empty: all.
+	name string
+}
+
+// needed is all that a run does.
+var needed = []access{
+	{"", "namespaces", []string{"create", "delete", "list"}, ""},
+	{"", "namespaces/finalize", []string{"update"}, ""},
+	{"", "nodes", []string{"create", "delete", "list"}, ""},
+	{"", "nodes/status", []string{"update"}, ""},
+	{"", "nodes/proxy", []string{"get", "create"}, ""},
+	{"", "pods", []string{"create", "delete", "list"}, ""},
+	{"", "pods/log", []string{"get"}, ""},
+	{"", "pods/exec", []string{"get", "create"}, ""},
+	{"", "pods/attach", []string{"get", "create"}, ""},
+	{"", "pods/portforward", []string{"get", "create"}, ""},
+	{"", "serviceaccounts", []string{"create", "list", "deletecollection"}, ""},
+	{"", "configmaps", []string{"list"}, ""},
+	{"coordination.k8s.io", "leases", []string{"create", "get", "patch", "deletecollection"}, ""},
+	{"authorization.k8s.io", "subjectaccessreviews", []string{"create"}, ""},
+	{"certificates.k8s.io", "certificatesigningrequests", []string{"list", "delete"}, ""},
+}
+
+// neededToApprove is what --approve-serving-certificate needs besides.
+var neededToApprove = []access{
+	{"certificates.k8s.io", "certificatesigningrequests", []string{"create", "get"}, ""},
+	{"certificates.k8s.io", "certificatesigningrequests/approval", []string{"update"}, ""},
+	{"certificates.k8s.io", "signers", []string{"approve"}, certificatesv1.KubeletServingSignerName},
+}
+
+// Missing is what a credential lacks.
+type Missing []string
+
+func (m Missing) Error() string {
+	return "the credential of --kubeconfig may not do all that a check does; take an admin's, or allow it to " + strings.Join(m, ", ")
+}
+
+// lacks gives a Missing where the credential may not do all that is asked of it.
+func lacks(ctx context.Context, client *kubernetes.Clientset, all []access) error {
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(together)
+	lacked := make([][]string, len(all))
+	for i, a := range all {
+		group.Go(func() error {
+			for _, verb := range a.verbs {
+				resource, sub, _ := strings.Cut(a.resource, "/")
+				answer, err := client.AuthorizationV1().SelfSubjectAccessReviews().Create(ctx, &authorizationv1.SelfSubjectAccessReview{
+					Spec: authorizationv1.SelfSubjectAccessReviewSpec{ResourceAttributes: &authorizationv1.ResourceAttributes{
+						Verb: verb, Group: a.group, Resource: resource, Subresource: sub, Name: a.name,
+					}},
+				}, metav1.CreateOptions{})
+				if err != nil {
+					return fmt.Errorf("what the credential of --kubeconfig may do: %w", err)
+				}
+				if !answer.Status.Allowed {
+					lacked[i] = append(lacked[i], verb)
+				}
+			}
+			return nil
+		})
+	}
+	if err := group.Wait(); err != nil {
+		return err
+	}
+	var missing Missing
+	for i, verbs := range lacked {
+		if len(verbs) == 0 {
+			continue
+		}
+		what := all[i].resource
+		if all[i].group != "" {
+			what += "." + all[i].group
+		}
+		if all[i].name != "" {
+			what += " " + all[i].name
+		}
+		missing = append(missing, strings.Join(verbs, "/")+" "+what)
+	}
+	if missing != nil {
+		return missing
+	}
+	return nil
+}
