@@ -58,6 +58,7 @@ func newCheck() *cobra.Command {
 	flags := c.Flags()
 	flags.StringVar(&k.kubeconfig, "kubeconfig", "", "of an admin of the cluster; its current context is used")
 	flags.StringSliceVar(&k.nodeIPs, "node-ip", nil, "an address of this machine that the apiserver can reach (default: the one from which this machine reaches the apiserver)")
+	flags.StringVar(&k.hostname, "node-hostname", "", "a name of --node-ip that the apiserver can look up, where nodes are dialled by name (default: localhost for a loopback address, otherwise none)")
 	flags.StringVar(&k.clientCA, "client-ca", "", "file of the CAs by which the nodes know kube-apiserver: the kubelets' clientCAFile")
 	flags.StringVar(&k.servingCA, "serving-ca-file", "", "CA that signs the kubelets' serving certificates, to make one that the apiserver is to accept")
 	flags.StringVar(&k.servingCAKey, "serving-ca-key-file", "", "its key")
@@ -72,10 +73,10 @@ func newCheck() *cobra.Command {
 
 // checking is the command line of check.
 type checking struct {
-	kubeconfig, clientCA, servingCA, servingCAKey, output string
-	nodeIPs, only                                         []string
-	approve, strict, list                                 bool
-	timeout                                               time.Duration
+	kubeconfig, hostname, clientCA, servingCA, servingCAKey, output string
+	nodeIPs, only                                                   []string
+	approve, strict, list                                           bool
+	timeout                                                         time.Duration
 }
 
 // exitError ends the process with a code and, where there is an error, its words.
@@ -142,7 +143,7 @@ func (k *checking) options(c *cobra.Command) (*check.Options, error) {
 	if (k.servingCA == "") != (k.servingCAKey == "") {
 		return nil, usagef(c, "--serving-ca-file and --serving-ca-key-file: both, or neither")
 	}
-	o := &check.Options{ApproveServing: k.approve, Tool: "fauxlet " + buildVersion()}
+	o := &check.Options{ApproveServing: k.approve, NodeHostname: k.hostname, Tool: "fauxlet " + buildVersion()}
 	for _, text := range k.nodeIPs {
 		ip, err := netip.ParseAddr(text)
 		if err != nil {

@@ -3,6 +3,7 @@ package check
 import (
 	"context"
 	"errors"
+	"io"
 	"time"
 
 	v1 "k8s.io/api/core/v1"
@@ -44,7 +45,12 @@ func (n *node) logs(ctx context.Context, o *v1.PodLogOptions) answer {
 		o = &v1.PodLogOptions{}
 	}
 	began := time.Now()
-	body, err := n.run.client.CoreV1().Pods(n.pod.Namespace).GetLogs(n.pod.Name, o).DoRaw(ctx)
+	stream, err := n.run.client.CoreV1().Pods(n.pod.Namespace).GetLogs(n.pod.Name, o).Stream(ctx)
+	if err != nil {
+		return answer{nil, err, time.Since(began)}
+	}
+	defer stream.Close()
+	body, err := io.ReadAll(stream)
 	return answer{body, err, time.Since(began)}
 }
 

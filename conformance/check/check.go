@@ -28,6 +28,7 @@ package check
 
 import (
 	"context"
+	"slices"
 
 	"fauxlet/conformance"
 )
@@ -50,7 +51,7 @@ type Check struct {
 
 // Checks are all checks, in the order in which they are reported.
 func Checks() []Check {
-	return reachChecks()
+	return slices.Concat(reachChecks(), clientChecks(), rightsChecks(), servingChecks(), tlsChecks())
 }
 
 // pass is the result of a check that found what it wanted.

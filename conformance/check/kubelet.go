@@ -81,8 +81,8 @@ type kubeletOptions struct {
 	certificate *tls.Certificate
 	// containers says what is made up of the pod's container. (stand-in)
 	container pods.Container
-	// handler answers in the place of a stand-in. next is the stand-in's.
-	handler func(next http.Handler) http.Handler
+	// handler answers in the place of a stand-in; [run.standIn] makes one for it to fall back on.
+	handler http.Handler
 	// raw gets each connection after its handshake, in the place of an HTTP server. The connection is closed when it returns.
 	raw func(*tls.Conn)
 	// plain gets each connection before its handshake. It is closed when it returns.
@@ -111,7 +111,7 @@ func (r *run) kubelet(ctx context.Context, o kubeletOptions) (*kubelet, error) {
 	certificate := o.certificate
 	if certificate == nil && o.plain == nil {
 		var err error
-		if certificate, err = r.serving.get(ctx, r); err != nil {
+		if certificate, err = r.working(); err != nil {
 			return nil, err
 		}
 	}
@@ -132,13 +132,12 @@ func (r *run) kubelet(ctx context.Context, o kubeletOptions) (*kubelet, error) {
 	if o.tls != nil {
 		o.tls(config)
 	}
-	handler, err := r.standIn(k.node, o.container)
-	if err != nil {
-		listener.Close()
-		return nil, err
-	}
-	if o.handler != nil {
-		handler = o.handler(handler)
+	handler := o.handler
+	if handler == nil {
+		if handler, err = r.standIn(k.node, o.container); err != nil {
+			listener.Close()
+			return nil, err
+		}
 	}
 	k.conns = newHatch(listener.Addr())
 	k.http = &http.Server{

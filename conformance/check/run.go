@@ -2,6 +2,7 @@ package check
 
 import (
 	"context"
+	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"fmt"
@@ -15,6 +16,7 @@ import (
 
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
+	"k8s.io/utils/ptr"
 
 	"fauxlet/config"
 	"fauxlet/conformance"
@@ -28,6 +30,9 @@ type Options struct {
 	// NodeIPs are addresses of this machine that the apiserver can reach. None: the one by which this machine reaches the
 	// apiserver.
 	NodeIPs []netip.Addr
+	// NodeHostname is a name of the first of NodeIPs that the apiserver can look up. Empty: localhost, where that is on
+	// loopback, or else none.
+	NodeHostname string
 	// ClientCA has the CAs by which the nodes know kube-apiserver: their clientCAFile. Nil: not known.
 	ClientCA *x509.CertPool
 	// ServingCA signs serving certificates that the apiserver is to accept. Nil: there is none.
@@ -50,11 +55,21 @@ type run struct {
 	client  *kubernetes.Clientset
 	config  *rest.Config
 	ctx     context.Context // of all checks, for what one does for the others too
-	nodeIP  netip.Addr      // where kubelets listen
-	objects *objects
+	// nodeIP is where kubelets listen; it is the first of addresses, all that they may listen on. hostname is a name by which
+	// the apiserver finds it; empty: none is known.
+	nodeIP    netip.Addr
+	addresses []netip.Addr
+	hostname  string
+	objects   *objects
 	// standIns is the configuration of all stand-ins, but for the name of the node.
 	standIns *config.Config
-	serving  servingOnce
+	// good is the serving certificate that the apiserver is to accept, working the one that it does accept. Each is found
+	// once; an error that is a [skipped] says why there is none.
+	good, working func() (*tls.Certificate, error)
+	// anybodys is a serving certificate for those who are not verified.
+	anybodys *tls.Certificate
+	// visit is one connection of the apiserver; see [run.newVisit].
+	visit func() (seen, error)
 }
 
 // Execute checks an apiserver, removes what it made there, and reports. When ctx is done it stops; what it made is
@@ -129,11 +144,17 @@ func newRun(o Options) (*run, error) {
 		return nil, err
 	}
 	r.client = client
-	if len(o.NodeIPs) > 0 {
-		r.nodeIP = o.NodeIPs[0]
-	} else if r.nodeIP, err = addressTowards(r.config.Host); err != nil {
+	if err := r.findAddresses(); err != nil {
 		return nil, err
 	}
+	anybodys, err := testcerts.SelfSigned("fauxlet-check", r.hosts())
+	if err != nil {
+		return nil, err
+	}
+	r.anybodys = ptr.To(anybodys.TLS())
+	r.visit = sync.OnceValues(func() (seen, error) { return r.newVisit(r.ctx) })
+	r.good = sync.OnceValues(func() (*tls.Certificate, error) { return r.newGood(r.ctx) })
+	r.working = sync.OnceValues(func() (*tls.Certificate, error) { return r.newWorking(r.ctx) })
 	flags := config.NewFlags()
 	if err := flags.Set("hostname-override", "fauxlet-check"); err != nil {
 		return nil, err
@@ -153,6 +174,30 @@ func newID() string {
 		id[i] = letters[rand.IntN(len(letters))]
 	}
 	return string(id)
+}
+
+// findAddresses finds where to listen.
+func (r *run) findAddresses() error {
+	r.addresses, r.hostname = r.options.NodeIPs, r.options.NodeHostname
+	if len(r.addresses) == 0 {
+		address, err := addressTowards(r.config.Host)
+		if err != nil {
+			return err
+		}
+		r.addresses = []netip.Addr{address}
+		if address == netip.AddrFrom4([4]byte{127, 0, 0, 1}) {
+			// The machine is the apiserver's.
+			if probe, err := net.Listen("tcp", "[::1]:0"); err == nil {
+				probe.Close()
+				r.addresses = append(r.addresses, netip.IPv6Loopback())
+			}
+		}
+	}
+	r.nodeIP = r.addresses[0]
+	if r.hostname == "" && r.nodeIP.IsLoopback() {
+		r.hostname = "localhost"
+	}
+	return nil
 }
 
 // addressTowards is the address of this machine from which it sends to a host. Nothing is sent: a socket for datagrams is
