@@ -104,9 +104,10 @@ type fixtureOptions struct {
 	pods []pods.Spec
 	// nodeLogs are the node's own.
 	nodeLogs map[string]string
-	// drain is that of Options; begin is called with each Decision when its request arrives.
-	drain time.Duration
-	begin func(*authchain.Decision)
+	// drain and readOnce are those of Options; begin is called with each Decision when its request arrives.
+	drain    time.Duration
+	readOnce bool
+	begin    func(*authchain.Decision)
 	// before is called with the fixture, whose folder holds its files, before the configuration is loaded.
 	before func(*fixture)
 }
@@ -157,7 +158,7 @@ func (f *fixture) newServer(t testing.TB, options fixtureOptions) (*server.Serve
 	return server.New(server.Options{
 		Config: f.load(t, options.flags), TokenReviews: tokenReviews, AccessReviews: accessReviews,
 		Pods: store, NodeLogs: options.nodeLogs, Logger: options.logger,
-		Drain: options.drain, Begin: options.begin, Observe: f.observe,
+		ReadOnce: options.readOnce, Drain: options.drain, Begin: options.begin, Observe: f.observe,
 	})
 }
 

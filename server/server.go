@@ -67,6 +67,10 @@ type Options struct {
 	// refuses them whose request nobody approved. Nil: they always are.
 	ServingCertificate func() *tls.Certificate
 
+	// ReadOnce has the files of the client CA and of the serving certificate read when the Server is made and when it listens,
+	// and not again when they change. Nobody watches them then, and a Server that never serves leaves nothing behind.
+	ReadOnce bool
+
 	// Like is the Server of another node in this process whose configuration is the same but for names, addresses and
 	// ports. What does not tell the two apart they share: routes, the client CA and who follows its file, a serving
 	// certificate from files. Beside a thousand others a Server then takes a few kilobytes. Nil: the Server is by itself.
@@ -108,7 +112,8 @@ type Server struct {
 
 	chain    *authchain.Chain
 	like     *Server
-	clientCA *dynamiccertificates.DynamicFileCAContent
+	clientCA dynamiccertificates.CAContentProvider
+	readOnce bool
 	tls      sharedTLS
 	issued   func() *tls.Certificate // under serverTLSBootstrap; may be nil
 	metrics  *metrics
@@ -132,6 +137,7 @@ func New(options Options) (*Server, error) {
 		begin:    options.Begin,
 		observe:  options.Observe,
 		drain:    cmp.Or(options.Drain, drainTimeout),
+		readOnce: options.ReadOnce,
 		like:     options.Like,
 		issued:   options.ServingCertificate,
 		metrics:  newMetrics(options.Collectors...),
@@ -162,7 +168,7 @@ func New(options Options) (*Server, error) {
 		s.clientCA = s.like.clientCA
 	} else if file := kubelet.Authentication.X509.ClientCAFile; file != "" {
 		var err error
-		if s.clientCA, err = loadClientCA(file); err != nil {
+		if s.clientCA, err = s.loadClientCA(file); err != nil {
 			return nil, err
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"os"
 
 	"go.uber.org/zap"
 	"k8s.io/apiserver/pkg/server/dynamiccertificates"
@@ -66,8 +67,10 @@ func (s *Server) newTLS() (*secureTLS, error) {
 
 	// Certificates are requested and passed to the chain unverified; the list of acceptable CAs is a hint to the client.
 	secure.config.ClientAuth = tls.RequestClientCert
-	secure.follow = append(secure.follow, func(ctx context.Context) { s.clientCA.Run(ctx, 1) })
-	if !s.config.Enabled("ReloadKubeletClientCAFile") {
+	if watched, ok := s.clientCA.(*dynamiccertificates.DynamicFileCAContent); ok {
+		secure.follow = append(secure.follow, func(ctx context.Context) { watched.Run(ctx, 1) })
+	}
+	if s.readOnce || !s.config.Enabled("ReloadKubeletClientCAFile") {
 		options, _ := s.clientCA.VerifyOptions()
 		secure.config.ClientCAs = options.Roots
 		return secure, nil
@@ -82,8 +85,16 @@ func (s *Server) newTLS() (*secureTLS, error) {
 	return secure, nil
 }
 
-func loadClientCA(file string) (*dynamiccertificates.DynamicFileCAContent, error) {
-	ca, err := dynamiccertificates.NewDynamicCAContentFromFile("client-ca-bundle", file)
+func (s *Server) loadClientCA(file string) (ca dynamiccertificates.CAContentProvider, err error) {
+	const name = "client-ca-bundle"
+	if s.readOnce {
+		var bundle []byte
+		if bundle, err = os.ReadFile(file); err == nil {
+			ca, err = dynamiccertificates.NewStaticCAContent(name, bundle)
+		}
+	} else {
+		ca, err = dynamiccertificates.NewDynamicCAContentFromFile(name, file)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("authentication.x509.clientCAFile (--client-ca-file) %q: %w; it is a PEM file with the certificates of the CAs that sign client certificates", file, err)
 	}
@@ -112,6 +123,13 @@ func (s *Server) servingCertificate(secure *secureTLS) (func() *tls.Certificate,
 	what, remedy := fmt.Sprintf("tlsCertFile %q, tlsPrivateKeyFile %q", certFile, keyFile), "they are PEM files that belong together; leave both empty for a self-signed pair"
 	if selfSigned {
 		what, remedy = fmt.Sprintf("--cert-dir: %q, %q", certFile, keyFile), newPair
+	}
+	if s.readOnce {
+		pair, err := tls.LoadX509KeyPair(certFile, keyFile)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w; %s", what, err, remedy)
+		}
+		return func() *tls.Certificate { return &pair }, nil
 	}
 	content, err := dynamiccertificates.NewDynamicServingContentFromFiles("kubelet-server-cert-files", certFile, keyFile)
 	if err != nil {

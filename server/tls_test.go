@@ -13,6 +13,8 @@ import (
 	"testing"
 	"time"
 
+	"go.uber.org/goleak"
+
 	"fauxlet/pods"
 	"fauxlet/server"
 	"fauxlet/testcerts"
@@ -65,6 +67,48 @@ func TestSelfSignedCertificateIsMadeAndKept(t *testing.T) {
 	next := newFixture(t, fixtureOptions{before: func(g *fixture) { g.certDir = f.certDir }})
 	if again := next.connect(t, anyone.Clone()).PeerCertificates[0]; !again.Equal(leaf) {
 		t.Errorf("the next start serves with %q, want the kept %q", again.Subject.CommonName, leaf.Subject.CommonName)
+	}
+}
+
+// TestReadOnce: the serving certificate and the client CA stay those that were read, nobody waits for their files to change,
+// and what is wrong with them is told as ever.
+func TestReadOnce(t *testing.T) {
+	options := fixtureOptions{readOnce: true, yaml: "tlsCertFile: kubelet.crt\ntlsPrivateKeyFile: kubelet.key\n"}
+	f := newFixture(t, options)
+	stranger, err := testcerts.NewAuthority("stranger-ca")
+	if err != nil {
+		t.Fatal(err)
+	}
+	certificate := f.certificate(t, "kubelet-client")
+	f.writePair(t, "kubelet", f.mint(t, stranger, "another"))
+	f.write(t, "ca.crt", string(stranger.CertPEM()))
+	if response, _ := get(t, f.client(t, certificate), f.url+"/healthz"); response.StatusCode != 200 {
+		t.Errorf("status %d", response.StatusCode)
+	}
+
+	f.stopReviews()
+	before := goleak.IgnoreCurrent()
+	unserved, err := f.newServer(t, options)
+	if err != nil {
+		t.Fatal(err)
+	}
+	listeners, err := unserved.Listen()
+	if err != nil {
+		t.Fatal(err)
+	}
+	listeners.Close()
+	f.stopReviews()
+	if err := goleak.Find(append(slices.Clone(goleakOptions), before)...); err != nil {
+		t.Errorf("of one that does not serve: %v", err)
+	}
+
+	f.write(t, "kubelet.key", "no key")
+	if _, err := unserved.Listen(); err == nil || !strings.Contains(err.Error(), "tlsPrivateKeyFile") {
+		t.Errorf("a bad key: %v", err)
+	}
+	f.write(t, "ca.crt", "no CA")
+	if _, err := f.newServer(t, options); err == nil || !strings.Contains(err.Error(), "clientCAFile") {
+		t.Errorf("a bad CA: %v", err)
 	}
 }
 
