@@ -38,15 +38,16 @@ func (r *Report) writeTable(w io.Writer) error {
 	if err := table.Flush(); err != nil {
 		return err
 	}
-	var b strings.Builder
+	var b, skipped strings.Builder
 	for _, result := range r.Results {
-		if result.Verdict == Pass {
+		switch result.Verdict {
+		case Pass:
+			continue
+		case Skip:
+			fmt.Fprintf(&skipped, "skip  %s: %s\n", result.ID, result.Why)
 			continue
 		}
 		fmt.Fprintf(&b, "\n%s  %s: %s\n", result.Verdict, result.ID, result.Why)
-		if result.Verdict == Skip && !result.Broken {
-			continue
-		}
 		for _, line := range result.Evidence {
 			fmt.Fprintf(&b, "      %s\n", line)
 		}
@@ -56,6 +57,9 @@ func (r *Report) writeTable(w io.Writer) error {
 		if result.Remedy != "" {
 			fmt.Fprintf(&b, "      remedy: %s\n", strings.ReplaceAll(result.Remedy, "\n", "\n              "))
 		}
+	}
+	if skipped.Len() > 0 {
+		fmt.Fprintf(&b, "\n%s", skipped.String())
 	}
 	fmt.Fprintf(&b, "\n%s in %v: %s\n", r.Target, time.Duration(r.Duration).Round(100*time.Millisecond), r.Summary())
 	for _, left := range r.Left {

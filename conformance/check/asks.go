@@ -3,6 +3,7 @@ package check
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"time"
 
@@ -31,12 +32,20 @@ func (a answer) status() *metav1.Status {
 	return &s
 }
 
-// said is the answer in a line.
+// said is the answer in a line: what a user of kubectl would see.
 func (a answer) said() string {
 	if a.err != nil {
 		return a.err.Error()
 	}
 	return string(a.body)
+}
+
+// told is what the apiserver said, whatever it is. The error is that it said nothing: then nothing is known about it.
+func (a answer) told() (string, error) {
+	if a.err != nil && a.status() == nil {
+		return "", fmt.Errorf("no answer from the apiserver: %w", a.err)
+	}
+	return a.said(), nil
 }
 
 // logs asks for the log of the Node's pod. Nil options: all of it.

@@ -61,7 +61,10 @@ func (r *run) newVisit(ctx context.Context) (seen, error) {
 		return seen{}, err
 	}
 	defer k.Close()
-	said := k.logsInsecurely(ctx).said()
+	said, err := k.logsInsecurely(ctx).told()
+	if err != nil {
+		return seen{}, err
+	}
 	for _, s := range k.seen() {
 		if s.TLS != nil {
 			return s, nil

@@ -13,8 +13,8 @@ import (
 // seen is what was seen of a connection so far.
 type seen struct {
 	Accepted time.Time
-	// Remote is who connected.
-	Remote string
+	// Local is where it was accepted, Remote who connected.
+	Local, Remote string
 	// Hello is the first that the client said; nil, if it said nothing.
 	Hello *hello
 	// HandshakeError is why there is no TLS; nil while shaking hands, too.

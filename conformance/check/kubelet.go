@@ -195,7 +195,7 @@ func (k *kubelet) accept(config *tls.Config, o kubeletOptions) {
 		if err != nil {
 			return
 		}
-		c := &connection{kubelet: k, conn: conn, seen: seen{Accepted: time.Now(), Remote: conn.RemoteAddr().String()}}
+		c := &connection{kubelet: k, conn: conn, seen: seen{Accepted: time.Now(), Local: conn.LocalAddr().String(), Remote: conn.RemoteAddr().String()}}
 		k.mu.Lock()
 		k.all = append(k.all, c)
 		k.mu.Unlock()

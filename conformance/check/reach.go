@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"time"
 
 	v1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -67,33 +68,48 @@ func reachChecks() []Check {
 	}
 }
 
+// arrival is how long the apiserver may take to come where nothing answers its packets.
+const arrival = 15 * time.Second
+
 func checkDialled(ctx context.Context, r *run) (conformance.Result, error) {
-	k, err := r.kubelet(ctx, kubeletOptions{node: nodeOptions{name: "dialled"}, certificate: r.anybodys})
+	came, said, err := r.visited(ctx, "dialled", r.nodeIP, nil)
 	if err != nil {
 		return conformance.Result{}, err
 	}
-	defer k.Close()
-	said := k.logsInsecurely(ctx).said()
-	if all := k.seen(); len(all) > 0 {
-		return pass(fmt.Sprintf("listened on %s, dialled from %s", k.address(), all[0].Remote)), nil
+	if came == nil {
+		return fail(fmt.Sprintf("kube-apiserver did not come to %s", r.nodeIP),
+			"fauxlet check --node-ip ADDRESS # an address of this machine that kube-apiserver can reach: not its own loopback where it runs elsewhere or in a container; open the way for TCP to this machine",
+			"answered: "+said), nil
 	}
-	return fail(fmt.Sprintf("kube-apiserver did not come to %s", k.address()),
-		"fauxlet check --node-ip ADDRESS # an address of this machine that kube-apiserver can reach: not its own loopback where it runs elsewhere or in a container; open the way for TCP to this machine",
-		"listened on "+k.address(), "answered: "+said), nil
+	return pass(fmt.Sprintf("listened on %s, dialled from %s", came.Local, came.Remote)), nil
 }
 
-// visited has the apiserver come to a Node with these addresses, and tells how it came, or else what it said.
-func (r *run) visited(ctx context.Context, name string, ip netip.Addr, addresses []v1.NodeAddress) (came bool, evidence string, err error) {
+// visited has the apiserver come to a Node with these addresses. It gives the first connection that came; nil for none.
+func (r *run) visited(ctx context.Context, name string, ip netip.Addr, addresses []v1.NodeAddress) (came *seen, said string, err error) {
 	k, err := r.kubelet(ctx, kubeletOptions{node: nodeOptions{name: name, addresses: addresses}, ip: ip, certificate: r.anybodys})
 	if err != nil {
-		return false, "", err
+		return nil, "", err
 	}
 	defer k.Close()
-	said := k.logsInsecurely(ctx).said()
-	if all := requests(k.seen()); len(all) > 0 {
-		return true, fmt.Sprintf("listened on %s; came: %s", k.address(), all[0]), nil
+	once, cancel := context.WithTimeout(ctx, arrival)
+	defer cancel()
+	said, err = k.logsInsecurely(once).told()
+	if err != nil && once.Err() != nil && ctx.Err() == nil {
+		said, err = fmt.Sprintf("nothing within %v", arrival), nil
 	}
-	return false, "answered: " + said, nil
+	if all := k.seen(); len(all) > 0 {
+		came = &all[0]
+	}
+	return came, said, err
+}
+
+// how is how a connection came.
+func (s *seen) how() string {
+	text := "listened on " + s.Local
+	for _, one := range s.Requests {
+		return text + "; came: " + one.String()
+	}
+	return text + "; came without a request"
 }
 
 func checkUsual(ctx context.Context, r *run) (conformance.Result, error) {
@@ -102,16 +118,16 @@ func checkUsual(ctx context.Context, r *run) (conformance.Result, error) {
 		name = nowhere("hostname")
 	}
 	offered := []v1.NodeAddress{{Type: v1.NodeInternalIP, Address: r.nodeIP.String()}, {Type: v1.NodeHostName, Address: name}}
-	came, evidence, err := r.visited(ctx, "usual", r.nodeIP, offered)
+	came, said, err := r.visited(ctx, "usual", r.nodeIP, offered)
 	if err != nil {
 		return conformance.Result{}, err
 	}
 	presented := "registered with " + addressesText(offered)
-	if came {
-		return pass(presented, evidence), nil
+	if came != nil {
+		return pass(presented, came.how()), nil
 	}
 	return fail("a node with InternalIP and Hostname, as a kubelet registers it, is not dialled by its InternalIP, and its name is in no DNS",
-		preferredTypes+"=InternalIP,ExternalIP,Hostname", presented, evidence), nil
+		preferredTypes+"=InternalIP,ExternalIP,Hostname", presented, "answered: "+said), nil
 }
 
 // nowhere is a name for an address that nobody can look up, and nobody is asked for: an empty label is in no name. What is
@@ -146,7 +162,9 @@ func checkOrder(ctx context.Context, r *run) (conformance.Result, error) {
 	var order []string
 	said := ""
 	for len(offered) > 0 {
-		said = n.logs(ctx, nil).said()
+		if said, err = n.logs(ctx, nil).told(); err != nil {
+			return conformance.Result{}, err
+		}
 		at := urlIn(said)
 		if at == nil {
 			break // of those that are left none is wanted
@@ -208,14 +226,19 @@ func checkPort(ctx context.Context, r *run) (conformance.Result, error) {
 		return fail(fmt.Sprintf("the Node's port was %d, and it was not dialled", k.port()),
 			"kubectl get nodes -o custom-columns=NAME:.metadata.name,PORT:.status.daemonEndpoints.kubeletEndpoint.Port", "answered: "+said)
 	}
-	said := first.logsInsecurely(ctx).said()
+	said, err := first.logsInsecurely(ctx).told()
+	if err != nil {
+		return conformance.Result{}, err
+	}
 	if len(requests(first.seen())) == 0 {
 		return wrong(first, said), nil
 	}
 	if err := first.node.update(ctx, func(s *v1.NodeStatus) { s.DaemonEndpoints.KubeletEndpoint.Port = int32(second.port()) }); err != nil {
 		return conformance.Result{}, err
 	}
-	said = first.logsInsecurely(ctx).said()
+	if said, err = first.logsInsecurely(ctx).told(); err != nil {
+		return conformance.Result{}, err
+	}
 	if len(requests(second.seen())) == 0 {
 		return wrong(second, said), nil
 	}
@@ -225,7 +248,10 @@ func checkPort(ctx context.Context, r *run) (conformance.Result, error) {
 	}); err != nil {
 		return conformance.Result{}, err
 	}
-	if at := urlIn(first.logsInsecurely(ctx).said()); at != nil {
+	if said, err = first.logsInsecurely(ctx).told(); err != nil {
+		return conformance.Result{}, err
+	}
+	if at := urlIn(said); at != nil {
 		evidence = append(evidence, "a Node that tells no port is dialled at "+at.Port())
 	}
 	return pass(evidence...), nil
@@ -238,27 +264,27 @@ func (r *run) checkFamily(ctx context.Context, name, words string, of func(netip
 		return skip("no --node-ip is " + words + " address"), nil
 	}
 	ip := r.addresses[i]
-	came, evidence, err := r.visited(ctx, name, ip, everyType(ip.String()))
+	came, said, err := r.visited(ctx, name, ip, everyType(ip.String()))
 	if err != nil {
 		return conformance.Result{}, err
 	}
-	if !came {
-		return fail(fmt.Sprintf("kube-apiserver did not come to %s", ip), "fauxlet check --node-ip ADDRESS # "+words+" address of this machine that kube-apiserver can reach", evidence), nil
+	if came == nil {
+		return fail(fmt.Sprintf("kube-apiserver did not come to %s", ip), "fauxlet check --node-ip ADDRESS # "+words+" address of this machine that kube-apiserver can reach", "answered: "+said), nil
 	}
-	return pass(evidence), nil
+	return pass(came.how()), nil
 }
 
 func checkNames(ctx context.Context, r *run) (conformance.Result, error) {
 	if r.hostname == "" {
 		return skip("no name of this machine is known that kube-apiserver can look up: give --node-hostname"), nil
 	}
-	came, evidence, err := r.visited(ctx, "names", r.nodeIP, everyType(r.hostname))
+	came, said, err := r.visited(ctx, "names", r.nodeIP, everyType(r.hostname))
 	if err != nil {
 		return conformance.Result{}, err
 	}
-	if !came {
+	if came == nil {
 		return fail(fmt.Sprintf("kube-apiserver did not come to %s, which is to be %s", r.hostname, r.nodeIP),
-			"fauxlet check --node-hostname NAME # one that kube-apiserver's resolver has, for --node-ip", evidence), nil
+			"fauxlet check --node-hostname NAME # one that kube-apiserver's resolver has, for --node-ip", "answered: "+said), nil
 	}
-	return pass(evidence), nil
+	return pass(came.how()), nil
 }

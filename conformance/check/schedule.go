@@ -109,15 +109,15 @@ func one(ctx context.Context, c Check, do func(context.Context, Check) (conforma
 	if err = context.Cause(ctx); err == nil {
 		result, err = do(ctx, c)
 	}
+	// Whatever is amiss when the time is over or the run is stopped, may be amiss because of that.
+	if cause := context.Cause(ctx); cause != nil && (err != nil || result.Verdict != conformance.Pass) {
+		err = cause
+	}
 	var why skipped
 	switch {
-	case err == nil:
 	case errors.As(err, &why):
 		result = skip(string(why))
-	default:
-		if cause := context.Cause(ctx); cause != nil && !errors.Is(err, cause) {
-			err = fmt.Errorf("%w (%w)", cause, err)
-		}
+	case err != nil:
 		result = skip("could not come to its end: " + err.Error())
 		result.Broken = true
 	}

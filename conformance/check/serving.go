@@ -169,6 +169,9 @@ func (r *run) try(ctx context.Context, name string, certificate *tls.Certificate
 	if answer.err == nil {
 		return trial{accepted: string(answer.body) == "accepted", said: answer.said()}, nil
 	}
+	if _, err := answer.told(); err != nil {
+		return trial{}, err
+	}
 	// The answer may be there before the end of the handshake is noticed.
 	all, err := k.await(ctx, "the end of the handshake; the apiserver said: "+answer.said(), func(all []seen) bool {
 		return len(all) == 0 || all[0].HandshakeError != nil || all[0].TLS != nil

@@ -115,16 +115,11 @@ func checkSNI(ctx context.Context, r *run) (conformance.Result, error) {
 	if r.hostname == "" {
 		return pass(append(evidence, "not dialled by name: no --node-hostname was given")...), nil
 	}
-	k, err := r.kubelet(ctx, kubeletOptions{node: nodeOptions{name: "sni", addresses: everyType(r.hostname)}, certificate: r.anybodys})
+	came, said, err := r.visited(ctx, "sni", r.nodeIP, everyType(r.hostname))
 	if err != nil {
 		return conformance.Result{}, err
 	}
-	defer k.Close()
-	said := k.logsInsecurely(ctx).said()
-	for _, s := range k.seen() {
-		if s.Hello == nil {
-			continue
-		}
+	if s := came; s != nil && s.Hello != nil {
 		evidence = append(evidence, fmt.Sprintf("dialled at %s, server name %q", r.hostname, s.Hello.ServerName))
 		if s.Hello.ServerName != r.hostname {
 			return warn("kube-apiserver does not tell a node's name as its server name", newer, evidence...), nil
@@ -170,8 +165,8 @@ func (r *run) talk(ctx context.Context, name string, change func(*tls.Config)) (
 		return "", nil, err
 	}
 	defer k.Close()
-	said = k.logsInsecurely(ctx).said()
-	return said, k.seen(), nil
+	said, err = k.logsInsecurely(ctx).told()
+	return said, k.seen(), err
 }
 
 func checkResumption(ctx context.Context, r *run) (conformance.Result, error) {
