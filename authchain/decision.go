@@ -49,6 +49,10 @@ type Decision struct {
 	// beside it.
 	Handshake string
 
+	// NoRequest says what became of a connection that ended without a request. Where it is set only Time, Duration, Remote
+	// and, after a handshake, TLS are set beside it.
+	NoRequest string
+
 	// Most requests end at the first of each; with these they need no allocation of their own.
 	steps     [1]Step
 	questions [1]Question
@@ -129,6 +133,9 @@ type recording struct {
 	decision Decision
 }
 
+// longQuery is how long a query is, in bytes, that is worth a copy of the path to be rid of.
+const longQuery = 1 << 10
+
 type decisionKey struct{}
 
 func (r *recording) Value(key any) any {
@@ -147,6 +154,10 @@ func NewDecision(r *http.Request) (*Decision, *http.Request) {
 		Method: r.Method,
 		Path:   r.URL.Path,
 	}}
+	if len(r.URL.RawQuery) > longQuery {
+		// The path is a part of the request line, which whoever keeps the Decision would keep whole.
+		rec.decision.Path = strings.Clone(rec.decision.Path)
+	}
 	decision := &rec.decision
 	decision.Authentication = decision.steps[:0]
 	decision.Authorization = decision.questions[:0]
@@ -162,6 +173,11 @@ func FromContext(ctx context.Context) *Decision {
 // FailedHandshake is the Decision about a client that did not get as far as a request.
 func FailedHandshake(remote, why string) *Decision {
 	return &Decision{Time: time.Now(), Remote: remote, Handshake: why}
+}
+
+// NoRequest is the Decision about a connection that was opened and has ended now, without a request.
+func NoRequest(opened time.Time, remote string, state *tls.ConnectionState, why string) *Decision {
+	return &Decision{Time: opened, Duration: time.Since(opened), Remote: remote, TLS: state, NoRequest: why}
 }
 
 func (d *Decision) step(method Method) *Step {
@@ -354,9 +370,10 @@ func (d *Decision) MarshalJSON() ([]byte, error) {
 		Why            string        `json:"why,omitempty"`
 		Err            string        `json:"error,omitempty"`
 		Handshake      string        `json:"handshake,omitempty"`
+		NoRequest      string        `json:"noRequest,omitempty"`
 	}{
 		d.Time, d.Duration, d.Remote, describeConnection(d.TLS), d.Method, d.Path,
-		d.Authentication, describeUser(d.User), d.Authorization, d.Status, d.Why(), d.Err, d.Handshake,
+		d.Authentication, describeUser(d.User), d.Authorization, d.Status, d.Why(), d.Err, d.Handshake, d.NoRequest,
 	})
 }
 

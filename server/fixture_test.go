@@ -88,6 +88,8 @@ type fixture struct {
 
 	mu        sync.Mutex
 	decisions []*authchain.Decision
+	// unasked are those of connections without a request, which a client may open to spare.
+	unasked []*authchain.Decision
 }
 
 type fixtureOptions struct {
@@ -292,6 +294,10 @@ func (f *fixture) load(t testing.TB, args []string) *config.Config {
 func (f *fixture) observe(d *authchain.Decision) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if d.NoRequest != "" {
+		f.unasked = append(f.unasked, d)
+		return
+	}
 	f.decisions = append(f.decisions, d)
 }
 

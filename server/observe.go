@@ -20,6 +20,7 @@ func (p *port) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if r.Context().Value(portKey{}) != p { // behind a listener that is not ours
 		r = r.WithContext(withPort(r.Context(), p))
 	}
+	asked(r)
 	s, series := p.server, p.seriesOf(r)
 	series.requests.Inc()
 	series.inflight.Inc()
@@ -80,6 +81,8 @@ func (s *Server) tell(d *authchain.Decision) {
 
 func levelOf(d *authchain.Decision) zapcore.Level {
 	switch {
+	case d.NoRequest != "":
+		return zapcore.DebugLevel
 	case d.Status >= http.StatusInternalServerError:
 		return zapcore.ErrorLevel
 	case d.Handshake != "", d.Status == http.StatusUnauthorized, d.Status == http.StatusForbidden:
@@ -90,8 +93,11 @@ func levelOf(d *authchain.Decision) zapcore.Level {
 
 // logMessage is the Decision in one line.
 func logMessage(d *authchain.Decision) string {
-	if d.Handshake != "" {
+	switch {
+	case d.Handshake != "":
 		return "TLS handshake failed: " + d.Handshake
+	case d.NoRequest != "":
+		return "no request: " + d.NoRequest
 	}
 	why := d.Why()
 	if why == "" {
@@ -103,7 +109,8 @@ func logMessage(d *authchain.Decision) string {
 var fieldsPool = sync.Pool{New: func() any { return new([]zap.Field) }}
 
 func logFields(fields []zap.Field, d *authchain.Decision) []zap.Field {
-	if d.Handshake == "" {
+	request := d.Handshake == "" && d.NoRequest == ""
+	if request {
 		fields = append(fields,
 			zap.Int("status", d.Status),
 			zap.String("method", d.Method),
@@ -121,7 +128,7 @@ func logFields(fields []zap.Field, d *authchain.Decision) []zap.Field {
 	if d.Err != "" {
 		fields = append(fields, zap.String("error", d.Err))
 	}
-	if d.Handshake == "" {
+	if request {
 		fields = append(fields, zap.Duration("took", d.Duration))
 	}
 	return fields

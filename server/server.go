@@ -83,7 +83,8 @@ type Options struct {
 	// one set for all nodes of a process. Nil: nowhere.
 	Metrics prometheus.Registerer
 
-	// Logger gets one line for each decision and each failed handshake. Nil: no log.
+	// Logger gets one line for each decision and each failed handshake, and one at the debug level for each connection that
+	// ended without a request. Nil: no log.
 	Logger *zap.Logger
 
 	// Drain is how long Serve waits for requests under way once it has been told to stop. 0: 10 s; negative: not at all, they
@@ -96,7 +97,8 @@ type Options struct {
 	Begin func(*authchain.Decision)
 
 	// Observe, where it is set, is called with each Decision when its handler is done; the end of the response may still be
-	// on its way. Both are called from many goroutines at once and must not wait.
+	// on its way. Connections without a request are told of when they end, where [Server.Serve] serves them. Begin and Observe
+	// are called from many goroutines at once and must not wait.
 	Observe func(*authchain.Decision)
 }
 
@@ -288,7 +290,7 @@ func (s *Server) run(running context.Context, group *errgroup.Group, server *htt
 func (s *Server) httpServer(running context.Context, handler *port) *http.Server {
 	// What is under way may finish after running is done.
 	base := withPort(context.WithoutCancel(running), handler)
-	return &http.Server{
+	server := &http.Server{
 		BaseContext:    func(net.Listener) context.Context { return base },
 		Handler:        handler,
 		IdleTimeout:    idleTimeout,
@@ -297,6 +299,8 @@ func (s *Server) httpServer(running context.Context, handler *port) *http.Server
 		MaxHeaderBytes: maxHeaderBytes,
 		ErrorLog:       s.errorLog(),
 	}
+	s.follow(server)
+	return server
 }
 
 // Listeners are the open ports of a Server. Either may be nil.
