@@ -3,7 +3,6 @@ package authchain
 import (
 	"context"
 	"crypto/tls"
-	"encoding/json"
 	"fmt"
 	"net/http"
 	"strconv"
@@ -352,85 +351,4 @@ func verbInWords(verb string) string {
 		return `do "" (the method has no verb) to`
 	}
 	return verb
-}
-
-// MarshalJSON writes the Decision as the trace shows it.
-func (d *Decision) MarshalJSON() ([]byte, error) {
-	return json.Marshal(struct {
-		Time           time.Time     `json:"time"`
-		Duration       time.Duration `json:"durationNanoseconds"`
-		Remote         string        `json:"remote"`
-		Connection     *connection   `json:"connection,omitempty"`
-		Method         string        `json:"method"`
-		Path           string        `json:"path"`
-		Authentication []Step        `json:"authentication,omitempty"`
-		User           *identity     `json:"user,omitempty"`
-		Authorization  []Question    `json:"authorization,omitempty"`
-		Status         int           `json:"status"`
-		Why            string        `json:"why,omitempty"`
-		Err            string        `json:"error,omitempty"`
-		Handshake      string        `json:"handshake,omitempty"`
-		NoRequest      string        `json:"noRequest,omitempty"`
-	}{
-		d.Time, d.Duration, d.Remote, describeConnection(d.TLS), d.Method, d.Path,
-		d.Authentication, describeUser(d.User), d.Authorization, d.Status, d.Why(), d.Err, d.Handshake, d.NoRequest,
-	})
-}
-
-// identity is a user as JSON.
-type identity struct {
-	Name   string              `json:"name"`
-	UID    string              `json:"uid,omitempty"`
-	Groups []string            `json:"groups,omitempty"`
-	Extra  map[string][]string `json:"extra,omitempty"`
-}
-
-func describeUser(u user.Info) *identity {
-	if u == nil {
-		return nil
-	}
-	return &identity{Name: u.GetName(), UID: u.GetUID(), Groups: u.GetGroups(), Extra: u.GetExtra()}
-}
-
-// connection is a TLS connection as JSON.
-type connection struct {
-	Version     string       `json:"version"`
-	CipherSuite string       `json:"cipherSuite"`
-	ServerName  string       `json:"serverName,omitempty"`
-	Protocol    string       `json:"protocol,omitempty"`
-	Resumed     bool         `json:"resumed,omitempty"`
-	Certificate *certificate `json:"clientCertificate,omitempty"`
-}
-
-// certificate is a client certificate as JSON.
-type certificate struct {
-	Subject   string    `json:"subject"`
-	Issuer    string    `json:"issuer"`
-	Serial    string    `json:"serial"`
-	NotBefore time.Time `json:"notBefore"`
-	NotAfter  time.Time `json:"notAfter"`
-}
-
-func describeConnection(state *tls.ConnectionState) *connection {
-	if state == nil {
-		return nil
-	}
-	c := &connection{
-		Version:     tls.VersionName(state.Version),
-		CipherSuite: tls.CipherSuiteName(state.CipherSuite),
-		ServerName:  state.ServerName,
-		Protocol:    state.NegotiatedProtocol,
-		Resumed:     state.DidResume,
-	}
-	if len(state.PeerCertificates) > 0 {
-		leaf := state.PeerCertificates[0]
-		c.Certificate = &certificate{
-			Subject:   leaf.Subject.String(),
-			Issuer:    leaf.Issuer.String(),
-			Serial:    leaf.SerialNumber.String(),
-			NotBefore: leaf.NotBefore,
-			NotAfter:  leaf.NotAfter,
-		}
-	}
-	return c
 }

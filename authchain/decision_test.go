@@ -6,6 +6,8 @@ import (
 	"testing"
 
 	authenticationv1api "k8s.io/api/authentication/v1"
+
+	"fauxlet/authchain"
 )
 
 // TestDecisionJSON: a Decision as JSON tells the road, and no token.
@@ -22,24 +24,11 @@ func TestDecisionJSON(t *testing.T) {
 	if strings.Contains(string(data), serviceAccountToken) {
 		t.Error("there is a token in the Decision")
 	}
-	var got struct {
-		Connection struct {
-			Version           string
-			ClientCertificate struct{ Subject, Issuer string }
-		}
-		Authentication []struct{ Method, Outcome, Reason, Token string }
-		User           struct{ Name, UID string }
-		Authorization  []struct {
-			Verb, Resource, Subresource, Name, Answer, Reason string
-			Reviews                                           int
-		}
-		Status int
-		Why    string
-	}
+	var got authchain.Report
 	if err := json.Unmarshal(data, &got); err != nil {
 		t.Fatal(err)
 	}
-	if got.Connection.Version != "TLS 1.3" || got.Connection.ClientCertificate.Subject != "CN=stranger" || got.Connection.ClientCertificate.Issuer != "CN=stranger-ca" {
+	if got.Connection.Version != "TLS 1.3" || got.Connection.Certificate.Subject != "CN=stranger" || got.Connection.Certificate.Issuer != "CN=stranger-ca" {
 		t.Errorf("connection %+v", got.Connection)
 	}
 	if len(got.Authentication) != 2 || got.Authentication[0].Outcome != "refused" || got.Authentication[1].Outcome != "authenticated" || len(got.Authentication[1].Token) != 8 {
@@ -47,6 +36,9 @@ func TestDecisionJSON(t *testing.T) {
 	}
 	if got.User.Name != serviceAccount || got.User.UID != "7" {
 		t.Errorf("user %+v", got.User)
+	}
+	if got.Outcome != "allowed" || got.By != authchain.MethodBearerToken || got.Cached {
+		t.Errorf("outcome %q by %q, cached %v", got.Outcome, got.By, got.Cached)
 	}
 	if len(got.Authorization) != 1 || got.Authorization[0].Subresource != "metrics" || got.Authorization[0].Answer != "allowed" || got.Authorization[0].Reviews != 1 || got.Authorization[0].Name != "node-1" {
 		t.Errorf("authorization %+v", got.Authorization)

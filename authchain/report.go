@@ -1,0 +1,107 @@
+package authchain
+
+import (
+	"crypto/tls"
+	"encoding/json"
+	"time"
+
+	"k8s.io/apiserver/pkg/authentication/user"
+)
+
+// Report is a Decision as it is told to others: as JSON, and read again from that.
+type Report struct {
+	Time     time.Time     `json:"time"`
+	Duration time.Duration `json:"durationNanoseconds"`
+
+	Remote     string      `json:"remote"`
+	Connection *Connection `json:"connection,omitempty"`
+	Method     string      `json:"method,omitempty"`
+	Path       string      `json:"path,omitempty"`
+
+	Authentication []Step     `json:"authentication,omitempty"`
+	User           *Identity  `json:"user,omitempty"`
+	Authorization  []Question `json:"authorization,omitempty"`
+
+	// Outcome, By, Cached and Why are those of the Decision's methods.
+	Outcome string `json:"outcome,omitempty"`
+	By      Method `json:"by,omitempty"`
+	Cached  bool   `json:"cached,omitempty"`
+	Why     string `json:"why,omitempty"`
+
+	Status    int    `json:"status,omitempty"`
+	Err       string `json:"error,omitempty"`
+	Handshake string `json:"handshake,omitempty"`
+	NoRequest string `json:"noRequest,omitempty"`
+}
+
+// Identity is who a client is.
+type Identity struct {
+	Name   string              `json:"name"`
+	UID    string              `json:"uid,omitempty"`
+	Groups []string            `json:"groups,omitempty"`
+	Extra  map[string][]string `json:"extra,omitempty"`
+}
+
+// Connection is a TLS connection.
+type Connection struct {
+	Version     string       `json:"version"`
+	CipherSuite string       `json:"cipherSuite"`
+	ServerName  string       `json:"serverName,omitempty"`
+	Protocol    string       `json:"protocol,omitempty"`
+	Resumed     bool         `json:"resumed,omitempty"`
+	Certificate *Certificate `json:"clientCertificate,omitempty"`
+}
+
+// Certificate is a client certificate.
+type Certificate struct {
+	Subject   string    `json:"subject"`
+	Issuer    string    `json:"issuer"`
+	Serial    string    `json:"serial"`
+	NotBefore time.Time `json:"notBefore"`
+	NotAfter  time.Time `json:"notAfter"`
+}
+
+// Report tells of a Decision that is complete. The two share what they have in common, which must not be changed.
+func (d *Decision) Report() Report {
+	return Report{
+		Time: d.Time, Duration: d.Duration,
+		Remote: d.Remote, Connection: describeConnection(d.TLS), Method: d.Method, Path: d.Path,
+		Authentication: d.Authentication, User: describeUser(d.User), Authorization: d.Authorization,
+		Outcome: d.Outcome(), By: d.By(), Cached: d.Cached(), Why: d.Why(),
+		Status: d.Status, Err: d.Err, Handshake: d.Handshake, NoRequest: d.NoRequest,
+	}
+}
+
+// MarshalJSON writes the Decision's Report.
+func (d *Decision) MarshalJSON() ([]byte, error) { return json.Marshal(d.Report()) }
+
+func describeUser(u user.Info) *Identity {
+	if u == nil {
+		return nil
+	}
+	return &Identity{Name: u.GetName(), UID: u.GetUID(), Groups: u.GetGroups(), Extra: u.GetExtra()}
+}
+
+func describeConnection(state *tls.ConnectionState) *Connection {
+	if state == nil {
+		return nil
+	}
+	c := &Connection{
+		Version:     tls.VersionName(state.Version),
+		CipherSuite: tls.CipherSuiteName(state.CipherSuite),
+		ServerName:  state.ServerName,
+		Protocol:    state.NegotiatedProtocol,
+		Resumed:     state.DidResume,
+	}
+	if len(state.PeerCertificates) > 0 {
+		leaf := state.PeerCertificates[0]
+		c.Certificate = &Certificate{
+			Subject:   leaf.Subject.String(),
+			Issuer:    leaf.Issuer.String(),
+			Serial:    leaf.SerialNumber.String(),
+			NotBefore: leaf.NotBefore,
+			NotAfter:  leaf.NotAfter,
+		}
+	}
+	return c
+}
