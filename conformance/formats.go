@@ -8,6 +8,7 @@ import (
 	"strings"
 	"text/tabwriter"
 	"time"
+	"unicode"
 )
 
 // Formats are the names that [Report.Write] knows.
@@ -49,13 +50,13 @@ func (r *Report) writeTable(w io.Writer) error {
 		}
 		fmt.Fprintf(&b, "\n%s  %s: %s\n", result.Verdict, result.ID, result.Why)
 		for _, line := range result.Evidence {
-			fmt.Fprintf(&b, "      %s\n", line)
+			fmt.Fprintf(&b, "      %s\n", indent(line, 6))
 		}
 		if result.Flag != "" {
 			fmt.Fprintf(&b, "      flag:   %s\n", result.Flag)
 		}
 		if result.Remedy != "" {
-			fmt.Fprintf(&b, "      remedy: %s\n", strings.ReplaceAll(result.Remedy, "\n", "\n              "))
+			fmt.Fprintf(&b, "      remedy: %s\n", indent(result.Remedy, 14))
 		}
 	}
 	if skipped.Len() > 0 {
@@ -65,8 +66,12 @@ func (r *Report) writeTable(w io.Writer) error {
 	for _, left := range r.Left {
 		fmt.Fprintf(&b, "left behind: %s (the next run removes it)\n", left)
 	}
-	_, err := io.WriteString(w, b.String())
+	_, err := io.WriteString(w, printable(b.String())) // what an apiserver answered is not to command a terminal
 	return err
+}
+
+func indent(text string, by int) string {
+	return strings.ReplaceAll(strings.TrimSpace(text), "\n", "\n"+strings.Repeat(" ", by))
 }
 
 // Summary counts the verdicts in words.
@@ -160,10 +165,10 @@ func (r *Report) writeJUnit(w io.Writer) error {
 
 func seconds(s Seconds) string { return fmt.Sprintf("%.3f", time.Duration(s).Seconds()) }
 
-// printable leaves out what XML 1.0 cannot have, not even escaped.
+// printable leaves out control characters. XML 1.0 cannot have most of them, not even escaped.
 func printable(s string) string {
 	return strings.Map(func(c rune) rune {
-		if c < ' ' && c != '\n' && c != '\t' {
+		if unicode.IsControl(c) && c != '\n' && c != '\t' {
 			return -1
 		}
 		return c

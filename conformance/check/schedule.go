@@ -102,22 +102,30 @@ func schedule(ctx context.Context, checks []Check, tell func(conformance.Result)
 // one runs a check.
 func one(ctx context.Context, c Check, do func(context.Context, Check) (conformance.Result, error)) conformance.Result {
 	began := time.Now()
-	ctx, cancel := context.WithTimeoutCause(ctx, patience, fmt.Errorf("not done within %v", patience))
+	limited, cancel := context.WithTimeoutCause(ctx, patience, fmt.Errorf("not done within %v", patience))
 	defer cancel()
 	var result conformance.Result
-	var err error
-	if err = context.Cause(ctx); err == nil {
-		result, err = do(ctx, c)
+	err := context.Cause(limited)
+	if err == nil {
+		result, err = do(limited, c)
 	}
-	// Whatever is amiss when the time is over or the run is stopped, may be amiss because of that.
-	if cause := context.Cause(ctx); cause != nil && (err != nil || result.Verdict != conformance.Pass) {
-		err = cause
+	// Whatever is amiss when the run is stopped or the time is over, may be amiss because of that.
+	if err != nil || result.Verdict != conformance.Pass {
+		switch {
+		case ctx.Err() != nil:
+			err = context.Cause(ctx)
+		case limited.Err() != nil && err != nil:
+			err = fmt.Errorf("%w: %w", context.Cause(limited), err)
+		case limited.Err() != nil:
+			err = context.Cause(limited)
+		}
 	}
 	var why skipped
 	switch {
+	case err == nil:
 	case errors.As(err, &why):
 		result = skip(string(why))
-	case err != nil:
+	default:
 		result = skip("could not come to its end: " + err.Error())
 		result.Broken = true
 	}

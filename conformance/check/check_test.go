@@ -1,0 +1,208 @@
+package check
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"fauxlet/conformance"
+)
+
+// TestTable holds the checks to what a report and the documentation need of them.
+func TestTable(t *testing.T) {
+	seen := map[string]bool{}
+	for _, c := range Checks() {
+		if !regexp.MustCompile(`^[a-z]+\.[a-z0-9][a-z0-9.-]*$`).MatchString(c.ID) {
+			t.Errorf("%q is no id", c.ID)
+		}
+		if seen[c.ID] {
+			t.Errorf("%s is there twice", c.ID)
+		}
+		for _, need := range c.Needs {
+			if !seen[need] {
+				t.Errorf("%s needs %s, which is not before it", c.ID, need)
+			}
+		}
+		seen[c.ID] = true
+		if c.Title == "" || strings.HasSuffix(c.Title, ".") || len(c.Title) > 80 {
+			t.Errorf("%s: its title %q is none, or is a long one, or a sentence", c.ID, c.Title)
+		}
+		if !strings.HasSuffix(c.Proves, ".") {
+			t.Errorf("%s: what it proves is no sentence: %q", c.ID, c.Proves)
+		}
+		if c.run == nil {
+			t.Errorf("%s does nothing", c.ID)
+		}
+	}
+	if len(seen) < 20 {
+		t.Errorf("there are %d checks only", len(seen))
+	}
+}
+
+// some are checks that need each other: d needs b and c, which need a; e needs nothing.
+var some = []Check{{ID: "g.a"}, {ID: "g.b", Needs: []string{"g.a"}}, {ID: "g.c", Needs: []string{"g.a"}}, {ID: "h.d", Needs: []string{"g.b", "g.c"}}, {ID: "h.e", Flag: "--e"}}
+
+func ids(all []Check) []string {
+	names := make([]string, len(all))
+	for i, c := range all {
+		names[i] = c.ID
+	}
+	return names
+}
+
+func TestSelect(t *testing.T) {
+	for _, test := range []struct {
+		only, want []string
+	}{
+		{nil, []string{"g.a", "g.b", "g.c", "h.d", "h.e"}},
+		{[]string{"g.b"}, []string{"g.a", "g.b"}},
+		{[]string{"h"}, []string{"g.a", "g.b", "g.c", "h.d", "h.e"}},
+		{[]string{"h.e", "g.a"}, []string{"g.a", "h.e"}},
+	} {
+		got, err := Select(some, test.only)
+		if err != nil {
+			t.Errorf("%q: %v", test.only, err)
+		}
+		if diff := cmp.Diff(test.want, ids(got)); diff != "" {
+			t.Errorf("%q: %s", test.only, diff)
+		}
+	}
+	if _, err := Select(some, []string{"g.a", "x"}); err == nil || !strings.Contains(err.Error(), `"x": no check has that name`) {
+		t.Errorf("%v", err)
+	}
+}
+
+// scheduled runs some, and gives what became of each as a text.
+func scheduled(t *testing.T, ctx context.Context, do map[string]func(context.Context) (conformance.Result, error)) (results map[string]string, order []string) {
+	t.Helper()
+	all := schedule(ctx, some, func(r conformance.Result) { order = append(order, r.ID) }, func(ctx context.Context, c Check) (conformance.Result, error) {
+		if f := do[c.ID]; f != nil {
+			return f(ctx)
+		}
+		return pass(c.ID), nil
+	})
+	results = map[string]string{}
+	for i, r := range all {
+		if r.ID != some[i].ID || r.Flag != some[i].Flag && r.Flag != "own" || r.Evidence == nil {
+			t.Errorf("%d: %+v", i, r)
+		}
+		results[r.ID] = fmt.Sprintf("%s %v %s", r.Verdict, r.Broken, r.Why)
+	}
+	return results, order
+}
+
+type does = map[string]func(context.Context) (conformance.Result, error)
+
+func gives(r conformance.Result, err error) func(context.Context) (conformance.Result, error) {
+	return func(context.Context) (conformance.Result, error) { return r, err }
+}
+
+func TestSchedule(t *testing.T) {
+	const passed, needsA = "pass false ", "skip false needs g.a, which did not pass"
+	needs := func(id string) string { return "skip false needs " + id + ", which did not pass" }
+	for _, test := range []struct {
+		name string
+		do   does
+		want map[string]string
+	}{
+		{"all pass", nil, map[string]string{"g.a": passed, "g.b": passed, "g.c": passed, "h.d": passed, "h.e": passed}},
+		{"a warning is no reason to skip", does{"g.a": gives(warn("why", "remedy"), nil)},
+			map[string]string{"g.a": "warn false why", "g.b": passed, "g.c": passed, "h.d": passed, "h.e": passed}},
+		{"a failure is", does{"g.a": gives(fail("why", "remedy"), nil)},
+			map[string]string{"g.a": "fail false why", "g.b": needsA, "g.c": needsA, "h.d": needs("g.b"), "h.e": passed}},
+		{"so is a skip", does{"g.c": gives(conformance.Result{}, fmt.Errorf("wrapped: %w", skipped("cannot")))},
+			map[string]string{"g.a": passed, "g.b": passed, "g.c": "skip false cannot", "h.d": needs("g.c"), "h.e": passed}},
+		{"an error is no verdict", does{"g.b": gives(fail("why", "remedy"), errors.New("lost"))},
+			map[string]string{"g.a": passed, "g.b": "skip true could not come to its end: lost", "g.c": passed, "h.d": needs("g.b"), "h.e": passed}},
+		{"a flag of its own", does{"h.e": func(context.Context) (conformance.Result, error) {
+			r := pass()
+			r.Flag = "own"
+			return r, nil
+		}}, map[string]string{"g.a": passed, "g.b": passed, "g.c": passed, "h.d": passed, "h.e": passed}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			got, order := scheduled(t, t.Context(), test.do)
+			if diff := cmp.Diff(test.want, got); diff != "" {
+				t.Error(diff)
+			}
+			at := func(id string) int { return slices.Index(order, id) }
+			if len(order) != len(some) || at("g.a") > at("g.b") || at("g.a") > at("g.c") || at("h.d") < max(at("g.b"), at("g.c")) {
+				t.Errorf("told in the order %q", order)
+			}
+		})
+	}
+}
+
+// TestScheduleStops has a run stopped, and a check run out of its time.
+func TestScheduleStops(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, stop := context.WithCancelCause(t.Context())
+		wait := func(ctx context.Context) (conformance.Result, error) {
+			<-ctx.Done()
+			return fail("nothing came", "remedy"), nil
+		}
+		got, _ := scheduled(t, ctx, does{"g.a": wait, "h.e": func(ctx context.Context) (conformance.Result, error) {
+			time.Sleep(time.Second)
+			stop(errors.New("interrupted"))
+			<-ctx.Done()
+			return pass(), nil // it was done, and found nothing amiss
+		}})
+		want := map[string]string{
+			"g.a": "skip true could not come to its end: interrupted",
+			"g.b": "skip false needs g.a, which did not pass", "g.c": "skip false needs g.a, which did not pass",
+			"h.d": "skip false needs g.b, which did not pass", "h.e": "pass false ",
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Error(diff)
+		}
+
+		began := time.Now()
+		got, _ = scheduled(t, t.Context(), does{"h.e": wait, "g.a": func(ctx context.Context) (conformance.Result, error) {
+			<-ctx.Done()
+			return conformance.Result{}, errors.New("no answer")
+		}})
+		if took := time.Since(began); took != patience {
+			t.Errorf("it took %v, want %v", took, patience)
+		}
+		over := fmt.Sprintf("skip true could not come to its end: not done within %v", patience)
+		if got["h.e"] != over || got["g.a"] != over+": no answer" {
+			t.Errorf("%q", got)
+		}
+	})
+}
+
+// TestScheduleTogether has checks wait for each other, as many as run at once, and no more.
+func TestScheduleTogether(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		many := make([]Check, 3*together)
+		for i := range many {
+			many[i].ID = fmt.Sprintf("g.%d", i)
+		}
+		var mu sync.Mutex
+		now, most := 0, 0
+		add := func(n int) {
+			mu.Lock()
+			defer mu.Unlock()
+			now += n
+			most = max(most, now)
+		}
+		schedule(t.Context(), many, func(conformance.Result) {}, func(context.Context, Check) (conformance.Result, error) {
+			add(1)
+			time.Sleep(time.Second)
+			add(-1)
+			return pass(), nil
+		})
+		if most != together {
+			t.Errorf("%d ran at once, want %d", most, together)
+		}
+	})
+}

@@ -1,0 +1,71 @@
+package check
+
+import (
+	"crypto/x509"
+	"strings"
+	"testing"
+	"time"
+
+	"fauxlet/conformance"
+	"fauxlet/testcerts"
+)
+
+// TestJudged has certificates judged by dates and usage.
+func TestJudged(t *testing.T) {
+	ca, err := testcerts.NewAuthority("ca")
+	if err != nil {
+		t.Fatal(err)
+	}
+	now := time.Now()
+	valid := func(c *x509.Certificate) conformance.Result { return validity(c, now) }
+	for _, test := range []struct {
+		name   string
+		judge  func(*x509.Certificate) conformance.Result
+		mutate testcerts.Mutate
+		want   conformance.Verdict
+		why    string
+	}{
+		{"of a year", valid, testcerts.ValidFor(now.Add(-time.Hour), now.Add(365*24*time.Hour)), conformance.Pass, ""},
+		{"of 31 days", valid, testcerts.ValidFor(now.Add(-time.Hour), now.Add(31*24*time.Hour)), conformance.Pass, ""},
+		{"of 29 days", valid, testcerts.ValidFor(now.Add(-time.Hour), now.Add(29*24*time.Hour+time.Hour)), conformance.Warn, "expires in 29 days"},
+		{"expired", valid, testcerts.Expired, conformance.Fail, "has expired"},
+		{"of tomorrow", valid, testcerts.NotYetValid, conformance.Fail, "is not valid yet"},
+		{"for clients", usage, testcerts.ClientAuthOnly, conformance.Pass, ""},
+		{"for all", usage, func(c *x509.Certificate) { c.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageAny} }, conformance.Pass, ""},
+		{"for nothing special", usage, testcerts.NoUsage, conformance.Pass, ""},
+		{"for servers", usage, testcerts.ServerAuthOnly, conformance.Fail, "not for client authentication"},
+		{"for mail", usage, func(c *x509.Certificate) { c.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageEmailProtection} }, conformance.Fail, "not for client authentication"},
+	} {
+		pair, err := ca.Client("kubelet-client", nil, test.mutate)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := test.judge(pair.Leaf)
+		if got.Verdict != test.want || !strings.Contains(got.Why, test.why) || (got.Why == "") != (test.why == "") {
+			t.Errorf("%s: %+v, want %s, %q", test.name, got, test.want, test.why)
+		}
+		if got.Verdict != conformance.Pass && got.Remedy == "" || len(got.Evidence) == 0 {
+			t.Errorf("%s: no remedy or no evidence: %+v", test.name, got)
+		}
+	}
+}
+
+func TestQuote(t *testing.T) {
+	for in, want := range map[string]string{
+		"kubelet-client": "kubelet-client", "system:node:a": "system:node:a", "": "''", "a b": "'a b'", "$(id)": "'$(id)'", "it's": `'it'\''s'`, "*": "'*'",
+	} {
+		if got := quote(in); got != want {
+			t.Errorf("%q: %s, want %s", in, got, want)
+		}
+	}
+}
+
+func TestURLIn(t *testing.T) {
+	at := urlIn(`Get "https://internalip..fauxlet-check.invalid:10250/containerLogs/a/b/c?follow=true": dial tcp: lookup internalip..fauxlet-check.invalid: no such host`)
+	if at == nil || at.Hostname() != nowhere("InternalIP") || at.Port() != "10250" {
+		t.Errorf("%v", at)
+	}
+	if at := urlIn("no preferred addresses found; known addresses: [{InternalDNS x}]"); at != nil {
+		t.Errorf("%v", at)
+	}
+}

@@ -1,0 +1,142 @@
+package conformance_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"k8s.io/kube-openapi/pkg/validation/spec"
+	"k8s.io/kube-openapi/pkg/validation/strfmt"
+	"k8s.io/kube-openapi/pkg/validation/validate"
+
+	"fauxlet/conformance"
+)
+
+// example has a result of each sort.
+func example() *conformance.Report {
+	return &conformance.Report{
+		Tool: "fauxlet test", Target: "https://192.0.2.1:6443", TargetVersion: "v1.37.2",
+		Started: time.Date(2026, 11, 24, 12, 0, 0, 0, time.FixedZone("", 3600)), Duration: conformance.Seconds(2345 * time.Millisecond),
+		Results: []conformance.Result{
+			{ID: "reach.dialled", Title: "a node is dialled", Verdict: conformance.Pass, Evidence: []string{"listened on 192.0.2.7:1"}, Flag: "--node-ip", Duration: conformance.Seconds(time.Millisecond)},
+			{ID: "client.presented", Title: "a certificate is presented", Verdict: conformance.Fail, Why: "none is presented", Evidence: []string{"presented: none", "answered: <401> & \x00\x1b[31mred"}, Flag: "--kubelet-client-certificate", Remedy: "--kubelet-client-certificate=a.crt\n--kubelet-client-key=a.key"},
+			{ID: "client.valid", Title: "it is valid", Verdict: conformance.Skip, Why: "needs client.presented, which did not pass", Evidence: []string{}},
+			{ID: "serving.verified", Title: "bad ones are refused", Verdict: conformance.Warn, Why: "insecure", Evidence: []string{"accepted: all"}, Flag: "--kubelet-certificate-authority", Remedy: "--kubelet-certificate-authority=ca.crt"},
+			{ID: "tls.sni", Title: "names are told", Verdict: conformance.Skip, Why: "could not come to its end: no answer", Evidence: []string{}, Broken: true},
+		},
+		Left: []string{"node fauxlet-check-a-b"},
+	}
+}
+
+func write(t *testing.T, r *conformance.Report, format string) string {
+	t.Helper()
+	var b bytes.Buffer
+	if err := r.Write(&b, format); err != nil {
+		t.Fatal(err)
+	}
+	return b.String()
+}
+
+func TestTable(t *testing.T) {
+	want := `pass  reach.dialled     a node is dialled
+fail  client.presented  a certificate is presented
+skip  client.valid      it is valid
+warn  serving.verified  bad ones are refused
+skip  tls.sni           names are told
+
+fail  client.presented: none is presented
+      presented: none
+      answered: <401> & [31mred
+      flag:   --kubelet-client-certificate
+      remedy: --kubelet-client-certificate=a.crt
+              --kubelet-client-key=a.key
+
+warn  serving.verified: insecure
+      accepted: all
+      flag:   --kubelet-certificate-authority
+      remedy: --kubelet-certificate-authority=ca.crt
+
+skip  client.valid: needs client.presented, which did not pass
+skip  tls.sni: could not come to its end: no answer
+
+https://192.0.2.1:6443 in 2.3s: 1 passed, 1 failed, 1 warned, 2 skipped (of which 1 could not come to their end)
+left behind: node fauxlet-check-a-b (the next run removes it)
+`
+	if diff := cmp.Diff(want, write(t, example(), "table")); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// invalid says what the schema has against a report.
+func invalid(t *testing.T, document any) error {
+	t.Helper()
+	text, err := os.ReadFile("report.schema.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var schema spec.Schema
+	if err := json.Unmarshal(text, &schema); err != nil {
+		t.Fatal(err)
+	}
+	return validate.NewSchemaValidator(&schema, nil, "", strfmt.Default).Validate(document).AsError()
+}
+
+func TestJSON(t *testing.T) {
+	text := write(t, example(), "json")
+	var document any
+	if err := json.Unmarshal([]byte(text), &document); err != nil {
+		t.Fatal(err)
+	}
+	if err := invalid(t, document); err != nil {
+		t.Errorf("%v\n%s", err, text)
+	}
+	var read conformance.Report
+	if err := json.Unmarshal([]byte(text), &read); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(text, write(t, &read, "json")); diff != "" {
+		t.Errorf("read and written again: %s", diff)
+	}
+	if !strings.Contains(text, `"answered: <401> & `) {
+		t.Errorf("what is for people is escaped: %s", text)
+	}
+
+	// The schema refuses what is no report.
+	for name, spoil := range map[string]func(report, result map[string]any){
+		"no results":              func(report, _ map[string]any) { delete(report, "results") },
+		"another field":           func(_, result map[string]any) { result["extra"] = 1 },
+		"another verdict":         func(_, result map[string]any) { result["verdict"] = "maybe" },
+		"no id":                   func(_, result map[string]any) { delete(result, "id") },
+		"an id without a group":   func(_, result map[string]any) { result["id"] = "presented" },
+		"evidence of one line":    func(_, result map[string]any) { result["evidence"] = "x" },
+		"no evidence":             func(_, result map[string]any) { delete(result, "evidence") },
+		"a failure without a why": func(_, result map[string]any) { delete(result, "why") },
+		"a failure without a cure": func(_, result map[string]any) {
+			delete(result, "remedy")
+		},
+		"a pass with a why":    func(_, result map[string]any) { result["verdict"] = "pass"; delete(result, "remedy") },
+		"a skip without a why": func(_, result map[string]any) { result["verdict"] = "skip"; delete(result, "why") },
+		"a failure that broke": func(_, result map[string]any) { result["broken"] = true },
+		"a time of day":        func(report, _ map[string]any) { report["started"] = "12:00" },
+		"a negative duration":  func(_, result map[string]any) { result["durationSeconds"] = -1 },
+	} {
+		var document map[string]any
+		if err := json.Unmarshal([]byte(text), &document); err != nil {
+			t.Fatal(err)
+		}
+		spoil(document, document["results"].([]any)[1].(map[string]any))
+		if invalid(t, document) == nil {
+			t.Errorf("%s: the schema has nothing against it", name)
+		}
+	}
+}
+
+func TestUnknownFormat(t *testing.T) {
+	if err := example().Write(&bytes.Buffer{}, "yaml"); err == nil || err.Error() != `"yaml" is none of table, json, junit` {
+		t.Errorf("%v", err)
+	}
+}
