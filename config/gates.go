@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"sync"
 
 	"k8s.io/apimachinery/pkg/util/version"
 	"k8s.io/component-base/featuregate"
@@ -11,10 +12,10 @@ import (
 func newGates(f *kubeletFacts) (featuregate.MutableVersionedFeatureGate, error) {
 	gates := featuregate.NewFeatureGate()
 	specs := map[featuregate.Feature]featuregate.VersionedSpecs{}
-	known := gates.GetAll()
+	there := gates.GetAll()
 	for _, g := range f.Gates {
 		name := featuregate.Feature(g.Name)
-		if _, ok := known[name]; ok {
+		if _, ok := there[name]; ok {
 			continue // AllAlpha and AllBeta are there already
 		}
 		spec := featuregate.FeatureSpec{Default: g.Default, LockToDefault: g.Locked, Version: version.MajorMinor(0, 0)}
@@ -49,15 +50,19 @@ func newGates(f *kubeletFacts) (featuregate.MutableVersionedFeatureGate, error) 
 
 // enabled asks for one gate by name without the panic that an unknown one causes.
 func enabled(gates featuregate.FeatureGate, name string) bool {
-	if gates == nil {
-		return false
-	}
-	known, ok := gates.(featuregate.MutableFeatureGate)
-	if !ok {
-		return false
-	}
-	if _, ok := known.GetAll()[featuregate.Feature(name)]; !ok {
-		return false
-	}
-	return gates.Enabled(featuregate.Feature(name))
+	return gates != nil && known()[name] && gates.Enabled(featuregate.Feature(name))
 }
+
+// known are the names of all gates. A gate's own list of them is a copy of everything that it knows.
+var known = sync.OnceValue(func() map[string]bool {
+	names := map[string]bool{}
+	for name := range featuregate.NewFeatureGate().GetAll() {
+		names[string(name)] = true
+	}
+	if f, err := facts(); err == nil { // which Load tells, otherwise
+		for _, g := range f.Gates {
+			names[g.Name] = true
+		}
+	}
+	return names
+})
