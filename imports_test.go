@@ -12,16 +12,18 @@ import (
 
 // imports says which of our packages each of our packages may import. What is not here imports none of them.
 var imports = map[string][]string{
-	"faults":            {"testcerts"},
-	"pods":              {"internal/oneconn", "pods/shell"},
-	"server":            {"authchain", "config", "internal/oneconn", "pods"},
-	"conformance/check": {"config", "conformance", "pods", "server", "testcerts"},
-	"node":              {"config", "node/life", "pods"},
-	"node/life":         {"pods"},
-	"cmd/fauxlet":       {"authchain", "authchain/review", "config", "conformance", "conformance/check", "node", "node/identity", "pods", "server", "testcerts"},
+	"faults":             {"testcerts"},
+	"server/kubelettest": {"authchain", "authchain/review", "config", "pods", "server", "testcerts"},
+	"pods":               {"internal/oneconn", "pods/shell"},
+	"server":             {"authchain", "config", "internal/oneconn", "pods"},
+	"conformance/check":  {"config", "conformance", "pods", "server", "testcerts"},
+	"node":               {"config", "node/life", "pods"},
+	"node/life":          {"pods"},
+	"cmd/fauxlet":        {"authchain", "authchain/review", "config", "conformance", "conformance/check", "node", "node/identity", "pods", "server", "testcerts"},
 }
 
-// TestImports holds the packages to that, and keeps k8s.io/kubernetes, which is no library, out of the module.
+// TestImports holds the packages to that, and keeps k8s.io/kubernetes, which is no library, out of the module. The tests of
+// others import server/kubelettest: it depends on nothing that the packages which it is made of do not.
 func TestImports(t *testing.T) {
 	out, err := exec.Command("go", "list", "-json=ImportPath,Imports,Deps", "./...").Output()
 	if err != nil {
@@ -32,6 +34,7 @@ func TestImports(t *testing.T) {
 		t.Fatal(err)
 	}
 	seen := 0
+	deps := map[string][]string{}
 	for decoder := json.NewDecoder(strings.NewReader(string(out))); ; {
 		var p struct {
 			ImportPath    string
@@ -50,10 +53,18 @@ func TestImports(t *testing.T) {
 				t.Errorf("%s imports %s, and may import only %q of ours", name, ours, imports[name])
 			}
 		}
+		deps[name] = p.Deps
 		for _, dep := range p.Deps {
 			if dep == "k8s.io/kubernetes" || strings.HasPrefix(dep, "k8s.io/kubernetes/") {
 				t.Errorf("%s depends on %s, which only e2e may", name, dep)
 			}
+		}
+	}
+	parts := slices.Concat(imports["server/kubelettest"], deps["server"], deps["authchain/review"], deps["testcerts"])
+	for _, dep := range deps["server/kubelettest"] {
+		first, _, _ := strings.Cut(dep, "/")
+		if strings.Contains(first, ".") && !slices.Contains(parts, dep) {
+			t.Errorf("server/kubelettest depends on %s, which none of its parts does", dep)
 		}
 	}
 	if seen < 7 {

@@ -1,0 +1,104 @@
+package kubelettest
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	kubeletconfigv1beta1 "k8s.io/kubelet/config/v1beta1"
+	"k8s.io/utils/ptr"
+	"sigs.k8s.io/yaml"
+
+	"fauxlet/config"
+	"fauxlet/server"
+	"fauxlet/testcerts"
+)
+
+const loopback = "127.0.0.1"
+
+// load writes the files of a kubelet into dir and reads them as a kubelet does.
+func load(dir string, ca *testcerts.Authority, o *options) (*config.Config, error) {
+	if strings.TrimSpace(o.nodeName) == "" {
+		return nil, errors.New("WithNodeName: a node has a name")
+	}
+	path := func(name string) string { return filepath.Join(dir, name) }
+	serving, err := ca.Server(o.nodeName, []string{loopback, "localhost"})
+	if err != nil {
+		return nil, fmt.Errorf("serving certificate: %w", err)
+	}
+	if err := serving.Write(path("kubelet.crt"), path("kubelet.key")); err != nil {
+		return nil, err
+	}
+	if err := os.WriteFile(path("ca.crt"), ca.CertPEM(), 0o600); err != nil {
+		return nil, err
+	}
+	forgetful := metav1.Duration{Duration: time.Nanosecond} // 0 would be the default
+	kubelet := &kubeletconfigv1beta1.KubeletConfiguration{
+		TypeMeta:          metav1.TypeMeta{APIVersion: kubeletconfigv1beta1.SchemeGroupVersion.String(), Kind: "KubeletConfiguration"},
+		Address:           loopback,
+		HealthzPort:       ptr.To[int32](0),
+		TLSCertFile:       path("kubelet.crt"),
+		TLSPrivateKeyFile: path("kubelet.key"),
+		Authentication: kubeletconfigv1beta1.KubeletAuthentication{
+			X509:      kubeletconfigv1beta1.KubeletX509Authentication{ClientCAFile: path("ca.crt")},
+			Webhook:   kubeletconfigv1beta1.KubeletWebhookAuthentication{Enabled: ptr.To(true), CacheTTL: forgetful},
+			Anonymous: kubeletconfigv1beta1.KubeletAnonymousAuthentication{Enabled: ptr.To(false)},
+		},
+		Authorization: kubeletconfigv1beta1.KubeletAuthorization{
+			Mode:    kubeletconfigv1beta1.KubeletAuthorizationModeWebhook,
+			Webhook: kubeletconfigv1beta1.KubeletWebhookAuthorization{CacheAuthorizedTTL: forgetful, CacheUnauthorizedTTL: forgetful},
+		},
+	}
+	for _, change := range o.configure {
+		change(kubelet)
+	}
+	data, err := yaml.Marshal(kubelet)
+	if err != nil {
+		return nil, fmt.Errorf("WithConfig: %w", err)
+	}
+	if err := os.WriteFile(path("kubelet.yaml"), data, 0o600); err != nil {
+		return nil, err
+	}
+	flags := config.NewFlags()
+	flags.Strict = true
+	given := map[string]string{"config": path("kubelet.yaml"), "hostname-override": o.nodeName, "cert-dir": dir}
+	if kubelet.Port == 0 {
+		given["port"] = "0" // which only the flag may say
+	}
+	for name, value := range given {
+		if err := flags.Set(name, value); err != nil {
+			return nil, err
+		}
+	}
+	cfg, err := flags.Load()
+	if err != nil {
+		return nil, fmt.Errorf("the configuration, with what WithConfig has changed: %w", err)
+	}
+	return cfg, nil
+}
+
+// listen opens the ports, and has the configuration name those that were free.
+func listen(standin *server.Server, cfg *config.Config, o *options) (*server.Listeners, error) {
+	listeners, err := standin.Listen()
+	if err != nil {
+		return nil, err
+	}
+	if listeners.Secure != nil {
+		cfg.Kubelet.Port = portOf(listeners.Secure)
+	}
+	if o.readOnly && listeners.ReadOnly == nil {
+		if listeners.ReadOnly, err = net.Listen("tcp", net.JoinHostPort(cfg.Kubelet.Address, "0")); err != nil {
+			listeners.Close()
+			return nil, fmt.Errorf("WithReadOnlyPort: %w", err)
+		}
+		cfg.Kubelet.ReadOnlyPort = portOf(listeners.ReadOnly)
+	}
+	return listeners, nil
+}
+
+func portOf(l net.Listener) int32 { return int32(l.Addr().(*net.TCPAddr).Port) }

@@ -1,0 +1,81 @@
+package kubelettest
+
+import (
+	"context"
+	"slices"
+	"testing"
+	"testing/synctest"
+
+	"fauxlet/authchain"
+)
+
+// TestSettled: a Decision that is begun is waited for, in the place where it began; one that begins later is not.
+func TestSettled(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDecisions()
+		first, second, handshake, later := &authchain.Decision{Path: "/1"}, &authchain.Decision{Path: "/2"}, &authchain.Decision{Handshake: "EOF"}, &authchain.Decision{}
+		d.begin(first)
+		d.begin(second)
+		d.observe(second)
+		d.observe(handshake)
+		var made []*authchain.Decision
+		go func() { made, _ = d.settled(context.Background()) }()
+		synctest.Wait()
+		if made != nil {
+			t.Fatalf("it did not wait for a request that is under way: %v", made)
+		}
+		d.begin(later)
+		d.observe(first)
+		synctest.Wait()
+		if want := []*authchain.Decision{first, second, handshake}; !slices.Equal(made, want) {
+			t.Errorf("%v, want %v", made, want)
+		}
+
+		ended, end := context.WithCancel(context.Background())
+		end()
+		if _, underWay := d.settled(ended); len(underWay) != 1 || underWay[0] != later {
+			t.Errorf("under way: %v, want the later one", underWay)
+		}
+	})
+}
+
+// TestDecisionsAreOfRequests: a connection without one is not told among them.
+func TestDecisionsAreOfRequests(t *testing.T) {
+	k := &Kubelet{t: t, decisions: newDecisions()}
+	request := &authchain.Decision{Path: "/"}
+	k.decisions.observe(&authchain.Decision{NoRequest: "nothing was sent"})
+	k.decisions.begin(request)
+	k.decisions.observe(request)
+	if made := k.Decisions(); !slices.Equal(made, []*authchain.Decision{request}) {
+		t.Errorf("%v, want the request's alone", made)
+	}
+}
+
+// TestFirst: each Decision is looked at once, when it is complete.
+func TestFirst(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDecisions()
+		wanted, other := &authchain.Decision{Path: "/wanted"}, &authchain.Decision{Path: "/other"}
+		d.begin(wanted)
+		d.begin(other)
+		var looked []string
+		var found *authchain.Decision
+		var others []*authchain.Decision
+		go func() {
+			found, others = d.first(context.Background(), func(made *authchain.Decision) bool {
+				looked = append(looked, made.Path)
+				return made == wanted
+			})
+		}()
+		d.observe(other)
+		synctest.Wait()
+		if found != nil || !slices.Equal(looked, []string{"/other"}) {
+			t.Fatalf("it looked at %q and found %v", looked, found)
+		}
+		d.observe(wanted)
+		synctest.Wait()
+		if found != wanted || !slices.Equal(looked, []string{"/other", "/wanted"}) || !slices.Equal(others, []*authchain.Decision{other}) {
+			t.Errorf("it looked at %q and found %v beside %v", looked, found, others)
+		}
+	})
+}

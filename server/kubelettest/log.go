@@ -1,0 +1,46 @@
+package kubelettest
+
+import (
+	"bytes"
+	"sync"
+	"testing"
+
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+)
+
+// testLog logs to a test until that is over: what is logged later would make it panic.
+type testLog struct {
+	mu   sync.Mutex
+	t    testing.TB
+	over bool
+}
+
+func newTestLog(t testing.TB) *testLog { return &testLog{t: t} }
+
+func (l *testLog) logger() *zap.Logger {
+	encoding := zapcore.EncoderConfig{
+		MessageKey: "message", LevelKey: "level",
+		EncodeLevel: zapcore.CapitalLevelEncoder, EncodeDuration: zapcore.StringDurationEncoder,
+		ConsoleSeparator: " ",
+	}
+	return zap.New(zapcore.NewCore(zapcore.NewConsoleEncoder(encoding), l, zapcore.InfoLevel))
+}
+
+func (l *testLog) Write(line []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !l.over {
+		l.t.Logf("kubelettest: %s", bytes.TrimSuffix(line, []byte("\n")))
+	}
+	return len(line), nil
+}
+
+func (l *testLog) Sync() error { return nil }
+
+// end has nothing logged from then on.
+func (l *testLog) end() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.over = true
+}

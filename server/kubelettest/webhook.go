@@ -1,0 +1,53 @@
+package kubelettest
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+
+	authorizationv1 "k8s.io/api/authorization/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// webhook asks an authorizer as a kube-apiserver asks its webhook. What goes wrong is a denial that says why, as it is there
+// (failurePolicy NoOpinion). (k8s.io/apiserver: plugin/pkg/authorizer/webhook; it tries again where the answer is a 5xx, which
+// a test would wait for)
+func webhook(handler http.Handler) func(context.Context, authorizationv1.SubjectAccessReviewSpec) authorizationv1.SubjectAccessReviewStatus {
+	return func(ctx context.Context, spec authorizationv1.SubjectAccessReviewSpec) authorizationv1.SubjectAccessReviewStatus {
+		status, err := ask(ctx, handler, spec)
+		if err != nil {
+			return authorizationv1.SubjectAccessReviewStatus{EvaluationError: "the webhook of WithAuthorizer: " + err.Error()}
+		}
+		return status
+	}
+}
+
+func ask(ctx context.Context, handler http.Handler, spec authorizationv1.SubjectAccessReviewSpec) (none authorizationv1.SubjectAccessReviewStatus, err error) {
+	asked := authorizationv1.SubjectAccessReview{
+		TypeMeta: metav1.TypeMeta{APIVersion: authorizationv1.SchemeGroupVersion.String(), Kind: "SubjectAccessReview"},
+		Spec:     spec,
+	}
+	body, err := json.Marshal(asked)
+	if err != nil {
+		return none, err
+	}
+	request := httptest.NewRequestWithContext(ctx, http.MethodPost, "/", bytes.NewReader(body))
+	request.Header.Set("Content-Type", "application/json")
+	request.Header.Set("Accept", "application/json")
+	response := httptest.NewRecorder()
+	handler.ServeHTTP(response, request)
+	if response.Code < 200 || response.Code > 299 {
+		return none, fmt.Errorf("it answered %d: %.200s", response.Code, response.Body)
+	}
+	var answer authorizationv1.SubjectAccessReview
+	if err := json.Unmarshal(response.Body.Bytes(), &answer); err != nil {
+		return none, fmt.Errorf("its answer is not a SubjectAccessReview: %w", err)
+	}
+	if answer.Status.Allowed && answer.Status.Denied {
+		return none, fmt.Errorf("its answer is both allowed and denied")
+	}
+	return answer.Status, nil
+}
