@@ -25,7 +25,7 @@ var needed = []access{
 	{"", "namespaces", []string{"create", "delete", "list"}, ""},
 	{"", "namespaces/finalize", []string{"update"}, ""},
 	{"", "nodes", []string{"create", "delete", "list"}, ""},
-	{"", "nodes/status", []string{"update"}, ""},
+	{"", "nodes/status", []string{"patch"}, ""},
 	{"", "nodes/proxy", []string{"get", "create"}, ""},
 	{"", "pods", []string{"create", "delete", "list"}, ""},
 	{"", "pods/log", []string{"get"}, ""},
