@@ -20,6 +20,7 @@ var imports = map[string][]string{
 	"node":               {"config", "node/life", "pods"},
 	"node/life":          {"pods"},
 	"cmd/fauxlet":        {"authchain", "authchain/review", "config", "conformance", "conformance/check", "node", "node/identity", "pods", "server", "testcerts"},
+	"trace":              {"authchain", "faults"},
 }
 
 // TestImports holds the packages to that, and keeps k8s.io/kubernetes, which is no library, out of the module. The tests of
