@@ -12,9 +12,11 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"github.com/go-logr/logr"
 	"github.com/spf13/cobra"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
+	"k8s.io/klog/v2"
 
 	"fauxlet/conformance"
 	"fauxlet/conformance/check"
@@ -101,6 +103,8 @@ func (k *checking) run(c *cobra.Command) error {
 		return err
 	}
 	options.Checks = checks
+	// What the libraries of streams have to say of connections that break is what checks look at themselves.
+	klog.SetLogger(logr.Discard())
 	progress := c.ErrOrStderr()
 	options.Note = func(text string) { fmt.Fprintln(progress, text) }
 	options.Tell = func(r conformance.Result) {

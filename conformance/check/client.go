@@ -54,42 +54,55 @@ func clientChecks() []Check {
 	}
 }
 
-// newVisit is one connection of the apiserver with a kubelet that has nothing special, for what can be seen on any.
-func (r *run) newVisit(ctx context.Context) (seen, error) {
-	k, err := r.kubelet(ctx, kubeletOptions{node: nodeOptions{name: "visit"}, certificate: r.anybodys})
+// visit is one connection of the apiserver with a kubelet that has nothing special, for what can be seen on any.
+type visit struct {
+	seen
+	// said is what the apiserver said of it to its own client.
+	said string
+}
+
+func (r *run) newVisit(ctx context.Context) (visit, error) {
+	came, said, err := r.visited(ctx, "visit", r.nodeIP, nil)
 	if err != nil {
-		return seen{}, err
+		return visit{}, err
 	}
-	defer k.Close()
-	said, err := k.logsInsecurely(ctx).told()
-	if err != nil {
-		return seen{}, err
+	if came == nil || came.Hello == nil {
+		return visit{}, fmt.Errorf("kube-apiserver did not come, or began no TLS: %s", said)
 	}
-	for _, s := range k.seen() {
-		if s.TLS != nil {
-			return s, nil
-		}
+	return visit{*came, said}, nil
+}
+
+// shaken is the visit of an apiserver that shook hands with a kubelet whose certificate it did not look at.
+func (r *run) shaken() (visit, error) {
+	v, err := r.visit()
+	if err == nil && v.TLS == nil {
+		err = skipped("kube-apiserver shakes hands with no kubelet at all; see client.presented")
 	}
-	return seen{}, fmt.Errorf("kube-apiserver shook no hands: %s", said)
+	return v, err
 }
 
 // presented are the certificates that the apiserver presents, its own first.
 func (r *run) presented() ([]*x509.Certificate, error) {
-	s, err := r.visit()
+	v, err := r.shaken()
 	if err != nil {
 		return nil, err
 	}
-	return s.TLS.PeerCertificates, nil
+	return v.TLS.PeerCertificates, nil
 }
 
 func checkPresented(_ context.Context, r *run) (conformance.Result, error) {
-	chain, err := r.presented()
+	v, err := r.visit()
 	if err != nil {
 		return conformance.Result{}, err
 	}
+	if v.TLS == nil {
+		return fail("kube-apiserver cannot shake hands with a kubelet whose certificate it does not look at: its client certificate and key may be of no use, or not belong together",
+			newClientCertificate+" # a certificate and its own key", "answered: "+v.said, fmt.Sprintf("the end of the handshake: %v", v.HandshakeError)), nil
+	}
+	chain := v.TLS.PeerCertificates
 	if len(chain) == 0 {
 		return fail("kube-apiserver presents no client certificate: a kubelet takes it for nobody (401), or for system:anonymous where that is allowed",
-			newClientCertificate+" # kube-apiserver's; the certificate is signed by a CA in the kubelets' clientCAFile",
+			newClientCertificate+" # the certificate is signed by a CA in the kubelets' clientCAFile",
 			"a client certificate was asked for; presented: none"), nil
 	}
 	evidence := []string{"presented: " + describe(chain[0])}

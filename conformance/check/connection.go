@@ -62,8 +62,10 @@ func (c *connection) change(how func(*seen)) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	how(&c.seen)
-	close(k.changed)
-	k.changed = make(chan struct{})
+	if k.changed != nil {
+		close(k.changed)
+		k.changed = nil
+	}
 }
 
 // recorder counts what goes over a connection.

@@ -98,7 +98,7 @@ type kubelet struct {
 
 	mu      sync.Mutex
 	all     []*connection
-	changed chan struct{} // closed at each change
+	changed chan struct{} // closed at the next change; nil while nobody waits
 	running sync.WaitGroup
 }
 
@@ -119,7 +119,7 @@ func (r *run) kubelet(ctx context.Context, o kubeletOptions) (*kubelet, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cannot listen on %v: %w; --node-ip is an address of this machine", ip, err)
 	}
-	k := &kubelet{listener: listener, changed: make(chan struct{})}
+	k := &kubelet{listener: listener}
 	o.node.port = int32(listener.Addr().(*net.TCPAddr).Port)
 	if k.node, err = r.node(ctx, o.node); err != nil {
 		listener.Close()
@@ -263,6 +263,9 @@ func (k *kubelet) seen() []seen {
 func (k *kubelet) await(ctx context.Context, what string, wanted func([]seen) bool) ([]seen, error) {
 	for {
 		k.mu.Lock()
+		if k.changed == nil {
+			k.changed = make(chan struct{})
+		}
 		changed := k.changed
 		k.mu.Unlock()
 		if all := k.seen(); wanted(all) {

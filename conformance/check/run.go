@@ -68,8 +68,8 @@ type run struct {
 	good, working func() (*tls.Certificate, error)
 	// anybodys is a serving certificate for those who are not verified.
 	anybodys *tls.Certificate
-	// visit is one connection of the apiserver; see [run.newVisit].
-	visit func() (seen, error)
+	// visit is one connection of the apiserver, had once.
+	visit func() (visit, error)
 }
 
 // Execute checks an apiserver, removes what it made there, and reports. When ctx is done it stops; what it made is
@@ -152,7 +152,7 @@ func newRun(o Options) (*run, error) {
 		return nil, err
 	}
 	r.anybodys = ptr.To(anybodys.TLS())
-	r.visit = sync.OnceValues(func() (seen, error) { return r.newVisit(r.ctx) })
+	r.visit = sync.OnceValues(func() (visit, error) { return r.newVisit(r.ctx) })
 	r.good = sync.OnceValues(func() (*tls.Certificate, error) { return r.newGood(r.ctx) })
 	r.working = sync.OnceValues(func() (*tls.Certificate, error) { return r.newWorking(r.ctx) })
 	flags := config.NewFlags()
@@ -185,12 +185,14 @@ func (r *run) findAddresses() error {
 			return err
 		}
 		r.addresses = []netip.Addr{address}
-		if address == netip.AddrFrom4([4]byte{127, 0, 0, 1}) {
-			// The machine is the apiserver's.
-			if probe, err := net.Listen("tcp", "[::1]:0"); err == nil {
-				probe.Close()
-				r.addresses = append(r.addresses, netip.IPv6Loopback())
-			}
+		// On 127.0.0.1 the machine is the apiserver's, unless that is behind a forwarded port.
+		if six := netip.IPv6Loopback(); address == netip.AddrFrom4([4]byte{127, 0, 0, 1}) && canListen(six) == nil {
+			r.addresses = append(r.addresses, six)
+		}
+	}
+	for _, address := range r.addresses {
+		if err := canListen(address); err != nil {
+			return err
 		}
 	}
 	r.nodeIP = r.addresses[0]
@@ -198,6 +200,15 @@ func (r *run) findAddresses() error {
 		r.hostname = "localhost"
 	}
 	return nil
+}
+
+// canListen says whether kubelets can listen on an address.
+func canListen(address netip.Addr) error {
+	listener, err := net.Listen("tcp", netip.AddrPortFrom(address, 0).String())
+	if err != nil {
+		return fmt.Errorf("--node-ip: %v is no address of this machine that can be listened on: %w", address, err)
+	}
+	return listener.Close()
 }
 
 // addressTowards is the address of this machine from which it sends to a host. Nothing is sent: a socket for datagrams is

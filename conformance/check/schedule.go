@@ -74,6 +74,8 @@ func schedule(ctx context.Context, checks []Check, tell func(conformance.Result)
 			result := func() conformance.Result {
 				for _, need := range c.Needs {
 					<-ended[need]
+				}
+				for _, need := range c.Needs {
 					if v := results[index[need]].Verdict; v != conformance.Pass && v != conformance.Warn {
 						return skip("needs " + need + ", which did not pass")
 					}

@@ -126,6 +126,9 @@ func (r *run) issue(ctx context.Context) (*tls.Certificate, error) {
 // newWorking finds a serving certificate with which the apiserver talks to a kubelet: the good one, or else one that
 // nobody signed.
 func (r *run) newWorking(ctx context.Context) (*tls.Certificate, error) {
+	if _, err := r.shaken(); err != nil {
+		return nil, err
+	}
 	candidate, err := r.good()
 	what := "good"
 	if err != nil {

@@ -63,7 +63,7 @@ func tlsChecks() []Check {
 const newer = "kubectl version # kube-apiserver has no flag for the TLS that it offers kubelets: take a supported version, and look for a proxy between it and the nodes that ends TLS"
 
 func checkVersions(_ context.Context, r *run) (conformance.Result, error) {
-	s, err := r.visit()
+	s, err := r.shaken()
 	if err != nil {
 		return conformance.Result{}, err
 	}
@@ -84,7 +84,7 @@ func checkVersions(_ context.Context, r *run) (conformance.Result, error) {
 }
 
 func checkCiphers(_ context.Context, r *run) (conformance.Result, error) {
-	s, err := r.visit()
+	s, err := r.shaken()
 	if err != nil {
 		return conformance.Result{}, err
 	}
@@ -104,7 +104,7 @@ func checkCiphers(_ context.Context, r *run) (conformance.Result, error) {
 }
 
 func checkSNI(ctx context.Context, r *run) (conformance.Result, error) {
-	s, err := r.visit()
+	s, err := r.shaken()
 	if err != nil {
 		return conformance.Result{}, err
 	}
@@ -130,7 +130,7 @@ func checkSNI(ctx context.Context, r *run) (conformance.Result, error) {
 }
 
 func checkALPN(ctx context.Context, r *run) (conformance.Result, error) {
-	s, err := r.visit()
+	s, err := r.shaken()
 	if err != nil {
 		return conformance.Result{}, err
 	}
@@ -204,6 +204,9 @@ func checkResumption(ctx context.Context, r *run) (conformance.Result, error) {
 }
 
 func (r *run) checkOnly(ctx context.Context, name string, version uint16) (conformance.Result, error) {
+	if _, err := r.shaken(); err != nil {
+		return conformance.Result{}, err
+	}
 	said, all, err := r.talk(ctx, name, func(c *tls.Config) { c.MinVersion, c.MaxVersion = version, version })
 	if err != nil {
 		return conformance.Result{}, err

@@ -33,6 +33,9 @@ func servingChecks() []Check {
 }
 
 func checkAccepted(ctx context.Context, r *run) (conformance.Result, error) {
+	if _, err := r.shaken(); err != nil {
+		return conformance.Result{}, err
+	}
 	good, err := r.good()
 	if errors.Is(err, errNotIssued) {
 		result := fail(err.Error()+": kubelets with serverTLSBootstrap get none either",
@@ -78,6 +81,9 @@ func (r *run) bad() (kinds []testcerts.Kind, not []string) {
 }
 
 func checkVerified(ctx context.Context, r *run) (conformance.Result, error) {
+	if _, err := r.shaken(); err != nil {
+		return conformance.Result{}, err
+	}
 	kinds, not := r.bad()
 	trials := make([]trial, len(kinds))
 	ca := r.options.ServingCA
