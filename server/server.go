@@ -253,7 +253,9 @@ func (s *Server) Serve(ctx context.Context, listeners *Listeners) error {
 		})
 	}
 	stopDraining := context.AfterFunc(running, func() {
-		s.logger.Info("stopping: requests under way may finish", zap.Duration("within", max(0, s.drain)))
+		if s.drain > 0 {
+			s.logger.Info("stopping: requests under way may finish", zap.Duration("within", s.drain))
+		}
 		s.draining.begin()
 	})
 	defer stopDraining()

@@ -141,9 +141,9 @@ func start(t testing.TB, logger *zap.Logger, o *options) (_ *Kubelet, err error)
 	k.close = sync.OnceValue(func() error {
 		stop()
 		k.users.closeIdle()
-		reviews.cancel() // so that no handler waits for an answer
 		err := <-served
-		// A handler may outlive its connection for a moment.
+		// A handler may outlive its connection, and must not wait for an answer of the reviewer then.
+		reviews.cancel()
 		patience, cancel := patient(t)
 		defer cancel()
 		if _, underWay := k.decisions.settled(patience); len(underWay) > 0 {
