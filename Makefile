@@ -41,8 +41,8 @@ fuzz: ## run each fuzz target for a while (FUZZTIME=30s); what they found before
 			echo "== $$package $$target"; go test -run '^$$' -fuzz "^$$target$$" -fuzztime $(or $(FUZZTIME),30s) -fuzzminimizetime 20x $$package; done; done
 
 .PHONY: bench
-bench: ## measure one request and one long log beside a bare net/http server (and the kubelet's own, once make e2e has built it), and print the ratios
-	CGO_ENABLED=0 go test ./server -run '^$$' -bench '^BenchmarkBeside' -benchtime 1x -timeout 15m
+bench: ## measure one request and one long log beside a bare net/http server, and with the trace on and off (and the kubelet's own, once make e2e has built it), and print the ratios
+	CGO_ENABLED=0 go test ./server -run '^$$' -bench '^Benchmark(Beside|Trace)' -benchtime 1x -timeout 15m
 	@if compgen -G "$${FAUXLET_E2E_CACHE:-$${XDG_CACHE_HOME:-$$HOME/.cache}/fauxlet-e2e}/*/reference-*" >/dev/null; then \
 		cd e2e && CGO_ENABLED=0 go test -run '^$$' -bench '^BenchmarkBesideKubelet' -benchtime 1x -timeout 15m .; \
 	else echo "not measured beside the kubelet's own server: make e2e builds it"; fi

@@ -57,7 +57,7 @@ func BenchmarkBeside(b *testing.B) {
 			}
 			var ratios, rates, bareRates []float64
 			for range benchRounds {
-				bareRate, rate := drive(b, client, bare), drive(b, client, f.url+path)
+				bareRate, rate := drive(b, client, bare, benchRound), drive(b, client, f.url+path, benchRound)
 				ratios, rates, bareRates = append(ratios, rate/bareRate), append(rates, rate), append(bareRates, bareRate)
 			}
 			slices.Sort(ratios)
@@ -109,9 +109,9 @@ func fetch(b *testing.B, client *http.Client, url string) []byte {
 	return body
 }
 
-// drive sends requests over all connections for a round and returns how many were answered each second.
-func drive(b *testing.B, client *http.Client, url string) float64 {
-	ctx, cancel := context.WithTimeout(context.Background(), benchRound)
+// drive sends requests over all connections for a while and returns how many were answered each second.
+func drive(b *testing.B, client *http.Client, url string, while time.Duration) float64 {
+	ctx, cancel := context.WithTimeout(context.Background(), while)
 	defer cancel()
 	var done atomic.Int64
 	var workers sync.WaitGroup

@@ -110,6 +110,8 @@ type fixtureOptions struct {
 	drain    time.Duration
 	readOnce bool
 	begin    func(*authchain.Decision)
+	// observe is called with each Decision instead of the fixture's own, which keeps them all.
+	observe func(*authchain.Decision)
 	// before is called with the fixture, whose folder holds its files, before the configuration is loaded.
 	before func(*fixture)
 }
@@ -157,10 +159,13 @@ func (f *fixture) newServer(t testing.TB, options fixtureOptions) (*server.Serve
 	if err != nil {
 		t.Fatal(err)
 	}
+	if options.observe == nil {
+		options.observe = f.observe
+	}
 	return server.New(server.Options{
 		Config: f.load(t, options.flags), TokenReviews: tokenReviews, AccessReviews: accessReviews,
 		Pods: store, NodeLogs: options.nodeLogs, Logger: options.logger,
-		ReadOnce: options.readOnce, Drain: options.drain, Begin: options.begin, Observe: f.observe,
+		ReadOnce: options.readOnce, Drain: options.drain, Begin: options.begin, Observe: options.observe,
 	})
 }
 
