@@ -7,6 +7,7 @@ import (
 	"io"
 	"maps"
 	"net"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
@@ -18,6 +19,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	v1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/tools/clientcmd"
 	"k8s.io/kube-openapi/pkg/validation/spec"
@@ -103,6 +105,65 @@ func TestCheckPasses(t *testing.T) {
 			t.Errorf("%q is in what was printed", part)
 		}
 	}
+}
+
+// TestCheckGuide runs the commands of docs/check.md, and a check with the rights that it lists and no others.
+func TestCheckGuide(t *testing.T) {
+	plane := withFlags(t, checkable)
+	plane.bind(t, kubeletAPIAdmin, userNamed("kubelet-client"))
+	plane.pki.servingCA(t)
+	page, dir := content(t, "../docs/check.md"), t.TempDir()
+	for name, file := range map[string]string{
+		"admin.conf": plane.kubeconfig, "ca.crt": plane.pki.caFile, "ca.key": filepath.Join(plane.pki.dir, "ca.key"), "fauxlet": binary(t, "fauxlet"),
+	} {
+		must(t, os.Symlink(file, filepath.Join(dir, name)))
+	}
+	blocks := 0
+	for _, block := range strings.Split(page, "```sh\n")[1:] {
+		blocks++
+		block, _, _ = strings.Cut(block, "```")
+		cmd := exec.Command("bash", "-eu", "-c", block)
+		cmd.Dir, cmd.Env = dir, []string{"PATH=" + dir + ":" + os.Getenv("PATH"), "HOME=" + scratch}
+		if got := run(t, cmd); got.status != 0 {
+			t.Errorf("%s\n%+v", block, got)
+		}
+	}
+	if blocks < 3 || !strings.Contains(content(t, filepath.Join(dir, "check.xml")), "<testsuites ") {
+		t.Errorf("%d blocks were run, and check.xml has no results", blocks)
+	}
+
+	checker := *plane
+	checker.kubeconfig = filepath.Join(dir, "checker.conf")
+	must(t, plane.writeKubeconfig(checker.kubeconfig, "checker"))
+	got := run(t, checker.checkCommand(t))
+	if got.status != 2 || !strings.Contains(got.stderr, "may not do all that a check does; take an admin's, or allow it to create/delete/list namespaces, update namespaces/finalize, ") {
+		t.Errorf("a check without any right: %+v", got)
+	}
+	_, role, _ := strings.Cut(page, "```yaml\n")
+	role, _, _ = strings.Cut(role, "```")
+	file := filepath.Join(dir, "role.yaml")
+	must(t, os.WriteFile(file, []byte(role), 0o644))
+	if got := plane.kubectl(t, "apply", "-f", file); got.status != 0 {
+		t.Fatalf("the role of docs/check.md: %+v", got)
+	}
+	t.Cleanup(func() { plane.kubectl(t, "delete", "-f", file) })
+	binding, err := plane.client.RbacV1().ClusterRoleBindings().Create(context.Background(), &rbacv1.ClusterRoleBinding{
+		ObjectMeta: metav1.ObjectMeta{Name: "fauxlet-check"}, Subjects: []rbacv1.Subject{userNamed("checker")},
+		RoleRef: rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: "fauxlet-check"},
+	}, metav1.CreateOptions{})
+	must(t, err)
+	t.Cleanup(func() {
+		must(t, plane.client.RbacV1().ClusterRoleBindings().Delete(context.Background(), binding.Name, metav1.DeleteOptions{}))
+	})
+	var last said
+	eventually(t, 10*time.Second, "the role is in force", func() string {
+		last = run(t, checker.checkCommand(t, append(plane.pki.servingCA(t), "--client-ca", plane.pki.caFile)...))
+		if last.status == 2 && strings.Contains(last.stderr, "may not do all") {
+			return last.stderr
+		}
+		return ""
+	})
+	reported(t, last).passes(t)
 }
 
 // TestCheckIssued checks one of a cluster with controllers, by a serving certificate of the cluster's own signer, and with
