@@ -87,7 +87,7 @@ func (o *objects) createNode(ctx context.Context, suffix string, status v1.NodeS
 func (o *objects) createPod(ctx context.Context, node string) (*v1.Pod, error) {
 	no, yes := ptr.To(false), ptr.To(true)
 	return create(ctx, &v1.Pod{
-		ObjectMeta: metav1.ObjectMeta{Name: node, Labels: o.labels()},
+		ObjectMeta: metav1.ObjectMeta{Namespace: o.name(), Name: node, Labels: o.labels()},
 		Spec: v1.PodSpec{
 			NodeName: node, ServiceAccountName: account, AutomountServiceAccountToken: no, EnableServiceLinks: no,
 			TerminationGracePeriodSeconds: ptr.To(int64(0)), RestartPolicy: v1.RestartPolicyNever,

@@ -69,6 +69,10 @@ func reachChecks() []Check {
 	}
 }
 
+// noneWanted begins what is said of a Node that has no address of a type that is looked for. (k8s.io/kubernetes:
+// pkg/util/node)
+const noneWanted = "no preferred addresses found"
+
 // arrival is how long the apiserver may take to come where nothing answers its packets.
 const arrival = 15 * time.Second
 
@@ -76,6 +80,11 @@ func checkDialled(ctx context.Context, r *run) (conformance.Result, error) {
 	came, said, err := r.visited(ctx, "dialled", r.nodeIP, nil)
 	if err != nil {
 		return conformance.Result{}, err
+	}
+	if came == nil && strings.Contains(said, noneWanted) {
+		result := fail("kube-apiserver looks for none of the types of address that a Node may have", preferredTypes+"=InternalIP,ExternalIP,Hostname", "answered: "+said)
+		result.Flag = preferredTypes
+		return result, nil
 	}
 	if came == nil {
 		return fail(fmt.Sprintf("kube-apiserver did not come to %s", r.nodeIP),

@@ -164,7 +164,7 @@ func checkExcess(ctx context.Context, r *run) (conformance.Result, error) {
 		remedy = newClientCertificate + " # with a new certificate whose subject has no organization, as in -subj " + quote("/CN="+user) +
 			"\nkubectl create clusterrolebinding kubelet-client --clusterrole=system:kubelet-api-admin --user=" + quote(user)
 	}
-	return warn(fmt.Sprintf("user %q may do more than use kubelets: who gets hold of that key, or impersonates kube-apiserver to itself with it, has the cluster", user), remedy, found...), nil
+	return warn(fmt.Sprintf("user %q may do more than use kubelets: whoever gets hold of that certificate's key has the cluster", user), remedy, found...), nil
 }
 
 func questionsText(all []question) string {

@@ -92,7 +92,9 @@ func Execute(ctx context.Context, o Options) (*conformance.Report, error) {
 		return nil, err
 	}
 	err = r.check(ctx, report)
+	slow := time.AfterFunc(3*time.Second, func() { r.options.Note("removing what was made") })
 	report.Left = remove(context.WithoutCancel(ctx), r.client, r.objects.id)
+	slow.Stop()
 	report.Duration = conformance.Seconds(time.Since(report.Started))
 	return report, err
 }

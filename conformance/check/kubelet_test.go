@@ -1,0 +1,189 @@
+package check
+
+import (
+	"bufio"
+	"context"
+	"crypto/tls"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/netip"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/rest"
+
+	"fauxlet/pods"
+	"fauxlet/testcerts"
+)
+
+// registering is a run whose cluster takes every object, and does nothing.
+func registering(t *testing.T) *run {
+	t.Helper()
+	cluster := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		var object map[string]any
+		if err := json.NewDecoder(r.Body).Decode(&object); err != nil || r.Method != http.MethodPost {
+			t.Errorf("%s %s: %v", r.Method, r.URL, err)
+		}
+		w.Header().Set("Content-Type", runtime.ContentTypeJSON)
+		_ = json.NewEncoder(w).Encode(object)
+	}))
+	t.Cleanup(cluster.Close)
+	r, err := newRun(Options{
+		Cluster: &rest.Config{Host: cluster.URL, ContentConfig: rest.ContentConfig{ContentType: runtime.ContentTypeJSON}},
+		NodeIPs: []netip.Addr{netip.MustParseAddr("127.0.0.1")},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.ctx = t.Context()
+	return r
+}
+
+// listening is a kubelet of it, until the test ends.
+func listening(t *testing.T, o kubeletOptions) *kubelet {
+	t.Helper()
+	r := registering(t)
+	o.node.name, o.certificate = "n", r.anybodys
+	k, err := r.kubelet(t.Context(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(k.Close)
+	return k
+}
+
+// await waits for a kubelet to have seen what is wanted, for as long as tests do.
+func await(t *testing.T, k *kubelet, what string, wanted func([]seen) bool) []seen {
+	t.Helper()
+	ctx, cancel := context.WithTimeoutCause(t.Context(), 10*time.Second, errors.New("did not come"))
+	defer cancel()
+	all, err := k.await(ctx, what, wanted)
+	if err != nil {
+		t.Fatalf("%v: %+v", err, all)
+	}
+	return all
+}
+
+// TestSeen has clients come to a kubelet, and looks at what was seen of them.
+func TestSeen(t *testing.T) {
+	ca, err := testcerts.NewAuthority("ca")
+	if err != nil {
+		t.Fatal(err)
+	}
+	pair, err := ca.Client("kubelet-client", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, test := range []struct {
+		name     string
+		config   *tls.Config
+		http2    bool
+		protocol string
+	}{
+		{"HTTP/2, with a certificate", &tls.Config{InsecureSkipVerify: true, Certificates: []tls.Certificate{pair.TLS()}}, true, "HTTP/2.0"},
+		{"HTTP/1.1, with none", &tls.Config{InsecureSkipVerify: true, ServerName: "node-1", MaxVersion: tls.VersionTLS12}, false, "HTTP/1.1"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			k := listening(t, kubeletOptions{container: pods.Container{Log: pods.Log{Text: "one\ntwo\n"}}})
+			client := &http.Client{Transport: &http.Transport{TLSClientConfig: test.config, ForceAttemptHTTP2: test.http2}}
+			t.Cleanup(client.CloseIdleConnections)
+			uri := "/containerLogs/" + k.pod.Namespace + "/" + k.pod.Name + "/" + container + "?tailLines=1"
+			request, err := http.NewRequest(http.MethodGet, "https://"+k.address()+uri, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			request.Header.Set("Authorization", "Bearer the-secret")
+			answer, err := client.Do(request)
+			if err != nil {
+				t.Fatal(err)
+			}
+			body, _ := io.ReadAll(answer.Body)
+			answer.Body.Close()
+			if string(body) != "two\n" {
+				t.Errorf("the log is %q", body)
+			}
+			all := k.seen()
+			if len(all) != 1 || len(all[0].Requests) != 1 {
+				t.Fatalf("%+v, want one request", all)
+			}
+			s, got := all[0], all[0].Requests[0]
+			if got.Protocol != test.protocol || got.Method != "GET" || got.URI != uri || got.Host != k.address() || !slices.Contains(got.Headers, "Authorization") {
+				t.Errorf("%+v", got)
+			}
+			if strings.Contains(fmt.Sprintf("%+v", all), "the-secret") {
+				t.Error("the credential was kept")
+			}
+			if s.Local != k.address() || s.Remote == "" || s.Read == 0 || s.Written == 0 || s.HandshakeError != nil || !s.Closed.IsZero() {
+				t.Errorf("%+v", s)
+			}
+			if s.Hello == nil || s.Hello.ServerName != test.config.ServerName || len(s.Hello.CipherSuites) == 0 || slices.Contains(s.Hello.Versions, tls.VersionTLS13) != (test.config.MaxVersion == 0) {
+				t.Errorf("%+v", s.Hello)
+			}
+			if s.TLS == nil || len(s.TLS.PeerCertificates) != len(test.config.Certificates) {
+				t.Errorf("%+v", s.TLS)
+			}
+			client.CloseIdleConnections()
+			await(t, k, "the end of the connection", func(all []seen) bool { return !all[0].Closed.IsZero() })
+		})
+	}
+}
+
+// TestSeenRefused has a client refuse the serving certificate.
+func TestSeenRefused(t *testing.T) {
+	k := listening(t, kubeletOptions{})
+	_, err := tls.Dial("tcp", k.address(), &tls.Config{ServerName: "node-1", MaxVersion: tls.VersionTLS12})
+	if err == nil {
+		t.Fatal("the certificate of nobody was accepted")
+	}
+	all := await(t, k, "the end of the handshake", func(all []seen) bool { return len(all) == 1 && all[0].HandshakeError != nil })
+	if got := all[0].HandshakeError.Error(); !strings.Contains(got, "bad certificate") || all[0].TLS != nil || all[0].Hello.ServerName != "node-1" {
+		t.Errorf("%s: %+v", got, all[0])
+	}
+}
+
+// TestByHand has bytes exchanged by hand, after the handshake and before, and connections ended with the kubelet.
+func TestByHand(t *testing.T) {
+	echo := func(conn io.ReadWriter) {
+		line, _ := bufio.NewReader(conn).ReadString('\n')
+		fmt.Fprintf(conn, "you said %s", line)
+		_, _ = io.Copy(io.Discard, conn)
+	}
+	for name, test := range map[string]struct {
+		options kubeletOptions
+		dial    func(address string) (net.Conn, error)
+	}{
+		"raw": {kubeletOptions{raw: func(conn *tls.Conn) { echo(conn) }}, func(address string) (net.Conn, error) {
+			return tls.Dial("tcp", address, &tls.Config{InsecureSkipVerify: true})
+		}},
+		"plain": {kubeletOptions{plain: func(conn net.Conn) { echo(conn) }}, func(address string) (net.Conn, error) { return net.Dial("tcp", address) }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			k := listening(t, test.options)
+			conn, err := test.dial(k.address())
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer conn.Close()
+			fmt.Fprintln(conn, "hello")
+			answer := bufio.NewReader(conn)
+			if line, err := answer.ReadString('\n'); line != "you said hello\n" {
+				t.Errorf("%q, %v", line, err)
+			}
+			k.Close() // returns, though both ends are still there
+			if rest, _ := io.ReadAll(answer); len(rest) > 0 {
+				t.Errorf("after the end: %q", rest)
+			}
+			if all := k.seen(); len(all) != 1 || all[0].Closed.IsZero() || all[0].Read == 0 || (all[0].TLS == nil) != (name == "plain") {
+				t.Errorf("%+v", all)
+			}
+		})
+	}
+}
