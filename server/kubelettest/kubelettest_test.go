@@ -353,7 +353,7 @@ func TestClose(t *testing.T) {
 // TestMany: many serve at once, and none knows of the others.
 func TestMany(t *testing.T) {
 	t.Parallel()
-	for range 30 {
+	for range 12 {
 		t.Run("", func(t *testing.T) {
 			t.Parallel()
 			k := kubelettest.New(t)

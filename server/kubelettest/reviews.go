@@ -9,7 +9,6 @@ import (
 	"testing"
 
 	"go.uber.org/zap"
-	authorizationv1 "k8s.io/api/authorization/v1"
 	utilnet "k8s.io/apimachinery/pkg/util/net"
 	authenticationclient "k8s.io/client-go/kubernetes/typed/authentication/v1"
 	authorizationclient "k8s.io/client-go/kubernetes/typed/authorization/v1"
@@ -28,8 +27,10 @@ func (k *Kubelet) Reviews() []review.Record { return k.Reviewer.Reviews() }
 func (k *Kubelet) Asked(user string) []string {
 	var asked []string
 	for _, r := range k.Reviews() {
-		if r.Access != nil && r.Access.User == user {
-			asked = append(asked, question(r.Access))
+		// A kubelet asks about resources alone.
+		if r.Access != nil && r.Access.User == user && r.Access.ResourceAttributes != nil {
+			about := r.Access.ResourceAttributes
+			asked = append(asked, about.Verb+" "+about.Resource+"/"+about.Subresource)
 		}
 	}
 	return asked
@@ -48,18 +49,6 @@ func questions(all []string) string {
 		return "(nothing)"
 	}
 	return strings.Join(all, ", then ")
-}
-
-func question(access *authorizationv1.SubjectAccessReviewSpec) string {
-	if a := access.NonResourceAttributes; a != nil {
-		return a.Verb + " " + a.Path
-	}
-	a := access.ResourceAttributes
-	what := a.Resource
-	if a.Subresource != "" {
-		what += "/" + a.Subresource
-	}
-	return a.Verb + " " + what
 }
 
 // mostReviews is how many reviews are kept.

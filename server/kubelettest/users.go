@@ -41,7 +41,6 @@ var kubeletClient = User{Name: "kubelet-client", May: []string{
 type users struct {
 	ca        *testcerts.Authority
 	manifests []runtime.Object
-	server    *review.Server
 
 	mu         sync.Mutex
 	order      []string // of their names, as they were given
