@@ -113,7 +113,7 @@ func (k *checking) run(c *cobra.Command) error {
 	ctx, cancel := context.WithTimeoutCause(c.Context(), k.timeout, fmt.Errorf("--timeout: %v are over", k.timeout))
 	defer cancel()
 	report, err := check.Execute(ctx, *options)
-	if report != nil && report.Results != nil {
+	if report != nil && len(report.Results) > 0 {
 		if err := report.Write(c.OutOrStdout(), k.output); err != nil {
 			return &exitError{err, 2}
 		}

@@ -2,6 +2,7 @@ package check
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -46,14 +47,7 @@ var neededToApprove = []access{
 	{"certificates.k8s.io", "signers", []string{"approve"}, certificatesv1.KubeletServingSignerName},
 }
 
-// Missing is what a credential lacks.
-type Missing []string
-
-func (m Missing) Error() string {
-	return "the credential of --kubeconfig may not do all that a check does; take an admin's, or allow it to " + strings.Join(m, ", ")
-}
-
-// lacks gives a Missing where the credential may not do all that is asked of it.
+// lacks gives an error where the credential may not do all that is asked of it.
 func lacks(ctx context.Context, client *kubernetes.Clientset, all []access) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(together)
@@ -80,7 +74,7 @@ func lacks(ctx context.Context, client *kubernetes.Clientset, all []access) erro
 	if err := group.Wait(); err != nil {
 		return err
 	}
-	var missing Missing
+	var missing []string
 	for i, verbs := range lacked {
 		if len(verbs) == 0 {
 			continue
@@ -95,7 +89,7 @@ func lacks(ctx context.Context, client *kubernetes.Clientset, all []access) erro
 		missing = append(missing, strings.Join(verbs, "/")+" "+what)
 	}
 	if missing != nil {
-		return missing
+		return errors.New("the credential of --kubeconfig may not do all that a check does; take an admin's, or allow it to " + strings.Join(missing, ", "))
 	}
 	return nil
 }

@@ -49,34 +49,24 @@ type request struct {
 	Headers []string
 }
 
-// connection is one that came to a kubelet.
+// connection is one that came to a kubelet. What goes over it is seen.
 type connection struct {
+	net.Conn
 	kubelet *kubelet
-	conn    net.Conn
 	seen    seen // guarded by the kubelet's mu; its slices and pointers are never changed, but replaced
 }
 
 // change changes what was seen, and tells those who wait for it.
 func (c *connection) change(how func(*seen)) {
-	k := c.kubelet
-	k.mu.Lock()
-	defer k.mu.Unlock()
+	c.kubelet.mu.Lock()
+	defer c.kubelet.mu.Unlock()
 	how(&c.seen)
-	if k.changed != nil {
-		close(k.changed)
-		k.changed = nil
-	}
+	c.kubelet.tell()
 }
 
-// recorder counts what goes over a connection.
-type recorder struct {
-	net.Conn
-	c *connection
-}
-
-func (r *recorder) Read(p []byte) (int, error) {
-	n, err := r.Conn.Read(p)
-	r.c.change(func(s *seen) {
+func (c *connection) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	c.change(func(s *seen) {
 		s.Read += int64(n)
 		if err != nil && s.Closed.IsZero() && !isTimeout(err) {
 			s.Closed = time.Now()
@@ -85,19 +75,19 @@ func (r *recorder) Read(p []byte) (int, error) {
 	return n, err
 }
 
-func (r *recorder) Write(p []byte) (int, error) {
-	n, err := r.Conn.Write(p)
-	r.c.change(func(s *seen) { s.Written += int64(n) })
+func (c *connection) Write(p []byte) (int, error) {
+	n, err := c.Conn.Write(p)
+	c.change(func(s *seen) { s.Written += int64(n) })
 	return n, err
 }
 
-func (r *recorder) Close() error {
-	r.c.change(func(s *seen) {
+func (c *connection) Close() error {
+	c.change(func(s *seen) {
 		if s.Closed.IsZero() {
 			s.Closed = time.Now()
 		}
 	})
-	return r.Conn.Close()
+	return c.Conn.Close()
 }
 
 // isTimeout says whether an error is of a deadline, which net/http sets to interrupt a read.
@@ -129,7 +119,7 @@ func connectionOf(ctx context.Context) *connection {
 	if conn == nil {
 		return nil
 	}
-	return conn.NetConn().(*recorder).c
+	return conn.NetConn().(*connection)
 }
 
 // requests are those of all connections.

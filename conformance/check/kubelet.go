@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
 
@@ -97,6 +98,7 @@ type kubelet struct {
 	conns    *hatch
 
 	mu      sync.Mutex
+	closed  bool
 	all     []*connection
 	changed chan struct{} // closed at the next change; nil while nobody waits
 	running sync.WaitGroup
@@ -132,6 +134,7 @@ func (r *run) kubelet(ctx context.Context, o kubeletOptions) (*kubelet, error) {
 	if o.tls != nil {
 		o.tls(config)
 	}
+	recordHello(config)
 	handler := o.handler
 	if handler == nil {
 		if handler, err = r.standIn(k.node, o.container); err != nil {
@@ -178,13 +181,18 @@ func (k *kubelet) port() int { return k.listener.Addr().(*net.TCPAddr).Port }
 
 func (k *kubelet) address() string { return k.listener.Addr().String() }
 
-// Close closes its port and all connections, and returns when nothing of it runs any more. The Node stays.
+// Close closes its port and all connections, and returns when they have ended; handlers end with their connections. The
+// Node stays.
 func (k *kubelet) Close() {
+	k.mu.Lock()
+	k.closed = true
+	all := slices.Clone(k.all)
+	k.mu.Unlock()
 	k.listener.Close()
 	k.conns.Close()
 	k.http.Close()
-	for _, c := range k.connections() {
-		c.conn.Close()
+	for _, c := range all {
+		c.Close()
 	}
 	k.running.Wait()
 }
@@ -195,27 +203,40 @@ func (k *kubelet) accept(config *tls.Config, o kubeletOptions) {
 		if err != nil {
 			return
 		}
-		c := &connection{kubelet: k, conn: conn, seen: seen{Accepted: time.Now(), Local: conn.LocalAddr().String(), Remote: conn.RemoteAddr().String()}}
-		k.mu.Lock()
-		k.all = append(k.all, c)
-		k.mu.Unlock()
-		c.change(func(*seen) {})
+		c := &connection{Conn: conn, kubelet: k, seen: seen{Accepted: time.Now(), Local: conn.LocalAddr().String(), Remote: conn.RemoteAddr().String()}}
+		if !k.add(c) {
+			conn.Close()
+			return
+		}
 		k.running.Go(func() { k.meet(c, config, o) })
 	}
 }
 
-// meet shakes hands, and hands the connection over.
-func (k *kubelet) meet(c *connection, config *tls.Config, o kubeletOptions) {
-	recorded := &recorder{Conn: c.conn, c: c}
-	if o.plain != nil {
-		defer recorded.Close()
-		o.plain(recorded)
-		return
+// add keeps a connection, unless the kubelet is closed.
+func (k *kubelet) add(c *connection) bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.closed {
+		return false
 	}
-	config = config.Clone()
+	k.all = append(k.all, c)
+	k.tell()
+	return true
+}
+
+// tell tells those who wait that something was seen. The caller holds mu.
+func (k *kubelet) tell() {
+	if k.changed != nil {
+		close(k.changed)
+		k.changed = nil
+	}
+}
+
+// recordHello has the connection keep what its client offers.
+func recordHello(config *tls.Config) {
 	choose := config.GetConfigForClient
 	config.GetConfigForClient = func(said *tls.ClientHelloInfo) (*tls.Config, error) {
-		c.change(func(s *seen) {
+		said.Conn.(*connection).change(func(s *seen) {
 			s.Hello = &hello{ServerName: said.ServerName, Protocols: said.SupportedProtos, Versions: said.SupportedVersions, CipherSuites: said.CipherSuites}
 		})
 		if choose != nil {
@@ -223,12 +244,21 @@ func (k *kubelet) meet(c *connection, config *tls.Config, o kubeletOptions) {
 		}
 		return nil, nil
 	}
-	conn := tls.Server(recorded, config)
+}
+
+// meet shakes hands, and hands the connection over.
+func (k *kubelet) meet(c *connection, config *tls.Config, o kubeletOptions) {
+	if o.plain != nil {
+		defer c.Close()
+		o.plain(c)
+		return
+	}
+	conn := tls.Server(c, config)
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	if err := conn.HandshakeContext(ctx); err != nil {
 		c.change(func(s *seen) { s.HandshakeError = err })
-		recorded.Close()
+		c.Close()
 		return
 	}
 	state := conn.ConnectionState()
@@ -239,13 +269,6 @@ func (k *kubelet) meet(c *connection, config *tls.Config, o kubeletOptions) {
 		return
 	}
 	k.conns.put(conn)
-}
-
-// connections are all that came so far.
-func (k *kubelet) connections() []*connection {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	return append([]*connection(nil), k.all...)
 }
 
 // seen is what was seen of all connections that came so far.

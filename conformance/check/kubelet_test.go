@@ -187,3 +187,21 @@ func TestByHand(t *testing.T) {
 		})
 	}
 }
+
+// TestResumable has a client come again that keeps sessions: whether it resumes one is the client's choice.
+func TestResumable(t *testing.T) {
+	k := listening(t, kubeletOptions{})
+	config := &tls.Config{InsecureSkipVerify: true, ClientSessionCache: tls.NewLRUClientSessionCache(1)}
+	for i, want := range []bool{false, true} {
+		client := &http.Client{Transport: &http.Transport{TLSClientConfig: config, DisableKeepAlives: true}}
+		answer, err := client.Get("https://" + k.address() + "/healthz")
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, _ = io.Copy(io.Discard, answer.Body)
+		answer.Body.Close()
+		if all := k.seen(); len(all) != i+1 || all[i].TLS == nil || all[i].TLS.DidResume != want {
+			t.Errorf("connection %d: %+v, want it resumed: %v", i, all, want)
+		}
+	}
+}

@@ -110,7 +110,7 @@ func (o *objects) createRequest(ctx context.Context, request []byte) (*certifica
 		ObjectMeta: metav1.ObjectMeta{Name: o.name(), Labels: o.labels()},
 		Spec: certificatesv1.CertificateSigningRequestSpec{
 			Request: request, SignerName: certificatesv1.KubeletServingSignerName,
-			ExpirationSeconds: ptr.To(int32(time.Hour / time.Second)),
+			ExpirationSeconds: ptr.To(int32(servingLife / time.Second)),
 			Usages:            []certificatesv1.KeyUsage{certificatesv1.UsageDigitalSignature, certificatesv1.UsageServerAuth},
 		},
 	}, o.client.CertificatesV1().CertificateSigningRequests().Create)

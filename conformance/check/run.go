@@ -14,6 +14,7 @@ import (
 	"sync"
 	"time"
 
+	"k8s.io/client-go/discovery"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 	"k8s.io/utils/ptr"
@@ -83,7 +84,7 @@ func Execute(ctx context.Context, o Options) (*conformance.Report, error) {
 		return nil, err
 	}
 	report := &conformance.Report{Tool: o.Tool, Target: r.config.Host, Started: time.Now(), Results: []conformance.Result{}}
-	version, err := r.client.Discovery().ServerVersion()
+	version, err := discovery.ToDiscoveryInterfaceWithContext(r.client.Discovery()).ServerVersionWithContext(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("the apiserver at %s: %w", r.config.Host, err)
 	}
@@ -141,12 +142,17 @@ func newRun(o Options) (*run, error) {
 	}
 	r := &run{options: o, config: rest.CopyConfig(o.Cluster)}
 	r.config.QPS = -1
+	at, _, err := rest.DefaultServerUrlFor(r.config)
+	if err != nil {
+		return nil, err
+	}
+	r.config.Host = at.String()
 	client, err := kubernetes.NewForConfig(r.config)
 	if err != nil {
 		return nil, err
 	}
 	r.client = client
-	if err := r.findAddresses(); err != nil {
+	if err := r.findAddresses(at); err != nil {
 		return nil, err
 	}
 	anybodys, err := testcerts.SelfSigned("fauxlet-check", r.hosts())
@@ -179,10 +185,10 @@ func newID() string {
 }
 
 // findAddresses finds where to listen.
-func (r *run) findAddresses() error {
+func (r *run) findAddresses(apiserver *url.URL) error {
 	r.addresses, r.hostname = r.options.NodeIPs, r.options.NodeHostname
 	if len(r.addresses) == 0 {
-		address, err := addressTowards(r.config.Host)
+		address, err := addressTowards(apiserver)
 		if err != nil {
 			return err
 		}
@@ -213,13 +219,9 @@ func canListen(address netip.Addr) error {
 	return listener.Close()
 }
 
-// addressTowards is the address of this machine from which it sends to a host. Nothing is sent: a socket for datagrams is
+// addressTowards is the address of this machine from which it sends to an apiserver. Nothing is sent: a socket for datagrams is
 // connected, and closed.
-func addressTowards(host string) (netip.Addr, error) {
-	at, err := url.Parse(host)
-	if err != nil {
-		return netip.Addr{}, err
-	}
+func addressTowards(at *url.URL) (netip.Addr, error) {
 	port := at.Port()
 	if port == "" {
 		port = "443"

@@ -30,6 +30,9 @@ const noServing = skipped("there is no serving certificate that kube-apiserver i
 // issued is how long the cluster's signer may take.
 const issued = 15 * time.Second
 
+// servingLife is how long the serving certificates of a run are good for, beyond what clocks may differ.
+const servingLife = time.Hour
+
 // errNotIssued is that the cluster has no signer, or one that refused.
 var errNotIssued = errors.New("the cluster issued no serving certificate")
 
@@ -49,7 +52,8 @@ func (r *run) hosts() []string {
 // error is noServing.
 func (r *run) newGood(ctx context.Context) (*tls.Certificate, error) {
 	if ca := r.options.ServingCA; ca != nil {
-		pair, err := ca.Server(r.objects.name(), r.hosts())
+		now := time.Now()
+		pair, err := ca.Server(r.objects.name(), r.hosts(), testcerts.ValidFor(now.Add(-servingLife), now.Add(servingLife)))
 		if err != nil {
 			return nil, err
 		}
