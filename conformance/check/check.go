@@ -9,7 +9,8 @@
 //
 // Each is one [Check] in a table; [Checks] has all of them. Its run function gets a run and gives a result by [pass],
 // [fail], [warn] or [skip], or an error, for what kept it from coming to its end (an API request that failed, a time that
-// was over): that is no verdict about the apiserver. Whatever has to hold before the check can say anything about its own
+// was over): that is no verdict about the apiserver, and neither is an answer that never came, which [answer.told] gives
+// as an error. An error that is a [skipped] skips the check. Whatever has to hold before the check can say anything about its own
 // flag, it names in Needs: where that did not pass, it is skipped, so that one mistake makes one check fail. Checks run side
 // by side; nothing they do may depend on another that they do not need.
 //

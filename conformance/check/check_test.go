@@ -142,6 +142,14 @@ func TestSchedule(t *testing.T) {
 	}
 }
 
+// TestScheduleWithoutNeed has a check run without what it needs.
+func TestScheduleWithoutNeed(t *testing.T) {
+	got := schedule(t.Context(), some[1:2], func(conformance.Result) {}, nil)
+	if len(got) != 1 || got[0].Verdict != conformance.Skip || got[0].Why != "needs g.a, which is not run" {
+		t.Errorf("%+v", got)
+	}
+}
+
 // TestScheduleStops has a run stopped, and a check run out of its time.
 func TestScheduleStops(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

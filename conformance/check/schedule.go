@@ -73,6 +73,9 @@ func schedule(ctx context.Context, checks []Check, tell func(conformance.Result)
 			defer close(ended[c.ID])
 			result := func() conformance.Result {
 				for _, need := range c.Needs {
+					if ended[need] == nil {
+						return skip("needs " + need + ", which is not run")
+					}
 					<-ended[need]
 				}
 				for _, need := range c.Needs {
