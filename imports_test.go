@@ -19,8 +19,9 @@ var imports = map[string][]string{
 	"conformance/check":  {"config", "conformance", "pods", "server", "testcerts"},
 	"node":               {"config", "node/life", "pods"},
 	"node/life":          {"pods"},
-	"cmd/fauxlet":        {"authchain", "authchain/review", "config", "conformance", "conformance/check", "node", "node/identity", "pods", "server", "testcerts"},
+	"cmd/fauxlet":        {"authchain", "authchain/review", "config", "conformance", "conformance/check", "internal/shellword", "node", "node/identity", "pods", "server", "testcerts"},
 	"trace":              {"authchain", "faults"},
+	"explain":            {"authchain", "config", "internal/shellword"},
 }
 
 // TestImports holds the packages to that, and keeps k8s.io/kubernetes, which is no library, out of the module. The tests of

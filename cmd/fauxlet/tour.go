@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"fauxlet/authchain"
+	"fauxlet/internal/shellword"
 )
 
 // A visitor is one of the clients of the tour.
@@ -197,27 +198,19 @@ func (t *tour) curl(v visitor, address string) string {
 	scheme := "http://"
 	if !v.readOnly {
 		scheme = "https://"
-		words = append(words, "--cacert", shellQuote(t.folder.path("pki", "ca.crt")))
+		words = append(words, "--cacert", shellword.Quote(t.folder.path("pki", "ca.crt")))
 	}
 	if v.certificate != "" {
 		words = append(words,
-			"--cert", shellQuote(t.folder.path("pki", v.certificate+".crt")),
-			"--key", shellQuote(t.folder.path("pki", v.certificate+".key")))
+			"--cert", shellword.Quote(t.folder.path("pki", v.certificate+".crt")),
+			"--key", shellword.Quote(t.folder.path("pki", v.certificate+".key")))
 	}
 	switch v.token {
 	case "":
 	case badToken:
-		words = append(words, "-H", shellQuote("Authorization: Bearer "+badToken))
+		words = append(words, "-H", shellword.Quote("Authorization: Bearer "+badToken))
 	default:
-		words = append(words, "-H", fmt.Sprintf(`"Authorization: Bearer $(grep %s %s | cut -d, -f1)"`, v.token, shellQuote(t.folder.path("tokens.csv"))))
+		words = append(words, "-H", fmt.Sprintf(`"Authorization: Bearer $(grep %s %s | cut -d, -f1)"`, v.token, shellword.Quote(t.folder.path("tokens.csv"))))
 	}
-	return strings.Join(append(words, shellQuote(scheme+address+v.path)), " ")
-}
-
-// shellQuote quotes a word for a shell, where it needs it.
-func shellQuote(word string) string {
-	if word != "" && strings.Trim(word, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_./:@%+,=") == "" {
-		return word
-	}
-	return "'" + strings.ReplaceAll(word, "'", `'\''`) + "'"
+	return strings.Join(append(words, shellword.Quote(scheme+address+v.path)), " ")
 }

@@ -1,0 +1,16 @@
+package shellword
+
+import (
+	"os/exec"
+	"testing"
+)
+
+// TestQuote has a shell say each word again.
+func TestQuote(t *testing.T) {
+	for _, word := range []string{"", "plain", "--user=system:node:node-1", "two words", "it's", "$(id)", "`id`", "a;b", "a\nb", `a\b`, `"`, "~", "#", "*", "ü"} {
+		out, err := exec.Command("sh", "-c", "printf %s "+Quote(word)).Output()
+		if err != nil || string(out) != word {
+			t.Errorf("%q is quoted as %s, and read as %q, %v", word, Quote(word), out, err)
+		}
+	}
+}
