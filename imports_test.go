@@ -19,7 +19,7 @@ var imports = map[string][]string{
 	"conformance/check":  {"config", "conformance", "pods", "server", "testcerts"},
 	"node":               {"config", "node/life", "pods"},
 	"node/life":          {"pods"},
-	"cmd/fauxlet":        {"authchain", "authchain/review", "config", "conformance", "conformance/check", "internal/shellword", "node", "node/identity", "pods", "server", "testcerts"},
+	"cmd/fauxlet":        {"authchain", "authchain/review", "config", "conformance", "conformance/check", "internal/shellword", "node", "node/identity", "pods", "server", "testcerts", "trace"},
 	"trace":              {"authchain", "faults"},
 	"explain":            {"authchain", "config", "internal/shellword"},
 }

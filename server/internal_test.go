@@ -76,7 +76,8 @@ func TestExplainHandshake(t *testing.T) {
 		"remote error: tls: unknown certificate":                                           "the client does not accept the serving certificate (remote error: tls: unknown certificate)",
 		"remote error: tls: user canceled":                                                 "the client ended it (remote error: tls: user canceled)",
 		"tls: no cipher suite supported by both client and server; client offered: [c02c]": "the client offers no cipher suite that tlsCipherSuites has (tls: no cipher suite supported by both client and server; client offered: [c02c])",
-		"something new": "something new",
+		"local error: tls: bad record MAC":                                                 "the client ended it, and not in a way that can be read: as those made with OpenSSL, curl among them, do when they do not accept the serving certificate (local error: tls: bad record MAC)",
+		"something new":                                                                    "something new",
 	} {
 		if got := explainHandshake(reason); got != want {
 			t.Errorf("%q, want %q", got, want)

@@ -197,6 +197,8 @@ func explainHandshake(reason string) string {
 		{"first record does not look like a TLS handshake", "the client does not speak TLS"},
 		{"unsupported versions", "the client offers no TLS version that tlsMinVersion allows"},
 		{"no cipher suite", "the client offers no cipher suite that tlsCipherSuites has"},
+		// Before it has keys of its own, OpenSSL sends its alert in the clear, where what is encrypted is expected.
+		{"local error: tls: bad record MAC", "the client ended it, and not in a way that can be read: as those made with OpenSSL, curl among them, do when they do not accept the serving certificate"},
 		{"EOF", "the client closed the connection before it was through"},
 		{"connection reset", "the client reset the connection before it was through"},
 	} {

@@ -105,6 +105,9 @@ type Decisions struct {
 	Decisions []Told `json:"decisions"`
 }
 
+// Resume is the id of an event after which the others follow.
+func (d *Decisions) Resume() string { return eventID(d.Instance, d.Last) }
+
 func (s *Server) getDecisions(w http.ResponseWriter, r *http.Request) error {
 	filter, err := ParseFilter(r.URL.Query())
 	if err != nil {

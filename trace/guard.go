@@ -3,6 +3,7 @@ package trace
 import (
 	"crypto/sha256"
 	"crypto/subtle"
+	"errors"
 	"fmt"
 	"mime"
 	"net"
@@ -105,6 +106,9 @@ func (g *guard) admits(r *http.Request) bool {
 	return strings.EqualFold(scheme, "Bearer") && subtle.ConstantTimeCompare(sum[:], g.token[:]) == 1
 }
 
+// ErrNoToken is what Listen says where there must be a token, and is none.
+var ErrNoToken = errors.New("can be reached from other machines: that needs a token")
+
 // minToken is how long a token must be, in bytes, to be none that can be guessed.
 const minToken = 16
 
@@ -117,7 +121,7 @@ func newGuard(address net.Addr, token string) (*guard, error) {
 	}
 	switch {
 	case token == "" && !g.loopback:
-		return nil, fmt.Errorf("%v can be reached from other machines: that needs a token, or take an address of loopback, as in 127.0.0.1", address)
+		return nil, fmt.Errorf("%v %w, or take an address of loopback, as in 127.0.0.1", address, ErrNoToken)
 	case token == "":
 		return g, nil
 	case len(token) < minToken || strings.ContainsFunc(token, func(r rune) bool { return r <= ' ' || r > '~' }):

@@ -38,6 +38,7 @@ type kubelets struct {
 	logger    *zap.Logger
 	options   server.Options       // what they have in common
 	metrics   *prometheus.Registry // of all nodes; nil where nobody asks for them
+	trace     *tracing
 	// shared is the cluster that all are in by the same credential; nil where each has its own, or there is none.
 	shared *cluster
 
@@ -134,6 +135,7 @@ func (k *kubelets) serve(running context.Context, s *kubelet) error {
 	}
 	options := k.options
 	options.Config, options.Pods, options.NodeLogs = cfg, s.store, k.scenario.nodeLogs
+	options.Observe = k.trace.observer(cfg.NodeName, options.Observe)
 	if registers {
 		options.Machine = pods.NewMachine(cfg.NodeName, int(k.capacity.Cpu().Value()), uint64(k.capacity.Memory().Value()), k.booted)
 	}
@@ -298,6 +300,7 @@ func (k *kubelets) open() addresses {
 		}
 		return listener.Addr().String()
 	}
+	open.Trace = k.trace.address()
 	open.Secure, open.ReadOnly = text(k.first.listeners.Secure), text(k.first.listeners.ReadOnly)
 	if k.flags.many() {
 		open.Nodes = make(map[string]string, len(k.all))

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"net"
 	"os"
@@ -30,6 +31,7 @@ func TestScripts(t *testing.T) {
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
 			"waitfor": waitFor,
 			"occupy":  occupy,
+			"address": address,
 			"mode":    mode,
 			"pasted":  pasted,
 		},
@@ -72,6 +74,20 @@ func occupy(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(err)
 	ts.Defer(func() { listener.Close() })
 	ts.Setenv(args[0], fmt.Sprint(listener.Addr().(*net.TCPAddr).Port))
+}
+
+// address sets a variable, and SECURE, to the addresses that a ready file has of the trace and of the secure port. An address
+// of all is that of loopback.
+func address(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: address FILE VARIABLE")
+	}
+	var open addresses
+	ts.Check(json.Unmarshal([]byte(ts.ReadFile(args[0])), &open))
+	_, port, err := net.SplitHostPort(open.Trace)
+	ts.Check(err)
+	ts.Setenv(args[1], net.JoinHostPort("127.0.0.1", port))
+	ts.Setenv("SECURE", open.Secure)
 }
 
 // mode compares the permissions of files.

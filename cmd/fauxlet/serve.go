@@ -102,6 +102,7 @@ type serving struct {
 	readyFile string
 	log       logFlags
 	nodes     nodeFlags
+	trace     traceFlags
 
 	// logger, ready and observe are demo's: a logger that there is already, what to call once the ports are open, and
 	// who sees the Decisions.
@@ -114,12 +115,14 @@ func (s *serving) addTo(c *cobra.Command) {
 	c.Flags().StringVar(&s.scenario, "scenario", "", "file of the pods that stand in for the node's, with their logs, ports, usage and answers to exec (apiVersion: fauxlet/v1alpha1, kind: Scenario)")
 	c.Flags().StringVar(&s.readyFile, "ready-file", "", "file to write, as JSON, the addresses that are listened on, once they are")
 	s.log.addTo(c.Flags())
+	s.trace.addTo(c)
 }
 
 // addresses are what a server listens on; empty where it does not.
 type addresses struct {
 	Secure   string `json:"secure,omitempty"`
 	ReadOnly string `json:"readOnly,omitempty"`
+	Trace    string `json:"trace,omitempty"`
 	// Nodes has the secure address of each of many nodes, by name; the others are those of the first.
 	Nodes map[string]string `json:"nodes,omitempty"`
 }
@@ -150,10 +153,19 @@ func (s *serving) run(ctx context.Context, cfg *config.Config, stderr io.Writer)
 	ctx, stopped = context.WithCancel(ctx)
 	defer stopped()
 	k.group, k.running = errgroup.WithContext(ctx)
+	if k.trace, err = s.trace.open(logger); err != nil {
+		return err
+	}
+	if k.trace != nil {
+		k.group.Go(func() error { return k.trace.server.Serve(k.running) })
+	}
 	if err := s.start(k); err != nil {
 		stopped()
 		_ = k.group.Wait() // what it says is that it was stopped
 		return err
+	}
+	if k.trace != nil {
+		k.trace.ready.Store(true)
 	}
 	open := k.open()
 	logger.Info("serving", zap.String("node", k.first.cfg.NodeName), zap.Int("nodes", len(k.each())), zap.String("secure", open.Secure),

@@ -25,12 +25,7 @@ func newVersion() *cobra.Command {
 			fauxlet version --output json`),
 		Args: noArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			v := struct {
-				Version    string `json:"version"`
-				Kubernetes string `json:"kubernetesVersion"`
-				Go         string `json:"goVersion"`
-				Platform   string `json:"platform"`
-			}{buildVersion(), kubernetesVersion, runtime.Version(), runtime.GOOS + "/" + runtime.GOARCH}
+			v := thisBuild()
 			switch output {
 			case "text":
 				fmt.Fprintf(c.OutOrStdout(), "fauxlet %s, standing in for a kubelet %s (%s, %s)\n", v.Version, v.Kubernetes, v.Go, v.Platform)
@@ -45,6 +40,18 @@ func newVersion() *cobra.Command {
 	}
 	c.Flags().StringVarP(&output, "output", "o", "text", "text or json")
 	return c
+}
+
+// build is what this program is.
+type build struct {
+	Version    string `json:"version"`
+	Kubernetes string `json:"kubernetesVersion"`
+	Go         string `json:"goVersion"`
+	Platform   string `json:"platform"`
+}
+
+func thisBuild() build {
+	return build{buildVersion(), kubernetesVersion, runtime.Version(), runtime.GOOS + "/" + runtime.GOARCH}
 }
 
 // buildVersion is the version that make gave, or else the one that go install knows.
