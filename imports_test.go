@@ -19,8 +19,8 @@ var imports = map[string][]string{
 	"conformance/check":  {"config", "conformance", "pods", "server", "testcerts"},
 	"node":               {"config", "node/life", "pods"},
 	"node/life":          {"pods"},
-	"cmd/fauxlet":        {"authchain", "authchain/review", "config", "conformance", "conformance/check", "internal/shellword", "node", "node/identity", "pods", "server", "testcerts", "trace"},
-	"trace":              {"authchain", "faults"},
+	"cmd/fauxlet":        {"authchain", "authchain/review", "config", "conformance", "conformance/check", "explain", "internal/shellword", "node", "node/identity", "pods", "server", "testcerts", "trace"},
+	"trace":              {"authchain", "explain", "faults"},
 	"explain":            {"authchain", "config", "internal/shellword"},
 }
 

@@ -7,12 +7,14 @@ import (
 	"io"
 	"net/http"
 	"strconv"
+
+	"fauxlet/explain"
 )
 
 // index is what / says while there is no page.
 const index = `fauxlet: what this stand-in decided, and why.
 
-GET    /api/decisions        the last ones; ?outcome=refused&user=NAME&node=NAME&path=/pods&status=4xx&since=ID-OR-TIME&limit=10
+GET    /api/decisions        the last ones; ?outcome=refused&user=NAME&node=NAME&path=/pods&status=4xx&since=ID-OR-TIME&limit=10&road=true
 GET    /api/decisions/ID     one of them, with its road
 GET    /api/events           the same as they come, as an event stream
 GET    /api/export           the same as lines of JSON
@@ -118,16 +120,29 @@ func (s *Server) getDecisions(w http.ResponseWriter, r *http.Request) error {
 		Instance: s.recorder.instance, Last: last, Recorded: s.recorder.last.Load(), Missed: s.recorder.missed.Load(),
 		Decisions: []Told{},
 	}
+	tell := s.teller(filter.Road)
 	for _, e := range filter.of(entries) {
-		answer.Decisions = append(answer.Decisions, e.Told())
+		answer.Decisions = append(answer.Decisions, tell(e))
 	}
 	return writeJSON(w, http.StatusOK, answer)
 }
 
-// Traced is the answer of /api/decisions/{id}.
-type Traced struct {
-	Told
-	Road []Stop `json:"road"`
+// teller is what tells of one Entry after the other, with its road or without. What is known of a node is looked up once.
+func (s *Server) teller(road bool) func(*Entry) Told {
+	if !road {
+		return (*Entry).Told
+	}
+	known := map[string]explain.Facts{}
+	return func(e *Entry) Told {
+		facts, ok := known[e.Node]
+		if !ok && s.options.Facts != nil {
+			facts = s.options.Facts(e.Node)
+			known[e.Node] = facts
+		}
+		told, drawn := e.Told(), explain.Of(e.Decision, facts)
+		told.Road = &drawn
+		return told
+	}
 }
 
 func (s *Server) getDecision(w http.ResponseWriter, r *http.Request) error {
@@ -139,8 +154,7 @@ func (s *Server) getDecision(w http.ResponseWriter, r *http.Request) error {
 	if e == nil {
 		return refuse(http.StatusNotFound, "decision %d is not kept, or was never made; the last is %d", id, s.recorder.last.Load())
 	}
-	told := e.Told()
-	return writeJSON(w, http.StatusOK, Traced{told, Road(&told.Report)})
+	return writeJSON(w, http.StatusOK, s.teller(true)(e))
 }
 
 // getExport writes lines of JSON, to be kept.
@@ -152,9 +166,9 @@ func (s *Server) getExport(w http.ResponseWriter, r *http.Request) error {
 	entries, _ := s.recorder.After(filter.After)
 	w.Header().Set("Content-Type", "application/jsonl")
 	w.Header().Set("Content-Disposition", `attachment; filename="decisions.jsonl"`)
-	encoder := json.NewEncoder(w)
+	encoder, tell := json.NewEncoder(w), s.teller(filter.Road)
 	for _, e := range filter.of(entries) {
-		if err := encoder.Encode(e.Told()); err != nil {
+		if err := encoder.Encode(tell(e)); err != nil {
 			return nil // whoever asked has gone
 		}
 	}

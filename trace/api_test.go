@@ -16,6 +16,7 @@ import (
 	"k8s.io/apiserver/pkg/authentication/user"
 
 	"fauxlet/authchain"
+	"fauxlet/explain"
 	"fauxlet/faults"
 	"fauxlet/trace"
 )
@@ -133,6 +134,7 @@ func TestDecisions(t *testing.T) {
 		"since=2026-01-02T13:04:30%2B01:00":     "5 6",
 		"limit=2":                               "5 6",
 		"limit=2&outcome=refused":               "3 6",
+		"limit=1&road=true":                     "6",
 		"limit=2&since=1":                       "2 3",
 		"limit=2&since=2026-01-02T12:01:00Z":    "5 6",
 		"node=node-1&status=2xx&path=/healthz":  "5",
@@ -186,15 +188,33 @@ func numbers(told []trace.Told) string {
 }
 
 func TestDecision(t *testing.T) {
-	_, base := serve(t, trace.Options{Recorder: recorded()})
+	nodes := make(chan string, 10)
+	facts := func(node string) explain.Facts {
+		nodes <- node
+		return explain.Facts{}
+	}
+	_, base := serve(t, trace.Options{Recorder: recorded(), Facts: facts})
 	_, body := ask(t, "GET", base+"/api/decisions/2", "")
-	var got trace.Traced
+	var got trace.Told
 	if err := json.Unmarshal([]byte(body), &got); err != nil {
 		t.Fatal(err)
 	}
 	if got.ID != 2 || got.Node != "node-1" || got.Outcome != "refused" || got.User.Name != "viewer" || got.Status != 403 ||
-		got.Why != `refused: user "viewer" may not get nodes/proxy` || len(got.Road) != 8 || got.Road[6].Result != trace.Refused {
+		got.Why != `refused: user "viewer" may not get nodes/proxy` || got.Road == nil || got.Road.Verdict != explain.Refused || len(got.Road.Cures) == 0 {
 		t.Errorf("%s", body)
+	}
+	if node := <-nodes; node != "node-1" {
+		t.Errorf("facts of %q", node)
+	}
+	// All of them, with what is known of each node looked up once.
+	for _, query := range []string{"decisions", "export"} {
+		if _, body := ask(t, "GET", base+"/api/"+query+"?road=true", ""); strings.Count(body, `"road":{"stops":[`) != 6 || len(nodes) != 2 {
+			t.Errorf("%s: %d nodes were looked up for %s", query, len(nodes), body)
+		}
+		_, _ = <-nodes, <-nodes
+	}
+	if _, body := ask(t, "GET", base+"/api/decisions?road=false", ""); strings.Contains(body, "road") {
+		t.Errorf("a road that nobody asked for: %s", body)
 	}
 }
 
@@ -207,8 +227,9 @@ func TestBadRequests(t *testing.T) {
 		"GET /api/decisions?status=9xx":       `400 status: "9xx" is neither a status code nor a class of them, as in 403 or 4xx`,
 		"GET /api/decisions?since=yesterday":  `400 since: "yesterday" is neither the id of a decision nor a time, as in 2026-01-02T15:04:05Z`,
 		"GET /api/decisions?limit=-1":         `400 limit: "-1" is not a number of decisions`,
-		"GET /api/decisions?verb=get":         `400 verb: there is no such parameter; there are outcome, user, node, path, status, since, limit`,
+		"GET /api/decisions?verb=get":         `400 verb: there is no such parameter; there are outcome, user, node, path, status, since, limit, road`,
 		"GET /api/decisions?user=a&user=b":    `400 user: is given 2 times`,
+		"GET /api/decisions?road=long":        `400 road: "long" is neither true nor false`,
 		"GET /api/export?limit=x":             `400 limit: "x" is not a number of decisions`,
 		"GET /api/events?limit=3":             `400 limit: events have no end; ask /api/decisions for the last ones`,
 		"GET /api/events?user=a&user=b":       `400 user: is given 2 times`,

@@ -107,8 +107,9 @@ func (s *Server) getEvents(w http.ResponseWriter, r *http.Request) error {
 		if dropped > 0 {
 			stream.add(EventDropped, "", DroppedSome{dropped})
 		}
+		tell := s.teller(filter.Road)
 		for _, e := range filter.of(entries) {
-			stream.add(EventDecision, eventID(s.recorder.instance, e.ID), e.Told())
+			stream.add(EventDecision, eventID(s.recorder.instance, e.ID), tell(e))
 			if stream.buffer.Len() > sendAt && stream.send() != nil {
 				return nil
 			}

@@ -12,7 +12,7 @@ import (
 	"fauxlet/authchain"
 )
 
-// Filter says which Entries are meant. What is empty does not matter.
+// Filter says which Entries are meant, and how much is told of them. What is empty does not matter.
 type Filter struct {
 	// Outcome is one of [Outcomes].
 	Outcome string
@@ -28,6 +28,8 @@ type Filter struct {
 	Since time.Time
 	// Limit is how many there may be: of those after After the first, else the last. 0: as many as there are.
 	Limit int
+	// Road: the road of each is told too.
+	Road bool
 }
 
 // Outcomes are those of a Decision, and none for what nobody had to judge.
@@ -42,6 +44,7 @@ const (
 	paramStatus  = "status"
 	paramSince   = "since"
 	paramLimit   = "limit"
+	paramRoad    = "road"
 )
 
 // ParseFilter reads a Filter from a query. An error names the parameter.
@@ -77,9 +80,14 @@ func ParseFilter(query url.Values) (Filter, error) {
 				return Filter{}, fmt.Errorf("limit: %q is not a number of decisions", value)
 			}
 			f.Limit = n
+		case paramRoad:
+			var err error
+			if f.Road, err = strconv.ParseBool(value); err != nil {
+				return Filter{}, fmt.Errorf("road: %q is neither true nor false", value)
+			}
 		default:
 			return Filter{}, fmt.Errorf("%s: there is no such parameter; there are %s", name,
-				strings.Join([]string{paramOutcome, paramUser, paramNode, paramPath, paramStatus, paramSince, paramLimit}, ", "))
+				strings.Join([]string{paramOutcome, paramUser, paramNode, paramPath, paramStatus, paramSince, paramLimit, paramRoad}, ", "))
 		}
 	}
 	return f, f.Validate()
@@ -118,6 +126,9 @@ func (f *Filter) Query() url.Values {
 	}
 	if f.Limit > 0 {
 		query.Set(paramLimit, strconv.Itoa(f.Limit))
+	}
+	if f.Road {
+		query.Set(paramRoad, "true")
 	}
 	return query
 }

@@ -11,6 +11,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"fauxlet/explain"
 	"fauxlet/faults"
 )
 
@@ -42,6 +43,8 @@ type Options struct {
 	Recorder *Recorder
 	// Faults are those of the process, which can be set here. Nil: none can.
 	Faults *faults.Set
+	// Facts are what is known of a node, for the roads of its requests. Nil: nothing is.
+	Facts func(node string) explain.Facts
 	// Token, where it is set, must be sent with each request, but those for readiness and the page. It is required where
 	// others than this machine can connect.
 	Token string

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"fauxlet/authchain"
+	"fauxlet/explain"
 )
 
 // DefaultSize is how many Decisions are kept where nobody says.
@@ -37,10 +38,12 @@ type Told struct {
 	ID   uint64 `json:"id"`
 	Node string `json:"node"`
 	authchain.Report
+	// Road is told where it was asked for.
+	Road *explain.Road `json:"road,omitempty"`
 }
 
-// Told tells of e.
-func (e *Entry) Told() Told { return Told{e.ID, e.Node, e.Decision.Report()} }
+// Told tells of e, without its road.
+func (e *Entry) Told() Told { return Told{ID: e.ID, Node: e.Node, Report: e.Decision.Report()} }
 
 // Recorder keeps the last Decisions of all nodes of a process. It is safe for concurrent use. To record takes no lock and
 // waits for nobody: a Decision is put in its place in a ring, whole, and is written as text when somebody looks.

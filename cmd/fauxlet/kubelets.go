@@ -21,6 +21,7 @@ import (
 	v1 "k8s.io/api/core/v1"
 
 	"fauxlet/config"
+	"fauxlet/explain"
 	"fauxlet/node"
 	"fauxlet/node/identity"
 	"fauxlet/pods"
@@ -349,6 +350,17 @@ func (k *kubelets) setStatic() error {
 		}
 	}
 	return nil
+}
+
+// facts are what is known of a node to who explains what it decided.
+func (k *kubelets) facts(name string) explain.Facts {
+	k.mu.Lock()
+	s := k.all[name]
+	k.mu.Unlock()
+	if s == nil {
+		return explain.Facts{}
+	}
+	return explain.FactsOf(s.cfg)
 }
 
 // each are the nodes that there are.

@@ -153,7 +153,7 @@ func (s *serving) run(ctx context.Context, cfg *config.Config, stderr io.Writer)
 	ctx, stopped = context.WithCancel(ctx)
 	defer stopped()
 	k.group, k.running = errgroup.WithContext(ctx)
-	if k.trace, err = s.trace.open(logger); err != nil {
+	if k.trace, err = s.trace.open(logger, k.facts); err != nil {
 		return err
 	}
 	if k.trace != nil {

@@ -12,6 +12,7 @@ import (
 	"go.uber.org/zap"
 
 	"fauxlet/authchain"
+	"fauxlet/explain"
 	"fauxlet/trace"
 )
 
@@ -46,7 +47,7 @@ type tracing struct {
 var errNotReady = errors.New("not all that is to be listened on is open yet")
 
 // open opens the listener, and gives nil where there is to be none, or where its port is taken and nobody asked for it.
-func (f *traceFlags) open(logger *zap.Logger) (*tracing, error) {
+func (f *traceFlags) open(logger *zap.Logger, facts func(node string) explain.Facts) (*tracing, error) {
 	if f.size < 1 || f.size > maxTraceSize {
 		return nil, fmt.Errorf("--trace-size: %d: must be from 1 to %d; --trace-address= turns the trace off", f.size, maxTraceSize)
 	}
@@ -59,7 +60,7 @@ func (f *traceFlags) open(logger *zap.Logger) (*tracing, error) {
 	}
 	t := &tracing{recorder: trace.NewRecorder(f.size)}
 	t.server, err = trace.Listen(f.address, trace.Options{
-		Recorder: t.recorder, Token: token, Build: thisBuild(), Logger: logger,
+		Recorder: t.recorder, Facts: facts, Token: token, Build: thisBuild(), Logger: logger,
 		Ready: func() error {
 			if !t.ready.Load() {
 				return errNotReady

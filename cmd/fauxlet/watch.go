@@ -41,7 +41,7 @@ func newWatch() *cobra.Command {
 	}
 	w.remote.addTo(c)
 	flags := c.Flags()
-	flags.BoolVarP(&w.verbose, "verbose", "v", false, "print the whole road of each decision")
+	flags.BoolVarP(&w.verbose, "verbose", "v", false, "print the whole road of each decision, and what to change")
 	flags.StringVarP(&w.output, "output", "o", "text", "text, or json: a decision on each line, as /api/decisions has it")
 	flags.BoolVarP(&w.follow, "follow", "f", true, "wait for more; false prints what there is, and ends")
 	flags.IntVar(&w.tail, "tail", 10, "how many of those that there were to begin with; -1 is all that are kept")
@@ -84,6 +84,7 @@ func (w *watching) run(c *cobra.Command) error {
 	ctx := c.Context()
 	p := &decisionPrinter{out: c.OutOrStdout(), json: w.output == "json", verbose: w.verbose, style: styleOf(c.OutOrStdout())}
 
+	w.filter.Road = w.verbose
 	first := w.filter
 	if w.tail >= 0 && first.After == 0 { // after an id, a limit is to the first ones
 		first.Limit = max(w.tail, 1)

@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/term"
 
+	"fauxlet/explain"
 	"fauxlet/trace"
 )
 
@@ -30,10 +31,7 @@ func (p *decisionPrinter) print(told *trace.Told) error {
 	var b strings.Builder
 	b.WriteString(p.line(told))
 	if p.verbose {
-		for _, stop := range trace.Road(&told.Report) {
-			b.WriteString(p.stop(stop))
-		}
-		b.WriteString("\n")
+		b.WriteString(p.road(told))
 	}
 	_, err := io.WriteString(p.out, b.String())
 	return err
@@ -55,7 +53,7 @@ func (p *decisionPrinter) line(told *trace.Told) string {
 	if told.Err != "" {
 		why += "; " + told.Err
 	}
-	colour := colourOf[trace.Result(told.Outcome)]
+	colour := colourOf[told.Outcome]
 	outcome, rest, ok := strings.Cut(why, ":")
 	if ok && outcome == told.Outcome {
 		why = p.style.paint(colour, outcome) + ":" + visible(rest)
@@ -67,13 +65,39 @@ func (p *decisionPrinter) line(told *trace.Told) string {
 		p.style.paint(dim, told.Duration.Round(time.Microsecond).String()))
 }
 
-func (p *decisionPrinter) stop(stop trace.Stop) string {
-	result := p.style.paint(colourOf[stop.Result], fmt.Sprintf("%-11s", stop.Result))
-	took := ""
-	if stop.Took > 0 {
-		took = "  " + p.style.paint(dim, stop.Took.Round(time.Microsecond).String())
+// road is the way to the decision, stop by stop, and what to change.
+func (p *decisionPrinter) road(told *trace.Told) string {
+	road := told.Road
+	if road == nil { // a stand-in that does not tell it
+		drawn := explain.OfReport(&told.Report, explain.Facts{})
+		road = &drawn
 	}
-	return fmt.Sprintf("    %-18s  %s  %s%s\n", stop.Name, result, visible(stop.Text), took)
+	var b strings.Builder
+	width := 0
+	for i := range road.Stops {
+		width = max(width, len(road.Stops[i].Name))
+	}
+	for i := range road.Stops {
+		stop := &road.Stops[i]
+		outcome := fmt.Sprintf("%-11s", stop.Outcome)
+		fmt.Fprintf(&b, "    %-*s  %s  %s\n", width, stop.Name, p.style.paint(colourOf[string(stop.Outcome)], outcome), visible(stop.Says))
+		for _, fact := range stop.Facts {
+			fmt.Fprintf(&b, "    %*s  %s\n", width+2+len(outcome), "", p.style.paint(dim, visible(fact.Name+": "+fact.Value)))
+		}
+	}
+	for _, cure := range road.Cures {
+		fmt.Fprintf(&b, "    to change it: %s\n", visible(cure.What))
+		for _, form := range []string{cure.Kubelet, cure.Apiserver, cure.Kubectl} {
+			for line := range strings.Lines(form) {
+				fmt.Fprintf(&b, "        %s\n", visible(strings.TrimRight(line, "\n")))
+			}
+		}
+		if cure.Caution != "" {
+			fmt.Fprintf(&b, "        (%s)\n", visible(cure.Caution))
+		}
+	}
+	b.WriteString("\n")
+	return b.String()
 }
 
 // visible shows letters that a terminal would obey: paths and names are of whoever sends them.
@@ -105,11 +129,11 @@ const (
 	dim     = "2"
 )
 
-// colourOf has that of each outcome of a decision and of each result of a stop.
-var colourOf = map[trace.Result]string{
-	"allowed": green, trace.Passed: green,
-	trace.Refused: red, trace.Broken: magenta,
-	trace.NotMine: yellow, trace.NotReached: dim, "": dim,
+// colourOf has that of each outcome of a decision and of each stop.
+var colourOf = map[string]string{
+	"allowed": green, string(explain.Passed): green,
+	string(explain.Stopped): red, string(explain.Failed): magenta,
+	string(explain.NotMine): yellow, string(explain.NotReached): dim, "": dim,
 }
 
 func (s style) paint(colour, text string) string {
