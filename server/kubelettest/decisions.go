@@ -33,15 +33,14 @@ func (k *Kubelet) Decisions() []*authchain.Decision {
 	return slices.DeleteFunc(made, func(d *authchain.Decision) bool { return d.NoRequest != "" })
 }
 
-// Await waits until there is a Decision for which is says true, and gives the first: that of something that another goroutine
-// does, or of a handshake that failed, of which the client may know before the kubelet does, or of a connection without a
-// request. It fails the test where none
-// comes. is is called once for each Decision.
-func (k *Kubelet) Await(is func(*authchain.Decision) bool) *authchain.Decision {
+// Await waits until there is a Decision that is what is wanted, and gives the first: that of something that another goroutine
+// does, of a handshake that failed, of which the client may know before the kubelet does, or of a connection without a
+// request. It fails the test where none comes. Each Decision is looked at once; wanted must not call the Kubelet.
+func (k *Kubelet) Await(wanted func(*authchain.Decision) bool) *authchain.Decision {
 	k.t.Helper()
 	ctx, cancel := patient(k.t)
 	defer cancel()
-	found, others := k.decisions.first(ctx, is)
+	found, others := k.decisions.first(ctx, wanted)
 	if found == nil {
 		k.t.Fatalf("kubelettest: Await: no such Decision has come; those that did:%s", list(others, outcome))
 	}
@@ -134,19 +133,19 @@ func (d *decisions) settled(ctx context.Context) (made, underWay []*authchain.De
 
 // first waits for the first complete Decision that is what is wanted; nil where ctx ends before. It gives those that were
 // not, too.
-func (d *decisions) first(ctx context.Context, is func(*authchain.Decision) bool) (found *authchain.Decision, others []*authchain.Decision) {
+func (d *decisions) first(ctx context.Context, wanted func(*authchain.Decision) bool) (found *authchain.Decision, others []*authchain.Decision) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	asked := map[*authchain.Decision]bool{}
+	looked := map[*authchain.Decision]bool{}
 	for {
 		for _, made := range d.all {
-			if d.underWay[made] || asked[made] {
+			if d.underWay[made] || looked[made] {
 				continue
 			}
-			if is(made) {
+			if wanted(made) {
 				return made, others
 			}
-			asked[made] = true
+			looked[made] = true
 			others = append(others, made)
 		}
 		if !d.change(ctx) {

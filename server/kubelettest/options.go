@@ -1,7 +1,9 @@
 package kubelettest
 
 import (
+	"maps"
 	"net/http"
+	"slices"
 
 	v1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -82,7 +84,7 @@ func WithReadOnlyPort() Option { return func(o *options) { o.readOnly = true } }
 // Spec.
 func Pod(namespace, name string, containers map[string]pods.Container) pods.Spec {
 	pod := &v1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name}}
-	for _, container := range sortedKeys(containers) {
+	for _, container := range slices.Sorted(maps.Keys(containers)) {
 		pod.Spec.Containers = append(pod.Spec.Containers, v1.Container{Name: container, Image: container})
 	}
 	return pods.Spec{Pod: pod, Containers: containers}

@@ -3,7 +3,6 @@ package kubelettest
 import (
 	"crypto/rand"
 	"fmt"
-	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -229,5 +228,3 @@ func (k *Kubelet) known(user string) *credential {
 	}
 	return c
 }
-
-func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }
