@@ -17,9 +17,10 @@ var imports = map[string][]string{
 	"pods":               {"internal/oneconn", "pods/shell"},
 	"server":             {"authchain", "config", "internal/oneconn", "pods"},
 	"conformance/check":  {"config", "conformance", "pods", "server", "testcerts"},
+	"conformance/probe":  {"config", "pods", "server", "testcerts"},
 	"node":               {"config", "node/life", "pods"},
 	"node/life":          {"pods"},
-	"cmd/fauxlet":        {"authchain", "authchain/review", "config", "conformance", "conformance/check", "explain", "internal/shellword", "node", "node/identity", "pods", "server", "testcerts", "trace"},
+	"cmd/fauxlet":        {"authchain", "authchain/review", "config", "conformance", "conformance/check", "conformance/probe", "explain", "internal/shellword", "node", "node/identity", "pods", "server", "testcerts", "trace"},
 	"trace":              {"authchain", "explain", "faults"},
 	"explain":            {"authchain", "config", "internal/shellword"},
 }

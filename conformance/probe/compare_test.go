@@ -1,0 +1,175 @@
+package probe_test
+
+import (
+	"os"
+	"slices"
+	"strings"
+	"testing"
+
+	"fauxlet/conformance/probe"
+	"fauxlet/testcerts"
+)
+
+// TestCompare holds one kubelet against configurations: its own, and each with one thing changed.
+func TestCompare(t *testing.T) {
+	t.Parallel()
+	real := settings{"authentication": authentication(true, true, "ca.crt"), "readOnlyPort": closedPort(t), "serverTLSBootstrap": true}
+	changed := func(name string, value any) settings {
+		all := settings{}
+		for name, value := range real {
+			all[name] = value
+		}
+		all[name] = value
+		return all
+	}
+	w := newWorld(t, anonymousReads)
+	k := w.start(t, real, "rotate-server-certificates", "false")
+	identities := []probe.Identity{w.as(t, "kubelet-client"), w.as(t, "pods-reader"), w.as(t, "outsider"), withToken("scraper", scraperToken)}
+
+	for _, test := range []struct {
+		name     string
+		settings settings
+		nobody   bool     // nobody is asked as but those of every probe
+		reviews  bool     // the world's reviewer is asked
+		want     []string // what differs: WHAT: KUBELET, CONFIGURATION
+		not      []string // parts of what is not compared
+	}{
+		{name: "its own", settings: real, want: []string{"serverTLSBootstrap: false, true"}},
+		{name: "its own, with reviews", settings: real, reviews: true, want: []string{"serverTLSBootstrap: false, true"}},
+		{name: "its own, as nobody", settings: real, nobody: true, not: []string{"serverTLSBootstrap: unknown"}},
+		{name: "anonymous off", settings: changed("authentication", authentication(false, true, "ca.crt")), nobody: true,
+			want: []string{"authentication.anonymous.enabled: true, false", "as nobody: 403, 401", "as nobody: let in, 401"}},
+		{name: "webhook off", settings: changed("authentication", authentication(true, false, "ca.crt")), nobody: true,
+			want: []string{"authentication.webhook.enabled: true, false", "as nonsense: 401, 403", "as nonsense: 401, let in"}},
+		{name: "webhook off, a token", settings: changed("authentication", authentication(true, false, "ca.crt")),
+			want: []string{"authentication.webhook.enabled: true, false", "serverTLSBootstrap: false, true", "as nonsense: 401, 403", "as nonsense: 401, let in"}},
+		{name: "no client CA", settings: changed("authentication", authentication(true, true, "")), nobody: true,
+			want: []string{"authentication.x509.clientCAFile: set, not set", "ALPN: none, h2; http/1.1", "as stranger: 401, 403", "as stranger: 401, let in"}},
+		{name: "AlwaysAllow", settings: changed("authorization", alwaysAllow), nobody: true,
+			want: []string{"authorization.mode: Webhook, AlwaysAllow", "as nobody: 403, let in"}},
+		{name: "no read-only port", settings: changed("readOnlyPort", 0), nobody: true, want: []string{"readOnlyPort: PORT, 0"}},
+		{name: "TLS 1.3", settings: changed("tlsMinVersion", "VersionTLS13"), nobody: true,
+			want: []string{"tlsMinVersion: VersionTLS12, VersionTLS13", "VersionTLS12: accepted, refused"}},
+		{name: "fewer cipher suites", settings: changed("tlsCipherSuites", []string{"TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256"}), nobody: true,
+			want: []string{"cipher suites of VersionTLS12: *, TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256"}},
+		{name: "no debugging handlers", settings: changed("enableDebuggingHandlers", false), nobody: true,
+			want: []string{"enableDebuggingHandlers: true, false", "as nobody: 200, 405", "as nobody: 403, 404", "as stranger: 401, 404", "as nonsense: 401, 404"}},
+		{name: "no server", settings: changed("enableServer", false), nobody: true, want: []string{"enableServer: true, false"}},
+		{name: "a self-made certificate", settings: changed("serverTLSBootstrap", false), nobody: true,
+			want: []string{"serving certificate: of CN=cluster-ca, the kubelet's own, for there is no tlsCertFile and no serverTLSBootstrap"}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			file := w.configuration(t, strings.ReplaceAll(test.name, " ", "-")+".yaml", test.settings)
+			compare := &probe.Compare{File: file, NodeName: "node-1"}
+			if test.reviews {
+				compare.TokenReviews, compare.AccessReviews = w.tokens, w.access
+			}
+			options := probe.Options{Target: k.target, CA: w.ca.Pool(), ReadOnlyPort: k.readOnly, Compare: compare, Identities: identities}
+			if test.nobody {
+				options.Identities = nil
+			}
+			c := run(t, options).Comparison
+			var got []string
+			for _, d := range c.Differences {
+				got = append(got, d.What+": "+d.Kubelet+", "+d.Configuration)
+			}
+			slices.Sort(got)
+			slices.Sort(test.want)
+			for n, want := range test.want {
+				before, after, _ := strings.Cut(strings.ReplaceAll(want, "PORT", k.port()), "*")
+				if n >= len(got) || !strings.HasPrefix(got[n], before) || !strings.HasSuffix(got[n], after) {
+					t.Fatalf("differences %q, want %q", got, test.want)
+				}
+			}
+			if len(got) != len(test.want) {
+				t.Errorf("differences %q, want %q", got, test.want)
+			}
+			for _, not := range test.not {
+				if !strings.Contains(strings.Join(c.NotCompared, "\n"), not) {
+					t.Errorf("not compared: %q, want %q among it", c.NotCompared, not)
+				}
+			}
+		})
+	}
+}
+
+// TestCompareLeavesOpenWhatIsNotKnown: where anonymous is off, nobody knows what RBAC would let it do.
+func TestCompareLeavesOpenWhatIsNotKnown(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, anonymousReads)
+	k := w.start(t, nil)
+	file := w.configuration(t, "anonymous.yaml", settings{"authentication": authentication(true, true, "ca.crt")})
+	options := probe.Options{Target: k.target, ReadOnlyPort: k.readOnly, Compare: &probe.Compare{File: file}}
+	report := run(t, options)
+	at := slices.IndexFunc(report.Comparison.Differences, func(d probe.Difference) bool { return d.What == "as nobody" })
+	if at < 0 || !strings.Contains(report.Comparison.Differences[at].Configuration, "RBAC decides") {
+		t.Errorf("differences %+v", report.Comparison.Differences)
+	}
+	options.Compare.TokenReviews, options.Compare.AccessReviews = w.tokens, w.access
+	var got []string
+	for _, d := range run(t, options).Comparison.Differences {
+		if d.What == "as nobody" {
+			got = append(got, d.Kubelet+", "+d.Configuration)
+		}
+	}
+	slices.Sort(got)
+	if !slices.Equal(got, []string{"401, 403", "401, let in"}) {
+		t.Errorf("with reviews: %q", got)
+	}
+}
+
+// TestCompareTokenThatWasNotRead: where the webhook is off, a token may be as good as it likes.
+func TestCompareTokenThatWasNotRead(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "")
+	k := w.start(t, settings{"authentication": authentication(true, false, "ca.crt")})
+	file := w.configuration(t, "webhook.yaml", settings{"authentication": authentication(true, true, "ca.crt")})
+	report := run(t, probe.Options{Target: k.target, CA: w.ca.Pool(), Compare: &probe.Compare{File: file}, Identities: []probe.Identity{withToken("scraper", scraperToken)}})
+	for _, d := range report.Comparison.Differences {
+		if d.What == "as scraper" {
+			t.Errorf("compared: %+v", d)
+		}
+	}
+	if !strings.Contains(strings.Join(report.Comparison.NotCompared, "\n"), "what scraper is answered: whether its token is good was not seen") {
+		t.Errorf("not compared: %q", report.Comparison.NotCompared)
+	}
+}
+
+// TestCompareWithoutTheClientCA: the configuration is a node's, and its files are not here.
+func TestCompareWithoutTheClientCA(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "")
+	k := w.start(t, nil)
+	file := w.configuration(t, "node.yaml", settings{"authentication": authentication(false, true, "/there/is/no/ca.crt")})
+	options := probe.Options{Target: k.target, Compare: &probe.Compare{File: file}}
+	if _, err := probe.Run(t.Context(), options); err == nil || !strings.Contains(err.Error(), "/there/is/no/ca.crt is not on this machine") {
+		t.Errorf("error %v", err)
+	}
+	other, err := testcerts.NewAuthority("other-ca")
+	if err != nil {
+		t.Fatal(err)
+	}
+	options.Compare.ClientCAFile = w.write(t, "other-ca.crt", other.CertPEM())
+	report := run(t, options)
+	if d := report.Comparison.Differences; len(d) != 2 || d[0].Kubelet != "CN=cluster-ca" || d[0].Configuration != "CN=other-ca" {
+		t.Errorf("differences %+v", d)
+	}
+}
+
+func TestCompareLeavesNothingBehind(t *testing.T) {
+	temporary := t.TempDir()
+	t.Setenv("TMPDIR", temporary)
+	w := newWorld(t, "")
+	k := w.start(t, nil)
+	run(t, probe.Options{Target: k.target, Compare: &probe.Compare{File: w.configuration(t, "own.yaml", nil)}})
+	left, err := os.ReadDir(temporary)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, entry := range left {
+		if strings.HasPrefix(entry.Name(), "fauxlet-probe-") {
+			t.Errorf("%s is left", entry.Name())
+		}
+	}
+}

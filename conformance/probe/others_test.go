@@ -1,0 +1,300 @@
+package probe_test
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"crypto/x509"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log"
+	"net"
+	"net/http"
+	"os"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"fauxlet/conformance/probe"
+	"fauxlet/testcerts"
+)
+
+// answering serves over TLS with a certificate for loopback that ca has signed; each request is answered with text, headers
+// included.
+func answering(t *testing.T, ca *testcerts.Authority, answer func(*http.Request) string, mutate ...testcerts.Mutate) probe.Target {
+	t.Helper()
+	pair, err := ca.Server("other", []string{"127.0.0.1"}, mutate...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return serve(t, pair.TLS(), func(conn net.Conn) {
+		reader := bufio.NewReader(conn)
+		for {
+			request, err := http.ReadRequest(reader)
+			if err != nil {
+				return
+			}
+			fmt.Fprint(conn, answer(request))
+		}
+	})
+}
+
+func response(status, body string) string {
+	return fmt.Sprintf("HTTP/1.1 %s\r\nContent-Length: %d\r\n\r\n%s", status, len(body), body)
+}
+
+func newAuthority(t *testing.T) *testcerts.Authority {
+	t.Helper()
+	ca, err := testcerts.NewAuthority("cluster-ca")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return ca
+}
+
+// TestWhatIsNoKubelet: of an apiserver, which has its own words, nothing is told.
+func TestWhatIsNoKubelet(t *testing.T) {
+	t.Parallel()
+	for name, answer := range map[string]string{
+		"an apiserver": response("401 Unauthorized", `{"kind":"Status","apiVersion":"v1","status":"Failure","message":"Unauthorized","code":401}`),
+		"a web server": response("200 OK", "<html>"),
+		"a proxy":      response("502 Bad Gateway", ""),
+		"a redirect":   "HTTP/1.1 302 Found\r\nLocation: http://192.0.2.1/\r\nContent-Length: 0\r\n\r\n",
+		"babble":       "what?\r\n\r\n",
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			report := run(t, probe.Options{Target: answering(t, newAuthority(t), func(*http.Request) string { return answer })})
+			for _, s := range report.Settings {
+				if s.Value != "unknown" {
+					t.Errorf("%s: %s", s.Name, s.Value)
+				}
+			}
+			if report.Dangerous() {
+				t.Errorf("findings %q", found(report))
+			}
+			if answered := name != "babble" && name != "a proxy"; report.Answered() != answered && name != "a proxy" {
+				t.Errorf("Answered is %v", report.Answered())
+			}
+		})
+	}
+}
+
+// TestOlderKubelet has the words of one without fine-grained authorization.
+func TestOlderKubelet(t *testing.T) {
+	t.Parallel()
+	ca := newAuthority(t)
+	target := answering(t, ca, func(r *http.Request) string {
+		return response("403 Forbidden", "Forbidden (user=system:anonymous, verb=get, resource=nodes, subresource=proxy)")
+	})
+	report := run(t, probe.Options{Target: target})
+	got := values(report)
+	if got[fineGrained] != "false" || got[authorizationMode] != "Webhook" || got[anonymousEnabled] != "true" || got[webhookEnabled] != "false" {
+		t.Errorf("settings %v", got)
+	}
+	if report.Identities[0].User != "system:anonymous" {
+		t.Errorf("user %q", report.Identities[0].User)
+	}
+}
+
+// TestWhatCannotBe: nobody is refused, and a made-up token is not.
+func TestWhatCannotBe(t *testing.T) {
+	t.Parallel()
+	target := answering(t, newAuthority(t), func(r *http.Request) string {
+		if r.Header.Get("Authorization") != "" {
+			return response("403 Forbidden", "Forbidden (user=x, verb=get, resource=nodes, subresource(s)=[pods proxy])\n")
+		}
+		return response("401 Unauthorized", "Unauthorized")
+	})
+	if got := values(run(t, probe.Options{Target: target}))[webhookEnabled]; got != "unknown" {
+		t.Errorf("%s: %s", webhookEnabled, got)
+	}
+}
+
+// TestReviewsThatFail: the apiserver cannot be asked, and nothing is guessed of it.
+func TestReviewsThatFail(t *testing.T) {
+	t.Parallel()
+	target := answering(t, newAuthority(t), func(r *http.Request) string {
+		return response("500 Internal Server Error", "Authorization error (user=system:anonymous, verb=get, resource=nodes, subresource=pods)")
+	})
+	report := run(t, probe.Options{Target: target})
+	if got := values(report); got[authorizationMode] != "Webhook" || got[anonymousEnabled] != "true" {
+		t.Errorf("settings %v", got)
+	}
+	if !strings.Contains(strings.Join(found(report), " "), "reviews-fail") {
+		t.Errorf("findings %q", found(report))
+	}
+}
+
+// TestTokens: one goes to a server that is verified and to no other, and into no report, whatever the server does with it.
+func TestTokens(t *testing.T) {
+	t.Parallel()
+	const token = "s3cret-token-of-mine"
+	ca, other := newAuthority(t), newAuthority(t)
+	var mu sync.Mutex
+	received := 0
+	target := answering(t, ca, func(r *http.Request) string {
+		if !strings.Contains(r.Header.Get("Authorization"), token) {
+			return response("401 Unauthorized", "Unauthorized")
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		received++
+		if received%2 == 0 {
+			return "HTTP/1.1 " + token + "\r\n\r\n"
+		}
+		return response("403 Forbidden", "Forbidden (user="+token+", verb=get, resource=nodes, subresource(s)=[pods proxy])\n")
+	})
+	identities := []probe.Identity{withToken("scraper", token)}
+
+	if _, err := probe.Run(t.Context(), probe.Options{Target: target, Identities: identities}); !errors.Is(err, probe.ErrUnverified) || strings.Contains(err.Error(), token) {
+		t.Errorf("without a CA: %v", err)
+	}
+	for name, options := range map[string]probe.Options{
+		"another CA":   {CA: other.Pool()},
+		"another name": {CA: ca.Pool(), ServerName: "192.0.2.1"},
+	} {
+		options.Target, options.Identities = target, identities
+		report := run(t, options)
+		if received != 0 {
+			t.Fatalf("%s: the token was sent", name)
+		}
+		if a := report.Requests[1].Answers["scraper"]; a.Outcome != probe.NotAsked {
+			t.Errorf("%s: %+v", name, a)
+		}
+		if report.Requests[1].Answers[probe.Nobody].Status != 401 {
+			t.Errorf("%s: nobody was not asked as", name)
+		}
+	}
+	for name, options := range map[string]probe.Options{"verified": {CA: ca.Pool()}, "trusted": {TrustAnyServer: true}} {
+		received = 0
+		options.Target, options.Identities = target, identities
+		report := run(t, options)
+		if received == 0 {
+			t.Errorf("%s: the token was not sent", name)
+		}
+		var told bytes.Buffer
+		if err := report.WriteJSON(&told); err != nil {
+			t.Fatal(err)
+		}
+		if strings.Contains(told.String()+table(t, report), token) {
+			t.Errorf("%s: the token is in the report", name)
+		}
+	}
+}
+
+// TestNothingIsLogged of what a server says beyond its answers, where net/http would.
+func TestNothingIsLogged(t *testing.T) {
+	const token = "s3cret-token-of-mine"
+	var logged bytes.Buffer
+	log.SetOutput(&logged)
+	t.Cleanup(func() { log.SetOutput(os.Stderr) })
+	ca := newAuthority(t)
+	target := answering(t, ca, func(*http.Request) string { return response("401 Unauthorized", "Unauthorized") + "and " + token })
+	run(t, probe.Options{Target: target, CA: ca.Pool(), Identities: []probe.Identity{withToken("scraper", token)}})
+	if logged.Len() > 0 {
+		t.Errorf("logged: %s", logged.String())
+	}
+}
+
+// TestNothingForATerminal: what a server has said is printed without what a terminal would act on, and makes no lines of
+// its own.
+func TestNothingForATerminal(t *testing.T) {
+	t.Parallel()
+	ca := newAuthority(t)
+	target := answering(t, ca, func(*http.Request) string {
+		return response("403 Forbidden", "Forbidden (user=\x1b[2J\x07me\tyou, verb=get, resource=nodes, subresource(s)=[pods proxy])\n")
+	}, func(c *x509.Certificate) { c.Subject.CommonName = "a\x1b[31m\nNothing dangerous was found." })
+	report := run(t, probe.Options{Target: target, CA: newAuthority(t).Pool()})
+	text := table(t, report)
+	if strings.ContainsAny(text, "\x1b\x07\t") || strings.Contains(text, "\nNothing dangerous") {
+		t.Errorf("%q", text)
+	}
+	if !strings.Contains(text, "me�you") {
+		t.Error("the user is not told")
+	}
+}
+
+// TestSlowRefusal: a client whom the kubelet takes long to refuse is asked nothing more.
+func TestSlowRefusal(t *testing.T) {
+	t.Parallel()
+	target := answering(t, newAuthority(t), func(r *http.Request) string {
+		if r.Header.Get("Authorization") != "" {
+			<-time.After(2100 * time.Millisecond) // as long as a kubelet tries
+		}
+		return response("401 Unauthorized", "Unauthorized")
+	})
+	report := run(t, probe.Options{Target: target})
+	first, second := report.Requests[0].Answers[probe.Nonsense], report.Requests[1].Answers[probe.Nonsense]
+	if first.Status != 401 || second.Outcome != probe.NotAsked || !strings.HasPrefix(second.Error, "the refusal took 2.") {
+		t.Errorf("%+v, then %+v", first, second)
+	}
+	if report.Requests[1].Answers[probe.Nobody].Status != 401 {
+		t.Error("nobody was not asked on")
+	}
+	if ids := found(report); len(ids) != 1 || ids[0] != "slow-refusal" {
+		t.Errorf("findings %q", ids)
+	}
+}
+
+// TestInterrupted: a server that says nothing holds up nobody who has had enough.
+func TestInterrupted(t *testing.T) {
+	t.Parallel()
+	listener := listen(t)
+	defer listener.Close()
+	ctx, cancel := context.WithCancel(t.Context())
+	go func() {
+		if conn, err := listener.Accept(); err == nil { // the one that finds out whether there is a server
+			conn.Close()
+		}
+		if conn, err := listener.Accept(); err == nil {
+			defer conn.Close()
+		}
+		cancel()
+	}()
+	if _, err := probe.Run(ctx, probe.Options{Target: targetOf(listener)}); !errors.Is(err, context.Canceled) {
+		t.Errorf("error %v", err)
+	}
+}
+
+func TestIdentitiesThatMakeNoSense(t *testing.T) {
+	t.Parallel()
+	for want, identities := range map[string][]probe.Identity{
+		"there is another of that name":     {withToken(probe.Nobody, "x")},
+		"another of that name":              {withToken("a", "x"), withToken("a", "y")},
+		"has no name":                       {withToken("", "x")},
+		"neither a certificate nor a token": {{Name: "a"}},
+	} {
+		_, err := probe.Run(t.Context(), probe.Options{Target: probe.Target{Host: "127.0.0.1", Port: "1"}, Identities: identities, TrustAnyServer: true})
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v: %v, want %q", identities, err, want)
+		}
+	}
+}
+
+// TestJSON reads a report back as strictly as it can be.
+func TestJSON(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, anonymousReads)
+	k := w.start(t, settings{"authentication": authentication(true, true, "ca.crt"), "readOnlyPort": closedPort(t)})
+	report := run(t, probe.Options{Target: k.target, CA: w.ca.Pool(), ReadOnlyPort: k.readOnly, Identities: []probe.Identity{w.as(t, "outsider")},
+		Compare: &probe.Compare{File: w.configuration(t, "other.yaml", nil)}})
+	var told bytes.Buffer
+	if err := report.WriteJSON(&told); err != nil {
+		t.Fatal(err)
+	}
+	if strings.Contains(told.String(), "null") {
+		t.Errorf("there is a null in\n%s", told.String())
+	}
+	decoder := json.NewDecoder(bytes.NewReader(told.Bytes()))
+	decoder.DisallowUnknownFields()
+	var again probe.Report
+	if err := decoder.Decode(&again); err != nil {
+		t.Fatal(err)
+	}
+	if len(again.Requests) != len(report.Requests) || len(again.Findings) == 0 || again.Comparison == nil || len(again.Settings) != len(report.Settings) {
+		t.Errorf("read back: %+v", again)
+	}
+}

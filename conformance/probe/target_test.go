@@ -1,0 +1,113 @@
+package probe_test
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/netip"
+	"strings"
+	"testing"
+
+	"fauxlet/conformance/probe"
+)
+
+func TestParseTarget(t *testing.T) {
+	for text, want := range map[string]string{
+		"https://node-1:10250": "https://node-1:10250", "https://node-1:10250/": "https://node-1:10250",
+		"node-1": "https://node-1:10250", "node-1:20250": "https://node-1:20250", "192.168.0.7": "https://192.168.0.7:10250",
+		"[fd00::7]:1": "https://[fd00::7]:1", "https://[::1]": "https://[::1]:10250",
+	} {
+		target, err := probe.ParseTarget(text)
+		if err != nil || target.String() != want {
+			t.Errorf("%q: %v, %v, want %s", text, target, err, want)
+		}
+	}
+	for text, want := range map[string]string{
+		"":                        "no host",
+		"http://node-1:10255":     "the scheme is \"http\"",
+		"https://":                "no host",
+		"https://node-1:0":        "port \"0\"",
+		"https://node-1:65536":    "port \"65536\"",
+		"https://node-1:https":    "invalid port",
+		"https://node-1/pods":     "more than a host and a port",
+		"https://node-1?a=b":      "more than a host and a port",
+		"https://u:s3cret@node-1": "credentials do not go into it",
+	} {
+		if _, err := probe.ParseTarget(text); err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "s3cret") {
+			t.Errorf("%q: %v, want %q", text, err, want)
+		}
+	}
+}
+
+// names is a resolver that says something else each time.
+type names struct {
+	answers [][]string
+	asked   int
+}
+
+func (n *names) lookup(context.Context, string) ([]netip.Addr, error) {
+	answer := n.answers[min(n.asked, len(n.answers)-1)]
+	n.asked++
+	if answer == nil {
+		return nil, errors.New("no such host")
+	}
+	var all []netip.Addr
+	for _, a := range answer {
+		all = append(all, netip.MustParseAddr(a))
+	}
+	return all, nil
+}
+
+// TestNothingFarIsProbed: one address that is neither of this machine nor private is enough, whichever comes first.
+func TestNothingFarIsProbed(t *testing.T) {
+	t.Parallel()
+	for _, addresses := range [][]string{
+		{"192.0.2.1"}, {"127.0.0.1", "192.0.2.1"}, {"2001:db8::1"}, {"::ffff:192.0.2.1"}, {"169.254.169.254"}, {"fe80::1"},
+		{"0.0.0.0"}, {"::"}, {"100.64.0.1"}, {"224.0.0.1"}, {"64:ff9b::7f00:1"}, {"172.32.0.1"}, {"192.169.0.1"}, {"11.0.0.1"},
+	} {
+		n := &names{answers: [][]string{addresses}}
+		_, err := probe.Run(t.Context(), probe.Options{Target: probe.Target{Host: "node-1", Port: "10250"}, Lookup: n.lookup})
+		if err == nil || !strings.Contains(err.Error(), "neither a loopback nor a private address") || !strings.Contains(err.Error(), "--yes") {
+			t.Errorf("%s: %v", addresses, err)
+		}
+	}
+	if _, err := probe.Run(t.Context(), probe.Options{Target: probe.Target{Host: "192.0.2.1", Port: "10250"}}); err == nil || !strings.HasPrefix(err.Error(), "192.0.2.1: neither") {
+		t.Errorf("by address: %v", err)
+	}
+}
+
+// TestTheNameIsLookedUpOnce: what was checked is what is dialled, whatever the name means later.
+func TestTheNameIsLookedUpOnce(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "")
+	k := w.start(t, nil)
+	n := &names{answers: [][]string{{"::ffff:127.0.0.1"}, {"192.0.2.1"}}}
+	report := run(t, probe.Options{Target: probe.Target{Host: "node-1", Port: k.target.Port}, Lookup: n.lookup, ReadOnlyPort: k.readOnly})
+	if n.asked != 1 || !report.Answered() || report.Address != net.JoinHostPort("127.0.0.1", k.target.Port) {
+		t.Errorf("looked up %d times, dialled %s, answered %v", n.asked, report.Address, report.Answered())
+	}
+	if _, err := probe.Run(t.Context(), probe.Options{Target: k.target, Lookup: (&names{answers: [][]string{nil}}).lookup}); err != nil {
+		t.Errorf("an address was looked up: %v", err)
+	}
+	if _, err := probe.Run(t.Context(), probe.Options{Target: probe.Target{Host: "node-1", Port: "1"}, Lookup: (&names{answers: [][]string{nil}}).lookup}); err == nil || err.Error() != "no such host" {
+		t.Errorf("a name that is none: %v", err)
+	}
+	if _, err := probe.Run(t.Context(), probe.Options{Target: probe.Target{Host: "node-1", Port: "1"}, Lookup: (&names{answers: [][]string{{}}}).lookup}); err == nil {
+		t.Error("a name without an address is probed")
+	}
+}
+
+// TestTheNextAddress: of several the first that takes connections is probed.
+func TestTheNextAddress(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "")
+	k := w.start(t, nil)
+	n := &names{answers: [][]string{{"127.0.0.2", "127.0.0.1"}}} // the stand-in listens on the second alone
+	report := run(t, probe.Options{Target: probe.Target{Host: "node-1", Port: k.target.Port}, Lookup: n.lookup})
+	if report.Address != net.JoinHostPort("127.0.0.1", k.target.Port) {
+		t.Errorf("dialled %s", report.Address)
+	}
+	if _, err := probe.Run(t.Context(), probe.Options{Target: probe.Target{Host: "127.0.0.1", Port: w.closed(t)}}); err == nil || !strings.Contains(err.Error(), "connection refused") {
+		t.Errorf("nothing listens: %v", err)
+	}
+}
