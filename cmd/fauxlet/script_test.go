@@ -3,9 +3,11 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net"
 	"os"
+	"os/exec"
 	"os/signal"
 	"strings"
 	"syscall"
@@ -32,6 +34,9 @@ func TestScripts(t *testing.T) {
 			"waitfor": waitFor,
 			"occupy":  occupy,
 			"address": address,
+			"hold":    hold,
+			"secure":  secure,
+			"code":    code,
 			"mode":    mode,
 			"pasted":  pasted,
 		},
@@ -88,6 +93,61 @@ func address(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(err)
 	ts.Setenv(args[1], net.JoinHostPort("127.0.0.1", port))
 	ts.Setenv("SECURE", open.Secure)
+}
+
+// hold takes connections and never says a word, for the rest of the script. It sets the variable to its port, and writes
+// the file when the second connection has come.
+func hold(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: hold VARIABLE FILE")
+	}
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	ts.Check(err)
+	ts.Defer(func() { listener.Close() })
+	ts.Setenv(args[0], fmt.Sprint(listener.Addr().(*net.TCPAddr).Port))
+	file := ts.MkAbs(args[1])
+	go func() {
+		var held []net.Conn
+		for {
+			conn, err := listener.Accept()
+			if err != nil {
+				break
+			}
+			if held = append(held, conn); len(held) == 2 {
+				_ = os.WriteFile(file, []byte("held\n"), 0o644)
+			}
+		}
+		for _, conn := range held {
+			conn.Close()
+		}
+	}()
+}
+
+// secure sets a variable to the address of the secure port that a --ready-file names.
+func secure(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: secure FILE VARIABLE")
+	}
+	var open addresses
+	ts.Check(json.Unmarshal([]byte(ts.ReadFile(args[0])), &open))
+	ts.Setenv(args[1], open.Secure)
+}
+
+// code runs a command and compares its exit code.
+func code(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: code NUMBER COMMAND...")
+	}
+	err, got := ts.Exec(args[1], args[2:]...), 0
+	var exit *exec.ExitError
+	if errors.As(err, &exit) {
+		got = exit.ExitCode()
+	} else {
+		ts.Check(err)
+	}
+	if fmt.Sprint(got) != args[0] {
+		ts.Fatalf("%s ended with %d, want %s", args[1], got, args[0])
+	}
 }
 
 // mode compares the permissions of files.

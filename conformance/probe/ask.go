@@ -1,6 +1,7 @@
 package probe
 
 import (
+	"bufio"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -13,14 +14,8 @@ import (
 	"time"
 )
 
-const (
-	// longBody and shortBody bound how much of an answer is read: of one that is of interest, and of another.
-	longBody, shortBody = 16 << 20, 64 << 10
-
-	// patience is how long a refusal may take. A kubelet that cannot have tokens reviewed tries for some seconds before it
-	// refuses one: the client is then asked nothing more, because the rest would be refused as slowly.
-	patience = 2 * time.Second
-)
+// longBody and shortBody bound how much of an answer is read: of one that is of interest, and of another.
+const longBody, shortBody = 16 << 20, 64 << 10
 
 // peer is what is asked: at one address, whatever its name may mean by now.
 type peer struct {
@@ -32,9 +27,21 @@ type peer struct {
 	name string
 }
 
-// transport connects as i does. The server's certificate is looked at elsewhere, and holds up nobody here but a client
-// with a token, whose receiver could use it. A client certificate gives nothing away: its key stays here.
-func (p *prober) transport(s *peer, i *Identity) *http.Transport {
+// session is how one client asks, over one connection as long as it holds. It is no http.Transport because that logs what
+// comes where no answer is due, and a server may repeat a token there.
+type session struct {
+	p       *prober
+	address string
+	host    string      // the Host header
+	tls     *tls.Config // nil: in the clear
+	token   string
+
+	conn net.Conn
+}
+
+// session connects as i does. The server's certificate is looked at elsewhere, and holds up nobody here but a client with
+// a token, whose receiver could use it. A client certificate gives nothing away: its key stays here.
+func (p *prober) session(s *peer, i *Identity) *session {
 	config := &tls.Config{ServerName: s.name, MinVersion: tls.VersionTLS10, InsecureSkipVerify: true}
 	if i.secret() && s.verify != nil {
 		config = s.verify.Clone()
@@ -44,13 +51,105 @@ func (p *prober) transport(s *peer, i *Identity) *http.Transport {
 		// Go leaves a certificate at home whose CA is not among those that the server names.
 		config.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return i.Certificate, nil }
 	}
-	return &http.Transport{
-		DialContext:         func(ctx context.Context, _, _ string) (net.Conn, error) { return p.dial(ctx, s.address) },
-		TLSClientConfig:     config,
-		TLSHandshakeTimeout: p.options.Timeout,
-		DisableCompression:  true,
-		DisableKeepAlives:   true, // net/http logs what comes on an idle connection, and it may be the token that was sent
+	return &session{p: p, address: s.address, host: s.target.authority(), tls: config, token: i.Token}
+}
+
+func (c *session) close() {
+	if c.conn != nil {
+		c.conn.Close()
+		c.conn = nil
 	}
+}
+
+// connect makes the connection, unless there is one.
+func (c *session) connect(ctx context.Context) error {
+	if c.conn != nil {
+		return nil
+	}
+	conn, err := c.p.dial(ctx, c.address)
+	if err != nil {
+		return err
+	}
+	if c.tls != nil {
+		secure := tls.Client(conn, c.tls)
+		if err := secure.HandshakeContext(ctx); err != nil {
+			conn.Close()
+			return err
+		}
+		conn = secure
+	}
+	c.conn = conn
+	return nil
+}
+
+// ask sends one request. No redirect is followed, and no proxy is in the way.
+func (c *session) ask(ctx context.Context, r *row) Answer {
+	ctx, cancel := context.WithTimeout(ctx, c.p.options.Timeout)
+	defer cancel()
+	start := time.Now()
+	kept := c.conn != nil
+	a, err := c.exchange(ctx, r)
+	if err != nil && kept && ctx.Err() == nil {
+		a, err = c.exchange(ctx, r) // the server may close a connection after any answer
+	}
+	if err != nil {
+		a = Answer{Outcome: Failed, Error: err.Error(), cause: err}
+	}
+	a.took = time.Since(start)
+	if c.token != "" { // which a server may repeat
+		a.user, a.Error = strings.ReplaceAll(a.user, c.token, "(the token)"), strings.ReplaceAll(a.Error, c.token, "(the token)")
+	}
+	return a
+}
+
+func (c *session) exchange(ctx context.Context, r *row) (a Answer, err error) {
+	if err := c.connect(ctx); err != nil {
+		return a, err
+	}
+	whole := false
+	defer func() {
+		if !whole {
+			c.close()
+		}
+	}()
+	stop := context.AfterFunc(ctx, func() { _ = c.conn.SetDeadline(time.Unix(1, 0)) })
+	defer stop()
+	request, err := http.NewRequest(r.method, "https://"+c.host+r.path, nil)
+	if err != nil {
+		return a, err
+	}
+	request.Header.Set("User-Agent", "fauxlet-probe")
+	if c.token != "" {
+		request.Header.Set("Authorization", "Bearer "+c.token)
+	}
+	if err := request.Write(c.conn); err != nil {
+		return a, because(ctx, err)
+	}
+	limit := int64(shortBody)
+	if r.body {
+		limit = longBody
+	}
+	reader := bufio.NewReader(io.LimitReader(c.conn, limit))
+	response, err := http.ReadResponse(reader, request)
+	if err != nil {
+		return a, because(ctx, err)
+	}
+	defer response.Body.Close()
+	body, err := io.ReadAll(response.Body)
+	whole = err == nil && !response.Close && reader.Buffered() == 0 && ctx.Err() == nil
+	a = classify(r, response.StatusCode, body)
+	if r.body && a.Status == http.StatusOK {
+		a.body = body
+	}
+	return a, nil
+}
+
+// because is why an exchange came to nothing: the time that was over, rather than the deadline that was set then.
+func because(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return fmt.Errorf("no answer in time: %w", ctx.Err())
+	}
+	return err
 }
 
 // matrix has every identity ask every row. Answers are in the order of rows.
@@ -70,7 +169,8 @@ func (p *prober) matrix(ctx context.Context, s *peer, all []Identity) map[string
 
 // column asks all rows as i.
 func (p *prober) column(ctx context.Context, s *peer, i *Identity) []Answer {
-	transport := p.transport(s, i)
+	session := p.session(s, i)
+	defer session.close()
 	answers := make([]Answer, len(rows))
 	refused := ""
 	for n := range rows {
@@ -78,61 +178,18 @@ func (p *prober) column(ctx context.Context, s *peer, i *Identity) []Answer {
 			answers[n] = Answer{Outcome: NotAsked, Error: refused}
 			continue
 		}
-		r := &rows[n]
-		a := p.ask(ctx, transport, s.target.String()+r.path, r, i.Token)
-		a.redact(i.Token)
-		answers[n] = a
-		p.step(fmt.Sprintf("%s as %s", r, i.Name))
+		a := session.ask(ctx, &rows[n])
+		p.step(fmt.Sprintf("%s as %s", &rows[n], i.Name))
 		var verification *tls.CertificateVerificationError
 		switch {
 		case errors.As(a.cause, &verification):
 			refused = "the token is not sent to a server whose certificate is not verified"
-		case a.Outcome == Unauthenticated && a.took > patience:
+			a = Answer{Outcome: NotAsked, Error: refused}
+		case a.Outcome == Unauthenticated && a.took > p.options.Patience:
+			a.slow = true
 			refused = fmt.Sprintf("the refusal took %v", a.took.Round(100*time.Millisecond))
 		}
+		answers[n] = a
 	}
 	return answers
 }
-
-// ask sends one request. It follows no redirect, and takes no proxy from the environment.
-func (p *prober) ask(ctx context.Context, transport http.RoundTripper, url string, r *row, token string) Answer {
-	ctx, cancel := context.WithTimeout(ctx, p.options.Timeout)
-	defer cancel()
-	request, err := http.NewRequestWithContext(ctx, r.method, url, nil)
-	if err != nil {
-		return failed(err)
-	}
-	request.Header.Set("User-Agent", "fauxlet-probe")
-	if token != "" {
-		request.Header.Set("Authorization", "Bearer "+token)
-	}
-	start := time.Now()
-	response, err := transport.RoundTrip(request)
-	if err != nil {
-		return failed(err)
-	}
-	defer response.Body.Close()
-	limit := int64(shortBody)
-	if r.body {
-		limit = longBody
-	}
-	body, err := io.ReadAll(io.LimitReader(response.Body, limit))
-	if err != nil && len(body) == 0 {
-		return failed(err)
-	}
-	a := classify(r, response.StatusCode, body)
-	a.took = time.Since(start)
-	if r.body && a.Status == http.StatusOK {
-		a.body = body
-	}
-	return a
-}
-
-// redact takes a token out of what a server may have repeated.
-func (a *Answer) redact(token string) {
-	if token != "" {
-		a.user, a.Error = strings.ReplaceAll(a.user, token, "(the token)"), strings.ReplaceAll(a.Error, token, "(the token)")
-	}
-}
-
-func failed(err error) Answer { return Answer{Outcome: Failed, Error: err.Error(), cause: err} }

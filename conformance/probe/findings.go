@@ -174,7 +174,7 @@ func (o *observation) judgeAuthorization(values map[string]string) []Finding {
 	}
 	for _, i := range o.identities {
 		for _, a := range o.answers[i.Name] {
-			if a.Outcome == Unauthenticated && a.took > patience {
+			if a.slow {
 				all = append(all, Finding{
 					ID: "slow-refusal", Severity: Note, What: "The kubelet takes long to refuse " + i.Name + ", as one does whose TokenReviews fail.",
 					Evidence: fmt.Sprintf("%s: 401 after %v", i.Name, a.took.Round(100*time.Millisecond)),

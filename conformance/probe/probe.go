@@ -10,6 +10,7 @@
 package probe
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -43,6 +44,9 @@ type Options struct {
 	ReadOnlyPort int
 	// Timeout is how long each connection, handshake and request may take; 0: 10 s.
 	Timeout time.Duration
+	// Patience is how long a 401 may take before its client is asked nothing more; 0: 2 s. A kubelet that cannot have a token
+	// reviewed tries for some seconds before it refuses it, each time.
+	Patience time.Duration
 
 	// Compare holds the kubelet against a configuration, if it is not nil.
 	Compare *Compare
@@ -69,12 +73,8 @@ func (p *prober) step(what string) {
 // Run probes. The error says why there is no report: the target may not be probed or cannot be reached, an identity makes
 // no sense, ctx has ended. Whatever the kubelet answers is a report.
 func Run(ctx context.Context, options Options) (*Report, error) {
-	if options.Timeout == 0 {
-		options.Timeout = 10 * time.Second
-	}
-	if options.ServerName == "" {
-		options.ServerName = options.Target.Host
-	}
+	options.Timeout, options.Patience = cmp.Or(options.Timeout, 10*time.Second), cmp.Or(options.Patience, 2*time.Second)
+	options.ServerName = cmp.Or(options.ServerName, options.Target.Host)
 	p := &prober{options: options}
 	all, err := identities(options.Identities)
 	if err != nil {

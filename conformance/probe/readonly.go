@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"net/http"
 	"strconv"
 	"syscall"
 )
@@ -51,19 +50,14 @@ func (p *prober) askReadOnly(ctx context.Context, s *peer, port int) ReadOnlyPor
 	if err != nil {
 		return ro
 	}
-	address := net.JoinHostPort(host, strconv.Itoa(port))
-	transport := &http.Transport{
-		DialContext:        func(ctx context.Context, _, _ string) (net.Conn, error) { return p.dial(ctx, address) },
-		DisableCompression: true,
-		DisableKeepAlives:  true,
-	}
-	base := "http://" + net.JoinHostPort(s.target.Host, strconv.Itoa(port))
+	session := &session{p: p, address: net.JoinHostPort(host, strconv.Itoa(port)), host: net.JoinHostPort(s.target.Host, strconv.Itoa(port))}
+	defer session.close()
 	for n := range rows {
 		r := &rows[n]
 		if !r.readOnly {
 			continue
 		}
-		a := p.ask(ctx, transport, base+r.path, r, "")
+		a := session.ask(ctx, r)
 		p.step(fmt.Sprintf("%s on the read-only port", r))
 		if a.cause != nil && ro.Answers == nil {
 			ro.State, ro.Error = Silent, a.Error

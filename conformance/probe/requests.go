@@ -113,6 +113,7 @@ type Answer struct {
 	kubelet bool
 	cause   error // of Error
 	took    time.Duration
+	slow    bool // it took so long that the client was asked nothing more
 	body    []byte
 }
 
