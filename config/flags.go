@@ -21,11 +21,12 @@ type Flags struct {
 	// without it and logs one line; so does Load when Strict is false.
 	Strict bool
 
-	node  nodeFlags
-	flags *pflag.FlagSet
-	facts map[string]flagFact
-	given []assignment
-	err   error // a fault in the embedded data, told by Load
+	node      nodeFlags
+	flags     *pflag.FlagSet
+	facts     map[string]flagFact
+	given     []assignment
+	overrides []override
+	err       error // a fault in the embedded data, told by Load
 }
 
 // nodeFlags are the flags without a field in KubeletConfiguration that mean something here.

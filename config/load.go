@@ -73,6 +73,9 @@ func (f *Flags) effective() (*effective, error) {
 	if kc, err = f.files(l, kc); err != nil {
 		return nil, err
 	}
+	if kc, err = f.overridden(l, kc); err != nil {
+		return nil, err
+	}
 	if err := setGates(gates, kc); err != nil {
 		return nil, err
 	}
