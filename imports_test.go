@@ -23,6 +23,7 @@ var imports = map[string][]string{
 	"cmd/fauxlet":        {"authchain", "authchain/review", "config", "conformance", "conformance/check", "conformance/probe", "explain", "internal/shellword", "node", "node/identity", "pods", "server", "testcerts", "trace"},
 	"trace":              {"authchain", "explain", "faults"},
 	"explain":            {"authchain", "config", "internal/shellword"},
+	"explain/offline":    {"authchain", "authchain/review", "config", "explain", "pods", "server"},
 }
 
 // TestImports holds the packages to that, and keeps k8s.io/kubernetes, which is no library, out of the module. The tests of
