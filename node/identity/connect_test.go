@@ -3,6 +3,7 @@ package identity_test
 import (
 	"bytes"
 	"context"
+	"crypto/x509"
 	"errors"
 	"io/fs"
 	"os"
@@ -197,4 +198,33 @@ func TestKubeconfigAsItIs(t *testing.T) {
 	connection.CloseAll()
 	w.stop()
 	must(t, connection.Run(w.ctx))
+}
+
+// TestExpiredWhileItRuns: a node that began with a good certificate, and got no other before the end of that, asks as the user
+// of the bootstrap kubeconfig, as that is by then.
+func TestExpiredWhileItRuns(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, true)
+	w.options.BootstrapKubeconfig = w.path("later.conf")
+	pair, err := w.ca.Client("system:node:node-1", []string{"system:nodes"}, func(c *x509.Certificate) {
+		c.NotBefore, c.NotAfter = time.Now().Add(-5*time.Minute), time.Now().Add(3*time.Second) // it is due
+	})
+	must(t, err)
+	w.keeps(t, pair)
+	connection := w.wait(t, w.connect())
+	connection.LookEvery(10 * time.Millisecond)
+	ran := make(chan error, 1)
+	go func() { ran <- connection.Run(w.ctx) }()
+	first := w.nth(t, 0)
+	wantsClientRequest(t, first, "system:node:node-1")
+	eventually(t, "it has expired", func() bool { return time.Now().After(pair.Leaf.NotAfter) })
+	w.change(first.Name, condition(certificatesv1.CertificateDenied, "TooLate"))
+	w.tells(t, "nothing to ask for one with", "later.conf")
+	w.kubeconfig(t, w.options.BootstrapKubeconfig, clientcmdapi.AuthInfo{Token: token})
+	second := w.nth(t, 1)
+	wantsClientRequest(t, second, bootUser)
+	w.issue(t, second)
+	eventually(t, "it is the node again", func() bool { return whoami(t, connection) == "system:node:node-1" })
+	w.stop()
+	must(t, <-ran)
 }

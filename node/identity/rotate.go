@@ -44,11 +44,12 @@ func (o *Options) connectRotating(ctx context.Context) (*Connection, error) {
 	var own *rest.Config // a copy of Config, which is the caller's
 	template := &x509.CertificateRequest{Subject: subject(o.NodeName)}
 	rotation, err := newRotation(o.NodeName, certificate.Config{
-		// While there is a certificate it is asked for its successor; the bootstrap credential is for the first alone.
+		// While there is a certificate it is asked for its successor; the bootstrap credential is for the first, and for one
+		// after an end.
 		ClientsetFn: func(current *tls.Certificate) (kubernetes.Interface, error) {
-			by := asking
-			if current != nil {
-				by = own
+			by := own
+			if current == nil {
+				by = o.askAnew(asking)
 			}
 			client, err := kubernetes.NewForConfig(by)
 			if err != nil {
@@ -122,6 +123,21 @@ func (o *Options) loadRotating() (asking, config *rest.Config, err error) {
 	config = rest.AnonymousClientConfig(asking)
 	config.CertFile, config.KeyFile = pemFile, pemFile
 	return asking, config, nil
+}
+
+// askAnew gives the configuration to ask with where there is no certificate: that of the bootstrap kubeconfig as it is now, or
+// else as was given. (A kubelet that has begun with a certificate asks by that alone, and leaves the rest to its next start.)
+func (o *Options) askAnew(given *rest.Config) *rest.Config {
+	if o.BootstrapKubeconfig == "" {
+		return given
+	}
+	config, err := load("--bootstrap-kubeconfig", o.BootstrapKubeconfig)
+	if err != nil {
+		o.Logger.Warn("there is no certificate, and nothing to ask for one with", zap.String("node", o.NodeName), zap.Error(err))
+		return given
+	}
+	o.Configure(config)
+	return config
 }
 
 // present gives the configuration a transport that shows the manager's certificate of the moment. (kubelet:
