@@ -89,6 +89,8 @@ type Fleet struct {
 	pods  cache.SharedIndexInformer
 	nodes cache.SharedIndexInformer
 	queue workqueue.TypedRateLimitingInterface[types.NamespacedName]
+	// made is when this was. What has passed since is told by a clock that does not jump.
+	made time.Time
 	// registering bounds how many nodes are registered at once.
 	registering chan struct{}
 
@@ -116,7 +118,7 @@ func NewFleet(options Options) (*Fleet, error) {
 		return nil, errors.New("node: Options.Client is required")
 	}
 	f := &Fleet{
-		options: options, client: options.Client, heartbeats: options.Heartbeats, logger: options.Logger,
+		options: options, client: options.Client, heartbeats: options.Heartbeats, logger: options.Logger, made: time.Now(),
 		registering: make(chan struct{}, registrations),
 		members:     map[string]*member{},
 		lives:       map[types.NamespacedName]*living{},

@@ -23,6 +23,7 @@ type living struct {
 	member *member
 	uid    types.UID
 	life   *life.Life
+	clock  onward
 	// shown is the version that life knows of what the apiserver shows, of a static pod its mirror; nil before that is there.
 	shown *v1.Pod
 	// status is what life has told last of a static pod.
@@ -87,7 +88,9 @@ func (f *Fleet) sync(ctx context.Context, key types.NamespacedName) error {
 		f.mu.Lock()
 		f.lives[key] = l
 		f.mu.Unlock()
-	} else if shown != nil && shown != l.shown {
+	}
+	now = l.clock.read(now, now.Sub(f.made))
+	if shown != nil && shown != l.shown { // which begin knew
 		l.life.Update(l.known(pod, shown), now)
 		l.shown = shown
 	}
