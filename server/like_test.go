@@ -170,9 +170,18 @@ func TestAlikeSelfSigned(t *testing.T) {
 	}
 }
 
-// TestMetricsOfAll: one registry has the metrics of all nodes, and gives up those of a node that has stopped.
+// TestMetricsOfAll: one registry has the metrics of all nodes, and gives up those of a node that has stopped. One that was made
+// and never served, as for want of its port, is in nobody's way.
 func TestMetricsOfAll(t *testing.T) {
 	registry := prometheus.NewRegistry()
+	store, err := pods.NewStore()
+	if err != nil {
+		t.Fatal(err)
+	}
+	unserved := prepare(t, fixtureOptions{})
+	if _, err := server.New(server.Options{Config: unserved.load(t, []string{"--hostname-override=node-1", "--authorization-mode=AlwaysAllow", "--authentication-token-webhook=false"}), Pods: store, Metrics: registry}); err != nil {
+		t.Fatal(err)
+	}
 	nodes := func() (names []string) {
 		families, err := registry.Gather()
 		if err != nil {

@@ -1,7 +1,6 @@
 package server
 
 import (
-	"fmt"
 	"net/http"
 	"strconv"
 	"strings"
@@ -34,7 +33,7 @@ type metrics struct {
 	// given are those that others keep of the node.
 	given []prometheus.Collector
 
-	// elsewhere is where they are registered too.
+	// elsewhere is where they are registered too, with the label node, while they are served; nil: nowhere.
 	elsewhere prometheus.Registerer
 }
 
@@ -43,12 +42,14 @@ func (m *metrics) all() []prometheus.Collector {
 	return append([]prometheus.Collector{m.requests, m.duration, m.inflight, m.webSockets, m.provider, m.decisions, m.handshakes}, m.given...)
 }
 
-// registerAt registers them at r too, with the label node. An error is one of a node whose name is there already.
-func (m *metrics) registerAt(r prometheus.Registerer, node string) error {
-	m.elsewhere = prometheus.WrapRegistererWith(prometheus.Labels{"node": node}, r)
+// register registers them elsewhere too. An error is one of a node whose name is there already.
+func (m *metrics) register() error {
+	if m.elsewhere == nil {
+		return nil
+	}
 	for _, c := range m.all() {
 		if err := m.elsewhere.Register(c); err != nil {
-			return fmt.Errorf("metrics of node %s: %w", node, err)
+			return err
 		}
 	}
 	return nil

@@ -14,6 +14,7 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"net"
 	"net/http"
 	"sync"
@@ -79,7 +80,7 @@ type Options struct {
 	// Collectors are of the node too, and told by /metrics: those of its certificates.
 	Collectors []prometheus.Collector
 
-	// Metrics is where what /metrics tells of the Server is registered too, with the label node, until [Server.Serve] ends:
+	// Metrics is where what /metrics tells of the Server is registered too, with the label node, while [Server.Serve] runs:
 	// one set for all nodes of a process. Nil: nowhere.
 	Metrics prometheus.Registerer
 
@@ -148,6 +149,9 @@ func New(options Options) (*Server, error) {
 	if s.logger == nil {
 		s.logger = zap.NewNop()
 	}
+	if options.Metrics != nil {
+		s.metrics.elsewhere = prometheus.WrapRegistererWith(prometheus.Labels{"node": s.config.NodeName}, options.Metrics)
+	}
 	// kubernetes_feature_enabled is of the process, as in a kubelet.
 	if gates, ok := s.config.FeatureGates.(featuregate.MutableFeatureGate); ok {
 		gates.AddMetrics()
@@ -191,20 +195,13 @@ func New(options Options) (*Server, error) {
 	s.nodeLogs = sync.OnceValues(func() (*nodeLogs, error) { return newNodeLogs(s.config.NodeName, options.NodeLogs, query) })
 	if s.like != nil {
 		s.secure, s.readOnly = s.newPort(s.like.secure.routes), s.newPort(s.like.readOnly.routes)
-		return s, s.registerAt(options.Metrics)
+		return s, nil
 	}
 	if _, err := s.nodeLogs(); err != nil {
 		return nil, err
 	}
 	s.secure, s.readOnly = s.newPort(s.routes(false)), s.newPort(s.routes(true))
-	return s, s.registerAt(options.Metrics)
-}
-
-func (s *Server) registerAt(r prometheus.Registerer) error {
-	if r == nil {
-		return nil
-	}
-	return s.metrics.registerAt(r, s.config.NodeName)
+	return s, nil
 }
 
 // Handler is what stands on the secure port. Behind a listener of one's own, the TLS configuration must request client
@@ -219,8 +216,11 @@ func (s *Server) ReadOnlyHandler() http.Handler { return s.readOnly }
 // connections, ends streams and followed logs, gives other requests under way some time (Options.Drain), and returns nil. It returns early with an error where a listener breaks, or where the serving
 // certificate cannot be had for listeners that [Server.Listen] did not make. It closes the listeners.
 func (s *Server) Serve(ctx context.Context, listeners *Listeners) error {
-	defer s.metrics.unregister()
 	defer listeners.Close()
+	defer s.metrics.unregister()
+	if err := s.metrics.register(); err != nil {
+		return fmt.Errorf("metrics of node %s: %w", s.config.NodeName, err)
+	}
 	running, stop := context.WithCancel(ctx)
 	defer stop()
 
