@@ -244,7 +244,9 @@ func setConditions(pod *v1.Pod, s *v1.PodStatus, stage Stage, concluded v1.PodPh
 }
 
 // IsKubelets says whether a condition is made by a kubelet alone. (kubelet: pkg/kubelet/types, PodConditionByKubelet)
-func IsKubelets(condition v1.PodConditionType) bool { return slices.Contains(conditionsOfKubelet, condition) }
+func IsKubelets(condition v1.PodConditionType) bool {
+	return slices.Contains(conditionsOfKubelet, condition)
+}
 
 var conditionsOfKubelet = []v1.PodConditionType{
 	v1.PodReadyToStartContainers, v1.PodInitialized, v1.PodReady, v1.ContainersReady, v1.PodScheduled,
