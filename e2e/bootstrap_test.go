@@ -4,10 +4,8 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -23,47 +21,13 @@ import (
 // bootstrapping are the flags of a control plane that a node joins with nothing but a token.
 var bootstrapping = append([]string{"--enable-bootstrap-token-auth"}, joining...)
 
-// guide runs docs/bootstrap.md in a folder, heading by heading.
-type guide struct {
-	text, dir string
-	env       []string
-}
-
-func newGuide(t testing.TB, plane *controlPlane, node string) *guide {
+// bootstrapGuide is docs/bootstrap.md for a node of a control plane.
+func bootstrapGuide(t testing.TB, plane *controlPlane, node string) *guide {
 	t.Helper()
-	g := &guide{text: content(t, "../docs/bootstrap.md"), dir: t.TempDir()}
-	bin := filepath.Join(g.dir, "bin")
-	must(t, os.Mkdir(bin, 0o755))
-	for _, name := range []string{"kubectl", "fauxlet"} {
-		must(t, os.Symlink(binary(t, name), filepath.Join(bin, name)))
-	}
+	g := newGuide(t, "bootstrap.md", t.TempDir(), "kubectl", "fauxlet")
 	must(t, os.WriteFile(filepath.Join(g.dir, "ca.crt"), plane.pki.ca.CertPEM(), 0o644))
-	g.env = []string{"PATH=" + bin + ":" + os.Getenv("PATH"), "HOME=" + scratch, "KUBECONFIG=" + plane.kubeconfig, "APISERVER=" + plane.url, "NODE=" + node}
+	g.env = append(g.env, "KUBECONFIG="+plane.kubeconfig, "APISERVER="+plane.url, "NODE="+node)
 	return g
-}
-
-// block is that of a language under a heading.
-func (g *guide) block(t testing.TB, heading, language string) string {
-	t.Helper()
-	_, section, _ := strings.Cut(g.text, "\n## "+heading+"\n")
-	section, _, _ = strings.Cut(section, "\n## ")
-	_, block, found := strings.Cut(section, "```"+language+"\n")
-	if block, _, _ = strings.Cut(block, "```"); !found {
-		t.Fatalf("docs/bootstrap.md has no %s under %q", language, heading)
-	}
-	return block
-}
-
-// run runs the commands under a heading.
-func (g *guide) run(t testing.TB, heading string, env ...string) string {
-	t.Helper()
-	cmd := exec.Command("bash", "-eux", "-c", g.block(t, heading, "sh"))
-	cmd.Dir, cmd.Env = g.dir, append(slices.Clone(g.env), env...)
-	got := run(t, cmd)
-	if got.status != 0 {
-		t.Fatalf("docs/bootstrap.md, %s: %+v", heading, got)
-	}
-	return got.stdout
 }
 
 // node starts the page's node, which need not listen yet.
@@ -80,12 +44,19 @@ type bootstrapped struct {
 	*process
 	plane     *controlPlane
 	name, dir string
+	program   string
 	args      []string
 }
 
 func startBootstrapped(t testing.TB, plane *controlPlane, name, dir string, args []string) *bootstrapped {
 	t.Helper()
-	b := &bootstrapped{plane: plane, name: name, dir: dir, args: append(args, "--port", "0", "-v=2")}
+	return startProgram(t, plane, "fauxlet", name, dir, args)
+}
+
+// startProgram starts one of the builds of fauxlet.
+func startProgram(t testing.TB, plane *controlPlane, program, name, dir string, args []string) *bootstrapped {
+	t.Helper()
+	b := &bootstrapped{plane: plane, program: program, name: name, dir: dir, args: append(args, "--port", "0", "-v=2")}
 	b.start(t)
 	t.Cleanup(func() {
 		if err := b.stop(); err != nil {
@@ -108,7 +79,7 @@ func (b *bootstrapped) start(t testing.TB) {
 	t.Helper()
 	// start takes no folder: the shell goes there.
 	var err error
-	b.process, err = start("fauxlet", "/bin/sh", append([]string{"-c", `cd "$0" && exec "$@"`, b.dir, binary(t, "fauxlet")}, b.args...)...)
+	b.process, err = start("fauxlet", "/bin/sh", append([]string{"-c", `cd "$0" && exec "$@"`, b.dir, binary(t, b.program)}, b.args...)...)
 	must(t, err)
 }
 
@@ -178,7 +149,7 @@ func TestClaim11Bootstrap(t *testing.T) {
 	plane.startControllerManager(t, certificateControllers, life)
 	plane.bind(t, kubeletAPIAdmin, userNamed("kubelet-client"))
 	const node = "node-1"
-	g := newGuide(t, plane, node)
+	g := bootstrapGuide(t, plane, node)
 
 	g.run(t, "A token")
 	g.run(t, "A kubeconfig for it")
@@ -247,12 +218,18 @@ func bootstrapPlane(t testing.TB) *controlPlane {
 // node starts a node with a token of a group, without its kubeconfig.
 func (c *controlPlane) node(t testing.TB, name, group string, rotate bool, args ...string) *bootstrapped {
 	t.Helper()
+	return c.nodeOf(t, "fauxlet", name, group, rotate, args...)
+}
+
+// nodeOf starts one of a build of fauxlet.
+func (c *controlPlane) nodeOf(t testing.TB, program, name, group string, rotate bool, args ...string) *bootstrapped {
+	t.Helper()
 	dir := t.TempDir()
 	c.bootstrapToken(t, filepath.Join(dir, "bootstrap.conf"), group)
 	config, err := settings{"rotateCertificates": rotate, "serverTLSBootstrap": true}.yaml(c.pki)
 	must(t, err)
 	must(t, os.WriteFile(filepath.Join(dir, "kubelet.yaml"), config, 0o644))
-	return startBootstrapped(t, c, name, dir, append([]string{"serve", "--config", "kubelet.yaml", "--bootstrap-kubeconfig", "bootstrap.conf",
+	return startProgram(t, c, program, name, dir, append([]string{"serve", "--config", "kubelet.yaml", "--bootstrap-kubeconfig", "bootstrap.conf",
 		"--kubeconfig", "kubelet.conf", "--cert-dir", "pki", "--hostname-override", name}, args...))
 }
 

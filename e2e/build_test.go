@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -26,7 +27,6 @@ var parts = map[string]string{
 	"kube-apiserver":          "k8s.io/kubernetes/cmd/kube-apiserver",
 	"kube-controller-manager": "k8s.io/kubernetes/cmd/kube-controller-manager",
 	"kube-scheduler":          "k8s.io/kubernetes/cmd/kube-scheduler",
-	"kubemark":                "k8s.io/kubernetes/cmd/kubemark",
 	"kubectl":                 "k8s.io/kubernetes/cmd/kubectl",
 	"metrics-server":          "sigs.k8s.io/metrics-server/cmd/metrics-server@v0.9.0",
 	"kwok":                    "sigs.k8s.io/kwok/cmd/kwok@v0.8.0",
@@ -47,8 +47,11 @@ func binary(t testing.TB, name string) string {
 		return path
 	}
 	build := cached
-	if name == "fauxlet" {
+	switch name {
+	case "fauxlet":
 		build = fresh
+	case jumping:
+		build = freshJumping
 	}
 	path, err := build(name)
 	if err != nil {
@@ -164,8 +167,8 @@ func ours(pkg string) ([]string, error) {
 	return strings.Fields(string(out)), nil
 }
 
-func goBuild(dir, output, pkg string) error {
-	cmd := exec.Command("go", "build", "-o", output, pkg)
+func goBuild(dir, output, pkg string, flags ...string) error {
+	cmd := exec.Command("go", slices.Concat([]string{"build", "-o", output}, flags, []string{pkg})...)
 	cmd.Dir = dir
 	return goRun(cmd, pkg)
 }

@@ -28,12 +28,18 @@ func (c *controlPlane) startControllerManager(t testing.TB, controllers string, 
 	t.Helper()
 	key := filepath.Join(c.pki.dir, "ca.key")
 	must(t, c.pki.ca.Write(filepath.Join(c.pki.dir, "signer.crt"), key))
-	port := freePort(t)
-	p, err := start("kube-controller-manager", binary(t, "kube-controller-manager"), append([]string{
-		"--kubeconfig=" + c.kubeconfig,
-		"--controllers=" + controllers, "--leader-elect=false", "--bind-address=127.0.0.1", fmt.Sprintf("--secure-port=%d", port),
-		"--cert-dir=" + t.TempDir(), "--cluster-signing-cert-file=" + c.pki.caFile, "--cluster-signing-key-file=" + key,
+	return c.startController(t, "kube-controller-manager", append([]string{
+		"--controllers=" + controllers, "--cluster-signing-cert-file=" + c.pki.caFile, "--cluster-signing-key-file=" + key,
 		"--cluster-signing-duration=" + signing.String(),
+	}, args...)...)
+}
+
+// startController starts a program of the control plane that is one of the apiserver's clients. It is stopped with the test.
+func (c *controlPlane) startController(t testing.TB, name string, args ...string) *process {
+	t.Helper()
+	port := freePort(t)
+	p, err := start(name, binary(t, name), append([]string{
+		"--kubeconfig=" + c.kubeconfig, "--leader-elect=false", "--bind-address=127.0.0.1", fmt.Sprintf("--secure-port=%d", port), "--cert-dir=" + t.TempDir(),
 	}, args...)...)
 	must(t, err)
 	t.Cleanup(func() {
@@ -43,7 +49,7 @@ func (c *controlPlane) startControllerManager(t testing.TB, controllers string, 
 		p.tell(t, 0)
 	})
 	client := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, DisableKeepAlives: true}}
-	eventually(t, time.Minute, "kube-controller-manager is healthy", func() string {
+	eventually(t, time.Minute, name+" is healthy", func() string {
 		select {
 		case <-p.ended:
 			t.Fatalf("it has ended: %v\n%s", p.err, p.out.String())

@@ -14,7 +14,6 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	authenticationv1 "k8s.io/api/authentication/v1"
 	v1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -114,15 +113,16 @@ func TestServingCertificateFollowsAddresses(t *testing.T) {
 	serves("127.0.0.2")
 }
 
-// TestRotatedCA: the cluster's CA is another from the next certificate on, and the node goes on.
+// TestRotatedCA: the cluster's CA is another from the next certificates on, and the node goes on, with its pods, by those.
 func TestRotatedCA(t *testing.T) {
+	t.Parallel() // it waits most of the time
 	p, err := certificates()
 	must(t, err)
 	next, err := testcerts.NewAuthority("kubernetes-next")
 	must(t, err)
 	must(t, next.Write(filepath.Join(p.dir, "next.crt"), filepath.Join(p.dir, "next.key")))
 	must(t, os.WriteFile(filepath.Join(p.dir, "both.crt"), append(slices.Clone(p.ca.CertPEM()), next.CertPEM()...), 0o644))
-	plane := newControlPlane(t, append([]string{"--client-ca-file=both.crt"}, bootstrapping...))
+	plane := newControlPlane(t, slices.Concat(bootstrapping, []string{"--client-ca-file=both.crt", "--kubelet-certificate-authority=both.crt"}))
 	t.Cleanup(func() { must(t, plane.apiserver.stop()) })
 	// Certificates that are good for less than 86 seconds are due at once, since they are dated five minutes back.
 	const life = time.Minute
@@ -131,39 +131,33 @@ func TestRotatedCA(t *testing.T) {
 		plane.allow(t, "system:certificates.k8s.io:certificatesigningrequests:"+role, group)
 	}
 	plane.allow(t, "system:node-bootstrapper", "system:bootstrappers")
+	plane.bind(t, kubeletAPIAdmin, userNamed("kubelet-client"))
 
-	dir := t.TempDir()
-	plane.bootstrapToken(t, filepath.Join(dir, "bootstrap.conf"), "auto")
-	ctx, stop := context.WithTimeout(context.Background(), 5*time.Minute)
-	defer stop()
-	connection, err := nodeidentity.Connect(ctx, nodeidentity.Options{NodeName: "lasting", Kubeconfig: filepath.Join(dir, "kubelet.conf"),
-		BootstrapKubeconfig: filepath.Join(dir, "bootstrap.conf"), CertDir: filepath.Join(dir, "pki"), Rotate: true})
-	must(t, err)
-	ran := make(chan error, 1)
-	go func() { ran <- connection.Run(ctx) }()
-	client, err := kubernetes.NewForConfig(connection.Config)
-	must(t, err)
-	issuer := func(want string) {
+	b := plane.node(t, "lasting", "auto", true)
+	n := &joined{name: b.name, plane: plane}
+	// goesBy wants both certificates to be of a CA, the apiserver to take the one and be content with the other.
+	goesBy := func(issuer string) {
 		t.Helper()
-		eventually(t, 2*time.Minute, "it goes by a certificate of "+want, func() string {
-			current := issuedTo(t, filepath.Join(dir, "pki", "kubelet-client-current.pem"))
-			review, err := client.AuthenticationV1().SelfSubjectReviews().Create(ctx, &authenticationv1.SelfSubjectReview{}, metav1.CreateOptions{})
-			if err != nil || review.Status.UserInfo.Username != "system:node:lasting" {
-				return fmt.Sprint(review, err)
-			}
-			if current.Issuer.CommonName != want {
-				return current.Issuer.CommonName
-			}
-			return ""
-		})
+		plane.approve(t, plane.pending(t, b.name, servingSigner).Name)
+		for _, kind := range []string{"client", "server"} {
+			eventually(t, 2*time.Minute, "the "+kind+" certificate is of "+issuer, func() string {
+				if got := issuedTo(t, b.current(t, kind, "")).Issuer.CommonName; got != issuer {
+					return "it is of " + got
+				}
+				return ""
+			})
+		}
+		eventually(t, time.Minute, "kubectl logs", func() string { return plane.kubectl(t, "logs", "stays", "--tail=1").stderr })
+		n.works(t, "by-"+issuer)
 	}
-	issuer("kubernetes")
+	plane.create(t, boundTo(b.name, "stays"))
+	before := plane.awaitPod(t, "stays", "runs", phaseIs(v1.PodRunning))
+	goesBy("kubernetes")
 	must(t, signer.stop())
 	plane.startControllerManager(t, certificateControllers, life,
 		"--cluster-signing-cert-file="+filepath.Join(p.dir, "next.crt"), "--cluster-signing-key-file="+filepath.Join(p.dir, "next.key"))
-	issuer("kubernetes-next")
-	stop()
-	must(t, <-ran)
+	goesBy("kubernetes-next")
+	plane.runsStill(t, before)
 }
 
 // TestClaim16SigningDuration: the flag of the article is gone; what the new one does is seen in TestClaim11Bootstrap.
