@@ -49,7 +49,7 @@ func (c *Chain) authorize(r *http.Request, decision *Decision) error {
 		attrs := c.attributes.of(user, r, subresource)
 		question := decision.ask(attrs)
 		answer, reason, err := c.authorizer.Authorize(r.Context(), &attrs)
-		question.Duration = time.Since(question.start)
+		question.Duration = time.Since(decision.Time) - question.Start
 		question.Reason = reason
 		question.Cached = err == nil && c.asks && question.Reviews == 0
 		if err != nil {

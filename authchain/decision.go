@@ -30,6 +30,9 @@ type Decision struct {
 	Method string
 	// Path is the request's decoded path, without its query.
 	Path string
+	// Traceparent is the request's header of that name, by which its client has it be a part of a trace (W3C Trace Context).
+	// It is the client's word, and empty where it is longer than it can be.
+	Traceparent string
 
 	// Authentication has the steps that were taken, in order; empty where nobody asks who the client is (the read-only
 	// port; a path that no handler serves).
@@ -89,6 +92,8 @@ type Step struct {
 	Reason string `json:"reason,omitempty"`
 	// Token is the fingerprint of the token that was reviewed.
 	Token string `json:"token,omitempty"`
+	// Start is when the step was begun, after the request's Time.
+	Start time.Duration `json:"startNanoseconds"`
 	// Cached: the answer about the token was remembered, and no review was sent.
 	Cached   bool          `json:"cached,omitempty"`
 	Duration time.Duration `json:"durationNanoseconds"`
@@ -116,14 +121,15 @@ type Question struct {
 	Answer Answer `json:"answer"`
 	// Reason is the authorizer's own: with RBAC, the binding and the role that allow it.
 	Reason string `json:"reason,omitempty"`
+	// Start is when it was asked, after the request's Time.
+	Start time.Duration `json:"startNanoseconds"`
 	// Reviews counts the SubjectAccessReviews that were sent, retries included.
 	Reviews int `json:"reviews"`
 	// Cached: the answer was remembered, and no review was sent. It is false where the mode asks nobody.
 	Cached   bool          `json:"cached,omitempty"`
 	Duration time.Duration `json:"durationNanoseconds"`
 
-	start time.Time
-	err   error
+	err error
 }
 
 // recording is a Decision on its way through a request's context.
@@ -134,6 +140,9 @@ type recording struct {
 
 // longQuery is how long a query is, in bytes, that is worth a copy of the path to be rid of.
 const longQuery = 1 << 10
+
+// traceparentLength is that of a traceparent of version 00, in bytes. Later ones may be longer, and are not read.
+const traceparentLength = 55
 
 type decisionKey struct{}
 
@@ -156,6 +165,9 @@ func NewDecision(r *http.Request) (*Decision, *http.Request) {
 	if len(r.URL.RawQuery) > longQuery {
 		// The path is a part of the request line, which whoever keeps the Decision would keep whole.
 		rec.decision.Path = strings.Clone(rec.decision.Path)
+	}
+	if parent := r.Header["Traceparent"]; len(parent) == 1 && len(parent[0]) == traceparentLength {
+		rec.decision.Traceparent = parent[0]
 	}
 	decision := &rec.decision
 	decision.Authentication = decision.steps[:0]
@@ -180,7 +192,7 @@ func NoRequest(opened time.Time, remote string, state *tls.ConnectionState, why 
 }
 
 func (d *Decision) step(method Method) *Step {
-	d.Authentication = append(d.Authentication, Step{Method: method})
+	d.Authentication = append(d.Authentication, Step{Method: method, Start: time.Since(d.Time)})
 	return d.stepping()
 }
 
@@ -194,7 +206,7 @@ func (d *Decision) stepping() *Step {
 
 func (d *Decision) ask(attrs authorizer.AttributesRecord) *Question {
 	d.Authorization = append(d.Authorization, Question{
-		Verb: attrs.Verb, Resource: attrs.Resource, Subresource: attrs.Subresource, Name: attrs.Name, start: time.Now(),
+		Verb: attrs.Verb, Resource: attrs.Resource, Subresource: attrs.Subresource, Name: attrs.Name, Start: time.Since(d.Time),
 	})
 	return d.asking()
 }

@@ -2,6 +2,7 @@ package authchain_test
 
 import (
 	"encoding/json"
+	"net/http/httptest"
 	"strings"
 	"testing"
 
@@ -45,5 +46,30 @@ func TestDecisionJSON(t *testing.T) {
 	}
 	if got.Status != 200 || got.Why != `allowed: user "`+serviceAccount+`" may get nodes/metrics: RBAC: allowed by a binding` {
 		t.Errorf("status %d, why %q", got.Status, got.Why)
+	}
+	if first, second, asked := got.Authentication[0], got.Authentication[1], got.Authorization[0]; first.Start <= 0 || second.Start < first.Start+first.Duration ||
+		asked.Start < second.Start+second.Duration || asked.Duration <= 0 || got.Duration > 0 && asked.Start+asked.Duration > got.Duration {
+		t.Errorf("the steps are not one after the other: %v+%v, %v+%v, %v+%v", first.Start, first.Duration, second.Start, second.Duration, asked.Start, asked.Duration)
+	}
+}
+
+// TestTraceparent: the client's word is in the Decision where it can be one.
+func TestTraceparent(t *testing.T) {
+	const parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+	for name, test := range map[string]struct {
+		headers []string
+		want    string
+	}{
+		"one":     {[]string{parent}, parent},
+		"none":    {nil, ""},
+		"two":     {[]string{parent, parent}, ""},
+		"longer":  {[]string{parent + "-x"}, ""},
+		"shorter": {[]string{parent[1:]}, ""},
+	} {
+		r := httptest.NewRequest("GET", "/pods", nil)
+		r.Header["Traceparent"] = test.headers
+		if d, _ := authchain.NewDecision(r); d.Traceparent != test.want {
+			t.Errorf("%s: %q, want %q", name, d.Traceparent, test.want)
+		}
 	}
 }

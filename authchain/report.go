@@ -17,6 +17,8 @@ type Report struct {
 	Connection *Connection `json:"connection,omitempty"`
 	Method     string      `json:"method,omitempty"`
 	Path       string      `json:"path,omitempty"`
+	// Traceparent is the client's word.
+	Traceparent string `json:"traceparent,omitempty"`
 
 	Authentication []Step     `json:"authentication,omitempty"`
 	User           *Identity  `json:"user,omitempty"`
@@ -65,7 +67,7 @@ type Certificate struct {
 func (d *Decision) Report() Report {
 	return Report{
 		Time: d.Time, Duration: d.Duration,
-		Remote: d.Remote, Connection: describeConnection(d.TLS), Method: d.Method, Path: d.Path,
+		Remote: d.Remote, Connection: describeConnection(d.TLS), Method: d.Method, Path: d.Path, Traceparent: d.Traceparent,
 		Authentication: d.Authentication, User: describeUser(d.User), Authorization: d.Authorization,
 		Outcome: d.Outcome(), By: d.By(), Cached: d.Cached(), Why: d.Why(),
 		Status: d.Status, Err: d.Err, Handshake: d.Handshake, NoRequest: d.NoRequest,

@@ -153,20 +153,16 @@ func (s *serving) run(ctx context.Context, cfg *config.Config, stderr io.Writer)
 	ctx, stopped = context.WithCancel(ctx)
 	defer stopped()
 	k.group, k.running = errgroup.WithContext(ctx)
-	if k.trace, err = s.trace.open(logger, k.facts); err != nil {
+	if k.trace, err = s.trace.open(k.running, k); err != nil {
 		return err
 	}
-	if k.trace != nil {
-		k.group.Go(func() error { return k.trace.server.Serve(k.running) })
-	}
+	k.trace.run(k)
 	if err := s.start(k); err != nil {
 		stopped()
 		_ = k.group.Wait() // what it says is that it was stopped
 		return err
 	}
-	if k.trace != nil {
-		k.trace.ready.Store(true)
-	}
+	k.trace.listening()
 	open := k.open()
 	logger.Info("serving", zap.String("node", k.first.cfg.NodeName), zap.Int("nodes", len(k.each())), zap.String("secure", open.Secure),
 		zap.String("readOnly", open.ReadOnly), zap.Int("pods", len(k.scenario.specs)))

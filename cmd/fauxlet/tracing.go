@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -9,10 +10,10 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+	"go.opentelemetry.io/otel"
 	"go.uber.org/zap"
 
 	"fauxlet/authchain"
-	"fauxlet/explain"
 	"fauxlet/trace"
 )
 
@@ -37,20 +38,40 @@ func (f *traceFlags) addTo(c *cobra.Command) {
 	f.flag = flags.Lookup("trace-address")
 }
 
-// tracing keeps what was decided, and shows it. Nil where it is not shown.
+// tracing keeps what was decided, and tells it. Nil where nobody is told.
 type tracing struct {
 	recorder *trace.Recorder
-	server   *trace.Server
+	server   *trace.Server // nil where it is not shown
+	spans    *trace.Spans  // nil without `tracing` in the kubelet's configuration
 	ready    atomic.Bool
 }
 
 var errNotReady = errors.New("not all that is to be listened on is open yet")
 
-// open opens the listener, and gives nil where there is to be none, or where its port is taken and nobody asked for it.
-func (f *traceFlags) open(logger *zap.Logger, facts func(node string) explain.Facts) (*tracing, error) {
+// open opens what tells of the decisions of nodes.
+func (f *traceFlags) open(ctx context.Context, k *kubelets) (*tracing, error) {
 	if f.size < 1 || f.size > maxTraceSize {
 		return nil, fmt.Errorf("--trace-size: %d: must be from 1 to %d; --trace-address= turns the trace off", f.size, maxTraceSize)
 	}
+	t := &tracing{recorder: trace.NewRecorder(f.size)}
+	var err error
+	if t.server, err = f.listen(t, k); err != nil {
+		return nil, err
+	}
+	if c := k.cfg.Kubelet.Tracing; c != nil {
+		otel.SetErrorHandler(otel.ErrorHandlerFunc(func(err error) { k.logger.Warn(spansLost, zap.Error(err)) }))
+		if t.spans, err = trace.NewSpans(ctx, t.recorder, c, k.cfg.NodeName); err != nil {
+			return nil, errors.Join(fmt.Errorf("tracing: %w", err), t.close())
+		}
+	}
+	if t.server == nil && t.spans == nil {
+		return nil, nil
+	}
+	return t, nil
+}
+
+// listen opens the listener, and gives nil where there is to be none, or where its port is taken and nobody asked for it.
+func (f *traceFlags) listen(t *tracing, k *kubelets) (*trace.Server, error) {
 	if f.address == "" {
 		return nil, nil
 	}
@@ -58,9 +79,8 @@ func (f *traceFlags) open(logger *zap.Logger, facts func(node string) explain.Fa
 	if err != nil {
 		return nil, fmt.Errorf("--trace-token-file: %w", err)
 	}
-	t := &tracing{recorder: trace.NewRecorder(f.size)}
-	t.server, err = trace.Listen(f.address, trace.Options{
-		Recorder: t.recorder, Facts: facts, Token: token, Build: thisBuild(), Logger: logger,
+	server, err := trace.Listen(f.address, trace.Options{
+		Recorder: t.recorder, Facts: k.facts, Token: token, Build: thisBuild(), Logger: k.logger,
 		Ready: func() error {
 			if !t.ready.Load() {
 				return errNotReady
@@ -70,21 +90,56 @@ func (f *traceFlags) open(logger *zap.Logger, facts func(node string) explain.Fa
 	})
 	switch {
 	case err == nil:
-		logger.Info("decisions are shown", zap.String("trace", t.server.Addr()), zap.Bool("token", token != ""))
-		return t, nil
+		k.logger.Info("decisions are shown", zap.String("trace", server.Addr()), zap.Bool("token", token != ""))
+		return server, nil
 	case !f.flag.Changed:
-		logger.Warn("decisions are not shown: another fauxlet on this machine may do so; set --trace-address to show them elsewhere", zap.Error(err))
+		k.logger.Warn("decisions are not shown: another fauxlet on this machine may do so; set --trace-address to show them elsewhere", zap.Error(err))
 		return nil, nil
-	}
-	if errors.Is(err, trace.ErrNoToken) {
+	case errors.Is(err, trace.ErrNoToken):
 		err = fmt.Errorf("%w; the token is that of --trace-token-file", err)
 	}
 	return nil, fmt.Errorf("--trace-address: %q: %w", f.address, err)
 }
 
+// spansLost is what the log says where the endpoint of `tracing` does not take them.
+const spansLost = "OpenTelemetry: spans are lost; tracing.endpoint must be that of a collector that takes OTLP by gRPC, in the clear"
+
+// run tells of what is decided until the nodes end.
+func (t *tracing) run(k *kubelets) {
+	if t == nil {
+		return
+	}
+	if t.server != nil {
+		k.group.Go(func() error { return t.server.Serve(k.running) })
+	}
+	if t.spans != nil {
+		k.group.Go(func() error {
+			if err := t.spans.Run(k.running); err != nil {
+				k.logger.Warn(spansLost, zap.Error(err))
+			}
+			return nil
+		})
+	}
+}
+
+// close closes what run was not called for.
+func (t *tracing) close() error {
+	if t.server == nil {
+		return nil
+	}
+	return t.server.Close()
+}
+
+// listening is to be called when all nodes are.
+func (t *tracing) listening() {
+	if t != nil {
+		t.ready.Store(true)
+	}
+}
+
 // address is what is listened on, empty where nothing is.
 func (t *tracing) address() string {
-	if t == nil {
+	if t == nil || t.server == nil {
 		return ""
 	}
 	return t.server.Addr()

@@ -11,6 +11,7 @@ import (
 	"go.uber.org/zap/zaptest/observer"
 
 	"fauxlet/authchain"
+	"fauxlet/config"
 	"fauxlet/trace"
 )
 
@@ -62,7 +63,8 @@ func TestTracePortTaken(t *testing.T) {
 	var f traceFlags
 	f.addTo(&cobra.Command{})
 	f.address = taken.Addr().String()
-	opened, err := f.open(zap.New(core), nil)
+	k := &kubelets{cfg: &config.Config{}, logger: zap.New(core)}
+	opened, err := f.open(t.Context(), k)
 	if opened != nil || err != nil || opened.address() != "" {
 		t.Errorf("%v %v", opened, err)
 	}
@@ -70,7 +72,7 @@ func TestTracePortTaken(t *testing.T) {
 		t.Errorf("logged %v", logged.All())
 	}
 	f.flag.Changed = true
-	if _, err := f.open(zap.New(core), nil); err == nil || !strings.Contains(err.Error(), "address already in use") {
+	if _, err := f.open(t.Context(), k); err == nil || !strings.Contains(err.Error(), "address already in use") {
 		t.Errorf("where it was asked for: %v", err)
 	}
 }
