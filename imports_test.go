@@ -24,6 +24,7 @@ var imports = map[string][]string{
 	"trace":              {"authchain", "explain", "faults"},
 	"explain":            {"authchain", "config", "internal/shellword"},
 	"explain/offline":    {"authchain", "authchain/review", "config", "explain", "pods", "server"},
+	"explain/symptoms":   {"internal/shellword"},
 }
 
 // TestImports holds the packages to that, and keeps k8s.io/kubernetes, which is no library, out of the module. The tests of

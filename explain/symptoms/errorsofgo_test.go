@@ -1,0 +1,338 @@
+package symptoms
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"log"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	x509request "k8s.io/apiserver/pkg/authentication/request/x509"
+
+	"fauxlet/testcerts"
+)
+
+// TestErrorsOfGo has errors happen between a client and a server of Go's net/http and crypto/tls.
+func TestErrorsOfGo(t *testing.T) {
+	ca, err := testcerts.NewAuthority("cluster-ca")
+	check(t, err)
+	// serving is the error of a client that trusts ca and meets a serving certificate of a kind, at loopback or by name.
+	serving := func(kind string, byName bool) func(*testing.T) string {
+		return func(t *testing.T) string {
+			host := "127.0.0.1"
+			if byName {
+				host = "node-1"
+			}
+			k, err := testcerts.KindNamed(kind)
+			check(t, err)
+			request := testcerts.Request{CommonName: "node-1"}
+			if kind != "server-kubelet-default" {
+				request.Hosts = []string{"127.0.0.1", "node-1"}
+			}
+			pair, err := k.Mint(ca, request)
+			check(t, err)
+			return clientError(t, serve(t, pair.TLS()), ca.Pool(), host)
+		}
+	}
+	prove(t, ofGo, []reproduction{
+		{id: "connection-refused", told: func(t *testing.T) string {
+			listener, err := net.Listen("tcp", "127.0.0.1:0")
+			check(t, err)
+			listener.Close()
+			return get(t, &http.Transport{}, "https://"+listener.Addr().String()+"/pods")
+		}},
+		{id: "timeout", of: "dialling", told: func(t *testing.T) string {
+			dialer := &net.Dialer{Timeout: time.Nanosecond}
+			return get(t, &http.Transport{DialContext: dialer.DialContext}, "https://127.0.0.1:10250/pods")
+		}, with: map[string]string{"address": "127.0.0.1:10250"}},
+		{id: "timeout", of: "a handshake", told: func(t *testing.T) string {
+			return get(t, &http.Transport{TLSHandshakeTimeout: time.Millisecond}, "https://"+accept(t, func(conn net.Conn) { io.Copy(io.Discard, conn) })+"/pods")
+		}},
+		{id: "no-such-host", told: func(t *testing.T) string {
+			dialer := &net.Dialer{Resolver: &net.Resolver{PreferGo: true, Dial: nobody}}
+			return get(t, &http.Transport{DialContext: dialer.DialContext}, "https://node-1.example:10250/pods")
+		}, with: map[string]string{"host": "node-1.example"}},
+		{id: "proxy-refuses", told: func(t *testing.T) string {
+			proxy := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(http.StatusForbidden) }))
+			t.Cleanup(proxy.Close)
+			at, err := url.Parse(proxy.URL)
+			check(t, err)
+			return get(t, &http.Transport{Proxy: http.ProxyURL(at)}, "https://192.0.2.7:10250/containerLogs/default/nginx/nginx")
+		}},
+
+		{id: "client-certificate-refused", of: "an expired one", told: refusedClient(ca, "client-expired")},
+		{id: "client-certificate-refused", of: "a stranger's", told: refusedClient(ca, "client-stranger")},
+		{id: "client-certificate-refused", of: "a server's", told: refusedClient(ca, "client-server-usage")},
+
+		{id: "unknown-authority", of: "a stranger's", told: serving("server-stranger", false)},
+		{id: "unknown-authority", of: "the kubelet's own, by name", told: serving("server-kubelet-default", true)},
+		{id: "unknown-authority", of: "a chain that is missing", told: serving("server-chain-missing", false)},
+		{id: "unknown-authority-other-key", told: func(t *testing.T) string {
+			other, err := testcerts.NewAuthority("cluster-ca", func(c *x509.Certificate) { c.SubjectKeyId = ca.Cert.SubjectKeyId })
+			check(t, err)
+			pair, err := other.Server("node-1", []string{"127.0.0.1"})
+			check(t, err)
+			return clientError(t, serve(t, pair.TLS()), ca.Pool(), "127.0.0.1")
+		}, with: map[string]string{"ca": "cluster-ca"}},
+		{id: "weak-signature", told: serving("server-sha1", false), with: map[string]string{"algorithm": "ECDSA-SHA1"}},
+		{id: "no-ip-sans", told: serving("server-common-name-only", false), with: map[string]string{"host": "127.0.0.1"}},
+		{id: "no-ip-sans", of: "the kubelet's own", told: serving("server-kubelet-default", false)},
+		{id: "common-name-alone", told: serving("server-common-name-only", true)},
+		{id: "wrong-name", of: "an address", told: serving("server-other-host", false), with: map[string]string{"host": "127.0.0.1", "valid": "192.0.2.1"}},
+		{id: "wrong-name", of: "a name", told: serving("server-other-host", true), with: map[string]string{"host": "node-1", "valid": "other.invalid"}},
+		{id: "expired", told: serving("server-expired", false)},
+		{id: "not-yet-valid", told: serving("server-not-yet-valid", false)},
+		{id: "wrong-usage", told: serving("server-client-usage", false)},
+		{id: "any-x509", told: func(t *testing.T) string {
+			narrow, err := testcerts.NewAuthority("narrow-ca", func(c *x509.Certificate) { c.ExcludedDNSDomains = []string{"node-1"} })
+			check(t, err)
+			pair, err := narrow.Server("node-1", []string{"node-1"})
+			check(t, err)
+			return clientError(t, serve(t, pair.TLS()), narrow.Pool(), "node-1")
+		}},
+
+		{id: "internal-error", told: func(t *testing.T) string {
+			s := serve(t)
+			return clientError(t, s, ca.Pool(), "127.0.0.1")
+		}},
+		{id: "no-serving-certificate", told: func(t *testing.T) string {
+			s := serve(t)
+			clientError(t, s, ca.Pool(), "127.0.0.1")
+			return s.said(t)
+		}},
+		{id: "bad-certificate", told: func(t *testing.T) string {
+			pair, err := testcerts.SelfSigned("node-1", []string{"127.0.0.1"})
+			check(t, err)
+			s := serve(t, pair.TLS())
+			clientError(t, s, ca.Pool(), "127.0.0.1")
+			return s.said(t)
+		}},
+		{id: "handshake-eof", told: func(t *testing.T) string {
+			s := serve(t)
+			conn, err := net.Dial("tcp", s.address)
+			check(t, err)
+			conn.Close()
+			return s.said(t)
+		}},
+		{id: "http-to-https", of: "net/http", told: func(t *testing.T) string {
+			response, err := http.Get("http://" + serve(t).address + "/pods")
+			check(t, err)
+			defer response.Body.Close()
+			body, err := io.ReadAll(response.Body)
+			check(t, err)
+			return string(body)
+		}},
+		{id: "http-to-https", of: "a TLS that answers with an alert", told: func(t *testing.T) string {
+			return get(t, &http.Transport{}, "http://"+accept(t, func(conn net.Conn) {
+				http.ReadRequest(bufio.NewReader(conn))
+				conn.Write([]byte{0x15, 3, 1, 0, 2, 2, 70}) // alert, of TLS 1.0, of 2 bytes: fatal, protocol version
+			})+"/pods")
+		}},
+		{id: "https-to-http", told: func(t *testing.T) string {
+			plain := httptest.NewServer(http.NotFoundHandler())
+			t.Cleanup(plain.Close)
+			return get(t, &http.Transport{}, "https://"+plain.Listener.Addr().String()+"/pods")
+		}},
+		{id: "protocol-version", of: "the version", told: func(t *testing.T) string {
+			s := serveWith(t, &tls.Config{MinVersion: tls.VersionTLS13, Certificates: []tls.Certificate{good(t, ca)}})
+			return get(t, &http.Transport{TLSClientConfig: &tls.Config{MaxVersion: tls.VersionTLS12}}, "https://"+s.address+"/pods")
+		}},
+		{id: "protocol-version", of: "the cipher suites", told: func(t *testing.T) string {
+			s := serveWith(t, &tls.Config{MaxVersion: tls.VersionTLS12, CipherSuites: []uint16{tls.TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256}, Certificates: []tls.Certificate{good(t, ca)}})
+			return get(t, &http.Transport{TLSClientConfig: &tls.Config{}}, "https://"+s.address+"/pods")
+		}},
+		{id: "connection-reset", told: func(t *testing.T) string {
+			return get(t, &http.Transport{}, "http://"+accept(t, func(conn net.Conn) {
+				http.ReadRequest(bufio.NewReader(conn))
+				check(t, conn.(*net.TCPConn).SetLinger(0))
+			})+"/pods")
+		}},
+		{id: "eof", of: "no answer", told: func(t *testing.T) string {
+			cut := httptest.NewUnstartedServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }))
+			cut.StartTLS()
+			t.Cleanup(cut.Close)
+			return get(t, cut.Client().Transport, cut.URL+"/pods")
+		}},
+		{id: "eof", of: "half an answer", told: func(t *testing.T) string {
+			cut := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+				w.Header().Set("Content-Length", "100")
+				io.WriteString(w, "half")
+			}))
+			t.Cleanup(cut.Close)
+			response, err := http.Get(cut.URL)
+			check(t, err)
+			defer response.Body.Close()
+			_, err = io.ReadAll(response.Body)
+			return fmt.Sprint(err)
+		}},
+	})
+}
+
+// get gives the error of a request, which there must be.
+func get(t *testing.T, transport http.RoundTripper, target string) string {
+	t.Helper()
+	if of, ok := transport.(*http.Transport); ok {
+		t.Cleanup(of.CloseIdleConnections)
+	}
+	response, err := (&http.Client{Transport: transport, Timeout: 30 * time.Second}).Get(target)
+	if err == nil {
+		response.Body.Close()
+		t.Fatalf("GET %s is answered: %s", target, response.Status)
+	}
+	return err.Error()
+}
+
+// served is a server of Go's, with what it logs.
+type served struct {
+	address string
+	log     chan string
+}
+
+// serve listens with a certificate; without one it is a kubelet that has none yet.
+func serve(t *testing.T, certificates ...tls.Certificate) *served {
+	config := &tls.Config{Certificates: certificates}
+	if len(certificates) == 0 {
+		config.GetCertificate = func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+			return nil, errors.New("no serving certificate available for the kubelet") // (kubelet: pkg/kubelet/kubelet.go)
+		}
+	}
+	return serveWith(t, config)
+}
+
+func serveWith(t *testing.T, config *tls.Config) *served {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	check(t, err)
+	s := &served{address: listener.Addr().String(), log: make(chan string, 10)}
+	server := &http.Server{TLSConfig: config, ErrorLog: log.New(s, "", 0)}
+	var done sync.WaitGroup
+	done.Go(func() { server.ServeTLS(listener, "", "") })
+	t.Cleanup(func() {
+		server.Close()
+		done.Wait()
+	})
+	return s
+}
+
+func (s *served) Write(line []byte) (int, error) {
+	s.log <- string(bytes.TrimSpace(line))
+	return len(line), nil
+}
+
+// said is the next line of its log.
+func (s *served) said(t *testing.T) string {
+	t.Helper()
+	select {
+	case line := <-s.log:
+		return line
+	case <-time.After(30 * time.Second):
+		t.Fatal("the server has said nothing")
+		return ""
+	}
+}
+
+// clientError is that of a client which trusts the roots, and reaches the server as host.
+func clientError(t *testing.T, s *served, roots *x509.CertPool, host string) string {
+	t.Helper()
+	_, port, err := net.SplitHostPort(s.address)
+	check(t, err)
+	there := func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return (&net.Dialer{}).DialContext(ctx, "tcp", s.address)
+	}
+	return get(t, &http.Transport{DialContext: there, TLSClientConfig: &tls.Config{RootCAs: roots}}, "https://"+net.JoinHostPort(host, port)+"/containerLogs/default/nginx/nginx")
+}
+
+// accept has connections to its address end as serve says.
+func accept(t *testing.T, serve func(net.Conn)) string {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	check(t, err)
+	var done sync.WaitGroup
+	done.Go(func() {
+		for {
+			conn, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			done.Go(func() {
+				defer conn.Close()
+				serve(conn)
+			})
+		}
+	})
+	t.Cleanup(func() {
+		listener.Close()
+		done.Wait()
+	})
+	return listener.Addr().String()
+}
+
+func good(t *testing.T, ca *testcerts.Authority) tls.Certificate {
+	t.Helper()
+	pair, err := ca.Server("node-1", []string{"127.0.0.1"})
+	check(t, err)
+	return pair.TLS()
+}
+
+// nobody is a DNS server that knows no name.
+func nobody(context.Context, string, string) (net.Conn, error) {
+	client, server := net.Pipe()
+	go func() {
+		defer server.Close()
+		for {
+			// Of a stream, a message follows its length.
+			var length [2]byte
+			if _, err := io.ReadFull(server, length[:]); err != nil {
+				return
+			}
+			query := make([]byte, int(length[0])<<8|int(length[1]))
+			if _, err := io.ReadFull(server, query); err != nil {
+				return
+			}
+			const noSuchName = 3
+			query[2], query[3] = query[2]|0x80, noSuchName // it is an answer now
+			if _, err := server.Write(append(length[:], query...)); err != nil {
+				return
+			}
+		}
+	}()
+	return client, nil
+}
+
+// refusedClient is what the authenticator of kubelets says of a client's certificate.
+func refusedClient(ca *testcerts.Authority, kind string) func(*testing.T) string {
+	return func(t *testing.T) string {
+		k, err := testcerts.KindNamed(kind)
+		check(t, err)
+		pair, err := k.Mint(ca, testcerts.Request{CommonName: "kubelet-client"})
+		check(t, err)
+		options := x509request.DefaultVerifyOptions()
+		options.Roots = ca.Pool()
+		r := &http.Request{TLS: &tls.ConnectionState{PeerCertificates: []*x509.Certificate{pair.Leaf}}}
+		_, _, err = x509request.New(options, x509request.CommonNameUserConversion).AuthenticateRequest(r)
+		if err == nil {
+			t.Fatal("the certificate is accepted")
+		}
+		// As a kubelet logs it. (kubelet: pkg/kubelet/server/server.go, InstallAuthFilter)
+		return `E0102 03:04:05.000000 1 server.go:387] "Unable to authenticate the request due to an error" err=` + strings.TrimSpace(fmt.Sprintf("%q", err.Error()))
+	}
+}
+
+func check(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}

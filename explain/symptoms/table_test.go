@@ -1,0 +1,103 @@
+package symptoms
+
+import (
+	"slices"
+	"strings"
+	"testing"
+)
+
+// TestTable: each row says all that it should, and nothing that its error cannot fill in.
+func TestTable(t *testing.T) {
+	if len(table) < 20 {
+		t.Errorf("there are %d symptoms", len(table))
+	}
+	ids := map[string]bool{}
+	for _, s := range table {
+		if s.ID == "" || ids[s.ID] || len(s.Texts) == 0 || s.Means == "" || len(s.Causes) == 0 || len(s.Next) == 0 {
+			t.Errorf("%q: something is missing, or there twice", s.ID)
+		}
+		ids[s.ID] = true
+		if !slices.Contains([]Proof{ofGo, ofKubelets, ofKubectl}, s.Proof) {
+			t.Errorf("%s: there is no test %q", s.ID, s.Proof)
+		}
+		for _, seen := range s.Seen {
+			if !strings.HasPrefix(seen, "https://github.com/") {
+				t.Errorf("%s: seen at %s", s.ID, seen)
+			}
+		}
+		texts := append([]string{s.Means}, s.Next...)
+		for _, c := range s.Causes {
+			if c.Because == "" || c.Tell == "" || c.Cure == "" {
+				t.Errorf("%s: cause %+v says not all", s.ID, c)
+			}
+			texts = append(texts, c.Because, c.Tell, c.Cure)
+		}
+		groups := compiled()[s.pattern].SubexpNames()
+		for _, text := range texts {
+			for _, name := range valueName.FindAllString(text, -1) {
+				if name != "{address}" && !slices.Contains(groups, strings.Trim(name, "{}")) {
+					t.Errorf("%s: %q names %s, which its pattern does not", s.ID, text, name)
+				}
+			}
+		}
+	}
+}
+
+// TestTextsOfTheTable: what the table shows of an error is recognised as that, with something for what differs.
+func TestTextsOfTheTable(t *testing.T) {
+	fill := strings.NewReplacer(
+		"dial tcp …:10250", "dial tcp 192.0.2.7:10250", "https://…:10250/…", "https://192.0.2.7:10250/pods",
+		"error from …:", "error from 192.0.2.9:41234:", "certificate for …", "certificate for 192.0.2.7", "valid for …, not …", "valid for node-2, not node-1",
+		"on …:", "on 192.0.2.53:53:", "time … is before …", "time 2026-01-02T03:04:05Z is before 2026-01-03T00:00:00Z", "time … is after …", "time 2026-01-02T03:04:05Z is after 2026-01-01T00:00:00Z",
+		`because of "…"`, `because of "x509: ECDSA verification failure"`, "algorithm …", "algorithm SHA1-RSA", "user=system:node:…", "user=system:node:node-1", "user=system:serviceaccount:…", "user=system:serviceaccount:a:b",
+		"x509: …", "x509: something", "connection: …", "connection: what", "container … is", "container a is", "pod …;", "pod b;",
+	)
+	for _, s := range table {
+		for _, text := range s.Texts {
+			text = fill.Replace(text)
+			found := Recognise(text).Findings
+			if len(found) != 1 || found[0].ID != s.ID {
+				t.Errorf("%s: %q is %+v", s.ID, text, found)
+			}
+		}
+	}
+}
+
+// TestCommandsAreQuoted: what comes out of a text goes into commands as a word of its own.
+func TestCommandsAreQuoted(t *testing.T) {
+	d := Recognise(`Forbidden (user=x; rm -rf $(pwd), verb=get, resource=nodes, subresource(s)=[proxy])`)
+	if len(d.Findings) != 1 {
+		t.Fatalf("%+v", d)
+	}
+	for _, command := range d.Findings[0].Next {
+		if strings.Contains(strings.ReplaceAll(command, `'x; rm -rf $(pwd)'`, ""), "rm -rf") {
+			t.Errorf("%s", command)
+		}
+	}
+	if !strings.Contains(d.Findings[0].Means, "x; rm -rf $(pwd)") {
+		t.Errorf("%s", d.Findings[0].Means)
+	}
+}
+
+// TestUnknown: nothing is made of what is not known.
+func TestUnknown(t *testing.T) {
+	for _, text := range []string{"", "\n", "all is well", "Error from server (NotFound): pods \"x\" not found", "panic: nil", strings.Repeat("a", 2*most)} {
+		if d := Recognise(text); len(d.Findings) != 0 {
+			t.Errorf("%.80q is %+v", text, d)
+		}
+	}
+}
+
+// FuzzRecognise: no text is too odd.
+func FuzzRecognise(f *testing.F) {
+	for _, s := range table {
+		f.Add(s.Texts[0])
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		for _, found := range Recognise(text).Findings {
+			if found.ID == "" || len(found.Next) == 0 {
+				t.Errorf("%+v", found)
+			}
+		}
+	})
+}
