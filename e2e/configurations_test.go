@@ -43,7 +43,7 @@ var ownConfigurations = map[string]configuration{
 	}},
 	// The older defaults of flags alone: anonymous on, AlwaysAllow, and a self-signed certificate with an RSA key.
 	"flags-only":      {flags: []string{}},
-	"flags-client-ca": {flags: []string{"--client-ca-file=ca.crt", "--authentication-token-webhook", "--authorization-mode=Webhook", "--anonymous-auth=false", "--kubeconfig=kubeconfig"}},
+	"flags-client-ca": {flags: []string{"--client-ca-file=ca.crt", "--authentication-token-webhook", "--authorization-mode=Webhook", "--anonymous-auth=false", "--kubeconfig=kubeconfig", "--register-node=false"}},
 	"reviewer-refuses": {settings: settings{"authentication.anonymous.enabled": true}, faults: review.Faults{
 		TokenReview: review.Fault{Status: 403}, SubjectAccessReview: review.Fault{Status: 403},
 	}},

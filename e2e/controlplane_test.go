@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -157,7 +158,7 @@ func makeControlPlane(t testing.TB, flags []string) (*controlPlane, error) {
 		"--endpoint-reconciler-type=none", "--disable-admission-plugins=ServiceAccount",
 	}
 	for _, flag := range flags {
-		if name, file, _ := strings.Cut(flag, "="); strings.HasSuffix(file, ".crt") || strings.HasSuffix(file, ".key") {
+		if name, file, _ := strings.Cut(flag, "="); slices.Contains([]string{".crt", ".key", ".csv"}, filepath.Ext(file)) {
 			flag = name + "=" + filepath.Join(p.dir, file)
 		}
 		plane.args = append(plane.args, flag)

@@ -28,6 +28,8 @@ type cluster struct {
 	tokens     authenticationv1.AuthenticationV1Interface
 	access     authorizationv1.AuthorizationV1Interface
 	fleet      *node.Fleet // nil where the node is not to be registered
+	// known is closed when the apiserver knows who this is, which where certificates are rotated may come later.
+	known chan struct{}
 }
 
 // membership says how a cluster is joined.
@@ -39,7 +41,7 @@ type membership struct {
 	logger     *zap.Logger
 }
 
-// join connects with the apiserver of cfg, if it names one, which may mean waiting for a certificate.
+// join connects with the apiserver of cfg, if it names one, which without rotateCertificates may mean waiting for a certificate.
 func join(ctx context.Context, cfg *config.Config, m membership) (*cluster, error) {
 	if cfg.Kubeconfig == "" {
 		if cfg.BootstrapKubeconfig != "" {
@@ -74,7 +76,7 @@ func join(ctx context.Context, cfg *config.Config, m membership) (*cluster, erro
 	if err != nil {
 		return nil, err
 	}
-	c := &cluster{connection: connection}
+	c := &cluster{connection: connection, known: make(chan struct{})}
 	transport, err := rest.HTTPClientFor(connection.Config)
 	if err != nil {
 		return nil, fmt.Errorf("--kubeconfig: invalid kubeconfig: %w", err)
@@ -111,10 +113,30 @@ func heartbeatConfig(client *rest.Config, cfg *config.Config) *rest.Config {
 	return heartbeats
 }
 
-// run keeps the connection and the nodes until ctx is done.
+// run keeps the connection and the nodes until ctx is done. What a node asks of the apiserver by itself waits until it is
+// known there.
 func (c *cluster) run(ctx context.Context, group interface{ Go(func() error) }) {
-	group.Go(func() error { return c.connection.Run(ctx) })
+	group.Go(func() error {
+		if err := c.connection.Await(ctx); err != nil {
+			if ctx.Err() != nil {
+				return nil // told to stop before it began
+			}
+			return err
+		}
+		close(c.known)
+		return c.connection.Run(ctx)
+	})
 	if c.fleet != nil {
-		group.Go(func() error { return c.fleet.Run(ctx) })
+		group.Go(func() error { return c.whenKnown(ctx, c.fleet.Run) })
+	}
+}
+
+// whenKnown runs what is for a node that the apiserver knows.
+func (c *cluster) whenKnown(ctx context.Context, run func(context.Context) error) error {
+	select {
+	case <-c.known:
+		return run(ctx)
+	case <-ctx.Done():
+		return nil
 	}
 }

@@ -195,8 +195,10 @@ func (k *kubelets) serve(running context.Context, s *kubelet) error {
 		}
 		if serving != nil {
 			group.Go(func() error {
-				serving.Run(running)
-				return nil
+				return s.cluster.whenKnown(running, func(ctx context.Context) error {
+					serving.Run(ctx)
+					return nil
+				})
 			})
 		}
 		return group.Wait()

@@ -52,6 +52,7 @@ type Connection struct {
 	// Config is for clients. It has its own transport, or its own dialer, so that all who use it share connections.
 	Config *rest.Config
 
+	node    string
 	logger  *zap.Logger
 	dialer  *connrotation.Dialer
 	manager certificate.Manager // nil where nothing is rotated
@@ -73,9 +74,10 @@ const (
 	exitAfter = 5 * time.Minute
 )
 
-// Connect gives a client for the node. It waits until there is a certificate to connect with, if need be until somebody
-// approves the request for it; the apiserver itself need not be there if there is one already. It returns the error that a
-// kubelet would exit with, or that of ctx.
+// Connect gives a client for the node, or the error that a kubelet would exit with, or that of ctx. Where there is no
+// certificate yet it has one asked for. Without Rotate it waits for it, if need be until somebody approves the request; with
+// Rotate the client is nobody to the apiserver until [Connection.Await] is done, as a kubelet's is. The apiserver itself need
+// not be there if there is a certificate already.
 //
 // All that goes on behind a Connection ends with ctx, which therefore is that of its whole life. A Connection that rotates
 // wants [Connection.Run].
@@ -108,7 +110,22 @@ func Connect(ctx context.Context, o Options) (*Connection, error) {
 	dialer := newDialer()
 	config.Dial = dialer.DialContext
 	o.Configure(config)
-	return &Connection{Config: config, logger: o.Logger, dialer: dialer}, nil
+	return &Connection{Config: config, node: o.NodeName, logger: o.Logger, dialer: dialer}, nil
+}
+
+// Await waits until there is a certificate to connect with. It returns the error that a kubelet would exit with, or that of
+// ctx. It is called before Run, if at all.
+func (c *Connection) Await(ctx context.Context) error {
+	if c.manager == nil {
+		return nil
+	}
+	if err := c.checkUntil(ctx, time.Second, func() bool { return c.lastCertificate != nil }); err != nil {
+		return err
+	}
+	if err := ctx.Err(); err != nil && c.lastCertificate == nil {
+		return fmt.Errorf("no client certificate for node %s: %w", c.node, err)
+	}
+	return nil
 }
 
 // Run closes the connections of the certificate before when a new one has come, until ctx ends; then it returns nil. It

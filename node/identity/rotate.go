@@ -17,7 +17,8 @@ import (
 	"k8s.io/client-go/util/certificate"
 )
 
-// connectRotating is the road of a kubelet with rotateCertificates. (kubelet: buildKubeletClientConfig)
+// connectRotating is the road of a kubelet with rotateCertificates, which does not wait for its certificate: "will bootstrap in
+// background". (kubelet: buildKubeletClientConfig)
 func (o *Options) connectRotating(ctx context.Context) (*Connection, error) {
 	asking, config, err := o.loadRotating()
 	if err != nil {
@@ -34,7 +35,7 @@ func (o *Options) connectRotating(ctx context.Context) (*Connection, error) {
 	}
 
 	c := &Connection{
-		Config: rest.AnonymousClientConfig(config), logger: o.Logger.With(zap.String("node", o.NodeName)),
+		Config: rest.AnonymousClientConfig(config), node: o.NodeName, logger: o.Logger.With(zap.String("node", o.NodeName)),
 		dialer: newDialer(), period: checkPeriod,
 	}
 	o.Configure(asking)
@@ -84,13 +85,6 @@ func (o *Options) connectRotating(ctx context.Context) (*Connection, error) {
 		c.manager.Stop()
 		utilnet.CloseIdleConnectionsFor(c.Config.Transport)
 	})
-	if err := c.checkUntil(ctx, time.Second, func() bool { return c.lastCertificate != nil }); err != nil {
-		c.manager.Stop()
-		return nil, err
-	}
-	if err := ctx.Err(); err != nil && c.lastCertificate == nil {
-		return nil, fmt.Errorf("no client certificate for node %s: %w", o.NodeName, err)
-	}
 	return c, nil
 }
 

@@ -72,6 +72,9 @@ func (w *world) connect() <-chan connected {
 	context.AfterFunc(ctx, func() { deadline.Stop() })
 	go func() {
 		connection, err := identity.Connect(ctx, w.options)
+		if err == nil {
+			err = connection.Await(ctx)
+		}
 		done <- connected{connection, err}
 	}()
 	return done
