@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"encoding/json"
 	"encoding/pem"
+	"flag"
 	"fmt"
 	"io"
 	"math/big"
@@ -38,6 +39,9 @@ import (
 
 func TestMain(m *testing.M) {
 	klog.SetLogger(logr.Discard())
+	if err := flag.Set("test.parallel", "16"); err != nil { // tests wait for seconds, and need no processor for that
+		panic(err)
+	}
 	goleak.VerifyTestMain(m)
 }
 

@@ -17,6 +17,7 @@ import (
 )
 
 func TestBootstrapWithRotation(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, true)
 	done := w.connect()
 	request := w.nth(t, 0)
@@ -49,6 +50,7 @@ func TestBootstrapWithRotation(t *testing.T) {
 // TestBootstrapOnce: without rotation the request has a name made of the key, and the key is kept until it is answered, so
 // that a start in between makes no second one.
 func TestBootstrapOnce(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, false)
 	done := w.connect()
 	request := w.nth(t, 0)
@@ -77,6 +79,7 @@ func TestBootstrapOnce(t *testing.T) {
 }
 
 func TestRefusedRequests(t *testing.T) {
+	t.Parallel()
 	for name, change := range map[string]func(*world, *certificatesv1.CertificateSigningRequest){
 		"denied": func(w *world, r *certificatesv1.CertificateSigningRequest) {
 			w.change(r.Name, condition(certificatesv1.CertificateDenied, "NotMine"))
@@ -117,6 +120,7 @@ func TestRefusedRequests(t *testing.T) {
 }
 
 func TestCannotAsk(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, true)
 	w.kubeconfig(t, w.options.BootstrapKubeconfig, clientcmdapi.AuthInfo{Token: "old"})
 	done := w.connect()
@@ -125,10 +129,14 @@ func TestCannotAsk(t *testing.T) {
 	wantsError(t, (<-done).err, "no client certificate for node node-1", "context canceled")
 }
 
+// shortLife is that of a certificate which a test sees expire, and which a busy machine can use before.
+const shortLife = 8 * time.Second
+
 // TestRotation: the certificate is asked for again with itself, and the connections of the one before are closed.
 func TestRotation(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, true)
-	w.life = 2 * time.Second // of 5 minutes and 2 seconds: it is time for another at once
+	w.life = shortLife // and 5 minutes: it is time for another at once
 	done := w.connect()
 	first := w.issue(t, w.nth(t, 0))
 	connection := w.wait(t, done)
@@ -159,6 +167,7 @@ func TestRotation(t *testing.T) {
 // TestAdminsKubeconfig: kubeadm's first kubelet has an admin's certificate in its kubeconfig. It is used, kept, and
 // replaced at once.
 func TestAdminsKubeconfig(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, true)
 	w.options.BootstrapKubeconfig = ""
 	admin, err := w.ca.Client("admin", []string{"system:masters"})
@@ -181,6 +190,7 @@ func TestAdminsKubeconfig(t *testing.T) {
 }
 
 func TestKubeconfigAsItIs(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, false)
 	w.options.BootstrapKubeconfig = ""
 	w.kubeconfig(t, w.options.Kubeconfig, clientcmdapi.AuthInfo{Token: token})
@@ -207,7 +217,7 @@ func TestExpiredWhileItRuns(t *testing.T) {
 	w := newWorld(t, true)
 	w.options.BootstrapKubeconfig = w.path("later.conf")
 	pair, err := w.ca.Client("system:node:node-1", []string{"system:nodes"}, func(c *x509.Certificate) {
-		c.NotBefore, c.NotAfter = time.Now().Add(-5*time.Minute), time.Now().Add(3*time.Second) // it is due
+		c.NotBefore, c.NotAfter = time.Now().Add(-5*time.Minute), time.Now().Add(shortLife) // it is due
 	})
 	must(t, err)
 	w.keeps(t, pair)

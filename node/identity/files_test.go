@@ -72,6 +72,7 @@ func (w *world) keeps(t testing.TB, pair *testcerts.Pair) string {
 }
 
 func TestBrokenFilesAreMadeAnew(t *testing.T) {
+	t.Parallel()
 	for name, test := range broken {
 		for kind, rotate := range map[string]bool{"rotating": true, "once": false} {
 			t.Run(name+", "+kind, func(t *testing.T) {
@@ -106,6 +107,7 @@ func TestBrokenFilesAreMadeAnew(t *testing.T) {
 }
 
 func TestConnectErrors(t *testing.T) {
+	t.Parallel()
 	for name, test := range map[string]struct {
 		change func(testing.TB, *world)
 		want   []string

@@ -97,6 +97,7 @@ func wantsServingRequest(t testing.TB, request *certificatesv1.CertificateSignin
 }
 
 func TestServing(t *testing.T) {
+	t.Parallel()
 	s := newServer(t)
 	serving := s.start(t)
 	s.has("Hostname=node-1", "InternalDNS=node-1.internal", "InternalIP=192.0.2.7", "InternalIP=2001:db8::7", "ExternalIP=198.51.100.1",
@@ -157,6 +158,7 @@ func (s *server) current(t testing.TB, serving *identity.Serving, serial string)
 
 // TestServingWithoutAddress: nothing is asked for, names alone or not, unless the gate says so.
 func TestServingWithoutAddress(t *testing.T) {
+	t.Parallel()
 	s := newServer(t)
 	s.options.AllowDNSOnly = true
 	s.has("Hostname=node-1")
@@ -187,6 +189,7 @@ func TestServingWithoutAddress(t *testing.T) {
 
 // TestServingOfFiles: what tlsCertFile holds is served until there is another; without a client that is never.
 func TestServingOfFiles(t *testing.T) {
+	t.Parallel()
 	s := newServer(t)
 	s.has("InternalIP=192.0.2.7")
 	pair, err := s.ca.Server("system:node:node-1", []string{"192.0.2.1"})
@@ -207,6 +210,7 @@ func TestServingOfFiles(t *testing.T) {
 }
 
 func TestServingDenied(t *testing.T) {
+	t.Parallel()
 	s := newServer(t)
 	s.has("InternalIP=192.0.2.7")
 	serving := s.start(t)
@@ -220,6 +224,7 @@ func TestServingDenied(t *testing.T) {
 }
 
 func TestServingFiles(t *testing.T) {
+	t.Parallel()
 	keeps := func(s *server, t testing.TB, pair *testcerts.Pair) string {
 		file := s.path("pki/kubelet-server-2026-01-02-03-04-05.pem")
 		pemOf(t, file, pair)
@@ -274,6 +279,7 @@ func TestServingFiles(t *testing.T) {
 
 // TestServingCannotBeKept: the folder went away under a node that runs.
 func TestServingCannotBeKept(t *testing.T) {
+	t.Parallel()
 	s := newServer(t)
 	s.has("InternalIP=192.0.2.7")
 	serving := s.start(t)
@@ -314,6 +320,7 @@ func gather(t testing.TB, collectors []prometheus.Collector) map[string]float64 
 }
 
 func TestMetricsWithoutCertificate(t *testing.T) {
+	t.Parallel()
 	s := newServer(t)
 	serving, err := identity.NewServing(s.options)
 	must(t, err)
@@ -325,6 +332,7 @@ func TestMetricsWithoutCertificate(t *testing.T) {
 
 // TestManyNodes: each has its own folder and its own request, all by one client.
 func TestManyNodes(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, true)
 	client := w.clientOf(t, "node-1")
 	const nodes = 30
