@@ -9,6 +9,8 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
+	"path/filepath"
+	"regexp"
 	"strings"
 	"syscall"
 	"testing"
@@ -28,17 +30,21 @@ func TestScripts(t *testing.T) {
 		Setup: func(e *testscript.Env) error {
 			// Nothing of the machine's own may be read.
 			e.Setenv("HOME", e.WorkDir)
-			return nil
+			docs, err := filepath.Abs("../../docs")
+			e.Setenv("DOCS", docs)
+			return err
 		},
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
 			"waitfor": waitFor,
 			"occupy":  occupy,
 			"address": address,
+			"free":    free,
 			"hold":    hold,
 			"secure":  secure,
 			"code":    code,
 			"mode":    mode,
 			"pasted":  pasted,
+			"page":    page,
 		},
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
@@ -95,6 +101,17 @@ func address(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Check(err)
 	}
 	ts.Setenv(args[1], net.JoinHostPort("127.0.0.1", port))
+}
+
+// free sets a variable to a port that nobody listens on.
+func free(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: free VARIABLE")
+	}
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	ts.Check(err)
+	ts.Setenv(args[0], fmt.Sprint(listener.Addr().(*net.TCPAddr).Port))
+	ts.Check(listener.Close())
 }
 
 // hold takes connections and never says a word, for the rest of the script. It sets the variable to its port, and writes
@@ -189,5 +206,34 @@ func pasted(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	if fmt.Sprint(lines) != args[1] {
 		ts.Fatalf("%d lines were pasted, want %s", lines, args[1])
+	}
+}
+
+// page runs the commands in the sh blocks of a page of docs/, with the ports of a demo that has printed them in the place of a
+// kubelet's, and compares their exit codes with those that the page promises behind them: "# exit code 1", or else 0.
+func page(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 3 {
+		ts.Fatalf("usage: page NAME DEMO-OUTPUT COUNT")
+	}
+	text, err := os.ReadFile(filepath.Join(ts.Getenv("DOCS"), args[0]))
+	ts.Check(err)
+	printed := ts.ReadFile(args[1])
+	secure := regexp.MustCompile(`https://(127\.0\.0\.1:\d+)`).FindStringSubmatch(printed)
+	readOnly := regexp.MustCompile(`http://127\.0\.0\.1:(\d+)`).FindStringSubmatch(printed)
+	if secure == nil || readOnly == nil {
+		ts.Fatalf("no ports are in %s", args[1])
+	}
+	ports := strings.NewReplacer("127.0.0.1:10250", secure[1]+" --read-only-port "+readOnly[1])
+	blocks := regexp.MustCompile("(?s)```sh\n(.*?)```").FindAllStringSubmatch(string(text), -1)
+	if fmt.Sprint(len(blocks)) != args[2] {
+		ts.Fatalf("%d blocks of commands are in %s, want %s", len(blocks), args[0], args[2])
+	}
+	for _, block := range blocks {
+		command := ports.Replace(block[1])
+		want := "0"
+		if _, promised, found := strings.Cut(command, "# exit code "); found {
+			want = promised[:1]
+		}
+		code(ts, false, []string{want, "sh", "-c", command})
 	}
 }

@@ -17,6 +17,10 @@ import (
 	"sync"
 	"testing"
 
+	"k8s.io/kube-openapi/pkg/validation/spec"
+	"k8s.io/kube-openapi/pkg/validation/strfmt"
+	"k8s.io/kube-openapi/pkg/validation/validate"
+
 	"fauxlet/conformance/probe"
 	"fauxlet/testcerts"
 )
@@ -271,27 +275,79 @@ func TestIdentitiesThatMakeNoSense(t *testing.T) {
 	}
 }
 
-// TestJSON reads a report back as strictly as it can be.
+// TestJSON holds reports to the schema, and reads them back.
 func TestJSON(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, anonymousReads)
-	k := w.start(t, settings{"authentication": authentication(true, true, "ca.crt"), "readOnlyPort": closedPort(t)})
-	report := run(t, probe.Options{Target: k.target, CA: w.ca.Pool(), ReadOnlyPort: k.readOnly, Identities: []probe.Identity{w.as(t, "outsider")},
-		Compare: &probe.Compare{File: w.configuration(t, "other.yaml", nil)}})
-	var told bytes.Buffer
-	if err := report.WriteJSON(&told); err != nil {
+	open := w.start(t, settings{"authentication": authentication(true, true, "ca.crt"), "readOnlyPort": closedPort(t)})
+	for name, options := range map[string]probe.Options{
+		"all there is": {Target: open.target, CA: w.ca.Pool(), ReadOnlyPort: open.readOnly, Identities: []probe.Identity{w.as(t, "outsider"), w.as(t, "kubelet-client")},
+			Compare: &probe.Compare{File: w.configuration(t, "other.yaml", nil)}},
+		"unverified":     {Target: open.target, CA: newAuthority(t).Pool(), Identities: []probe.Identity{withToken("scraper", scraperToken)}},
+		"no certificate": {Target: newWorld(t, "").start(t, settings{"serverTLSBootstrap": true}).target},
+	} {
+		var told bytes.Buffer
+		if err := run(t, options).WriteJSON(&told); err != nil {
+			t.Fatal(err)
+		}
+		document := decoded(t, told.Bytes())
+		if err := invalid(t, document); err != nil {
+			t.Errorf("%s: %v\n%s", name, err, told.String())
+		}
+		var again probe.Report
+		if err := json.Unmarshal(told.Bytes(), &again); err != nil {
+			t.Fatal(err)
+		}
+		var retold bytes.Buffer
+		if err := again.WriteJSON(&retold); err != nil {
+			t.Fatal(err)
+		}
+		if retold.String() != told.String() {
+			t.Errorf("%s: read and written again it is another", name)
+		}
+		if name != "all there is" {
+			continue
+		}
+		// The schema refuses what is no report.
+		for spoilt, spoil := range map[string]func(map[string]any){
+			"no settings":              func(report map[string]any) { delete(report, "settings") },
+			"another field":            func(report map[string]any) { report["extra"] = 1 },
+			"another outcome":          func(report map[string]any) { answerOf(report)["outcome"] = "maybe" },
+			"a body":                   func(report map[string]any) { answerOf(report)["body"] = "x" },
+			"a finding without a risk": func(report map[string]any) { delete(report["findings"].([]any)[0].(map[string]any), "risk") },
+		} {
+			document := decoded(t, told.Bytes())
+			spoil(document)
+			if invalid(t, document) == nil {
+				t.Errorf("%s: the schema has nothing against it", spoilt)
+			}
+		}
+	}
+}
+
+func decoded(t *testing.T, text []byte) map[string]any {
+	t.Helper()
+	var document map[string]any
+	if err := json.Unmarshal(text, &document); err != nil {
 		t.Fatal(err)
 	}
-	if strings.Contains(told.String(), "null") {
-		t.Errorf("there is a null in\n%s", told.String())
-	}
-	decoder := json.NewDecoder(bytes.NewReader(told.Bytes()))
-	decoder.DisallowUnknownFields()
-	var again probe.Report
-	if err := decoder.Decode(&again); err != nil {
+	return document
+}
+
+func answerOf(report map[string]any) map[string]any {
+	return report["requests"].([]any)[0].(map[string]any)["answers"].(map[string]any)[probe.Nobody].(map[string]any)
+}
+
+// invalid says what the schema has against a report.
+func invalid(t *testing.T, document any) error {
+	t.Helper()
+	text, err := os.ReadFile("report.schema.json")
+	if err != nil {
 		t.Fatal(err)
 	}
-	if len(again.Requests) != len(report.Requests) || len(again.Findings) == 0 || again.Comparison == nil || len(again.Settings) != len(report.Settings) {
-		t.Errorf("read back: %+v", again)
+	var schema spec.Schema
+	if err := json.Unmarshal(text, &schema); err != nil {
+		t.Fatal(err)
 	}
+	return validate.NewSchemaValidator(&schema, nil, "", strfmt.Default).Validate(document).AsError()
 }
