@@ -1,6 +1,7 @@
 package kubelettest
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
@@ -12,7 +13,6 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	kubeletconfigv1beta1 "k8s.io/kubelet/config/v1beta1"
 	"k8s.io/utils/ptr"
-	"sigs.k8s.io/yaml"
 
 	"fauxlet/config"
 	"fauxlet/server"
@@ -57,16 +57,16 @@ func load(dir string, ca *testcerts.Authority, o *options) (*config.Config, erro
 	for _, change := range o.configure {
 		change(kubelet)
 	}
-	data, err := yaml.Marshal(kubelet)
+	data, err := json.Marshal(kubelet)
 	if err != nil {
 		return nil, fmt.Errorf("WithConfig: %w", err)
 	}
-	if err := os.WriteFile(path("kubelet.yaml"), data, 0o600); err != nil {
+	if err := os.WriteFile(path("kubelet.json"), data, 0o600); err != nil {
 		return nil, err
 	}
 	flags := config.NewFlags()
 	flags.Strict = true
-	given := map[string]string{"config": path("kubelet.yaml"), "hostname-override": o.nodeName, "cert-dir": dir}
+	given := map[string]string{"config": path("kubelet.json"), "hostname-override": o.nodeName, "cert-dir": dir}
 	if kubelet.Port == 0 {
 		given["port"] = "0" // which only the flag may say
 	}
