@@ -20,6 +20,8 @@
 //   - [run.kubelet] listens as a kubelet ([kubeletOptions]: which certificate, which handler, or bytes by hand), and
 //     registers such a Node for itself. Close it when done. Without options it is a stand-in of package server that lets
 //     everybody do everything, with the serving certificate that the apiserver accepts;
+//   - [run.villain] listens as a kubelet that misbehaves (package hostile), and plays one manner at a time;
+//   - [node.take] takes a [road], a request for a log or for a stream, and gives what comes of it on the wire;
 //   - [node.logs] and its like in asks.go ask the apiserver, and give its [answer];
 //   - [kubelet.seen] is what was [seen] of the connections that came, their handshakes and requests; [kubelet.await] waits
 //     until it is as wanted.
@@ -52,7 +54,7 @@ type Check struct {
 
 // Checks are all checks, in the order in which they are reported.
 func Checks() []Check {
-	return slices.Concat(reachChecks(), clientChecks(), rightsChecks(), servingChecks(), tlsChecks())
+	return slices.Concat(reachChecks(), clientChecks(), rightsChecks(), servingChecks(), tlsChecks(), streamChecks(), hostileChecks(), afterChecks())
 }
 
 // pass is the result of a check that found what it wanted.

@@ -56,6 +56,9 @@ type connection struct {
 	seen    seen // guarded by the kubelet's mu; its slices and pointers are never changed, but replaced
 }
 
+// NetConn is the connection without being seen.
+func (c *connection) NetConn() net.Conn { return c.Conn }
+
 // change changes what was seen, and tells those who wait for it.
 func (c *connection) change(how func(*seen)) {
 	c.kubelet.mu.Lock()

@@ -22,6 +22,9 @@ var groups = map[string]string{
 	"rights":  "What may that user do?",
 	"serving": "Does kube-apiserver know a kubelet from somebody else?",
 	"tls":     "What TLS does kube-apiserver offer kubelets?",
+	"streams": "Does what is streamed come whole, at once, and to its end, and what is the user told where it does not?",
+	"hostile": "What can a kubelet that misbehaves do to kube-apiserver and its users? The kubelet is ours, and answers as no kubelet does. What no apiserver can see, as a kubelet that gives the log of another pod, is not looked for.",
+	"after":   "What stays open when all is done?",
 }
 
 // TestDocs holds docs/checks.md to the table.

@@ -71,6 +71,8 @@ type run struct {
 	anybodys *tls.Certificate
 	// visit is one connection of the apiserver, had once.
 	visit func() (visit, error)
+	// soon is how long an apiserver may take for what it should do at once.
+	soon time.Duration
 }
 
 // Execute checks an apiserver, removes what it made there, and reports. When ctx is done it stops; what it made is
@@ -140,7 +142,7 @@ func newRun(o Options) (*run, error) {
 	if o.Note == nil {
 		o.Note = func(string) {}
 	}
-	r := &run{options: o, config: rest.CopyConfig(o.Cluster)}
+	r := &run{options: o, config: rest.CopyConfig(o.Cluster), soon: 5 * time.Second}
 	r.config.QPS = -1
 	at, _, err := rest.DefaultServerUrlFor(r.config)
 	if err != nil {

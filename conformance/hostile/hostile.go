@@ -26,7 +26,9 @@ type Manner struct {
 	Name string
 	// Does says what the kubelet does, and Must what an apiserver must do about it.
 	Does, Must string
-	answer     func(*exchange) error
+	// Headless: what it sends does not even begin as an answer does.
+	Headless bool
+	answer   func(*exchange) error
 }
 
 // Visit is what one connection has come to.

@@ -116,7 +116,7 @@ func TestManners(t *testing.T) {
 		{hostile.Informational(limit), 0, "server response headers exceeded 1048576 bytes", ""},
 		{hostile.EndlessBody(200, 1<<62), 200, "", "endless endless "},
 		{hostile.EndlessBody(500, 1<<62), 500, "", "endless endless "},
-		{hostile.Page(), 200, "", "<html>"},
+		{hostile.Page(200), 200, "", "<html>"},
 		{hostile.Drip(time.Microsecond), 200, "", "slowly\nslowly\n"},
 	}
 	for _, manner := range hostile.Broken() {

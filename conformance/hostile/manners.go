@@ -19,7 +19,7 @@ func Redirect(status int, location string) Manner {
 		Does: fmt.Sprintf("answers %d, Location: %s", status, location),
 		Must: "not follow it, nor pass it on to a client that asked for an upgrade",
 		answer: func(x *exchange) error {
-			return x.send(head(status, "Location: "+location, "Refresh: 0; url="+location, "Content-Type: text/plain", "Content-Length: 6") + "moved\n")
+			return x.send(head(status, "Location: "+location, "Refresh: 0; url="+location, "Connection: close", "Content-Type: text/plain", "Content-Length: 6") + "moved\n")
 		},
 	}
 }
@@ -132,6 +132,7 @@ func Broken() []Manner {
 		return head(http.StatusOK, "Content-Type: text/plain", "Content-Length: "+size)
 	}
 	const must = "end the request of its user in bounded time"
+	headless := func(m Manner) Manner { m.Headless = true; return m }
 	say := func(name, does, text string) Manner {
 		return Manner{Name: name, Does: does, Must: must, answer: func(x *exchange) error {
 			if err := x.send(text); err != nil {
@@ -157,10 +158,10 @@ func Broken() []Manner {
 		say("long", "sends more of a log than it announced", sized("9")+begun+"line two\n"),
 		say("negative-length", "announces a log of -1 bytes", sized("-1")+begun),
 		say("two-lengths", "announces two lengths", sized("9\r\nContent-Length: 18")+begun+"line two\n"),
-		say("no-http", "answers in SSH", "SSH-2.0-OpenSSH_10.0\r\n"),
-		say("bad-status", "answers with the status -1", "HTTP/1.1 -1 No\r\n\r\n"),
-		say("bad-header", "sends a header without a name", "HTTP/1.1 200 OK\r\n: x\r\n\r\n"),
-		say("nothing", "hangs up without a word", ""),
+		headless(say("no-http", "answers in SSH", "SSH-2.0-OpenSSH_10.0\r\n")),
+		headless(say("bad-status", "answers with the status -1", "HTTP/1.1 -1 No\r\n\r\n")),
+		headless(say("bad-header", "sends a header without a name", "HTTP/1.1 200 OK\r\n: x\r\n\r\n")),
+		headless(say("nothing", "hangs up without a word", "")),
 		then("cut", "closes TCP in the midst of a log, with no end of TLS", func(x *exchange) { raw(x.conn).Close() }),
 		then("reset", "resets TCP in the midst of a log", func(x *exchange) {
 			tcp := raw(x.conn)
@@ -214,16 +215,16 @@ func Silence() Manner {
 }
 
 // Page answers with a page for a browser, and with the headers by which a server rules one.
-func Page() Manner {
+func Page(status int) Manner {
 	return Manner{
-		Name: "page",
+		Name: fmt.Sprintf("page-%d", status),
 		Does: "answers with HTML, a cookie, and headers that are for one connection alone",
 		Must: "pass on the log as plain text, and none of the headers",
 		answer: func(x *exchange) error {
-			return x.send(head(http.StatusOK, "Content-Type: text/html", "Set-Cookie: hostile=1; Path=/", "X-Hostile: 1",
+			return x.send(head(status, "Content-Type: text/html", "Set-Cookie: hostile=1; Path=/", "X-Hostile: 1",
 				"Access-Control-Allow-Origin: *", "Access-Control-Allow-Credentials: true", "Content-Security-Policy: script-src *",
 				"Alt-Svc: h2=\"hostile.invalid:443\"", "Strict-Transport-Security: max-age=0", "Clear-Site-Data: \"*\"",
-				"Connection: X-Hostile, keep-alive", "Keep-Alive: timeout=1000", "Proxy-Authenticate: Basic", "Trailer: X-Trailer",
+				"Connection: X-Hostile, close", "Keep-Alive: timeout=1000", "Proxy-Authenticate: Basic", "Trailer: X-Trailer",
 				fmt.Sprintf("Content-Length: %d", len(script))) + script)
 		},
 	}

@@ -1,0 +1,375 @@
+package check
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"encoding/json"
+	"fmt"
+	"io"
+	"log"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/netip"
+	"net/url"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+
+	v1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	utilnet "k8s.io/apimachinery/pkg/util/net"
+	"k8s.io/apimachinery/pkg/util/proxy"
+	genericrest "k8s.io/apiserver/pkg/registry/generic/rest"
+	translator "k8s.io/apiserver/pkg/util/proxy"
+	"k8s.io/client-go/rest"
+	"k8s.io/streaming/pkg/httpstream/wsstream"
+
+	"fauxlet/testcerts"
+)
+
+// apiserver is the part of a kube-apiserver that goes to kubelets, made of the libraries that a kube-apiserver is made of,
+// and as simple as it can be. What is wrong with it is chosen by name.
+type apiserver struct {
+	*httptest.Server
+	// wrong is the defect; empty: none.
+	wrong string
+
+	kubelets  *http.Transport
+	transport func() *http.Transport // makes another
+	busy      sync.Mutex             // for the one that does one thing at a time
+
+	mu    sync.Mutex
+	nodes map[string]*v1.Node
+	pods  map[string]*v1.Pod
+}
+
+// startAPIServer starts one, and gives it with the run of a check on it.
+func startAPIServer(t *testing.T, wrong string) *run {
+	t.Helper()
+	ca, err := testcerts.NewAuthority("ca")
+	must(t, err)
+	client, err := ca.Client("kubelet-client", nil)
+	must(t, err)
+	a := &apiserver{wrong: wrong, nodes: map[string]*v1.Node{}, pods: map[string]*v1.Pod{}}
+	a.transport = func() *http.Transport {
+		return utilnet.SetTransportDefaults(&http.Transport{
+			TLSClientConfig: &tls.Config{InsecureSkipVerify: true, Certificates: []tls.Certificate{client.TLS()}}, MaxIdleConnsPerHost: 25,
+		})
+	}
+	a.kubelets = a.transport()
+	if wrong == "reads headers without an end" {
+		a.kubelets.MaxResponseHeaderBytes = 1 << 40
+	}
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /version", func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, `{"gitVersion":"v1.37.2"}`) })
+	mux.HandleFunc("POST /api/v1/nodes", func(w http.ResponseWriter, r *http.Request) { keep(a, w, r, a.nodes) })
+	mux.HandleFunc("POST /api/v1/namespaces/{namespace}/pods", func(w http.ResponseWriter, r *http.Request) { keep(a, w, r, a.pods) })
+	mux.HandleFunc("GET /api/v1/namespaces/{namespace}/pods", func(w http.ResponseWriter, _ *http.Request) {
+		a.alone(func() { answerJSON(w, 200, &v1.PodList{TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "PodList"}}) })
+	})
+	mux.HandleFunc("GET /api/v1/namespaces/{namespace}/pods/{pod}/log", a.log)
+	for _, verb := range []string{"exec", "attach", "portforward"} {
+		mux.HandleFunc("/api/v1/namespaces/{namespace}/pods/{pod}/"+verb, func(w http.ResponseWriter, r *http.Request) { a.stream(w, r, verb) })
+	}
+	mux.HandleFunc("/api/v1/nodes/{node}/proxy/{path...}", a.proxy)
+	a.Server = httptest.NewUnstartedServer(mux)
+	a.Config.ErrorLog = log.New(io.Discard, "", 0)
+	a.EnableHTTP2 = true
+	a.StartTLS()
+	t.Cleanup(func() {
+		a.CloseClientConnections()
+		a.Close()
+		a.kubelets.CloseIdleConnections()
+	})
+	r, err := newRun(Options{
+		Cluster: &rest.Config{Host: a.URL, ContentConfig: rest.ContentConfig{ContentType: "application/json"}, TLSClientConfig: rest.TLSClientConfig{Insecure: true}},
+		NodeIPs: []netip.Addr{netip.MustParseAddr("127.0.0.1")},
+	})
+	must(t, err)
+	r.ctx = t.Context()
+	serving, err := ca.Server("node", []string{"127.0.0.1"})
+	must(t, err)
+	certificate := serving.TLS()
+	r.working = func() (*tls.Certificate, error) { return &certificate, nil }
+	return r
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// keep keeps an object by its name.
+func keep[T metav1.Object](a *apiserver, w http.ResponseWriter, r *http.Request, all map[string]T) {
+	var object T
+	if err := json.NewDecoder(r.Body).Decode(&object); err != nil {
+		answerError(w, apierrors.NewBadRequest(err.Error()))
+		return
+	}
+	object.SetUID("uid")
+	object.SetNamespace(r.PathValue("namespace"))
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	all[object.GetName()] = object
+	answerJSON(w, 201, object)
+}
+
+func answerJSON(w http.ResponseWriter, status int, body any) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	_ = json.NewEncoder(w).Encode(body)
+}
+
+func answerError(w http.ResponseWriter, err error) {
+	status, ok := err.(apierrors.APIStatus)
+	if !ok {
+		status = apierrors.NewInternalError(err)
+	}
+	s := status.Status()
+	s.APIVersion, s.Kind = "v1", "Status"
+	answerJSON(w, int(s.Code), &s)
+}
+
+// alone does what the apiserver that is good at one thing at a time does with all it does.
+func (a *apiserver) alone(do func()) {
+	if a.wrong == "does one thing at a time" {
+		a.busy.Lock()
+		defer a.busy.Unlock()
+	}
+	do()
+}
+
+// kubeletOf is where a node is.
+func (a *apiserver) kubeletOf(name string) *url.URL {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	node := a.nodes[name]
+	return &url.URL{Scheme: "https", Host: net.JoinHostPort(node.Status.Addresses[0].Address, strconv.Itoa(int(node.Status.DaemonEndpoints.KubeletEndpoint.Port)))}
+}
+
+// location is where a kubelet has a subresource of a pod, and what its Node declares.
+func (a *apiserver) location(r *http.Request, verb string) (*url.URL, []string) {
+	a.mu.Lock()
+	pod := a.pods[r.PathValue("pod")]
+	features := a.nodes[pod.Spec.NodeName].Status.DeclaredFeatures
+	a.mu.Unlock()
+	to := a.kubeletOf(pod.Spec.NodeName)
+	to.Path = "/" + verb + "/" + pod.Namespace + "/" + pod.Name
+	if verb != "portForward" {
+		to.Path += "/" + container
+	}
+	query := r.URL.Query()
+	for from, name := range map[string]string{"stdin": "input", "stdout": "output", "stderr": "error"} {
+		if query.Get(from) == "true" {
+			query.Set(name, "1")
+		}
+	}
+	to.RawQuery = query.Encode()
+	return to, features
+}
+
+func (a *apiserver) log(w http.ResponseWriter, r *http.Request) {
+	a.alone(func() { a.logNow(w, r) })
+}
+
+func (a *apiserver) logNow(w http.ResponseWriter, r *http.Request) {
+	location, _ := a.location(r, "containerLogs")
+	follow := r.URL.Query().Get("follow") == "true"
+	resource := schema.GroupResource{Resource: "pods/log"}
+	streamer := &genericrest.LocationStreamer{
+		Location: location, Transport: a.kubelets, ContentType: "text/plain", Flush: follow,
+		ResponseChecker: genericrest.NewGenericHttpResponseChecker(resource, r.PathValue("pod")),
+		RedirectChecker: genericrest.PreventRedirects,
+	}
+	ctx := r.Context()
+	switch a.wrong {
+	case "follows redirects":
+		streamer.RedirectChecker = nil
+	case "follows redirects to others":
+		streamer.RedirectChecker = func(r *http.Request, via []*http.Request) error {
+			if r.URL.Host == location.Host {
+				return genericrest.PreventRedirects(r, via)
+			}
+			return nil
+		}
+	case "passes errors on as they are", "passes pages on":
+		streamer.ResponseChecker = nil
+	case "does not see its user go":
+		ctx = context.WithoutCancel(ctx)
+	case "keeps connections and does not use them":
+		streamer.Transport = a.transport()
+	case "takes its own for a status":
+		streamer.ResponseChecker = newChecker{}
+	}
+	stream, flush, contentType, err := streamer.InputStream(ctx, "v1", "")
+	if err != nil {
+		answerError(w, err)
+		return
+	}
+	defer stream.Close()
+	if a.wrong == "passes pages on" {
+		contentType = "text/html"
+		w.Header().Set("Set-Cookie", "hostile=1")
+	}
+	w.Header().Set("Content-Type", contentType)
+	var to io.Writer = w
+	var from io.Reader = stream
+	switch a.wrong {
+	case "reads a log before it passes it on", "reads a log as fast as it can":
+		var all bytes.Buffer
+		_, _ = io.Copy(&all, from)
+		from = &all
+	case "ends a log early":
+		from = io.LimitReader(from, 1<<20)
+	case "mixes up a log":
+		from = io.MultiReader(strings.NewReader("x"), io.LimitReader(from, large-1))
+	case "does not see its user go":
+		to = deaf{w}
+	case "hangs where an answer breaks off":
+		if _, err := io.Copy(to, from); err != nil {
+			<-ctx.Done()
+		}
+		return
+	}
+	if flush && a.wrong != "keeps lines back" {
+		to = flushing{to, http.NewResponseController(w)}
+	}
+	w.WriteHeader(http.StatusOK)
+	_ = http.NewResponseController(w).Flush()
+	_, _ = io.Copy(to, from)
+}
+
+type flushing struct {
+	io.Writer
+	control *http.ResponseController
+}
+
+func (f flushing) Write(p []byte) (int, error) {
+	n, err := f.Writer.Write(p)
+	_ = f.control.Flush()
+	return n, err
+}
+
+// deaf hears of no error.
+type deaf struct{ io.Writer }
+
+func (d deaf) Write(p []byte) (int, error) {
+	_, _ = d.Writer.Write(p)
+	return len(p), nil
+}
+
+// newChecker makes a 500 of every error.
+type newChecker struct{}
+
+func (newChecker) Check(r *http.Response) error {
+	if r.StatusCode >= 300 {
+		r.Body.Close()
+		return apierrors.NewInternalError(fmt.Errorf("the kubelet has an error"))
+	}
+	return nil
+}
+
+func (a *apiserver) stream(w http.ResponseWriter, r *http.Request, verb string) {
+	if verb == "portforward" {
+		verb = "portForward"
+	}
+	location, features := a.location(r, verb)
+	if a.wrong == "speaks no "+map[bool]string{true: "WebSocket", false: "SPDY"}[r.Method == http.MethodGet] {
+		answerError(w, apierrors.NewBadRequest("Upgrade request required"))
+		return
+	}
+	var handler http.Handler = proxy.NewUpgradeAwareHandler(location, a.kubelets, false, true, a)
+	switch a.wrong {
+	case "follows redirects of upgrades", "passes redirects of upgrades on", "goes on after a refused upgrade":
+		handler = naive{a, location}
+	}
+	query := r.URL.Query()
+	if len(features) == 0 {
+		options := translator.Options{Stdin: query.Get("stdin") == "true", Stdout: query.Get("stdout") == "true", Stderr: query.Get("stderr") == "true"}
+		switch {
+		case a.wrong == "takes any protocol" || a.wrong == "goes on after a refused upgrade":
+		case verb == "portForward":
+			handler = translator.NewTranslatingHandler(handler, translator.NewTunnelingHandler(handler), wsstream.IsWebSocketRequestWithTunnelingProtocol)
+		default:
+			handler = translator.NewTranslatingHandler(handler, translator.NewStreamTranslatorHandler(location, a.kubelets, 0, options), wsstream.IsWebSocketRequestWithStreamCloseProtocol)
+		}
+	}
+	handler.ServeHTTP(w, r)
+}
+
+// Error answers with an error of a proxy.
+func (a *apiserver) Error(w http.ResponseWriter, _ *http.Request, err error) { answerError(w, err) }
+
+// naive is a proxy of upgrades as they were.
+type naive struct {
+	*apiserver
+	location *url.URL
+}
+
+func (n naive) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	request := r.Clone(r.Context())
+	request.URL = n.location
+	backend, err := proxy.DialURL(r.Context(), n.location, n.kubelets)
+	if err != nil {
+		answerError(w, err)
+		return
+	}
+	defer backend.Close()
+	_ = request.Write(backend)
+	if n.wrong == "follows redirects of upgrades" {
+		var head bytes.Buffer
+		answer, err := http.ReadResponse(newReader(io.TeeReader(backend, &head)), nil)
+		if err != nil {
+			answerError(w, err)
+			return
+		}
+		if to, err := answer.Location(); err == nil {
+			answer, err := (&http.Transport{TLSClientConfig: n.kubelets.TLSClientConfig, DisableKeepAlives: true}).RoundTrip(&http.Request{Method: "GET", URL: to, Header: http.Header{}})
+			if err == nil {
+				answer.Body.Close()
+			}
+			answerError(w, fmt.Errorf("redirected"))
+			return
+		}
+		backend = &replayed{backend, io.MultiReader(&head, backend)}
+	}
+	client, buffered, err := w.(http.Hijacker).Hijack()
+	if err != nil {
+		answerError(w, err)
+		return
+	}
+	defer client.Close()
+	ended := make(chan struct{}, 2)
+	half := func(to net.Conn, from io.Reader) {
+		_, _ = io.Copy(to, from)
+		ended <- struct{}{}
+	}
+	go half(backend, buffered)
+	go half(client, backend)
+	<-ended
+}
+
+type replayed struct {
+	net.Conn
+	from io.Reader
+}
+
+func (r *replayed) Read(p []byte) (int, error) { return r.from.Read(p) }
+
+func (a *apiserver) proxy(w http.ResponseWriter, r *http.Request) {
+	to := a.kubeletOf(r.PathValue("node"))
+	ip := netip.MustParseAddr(to.Hostname())
+	if !ip.IsGlobalUnicast() && a.wrong != "goes anywhere by nodes/proxy" {
+		answerError(w, apierrors.NewBadRequest("address not allowed"))
+		return
+	}
+	to.Path = "/" + r.PathValue("path")
+	proxy.NewUpgradeAwareHandler(to, a.kubelets, true, false, a).ServeHTTP(w, r)
+}
