@@ -48,7 +48,7 @@ func checkProxyToLoopback(ctx context.Context, r *run) (conformance.Result, erro
 
 func checkProxyRedirects(ctx context.Context, r *run) (conformance.Result, error) {
 	if !r.nodeIP.IsGlobalUnicast() {
-		return skip(fmt.Sprintf("nodes/proxy does not go to %v; give --node-ip an address that is not on loopback", r.nodeIP)), nil
+		return skip(fmt.Sprintf("nodes/proxy does not go to %v (address not allowed); give --node-ip an address that is not on loopback", r.nodeIP)), nil
 	}
 	v, err := r.villain(ctx, "proxy")
 	if err != nil {

@@ -8,8 +8,8 @@ const (
 	ofGo Proof = "explain/symptoms TestErrorsOfGo"
 	// ofKubelets: a stand-in answers so.
 	ofKubelets Proof = "explain/symptoms TestErrorsOfKubelets"
-	// ofKubectl: a real kubectl and kube-apiserver say so about a stand-in.
-	ofKubectl Proof = "e2e TestErrorsOfKubectl"
+	// ofKubectl: what a real kubectl and kube-apiserver would say about a stand-in. No test of this project has them say it yet.
+	ofKubectl Proof = "none yet: needs a kube-apiserver"
 )
 
 // Commands that help with many errors.

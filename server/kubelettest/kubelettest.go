@@ -7,7 +7,7 @@
 //		…
 //	}
 //
-// [New] starts it in a few milliseconds, on free ports of loopback, and it is gone when the test is over. It is the Server of
+// [New] starts it in tens of milliseconds, on free ports of loopback, and it is gone when the test is over. It is the Server of
 // package server, over TLS, with a CA of its own, a configuration that is read as a kubelet reads its own, and a review API
 // in the place of a kube-apiserver, which the stand-in asks over HTTPS. So what a client meets is what it would meet at a
 // kubelet: 401, 403 and their words included. Many may run at once.
@@ -77,8 +77,7 @@ func New(t testing.TB, with ...Option) *Kubelet {
 }
 
 // Close stops the stand-in before the test is over: connections are refused from then on, those that are open are cut, and
-// its goroutines are gone when Close returns. What it has decided and asked can still be looked at. A node that is to come
-// back has the fault [faults.ConnectionRefused] for a while instead.
+// its goroutines are gone when Close returns. What it has decided and asked can still be looked at.
 func (k *Kubelet) Close() {
 	k.t.Helper()
 	if err := k.close(); err != nil {
