@@ -39,7 +39,7 @@ var configzCases = map[string]struct {
 	"lists":                      {settings: settings{"allowedUnsafeSysctls": []string{"kernel.msg*", "net.core.somaxconn"}, "enforceNodeAllocatable": []string{"none"}}},
 	"static pods of a URL":       {settings: settings{"staticPodURL": "http://127.0.0.1:9/pods", "staticPodURLHeader": map[string][]string{"X-Secret": {"a", "b"}}}},
 	"serving certificate by TLS": {settings: settings{"tlsMinVersion": "VersionTLS12", "tlsCipherSuites": []string{"TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256", "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256"}}},
-	"TLS by flags":               {args: []string{"--tls-min-version=VersionTLS13", "--rotate-certificates"}},
+	"TLS by flags":               {args: []string{"--tls-min-version=VersionTLS13"}},
 	"swap and namespaces":        {settings: settings{"failSwapOn": false, "memorySwap.swapBehavior": "LimitedSwap", "userNamespaces.idsPerPod": 131072}},
 	"tracing":                    {settings: settings{"tracing.endpoint": "127.0.0.1:9", "tracing.samplingRatePerMillion": 7}},
 }

@@ -112,7 +112,8 @@ func (c *session) exchange(ctx context.Context, r *row) (a Answer, err error) {
 			c.close()
 		}
 	}()
-	stop := context.AfterFunc(ctx, func() { _ = c.conn.SetDeadline(time.Unix(1, 0)) })
+	conn := c.conn // which close, at a deadline, takes from c
+	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
 	defer stop()
 	request, err := http.NewRequest(r.method, "https://"+c.host+r.path, nil)
 	if err != nil {
@@ -122,14 +123,14 @@ func (c *session) exchange(ctx context.Context, r *row) (a Answer, err error) {
 	if c.token != "" {
 		request.Header.Set("Authorization", "Bearer "+c.token)
 	}
-	if err := request.Write(c.conn); err != nil {
+	if err := request.Write(conn); err != nil {
 		return a, because(ctx, err)
 	}
 	limit := int64(shortBody)
 	if r.body {
 		limit = longBody
 	}
-	reader := bufio.NewReader(io.LimitReader(c.conn, limit))
+	reader := bufio.NewReader(io.LimitReader(conn, limit))
 	response, err := http.ReadResponse(reader, request)
 	if err != nil {
 		return a, because(ctx, err)
