@@ -110,6 +110,10 @@ func eval(ctx context.Context, b *builtin) error {
 // runSubshell runs the left side of a pipe, or a background command, in the runner that the interpreter has made for it.
 func runSubshell(ctx context.Context, b *builtin) error {
 	s := b.session
+	if !s.enter() {
+		return context.Canceled
+	}
+	defer s.work.Done()
 	if s.subshells.Add(1) > maxSubshells {
 		s.subshells.Add(-1)
 		if s.refused.Add(1) > maxRefusals {
@@ -118,10 +122,6 @@ func runSubshell(ctx context.Context, b *builtin) error {
 		return b.fail(2, "can't fork: Resource temporarily unavailable")
 	}
 	defer s.subshells.Add(-1)
-	if !s.enter() {
-		return context.Canceled
-	}
-	defer s.work.Done()
 	return eval(ctx, b)
 }
 

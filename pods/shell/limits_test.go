@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"runtime"
 	"runtime/debug"
 	"runtime/metrics"
 	"strings"
@@ -158,6 +159,22 @@ func TestBombs(t *testing.T) {
 			}
 			t.Logf("%v, %d MiB: %.100s", took.Round(time.Millisecond), (int64(peak)-int64(before))>>20, strings.TrimSpace(stderr.String()))
 		})
+	}
+}
+
+// TestNothingAfterTheEnd: what has begun in the background writes nothing once Run has returned.
+func TestNothingAfterTheEnd(t *testing.T) {
+	for range 20 {
+		var stderr bytes.Buffer
+		if _, err := newContainer(t).Run(t.Context(), []string{"sh", "-c", `i=0; while [ $i -lt 150 ]; do sleep 1000 & i=$((i+1)); done`}, Streams{Stderr: &stderr}); err != nil {
+			t.Fatal(err)
+		}
+		// The race detector finds a Write that is not done before this.
+		stderr.Reset()
+		runtime.Gosched()
+		if stderr.Len() > 0 {
+			t.Fatalf("written after the end: %.200q", stderr.String())
+		}
 	}
 }
 
