@@ -9,7 +9,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
+	"slices"
 	"strings"
 
 	"k8s.io/apiserver/pkg/authentication/authenticator"
@@ -26,6 +28,7 @@ import (
 // system:serviceaccounts and system:serviceaccounts:NAMESPACE are not added by themselves.
 type Tokens struct {
 	authenticator *tokenfile.TokenAuthenticator
+	users         []*user.DefaultInfo // in the order of the lines
 	count         int
 	// Warnings say what a kube-apiserver accepts and the file's author hardly meant. They show tokens as fingerprints.
 	Warnings []string
@@ -44,7 +47,7 @@ func LoadTokens(path string) (*Tokens, error) {
 
 // NewTokens are tokens with their users. The map is not to be changed any more.
 func NewTokens(users map[string]*user.DefaultInfo) *Tokens {
-	return &Tokens{authenticator: tokenfile.New(users), count: len(users)}
+	return &Tokens{authenticator: tokenfile.New(users), users: slices.Collect(maps.Values(users)), count: len(users)}
 }
 
 func parseTokens(f file) (*Tokens, error) {
@@ -79,6 +82,7 @@ func parseTokens(f file) (*Tokens, error) {
 		if len(record) > 3 {
 			users[token].Groups = strings.Split(record[3], ",")
 		}
+		tokens.users = append(tokens.users, users[token])
 	}
 }
 
@@ -116,6 +120,16 @@ func (t *Tokens) warn(format string, args ...any) {
 // AuthenticateToken finds the user of a token. An unknown token is no error: the answer is false.
 func (t *Tokens) AuthenticateToken(ctx context.Context, token string) (*authenticator.Response, bool, error) {
 	return t.authenticator.AuthenticateToken(ctx, token)
+}
+
+// User gives the user of that name, as the first line about it has it, with uid and groups. It is not to be changed.
+func (t *Tokens) User(name string) (user.Info, bool) {
+	for _, u := range t.users {
+		if u.Name == name {
+			return u, true
+		}
+	}
+	return nil, false
 }
 
 // Summary says how many tokens there are: `2 tokens`.
