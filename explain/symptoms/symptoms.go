@@ -67,7 +67,7 @@ type Diagnosis struct {
 }
 
 // most is how much of a text is looked at, in bytes: the beginning of a log is enough.
-const most = 256 << 10
+const most = 64 << 10
 
 // compiled has the patterns of the tables, which are made when the first text is looked at.
 var compiled = sync.OnceValue(func() map[string]*regexp.Regexp {
