@@ -79,6 +79,7 @@ func ServingFaults(served, roots []*x509.Certificate, host string, now time.Time
 	return faults
 }
 
+// hostsOf are the names and addresses that a serving certificate is for.
 func hostsOf(c *x509.Certificate) []string {
 	hosts := slices.Clone(c.DNSNames)
 	for _, ip := range c.IPAddresses {

@@ -2,6 +2,7 @@ package explain
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"k8s.io/apiserver/pkg/authentication/user"
@@ -79,6 +80,15 @@ var (
 		Apiserver: "--kubelet-certificate-authority=ca.crt",
 		Kubectl:   "fauxlet certs server NODE --dir pki --host ADDRESS-OF-THE-NODE",
 	}
+	cureServingName = Cure{
+		What:      "have the kubelet serve a certificate with the address that is dialled among its subject alternative names; or have another address dialled",
+		Kubelet:   "tlsCertFile: kubelet.crt\ntlsPrivateKeyFile: kubelet.key",
+		Apiserver: "--kubelet-preferred-address-types=InternalIP,ExternalIP,Hostname",
+		Kubectl:   "kubectl get node NODE -o jsonpath='{.status.addresses}'",
+	}
+	cureClocks = Cure{
+		What: "set the clocks, or wait: the certificate is for later",
+	}
 	cureTrustServing = Cure{
 		What:      "have the apiserver trust the CA that signed the kubelet's serving certificate: the file may have several",
 		Apiserver: "--kubelet-certificate-authority=kubelet-ca.crt",
@@ -103,6 +113,32 @@ var (
 		Kubelet: "tlsCipherSuites: []\ntlsCurvePreferences: []",
 	}
 )
+
+// ServingCures are what cures a serving certificate of what is wrong with it.
+func ServingCures(faults []Fault) []Cure {
+	var all []Cure
+	for _, fault := range faults {
+		switch fault.ID {
+		case FaultExpired:
+			all = append(all, cureServingRenew, cureApproveServing)
+		case FaultNotYetValid:
+			all = append(all, cureClocks)
+		case FaultName, FaultNoSAN:
+			all = append(all, cureServingName, cureApproveServing)
+		case FaultUsage, FaultWeakSignature:
+			all = append(all, cureServingOfCA)
+		default:
+			all = append(all, cureServingOfCA, cureTrustServing)
+		}
+	}
+	var once []Cure
+	for _, c := range append(all, cureNotVerify) {
+		if !slices.Contains(once, c) {
+			once = append(once, c)
+		}
+	}
+	return once
+}
 
 // identityCures are those of a 401.
 func identityCures(d *authchain.Report, known Facts) []Cure {
@@ -173,7 +209,6 @@ var (
 	cureToken = Cure{
 		What:    "send a token that the apiserver knows: of this cluster, not expired, of a service account that is still there, and for the apiserver's audience",
 		Kubectl: "kubectl create token SERVICE-ACCOUNT",
-		Kubelet: "authentication: {webhook: {enabled: true}}",
 		Caution: "anonymous is no way out: a token that is bad is refused though anonymous is on",
 	}
 	cureAnonymous = Cure{

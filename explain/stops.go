@@ -55,7 +55,7 @@ func (w *walker) certificate() Stop {
 	s.fact("subject", leaf.Subject)
 	s.fact("issuer", leaf.Issuer)
 	s.fact("serial", leaf.Serial)
-	s.fact("valid", fmt.Sprintf("from %s until %s", leaf.NotBefore.UTC().Format(time.RFC3339), leaf.NotAfter.UTC().Format(time.RFC3339)))
+	s.fact("valid", dates(leaf.NotBefore, leaf.NotAfter))
 	if presented := w.known.Presented; len(presented) > 0 {
 		s.fact("usage", usages(presented[0]))
 		if len(presented) > 1 {
@@ -145,7 +145,7 @@ func (w *walker) attributes() Stop {
 	for i := range asked {
 		names[i] = resource(&asked[i])
 	}
-	s.Says = fmt.Sprintf("%s %s is %s %s of the node", w.d.Method, w.d.Path, verb(asked[0].Verb), strings.Join(names, ", then "))
+	s.Says = fmt.Sprintf("%s %s is to %s %s of the node", w.d.Method, w.d.Path, verb(asked[0].Verb), strings.Join(names, ", then "))
 	s.fact("verb", map[bool]string{true: `"": this method has none`, false: asked[0].Verb}[asked[0].Verb == ""])
 	s.fact("resource", strings.Join(names, ", then "))
 	s.fact("node", asked[0].Name)
@@ -228,6 +228,10 @@ func verb(v string) string {
 		return `"" (the method has no verb)`
 	}
 	return v
+}
+
+func dates(from, until time.Time) string {
+	return fmt.Sprintf("from %s until %s", from.UTC().Format(time.RFC3339), until.UTC().Format(time.RFC3339))
 }
 
 func plural(n int, thing string) string {

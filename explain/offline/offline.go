@@ -90,6 +90,8 @@ type Request struct {
 	Header http.Header
 	// ReadOnly: it is sent to the read-only port.
 	ReadOnly bool
+	// Client says whether the serving certificate is accepted, for Explain.
+	Client Client
 }
 
 // ErrNobodyListens is in the error of [Kubelet.Ask] about a port that the configuration does not open.
@@ -134,6 +136,17 @@ func (k *Kubelet) ask(ctx context.Context, asked Request) (*authchain.Decision, 
 
 // Explain gives the Road of a request.
 func (k *Kubelet) Explain(ctx context.Context, asked Request) (explain.Road, error) {
+	var serving *explain.Serving
+	if asked.Client.Trusts != nil && !asked.ReadOnly {
+		var failed *explain.Road
+		var err error
+		if serving, failed, err = k.shake(asked.Client); err != nil {
+			return explain.Road{}, err
+		}
+		if failed != nil {
+			return *failed, nil
+		}
+	}
 	d, w, err := k.ask(ctx, asked)
 	if errors.Is(err, ErrNobodyListens) {
 		d, err = &authchain.Decision{NoRequest: err.Error(), Method: asked.Method, Path: asked.Target}, nil
@@ -148,7 +161,11 @@ func (k *Kubelet) Explain(ctx context.Context, asked Request) (explain.Road, err
 		road.Status = http.StatusSwitchingProtocols
 	}
 	if tls := road.Stop(explain.StopTLS); tls.Outcome == explain.Passed {
-		tls.Says, tls.Facts = "taken for granted: nothing is sent", nil
+		tls.Says, tls.Facts = "taken for granted", nil
+		if serving != nil {
+			tls.Says = "the client accepts the serving certificate"
+			serving.Tell(tls)
+		}
 	}
 	return road, nil
 }
