@@ -30,9 +30,12 @@ func run(ctx context.Context, args []string) int {
 	if err == nil {
 		return 0
 	}
-	fmt.Fprintln(root.ErrOrStderr(), "fauxlet:", err)
 	var exit *exitError
-	if errors.As(err, &exit) {
+	if errors.As(err, &exit) && exit.error == nil { // all is said
+		return exit.code
+	}
+	fmt.Fprintln(root.ErrOrStderr(), "fauxlet:", err)
+	if exit != nil {
 		return exit.code
 	}
 	var usage *usageError

@@ -72,32 +72,11 @@ func (p *decisionPrinter) road(told *trace.Told) string {
 		drawn := explain.OfReport(&told.Report, explain.Facts{})
 		road = &drawn
 	}
-	var b strings.Builder
-	width := 0
-	for i := range road.Stops {
-		width = max(width, len(road.Stops[i].Name))
-	}
-	for i := range road.Stops {
-		stop := &road.Stops[i]
-		outcome := fmt.Sprintf("%-11s", stop.Outcome)
-		fmt.Fprintf(&b, "    %-*s  %s  %s\n", width, stop.Name, p.style.paint(colourOf[string(stop.Outcome)], outcome), visible(stop.Says))
-		for _, fact := range stop.Facts {
-			fmt.Fprintf(&b, "    %*s  %s\n", width+2+len(outcome), "", p.style.paint(dim, visible(fact.Name+": "+fact.Value)))
-		}
-	}
-	for _, cure := range road.Cures {
-		fmt.Fprintf(&b, "    to change it: %s\n", visible(cure.What))
-		for _, form := range []string{cure.Kubelet, cure.Apiserver, cure.Kubectl} {
-			for line := range strings.Lines(form) {
-				fmt.Fprintf(&b, "        %s\n", visible(strings.TrimRight(line, "\n")))
-			}
-		}
-		if cure.Caution != "" {
-			fmt.Fprintf(&b, "        (%s)\n", visible(cure.Caution))
-		}
-	}
-	b.WriteString("\n")
-	return b.String()
+	r := roadPrinter{style: p.style, indent: "    "}
+	r.stops(road)
+	r.cures(road)
+	r.WriteString("\n")
+	return r.String()
 }
 
 // visible shows letters that a terminal would obey: paths and names are of whoever sends them.
