@@ -250,7 +250,6 @@ func runEtcd(client string) error {
 		return err
 	}
 	etcdProcess = p
-	outlives(p)
 	if problem := within(time.Minute, func() string {
 		answer, err := http.Get(client + "/health")
 		if err != nil {

@@ -30,7 +30,7 @@ func runTests(m *testing.M) int {
 	return m.Run()
 }
 
-// shared are the processes that outlive a test, stopped newest first.
+// shared are the processes that outlive a test. Etcd is not among them: an apiserver does not end without it.
 var (
 	shared   []*process
 	sharedMu sync.Mutex
@@ -43,11 +43,20 @@ func outlives(p *process) {
 	shared = append(shared, p)
 }
 
+// stopShared stops what outlives tests, all at once, and then etcd.
 func stopShared() {
-	for i := len(shared) - 1; i >= 0; i-- {
-		if err := shared[i].stop(); err != nil {
+	var group sync.WaitGroup
+	stop := func(p *process) {
+		if err := p.stop(); err != nil {
 			fmt.Fprintln(os.Stderr, "e2e:", err)
 		}
+	}
+	for _, p := range shared {
+		group.Go(func() { stop(p) })
+	}
+	group.Wait()
+	if etcdProcess != nil {
+		stop(etcdProcess)
 	}
 }
 
