@@ -210,7 +210,8 @@ func pasted(ts *testscript.TestScript, neg bool, args []string) {
 }
 
 // page runs the commands in the sh blocks of a page of docs/, with the ports of a demo that has printed them in the place of a
-// kubelet's, and compares their exit codes with those that the page promises behind them: "# exit code 1", or else 0.
+// kubelet's. It compares their exit codes with those that the page promises behind them ("# exit code 1", or else 0), and
+// wants the lines of a block that follows one, which shows a part of what is printed.
 func page(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 3 {
 		ts.Fatalf("usage: page NAME DEMO-OUTPUT COUNT")
@@ -224,10 +225,11 @@ func page(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Fatalf("no ports are in %s", args[1])
 	}
 	ports := strings.NewReplacer("127.0.0.1:10250", secure[1]+" --read-only-port "+readOnly[1])
-	blocks := regexp.MustCompile("(?s)```sh\n(.*?)```").FindAllStringSubmatch(string(text), -1)
+	blocks := regexp.MustCompile("(?s)```sh\n(.*?)```(?:\n\n```\n(.*?)```)?").FindAllStringSubmatch(string(text), -1)
 	if fmt.Sprint(len(blocks)) != args[2] {
 		ts.Fatalf("%d blocks of commands are in %s, want %s", len(blocks), args[0], args[2])
 	}
+	spaced := func(s string) string { return strings.Join(strings.Fields(s), " ") }
 	for _, block := range blocks {
 		command := ports.Replace(block[1])
 		want := "0"
@@ -235,5 +237,11 @@ func page(ts *testscript.TestScript, neg bool, args []string) {
 			want = promised[:1]
 		}
 		code(ts, false, []string{want, "sh", "-c", command})
+		got := spaced(ts.ReadFile("stdout"))
+		for shown := range strings.Lines(strings.ReplaceAll(block[2], ":10255", ":"+readOnly[1])) {
+			if !strings.Contains(got, spaced(shown)) {
+				ts.Fatalf("%s shows of %s\n%s, which is not printed", args[0], command, shown)
+			}
+		}
 	}
 }
