@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"fmt"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -47,13 +48,16 @@ type Decision struct {
 	// Err is what went wrong after the request had passed, in the handler's words.
 	Err string
 
-	// Handshake says why the TLS handshake failed. Where it is set there was no request, and only Time and Remote are set
-	// beside it.
+	// Handshake says why the TLS handshake failed. Where it is set there was no request, and only Time, Remote and Faults
+	// are set beside it.
 	Handshake string
 
 	// NoRequest says what became of a connection that ended without a request. Where it is set only Time, Duration, Remote
-	// and, after a handshake, TLS are set beside it.
+	// and, after a handshake, TLS are set beside it, and Faults.
 	NoRequest string
+
+	// Faults are the names of the faults that were set on purpose and struck the request, its connection or its reviews.
+	Faults []string
 
 	// Most requests end at the first of each; with these they need no allocation of their own.
 	steps     [1]Step
@@ -189,6 +193,25 @@ func FailedHandshake(remote, why string) *Decision {
 // NoRequest is the Decision about a connection that was opened and has ended now, without a request.
 func NoRequest(opened time.Time, remote string, state *tls.ConnectionState, why string) *Decision {
 	return &Decision{Time: opened, Duration: time.Since(opened), Remote: remote, TLS: state, NoRequest: why}
+}
+
+// Struck adds faults that struck the request.
+func (d *Decision) Struck(faults ...string) {
+	for _, fault := range faults {
+		if !slices.Contains(d.Faults, fault) {
+			d.Faults = append(d.Faults, fault)
+		}
+	}
+}
+
+// StruckReview tells of a fault that struck the review that ctx is of: the Decisions that wait for it will have it. It is
+// for those who send reviews, while they do.
+func StruckReview(ctx context.Context, fault string) {
+	if review := reviewOf(ctx); review != nil {
+		review.faults = append(review.faults, fault)
+	} else if decision := FromContext(ctx); decision != nil {
+		decision.Struck(fault)
+	}
 }
 
 func (d *Decision) step(method Method) *Step {

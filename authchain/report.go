@@ -34,6 +34,8 @@ type Report struct {
 	Err       string `json:"error,omitempty"`
 	Handshake string `json:"handshake,omitempty"`
 	NoRequest string `json:"noRequest,omitempty"`
+
+	Faults []string `json:"faults,omitempty"`
 }
 
 // Identity is who a client is.
@@ -70,7 +72,7 @@ func (d *Decision) Report() Report {
 		Remote: d.Remote, Connection: describeConnection(d.TLS), Method: d.Method, Path: d.Path, Traceparent: d.Traceparent,
 		Authentication: d.Authentication, User: describeUser(d.User), Authorization: d.Authorization,
 		Outcome: d.Outcome(), By: d.By(), Cached: d.Cached(), Why: d.Why(),
-		Status: d.Status, Err: d.Err, Handshake: d.Handshake, NoRequest: d.NoRequest,
+		Status: d.Status, Err: d.Err, Handshake: d.Handshake, NoRequest: d.NoRequest, Faults: d.Faults,
 	}
 }
 

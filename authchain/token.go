@@ -29,8 +29,8 @@ func newTokenSteps(client authenticationv1.AuthenticationV1Interface, ttl time.D
 	authenticatorfactory.RegisterMetrics()
 	ask, err := webhook.NewFromInterface(client, nil, retryBackoff, 0, webhook.AuthenticatorMetrics{
 		RecordRequestTotal: func(ctx context.Context, code string) {
-			if answered, ok := ctx.Value(answeredKey{}).(*bool); ok {
-				*answered = strings.HasPrefix(code, "2")
+			if review := reviewOf(ctx); review != nil {
+				review.answered = strings.HasPrefix(code, "2")
 			}
 			authenticatorfactory.RecordRequestTotal(ctx, code)
 		},
@@ -110,18 +110,31 @@ func (p *places[T]) at(number uint64) *atomic.Pointer[T] {
 type asked struct {
 	token [sha256.Size]byte
 	at    time.Time
+	// faults struck the review.
+	faults []string
 }
 
-type answeredKey struct{}
+// tokenReview is one that is under way, whose context carries it.
+type tokenReview struct {
+	answered bool
+	faults   []string
+}
+
+type reviewKey struct{}
+
+func reviewOf(ctx context.Context) *tokenReview {
+	review, _ := ctx.Value(reviewKey{}).(*tokenReview)
+	return review
+}
 
 // AuthenticateToken asks. An error is a brokenReview where the reviewer did not answer at all; otherwise it is what the
 // reviewer said of the token.
 func (r *reviews) AuthenticateToken(ctx context.Context, token string) (*authenticator.Response, bool, error) {
-	var answered bool
-	response, ok, err := r.ask.AuthenticateToken(context.WithValue(ctx, answeredKey{}, &answered), token)
+	var review tokenReview
+	response, ok, err := r.ask.AuthenticateToken(context.WithValue(ctx, reviewKey{}, &review), token)
 	sum := sha256.Sum256([]byte(token))
-	r.slot(sum).Store(&asked{token: sum, at: time.Now()})
-	if err != nil && !answered {
+	r.slot(sum).Store(&asked{token: sum, at: time.Now(), faults: review.faults})
+	if err != nil && !review.answered {
 		err = &brokenReview{err}
 	}
 	return response, ok, err
@@ -131,9 +144,12 @@ func (r *reviews) slot(sum [sha256.Size]byte) *atomic.Pointer[asked] {
 	return r.last.at(uint64(binary.LittleEndian.Uint16(sum[:])))
 }
 
-func (r *reviews) askedSince(sum [sha256.Size]byte, start time.Time) bool {
-	last := r.slot(sum).Load()
-	return last != nil && last.token == sum && !last.at.Before(start)
+// askedSince is the review of a token that ended after start; nil where there was none.
+func (r *reviews) askedSince(sum [sha256.Size]byte, start time.Time) *asked {
+	if last := r.slot(sum).Load(); last != nil && last.token == sum && !last.at.Before(start) {
+		return last
+	}
+	return nil
 }
 
 // brokenReview is a TokenReview that nobody answered. It reads as the error that it wraps.
@@ -156,7 +172,11 @@ func (f *fingerprinted) AuthenticateToken(ctx context.Context, token string) (*a
 	response, ok, err := f.cache().AuthenticateToken(ctx, token)
 	if s := decision.stepping(); s != nil {
 		s.Token = fingerprint(sum)
-		s.Cached = err == nil && !f.reviews.askedSince(sum, start)
+		asked := f.reviews.askedSince(sum, start)
+		s.Cached = err == nil && asked == nil
+		if asked != nil {
+			decision.Struck(asked.faults...)
+		}
 	}
 	if err != nil {
 		err = withoutToken(err, token)

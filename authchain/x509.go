@@ -28,7 +28,8 @@ func newX509Step(ca CAProvider) authenticator.Request {
 		explain: func(r *http.Request, s *Step) {
 			switch {
 			case s.Outcome == OutcomeRefused:
-				s.Reason = certificateError(s.err)
+				options, _ := verify()
+				s.Reason = certificateError(s.err, options.CurrentTime)
 			case s.Outcome == OutcomeAuthenticated:
 			case r.TLS == nil || len(r.TLS.PeerCertificates) == 0:
 				s.Reason = "no client certificate was presented"
@@ -114,8 +115,9 @@ func datedUser(chain []*stdx509.Certificate) (*authenticator.Response, bool, err
 	return response, true, nil
 }
 
-// certificateError says what is wrong with a certificate, in words that name the certificate's own facts.
-func certificateError(err error) string {
+// certificateError says what is wrong with a certificate at a time (zero: now), in words that name the certificate's own
+// facts.
+func certificateError(err error, now time.Time) string {
 	var unknown stdx509.UnknownAuthorityError
 	if errors.As(err, &unknown) && unknown.Cert != nil {
 		issuer := unknown.Cert.Issuer.CommonName
@@ -128,7 +130,10 @@ func certificateError(err error) string {
 	if errors.As(err, &invalid) && invalid.Cert != nil {
 		switch invalid.Reason {
 		case stdx509.Expired:
-			if now := time.Now(); now.Before(invalid.Cert.NotBefore) {
+			if now.IsZero() {
+				now = time.Now()
+			}
+			if now.Before(invalid.Cert.NotBefore) {
 				return "certificate is not valid before " + invalid.Cert.NotBefore.UTC().Format(time.RFC3339)
 			}
 			return "certificate expired at " + invalid.Cert.NotAfter.UTC().Format(time.RFC3339)
