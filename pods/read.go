@@ -52,9 +52,21 @@ func (s *Store) Logs(ctx context.Context, namespace, name, container string, opt
 			return err
 		}
 	}
-	r := reader{run: run, lines: run.log, options: options, out: newOutput(stdout, stderr, options.LimitBytes), newLine: true}
+	r := reader{run: run, lines: run.log, options: options, out: newOutput(stdout, stderr, options.LimitBytes), newLine: true, ahead: ahead(ctx)}
 	defer r.out.release()
 	return r.read(ctx, time.Now(), running)
+}
+
+type aheadKey struct{}
+
+// WithClock is ctx for logs whose times are those of a clock that is so far ahead.
+func WithClock(ctx context.Context, ahead time.Duration) context.Context {
+	return context.WithValue(ctx, aheadKey{}, ahead)
+}
+
+func ahead(ctx context.Context) time.Duration {
+	ahead, _ := ctx.Value(aheadKey{}).(time.Duration)
+	return ahead
 }
 
 // hasLog says what a kubelet says of a container that has no log to read. (validateContainerLogStatus)
@@ -95,14 +107,16 @@ type reader struct {
 	since   time.Time
 	// newLine: the line before ended with a line feed, and so this one gets a timestamp.
 	newLine bool
+	// ahead is how far the clock is whose times are told.
+	ahead time.Duration
 }
 
 func (r *reader) read(ctx context.Context, now time.Time, running bool) error {
 	if seconds := r.options.SinceSeconds; seconds != nil {
 		r.since = now.Add(-secondsDuration(*seconds))
 	}
-	if since := r.options.SinceTime; since != nil && since.After(r.since) {
-		r.since = since.Time
+	if since := r.options.SinceTime; since != nil && since.Add(-r.ahead).After(r.since) {
+		r.since = since.Add(-r.ahead)
 	}
 	next, end := int64(0), r.run.written(now)
 	if tail := r.options.TailLines; tail != nil && end > *tail {
@@ -148,7 +162,7 @@ func (r *reader) write(ctx context.Context, next, end int64) (done bool, err err
 		begin := len(r.out.buffer)
 		line := r.out.buffer
 		if r.options.Timestamps && r.newLine {
-			line = r.lines.time(i).AppendFormat(line, timestampFormat)
+			line = r.lines.time(i).Add(r.ahead).AppendFormat(line, timestampFormat)
 		}
 		line = r.lines.appendLine(line, i)
 		r.newLine = len(line) == begin || line[len(line)-1] == '\n'

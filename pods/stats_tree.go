@@ -16,7 +16,13 @@ import (
 // numbers in each process. A container is measured once it runs at such an instant, and a pod once one of its containers
 // is.
 func (s *Store) Measure(machine Machine, now time.Time) *Measurement {
-	t := &tree{at: now.Truncate(Interval), machine: machine}
+	return s.MeasureAs(machine, now, func(_ *v1.Pod, _ string, usage Usage) Usage { return usage })
+}
+
+// MeasureAs is Measure of containers that use what uses makes of what they were said to; no more than their limits, in any
+// case.
+func (s *Store) MeasureAs(machine Machine, now time.Time, uses func(pod *v1.Pod, container string, usage Usage) Usage) *Measurement {
+	t := &tree{at: now.Truncate(Interval), machine: machine, uses: uses}
 	entries := s.entries()
 	if t.machine.Booted.IsZero() {
 		t.machine.Booted = s.booted(t.at)
@@ -133,6 +139,7 @@ type tree struct {
 	at      time.Time
 	machine Machine
 	groups  []Cgroup
+	uses    func(*v1.Pod, string, Usage) Usage
 }
 
 // addPod adds the cgroup of a pod with those below it, if any of its containers runs.
@@ -163,7 +170,7 @@ func (t *tree) addPod(e *entry) {
 		if !started.Before(t.at) {
 			continue
 		}
-		t.groups = append(t.groups, t.container(pod, parent, &c, e.usageOf(c.Name), status.ContainerID, started))
+		t.groups = append(t.groups, t.container(pod, parent, &c, t.uses(pod, c.Name, e.usageOf(c.Name)), status.ContainerID, started))
 		requested += positive(c.Resources.Requests, v1.ResourceCPU, resource.Milli)
 		cpu := positive(c.Resources.Limits, v1.ResourceCPU, resource.Milli)
 		bytes := positive(c.Resources.Limits, v1.ResourceMemory, 0)
