@@ -15,7 +15,7 @@ var imports = map[string][]string{
 	"faults":             {"testcerts"},
 	"server/kubelettest": {"authchain", "authchain/review", "config", "pods", "server", "testcerts"},
 	"pods":               {"internal/oneconn", "pods/shell"},
-	"server":             {"authchain", "config", "internal/oneconn", "pods"},
+	"server":             {"authchain", "config", "faults", "internal/oneconn", "pods", "testcerts"},
 	"conformance/check":  {"config", "conformance", "conformance/hostile", "pods", "server", "testcerts"},
 	"conformance/probe":  {"config", "pods", "server", "testcerts"},
 	"node":               {"config", "node/life", "pods"},

@@ -83,6 +83,7 @@ func (s *Set) Add(f Fault) (*Active, error) {
 	if err := f.Validate(); err != nil {
 		return nil, err
 	}
+	f.complete()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := slices.Clone(s.List())
@@ -158,6 +159,7 @@ func (s *Set) Replace(origin string, faults []Fault) error {
 
 // again is the fault as it was active before, or a new one.
 func again(before []*Active, f Fault, origin string, taken []*Active) *Active {
+	f.complete()
 	for _, a := range before {
 		same := a.Fault
 		if f.Name == "" {
@@ -217,9 +219,9 @@ func (s *Set) Follow(changed func()) (stop func()) {
 }
 
 // Matching are the active faults of a kind whose scope a target is in, whether or not they strike it.
-func (s *Set) Matching(t *Target, kind string) []*Active {
+func (v *Version) Matching(t *Target, kind string) []*Active {
 	var all []*Active
-	for _, a := range s.List() {
+	for _, a := range v.List() {
 		if a.Kind == kind && a.Scope.matches(t) {
 			all = append(all, a)
 		}
@@ -227,19 +229,35 @@ func (s *Set) Matching(t *Target, kind string) []*Active {
 	return all
 }
 
-// Strike says which faults of a kind there are that strike a target: the first that does, or nil. What matches is counted,
-// and what is struck.
+// OfNode are the active faults of some kinds that may strike something on a node.
+func (v *Version) OfNode(node string, kinds ...string) []*Active {
+	var all []*Active
+	for _, kind := range kinds {
+		for _, a := range v.List() {
+			if a.Kind == kind && matches(a.Node, node) {
+				all = append(all, a)
+			}
+		}
+	}
+	return all
+}
+
+// Strike gives the fault of a kind that strikes a target: the first that does, or nil. What matches is counted, and what is
+// struck.
 func (s *Set) Strike(t *Target, kind string) *Active {
 	for _, a := range s.List() {
-		if a.Kind == kind && a.Scope.matches(t) && a.strike() {
+		if a.Kind == kind && a.Strike(t) {
 			return a
 		}
 	}
 	return nil
 }
 
-// strike counts a match, and says whether it is struck.
-func (a *Active) strike() bool {
+// Strike says whether the fault strikes a target. It counts as [Set.Strike] does.
+func (a *Active) Strike(t *Target) bool {
+	if !a.Scope.matches(t) {
+		return false
+	}
 	n := a.matches.Add(1) - 1
 	if !a.drawn(n) {
 		return false

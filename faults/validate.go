@@ -49,6 +49,13 @@ func (f *Fault) Validate() error {
 	return f.Scope.validate()
 }
 
+// complete says what follows from what the fault says.
+func (f *Fault) complete() {
+	if f.Kind == ReviewerWrong && f.Answer == OtherUser {
+		f.Review = TokenReview
+	}
+}
+
 func list(fields []string) string {
 	if len(fields) == 0 {
 		return "is node alone"

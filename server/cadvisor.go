@@ -16,7 +16,7 @@ import (
 // PodAndContainerStatsFromCRI the kubelet leaves the cgroups to the container runtime, and this one's knows none of the
 // metrics. (kubelet: InstallAuthNotRequiredHandlers, containerPrometheusLabelsFunc)
 func getCadvisorMetrics(s *Server, w http.ResponseWriter, r *http.Request) error {
-	scrape := &cadvisorScrape{Measurement: s.measure(), now: time.Now(), cgroups: !s.config.Enabled("PodAndContainerStatsFromCRI")}
+	scrape := &cadvisorScrape{Measurement: s.measure(r), now: s.now(), cgroups: !s.config.Enabled("PodAndContainerStatsFromCRI")}
 	descriptions := []*prometheus.Desc{cadvisorVersion, cadvisorError, cadvisorSeen, machineError}
 	for i := range cadvisorMetrics {
 		descriptions = append(descriptions, cadvisorMetrics[i].description)

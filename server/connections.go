@@ -26,6 +26,8 @@ type connection struct {
 	asked atomic.Bool
 	// spoke: something was read. It is of the connection's own goroutine.
 	spoke bool
+	// faulty is what faults do to it; nil where there are to be none.
+	faulty *faultyConn
 }
 
 type connectionKey struct{}
@@ -38,7 +40,7 @@ func (s *Server) follow(server *http.Server) {
 }
 
 func (c *connections) opened(ctx context.Context, conn net.Conn) context.Context {
-	opened := &connection{opened: time.Now()}
+	opened := &connection{opened: time.Now(), faulty: faultyConnOf(conn)}
 	c.open.Store(conn, opened)
 	return context.WithValue(ctx, connectionKey{}, opened)
 }
@@ -51,6 +53,9 @@ func asked(r *http.Request) {
 }
 
 func (c *connections) changed(conn net.Conn, state http.ConnState) {
+	if faulty := faultyConnOf(conn); faulty != nil {
+		faulty.changed(state)
+	}
 	switch state {
 	case http.StateActive:
 		if known, ok := c.open.Load(conn); ok {
@@ -84,5 +89,9 @@ func (c *connections) closed(conn net.Conn, known *connection) {
 	case known.spoke:
 		why = "what the client sent was not a whole and valid HTTP request"
 	}
-	c.server.tell(authchain.NoRequest(known.opened, conn.RemoteAddr().String(), state, why))
+	decision := authchain.NoRequest(known.opened, conn.RemoteAddr().String(), state, why)
+	if known.faulty != nil {
+		decision.Struck(known.faulty.faults...)
+	}
+	c.server.tell(decision)
 }

@@ -26,6 +26,7 @@ import (
 	"fauxlet/authchain"
 	"fauxlet/authchain/review"
 	"fauxlet/config"
+	"fauxlet/faults"
 	"fauxlet/pods"
 	"fauxlet/server"
 	"fauxlet/testcerts"
@@ -81,6 +82,9 @@ type fixture struct {
 	reviews  *review.Server
 	reviewed string // address of the review API
 
+	// faults are those of the stand-in: none, until a test adds them.
+	faults *faults.Set
+
 	// stop tells the stand-in to stop, and waits until it has.
 	stop func() error
 	// stopReviews stops the review API, startReviews starts it again on its address.
@@ -104,6 +108,8 @@ type fixtureOptions struct {
 	logger *zap.Logger
 	// pods are those of the node; nil: default/nginx.
 	pods []pods.Spec
+	// machine is what the pods are said to run on.
+	machine pods.Machine
 	// nodeLogs are the node's own.
 	nodeLogs map[string]string
 	// drain and readOnce are those of Options; begin is called with each Decision when its request arrives.
@@ -119,7 +125,7 @@ type fixtureOptions struct {
 // prepare writes the files of a stand-in.
 func prepare(t testing.TB, options fixtureOptions) *fixture {
 	t.Helper()
-	f := &fixture{dir: t.TempDir()}
+	f := &fixture{dir: t.TempDir(), faults: faults.NewSet()}
 	f.certDir = f.dir
 	var err error
 	if f.ca, err = testcerts.NewAuthority("cluster-ca"); err != nil {
@@ -164,7 +170,7 @@ func (f *fixture) newServer(t testing.TB, options fixtureOptions) (*server.Serve
 	}
 	return server.New(server.Options{
 		Config: f.load(t, options.flags), TokenReviews: tokenReviews, AccessReviews: accessReviews,
-		Pods: store, NodeLogs: options.nodeLogs, Logger: options.logger,
+		Pods: store, Machine: options.machine, NodeLogs: options.nodeLogs, Faults: f.faults, Logger: options.logger,
 		ReadOnce: options.readOnce, Drain: options.drain, Begin: options.begin, Observe: options.observe,
 	})
 }

@@ -22,11 +22,17 @@ func (p *port) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	asked(r)
 	s, series := p.server, p.seriesOf(r)
+	if s.faults.Version() != nil {
+		leaveStale(w, r)
+	}
 	series.requests.Inc()
 	series.inflight.Inc()
 	defer series.inflight.Dec()
 
 	decision, r := authchain.NewDecision(r)
+	if s.faults.Version() != nil {
+		s.beset(w, r, decision)
+	}
 	if s.begin != nil {
 		s.begin(decision)
 	}
@@ -128,6 +134,9 @@ func logFields(fields []zap.Field, d *authchain.Decision) []zap.Field {
 	if d.Err != "" {
 		fields = append(fields, zap.String("error", d.Err))
 	}
+	if len(d.Faults) > 0 {
+		fields = append(fields, zap.Strings("faults", d.Faults))
+	}
 	if request {
 		fields = append(fields, zap.Duration("took", d.Duration))
 	}
@@ -176,7 +185,11 @@ func (w errorWriter) Write(line []byte) (int, error) {
 	if rest, ok := strings.CutPrefix(text, handshakeError); ok {
 		if remote, reason, ok := strings.Cut(rest, ": "); ok {
 			w.server.metrics.handshakes.Inc()
-			w.server.tell(authchain.FailedHandshake(remote, explainHandshake(reason)))
+			decision := authchain.FailedHandshake(remote, explainHandshake(reason))
+			if conn, ok := w.server.struck.Load(remote); ok {
+				decision.Struck(conn.(*faultyConn).faults...)
+			}
+			w.server.tell(decision)
 			return len(line), nil
 		}
 	}

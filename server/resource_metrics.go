@@ -73,7 +73,7 @@ func resourceMetric(name, help string, labels ...string) *prometheus.Desc {
 
 // getResourceMetrics tells CPU and memory of the node, its pods and containers: what metrics-server reads.
 func getResourceMetrics(s *Server, w http.ResponseWriter, r *http.Request) error {
-	m := s.measure()
+	m := s.measure(r)
 	is := &resourceMetrics
 	return writeMetrics(w, r, gathering{
 		descriptions: []*prometheus.Desc{

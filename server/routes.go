@@ -206,12 +206,17 @@ func (r *router) install(service *service) {
 func (r *router) guarded(next func(http.ResponseWriter, *http.Request) error) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, request *http.Request) {
 		if !r.open {
-			if err := serverOf(request).chain.Decide(request); err != nil {
+			s := serverOf(request)
+			err := s.currentChain().Decide(request)
+			if err == nil && !s.faults.Empty() {
+				err = s.trueClock(request)
+			}
+			if err != nil {
 				writeError(w, request, err)
 				return
 			}
 		}
-		if err := next(w, request); err != nil {
+		if err := serverOf(request).answering(w, request, next); err != nil {
 			writeError(w, request, err)
 		}
 	})

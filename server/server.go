@@ -18,6 +18,7 @@ import (
 	"net"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -30,6 +31,7 @@ import (
 
 	"fauxlet/authchain"
 	"fauxlet/config"
+	"fauxlet/faults"
 	"fauxlet/pods"
 )
 
@@ -84,6 +86,10 @@ type Options struct {
 	// one set for all nodes of a process. Nil: nowhere.
 	Metrics prometheus.Registerer
 
+	// Faults are what goes wrong on purpose: those whose Node is this one's. Nil: nothing ever does. Those of connections
+	// strike those that are made to what [Server.Listen] has opened and [Server.Serve] serves.
+	Faults *faults.Set
+
 	// Logger gets one line for each decision and each failed handshake, and one at the debug level for each connection that
 	// ended without a request. Nil: no log.
 	Logger *zap.Logger
@@ -113,7 +119,8 @@ type Server struct {
 	observe func(*authchain.Decision)
 	drain   time.Duration
 
-	chain    *authchain.Chain
+	chain    atomic.Pointer[chain]
+	chains   chains
 	like     *Server
 	clientCA dynamiccertificates.CAContentProvider
 	readOnce bool
@@ -122,6 +129,11 @@ type Server struct {
 	metrics  *metrics
 	nodeLogs func() (*nodeLogs, error)
 	draining draining
+
+	faults *faults.Set
+	minted minted
+	// struck are the connections that a fault has struck, by the client's address.
+	struck sync.Map
 
 	secure, readOnly *port
 }
@@ -145,6 +157,7 @@ func New(options Options) (*Server, error) {
 		issued:   options.ServingCertificate,
 		metrics:  newMetrics(options.Collectors...),
 		draining: newDraining(),
+		faults:   options.Faults,
 	}
 	if s.logger == nil {
 		s.logger = zap.NewNop()
@@ -180,9 +193,17 @@ func New(options Options) (*Server, error) {
 	}
 	if s.clientCA != nil {
 		chain.ClientCA = s.clientCA
+		if s.faults != nil {
+			chain.ClientCA = faultyCA{s.clientCA, s}
+		}
 	}
-	var err error
-	if s.chain, err = authchain.New(chain); err != nil {
+	if s.faults != nil {
+		s.metrics.registry.MustRegister(s.faults.Collector(s.config.NodeName))
+	}
+	if err := s.spoilReviews(&chain); err != nil {
+		return nil, err
+	}
+	if err := s.startChain(chain); err != nil {
 		return nil, explainChainError(err, s.config)
 	}
 
@@ -240,10 +261,12 @@ func (s *Server) Serve(ctx context.Context, listeners *Listeners) error {
 		}
 		server := s.httpServer(running, s.secure)
 		server.TLSConfig = listeners.tls.config
+		listeners.Secure = s.spoilt(listeners.Secure, true)
 		s.run(running, group, server, func() error { return server.ServeTLS(listeners.Secure, "", "") })
 	}
 	if listeners.ReadOnly != nil {
 		server := s.httpServer(running, s.readOnly)
+		listeners.ReadOnly = s.spoilt(listeners.ReadOnly, false)
 		s.run(running, group, server, func() error { return server.Serve(listeners.ReadOnly) })
 	}
 	if port := s.config.Kubelet.HealthzPort; port != nil && *port > 0 {

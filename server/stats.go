@@ -15,13 +15,18 @@ import (
 )
 
 // measure gives the last measurement of the node: within [pods.Interval] all endpoints tell the same.
-func (s *Server) measure() *pods.Measurement {
+func (s *Server) measure(r *http.Request) *pods.Measurement {
 	kubelet, machine := &s.config.Kubelet, s.machine
 	machine.Node = s.config.NodeName
 	machine.Systemd = kubelet.CgroupDriver == "systemd"
 	machine.CgroupRoot = kubelet.CgroupRoot
 	machine.Pressure = tellsPressure()
-	return s.pods.Measure(machine, time.Now())
+	if s.faults.Empty() {
+		return s.pods.Measure(machine, time.Now())
+	}
+	measured := s.measureHeavy(machine, r)
+	measured.Time = measured.Time.Add(s.ahead())
+	return measured
 }
 
 // tellsPressure says whether this kernel tells pressure: what a kubelet on this machine goes by, and so what there is no
@@ -41,7 +46,7 @@ func getStatsSummary(s *Server, w http.ResponseWriter, r *http.Request) error {
 		return refuse(http.StatusInternalServerError, "Internal Error: parse form failed: %v", err)
 	}
 	only := r.Form["only_cpu_and_memory"]
-	summary := newSummary(s.measure(), len(only) == 1 && only[0] == "true")
+	summary := newSummary(s.measure(r), s.now(), len(only) == 1 && only[0] == "true")
 	data, err := json.MarshalIndent(summary, "", " ")
 	if err != nil {
 		return err
@@ -61,8 +66,8 @@ type summarizer struct {
 	brief   bool
 }
 
-func newSummary(m *pods.Measurement, brief bool) *statsapi.Summary {
-	s := &summarizer{Measurement: m, at: metav1.NewTime(m.Time), now: metav1.Now(), brief: brief}
+func newSummary(m *pods.Measurement, now time.Time, brief bool) *statsapi.Summary {
+	s := &summarizer{Measurement: m, at: metav1.NewTime(m.Time), now: metav1.NewTime(now), brief: brief}
 	root := &m.Cgroups[0]
 	for i := range root.Filesystems {
 		if root.Filesystems[i].Device == pods.PartitionDevice {
@@ -161,7 +166,7 @@ func (s *summarizer) memory(c *pods.Cgroup) *statsapi.MemoryStats {
 		PSI: &statsapi.PSIStats{},
 	}
 	if c.MemoryLimit != pods.Unlimited {
-		stats.AvailableBytes = ptr.To(c.MemoryLimit - m.WorkingSet)
+		stats.AvailableBytes = ptr.To(c.MemoryLimit - min(m.WorkingSet, c.MemoryLimit))
 	}
 	return stats
 }

@@ -20,7 +20,7 @@ var (
 // getProbeMetrics tells how often the probes of containers that run have succeeded, which they always do, since this
 // process started.
 func getProbeMetrics(s *Server, w http.ResponseWriter, r *http.Request) error {
-	m, now := s.measure(), time.Now()
+	m, now := s.measure(r), time.Now()
 	began := legacyregistry.GetProcessStart()
 	return writeMetrics(w, r, gathering{
 		descriptions: []*prometheus.Desc{probeTotal, probeDuration},

@@ -21,8 +21,17 @@ type secureTLS struct {
 	follow []func(context.Context)
 }
 
-// newTLS reads or makes the serving certificate. (kubelet: cmd/kubelet/app InitializeTLS, pkg/kubelet NewMainKubelet)
+// newTLS is the TLS of a kubelet, with the faults that strike handshakes.
 func (s *Server) newTLS() (*secureTLS, error) {
+	secure, err := s.faithfulTLS()
+	if err == nil && s.faults != nil {
+		s.resumeNoSpoilt(secure.config)
+	}
+	return secure, err
+}
+
+// faithfulTLS reads or makes the serving certificate. (kubelet: cmd/kubelet/app InitializeTLS, pkg/kubelet NewMainKubelet)
+func (s *Server) faithfulTLS() (*secureTLS, error) {
 	kubelet := &s.config.Kubelet
 	minVersion, err := cliflag.TLSVersion(kubelet.TLSMinVersion)
 	if err != nil {
@@ -50,12 +59,12 @@ func (s *Server) newTLS() (*secureTLS, error) {
 		MinVersion:       minVersion,
 		CipherSuites:     cipherSuites,
 		CurvePreferences: curves,
-		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+		GetCertificate: s.spoiltCertificate(func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 			if certificate := serving(); certificate != nil {
 				return certificate, nil
 			}
 			return nil, errors.New("no serving certificate available for the kubelet")
-		},
+		}),
 	}
 	if s.clientCA == nil {
 		// Without a CA a certificate must not even be requested: nobody could judge it.

@@ -1,0 +1,221 @@
+package server_test
+
+import (
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"fauxlet/authchain"
+)
+
+// uncached has no answer of a reviewer remembered, cached has it for an hour.
+const (
+	uncached = "authorization: {mode: Webhook, webhook: {cacheAuthorizedTTL: 1ns, cacheUnauthorizedTTL: 1ns}}\n"
+	cached   = "{x509: {clientCAFile: ca.crt}, webhook: {cacheTTL: 1h}}"
+)
+
+// TestReviewerFaults: what the chain makes of a reviewer that goes wrong, by certificate and by token, in a kubelet's words.
+func TestReviewerFaults(t *testing.T) {
+	const tokenOf, certificateOf = "token", "certificate"
+	for name, test := range map[string]struct {
+		faults []string
+		client string
+		// statuses are those of requests one after another; body and reason are of the last, the reason of its last step.
+		statuses     []int
+		body, reason string
+		struck       []string // the last
+		took         time.Duration
+	}{
+		"down, token":        {[]string{`{"kind": "reviewer-down"}`}, tokenOf, []int{401}, "Unauthorized", "connect: connection refused", []string{"reviewer-down-1"}, 0},
+		"down, certificate":  {[]string{`{"kind": "reviewer-down"}`}, certificateOf, []int{500}, "Authorization error (user=kubelet-client, verb=get, resource=nodes, subresource=proxy)", "connect: connection refused", []string{"reviewer-down-1"}, 0},
+		"down for a while":   {[]string{`{"kind": "reviewer-down", "count": 1}`}, certificateOf, []int{500, 200}, "", "", nil, 0},
+		"down for tokens":    {[]string{`{"kind": "reviewer-down", "review": "TokenReview"}`}, certificateOf, []int{200}, "", "", nil, 0},
+		"down for access":    {[]string{`{"kind": "reviewer-down", "review": "SubjectAccessReview"}`}, tokenOf, []int{500}, "", "connect: connection refused", []string{"reviewer-down-1"}, 0},
+		"down for a user":    {[]string{`{"kind": "reviewer-down", "user": "kubelet-*", "group": "system:authenticated"}`}, tokenOf, []int{500}, "", "connect: connection refused", []string{"reviewer-down-1"}, 0},
+		"down for another":   {[]string{`{"kind": "reviewer-down", "user": "prometheus"}`}, tokenOf, []int{200}, "", "", nil, 0},
+		"slow":               {[]string{`{"kind": "reviewer-slow", "delay": "40ms"}`}, tokenOf, []int{200}, "", "", []string{"reviewer-slow-1"}, 80 * time.Millisecond},
+		"slow, once":         {[]string{`{"kind": "reviewer-slow", "delay": "40ms", "review": "SubjectAccessReview"}`}, tokenOf, []int{200}, "", "", []string{"reviewer-slow-1"}, 40 * time.Millisecond},
+		"wrong, token":       {[]string{`{"kind": "reviewer-wrong"}`}, tokenOf, []int{401}, "Unauthorized", "invalid bearer token", []string{"reviewer-wrong-1"}, 0},
+		"wrong, certificate": {[]string{`{"kind": "reviewer-wrong", "answer": "deny"}`}, certificateOf, []int{403}, "Forbidden (user=kubelet-client, verb=get, resource=nodes, subresource(s)=[proxy])\n", "", []string{"reviewer-wrong-1"}, 0},
+		"wrong of another":   {[]string{`{"kind": "reviewer-wrong", "user": "prometheus"}`}, tokenOf, []int{200}, "", "", nil, 0},
+		"wrong about who":    {[]string{`{"kind": "reviewer-wrong", "answer": "other-user", "as": "eve"}`}, tokenOf, []int{403}, "Forbidden (user=eve, verb=get, resource=nodes, subresource(s)=[proxy])\n", "", []string{"reviewer-wrong-1"}, 0},
+		"right about who":    {[]string{`{"kind": "reviewer-wrong", "answer": "other-user", "as": "kubelet-client"}`}, tokenOf, []int{200}, "", "", []string{"reviewer-wrong-1"}, 0},
+		"who, certificate":   {[]string{`{"kind": "reviewer-wrong", "answer": "other-user", "as": "eve"}`}, certificateOf, []int{200}, "", "", nil, 0},
+		"revoking, token":    {[]string{`{"kind": "reviewer-revoking", "review": "TokenReview"}`}, tokenOf, []int{200, 401, 401}, "", "invalid bearer token", []string{"reviewer-revoking-1"}, 0},
+		"revoking, right":    {[]string{`{"kind": "reviewer-revoking"}`}, certificateOf, []int{200, 403, 403}, "Forbidden (user=kubelet-client", "", []string{"reviewer-revoking-1"}, 0},
+		"slow and down":      {[]string{`{"kind": "reviewer-slow", "delay": "30ms"}`, `{"kind": "reviewer-down"}`}, certificateOf, []int{500}, "", "connection refused", []string{"reviewer-slow-1", "reviewer-down-1"}, 30 * time.Millisecond},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			f := newFixture(t, fixtureOptions{yaml: uncached})
+			client := f.withToken(t, "the-token-of-kubelet-client")
+			if test.client == certificateOf {
+				client = f.kubeletClient(t)
+			}
+			for _, text := range test.faults {
+				f.fault(t, text)
+			}
+			var body string
+			start := time.Now()
+			for i, want := range test.statuses {
+				var got *http.Response
+				if got, body = get(t, client, f.url+log10); got.StatusCode != want {
+					t.Errorf("request %d: %d %s, want %d", i, got.StatusCode, body, want)
+				}
+			}
+			if !strings.HasPrefix(body, test.body) || time.Since(start) < test.took {
+				t.Errorf("%q in %v", body, time.Since(start))
+			}
+			d := f.decision(t, len(test.statuses))
+			if !strings.Contains(d.Why(), test.reason) || !struckBy(test.struck...)(d) {
+				t.Errorf("why %q, faults %q; want %q, %q", d.Why(), d.Faults, test.reason, test.struck)
+			}
+		})
+	}
+}
+
+// TestOtherUserIsToldAndForgotten: the Decision names the user whom the fault names, and in whose place; what is remembered
+// of it goes with the fault.
+func TestOtherUserIsToldAndForgotten(t *testing.T) {
+	f := newFixture(t, fixtureOptions{authentication: cached})
+	client := f.withToken(t, "the-token-of-kubelet-client")
+	fault := f.fault(t, `{"kind": "reviewer-wrong", "answer": "other-user", "as": "eve"}`)
+	for range 2 {
+		if got, _ := get(t, client, f.url+log10); got.StatusCode != 403 {
+			t.Errorf("%d", got.StatusCode)
+		}
+	}
+	if d := f.decision(t, 1); d.User.GetName() != "eve" || !strings.Contains(fmt.Sprint(d.User.GetExtra()), `"username":"kubelet-client"`) || !struckBy(fault.Name)(d) {
+		t.Errorf("user %v, faults %q", d.User, d.Faults)
+	}
+	if !f.decision(t, 2).Cached() {
+		t.Error("the second answer was not remembered")
+	}
+	for _, record := range f.reviews.Reviews() {
+		if record.Access != nil && len(record.Access.Extra) > 0 {
+			t.Errorf("the reviewer was asked about %v", record.Access)
+		}
+	}
+	f.faults.Clear()
+	if got, _ := get(t, client, f.url+log10); got.StatusCode != 200 {
+		t.Errorf("after the fault: %d", got.StatusCode)
+	}
+}
+
+// TestOtherUserMayDoWhatBothMay: a user who was let in before, and whom a fault names for somebody who may not, is not let in
+// by what is remembered.
+func TestOtherUserMayDoWhatBothMay(t *testing.T) {
+	f := newFixture(t, fixtureOptions{authentication: cached})
+	if got, _ := get(t, f.withToken(t, "the-token-of-kubelet-client"), f.url+log10); got.StatusCode != 200 {
+		t.Fatalf("kubelet-client: %d", got.StatusCode)
+	}
+	f.fault(t, `{"kind": "reviewer-wrong", "answer": "other-user", "as": "kubelet-client", "user": "system:serviceaccount:*"}`)
+	got, body := get(t, f.withToken(t, "the-token-of-prometheus"), f.url+log10)
+	if got.StatusCode != 403 || !strings.HasPrefix(body, "Forbidden (user=kubelet-client") {
+		t.Errorf("%d %s", got.StatusCode, body)
+	}
+}
+
+// TestRevokedIsRemembered: what was revoked is good for as long as it is remembered, caches-flushed ends that, and when
+// the faults end the token is good again.
+func TestRevokedIsRemembered(t *testing.T) {
+	f := newFixture(t, fixtureOptions{authentication: cached})
+	client := f.withToken(t, "the-token-of-kubelet-client")
+	status := func() int {
+		got, _ := get(t, client, f.url+log10)
+		return got.StatusCode
+	}
+	before := status()
+	revoking := f.fault(t, `{"kind": "reviewer-revoking", "review": "TokenReview"}`)
+	remembered := status()
+	flushed := f.fault(t, `{"kind": "caches-flushed"}`)
+	first, second := status(), status()
+	if got := []int{before, remembered, first, second}; !slices.Equal(got, []int{200, 200, 200, 401}) {
+		t.Errorf("%v", got)
+	}
+	if d := f.decision(t, 2); !d.Cached() || len(d.Faults) > 0 {
+		t.Errorf("while it was remembered: cached %v, faults %q", d.Cached(), d.Faults)
+	}
+	if d := f.decision(t, 4); d.Cached() || !struckBy(flushed.Name, revoking.Name)(d) {
+		t.Errorf("when it was not: cached %v, faults %q", d.Cached(), d.Faults)
+	}
+	f.faults.Clear()
+	if got := status(); got != 200 {
+		t.Errorf("at the end: %d", got)
+	}
+}
+
+// TestCachesFlushed: nothing is remembered while it is active, and what was before is forgotten, though it came and went
+// between two requests.
+func TestCachesFlushed(t *testing.T) {
+	f := newFixture(t, fixtureOptions{authentication: cached})
+	client := f.withToken(t, "the-token-of-kubelet-client")
+	reviews := func() int {
+		t.Helper()
+		before := len(f.reviews.Reviews())
+		if got, _ := get(t, client, f.url+log10); got.StatusCode != 200 {
+			t.Errorf("%d", got.StatusCode)
+		}
+		return len(f.reviews.Reviews()) - before
+	}
+	if got := []int{reviews(), reviews()}; !slices.Equal(got, []int{2, 0}) {
+		t.Errorf("without a fault: %v reviews", got)
+	}
+	f.fault(t, `{"kind": "caches-flushed", "node": "node-2"}`)
+	if got := reviews(); got != 0 {
+		t.Errorf("on another node: %d reviews", got)
+	}
+	fault := f.fault(t, `{"kind": "caches-flushed"}`)
+	if got := []int{reviews(), reviews()}; !slices.Equal(got, []int{2, 2}) || fault.Strikes() != 2 {
+		t.Errorf("flushed: %v reviews, %d strikes", got, fault.Strikes())
+	}
+	f.faults.Clear()
+	if got := []int{reviews(), reviews()}; !slices.Equal(got, []int{2, 0}) {
+		t.Errorf("afterwards: %v reviews", got)
+	}
+	f.fault(t, `{"kind": "caches-flushed"}`)
+	f.faults.Clear()
+	if got := reviews(); got != 2 {
+		t.Errorf("after one that nobody saw: %d reviews", got)
+	}
+}
+
+// TestWrongIsForgotten: a denial that a fault has left does not outlive it.
+func TestWrongIsForgotten(t *testing.T) {
+	f := newFixture(t, fixtureOptions{})
+	client := f.kubeletClient(t)
+	fault := f.fault(t, `{"kind": "reviewer-wrong", "count": 1}`)
+	for i := range 2 {
+		if got, _ := get(t, client, f.url+log10); got.StatusCode != 403 {
+			t.Errorf("%d", got.StatusCode)
+		}
+		if d := f.decision(t, i+1); d.Cached() != (i == 1) {
+			t.Errorf("request %d: cached %v", i, d.Cached())
+		}
+	}
+	if fault.Strikes() != 1 {
+		t.Errorf("%d strikes", fault.Strikes())
+	}
+	f.faults.Clear()
+	if got, _ := get(t, client, f.url+log10); got.StatusCode != 200 {
+		t.Errorf("after the fault: %d", got.StatusCode)
+	}
+}
+
+// TestBrokenReviewerIsSeenAsBroken: to the Decision a reviewer that is down by a fault is what one is that is down.
+func TestBrokenReviewerIsSeenAsBroken(t *testing.T) {
+	f := newFixture(t, fixtureOptions{yaml: uncached})
+	client := f.withToken(t, "the-token-of-kubelet-client")
+	f.stopReviews()
+	get(t, client, f.url+log10)
+	f.startReviews(t)
+	f.fault(t, `{"kind": "reviewer-down"}`)
+	get(t, client, f.url+log10)
+	really, byFault := f.decision(t, 1), f.decision(t, 2)
+	if really.Why() != byFault.Why() || really.Status != byFault.Status || byFault.Authentication[1].Outcome != authchain.OutcomeBroken {
+		t.Errorf("really: %d %s\nby a fault: %d %s", really.Status, really.Why(), byFault.Status, byFault.Why())
+	}
+}

@@ -1,0 +1,351 @@
+package server_test
+
+import (
+	"bytes"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/tools/remotecommand"
+
+	"fauxlet/authchain"
+	"fauxlet/faults"
+	"fauxlet/pods"
+)
+
+const log10 = "/containerLogs/default/nginx/nginx?tailLines=10"
+
+// fault makes a fault active, as a scenario has it.
+func (f *fixture) fault(t testing.TB, text string) *faults.Active {
+	t.Helper()
+	fault, err := faults.Parse([]byte(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	active, err := f.faults.Add(fault)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return active
+}
+
+// struckBy says whether a Decision tells of a fault.
+func struckBy(names ...string) func(*authchain.Decision) bool {
+	return func(d *authchain.Decision) bool { return slices.Equal(d.Faults, names) }
+}
+
+// kubeletClient is a client that may do everything.
+func (f *fixture) kubeletClient(t testing.TB) *http.Client {
+	t.Helper()
+	return f.client(t, f.certificate(t, "kubelet-client"))
+}
+
+// printing is default/nginx with this log.
+func printing(text string) []pods.Spec {
+	specs := nginx(1)
+	specs[0].Containers["nginx"] = pods.Container{Log: pods.Log{Text: text}}
+	return specs
+}
+
+// TestAnswerFaults: what becomes of an answer, and that the Decision and the log say why.
+func TestAnswerFaults(t *testing.T) {
+	ten := strings.Repeat("0123456789\n", 10)
+	for name, test := range map[string]struct {
+		faults []string
+		path   string
+		// status and body are those of the answer; err is that of reading the body.
+		status int
+		body   string
+		err    error
+		struck []string
+		took   time.Duration // at least
+	}{
+		"none":              {nil, log10, 200, ten, nil, nil, 0},
+		"status":            {[]string{`{"kind": "status", "status": 503}`}, log10, 503, "Service Unavailable", nil, []string{"status-1"}, 0},
+		"status with body":  {[]string{`{"kind": "status", "status": 500, "body": "rpc error"}`}, log10, 500, "rpc error", nil, []string{"status-1"}, 0},
+		"cut":               {[]string{`{"kind": "cut", "after": 15}`}, log10, 200, ten[:15], io.ErrUnexpectedEOF, []string{"cut-1"}, 0},
+		"cut at once":       {[]string{`{"kind": "cut"}`}, log10, 200, "", io.ErrUnexpectedEOF, []string{"cut-1"}, 0},
+		"cut at its end":    {[]string{`{"kind": "cut", "after": 110}`}, log10, 200, ten, nil, []string{"cut-1"}, 0},
+		"cut of JSON":       {[]string{`{"kind": "cut", "after": 1}`}, "/pods", 200, "{", io.ErrUnexpectedEOF, []string{"cut-1"}, 0},
+		"slow first byte":   {[]string{`{"kind": "slow-first-byte", "delay": "50ms"}`}, log10, 200, ten, nil, []string{"slow-first-byte-1"}, 50 * time.Millisecond},
+		"slow body":         {[]string{`{"kind": "slow-body", "rate": 1000}`}, log10, 200, ten, nil, []string{"slow-body-1"}, 100 * time.Millisecond},
+		"slow, then cut":    {[]string{`{"kind": "slow-body", "rate": 1000}`, `{"kind": "cut", "after": 60}`}, log10, 200, ten[:60], io.ErrUnexpectedEOF, []string{"slow-body-1", "cut-1"}, 55 * time.Millisecond},
+		"slow, then failed": {[]string{`{"kind": "status", "status": 500}`, `{"kind": "slow-first-byte", "delay": "20ms"}`}, log10, 500, "Internal Server Error", nil, []string{"slow-first-byte-1", "status-1"}, 20 * time.Millisecond},
+		"of another route":  {[]string{`{"kind": "status", "status": 500, "route": "/exec/**"}`}, log10, 200, ten, nil, nil, 0},
+		"of another pod":    {[]string{`{"kind": "status", "status": 500, "pod": "web-*"}`}, log10, 200, ten, nil, nil, 0},
+		"of this container": {[]string{`{"kind": "status", "status": 500, "namespace": "default", "pod": "ngin?", "container": "nginx"}`}, log10, 500, "Internal Server Error", nil, []string{"status-1"}, 0},
+		"of no pod":         {[]string{`{"kind": "status", "status": 500, "pod": "*"}`}, "/healthz", 200, "ok", nil, nil, 0},
+		"of another user":   {[]string{`{"kind": "status", "status": 500, "user": "prometheus"}`}, log10, 200, ten, nil, nil, 0},
+		"of this user":      {[]string{`{"kind": "status", "status": 500, "user": "kubelet-*", "group": "system:authenticated", "method": "GET"}`}, log10, 500, "Internal Server Error", nil, []string{"status-1"}, 0},
+		"of another method": {[]string{`{"kind": "status", "status": 500, "method": "POST"}`}, log10, 200, ten, nil, nil, 0},
+		"of another node":   {[]string{`{"kind": "status", "status": 500, "node": "node-2"}`}, log10, 200, ten, nil, nil, 0},
+		"of an error":       {[]string{`{"kind": "cut", "after": 4}`}, "/containerLogs/default/gone/nginx", 404, "pod ", io.ErrUnexpectedEOF, []string{"cut-1"}, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			core, lines := observer.New(zap.InfoLevel)
+			f := newFixture(t, fixtureOptions{logger: zap.New(core), pods: printing(ten)})
+			client := f.kubeletClient(t)
+			for _, text := range test.faults {
+				f.fault(t, text)
+			}
+			start := time.Now()
+			response, err := client.Get(f.url + test.path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer response.Body.Close()
+			body, err := io.ReadAll(response.Body)
+			if response.StatusCode != test.status || !strings.HasPrefix(string(body), test.body) || test.path == log10 && string(body) != test.body || !errors.Is(err, test.err) {
+				t.Errorf("%d %q, error %v; want %d %q, error %v", response.StatusCode, body, err, test.status, test.body, test.err)
+			}
+			if took := time.Since(start); took < test.took {
+				t.Errorf("it took %v, want %v", took, test.took)
+			}
+			d := f.decision(t, 1)
+			if !struckBy(test.struck...)(d) || d.Status != test.status {
+				t.Errorf("Decision: status %d, faults %q; want %d, %q", d.Status, d.Faults, test.status, test.struck)
+			}
+			told := lines.All()[len(lines.All())-1].ContextMap()["faults"]
+			if want := fmt.Sprint(test.struck); told == nil && test.struck != nil || told != nil && fmt.Sprint(told) != want {
+				t.Errorf("the log tells of %v, want %v", told, want)
+			}
+		})
+	}
+}
+
+// TestCutOfHTTP2: a stream is reset, and its connection lives on.
+func TestCutOfHTTP2(t *testing.T) {
+	f := newFixture(t, fixtureOptions{authentication: noClientCA})
+	client := f.withToken(t, "the-token-of-kubelet-client")
+	f.fault(t, `{"kind": "cut", "after": 20, "count": 1}`)
+	response, err := client.Get(f.url + log10)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	body, err := io.ReadAll(response.Body)
+	if response.ProtoMajor != 2 || len(body) != 20 || err == nil || !strings.Contains(err.Error(), "stream error") {
+		t.Errorf("%s, %d bytes, error %v", response.Proto, len(body), err)
+	}
+	if again, _ := get(t, client, f.url+log10); again.StatusCode != 200 {
+		t.Errorf("then %d", again.StatusCode)
+	}
+}
+
+// TestStreamFaults: what goes wrong of exec, over each of the protocols.
+func TestStreamFaults(t *testing.T) {
+	for _, road := range []string{spdyRoad, "v5.channel.k8s.io over a WebSocket", "v4.channel.k8s.io over a WebSocket"} {
+		t.Run(road, func(t *testing.T) {
+			t.Parallel()
+			f := newFixture(t, fixtureOptions{pods: streamed("")})
+			exec := func(command string) (string, error) {
+				var stdout bytes.Buffer
+				err := f.executor(t, road, "/exec/default/nginx/nginx?output=1&error=1&command="+command).StreamWithContext(t.Context(), remotecommand.StreamOptions{Stdout: &stdout, Stderr: io.Discard})
+				return stdout.String(), err
+			}
+			cut := f.fault(t, `{"kind": "cut", "after": 10000, "route": "/exec/**", "count": 1}`)
+			// Of SPDY a client takes a connection that has ended for the end of the command.
+			if stdout, err := exec("big"); (err == nil) != (road == spdyRoad) || len(stdout) >= 10000 || !strings.HasPrefix(strings.Repeat("0123456789abcdef", 1<<16), stdout) {
+				t.Errorf("cut: %d bytes, error %v", len(stdout), err)
+			}
+			f.find(t, "of the exec that was cut", func(d *authchain.Decision) bool { return d.Status == 101 && slices.Equal(d.Faults, []string{cut.Name}) })
+			if stdout, err := exec("greet"); err != nil || stdout != "hello\n" {
+				t.Errorf("after the cut: %q, %v", stdout, err)
+			}
+			f.fault(t, `{"kind": "slow-body", "rate": 500, "container": "nginx"}`)
+			start := time.Now()
+			if stdout, err := exec("greet"); err != nil || stdout != "hello\n" || time.Since(start) < 10*time.Millisecond {
+				t.Errorf("slow: %q, %v, in %v", stdout, err, time.Since(start))
+			}
+			f.fault(t, `{"kind": "status", "status": 500, "body": "no runtime", "pod": "nginx"}`)
+			if _, err := exec("greet"); err == nil || !strings.Contains(err.Error(), "500") && !strings.Contains(err.Error(), "no runtime") && !strings.Contains(err.Error(), "bad handshake") {
+				t.Errorf("status: %v", err)
+			}
+		})
+	}
+}
+
+// TestFollowedLogFaults: a log that is followed is cut off when so much of it has come.
+func TestFollowedLogFaults(t *testing.T) {
+	specs := nginx(1)
+	specs[0].Containers["nginx"] = pods.Container{Log: pods.Log{Interval: metav1.Duration{Duration: 5 * time.Millisecond}}}
+	f := newFixture(t, fixtureOptions{pods: specs})
+	f.fault(t, `{"kind": "cut", "after": 1000, "container": "nginx", "count": 1}`)
+	response, err := f.kubeletClient(t).Get(f.url + "/containerLogs/default/nginx/nginx?follow=1&tailLines=1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	body, err := io.ReadAll(response.Body)
+	if len(body) != 1000 || !errors.Is(err, io.ErrUnexpectedEOF) {
+		t.Errorf("%d bytes, error %v", len(body), err)
+	}
+}
+
+// TestStoppingEndsFaults: who waits by a fault is let go when the Server stops.
+func TestStoppingEndsFaults(t *testing.T) {
+	f := newFixture(t, fixtureOptions{})
+	client := f.kubeletClient(t)
+	slow := f.fault(t, `{"kind": "slow-first-byte", "delay": "1h"}`)
+	answered := make(chan int, 1)
+	go func() {
+		response, err := client.Get(f.url + log10)
+		if err != nil {
+			answered <- 0
+			return
+		}
+		response.Body.Close()
+		answered <- response.StatusCode
+	}()
+	eventually(t, "the request is slow", func() bool { return slow.Strikes() == 1 })
+	if err := f.stop(); err != nil {
+		t.Fatal(err)
+	}
+	if status := <-answered; status != 200 {
+		t.Errorf("the request under way: %d", status)
+	}
+}
+
+// TestReadOnlyPortFaults: it has the faults of answers, and users nobody knows.
+func TestReadOnlyPortFaults(t *testing.T) {
+	f := newFixture(t, fixtureOptions{yaml: fmt.Sprintf("readOnlyPort: %d\n", freePort(t))})
+	client := &http.Client{Transport: &http.Transport{}}
+	t.Cleanup(client.CloseIdleConnections)
+	f.fault(t, `{"kind": "status", "status": 500, "user": "*"}`)
+	if got, _ := get(t, client, f.readOnly+"/pods"); got.StatusCode != 200 {
+		t.Errorf("a fault of users: %d", got.StatusCode)
+	}
+	f.fault(t, `{"kind": "status", "status": 502, "route": "/pods"}`)
+	if got, _ := get(t, client, f.readOnly+"/pods"); got.StatusCode != 502 {
+		t.Errorf("a fault of the route: %d", got.StatusCode)
+	}
+}
+
+// TestShareOverHTTP: two stand-ins with the same fault fail the same requests.
+func TestShareOverHTTP(t *testing.T) {
+	run := func() (failed []int) {
+		f := newFixture(t, fixtureOptions{})
+		client := f.kubeletClient(t)
+		f.fault(t, `{"kind": "status", "status": 500, "route": "/healthz", "share": 0.3, "seed": 5}`)
+		for i := range 40 {
+			if got, _ := get(t, client, f.url+"/healthz"); got.StatusCode == 500 {
+				failed = append(failed, i)
+			}
+			if got, _ := get(t, client, f.url+"/pods"); got.StatusCode != 200 { // which is not counted
+				t.Errorf("/pods: %d", got.StatusCode)
+			}
+		}
+		return failed
+	}
+	first, second := run(), run()
+	if len(first) < 5 || len(first) > 20 || !slices.Equal(first, second) {
+		t.Errorf("failed %v, then %v", first, second)
+	}
+}
+
+// TestFaultMetrics: /metrics tells the active faults of the node, and nothing where there are none.
+func TestFaultMetrics(t *testing.T) {
+	f := newFixture(t, fixtureOptions{})
+	client := f.kubeletClient(t)
+	if _, text := get(t, client, f.url+"/metrics"); strings.Contains(text, "fauxlet_fault") {
+		t.Error("/metrics tells of faults, and there are none")
+	}
+	f.fault(t, `{"kind": "status", "status": 500, "route": "/healthz"}`)
+	f.fault(t, `{"kind": "cut", "node": "node-2"}`)
+	get(t, client, f.url+"/healthz")
+	samples := f.scrape(t, client)
+	for name, want := range map[string]float64{
+		`fauxlet_fault_active{fault="status-1",kind="status"}`:        1,
+		`fauxlet_fault_strikes_total{fault="status-1",kind="status"}`: 1,
+	} {
+		if got, told := samples[name]; !told || got != want {
+			t.Errorf("%s %v, want %v", name, got, want)
+		}
+	}
+	if _, text := get(t, client, f.url+"/metrics"); strings.Contains(text, "cut-1") {
+		t.Error("/metrics tells of a fault of another node")
+	}
+}
+
+// TestNoFaultLetsIn: whatever is active, who is refused without it is not let in by it.
+func TestNoFaultLetsIn(t *testing.T) {
+	kinds := []string{
+		`{"kind": "serving-certificate", "certificate": "server-self-signed"}`,
+		`{"kind": "slow-handshake", "delay": "1ms"}`,
+		`{"kind": "slow-first-byte", "delay": "1ms"}`,
+		`{"kind": "slow-body", "rate": 100000}`,
+		`{"kind": "cut", "after": 5}`,
+		`{"kind": "status", "status": 404}`,
+		`{"kind": "reviewer-down"}`,
+		`{"kind": "reviewer-slow", "delay": "1ms"}`,
+		`{"kind": "reviewer-wrong"}`,
+		`{"kind": "reviewer-wrong", "answer": "other-user", "as": "kubelet-client"}`,
+		`{"kind": "reviewer-revoking"}`,
+		`{"kind": "caches-flushed"}`,
+		`{"kind": "clock-skew", "skew": "-2h"}`,
+		`{"kind": "memory-heavy", "memory": "1Gi"}`,
+	}
+	explained := map[string]bool{faults.ConnectionRefused: true, faults.ConnectionReset: true, faults.ConnectionBlackHole: true} // nobody gets as far as a request
+	for _, text := range kinds {
+		fault, err := faults.Parse([]byte(text))
+		if err != nil {
+			t.Fatal(err)
+		}
+		explained[fault.Kind] = true
+	}
+	for _, kind := range faults.Kinds() {
+		if !explained[kind.Name] {
+			t.Errorf("%s is not among those that are tried", kind.Name)
+		}
+	}
+	f := newFixture(t, fixtureOptions{yaml: "authorization: {mode: Webhook, webhook: {cacheAuthorizedTTL: 1ns, cacheUnauthorizedTTL: 1ns}}\n"})
+	stranger, err := f.ca.Client("late", nil, func(c *x509.Certificate) {
+		c.NotBefore, c.NotAfter = time.Now().Add(-3*time.Hour), time.Now().Add(-time.Hour)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	late := stranger.TLS()
+	insecure := func(client *http.Client) *http.Client {
+		transport := client.Transport
+		if b, ok := transport.(bearer); ok {
+			transport = b.Transport
+		}
+		transport.(*http.Transport).TLSClientConfig.InsecureSkipVerify = true
+		return client
+	}
+	clients := map[string]func() *http.Client{
+		"nobody":           func() *http.Client { return f.client(t, nil) },
+		"expired":          func() *http.Client { return f.client(t, &late) },
+		"viewer":           func() *http.Client { return f.client(t, f.certificate(t, "viewer")) },
+		"prometheus":       func() *http.Client { return f.withToken(t, "the-token-of-prometheus") },
+		"an unknown token": func() *http.Client { return f.withToken(t, "unknown") },
+	}
+	for _, text := range kinds {
+		f.faults.Clear()
+		f.fault(t, text)
+		for name, client := range clients {
+			for range 2 {
+				response, err := insecure(client()).Get(f.url + log10)
+				if err != nil {
+					continue
+				}
+				io.Copy(io.Discard, response.Body)
+				response.Body.Close()
+				if response.StatusCode < 400 {
+					t.Errorf("%s: %s was let in: %d", text, name, response.StatusCode)
+				}
+			}
+		}
+	}
+}
