@@ -45,8 +45,8 @@ func eventID(instance string, id uint64) string {
 	return instance + "-" + strconv.FormatUint(id, 10)
 }
 
-// after is the id after which a follower wants to read: what it read last, by Last-Event-ID; all of this process, where it
-// read from another; else what its query says, or what comes from now on.
+// after is the id after which a follower wants to read: what it read last, by Last-Event-ID; all that is kept, where that is
+// of another process; else what its query says, or what comes from now on.
 func (s *Server) after(r *http.Request, filter *Filter) (uint64, error) {
 	if last := r.Header.Get("Last-Event-ID"); last != "" {
 		instance, number, _ := strings.Cut(last, "-")
@@ -55,12 +55,15 @@ func (s *Server) after(r *http.Request, filter *Filter) (uint64, error) {
 			return 0, fmt.Errorf("Last-Event-ID: %q is not the id of an event", last)
 		}
 		if instance != s.recorder.instance {
-			return 0, nil
+			return s.recorder.before(), nil
 		}
 		return id, nil
 	}
-	if r.URL.Query().Has(paramSince) {
+	switch {
+	case filter.After > 0:
 		return filter.After, nil
+	case r.URL.Query().Has(paramSince):
+		return s.recorder.before(), nil
 	}
 	return s.recorder.last.Load(), nil
 }

@@ -108,6 +108,14 @@ func TestEventsDropped(t *testing.T) {
 	if !slices.Equal(words, []string{"start 2", "dropped 5", "8", "9", "10"}) {
 		t.Errorf("%q", words)
 	}
+	for _, filter := range []trace.Filter{{Since: time.Unix(0, 0)}, {Since: time.Unix(0, 0), Path: "/"}} {
+		if words, _ := read(t, s, "", filter, 3, nil); !slices.Equal(words, []string{"start 7", "8", "9", "10"}) {
+			t.Errorf("all that is kept: %q", words)
+		}
+	}
+	if words, _ := read(t, s, "other-9", trace.Filter{}, 3, nil); !slices.Equal(words, []string{"start 7", "8", "9", "10"}) {
+		t.Errorf("all that is kept, after those of another process: %q", words)
+	}
 	var told trace.Decisions
 	if _, body := ask(t, "GET", base+"/api/decisions", ""); json.Unmarshal([]byte(body), &told) != nil || told.Missed != 5 {
 		t.Errorf("missed %d", told.Missed)

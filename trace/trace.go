@@ -154,10 +154,10 @@ func (r *Recorder) at(id uint64) (e *Entry, ok bool) {
 // next are after that one.
 func (r *Recorder) After(id uint64) (entries []*Entry, upTo uint64) {
 	last := r.last.Load()
-	if first := max(r.first(last), r.oldest.Load()); id+1 < first {
-		id = first - 1
+	if id >= last {
+		return nil, id
 	}
-	for ; id < last; id++ {
+	for id = max(id, r.before()); id < last; id++ {
 		e, ok := r.at(id + 1)
 		if !ok {
 			break
@@ -168,6 +168,9 @@ func (r *Recorder) After(id uint64) (entries []*Entry, upTo uint64) {
 	}
 	return entries, id
 }
+
+// before is the id before the first that is kept.
+func (r *Recorder) before() uint64 { return max(r.first(r.last.Load()), r.oldest.Load()) - 1 }
 
 // Get gives the Entry of an id, nil where it is gone or was never there.
 func (r *Recorder) Get(id uint64) *Entry {

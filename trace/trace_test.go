@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
+	"math"
 	"runtime"
 	"slices"
 	"strings"
@@ -49,7 +50,7 @@ func TestRecorder(t *testing.T) {
 	for i := 3; i <= 5; i++ {
 		one(decision(fmt.Sprint("/", i)))
 	}
-	for after, want := range map[uint64][]uint64{0: {3, 4, 5}, 2: {3, 4, 5}, 3: {4, 5}, 5: nil, 9: nil} {
+	for after, want := range map[uint64][]uint64{0: {3, 4, 5}, 2: {3, 4, 5}, 3: {4, 5}, 5: nil, 9: nil, math.MaxUint64: nil} {
 		if entries, upTo := r.After(after); !slices.Equal(ids(entries), want) || upTo != max(5, after) {
 			t.Errorf("after %d: %v up to %d, want %v", after, ids(entries), upTo, want)
 		}
