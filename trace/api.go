@@ -11,7 +11,7 @@ import (
 	"fauxlet/explain"
 )
 
-// index is what / says while there is no page.
+// index is what /api/ says, and / where there is no page.
 const index = `fauxlet: what this stand-in decided, and why.
 
 GET    /api/decisions        the last ones; ?outcome=refused&user=NAME&node=NAME&path=/pods&status=4xx&since=ID-OR-TIME&limit=10&road=true
@@ -21,6 +21,9 @@ GET    /api/export           the same as lines of JSON
 GET    /api/faults           what goes wrong on purpose; POST adds one, DELETE ends them all
 GET    /api/faults/NAME      one of them; DELETE ends it
 GET    /api/fault-kinds      what can go wrong
+GET    /api/decisions/ID/settings   what can be supposed to be otherwise
+POST   /api/whatif           what if it were? {"decision": ID, "set": {"authentication.anonymous.enabled": "true"}}; nothing is sent
+GET    /api/visitors         as whom a demo sends requests; POST /api/send sends one: {"as": NAME, "method": "GET", "path": "/pods"}
 GET    /api/build            what this is
 GET    /readyz               whether it listens
 `
@@ -70,19 +73,24 @@ func writeJSON(w http.ResponseWriter, status int, value any) error {
 func (s *Server) routes() http.Handler {
 	mux := http.NewServeMux()
 	for pattern, serve := range map[string]handler{
-		"GET /api/decisions":        s.getDecisions,
-		"GET /api/decisions/{id}":   s.getDecision,
-		"GET /api/events":           s.getEvents,
-		"GET /api/export":           s.getExport,
-		"GET /api/faults":           s.getFaults,
-		"POST /api/faults":          s.postFault,
-		"DELETE /api/faults":        s.deleteFaults,
-		"GET /api/faults/{name}":    s.getFault,
-		"DELETE /api/faults/{name}": s.deleteFault,
-		"GET /api/fault-kinds":      s.getFaultKinds,
-		"GET /api/build":            s.getBuild,
-		"GET /readyz":               s.getReady,
-		"GET /{$}":                  getIndex,
+		"GET /api/decisions":               s.getDecisions,
+		"GET /api/decisions/{id}":          s.getDecision,
+		"GET /api/events":                  s.getEvents,
+		"GET /api/export":                  s.getExport,
+		"GET /api/faults":                  s.getFaults,
+		"POST /api/faults":                 s.postFault,
+		"DELETE /api/faults":               s.deleteFaults,
+		"GET /api/faults/{name}":           s.getFault,
+		"DELETE /api/faults/{name}":        s.deleteFault,
+		"GET /api/fault-kinds":             s.getFaultKinds,
+		"GET /api/decisions/{id}/settings": s.getSettings,
+		"POST /api/whatif":                 s.postWhatIf,
+		"GET /api/visitors":                s.getVisitors,
+		"POST /api/send":                   s.postSend,
+		"GET /api/build":                   s.getBuild,
+		"GET /api/{$}":                     getIndex,
+		"GET /readyz":                      s.getReady,
+		"GET /{$}":                         getIndex,
 	} {
 		mux.Handle(pattern, serve)
 	}
@@ -150,11 +158,19 @@ func (s *Server) getDecision(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return fmt.Errorf("%q is not the id of a decision, which is a number", r.PathValue("id"))
 	}
-	e := s.recorder.Get(id)
-	if e == nil {
-		return refuse(http.StatusNotFound, "decision %d is not kept, or was never made; the last is %d", id, s.recorder.last.Load())
+	e, err := s.entry(id)
+	if err != nil {
+		return err
 	}
 	return writeJSON(w, http.StatusOK, s.teller(true)(e))
+}
+
+// entry is the Entry of an id that is kept.
+func (s *Server) entry(id uint64) (*Entry, error) {
+	if e := s.recorder.Get(id); e != nil {
+		return e, nil
+	}
+	return nil, refuse(http.StatusNotFound, "decision %d is not kept, or was never made; the last is %d", id, s.recorder.last.Load())
 }
 
 // getExport writes lines of JSON, to be kept.
@@ -179,7 +195,10 @@ func (s *Server) getBuild(w http.ResponseWriter, _ *http.Request) error {
 	return writeJSON(w, http.StatusOK, struct {
 		Instance string `json:"instance"`
 		Build    any    `json:"build"`
-	}{s.recorder.instance, s.options.Build})
+		// WhatIf and Send say whether there is an answer to these.
+		WhatIf bool `json:"whatIf"`
+		Send   bool `json:"send"`
+	}{s.recorder.instance, s.options.Build, s.options.WhatIf != nil, s.options.Visitors != nil})
 }
 
 func (s *Server) getReady(w http.ResponseWriter, _ *http.Request) error {

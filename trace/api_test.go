@@ -239,6 +239,10 @@ func TestBadRequests(t *testing.T) {
 		"POST /api/faults":                    `501 nothing can go wrong here on purpose`,
 		"DELETE /api/faults":                  `501 nothing can go wrong here on purpose`,
 		"DELETE /api/faults/none":             `501 nothing can go wrong here on purpose`,
+		"POST /api/whatif":                    `501 nothing can be supposed here`,
+		"GET /api/decisions/1/settings":       `501 nothing can be supposed here`,
+		"POST /api/send":                      `501 nobody sends requests from here: that is for fauxlet demo`,
+		"GET /api/visitors":                   `501 nobody sends requests from here: that is for fauxlet demo`,
 		"GET /api/nothing":                    "404",
 		"GET /nothing":                        "404",
 		"POST /api/decisions":                 "405",
@@ -289,7 +293,7 @@ func TestPage(t *testing.T) {
 			t.Errorf("%s: %q, want %q", path, body, want)
 		}
 	}
-	for _, path := range []string{"/api/nothing", "/api/", "//api/decisions", "/x/../api/decisions", "/%61pi/decisions"} {
+	for _, path := range []string{"/api/nothing", "/api/", "/api/whatif", "/api/send", "//api/decisions", "/x/../api/decisions", "/%61pi/decisions"} {
 		if response, body := ask(t, "GET", base+path, ""); response.StatusCode != 401 || strings.Contains(body, "page") {
 			t.Errorf("%s: %s %q", path, response.Status, body)
 		}

@@ -24,11 +24,12 @@ type limits struct {
 	// keepAlive is after how long something is sent to a follower for whom there is nothing, and patience how long one may
 	// take to read what was sent.
 	keepAlive, patience time.Duration
+	decided             time.Duration // a decision whose request was answered already
 }
 
 var usualLimits = limits{
 	header: 10 * time.Second, request: 30 * time.Second, idle: 2 * time.Minute, drain: 2 * time.Second,
-	keepAlive: keepAlive, patience: 30 * time.Second,
+	keepAlive: keepAlive, patience: 30 * time.Second, decided: 5 * time.Second,
 }
 
 const (
@@ -56,6 +57,10 @@ type Options struct {
 	// without a token, and so must be the same for all; it may set a Content-Security-Policy of its own. Nil: a text that
 	// names the paths.
 	Page http.Handler
+	// WhatIf answers what if. Nil: nobody does.
+	WhatIf WhatIf
+	// Visitors send requests from the page. Nil: nobody does.
+	Visitors Visitors
 	// Logger gets a line when a fault is set or ends. Nil: no log.
 	Logger *zap.Logger
 }

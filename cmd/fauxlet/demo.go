@@ -76,14 +76,18 @@ func (d *demo) run(ctx context.Context, flags *pflag.FlagSet, stdout, stderr io.
 			return err
 		}
 		if reviews != nil {
+			d.serving.asking.reviewer = reviews
 			group.Go(func() error { return reviews.Serve(running, listener) })
 		}
 	}
 
 	tour := newTour(folder)
 	d.serving.logger = logger
+	visits := &visits{tour: tour}
 	d.serving.observe = tour.observe
+	d.serving.asking.sent, d.serving.asking.visitors = tour.request, visits
 	d.serving.ready = func(open addresses) {
+		visits.opened(open)
 		group.Go(func() error {
 			if err := tour.run(running, open, stdout); err != nil && running.Err() == nil {
 				return err

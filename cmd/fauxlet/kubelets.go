@@ -40,6 +40,7 @@ type kubelets struct {
 	options   server.Options       // what they have in common
 	metrics   *prometheus.Registry // of all nodes; nil where nobody asks for them
 	trace     *tracing
+	asking    asking
 	// shared is the cluster that all are in by the same credential; nil where each has its own, or there is none.
 	shared *cluster
 

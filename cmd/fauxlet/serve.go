@@ -104,11 +104,12 @@ type serving struct {
 	nodes     nodeFlags
 	trace     traceFlags
 
-	// logger, ready and observe are demo's: a logger that there is already, what to call once the ports are open, and
-	// who sees the Decisions.
+	// logger, ready, observe and asking are demo's: a logger that there is already, what to call once the ports are open,
+	// who sees the Decisions, and what can be asked of the trace.
 	logger  *zap.Logger
 	ready   func(addresses)
 	observe func(*authchain.Decision)
+	asking  asking
 }
 
 func (s *serving) addTo(c *cobra.Command) {
@@ -187,7 +188,7 @@ func (s *serving) run(ctx context.Context, cfg *config.Config, stderr io.Writer)
 
 // prepare reads what the nodes are made of.
 func (s *serving) prepare(cfg *config.Config, logger *zap.Logger) (*kubelets, error) {
-	k := &kubelets{cfg: cfg, flags: &s.nodes, logger: logger, booted: booted(), all: map[string]*kubelet{}}
+	k := &kubelets{cfg: cfg, flags: &s.nodes, logger: logger, asking: s.asking, booted: booted(), all: map[string]*kubelet{}}
 	if err := s.nodes.validate(cfg.NodeName); err != nil {
 		return nil, err
 	}

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"fauxlet/authchain"
+	"fauxlet/explain/offline"
 	"fauxlet/internal/shellword"
 )
 
@@ -55,10 +56,13 @@ type tour struct {
 	mu sync.Mutex
 	// watched has the visitors' connections, by their own address, and what was decided about each.
 	watched map[string]*authchain.Decision
+	// sent has the last requests that were sent, and order their Decisions, the oldest first.
+	sent  map[*authchain.Decision]*offline.Request
+	order []*authchain.Decision
 }
 
 func newTour(folder *demoFolder) *tour {
-	return &tour{folder: folder, watched: map[string]*authchain.Decision{}}
+	return &tour{folder: folder, watched: map[string]*authchain.Decision{}, sent: map[*authchain.Decision]*offline.Request{}}
 }
 
 // observe keeps the Decisions about the visitors.
@@ -84,13 +88,13 @@ func (t *tour) run(ctx context.Context, open addresses, w io.Writer) error {
 			continue
 		}
 		fmt.Fprintf(&b, "\n# %s\n# -> ", v.says)
-		switch status, decision, err := t.send(ctx, v, address); {
+		switch answer, err := t.send(ctx, v, address, tourPatience); {
 		case ctx.Err() != nil:
 			return ctx.Err()
 		case err != nil:
 			fmt.Fprintf(&b, "no answer: %v", err)
 		default:
-			fmt.Fprintf(&b, "%d, %s", status, cmp.Or(decision.Why(), "and nobody was asked"))
+			fmt.Fprintf(&b, "%d, %s", answer.status, cmp.Or(answer.decision.Why(), "and nobody was asked"))
 		}
 		fmt.Fprintf(&b, "\n%s\n", t.curl(v, address))
 	}
@@ -99,50 +103,75 @@ func (t *tour) run(ctx context.Context, open addresses, w io.Writer) error {
 	return err
 }
 
-// send sends a visitor's request over a connection of its own.
-func (t *tour) send(ctx context.Context, v visitor, address string) (int, *authchain.Decision, error) {
+// answer is what a visitor was answered.
+type answer struct {
+	status   int
+	body     []byte // its beginning
+	decision *authchain.Decision
+}
+
+const (
+	// tourPatience is how long a visitor reads.
+	tourPatience = 30 * time.Second
+	// bodyMost is how much of an answer is kept, in bytes.
+	bodyMost = 4 << 10
+)
+
+// send sends a visitor's request over a connection of its own, and reads the beginning of what is answered.
+func (t *tour) send(ctx context.Context, v visitor, address string, patience time.Duration) (*answer, error) {
 	transport := &http.Transport{DisableKeepAlives: true}
 	scheme := "http://"
 	if !v.readOnly {
 		scheme = "https://"
 		config, err := t.tls(v)
 		if err != nil {
-			return 0, nil, err
+			return nil, err
 		}
 		transport.TLSClientConfig = config
 	}
-	var local string
-	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	token := v.token
+	if token != "" && token != badToken {
+		var err error
+		if token, err = t.folder.token(v.token); err != nil {
+			return nil, err
+		}
+	}
+	ctx, cancel := context.WithTimeout(ctx, tourPatience)
 	defer cancel()
-	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(info httptrace.GotConnInfo) {
+	reading, stop := context.WithTimeout(ctx, patience)
+	defer stop()
+	var local string
+	reading = httptrace.WithClientTrace(reading, &httptrace.ClientTrace{GotConn: func(info httptrace.GotConnInfo) {
 		local = info.Conn.LocalAddr().String()
 		t.mu.Lock()
 		defer t.mu.Unlock()
 		t.watched[local] = nil
 	}})
-	request, err := http.NewRequestWithContext(ctx, cmp.Or(v.method, http.MethodGet), scheme+address+v.path, nil)
+	request, err := http.NewRequestWithContext(reading, cmp.Or(v.method, http.MethodGet), scheme+address+v.path, nil)
 	if err != nil {
-		return 0, nil, err
+		return nil, err
 	}
-	if v.token != "" {
-		token := v.token
-		if token != badToken {
-			if token, err = t.folder.token(v.token); err != nil {
-				return 0, nil, err
-			}
-		}
+	if token != "" {
 		request.Header.Set("Authorization", "Bearer "+token)
 	}
 	response, err := transport.RoundTrip(request)
 	if err != nil {
-		return 0, nil, err
+		return nil, err
 	}
-	defer response.Body.Close()
-	if _, err := io.Copy(io.Discard, response.Body); err != nil {
-		return 0, nil, err
+	body, err := io.ReadAll(io.LimitReader(response.Body, bodyMost))
+	if err == nil {
+		_, err = io.Copy(io.Discard, response.Body)
+	}
+	response.Body.Close() // which ends an answer that goes on
+	if err != nil && reading.Err() == nil {
+		return nil, err
 	}
 	decision, err := t.decided(ctx, local)
-	return response.StatusCode, decision, err
+	if err != nil {
+		return nil, err
+	}
+	t.remember(v, token, decision)
+	return &answer{response.StatusCode, body, decision}, nil
 }
 
 // decided waits for the Decision, which is told of just after its response was sent.

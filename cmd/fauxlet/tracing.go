@@ -15,6 +15,7 @@ import (
 
 	"fauxlet/authchain"
 	"fauxlet/trace"
+	web "fauxlet/trace/page"
 )
 
 // traceAddress is where the trace is shown, and looked for, where nobody says.
@@ -81,6 +82,7 @@ func (f *traceFlags) listen(t *tracing, k *kubelets) (*trace.Server, error) {
 	}
 	server, err := trace.Listen(f.address, trace.Options{
 		Recorder: t.recorder, Facts: k.facts, Token: token, Build: thisBuild(), Logger: k.logger,
+		WhatIf: suppositions{k}, Visitors: k.asking.visitors, Page: web.Handler(),
 		Ready: func() error {
 			if !t.ready.Load() {
 				return errNotReady

@@ -62,12 +62,9 @@ type claim struct {
 
 func bearer(token string) []string { return []string{"Authorization: Bearer " + token} }
 
-// TestWhatIfOfTheClaims: for each cell of the table, what is answered offline if the configuration of its column were that
-// of its neighbour's is what a server of that configuration answers over TLS, and what was measured.
-func TestWhatIfOfTheClaims(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t)
-	const anonymousToo = `
+// What the reviewers of the claims know.
+const (
+	anonymousToo = `
 apiVersion: rbac.authorization.k8s.io/v1
 kind: ClusterRole
 metadata: {name: pods}
@@ -81,7 +78,14 @@ subjects:
 - {apiGroup: rbac.authorization.k8s.io, kind: User, name: kubelet-client}
 - {apiGroup: rbac.authorization.k8s.io, kind: User, name: system:anonymous}
 `
-	const tokens = "account,system:serviceaccount:default:metrics,1,\"system:serviceaccounts,system:serviceaccounts:default\"\n"
+	tokens = "account,system:serviceaccount:default:metrics,1,\"system:serviceaccounts,system:serviceaccounts:default\"\n"
+)
+
+// TestWhatIfOfTheClaims: for each cell of the table, what is answered offline if the configuration of its column were that
+// of its neighbour's is what a server of that configuration answers over TLS, and what was measured.
+func TestWhatIfOfTheClaims(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
 	for column, settings := range claims.configurations {
 		running := w.run(t, settings, anonymousToo, tokens)
 		base := claims.configurations[(column+1)%len(claims.configurations)]

@@ -1,0 +1,264 @@
+// Package browser holds the page to what it promises, in Chromium: a demo is started, requests are sent to it, and the page
+// is used as a person uses it. What the page looks like is for people to judge: with -update the screenshots of README.md
+// and docs/ are taken anew, of what the demo has just decided.
+package browser
+
+import (
+	"context"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/chromedp/cdproto/cdp"
+	"github.com/chromedp/cdproto/emulation"
+	"github.com/chromedp/cdproto/log"
+	"github.com/chromedp/cdproto/page"
+	cdpruntime "github.com/chromedp/cdproto/runtime"
+	"github.com/chromedp/chromedp"
+)
+
+var update = flag.Bool("update", false, "take the screenshots in docs/images anew")
+
+// patience is how long anything may take on a machine that is busy with other tests.
+const patience = 2 * time.Minute
+
+// built is where fauxlet was built for this run.
+var built string
+
+func TestMain(m *testing.M) { os.Exit(runTests(m)) }
+
+func runTests(m *testing.M) int {
+	flag.Parse()
+	dir, err := os.MkdirTemp("", "fauxlet-browser-")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "browser:", err)
+		return 1
+	}
+	defer os.RemoveAll(dir)
+	built = filepath.Join(dir, "fauxlet")
+	build := exec.Command("go", "build", "-o", built, "./cmd/fauxlet")
+	build.Dir, build.Env = "../..", append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		fmt.Fprintf(os.Stderr, "browser: go build: %v\n%s", err, out)
+		return 1
+	}
+	return m.Run()
+}
+
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// open are the addresses of a demo.
+type open struct{ Secure, ReadOnly, Trace, dir string }
+
+// startDemo runs a demo until the test ends, on ports of its own.
+func startDemo(t testing.TB) *open {
+	t.Helper()
+	dir := t.TempDir()
+	ready := filepath.Join(dir, "ready")
+	runtime.LockOSThread() // the demo is killed with the thread that started it
+	cmd := exec.Command(built, "demo", "--dir", "demo", "--port", "0", "--read-only-port", "0", "--trace-address", "127.0.0.1:0", "--ready-file", ready)
+	cmd.Dir = dir
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	var out output
+	cmd.Stdout, cmd.Stderr = &out, &out
+	must(t, cmd.Start())
+	t.Cleanup(func() {
+		_ = cmd.Process.Signal(syscall.SIGTERM)
+		_ = cmd.Wait()
+		runtime.UnlockOSThread()
+		if t.Failed() {
+			lines := strings.Split(strings.TrimSpace(out.String()), "\n")
+			t.Logf("the demo said last:\n%s", strings.Join(lines[max(0, len(lines)-10):], "\n"))
+		}
+	})
+	demo := &open{dir: filepath.Join(dir, "demo")}
+	for deadline := time.Now().Add(patience); ; time.Sleep(50 * time.Millisecond) {
+		data, err := os.ReadFile(ready)
+		if err == nil && strings.Contains(out.String(), "Stop with Ctrl-C") {
+			must(t, json.Unmarshal(data, demo))
+			return demo
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("the demo is not ready: %v", err)
+		}
+	}
+}
+
+type output struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+func (o *output) Write(b []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.text.Write(b)
+}
+
+func (o *output) String() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.text.String()
+}
+
+// tab is a page in Chromium.
+type tab struct {
+	t   testing.TB
+	ctx context.Context
+
+	mu sync.Mutex
+	// complaints are what the console has of errors and warnings, and exceptions that nobody caught.
+	complaints []string
+}
+
+// newTab starts Chromium, and opens a page of that width and height.
+func newTab(t testing.TB, width, height int64) *tab {
+	t.Helper()
+	path, err := exec.LookPath("chromium")
+	if err != nil {
+		t.Fatalf("%v: these tests use the page in Chromium: apt-get install chromium", err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 2*patience)
+	t.Cleanup(cancel)
+	ctx, stop := chromedp.NewExecAllocator(ctx, append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(path), chromedp.NoSandbox,
+		chromedp.DisableGPU, chromedp.WSURLReadTimeout(patience), chromedp.Flag("disable-dev-shm-usage", true))...)
+	t.Cleanup(stop)
+	b := (&tab{t: t, ctx: ctx}).another()
+	b.do(chromedp.EmulateViewport(width, height))
+	return b
+}
+
+// another opens another page in the same Chromium.
+func (b *tab) another() *tab {
+	other := &tab{t: b.t}
+	ctx, shut := chromedp.NewContext(b.ctx, chromedp.WithListener(other.listen))
+	b.t.Cleanup(shut)
+	other.ctx = ctx
+	other.do(chromedp.Func(func(ctx context.Context, t *chromedp.Target) error {
+		_, err := cdp.Call(ctx, t, log.Enable, cdp.Empty{})
+		return err
+	}))
+	return other
+}
+
+func (b *tab) listen(event any) {
+	var complaint string
+	switch e := event.(type) {
+	case *cdpruntime.EventExceptionThrown:
+		complaint = (&chromedp.ExceptionError{ExceptionDetails: e.ExceptionDetails}).Error()
+	case *cdpruntime.EventConsoleAPICalled:
+		if e.Type == cdpruntime.ConsoleAPICalledTypeError || e.Type == cdpruntime.ConsoleAPICalledTypeWarning {
+			complaint = fmt.Sprintf("console: %s", e.Args[0].Value)
+		}
+	case *log.EventEntryAdded:
+		if e.Entry.Level == log.EntryLevelError || e.Entry.Level == log.EntryLevelWarning {
+			complaint = e.Entry.Text + " " + e.Entry.URL
+		}
+	case *page.EventJavascriptDialogOpening:
+		complaint = "a dialog: " + e.Message
+	}
+	if complaint != "" {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		b.complaints = append(b.complaints, complaint)
+	}
+}
+
+// quiet fails where the console has complaints.
+func (b *tab) quiet() {
+	b.t.Helper()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, complaint := range b.complaints {
+		b.t.Errorf("the console says: %s", complaint)
+	}
+	b.complaints = nil
+}
+
+func (b *tab) do(actions ...chromedp.Action[chromedp.Void]) {
+	b.t.Helper()
+	if err := chromedp.Do(b.ctx, actions...); err != nil {
+		b.t.Fatal(err)
+	}
+}
+
+// js evaluates an expression, or a promise of one.
+func js[T any](b *tab, expression string) T {
+	b.t.Helper()
+	value, err := chromedp.Run(b.ctx, chromedp.Evaluate[T](expression, chromedp.EvalAwaitPromise))
+	if err != nil {
+		b.t.Fatalf("%s: %v", expression, err)
+	}
+	return value
+}
+
+// until waits for an expression to be true. It is asked from here, because the page's policy lets nothing be evaluated in it.
+func (b *tab) until(what, expression string) {
+	b.t.Helper()
+	ticker := time.NewTicker(50 * time.Millisecond)
+	defer ticker.Stop()
+	for deadline := time.Now().Add(patience); !js[bool](b, "Boolean("+expression+")"); <-ticker.C {
+		if time.Now().After(deadline) {
+			b.t.Fatalf("%s: it is not so: %s; the page says:\n%s", what, expression, js[string](b, "document.body.innerText"))
+		}
+	}
+}
+
+// set has a field have a value, as if it was typed or chosen.
+func (b *tab) set(selector, value string) {
+	b.t.Helper()
+	js[bool](b, fmt.Sprintf(`(() => {
+		const field = document.querySelector(%q);
+		field.value = %q;
+		for (const name of ["input", "change"]) field.dispatchEvent(new Event(name, {bubbles: true}));
+		return true })()`, selector, value))
+}
+
+// prefers has the system prefer light or dark.
+func (b *tab) prefers(scheme string) {
+	b.t.Helper()
+	b.do(chromedp.Func(func(ctx context.Context, t *chromedp.Target) error {
+		_, err := cdp.Call(ctx, t, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{
+			Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: scheme}}})
+		return err
+	}))
+}
+
+// visit opens an address, and waits for the page to follow.
+func (b *tab) visit(address string) {
+	b.t.Helper()
+	b.do(chromedp.Navigate(address))
+	b.until("the page follows", `document.body.dataset.state === "live"`)
+}
+
+// shown are the screenshots that docs/ has.
+var shown = []string{"page-desktop.png", "page-phone-dark.png", "whatif-desktop.png"}
+
+// shoot takes a screenshot: into docs/images where -update says so, if it is one of those, and else into a folder that is
+// gone with the test.
+func (b *tab) shoot(name string) {
+	b.t.Helper()
+	picture, err := chromedp.Run(b.ctx, chromedp.CaptureScreenshot())
+	must(b.t, err)
+	folder := b.t.TempDir()
+	if *update && slices.Contains(shown, name) {
+		folder = "../../docs/images"
+		must(b.t, os.MkdirAll(folder, 0o755))
+	}
+	must(b.t, os.WriteFile(filepath.Join(folder, name), picture, 0o644))
+}

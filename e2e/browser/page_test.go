@@ -1,0 +1,262 @@
+package browser
+
+import (
+	"crypto/tls"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"strings"
+	"testing"
+
+	"github.com/chromedp/chromedp"
+	"github.com/chromedp/chromedp/kb"
+)
+
+// send sends a request to the demo's kubelet as a stranger of this test, who has nothing to show.
+func send(t testing.TB, demo *open, path string) {
+	t.Helper()
+	transport := &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, DisableKeepAlives: true}
+	request, err := http.NewRequest(http.MethodGet, "https://"+demo.Secure, nil)
+	must(t, err)
+	request.URL.Opaque = path
+	response, err := transport.RoundTrip(request)
+	must(t, err)
+	must(t, response.Body.Close())
+}
+
+const (
+	rows   = `document.querySelectorAll("#list a").length`
+	chosen = `Number(document.querySelector("#list [aria-current]")?.dataset.id ?? 0)`
+	// outcomes are the stops of the road, as it was, as "name: outcome".
+	outcomes = `[...document.querySelectorAll("#road > li > .stop:first-child")].map(s => s.querySelector(".name").textContent + ": " + s.querySelector(".word").textContent)`
+)
+
+// choose has a person's request be sent from the page, and waits for its road.
+func sendFrom(b *tab, as, path string) {
+	b.t.Helper()
+	b.set("#send-as", as)
+	b.set("#send-path", path)
+	b.do(chromedp.Click(chromedp.ID("send-button")))
+	title, _, _ := strings.Cut(path, "?")
+	b.until("the road of what was sent", fmt.Sprintf(`document.getElementById("title").textContent === %q && !document.getElementById("send-button").disabled && !document.getElementById("sent").hidden`, "GET "+title))
+}
+
+// TestPage uses the page as a person does who sees it for the first time.
+func TestPage(t *testing.T) {
+	demo := startDemo(t)
+	b := newTab(t, 1280, 860)
+	address := "http://" + demo.Trace + "/"
+	b.visit(address)
+	b.until("what was decided before", rows+" >= 10")
+
+	// A request comes in while the page is open.
+	send(t, demo, "/pods/live-one")
+	b.until("it comes live", `document.querySelector("#list .what").textContent.includes("/pods/live-one")`)
+
+	// One is sent from the page, and its road is drawn with what changes it.
+	sendFrom(b, "viewer", "/containerLogs/default/nginx/nginx?tailLines=3")
+	want := "TLS: passed,client certificate: passed,token: not reached,anonymous: not reached,identity: passed,attributes: passed,review of nodes/proxy: refused,answer: refused"
+	if got := strings.Join(js[[]string](b, outcomes), ","); got != want {
+		t.Errorf("the road is %s, want %s", got, want)
+	}
+	if cures := js[string](b, `document.getElementById("cure-list").innerText`); !strings.Contains(cures, "kubectl create clusterrolebinding viewer --clusterrole=system:kubelet-api-admin --user=viewer") {
+		t.Errorf("the cures are %s", cures)
+	}
+	if marks := js[int](b, `new Set([...document.querySelectorAll("#road .stop")].map(s => s.className + s.querySelector(".mark path").getAttribute("d"))).size`); marks < 3 {
+		t.Errorf("outcomes have %d shapes", marks)
+	}
+	b.quiet()
+	refused := js[string](b, "location.hash")
+
+	// What if nobody were asked what it may do? The two roads are beside each other.
+	const mode = `select[title="authorization.mode"]`
+	b.until("what if can be asked", `!document.getElementById("whatif").hidden`)
+	b.set(mode, "AlwaysAllow")
+	b.until("what if", `document.getElementById("whatif-says").textContent.includes("Rather than 403 refused: 200 allowed")`)
+	if differ := js[[]string](b, `[...document.querySelectorAll("#road .other .name")].map(e => e.textContent)`); fmt.Sprint(differ) != "[review of nodes/proxy answer]" {
+		t.Errorf("what differs is %q", differ)
+	}
+	b.set(mode, "Webhook")
+	b.until("as it was", `!document.querySelector("#road.two")`)
+
+	// A link to one decision is a link to it.
+	other := b.another()
+	other.visit(address + refused)
+	other.until("the road of the link", `document.getElementById("title").textContent === "GET /containerLogs/default/nginx/nginx"`)
+	other.until("it is marked in the list", chosen+" > 0")
+	other.quiet()
+
+	// Filters are the server's, and stand in the address.
+	b.set("#filter-outcome", "allowed")
+	b.until("allowed ones alone", rows+` > 0 && [...document.querySelectorAll("#list .how")].every(e => e.textContent.endsWith("allowed"))`)
+	if got := js[string](b, "location.search"); got != "?outcome=allowed" {
+		t.Errorf("the address has %q", got)
+	}
+	send(t, demo, "/pods/filtered-out")
+	b.set("#filter-outcome", "")
+	b.until("all of them", `document.getElementById("list").textContent.includes("/pods/filtered-out")`)
+
+	// While it is paused nothing comes, and nothing is lost.
+	b.leave()
+	b.do(chromedp.KeyEvent("p"))
+	b.until("paused", `document.body.dataset.state === "paused" && document.getElementById("pause").getAttribute("aria-pressed") === "true"`)
+	send(t, demo, "/pods/while-paused")
+	b.until("it is counted", `document.getElementById("held").textContent === "show 1 new"`)
+	if js[bool](b, `document.getElementById("list").textContent.includes("/pods/while-paused")`) {
+		t.Error("a request came into the list while it was paused")
+	}
+	b.do(chromedp.KeyEvent("p"))
+	b.until("it is shown", `document.querySelector("#list .what").textContent.includes("/pods/while-paused")`)
+
+	// The keyboard is enough.
+	js[string](b, `location.hash = "#" + document.querySelector("#list a").dataset.id`)
+	b.until("the first is chosen", chosen+` === Number(document.querySelector("#list a").dataset.id)`)
+	first := js[int](b, chosen)
+	for _, step := range []struct {
+		key  string
+		want int
+	}{{"j", first - 1}, {kb.ArrowDown, first - 2}, {"k", first - 1}, {kb.ArrowUp, first}} {
+		b.do(chromedp.KeyEvent(step.key))
+		b.until("the key "+step.key, fmt.Sprintf("%s === %d && location.hash === '#%d' && document.activeElement.dataset.id === '%d'", chosen, step.want, step.want, step.want))
+	}
+	// Under the keyboard no row moves.
+	send(t, demo, "/pods/under-the-keyboard")
+	b.until("it is held", `document.getElementById("held").textContent === "show 1 new"`)
+	b.do(chromedp.KeyEvent("/"))
+	b.until("the filter has the focus", `document.activeElement.id === "filter-path"`)
+	b.until("it is let in", `document.querySelector("#list .what").textContent.includes("/pods/under-the-keyboard")`)
+	b.set("#filter-path", "under-the") // the protocol's own key events come past preventDefault, and leave a slash
+	b.until("one is left", rows+" === 1")
+	b.do(chromedp.KeyEvent(kb.Escape))
+
+	// Who does not see it is told, and finds the parts by their names.
+	if got := js[string](b, `document.getElementById("live").getAttribute("aria-live") + " " + (document.getElementById("live").textContent !== "")`); got != "polite true" {
+		t.Errorf("the live region: %s", got)
+	}
+	if unnamed := js[[]string](b, `[...document.querySelectorAll("button, input, select")].filter(e => !e.hidden && !e.labels?.length && !e.getAttribute("aria-label") && !e.textContent.trim()).map(e => e.id)`); len(unnamed) > 0 {
+		t.Errorf("without a name: %q", unnamed)
+	}
+	b.quiet()
+}
+
+// leave has nothing have the focus.
+func (b *tab) leave() {
+	b.t.Helper()
+	js[bool](b, `(document.activeElement.blur(), true)`)
+}
+
+// TestMarkupIsText: what strangers send is shown, and is never more than text.
+func TestMarkupIsText(t *testing.T) {
+	demo := startDemo(t)
+	b := newTab(t, 1280, 860)
+	b.visit("http://" + demo.Trace + "/")
+	const evil = `/pods/<img src=x onerror=alert(1)><script>alert(2)</script>"'&amp;`
+	send(t, demo, (&url.URL{Path: evil}).EscapedPath())
+	b.until("it comes", fmt.Sprintf(`document.querySelector("#list .what").textContent === %q`, "GET "+evil))
+	js[string](b, `location.hash = "#" + document.querySelector("#list a").dataset.id`)
+	b.until("its road", fmt.Sprintf(`document.getElementById("title").textContent === %q`, "GET "+evil))
+	if got := js[int](b, `document.querySelectorAll("img, main script").length`); got != 0 {
+		t.Errorf("%d elements of the path are in the document", got)
+	}
+	// And where a mistake in the page took text for markup, the policy would not.
+	if got := js[string](b, `(() => { try { document.body.insertAdjacentHTML("beforeend", "<b>x</b>"); return "taken" } catch (e) { return e.name } })()`); got != "TypeError" {
+		t.Errorf("markup was %s", got)
+	}
+	if got := js[string](b, `fetch("https://example.invalid/").then(() => "sent", e => "refused")`); got != "refused" {
+		t.Errorf("a request to elsewhere was %s", got)
+	}
+}
+
+// TestPagesFromElsewhere: a page of another origin reads nothing, sends nothing, and shows nothing of it in a frame.
+func TestPagesFromElsewhere(t *testing.T) {
+	demo := startDemo(t)
+	elsewhere := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "<p>elsewhere") }))
+	t.Cleanup(elsewhere.Close)
+	b := newTab(t, 1280, 860)
+	b.do(chromedp.Navigate(elsewhere.URL))
+	base := "http://" + demo.Trace
+	for _, request := range []string{
+		`fetch("` + base + `/api/decisions")`,
+		`fetch("` + base + `/api/events")`,
+		`fetch("` + base + `/api/send", {method: "POST", headers: {"Content-Type": "application/json"}, body: '{"as": "kubelet-client", "method": "GET", "path": "/pods/from-elsewhere"}'})`,
+		`fetch("` + base + `/api/send", {method: "POST", headers: {"Content-Type": "text/plain"}, body: '{"as": "kubelet-client", "method": "GET", "path": "/pods/from-elsewhere"}'})`,
+	} {
+		if got := js[string](b, request+`.then(r => r.text(), e => "refused")`); got != "refused" {
+			t.Errorf("%s: %s", request, got)
+		}
+	}
+	// Nor is anything sent by what needs to read nothing.
+	js[string](b, `fetch("`+base+`/api/send", {method: "POST", mode: "no-cors", body: '{"as": "kubelet-client", "method": "GET", "path": "/pods/from-elsewhere"}'}).then(() => "", () => "")`)
+	b.visit(base + "/?path=from-elsewhere")
+	if got := js[int](b, rows); got != 0 {
+		t.Errorf("%d requests were sent for a page from elsewhere", got)
+	}
+}
+
+// TestWidths: the page fits a telephone, and pictures are taken of it.
+func TestWidths(t *testing.T) {
+	demo := startDemo(t)
+	for _, size := range []struct {
+		name          string
+		width, height int64
+	}{{"desktop", 1280, 860}, {"phone", 390, 1600}} {
+		t.Run(size.name, func(t *testing.T) {
+			b := newTab(t, size.width, size.height)
+			b.visit("http://" + demo.Trace + "/")
+			for _, who := range []string{"nobody", "stranger", "kubelet-client", "prometheus", "viewer"} {
+				sendFrom(b, who, "/containerLogs/default/nginx/nginx?tailLines=3")
+				b.fits(who)
+			}
+			b.until("what if can be asked", `!document.getElementById("whatif").hidden`)
+			b.leave()
+			b.until("it is in the list", chosen+" > 0")
+			b.shoot("page-" + size.name + ".png")
+			b.prefers("dark")
+			b.fits("dark")
+			b.shoot("page-" + size.name + "-dark.png")
+			b.prefers("light")
+			b.set(`select[title="authorization.mode"]`, "AlwaysAllow")
+			b.until("what if", `document.querySelector("#road.two") !== null`)
+			b.fits("what if")
+			b.shoot("whatif-" + size.name + ".png")
+			b.quiet()
+		})
+	}
+}
+
+// fits fails where the page is wider than its window.
+func (b *tab) fits(when string) {
+	b.t.Helper()
+	if over := js[[]string](b, `[...document.querySelectorAll("html, #list, #detail, main")].filter(e => e.scrollWidth > e.clientWidth).map(e => e.tagName + "#" + e.id + " " + e.scrollWidth)`); len(over) > 0 {
+		b.t.Errorf("%s: wider than the window: %q", when, over)
+	}
+}
+
+// TestColours: as the system has them, until the button says otherwise, which is remembered.
+func TestColours(t *testing.T) {
+	demo := startDemo(t)
+	b := newTab(t, 1280, 860)
+	paper := func() string { return js[string](b, `getComputedStyle(document.documentElement).backgroundColor`) }
+	b.visit("http://" + demo.Trace + "/")
+	b.prefers("light")
+	light := paper()
+	b.prefers("dark")
+	dark := paper()
+	if light == dark {
+		t.Errorf("light and dark are both %s", light)
+	}
+	b.do(chromedp.Click(chromedp.ID("theme")))
+	if got := paper(); got != light {
+		t.Errorf("light was chosen, and it is %s", got)
+	}
+	b.visit("http://" + demo.Trace + "/?x=1")
+	if got := paper(); got != light {
+		t.Errorf("light was chosen before, and it is %s", got)
+	}
+	b.do(chromedp.Click(chromedp.ID("theme")))
+	b.prefers("light")
+	if got := paper(); got != dark {
+		t.Errorf("dark was chosen, and it is %s", got)
+	}
+}

@@ -1,0 +1,45 @@
+// Elements of the page. All text is text: nothing here reads markup.
+
+export function element(name, attributes, ...children) {
+  const e = document.createElement(name);
+  for (const [key, value] of Object.entries(attributes)) {
+    if (value === false || value === undefined) continue;
+    e.setAttribute(key, value === true ? "" : value);
+  }
+  e.append(...children);
+  return e;
+}
+
+const svg = "http://www.w3.org/2000/svg";
+
+// Each outcome has a shape of its own, so that colour is not needed to tell them apart.
+const disc = "M10 1.5a8.5 8.5 0 1 0 .01 0z", square = "M2 2h16v16H2z", triangle = "M10 1.5 19 18H1z";
+const shapes = {
+  passed: [disc, "M6 10.5l2.8 2.8L14 7.5"], allowed: [disc, "M6 10.5l2.8 2.8L14 7.5"],
+  refused: [square, "M6.5 6.5l7 7M13.5 6.5l-7 7"],
+  broken: [triangle, "M10 7.5v4.5M10 15v.01"],
+  "not mine": [disc, "M6.5 10h7"],
+};
+
+export function mark(outcome) {
+  const picture = document.createElementNS(svg, "svg");
+  picture.setAttribute("viewBox", "0 0 20 20");
+  picture.setAttribute("class", "mark");
+  picture.setAttribute("aria-hidden", "true");
+  const [body, sign] = shapes[outcome] ?? [disc, ""];
+  for (const [name, d] of [["body", body], ["sign", sign]]) {
+    if (!d) continue;
+    const path = document.createElementNS(svg, "path");
+    path.setAttribute("class", name);
+    path.setAttribute("d", d);
+    picture.append(path);
+  }
+  return picture;
+}
+
+// verdictClass is the class of a verdict, or of a decision's outcome.
+export function verdictClass(verdict) {
+  return ["allowed", "refused", "broken"].includes(verdict) ? verdict : "none";
+}
+
+export function outcomeClass(outcome) { return outcome.replaceAll(" ", "-"); }
