@@ -68,6 +68,7 @@ type container struct {
 	grows         bool // a line is added to the log every 100 ms
 	init          bool // it is an init container, and has ended
 	crashes       bool // it waits to be started again
+	creating      bool // it has not been started yet
 }
 
 type line struct {
@@ -91,7 +92,7 @@ func (p pod) object() *v1.Pod {
 		Status:     v1.PodStatus{Phase: v1.PodRunning, StartTime: &began},
 	}
 	for i, c := range p.containers {
-		status := v1.ContainerStatus{Name: c.name, Image: c.name + ":1", ContainerID: "containerd://" + strconv.Itoa(i), Ready: !c.crashes}
+		status := v1.ContainerStatus{Name: c.name, Image: c.name + ":1", ContainerID: "containerd://" + strconv.Itoa(i), Ready: !c.crashes && !c.creating}
 		ended := func(code int32, id string) *v1.ContainerStateTerminated {
 			return &v1.ContainerStateTerminated{ExitCode: code, ContainerID: id, StartedAt: began, FinishedAt: began}
 		}
@@ -101,6 +102,8 @@ func (p pod) object() *v1.Pod {
 		case c.crashes:
 			status.State.Waiting = &v1.ContainerStateWaiting{Reason: "CrashLoopBackOff"}
 			status.RestartCount, status.LastTerminationState.Terminated = 2, ended(1, status.ContainerID)
+		case c.creating:
+			status.ContainerID, status.State.Waiting = "", &v1.ContainerStateWaiting{Reason: "ContainerCreating"}
 		default:
 			status.State.Running = &v1.ContainerStateRunning{StartedAt: began}
 		}

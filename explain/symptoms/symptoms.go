@@ -54,7 +54,7 @@ type Speaker struct {
 // Finding is a Symptom in a text.
 type Finding struct {
 	Symptom
-	// Found is the part of the text.
+	// Found is the part of the text, the last of several.
 	Found string `json:"found"`
 	// Values are what the text says of the words in braces.
 	Values map[string]string `json:"values,omitempty"`
@@ -107,11 +107,11 @@ func Recognise(text string) Diagnosis {
 		if len(matches) == 0 {
 			continue
 		}
-		first := matches[0]
-		found := Finding{Symptom: symptom, Found: strings.TrimSpace(string(left[first[0]:first[1]])), Values: map[string]string{}}
+		last := matches[len(matches)-1] // kubectl tells its attempts first, and then what came of them
+		found := Finding{Symptom: symptom, Found: strings.TrimSpace(string(left[last[0]:last[1]])), Values: map[string]string{}}
 		for i, name := range pattern.SubexpNames() {
-			if name != "" && first[2*i] >= 0 {
-				found.Values[name] = string(left[first[2*i]:first[2*i+1]])
+			if name != "" && last[2*i] >= 0 {
+				found.Values[name] = string(left[last[2*i]:last[2*i+1]])
 			}
 		}
 		found.fill()

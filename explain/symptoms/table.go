@@ -8,8 +8,8 @@ const (
 	ofGo Proof = "explain/symptoms TestErrorsOfGo"
 	// ofKubelets: a stand-in answers so.
 	ofKubelets Proof = "explain/symptoms TestErrorsOfKubelets"
-	// ofKubectl: what a real kubectl and kube-apiserver would say about a stand-in. No test of this project has them say it yet.
-	ofKubectl Proof = "none yet: needs a kube-apiserver"
+	// ofKubectl: a real kubectl and kube-apiserver say so, about a stand-in.
+	ofKubectl Proof = "e2e TestErrorsOfKubectl"
 )
 
 // Commands that help with many errors.
@@ -34,8 +34,9 @@ var table = []Symptom{
 	// kubectl's own way to the apiserver, which is no kubelet's affair.
 
 	{ID: "kubectl-cannot-connect",
-		Texts:   []string{"Unable to connect to the server: …"},
-		pattern: `Unable to connect to the server: [^\n]*|The connection to the server (?P<address>\S+) was refused - did you specify the right host or port\?`,
+		Texts: []string{"Unable to connect to the server: …", "The connection to the server … was refused - did you specify the right host or port?", `"Couldn't get current server API group list" err="… dial tcp …"`},
+		// Before the end kubectl tells each attempt, in words that would otherwise be of the way to a kubelet.
+		pattern: `[Cc]ouldn't get current server API group list[^\n]*(?:dial tcp|tls: |x509: |EOF|[Tt]imeout|deadline)[^\n]*|Unable to connect to the server: [^\n]*|The connection to the server (?P<address>\S+) was refused - did you specify the right host or port\?`,
 		Means:   "kubectl does not reach kube-apiserver itself. No kubelet has to do with it",
 		Causes: []Cause{
 			{"the kubeconfig names another server than the one that runs, or its CA is another's", "kubectl get nodes fails in the same words", "the server and certificate-authority-data of the current context"},
@@ -522,7 +523,7 @@ var table = []Symptom{
 		Next: []string{"grep enableDebuggingHandlers /var/lib/kubelet/config.yaml", "fauxlet explain --config kubelet.yaml /containerLogs/NAMESPACE/POD/CONTAINER"}, Proof: ofKubectl},
 	{ID: "unknown-upgrade",
 		Texts:   []string{"unable to upgrade connection: …"},
-		pattern: `unable to upgrade connection: (?P<answer>[^\n]*)`,
+		pattern: `unable to upgrade connection: (?P<answer>[^\n\x00]+)`, // unless what it says was found
 		Means:   "kube-apiserver asked the kubelet for a stream, and the kubelet answered: {answer}",
 		Causes: []Cause{
 			{"what the answer says", "the words themselves", "what the answer says"},

@@ -63,6 +63,23 @@ func TestTextsOfTheTable(t *testing.T) {
 	}
 }
 
+// TestSaidOnce: an error inside of the words of another, or told before that, is not a second one.
+func TestSaidOnce(t *testing.T) {
+	const attempt = "E1125 00:47:28.911480    8654 memcache.go:381] \"Couldn't get current server API group list\" err=\"Get \\\"https://127.0.0.1:38759/api?timeout=32s\\\": "
+	for _, test := range []struct{ text, id, found string }{
+		{attempt + "dial tcp 127.0.0.1:38759: connect: connection refused\"\nThe connection to the server 127.0.0.1:38759 was refused - did you specify the right host or port?\n",
+			"kubectl-cannot-connect", "The connection to the server 127.0.0.1:38759 was refused - did you specify the right host or port?"},
+		{attempt + "tls: failed to verify certificate: x509: certificate signed by unknown authority\"\nUnable to connect to the server: tls: failed to verify certificate: x509: certificate signed by unknown authority\n",
+			"kubectl-cannot-connect", "Unable to connect to the server: tls: failed to verify certificate: x509: certificate signed by unknown authority"},
+		{"error: Internal error occurred: unable to upgrade connection: pod does not exist\n", "pod-does-not-exist", "pod does not exist"},
+	} {
+		d := Recognise(test.text)
+		if len(d.Findings) != 1 || d.Findings[0].ID != test.id || d.Findings[0].Found != test.found {
+			t.Errorf("%q is %+v, want %s, of %q", test.text, d.Findings, test.id, test.found)
+		}
+	}
+}
+
 // TestCommandsAreQuoted: what comes out of a text goes into commands as a word of its own.
 func TestCommandsAreQuoted(t *testing.T) {
 	d := Recognise(`Forbidden (user=x; rm -rf $(pwd), verb=get, resource=nodes, subresource(s)=[proxy])`)
