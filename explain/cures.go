@@ -24,6 +24,13 @@ type Cure struct {
 	Caution string `json:"caution,omitempty"`
 }
 
+// What several cures change.
+const (
+	servingFiles = "tlsCertFile: kubelet.crt\ntlsPrivateKeyFile: kubelet.key"
+	clientFiles  = "--kubelet-client-certificate=kubelet-client.crt\n--kubelet-client-key=kubelet-client.key"
+	clientCA     = "authentication: {x509: {clientCAFile: ca.crt}}"
+)
+
 // cures are those of a request that was refused, or broke.
 func cures(d *authchain.Report, known Facts) []Cure {
 	switch {
@@ -68,21 +75,21 @@ var (
 	}
 	cureServeFiles = Cure{
 		What:    "have the kubelet serve a certificate that is there already",
-		Kubelet: "serverTLSBootstrap: false\ntlsCertFile: kubelet.crt\ntlsPrivateKeyFile: kubelet.key",
+		Kubelet: "serverTLSBootstrap: false\n" + servingFiles,
 	}
 	cureServingRenew = Cure{
 		What:    "renew the kubelet's serving certificate; the files are read again without a restart",
-		Kubelet: "tlsCertFile: kubelet.crt\ntlsPrivateKeyFile: kubelet.key",
+		Kubelet: servingFiles,
 	}
 	cureServingOfCA = Cure{
 		What:      "have the kubelet serve a certificate of the CA that the client trusts, with the address that it dials among its subject alternative names",
-		Kubelet:   "tlsCertFile: kubelet.crt\ntlsPrivateKeyFile: kubelet.key",
+		Kubelet:   servingFiles,
 		Apiserver: "--kubelet-certificate-authority=ca.crt",
 		Kubectl:   "fauxlet certs server NODE --dir pki --host ADDRESS-OF-THE-NODE",
 	}
 	cureServingName = Cure{
 		What:      "have the kubelet serve a certificate with the address that is dialled among its subject alternative names; or have another address dialled",
-		Kubelet:   "tlsCertFile: kubelet.crt\ntlsPrivateKeyFile: kubelet.key",
+		Kubelet:   servingFiles,
 		Apiserver: "--kubelet-preferred-address-types=InternalIP,ExternalIP,Hostname",
 		Kubectl:   "kubectl get node NODE -o jsonpath='{.status.addresses}'",
 	}
@@ -114,29 +121,34 @@ var (
 	}
 )
 
+// servingCures are those of a serving certificate, by what is wrong with it. What is not here is wrong with its chain.
+var servingCures = map[FaultID][]Cure{
+	FaultExpired:       {cureServingRenew, cureApproveServing},
+	FaultNotYetValid:   {cureClocks},
+	FaultName:          {cureServingName, cureApproveServing},
+	FaultNoSAN:         {cureServingName, cureApproveServing},
+	FaultUsage:         {cureServingOfCA},
+	FaultWeakSignature: {cureServingOfCA},
+}
+
 // ServingCures are what cures a serving certificate of what is wrong with it.
 func ServingCures(faults []Fault) []Cure {
-	var all []Cure
-	for _, fault := range faults {
-		switch fault.ID {
-		case FaultExpired:
-			all = append(all, cureServingRenew, cureApproveServing)
-		case FaultNotYetValid:
-			all = append(all, cureClocks)
-		case FaultName, FaultNoSAN:
-			all = append(all, cureServingName, cureApproveServing)
-		case FaultUsage, FaultWeakSignature:
-			all = append(all, cureServingOfCA)
-		default:
-			all = append(all, cureServingOfCA, cureTrustServing)
-		}
-	}
 	var once []Cure
-	for _, c := range append(all, cureNotVerify) {
-		if !slices.Contains(once, c) {
-			once = append(once, c)
+	add := func(cures ...Cure) {
+		for _, c := range cures {
+			if !slices.Contains(once, c) {
+				once = append(once, c)
+			}
 		}
 	}
+	for _, fault := range faults {
+		cures, ok := servingCures[fault.ID]
+		if !ok {
+			cures = []Cure{cureServingOfCA, cureTrustServing}
+		}
+		add(cures...)
+	}
+	add(cureNotVerify)
 	return once
 }
 
@@ -186,17 +198,17 @@ func credentialCures(d *authchain.Report, known Facts) []Cure {
 var (
 	cureClientCertificate = Cure{
 		What:      "have the apiserver present a client certificate of a CA that the kubelet knows",
-		Apiserver: "--kubelet-client-certificate=kubelet-client.crt\n--kubelet-client-key=kubelet-client.key",
-		Kubelet:   "authentication: {x509: {clientCAFile: ca.crt}}",
+		Apiserver: clientFiles,
+		Kubelet:   clientCA,
 	}
 	cureClientCA = Cure{
 		What:      "tell the kubelet which CA signs client certificates: as it is, none is even asked for",
-		Kubelet:   "authentication: {x509: {clientCAFile: ca.crt}}",
-		Apiserver: "--kubelet-client-certificate=kubelet-client.crt\n--kubelet-client-key=kubelet-client.key",
+		Kubelet:   clientCA,
+		Apiserver: clientFiles,
 	}
 	cureCommonName = Cure{
 		What:      "give the client a certificate with a common name, which is the user",
-		Apiserver: "--kubelet-client-certificate=kubelet-client.crt\n--kubelet-client-key=kubelet-client.key",
+		Apiserver: clientFiles,
 	}
 	cureSendToken = Cure{
 		What:    "for a client that is not the apiserver (metrics-server, Prometheus, curl): send a service account's token",
@@ -219,6 +231,27 @@ var (
 	}
 )
 
+// clientCures are those of a client certificate, by what is wrong with it. What is not here is wrong with its chain.
+var clientCures = map[FaultID]Cure{
+	FaultExpired: {
+		What:      "renew the client certificate, and have the client read it again",
+		Apiserver: clientFiles,
+		Kubectl:   "kubeadm certs check-expiration\nkubeadm certs renew apiserver-kubelet-client",
+	},
+	FaultNotYetValid: {
+		What:    "set the clocks: the node's is behind that of whoever made the certificate, or the certificate is for later",
+		Kubectl: "timedatectl",
+	},
+	FaultUsage: {
+		What:      "make the client certificate anew, with the extended key usage clientAuth: what was presented is a serving certificate",
+		Apiserver: clientFiles,
+	},
+	FaultWeakSignature: {
+		What:      "make the client certificate anew, signed with SHA-256 or better",
+		Apiserver: clientFiles,
+	},
+}
+
 // certificateCures are those of a client certificate that was refused, by what is wrong with it.
 func certificateCures(d *authchain.Report, known Facts) []Cure {
 	if d.Connection == nil || d.Connection.Certificate == nil {
@@ -232,29 +265,9 @@ func certificateCures(d *authchain.Report, known Facts) []Cure {
 	}
 	var all []Cure
 	for _, fault := range faults {
-		switch fault.ID {
-		case FaultExpired:
-			all = append(all, Cure{
-				What:      "renew the client certificate, and have the client read it again",
-				Apiserver: "--kubelet-client-certificate=kubelet-client.crt\n--kubelet-client-key=kubelet-client.key",
-				Kubectl:   "kubeadm certs check-expiration\nkubeadm certs renew apiserver-kubelet-client",
-			})
-		case FaultNotYetValid:
-			all = append(all, Cure{
-				What:    "set the clocks: the node's is behind that of whoever made the certificate, or the certificate is for later",
-				Kubectl: "timedatectl",
-			})
-		case FaultUsage:
-			all = append(all, Cure{
-				What:      "make the client certificate anew, with the extended key usage clientAuth: what was presented is a serving certificate",
-				Apiserver: "--kubelet-client-certificate=kubelet-client.crt\n--kubelet-client-key=kubelet-client.key",
-			})
-		case FaultWeakSignature:
-			all = append(all, Cure{
-				What:      "make the client certificate anew, signed with SHA-256 or better",
-				Apiserver: "--kubelet-client-certificate=kubelet-client.crt\n--kubelet-client-key=kubelet-client.key",
-			})
-		case FaultUnknownCA, FaultSelfSigned, FaultOtherKey, FaultChain:
+		if cure, ok := clientCures[fault.ID]; ok {
+			all = append(all, cure)
+		} else if !fault.Harmless {
 			all = append(all, unknownAuthorityCures(issuer)...)
 		}
 	}
@@ -267,11 +280,11 @@ func certificateCures(d *authchain.Report, known Facts) []Cure {
 func unknownAuthorityCures(issuer string) []Cure {
 	return []Cure{{
 		What:      "have the client present a certificate of a CA in the kubelet's clientCAFile",
-		Apiserver: "--kubelet-client-certificate=kubelet-client.crt\n--kubelet-client-key=kubelet-client.key",
+		Apiserver: clientFiles,
 		Kubectl:   "openssl verify -CAfile ca.crt kubelet-client.crt",
 	}, {
 		What:    fmt.Sprintf("add the certificate of the CA %q to the kubelet's clientCAFile, which may have several and is read again without a restart", issuer),
-		Kubelet: "authentication: {x509: {clientCAFile: ca.crt}}",
+		Kubelet: clientCA,
 		Caution: "whatever that CA signs is then believed: a common name is a user, an organization a group",
 	}}
 }
