@@ -25,12 +25,29 @@ func newDemo() *cobra.Command {
 			manifests, a pod), starts a stand-in on it with a review API in the place of a kube-apiserver, all on loopback,
 			sends it one request as each of several clients, and prints them as curl lines with the status that each got, and
 			why. What is in the folder already is kept: edit a file and start the demo again to see what changes.
-			rbac.yaml and tokens.csv are read again while it runs.`),
+			rbac.yaml and tokens.csv are read again while it runs.
+
+			With --tour it shows, scene by scene, why a request to a kubelet ends where it does: what is set, what is sent,
+			what is expected, what happened, why, and what to try. Each scene has stand-ins of its own, on free ports. It
+			fails where something does not end as it says.`),
 		Example: example(`
 			fauxlet demo
+
+			# A lesson in scenes, at your pace; --yes does not wait.
+			fauxlet demo --tour
+
+			# On other ports.
 			fauxlet demo --dir /tmp/demo --port 20250 --read-only-port 20255`),
 		Args: noArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
+			switch {
+			case d.yes && !d.tour:
+				return usagef(c, "--yes: is for --tour, which waits for Enter")
+			case d.tour && (c.Flags().Changed("port") || c.Flags().Changed("read-only-port") || c.Flags().Changed("ready-file")):
+				return usagef(c, "--tour: takes free ports for each scene: leave --port, --read-only-port and --ready-file out")
+			case d.tour:
+				return d.runTour(c.Context(), c.InOrStdin(), c.OutOrStdout())
+			}
 			return d.run(c.Context(), c.Flags(), c.OutOrStdout(), c.ErrOrStderr())
 		},
 	}
@@ -38,6 +55,8 @@ func newDemo() *cobra.Command {
 	flags.StringVar(&d.dir, "dir", "fauxlet-demo", "folder to write and to use")
 	flags.Int32Var(&d.port, "port", 10250, "port of the kubelet's API; 0 takes a free one. Without this flag, kubelet.yaml says")
 	flags.Int32Var(&d.readOnlyPort, "read-only-port", 10255, "port of the read-only API; 0 turns it off. Without this flag, kubelet.yaml says")
+	flags.BoolVar(&d.tour, "tour", false, "show the guided tour instead, scene by scene")
+	flags.BoolVar(&d.yes, "yes", false, "with --tour: do not wait for Enter between scenes")
 	d.serving.addTo(c)
 	flags.Lookup("scenario").Hidden = true
 	return c
@@ -48,6 +67,7 @@ type demo struct {
 	serving
 	dir                string
 	port, readOnlyPort int32
+	tour, yes          bool
 }
 
 func (d *demo) run(ctx context.Context, flags *pflag.FlagSet, stdout, stderr io.Writer) error {

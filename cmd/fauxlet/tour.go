@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptrace"
 	"os"
@@ -29,6 +30,9 @@ type visitor struct {
 	method      string // empty: GET
 	path        string
 	readOnly    bool
+	// serverName is dialled in the place of the address, where it is set. insecure: the serving certificate is not verified.
+	serverName string
+	insecure   bool
 }
 
 const badToken = "nobodys-token"
@@ -205,7 +209,7 @@ func (t *tour) tls(v visitor) (*tls.Config, error) {
 	if !roots.AppendCertsFromPEM(ca) {
 		return nil, errors.New("pki/ca.crt: there is no certificate in it")
 	}
-	config := &tls.Config{RootCAs: roots}
+	config := &tls.Config{RootCAs: roots, ServerName: v.serverName, InsecureSkipVerify: v.insecure}
 	if v.certificate == "" {
 		return config, nil
 	}
@@ -227,7 +231,11 @@ func (t *tour) curl(v visitor, address string) string {
 	scheme := "http://"
 	if !v.readOnly {
 		scheme = "https://"
-		words = append(words, "--cacert", shellword.Quote(t.folder.path("pki", "ca.crt")))
+		if v.insecure {
+			words = append(words, "--insecure")
+		} else {
+			words = append(words, "--cacert", shellword.Quote(t.folder.path("pki", "ca.crt")))
+		}
 	}
 	if v.certificate != "" {
 		words = append(words,
@@ -240,6 +248,11 @@ func (t *tour) curl(v visitor, address string) string {
 		words = append(words, "-H", shellword.Quote("Authorization: Bearer "+badToken))
 	default:
 		words = append(words, "-H", fmt.Sprintf(`"Authorization: Bearer $(grep %s %s | cut -d, -f1)"`, v.token, shellword.Quote(t.folder.path("tokens.csv"))))
+	}
+	if v.serverName != "" {
+		host, port, _ := net.SplitHostPort(address)
+		words = append(words, "--connect-to", v.serverName+":"+port+":"+host+":"+port)
+		address = net.JoinHostPort(v.serverName, port)
 	}
 	return strings.Join(append(words, shellword.Quote(scheme+address+v.path)), " ")
 }
