@@ -12,7 +12,7 @@ import (
 // What `fauxlet serve` may take when nobody asks it anything, in kB: resident memory, of which most are pages of the
 // program's own file that all its processes share, and what is its own.
 const (
-	idleMemory = 60 << 10
+	idleMemory = 72 << 10
 	idleOwn    = 20 << 10
 )
 

@@ -217,10 +217,11 @@ func (c *comparison) summarize() {
 	c.t.Logf("%s: %d requests in %v", c.name, c.sent, c.spent.Round(10*time.Millisecond))
 }
 
-// series compares what the metrics have counted of the requests. What one side still does may take a moment.
+// series compares what the metrics have counted of the requests. What one side still does may take a moment, and 30 s where
+// a client left before it had begun all streams of an attach or exec (DefaultStreamCreationTimeout).
 func (c *comparison) series() {
 	var diff string
-	problem := within(10*time.Second, func() string {
+	problem := within(time.Minute, func() string {
 		var counted [2]map[string]string
 		for i, s := range c.sides {
 			talk := conversation{readOnly: true, as: "nobody", requests: []request{{method: "GET", path: "/metrics", header: hangUp}}}

@@ -10,7 +10,7 @@ import (
 	"fauxlet/conformance/hostile"
 )
 
-// proxyTo is the way to a path of a kubelet by nodes/proxy.
+// proxyTo is the way to a path of a kubelet by nodes/proxy. The error is that there was no answer: then nothing is known about it.
 func (n *node) proxyTo(ctx context.Context, path string) (reply, error) {
 	to := n.run.client.CoreV1().RESTClient().Get().Resource("nodes").Name(n.object.Name).SubResource("proxy").Suffix(path).URL()
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, to.String(), nil)
@@ -19,7 +19,7 @@ func (n *node) proxyTo(ctx context.Context, path string) (reply, error) {
 	}
 	l, err := n.run.dial(ctx, request)
 	if err != nil {
-		return reply{err: err}, nil
+		return reply{}, fmt.Errorf("no answer from the apiserver: %w", err)
 	}
 	defer l.Close()
 	text, ended := l.text(part, n.run.soon)
