@@ -13,14 +13,14 @@ import (
 // imports says which of our packages each of our packages may import. What is not here imports none of them.
 var imports = map[string][]string{
 	"faults":             {"testcerts"},
-	"server/kubelettest": {"authchain", "authchain/review", "config", "pods", "server", "testcerts"},
+	"server/kubelettest": {"authchain", "authchain/review", "config", "faults", "pods", "server", "testcerts"},
 	"pods":               {"internal/oneconn", "pods/shell"},
 	"server":             {"authchain", "config", "faults", "internal/oneconn", "pods", "testcerts"},
 	"conformance/check":  {"config", "conformance", "conformance/hostile", "pods", "server", "testcerts"},
 	"conformance/probe":  {"config", "pods", "server", "testcerts"},
 	"node":               {"config", "node/life", "pods"},
 	"node/life":          {"pods"},
-	"cmd/fauxlet":        {"authchain", "authchain/review", "config", "conformance", "conformance/check", "conformance/probe", "explain", "explain/offline", "explain/symptoms", "internal/shellword", "node", "node/identity", "pods", "server", "testcerts", "trace", "trace/page"},
+	"cmd/fauxlet":        {"authchain", "authchain/review", "config", "conformance", "conformance/check", "conformance/probe", "explain", "explain/offline", "explain/symptoms", "faults", "internal/shellword", "node", "node/identity", "pods", "server", "testcerts", "trace", "trace/page"},
 	"trace":              {"authchain", "explain", "faults"},
 	"explain":            {"authchain", "config", "internal/shellword"},
 	"explain/offline":    {"authchain", "authchain/review", "config", "explain", "pods", "server"},

@@ -33,6 +33,8 @@ type Scenario[C any] struct {
 	NodeLogs map[string]string `json:"nodeLogs,omitempty"`
 	// Nodes is how many nodes there are where there are many; 0: as many as the command line says.
 	Nodes int `json:"nodes,omitempty"`
+	// Faults are what goes wrong on purpose, each a faults.Fault as JSON. What they mean is checked where they are used.
+	Faults []json.RawMessage `json:"faults,omitempty"`
 }
 
 // ScenarioContainer describes one container of one of the scenario's pods, or, where one of the three names is a pattern
@@ -76,6 +78,7 @@ type scenarioFile struct {
 	Containers []map[string]json.RawMessage `json:"containers,omitempty"`
 	NodeLogs   map[string]string            `json:"nodeLogs,omitempty"`
 	Nodes      int                          `json:"nodes,omitempty"`
+	Faults     []json.RawMessage            `json:"faults,omitempty"`
 }
 
 // LoadScenario reads a scenario from a file of YAML or JSON. A field that does not
@@ -118,10 +121,10 @@ func ParseScenario[C any](data []byte, joins bool) (*Scenario[C], error) {
 		return nil, fmt.Errorf("apiVersion %q, kind %q: a scenario has apiVersion: %s and kind: %s", meta.APIVersion, meta.Kind, ScenarioAPIVersion, ScenarioKind)
 	}
 	var file scenarioFile
-	if err := unmarshalStrict(text, &file, ""); err != nil {
+	if err := UnmarshalStrict(text, &file, ""); err != nil {
 		return nil, err
 	}
-	s := &Scenario[C]{APIVersion: meta.APIVersion, Kind: meta.Kind, Pods: file.Pods, NodeLogs: file.NodeLogs, Nodes: file.Nodes}
+	s := &Scenario[C]{APIVersion: meta.APIVersion, Kind: meta.Kind, Pods: file.Pods, NodeLogs: file.NodeLogs, Nodes: file.Nodes, Faults: file.Faults}
 	if s.Nodes < 0 {
 		return nil, fmt.Errorf("nodes: %d: must not be negative; it is how many nodes there are", s.Nodes)
 	}
@@ -168,11 +171,11 @@ func readContainer[C any](fields map[string]json.RawMessage, path string) (*Scen
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
-	return entry, unmarshalStrict(text, &entry.Is, path)
+	return entry, UnmarshalStrict(text, &entry.Is, path)
 }
 
-// unmarshalStrict decodes JSON and names the path of what is unknown, below the path given.
-func unmarshalStrict(text []byte, into any, path string) error {
+// UnmarshalStrict decodes JSON, and names the path of what is unknown in it or stands twice, below the path given.
+func UnmarshalStrict(text []byte, into any, path string) error {
 	strict, err := kjson.UnmarshalStrict(text, into)
 	if err == nil && len(strict) == 0 {
 		return nil

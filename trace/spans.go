@@ -136,6 +136,9 @@ func attributesOf(e *Entry) []attribute.KeyValue {
 	if d.Status != 0 {
 		attributes = append(attributes, semconv.HTTPResponseStatusCode(d.Status))
 	}
+	if len(d.Faults) > 0 {
+		attributes = append(attributes, attribute.StringSlice("fauxlet.faults", d.Faults))
+	}
 	if d.User != nil {
 		attributes = append(attributes, semconv.UserName(d.User.GetName()), attribute.StringSlice("user.roles", d.User.GetGroups()))
 	}

@@ -191,7 +191,10 @@ const (
 // sizeOf is about how many bytes are kept for a Decision. What several have in common is counted for each: the connection
 // with the client's certificates is that of all its requests, and a user may be a cache's.
 func sizeOf(d *authchain.Decision) int64 {
-	n := sizeOfDecision + len(d.Remote) + len(d.Method) + len(d.Path) + len(d.Err) + len(d.Handshake) + len(d.NoRequest)
+	n := sizeOfDecision + len(d.Remote) + len(d.Method) + len(d.Path) + len(d.Err) + len(d.Handshake) + len(d.NoRequest) + len(d.Traceparent)
+	for _, fault := range d.Faults {
+		n += sizeOfText + len(fault)
+	}
 	for i := range d.Authentication {
 		n += sizeOfStep + len(d.Authentication[i].Reason)
 	}

@@ -23,6 +23,7 @@ import (
 	"fauxlet/config"
 	"fauxlet/explain"
 	"fauxlet/explain/offline"
+	"fauxlet/faults"
 	"fauxlet/pods"
 )
 
@@ -267,7 +268,7 @@ func (e *explaining) ask(ctx context.Context, asked offline.Request) (explain.Ro
 		return explain.Road{}, err
 	}
 	if e.scenario != "" {
-		s, err := readScenario(e.scenario, "", false, true)
+		s, err := readScenario(e.scenario, "", false, true, faults.NewSet())
 		if err != nil {
 			return explain.Road{}, err
 		}

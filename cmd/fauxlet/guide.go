@@ -24,6 +24,7 @@ import (
 	"fauxlet/authchain/review"
 	"fauxlet/config"
 	"fauxlet/explain/offline"
+	"fauxlet/faults"
 	"fauxlet/pods"
 	"fauxlet/server"
 	"fauxlet/trace"
@@ -103,7 +104,7 @@ func (g *guide) prepare() error {
 	if g.tokens, g.access, err = offline.Reviewer(g.reviewer); err != nil {
 		return err
 	}
-	scenario, err := readScenario(g.folder.path("scenario.yaml"), "", false, false)
+	scenario, err := readScenario(g.folder.path("scenario.yaml"), "", false, false, faults.NewSet())
 	if err != nil {
 		return err
 	}

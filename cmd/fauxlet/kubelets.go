@@ -22,6 +22,7 @@ import (
 
 	"fauxlet/config"
 	"fauxlet/explain"
+	"fauxlet/faults"
 	"fauxlet/node"
 	"fauxlet/node/identity"
 	"fauxlet/pods"
@@ -41,6 +42,7 @@ type kubelets struct {
 	metrics   *prometheus.Registry // of all nodes; nil where nobody asks for them
 	trace     *tracing
 	asking    asking
+	faults    *faults.Set // of all nodes
 	// shared is the cluster that all are in by the same credential; nil where each has its own, or there is none.
 	shared *cluster
 
@@ -323,12 +325,14 @@ func (k *kubelets) count() int {
 	return max(k.flags.count, 1)
 }
 
-// reread reads the scenario again: what it says of containers holds for those that begin from now on, its pods and the
-// number of nodes at once.
+// reread reads the scenario again: what it says of containers holds for those that begin from now on, its pods, its faults and
+// the number of nodes at once.
 func (k *kubelets) reread() error {
+	before := k.faults.List()
 	if err := k.scenario.read(); err != nil {
 		return fmt.Errorf("all is as it was: %w", err)
 	}
+	k.tellFaults(before)
 	if err := k.setStatic(); err != nil {
 		return fmt.Errorf("static pods are as they were: %w", err)
 	}
@@ -336,6 +340,22 @@ func (k *kubelets) reread() error {
 		return fmt.Errorf("there are %d nodes: %w", len(k.each()), err)
 	}
 	return nil
+}
+
+// tellFaults has the log tell which of the scenario's faults have begun and ended since others were active, so that nobody
+// takes for broken what is so on purpose.
+func (k *kubelets) tellFaults(before []*faults.Active) {
+	now := k.faults.List()
+	for _, a := range before {
+		if a.Origin == ofScenario && !slices.Contains(now, a) {
+			k.logger.Info("a fault has ended", zap.String("name", a.Name), zap.String("by", k.scenario.path))
+		}
+	}
+	for _, a := range now {
+		if a.Origin == ofScenario && !slices.Contains(before, a) {
+			k.logger.Warn("a fault is active from now on", zap.String("name", a.Name), zap.String("kind", a.Kind), zap.String("by", k.scenario.path))
+		}
+	}
 }
 
 // setStatic reads the static pods, and has each node have them.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/json"
 	"fmt"
 	"path/filepath"
 	"strings"
@@ -9,6 +10,7 @@ import (
 	v1 "k8s.io/api/core/v1"
 
 	"fauxlet/config"
+	"fauxlet/faults"
 	"fauxlet/node"
 	"fauxlet/pods"
 )
@@ -22,6 +24,8 @@ type scenario struct {
 	many bool
 	// manifests is staticPodPath.
 	manifests string
+	// faults are those of all nodes; what the file has of them is active once it is read.
+	faults *faults.Set
 
 	mu       sync.RWMutex
 	file     *config.Scenario[pods.Container]
@@ -30,8 +34,8 @@ type scenario struct {
 }
 
 // readScenario reads the file; path empty is a scenario of nothing.
-func readScenario(path, manifests string, joins, many bool) (*scenario, error) {
-	s := &scenario{path: path, joins: joins, many: many, manifests: manifests, file: &config.Scenario[pods.Container]{}}
+func readScenario(path, manifests string, joins, many bool, active *faults.Set) (*scenario, error) {
+	s := &scenario{path: path, joins: joins, many: many, manifests: manifests, faults: active, file: &config.Scenario[pods.Container]{}}
 	return s, s.read()
 }
 
@@ -63,9 +67,30 @@ func (s *scenario) read() error {
 			return fmt.Errorf("--scenario: scenario %s: containers[%d].%w", s.path, i, err)
 		}
 	}
+	if err := s.setFaults(file.Faults); err != nil {
+		return fmt.Errorf("--scenario: scenario %s: %w", s.path, err)
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.file, s.specs, s.nodeLogs = file, specs, file.NodeLogs
+	return nil
+}
+
+// ofScenario is the origin of a scenario's faults.
+const ofScenario = "scenario"
+
+// setFaults has these faults active in place of those that the file had before. An error names the wrong one, and changes
+// nothing.
+func (s *scenario) setFaults(texts []json.RawMessage) error {
+	all := make([]faults.Fault, len(texts))
+	for i, text := range texts {
+		if err := config.UnmarshalStrict(text, &all[i], fmt.Sprintf("faults[%d]", i)); err != nil {
+			return err
+		}
+	}
+	if err := s.faults.Replace(ofScenario, all); err != nil {
+		return fmt.Errorf("faults%w", err)
+	}
 	return nil
 }
 

@@ -12,6 +12,7 @@ import (
 	v1 "k8s.io/api/core/v1"
 
 	"fauxlet/config"
+	"fauxlet/faults"
 	"fauxlet/pods"
 )
 
@@ -51,7 +52,7 @@ func FuzzScenario(f *testing.F) {
 		if err := os.WriteFile(path, text, 0o600); err != nil {
 			t.Fatal(err)
 		}
-		read, err := readScenario(path, "", false, true)
+		read, err := readScenario(path, "", false, true, faults.NewSet())
 		if err != nil {
 			return
 		}

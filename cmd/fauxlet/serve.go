@@ -28,6 +28,7 @@ import (
 
 	"fauxlet/authchain"
 	"fauxlet/config"
+	"fauxlet/faults"
 	"fauxlet/server"
 )
 
@@ -188,7 +189,7 @@ func (s *serving) run(ctx context.Context, cfg *config.Config, stderr io.Writer)
 
 // prepare reads what the nodes are made of.
 func (s *serving) prepare(cfg *config.Config, logger *zap.Logger) (*kubelets, error) {
-	k := &kubelets{cfg: cfg, flags: &s.nodes, logger: logger, asking: s.asking, booted: booted(), all: map[string]*kubelet{}}
+	k := &kubelets{cfg: cfg, flags: &s.nodes, logger: logger, asking: s.asking, booted: booted(), all: map[string]*kubelet{}, faults: faults.NewSet()}
 	if err := s.nodes.validate(cfg.NodeName); err != nil {
 		return nil, err
 	}
@@ -207,15 +208,16 @@ func (s *serving) prepare(cfg *config.Config, logger *zap.Logger) (*kubelets, er
 	if k.capacity, err = s.nodes.nodeCapacity(); err != nil {
 		return nil, err
 	}
-	if k.scenario, err = readScenario(s.scenario, cfg.Kubelet.StaticPodPath, joins(cfg), s.nodes.many()); err != nil {
+	if k.scenario, err = readScenario(s.scenario, cfg.Kubelet.StaticPodPath, joins(cfg), s.nodes.many(), k.faults); err != nil {
 		return nil, err
 	}
+	k.tellFaults(nil)
 	if path := cfg.Kubelet.StaticPodPath; path != "" && joins(cfg) {
 		if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
 			logger.Warn("staticPodPath does not exist: there are no static pods in it", zap.String("path", path))
 		}
 	}
-	k.options = server.Options{Logger: logger, Observe: s.observe}
+	k.options = server.Options{Logger: logger, Observe: s.observe, Faults: k.faults}
 	if s.nodes.metrics != "" {
 		k.metrics = prometheus.NewRegistry()
 		k.options.Metrics = k.metrics

@@ -81,7 +81,7 @@ func (f *traceFlags) listen(t *tracing, k *kubelets) (*trace.Server, error) {
 		return nil, fmt.Errorf("--trace-token-file: %w", err)
 	}
 	server, err := trace.Listen(f.address, trace.Options{
-		Recorder: t.recorder, Facts: k.facts, Token: token, Build: thisBuild(), Logger: k.logger,
+		Recorder: t.recorder, Facts: k.facts, Faults: k.faults, Token: token, Build: thisBuild(), Logger: k.logger,
 		WhatIf: suppositions{k}, Visitors: k.asking.visitors, Page: web.Handler(),
 		Ready: func() error {
 			if !t.ready.Load() {

@@ -53,6 +53,9 @@ func (p *decisionPrinter) line(told *trace.Told) string {
 	if told.Err != "" {
 		why += "; " + told.Err
 	}
+	if len(told.Faults) > 0 {
+		why += "; struck by " + strings.Join(told.Faults, ", ") + ", a fault that was set"
+	}
 	colour := colourOf[told.Outcome]
 	outcome, rest, ok := strings.Cut(why, ":")
 	if ok && outcome == told.Outcome {

@@ -31,6 +31,7 @@ func TestDecisionPrinter(t *testing.T) {
 		"in colour":  {told: told(authchain.Report{Method: "GET", Path: "/pods", Status: 403, Outcome: "refused", Why: "refused: no"}), style: true, want: "\x1b[2m15:04:05.000\x1b[0m  node-1  \x1b[31m403\x1b[0m  GET /pods  \x1b[31mrefused\x1b[0m: no  \x1b[2m0s\x1b[0m\n"},
 		"nobody":     {told: told(authchain.Report{Method: "GET", Path: "/pods", Status: 200}), want: "15:04:05.000  node-1  200  GET /pods  nobody was asked  0s\n"},
 		"an error":   {told: told(authchain.Report{Method: "GET", Path: "/pods", Status: 500, Outcome: "allowed", Why: "allowed: all may", Err: "oh"}), want: "15:04:05.000  node-1  500  GET /pods  allowed: all may; oh  0s\n"},
+		"a fault":    {told: told(authchain.Report{Method: "GET", Path: "/pods", Status: 503, Outcome: "allowed", Why: "allowed: all may", Faults: []string{"status-1", "slow"}}), want: "15:04:05.000  node-1  503  GET /pods  allowed: all may; struck by status-1, slow, a fault that was set  0s\n"},
 		"handshake":  {told: told(authchain.Report{Handshake: "no", Outcome: "refused", Why: "refused: TLS handshake failed: no"}), want: "15:04:05.000  node-1  TLS  from 127.0.0.1:1  refused: TLS handshake failed: no  0s\n"},
 		"no request": {told: told(authchain.Report{NoRequest: "nothing came"}), want: "15:04:05.000  node-1  ---  from 127.0.0.1:1  nothing came  0s\n"},
 		"escapes": {told: told(authchain.Report{Method: "GET", Path: "/\x1b[2J\u202e\n\xff", Status: 403, Outcome: "refused", Why: "refused: \x1b]0;x\a"}),
