@@ -1,0 +1,65 @@
+package main
+
+import (
+	"bufio"
+	"io"
+	"os"
+	"os/exec"
+	"strings"
+	"syscall"
+
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+// tracePage runs the commands of docs/trace.md, each in a shell, with the address of the trace that they are written for
+// replaced by that in $TRACE. One that has no end is interrupted once it has printed something.
+func tracePage(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: trace-page FILE")
+	}
+	text, err := os.ReadFile(args[0])
+	ts.Check(err)
+	run := 0
+	for i, block := range strings.Split(string(text), "```sh\n") {
+		if i == 0 {
+			continue
+		}
+		commands, _, _ := strings.Cut(block, "```")
+		for command := range strings.Lines(commands) {
+			runOfTracePage(ts, strings.ReplaceAll(strings.TrimSpace(command), traceAddress, ts.Getenv("TRACE")))
+			run++
+		}
+	}
+	if run < 10 {
+		ts.Fatalf("%s has %d commands", args[0], run)
+	}
+}
+
+func runOfTracePage(ts *testscript.TestScript, line string) {
+	if strings.HasPrefix(line, "fauxlet watch") || strings.HasPrefix(line, "fauxlet fault") {
+		line += " --address " + ts.Getenv("TRACE")
+	}
+	endless := strings.HasPrefix(line, "fauxlet watch") && !strings.Contains(line, "--follow=false") || strings.Contains(line, "curl -s -N")
+	command := exec.Command("sh", "-c", "exec "+line)
+	command.Dir, command.Stderr = ts.MkAbs("."), ts.Stderr()
+	command.Env = []string{"PATH=" + ts.Getenv("PATH"), "HOME=" + ts.Getenv("HOME")}
+	output, err := command.StdoutPipe()
+	ts.Check(err)
+	ts.Check(command.Start())
+	printed := bufio.NewReader(output)
+	if endless {
+		if _, err := printed.ReadString('\n'); err != nil {
+			ts.Fatalf("%s: printed nothing: %v", line, err)
+		}
+		ts.Check(command.Process.Signal(syscall.SIGINT))
+	}
+	all, err := io.ReadAll(printed)
+	ts.Check(err)
+	ts.Logf("%s\n%s", line, all)
+	if err := command.Wait(); err != nil && !strings.Contains(line, "curl -s -N") {
+		ts.Fatalf("%s: %v", line, err)
+	}
+	if strings.Contains(string(all), `{"error":`) {
+		ts.Fatalf("%s: %s", line, all)
+	}
+}
