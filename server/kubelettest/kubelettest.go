@@ -29,6 +29,7 @@ import (
 	"go.uber.org/zap"
 
 	"fauxlet/authchain/review"
+	"fauxlet/faults"
 	"fauxlet/pods"
 	"fauxlet/server"
 	"fauxlet/testcerts"
@@ -51,6 +52,8 @@ type Kubelet struct {
 	Pods *pods.Store
 	// Reviewer answers what the kubelet asks about tokens and users. It can be made to fail ([review.Server.SetFaults]).
 	Reviewer *review.Server
+	// Faults are what goes wrong on purpose at this moment; see [Kubelet.Inject].
+	Faults *faults.Set
 
 	t         testing.TB
 	users     *users
@@ -77,7 +80,8 @@ func New(t testing.TB, with ...Option) *Kubelet {
 }
 
 // Close stops the stand-in before the test is over: connections are refused from then on, those that are open are cut, and
-// its goroutines are gone when Close returns. What it has decided and asked can still be looked at.
+// its goroutines are gone when Close returns. What it has decided and asked can still be looked at. A node that is to come
+// back has the fault [faults.ConnectionRefused] for a while instead.
 func (k *Kubelet) Close() {
 	k.t.Helper()
 	if err := k.close(); err != nil {
@@ -92,6 +96,9 @@ func start(t testing.TB, logger *zap.Logger, o *options) (_ *Kubelet, err error)
 		if k.CA, err = testcerts.NewAuthority("kubelettest-ca"); err != nil {
 			return nil, err
 		}
+	}
+	if k.Faults, err = newFaults(o); err != nil {
+		return nil, err
 	}
 	if k.users, err = newUsers(k.CA, o); err != nil {
 		return nil, err
@@ -118,7 +125,7 @@ func start(t testing.TB, logger *zap.Logger, o *options) (_ *Kubelet, err error)
 	standin, err := server.New(server.Options{
 		Config: cfg, Pods: k.Pods, NodeLogs: o.nodeLogs,
 		TokenReviews: reviews.tokens, AccessReviews: reviews.access,
-		Logger: logger, ReadOnce: true, Drain: -1, Begin: k.decisions.begin, Observe: k.decisions.observe,
+		Faults: k.Faults, Logger: logger, ReadOnce: true, Drain: -1, Begin: k.decisions.begin, Observe: k.decisions.observe,
 	})
 	if err != nil {
 		return nil, err

@@ -16,6 +16,7 @@ import (
 
 	"fauxlet/authchain"
 	"fauxlet/authchain/review"
+	"fauxlet/faults"
 	"fauxlet/pods"
 	"fauxlet/server/kubelettest"
 	"fauxlet/testcerts"
@@ -208,6 +209,7 @@ func TestNewRefuses(t *testing.T) {
 		"a bad node":     {of(kubelettest.WithNodeName(" ")), "WithNodeName"},
 		"a bad log":      {of(kubelettest.WithNodeLogs(map[string]string{"../x": ""})), "../x"},
 		"a bad field":    {of(config(func(c *kubeletconfigv1beta1.KubeletConfiguration) { c.Authorization.Mode = "Never" })), "WithConfig"},
+		"a bad fault":    {of(kubelettest.WithFaults(faults.Fault{Kind: faults.Status})), "WithFaults: status: "},
 		"no such file":   {of(config(func(c *kubeletconfigv1beta1.KubeletConfiguration) { c.TLSCertFile = "/nowhere" })), "/nowhere"},
 		"a port in use":  {of(config(func(c *kubeletconfigv1beta1.KubeletConfiguration) { c.Address = "192.0.2.1" })), "192.0.2.1"},
 	} {
@@ -247,6 +249,12 @@ func TestMisuse(t *testing.T) {
 		"what was not asked": {func(t testing.TB, k *kubelettest.Kubelet) {
 			k.AssertAsked(t, "alice", "get nodes/log", "get nodes/proxy")
 		}, "the kubelet asked whether user \"alice\" may (nothing)\nwant get nodes/log, then get nodes/proxy"},
+		"a fault of no kind": {func(_ testing.TB, k *kubelettest.Kubelet) { k.Inject(faults.Fault{Kind: "fire"}) }, `Inject: fire: kind: "fire" is no kind of fault`},
+		"a fault ended twice": {func(_ testing.TB, k *kubelettest.Kubelet) {
+			end := k.Inject(faults.Fault{Kind: faults.ReviewerDown})
+			end()
+			end()
+		}, `no fault "reviewer-down-1" is active`},
 		"none to wait for": {func(t testing.TB, k *kubelettest.Kubelet) {
 			get(t, k.Client("kubelet-client"), k.URL+"/healthz")
 			k.Await(func(d *authchain.Decision) bool { return d.Status == http.StatusTeapot })
@@ -266,6 +274,28 @@ func TestMisuse(t *testing.T) {
 				t.Errorf("it said %q, want %q", said, test.want)
 			}
 		})
+	}
+}
+
+// TestFaults: those of an option are there from the start, and the Decision names the one that struck.
+func TestFaults(t *testing.T) {
+	t.Parallel()
+	k := kubelettest.New(t, kubelettest.WithFaults(
+		faults.Fault{Name: "broken", Kind: faults.Status, Status: 503, Scope: faults.Scope{User: "kubelet-client", Count: 1}},
+	))
+	expect(t, k, kubelettest.Nobody, logsPath, 401, "") // whom it does not strike
+	expect(t, k, "kubelet-client", logsPath, 503, "")
+	expect(t, k, "kubelet-client", logsPath, 200, "")
+	end := k.Inject(faults.Fault{Name: "no", Kind: faults.ReviewerWrong})
+	expect(t, k, "kubelet-client", logsPath, 403, "")
+	end()
+	expect(t, k, "kubelet-client", logsPath, 200, "")
+	var struck []string
+	for _, d := range k.Decisions() {
+		struck = append(struck, strings.Join(d.Faults, " "))
+	}
+	if want := []string{"", "broken", "", "no", ""}; !slices.Equal(struck, want) {
+		t.Errorf("struck by %q, want %q", struck, want)
 	}
 }
 

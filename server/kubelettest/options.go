@@ -9,12 +9,13 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	kubeletconfigv1beta1 "k8s.io/kubelet/config/v1beta1"
 
+	"fauxlet/faults"
 	"fauxlet/pods"
 	"fauxlet/testcerts"
 )
 
-// Option says what a stand-in is to be. Those that add something (users, pods, manifests, changes of the configuration) may
-// be given several times.
+// Option says what a stand-in is to be. Those that add something (users, pods, manifests, changes of the configuration,
+// faults) may be given several times.
 type Option func(*options)
 
 type options struct {
@@ -27,6 +28,7 @@ type options struct {
 	nodeLogs   map[string]string
 	configure  []func(*kubeletconfigv1beta1.KubeletConfiguration)
 	readOnly   bool
+	faults     []faults.Fault
 }
 
 func newOptions(with []Option) *options {
