@@ -80,6 +80,9 @@ func newExplain() *cobra.Command {
 
 			# What does this mean?
 			kubectl logs nginx 2>&1 | fauxlet explain --error -`),
+		ValidArgsFunction: cobra.FixedCompletions([]string{"/containerLogs/", "/exec/", "/attach/", "/portForward/", "/run/", "/pods", "/runningpods/",
+			"/healthz", "/configz", "/logs/", "/metrics", "/metrics/cadvisor", "/metrics/resource", "/metrics/probes", "/stats/summary", "/debug/pprof/",
+			"/checkpoint/"}, cobra.ShellCompDirectiveNoFileComp|cobra.ShellCompDirectiveNoSpace),
 		RunE: func(c *cobra.Command, args []string) error { return e.run(c, args) },
 	}
 	e.kubelet.Strict = true
@@ -222,7 +225,8 @@ func (e *explaining) request(c *cobra.Command, args []string) (offline.Request, 
 	for _, header := range e.headers {
 		name, value, ok := strings.Cut(header, ":")
 		if !ok || strings.EqualFold(name, "Authorization") {
-			return asked, usagef(c, "--header: %q: want NAME: VALUE, and no token: those are given with --token-identity, --token-file or --bad-token", name)
+			// What it is stays unsaid: it may have a token in it.
+			return asked, usagef(c, "--header: want NAME: VALUE, and no token: those are given with --token-identity, --token-file or --bad-token")
 		}
 		asked.Header.Add(name, strings.TrimSpace(value))
 	}

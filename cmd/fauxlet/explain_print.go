@@ -116,7 +116,10 @@ func (p *roadPrinter) beside(now, then *explain.Road, what string) {
 		for i, stop := range pair {
 			outcomes[i] = fmt.Sprintf("%-11s", "")
 			if stop != nil {
-				name, outcomes[i] = stop.Name, p.outcome(stop.Outcome)
+				outcomes[i] = p.outcome(stop.Outcome)
+				if len(stop.Name) > len(name) { // a review that was reached says of what it is
+					name = stop.Name
+				}
 			}
 		}
 		differs = differs || pair[0].Outcome != pair[1].Outcome || pair[0].Says != pair[1].Says
