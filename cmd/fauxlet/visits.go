@@ -17,14 +17,16 @@ import (
 	"fauxlet/trace"
 )
 
-// guests are those as whom a request is sent from the page.
-var guests = []struct {
+// guest is somebody as whom a request is sent from the page.
+type guest struct {
 	name string
 	as   visitor
-}{
+}
+
+var guests = []guest{
 	{"nobody", visitor{says: "no certificate, and no token"}},
-	{"kubelet-client", visitor{says: "what a kube-apiserver is to a kubelet: rbac.yaml lets it do everything", certificate: "kubelet-client"}},
-	{"viewer", visitor{says: "the CA vouches for it, and rbac.yaml does not know it", certificate: "viewer"}},
+	{"kubelet-client", visitor{says: "as a kube-apiserver: rbac.yaml lets it do all", certificate: "kubelet-client"}},
+	{"viewer", visitor{says: "of the CA, and unknown to rbac.yaml", certificate: "viewer"}},
 	{"stranger", visitor{says: "its certificate is of another CA", certificate: "stranger"}},
 	{"expired", visitor{says: "its certificate was good once", certificate: "expired"}},
 	{"prometheus", visitor{says: "a service account's token, which may read metrics", token: "system:serviceaccount:monitoring:prometheus"}},
@@ -64,12 +66,7 @@ var visitMethods = []string{http.MethodGet, http.MethodHead, http.MethodPost, ht
 const visitPatience = 3 * time.Second
 
 func (v *visits) Send(ctx context.Context, visit trace.Visit) (*trace.Visited, error) {
-	i := slices.IndexFunc(guests, func(g struct {
-		name string
-		as   visitor
-	}) bool {
-		return g.name == visit.As
-	})
+	i := slices.IndexFunc(guests, func(g guest) bool { return g.name == visit.As })
 	switch {
 	case i < 0:
 		return nil, fmt.Errorf("as: nobody is called %q; see /api/visitors", visit.As)
@@ -79,7 +76,9 @@ func (v *visits) Send(ctx context.Context, visit trace.Visit) (*trace.Visited, e
 		return nil, fmt.Errorf("path: %q does not begin with a slash, as in /pods", visit.Path)
 	}
 	who := guests[i].as
-	who.method, who.path = visit.Method, visit.Path
+	if who.path = visit.Path; visit.Method != http.MethodGet { // which needs no saying
+		who.method = visit.Method
+	}
 	v.mu.Lock()
 	address := v.open.Secure
 	if who.readOnly {

@@ -68,30 +68,41 @@ type open struct{ Secure, ReadOnly, Trace, dir string }
 // startDemo runs a demo until the test ends, on ports of its own.
 func startDemo(t testing.TB) *open {
 	t.Helper()
+	demo, _ := startDemoOn(t, "127.0.0.1:0")
+	return demo
+}
+
+// startDemoOn runs a demo whose page is at an address, with other flags. What it gives stops it before the test ends.
+func startDemoOn(t testing.TB, address string, flags ...string) (demo *open, stop func()) {
+	t.Helper()
 	dir := t.TempDir()
 	ready := filepath.Join(dir, "ready")
 	runtime.LockOSThread() // the demo is killed with the thread that started it
-	cmd := exec.Command(built, "demo", "--dir", "demo", "--port", "0", "--read-only-port", "0", "--trace-address", "127.0.0.1:0", "--ready-file", ready)
+	cmd := exec.Command(built, "demo", "--dir", "demo", "--port", "0", "--read-only-port", "0", "--trace-address", address, "--ready-file", ready)
+	cmd.Args = append(cmd.Args, flags...)
 	cmd.Dir = dir
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	var out output
 	cmd.Stdout, cmd.Stderr = &out, &out
 	must(t, cmd.Start())
-	t.Cleanup(func() {
+	stop = sync.OnceFunc(func() {
 		_ = cmd.Process.Signal(syscall.SIGTERM)
 		_ = cmd.Wait()
 		runtime.UnlockOSThread()
+	})
+	t.Cleanup(func() {
+		stop()
 		if t.Failed() {
 			lines := strings.Split(strings.TrimSpace(out.String()), "\n")
 			t.Logf("the demo said last:\n%s", strings.Join(lines[max(0, len(lines)-10):], "\n"))
 		}
 	})
-	demo := &open{dir: filepath.Join(dir, "demo")}
+	demo = &open{dir: filepath.Join(dir, "demo")}
 	for deadline := time.Now().Add(patience); ; time.Sleep(50 * time.Millisecond) {
 		data, err := os.ReadFile(ready)
 		if err == nil && strings.Contains(out.String(), "Stop with Ctrl-C") {
 			must(t, json.Unmarshal(data, demo))
-			return demo
+			return demo, stop
 		}
 		if time.Now().After(deadline) {
 			t.Fatalf("the demo is not ready: %v", err)
@@ -133,7 +144,7 @@ func newTab(t testing.TB, width, height int64) *tab {
 	if err != nil {
 		t.Fatalf("%v: these tests use the page in Chromium: apt-get install chromium", err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 2*patience)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*patience)
 	t.Cleanup(cancel)
 	ctx, stop := chromedp.NewExecAllocator(ctx, append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(path), chromedp.NoSandbox,
 		chromedp.DisableGPU, chromedp.WSURLReadTimeout(patience), chromedp.Flag("disable-dev-shm-usage", true))...)
@@ -249,13 +260,13 @@ func (b *tab) visit(address string) {
 // shown are the screenshots that docs/ has.
 var shown = []string{"page-desktop.png", "page-phone-dark.png", "whatif-desktop.png"}
 
-// shoot takes a screenshot: into docs/images where -update says so, if it is one of those, and else into a folder that is
-// gone with the test.
+// shoot takes a screenshot: into docs/images where -update says so, if it is one of those, and else among the test's
+// artefacts, which go test -artifacts keeps.
 func (b *tab) shoot(name string) {
 	b.t.Helper()
 	picture, err := chromedp.Run(b.ctx, chromedp.CaptureScreenshot())
 	must(b.t, err)
-	folder := b.t.TempDir()
+	folder := b.t.ArtifactDir()
 	if *update && slices.Contains(shown, name) {
 		folder = "../../docs/images"
 		must(b.t, os.MkdirAll(folder, 0o755))

@@ -6,6 +6,8 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -200,7 +202,7 @@ func TestWidths(t *testing.T) {
 	for _, size := range []struct {
 		name          string
 		width, height int64
-	}{{"desktop", 1280, 860}, {"phone", 390, 1600}} {
+	}{{"desktop", 1280, 860}, {"phone", 390, 844}} {
 		t.Run(size.name, func(t *testing.T) {
 			b := newTab(t, size.width, size.height)
 			b.visit("http://" + demo.Trace + "/")
@@ -259,4 +261,77 @@ func TestColours(t *testing.T) {
 	if got := paper(); got != dark {
 		t.Errorf("dark was chosen, and it is %s", got)
 	}
+}
+
+// TestToken: where a token is wanted the page asks for it, says when it is wrong, and keeps it nowhere.
+func TestToken(t *testing.T) {
+	const token = "a-token-of-32-letters-or-so-more"
+	file := filepath.Join(t.TempDir(), "token")
+	must(t, os.WriteFile(file, []byte(token), 0o600))
+	demo, _ := startDemoOn(t, "127.0.0.1:0", "--trace-token-file", file)
+	b := newTab(t, 1280, 860)
+	b.do(chromedp.Navigate("http://" + demo.Trace + "/"))
+	b.until("it asks", `!document.getElementById("token").hidden && document.getElementById("main").hidden`)
+	for _, try := range []struct{ token, then string }{
+		{"another-token-of-32-letters-or-so", `document.getElementById("token-wrong").textContent !== ""`},
+		{token, `document.body.dataset.state === "live" && ` + rows + ` > 0 && document.getElementById("token").hidden`},
+	} {
+		b.set("#token-value", try.token)
+		b.do(chromedp.Click(chromedp.CSS("#token button")))
+		b.until("with "+try.token, try.then)
+	}
+	sendFrom(b, "stranger", "/pods")
+	if kept := js[string](b, `JSON.stringify({...localStorage, ...sessionStorage}) + document.cookie + location.href`); strings.Contains(kept, token) {
+		t.Errorf("the token is in %s", kept)
+	}
+}
+
+// TestItComesBack: a page whose demo ends says so, and follows the one that comes in its place, whose decisions are others.
+func TestItComesBack(t *testing.T) {
+	demo, stop := startDemoOn(t, "127.0.0.1:0")
+	b := newTab(t, 1280, 860)
+	b.visit("http://" + demo.Trace + "/")
+	send(t, demo, "/pods/of-the-first")
+	b.until("the first", `document.getElementById("list").textContent.includes("of-the-first")`)
+	stop()
+	b.until("it is gone", `document.body.dataset.state === "lost"`)
+	again, _ := startDemoOn(t, demo.Trace)
+	b.until("it is back", `document.body.dataset.state === "live"`)
+	send(t, again, "/pods/of-the-second")
+	b.until("the second, alone", `document.getElementById("list").textContent.includes("of-the-second") && !document.getElementById("list").textContent.includes("of-the-first")`)
+	b.do(chromedp.Navigate("http://" + demo.Trace + "/#99999"))
+	b.until("what is gone is said to be", `document.getElementById("nothing").textContent.includes("decision 99999 is not kept, or was never made")`)
+}
+
+// TestStates shows what else there is to see: a handshake that failed, an answer that was read, and what is broken.
+func TestStates(t *testing.T) {
+	demo := startDemo(t)
+	b := newTab(t, 1280, 860)
+	b.visit("http://" + demo.Trace + "/")
+	connection, err := tls.Dial("tcp", demo.Secure, &tls.Config{ServerName: "elsewhere"})
+	if err == nil {
+		connection.Close()
+		t.Fatal("the serving certificate is of a CA that this machine knows")
+	}
+	b.until("the handshake", `document.querySelector("#list .what").textContent === "TLS handshake"`)
+	js[string](b, `location.hash = "#" + document.querySelector("#list a").dataset.id`)
+	b.until("its road", `document.querySelector("#road .refused .name")?.textContent === "TLS"`)
+	if js[bool](b, `!document.getElementById("whatif").hidden`) {
+		t.Error("what if can be asked of what was no request")
+	}
+	b.fits("a handshake")
+	b.shoot("handshake.png")
+
+	sendFrom(b, "kubelet-client", "/containerLogs/default/nginx/nginx?tailLines=3")
+	b.until("the answer is read", `document.getElementById("sent-body").textContent.split("\n").length >= 3`)
+	js[bool](b, `(document.getElementById("sent").scrollIntoView(), true)`)
+	b.shoot("sent.png")
+
+	sendFrom(b, "stranger", "/pods")
+	b.until("what if can be asked", `!document.getElementById("whatif").hidden`)
+	b.set(`select[title="authentication.anonymous.enabled"]`, "true")
+	b.until("anonymous is no way out", `document.getElementById("whatif-says").textContent.startsWith("It would be the same: 401 refused")`)
+	js[bool](b, `(document.getElementById("cures").scrollIntoView(), true)`)
+	b.shoot("cures.png")
+	b.quiet()
 }

@@ -255,7 +255,7 @@ function draw(told) {
 }
 
 // breakable has a long name break where a person would break it.
-const breakable = name => name.split(/(?<=\/)/).flatMap((part, i) => i ? [element("wbr", {}), part] : [part]);
+const breakable = name => name.split(/(?<=[./])/).flatMap((part, i) => i ? [element("wbr", {}), part] : [part]);
 
 function stop(s, differs, brief = false) {
   const facts = !brief && s.facts?.length ? element("dl", {}, ...s.facts.flatMap(f => [element("dt", {}, ...breakable(f.name)), element("dd", {}, f.value)])) : "";
