@@ -261,13 +261,13 @@ func (s *Server) Serve(ctx context.Context, listeners *Listeners) error {
 		}
 		server := s.httpServer(running, s.secure)
 		server.TLSConfig = listeners.tls.config
-		listeners.Secure = s.spoilt(listeners.Secure, true)
-		s.run(running, group, server, func() error { return server.ServeTLS(listeners.Secure, "", "") })
+		secure := s.spoilt(listeners.Secure, true) // the caller may look at its listeners meanwhile
+		s.run(running, group, server, func() error { return server.ServeTLS(secure, "", "") })
 	}
 	if listeners.ReadOnly != nil {
 		server := s.httpServer(running, s.readOnly)
-		listeners.ReadOnly = s.spoilt(listeners.ReadOnly, false)
-		s.run(running, group, server, func() error { return server.Serve(listeners.ReadOnly) })
+		readOnly := s.spoilt(listeners.ReadOnly, false)
+		s.run(running, group, server, func() error { return server.Serve(readOnly) })
 	}
 	if port := s.config.Kubelet.HealthzPort; port != nil && *port > 0 {
 		group.Go(func() error {
