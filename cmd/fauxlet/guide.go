@@ -14,7 +14,6 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/spf13/pflag"
 	"golang.org/x/sync/errgroup"
 	"k8s.io/apimachinery/pkg/runtime"
 	authenticationv1 "k8s.io/client-go/kubernetes/typed/authentication/v1"
@@ -64,7 +63,7 @@ func (d *demo) runTour(ctx context.Context, in io.Reader, out io.Writer) error {
 		return fmt.Errorf("--dir: %w", err)
 	}
 	g := &guide{folder: folder, tour: newTour(folder), recorder: trace.NewRecorder(0), out: out, style: styleOf(out)}
-	base, err := g.config("demo-node", nil)
+	base, err := g.config(demoNode, nil)
 	if err != nil {
 		return err
 	}
@@ -129,7 +128,6 @@ func freeAddress() (string, error) {
 func (g *guide) config(name string, with map[string]string) (*config.Config, error) {
 	f := config.NewFlags()
 	f.Strict = true
-	f.AddTo(pflag.NewFlagSet("kubelet", pflag.ContinueOnError))
 	for _, flag := range [][2]string{
 		{"config", g.folder.path("kubelet.yaml")}, {"hostname-override", name}, {"cert-dir", g.folder.path("tour-pki")}, {"register-node", "false"},
 	} {
@@ -192,7 +190,7 @@ func (g *guide) start(name string, with map[string]string) error {
 	return nil
 }
 
-// show shows all scenes.
+// show shows all scenes, until the reader has seen enough.
 func (g *guide) show(ctx context.Context, pace *pace) error {
 	fmt.Fprintf(g.out, "\nWhy a request to a kubelet ends where it does, in %d scenes on this machine. The files are in %s.\n", len(scenes), g.folder.dir)
 	if address := g.kubelets.trace.address(); address != "" {

@@ -33,9 +33,9 @@ export async function post(path, value) {
 // A stream on which nothing was heard for so long, in milliseconds, is lost: something is sent every 15 s.
 const silence = 45000;
 
-// follow gives what comes to take, several at a time, until the stream ends. It is not an EventSource, which can send no
-// token.
-export async function follow(path, signal, instance, take) {
+// follow gives what comes to take, several at a time, and to missed how many were gone before they were read, until the
+// stream ends. It is not an EventSource, which can send no token.
+export async function follow(path, signal, instance, take, missed) {
   const cut = new AbortController();
   const both = AbortSignal.any([signal, cut.signal]);
   let watch = setTimeout(() => cut.abort(), silence);
@@ -59,6 +59,7 @@ export async function follow(path, signal, instance, take) {
         const event = parse(text);
         if (event.name === "start" && event.data.instance !== instance) return; // another process, with other decisions
         if (event.name === "decision") gathered.push(event.data);
+        if (event.name === "dropped") missed(event.data.count);
       }
       // All that comes within a moment is shown at once.
       if (gathered.length && !waiting) waiting = setTimeout(flush, 150);

@@ -12,6 +12,7 @@ const most = 500;
 const state = {
   decisions: [],          // what the list shows, the newest first
   held: [],               // what has come and is not shown yet, the newest last
+  missed: 0,              // how many came faster than they were read
   paused: false,
   chosen: 0,              // the id of the decision that is drawn
   drawing: 0,             // counts the times that one was asked for, so that a late answer is not drawn
@@ -95,7 +96,7 @@ function settle(anyhow) {
 
 function tally() {
   const n = state.decisions.length;
-  at("count").textContent = n === 0 ? "" : n === 1 ? "1 request" : `${n} requests`;
+  at("count").textContent = n === 0 ? "" : (n === 1 ? "1 request" : `${n} requests`) + (state.missed ? `, ${state.missed} missed` : "");
   at("empty").hidden = n > 0;
   at("empty").textContent = filtering() ? "No request is like that." : "Nothing yet. Requests appear here as they are answered.";
   const held = at("held");
@@ -172,6 +173,7 @@ async function connect() {
       query.set("limit", String(most));
       const kept = await get("/api/decisions?" + query, stop.signal);
       state.held = [];
+      state.missed = 0;
       state.decisions = kept.decisions.reverse();
       state.decisions.forEach(remember);
       showAll();
@@ -180,7 +182,7 @@ async function connect() {
       wait = 500;
       const after = filters();
       after.set("since", String(kept.last));
-      await follow("/api/events?" + after, stop.signal, kept.instance, take);
+      await follow("/api/events?" + after, stop.signal, kept.instance, take, count => { state.missed += count; tally(); });
     } catch (err) {
       if (stop.signal.aborted) return;
       if (err instanceof Denied && err.status === 401) return askToken(err);
