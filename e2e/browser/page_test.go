@@ -34,14 +34,14 @@ const (
 	outcomes = `[...document.querySelectorAll("#road > li > .stop:first-child")].map(s => s.querySelector(".name").textContent + ": " + s.querySelector(".word").textContent)`
 )
 
-// choose has a person's request be sent from the page, and waits for its road.
+// sendFrom sends a request from the page, and waits for its road.
 func sendFrom(b *tab, as, path string) {
 	b.t.Helper()
+	before := js[string](b, "location.hash")
 	b.set("#send-as", as)
 	b.set("#send-path", path)
 	b.do(chromedp.Click(chromedp.ID("send-button")))
-	title, _, _ := strings.Cut(path, "?")
-	b.until("the road of what was sent", fmt.Sprintf(`document.getElementById("title").textContent === %q && !document.getElementById("send-button").disabled && !document.getElementById("sent").hidden`, "GET "+title))
+	b.until("the road of what was sent", fmt.Sprintf(`location.hash !== %q && document.getElementById("crumb").textContent.startsWith(location.hash + " ") && !document.getElementById("sent").hidden`, before))
 }
 
 // TestPage uses the page as a person does who sees it for the first time.
