@@ -46,6 +46,8 @@ var goleakOptions = []goleak.Option{
 	goleak.IgnoreTopFunction("k8s.io/client-go/tools/remotecommand.(*heartbeat).start"),
 	// A closed SPDY connection waits a while for somebody to take the error of its end.
 	goleak.IgnoreTopFunction("github.com/moby/spdystream.(*Connection).shutdown"),
+	// A client that stops while it forwards leaves what reads a stream's error, and nobody takes that.
+	goleak.IgnoreTopFunction("k8s.io/client-go/tools/portforward.(*PortForwarder).handleConnection.func1"),
 }
 
 // rbac lets kubelet-client do everything with a node, and nobody else anything.

@@ -3,10 +3,12 @@ package server
 import (
 	"bufio"
 	"bytes"
+	"io"
 	"net"
 	"net/http"
 	"strconv"
 	"sync"
+	"time"
 
 	"fauxlet/authchain"
 )
@@ -40,6 +42,19 @@ type hijacked struct {
 	net.Conn
 	decision *authchain.Decision
 	begun    sync.Once
+}
+
+// linger is how long a client is waited for that has been told of the end: until it has read all that was sent before.
+const linger = 30 * time.Second
+
+// Close tells the client of the end, and reads what it still sends until it ends too, before it closes: a connection that is
+// closed with something unread is reset, and what was on its way to the client is lost. (A kubelet's is; so now and then
+// the end of the output of an exec is.)
+func (h *hijacked) Close() error {
+	if half, ok := h.Conn.(interface{ CloseWrite() error }); ok && half.CloseWrite() == nil && h.SetReadDeadline(time.Now().Add(linger)) == nil {
+		io.Copy(io.Discard, h.Conn)
+	}
+	return h.Conn.Close()
 }
 
 func (h *hijacked) Write(p []byte) (int, error) {

@@ -136,9 +136,7 @@ func TestExecOldest(t *testing.T) {
 	}
 }
 
-// TestManyStreams: commands beside each other on connections of their own. They are short: a WebSocket of client-go pings
-// after 5 s, and where the ping is still unread as the command ends, the libraries' close resets the connection, and what was
-// on its way is lost, as with a kubelet.
+// TestManyStreams: commands beside each other on connections of their own.
 func TestManyStreams(t *testing.T) {
 	f := newFixture(t, fixtureOptions{pods: streamed("")})
 	var group sync.WaitGroup

@@ -1,0 +1,49 @@
+package server
+
+import (
+	"bytes"
+	"io"
+	"net"
+	"testing"
+)
+
+// TestHijackedClose: what was written before the end arrives, though the client still sends.
+func TestHijackedClose(t *testing.T) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	client, err := net.Dial("tcp", listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	conn, err := listener.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	// The server has read the first byte, so the second is there, or on its way, and unread.
+	if _, err := client.Write([]byte("ab")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := conn.Read(make([]byte, 1)); err != nil {
+		t.Fatal(err)
+	}
+	output := bytes.Repeat([]byte("x"), 1<<20)
+	closed := make(chan struct{})
+	go func() {
+		defer close(closed)
+		served := &hijacked{Conn: conn}
+		if _, err := served.Write(output); err != nil {
+			t.Error(err)
+		}
+		served.Close()
+	}()
+	got, err := io.ReadAll(client)
+	if err != nil || len(got) != len(output) {
+		t.Errorf("%d bytes of %d, %v", len(got), len(output), err)
+	}
+	client.Close()
+	<-closed
+}
