@@ -62,7 +62,7 @@ func TestClockSkew(t *testing.T) {
 		near := func(what string, got time.Time, interval time.Duration) {
 			t.Helper()
 			if off := got.Sub(time.Now().Add(test.ahead)); off > time.Second || off < -interval-5*time.Second {
-				t.Errorf("skew %q: %s is %v from now", test.skew, what, got.Sub(time.Now()))
+				t.Errorf("skew %q: %s is %v from now", test.skew, what, time.Until(got))
 			}
 		}
 		response, text := get(t, good, f.url+"/containerLogs/default/nginx/nginx?timestamps=1&tailLines=1")
