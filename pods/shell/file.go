@@ -19,6 +19,7 @@ const (
 type handle struct {
 	files  *filesystem
 	node   *node
+	kind   fs.FileMode // the type of node, which stays what it is
 	offset int
 	append bool
 	// content is that of a generated file, as it was when it was opened.
@@ -40,7 +41,7 @@ func (f *filesystem) open(u user, name string, flags int, mode fs.FileMode) (*ha
 		if err := f.add(dir, base, n); err != nil {
 			return nil, err
 		}
-		return &handle{files: f, node: n, append: flags&openAppend != 0}, nil
+		return &handle{files: f, node: n, kind: n.mode.Type(), append: flags&openAppend != 0}, nil
 	case err != nil:
 		return nil, err
 	case flags&openWrite != 0 && n.mode.IsDir():
@@ -55,7 +56,7 @@ func (f *filesystem) open(u user, name string, flags int, mode fs.FileMode) (*ha
 		n.data = nil
 		f.touched(n)
 	}
-	h := &handle{files: f, node: n, append: flags&openAppend != 0}
+	h := &handle{files: f, node: n, kind: n.mode.Type(), append: flags&openAppend != 0}
 	if n.generate != nil {
 		h.content = []byte(n.generate())
 	}
@@ -63,14 +64,14 @@ func (f *filesystem) open(u user, name string, flags int, mode fs.FileMode) (*ha
 }
 
 func (h *handle) Read(p []byte) (int, error) {
-	if h.node.mode.IsDir() {
+	if h.kind.IsDir() {
 		return 0, errIsDirectory
 	}
-	if h.node.mode&fs.ModeDevice != 0 {
+	h.files.lock.Lock() // for the offset, too: subshells read from one handle
+	defer h.files.lock.Unlock()
+	if h.kind&fs.ModeDevice != 0 {
 		return h.readDevice(p)
 	}
-	h.files.lock.RLock()
-	defer h.files.lock.RUnlock()
 	data := h.node.data
 	if h.node.generate != nil {
 		data = h.content
@@ -84,7 +85,7 @@ func (h *handle) Read(p []byte) (int, error) {
 }
 
 func (h *handle) Write(p []byte) (int, error) {
-	if h.node.mode&fs.ModeDevice != 0 {
+	if h.kind&fs.ModeDevice != 0 {
 		if string(h.node.data) == "full" {
 			return 0, errNoSpace
 		}
@@ -135,10 +136,10 @@ func (f *filesystem) content(u user, name string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	if h.node.mode.IsDir() {
+	if h.kind.IsDir() {
 		return nil, errIsDirectory
 	}
-	if h.node.mode&fs.ModeDevice != 0 {
+	if h.kind&fs.ModeDevice != 0 {
 		return nil, nil
 	}
 	f.lock.RLock()

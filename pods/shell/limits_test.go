@@ -178,6 +178,15 @@ func TestNothingAfterTheEnd(t *testing.T) {
 	}
 }
 
+// TestReadAtOnce: the race detector finds what reads of a file from several subshells, and a change of its mode, share.
+func TestReadAtOnce(t *testing.T) {
+	got := sh(t, newContainer(t), `seq 1 2000 > /tmp/f; for i in 1 2 3; do { while read x; do :; done < /tmp/f; cat /dev/random | head -c 1000 > /dev/null; } & chmod 600 /tmp/f; done
+{ cat & cat & cat & wait; } < /tmp/f > /dev/null; wait`)
+	if got != (result{}) {
+		t.Errorf("%+v", got)
+	}
+}
+
 // TestSpace is that what was removed gives its room back.
 func TestSpace(t *testing.T) {
 	c := newContainer(t)
