@@ -45,14 +45,17 @@ type hijacked struct {
 }
 
 // linger is how long a client is waited for that has been told of the end: until it has read all that was sent before.
-const linger = 30 * time.Second
+const linger = 10 * time.Second
 
 // Close tells the client of the end, and reads what it still sends until it ends too, before it closes: a connection that is
 // closed with something unread is reset, and what was on its way to the client is lost. (A kubelet's is; so now and then
 // the end of the output of an exec is.)
 func (h *hijacked) Close() error {
-	if half, ok := h.Conn.(interface{ CloseWrite() error }); ok && half.CloseWrite() == nil && h.SetReadDeadline(time.Now().Add(linger)) == nil {
+	if half, ok := h.Conn.(interface{ CloseWrite() error }); ok && half.CloseWrite() == nil {
+		// No deadline: who reads beside this sets its own, again and again.
+		patience := time.AfterFunc(linger, func() { h.Conn.Close() })
 		io.Copy(io.Discard, h.Conn)
+		patience.Stop()
 	}
 	return h.Conn.Close()
 }
