@@ -185,7 +185,7 @@ func TestClaim11Bootstrap(t *testing.T) {
 	}
 	b.tells(t, "no serving certificate available for the kubelet")
 
-	contains(t, "kubectl get csr", g.run(t, "Approve", "CSR="+serving.Name), "Pending")
+	contains(t, "kubectl get csr", g.run(t, "Approve", "CSR="+serving.Name).stdout, "Pending")
 	server := b.current(t, "server", "")
 	eventually(t, time.Minute, "kubectl logs", func() string { return logs().stderr })
 	contains(t, "kubectl logs", logs().stdout, "HTTP/1.1")

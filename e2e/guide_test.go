@@ -55,13 +55,13 @@ func (g *guide) blocks(t testing.TB, heading, language string) (blocks []string)
 }
 
 // run runs the commands under a heading.
-func (g *guide) run(t testing.TB, heading string, env ...string) string {
+func (g *guide) run(t testing.TB, heading string, env ...string) said {
 	t.Helper()
 	return g.runs(t, g.block(t, heading, "sh"), env...)
 }
 
 // runs runs commands of the page.
-func (g *guide) runs(t testing.TB, commands string, env ...string) string {
+func (g *guide) runs(t testing.TB, commands string, env ...string) said {
 	t.Helper()
 	cmd := exec.Command("bash", "-eux", "-c", commands)
 	cmd.Dir, cmd.Env = g.dir, append(slices.Clone(g.env), env...)
@@ -69,7 +69,7 @@ func (g *guide) runs(t testing.TB, commands string, env ...string) string {
 	if got.status != 0 {
 		t.Fatalf("docs/%s, %s: %+v", g.page, commands, got)
 	}
-	return got.stdout
+	return got
 }
 
 // start starts commands of the page that go on. They are stopped with the test.
@@ -127,23 +127,29 @@ func TestJoinGuide(t *testing.T) {
 	})
 
 	const admin = "KUBECONFIG=admin.conf"
-	are := func(count int, status string) {
+	const list = "kubectl get nodes" // which the page begins with; a node is Ready a moment after it was started
+	are := func(count int, status string) (listed string) {
 		t.Helper()
 		eventually(t, time.Minute, fmt.Sprintf("%d nodes are %s", count, status), func() string {
-			nodes := g.runs(t, "kubectl get nodes", admin)
-			if strings.Count(nodes, " "+status+" ") != count {
-				return nodes
+			nodes := g.runs(t, list, admin)
+			if strings.Count(nodes.stdout, " "+status+" ") != count {
+				return fmt.Sprintf("%+v", nodes)
 			}
+			listed = nodes.stdout
 			return ""
 		})
+		return listed
 	}
+	shown, use, _ := strings.Cut(g.blocks(t, "", "sh")[1], "\n")
+	contains(t, "the page", shown, list)
+	contains(t, "the page", shown, "# node-1   Ready")
 	command := reworded(t, g.block(t, "", "sh"), "192.0.2.7", "127.0.0.1")
 	for _, command := range []string{"fauxlet serve " + serve, strings.TrimSuffix(command, "\n") + " --read-only-port 0\n"} {
 		fauxlet := g.start(t, "exec "+strings.TrimSuffix(command, "\n")+" --port 0\n")
-		are(1, "Ready")
-		said := g.runs(t, g.blocks(t, "", "sh")[1], admin)
-		for _, want := range []string{"node-1   Ready", "pod/web condition met", "HTTP/1.1", "\nweb\n", `pod "web" deleted`} {
-			contains(t, command, said, want)
+		contains(t, command, are(1, "Ready"), "node-1   Ready")
+		used := g.runs(t, use, admin)
+		for _, want := range []string{"pod/web condition met", "HTTP/1.1", "\nweb\n", `pod "web" deleted`} {
+			contains(t, command, used.stdout, want)
 		}
 		must(t, fauxlet.stop())
 		are(1, "NotReady")
