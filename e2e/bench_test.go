@@ -20,7 +20,8 @@ const (
 )
 
 // BenchmarkBesideKubelet measures fauxlet beside the kubelet's own server: two processes with the same configuration,
-// the same log in a file, the same reviewer and warm caches, asked in turns over mutual TLS on kept connections.
+// the same log in a file, the same reviewer and warm caches, asked in turns over mutual TLS on kept connections. It says too
+// what memory fauxlet, whose trace keeps the last Decisions, has after the first round and after the last.
 func BenchmarkBesideKubelet(b *testing.B) {
 	p, err := certificates()
 	must(b, err)
@@ -43,18 +44,23 @@ func BenchmarkBesideKubelet(b *testing.B) {
 	shared := servingCertificate(b)
 	shared["authorization.webhook.cacheAuthorizedTTL"] = "5m"
 	urls := map[string]string{}
+	var standIn *kubelet
 	for _, kind := range []string{"reference", "fauxlet"} {
 		k := startKubelet(b, nil, kubeletOptions{kind: kind, kubeconfig: reviews.kubeconfig, settings: shared, pods: []pod{long}})
+		if kind == "fauxlet" {
+			standIn = k
+		}
 		urls[kind] = "https://" + k.secure + "/containerLogs/default/nginx/nginx"
 	}
 
 	for _, load := range []struct{ name, query string }{{"request-of-10-lines", "?tailLines=10"}, {"log-of-20000-lines", ""}} {
 		b.Run(load.name, func(b *testing.B) {
-			var ratios, ours, theirs []float64
+			var ratios, ours, theirs, memory []float64
 			for range benchRounds {
 				their := drive(b, transport, urls["reference"]+load.query)
 				our := drive(b, transport, urls["fauxlet"]+load.query)
 				ratios, ours, theirs = append(ratios, our/their), append(ours, our), append(theirs, their)
+				memory = append(memory, float64(usageOf(b, standIn.process).rss)/1e6)
 			}
 			for _, values := range [][]float64{ratios, ours, theirs} {
 				slices.Sort(values)
@@ -64,8 +70,8 @@ func BenchmarkBesideKubelet(b *testing.B) {
 			b.ReportMetric(ours[middle], "req/s")
 			b.ReportMetric(theirs[middle], "kubelet-req/s")
 			b.ReportMetric(ratios[middle], "ratio")
-			fmt.Fprintf(os.Stderr, "%-20s %9.0f req/s   the kubelet's server %9.0f req/s   ratio %.1f (lowest %.1f, highest %.1f of %d rounds)\n",
-				load.name, ours[middle], theirs[middle], ratios[middle], ratios[0], ratios[benchRounds-1], benchRounds)
+			fmt.Fprintf(os.Stderr, "%-20s %9.0f req/s   the kubelet's server %9.0f req/s   ratio %.1f (lowest %.1f, highest %.1f of %d rounds); resident after the first %.1f MB, after the last %.1f MB\n",
+				load.name, ours[middle], theirs[middle], ratios[middle], ratios[0], ratios[benchRounds-1], benchRounds, memory[0], memory[benchRounds-1])
 		})
 	}
 }
