@@ -70,6 +70,12 @@ func newCheck() *cobra.Command {
 	flags.DurationVar(&k.timeout, "timeout", 2*time.Minute, "how long all may take")
 	flags.BoolVar(&k.strict, "strict", false, "a warning is a failure")
 	flags.BoolVar(&k.list, "list", false, "list the checks, and do nothing")
+	completeFlag(c, "output", conformance.Formats()...)
+	var ids []string
+	for _, one := range check.Checks() {
+		ids = append(ids, one.ID+"\t"+one.Title)
+	}
+	completeFlag(c, "only", ids...)
 	return c
 }
 

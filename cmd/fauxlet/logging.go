@@ -8,7 +8,7 @@ import (
 	"strings"
 
 	"github.com/go-logr/zapr"
-	"github.com/spf13/pflag"
+	"github.com/spf13/cobra"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 	"golang.org/x/term"
@@ -18,8 +18,9 @@ import (
 // logFlags say how to log. They are ours; the verbosity is the kubelet's -v.
 type logFlags struct{ format string }
 
-func (l *logFlags) addTo(fs *pflag.FlagSet) {
-	fs.StringVar(&l.format, "log-format", "auto", "console, json, or auto: console on a terminal, json elsewhere")
+func (l *logFlags) addTo(c *cobra.Command) {
+	c.Flags().StringVar(&l.format, "log-format", "auto", "console, json, or auto: console on a terminal, json elsewhere")
+	completeFlag(c, "log-format", "auto", "console", "json")
 }
 
 // newLogger logs to w, standard error in a process, and takes in what the k8s.io libraries say through klog, up to

@@ -100,6 +100,7 @@ func newProbe() *cobra.Command {
 	flags.StringVar(&p.compare.ClientCAFile, "compare-client-ca", "", "copy of the file that its authentication.x509.clientCAFile names on the node")
 	flags.StringVar(&p.compareKubeconfig, "compare-kubeconfig", "", "kubeconfig of the apiserver that says who a token is and what a user may; its user must be allowed to create tokenreviews and subjectaccessreviews. Tokens of --as are sent to it")
 	flags.StringVar(&p.compare.NodeName, "compare-node-name", "", "name of the node that it is asked about (what the serving certificate says, if it is empty)")
+	completeFlag(c, "output", "table", "json")
 	return c
 }
 

@@ -35,7 +35,7 @@ func newReviews() *cobra.Command {
 	flags.StringSliceVar(&r.rbac, "rbac", nil, "file or folder of RBAC manifests; may be repeated. Without any, nobody may do anything")
 	flags.StringVar(&r.tokens, "tokens", "", "file of tokens. Without it, no token is known")
 	flags.StringVar(&r.kubeconfig, "write-kubeconfig", "reviews.kubeconfig", "kubeconfig to write, with the credential that may ask; readable by its owner alone")
-	r.log.addTo(flags)
+	r.log.addTo(c)
 	return c
 }
 

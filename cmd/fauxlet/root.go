@@ -77,3 +77,10 @@ func outdent(s, indent string) string {
 	}
 	return strings.Join(lines, "\n")
 }
+
+// completeFlag has a shell complete a flag by values, which may have an explanation after a tab.
+func completeFlag(c *cobra.Command, flag string, values ...string) {
+	if err := c.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp)); err != nil {
+		panic(err) // there is no such flag
+	}
+}

@@ -116,7 +116,7 @@ type serving struct {
 func (s *serving) addTo(c *cobra.Command) {
 	c.Flags().StringVar(&s.scenario, "scenario", "", "file of the pods that stand in for the node's, with their logs, ports, usage and answers to exec (apiVersion: fauxlet/v1alpha1, kind: Scenario)")
 	c.Flags().StringVar(&s.readyFile, "ready-file", "", "file to write, as JSON, the addresses that are listened on, once they are")
-	s.log.addTo(c.Flags())
+	s.log.addTo(c)
 	s.trace.addTo(c)
 }
 

@@ -39,6 +39,7 @@ func newVersion() *cobra.Command {
 		},
 	}
 	c.Flags().StringVarP(&output, "output", "o", "text", "text or json")
+	completeFlag(c, "output", "text", "json")
 	return c
 }
 

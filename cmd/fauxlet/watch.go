@@ -56,13 +56,6 @@ func newWatch() *cobra.Command {
 	return c
 }
 
-// completeFlag has a shell complete a flag by values, which may have an explanation after a tab.
-func completeFlag(c *cobra.Command, flag string, values ...string) {
-	if err := c.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp)); err != nil {
-		panic(err) // there is no such flag
-	}
-}
-
 // watching is the command line of watch.
 type watching struct {
 	remote          remoteFlags
