@@ -156,7 +156,7 @@ func TestCheckGuide(t *testing.T) {
 		must(t, plane.client.RbacV1().ClusterRoleBindings().Delete(context.Background(), binding.Name, metav1.DeleteOptions{}))
 	})
 	var last said
-	eventually(t, 10*time.Second, "the role is in force", func() string {
+	eventually(t, time.Minute, "the role is in force", func() string {
 		last = run(t, checker.checkCommand(t, append(plane.pki.servingCA(t), "--client-ca", plane.pki.caFile)...))
 		if last.status == 2 && strings.Contains(last.stderr, "may not do all") {
 			return last.stderr
@@ -263,7 +263,7 @@ func (c *controlPlane) midway(t testing.TB, args ...string) *background {
 	b.Stdout, b.Stderr = &b.stdout, &b.stderr
 	must(t, b.Start())
 	t.Cleanup(func() { _ = b.Process.Kill() })
-	eventually(t, 30*time.Second, "a check has Nodes", func() string {
+	eventually(t, time.Minute, "a check has Nodes", func() string {
 		for name := range c.objects(t) {
 			if _, there := before[name]; !there && strings.HasPrefix(name, "node ") {
 				return ""

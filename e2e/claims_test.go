@@ -38,7 +38,7 @@ func TestClaim02UnknownAuthority(t *testing.T) {
 	k := startKubelet(t, plane, kubeletOptions{node: "127.0.0.1"})
 	plane.register(t, k.node, k.port, nginx())
 	plane.refuses(t, fmt.Sprintf("Error from server: Get %q: tls: failed to verify certificate: x509: certificate signed by unknown authority", logsURL(k.port)))
-	eventually(t, 5*time.Second, "the kubelet tells of the failed handshake", func() string {
+	eventually(t, time.Minute, "the kubelet tells of the failed handshake", func() string {
 		const words = "remote error: tls: bad certificate"
 		if !strings.Contains(k.out.String(), words) {
 			return "no " + words
@@ -200,7 +200,7 @@ func TestClaim13WebhookAsksRBAC(t *testing.T) {
 		plane.awaitAccess(t, userNamed("kubelet-client"), false)
 	})
 	plane.awaitAccess(t, userNamed("kubelet-client"), true)
-	eventually(t, 10*time.Second, "kubectl logs", func() string { return plane.kubectl(t, "logs", "nginx").stderr })
+	eventually(t, time.Minute, "kubectl logs", func() string { return plane.kubectl(t, "logs", "nginx").stderr })
 	plane.printsLogs(t)
 }
 

@@ -91,7 +91,7 @@ func (c *controlPlane) awaitAccess(t testing.TB, subject rbacv1.Subject, wanted 
 	case rbacv1.ServiceAccountKind:
 		spec.User = "system:serviceaccount:" + subject.Namespace + ":" + subject.Name
 	}
-	eventually(t, 10*time.Second, fmt.Sprintf("access of %s is %v", spec.User, wanted), func() string {
+	eventually(t, time.Minute, fmt.Sprintf("access of %s is %v", spec.User, wanted), func() string {
 		answer, err := c.client.AuthorizationV1().SubjectAccessReviews().Create(context.Background(), &authorizationv1.SubjectAccessReview{Spec: spec}, metav1.CreateOptions{})
 		if err != nil {
 			return err.Error()

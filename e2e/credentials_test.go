@@ -77,7 +77,7 @@ func TestServiceAccountTokenAgainstTheKubelet(t *testing.T) {
 	k.wants(t, "/pods", as, 403, "Forbidden (user="+user+", verb=get, resource=nodes, subresource(s)=[pods proxy])\n")
 
 	plane.bind(t, kubeletAPIAdmin, account)
-	eventually(t, 5*time.Second, "the cached denial is over", func() string {
+	eventually(t, time.Minute, "the cached denial is over", func() string {
 		if got := k.get(t, "/containerLogs/default/nginx/nginx", as); got.status != 200 || got.body != nginxLog {
 			return got.body
 		}

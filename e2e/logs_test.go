@@ -90,7 +90,7 @@ func TestKubectlLogsFollow(t *testing.T) {
 	}
 	must(t, cmd.Process.Kill())
 	_ = cmd.Wait()
-	eventually(t, 30*time.Second, "the kubelet lets go of the follower", func() string {
+	eventually(t, time.Minute, "the kubelet lets go of the follower", func() string {
 		inflight := k.get(t, "/metrics", adminOfKubelets(t, plane)).body
 		at := slices.IndexFunc(strings.Split(inflight, "\n"), func(l string) bool {
 			return strings.HasPrefix(l, "kubelet_http_inflight_requests{") && strings.Contains(l, `path="containerLogs"`)

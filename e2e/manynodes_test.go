@@ -39,7 +39,7 @@ func TestManyNodes(t *testing.T) {
 	plane := withFlags(t, joining)
 	ctx := context.Background()
 	plane.apply(t, onlyMany1)
-	eventually(t, 10*time.Second, "the role holds", func() string {
+	eventually(t, time.Minute, "the role holds", func() string {
 		if got := plane.kubectl(t, "auth", "can-i", "get", "nodes/many-1", "--subresource=proxy", "--as=kubelet-client"); got.status != 0 {
 			return got.stdout + got.stderr
 		}

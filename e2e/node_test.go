@@ -263,7 +263,7 @@ func TestNodeJoins(t *testing.T) {
 		t.Errorf("capacity %v, allocatable %v", node.Status.Capacity, node.Status.Allocatable)
 	}
 	plane.prints(t, []string{"node-1   Ready", "v1.37.2+fauxlet"}, "get", "nodes")
-	eventually(t, 30*time.Second, "its Lease is renewed and goes with it", func() string {
+	eventually(t, time.Minute, "its Lease is renewed and goes with it", func() string {
 		lease, err := plane.client.CoordinationV1().Leases("kube-node-lease").Get(context.Background(), n.name, metav1.GetOptions{})
 		if err != nil {
 			return err.Error()

@@ -289,7 +289,7 @@ func TestNodeChurn(t *testing.T) {
 	client.pair, err = plane.pki.ca.Client("admin", []string{"system:masters"})
 	must(t, err)
 	k := &kubelet{secure: n.open.Secure}
-	eventually(t, 10*time.Second, "the node has none", func() string {
+	eventually(t, time.Minute, "the node has none", func() string {
 		got := k.get(t, "/pods", client)
 		if got.status != 200 || strings.Contains(got.body, "churn-") {
 			return fmt.Sprintf("%d %.300s", got.status, got.body)

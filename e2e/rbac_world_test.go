@@ -107,7 +107,7 @@ func (w *rbacWorld) awaitAggregation(t *testing.T) {
 		for _, grant := range grants {
 			own = append(own, grant.Rule)
 		}
-		eventually(t, 30*time.Second, "the rules of "+role.Name, func() string {
+		eventually(t, time.Minute, "the rules of "+role.Name, func() string {
 			stored, err := w.real.RbacV1().ClusterRoles().Get(context.Background(), role.Name, metav1.GetOptions{})
 			if err != nil {
 				return err.Error()
@@ -145,7 +145,7 @@ func (w *rbacWorld) awaitSentinels(t *testing.T) {
 		{User: "sentinel", NonResourceAttributes: &authorizationv1.NonResourceAttributes{Verb: "get", Path: "/sentinel"}},
 		{User: "sentinel", ResourceAttributes: &authorizationv1.ResourceAttributes{Verb: "get", Resource: "configmaps", Namespace: "default"}},
 	} {
-		eventually(t, 30*time.Second, "the apiserver acts on all that it was given", func() string {
+		eventually(t, time.Minute, "the apiserver acts on all that it was given", func() string {
 			if got := askAccess(w.real, spec); !got.status.Allowed {
 				return fmt.Sprintf("%+v", got)
 			}

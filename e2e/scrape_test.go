@@ -280,7 +280,7 @@ func TestPrometheus(t *testing.T) {
 		}
 		return ""
 	}
-	eventually(t, 30*time.Second, "all targets are up", func() string {
+	eventually(t, time.Minute, "all targets are up", func() string {
 		var targets struct {
 			Data struct {
 				ActiveTargets []struct{ ScrapePool, Health, LastError string }

@@ -149,7 +149,7 @@ func TestKubectlExecTerminal(t *testing.T) {
 		}()
 		shows := func(want string) {
 			t.Helper()
-			eventually(t, 20*time.Second, fmt.Sprintf("the terminal shows %q", want), func() string {
+			eventually(t, time.Minute, fmt.Sprintf("the terminal shows %q", want), func() string {
 				if text := screen.String(); !strings.Contains(text, want) {
 					return fmt.Sprintf("%q", text)
 				}
