@@ -61,7 +61,7 @@ func TestClockSkew(t *testing.T) {
 
 		near := func(what string, got time.Time, interval time.Duration) {
 			t.Helper()
-			if off := got.Sub(time.Now().Add(test.ahead)); off > time.Second || off < -interval-5*time.Second {
+			if off := got.Sub(time.Now().Add(test.ahead)); off > time.Minute || off < -interval-time.Minute {
 				t.Errorf("skew %q: %s is %v from now", test.skew, what, time.Until(got))
 			}
 		}

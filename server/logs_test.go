@@ -277,7 +277,7 @@ func TestFollowEndsWithTheServer(t *testing.T) {
 	if err := <-stopped; err != nil {
 		t.Errorf("Serve: %v", err)
 	}
-	if took := time.Since(began); took > 5*time.Second {
+	if took := time.Since(began); took > 9*time.Second {
 		t.Errorf("Serve took %v to stop", took)
 	}
 	if d := f.find(t, "of the followed log", isFollow); d.Status != 200 || d.Err != "" {

@@ -63,7 +63,7 @@ func listening(t *testing.T, o kubeletOptions) *kubelet {
 // await waits for a kubelet to have seen what is wanted, for as long as tests do.
 func await(t *testing.T, k *kubelet, what string, wanted func([]seen) bool) []seen {
 	t.Helper()
-	ctx, cancel := context.WithTimeoutCause(t.Context(), 10*time.Second, errors.New("did not come"))
+	ctx, cancel := context.WithTimeoutCause(t.Context(), time.Minute, errors.New("did not come"))
 	defer cancel()
 	all, err := k.await(ctx, what, wanted)
 	if err != nil {

@@ -62,7 +62,7 @@ func must(t *testing.T, err error) {
 // ended waits until a kubelet has had n connections, and they have ended.
 func ended(t *testing.T, k *hostile.Kubelet, n int) []hostile.Visit {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	visits, ok := k.Wait(ctx, func(visits []hostile.Visit) bool {
 		open := 0

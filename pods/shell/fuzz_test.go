@@ -32,7 +32,7 @@ func FuzzRun(f *testing.F) {
 		var out bytes.Buffer
 		to := &limited{to: &out, left: 1 << 20, full: func() {}}
 		// A Run that does not come back is to be seen, with its script.
-		watch := time.AfterFunc(15*time.Second, func() { panic(fmt.Sprintf("%q goes on", script)) })
+		watch := time.AfterFunc(time.Minute, func() { panic(fmt.Sprintf("%q goes on", script)) })
 		defer watch.Stop()
 		_, err := newContainer(t).Run(ctx, []string{"sh", "-c", script}, Streams{Stdin: strings.NewReader("line\n"), Stdout: to, Stderr: io.Discard})
 		if err != nil && err != context.DeadlineExceeded {

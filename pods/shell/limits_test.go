@@ -148,7 +148,7 @@ func TestBombs(t *testing.T) {
 			if (err != nil) != test.endless {
 				t.Errorf("error %v after %v; stderr %.200q", err, took, stderr.String())
 			}
-			if test.endless && took > limit+2*time.Second {
+			if test.endless && took > limit+time.Minute {
 				t.Errorf("it went on for %v after its context", took-limit)
 			}
 			if !strings.Contains(stderr.String(), test.says) {

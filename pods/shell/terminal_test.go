@@ -156,7 +156,7 @@ func TestContext(t *testing.T) {
 			if err != context.DeadlineExceeded {
 				t.Errorf("%s: %v", script, err)
 			}
-			if took := time.Since(begin); took > 5*time.Second {
+			if took := time.Since(begin); took > time.Minute {
 				t.Errorf("%s: it took %v", script, took)
 			}
 			_ = keys.Close()
