@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	v1 "k8s.io/api/core/v1"
@@ -111,7 +112,7 @@ func (r *run) executor(p protocol, to *url.URL) (remotecommand.Executor, error) 
 }
 
 // typed is what a command gets: more than fits into any one buffer.
-var typed = bytes.Repeat([]byte("0123456789abcde\n"), 1<<16)
+var typed = sync.OnceValue(func() []byte { return bytes.Repeat([]byte("0123456789abcde\n"), 1<<16) })
 
 // nodeOf is a Node for a protocol, that declares a feature unless that is empty.
 func nodeOf(verb string, p protocol, feature string) nodeOptions {
@@ -135,7 +136,7 @@ func checkExec(ctx context.Context, r *run, p protocol, feature string) (conform
 	if err != nil {
 		return conformance.Result{}, err
 	}
-	evidence := []string{fmt.Sprintf("%s of %d bytes of input, by %s", strings.Join(command, " "), len(typed), p)}
+	evidence := []string{fmt.Sprintf("%s of %d bytes of input, by %s", strings.Join(command, " "), len(typed()), p)}
 	// Proxies that close a connection with something unread reset it, and the end of what they pass on is lost now and then,
 	// on a busy machine: one that does it three times in a row does not let it through. (UpgradeAwareHandler)
 	const tries = 3
@@ -145,7 +146,7 @@ func checkExec(ctx context.Context, r *run, p protocol, feature string) (conform
 		stdout.Reset()
 		stderr.Reset()
 		began := time.Now()
-		err = executor.StreamWithContext(ctx, remotecommand.StreamOptions{Stdin: bytes.NewReader(typed), Stdout: &stdout, Stderr: &stderr})
+		err = executor.StreamWithContext(ctx, remotecommand.StreamOptions{Stdin: bytes.NewReader(typed()), Stdout: &stdout, Stderr: &stderr})
 		took = time.Since(began)
 		var ended utilexec.ExitError
 		if errors.As(err, &ended) || ctx.Err() != nil || try == tries {
@@ -165,8 +166,8 @@ func checkExec(ctx context.Context, r *run, p protocol, feature string) (conform
 		return fail(fmt.Sprintf("exec by %s did not work: %v", p, err), remedy, evidence...), nil
 	case exit.ExitStatus() != 3:
 		return fail(fmt.Sprintf("the exit code is %d, and was 3", exit.ExitStatus()), remedy, evidence...), nil
-	case !bytes.Equal(stdout.Bytes(), typed):
-		return fail(fmt.Sprintf("of %d bytes of output %d came, or others", len(typed), stdout.Len()), remedy, evidence...), nil
+	case !bytes.Equal(stdout.Bytes(), typed()):
+		return fail(fmt.Sprintf("of %d bytes of output %d came, or others", len(typed()), stdout.Len()), remedy, evidence...), nil
 	case stderr.String() != "said\n":
 		return fail(fmt.Sprintf("standard error is %q, and was %q", stderr.String(), "said\n"), remedy, evidence...), nil
 	}
@@ -247,15 +248,15 @@ func checkPortForward(ctx context.Context, r *run, p protocol, feature string) (
 	}
 	defer k.Close()
 	began := time.Now()
-	said, err := within(ctx, func() (string, error) { return forwardAndSend(r.config, p, k.url("portforward", ""), 80, typed) })
-	evidence := []string{fmt.Sprintf("%d bytes to port 80, by %s", len(typed), p)}
+	said, err := within(ctx, func() (string, error) { return forwardAndSend(r.config, p, k.url("portforward", ""), 80, typed()) })
+	evidence := []string{fmt.Sprintf("%d bytes to port 80, by %s", len(typed()), p)}
 	for _, request := range requests(k.seen()) {
 		evidence = append(evidence, "to the kubelet: "+request.String())
 	}
 	if err != nil {
 		return fail(fmt.Sprintf("port-forward by %s did not work: %v", p, err), proxies+string(p), evidence...), nil
 	}
-	if want := strconv.Itoa(len(typed)); said != want {
+	if want := strconv.Itoa(len(typed())); said != want {
 		return fail(fmt.Sprintf("the port got %s bytes, of %s", said, want), proxies+string(p), evidence...), nil
 	}
 	return pass(append(evidence, fmt.Sprintf("after the end of what was sent the port still answered, in %v", time.Since(began).Round(time.Millisecond)))...), nil
