@@ -55,6 +55,7 @@ func TestErrorsOfKubectl(t *testing.T) {
 		expect(t, plane, "kubectl-cannot-connect", "logs", "nginx", "--certificate-authority="+stranger)
 		expect(t, plane, "kubectl-unauthorized", "logs", "nginx", "--kubeconfig=/dev/null", "--server="+plane.url, "--certificate-authority="+p.caFile, "--token=nonsense")
 		expect(t, plane, "kubectl-forbidden", "logs", "nginx", "--as=somebody")
+		expect(t, plane, "no-such-pod", "logs", "nginx")
 		expect(t, plane, "no-metrics", "top", "nodes")
 	})
 	t.Run("the way to the node", func(t *testing.T) {

@@ -163,7 +163,11 @@ func pairs(now, then *explain.Road) [][2]*explain.Stop {
 func printDiagnosis(w io.Writer, d symptoms.Diagnosis) error {
 	var b strings.Builder
 	style := styleOf(w)
-	for _, speaker := range d.Speakers {
+	speakers := d.Speakers
+	if len(d.Findings) == 0 {
+		speakers = nil // who says something that is not known is of no use
+	}
+	for _, speaker := range speakers {
 		fmt.Fprintf(&b, "Said by %s: %s.\n\n", speaker.Name, speaker.Means)
 	}
 	for i, found := range d.Findings {

@@ -1,6 +1,8 @@
 package symptoms
 
 import (
+	"os"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -44,6 +46,24 @@ func prove(t *testing.T, proof Proof, reproductions []reproduction) {
 			t.Errorf("%s: nothing has it happen", s.ID)
 		}
 	}
+}
+
+// TestErrorsOfFaults: each error that docs/faults.md shows is known. That kubectl says so is proved where that page is.
+func TestErrorsOfFaults(t *testing.T) {
+	const path = "../../docs/faults.md"
+	page, err := os.ReadFile(path)
+	check(t, err)
+	var reproductions []reproduction
+	for _, cell := range regexp.MustCompile("`[Ee]rror[ :][^`]*`").FindAllString(string(page), -1) {
+		text := strings.NewReplacer("`", "", "NODE:", "192.0.2.7:", "not …", "not node-1", "after …", "after 2026-01-01T00:00:00Z").Replace(cell)
+		d := Recognise(text)
+		if len(d.Findings) != 1 {
+			t.Errorf("%s: %q is %+v", path, text, d.Findings)
+			continue
+		}
+		reproductions = append(reproductions, reproduction{id: d.Findings[0].ID, of: text, told: func(*testing.T) string { return text }})
+	}
+	prove(t, ofFaults, reproductions)
 }
 
 // TestPublicWords: the words of people who asked for help in public, with other addresses and names, are recognised, and so

@@ -10,6 +10,8 @@ const (
 	ofKubelets Proof = "explain/symptoms TestErrorsOfKubelets"
 	// ofKubectl: a real kubectl and kube-apiserver say so, about a stand-in.
 	ofKubectl Proof = "e2e TestErrorsOfKubectl"
+	// ofFaults: so do they of a stand-in with a fault; docs/faults.md has the words.
+	ofFaults Proof = "e2e TestFaultsAsKubectlSeesThem"
 )
 
 // Commands that help with many errors.
@@ -62,6 +64,17 @@ var table = []Symptom{
 		},
 		Next: []string{"kubectl auth can-i {verb} {resource} --as={user}"},
 		Seen: []string{"https://github.com/kubernetes/k8s.io/pull/801"}, Proof: ofKubectl},
+
+	{ID: "no-such-pod",
+		Texts:   []string{`Error from server (NotFound): pods "…" not found`},
+		pattern: `\(NotFound\): pods "(?P<pod>[^"]*)" not found`,
+		Means:   `kube-apiserver has no pod {pod} in that namespace. No kubelet was asked`,
+		Causes: []Cause{
+			{"it is in another namespace", "kubectl get pods -A has it", "-n NAMESPACE"},
+			{"it is gone, and another is in its place", "kubectl get pods has one with the same beginning", "that one's name; or that of its owner, as in deploy/NAME"},
+		},
+		Next:  []string{"kubectl get pods -A --field-selector metadata.name={pod}", "kubectl config view --minify -o jsonpath='{..namespace}'"},
+		Proof: ofKubectl},
 
 	// The way to the kubelet.
 
@@ -484,6 +497,28 @@ var table = []Symptom{
 			{"the node has lost it: garbage collection, or another node", "restarts are counted, and the log is gone", "a log collector"},
 		},
 		Next: []string{"kubectl get pod {pod}"}, Proof: ofKubectl},
+	{ID: "unavailable",
+		Texts:   []string{"the server is currently unable to handle the request ( pods/log …)", "unable to upgrade connection: Service Unavailable"},
+		pattern: `the server is currently unable to handle the request \( ?pods/log[^)\n]*\)|unable to upgrade connection: Service Unavailable`,
+		Means:   "kube-apiserver reached somebody in the kubelet's place, and was answered 503: not now",
+		Causes: []Cause{
+			{"what is between them, a load balancer, a proxy or a tunnel, has nobody to pass it on to", "the kubelet does not know of the request", "the tunnel's agent on the node, or what the balancer has behind it"},
+			{"the kubelet, or the container runtime whose streams it passes on, is just being started or has too much to do", "it passes; the same on the node by crictl logs", "wait; then journalctl -u kubelet, and the runtime's own log"},
+			{"a stand-in answers so on purpose", "fauxlet fault list", "fauxlet fault clear"},
+		},
+		Next:  []string{"kubectl get nodes -o wide", "kubectl get --raw /api/v1/nodes/NODE/proxy/healthz", checkReach},
+		Proof: ofFaults},
+	{ID: "stream-timeout",
+		Texts:   []string{"Internal error occurred: Timeout occurred"},
+		pattern: `Timeout occurred`,
+		Means:   "the connection for exec, attach or port-forward was made, and then nobody answered on it for 30 s",
+		Causes: []Cause{
+			{"the node went away in the meantime, or packets to it are lost from then on", "kubectl get nodes says NotReady", "the node, and the way to it"},
+			{"a proxy on the way passes on the answer to the upgrade, and not what comes after", "kubectl logs works, and exec never does", "have it pass on upgraded connections, or leave it out for the nodes"},
+			{"the container runtime hangs", "crictl exec on the node hangs too", "the runtime: journalctl -u containerd"},
+		},
+		Next:  []string{"kubectl get nodes -o wide", "kubectl logs POD --tail=1", "fauxlet check --kubeconfig admin.conf --only streams"},
+		Proof: ofFaults},
 	{ID: "no-such-container",
 		Texts:   []string{`container … is not valid for pod …`, `container not found ("…")`},
 		pattern: `container (?P<container>\S+) is not valid for pod (?P<pod>\S+)(?: out of: (?P<others>[^\n]*))?|container not found \("(?P<missing>[^"]*)"\)|a container name must be specified for pod [^\n]*`,

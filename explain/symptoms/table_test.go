@@ -17,7 +17,7 @@ func TestTable(t *testing.T) {
 			t.Errorf("%q: something is missing, or there twice", s.ID)
 		}
 		ids[s.ID] = true
-		if !slices.Contains([]Proof{ofGo, ofKubelets, ofKubectl}, s.Proof) {
+		if !slices.Contains([]Proof{ofGo, ofKubelets, ofKubectl, ofFaults}, s.Proof) {
 			t.Errorf("%s: there is no test %q", s.ID, s.Proof)
 		}
 		for _, seen := range s.Seen {
@@ -98,7 +98,7 @@ func TestCommandsAreQuoted(t *testing.T) {
 
 // TestUnknown: nothing is made of what is not known.
 func TestUnknown(t *testing.T) {
-	for _, text := range []string{"", "\n", "all is well", "Error from server (NotFound): pods \"x\" not found", "panic: nil", strings.Repeat("a", 2*most)} {
+	for _, text := range []string{"", "\n", "all is well", "Error from server (NotFound): services \"x\" not found", "panic: nil", strings.Repeat("a", 2*most)} {
 		if d := Recognise(text); len(d.Findings) != 0 {
 			t.Errorf("%.80q is %+v", text, d)
 		}
