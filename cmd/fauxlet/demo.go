@@ -150,6 +150,17 @@ func (d *demo) config(folder *demoFolder, given *pflag.FlagSet) (*config.Config,
 	return kubelet.Load()
 }
 
+// whereToSee says where the road of each request is shown, in a browser and in a terminal.
+func whereToSee(address string) string {
+	switch address {
+	case "":
+		return "\nThe road of each request is not shown: start again with --trace-address 127.0.0.1:0, which takes a free port.\n"
+	case traceAddress:
+		return "\nThe road of each, and what changes it: http://" + address + "/ in a browser, or fauxlet watch --verbose.\n"
+	}
+	return "\nThe road of each, and what changes it: http://" + address + "/ in a browser, or fauxlet watch --verbose --address " + address + ".\n"
+}
+
 // exists says whether there is a file; what cannot be told is an error.
 func exists(path string) (bool, error) {
 	_, err := os.Lstat(path)

@@ -7,6 +7,7 @@ import (
 	"os"
 	"strings"
 	"sync/atomic"
+	"syscall"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -99,6 +100,8 @@ func (f *traceFlags) listen(t *tracing, k *kubelets) (*trace.Server, error) {
 		return nil, nil
 	case errors.Is(err, trace.ErrNoToken):
 		err = fmt.Errorf("%w; the token is that of --trace-token-file", err)
+	case errors.Is(err, syscall.EADDRINUSE):
+		err = fmt.Errorf("%w; take another port, or 0, which takes a free one", err)
 	}
 	return nil, fmt.Errorf("--trace-address: %q: %w", f.address, err)
 }
