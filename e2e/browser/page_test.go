@@ -301,6 +301,8 @@ func TestItComesBack(t *testing.T) {
 	b.until("the second, alone", `document.getElementById("list").textContent.includes("of-the-second") && !document.getElementById("list").textContent.includes("of-the-first")`)
 	b.do(chromedp.Navigate("http://" + demo.Trace + "/#99999"))
 	b.until("what is gone is said to be", `document.getElementById("nothing").textContent.includes("decision 99999 is not kept, or was never made")`)
+	b.do(chromedp.Navigate("http://" + demo.Trace + "/#"))
+	b.until("and is forgotten", `document.getElementById("nothing").textContent === "Choose a request to see its road."`)
 }
 
 // TestStates shows what else there is to see: a handshake that failed, an answer that was read, and what is broken.

@@ -98,7 +98,7 @@ function tally() {
   const n = state.decisions.length;
   at("count").textContent = n === 0 ? "" : (n === 1 ? "1 request" : `${n} requests`) + (state.missed ? `, ${state.missed} missed` : "");
   at("empty").hidden = n > 0;
-  at("empty").textContent = filtering() ? "No request is like that." : "Nothing yet. Requests appear here as they are answered.";
+  at("empty").textContent = filtering() ? "No request is like that. Empty the filters to see all." : "Nothing yet. Requests appear here as they are answered.";
   const held = at("held");
   held.hidden = state.held.length === 0;
   held.textContent = `show ${state.held.length} new`;
@@ -209,8 +209,7 @@ async function choose(id) {
   for (const link of at("list").querySelectorAll("[aria-current]")) link.removeAttribute("aria-current");
   state.chosen = id;
   if (!id) {
-    at("request").hidden = true;
-    at("nothing").hidden = false;
+    instead("Choose a request to see its road.");
     return;
   }
   at("list").querySelector(`[data-id="${id}"]`)?.setAttribute("aria-current", "true");
@@ -220,10 +219,15 @@ async function choose(id) {
     if (drawing === state.drawing) draw(told);
   } catch (err) {
     if (drawing !== state.drawing) return;
-    at("request").hidden = true;
-    at("nothing").hidden = false;
-    at("nothing").replaceChildren(element("p", {}, err.message));
+    instead(err.message);
   }
+}
+
+// instead says why no request is shown.
+function instead(text) {
+  at("request").hidden = true;
+  at("nothing").hidden = false;
+  at("nothing").replaceChildren(element("p", {}, text));
 }
 
 // glances are names of stops that fit under a mark.
