@@ -16,7 +16,7 @@ var imports = map[string][]string{
 	"server/kubelettest": {"authchain", "authchain/review", "config", "faults", "pods", "server", "testcerts"},
 	"pods":               {"internal/oneconn", "pods/shell"},
 	"server":             {"authchain", "config", "faults", "internal/oneconn", "pods", "testcerts"},
-	"conformance/check":  {"config", "conformance", "conformance/hostile", "pods", "server", "testcerts"},
+	"conformance/check":  {"config", "conformance", "conformance/hostile", "conformance/stage", "pods", "server", "testcerts"},
 	"conformance/probe":  {"config", "pods", "server", "testcerts"},
 	"node":               {"config", "node/life", "pods"},
 	"node/life":          {"pods"},

@@ -143,7 +143,7 @@ func (r *run) meanwhile(ctx context.Context) (time.Duration, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, r.soon, fmt.Errorf("no answer to another request within %v", r.soon))
 	defer cancel()
 	began := time.Now()
-	_, err := r.client.CoreV1().Pods(r.objects.name()).List(ctx, metav1.ListOptions{Limit: 1})
+	_, err := r.client.CoreV1().Pods(r.objects.Name()).List(ctx, metav1.ListOptions{Limit: 1})
 	if cause := context.Cause(ctx); err != nil && cause != nil {
 		err = cause
 	}

@@ -47,11 +47,11 @@ func (r *run) node(ctx context.Context, o nodeOptions) (*node, error) {
 	}
 	status := v1.NodeStatus{Addresses: o.addresses, DeclaredFeatures: o.features}
 	status.DaemonEndpoints.KubeletEndpoint.Port = o.port
-	object, err := r.objects.createNode(ctx, o.name, status)
+	object, err := r.objects.CreateNode(ctx, o.name, status)
 	if err != nil {
 		return nil, err
 	}
-	pod, err := r.objects.createPod(ctx, object.Name)
+	pod, err := r.objects.CreatePod(ctx, object.Name)
 	if err != nil {
 		return nil, err
 	}

@@ -13,6 +13,7 @@ import (
 
 	v1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 
 	"fauxlet/conformance"
 )
@@ -220,7 +221,7 @@ func (n *node) moves(ctx context.Context, addresses []v1.NodeAddress, port int) 
 	if err != nil {
 		return err
 	}
-	_, err = n.run.client.CoreV1().Nodes().Patch(ctx, n.object.Name, mergePatch, patch, metav1.PatchOptions{}, "status")
+	_, err = n.run.client.CoreV1().Nodes().Patch(ctx, n.object.Name, types.MergePatchType, patch, metav1.PatchOptions{}, "status")
 	return err
 }
 

@@ -102,7 +102,7 @@ func checkSufficient(ctx context.Context, r *run) (conformance.Result, error) {
 	if err != nil {
 		return conformance.Result{}, err
 	}
-	answers, err := r.ask(ctx, user, groups, r.objects.name(), kubeletAPI)
+	answers, err := r.ask(ctx, user, groups, r.objects.Name(), kubeletAPI)
 	if err != nil {
 		return conformance.Result{}, err
 	}

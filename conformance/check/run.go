@@ -4,10 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
-	"errors"
 	"fmt"
-	"math/rand/v2"
-	"net"
 	"net/netip"
 	"net/url"
 	"slices"
@@ -21,6 +18,7 @@ import (
 
 	"fauxlet/config"
 	"fauxlet/conformance"
+	"fauxlet/conformance/stage"
 	"fauxlet/testcerts"
 )
 
@@ -50,6 +48,15 @@ type Options struct {
 	Tool string
 }
 
+// program is what its runs are known by in the cluster.
+var program = stage.Program{
+	Name: "check", Reason: "FauxletCheck", Message: "no node: fauxlet check looks how the apiserver comes to it",
+	Approved: "fauxlet check --approve-serving-certificate",
+}
+
+// container is the only container of each pod.
+const container = stage.Container
+
 // run is what checks work with.
 type run struct {
 	options Options
@@ -61,7 +68,7 @@ type run struct {
 	nodeIP    netip.Addr
 	addresses []netip.Addr
 	hostname  string
-	objects   *objects
+	objects   *stage.Run
 	// standIns is the configuration of all stand-ins, but for the name of the node.
 	standIns *config.Config
 	// good is the serving certificate that the apiserver is to accept, working the one that it does accept. Each is found
@@ -95,29 +102,16 @@ func Execute(ctx context.Context, o Options) (*conformance.Report, error) {
 		return nil, err
 	}
 	err = r.check(ctx, report)
-	slow := time.AfterFunc(3*time.Second, func() { r.options.Note("removing what was made") })
-	report.Left = remove(context.WithoutCancel(ctx), r.client, r.objects.id)
-	slow.Stop()
+	report.Left = r.objects.End(ctx)
 	report.Duration = conformance.Seconds(time.Since(report.Started))
 	return report, err
 }
 
 // check runs the checks in a namespace of the run's own.
 func (r *run) check(ctx context.Context, report *conformance.Report) error {
-	namespace, err := r.objects.createNamespace(ctx)
+	ctx, err := r.objects.Begin(ctx)
 	if err != nil {
 		return err
-	}
-	if err := r.objects.createLease(ctx); err != nil {
-		return err
-	}
-	ctx, stop := context.WithCancelCause(ctx)
-	var renewing sync.WaitGroup
-	renewing.Go(func() { r.objects.renew(ctx, stop) })
-	defer renewing.Wait()
-	defer stop(nil)
-	if err := r.objects.sweep(ctx, namespace.CreationTimestamp.Time); err != nil {
-		return fmt.Errorf("looking for what runs before have left behind: %w", err)
 	}
 	r.ctx = ctx
 	report.Results = schedule(ctx, r.options.Checks, r.options.Tell, func(ctx context.Context, c Check) (conformance.Result, error) { return c.run(ctx, r) })
@@ -172,36 +166,26 @@ func newRun(o Options) (*run, error) {
 	if r.standIns, err = flags.Load(); err != nil {
 		return nil, err
 	}
-	r.objects = &objects{client: client, id: newID(), note: o.Note}
+	r.objects = stage.New(client, program, o.Note)
 	return r, nil
-}
-
-// newID names a run. It is long enough for nobody to meet another's.
-func newID() string {
-	const letters = "bcdfghjklmnpqrstvwxz2456789"
-	id := make([]byte, 8)
-	for i := range id {
-		id[i] = letters[rand.IntN(len(letters))]
-	}
-	return string(id)
 }
 
 // findAddresses finds where to listen.
 func (r *run) findAddresses(apiserver *url.URL) error {
 	r.addresses, r.hostname = r.options.NodeIPs, r.options.NodeHostname
 	if len(r.addresses) == 0 {
-		address, err := addressTowards(apiserver)
+		address, err := stage.AddressTowards(apiserver)
 		if err != nil {
 			return err
 		}
 		r.addresses = []netip.Addr{address}
 		// On 127.0.0.1 the machine is the apiserver's, unless that is behind a forwarded port.
-		if six := netip.IPv6Loopback(); address == netip.AddrFrom4([4]byte{127, 0, 0, 1}) && canListen(six) == nil {
+		if six := netip.IPv6Loopback(); address == netip.AddrFrom4([4]byte{127, 0, 0, 1}) && stage.CanListen(six) == nil {
 			r.addresses = append(r.addresses, six)
 		}
 	}
 	for _, address := range r.addresses {
-		if err := canListen(address); err != nil {
+		if err := stage.CanListen(address); err != nil {
 			return err
 		}
 	}
@@ -210,32 +194,4 @@ func (r *run) findAddresses(apiserver *url.URL) error {
 		r.hostname = "localhost"
 	}
 	return nil
-}
-
-// canListen says whether kubelets can listen on an address.
-func canListen(address netip.Addr) error {
-	listener, err := net.Listen("tcp", netip.AddrPortFrom(address, 0).String())
-	if err != nil {
-		return fmt.Errorf("--node-ip: %v is no address of this machine that can be listened on: %w", address, err)
-	}
-	return listener.Close()
-}
-
-// addressTowards is the address of this machine from which it sends to an apiserver. Nothing is sent: a socket for datagrams is
-// connected, and closed.
-func addressTowards(at *url.URL) (netip.Addr, error) {
-	port := at.Port()
-	if port == "" {
-		port = "443"
-	}
-	socket, err := net.Dial("udp", net.JoinHostPort(at.Hostname(), port))
-	if err != nil {
-		return netip.Addr{}, fmt.Errorf("which address of this machine the apiserver can reach is not known: %w; give --node-ip", err)
-	}
-	defer socket.Close()
-	address, ok := netip.AddrFromSlice(socket.LocalAddr().(*net.UDPAddr).IP)
-	if !ok {
-		return netip.Addr{}, errors.New("which address of this machine the apiserver can reach is not known; give --node-ip")
-	}
-	return address.Unmap(), nil
 }

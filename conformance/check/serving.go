@@ -2,39 +2,20 @@ package check
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
-	"crypto/x509/pkix"
-	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"time"
 
-	certificatesv1 "k8s.io/api/certificates/v1"
-	v1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	certutil "k8s.io/client-go/util/cert"
-	"k8s.io/client-go/util/keyutil"
 	"k8s.io/utils/ptr"
 
+	"fauxlet/conformance/stage"
 	"fauxlet/testcerts"
 )
 
 // noServing is why there is no serving certificate that the apiserver is to accept.
 const noServing = skipped("there is no serving certificate that kube-apiserver is to accept: give the CA that signs the kubelets' by --serving-ca-file and --serving-ca-key-file, or have one issued by --approve-serving-certificate")
-
-// issued is how long the cluster's signer may take.
-const issued = 15 * time.Second
-
-// servingLife is how long the serving certificates of a run are good for, beyond what clocks may differ.
-const servingLife = time.Hour
-
-// errNotIssued is that the cluster has no signer, or one that refused.
-var errNotIssued = errors.New("the cluster issued no serving certificate")
 
 // hosts are those that a serving certificate of the run is for.
 func (r *run) hosts() []string {
@@ -53,78 +34,16 @@ func (r *run) hosts() []string {
 func (r *run) newGood(ctx context.Context) (*tls.Certificate, error) {
 	if ca := r.options.ServingCA; ca != nil {
 		now := time.Now()
-		pair, err := ca.Server(r.objects.name(), r.hosts(), testcerts.ValidFor(now.Add(-servingLife), now.Add(servingLife)))
+		pair, err := ca.Server(r.objects.Name(), r.hosts(), testcerts.ValidFor(now.Add(-stage.ServingLife), now.Add(stage.ServingLife)))
 		if err != nil {
 			return nil, err
 		}
 		return ptr.To(pair.TLS()), nil
 	}
 	if r.options.ApproveServing {
-		return r.issue(ctx)
+		return r.objects.Issue(ctx, r.hosts())
 	}
 	return nil, noServing
-}
-
-// issue has the cluster's own signer issue one, by a request that the run approves.
-func (r *run) issue(ctx context.Context) (*tls.Certificate, error) {
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		return nil, err
-	}
-	var names []string
-	var ips []net.IP
-	for _, host := range r.hosts() {
-		if ip := net.ParseIP(host); ip != nil {
-			ips = append(ips, ip)
-		} else {
-			names = append(names, host)
-		}
-	}
-	// What the signer wants of a kubelet's request. (k8s.io/kubernetes: pkg/apis/certificates/helpers.go)
-	subject := &pkix.Name{CommonName: "system:node:" + r.objects.name(), Organization: []string{"system:nodes"}}
-	content, err := certutil.MakeCSR(key, subject, names, ips)
-	if err != nil {
-		return nil, err
-	}
-	request, err := r.objects.createRequest(ctx, content)
-	if err != nil {
-		return nil, err
-	}
-	requests := r.client.CertificatesV1().CertificateSigningRequests()
-	request.Status.Conditions = append(request.Status.Conditions, certificatesv1.CertificateSigningRequestCondition{
-		Type: certificatesv1.CertificateApproved, Status: v1.ConditionTrue, Reason: "FauxletCheck", Message: "approved by fauxlet check --approve-serving-certificate",
-	})
-	if _, err = requests.UpdateApproval(ctx, request.Name, request, metav1.UpdateOptions{}); err != nil {
-		return nil, err
-	}
-	deadline := time.Now().Add(issued)
-	for len(request.Status.Certificate) == 0 {
-		for _, c := range request.Status.Conditions {
-			if c.Type == certificatesv1.CertificateFailed {
-				return nil, fmt.Errorf("%w: %s", errNotIssued, c.Message)
-			}
-		}
-		if time.Now().After(deadline) {
-			return nil, fmt.Errorf("%w within %v of its approval", errNotIssued, issued)
-		}
-		select {
-		case <-time.After(looking):
-		case <-ctx.Done():
-			return nil, context.Cause(ctx)
-		}
-		if request, err = requests.Get(ctx, request.Name, metav1.GetOptions{}); err != nil {
-			return nil, err
-		}
-	}
-	keyPEM, err := keyutil.MarshalPrivateKeyToPEM(key)
-	if err != nil {
-		return nil, err
-	}
-	pair, err := tls.X509KeyPair(request.Status.Certificate, keyPEM)
-	if err != nil {
-		return nil, fmt.Errorf("%w that is of any use: %w", errNotIssued, err)
-	}
-	return &pair, nil
 }
 
 // newWorking finds a serving certificate with which the apiserver talks to a kubelet: the good one, or else one that
@@ -136,7 +55,7 @@ func (r *run) newWorking(ctx context.Context) (*tls.Certificate, error) {
 	candidate, err := r.good()
 	what := "good"
 	if err != nil {
-		pair, err := testcerts.SelfSigned(r.objects.name(), r.hosts())
+		pair, err := testcerts.SelfSigned(r.objects.Name(), r.hosts())
 		if err != nil {
 			return nil, err
 		}

@@ -10,6 +10,7 @@ import (
 	"k8s.io/utils/ptr"
 
 	"fauxlet/conformance"
+	"fauxlet/conformance/stage"
 	"fauxlet/testcerts"
 )
 
@@ -37,7 +38,7 @@ func checkAccepted(ctx context.Context, r *run) (conformance.Result, error) {
 		return conformance.Result{}, err
 	}
 	good, err := r.good()
-	if errors.Is(err, errNotIssued) {
+	if errors.Is(err, stage.ErrNotIssued) {
 		result := fail(err.Error()+": kubelets with serverTLSBootstrap get none either",
 			"--cluster-signing-cert-file=ca.crt --cluster-signing-key-file=ca.key # kube-controller-manager's", "asked for by a CertificateSigningRequest to kubernetes.io/kubelet-serving, and approved")
 		result.Flag = "--cluster-signing-cert-file"
@@ -97,7 +98,7 @@ func checkVerified(ctx context.Context, r *run) (conformance.Result, error) {
 	group.SetLimit(together)
 	for i, kind := range kinds {
 		group.Go(func() error {
-			pair, err := kind.Mint(ca, testcerts.Request{CommonName: r.nodeIP.String(), Hosts: r.hosts(), Life: servingLife})
+			pair, err := kind.Mint(ca, testcerts.Request{CommonName: r.nodeIP.String(), Hosts: r.hosts(), Life: stage.ServingLife})
 			if err != nil {
 				return err
 			}

@@ -1,4 +1,4 @@
-package check
+package stage
 
 import (
 	"slices"
@@ -12,11 +12,13 @@ import (
 	"k8s.io/utils/ptr"
 )
 
+var checking = Program{Name: "check"}
+
 // TestDead says of runs whether they are no more, by objects and Leases of them.
 func TestDead(t *testing.T) {
 	now := time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)
 	object := func(id string, age time.Duration) metav1.ObjectMeta {
-		return metav1.ObjectMeta{Name: nameOf(id) + "-x", Labels: map[string]string{runLabel: id}, CreationTimestamp: metav1.Time{Time: now.Add(-age)}}
+		return metav1.ObjectMeta{Name: checking.nameOf(id) + "-x", Labels: map[string]string{checking.label(): id}, CreationTimestamp: metav1.Time{Time: now.Add(-age)}}
 	}
 	node := func(id string, age time.Duration) *owned {
 		return &owned{nodes: []v1.Node{{ObjectMeta: object(id, age)}}}
@@ -47,7 +49,7 @@ func TestDead(t *testing.T) {
 		if test.lease != nil {
 			leases["a"] = test.lease
 		}
-		if got := slices.Equal(dead(test.all, leases, now), []string{"a"}); got != test.want {
+		if got := slices.Equal(checking.dead(test.all, leases, now), []string{"a"}); got != test.want {
 			t.Errorf("%s: dead is %v, want %v", test.name, got, test.want)
 		}
 	}
@@ -58,11 +60,11 @@ func TestOurs(t *testing.T) {
 	for name, want := range map[string]bool{
 		"fauxlet-check-a": true, "fauxlet-check-a-x": true, "fauxlet-check-ab": false, "fauxlet-check-b-x": false, "kube-system": false, "": false,
 	} {
-		if got := isOurs(&metav1.ObjectMeta{Name: name, Labels: map[string]string{runLabel: "a"}}); got != want {
+		if got := checking.isOurs(&metav1.ObjectMeta{Name: name, Labels: map[string]string{checking.label(): "a"}}); got != want {
 			t.Errorf("%q: %v, want %v", name, got, want)
 		}
 	}
-	if isOurs(&metav1.ObjectMeta{Name: "fauxlet-check-", Labels: map[string]string{runLabel: ""}}) {
+	if checking.isOurs(&metav1.ObjectMeta{Name: "fauxlet-check-", Labels: map[string]string{checking.label(): ""}}) {
 		t.Error("an object of no run is ours")
 	}
 }

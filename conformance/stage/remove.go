@@ -1,4 +1,4 @@
-package check
+package stage
 
 import (
 	"context"
@@ -27,18 +27,18 @@ const (
 
 // remove removes all that a run has made, and tells what is left and why. Everything is found by the run's label and
 // deleted by its UID. It goes on until nothing is found, or its time is over.
-func remove(ctx context.Context, client *kubernetes.Clientset, id string) (left []string) {
+func (p Program) remove(ctx context.Context, client *kubernetes.Clientset, id string) (left []string) {
 	ctx, cancel := context.WithTimeout(ctx, removing)
 	defer cancel()
 	// deleted is when a namespace was.
 	deleted := time.Time{}
 	for {
-		all, err := find(ctx, client, id)
+		all, err := p.find(ctx, client, id)
 		if err == nil {
 			if len(all.names()) == 0 {
 				return nil
 			}
-			err = removeOnce(ctx, client, all, &deleted)
+			err = p.removeOnce(ctx, client, all, &deleted)
 		}
 		select {
 		case <-ctx.Done():
@@ -55,13 +55,13 @@ func remove(ctx context.Context, client *kubernetes.Clientset, id string) (left 
 }
 
 // removeOnce deletes what is there. The namespace is last: the Lease in it says whose the rest is.
-func removeOnce(ctx context.Context, client *kubernetes.Clientset, all *owned, deleted *time.Time) error {
+func (p Program) removeOnce(ctx context.Context, client *kubernetes.Clientset, all *owned, deleted *time.Time) error {
 	now := ptr.To(int64(0))
 	by := func(o metav1.Object) metav1.DeleteOptions {
 		return metav1.DeleteOptions{Preconditions: &metav1.Preconditions{UID: ptr.To(o.GetUID())}}
 	}
 	for _, namespace := range all.namespaces {
-		pods, err := client.CoreV1().Pods(namespace.Name).List(ctx, metav1.ListOptions{LabelSelector: runLabel})
+		pods, err := client.CoreV1().Pods(namespace.Name).List(ctx, metav1.ListOptions{LabelSelector: p.label()})
 		if err != nil {
 			return err
 		}
@@ -83,7 +83,17 @@ func removeOnce(ctx context.Context, client *kubernetes.Clientset, all *owned, d
 			return err
 		}
 	}
-	if len(all.nodes)+len(all.requests) > 0 {
+	for _, binding := range all.bindings {
+		if err := client.RbacV1().ClusterRoleBindings().Delete(ctx, binding.Name, by(&binding)); isProblem(err) {
+			return err
+		}
+	}
+	for _, role := range all.roles {
+		if err := client.RbacV1().ClusterRoles().Delete(ctx, role.Name, by(&role)); isProblem(err) {
+			return err
+		}
+	}
+	if len(all.names()) > len(all.namespaces) {
 		return nil // are they gone?
 	}
 	for _, namespace := range all.namespaces {
@@ -95,7 +105,7 @@ func removeOnce(ctx context.Context, client *kubernetes.Clientset, all *owned, d
 			continue
 		}
 		if time.Since(*deleted) > collected {
-			if err := finalize(ctx, client, &namespace); isProblem(err) {
+			if err := p.finalize(ctx, client, &namespace); isProblem(err) {
 				return err
 			}
 		}
@@ -111,11 +121,11 @@ func isProblem(err error) bool {
 // finalize ends a namespace of ours that nobody collects: without a kube-controller-manager it would stay forever. It does
 // nothing where a controller has begun, or has put something of its own into the namespace, as those that collect
 // namespaces do.
-func finalize(ctx context.Context, client *kubernetes.Clientset, namespace *v1.Namespace) error {
+func (p Program) finalize(ctx context.Context, client *kubernetes.Clientset, namespace *v1.Namespace) error {
 	if len(namespace.Status.Conditions) > 0 || !slices.Equal(namespace.Spec.Finalizers, []v1.FinalizerName{v1.FinalizerKubernetes}) {
 		return nil
 	}
-	accounts, err := client.CoreV1().ServiceAccounts(namespace.Name).List(ctx, metav1.ListOptions{LabelSelector: "!" + runLabel})
+	accounts, err := client.CoreV1().ServiceAccounts(namespace.Name).List(ctx, metav1.ListOptions{LabelSelector: "!" + p.label()})
 	if err != nil {
 		return err
 	}
@@ -126,7 +136,7 @@ func finalize(ctx context.Context, client *kubernetes.Clientset, namespace *v1.N
 	if len(accounts.Items)+len(maps.Items) > 0 {
 		return nil
 	}
-	ours := metav1.ListOptions{LabelSelector: runLabel}
+	ours := metav1.ListOptions{LabelSelector: p.label()}
 	for _, empty := range []func(context.Context, metav1.DeleteOptions, metav1.ListOptions) error{
 		client.CoreV1().ServiceAccounts(namespace.Name).DeleteCollection,
 		client.CoordinationV1().Leases(namespace.Name).DeleteCollection,

@@ -1,4 +1,4 @@
-package check
+package stage
 
 import (
 	"context"
@@ -24,18 +24,18 @@ const (
 )
 
 // createLease says that the run is alive.
-func (o *objects) createLease(ctx context.Context) error {
+func (o *Run) createLease(ctx context.Context) error {
 	_, err := create(ctx, &coordinationv1.Lease{
 		ObjectMeta: metav1.ObjectMeta{Name: leaseName, Labels: o.labels()},
 		Spec: coordinationv1.LeaseSpec{
-			HolderIdentity: ptr.To(o.name()), LeaseDurationSeconds: ptr.To(int32(abandoned / time.Second)), RenewTime: ptr.To(metav1.NowMicro()),
+			HolderIdentity: ptr.To(o.Name()), LeaseDurationSeconds: ptr.To(int32(abandoned / time.Second)), RenewTime: ptr.To(metav1.NowMicro()),
 		},
-	}, o.client.CoordinationV1().Leases(o.name()).Create)
+	}, o.client.CoordinationV1().Leases(o.Name()).Create)
 	return err
 }
 
 // renew renews the Lease until ctx is done. Where that was impossible for too long, the run is stopped.
-func (o *objects) renew(ctx context.Context, stop context.CancelCauseFunc) {
+func (o *Run) renew(ctx context.Context, stop context.CancelCauseFunc) {
 	ticker := time.NewTicker(renewing)
 	defer ticker.Stop()
 	last := time.Now()
@@ -47,7 +47,7 @@ func (o *objects) renew(ctx context.Context, stop context.CancelCauseFunc) {
 		}
 		patch := fmt.Sprintf(`{"spec":{"renewTime":%q}}`, metav1.NowMicro().UTC().Format(metav1.RFC3339Micro))
 		once, cancel := context.WithTimeout(ctx, renewing)
-		_, err := o.client.CoordinationV1().Leases(o.name()).Patch(once, leaseName, mergePatch, []byte(patch), metav1.PatchOptions{})
+		_, err := o.client.CoordinationV1().Leases(o.Name()).Patch(once, leaseName, mergePatch, []byte(patch), metav1.PatchOptions{})
 		cancel()
 		switch {
 		case err == nil:
@@ -72,10 +72,10 @@ func changed(o metav1.Object) time.Time {
 
 // dead are the runs that are no more: those whose Lease, or where there is none whose newest object, is older than a run
 // would let it be. The Leases are by run; now is by the apiserver's clock.
-func dead(all *owned, leases map[string]*coordinationv1.Lease, now time.Time) []string {
+func (p Program) dead(all *owned, leases map[string]*coordinationv1.Lease, now time.Time) []string {
 	last, order := map[string]time.Time{}, []string{}
 	all.each(func(_ string, object metav1.Object) {
-		id := object.GetLabels()[runLabel]
+		id := object.GetLabels()[p.label()]
 		if _, there := last[id]; !there {
 			order = append(order, id)
 		}
@@ -96,8 +96,8 @@ func dead(all *owned, leases map[string]*coordinationv1.Lease, now time.Time) []
 }
 
 // sweep removes what runs that are no more have left behind. now is by the apiserver's clock.
-func (o *objects) sweep(ctx context.Context, now time.Time) error {
-	all, err := find(ctx, o.client, "")
+func (o *Run) sweep(ctx context.Context, now time.Time) error {
+	all, err := o.program.find(ctx, o.client, "")
 	if err != nil {
 		return err
 	}
@@ -110,14 +110,14 @@ func (o *objects) sweep(ctx context.Context, now time.Time) error {
 		if err != nil {
 			return err
 		}
-		leases[namespace.Labels[runLabel]] = lease
+		leases[namespace.Labels[o.program.label()]] = lease
 	}
-	for _, id := range dead(all, leases, now) {
+	for _, id := range o.program.dead(all, leases, now) {
 		if id == o.id {
 			continue
 		}
 		o.note(fmt.Sprintf("removing what run %s, which is no more, has left behind", id))
-		for _, left := range remove(ctx, o.client, id) {
+		for _, left := range o.program.remove(ctx, o.client, id) {
 			o.note("could not be removed: " + left)
 		}
 	}

@@ -1,0 +1,37 @@
+package stage
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"net/url"
+)
+
+// CanListen says whether kubelets can listen on an address.
+func CanListen(address netip.Addr) error {
+	listener, err := net.Listen("tcp", netip.AddrPortFrom(address, 0).String())
+	if err != nil {
+		return fmt.Errorf("--node-ip: %v is no address of this machine that can be listened on: %w", address, err)
+	}
+	return listener.Close()
+}
+
+// AddressTowards is the address of this machine from which it sends to an apiserver. Nothing is sent: a socket for datagrams is
+// connected, and closed.
+func AddressTowards(at *url.URL) (netip.Addr, error) {
+	port := at.Port()
+	if port == "" {
+		port = "443"
+	}
+	socket, err := net.Dial("udp", net.JoinHostPort(at.Hostname(), port))
+	if err != nil {
+		return netip.Addr{}, fmt.Errorf("which address of this machine the apiserver can reach is not known: %w; give --node-ip", err)
+	}
+	defer socket.Close()
+	address, ok := netip.AddrFromSlice(socket.LocalAddr().(*net.UDPAddr).IP)
+	if !ok {
+		return netip.Addr{}, errors.New("which address of this machine the apiserver can reach is not known; give --node-ip")
+	}
+	return address.Unmap(), nil
+}
