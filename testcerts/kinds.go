@@ -25,11 +25,12 @@ type Kind struct {
 	// Serving: it is a kubelet's serving certificate, and Hosts are its subject alternative names. Otherwise it is one
 	// that a client presents to a kubelet.
 	Serving bool
+	// NeedsHosts: it cannot be made without Hosts.
+	NeedsHosts bool
 	// Explains says what becomes of it between a kube-apiserver and a kubelet.
 	Explains string
 
-	needsHosts bool
-	make       maker
+	make maker
 }
 
 // kinds is all that can be minted by name. What becomes of clients was measured on a kubelet v1.37, of serving
@@ -56,29 +57,29 @@ var kinds = []Kind{
 	{Name: "client-sha1", make: with(SHA1, client),
 		Explains: "weak: signed with SHA-1: 401, as a stranger's"},
 
-	{Name: "server", Serving: true, needsHosts: true, make: server,
+	{Name: "server", Serving: true, NeedsHosts: true, make: server,
 		Explains: "good, for the given hosts"},
-	{Name: "server-intermediate", Serving: true, needsHosts: true, make: ofIntermediate(server),
+	{Name: "server-intermediate", Serving: true, NeedsHosts: true, make: ofIntermediate(server),
 		Explains: "good: of an intermediate CA, whose certificate the file carries"},
 	{Name: "server-kubelet-default", Serving: true, make: kubeletSelfSigned,
 		Explains: "what a kubelet makes for itself, for its host name alone: certificate signed by unknown authority; by address: doesn't contain any IP SANs"},
-	{Name: "server-self-signed", Serving: true, needsHosts: true, make: selfSigned,
+	{Name: "server-self-signed", Serving: true, NeedsHosts: true, make: selfSigned,
 		Explains: "signed by its own key: x509: certificate signed by unknown authority"},
-	{Name: "server-stranger", Serving: true, needsHosts: true, make: ofStranger(server),
+	{Name: "server-stranger", Serving: true, NeedsHosts: true, make: ofStranger(server),
 		Explains: "of a CA that kube-apiserver was not given: x509: certificate signed by unknown authority"},
-	{Name: "server-chain-missing", Serving: true, needsHosts: true, make: withoutChain(ofIntermediate(server)),
+	{Name: "server-chain-missing", Serving: true, NeedsHosts: true, make: withoutChain(ofIntermediate(server)),
 		Explains: "of an intermediate CA, whose certificate the file lacks: x509: certificate signed by unknown authority"},
-	{Name: "server-expired", Serving: true, needsHosts: true, make: with(Expired, server),
+	{Name: "server-expired", Serving: true, NeedsHosts: true, make: with(Expired, server),
 		Explains: "x509: certificate has expired or is not yet valid: current time … is after …"},
-	{Name: "server-not-yet-valid", Serving: true, needsHosts: true, make: with(NotYetValid, server),
+	{Name: "server-not-yet-valid", Serving: true, NeedsHosts: true, make: with(NotYetValid, server),
 		Explains: "x509: certificate has expired or is not yet valid: current time … is before …"},
 	{Name: "server-other-host", Serving: true, make: forHosts(otherHosts, server),
 		Explains: "for other.invalid and 192.0.2.1 alone: x509: certificate is valid for 192.0.2.1, not …"},
 	{Name: "server-common-name-only", Serving: true, make: forHosts(nil, server),
 		Explains: "no subject alternative names: x509: … doesn't contain any IP SANs; by name: relies on legacy Common Name field"},
-	{Name: "server-client-usage", Serving: true, needsHosts: true, make: with(ClientAuthOnly, server),
+	{Name: "server-client-usage", Serving: true, NeedsHosts: true, make: with(ClientAuthOnly, server),
 		Explains: "its usage is client authentication alone: x509: certificate specifies an incompatible key usage"},
-	{Name: "server-sha1", Serving: true, needsHosts: true, make: with(SHA1, server),
+	{Name: "server-sha1", Serving: true, NeedsHosts: true, make: with(SHA1, server),
 		Explains: "weak: signed with SHA-1: x509: certificate signed by unknown authority, because of an insecure algorithm"},
 }
 
@@ -102,7 +103,7 @@ func (k Kind) Mint(a *Authority, r Request) (*Pair, error) {
 	if k.make == nil {
 		return nil, fmt.Errorf("kind %q: not one of Kinds", k.Name)
 	}
-	if k.needsHosts && len(r.Hosts) == 0 {
+	if k.NeedsHosts && len(r.Hosts) == 0 {
 		return nil, fmt.Errorf("kind %s: a serving certificate needs the hosts that it is for; give a DNS name or an IP address", k.Name)
 	}
 	if r.Life < 0 {

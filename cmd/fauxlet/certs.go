@@ -87,6 +87,9 @@ func (m *minting) run(c *cobra.Command, args []string) error {
 		if args[1] == "ca" || args[1] != filepath.Base(args[1]) {
 			return usagef(c, "NAME %q: it is the name of two files in --dir, and not of the CA's", args[1])
 		}
+		if kind.NeedsHosts && len(m.request.Hosts) == 0 {
+			return usagef(c, "--host: missing: a serving certificate needs the DNS names or IP addresses that it is for")
+		}
 	}
 	folder, err := testcerts.OpenFolder(m.dir)
 	if err != nil {

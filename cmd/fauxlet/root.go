@@ -44,6 +44,20 @@ func newRoot() *cobra.Command {
 	root.AddCommand(newServe(), newCheck(), newProbe(), newExplain(), newDemo(), newWatch(), newFault(), newReviews(), newCerts(), newVersion())
 	root.InitDefaultCompletionCmd("serve")
 	root.InitDefaultHelpCmd()
+	for _, c := range root.Commands() {
+		switch c.Name() { // those of cobra's own take any argument for none
+		case "completion":
+			c.Args, c.RunE = noArgs, root.RunE
+		case "help":
+			c.Args = func(_ *cobra.Command, args []string) error {
+				about, rest, err := root.Find(args)
+				if err != nil {
+					return err
+				}
+				return noArgs(about, rest)
+			}
+		}
+	}
 	return root
 }
 
