@@ -387,7 +387,7 @@ async function drawSettings(told) {
       at("whatif-says").replaceChildren(
         same ? "It would be the same: " : `Rather than ${told.road.status} ${told.road.verdict}: `,
         element("span", { class: verdictClass(supposed.verdict) }, element("span", { class: "word" }, `${supposed.status} ${supposed.verdict}`)),
-        ". " + supposed.why);
+        "; " + supposed.why);
     } catch (err) {
       if (asking !== state.drawing) return;
       at("whatif-says").replaceChildren(element("span", { class: "trouble" }, err.message));
