@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"path/filepath"
@@ -57,6 +58,9 @@ func (s *scenario) read() error {
 	}
 	var specs []pods.Spec
 	for _, pod := range file.Pods {
+		if s.joins {
+			giveImages(pod)
+		}
 		specs = append(specs, pods.Spec{Pod: pod, Containers: file.ContainersOf(pod)})
 	}
 	if _, err := pods.NewStore(specs...); err != nil {
@@ -74,6 +78,15 @@ func (s *scenario) read() error {
 	defer s.mu.Unlock()
 	s.file, s.specs, s.nodeLogs = file, specs, file.NodeLogs
 	return nil
+}
+
+// giveImages has containers without an image have one of their own name: no apiserver takes a mirror without.
+func giveImages(pod *v1.Pod) {
+	for _, containers := range [][]v1.Container{pod.Spec.InitContainers, pod.Spec.Containers} {
+		for i := range containers {
+			containers[i].Image = cmp.Or(containers[i].Image, containers[i].Name)
+		}
+	}
 }
 
 // ofScenario is the origin of a scenario's faults.

@@ -1,0 +1,31 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+
+	"fauxlet/faults"
+)
+
+// TestScenarioGivesImages: an image may be left out, and an apiserver wants one in the mirror of the pod.
+func TestScenarioGivesImages(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "scenario.yaml")
+	const text = `{apiVersion: fauxlet/v1alpha1, kind: Scenario, pods: [{metadata: {name: worker}, spec: {initContainers: [{name: migrate}], containers: [{name: app}, {name: web, image: nginx}]}}]}`
+	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	s, err := readScenario(path, "", true, false, faults.NewSet())
+	if err != nil {
+		t.Fatal(err)
+	}
+	static, err := s.static()
+	if err != nil {
+		t.Fatal(err)
+	}
+	spec := static[0].Spec
+	if got := [3]string{spec.InitContainers[0].Image, spec.Containers[0].Image, spec.Containers[1].Image}; got != [3]string{"migrate", "app", "nginx"} {
+		t.Errorf("the images are %q", got)
+	}
+}
