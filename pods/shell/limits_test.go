@@ -190,7 +190,7 @@ func TestReadAtOnce(t *testing.T) {
 // TestSpace is that what was removed gives its room back.
 func TestSpace(t *testing.T) {
 	c := newContainer(t)
-	for i := range 5 {
+	for i := range 2 { // the second finds no room if the first gave none back
 		got := sh(t, c, `head -c 20000000 /dev/zero > /tmp/x && cp /tmp/x /tmp/y; rm -rf /tmp/x /tmp/y; mkdir -p /tmp/a/b/c; echo x > /tmp/a/b/c/d; rm -r /tmp/a; ls /tmp`)
 		if want := (result{stderr: "cp: can't create '/tmp/y': No space left on device\n"}); got != want {
 			t.Errorf("%d: %+v", i, got)
