@@ -20,7 +20,7 @@ var imports = map[string][]string{
 	"conformance/probe":  {"config", "pods", "server", "testcerts"},
 	"node":               {"config", "node/life", "pods"},
 	"node/life":          {"pods"},
-	"cmd/fauxlet":        {"authchain", "authchain/review", "config", "conformance", "conformance/check", "conformance/probe", "explain", "explain/offline", "explain/symptoms", "faults", "internal/shellword", "node", "node/identity", "pods", "server", "testcerts", "trace", "trace/page"},
+	"cmd/fauxlet":        {"authchain", "authchain/review", "config", "conformance", "conformance/check", "conformance/probe", "conformance/stage", "explain", "explain/offline", "explain/symptoms", "faults", "internal/shellword", "node", "node/identity", "pods", "server", "testcerts", "trace", "trace/page"},
 	"trace":              {"authchain", "explain", "faults"},
 	"explain":            {"authchain", "config", "internal/shellword"},
 	"explain/offline":    {"authchain", "authchain/review", "config", "explain", "pods", "server"},

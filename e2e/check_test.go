@@ -192,7 +192,7 @@ func TestCheckIssued(t *testing.T) {
 	plane.leaves(t, before)
 }
 
-// objects are those of the cluster that a check might leave behind, by kind and name, with their UIDs.
+// objects are those of the cluster that a check or a tour might leave behind, by kind and name, with their UIDs.
 func (c *controlPlane) objects(t testing.TB) map[string]string {
 	t.Helper()
 	ctx, all := context.Background(), map[string]string{}
@@ -215,6 +215,8 @@ func (c *controlPlane) objects(t testing.TB) map[string]string {
 	must(t, err)
 	requests, err := c.client.CertificatesV1().CertificateSigningRequests().List(ctx, every)
 	must(t, err)
+	roles, err := c.client.RbacV1().ClusterRoles().List(ctx, every)
+	must(t, err)
 	bindings, err := c.client.RbacV1().ClusterRoleBindings().List(ctx, every)
 	must(t, err)
 	for i := range nodes.Items {
@@ -234,6 +236,9 @@ func (c *controlPlane) objects(t testing.TB) map[string]string {
 	}
 	for i := range requests.Items {
 		add("certificatesigningrequest", &requests.Items[i])
+	}
+	for i := range roles.Items {
+		add("clusterrole", &roles.Items[i])
 	}
 	for i := range bindings.Items {
 		add("clusterrolebinding", &bindings.Items[i])
@@ -331,8 +336,11 @@ func TestCheckLeavesNothing(t *testing.T) {
 	}
 	plane.leaves(t, before)
 
-	// A check that is killed, and one whose connection is lost for good.
+	// A check and a tour that are killed, and a check whose connection is lost for good.
 	b = plane.midway(t)
+	must(t, b.Process.Kill())
+	b.end(t)
+	b = plane.midTour(t, "7 of 11", plane.pki.servingCA(t)...)
 	must(t, b.Process.Kill())
 	b.end(t)
 	killed := plane.objects(t)
@@ -355,6 +363,16 @@ func TestCheckLeavesNothing(t *testing.T) {
 		got := plane.check(t, "--only", "reach.dialled")
 		if got.status != 0 {
 			t.Errorf("the next check: %+v", got)
+		}
+		diff := cmp.Diff(before, plane.objects(t))
+		if !strings.Contains(diff, "fauxlet-check-") {
+			return ""
+		}
+		return diff
+	})
+	eventually(t, 3*time.Minute, "the next tour removes what is left", func() string {
+		if got := run(t, plane.tourCommand(t, plane.pki.servingCA(t)...)); got.status != 0 {
+			t.Errorf("the next tour: %+v", got)
 		}
 		return cmp.Diff(before, plane.objects(t))
 	})

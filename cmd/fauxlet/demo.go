@@ -29,12 +29,20 @@ func newDemo() *cobra.Command {
 
 			With --tour it shows, scene by scene, why a request to a kubelet ends where it does: what is set, what is sent,
 			what is expected, what happened, why, and what to try. Each scene has stand-ins of its own, on free ports. It
-			fails where something does not end as it says.`),
+			fails where something does not end as it says.
+
+			With --kubeconfig, of an admin, the same scenes go through the kube-apiserver of a cluster, by the kubectl on the
+			PATH: the stand-ins are Nodes there for as long as the tour lasts, and tokens are reviewed there. The
+			kube-apiserver stays as it is. What is made in the cluster is told first, lets nobody do anything but with those
+			Nodes, and is removed at the end, also after Ctrl-C; what a tour that was killed has left, the next one removes.`),
 		Example: example(`
 			fauxlet demo
 
 			# A lesson in scenes, at your pace; --yes does not wait.
 			fauxlet demo --tour
+
+			# The same in a cluster, whose kube-apiserver reaches this machine at that address.
+			fauxlet demo --tour --kubeconfig admin.conf --node-ip 192.0.2.7
 
 			# On other ports.
 			fauxlet demo --dir /tmp/demo --port 20250 --read-only-port 20255`),
@@ -43,6 +51,12 @@ func newDemo() *cobra.Command {
 			switch {
 			case d.yes && !d.tour:
 				return usagef(c, "--yes: is for --tour, which waits for Enter")
+			case d.kubeconfig != "" && !d.tour:
+				return usagef(c, "--kubeconfig: is for --tour in a cluster; to join one is fauxlet serve")
+			case d.kubeconfig == "" && (d.nodeIP != "" || d.clientCA != "" || d.servingCA != "" || d.servingCAKey != ""):
+				return usagef(c, "--kubeconfig: there must be one where --node-ip, --client-ca or --serving-ca-… is: they are for the tour in a cluster")
+			case (d.servingCA == "") != (d.servingCAKey == ""):
+				return usagef(c, "--serving-ca-file and --serving-ca-key-file: both, or neither")
 			case d.tour && (c.Flags().Changed("port") || c.Flags().Changed("read-only-port") || c.Flags().Changed("ready-file")):
 				return usagef(c, "--tour: takes free ports for each scene: leave --port, --read-only-port and --ready-file out")
 			case d.tour:
@@ -57,6 +71,11 @@ func newDemo() *cobra.Command {
 	flags.Int32Var(&d.readOnlyPort, "read-only-port", 10255, "port of the read-only API; 0 turns it off. Without this flag, kubelet.yaml says")
 	flags.BoolVar(&d.tour, "tour", false, "show the guided tour instead, scene by scene")
 	flags.BoolVar(&d.yes, "yes", false, "with --tour: do not wait for Enter between scenes")
+	flags.StringVar(&d.kubeconfig, "kubeconfig", "", "with --tour: of an admin of the cluster that the scenes go through; its current context is used")
+	flags.StringVar(&d.nodeIP, "node-ip", "", "with --kubeconfig: an address of this machine that the apiserver can reach (default: the one from which this machine reaches the apiserver)")
+	flags.StringVar(&d.clientCA, "client-ca", "", "with --kubeconfig: file of the CAs by which the nodes know kube-apiserver, the kubelets' clientCAFile (default: those by which it knows its own clients)")
+	flags.StringVar(&d.servingCA, "serving-ca-file", "", "with --kubeconfig: CA that signs the kubelets' serving certificates, where kube-apiserver verifies them")
+	flags.StringVar(&d.servingCAKey, "serving-ca-key-file", "", "its key")
 	d.serving.addTo(c)
 	flags.Lookup("scenario").Hidden = true
 	return c
@@ -68,6 +87,8 @@ type demo struct {
 	dir                string
 	port, readOnlyPort int32
 	tour, yes          bool
+	// For the tour in a cluster.
+	kubeconfig, nodeIP, clientCA, servingCA, servingCAKey string
 }
 
 func (d *demo) run(ctx context.Context, flags *pflag.FlagSet, stdout, stderr io.Writer) error {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"crypto/rand"
 	"embed"
 	"encoding/csv"
@@ -17,6 +18,7 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 
 	"fauxlet/authchain/review"
+	"fauxlet/internal/shellword"
 	"fauxlet/testcerts"
 )
 
@@ -126,7 +128,7 @@ func newTokens() ([]byte, error) {
 }
 
 // token is the token of a user in tokens.csv.
-func (f *demoFolder) token(user string) (string, error) {
+func (f *demoFolder) token(_ context.Context, user string) (string, error) {
 	file, err := os.Open(f.path("tokens.csv"))
 	if err != nil {
 		return "", err
@@ -144,6 +146,10 @@ func (f *demoFolder) token(user string) (string, error) {
 		}
 	}
 	return "", fmt.Errorf("tokens.csv has no token of %s", user)
+}
+
+func (f *demoFolder) line(user string) string {
+	return fmt.Sprintf("$(grep %s %s | cut -d, -f1)", user, shellword.Quote(f.path("tokens.csv")))
 }
 
 // reviewsCluster is what the embedded review API calls itself in a kubeconfig.

@@ -52,6 +52,9 @@ type guide struct {
 	out      io.Writer
 	style    style
 
+	// base are the fields that all stand-ins have which a step does not set, as YAML; those of a cluster's come on top.
+	base    map[string]string
+	host    string   // that the stand-ins listen on
 	current *kubelet // that of the step before
 	nobody  string   // an address on which nobody listens
 }
@@ -62,7 +65,16 @@ func (d *demo) runTour(ctx context.Context, in io.Reader, out io.Writer) error {
 	if err != nil {
 		return fmt.Errorf("--dir: %w", err)
 	}
-	g := &guide{folder: folder, tour: newTour(folder), recorder: trace.NewRecorder(0), out: out, style: styleOf(out)}
+	g := &guide{folder: folder, tour: newTour(folder), recorder: trace.NewRecorder(0), out: out, style: styleOf(out), host: "127.0.0.1"}
+	var through *clusterTour
+	if d.kubeconfig != "" {
+		if through, err = d.newClusterTour(g); err != nil {
+			return err
+		}
+	}
+	if err := g.prepare(through); err != nil {
+		return err
+	}
 	base, err := g.config(demoNode, nil)
 	if err != nil {
 		return err
@@ -70,9 +82,6 @@ func (d *demo) runTour(ctx context.Context, in io.Reader, out io.Writer) error {
 	// What libraries say would come between the lines of the tour, which says what is to be known.
 	logger, err := d.log.newLogger(io.Discard, 0)
 	if err != nil {
-		return err
-	}
-	if err := g.prepare(); err != nil {
 		return err
 	}
 	ctx, stop := context.WithCancel(ctx)
@@ -84,12 +93,24 @@ func (d *demo) runTour(ctx context.Context, in io.Reader, out io.Writer) error {
 	}
 	g.kubelets.trace.run(g.kubelets)
 	g.kubelets.trace.listening()
-	err = g.show(ctx, newPace(in, d.yes))
+	err = g.show(ctx, newPace(in, d.yes), through)
 	stop()
 	return errors.Join(err, g.kubelets.group.Wait())
 }
 
-func (g *guide) prepare() error {
+func (g *guide) prepare(through *clusterTour) error {
+	ca, err := filepath.Abs(g.folder.path("pki", "ca.crt"))
+	if err != nil {
+		return err
+	}
+	g.base = map[string]string{fieldClientCA: strconv.Quote(ca), fieldWebhook: "true", fieldAnonymous: "false", fieldMode: "Webhook", fieldReadOnly: "0", "enableServer": "true"}
+	if through != nil {
+		g.host = through.nodeIP.String()
+		g.base["address"] = strconv.Quote(g.host)
+	}
+	if g.nobody, err = freeAddress(g.host); err != nil || through != nil {
+		return err // who is reviewed there, and which pods there are, the cluster says
+	}
 	rbac, err := demoFiles.ReadFile("demo/rbac.yaml") // as it is first: an edited one is another story
 	if err != nil {
 		return err
@@ -107,16 +128,13 @@ func (g *guide) prepare() error {
 	if err != nil {
 		return err
 	}
-	if g.store, err = pods.NewStore(scenario.specs...); err != nil {
-		return err
-	}
-	g.nobody, err = freeAddress()
+	g.store, err = pods.NewStore(scenario.specs...)
 	return err
 }
 
-// freeAddress is one on which nobody listens.
-func freeAddress() (string, error) {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+// freeAddress is one of the host on which nobody listens.
+func freeAddress(host string) (string, error) {
+	listener, err := net.Listen("tcp", net.JoinHostPort(host, "0"))
 	if err != nil {
 		return "", err
 	}
@@ -135,14 +153,10 @@ func (g *guide) config(name string, with map[string]string) (*config.Config, err
 			return nil, err
 		}
 	}
-	ca, err := filepath.Abs(g.folder.path("pki", "ca.crt"))
-	if err != nil {
-		return nil, err
-	}
-	fields := map[string]string{"authentication.x509.clientCAFile": strconv.Quote(ca), fieldWebhook: "true", fieldAnonymous: "false", fieldMode: "Webhook", fieldReadOnly: "0", "enableServer": "true"}
+	fields := maps.Clone(g.base)
 	maps.Copy(fields, with)
 	if fields[fieldReadOnly] == freePort {
-		address, err := freeAddress()
+		address, err := freeAddress(g.host)
 		if err != nil {
 			return nil, err
 		}
@@ -172,8 +186,8 @@ func (g *guide) start(name string, with map[string]string) error {
 	s.server, err = server.New(server.Options{
 		Config: cfg, Pods: g.store, TokenReviews: g.tokens, AccessReviews: g.access,
 		Observe: g.kubelets.trace.observer(name, func(d *authchain.Decision) {
+			record(d) // first: who waits for the visit's Decision then finds nothing of it among those that come after
 			g.tour.observe(d)
-			record(d)
 		}),
 	})
 	if err != nil {
@@ -191,8 +205,11 @@ func (g *guide) start(name string, with map[string]string) error {
 }
 
 // show shows all scenes, until the reader has seen enough.
-func (g *guide) show(ctx context.Context, pace *pace) error {
+func (g *guide) show(ctx context.Context, pace *pace, through *clusterTour) (err error) {
 	fmt.Fprintf(g.out, "\nWhy a request to a kubelet ends where it does, in %d scenes on this machine. The files are in %s.\n", len(scenes), g.folder.dir)
+	if through != nil {
+		through.intro()
+	}
 	if address := g.kubelets.trace.address(); address != "" {
 		fmt.Fprintf(g.out, "The road of each request is drawn at http://%s/ while the tour lasts.\n", address)
 	}
@@ -204,13 +221,30 @@ func (g *guide) show(ctx context.Context, pace *pace) error {
 			}
 			return err
 		}
+		if i == 0 && through != nil {
+			defer func() { err = errors.Join(err, through.remove(ctx)) }()
+			running, end, err := through.begin(ctx)
+			if end != nil {
+				defer end()
+			}
+			if err != nil {
+				return err
+			}
+			ctx = running
+		}
 		fmt.Fprintf(g.out, "\n%s\n", g.style.paint("1", fmt.Sprintf("%d of %d  %s", i+1, len(scenes), scene.title)))
 		if scene.claim != "" {
 			g.say("", scene.claim)
 		}
-		for n, step := range scene.steps {
+		for n := range scene.count(through != nil) {
 			steps++
-			ok, err := g.step(ctx, fmt.Sprintf("scene-%d-%d", i+1, n+1), step)
+			var ok bool
+			var err error
+			if name := fmt.Sprintf("%d-%d", i+1, n+1); through != nil {
+				ok, err = through.step(ctx, name, scene.inCluster[n])
+			} else {
+				ok, err = g.step(ctx, "scene-"+name, scene.steps[n])
+			}
 			if err != nil {
 				return fmt.Errorf("scene %d, %s: %w", i+1, scene.title, err)
 			}
@@ -219,7 +253,7 @@ func (g *guide) show(ctx context.Context, pace *pace) error {
 			}
 		}
 		fmt.Fprintln(g.out)
-		g.say("Why", scene.why)
+		g.say("Why", scene.because(through != nil))
 		g.say("Try", scene.try)
 	}
 	if wrong > 0 {
@@ -267,32 +301,42 @@ func (g *guide) step(ctx context.Context, name string, s step) (bool, error) {
 	if s.send.serverName == selfName {
 		s.send.serverName = g.current.cfg.NodeName
 	}
-	g.say("We send", s.send.says)
-	fmt.Fprintf(g.out, "            %s\n", g.style.paint(dim, g.tour.curl(s.send, address)))
-	expected := strconv.Itoa(s.status)
-	if s.status == 0 {
-		expected = "no answer: " + s.says
+	_, before := g.recorder.After(0)
+	ok, err := g.sends(ctx, s.send, address, s.status, s.says)
+	if err == nil && s.status == 0 && !s.nobody {
+		err = g.handshake(ctx, before)
+	}
+	return ok, err
+}
+
+// sends sends a request, and says what of it and whether it ended with the status, and with a part of what is told.
+func (g *guide) sends(ctx context.Context, v visitor, address string, status int, says string) (bool, error) {
+	g.say("We send", v.says)
+	fmt.Fprintf(g.out, "            %s\n", g.style.paint(dim, g.tour.curl(v, address)))
+	expected := strconv.Itoa(status)
+	if status == 0 {
+		expected = "no answer: " + says
 	}
 	g.say("Expected", expected)
-
-	_, before := g.recorder.After(0)
-	status, told, err := g.send(ctx, s.send, address)
+	got, told, err := g.send(ctx, v, address)
 	if err != nil {
 		return false, err
 	}
-	ok := status == s.status && strings.Contains(told, s.says)
+	ok := got == status && strings.Contains(told, says)
+	if got != 0 {
+		told = fmt.Sprintf("%d, %s", got, told)
+	}
+	g.happened(ok, told, cmp.Or(says, "another status"))
+	return ok, nil
+}
+
+// happened says what did, and where that is not ok, what was expected.
+func (g *guide) happened(ok bool, told, expected string) {
 	colour := green
 	if !ok {
-		colour, told = red, told+" (not as expected: "+cmp.Or(s.says, "another status")+")"
-	}
-	if status != 0 {
-		told = fmt.Sprintf("%d, %s", status, told)
+		colour, told = red, told+" (not as expected: "+expected+")"
 	}
 	fmt.Fprintf(g.out, "  %s  %s\n", g.style.paint(colour, "Happened"), told)
-	if status == 0 && !s.nobody {
-		return ok, g.handshake(ctx, before)
-	}
-	return ok, nil
 }
 
 // send gives the status, 0 where there is no answer, and what is told of it.

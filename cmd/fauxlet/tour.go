@@ -5,7 +5,6 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
-	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -56,6 +55,9 @@ var visitors = []visitor{
 // tour sends the visitors to the stand-in and prints what became of each.
 type tour struct {
 	folder *demoFolder
+	// ca is the file of the CA that has signed the serving certificates, and tokens are where a visitor's is from.
+	ca     string
+	tokens tokens
 
 	mu sync.Mutex
 	// watched has the visitors' connections, by their own address, and what was decided about each.
@@ -65,8 +67,15 @@ type tour struct {
 	order []*authchain.Decision
 }
 
+// tokens are those of the visitors, who are users.
+type tokens interface {
+	token(ctx context.Context, user string) (string, error)
+	// line is what a shell puts the token in the place of.
+	line(user string) string
+}
+
 func newTour(folder *demoFolder) *tour {
-	return &tour{folder: folder, watched: map[string]*authchain.Decision{}, sent: map[*authchain.Decision]*offline.Request{}}
+	return &tour{folder: folder, ca: folder.path("pki", "ca.crt"), tokens: folder, watched: map[string]*authchain.Decision{}, sent: map[*authchain.Decision]*offline.Request{}}
 }
 
 // observe keeps the Decisions about the visitors.
@@ -137,7 +146,7 @@ func (t *tour) send(ctx context.Context, v visitor, address string, patience tim
 	token := v.token
 	if token != "" && token != badToken {
 		var err error
-		if token, err = t.folder.token(v.token); err != nil {
+		if token, err = t.tokens.token(ctx, v.token); err != nil {
 			return nil, err
 		}
 	}
@@ -202,13 +211,13 @@ func (t *tour) decided(ctx context.Context, local string) (*authchain.Decision, 
 }
 
 func (t *tour) tls(v visitor) (*tls.Config, error) {
-	ca, err := os.ReadFile(t.folder.path("pki", "ca.crt"))
+	ca, err := os.ReadFile(t.ca)
 	if err != nil {
 		return nil, err
 	}
 	roots := x509.NewCertPool()
 	if !roots.AppendCertsFromPEM(ca) {
-		return nil, errors.New("pki/ca.crt: there is no certificate in it")
+		return nil, fmt.Errorf("%s: there is no certificate in it", t.ca)
 	}
 	config := &tls.Config{RootCAs: roots, ServerName: v.serverName, InsecureSkipVerify: v.insecure}
 	if v.certificate == "" {
@@ -235,7 +244,7 @@ func (t *tour) curl(v visitor, address string) string {
 		if v.insecure {
 			words = append(words, "--insecure")
 		} else {
-			words = append(words, "--cacert", shellword.Quote(t.folder.path("pki", "ca.crt")))
+			words = append(words, "--cacert", shellword.Quote(t.ca))
 		}
 	}
 	if v.certificate != "" {
@@ -248,7 +257,7 @@ func (t *tour) curl(v visitor, address string) string {
 	case badToken:
 		words = append(words, "-H", shellword.Quote("Authorization: Bearer "+badToken))
 	default:
-		words = append(words, "-H", fmt.Sprintf(`"Authorization: Bearer $(grep %s %s | cut -d, -f1)"`, v.token, shellword.Quote(t.folder.path("tokens.csv"))))
+		words = append(words, "-H", fmt.Sprintf(`"Authorization: Bearer %s"`, t.tokens.line(v.token)))
 	}
 	if v.serverName != "" {
 		host, port, _ := net.SplitHostPort(address)

@@ -8,6 +8,7 @@ import (
 
 	"fauxlet/conformance"
 	"fauxlet/conformance/hostile"
+	"fauxlet/conformance/stage"
 )
 
 // proxyTo is the way to a path of a kubelet by nodes/proxy. The error is that there was no answer: then nothing is known about it.
@@ -30,7 +31,7 @@ func checkProxyToLoopback(ctx context.Context, r *run) (conformance.Result, erro
 	var f finding
 	for i, address := range []string{"127.0.0.1", "::1"} {
 		// Nobody listens on that port: an apiserver that goes there is refused.
-		n, err := r.node(ctx, nodeOptions{name: fmt.Sprintf("hostile-loopback-%d", i), addresses: everyType(address), port: 1})
+		n, err := r.node(ctx, nodeOptions{name: fmt.Sprintf("hostile-loopback-%d", i), addresses: stage.EveryType(address), port: 1})
 		if err != nil {
 			return conformance.Result{}, err
 		}

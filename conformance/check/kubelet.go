@@ -16,6 +16,7 @@ import (
 	v1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"fauxlet/conformance/stage"
 	"fauxlet/pods"
 	"fauxlet/server"
 )
@@ -43,7 +44,7 @@ type node struct {
 // node registers a Node and binds a pod to it, whose name is the Node's.
 func (r *run) node(ctx context.Context, o nodeOptions) (*node, error) {
 	if o.addresses == nil {
-		o.addresses = everyType(r.nodeIP.String())
+		o.addresses = stage.EveryType(r.nodeIP.String())
 	}
 	status := v1.NodeStatus{Addresses: o.addresses, DeclaredFeatures: o.features}
 	status.DaemonEndpoints.KubeletEndpoint.Port = o.port
@@ -56,17 +57,6 @@ func (r *run) node(ctx context.Context, o nodeOptions) (*node, error) {
 		return nil, err
 	}
 	return &node{r, object, pod}, nil
-}
-
-// addressTypes are all that a Node's address may have.
-var addressTypes = []v1.NodeAddressType{v1.NodeHostName, v1.NodeInternalDNS, v1.NodeInternalIP, v1.NodeExternalDNS, v1.NodeExternalIP}
-
-func everyType(address string) []v1.NodeAddress {
-	all := make([]v1.NodeAddress, len(addressTypes))
-	for i, t := range addressTypes {
-		all[i] = v1.NodeAddress{Type: t, Address: address}
-	}
-	return all
 }
 
 // kubeletOptions say what listens as a kubelet. The zero value is a stand-in.

@@ -16,6 +16,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"fauxlet/conformance"
+	"fauxlet/conformance/stage"
 )
 
 const preferredTypes = "--kubelet-preferred-address-types"
@@ -162,8 +163,8 @@ func urlIn(said string) *url.URL {
 }
 
 func checkOrder(ctx context.Context, r *run) (conformance.Result, error) {
-	offered := make([]v1.NodeAddress, len(addressTypes))
-	for i, t := range addressTypes {
+	offered := make([]v1.NodeAddress, len(stage.AddressTypes))
+	for i, t := range stage.AddressTypes {
 		offered[i] = v1.NodeAddress{Type: t, Address: nowhere(string(t))}
 	}
 	n, err := r.node(ctx, nodeOptions{name: "order", addresses: offered, port: 1})
@@ -246,7 +247,7 @@ func checkPort(ctx context.Context, r *run) (conformance.Result, error) {
 	if len(first.seen()) == 0 {
 		return wrong(first, said), nil
 	}
-	if err := first.moves(ctx, everyType(r.nodeIP.String()), second.port()); err != nil {
+	if err := first.moves(ctx, stage.EveryType(r.nodeIP.String()), second.port()); err != nil {
 		return conformance.Result{}, err
 	}
 	if said, err = first.logsInsecurely(ctx).told(); err != nil {
@@ -256,7 +257,7 @@ func checkPort(ctx context.Context, r *run) (conformance.Result, error) {
 		return wrong(second, said), nil
 	}
 	evidence := []string{fmt.Sprintf("dialled at port %d, and at %d when the Node said so", first.port(), second.port())}
-	if err := first.moves(ctx, everyType(nowhere("port")), 0); err != nil {
+	if err := first.moves(ctx, stage.EveryType(nowhere("port")), 0); err != nil {
 		return conformance.Result{}, err
 	}
 	if said, err = first.logsInsecurely(ctx).told(); err != nil {
@@ -275,7 +276,7 @@ func (r *run) checkFamily(ctx context.Context, name, words string, of func(netip
 		return skip("no --node-ip is " + words + " address"), nil
 	}
 	ip := r.addresses[i]
-	came, said, err := r.visited(ctx, name, ip, everyType(ip.String()))
+	came, said, err := r.visited(ctx, name, ip, stage.EveryType(ip.String()))
 	if err != nil {
 		return conformance.Result{}, err
 	}
@@ -289,7 +290,7 @@ func checkNames(ctx context.Context, r *run) (conformance.Result, error) {
 	if r.hostname == "" {
 		return skip("no name of this machine is known that kube-apiserver can look up: give --node-hostname"), nil
 	}
-	came, said, err := r.visited(ctx, "names", r.nodeIP, everyType(r.hostname))
+	came, said, err := r.visited(ctx, "names", r.nodeIP, stage.EveryType(r.hostname))
 	if err != nil {
 		return conformance.Result{}, err
 	}

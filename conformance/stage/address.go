@@ -6,6 +6,8 @@ import (
 	"net"
 	"net/netip"
 	"net/url"
+
+	v1 "k8s.io/api/core/v1"
 )
 
 // CanListen says whether kubelets can listen on an address.
@@ -34,4 +36,16 @@ func AddressTowards(at *url.URL) (netip.Addr, error) {
 		return netip.Addr{}, errors.New("which address of this machine the apiserver can reach is not known; give --node-ip")
 	}
 	return address.Unmap(), nil
+}
+
+// AddressTypes are all that a Node's address may have.
+var AddressTypes = []v1.NodeAddressType{v1.NodeHostName, v1.NodeInternalDNS, v1.NodeInternalIP, v1.NodeExternalDNS, v1.NodeExternalIP}
+
+// EveryType has an address for each type, so that it is dialled whatever the order of types is.
+func EveryType(address string) []v1.NodeAddress {
+	all := make([]v1.NodeAddress, len(AddressTypes))
+	for i, t := range AddressTypes {
+		all[i] = v1.NodeAddress{Type: t, Address: address}
+	}
+	return all
 }

@@ -13,4 +13,7 @@ func TestQuote(t *testing.T) {
 			t.Errorf("%q is quoted as %s, and read as %q, %v", word, Quote(word), out, err)
 		}
 	}
+	if got, want := Join([]string{"kubectl", "logs", "it's"}), `kubectl logs 'it'\''s'`; got != want {
+		t.Errorf("%s, want %s", got, want)
+	}
 }
