@@ -167,7 +167,7 @@ func TestCheckGuide(t *testing.T) {
 }
 
 // TestCheckIssued checks one of a cluster with controllers, by a serving certificate of the cluster's own signer, and with
-// pods that must have a service account. The controllers collect what the check leaves to them.
+// pods that must have a service account, and takes the tour there. The controllers collect what the two leave to them.
 func TestCheckIssued(t *testing.T) {
 	t.Parallel() // a control plane of its own
 	plane, err := makeControlPlane(t, checkable)
@@ -189,6 +189,10 @@ func TestCheckIssued(t *testing.T) {
 	before := plane.objects(t)
 	got := plane.check(t, "--approve-serving-certificate", "--client-ca", plane.pki.caFile)
 	got.passes(t)
+	plane.leaves(t, before)
+	if toured := run(t, plane.tourCommand(t, "--approve-serving-certificate")); toured.status != 0 || !strings.Contains(toured.stdout, "verifies their serving certificates") {
+		t.Errorf("the tour: %+v", toured)
+	}
 	plane.leaves(t, before)
 }
 

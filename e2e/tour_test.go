@@ -123,7 +123,7 @@ func TestTourCannot(t *testing.T) {
 	}{
 		{"no client certificate", bare, false, nil, "the kube-apiserver shows no client certificate, and so there is nobody to tell from a stranger: set its --kubelet-client-certificate and --kubelet-client-key"},
 		{"no rights", certified, false, nil, "kubectl create clusterrolebinding kubelet-client --clusterrole=system:kubelet-api-admin --user=kubelet-client\n"},
-		{"a serving CA is wanted", verifying, true, nil, "give the CA that signs the kubelets' by --serving-ca-file and --serving-ca-key-file. kubectl says: Error from server: Get "},
+		{"a serving CA is wanted", verifying, true, nil, "give the CA that signs the kubelets' by --serving-ca-file and --serving-ca-key-file, or have one issued by --approve-serving-certificate. kubectl says: Error from server: Get "},
 		{"another CA of clients", certified, true, []string{"--client-ca", other}, "does not vouch for the kube-apiserver's client certificate \"CN=kubelet-client\""},
 	} {
 		t.Run(test.name, func(t *testing.T) {

@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"context"
 	"crypto/x509"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"net"
@@ -17,17 +18,16 @@ import (
 	"strings"
 	"time"
 
-	authenticationv1 "k8s.io/api/authentication/v1"
 	authorizationv1 "k8s.io/api/authorization/v1"
 	v1 "k8s.io/api/core/v1"
-	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
-	"k8s.io/utils/ptr"
+	certutil "k8s.io/client-go/util/cert"
+	"k8s.io/client-go/util/keyutil"
 
 	"fauxlet/authchain"
-	"fauxlet/conformance/stay"
+	"fauxlet/conformance/stage"
 	"fauxlet/internal/shellword"
 	"fauxlet/pods"
 	"fauxlet/testcerts"
@@ -42,7 +42,7 @@ type clusterTour struct {
 	config              *rest.Config
 	client              *kubernetes.Clientset
 	nodeIP              netip.Addr
-	stay                *stay.Stay
+	run                 *stage.Run
 	// dir has files of the tour: CAs, and a serving certificate.
 	dir string
 	// clientCA is the file of the CAs by which kubelets know the kube-apiserver, strangerCA that of one which they do not.
@@ -50,6 +50,7 @@ type clusterTour struct {
 	// serving signs what a kube-apiserver that verifies is to accept; nil: there is none.
 	serving     *testcerts.Authority
 	servingFile string
+	approve     bool // it has the cluster issue one
 
 	// What was learned of the kube-apiserver: who it is to kubelets, and whether it verifies their certificates.
 	caller   string
@@ -57,6 +58,12 @@ type clusterTour struct {
 
 	node   string            // that of the step before
 	issued map[string]string // tokens, by their service accounts: one each, for a kubelet remembers denials by it
+}
+
+// touring is what the tour is known by in a cluster.
+var touring = stage.Program{
+	Name: "tour", Reason: "FauxletTour", Message: "no node: fauxlet demo --tour shows how the apiserver comes to it",
+	Approved: "fauxlet demo --tour --approve-serving-certificate", Rights: true,
 }
 
 // clusterStep is a step in a cluster.
@@ -110,15 +117,16 @@ func (d *demo) newClusterTour(g *guide) (*clusterTour, error) {
 		return nil, fmt.Errorf("--kubeconfig: the tour through a kube-apiserver is by kubectl, which is not on the PATH: %w", err)
 	}
 	if d.nodeIP == "" {
-		if c.nodeIP, err = stay.AddressTowards(at); err != nil {
+		if c.nodeIP, err = stage.AddressTowards(at); err != nil {
 			return nil, err
 		}
 	} else if c.nodeIP, err = netip.ParseAddr(d.nodeIP); err != nil {
 		return nil, fmt.Errorf("--node-ip: %q is not an IP address", d.nodeIP)
 	}
-	if err := stay.CanListen(c.nodeIP); err != nil {
+	if err := stage.CanListen(c.nodeIP); err != nil {
 		return nil, err
 	}
+	c.approve = d.approve
 	if d.servingCA != "" {
 		if c.serving, err = testcerts.LoadAuthority(d.servingCA, d.servingCAKey); err != nil {
 			return nil, fmt.Errorf("--serving-ca-file: %w", err)
@@ -136,7 +144,7 @@ func (d *demo) newClusterTour(g *guide) (*clusterTour, error) {
 	if c.strangerCA, err = filepath.Abs(g.folder.path("pki", "stranger-ca.crt")); err != nil {
 		return nil, err
 	}
-	c.stay = stay.New(c.client, stay.Program{Name: "tour", Does: "fauxlet demo --tour shows how a kubelet is reached", Binds: true}, func(text string) { fmt.Fprintln(g.out, text) })
+	c.run = stage.New(c.client, touring, func(text string) { fmt.Fprintln(g.out, text) })
 	g.tokens, g.access = c.client.AuthenticationV1(), c.client.AuthorizationV1()
 	g.tour.tokens = c
 	return c, nil
@@ -158,38 +166,36 @@ func poolOf(file string) (*x509.CertPool, error) {
 // intro says what is going to be made in whose cluster.
 func (c *clusterTour) intro() {
 	fmt.Fprintf(c.out, "They are played through the kube-apiserver at %s, by %s. The stand-ins listen on %s.\n", c.config.Host, c.kubectl, c.nodeIP)
-	fmt.Fprintf(c.out, "It makes there, and removes at the end: the namespace %[1]s, with pods and service accounts; Nodes %[1]s-…, to which nothing\nis scheduled; ClusterRoles and ClusterRoleBindings %[1]s-…, which are about these Nodes alone. Nothing else is touched.\n", c.stay.Name())
+	request := ""
+	if c.approve {
+		request = "; and, where serving certificates are verified, a CertificateSigningRequest for one, which it approves"
+	}
+	fmt.Fprintf(c.out, "It makes there, and removes at the end: the namespace %[1]s, with pods and service accounts; Nodes %[1]s-…, to which nothing\nis scheduled; ClusterRoles and ClusterRoleBindings %[1]s-…, which are about these Nodes alone%[2]s. Nothing else is touched.\n", c.run.Name(), request)
 }
 
-// begin makes the namespace, and looks what the kube-apiserver does. end is to be called when the scenes are over.
-func (c *clusterTour) begin(ctx context.Context) (running context.Context, end func(), err error) {
+// begin makes the namespace, and looks what the kube-apiserver does. The context that it gives is that of the scenes. What
+// was made is to be removed, also where begin fails.
+func (c *clusterTour) begin(ctx context.Context) (context.Context, error) {
+	var err error
 	if c.dir, err = os.MkdirTemp("", "fauxlet-tour-"); err != nil {
-		return nil, nil, err
+		return ctx, err
 	}
-	running, leave, err := c.stay.Begin(ctx)
-	end = func() {
-		if leave != nil {
-			leave()
-		}
-		os.RemoveAll(c.dir)
-	}
+	running, err := c.run.Begin(ctx)
 	if err != nil {
-		return nil, end, err
+		return ctx, err
 	}
 	for _, account := range []string{prometheusAccount, viewerAccount} {
-		if err := c.stay.Account(running, account); err != nil {
-			return nil, end, err
+		if err := c.run.CreateAccount(running, account); err != nil {
+			return ctx, err
 		}
 	}
-	if err := c.look(running); err != nil {
-		return nil, end, err
-	}
-	return running, end, nil
+	return running, c.look(running)
 }
 
 // remove removes all that was made. What it cannot remove is an error.
 func (c *clusterTour) remove(ctx context.Context) error {
-	if left := c.stay.Remove(ctx); len(left) > 0 {
+	os.RemoveAll(c.dir)
+	if left := c.run.End(ctx); len(left) > 0 {
 		return fmt.Errorf("not all that the tour has made could be removed; the next tour removes what is left: %s", strings.Join(left, ", "))
 	}
 	fmt.Fprintln(c.out, "\nAll that the tour has made in the cluster is removed.")
@@ -212,10 +218,10 @@ func (c *clusterTour) look(ctx context.Context) error {
 	}
 	if d != nil && d.Handshake != "" {
 		c.verifies = true
-		if c.serving == nil {
-			return fmt.Errorf("the kube-apiserver verifies serving certificates (--kubelet-certificate-authority), and the stand-ins have none that it accepts: give the CA that signs the kubelets' by --serving-ca-file and --serving-ca-key-file. kubectl says: %s", said)
+		if c.serving == nil && !c.approve {
+			return fmt.Errorf("the kube-apiserver verifies serving certificates (--kubelet-certificate-authority), and the stand-ins have none that it accepts: give the CA that signs the kubelets' by --serving-ca-file and --serving-ca-key-file, or have one issued by --approve-serving-certificate. kubectl says: %s", said)
 		}
-		if err := c.serveAccepted(); err != nil {
+		if err := c.serveAccepted(ctx); err != nil {
 			return err
 		}
 		if d, said, err = c.visit(ctx, "look-2"); err != nil {
@@ -226,7 +232,7 @@ func (c *clusterTour) look(ctx context.Context) error {
 	case d == nil:
 		return fmt.Errorf("--node-ip: the kube-apiserver does not reach the stand-ins on %s: give an address of this machine that it can dial. kubectl says: %s", c.nodeIP, said)
 	case d.Handshake != "":
-		return fmt.Errorf("--serving-ca-file: %s: the kube-apiserver does not accept what this CA has signed: --kubelet-certificate-authority is another. kubectl says: %s", c.servingFile, said)
+		return fmt.Errorf("%s: the kube-apiserver does not accept what this CA has signed: --kubelet-certificate-authority is another. kubectl says: %s", cmp.Or(c.servingFile, "--approve-serving-certificate"), said)
 	case d.TLS == nil || len(d.TLS.PeerCertificates) == 0:
 		return errors.New("the kube-apiserver shows no client certificate, and so there is nobody to tell from a stranger: set its --kubelet-client-certificate and --kubelet-client-key; fauxlet check says which else is wrong")
 	}
@@ -282,19 +288,33 @@ func (c *clusterTour) meet(ctx context.Context, version string, chain []*x509.Ce
 }
 
 // serveAccepted has the stand-ins serve what the kube-apiserver accepts, from now on.
-func (c *clusterTour) serveAccepted() error {
-	now := time.Now()
-	pair, err := c.serving.Server(c.stay.Name(), []string{c.nodeIP.String(), localhost}, testcerts.ValidFor(now.Add(-time.Hour), now.Add(24*time.Hour)))
+func (c *clusterTour) serveAccepted(ctx context.Context) error {
+	certificate, key := filepath.Join(c.dir, "serving.crt"), filepath.Join(c.dir, "serving.key")
+	hosts := []string{c.nodeIP.String(), localhost}
+	c.base["tlsCertFile"], c.base["tlsPrivateKeyFile"] = strconv.Quote(certificate), strconv.Quote(key)
+	if c.serving != nil {
+		now := time.Now()
+		pair, err := c.serving.Server(c.run.Name(), hosts, testcerts.ValidFor(now.Add(-stage.ServingLife), now.Add(stage.ServingLife)))
+		if err != nil {
+			return err
+		}
+		c.tour.ca = c.servingFile
+		return pair.Write(certificate, key)
+	}
+	issued, err := c.run.Issue(ctx, hosts)
+	if err != nil {
+		return fmt.Errorf("--approve-serving-certificate: %w", err)
+	}
+	keyPEM, err := keyutil.MarshalPrivateKeyToPEM(issued.PrivateKey)
 	if err != nil {
 		return err
 	}
-	certificate, key := filepath.Join(c.dir, "serving.crt"), filepath.Join(c.dir, "serving.key")
-	if err := pair.Write(certificate, key); err != nil {
-		return err
+	c.tour.ca = certificate // itself: the file of its CA is not here
+	var chain []byte
+	for _, one := range issued.Certificate {
+		chain = append(chain, pem.EncodeToMemory(&pem.Block{Type: certutil.CertificateBlockType, Bytes: one})...)
 	}
-	c.base["tlsCertFile"], c.base["tlsPrivateKeyFile"] = strconv.Quote(certificate), strconv.Quote(key)
-	c.tour.ca = c.servingFile
-	return nil
+	return errors.Join(os.WriteFile(certificate, chain, 0o644), os.WriteFile(key, keyPEM, 0o600))
 }
 
 // localhost is a name that is in all serving certificates of the tour but the self-signed one.
@@ -322,7 +342,7 @@ func (c *clusterTour) visit(ctx context.Context, suffix string) (*authchain.Deci
 
 // start starts a stand-in, and makes it a Node with a pod.
 func (c *clusterTour) start(ctx context.Context, suffix string, s clusterStep) error {
-	name := c.stay.Name() + "-" + suffix
+	name := c.run.Name() + "-" + suffix
 	address := c.nobody
 	if !s.nobody {
 		with := map[string]string{}
@@ -334,8 +354,8 @@ func (c *clusterTour) start(ctx context.Context, suffix string, s clusterStep) e
 		}
 		var err error
 		c.store, err = pods.NewStore(pods.Spec{Pod: &v1.Pod{
-			ObjectMeta: metav1.ObjectMeta{Namespace: c.stay.Name(), Name: name},
-			Spec:       v1.PodSpec{Containers: []v1.Container{{Name: stay.Container}}},
+			ObjectMeta: metav1.ObjectMeta{Namespace: c.run.Name(), Name: name},
+			Spec:       v1.PodSpec{Containers: []v1.Container{{Name: stage.Container}}},
 		}})
 		if err != nil {
 			return err
@@ -354,13 +374,13 @@ func (c *clusterTour) start(ctx context.Context, suffix string, s clusterStep) e
 	if err != nil {
 		return err
 	}
-	status := v1.NodeStatus{Addresses: stay.EveryType(c.nodeIP.String())}
+	status := v1.NodeStatus{Addresses: stage.EveryType(c.nodeIP.String())}
 	status.DaemonEndpoints.KubeletEndpoint.Port = int32(port)
-	object, err := c.stay.Node(ctx, suffix, status)
+	object, err := c.run.CreateNode(ctx, suffix, status)
 	if err != nil {
 		return err
 	}
-	_, err = c.stay.Pod(ctx, object.Name)
+	_, err = c.run.CreatePod(ctx, object.Name)
 	return err
 }
 
@@ -375,7 +395,7 @@ func (c *clusterTour) step(ctx context.Context, suffix string, s clusterStep) (b
 	}
 	if s.bind != "" {
 		c.say("We bind", fmt.Sprintf("the service account %s to nodes/%s, of this Node alone", s.bind, s.subresource))
-		if err := c.bind(ctx, suffix, s.bind, s.subresource); err != nil {
+		if err := c.run.Grant(ctx, s.bind, c.node, s.subresource); err != nil {
 			return false, err
 		}
 	}
@@ -388,8 +408,8 @@ func (c *clusterTour) step(ctx context.Context, suffix string, s clusterStep) (b
 // sendDirect sends to the stand-in itself.
 func (c *clusterTour) sendDirect(ctx context.Context, s clusterStep) (bool, error) {
 	v := *s.direct
-	v.path = strings.ReplaceAll(cmp.Or(v.path, "/containerLogs/POD/"+stay.Container+"?tailLines=1"), "POD", c.stay.Name()+"/"+c.node)
-	if !c.nodeIP.IsLoopback() && c.tour.ca != c.servingFile && !v.readOnly {
+	v.path = strings.ReplaceAll(cmp.Or(v.path, "/containerLogs/POD/"+stage.Container+"?tailLines=1"), "POD", c.run.Name()+"/"+c.node)
+	if !c.nodeIP.IsLoopback() && !c.verifies && !v.readOnly {
 		v.serverName = localhost // the demo's serving certificate does not have the address
 	}
 	listener := c.current.listeners.Secure
@@ -444,7 +464,7 @@ func (c *clusterTour) sendByKubectl(ctx context.Context, s clusterStep) (bool, e
 }
 
 func (c *clusterTour) logsArgs(flags []string) []string {
-	return append([]string{"--kubeconfig", c.kubeconfig, "--namespace", c.stay.Name(), "logs", c.node, "--tail=1"}, flags...)
+	return append([]string{"--kubeconfig", c.kubeconfig, "--namespace", c.run.Name(), "logs", c.node, "--tail=1"}, flags...)
 }
 
 // logs runs kubectl logs, and gives whether it printed the log, and what it printed or said.
@@ -484,30 +504,6 @@ func (c *clusterTour) decided(ctx context.Context, after uint64) (*authchain.Dec
 	}
 }
 
-// bind lets a service account get a subresource of the node, and waits until the kube-apiserver acts on it.
-func (c *clusterTour) bind(ctx context.Context, suffix, account, subresource string) error {
-	err := c.stay.Bind(ctx, suffix, rbacv1.PolicyRule{
-		APIGroups: []string{""}, Resources: []string{"nodes/" + subresource}, ResourceNames: []string{c.node}, Verbs: []string{"get", "create"},
-	}, rbacv1.Subject{Kind: rbacv1.ServiceAccountKind, Namespace: c.stay.Name(), Name: account})
-	if err != nil {
-		return err
-	}
-	ctx, cancel := context.WithTimeout(ctx, tourPatience)
-	defer cancel()
-	user, groups := "system:serviceaccount:"+c.stay.Name()+":"+account, []string{"system:serviceaccounts", "system:serviceaccounts:" + c.stay.Name(), "system:authenticated"}
-	for {
-		allowed, err := c.may(ctx, user, groups, subresource, c.node)
-		if err != nil || allowed {
-			return err
-		}
-		select {
-		case <-ctx.Done():
-			return fmt.Errorf("the kube-apiserver does not act on the binding of %s: %w", user, ctx.Err())
-		case <-time.After(50 * time.Millisecond):
-		}
-	}
-}
-
 // may asks the kube-apiserver whether somebody may get a subresource of a node, as a kubelet would.
 func (c *clusterTour) may(ctx context.Context, user string, groups []string, subresource, node string) (bool, error) {
 	answer, err := c.client.AuthorizationV1().SubjectAccessReviews().Create(ctx, &authorizationv1.SubjectAccessReview{Spec: authorizationv1.SubjectAccessReviewSpec{
@@ -520,24 +516,18 @@ func (c *clusterTour) may(ctx context.Context, user string, groups []string, sub
 	return answer.Status.Allowed, nil
 }
 
-// tokenLife is how long the tokens of the tour are good for.
-const tokenLife = time.Hour
-
-// token asks for one of a service account of the tour.
+// token asks for one of a service account of the tour, once.
 func (c *clusterTour) token(ctx context.Context, account string) (string, error) {
-	if token := c.issued[account]; token != "" {
-		return token, nil
+	if c.issued[account] == "" {
+		token, err := c.run.Token(ctx, account)
+		if err != nil {
+			return "", err
+		}
+		c.issued[account] = token
 	}
-	answer, err := c.client.CoreV1().ServiceAccounts(c.stay.Name()).CreateToken(ctx, account, &authenticationv1.TokenRequest{
-		Spec: authenticationv1.TokenRequestSpec{ExpirationSeconds: ptr.To(int64(tokenLife / time.Second))},
-	}, metav1.CreateOptions{})
-	if err != nil {
-		return "", err
-	}
-	c.issued[account] = answer.Status.Token
-	return answer.Status.Token, nil
+	return c.issued[account], nil
 }
 
 func (c *clusterTour) line(account string) string {
-	return "$(" + shellword.Join([]string{"kubectl", "--kubeconfig", c.kubeconfig, "--namespace", c.stay.Name(), "create", "token", account}) + ")"
+	return "$(" + shellword.Join([]string{"kubectl", "--kubeconfig", c.kubeconfig, "--namespace", c.run.Name(), "create", "token", account}) + ")"
 }

@@ -53,8 +53,8 @@ func newDemo() *cobra.Command {
 				return usagef(c, "--yes: is for --tour, which waits for Enter")
 			case d.kubeconfig != "" && !d.tour:
 				return usagef(c, "--kubeconfig: is for --tour in a cluster; to join one is fauxlet serve")
-			case d.kubeconfig == "" && (d.nodeIP != "" || d.clientCA != "" || d.servingCA != "" || d.servingCAKey != ""):
-				return usagef(c, "--kubeconfig: there must be one where --node-ip, --client-ca or --serving-ca-… is: they are for the tour in a cluster")
+			case d.kubeconfig == "" && (d.nodeIP != "" || d.clientCA != "" || d.servingCA != "" || d.servingCAKey != "" || d.approve):
+				return usagef(c, "--kubeconfig: there must be one where --node-ip, --client-ca, --serving-ca-… or --approve-serving-certificate is: they are for the tour in a cluster")
 			case (d.servingCA == "") != (d.servingCAKey == ""):
 				return usagef(c, "--serving-ca-file and --serving-ca-key-file: both, or neither")
 			case d.tour && (c.Flags().Changed("port") || c.Flags().Changed("read-only-port") || c.Flags().Changed("ready-file")):
@@ -76,6 +76,7 @@ func newDemo() *cobra.Command {
 	flags.StringVar(&d.clientCA, "client-ca", "", "with --kubeconfig: file of the CAs by which the nodes know kube-apiserver, the kubelets' clientCAFile (default: those by which it knows its own clients)")
 	flags.StringVar(&d.servingCA, "serving-ca-file", "", "with --kubeconfig: CA that signs the kubelets' serving certificates, where kube-apiserver verifies them")
 	flags.StringVar(&d.servingCAKey, "serving-ca-key-file", "", "its key")
+	flags.BoolVar(&d.approve, "approve-serving-certificate", false, "in their place: have the cluster's signer kubernetes.io/kubelet-serving issue one: a CertificateSigningRequest is made, approved and deleted")
 	d.serving.addTo(c)
 	flags.Lookup("scenario").Hidden = true
 	return c
@@ -89,6 +90,7 @@ type demo struct {
 	tour, yes          bool
 	// For the tour in a cluster.
 	kubeconfig, nodeIP, clientCA, servingCA, servingCAKey string
+	approve                                               bool
 }
 
 func (d *demo) run(ctx context.Context, flags *pflag.FlagSet, stdout, stderr io.Writer) error {

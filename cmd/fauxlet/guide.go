@@ -223,14 +223,9 @@ func (g *guide) show(ctx context.Context, pace *pace, through *clusterTour) (err
 		}
 		if i == 0 && through != nil {
 			defer func() { err = errors.Join(err, through.remove(ctx)) }()
-			running, end, err := through.begin(ctx)
-			if end != nil {
-				defer end()
-			}
-			if err != nil {
+			if ctx, err = through.begin(ctx); err != nil {
 				return err
 			}
-			ctx = running
 		}
 		fmt.Fprintf(g.out, "\n%s\n", g.style.paint("1", fmt.Sprintf("%d of %d  %s", i+1, len(scenes), scene.title)))
 		if scene.claim != "" {
