@@ -331,7 +331,7 @@ func (c *clusterTour) visit(ctx context.Context, suffix string) (*authchain.Deci
 	if err != nil {
 		return nil, "", err
 	}
-	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, 15*time.Second)
 	defer cancel()
 	d, err := c.decided(ctx, before)
 	if errors.Is(err, context.DeadlineExceeded) {
