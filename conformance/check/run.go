@@ -95,6 +95,9 @@ func Execute(ctx context.Context, o Options) (*conformance.Report, error) {
 	report := &conformance.Report{Tool: o.Tool, Target: r.config.Host, Started: time.Now(), Results: []conformance.Result{}}
 	version, err := discovery.ToDiscoveryInterfaceWithContext(r.client.Discovery()).ServerVersionWithContext(ctx)
 	if err != nil {
+		if cause := context.Cause(ctx); cause != nil {
+			err = cause // which says whose time was over
+		}
 		return nil, fmt.Errorf("the apiserver at %s: %w", r.config.Host, err)
 	}
 	report.TargetVersion = version.GitVersion
