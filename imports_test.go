@@ -17,6 +17,7 @@ var imports = map[string][]string{
 	"pods":               {"internal/oneconn", "pods/shell"},
 	"server":             {"authchain", "config", "faults", "internal/oneconn", "pods", "testcerts"},
 	"conformance/check":  {"config", "conformance", "conformance/hostile", "conformance/stage", "pods", "server", "testcerts"},
+	"conformance/stage":  {"testcerts"},
 	"conformance/probe":  {"config", "pods", "server", "testcerts"},
 	"node":               {"config", "node/life", "pods"},
 	"node/life":          {"pods"},

@@ -4,6 +4,7 @@ import (
 	"crypto"
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"os"
 )
@@ -18,13 +19,22 @@ func LoadPair(certFile, keyFile string) (*Pair, error) {
 	if err != nil {
 		return nil, err
 	}
-	loaded, err := tls.X509KeyPair(certificates, keyData)
+	pair, err := ParsePair(certificates, keyData)
 	if err != nil {
 		return nil, fmt.Errorf("%s and %s: %w; put both files of one pair there, or remove both", certFile, keyFile, err)
 	}
+	return pair, nil
+}
+
+// ParsePair is the pair of PEM blocks. A certificate without its key, or with another's, is an error.
+func ParsePair(certificates, keyData []byte) (*Pair, error) {
+	loaded, err := tls.X509KeyPair(certificates, keyData)
+	if err != nil {
+		return nil, err
+	}
 	key, ok := loaded.PrivateKey.(crypto.Signer)
 	if !ok {
-		return nil, fmt.Errorf("%s: a key that cannot sign; use an ECDSA or RSA key", keyFile)
+		return nil, errors.New("a key that cannot sign; use an ECDSA or RSA key")
 	}
 	return &Pair{CertPEM: certificates, KeyPEM: keyData, Leaf: loaded.Leaf, key: key, chain: loaded.Certificate}, nil
 }

@@ -5,7 +5,6 @@ import (
 	"cmp"
 	"context"
 	"crypto/x509"
-	"encoding/pem"
 	"errors"
 	"fmt"
 	"net"
@@ -23,8 +22,6 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
-	certutil "k8s.io/client-go/util/cert"
-	"k8s.io/client-go/util/keyutil"
 
 	"fauxlet/authchain"
 	"fauxlet/conformance/stage"
@@ -301,20 +298,12 @@ func (c *clusterTour) serveAccepted(ctx context.Context) error {
 		c.tour.ca = c.servingFile
 		return pair.Write(certificate, key)
 	}
-	issued, err := c.run.Issue(ctx, hosts)
+	pair, err := c.run.Issue(ctx, hosts)
 	if err != nil {
 		return fmt.Errorf("--approve-serving-certificate: %w", err)
 	}
-	keyPEM, err := keyutil.MarshalPrivateKeyToPEM(issued.PrivateKey)
-	if err != nil {
-		return err
-	}
 	c.tour.ca = certificate // itself: the file of its CA is not here
-	var chain []byte
-	for _, one := range issued.Certificate {
-		chain = append(chain, pem.EncodeToMemory(&pem.Block{Type: certutil.CertificateBlockType, Bytes: one})...)
-	}
-	return errors.Join(os.WriteFile(certificate, chain, 0o644), os.WriteFile(key, keyPEM, 0o600))
+	return pair.Write(certificate, key)
 }
 
 // localhost is a name that is in all serving certificates of the tour but the self-signed one.

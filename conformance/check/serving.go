@@ -41,7 +41,11 @@ func (r *run) newGood(ctx context.Context) (*tls.Certificate, error) {
 		return ptr.To(pair.TLS()), nil
 	}
 	if r.options.ApproveServing {
-		return r.objects.Issue(ctx, r.hosts())
+		pair, err := r.objects.Issue(ctx, r.hosts())
+		if err != nil {
+			return nil, err
+		}
+		return ptr.To(pair.TLS()), nil
 	}
 	return nil, noServing
 }

@@ -5,7 +5,6 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
-	"crypto/tls"
 	"crypto/x509/pkix"
 	"errors"
 	"fmt"
@@ -18,6 +17,8 @@ import (
 	certutil "k8s.io/client-go/util/cert"
 	"k8s.io/client-go/util/keyutil"
 	"k8s.io/utils/ptr"
+
+	"fauxlet/testcerts"
 )
 
 // issued is how long the cluster's signer may take.
@@ -42,7 +43,7 @@ func (o *Run) createRequest(ctx context.Context, request []byte) (*certificatesv
 }
 
 // Issue has the cluster's own signer issue a kubelet's serving certificate for hosts, by a request that the run approves.
-func (o *Run) Issue(ctx context.Context, hosts []string) (*tls.Certificate, error) {
+func (o *Run) Issue(ctx context.Context, hosts []string) (*testcerts.Pair, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return nil, err
@@ -96,9 +97,9 @@ func (o *Run) Issue(ctx context.Context, hosts []string) (*tls.Certificate, erro
 	if err != nil {
 		return nil, err
 	}
-	pair, err := tls.X509KeyPair(request.Status.Certificate, keyPEM)
+	pair, err := testcerts.ParsePair(request.Status.Certificate, keyPEM)
 	if err != nil {
 		return nil, fmt.Errorf("%w that is of any use: %w", ErrNotIssued, err)
 	}
-	return &pair, nil
+	return pair, nil
 }
