@@ -55,6 +55,7 @@ type guide struct {
 	// base are the fields that all stand-ins have which a step does not set, as YAML; those of a cluster's come on top.
 	base    map[string]string
 	host    string   // that the stand-ins listen on
+	shows   bool     // the roads, on a page, if its port is free
 	current *kubelet // that of the step before
 	nobody  string   // an address on which nobody listens
 }
@@ -65,7 +66,7 @@ func (d *demo) runTour(ctx context.Context, in io.Reader, out io.Writer) error {
 	if err != nil {
 		return fmt.Errorf("--dir: %w", err)
 	}
-	g := &guide{folder: folder, tour: newTour(folder), recorder: trace.NewRecorder(0), out: out, style: styleOf(out), host: "127.0.0.1"}
+	g := &guide{folder: folder, tour: newTour(folder), recorder: trace.NewRecorder(0), out: out, style: styleOf(out), host: "127.0.0.1", shows: d.trace.address != ""}
 	var through *clusterTour
 	if d.kubeconfig != "" {
 		if through, err = d.newClusterTour(g); err != nil {
@@ -212,6 +213,8 @@ func (g *guide) show(ctx context.Context, pace *pace, through *clusterTour) (err
 	}
 	if address := g.kubelets.trace.address(); address != "" {
 		fmt.Fprintf(g.out, "The road of each request is drawn at http://%s/ while the tour lasts.\n", address)
+	} else if g.shows {
+		fmt.Fprint(g.out, notShown)
 	}
 	steps, wrong := 0, 0
 	for i, scene := range scenes {

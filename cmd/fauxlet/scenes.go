@@ -141,7 +141,7 @@ var scenes = []scene{
 			set: "a clientCAFile that has it", told: "CALLER",
 		}},
 		why: "Now the kubelet judges the client. It asks for a certificate and does not require one, so the handshake is done, and the refusal is an HTTP answer: 401 Unauthorized. kubectl shows it as: the server has asked for the client to provide credentials.",
-		try: "openssl verify -CAfile pki/ca.crt pki/stranger.crt says the same as the kubelet.",
+		try: "In the folder: openssl verify -CAfile pki/ca.crt pki/stranger.crt says the same as the kubelet.",
 	},
 	{
 		title: "No credential",
@@ -261,7 +261,7 @@ var scenes = []scene{
 			status: 403, says: "(remembered",
 		}, {
 			set: "the same, started again: nothing is remembered", with: map[string]string{fieldDenials: "5m"},
-			rbac: viewerBound, send: asViewer, status: 200, says: `ClusterRoleBinding "viewer"`,
+			rbac: viewerBound, send: visitor{says: "viewer, bound as before", certificate: "viewer", path: logsPath}, status: 200, says: `ClusterRoleBinding "viewer"`,
 		}},
 		inCluster: []clusterStep{{
 			set: usualSettings + "; a denial is remembered for 5 min here, and for 30 s by default", with: map[string]string{fieldDenials: "5m"},
