@@ -14,13 +14,10 @@ import (
 
 	"github.com/go-logr/logr"
 	"github.com/spf13/cobra"
-	"k8s.io/client-go/rest"
-	"k8s.io/client-go/tools/clientcmd"
 	"k8s.io/klog/v2"
 
 	"fauxlet/conformance"
 	"fauxlet/conformance/check"
-	"fauxlet/testcerts"
 )
 
 func newCheck() *cobra.Command {
@@ -58,13 +55,9 @@ func newCheck() *cobra.Command {
 		RunE: func(c *cobra.Command, _ []string) error { return k.run(c) },
 	}
 	flags := c.Flags()
-	flags.StringVar(&k.kubeconfig, "kubeconfig", "", "of an admin of the cluster; its current context is used")
+	k.admin.addTo(flags)
 	flags.StringSliceVar(&k.nodeIPs, "node-ip", nil, "an address of this machine that the apiserver can reach (default: the one from which this machine reaches the apiserver)")
 	flags.StringVar(&k.hostname, "node-hostname", "", "a name of --node-ip that the apiserver can look up, where nodes are dialled by name (default: localhost for a loopback address, otherwise none)")
-	flags.StringVar(&k.clientCA, "client-ca", "", "file of the CAs by which the nodes know kube-apiserver: the kubelets' clientCAFile")
-	flags.StringVar(&k.servingCA, "serving-ca-file", "", "CA that signs the kubelets' serving certificates, to make one that the apiserver is to accept")
-	flags.StringVar(&k.servingCAKey, "serving-ca-key-file", "", "its key")
-	flags.BoolVar(&k.approve, "approve-serving-certificate", false, "have the cluster's signer kubernetes.io/kubelet-serving issue that one: a CertificateSigningRequest is made, approved and deleted")
 	flags.StringVarP(&k.output, "output", "o", "table", "table, json or junit")
 	flags.StringSliceVar(&k.only, "only", nil, "run these checks alone, by their ids or what those begin with, and those that they need")
 	flags.DurationVar(&k.timeout, "timeout", 2*time.Minute, "how long all may take")
@@ -81,10 +74,11 @@ func newCheck() *cobra.Command {
 
 // checking is the command line of check.
 type checking struct {
-	kubeconfig, hostname, clientCA, servingCA, servingCAKey, output string
-	nodeIPs, only                                                   []string
-	approve, strict, list                                           bool
-	timeout                                                         time.Duration
+	admin
+	hostname, output string
+	nodeIPs, only    []string
+	strict, list     bool
+	timeout          time.Duration
 }
 
 // exitError ends the process with a code and, where there is an error, its words.
@@ -150,8 +144,8 @@ func (k *checking) options(c *cobra.Command) (*check.Options, error) {
 	if k.timeout <= 0 {
 		return nil, usagef(c, "--timeout: %v: must be more than 0", k.timeout)
 	}
-	if (k.servingCA == "") != (k.servingCAKey == "") {
-		return nil, usagef(c, "--serving-ca-file and --serving-ca-key-file: both, or neither")
+	if err := k.admin.valid(c); err != nil {
+		return nil, err
 	}
 	o := &check.Options{ApproveServing: k.approve, NodeHostname: k.hostname, Tool: "fauxlet " + buildVersion()}
 	for _, text := range k.nodeIPs {
@@ -163,7 +157,7 @@ func (k *checking) options(c *cobra.Command) (*check.Options, error) {
 	}
 	cannot := func(err error) error { return &exitError{err, 2} }
 	var err error
-	if o.Cluster, err = clusterOf(k.kubeconfig); err != nil {
+	if o.Cluster, err = k.cluster(); err != nil {
 		return nil, cannot(err)
 	}
 	if k.clientCA != "" {
@@ -176,22 +170,10 @@ func (k *checking) options(c *cobra.Command) (*check.Options, error) {
 			return nil, cannot(fmt.Errorf("--client-ca: %s: no certificate is in it; it is a PEM file", k.clientCA))
 		}
 	}
-	if k.servingCA != "" {
-		if o.ServingCA, err = testcerts.LoadAuthority(k.servingCA, k.servingCAKey); err != nil {
-			return nil, cannot(fmt.Errorf("--serving-ca-file: %w", err))
-		}
+	if o.ServingCA, err = k.servingAuthority(); err != nil {
+		return nil, cannot(err)
 	}
 	return o, nil
-}
-
-func clusterOf(kubeconfig string) (*rest.Config, error) {
-	config, err := clientcmd.BuildConfigFromFlags("", kubeconfig)
-	if err != nil {
-		return nil, fmt.Errorf("--kubeconfig: %w", err)
-	}
-	config.UserAgent = "fauxlet/" + buildVersion()
-	config.WarningHandler = rest.NoWarnings{}
-	return config, nil
 }
 
 func listChecks(w io.Writer, checks []check.Check) error {

@@ -97,9 +97,9 @@ const strangers = "strangers"
 
 // newClusterTour reads what the flags name. Nothing is made yet.
 func (d *demo) newClusterTour(g *guide) (*clusterTour, error) {
-	c := &clusterTour{guide: g, kubeconfig: d.kubeconfig, issued: map[string]string{}}
+	c := &clusterTour{guide: g, kubeconfig: d.admin.kubeconfig, issued: map[string]string{}}
 	var err error
-	if c.config, err = clusterOf(d.kubeconfig); err != nil {
+	if c.config, err = d.admin.cluster(); err != nil {
 		return nil, err
 	}
 	c.config.QPS = -1
@@ -123,15 +123,13 @@ func (d *demo) newClusterTour(g *guide) (*clusterTour, error) {
 	if err := stage.CanListen(c.nodeIP); err != nil {
 		return nil, err
 	}
-	c.approve = d.approve
-	if d.servingCA != "" {
-		if c.serving, err = testcerts.LoadAuthority(d.servingCA, d.servingCAKey); err != nil {
-			return nil, fmt.Errorf("--serving-ca-file: %w", err)
-		}
-		c.servingFile = d.servingCA
+	c.approve = d.admin.approve
+	if c.serving, err = d.admin.servingAuthority(); err != nil {
+		return nil, err
 	}
-	if d.clientCA != "" {
-		if c.clientCA, err = filepath.Abs(d.clientCA); err != nil {
+	c.servingFile = d.admin.servingCA
+	if d.admin.clientCA != "" {
+		if c.clientCA, err = filepath.Abs(d.admin.clientCA); err != nil {
 			return nil, err
 		}
 		if _, err := poolOf(c.clientCA); err != nil {

@@ -51,15 +51,16 @@ func newDemo() *cobra.Command {
 			switch {
 			case d.yes && !d.tour:
 				return usagef(c, "--yes: is for --tour, which waits for Enter")
-			case d.kubeconfig != "" && !d.tour:
+			case d.admin.kubeconfig != "" && !d.tour:
 				return usagef(c, "--kubeconfig: is for --tour in a cluster; to join one is fauxlet serve")
-			case d.kubeconfig == "" && (d.nodeIP != "" || d.clientCA != "" || d.servingCA != "" || d.servingCAKey != "" || d.approve):
+			case d.admin.kubeconfig == "" && (d.nodeIP != "" || d.admin.clientCA != "" || d.admin.servingCA != "" || d.admin.servingCAKey != "" || d.admin.approve):
 				return usagef(c, "--kubeconfig: there must be one where --node-ip, --client-ca, --serving-ca-… or --approve-serving-certificate is: they are for the tour in a cluster")
-			case (d.servingCA == "") != (d.servingCAKey == ""):
-				return usagef(c, "--serving-ca-file and --serving-ca-key-file: both, or neither")
 			case d.tour && (c.Flags().Changed("port") || c.Flags().Changed("read-only-port") || c.Flags().Changed("ready-file")):
 				return usagef(c, "--tour: takes free ports for each scene: leave --port, --read-only-port and --ready-file out")
 			case d.tour:
+				if err := d.admin.valid(c); err != nil {
+					return err
+				}
 				return d.runTour(c.Context(), c.InOrStdin(), c.OutOrStdout())
 			}
 			return d.run(c.Context(), c.Flags(), c.OutOrStdout(), c.ErrOrStderr())
@@ -71,12 +72,13 @@ func newDemo() *cobra.Command {
 	flags.Int32Var(&d.readOnlyPort, "read-only-port", 10255, "port of the read-only API; 0 turns it off. Without this flag, kubelet.yaml says")
 	flags.BoolVar(&d.tour, "tour", false, "show the guided tour instead, scene by scene")
 	flags.BoolVar(&d.yes, "yes", false, "with --tour: do not wait for Enter between scenes")
-	flags.StringVar(&d.kubeconfig, "kubeconfig", "", "with --tour: of an admin of the cluster that the scenes go through; its current context is used")
-	flags.StringVar(&d.nodeIP, "node-ip", "", "with --kubeconfig: an address of this machine that the apiserver can reach (default: the one from which this machine reaches the apiserver)")
-	flags.StringVar(&d.clientCA, "client-ca", "", "with --kubeconfig: file of the CAs by which the nodes know kube-apiserver, the kubelets' clientCAFile (default: those by which it knows its own clients)")
-	flags.StringVar(&d.servingCA, "serving-ca-file", "", "with --kubeconfig: CA that signs the kubelets' serving certificates, where kube-apiserver verifies them")
-	flags.StringVar(&d.servingCAKey, "serving-ca-key-file", "", "its key")
-	flags.BoolVar(&d.approve, "approve-serving-certificate", false, "in their place: have the cluster's signer kubernetes.io/kubelet-serving issue one: a CertificateSigningRequest is made, approved and deleted")
+	d.admin.addTo(flags)
+	flags.StringVar(&d.nodeIP, "node-ip", "", "with --tour: an address of this machine that the apiserver can reach (default: the one from which this machine reaches the apiserver)")
+	for _, name := range []string{"kubeconfig", "client-ca", "serving-ca-file", "serving-ca-key-file", "approve-serving-certificate"} {
+		flag := flags.Lookup(name)
+		flag.Usage = "with --tour: " + flag.Usage
+	}
+	flags.Lookup("client-ca").Usage += " (default: the CAs by which kube-apiserver knows its own clients)"
 	d.serving.addTo(c)
 	flags.Lookup("scenario").Hidden = true
 	return c
@@ -89,8 +91,8 @@ type demo struct {
 	port, readOnlyPort int32
 	tour, yes          bool
 	// For the tour in a cluster.
-	kubeconfig, nodeIP, clientCA, servingCA, servingCAKey string
-	approve                                               bool
+	admin  admin
+	nodeIP string
 }
 
 func (d *demo) run(ctx context.Context, flags *pflag.FlagSet, stdout, stderr io.Writer) error {

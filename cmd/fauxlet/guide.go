@@ -68,7 +68,7 @@ func (d *demo) runTour(ctx context.Context, in io.Reader, out io.Writer) error {
 	}
 	g := &guide{folder: folder, tour: newTour(folder), recorder: trace.NewRecorder(0), out: out, style: styleOf(out), host: "127.0.0.1", shows: d.trace.address != ""}
 	var through *clusterTour
-	if d.kubeconfig != "" {
+	if d.admin.kubeconfig != "" {
 		if through, err = d.newClusterTour(g); err != nil {
 			return err
 		}
@@ -207,7 +207,11 @@ func (g *guide) start(name string, with map[string]string) error {
 
 // show shows all scenes, until the reader has seen enough.
 func (g *guide) show(ctx context.Context, pace *pace, through *clusterTour) (err error) {
-	fmt.Fprintf(g.out, "\nWhy a request to a kubelet ends where it does, in %d scenes on this machine. The files are in %s.\n", len(scenes), g.folder.dir)
+	where := "on this machine"
+	if through != nil {
+		where = "in a cluster"
+	}
+	fmt.Fprintf(g.out, "\nWhy a request to a kubelet ends where it does, in %d scenes %s. The files are in %s.\n", len(scenes), where, g.folder.dir)
 	if through != nil {
 		through.intro()
 	}
