@@ -79,6 +79,27 @@ func (o *observation) mask(s *side) {
 	}
 }
 
+// lengthOfMasked says whether an answer tells the length of a body that would be masked, and has none to tell it by: to a HEAD.
+func lengthOfMasked(method, target string, code int) bool {
+	return method == http.MethodHead && code == http.StatusOK && slices.Contains([]string{"metrics", "stats", "flagz", "statusz", "debug"}, rootOf(target))
+}
+
+func TestLengthOfMasked(t *testing.T) {
+	for _, test := range []struct {
+		method, target string
+		code           int
+		want           bool
+	}{
+		{"HEAD", "/metrics/slis", 200, true}, {"HEAD", "/metrics", 200, true}, {"HEAD", "/stats/summary", 200, true},
+		{"HEAD", "/statusz?x", 200, true}, {"HEAD", "/debug/pprof/heap", 200, true},
+		{"GET", "/metrics/slis", 200, false}, {"HEAD", "/metrics/slis", 403, false}, {"HEAD", "/pods", 200, false}, {"HEAD", "/healthz", 200, false},
+	} {
+		if got := lengthOfMasked(test.method, test.target, test.code); got != test.want {
+			t.Errorf("%s %s, %d: %v", test.method, test.target, test.code, got)
+		}
+	}
+}
+
 func profile(body string) bool {
 	for _, begin := range []string{"\x1f\x8b", "heap profile:", "goroutine profile:", "threadcreate profile:", "--- mutex", "--- contention"} {
 		if strings.HasPrefix(body, begin) {

@@ -82,8 +82,8 @@ func (c *conversation) hold(s *side) []observation {
 	for i := range seen {
 		seen[i].reviews = inWords(seen[i].records)
 		seen[i].mask(s)
-		if root := rootOf(c.requests[i].path); c.requests[i].method == http.MethodHead && (root == "flagz" || root == "statusz") {
-			seen[i].header.Del("Content-Length") // of a body that is masked
+		if lengthOfMasked(c.requests[i].method, c.requests[i].path, seen[i].code) {
+			seen[i].header.Del("Content-Length")
 		}
 	}
 	return seen
