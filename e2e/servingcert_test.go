@@ -230,9 +230,12 @@ func TestIdentityIsTheKubelets(t *testing.T) {
 	}
 	ours := func(rotate bool) func(string) error {
 		return func(dir string) error {
-			_, err := nodeidentity.Connect(ctx, nodeidentity.Options{NodeName: node, Kubeconfig: filepath.Join(dir, "kubelet.conf"),
+			connection, err := nodeidentity.Connect(ctx, nodeidentity.Options{NodeName: node, Kubeconfig: filepath.Join(dir, "kubelet.conf"),
 				BootstrapKubeconfig: filepath.Join(dir, "bootstrap.conf"), CertDir: filepath.Join(dir, "pki"), Rotate: rotate})
-			return err
+			if err != nil {
+				return err
+			}
+			return connection.Await(ctx) // where certificates are rotated, the first comes after it
 		}
 	}
 	var serving *nodeidentity.Serving
