@@ -17,9 +17,9 @@ import (
 	"strings"
 	"time"
 
-	authorizationv1 "k8s.io/api/authorization/v1"
 	v1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/discovery"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 
@@ -28,6 +28,7 @@ import (
 	"fauxlet/internal/shellword"
 	"fauxlet/pods"
 	"fauxlet/testcerts"
+	"fauxlet/trace"
 )
 
 // clusterTour plays the scenes in a cluster: kubectl asks the kube-apiserver, which dials the stand-ins as kubelets; who has
@@ -132,7 +133,7 @@ func (d *demo) newClusterTour(g *guide) (*clusterTour, error) {
 		if c.clientCA, err = filepath.Abs(d.admin.clientCA); err != nil {
 			return nil, err
 		}
-		if _, err := poolOf(c.clientCA); err != nil {
+		if _, err := readPool(c.clientCA); err != nil {
 			return nil, fmt.Errorf("--client-ca: %w", err)
 		}
 	}
@@ -143,19 +144,6 @@ func (d *demo) newClusterTour(g *guide) (*clusterTour, error) {
 	g.tokens, g.access = c.client.AuthenticationV1(), c.client.AuthorizationV1()
 	g.tour.tokens = c
 	return c, nil
-}
-
-// poolOf reads the CAs of a file.
-func poolOf(file string) (*x509.CertPool, error) {
-	data, err := os.ReadFile(file)
-	if err != nil {
-		return nil, err
-	}
-	pool := x509.NewCertPool()
-	if !pool.AppendCertsFromPEM(data) {
-		return nil, fmt.Errorf("%s: no certificate is in it; it is a PEM file", file)
-	}
-	return pool, nil
 }
 
 // intro says what is going to be made in whose cluster.
@@ -200,7 +188,7 @@ func (c *clusterTour) remove(ctx context.Context) error {
 // look has the kube-apiserver come to a stand-in, and learns how it comes. What would keep the scenes from ending as they
 // say is an error, with its cure.
 func (c *clusterTour) look(ctx context.Context) error {
-	version, err := c.client.Discovery().ServerVersion()
+	version, err := discovery.ToDiscoveryInterfaceWithContext(c.client.Discovery()).ServerVersionWithContext(ctx)
 	if err != nil {
 		return fmt.Errorf("--kubeconfig: the apiserver at %s: %w", c.config.Host, err)
 	}
@@ -253,7 +241,7 @@ func (c *clusterTour) findClientCA(ctx context.Context) error {
 
 // meet judges who the kube-apiserver is to kubelets.
 func (c *clusterTour) meet(ctx context.Context, version string, chain []*x509.Certificate) error {
-	roots, err := poolOf(c.clientCA)
+	roots, err := readPool(c.clientCA)
 	if err != nil {
 		return fmt.Errorf("--client-ca: %w", err)
 	}
@@ -266,7 +254,7 @@ func (c *clusterTour) meet(ctx context.Context, version string, chain []*x509.Ce
 		return fmt.Errorf("--client-ca: %s does not vouch for the kube-apiserver's client certificate %q, which %q has signed: give the file that is the kubelets' clientCAFile: %w", c.clientCA, leaf.Subject, leaf.Issuer, err)
 	}
 	c.caller = leaf.Subject.CommonName
-	allowed, err := c.may(ctx, c.caller, slices.Concat(leaf.Subject.Organization, []string{"system:authenticated"}), "proxy", c.node)
+	allowed, err := c.run.May(ctx, c.caller, slices.Concat(leaf.Subject.Organization, []string{"system:authenticated"}), c.node, "proxy")
 	if err != nil {
 		return err
 	}
@@ -409,7 +397,7 @@ func (c *clusterTour) sendDirect(ctx context.Context, s clusterStep) (bool, erro
 // sendByKubectl runs kubectl logs.
 func (c *clusterTour) sendByKubectl(ctx context.Context, s clusterStep) (bool, error) {
 	c.say("We send", "kubectl logs, which the kube-apiserver answers by asking the kubelet")
-	fmt.Fprintf(c.out, "            %s\n", c.style.paint(dim, shellword.Join(append([]string{"kubectl"}, c.logsArgs(s.flags)...))))
+	fmt.Fprintf(c.out, "            %s\n", c.style.paint(dim, kubectlLine(c.logsArgs(s.flags))))
 	words := s.error
 	if c.verifies && s.verified != "" {
 		words = s.verified
@@ -450,9 +438,17 @@ func (c *clusterTour) sendByKubectl(ctx context.Context, s clusterStep) (bool, e
 	return ok, nil
 }
 
-func (c *clusterTour) logsArgs(flags []string) []string {
-	return append([]string{"--kubeconfig", c.kubeconfig, "--namespace", c.run.Name(), "logs", c.node, "--tail=1"}, flags...)
+// args are those of a kubectl command in the namespace of the tour.
+func (c *clusterTour) args(command ...string) []string {
+	return append([]string{"--kubeconfig", c.kubeconfig, "--namespace", c.run.Name()}, command...)
 }
+
+func (c *clusterTour) logsArgs(flags []string) []string {
+	return append(c.args("logs", c.node, "--tail=1"), flags...)
+}
+
+// kubectlLine is a command of kubectl as a line for a shell.
+func kubectlLine(args []string) string { return shellword.Join(append([]string{"kubectl"}, args...)) }
 
 // logs runs kubectl logs, and gives whether it printed the log, and what it printed or said.
 func (c *clusterTour) logs(ctx context.Context, flags []string) (printed bool, said string, err error) {
@@ -476,31 +472,9 @@ func (c *clusterTour) logs(ctx context.Context, flags []string) (printed bool, s
 
 // decided waits for what the stand-in of the node tells next.
 func (c *clusterTour) decided(ctx context.Context, after uint64) (*authchain.Decision, error) {
-	follower := c.recorder.Follow(after)
-	defer follower.Close()
-	for {
-		entries, _, err := follower.Next(ctx)
-		if err != nil {
-			return nil, err
-		}
-		for _, e := range entries {
-			if e.Node == c.node && (e.Decision.Handshake != "" || e.Decision.Method != "") {
-				return e.Decision, nil
-			}
-		}
-	}
-}
-
-// may asks the kube-apiserver whether somebody may get a subresource of a node, as a kubelet would.
-func (c *clusterTour) may(ctx context.Context, user string, groups []string, subresource, node string) (bool, error) {
-	answer, err := c.client.AuthorizationV1().SubjectAccessReviews().Create(ctx, &authorizationv1.SubjectAccessReview{Spec: authorizationv1.SubjectAccessReviewSpec{
-		User: user, Groups: groups,
-		ResourceAttributes: &authorizationv1.ResourceAttributes{Verb: "get", Version: "v1", Resource: "nodes", Subresource: subresource, Name: node},
-	}}, metav1.CreateOptions{})
-	if err != nil {
-		return false, err
-	}
-	return answer.Status.Allowed, nil
+	return c.next(ctx, after, func(e *trace.Entry) bool {
+		return e.Node == c.node && (e.Decision.Handshake != "" || e.Decision.Method != "")
+	})
 }
 
 // token asks for one of a service account of the tour, once.
@@ -516,5 +490,5 @@ func (c *clusterTour) token(ctx context.Context, account string) (string, error)
 }
 
 func (c *clusterTour) line(account string) string {
-	return "$(" + shellword.Join([]string{"kubectl", "--kubeconfig", c.kubeconfig, "--namespace", c.run.Name(), "create", "token", account}) + ")"
+	return "$(" + kubectlLine(c.args("create", "token", account)) + ")"
 }

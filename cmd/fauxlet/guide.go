@@ -361,17 +361,26 @@ func (g *guide) send(ctx context.Context, v visitor, address string) (int, strin
 func (g *guide) handshake(ctx context.Context, after uint64) error {
 	ctx, cancel := context.WithTimeout(ctx, tourPatience)
 	defer cancel()
+	d, err := g.next(ctx, after, func(e *trace.Entry) bool { return e.Decision.Handshake != "" })
+	if err != nil {
+		return fmt.Errorf("the kubelet does not tell of the handshake: %w", err)
+	}
+	g.say("Kubelet", d.Why())
+	return nil
+}
+
+// next waits for the first Decision after an id that is wanted.
+func (g *guide) next(ctx context.Context, after uint64, wanted func(*trace.Entry) bool) (*authchain.Decision, error) {
 	follower := g.recorder.Follow(after)
 	defer follower.Close()
 	for {
 		entries, _, err := follower.Next(ctx)
 		if err != nil {
-			return fmt.Errorf("the kubelet does not tell of the handshake: %w", err)
+			return nil, err
 		}
 		for _, e := range entries {
-			if e.Decision.Handshake != "" {
-				g.say("Kubelet", e.Decision.Why())
-				return nil
+			if wanted(e) {
+				return e.Decision, nil
 			}
 		}
 	}

@@ -319,6 +319,7 @@ func dataOr(data []byte, file string) ([]byte, error) {
 	return os.ReadFile(file)
 }
 
+// readPool reads the CAs of a file.
 func readPool(file string) (*x509.CertPool, error) {
 	data, err := os.ReadFile(file)
 	if err != nil {

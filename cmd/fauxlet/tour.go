@@ -4,13 +4,11 @@ import (
 	"cmp"
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"net/http/httptrace"
-	"os"
 	"strings"
 	"sync"
 	"time"
@@ -211,13 +209,9 @@ func (t *tour) decided(ctx context.Context, local string) (*authchain.Decision, 
 }
 
 func (t *tour) tls(v visitor) (*tls.Config, error) {
-	ca, err := os.ReadFile(t.ca)
+	roots, err := readPool(t.ca)
 	if err != nil {
 		return nil, err
-	}
-	roots := x509.NewCertPool()
-	if !roots.AppendCertsFromPEM(ca) {
-		return nil, fmt.Errorf("%s: there is no certificate in it", t.ca)
 	}
 	config := &tls.Config{RootCAs: roots, ServerName: v.serverName, InsecureSkipVerify: v.insecure}
 	if v.certificate == "" {

@@ -64,16 +64,10 @@ func (o *Run) Grant(ctx context.Context, account, node, subresource string) erro
 	}
 	deadline := time.Now().Add(inForce)
 	for {
-		answer, err := o.client.AuthorizationV1().SubjectAccessReviews().Create(ctx, &authorizationv1.SubjectAccessReview{
-			Spec: authorizationv1.SubjectAccessReviewSpec{User: o.User(account), ResourceAttributes: &authorizationv1.ResourceAttributes{
-				Verb: "get", Version: "v1", Resource: "nodes", Subresource: subresource, Name: node,
-			}},
-		}, metav1.CreateOptions{})
+		allowed, err := o.May(ctx, o.User(account), nil, node, subresource)
 		switch {
-		case err != nil:
+		case err != nil || allowed:
 			return err
-		case answer.Status.Allowed:
-			return nil
 		case time.Now().After(deadline):
 			return fmt.Errorf("clusterrolebinding %s is not in force after %v", meta.Name, inForce)
 		}
@@ -83,4 +77,16 @@ func (o *Run) Grant(ctx context.Context, account, node, subresource string) erro
 			return context.Cause(ctx)
 		}
 	}
+}
+
+// May asks the apiserver whether somebody may get a subresource of a Node, as a kubelet would.
+func (o *Run) May(ctx context.Context, user string, groups []string, node, subresource string) (bool, error) {
+	answer, err := o.client.AuthorizationV1().SubjectAccessReviews().Create(ctx, &authorizationv1.SubjectAccessReview{Spec: authorizationv1.SubjectAccessReviewSpec{
+		User: user, Groups: groups,
+		ResourceAttributes: &authorizationv1.ResourceAttributes{Verb: "get", Version: "v1", Resource: "nodes", Subresource: subresource, Name: node},
+	}}, metav1.CreateOptions{})
+	if err != nil {
+		return false, err
+	}
+	return answer.Status.Allowed, nil
 }
