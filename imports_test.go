@@ -12,24 +12,24 @@ import (
 
 // imports says which of our packages each of our packages may import. What is not here imports none of them.
 var imports = map[string][]string{
-	"faults":             {"testcerts"},
-	"server/kubelettest": {"authchain", "authchain/review", "config", "faults", "pods", "server", "testcerts"},
-	"pods":               {"internal/oneconn", "pods/shell"},
-	"server":             {"authchain", "config", "faults", "internal/oneconn", "pods", "testcerts"},
-	"conformance/check":  {"config", "conformance", "conformance/hostile", "conformance/stage", "pods", "server", "testcerts"},
-	"conformance/stage":  {"testcerts"},
-	"conformance/probe":  {"config", "pods", "server", "testcerts"},
-	"node":               {"config", "node/life", "pods"},
-	"node/life":          {"pods"},
-	"cmd/fauxlet":        {"authchain", "authchain/review", "config", "conformance", "conformance/check", "conformance/probe", "conformance/stage", "explain", "explain/offline", "explain/symptoms", "faults", "internal/shellword", "node", "node/identity", "pods", "server", "testcerts", "trace", "trace/page"},
-	"trace":              {"authchain", "explain", "faults"},
-	"explain":            {"authchain", "config", "internal/shellword"},
-	"explain/offline":    {"authchain", "authchain/review", "config", "explain", "pods", "server"},
-	"explain/symptoms":   {"internal/shellword"},
+	"internal/faults":          {"testcerts"},
+	"kubelettest":              {"authchain", "internal/reviewapi", "config", "internal/faults", "internal/pods", "server", "testcerts"},
+	"internal/pods":            {"internal/oneconn", "internal/shell"},
+	"server":                   {"authchain", "config", "internal/faults", "internal/oneconn", "internal/pods", "testcerts"},
+	"conformance/check":        {"config", "conformance", "conformance/hostile", "conformance/stage", "internal/pods", "server", "testcerts"},
+	"conformance/stage":        {"testcerts"},
+	"conformance/probe":        {"config", "internal/pods", "server", "testcerts"},
+	"internal/node":            {"config", "internal/podlife", "internal/pods"},
+	"internal/podlife":         {"internal/pods"},
+	"cmd/fauxlet":              {"authchain", "internal/reviewapi", "config", "conformance", "conformance/check", "conformance/probe", "conformance/stage", "internal/explain", "internal/explain/offline", "internal/symptoms", "internal/faults", "internal/shellword", "internal/node", "internal/bootstrap", "internal/pods", "server", "testcerts", "internal/admin", "internal/admin/page"},
+	"internal/admin":           {"authchain", "internal/explain", "internal/faults"},
+	"internal/explain":         {"authchain", "config", "internal/shellword"},
+	"internal/explain/offline": {"authchain", "internal/reviewapi", "config", "internal/explain", "internal/pods", "server"},
+	"internal/symptoms":        {"internal/shellword"},
 }
 
 // TestImports holds the packages to that, and keeps k8s.io/kubernetes, which is no library, out of the module. The tests of
-// others import server/kubelettest: it depends on nothing that the packages which it is made of do not.
+// others import kubelettest: it depends on nothing that the packages which it is made of do not.
 func TestImports(t *testing.T) {
 	out, err := exec.Command("go", "list", "-json=ImportPath,Imports,Deps", "./...").Output()
 	if err != nil {
@@ -66,11 +66,11 @@ func TestImports(t *testing.T) {
 			}
 		}
 	}
-	parts := slices.Concat(imports["server/kubelettest"], deps["server"], deps["authchain/review"], deps["testcerts"])
-	for _, dep := range deps["server/kubelettest"] {
+	parts := slices.Concat(imports["kubelettest"], deps["server"], deps["internal/reviewapi"], deps["testcerts"])
+	for _, dep := range deps["kubelettest"] {
 		first, _, _ := strings.Cut(dep, "/")
 		if strings.Contains(first, ".") && !slices.Contains(parts, dep) {
-			t.Errorf("server/kubelettest depends on %s, which none of its parts does", dep)
+			t.Errorf("kubelettest depends on %s, which none of its parts does", dep)
 		}
 	}
 	if seen < 7 {

@@ -11,7 +11,7 @@ import (
 	"strings"
 	"testing"
 
-	"fauxlet/vectors"
+	"fauxlet/internal/vectors"
 )
 
 // TestCatchesBroken builds fauxlet with one thing broken in it, and wants the comparison to say so.

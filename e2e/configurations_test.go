@@ -11,8 +11,8 @@ import (
 	"testing"
 	"time"
 
-	"fauxlet/authchain/review"
-	"fauxlet/vectors"
+	"fauxlet/internal/reviewapi"
+	"fauxlet/internal/vectors"
 )
 
 // configuration is one that the two are compared in.
@@ -23,7 +23,7 @@ type configuration struct {
 	// caches: answers are remembered as long as by default.
 	caches bool
 	// faults of the reviewer, all the time.
-	faults review.Faults
+	faults reviewapi.Faults
 }
 
 // ownConfigurations are those beyond the ones that the vectors have.
@@ -44,10 +44,10 @@ var ownConfigurations = map[string]configuration{
 	// The older defaults of flags alone: anonymous on, AlwaysAllow, and a self-signed certificate with an RSA key.
 	"flags-only":      {flags: []string{}},
 	"flags-client-ca": {flags: []string{"--client-ca-file=ca.crt", "--authentication-token-webhook", "--authorization-mode=Webhook", "--anonymous-auth=false", "--kubeconfig=kubeconfig", "--register-node=false"}},
-	"reviewer-refuses": {settings: settings{"authentication.anonymous.enabled": true}, faults: review.Faults{
-		TokenReview: review.Fault{Status: 403}, SubjectAccessReview: review.Fault{Status: 403},
+	"reviewer-refuses": {settings: settings{"authentication.anonymous.enabled": true}, faults: reviewapi.Faults{
+		TokenReview: reviewapi.Fault{Status: 403}, SubjectAccessReview: reviewapi.Fault{Status: 403},
 	}},
-	"reviewer-babbles": {faults: review.Faults{TokenReview: review.Fault{Garbage: true}, SubjectAccessReview: review.Fault{Garbage: true}}},
+	"reviewer-babbles": {faults: reviewapi.Faults{TokenReview: reviewapi.Fault{Garbage: true}, SubjectAccessReview: reviewapi.Fault{Garbage: true}}},
 }
 
 // allConfigurations are those and those of the vectors.
@@ -68,7 +68,7 @@ type side struct {
 	// same replaces what must differ: addresses and folders.
 	same *strings.Replacer
 	// faults are those of the reviewer now.
-	faults review.Faults
+	faults reviewapi.Faults
 }
 
 // startSides starts the reference, and fauxlet beside it, in a configuration, with ports of the same number. They are
@@ -163,7 +163,7 @@ func startWithFlags(t *testing.T, kind, dir string, flags []string) *kubelet {
 }
 
 // fail makes the reviewer fail, or no more.
-func (s *side) fail(t testing.TB, faults review.Faults) {
+func (s *side) fail(t testing.TB, faults reviewapi.Faults) {
 	if s.faults != faults {
 		must(t, s.reviews.server.SetFaults(faults))
 		s.faults = faults

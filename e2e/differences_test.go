@@ -28,7 +28,7 @@ func differencesPage(known divergences) string {
 	page.WriteString(`# How fauxlet's answers differ from a kubelet's
 
 This page is written by ` + "`e2e/differences_test.go`" + `. ` + "`make e2e`" + ` sends the same requests to fauxlet and to the kubelet's own server, v1.37.2, in some two dozen configurations: those of
-` + "`vectors/`" + `, those written in ` + "`e2e/requests_test.go`" + `, and thousands that are generated. It compares status, headers, body, what became of the connection, the TokenReviews and SubjectAccessReviews that
+` + "`internal/vectors/`" + `, those written in ` + "`e2e/requests_test.go`" + `, and thousands that are generated. It compares status, headers, body, what became of the connection, the TokenReviews and SubjectAccessReviews that
 were sent, what TLS offers, and what the metrics have counted in the end. A difference that is not on this page fails it, and so does one on this page that is gone.
 
 ## Differences

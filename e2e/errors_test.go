@@ -13,10 +13,10 @@ import (
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
-	"fauxlet/explain/symptoms"
+	"fauxlet/internal/symptoms"
 )
 
-// TestErrorsOfKubectl has each error of explain/symptoms happen that names this test as its proof, for one of its causes, and
+// TestErrorsOfKubectl has each error of internal/symptoms happen that names this test as its proof, for one of its causes, and
 // wants what kubectl prints to be recognised as that, and as nothing else.
 func TestErrorsOfKubectl(t *testing.T) {
 	const proof = "e2e TestErrorsOfKubectl"

@@ -13,8 +13,8 @@ import (
 	"strings"
 	"time"
 
-	"fauxlet/authchain/review"
-	"fauxlet/vectors"
+	"fauxlet/internal/reviewapi"
+	"fauxlet/internal/vectors"
 )
 
 // request is sent byte by byte as it stands, so that no client tidies it up.
@@ -32,7 +32,7 @@ type conversation struct {
 	readOnly  bool
 	http2     bool
 	pipelined bool // all is sent before anything is read
-	faults    review.Faults
+	faults    reviewapi.Faults
 	requests  []request
 	vector    *vectors.Case
 }
@@ -64,7 +64,7 @@ type observation struct {
 	reviews    []string
 	connection string // what became of it: kept, closed, upgraded
 
-	records []review.Record
+	records []reviewapi.Record
 }
 
 // patience is how long an answer may take.

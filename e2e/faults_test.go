@@ -10,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"fauxlet/faults"
+	"fauxlet/internal/faults"
 )
 
 // faultRow is one of the table in docs/faults.md: what to add, and what kubectl logs and kubectl exec print then.

@@ -14,7 +14,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/cri-client/pkg/logs"
 
-	"fauxlet/pods"
+	"fauxlet/internal/pods"
 )
 
 // TestSameLines holds package pods to the kubelet's own reader of logs: the same lines, as a container runtime would

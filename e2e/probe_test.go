@@ -13,7 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 
 	kubeletprobe "fauxlet/conformance/probe"
-	"fauxlet/vectors"
+	"fauxlet/internal/vectors"
 )
 
 // plainSettings are what a kubelet of the comparison is, where its configuration says nothing else, by the names that a

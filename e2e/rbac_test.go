@@ -26,7 +26,7 @@ import (
 	"k8s.io/kubernetes/pkg/controller/clusterroleaggregation"
 	"sigs.k8s.io/yaml"
 
-	"fauxlet/authchain/review"
+	"fauxlet/internal/reviewapi"
 )
 
 // TestSameRBAC gives the same generated roles and bindings to a real kube-apiserver, beside which the controller-manager's
@@ -100,7 +100,7 @@ func TestSameRBAC(t *testing.T) {
 		refused, differing := 0, 0
 		for range refusals {
 			object := g.spoiled()
-			real, ours := realFaults(createRBAC(plane.client, object, metav1.DryRunAll)), ourFaults(review.NewPolicy(object))
+			real, ours := realFaults(createRBAC(plane.client, object, metav1.DryRunAll)), ourFaults(reviewapi.NewPolicy(object))
 			if len(real) > 0 {
 				refused++
 			}
@@ -136,7 +136,7 @@ func realFaults(err error) (faults []string) {
 }
 
 // ourFaults are the same of a policy: its words are for the author of a file, and so are its own.
-func ourFaults(_ *review.Policy, err error) (faults []string) {
+func ourFaults(_ *reviewapi.Policy, err error) (faults []string) {
 	if err == nil {
 		return nil
 	}

@@ -18,14 +18,14 @@ import (
 	"k8s.io/client-go/kubernetes"
 	"sigs.k8s.io/yaml"
 
-	"fauxlet/authchain/review"
+	"fauxlet/internal/reviewapi"
 )
 
 // rbacWorld is what both are asked about.
 type rbacWorld struct {
 	real, ours *kubernetes.Clientset
 	objects    []runtime.Object
-	policy     *review.Policy
+	policy     *reviewapi.Policy
 	// alone are policies with one binding each.
 	alone []oneBinding
 }
@@ -33,13 +33,13 @@ type rbacWorld struct {
 type oneBinding struct {
 	binding   runtime.Object
 	namespace string
-	policy    *review.Policy
+	policy    *reviewapi.Policy
 }
 
 // serve serves package review's answers.
 func (w *rbacWorld) serve(t *testing.T, rbac, tokens string) {
 	t.Helper()
-	server, err := review.New(review.Options{RBAC: []string{rbac}, Tokens: tokens})
+	server, err := reviewapi.New(reviewapi.Options{RBAC: []string{rbac}, Tokens: tokens})
 	must(t, err)
 	w.policy = server.Policy()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
@@ -74,7 +74,7 @@ func (w *rbacWorld) split(t *testing.T) {
 			continue
 		}
 		var err error
-		one.policy, err = review.NewPolicy(append(slices.Clone(roles), object)...)
+		one.policy, err = reviewapi.NewPolicy(append(slices.Clone(roles), object)...)
 		must(t, err)
 		w.alone = append(w.alone, one)
 	}
@@ -97,7 +97,7 @@ func (w *rbacWorld) awaitAggregation(t *testing.T) {
 		if !ok || role.AggregationRule == nil {
 			continue
 		}
-		probe, err := review.NewPolicy(append(w.clusterRoles(), &rbacv1.ClusterRoleBinding{
+		probe, err := reviewapi.NewPolicy(append(w.clusterRoles(), &rbacv1.ClusterRoleBinding{
 			ObjectMeta: metav1.ObjectMeta{Name: "probe"}, RoleRef: rbacv1.RoleRef{Kind: "ClusterRole", Name: role.Name}, Subjects: []rbacv1.Subject{userNamed("probe")},
 		})...)
 		must(t, err)

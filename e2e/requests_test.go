@@ -7,9 +7,9 @@ import (
 	"strings"
 	"testing"
 
-	"fauxlet/authchain/review"
+	"fauxlet/internal/reviewapi"
+	"fauxlet/internal/vectors"
 	"fauxlet/testcerts"
-	"fauxlet/vectors"
 )
 
 // client is a certificate, and headers.
@@ -118,8 +118,8 @@ func ofVectors(t *testing.T, configuration string, corpus *vectors.Corpus) []con
 	return all
 }
 
-func faultsOf(named map[string]string) (review.Faults, error) {
-	var faults review.Faults
+func faultsOf(named map[string]string) (reviewapi.Faults, error) {
+	var faults reviewapi.Faults
 	for kind, fault := range named {
 		status, err := strconv.Atoi(fault)
 		if err != nil {

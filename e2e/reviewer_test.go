@@ -8,13 +8,13 @@ import (
 	"path/filepath"
 	"testing"
 
-	"fauxlet/authchain/review"
-	"fauxlet/vectors"
+	"fauxlet/internal/reviewapi"
+	"fauxlet/internal/vectors"
 )
 
 // reviewer is a review API that a kubelet asks, with the tokens and the policy of the vectors.
 type reviewer struct {
-	server     *review.Server
+	server     *reviewapi.Server
 	kubeconfig string
 	last       uint64
 }
@@ -25,7 +25,7 @@ func startReviews(t testing.TB) *reviewer {
 	tokens, rbac := filepath.Join(dir, "tokens.csv"), filepath.Join(dir, "rbac.yaml")
 	must(t, os.WriteFile(tokens, vectors.Tokens, 0o600))
 	must(t, os.WriteFile(rbac, vectors.RBAC, 0o644))
-	server, err := review.New(review.Options{Tokens: tokens, RBAC: []string{rbac}, Records: 64})
+	server, err := reviewapi.New(reviewapi.Options{Tokens: tokens, RBAC: []string{rbac}, Records: 64})
 	must(t, err)
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	must(t, err)
@@ -39,8 +39,8 @@ func startReviews(t testing.TB) *reviewer {
 }
 
 // take gives the reviews since it was last asked.
-func (r *reviewer) take() []review.Record {
-	var taken []review.Record
+func (r *reviewer) take() []reviewapi.Record {
+	var taken []reviewapi.Record
 	for _, record := range r.server.Reviews() {
 		if record.Number > r.last {
 			r.last = record.Number
@@ -51,7 +51,7 @@ func (r *reviewer) take() []review.Record {
 }
 
 // inWords tells what was asked, and with which code it was answered.
-func inWords(records []review.Record) []string {
+func inWords(records []reviewapi.Record) []string {
 	var words []string
 	for _, record := range records {
 		asked, err := json.Marshal(struct {

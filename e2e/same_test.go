@@ -10,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"fauxlet/vectors"
+	"fauxlet/internal/vectors"
 )
 
 // TestSameAnswers sends the same requests to the reference and to fauxlet, with the same configuration, files, ports and

@@ -17,7 +17,7 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 
-	"fauxlet/pods"
+	"fauxlet/internal/pods"
 	"fauxlet/testcerts"
 )
 

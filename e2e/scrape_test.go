@@ -16,7 +16,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	statsapi "k8s.io/kubelet/pkg/apis/stats/v1alpha1"
 
-	fauxpods "fauxlet/pods"
+	fauxpods "fauxlet/internal/pods"
 )
 
 // measuredPods are pods of which something is measured, and some of which nothing is.

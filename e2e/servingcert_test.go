@@ -27,7 +27,7 @@ import (
 	kubeletcertificate "k8s.io/kubernetes/pkg/kubelet/certificate"
 	"k8s.io/kubernetes/pkg/kubelet/certificate/bootstrap"
 
-	nodeidentity "fauxlet/node/identity"
+	nodeidentity "fauxlet/internal/bootstrap"
 	"fauxlet/testcerts"
 )
 

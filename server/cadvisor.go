@@ -9,7 +9,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
-	"fauxlet/pods"
+	"fauxlet/internal/pods"
 )
 
 // getCadvisorMetrics tells what cAdvisor, a part of the kubelet, tells of machine and cgroups. With

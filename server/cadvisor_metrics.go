@@ -5,7 +5,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
-	"fauxlet/pods"
+	"fauxlet/internal/pods"
 )
 
 const (

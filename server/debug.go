@@ -14,7 +14,7 @@ import (
 	"k8s.io/apiserver/pkg/server/routes"
 	"k8s.io/component-base/logs"
 
-	"fauxlet/pods"
+	"fauxlet/internal/pods"
 )
 
 // installHealthz serves /healthz and one path for each check: those of a kubelet's server, and the one that its container

@@ -10,7 +10,7 @@ import (
 
 	"fauxlet/authchain"
 	"fauxlet/config"
-	"fauxlet/pods"
+	"fauxlet/internal/pods"
 	"fauxlet/server"
 )
 

@@ -11,8 +11,8 @@ import (
 	v1 "k8s.io/api/core/v1"
 
 	"fauxlet/authchain"
-	"fauxlet/faults"
-	"fauxlet/pods"
+	"fauxlet/internal/faults"
+	"fauxlet/internal/pods"
 )
 
 // What goes wrong on purpose is done where it happens: to connections in faults_listener.go, to handshakes in

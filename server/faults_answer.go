@@ -15,7 +15,7 @@ import (
 	"k8s.io/apiserver/pkg/endpoints/responsewriter"
 
 	"fauxlet/authchain"
-	"fauxlet/faults"
+	"fauxlet/internal/faults"
 )
 
 // answering serves a request that may pass, with the faults that strike its answer.

@@ -10,7 +10,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/util/validation"
 
-	"fauxlet/faults"
+	"fauxlet/internal/faults"
 	"fauxlet/testcerts"
 )
 

@@ -14,7 +14,7 @@ import (
 	"go.uber.org/zap"
 
 	"fauxlet/authchain"
-	"fauxlet/faults"
+	"fauxlet/internal/faults"
 )
 
 // faultyListener is one of a Server's ports, with the faults that strike connections. Connections that are idle when such

@@ -7,7 +7,7 @@ import (
 	"testing"
 	"time"
 
-	"fauxlet/pods"
+	"fauxlet/internal/pods"
 	"fauxlet/testcerts"
 )
 

@@ -25,7 +25,7 @@ import (
 	"k8s.io/client-go/rest"
 
 	"fauxlet/authchain"
-	"fauxlet/faults"
+	"fauxlet/internal/faults"
 )
 
 // reviewer stands between the chain and the reviewer, as the transport of the clients that send reviews, so that a review

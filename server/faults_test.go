@@ -18,8 +18,8 @@ import (
 	"k8s.io/client-go/tools/remotecommand"
 
 	"fauxlet/authchain"
-	"fauxlet/faults"
-	"fauxlet/pods"
+	"fauxlet/internal/faults"
+	"fauxlet/internal/pods"
 )
 
 const log10 = "/containerLogs/default/nginx/nginx?tailLines=10"

@@ -24,10 +24,10 @@ import (
 	"k8s.io/client-go/rest"
 
 	"fauxlet/authchain"
-	"fauxlet/authchain/review"
 	"fauxlet/config"
-	"fauxlet/faults"
-	"fauxlet/pods"
+	"fauxlet/internal/faults"
+	"fauxlet/internal/pods"
+	"fauxlet/internal/reviewapi"
 	"fauxlet/server"
 	"fauxlet/testcerts"
 )
@@ -81,7 +81,7 @@ type fixture struct {
 	readOnly string // URL of the read-only port
 	address  string
 
-	reviews  *review.Server
+	reviews  *reviewapi.Server
 	reviewed string // address of the review API
 
 	// faults are those of the stand-in: none, until a test adds them.
@@ -154,7 +154,7 @@ healthzPort: 0
 func (f *fixture) newServer(t testing.TB, options fixtureOptions) (*server.Server, error) {
 	t.Helper()
 	var err error
-	if f.reviews, err = review.New(review.Options{RBAC: []string{f.path("rbac.yaml")}, Tokens: f.path("tokens.csv")}); err != nil {
+	if f.reviews, err = reviewapi.New(reviewapi.Options{RBAC: []string{f.path("rbac.yaml")}, Tokens: f.path("tokens.csv")}); err != nil {
 		t.Fatal(err)
 	}
 	f.startReviews(t)

@@ -16,7 +16,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"fauxlet/authchain"
-	"fauxlet/pods"
+	"fauxlet/internal/pods"
 	"fauxlet/server"
 )
 

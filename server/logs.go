@@ -12,7 +12,7 @@ import (
 	v1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
-	"fauxlet/pods"
+	"fauxlet/internal/pods"
 )
 
 // getContainerLogs writes the log of a container. The checks and their order are the kubelet's, which answers some with

@@ -18,7 +18,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"fauxlet/authchain"
-	"fauxlet/pods"
+	"fauxlet/internal/pods"
 )
 
 // fourLines is a log as a container runtime writes it; its third line is of standard error.

@@ -7,7 +7,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	compbasemetrics "k8s.io/component-base/metrics"
 
-	"fauxlet/pods"
+	"fauxlet/internal/pods"
 )
 
 // gathering is a collector of one scrape. What it sends has been measured before, so that it cannot fail, and nothing of

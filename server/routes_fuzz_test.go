@@ -16,7 +16,7 @@ import (
 	"k8s.io/client-go/rest"
 
 	"fauxlet/authchain"
-	"fauxlet/pods"
+	"fauxlet/internal/pods"
 	"fauxlet/server"
 )
 

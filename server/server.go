@@ -31,8 +31,8 @@ import (
 
 	"fauxlet/authchain"
 	"fauxlet/config"
-	"fauxlet/faults"
-	"fauxlet/pods"
+	"fauxlet/internal/faults"
+	"fauxlet/internal/pods"
 )
 
 // Limits of the kubelet's http.Server.

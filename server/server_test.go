@@ -6,7 +6,7 @@ import (
 	"strings"
 	"testing"
 
-	"fauxlet/pods"
+	"fauxlet/internal/pods"
 	"fauxlet/server"
 )
 

@@ -11,7 +11,7 @@ import (
 	statsapi "k8s.io/kubelet/pkg/apis/stats/v1alpha1"
 	"k8s.io/utils/ptr"
 
-	"fauxlet/pods"
+	"fauxlet/internal/pods"
 )
 
 // measure gives the last measurement of the node: within [pods.Interval] all endpoints tell the same.

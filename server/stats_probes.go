@@ -8,7 +8,7 @@ import (
 	v1 "k8s.io/api/core/v1"
 	"k8s.io/component-base/metrics/legacyregistry"
 
-	"fauxlet/pods"
+	"fauxlet/internal/pods"
 )
 
 // The metrics of /metrics/probes. (kubelet: pkg/kubelet/prober/prober_manager.go)

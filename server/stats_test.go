@@ -16,7 +16,7 @@ import (
 	"k8s.io/component-base/metrics/testutil"
 	statsapi "k8s.io/kubelet/pkg/apis/stats/v1alpha1"
 
-	"fauxlet/pods"
+	"fauxlet/internal/pods"
 )
 
 // measuredPods are pods with requests, limits, probes and usage, and some of which nothing is measured.

@@ -22,7 +22,7 @@ import (
 	utilexec "k8s.io/utils/exec"
 
 	"fauxlet/internal/oneconn"
-	"fauxlet/pods"
+	"fauxlet/internal/pods"
 )
 
 // A kubelet does not speak the protocols of exec, attach and port-forward itself: it asks the container runtime for a URL

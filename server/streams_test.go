@@ -26,7 +26,7 @@ import (
 	"k8s.io/streaming/pkg/httpstream"
 
 	"fauxlet/authchain"
-	"fauxlet/pods"
+	"fauxlet/internal/pods"
 )
 
 // streamed is a pod whose container gives answers to exec, and has a port that is forwarded.

@@ -15,7 +15,7 @@ import (
 
 	"go.uber.org/goleak"
 
-	"fauxlet/pods"
+	"fauxlet/internal/pods"
 	"fauxlet/server"
 	"fauxlet/testcerts"
 )

@@ -19,10 +19,10 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"fauxlet/authchain"
-	"fauxlet/authchain/review"
-	"fauxlet/pods"
+	"fauxlet/internal/pods"
+	"fauxlet/internal/reviewapi"
+	"fauxlet/internal/vectors"
 	"fauxlet/testcerts"
-	"fauxlet/vectors"
 )
 
 // TestVectors asks what the corpus says, over real TLS and with a real reviewer, and holds the decisions to it. The same
@@ -105,7 +105,7 @@ func vectorPods() []pods.Spec {
 
 func (a *asked) hold(t *testing.T, c *vectors.Case, client vectors.Client) {
 	t.Helper()
-	var faults review.Faults
+	var faults reviewapi.Faults
 	for kind, fault := range c.Faults {
 		status, err := strconv.Atoi(fault)
 		if err != nil {

@@ -55,7 +55,7 @@ func newCheck() *cobra.Command {
 		RunE: func(c *cobra.Command, _ []string) error { return k.run(c) },
 	}
 	flags := c.Flags()
-	k.admin.addTo(flags)
+	k.clusterAccess.addTo(flags)
 	flags.StringSliceVar(&k.nodeIPs, "node-ip", nil, "an address of this machine that the apiserver can reach (default: the one from which this machine reaches the apiserver)")
 	flags.StringVar(&k.hostname, "node-hostname", "", "a name of --node-ip that the apiserver can look up, where nodes are dialled by name (default: localhost for a loopback address, otherwise none)")
 	flags.StringVarP(&k.output, "output", "o", "table", "table, json or junit")
@@ -74,7 +74,7 @@ func newCheck() *cobra.Command {
 
 // checking is the command line of check.
 type checking struct {
-	admin
+	clusterAccess
 	hostname, output string
 	nodeIPs, only    []string
 	strict, list     bool
@@ -144,7 +144,7 @@ func (k *checking) options(c *cobra.Command) (*check.Options, error) {
 	if k.timeout <= 0 {
 		return nil, usagef(c, "--timeout: %v: must be more than 0", k.timeout)
 	}
-	if err := k.admin.valid(c); err != nil {
+	if err := k.clusterAccess.valid(c); err != nil {
 		return nil, err
 	}
 	o := &check.Options{ApproveServing: k.approve, NodeHostname: k.hostname, Tool: "fauxlet " + buildVersion()}

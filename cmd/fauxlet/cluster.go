@@ -16,14 +16,14 @@ import (
 	"k8s.io/client-go/rest"
 
 	"fauxlet/config"
-	"fauxlet/node"
-	"fauxlet/node/identity"
-	"fauxlet/pods"
+	"fauxlet/internal/bootstrap"
+	"fauxlet/internal/node"
+	"fauxlet/internal/pods"
 )
 
 // cluster is the way to an apiserver, with the nodes that go it. Nil is no cluster: a kubelet by itself.
 type cluster struct {
-	connection *identity.Connection
+	connection *bootstrap.Connection
 	client     kubernetes.Interface
 	tokens     authenticationv1.AuthenticationV1Interface
 	access     authorizationv1.AuthorizationV1Interface
@@ -55,7 +55,7 @@ func join(ctx context.Context, cfg *config.Config, m membership) (*cluster, erro
 		}
 	}
 	kubelet := &cfg.Kubelet
-	connection, err := identity.Connect(ctx, identity.Options{
+	connection, err := bootstrap.Connect(ctx, bootstrap.Options{
 		NodeName: cfg.NodeName, Kubeconfig: cfg.Kubeconfig, BootstrapKubeconfig: cfg.BootstrapKubeconfig, CertDir: cfg.CertDir,
 		Rotate: kubelet.RotateCertificates && m.only != "", Logger: m.logger,
 		Configure: func(client *rest.Config) {

@@ -25,10 +25,10 @@ import (
 
 	"fauxlet/authchain"
 	"fauxlet/conformance/stage"
+	"fauxlet/internal/admin"
+	"fauxlet/internal/pods"
 	"fauxlet/internal/shellword"
-	"fauxlet/pods"
 	"fauxlet/testcerts"
-	"fauxlet/trace"
 )
 
 // clusterTour plays the scenes in a cluster: kubectl asks the kube-apiserver, which dials the stand-ins as kubelets; who has
@@ -98,9 +98,9 @@ const strangers = "strangers"
 
 // newClusterTour reads what the flags name. Nothing is made yet.
 func (d *demo) newClusterTour(g *guide) (*clusterTour, error) {
-	c := &clusterTour{guide: g, kubeconfig: d.admin.kubeconfig, issued: map[string]string{}}
+	c := &clusterTour{guide: g, kubeconfig: d.clusterAccess.kubeconfig, issued: map[string]string{}}
 	var err error
-	if c.config, err = d.admin.cluster(); err != nil {
+	if c.config, err = d.clusterAccess.cluster(); err != nil {
 		return nil, err
 	}
 	c.config.QPS = -1
@@ -124,13 +124,13 @@ func (d *demo) newClusterTour(g *guide) (*clusterTour, error) {
 	if err := stage.CanListen(c.nodeIP); err != nil {
 		return nil, err
 	}
-	c.approve = d.admin.approve
-	if c.serving, err = d.admin.servingAuthority(); err != nil {
+	c.approve = d.clusterAccess.approve
+	if c.serving, err = d.clusterAccess.servingAuthority(); err != nil {
 		return nil, err
 	}
-	c.servingFile = d.admin.servingCA
-	if d.admin.clientCA != "" {
-		if c.clientCA, err = filepath.Abs(d.admin.clientCA); err != nil {
+	c.servingFile = d.clusterAccess.servingCA
+	if d.clusterAccess.clientCA != "" {
+		if c.clientCA, err = filepath.Abs(d.clusterAccess.clientCA); err != nil {
 			return nil, err
 		}
 		if _, err := readPool(c.clientCA); err != nil {
@@ -472,7 +472,7 @@ func (c *clusterTour) logs(ctx context.Context, flags []string) (printed bool, s
 
 // decided waits for what the stand-in of the node tells next.
 func (c *clusterTour) decided(ctx context.Context, after uint64) (*authchain.Decision, error) {
-	return c.next(ctx, after, func(e *trace.Entry) bool {
+	return c.next(ctx, after, func(e *admin.Entry) bool {
 		return e.Node == c.node && (e.Decision.Handshake != "" || e.Decision.Method != "")
 	})
 }

@@ -51,14 +51,14 @@ func newDemo() *cobra.Command {
 			switch {
 			case d.yes && !d.tour:
 				return usagef(c, "--yes: is for --tour, which waits for Enter")
-			case d.admin.kubeconfig != "" && !d.tour:
+			case d.clusterAccess.kubeconfig != "" && !d.tour:
 				return usagef(c, "--kubeconfig: is for --tour in a cluster; to join one is fauxlet serve")
-			case d.admin.kubeconfig == "" && (d.nodeIP != "" || d.admin.clientCA != "" || d.admin.servingCA != "" || d.admin.servingCAKey != "" || d.admin.approve):
+			case d.clusterAccess.kubeconfig == "" && (d.nodeIP != "" || d.clusterAccess.clientCA != "" || d.clusterAccess.servingCA != "" || d.clusterAccess.servingCAKey != "" || d.clusterAccess.approve):
 				return usagef(c, "--kubeconfig: there must be one where --node-ip, --client-ca, --serving-ca-… or --approve-serving-certificate is: they are for the tour in a cluster")
 			case d.tour && (c.Flags().Changed("port") || c.Flags().Changed("read-only-port") || c.Flags().Changed("ready-file")):
 				return usagef(c, "--tour: takes free ports for each scene: leave --port, --read-only-port and --ready-file out")
 			case d.tour:
-				if err := d.admin.valid(c); err != nil {
+				if err := d.clusterAccess.valid(c); err != nil {
 					return err
 				}
 				return d.runTour(c.Context(), c.InOrStdin(), c.OutOrStdout())
@@ -72,7 +72,7 @@ func newDemo() *cobra.Command {
 	flags.Int32Var(&d.readOnlyPort, "read-only-port", 10255, "port of the read-only API; 0 turns it off. Without this flag, kubelet.yaml says")
 	flags.BoolVar(&d.tour, "tour", false, "show the guided tour instead, scene by scene")
 	flags.BoolVar(&d.yes, "yes", false, "with --tour: do not wait for Enter between scenes")
-	d.admin.addTo(flags)
+	d.clusterAccess.addTo(flags)
 	flags.StringVar(&d.nodeIP, "node-ip", "", "with --tour: an address of this machine that the apiserver can reach (default: the one from which this machine reaches the apiserver)")
 	for _, name := range []string{"kubeconfig", "client-ca", "serving-ca-file", "serving-ca-key-file", "approve-serving-certificate"} {
 		flag := flags.Lookup(name)
@@ -91,7 +91,7 @@ type demo struct {
 	port, readOnlyPort int32
 	tour, yes          bool
 	// For the tour in a cluster.
-	admin  admin
+	clusterAccess
 	nodeIP string
 }
 

@@ -19,12 +19,12 @@ import (
 	"k8s.io/client-go/kubernetes"
 
 	"fauxlet/authchain"
-	"fauxlet/authchain/review"
 	"fauxlet/config"
-	"fauxlet/explain"
-	"fauxlet/explain/offline"
-	"fauxlet/faults"
-	"fauxlet/pods"
+	"fauxlet/internal/explain"
+	"fauxlet/internal/explain/offline"
+	"fauxlet/internal/faults"
+	"fauxlet/internal/pods"
+	"fauxlet/internal/reviewapi"
 )
 
 // Exit codes of explain.
@@ -306,7 +306,7 @@ func (e *explaining) askManifests(options *offline.Options, asked *offline.Reque
 	if len(e.rbac) == 0 && string(options.Config.Kubelet.Authorization.Mode) == authchain.Webhook {
 		return errors.New("authorization.mode is Webhook: who may do what? Give RBAC manifests with --rbac (kubectl get clusterroles,clusterrolebindings -o yaml > rbac.yaml), or have an apiserver asked with --kubeconfig")
 	}
-	api, err := review.New(review.Options{RBAC: e.rbac})
+	api, err := reviewapi.New(reviewapi.Options{RBAC: e.rbac})
 	if err != nil {
 		return fmt.Errorf("--rbac: %w", err)
 	}
@@ -316,7 +316,7 @@ func (e *explaining) askManifests(options *offline.Options, asked *offline.Reque
 			return err
 		}
 		asked.Token = rand.Text()
-		api.SetTokens(review.NewTokens(map[string]*user.DefaultInfo{asked.Token: who}))
+		api.SetTokens(reviewapi.NewTokens(map[string]*user.DefaultInfo{asked.Token: who}))
 	}
 	options.TokenReviews, options.AccessReviews, err = offline.Reviewer(api)
 	return err
@@ -330,7 +330,7 @@ func (e *explaining) user() (*user.DefaultInfo, error) {
 		who.Groups = strings.Split(groups, ",")
 	}
 	if e.tokens != "" {
-		known, err := review.LoadTokens(e.tokens)
+		known, err := reviewapi.LoadTokens(e.tokens)
 		if err != nil {
 			return nil, fmt.Errorf("--tokens: %w", err)
 		}

@@ -7,7 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"fauxlet/explain/symptoms"
+	"fauxlet/internal/symptoms"
 )
 
 // mostOfError is how much is read of an error, in bytes.

@@ -5,8 +5,8 @@ import (
 	"io"
 	"strings"
 
-	"fauxlet/explain"
-	"fauxlet/explain/symptoms"
+	"fauxlet/internal/explain"
+	"fauxlet/internal/symptoms"
 )
 
 func (e *explaining) printRoad(w io.Writer, road explain.Road) error {

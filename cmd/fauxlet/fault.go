@@ -19,10 +19,10 @@ import (
 	utilyaml "k8s.io/apimachinery/pkg/util/yaml"
 	"sigs.k8s.io/yaml"
 
-	"fauxlet/faults"
+	"fauxlet/internal/admin"
+	"fauxlet/internal/faults"
 	"fauxlet/internal/shellword"
 	"fauxlet/testcerts"
-	"fauxlet/trace"
 )
 
 func newFault() *cobra.Command {
@@ -57,7 +57,7 @@ type faulting struct {
 }
 
 // ask asks the stand-in, after the flags that all have were looked at.
-func (f *faulting) ask(c *cobra.Command, ask func(context.Context, *trace.Client) error) error {
+func (f *faulting) ask(c *cobra.Command, ask func(context.Context, *admin.Client) error) error {
 	if err := f.checkOutput(c); err != nil {
 		return err
 	}
@@ -97,7 +97,7 @@ func (f *faulting) newList() *cobra.Command {
 			fauxlet fault list --output json`),
 		Args: noArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			return f.ask(c, func(ctx context.Context, client *trace.Client) error {
+			return f.ask(c, func(ctx context.Context, client *admin.Client) error {
 				active, err := client.Faults(ctx)
 				if err != nil {
 					return f.remote.explain(err)
@@ -304,7 +304,7 @@ func readFaults(data []byte) ([]faults.Fault, error) {
 }
 
 func (f *faulting) add(c *cobra.Command, all ...faults.Fault) error {
-	return f.ask(c, func(ctx context.Context, client *trace.Client) error {
+	return f.ask(c, func(ctx context.Context, client *admin.Client) error {
 		for _, fault := range all {
 			active, err := client.AddFault(ctx, fault)
 			if err != nil {
@@ -336,7 +336,7 @@ func (f *faulting) newRemove() *cobra.Command {
 			return f.names(c), cobra.ShellCompDirectiveNoFileComp
 		},
 		RunE: func(c *cobra.Command, args []string) error {
-			return f.ask(c, func(ctx context.Context, client *trace.Client) error {
+			return f.ask(c, func(ctx context.Context, client *admin.Client) error {
 				for _, name := range args {
 					if err := client.RemoveFault(ctx, name); err != nil {
 						return f.remote.explain(err)
@@ -357,7 +357,7 @@ const completionTimeout = 2 * time.Second
 // names are those of the active faults, for a shell to complete; none where they cannot be had.
 func (f *faulting) names(c *cobra.Command) []string {
 	var names []string
-	_ = f.ask(c, func(ctx context.Context, client *trace.Client) error {
+	_ = f.ask(c, func(ctx context.Context, client *admin.Client) error {
 		ctx, cancel := context.WithTimeout(ctx, completionTimeout)
 		defer cancel()
 		active, err := client.Faults(ctx)
@@ -377,7 +377,7 @@ func (f *faulting) newClear() *cobra.Command {
 			fauxlet fault clear`),
 		Args: noArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			return f.ask(c, func(ctx context.Context, client *trace.Client) error {
+			return f.ask(c, func(ctx context.Context, client *admin.Client) error {
 				cleared, err := client.ClearFaults(ctx)
 				if err != nil {
 					return f.remote.explain(err)
@@ -399,9 +399,9 @@ func (f *faulting) newKinds() *cobra.Command {
 			if err := f.checkOutput(c); err != nil {
 				return err
 			}
-			var kinds []trace.FaultKind
+			var kinds []admin.FaultKind
 			for _, kind := range faults.Kinds() {
-				kinds = append(kinds, trace.FaultKind(kind))
+				kinds = append(kinds, admin.FaultKind(kind))
 			}
 			return f.tell(c, kinds, func(w io.Writer) {
 				for _, kind := range kinds {

@@ -17,7 +17,7 @@ import (
 	"go.uber.org/zap"
 	"k8s.io/client-go/tools/clientcmd"
 
-	"fauxlet/authchain/review"
+	"fauxlet/internal/reviewapi"
 	"fauxlet/internal/shellword"
 	"fauxlet/testcerts"
 )
@@ -157,7 +157,7 @@ const reviewsCluster = "fauxlet-reviews"
 
 // reviews is the review API in the place of an apiserver, listening where the kubeconfig says, or else somewhere and
 // the kubeconfig says so. Nil, without an error: the kubeconfig is somebody else's, who reviews by other means.
-func (f *demoFolder) reviews(logger *zap.Logger) (*review.Server, net.Listener, error) {
+func (f *demoFolder) reviews(logger *zap.Logger) (*reviewapi.Server, net.Listener, error) {
 	address, token, ours, err := f.kubeconfig()
 	if err != nil || !ours {
 		return nil, nil, err
@@ -167,7 +167,7 @@ func (f *demoFolder) reviews(logger *zap.Logger) (*review.Server, net.Listener, 
 		return nil, nil, err
 	}
 	certificate := serving.TLS()
-	reviews, err := review.New(review.Options{
+	reviews, err := reviewapi.New(reviewapi.Options{
 		RBAC:        []string{f.path("rbac.yaml")},
 		Tokens:      f.path("tokens.csv"),
 		CallerToken: token,

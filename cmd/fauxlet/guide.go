@@ -20,13 +20,13 @@ import (
 	authorizationv1 "k8s.io/client-go/kubernetes/typed/authorization/v1"
 
 	"fauxlet/authchain"
-	"fauxlet/authchain/review"
 	"fauxlet/config"
-	"fauxlet/explain/offline"
-	"fauxlet/faults"
-	"fauxlet/pods"
+	"fauxlet/internal/admin"
+	"fauxlet/internal/explain/offline"
+	"fauxlet/internal/faults"
+	"fauxlet/internal/pods"
+	"fauxlet/internal/reviewapi"
 	"fauxlet/server"
-	"fauxlet/trace"
 )
 
 const (
@@ -43,8 +43,8 @@ type guide struct {
 	folder   *demoFolder
 	tour     *tour
 	kubelets *kubelets
-	recorder *trace.Recorder
-	reviewer *review.Server
+	recorder *admin.Recorder
+	reviewer *reviewapi.Server
 	rbac     []runtime.Object
 	tokens   authenticationv1.AuthenticationV1Interface
 	access   authorizationv1.AuthorizationV1Interface
@@ -66,9 +66,9 @@ func (d *demo) runTour(ctx context.Context, in io.Reader, out io.Writer) error {
 	if err != nil {
 		return fmt.Errorf("--dir: %w", err)
 	}
-	g := &guide{folder: folder, tour: newTour(folder), recorder: trace.NewRecorder(0), out: out, style: styleOf(out), host: "127.0.0.1", shows: d.trace.address != ""}
+	g := &guide{folder: folder, tour: newTour(folder), recorder: admin.NewRecorder(0), out: out, style: styleOf(out), host: "127.0.0.1", shows: d.trace.address != ""}
 	var through *clusterTour
-	if d.admin.kubeconfig != "" {
+	if d.clusterAccess.kubeconfig != "" {
 		if through, err = d.newClusterTour(g); err != nil {
 			return err
 		}
@@ -116,10 +116,10 @@ func (g *guide) prepare(through *clusterTour) error {
 	if err != nil {
 		return err
 	}
-	if g.rbac, err = review.ParseManifests("rbac.yaml", rbac); err != nil {
+	if g.rbac, err = reviewapi.ParseManifests("rbac.yaml", rbac); err != nil {
 		return err
 	}
-	if g.reviewer, err = review.New(review.Options{Tokens: g.folder.path("tokens.csv")}); err != nil {
+	if g.reviewer, err = reviewapi.New(reviewapi.Options{Tokens: g.folder.path("tokens.csv")}); err != nil {
 		return err
 	}
 	if g.tokens, g.access, err = offline.Reviewer(g.reviewer); err != nil {
@@ -269,13 +269,13 @@ func (g *guide) show(ctx context.Context, pace *pace, through *clusterTour) (err
 func (g *guide) step(ctx context.Context, name string, s step) (bool, error) {
 	policy := g.rbac
 	if s.rbac != "" {
-		bound, err := review.ParseManifests("the scene", []byte(s.rbac))
+		bound, err := reviewapi.ParseManifests("the scene", []byte(s.rbac))
 		if err != nil {
 			return false, err
 		}
 		policy = slices.Concat(policy, bound)
 	}
-	p, err := review.NewPolicy(policy...)
+	p, err := reviewapi.NewPolicy(policy...)
 	if err != nil {
 		return false, err
 	}
@@ -361,7 +361,7 @@ func (g *guide) send(ctx context.Context, v visitor, address string) (int, strin
 func (g *guide) handshake(ctx context.Context, after uint64) error {
 	ctx, cancel := context.WithTimeout(ctx, tourPatience)
 	defer cancel()
-	d, err := g.next(ctx, after, func(e *trace.Entry) bool { return e.Decision.Handshake != "" })
+	d, err := g.next(ctx, after, func(e *admin.Entry) bool { return e.Decision.Handshake != "" })
 	if err != nil {
 		return fmt.Errorf("the kubelet does not tell of the handshake: %w", err)
 	}
@@ -370,7 +370,7 @@ func (g *guide) handshake(ctx context.Context, after uint64) error {
 }
 
 // next waits for the first Decision after an id that is wanted.
-func (g *guide) next(ctx context.Context, after uint64, wanted func(*trace.Entry) bool) (*authchain.Decision, error) {
+func (g *guide) next(ctx context.Context, after uint64, wanted func(*admin.Entry) bool) (*authchain.Decision, error) {
 	follower := g.recorder.Follow(after)
 	defer follower.Close()
 	for {

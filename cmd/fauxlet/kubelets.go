@@ -21,11 +21,11 @@ import (
 	v1 "k8s.io/api/core/v1"
 
 	"fauxlet/config"
-	"fauxlet/explain"
-	"fauxlet/faults"
-	"fauxlet/node"
-	"fauxlet/node/identity"
-	"fauxlet/pods"
+	"fauxlet/internal/bootstrap"
+	"fauxlet/internal/explain"
+	"fauxlet/internal/faults"
+	"fauxlet/internal/node"
+	"fauxlet/internal/pods"
 	"fauxlet/server"
 )
 
@@ -155,9 +155,9 @@ func (k *kubelets) serve(running context.Context, s *kubelet) error {
 	if first != nil {
 		options.Like = first.server
 	}
-	var serving *identity.Serving
+	var serving *bootstrap.Serving
 	if registers && cfg.Kubelet.ServerTLSBootstrap && cfg.Enabled("RotateKubeletServerCertificate") {
-		serving, err = identity.NewServing(identity.ServingOptions{
+		serving, err = bootstrap.NewServing(bootstrap.ServingOptions{
 			NodeName: cfg.NodeName, CertDir: cfg.CertDir, CertFile: cfg.Kubelet.TLSCertFile, KeyFile: cfg.Kubelet.TLSPrivateKeyFile,
 			Client: s.cluster.client, Addresses: func() []v1.NodeAddress { return s.cluster.fleet.Addresses(cfg.NodeName) },
 			AllowDNSOnly: cfg.Enabled("AllowDNSOnlyNodeCSR"), Logger: k.logger,

@@ -10,7 +10,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/resource"
 	"k8s.io/apimachinery/pkg/util/validation"
 
-	"fauxlet/node"
+	"fauxlet/internal/node"
 )
 
 // nodeFlags are those of serve that say what the nodes are, beyond what a kubelet's own flags can say.

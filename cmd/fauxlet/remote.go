@@ -10,7 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"fauxlet/trace"
+	"fauxlet/internal/admin"
 )
 
 // remoteFlags say which running stand-in is meant: where it shows its trace.
@@ -23,7 +23,7 @@ func (r *remoteFlags) addTo(c *cobra.Command) {
 }
 
 // client is for asking it. The caller should call Close when finished.
-func (r *remoteFlags) client(c *cobra.Command) (*trace.Client, error) {
+func (r *remoteFlags) client(c *cobra.Command) (*admin.Client, error) {
 	address := strings.TrimSuffix(strings.TrimPrefix(r.address, "http://"), "/")
 	if _, port, err := net.SplitHostPort(address); err != nil || port == "" || strings.ContainsAny(address, "/?#@ ") {
 		return nil, usagef(c, "--address: %q is not a host and a port, as in %s", r.address, traceAddress)
@@ -33,12 +33,12 @@ func (r *remoteFlags) client(c *cobra.Command) (*trace.Client, error) {
 		return nil, fmt.Errorf("--token-file: %w", err)
 	}
 	r.address = address
-	return trace.NewClient(address, token), nil
+	return admin.NewClient(address, token), nil
 }
 
 // explain adds to an error of a client what to do about it.
 func (r *remoteFlags) explain(err error) error {
-	var denied *trace.Denied
+	var denied *admin.Denied
 	switch {
 	case errors.As(err, &denied) && denied.Status == http.StatusUnauthorized && r.tokenFile == "":
 		return errors.New("--token-file: the stand-in wants a token: give the file that is its --trace-token-file")

@@ -9,7 +9,7 @@ import (
 	"github.com/spf13/cobra"
 	"go.uber.org/zap"
 
-	"fauxlet/authchain/review"
+	"fauxlet/internal/reviewapi"
 )
 
 func newReviews() *cobra.Command {
@@ -57,7 +57,7 @@ func (r *reviewing) run(ctx context.Context, stderr io.Writer) error {
 	if err != nil {
 		return fmt.Errorf("--address %q: %w; it is HOST:PORT", r.address, err)
 	}
-	reviews, err := review.New(review.Options{
+	reviews, err := reviewapi.New(reviewapi.Options{
 		RBAC:     r.rbac,
 		Tokens:   r.tokens,
 		Hosts:    []string{host, "localhost", "127.0.0.1", "::1"},

@@ -11,9 +11,9 @@ import (
 	v1 "k8s.io/api/core/v1"
 
 	"fauxlet/config"
-	"fauxlet/faults"
-	"fauxlet/node"
-	"fauxlet/pods"
+	"fauxlet/internal/faults"
+	"fauxlet/internal/node"
+	"fauxlet/internal/pods"
 )
 
 // scenario is what serve pretends, which a file says, and may say anew while it runs.

@@ -12,8 +12,8 @@ import (
 	v1 "k8s.io/api/core/v1"
 
 	"fauxlet/config"
-	"fauxlet/faults"
-	"fauxlet/pods"
+	"fauxlet/internal/faults"
+	"fauxlet/internal/pods"
 )
 
 // FuzzScenario: whatever stands in a scenario, it is an error or pods that can be listed and whose logs can be read.

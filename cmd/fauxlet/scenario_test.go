@@ -5,7 +5,7 @@ import (
 	"path/filepath"
 	"testing"
 
-	"fauxlet/faults"
+	"fauxlet/internal/faults"
 )
 
 // TestScenarioGivesImages: an image may be left out, and an apiserver wants one in the mirror of the pod.

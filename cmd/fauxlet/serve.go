@@ -28,7 +28,7 @@ import (
 
 	"fauxlet/authchain"
 	"fauxlet/config"
-	"fauxlet/faults"
+	"fauxlet/internal/faults"
 	"fauxlet/server"
 )
 

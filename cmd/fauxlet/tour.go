@@ -14,7 +14,7 @@ import (
 	"time"
 
 	"fauxlet/authchain"
-	"fauxlet/explain/offline"
+	"fauxlet/internal/explain/offline"
 	"fauxlet/internal/shellword"
 )
 

@@ -15,8 +15,8 @@ import (
 	"go.uber.org/zap"
 
 	"fauxlet/authchain"
-	"fauxlet/trace"
-	web "fauxlet/trace/page"
+	"fauxlet/internal/admin"
+	web "fauxlet/internal/admin/page"
 )
 
 // traceAddress is where the trace is shown, and looked for, where nobody says.
@@ -35,16 +35,16 @@ type traceFlags struct {
 func (f *traceFlags) addTo(c *cobra.Command) {
 	flags := c.Flags()
 	flags.StringVar(&f.address, "trace-address", traceAddress, "host and port on which to show what was decided and why, and to set faults, to fauxlet watch, fauxlet fault and a browser; port 0 takes a free one. Without this flag a port that is taken is no reason to stop. Empty: nowhere")
-	flags.IntVar(&f.size, "trace-size", trace.DefaultSize, "how many decisions are kept, of all nodes; at most 16 KiB of memory is taken for each")
+	flags.IntVar(&f.size, "trace-size", admin.DefaultSize, "how many decisions are kept, of all nodes; at most 16 KiB of memory is taken for each")
 	flags.StringVar(&f.tokenFile, "trace-token-file", "", "file of the token that who asks at --trace-address must send; needed where that is not an address of loopback")
 	f.flag = flags.Lookup("trace-address")
 }
 
 // tracing keeps what was decided, and tells it. Nil where nobody is told.
 type tracing struct {
-	recorder *trace.Recorder
-	server   *trace.Server // nil where it is not shown
-	spans    *trace.Spans  // nil without `tracing` in the kubelet's configuration
+	recorder *admin.Recorder
+	server   *admin.Server // nil where it is not shown
+	spans    *admin.Spans  // nil without `tracing` in the kubelet's configuration
 	ready    atomic.Bool
 }
 
@@ -55,14 +55,14 @@ func (f *traceFlags) open(ctx context.Context, k *kubelets) (*tracing, error) {
 	if f.size < 1 || f.size > maxTraceSize {
 		return nil, fmt.Errorf("--trace-size: %d: must be from 1 to %d; --trace-address= turns the trace off", f.size, maxTraceSize)
 	}
-	t := &tracing{recorder: trace.NewRecorder(f.size)}
+	t := &tracing{recorder: admin.NewRecorder(f.size)}
 	var err error
 	if t.server, err = f.listen(t, k); err != nil {
 		return nil, err
 	}
 	if c := k.cfg.Kubelet.Tracing; c != nil {
 		otel.SetErrorHandler(otel.ErrorHandlerFunc(func(err error) { k.logger.Warn(spansLost, zap.Error(err)) }))
-		if t.spans, err = trace.NewSpans(ctx, t.recorder, c, k.cfg.NodeName); err != nil {
+		if t.spans, err = admin.NewSpans(ctx, t.recorder, c, k.cfg.NodeName); err != nil {
 			return nil, errors.Join(fmt.Errorf("tracing: %w", err), t.close())
 		}
 	}
@@ -73,7 +73,7 @@ func (f *traceFlags) open(ctx context.Context, k *kubelets) (*tracing, error) {
 }
 
 // listen opens the listener, and gives nil where there is to be none, or where its port is taken and nobody asked for it.
-func (f *traceFlags) listen(t *tracing, k *kubelets) (*trace.Server, error) {
+func (f *traceFlags) listen(t *tracing, k *kubelets) (*admin.Server, error) {
 	if f.address == "" {
 		return nil, nil
 	}
@@ -81,7 +81,7 @@ func (f *traceFlags) listen(t *tracing, k *kubelets) (*trace.Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("--trace-token-file: %w", err)
 	}
-	server, err := trace.Listen(f.address, trace.Options{
+	server, err := admin.Listen(f.address, admin.Options{
 		Recorder: t.recorder, Facts: k.facts, Faults: k.faults, Token: token, Build: thisBuild(), Logger: k.logger,
 		WhatIf: suppositions{k}, Visitors: k.asking.visitors, Page: web.Handler(),
 		Ready: func() error {
@@ -98,7 +98,7 @@ func (f *traceFlags) listen(t *tracing, k *kubelets) (*trace.Server, error) {
 	case !f.flag.Changed:
 		k.logger.Warn("decisions are not shown: another fauxlet on this machine may do so; set --trace-address to show them elsewhere", zap.Error(err))
 		return nil, nil
-	case errors.Is(err, trace.ErrNoToken):
+	case errors.Is(err, admin.ErrNoToken):
 		err = fmt.Errorf("%w; the token is that of --trace-token-file", err)
 	case errors.Is(err, syscall.EADDRINUSE):
 		err = fmt.Errorf("%w; take another port, or 0, which takes a free one", err)

@@ -13,8 +13,8 @@ import (
 	"unicode/utf8"
 
 	"fauxlet/authchain"
-	"fauxlet/explain/offline"
-	"fauxlet/trace"
+	"fauxlet/internal/admin"
+	"fauxlet/internal/explain/offline"
 )
 
 // guest is somebody as whom a request is sent from the page.
@@ -51,10 +51,10 @@ func (v *visits) opened(open addresses) {
 	v.open = open
 }
 
-func (v *visits) Visitors() []trace.Visitor {
-	all := make([]trace.Visitor, len(guests))
+func (v *visits) Visitors() []admin.Visitor {
+	all := make([]admin.Visitor, len(guests))
 	for i, g := range guests {
-		all[i] = trace.Visitor{Name: g.name, Says: g.as.says}
+		all[i] = admin.Visitor{Name: g.name, Says: g.as.says}
 	}
 	return all
 }
@@ -65,7 +65,7 @@ var visitMethods = []string{http.MethodGet, http.MethodHead, http.MethodPost, ht
 // visitPatience is how long an answer from the page is read: a log may be followed for ever.
 const visitPatience = 3 * time.Second
 
-func (v *visits) Send(ctx context.Context, visit trace.Visit) (*trace.Visited, error) {
+func (v *visits) Send(ctx context.Context, visit admin.Visit) (*admin.Visited, error) {
 	i := slices.IndexFunc(guests, func(g guest) bool { return g.name == visit.As })
 	switch {
 	case i < 0:
@@ -92,7 +92,7 @@ func (v *visits) Send(ctx context.Context, visit trace.Visit) (*trace.Visited, e
 	if err != nil {
 		return nil, err
 	}
-	visited := &trace.Visited{Status: answer.status, Line: v.tour.curl(who, address), Remote: answer.decision.Remote}
+	visited := &admin.Visited{Status: answer.status, Line: v.tour.curl(who, address), Remote: answer.decision.Remote}
 	if utf8.Valid(answer.body) {
 		visited.Body = string(answer.body)
 	}

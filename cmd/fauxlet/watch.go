@@ -12,7 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"fauxlet/trace"
+	"fauxlet/internal/admin"
 )
 
 func newWatch() *cobra.Command {
@@ -46,12 +46,12 @@ func newWatch() *cobra.Command {
 	flags.BoolVarP(&w.follow, "follow", "f", true, "wait for more; false prints what there is, and ends")
 	flags.IntVar(&w.tail, "tail", 10, "how many of those that there were to begin with; -1 is all that are kept")
 	flags.StringVar(&w.since, "since", "", "begin with those after this: an id, a time as in 2026-01-02T15:04:05Z, or a duration as in 5m; then --tail is -1, unless it is given")
-	flags.StringVar(&w.filter.Outcome, "outcome", "", "only those that end so: "+strings.Join(trace.Outcomes, ", ")+" (which nobody had to judge)")
+	flags.StringVar(&w.filter.Outcome, "outcome", "", "only those that end so: "+strings.Join(admin.Outcomes, ", ")+" (which nobody had to judge)")
 	flags.StringVar(&w.filter.User, "user", "", "only those of this user")
 	flags.StringVar(&w.filter.Node, "node", "", "only those of this node")
 	flags.StringVar(&w.filter.Path, "path", "", "only those of paths that begin so, or, without a slash in front, have this in them")
 	flags.StringVar(&w.filter.Status, "status", "", "only those answered so, as in 403 or 4xx")
-	completeFlag(c, "outcome", trace.Outcomes...)
+	completeFlag(c, "outcome", admin.Outcomes...)
 	completeFlag(c, "output", "text", "json")
 	return c
 }
@@ -62,7 +62,7 @@ type watching struct {
 	verbose, follow bool
 	output, since   string
 	tail            int
-	filter          trace.Filter
+	filter          admin.Filter
 }
 
 func (w *watching) run(c *cobra.Command) error {
@@ -135,8 +135,8 @@ func (w *watching) readFlags(c *cobra.Command) error {
 
 // following prints what comes, over as many connections as it takes.
 type following struct {
-	client  *trace.Client
-	filter  trace.Filter
+	client  *admin.Client
+	filter  admin.Filter
 	printer *decisionPrinter
 	notes   io.Writer
 
@@ -155,11 +155,11 @@ const (
 func (f *following) run(ctx context.Context, explain func(error) error) error {
 	wait := soon
 	for {
-		err := f.client.Events(ctx, f.last, f.filter, func(e trace.Event) error {
+		err := f.client.Events(ctx, f.last, f.filter, func(e admin.Event) error {
 			wait = soon
 			return f.event(e)
 		})
-		var denied *trace.Denied
+		var denied *admin.Denied
 		var unprintable *printError
 		switch {
 		case ctx.Err() != nil:
@@ -185,10 +185,10 @@ func (f *following) note(format string, args ...any) {
 	fmt.Fprintf(f.notes, "-- "+format+"\n", args...)
 }
 
-func (f *following) event(e trace.Event) error {
+func (f *following) event(e admin.Event) error {
 	switch e.Name {
-	case trace.EventStart:
-		var started trace.Started
+	case admin.EventStart:
+		var started admin.Started
 		if err := json.Unmarshal(e.Data, &started); err != nil {
 			return err
 		}
@@ -199,14 +199,14 @@ func (f *following) event(e trace.Event) error {
 			f.note("the stand-in is back")
 		}
 		f.instance, f.lost = started.Instance, false
-	case trace.EventDropped:
-		var dropped trace.DroppedSome
+	case admin.EventDropped:
+		var dropped admin.DroppedSome
 		if err := json.Unmarshal(e.Data, &dropped); err != nil {
 			return err
 		}
 		f.note("%d decisions came faster than they could be told, and are not shown; a larger --trace-size of the stand-in keeps more", dropped.Count)
-	case trace.EventDecision:
-		var told trace.Told
+	case admin.EventDecision:
+		var told admin.Told
 		if err := json.Unmarshal(e.Data, &told); err != nil {
 			return err
 		}

@@ -13,8 +13,8 @@ import (
 
 	"golang.org/x/term"
 
-	"fauxlet/explain"
-	"fauxlet/trace"
+	"fauxlet/internal/admin"
+	"fauxlet/internal/explain"
 )
 
 // decisionPrinter prints decisions: a line each, or with its road, or as JSON.
@@ -24,7 +24,7 @@ type decisionPrinter struct {
 	style         style
 }
 
-func (p *decisionPrinter) print(told *trace.Told) error {
+func (p *decisionPrinter) print(told *admin.Told) error {
 	if p.json {
 		return json.NewEncoder(p.out).Encode(told)
 	}
@@ -38,7 +38,7 @@ func (p *decisionPrinter) print(told *trace.Told) error {
 }
 
 // line is the decision in one: when, which node, the status, what was asked, and why.
-func (p *decisionPrinter) line(told *trace.Told) string {
+func (p *decisionPrinter) line(told *admin.Told) string {
 	status, what := "---", "from "+told.Remote
 	switch {
 	case told.Handshake != "":
@@ -69,7 +69,7 @@ func (p *decisionPrinter) line(told *trace.Told) string {
 }
 
 // road is the way to the decision, stop by stop, and what to change.
-func (p *decisionPrinter) road(told *trace.Told) string {
+func (p *decisionPrinter) road(told *admin.Told) string {
 	road := told.Road
 	if road == nil { // a stand-in that does not tell it
 		drawn := explain.OfReport(&told.Report, explain.Facts{})

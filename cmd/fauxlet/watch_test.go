@@ -12,18 +12,18 @@ import (
 
 	"fauxlet/authchain"
 	"fauxlet/config"
-	"fauxlet/trace"
+	"fauxlet/internal/admin"
 )
 
 // TestDecisionPrinter: colours by outcome, and nothing that a terminal would obey but those.
 func TestDecisionPrinter(t *testing.T) {
 	at := time.Date(2026, 1, 2, 15, 4, 5, 0, time.Local)
-	told := func(r authchain.Report) *trace.Told {
+	told := func(r authchain.Report) *admin.Told {
 		r.Time, r.Remote = at, "127.0.0.1:1"
-		return &trace.Told{ID: 7, Node: "node-1", Report: r}
+		return &admin.Told{ID: 7, Node: "node-1", Report: r}
 	}
 	for name, test := range map[string]struct {
-		told  *trace.Told
+		told  *admin.Told
 		style style
 		want  string
 	}{

@@ -5,19 +5,19 @@ import (
 	"fmt"
 
 	"fauxlet/authchain"
-	"fauxlet/authchain/review"
-	"fauxlet/explain"
-	"fauxlet/explain/offline"
-	"fauxlet/trace"
+	"fauxlet/internal/admin"
+	"fauxlet/internal/explain"
+	"fauxlet/internal/explain/offline"
+	"fauxlet/internal/reviewapi"
 )
 
 // asking is what the trace can be asked beside what was decided.
 type asking struct {
 	// reviewer answers reviews in this process, sent has requests that are known in full, and visitors send some. They are
 	// a demo's, and nil elsewhere.
-	reviewer *review.Server
+	reviewer *reviewapi.Server
 	sent     func(*authchain.Decision) *offline.Request
-	visitors trace.Visitors
+	visitors admin.Visitors
 }
 
 // suppositions answer what if, about the nodes of this process.
@@ -33,14 +33,14 @@ func (s suppositions) of(node string) (offline.WhatIf, error) {
 	return offline.WhatIf{Config: known.cfg, Reviewer: s.k.asking.reviewer, Pods: known.store}, nil
 }
 
-func (s suppositions) Settings(node string) ([]trace.Setting, error) {
+func (s suppositions) Settings(node string) ([]admin.Setting, error) {
 	whatIf, err := s.of(node)
 	if err != nil {
 		return nil, err
 	}
-	var settings []trace.Setting
+	var settings []admin.Setting
 	for _, one := range whatIf.Switches() {
-		settings = append(settings, trace.Setting(one))
+		settings = append(settings, admin.Setting(one))
 	}
 	return settings, nil
 }

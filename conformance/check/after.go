@@ -13,7 +13,7 @@ import (
 	"k8s.io/client-go/tools/remotecommand"
 
 	"fauxlet/conformance"
-	"fauxlet/pods"
+	"fauxlet/internal/pods"
 )
 
 func afterChecks() []Check {

@@ -17,7 +17,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"fauxlet/conformance/stage"
-	"fauxlet/pods"
+	"fauxlet/internal/pods"
 	"fauxlet/server"
 )
 

@@ -20,7 +20,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/rest"
 
-	"fauxlet/pods"
+	"fauxlet/internal/pods"
 	"fauxlet/testcerts"
 )
 

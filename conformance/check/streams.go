@@ -23,7 +23,7 @@ import (
 	"k8s.io/streaming/pkg/httpstream"
 
 	"fauxlet/conformance"
-	"fauxlet/pods"
+	"fauxlet/internal/pods"
 )
 
 // toKubelet is the feature that a Node declares whose kubelet translates WebSockets; to another the apiserver does.

@@ -19,10 +19,10 @@ import (
 	"k8s.io/client-go/rest"
 	"sigs.k8s.io/yaml"
 
-	"fauxlet/authchain/review"
 	"fauxlet/config"
 	"fauxlet/conformance/probe"
-	"fauxlet/pods"
+	"fauxlet/internal/pods"
+	"fauxlet/internal/reviewapi"
 	"fauxlet/server"
 	"fauxlet/testcerts"
 )
@@ -100,7 +100,7 @@ func newWorld(t *testing.T, rbac string) *world {
 		t.Fatal(err)
 	}
 	w.write(t, "ca.crt", w.ca.CertPEM())
-	reviews, err := review.New(review.Options{
+	reviews, err := reviewapi.New(reviewapi.Options{
 		RBAC:   []string{w.write(t, "rbac.yaml", []byte(worldRBAC+rbac))},
 		Tokens: w.write(t, "tokens.csv", []byte(scraperToken+",pods-reader,1\n")),
 	})

@@ -17,7 +17,7 @@ import (
 	authorizationv1 "k8s.io/client-go/kubernetes/typed/authorization/v1"
 
 	"fauxlet/config"
-	"fauxlet/pods"
+	"fauxlet/internal/pods"
 	"fauxlet/server"
 	"fauxlet/testcerts"
 )

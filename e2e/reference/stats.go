@@ -26,7 +26,7 @@ import (
 	"k8s.io/kubernetes/pkg/kubelet/stats"
 	"k8s.io/kubernetes/pkg/volume"
 
-	"fauxlet/pods"
+	"fauxlet/internal/pods"
 )
 
 // measured is what the kubelet measures: its own stats provider, over a cAdvisor and a container runtime that have the

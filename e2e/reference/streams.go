@@ -14,7 +14,7 @@ import (
 	"k8s.io/cri-streaming/pkg/streaming/remotecommand"
 	utilexec "k8s.io/utils/exec"
 
-	"fauxlet/pods"
+	"fauxlet/internal/pods"
 )
 
 // streamed is what a container runtime is to the kubelet in exec, attach and port-forward: they are served by the library that runtimes use, on a

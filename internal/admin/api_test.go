@@ -1,0 +1,398 @@
+package admin_test
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"io"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"go.uber.org/zap"
+	"k8s.io/apiserver/pkg/authentication/user"
+
+	"fauxlet/authchain"
+	"fauxlet/internal/admin"
+	"fauxlet/internal/explain"
+	"fauxlet/internal/faults"
+)
+
+// serve serves what options say on loopback until the test ends, and gives the URL.
+func serve(t *testing.T, options admin.Options) (*admin.Server, string) {
+	t.Helper()
+	if options.Recorder == nil {
+		options.Recorder = admin.NewRecorder(0)
+	}
+	s, err := admin.Listen("127.0.0.1:0", options)
+	if err != nil {
+		t.Fatal(err)
+	}
+	start(t, s)
+	return s, "http://" + s.Addr()
+}
+
+func start(t *testing.T, s *admin.Server) {
+	t.Helper()
+	ctx, stop := context.WithCancel(context.Background())
+	served := make(chan error, 1)
+	go func() { served <- s.Serve(ctx) }()
+	t.Cleanup(func() {
+		stop()
+		if err := <-served; err != nil {
+			t.Errorf("Serve: %v", err)
+		}
+	})
+}
+
+func client(t *testing.T) *http.Client {
+	t.Helper()
+	transport := &http.Transport{}
+	t.Cleanup(transport.CloseIdleConnections)
+	return &http.Client{Transport: transport, Timeout: 30 * time.Second}
+}
+
+// ask sends a request with headers "Name: value", and gives the response with its body read.
+func ask(t *testing.T, method, url, body string, headers ...string) (*http.Response, string) {
+	t.Helper()
+	request, err := http.NewRequest(method, url, strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, header := range headers {
+		name, value, _ := strings.Cut(header, ": ")
+		if name == "Host" {
+			request.Host = value
+			continue
+		}
+		request.Header.Add(name, value)
+	}
+	response, err := client(t).Do(request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	data, err := io.ReadAll(response.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return response, string(data)
+}
+
+// recorded has six decisions of two nodes, of the minutes after noon.
+func recorded() *admin.Recorder {
+	r := admin.NewRecorder(0)
+	noon := time.Date(2026, 1, 2, 12, 0, 0, 0, time.UTC)
+	at := func(node string, minute int, d authchain.Decision) {
+		d.Time, d.Remote = noon.Add(time.Duration(minute)*time.Minute), "127.0.0.1:1"
+		r.For(node)(&d)
+	}
+	steps := func(outcome authchain.Outcome) []authchain.Step {
+		return []authchain.Step{{Method: authchain.MethodX509, Outcome: outcome, Reason: "why"}}
+	}
+	question := func(answer authchain.Answer) []authchain.Question {
+		return []authchain.Question{{Verb: "get", Resource: "nodes", Subresource: "proxy", Name: "node-1", Answer: answer}}
+	}
+	admin, viewer := &user.DefaultInfo{Name: "admin"}, &user.DefaultInfo{Name: "viewer"}
+	at("node-1", 1, authchain.Decision{Method: "GET", Path: "/containerLogs/default/nginx/nginx", Status: 200,
+		Authentication: steps(authchain.OutcomeAuthenticated), User: admin, Authorization: question(authchain.AnswerAllowed)})
+	at("node-1", 2, authchain.Decision{Method: "GET", Path: "/containerLogs/default/nginx/nginx", Status: 403,
+		Authentication: steps(authchain.OutcomeAuthenticated), User: viewer, Authorization: question(authchain.AnswerDenied)})
+	at("node-2", 3, authchain.Decision{Method: "GET", Path: "/pods", Status: 401, Authentication: steps(authchain.OutcomeRefused)})
+	at("node-2", 4, authchain.Decision{Method: "GET", Path: "/pods", Status: 500,
+		Authentication: steps(authchain.OutcomeAuthenticated), User: viewer, Authorization: question(authchain.AnswerFailed)})
+	at("node-1", 5, authchain.Decision{Method: "GET", Path: "/healthz", Status: 200})
+	at("node-1", 6, authchain.Decision{Handshake: "the client does not speak TLS"})
+	return r
+}
+
+// TestDecisions: which are told for which query, in order.
+func TestDecisions(t *testing.T) {
+	_, base := serve(t, admin.Options{Recorder: recorded()})
+	for query, want := range map[string]string{
+		"":                                      "1 2 3 4 5 6",
+		"outcome=allowed":                       "1",
+		"outcome=refused":                       "2 3 6",
+		"outcome=broken":                        "4",
+		"outcome=none":                          "5",
+		"user=viewer":                           "2 4",
+		"user=nobody":                           "",
+		"node=node-2":                           "3 4",
+		"path=/pods":                            "3 4",
+		"path=/containerLogs/":                  "1 2",
+		"path=nginx":                            "1 2",
+		"path=/nginx":                           "",
+		"status=200":                            "1 5",
+		"status=4xx":                            "2 3",
+		"status=5xx":                            "4",
+		"since=4":                               "5 6",
+		"since=0":                               "1 2 3 4 5 6",
+		"since=2026-01-02T12:03:00Z":            "4 5 6",
+		"since=2026-01-02T13:04:30%2B01:00":     "5 6",
+		"limit=2":                               "5 6",
+		"limit=2&outcome=refused":               "3 6",
+		"limit=1&road=true":                     "6",
+		"limit=2&since=1":                       "2 3",
+		"limit=2&since=2026-01-02T12:01:00Z":    "5 6",
+		"node=node-1&status=2xx&path=/healthz":  "5",
+		"outcome=refused&user=viewer&limit=100": "2",
+	} {
+		response, body := ask(t, "GET", base+"/api/decisions?"+query, "")
+		var got admin.Decisions
+		if err := json.Unmarshal([]byte(body), &got); err != nil || response.StatusCode != 200 || response.Header.Get("Content-Type") != "application/json" {
+			t.Fatalf("%s: %v %s %s", query, err, response.Status, body)
+		}
+		if ids := numbers(got.Decisions); ids != want || got.Last != 6 || got.Recorded != 6 || got.Instance == "" {
+			t.Errorf("%q: %q, want %q; last %d of %d", query, ids, want, got.Last, got.Recorded)
+		}
+		_, export := ask(t, "GET", base+"/api/export?"+query, "")
+		var lines []admin.Told
+		for line := range strings.Lines(export) {
+			var told admin.Told
+			if err := json.Unmarshal([]byte(line), &told); err != nil {
+				t.Fatal(err)
+			}
+			lines = append(lines, told)
+		}
+		if ids := numbers(lines); ids != want {
+			t.Errorf("export %q: %q, want %q", query, ids, want)
+		}
+		if filter, err := admin.ParseFilter(mustQuery(t, query)); err != nil {
+			t.Errorf("%q: %v", query, err)
+		} else if again, err := admin.ParseFilter(filter.Query()); err != nil || !again.Since.Equal(filter.Since) {
+			t.Errorf("%q is %q when it is written again: %v", query, filter.Query().Encode(), err)
+		} else if again.Since = filter.Since; again != filter {
+			t.Errorf("%q is %q when it is written again", query, filter.Query().Encode())
+		}
+	}
+}
+
+func mustQuery(t *testing.T, text string) url.Values {
+	t.Helper()
+	query, err := url.ParseQuery(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return query
+}
+
+func numbers(told []admin.Told) string {
+	var all []string
+	for _, d := range told {
+		all = append(all, strconv.FormatUint(d.ID, 10))
+	}
+	return strings.Join(all, " ")
+}
+
+func TestDecision(t *testing.T) {
+	nodes := make(chan string, 10)
+	facts := func(node string) explain.Facts {
+		nodes <- node
+		return explain.Facts{}
+	}
+	_, base := serve(t, admin.Options{Recorder: recorded(), Facts: facts})
+	_, body := ask(t, "GET", base+"/api/decisions/2", "")
+	var got admin.Told
+	if err := json.Unmarshal([]byte(body), &got); err != nil {
+		t.Fatal(err)
+	}
+	if got.ID != 2 || got.Node != "node-1" || got.Outcome != "refused" || got.User.Name != "viewer" || got.Status != 403 ||
+		got.Why != `refused: user "viewer" may not get nodes/proxy` || got.Road == nil || got.Road.Verdict != explain.Refused || len(got.Road.Cures) == 0 {
+		t.Errorf("%s", body)
+	}
+	if node := <-nodes; node != "node-1" {
+		t.Errorf("facts of %q", node)
+	}
+	// All of them, with what is known of each node looked up once.
+	for _, query := range []string{"decisions", "export"} {
+		if _, body := ask(t, "GET", base+"/api/"+query+"?road=true", ""); strings.Count(body, `"road":{"stops":[`) != 6 || len(nodes) != 2 {
+			t.Errorf("%s: %d nodes were looked up for %s", query, len(nodes), body)
+		}
+		_, _ = <-nodes, <-nodes
+	}
+	if _, body := ask(t, "GET", base+"/api/decisions?road=false", ""); strings.Contains(body, "road") {
+		t.Errorf("a road that nobody asked for: %s", body)
+	}
+}
+
+// TestBadRequests: what is wrong is said, as JSON, with the parameter's name.
+func TestBadRequests(t *testing.T) {
+	_, base := serve(t, admin.Options{Recorder: recorded()})
+	for target, want := range map[string]string{
+		"GET /api/decisions?outcome=maybe":    `400 outcome: "maybe" is none of allowed, refused, broken, none`,
+		"GET /api/decisions?status=forbidden": `400 status: "forbidden" is neither a status code nor a class of them, as in 403 or 4xx`,
+		"GET /api/decisions?status=9xx":       `400 status: "9xx" is neither a status code nor a class of them, as in 403 or 4xx`,
+		"GET /api/decisions?since=yesterday":  `400 since: "yesterday" is neither the id of a decision nor a time, as in 2026-01-02T15:04:05Z`,
+		"GET /api/decisions?limit=-1":         `400 limit: "-1" is not a number of decisions`,
+		"GET /api/decisions?verb=get":         `400 verb: there is no such parameter; there are outcome, user, node, path, status, since, limit, road`,
+		"GET /api/decisions?user=a&user=b":    `400 user: is given 2 times`,
+		"GET /api/decisions?road=long":        `400 road: "long" is neither true nor false`,
+		"GET /api/export?limit=x":             `400 limit: "x" is not a number of decisions`,
+		"GET /api/events?limit=3":             `400 limit: events have no end; ask /api/decisions for the last ones`,
+		"GET /api/events?user=a&user=b":       `400 user: is given 2 times`,
+		"GET /api/decisions/7":                `404 decision 7 is not kept, or was never made; the last is 6`,
+		"GET /api/decisions/first":            `400 "first" is not the id of a decision, which is a number`,
+		"GET /api/faults/none":                `404 no fault "none" is active`,
+		"POST /api/faults":                    `501 nothing can go wrong here on purpose`,
+		"DELETE /api/faults":                  `501 nothing can go wrong here on purpose`,
+		"DELETE /api/faults/none":             `501 nothing can go wrong here on purpose`,
+		"POST /api/whatif":                    `501 nothing can be supposed here`,
+		"GET /api/decisions/1/settings":       `501 nothing can be supposed here`,
+		"POST /api/send":                      `501 nobody sends requests from here: that is for fauxlet demo`,
+		"GET /api/visitors":                   `501 nobody sends requests from here: that is for fauxlet demo`,
+		"GET /api/nothing":                    "404",
+		"GET /nothing":                        "404",
+		"POST /api/decisions":                 "405",
+		"PUT /api/faults":                     "405",
+		"OPTIONS /api/faults":                 "405",
+	} {
+		method, path, _ := strings.Cut(target, " ")
+		response, body := ask(t, method, base+path, "{}", "Content-Type: application/json")
+		var refused struct{ Error string }
+		_ = json.Unmarshal([]byte(body), &refused)
+		if got := strings.TrimSpace(response.Status[:3] + " " + refused.Error); got != want {
+			t.Errorf("%s: %q, want %q", target, got, want)
+		}
+	}
+}
+
+// TestIndexBuildReady: what is there beside decisions.
+func TestIndexBuildReady(t *testing.T) {
+	ready := make(chan error, 1)
+	_, base := serve(t, admin.Options{Build: map[string]string{"version": "v1"}, Ready: func() error { return <-ready }})
+	if _, body := ask(t, "GET", base+"/", ""); !strings.Contains(body, "/api/events") {
+		t.Errorf("/ says %q", body)
+	}
+	if _, body := ask(t, "GET", base+"/api/build", ""); !strings.Contains(body, `"build":{"version":"v1"}`) {
+		t.Errorf("/api/build says %q", body)
+	}
+	ready <- io.EOF
+	if response, body := ask(t, "GET", base+"/readyz", ""); response.StatusCode != 503 || body != `{"error":"EOF"}`+"\n" {
+		t.Errorf("%s %q while it is not ready", response.Status, body)
+	}
+	ready <- nil
+	if response, body := ask(t, "GET", base+"/readyz", ""); response.StatusCode != 200 || body != "ok" {
+		t.Errorf("%s %q when it is", response.Status, body)
+	}
+}
+
+// TestPage: it stands beside the API, and under nothing of it.
+func TestPage(t *testing.T) {
+	page := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Security-Policy", "default-src 'self'")
+		_, _ = io.WriteString(w, "the page at "+r.URL.Path)
+	})
+	_, base := serve(t, admin.Options{Page: page, Token: strings.Repeat("t", 20)})
+	for path, want := range map[string]string{
+		"/": "the page at /", "/app.js": "the page at /app.js", "/readyz": "ok",
+	} {
+		if _, body := ask(t, "GET", base+path, ""); body != want {
+			t.Errorf("%s: %q, want %q", path, body, want)
+		}
+	}
+	for _, path := range []string{"/api/nothing", "/api/", "/api/whatif", "/api/send", "//api/decisions", "/x/../api/decisions", "/%61pi/decisions"} {
+		if response, body := ask(t, "GET", base+path, ""); response.StatusCode != 401 || strings.Contains(body, "page") {
+			t.Errorf("%s: %s %q", path, response.Status, body)
+		}
+	}
+	if response, _ := ask(t, "GET", base+"/", ""); response.Header.Get("Content-Security-Policy") != "default-src 'self'" {
+		t.Error("the page has no policy of its own")
+	}
+}
+
+// TestFaults: they are set, told and ended by the Client, and what is wrong with one is said.
+func TestFaults(t *testing.T) {
+	set := faults.NewSet()
+	var logged strings.Builder
+	logger := zap.New(newCore(&logged))
+	s, base := serve(t, admin.Options{Faults: set, Logger: logger})
+	c := admin.NewClient(s.Addr(), "")
+	defer c.Close()
+	if active, err := c.Faults(t.Context()); err != nil || active == nil || len(active) != 0 {
+		t.Errorf("%v %v", active, err)
+	}
+	added, err := c.AddFault(t.Context(), faults.Fault{Kind: faults.Status, Status: 503, Scope: faults.Scope{Route: "/pods", Count: 2}})
+	if err != nil || added.Name != "status-1" || added.Since.IsZero() {
+		t.Fatalf("%+v %v", added, err)
+	}
+	if _, err := c.AddFault(t.Context(), faults.Fault{Name: "slow", Kind: faults.CachesFlushed}); err != nil {
+		t.Fatal(err)
+	}
+	active, err := c.Faults(t.Context())
+	if err != nil || len(active) != 2 || active[0].Route != "/pods" || active[0].Status != 503 || active[0].Count != 2 || active[1].Name != "slow" {
+		t.Errorf("%+v %v", active, err)
+	}
+	if _, body := ask(t, "GET", base+"/api/faults/slow", ""); !strings.Contains(body, `"kind":"caches-flushed"`) {
+		t.Errorf("/api/faults/slow: %s", body)
+	}
+	for _, bad := range []struct {
+		fault  faults.Fault
+		status int
+		text   string
+	}{
+		{faults.Fault{Kind: "status"}, 400, "status: missing"},
+		{faults.Fault{Kind: "bad-luck"}, 400, `kind: "bad-luck" is no kind of fault`},
+		{faults.Fault{Kind: faults.CachesFlushed, Name: "slow"}, 409, `name: "slow": is that of an active fault`},
+	} {
+		_, err := c.AddFault(t.Context(), bad.fault)
+		denied, ok := err.(*admin.Denied)
+		if !ok || denied.Status != bad.status || !strings.HasPrefix(denied.Text, bad.text) {
+			t.Errorf("%+v: %v, want %d %s", bad.fault, err, bad.status, bad.text)
+		}
+	}
+	for body, want := range map[string]string{
+		`{"kind":"caches-flushed","color":"red"}`: "400",
+		`[]`: "400",
+		``:   "400",
+		`{"kind":"status","status":503,"body":"` + strings.Repeat("x", 2<<20) + `"}`: "413",
+	} {
+		if response, text := ask(t, "POST", base+"/api/faults", body, "Content-Type: application/json"); response.Status[:3] != want {
+			t.Errorf("%.40s: %s %s", body, response.Status, text)
+		}
+	}
+	if err := c.RemoveFault(t.Context(), "slow"); err != nil {
+		t.Error(err)
+	}
+	if err := c.RemoveFault(t.Context(), "slow"); err == nil || err.Error() != `no fault "slow" is active` {
+		t.Errorf("removed twice: %v", err)
+	}
+	if cleared, err := c.ClearFaults(t.Context()); err != nil || cleared != 1 || len(set.List()) != 0 {
+		t.Errorf("cleared %d, %v, and there are %d", cleared, err, len(set.List()))
+	}
+	for _, want := range []string{"a fault is active from now on", `"name":"status-1"`, "a fault has ended", "all faults have ended"} {
+		if !strings.Contains(logged.String(), want) {
+			t.Errorf("%q is not in the log: %s", want, logged.String())
+		}
+	}
+	_, body := ask(t, "GET", base+"/api/fault-kinds", "")
+	var kinds struct{ Kinds []admin.FaultKind }
+	if err := json.Unmarshal([]byte(body), &kinds); err != nil || len(kinds.Kinds) != len(faults.Kinds()) || kinds.Kinds[0].Name == "" || kinds.Kinds[0].Explains == "" {
+		t.Errorf("%v %s", err, body)
+	}
+}
+
+// TestHalfRequests: who sends half a header is not waited for.
+func TestHalfRequests(t *testing.T) {
+	s, err := admin.Listen("127.0.0.1:0", admin.Options{Recorder: admin.NewRecorder(0)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.SetLimits(20*time.Millisecond, time.Minute, time.Minute)
+	start(t, s)
+	conn := dial(t, s)
+	if _, err := io.WriteString(conn, "GET / HTTP/1.1\r\nHost: local"); err != nil {
+		t.Fatal(err)
+	}
+	if answer, err := bufio.NewReader(conn).ReadString('\n'); err == nil && !strings.Contains(answer, "408") {
+		t.Errorf("answered %q", answer)
+	}
+	// A header that has no end.
+	conn = dial(t, s)
+	go io.WriteString(conn, "GET / HTTP/1.1\r\nHost: localhost\r\nX: "+strings.Repeat("x", 40<<10))
+	if answer, _ := bufio.NewReader(conn).ReadString('\n'); !strings.Contains(answer, "431") {
+		t.Errorf("answered %q to a header of 40 KiB", answer)
+	}
+}

@@ -1,0 +1,274 @@
+package admin_test
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"fauxlet/authchain"
+	"fauxlet/internal/admin"
+)
+
+// errEnough ends a stream of events.
+var errEnough = errors.New("enough")
+
+// read reads events until there are as many decisions as said, and tells them as words: "start 2", "3", "dropped 4".
+func read(t *testing.T, s *admin.Server, last string, filter admin.Filter, decisions int, begun func()) (words []string, lastID string) {
+	t.Helper()
+	c := admin.NewClient(s.Addr(), "")
+	defer c.Close()
+	err := c.Events(t.Context(), last, filter, func(e admin.Event) error {
+		switch e.Name {
+		case admin.EventStart:
+			var started admin.Started
+			if err := json.Unmarshal(e.Data, &started); err != nil || started.Instance == "" {
+				t.Errorf("%v %s", err, e.Data)
+			}
+			words = append(words, fmt.Sprint("start ", started.After))
+			if begun != nil {
+				begun()
+			}
+		case admin.EventDropped:
+			var dropped admin.DroppedSome
+			if err := json.Unmarshal(e.Data, &dropped); err != nil {
+				t.Error(err)
+			}
+			words = append(words, fmt.Sprint("dropped ", dropped.Count))
+		case admin.EventDecision:
+			var told admin.Told
+			if err := json.Unmarshal(e.Data, &told); err != nil {
+				t.Error(err)
+			}
+			words = append(words, strconv.FormatUint(told.ID, 10))
+			lastID = e.ID
+			decisions--
+		}
+		if decisions == 0 {
+			return errEnough
+		}
+		return nil
+	})
+	if !errors.Is(err, errEnough) {
+		t.Errorf("the events ended: %v", err)
+	}
+	return words, lastID
+}
+
+// TestEvents: what comes from now on, or since an id, or after what was read before.
+func TestEvents(t *testing.T) {
+	r := recorded()
+	s, _ := serve(t, admin.Options{Recorder: r})
+	record := func() { r.For("node-3")(decision("/metrics")) } // 7, 8 …
+	words, last := read(t, s, "", admin.Filter{}, 1, record)
+	if !slices.Equal(words, []string{"start 6", "7"}) {
+		t.Errorf("from now on: %q", words)
+	}
+	record()
+	record()
+	if words, _ = read(t, s, last, admin.Filter{}, 2, nil); !slices.Equal(words, []string{"start 7", "8", "9"}) {
+		t.Errorf("after what was read: %q", words)
+	}
+	if words, _ = read(t, s, "", admin.Filter{After: 7}, 2, nil); !slices.Equal(words, []string{"start 7", "8", "9"}) {
+		t.Errorf("since 7: %q", words)
+	}
+	if words, _ = read(t, s, "", admin.Filter{Since: time.Date(2026, 1, 2, 12, 4, 30, 0, time.UTC)}, 5, nil); !slices.Equal(words, []string{"start 0", "5", "6", "7", "8", "9"}) {
+		t.Errorf("since a time: %q", words)
+	}
+	if words, _ = read(t, s, "other-5", admin.Filter{Path: "/metrics"}, 3, nil); !slices.Equal(words, []string{"start 0", "7", "8", "9"}) {
+		t.Errorf("after those of a process before, with a filter: %q", words)
+	}
+	for _, bad := range []string{"7", "-", "x-y"} {
+		c := admin.NewClient(s.Addr(), "")
+		defer c.Close()
+		var denied *admin.Denied
+		if err := c.Events(t.Context(), bad, admin.Filter{}, nil); !errors.As(err, &denied) || denied.Status != http.StatusBadRequest {
+			t.Errorf("after %q: %v", bad, err)
+		}
+	}
+}
+
+// TestEventsDropped: who reads too late is told how many are lost.
+func TestEventsDropped(t *testing.T) {
+	r := admin.NewRecorder(3)
+	s, base := serve(t, admin.Options{Recorder: r})
+	for i := range 10 {
+		r.For("node-1")(decision(fmt.Sprint("/", i)))
+	}
+	words, _ := read(t, s, "", admin.Filter{After: 2}, 3, nil)
+	if !slices.Equal(words, []string{"start 2", "dropped 5", "8", "9", "10"}) {
+		t.Errorf("%q", words)
+	}
+	for _, filter := range []admin.Filter{{Since: time.Unix(0, 0)}, {Since: time.Unix(0, 0), Path: "/"}} {
+		if words, _ := read(t, s, "", filter, 3, nil); !slices.Equal(words, []string{"start 7", "8", "9", "10"}) {
+			t.Errorf("all that is kept: %q", words)
+		}
+	}
+	if words, _ := read(t, s, "other-9", admin.Filter{}, 3, nil); !slices.Equal(words, []string{"start 7", "8", "9", "10"}) {
+		t.Errorf("all that is kept, after those of another process: %q", words)
+	}
+	var told admin.Decisions
+	if _, body := ask(t, "GET", base+"/api/decisions", ""); json.Unmarshal([]byte(body), &told) != nil || told.Missed != 5 {
+		t.Errorf("missed %d", told.Missed)
+	}
+}
+
+// TestEventsOfSlowReaders: who does not read does not hold up who records, and is given up.
+func TestEventsOfSlowReaders(t *testing.T) {
+	r := admin.NewRecorder(100)
+	s, err := admin.Listen("127.0.0.1:0", admin.Options{Recorder: r})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.SetLimits(time.Minute, time.Minute, 50*time.Millisecond)
+	start(t, s)
+	conn := dial(t, s)
+	if err := conn.(*net.TCPConn).SetReadBuffer(1); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.WriteString(conn, "GET /api/events HTTP/1.1\r\nHost: localhost\r\n\r\n"); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "somebody follows", func() bool { return s.Following() == 1 })
+	long := decision("/" + strings.Repeat("x", 16<<10))
+	eventually(t, "nobody follows any more", func() bool {
+		r.For("node-1")(long)
+		return s.Following() == 0
+	})
+}
+
+// TestEventsAreKeptAlive: something is sent where there is nothing to tell.
+func TestEventsAreKeptAlive(t *testing.T) {
+	s, err := admin.Listen("127.0.0.1:0", admin.Options{Recorder: admin.NewRecorder(0)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.SetLimits(time.Minute, 10*time.Millisecond, time.Minute)
+	start(t, s)
+	conn := dial(t, s)
+	if _, err := io.WriteString(conn, "GET /api/events HTTP/1.1\r\nHost: localhost\r\n\r\n"); err != nil {
+		t.Fatal(err)
+	}
+	lines := bufio.NewScanner(conn)
+	for alive := 0; alive < 3; {
+		if !lines.Scan() {
+			t.Fatal(lines.Err())
+		}
+		if lines.Text() == ": still here" {
+			alive++
+		}
+	}
+}
+
+// TestEventsEnd: with the Server, at once.
+func TestEventsEnd(t *testing.T) {
+	r := admin.NewRecorder(0)
+	s, err := admin.Listen("127.0.0.1:0", admin.Options{Recorder: r})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	served := make(chan error, 1)
+	go func() { served <- s.Serve(ctx) }()
+	c := admin.NewClient(s.Addr(), "")
+	defer c.Close()
+	err = c.Events(t.Context(), "", admin.Filter{}, func(admin.Event) error {
+		stop()
+		return nil
+	})
+	if !errors.Is(err, io.ErrUnexpectedEOF) {
+		t.Errorf("the events ended: %v", err)
+	}
+	if err := <-served; err != nil {
+		t.Errorf("Serve: %v", err)
+	}
+	if n := s.Following(); n != 0 {
+		t.Errorf("%d follow", n)
+	}
+}
+
+// TestFollowersAreBounded: one too many is sent away.
+func TestFollowersAreBounded(t *testing.T) {
+	s, base := serve(t, admin.Options{})
+	for range admin.MaxFollowers {
+		if _, err := io.WriteString(dial(t, s), "GET /api/events HTTP/1.1\r\nHost: localhost\r\n\r\n"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	eventually(t, "all follow", func() bool { return s.Following() == admin.MaxFollowers })
+	if response, body := ask(t, "GET", base+"/api/events", ""); response.StatusCode != http.StatusServiceUnavailable {
+		t.Errorf("%s %s", response.Status, body)
+	}
+	if n := s.Following(); n != admin.MaxFollowers {
+		t.Errorf("%d follow", n)
+	}
+}
+
+// TestLongPaths: what is kept of a request of the longest path can be followed.
+func TestLongPaths(t *testing.T) {
+	r := admin.NewRecorder(0)
+	s, _ := serve(t, admin.Options{Recorder: r})
+	r.For("node-1")(&authchain.Decision{Time: time.Now(), Path: "/" + strings.Repeat("<", 1<<20)})
+	words, _ := read(t, s, "", admin.Filter{Path: "<"}, 1, func() { r.For("node-1")(decision("/" + strings.Repeat("<", 1<<20))) })
+	if !slices.Equal(words, []string{"start 1", "2"}) {
+		t.Errorf("%q", words)
+	}
+}
+
+// TestClient: what answers and is no fauxlet is told from one, and nothing that answers is followed elsewhere.
+func TestClient(t *testing.T) {
+	for name, test := range map[string]struct {
+		answer string
+		want   string
+	}{
+		"a page":       {"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 5\r\n\r\n<html", "no fauxlet"},
+		"not found":    {"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n", "no fauxlet: 404"},
+		"a redirect":   {"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:1/\r\nContent-Length: 0\r\n\r\n", "no fauxlet: 302"},
+		"no HTTP":      {"SSH-2.0-OpenSSH\r\n", "malformed HTTP"},
+		"nothing":      {"", "EOF"},
+		"half a reply": {"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nContent-Length: 50\r\n\r\n{\"inst", "EOF"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			listener := must(net.Listen("tcp", "127.0.0.1:0"))
+			defer listener.Close()
+			go func() {
+				for {
+					conn, err := listener.Accept()
+					if err != nil {
+						return
+					}
+					_, _ = http.ReadRequest(bufio.NewReader(conn))
+					_, _ = io.WriteString(conn, test.answer)
+					conn.Close()
+				}
+			}()
+			c := admin.NewClient(listener.Addr().String(), "")
+			defer c.Close()
+			if _, err := c.Decisions(t.Context(), admin.Filter{}); err == nil || !strings.Contains(err.Error(), test.want) {
+				t.Errorf("decisions: %v, want %s", err, test.want)
+			}
+			if err := c.Events(t.Context(), "", admin.Filter{}, nil); err == nil || !strings.Contains(err.Error(), test.want) {
+				t.Errorf("events: %v, want %s", err, test.want)
+			}
+		})
+	}
+}
+
+// eventually waits until a condition holds.
+func eventually(t *testing.T, what string, holds func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(30 * time.Second); !holds(); <-time.After(2 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("never came: %s", what)
+		}
+	}
+}

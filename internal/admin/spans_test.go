@@ -1,0 +1,213 @@
+package admin_test
+
+import (
+	"context"
+	"crypto/tls"
+	"encoding/hex"
+	"fmt"
+	"net"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	collector "go.opentelemetry.io/proto/otlp/collector/trace/v1"
+	common "go.opentelemetry.io/proto/otlp/common/v1"
+	spans "go.opentelemetry.io/proto/otlp/trace/v1"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+	"k8s.io/apiserver/pkg/authentication/user"
+	tracingapi "k8s.io/component-base/tracing/api/v1"
+
+	"fauxlet/authchain"
+	"fauxlet/internal/admin"
+)
+
+// collecting is an OpenTelemetry collector that keeps what it gets.
+type collecting struct {
+	collector.UnimplementedTraceServiceServer
+	got    chan *spans.ResourceSpans
+	refuse bool
+}
+
+func (c *collecting) Export(_ context.Context, request *collector.ExportTraceServiceRequest) (*collector.ExportTraceServiceResponse, error) {
+	if c.refuse {
+		return nil, status.Error(codes.InvalidArgument, "no")
+	}
+	for _, s := range request.ResourceSpans {
+		c.got <- s
+	}
+	return &collector.ExportTraceServiceResponse{}, nil
+}
+
+// collect starts a collector, and gives its address.
+func collect(t *testing.T) (*collecting, string) {
+	t.Helper()
+	c := &collecting{got: make(chan *spans.ResourceSpans, 100)}
+	server := grpc.NewServer()
+	collector.RegisterTraceServiceServer(server, c)
+	listener := must(net.Listen("tcp", "127.0.0.1:0"))
+	served := make(chan error, 1)
+	go func() { served <- server.Serve(listener) }()
+	t.Cleanup(func() {
+		server.Stop()
+		<-served
+	})
+	return c, listener.Addr().String()
+}
+
+// told are the facts of spans, by their names.
+func told(attributes []*common.KeyValue) map[string]string {
+	all := map[string]string{}
+	for _, a := range attributes {
+		text := a.Value.GetStringValue()
+		if text == "" {
+			text = a.Value.String()
+		}
+		all[a.Key] = text
+	}
+	return all
+}
+
+// send has Spans send what is recorded, to their end, and gives what the collector got.
+func send(t *testing.T, samplingRate int32, decisions ...*authchain.Decision) (sent []*spans.Span, resource map[string]string) {
+	t.Helper()
+	c, endpoint := collect(t)
+	r := admin.NewRecorder(0)
+	s, err := admin.NewSpans(t.Context(), r, &tracingapi.TracingConfiguration{Endpoint: &endpoint, SamplingRatePerMillion: &samplingRate}, "host-1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, d := range decisions {
+		r.For("node-1")(d)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	stop() // what is recorded is sent all the same
+	if err := s.Run(ctx); err != nil {
+		t.Error(err)
+	}
+	close(c.got)
+	for batch := range c.got {
+		resource = told(batch.Resource.Attributes)
+		for _, scope := range batch.ScopeSpans {
+			sent = append(sent, scope.Spans...)
+		}
+	}
+	return sent, resource
+}
+
+// TestSpans: a request is a span within its client's, and its steps and questions are spans within it.
+func TestSpans(t *testing.T) {
+	at := time.Date(2026, 1, 2, 12, 0, 0, 0, time.UTC)
+	const traceID, client = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
+	d := &authchain.Decision{
+		Time: at, Duration: 5 * time.Millisecond, Remote: "192.0.2.7:1234", TLS: &tls.ConnectionState{Version: tls.VersionTLS13, CipherSuite: tls.TLS_AES_128_GCM_SHA256},
+		Method: "GET", Path: "/containerLogs/default/nginx/nginx", Status: 500, Err: "oh", Traceparent: "00-" + traceID + "-" + client + "-01",
+		Authentication: []authchain.Step{
+			{Method: authchain.MethodX509, Outcome: authchain.OutcomeNotMine, Reason: "none", Start: time.Millisecond},
+			{Method: authchain.MethodBearerToken, Outcome: authchain.OutcomeAuthenticated, Token: "12345678", Cached: true, Start: time.Millisecond, Duration: time.Millisecond}},
+		User:          &user.DefaultInfo{Name: "viewer", Groups: []string{"a", "b"}},
+		Authorization: []authchain.Question{{Verb: "get", Resource: "nodes", Subresource: "proxy", Answer: authchain.AnswerFailed, Reviews: 5, Start: 2 * time.Millisecond, Duration: 3 * time.Millisecond}},
+	}
+	sent, resource := send(t, 0, d)
+	if resource["service.name"] != "kubelet" || resource["host.name"] != "host-1" {
+		t.Errorf("of %v", resource)
+	}
+	if len(sent) != 4 {
+		t.Fatalf("%d spans: %v", len(sent), sent)
+	}
+	slices.SortFunc(sent, func(a, b *spans.Span) int { return strings.Compare(a.Name, b.Name) })
+	request := sent[0]
+	ofRequest := told(request.Attributes)
+	for i, want := range []struct {
+		name, parent  string
+		start, end    time.Duration
+		failed        bool
+		key, fact     string
+		andKey, value string
+	}{
+		{"GET /containerLogs", client, 0, 5 * time.Millisecond, true, "user.name", "viewer", "network.peer.address", "192.0.2.7"},
+		{"authenticate bearer token", hex.EncodeToString(request.SpanId), time.Millisecond, 2 * time.Millisecond, false, "fauxlet.token", "12345678", "fauxlet.outcome", "authenticated"},
+		{"authenticate x509", hex.EncodeToString(request.SpanId), time.Millisecond, time.Millisecond, false, "fauxlet.reason", "none", "fauxlet.outcome", "not mine"},
+		{"authorize nodes/proxy", hex.EncodeToString(request.SpanId), 2 * time.Millisecond, 5 * time.Millisecond, true, "fauxlet.answer", "failed", "fauxlet.verb", "get"},
+	} {
+		got, facts := sent[i], told(sent[i].Attributes)
+		start, end := time.Unix(0, int64(got.StartTimeUnixNano)).Sub(at), time.Unix(0, int64(got.EndTimeUnixNano)).Sub(at)
+		if got.Name != want.name || hex.EncodeToString(got.TraceId) != traceID || hex.EncodeToString(got.ParentSpanId) != want.parent ||
+			start != want.start || end != want.end || (got.Status.GetCode() == spans.Status_STATUS_CODE_ERROR) != want.failed ||
+			facts[want.key] != want.fact || facts[want.andKey] != want.value {
+			t.Errorf("got %v, from %v to %v, want %+v", got, start, end, want)
+		}
+	}
+	if request.Kind != spans.Span_SPAN_KIND_SERVER || request.Status.Message != "oh" || ofRequest["k8s.node.name"] != "node-1" || ofRequest["url.path"] != d.Path ||
+		ofRequest["tls.protocol.version"] != "1.3" || ofRequest["fauxlet.outcome"] != "broken" || !strings.HasPrefix(ofRequest["fauxlet.why"], "broken: ") {
+		t.Errorf("%v", request)
+	}
+	for key, value := range ofRequest {
+		if value == "" {
+			t.Errorf("%s has no value", key)
+		}
+	}
+}
+
+// TestSpansSampled: those that the rate or the client's span has sampled are sent, and no others. Nobody is believed on the
+// read-only port.
+func TestSpansSampled(t *testing.T) {
+	const sampled, not = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00"
+	secure := func(path, parent string) *authchain.Decision {
+		d := decision(path)
+		d.TLS, d.Traceparent = &tls.ConnectionState{}, parent
+		return d
+	}
+	readOnly := func(path, parent string) *authchain.Decision {
+		d := secure(path, parent)
+		d.TLS = nil
+		return d
+	}
+	all := func() []*authchain.Decision {
+		return []*authchain.Decision{
+			secure("/of-nobody", ""), secure("/sampled", sampled), secure("/not-sampled", not), secure("/nonsense", strings.Repeat("x", 55)), readOnly("/read-only", sampled),
+			authchain.FailedHandshake("192.0.2.7:1", "no TLS"), authchain.NoRequest(time.Now(), "192.0.2.7:1", nil, "nothing came"),
+		}
+	}
+	for rate, want := range map[int32]string{
+		0:         "GET /sampled",
+		1_000_000: "GET /nonsense, GET /of-nobody, GET /read-only, GET /sampled, TLS handshake, connection without a request",
+	} {
+		sent, _ := send(t, rate, all()...)
+		var names []string
+		for _, s := range sent {
+			names = append(names, s.Name)
+			if s.Name == "GET /read-only" && len(s.ParentSpanId) > 0 {
+				t.Error("a client of the read-only port is believed")
+			}
+		}
+		slices.Sort(names)
+		if got := strings.Join(names, ", "); got != want {
+			t.Errorf("at a rate of %d: %s, want %s", rate, got, want)
+		}
+	}
+}
+
+// TestSpansThatAreNotTaken hold up nobody.
+func TestSpansThatAreNotTaken(t *testing.T) {
+	c, endpoint := collect(t)
+	c.refuse = true
+	rate := int32(1_000_000)
+	r := admin.NewRecorder(10)
+	s, err := admin.NewSpans(t.Context(), r, &tracingapi.TracingConfiguration{Endpoint: &endpoint, SamplingRatePerMillion: &rate}, "host-1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- s.Run(ctx) }()
+	for i := range 5000 {
+		r.For("node-1")(decision(fmt.Sprint("/", i)))
+	}
+	stop()
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+}

@@ -1,0 +1,66 @@
+package bootstrap
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"go.uber.org/zap"
+)
+
+// manager is one that tests move.
+type manager struct {
+	current atomic.Pointer[tls.Certificate]
+	healthy bool
+}
+
+func (m *manager) Start()                    {}
+func (m *manager) Stop()                     {}
+func (m *manager) Current() *tls.Certificate { return m.current.Load() }
+func (m *manager) ServerHealthy() bool       { return m.healthy }
+
+// TestRunEndsWithoutCertificate: as a kubelet exits.
+func TestRunEndsWithoutCertificate(t *testing.T) {
+	for name, healthy := range map[string]bool{"the apiserver answers": true, "the apiserver is silent": false} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				m := &manager{healthy: healthy}
+				m.current.Store(&tls.Certificate{Leaf: &x509.Certificate{}})
+				c := &Connection{manager: m, logger: zap.NewNop(), dialer: newDialer(), period: checkPeriod, lastAvailable: time.Now()}
+				ctx, stop := context.WithCancel(t.Context())
+				ran := make(chan error, 1)
+				go func() { ran <- c.Run(ctx) }()
+				time.Sleep(time.Hour + time.Second)
+				synctest.Wait()
+				m.current.Store(nil)
+				began := time.Now()
+				time.Sleep(exitAfter - 2*time.Second)
+				synctest.Wait()
+				if len(ran) != 0 {
+					t.Fatalf("it ended within %v: %v", time.Since(began), <-ran)
+				}
+				time.Sleep(10 * time.Second)
+				synctest.Wait()
+				if !healthy {
+					if len(ran) != 0 {
+						t.Fatalf("it ended: %v", <-ran)
+					}
+					stop()
+					synctest.Wait()
+				}
+				switch err := <-ran; {
+				case healthy && (err == nil || !strings.Contains(err.Error(), "--bootstrap-kubeconfig")):
+					t.Errorf("error %v", err)
+				case !healthy && err != nil:
+					t.Errorf("error %v", err)
+				}
+				stop()
+			})
+		})
+	}
+}

@@ -1,0 +1,240 @@
+package bootstrap_test
+
+import (
+	"bytes"
+	"context"
+	"crypto/x509"
+	"errors"
+	"io/fs"
+	"os"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	certificatesv1 "k8s.io/api/certificates/v1"
+	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
+)
+
+func TestBootstrapWithRotation(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, true)
+	done := w.connect()
+	request := w.nth(t, 0)
+	wantsClientRequest(t, request, bootUser)
+	if !strings.HasPrefix(request.Name, "csr-") {
+		t.Errorf("its name is %s", request.Name)
+	}
+	w.tells(t, "it waits to be approved", "approve=kubectl certificate approve "+request.Name, "node=node-1")
+	w.hasFiles(t)
+	w.issue(t, request)
+	connection := w.wait(t, done)
+	if got := whoami(t, connection); got != "system:node:node-1" {
+		t.Errorf("it is %q to the apiserver", got)
+	}
+	if connection.Config.UserAgent != "a test" {
+		t.Errorf("user agent %q", connection.Config.UserAgent)
+	}
+	w.hasFiles(t, "kubelet-client-"+stamp+`\.pem`, `kubelet-client-current\.pem -> kubelet-client-`+stamp+`\.pem`)
+	w.hasKubeconfig(t)
+	w.tells(t, "a certificate was issued", "file="+w.path("pki/kubelet-client-2"))
+
+	// The next start asks for nothing, whatever the bootstrap kubeconfig is by then.
+	w.again()
+	must(t, os.WriteFile(w.options.BootstrapKubeconfig, []byte("{"), 0o600))
+	if got := whoami(t, w.wait(t, w.connect())); got != "system:node:node-1" || len(w.all()) != 1 {
+		t.Errorf("after a restart it is %q, and %d certificates were asked for", got, len(w.all()))
+	}
+}
+
+// TestBootstrapOnce: without rotation the request has a name made of the key, and the key is kept until it is answered, so
+// that a start in between makes no second one.
+func TestBootstrapOnce(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, false)
+	done := w.connect()
+	request := w.nth(t, 0)
+	wantsClientRequest(t, request, bootUser)
+	if !regexp.MustCompile(`^node-csr-[\w-]{43}$`).MatchString(request.Name) {
+		t.Errorf("its name is %s", request.Name)
+	}
+	w.tells(t, "approve=kubectl certificate approve "+request.Name)
+	w.hasFiles(t, `kubelet-client\.key\.tmp`)
+	w.again()
+	if err := (<-done).err; !errors.Is(err, context.Canceled) {
+		t.Fatalf("error %v", err)
+	}
+	if _, err := os.Stat(w.options.Kubeconfig); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("there is a kubeconfig, and no certificate: %v", err)
+	}
+
+	done = w.connect()
+	w.tells(t, "a certificate was asked for before with the same key")
+	w.issue(t, request)
+	if got := whoami(t, w.wait(t, done)); got != "system:node:node-1" || len(w.all()) != 1 {
+		t.Errorf("it is %q, and %d certificates were asked for", got, len(w.all()))
+	}
+	w.hasFiles(t, "kubelet-client-"+stamp+`\.pem`, `kubelet-client-current\.pem -> kubelet-client-`+stamp+`\.pem`)
+	w.hasKubeconfig(t)
+}
+
+func TestRefusedRequests(t *testing.T) {
+	t.Parallel()
+	for name, change := range map[string]func(*world, *certificatesv1.CertificateSigningRequest){
+		"denied": func(w *world, r *certificatesv1.CertificateSigningRequest) {
+			w.change(r.Name, condition(certificatesv1.CertificateDenied, "NotMine"))
+		},
+		"the signer refused": func(w *world, r *certificatesv1.CertificateSigningRequest) {
+			w.change(r.Name, condition(certificatesv1.CertificateFailed, "NotMine"))
+		},
+	} {
+		t.Run(name+", rotating", func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, true)
+			done := w.connect()
+			first := w.nth(t, 0)
+			change(w, first)
+			w.tells(t, name, first.Name, "reason=NotMine", "because of a test", "another request is made by itself")
+			second := w.nth(t, 1)
+			if bytes.Equal(first.Spec.Request, second.Spec.Request) {
+				t.Error("the same key is used again")
+			}
+			w.issue(t, second)
+			w.wait(t, done)
+		})
+		t.Run(name+", once", func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, false)
+			done := w.connect()
+			first := w.nth(t, 0)
+			change(w, first)
+			wantsError(t, (<-done).err, "no client certificate for node node-1", "NotMine", "because of a test")
+			w.tells(t, name, first.Name, "kubectl delete csr")
+			w.again()
+			wantsError(t, (<-w.connect()).err, "NotMine")
+			if len(w.all()) != 1 {
+				t.Errorf("%d certificates were asked for", len(w.all()))
+			}
+		})
+	}
+}
+
+func TestCannotAsk(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, true)
+	w.kubeconfig(t, w.options.BootstrapKubeconfig, clientcmdapi.AuthInfo{Token: "old"})
+	done := w.connect()
+	w.tells(t, "a certificate cannot be asked for", "Unauthorized", "bootstrap-token-ID in kube-system")
+	w.stop()
+	wantsError(t, (<-done).err, "no client certificate for node node-1", "context canceled")
+}
+
+// shortLife is that of a certificate which a test sees expire, and which a busy machine can use before.
+const shortLife = 8 * time.Second
+
+// TestRotation: the certificate is asked for again with itself, and the connections of the one before are closed.
+func TestRotation(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, true)
+	w.life = shortLife // and 5 minutes: it is time for another at once
+	done := w.connect()
+	first := w.issue(t, w.nth(t, 0))
+	connection := w.wait(t, done)
+	connection.LookEvery(10 * time.Millisecond)
+	ran := make(chan error, 1)
+	ctx, stop := context.WithCancel(w.ctx)
+	go func() { ran <- connection.Run(ctx) }()
+
+	second := w.nth(t, 1)
+	wantsClientRequest(t, second, "system:node:node-1")
+	w.mu.Lock()
+	w.life = time.Hour
+	w.mu.Unlock()
+	w.issue(t, second)
+	w.tells(t, "connections of the one before are closed")
+	eventually(t, "the first has expired", func() bool { return time.Now().After(first.NotAfter) })
+	if got := whoami(t, connection); got != "system:node:node-1" {
+		t.Errorf("it is %q", got)
+	}
+	names := w.files(t)
+	if last := names[len(names)-1]; len(names) < 2 || last != "kubelet-client-current.pem -> "+names[len(names)-2] {
+		t.Errorf("--cert-dir has %q", names)
+	}
+	stop()
+	must(t, <-ran)
+}
+
+// TestAdminsKubeconfig: kubeadm's first kubelet has an admin's certificate in its kubeconfig. It is used, kept, and
+// replaced at once.
+func TestAdminsKubeconfig(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, true)
+	w.options.BootstrapKubeconfig = ""
+	admin, err := w.ca.Client("admin", []string{"system:masters"})
+	must(t, err)
+	w.kubeconfig(t, w.options.Kubeconfig, clientcmdapi.AuthInfo{ClientCertificateData: admin.CertPEM, ClientKeyData: admin.KeyPEM})
+	connection := w.wait(t, w.connect())
+	if got := whoami(t, connection); got != "admin" {
+		t.Errorf("at first it is %q", got)
+	}
+	w.hasFiles(t, "kubelet-client-"+stamp+`\.pem`, `kubelet-client-current\.pem -> kubelet-client-`+stamp+`\.pem`)
+	request := w.nth(t, 0)
+	wantsClientRequest(t, request, "admin")
+	connection.LookEvery(10 * time.Millisecond)
+	ran := make(chan error, 1)
+	go func() { ran <- connection.Run(w.ctx) }()
+	w.issue(t, request)
+	eventually(t, "the node's own certificate", func() bool { return whoami(t, connection) == "system:node:node-1" })
+	w.stop()
+	must(t, <-ran)
+}
+
+func TestKubeconfigAsItIs(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, false)
+	w.options.BootstrapKubeconfig = ""
+	w.kubeconfig(t, w.options.Kubeconfig, clientcmdapi.AuthInfo{Token: token})
+	connection := w.wait(t, w.connect())
+	if got := whoami(t, connection); got != bootUser {
+		t.Errorf("it is %q", got)
+	}
+	if len(connection.Metrics()) != 0 || len(w.files(t)) != 0 {
+		t.Error("something is kept, or measured, of no certificate")
+	}
+	connection.CloseAll()
+	if got := whoami(t, connection); got != bootUser {
+		t.Errorf("on a new connection it is %q", got)
+	}
+	connection.CloseAll()
+	w.stop()
+	must(t, connection.Run(w.ctx))
+}
+
+// TestExpiredWhileItRuns: a node that began with a good certificate, and got no other before the end of that, asks as the user
+// of the bootstrap kubeconfig, as that is by then.
+func TestExpiredWhileItRuns(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, true)
+	w.options.BootstrapKubeconfig = w.path("later.conf")
+	pair, err := w.ca.Client("system:node:node-1", []string{"system:nodes"}, func(c *x509.Certificate) {
+		c.NotBefore, c.NotAfter = time.Now().Add(-5*time.Minute), time.Now().Add(shortLife) // it is due
+	})
+	must(t, err)
+	w.keeps(t, pair)
+	connection := w.wait(t, w.connect())
+	connection.LookEvery(10 * time.Millisecond)
+	ran := make(chan error, 1)
+	go func() { ran <- connection.Run(w.ctx) }()
+	first := w.nth(t, 0)
+	wantsClientRequest(t, first, "system:node:node-1")
+	eventually(t, "it has expired", func() bool { return time.Now().After(pair.Leaf.NotAfter) })
+	w.change(first.Name, condition(certificatesv1.CertificateDenied, "TooLate"))
+	w.tells(t, "nothing to ask for one with", "later.conf")
+	w.kubeconfig(t, w.options.BootstrapKubeconfig, clientcmdapi.AuthInfo{Token: token})
+	second := w.nth(t, 1)
+	wantsClientRequest(t, second, bootUser)
+	w.issue(t, second)
+	eventually(t, "it is the node again", func() bool { return whoami(t, connection) == "system:node:node-1" })
+	w.stop()
+	must(t, <-ran)
+}

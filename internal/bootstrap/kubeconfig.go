@@ -1,0 +1,91 @@
+package bootstrap
+
+import (
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"time"
+
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
+	"k8s.io/client-go/transport"
+	certutil "k8s.io/client-go/util/cert"
+)
+
+// load reads the file that a flag names.
+func load(flag, file string) (*rest.Config, error) {
+	rules := &clientcmd.ClientConfigLoadingRules{ExplicitPath: file}
+	content, err := rules.Load()
+	if err != nil {
+		return nil, fmt.Errorf("%s %q: invalid kubeconfig: %w", flag, file, err)
+	}
+	config, err := clientcmd.NewNonInteractiveClientConfig(*content, content.CurrentContext, &clientcmd.ConfigOverrides{}, rules).ClientConfig()
+	if err != nil {
+		return nil, fmt.Errorf("%s %q: invalid kubeconfig: %w", flag, file, err)
+	}
+	return config, nil
+}
+
+// unusable says why a kubeconfig is no reason to skip the bootstrap; nil: it is one. A credential other than a
+// certificate does not count. An error of err is one to stop at. (kubelet: bootstrap.isClientConfigStillValid)
+func unusable(file string) (why, err error) {
+	if _, err := os.Stat(file); errors.Is(err, fs.ErrNotExist) {
+		return err, nil
+	} else if err != nil {
+		return nil, fmt.Errorf("--kubeconfig %q: %w", file, err)
+	}
+	config, why := load("--kubeconfig", file)
+	if why != nil {
+		return why, nil
+	}
+	connection, why := config.TransportConfig()
+	if why != nil {
+		return why, nil
+	}
+	// This also reads the files that are named.
+	if _, why := transport.TLSConfigFor(connection); why != nil {
+		return why, nil
+	}
+	certificates, why := certutil.ParseCertsPEM(connection.TLS.CertData)
+	if why != nil {
+		return fmt.Errorf("no client certificate: %w", why), nil
+	}
+	for _, certificate := range certificates {
+		if time.Now().After(certificate.NotAfter) {
+			return fmt.Errorf("the client certificate expired at %s", certificate.NotAfter.Format(time.RFC3339)), nil
+		}
+	}
+	return nil, nil
+}
+
+// fits says whether the client certificate, if there is one, and the key belong together. A kubelet does not ask, and every
+// request of it fails.
+func fits(config *rest.Config) error {
+	content := &rest.Config{TLSClientConfig: config.TLSClientConfig}
+	if err := rest.LoadTLSFiles(content); err != nil || len(content.CertData) == 0 {
+		return err
+	}
+	_, err := tls.X509KeyPair(content.CertData, content.KeyData)
+	return err
+}
+
+// write makes a kubeconfig for the apiserver of bootstrap and the certificate in pemFile. Its names, and what is left out
+// (a proxy, another server name), are the kubelet's. (kubelet: bootstrap.writeKubeconfigFromBootstrapping)
+func write(file string, bootstrap *rest.Config, pemFile string) error {
+	cluster := &clientcmdapi.Cluster{Server: bootstrap.Host, InsecureSkipTLSVerify: bootstrap.Insecure, CertificateAuthority: bootstrap.CAFile}
+	if cluster.CertificateAuthority == "" {
+		cluster.CertificateAuthorityData = bootstrap.CAData
+	}
+	config := clientcmdapi.NewConfig()
+	config.Clusters["default-cluster"] = cluster
+	config.AuthInfos["default-auth"] = &clientcmdapi.AuthInfo{ClientCertificate: pemFile, ClientKey: pemFile}
+	config.Contexts["default-context"] = &clientcmdapi.Context{Cluster: "default-cluster", AuthInfo: "default-auth", Namespace: "default"}
+	config.CurrentContext = "default-context"
+	if err := clientcmd.WriteToFile(*config, file); err != nil {
+		return fmt.Errorf("--kubeconfig %q: %w; it is written for the certificate that is asked for: give a file that can be written", file, err)
+	}
+	return nil
+}

@@ -1,0 +1,59 @@
+package bootstrap
+
+import (
+	"crypto/tls"
+	"math"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// Metrics are the kubelet's of its client certificate, for one registry; none where nothing is rotated.
+func (c *Connection) Metrics() []prometheus.Collector { return c.metrics }
+
+// Metrics are the kubelet's of its serving certificate, for one registry.
+func (s *Serving) Metrics() []prometheus.Collector { return s.metrics }
+
+func newClientFailures() prometheus.Counter {
+	return prometheus.NewCounter(prometheus.CounterOpts{
+		Name: "kubelet_certificate_manager_client_expiration_renew_errors",
+		Help: "[ALPHA] Counter of certificate renewal errors.",
+	})
+}
+
+func newServerFailures() prometheus.Counter {
+	return prometheus.NewCounter(prometheus.CounterOpts{
+		Name: "kubelet_server_expiration_renew_errors",
+		Help: "[ALPHA] Counter of certificate renewal errors.",
+	})
+}
+
+func newRotationAge() prometheus.Histogram {
+	const hour, day = 3600, 24 * 3600
+	return prometheus.NewHistogram(prometheus.HistogramOpts{
+		Name:    "kubelet_certificate_manager_server_rotation_seconds",
+		Help:    "[ALPHA] Histogram of the number of seconds the previous certificate lived before being rotated.",
+		Buckets: []float64{60, hour, 4 * hour, day, 7 * day, 30 * day, 90 * day, 180 * day, 360 * day, 1440 * day},
+	})
+}
+
+var (
+	clientTTL = prometheus.GaugeOpts{
+		Name: "kubelet_certificate_manager_client_ttl_seconds",
+		Help: "[ALPHA] Gauge of the TTL (time-to-live) of the Kubelet's client certificate. The value is in seconds until certificate expiry (negative if already expired). If client certificate is invalid or unused, the value will be +INF.",
+	}
+	serverTTL = prometheus.GaugeOpts{
+		Name: "kubelet_certificate_manager_server_ttl_seconds",
+		Help: "[ALPHA] Gauge of the shortest TTL (time-to-live) of the Kubelet's serving certificate. The value is in seconds until certificate expiry (negative if already expired). If serving certificate is invalid or unused, the value will be +INF.",
+	}
+)
+
+// newTTL measures whole seconds. One that has expired is not there any more, to the library, so it is +Inf too.
+func newTTL(opts prometheus.GaugeOpts, current func() *tls.Certificate) prometheus.GaugeFunc {
+	return prometheus.NewGaugeFunc(opts, func() float64 {
+		if certificate := current(); certificate != nil {
+			return math.Trunc(time.Until(certificate.Leaf.NotAfter).Seconds())
+		}
+		return math.Inf(1)
+	})
+}

@@ -1,0 +1,101 @@
+package offline_test
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"fauxlet/config"
+	"fauxlet/internal/explain"
+	"fauxlet/internal/explain/offline"
+)
+
+// open is a kubelet that asks nobody.
+func open(t *testing.T, flags map[string]string) *offline.Kubelet {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "kubelet.yaml")
+	check(t, os.WriteFile(file, []byte(`
+apiVersion: kubelet.config.k8s.io/v1beta1
+kind: KubeletConfiguration
+authentication: {anonymous: {enabled: true}, webhook: {enabled: false}}
+authorization: {mode: AlwaysAllow}
+`), 0o600))
+	f := config.NewFlags()
+	check(t, f.Set("config", file))
+	check(t, f.Set("hostname-override", "node-1"))
+	for name, value := range flags {
+		check(t, f.Set(name, value))
+	}
+	c, err := f.Load()
+	check(t, err)
+	k, err := offline.New(offline.Options{Config: c})
+	check(t, err)
+	return k
+}
+
+// TestStreamsAndLogsBegin: what would go on for ever is waited for until it has begun, and leaves nothing behind; a pod
+// that a path names is there.
+func TestStreamsAndLogsBegin(t *testing.T) {
+	defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
+	k := open(t, nil)
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	for _, test := range []struct {
+		method, target string
+		status         int
+	}{
+		{"GET", "/containerLogs/shop/web/main?follow=true", 200},
+		{"GET", "/containerLogs/shop/web/main", 200},
+		{"POST", "/run/shop/other/main?cmd=id", 200},
+		{"POST", "/run/shop/other/8a5a2b1c-0000-4000-8000-000000000005/main?cmd=id", 200},
+		{"GET", "/exec/shop/web/main?command=id&output=1", 101},
+		{"POST", "/portForward/shop/web", 101},
+	} {
+		road, err := k.Explain(ctx, offline.Request{Method: test.method, Target: test.target})
+		check(t, err)
+		if road.Verdict != explain.Allowed || road.Status != test.status {
+			t.Errorf("%s %s: %s, %d, want %d: %+v", test.method, test.target, road.Verdict, road.Status, test.status, road.Stop(explain.StopAnswer))
+		}
+	}
+	if ctx.Err() != nil {
+		t.Error("something was waited for")
+	}
+}
+
+// TestNobodyListens: a port that is off has no request.
+func TestNobodyListens(t *testing.T) {
+	for _, test := range []struct {
+		flags map[string]string
+		asked offline.Request
+		why   string
+	}{
+		{nil, offline.Request{Target: "/pods", ReadOnly: true}, "readOnlyPort is 0"},
+		{map[string]string{"enable-server": "false"}, offline.Request{Target: "/pods"}, "enableServer is false"},
+	} {
+		road, err := open(t, test.flags).Explain(t.Context(), test.asked)
+		if err != nil || road.Verdict != explain.Unspoken || !strings.Contains(road.Why, test.why) {
+			t.Errorf("%s: %q, %v, want %q", road.Verdict, road.Why, err, test.why)
+		}
+	}
+	road, err := open(t, map[string]string{"read-only-port": "10255"}).Explain(t.Context(), offline.Request{Target: "/pods", ReadOnly: true})
+	if err != nil || road.Verdict != explain.Unguarded || road.Status != 200 {
+		t.Errorf("%s, %d, %v", road.Verdict, road.Status, err)
+	}
+}
+
+func TestBadTargets(t *testing.T) {
+	k := open(t, nil)
+	for _, target := range []string{"", "pods", "https://node/pods", "/%zz"} {
+		if _, err := k.Ask(t.Context(), offline.Request{Target: target}); err == nil || !strings.Contains(err.Error(), "not a path") {
+			t.Errorf("%q: %v", target, err)
+		}
+	}
+	if _, err := k.Ask(t.Context(), offline.Request{Target: "/pods", Method: "GE T"}); err == nil {
+		t.Error("a method with a space is sent")
+	}
+}

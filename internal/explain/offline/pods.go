@@ -1,0 +1,39 @@
+package offline
+
+import (
+	"strings"
+
+	v1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"fauxlet/internal/pods"
+)
+
+// makePod has the pod that a path names be there, with its container, where nobody says which pods there are: the question
+// is who may reach it.
+func (k *Kubelet) makePod(path string) error {
+	parts := strings.Split(strings.Trim(path, "/"), "/")
+	if k.made == nil || len(parts) < 3 {
+		return nil
+	}
+	spec := pods.Spec{Pod: &v1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: parts[1], Name: parts[2]}}}
+	container := "main"
+	switch parts[0] {
+	case "containerLogs", "run", "exec", "attach", "checkpoint":
+		if len(parts) < 4 {
+			return nil
+		}
+		if container = parts[3]; len(parts) > 4 {
+			spec.Pod.UID, container = types.UID(parts[3]), parts[4]
+		}
+	case "portForward", "allocatedPods":
+	default:
+		return nil
+	}
+	spec.Pod.Spec.Containers = []v1.Container{{Name: container, Image: container}}
+	spec.Pod.Status = v1.PodStatus{Phase: v1.PodRunning, ContainerStatuses: []v1.ContainerStatus{{
+		Name: container, ContainerID: "fauxlet://" + container, State: v1.ContainerState{Running: &v1.ContainerStateRunning{StartedAt: metav1.Now()}},
+	}}}
+	return k.made.Put(spec)
+}

@@ -1,0 +1,333 @@
+package offline_test
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/json"
+	"fmt"
+	"io"
+	"maps"
+	"math/rand/v2"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	kubeletconfigv1beta1 "k8s.io/kubelet/config/v1beta1"
+	"sigs.k8s.io/yaml"
+
+	"fauxlet/authchain"
+	"fauxlet/config"
+	"fauxlet/internal/explain"
+	"fauxlet/internal/explain/offline"
+	"fauxlet/internal/pods"
+	"fauxlet/internal/reviewapi"
+	"fauxlet/internal/vectors"
+	"fauxlet/kubelettest"
+	"fauxlet/testcerts"
+)
+
+// claims is the measured table of what GET /pods is answered, by configuration and credential: kubelet-client is bound to
+// all of a kubelet's API, and so is system:anonymous where anonymous is on; the service account is bound to nothing.
+var claims = struct {
+	configurations []vectors.Settings
+	rows           []claim
+}{
+	[]vectors.Settings{
+		{},
+		{"authentication.anonymous.enabled": true},
+		{"authentication.anonymous.enabled": true, "authentication.webhook.enabled": false},
+		{"authorization.mode": "AlwaysAllow"},
+		{"authentication.x509.clientCAFile": "", "authentication.webhook.enabled": false},
+	},
+	[]claim{
+		{vectors.Client{}, [5]int{401, 200, 200, 401, 401}},
+		{vectors.Client{Kind: "client", CommonName: "kubelet-client"}, [5]int{200, 200, 200, 200, 401}},
+		{vectors.Client{Kind: "client-stranger", CommonName: "kubelet-client"}, [5]int{401, 401, 401, 401, 401}},
+		{vectors.Client{Kind: "client-expired", CommonName: "kubelet-client"}, [5]int{401, 401, 401, 401, 401}},
+		{vectors.Client{Headers: bearer("bad")}, [5]int{401, 401, 200, 401, 401}},
+		{vectors.Client{Headers: bearer("account")}, [5]int{403, 403, 200, 200, 401}},
+		{vectors.Client{Kind: "client", CommonName: "kubelet-client", Headers: bearer("bad")}, [5]int{200, 200, 200, 200, 401}},
+		{vectors.Client{Kind: "client-stranger", CommonName: "kubelet-client", Headers: bearer("account")}, [5]int{403, 403, 401, 200, 401}},
+	},
+}
+
+type claim struct {
+	client   vectors.Client
+	statuses [5]int
+}
+
+func bearer(token string) []string { return []string{"Authorization: Bearer " + token} }
+
+// What the reviewers of the claims know.
+const (
+	anonymousToo = `
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRole
+metadata: {name: pods}
+rules: [{apiGroups: [""], resources: [nodes/pods, nodes/proxy], verbs: [get]}]
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRoleBinding
+metadata: {name: pods}
+roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: pods}
+subjects:
+- {apiGroup: rbac.authorization.k8s.io, kind: User, name: kubelet-client}
+- {apiGroup: rbac.authorization.k8s.io, kind: User, name: system:anonymous}
+`
+	tokens = "account,system:serviceaccount:default:metrics,1,\"system:serviceaccounts,system:serviceaccounts:default\"\n"
+)
+
+// TestWhatIfOfTheClaims: for each cell of the table, what is answered offline if the configuration of its column were that
+// of its neighbour's is what a server of that configuration answers over TLS, and what was measured.
+func TestWhatIfOfTheClaims(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	for column, settings := range claims.configurations {
+		running := w.run(t, settings, anonymousToo, tokens)
+		base := claims.configurations[(column+1)%len(claims.configurations)]
+		supposed := w.suppose(t, running, base, settings)
+		for row, claim := range claims.rows {
+			name := fmt.Sprintf("row %d, column %d", row+1, column+1)
+			status := w.compare(t, name, running, supposed, claim.client, http.MethodGet, "/pods")
+			if status != claim.statuses[column] {
+				t.Errorf("%s: %d, and %d was measured", name, status, claim.statuses[column])
+			}
+		}
+	}
+}
+
+// TestWhatIfOfGeneratedCases asks the same of configurations, credentials and paths that are drawn by lot.
+func TestWhatIfOfGeneratedCases(t *testing.T) {
+	const configurations, cases = 12, 25
+	t.Parallel()
+	w := newWorld(t)
+	random := rand.New(rand.NewPCG(7, 20260101))
+	corpus, err := vectors.Load()
+	check(t, err)
+	clients := slices.Sorted(maps.Keys(corpus.Clients))
+	statuses := map[int]int{}
+	for i := range configurations {
+		settings, base := drawSettings(random), drawSettings(random)
+		running := w.run(t, settings, string(vectors.RBAC), string(vectors.Tokens))
+		supposed := w.suppose(t, running, base, settings)
+		for range cases {
+			client := clients[random.IntN(len(clients))]
+			method, target := drawTarget(random)
+			name := fmt.Sprintf("configuration %d %v, %s, %s %s", i, settings, client, method, target)
+			statuses[w.compare(t, name, running, supposed, corpus.Clients[client], method, target)]++
+		}
+	}
+	for _, status := range []int{200, 401, 403, 404, 405} {
+		if statuses[status] < 5 {
+			t.Errorf("the lot has drawn %d answers of %d: %v", statuses[status], status, statuses)
+		}
+	}
+}
+
+// drawSettings draws a configuration. All draw the same fields, so that one can be put over another.
+func drawSettings(random *rand.Rand) vectors.Settings {
+	toss := func() bool { return random.IntN(2) == 0 }
+	s := vectors.Settings{"authentication.anonymous.enabled": toss(), "authentication.webhook.enabled": random.IntN(3) > 0, "authorization.mode": "Webhook"}
+	if random.IntN(4) == 0 {
+		s["authorization.mode"] = "AlwaysAllow"
+	}
+	s["authentication.x509.clientCAFile"] = []string{"", caFile, caFile, caFile}[random.IntN(4)]
+	for _, field := range []string{"enableDebuggingHandlers", "enableProfilingHandler", "enableSystemLogHandler", "enableDebugFlagsHandler"} {
+		s[field] = random.IntN(5) > 0
+	}
+	return s
+}
+
+func drawTarget(random *rand.Rand) (method, target string) {
+	pick := func(of ...string) string { return of[random.IntN(len(of))] }
+	target = pick("/pods", "/pods/", "/pods/x", "/runningpods/", "/healthz", "/healthz/ping", "/configz", "/metrics", "/metrics/cadvisor",
+		"/metrics/resource", "/stats/summary", "/stats/", "/logs/", "/containerLogs/default/nginx/nginx", "/containerLogs/default/nginx/nginx?tailLines=no",
+		"/containerLogs/default/other/nginx", "/run/default/nginx/nginx?cmd=true", "/attach/", "/portForward/", "/checkpoint/default/nginx/nginx", "/debug/pprof/",
+		"/debug/flags/v", "/statusz", "/flagz", "/allocatedPods", "/", "/nothing", "//pods", "/metrics/../pods")
+	return pick("GET", "GET", "GET", "GET", "POST", "HEAD", "DELETE", "OPTIONS"), target
+}
+
+// caFile stands for the client CA's file in settings.
+const caFile = "the client CA"
+
+// world is what the running and the supposed kubelets have in common.
+type world struct {
+	ca     *testcerts.Authority
+	caFile string
+	minted map[string]*testcerts.Pair
+}
+
+func newWorld(t *testing.T) *world {
+	ca, err := testcerts.NewAuthority("cluster-ca")
+	check(t, err)
+	w := &world{ca: ca, caFile: filepath.Join(t.TempDir(), "ca.crt"), minted: map[string]*testcerts.Pair{}}
+	check(t, os.WriteFile(w.caFile, ca.CertPEM(), 0o600))
+	return w
+}
+
+// run has a server of these settings listen, with the reviewer that it asks.
+func (w *world) run(t *testing.T, settings vectors.Settings, rbac, tokens string) *kubelettest.Kubelet {
+	t.Helper()
+	k := kubelettest.New(t, kubelettest.WithCA(w.ca), kubelettest.WithPods(nginx()), kubelettest.WithConfig(func(c *kubeletconfigv1beta1.KubeletConfiguration) {
+		text, err := w.inFile(settings).YAML()
+		check(t, err)
+		check(t, yaml.Unmarshal(text, c))
+	}))
+	objects, err := reviewapi.ParseManifests("rbac", []byte(rbac))
+	check(t, err)
+	policy, err := reviewapi.NewPolicy(objects...)
+	check(t, err)
+	k.Reviewer.SetPolicy(policy)
+	file := filepath.Join(t.TempDir(), "tokens.csv")
+	check(t, os.WriteFile(file, []byte(tokens), 0o600))
+	known, err := reviewapi.LoadTokens(file)
+	check(t, err)
+	k.Reviewer.SetTokens(known)
+	return k
+}
+
+// inFile are settings as they are written, with the path of the CA.
+func (w *world) inFile(settings vectors.Settings) vectors.Settings {
+	all := vectors.Settings{"authentication.x509.clientCAFile": w.caFile, "authentication.webhook.cacheTTL": "1ns",
+		"authorization.webhook.cacheAuthorizedTTL": "1ns", "authorization.webhook.cacheUnauthorizedTTL": "1ns"}
+	for field, value := range settings {
+		if value != caFile {
+			all[field] = value
+		}
+	}
+	return all
+}
+
+// suppose is a kubelet whose file has the settings of base, and what if it had the others?
+func (w *world) suppose(t *testing.T, running *kubelettest.Kubelet, base, settings vectors.Settings) *offline.Kubelet {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "kubelet.yaml")
+	text, err := w.inFile(base).YAML()
+	check(t, err)
+	check(t, os.WriteFile(file, text, 0o600))
+	flags := config.NewFlags()
+	check(t, flags.Set("config", file))
+	check(t, flags.Set("hostname-override", running.NodeName))
+	supposed := maps.Clone(w.inFile(settings))
+	for field := range base { // what the others do not have is as it is in a file that does not have it
+		if _, ok := supposed[field]; !ok {
+			supposed[field] = defaults[field]
+		}
+	}
+	for field, value := range supposed {
+		written, err := json.Marshal(value)
+		check(t, err)
+		check(t, flags.Override(field, string(written)))
+	}
+	c, err := flags.Load()
+	check(t, err)
+	store, err := pods.NewStore(nginx())
+	check(t, err)
+	tokens, access, err := offline.Reviewer(running.Reviewer)
+	check(t, err)
+	k, err := offline.New(offline.Options{Config: c, TokenReviews: tokens, AccessReviews: access, Pods: store})
+	check(t, err)
+	return k
+}
+
+// defaults are those of a configuration file, of the fields that the claims set.
+var defaults = vectors.Settings{
+	"authentication.anonymous.enabled": false, "authentication.webhook.enabled": true, "authorization.mode": "Webhook",
+}
+
+// compare sends a request and asks it offline, and wants one account of both. It gives the status.
+func (w *world) compare(t *testing.T, name string, running *kubelettest.Kubelet, supposed *offline.Kubelet, client vectors.Client, method, target string) int {
+	t.Helper()
+	asked := offline.Request{Method: method, Target: target, Header: http.Header{}}
+	for _, header := range client.Headers {
+		key, value, _ := strings.Cut(header, ": ")
+		asked.Header.Add(key, value)
+	}
+	var certificate *tls.Certificate
+	if pair := w.pair(t, client); pair != nil {
+		made := pair.TLS()
+		certificate = &made
+		for _, der := range certificate.Certificate {
+			parsed, err := x509.ParseCertificate(der)
+			check(t, err)
+			asked.Certificates = append(asked.Certificates, parsed)
+		}
+	}
+	got, err := supposed.Ask(t.Context(), asked)
+	check(t, err)
+	send(t, running, certificate, asked)
+	decisions := running.Decisions()
+	want := decisions[len(decisions)-1]
+	if diff := cmp.Diff(account(want), account(got)); diff != "" {
+		t.Errorf("%s: the server's account, and the one that was supposed:\n%s", name, diff)
+	}
+	return want.Status
+}
+
+// account is what must be the same: the Decision and its Road, without times, addresses and the parameters of TLS.
+func account(d *authchain.Decision) any {
+	road := explain.Of(d, explain.Facts{})
+	for i := range road.Stops {
+		road.Stops[i].Facts = slices.DeleteFunc(road.Stops[i].Facts, func(f explain.Fact) bool { return f.Name == "took" })
+	}
+	road.Stops[0].Facts = nil
+	report := d.Report()
+	steps, questions := slices.Clone(report.Authentication), slices.Clone(report.Authorization)
+	var told []string
+	for _, s := range steps {
+		told = append(told, fmt.Sprint(s.Method, s.Outcome, s.Reason, s.Token, s.Cached))
+	}
+	for _, q := range questions {
+		told = append(told, fmt.Sprint(q.Verb, q.Resource, q.Subresource, q.Name, q.Answer, q.Reason, q.Reviews, q.Cached))
+	}
+	return map[string]any{"road": road, "told": told, "user": report.User, "status": report.Status, "error": report.Err, "method": report.Method, "path": report.Path, "why": report.Why}
+}
+
+func (w *world) pair(t *testing.T, client vectors.Client) *testcerts.Pair {
+	t.Helper()
+	if client.Kind == "" {
+		return nil
+	}
+	key := fmt.Sprint(client.Kind, client.CommonName, client.Organizations)
+	if w.minted[key] == nil {
+		kind, err := testcerts.KindNamed(client.Kind)
+		check(t, err)
+		w.minted[key], err = kind.Mint(w.ca, testcerts.Request{CommonName: client.CommonName, Organizations: client.Organizations})
+		check(t, err)
+	}
+	return w.minted[key]
+}
+
+// send sends a request over a connection of its own.
+func send(t *testing.T, k *kubelettest.Kubelet, certificate *tls.Certificate, asked offline.Request) {
+	t.Helper()
+	settings := &tls.Config{RootCAs: k.CA.Pool()}
+	if certificate != nil {
+		settings.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return certificate, nil }
+	}
+	request, err := http.NewRequest(asked.Method, k.URL, nil)
+	check(t, err)
+	request.URL.Opaque = asked.Target // as it stands
+	request.Header = asked.Header.Clone()
+	transport := &http.Transport{TLSClientConfig: settings, DisableKeepAlives: true}
+	response, err := transport.RoundTrip(request)
+	check(t, err)
+	defer response.Body.Close()
+	_, err = io.Copy(io.Discard, response.Body)
+	check(t, err)
+}
+
+func nginx() pods.Spec {
+	return kubelettest.Pod("default", "nginx", map[string]pods.Container{"nginx": {Log: pods.Log{Lines: 3}}})
+}
+
+func check(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}

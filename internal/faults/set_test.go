@@ -1,0 +1,321 @@
+package faults_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/prometheus/client_golang/prometheus/testutil"
+
+	"fauxlet/internal/faults"
+)
+
+func add(t *testing.T, set *faults.Set, f faults.Fault) *faults.Active {
+	t.Helper()
+	active, err := set.Add(f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return active
+}
+
+func names(set *faults.Set) string {
+	var all []string
+	for _, a := range set.List() {
+		all = append(all, a.Name)
+	}
+	return strings.Join(all, " ")
+}
+
+// TestScope: each pattern must match, and nothing is struck of which is not known what a pattern is about.
+func TestScope(t *testing.T) {
+	target := faults.Target{
+		Node: "node-1", Route: "/containerLogs/default/web-0/app", Method: "GET", User: "oidc:https://issuer/7", Groups: []string{"dev", "system:authenticated"},
+		Namespace: "default", Pod: "web-0", Container: "app", Review: faults.TokenReview,
+	}
+	for name, test := range map[string]struct {
+		scope faults.Scope
+		want  bool
+	}{
+		"nothing":               {faults.Scope{}, true},
+		"node":                  {faults.Scope{Node: "node-*"}, true},
+		"another node":          {faults.Scope{Node: "node-2"}, false},
+		"route":                 {faults.Scope{Route: "/containerLogs/*/web-?/*"}, true},
+		"a part of a route":     {faults.Scope{Route: "/containerLogs/*"}, false},
+		"all below":             {faults.Scope{Route: "/containerLogs/**"}, true},
+		"all below a pattern":   {faults.Scope{Route: "/*/default/**"}, true},
+		"itself, too":           {faults.Scope{Route: "/containerLogs/default/web-0/app/**"}, true},
+		"all":                   {faults.Scope{Route: "/**"}, true},
+		"below what is longer":  {faults.Scope{Route: "/containerLogs/default/web-0/app/x/**"}, false},
+		"a name begins alike":   {faults.Scope{Route: "/container/**"}, false},
+		"method":                {faults.Scope{Method: "POST"}, false},
+		"user with slashes":     {faults.Scope{User: "oidc:*"}, true},
+		"another user":          {faults.Scope{User: "admin"}, false},
+		"one of the groups":     {faults.Scope{Group: "system:*"}, true},
+		"none of the groups":    {faults.Scope{Group: "ops"}, false},
+		"namespace, not pod":    {faults.Scope{Namespace: "default", Pod: "db-*"}, false},
+		"pod and container":     {faults.Scope{Pod: "web-*", Container: "[a-b]pp"}, true},
+		"review":                {faults.Scope{Review: faults.TokenReview}, true},
+		"another review":        {faults.Scope{Review: faults.SubjectAccessReview}, false},
+		"everything, but route": {faults.Scope{Node: "*", Route: "/exec/**", User: "*", Group: "*"}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			set := faults.NewSet()
+			fault := faults.Fault{Kind: faults.Status, Status: 500, Scope: test.scope}
+			if test.scope.Review != "" {
+				fault = faults.Fault{Kind: faults.ReviewerDown, Scope: test.scope}
+			}
+			active := add(t, set, fault)
+			if got := set.Strike(&target, fault.Kind) == active; got != test.want {
+				t.Errorf("struck: %v, want %v", got, test.want)
+			}
+			if got := active.Matches() == 1; got != test.want {
+				t.Errorf("%d matches", active.Matches())
+			}
+			if empty := (faults.Scope{}); test.scope != empty && set.Strike(&faults.Target{}, fault.Kind) != nil {
+				t.Error("something is struck of which nothing is known")
+			}
+		})
+	}
+}
+
+// struck are the numbers of those that are struck among so many.
+func struck(set *faults.Set, count int) []int {
+	var all []int
+	for i := range count {
+		if set.Strike(&faults.Target{}, faults.Cut) != nil {
+			all = append(all, i)
+		}
+	}
+	return all
+}
+
+// TestCountAndShare: the first Count, the same Share each time, and both together.
+func TestCountAndShare(t *testing.T) {
+	with := func(scope faults.Scope) *faults.Set {
+		set := faults.NewSet()
+		add(t, set, faults.Fault{Kind: faults.Cut, Scope: scope})
+		return set
+	}
+	if got := struck(with(faults.Scope{Count: 2}), 10); !slices.Equal(got, []int{0, 1}) {
+		t.Errorf("count 2 strikes %v", got)
+	}
+	first := struck(with(faults.Scope{Share: 0.25, Seed: 1}), 1000)
+	if len(first) < 200 || len(first) > 300 {
+		t.Errorf("a quarter of 1000 is %d", len(first))
+	}
+	if again := struck(with(faults.Scope{Share: 0.25, Seed: 1}), 1000); !slices.Equal(first, again) {
+		t.Error("the same share strikes others the second time")
+	}
+	if other := struck(with(faults.Scope{Share: 0.25, Seed: 2}), 1000); slices.Equal(first, other) {
+		t.Error("another seed strikes the same ones")
+	}
+	if got := struck(with(faults.Scope{Share: 0.25, Seed: 1, Count: 3}), 1000); !slices.Equal(got, first[:3]) {
+		t.Errorf("share and count strike %v, want %v", got, first[:3])
+	}
+	if got := struck(with(faults.Scope{Share: 1}), 10); len(got) != 10 {
+		t.Errorf("share 1 strikes %v", got)
+	}
+}
+
+// TestOrder: the first of a kind that strikes is the one; the next has its turn when that is exhausted.
+func TestOrder(t *testing.T) {
+	set := faults.NewSet()
+	first := add(t, set, faults.Fault{Kind: faults.Status, Status: 500, Scope: faults.Scope{Count: 1}})
+	add(t, set, faults.Fault{Kind: faults.Cut})
+	second := add(t, set, faults.Fault{Kind: faults.Status, Status: 503})
+	for i, want := range []*faults.Active{first, second, second} {
+		if got := set.Strike(&faults.Target{}, faults.Status); got != want {
+			t.Errorf("strike %d is of %v", i, got)
+		}
+	}
+	if first.Strikes() != 1 || first.Matches() != 3 || second.Strikes() != 2 || second.Matches() != 2 {
+		t.Errorf("%d of %d, %d of %d", first.Strikes(), first.Matches(), second.Strikes(), second.Matches())
+	}
+}
+
+// TestNames: made of the kind and the first free number, and each there once.
+func TestNames(t *testing.T) {
+	set := faults.NewSet()
+	for range 2 {
+		add(t, set, faults.Fault{Kind: faults.Cut})
+	}
+	add(t, set, faults.Fault{Name: "mine", Kind: faults.Cut})
+	if err := set.Remove("cut-1"); err != nil {
+		t.Fatal(err)
+	}
+	add(t, set, faults.Fault{Kind: faults.Cut})
+	if got := names(set); got != "cut-2 mine cut-1" {
+		t.Errorf("there are %s", got)
+	}
+	if _, err := set.Add(faults.Fault{Name: "mine", Kind: faults.CachesFlushed}); err == nil || !strings.HasPrefix(err.Error(), `name: "mine": is that of an active fault of the kind cut`) {
+		t.Errorf("the same name twice: %v", err)
+	}
+	if _, err := set.Add(faults.Fault{Kind: faults.Status}); err == nil {
+		t.Error("a status without one was taken")
+	}
+	if err := set.Remove("yours"); err == nil || err.Error() != `no fault "yours" is active` {
+		t.Errorf("Remove of another: %v", err)
+	}
+	if got := set.Clear(); got != 3 || !set.Empty() {
+		t.Errorf("%d cleared, there are %s", got, names(set))
+	}
+}
+
+// TestReplace: a file's faults go, those of others stay, and one that is as it was keeps its counts.
+func TestReplace(t *testing.T) {
+	set := faults.NewSet()
+	add(t, set, faults.Fault{Name: "own", Kind: faults.CachesFlushed})
+	parse := func(texts ...string) (all []faults.Fault) {
+		for _, text := range texts {
+			f, err := faults.Parse([]byte(text))
+			if err != nil {
+				t.Fatal(err)
+			}
+			all = append(all, f)
+		}
+		return all
+	}
+	replace := func(texts ...string) {
+		t.Helper()
+		if err := set.Replace("scenario", parse(texts...)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	replace(`{"kind": "cut"}`, `{"kind": "cut", "after": 7}`, `{"name": "fat", "kind": "memory-heavy", "memory": "1Gi"}`)
+	if got := names(set); got != "own cut-1 cut-2 fat" {
+		t.Fatalf("there are %s", got)
+	}
+	second, fat := set.List()[2], set.List()[3]
+	set.Strike(&faults.Target{}, faults.Cut)
+
+	before := set.Version()
+	replace(`{"kind": "cut"}`, `{"kind": "cut", "after": 7}`, `{"name": "fat", "kind": "memory-heavy", "memory": "1024Mi"}`)
+	if set.Version() != before {
+		t.Error("the same faults again are a change")
+	}
+	// Another stands before them, and one is gone.
+	replace(`{"kind": "connection-reset", "name": "cut-1"}`, `{"kind": "cut", "after": 7}`, `{"name": "fat", "kind": "memory-heavy", "memory": "2Gi"}`)
+	if got := names(set); got != "own cut-1 cut-2 fat" {
+		t.Fatalf("there are %s", got)
+	}
+	if set.List()[2] != second || set.List()[3] == fat {
+		t.Error("the one that is as it was must stay, and the one that has changed must not")
+	}
+	before = set.Version()
+	for want, texts := range map[string][]string{
+		`[1].name: "own": is that of another fault`: {`{"kind": "cut"}`, `{"kind": "cut", "name": "own"}`},
+		`[1].name: "x": is that of another fault`:   {`{"kind": "cut", "name": "x"}`, `{"kind": "cut", "name": "x"}`},
+	} {
+		if err := set.Replace("scenario", parse(texts...)); err == nil || !strings.HasPrefix(err.Error(), want) {
+			t.Errorf("%v, want %s", err, want)
+		}
+	}
+	if err := set.Replace("scenario", []faults.Fault{{Kind: faults.Status}}); err == nil || !strings.HasPrefix(err.Error(), "[0].status: missing") {
+		t.Errorf("an error of a fault: %v", err)
+	}
+	if set.Version() != before {
+		t.Error("an error changed something")
+	}
+	replace()
+	if got := names(set); got != "own" {
+		t.Errorf("there are %s", got)
+	}
+}
+
+// TestFollow: who follows is told of each change before it is through, and of none afterwards.
+func TestFollow(t *testing.T) {
+	set := faults.NewSet()
+	var seen []string
+	stop := set.Follow(func() { seen = append(seen, names(set)) })
+	add(t, set, faults.Fault{Kind: faults.Cut})
+	if err := set.Remove("cut-1"); err != nil {
+		t.Fatal(err)
+	}
+	set.Clear() // which is none
+	stop()
+	add(t, set, faults.Fault{Kind: faults.Cut})
+	if want := []string{"cut-1", ""}; !slices.Equal(seen, want) {
+		t.Errorf("told of %q, want %q", seen, want)
+	}
+}
+
+// TestVersion: a change and its opposite leave another version than there was.
+func TestVersion(t *testing.T) {
+	var none *faults.Set
+	if none.Version() != nil || !none.Empty() || none.Strike(&faults.Target{}, faults.Cut) != nil {
+		t.Error("a nil Set has something")
+	}
+	set := faults.NewSet()
+	before := set.Version()
+	add(t, set, faults.Fault{Kind: faults.CachesFlushed})
+	set.Clear()
+	if after := set.Version(); after == before || len(after.List()) != 0 || !set.Empty() {
+		t.Error("what came and went cannot be told from nothing")
+	}
+}
+
+// TestConcurrentStrikes: whatever strikes at once, no more are struck than Count says, while others change the Set.
+func TestConcurrentStrikes(t *testing.T) {
+	set := faults.NewSet()
+	counted := add(t, set, faults.Fault{Kind: faults.Cut, Scope: faults.Scope{Count: 100}})
+	var workers sync.WaitGroup
+	for i := range 4 {
+		workers.Go(func() {
+			for range 1000 {
+				set.Strike(&faults.Target{}, faults.Cut)
+			}
+		})
+		workers.Go(func() {
+			name := fmt.Sprint("other-", i)
+			for range 100 {
+				if _, err := set.Add(faults.Fault{Name: name, Kind: faults.CachesFlushed}); err != nil {
+					t.Error(err)
+				}
+				if err := set.Remove(name); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	workers.Wait()
+	if counted.Matches() != 4000 || counted.Strikes() != 100 {
+		t.Errorf("%d of %d", counted.Strikes(), counted.Matches())
+	}
+}
+
+// TestTold: an active fault in JSON is the fault, with what has become of it, and its metrics are of the node's own.
+func TestTold(t *testing.T) {
+	set := faults.NewSet()
+	if got := testutil.CollectAndCount(set.Collector("")); got != 0 {
+		t.Errorf("%d metrics of no fault", got)
+	}
+	add(t, set, faults.Fault{Kind: faults.Cut, After: 7, Scope: faults.Scope{Count: 1}})
+	add(t, set, faults.Fault{Kind: faults.CachesFlushed, Scope: faults.Scope{Node: "b"}})
+	for range 2 {
+		set.Strike(&faults.Target{}, faults.Cut)
+	}
+	data, err := json.Marshal(set.List()[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := string(data); !strings.HasPrefix(got, `{"name":"cut-1","kind":"cut","after":7,"count":1,"since":"`) || !strings.HasSuffix(got, `,"matches":2,"strikes":1}`) {
+		t.Error(got)
+	}
+	if err := testutil.CollectAndCompare(set.Collector("a"), strings.NewReader(`
+# HELP fauxlet_fault_active Faults that are active, each 1. What they spoil is spoilt on purpose.
+# TYPE fauxlet_fault_active gauge
+fauxlet_fault_active{fault="cut-1",kind="cut"} 1
+# HELP fauxlet_fault_strikes_total How many times an active fault has struck, on all nodes of the process.
+# TYPE fauxlet_fault_strikes_total counter
+fauxlet_fault_strikes_total{fault="cut-1",kind="cut"} 1
+`)); err != nil {
+		t.Error(err)
+	}
+	if got := testutil.CollectAndCount(set.Collector("")); got != 4 {
+		t.Errorf("%d metrics of two faults", got)
+	}
+}

@@ -1,0 +1,479 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/go-logr/logr"
+	"go.uber.org/goleak"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
+	v1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/klog/v2"
+
+	"fauxlet/config"
+	"fauxlet/internal/pods"
+)
+
+func TestMain(m *testing.M) {
+	klog.SetLogger(logr.Discard())
+	goleak.VerifyTestMain(m, goleak.IgnoreTopFunction("k8s.io/klog/v2.(*flushDaemon).run.func1"),
+		goleak.IgnoreTopFunction("k8s.io/apimachinery/pkg/watch.(*filteredWatch).loop")) // of the tests' own watches
+}
+
+// world is a Fleet before an apiserver.
+type world struct {
+	*api
+	t      *testing.T
+	fleet  *Fleet
+	stores map[string]*pods.Store
+	stop   func()
+	// containers are what is made up of those of a pod, by its name.
+	containers map[string]map[string]pods.Container
+	log        *observer.ObservedLogs // of what is worth a warning
+	// failed is how often heartbeats have failed again and again.
+	failed atomic.Int32
+}
+
+// newWorld has a Fleet that does not run yet, with what is there already.
+func newWorld(t *testing.T, there ...object) *world {
+	t.Helper()
+	w := &world{t: t, api: newAPI(t), stores: map[string]*pods.Store{}, containers: map[string]map[string]pods.Container{}}
+	for _, o := range there {
+		w.put(o)
+	}
+	w.again()
+	return w
+}
+
+// again has another Fleet, as after a restart of the process.
+func (w *world) again() {
+	w.t.Helper()
+	core, log := observer.New(zap.WarnLevel)
+	w.log = log
+	var err error
+	if w.fleet, err = NewFleet(Options{
+		Client: w.client, Logger: zap.New(core), HeartbeatFailed: func() { w.failed.Add(1) },
+		Containers: func(pod *v1.Pod) map[string]pods.Container { return w.containers[pod.Name] },
+	}); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// run has the Fleet run until the test ends.
+func (w *world) run() *world {
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- w.fleet.Run(ctx) }()
+	w.stop = sync.OnceFunc(func() {
+		cancel()
+		if err := <-ended; err != nil {
+			w.t.Error(err)
+		}
+	})
+	w.t.Cleanup(w.stop)
+	return w
+}
+
+// specOf is a node of these flags.
+func (w *world) specOf(name string, flags ...string) Spec {
+	w.t.Helper()
+	f := config.NewFlags()
+	all := append([]string{"hostname-override", name, "node-ip", "192.0.2.7"}, flags...)
+	for i := 0; i < len(all); i += 2 {
+		if err := f.Set(all[i], all[i+1]); err != nil {
+			w.t.Fatal(err)
+		}
+	}
+	cfg, err := f.Load()
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	store, err := pods.NewStore()
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.stores[name] = store
+	return Spec{Config: cfg, Pods: store, Port: 10250, Version: "test", KubeletVersion: "v1.37.2"}
+}
+
+func (w *world) add(spec Spec) {
+	w.t.Helper()
+	if err := w.fleet.Add(spec); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// eventually waits until there is no problem.
+func (w *world) eventually(what string, problem func() string) {
+	w.t.Helper()
+	deadline := time.After(20 * time.Second)
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		last := problem()
+		if last == "" {
+			return
+		}
+		select {
+		case <-tick.C:
+		case <-deadline:
+			w.t.Fatalf("%s: %s\nasked was %q", what, last, w.requests())
+		}
+	}
+}
+
+// awaitAsked waits until this has been asked so often.
+func (w *world) awaitAsked(request string, times int) {
+	w.t.Helper()
+	w.eventually(fmt.Sprintf("asked is %d times: %s", times, request), func() string {
+		if n := w.count(request); n < times {
+			return fmt.Sprint(n)
+		}
+		return ""
+	})
+}
+
+func (w *world) node(name string) (*v1.Node, error) {
+	return w.client.CoreV1().Nodes().Get(context.Background(), name, metav1.GetOptions{})
+}
+
+// awaitReady waits until a Node says this of itself.
+func (w *world) awaitReady(name string, status v1.ConditionStatus) *v1.Node {
+	w.t.Helper()
+	var node *v1.Node
+	w.eventually(fmt.Sprintf("node %s has Ready %s", name, status), func() string {
+		var err error
+		if node, err = w.node(name); err != nil {
+			return err.Error()
+		}
+		for _, c := range node.Status.Conditions {
+			if c.Type == v1.NodeReady && c.Status == status {
+				return ""
+			}
+		}
+		return fmt.Sprint(node.Status.Conditions)
+	})
+	return node
+}
+
+func (w *world) awaitPhase(name string, phase v1.PodPhase) *v1.Pod {
+	w.t.Helper()
+	var pod *v1.Pod
+	w.eventually(fmt.Sprintf("pod %s is %s", name, phase), func() string {
+		var err error
+		if pod, err = w.client.CoreV1().Pods("default").Get(context.Background(), name, metav1.GetOptions{}); err != nil {
+			return err.Error()
+		}
+		if pod.Status.Phase != phase {
+			return fmt.Sprint(pod.Status)
+		}
+		return ""
+	})
+	return pod
+}
+
+// served are the pods that a node's API tells of, with their uids.
+func (w *world) served(node string) map[string]types.UID {
+	all := map[string]types.UID{}
+	for _, pod := range w.stores[node].List() {
+		all[pod.Name] = pod.UID
+	}
+	return all
+}
+
+func (w *world) awaitServed(node string, wanted map[string]types.UID) {
+	w.t.Helper()
+	w.eventually(fmt.Sprintf("node %s serves %v", node, wanted), func() string {
+		if got := w.served(node); !maps.Equal(got, wanted) {
+			return fmt.Sprint(got)
+		}
+		return ""
+	})
+}
+
+func (w *world) create(pod *v1.Pod) {
+	w.t.Helper()
+	if _, err := w.client.CoreV1().Pods(pod.Namespace).Create(context.Background(), pod, metav1.CreateOptions{}); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+func (w *world) delete(name string, grace int64) {
+	w.t.Helper()
+	if err := w.client.CoreV1().Pods("default").Delete(context.Background(), name, metav1.DeleteOptions{GracePeriodSeconds: &grace}); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+func podOf(node, name string, uid types.UID) *v1.Pod {
+	return &v1.Pod{
+		ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: name, UID: uid},
+		Spec:       v1.PodSpec{NodeName: node, Containers: []v1.Container{{Name: "app", Image: "app"}}},
+	}
+}
+
+// TestFleetPods: each node has the pods that are bound to it, for as long as they are, and no others.
+func TestFleetPods(t *testing.T) {
+	w := newWorld(t, podOf("node-1", "before", "1")).run()
+	w.add(w.specOf("node-1"))
+	w.add(w.specOf("node-2"))
+	w.create(podOf("node-1", "a", "2"))
+	w.create(podOf("node-2", "b", "3"))
+	w.create(podOf("node-3", "c", "4"))
+	w.create(podOf("", "d", "5"))
+	ips := map[string]bool{}
+	for _, name := range []string{"before", "a", "b"} {
+		pod := w.awaitPhase(name, v1.PodRunning)
+		if pod.Status.HostIP != "192.0.2.7" || pod.Status.PodIP == "" || ips[pod.Status.PodIP] {
+			t.Errorf("%s is at %q on %q, and taken are %v", name, pod.Status.PodIP, pod.Status.HostIP, ips)
+		}
+		ips[pod.Status.PodIP] = true
+	}
+	w.awaitServed("node-1", map[string]types.UID{"before": "1", "a": "2"})
+	w.awaitServed("node-2", map[string]types.UID{"b": "3"})
+	// One that is deleted at once, as by force, is gone here too; one of the same name is another.
+	w.delete("a", 0)
+	w.awaitServed("node-1", map[string]types.UID{"before": "1"})
+	w.create(podOf("node-1", "a", "6"))
+	w.awaitPhase("a", v1.PodRunning)
+	w.awaitServed("node-1", map[string]types.UID{"before": "1", "a": "6"})
+
+	if err := w.fleet.Remove(context.Background(), "node-1"); err != nil {
+		t.Fatal(err)
+	}
+	w.awaitServed("node-1", map[string]types.UID{})
+	if _, err := w.node("node-1"); !apierrors.IsNotFound(err) {
+		t.Errorf("the Node that was removed is left: %v", err)
+	}
+	w.awaitServed("node-2", map[string]types.UID{"b": "3"})
+	if err := w.fleet.Remove(context.Background(), "node-1"); err == nil {
+		t.Error("a node is removed twice")
+	}
+	if err := w.fleet.Add(w.specOf("node-2")); err == nil {
+		t.Error("a node is added twice")
+	}
+	w.stop()
+	for _, name := range []string{"c", "d"} { // which are nobody's
+		if asked := w.requests(); slices.Contains(asked, "patch pods/status "+name) || slices.Contains(asked, "delete pods "+name) {
+			t.Errorf("%s was touched: %q", name, asked)
+		}
+	}
+}
+
+// TestFleetPatchIsTriedAgain: a status that the apiserver does not take is sent again, and nothing else is held up by it.
+func TestFleetPatchIsTriedAgain(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	var refused atomic.Int32
+	w.refuse = func(request string) error {
+		if request == "patch pods/status a" && refused.Add(1) <= 3 {
+			return errors.New("not now")
+		}
+		return nil
+	}
+	w.run().add(w.specOf("node-1"))
+	w.create(podOf("node-1", "a", "1"))
+	w.create(podOf("node-1", "b", "2"))
+	w.awaitPhase("b", v1.PodRunning)
+	w.awaitPhase("a", v1.PodRunning)
+	if n := refused.Load(); n <= 3 {
+		t.Errorf("it was sent %d times", n)
+	}
+}
+
+// TestFleetLeaves: a node that stops says so, or is deleted, or says so where it may not be deleted; its pods are left alone.
+func TestFleetLeaves(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		name       string
+		deregister bool
+		forbidden  bool
+		gone       bool
+	}{
+		{"stays", false, false, false},
+		{"is deleted", true, false, true},
+		{"may not be deleted", true, true, false},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			w := newWorld(t)
+			if test.forbidden {
+				w.refuse = func(request string) error {
+					if request == "delete nodes node-1" {
+						return apierrors.NewForbidden(v1.Resource("nodes"), "node-1", errors.New("may not"))
+					}
+					return nil
+				}
+			}
+			spec := w.specOf("node-1")
+			spec.Deregister = test.deregister
+			w.run().add(spec)
+			w.awaitReady("node-1", v1.ConditionTrue)
+			w.create(podOf("node-1", "a", "1"))
+			w.awaitPhase("a", v1.PodRunning)
+			w.stop()
+			node, err := w.node("node-1")
+			if test.gone {
+				if !apierrors.IsNotFound(err) {
+					t.Errorf("it is left: %v", err)
+				}
+			} else {
+				for _, c := range node.Status.Conditions {
+					if c.Type == v1.NodeReady && (c.Status != v1.ConditionFalse || c.Message != "node is shutting down") {
+						t.Errorf("%+v", c)
+					}
+				}
+			}
+			if pod := w.awaitPhase("a", v1.PodRunning); pod.DeletionTimestamp != nil {
+				t.Error("its pod is deleted")
+			}
+		})
+	}
+}
+
+// TestFleetAdopts: a Node that is there already keeps what others have set.
+func TestFleetAdopts(t *testing.T) {
+	w := newWorld(t, &v1.Node{
+		ObjectMeta: metav1.ObjectMeta{Name: "node-1", UID: "7", Labels: map[string]string{"theirs": "kept", v1.LabelHostname: "old"}},
+		Spec:       v1.NodeSpec{Unschedulable: true, Taints: []v1.Taint{{Key: "theirs", Effect: v1.TaintEffectNoSchedule}}},
+		Status: v1.NodeStatus{
+			Capacity:   v1.ResourceList{"example.com/theirs": *newQuantity(3), v1.ResourceCPU: *newQuantity(1)},
+			Conditions: []v1.NodeCondition{{Type: "Theirs", Status: v1.ConditionTrue}, {Type: v1.NodeReady, Status: v1.ConditionUnknown}},
+		},
+	}).run()
+	w.add(w.specOf("node-1", "node-labels", "mine=new", "register-with-taints", "mine=new:NoSchedule"))
+	node := w.awaitReady("node-1", v1.ConditionTrue)
+	if node.UID != "7" || !node.Spec.Unschedulable || len(node.Spec.Taints) != 1 || node.Spec.Taints[0].Key != "theirs" {
+		t.Errorf("%v %+v: taints are for new Nodes", node.UID, node.Spec)
+	}
+	if node.Labels["theirs"] != "kept" || node.Labels[v1.LabelHostname] != "node-1" {
+		t.Errorf("labels %v", node.Labels)
+	}
+	theirs := node.Status.Allocatable["example.com/theirs"]
+	if node.Status.Capacity.Cpu().Value() != 8 || theirs.Value() != 3 {
+		t.Errorf("capacity %v, allocatable %v", node.Status.Capacity, node.Status.Allocatable)
+	}
+	if !slices.ContainsFunc(node.Status.Conditions, func(c v1.NodeCondition) bool { return c.Type == "Theirs" }) {
+		t.Errorf("conditions %+v", node.Status.Conditions)
+	}
+}
+
+// TestFleetStaticPods: they are served whatever the apiserver says, and shown to it by mirrors, which come back.
+func TestFleetStaticPods(t *testing.T) {
+	inTheWay := podOf("node-1", "blocked-node-1", "1")
+	w := newWorld(t, inTheWay).run()
+	spec := w.specOf("node-1")
+	spec.Static = []*v1.Pod{manifest("agent", "agent:1"), manifest("blocked", "agent:1")}
+	w.add(spec)
+	mirror := w.awaitPhase("agent-node-1", v1.PodRunning)
+	if mirror.Annotations[annotationMirror] == "" || len(mirror.OwnerReferences) != 1 || mirror.OwnerReferences[0].Kind != "Node" {
+		t.Errorf("%+v", mirror.ObjectMeta)
+	}
+	names := func(wanted ...string) {
+		t.Helper()
+		w.eventually(fmt.Sprintf("served are %v", wanted), func() string {
+			if got := slices.Sorted(maps.Keys(w.served("node-1"))); !slices.Equal(got, wanted) {
+				return fmt.Sprint(got)
+			}
+			return ""
+		})
+	}
+	names("agent-node-1", "blocked-node-1")
+
+	w.delete("agent-node-1", 30)
+	w.eventually("the mirror is another", func() string {
+		pod, err := w.client.CoreV1().Pods("default").Get(context.Background(), "agent-node-1", metav1.GetOptions{})
+		if err != nil || pod.UID == mirror.UID {
+			return fmt.Sprint(pod.UID, err)
+		}
+		return ""
+	})
+	again := w.awaitPhase("agent-node-1", v1.PodRunning)
+	if again.Annotations[annotationMirror] != mirror.Annotations[annotationMirror] {
+		t.Error("the mirror is of another pod now")
+	}
+	if err := w.fleet.SetStatic("node-1", []*v1.Pod{manifest("agent", "agent:2")}); err != nil {
+		t.Fatal(err)
+	}
+	w.eventually("the mirror is of the new pod", func() string {
+		pod, err := w.client.CoreV1().Pods("default").Get(context.Background(), "agent-node-1", metav1.GetOptions{})
+		if err != nil || pod.Spec.Containers[0].Image != "agent:2" {
+			return fmt.Sprint(pod, err)
+		}
+		return ""
+	})
+	if err := w.fleet.SetStatic("node-1", []*v1.Pod{manifest("agent", "a"), manifest("agent", "b")}); err == nil {
+		t.Error("two static pods have one name")
+	}
+	if err := w.fleet.SetStatic("node-1", nil); err != nil {
+		t.Fatal(err)
+	}
+	if n := w.count("delete pods blocked-node-1"); n > 0 {
+		t.Errorf("what is in the way of a mirror was deleted %d times", n)
+	}
+	w.eventually("the mirror is gone", func() string {
+		_, err := w.client.CoreV1().Pods("default").Get(context.Background(), "agent-node-1", metav1.GetOptions{})
+		if !apierrors.IsNotFound(err) {
+			return fmt.Sprint(err)
+		}
+		return ""
+	})
+}
+
+// TestFleetOnly: a node's own credential is for that node, and for what is its.
+func TestFleetOnly(t *testing.T) {
+	w := &world{t: t, api: newAPI(t), stores: map[string]*pods.Store{}}
+	var err error
+	if w.fleet, err = NewFleet(Options{Client: w.client, Only: "node-1"}); err != nil {
+		t.Fatal(err)
+	}
+	w.run().add(w.specOf("node-1"))
+	if err := w.fleet.Add(w.specOf("node-2")); err == nil {
+		t.Error("another node is added")
+	}
+	w.create(podOf("node-1", "a", "1"))
+	w.awaitPhase("a", v1.PodRunning)
+	for _, asked := range w.requests() {
+		verb, of, _ := strings.Cut(asked, " ")
+		if verb != "list" && verb != "watch" {
+			continue
+		}
+		if of != "pods spec.nodeName=node-1" && of != "nodes metadata.name=node-1" {
+			t.Errorf("asked was %q", asked)
+		}
+	}
+}
+
+// TestFleetIsMadeOf: what there must be, is.
+func TestFleetIsMadeOf(t *testing.T) {
+	if _, err := NewFleet(Options{}); err == nil {
+		t.Error("there is a fleet without a client")
+	}
+	w := newWorld(t).run()
+	for name, spec := range map[string]Spec{"a configuration": {Pods: w.specOf("node-1").Pods}, "a store": {Config: w.specOf("node-1").Config}} {
+		if err := w.fleet.Add(spec); err == nil {
+			t.Errorf("there is a node without %s", name)
+		}
+	}
+	spec := w.specOf("node-1")
+	spec.Static = []*v1.Pod{manifest("a", "a:1"), manifest("a", "a:2")}
+	if err := w.fleet.Add(spec); err == nil || !strings.Contains(err.Error(), "default/a-node-1") {
+		t.Errorf("two static pods of one name: %v", err)
+	}
+	spec = w.specOf("node-1")
+	spec.Config.Kubelet.SystemReserved = map[string]string{"cpu": "much"}
+	if err := w.fleet.Add(spec); err == nil || !strings.Contains(err.Error(), `systemReserved: cpu: "much"`) {
+		t.Errorf("no quantity: %v", err)
+	}
+}

@@ -1,0 +1,205 @@
+package node
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	v1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"fauxlet/internal/pods"
+)
+
+func newQuantity(n int64) *resource.Quantity { return resource.NewQuantity(n, resource.DecimalSI) }
+
+// TestDescribe: what flags and capacity make of the Node.
+func TestDescribe(t *testing.T) {
+	w := &world{t: t, stores: map[string]*pods.Store{}}
+	for _, test := range []struct {
+		name  string
+		flags []string
+		with  func(*Spec)
+		look  func(*description) string
+		want  string
+	}{
+		{"addresses", nil, nil, addressesOf, "InternalIP=192.0.2.7 Hostname=node-1"},
+		{"dual stack", []string{"node-ip", "192.0.2.7,2001:db8::7"}, nil, addressesOf, "InternalIP=192.0.2.7 InternalIP=2001:db8::7 Hostname=node-1"},
+		{"the address that is listened on", []string{"node-ip", "", "address", "192.0.2.9"}, nil, addressesOf, "InternalIP=192.0.2.9 Hostname=node-1"},
+		{"loopback", []string{"node-ip", "127.0.0.1"}, nil, addressesOf, "InternalIP=127.0.0.1 Hostname=node-1"},
+		{"a name that is an address", []string{"node-ip", "", "hostname-override", "192.0.2.3"}, nil, addressesOf, "InternalIP=192.0.2.3 Hostname=192.0.2.3"},
+		{"more, and none twice", nil, func(s *Spec) {
+			s.Addresses = []v1.NodeAddress{{Type: v1.NodeHostName, Address: "node-1"}, {Type: v1.NodeExternalIP, Address: "203.0.113.7"}}
+		}, addressesOf, "InternalIP=192.0.2.7 Hostname=node-1 ExternalIP=203.0.113.7"},
+		{"pods", []string{"max-pods", "50"}, nil, amount("pods"), "50 50"},
+		{"pods of each core", []string{"max-pods", "50", "pods-per-core", "3"}, nil, amount("pods"), "24 24"},
+		{"what is reserved", []string{"kube-reserved", "cpu=1", "system-reserved", "cpu=500m"}, nil, amount("cpu"), "8 6500m"},
+		{"more reserved than there is", []string{"kube-reserved", "cpu=9"}, nil, amount("cpu"), "8 0"},
+		{"huge pages", nil, func(s *Spec) {
+			s.Capacity = v1.ResourceList{"memory": resource.MustParse("4Gi"), "hugepages-1Gi": resource.MustParse("1Gi")}
+		}, amount("memory"), "4Gi 3Gi"},
+		{"more huge pages than memory", nil, func(s *Spec) {
+			s.Capacity = v1.ResourceList{"memory": resource.MustParse("1Gi"), "hugepages-1Gi": resource.MustParse("4Gi")}
+		}, amount("memory"), "1Gi 0"},
+		{"labels", []string{"node-labels", "mine=a," + v1.LabelHostname + "=b"}, nil, func(d *description) string {
+			labels := d.initial(time.Now()).Labels
+			return fmt.Sprintln(len(labels), labels["mine"], labels[v1.LabelHostname], labels[v1.LabelOSStable], labels["beta.kubernetes.io/os"])
+		}, "6 a b linux linux\n"},
+		{"taints", []string{"register-with-taints", "mine=a:NoExecute"}, nil, func(d *description) string {
+			return fmt.Sprint(d.initial(time.Now()).Spec.Taints)
+		}, "[{mine a NoExecute <nil>}]"},
+		{"who attaches", nil, nil, func(d *description) string { return d.initial(time.Now()).Annotations[controllerManagedAttach] }, "true"},
+		{"port and versions", nil, nil, func(d *description) string {
+			s := d.initial(time.Now()).Status
+			return fmt.Sprint(s.DaemonEndpoints.KubeletEndpoint.Port, " ", s.NodeInfo.KubeletVersion, " ", s.NodeInfo.ContainerRuntimeVersion)
+		}, "10250 v1.37.2 fauxlet://test"},
+		{"conditions", nil, nil, func(d *description) string {
+			var all []string
+			for _, c := range d.initial(time.Now()).Status.Conditions {
+				all = append(all, fmt.Sprintf("%s=%s", c.Type, c.Status))
+			}
+			return strings.Join(all, " ")
+		}, "MemoryPressure=False DiskPressure=False PIDPressure=False Ready=True"},
+		{"provider", []string{"provider-id", "fake://1"}, nil, func(d *description) string { return d.initial(time.Now()).Spec.ProviderID }, "fake://1"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			w.t = t
+			spec := w.specOf("node-1", test.flags...)
+			if test.with != nil {
+				test.with(&spec)
+			}
+			d, err := describe(&spec)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := test.look(d); got != test.want {
+				t.Errorf("%s, want %s", got, test.want)
+			}
+		})
+	}
+}
+
+func addressesOf(d *description) string {
+	var all []string
+	for _, a := range d.initial(time.Now()).Status.Addresses {
+		all = append(all, string(a.Type)+"="+a.Address)
+	}
+	return strings.Join(all, " ")
+}
+
+// amount is the capacity of a resource, and what of it can be allocated.
+func amount(name v1.ResourceName) func(*description) string {
+	return func(d *description) string {
+		status := d.initial(time.Now()).Status
+		capacity, allocatable := status.Capacity[name], status.Allocatable[name]
+		return capacity.String() + " " + allocatable.String()
+	}
+}
+
+// TestUpdate: a heartbeat alone is no change, and a condition has the time at which it changed.
+func TestUpdate(t *testing.T) {
+	w := &world{t: t, stores: map[string]*pods.Store{}}
+	spec := w.specOf("node-1")
+	d, err := describe(&spec)
+	if err != nil {
+		t.Fatal(err)
+	}
+	first := time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)
+	readyOf := func(node *v1.Node) v1.NodeCondition {
+		for _, c := range node.Status.Conditions {
+			if c.Type == v1.NodeReady {
+				return c
+			}
+		}
+		t.Fatal("there is no condition Ready")
+		return v1.NodeCondition{}
+	}
+	later := first.Add(time.Minute)
+	node, changed := d.update(d.initial(first), ready, later)
+	if c := readyOf(node); changed || !c.LastTransitionTime.Time.Equal(first) || !c.LastHeartbeatTime.Time.Equal(later) {
+		t.Errorf("after a minute: changed %v, %+v", changed, c)
+	}
+	node, changed = d.update(node, leaving, later)
+	if c := readyOf(node); !changed || !c.LastTransitionTime.Time.Equal(later) || c.Status != v1.ConditionFalse {
+		t.Errorf("leaving: changed %v, %+v", changed, c)
+	}
+	node.Labels[v1.LabelOSStable] = "plan9"
+	if node, changed = d.update(node, leaving, later); !changed || node.Labels[v1.LabelOSStable] == "plan9" {
+		t.Errorf("with a wrong label: changed %v, %v", changed, node.Labels)
+	}
+}
+
+// TestAdopt: of a Node that is there already, what a kubelet defaults is as it would be made, what another kubelet has told
+// is no more, and the rest is left.
+func TestAdopt(t *testing.T) {
+	w := &world{t: t, stores: map[string]*pods.Store{}}
+	yes := true
+	before := func() *v1.Node {
+		return &v1.Node{
+			ObjectMeta: metav1.ObjectMeta{
+				Labels:      map[string]string{"theirs": "a", v1.LabelInstanceTypeStable: "m1", v1.LabelTopologyZone: "z1", v1.LabelOSStable: "plan9"},
+				Annotations: map[string]string{"theirs": "a", controllerManagedAttach: "true"},
+			},
+			Spec: v1.NodeSpec{Taints: []v1.Taint{{Key: "theirs"}}, ProviderID: "theirs"},
+			Status: v1.NodeStatus{
+				Images:          []v1.ContainerImage{{Names: []string{"old"}}},
+				RuntimeHandlers: []v1.NodeRuntimeHandler{{Name: "old"}},
+				Features:        &v1.NodeFeatures{SupplementalGroupsPolicy: &yes},
+				VolumesInUse:    []v1.UniqueVolumeName{"old"},
+				VolumesAttached: []v1.AttachedVolume{{Name: "theirs"}},
+			},
+		}
+	}
+	for _, test := range []struct {
+		name  string
+		flags []string
+		look  func(*v1.Node) string
+		want  string
+	}{
+		{"their label", nil, labelOf("theirs"), "a"},
+		{"a label of no default", []string{"node-labels", "theirs=b,mine=b"}, labelOf("theirs", "mine"), "a "},
+		{"a default", []string{"node-labels", v1.LabelTopologyZone + "=z2"}, labelOf(v1.LabelTopologyZone, v1.LabelInstanceTypeStable, v1.LabelOSStable), "z2 m1 linux"},
+		{"a default that is empty", []string{"node-labels", v1.LabelInstanceTypeStable + "="}, func(node *v1.Node) string {
+			value, there := node.Labels[v1.LabelInstanceTypeStable]
+			return fmt.Sprintf("%q %v", value, there)
+		}, `"" false`},
+		{"taints and provider", []string{"register-with-taints", "mine=a:NoSchedule", "provider-id", "mine"}, func(node *v1.Node) string {
+			return fmt.Sprintf("%d %s %s", len(node.Spec.Taints), node.Spec.Taints[0].Key, node.Spec.ProviderID)
+		}, "1 theirs theirs"},
+		{"annotations", []string{"enable-controller-attach-detach", "false"}, func(node *v1.Node) string { return fmt.Sprint(node.Annotations) }, "map[theirs:a]"},
+		{"what another kubelet told", nil, func(node *v1.Node) string {
+			s := node.Status
+			return fmt.Sprint(len(s.Images), len(s.RuntimeHandlers), s.Features, len(s.VolumesInUse), len(s.VolumesAttached))
+		}, "0 0 nil 0 1"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			w.t = t
+			spec := w.specOf("node-1", test.flags...)
+			d, err := describe(&spec)
+			if err != nil {
+				t.Fatal(err)
+			}
+			existing := before()
+			node, changed := d.update(d.adopt(existing), ready, time.Now())
+			if got := test.look(node); got != test.want || !changed {
+				t.Errorf("%s, changed %v, want %s", got, changed, test.want)
+			}
+			if !equality.Semantic.DeepEqual(existing, before()) {
+				t.Error("what was given has been changed")
+			}
+		})
+	}
+}
+
+func labelOf(names ...string) func(*v1.Node) string {
+	return func(node *v1.Node) string {
+		var values []string
+		for _, name := range names {
+			values = append(values, node.Labels[name])
+		}
+		return strings.Join(values, " ")
+	}
+}

@@ -1,0 +1,339 @@
+package node
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	v1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/utils/ptr"
+
+	"fauxlet/internal/pods"
+)
+
+// nodeWith is a Node to which the cluster has given these ranges.
+func nodeWith(cidrs ...string) *v1.Node {
+	return &v1.Node{ObjectMeta: metav1.ObjectMeta{Name: "node-1", UID: "node-1"}, Spec: v1.NodeSpec{PodCIDR: cidrs[0], PodCIDRs: cidrs}}
+}
+
+// once is a pod that ends by itself, at once.
+func (w *world) once(name string) *v1.Pod {
+	pod := podOf("node-1", name, types.UID(name))
+	pod.Spec.RestartPolicy = v1.RestartPolicyNever
+	w.containers[name] = map[string]pods.Container{"app": {Exits: &pods.Exit{}}}
+	return pod
+}
+
+// awaitNone waits until the apiserver and the node have no pod of this name.
+func (w *world) awaitNone(name string) {
+	w.t.Helper()
+	w.eventually("pod "+name+" is gone", func() string {
+		if _, err := w.client.CoreV1().Pods("default").Get(context.Background(), name, metav1.GetOptions{}); !apierrors.IsNotFound(err) {
+			return fmt.Sprint(err)
+		}
+		if _, there := w.served("node-1")[name]; there {
+			return "it is served"
+		}
+		return ""
+	})
+}
+
+// TestPodAddresses: as many pods run as there are addresses, each with one of each range; who has ended needs none.
+func TestPodAddresses(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		cidrs  []string
+		prefix string
+		room   int
+	}{
+		{[]string{"10.1.2.0/30"}, "10.1.2.", 2},
+		{[]string{"fd00::/126"}, "fd00::", 3},
+		{[]string{"10.1.2.0/30", "fd00::/64"}, "10.1.2.", 2},
+	} {
+		t.Run(strings.Join(test.cidrs, " and "), func(t *testing.T) {
+			w := newWorld(t, nodeWith(test.cidrs...))
+			// As before this process: they hold nothing either.
+			old := w.once("old")
+			old.Status = v1.PodStatus{Phase: v1.PodSucceeded, PodIP: test.prefix + "1", PodIPs: []v1.PodIP{{IP: test.prefix + "1"}}, StartTime: ptr.To(metav1.Now())}
+			w.put(old)
+			for i := range test.room + 1 {
+				name := fmt.Sprintf("once-%d", i)
+				w.containers[name] = w.containers["old"]
+			}
+			w.run().add(w.specOf("node-1"))
+			w.awaitServed("node-1", map[string]types.UID{"old": "old"})
+			for i := range test.room + 1 {
+				pod := w.once(fmt.Sprintf("once-%d", i))
+				w.create(pod)
+				if ended := w.awaitPhase(pod.Name, v1.PodSucceeded); len(ended.Status.PodIPs) != len(test.cidrs) {
+					t.Errorf("it was at %v", ended.Status.PodIPs)
+				}
+			}
+			given := map[string]bool{}
+			for i := range test.room {
+				name := fmt.Sprintf("stays-%d", i)
+				w.create(podOf("node-1", name, types.UID(name)))
+				pod := w.awaitPhase(name, v1.PodRunning)
+				if given[pod.Status.PodIP] || !strings.HasPrefix(pod.Status.PodIP, test.prefix) || len(pod.Status.PodIPs) != len(test.cidrs) {
+					t.Errorf("%s is at %v, and taken are %v", name, pod.Status.PodIPs, given)
+				}
+				given[pod.Status.PodIP] = true
+			}
+			w.create(podOf("node-1", "waits", "waits"))
+			w.create(func() *v1.Pod { pod := podOf("node-1", "host", "host"); pod.Spec.HostNetwork = true; return pod }())
+			if pod := w.awaitPhase("host", v1.PodRunning); pod.Status.PodIP != "192.0.2.7" {
+				t.Errorf("on the host's network it is at %s", pod.Status.PodIP)
+			}
+			if pod := w.awaitPhase("waits", v1.PodPending); pod.Status.PodIP != "" {
+				t.Errorf("it is at %s, and nothing is left", pod.Status.PodIP)
+			}
+			w.delete("stays-0", 0)
+			if pod := w.awaitPhase("waits", v1.PodRunning); pod.Status.PodIP == "" {
+				t.Error("it has no address")
+			}
+		})
+	}
+}
+
+// TestPodAddressesAfterRestart: each pod keeps its own, and a new one has none of theirs.
+func TestPodAddressesAfterRestart(t *testing.T) {
+	t.Parallel()
+	for _, cidrs := range [][]string{{"10.1.2.0/29"}, nil} {
+		t.Run(fmt.Sprint(cidrs), func(t *testing.T) {
+			w := newWorld(t)
+			if cidrs != nil {
+				w.put(nodeWith(cidrs...))
+			}
+			w.run().add(w.specOf("node-1"))
+			before := map[string]string{}
+			for _, name := range []string{"a", "b", "c"} {
+				w.create(podOf("node-1", name, types.UID(name)))
+				before[name] = w.awaitPhase(name, v1.PodRunning).Status.PodIP
+			}
+			w.stop()
+			w.delete("a", 0)
+			w.again()
+			w.run().add(w.specOf("node-1"))
+			w.create(podOf("node-1", "d", "d"))
+			for _, name := range []string{"b", "c"} {
+				if ip := w.awaitPhase(name, v1.PodRunning).Status.PodIP; ip != before[name] {
+					t.Errorf("%s is at %s, and was at %s", name, ip, before[name])
+				}
+			}
+			if ip := w.awaitPhase("d", v1.PodRunning).Status.PodIP; ip == before["b"] || ip == before["c"] {
+				t.Errorf("d is at %s, and others are at %v", ip, before)
+			}
+		})
+	}
+}
+
+// TestPodAddressesAreKnown: those that pods have already are nobody else's, although nobody has attended to them yet.
+func TestPodAddressesAreKnown(t *testing.T) {
+	w := newWorld(t)
+	defer w.fleet.queue.ShutDown()
+	w.add(w.specOf("node-1", "pod-cidr", "10.1.2.0/29"))
+	for i, name := range []string{"a", "b"} {
+		pod := podOf("node-1", name, types.UID(name))
+		pod.Status.PodIPs = []v1.PodIP{{IP: fmt.Sprintf("10.1.2.%d", i+1)}}
+		if err := w.fleet.pods.GetIndexer().Add(pod); err != nil {
+			t.Fatal(err)
+		}
+	}
+	addresses, err := w.fleet.member("node-1").addressesOfPods()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if ips := mustTake(t, addresses, "c"); ips[0] != "10.1.2.3" {
+		t.Errorf("given is %v", ips)
+	}
+}
+
+// TestPodAddressesComeLater: who begins before the cluster has given the node a range keeps its address, and the next has one
+// of that range.
+func TestPodAddressesComeLater(t *testing.T) {
+	w := newWorld(t).run()
+	w.add(w.specOf("node-1"))
+	w.create(podOf("node-1", "early", "early"))
+	early := w.awaitPhase("early", v1.PodRunning)
+	if !strings.HasPrefix(early.Status.PodIP, "100.") {
+		t.Errorf("it is at %s", early.Status.PodIP)
+	}
+	node := w.awaitReady("node-1", v1.ConditionTrue)
+	node.Spec.PodCIDRs = []string{"10.1.2.0/24"}
+	w.put(node)
+	w.eventually("the Fleet knows", func() string {
+		if node := w.fleet.getNode("node-1"); node == nil || len(node.Spec.PodCIDRs) == 0 {
+			return "it does not"
+		}
+		return ""
+	})
+	w.create(podOf("node-1", "late", "late"))
+	if late := w.awaitPhase("late", v1.PodRunning); late.Status.PodIP != "10.1.2.1" {
+		t.Errorf("it is at %s", late.Status.PodIP)
+	}
+	if now := w.awaitPhase("early", v1.PodRunning); now.Status.PodIP != early.Status.PodIP {
+		t.Errorf("it is at %s, and was at %s", now.Status.PodIP, early.Status.PodIP)
+	}
+}
+
+// TestPodIsDeleted: a pod goes when its containers have ended, or their time is over, or it is deleted by force.
+func TestPodIsDeleted(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		name   string
+		stops  time.Duration
+		graces []int64 // of one request after another
+		byNode bool    // it is the node that deletes it in the end
+	}{
+		{"ends at once", 0, []int64{30}, true},
+		{"ends in time", time.Second, []int64{30}, true},
+		{"is killed", time.Hour, []int64{1}, true},
+		{"by force", time.Hour, []int64{0}, false},
+		{"by force in the end", time.Hour, []int64{3600, 0}, false},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			w.containers["a"] = map[string]pods.Container{"app": {Stops: pods.Stop{After: metav1.Duration{Duration: test.stops}}}}
+			w.run().add(w.specOf("node-1"))
+			w.create(podOf("node-1", "a", "1"))
+			w.awaitPhase("a", v1.PodRunning)
+			for i, grace := range test.graces {
+				w.delete("a", grace)
+				if i < len(test.graces)-1 {
+					w.eventually("the node knows", func() string {
+						if pod, there := w.stores["node-1"].Get("default", "a"); !there || pod.DeletionTimestamp == nil {
+							return "it does not"
+						}
+						return ""
+					})
+				}
+			}
+			w.awaitNone("a")
+			// Another of its name has nothing of it.
+			delete(w.containers, "a")
+			w.create(podOf("node-1", "a", "2"))
+			if pod := w.awaitPhase("a", v1.PodRunning); pod.UID != "2" || pod.Status.ContainerStatuses[0].RestartCount != 0 {
+				t.Errorf("%s: %+v", pod.UID, pod.Status)
+			}
+			w.awaitServed("node-1", map[string]types.UID{"a": "2"})
+			if n := w.count("delete pods a") - len(test.graces); n > 0 != test.byNode {
+				t.Errorf("the node has deleted it %d times", n)
+			}
+		})
+	}
+}
+
+// TestPodIsAnother: what a node asks for one pod is not done to another that has its name by then, and is no error.
+func TestPodIsAnother(t *testing.T) {
+	for _, test := range []struct{ request, node string }{
+		{"patch pods/status a", "node-2"}, {"patch pods/status a", "node-1"}, {"delete pods a", "node-2"}, {"delete pods a", "node-1"},
+	} {
+		t.Run(test.request+" on "+test.node, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			var swap sync.Once
+			byTest := test.request == "delete pods a" // which asks for it first
+			at := objectKey{"pods", "default", "a"}
+			w.refuse = func(request string) error {
+				if request != test.request || byTest && w.count(request) < 2 {
+					return nil
+				}
+				swap.Do(func() {
+					another := podOf(test.node, "a", "2")
+					another.TypeMeta, another.Status.Phase = metav1.TypeMeta{APIVersion: "v1", Kind: "Pod"}, v1.PodPending
+					w.mu.Lock()
+					w.set(at, nil)
+					w.set(at, another)
+					w.mu.Unlock()
+					w.eventually("the Fleet knows", func() string {
+						if pod := w.fleet.getPod(types.NamespacedName{Namespace: "default", Name: "a"}); pod == nil || pod.UID != "2" {
+							return "it does not"
+						}
+						return ""
+					})
+				})
+				return nil
+			}
+			w.run().add(w.specOf("node-1"))
+			w.create(podOf("node-1", "a", "1"))
+			if byTest {
+				w.awaitPhase("a", v1.PodRunning)
+				w.delete("a", 30)
+			}
+			phase, served := v1.PodPending, map[string]types.UID{}
+			if test.node == "node-1" {
+				phase, served = v1.PodRunning, map[string]types.UID{"a": "2"}
+			}
+			w.awaitAsked(test.request, 1)
+			w.awaitServed("node-1", served)
+			if pod := w.awaitPhase("a", phase); pod.UID != "2" {
+				t.Errorf("it is %s", pod.UID)
+			}
+			w.delete("a", 0)
+			w.awaitNone("a")
+			w.stop()
+			for _, line := range w.log.All() {
+				t.Errorf("%s %v", line.Message, line.ContextMap())
+			}
+		})
+	}
+}
+
+// TestPodIsChanged: of what can be changed in the spec of a pod that runs, the node does its part.
+func TestPodIsChanged(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		name   string
+		change func(*v1.Pod)
+		is     func(v1.PodStatus) bool
+	}{
+		{"image", func(pod *v1.Pod) { pod.Spec.Containers[0].Image = "app:2" }, func(s v1.PodStatus) bool {
+			c := s.ContainerStatuses[0]
+			return c.RestartCount == 1 && c.Image == "app:2" && c.State.Running != nil
+		}},
+		{"deadline", func(pod *v1.Pod) { pod.Spec.ActiveDeadlineSeconds = ptr.To[int64](1) }, func(s v1.PodStatus) bool {
+			return s.Phase == v1.PodFailed && s.Reason == "DeadlineExceeded" && s.ContainerStatuses[0].State.Terminated != nil
+		}},
+		{"ephemeral container", func(pod *v1.Pod) {
+			pod.Spec.EphemeralContainers = []v1.EphemeralContainer{{EphemeralContainerCommon: v1.EphemeralContainerCommon{Name: "debug", Image: "sh"}}}
+		}, func(s v1.PodStatus) bool {
+			return len(s.EphemeralContainerStatuses) == 1 && s.EphemeralContainerStatuses[0].State.Running != nil
+		}},
+		{"readiness gate", func(pod *v1.Pod) {
+			pod.Status.Conditions = append(pod.Status.Conditions, v1.PodCondition{Type: "example.com/gate", Status: v1.ConditionTrue})
+		}, func(s v1.PodStatus) bool {
+			return slices.ContainsFunc(s.Conditions, func(c v1.PodCondition) bool { return c.Type == v1.PodReady && c.Status == v1.ConditionTrue })
+		}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			w := newWorld(t).run()
+			w.add(w.specOf("node-1"))
+			pod := podOf("node-1", "a", "1")
+			if test.name == "readiness gate" {
+				pod.Spec.ReadinessGates = []v1.PodReadinessGate{{ConditionType: "example.com/gate"}}
+			}
+			w.create(pod)
+			changed := w.awaitPhase("a", v1.PodRunning)
+			if test.is(changed.Status) {
+				t.Fatalf("it is so before: %+v", changed.Status)
+			}
+			test.change(changed)
+			w.put(changed)
+			w.eventually("it is as it was told", func() string {
+				now, err := w.client.CoreV1().Pods("default").Get(context.Background(), "a", metav1.GetOptions{})
+				if err != nil || !test.is(now.Status) {
+					return fmt.Sprint(err, now.Status)
+				}
+				return ""
+			})
+		})
+	}
+}

@@ -1,0 +1,153 @@
+package node
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	v1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/yaml"
+
+	"fauxlet/internal/pods"
+)
+
+// The annotations by which a static pod and its mirror are told. (kubelet: pkg/kubelet/types)
+const (
+	annotationHash   = "kubernetes.io/config.hash"
+	annotationMirror = "kubernetes.io/config.mirror"
+	annotationSeen   = "kubernetes.io/config.seen"
+	annotationSource = "kubernetes.io/config.source"
+)
+
+// staticPods are pods as a node has them: their names end in the node's, their uids are made of what they are, and so remain
+// when they are read again.
+// (kubelet: pkg/kubelet/config, applyDefaults)
+func staticPods(given []*v1.Pod, node string, now time.Time) (map[types.NamespacedName]*v1.Pod, error) {
+	all := make(map[types.NamespacedName]*v1.Pod, len(given))
+	for _, original := range given {
+		pod := original.DeepCopy()
+		if pod.Namespace == "" {
+			pod.Namespace = metav1.NamespaceDefault
+		}
+		text, err := json.Marshal(pod)
+		if err != nil {
+			return nil, err
+		}
+		sum := sha256.Sum256(append(text, "host:"+node...))
+		pod.UID = types.UID(hex.EncodeToString(sum[:16]))
+		pod.Name = pod.Name + "-" + strings.ToLower(node)
+		pod.Spec.NodeName = node
+		pod.Annotations = maps.Clone(pod.Annotations)
+		metav1.SetMetaDataAnnotation(&pod.ObjectMeta, annotationHash, string(pod.UID))
+		metav1.SetMetaDataAnnotation(&pod.ObjectMeta, annotationSource, "file")
+		metav1.SetMetaDataAnnotation(&pod.ObjectMeta, annotationSeen, now.Format(time.RFC3339Nano))
+		pod.Spec.Tolerations = append(pod.Spec.Tolerations, v1.Toleration{Operator: v1.TolerationOpExists, Effect: v1.TaintEffectNoExecute})
+		pod.Status = v1.PodStatus{Phase: v1.PodPending}
+		key := keyOf(pod)
+		if _, there := all[key]; there {
+			return nil, fmt.Errorf("static pod %s: there are two of that name", key)
+		}
+		all[key] = pod
+	}
+	return all, nil
+}
+
+// IsStatic says whether a pod is one that its node has without being told by an apiserver.
+func IsStatic(pod *v1.Pod) bool {
+	source, told := pod.Annotations[annotationSource]
+	return told && source != "api"
+}
+
+func isMirror(pod *v1.Pod) bool {
+	_, is := pod.Annotations[annotationMirror]
+	return is
+}
+
+// mirror gives the pod by which the apiserver shows a static pod, made if it is not there and the Node is; nil where there is
+// none yet. One that is of another version, or is being deleted, is deleted first. (kubelet: syncPod, MirrorClient)
+func (m *member) mirror(ctx context.Context, pod, shown *v1.Pod) (*v1.Pod, error) {
+	switch {
+	case shown == nil:
+	case !isMirror(shown):
+		m.logger.Warn("a pod of the name of a static pod is in the way of its mirror; delete it, or rename the static pod: " + keyOf(pod).String())
+		return nil, nil
+	case shown.Annotations[annotationMirror] == pod.Annotations[annotationHash] && shown.DeletionTimestamp == nil:
+		return shown, nil
+	default:
+		return nil, m.fleet.delete(ctx, shown) // its end is seen by the watch, and another is made then
+	}
+	uid, err := m.uid()
+	if err != nil {
+		return nil, nil // which the watch tells when it is there
+	}
+	mirror := pod.DeepCopy()
+	mirror.UID = ""
+	mirror.Annotations[annotationMirror] = pod.Annotations[annotationHash]
+	controller := true
+	// Without an owner NodeRestriction refuses it.
+	mirror.OwnerReferences = []metav1.OwnerReference{{APIVersion: "v1", Kind: "Node", Name: m.name, UID: uid, Controller: &controller}}
+	made, err := m.fleet.client.CoreV1().Pods(mirror.Namespace).Create(ctx, mirror, metav1.CreateOptions{})
+	if apierrors.IsAlreadyExists(err) {
+		return nil, nil // which the watch is about to tell
+	}
+	if err != nil {
+		return nil, fmt.Errorf("its mirror: %w", err)
+	}
+	return made, nil
+}
+
+// ReadManifests reads the static pods of a file, or of each file of a folder whose name does not begin with a dot. No path, or
+// one at which there is nothing, is no pods. (kubelet: pkg/kubelet/config, sourceFile; a file that cannot be read is an error
+// here, and a line in its log there)
+func ReadManifests(path string) ([]*v1.Pod, error) {
+	if path == "" {
+		return nil, nil
+	}
+	info, err := os.Stat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	files := []string{path}
+	if info.IsDir() {
+		if files, err = filepath.Glob(filepath.Join(path, "[^.]*")); err != nil {
+			return nil, err
+		}
+	}
+	var all []*v1.Pod
+	for _, file := range files {
+		if info, err := os.Stat(file); err != nil || !info.Mode().IsRegular() {
+			continue
+		}
+		text, err := os.ReadFile(file)
+		if err != nil {
+			return nil, err
+		}
+		pod := &v1.Pod{}
+		if err := yaml.UnmarshalStrict(text, pod); err != nil {
+			return nil, fmt.Errorf("%s: %w", file, err)
+		}
+		if pod.Kind != "Pod" || pod.APIVersion != "v1" || pod.Name == "" {
+			return nil, fmt.Errorf("%s: apiVersion %q, kind %q, name %q: a manifest is a v1 Pod with a name", file, pod.APIVersion, pod.Kind, pod.Name)
+		}
+		if _, err := pods.NewStore(pods.Spec{Pod: pod}); err != nil {
+			return nil, fmt.Errorf("%s: %w", file, err)
+		}
+		all = append(all, pod)
+	}
+	return all, nil
+}

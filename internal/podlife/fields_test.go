@@ -1,0 +1,342 @@
+package podlife_test
+
+import (
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	v1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/ptr"
+	"sigs.k8s.io/yaml"
+
+	"fauxlet/internal/podlife"
+	"fauxlet/internal/pods"
+)
+
+// told is the status of a pod after so many seconds, as YAML.
+func told(t testing.TB, pod *v1.Pod, containers map[string]pods.Container, after int) string {
+	t.Helper()
+	l, err := podlife.New(pod, containers, settings, birth)
+	if err != nil {
+		t.Fatal(err)
+	}
+	status, _, _ := l.At(birth.Add(time.Duration(after) * time.Second))
+	text, err := yaml.Marshal(status)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+// TestFields has each field as a kubelet v1.37.2 reported it of such a pod. (a hollow node's: kubemark)
+func TestFields(t *testing.T) {
+	pod := newPod(v1.RestartPolicyAlways, "web", func(pod *v1.Pod) {
+		pod.Generation = 3
+		pod.Status.QOSClass = v1.PodQOSBurstable
+		pod.Status.Conditions = []v1.PodCondition{{Type: v1.DisruptionTarget, Status: v1.ConditionTrue, Reason: "EvictionByEvictionAPI"}}
+		c := &pod.Spec.Containers[0]
+		c.Image = "nginx"
+		c.VolumeMounts = []v1.VolumeMount{{Name: "d", MountPath: "/data", ReadOnly: true}, {Name: "e", MountPath: "/e"}}
+		c.Resources.Requests = v1.ResourceList{v1.ResourceCPU: resource.MustParse("100m"), v1.ResourceEphemeralStorage: resource.MustParse("1Gi")}
+		c.Resources.Limits = v1.ResourceList{v1.ResourceMemory: resource.MustParse("128Mi")}
+	})
+	const start = `allocatedResources:
+  cpu: 100m
+  ephemeral-storage: 1Gi
+conditions:
+- lastProbeTime: null
+  lastTransitionTime: null
+  reason: EvictionByEvictionAPI
+  status: "True"
+  type: DisruptionTarget
+- lastProbeTime: null
+  lastTransitionTime: "2026-11-23T10:00:00Z"
+  observedGeneration: 3
+  status: "True"
+  type: PodReadyToStartContainers
+- lastProbeTime: null
+  lastTransitionTime: "2026-11-23T10:00:00Z"
+  observedGeneration: 3
+  status: "True"
+  type: Initialized
+`
+	want := start + `- lastProbeTime: null
+  lastTransitionTime: "2026-11-23T10:00:00Z"
+  observedGeneration: 3
+  status: "True"
+  type: Ready
+- lastProbeTime: null
+  lastTransitionTime: "2026-11-23T10:00:00Z"
+  observedGeneration: 3
+  status: "True"
+  type: ContainersReady
+- lastProbeTime: null
+  lastTransitionTime: "2026-11-23T10:00:00Z"
+  observedGeneration: 3
+  status: "True"
+  type: PodScheduled
+containerStatuses:
+- allocatedResources:
+    cpu: 100m
+    ephemeral-storage: 1Gi
+  containerID: fauxlet://dcc7cd5a15bc9273203a4d3387c7f507f31397c34e231c70e4f97e6eedefd1ee
+  image: nginx:latest
+  imageID: sha256:28327d2d1d8875964c0e44e38f1f7e86c329f8be9e1bb5857c7f9a0ea4f6707b
+  lastState: {}
+  name: web
+  ready: true
+  resources:
+    limits:
+      memory: 128Mi
+    requests:
+      cpu: 100m
+      ephemeral-storage: 1Gi
+  restartCount: 0
+  started: true
+  state:
+    running:
+      startedAt: "2026-11-23T10:00:00Z"
+  volumeMounts:
+  - mountPath: /data
+    name: d
+    readOnly: true
+    recursiveReadOnly: Disabled
+  - mountPath: /e
+    name: e
+hostIP: 192.0.2.1
+hostIPs:
+- ip: 192.0.2.1
+- ip: 2001:db8::1
+observedGeneration: 3
+phase: Running
+podIP: 10.0.0.7
+podIPs:
+- ip: 10.0.0.7
+qosClass: Burstable
+resources:
+  limits:
+    memory: 128Mi
+  requests:
+    cpu: 100m
+startTime: "2026-11-23T10:00:00Z"
+`
+	if diff := cmp.Diff(want, told(t, pod, nil, 0)); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+
+	waits := start + `- lastProbeTime: null
+  lastTransitionTime: "2026-11-23T10:00:00Z"
+  message: 'containers with unready status: [web]'
+  observedGeneration: 3
+  reason: ContainersNotReady
+  status: "False"
+  type: Ready
+- lastProbeTime: null
+  lastTransitionTime: "2026-11-23T10:00:00Z"
+  message: 'containers with unready status: [web]'
+  observedGeneration: 3
+  reason: ContainersNotReady
+  status: "False"
+  type: ContainersReady
+- lastProbeTime: null
+  lastTransitionTime: "2026-11-23T10:00:00Z"
+  observedGeneration: 3
+  status: "True"
+  type: PodScheduled
+containerStatuses:
+- image: nginx
+  imageID: ""
+  lastState: {}
+  name: web
+  ready: false
+  restartCount: 0
+  started: false
+  state:
+    waiting:
+      reason: ContainerCreating
+  volumeMounts:
+  - mountPath: /data
+    name: d
+    readOnly: true
+    recursiveReadOnly: Disabled
+  - mountPath: /e
+    name: e
+hostIP: 192.0.2.1
+hostIPs:
+- ip: 192.0.2.1
+- ip: 2001:db8::1
+observedGeneration: 3
+phase: Pending
+qosClass: Burstable
+resources:
+  limits:
+    memory: 128Mi
+  requests:
+    cpu: 100m
+    ephemeral-storage: 1Gi
+startTime: "2026-11-23T10:00:00Z"
+`
+	if diff := cmp.Diff(waits, told(t, pod, map[string]pods.Container{"web": {StartAfter: seconds(1)}}, 0)); diff != "" {
+		t.Errorf("while it waits: -want +got:\n%s", diff)
+	}
+}
+
+// TestWords are those that a kubelet uses.
+func TestWords(t *testing.T) {
+	type scenario = map[string]pods.Container
+	for _, test := range []struct {
+		name       string
+		pod        *v1.Pod
+		containers scenario
+		after      int
+		want       []string
+	}{
+		{"back-off", newPod(v1.RestartPolicyAlways, "c"), scenario{"c": {Exits: exits(1, 7)}}, 20, []string{
+			"message: back-off 20s restarting failed container=c pod=p_default(1)", "reason: CrashLoopBackOff"}},
+		{"longest-back-off", newPod(v1.RestartPolicyAlways, "c"), scenario{"c": {State: "CrashLoopBackOff"}}, 0, []string{
+			"message: back-off 5m0s restarting failed container=c pod=p_default(1)", "restartCount: 7", "image: example.com/c:1"}},
+		{"no-image", newPod(v1.RestartPolicyAlways, "c"), scenario{"c": {State: "ImagePullBackOff"}}, 0, []string{
+			`message: 'Back-off pulling image "example.com/c:1": ErrImagePull:`, "podIP: 10.0.0.7"}},
+		{"image-never-pulled", newPod(v1.RestartPolicyAlways, "c"), scenario{"c": {State: "ErrImageNeverPull"}}, 0, []string{
+			`message: Container image "example.com/c:1" is not present with pull policy of Never`}},
+		{"no-image-name", newPod(v1.RestartPolicyAlways, "c"), scenario{"c": {State: "InvalidImageName"}}, 0, []string{`Failed to apply default image tag "example.com/c:1"`}},
+		{"init", newPod(v1.RestartPolicyAlways, "c", withInit("i j")), scenario{"i": {State: "Running"}}, 0, []string{
+			"message: 'containers with incomplete status: [i j]'", "reason: ContainersNotInitialized", "reason: PodInitializing"}},
+		{"sidecar-before-the-others", newPod(v1.RestartPolicyAlways, "b a", withSidecar("s")), scenario{"s": {ReadyAfter: ptr.To(seconds(9))}, "a": {ReadyAfter: ptr.To(seconds(9))}, "b": {ReadyAfter: ptr.To(seconds(9))}}, 0, []string{
+			"message: 'containers with unready status: [s b a]'"}},
+		{"gate", newPod(v1.RestartPolicyAlways, "c", func(pod *v1.Pod) {
+			pod.Spec.ReadinessGates = []v1.PodReadinessGate{{ConditionType: "a"}, {ConditionType: "b"}}
+			pod.Status.Conditions = []v1.PodCondition{{Type: "b", Status: v1.ConditionFalse}}
+		}), nil, 0, []string{
+			`corresponding condition of pod readiness gate "a" does not exist., the`, `status of pod readiness gate "b" is not "True", but False`, "reason: ReadinessGatesNotReady"}},
+		{"succeeded", newPod(v1.RestartPolicyNever, "c"), scenario{"c": {Exits: &pods.Exit{Message: "all done"}}}, 0, []string{
+			"reason: PodCompleted", "message: pod sandbox is not ready", "reason: PodSandboxNotReady", "message: all done", "reason: Completed"}},
+		{"failed", newPod(v1.RestartPolicyNever, "c"), scenario{"c": {Exits: exits(0, 1)}}, 0, []string{"reason: PodFailed", "reason: Error"}},
+		{"deadline", newPod(v1.RestartPolicyNever, "c", deadline(5)), nil, 5, []string{
+			"message: Pod was active on the node longer than the specified deadline", "reason: DeadlineExceeded", "reason: PodFailed"}},
+		{"lost", newPod(v1.RestartPolicyNever, "c", deadline(5)), scenario{"c": {StartAfter: seconds(9)}}, 5, []string{
+			"message: The container could not be located when the pod was terminated", "reason: ContainerStatusUnknown", "finishedAt: null"}},
+		{"restarts-all", newPod(v1.RestartPolicyNever, "c", func(pod *v1.Pod) {
+			pod.Spec.Containers[0].RestartPolicyRules = []v1.ContainerRestartRule{{Action: v1.ContainerRestartRuleActionRestartAllContainers}}
+		}), nil, 0, []string{"type: AllContainersRestarting"}},
+		{"host-network", newPod(v1.RestartPolicyNever, "c", func(pod *v1.Pod) { pod.Spec.HostNetwork = true }), scenario{"c": {StartAfter: seconds(9)}}, 0, []string{
+			"podIP: 192.0.2.1\npodIPs:\n- ip: 192.0.2.1\n- ip: 2001:db8::1"}},
+		{"what-others-said-stays", newPod(v1.RestartPolicyNever, "c", func(pod *v1.Pod) {
+			pod.Status.Phase, pod.Status.Reason = v1.PodRunning, "NodeLost"
+			pod.Status.ResourceClaimStatuses = []v1.PodResourceClaimStatus{{Name: "gpu"}}
+			pod.Status.Conditions = []v1.PodCondition{{Type: v1.PodScheduled, Status: v1.ConditionTrue, LastTransitionTime: metav1.NewTime(birth.Add(-time.Hour))}}
+		}), nil, 0, []string{"reason: NodeLost", "resourceClaimStatuses:\n- name: gpu", `lastTransitionTime: "2026-11-23T09:00:00Z"`}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			got := told(t, test.pod, test.containers, test.after)
+			folded := strings.Join(strings.Fields(got), " ")
+			for _, want := range test.want {
+				if !strings.Contains(got, want) && !strings.Contains(folded, want) {
+					t.Errorf("there is no %s in:\n%s", want, got)
+				}
+			}
+		})
+	}
+}
+
+// TestMaxBackOff: crashLoopBackOff.maxContainerRestartPeriod bounds the first wait too.
+func TestMaxBackOff(t *testing.T) {
+	brief := settings
+	brief.MaxBackOff = 3 * time.Second
+	l, err := podlife.New(newPod(v1.RestartPolicyAlways, "c"), map[string]pods.Container{"c": {Exits: exits(0, 1)}}, brief, birth)
+	if err != nil {
+		t.Fatal(err)
+	}
+	status, _, _ := l.At(birth.Add(time.Minute)) // after 1 s, and then each 3
+	if got, want := inWords(status), "Running SI c:CrashLoopBackOff#20<Error(1)"; got != want {
+		t.Errorf("%s, want %s", got, want)
+	}
+}
+
+// TestMemory: a node has many lives.
+func TestMemory(t *testing.T) {
+	const many = 2000
+	specs := make([]*v1.Pod, many)
+	for i := range specs {
+		specs[i] = newPod(v1.RestartPolicyAlways, "c", withSidecar("s"))
+	}
+	inUse := func() uint64 {
+		runtime.GC()
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		return m.HeapAlloc
+	}
+	lives, before := make([]*podlife.Life, many), inUse()
+	for i, pod := range specs {
+		var err error
+		if lives[i], err = podlife.New(pod, nil, settings, birth); err != nil {
+			t.Fatal(err)
+		}
+		lives[i].At(birth.Add(time.Hour))
+	}
+	if each := int64(inUse()-before) / many; each > 4<<10 {
+		t.Errorf("a life has %d bytes, more than 4 KiB", each)
+	} else {
+		t.Logf("a life has %d bytes", each)
+	}
+	runtime.KeepAlive(lives)
+	runtime.KeepAlive(specs)
+}
+
+// BenchmarkAt is a pod at rest.
+func BenchmarkAt(b *testing.B) {
+	l, err := podlife.New(newPod(v1.RestartPolicyAlways, "c"), nil, settings, birth)
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		l.At(birth)
+	}
+}
+
+// BenchmarkDays is a pod that crashes, seen again after ten days, about 2900 restarts.
+func BenchmarkDays(b *testing.B) {
+	b.ReportAllocs()
+	for b.Loop() {
+		l, err := podlife.New(newPod(v1.RestartPolicyAlways, "c"), map[string]pods.Container{"c": {Exits: exits(1, 1)}}, settings, birth)
+		if err != nil {
+			b.Fatal(err)
+		}
+		l.At(birth.Add(240 * time.Hour))
+	}
+}
+
+// TestGenerationThatIsSeen: a pod that comes to its end by itself does not hear of its deletion before it has, nor does one
+// that is gone on with then.
+func TestGenerationThatIsSeen(t *testing.T) {
+	containers := map[string]pods.Container{"c": {Stops: pods.Stop{After: seconds(60)}}}
+	pod := newPod(v1.RestartPolicyAlways, "c", deadline(4))
+	l, err := podlife.New(pod, containers, settings, birth)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pod = pod.DeepCopy()
+	pod.Status, _, _ = l.At(birth.Add(5 * time.Second))
+	deletedAt(6, 1)(pod)
+	l.Update(pod, birth.Add(6*time.Second))
+	again, err := podlife.New(pod, containers, settings, birth.Add(6*time.Second))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, l := range []*podlife.Life{l, again} {
+		for _, want := range []struct {
+			at         float64
+			generation int64
+		}{{7, 1}, {40, 2}} {
+			status, _, _ := l.At(birth.Add(seconds(want.at).Duration))
+			if status.ObservedGeneration != want.generation || status.Conditions[0].ObservedGeneration != want.generation {
+				t.Errorf("after %v seconds: observedGeneration %d, of a condition %d, want %d", want.at, status.ObservedGeneration, status.Conditions[0].ObservedGeneration, want.generation)
+			}
+		}
+	}
+}

@@ -1,0 +1,110 @@
+package pods_test
+
+import (
+	"bytes"
+	"context"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	v1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"fauxlet/internal/pods"
+)
+
+// flushed is what a client has seen: nothing until it is flushed.
+type flushed struct {
+	mu         sync.Mutex
+	held, seen bytes.Buffer
+	flushes    int
+}
+
+func (f *flushed) Write(p []byte) (int, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.held.Write(p)
+}
+
+func (f *flushed) Flush() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.flushes++
+	f.held.WriteTo(&f.seen)
+}
+
+// read gives what was seen, and in how many flushes.
+func (f *flushed) read() (seen string, flushes int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.seen.String(), f.flushes
+}
+
+// TestFollow: lines come when they are written, flushed once each, until the client goes.
+func TestFollow(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		start := time.Now().Add(-2500 * time.Millisecond)
+		store := logStore(t, pods.Log{Start: &metav1.Time{Time: start}})
+		ctx, cancel := context.WithCancel(t.Context())
+		w := &flushed{}
+		done := make(chan error)
+		go func() {
+			done <- store.Logs(ctx, "default", "p", "c", &v1.PodLogOptions{Follow: true, TailLines: ptr[int64](1)}, w, w)
+		}()
+		for i, want := range []string{"2 ", "3 ", "4 ", "5 "} {
+			synctest.Wait()
+			seen, flushes := w.read()
+			lines := strings.SplitAfter(seen, "\n")
+			if len(lines) != i+2 || !strings.HasPrefix(lines[i], want) || flushes != i+1 {
+				t.Fatalf("after %v: %q in %d flushes", time.Since(start), lines, flushes)
+			}
+			time.Sleep(time.Second)
+		}
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// TestFollowEnd: a running container with nothing more to say is waited for all the same; a limit ends it.
+func TestFollowEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := logStore(t, pods.Log{Text: "one\ntwo\n", Start: &metav1.Time{Time: time.Now().Add(-500 * time.Millisecond)}})
+		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+		defer cancel()
+		begin := time.Now()
+		w := &flushed{}
+		if err := store.Logs(ctx, "default", "p", "c", &v1.PodLogOptions{Follow: true}, w, w); err != nil {
+			t.Fatal(err)
+		}
+		if waited := time.Since(begin); w.seen.String() != "one\ntwo\n" || waited != time.Hour {
+			t.Errorf("%q after %v", w.seen.String(), waited)
+		}
+
+		begin = time.Now()
+		w = &flushed{}
+		endless := logStore(t, pods.Log{Start: &metav1.Time{Time: time.Now()}, Interval: metav1.Duration{Duration: time.Minute}})
+		if err := endless.Logs(t.Context(), "default", "p", "c", &v1.PodLogOptions{Follow: true, LimitBytes: ptr[int64](100)}, w, w); err != nil {
+			t.Fatal(err)
+		}
+		if n := w.held.Len() + w.seen.Len(); n != 100 || time.Since(begin) > 5*time.Minute {
+			t.Errorf("%d bytes after %v", n, time.Since(begin))
+		}
+	})
+}
+
+// TestFollowEmpty: the response begins even if no line ever comes.
+func TestFollowEmpty(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		store := logStore(t, pods.Log{Start: &metav1.Time{Time: time.Now().Add(time.Hour)}})
+		w := &flushed{}
+		if err := store.Logs(ctx, "default", "p", "c", &v1.PodLogOptions{Follow: true}, w, w); err != nil || w.flushes != 1 || w.seen.Len() != 0 {
+			t.Errorf("%v, %d flushes, %q", err, w.flushes, w.seen.String())
+		}
+	})
+}

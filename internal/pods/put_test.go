@@ -1,0 +1,220 @@
+package pods_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	v1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	utilexec "k8s.io/utils/exec"
+
+	"fauxlet/internal/pods"
+)
+
+// living is a pod of one container, c, in its nth run, which began then; the runs before it were of a minute each.
+func living(n int32, began time.Time) *v1.Pod {
+	pod := newPod("default", "p", "c")
+	pod.UID = "1"
+	id := func(n int32) string { return "fauxlet://" + string('0'+n) }
+	pod.Status.Phase = v1.PodRunning
+	status := v1.ContainerStatus{Name: "c", ContainerID: id(n), RestartCount: n, State: v1.ContainerState{Running: &v1.ContainerStateRunning{StartedAt: metav1.NewTime(began)}}}
+	if n > 0 {
+		status.LastTerminationState.Terminated = &v1.ContainerStateTerminated{ContainerID: id(n - 1), StartedAt: metav1.NewTime(began.Add(-time.Minute)), FinishedAt: metav1.NewTime(began)}
+	}
+	pod.Status.ContainerStatuses = []v1.ContainerStatus{status}
+	return pod
+}
+
+// ended is living whose run has ended and waits for its next.
+func ended(n int32, began, over time.Time) *v1.Pod {
+	pod := living(n+1, over)
+	s := &pod.Status.ContainerStatuses[0]
+	s.ContainerID, s.State = "", v1.ContainerState{Waiting: &v1.ContainerStateWaiting{Reason: "CrashLoopBackOff"}}
+	s.LastTerminationState.Terminated.StartedAt = metav1.NewTime(began)
+	return pod
+}
+
+func put(t *testing.T, store *pods.Store, pod *v1.Pod) {
+	t.Helper()
+	if err := store.Put(pods.Spec{Pod: pod}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func lines(t *testing.T, store *pods.Store, options v1.PodLogOptions) int {
+	t.Helper()
+	return strings.Count(read(t, store, options), "\n")
+}
+
+// TestPutLogs: a log begins with its container and ends with it, as does that of the run before.
+func TestPutLogs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := newStore(t)
+		began := time.Now()
+		put(t, store, living(0, began))
+		time.Sleep(9*time.Second + time.Millisecond)
+		if got := lines(t, store, v1.PodLogOptions{}); got != 10 {
+			t.Errorf("after 9 s: %d lines, want 10", got)
+		}
+		put(t, store, ended(0, began, began.Add(5*time.Second)))
+		for _, previous := range []bool{false, true} {
+			if got := lines(t, store, v1.PodLogOptions{Previous: previous}); got != 6 {
+				t.Errorf("of a run of 5 s, previous %v: %d lines, want 6", previous, got)
+			}
+		}
+		put(t, store, living(1, time.Now()))
+		if got := lines(t, store, v1.PodLogOptions{}); got != 1 {
+			t.Errorf("of a run that begins: %d lines, want 1", got)
+		}
+		if got := lines(t, store, v1.PodLogOptions{Previous: true}); got != 6 {
+			t.Errorf("of the run before: %d lines, want 6", got)
+		}
+	})
+}
+
+// TestPutEndsFollowers: who follows a log gets the lines up to the end of the container, and then the end.
+func TestPutEndsFollowers(t *testing.T) {
+	for _, test := range []struct {
+		name  string
+		after func(store *pods.Store, began time.Time)
+	}{
+		{"restarted", func(store *pods.Store, began time.Time) { put(t, store, living(1, began.Add(3*time.Second))) }},
+		{"crashed", func(store *pods.Store, began time.Time) { put(t, store, ended(0, began, began.Add(3*time.Second))) }},
+		{"removed", func(store *pods.Store, _ time.Time) { store.Remove("default", "p", "1") }},
+		{"replaced", func(store *pods.Store, _ time.Time) {
+			other := living(0, time.Now())
+			other.UID = "2"
+			put(t, store, other)
+		}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				store := newStore(t)
+				began := time.Now()
+				put(t, store, living(0, began))
+				var out bytes.Buffer
+				done := make(chan error)
+				go func() {
+					done <- store.Logs(t.Context(), "default", "p", "c", &v1.PodLogOptions{Follow: true}, &out, nil)
+				}()
+				time.Sleep(3 * time.Second)
+				synctest.Wait()
+				put(t, store, living(0, began)) // nothing has happened to the container
+				test.after(store, began)
+				if err := <-done; err != nil {
+					t.Fatal(err)
+				}
+				if got := strings.Count(out.String(), "\n"); got != 4 {
+					t.Errorf("%d lines, want 4:\n%s", got, out.String())
+				}
+			})
+		})
+	}
+}
+
+// TestPutKeepsFiles: what a command has written stays for as long as the container runs, and no longer.
+func TestPutKeepsFiles(t *testing.T) {
+	store := newStore(t)
+	run := func(command string) string {
+		var out bytes.Buffer
+		err := store.Exec(t.Context(), "default", "p", "c", []string{"sh", "-c", command}, pods.Streams{Stdout: &out})
+		if err != nil && !errors.As(err, &utilexec.CodeExitError{}) {
+			t.Fatal(err)
+		}
+		return out.String()
+	}
+	began := time.Now()
+	put(t, store, living(0, began))
+	run("echo mine > /tmp/file")
+	changed := living(0, began)
+	changed.Labels = map[string]string{"a": "b"}
+	put(t, store, changed)
+	if got := run("cat /tmp/file"); got != "mine\n" {
+		t.Errorf("of the same run: %q", got)
+	}
+	put(t, store, living(1, time.Now()))
+	if got := run("cat /tmp/file"); got != "" {
+		t.Errorf("of the run after: %q, want no such file", got)
+	}
+}
+
+// TestPutKillsCommands: a command and who is attached end with the container.
+func TestPutKillsCommands(t *testing.T) {
+	store := newStore(t)
+	put(t, store, living(0, time.Now()))
+	started, write := io.Pipe()
+	done := make(chan error)
+	go func() {
+		done <- store.Exec(context.Background(), "default", "p", "c", []string{"sh", "-c", "echo started; sleep 3600"}, pods.Streams{Stdout: write})
+	}()
+	if _, err := io.ReadFull(started, make([]byte, len("started\n"))); err != nil {
+		t.Fatal(err)
+	}
+	attached := make(chan error)
+	go func() { attached <- store.Attach(context.Background(), "default", "p", "c", pods.Streams{}) }()
+	store.Remove("default", "p", types.UID("another's"))
+	if _, there := store.Get("default", "p"); !there {
+		t.Fatal("removed by the uid of another")
+	}
+	store.Remove("default", "p", "1")
+	var exit utilexec.CodeExitError
+	if err := <-done; !errors.As(err, &exit) || exit.Code != 137 {
+		t.Errorf("exec: %v, want exit code 137", err)
+	}
+	if err := <-attached; err != nil && err.Error() != `container not found ("c")` {
+		t.Errorf("attach: %v", err)
+	}
+	if list := store.List(); len(list) != 0 {
+		t.Errorf("left: %v", list)
+	}
+}
+
+// TestPutKeepsOrder: the list is in the order in which pods came, and one that was given out does not change.
+func TestPutKeepsOrder(t *testing.T) {
+	store := newStore(t)
+	named := func(name string) *v1.Pod {
+		pod := living(0, time.Now())
+		pod.Name, pod.UID = name, types.UID(name)
+		return pod
+	}
+	names := func(list []*v1.Pod) (names string) {
+		for _, pod := range list {
+			names += pod.Name
+		}
+		return names
+	}
+	for _, name := range []string{"a", "b", "c", "b"} {
+		put(t, store, named(name))
+	}
+	before := store.List()
+	store.Remove("default", "a", "a")
+	put(t, store, named("d"))
+	if names(before) != "abc" || names(store.List()) != "bcd" {
+		t.Errorf("before %s, after %s; want abc, bcd", names(before), names(store.List()))
+	}
+}
+
+// TestPutRefused: what a scenario has wrong leaves the Store as it was.
+func TestPutRefused(t *testing.T) {
+	store := newStore(t)
+	put(t, store, living(0, time.Now()))
+	for name, containers := range map[string]map[string]pods.Container{
+		"unknown container": {"d": {}},
+		"no such file":      {"c": {Log: pods.Log{File: "/nonexistent"}}},
+	} {
+		if err := store.Put(pods.Spec{Pod: living(1, time.Now()), Containers: containers}); err == nil {
+			t.Errorf("%s: no error", name)
+		}
+	}
+	pod, _ := store.Get("default", "p")
+	if pod.Status.ContainerStatuses[0].RestartCount != 0 {
+		t.Error("it is another pod now")
+	}
+}

@@ -1,0 +1,290 @@
+package pods_test
+
+import (
+	"fmt"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	v1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"fauxlet/internal/pods"
+)
+
+var since = time.Date(2026, 3, 1, 10, 0, 7, 0, time.UTC)
+
+// running is a pod of which the containers run since they were given.
+func running(name string, started ...time.Time) *v1.Pod {
+	pod := &v1.Pod{
+		ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: name, UID: types.UID("uid-of-" + name), CreationTimestamp: metav1.NewTime(since)},
+		Status:     v1.PodStatus{Phase: v1.PodRunning},
+	}
+	for i, at := range started {
+		name := fmt.Sprint("c", i)
+		pod.Spec.Containers = append(pod.Spec.Containers, v1.Container{Name: name, Image: "image"})
+		status := v1.ContainerStatus{Name: name, State: v1.ContainerState{Running: &v1.ContainerStateRunning{StartedAt: metav1.NewTime(at)}}}
+		if at.IsZero() {
+			status.State = v1.ContainerState{Waiting: &v1.ContainerStateWaiting{Reason: "CrashLoopBackOff"}}
+		}
+		pod.Status.ContainerStatuses = append(pod.Status.ContainerStatuses, status)
+	}
+	return pod
+}
+
+func storeOf(t testing.TB, list ...*v1.Pod) *pods.Store {
+	t.Helper()
+	var specs []pods.Spec
+	for _, pod := range list {
+		specs = append(specs, pods.Spec{Pod: pod})
+	}
+	store, err := pods.NewStore(specs...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return store
+}
+
+func find(t testing.TB, m *pods.Measurement, kind pods.Kind, pod, name string) *pods.Cgroup {
+	t.Helper()
+	for i := range m.Cgroups {
+		if c := &m.Cgroups[i]; c.Kind == kind && (c.Pod == nil || c.Pod.Name == pod) && c.Name == name {
+			return c
+		}
+	}
+	t.Fatalf("no cgroup of kind %d, pod %q, container %q", kind, pod, name)
+	return nil
+}
+
+// TestMeasureRateIsGrowth: what a container uses now is what its counter has grown by, and no counter goes back.
+func TestMeasureRateIsGrowth(t *testing.T) {
+	pod := running("a", since, since)
+	pod.Spec.Containers[0].Resources.Requests = v1.ResourceList{v1.ResourceCPU: resource.MustParse("3")}
+	store := storeOf(t, pod, running("b", since))
+	seconds := uint64(pods.Interval / time.Second)
+	last := store.Measure(pods.Machine{}, since.Add(pods.Interval))
+	low, high := ^uint64(0), uint64(0)
+	for i := range 500 {
+		m := store.Measure(pods.Machine{}, since.Add(time.Duration(i+2)*pods.Interval))
+		for j := range m.Cgroups {
+			c, before := &m.Cgroups[j], &last.Cgroups[j]
+			if c.CPU.Total != before.CPU.Total+c.CPU.Rate*seconds {
+				t.Fatalf("%s at %v: %d, after %d and at a rate of %d", c.Path, m.Time, c.CPU.Total, before.CPU.Total, c.CPU.Rate)
+			}
+			if c.CPU.User+c.CPU.System != c.CPU.Total {
+				t.Fatalf("%s: user %d + system %d, total %d", c.Path, c.CPU.User, c.CPU.System, c.CPU.Total)
+			}
+			notBelow(t, c.Path, reflect.ValueOf(*c), reflect.ValueOf(*before))
+		}
+		rate := find(t, m, pods.KindContainer, "a", "c0").CPU.Rate
+		low, high = min(low, rate), max(high, rate)
+		last = m
+	}
+	if low < 1.6e9 || high > 2.9e9 || high-low < 0.9e9 {
+		t.Errorf("a container that requests 3 CPUs uses from %d to %d nanocores, want from 3/4 of 2.25 to 5/4 of it", low, high)
+	}
+}
+
+// notBelow compares the counters of two cgroups, one after the other.
+func notBelow(t *testing.T, path string, now, before reflect.Value) {
+	t.Helper()
+	counters := map[string][]string{
+		"CPU":    {"Total", "User", "System", "Periods", "Throttled", "ThrottledTime", "PressureSome", "PressureFull"},
+		"Memory": {"Faults", "MajorFaults", "Peak"},
+		"IO":     {"ReadBytes", "WriteBytes", "Reads", "Writes"},
+	}
+	for group, names := range counters {
+		for _, name := range names {
+			a, b := now.FieldByName(group).FieldByName(name).Uint(), before.FieldByName(group).FieldByName(name).Uint()
+			if a < b {
+				t.Fatalf("%s: %s.%s fell from %d to %d", path, group, name, b, a)
+			}
+		}
+	}
+	for i := range now.FieldByName("Network").Len() {
+		a, b := now.FieldByName("Network").Index(i), before.FieldByName("Network").Index(i)
+		for _, name := range []string{"RxBytes", "RxPackets", "TxBytes", "TxPackets"} {
+			if a.FieldByName(name).Uint() < b.FieldByName(name).Uint() {
+				t.Fatalf("%s: Network.%s fell", path, name)
+			}
+		}
+	}
+}
+
+// TestMeasureAddsUp: a cgroup has what those within it have, and fits on the machine.
+func TestMeasureAddsUp(t *testing.T) {
+	var list []*v1.Pod
+	for i := range 300 {
+		list = append(list, running(fmt.Sprint("pod-", i), since, since.Add(time.Minute)))
+	}
+	list[0].Spec.Containers[0].Resources.Limits = v1.ResourceList{v1.ResourceCPU: resource.MustParse("1"), v1.ResourceMemory: resource.MustParse("64Mi")}
+	m := storeOf(t, list...).Measure(pods.Machine{Node: "n"}, since.Add(time.Hour))
+	var podCPU, containerCPU, podMemory, containerMemory, all uint64
+	for i := range m.Cgroups {
+		c := &m.Cgroups[i]
+		switch c.Kind {
+		case pods.KindPod:
+			podCPU += c.CPU.Total
+			podMemory += c.Memory.WorkingSet
+		case pods.KindContainer, pods.KindSandbox:
+			containerCPU += c.CPU.Total
+			containerMemory += c.Memory.WorkingSet
+		case pods.KindPods:
+			all = c.CPU.Total
+		}
+		memory := &c.Memory
+		if memory.WorkingSet > memory.Usage || memory.Usage > c.MemoryLimit || memory.RSS > memory.WorkingSet || memory.WorkingSet+memory.InactiveFile != memory.Usage {
+			t.Errorf("%s: memory does not fit: %+v of %d", c.Path, *memory, c.MemoryLimit)
+		}
+	}
+	if podCPU != containerCPU || podCPU != all || podMemory != containerMemory {
+		t.Errorf("pods use %d ns and %d bytes, their containers %d and %d, all together %d ns", podCPU, podMemory, containerCPU, containerMemory, all)
+	}
+	node := &m.Cgroups[0]
+	if node.Kind != pods.KindNode || node.CPU.Total <= all || node.Memory.WorkingSet <= podMemory {
+		t.Errorf("the node uses %d ns and %d bytes, its pods %d and %d", node.CPU.Total, node.Memory.WorkingSet, all, podMemory)
+	}
+	if node.CPU.Rate > uint64(m.Machine.Cores)*1e9 || node.Memory.Usage > m.Machine.Memory || node.MemoryLimit != m.Machine.Memory {
+		t.Errorf("%d nanocores and %d bytes do not fit on %+v", node.CPU.Rate, node.Memory.Usage, m.Machine)
+	}
+	for _, fs := range node.Filesystems {
+		if fs.Used > fs.Capacity || fs.InodesUsed > fs.Inodes {
+			t.Errorf("the disk is more than full: %+v", fs)
+		}
+	}
+}
+
+// TestMeasureIsDeterministic: another Store of the same pods, asked within the same interval, tells the same.
+func TestMeasureIsDeterministic(t *testing.T) {
+	at := since.Add(26 * time.Hour).Truncate(pods.Interval)
+	machine := pods.Machine{Node: "node-1"}
+	first := storeOf(t, running("a", since), running("b", since)).Measure(machine, at)
+	again := storeOf(t, running("a", since), running("b", since)).Measure(machine, at.Add(pods.Interval-1))
+	if diff := cmp.Diff(first, again); diff != "" {
+		t.Error(diff)
+	}
+	if !first.Time.Equal(at) {
+		t.Errorf("measured at %v, want %v", first.Time, at)
+	}
+	other := storeOf(t, running("a", since), running("b", since)).Measure(machine, at.Add(pods.Interval))
+	if cmp.Equal(first.Cgroups, other.Cgroups) {
+		t.Error("the next measurement is the same")
+	}
+}
+
+func TestMeasureOnlyWhatRuns(t *testing.T) {
+	pending := running("pending", time.Time{})
+	pending.Status.Phase = v1.PodPending
+	m := storeOf(t,
+		running("a", since, time.Time{}, since.Add(time.Hour)), // runs, waits, starts later
+		pending,
+		running("late", since.Add(time.Hour)),
+	).Measure(pods.Machine{}, since.Add(time.Minute))
+	var got []string
+	for _, c := range m.Cgroups {
+		if c.Pod != nil {
+			got = append(got, fmt.Sprintf("%d %s %s", c.Kind, c.Pod.Name, c.Name))
+		}
+	}
+	want := []string{fmt.Sprint(int(pods.KindPod), " a "), fmt.Sprint(int(pods.KindSandbox), " a "), fmt.Sprint(int(pods.KindContainer), " a c0")}
+	if !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+// TestMeasureAContainerThatJustStarted: its rate is over the time that it has run, and its counter begins at nothing.
+func TestMeasureAContainerThatJustStarted(t *testing.T) {
+	at := since.Truncate(pods.Interval).Add(time.Hour)
+	store := storeOf(t, running("a", at.Add(-2*time.Second)))
+	c := find(t, store.Measure(pods.Machine{}, at), pods.KindContainer, "a", "c0")
+	if c.CPU.Total == 0 || c.CPU.Total > 2*63*1e6 || c.CPU.Rate*2 != c.CPU.Total {
+		t.Errorf("after 2 s: %d ns, at a rate of %d", c.CPU.Total, c.CPU.Rate)
+	}
+	// A restart is a new counter.
+	if restarted := find(t, storeOf(t, running("a", since)).Measure(pods.Machine{}, at), pods.KindContainer, "a", "c0"); restarted.CPU.Total <= c.CPU.Total {
+		t.Errorf("after an hour: %d ns, after 2 s: %d", restarted.CPU.Total, c.CPU.Total)
+	}
+}
+
+func TestMeasurePaths(t *testing.T) {
+	burstable, guaranteed := running("b", since), running("g", since)
+	burstable.Spec.Containers[0].Resources.Requests = v1.ResourceList{v1.ResourceCPU: resource.MustParse("1")}
+	guaranteed.Status.QOSClass = v1.PodQOSGuaranteed
+	besteffort := running("e", since)
+	for i, pod := range []*v1.Pod{burstable, guaranteed, besteffort} {
+		pod.UID = types.UID(fmt.Sprint("0-1-", i))
+		pod.Status.ContainerStatuses[0].ContainerID = "containerd://" + strings.Repeat(fmt.Sprint(i), 64)
+	}
+	store := storeOf(t, burstable, guaranteed, besteffort)
+	for name, test := range map[string]struct {
+		machine    pods.Machine
+		all        string
+		containers []string // but for their ids
+	}{
+		"cgroupfs": {pods.Machine{}, "/kubepods", []string{"/kubepods/burstable/pod0-1-0/", "/kubepods/pod0-1-1/", "/kubepods/besteffort/pod0-1-2/"}},
+		"systemd": {pods.Machine{Systemd: true}, "/kubepods.slice", []string{
+			"/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod0_1_0.slice/cri-containerd-",
+			"/kubepods.slice/kubepods-pod0_1_1.slice/cri-containerd-",
+			"/kubepods.slice/kubepods-besteffort.slice/kubepods-besteffort-pod0_1_2.slice/cri-containerd-",
+		}},
+		"a root, cgroupfs": {pods.Machine{CgroupRoot: "/a/b"}, "/a/b/kubepods", []string{"/a/b/kubepods/burstable/pod0-1-0/", "/a/b/kubepods/pod0-1-1/", "/a/b/kubepods/besteffort/pod0-1-2/"}},
+		"a root, systemd": {pods.Machine{Systemd: true, CgroupRoot: "a"}, "/a.slice/a-kubepods.slice", []string{
+			"/a.slice/a-kubepods.slice/a-kubepods-burstable.slice/a-kubepods-burstable-pod0_1_0.slice/cri-containerd-",
+			"/a.slice/a-kubepods.slice/a-kubepods-pod0_1_1.slice/cri-containerd-",
+			"/a.slice/a-kubepods.slice/a-kubepods-besteffort.slice/a-kubepods-besteffort-pod0_1_2.slice/cri-containerd-",
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			m := store.Measure(test.machine, since.Add(time.Hour))
+			if got := find(t, m, pods.KindPods, "", "").Path; got != test.all {
+				t.Errorf("all pods: %s, want %s", got, test.all)
+			}
+			for i, pod := range []string{"b", "g", "e"} {
+				want := test.containers[i] + strings.Repeat(fmt.Sprint(i), 64)
+				if test.machine.Systemd {
+					want += ".scope"
+				}
+				if got := find(t, m, pods.KindContainer, pod, "c0").Path; got != want {
+					t.Errorf("%s, want %s", got, want)
+				}
+			}
+		})
+	}
+}
+
+func TestMeasureANodeWithoutPods(t *testing.T) {
+	store := storeOf(t)
+	first, next := store.Measure(pods.Machine{}, since), store.Measure(pods.Machine{}, since.Add(time.Minute))
+	if a, b := first.Cgroups[0].CPU.Total, next.Cgroups[0].CPU.Total; a == 0 || b <= a {
+		t.Errorf("the node has used %d ns, a minute later %d", a, b)
+	}
+	if !first.Machine.Booted.Equal(next.Machine.Booted) {
+		t.Errorf("booted at %v, and at %v", first.Machine.Booted, next.Machine.Booted)
+	}
+}
+
+// TestMeasureWhatWasGiven: the usage of a Container is what it uses on average.
+func TestMeasureWhatWasGiven(t *testing.T) {
+	given := pods.Usage{CPU: resource.MustParse("250m"), Memory: resource.MustParse("64Mi")}
+	store, err := pods.NewStore(pods.Spec{Pod: running("a", since), Containers: map[string]pods.Container{"c0": {Usage: given}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	const day = 24 * time.Hour
+	c := find(t, store.Measure(pods.Machine{}, since.Add(day)), pods.KindContainer, "a", "c0")
+	if got, want := c.CPU.Total, uint64(day/4); got < want/100*99 || got > want/100*101 {
+		t.Errorf("%d ns in a day, want about %d", got, want)
+	}
+	if got := c.Memory.WorkingSet; got < 60<<20 || got > 68<<20 {
+		t.Errorf("%d bytes, want about 64Mi", got)
+	}
+	_, err = pods.NewStore(pods.Spec{Pod: running("a", since), Containers: map[string]pods.Container{"c0": {Usage: pods.Usage{CPU: resource.MustParse("-1")}}}})
+	if err == nil || !strings.Contains(err.Error(), "container c0 of pod default/a: usage.cpu: -1: ") {
+		t.Errorf("a negative usage: %v", err)
+	}
+}

@@ -1,0 +1,153 @@
+package pods_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"net"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	v1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	utilexec "k8s.io/utils/exec"
+
+	"fauxlet/internal/pods"
+)
+
+// TestAnswers: the first answer whose command is that of the request, or any, is given.
+func TestAnswers(t *testing.T) {
+	store := newStore(t, pods.Spec{Pod: newPod("default", "p", "c"), Containers: map[string]pods.Container{"c": {Exec: []pods.Answer{
+		{Command: []string{"cat", "a"}, Stdout: "one\ntwo\n"},
+		{Command: []string{"cat"}, Stderr: "which?\n", ExitCode: 2},
+		{Command: nil, Stdout: "anything\n"},
+	}}}})
+	for _, test := range []struct {
+		command        string
+		tty            bool
+		stdout, stderr string
+		code           int
+	}{
+		{"cat a", false, "one\ntwo\n", "", 0},
+		{"cat a", true, "one\r\ntwo\r\n", "", 0},
+		{"cat", false, "", "which?\n", 2},
+		{"cat", true, "which?\r\n", "", 2},
+		{"dog a", false, "anything\n", "", 0},
+	} {
+		var stdout, stderr bytes.Buffer
+		err := store.Exec(t.Context(), "default", "p", "c", strings.Fields(test.command), pods.Streams{Stdout: &stdout, Stderr: &stderr, TTY: test.tty})
+		var exit utilexec.ExitError
+		if code := 0; errors.As(err, &exit) {
+			if code = exit.ExitStatus(); code != test.code {
+				t.Errorf("%s: exit code %d, want %d", test.command, code, test.code)
+			}
+		} else if err != nil || test.code != 0 {
+			t.Errorf("%s: %v", test.command, err)
+		}
+		if stdout.String() != test.stdout || stderr.String() != test.stderr {
+			t.Errorf("%s: %q and %q, want %q and %q", test.command, &stdout, &stderr, test.stdout, test.stderr)
+		}
+	}
+	if err := store.Exec(t.Context(), "default", "p", "other", nil, pods.Streams{}); err == nil || err.Error() != `container not found ("other")` {
+		t.Error(err)
+	}
+}
+
+// TestAnswerDelay: an answer waits, and no longer than its client.
+func TestAnswerDelay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := newStore(t, pods.Spec{Pod: newPod("default", "p", "c"), Containers: map[string]pods.Container{"c": {
+			Exec: []pods.Answer{{Stdout: "late", Delay: metav1.Duration{Duration: time.Minute}}}}}})
+		began := time.Now()
+		var stdout bytes.Buffer
+		if err := store.Exec(t.Context(), "default", "p", "c", []string{"x"}, pods.Streams{Stdout: &stdout}); err != nil || stdout.String() != "late" || time.Since(began) != time.Minute {
+			t.Errorf("%q after %v, %v", &stdout, time.Since(began), err)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if err := store.Exec(ctx, "default", "p", "c", []string{"x"}, pods.Streams{}); !errors.Is(err, context.DeadlineExceeded) {
+			t.Error(err)
+		}
+	})
+}
+
+// TestAttach: what is logged from now on, and what is typed, comes back; on a terminal with carriage returns.
+func TestAttach(t *testing.T) {
+	for _, tty := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			start := metav1.NewTime(time.Now().Add(500 * time.Millisecond))
+			store := newStore(t, pods.Spec{Pod: newPod("default", "p", "c"), Containers: map[string]pods.Container{"c": {Log: pods.Log{Text: "one\ntwo\n", Start: &start}}}})
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+			defer cancel()
+			var stdout bytes.Buffer
+			stdin, typed := io.Pipe()
+			go func() {
+				time.Sleep(time.Second)
+				io.WriteString(typed, "hello\r")
+				typed.Close()
+			}()
+			if err := store.Attach(ctx, "default", "p", "c", pods.Streams{Stdin: stdin, Stdout: &stdout, TTY: tty}); err != nil {
+				t.Error(err)
+			}
+			want := "one\nhello\rtwo\n"
+			if tty {
+				want = "one\r\nhello\r\ntwo\r\n"
+			}
+			if stdout.String() != want {
+				t.Errorf("%q, want %q", &stdout, want)
+			}
+		})
+	}
+}
+
+// TestAttachOnce: a container with stdinOnce ends with its input.
+func TestAttachOnce(t *testing.T) {
+	pod := newPod("default", "p", "c")
+	pod.Spec.Containers[0].StdinOnce = true
+	store := newStore(t, pods.Spec{Pod: pod})
+	var stdout bytes.Buffer
+	if err := store.Attach(t.Context(), "default", "p", "c", pods.Streams{Stdin: strings.NewReader("all\n"), Stdout: &stdout}); err != nil || !strings.Contains(stdout.String(), "all\n") {
+		t.Errorf("%q, %v", &stdout, err)
+	}
+}
+
+// duplex is a stream of which one side is a client's.
+func duplex() (client, stream net.Conn) { return net.Pipe() }
+
+// TestPorts: which ports of a pod listen.
+func TestPorts(t *testing.T) {
+	declared := newPod("default", "declared", "c")
+	declared.Spec.Containers[0].Ports = []v1.ContainerPort{{ContainerPort: 80}, {ContainerPort: 53, Protocol: v1.ProtocolUDP}}
+	store := newStore(t,
+		pods.Spec{Pod: newPod("default", "any", "c")},
+		pods.Spec{Pod: declared, Containers: map[string]pods.Container{"c": {Ports: []pods.Port{{Port: 81}}}}},
+	)
+	for _, test := range []struct {
+		pod     string
+		port    int32
+		listens bool
+	}{{"any", 1, true}, {"declared", 80, true}, {"declared", 81, true}, {"declared", 53, false}, {"declared", 82, false}} {
+		client, stream := duplex()
+		ended := make(chan error)
+		go func() {
+			err := store.PortForward(t.Context(), "default", test.pod, test.port, stream)
+			stream.Close()
+			ended <- err
+		}()
+		go io.WriteString(client, "GET / HTTP/1.0\r\n\r\n")
+		answer, _ := io.ReadAll(client)
+		err := <-ended
+		if listens := strings.HasPrefix(string(answer), "HTTP/1.0 200 OK\r\n"); listens != test.listens {
+			t.Errorf("%s:%d: %q, %v", test.pod, test.port, answer, err)
+		}
+		if !test.listens && (err == nil || !strings.Contains(err.Error(), "connect: connection refused")) {
+			t.Errorf("%s:%d: %v", test.pod, test.port, err)
+		}
+	}
+	if err := store.PortForward(t.Context(), "default", "none", 80, nil); err == nil || err.Error() != `pod not found ("none_default")` {
+		t.Error(err)
+	}
+}

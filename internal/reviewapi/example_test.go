@@ -1,0 +1,67 @@
+package reviewapi_test
+
+import (
+	"context"
+	"fmt"
+	"log"
+	"net"
+
+	authorizationv1 "k8s.io/api/authorization/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
+
+	"fauxlet/internal/reviewapi"
+)
+
+// A kubelet asks whether kubelet-client may read logs through a node; the answer comes from manifests.
+func Example() {
+	server, err := reviewapi.New(reviewapi.Options{RBAC: []string{"testdata/rbac.yaml"}})
+	if err != nil {
+		log.Fatal(err)
+	}
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		log.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	served := make(chan error)
+	go func() { served <- server.Serve(ctx, listener) }()
+
+	client, err := kubernetes.NewForConfig(server.RESTConfig(listener.Addr().String()))
+	if err != nil {
+		log.Fatal(err)
+	}
+	answer, err := client.AuthorizationV1().SubjectAccessReviews().Create(ctx, &authorizationv1.SubjectAccessReview{
+		Spec: authorizationv1.SubjectAccessReviewSpec{
+			User:               "kubelet-client",
+			ResourceAttributes: &authorizationv1.ResourceAttributes{Verb: "get", Resource: "nodes", Subresource: "proxy", Name: "node-1"},
+		},
+	}, metav1.CreateOptions{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(answer.Status.Allowed, answer.Status.Reason)
+	fmt.Println(server.Reviews()[0].Grant.Source)
+
+	stop()
+	fmt.Println(<-served)
+	// Output:
+	// true RBAC: allowed by ClusterRoleBinding "kubelet-client" of ClusterRole "system:kubelet-api-admin" to User "kubelet-client"
+	// ClusterRole "system:kubelet-api-admin" (testdata/rbac.yaml, document 2)
+	// <nil>
+}
+
+// A policy answers without any server, too.
+func ExamplePolicy_Authorize() {
+	policy, err := reviewapi.LoadPolicy("testdata/rbac.yaml")
+	if err != nil {
+		log.Fatal(err)
+	}
+	verdict := policy.Authorize(authorizationv1.SubjectAccessReviewSpec{
+		User:                  "walker",
+		NonResourceAttributes: &authorizationv1.NonResourceAttributes{Verb: "get", Path: "/metrics/cadvisor"},
+	})
+	fmt.Println(verdict.Allowed, verdict.Grant)
+	// Output:
+	// true ClusterRoleBinding "paths" of ClusterRole "paths" to User "walker"
+}

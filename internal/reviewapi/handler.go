@@ -1,0 +1,209 @@
+package reviewapi
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"sync"
+	"time"
+
+	authenticationv1 "k8s.io/api/authentication/v1"
+	authorizationv1 "k8s.io/api/authorization/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	metav1validation "k8s.io/apimachinery/pkg/apis/meta/v1/validation"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	utilnet "k8s.io/apimachinery/pkg/util/net"
+	"k8s.io/apimachinery/pkg/version"
+	"k8s.io/apiserver/pkg/endpoints/handlers/negotiation"
+	"k8s.io/apiserver/pkg/endpoints/handlers/responsewriters"
+	"k8s.io/client-go/kubernetes/scheme"
+)
+
+const (
+	kindTokenReview         = "TokenReview"
+	kindSubjectAccessReview = "SubjectAccessReview"
+)
+
+// asIs decodes a body into the version that it says it is of.
+var asIs = scheme.Codecs.WithoutConversion()
+
+// endpoint is one kind of review: where it is posted, and who answers it.
+type endpoint struct {
+	gvk    schema.GroupVersionKind
+	gr     schema.GroupResource
+	answer func(s *Server, r *http.Request, object runtime.Object, record *Record) (runtime.Object, error)
+}
+
+var endpoints = map[string]endpoint{
+	"/apis/authentication.k8s.io/v1/tokenreviews": {
+		gvk:    authenticationv1.SchemeGroupVersion.WithKind(kindTokenReview),
+		gr:     schema.GroupResource{Group: authenticationv1.GroupName, Resource: "tokenreviews"},
+		answer: (*Server).reviewToken,
+	},
+	"/apis/authorization.k8s.io/v1/subjectaccessreviews": {
+		gvk:    authorizationv1.SchemeGroupVersion.WithKind(kindSubjectAccessReview),
+		gr:     schema.GroupResource{Group: authorizationv1.GroupName, Resource: "subjectaccessreviews"},
+		answer: (*Server).reviewAccess,
+	},
+}
+
+// routes: health and version are open to all, as a kube-apiserver's are by its default RBAC rules; everything else is
+// for authenticated callers.
+func (s *Server) routes() http.Handler {
+	open := map[string]http.HandlerFunc{
+		"/healthz": ok, "/livez": ok, "/readyz": ok,
+		"/version": tellVersion,
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Cache-Control", "no-cache, private")
+		if handle, found := open[r.URL.Path]; found {
+			handle(w, r)
+			return
+		}
+		caller, authenticated, err := s.callers.AuthenticateRequest(r)
+		if err != nil || !authenticated {
+			s.records.unauthorized()
+			fail(w, r, apierrors.NewUnauthorized("Unauthorized"))
+			return
+		}
+		endpoint, found := endpoints[r.URL.Path]
+		switch {
+		case !found:
+			fail(w, r, apierrors.NewGenericServerResponse(http.StatusNotFound, "", schema.GroupResource{}, "", "", 0, false))
+		case r.Method != http.MethodPost:
+			fail(w, r, apierrors.NewGenericServerResponse(http.StatusMethodNotAllowed, "", schema.GroupResource{}, "", "", 0, false))
+		default:
+			s.review(w, r, endpoint, caller.User.GetName())
+		}
+	})
+}
+
+func ok(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	w.Header().Set("X-Content-Type-Options", "nosniff")
+	_, _ = io.WriteString(w, "ok")
+}
+
+func tellVersion(w http.ResponseWriter, r *http.Request) {
+	if r.Method != http.MethodGet && r.Method != http.MethodHead {
+		fail(w, r, apierrors.NewGenericServerResponse(http.StatusMethodNotAllowed, "", schema.GroupResource{}, "", "", 0, false))
+		return
+	}
+	responsewriters.WriteRawJSON(http.StatusOK, version.Info{Major: "1", Minor: "37", GitVersion: "v1.37.2+fauxlet"}, w)
+}
+
+// fail answers with err as a Status object, in the encoding that was asked for.
+func fail(w http.ResponseWriter, r *http.Request, err error) {
+	responsewriters.ErrorNegotiated(err, scheme.Codecs, metav1.Unversioned, w, r)
+}
+
+// review takes one review from body to answer. What cannot be read is not a review yet and is not recorded.
+// (k8s.io/apiserver: pkg/endpoints/handlers/create.go)
+func (s *Server) review(w http.ResponseWriter, r *http.Request, e endpoint, caller string) {
+	object, err := s.read(w, r, e)
+	if err != nil {
+		fail(w, r, err)
+		return
+	}
+	fault := s.faults.take(e.gvk.Kind)
+	record := Record{Time: time.Now(), Kind: e.gvk.Kind, Caller: caller, Fault: fault.String()}
+	describe(object, &record)
+	remember := sync.OnceFunc(func() { s.records.add(record) })
+	defer remember()
+	if fault.Garbage {
+		record.Code = http.StatusCreated
+	}
+	if fault.Hang || fault.Drop || fault.Garbage {
+		remember() // there will be no later before an answer
+	}
+	done, err := fault.commit(w, r, e.gr)
+	if err == nil && done {
+		return
+	}
+	var answer runtime.Object
+	if err == nil {
+		answer, err = e.answer(s, r, object, &record)
+	}
+	if err != nil {
+		status := responsewriters.ErrorToAPIStatus(err)
+		record.Code, record.Message = int(status.Code), status.Message
+		remember()
+		fail(w, r, err)
+		return
+	}
+	record.Code = http.StatusCreated
+	remember()
+	responsewriters.WriteObjectNegotiated(scheme.Codecs, negotiation.DefaultEndpointRestrictions, e.gvk.GroupVersion(), w, r, http.StatusCreated, answer, false)
+}
+
+// describe notes what a review asks; a token only as its fingerprint.
+func describe(object runtime.Object, record *Record) {
+	switch review := object.(type) {
+	case *authenticationv1.TokenReview:
+		record.Audiences = review.Spec.Audiences
+		if review.Spec.Token != "" {
+			record.Token = Fingerprint(review.Spec.Token)
+		}
+	case *authorizationv1.SubjectAccessReview:
+		record.Access = review.Spec.DeepCopy()
+	}
+}
+
+// read decodes the body. Unknown fields are told in Warning headers, or refused, as the query's fieldValidation says.
+func (s *Server) read(w http.ResponseWriter, r *http.Request, e endpoint) (runtime.Object, error) {
+	if _, _, err := negotiation.NegotiateOutputMediaType(r, scheme.Codecs, negotiation.DefaultEndpointRestrictions); err != nil {
+		return nil, err
+	}
+	input, err := negotiation.NegotiateInputSerializer(r, false, scheme.Codecs)
+	if err != nil {
+		return nil, err
+	}
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, s.options.MaxBody))
+	if err != nil {
+		var tooLarge *http.MaxBytesError
+		if errors.As(err, &tooLarge) {
+			return nil, apierrors.NewRequestEntityTooLargeError(fmt.Sprintf("limit is %d", s.options.MaxBody))
+		}
+		return nil, apierrors.NewBadRequest("the body of the request could not be read to its end")
+	}
+	directive := r.URL.Query().Get("fieldValidation")
+	options := &metav1.CreateOptions{FieldValidation: directive, DryRun: r.URL.Query()["dryRun"]}
+	if errs := metav1validation.ValidateCreateOptions(options); len(errs) > 0 {
+		return nil, apierrors.NewInvalid(schema.GroupKind{Group: metav1.GroupName, Kind: "CreateOptions"}, "", errs)
+	}
+	serializer := input.StrictSerializer
+	if directive == metav1.FieldValidationIgnore {
+		serializer = input.Serializer
+	}
+	object, gvk, err := asIs.DecoderToVersion(serializer, e.gvk.GroupVersion()).Decode(body, &e.gvk, nil)
+	if err != nil {
+		strict, isStrict := runtime.AsStrictDecodingError(err)
+		if !isStrict || object == nil || directive == metav1.FieldValidationStrict {
+			return nil, undecodable(err, gvk, e.gvk)
+		}
+		for _, problem := range strict.Errors() {
+			if header, err := utilnet.NewWarningHeader(299, "-", problem.Error()); err == nil {
+				w.Header().Add("Warning", header)
+			}
+		}
+	}
+	switch {
+	case gvk.Kind != e.gvk.Kind:
+		return nil, undecodable(fmt.Errorf("only %s can be posted here", e.gvk.Kind), gvk, e.gvk)
+	case gvk.GroupVersion() != e.gvk.GroupVersion():
+		return nil, apierrors.NewBadRequest(fmt.Sprintf("the API version in the data (%s) does not match the expected API version (%s)", gvk.GroupVersion(), e.gvk.GroupVersion()))
+	}
+	return object, nil
+}
+
+// undecodable words a body that is not what it should be as a kube-apiserver does, but without quoting from it: it may
+// hold a token.
+func undecodable(err error, found *schema.GroupVersionKind, wanted schema.GroupVersionKind) error {
+	if found != nil && found.Kind != "" {
+		return apierrors.NewBadRequest(fmt.Sprintf("%s in version %q cannot be handled as a %s: %v", found.Kind, found.Version, wanted.Kind, err))
+	}
+	return apierrors.NewBadRequest(fmt.Sprintf("the object provided is unrecognized (must be of type %s): %v", wanted.Kind, err))
+}

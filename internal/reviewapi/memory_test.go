@@ -1,0 +1,146 @@
+package reviewapi
+
+import (
+	"context"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	authorizationv1 "k8s.io/api/authorization/v1"
+	"k8s.io/apiserver/pkg/authentication/user"
+)
+
+// newInMemory answers from no files.
+func newInMemory(t testing.TB, options Options) *Server {
+	t.Helper()
+	server, err := New(options)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return server
+}
+
+// post sends a review to the handler as the generated caller.
+func post(server *Server, w http.ResponseWriter, path, body string) {
+	request := httptest.NewRequest(http.MethodPost, path, strings.NewReader(body))
+	request.Header.Set("Authorization", "Bearer "+server.token)
+	request.Header.Set("Content-Type", "application/json")
+	server.Handler().ServeHTTP(w, request)
+}
+
+const (
+	tokenPath  = "/apis/authentication.k8s.io/v1/tokenreviews"
+	accessPath = "/apis/authorization.k8s.io/v1/subjectaccessreviews"
+	access     = `{"spec":{"user":"alice","resourceAttributes":{"verb":"get","resource":"nodes","subresource":"proxy"}}}`
+)
+
+// TestInMemory: what is set holds at once, and what held before no longer.
+func TestInMemory(t *testing.T) {
+	server := newInMemory(t, Options{})
+	asked := func(path, body string) string {
+		t.Helper()
+		w := httptest.NewRecorder()
+		post(server, w, path, body)
+		return w.Body.String()
+	}
+	const token = `{"spec":{"token":"secret"}}`
+	if got := asked(tokenPath, token); !strings.Contains(got, `"error":"invalid bearer token"`) {
+		t.Errorf("before: %s", got)
+	}
+	server.SetTokens(NewTokens(map[string]*user.DefaultInfo{"secret": {Name: "alice"}}))
+	if got := asked(tokenPath, token); !strings.Contains(got, `"authenticated":true,"user":{"username":"alice"`) {
+		t.Errorf("with a token: %s", got)
+	}
+	if got, want := server.Summary(), "1 token"; !strings.HasSuffix(got, want) {
+		t.Errorf("summary %q, want one that ends with %q", got, want)
+	}
+
+	if got := asked(accessPath, access); !strings.Contains(got, `"allowed":false`) {
+		t.Errorf("before: %s", got)
+	}
+	objects, err := ParseManifests("rbac", []byte(`
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRole
+metadata: {name: nodes}
+rules: [{apiGroups: [""], resources: [nodes/proxy], verbs: [get]}]
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRoleBinding
+metadata: {name: nodes}
+roleRef: {kind: ClusterRole, name: nodes}
+subjects: [{kind: User, name: alice}]
+`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	policy, err := NewPolicy(objects...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	server.SetPolicy(policy)
+	if got := asked(accessPath, access); !strings.Contains(got, `"allowed":true`) {
+		t.Errorf("with a policy: %s", got)
+	}
+
+	if _, err := ParseManifests("rbac", []byte("kind: Pod\napiVersion: v1")); err == nil || !strings.HasPrefix(err.Error(), "rbac: document 1: ") {
+		t.Errorf("error %v, want one that names rbac and document 1", err)
+	}
+}
+
+// TestOptionAuthorize: another authorizer answers, and what it was asked is recorded.
+func TestOptionAuthorize(t *testing.T) {
+	server := newInMemory(t, Options{
+		Authorize: func(_ context.Context, spec authorizationv1.SubjectAccessReviewSpec) authorizationv1.SubjectAccessReviewStatus {
+			return authorizationv1.SubjectAccessReviewStatus{Denied: true, Reason: spec.User + " is not welcome"}
+		},
+	})
+	w := httptest.NewRecorder()
+	post(server, w, accessPath, access)
+	if got, want := w.Body.String(), `"status":{"allowed":false,"denied":true,"reason":"alice is not welcome"}`; !strings.Contains(got, want) {
+		t.Errorf("answer %s, want one with %s", got, want)
+	}
+	reviews := server.Reviews()
+	if len(reviews) != 1 || reviews[0].Access.User != "alice" || !reviews[0].AccessStatus.Denied || reviews[0].Grant != nil {
+		t.Errorf("reviews %+v", reviews)
+	}
+}
+
+// recordsAtAnswer notes how many reviews there are when the first byte of an answer is written.
+type recordsAtAnswer struct {
+	*httptest.ResponseRecorder
+	server *Server
+	seen   int
+}
+
+func (r *recordsAtAnswer) WriteHeader(code int) {
+	r.seen = len(r.server.Reviews())
+	r.ResponseRecorder.WriteHeader(code)
+}
+
+// TestRecordedBeforeAnswered: whoever has an answer finds the review, whatever its end was.
+func TestRecordedBeforeAnswered(t *testing.T) {
+	for name, test := range map[string]struct {
+		fault Fault
+		body  string
+		code  int
+	}{
+		"answered":        {body: access, code: 201},
+		"refused":         {body: `{"spec":{}}`, code: 422},
+		"fault's status":  {fault: Fault{Status: 503}, body: access, code: 503},
+		"fault's garbage": {fault: Fault{Garbage: true}, body: access, code: 201},
+	} {
+		t.Run(name, func(t *testing.T) {
+			server := newInMemory(t, Options{})
+			if err := server.SetFaults(Faults{SubjectAccessReview: test.fault}); err != nil {
+				t.Fatal(err)
+			}
+			w := &recordsAtAnswer{httptest.NewRecorder(), server, 0}
+			post(server, w, accessPath, test.body)
+			reviews := server.Reviews()
+			if w.seen != 1 || len(reviews) != 1 || reviews[0].Code != test.code || w.Code != test.code {
+				t.Errorf("%d at the answer %d; then %+v", w.seen, w.Code, reviews)
+			}
+		})
+	}
+}

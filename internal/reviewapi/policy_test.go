@@ -1,0 +1,243 @@
+package reviewapi
+
+import (
+	"strings"
+	"testing"
+
+	authorizationv1 "k8s.io/api/authorization/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// question is a request in short: a verb and `[group:]resource[/subresource] [name]`, or a verb and a path.
+type question struct {
+	user, groups, verb, what, name, namespace string
+}
+
+func (q question) spec() authorizationv1.SubjectAccessReviewSpec {
+	spec := authorizationv1.SubjectAccessReviewSpec{User: q.user}
+	if q.groups != "" {
+		spec.Groups = strings.Split(q.groups, ",")
+	}
+	if strings.HasPrefix(q.what, "/") {
+		spec.NonResourceAttributes = &authorizationv1.NonResourceAttributes{Verb: q.verb, Path: q.what}
+		return spec
+	}
+	group, what, found := strings.Cut(q.what, ":")
+	if !found {
+		group, what = "", q.what
+	}
+	resource, subresource, _ := strings.Cut(what, "/")
+	spec.ResourceAttributes = &authorizationv1.ResourceAttributes{
+		Verb: q.verb, Group: group, Version: "v1", Resource: resource, Subresource: subresource, Name: q.name, Namespace: q.namespace,
+	}
+	return spec
+}
+
+// answered is a question and the answer of kube-apiserver v1.37.2 with `--authorization-mode RBAC`.
+type answered struct {
+	question
+	allowed bool
+	reason  string
+}
+
+// answers are about testdata/rbac.yaml.
+func answers() map[string]answered {
+	const (
+		yes          = true
+		no           = false
+		byAdmin      = `RBAC: allowed by ClusterRoleBinding "kubelet-client" of ClusterRole "system:kubelet-api-admin" to User "kubelet-client"`
+		byGroup      = `RBAC: allowed by ClusterRoleBinding "scrapers" of ClusterRole "one-node" to Group "monitoring"`
+		byAccount    = `RBAC: allowed by ClusterRoleBinding "scrapers" of ClusterRole "one-node" to ServiceAccount "prometheus/observe"`
+		byPaths      = `RBAC: allowed by ClusterRoleBinding "paths" of ClusterRole "paths" to User "walker"`
+		byWild       = `RBAC: allowed by ClusterRoleBinding "wild" of ClusterRole "wild" to User "wilder"`
+		byView       = `RBAC: allowed by ClusterRoleBinding "viewer" of ClusterRole "view-all" to User "viewer"`
+		byReaders    = `RBAC: allowed by RoleBinding "readers/team" of Role "reader" to ServiceAccount "builder/team"`
+		byTeam       = `RBAC: allowed by RoleBinding "pods/team" of ClusterRole "view-pods" to Group "team"`
+		missing      = `rbac: RBAC: clusterrole.rbac.authorization.k8s.io "gone" not found`
+		missingTwo   = `rbac: RBAC: [clusterrole.rbac.authorization.k8s.io "gone" not found, role.rbac.authorization.k8s.io "gone-too" not found]`
+		account      = "system:serviceaccount:observe:prometheus"
+		builder      = "system:serviceaccount:team:builder"
+		orphanReader = `RBAC: allowed by RoleBinding "readers/team" of Role "reader" to User "orphan"`
+	)
+	return map[string]answered{
+		"resource":                        {question{user: "kubelet-client", verb: "get", what: "nodes", name: "a"}, yes, byAdmin},
+		"verb proxy on nodes":             {question{user: "kubelet-client", verb: "proxy", what: "nodes", name: "a"}, yes, byAdmin},
+		"nodes/proxy":                     {question{user: "kubelet-client", verb: "get", what: "nodes/proxy", name: "a"}, yes, byAdmin},
+		"nodes/proxy, any verb":           {question{user: "kubelet-client", verb: "create", what: "nodes/proxy", name: "a"}, yes, byAdmin},
+		"nodes/proxy, empty verb of HEAD": {question{user: "kubelet-client", verb: "", what: "nodes/proxy", name: "a"}, yes, byAdmin},
+		"fine-grained subresource":        {question{user: "kubelet-client", verb: "get", what: "nodes/configz", name: "a"}, yes, byAdmin},
+		"subresource not listed":          {question{user: "kubelet-client", verb: "get", what: "nodes/checkpoint", name: "a"}, no, ""},
+		"resource gives no subresource":   {question{user: "kubelet-client", verb: "watch", what: "nodes/status", name: "a"}, no, ""},
+		"verb not listed":                 {question{user: "kubelet-client", verb: "delete", what: "nodes", name: "a"}, no, ""},
+		"other API group":                 {question{user: "kubelet-client", verb: "get", what: "apps:nodes", name: "a"}, no, ""},
+		"other user":                      {question{user: "Kubelet-client", verb: "get", what: "nodes/proxy", name: "a"}, no, ""},
+		"user name as a group":            {question{user: "x", groups: "kubelet-client", verb: "get", what: "nodes/proxy"}, no, ""},
+		"no rule is about paths":          {question{user: "kubelet-client", verb: "get", what: "/healthz"}, no, ""},
+
+		"resourceNames, listed":         {question{user: "x", groups: "a,monitoring", verb: "get", what: "nodes/metrics", name: "node-b"}, yes, byGroup},
+		"resourceNames, not listed":     {question{user: "x", groups: "monitoring", verb: "get", what: "nodes/metrics", name: "node-c"}, no, ""},
+		"resourceNames, no name":        {question{user: "x", groups: "monitoring", verb: "get", what: "nodes/metrics"}, no, ""},
+		"service account":               {question{user: account, verb: "get", what: "nodes/metrics", name: "node-a"}, yes, byAccount},
+		"service account, other space":  {question{user: "system:serviceaccount:default:prometheus", verb: "get", what: "nodes/metrics", name: "node-a"}, no, ""},
+		"service account, longer name":  {question{user: account + "2", verb: "get", what: "nodes/metrics", name: "node-a"}, no, ""},
+		"service account, bare name":    {question{user: "prometheus", verb: "get", what: "nodes/metrics", name: "node-a"}, no, ""},
+		"service account, first in row": {question{user: account, groups: "monitoring", verb: "get", what: "nodes/metrics", name: "node-a"}, yes, byGroup},
+
+		"path":                           {question{user: "walker", verb: "get", what: "/healthz"}, yes, byPaths},
+		"path, longer":                   {question{user: "walker", verb: "get", what: "/healthz/ping"}, no, ""},
+		"path, star":                     {question{user: "walker", verb: "get", what: "/metrics/cadvisor"}, yes, byPaths},
+		"path, star matches nothing":     {question{user: "walker", verb: "get", what: "/metrics/"}, yes, byPaths},
+		"path, star needs what is there": {question{user: "walker", verb: "get", what: "/metrics"}, no, ""},
+		"path, two stars are one":        {question{user: "walker", verb: "get", what: "/logs/x"}, yes, byPaths},
+		"path, other verb":               {question{user: "walker", verb: "post", what: "/healthz"}, no, ""},
+		"path rules give no resource":    {question{user: "walker", verb: "get", what: "healthz"}, no, ""},
+
+		"*/status of any resource":            {question{user: "wilder", verb: "get", what: "apps:deployments/status"}, yes, byWild},
+		"*/status is no resource":             {question{user: "wilder", verb: "get", what: "apps:deployments"}, no, ""},
+		"*/status of other groups":            {question{user: "wilder", verb: "get", what: "batch:jobs/status"}, no, ""},
+		"*/status not */xstatus":              {question{user: "wilder", verb: "get", what: "apps:deployments/xstatus"}, no, ""},
+		"nodes/* matches no subresource":      {question{user: "wilder", verb: "get", what: "nodes/log"}, no, ""},
+		"a verb has no prefix star":           {question{user: "wilder", verb: "update", what: "nodes/status"}, no, ""},
+		"stars match everything":              {question{user: "wilder", verb: "watch", what: "x.io:things/sub", name: "n", namespace: "s"}, yes, byWild},
+		"resource star is no path":            {question{user: "wilder", verb: "watch", what: "/healthz"}, no, ""},
+		"asking for * needs a * in the rule":  {question{user: "wilder", verb: "*", what: "pods"}, no, ""},
+		"asking for resource * matches the *": {question{user: "wilder", verb: "watch", what: "*:*"}, yes, byWild},
+
+		"aggregated twice":                 {question{user: "viewer", verb: "get", what: "pods/log", name: "p", namespace: "any"}, yes, byView},
+		"aggregated role's own rules gone": {question{user: "viewer", verb: "get", what: "secrets", namespace: "any"}, no, missing},
+
+		"missing role":                      {question{user: "orphan", verb: "get", what: "pods"}, no, missing},
+		"missing roles, both":               {question{user: "orphan", verb: "get", what: "pods", namespace: "team"}, no, missingTwo},
+		"missing role, another rule allows": {question{user: "orphan", verb: "get", what: "configmaps", namespace: "team"}, yes, orphanReader},
+
+		"RoleBinding, its own namespace's account": {question{user: builder, verb: "list", what: "configmaps", namespace: "team"}, yes, byReaders},
+		"RoleBinding, another namespace":           {question{user: builder, verb: "list", what: "configmaps", namespace: "default"}, no, ""},
+		"RoleBinding, cluster-wide":                {question{user: builder, verb: "list", what: "configmaps"}, no, ""},
+		"RoleBinding of a ClusterRole":             {question{user: "x", groups: "team", verb: "get", what: "pods", name: "p", namespace: "team"}, yes, byTeam},
+
+		"system:masters, anything":      {question{user: "root", groups: "system:masters", verb: "smash", what: "x.io:windows"}, yes, ""},
+		"system:masters, any path":      {question{user: "root", groups: "a,system:masters", verb: "get", what: "/x"}, yes, ""},
+		"system:masters is no username": {question{user: "system:masters", verb: "get", what: "pods"}, no, ""},
+		"nobody":                        {question{user: "nobody", verb: "get", what: "pods"}, no, ""},
+	}
+}
+
+func TestAuthorize(t *testing.T) {
+	policy, err := LoadPolicy("testdata/rbac.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, test := range answers() {
+		t.Run(name, func(t *testing.T) {
+			verdict := policy.Authorize(test.spec())
+			if verdict.Allowed != test.allowed || verdict.Reason != test.reason || verdict.EvaluationError != "" {
+				t.Errorf("allowed %v, reason %q, error %q\nwant    %v, reason %q", verdict.Allowed, verdict.Reason, verdict.EvaluationError, test.allowed, test.reason)
+			}
+			if byRule := test.allowed && test.reason != ""; byRule != (verdict.Grant != nil) {
+				t.Errorf("grant %v", verdict.Grant)
+			}
+		})
+	}
+}
+
+func TestVerdictTellsWhereItComesFrom(t *testing.T) {
+	policy, err := LoadPolicy("testdata/rbac.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	grant := policy.Authorize(question{user: "viewer", verb: "get", what: "pods/log", namespace: "any"}.spec()).Grant
+	for got, want := range map[string]string{
+		grant.Binding.String():   `ClusterRoleBinding "viewer" (testdata/rbac.yaml, document 12)`,
+		grant.Role.String():      `ClusterRole "view-all" (testdata/rbac.yaml, document 9)`,
+		grant.Source.String():    `ClusterRole "view-pods" (testdata/rbac.yaml, document 11)`,
+		grant.Rule.String()[:12]: "&PolicyRule{",
+	} {
+		if got != want {
+			t.Errorf("got  %s\nwant %s", got, want)
+		}
+	}
+
+	grants, err := policy.Grants("orphan", []string{"team"}, "team")
+	if want := `[clusterrole.rbac.authorization.k8s.io "gone" not found, role.rbac.authorization.k8s.io "gone-too" not found]`; err == nil || err.Error() != want {
+		t.Errorf("error %v, want %s", err, want)
+	}
+	if len(grants) != 2 || grants[0].Role.Name != "reader" || grants[1].Role.Name != "view-pods" {
+		t.Errorf("grants %v", grants)
+	}
+}
+
+func TestAggregationInACircleEnds(t *testing.T) {
+	policy, err := parsePolicy([]file{{name: "circle.yaml", data: []byte(`
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRole
+metadata: {name: a, labels: {in: "b"}}
+aggregationRule: {clusterRoleSelectors: [{matchLabels: {in: a}}]}
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRole
+metadata: {name: b, labels: {in: a}}
+aggregationRule: {clusterRoleSelectors: [{matchLabels: {in: "b"}}]}
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRole
+metadata: {name: leaf, labels: {in: "b"}}
+rules: [{apiGroups: [""], resources: [pods], verbs: [get]}, {apiGroups: [""], resources: [pods], verbs: [get]}]
+`)}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"a", "b"} {
+		if rules := policy.clusterRoles[name].rules; len(rules) != 1 {
+			t.Errorf("%s has %d rules, want the leaf's once", name, len(rules))
+		}
+	}
+}
+
+func TestSelectorErrors(t *testing.T) {
+	field := func(raw string, requirements ...metav1.FieldSelectorRequirement) *authorizationv1.ResourceAttributes {
+		return &authorizationv1.ResourceAttributes{FieldSelector: &authorizationv1.FieldSelectorAttributes{RawSelector: raw, Requirements: requirements}}
+	}
+	label := func(raw string, requirements ...metav1.LabelSelectorRequirement) *authorizationv1.ResourceAttributes {
+		return &authorizationv1.ResourceAttributes{LabelSelector: &authorizationv1.LabelSelectorAttributes{RawSelector: raw, Requirements: requirements}}
+	}
+	const ignored, partially = " ignored due to parse error", " partially ignored due to parse error"
+	for name, test := range map[string]struct {
+		asked *authorizationv1.ResourceAttributes
+		want  string
+	}{
+		"no selector":        {&authorizationv1.ResourceAttributes{}, ""},
+		"field raw":          {field("spec.nodeName=a"), ""},
+		"field raw bad":      {field("x"), "fieldSelector" + ignored},
+		"field good":         {field("", metav1.FieldSelectorRequirement{Key: "a", Operator: "In", Values: []string{"b"}}), ""},
+		"field Exists":       {field("", metav1.FieldSelectorRequirement{Key: "a", Operator: "Exists"}), "fieldSelector" + ignored},
+		"field two values":   {field("", metav1.FieldSelectorRequirement{Key: "a", Operator: "In", Values: []string{"b", "c"}}), "fieldSelector" + ignored},
+		"label raw":          {label("a=b,c!=d"), ""},
+		"label raw bad":      {label("a=b,,"), "labelSelector" + ignored},
+		"label one of two":   {label("", metav1.LabelSelectorRequirement{Key: "a", Operator: "Exists"}, metav1.LabelSelectorRequirement{Key: "a", Operator: "Near"}), "labelSelector" + partially},
+		"label unknown only": {label("", metav1.LabelSelectorRequirement{Key: "a", Operator: "Near"}), "labelSelector" + ignored},
+	} {
+		t.Run(name, func(t *testing.T) {
+			want := test.want
+			if want != "" {
+				want = "spec.resourceAttributes." + want
+			}
+			if got := selectorErrors(test.asked); got != want {
+				t.Errorf("got %q, want %q", got, want)
+			}
+		})
+	}
+}
+
+func BenchmarkAuthorize(b *testing.B) {
+	policy, err := LoadPolicy("testdata/rbac.yaml")
+	if err != nil {
+		b.Fatal(err)
+	}
+	spec := question{user: "kubelet-client", groups: "system:authenticated", verb: "get", what: "nodes/proxy", name: "a"}.spec()
+	b.ReportAllocs()
+	for b.Loop() {
+		if !policy.Authorize(spec).Allowed {
+			b.Fatal("not allowed")
+		}
+	}
+}

@@ -1,0 +1,184 @@
+package reviewapi
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+type reloaded struct {
+	err     error
+	summary string
+}
+
+// TestReload changes files in the ways that people and machines do, and asks until the change is there.
+func TestReload(t *testing.T) {
+	const before = "before,alice,1\n"
+	const after = "after,bob,2\n"
+	for name, change := range map[string]func(t *testing.T, folder, path string){
+		"written in place": func(t *testing.T, _, path string) { write(t, path, after) },
+		"replaced by a rename": func(t *testing.T, folder, path string) {
+			write(t, filepath.Join(folder, "tokens.csv.new"), after)
+			rename(t, filepath.Join(folder, "tokens.csv.new"), path)
+		},
+		"moved away, written anew": func(t *testing.T, _, path string) {
+			rename(t, path, path+"~")
+			write(t, path, after)
+		},
+		"removed, written anew": func(t *testing.T, _, path string) {
+			if err := os.Remove(path); err != nil {
+				t.Fatal(err)
+			}
+			write(t, path, after)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			folder := t.TempDir()
+			path := filepath.Join(folder, "tokens.csv")
+			write(t, path, before)
+			server, address := start(t, Options{Tokens: path})
+			c := client(t, server.RESTConfig(address))
+			if review, err := askToken(t, c, "before"); err != nil || !review.Status.Authenticated {
+				t.Fatalf("before: %+v, %v", review.Status, err)
+			}
+			change(t, folder, path)
+			eventually(t, "new token", func() bool {
+				review, err := askToken(t, c, "after")
+				return err == nil && review.Status.Authenticated
+			})
+			if review, err := askToken(t, c, "before"); err != nil || review.Status.Authenticated {
+				t.Errorf("the old token: %+v, %v", review.Status, err)
+			}
+		})
+	}
+}
+
+// TestReloadThroughLinks: a mounted ConfigMap is a folder of links into ..data, itself a link that is swapped.
+func TestReloadThroughLinks(t *testing.T) {
+	folder := t.TempDir()
+	version := func(name, csv string) {
+		t.Helper()
+		if err := os.Mkdir(filepath.Join(folder, name), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		write(t, filepath.Join(folder, name, "tokens.csv"), csv)
+	}
+	link := func(target, name string) {
+		t.Helper()
+		if err := os.Symlink(target, filepath.Join(folder, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	version("..1", "one,alice,1\n")
+	link("..1", "..data")
+	link("..data/tokens.csv", "tokens.csv")
+	server, address := start(t, Options{Tokens: filepath.Join(folder, "tokens.csv")})
+	c := client(t, server.RESTConfig(address))
+	for _, swap := range []struct{ to, token string }{{"..2", "two"}, {"..3", "three"}} {
+		version(swap.to, swap.token+",alice,1\n")
+		link(swap.to, "..data_tmp")
+		rename(t, filepath.Join(folder, "..data_tmp"), filepath.Join(folder, "..data"))
+		eventually(t, swap.token, func() bool {
+			review, err := askToken(t, c, swap.token)
+			return err == nil && review.Status.Authenticated
+		})
+	}
+
+	elsewhere := filepath.Join(t.TempDir(), "target.csv")
+	write(t, elsewhere, "four,alice,1\n")
+	link(elsewhere, "tokens.new")
+	rename(t, filepath.Join(folder, "tokens.new"), filepath.Join(folder, "tokens.csv"))
+	eventually(t, "four", func() bool { review, err := askToken(t, c, "four"); return err == nil && review.Status.Authenticated })
+	write(t, elsewhere, "five,alice,1\n")
+	eventually(t, "five", func() bool { review, err := askToken(t, c, "five"); return err == nil && review.Status.Authenticated })
+}
+
+// TestReloadKeepsTheLastGood: a bad file is told once and changes nothing; the other file is taken all the same.
+func TestReloadKeepsTheLastGood(t *testing.T) {
+	folder, tokens := t.TempDir(), filepath.Join(t.TempDir(), "tokens.csv")
+	roles, bindings := filepath.Join(folder, "a.yaml"), filepath.Join(folder, "b.yaml")
+	write(t, tokens, "one,alice,1\n")
+	write(t, roles, aRole)
+	write(t, bindings, aBinding+"subjects: [{kind: User, name: alice}]\n")
+	told := make(chan reloaded, 10)
+	server, address := start(t, Options{RBAC: []string{folder}, Tokens: tokens, OnReload: func(err error, summary string) { told <- reloaded{err, summary} }})
+	if got, want := server.Summary(), "1 role, 1 binding; 1 token"; got != want {
+		t.Errorf("summary %q, want %q", got, want)
+	}
+	c := client(t, server.RESTConfig(address))
+	allowed := func(user string) bool {
+		t.Helper()
+		review, err := askAccess(t, c, question{user: user, verb: "get", what: "pods"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return review.Status.Allowed
+	}
+	next := func(wantError, wantSummary string) {
+		t.Helper()
+		select {
+		case got := <-told:
+			if (got.err == nil) != (wantError == "") || got.err != nil && !strings.Contains(got.err.Error(), wantError) || got.summary != wantSummary {
+				t.Errorf("told %v, %q\nwant %q, %q", got.err, got.summary, wantError, wantSummary)
+			}
+		case <-t.Context().Done():
+		}
+	}
+	if !allowed("alice") || allowed("bob") {
+		t.Fatal("not as written")
+	}
+
+	replace(t, bindings, aBinding+"subjects: [{kind: User, nom: bob}]\n")
+	next(bindings+`: document 1: ClusterRoleBinding: strict decoding error: unknown field "subjects[0].nom"`, "still 1 role, 1 binding")
+	if !allowed("alice") || allowed("bob") {
+		t.Error("a bad file changed who may what")
+	}
+	if err := server.Reload(); err == nil || !strings.Contains(err.Error(), "nom") {
+		t.Errorf("Reload: %v", err)
+	}
+
+	replace(t, tokens, "one,alice,1\nsec'ret,x\n")
+	next("token file "+tokens+": line 2: 2 columns", "still 1 token")
+	replace(t, tokens, "one,alice,1\ntwo,bob,2\n#,x,3\n")
+	next("", "3 tokens; token file "+tokens+": line 3: `#` begins no comment here: the line defines a token; remove it")
+
+	replace(t, bindings, aBinding+"subjects: [{kind: User, name: bob}]\n")
+	next("", "1 role, 1 binding")
+	if allowed("alice") || !allowed("bob") {
+		t.Error("a good file was not taken")
+	}
+	if err := os.Remove(roles); err != nil {
+		t.Fatal(err)
+	}
+	next("", "0 roles, 1 binding")
+	if err := os.Remove(bindings); err != nil {
+		t.Fatal(err)
+	}
+	next("no .yaml, .yml or .json file in it", "still 0 roles, 1 binding")
+	if len(told) != 0 {
+		t.Errorf("told more: %+v", <-told)
+	}
+}
+
+func TestOnlyOneWatches(t *testing.T) {
+	server, _ := start(t, Options{})
+	eventually(t, "watch", server.watching.Load)
+	if err := server.Watch(t.Context()); err == nil {
+		t.Error("no error")
+	}
+}
+
+// replace changes a file at once, so that nobody reads half of it.
+func replace(t testing.TB, path, content string) {
+	t.Helper()
+	write(t, path+"~", content)
+	rename(t, path+"~", path)
+}
+
+func rename(t testing.TB, from, to string) {
+	t.Helper()
+	if err := os.Rename(from, to); err != nil {
+		t.Fatal(err)
+	}
+}

@@ -1,0 +1,164 @@
+package symptoms
+
+import (
+	"bytes"
+	"flag"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"strings"
+	"sync"
+	"testing"
+
+	"k8s.io/apiserver/pkg/authentication/user"
+	"k8s.io/klog/v2"
+	kubeletconfigv1beta1 "k8s.io/kubelet/config/v1beta1"
+	"k8s.io/utils/ptr"
+
+	"fauxlet/internal/reviewapi"
+	"fauxlet/kubelettest"
+)
+
+// klogged is what the libraries of kubelets have logged in this process.
+var klogged buffer
+
+func TestMain(m *testing.M) {
+	flags := flag.NewFlagSet("klog", flag.ExitOnError)
+	klog.InitFlags(flags)
+	for name, value := range map[string]string{"logtostderr": "false", "stderrthreshold": "FATAL"} {
+		if err := flags.Set(name, value); err != nil {
+			panic(err)
+		}
+	}
+	klog.SetOutput(&klogged)
+	os.Exit(m.Run())
+}
+
+// TestErrorsOfKubelets has a stand-in answer with errors, and logs as kubelets log.
+func TestErrorsOfKubelets(t *testing.T) {
+	const logs = "/containerLogs/default/nginx/nginx"
+	var (
+		prometheus = kubelettest.User{Name: "system:serviceaccount:monitoring:prometheus", Token: true, May: []string{"get nodes/stats"}}
+		node       = kubelettest.User{Name: "system:node:node-2", Groups: []string{"system:nodes"}}
+		viewer     = kubelettest.User{Name: "viewer"}
+	)
+	k := kubelettest.New(t, kubelettest.WithUser(prometheus), kubelettest.WithUser(node), kubelettest.WithUser(viewer))
+	prove(t, ofKubelets, []reproduction{
+		{id: "forbidden-node", told: func(t *testing.T) string { return body(t, k, node.Name, logs) },
+			with: map[string]string{"user": node.Name, "verb": "get", "subresource": "proxy"}},
+		{id: "forbidden-service-account", told: func(t *testing.T) string { return body(t, k, prometheus.Name, "/metrics") },
+			with: map[string]string{"account": "monitoring:prometheus", "subresource": "metrics"}},
+		{id: "forbidden-service-account", of: "two rights", told: func(t *testing.T) string { return body(t, k, prometheus.Name, "/pods") },
+			with: map[string]string{"subresource": "pods"}},
+		{id: "forbidden-subresource", told: func(t *testing.T) string { return body(t, k, viewer.Name, "/stats/summary") },
+			with: map[string]string{"user": "viewer", "subresource": "stats"}},
+		{id: "forbidden-subresource", of: "two rights", told: func(t *testing.T) string { return body(t, k, viewer.Name, "/configz") },
+			with: map[string]string{"subresource": "configz"}},
+		{id: "forbidden", told: func(t *testing.T) string { return body(t, k, viewer.Name, logs) },
+			with: map[string]string{"user": "viewer", "verb": "get", "resource": "nodes", "subresource": "proxy"}},
+		{id: "scraper-forbidden", of: "Prometheus", told: func(t *testing.T) string { return prometheusSays(status(t, k, prometheus.Name, "/metrics")) }},
+		{id: "scraper-forbidden", of: "metrics-server", told: func(t *testing.T) string {
+			return metricsServerSays(status(t, k, prometheus.Name, "/metrics/resource"))
+		}},
+		{id: "scraper-unauthorized", of: "Prometheus", told: func(t *testing.T) string { return prometheusSays(status(t, k, kubelettest.Nobody, "/metrics")) }},
+		{id: "scraper-unauthorized", of: "metrics-server, whose tokens nobody reads", told: func(t *testing.T) string {
+			k := kubelettest.New(t, kubelettest.WithUser(prometheus), kubelettest.WithConfig(func(c *kubeletconfigv1beta1.KubeletConfiguration) {
+				c.Authentication.Webhook.Enabled = ptr.To(false)
+			}))
+			return metricsServerSays(status(t, k, prometheus.Name, "/metrics/resource"))
+		}},
+		{id: "token-refused", told: func(t *testing.T) string {
+			k := kubelettest.New(t, kubelettest.WithUser(prometheus))
+			k.Reviewer.SetTokens(reviewapi.NewTokens(map[string]*user.DefaultInfo{}))
+			status(t, k, prometheus.Name, "/metrics")
+			return k.Decisions()[0].Why()
+		}},
+		{id: "authorization-error", told: func(t *testing.T) string {
+			k := kubelettest.New(t)
+			check(t, k.Reviewer.SetFaults(reviewapi.Faults{SubjectAccessReview: reviewapi.Fault{Status: 403}}))
+			return body(t, k, "kubelet-client", logs)
+		}, with: map[string]string{"user": "kubelet-client"}},
+		{id: "reviewer-failed", told: func(t *testing.T) string {
+			k := kubelettest.New(t, kubelettest.WithUser(prometheus))
+			check(t, k.Reviewer.SetFaults(reviewapi.Faults{TokenReview: reviewapi.Fault{Status: 403}}))
+			status(t, k, prometheus.Name, "/metrics")
+			return klogged.lineWith(t, "webhook authenticator")
+		}, with: map[string]string{"which": "authenticator"}},
+		{id: "reviewer-failed", of: "rights", told: func(t *testing.T) string {
+			k := kubelettest.New(t)
+			check(t, k.Reviewer.SetFaults(reviewapi.Faults{SubjectAccessReview: reviewapi.Fault{Status: 403}}))
+			status(t, k, "kubelet-client", logs)
+			return klogged.lineWith(t, "webhook authorizer")
+		}, with: map[string]string{"which": "authorizer"}},
+		{id: "not-served", of: "the first router", told: func(t *testing.T) string { return body(t, k, kubelettest.Nobody, "/spec/") }},
+		{id: "not-served", of: "the second router", told: func(t *testing.T) string { return body(t, k, "kubelet-client", "/pods/x") }},
+		{id: "pod-does-not-exist", told: func(t *testing.T) string { return body(t, k, "kubelet-client", "/containerLogs/default/web/nginx") }},
+		{id: "handlers-off", told: func(t *testing.T) string {
+			k := kubelettest.New(t, kubelettest.WithConfig(func(c *kubeletconfigv1beta1.KubeletConfiguration) { c.EnableDebuggingHandlers = ptr.To(false) }))
+			return body(t, k, "kubelet-client", logs)
+		}},
+	})
+}
+
+// prometheusSays is how Prometheus tells of a status. (github.com/prometheus/prometheus: scrape/scrape.go)
+func prometheusSays(status string) string { return "server returned HTTP status " + status }
+
+// metricsServerSays is how metrics-server does. (sigs.k8s.io/metrics-server: pkg/scraper/client/resource/client.go, scraper.go)
+func metricsServerSays(status string) string {
+	return fmt.Sprintf("E0102 03:04:05.000000 1 scraper.go:149] \"Failed to scrape node\" err=%q node=\"node-1\"", fmt.Sprintf("request failed, status: %q", status))
+}
+
+func ask(t *testing.T, k *kubelettest.Kubelet, user, path string) (status, body string) {
+	t.Helper()
+	response, err := k.Client(user).Get(k.URL + path)
+	check(t, err)
+	defer response.Body.Close()
+	data, err := io.ReadAll(response.Body)
+	check(t, err)
+	if response.StatusCode == http.StatusOK {
+		t.Fatalf("%s as %q is answered: %s", path, user, data)
+	}
+	return response.Status, string(data)
+}
+
+func status(t *testing.T, k *kubelettest.Kubelet, user, path string) string {
+	t.Helper()
+	status, _ := ask(t, k, user, path)
+	return status
+}
+
+func body(t *testing.T, k *kubelettest.Kubelet, user, path string) string {
+	t.Helper()
+	_, body := ask(t, k, user, path)
+	return body
+}
+
+// buffer takes what is written by many.
+type buffer struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (b *buffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.text.Write(p)
+}
+
+// lineWith is the last line that has a text in it.
+func (b *buffer) lineWith(t *testing.T, text string) (found string) {
+	t.Helper()
+	klog.Flush()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for line := range strings.Lines(b.text.String()) {
+		if strings.Contains(line, text) {
+			found = line
+		}
+	}
+	if found == "" {
+		t.Fatalf("nothing was logged of a %s: %s", text, b.text.String())
+	}
+	return found
+}

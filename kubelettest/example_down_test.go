@@ -1,0 +1,62 @@
+package kubelettest_test
+
+import (
+	"context"
+	"net/http"
+	"slices"
+	"testing"
+	"time"
+
+	"fauxlet/internal/faults"
+	"fauxlet/kubelettest"
+)
+
+// down gives the nodes whose kubelets do not say that they are well.
+func down(ctx context.Context, client *http.Client, kubelets map[string]string) (down []string) {
+	for node, url := range kubelets {
+		if !healthy(ctx, client, url) {
+			down = append(down, node)
+		}
+	}
+	slices.Sort(down)
+	return down
+}
+
+func healthy(ctx context.Context, client *http.Client, url string) bool {
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url+"/healthz", nil)
+	if err != nil {
+		return false
+	}
+	response, err := client.Do(request)
+	if err != nil {
+		return false
+	}
+	defer response.Body.Close()
+	return response.StatusCode == http.StatusOK
+}
+
+func TestNodeDown(t *testing.T) {
+	t.Parallel()
+	one := kubelettest.New(t)
+	two := kubelettest.New(t, kubelettest.WithNodeName("node-2"), kubelettest.WithCA(one.CA))
+	kubelets := map[string]string{one.NodeName: one.URL, two.NodeName: two.URL}
+	client := one.Client("kubelet-client") // whom both know, for their CA is one
+
+	expect := func(what string, want ...string) {
+		t.Helper()
+		if got := down(t.Context(), client, kubelets); !slices.Equal(got, want) {
+			t.Errorf("%s: down are %q, want %q", what, got, want)
+		}
+	}
+	expect("at first")
+	mend := two.Inject(faults.Fault{Kind: faults.ConnectionRefused})
+	expect("nobody listens", "node-2")
+	mend()
+	expect("it is back")
+	two.Inject(faults.Fault{Kind: faults.Status, Status: 500, Scope: faults.Scope{Route: "/healthz"}})
+	expect("its runtime fails", "node-2")
+	two.Close()
+	expect("it is gone for good", "node-2")
+}

@@ -1,0 +1,420 @@
+package kubelettest_test
+
+import (
+	"errors"
+	"net"
+	"net/http"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+	kubeletconfigv1beta1 "k8s.io/kubelet/config/v1beta1"
+	"k8s.io/utils/ptr"
+
+	"fauxlet/authchain"
+	"fauxlet/internal/faults"
+	"fauxlet/internal/pods"
+	"fauxlet/internal/reviewapi"
+	"fauxlet/kubelettest"
+	"fauxlet/testcerts"
+)
+
+const (
+	logsPath   = "/containerLogs/default/nginx/nginx"
+	prometheus = "system:serviceaccount:monitoring:prometheus"
+)
+
+// TestDefault: who is let in, and what is told of it, where no option says anything.
+func TestDefault(t *testing.T) {
+	t.Parallel()
+	k := kubelettest.New(t)
+	expect(t, k, "kubelet-client", logsPath+"?tailLines=1", 200, "GET")
+	expect(t, k, kubelettest.Nobody, logsPath, 401, "Unauthorized")
+	expect(t, k, "kubelet-client", "/pods", 200, `"name":"nginx"`)
+
+	var told []string
+	for _, d := range k.Decisions() {
+		told = append(told, d.Path+" "+d.Outcome())
+	}
+	if want := []string{logsPath + " allowed", logsPath + " refused", "/pods allowed"}; !slices.Equal(told, want) {
+		t.Errorf("Decisions: %q, want %q", told, want)
+	}
+	k.AssertAsked(t, "kubelet-client", "get nodes/proxy", "get nodes/pods")
+	k.AssertAsked(t, "system:anonymous")
+	if reviews := k.Reviews(); len(reviews) != 2 || reviews[0].Access.ResourceAttributes.Name != "node-1" || reviews[0].Code != 201 {
+		t.Errorf("reviews: %+v", reviews)
+	}
+	if k.NodeName != "node-1" || k.ReadOnlyURL != "" {
+		t.Errorf("node %q, read-only port %q", k.NodeName, k.ReadOnlyURL)
+	}
+}
+
+// TestUsers: certificates and tokens, rights of all origins, and how both are taken away.
+func TestUsers(t *testing.T) {
+	t.Parallel()
+	k := kubelettest.New(t,
+		kubelettest.WithUser(kubelettest.User{Name: prometheus, Token: true, May: []string{"get nodes/metrics,nodes/stats"}}),
+		kubelettest.WithUser(kubelettest.User{Name: "alice", Groups: []string{"operators"}}),
+		kubelettest.WithUser(kubelettest.User{Name: "a/b", May: []string{"get,create nodes/proxy"}}),
+		kubelettest.WithRBAC(`
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRole
+metadata: {name: logs}
+rules: [{apiGroups: [""], resources: [nodes/proxy], verbs: [get]}]
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRoleBinding
+metadata: {name: logs}
+roleRef: {kind: ClusterRole, name: logs}
+subjects: [{kind: Group, name: operators}]
+`))
+	expect(t, k, prometheus, "/metrics/resource", 200, "container_memory_working_set_bytes")
+	expect(t, k, prometheus, "/stats/summary", 200, `"nodeName": "node-1"`)
+	expect(t, k, prometheus, logsPath, 403, "Forbidden (user="+prometheus+", verb=get, resource=nodes, subresource(s)=[proxy])")
+	expect(t, k, "alice", logsPath, 200, "GET")
+	expect(t, k, "a/b", logsPath, 200, "GET")
+	k.AssertAsked(t, prometheus, "get nodes/metrics", "get nodes/stats", "get nodes/proxy")
+	if groups, want := k.Decisions()[0].User.GetGroups(), []string{"system:serviceaccounts", "system:serviceaccounts:monitoring", "system:authenticated"}; !slices.Equal(groups, want) {
+		t.Errorf("groups of a service account: %q, want %q", groups, want)
+	}
+
+	k.SetMay(prometheus, "get nodes/proxy")
+	expect(t, k, prometheus, logsPath, 200, "GET")
+	expect(t, k, prometheus, "/metrics/resource", 403, "metrics")
+	k.SetMay("alice")
+	expect(t, k, "alice", logsPath, 200, "GET") // by the manifest
+
+	old := k.Client(prometheus)
+	before := k.Token(prometheus)
+	after := k.RotateToken(prometheus)
+	if before == after || k.Token(prometheus) != after {
+		t.Error("the token is the same")
+	}
+	if status, _ := get(t, old, k.URL+logsPath); status != 401 {
+		t.Errorf("the old token: %d", status)
+	}
+	expect(t, k, prometheus, logsPath, 200, "GET")
+}
+
+// TestOptions: each changes what it says.
+func TestOptions(t *testing.T) {
+	t.Parallel()
+	t.Run("a configuration that asks nobody", func(t *testing.T) {
+		t.Parallel()
+		k := kubelettest.New(t, kubelettest.WithConfig(func(c *kubeletconfigv1beta1.KubeletConfiguration) {
+			c.Authentication.Anonymous.Enabled = ptr.To(true)
+			c.Authorization.Mode = kubeletconfigv1beta1.KubeletAuthorizationModeAlwaysAllow
+		}))
+		expect(t, k, kubelettest.Nobody, logsPath, 200, "GET")
+		if reviews := k.Reviews(); len(reviews) != 0 {
+			t.Errorf("reviews: %+v", reviews)
+		}
+	})
+	t.Run("a configuration that remembers", func(t *testing.T) {
+		t.Parallel()
+		k := kubelettest.New(t, kubelettest.WithConfig(func(c *kubeletconfigv1beta1.KubeletConfiguration) {
+			c.Authorization.Webhook.CacheAuthorizedTTL.Duration = time.Hour
+		}))
+		expect(t, k, "kubelet-client", logsPath, 200, "")
+		k.SetMay("kubelet-client")
+		expect(t, k, "kubelet-client", logsPath, 200, "")
+		k.AssertAsked(t, "kubelet-client", "get nodes/proxy")
+		if d := k.Decisions(); !d[1].Cached() {
+			t.Error("the Decision does not say that the answer was remembered")
+		}
+	})
+	t.Run("ports that the configuration names", func(t *testing.T) {
+		t.Parallel()
+		k := kubelettest.New(t)
+		_, configz := get(t, k.Client("kubelet-client"), k.URL+"/configz")
+		if port := k.URL[strings.LastIndex(k.URL, ":"):]; !strings.Contains(configz, `"port"`+port) {
+			t.Errorf("%s: /configz says %s", k.URL, configz)
+		}
+	})
+	t.Run("no server", func(t *testing.T) {
+		t.Parallel()
+		k := kubelettest.New(t, kubelettest.WithReadOnlyPort(), kubelettest.WithConfig(func(c *kubeletconfigv1beta1.KubeletConfiguration) {
+			c.EnableServer = ptr.To(false)
+		}))
+		if k.URL != "" {
+			t.Errorf("URL %s", k.URL)
+		}
+		if status, _ := get(t, http.DefaultClient, k.ReadOnlyURL+"/pods"); status != 200 {
+			t.Errorf("read-only port: %d", status)
+		}
+		http.DefaultClient.CloseIdleConnections()
+	})
+	t.Run("node, pods and logs", func(t *testing.T) {
+		t.Parallel()
+		k := kubelettest.New(t,
+			kubelettest.WithNodeName("node-7"),
+			kubelettest.WithNodeLogs(map[string]string{"kubelet.log": "started\n"}),
+			kubelettest.WithPods(kubelettest.Pod("shop", "web", map[string]pods.Container{
+				"proxy": {Log: pods.Log{Text: "ready\n"}}, "app": {},
+			})))
+		expect(t, k, "kubelet-client", "/containerLogs/shop/web/proxy", 200, "ready\n")
+		expect(t, k, "kubelet-client", "/logs/kubelet.log", 200, "started\n")
+		expect(t, k, "kubelet-client", logsPath, 404, `pod "nginx" does not exist`)
+		if asked := k.Reviews()[0].Access.ResourceAttributes.Name; asked != "node-7" {
+			t.Errorf("asked about node %q", asked)
+		}
+		if containers := k.Pods.List()[0].Spec.Containers; containers[0].Name != "app" || containers[1].Name != "proxy" {
+			t.Errorf("containers %v", containers)
+		}
+	})
+	t.Run("one client for two nodes", func(t *testing.T) {
+		t.Parallel()
+		one := kubelettest.New(t)
+		other := kubelettest.New(t, kubelettest.WithCA(one.CA), kubelettest.WithNodeName("node-2"))
+		if status, _ := get(t, one.Client("kubelet-client"), other.URL+logsPath); status != 200 {
+			t.Errorf("at the other: %d", status)
+		}
+	})
+	t.Run("a certificate of the test's own", func(t *testing.T) {
+		t.Parallel()
+		k := kubelettest.New(t)
+		expired, err := k.CA.Client("kubelet-client", nil, testcerts.Expired)
+		if err != nil {
+			t.Fatal(err)
+		}
+		config := k.RESTConfig(kubelettest.Nobody)
+		config.CertData, config.KeyData = expired.CertPEM, expired.KeyPEM
+		if status, _ := get(t, httpClient(t, config), k.URL+logsPath); status != 401 {
+			t.Errorf("with a certificate that has expired: %d", status)
+		}
+		if why := k.Decisions()[0].Why(); !strings.Contains(why, "expired") {
+			t.Errorf("told: %s", why)
+		}
+	})
+}
+
+// TestNewRefuses: an option that makes no sense fails the test, in words that name it, and nothing is left running.
+func TestNewRefuses(t *testing.T) {
+	for name, test := range map[string]struct {
+		options []kubelettest.Option
+		want    string
+	}{
+		"no name":        {of(kubelettest.WithUser(kubelettest.User{})), "WithUser: a User without a Name"},
+		"twice":          {of(user(), user()), `WithUser: there are two of the name "a"`},
+		"half a right":   {of(user("get")), `WithUser: user "a": may "get": want a verb and a resource, as in "get nodes/metrics"`},
+		"another verb":   {of(user("list nodes/pods")), `"list" is no verb that a kubelet asks about; those are get, create, update, patch, delete, *`},
+		"another object": {of(user("get pods/log")), `"pods/log" is nothing that a kubelet asks about; that begins with nodes/`},
+		"a pattern":      {of(user("get nodes/*")), `RBAC has no nodes/*`},
+		"no manifest":    {of(kubelettest.WithRBAC("kind: Pod\napiVersion: v1")), "WithRBAC: document 1: "},
+		"a bad manifest": {of(kubelettest.WithRBAC(`{"apiVersion":"rbac.authorization.k8s.io/v1","kind":"ClusterRole","metadata":{"name":"x"},"rules":[{"resources":["nodes"]}]}`)), "verbs"},
+		"a bad pod":      {of(kubelettest.WithPods(kubelettest.Pod("default", "no_name", nil))), "WithPods: [pods[0].metadata.name: Invalid value"},
+		"a bad node":     {of(kubelettest.WithNodeName(" ")), "WithNodeName"},
+		"a bad log":      {of(kubelettest.WithNodeLogs(map[string]string{"../x": ""})), "../x"},
+		"a bad field":    {of(config(func(c *kubeletconfigv1beta1.KubeletConfiguration) { c.Authorization.Mode = "Never" })), "WithConfig"},
+		"a bad fault":    {of(kubelettest.WithFaults(faults.Fault{Kind: faults.Status})), "WithFaults: status: "},
+		"no such file":   {of(config(func(c *kubeletconfigv1beta1.KubeletConfiguration) { c.TLSCertFile = "/nowhere" })), "/nowhere"},
+		"a port in use":  {of(config(func(c *kubeletconfigv1beta1.KubeletConfiguration) { c.Address = "192.0.2.1" })), "192.0.2.1"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			before := goleak.IgnoreCurrent()
+			said := failing(t, func(t testing.TB) { kubelettest.New(t, test.options...) })
+			if !strings.HasPrefix(said, "kubelettest: ") || !strings.Contains(said, test.want) {
+				t.Errorf("it said %q, want %q", said, test.want)
+			}
+			if err := goleak.Find(append(slices.Clone(leaks), before)...); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+func of(options ...kubelettest.Option) []kubelettest.Option { return options }
+
+func user(may ...string) kubelettest.Option {
+	return kubelettest.WithUser(kubelettest.User{Name: "a", May: may})
+}
+
+func config(change func(*kubeletconfigv1beta1.KubeletConfiguration)) kubelettest.Option {
+	return kubelettest.WithConfig(change)
+}
+
+// TestMisuse: what a method cannot do fails the test and says what to do.
+func TestMisuse(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		use  func(testing.TB, *kubelettest.Kubelet)
+		want string
+	}{
+		"a stranger":      {func(_ testing.TB, k *kubelettest.Kubelet) { k.Client("alice") }, `there is no user "alice"; there are ["kubelet-client"]`},
+		"a token of none": {func(_ testing.TB, k *kubelettest.Kubelet) { k.Token("kubelet-client") }, `Token: user "kubelet-client" has a client certificate`},
+		"no right":        {func(_ testing.TB, k *kubelettest.Kubelet) { k.SetMay("kubelet-client", "all") }, `SetMay: user "kubelet-client": may "all"`},
+		"what was not asked": {func(t testing.TB, k *kubelettest.Kubelet) {
+			k.AssertAsked(t, "alice", "get nodes/log", "get nodes/proxy")
+		}, "the kubelet asked whether user \"alice\" may (nothing)\nwant get nodes/log, then get nodes/proxy"},
+		"a fault of no kind": {func(_ testing.TB, k *kubelettest.Kubelet) { k.Inject(faults.Fault{Kind: "fire"}) }, `Inject: fire: kind: "fire" is no kind of fault`},
+		"a fault ended twice": {func(_ testing.TB, k *kubelettest.Kubelet) {
+			end := k.Inject(faults.Fault{Kind: faults.ReviewerDown})
+			end()
+			end()
+		}, `no fault "reviewer-down-1" is active`},
+		"none to wait for": {func(t testing.TB, k *kubelettest.Kubelet) {
+			get(t, k.Client("kubelet-client"), k.URL+"/healthz")
+			k.Await(func(d *authchain.Decision) bool { return d.Status == http.StatusTeapot })
+		}, "Await: no such Decision has come; those that did:\n\tGET /healthz: 200 allowed: "},
+		"a log that is followed": {func(t testing.TB, k *kubelettest.Kubelet) {
+			response, err := k.Client("kubelet-client").Get(k.URL + logsPath + "?follow=true")
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer response.Body.Close()
+			k.Decisions()
+		}, "Decisions: these requests are still under way:\n\tGET " + logsPath + "\nend them before"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			if said := failing(t, func(t testing.TB) { test.use(t, kubelettest.New(t)) }); !strings.Contains(said, test.want) {
+				t.Errorf("it said %q, want %q", said, test.want)
+			}
+		})
+	}
+}
+
+// TestFaults: those of an option are there from the start, and the Decision names the one that struck.
+func TestFaults(t *testing.T) {
+	t.Parallel()
+	k := kubelettest.New(t, kubelettest.WithFaults(
+		faults.Fault{Name: "broken", Kind: faults.Status, Status: 503, Scope: faults.Scope{User: "kubelet-client", Count: 1}},
+	))
+	expect(t, k, kubelettest.Nobody, logsPath, 401, "") // whom it does not strike
+	expect(t, k, "kubelet-client", logsPath, 503, "")
+	expect(t, k, "kubelet-client", logsPath, 200, "")
+	end := k.Inject(faults.Fault{Name: "no", Kind: faults.ReviewerWrong})
+	expect(t, k, "kubelet-client", logsPath, 403, "")
+	end()
+	expect(t, k, "kubelet-client", logsPath, 200, "")
+	var struck []string
+	for _, d := range k.Decisions() {
+		struck = append(struck, strings.Join(d.Faults, " "))
+	}
+	if want := []string{"", "broken", "", "no", ""}; !slices.Equal(struck, want) {
+		t.Errorf("struck by %q, want %q", struck, want)
+	}
+}
+
+// TestAwait: a handshake that fails is told when the kubelet knows, and what comes later is waited for.
+func TestAwait(t *testing.T) {
+	t.Parallel()
+	k := kubelettest.New(t)
+	if spare, err := net.Dial("tcp", strings.TrimPrefix(k.URL, "https://")); err != nil {
+		t.Fatal(err)
+	} else {
+		spare.Close()
+	}
+	k.Await(func(d *authchain.Decision) bool { return strings.Contains(d.Handshake, "EOF") })
+	config := k.RESTConfig(kubelettest.Nobody)
+	config.CAData = nil // those of the system
+	if _, err := httpClient(t, config).Get(k.URL); err == nil {
+		t.Fatal("a client that does not trust the CA connected")
+	}
+	d := k.Await(func(d *authchain.Decision) bool { return strings.Contains(d.Handshake, "the client does not") })
+	if d.Status != 0 || d.User != nil {
+		t.Errorf("the Decision of a handshake: %+v", d)
+	}
+
+	client := k.Client("kubelet-client")
+	go func() {
+		if response, err := client.Get(k.URL + "/pods"); err == nil {
+			response.Body.Close()
+		}
+	}()
+	if d := k.Await(func(d *authchain.Decision) bool { return d.Path == "/pods" }); d.Status != 200 {
+		t.Errorf("status %d", d.Status)
+	}
+	if all := k.Decisions(); len(all) != 3 || all[1] != d || all[2].Path != "/pods" {
+		t.Errorf("Decisions: %v", all)
+	}
+}
+
+// TestClose: whatever goes on, it ends with the stand-in, soon, and leaves nothing behind; what was decided stays.
+func TestClose(t *testing.T) {
+	before := goleak.IgnoreCurrent()
+	t.Run("closed", func(t *testing.T) {
+		k := kubelettest.New(t, kubelettest.WithReadOnlyPort(),
+			kubelettest.WithPods(kubelettest.Pod("default", "nginx", map[string]pods.Container{"nginx": {Log: pods.Log{Lines: 10_000_000}}})),
+			kubelettest.WithUser(kubelettest.User{Name: prometheus, Token: true}))
+		client := k.Client("kubelet-client")
+		for _, path := range []string{logsPath, logsPath + "?follow=true"} {
+			if _, err := client.Get(k.URL + path); err != nil { // whose body nobody reads, nor closes
+				t.Fatal(err)
+			}
+		}
+		if err := k.Reviewer.SetFaults(reviewapi.Faults{TokenReview: reviewapi.Fault{Hang: true}}); err != nil {
+			t.Fatal(err)
+		}
+		hanging := k.Client(prometheus)
+		hung := make(chan error, 1)
+		go func() {
+			_, err := hanging.Get(k.URL + logsPath)
+			hung <- err
+		}()
+		for len(k.Reviews()) < 3 { // what the first two were asked about, and the token
+			time.Sleep(time.Millisecond)
+		}
+
+		began := time.Now()
+		k.Close()
+		if took := time.Since(began); took > 9*time.Second {
+			t.Errorf("it took %v", took)
+		}
+		if err := <-hung; err == nil {
+			t.Error("a request that was waiting for the reviewer was answered")
+		}
+		if _, err := k.Client("kubelet-client").Get(k.URL); !errors.Is(err, syscall.ECONNREFUSED) {
+			t.Errorf("a closed stand-in: %v", err)
+		}
+		if n := len(k.Decisions()); n != 3 {
+			t.Errorf("%d Decisions, want 3", n)
+		}
+		k.Close()
+	})
+	if err := goleak.Find(append(slices.Clone(leaks), before)...); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestMany: many serve at once, and none knows of the others.
+func TestMany(t *testing.T) {
+	t.Parallel()
+	for range 12 {
+		t.Run("", func(t *testing.T) {
+			t.Parallel()
+			k := kubelettest.New(t)
+			for range 3 {
+				expect(t, k, "kubelet-client", logsPath, 200, "GET")
+			}
+			if n := len(k.Decisions()); n != 3 {
+				t.Errorf("%d Decisions, want 3", n)
+			}
+		})
+	}
+}
+
+// TestNoSecretIsLogged: what is logged to the test has neither token nor key.
+func TestNoSecretIsLogged(t *testing.T) {
+	t.Parallel()
+	f := &logged{TB: t}
+	k := kubelettest.New(f, kubelettest.WithUser(kubelettest.User{Name: prometheus, Token: true}))
+	expect(t, k, prometheus, logsPath, 403, "Forbidden")
+	token := k.Token(prometheus)
+	client := k.Client(prometheus)
+	k.RotateToken(prometheus)
+	if status, _ := get(t, client, k.URL+logsPath); status != 401 {
+		t.Errorf("status %d", status)
+	}
+	k.Close()
+	text := f.text()
+	if !strings.Contains(text, "may not get nodes/proxy") || !strings.Contains(text, "401") {
+		t.Errorf("the decisions were not logged: %s", text)
+	}
+	if strings.Contains(text, token) || strings.Contains(text, "PRIVATE KEY") {
+		t.Errorf("a secret was logged: %s", text)
+	}
+}
