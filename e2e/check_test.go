@@ -167,7 +167,7 @@ func TestCheckGuide(t *testing.T) {
 }
 
 // TestCheckIssued checks one of a cluster with controllers, by a serving certificate of the cluster's own signer, and with
-// pods that must have a service account, and takes the tour there. The controllers collect what the two leave to them.
+// pods that must have a service account. The controllers collect what the check leaves to them.
 func TestCheckIssued(t *testing.T) {
 	t.Parallel() // a control plane of its own
 	plane, err := makeControlPlane(t, checkable)
@@ -190,13 +190,9 @@ func TestCheckIssued(t *testing.T) {
 	got := plane.check(t, "--approve-serving-certificate", "--client-ca", plane.pki.caFile)
 	got.passes(t)
 	plane.leaves(t, before)
-	if toured := run(t, plane.tourCommand(t, "--approve-serving-certificate")); toured.status != 0 || !strings.Contains(toured.stdout, "verifies their serving certificates") {
-		t.Errorf("the tour: %+v", toured)
-	}
-	plane.leaves(t, before)
 }
 
-// objects are those of the cluster that a check or a tour might leave behind, by kind and name, with their UIDs.
+// objects are those of the cluster that a check might leave behind, by kind and name, with their UIDs.
 func (c *controlPlane) objects(t testing.TB) map[string]string {
 	t.Helper()
 	ctx, all := context.Background(), map[string]string{}
@@ -340,11 +336,8 @@ func TestCheckLeavesNothing(t *testing.T) {
 	}
 	plane.leaves(t, before)
 
-	// A check and a tour that are killed, and a check whose connection is lost for good.
+	// A check that is killed, and a check whose connection is lost for good.
 	b = plane.midway(t)
-	must(t, b.Process.Kill())
-	b.end(t)
-	b = plane.midTour(t, "7 of 11", plane.pki.servingCA(t)...)
 	must(t, b.Process.Kill())
 	b.end(t)
 	killed := plane.objects(t)
@@ -367,16 +360,6 @@ func TestCheckLeavesNothing(t *testing.T) {
 		got := plane.check(t, "--only", "reach.dialled")
 		if got.status != 0 {
 			t.Errorf("the next check: %+v", got)
-		}
-		diff := cmp.Diff(before, plane.objects(t))
-		if !strings.Contains(diff, "fauxlet-check-") {
-			return ""
-		}
-		return diff
-	})
-	eventually(t, 3*time.Minute, "the next tour removes what is left", func() string {
-		if got := run(t, plane.tourCommand(t, plane.pki.servingCA(t)...)); got.status != 0 {
-			t.Errorf("the next tour: %+v", got)
 		}
 		return cmp.Diff(before, plane.objects(t))
 	})

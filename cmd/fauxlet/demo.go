@@ -29,20 +29,12 @@ func newDemo() *cobra.Command {
 
 			With --tour it shows, scene by scene, why a request to a kubelet ends where it does: what is set, what is sent,
 			what is expected, what happened, why, and what to try. Each scene has stand-ins of its own, on free ports. It
-			fails where something does not end as it says.
-
-			With --kubeconfig, of an admin, the same scenes go through the kube-apiserver of a cluster, by the kubectl on the
-			PATH: the stand-ins are Nodes there for as long as the tour lasts, and tokens are reviewed there. The
-			kube-apiserver stays as it is. What is made in the cluster is told first, lets nobody do anything but with those
-			Nodes, and is removed at the end, also after Ctrl-C; what a tour that was killed has left, the next one removes.`),
+			fails where something does not end as it says.`),
 		Example: example(`
 			fauxlet demo
 
 			# A lesson in scenes, at your pace; --yes does not wait.
 			fauxlet demo --tour
-
-			# The same in a cluster, whose kube-apiserver reaches this machine at that address.
-			fauxlet demo --tour --kubeconfig admin.conf --node-ip 192.0.2.7
 
 			# On other ports.
 			fauxlet demo --dir /tmp/demo --port 20250 --read-only-port 20255`),
@@ -51,16 +43,9 @@ func newDemo() *cobra.Command {
 			switch {
 			case d.yes && !d.tour:
 				return usagef(c, "--yes: is for --tour, which waits for Enter")
-			case d.clusterAccess.kubeconfig != "" && !d.tour:
-				return usagef(c, "--kubeconfig: is for --tour in a cluster; to join one is fauxlet serve")
-			case d.clusterAccess.kubeconfig == "" && (d.nodeIP != "" || d.clusterAccess.clientCA != "" || d.clusterAccess.servingCA != "" || d.clusterAccess.servingCAKey != "" || d.clusterAccess.approve):
-				return usagef(c, "--kubeconfig: there must be one where --node-ip, --client-ca, --serving-ca-… or --approve-serving-certificate is: they are for the tour in a cluster")
 			case d.tour && (c.Flags().Changed("port") || c.Flags().Changed("read-only-port") || c.Flags().Changed("ready-file")):
 				return usagef(c, "--tour: takes free ports for each scene: leave --port, --read-only-port and --ready-file out")
 			case d.tour:
-				if err := d.clusterAccess.valid(c); err != nil {
-					return err
-				}
 				return d.runTour(c.Context(), c.InOrStdin(), c.OutOrStdout())
 			}
 			return d.run(c.Context(), c.Flags(), c.OutOrStdout(), c.ErrOrStderr())
@@ -72,13 +57,6 @@ func newDemo() *cobra.Command {
 	flags.Int32Var(&d.readOnlyPort, "read-only-port", 10255, "port of the read-only API; 0 turns it off. Without this flag, kubelet.yaml says")
 	flags.BoolVar(&d.tour, "tour", false, "show the guided tour instead, scene by scene")
 	flags.BoolVar(&d.yes, "yes", false, "with --tour: do not wait for Enter between scenes")
-	d.clusterAccess.addTo(flags)
-	flags.StringVar(&d.nodeIP, "node-ip", "", "with --tour: an address of this machine that the apiserver can reach (default: the one from which this machine reaches the apiserver)")
-	for _, name := range []string{"kubeconfig", "client-ca", "serving-ca-file", "serving-ca-key-file", "approve-serving-certificate"} {
-		flag := flags.Lookup(name)
-		flag.Usage = "with --tour: " + flag.Usage
-	}
-	flags.Lookup("client-ca").Usage += " (default: the CAs by which kube-apiserver knows its own clients)"
 	d.serving.addTo(c)
 	flags.Lookup("scenario").Hidden = true
 	return c
@@ -90,9 +68,6 @@ type demo struct {
 	dir                string
 	port, readOnlyPort int32
 	tour, yes          bool
-	// For the tour in a cluster.
-	clusterAccess
-	nodeIP string
 }
 
 func (d *demo) run(ctx context.Context, flags *pflag.FlagSet, stdout, stderr io.Writer) error {

@@ -52,9 +52,8 @@ type guide struct {
 	out      io.Writer
 	style    style
 
-	// base are the fields that all stand-ins have which a step does not set, as YAML; those of a cluster's come on top.
+	// base are the fields that all stand-ins have which a step does not set, as YAML.
 	base    map[string]string
-	host    string   // that the stand-ins listen on
 	shows   bool     // the roads, on a page, if its port is free
 	current *kubelet // that of the step before
 	nobody  string   // an address on which nobody listens
@@ -66,14 +65,8 @@ func (d *demo) runTour(ctx context.Context, in io.Reader, out io.Writer) error {
 	if err != nil {
 		return fmt.Errorf("--dir: %w", err)
 	}
-	g := &guide{folder: folder, tour: newTour(folder), recorder: admin.NewRecorder(0), out: out, style: styleOf(out), host: "127.0.0.1", shows: d.trace.address != ""}
-	var through *clusterTour
-	if d.clusterAccess.kubeconfig != "" {
-		if through, err = d.newClusterTour(g); err != nil {
-			return err
-		}
-	}
-	if err := g.prepare(through); err != nil {
+	g := &guide{folder: folder, tour: newTour(folder), recorder: admin.NewRecorder(0), out: out, style: styleOf(out), shows: d.trace.address != ""}
+	if err := g.prepare(); err != nil {
 		return err
 	}
 	base, err := g.config(demoNode, nil)
@@ -94,23 +87,19 @@ func (d *demo) runTour(ctx context.Context, in io.Reader, out io.Writer) error {
 	}
 	g.kubelets.trace.run(g.kubelets)
 	g.kubelets.trace.listening()
-	err = g.show(ctx, newPace(in, d.yes), through)
+	err = g.show(ctx, newPace(in, d.yes))
 	stop()
 	return errors.Join(err, g.kubelets.group.Wait())
 }
 
-func (g *guide) prepare(through *clusterTour) error {
+func (g *guide) prepare() error {
 	ca, err := filepath.Abs(g.folder.path("pki", "ca.crt"))
 	if err != nil {
 		return err
 	}
 	g.base = map[string]string{fieldClientCA: strconv.Quote(ca), fieldWebhook: "true", fieldAnonymous: "false", fieldMode: "Webhook", fieldReadOnly: "0", "enableServer": "true"}
-	if through != nil {
-		g.host = through.nodeIP.String()
-		g.base["address"] = strconv.Quote(g.host)
-	}
-	if g.nobody, err = freeAddress(g.host); err != nil || through != nil {
-		return err // who is reviewed there, and which pods there are, the cluster says
+	if g.nobody, err = freeAddress(); err != nil {
+		return err
 	}
 	rbac, err := demoFiles.ReadFile("demo/rbac.yaml") // as it is first: an edited one is another story
 	if err != nil {
@@ -133,9 +122,9 @@ func (g *guide) prepare(through *clusterTour) error {
 	return err
 }
 
-// freeAddress is one of the host on which nobody listens.
-func freeAddress(host string) (string, error) {
-	listener, err := net.Listen("tcp", net.JoinHostPort(host, "0"))
+// freeAddress is one of loopback on which nobody listens.
+func freeAddress() (string, error) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return "", err
 	}
@@ -157,7 +146,7 @@ func (g *guide) config(name string, with map[string]string) (*config.Config, err
 	fields := maps.Clone(g.base)
 	maps.Copy(fields, with)
 	if fields[fieldReadOnly] == freePort {
-		address, err := freeAddress(g.host)
+		address, err := freeAddress()
 		if err != nil {
 			return nil, err
 		}
@@ -206,15 +195,8 @@ func (g *guide) start(name string, with map[string]string) error {
 }
 
 // show shows all scenes, until the reader has seen enough.
-func (g *guide) show(ctx context.Context, pace *pace, through *clusterTour) (err error) {
-	where := "on this machine"
-	if through != nil {
-		where = "in a cluster"
-	}
-	fmt.Fprintf(g.out, "\nWhy a request to a kubelet ends where it does, in %d scenes %s. The files are in %s.\n", len(scenes), where, g.folder.dir)
-	if through != nil {
-		through.intro()
-	}
+func (g *guide) show(ctx context.Context, pace *pace) error {
+	fmt.Fprintf(g.out, "\nWhy a request to a kubelet ends where it does, in %d scenes on this machine. The files are in %s.\n", len(scenes), g.folder.dir)
 	if address := g.kubelets.trace.address(); address != "" {
 		fmt.Fprintf(g.out, "The road of each request is drawn at http://%s/ while the tour lasts.\n", address)
 	} else if g.shows {
@@ -228,25 +210,13 @@ func (g *guide) show(ctx context.Context, pace *pace, through *clusterTour) (err
 			}
 			return err
 		}
-		if i == 0 && through != nil {
-			defer func() { err = errors.Join(err, through.remove(ctx)) }()
-			if ctx, err = through.begin(ctx); err != nil {
-				return err
-			}
-		}
 		fmt.Fprintf(g.out, "\n%s\n", g.style.paint("1", fmt.Sprintf("%d of %d  %s", i+1, len(scenes), scene.title)))
 		if scene.claim != "" {
 			g.say("", scene.claim)
 		}
-		for n := range scene.count(through != nil) {
+		for n, step := range scene.steps {
 			steps++
-			var ok bool
-			var err error
-			if name := fmt.Sprintf("%d-%d", i+1, n+1); through != nil {
-				ok, err = through.step(ctx, name, scene.inCluster[n])
-			} else {
-				ok, err = g.step(ctx, "scene-"+name, scene.steps[n])
-			}
+			ok, err := g.step(ctx, fmt.Sprintf("scene-%d-%d", i+1, n+1), step)
 			if err != nil {
 				return fmt.Errorf("scene %d, %s: %w", i+1, scene.title, err)
 			}
@@ -255,7 +225,7 @@ func (g *guide) show(ctx context.Context, pace *pace, through *clusterTour) (err
 			}
 		}
 		fmt.Fprintln(g.out)
-		g.say("Why", scene.because(through != nil))
+		g.say("Why", scene.why)
 		g.say("Try", scene.try)
 	}
 	if wrong > 0 {

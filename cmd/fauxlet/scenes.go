@@ -1,9 +1,6 @@
 package main
 
-import (
-	"cmp"
-	"net/http"
-)
+import "net/http"
 
 // scene is one lesson of the guided tour.
 type scene struct {
@@ -11,27 +8,8 @@ type scene struct {
 	// claim is what is said about it, where that is wrong or out of date, so that it is an experiment.
 	claim string
 	steps []step
-	// inCluster are the steps through a kube-apiserver, and whyInCluster is why they end so, where that is another story.
-	inCluster    []clusterStep
-	why          string
-	whyInCluster string
-	try          string
-}
-
-// count is how many steps there are.
-func (s *scene) count(inCluster bool) int {
-	if inCluster {
-		return len(s.inCluster)
-	}
-	return len(s.steps)
-}
-
-// because is why they end as they do.
-func (s *scene) because(inCluster bool) string {
-	if inCluster {
-		return cmp.Or(s.whyInCluster, s.why)
-	}
-	return s.why
+	why   string
+	try   string
 }
 
 // step sends one request, and says what must come of it.
@@ -62,9 +40,6 @@ const (
 	logsPath       = "/containerLogs/default/nginx/nginx?tailLines=1"
 	prometheusUser = "system:serviceaccount:monitoring:prometheus"
 )
-
-// askedForCredentials is what kubectl makes of a 401.
-const askedForCredentials = "the server has asked for the client to provide credentials"
 
 // usualSettings are what a kubelet's file is advised to say, which the scenes begin with.
 const usualSettings = "a clientCAFile, and what a file has by default: webhook on, anonymous off, authorization by Webhook"
@@ -97,9 +72,6 @@ var scenes = []scene{
 			set: "nothing: no kubelet listens", nobody: true, send: asApiserver,
 			says: "connection refused",
 		}},
-		inCluster: []clusterStep{{
-			set: "nothing: a Node at whose port nobody listens", nobody: true, error: "connect: connection refused",
-		}},
 		why: "Nobody was asked anything: there is no TLS, no identity and no right yet. kubectl logs shows the same words, because the kube-apiserver dials the kubelet for it, at an address of the Node and the port in its status.daemonEndpoints.",
 		try: "On the node: ss -ltnp | grep 10250. In the cluster: kubectl get node NODE -o jsonpath='{.status.addresses} {.status.daemonEndpoints}'.",
 	},
@@ -114,15 +86,8 @@ var scenes = []scene{
 		}, {
 			send: visitor{says: "the same client, which does not verify (curl -k; a kube-apiserver without --kubelet-certificate-authority)", certificate: "kubelet-client", path: logsPath, insecure: true}, status: 200,
 		}},
-		inCluster: []clusterStep{{
-			set:  "no tlsCertFile: the kubelet makes itself a self-signed pair, for its name alone",
-			with: map[string]string{"tlsCertFile": "", "tlsPrivateKeyFile": ""}, verified: "x509: ", told: "CALLER",
-		}, {
-			flags: []string{"--insecure-skip-tls-verify-backend"}, told: "CALLER",
-		}},
-		whyInCluster: "With --kubelet-certificate-authority the kube-apiserver judges the kubelet first: it wants a certificate of that CA, with the address that it dials. A self-signed pair is neither; dialled by name it is of an unknown authority, dialled by address it has no IP SANs, and for the kubelet both are a failed handshake. Without that flag it does not verify, and whoever answers at the address of a Node is believed to be its kubelet. --insecure-skip-tls-verify-backend is that for one request.",
-		why:          "The client judges the kubelet first. This client wants a certificate of its CA, with the address that it dials; a self-signed pair is neither. By name and by address it says so in different words, and on the kubelet's side both are a failed handshake. Not to verify works, and whoever answers at that address is then believed to be the kubelet.",
-		try:          "fauxlet certs server NODE --dir pki --host ADDRESS, and tlsCertFile and tlsPrivateKeyFile; or serverTLSBootstrap: true, and kubectl certificate approve.",
+		why: "The client judges the kubelet first. This client wants a certificate of its CA, with the address that it dials; a self-signed pair is neither. By name and by address it says so in different words, and on the kubelet's side both are a failed handshake. Not to verify works, and whoever answers at that address is then believed to be the kubelet.",
+		try: "fauxlet certs server NODE --dir pki --host ADDRESS, and tlsCertFile and tlsPrivateKeyFile; or serverTLSBootstrap: true, and kubectl certificate approve.",
 	},
 	{
 		title: "A stranger's certificate",
@@ -134,36 +99,20 @@ var scenes = []scene{
 			send:   visitor{says: "expired, whose certificate was good once", certificate: "expired", path: logsPath},
 			status: 401, says: "expired",
 		}},
-		inCluster: []clusterStep{{
-			set:  "a clientCAFile that does not have the CA of the kube-apiserver's certificate: it is the stranger now",
-			with: map[string]string{fieldClientCA: strangers}, error: askedForCredentials, told: "certificate signed by unknown authority",
-		}, {
-			set: "a clientCAFile that has it", told: "CALLER",
-		}},
 		why: "Now the kubelet judges the client. It asks for a certificate and does not require one, so the handshake is done, and the refusal is an HTTP answer: 401 Unauthorized. kubectl shows it as: the server has asked for the client to provide credentials.",
 		try: "In the folder: openssl verify -CAfile pki/ca.crt pki/stranger.crt says the same as the kubelet.",
 	},
 	{
 		title: "No credential",
 		steps: []step{{set: usualSettings, send: asNobody, status: 401, says: "no client certificate was presented"}},
-		inCluster: []clusterStep{{
-			set:  "no clientCAFile: a certificate is not even asked for",
-			with: map[string]string{fieldClientCA: ""}, error: askedForCredentials, told: "anonymous authentication is off",
-		}},
-		whyInCluster: "The three methods are asked, none has anything to judge, and anonymous is off. A kubelet logs nothing of this, not at any verbosity: the operator is left blind. That a kube-apiserver has no --kubelet-client-certificate, and that a kubelet has no clientCAFile, look the same to kubectl.",
-		why:          "The three methods are asked, none has anything to judge, and anonymous is off. A kubelet logs nothing of this, not at any verbosity: the operator is left blind. That a kube-apiserver has no --kubelet-client-certificate looks like this.",
-		try:          "kube-apiserver --kubelet-client-certificate=… --kubelet-client-key=…, of a CA in the kubelet's clientCAFile.",
+		why:   "The three methods are asked, none has anything to judge, and anonymous is off. A kubelet logs nothing of this, not at any verbosity: the operator is left blind. That a kube-apiserver has no --kubelet-client-certificate looks like this.",
+		try:   "kube-apiserver --kubelet-client-certificate=… --kubelet-client-key=…, of a CA in the kubelet's clientCAFile.",
 	},
 	{
 		title: "Anonymous on, and why that is not enough",
 		steps: []step{{
 			set: fieldAnonymous + ": true", with: map[string]string{fieldAnonymous: "true"},
 			send: asNobody, status: 403, says: `user "system:anonymous" may not get nodes/proxy`,
-		}},
-		inCluster: []clusterStep{{
-			set:   fieldAnonymous + ": true, and no clientCAFile",
-			with:  map[string]string{fieldClientCA: "", fieldAnonymous: "true"},
-			error: "Forbidden (user=system:anonymous, verb=get, resource=nodes, subresource(s)=[proxy])", told: `user "system:anonymous" may not get nodes/proxy`,
 		}},
 		why: "The client has an identity now, system:anonymous, and that is all. What it may do is asked next, of the apiserver, and system:anonymous is bound to nothing: 403 in the place of 401.",
 		try: "Bind system:anonymous, or set authorization.mode: AlwaysAllow, where everybody who reaches the port may run commands in every pod.",
@@ -180,17 +129,6 @@ var scenes = []scene{
 		}, {
 			set: fieldWebhook + ": false", with: map[string]string{fieldWebhook: "false"},
 			send:   visitor{says: "prometheus, where tokens are not read", token: prometheusUser, path: "/metrics/probes"},
-			status: 401, says: "was not read",
-		}},
-		inCluster: []clusterStep{{
-			set: usualSettings, bind: prometheusAccount, subresource: "metrics",
-			direct: &visitor{says: "prometheus, by the token of its service account", token: prometheusAccount, path: "/metrics/probes"},
-			status: 200, says: "may get nodes/metrics",
-		}, {
-			direct: &visitor{says: "prometheus, for a log", token: prometheusAccount}, status: 403, says: "may not get nodes/proxy",
-		}, {
-			set: fieldWebhook + ": false", with: map[string]string{fieldWebhook: "false"},
-			direct: &visitor{says: "prometheus, where tokens are not read", token: prometheusAccount, path: "/metrics/probes"},
 			status: 401, says: "was not read",
 		}},
 		why: "The kubelet sends the token to the apiserver, in a TokenReview, and the answer is who it is of. Each path asks for a right of its own: /metrics/probes for nodes/metrics, a log for nodes/proxy.",
@@ -214,19 +152,6 @@ var scenes = []scene{
 			send:   visitor{says: "the same bad token, where tokens are not read", token: badToken, path: logsPath},
 			status: 403, says: `user "system:anonymous"`,
 		}},
-		inCluster: []clusterStep{{
-			set: fieldAnonymous + ": true", with: map[string]string{fieldAnonymous: "true"}, told: "user CALLER may get nodes/proxy",
-		}, {
-			direct: &visitor{says: "stranger's certificate, with a good token", certificate: "stranger", token: viewerAccount},
-			status: 403, says: `:viewer" may not get nodes/proxy`,
-		}, {
-			direct: &visitor{says: "a bad token, and nothing else", token: badToken},
-			status: 401, says: "invalid bearer token",
-		}, {
-			set: fieldAnonymous + ": true, " + fieldWebhook + ": false", with: map[string]string{fieldAnonymous: "true", fieldWebhook: "false"},
-			direct: &visitor{says: "the same bad token, where tokens are not read", token: badToken},
-			status: 403, says: `user "system:anonymous"`,
-		}},
 		why: "Certificate, then token, then anonymous; one success is enough, and ends the chain. A failure does not end it while there is another credential to try, but it bars the way to anonymous: a bad token is 401, where no token at all gets in.",
 		try: "If metrics-server gets 401 though anonymous is on: it does send a token. Turn the webhook on, rather than anonymous.",
 	},
@@ -238,15 +163,6 @@ var scenes = []scene{
 		}, {
 			rbac: viewerBound, send: visitor{says: "viewer again, bound to system:kubelet-api-admin", certificate: "viewer", path: logsPath},
 			status: 200, says: `ClusterRoleBinding "viewer"`,
-		}},
-		inCluster: []clusterStep{{
-			set: usualSettings + "; a denial is not remembered, so that you need not wait", with: map[string]string{fieldDenials: "1ns"},
-			direct: &visitor{says: "viewer, a service account that is bound to nothing, by its token", token: viewerAccount},
-			status: 403, says: `:viewer" may not get nodes/proxy`,
-		}, {
-			bind: viewerAccount, subresource: "proxy",
-			direct: &visitor{says: "viewer again, bound", token: viewerAccount},
-			status: 200, says: "ClusterRoleBinding",
 		}},
 		why: "The kubelet asks the apiserver, in a SubjectAccessReview: may viewer get nodes/proxy of this node? Forbidden (user=…, verb=…, resource=…, subresource=…) is that question, with the answer no. It is authorization: no certificate changes it.",
 		try: "kubectl create clusterrolebinding viewer --clusterrole=system:kubelet-api-admin --user=viewer",
@@ -262,19 +178,6 @@ var scenes = []scene{
 		}, {
 			set: "the same, started again: nothing is remembered", with: map[string]string{fieldDenials: "5m"},
 			rbac: viewerBound, send: visitor{says: "viewer, bound as before", certificate: "viewer", path: logsPath}, status: 200, says: `ClusterRoleBinding "viewer"`,
-		}},
-		inCluster: []clusterStep{{
-			set: usualSettings + "; a denial is remembered for 5 min here, and for 30 s by default", with: map[string]string{fieldDenials: "5m"},
-			direct: &visitor{says: "viewer, who is bound to nothing of this Node", token: viewerAccount},
-			status: 403, says: "may not get nodes/proxy",
-		}, {
-			bind: viewerAccount, subresource: "proxy",
-			direct: &visitor{says: "viewer again, bound a moment ago", token: viewerAccount},
-			status: 403, says: "(remembered",
-		}, {
-			set: "the same, started again: nothing is remembered", with: map[string]string{fieldDenials: "5m"}, bind: viewerAccount, subresource: "proxy",
-			direct: &visitor{says: "viewer, as before", token: viewerAccount},
-			status: 200, says: "ClusterRoleBinding",
 		}},
 		why: "A denial is remembered for 30 s, a permission for 5 min, a token for 2 min. So a cure takes half a minute to show, and what was taken away works for five minutes more.",
 		try: "Wait, before you undo what was right. authorization.webhook.cacheUnauthorizedTTL and cacheAuthorizedTTL, authentication.webhook.cacheTTL.",
@@ -292,15 +195,6 @@ var scenes = []scene{
 			send:   visitor{says: "anybody, who would run a command", method: http.MethodPost, path: "/run/default/nginx/nginx?cmd=id", readOnly: true},
 			status: 405, says: "nobody was asked",
 		}},
-		inCluster: []clusterStep{{
-			set: "readOnlyPort, which is 0, off, by default", with: map[string]string{fieldReadOnly: freePort},
-			direct: &visitor{says: "anybody, in plain HTTP", path: "/pods", readOnly: true}, status: 200, says: "nobody was asked",
-		}, {
-			direct: &visitor{says: "anybody, for a log", readOnly: true}, status: 405, says: "nobody was asked",
-		}, {
-			direct: &visitor{says: "anybody, who would run a command", method: http.MethodPost, path: "/run/POD/main?cmd=id", readOnly: true},
-			status: 405, says: "nobody was asked",
-		}},
 		why: "It has no TLS and asks nobody: everybody who reaches it reads which pods there are, with their environment, and their metrics. Logs, exec and run are not on it: 405, Debug endpoints are disabled.",
 		try: "readOnlyPort: 0. What reads it by a token reads 10250 as well.",
 	},
@@ -315,16 +209,6 @@ var scenes = []scene{
 			send: asViewer, status: 403, says: `user "viewer" may not`,
 		}, {
 			send: asApiserver, status: 200, says: `ClusterRoleBinding "kubelet-client"`,
-		}},
-		inCluster: []clusterStep{{
-			set:  "development: " + fieldAnonymous + ": true, " + fieldMode + ": AlwaysAllow, and no clientCAFile",
-			with: map[string]string{fieldClientCA: "", fieldAnonymous: "true", fieldMode: "AlwaysAllow"}, told: `user "system:anonymous" may get nodes/proxy`,
-		}, {
-			direct: &visitor{says: "nobody: no certificate, no token"}, status: 200, says: `user "system:anonymous" may get nodes/proxy`,
-		}, {
-			set: "production: " + usualSettings, told: "user CALLER may get nodes/proxy",
-		}, {
-			direct: &visitor{says: "nobody, once more"}, status: 401, says: "anonymous authentication is off",
 		}},
 		why: "The first lets everybody do everything, which is of use on a machine that nobody else reaches. The second lets in who is known and bound: a client certificate for the kube-apiserver, tokens for what scrapes, a serving certificate of a CA that the kube-apiserver verifies.",
 		try: "fauxlet check, which proves it of your own kube-apiserver; fauxlet probe, of a kubelet.",

@@ -83,16 +83,6 @@ func (p Program) removeOnce(ctx context.Context, client *kubernetes.Clientset, a
 			return err
 		}
 	}
-	for _, binding := range all.bindings {
-		if err := client.RbacV1().ClusterRoleBindings().Delete(ctx, binding.Name, by(&binding)); isProblem(err) {
-			return err
-		}
-	}
-	for _, role := range all.roles {
-		if err := client.RbacV1().ClusterRoles().Delete(ctx, role.Name, by(&role)); isProblem(err) {
-			return err
-		}
-	}
 	if len(all.names()) > len(all.namespaces) {
 		return nil // are they gone?
 	}

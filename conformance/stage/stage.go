@@ -1,6 +1,6 @@
 // Package stage keeps what a run of a program makes in a cluster for its stand-ins: a namespace with a Lease that says that the
-// run is alive, Nodes with a pod bound to each, a CertificateSigningRequest, and rights of service accounts. All is found
-// by a label, removed when the run ends, and when it was killed, by the next run.
+// run is alive, Nodes with a pod bound to each, and a CertificateSigningRequest. All is found by a label, removed when the
+// run ends, and when it was killed, by the next run.
 package stage
 
 import (
@@ -14,7 +14,6 @@ import (
 
 	certificatesv1 "k8s.io/api/certificates/v1"
 	v1 "k8s.io/api/core/v1"
-	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/utils/ptr"
@@ -28,8 +27,6 @@ type Program struct {
 	Reason, Message string
 	// Approved says by what it approves a request for a certificate.
 	Approved string
-	// Rights: its runs make ClusterRoles and ClusterRoleBindings too.
-	Rights bool
 }
 
 // label is on all that a run makes; its value is the run.
@@ -163,8 +160,6 @@ type owned struct {
 	namespaces []v1.Namespace
 	nodes      []v1.Node
 	requests   []certificatesv1.CertificateSigningRequest
-	bindings   []rbacv1.ClusterRoleBinding
-	roles      []rbacv1.ClusterRole
 }
 
 // find lists what has the label of a run, of any with an empty id. What has the label and not the name is not ours.
@@ -190,19 +185,6 @@ func (p Program) find(ctx context.Context, client *kubernetes.Clientset, id stri
 		nodes:      slices.DeleteFunc(nodes.Items, func(n v1.Node) bool { return !p.isOurs(&n) }),
 		requests:   slices.DeleteFunc(requests.Items, func(r certificatesv1.CertificateSigningRequest) bool { return !p.isOurs(&r) }),
 	}
-	if !p.Rights {
-		return all, nil
-	}
-	bindings, err := client.RbacV1().ClusterRoleBindings().List(ctx, options)
-	if err != nil {
-		return nil, err
-	}
-	roles, err := client.RbacV1().ClusterRoles().List(ctx, options)
-	if err != nil {
-		return nil, err
-	}
-	all.bindings = slices.DeleteFunc(bindings.Items, func(b rbacv1.ClusterRoleBinding) bool { return !p.isOurs(&b) })
-	all.roles = slices.DeleteFunc(roles.Items, func(r rbacv1.ClusterRole) bool { return !p.isOurs(&r) })
 	return all, nil
 }
 
@@ -218,12 +200,6 @@ func (o *owned) each(visit func(kind string, object metav1.Object)) {
 	}
 	for i := range o.requests {
 		visit("certificatesigningrequest", &o.requests[i])
-	}
-	for i := range o.bindings {
-		visit("clusterrolebinding", &o.bindings[i])
-	}
-	for i := range o.roles {
-		visit("clusterrole", &o.roles[i])
 	}
 	for i := range o.namespaces {
 		visit("namespace", &o.namespaces[i])
