@@ -66,7 +66,7 @@ func TestFaultsAsKubectlSeesThem(t *testing.T) {
 	plane := withFlags(t, verifying)
 	plane.bind(t, kubeletAPIAdmin, userNamed("kubelet-client"))
 	trace := fmt.Sprintf("127.0.0.1:%d", freePort(t))
-	k := startKubelet(t, plane, kubeletOptions{kind: "fauxlet", settings: servingCertificate(t), args: []string{"--trace-address", trace}})
+	k := startKubelet(t, plane, kubeletOptions{kind: "fauxlet", settings: servingCertificate(t), args: []string{"--admin-address", trace}})
 	plane.register(t, k.node, k.port, nginx())
 	plane.printsLogs(t)
 

@@ -151,14 +151,14 @@ func (d *demo) config(folder *demoFolder, given *pflag.FlagSet) (*config.Config,
 }
 
 // notShown is what there is to say where there is no page.
-const notShown = "The road of each request is not shown: start again with --trace-address 127.0.0.1:0, which takes a free port.\n"
+const notShown = "The road of each request is not shown: start again with --admin-address 127.0.0.1:0, which takes a free port.\n"
 
 // whereToSee says where the road of each request is shown, in a browser and in a terminal.
 func whereToSee(address string) string {
 	switch address {
 	case "":
 		return "\n" + notShown
-	case traceAddress:
+	case adminAddress:
 		return "\nThe road of each, and what changes it: http://" + address + "/ in a browser, or fauxlet watch --verbose.\n"
 	}
 	return "\nThe road of each, and what changes it: http://" + address + "/ in a browser, or fauxlet watch --verbose --address " + address + ".\n"

@@ -306,7 +306,7 @@ func (k *kubelets) open() addresses {
 		}
 		return listener.Addr().String()
 	}
-	open.Trace = k.trace.address()
+	open.Admin = k.trace.address()
 	open.Secure, open.ReadOnly = text(k.first.listeners.Secure), text(k.first.listeners.ReadOnly)
 	if k.flags.many() {
 		open.Nodes = make(map[string]string, len(k.all))

@@ -126,8 +126,8 @@ func address(ts *testscript.TestScript, neg bool, args []string) {
 	var open addresses
 	ts.Check(json.Unmarshal([]byte(ts.ReadFile(args[0])), &open))
 	ts.Setenv("SECURE", open.Secure)
-	_, port, err := net.SplitHostPort(open.Trace)
-	if open.Trace != "" {
+	_, port, err := net.SplitHostPort(open.Admin)
+	if open.Admin != "" {
 		ts.Check(err)
 	}
 	ts.Setenv(args[1], net.JoinHostPort("127.0.0.1", port))

@@ -124,7 +124,7 @@ func (s *serving) addTo(c *cobra.Command) {
 type addresses struct {
 	Secure   string `json:"secure,omitempty"`
 	ReadOnly string `json:"readOnly,omitempty"`
-	Trace    string `json:"trace,omitempty"`
+	Admin    string `json:"admin,omitempty"`
 	// Nodes has the secure address of each of many nodes, by name; the others are those of the first.
 	Nodes map[string]string `json:"nodes,omitempty"`
 }

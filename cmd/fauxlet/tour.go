@@ -109,7 +109,7 @@ func (t *tour) run(ctx context.Context, open addresses, w io.Writer) error {
 		}
 		fmt.Fprintf(&b, "\n%s\n", t.curl(v, address))
 	}
-	b.WriteString(whereToSee(open.Trace))
+	b.WriteString(whereToSee(open.Admin))
 	b.WriteString("\nStop with Ctrl-C.\n\n")
 	_, err := io.WriteString(w, b.String())
 	return err

@@ -26,7 +26,7 @@ func tracePage(ts *testscript.TestScript, neg bool, args []string) {
 		}
 		commands, _, _ := strings.Cut(block, "```")
 		for command := range strings.Lines(commands) {
-			runOfTracePage(ts, strings.ReplaceAll(strings.TrimSpace(command), traceAddress, ts.Getenv("TRACE")))
+			runOfTracePage(ts, strings.ReplaceAll(strings.TrimSpace(command), adminAddress, ts.Getenv("TRACE")))
 			run++
 		}
 	}

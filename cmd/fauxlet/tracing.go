@@ -19,8 +19,8 @@ import (
 	web "fauxlet/internal/admin/page"
 )
 
-// traceAddress is where the trace is shown, and looked for, where nobody says.
-const traceAddress = "127.0.0.1:10240"
+// adminAddress is where the trace is shown, and looked for, where nobody says.
+const adminAddress = "127.0.0.1:10240"
 
 // maxTraceSize keeps what a slip of the finger asks for from taking all memory.
 const maxTraceSize = 1_000_000
@@ -34,10 +34,10 @@ type traceFlags struct {
 
 func (f *traceFlags) addTo(c *cobra.Command) {
 	flags := c.Flags()
-	flags.StringVar(&f.address, "trace-address", traceAddress, "host and port on which to show what was decided and why, and to set faults, to fauxlet watch, fauxlet fault and a browser; port 0 takes a free one. Without this flag a port that is taken is no reason to stop. Empty: nowhere")
-	flags.IntVar(&f.size, "trace-size", admin.DefaultSize, "how many decisions are kept, of all nodes; at most 16 KiB of memory is taken for each")
-	flags.StringVar(&f.tokenFile, "trace-token-file", "", "file of the token that who asks at --trace-address must send; needed where that is not an address of loopback")
-	f.flag = flags.Lookup("trace-address")
+	flags.StringVar(&f.address, "admin-address", adminAddress, "host and port on which to show what was decided and why, and to set faults, to fauxlet watch, fauxlet fault and a browser; port 0 takes a free one. Without this flag a port that is taken is no reason to stop. Empty: nowhere")
+	flags.IntVar(&f.size, "keep-decisions", admin.DefaultSize, "how many decisions are kept, of all nodes; at most 16 KiB of memory is taken for each")
+	flags.StringVar(&f.tokenFile, "admin-token-file", "", "file of the token that who asks at --admin-address must send; needed where that is not an address of loopback")
+	f.flag = flags.Lookup("admin-address")
 }
 
 // tracing keeps what was decided, and tells it. Nil where nobody is told.
@@ -53,7 +53,7 @@ var errNotReady = errors.New("not all that is to be listened on is open yet")
 // open opens what tells of the decisions of nodes.
 func (f *traceFlags) open(ctx context.Context, k *kubelets) (*tracing, error) {
 	if f.size < 1 || f.size > maxTraceSize {
-		return nil, fmt.Errorf("--trace-size: %d: must be from 1 to %d; --trace-address= turns the trace off", f.size, maxTraceSize)
+		return nil, fmt.Errorf("--keep-decisions: %d: must be from 1 to %d; --admin-address= turns the admin listener off", f.size, maxTraceSize)
 	}
 	t := &tracing{recorder: admin.NewRecorder(f.size)}
 	var err error
@@ -79,7 +79,7 @@ func (f *traceFlags) listen(t *tracing, k *kubelets) (*admin.Server, error) {
 	}
 	token, err := readToken(f.tokenFile)
 	if err != nil {
-		return nil, fmt.Errorf("--trace-token-file: %w", err)
+		return nil, fmt.Errorf("--admin-token-file: %w", err)
 	}
 	server, err := admin.Listen(f.address, admin.Options{
 		Recorder: t.recorder, Facts: k.facts, Faults: k.faults, Token: token, Build: thisBuild(), Logger: k.logger,
@@ -93,17 +93,17 @@ func (f *traceFlags) listen(t *tracing, k *kubelets) (*admin.Server, error) {
 	})
 	switch {
 	case err == nil:
-		k.logger.Info("decisions are shown", zap.String("trace", server.Addr()), zap.Bool("token", token != ""))
+		k.logger.Info("decisions are shown", zap.String("admin", server.Addr()), zap.Bool("token", token != ""))
 		return server, nil
 	case !f.flag.Changed:
-		k.logger.Warn("decisions are not shown: another fauxlet on this machine may do so; set --trace-address to show them elsewhere", zap.Error(err))
+		k.logger.Warn("decisions are not shown: another fauxlet on this machine may do so; set --admin-address to show them elsewhere", zap.Error(err))
 		return nil, nil
 	case errors.Is(err, admin.ErrNoToken):
-		err = fmt.Errorf("%w; the token is that of --trace-token-file", err)
+		err = fmt.Errorf("%w; the token is that of --admin-token-file", err)
 	case errors.Is(err, syscall.EADDRINUSE):
 		err = fmt.Errorf("%w; take another port, or 0, which takes a free one", err)
 	}
-	return nil, fmt.Errorf("--trace-address: %q: %w", f.address, err)
+	return nil, fmt.Errorf("--admin-address: %q: %w", f.address, err)
 }
 
 // spansLost is what the log says where the endpoint of `tracing` does not take them.

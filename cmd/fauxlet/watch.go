@@ -204,7 +204,7 @@ func (f *following) event(e admin.Event) error {
 		if err := json.Unmarshal(e.Data, &dropped); err != nil {
 			return err
 		}
-		f.note("%d decisions came faster than they could be told, and are not shown; a larger --trace-size of the stand-in keeps more", dropped.Count)
+		f.note("%d decisions came faster than they could be told, and are not shown; a larger --keep-decisions of the stand-in keeps more", dropped.Count)
 	case admin.EventDecision:
 		var told admin.Told
 		if err := json.Unmarshal(e.Data, &told); err != nil {

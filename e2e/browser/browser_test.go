@@ -63,7 +63,7 @@ func must(t testing.TB, err error) {
 }
 
 // open are the addresses of a demo.
-type open struct{ Secure, ReadOnly, Trace, dir string }
+type open struct{ Secure, ReadOnly, Admin, dir string }
 
 // startDemo runs a demo until the test ends, on ports of its own.
 func startDemo(t testing.TB) *open {
@@ -78,7 +78,7 @@ func startDemoOn(t testing.TB, address string, flags ...string) (demo *open, sto
 	dir := t.TempDir()
 	ready := filepath.Join(dir, "ready")
 	runtime.LockOSThread() // the demo is killed with the thread that started it
-	cmd := exec.Command(built, "demo", "--dir", "demo", "--port", "0", "--read-only-port", "0", "--trace-address", address, "--ready-file", ready)
+	cmd := exec.Command(built, "demo", "--dir", "demo", "--port", "0", "--read-only-port", "0", "--admin-address", address, "--ready-file", ready)
 	cmd.Args = append(cmd.Args, flags...)
 	cmd.Dir = dir
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}

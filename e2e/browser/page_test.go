@@ -48,7 +48,7 @@ func sendFrom(b *tab, as, path string) {
 func TestPage(t *testing.T) {
 	demo := startDemo(t)
 	b := newTab(t, 1280, 860)
-	address := "http://" + demo.Trace + "/"
+	address := "http://" + demo.Admin + "/"
 	b.visit(address)
 	b.until("what was decided before", rows+" >= 10")
 
@@ -152,7 +152,7 @@ func (b *tab) leave() {
 func TestMarkupIsText(t *testing.T) {
 	demo := startDemo(t)
 	b := newTab(t, 1280, 860)
-	b.visit("http://" + demo.Trace + "/")
+	b.visit("http://" + demo.Admin + "/")
 	const evil = `/pods/<img src=x onerror=alert(1)><script>alert(2)</script>"'&amp;`
 	send(t, demo, (&url.URL{Path: evil}).EscapedPath())
 	b.until("it comes", fmt.Sprintf(`document.querySelector("#list .what").textContent === %q`, "GET "+evil))
@@ -177,7 +177,7 @@ func TestPagesFromElsewhere(t *testing.T) {
 	t.Cleanup(elsewhere.Close)
 	b := newTab(t, 1280, 860)
 	b.do(chromedp.Navigate(elsewhere.URL))
-	base := "http://" + demo.Trace
+	base := "http://" + demo.Admin
 	for _, request := range []string{
 		`fetch("` + base + `/api/decisions")`,
 		`fetch("` + base + `/api/events")`,
@@ -205,7 +205,7 @@ func TestWidths(t *testing.T) {
 	}{{"desktop", 1280, 860}, {"phone", 390, 844}} {
 		t.Run(size.name, func(t *testing.T) {
 			b := newTab(t, size.width, size.height)
-			b.visit("http://" + demo.Trace + "/")
+			b.visit("http://" + demo.Admin + "/")
 			for _, who := range []string{"nobody", "stranger", "kubelet-client", "prometheus", "viewer"} {
 				sendFrom(b, who, "/containerLogs/default/nginx/nginx?tailLines=3")
 				b.fits(who)
@@ -240,7 +240,7 @@ func TestColours(t *testing.T) {
 	demo := startDemo(t)
 	b := newTab(t, 1280, 860)
 	paper := func() string { return js[string](b, `getComputedStyle(document.documentElement).backgroundColor`) }
-	b.visit("http://" + demo.Trace + "/")
+	b.visit("http://" + demo.Admin + "/")
 	b.prefers("light")
 	light := paper()
 	b.prefers("dark")
@@ -252,7 +252,7 @@ func TestColours(t *testing.T) {
 	if got := paper(); got != light {
 		t.Errorf("light was chosen, and it is %s", got)
 	}
-	b.visit("http://" + demo.Trace + "/?x=1")
+	b.visit("http://" + demo.Admin + "/?x=1")
 	if got := paper(); got != light {
 		t.Errorf("light was chosen before, and it is %s", got)
 	}
@@ -268,9 +268,9 @@ func TestToken(t *testing.T) {
 	const token = "a-token-of-32-letters-or-so-more"
 	file := filepath.Join(t.TempDir(), "token")
 	must(t, os.WriteFile(file, []byte(token), 0o600))
-	demo, _ := startDemoOn(t, "127.0.0.1:0", "--trace-token-file", file)
+	demo, _ := startDemoOn(t, "127.0.0.1:0", "--admin-token-file", file)
 	b := newTab(t, 1280, 860)
-	b.do(chromedp.Navigate("http://" + demo.Trace + "/"))
+	b.do(chromedp.Navigate("http://" + demo.Admin + "/"))
 	b.until("it asks", `!document.getElementById("token").hidden && document.getElementById("main").hidden`)
 	for _, try := range []struct{ token, then string }{
 		{"another-token-of-32-letters-or-so", `document.getElementById("token-wrong").textContent !== ""`},
@@ -290,18 +290,18 @@ func TestToken(t *testing.T) {
 func TestItComesBack(t *testing.T) {
 	demo, stop := startDemoOn(t, "127.0.0.1:0")
 	b := newTab(t, 1280, 860)
-	b.visit("http://" + demo.Trace + "/")
+	b.visit("http://" + demo.Admin + "/")
 	send(t, demo, "/pods/of-the-first")
 	b.until("the first", `document.getElementById("list").textContent.includes("of-the-first")`)
 	stop()
 	b.until("it is gone", `document.body.dataset.state === "lost"`)
-	again, _ := startDemoOn(t, demo.Trace)
+	again, _ := startDemoOn(t, demo.Admin)
 	b.until("it is back", `document.body.dataset.state === "live"`)
 	send(t, again, "/pods/of-the-second")
 	b.until("the second, alone", `document.getElementById("list").textContent.includes("of-the-second") && !document.getElementById("list").textContent.includes("of-the-first")`)
-	b.do(chromedp.Navigate("http://" + demo.Trace + "/#99999"))
+	b.do(chromedp.Navigate("http://" + demo.Admin + "/#99999"))
 	b.until("what is gone is said to be", `document.getElementById("nothing").textContent.includes("decision 99999 is not kept, or was never made")`)
-	b.do(chromedp.Navigate("http://" + demo.Trace + "/#"))
+	b.do(chromedp.Navigate("http://" + demo.Admin + "/#"))
 	b.until("and is forgotten", `document.getElementById("nothing").textContent === "Choose a request to see its road."`)
 }
 
@@ -309,7 +309,7 @@ func TestItComesBack(t *testing.T) {
 func TestStates(t *testing.T) {
 	demo := startDemo(t)
 	b := newTab(t, 1280, 860)
-	b.visit("http://" + demo.Trace + "/")
+	b.visit("http://" + demo.Admin + "/")
 	connection, err := tls.Dial("tcp", demo.Secure, &tls.Config{ServerName: "elsewhere"})
 	if err == nil {
 		connection.Close()

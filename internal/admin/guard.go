@@ -50,7 +50,7 @@ func (g *guard) wantsToken(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if !g.admits(r) {
 			w.Header().Set("WWW-Authenticate", `Bearer realm="fauxlet"`)
-			writeError(w, refuse(http.StatusUnauthorized, "send the token of --trace-token-file, as in: Authorization: Bearer TOKEN"))
+			writeError(w, refuse(http.StatusUnauthorized, "send the token of --admin-token-file, as in: Authorization: Bearer TOKEN"))
 			return
 		}
 		next.ServeHTTP(w, r)
