@@ -53,7 +53,7 @@ func (c *Chain) authorize(r *http.Request, decision *Decision) error {
 		question.Reason = reason
 		question.Cached = err == nil && c.asks && question.Reviews == 0
 		if err != nil {
-			question.Answer, question.err = AnswerFailed, err
+			question.Result, question.err = CheckError, err
 			return &Refusal{
 				Status: http.StatusInternalServerError,
 				Body: fmt.Sprintf("Authorization error (user=%s, verb=%s, resource=%s, subresource=%s)",
@@ -61,10 +61,10 @@ func (c *Chain) authorize(r *http.Request, decision *Decision) error {
 			}
 		}
 		if answer == authorizer.DecisionAllow {
-			question.Answer = AnswerAllowed
+			question.Result = CheckAllowed
 			return nil
 		}
-		question.Answer = AnswerDenied
+		question.Result = CheckDenied
 	}
 	return &Refusal{
 		Status: http.StatusForbidden,

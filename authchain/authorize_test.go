@@ -115,7 +115,7 @@ func TestAccessReviewFails(t *testing.T) {
 	if decision.Cached() {
 		t.Error("a failure was remembered")
 	}
-	if !strings.HasPrefix(decision.Why(), `broken: nobody could say whether user "kubelet-client" may get nodes/pods: the SubjectAccessReview failed: `) {
+	if !strings.HasPrefix(decision.Why(), `error: cannot decide whether user "kubelet-client" may get nodes/pods: the SubjectAccessReview failed: `) {
 		t.Errorf("why: %q", decision.Why())
 	}
 }

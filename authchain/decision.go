@@ -41,7 +41,7 @@ type Decision struct {
 	// User is who the client is, nil where nobody knows.
 	User user.Info
 	// Authorization has the questions that were asked about User, in order.
-	Authorization []Question
+	Authorization []Check
 
 	// Status is the response's status code.
 	Status int
@@ -57,11 +57,11 @@ type Decision struct {
 	NoRequest string
 
 	// Faults are the names of the faults that were set on purpose and struck the request, its connection or its reviews.
-	Faults []string
+	AffectedBy []string
 
 	// Most requests end at the first of each; with these they need no allocation of their own.
 	steps     [1]Step
-	questions [1]Question
+	questions [1]Check
 }
 
 // Method names a step of the chain.
@@ -80,12 +80,12 @@ type Outcome string
 const (
 	// OutcomeAuthenticated: the step knows the user.
 	OutcomeAuthenticated Outcome = "authenticated"
-	// OutcomeNotMine: the request has nothing that the step could judge.
-	OutcomeNotMine Outcome = "not mine"
+	// OutcomeSkipped: the request has nothing that the step could judge.
+	OutcomeSkipped Outcome = "skipped"
 	// OutcomeRefused: the step looked at the credential and refuses it.
 	OutcomeRefused Outcome = "refused"
-	// OutcomeBroken: the step could not find out.
-	OutcomeBroken Outcome = "broken"
+	// OutcomeError: the step could not find out.
+	OutcomeError Outcome = "error"
 )
 
 // Step is one step of authentication.
@@ -105,24 +105,24 @@ type Step struct {
 	err error
 }
 
-// Answer is what the authorizer said.
-type Answer string
+// CheckResult is what the authorizer said.
+type CheckResult string
 
 const (
-	AnswerAllowed Answer = "allowed"
-	AnswerDenied  Answer = "denied"
-	// AnswerFailed: the authorizer could not tell, which is neither yes nor no.
-	AnswerFailed Answer = "failed"
+	CheckAllowed CheckResult = "allowed"
+	CheckDenied  CheckResult = "denied"
+	// CheckError: the authorizer could not tell, which is neither yes nor no.
+	CheckError CheckResult = "error"
 )
 
-// Question is one question to the authorizer: may the user do Verb to Resource/Subresource of Name?
-type Question struct {
+// Check is one question to the authorizer: may the user do Verb to Resource/Subresource of Name?
+type Check struct {
 	Verb        string `json:"verb"`
 	Resource    string `json:"resource"`
 	Subresource string `json:"subresource"`
 	Name        string `json:"name"`
 
-	Answer Answer `json:"answer"`
+	Result CheckResult `json:"result"`
 	// Reason is the authorizer's own: with RBAC, the binding and the role that allow it.
 	Reason string `json:"reason,omitempty"`
 	// Start is when it was asked, after the request's Time.
@@ -195,22 +195,22 @@ func NoRequest(opened time.Time, remote string, state *tls.ConnectionState, why 
 	return &Decision{Time: opened, Duration: time.Since(opened), Remote: remote, TLS: state, NoRequest: why}
 }
 
-// Struck adds faults that struck the request.
-func (d *Decision) Struck(faults ...string) {
+// AddAffectedBy adds faults that struck the request.
+func (d *Decision) AddAffectedBy(faults ...string) {
 	for _, fault := range faults {
-		if !slices.Contains(d.Faults, fault) {
-			d.Faults = append(d.Faults, fault)
+		if !slices.Contains(d.AffectedBy, fault) {
+			d.AffectedBy = append(d.AffectedBy, fault)
 		}
 	}
 }
 
-// StruckReview tells of a fault that struck the review that ctx is of: the Decisions that wait for it will have it. It is
+// ReviewAffectedBy tells of a fault that struck the review that ctx is of: the Decisions that wait for it will have it. It is
 // for those who send reviews, while they do.
-func StruckReview(ctx context.Context, fault string) {
+func ReviewAffectedBy(ctx context.Context, fault string) {
 	if review := reviewOf(ctx); review != nil {
 		review.faults = append(review.faults, fault)
 	} else if decision := FromContext(ctx); decision != nil {
-		decision.Struck(fault)
+		decision.AddAffectedBy(fault)
 	}
 }
 
@@ -227,21 +227,21 @@ func (d *Decision) stepping() *Step {
 	return &d.Authentication[len(d.Authentication)-1]
 }
 
-func (d *Decision) ask(attrs authorizer.AttributesRecord) *Question {
-	d.Authorization = append(d.Authorization, Question{
+func (d *Decision) ask(attrs authorizer.AttributesRecord) *Check {
+	d.Authorization = append(d.Authorization, Check{
 		Verb: attrs.Verb, Resource: attrs.Resource, Subresource: attrs.Subresource, Name: attrs.Name, Start: time.Since(d.Time),
 	})
 	return d.asking()
 }
 
 // asking is the question that is being asked.
-func (d *Decision) asking() *Question { return &d.Authorization[len(d.Authorization)-1] }
+func (d *Decision) asking() *Check { return &d.Authorization[len(d.Authorization)-1] }
 
 // step wraps an authenticator to record what it did.
 type step struct {
 	method        Method
 	authenticator authenticator.Request
-	// explain fills in the reason of an outcome, and may turn refused into broken.
+	// explain fills in the reason of an outcome, and may turn refused into error.
 	explain func(*http.Request, *Step)
 }
 
@@ -259,7 +259,7 @@ func (s step) AuthenticateRequest(r *http.Request) (*authenticator.Response, boo
 	case ok:
 		taken.Outcome = OutcomeAuthenticated
 	default:
-		taken.Outcome = OutcomeNotMine
+		taken.Outcome = OutcomeSkipped
 	}
 	s.explain(r, taken)
 	return response, ok, err
@@ -275,25 +275,25 @@ func (d *Decision) By() Method {
 	return ""
 }
 
-// Outcome is allowed, refused or broken, and empty for a request that nobody had to judge.
+// Outcome is allowed, refused or error, and empty for a request that nobody had to judge.
 func (d *Decision) Outcome() string {
 	switch {
 	case d.Handshake != "":
 		return "refused"
 	case len(d.Authorization) > 0:
-		switch d.Authorization[len(d.Authorization)-1].Answer {
-		case AnswerAllowed:
+		switch d.Authorization[len(d.Authorization)-1].Result {
+		case CheckAllowed:
 			return "allowed"
-		case AnswerFailed:
-			return "broken"
+		case CheckError:
+			return "error"
 		}
 		return "refused"
 	case len(d.Authentication) == 0:
 		return ""
 	}
 	for i := range d.Authentication {
-		if d.Authentication[i].Outcome == OutcomeBroken {
-			return "broken"
+		if d.Authentication[i].Outcome == OutcomeError {
+			return "error"
 		}
 	}
 	return "refused"
@@ -320,7 +320,7 @@ func (d *Decision) Cached() bool {
 	return remembered
 }
 
-// Why says in words why the request ended where it did: `allowed: …`, `refused: …`, `broken: …`. It is empty for a
+// Why says in words why the request ended where it did: `allowed: …`, `refused: …`, `error: …`. It is empty for a
 // request that nobody had to judge.
 func (d *Decision) Why() string {
 	if d.Handshake != "" {
@@ -333,11 +333,11 @@ func (d *Decision) Why() string {
 		return ""
 	}
 	last := &d.Authorization[len(d.Authorization)-1]
-	switch last.Answer {
-	case AnswerAllowed:
+	switch last.Result {
+	case CheckAllowed:
 		return "allowed: " + last.sentence(d.User)
-	case AnswerFailed:
-		return fmt.Sprintf("broken: nobody could say whether %s: the SubjectAccessReview failed: %v", last.sentence(d.User), last.err)
+	case CheckError:
+		return fmt.Sprintf("error: cannot decide whether %s: the SubjectAccessReview failed: %v", last.sentence(d.User), last.err)
 	}
 	asked := make([]string, len(d.Authorization))
 	for i := range d.Authorization {
@@ -354,10 +354,10 @@ func (d *Decision) whyUnauthenticated() string {
 	kind := OutcomeRefused
 	for i := range d.Authentication {
 		switch s := &d.Authentication[i]; s.Outcome {
-		case OutcomeNotMine:
+		case OutcomeSkipped:
 			absent = append(absent, s.Reason)
-		case OutcomeBroken:
-			kind = OutcomeBroken
+		case OutcomeError:
+			kind = OutcomeError
 			failed = append(failed, s.Reason)
 		case OutcomeRefused:
 			failed = append(failed, s.Reason)
@@ -369,7 +369,7 @@ func (d *Decision) whyUnauthenticated() string {
 	return "refused: " + strings.Join(absent, "; ") + "; anonymous authentication is off"
 }
 
-func (q *Question) sentence(u user.Info) string {
+func (q *Check) sentence(u user.Info) string {
 	// Every request that is let in is told in these words, which fmt would take longer to find.
 	return "user " + strconv.Quote(u.GetName()) + " may " + verbInWords(q.Verb) + " " + q.Resource + "/" + q.Subresource + because(q.Reason)
 }

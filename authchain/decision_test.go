@@ -41,7 +41,7 @@ func TestDecisionJSON(t *testing.T) {
 	if got.Outcome != "allowed" || got.By != authchain.MethodBearerToken || got.Cached {
 		t.Errorf("outcome %q by %q, cached %v", got.Outcome, got.By, got.Cached)
 	}
-	if len(got.Authorization) != 1 || got.Authorization[0].Subresource != "metrics" || got.Authorization[0].Answer != "allowed" || got.Authorization[0].Reviews != 1 || got.Authorization[0].Name != "node-1" {
+	if len(got.Authorization) != 1 || got.Authorization[0].Subresource != "metrics" || got.Authorization[0].Result != "allowed" || got.Authorization[0].Reviews != 1 || got.Authorization[0].Name != "node-1" {
 		t.Errorf("authorization %+v", got.Authorization)
 	}
 	if got.Status != 200 || got.Why != `allowed: user "`+serviceAccount+`" may get nodes/metrics: RBAC: allowed by a binding` {

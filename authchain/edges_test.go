@@ -168,7 +168,7 @@ func TestTokenReviewFails(t *testing.T) {
 			if reviews, _ := a.counts(); status != 401 || reviews != c.reviews {
 				t.Errorf("%d after %d reviews, want 401 after %d", status, reviews, c.reviews)
 			}
-			if !strings.HasPrefix(decision.Why(), "broken: the TokenReview of token ") || decision.Outcome() != "broken" {
+			if !strings.HasPrefix(decision.Why(), "error: the TokenReview of token ") || decision.Outcome() != "error" {
 				t.Errorf("why: %q", decision.Why())
 			}
 		})
@@ -201,7 +201,7 @@ func TestReviewerSaysTheToken(t *testing.T) {
 			if !strings.Contains(decision.Why(), authchain.Fingerprint(token)) {
 				t.Errorf("why: %q", decision.Why())
 			}
-			if want := map[string]string{"in-a-body": "broken", "in-the-status": "refused"}[name]; decision.Outcome() != want {
+			if want := map[string]string{"in-a-body": "error", "in-the-status": "refused"}[name]; decision.Outcome() != want {
 				t.Errorf("outcome %q, want %q", decision.Outcome(), want)
 			}
 		})

@@ -28,6 +28,6 @@ func Example() {
 	handler.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest("GET", "/containerLogs/default/nginx/nginx", nil))
 	// Output:
 	// allowed: user "system:anonymous" may get nodes/proxy
-	// x509: not mine
+	// x509: skipped
 	// anonymous: authenticated
 }

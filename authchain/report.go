@@ -20,9 +20,9 @@ type Report struct {
 	// Traceparent is the client's word.
 	Traceparent string `json:"traceparent,omitempty"`
 
-	Authentication []Step     `json:"authentication,omitempty"`
-	User           *Identity  `json:"user,omitempty"`
-	Authorization  []Question `json:"authorization,omitempty"`
+	Authentication []Step    `json:"authentication,omitempty"`
+	User           *UserInfo `json:"user,omitempty"`
+	Authorization  []Check   `json:"authorization,omitempty"`
 
 	// Outcome, By, Cached and Why are those of the Decision's methods.
 	Outcome string `json:"outcome,omitempty"`
@@ -35,11 +35,11 @@ type Report struct {
 	Handshake string `json:"handshake,omitempty"`
 	NoRequest string `json:"noRequest,omitempty"`
 
-	Faults []string `json:"faults,omitempty"`
+	AffectedBy []string `json:"affectedBy,omitempty"`
 }
 
-// Identity is who a client is.
-type Identity struct {
+// UserInfo is who a client is.
+type UserInfo struct {
 	Name   string              `json:"name"`
 	UID    string              `json:"uid,omitempty"`
 	Groups []string            `json:"groups,omitempty"`
@@ -72,18 +72,18 @@ func (d *Decision) Report() Report {
 		Remote: d.Remote, Connection: describeConnection(d.TLS), Method: d.Method, Path: d.Path, Traceparent: d.Traceparent,
 		Authentication: d.Authentication, User: describeUser(d.User), Authorization: d.Authorization,
 		Outcome: d.Outcome(), By: d.By(), Cached: d.Cached(), Why: d.Why(),
-		Status: d.Status, Err: d.Err, Handshake: d.Handshake, NoRequest: d.NoRequest, Faults: d.Faults,
+		Status: d.Status, Err: d.Err, Handshake: d.Handshake, NoRequest: d.NoRequest, AffectedBy: d.AffectedBy,
 	}
 }
 
 // MarshalJSON writes the Decision's Report.
 func (d *Decision) MarshalJSON() ([]byte, error) { return json.Marshal(d.Report()) }
 
-func describeUser(u user.Info) *Identity {
+func describeUser(u user.Info) *UserInfo {
 	if u == nil {
 		return nil
 	}
-	return &Identity{Name: u.GetName(), UID: u.GetUID(), Groups: u.GetGroups(), Extra: u.GetExtra()}
+	return &UserInfo{Name: u.GetName(), UID: u.GetUID(), Groups: u.GetGroups(), Extra: u.GetExtra()}
 }
 
 func describeConnection(state *tls.ConnectionState) *Connection {

@@ -65,10 +65,10 @@ func explainToken(s *Step, absent string) {
 	var broken *brokenReview
 	switch {
 	case s.Outcome == OutcomeAuthenticated:
-	case s.Outcome == OutcomeNotMine:
+	case s.Outcome == OutcomeSkipped:
 		s.Reason = absent
 	case errors.As(s.err, &broken):
-		s.Outcome = OutcomeBroken
+		s.Outcome = OutcomeError
 		s.Reason = fmt.Sprintf("the TokenReview of token %s failed: %v", s.Token, s.err)
 	case s.Token == "":
 		s.Reason = s.err.Error()
@@ -175,7 +175,7 @@ func (f *fingerprinted) AuthenticateToken(ctx context.Context, token string) (*a
 		asked := f.reviews.askedSince(sum, start)
 		s.Cached = err == nil && asked == nil
 		if asked != nil {
-			decision.Struck(asked.faults...)
+			decision.AddAffectedBy(asked.faults...)
 		}
 	}
 	if err != nil {
@@ -215,7 +215,7 @@ func (unreadToken) AuthenticateRequest(r *http.Request) (*authenticator.Response
 	}
 	if scheme, token, _ := strings.Cut(strings.TrimSpace(r.Header.Get("Authorization")), " "); token != "" && strings.EqualFold(scheme, "bearer") {
 		s := decision.step(MethodBearerToken)
-		s.Outcome = OutcomeNotMine
+		s.Outcome = OutcomeSkipped
 		s.Reason = "the bearer token was not read: authentication.webhook.enabled is false"
 	}
 	return nil, false, nil

@@ -292,7 +292,7 @@ func TestFaults(t *testing.T) {
 	expect(t, k, "kubelet-client", logsPath, 200, "")
 	var struck []string
 	for _, d := range k.Decisions() {
-		struck = append(struck, strings.Join(d.Faults, " "))
+		struck = append(struck, strings.Join(d.AffectedBy, " "))
 	}
 	if want := []string{"", "broken", "", "no", ""}; !slices.Equal(struck, want) {
 		t.Errorf("struck by %q, want %q", struck, want)

@@ -91,7 +91,7 @@ func (c *connections) closed(conn net.Conn, known *connection) {
 	}
 	decision := authchain.NoRequest(known.opened, conn.RemoteAddr().String(), state, why)
 	if known.faulty != nil {
-		decision.Struck(known.faulty.faults...)
+		decision.AddAffectedBy(known.faulty.faults...)
 	}
 	c.server.tell(decision)
 }

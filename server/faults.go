@@ -26,15 +26,15 @@ func (s *Server) target() faults.Target { return faults.Target{Node: s.config.No
 // beset tells the Decision of a request of the faults that it meets whatever it is: those of its connection and of the node.
 func (s *Server) beset(w http.ResponseWriter, r *http.Request, d *authchain.Decision) {
 	if c := connOf(r); c != nil {
-		d.Struck(c.faults...)
+		d.AddAffectedBy(c.faults...)
 	}
 	node := s.target()
 	if clock := s.faults.Strike(&node, faults.ClockSkew); clock != nil {
-		d.Struck(clock.Name)
+		d.AddAffectedBy(clock.Name)
 		w.Header().Set("Date", time.Now().Add(clock.Skew.Duration).UTC().Format(http.TimeFormat))
 	}
 	if flushed := s.faults.Strike(&node, faults.CachesFlushed); flushed != nil {
-		d.Struck(flushed.Name)
+		d.AddAffectedBy(flushed.Name)
 	}
 }
 
@@ -172,7 +172,7 @@ func (s *Server) measureHeavy(machine pods.Machine, r *http.Request) *pods.Measu
 	})
 	for heavy, target := range struck { // once each, however many containers there are
 		heavy.Strike(&target)
-		authchain.FromContext(r.Context()).Struck(heavy.Name)
+		authchain.FromContext(r.Context()).AddAffectedBy(heavy.Name)
 	}
 	return measured
 }

@@ -27,7 +27,7 @@ func (s *Server) answering(w http.ResponseWriter, r *http.Request, next func(htt
 	strike := func(kind string) *faults.Active {
 		fault := s.faults.Strike(&target, kind)
 		if fault != nil {
-			authchain.FromContext(r.Context()).Struck(fault.Name)
+			authchain.FromContext(r.Context()).AddAffectedBy(fault.Name)
 		}
 		return fault
 	}

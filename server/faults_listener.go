@@ -195,7 +195,7 @@ func (l *faultyListener) accepted(accepted net.Conn) net.Conn {
 func (s *Server) lost(conn net.Conn, fault *faults.Active, why string) {
 	s.metrics.handshakes.Inc()
 	decision := authchain.FailedHandshake(conn.RemoteAddr().String(), why)
-	decision.Struck(fault.Name)
+	decision.AddAffectedBy(fault.Name)
 	s.tell(decision)
 }
 

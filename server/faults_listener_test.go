@@ -61,7 +61,7 @@ func TestServingCertificateFaults(t *testing.T) {
 				t.Errorf("by address: %v, want %s", err, want)
 			}
 			f.find(t, "the handshake", func(d *authchain.Decision) bool {
-				return strings.Contains(d.Handshake, "the client does not accept the serving certificate") && len(d.Faults) == 1 && d.Faults[0] == kind
+				return strings.Contains(d.Handshake, "the client does not accept the serving certificate") && len(d.AffectedBy) == 1 && d.AffectedBy[0] == kind
 			})
 			state, err := f.shakeAt("kubelet.example", &tls.Config{InsecureSkipVerify: true})
 			if err != nil {
@@ -118,12 +118,12 @@ func TestSpoiltConnectionTells(t *testing.T) {
 				}
 			}
 			if !struckBy(fault.Name)(f.decision(t, 3)) || !struckBy(fault.Name)(f.decision(t, 4)) || fault.Strikes() != 1 {
-				t.Errorf("Decisions of %q, %q; %d strikes", f.decision(t, 3).Faults, f.decision(t, 4).Faults, fault.Strikes())
+				t.Errorf("Decisions of %q, %q; %d strikes", f.decision(t, 3).AffectedBy, f.decision(t, 4).AffectedBy, fault.Strikes())
 			}
 			f.faults.Clear()
 			ask()
-			if d := f.decision(t, 5); len(d.Faults) > 0 {
-				t.Errorf("after the fault: %q", d.Faults)
+			if d := f.decision(t, 5); len(d.AffectedBy) > 0 {
+				t.Errorf("after the fault: %q", d.AffectedBy)
 			}
 		})
 	}
@@ -254,7 +254,7 @@ func TestSlowHandshake(t *testing.T) {
 		t.Errorf("%d in %v", got.StatusCode, time.Since(start))
 	}
 	if d := f.decision(t, 1); !struckBy(fault.Name)(d) {
-		t.Errorf("faults %q", d.Faults)
+		t.Errorf("faults %q", d.AffectedBy)
 	}
 	fault = f.fault(t, `{"kind": "slow-handshake", "name": "slow", "delay": "1h"}`)
 	f.dial(t).Close()
@@ -263,7 +263,7 @@ func TestSlowHandshake(t *testing.T) {
 		t.Error(err)
 	}
 	if d := f.find(t, "the handshake that the client gave up", isHandshake); !struckBy("slow")(d) {
-		t.Errorf("faults %q", d.Faults)
+		t.Errorf("faults %q", d.AffectedBy)
 	}
 }
 

@@ -52,8 +52,8 @@ func TestClockSkew(t *testing.T) {
 			t.Errorf("skew %q, certificate from %v to %v: %d, want %d", test.skew, test.from, test.to, got, test.status)
 		}
 		d := f.decision(t, seen+1)
-		if !strings.Contains(d.Why(), test.why) || (len(d.Faults) > 0) != (test.skew != "") || (d.User != nil) != (test.status == 200) {
-			t.Errorf("skew %q, certificate from %v to %v: %s; faults %q", test.skew, test.from, test.to, d.Why(), d.Faults)
+		if !strings.Contains(d.Why(), test.why) || (len(d.AffectedBy) > 0) != (test.skew != "") || (d.User != nil) != (test.status == 200) {
+			t.Errorf("skew %q, certificate from %v to %v: %s; faults %q", test.skew, test.from, test.to, d.Why(), d.AffectedBy)
 		}
 		if test.status != 200 {
 			continue
@@ -126,7 +126,7 @@ func TestMemoryHeavy(t *testing.T) {
 			}
 		}
 		if d := f.decision(t, i+1); !struckBy(fault.Name)(d) || fault.Strikes() != int64(i+1) {
-			t.Errorf("%s: faults %q, %d strikes", path, d.Faults, fault.Strikes())
+			t.Errorf("%s: faults %q, %d strikes", path, d.AffectedBy, fault.Strikes())
 		}
 	}
 	f.faults.Clear()

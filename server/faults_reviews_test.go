@@ -71,7 +71,7 @@ func TestReviewerFaults(t *testing.T) {
 			}
 			d := f.decision(t, len(test.statuses))
 			if !strings.Contains(d.Why(), test.reason) || !struckBy(test.struck...)(d) {
-				t.Errorf("why %q, faults %q; want %q, %q", d.Why(), d.Faults, test.reason, test.struck)
+				t.Errorf("why %q, faults %q; want %q, %q", d.Why(), d.AffectedBy, test.reason, test.struck)
 			}
 		})
 	}
@@ -89,7 +89,7 @@ func TestOtherUserIsToldAndForgotten(t *testing.T) {
 		}
 	}
 	if d := f.decision(t, 1); d.User.GetName() != "eve" || !strings.Contains(fmt.Sprint(d.User.GetExtra()), `"username":"kubelet-client"`) || !struckBy(fault.Name)(d) {
-		t.Errorf("user %v, faults %q", d.User, d.Faults)
+		t.Errorf("user %v, faults %q", d.User, d.AffectedBy)
 	}
 	if !f.decision(t, 2).Cached() {
 		t.Error("the second answer was not remembered")
@@ -136,11 +136,11 @@ func TestRevokedIsRemembered(t *testing.T) {
 	if got := []int{before, remembered, first, second}; !slices.Equal(got, []int{200, 200, 200, 401}) {
 		t.Errorf("%v", got)
 	}
-	if d := f.decision(t, 2); !d.Cached() || len(d.Faults) > 0 {
-		t.Errorf("while it was remembered: cached %v, faults %q", d.Cached(), d.Faults)
+	if d := f.decision(t, 2); !d.Cached() || len(d.AffectedBy) > 0 {
+		t.Errorf("while it was remembered: cached %v, faults %q", d.Cached(), d.AffectedBy)
 	}
 	if d := f.decision(t, 4); d.Cached() || !struckBy(flushed.Name, revoking.Name)(d) {
-		t.Errorf("when it was not: cached %v, faults %q", d.Cached(), d.Faults)
+		t.Errorf("when it was not: cached %v, faults %q", d.Cached(), d.AffectedBy)
 	}
 	f.faults.Clear()
 	if got := status(); got != 200 {
@@ -215,7 +215,7 @@ func TestBrokenReviewerIsSeenAsBroken(t *testing.T) {
 	f.fault(t, `{"kind": "reviewer-down"}`)
 	get(t, client, f.url+log10)
 	really, byFault := f.decision(t, 1), f.decision(t, 2)
-	if really.Why() != byFault.Why() || really.Status != byFault.Status || byFault.Authentication[1].Outcome != authchain.OutcomeBroken {
+	if really.Why() != byFault.Why() || really.Status != byFault.Status || byFault.Authentication[1].Outcome != authchain.OutcomeError {
 		t.Errorf("really: %d %s\nby a fault: %d %s", really.Status, really.Why(), byFault.Status, byFault.Why())
 	}
 }

@@ -40,7 +40,7 @@ func (f *fixture) fault(t testing.TB, text string) *faults.Active {
 
 // struckBy says whether a Decision tells of a fault.
 func struckBy(names ...string) func(*authchain.Decision) bool {
-	return func(d *authchain.Decision) bool { return slices.Equal(d.Faults, names) }
+	return func(d *authchain.Decision) bool { return slices.Equal(d.AffectedBy, names) }
 }
 
 // kubeletClient is a client that may do everything.
@@ -113,9 +113,9 @@ func TestAnswerFaults(t *testing.T) {
 			}
 			d := f.decision(t, 1)
 			if !struckBy(test.struck...)(d) || d.Status != test.status {
-				t.Errorf("Decision: status %d, faults %q; want %d, %q", d.Status, d.Faults, test.status, test.struck)
+				t.Errorf("Decision: status %d, faults %q; want %d, %q", d.Status, d.AffectedBy, test.status, test.struck)
 			}
-			told := lines.All()[len(lines.All())-1].ContextMap()["faults"]
+			told := lines.All()[len(lines.All())-1].ContextMap()["affectedBy"]
 			if want := fmt.Sprint(test.struck); told == nil && test.struck != nil || told != nil && fmt.Sprint(told) != want {
 				t.Errorf("the log tells of %v, want %v", told, want)
 			}
@@ -158,7 +158,9 @@ func TestStreamFaults(t *testing.T) {
 			if stdout, err := exec("big"); (err == nil) != (road == spdyRoad) || len(stdout) >= 10000 || !strings.HasPrefix(strings.Repeat("0123456789abcdef", 1<<16), stdout) {
 				t.Errorf("cut: %d bytes, error %v", len(stdout), err)
 			}
-			f.find(t, "of the exec that was cut", func(d *authchain.Decision) bool { return d.Status == 101 && slices.Equal(d.Faults, []string{cut.Name}) })
+			f.find(t, "of the exec that was cut", func(d *authchain.Decision) bool {
+				return d.Status == 101 && slices.Equal(d.AffectedBy, []string{cut.Name})
+			})
 			if stdout, err := exec("greet"); err != nil || stdout != "hello\n" {
 				t.Errorf("after the cut: %q, %v", stdout, err)
 			}

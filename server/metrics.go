@@ -96,7 +96,7 @@ func newMetrics(given ...prometheus.Collector) *metrics {
 		}, []string{"provider"}),
 		decisions: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "fauxlet_decisions_total",
-			Help: "Requests that the chain decided on, by the step that authenticated the client (none: nobody knows who it is), the outcome (allowed, refused, broken), and whether it took remembered answers alone.",
+			Help: "Requests that the chain decided on, by the step that authenticated the client (none: nobody knows who it is), the outcome (allowed, refused, error), and whether it took remembered answers alone.",
 		}, []string{"authenticated_by", "outcome", "cached"}),
 		handshakes: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "fauxlet_tls_handshake_failures_total",

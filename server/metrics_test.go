@@ -201,10 +201,10 @@ func TestFailClosed(t *testing.T) {
 
 	f.stopReviews()
 	const cannotTell = "Authorization error (user=kubelet-client, verb=get, resource=nodes, subresource=configz)"
-	if d := expect("certificate, no apiserver", certificate, 500, cannotTell); d.Outcome() != "broken" || !strings.Contains(d.Why(), "connection refused") {
+	if d := expect("certificate, no apiserver", certificate, 500, cannotTell); d.Outcome() != "error" || !strings.Contains(d.Why(), "connection refused") {
 		t.Errorf("%s: %s", d.Outcome(), d.Why())
 	}
-	if d := expect("token, no apiserver", token, 401, "Unauthorized"); d.Outcome() != "broken" || !strings.Contains(d.Why(), "connection refused") {
+	if d := expect("token, no apiserver", token, 401, "Unauthorized"); d.Outcome() != "error" || !strings.Contains(d.Why(), "connection refused") {
 		t.Errorf("%s: %s", d.Outcome(), d.Why())
 	}
 	if got, body := get(t, certificate, f.url+"/nothing"); got.StatusCode != 404 || body != "404 page not found\n" {

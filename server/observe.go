@@ -134,8 +134,8 @@ func logFields(fields []zap.Field, d *authchain.Decision) []zap.Field {
 	if d.Err != "" {
 		fields = append(fields, zap.String("error", d.Err))
 	}
-	if len(d.Faults) > 0 {
-		fields = append(fields, zap.Strings("faults", d.Faults))
+	if len(d.AffectedBy) > 0 {
+		fields = append(fields, zap.Strings("affectedBy", d.AffectedBy))
 	}
 	if request {
 		fields = append(fields, zap.Duration("took", d.Duration))
@@ -187,7 +187,7 @@ func (w errorWriter) Write(line []byte) (int, error) {
 			w.server.metrics.handshakes.Inc()
 			decision := authchain.FailedHandshake(remote, explainHandshake(reason))
 			if conn, ok := w.server.struck.Load(remote); ok {
-				decision.Struck(conn.(*faultyConn).faults...)
+				decision.AddAffectedBy(conn.(*faultyConn).faults...)
 			}
 			w.server.tell(decision)
 			return len(line), nil

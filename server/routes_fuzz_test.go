@@ -73,7 +73,7 @@ func FuzzRouter(f *testing.F) {
 		passed := false
 		for i, question := range decision.Authorization {
 			passed = question.Subresource == allowed
-			if passed != (question.Answer == authchain.AnswerAllowed) || passed && i != len(decision.Authorization)-1 {
+			if passed != (question.Result == authchain.CheckAllowed) || passed && i != len(decision.Authorization)-1 {
 				t.Errorf("question %d of %+v: %q is allowed", i, decision.Authorization, allowed)
 			}
 		}

@@ -105,7 +105,7 @@ func TestNoSecretIsTold(t *testing.T) {
 	}
 	f.stopReviews()
 	get(t, f.withToken(t, unknown), f.url+"/pods")
-	f.find(t, "without an apiserver", func(d *authchain.Decision) bool { return d.Outcome() == "broken" })
+	f.find(t, "without an apiserver", func(d *authchain.Decision) bool { return d.Outcome() == "error" })
 
 	secrets = append(secrets, "PRIVATE KEY")
 	for line := range strings.Lines(string(f.serving.KeyPEM)) {

@@ -165,7 +165,7 @@ func decisionProblems(want *vectors.Decision, got *authchain.Decision) []string 
 	if user != want.User {
 		all = append(all, fmt.Sprintf("user %q, want %q", user, want.User))
 	}
-	outcome := map[vectors.Answer]string{vectors.Allowed: "allowed", vectors.Always: "allowed", vectors.Denied: "refused", vectors.Unsure: "broken"}[want.Answer]
+	outcome := map[vectors.Answer]string{vectors.Allowed: "allowed", vectors.Always: "allowed", vectors.Denied: "refused", vectors.Unsure: "error"}[want.Answer]
 	if outcome != "" && got.Outcome() != outcome {
 		all = append(all, fmt.Sprintf("outcome %s, want %s", got.Outcome(), outcome))
 	}

@@ -61,7 +61,7 @@ func newExplain() *cobra.Command {
 			The kubelet's flags are all taken; those are listed on which an answer can depend.
 
 			Exit codes, by the verdict: 0, allowed, or unguarded, where nobody is asked; 1, refused, or not served, or no
-			request, where nothing listens; 3, broken: nobody could find out. Of --error: 0, the error is known; 4, it is not.
+			request, where nothing listens; 3, error: a check failed, and could not decide. Of --error: 0, the error is known; 4, it is not.
 			In any case: 2, the command line, the configuration or a file makes no sense.`),
 		Example: example(`
 			# What becomes of kube-apiserver's certificate at this node? And of somebody without any?

@@ -53,8 +53,8 @@ func (p *decisionPrinter) line(told *admin.Told) string {
 	if told.Err != "" {
 		why += "; " + told.Err
 	}
-	if len(told.Faults) > 0 {
-		why += "; struck by " + strings.Join(told.Faults, ", ") + ", a fault that was set"
+	if len(told.AffectedBy) > 0 {
+		why += "; struck by " + strings.Join(told.AffectedBy, ", ") + ", a fault that was set"
 	}
 	colour := colourOf[told.Outcome]
 	outcome, rest, ok := strings.Cut(why, ":")

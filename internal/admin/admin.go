@@ -192,7 +192,7 @@ const (
 // with the client's certificates is that of all its requests, and a user may be a cache's.
 func sizeOf(d *authchain.Decision) int64 {
 	n := sizeOfDecision + len(d.Remote) + len(d.Method) + len(d.Path) + len(d.Err) + len(d.Handshake) + len(d.NoRequest) + len(d.Traceparent)
-	for _, fault := range d.Faults {
+	for _, fault := range d.AffectedBy {
 		n += sizeOfText + len(fault)
 	}
 	for i := range d.Authentication {

@@ -93,17 +93,17 @@ func recorded() *admin.Recorder {
 	steps := func(outcome authchain.Outcome) []authchain.Step {
 		return []authchain.Step{{Method: authchain.MethodX509, Outcome: outcome, Reason: "why"}}
 	}
-	question := func(answer authchain.Answer) []authchain.Question {
-		return []authchain.Question{{Verb: "get", Resource: "nodes", Subresource: "proxy", Name: "node-1", Answer: answer}}
+	question := func(answer authchain.CheckResult) []authchain.Check {
+		return []authchain.Check{{Verb: "get", Resource: "nodes", Subresource: "proxy", Name: "node-1", Result: answer}}
 	}
 	admin, viewer := &user.DefaultInfo{Name: "admin"}, &user.DefaultInfo{Name: "viewer"}
 	at("node-1", 1, authchain.Decision{Method: "GET", Path: "/containerLogs/default/nginx/nginx", Status: 200,
-		Authentication: steps(authchain.OutcomeAuthenticated), User: admin, Authorization: question(authchain.AnswerAllowed)})
+		Authentication: steps(authchain.OutcomeAuthenticated), User: admin, Authorization: question(authchain.CheckAllowed)})
 	at("node-1", 2, authchain.Decision{Method: "GET", Path: "/containerLogs/default/nginx/nginx", Status: 403,
-		Authentication: steps(authchain.OutcomeAuthenticated), User: viewer, Authorization: question(authchain.AnswerDenied)})
+		Authentication: steps(authchain.OutcomeAuthenticated), User: viewer, Authorization: question(authchain.CheckDenied)})
 	at("node-2", 3, authchain.Decision{Method: "GET", Path: "/pods", Status: 401, Authentication: steps(authchain.OutcomeRefused)})
 	at("node-2", 4, authchain.Decision{Method: "GET", Path: "/pods", Status: 500,
-		Authentication: steps(authchain.OutcomeAuthenticated), User: viewer, Authorization: question(authchain.AnswerFailed)})
+		Authentication: steps(authchain.OutcomeAuthenticated), User: viewer, Authorization: question(authchain.CheckError)})
 	at("node-1", 5, authchain.Decision{Method: "GET", Path: "/healthz", Status: 200})
 	at("node-1", 6, authchain.Decision{Handshake: "the client does not speak TLS"})
 	return r
@@ -116,7 +116,7 @@ func TestDecisions(t *testing.T) {
 		"":                                      "1 2 3 4 5 6",
 		"outcome=allowed":                       "1",
 		"outcome=refused":                       "2 3 6",
-		"outcome=broken":                        "4",
+		"outcome=error":                         "4",
 		"outcome=none":                          "5",
 		"user=viewer":                           "2 4",
 		"user=nobody":                           "",
@@ -222,7 +222,7 @@ func TestDecision(t *testing.T) {
 func TestBadRequests(t *testing.T) {
 	_, base := serve(t, admin.Options{Recorder: recorded()})
 	for target, want := range map[string]string{
-		"GET /api/decisions?outcome=maybe":    `400 outcome: "maybe" is none of allowed, refused, broken, none`,
+		"GET /api/decisions?outcome=maybe":    `400 outcome: "maybe" is none of allowed, refused, error, none`,
 		"GET /api/decisions?status=forbidden": `400 status: "forbidden" is neither a status code nor a class of them, as in 403 or 4xx`,
 		"GET /api/decisions?status=9xx":       `400 status: "9xx" is neither a status code nor a class of them, as in 403 or 4xx`,
 		"GET /api/decisions?since=yesterday":  `400 since: "yesterday" is neither the id of a decision nor a time, as in 2026-01-02T15:04:05Z`,

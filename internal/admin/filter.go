@@ -33,7 +33,7 @@ type Filter struct {
 }
 
 // Outcomes are those of a Decision, and none for what nobody had to judge.
-var Outcomes = []string{"allowed", "refused", "broken", "none"}
+var Outcomes = []string{"allowed", "refused", "error", "none"}
 
 // The parameters of a query.
 const (

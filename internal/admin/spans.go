@@ -77,14 +77,14 @@ func (s *Spans) send(e *Entry) {
 	}
 	for i := range d.Authentication {
 		step := &d.Authentication[i]
-		s.part(ctx, d, "authenticate "+string(step.Method), step.Start, step.Duration, step.Outcome == authchain.OutcomeBroken, given(
+		s.part(ctx, d, "authenticate "+string(step.Method), step.Start, step.Duration, step.Outcome == authchain.OutcomeError, given(
 			attribute.String("fauxlet.outcome", string(step.Outcome)), attribute.String("fauxlet.reason", step.Reason),
 			attribute.String("fauxlet.token", step.Token), attribute.Bool("fauxlet.cached", step.Cached)))
 	}
 	for i := range d.Authorization {
 		q := &d.Authorization[i]
-		s.part(ctx, d, "authorize "+q.Resource+"/"+q.Subresource, q.Start, q.Duration, q.Answer == authchain.AnswerFailed, given(
-			attribute.String("fauxlet.verb", q.Verb), attribute.String("fauxlet.answer", string(q.Answer)), attribute.String("fauxlet.reason", q.Reason),
+		s.part(ctx, d, "authorize "+q.Resource+"/"+q.Subresource, q.Start, q.Duration, q.Result == authchain.CheckError, given(
+			attribute.String("fauxlet.verb", q.Verb), attribute.String("fauxlet.result", string(q.Result)), attribute.String("fauxlet.reason", q.Reason),
 			attribute.Int("fauxlet.reviews", q.Reviews), attribute.Bool("fauxlet.cached", q.Cached)))
 	}
 }
@@ -136,8 +136,8 @@ func attributesOf(e *Entry) []attribute.KeyValue {
 	if d.Status != 0 {
 		attributes = append(attributes, semconv.HTTPResponseStatusCode(d.Status))
 	}
-	if len(d.Faults) > 0 {
-		attributes = append(attributes, attribute.StringSlice("fauxlet.faults", d.Faults))
+	if len(d.AffectedBy) > 0 {
+		attributes = append(attributes, attribute.StringSlice("fauxlet.affected_by", d.AffectedBy))
 	}
 	if d.User != nil {
 		attributes = append(attributes, semconv.UserName(d.User.GetName()), attribute.StringSlice("user.roles", d.User.GetGroups()))

@@ -105,10 +105,10 @@ func TestSpans(t *testing.T) {
 		Time: at, Duration: 5 * time.Millisecond, Remote: "192.0.2.7:1234", TLS: &tls.ConnectionState{Version: tls.VersionTLS13, CipherSuite: tls.TLS_AES_128_GCM_SHA256},
 		Method: "GET", Path: "/containerLogs/default/nginx/nginx", Status: 500, Err: "oh", Traceparent: "00-" + traceID + "-" + client + "-01",
 		Authentication: []authchain.Step{
-			{Method: authchain.MethodX509, Outcome: authchain.OutcomeNotMine, Reason: "none", Start: time.Millisecond},
+			{Method: authchain.MethodX509, Outcome: authchain.OutcomeSkipped, Reason: "none", Start: time.Millisecond},
 			{Method: authchain.MethodBearerToken, Outcome: authchain.OutcomeAuthenticated, Token: "12345678", Cached: true, Start: time.Millisecond, Duration: time.Millisecond}},
 		User:          &user.DefaultInfo{Name: "viewer", Groups: []string{"a", "b"}},
-		Authorization: []authchain.Question{{Verb: "get", Resource: "nodes", Subresource: "proxy", Answer: authchain.AnswerFailed, Reviews: 5, Start: 2 * time.Millisecond, Duration: 3 * time.Millisecond}},
+		Authorization: []authchain.Check{{Verb: "get", Resource: "nodes", Subresource: "proxy", Result: authchain.CheckError, Reviews: 5, Start: 2 * time.Millisecond, Duration: 3 * time.Millisecond}},
 	}
 	sent, resource := send(t, 0, d)
 	if resource["service.name"] != "kubelet" || resource["host.name"] != "host-1" {
@@ -129,8 +129,8 @@ func TestSpans(t *testing.T) {
 	}{
 		{"GET /containerLogs", client, 0, 5 * time.Millisecond, true, "user.name", "viewer", "network.peer.address", "192.0.2.7"},
 		{"authenticate bearer token", hex.EncodeToString(request.SpanId), time.Millisecond, 2 * time.Millisecond, false, "fauxlet.token", "12345678", "fauxlet.outcome", "authenticated"},
-		{"authenticate x509", hex.EncodeToString(request.SpanId), time.Millisecond, time.Millisecond, false, "fauxlet.reason", "none", "fauxlet.outcome", "not mine"},
-		{"authorize nodes/proxy", hex.EncodeToString(request.SpanId), 2 * time.Millisecond, 5 * time.Millisecond, true, "fauxlet.answer", "failed", "fauxlet.verb", "get"},
+		{"authenticate x509", hex.EncodeToString(request.SpanId), time.Millisecond, time.Millisecond, false, "fauxlet.reason", "none", "fauxlet.outcome", "skipped"},
+		{"authorize nodes/proxy", hex.EncodeToString(request.SpanId), 2 * time.Millisecond, 5 * time.Millisecond, true, "fauxlet.result", "error", "fauxlet.verb", "get"},
 	} {
 		got, facts := sent[i], told(sent[i].Attributes)
 		start, end := time.Unix(0, int64(got.StartTimeUnixNano)).Sub(at), time.Unix(0, int64(got.EndTimeUnixNano)).Sub(at)
@@ -141,7 +141,7 @@ func TestSpans(t *testing.T) {
 		}
 	}
 	if request.Kind != spans.Span_SPAN_KIND_SERVER || request.Status.Message != "oh" || ofRequest["k8s.node.name"] != "node-1" || ofRequest["url.path"] != d.Path ||
-		ofRequest["tls.protocol.version"] != "1.3" || ofRequest["fauxlet.outcome"] != "broken" || !strings.HasPrefix(ofRequest["fauxlet.why"], "broken: ") {
+		ofRequest["tls.protocol.version"] != "1.3" || ofRequest["fauxlet.outcome"] != "error" || !strings.HasPrefix(ofRequest["fauxlet.why"], "error: ") {
 		t.Errorf("%v", request)
 	}
 	for key, value := range ofRequest {

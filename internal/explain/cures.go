@@ -38,7 +38,7 @@ func cures(d *authchain.Report, known Facts) []Cure {
 		return handshakeCures(d.Handshake)
 	case d.User == nil:
 		return identityCures(d, known)
-	case len(d.Authorization) > 0 && d.Authorization[len(d.Authorization)-1].Answer == authchain.AnswerFailed:
+	case len(d.Authorization) > 0 && d.Authorization[len(d.Authorization)-1].Result == authchain.CheckError:
 		return brokenReviewCures(d.Why, known, "SubjectAccessReviews")
 	}
 	return accessCures(d, known)
@@ -159,7 +159,7 @@ func identityCures(d *authchain.Report, known Facts) []Cure {
 	for i := range d.Authentication {
 		s := &d.Authentication[i]
 		switch {
-		case s.Outcome == authchain.OutcomeBroken:
+		case s.Outcome == authchain.OutcomeError:
 			all = append(all, brokenReviewCures(s.Reason, known, "TokenReviews")...)
 			credential = true
 		case s.Outcome == authchain.OutcomeRefused && s.Method == authchain.MethodX509:
@@ -168,7 +168,7 @@ func identityCures(d *authchain.Report, known Facts) []Cure {
 		case s.Outcome == authchain.OutcomeRefused:
 			all = append(all, cureToken)
 			credential = true
-		case s.Outcome == authchain.OutcomeNotMine && s.Method == authchain.MethodBearerToken && strings.Contains(s.Reason, "was not read"):
+		case s.Outcome == authchain.OutcomeSkipped && s.Method == authchain.MethodBearerToken && strings.Contains(s.Reason, "was not read"):
 			all = append(all, cureReadTokens)
 		}
 	}

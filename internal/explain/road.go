@@ -37,7 +37,7 @@ const (
 	// Refused: the client is not known, or may not, or does not accept the kubelet.
 	Refused Verdict = "refused"
 	// Broken: nobody could find out.
-	Broken Verdict = "broken"
+	Broken Verdict = "error"
 	// Unguarded: nobody was asked who the client is.
 	Unguarded Verdict = "unguarded"
 	// Unserved: nothing is there, and so nobody was asked.
@@ -52,9 +52,9 @@ type Outcome string
 const (
 	Passed Outcome = "passed"
 	// NotMine: the stop has nothing to judge, and leaves it to the next.
-	NotMine Outcome = "not mine"
+	NotMine Outcome = "skipped"
 	Stopped Outcome = "refused"
-	Failed  Outcome = "broken"
+	Failed  Outcome = "error"
 	// NotReached: the road had ended before, or somebody else had decided already.
 	NotReached Outcome = "not reached"
 )
@@ -169,7 +169,7 @@ func (w *walker) step(methods ...authchain.Method) *authchain.Step {
 	for _, method := range methods {
 		for i := range w.d.Authentication {
 			s := &w.d.Authentication[i]
-			if s.Method == method && (found == nil || found.Outcome == authchain.OutcomeNotMine && s.Outcome != authchain.OutcomeNotMine) {
+			if s.Method == method && (found == nil || found.Outcome == authchain.OutcomeSkipped && s.Outcome != authchain.OutcomeSkipped) {
 				found = s
 			}
 		}
@@ -181,7 +181,7 @@ func (w *walker) step(methods ...authchain.Method) *authchain.Step {
 func (w *walker) failed() bool {
 	for i := range w.d.Authentication {
 		switch w.d.Authentication[i].Outcome {
-		case authchain.OutcomeRefused, authchain.OutcomeBroken:
+		case authchain.OutcomeRefused, authchain.OutcomeError:
 			return true
 		}
 	}
@@ -195,7 +195,7 @@ func outcomeOf(s *authchain.Step) Outcome {
 	switch s.Outcome {
 	case authchain.OutcomeAuthenticated:
 		return Passed
-	case authchain.OutcomeNotMine:
+	case authchain.OutcomeSkipped:
 		return NotMine
 	case authchain.OutcomeRefused:
 		return Stopped

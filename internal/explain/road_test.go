@@ -34,15 +34,15 @@ func TestRoads(t *testing.T) {
 		{name: "good", kind: "client", verdict: explain.Allowed, why: `user "kubelet-client" may get nodes/proxy`,
 			outcomes: "passed,passed,not reached,not reached,passed,passed,passed,passed"},
 		{name: "nobody", verdict: explain.Refused, why: "no client certificate was presented; anonymous authentication is off",
-			outcomes: "passed,not mine,not mine,not mine,refused,not reached,not reached,refused", cure: "--kubelet-client-certificate"},
+			outcomes: "passed,skipped,skipped,skipped,refused,not reached,not reached,refused", cure: "--kubelet-client-certificate"},
 		{name: "anonymous", anonymous: true, verdict: explain.Allowed, why: `user "system:anonymous" may get nodes/proxy`,
-			outcomes: "passed,not mine,not mine,passed,passed,passed,passed,passed"},
+			outcomes: "passed,skipped,skipped,passed,passed,passed,passed,passed"},
 		{name: "expired, and anonymous on", kind: "client-expired", anonymous: true, verdict: explain.Refused, why: "certificate expired at",
-			outcomes: "passed,refused,not mine,not reached,refused,not reached,not reached,refused", cure: "kubeadm certs renew"},
+			outcomes: "passed,refused,skipped,not reached,refused,not reached,not reached,refused", cure: "kubeadm certs renew"},
 		{name: "stranger", kind: "client-stranger", verdict: explain.Refused, why: `certificate signed by unknown authority "stranger-ca"`,
-			outcomes: "passed,refused,not mine,not reached,refused,not reached,not reached,refused", cure: "clientCAFile"},
+			outcomes: "passed,refused,skipped,not reached,refused,not reached,not reached,refused", cure: "clientCAFile"},
 		{name: "a token that nobody reads", token: true, verdict: explain.Refused, why: "the bearer token was not read: authentication.webhook.enabled is false",
-			outcomes: "passed,not mine,not mine,not mine,refused,not reached,not reached,refused", cure: "webhook: {enabled: true}"},
+			outcomes: "passed,skipped,skipped,skipped,refused,not reached,not reached,refused", cure: "webhook: {enabled: true}"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			chain, err := authchain.New(authchain.Config{NodeName: "node-1", ClientCA: provider{ca}, Anonymous: test.anonymous, Mode: authchain.AlwaysAllow})

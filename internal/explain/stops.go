@@ -125,7 +125,7 @@ func (w *walker) identity() Stop {
 		s.fact("by", string(w.d.By))
 	case w.unspoken() || w.unasked():
 		s.Says = w.unreached()
-	case w.d.Outcome == "broken":
+	case w.d.Outcome == "error":
 		s.Outcome, s.Says = Failed, "nobody could find out who the client is: 401"
 	default:
 		s.Outcome, s.Says = Stopped, "nobody knows who the client is: 401"
@@ -165,16 +165,16 @@ func (w *walker) reviews() []Stop {
 	return stops
 }
 
-func (w *walker) review(q *authchain.Question, last bool) Stop {
+func (w *walker) review(q *authchain.Check, last bool) Stop {
 	s := w.stop(StopReview, "review of "+resource(q))
-	always := q.Reviews == 0 && !q.Cached && q.Answer != authchain.AnswerFailed
+	always := q.Reviews == 0 && !q.Cached && q.Result != authchain.CheckError
 	switch {
-	case q.Answer == authchain.AnswerFailed:
-		s.Outcome, s.Says = Failed, "nobody could say: the SubjectAccessReview failed"
+	case q.Result == authchain.CheckError:
+		s.Outcome, s.Says = Failed, "the SubjectAccessReview failed, so the check has no result"
 	case always:
 		s.Outcome, s.Says = Passed, "authorization.mode is AlwaysAllow: nobody is asked"
 		return s
-	case q.Answer == authchain.AnswerAllowed:
+	case q.Result == authchain.CheckAllowed:
 		s.Outcome, s.Says = Passed, "allowed"
 	case last:
 		s.Outcome, s.Says = Stopped, "not allowed: 403"
@@ -216,7 +216,7 @@ func (w *walker) answer() Stop {
 	return s
 }
 
-func resource(q *authchain.Question) string {
+func resource(q *authchain.Check) string {
 	if q.Subresource == "" {
 		return q.Resource
 	}

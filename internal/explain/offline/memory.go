@@ -104,7 +104,7 @@ func (m *memory) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func (m *memory) token(asked *authenticationapi.TokenReview) bool {
 	for i := range m.decision.Authentication {
 		s := &m.decision.Authentication[i]
-		if s.Token == "" || s.Outcome == authchain.OutcomeBroken {
+		if s.Token == "" || s.Outcome == authchain.OutcomeError {
 			continue
 		}
 		if s.Outcome == authchain.OutcomeAuthenticated {
@@ -131,11 +131,11 @@ func (m *memory) access(asked *authorizationapi.SubjectAccessReview) bool {
 	}
 	for i := range m.decision.Authorization {
 		q := &m.decision.Authorization[i]
-		if (q.Reviews == 0 && !q.Cached) || q.Answer == authchain.AnswerFailed || q.Verb != attributes.Verb || q.Resource != attributes.Resource ||
+		if (q.Reviews == 0 && !q.Cached) || q.Result == authchain.CheckError || q.Verb != attributes.Verb || q.Resource != attributes.Resource ||
 			q.Subresource != attributes.Subresource || q.Name != attributes.Name {
 			continue
 		}
-		asked.Status = authorizationapi.SubjectAccessReviewStatus{Allowed: q.Answer == authchain.AnswerAllowed, Reason: q.Reason}
+		asked.Status = authorizationapi.SubjectAccessReviewStatus{Allowed: q.Result == authchain.CheckAllowed, Reason: q.Reason}
 		return true
 	}
 	return false

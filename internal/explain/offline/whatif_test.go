@@ -282,7 +282,7 @@ func account(d *authchain.Decision) any {
 		told = append(told, fmt.Sprint(s.Method, s.Outcome, s.Reason, s.Token, s.Cached))
 	}
 	for _, q := range questions {
-		told = append(told, fmt.Sprint(q.Verb, q.Resource, q.Subresource, q.Name, q.Answer, q.Reason, q.Reviews, q.Cached))
+		told = append(told, fmt.Sprint(q.Verb, q.Resource, q.Subresource, q.Name, q.Result, q.Reason, q.Reviews, q.Cached))
 	}
 	return map[string]any{"road": road, "told": told, "user": report.User, "status": report.Status, "error": report.Err, "method": report.Method, "path": report.Path, "why": report.Why}
 }

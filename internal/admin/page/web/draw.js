@@ -17,8 +17,8 @@ const disc = "M10 1.5a8.5 8.5 0 1 0 .01 0z", square = "M2 2h16v16H2z", triangle 
 const shapes = {
   passed: [disc, "M6 10.5l2.8 2.8L14 7.5"], allowed: [disc, "M6 10.5l2.8 2.8L14 7.5"],
   refused: [square, "M6.5 6.5l7 7M13.5 6.5l-7 7"],
-  broken: [triangle, "M10 7.5v4.5M10 15v.01"],
-  "not mine": [disc, "M6.5 10h7"],
+  error: [triangle, "M10 7.5v4.5M10 15v.01"],
+  skipped: [disc, "M6.5 10h7"],
 };
 
 export function mark(outcome) {
@@ -39,7 +39,7 @@ export function mark(outcome) {
 
 // verdictClass is the class of a verdict, or of a decision's outcome.
 export function verdictClass(verdict) {
-  return ["allowed", "refused", "broken"].includes(verdict) ? verdict : "none";
+  return ["allowed", "refused", "error"].includes(verdict) ? verdict : "none";
 }
 
 export function outcomeClass(outcome) { return outcome.replaceAll(" ", "-"); }

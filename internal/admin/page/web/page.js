@@ -242,7 +242,7 @@ function draw(told) {
   verdict.className = "verdict " + verdictClass(road.verdict);
   verdict.replaceChildren(
     element("span", { class: "word" }, (road.status ? road.status + " " : "") + road.verdict),
-    road.why ? ": " + road.why : "", told.faults?.length ? `; struck by ${told.faults.join(", ")}, set on purpose` : "", " ");
+    road.why ? ": " + road.why : "", told.affectedBy?.length ? `; struck by ${told.affectedBy.join(", ")}, set on purpose` : "", " ");
   if (road.cures?.length) {
     const there = element("button", { type: "button", class: "quiet" }, "What changes it");
     there.addEventListener("click", () => at("cures").scrollIntoView());
