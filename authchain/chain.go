@@ -60,9 +60,15 @@ type Config struct {
 	FineGrained bool
 }
 
-// CAProvider gives the roots that client certificates are verified against, or false where there are none yet. Other
-// roots are another pool: one that was given before must not be changed. The dynamic CA of
-// k8s.io/apiserver/pkg/server/dynamiccertificates is a CAProvider.
+// CAProvider returns the roots that client certificates are verified against, or false if there are none yet. A changed
+// set of roots must be a new pool. The dynamic CA of k8s.io/apiserver/pkg/server/dynamiccertificates is a CAProvider.
+//
+// A CAProvider may also have the method
+//
+//	VerifyChain(chain []*x509.Certificate) error
+//
+// Then a client certificate is accepted only if VerifyChain returns nil for a chain that verified, leaf first. Accepted
+// certificates are remembered while VerifyOptions returns the same roots and no CurrentTime.
 type CAProvider interface {
 	VerifyOptions() (x509.VerifyOptions, bool)
 }

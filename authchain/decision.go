@@ -5,7 +5,6 @@ import (
 	"crypto/tls"
 	"fmt"
 	"net/http"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -166,6 +165,7 @@ func NewDecision(r *http.Request) (*Decision, *http.Request) {
 		Method: r.Method,
 		Path:   r.URL.Path,
 	}}
+	rec.decision.AffectedBy, _ = r.Context().Value(affectedByKey{}).([]string)
 	if len(r.URL.RawQuery) > longQuery {
 		// The path is a part of the request line, which whoever keeps the Decision would keep whole.
 		rec.decision.Path = strings.Clone(rec.decision.Path)
@@ -193,25 +193,6 @@ func FailedHandshake(remote, why string) *Decision {
 // NoRequest is the Decision about a connection that was opened and has ended now, without a request.
 func NoRequest(opened time.Time, remote string, state *tls.ConnectionState, why string) *Decision {
 	return &Decision{Time: opened, Duration: time.Since(opened), Remote: remote, TLS: state, NoRequest: why}
-}
-
-// AddAffectedBy adds faults that struck the request.
-func (d *Decision) AddAffectedBy(faults ...string) {
-	for _, fault := range faults {
-		if !slices.Contains(d.AffectedBy, fault) {
-			d.AffectedBy = append(d.AffectedBy, fault)
-		}
-	}
-}
-
-// ReviewAffectedBy tells of a fault that struck the review that ctx is of: the Decisions that wait for it will have it. It is
-// for those who send reviews, while they do.
-func ReviewAffectedBy(ctx context.Context, fault string) {
-	if review := reviewOf(ctx); review != nil {
-		review.faults = append(review.faults, fault)
-	} else if decision := FromContext(ctx); decision != nil {
-		decision.AddAffectedBy(fault)
-	}
 }
 
 func (d *Decision) step(method Method) *Step {

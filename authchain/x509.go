@@ -24,7 +24,7 @@ func newX509Step(ca CAProvider) authenticator.Request {
 	}
 	return step{
 		method:        MethodX509,
-		authenticator: &rememberingX509{verify: verify, ask: x509.NewDynamic(verify, x509.UserConversionFunc(datedUser))},
+		authenticator: &rememberingX509{verify: verify, ask: x509.NewDynamic(verify, userOfChain(ca))},
 		explain: func(r *http.Request, s *Step) {
 			switch {
 			case s.Outcome == OutcomeRefused:
@@ -96,6 +96,25 @@ type dated struct {
 }
 
 func (d *dated) holds(now time.Time) bool { return !now.Before(d.notBefore) && !now.After(d.notAfter) }
+
+// chainVerifier is a CAProvider that refuses some of the chains that verify.
+type chainVerifier interface {
+	VerifyChain(chain []*stdx509.Certificate) error
+}
+
+// userOfChain returns the conversion of a verified chain into a user.
+func userOfChain(ca CAProvider) x509.UserConversionFunc {
+	verifier, ok := ca.(chainVerifier)
+	if !ok {
+		return datedUser
+	}
+	return func(chain []*stdx509.Certificate) (*authenticator.Response, bool, error) {
+		if err := verifier.VerifyChain(chain); err != nil {
+			return nil, false, err
+		}
+		return datedUser(chain)
+	}
+}
 
 func datedUser(chain []*stdx509.Certificate) (*authenticator.Response, bool, error) {
 	response, ok, err := x509.CommonNameUserConversion(chain)

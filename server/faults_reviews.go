@@ -163,7 +163,7 @@ func (v *reviewer) sendReview(r *http.Request, review apiruntime.Object) (*http.
 func (v *reviewer) strike(ctx context.Context, t *faults.Target, kind string) *faults.Active {
 	fault := v.server.faults.Strike(t, kind)
 	if fault != nil {
-		authchain.ReviewAffectedBy(ctx, fault.Name)
+		authchain.AddAffectedBy(ctx, fault.Name)
 	}
 	return fault
 }
@@ -195,7 +195,7 @@ func (v *reviewer) isRevoked(ctx context.Context, t *faults.Target, subject [sha
 			continue
 		}
 		if revoking.Strike(t) {
-			authchain.ReviewAffectedBy(ctx, revoking.Name)
+			authchain.AddAffectedBy(ctx, revoking.Name)
 			return true
 		}
 	}
