@@ -106,10 +106,10 @@ func TestFaultsAsKubectlSeesThem(t *testing.T) {
 			} else if wrong := differs(row.run, k.secure, plane.kubectl(t, echo...), "hello\n"); wrong != "" {
 				t.Errorf("kubectl exec nginx: %s", wrong)
 			}
-			var active []struct{ Strikes int }
+			var active []struct{ Applied int }
 			must(t, json.Unmarshal([]byte(fault(t, "list", "--output", "json")), &active))
-			if len(active) != 1 || active[0].Strikes == 0 && row.add[0] != faults.MemoryHeavy {
-				t.Errorf("active are %+v, want one that has struck", active)
+			if len(active) != 1 || active[0].Applied == 0 && row.add[0] != faults.MemoryHeavy {
+				t.Errorf("active are %+v, want one that has been applied", active)
 			}
 		})
 	}

@@ -29,11 +29,11 @@ func (s *Server) beset(w http.ResponseWriter, r *http.Request, d *authchain.Deci
 		d.AddAffectedBy(c.faults...)
 	}
 	node := s.target()
-	if clock := s.faults.Strike(&node, faults.ClockSkew); clock != nil {
+	if clock := s.faults.Apply(&node, faults.ClockSkew); clock != nil {
 		d.AddAffectedBy(clock.Name)
 		w.Header().Set("Date", time.Now().Add(clock.Skew.Duration).UTC().Format(http.TimeFormat))
 	}
-	if flushed := s.faults.Strike(&node, faults.CachesFlushed); flushed != nil {
+	if flushed := s.faults.Apply(&node, faults.CachesFlushed); flushed != nil {
 		d.AddAffectedBy(flushed.Name)
 	}
 }
@@ -171,7 +171,7 @@ func (s *Server) measureHeavy(machine pods.Machine, r *http.Request) *pods.Measu
 		return usage
 	})
 	for heavy, target := range struck { // once each, however many containers there are
-		heavy.Strike(&target)
+		heavy.Apply(&target)
 		authchain.FromContext(r.Context()).AddAffectedBy(heavy.Name)
 	}
 	return measured

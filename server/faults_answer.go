@@ -25,7 +25,7 @@ func (s *Server) answering(w http.ResponseWriter, r *http.Request, next func(htt
 	}
 	target := s.requestTarget(r)
 	strike := func(kind string) *faults.Active {
-		fault := s.faults.Strike(&target, kind)
+		fault := s.faults.Apply(&target, kind)
 		if fault != nil {
 			authchain.FromContext(r.Context()).AddAffectedBy(fault.Name)
 		}

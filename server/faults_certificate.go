@@ -24,7 +24,7 @@ func (s *Server) spoiltCertificate(good getCertificate) getCertificate {
 			return good(hello)
 		}
 		node := s.target()
-		fault := s.faults.Strike(&node, faults.ServingCertificate)
+		fault := s.faults.Apply(&node, faults.ServingCertificate)
 		if fault == nil {
 			return good(hello)
 		}

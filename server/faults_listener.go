@@ -92,7 +92,7 @@ func (l *faultyListener) apply() {
 	refused := len(active) > 0 && active[0].Kind == faults.ConnectionRefused
 	switch {
 	case refused && l.inner != nil:
-		active[0].Strike(&node)
+		active[0].Apply(&node)
 		l.inner.Close()
 		l.become(nil)
 		l.server.logger.Warn("connections are refused from now on, by a fault", zap.String("fault", active[0].Name), zap.Stringer("address", l.address))
@@ -163,7 +163,7 @@ func (l *faultyListener) accepted(accepted net.Conn) net.Conn {
 	conn := &faultyConn{Conn: accepted, listener: l, change: l.change.Load()}
 	if l.secure && !l.server.faults.Empty() {
 		node := l.server.target()
-		if reset := l.server.faults.Strike(&node, faults.ConnectionReset); reset != nil {
+		if reset := l.server.faults.Apply(&node, faults.ConnectionReset); reset != nil {
 			if tcp, ok := accepted.(interface{ SetLinger(int) error }); ok {
 				tcp.SetLinger(0)
 			}
@@ -171,12 +171,12 @@ func (l *faultyListener) accepted(accepted net.Conn) net.Conn {
 			l.server.lost(accepted, reset, "the connection was reset before a handshake")
 			return nil
 		}
-		if hole := l.server.faults.Strike(&node, faults.ConnectionBlackHole); hole != nil {
+		if hole := l.server.faults.Apply(&node, faults.ConnectionBlackHole); hole != nil {
 			l.swallow(accepted, hole)
 			l.server.lost(accepted, hole, "the connection was accepted, and is never answered")
 			return nil
 		}
-		if slow := l.server.faults.Strike(&node, faults.SlowHandshake); slow != nil {
+		if slow := l.server.faults.Apply(&node, faults.SlowHandshake); slow != nil {
 			conn.slow = slow
 			conn.strike(slow)
 		}

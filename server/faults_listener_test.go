@@ -71,8 +71,8 @@ func TestServingCertificateFaults(t *testing.T) {
 			if good := names("node-1") == nil && names("kubelet.example") == nil && names("127.0.0.1") == nil && names("localhost") == nil; good != (want == unknown || strings.HasPrefix(want, "certificate has expired")) {
 				t.Errorf("it is for %q, %q", state.PeerCertificates[0].DNSNames, state.PeerCertificates[0].IPAddresses)
 			}
-			if fault.Strikes() != 2 {
-				t.Errorf("%d strikes", fault.Strikes())
+			if fault.Applied() != 2 {
+				t.Errorf("%d strikes", fault.Applied())
 			}
 			if err := f.faults.Remove(kind); err != nil {
 				t.Fatal(err)
@@ -117,8 +117,8 @@ func TestSpoiltConnectionTells(t *testing.T) {
 					t.Errorf("%s, resumed: %v", proto, resumed)
 				}
 			}
-			if !struckBy(fault.Name)(f.decision(t, 3)) || !struckBy(fault.Name)(f.decision(t, 4)) || fault.Strikes() != 1 {
-				t.Errorf("Decisions of %q, %q; %d strikes", f.decision(t, 3).AffectedBy, f.decision(t, 4).AffectedBy, fault.Strikes())
+			if !struckBy(fault.Name)(f.decision(t, 3)) || !struckBy(fault.Name)(f.decision(t, 4)) || fault.Applied() != 1 {
+				t.Errorf("Decisions of %q, %q; %d strikes", f.decision(t, 3).AffectedBy, f.decision(t, 4).AffectedBy, fault.Applied())
 			}
 			f.faults.Clear()
 			ask()
@@ -143,8 +143,8 @@ func TestConnectionRefused(t *testing.T) {
 		if _, err := client.Get(f.readOnly + "/pods"); !errors.Is(err, syscall.ECONNREFUSED) {
 			t.Errorf("read-only port: %v", err)
 		}
-		if fault.Strikes() != 2 {
-			t.Errorf("%d ports closed", fault.Strikes())
+		if fault.Applied() != 2 {
+			t.Errorf("%d ports closed", fault.Applied())
 		}
 		f.fault(t, `{"kind": "connection-refused", "node": "node-2"}`)
 		f.faults.Remove(fault.Name)
@@ -235,7 +235,7 @@ func TestConnectionBlackHole(t *testing.T) {
 	}
 	fault = f.fault(t, `{"kind": "connection-black-hole"}`)
 	conn = f.dial(t)
-	eventually(t, "the connection is swallowed", func() bool { return fault.Strikes() == 1 })
+	eventually(t, "the connection is swallowed", func() bool { return fault.Applied() == 1 })
 	if err := f.stop(); err != nil {
 		t.Error(err)
 	}
@@ -258,7 +258,7 @@ func TestSlowHandshake(t *testing.T) {
 	}
 	fault = f.fault(t, `{"kind": "slow-handshake", "name": "slow", "delay": "1h"}`)
 	f.dial(t).Close()
-	eventually(t, "the connection is accepted", func() bool { return fault.Strikes() == 1 })
+	eventually(t, "the connection is accepted", func() bool { return fault.Applied() == 1 })
 	if err := f.stop(); err != nil {
 		t.Error(err)
 	}

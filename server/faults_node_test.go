@@ -125,8 +125,8 @@ func TestMemoryHeavy(t *testing.T) {
 				t.Errorf("%s: %s uses %v MiB, want %v to %v", path, name, value/mebibyte, between[0]/mebibyte, between[1]/mebibyte)
 			}
 		}
-		if d := f.decision(t, i+1); !struckBy(fault.Name)(d) || fault.Strikes() != int64(i+1) {
-			t.Errorf("%s: faults %q, %d strikes", path, d.AffectedBy, fault.Strikes())
+		if d := f.decision(t, i+1); !struckBy(fault.Name)(d) || fault.Applied() != int64(i+1) {
+			t.Errorf("%s: faults %q, %d strikes", path, d.AffectedBy, fault.Applied())
 		}
 	}
 	f.faults.Clear()

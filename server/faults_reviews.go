@@ -161,7 +161,7 @@ func (v *reviewer) sendReview(r *http.Request, review apiruntime.Object) (*http.
 
 // strike is the fault of a kind that strikes a review, which is told to those who wait for it.
 func (v *reviewer) strike(ctx context.Context, t *faults.Target, kind string) *faults.Active {
-	fault := v.server.faults.Strike(t, kind)
+	fault := v.server.faults.Apply(t, kind)
 	if fault != nil {
 		authchain.AddAffectedBy(ctx, fault.Name)
 	}
@@ -194,7 +194,7 @@ func (v *reviewer) isRevoked(ctx context.Context, t *faults.Target, subject [sha
 		if v.isFirst(version, revoking, subject) {
 			continue
 		}
-		if revoking.Strike(t) {
+		if revoking.Apply(t) {
 			authchain.AddAffectedBy(ctx, revoking.Name)
 			return true
 		}

@@ -169,8 +169,8 @@ func TestCachesFlushed(t *testing.T) {
 		t.Errorf("on another node: %d reviews", got)
 	}
 	fault := f.fault(t, `{"kind": "caches-flushed"}`)
-	if got := []int{reviews(), reviews()}; !slices.Equal(got, []int{2, 2}) || fault.Strikes() != 2 {
-		t.Errorf("flushed: %v reviews, %d strikes", got, fault.Strikes())
+	if got := []int{reviews(), reviews()}; !slices.Equal(got, []int{2, 2}) || fault.Applied() != 2 {
+		t.Errorf("flushed: %v reviews, %d strikes", got, fault.Applied())
 	}
 	f.faults.Clear()
 	if got := []int{reviews(), reviews()}; !slices.Equal(got, []int{2, 0}) {
@@ -196,8 +196,8 @@ func TestWrongIsForgotten(t *testing.T) {
 			t.Errorf("request %d: cached %v", i, d.Cached())
 		}
 	}
-	if fault.Strikes() != 1 {
-		t.Errorf("%d strikes", fault.Strikes())
+	if fault.Applied() != 1 {
+		t.Errorf("%d strikes", fault.Applied())
 	}
 	f.faults.Clear()
 	if got, _ := get(t, client, f.url+log10); got.StatusCode != 200 {

@@ -209,7 +209,7 @@ func TestStoppingEndsFaults(t *testing.T) {
 		response.Body.Close()
 		answered <- response.StatusCode
 	}()
-	eventually(t, "the request is slow", func() bool { return slow.Strikes() == 1 })
+	eventually(t, "the request is slow", func() bool { return slow.Applied() == 1 })
 	if err := f.stop(); err != nil {
 		t.Fatal(err)
 	}
@@ -268,7 +268,7 @@ func TestFaultMetrics(t *testing.T) {
 	samples := f.scrape(t, client)
 	for name, want := range map[string]float64{
 		`fauxlet_fault_active{fault="status-1",kind="status"}`:        1,
-		`fauxlet_fault_strikes_total{fault="status-1",kind="status"}`: 1,
+		`fauxlet_fault_applied_total{fault="status-1",kind="status"}`: 1,
 	} {
 		if got, told := samples[name]; !told || got != want {
 			t.Errorf("%s %v, want %v", name, got, want)

@@ -107,14 +107,14 @@ func (f *faulting) newList() *cobra.Command {
 						fmt.Fprintln(w, "no fault is active")
 						return
 					}
-					fmt.Fprintln(w, "NAME\tKIND\tSTRUCK\tOF\tSINCE\tFROM\tWHAT")
+					fmt.Fprintln(w, "NAME\tKIND\tAPPLIED\tOF\tSINCE\tFROM\tWHAT")
 					for i := range active {
 						a := &active[i]
 						from := "here"
 						if a.Origin != "" {
 							from = visible(a.Origin)
 						}
-						fmt.Fprintf(w, "%s\t%s\t%d\t%d\t%s\t%s\t%s\n", a.Name, a.Kind, a.Strikes, a.Matches, a.Since.Local().Format(time.TimeOnly), from, visible(details(a.Fault)))
+						fmt.Fprintf(w, "%s\t%s\t%d\t%d\t%s\t%s\t%s\n", a.Name, a.Kind, a.Applied, a.Matched, a.Since.Local().Format(time.TimeOnly), from, visible(details(a.Fault)))
 					}
 				})
 			})

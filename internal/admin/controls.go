@@ -19,9 +19,9 @@ type ActiveFault struct {
 	// Since is when it became active, Origin the file that it is of, empty where there is none.
 	Since  time.Time `json:"since"`
 	Origin string    `json:"origin,omitempty"`
-	// Matches is how many things there were that it might have struck, Strikes how many it did strike.
-	Matches int64 `json:"matches"`
-	Strikes int64 `json:"strikes"`
+	// Matched and Applied are the counts of [faults.Active].
+	Matched int64 `json:"matched"`
+	Applied int64 `json:"applied"`
 }
 
 // FaultKind is what the API tells of a kind of fault.

@@ -3,8 +3,8 @@ package faults
 import "github.com/prometheus/client_golang/prometheus"
 
 var (
-	activeDesc  = prometheus.NewDesc("fauxlet_fault_active", "Faults that are active, each 1. What they spoil is spoilt on purpose.", []string{"fault", "kind"}, nil)
-	strikesDesc = prometheus.NewDesc("fauxlet_fault_strikes_total", "How many times an active fault has struck, on all nodes of the process.", []string{"fault", "kind"}, nil)
+	activeDesc  = prometheus.NewDesc("fauxlet_fault_active", "1 for each active fault. Its failures are deliberate.", []string{"fault", "kind"}, nil)
+	appliedDesc = prometheus.NewDesc("fauxlet_fault_applied_total", "How many times an active fault has been applied, on all nodes of the process.", []string{"fault", "kind"}, nil)
 )
 
 // Collector tells the active faults of a node as metrics: of all nodes, where node is empty. Without any it tells nothing.
@@ -17,7 +17,7 @@ type collector struct {
 
 func (c *collector) Describe(descs chan<- *prometheus.Desc) {
 	descs <- activeDesc
-	descs <- strikesDesc
+	descs <- appliedDesc
 }
 
 func (c *collector) Collect(metrics chan<- prometheus.Metric) {
@@ -26,6 +26,6 @@ func (c *collector) Collect(metrics chan<- prometheus.Metric) {
 			continue
 		}
 		metrics <- prometheus.MustNewConstMetric(activeDesc, prometheus.GaugeValue, 1, a.Name, a.Kind)
-		metrics <- prometheus.MustNewConstMetric(strikesDesc, prometheus.CounterValue, float64(a.Strikes()), a.Name, a.Kind)
+		metrics <- prometheus.MustNewConstMetric(appliedDesc, prometheus.CounterValue, float64(a.Applied()), a.Name, a.Kind)
 	}
 }

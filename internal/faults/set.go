@@ -32,12 +32,13 @@ type Active struct {
 	// Origin says who set it: see [Set.Replace].
 	Origin string
 
-	matches, strikes atomic.Int64
+	matched, applied atomic.Int64
 }
 
-// Matches is how many things there were that it might have struck, Strikes how many it did strike.
-func (a *Active) Matches() int64 { return a.matches.Load() }
-func (a *Active) Strikes() int64 { return a.strikes.Load() }
+// Matched counts the connections, requests, reviews or containers in the fault's scope. Applied counts those that the
+// fault was applied to, which are fewer if the fault has a count or a share.
+func (a *Active) Matched() int64 { return a.matched.Load() }
+func (a *Active) Applied() int64 { return a.applied.Load() }
 
 // MarshalJSON writes the fault's own fields, with the others beside them.
 func (a *Active) MarshalJSON() ([]byte, error) {
@@ -45,9 +46,9 @@ func (a *Active) MarshalJSON() ([]byte, error) {
 		Fault
 		Since   time.Time `json:"since"`
 		Origin  string    `json:"origin,omitempty"`
-		Matches int64     `json:"matches"`
-		Strikes int64     `json:"strikes"`
-	}{a.Fault, a.Since, a.Origin, a.Matches(), a.Strikes()})
+		Matched int64     `json:"matched"`
+		Applied int64     `json:"applied"`
+	}{a.Fault, a.Since, a.Origin, a.Matched(), a.Applied()})
 }
 
 // NewSet makes a Set without faults.
@@ -242,32 +243,32 @@ func (v *Version) OfNode(node string, kinds ...string) []*Active {
 	return all
 }
 
-// Strike gives the fault of a kind that strikes a target: the first that does, or nil. What matches is counted, and what is
-// struck.
-func (s *Set) Strike(t *Target, kind string) *Active {
+// Apply returns the first active fault of a kind that applies to the target, or nil. It counts what matches the scope of
+// a fault, and what a fault applies to.
+func (s *Set) Apply(t *Target, kind string) *Active {
 	for _, a := range s.List() {
-		if a.Kind == kind && a.Strike(t) {
+		if a.Kind == kind && a.Apply(t) {
 			return a
 		}
 	}
 	return nil
 }
 
-// Strike says whether the fault strikes a target. It counts as [Set.Strike] does.
-func (a *Active) Strike(t *Target) bool {
+// Apply says whether the fault applies to the target. It counts as [Set.Apply] does.
+func (a *Active) Apply(t *Target) bool {
 	if !a.Scope.matches(t) {
 		return false
 	}
-	n := a.matches.Add(1) - 1
+	n := a.matched.Add(1) - 1
 	if !a.drawn(n) {
 		return false
 	}
 	for {
-		strikes := a.strikes.Load()
-		if a.Count > 0 && strikes >= a.Count {
+		applied := a.applied.Load()
+		if a.Count > 0 && applied >= a.Count {
 			return false
 		}
-		if a.strikes.CompareAndSwap(strikes, strikes+1) {
+		if a.applied.CompareAndSwap(applied, applied+1) {
 			return true
 		}
 	}

@@ -69,13 +69,13 @@ func TestScope(t *testing.T) {
 				fault = faults.Fault{Kind: faults.ReviewerDown, Scope: test.scope}
 			}
 			active := add(t, set, fault)
-			if got := set.Strike(&target, fault.Kind) == active; got != test.want {
+			if got := set.Apply(&target, fault.Kind) == active; got != test.want {
 				t.Errorf("struck: %v, want %v", got, test.want)
 			}
-			if got := active.Matches() == 1; got != test.want {
-				t.Errorf("%d matches", active.Matches())
+			if got := active.Matched() == 1; got != test.want {
+				t.Errorf("%d matches", active.Matched())
 			}
-			if empty := (faults.Scope{}); test.scope != empty && set.Strike(&faults.Target{}, fault.Kind) != nil {
+			if empty := (faults.Scope{}); test.scope != empty && set.Apply(&faults.Target{}, fault.Kind) != nil {
 				t.Error("something is struck of which nothing is known")
 			}
 		})
@@ -86,7 +86,7 @@ func TestScope(t *testing.T) {
 func struck(set *faults.Set, count int) []int {
 	var all []int
 	for i := range count {
-		if set.Strike(&faults.Target{}, faults.Cut) != nil {
+		if set.Apply(&faults.Target{}, faults.Cut) != nil {
 			all = append(all, i)
 		}
 	}
@@ -128,12 +128,12 @@ func TestOrder(t *testing.T) {
 	add(t, set, faults.Fault{Kind: faults.Cut})
 	second := add(t, set, faults.Fault{Kind: faults.Status, Status: 503})
 	for i, want := range []*faults.Active{first, second, second} {
-		if got := set.Strike(&faults.Target{}, faults.Status); got != want {
+		if got := set.Apply(&faults.Target{}, faults.Status); got != want {
 			t.Errorf("strike %d is of %v", i, got)
 		}
 	}
-	if first.Strikes() != 1 || first.Matches() != 3 || second.Strikes() != 2 || second.Matches() != 2 {
-		t.Errorf("%d of %d, %d of %d", first.Strikes(), first.Matches(), second.Strikes(), second.Matches())
+	if first.Applied() != 1 || first.Matched() != 3 || second.Applied() != 2 || second.Matched() != 2 {
+		t.Errorf("%d of %d, %d of %d", first.Applied(), first.Matched(), second.Applied(), second.Matched())
 	}
 }
 
@@ -190,7 +190,7 @@ func TestReplace(t *testing.T) {
 		t.Fatalf("there are %s", got)
 	}
 	second, fat := set.List()[2], set.List()[3]
-	set.Strike(&faults.Target{}, faults.Cut)
+	set.Apply(&faults.Target{}, faults.Cut)
 
 	before := set.Version()
 	replace(`{"kind": "cut"}`, `{"kind": "cut", "after": 7}`, `{"name": "fat", "kind": "memory-heavy", "memory": "1024Mi"}`)
@@ -246,7 +246,7 @@ func TestFollow(t *testing.T) {
 // TestVersion: a change and its opposite leave another version than there was.
 func TestVersion(t *testing.T) {
 	var none *faults.Set
-	if none.Version() != nil || !none.Empty() || none.Strike(&faults.Target{}, faults.Cut) != nil {
+	if none.Version() != nil || !none.Empty() || none.Apply(&faults.Target{}, faults.Cut) != nil {
 		t.Error("a nil Set has something")
 	}
 	set := faults.NewSet()
@@ -266,7 +266,7 @@ func TestConcurrentStrikes(t *testing.T) {
 	for i := range 4 {
 		workers.Go(func() {
 			for range 1000 {
-				set.Strike(&faults.Target{}, faults.Cut)
+				set.Apply(&faults.Target{}, faults.Cut)
 			}
 		})
 		workers.Go(func() {
@@ -282,8 +282,8 @@ func TestConcurrentStrikes(t *testing.T) {
 		})
 	}
 	workers.Wait()
-	if counted.Matches() != 4000 || counted.Strikes() != 100 {
-		t.Errorf("%d of %d", counted.Strikes(), counted.Matches())
+	if counted.Matched() != 4000 || counted.Applied() != 100 {
+		t.Errorf("%d of %d", counted.Applied(), counted.Matched())
 	}
 }
 
@@ -296,22 +296,22 @@ func TestTold(t *testing.T) {
 	add(t, set, faults.Fault{Kind: faults.Cut, After: 7, Scope: faults.Scope{Count: 1}})
 	add(t, set, faults.Fault{Kind: faults.CachesFlushed, Scope: faults.Scope{Node: "b"}})
 	for range 2 {
-		set.Strike(&faults.Target{}, faults.Cut)
+		set.Apply(&faults.Target{}, faults.Cut)
 	}
 	data, err := json.Marshal(set.List()[0])
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := string(data); !strings.HasPrefix(got, `{"name":"cut-1","kind":"cut","after":7,"count":1,"since":"`) || !strings.HasSuffix(got, `,"matches":2,"strikes":1}`) {
+	if got := string(data); !strings.HasPrefix(got, `{"name":"cut-1","kind":"cut","after":7,"count":1,"since":"`) || !strings.HasSuffix(got, `,"matched":2,"applied":1}`) {
 		t.Error(got)
 	}
 	if err := testutil.CollectAndCompare(set.Collector("a"), strings.NewReader(`
-# HELP fauxlet_fault_active Faults that are active, each 1. What they spoil is spoilt on purpose.
+# HELP fauxlet_fault_active 1 for each active fault. Its failures are deliberate.
 # TYPE fauxlet_fault_active gauge
 fauxlet_fault_active{fault="cut-1",kind="cut"} 1
-# HELP fauxlet_fault_strikes_total How many times an active fault has struck, on all nodes of the process.
-# TYPE fauxlet_fault_strikes_total counter
-fauxlet_fault_strikes_total{fault="cut-1",kind="cut"} 1
+# HELP fauxlet_fault_applied_total How many times an active fault has been applied, on all nodes of the process.
+# TYPE fauxlet_fault_applied_total counter
+fauxlet_fault_applied_total{fault="cut-1",kind="cut"} 1
 `)); err != nil {
 		t.Error(err)
 	}
