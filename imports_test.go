@@ -13,18 +13,19 @@ import (
 // imports says which of our packages each of our packages may import. What is not here imports none of them.
 var imports = map[string][]string{
 	"internal/faults":          {"testcerts"},
-	"kubelettest":              {"authchain", "internal/reviewapi", "config", "internal/faults", "internal/pods", "server", "testcerts"},
-	"internal/pods":            {"internal/oneconn", "internal/shell"},
-	"server":                   {"authchain", "config", "internal/faults", "internal/oneconn", "internal/pods", "testcerts"},
-	"conformance/check":        {"config", "conformance", "conformance/hostile", "conformance/stage", "internal/pods", "server", "testcerts"},
+	"kubelettest":              {"authchain", "internal/reviewapi", "config", "internal/faults", "internal/pods", "server", "testcerts", "scenario"},
+	"scenario":                 {"internal/faults"},
+	"internal/pods":            {"internal/oneconn", "internal/shell", "scenario"},
+	"server":                   {"authchain", "config", "internal/faults", "internal/oneconn", "internal/pods", "testcerts", "scenario"},
+	"conformance/check":        {"config", "conformance", "conformance/hostile", "conformance/stage", "internal/pods", "server", "testcerts", "scenario"},
 	"conformance/stage":        {"testcerts"},
 	"conformance/probe":        {"config", "internal/pods", "server", "testcerts"},
-	"internal/node":            {"config", "internal/podlife", "internal/pods"},
-	"internal/podlife":         {"internal/pods"},
-	"cmd/fauxlet":              {"authchain", "internal/reviewapi", "config", "conformance", "conformance/check", "conformance/probe", "conformance/stage", "internal/explain", "internal/explain/offline", "internal/symptoms", "internal/faults", "internal/shellword", "internal/node", "internal/bootstrap", "internal/pods", "server", "testcerts", "internal/admin", "internal/admin/page"},
+	"internal/node":            {"config", "internal/podlife", "internal/pods", "scenario"},
+	"internal/podlife":         {"internal/pods", "scenario"},
+	"cmd/fauxlet":              {"authchain", "internal/reviewapi", "config", "conformance", "conformance/check", "conformance/probe", "conformance/stage", "internal/explain", "internal/explain/offline", "internal/symptoms", "internal/faults", "internal/shellword", "internal/node", "internal/bootstrap", "internal/pods", "server", "testcerts", "internal/admin", "internal/admin/page", "scenario"},
 	"internal/admin":           {"authchain", "internal/explain", "internal/faults"},
 	"internal/explain":         {"authchain", "config", "internal/shellword"},
-	"internal/explain/offline": {"authchain", "internal/reviewapi", "config", "internal/explain", "internal/pods", "server"},
+	"internal/explain/offline": {"authchain", "internal/reviewapi", "config", "internal/explain", "internal/pods", "server", "scenario"},
 	"internal/symptoms":        {"internal/shellword"},
 }
 

@@ -15,6 +15,7 @@ import (
 	"k8s.io/cri-client/pkg/logs"
 
 	"fauxlet/internal/pods"
+	"fauxlet/scenario"
 )
 
 // TestSameLines holds package pods to the kubelet's own reader of logs: the same lines, as a container runtime would
@@ -27,23 +28,23 @@ func TestSameLines(t *testing.T) {
 	compared := 0
 	for _, source := range []struct {
 		name string
-		log  pods.Log
+		log  scenario.Log
 		// file is what the runtime has written; empty: what the log says.
 		file string
 	}{
-		{name: "one-stream", log: pods.Log{Lines: 3000, Start: &metav1.Time{Time: start}}},
-		{name: "two-streams", log: pods.Log{Lines: 300, Start: &metav1.Time{Time: start}, Stderr: 0.4, Seed: 7}},
-		{name: "one-line", log: pods.Log{Lines: 1, Start: &metav1.Time{Time: start}}},
-		{name: "text", log: pods.Log{Text: "one\n\nthree\nfour", Start: &metav1.Time{Time: start}}},
-		{name: "parts", log: pods.Log{Text: parts}, file: parts},
+		{name: "one-stream", log: scenario.Log{Lines: 3000, Start: &metav1.Time{Time: start}}},
+		{name: "two-streams", log: scenario.Log{Lines: 300, Start: &metav1.Time{Time: start}, Stderr: 0.4, Seed: 7}},
+		{name: "one-line", log: scenario.Log{Lines: 1, Start: &metav1.Time{Time: start}}},
+		{name: "text", log: scenario.Log{Text: "one\n\nthree\nfour", Start: &metav1.Time{Time: start}}},
+		{name: "parts", log: scenario.Log{Text: parts}, file: parts},
 	} {
 		t.Run(source.name, func(t *testing.T) {
-			store, err := pods.NewStore(pods.Spec{
+			store, err := pods.NewStore(scenario.Pod{
 				Pod: &v1.Pod{
 					ObjectMeta: metav1.ObjectMeta{Name: "p"},
 					Spec:       v1.PodSpec{Containers: []v1.Container{{Name: "c"}}},
 				},
-				Containers: map[string]pods.Container{"c": {Log: source.log}},
+				Containers: map[string]scenario.Container{"c": {Log: source.log}},
 			})
 			if err != nil {
 				t.Fatal(err)

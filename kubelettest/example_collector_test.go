@@ -13,8 +13,8 @@ import (
 	"time"
 
 	"fauxlet/internal/faults"
-	"fauxlet/internal/pods"
 	"fauxlet/kubelettest"
+	"fauxlet/scenario"
 )
 
 // collector follows the log of a container to its end, and goes on where it was when the connection breaks.
@@ -71,8 +71,8 @@ func (c *collector) follow(ctx context.Context) (ended bool, err error) {
 
 func TestCollector(t *testing.T) {
 	t.Parallel()
-	k := kubelettest.New(t, kubelettest.WithPods(kubelettest.Pod("shop", "web", map[string]pods.Container{
-		"app": {State: "Completed", Log: pods.Log{Lines: 2000}},
+	k := kubelettest.New(t, kubelettest.WithPods(kubelettest.Pod("shop", "web", map[string]scenario.Container{
+		"app": {State: "Completed", Log: scenario.Log{Lines: 2000}},
 	})))
 	const path = "/containerLogs/shop/web/app"
 	k.Inject(faults.Fault{Kind: faults.Cut, After: 60_000, Scope: faults.Scope{Route: path, Count: 2}})

@@ -10,16 +10,16 @@ import (
 	"k8s.io/client-go/tools/remotecommand"
 	"k8s.io/client-go/util/exec"
 
-	"fauxlet/internal/pods"
 	"fauxlet/kubelettest"
+	"fauxlet/scenario"
 )
 
 func TestExec(t *testing.T) {
 	t.Parallel()
-	k := kubelettest.New(t, kubelettest.WithPods(kubelettest.Pod("shop", "db", map[string]pods.Container{
+	k := kubelettest.New(t, kubelettest.WithPods(kubelettest.Pod("shop", "db", map[string]scenario.Container{
 		"postgres": {
 			// Commands with an answer of the test's; any other is run by a shell that has files of its own.
-			Exec:  []pods.Answer{{Command: []string{"pg_dump", "shop"}, Stderr: "no such database\n", ExitCode: 3}},
+			Exec:  []scenario.ExecAnswer{{Command: []string{"pg_dump", "shop"}, Stderr: "no such database\n", ExitCode: 3}},
 			Files: map[string]string{"/etc/motd": "do not touch\n"},
 		},
 	})))

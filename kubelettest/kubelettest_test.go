@@ -16,9 +16,9 @@ import (
 
 	"fauxlet/authchain"
 	"fauxlet/internal/faults"
-	"fauxlet/internal/pods"
 	"fauxlet/internal/reviewapi"
 	"fauxlet/kubelettest"
+	"fauxlet/scenario"
 	"fauxlet/testcerts"
 )
 
@@ -152,8 +152,8 @@ func TestOptions(t *testing.T) {
 		k := kubelettest.New(t,
 			kubelettest.WithNodeName("node-7"),
 			kubelettest.WithNodeLogs(map[string]string{"kubelet.log": "started\n"}),
-			kubelettest.WithPods(kubelettest.Pod("shop", "web", map[string]pods.Container{
-				"proxy": {Log: pods.Log{Text: "ready\n"}}, "app": {},
+			kubelettest.WithPods(kubelettest.Pod("shop", "web", map[string]scenario.Container{
+				"proxy": {Log: scenario.Log{Text: "ready\n"}}, "app": {},
 			})))
 		expect(t, k, "kubelet-client", "/containerLogs/shop/web/proxy", 200, "ready\n")
 		expect(t, k, "kubelet-client", "/logs/kubelet.log", 200, "started\n")
@@ -338,7 +338,7 @@ func TestClose(t *testing.T) {
 	before := goleak.IgnoreCurrent()
 	t.Run("closed", func(t *testing.T) {
 		k := kubelettest.New(t, kubelettest.WithReadOnlyPort(),
-			kubelettest.WithPods(kubelettest.Pod("default", "nginx", map[string]pods.Container{"nginx": {Log: pods.Log{Lines: 10_000_000}}})),
+			kubelettest.WithPods(kubelettest.Pod("default", "nginx", map[string]scenario.Container{"nginx": {Log: scenario.Log{Lines: 10_000_000}}})),
 			kubelettest.WithUser(kubelettest.User{Name: prometheus, Token: true}))
 		client := k.Client("kubelet-client")
 		for _, path := range []string{logsPath, logsPath + "?follow=true"} {

@@ -10,7 +10,7 @@ import (
 	kubeletconfigv1beta1 "k8s.io/kubelet/config/v1beta1"
 
 	"fauxlet/internal/faults"
-	"fauxlet/internal/pods"
+	"fauxlet/scenario"
 	"fauxlet/testcerts"
 )
 
@@ -24,7 +24,7 @@ type options struct {
 	users      []User
 	manifests  []string
 	authorizer http.Handler
-	pods       []pods.Spec
+	pods       []scenario.Pod
 	nodeLogs   map[string]string
 	configure  []func(*kubeletconfigv1beta1.KubeletConfiguration)
 	readOnly   bool
@@ -37,7 +37,7 @@ func newOptions(with []Option) *options {
 		option(o)
 	}
 	if o.pods == nil {
-		o.pods = []pods.Spec{Pod("default", "nginx", map[string]pods.Container{"nginx": {Log: pods.Log{Lines: 100}}})}
+		o.pods = []scenario.Pod{Pod("default", "nginx", map[string]scenario.Container{"nginx": {Log: scenario.Log{Lines: 100}}})}
 	}
 	return o
 }
@@ -65,7 +65,7 @@ func WithRBAC(manifests string) Option {
 func WithAuthorizer(webhook http.Handler) Option { return func(o *options) { o.authorizer = webhook } }
 
 // WithPods adds pods. Where there is one, default/nginx is no longer there by itself.
-func WithPods(specs ...pods.Spec) Option {
+func WithPods(specs ...scenario.Pod) Option {
 	return func(o *options) { o.pods = append(o.pods, specs...) }
 }
 
@@ -83,11 +83,11 @@ func WithConfig(change func(*kubeletconfigv1beta1.KubeletConfiguration)) Option 
 func WithReadOnlyPort() Option { return func(o *options) { o.readOnly = true } }
 
 // Pod is a pod of these containers, in the order of their names, for [WithPods]. More of it can be said in the v1.Pod of the
-// Spec.
-func Pod(namespace, name string, containers map[string]pods.Container) pods.Spec {
+// Pod.
+func Pod(namespace, name string, containers map[string]scenario.Container) scenario.Pod {
 	pod := &v1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name}}
 	for _, container := range slices.Sorted(maps.Keys(containers)) {
 		pod.Spec.Containers = append(pod.Spec.Containers, v1.Container{Name: container, Image: container})
 	}
-	return pods.Spec{Pod: pod, Containers: containers}
+	return scenario.Pod{Pod: pod, Containers: containers}
 }

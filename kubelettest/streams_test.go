@@ -12,8 +12,8 @@ import (
 	"k8s.io/client-go/tools/remotecommand"
 	"k8s.io/client-go/transport/spdy"
 
-	"fauxlet/internal/pods"
 	"fauxlet/kubelettest"
+	"fauxlet/scenario"
 )
 
 // TestAttach: client-go attaches over WebSockets, too.
@@ -51,7 +51,7 @@ func TestAttach(t *testing.T) {
 // TestPortForward: client-go forwards a port.
 func TestPortForward(t *testing.T) {
 	t.Parallel()
-	k := kubelettest.New(t, kubelettest.WithPods(kubelettest.Pod("shop", "web", map[string]pods.Container{"app": {Ports: []pods.Port{{Port: 8080}}}})))
+	k := kubelettest.New(t, kubelettest.WithPods(kubelettest.Pod("shop", "web", map[string]scenario.Container{"app": {Ports: []scenario.Port{{Port: 8080}}}})))
 	transport, upgrader, err := spdy.RoundTripperFor(k.RESTConfig("kubelet-client"))
 	if err != nil {
 		t.Fatal(err)

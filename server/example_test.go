@@ -11,6 +11,7 @@ import (
 	"fauxlet/authchain"
 	"fauxlet/config"
 	"fauxlet/internal/pods"
+	"fauxlet/scenario"
 	"fauxlet/server"
 )
 
@@ -27,12 +28,12 @@ func Example() {
 		fmt.Println(err)
 		return
 	}
-	store, err := pods.NewStore(pods.Spec{
+	store, err := pods.NewStore(scenario.Pod{
 		Pod: &v1.Pod{
 			ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "nginx"},
 			Spec:       v1.PodSpec{Containers: []v1.Container{{Name: "nginx"}}},
 		},
-		Containers: map[string]pods.Container{"nginx": {Log: pods.Log{Text: "GET / 200\nGET /favicon.ico 404\n"}}},
+		Containers: map[string]scenario.Container{"nginx": {Log: scenario.Log{Text: "GET / 200\nGET /favicon.ico 404\n"}}},
 	})
 	if err != nil {
 		fmt.Println(err)

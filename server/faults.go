@@ -13,6 +13,7 @@ import (
 	"fauxlet/authchain"
 	"fauxlet/internal/faults"
 	"fauxlet/internal/pods"
+	"fauxlet/scenario"
 )
 
 // What goes wrong on purpose is done where it happens: to connections in faults_listener.go, to handshakes in
@@ -161,7 +162,7 @@ func (c *chains) make(forgetful bool) (*authchain.Chain, error) {
 // measureHeavy measures the node with the containers that faults make heavy.
 func (s *Server) measureHeavy(machine pods.Machine, r *http.Request) *pods.Measurement {
 	struck := map[*faults.Active]faults.Target{}
-	measured := s.pods.MeasureAs(machine, time.Now(), func(pod *v1.Pod, container string, usage pods.Usage) pods.Usage {
+	measured := s.pods.MeasureAs(machine, time.Now(), func(pod *v1.Pod, container string, usage scenario.Usage) scenario.Usage {
 		target := s.target()
 		target.Namespace, target.Pod, target.Container = pod.Namespace, pod.Name, container
 		if heavy := s.faults.Version().Matching(&target, faults.MemoryHeavy); len(heavy) > 0 {

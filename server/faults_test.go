@@ -19,7 +19,7 @@ import (
 
 	"fauxlet/authchain"
 	"fauxlet/internal/faults"
-	"fauxlet/internal/pods"
+	"fauxlet/scenario"
 )
 
 const log10 = "/containerLogs/default/nginx/nginx?tailLines=10"
@@ -50,9 +50,9 @@ func (f *fixture) kubeletClient(t testing.TB) *http.Client {
 }
 
 // printing is default/nginx with this log.
-func printing(text string) []pods.Spec {
+func printing(text string) []scenario.Pod {
 	specs := nginx(1)
-	specs[0].Containers["nginx"] = pods.Container{Log: pods.Log{Text: text}}
+	specs[0].Containers["nginx"] = scenario.Container{Log: scenario.Log{Text: text}}
 	return specs
 }
 
@@ -180,7 +180,7 @@ func TestStreamFaults(t *testing.T) {
 // TestFollowedLogFaults: a log that is followed is cut off when so much of it has come.
 func TestFollowedLogFaults(t *testing.T) {
 	specs := nginx(1)
-	specs[0].Containers["nginx"] = pods.Container{Log: pods.Log{Interval: metav1.Duration{Duration: 5 * time.Millisecond}}}
+	specs[0].Containers["nginx"] = scenario.Container{Log: scenario.Log{Interval: metav1.Duration{Duration: 5 * time.Millisecond}}}
 	f := newFixture(t, fixtureOptions{pods: specs})
 	f.fault(t, `{"kind": "cut", "after": 1000, "container": "nginx", "count": 1}`)
 	response, err := f.kubeletClient(t).Get(f.url + "/containerLogs/default/nginx/nginx?follow=1&tailLines=1")

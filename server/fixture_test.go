@@ -28,6 +28,7 @@ import (
 	"fauxlet/internal/faults"
 	"fauxlet/internal/pods"
 	"fauxlet/internal/reviewapi"
+	"fauxlet/scenario"
 	"fauxlet/server"
 	"fauxlet/testcerts"
 )
@@ -109,7 +110,7 @@ type fixtureOptions struct {
 	lines  int64
 	logger *zap.Logger
 	// pods are those of the node; nil: default/nginx.
-	pods []pods.Spec
+	pods []scenario.Pod
 	// machine is what the pods are said to run on.
 	machine pods.Machine
 	// nodeLogs are the node's own.
@@ -248,13 +249,13 @@ func (f *fixture) writePair(t testing.TB, name string, pair *testcerts.Pair) {
 }
 
 // nginx is the pod default/nginx with a log of so many lines; 0: 100.
-func nginx(lines int64) []pods.Spec {
-	return []pods.Spec{{
+func nginx(lines int64) []scenario.Pod {
+	return []scenario.Pod{{
 		Pod: &v1.Pod{
 			ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "nginx", UID: "8a5a2b1c-0000-4000-8000-000000000005"},
 			Spec:       v1.PodSpec{Containers: []v1.Container{{Name: "nginx", Image: "nginx"}}},
 		},
-		Containers: map[string]pods.Container{"nginx": {Log: pods.Log{Lines: cmp.Or(lines, 100)}}},
+		Containers: map[string]scenario.Container{"nginx": {Log: scenario.Log{Lines: cmp.Or(lines, 100)}}},
 	}}
 }
 

@@ -17,6 +17,7 @@ import (
 
 	"fauxlet/authchain"
 	"fauxlet/internal/pods"
+	"fauxlet/scenario"
 	"fauxlet/server"
 )
 
@@ -26,7 +27,7 @@ func twoNodes(t *testing.T, options fixtureOptions, metrics prometheus.Registere
 	f = prepare(t, options)
 	var first *server.Server
 	for i, name := range []string{"node-1", "node-2"} {
-		store, err := pods.NewStore(pods.Spec{Pod: &v1.Pod{
+		store, err := pods.NewStore(scenario.Pod{Pod: &v1.Pod{
 			ObjectMeta: metav1.ObjectMeta{Name: "on-" + name}, Spec: v1.PodSpec{Containers: []v1.Container{{Name: "c"}}},
 		}})
 		if err != nil {

@@ -18,7 +18,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"fauxlet/authchain"
-	"fauxlet/internal/pods"
+	"fauxlet/scenario"
 )
 
 // fourLines is a log as a container runtime writes it; its third line is of standard error.
@@ -30,7 +30,7 @@ const fourLines = `2026-01-01T00:00:01.000000000Z stdout F line 1
 
 // talkers is the pod default/nginx: nginx has four lines, again has been restarted, waits has not begun, and ticks
 // writes a line every few milliseconds for ever.
-func talkers() []pods.Spec {
+func talkers() []scenario.Pod {
 	running := func(name string) v1.ContainerStatus {
 		return v1.ContainerStatus{Name: name, ContainerID: "containerd://" + name,
 			State: v1.ContainerState{Running: &v1.ContainerStateRunning{StartedAt: metav1.Now()}}}
@@ -45,11 +45,11 @@ func talkers() []pods.Spec {
 	pod.Status.ContainerStatuses = []v1.ContainerStatus{running("nginx"), running("again"),
 		{Name: "waits", State: v1.ContainerState{Waiting: &v1.ContainerStateWaiting{Reason: "ContainerCreating"}}}, running("ticks")}
 	pod.Status.ContainerStatuses[1].LastTerminationState.Terminated = &v1.ContainerStateTerminated{ContainerID: "containerd://before"}
-	return []pods.Spec{{Pod: pod, Containers: map[string]pods.Container{
-		"nginx": {Log: pods.Log{Text: fourLines}},
-		"again": {Log: pods.Log{Text: "now\n", Previous: &pods.Log{Text: "before\n"}}},
-		"ticks": {Log: pods.Log{Interval: metav1.Duration{Duration: 5 * time.Millisecond}}},
-		"first": {Log: pods.Log{Text: "ready\n"}},
+	return []scenario.Pod{{Pod: pod, Containers: map[string]scenario.Container{
+		"nginx": {Log: scenario.Log{Text: fourLines}},
+		"again": {Log: scenario.Log{Text: "now\n", Previous: &scenario.Log{Text: "before\n"}}},
+		"ticks": {Log: scenario.Log{Interval: metav1.Duration{Duration: 5 * time.Millisecond}}},
+		"first": {Log: scenario.Log{Text: "ready\n"}},
 	}}}
 }
 

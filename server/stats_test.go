@@ -17,11 +17,12 @@ import (
 	statsapi "k8s.io/kubelet/pkg/apis/stats/v1alpha1"
 
 	"fauxlet/internal/pods"
+	"fauxlet/scenario"
 )
 
 // measuredPods are pods with requests, limits, probes and usage, and some of which nothing is measured.
-func measuredPods(count int) []pods.Spec {
-	var specs []pods.Spec
+func measuredPods(count int) []scenario.Pod {
+	var specs []scenario.Pod
 	for i := range count {
 		pod := &v1.Pod{
 			ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: fmt.Sprint("web-", i)},
@@ -33,9 +34,9 @@ func measuredPods(count int) []pods.Spec {
 				{Name: "sidecar", Image: "sidecar:1"},
 			}},
 		}
-		specs = append(specs, pods.Spec{Pod: pod})
+		specs = append(specs, scenario.Pod{Pod: pod})
 	}
-	return append(specs, pods.Spec{Pod: &v1.Pod{
+	return append(specs, scenario.Pod{Pod: &v1.Pod{
 		ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "pending"},
 		Spec:       v1.PodSpec{Containers: []v1.Container{{Name: "app"}}},
 		Status:     v1.PodStatus{Phase: v1.PodPending},
@@ -48,7 +49,7 @@ type measuring struct {
 	client *http.Client
 }
 
-func newMeasuring(t testing.TB, yaml string, specs []pods.Spec) measuring {
+func newMeasuring(t testing.TB, yaml string, specs []scenario.Pod) measuring {
 	t.Helper()
 	f := newFixture(t, fixtureOptions{yaml: yaml, pods: specs})
 	return measuring{f, f.withToken(t, "the-token-of-kubelet-client")}
@@ -224,7 +225,7 @@ func TestStatsSummary(t *testing.T) {
 
 // TestStatsOfNoPods: a node without pods has lists that are empty, and not null.
 func TestStatsOfNoPods(t *testing.T) {
-	f := newMeasuring(t, "", []pods.Spec{})
+	f := newMeasuring(t, "", []scenario.Pod{})
 	if text, _ := f.scraped(t, "/stats/summary"); !strings.Contains(text, "\n \"pods\": []\n") {
 		t.Errorf("%s", text)
 	}

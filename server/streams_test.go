@@ -26,24 +26,24 @@ import (
 	"k8s.io/streaming/pkg/httpstream"
 
 	"fauxlet/authchain"
-	"fauxlet/internal/pods"
+	"fauxlet/scenario"
 )
 
 // streamed is a pod whose container gives answers to exec, and has a port that is forwarded.
-func streamed(forward string) []pods.Spec {
+func streamed(forward string) []scenario.Pod {
 	spec := nginx(0)[0]
-	answers := []pods.Answer{
+	answers := []scenario.ExecAnswer{
 		{Command: []string{"greet"}, Stdout: "hello\n", Stderr: "(quietly)\n"},
 		{Command: []string{"fail"}, Stderr: "no\n", ExitCode: 42},
 		{Command: []string{"medium"}, Stdout: strings.Repeat("0123456789abcdef", 1<<12)},
 		{Command: []string{"big"}, Stdout: strings.Repeat("0123456789abcdef", 1<<16)},
 	}
-	ports := []pods.Port{{Port: 80}}
+	ports := []scenario.Port{{Port: 80}}
 	if forward != "" {
-		ports = append(ports, pods.Port{Port: 81, Forward: forward})
+		ports = append(ports, scenario.Port{Port: 81, Forward: forward})
 	}
-	spec.Containers["nginx"] = pods.Container{Exec: answers, Ports: ports, Log: pods.Log{Interval: metav1.Duration{Duration: 10 * time.Millisecond}}}
-	return []pods.Spec{spec}
+	spec.Containers["nginx"] = scenario.Container{Exec: answers, Ports: ports, Log: scenario.Log{Interval: metav1.Duration{Duration: 10 * time.Millisecond}}}
+	return []scenario.Pod{spec}
 }
 
 // clientConfig is that of a client who may do everything.
@@ -340,7 +340,7 @@ func TestRun(t *testing.T) {
 func TestStreamsRefused(t *testing.T) {
 	crashing := streamed("")
 	crashing[0].Pod.Spec.Containers = append(crashing[0].Pod.Spec.Containers, v1.Container{Name: "crashing"}, v1.Container{Name: "terminal", TTY: true})
-	crashing[0].Containers["crashing"] = pods.Container{State: "CrashLoopBackOff"}
+	crashing[0].Containers["crashing"] = scenario.Container{State: "CrashLoopBackOff"}
 	f := newFixture(t, fixtureOptions{pods: crashing})
 	client := f.client(t, f.certificate(t, "kubelet-client"))
 	for _, test := range []struct {

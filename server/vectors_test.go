@@ -19,9 +19,9 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"fauxlet/authchain"
-	"fauxlet/internal/pods"
 	"fauxlet/internal/reviewapi"
 	"fauxlet/internal/vectors"
+	"fauxlet/scenario"
 	"fauxlet/testcerts"
 )
 
@@ -91,14 +91,14 @@ func newAsked(t *testing.T, settings vectors.Settings) *asked {
 }
 
 // vectorPods is default/nginx with two containers, of which nginx has run before.
-func vectorPods() []pods.Spec {
-	return []pods.Spec{{
+func vectorPods() []scenario.Pod {
+	return []scenario.Pod{{
 		Pod: &v1.Pod{
 			ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "nginx", UID: "8a5a2b1c-0000-4000-8000-000000000005"},
 			Spec:       v1.PodSpec{Containers: []v1.Container{{Name: "nginx", Image: "nginx:1"}, {Name: "sidecar", Image: "sidecar:1"}}},
 		},
-		Containers: map[string]pods.Container{
-			"nginx": {Log: pods.Log{Lines: 3, Previous: &pods.Log{Lines: 1}}}, "sidecar": {Log: pods.Log{Lines: 1}},
+		Containers: map[string]scenario.Container{
+			"nginx": {Log: scenario.Log{Lines: 3, Previous: &scenario.Log{Lines: 1}}}, "sidecar": {Log: scenario.Log{Lines: 1}},
 		},
 	}}
 }

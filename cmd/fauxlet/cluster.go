@@ -18,7 +18,7 @@ import (
 	"fauxlet/config"
 	"fauxlet/internal/bootstrap"
 	"fauxlet/internal/node"
-	"fauxlet/internal/pods"
+	"fauxlet/scenario"
 )
 
 // cluster is the way to an apiserver, with the nodes that go it. Nil is no cluster: a kubelet by itself.
@@ -37,7 +37,7 @@ type membership struct {
 	// only is the node whose own credential this is; empty: it may do what all the nodes do.
 	only       string
 	registers  bool
-	containers func(*v1.Pod) map[string]pods.Container
+	containers func(*v1.Pod) map[string]scenario.Container
 	logger     *zap.Logger
 }
 

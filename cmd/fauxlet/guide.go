@@ -114,11 +114,11 @@ func (g *guide) prepare() error {
 	if g.tokens, g.access, err = offline.Reviewer(g.reviewer); err != nil {
 		return err
 	}
-	scenario, err := readScenario(g.folder.path("scenario.yaml"), "", false, false, faults.NewSet())
+	file, err := readScenario(g.folder.path("scenario.yaml"), "", false, false, faults.NewSet())
 	if err != nil {
 		return err
 	}
-	g.store, err = pods.NewStore(scenario.specs...)
+	g.store, err = pods.NewStore(file.specs...)
 	return err
 }
 

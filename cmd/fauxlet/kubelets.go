@@ -33,7 +33,7 @@ import (
 type kubelets struct {
 	cfg       *config.Config
 	flags     *nodeFlags
-	scenario  *scenario
+	scenario  *scenarioFile
 	addresses []v1.NodeAddress
 	capacity  v1.ResourceList
 	booted    time.Time

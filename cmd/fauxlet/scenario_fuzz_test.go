@@ -11,9 +11,9 @@ import (
 
 	v1 "k8s.io/api/core/v1"
 
-	"fauxlet/config"
 	"fauxlet/internal/faults"
 	"fauxlet/internal/pods"
+	"fauxlet/scenario"
 )
 
 // FuzzScenario: whatever stands in a scenario, it is an error or pods that can be listed and whose logs can be read.
@@ -37,12 +37,12 @@ func FuzzScenario(f *testing.F) {
 		f.Add([]byte(text))
 	}
 	f.Fuzz(func(t *testing.T, text []byte) {
-		scenario, err := config.ParseScenario[pods.Container](text, false)
+		parsed, err := scenario.Parse(text, scenario.Options{})
 		if err != nil {
 			return
 		}
-		for _, entry := range scenario.Containers {
-			for log := &entry.Is.Log; log != nil; log = log.Previous {
+		for _, entry := range parsed.Containers {
+			for log := &entry.Log; log != nil; log = log.Previous {
 				if filepath.IsAbs(log.File) || strings.Contains(log.File, "..") {
 					return // of this machine
 				}
@@ -62,8 +62,8 @@ func FuzzScenario(f *testing.F) {
 		}
 
 		list := store.List()
-		if len(list) != len(scenario.Pods) {
-			t.Errorf("%d pods of %d", len(list), len(scenario.Pods))
+		if len(list) != len(parsed.Pods) {
+			t.Errorf("%d pods of %d", len(list), len(parsed.Pods))
 		}
 		if _, err := json.Marshal(store.Running()); err != nil {
 			t.Errorf("the running pods: %v", err)

@@ -13,7 +13,7 @@ import (
 	"k8s.io/client-go/tools/remotecommand"
 
 	"fauxlet/conformance"
-	"fauxlet/internal/pods"
+	"fauxlet/scenario"
 )
 
 func afterChecks() []Check {
@@ -93,7 +93,7 @@ func checkOpen(ctx context.Context, r *run) (conformance.Result, error) {
 		return conformance.Result{}, err
 	}
 	defer k.Close()
-	if standIn, err = r.standIn(k.node, pods.Container{}); err != nil {
+	if standIn, err = r.standIn(k.node, scenario.Container{}); err != nil {
 		return conformance.Result{}, err
 	}
 	clients, leave := context.WithCancel(ctx)

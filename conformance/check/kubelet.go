@@ -18,6 +18,7 @@ import (
 
 	"fauxlet/conformance/stage"
 	"fauxlet/internal/pods"
+	"fauxlet/scenario"
 	"fauxlet/server"
 )
 
@@ -71,7 +72,7 @@ type kubeletOptions struct {
 	// certificate is the serving certificate. Nil: the one that works.
 	certificate *tls.Certificate
 	// containers says what is made up of the pod's container. (stand-in)
-	container pods.Container
+	container scenario.Container
 	// handler answers in the place of a stand-in; [run.standIn] makes one for it to fall back on.
 	handler http.Handler
 	// raw gets each connection after its handshake, in the place of an HTTP server. The connection is closed when it returns.
@@ -146,13 +147,13 @@ func (r *run) kubelet(ctx context.Context, o kubeletOptions) (*kubelet, error) {
 }
 
 // standIn is what stands on a kubelet's port: one that lets everybody do everything.
-func (r *run) standIn(n *node, c pods.Container) (http.Handler, error) {
-	store, err := pods.NewStore(pods.Spec{
+func (r *run) standIn(n *node, c scenario.Container) (http.Handler, error) {
+	store, err := pods.NewStore(scenario.Pod{
 		Pod: &v1.Pod{
 			ObjectMeta: metav1.ObjectMeta{Namespace: n.pod.Namespace, Name: n.pod.Name, UID: n.pod.UID},
 			Spec:       v1.PodSpec{Containers: []v1.Container{{Name: container}}},
 		},
-		Containers: map[string]pods.Container{container: c},
+		Containers: map[string]scenario.Container{container: c},
 	})
 	if err != nil {
 		return nil, err

@@ -20,7 +20,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/rest"
 
-	"fauxlet/internal/pods"
+	"fauxlet/scenario"
 	"fauxlet/testcerts"
 )
 
@@ -92,7 +92,7 @@ func TestSeen(t *testing.T) {
 		{"HTTP/1.1, with none", &tls.Config{InsecureSkipVerify: true, ServerName: "node-1", MaxVersion: tls.VersionTLS12}, false, "HTTP/1.1"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			k := listening(t, kubeletOptions{container: pods.Container{Log: pods.Log{Text: "one\ntwo\n"}}})
+			k := listening(t, kubeletOptions{container: scenario.Container{Log: scenario.Log{Text: "one\ntwo\n"}}})
 			client := &http.Client{Transport: &http.Transport{TLSClientConfig: test.config, ForceAttemptHTTP2: test.http2}}
 			t.Cleanup(client.CloseIdleConnections)
 			uri := "/containerLogs/" + k.pod.Namespace + "/" + k.pod.Name + "/" + container + "?tailLines=1"

@@ -23,7 +23,7 @@ import (
 	"k8s.io/streaming/pkg/httpstream"
 
 	"fauxlet/conformance"
-	"fauxlet/internal/pods"
+	"fauxlet/scenario"
 )
 
 // toKubelet is the feature that a Node declares whose kubelet translates WebSockets; to another the apiserver does.
@@ -176,7 +176,7 @@ func checkExec(ctx context.Context, r *run, p protocol, feature string) (conform
 
 func checkAttach(ctx context.Context, r *run) (conformance.Result, error) {
 	// Its log has ended: only what is typed comes back.
-	k, err := r.kubelet(ctx, kubeletOptions{node: nodeOptions{name: "attach"}, container: pods.Container{Log: pods.Log{Text: "started\n"}}})
+	k, err := r.kubelet(ctx, kubeletOptions{node: nodeOptions{name: "attach"}, container: scenario.Container{Log: scenario.Log{Text: "started\n"}}})
 	if err != nil {
 		return conformance.Result{}, err
 	}
@@ -241,7 +241,7 @@ func checkPortForward(ctx context.Context, r *run, p protocol, feature string) (
 	go countAfterEnd(listener)
 	k, err := r.kubelet(ctx, kubeletOptions{
 		node:      nodeOf("forward", p, feature),
-		container: pods.Container{Ports: []pods.Port{{Port: 80, Forward: listener.Addr().String()}}},
+		container: scenario.Container{Ports: []scenario.Port{{Port: 80, Forward: listener.Addr().String()}}},
 	})
 	if err != nil {
 		return conformance.Result{}, err

@@ -27,6 +27,7 @@ import (
 	"k8s.io/kubernetes/pkg/volume"
 
 	"fauxlet/internal/pods"
+	"fauxlet/scenario"
 )
 
 // measured is what the kubelet measures: its own stats provider, over a cAdvisor and a container runtime that have the
@@ -40,9 +41,9 @@ type measured struct {
 // measure starts it. The folder that it makes for the logs, which the kubelet looks at itself, is gone when the caller
 // has called what it returns.
 func (m *measured) measure(ctx context.Context, list []*v1.Pod, node string, config *kubeletconfig.KubeletConfiguration, analyzer serverstats.ResourceAnalyzer) (func(), error) {
-	var specs []pods.Spec
+	var specs []scenario.Pod
 	for _, pod := range list {
-		specs = append(specs, pods.Spec{Pod: pod})
+		specs = append(specs, scenario.Pod{Pod: pod})
 	}
 	store, err := pods.NewStore(specs...)
 	if err != nil {

@@ -31,6 +31,7 @@ import (
 
 	"fauxlet/config"
 	"fauxlet/internal/pods"
+	"fauxlet/scenario"
 )
 
 // Options are what the nodes of a Fleet share.
@@ -47,7 +48,7 @@ type Options struct {
 	Only string
 
 	// Containers is what is made up of the containers of a pod, by name; nil: nothing.
-	Containers func(*v1.Pod) map[string]pods.Container
+	Containers func(*v1.Pod) map[string]scenario.Container
 
 	// HeartbeatFailed, where it is set, is called when a Lease or a status could not be renewed again and again, so that
 	// the connections to the apiserver can be closed and made anew.

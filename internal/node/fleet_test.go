@@ -24,6 +24,7 @@ import (
 
 	"fauxlet/config"
 	"fauxlet/internal/pods"
+	"fauxlet/scenario"
 )
 
 func TestMain(m *testing.M) {
@@ -40,7 +41,7 @@ type world struct {
 	stores map[string]*pods.Store
 	stop   func()
 	// containers are what is made up of those of a pod, by its name.
-	containers map[string]map[string]pods.Container
+	containers map[string]map[string]scenario.Container
 	log        *observer.ObservedLogs // of what is worth a warning
 	// failed is how often heartbeats have failed again and again.
 	failed atomic.Int32
@@ -49,7 +50,7 @@ type world struct {
 // newWorld has a Fleet that does not run yet, with what is there already.
 func newWorld(t *testing.T, there ...object) *world {
 	t.Helper()
-	w := &world{t: t, api: newAPI(t), stores: map[string]*pods.Store{}, containers: map[string]map[string]pods.Container{}}
+	w := &world{t: t, api: newAPI(t), stores: map[string]*pods.Store{}, containers: map[string]map[string]scenario.Container{}}
 	for _, o := range there {
 		w.put(o)
 	}
@@ -65,7 +66,7 @@ func (w *world) again() {
 	var err error
 	if w.fleet, err = NewFleet(Options{
 		Client: w.client, Logger: zap.New(core), HeartbeatFailed: func() { w.failed.Add(1) },
-		Containers: func(pod *v1.Pod) map[string]pods.Container { return w.containers[pod.Name] },
+		Containers: func(pod *v1.Pod) map[string]scenario.Container { return w.containers[pod.Name] },
 	}); err != nil {
 		w.t.Fatal(err)
 	}

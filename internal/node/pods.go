@@ -16,6 +16,7 @@ import (
 
 	"fauxlet/internal/podlife"
 	"fauxlet/internal/pods"
+	"fauxlet/scenario"
 )
 
 // living is a pod that a node of ours has.
@@ -28,7 +29,7 @@ type living struct {
 	shown *v1.Pod
 	// status is what life has told last of a static pod.
 	status     v1.PodStatus
-	containers map[string]pods.Container
+	containers map[string]scenario.Container
 	// ipam is where its addresses are from; nil: it holds none.
 	ipam *ipam
 	ips  []string
@@ -107,7 +108,7 @@ func (f *Fleet) sync(ctx context.Context, key types.NamespacedName) error {
 	if pod != shown || !told {
 		served = &v1.Pod{ObjectMeta: pod.ObjectMeta, Spec: pod.Spec, Status: status}
 	} // or else the apiserver's object itself: ten thousand copies are many
-	if err := m.spec.Pods.Put(pods.Spec{Pod: served, Containers: l.containers}); err != nil {
+	if err := m.spec.Pods.Put(scenario.Pod{Pod: served, Containers: l.containers}); err != nil {
 		return err
 	}
 	if !next.IsZero() {

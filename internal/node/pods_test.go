@@ -15,7 +15,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/utils/ptr"
 
-	"fauxlet/internal/pods"
+	"fauxlet/scenario"
 )
 
 // nodeWith is a Node to which the cluster has given these ranges.
@@ -27,7 +27,7 @@ func nodeWith(cidrs ...string) *v1.Node {
 func (w *world) once(name string) *v1.Pod {
 	pod := podOf("node-1", name, types.UID(name))
 	pod.Spec.RestartPolicy = v1.RestartPolicyNever
-	w.containers[name] = map[string]pods.Container{"app": {Exits: &pods.Exit{}}}
+	w.containers[name] = map[string]scenario.Container{"app": {Exits: &scenario.Exit{}}}
 	return pod
 }
 
@@ -201,7 +201,7 @@ func TestPodIsDeleted(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t)
-			w.containers["a"] = map[string]pods.Container{"app": {Stops: pods.Stop{After: metav1.Duration{Duration: test.stops}}}}
+			w.containers["a"] = map[string]scenario.Container{"app": {Stops: scenario.Stop{After: metav1.Duration{Duration: test.stops}}}}
 			w.run().add(w.specOf("node-1"))
 			w.create(podOf("node-1", "a", "1"))
 			w.awaitPhase("a", v1.PodRunning)

@@ -21,6 +21,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"fauxlet/internal/pods"
+	"fauxlet/scenario"
 )
 
 // The annotations by which a static pod and its mirror are told. (kubelet: pkg/kubelet/types)
@@ -144,7 +145,7 @@ func ReadManifests(path string) ([]*v1.Pod, error) {
 		if pod.Kind != "Pod" || pod.APIVersion != "v1" || pod.Name == "" {
 			return nil, fmt.Errorf("%s: apiVersion %q, kind %q, name %q: a manifest is a v1 Pod with a name", file, pod.APIVersion, pod.Kind, pod.Name)
 		}
-		if _, err := pods.NewStore(pods.Spec{Pod: pod}); err != nil {
+		if _, err := pods.NewStore(scenario.Pod{Pod: pod}); err != nil {
 			return nil, fmt.Errorf("%s: %w", file, err)
 		}
 		all = append(all, pod)

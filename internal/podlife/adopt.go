@@ -23,7 +23,7 @@ func (l *Life) adopt() {
 			p.Moment = pods.MomentOf(s, p.spec)
 		}
 		if p.isFixed() {
-			p.Moment = p.is.Moment(p.kind, l.began)
+			p.Moment = pods.FixedMoment(p.is, p.kind, l.began)
 		}
 		if p.Waiting == "CrashLoopBackOff" && p.BackOff == 0 {
 			p.BackOff = p.backOff(l.longest())

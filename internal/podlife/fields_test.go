@@ -14,11 +14,11 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"fauxlet/internal/podlife"
-	"fauxlet/internal/pods"
+	"fauxlet/scenario"
 )
 
 // told is the status of a pod after so many seconds, as YAML.
-func told(t testing.TB, pod *v1.Pod, containers map[string]pods.Container, after int) string {
+func told(t testing.TB, pod *v1.Pod, containers map[string]scenario.Container, after int) string {
 	t.Helper()
 	l, err := podlife.New(pod, containers, settings, birth)
 	if err != nil {
@@ -180,50 +180,50 @@ resources:
     ephemeral-storage: 1Gi
 startTime: "2026-11-23T10:00:00Z"
 `
-	if diff := cmp.Diff(waits, told(t, pod, map[string]pods.Container{"web": {StartAfter: seconds(1)}}, 0)); diff != "" {
+	if diff := cmp.Diff(waits, told(t, pod, map[string]scenario.Container{"web": {StartAfter: seconds(1)}}, 0)); diff != "" {
 		t.Errorf("while it waits: -want +got:\n%s", diff)
 	}
 }
 
 // TestWords are those that a kubelet uses.
 func TestWords(t *testing.T) {
-	type scenario = map[string]pods.Container
+	type containers = map[string]scenario.Container
 	for _, test := range []struct {
 		name       string
 		pod        *v1.Pod
-		containers scenario
+		containers containers
 		after      int
 		want       []string
 	}{
-		{"back-off", newPod(v1.RestartPolicyAlways, "c"), scenario{"c": {Exits: exits(1, 7)}}, 20, []string{
+		{"back-off", newPod(v1.RestartPolicyAlways, "c"), containers{"c": {Exits: exits(1, 7)}}, 20, []string{
 			"message: back-off 20s restarting failed container=c pod=p_default(1)", "reason: CrashLoopBackOff"}},
-		{"longest-back-off", newPod(v1.RestartPolicyAlways, "c"), scenario{"c": {State: "CrashLoopBackOff"}}, 0, []string{
+		{"longest-back-off", newPod(v1.RestartPolicyAlways, "c"), containers{"c": {State: "CrashLoopBackOff"}}, 0, []string{
 			"message: back-off 5m0s restarting failed container=c pod=p_default(1)", "restartCount: 7", "image: example.com/c:1"}},
-		{"no-image", newPod(v1.RestartPolicyAlways, "c"), scenario{"c": {State: "ImagePullBackOff"}}, 0, []string{
+		{"no-image", newPod(v1.RestartPolicyAlways, "c"), containers{"c": {State: "ImagePullBackOff"}}, 0, []string{
 			`message: 'Back-off pulling image "example.com/c:1": ErrImagePull:`, "podIP: 10.0.0.7"}},
-		{"image-never-pulled", newPod(v1.RestartPolicyAlways, "c"), scenario{"c": {State: "ErrImageNeverPull"}}, 0, []string{
+		{"image-never-pulled", newPod(v1.RestartPolicyAlways, "c"), containers{"c": {State: "ErrImageNeverPull"}}, 0, []string{
 			`message: Container image "example.com/c:1" is not present with pull policy of Never`}},
-		{"no-image-name", newPod(v1.RestartPolicyAlways, "c"), scenario{"c": {State: "InvalidImageName"}}, 0, []string{`Failed to apply default image tag "example.com/c:1"`}},
-		{"init", newPod(v1.RestartPolicyAlways, "c", withInit("i j")), scenario{"i": {State: "Running"}}, 0, []string{
+		{"no-image-name", newPod(v1.RestartPolicyAlways, "c"), containers{"c": {State: "InvalidImageName"}}, 0, []string{`Failed to apply default image tag "example.com/c:1"`}},
+		{"init", newPod(v1.RestartPolicyAlways, "c", withInit("i j")), containers{"i": {State: "Running"}}, 0, []string{
 			"message: 'containers with incomplete status: [i j]'", "reason: ContainersNotInitialized", "reason: PodInitializing"}},
-		{"sidecar-before-the-others", newPod(v1.RestartPolicyAlways, "b a", withSidecar("s")), scenario{"s": {ReadyAfter: ptr.To(seconds(9))}, "a": {ReadyAfter: ptr.To(seconds(9))}, "b": {ReadyAfter: ptr.To(seconds(9))}}, 0, []string{
+		{"sidecar-before-the-others", newPod(v1.RestartPolicyAlways, "b a", withSidecar("s")), containers{"s": {ReadyAfter: ptr.To(seconds(9))}, "a": {ReadyAfter: ptr.To(seconds(9))}, "b": {ReadyAfter: ptr.To(seconds(9))}}, 0, []string{
 			"message: 'containers with unready status: [s b a]'"}},
 		{"gate", newPod(v1.RestartPolicyAlways, "c", func(pod *v1.Pod) {
 			pod.Spec.ReadinessGates = []v1.PodReadinessGate{{ConditionType: "a"}, {ConditionType: "b"}}
 			pod.Status.Conditions = []v1.PodCondition{{Type: "b", Status: v1.ConditionFalse}}
 		}), nil, 0, []string{
 			`corresponding condition of pod readiness gate "a" does not exist., the`, `status of pod readiness gate "b" is not "True", but False`, "reason: ReadinessGatesNotReady"}},
-		{"succeeded", newPod(v1.RestartPolicyNever, "c"), scenario{"c": {Exits: &pods.Exit{Message: "all done"}}}, 0, []string{
+		{"succeeded", newPod(v1.RestartPolicyNever, "c"), containers{"c": {Exits: &scenario.Exit{Message: "all done"}}}, 0, []string{
 			"reason: PodCompleted", "message: pod sandbox is not ready", "reason: PodSandboxNotReady", "message: all done", "reason: Completed"}},
-		{"failed", newPod(v1.RestartPolicyNever, "c"), scenario{"c": {Exits: exits(0, 1)}}, 0, []string{"reason: PodFailed", "reason: Error"}},
+		{"failed", newPod(v1.RestartPolicyNever, "c"), containers{"c": {Exits: exits(0, 1)}}, 0, []string{"reason: PodFailed", "reason: Error"}},
 		{"deadline", newPod(v1.RestartPolicyNever, "c", deadline(5)), nil, 5, []string{
 			"message: Pod was active on the node longer than the specified deadline", "reason: DeadlineExceeded", "reason: PodFailed"}},
-		{"lost", newPod(v1.RestartPolicyNever, "c", deadline(5)), scenario{"c": {StartAfter: seconds(9)}}, 5, []string{
+		{"lost", newPod(v1.RestartPolicyNever, "c", deadline(5)), containers{"c": {StartAfter: seconds(9)}}, 5, []string{
 			"message: The container could not be located when the pod was terminated", "reason: ContainerStatusUnknown", "finishedAt: null"}},
 		{"restarts-all", newPod(v1.RestartPolicyNever, "c", func(pod *v1.Pod) {
 			pod.Spec.Containers[0].RestartPolicyRules = []v1.ContainerRestartRule{{Action: v1.ContainerRestartRuleActionRestartAllContainers}}
 		}), nil, 0, []string{"type: AllContainersRestarting"}},
-		{"host-network", newPod(v1.RestartPolicyNever, "c", func(pod *v1.Pod) { pod.Spec.HostNetwork = true }), scenario{"c": {StartAfter: seconds(9)}}, 0, []string{
+		{"host-network", newPod(v1.RestartPolicyNever, "c", func(pod *v1.Pod) { pod.Spec.HostNetwork = true }), containers{"c": {StartAfter: seconds(9)}}, 0, []string{
 			"podIP: 192.0.2.1\npodIPs:\n- ip: 192.0.2.1\n- ip: 2001:db8::1"}},
 		{"what-others-said-stays", newPod(v1.RestartPolicyNever, "c", func(pod *v1.Pod) {
 			pod.Status.Phase, pod.Status.Reason = v1.PodRunning, "NodeLost"
@@ -247,7 +247,7 @@ func TestWords(t *testing.T) {
 func TestMaxBackOff(t *testing.T) {
 	brief := settings
 	brief.MaxBackOff = 3 * time.Second
-	l, err := podlife.New(newPod(v1.RestartPolicyAlways, "c"), map[string]pods.Container{"c": {Exits: exits(0, 1)}}, brief, birth)
+	l, err := podlife.New(newPod(v1.RestartPolicyAlways, "c"), map[string]scenario.Container{"c": {Exits: exits(0, 1)}}, brief, birth)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -303,7 +303,7 @@ func BenchmarkAt(b *testing.B) {
 func BenchmarkDays(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
-		l, err := podlife.New(newPod(v1.RestartPolicyAlways, "c"), map[string]pods.Container{"c": {Exits: exits(1, 1)}}, settings, birth)
+		l, err := podlife.New(newPod(v1.RestartPolicyAlways, "c"), map[string]scenario.Container{"c": {Exits: exits(1, 1)}}, settings, birth)
 		if err != nil {
 			b.Fatal(err)
 		}
@@ -314,7 +314,7 @@ func BenchmarkDays(b *testing.B) {
 // TestGenerationThatIsSeen: a pod that comes to its end by itself does not hear of its deletion before it has, nor does one
 // that is gone on with then.
 func TestGenerationThatIsSeen(t *testing.T) {
-	containers := map[string]pods.Container{"c": {Stops: pods.Stop{After: seconds(60)}}}
+	containers := map[string]scenario.Container{"c": {Stops: scenario.Stop{After: seconds(60)}}}
 	pod := newPod(v1.RestartPolicyAlways, "c", deadline(4))
 	l, err := podlife.New(pod, containers, settings, birth)
 	if err != nil {

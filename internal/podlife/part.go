@@ -6,6 +6,7 @@ import (
 	v1 "k8s.io/api/core/v1"
 
 	"fauxlet/internal/pods"
+	"fauxlet/scenario"
 )
 
 // part is a container of the pod.
@@ -13,12 +14,12 @@ type part struct {
 	pods.Moment
 	kind pods.ContainerType
 	spec *v1.Container
-	is   *pods.Container
+	is   *scenario.Container
 	// turn is since when it may run for the first time; zero before.
 	turn time.Time
 }
 
-var nothing pods.Container
+var nothing scenario.Container
 
 // relist is how often a kubelet looks at its containers: what has ended is seen to have ended for that long at least,
 // before it is started again. (kubelet: genericPlegRelistPeriod)
@@ -72,7 +73,7 @@ func afterProbe(p *v1.Probe) time.Duration {
 }
 
 // exits is how this run ends by itself; nil if it does not.
-func (p *part) exits() *pods.Exit {
+func (p *part) exits() *scenario.Exit {
 	exit := p.is.Exits
 	if p.kind != pods.InitContainer {
 		if exit == nil || exit.Times > 0 && p.Run.Number >= exit.Times {
@@ -84,9 +85,9 @@ func (p *part) exits() *pods.Exit {
 	case p.is.State != "":
 		return nil
 	case exit == nil:
-		return &pods.Exit{}
+		return &scenario.Exit{}
 	case exit.Times > 0 && p.Run.Number >= exit.Times:
-		return &pods.Exit{After: exit.After}
+		return &scenario.Exit{After: exit.After}
 	}
 	return exit
 }
@@ -149,7 +150,7 @@ func (p *part) step(now time.Time, longest time.Duration) {
 		return
 	}
 	if exit := p.exits(); exit != nil && !now.Before(p.Run.Started.Add(exit.After.Duration)) {
-		p.end(exit.Ended(p.Run, inSeconds(now)))
+		p.end(pods.Exited(p.Run, exit, inSeconds(now)))
 		return
 	}
 	p.probe(now)

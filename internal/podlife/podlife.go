@@ -16,6 +16,7 @@ import (
 	"k8s.io/utils/ptr"
 
 	"fauxlet/internal/pods"
+	"fauxlet/scenario"
 )
 
 // Settings are what the node gives its pods.
@@ -32,7 +33,7 @@ type Settings struct {
 // Life is that of one pod. It is not safe for concurrent use.
 type Life struct {
 	pod        *v1.Pod
-	containers map[string]pods.Container
+	containers map[string]scenario.Container
 	settings   Settings
 	began      time.Time
 	// now is the moment that all of the following is of. It never goes back.
@@ -48,10 +49,10 @@ type Life struct {
 // New begins the life of a pod that is bound to the node, or goes on with that of a pod whose status says how far it is.
 // The pod is only read, and must not be changed; containers are by name, and one that is missing is the zero Container.
 // Errors are the scenario's: they name the container and the field.
-func New(pod *v1.Pod, containers map[string]pods.Container, s Settings, now time.Time) (*Life, error) {
+func New(pod *v1.Pod, containers map[string]scenario.Container, s Settings, now time.Time) (*Life, error) {
 	for _, name := range slices.Sorted(maps.Keys(containers)) {
 		c := containers[name]
-		if err := c.Validate(); err != nil {
+		if err := c.Validate(nil); err != nil {
 			return nil, fmt.Errorf("container %s of pod %s/%s: %w", name, pod.Namespace, pod.Name, err)
 		}
 	}

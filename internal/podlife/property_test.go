@@ -14,6 +14,7 @@ import (
 
 	"fauxlet/internal/podlife"
 	"fauxlet/internal/pods"
+	"fauxlet/scenario"
 )
 
 // TestProperties: what is true of each life, of many that are made up.
@@ -39,7 +40,7 @@ type walk struct {
 	t          *testing.T
 	r          *rand.Rand
 	pod        *v1.Pod
-	containers map[string]pods.Container
+	containers map[string]scenario.Container
 	life       *podlife.Life
 	began, now time.Time
 	status     v1.PodStatus
@@ -210,7 +211,7 @@ func containersOf(s v1.PodStatus) []v1.ContainerStatus {
 }
 
 // madeUp is a pod and a scenario for it.
-func madeUp(r *rand.Rand) (*v1.Pod, map[string]pods.Container) {
+func madeUp(r *rand.Rand) (*v1.Pod, map[string]scenario.Container) {
 	one := func(of ...float64) metav1.Duration { return seconds(of[r.IntN(len(of))]) }
 	sometimes := func(n int) bool { return r.IntN(n) == 0 }
 	policies := []v1.RestartPolicy{v1.RestartPolicyAlways, v1.RestartPolicyNever, v1.RestartPolicyOnFailure}
@@ -222,7 +223,7 @@ func madeUp(r *rand.Rand) (*v1.Pod, map[string]pods.Container) {
 	if sometimes(10) {
 		pod.Spec.ReadinessGates = []v1.PodReadinessGate{{ConditionType: "example.com/gate"}}
 	}
-	containers := map[string]pods.Container{}
+	containers := map[string]scenario.Container{}
 	scenario := func(c *v1.Container, mayProbe bool) {
 		if mayProbe && sometimes(4) {
 			c.ReadinessProbe = &v1.Probe{InitialDelaySeconds: int32(r.IntN(20))}
@@ -233,7 +234,7 @@ func madeUp(r *rand.Rand) (*v1.Pod, map[string]pods.Container) {
 		if sometimes(3) {
 			return
 		}
-		var is pods.Container
+		var is scenario.Container
 		if sometimes(12) {
 			is.State = []string{"Running", "ImagePullBackOff", "CrashLoopBackOff", "Completed", "OOMKilled"}[r.IntN(5)]
 		} else {
@@ -242,10 +243,10 @@ func madeUp(r *rand.Rand) (*v1.Pod, map[string]pods.Container) {
 				is.ReadyAfter = ptr.To(one(0, 1, 5, 5.5))
 			}
 			if sometimes(2) {
-				is.Exits = &pods.Exit{After: one(0, 0.2, 1, 4.7, 30, 700), Code: int32(r.IntN(2)), Times: int32(r.IntN(4)), Message: "bye"}
+				is.Exits = &scenario.Exit{After: one(0, 0.2, 1, 4.7, 30, 700), Code: int32(r.IntN(2)), Times: int32(r.IntN(4)), Message: "bye"}
 			}
 		}
-		is.Stops = pods.Stop{After: one(0, 0, 1, 3.5, 60), Code: int32(r.IntN(2)) * 143}
+		is.Stops = scenario.Stop{After: one(0, 0, 1, 3.5, 60), Code: int32(r.IntN(2)) * 143}
 		containers[c.Name] = is
 	}
 	for i := range r.IntN(4) {

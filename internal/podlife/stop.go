@@ -97,7 +97,7 @@ func (p *part) follow(now time.Time) {
 		p.turn = now
 	}
 	if p.Run.Runs() && p.Run.Image != p.spec.Image && !p.isFixed() {
-		p.end(p.is.Stops.Ended(p.Run, inSeconds(now), false))
+		p.end(pods.Stopped(p.Run, p.is.Stops, inSeconds(now), false))
 		p.start(now)
 	}
 }
@@ -148,7 +148,7 @@ func (p *part) stops(turn time.Time, s stop) (pods.Run, time.Time) {
 	if at.Before(p.Run.Started) { // which was after it should have been told
 		at = p.Run.Started
 	}
-	return p.is.Stops.Ended(p.Run, inSeconds(at), killed), at
+	return pods.Stopped(p.Run, p.is.Stops, inSeconds(at), killed), at
 }
 
 // preStop is how long the container's hook takes; those that run a command or ask are done at once.

@@ -8,6 +8,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
+
+	"fauxlet/scenario"
 )
 
 // validatePod checks what the rest relies on: names, and that they are no container's twice.
@@ -61,7 +63,7 @@ func validatePod(pod *v1.Pod, path *field.Path) field.ErrorList {
 
 // complete fills in what an apiserver and a kubelet would have, where it is missing. A pod that comes with a phase keeps
 // the status that it came with, as does a container that comes with one.
-func complete(given *v1.Pod, containers map[string]Container, made time.Time) *v1.Pod {
+func complete(given *v1.Pod, containers map[string]scenario.Container, made time.Time) *v1.Pod {
 	pod := given.DeepCopy()
 	pod.TypeMeta = metav1.TypeMeta{}
 	if pod.Namespace == "" {
@@ -84,7 +86,7 @@ func complete(given *v1.Pod, containers map[string]Container, made time.Time) *v
 	waits := false // for an init container
 	for kind, spec := range Containers(pod) {
 		c := containers[spec.Name]
-		m := c.Moment(kind, pod.CreationTimestamp.Time)
+		m := FixedMoment(&c, kind, pod.CreationTimestamp.Time)
 		if c.State == "" && kind == MainContainer && waits {
 			m = Moment{}
 		}

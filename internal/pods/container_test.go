@@ -1,72 +1,15 @@
 package pods_test
 
 import (
-	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 	v1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"sigs.k8s.io/yaml"
 
 	"fauxlet/internal/pods"
+	"fauxlet/scenario"
 )
-
-// TestLivesRefused: what is wrong with a container's life is named with its field.
-func TestLivesRefused(t *testing.T) {
-	second := metav1.Duration{Duration: time.Second}
-	for _, test := range []struct {
-		name string
-		c    pods.Container
-		err  string
-	}{
-		{"start-after", pods.Container{StartAfter: metav1.Duration{Duration: -1}}, "startAfter: -1ns: must be from 0 to 87600h0m0s"},
-		{"ready-after", pods.Container{ReadyAfter: &metav1.Duration{Duration: 1 << 62}}, "readyAfter: "},
-		{"exits-after", pods.Container{Exits: &pods.Exit{After: metav1.Duration{Duration: -1}}}, "exits.after: -1ns: must be from 0"},
-		{"exit-code", pods.Container{Exits: &pods.Exit{Code: 256}}, "exits.code: 256: must be from 0 to 255"},
-		{"exit-reason", pods.Container{Exits: &pods.Exit{Reason: "Tired"}}, `exits.reason: "Tired": must be one of Completed, ContainerCannotRun, Error, OOMKilled`},
-		{"completed-with-a-code", pods.Container{Exits: &pods.Exit{Reason: "Completed", Code: 1}}, `exits.reason: "Completed": it is that of code 0, and code is 1`},
-		{"exit-times", pods.Container{Exits: &pods.Exit{Times: -1}}, "exits.times: -1: must not be negative"},
-		{"exit-message", pods.Container{Exits: &pods.Exit{Message: strings.Repeat("x", 4097)}}, "exits.message: it has 4097 bytes, and a kubelet keeps 4096"},
-		{"stops-after", pods.Container{Stops: pods.Stop{After: metav1.Duration{Duration: -1}}}, "stops.after: -1ns: must be from 0"},
-		{"stop-code", pods.Container{Stops: pods.Stop{Code: -1}}, "stops.code: -1: must be from 0 to 255"},
-		{"state-and-start", pods.Container{State: "OOMKilled", StartAfter: second}, `state: "OOMKilled": it is a state that never changes; leave out startAfter`},
-		{"state-and-ready", pods.Container{State: "OOMKilled", ReadyAfter: ptr(second)}, `state: "OOMKilled": it is a state that never changes`},
-		{"running-and-exits", pods.Container{State: "Running", Exits: &pods.Exit{}}, `state: "Running": it is a state that never changes`},
-	} {
-		t.Run(test.name, func(t *testing.T) {
-			if err := test.c.Validate(); err == nil || !strings.Contains(err.Error(), test.err) {
-				t.Errorf("%v, want %s", err, test.err)
-			}
-		})
-	}
-	fine := pods.Container{State: "Running", StartAfter: second, ReadyAfter: ptr(second), Stops: pods.Stop{After: second, Code: 143}}
-	if err := fine.Validate(); err != nil {
-		t.Error(err)
-	}
-}
-
-// TestLifeInYAML: a scenario has the fields by these names.
-func TestLifeInYAML(t *testing.T) {
-	var got pods.Container
-	if err := yaml.UnmarshalStrict([]byte(`
-startAfter: 3s
-readyAfter: 0s
-exits: {after: 1m, code: 3, reason: Error, message: bye, times: 2}
-stops: {after: 5s, code: 143}
-`), &got); err != nil {
-		t.Fatal(err)
-	}
-	want := pods.Container{
-		StartAfter: metav1.Duration{Duration: 3 * time.Second}, ReadyAfter: &metav1.Duration{},
-		Exits: &pods.Exit{After: metav1.Duration{Duration: time.Minute}, Code: 3, Reason: "Error", Message: "bye", Times: 2},
-		Stops: pods.Stop{After: metav1.Duration{Duration: 5 * time.Second}, Code: 143},
-	}
-	if diff := cmp.Diff(want, got); diff != "" {
-		t.Errorf("-want +got:\n%s", diff)
-	}
-}
 
 // TestMomentsReturn: what a status tells of a container makes that status again.
 func TestMomentsReturn(t *testing.T) {
@@ -144,7 +87,7 @@ func TestMadeUpLikeAKubelets(t *testing.T) {
 	given := newPod("default", "p", "b", "a")
 	given.Spec.InitContainers = []v1.Container{{Name: "i"}, {Name: "side", RestartPolicy: ptr(v1.ContainerRestartPolicyAlways)}}
 	given.Spec.EphemeralContainers = []v1.EphemeralContainer{{EphemeralContainerCommon: v1.EphemeralContainerCommon{Name: "debug", Image: "busybox"}}}
-	pod, _ := newStore(t, pods.Spec{Pod: given}).Get("default", "p")
+	pod, _ := newStore(t, scenario.Pod{Pod: given}).Get("default", "p")
 	s := pod.Status
 	if s.ContainerStatuses[0].Name != "a" || s.InitContainerStatuses[1].Name != "side" {
 		t.Errorf("%+v", s)

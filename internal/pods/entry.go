@@ -12,6 +12,7 @@ import (
 	v1 "k8s.io/api/core/v1"
 
 	"fauxlet/internal/shell"
+	"fauxlet/scenario"
 )
 
 // entry is a pod with what is made up of it. A pod that changes has another.
@@ -25,7 +26,7 @@ type entry struct {
 // container is one of a pod, with the run that its log is of and the one before.
 type container struct {
 	name string
-	is   *Container
+	is   *scenario.Container
 	*run
 	// previous is nil where there was none.
 	previous *run
@@ -57,12 +58,12 @@ func (e *entry) of(name string) *container {
 
 // newEntry makes what a pod whose status was given or made up needs: its logs end by what the scenario says, whatever
 // time its status tells.
-func newEntry(pod *v1.Pod, containers map[string]Container, made time.Time) (*entry, error) {
+func newEntry(pod *v1.Pod, containers map[string]scenario.Container, made time.Time) (*entry, error) {
 	e := &entry{pod: pod, connections: new(atomic.Int64)}
 	return e, e.each(containers, func(c *container) error {
 		log := c.is.Log
 		if !isRunning(containerStatus(pod, c.name)) {
-			log = log.ended()
+			log = ended(log)
 		}
 		current, err := newSource(log, pod, c.name, made)
 		if err != nil {
@@ -77,7 +78,7 @@ func newEntry(pod *v1.Pod, containers map[string]Container, made time.Time) (*en
 		if c.is.Log.Previous == nil {
 			return nil
 		}
-		before, err := newSource(c.is.Log.Previous.ended(), pod, c.name, current.time(0))
+		before, err := newSource(ended(*c.is.Log.Previous), pod, c.name, current.time(0))
 		if err != nil {
 			return fmt.Errorf("log: previous: %w", err)
 		}
@@ -87,7 +88,7 @@ func newEntry(pod *v1.Pod, containers map[string]Container, made time.Time) (*en
 }
 
 // each makes the containers of a pod, and has fill do the rest of each.
-func (e *entry) each(described map[string]Container, fill func(*container) error) error {
+func (e *entry) each(described map[string]scenario.Container, fill func(*container) error) error {
 	names := containerNames(e.pod)
 	for name := range described {
 		if !slices.Contains(names, name) {
@@ -100,10 +101,7 @@ func (e *entry) each(described map[string]Container, fill func(*container) error
 		if is, there := described[name]; there {
 			c.is = &is
 		}
-		err := c.is.validate()
-		if err == nil {
-			err = c.is.Usage.validate(containerSpec(e.pod, name).Resources.Limits)
-		}
+		err := c.is.Validate(containerSpec(e.pod, name).Resources.Limits)
 		if err == nil {
 			err = fill(c)
 		}
@@ -115,20 +113,12 @@ func (e *entry) each(described map[string]Container, fill func(*container) error
 	return nil
 }
 
-// Validate says what is wrong with what is made up of a container, whatever its pod.
-func (c *Container) Validate() error {
-	if err := c.validate(); err != nil {
-		return err
-	}
-	return c.Usage.validate(nil)
-}
-
 // nothing is what is made up of a container that nothing is said of.
-var nothing Container
+var nothing scenario.Container
 
 // next is the entry of a pod that lives, after e, which is nil where the pod is new. Runs that go on are the same, so that
 // what commands have written stays; those that do not are ended, once nothing can fail.
-func (e *entry) next(spec Spec) (*entry, error) {
+func (e *entry) next(spec scenario.Pod) (*entry, error) {
 	n := &entry{pod: spec.Pod, connections: new(atomic.Int64)}
 	goesOn := e != nil && e.pod.UID == spec.Pod.UID
 	if goesOn {
@@ -201,13 +191,13 @@ func runsOf(status *v1.ContainerStatus) (current, previous times) {
 }
 
 // run finds the run among those known, or makes it.
-func (e *entry) run(c *container, at times, log Log, known []*run) (*run, error) {
+func (e *entry) run(c *container, at times, log scenario.Log, known []*run) (*run, error) {
 	for _, r := range known {
 		if r != nil && r.id == at.id {
 			return r, nil
 		}
 	}
-	source, err := newSource(log.since(at.began), e.pod, c.name, at.began)
+	source, err := newSource(since(log, at.began), e.pod, c.name, at.began)
 	if err != nil {
 		return nil, fmt.Errorf("log: %w", err)
 	}

@@ -10,17 +10,18 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"fauxlet/internal/pods"
+	"fauxlet/scenario"
 )
 
 func Example() {
 	start := metav1.NewTime(time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC))
-	store, err := pods.NewStore(pods.Spec{
+	store, err := pods.NewStore(scenario.Pod{
 		Pod: &v1.Pod{
 			ObjectMeta: metav1.ObjectMeta{Name: "nginx"},
 			Spec:       v1.PodSpec{Containers: []v1.Container{{Name: "nginx"}}},
 		},
 		// A thousand million lines take no memory.
-		Containers: map[string]pods.Container{"nginx": {Log: pods.Log{Lines: 1e9, Start: &start, Interval: metav1.Duration{Duration: time.Microsecond}}}},
+		Containers: map[string]scenario.Container{"nginx": {Log: scenario.Log{Lines: 1e9, Start: &start, Interval: metav1.Duration{Duration: time.Microsecond}}}},
 	})
 	if err != nil {
 		fmt.Println(err)

@@ -13,6 +13,7 @@ import (
 	utilexec "k8s.io/utils/exec"
 
 	"fauxlet/internal/shell"
+	"fauxlet/scenario"
 )
 
 // Exec runs a command in a container that runs, or gives the answer that the scenario has for it. It returns when the
@@ -49,7 +50,7 @@ const killed = 137
 func (e *entry) exec(ctx context.Context, c *container, command []string, streams Streams) error {
 	for _, answer := range c.is.Exec {
 		if len(answer.Command) == 0 || slices.Equal(answer.Command, command) {
-			return answer.give(ctx, streams)
+			return give(ctx, &answer, streams)
 		}
 	}
 	system, err := e.systemOf(c)
@@ -166,7 +167,7 @@ func imageName(image string) string {
 	return image
 }
 
-func (a *Answer) give(ctx context.Context, streams Streams) error {
+func give(ctx context.Context, a *scenario.ExecAnswer, streams Streams) error {
 	if a.Delay.Duration > 0 {
 		timer := time.NewTimer(a.Delay.Duration)
 		defer timer.Stop()

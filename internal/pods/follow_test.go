@@ -12,7 +12,7 @@ import (
 	v1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
-	"fauxlet/internal/pods"
+	"fauxlet/scenario"
 )
 
 // flushed is what a client has seen: nothing until it is flushed.
@@ -46,7 +46,7 @@ func (f *flushed) read() (seen string, flushes int) {
 func TestFollow(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		start := time.Now().Add(-2500 * time.Millisecond)
-		store := logStore(t, pods.Log{Start: &metav1.Time{Time: start}})
+		store := logStore(t, scenario.Log{Start: &metav1.Time{Time: start}})
 		ctx, cancel := context.WithCancel(t.Context())
 		w := &flushed{}
 		done := make(chan error)
@@ -72,7 +72,7 @@ func TestFollow(t *testing.T) {
 // TestFollowEnd: a running container with nothing more to say is waited for all the same; a limit ends it.
 func TestFollowEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		store := logStore(t, pods.Log{Text: "one\ntwo\n", Start: &metav1.Time{Time: time.Now().Add(-500 * time.Millisecond)}})
+		store := logStore(t, scenario.Log{Text: "one\ntwo\n", Start: &metav1.Time{Time: time.Now().Add(-500 * time.Millisecond)}})
 		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
 		defer cancel()
 		begin := time.Now()
@@ -86,7 +86,7 @@ func TestFollowEnd(t *testing.T) {
 
 		begin = time.Now()
 		w = &flushed{}
-		endless := logStore(t, pods.Log{Start: &metav1.Time{Time: time.Now()}, Interval: metav1.Duration{Duration: time.Minute}})
+		endless := logStore(t, scenario.Log{Start: &metav1.Time{Time: time.Now()}, Interval: metav1.Duration{Duration: time.Minute}})
 		if err := endless.Logs(t.Context(), "default", "p", "c", &v1.PodLogOptions{Follow: true, LimitBytes: ptr[int64](100)}, w, w); err != nil {
 			t.Fatal(err)
 		}
@@ -101,7 +101,7 @@ func TestFollowEmpty(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
-		store := logStore(t, pods.Log{Start: &metav1.Time{Time: time.Now().Add(time.Hour)}})
+		store := logStore(t, scenario.Log{Start: &metav1.Time{Time: time.Now().Add(time.Hour)}})
 		w := &flushed{}
 		if err := store.Logs(ctx, "default", "p", "c", &v1.PodLogOptions{Follow: true}, w, w); err != nil || w.flushes != 1 || w.seen.Len() != 0 {
 			t.Errorf("%v, %d flushes, %q", err, w.flushes, w.seen.String())

@@ -17,16 +17,9 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/validation/field"
-)
 
-// Spec is a pod with what is made up of its containers.
-type Spec struct {
-	// Pod needs a name, and containers with names. What else an apiserver and a kubelet would have filled in is filled in
-	// where it is missing: namespace default, a uid, and the status of a pod that has been running for an hour.
-	Pod *v1.Pod
-	// Containers are by the name of the container, of any kind. One that is missing is the zero Container.
-	Containers map[string]Container
-}
+	"fauxlet/scenario"
+)
 
 // age is how long the pods of a Store have been running when it is made.
 const age = time.Hour
@@ -38,9 +31,9 @@ type Store struct {
 	byKey map[types.NamespacedName]*entry
 }
 
-// NewStore makes a Store. Its errors name fields as in a list of pods and, in Spec.Containers, by the names of pod and
+// NewStore makes a Store. Its errors name fields as in a list of pods and, in scenario.Pod.Containers, by the names of pod and
 // container.
-func NewStore(specs ...Spec) (*Store, error) {
+func NewStore(specs ...scenario.Pod) (*Store, error) {
 	made := time.Now()
 	s := &Store{byKey: make(map[types.NamespacedName]*entry, len(specs))}
 	uids := map[types.UID]types.NamespacedName{}
@@ -73,7 +66,7 @@ func NewStore(specs ...Spec) (*Store, error) {
 // did, and what reads it, follows it or runs in the container ends with that.
 //
 // The pod is the Store's from then on, and must not be changed. A scenario's error leaves the Store as it was.
-func (s *Store) Put(spec Spec) error {
+func (s *Store) Put(spec scenario.Pod) error {
 	key := keyOf(spec.Pod)
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -3,12 +3,13 @@ package pods_test
 import (
 	"strings"
 	"testing"
-	"time"
 
 	v1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"fauxlet/internal/pods"
+	"fauxlet/scenario"
 )
 
 func newPod(namespace, name string, containers ...string) *v1.Pod {
@@ -19,7 +20,7 @@ func newPod(namespace, name string, containers ...string) *v1.Pod {
 	return pod
 }
 
-func newStore(t testing.TB, specs ...pods.Spec) *pods.Store {
+func newStore(t testing.TB, specs ...scenario.Pod) *pods.Store {
 	t.Helper()
 	store, err := pods.NewStore(specs...)
 	if err != nil {
@@ -32,7 +33,7 @@ func newStore(t testing.TB, specs ...pods.Spec) *pods.Store {
 func TestComplete(t *testing.T) {
 	given := newPod("", "nginx", "nginx", "sidecar")
 	given.Spec.InitContainers = []v1.Container{{Name: "init", Image: "init:1"}}
-	store := newStore(t, pods.Spec{Pod: given, Containers: map[string]pods.Container{"nginx": {Log: pods.Log{Previous: &pods.Log{}}}}})
+	store := newStore(t, scenario.Pod{Pod: given, Containers: map[string]scenario.Container{"nginx": {Log: scenario.Log{Previous: &scenario.Log{}}}}})
 	pod, found := store.Get("default", "nginx")
 	if !found {
 		t.Fatal("the pod is not in namespace default")
@@ -40,7 +41,7 @@ func TestComplete(t *testing.T) {
 	if given.Namespace != "" || given.Status.Phase != "" {
 		t.Error("the pod that was given was changed")
 	}
-	again, _ := newStore(t, pods.Spec{Pod: given}).Get("default", "nginx")
+	again, _ := newStore(t, scenario.Pod{Pod: given}).Get("default", "nginx")
 	if len(pod.UID) != 36 || pod.UID != again.UID {
 		t.Errorf("uids %q and %q: want the same at each start", pod.UID, again.UID)
 	}
@@ -73,7 +74,7 @@ func TestComplete(t *testing.T) {
 func TestNotRunning(t *testing.T) {
 	given := newPod("default", "job", "job")
 	given.Status.Phase = v1.PodSucceeded
-	store := newStore(t, pods.Spec{Pod: given})
+	store := newStore(t, scenario.Pod{Pod: given})
 	if len(store.Running()) != 0 || len(store.List()) != 1 {
 		t.Errorf("running %v, all %v", store.Running(), store.List())
 	}
@@ -102,7 +103,7 @@ func TestStates(t *testing.T) {
 			given := newPod("default", "p", "first", "second")
 			given.Spec.InitContainers = []v1.Container{{Name: "init"}}
 			given.Spec.RestartPolicy = test.policy
-			store := newStore(t, pods.Spec{Pod: given, Containers: map[string]pods.Container{
+			store := newStore(t, scenario.Pod{Pod: given, Containers: map[string]scenario.Container{
 				"init": {State: test.init}, "first": {State: test.first}, "second": {State: test.second}}})
 			pod, _ := store.Get("default", "p")
 			if pod.Status.Phase != test.phase {
@@ -127,11 +128,13 @@ func TestStates(t *testing.T) {
 
 // TestRefused: each mistake is named with its field.
 func TestRefused(t *testing.T) {
-	withLog := func(log pods.Log) []pods.Spec {
-		return []pods.Spec{{Pod: newPod("", "a", "c"), Containers: map[string]pods.Container{"c": {Log: log}}}}
+	withLog := func(log scenario.Log) []scenario.Pod {
+		return []scenario.Pod{{Pod: newPod("", "a", "c"), Containers: map[string]scenario.Container{"c": {Log: log}}}}
 	}
-	withContainer := func(c pods.Container) []pods.Spec {
-		return []pods.Spec{{Pod: newPod("", "a", "c"), Containers: map[string]pods.Container{"c": c}}}
+	aboveLimit := func() []scenario.Pod {
+		pod := newPod("", "a", "c")
+		pod.Spec.Containers[0].Resources.Limits = v1.ResourceList{v1.ResourceCPU: resource.MustParse("1")}
+		return []scenario.Pod{{Pod: pod, Containers: map[string]scenario.Container{"c": {Usage: scenario.Usage{CPU: resource.MustParse("2")}}}}}
 	}
 	sameUID := newPod("", "b", "c")
 	sameUID.UID = "u"
@@ -141,35 +144,23 @@ func TestRefused(t *testing.T) {
 	twice.Spec.InitContainers = []v1.Container{{Name: "c"}}
 	for _, c := range []struct {
 		name  string
-		specs []pods.Spec
+		specs []scenario.Pod
 		err   string
 	}{
-		{"no-pod", []pods.Spec{{}}, "pods[0]: Required value"},
-		{"no-name", []pods.Spec{{Pod: newPod("", "", "c")}}, "pods[0].metadata.name: Required value"},
-		{"bad-name", []pods.Spec{{Pod: newPod("", "A_b", "c")}}, `pods[0].metadata.name: Invalid value: "A_b"`},
-		{"bad-namespace", []pods.Spec{{Pod: newPod("a.b", "a", "c")}}, `pods[0].metadata.namespace: Invalid value: "a.b"`},
-		{"no-containers", []pods.Spec{{Pod: newPod("", "a")}}, "pods[0].spec.containers: Required value"},
-		{"nameless-container", []pods.Spec{{Pod: newPod("", "a", "c", "")}}, "pods[0].spec.containers[1].name: Required value"},
-		{"container-twice", []pods.Spec{{Pod: newPod("", "a", "c", "c")}}, `pods[0].spec.containers[1].name: Duplicate value: "c"`},
-		{"container-and-init-container", []pods.Spec{{Pod: twice}}, `pods[0].spec.containers[0].name: Duplicate value: "c"`},
-		{"pod-twice", []pods.Spec{{Pod: newPod("", "a", "c")}, {Pod: newPod("default", "a", "c")}}, `pods[1].metadata.name: Duplicate value: "default/a"`},
-		{"uid-twice", []pods.Spec{{Pod: otherUID}, {Pod: sameUID}}, `pods[1].metadata.uid: Invalid value: "u": is the uid of pod default/a too`},
-		{"log-of-no-container", []pods.Spec{{Pod: newPod("", "a", "c"), Containers: map[string]pods.Container{"d": {Log: pods.Log{}}}}}, `it has no container "d"`},
-		{"negative-interval", withLog(pods.Log{Interval: metav1.Duration{Duration: -time.Second}}), "interval: -1s: must not be negative"},
-		{"negative-lines", withLog(pods.Log{Lines: -1}), "lines: -1: must not be negative"},
-		{"too-many-lines", withLog(pods.Log{Lines: 1 << 40}), "lines: 1099511627776: too many"},
-		{"stderr", withLog(pods.Log{Stderr: 1.5}), "stderr: 1.5: must be from 0 to 1"},
-		{"text-and-file", withLog(pods.Log{Text: "a", File: "b"}), "text and file: only one"},
-		{"text-and-lines", withLog(pods.Log{Text: "a", Lines: 3}), "lines and seed are for lines that are made up"},
-		{"no-file", withLog(pods.Log{File: "does/not/exist"}), "file: open does/not/exist"},
-		{"previous", withLog(pods.Log{Previous: &pods.Log{Lines: -1}}), "previous.lines: -1"},
-		{"state", withContainer(pods.Container{State: "Crashed"}), `state: "Crashed": must be Running, a reason to wait (ContainerCreating, CrashLoopBackOff`},
-		{"exit-code", withContainer(pods.Container{Exec: []pods.Answer{{}, {ExitCode: 256}}}), "exec[1].exitCode: 256: must be from 0 to 255"},
-		{"relative-file", withContainer(pods.Container{Files: map[string]string{"etc/motd": ""}}), `files: "etc/motd": must be the absolute path`},
-		{"port", withContainer(pods.Container{Ports: []pods.Port{{}}}), "ports[0].port: 0: must be from 1 to 65535"},
-		{"forward-elsewhere", withContainer(pods.Container{Ports: []pods.Port{{Port: 80, Forward: "10.0.0.1:80"}}}), `ports[0].forward: "10.0.0.1:80": it is not on loopback`},
-		{"forward-name", withContainer(pods.Container{Ports: []pods.Port{{Port: 80, Forward: "localhost:80"}}}), `it must be an address and port on loopback, as in 127.0.0.1:8080`},
-		{"previous-of-previous", withLog(pods.Log{Previous: &pods.Log{Previous: &pods.Log{}}}), "previous.previous"},
+		{"no-pod", []scenario.Pod{{}}, "pods[0]: Required value"},
+		{"no-name", []scenario.Pod{{Pod: newPod("", "", "c")}}, "pods[0].metadata.name: Required value"},
+		{"bad-name", []scenario.Pod{{Pod: newPod("", "A_b", "c")}}, `pods[0].metadata.name: Invalid value: "A_b"`},
+		{"bad-namespace", []scenario.Pod{{Pod: newPod("a.b", "a", "c")}}, `pods[0].metadata.namespace: Invalid value: "a.b"`},
+		{"no-containers", []scenario.Pod{{Pod: newPod("", "a")}}, "pods[0].spec.containers: Required value"},
+		{"nameless-container", []scenario.Pod{{Pod: newPod("", "a", "c", "")}}, "pods[0].spec.containers[1].name: Required value"},
+		{"container-twice", []scenario.Pod{{Pod: newPod("", "a", "c", "c")}}, `pods[0].spec.containers[1].name: Duplicate value: "c"`},
+		{"container-and-init-container", []scenario.Pod{{Pod: twice}}, `pods[0].spec.containers[0].name: Duplicate value: "c"`},
+		{"pod-twice", []scenario.Pod{{Pod: newPod("", "a", "c")}, {Pod: newPod("default", "a", "c")}}, `pods[1].metadata.name: Duplicate value: "default/a"`},
+		{"uid-twice", []scenario.Pod{{Pod: otherUID}, {Pod: sameUID}}, `pods[1].metadata.uid: Invalid value: "u": is the uid of pod default/a too`},
+		{"log-of-no-container", []scenario.Pod{{Pod: newPod("", "a", "c"), Containers: map[string]scenario.Container{"d": {Log: scenario.Log{}}}}}, `it has no container "d"`},
+		{"invalid-log", withLog(scenario.Log{Lines: -1}), "container c of pod default/a: log: lines: -1"},
+		{"usage-above-limit", aboveLimit(), "container c of pod default/a: usage.cpu: 2: must be at most the container's limit"},
+		{"no-file", withLog(scenario.Log{File: "does/not/exist"}), "file: open does/not/exist"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			if _, err := pods.NewStore(c.specs...); err == nil || !strings.Contains(err.Error(), c.err) {

@@ -16,6 +16,7 @@ import (
 	utilexec "k8s.io/utils/exec"
 
 	"fauxlet/internal/pods"
+	"fauxlet/scenario"
 )
 
 // living is a pod of one container, c, in its nth run, which began then; the runs before it were of a minute each.
@@ -43,7 +44,7 @@ func ended(n int32, began, over time.Time) *v1.Pod {
 
 func put(t *testing.T, store *pods.Store, pod *v1.Pod) {
 	t.Helper()
-	if err := store.Put(pods.Spec{Pod: pod}); err != nil {
+	if err := store.Put(scenario.Pod{Pod: pod}); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -205,11 +206,11 @@ func TestPutKeepsOrder(t *testing.T) {
 func TestPutRefused(t *testing.T) {
 	store := newStore(t)
 	put(t, store, living(0, time.Now()))
-	for name, containers := range map[string]map[string]pods.Container{
+	for name, containers := range map[string]map[string]scenario.Container{
 		"unknown container": {"d": {}},
-		"no such file":      {"c": {Log: pods.Log{File: "/nonexistent"}}},
+		"no such file":      {"c": {Log: scenario.Log{File: "/nonexistent"}}},
 	} {
-		if err := store.Put(pods.Spec{Pod: living(1, time.Now()), Containers: containers}); err == nil {
+		if err := store.Put(scenario.Pod{Pod: living(1, time.Now()), Containers: containers}); err == nil {
 			t.Errorf("%s: no error", name)
 		}
 	}

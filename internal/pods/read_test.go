@@ -14,6 +14,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"fauxlet/internal/pods"
+	"fauxlet/scenario"
 )
 
 var began = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
@@ -21,9 +22,9 @@ var began = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 func ptr[T any](v T) *T { return &v }
 
 // logStore has one container, c of default/p.
-func logStore(t testing.TB, log pods.Log) *pods.Store {
+func logStore(t testing.TB, log scenario.Log) *pods.Store {
 	t.Helper()
-	return newStore(t, pods.Spec{Pod: newPod("default", "p", "c"), Containers: map[string]pods.Container{"c": {Log: log}}})
+	return newStore(t, scenario.Pod{Pod: newPod("default", "p", "c"), Containers: map[string]scenario.Container{"c": {Log: log}}})
 }
 
 func read(t testing.TB, store *pods.Store, options v1.PodLogOptions) string {
@@ -37,7 +38,7 @@ func read(t testing.TB, store *pods.Store, options v1.PodLogOptions) string {
 
 // TestText are the options on three lines that are a second apart.
 func TestText(t *testing.T) {
-	store := logStore(t, pods.Log{Text: "one\ntwo\nthree", Start: &metav1.Time{Time: began}})
+	store := logStore(t, scenario.Log{Text: "one\ntwo\nthree", Start: &metav1.Time{Time: began}})
 	after := func(d time.Duration) *metav1.Time { return &metav1.Time{Time: began.Add(d)} }
 	for _, c := range []struct {
 		name    string
@@ -70,7 +71,7 @@ func TestText(t *testing.T) {
 
 // TestCRI: a text in the runtime's own format keeps its times, streams and parts.
 func TestCRI(t *testing.T) {
-	store := logStore(t, pods.Log{Text: strings.Join([]string{
+	store := logStore(t, scenario.Log{Text: strings.Join([]string{
 		"2026-01-02T03:04:05.5Z stdout F plain",
 		"2026-01-02T03:04:06+02:00 stderr F wrong",
 		"2026-01-02T03:04:07Z stdout P in ",
@@ -95,7 +96,7 @@ func TestCRI(t *testing.T) {
 
 // TestDeterministic: two Stores make the same lines up, another seed or name makes others.
 func TestDeterministic(t *testing.T) {
-	log := pods.Log{Lines: 50, Stderr: 0.3}
+	log := scenario.Log{Lines: 50, Stderr: 0.3}
 	first := read(t, logStore(t, log), v1.PodLogOptions{})
 	if second := read(t, logStore(t, log), v1.PodLogOptions{}); second != first {
 		t.Errorf("%q\nand\n%q", first, second)
@@ -108,7 +109,7 @@ func TestDeterministic(t *testing.T) {
 
 // TestEndless: a log that began long ago is as long as it is old, and reading its end does not read the rest.
 func TestEndless(t *testing.T) {
-	store := logStore(t, pods.Log{Start: &metav1.Time{Time: began}, Interval: metav1.Duration{Duration: time.Millisecond}})
+	store := logStore(t, scenario.Log{Start: &metav1.Time{Time: began}, Interval: metav1.Duration{Duration: time.Millisecond}})
 	lines := strings.Split(strings.TrimSpace(read(t, store, v1.PodLogOptions{TailLines: ptr[int64](3)})), "\n")
 	if len(lines) != 3 {
 		t.Fatalf("%d lines", len(lines))
@@ -124,16 +125,16 @@ func TestEndless(t *testing.T) {
 
 // TestPrevious: a log that ended before the other began.
 func TestPrevious(t *testing.T) {
-	store := logStore(t, pods.Log{Text: "now", Start: &metav1.Time{Time: began}, Previous: &pods.Log{Text: "then\nand then"}})
+	store := logStore(t, scenario.Log{Text: "now", Start: &metav1.Time{Time: began}, Previous: &scenario.Log{Text: "then\nand then"}})
 	if got := read(t, store, v1.PodLogOptions{Previous: true, Timestamps: true}); got != "2026-01-02T03:04:03.000000000Z then\n2026-01-02T03:04:04.000000000Z and then\n" {
 		t.Errorf("got %q", got)
 	}
-	made := logStore(t, pods.Log{Previous: &pods.Log{}})
+	made := logStore(t, scenario.Log{Previous: &scenario.Log{}})
 	if lines := strings.Count(read(t, made, v1.PodLogOptions{Previous: true}), "\n"); lines != 100 {
 		t.Errorf("%d lines, want 100", lines)
 	}
 	// So has a container that does not run, whatever its log would have been.
-	ended := newStore(t, pods.Spec{Pod: newPod("default", "p", "c"), Containers: map[string]pods.Container{"c": {State: "CrashLoopBackOff"}}})
+	ended := newStore(t, scenario.Pod{Pod: newPod("default", "p", "c"), Containers: map[string]scenario.Container{"c": {State: "CrashLoopBackOff"}}})
 	if lines := strings.Count(read(t, ended, v1.PodLogOptions{Follow: true}), "\n"); lines != 100 {
 		t.Errorf("a container that crashed: %d lines, want 100", lines)
 	}
@@ -145,12 +146,12 @@ func TestPrevious(t *testing.T) {
 
 // TestNoLog: the kubelet's words for a container without a log.
 func TestNoLog(t *testing.T) {
-	with := func(status v1.ContainerStatus) pods.Spec {
+	with := func(status v1.ContainerStatus) scenario.Pod {
 		pod := newPod("default", "p", "c")
 		pod.Status.Phase = v1.PodPending
 		status.Name = "c"
 		pod.Status.ContainerStatuses = []v1.ContainerStatus{status}
-		return pods.Spec{Pod: pod}
+		return scenario.Pod{Pod: pod}
 	}
 	waiting := func(reason string) v1.ContainerStatus {
 		return v1.ContainerStatus{State: v1.ContainerState{Waiting: &v1.ContainerStateWaiting{Reason: reason}}}
@@ -158,11 +159,11 @@ func TestNoLog(t *testing.T) {
 	ended := func(id string) *v1.ContainerStateTerminated { return &v1.ContainerStateTerminated{ContainerID: id} }
 	for _, c := range []struct {
 		name     string
-		spec     pods.Spec
+		spec     scenario.Pod
 		previous bool
 		err      string
 	}{
-		{"running-without-previous", pods.Spec{Pod: newPod("default", "p", "c")}, true, `previous terminated container "c" in pod "p" not found`},
+		{"running-without-previous", scenario.Pod{Pod: newPod("default", "p", "c")}, true, `previous terminated container "c" in pod "p" not found`},
 		{"creating", with(waiting("ContainerCreating")), false, `container "c" in pod "p" is waiting to start: ContainerCreating`},
 		{"image-pull", with(waiting("ErrImagePull")), false, `container "c" in pod "p" is waiting to start: image can't be pulled`},
 		{"image-pull-back-off", with(waiting("ImagePullBackOff")), false, `container "c" in pod "p" is waiting to start: trying and failing to pull image`},
@@ -182,7 +183,7 @@ func TestNoLog(t *testing.T) {
 	}
 	pending := newPod("default", "p", "c")
 	pending.Status.Phase = v1.PodPending
-	if err := newStore(t, pods.Spec{Pod: pending}).Logs(context.Background(), "default", "p", "c", &v1.PodLogOptions{}, io.Discard, nil); err == nil || err.Error() != `container "c" in pod "p" is not available` {
+	if err := newStore(t, scenario.Pod{Pod: pending}).Logs(context.Background(), "default", "p", "c", &v1.PodLogOptions{}, io.Discard, nil); err == nil || err.Error() != `container "c" in pod "p" is not available` {
 		t.Errorf("%v", err)
 	}
 }
@@ -190,7 +191,7 @@ func TestNoLog(t *testing.T) {
 // TestWriterFails: the error of a writer ends the reading.
 func TestWriterFails(t *testing.T) {
 	gone := errors.New("gone")
-	err := logStore(t, pods.Log{Lines: 1_000_000}).Logs(context.Background(), "default", "p", "c", &v1.PodLogOptions{}, failing{gone}, nil)
+	err := logStore(t, scenario.Log{Lines: 1_000_000}).Logs(context.Background(), "default", "p", "c", &v1.PodLogOptions{}, failing{gone}, nil)
 	if !errors.Is(err, gone) {
 		t.Errorf("%v", err)
 	}
@@ -215,7 +216,7 @@ func FuzzLogs(f *testing.F) {
 		if lines < 1 {
 			lines += 12000
 		}
-		store := logStore(t, pods.Log{Lines: lines, Start: &metav1.Time{Time: began}, Stderr: float64(stderr) / 255})
+		store := logStore(t, scenario.Log{Lines: lines, Start: &metav1.Time{Time: began}, Stderr: float64(stderr) / 255})
 		options := v1.PodLogOptions{Timestamps: timestamps}
 
 		// Every line by itself, with its time and stream.
@@ -279,7 +280,7 @@ func FuzzLogs(f *testing.F) {
 }
 
 func BenchmarkLogs(b *testing.B) {
-	store := logStore(b, pods.Log{Lines: 1_000_000})
+	store := logStore(b, scenario.Log{Lines: 1_000_000})
 	for _, c := range []struct {
 		name    string
 		options v1.PodLogOptions

@@ -2,6 +2,7 @@ package pods
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
 	"hash/fnv"
 	"math"
@@ -12,6 +13,8 @@ import (
 	"time"
 
 	v1 "k8s.io/api/core/v1"
+
+	"fauxlet/scenario"
 )
 
 // source is what a log is read from: numbered lines, each with a time and a stream. It is safe for concurrent use.
@@ -30,7 +33,7 @@ type source interface {
 }
 
 // newSource makes the source of a log. A log with an end and without a start ended at made.
-func newSource(log Log, pod *v1.Pod, container string, made time.Time) (source, error) {
+func newSource(log scenario.Log, pod *v1.Pod, container string, made time.Time) (source, error) {
 	data := []byte(log.Text)
 	if log.File != "" {
 		var err error
@@ -45,7 +48,7 @@ func newSource(log Log, pod *v1.Pod, container string, made time.Time) (source, 
 		}
 	}
 
-	s := schedule{interval: log.interval(), lines: log.Lines}
+	s := schedule{interval: cmp.Or(log.Interval.Duration, scenario.DefaultLogInterval), lines: log.Lines}
 	text := splitLines(data)
 	if written {
 		s.lines = int64(len(text))

@@ -15,6 +15,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"fauxlet/internal/pods"
+	"fauxlet/scenario"
 )
 
 var since = time.Date(2026, 3, 1, 10, 0, 7, 0, time.UTC)
@@ -39,9 +40,9 @@ func running(name string, started ...time.Time) *v1.Pod {
 
 func storeOf(t testing.TB, list ...*v1.Pod) *pods.Store {
 	t.Helper()
-	var specs []pods.Spec
+	var specs []scenario.Pod
 	for _, pod := range list {
-		specs = append(specs, pods.Spec{Pod: pod})
+		specs = append(specs, scenario.Pod{Pod: pod})
 	}
 	store, err := pods.NewStore(specs...)
 	if err != nil {
@@ -270,8 +271,8 @@ func TestMeasureANodeWithoutPods(t *testing.T) {
 
 // TestMeasureWhatWasGiven: the usage of a Container is what it uses on average.
 func TestMeasureWhatWasGiven(t *testing.T) {
-	given := pods.Usage{CPU: resource.MustParse("250m"), Memory: resource.MustParse("64Mi")}
-	store, err := pods.NewStore(pods.Spec{Pod: running("a", since), Containers: map[string]pods.Container{"c0": {Usage: given}}})
+	given := scenario.Usage{CPU: resource.MustParse("250m"), Memory: resource.MustParse("64Mi")}
+	store, err := pods.NewStore(scenario.Pod{Pod: running("a", since), Containers: map[string]scenario.Container{"c0": {Usage: given}}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -283,7 +284,7 @@ func TestMeasureWhatWasGiven(t *testing.T) {
 	if got := c.Memory.WorkingSet; got < 60<<20 || got > 68<<20 {
 		t.Errorf("%d bytes, want about 64Mi", got)
 	}
-	_, err = pods.NewStore(pods.Spec{Pod: running("a", since), Containers: map[string]pods.Container{"c0": {Usage: pods.Usage{CPU: resource.MustParse("-1")}}}})
+	_, err = pods.NewStore(scenario.Pod{Pod: running("a", since), Containers: map[string]scenario.Container{"c0": {Usage: scenario.Usage{CPU: resource.MustParse("-1")}}}})
 	if err == nil || !strings.Contains(err.Error(), "container c0 of pod default/a: usage.cpu: -1: ") {
 		t.Errorf("a negative usage: %v", err)
 	}

@@ -10,18 +10,20 @@ import (
 
 	v1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
+
+	"fauxlet/scenario"
 )
 
 // Measure measures the node at the last whole Interval before now. The same pods on the same machine give the same
 // numbers in each process. A container is measured once it runs at such an instant, and a pod once one of its containers
 // is.
 func (s *Store) Measure(machine Machine, now time.Time) *Measurement {
-	return s.MeasureAs(machine, now, func(_ *v1.Pod, _ string, usage Usage) Usage { return usage })
+	return s.MeasureAs(machine, now, func(_ *v1.Pod, _ string, usage scenario.Usage) scenario.Usage { return usage })
 }
 
 // MeasureAs is Measure of containers that use what uses makes of what they were said to; no more than their limits, in any
 // case.
-func (s *Store) MeasureAs(machine Machine, now time.Time, uses func(pod *v1.Pod, container string, usage Usage) Usage) *Measurement {
+func (s *Store) MeasureAs(machine Machine, now time.Time, uses func(pod *v1.Pod, container string, usage scenario.Usage) scenario.Usage) *Measurement {
 	t := &tree{at: now.Truncate(Interval), machine: machine, uses: uses}
 	entries := s.entries()
 	if t.machine.Booted.IsZero() {
@@ -139,7 +141,7 @@ type tree struct {
 	at      time.Time
 	machine Machine
 	groups  []Cgroup
-	uses    func(*v1.Pod, string, Usage) Usage
+	uses    func(*v1.Pod, string, scenario.Usage) scenario.Usage
 }
 
 // addPod adds the cgroup of a pod with those below it, if any of its containers runs.
@@ -199,7 +201,7 @@ func (t *tree) addPod(e *entry) {
 	group.Memory.WorkingSet = min(group.Memory.WorkingSet, group.MemoryLimit)
 }
 
-func (t *tree) container(pod *v1.Pod, parent string, c *v1.Container, usage Usage, id string, started time.Time) Cgroup {
+func (t *tree) container(pod *v1.Pod, parent string, c *v1.Container, usage scenario.Usage, id string, started time.Time) Cgroup {
 	l := newLoad(pod, c, usage)
 	group := t.group(KindContainer, "")
 	group.Pod, group.Name, group.Image, group.Created = pod, c.Name, c.Image, started

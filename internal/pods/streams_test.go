@@ -16,11 +16,12 @@ import (
 	utilexec "k8s.io/utils/exec"
 
 	"fauxlet/internal/pods"
+	"fauxlet/scenario"
 )
 
 // TestAnswers: the first answer whose command is that of the request, or any, is given.
 func TestAnswers(t *testing.T) {
-	store := newStore(t, pods.Spec{Pod: newPod("default", "p", "c"), Containers: map[string]pods.Container{"c": {Exec: []pods.Answer{
+	store := newStore(t, scenario.Pod{Pod: newPod("default", "p", "c"), Containers: map[string]scenario.Container{"c": {Exec: []scenario.ExecAnswer{
 		{Command: []string{"cat", "a"}, Stdout: "one\ntwo\n"},
 		{Command: []string{"cat"}, Stderr: "which?\n", ExitCode: 2},
 		{Command: nil, Stdout: "anything\n"},
@@ -59,8 +60,8 @@ func TestAnswers(t *testing.T) {
 // TestAnswerDelay: an answer waits, and no longer than its client.
 func TestAnswerDelay(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		store := newStore(t, pods.Spec{Pod: newPod("default", "p", "c"), Containers: map[string]pods.Container{"c": {
-			Exec: []pods.Answer{{Stdout: "late", Delay: metav1.Duration{Duration: time.Minute}}}}}})
+		store := newStore(t, scenario.Pod{Pod: newPod("default", "p", "c"), Containers: map[string]scenario.Container{"c": {
+			Exec: []scenario.ExecAnswer{{Stdout: "late", Delay: metav1.Duration{Duration: time.Minute}}}}}})
 		began := time.Now()
 		var stdout bytes.Buffer
 		if err := store.Exec(t.Context(), "default", "p", "c", []string{"x"}, pods.Streams{Stdout: &stdout}); err != nil || stdout.String() != "late" || time.Since(began) != time.Minute {
@@ -79,7 +80,7 @@ func TestAttach(t *testing.T) {
 	for _, tty := range []bool{false, true} {
 		synctest.Test(t, func(t *testing.T) {
 			start := metav1.NewTime(time.Now().Add(500 * time.Millisecond))
-			store := newStore(t, pods.Spec{Pod: newPod("default", "p", "c"), Containers: map[string]pods.Container{"c": {Log: pods.Log{Text: "one\ntwo\n", Start: &start}}}})
+			store := newStore(t, scenario.Pod{Pod: newPod("default", "p", "c"), Containers: map[string]scenario.Container{"c": {Log: scenario.Log{Text: "one\ntwo\n", Start: &start}}}})
 			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 			defer cancel()
 			var stdout bytes.Buffer
@@ -107,7 +108,7 @@ func TestAttach(t *testing.T) {
 func TestAttachOnce(t *testing.T) {
 	pod := newPod("default", "p", "c")
 	pod.Spec.Containers[0].StdinOnce = true
-	store := newStore(t, pods.Spec{Pod: pod})
+	store := newStore(t, scenario.Pod{Pod: pod})
 	var stdout bytes.Buffer
 	if err := store.Attach(t.Context(), "default", "p", "c", pods.Streams{Stdin: strings.NewReader("all\n"), Stdout: &stdout}); err != nil || !strings.Contains(stdout.String(), "all\n") {
 		t.Errorf("%q, %v", &stdout, err)
@@ -122,8 +123,8 @@ func TestPorts(t *testing.T) {
 	declared := newPod("default", "declared", "c")
 	declared.Spec.Containers[0].Ports = []v1.ContainerPort{{ContainerPort: 80}, {ContainerPort: 53, Protocol: v1.ProtocolUDP}}
 	store := newStore(t,
-		pods.Spec{Pod: newPod("default", "any", "c")},
-		pods.Spec{Pod: declared, Containers: map[string]pods.Container{"c": {Ports: []pods.Port{{Port: 81}}}}},
+		scenario.Pod{Pod: newPod("default", "any", "c")},
+		scenario.Pod{Pod: declared, Containers: map[string]scenario.Container{"c": {Ports: []scenario.Port{{Port: 81}}}}},
 	)
 	for _, test := range []struct {
 		pod     string

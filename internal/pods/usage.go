@@ -9,42 +9,9 @@ import (
 
 	v1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
+
+	"fauxlet/scenario"
 )
-
-// Usage is what a container uses, on average. What is zero is made up: three quarters of what the container requests, or,
-// where it requests nothing, a little that depends on its name.
-type Usage struct {
-	// CPU is in cores, as in 250m.
-	CPU resource.Quantity `json:"cpu,omitzero"`
-	// Memory is the working set, in bytes, as in 64Mi.
-	Memory resource.Quantity `json:"memory,omitzero"`
-}
-
-// The most that a container uses: far beyond any node, and far from where the arithmetic ends.
-var (
-	mostCPU    = resource.MustParse("4096")
-	mostMemory = resource.MustParse("256Ti")
-)
-
-// validate checks the usage of a container with these limits. Its errors begin with the name of the field.
-func (u Usage) validate(limits v1.ResourceList) error {
-	for _, one := range []struct {
-		name        string
-		value, most resource.Quantity
-		resource    v1.ResourceName
-	}{{"cpu", u.CPU, mostCPU, v1.ResourceCPU}, {"memory", u.Memory, mostMemory, v1.ResourceMemory}} {
-		if one.value.Sign() < 0 {
-			return fmt.Errorf("usage.%s: %s: it must not be negative; leave it out to have it made up", one.name, one.value.String())
-		}
-		if one.value.Cmp(one.most) > 0 {
-			return fmt.Errorf("usage.%s: %s: it must be at most %s", one.name, one.value.String(), one.most.String())
-		}
-		if limit, there := limits[one.resource]; there && one.value.Cmp(limit) > 0 {
-			return fmt.Errorf("usage.%s: %s: the container's limit is %s, and it cannot use more; lower the usage or raise resources.limits.%s", one.name, one.value.String(), limit.String(), one.name)
-		}
-	}
-	return nil
-}
 
 // load is what a container does to the node: two waves, and small things that depend on its name.
 type load struct {
@@ -60,7 +27,7 @@ const (
 	pageSize  = 4096
 )
 
-func newLoad(pod *v1.Pod, container *v1.Container, usage Usage) load {
+func newLoad(pod *v1.Pod, container *v1.Container, usage scenario.Usage) load {
 	l := load{hash: hashOf(string(pod.UID), container.Name)}
 	cpu := l.average(usage.CPU.ScaledValue(resource.Nano), container, v1.ResourceCPU, resource.Nano, uint64(l.digit(5, 50))*millicore)
 	memory := l.average(usage.Memory.Value(), container, v1.ResourceMemory, 0, uint64(l.digit(20, 100))*mebibyte)
@@ -94,9 +61,9 @@ func positive(list v1.ResourceList, name v1.ResourceName, scale resource.Scale) 
 	if !there || amount.Sign() <= 0 {
 		return 0
 	}
-	most := mostMemory
+	most := scenario.MaxMemory
 	if name == v1.ResourceCPU {
-		most = mostCPU
+		most = scenario.MaxCPU
 	}
 	if amount.Cmp(most) > 0 {
 		amount = most
@@ -213,4 +180,4 @@ func qosOf(pod *v1.Pod) v1.PodQOSClass {
 }
 
 // usageOf is what a container was said to use.
-func (e *entry) usageOf(container string) Usage { return e.of(container).is.Usage }
+func (e *entry) usageOf(container string) scenario.Usage { return e.of(container).is.Usage }

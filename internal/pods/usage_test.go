@@ -3,45 +3,13 @@ package pods
 import (
 	"math/big"
 	"math/rand/v2"
-	"strings"
 	"testing"
 
 	v1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
-)
 
-func TestUsageValidate(t *testing.T) {
-	limits := v1.ResourceList{v1.ResourceCPU: resource.MustParse("500m"), v1.ResourceMemory: resource.MustParse("64Mi")}
-	for name, test := range map[string]struct {
-		cpu, memory string
-		limits      v1.ResourceList
-		want        string
-	}{
-		"nothing":                  {},
-		"at the limit":             {cpu: "0.5", memory: "64Mi", limits: limits},
-		"without a limit":          {cpu: "64", memory: "1Ti"},
-		"negative cpu":             {cpu: "-1", want: "usage.cpu: -1: it must not be negative; leave it out to have it made up"},
-		"negative memory":          {memory: "-1Mi", want: "usage.memory: -1Mi: it must not be negative"},
-		"more than anything has":   {cpu: "5000", want: "usage.cpu: 5k: it must be at most 4096"},
-		"cpu above the limit":      {cpu: "501m", limits: limits, want: "usage.cpu: 501m: the container's limit is 500m"},
-		"memory above the limit":   {memory: "65Mi", limits: limits, want: "lower the usage or raise resources.limits.memory"},
-		"cpu that is beyond int64": {cpu: "1e30", want: "it must be at most 4096"},
-	} {
-		t.Run(name, func(t *testing.T) {
-			var usage Usage
-			if test.cpu != "" {
-				usage.CPU = resource.MustParse(test.cpu)
-			}
-			if test.memory != "" {
-				usage.Memory = resource.MustParse(test.memory)
-			}
-			err := usage.validate(test.limits)
-			if (err == nil) != (test.want == "") || err != nil && !strings.Contains(err.Error(), test.want) {
-				t.Errorf("got %v, want %q", err, test.want)
-			}
-		})
-	}
-}
+	"fauxlet/scenario"
+)
 
 // TestWaveSum holds the sum against one in big rationals, of the lines that the wave is made of.
 func TestWaveSum(t *testing.T) {
@@ -95,7 +63,7 @@ func TestWaveNeverFalls(t *testing.T) {
 		t.Error("no time, and yet something was used")
 	}
 	// A kernel's counter begins again where it ends, and so does this one.
-	w.mean = uint64(mostCPU.ScaledValue(resource.Nano))
+	w.mean = uint64(scenario.MaxCPU.ScaledValue(resource.Nano))
 	w.swing = w.mean / 4
 	w.sum(0, 20*years)
 }
@@ -122,7 +90,7 @@ func TestLoadIsMadeOfWhatIsKnown(t *testing.T) {
 	pod.UID = "1"
 	for name, test := range map[string]struct {
 		resources      v1.ResourceRequirements
-		usage          Usage
+		usage          scenario.Usage
 		cpuFrom, cpuTo uint64 // millicores
 		memFrom, memTo uint64 // MiB
 	}{
@@ -130,7 +98,7 @@ func TestLoadIsMadeOfWhatIsKnown(t *testing.T) {
 		"requests": {resources: v1.ResourceRequirements{Requests: list("400m", "1Gi")}, cpuFrom: 300, cpuTo: 300, memFrom: 768, memTo: 768},
 		"limits":   {resources: v1.ResourceRequirements{Limits: list("200m", "4Mi")}, cpuFrom: 150, cpuTo: 150, memFrom: 3, memTo: 3},
 		"usage": {
-			resources: v1.ResourceRequirements{Requests: list("400m", "1Gi")}, usage: Usage{CPU: resource.MustParse("2"), Memory: resource.MustParse("3Mi")},
+			resources: v1.ResourceRequirements{Requests: list("400m", "1Gi")}, usage: scenario.Usage{CPU: resource.MustParse("2"), Memory: resource.MustParse("3Mi")},
 			cpuFrom: 2_000, cpuTo: 2_000, memFrom: 3, memTo: 3,
 		},
 		"a limit below what would be made up": {resources: v1.ResourceRequirements{Limits: list("1m", "1Mi"), Requests: list("8m", "9Mi")}, cpuFrom: 1, cpuTo: 1, memFrom: 1, memTo: 1},

@@ -7,7 +7,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
-	"fauxlet/internal/pods"
+	"fauxlet/scenario"
 )
 
 // makePod has the pod that a path names be there, with its container, where nobody says which pods there are: the question
@@ -17,7 +17,7 @@ func (k *Kubelet) makePod(path string) error {
 	if k.made == nil || len(parts) < 3 {
 		return nil
 	}
-	spec := pods.Spec{Pod: &v1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: parts[1], Name: parts[2]}}}
+	spec := scenario.Pod{Pod: &v1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: parts[1], Name: parts[2]}}}
 	container := "main"
 	switch parts[0] {
 	case "containerLogs", "run", "exec", "attach", "checkpoint":

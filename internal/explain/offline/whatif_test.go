@@ -27,6 +27,7 @@ import (
 	"fauxlet/internal/reviewapi"
 	"fauxlet/internal/vectors"
 	"fauxlet/kubelettest"
+	"fauxlet/scenario"
 	"fauxlet/testcerts"
 )
 
@@ -321,8 +322,8 @@ func send(t *testing.T, k *kubelettest.Kubelet, certificate *tls.Certificate, as
 	check(t, err)
 }
 
-func nginx() pods.Spec {
-	return kubelettest.Pod("default", "nginx", map[string]pods.Container{"nginx": {Log: pods.Log{Lines: 3}}})
+func nginx() scenario.Pod {
+	return kubelettest.Pod("default", "nginx", map[string]scenario.Container{"nginx": {Log: scenario.Log{Lines: 3}}})
 }
 
 func check(t testing.TB, err error) {

@@ -1,0 +1,163 @@
+package scenario
+
+import (
+	"cmp"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	v1 "k8s.io/api/core/v1"
+	kjson "sigs.k8s.io/json"
+	"sigs.k8s.io/yaml"
+)
+
+// Options are the options of [Load] and [Parse].
+type Options struct {
+	// InCluster is set for a node that is registered in a cluster. The cluster binds further pods to it, so a selector may
+	// name a pod that is not in the scenario.
+	InCluster bool
+
+	// Dir is the folder at which relative paths of log files start; empty: the current folder. Load sets it to the folder
+	// of the Scenario file.
+	Dir string
+}
+
+// Load reads and checks a Scenario file in YAML or JSON. An unknown or duplicate field is an error, as is an entry that
+// matches no container. Errors name the file and the path of the field. Pods are checked only for null; pods.NewStore
+// validates them.
+func Load(file string, o Options) (*Scenario, error) {
+	data, err := os.ReadFile(file)
+	if err != nil {
+		return nil, fmt.Errorf("scenario %s: %w", file, err)
+	}
+	o.Dir = filepath.Dir(file)
+	s, err := Parse(data, o)
+	if err != nil {
+		return nil, fmt.Errorf("scenario %s: %w", file, err)
+	}
+	return s, nil
+}
+
+// Parse is like [Load] for the content of a file.
+func Parse(data []byte, o Options) (*Scenario, error) {
+	if len(strings.TrimSpace(string(data))) == 0 {
+		return nil, fmt.Errorf("the file is empty; it needs at least apiVersion: %s and kind: %s", APIVersion, Kind)
+	}
+	text, err := yaml.YAMLToJSONStrict(data)
+	if err != nil {
+		return nil, err
+	}
+	if err := checkKind(text); err != nil {
+		return nil, err
+	}
+	s := &Scenario{}
+	if err := unmarshal(text, s); err != nil {
+		return nil, err
+	}
+	if s.Nodes < 0 {
+		return nil, fmt.Errorf("nodes: %d: must not be negative; it is the number of nodes", s.Nodes)
+	}
+	for i, pod := range s.Pods {
+		if pod == nil {
+			return nil, fmt.Errorf("pods[%d]: null is not a pod; remove the entry", i)
+		}
+		pod.Namespace = cmp.Or(pod.Namespace, v1.NamespaceDefault)
+	}
+	if err := s.completeEntries(o); err != nil {
+		return nil, err
+	}
+	for i := range s.Faults {
+		if err := s.Faults[i].Validate(); err != nil {
+			return nil, fmt.Errorf("faults[%d].%w", i, err)
+		}
+	}
+	return s, nil
+}
+
+// checkKind rejects files of another kind before their fields are read, because each of those fields would be unknown.
+func checkKind(text []byte) error {
+	var meta struct {
+		APIVersion string `json:"apiVersion"`
+		Kind       string `json:"kind"`
+	}
+	if err := kjson.UnmarshalCaseSensitivePreserveInts(text, &meta); err != nil {
+		return fmt.Errorf("the file must be an object with apiVersion and kind: %w", err)
+	}
+	if meta.APIVersion != APIVersion || meta.Kind != Kind {
+		return fmt.Errorf("apiVersion %q, kind %q: a scenario has apiVersion: %s and kind: %s",
+			meta.APIVersion, meta.Kind, APIVersion, Kind)
+	}
+	return nil
+}
+
+func unmarshal(text []byte, s *Scenario) error {
+	strict, err := kjson.UnmarshalStrict(text, s)
+	if err != nil {
+		return locate(text, err)
+	}
+	if len(strict) == 0 {
+		return nil
+	}
+	problems := make([]string, len(strict))
+	for i, err := range strict {
+		problems[i] = err.Error()
+	}
+	return fmt.Errorf("%s; correct the spelling or remove it", strings.Join(problems, ", "))
+}
+
+// locate adds the list entry to an error of the decoder, which does not name it: it decodes each entry of the lists by
+// itself until one fails.
+func locate(text []byte, failed error) error {
+	var lists map[string]any
+	if json.Unmarshal(text, &lists) != nil {
+		return failed
+	}
+	for _, list := range []struct {
+		field string
+		entry func() any
+	}{
+		{field: "pods", entry: func() any { return &v1.Pod{} }},
+		{field: "containers", entry: func() any { return &ContainerEntry{} }},
+		{field: "faults", entry: func() any { return &Fault{} }},
+	} {
+		entries, _ := lists[list.field].([]any)
+		for i, entry := range entries {
+			one, err := json.Marshal(entry)
+			if err != nil {
+				return failed
+			}
+			if err := kjson.UnmarshalCaseSensitivePreserveInts(one, list.entry()); err != nil {
+				return fmt.Errorf("%s[%d]: %w", list.field, i, err)
+			}
+		}
+	}
+	return failed
+}
+
+// completeEntries validates the entries of s.Containers and fills in the fields that they omit.
+func (s *Scenario) completeEntries(o Options) error {
+	for i := range s.Containers {
+		entry := &s.Containers[i]
+		entry.Namespace = cmp.Or(entry.Namespace, v1.NamespaceDefault)
+		if err := s.completeSelector(i, o.InCluster); err != nil {
+			return fmt.Errorf("containers[%d]%w", i, err)
+		}
+		if err := entry.Validate(nil); err != nil {
+			return fmt.Errorf("containers[%d].%w", i, err)
+		}
+		entry.Log.resolve(o.Dir)
+	}
+	return nil
+}
+
+// resolve makes the log's relative file names start at a folder.
+func (l *Log) resolve(dir string) {
+	if l.File != "" && !filepath.IsAbs(l.File) {
+		l.File = filepath.Join(dir, l.File)
+	}
+	if l.Previous != nil {
+		l.Previous.resolve(dir)
+	}
+}

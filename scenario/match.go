@@ -1,0 +1,122 @@
+package scenario
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"path"
+	"slices"
+	"strings"
+
+	v1 "k8s.io/api/core/v1"
+)
+
+// ContainersOf returns the descriptions of a pod's containers by name. The first matching entry describes a container. A
+// container without a matching entry is missing.
+func (s *Scenario) ContainersOf(pod *v1.Pod) map[string]Container {
+	return s.ContainersOfNamed(pod, pod.Name)
+}
+
+// ContainersOfNamed is like [Scenario.ContainersOf] for a pod that has another name in the scenario. A static pod has: its
+// name in the cluster ends with the name of its node.
+func (s *Scenario) ContainersOfNamed(pod *v1.Pod, name string) map[string]Container {
+	var containers map[string]Container
+	for _, container := range containerNames(pod) {
+		i := slices.IndexFunc(s.Containers, func(entry ContainerEntry) bool {
+			return entry.Selector.matches(pod.Namespace, name, container)
+		})
+		if i < 0 {
+			continue
+		}
+		if containers == nil {
+			containers = map[string]Container{}
+		}
+		containers[container] = s.Containers[i].Container
+	}
+	return containers
+}
+
+func (s *Selector) matches(namespace, pod, container string) bool {
+	for _, field := range []struct{ pattern, name string }{
+		{pattern: s.Namespace, name: namespace},
+		{pattern: s.Pod, name: pod},
+		{pattern: s.Container, name: container},
+	} {
+		if matches, err := path.Match(field.pattern, field.name); err != nil || !matches {
+			return false
+		}
+	}
+	return true
+}
+
+// isPattern reports whether a field contains a pattern, and an error if a pattern is malformed.
+func (s *Selector) isPattern() (bool, error) {
+	found := false
+	for _, field := range []struct{ name, value string }{
+		{name: "namespace", value: s.Namespace},
+		{name: "pod", value: s.Pod},
+		{name: "container", value: s.Container},
+	} {
+		if !strings.ContainsAny(field.value, `*?[\`) {
+			continue
+		}
+		found = true
+		if _, err := path.Match(field.value, ""); err != nil {
+			return true, fmt.Errorf("%s: %q: %w; a pattern has *, ? and [a-z]", field.name, field.value, err)
+		}
+	}
+	return found, nil
+}
+
+// completeSelector fills in the container of the selector of entry n. It checks that a selector without a pattern selects
+// a container of the scenario, and that no earlier entry has the same. Errors begin with a dot and a field, or a colon.
+func (s *Scenario) completeSelector(n int, inCluster bool) error {
+	selector := &s.Containers[n].Selector
+	pattern, err := selector.isPattern()
+	if err != nil {
+		return fmt.Errorf(".%w", err)
+	}
+	i := slices.IndexFunc(s.Pods, func(pod *v1.Pod) bool {
+		return pod.Namespace == selector.Namespace && pod.Name == selector.Pod
+	})
+	switch {
+	case i < 0 && selector.Pod == "":
+		return errors.New(".pod: missing; name a pod, or use a pattern such as *")
+	case i < 0 && (pattern || inCluster):
+		selector.Container = cmp.Or(selector.Container, "*")
+		return nil
+	case i < 0:
+		return fmt.Errorf(".pod: no pod %s/%s in this scenario; name a pod of the scenario, or add this one to pods",
+			selector.Namespace, selector.Pod)
+	}
+	names := containerNames(s.Pods[i])
+	if selector.Container == "" && len(names) == 1 {
+		selector.Container = names[0]
+	}
+	if !pattern && !slices.Contains(names, selector.Container) {
+		return fmt.Errorf(".container: pod %s/%s has no container %q; it has %s",
+			selector.Namespace, selector.Pod, selector.Container, strings.Join(names, ", "))
+	}
+	for j, earlier := range s.Containers[:n] {
+		if earlier.Selector == *selector {
+			return fmt.Errorf(": container %s of pod %s/%s is already described in containers[%d]; put the two entries together",
+				selector.Container, selector.Namespace, selector.Pod, j)
+		}
+	}
+	return nil
+}
+
+// containerNames returns the names of a pod's init, main and ephemeral containers.
+func containerNames(pod *v1.Pod) []string {
+	var names []string
+	for _, c := range pod.Spec.InitContainers {
+		names = append(names, c.Name)
+	}
+	for _, c := range pod.Spec.Containers {
+		names = append(names, c.Name)
+	}
+	for _, c := range pod.Spec.EphemeralContainers {
+		names = append(names, c.Name)
+	}
+	return names
+}
