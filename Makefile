@@ -31,8 +31,9 @@ test: ## run the tests of the module
 	go test $(RACE) ./...
 
 .PHONY: e2e
-e2e: ## run the tests against the real etcd, kube-apiserver, kubectl and kubelet server (the first build takes about 20 minutes)
-	cd e2e && CGO_ENABLED=0 go test -count=1 -timeout 80m ./...
+e2e: ## run the tests against the real etcd, kube-apiserver, kubectl and kubelet server (the first build takes about 20 minutes; ARGS=-short runs the quick ones)
+	cd e2e && CGO_ENABLED=0 go run ./preflight
+	cd e2e && CGO_ENABLED=0 go test -count=1 -timeout 80m $(ARGS) ./...
 
 .PHONY: fuzz
 fuzz: ## run each fuzz target for a while (FUZZTIME=30s); what they found before is run by make test
@@ -44,7 +45,7 @@ fuzz: ## run each fuzz target for a while (FUZZTIME=30s); what they found before
 bench: ## measure one request and one long log beside a bare net/http server, and with the trace on and off (and the kubelet's own, once make e2e has built it), and print the ratios
 	CGO_ENABLED=0 go test ./server -run '^$$' -bench '^Benchmark(Beside|Trace)' -benchtime 1x -timeout 15m
 	@if compgen -G "$${FAUXLET_E2E_CACHE:-$${XDG_CACHE_HOME:-$$HOME/.cache}/fauxlet-e2e}/*/reference-*" >/dev/null; then \
-		cd e2e && CGO_ENABLED=0 go test -run '^$$' -bench '^BenchmarkBesideKubelet' -benchtime 1x -timeout 15m .; \
+		cd e2e && CGO_ENABLED=0 go test -run '^$$' -bench '^BenchmarkBesideKubelet' -benchtime 1x -timeout 15m ./same; \
 	else echo "not measured beside the kubelet's own server: make e2e builds it"; fi
 
 .PHONY: lint

@@ -25,6 +25,8 @@ import (
 	"github.com/chromedp/cdproto/page"
 	cdpruntime "github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/chromedp"
+
+	"fauxlet/e2e/internal/programs"
 )
 
 var update = flag.Bool("update", false, "take the screenshots in docs/images anew")
@@ -32,28 +34,7 @@ var update = flag.Bool("update", false, "take the screenshots in docs/images ane
 // patience is how long anything may take on a machine that is busy with other tests.
 const patience = 2 * time.Minute
 
-// built is where fauxlet was built for this run.
-var built string
-
-func TestMain(m *testing.M) { os.Exit(runTests(m)) }
-
-func runTests(m *testing.M) int {
-	flag.Parse()
-	dir, err := os.MkdirTemp("", "fauxlet-browser-")
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "browser:", err)
-		return 1
-	}
-	defer os.RemoveAll(dir)
-	built = filepath.Join(dir, "fauxlet")
-	build := exec.Command("go", "build", "-o", built, "./cmd/fauxlet")
-	build.Dir, build.Env = "../..", append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := build.CombinedOutput(); err != nil {
-		fmt.Fprintf(os.Stderr, "browser: go build: %v\n%s", err, out)
-		return 1
-	}
-	return m.Run()
-}
+func TestMain(m *testing.M) { os.Exit(programs.Main(m, "browser")) }
 
 func must(t testing.TB, err error) {
 	t.Helper()
@@ -78,7 +59,7 @@ func startDemoOn(t testing.TB, address string, flags ...string) (demo *open, sto
 	dir := t.TempDir()
 	ready := filepath.Join(dir, "ready")
 	runtime.LockOSThread() // the demo is killed with the thread that started it
-	cmd := exec.Command(built, "demo", "--dir", "demo", "--port", "0", "--read-only-port", "0", "--admin-address", address, "--ready-file", ready)
+	cmd := exec.Command(programs.Path(t, "fauxlet"), "demo", "--dir", "demo", "--port", "0", "--read-only-port", "0", "--admin-address", address, "--ready-file", ready)
 	cmd.Args = append(cmd.Args, flags...)
 	cmd.Dir = dir
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}

@@ -1,0 +1,71 @@
+package cluster
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+	"time"
+
+	"fauxlet/conformance"
+	"fauxlet/e2e/internal/controlplane"
+	"fauxlet/e2e/internal/expect"
+	"fauxlet/e2e/internal/programs"
+)
+
+// hostile are the checks of streams, of kubelets that misbehave, and of what stays open.
+var hostile = []string{"--only", "streams", "--only", "hostile", "--only", "after"}
+
+// TestCheckStreamsAndHostile runs them on a real apiserver, which passes them all, and is none the worse for it. On an
+// address that is not loopback, in a network of its own, nodes/proxy is checked too; for that it runs itself once more, as
+// root.
+func TestCheckStreamsAndHostile(t *testing.T) {
+	const inside = "FAUXLET_E2E_CHECK_NETWORK"
+	args := hostile
+	if os.Getenv(inside) == "" {
+		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
+		defer cancel()
+		cmd := exec.CommandContext(ctx, "unshare", "--net", "sh", "-c",
+			`ip link set lo up && ip address add `+nodeAddress+`/32 dev lo && ip route add default dev lo && exec "$0" "$@"`,
+			os.Args[0], "-test.run=^TestCheckStreamsAndHostile$", "-test.v")
+		cmd.Env = append(os.Environ(), inside+"=1")
+		cmd.WaitDelay = 10 * time.Second
+		out, err := cmd.CombinedOutput()
+		if err != nil || !strings.Contains(string(out), "--- PASS: TestCheckStreamsAndHostile") {
+			t.Errorf("in a network of its own (as root, with unshare and ip): %v\n%s", err, out)
+		}
+	} else {
+		args = append([]string{"--node-ip", nodeAddress}, hostile...)
+	}
+
+	plane := controlplane.Shared(t, checkable)
+	plane.Bind(t, controlplane.KubeletAPIAdmin, controlplane.User("kubelet-client"))
+	began := time.Now()
+	got := runCheck(t, plane, append(servingCAFlags(t, plane.PKI), args...)...)
+	peak := peak(t, plane.APIServer)
+	t.Logf("%d checks in %v; the apiserver took up to %d MiB", len(got.report.Results), time.Since(began).Round(time.Millisecond), peak>>10)
+	if peak > 1<<20 {
+		t.Errorf("the apiserver took %d MiB: that is no check any more", peak>>10)
+	}
+	got.passes(t)
+	for _, r := range got.report.Results {
+		if r.Verdict == conformance.Skip && os.Getenv(inside) != "" {
+			t.Errorf("%s was skipped: %s", r.ID, r.Why)
+		}
+		t.Logf("%s %s, %v\n  %s", r.Verdict, r.ID, time.Duration(r.Duration).Round(time.Millisecond), strings.Join(r.Evidence, "\n  "))
+	}
+	if strings.TrimSpace(got.Stderr) != "" {
+		t.Logf("on standard error: %s", got.Stderr)
+	}
+}
+
+// peak is the most memory that a process has had, in kB.
+func peak(t *testing.T, p *programs.Process) (kB int) {
+	t.Helper()
+	_, after, _ := strings.Cut(expect.File(t, fmt.Sprintf("/proc/%d/status", p.Cmd.Process.Pid)), "VmHWM:")
+	_, err := fmt.Sscan(after, &kB)
+	expect.NoError(t, err)
+	return kB
+}

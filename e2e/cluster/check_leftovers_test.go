@@ -1,0 +1,278 @@
+package cluster
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"maps"
+	"net"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	v1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/tools/clientcmd"
+
+	"fauxlet/conformance"
+	"fauxlet/e2e/internal/controlplane"
+	"fauxlet/e2e/internal/expect"
+	"fauxlet/e2e/internal/programs"
+)
+
+// objects are those of the cluster that a check might leave behind, by kind and name, with their UIDs.
+func objects(t testing.TB, c *controlplane.Plane) map[string]string {
+	t.Helper()
+	ctx, all := context.Background(), map[string]string{}
+	core, every := c.Client.CoreV1(), metav1.ListOptions{}
+	add := func(kind string, o metav1.Object) {
+		if kind == "lease" && o.GetNamespace() == "kube-system" {
+			return // of the apiserver itself
+		}
+		all[fmt.Sprintf("%s %s/%s", kind, o.GetNamespace(), o.GetName())] = string(o.GetUID())
+	}
+	nodes, err := core.Nodes().List(ctx, every)
+	expect.NoError(t, err)
+	namespaces, err := core.Namespaces().List(ctx, every)
+	expect.NoError(t, err)
+	pods, err := core.Pods("").List(ctx, every)
+	expect.NoError(t, err)
+	accounts, err := core.ServiceAccounts("").List(ctx, every)
+	expect.NoError(t, err)
+	leases, err := c.Client.CoordinationV1().Leases("").List(ctx, every)
+	expect.NoError(t, err)
+	requests, err := c.Client.CertificatesV1().CertificateSigningRequests().List(ctx, every)
+	expect.NoError(t, err)
+	roles, err := c.Client.RbacV1().ClusterRoles().List(ctx, every)
+	expect.NoError(t, err)
+	bindings, err := c.Client.RbacV1().ClusterRoleBindings().List(ctx, every)
+	expect.NoError(t, err)
+	for i := range nodes.Items {
+		add("node", &nodes.Items[i])
+	}
+	for i := range namespaces.Items {
+		add("namespace", &namespaces.Items[i])
+	}
+	for i := range pods.Items {
+		add("pod", &pods.Items[i])
+	}
+	for i := range accounts.Items {
+		add("serviceaccount", &accounts.Items[i])
+	}
+	for i := range leases.Items {
+		add("lease", &leases.Items[i])
+	}
+	for i := range requests.Items {
+		add("certificatesigningrequest", &requests.Items[i])
+	}
+	for i := range roles.Items {
+		add("clusterrole", &roles.Items[i])
+	}
+	for i := range bindings.Items {
+		add("clusterrolebinding", &bindings.Items[i])
+	}
+	return all
+}
+
+// leaves wants the objects to be those of before.
+func leaves(t testing.TB, c *controlplane.Plane, before map[string]string) {
+	t.Helper()
+	if diff := cmp.Diff(before, objects(t, c)); diff != "" {
+		t.Errorf("the objects of the cluster are others than before (-before +after):\n%s", diff)
+	}
+}
+
+// background is a fauxlet check that runs beside the test.
+type background struct {
+	*exec.Cmd
+	stdout, stderr programs.Buffer
+}
+
+// midway starts a check, and waits until it has Nodes in the cluster that were not there before.
+func midway(t testing.TB, c *controlplane.Plane, args ...string) *background {
+	t.Helper()
+	before := objects(t, c)
+	b := &background{Cmd: checkCommand(t, c, args...)}
+	b.Stdout, b.Stderr = &b.stdout, &b.stderr
+	expect.NoError(t, b.Start())
+	t.Cleanup(func() { _ = b.Process.Kill() })
+	expect.Eventually(t, time.Minute, "a check has Nodes", func() string {
+		for name := range objects(t, c) {
+			if _, there := before[name]; !there && strings.HasPrefix(name, "node ") {
+				return ""
+			}
+		}
+		return "it has none; it said: " + b.stderr.String()
+	})
+	return b
+}
+
+func (b *background) end(t testing.TB) programs.Result {
+	t.Helper()
+	if err := b.Wait(); err != nil && !b.ProcessState.Exited() {
+		t.Logf("fauxlet check: %v", err)
+	}
+	return programs.Result{Stdout: b.stdout.String(), Stderr: b.stderr.String(), Status: b.ProcessState.ExitCode()}
+}
+
+// TestCheckLeavesNothing stops checks in the middle, in all ways, and looks what is left.
+func TestCheckLeavesNothing(t *testing.T) {
+	t.Parallel() // a control plane of its own, and a minute to wait
+	plane := controlplane.New(t, checkable)
+	t.Cleanup(func() { expect.NoError(t, plane.APIServer.Stop()) })
+	plane.Bind(t, controlplane.KubeletAPIAdmin, controlplane.User("kubelet-client"))
+	// An object that is somebody's, and has our label.
+	foreign := foreign(t, plane)
+	before := objects(t, plane)
+
+	// Two at once.
+	var both sync.WaitGroup
+	results := make([]programs.Result, 2)
+	for i := range results {
+		cmd := checkCommand(t, plane, servingCAFlags(t, plane.PKI)...)
+		both.Go(func() { results[i] = programs.Run(t, cmd) })
+	}
+	both.Wait()
+	for _, one := range results {
+		if one.Status != 0 {
+			t.Errorf("one of two at once: %+v", one)
+		}
+	}
+	leaves(t, plane, before)
+
+	for _, signal := range []syscall.Signal{syscall.SIGINT, syscall.SIGTERM} {
+		b := midway(t, plane)
+		expect.NoError(t, b.Process.Signal(signal))
+		got := reported(t, b.end(t))
+		if got.Status != 2 || !strings.Contains(got.Stderr, "signal received") || got.report.Count(conformance.Fail) > 0 {
+			t.Errorf("%v: %+v, want status 2, and nothing that failed", signal, got)
+		}
+		leaves(t, plane, before)
+	}
+	if got := runCheck(t, plane, "--timeout", "300ms"); got.Status != 2 || !strings.Contains(got.Stderr, "--timeout: 300ms are over") || got.report.Count(conformance.Fail) > 0 {
+		t.Errorf("without time: %+v, want status 2, and nothing that failed", got)
+	}
+	leaves(t, plane, before)
+
+	// A connection that breaks once.
+	link := startLink(t, plane)
+	b := midway(t, link.plane)
+	link.cut()
+	got := reported(t, b.end(t))
+	if got.report.Count(conformance.Fail) > 0 || len(got.report.Left) > 0 {
+		t.Errorf("a connection that breaks: %+v, want nothing that failed, nothing left", got)
+	}
+	leaves(t, plane, before)
+
+	// A check that is killed, and a check whose connection is lost for good.
+	b = midway(t, plane)
+	expect.NoError(t, b.Process.Kill())
+	b.end(t)
+	killed := objects(t, plane)
+	b = midway(t, link.plane)
+	link.close()
+	got = reported(t, b.end(t))
+	if got.Status != 2 || len(got.report.Left) == 0 || got.report.Count(conformance.Fail) > 0 {
+		t.Errorf("a connection that is lost: %+v, want status 2, and what is left", got)
+	}
+
+	// They may be alive still: what they made is left alone, for a minute, and gone after the next check.
+	runCheck(t, plane, "--only", "reach.dialled")
+	after := objects(t, plane)
+	for _, name := range slices.Sorted(maps.Keys(killed)) {
+		if after[name] != killed[name] {
+			t.Errorf("%s was removed by another run, moments after its own was killed", name)
+		}
+	}
+	expect.Eventually(t, 3*time.Minute, "the next check removes what is left", func() string {
+		got := runCheck(t, plane, "--only", "reach.dialled")
+		if got.Status != 0 {
+			t.Errorf("the next check: %+v", got)
+		}
+		return cmp.Diff(before, objects(t, plane))
+	})
+	if got := objects(t, plane)["node /"+foreign]; got != before["node /"+foreign] || got == "" {
+		t.Errorf("somebody's Node with our label is gone")
+	}
+}
+
+// foreign makes a Node that has the label of a run and not its name.
+func foreign(t testing.TB, c *controlplane.Plane) string {
+	t.Helper()
+	node := &v1.Node{ObjectMeta: metav1.ObjectMeta{Name: "foreign", Labels: map[string]string{"fauxlet.check/run": "long-ago"}}}
+	_, err := c.Client.CoreV1().Nodes().Create(context.Background(), node, metav1.CreateOptions{})
+	expect.NoError(t, err)
+	return node.Name
+}
+
+// link is a way to an apiserver that can be cut.
+type link struct {
+	plane    *controlplane.Plane // by this way
+	listener net.Listener
+
+	mu    sync.Mutex
+	conns []net.Conn
+}
+
+func startLink(t testing.TB, plane *controlplane.Plane) *link {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	expect.NoError(t, err)
+	far := *plane
+	far.Kubeconfig = filepath.Join(t.TempDir(), "kubeconfig")
+	config, err := clientcmd.LoadFromFile(plane.Kubeconfig)
+	expect.NoError(t, err)
+	for _, cluster := range config.Clusters {
+		cluster.Server = "https://" + listener.Addr().String()
+	}
+	expect.NoError(t, clientcmd.WriteToFile(*config, far.Kubeconfig))
+	l := &link{plane: &far, listener: listener}
+	t.Cleanup(l.close)
+	go l.serve(strings.TrimPrefix(plane.URL, "https://"))
+	return l
+}
+
+func (l *link) serve(to string) {
+	for {
+		near, err := l.listener.Accept()
+		if err != nil {
+			return
+		}
+		away, err := net.Dial("tcp", to)
+		if err != nil {
+			near.Close()
+			continue
+		}
+		l.mu.Lock()
+		l.conns = append(l.conns, near, away)
+		l.mu.Unlock()
+		for _, half := range [][2]net.Conn{{near, away}, {away, near}} {
+			go func() {
+				_, _ = io.Copy(half[0], half[1])
+				half[0].Close()
+			}()
+		}
+	}
+}
+
+// cut breaks the connections that there are.
+func (l *link) cut() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, conn := range l.conns {
+		conn.Close()
+	}
+	l.conns = nil
+}
+
+// close breaks them, and refuses others.
+func (l *link) close() {
+	l.listener.Close()
+	l.cut()
+}

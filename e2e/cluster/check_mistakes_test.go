@@ -1,0 +1,238 @@
+package cluster
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"fauxlet/conformance"
+	"fauxlet/e2e/internal/controlplane"
+	"fauxlet/e2e/internal/expect"
+	"fauxlet/e2e/internal/programs"
+	"fauxlet/testcerts"
+)
+
+// mistake is one thing that is wrong with an apiserver, and the one result of a check that tells of it.
+type mistake struct {
+	what    string // its row in docs/check.md
+	verdict conformance.Verdict
+	id      string
+	flag    string
+
+	kind    string                                              // of testcerts, of the client certificate
+	mint    func(*testcerts.Authority) (*testcerts.Pair, error) // of it, where there is no such kind
+	without []string                                            // flags that are missing
+	with    []string                                            // flags that are wrong
+	args    []string                                            // of the check
+}
+
+// The flags of a kube-apiserver that mistakes are about.
+const (
+	clientCertificateFlag = "--kubelet-client-certificate"
+	servingCAFlag         = "--kubelet-certificate-authority"
+	addressTypesFlag      = "--kubelet-preferred-address-types"
+)
+
+// mistakes are those of certificates first: kube-apiserver reads these files again by itself.
+func mistakes() []mistake {
+	fail, warn := conformance.Fail, conformance.Warn
+	named := func(name string, organizations ...string) func(*testcerts.Authority) (*testcerts.Pair, error) {
+		return func(ca *testcerts.Authority) (*testcerts.Pair, error) { return ca.Client(name, organizations) }
+	}
+	return []mistake{
+		{what: "the client certificate has expired", verdict: fail, id: "client.valid", flag: clientCertificateFlag, kind: "client-expired"},
+		{what: "it is not valid yet", verdict: fail, id: "client.valid", flag: clientCertificateFlag, kind: "client-not-yet-valid"},
+		{what: "it expires in 24 days", verdict: warn, id: "client.valid", flag: clientCertificateFlag, mint: func(ca *testcerts.Authority) (*testcerts.Pair, error) {
+			return ca.Client("kubelet-client", nil, testcerts.ValidFor(time.Now().Add(-time.Hour), time.Now().Add(24*24*time.Hour)))
+		}},
+		{what: "it is of a CA that the kubelets do not trust", verdict: fail, id: "client.trusted", flag: clientCertificateFlag, kind: "client-stranger"},
+		{what: "its intermediate CA is not in the file", verdict: fail, id: "client.trusted", flag: clientCertificateFlag, kind: "client-chain-missing"},
+		{what: "it is signed with SHA-1", verdict: fail, id: "client.trusted", flag: clientCertificateFlag, kind: "client-sha1"},
+		{what: "it is for servers alone", verdict: fail, id: "client.usage", flag: clientCertificateFlag, kind: "client-server-usage"},
+		{what: "it has no common name", verdict: fail, id: "client.subject", flag: clientCertificateFlag, kind: "client-no-name"},
+		{what: "it is that of `system:anonymous`", verdict: fail, id: "client.subject", flag: clientCertificateFlag, mint: named("system:anonymous")},
+		{what: "its key is another's", verdict: fail, id: "client.presented", flag: clientCertificateFlag, mint: func(ca *testcerts.Authority) (*testcerts.Pair, error) {
+			pair, err := ca.Client("kubelet-client", nil)
+			other, otherErr := ca.Client("kubelet-client", nil)
+			if err != nil || otherErr != nil {
+				return nil, fmt.Errorf("%v, %v", err, otherErr)
+			}
+			pair.KeyPEM = other.KeyPEM
+			return pair, nil
+		}},
+		{what: "its user is in `system:masters`", verdict: warn, id: "rights.excess", flag: clientCertificateFlag, mint: named("kubelet-client", "system:masters")},
+		{what: "its user is bound to no role", verdict: fail, id: "rights.sufficient", flag: "ClusterRoleBinding to system:kubelet-api-admin", mint: named("unbound")},
+
+		{what: "there is no client certificate", verdict: fail, id: "client.presented", flag: clientCertificateFlag, without: []string{clientCertificateFlag, "--kubelet-client-key"}},
+		{what: "serving certificates are not verified", verdict: warn, id: "serving.verified", flag: servingCAFlag, without: []string{servingCAFlag}},
+		{what: "they are verified by another CA", verdict: fail, id: "serving.accepted", flag: servingCAFlag, with: []string{servingCAFlag + "=stranger.crt"}},
+		{what: "address types are the default, and names are in no DNS", verdict: fail, id: "reach.usual", flag: addressTypesFlag, without: []string{addressTypesFlag}},
+		{what: "nodes are dialled by name alone", verdict: fail, id: "reach.usual", flag: addressTypesFlag, with: []string{addressTypesFlag + "=Hostname"}},
+		{what: "external addresses come first", verdict: warn, id: "reach.order", flag: addressTypesFlag, with: []string{addressTypesFlag + "=ExternalIP,InternalIP,Hostname"}},
+		{what: "no address type is looked for", verdict: fail, id: "reach.dialled", flag: addressTypesFlag, with: []string{addressTypesFlag + "="}},
+		{what: "nobody signs serving certificates", verdict: fail, id: "serving.accepted", flag: "--cluster-signing-cert-file", args: []string{"--approve-serving-certificate"}},
+	}
+}
+
+// TestCheckFindsMistakes makes each mistake of docs/check.md, wants it to be the one result that is no pass, does what the
+// remedy says, and wants all to pass.
+func TestCheckFindsMistakes(t *testing.T) {
+	t.Parallel() // a control plane of its own
+	plane, err := controlplane.Prepare(t, checkable)
+	expect.NoError(t, err)
+	p, dir := plane.PKI, t.TempDir()
+	certFile, keyFile := filepath.Join(dir, "client.crt"), filepath.Join(dir, "client.key")
+	expect.NoError(t, os.WriteFile(filepath.Join(p.Dir, "stranger.crt"), p.UnknownCA.CertPEM(), 0o644))
+	good, err := p.CA.Client("kubelet-client", nil)
+	expect.NoError(t, err)
+	expect.NoError(t, good.Write(certFile, keyFile))
+	flags := []string{clientCertificateFlag + "=" + certFile, "--kubelet-client-key=" + keyFile, servingCAFlag + "=ca.crt", addressTypesFlag + "=InternalIP,ExternalIP,Hostname"}
+	sound := changed(p, plane.Args, nil, flags)
+	plane.Args = sound
+	expect.NoError(t, plane.Start())
+	t.Cleanup(func() { expect.NoError(t, plane.APIServer.Stop()) })
+	plane.Bind(t, controlplane.KubeletAPIAdmin, controlplane.User("kubelet-client"))
+	before := objects(t, plane)
+
+	known := append(servingCAFlags(t, p), "--client-ca", p.CAFile)
+	check := func(more []string) checked {
+		args := append([]string{"--only", "reach,client,rights,serving,tls"}, known...)
+		if more != nil { // the cluster's own signer, rather than its CA
+			args = append([]string{"--only", "serving", "--client-ca", p.CAFile}, more...)
+		}
+		return runCheck(t, plane, args...)
+	}
+	var rows []string
+	for _, m := range mistakes() {
+		rows = append(rows, fmt.Sprintf("| %s | %s `%s` | `%s` |", m.what, m.verdict, m.id, m.flag))
+		t.Run(strings.ReplaceAll(m.what, "`", ""), func(t *testing.T) {
+			restart := func(args []string) {
+				t.Helper()
+				if !slices.Equal(args, plane.Args) {
+					expect.NoError(t, plane.APIServer.Stop())
+					plane.Args = args
+					expect.NoError(t, plane.Start())
+				}
+			}
+			restart(changed(p, sound, m.without, m.with))
+			if m.kind != "" {
+				kind, err := testcerts.KindNamed(m.kind)
+				expect.NoError(t, err)
+				m.mint = func(ca *testcerts.Authority) (*testcerts.Pair, error) {
+					return kind.Mint(ca, testcerts.Request{CommonName: "kubelet-client"})
+				}
+			}
+			if m.mint != nil {
+				pair, err := m.mint(p.CA)
+				expect.NoError(t, err)
+				expect.NoError(t, pair.Write(certFile, keyFile))
+			}
+			// For a second kube-apiserver uses the certificate that it has read.
+			var found conformance.Result
+			expect.Eventually(t, time.Minute, "the mistake is found", func() string {
+				got, amiss := check(m.args), []conformance.Result(nil)
+				for _, r := range got.report.Results {
+					if r.Verdict != conformance.Pass && r.Verdict != conformance.Skip {
+						amiss = append(amiss, r)
+					}
+				}
+				status := map[conformance.Verdict]int{conformance.Fail: 1, conformance.Warn: 0}[m.verdict]
+				if len(amiss) != 1 || amiss[0].ID != m.id || amiss[0].Verdict != m.verdict || amiss[0].Flag != m.flag || got.Status != status {
+					return fmt.Sprintf("exit status %d, %+v\n%s", got.Status, amiss, got.Stderr)
+				}
+				found = amiss[0]
+				return ""
+			})
+
+			// What the remedy says.
+			forFlags, _, _ := strings.Cut(found.Remedy, "#")
+			switch command, flags := found.Remedy, remedyFlags.FindAllString(forFlags, -1); {
+			case strings.HasPrefix(command, "kubectl create "):
+				cmd := exec.Command("bash", "-euc", strings.Replace(command, "kubectl", programs.Path(t, "kubectl")+" --kubeconfig "+plane.Kubeconfig, 1))
+				cmd.Env = []string{"HOME=" + programs.Scratch, "PATH=" + os.Getenv("PATH")}
+				if got := programs.Run(t, cmd); got.Status != 0 {
+					t.Fatalf("%s: %+v", command, got)
+				}
+				t.Cleanup(func() {
+					expect.NoError(t, good.Write(certFile, keyFile))
+					if got := plane.Kubectl(t, "delete", "clusterrolebinding", "kubelet-client"); got.Status != 0 {
+						t.Errorf("%+v", got)
+					}
+				})
+			case m.args != nil:
+				if !slices.Equal(flags, []string{"--cluster-signing-cert-file=ca.crt", "--cluster-signing-key-file=ca.key"}) {
+					t.Errorf("remedy %q", command)
+				}
+				plane.StartControllerManager(t, controlplane.CertificateControllers, time.Hour)
+			case m.mint != nil && len(flags) == 0:
+				if !strings.Contains(command, "system:kubelet-api-admin") {
+					t.Errorf("remedy %q", command)
+				}
+				expect.NoError(t, good.Write(certFile, keyFile))
+			case m.mint != nil:
+				if !slices.Equal(flags, []string{clientCertificateFlag + "=kubelet-client.crt", "--kubelet-client-key=kubelet-client.key"}) {
+					t.Errorf("remedy %q", command)
+				}
+				expect.NoError(t, good.Write(certFile, keyFile))
+			default:
+				names := make([]string, len(flags))
+				for i, flag := range flags {
+					names[i], _, _ = strings.Cut(flag, "=")
+				}
+				restart(changed(p, plane.Args, names, flags))
+			}
+			expect.Eventually(t, time.Minute, "the remedy helps", func() string {
+				got := check(m.args)
+				for _, r := range got.report.Results {
+					if r.Verdict != conformance.Pass && !(r.Verdict == conformance.Skip && strings.Contains(r.Why, "address not allowed")) {
+						return fmt.Sprintf("%s %s: %s", r.Verdict, r.ID, r.Why)
+					}
+				}
+				if got.Status != 0 || len(got.report.Results) == 0 {
+					return fmt.Sprintf("%+v", got.Result)
+				}
+				return ""
+			})
+		})
+	}
+	restored := objects(t, plane)
+	if diff := cmp.Diff(before, restored); diff != "" {
+		t.Errorf("the objects of the cluster are others than before (-before +after):\n%s", diff)
+	}
+
+	_, table, found := strings.Cut(expect.File(t, "../../docs/check.md"), "| what is wrong | what tells | flag |\n|---|---|---|\n")
+	table, _, _ = strings.Cut(table, "\n\n")
+	if diff := cmp.Diff(strings.Join(rows, "\n"), table); !found || diff != "" {
+		t.Errorf("the table of docs/check.md (-want +is):\n%s", diff)
+	}
+}
+
+var remedyFlags = regexp.MustCompile(`--[a-z-]+=[^ ]+`)
+
+// changed are arguments of an apiserver without some flags, and with others in the place of those of the same name. Files are
+// of the PKI.
+func changed(p *controlplane.PKI, args, without, with []string) []string {
+	args = slices.Clone(args)
+	remove := func(name string) {
+		args = slices.DeleteFunc(args, func(arg string) bool { return arg == name || strings.HasPrefix(arg, name+"=") })
+	}
+	for _, name := range without {
+		remove(name)
+	}
+	for _, flag := range with {
+		name, value, _ := strings.Cut(flag, "=")
+		if remove(name); filepath.Ext(value) != "" && !filepath.IsAbs(value) {
+			value = filepath.Join(p.Dir, value)
+		}
+		args = append(args, name+"="+value)
+	}
+	return args
+}

@@ -1,0 +1,188 @@
+package cluster
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	rbacv1 "k8s.io/api/rbac/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/kube-openapi/pkg/validation/spec"
+	"k8s.io/kube-openapi/pkg/validation/strfmt"
+	"k8s.io/kube-openapi/pkg/validation/validate"
+
+	"fauxlet/conformance"
+	"fauxlet/e2e/internal/controlplane"
+	"fauxlet/e2e/internal/expect"
+	"fauxlet/e2e/internal/programs"
+)
+
+// checkable are the flags of a kube-apiserver with which nothing is amiss.
+var checkable = append([]string{"--kubelet-preferred-address-types=InternalIP,ExternalIP,Hostname"}, controlplane.VerifyingServingCertificates...)
+
+// checked is what fauxlet check has said.
+type checked struct {
+	programs.Result
+	report conformance.Report
+}
+
+// checkCommand is a fauxlet check of the apiserver.
+func checkCommand(t testing.TB, c *controlplane.Plane, args ...string) *exec.Cmd {
+	t.Helper()
+	cmd := exec.Command(programs.Path(t, "fauxlet"), append([]string{"check", "--kubeconfig", c.Kubeconfig, "--output", "json"}, args...)...)
+	cmd.Env = []string{"HOME=" + programs.Scratch}
+	return cmd
+}
+
+// runCheck runs it, and holds its report to the schema.
+func runCheck(t testing.TB, c *controlplane.Plane, args ...string) checked {
+	t.Helper()
+	return reported(t, programs.Run(t, checkCommand(t, c, args...)))
+}
+
+func reported(t testing.TB, got programs.Result) checked {
+	t.Helper()
+	var document any
+	if err := json.Unmarshal([]byte(got.Stdout), &document); err != nil {
+		t.Fatalf("fauxlet check: %v: %+v", err, got)
+	}
+	var schema spec.Schema
+	expect.NoError(t, json.Unmarshal([]byte(expect.File(t, "../../conformance/report.schema.json")), &schema))
+	if err := validate.NewSchemaValidator(&schema, nil, "", strfmt.Default).Validate(document).AsError(); err != nil {
+		t.Errorf("%v\n%s", err, got.Stdout)
+	}
+	result := checked{Result: got}
+	expect.NoError(t, json.Unmarshal([]byte(got.Stdout), &result.report))
+	return result
+}
+
+// servingCAFlags are the flags that give a check the CA of the kubelets' serving certificates.
+func servingCAFlags(t testing.TB, p *controlplane.PKI) []string {
+	t.Helper()
+	key := filepath.Join(p.Dir, "ca.key")
+	p.Mu.Lock()
+	defer p.Mu.Unlock()
+	expect.NoError(t, p.CA.Write(filepath.Join(p.Dir, "signer.crt"), key))
+	return []string{"--serving-ca-file", p.CAFile, "--serving-ca-key-file", key}
+}
+
+// passes wants every check to pass, but for those that a loopback address rules out.
+func (c checked) passes(t testing.TB) {
+	t.Helper()
+	if c.Status != 0 || len(c.report.Left) > 0 {
+		t.Errorf("exit status %d, left behind %q: %s", c.Status, c.report.Left, c.Stderr)
+	}
+	for _, r := range c.report.Results {
+		if r.Verdict != conformance.Pass && !(r.Verdict == conformance.Skip && strings.Contains(r.Why, "address not allowed")) {
+			t.Errorf("%s %s: %s\n  %s", r.Verdict, r.ID, r.Why, strings.Join(r.Evidence, "\n  "))
+		}
+	}
+}
+
+// TestCheckPasses checks an apiserver with which nothing is amiss.
+func TestCheckPasses(t *testing.T) {
+	plane := controlplane.Shared(t, checkable)
+	plane.Bind(t, controlplane.KubeletAPIAdmin, controlplane.User("kubelet-client"))
+	got := runCheck(t, plane, append(servingCAFlags(t, plane.PKI), "--client-ca", plane.PKI.CAFile)...)
+	got.passes(t)
+	if got.report.TargetVersion == "" || got.report.Target != plane.URL {
+		t.Errorf("checked %s %q, want %s and its version", got.report.Target, got.report.TargetVersion, plane.URL)
+	}
+	for _, part := range []string{"PRIVATE KEY", "Bearer "} {
+		if strings.Contains(got.Stdout+got.Stderr, part) {
+			t.Errorf("%q is in what was printed", part)
+		}
+	}
+}
+
+// TestCheckGuide runs the commands of docs/check.md, and a check with the rights that it lists and no others.
+func TestCheckGuide(t *testing.T) {
+	plane := controlplane.Shared(t, checkable)
+	plane.Bind(t, controlplane.KubeletAPIAdmin, controlplane.User("kubelet-client"))
+	servingCAFlags(t, plane.PKI)
+	page, dir := expect.File(t, "../../docs/check.md"), t.TempDir()
+	for name, file := range map[string]string{
+		"admin.conf": plane.Kubeconfig, "ca.crt": plane.PKI.CAFile, "ca.key": filepath.Join(plane.PKI.Dir, "ca.key"), "fauxlet": programs.Path(t, "fauxlet"),
+	} {
+		expect.NoError(t, os.Symlink(file, filepath.Join(dir, name)))
+	}
+	blocks := 0
+	for _, block := range strings.Split(page, "```sh\n")[1:] {
+		blocks++
+		block, _, _ = strings.Cut(block, "```")
+		cmd := exec.Command("bash", "-eu", "-c", block)
+		cmd.Dir, cmd.Env = dir, []string{"PATH=" + dir + ":" + os.Getenv("PATH"), "HOME=" + programs.Scratch}
+		if got := programs.Run(t, cmd); got.Status != 0 {
+			t.Errorf("%s\n%+v", block, got)
+		}
+	}
+	if blocks < 3 || !strings.Contains(expect.File(t, filepath.Join(dir, "check.xml")), "<testsuites ") {
+		t.Errorf("%d blocks were run, and check.xml has no results", blocks)
+	}
+
+	checker := *plane
+	checker.Kubeconfig = filepath.Join(dir, "checker.conf")
+	expect.NoError(t, plane.WriteKubeconfig(checker.Kubeconfig, "checker"))
+	got := programs.Run(t, checkCommand(t, &checker))
+	if got.Status != 2 || !strings.Contains(got.Stderr, "may not do all that a check does; take an admin's, or allow it to create/delete/list namespaces, update namespaces/finalize, ") {
+		t.Errorf("a check without any right: %+v", got)
+	}
+	_, role, _ := strings.Cut(page, "```yaml\n")
+	role, _, _ = strings.Cut(role, "```")
+	file := filepath.Join(dir, "role.yaml")
+	expect.NoError(t, os.WriteFile(file, []byte(role), 0o644))
+	if got := plane.Kubectl(t, "apply", "-f", file); got.Status != 0 {
+		t.Fatalf("the role of docs/check.md: %+v", got)
+	}
+	t.Cleanup(func() { plane.Kubectl(t, "delete", "-f", file) })
+	binding, err := plane.Client.RbacV1().ClusterRoleBindings().Create(context.Background(), &rbacv1.ClusterRoleBinding{
+		ObjectMeta: metav1.ObjectMeta{Name: "fauxlet-check"}, Subjects: []rbacv1.Subject{controlplane.User("checker")},
+		RoleRef: rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: "fauxlet-check"},
+	}, metav1.CreateOptions{})
+	expect.NoError(t, err)
+	t.Cleanup(func() {
+		expect.NoError(t, plane.Client.RbacV1().ClusterRoleBindings().Delete(context.Background(), binding.Name, metav1.DeleteOptions{}))
+	})
+	var last programs.Result
+	expect.Eventually(t, time.Minute, "the role is in force", func() string {
+		last = programs.Run(t, checkCommand(t, &checker, append(servingCAFlags(t, plane.PKI), "--client-ca", plane.PKI.CAFile)...))
+		if last.Status == 2 && strings.Contains(last.Stderr, "may not do all") {
+			return last.Stderr
+		}
+		return ""
+	})
+	reported(t, last).passes(t)
+}
+
+// TestCheckIssued checks one of a cluster with controllers, by a serving certificate of the cluster's own signer, and with
+// pods that must have a service account. The controllers collect what the check leaves to them.
+func TestCheckIssued(t *testing.T) {
+	t.Parallel() // a control plane of its own
+	plane, err := controlplane.Prepare(t, checkable)
+	expect.NoError(t, err)
+	plane.Args = slices.DeleteFunc(plane.Args, func(arg string) bool { return strings.HasPrefix(arg, "--disable-admission-plugins=") })
+	expect.NoError(t, plane.Start())
+	t.Cleanup(func() { expect.NoError(t, plane.APIServer.Stop()) })
+	plane.StartControllerManager(t, controlplane.CertificateControllers+
+		",namespace-controller,serviceaccount-controller,node-lifecycle-controller,taint-eviction-controller,pod-garbage-collector-controller", time.Hour)
+	plane.Bind(t, controlplane.KubeletAPIAdmin, controlplane.User("kubelet-client"))
+	expect.Eventually(t, time.Minute, "each namespace has its service account", func() string {
+		accounts, err := plane.Client.CoreV1().ServiceAccounts("").List(context.Background(), metav1.ListOptions{})
+		expect.NoError(t, err)
+		if n := len(accounts.Items); n < 4 {
+			return fmt.Sprintf("%d accounts", n)
+		}
+		return ""
+	})
+	before := objects(t, plane)
+	got := runCheck(t, plane, "--approve-serving-certificate", "--client-ca", plane.PKI.CAFile)
+	got.passes(t)
+	leaves(t, plane, before)
+}

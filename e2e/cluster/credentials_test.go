@@ -1,0 +1,117 @@
+package cluster
+
+import (
+	"testing"
+	"time"
+
+	"fauxlet/e2e/internal/controlplane"
+	"fauxlet/e2e/internal/expect"
+	"fauxlet/e2e/internal/kubelet"
+	"fauxlet/e2e/internal/sample"
+	"fauxlet/testcerts"
+)
+
+// credentials are the rows of the measured table.
+var credentials = []string{
+	"none", "good certificate", "stranger's certificate", "expired certificate", "bad token", "service account token",
+	"good certificate + bad token", "stranger's certificate + good token",
+}
+
+// TestClaim06AnonymousIsTheLastResort and TestClaim07CertificateThenToken are the table's columns: what GET /pods is
+// answered, in the order of credentials.
+func TestClaim06AnonymousIsTheLastResort(t *testing.T) {
+	measure(t, "webhook on, anonymous on, Webhook", kubelet.Settings{"authentication.anonymous.enabled": true},
+		[]int{200, 200, 401, 401, 401, 403, 200, 403})
+	measure(t, "webhook off, anonymous on, Webhook", kubelet.Settings{"authentication.anonymous.enabled": true, "authentication.webhook.enabled": false},
+		[]int{200, 200, 401, 401, 200, 200, 200, 401})
+}
+
+func TestClaim07CertificateThenToken(t *testing.T) {
+	measure(t, "webhook on, anonymous off, Webhook", kubelet.Settings{},
+		[]int{401, 200, 401, 401, 401, 403, 200, 403})
+	measure(t, "webhook on, anonymous off, AlwaysAllow", kubelet.Settings{"authorization.mode": "AlwaysAllow"},
+		[]int{401, 200, 401, 401, 401, 200, 200, 200})
+	measure(t, "no method at all", kubelet.Settings{"authentication.x509.clientCAFile": "", "authentication.webhook.enabled": false},
+		[]int{401, 401, 401, 401, 401, 401, 401, 401})
+}
+
+// measure asks with every credential. kubelet-client is bound to system:kubelet-api-admin and, where anonymous is on, so
+// is system:anonymous; the service account is bound to nothing.
+func measure(t *testing.T, name string, configuration kubelet.Settings, statuses []int) {
+	t.Run(name, func(t *testing.T) {
+		plane := controlplane.Shared(t, controlplane.WithClientCertificate)
+		good, err := plane.PKI.CA.Client("kubelet-client", nil)
+		expect.NoError(t, err)
+		expired, err := plane.PKI.CA.Client("kubelet-client", nil, testcerts.Expired)
+		expect.NoError(t, err)
+		stranger, err := plane.PKI.UnknownCA.Client("kubelet-client", nil)
+		expect.NoError(t, err)
+		token, _ := plane.Token(t, "metrics")
+		identities := map[string]kubelet.Credential{
+			"none":                                {},
+			"good certificate":                    {Pair: good},
+			"stranger's certificate":              {Pair: stranger},
+			"expired certificate":                 {Pair: expired},
+			"bad token":                           {Token: "bad"},
+			"service account token":               {Token: token},
+			"good certificate + bad token":        {Pair: good, Token: "bad"},
+			"stranger's certificate + good token": {Pair: stranger, Token: token},
+		}
+		plane.Bind(t, controlplane.KubeletAPIAdmin, controlplane.User("kubelet-client"))
+		anonymous := configuration["authentication.anonymous.enabled"] == true
+		if anonymous {
+			plane.Bind(t, controlplane.KubeletAPIAdmin, controlplane.User("system:anonymous"))
+		}
+		k := kubelet.Start(t, plane, kubelet.Options{Settings: configuration})
+		for i, credential := range credentials {
+			if got := k.Get(t, "/pods", identities[credential]); got.Status != statuses[i] {
+				t.Errorf("%s: %d %q, want %d", credential, got.Status, got.Body, statuses[i])
+			}
+		}
+	})
+}
+
+func TestServiceAccountTokenAgainstTheKubelet(t *testing.T) {
+	plane := controlplane.Shared(t, controlplane.WithClientCertificate)
+	k := kubelet.Start(t, plane, kubelet.Options{})
+	token, account := plane.Token(t, "metrics-server")
+	as := kubelet.Credential{Token: token}
+	const user = "system:serviceaccount:default:metrics-server"
+	k.Expect(t, "/containerLogs/default/nginx/nginx", as, 403, kubelet.Forbidden(user))
+	k.Expect(t, "/pods", as, 403, "Forbidden (user="+user+", verb=get, resource=nodes, subresource(s)=[pods proxy])\n")
+
+	plane.Bind(t, controlplane.KubeletAPIAdmin, account)
+	expect.Eventually(t, time.Minute, "the cached denial is over", func() string {
+		if got := k.Get(t, "/containerLogs/default/nginx/nginx", as); got.Status != 200 || got.Body != sample.NginxLog {
+			return got.Body
+		}
+		return ""
+	})
+	k.Expect(t, "/pods", as, 200, "")
+}
+
+func TestTheApiserverGoesAwayAndComesBack(t *testing.T) {
+	plane := controlplane.New(t, controlplane.WithClientCertificate)
+	t.Cleanup(func() { plane.APIServer.LogOnFailure(t, 0) })
+	token, account := plane.Token(t, "metrics-server")
+	plane.Bind(t, controlplane.KubeletAPIAdmin, account)
+	plane.Bind(t, controlplane.KubeletAPIAdmin, controlplane.User("kubelet-client"))
+	client, err := plane.PKI.CA.Client("kubelet-client", nil)
+	expect.NoError(t, err)
+	k := kubelet.Start(t, plane, kubelet.Options{})
+	plane.Register(t, k.Node, k.Port, sample.Nginx())
+	const path = "/containerLogs/default/nginx/nginx"
+	byToken, byCertificate := kubelet.Credential{Token: token}, kubelet.Credential{Pair: client}
+	k.Expect(t, path, byToken, 200, sample.NginxLog)
+	k.Expect(t, path, byCertificate, 200, sample.NginxLog)
+
+	expect.NoError(t, plane.APIServer.Stop())
+	k.Expect(t, path, byToken, 401, "Unauthorized")
+	k.Expect(t, path, byCertificate, 500, "Authorization error (user=kubelet-client, verb=get, resource=nodes, subresource=proxy)")
+	k.Expect(t, path, kubelet.Credential{}, 401, "Unauthorized")
+
+	expect.NoError(t, plane.Start())
+	k.Expect(t, path, byToken, 200, sample.NginxLog)
+	k.Expect(t, path, byCertificate, 200, sample.NginxLog)
+	plane.LogsPrinted(t)
+}

@@ -1,0 +1,50 @@
+package cluster
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+
+	"fauxlet/e2e/internal/controlplane"
+	"fauxlet/e2e/internal/expect"
+	"fauxlet/e2e/internal/kubelet"
+	"fauxlet/e2e/internal/programs"
+)
+
+// TestExplainAsksTheCluster: what fauxlet explain says of a kubelet that does not run, with reviews that a real apiserver
+// answers, is what that kubelet answers when it runs.
+func TestExplainAsksTheCluster(t *testing.T) {
+	plane := controlplane.Shared(t, controlplane.WithClientCertificate)
+	k := kubelet.Start(t, plane, kubelet.Options{})
+	secret, account := plane.Token(t, "scraper")
+	dir := t.TempDir()
+	token := filepath.Join(dir, "token")
+	expect.NoError(t, os.WriteFile(token, []byte(secret), 0o600))
+	stranger, err := plane.PKI.UnknownCA.Client("kubelet-client", nil)
+	expect.NoError(t, err)
+	strangers := filepath.Join(dir, "stranger.crt")
+	expect.NoError(t, os.WriteFile(strangers, stranger.CertPEM, 0o644))
+
+	const path = "/containerLogs/default/nginx/nginx"
+	explained := func(as kubelet.Credential, status, code int, verdict string, args ...string) {
+		t.Helper()
+		k.Expect(t, path, as, status, "")
+		line := "fauxlet explain --config " + filepath.Join(k.Dir, "kubelet.yaml") + " --kubeconfig " + filepath.Join(k.Dir, "kubeconfig") + " --hostname-override node-1"
+		for _, arg := range args {
+			line += " " + arg
+		}
+		got := programs.Run(t, shell(t, plane, line+" "+path))
+		if got.Status != code {
+			t.Errorf("%s: %+v, want exit code %d", line, got, code)
+		}
+		expect.Contains(t, line, got.Stdout, "\n"+verdict)
+	}
+	forbidden := `refused (403): user "system:serviceaccount:default:scraper" may not get nodes/proxy`
+	explained(kubelet.Credential{Token: secret}, 403, 1, forbidden, "--token-file", token)
+	explained(kubelet.Credential{Token: "nonsense"}, 401, 1, "refused (401): the TokenReview of token ", "--bad-token")
+	explained(kubelet.Credential{Pair: stranger}, 401, 1, `refused (401): certificate signed by unknown authority "stranger"`, "--client-cert", strangers)
+	explained(kubelet.Credential{}, 401, 1, "refused (401): no client certificate was presented", "")
+
+	plane.Bind(t, controlplane.KubeletAPIAdmin, account)
+	explained(kubelet.Credential{Token: secret}, 200, 0, `allowed (200): user "system:serviceaccount:default:scraper" may get nodes/proxy`, "--token-file", token)
+}

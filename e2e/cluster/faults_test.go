@@ -1,0 +1,126 @@
+package cluster
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os/exec"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"fauxlet/e2e/internal/controlplane"
+	"fauxlet/e2e/internal/expect"
+	"fauxlet/e2e/internal/kubelet"
+	"fauxlet/e2e/internal/programs"
+	"fauxlet/e2e/internal/sample"
+	"fauxlet/internal/faults"
+)
+
+// faultRow is one of the table in docs/faults.md: what to add, and what kubectl logs and kubectl exec print then.
+type faultRow struct {
+	add       []string // the arguments of fauxlet fault add
+	logs, run string
+}
+
+// faultRows reads the table.
+func faultRows(t *testing.T) (rows []faultRow) {
+	t.Helper()
+	row := regexp.MustCompile("(?m)^\\| `fauxlet fault add ([^`|]+)` \\| [^|]+ \\| ([^|]+) \\| ([^|]+) \\|$")
+	for _, cells := range row.FindAllStringSubmatch(expect.File(t, "../../docs/faults.md"), -1) {
+		rows = append(rows, faultRow{strings.Fields(cells[1]), cells[2], cells[3]})
+	}
+	return rows
+}
+
+// differs is what a kubectl that was run says that is not as a cell of the table has it; empty: all is. A cell that begins with
+// "works" is of one that succeeds. In all others the code is what it prints, in which NODE:10250 is the kubelet's address and …
+// is anything.
+func differs(cell, address string, got programs.Result, always string) string {
+	printed := strings.Join(strings.Fields(got.Stdout+got.Stderr), " ")
+	if strings.HasPrefix(cell, "works") {
+		if got != (programs.Result{Stdout: always}) {
+			return fmt.Sprintf("status %d, %q, want it to work", got.Status, printed)
+		}
+		return ""
+	}
+	if strings.Contains(cell, "**no error**") {
+		if got.Status != 0 || got.Stderr != "" || got.Stdout == always || !strings.HasPrefix(always, got.Stdout) {
+			return fmt.Sprintf("status %d, %q, want a part", got.Status, printed)
+		}
+		return ""
+	}
+	code := regexp.MustCompile("`([^`]+)`").FindStringSubmatch(cell)
+	if code == nil {
+		return fmt.Sprintf("%q has no words of kubectl's", cell)
+	}
+	want := strings.ReplaceAll(regexp.QuoteMeta(strings.ReplaceAll(code[1], "NODE:10250", address)), "…", ".+")
+	if got.Status == 0 || !regexp.MustCompile("^"+want+"$").MatchString(printed) {
+		return fmt.Sprintf("status %d, %q, want %q", got.Status, printed, code[1])
+	}
+	return ""
+}
+
+// waits is how long a kubectl that waits must have, at the least.
+const waits = 15 * time.Second
+
+// TestFaultsAsKubectlSeesThem: with each fault of docs/faults.md kubectl prints what the page says, and afterwards it prints the
+// log.
+func TestFaultsAsKubectlSeesThem(t *testing.T) {
+	plane := controlplane.Shared(t, controlplane.VerifyingServingCertificates)
+	plane.Bind(t, controlplane.KubeletAPIAdmin, controlplane.User("kubelet-client"))
+	trace := fmt.Sprintf("127.0.0.1:%d", programs.FreePort(t))
+	k := kubelet.Start(t, plane, kubelet.Options{Kind: "fauxlet", Settings: kubelet.ServingCertificate(t), Args: []string{"--admin-address", trace}})
+	plane.Register(t, k.Node, k.Port, sample.Nginx())
+	plane.LogsPrinted(t)
+
+	fault := func(t *testing.T, args ...string) string {
+		t.Helper()
+		command := exec.Command(programs.Path(t, "fauxlet"), append([]string{"fault", "--address", trace}, args...)...)
+		got := programs.Run(t, command)
+		if got.Status != 0 {
+			t.Fatalf("fauxlet fault %q: status %d, %s", args, got.Status, got.Stderr)
+		}
+		return got.Stdout
+	}
+	echo := []string{"exec", "nginx", "--", "echo", "hello"}
+	rows := faultRows(t)
+	kinds := map[string]bool{}
+	for _, row := range rows {
+		kinds[row.add[0]] = true
+		t.Run(strings.Join(row.add, " "), func(t *testing.T) {
+			defer func() {
+				fault(t, "clear")
+				plane.LogsPrinted(t)
+			}()
+			fault(t, append([]string{"add"}, row.add...)...)
+			if row.add[0] == faults.ReviewerRevoking { // the first yes still is one
+				plane.LogsPrinted(t)
+				plane.Kubectl(t, echo...)
+			}
+			if wrong := differs(row.logs, k.Secure, plane.Kubectl(t, "logs", "nginx"), sample.NginxLog); wrong != "" {
+				t.Errorf("kubectl logs nginx: %s", wrong)
+			}
+			if strings.HasPrefix(row.run, "nothing") {
+				ctx, cancel := context.WithTimeout(t.Context(), waits)
+				defer cancel()
+				if got := programs.Run(t, plane.KubectlCommand(t, ctx, echo...)); ctx.Err() == nil {
+					t.Errorf("kubectl exec nginx: %+v, want it to wait", got)
+				}
+			} else if wrong := differs(row.run, k.Secure, plane.Kubectl(t, echo...), "hello\n"); wrong != "" {
+				t.Errorf("kubectl exec nginx: %s", wrong)
+			}
+			var active []struct{ Applied int }
+			expect.NoError(t, json.Unmarshal([]byte(fault(t, "list", "--output", "json")), &active))
+			if len(active) != 1 || active[0].Applied == 0 && row.add[0] != faults.MemoryHeavy {
+				t.Errorf("active are %+v, want one that has been applied", active)
+			}
+		})
+	}
+	for _, kind := range faults.Kinds() {
+		if !kinds[kind.Name] {
+			t.Errorf("docs/faults.md does not tell of %s", kind.Name)
+		}
+	}
+}

@@ -1,0 +1,71 @@
+package cluster
+
+import (
+	"context"
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+	"time"
+
+	"fauxlet/e2e/internal/controlplane"
+	"fauxlet/e2e/internal/kubelet"
+	"fauxlet/e2e/internal/sample"
+)
+
+// nodeAddress is where the node is in a network of its own: not on loopback, where nodes/proxy does not go.
+const nodeAddress = "192.0.2.1"
+
+// TestNodeProxy asks through nodes/{name}/proxy of a real apiserver. It runs itself once more in a network namespace, and
+// so needs root.
+func TestNodeProxy(t *testing.T) {
+	const inside = "FAUXLET_E2E_NODE_NETWORK"
+	if os.Getenv(inside) == "" {
+		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
+		defer cancel()
+		cmd := exec.CommandContext(ctx, "unshare", "--net", "sh", "-c",
+			`ip link set lo up && ip address add `+nodeAddress+`/32 dev lo && ip route add default dev lo && exec "$0" "$@"`,
+			os.Args[0], "-test.run=^TestNodeProxy$", "-test.v")
+		cmd.Env = append(os.Environ(), inside+"=1")
+		cmd.WaitDelay = 10 * time.Second
+		out, err := cmd.CombinedOutput()
+		if err != nil || !strings.Contains(string(out), "--- PASS: TestNodeProxy") {
+			t.Errorf("in a network of its own (as root, with unshare and ip): %v\n%s", err, out)
+		}
+		return
+	}
+
+	plane := controlplane.Shared(t, controlplane.WithClientCertificate)
+	plane.Bind(t, controlplane.KubeletAPIAdmin, controlplane.User("kubelet-client"))
+	k := kubelet.Start(t, plane, kubelet.Options{Settings: kubelet.Settings{"address": nodeAddress}})
+	plane.RegisterAt(t, k.Node, nodeAddress, k.Port, sample.Nginx())
+	for _, test := range []struct{ path, begins string }{
+		{"/pods", `{"kind":"PodList","apiVersion":"v1","metadata":{},"items":[{"metadata":{"name":"nginx"`},
+		{"/runningpods/", `{"kind":"PodList"`},
+		{"/healthz", "ok"},
+		{"/configz", `{"kubeletconfig":{"kind":"KubeletConfiguration"`},
+		{"/containerLogs/default/nginx/nginx", sample.NginxLog},
+		{"/logs/", "<!doctype html>"},
+		{"/logs/kubelet.log", "started\n"},
+		{"/metrics", "# HELP "},
+		{"/metrics/cadvisor", "# HELP cadvisor_version_info "},
+		{"/metrics/resource", "# HELP container_cpu_usage_seconds_total "},
+		{"/metrics/probes", "# HELP "},
+		{"/stats/summary", "{\n \"node\": {\n  \"nodeName\": \"node-1\""},
+		{"/debug/pprof/cmdline", "fauxlet"},
+		{"/flagz", "\nkubelet flagz\n"},
+	} {
+		got := plane.Kubectl(t, "get", "--raw", "/api/v1/nodes/node-1/proxy"+test.path)
+		if test.path == "/debug/pprof/cmdline" {
+			got.Stdout = got.Stdout[strings.LastIndex(got.Stdout[:strings.Index(got.Stdout, "\x00")], "/")+1:]
+			test.begins = kubelet.UnderTest()
+		}
+		if got.Status != 0 || !strings.HasPrefix(got.Stdout, test.begins) {
+			t.Errorf("get --raw …/proxy%s: status %d, %.200q %s, want it to begin with %q", test.path, got.Status, got.Stdout, got.Stderr, test.begins)
+		}
+	}
+	// statusz has a role of its own, which kubelet-client has not.
+	if got := plane.Kubectl(t, "get", "--raw", "/api/v1/nodes/node-1/proxy/statusz"); got.Status != 1 || !strings.Contains(got.Stderr, "subresource(s)=[statusz]") {
+		t.Errorf("statusz: %+v, want it forbidden", got)
+	}
+}

@@ -1,0 +1,304 @@
+package cluster
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/creack/pty"
+	v1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"fauxlet/e2e/internal/controlplane"
+	"fauxlet/e2e/internal/expect"
+	"fauxlet/e2e/internal/kubelet"
+	"fauxlet/e2e/internal/programs"
+	"fauxlet/e2e/internal/sample"
+)
+
+// roads are the ways by which a stream reaches the kubelet: by SPDY all along, by a WebSocket that the apiserver
+// translates, and by one that it passes on, because the Node declares that its kubelet translates.
+var roads = []struct {
+	name       string
+	websocket  bool
+	declared   bool
+	translated bool // by the kubelet
+}{
+	{name: "spdy"},
+	{name: "websocket-to-the-apiserver", websocket: true},
+	{name: "websocket-to-the-kubelet", websocket: true, declared: true, translated: true},
+	{name: "spdy-to-a-node-that-declares", declared: true},
+}
+
+// streaming is a control plane with a node, a pod, and a road to them.
+type streaming struct {
+	plane   *controlplane.Plane
+	kubelet *kubelet.Kubelet
+	env     []string
+}
+
+func (s *streaming) command(t testing.TB, ctx context.Context, args ...string) *exec.Cmd {
+	cmd := s.plane.KubectlCommand(t, ctx, args...)
+	cmd.Env = append(cmd.Env, s.env...)
+	return cmd
+}
+
+func (s *streaming) kubectl(t testing.TB, stdin string, args ...string) programs.Result {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	cmd := s.command(t, ctx, args...)
+	cmd.Stdin = strings.NewReader(stdin)
+	return programs.Run(t, cmd)
+}
+
+// overEachRoad runs a test on each. At its end it says how many streams the kubelet translated, which tells the roads apart.
+func overEachRoad(t *testing.T, pods []sample.Pod, test func(*testing.T, *streaming)) {
+	plane := controlplane.Shared(t, controlplane.WithClientCertificate)
+	plane.Bind(t, controlplane.KubeletAPIAdmin, controlplane.User("kubelet-client"))
+	for _, road := range roads {
+		t.Run(road.name, func(t *testing.T) {
+			s := &streaming{plane: plane, kubelet: kubelet.Start(t, plane, kubelet.Options{Pods: pods})}
+			plane.Register(t, s.kubelet.Node, s.kubelet.Port, pods...)
+			if road.declared {
+				declare(t, plane, s.kubelet.Node, "ExtendWebSocketsToKubelet")
+			}
+			s.env = []string{fmt.Sprintf("KUBECTL_REMOTE_COMMAND_WEBSOCKETS=%v", road.websocket), fmt.Sprintf("KUBECTL_PORT_FORWARD_WEBSOCKETS=%v", road.websocket)}
+			test(t, s)
+			metrics := s.kubelet.Get(t, "/metrics", adminOfKubelets(t, plane)).Body
+			if translated := strings.Contains(metrics, "\nkubelet_websocket_streaming_requests_total{"); translated != road.translated {
+				t.Errorf("the kubelet has translated a WebSocket: %v, want %v", translated, road.translated)
+			}
+		})
+	}
+}
+
+// declare has the Node declare features, as its kubelet would.
+func declare(t testing.TB, c *controlplane.Plane, node string, features ...string) {
+	t.Helper()
+	nodes := c.Client.CoreV1().Nodes()
+	object, err := nodes.Get(context.Background(), node, metav1.GetOptions{})
+	expect.NoError(t, err)
+	object.Status.DeclaredFeatures = features
+	object, err = nodes.UpdateStatus(context.Background(), object, metav1.UpdateOptions{})
+	expect.NoError(t, err)
+	if len(object.Status.DeclaredFeatures) != len(features) {
+		t.Fatalf("the apiserver keeps %q of the declared features", object.Status.DeclaredFeatures)
+	}
+}
+
+func TestKubectlExec(t *testing.T) {
+	overEachRoad(t, []sample.Pod{sample.Nginx()}, func(t *testing.T, s *streaming) {
+		for _, test := range []struct {
+			name, stdin string
+			args        []string
+			want        programs.Result
+		}{
+			{"output", "", []string{"nginx", "--", "echo", "hello", "there"}, programs.Result{Stdout: "hello there\n"}},
+			{"hostname", "", []string{"nginx", "--", "hostname"}, programs.Result{Stdout: "nginx\n"}},
+			{"pipe", "one\ntwo\n", []string{"-i", "nginx", "--", "sh", "-c", "cat; exit 3"}, programs.Result{Stdout: "one\ntwo\n", Stderr: "command terminated with exit code 3\n", Status: 3}},
+			{"stderr", "", []string{"nginx", "--", "sh", "-c", "echo out; echo err >&2"}, programs.Result{Stdout: "out\n", Stderr: "err\n"}},
+			{"failure", "", []string{"nginx", "--", "false"}, programs.Result{Stderr: "command terminated with exit code 1\n", Status: 1}},
+			{"much", strings.Repeat("0123456789abcde\n", 1<<16), []string{"-i", "nginx", "--", "wc", "-c"}, programs.Result{Stdout: "1048576\n"}},
+		} {
+			t.Run(test.name, func(t *testing.T) {
+				if got := s.kubectl(t, test.stdin, append([]string{"exec"}, test.args...)...); got != test.want {
+					t.Errorf("got %+v, want %+v", got, test.want)
+				}
+			})
+		}
+		t.Run("much-back", func(t *testing.T) {
+			got := s.kubectl(t, "", "exec", "nginx", "--", "seq", "1", "100000")
+			if lines := strings.Count(got.Stdout, "\n"); lines != 100000 || !strings.HasSuffix(got.Stdout, "\n99999\n100000\n") || got.Status != 0 {
+				t.Errorf("%d lines, status %d, %s", lines, got.Status, got.Stderr)
+			}
+		})
+		t.Run("no-such-command", func(t *testing.T) {
+			got := s.kubectl(t, "", "exec", "nginx", "--", "nope", "--really")
+			expect.Contains(t, "stderr", got.Stderr, `exec: "nope": executable file not found in $PATH`)
+			if expect.Contains(t, "stderr", got.Stderr, "command terminated with exit code 127\n"); got.Status != 127 {
+				t.Errorf("status %d, want 127", got.Status)
+			}
+		})
+		t.Run("no-such-container", func(t *testing.T) {
+			got := s.kubectl(t, "", "exec", "nginx", "-c", "nope", "--", "true")
+			if expect.Contains(t, "stderr", got.Stderr, "container nope is not valid for pod nginx"); got.Status != 1 {
+				t.Errorf("status %d, want 1", got.Status)
+			}
+		})
+	})
+}
+
+// TestKubectlExecTerminal types at a shell, on a real terminal.
+func TestKubectlExecTerminal(t *testing.T) {
+	overEachRoad(t, []sample.Pod{sample.Nginx()}, func(t *testing.T, s *streaming) {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		cmd := s.command(t, ctx, "exec", "-it", "nginx", "--", "sh")
+		terminal, err := pty.StartWithSize(cmd, &pty.Winsize{Rows: 30, Cols: 100})
+		expect.NoError(t, err)
+		defer terminal.Close()
+		screen := &programs.Buffer{}
+		ended := make(chan struct{})
+		go func() {
+			defer close(ended)
+			_, _ = io.Copy(screen, terminal) // which ends with EIO
+		}()
+		shows := func(want string) {
+			t.Helper()
+			expect.Eventually(t, time.Minute, fmt.Sprintf("the terminal shows %q", want), func() string {
+				if text := screen.String(); !strings.Contains(text, want) {
+					return fmt.Sprintf("%q", text)
+				}
+				return ""
+			})
+		}
+		types := func(text string) {
+			t.Helper()
+			_, err := io.WriteString(terminal, text)
+			expect.NoError(t, err)
+		}
+		shows("/ # ")
+		types("echo $((40+2)) forty-two\r")
+		shows("42 forty-two\r\n")
+		types("sleep 1000\r")
+		shows("sleep 1000\r\n")
+		types("\x03") // Ctrl-C ends it
+		types("hostname; echo said\r")
+		shows("nginx\r\nsaid\r\n")
+		types("exit 3\r")
+		_ = cmd.Wait()
+		<-ended
+		if status := cmd.ProcessState.ExitCode(); status != 3 {
+			t.Errorf("status %d, want 3; the terminal: %q", status, screen.String())
+		}
+	})
+}
+
+func TestKubectlAttach(t *testing.T) {
+	growing := sample.Nginx()
+	growing.Containers[0].Grows = true
+	overEachRoad(t, []sample.Pod{growing}, func(t *testing.T, s *streaming) {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		cmd := s.command(t, ctx, "attach", "-i", "nginx")
+		stdin, err := cmd.StdinPipe()
+		expect.NoError(t, err)
+		stdout, err := cmd.StdoutPipe()
+		expect.NoError(t, err)
+		expect.NoError(t, cmd.Start())
+		lines := bufio.NewScanner(stdout)
+		_, err = io.WriteString(stdin, "is anybody there?\n")
+		expect.NoError(t, err)
+		echoed, written := 0, 0
+		for echoed == 0 || written < 3 {
+			if !lines.Scan() {
+				t.Fatalf("attach has ended: %v", lines.Err())
+			}
+			if lines.Text() == "is anybody there?" {
+				echoed++
+			} else {
+				written++
+			}
+		}
+		expect.NoError(t, cmd.Process.Kill())
+		_ = cmd.Wait()
+	})
+}
+
+func TestKubectlPortForward(t *testing.T) {
+	overEachRoad(t, []sample.Pod{sample.Nginx()}, func(t *testing.T, s *streaming) {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		cmd := s.command(t, ctx, "port-forward", "--address", "127.0.0.1", "pod/nginx", ":80")
+		stdout, err := cmd.StdoutPipe()
+		expect.NoError(t, err)
+		expect.NoError(t, cmd.Start())
+		lines := bufio.NewScanner(stdout)
+		if !lines.Scan() {
+			t.Fatalf("port-forward has ended: %v", lines.Err())
+		}
+		found := regexp.MustCompile(`^Forwarding from 127\.0\.0\.1:(\d+) -> 80$`).FindStringSubmatch(lines.Text())
+		if found == nil {
+			t.Fatalf("port-forward says %q", lines.Text())
+		}
+		go io.Copy(io.Discard, stdout)
+		for number := 1; number <= 3; number++ {
+			request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://127.0.0.1:"+found[1]+"/index.html", nil)
+			expect.NoError(t, err)
+			got := kubelet.Send(t, &http.Transport{DisableKeepAlives: true}, request)
+			want := fmt.Sprintf("pod default/nginx\nport 80\nconnection %d\nGET /index.html\n", number)
+			if got.Status != 200 || got.Body != want {
+				t.Errorf("%d %q, want %q", got.Status, got.Body, want)
+			}
+		}
+		expect.NoError(t, cmd.Process.Signal(os.Interrupt))
+		_ = cmd.Wait()
+	})
+}
+
+// TestKubectlCopy copies into a container and out of it, by the tar of the fake shell.
+func TestKubectlCopy(t *testing.T) {
+	overEachRoad(t, []sample.Pod{sample.Nginx()}, func(t *testing.T, s *streaming) {
+		dir := t.TempDir()
+		given, back := filepath.Join(dir, "given"), filepath.Join(dir, "back")
+		expect.NoError(t, os.Mkdir(given, 0o755))
+		text := strings.Repeat("a line of the file\n", 10000)
+		expect.NoError(t, os.WriteFile(filepath.Join(given, "file.txt"), []byte(text), 0o600))
+		for _, args := range [][]string{{"cp", given, "nginx:/tmp/given"}, {"cp", "nginx:/tmp/given", back}} {
+			if got := s.kubectl(t, "", args...); got.Status != 0 {
+				t.Fatalf("kubectl %s: %+v", strings.Join(args, " "), got)
+			}
+		}
+		if expect.File(t, filepath.Join(back, "file.txt")) != text {
+			t.Error("what came back is not what was given")
+		}
+		if got := s.kubectl(t, "", "exec", "nginx", "--", "wc", "-l", "/tmp/given/file.txt"); got.Stdout != "10000 /tmp/given/file.txt\n" {
+			t.Errorf("in the container: %+v", got)
+		}
+	})
+}
+
+// TestKubectlLogsOfOtherContainers: those of an init container that has ended, and of one that crashes again and again.
+func TestKubectlLogsOfOtherContainers(t *testing.T) {
+	plane := controlplane.Shared(t, controlplane.WithClientCertificate)
+	plane.Bind(t, controlplane.KubeletAPIAdmin, controlplane.User("kubelet-client"))
+	at := time.Now().Add(-time.Minute)
+	job := sample.Pod{Namespace: "default", Name: "job", Containers: []sample.Container{
+		{Name: "prepare", Init: true, Log: []sample.Line{{At: at, Text: "prepared"}}},
+		{Name: "crashing", Crashes: true, Log: []sample.Line{{At: at, Text: "panic: now"}}, Previous: []sample.Line{{At: at, Text: "panic: before"}}},
+	}}
+	k := kubelet.Start(t, plane, kubelet.Options{Pods: []sample.Pod{job}})
+	plane.Register(t, k.Node, k.Port, job)
+	for _, test := range []struct {
+		args []string
+		want programs.Result
+	}{
+		{[]string{"-c", "prepare"}, programs.Result{Stdout: "prepared\n"}},
+		{[]string{"-c", "crashing"}, programs.Result{Stdout: "panic: now\n"}},
+		{[]string{"-c", "crashing", "-p"}, programs.Result{Stdout: "panic: before\n"}},
+		{[]string{"-c", "prepare", "-p"}, programs.Result{Status: 1, Stderr: "Error from server (BadRequest): previous terminated container \"prepare\" in pod \"job\" not found\n"}},
+	} {
+		if got := plane.Kubectl(t, append([]string{"logs", "job"}, test.args...)...); got != test.want {
+			t.Errorf("kubectl logs job %s: %+v, want %+v", strings.Join(test.args, " "), got, test.want)
+		}
+	}
+	got := plane.Kubectl(t, "exec", "job", "-c", "crashing", "--", "true")
+	if expect.Contains(t, "exec in a container that is down", got.Stderr, `container not found ("crashing")`); got.Status != 1 {
+		t.Errorf("status %d, want 1", got.Status)
+	}
+	pods, err := plane.Client.CoreV1().Pods("default").Get(t.Context(), "job", metav1.GetOptions{})
+	expect.NoError(t, err)
+	if pods.Status.ContainerStatuses[0].State.Waiting == nil || pods.Status.Phase != v1.PodRunning {
+		t.Errorf("status %+v", pods.Status)
+	}
+}

@@ -1,0 +1,62 @@
+package controlplane
+
+import (
+	"crypto/tls"
+	"fmt"
+	"net/http"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"fauxlet/e2e/internal/expect"
+	"fauxlet/e2e/internal/programs"
+)
+
+// CertificateControllers approve and sign.
+const CertificateControllers = "certificatesigningrequest-signing-controller,certificatesigningrequest-approving-controller"
+
+// StartControllerManager starts a kube-controller-manager with these controllers, which signs with the CA of the PKI, for
+// that long. It is stopped with the test.
+func (c *Plane) StartControllerManager(t testing.TB, controllers string, signing time.Duration, args ...string) *programs.Process {
+	t.Helper()
+	key := filepath.Join(c.PKI.Dir, "ca.key")
+	expect.NoError(t, c.PKI.CA.Write(filepath.Join(c.PKI.Dir, "signer.crt"), key))
+	return c.StartController(t, "kube-controller-manager", append([]string{
+		"--controllers=" + controllers, "--cluster-signing-cert-file=" + c.PKI.CAFile, "--cluster-signing-key-file=" + key,
+		"--cluster-signing-duration=" + signing.String(),
+	}, args...)...)
+}
+
+// StartController starts a program of the control plane that is one of the apiserver's clients. It is stopped with the test.
+func (c *Plane) StartController(t testing.TB, name string, args ...string) *programs.Process {
+	t.Helper()
+	port := programs.FreePort(t)
+	p, err := programs.Start(name, programs.Path(t, name), append([]string{
+		"--kubeconfig=" + c.Kubeconfig, "--leader-elect=false", "--bind-address=127.0.0.1", fmt.Sprintf("--secure-port=%d", port), "--cert-dir=" + t.TempDir(),
+	}, args...)...)
+	expect.NoError(t, err)
+	t.Cleanup(func() {
+		if err := p.Stop(); err != nil {
+			t.Error(err)
+		}
+		p.LogOnFailure(t, 0)
+	})
+	client := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, DisableKeepAlives: true}}
+	expect.Eventually(t, time.Minute, name+" is healthy", func() string {
+		select {
+		case <-p.Ended:
+			t.Fatalf("it has ended: %v\n%s", p.Err, p.Out.String())
+		default:
+		}
+		answer, err := client.Get(fmt.Sprintf("https://127.0.0.1:%d/healthz", port))
+		if err != nil {
+			return err.Error()
+		}
+		defer answer.Body.Close()
+		if answer.StatusCode != http.StatusOK {
+			return answer.Status
+		}
+		return ""
+	})
+	return p
+}

@@ -1,0 +1,74 @@
+// Package expect has the assertions and waits that all end-to-end tests share. Each fails the test that calls it.
+package expect
+
+import (
+	"io"
+	"net/http"
+	"os"
+	"strings"
+	"testing"
+	"time"
+)
+
+// NoError ends the test if there is an error.
+func NoError(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Contains fails the test unless text contains part. The name of the text begins the failure message.
+func Contains(t testing.TB, name, text, part string) {
+	t.Helper()
+	if !strings.Contains(text, part) {
+		t.Errorf("%s: %q, want %q in it", name, text, part)
+	}
+}
+
+// File returns the content of a file.
+func File(t testing.TB, path string) string {
+	t.Helper()
+	data, err := os.ReadFile(path)
+	NoError(t, err)
+	return string(data)
+}
+
+// Page returns the body of an HTTP response to a GET without credentials.
+func Page(t testing.TB, url string) string {
+	t.Helper()
+	response, err := http.Get(url)
+	NoError(t, err)
+	defer response.Body.Close()
+	body, err := io.ReadAll(response.Body)
+	NoError(t, err)
+	return string(body)
+}
+
+// Eventually calls problem every 25 ms until it returns the empty string. After the timeout it ends the test with the
+// last problem.
+func Eventually(t testing.TB, timeout time.Duration, what string, problem func() string) {
+	t.Helper()
+	if last := Within(timeout, problem); last != "" {
+		t.Fatalf("%s: not within %v: %s", what, timeout, last)
+	}
+}
+
+// Within calls problem every 25 ms until it returns the empty string. After the timeout it returns the last problem.
+func Within(timeout time.Duration, problem func() string) string {
+	deadline := time.NewTimer(timeout)
+	defer deadline.Stop()
+	tick := time.NewTicker(25 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		last := problem()
+		if last == "" {
+			return ""
+		}
+		select {
+		case <-deadline.C:
+			return last
+		case <-tick.C:
+		}
+	}
+}

@@ -1,0 +1,90 @@
+package guide
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"fauxlet/e2e/internal/expect"
+	"fauxlet/e2e/internal/programs"
+)
+
+// Guide runs a page of docs/ in a folder, heading by heading.
+type Guide struct {
+	page, text, Dir string
+	Env             []string
+}
+
+// New opens a page, for a folder, with programs on the path. What they start ends with them.
+func New(t testing.TB, page, dir string, names ...string) *Guide {
+	t.Helper()
+	g := &Guide{page: page, text: expect.File(t, filepath.Join(programs.Repository(), "docs", page)), Dir: dir}
+	bin := t.TempDir()
+	for _, name := range names {
+		script := fmt.Sprintf("#!/bin/sh\nexec setpriv --pdeathsig KILL %s \"$@\"\n", programs.Path(t, name))
+		expect.NoError(t, os.WriteFile(filepath.Join(bin, name), []byte(script), 0o755))
+	}
+	g.Env = []string{"PATH=" + bin + ":" + os.Getenv("PATH"), "HOME=" + programs.Scratch}
+	return g
+}
+
+// Block is the first of a language under a heading; under none it is the page's first.
+func (g *Guide) Block(t testing.TB, heading, language string) string {
+	t.Helper()
+	return g.Blocks(t, heading, language)[0]
+}
+
+// Blocks are those of a language under a heading.
+func (g *Guide) Blocks(t testing.TB, heading, language string) (blocks []string) {
+	t.Helper()
+	section := g.text
+	if heading != "" {
+		_, section, _ = strings.Cut(section, "\n## "+heading+"\n")
+	}
+	section, _, _ = strings.Cut(section, "\n## ")
+	for _, part := range strings.Split(section, "```"+language+"\n")[1:] {
+		block, _, _ := strings.Cut(part, "```")
+		blocks = append(blocks, block)
+	}
+	if blocks == nil {
+		t.Fatalf("docs/%s has no %s under %q", g.page, language, heading)
+	}
+	return blocks
+}
+
+// Run runs the commands under a heading.
+func (g *Guide) Run(t testing.TB, heading string, env ...string) programs.Result {
+	t.Helper()
+	return g.Runs(t, g.Block(t, heading, "sh"), env...)
+}
+
+// Runs runs commands of the page.
+func (g *Guide) Runs(t testing.TB, commands string, env ...string) programs.Result {
+	t.Helper()
+	cmd := exec.Command("bash", "-eux", "-c", commands)
+	cmd.Dir, cmd.Env = g.Dir, append(slices.Clone(g.Env), env...)
+	got := programs.Run(t, cmd)
+	if got.Status != 0 {
+		t.Fatalf("docs/%s, %s: %+v", g.page, commands, got)
+	}
+	return got
+}
+
+// Start starts commands of the page that go on. They are stopped with the test.
+func (g *Guide) Start(t testing.TB, commands string) *programs.Process {
+	t.Helper()
+	argv := slices.Concat([]string{"-i"}, g.Env, []string{"bash", "-eux", "-c", "cd " + g.Dir + "\n" + commands})
+	p, err := programs.Start("bash", "env", argv...)
+	expect.NoError(t, err)
+	t.Cleanup(func() {
+		if err := p.Stop(); err != nil {
+			t.Error(err)
+		}
+		p.LogOnFailure(t, 0)
+	})
+	return p
+}

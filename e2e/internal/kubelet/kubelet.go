@@ -1,0 +1,121 @@
+package kubelet
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"fauxlet/e2e/internal/controlplane"
+	"fauxlet/e2e/internal/expect"
+	"fauxlet/e2e/internal/programs"
+	"fauxlet/e2e/internal/sample"
+)
+
+// UnderTest is which kubelet the claims are tested of: fauxlet or reference.
+func UnderTest() string {
+	if name := os.Getenv("FAUXLET_E2E_KUBELET"); name != "" {
+		return name
+	}
+	return "fauxlet"
+}
+
+// Kubelet is the one under test: a process.
+type Kubelet struct {
+	*programs.Process
+	Node             string
+	Dir, certDir     string
+	Secure, ReadOnly string // addresses; readOnly is empty where it is off
+	Port             int
+}
+
+// Options are what tests vary.
+type Options struct {
+	Kind       string // of kubelet; empty: the one under test
+	Node       string // empty: node-1
+	Port       int    // 0: a free one
+	Dir        string // of its configuration; empty: a new one
+	CertDir    string // empty: in dir
+	Kubeconfig string // empty: the node's own credential for the control plane
+	Settings   Settings
+	Pods       []sample.Pod // nil: nginx
+	Args       []string
+}
+
+// Start starts the kubelet under test with a credential of its node for the plane. It is stopped with the test.
+func Start(t testing.TB, plane *controlplane.Plane, o Options) *Kubelet {
+	t.Helper()
+	if o.Node == "" {
+		o.Node = "node-1"
+	}
+	if o.Kind == "" {
+		o.Kind = UnderTest()
+	}
+	if o.Pods == nil {
+		o.Pods = []sample.Pod{sample.Nginx()}
+	}
+	k := &Kubelet{Node: o.Node, Dir: o.Dir, certDir: o.CertDir}
+	if k.Dir == "" {
+		k.Dir = t.TempDir()
+	}
+	if k.certDir == "" {
+		k.certDir = filepath.Join(k.Dir, "pki")
+	}
+	if o.Kubeconfig == "" {
+		o.Kubeconfig = filepath.Join(k.Dir, "kubeconfig")
+		expect.NoError(t, plane.WriteKubeconfig(o.Kubeconfig, "system:node:"+o.Node, "system:nodes"))
+	}
+	p, err := controlplane.Certificates()
+	expect.NoError(t, err)
+	config, err := o.Settings.YAML(p)
+	expect.NoError(t, err)
+	own := filepath.Join(k.Dir, o.Kind) // what the two are given in ways of their own
+	expect.NoError(t, os.Mkdir(own, 0o755))
+	configFile, ready := filepath.Join(k.Dir, "kubelet.yaml"), filepath.Join(own, "ready.json")
+	expect.NoError(t, os.WriteFile(configFile, config, 0o644))
+
+	args := []string{"--config", configFile, "--kubeconfig", o.Kubeconfig, "--hostname-override", o.Node,
+		"--cert-dir", k.certDir, "--register-node=false", "--port", strconv.Itoa(o.Port), "--ready-file", ready, "-v=2"}
+	args = append(args, o.Args...)
+	logs := sample.WriteLogs(t, filepath.Join(own, "logs"), o.Pods)
+	switch o.Kind {
+	case "fauxlet":
+		args = append([]string{"serve"}, append(args, "--scenario", sample.WriteScenario(t, own, logs, o.Pods))...)
+	case "reference":
+		args = append(args, "--pods", sample.WritePods(t, own, o.Pods), "--logs", logs, "--node-logs", sample.WriteNodeLogs(t, filepath.Join(own, "node-logs")))
+	default:
+		t.Fatalf("FAUXLET_E2E_KUBELET=%s: fauxlet or reference", o.Kind)
+	}
+	k.Process, err = programs.Start(o.Kind, programs.Path(t, o.Kind), args...)
+	expect.NoError(t, err)
+	t.Cleanup(func() {
+		if err := k.Stop(); err != nil {
+			t.Error(err)
+		}
+		k.LogOnFailure(t, 0)
+	})
+
+	var open struct{ Secure, ReadOnly string }
+	expect.Eventually(t, time.Minute, o.Kind+" is ready", func() string {
+		select {
+		case <-k.Ended:
+			t.Fatalf("%s has ended: %v", o.Kind, k.Err)
+		default:
+		}
+		data, err := os.ReadFile(ready)
+		if err == nil {
+			err = json.Unmarshal(data, &open)
+		}
+		if err != nil {
+			return err.Error()
+		}
+		return ""
+	})
+	k.Secure, k.ReadOnly = open.Secure, open.ReadOnly
+	k.Port, err = strconv.Atoi(k.Secure[strings.LastIndex(k.Secure, ":")+1:])
+	expect.NoError(t, err)
+	return k
+}

@@ -1,0 +1,66 @@
+package kubelet
+
+import (
+	"crypto/tls"
+	"fmt"
+	"io"
+	"net/http"
+	"testing"
+
+	"fauxlet/e2e/internal/expect"
+	"fauxlet/testcerts"
+)
+
+// Credential is what a client shows of itself.
+type Credential struct {
+	Pair  *testcerts.Pair
+	Token string
+}
+
+// Response is a response, read.
+type Response struct {
+	Status int
+	Header http.Header
+	Body   string
+}
+
+// Get asks a kubelet's secure port as that identity, on a connection of its own.
+func (k *Kubelet) Get(t testing.TB, path string, as Credential) Response {
+	t.Helper()
+	config := &tls.Config{InsecureSkipVerify: true} // who the client is, is what is tested
+	if as.Pair != nil {
+		pair := as.Pair.TLS()
+		// Sent whatever CAs the kubelet names.
+		config.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &pair, nil }
+	}
+	transport := &http.Transport{TLSClientConfig: config, DisableKeepAlives: true}
+	request, err := http.NewRequest(http.MethodGet, "https://"+k.Secure+path, nil)
+	expect.NoError(t, err)
+	if as.Token != "" {
+		request.Header.Set("Authorization", "Bearer "+as.Token)
+	}
+	return Send(t, transport, request)
+}
+
+func Send(t testing.TB, transport http.RoundTripper, request *http.Request) Response {
+	t.Helper()
+	response, err := transport.RoundTrip(request)
+	expect.NoError(t, err)
+	defer response.Body.Close()
+	body, err := io.ReadAll(response.Body)
+	expect.NoError(t, err)
+	return Response{response.StatusCode, response.Header, string(body)}
+}
+
+// Expect fails the test if the kubelet answers otherwise. An empty body stands for any.
+func (k *Kubelet) Expect(t testing.TB, path string, as Credential, status int, body string) {
+	t.Helper()
+	if got := k.Get(t, path, as); got.Status != status || body != "" && got.Body != body {
+		t.Errorf("GET %s: %d %q, want %d %q", path, got.Status, got.Body, status, body)
+	}
+}
+
+// Forbidden is the answer to who is known and may not. Its line feed shows in kubectl's words too.
+func Forbidden(user string) string {
+	return fmt.Sprintf("Forbidden (user=%s, verb=get, resource=nodes, subresource(s)=[proxy])\n", user)
+}

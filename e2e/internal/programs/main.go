@@ -1,0 +1,118 @@
+package programs
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+)
+
+// Scratch is a folder for files that several tests of a package share. Main removes it after the last test.
+var Scratch string
+
+// Main runs the tests of one package of this module and returns the exit code of the test binary. Before it builds or
+// starts anything, it checks that the tools which the package needs are installed. The name of the package, such as
+// "cluster", selects them from a table; see Missing. With -short, Main prints which tests were left out.
+func Main(m *testing.M, pkg string) int {
+	flag.Parse()
+	if missing := Missing(pkg); missing != nil {
+		fmt.Fprintln(os.Stderr, "e2e:", missing)
+		return 1
+	}
+	dir, err := os.MkdirTemp("", "fauxlet-e2e-")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "e2e:", err)
+		return 1
+	}
+	Scratch = dir
+	defer os.RemoveAll(dir)
+	defer func() {
+		if err := stopShared(); err != nil {
+			fmt.Fprintln(os.Stderr, "e2e:", err)
+		}
+	}()
+	code := m.Run()
+	if len(slow.names) > 0 {
+		fmt.Fprintf(os.Stderr, "e2e: -short left out of package %s: %s\n", pkg, strings.Join(slow.names, ", "))
+	}
+	return code
+}
+
+// slow are the tests that -short left out.
+var slow struct {
+	sync.Mutex
+	names []string
+}
+
+// Slow leaves the test out of a run with -short. Main lists such tests at the end.
+func Slow(t testing.TB) {
+	t.Helper()
+	if !testing.Short() {
+		return
+	}
+	slow.Lock()
+	slow.names = append(slow.names, t.Name())
+	slow.Unlock()
+	t.Skip("left out by -short")
+}
+
+// shared are the processes that run until the last test has ended.
+var shared struct {
+	sync.Mutex
+	first []*Process
+	last  func() *Process
+}
+
+// StopAtExit registers a process that several tests use. Main stops it after the last test.
+func StopAtExit(p *Process) {
+	shared.Lock()
+	defer shared.Unlock()
+	shared.first = append(shared.first, p)
+}
+
+// StopLast registers the one process that Main stops after all others, because they do not end without it: etcd. The
+// function returns the process that runs then.
+func StopLast(running func() *Process) {
+	shared.Lock()
+	defer shared.Unlock()
+	shared.last = running
+}
+
+// stopShared stops the registered processes: all but the last at the same time.
+func stopShared() error {
+	shared.Lock()
+	defer shared.Unlock()
+	failed := make([]error, len(shared.first)+1)
+	var group sync.WaitGroup
+	for i, p := range shared.first {
+		group.Go(func() { failed[i] = p.Stop() })
+	}
+	group.Wait()
+	if shared.last != nil {
+		failed[len(shared.first)] = shared.last().Stop()
+	}
+	return errors.Join(failed...)
+}
+
+// Progress prints what a test waits for.
+func Progress(format string, args ...any) {
+	fmt.Fprintf(os.Stderr, "e2e: "+format+"\n", args...)
+}
+
+// NumberFromEnvironment returns the value of an environment variable, or otherwise if it is empty.
+func NumberFromEnvironment(t testing.TB, name string, otherwise uint64) uint64 {
+	t.Helper()
+	text := os.Getenv(name)
+	if text == "" {
+		return otherwise
+	}
+	value, err := strconv.ParseUint(text, 10, 64)
+	if err != nil {
+		t.Fatalf("%s=%q: want a number", name, text)
+	}
+	return value
+}

@@ -1,0 +1,73 @@
+package programs
+
+import (
+	"fmt"
+	"maps"
+	"os"
+	"os/exec"
+	"slices"
+	"strings"
+)
+
+// tools are the commands that the tests run beside what they build, with the Debian package of each.
+var tools = map[string]string{
+	"bash":       "bash",
+	"buildah":    "buildah",
+	"chroot":     "coreutils",
+	"chromium":   "chromium",
+	"curl":       "curl",
+	"ip":         "iproute2",
+	"openssl":    "openssl",
+	"prometheus": "prometheus",
+	"promtool":   "prometheus",
+	"setpriv":    "util-linux",
+	"unshare":    "util-linux",
+}
+
+// root stands in a list of tools for tests that run as root: they make network namespaces or change their root folder.
+const root = "root"
+
+// needs lists the tools that the tests of each package use.
+var needs = map[string][]string{
+	"same":    {},
+	"cluster": {root, "bash", "curl", "ip", "openssl", "setpriv", "unshare"},
+	"node":    {root, "bash", "chroot", "ip", "openssl", "setpriv"},
+	"tools":   {root, "bash", "buildah", "chroot", "curl", "openssl", "prometheus", "promtool", "setpriv"},
+	"browser": {"chromium"},
+}
+
+// Packages returns the names of the packages of tests.
+func Packages() []string { return slices.Sorted(maps.Keys(needs)) }
+
+// Missing returns an error that names everything the tests of some packages need and this machine lacks, with the
+// Debian packages to install. It returns nil if nothing is missing. A missing tool is an error rather than a reason to
+// skip tests, because a skipped test looks like a passed one.
+func Missing(packages ...string) error {
+	var missing, install []string
+	notRoot := false
+	for _, pkg := range packages {
+		for _, name := range needs[pkg] {
+			if name == root {
+				notRoot = notRoot || os.Geteuid() != 0
+				continue
+			}
+			if _, err := exec.LookPath(name); err != nil && !slices.Contains(missing, name) {
+				missing = append(missing, name)
+				install = append(install, tools[name])
+			}
+		}
+	}
+	var problems []string
+	if notRoot {
+		problems = append(problems, "these tests make network namespaces and change their root folder; run them as root")
+	}
+	if missing != nil {
+		slices.Sort(install)
+		problems = append(problems, fmt.Sprintf("not found on PATH: %s; apt-get install %s",
+			strings.Join(missing, ", "), strings.Join(slices.Compact(install), " ")))
+	}
+	if problems == nil {
+		return nil
+	}
+	return fmt.Errorf("cannot run the tests of %s: %s", strings.Join(packages, ", "), strings.Join(problems, "; "))
+}

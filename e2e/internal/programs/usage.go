@@ -1,0 +1,50 @@
+package programs
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+	"testing"
+
+	"fauxlet/e2e/internal/expect"
+)
+
+// Usage is the resource use of a process.
+type Usage struct {
+	CPU                 float64 // seconds
+	Resident, Anonymous int64   // bytes
+	Threads             int64
+}
+
+// UsageOf reads the resource use of a running process from /proc.
+func UsageOf(t testing.TB, p *Process) Usage {
+	t.Helper()
+	var u Usage
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.Cmd.Process.Pid))
+	expect.NoError(t, err)
+	// After the name, which may have blanks, in parentheses: field 3 is the first; 14 and 15 are user and system time.
+	fields := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
+	const ticks = 100 // of USER_HZ, which is 100 wherever Go runs
+	for _, field := range fields[11:13] {
+		n, err := strconv.ParseFloat(field, 64)
+		expect.NoError(t, err)
+		u.CPU += n / ticks
+	}
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.Cmd.Process.Pid))
+	expect.NoError(t, err)
+	for line := range strings.Lines(string(status)) {
+		name, value, _ := strings.Cut(line, ":")
+		n, _ := strconv.ParseInt(strings.TrimSuffix(strings.TrimSpace(value), " kB"), 10, 64)
+		switch name {
+		case "VmRSS":
+			u.Resident = n * 1024
+		case "RssAnon":
+			u.Anonymous = n * 1024
+		case "Threads":
+			u.Threads = n
+		}
+	}
+	return u
+}

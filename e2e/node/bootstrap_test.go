@@ -1,0 +1,402 @@
+package node
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	certificatesv1 "k8s.io/api/certificates/v1"
+	v1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/tools/clientcmd"
+
+	"fauxlet/e2e/internal/controlplane"
+	"fauxlet/e2e/internal/expect"
+	"fauxlet/e2e/internal/guide"
+	"fauxlet/e2e/internal/kubelet"
+	"fauxlet/e2e/internal/programs"
+	"fauxlet/testcerts"
+)
+
+// bootstrapping are the flags of a control plane that a node joins with nothing but a token.
+var bootstrapping = append([]string{"--enable-bootstrap-token-auth"}, controlplane.ForNodes...)
+
+// bootstrapGuide is docs/bootstrap.md for a node of a control plane.
+func bootstrapGuide(t testing.TB, plane *controlplane.Plane, node string) *guide.Guide {
+	t.Helper()
+	g := guide.New(t, "bootstrap.md", t.TempDir(), "kubectl", "fauxlet")
+	expect.NoError(t, os.WriteFile(filepath.Join(g.Dir, "ca.crt"), plane.PKI.CA.CertPEM(), 0o644))
+	g.Env = append(g.Env, "KUBECONFIG="+plane.Kubeconfig, "APISERVER="+plane.URL, "NODE="+node)
+	return g
+}
+
+// startGuideNode starts the page's node, which need not listen yet.
+func startGuideNode(t testing.TB, g *guide.Guide, plane *controlplane.Plane, name string) *bootstrapped {
+	t.Helper()
+	const beside = "address: 127.0.0.1\nhealthzPort: 0\n"
+	expect.NoError(t, os.WriteFile(filepath.Join(g.Dir, "kubelet.yaml"), []byte(g.Block(t, "The node", "yaml")+beside), 0o644))
+	command := strings.Fields(strings.ReplaceAll(g.Block(t, "The node", "sh"), "$NODE", name))
+	return startBootstrapped(t, plane, name, g.Dir, command[1:])
+}
+
+// bootstrapped is a stand-in that may have no certificate yet.
+type bootstrapped struct {
+	*programs.Process
+	plane     *controlplane.Plane
+	name, dir string
+	program   string
+	args      []string
+}
+
+func startBootstrapped(t testing.TB, plane *controlplane.Plane, name, dir string, args []string) *bootstrapped {
+	t.Helper()
+	return startProgram(t, plane, "fauxlet", name, dir, args)
+}
+
+// startProgram starts one of the builds of fauxlet.
+func startProgram(t testing.TB, plane *controlplane.Plane, program, name, dir string, args []string) *bootstrapped {
+	t.Helper()
+	b := &bootstrapped{plane: plane, program: program, name: name, dir: dir, args: append(args, "--port", "0", "-v=2")}
+	b.start(t)
+	t.Cleanup(func() {
+		if err := b.Stop(); err != nil {
+			t.Error(err)
+		}
+		b.LogOnFailure(t, 0)
+		ctx := context.Background()
+		_ = plane.Client.CoreV1().Nodes().Delete(ctx, name, metav1.DeleteOptions{})
+		for _, signer := range []string{controlplane.ClientSigner, controlplane.ServingSigner} {
+			for _, request := range plane.CertificateRequests(t, name, signer) {
+				expect.NoError(t, plane.Client.CertificatesV1().CertificateSigningRequests().Delete(ctx, request.Name, metav1.DeleteOptions{}))
+			}
+		}
+	})
+	return b
+}
+
+// start starts it in its folder, for the first time or again.
+func (b *bootstrapped) start(t testing.TB) {
+	t.Helper()
+	// start takes no folder: the shell goes there.
+	var err error
+	b.Process, err = programs.Start("fauxlet", "/bin/sh", append([]string{"-c", `cd "$0" && exec "$@"`, b.dir, programs.Path(t, b.program)}, b.args...)...)
+	expect.NoError(t, err)
+}
+
+// again ends it as with kill -9, and starts it again.
+func (b *bootstrapped) again(t testing.TB) {
+	t.Helper()
+	_ = b.Cmd.Process.Kill()
+	<-b.Ended
+	b.start(t)
+}
+
+// tells waits for words in its log.
+func (b *bootstrapped) tells(t testing.TB, words string) {
+	t.Helper()
+	expect.Eventually(t, time.Minute, "the log has "+words, func() string {
+		if !strings.Contains(b.Out.String(), words) {
+			return "not yet"
+		}
+		return ""
+	})
+}
+
+// current waits until the link of a "client" or "server" points to another file than before, and gives that.
+func (b *bootstrapped) current(t testing.TB, kind, before string) string {
+	t.Helper()
+	link := filepath.Join(b.dir, "pki", "kubelet-"+kind+"-current.pem")
+	var target string
+	expect.Eventually(t, 3*time.Minute, "a new "+link, func() string {
+		var err error
+		if target, err = os.Readlink(link); err != nil {
+			return err.Error()
+		}
+		if target == before {
+			return "it still is " + before
+		}
+		return ""
+	})
+	pattern := "^" + regexp.QuoteMeta(filepath.Join(b.dir, "pki", "kubelet-"+kind)) + `-\d{4}(-\d\d){5}\.pem$`
+	if !regexp.MustCompile(pattern).MatchString(target) {
+		t.Errorf("%s points to %s", link, target)
+	}
+	if info, err := os.Stat(target); err != nil || info.Mode() != 0o600 {
+		t.Errorf("%s: %v, %v", target, info, err)
+	}
+	return target
+}
+
+// wantsRequest holds a request to what a kubelet asks for.
+func wantsRequest(t testing.TB, request certificatesv1.CertificateSigningRequest, node, asker string, usage certificatesv1.KeyUsage, names, addresses string) {
+	t.Helper()
+	subject := controlplane.ParseRequest(t, request)
+	got := fmt.Sprintf("%s by %s, %v, %v %v", subject.Subject, request.Spec.Username, request.Spec.Usages, subject.DNSNames, subject.IPAddresses)
+	want := fmt.Sprintf("CN=system:node:%s,O=system:nodes by %s, [digital signature %s], %s %s", node, asker, usage, names, addresses)
+	if got != want {
+		t.Errorf("requested %s\n     want %s", got, want)
+	}
+}
+
+// TestClaim11Bootstrap is docs/bootstrap.md, from nothing but a token to rotated certificates. The signing duration is claim
+// 16's, the kubelet's configuration that of claim 14 for production.
+func TestClaim11Bootstrap(t *testing.T) {
+	t.Parallel() // it waits most of the time
+	plane := controlplane.New(t, bootstrapping)
+	t.Cleanup(func() { expect.NoError(t, plane.APIServer.Stop()) })
+	// Certificates are dated five minutes back: a rotation comes after -6 to 78 seconds.
+	const life = 2 * time.Minute
+	plane.StartControllerManager(t, controlplane.CertificateControllers, life)
+	plane.Bind(t, controlplane.KubeletAPIAdmin, controlplane.User("kubelet-client"))
+	const node = "node-1"
+	g := bootstrapGuide(t, plane, node)
+
+	g.Run(t, "A token")
+	g.Run(t, "A kubeconfig for it")
+	b := startGuideNode(t, g, plane, node)
+	b.tells(t, `User \"system:bootstrap:07401b\" cannot create resource \"certificatesigningrequests\"`)
+	b.tells(t, "kubectl create clusterrolebinding kubelet-bootstrap --clusterrole=system:node-bootstrapper --group=system:bootstrappers")
+	g.Run(t, "What the token may do")
+
+	client := b.current(t, "client", "")
+	first := plane.CertificateRequests(t, node, controlplane.ClientSigner)[0]
+	wantsRequest(t, first, node, "system:bootstrap:07401b", "client auth", "[]", "[]")
+	if leaf := controlplane.ReadCertificate(t, client); leaf.NotAfter.Sub(leaf.NotBefore) != life+5*time.Minute {
+		t.Errorf("the client certificate is good from %v to %v, want %v more than 5 minutes", leaf.NotBefore, leaf.NotAfter, life)
+	}
+	kubeconfig, err := clientcmd.LoadFromFile(filepath.Join(g.Dir, "kubelet.conf"))
+	expect.NoError(t, err)
+	if user := kubeconfig.AuthInfos["default-auth"]; user == nil || user.ClientCertificate != filepath.Join(g.Dir, "pki/kubelet-client-current.pem") && user.ClientCertificate != "pki/kubelet-client-current.pem" {
+		t.Errorf("kubeconfig: %+v", user)
+	}
+	if info, err := os.Stat(filepath.Join(g.Dir, "kubelet.conf")); err != nil || info.Mode() != 0o600 {
+		t.Errorf("kubelet.conf: %v, %v", info, err)
+	}
+
+	plane.AwaitNode(t, node, "is Ready", controlplane.ReadyIs(v1.ConditionTrue))
+	serving := plane.PendingRequest(t, node, controlplane.ServingSigner)
+	wantsRequest(t, serving, node, "system:node:"+node, "server auth", "[node-1]", "[127.0.0.1]")
+	b.tells(t, "kubectl certificate approve "+serving.Name)
+	plane.CreatePod(t, controlplane.BoundTo(node, "web"))
+	plane.AwaitPod(t, "web", "runs", controlplane.PhaseIs(v1.PodRunning))
+	logs := func() programs.Result { return plane.Kubectl(t, "logs", "web", "--tail=1") }
+	if got := logs(); got.Status != 1 || !strings.HasSuffix(got.Stderr, "remote error: tls: internal error\n") {
+		t.Errorf("kubectl logs before the approval: %+v", got)
+	}
+	b.tells(t, "no serving certificate available for the kubelet")
+
+	expect.Contains(t, "kubectl get csr", g.Run(t, "Approve", "CSR="+serving.Name).Stdout, "Pending")
+	server := b.current(t, "server", "")
+	expect.Eventually(t, time.Minute, "kubectl logs", func() string { return logs().Stderr })
+	expect.Contains(t, "kubectl logs", logs().Stdout, "HTTP/1.1")
+
+	// The client's next one is asked for with the one before, and approved by itself; the next for serving waits.
+	b.current(t, "client", client)
+	wantsRequest(t, plane.CertificateRequests(t, node, controlplane.ClientSigner)[1], node, "system:node:"+node, "client auth", "[]", "[]")
+	b.tells(t, "connections of the one before are closed")
+	next := plane.PendingRequest(t, node, controlplane.ServingSigner)
+	wantsRequest(t, next, node, "system:node:"+node, "server auth", "[node-1]", "[127.0.0.1]")
+	g.Run(t, "Approve", "CSR="+next.Name)
+	b.current(t, "server", server)
+	expect.Eventually(t, time.Minute, "kubectl logs", func() string { return logs().Stderr })
+	if log := b.Out.String(); strings.Contains(log, "f395accd246ae52d") || strings.Contains(log, "PRIVATE KEY") {
+		t.Error("the log has a secret")
+	}
+}
+
+// bootstrapPlane is a control plane for nodes with a token of the group "auto", whose requests are approved by themselves,
+// or of "manual". Certificates are good for an hour.
+func bootstrapPlane(t testing.TB) *controlplane.Plane {
+	t.Helper()
+	plane := controlplane.Shared(t, bootstrapping)
+	plane.StartControllerManager(t, controlplane.CertificateControllers, time.Hour)
+	plane.BindGroup(t, "system:node-bootstrapper", "system:bootstrappers")
+	plane.BindGroup(t, "system:certificates.k8s.io:certificatesigningrequests:nodeclient", "system:bootstrappers:auto")
+	return plane
+}
+
+// startBootstrapNode starts a node with a token of a group, without its kubeconfig.
+func startBootstrapNode(t testing.TB, c *controlplane.Plane, name, group string, rotate bool, args ...string) *bootstrapped {
+	t.Helper()
+	return startBootstrapNodeOf(t, c, "fauxlet", name, group, rotate, args...)
+}
+
+// startBootstrapNodeOf starts one of a build of fauxlet.
+func startBootstrapNodeOf(t testing.TB, c *controlplane.Plane, program, name, group string, rotate bool, args ...string) *bootstrapped {
+	t.Helper()
+	dir := t.TempDir()
+	bootstrapToken(t, c, filepath.Join(dir, "bootstrap.conf"), group)
+	config, err := kubelet.Settings{"rotateCertificates": rotate, "serverTLSBootstrap": true}.YAML(c.PKI)
+	expect.NoError(t, err)
+	expect.NoError(t, os.WriteFile(filepath.Join(dir, "kubelet.yaml"), config, 0o644))
+	return startProgram(t, c, program, name, dir, append([]string{"serve", "--config", "kubelet.yaml", "--bootstrap-kubeconfig", "bootstrap.conf",
+		"--kubeconfig", "kubelet.conf", "--cert-dir", "pki", "--hostname-override", name}, args...))
+}
+
+// bootstrapToken makes one, until the test ends, and a kubeconfig for it.
+func bootstrapToken(t testing.TB, c *controlplane.Plane, file, group string) {
+	t.Helper()
+	ctx, secrets := context.Background(), c.Client.CoreV1().Secrets("kube-system")
+	id := fmt.Sprintf("%06x", time.Now().UnixNano()&0xffffff)
+	_, err := secrets.Create(ctx, &v1.Secret{
+		ObjectMeta: metav1.ObjectMeta{Name: "bootstrap-token-" + id}, Type: v1.SecretTypeBootstrapToken,
+		StringData: map[string]string{"token-id": id, "token-secret": "0123456789abcdef", "usage-bootstrap-authentication": "true", "auth-extra-groups": "system:bootstrappers:" + group},
+	}, metav1.CreateOptions{})
+	expect.NoError(t, err)
+	t.Cleanup(func() { expect.NoError(t, secrets.Delete(ctx, "bootstrap-token-"+id, metav1.DeleteOptions{})) })
+	expect.NoError(t, c.WriteKubeconfig(file, "bootstrap"))
+	config, err := clientcmd.LoadFromFile(file)
+	expect.NoError(t, err)
+	config.AuthInfos["bootstrap"].ClientCertificateData, config.AuthInfos["bootstrap"].ClientKeyData = nil, nil
+	config.AuthInfos["bootstrap"].Token = id + ".0123456789abcdef"
+	expect.NoError(t, clientcmd.WriteToFile(*config, file))
+}
+
+// TestBootstrapKilled: a node that is killed while its request waits goes on: with another request where certificates are
+// rotated, for the key was in memory, and with the same one where they are not.
+func TestBootstrapKilled(t *testing.T) {
+	plane := bootstrapPlane(t)
+	for kind, rotate := range map[string]bool{"rotating": true, "once": false} {
+		t.Run(kind, func(t *testing.T) {
+			name := "killed-" + kind
+			b := startBootstrapNode(t, plane, name, "manual", rotate)
+			const starts = 4
+			seen := map[string]bool{}
+			for n := range starts {
+				if n > 0 {
+					b.again(t)
+				}
+				b.tells(t, "kubectl certificate approve ")
+				for _, request := range plane.CertificateRequests(t, name, controlplane.ClientSigner) {
+					seen[request.Name] = true
+					if strings.HasPrefix(request.Name, "node-csr-") == rotate {
+						t.Errorf("the request's name is %s", request.Name)
+					}
+				}
+				if want := n + 1; rotate && len(seen) != want || !rotate && len(seen) != 1 {
+					t.Fatalf("after %d starts there are the requests %v", n+1, seen)
+				}
+			}
+			for name := range seen {
+				plane.KubectlPrints(t, []string{"approved"}, "certificate", "approve", name)
+			}
+			b.current(t, "client", "")
+			plane.AwaitNode(t, name, "is registered", func(*v1.Node) string { return "" })
+			if all := plane.CertificateRequests(t, name, controlplane.ClientSigner); len(all) != len(seen) {
+				t.Errorf("%d requests, of %d starts", len(all), starts)
+			}
+		})
+	}
+}
+
+// TestBootstrapDenied: a denied request is told, and another follows.
+func TestBootstrapDenied(t *testing.T) {
+	plane := bootstrapPlane(t)
+	b := startBootstrapNode(t, plane, "denied", "manual", true)
+	first := plane.PendingRequest(t, b.name, controlplane.ClientSigner)
+	plane.KubectlPrints(t, []string{"denied"}, "certificate", "deny", first.Name)
+	b.tells(t, "the request was denied")
+	second := plane.PendingRequest(t, b.name, controlplane.ClientSigner)
+	plane.KubectlPrints(t, []string{"approved"}, "certificate", "approve", second.Name)
+	b.current(t, "client", "")
+}
+
+// TestBootstrapAfterExpiry: a node that was away for longer than its certificate's life asks anew, by the bootstrap
+// kubeconfig that is still there, and keeps the old file.
+func TestBootstrapAfterExpiry(t *testing.T) {
+	plane := bootstrapPlane(t)
+	b := startBootstrapNode(t, plane, "away", "auto", true)
+	good := b.current(t, "client", "")
+	plane.AwaitNode(t, b.name, "is registered", func(*v1.Node) string { return "" })
+	expect.NoError(t, b.Stop())
+
+	expired, err := plane.PKI.CA.Client("system:node:away", []string{"system:nodes"}, testcerts.Expired)
+	expect.NoError(t, err)
+	old := filepath.Join(b.dir, "pki", "kubelet-client-2026-01-02-03-04-05.pem")
+	expect.NoError(t, os.WriteFile(old, append(expired.CertPEM, expired.KeyPEM...), 0o600))
+	link := filepath.Join(b.dir, "pki", "kubelet-client-current.pem")
+	expect.NoError(t, os.Remove(link))
+	expect.NoError(t, os.Symlink(old, link))
+	b.start(t)
+	if again := b.current(t, "client", old); again == good {
+		t.Error("the certificate of before is used again")
+	}
+	b.tells(t, "the client certificate expired at ")
+	if _, err := os.Stat(old); err != nil {
+		t.Error(err)
+	}
+	if all := plane.CertificateRequests(t, b.name, controlplane.ClientSigner); len(all) != 2 || !strings.HasPrefix(all[1].Spec.Username, "system:bootstrap:") {
+		t.Errorf("%d requests, the last by %s", len(all), all[len(all)-1].Spec.Username)
+	}
+}
+
+// TestBootstrapMany: many nodes of one process have each its own certificates, and keep them when the process is killed.
+func TestBootstrapMany(t *testing.T) {
+	plane := bootstrapPlane(t)
+	plane.BindGroup(t, "system:certificates.k8s.io:certificatesigningrequests:selfnodeclient", "system:nodes")
+	const nodes = 20
+	metrics := fmt.Sprintf("127.0.0.1:%d", programs.FreePort(t))
+	b := startBootstrapNode(t, plane, "many", "auto", true, "--nodes", fmt.Sprint(nodes), "--node-name-prefix", "many-", "--metrics-address", metrics)
+	names := func() (names []string) {
+		list, err := plane.Client.CoreV1().Nodes().List(context.Background(), metav1.ListOptions{})
+		expect.NoError(t, err)
+		for _, node := range list.Items {
+			if strings.HasPrefix(node.Name, "many-") && controlplane.ReadyIs(v1.ConditionTrue)(&node) == "" {
+				names = append(names, node.Name)
+			}
+		}
+		return names
+	}
+	count := func(what string, count func() int) {
+		t.Helper()
+		expect.Eventually(t, 2*time.Minute, fmt.Sprintf("%d %s", nodes, what), func() string {
+			if got := count(); got != nodes {
+				return fmt.Sprint(got)
+			}
+			return ""
+		})
+	}
+	count("nodes are Ready", func() int { return len(names()) })
+	all := names()
+	t.Cleanup(func() {
+		for _, name := range all {
+			forget(t, plane, name)
+			expect.NoError(t, plane.Client.CoreV1().Nodes().Delete(context.Background(), name, metav1.DeleteOptions{}))
+		}
+	})
+	var waiting []string
+	for _, name := range all {
+		request := plane.PendingRequest(t, name, controlplane.ServingSigner)
+		wantsRequest(t, request, name, "system:node:"+name, "server auth", "["+name+"]", "[127.0.0.1]")
+		waiting = append(waiting, request.Name)
+	}
+	plane.KubectlPrints(t, nil, append([]string{"certificate", "approve"}, waiting...)...)
+	served := func() int {
+		links, err := filepath.Glob(filepath.Join(b.dir, "pki", "many-*", "kubelet-server-current.pem"))
+		expect.NoError(t, err)
+		return len(links)
+	}
+	count("have a serving certificate", served)
+	ttl := regexp.MustCompile(`(?m)^kubelet_certificate_manager_(client|server)_ttl_seconds\{node="many-\d+"\} 3\.?\d+(e\+03)?$`) // of an hour and five minutes
+	expect.Eventually(t, time.Minute, "their certificates are in the metrics", func() string {
+		text := expect.Page(t, "http://"+metrics+"/metrics")
+		if got := len(ttl.FindAllString(text, -1)); got != 2*nodes {
+			return fmt.Sprintf("%d, want %d", got, 2*nodes)
+		}
+		return ""
+	})
+
+	b.again(t)
+	b.tells(t, `"msg":"serving"`)
+	count("nodes are Ready again", func() int { return len(names()) })
+	for _, name := range all {
+		if n, m := len(plane.CertificateRequests(t, name, controlplane.ClientSigner)), len(plane.CertificateRequests(t, name, controlplane.ServingSigner)); n != 1 || m != 1 {
+			t.Errorf("%s has asked for %d client certificates and %d serving certificates", name, n, m)
+		}
+	}
+}

@@ -1,0 +1,116 @@
+package node
+
+import (
+	"io"
+	"net"
+	"net/url"
+	"path/filepath"
+	"sync"
+	"testing"
+
+	"fauxlet/e2e/internal/controlplane"
+	"fauxlet/e2e/internal/expect"
+)
+
+// road is a way to the apiserver that can be cut: a listener that copies to it.
+type road struct {
+	net.Listener
+	to string
+
+	mu    sync.Mutex
+	conns map[net.Conn]bool
+	// closed: connections are cut as they come. silent: nothing passes, and nobody is told.
+	closed, silent bool
+}
+
+// newRoad opens one to the control plane, and gives a kubeconfig of the node that takes it.
+func newRoad(t testing.TB, plane *controlplane.Plane, node string) (*road, string) {
+	t.Helper()
+	to, err := url.Parse(plane.URL)
+	expect.NoError(t, err)
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	expect.NoError(t, err)
+	r := &road{Listener: listener, to: to.Host, conns: map[net.Conn]bool{}}
+	var serving sync.WaitGroup
+	serving.Go(func() {
+		for {
+			conn, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			serving.Go(func() { r.carry(conn) })
+		}
+	})
+	t.Cleanup(func() {
+		listener.Close()
+		r.cut()
+		serving.Wait()
+	})
+	kubeconfig := filepath.Join(t.TempDir(), "kubeconfig")
+	direct := plane.URL
+	plane.URL = "https://" + listener.Addr().String()
+	err = plane.WriteKubeconfig(kubeconfig, "system:node:"+node, "system:nodes")
+	plane.URL = direct
+	expect.NoError(t, err)
+	return r, kubeconfig
+}
+
+func (r *road) carry(conn net.Conn) {
+	defer conn.Close()
+	other, err := net.Dial("tcp", r.to)
+	if err != nil {
+		return
+	}
+	defer other.Close()
+	r.mu.Lock()
+	if r.closed {
+		r.mu.Unlock()
+		return
+	}
+	r.conns[conn], r.conns[other] = true, true
+	r.mu.Unlock()
+	var both sync.WaitGroup
+	for _, pair := range [][2]net.Conn{{conn, other}, {other, conn}} {
+		both.Go(func() {
+			_, _ = io.Copy(&muted{r, pair[0]}, pair[1])
+			conn.Close()
+			other.Close()
+		})
+	}
+	both.Wait()
+	r.mu.Lock()
+	delete(r.conns, conn)
+	delete(r.conns, other)
+	r.mu.Unlock()
+}
+
+// muted passes on what is written unless the road is silent.
+type muted struct {
+	road *road
+	to   io.Writer
+}
+
+func (m *muted) Write(b []byte) (int, error) {
+	m.road.mu.Lock()
+	silent := m.road.silent
+	m.road.mu.Unlock()
+	if silent {
+		return len(b), nil
+	}
+	return m.to.Write(b)
+}
+
+// cut closes all that is open.
+func (r *road) cut() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for conn := range r.conns {
+		conn.Close()
+	}
+}
+
+func (r *road) set(closed, silent bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.closed, r.silent = closed, silent
+}

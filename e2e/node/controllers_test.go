@@ -1,0 +1,80 @@
+package node
+
+import (
+	"context"
+	"fmt"
+	"testing"
+	"time"
+
+	v1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"fauxlet/e2e/internal/controlplane"
+	"fauxlet/e2e/internal/expect"
+	"fauxlet/e2e/internal/kubelet"
+)
+
+// podReadyIs wants the pod's condition Ready to have this status.
+func podReadyIs(status v1.ConditionStatus) func(*v1.Pod) string {
+	return func(pod *v1.Pod) string {
+		for _, c := range pod.Status.Conditions {
+			if c.Type == v1.PodReady && c.Status == status {
+				return ""
+			}
+		}
+		return fmt.Sprintf("its conditions are %v", pod.Status.Conditions)
+	}
+}
+
+// TestNodeAmongControllers: a node is what the scheduler and the controllers of nodes take it for. They take the taint of a
+// new Node away, bind pods to it, and take it for dead when the apiserver has been out of its reach for longer than they
+// wait; it comes back by itself, with the pods that it had.
+func TestNodeAmongControllers(t *testing.T) {
+	t.Parallel() // it waits most of the time
+	plane := controlplane.New(t, controlplane.ForNodes)
+	t.Cleanup(func() { expect.NoError(t, plane.APIServer.Stop()) })
+	plane.StartControllerManager(t, "node-lifecycle-controller,taint-eviction-controller", time.Hour, "--node-monitor-period=1s", "--node-monitor-grace-period=10s")
+	plane.StartController(t, "kube-scheduler")
+	way, kubeconfig := newRoad(t, plane, "node-1")
+	s := kubelet.ServingCertificate(t)
+	s["nodeStatusUpdateFrequency"], s["nodeLeaseDurationSeconds"] = "2s", 8
+	n := join(t, plane, joinOptions{kubeconfig: kubeconfig, settings: s})
+	noTaint := func(node *v1.Node) string {
+		if len(node.Spec.Taints) > 0 {
+			return fmt.Sprint(node.Spec.Taints)
+		}
+		return ""
+	}
+	plane.AwaitNode(t, n.name, "has no taint", noTaint)
+
+	plane.KubectlPrints(t, nil, "run", "stays", "--image=nginx")
+	before := plane.AwaitPod(t, "stays", "is bound, and Ready", podReadyIs(v1.ConditionTrue))
+	t.Cleanup(func() { plane.RemovePod(t, before) })
+	if before.Spec.NodeName != n.name {
+		t.Errorf("it is bound to %q", before.Spec.NodeName)
+	}
+	plane.CreatePod(t, controlplane.BoundTo(n.name, "goes"))
+	plane.AwaitPod(t, "goes", "runs", controlplane.PhaseIs(v1.PodRunning))
+
+	way.set(true, false)
+	way.cut()
+	plane.AwaitNode(t, n.name, "is taken for dead", controlplane.ReadyIs(v1.ConditionUnknown))
+	plane.AwaitPod(t, "stays", "is not Ready", podReadyIs(v1.ConditionFalse))
+	plane.KubectlPrints(t, nil, "delete", "pod", "goes", "--wait=false")
+	plane.CreatePod(t, controlplane.BoundTo(n.name, "new"))
+	if pod, err := plane.Client.CoreV1().Pods("default").Get(context.Background(), "goes", metav1.GetOptions{}); err != nil || pod.DeletionTimestamp == nil {
+		t.Errorf("a pod that nobody can stop: %v, %v", pod, err)
+	}
+
+	way.set(false, false)
+	plane.AwaitNode(t, n.name, "is Ready again", controlplane.ReadyIs(v1.ConditionTrue))
+	plane.AwaitNode(t, n.name, "has no taint again", noTaint)
+	plane.AwaitNoPod(t, "goes")
+	plane.AwaitPod(t, "new", "runs", controlplane.PhaseIs(v1.PodRunning))
+	plane.AwaitPod(t, "stays", "is Ready again", podReadyIs(v1.ConditionTrue))
+	plane.RunsStill(t, before)
+	if all := plane.PodsOf(t, n.name); len(all) != 2 || all["stays"] != before.UID || all["new"] == types.UID("") {
+		t.Errorf("pods: %v, want stays and new", all)
+	}
+}

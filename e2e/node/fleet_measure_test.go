@@ -1,0 +1,151 @@
+package node
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/prometheus/common/expfmt"
+	"github.com/prometheus/common/model"
+	v1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/fields"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/tools/cache"
+
+	"fauxlet/e2e/internal/expect"
+)
+
+// figures are what is measured of a fleet.
+type figures struct {
+	nodesReady, podsCreated, podsRunning, podsGone, logs, leaseAge time.Duration
+
+	rss, anonymous    int64   // bytes
+	threads           int64   // of the process
+	cpu, apiserverCPU float64 // seconds a minute
+	requests          map[string]float64
+}
+
+// requests are how often each verb of each resource was asked of the apiserver, as it says.
+func (r *fleetRun) requests(t testing.TB) map[string]float64 {
+	t.Helper()
+	text, err := r.client.RESTClient().Get().AbsPath("/metrics").DoRaw(context.Background())
+	expect.NoError(t, err)
+	parser := expfmt.NewTextParser(model.UTF8Validation)
+	families, err := parser.TextToMetricFamilies(bytes.NewReader(text))
+	expect.NoError(t, err)
+	counts := map[string]float64{}
+	for _, metric := range families["apiserver_request_total"].GetMetric() {
+		labels := map[string]string{}
+		for _, label := range metric.Label {
+			labels[label.GetName()] = label.GetValue()
+		}
+		if labels["resource"] == "" {
+			continue // metrics and health
+		}
+		what := labels["verb"] + " " + labels["resource"]
+		if labels["subresource"] != "" {
+			what += "/" + labels["subresource"]
+		}
+		counts[what] += metric.Counter.GetValue()
+	}
+	return counts
+}
+
+// fleetCounts counts nodes that are Ready and pods that run, as a watch of each tells.
+type fleetCounts struct {
+	mu      sync.Mutex
+	ready   map[string]bool // by node
+	running map[string]bool // by pod; false: it is there and does not run
+}
+
+func countFleet(t testing.TB, client kubernetes.Interface) *fleetCounts {
+	t.Helper()
+	c := &fleetCounts{ready: map[string]bool{}, running: map[string]bool{}}
+	ctx, stop := context.WithCancel(context.Background())
+	var watching sync.WaitGroup
+	t.Cleanup(func() { stop(); watching.Wait() })
+	core := client.CoreV1().RESTClient()
+	for resource, is := range map[string]runtime.Object{"nodes": &v1.Node{}, "pods": &v1.Pod{}} {
+		_, informer := cache.NewInformerWithOptions(cache.InformerOptions{
+			ListerWatcher: cache.NewListWatchFromClient(core, resource, metav1.NamespaceAll, fields.Everything()),
+			ObjectType:    is,
+			Handler: cache.ResourceEventHandlerFuncs{
+				AddFunc:    c.count,
+				UpdateFunc: func(_, object any) { c.count(object) },
+				DeleteFunc: c.discount,
+			},
+		})
+		watching.Go(func() { informer.RunWithContext(ctx) })
+	}
+	return c
+}
+
+func (c *fleetCounts) count(object any) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch object := object.(type) {
+	case *v1.Node:
+		c.ready[object.Name] = slices.ContainsFunc(object.Status.Conditions, func(is v1.NodeCondition) bool {
+			return is.Type == v1.NodeReady && is.Status == v1.ConditionTrue
+		})
+	case *v1.Pod:
+		c.running[object.Name] = object.Status.Phase == v1.PodRunning
+	}
+}
+
+func (c *fleetCounts) discount(object any) {
+	key, err := cache.DeletionHandlingMetaNamespaceKeyFunc(object)
+	if err != nil {
+		return // of no object that is counted
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if _, name, isPod := strings.Cut(key, "/"); isPod {
+		delete(c.running, name)
+	} else {
+		delete(c.ready, key)
+	}
+}
+
+func count(of map[string]bool) int {
+	n := 0
+	for _, is := range of {
+		if is {
+			n++
+		}
+	}
+	return n
+}
+
+func (c *fleetCounts) readyNodes() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return count(c.ready)
+}
+
+func (c *fleetCounts) runningPods() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return count(c.running)
+}
+
+func (c *fleetCounts) allPods() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.running)
+}
+
+// lack says how far off a number is.
+func lack(are, want int) string {
+	if are != want {
+		return fmt.Sprintf("%d, want %d", are, want)
+	}
+	return ""
+}

@@ -1,0 +1,59 @@
+package node
+
+import (
+	"fmt"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+
+	"fauxlet/e2e/internal/expect"
+)
+
+// TestNodeDifferencesAreTold: the end of docs/node.md says what sameNodeDifferences and the masks say.
+// FAUXLET_E2E_WRITE_DOCS=1 writes it.
+func TestNodeDifferencesAreTold(t *testing.T) {
+	const path, heading = "../../docs/node.md", "## Differences\n"
+	page, err := os.ReadFile(path)
+	expect.NoError(t, err)
+	written, _, found := strings.Cut(string(page), heading)
+	if !found {
+		t.Fatalf("%s has no heading %q", path, heading)
+	}
+	want := written + heading + nodeDifferences()
+	if os.Getenv("FAUXLET_E2E_WRITE_DOCS") != "" {
+		expect.NoError(t, os.WriteFile(path, []byte(want), 0o644))
+		return
+	}
+	if string(page) != want {
+		t.Errorf("%s does not end with what sameNodeDifferences and masked say; write it with FAUXLET_E2E_WRITE_DOCS=1 go test -run %s ./node", path, t.Name())
+	}
+}
+
+func nodeDifferences() string {
+	var text strings.Builder
+	text.WriteString(`
+This part is written by ` + "`e2e/node/samenode_docs_test.go`" + `, from what the comparison allows. One that is not seen any more fails it.
+
+| of | a stand-in | why |
+|---|---|---|
+`)
+	for _, d := range sameNodeDifferences {
+		fmt.Fprintf(&text, "| %s | %s | %s |\n", d.what, d.tells, d.why)
+	}
+	text.WriteString(`
+Not compared, but for being there or not, is what any two nodes differ in:
+`)
+	for i, field := range slices.Sorted(maps.Keys(masked)) {
+		if i > 0 {
+			text.WriteString(", ")
+		}
+		fmt.Fprintf(&text, "`%s`", field)
+	}
+	fmt.Fprintf(&text, `,
+the addresses of pods, and the hash and the time of a static pod.
+Nor is how long a status lasts: one that lasts %v on one node must be one that the other has had in its turn, however briefly.
+`, lasting)
+	return text.String()
+}

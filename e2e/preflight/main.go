@@ -1,0 +1,17 @@
+// Command preflight checks that this machine has the tools that the end-to-end tests use, and lists all that are
+// missing with their Debian packages. `make e2e` runs it before it builds anything.
+package main
+
+import (
+	"fmt"
+	"os"
+
+	"fauxlet/e2e/internal/programs"
+)
+
+func main() {
+	if err := programs.Missing(programs.Packages()...); err != nil {
+		fmt.Fprintln(os.Stderr, "e2e:", err)
+		os.Exit(1)
+	}
+}

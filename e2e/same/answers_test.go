@@ -1,0 +1,239 @@
+package same
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"fauxlet/e2e/internal/expect"
+	"fauxlet/e2e/internal/programs"
+	"fauxlet/internal/vectors"
+)
+
+// TestSameAnswers sends the same requests to the reference and to fauxlet, with the same configuration, files, ports and
+// policy, and compares status, body, headers (but Date), the reviews that were sent, what became of the connection, what
+// TLS offers, and what the metrics have counted in the end. The requests are those of vectors/, those written here, and
+// generated ones: FAUXLET_E2E_SEED and FAUXLET_E2E_REQUESTS (how many in all) change these. What may differ is listed in
+// divergences.json; a listed difference that is gone fails the test as well.
+func TestSameAnswers(t *testing.T) {
+	corpus, err := vectors.Load()
+	expect.NoError(t, err)
+	known, clients := readDivergences(t), newClients(t, corpus)
+	seed, requests := programs.NumberFromEnvironment(t, "FAUXLET_E2E_SEED", defaultSeed), programs.NumberFromEnvironment(t, "FAUXLET_E2E_REQUESTS", defaultRequests)
+	t.Logf("generated requests: FAUXLET_E2E_SEED=%d FAUXLET_E2E_REQUESTS=%d", seed, requests)
+	all := allConfigurations(corpus)
+	ran, whole := newCounts(), true
+	for _, name := range sortedKeys(all) {
+		whole = t.Run(name, func(t *testing.T) {
+			began := time.Now()
+			c := newComparison(t, name, known, startSides(t, all[name], clients))
+			t.Logf("both started within %v", time.Since(began).Round(10*time.Millisecond))
+			c.run(written(name, corpus), all[name])
+			c.run(ofVectors(t, name, corpus), all[name])
+			c.run(generate(name, seed, int(requests)/len(all), clients, c.sides[0].offersHTTP2()), all[name])
+			c.handshakes()
+			c.series()
+			c.summarize()
+			ran.add(name, c.counts)
+		}) && whole
+	}
+	if len(ran.by["configuration"]) < len(all) {
+		return // -run named some of them
+	}
+	if requests >= defaultRequests {
+		ran.hold(t)
+	}
+	for _, d := range known.gone() {
+		t.Errorf("divergences.json: %s: it no longer occurs; remove it", d)
+	}
+}
+
+const (
+	defaultSeed     = 1
+	defaultRequests = 6000
+)
+
+// comparison compares the two in one configuration.
+type comparison struct {
+	t      testing.TB
+	name   string
+	known  divergences
+	sides  [2]*side
+	counts *counts
+	// found are the differences by what they are about; only the first of each is told in full.
+	found map[string]int
+	spent time.Duration
+	sent  int
+}
+
+func newComparison(t testing.TB, name string, known divergences, sides [2]*side) *comparison {
+	return &comparison{t: t, name: name, known: known, sides: sides, counts: newCounts(), found: map[string]int{}}
+}
+
+// finding is what differs in the answer to a request and may not.
+type finding struct {
+	request int
+	id      string
+	difference
+}
+
+// run sends conversations to both sides at once, one after the other, so that reviews can be told apart.
+func (c *comparison) run(conversations []conversation, how configuration) {
+	began := time.Now()
+	for i := range conversations {
+		talk := &conversations[i]
+		faults := talk.faults
+		if how.faults != (configuration{}).faults {
+			faults = how.faults
+		}
+		for _, s := range c.sides {
+			s.fail(c.t, faults)
+		}
+		seen := c.hold(talk)
+		c.counts.conversation(talk, seen[0])
+		c.sent += len(talk.requests)
+		findings := c.differences(talk, seen)
+		if len(findings) > 0 {
+			c.tell(talk, findings)
+		}
+		if talk.vector != nil {
+			c.expect(talk, seen, len(findings) == 0)
+		}
+	}
+	c.spent += time.Since(began)
+	for _, s := range c.sides {
+		s.fail(c.t, how.faults)
+	}
+}
+
+func (c *comparison) hold(talk *conversation) [2][]observation {
+	var seen [2][]observation
+	var both sync.WaitGroup
+	for i, s := range c.sides {
+		both.Go(func() { seen[i] = talk.hold(s) })
+	}
+	both.Wait()
+	return seen
+}
+
+func (c *comparison) differences(talk *conversation, seen [2][]observation) []finding {
+	var all []finding
+	for i := range talk.requests {
+		want, got := seen[0][i], seen[1][i]
+		id := c.name + " " + talk.id(i)
+		for _, d := range compare(want, got) {
+			if !c.known.allow(id, d.aspect, want, got) {
+				all = append(all, finding{i, id, d})
+			}
+		}
+	}
+	return all
+}
+
+// expect holds both sides to what a vector says. What differs between them is told already.
+func (c *comparison) expect(talk *conversation, seen [2][]observation, same bool) {
+	for i, s := range c.sides {
+		if i == 1 && !same {
+			continue
+		}
+		o := seen[i][0]
+		observed := vectors.Observed{Status: o.code, Header: o.header, Body: o.body}
+		for _, record := range o.records {
+			if record.Access == nil {
+				observed.TokenReviews++
+				continue
+			}
+			asked := record.Access.ResourceAttributes
+			observed.Accesses = append(observed.Accesses, vectors.Access{
+				User: record.Access.User, Groups: record.Access.Groups, Verb: asked.Verb, Resource: asked.Resource, Subresource: asked.Subresource, Name: asked.Name,
+			})
+		}
+		for _, problem := range talk.vector.Problems(observed) {
+			c.t.Errorf("%s: %s: %s: %s", talk.from, s.kind, talk.vector.Name(), problem)
+		}
+	}
+}
+
+// Of the differences about the same thing, so many are told in full; of all in a configuration, so many are made small.
+const (
+	toldOfEach = 2
+	madeSmall  = 12
+)
+
+// tell tells of a difference, by the smallest request that still shows it.
+func (c *comparison) tell(talk *conversation, findings []finding) {
+	first := findings[0]
+	var aspects []string
+	for _, f := range findings {
+		if f.request == first.request {
+			aspects = append(aspects, f.aspect)
+		}
+	}
+	about := rootOf(talk.requests[first.request].path) + ": " + strings.Join(aspects, ", ")
+	c.found[about]++
+	if c.found[about] > toldOfEach {
+		c.t.Fail()
+		return
+	}
+	small := *talk
+	if len(c.found) <= madeSmall {
+		small = c.shrink(*talk, aspects)
+	}
+	seen := c.hold(&small)
+	again := c.differences(&small, seen)
+	note := ""
+	if len(again) == 0 {
+		small, again, note = *talk, findings, "\n  (not when it is sent alone: what went before matters)"
+	}
+	var text strings.Builder
+	for _, f := range again {
+		fmt.Fprintf(&text, "\n  %s: %s", f.aspect, strings.TrimSpace(f.detail))
+	}
+	c.t.Errorf("%s (from %s)\n  %s%s%s", again[0].id, talk.from, small.curl(c.sides[0]), note, text.String())
+}
+
+func (c *comparison) summarize() {
+	for _, about := range sortedKeys(c.found) {
+		if n := c.found[about]; n > toldOfEach {
+			c.t.Errorf("%s: %d more differences about %s", c.name, n-toldOfEach, about)
+		}
+	}
+	c.t.Logf("%s: %d requests in %v", c.name, c.sent, c.spent.Round(10*time.Millisecond))
+}
+
+// series compares what the metrics have counted of the requests. What one side still does may take a moment, and 30 s where
+// a client left before it had begun all streams of an attach or exec (DefaultStreamCreationTimeout).
+func (c *comparison) series() {
+	var diff string
+	problem := expect.Within(time.Minute, func() string {
+		var counted [2]map[string]string
+		for i, s := range c.sides {
+			talk := conversation{readOnly: true, as: "nobody", requests: []request{{method: "GET", path: "/metrics", header: hangUp}}}
+			conn, err := talk.dial(s, "")
+			if err != nil {
+				return err.Error()
+			}
+			counted[i] = s.scrape(conn, talk.requests[0])
+		}
+		var differing []string
+		for _, counts := range counted {
+			for name := range counts {
+				if counted[0][name] != counted[1][name] && !slices.Contains(differing, name) {
+					differing = append(differing, name)
+				}
+			}
+		}
+		slices.Sort(differing)
+		diff = ""
+		for _, name := range differing {
+			diff += fmt.Sprintf("\n  %s: reference %q, fauxlet %q", name, counted[0][name], counted[1][name])
+		}
+		return diff
+	})
+	if problem != "" {
+		c.t.Errorf("%s: the metrics have not counted the same:%s", c.name, problem)
+	}
+}

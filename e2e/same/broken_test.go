@@ -1,0 +1,82 @@
+package same
+
+import (
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"fauxlet/e2e/internal/expect"
+	"fauxlet/e2e/internal/programs"
+	"fauxlet/internal/vectors"
+)
+
+// TestCatchesBroken builds fauxlet with one thing broken in it, and wants the comparison to say so.
+func TestCatchesBroken(t *testing.T) {
+	corpus, err := vectors.Load()
+	expect.NoError(t, err)
+	clients := newClients(t, corpus)
+	for _, test := range []struct{ name, file, from, to, aspect string }{
+		{"a route's subresource", "authchain/attributes.go", `{"/stats", []string{"stats"}}`, `{"/stats", []string{"metrics"}}`, "\n  reviews: "},
+		{"a status", "server/logs.go", "http.StatusUnprocessableEntity", "http.StatusBadRequest", "\n  status: "},
+		{"a header", "server/errors.go", `w.Header().Set("Allow", a.allow)`, `_ = a.allow`, "\n  header Allow: "},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			programs.Replace(t, "fauxlet", buildBroken(t, test.file, test.from, test.to))
+			log := &errorLog{TB: t}
+			c := newComparison(log, "defaults", nil, startSides(t, configuration{}, clients))
+			talks := ofVectors(t, "defaults", corpus)
+			rand.New(rand.NewPCG(1, 1)).Shuffle(len(talks), func(i, j int) { talks[i], talks[j] = talks[j], talks[i] })
+			for i := range talks {
+				c.run(talks[i:i+1], configuration{})
+				said := slices.IndexFunc(log.errors, func(text string) bool { return strings.Contains(text, test.aspect) })
+				if said >= 0 { // one is enough
+					t.Logf("with %s changed, after %d requests, the comparison says:\n%s", test.name, c.sent, log.errors[said])
+					return
+				}
+			}
+			t.Fatalf("the comparison says %q, want something about %q", log.errors, strings.TrimSpace(test.aspect))
+		})
+	}
+}
+
+// errorLog takes what would fail a test.
+type errorLog struct {
+	testing.TB
+	errors []string
+}
+
+func (l *errorLog) Errorf(format string, args ...any) {
+	l.errors = append(l.errors, fmt.Sprintf(format, args...))
+}
+
+func (l *errorLog) Fail() { l.errors = append(l.errors, "Fail") }
+
+// buildBroken builds fauxlet with a part of a file replaced.
+func buildBroken(t *testing.T, file, from, to string) string {
+	t.Helper()
+	original, err := filepath.Abs(filepath.Join("../..", file))
+	expect.NoError(t, err)
+	text, err := os.ReadFile(original)
+	expect.NoError(t, err)
+	if strings.Count(string(text), from) != 1 {
+		t.Fatalf("%s: %q stands there %d times, want once: break something else", file, from, strings.Count(string(text), from))
+	}
+	dir := t.TempDir()
+	changed, overlay, path := filepath.Join(dir, "changed.go"), filepath.Join(dir, "overlay.json"), filepath.Join(dir, "fauxlet")
+	expect.NoError(t, os.WriteFile(changed, []byte(strings.Replace(string(text), from, to, 1)), 0o644))
+	replace, err := json.Marshal(map[string]any{"Replace": map[string]string{original: changed}})
+	expect.NoError(t, err)
+	expect.NoError(t, os.WriteFile(overlay, replace, 0o644))
+	build := exec.Command("go", "build", "-overlay", overlay, "-o", path, "./cmd/fauxlet")
+	build.Dir, build.Env = "../..", append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("go build: %v\n%s", err, out)
+	}
+	return path
+}

@@ -1,0 +1,264 @@
+package same
+
+import (
+	"compress/gzip"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"fauxlet/e2e/internal/expect"
+)
+
+// A mask takes out of an answer what differs between two runs of the same server.
+type mask struct {
+	What string
+	of   func(body string) bool // says whether it is for a body
+	do   func(body string) string
+}
+
+func matching(pattern string) func(string) bool { return regexp.MustCompile(pattern).MatchString }
+
+func replaced(from, to string) func(string) string {
+	pattern := regexp.MustCompile(from)
+	return func(body string) string { return pattern.ReplaceAllString(body, to) }
+}
+
+// masks are all that there are, beside the addresses, ports and folders of the two processes, and the headers Date, Last-Modified (of
+// /logs/) and Process-Start-Time-Unix.
+var masks = []mask{
+	{"numbers and times in /stats/summary, and the order of its systemContainers, which a kubelet has in a map", matching(`^\{\s*"node":`), summary},
+	{"the sign between names and values in /flagz and /statusz, which each process draws by lot", matching(`^\s*kubelet (flagz|statusz)\n`), signs},
+	{"the start and age of a process in /statusz", matching(`^\s*kubelet statusz\n`), replaced(`(?m)^(Started|Up)\|.*$`, "$1|then")},
+	{"the start and age of a process in the JSON of /statusz", matching(`^\{"kind":"Statusz"`), replaced(`"(startTime|uptimeSeconds)":("[^"]*"|\d+)`, `"$1":"then"`)},
+	{"scrape_error, which a release hides, and a kubelet built without the name of its release, as here, does not", matching(`^# HELP `), replaced(`(?m)^(# (HELP|TYPE) )?scrape_error .*\n`, "")},
+	{"the values of samples in /metrics/*", matching(`^# HELP `), replaced(`(?m)^([^#\n].*?) [^ {}\n]+( \d+)?$`, "$1")},
+	{"all but the metrics about serving in /metrics", matching(`(?s)^# HELP .*# TYPE go_info `), families},
+	{"profiles, and the command line in /debug/pprof/, which are about the process", profile, func(string) string { return "(about the process)" }},
+}
+
+// mask takes out of an observation what must differ.
+func (o *observation) mask(s *side) {
+	if o.header == nil {
+		return
+	}
+	o.header.Del("Date")
+	for _, name := range []string{"Process-Start-Time-Unix", "Last-Modified"} {
+		if o.header.Get(name) != "" {
+			o.header.Set(name, "then")
+		}
+	}
+	if o.header.Get("Content-Encoding") == "gzip" {
+		if reader, err := gzip.NewReader(strings.NewReader(o.body)); err == nil {
+			if text, err := io.ReadAll(reader); err == nil {
+				o.body = string(text)
+				o.header.Del("Content-Length")
+			}
+		}
+	}
+	before := o.body
+	for _, m := range masks {
+		if m.of(o.body) {
+			o.body = m.do(o.body)
+		}
+	}
+	if o.body != before {
+		o.header.Del("Content-Length")
+	}
+	o.body = s.same.Replace(o.body)
+	for name, values := range o.header {
+		for i := range values {
+			o.header[name][i] = s.same.Replace(values[i])
+		}
+	}
+}
+
+// lengthOfMasked says whether an answer tells the length of a body that would be masked, and has none to tell it by: to a HEAD.
+func lengthOfMasked(method, target string, code int) bool {
+	return method == http.MethodHead && code == http.StatusOK && slices.Contains([]string{"metrics", "stats", "flagz", "statusz", "debug"}, rootOf(target))
+}
+
+func TestLengthOfMasked(t *testing.T) {
+	for _, test := range []struct {
+		method, target string
+		code           int
+		want           bool
+	}{
+		{"HEAD", "/metrics/slis", 200, true}, {"HEAD", "/metrics", 200, true}, {"HEAD", "/stats/summary", 200, true},
+		{"HEAD", "/statusz?x", 200, true}, {"HEAD", "/debug/pprof/heap", 200, true},
+		{"GET", "/metrics/slis", 200, false}, {"HEAD", "/metrics/slis", 403, false}, {"HEAD", "/pods", 200, false}, {"HEAD", "/healthz", 200, false},
+	} {
+		if got := lengthOfMasked(test.method, test.target, test.code); got != test.want {
+			t.Errorf("%s %s, %d: %v", test.method, test.target, test.code, got)
+		}
+	}
+}
+
+func profile(body string) bool {
+	for _, begin := range []string{"\x1f\x8b", "heap profile:", "goroutine profile:", "threadcreate profile:", "--- mutex", "--- contention"} {
+		if strings.HasPrefix(body, begin) {
+			return true
+		}
+	}
+	return strings.Contains(body, "\x00--")
+}
+
+// summary is a /stats/summary without its numbers.
+func summary(body string) string {
+	var parsed map[string]any
+	if err := json.Unmarshal([]byte(body), &parsed); err != nil {
+		return body
+	}
+	if node, ok := parsed["node"].(map[string]any); ok {
+		if containers, ok := node["systemContainers"].([]any); ok {
+			slices.SortFunc(containers, func(a, b any) int {
+				return strings.Compare(fmt.Sprint(a.(map[string]any)["name"]), fmt.Sprint(b.(map[string]any)["name"]))
+			})
+		}
+	}
+	sorted, err := json.MarshalIndent(parsed, "", " ")
+	if err != nil {
+		return body
+	}
+	return numbers.ReplaceAllString(string(sorted), "$1 N")
+}
+
+var numbers = regexp.MustCompile(`(":) ("[0-9T:.Z-]{20,}"|-?[0-9.e+]+)`)
+
+// signs puts a bar for the sign between names and values.
+func signs(body string) string {
+	first := regexp.MustCompile(`(?m)^(?:Started|address)(: |:|=| )`).FindStringSubmatch(body)
+	if first == nil {
+		return body
+	}
+	line := regexp.MustCompile(`(?m)^([a-z0-9-]+|Started|Up|Go version|Binary version|Emulation version|Paths)` + first[1] + ` ?`)
+	head, rest, found := strings.Cut(body, "debugging purposes only.\n")
+	if !found {
+		return body
+	}
+	return head + line.ReplaceAllString(rest, "$1|")
+}
+
+// families are the names and types of the metrics that are about serving: those that a kubelet and its stand-in share.
+// What they count is compared when all has been asked.
+func families(body string) string {
+	var all []string
+	for line := range strings.Lines(body) {
+		for _, prefix := range []string{"kubelet_http_", "kubelet_server_", "kubelet_websocket_", "apiserver_delegated_", "authentication_", "authorization_", "kubernetes_healthcheck", "kubernetes_feature_enabled", "kubernetes_build_info", "prober_", "process_start"} {
+			if strings.HasPrefix(line, "# HELP "+prefix) || strings.HasPrefix(line, "# TYPE "+prefix) {
+				all = append(all, line)
+			}
+		}
+	}
+	return strings.Join(all, "")
+}
+
+type difference struct{ aspect, detail string }
+
+// compare says in what two observations differ.
+func compare(want, got observation) []difference {
+	var all []difference
+	add := func(aspect string, want, got any) {
+		if diff := cmp.Diff(want, got); diff != "" {
+			all = append(all, difference{aspect, "(-reference +fauxlet)\n" + diff})
+		}
+	}
+	add("connection", want.failed+want.connection, got.failed+got.connection)
+	if want.status != got.status {
+		add("status", want.status, got.status)
+	}
+	names := map[string]bool{}
+	for _, header := range []http.Header{want.header, got.header} {
+		for name := range header {
+			names[name] = true
+		}
+	}
+	for _, name := range sortedKeys(names) {
+		if !slices.Equal(want.header[name], got.header[name]) {
+			add("header "+name, want.header[name], got.header[name])
+		}
+	}
+	if want.body != got.body {
+		// What a comparison of lines shows of JSON on one line is its differing part.
+		add("body", lines(want.body), lines(got.body))
+	}
+	if !slices.Equal(want.reviews, got.reviews) {
+		add("reviews", want.reviews, got.reviews)
+	}
+	return all
+}
+
+func lines(body string) string { return strings.ReplaceAll(body, ",", ",\n") }
+
+// divergence is a difference that is known and allowed.
+type divergence struct {
+	Requests string   `json:"requests"` // a regular expression for ids, from their beginning to their end
+	Differs  []string `json:"differs"`  // status, body, reviews, connection, header NAME
+	Fauxlet  int      `json:"fauxlet"`  // the status that fauxlet answers with; with another, nothing may differ
+	Reason   string   `json:"reason"`
+
+	matches *regexp.Regexp
+	seen    map[string]bool
+}
+
+type divergences []*divergence
+
+func readDivergences(t *testing.T) divergences {
+	t.Helper()
+	file, err := os.Open("divergences.json")
+	expect.NoError(t, err)
+	defer file.Close()
+	decoder := json.NewDecoder(file)
+	decoder.DisallowUnknownFields()
+	var all divergences
+	expect.NoError(t, decoder.Decode(&all))
+	for _, d := range all {
+		if d.Reason == "" || d.Fauxlet == 0 || len(d.Differs) == 0 {
+			t.Fatalf("divergences.json: %q: it needs a reason, fauxlet's status, and what differs", d.Requests)
+		}
+		d.matches, err = regexp.Compile("^(?:" + d.Requests + ")$")
+		expect.NoError(t, err)
+		d.seen = map[string]bool{}
+	}
+	return all
+}
+
+// allow says whether a difference is listed. Whom the kubelet refuses may be answered in no other way.
+func (all divergences) allow(id, aspect string, want, got observation) bool {
+	if want.code == http.StatusUnauthorized || want.code == http.StatusForbidden {
+		return false
+	}
+	allowed := false
+	for _, d := range all {
+		if got.code == d.Fauxlet && slices.Contains(d.Differs, aspect) && d.matches.MatchString(id) {
+			d.seen[aspect], allowed = true, true
+		}
+	}
+	return allowed
+}
+
+// gone are those of which an aspect was not seen.
+func (all divergences) gone() divergences {
+	return slices.DeleteFunc(slices.Clone(all), func(d *divergence) bool { return len(d.seen) == len(d.Differs) })
+}
+
+func (d *divergence) String() string {
+	return strconv.Quote(d.Requests) + ", " + strings.Join(d.Differs, ", ")
+}
+
+func sortedKeys[V any](m map[string]V) []string {
+	var keys []string
+	for key := range m {
+		keys = append(keys, key)
+	}
+	slices.Sort(keys)
+	return keys
+}

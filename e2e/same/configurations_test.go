@@ -1,0 +1,186 @@
+package same
+
+import (
+	"encoding/json"
+	"maps"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"fauxlet/e2e/internal/controlplane"
+	"fauxlet/e2e/internal/expect"
+	"fauxlet/e2e/internal/kubelet"
+	"fauxlet/e2e/internal/programs"
+	"fauxlet/e2e/internal/reviews"
+	"fauxlet/e2e/internal/sample"
+	"fauxlet/internal/reviewapi"
+	"fauxlet/internal/vectors"
+)
+
+// configuration is one that the two are compared in.
+type configuration struct {
+	settings kubelet.Settings
+	// flags: it is made of these alone, and there is no file.
+	flags []string
+	// caches: answers are remembered as long as by default.
+	caches bool
+	// faults of the reviewer, all the time.
+	faults reviewapi.Faults
+}
+
+// ownConfigurations are those beyond the ones that the vectors have.
+var ownConfigurations = map[string]configuration{
+	"caches": {caches: true},
+	"tls13":  {settings: kubelet.Settings{"tlsMinVersion": "VersionTLS13"}},
+	"tls12": {settings: kubelet.Settings{
+		"tlsMinVersion":       "VersionTLS12",
+		"tlsCipherSuites":     []string{"TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384", "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256", "TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256"},
+		"tlsCurvePreferences": []int{24, 23}, // P-384, P-256
+	}},
+	"no-reload": {settings: kubelet.Settings{"featureGates": map[string]bool{"ReloadKubeletClientCAFile": false, "ReloadKubeletServerCertificateFile": false}}},
+	"no-uid":    {settings: kubelet.Settings{"featureGates": map[string]bool{"AllowParsingUserUIDFromCertAuth": false}}},
+	"no-reload-anonymous": {settings: kubelet.Settings{
+		"featureGates":                     map[string]bool{"ReloadKubeletClientCAFile": false},
+		"authentication.anonymous.enabled": true, "authentication.webhook.enabled": false, "authorization.mode": "AlwaysAllow",
+	}},
+	// The older defaults of flags alone: anonymous on, AlwaysAllow, and a self-signed certificate with an RSA key.
+	"flags-only":      {flags: []string{}},
+	"flags-client-ca": {flags: []string{"--client-ca-file=ca.crt", "--authentication-token-webhook", "--authorization-mode=Webhook", "--anonymous-auth=false", "--kubeconfig=kubeconfig", "--register-node=false"}},
+	"reviewer-refuses": {settings: kubelet.Settings{"authentication.anonymous.enabled": true}, faults: reviewapi.Faults{
+		TokenReview: reviewapi.Fault{Status: 403}, SubjectAccessReview: reviewapi.Fault{Status: 403},
+	}},
+	"reviewer-babbles": {faults: reviewapi.Faults{TokenReview: reviewapi.Fault{Garbage: true}, SubjectAccessReview: reviewapi.Fault{Garbage: true}}},
+}
+
+// allConfigurations are those and those of the vectors.
+func allConfigurations(corpus *vectors.Corpus) map[string]configuration {
+	all := maps.Clone(ownConfigurations)
+	for name, s := range corpus.Configurations {
+		all[name] = configuration{settings: kubelet.Settings(s)}
+	}
+	return all
+}
+
+// side is one of the two that are compared: a kubelet, its reviewer, and who asks it.
+type side struct {
+	*kubelet.Kubelet
+	kind    string
+	reviews *reviews.Server
+	clients map[string]client
+	// same replaces what must differ: addresses and folders.
+	same *strings.Replacer
+	// faults are those of the reviewer now.
+	faults reviewapi.Faults
+}
+
+// startSides starts the reference, and fauxlet beside it, in a configuration, with ports of the same number. They are
+// stopped with the test.
+func startSides(t *testing.T, c configuration, clients map[string]client) [2]*side {
+	t.Helper()
+	var sides [2]*side
+	port, readOnly, root := programs.FreePort(t), programs.FreePort(t), t.TempDir()
+	certDir := filepath.Join(root, "pki")
+	for i, kind := range []string{"reference", "fauxlet"} {
+		s := &side{kind: kind, clients: clients, reviews: reviews.Start(t)}
+		dir := filepath.Join(root, "abc"[i:i+1]) // of the same length, because some answers have it in them
+		expect.NoError(t, os.Mkdir(dir, 0o755))
+		kubeconfig := filepath.Join(dir, "kubeconfig")
+		expect.NoError(t, os.Rename(s.reviews.Kubeconfig, kubeconfig))
+		address := "127.0.0." + strconv.Itoa(i+1)
+		if c.flags != nil {
+			s.Kubelet = startWithFlags(t, kind, dir, append([]string{
+				"--address=" + address, "--port=" + strconv.Itoa(port), "--read-only-port=" + strconv.Itoa(readOnly), "--healthz-port=0",
+				"--hostname-override=node-1", "--cert-dir=" + certDir,
+			}, c.flags...))
+		} else {
+			s.Kubelet = kubelet.Start(t, nil, kubelet.Options{
+				Kind: kind, Port: port, Dir: dir, CertDir: certDir, Kubeconfig: kubeconfig, Pods: []sample.Pod{comparedPod()},
+				Settings: comparedSettings(t, c, address, readOnly),
+			})
+		}
+		s.same = strings.NewReplacer(address, "127.0.0.1", dir, filepath.Join(root, "a"))
+		sides[i] = s
+	}
+	return sides
+}
+
+func comparedSettings(t *testing.T, c configuration, address string, readOnly int) kubelet.Settings {
+	all := kubelet.Settings{"address": address, "readOnlyPort": readOnly}
+	ttl := map[bool]string{false: "1ns", true: "5m"}[c.caches] // with 1ns, each request asks all that it asks
+	for _, field := range []string{"authentication.webhook.cacheTTL", "authorization.webhook.cacheAuthorizedTTL", "authorization.webhook.cacheUnauthorizedTTL"} {
+		all[field] = ttl
+	}
+	maps.Copy(all, kubelet.ServingCertificate(t))
+	maps.Copy(all, c.settings)
+	return all
+}
+
+// startWithFlags starts one that has no configuration file. ca.crt and kubeconfig in its flags are those of the test.
+func startWithFlags(t *testing.T, kind, dir string, flags []string) *kubelet.Kubelet {
+	t.Helper()
+	p, err := controlplane.Certificates()
+	expect.NoError(t, err)
+	ready := filepath.Join(dir, "ready.json")
+	args := []string{"--ready-file", ready, "-v=2"}
+	for _, flag := range flags {
+		switch name, value, _ := strings.Cut(flag, "="); value {
+		case "ca.crt":
+			flag = name + "=" + p.CAFile
+		case "kubeconfig":
+			flag = name + "=" + filepath.Join(dir, "kubeconfig")
+		}
+		args = append(args, flag)
+	}
+	pods := []sample.Pod{comparedPod()}
+	logs := sample.WriteLogs(t, filepath.Join(dir, "logs"), pods)
+	if kind == "fauxlet" {
+		args = append([]string{"serve", "--scenario", sample.WriteScenario(t, dir, logs, pods)}, args...)
+	} else {
+		args = append(args, "--pods", sample.WritePods(t, dir, pods), "--logs", logs, "--node-logs", sample.WriteNodeLogs(t, filepath.Join(dir, "node-logs")))
+	}
+	k := &kubelet.Kubelet{Node: "node-1", Dir: dir}
+	k.Process, err = programs.Start(kind, programs.Path(t, kind), args...)
+	expect.NoError(t, err)
+	t.Cleanup(func() {
+		if err := k.Stop(); err != nil {
+			t.Error(err)
+		}
+		k.LogOnFailure(t, 0)
+	})
+	expect.Eventually(t, time.Minute, kind+" is ready", func() string {
+		data, err := os.ReadFile(ready)
+		if err == nil {
+			err = json.Unmarshal(data, &struct{ Secure, ReadOnly *string }{&k.Secure, &k.ReadOnly})
+		}
+		if err != nil {
+			return err.Error() + "\n" + k.Out.String()
+		}
+		return ""
+	})
+	_, number, err := net.SplitHostPort(k.Secure)
+	expect.NoError(t, err)
+	k.Port, err = strconv.Atoi(number)
+	expect.NoError(t, err)
+	return k
+}
+
+// fail makes the reviewer fail, or no more.
+func (s *side) fail(t testing.TB, faults reviewapi.Faults) {
+	if s.faults != faults {
+		expect.NoError(t, s.reviews.API.SetFaults(faults))
+		s.faults = faults
+	}
+}
+
+// comparedPod is the pod of the vectors. Its logs are long past, so that no answer depends on the time.
+func comparedPod() sample.Pod {
+	at := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	return sample.Pod{Namespace: "default", Name: "nginx", Containers: []sample.Container{
+		{Name: "nginx", Log: []sample.Line{{At: at, Text: "one"}, {At: at.Add(time.Minute), Text: "two"}, {At: at.Add(2 * time.Minute), Text: "three"}}, Previous: []sample.Line{{At: at, Text: "before"}}},
+		{Name: "sidecar", Log: []sample.Line{{At: at, Text: "beside"}}},
+	}}
+}

@@ -1,0 +1,63 @@
+package same
+
+import (
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+
+	"fauxlet/e2e/internal/expect"
+)
+
+// TestDifferencesAreTold: docs/differences.md says what divergences.json, the masks and the exemptions say.
+// FAUXLET_E2E_WRITE_DOCS=1 writes it.
+func TestDifferencesAreTold(t *testing.T) {
+	const path = "../../docs/differences.md"
+	want := differencesPage(readDivergences(t))
+	if os.Getenv("FAUXLET_E2E_WRITE_DOCS") != "" {
+		expect.NoError(t, os.MkdirAll("../../docs", 0o755))
+		expect.NoError(t, os.WriteFile(path, []byte(want), 0o644))
+	}
+	got, err := os.ReadFile(path)
+	expect.NoError(t, err)
+	if string(got) != want {
+		t.Errorf("%s is not what divergences.json, masks and notAsked say; write it with FAUXLET_E2E_WRITE_DOCS=1 go test -run %s ./same", path, t.Name())
+	}
+}
+
+func differencesPage(known divergences) string {
+	var page strings.Builder
+	page.WriteString(`# How fauxlet's answers differ from a kubelet's
+
+This page is written by ` + "`e2e/same/differences_test.go`" + `. ` + "`make e2e`" + ` sends the same requests to fauxlet and to the kubelet's own server, v1.37.2, in some two dozen configurations: those of
+` + "`internal/vectors/`" + `, those written in ` + "`e2e/same/requests_test.go`" + `, and thousands that are generated. It compares status, headers, body, what became of the connection, the TokenReviews and SubjectAccessReviews that
+were sent, what TLS offers, and what the metrics have counted in the end. A difference that is not on this page fails it, and so does one on this page that is gone.
+
+## Differences
+
+`)
+	if len(known) == 0 {
+		page.WriteString("There are none.\n")
+	} else {
+		page.WriteString("| requests (configuration, port, client, method, path) | fauxlet's status | what differs | why |\n|---|---|---|---|\n")
+		for _, d := range known {
+			fmt.Fprintf(&page, "| `%s` | %d | %s | %s |\n", strings.ReplaceAll(d.Requests, "|", `\|`), d.Fauxlet, strings.Join(d.Differs, ", "), d.Reason)
+		}
+	}
+	page.WriteString(`
+## What is not compared
+
+Two runs of the same server differ in these, and so they are taken out of answers before they are compared:
+
+- the headers ` + "`Date`, `Last-Modified` (of `/logs/`) and `Process-Start-Time-Unix`" + `, but not whether they are there
+- the addresses and folders of the two processes
+`)
+	for _, m := range masks {
+		fmt.Fprintf(&page, "- %s\n", m.What)
+	}
+	page.WriteString("\nAnd these requests are not generated:\n\n")
+	for _, n := range notAsked {
+		fmt.Fprintf(&page, "- %s: %s\n", n.What, n.Reason)
+	}
+	return page.String()
+}

@@ -1,0 +1,326 @@
+package same
+
+import (
+	"bufio"
+	"context"
+	"crypto/tls"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"fauxlet/internal/reviewapi"
+	"fauxlet/internal/vectors"
+)
+
+// request is sent byte by byte as it stands, so that no client tidies it up.
+type request struct {
+	method, path string
+	protocol     string // empty: HTTP/1.1
+	header       string // lines
+	body         string
+}
+
+// conversation is what one client sends over one connection.
+type conversation struct {
+	from      string // where it comes from
+	as        string // a client
+	readOnly  bool
+	http2     bool
+	pipelined bool // all is sent before anything is read
+	faults    reviewapi.Faults
+	requests  []request
+	vector    *vectors.Case
+}
+
+func (c *conversation) id(i int) string {
+	port := "secure"
+	if c.readOnly {
+		port = "readOnly"
+	}
+	r := c.requests[i]
+	id := port + " " + c.as + " " + r.method + " " + r.path
+	if header := strings.TrimSuffix(strings.TrimSpace(strings.TrimPrefix(r.header, hangUp)), "\r\n"); header != "" {
+		header = strings.ReplaceAll(header, "\r\n", ", ")
+		id += " " + header[:min(len(header), 80)]
+	}
+	if r.body != "" {
+		id += " with a body"
+	}
+	return id
+}
+
+// observation is what became of a request.
+type observation struct {
+	failed     string // why there is no response
+	status     string
+	code       int
+	header     http.Header
+	body       string
+	reviews    []string
+	connection string // what became of it: kept, closed, upgraded
+
+	records []reviewapi.Record
+}
+
+// patience is how long an answer may take.
+const patience = 10 * time.Second
+
+// hold sends a conversation to one side.
+func (c *conversation) hold(s *side) []observation {
+	s.reviews.Take()
+	var seen []observation
+	if c.http2 {
+		seen = c.holdHTTP2(s)
+	} else {
+		seen = c.holdHTTP1(s)
+	}
+	for i := range seen {
+		seen[i].reviews = inWords(seen[i].records)
+		seen[i].mask(s)
+		if lengthOfMasked(c.requests[i].method, c.requests[i].path, seen[i].code) {
+			seen[i].header.Del("Content-Length")
+		}
+	}
+	return seen
+}
+
+func (c *conversation) holdHTTP1(s *side) []observation {
+	seen := make([]observation, len(c.requests))
+	conn, err := c.dial(s, "")
+	if err != nil {
+		for i := range seen {
+			seen[i].failed = "no connection: " + reason(err)
+		}
+		return seen
+	}
+	defer conn.Close()
+	_ = conn.SetDeadline(time.Now().Add(patience))
+	reader := bufio.NewReader(conn)
+	text := func(i int) string { return c.requests[i].text(s.clients[c.as].header) }
+	if c.pipelined {
+		var all strings.Builder
+		for i := range c.requests {
+			all.WriteString(text(i))
+		}
+		_, _ = io.WriteString(conn, all.String()) // where it is not taken, there is no response either
+	}
+	for i, r := range c.requests {
+		o := &seen[i]
+		if !c.pipelined {
+			_, _ = io.WriteString(conn, text(i))
+		}
+		open := o.read(r, conn, reader)
+		if !c.pipelined || !open || i == len(c.requests)-1 {
+			o.records = s.reviews.Take()
+		}
+		if !open {
+			for j := i + 1; j < len(seen); j++ {
+				seen[j].failed = "the connection was over"
+			}
+			break
+		}
+		if i == len(c.requests)-1 {
+			o.connection = afterwards(conn, reader)
+		}
+	}
+	return seen
+}
+
+func (c *conversation) dial(s *side, protocol string) (net.Conn, error) {
+	dialer := &net.Dialer{Timeout: patience}
+	if c.readOnly {
+		return dialer.Dial("tcp", s.ReadOnly)
+	}
+	config := s.clients[c.as].tls()
+	if protocol != "" {
+		config.NextProtos = []string{protocol}
+	}
+	return tls.DialWithDialer(dialer, "tcp", s.Secure, config)
+}
+
+// tls presents what the client has, whatever the server would accept.
+func (c client) tls() *tls.Config {
+	config := &tls.Config{InsecureSkipVerify: true, MinVersion: tls.VersionTLS10}
+	if c.certificate != nil {
+		config.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return c.certificate, nil }
+	}
+	return config
+}
+
+// hangUp asks the server to close the connection when it has answered.
+const hangUp = "Connection: close\r\n"
+
+func (r *request) text(header string) string {
+	protocol := r.protocol
+	if protocol == "" {
+		protocol = "HTTP/1.1"
+	}
+	if strings.Contains(header, "Connection:") && strings.HasPrefix(r.header, hangUp) {
+		return r.method + " " + r.path + " " + protocol + "\r\nHost: node-1:10250\r\n" + header + strings.TrimPrefix(r.header, hangUp) + "\r\n" + r.body
+	}
+	return r.method + " " + r.path + " " + protocol + "\r\nHost: node-1:10250\r\n" + header + r.header + "\r\n" + r.body
+}
+
+// follows are the requests whose answer never ends.
+func (r *request) follows() bool {
+	_, query, _ := strings.Cut(r.path, "?")
+	values, _ := url.ParseQuery(query)
+	value, there := values["follow"]
+	return there && value[0] != "0" && !strings.EqualFold(value[0], "false")
+}
+
+// read reads a response, and says whether the connection can be used for another request.
+func (o *observation) read(r request, conn net.Conn, reader *bufio.Reader) bool {
+	var response *http.Response
+	for {
+		var err error
+		if response, err = http.ReadResponse(reader, &http.Request{Method: r.method}); err != nil {
+			o.failed = "no response: " + reason(err)
+			return false
+		}
+		if response.StatusCode >= 200 || response.StatusCode == http.StatusSwitchingProtocols {
+			break
+		}
+		o.status += response.Status + ", "
+	}
+	defer response.Body.Close()
+	o.status += response.Proto + " " + response.Status
+	o.code, o.header = response.StatusCode, response.Header
+	if len(response.TransferEncoding) > 0 { // net/http takes it out of the header
+		o.header["Transfer-Encoding"] = response.TransferEncoding
+	}
+	if response.StatusCode == http.StatusSwitchingProtocols {
+		o.connection = "upgraded"
+		return false
+	}
+	if r.follows() && response.StatusCode == http.StatusOK {
+		_ = conn.SetReadDeadline(time.Now().Add(300 * time.Millisecond))
+	}
+	body, err := io.ReadAll(response.Body)
+	o.body = string(body)
+	if err != nil {
+		o.connection = "broken off: " + reason(err)
+		return false
+	}
+	if response.Close {
+		o.connection = "closed"
+		if _, err := reader.ReadByte(); err != io.EOF && !errors.Is(err, io.ErrUnexpectedEOF) {
+			o.connection = "said to be closed: " + reason(err)
+		}
+		return false
+	}
+	return true
+}
+
+// afterwards says whether another request is answered.
+func afterwards(conn net.Conn, reader *bufio.Reader) string {
+	if _, err := io.WriteString(conn, "GET /and/then HTTP/1.1\r\nHost: node-1:10250\r\n\r\n"); err != nil {
+		return "closed without a word"
+	}
+	response, err := http.ReadResponse(reader, &http.Request{Method: http.MethodGet})
+	if err != nil {
+		return "no second response: " + reason(err)
+	}
+	defer response.Body.Close()
+	if _, err := io.Copy(io.Discard, response.Body); err != nil {
+		return "second response: " + reason(err)
+	}
+	return fmt.Sprintf("kept: %d", response.StatusCode)
+}
+
+// reason says what an error is, without what differs from one connection to the next.
+func reason(err error) string {
+	var network net.Error
+	var alert tls.AlertError
+	switch {
+	case err == nil:
+		return "there is more"
+	case errors.As(err, &alert):
+		return alert.Error()
+	case strings.Contains(err.Error(), "remote error: tls"):
+		return err.Error()[strings.Index(err.Error(), "remote error: tls"):]
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), strings.Contains(err.Error(), "reset by peer"), strings.Contains(err.Error(), "broken pipe"):
+		return "closed"
+	case errors.As(err, &network) && network.Timeout():
+		return "still open"
+	}
+	return err.Error()
+}
+
+func (s *side) offersHTTP2() bool {
+	conn, err := (&conversation{as: "nobody"}).dial(s, "h2")
+	if err != nil {
+		return false
+	}
+	defer conn.Close()
+	return conn.(*tls.Conn).ConnectionState().NegotiatedProtocol == "h2"
+}
+
+// holdHTTP2 sends requests one by one over HTTP/2.
+func (c *conversation) holdHTTP2(s *side) []observation {
+	seen := make([]observation, len(c.requests))
+	as := s.clients[c.as]
+	transport := &http.Transport{
+		ForceAttemptHTTP2: true, DisableCompression: true,
+		DialTLSContext: func(context.Context, string, string) (net.Conn, error) {
+			conn, err := c.dial(s, "h2")
+			if err == nil && conn.(*tls.Conn).ConnectionState().NegotiatedProtocol != "h2" {
+				return nil, errors.Join(errors.New("HTTP/2 is not offered"), conn.Close())
+			}
+			return conn, err
+		},
+	}
+	defer transport.CloseIdleConnections()
+	for i, r := range c.requests {
+		o := &seen[i]
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		request, err := http.NewRequestWithContext(ctx, r.method, "https://node-1:10250/", strings.NewReader(r.body))
+		if err != nil {
+			o.failed = "not sent: " + err.Error()
+			cancel()
+			continue
+		}
+		request.URL.Opaque = "//node-1:10250" + r.path
+		for line := range strings.SplitSeq(strings.TrimSpace(as.header+r.header), "\r\n") {
+			if name, value, ok := strings.Cut(line, ": "); ok {
+				request.Header.Add(name, value)
+			}
+		}
+		response, err := transport.RoundTrip(request)
+		if err != nil {
+			o.failed = "no response: " + err.Error()
+		} else {
+			body, err := io.ReadAll(response.Body)
+			response.Body.Close()
+			o.status, o.code, o.header, o.body = response.Proto+" "+response.Status, response.StatusCode, response.Header, string(body)
+			if err != nil {
+				o.connection = "broken off"
+			}
+		}
+		o.records = s.reviews.Take()
+		cancel()
+	}
+	return seen
+}
+
+// inWords tells what was asked, and with which code it was answered.
+func inWords(records []reviewapi.Record) []string {
+	var words []string
+	for _, record := range records {
+		asked, err := json.Marshal(struct {
+			Token, Audiences, Access any
+			Code                     int
+		}{record.Token, record.Audiences, record.Access, record.Code})
+		if err != nil {
+			asked = []byte(err.Error())
+		}
+		words = append(words, record.Kind+" "+string(asked))
+	}
+	return words
+}

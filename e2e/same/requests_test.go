@@ -1,0 +1,227 @@
+package same
+
+import (
+	"crypto/tls"
+	"fmt"
+	"strconv"
+	"strings"
+	"testing"
+
+	"fauxlet/e2e/internal/controlplane"
+	"fauxlet/e2e/internal/expect"
+	"fauxlet/internal/reviewapi"
+	"fauxlet/internal/vectors"
+	"fauxlet/testcerts"
+)
+
+// client is a certificate, and headers.
+type client struct {
+	certificate *tls.Certificate
+	header      string
+}
+
+// newClients are those of the vectors, and odder ones.
+func newClients(t *testing.T, corpus *vectors.Corpus) map[string]client {
+	t.Helper()
+	p, err := controlplane.Certificates()
+	expect.NoError(t, err)
+	all := map[string]client{}
+	for name, c := range corpus.Clients {
+		var header strings.Builder
+		for _, line := range c.Headers {
+			header.WriteString(line + "\r\n")
+		}
+		made := client{header: header.String()}
+		if c.Kind != "" {
+			kind, err := testcerts.KindNamed(c.Kind)
+			expect.NoError(t, err)
+			pair, err := kind.Mint(p.CA, testcerts.Request{CommonName: c.CommonName, Organizations: c.Organizations})
+			expect.NoError(t, err)
+			certificate := pair.TLS()
+			made.certificate = &certificate
+		}
+		all[name] = made
+	}
+	oddClients(t, p, all)
+	return all
+}
+
+// written are the requests that are written down here: in the configurations where they make a difference.
+func written(configuration string, corpus *vectors.Corpus) []conversation {
+	var all []conversation
+	add := func(readOnly bool, as string, r request) {
+		r.header = hangUp + r.header
+		all = append(all, conversation{from: "requests_test.go", readOnly: readOnly, as: as, requests: []request{r}})
+	}
+	const admin = "kubelet-client"
+	switch configuration {
+	case "defaults", "anonymous":
+		for _, as := range sortedKeys(corpus.Clients) {
+			for _, path := range asked {
+				add(false, as, request{method: "GET", path: path})
+			}
+			for _, method := range []string{"HEAD", "POST", "BREW"} {
+				add(false, as, request{method: method, path: logsPath})
+			}
+		}
+	}
+	switch configuration {
+	case "defaults", "no-debugging", "handlers-off":
+	default:
+		return all
+	}
+	for _, readOnly := range []bool{false, true} {
+		for _, path := range paths {
+			add(readOnly, admin, request{method: "GET", path: path})
+		}
+		for _, method := range methods {
+			for _, path := range methodPaths {
+				add(readOnly, admin, request{method: method, path: path})
+			}
+		}
+		for _, r := range headed {
+			add(readOnly, admin, r)
+		}
+	}
+	if configuration == "defaults" {
+		for _, query := range queries {
+			add(false, admin, request{method: "GET", path: logsPath + "?" + query})
+		}
+	}
+	return all
+}
+
+// ofVectors are the cases of a configuration.
+func ofVectors(t *testing.T, configuration string, corpus *vectors.Corpus) []conversation {
+	t.Helper()
+	var all []conversation
+	for i := range corpus.Cases {
+		c := &corpus.Cases[i]
+		if c.Configuration != configuration {
+			continue
+		}
+		header := hangUp
+		for _, line := range c.Headers {
+			if strings.HasPrefix(line, "Connection:") {
+				header = strings.TrimPrefix(header, hangUp)
+			}
+			header += line + "\r\n"
+		}
+		if c.Body != "" {
+			header += "Content-Length: " + strconv.Itoa(len(c.Body)) + "\r\n"
+		}
+		faults, err := faultsOf(c.Faults)
+		expect.NoError(t, err)
+		all = append(all, conversation{
+			from: c.Where, readOnly: c.ReadOnly, as: c.Client, faults: faults, vector: c,
+			requests: []request{{method: c.Method, path: c.Path, protocol: c.Protocol, header: header, body: c.Body}},
+		})
+	}
+	return all
+}
+
+func faultsOf(named map[string]string) (reviewapi.Faults, error) {
+	var faults reviewapi.Faults
+	for kind, fault := range named {
+		status, err := strconv.Atoi(fault)
+		if err != nil {
+			return faults, err
+		}
+		switch kind {
+		case "TokenReview":
+			faults.TokenReview.Status = status
+		case "SubjectAccessReview":
+			faults.SubjectAccessReview.Status = status
+		default:
+			return faults, fmt.Errorf("there are no reviews of the kind %q", kind)
+		}
+	}
+	return faults, nil
+}
+
+const logsPath = "/containerLogs/default/nginx/nginx"
+
+// paths are asked with GET by kubelet-client, on both ports.
+var paths = []string{
+	"/", "//", "/nope", "/nope/", "/spec", "/spec/",
+	"/pods", "/pods/", "/pods?x=y", "/pods/x", "//pods", "/pods//", "/./pods", "/../pods", "/x/../pods", "/pods/..", "/Pods", "/%70ods", "/pods%2F", "/pods%00", "/pods%zz", "/pods#x",
+	"/runningpods", "/runningpods/", "/runningpods//", "/runningpods/x", "/runningPods", "/runningPods/",
+	"/healthz", "/healthz/", "/healthz/ping", "/healthz/ping/", "/healthz/log", "/healthz/syncloop", "/healthz/device-plugin", "/healthz/nope", "/healthz?verbose", "/healthz?exclude=ping&verbose",
+	"/configz", "/configz/", "/configz?x=y",
+	"/metrics", "/metrics/", "/metrics/nope", "/metrics/probes", "/metrics/slis", "/metrics/cadvisor", "/metrics/resource", "/metrics/probes/", "/metrics/slis/",
+	"/stats", "/stats/", "/stats/summary", "/stats/summary/", "/stats/nope", "/stats/default/nginx/1/nginx",
+	"/logs", "/logs/", "/logs/nope", "/debug", "/debug/pprof", "/debug/pprof/nope", "/debug/flags/v", "/debug/flags/x",
+	"/flagz", "/statusz", "/allocatedPods", "/allocatedPods/", "/allocatedPods/default/nginx", "/allocatedPods/default/nope", "/allocatedPods/default", "/checkpoint/default/nginx/nginx",
+	"/exec", "/exec/", "/exec/default/nginx", "/exec/default/nginx/nginx", "/exec/default/nope/nginx?command=ls&output=1", "/exec/default/nope/nginx?tty=1&error=1", "/attach/default/nope/nginx", "/exec/default/nginx/1/nginx",
+	"/attach/default/nginx/nginx", "/attach/default/nope/nginx?output=1", "/portForward/default/nginx", "/portForward/default/nope", "/portForward/default", "/run/default/nginx/nginx",
+	"/cri/exec/x", "/containerLogs", "/containerLogs/", "/containerLogs/default", "/containerLogs/default/nginx",
+	logsPath, logsPath + "/", logsPath + "//", logsPath + "/x", "/containerLogs//nginx/nginx", "/containerLogs/default//nginx", "/containerLogs/default/nginx//", "//containerLogs/default/nginx/nginx",
+	"/containerLogs/default/../default/nginx/nginx", "/containerLogs/default/%2e%2e/default/nginx/nginx", "/containerLogs/default%2Fnginx/nginx", "/containerLogs/default/nginx/nginx%2F", "/containerLogs/default/nginx%2Fx/nginx",
+	"/containerLogs/default/ng%69nx/nginx", "/containerLogs/default/nginx/%20nginx", "/containerLogs/default/nginx/sidecar", "/containerLogs/nope/nginx/nginx", "/containerLogs/default/nope/nginx", "/containerLogs/default/nginx/nope",
+	"/containerLogs/default/ng%22inx/nginx", "/containerLogs/default/nginx/%E4%B8%AD",
+}
+
+// queries are those of a log.
+var queries = []string{
+	"tailLines=1", "tailLines=0", "tailLines=99", "tailLines=-1", "tailLines=x", "tailLines=", "tailLines=1&tailLines=2", "tailLines=9223372036854775808",
+	"tail=1", "tail=all", "tail=x", "tail=-1", "tail=1&tailLines=2", "tail=all&tailLines=1",
+	"limitBytes=5", "limitBytes=0", "limitBytes=-1", "limitBytes=x", "limitBytes=1&tailLines=1",
+	"timestamps=true", "timestamps=1", "timestamps=x", "timestamps", "follow=0", "follow=false", "previous=true", "previous=x", "previous=true&tailLines=0",
+	"sinceSeconds=60", "sinceSeconds=0", "sinceSeconds=-1", "sinceSeconds=x", "sinceSeconds=999999999",
+	"sinceTime=2026-01-02T03:05:05Z", "sinceTime=2026-01-02T03:05:05.5Z", "sinceTime=x", "sinceTime=", "sinceTime=2026-01-02T03:05:05Z&sinceSeconds=60", "sinceTime=2126-01-02T03:05:05Z",
+	"stream=All", "stream=Stdout", "stream=Stderr", "stream=stdout", "stream=", "stream=Stdout&tailLines=1", "stream=All&tailLines=1",
+	"nope=1", "%zz", ";", "a;b", "insecureSkipTLSVerifyBackend=true", "container=x",
+}
+
+// methods are tried on each of methodPaths.
+var (
+	methods     = []string{"HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "BREW", "get"}
+	methodPaths = []string{
+		"/pods", logsPath, "/containerLogs/default/nope/nginx", "/run/default/nope/nginx?cmd=ls", "/exec/default/nginx/nginx", "/runningpods/", "/healthz", "/configz", "/metrics/nope", "/stats/nope",
+		"/checkpoint/default/nope/nginx", "/logs/", "/debug/pprof/nope", "/debug/flags/v", "/nope", "/portForward/default/nope", "/allocatedPods",
+	}
+)
+
+// asked are the paths that each client asks.
+var asked = []string{
+	"/pods", logsPath, "/healthz", "/healthz/ping", "/configz", "/stats/nope", "/metrics/nope", "/nope", "/logs/nope", "/debug/pprof/nope", "/flagz", "/statusz", "/checkpoint/default/nope/nginx", "/runningpods/",
+	"/exec/default/nope/nginx?output=1", "/allocatedPods", "/pods/", "/healthzx", "/metrics/cadvisorx",
+}
+
+// headed are requests with headers or bodies.
+var headed = []request{
+	{method: "GET", path: "/pods", header: "Accept: text/plain\r\n"},
+	{method: "GET", path: "/pods", header: "Accept: application/json\r\n"},
+	{method: "GET", path: "/pods", header: "Accept: application/json;q=0.5, text/html\r\n"},
+	{method: "GET", path: "/pods", header: "Accept: application/*\r\n"},
+	{method: "GET", path: "/pods", header: "Accept: */*\r\n"},
+	{method: "GET", path: "/pods", header: "Accept: APPLICATION/JSON\r\n"},
+	{method: "GET", path: "/pods", header: "Accept: ,\r\n"},
+	{method: "GET", path: "/pods", header: "Accept: text/plain\r\nAccept: application/json\r\n"},
+	{method: "GET", path: "/runningpods/", header: "Accept: application/yaml\r\n"},
+	{method: "GET", path: "/allocatedPods", header: "Accept: text/plain\r\n"},
+	{method: "GET", path: logsPath, header: "Accept: application/json\r\n"},
+	{method: "GET", path: logsPath, header: "Accept-Encoding: gzip\r\n"},
+	{method: "GET", path: "/pods", header: "Accept-Encoding: gzip\r\n"},
+	{method: "GET", path: "/configz", header: "Accept: text/html\r\n"},
+	{method: "GET", path: "/healthz", header: "Accept: application/json\r\n"},
+	{method: "GET", path: "/pods", header: "Content-Type: application/xml\r\n"},
+	{method: "GET", path: "/pods", header: "Content-Length: 3\r\n", body: "abc"},
+	{method: "GET", path: logsPath, header: "Content-Length: 12\r\n", body: "tailLines=1\n"},
+	{method: "GET", path: logsPath, header: "Content-Length: 11\r\nContent-Type: application/x-www-form-urlencoded\r\n", body: "tailLines=1"},
+	{method: "GET", path: logsPath, header: "Range: bytes=0-2\r\n"},
+	{method: "GET", path: logsPath, header: "Origin: https://example.org\r\n"},
+	{method: "GET", path: "/pods", header: "If-None-Match: *\r\n"},
+	{method: "POST", path: "/run/default/nope/nginx", header: "Content-Length: 3\r\n", body: "abc"},
+	{method: "POST", path: "/run/default/nope/nginx", header: "Content-Length: 3\r\nContent-Type: application/json\r\n", body: "abc"},
+	{method: "POST", path: "/pods", header: "Transfer-Encoding: chunked\r\n", body: "0\r\n\r\n"},
+	{method: "POST", path: "/exec/default/nope/nginx?output=1", header: "Content-Length: 0\r\n"},
+	{method: "GET", path: "/pods", header: "X-Forwarded-For: 10.0.0.1\r\n"},
+	{method: "GET", path: "/pods", header: "Expect: 100-continue\r\n"},
+	{method: "GET", path: "/pods", header: "Bad Header: x\r\n"},
+	{method: "GET", path: "/pods", header: "X-Long: " + strings.Repeat("x", 100<<10) + "\r\n"},
+	{method: "GET", path: "http://elsewhere/pods"},
+	{method: "OPTIONS", path: "*"},
+	{method: "CONNECT", path: "node-1:10250"},
+	{method: "GET", path: "pods"},
+}

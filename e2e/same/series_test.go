@@ -1,0 +1,49 @@
+package same
+
+import (
+	"bufio"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+)
+
+// counted are the metrics whose values must be equal when the same has been asked: those of the requests, of the reviews,
+// and of who was authenticated. Of a duration it is the number.
+var counted = []string{
+	"kubelet_http_requests_total", "kubelet_http_inflight_requests", "kubelet_http_requests_duration_seconds_count",
+	"kubelet_websocket_streaming_requests_total",
+	"apiserver_delegated_authn_request_total", "apiserver_delegated_authz_request_total",
+	"authenticated_user_requests", "authentication_attempts",
+}
+
+// scrape reads those series of /metrics.
+func (s *side) scrape(conn net.Conn, r request) map[string]string {
+	defer conn.Close()
+	values := map[string]string{}
+	if _, err := io.WriteString(conn, r.text("")); err != nil {
+		return values
+	}
+	response, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	if err != nil {
+		return values
+	}
+	defer response.Body.Close()
+	lines := bufio.NewScanner(response.Body)
+	lines.Buffer(nil, 1<<20)
+	for lines.Scan() {
+		name, value, found := strings.Cut(lines.Text(), "} ")
+		if found {
+			name += "}"
+		} else if name, value, found = strings.Cut(lines.Text(), " "); !found {
+			continue
+		}
+		family, _, _ := strings.Cut(name, "{")
+		for _, one := range counted {
+			if family == one {
+				values[name] = value
+			}
+		}
+	}
+	return values
+}

@@ -1,0 +1,491 @@
+package tools
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	appsv1 "k8s.io/api/apps/v1"
+	authenticationv1 "k8s.io/api/authentication/v1"
+	v1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/yaml"
+	"k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/client-go/tools/clientcmd"
+	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
+
+	"fauxlet/e2e/internal/controlplane"
+	"fauxlet/e2e/internal/expect"
+	"fauxlet/e2e/internal/kubelet"
+	"fauxlet/e2e/internal/programs"
+	"fauxlet/e2e/internal/sample"
+	"fauxlet/testcerts"
+)
+
+var (
+	overlays   = []string{"one-node", "fleet"}
+	components = []string{"certs-by-bootstrap", "certs-by-secret", "deregister", "kubelet-api-admin", "static-pods"}
+)
+
+// kustomize renders an overlay of deploy/ with components.
+func kustomize(t testing.TB, c *controlplane.Plane, overlay string, components ...string) string {
+	t.Helper()
+	deploy, err := filepath.Abs("../../deploy")
+	expect.NoError(t, err)
+	dir := t.TempDir()
+	relative, err := filepath.Rel(dir, deploy)
+	expect.NoError(t, err)
+	kustomization := map[string][]string{"resources": {filepath.Join(relative, overlay)}}
+	for _, component := range components {
+		kustomization["components"] = append(kustomization["components"], filepath.Join(relative, "components", component))
+	}
+	sample.WriteYAML(t, filepath.Join(dir, "kustomization.yaml"), kustomization)
+	return c.KubectlPrints(t, nil, "kustomize", dir)
+}
+
+// feed runs kubectl with a manifest on its standard input, and wants success without a warning, such as those of pod
+// security.
+func feed(t testing.TB, c *controlplane.Plane, manifest string, args ...string) {
+	t.Helper()
+	if got := fed(t, c, manifest, args...); got.Status != 0 || got.Stderr != "" {
+		t.Fatalf("kubectl %s: status %d, %s", strings.Join(args, " "), got.Status, got.Stderr)
+	}
+}
+
+func fed(t testing.TB, c *controlplane.Plane, manifest string, args ...string) programs.Result {
+	t.Helper()
+	cmd := c.KubectlCommand(t, context.Background(), append(args, "-f", "-")...)
+	cmd.Stdin = strings.NewReader(manifest)
+	return programs.Run(t, cmd)
+}
+
+// objects are those of a manifest that are of a kind.
+func objects[T any](t testing.TB, manifest, kind string) (found []T) {
+	t.Helper()
+	documents := yaml.NewYAMLReader(bufio.NewReader(strings.NewReader(manifest)))
+	for {
+		text, err := documents.Read()
+		if errors.Is(err, io.EOF) {
+			return found
+		}
+		expect.NoError(t, err)
+		object, kindOf, err := scheme.Codecs.UniversalDeserializer().Decode(text, nil, nil)
+		expect.NoError(t, err)
+		if kindOf.Kind == kind {
+			found = append(found, object.(T))
+		}
+	}
+}
+
+// deployPlanes are control planes for deploy/, by their kubelet flags.
+var (
+	deployPlanes  = map[string]*controlplane.Plane{}
+	deployPlaneMu sync.Mutex
+)
+
+// deployPlane is a control plane that has the controllers and the admission by which a StatefulSet's pods are made, and that
+// tells in its audit log what service accounts have asked. It is shared by the tests of deploy/; the controllers run for
+// one test.
+func deployPlane(t testing.TB, flags []string) *controlplane.Plane {
+	t.Helper()
+	key := strings.Join(flags, " ")
+	deployPlaneMu.Lock()
+	defer deployPlaneMu.Unlock()
+	plane := deployPlanes[key]
+	if plane == nil {
+		var err error
+		plane, err = controlplane.Prepare(t, flags)
+		expect.NoError(t, err)
+		plane.Args = slices.DeleteFunc(plane.Args, func(arg string) bool { return arg == "--disable-admission-plugins=ServiceAccount" })
+		policy := filepath.Join(filepath.Dir(plane.Kubeconfig), "audit.yaml")
+		expect.NoError(t, os.WriteFile(policy, []byte("apiVersion: audit.k8s.io/v1\nkind: Policy\nomitStages: [RequestReceived]\nrules:\n- {level: Metadata, userGroups: ['system:serviceaccounts:fauxlet']}\n"), 0o644))
+		plane.Args = append(plane.Args, "--audit-policy-file="+policy, "--audit-log-path="+auditLog(plane),
+			"--kubelet-preferred-address-types=InternalIP", "--enable-admission-plugins=NodeRestriction", "--enable-bootstrap-token-auth")
+		expect.NoError(t, plane.Start())
+		deployPlanes[key] = plane
+	}
+	plane.StartControllerManager(t, controlplane.CertificateControllers+",serviceaccount-controller,root-ca-certificate-publisher-controller,"+
+		"statefulset-controller,namespace-controller,garbage-collector-controller", time.Hour, "--root-ca-file="+plane.PKI.CAFile)
+	return plane
+}
+
+func auditLog(c *controlplane.Plane) string {
+	return filepath.Join(filepath.Dir(c.Kubeconfig), "audit.log")
+}
+
+// applied applies a manifest for the length of the test.
+func applied(t testing.TB, c *controlplane.Plane, manifest string) {
+	t.Helper()
+	feed(t, c, manifest, "apply", "--server-side")
+	t.Cleanup(func() { feed(t, c, manifest, "delete", "--ignore-not-found", "--timeout=2m") })
+}
+
+// TestDeployIsAdmitted has the apiserver look at each overlay, by itself and with each component.
+func TestDeployIsAdmitted(t *testing.T) {
+	plane := deployPlane(t, controlplane.WithClientCertificate)
+	var namespace string
+	for _, overlay := range overlays {
+		for _, component := range append([]string{""}, components...) {
+			t.Run(overlay+"/"+component, func(t *testing.T) {
+				manifest := kustomize(t, plane, overlay, strings.Fields(component)...)
+				if namespace == "" {
+					namespace, _, _ = strings.Cut(manifest, "\n---\n")
+					feed(t, plane, namespace, "apply", "--server-side")
+				}
+				feed(t, plane, manifest, "apply", "--server-side", "--dry-run=server")
+			})
+		}
+	}
+	t.Cleanup(func() { feed(t, plane, namespace, "delete", "--timeout=2m") })
+
+	spoiled := strings.Replace(kustomize(t, plane, "one-node"), "allowPrivilegeEscalation: false", "allowPrivilegeEscalation: true", 1)
+	if got := fed(t, plane, spoiled, "apply", "--server-side", "--dry-run=server"); !strings.Contains(got.Stderr, `Warning: would violate PodSecurity "restricted`) {
+		t.Errorf("a container that may get privileges: %+v, want a warning", got)
+	}
+}
+
+// access is a verb on a resource, in a namespace or in all.
+type access struct{ verb, resource, namespace string }
+
+// granted is what the manifest lets the service account do.
+func granted(t testing.TB, manifest string) map[access]bool {
+	t.Helper()
+	all := map[access]bool{}
+	add := func(rules []rbacv1.PolicyRule, namespace string) {
+		for _, rule := range rules {
+			for _, group := range rule.APIGroups {
+				for _, resource := range rule.Resources {
+					for _, verb := range rule.Verbs {
+						all[access{verb, strings.TrimPrefix(group+"/"+resource, "/"), namespace}] = true
+					}
+				}
+			}
+		}
+	}
+	for _, role := range objects[*rbacv1.ClusterRole](t, manifest, "ClusterRole") {
+		add(role.Rules, "")
+	}
+	for _, role := range objects[*rbacv1.Role](t, manifest, "Role") {
+		add(role.Rules, role.Namespace)
+	}
+	return all
+}
+
+// used is what the service account has asked for since a place of the audit log; what was refused fails the test.
+func used(t testing.TB, c *controlplane.Plane, from int) map[access]bool {
+	t.Helper()
+	all := map[access]bool{}
+	for line := range strings.Lines(expect.File(t, auditLog(c))[from:]) {
+		var event struct {
+			Verb, RequestURI string
+			User             struct{ Username string }
+			ObjectRef        struct{ Resource, Subresource, APIGroup, Namespace string }
+			ResponseStatus   struct{ Code int }
+		}
+		expect.NoError(t, json.Unmarshal([]byte(line), &event))
+		if event.User.Username != "system:serviceaccount:fauxlet:fauxlet" {
+			continue
+		}
+		if event.ResponseStatus.Code == 403 {
+			t.Errorf("%s %s: 403", event.Verb, event.RequestURI)
+		}
+		ref := event.ObjectRef
+		if ref.Resource == "" {
+			continue // whoever is known may ask for /healthz and the like
+		}
+		resource := strings.TrimPrefix(ref.APIGroup+"/"+ref.Resource, "/")
+		if ref.Subresource != "" {
+			resource += "/" + ref.Subresource
+		}
+		if ref.Resource != "leases" {
+			ref.Namespace = ""
+		}
+		all[access{event.Verb, resource, ref.Namespace}] = true
+	}
+	return all
+}
+
+// TestDeployRuns applies deploy/, runs the pods that a StatefulSet makes of it, and does with their nodes what a tester does.
+// The service account may do what it does, and no more: all that it asks is allowed, and it asks for all that is.
+func TestDeployRuns(t *testing.T) {
+	t.Parallel() // it waits most of the time
+	plane := deployPlane(t, controlplane.WithClientCertificate)
+	for _, test := range []struct {
+		overlay, component string
+		count              int        // of the nodes of each replica
+		replicas           [][]string // some of the nodes of each
+	}{
+		{"one-node", "static-pods", 1, [][]string{{"fauxlet-0"}}},
+		{"fleet", "deregister", 100, [][]string{{"fauxlet-0-0", "fauxlet-0-99"}, {"fauxlet-1-0", "fauxlet-1-99"}}},
+	} {
+		t.Run(test.overlay, func(t *testing.T) {
+			from := 0
+			if _, err := os.Stat(auditLog(plane)); err == nil {
+				from = len(expect.File(t, auditLog(plane)))
+			}
+			manifest := kustomize(t, plane, test.overlay, test.component, "kubelet-api-admin")
+			applied(t, plane, manifest)
+			for _, set := range objects[*appsv1.StatefulSet](t, manifest, "StatefulSet") {
+				if got := int(*set.Spec.Replicas); got != len(test.replicas) {
+					t.Errorf("there are %d replicas", got)
+				}
+			}
+			plane.AwaitAccess(t, controlplane.User("kubelet-client"), true)
+			var replicas []*running
+			for i := range test.replicas {
+				replicas = append(replicas, runPod(t, plane, fmt.Sprintf("fauxlet-%d", i), fmt.Sprintf("127.10.250.%d", 10+i)))
+			}
+			t.Cleanup(func() { plane.KubectlPrints(t, nil, "delete", "nodes", "--selector=fauxlet=true") })
+			for i, nodes := range test.replicas {
+				tested(t, plane, replicas[i], nodes)
+			}
+			nodesSplit(t, plane, replicas, test.count)
+			if test.component == "static-pods" {
+				plane.KubectlPrints(t, nil, "wait", "--for=condition=Ready", "--timeout=1m", "--namespace=fauxlet", "pod/agent-fauxlet-0")
+				// Nobody is there in the end to confirm that it has stopped.
+				t.Cleanup(func() {
+					plane.KubectlPrints(t, nil, "delete", "pod", "agent-fauxlet-0", "--namespace=fauxlet", "--grace-period=0", "--force")
+				})
+			}
+
+			// A client's token is reviewed.
+			token, err := clientToken(plane)
+			expect.NoError(t, err)
+			(&kubelet.Kubelet{Secure: replicas[0].ip + ":10250"}).Expect(t, "/pods", kubelet.Credential{Token: token}, 403, "")
+
+			// The next container of the pod finds its nodes there.
+			for i, r := range replicas {
+				expect.NoError(t, r.Stop())
+				if test.component == "deregister" {
+					nodesSplit(t, plane, replicas[i+1:], test.count)
+					continue
+				}
+				r.start(t)
+				tested(t, plane, r, test.replicas[i])
+				expect.NoError(t, r.Stop())
+				plane.AwaitNode(t, test.replicas[i][0], "is not ready", controlplane.ReadyIs(v1.ConditionFalse))
+			}
+
+			// What is there for another reason than that it is asked for here.
+			spare := map[access]bool{}
+			if test.component == "deregister" {
+				spare[access{"get", "nodes", ""}] = true          // for a Node that is there already
+				spare[access{"patch", "nodes/status", ""}] = true // for one that stays longer, or is
+			}
+			for _, resource := range []string{"nodes", "pods"} {
+				spare[access{"list", resource, ""}] = true // for an older apiserver, whose watches do not begin with a list
+			}
+			granted, used := granted(t, manifest), used(t, plane, from)
+			for what := range used {
+				if !granted[what] {
+					t.Errorf("%+v is not in the manifests, and was allowed", what)
+				}
+			}
+			for what := range granted {
+				if !used[what] && !spare[what] {
+					t.Errorf("%+v is allowed, and nobody needs it: %v", what, slices.SortedFunc(maps.Keys(used), func(a, b access) int { return strings.Compare(a.resource+a.verb, b.resource+b.verb) }))
+				}
+			}
+		})
+	}
+}
+
+// nodesSplit waits until there are the nodes of these replicas and no others: each is Ready, and nowhere but at its replica, with
+// a port of its own there.
+func nodesSplit(t testing.TB, c *controlplane.Plane, replicas []*running, count int) {
+	t.Helper()
+	expect.Eventually(t, time.Minute, fmt.Sprintf("%d replicas have %d nodes each", len(replicas), count), func() string {
+		list, err := c.Client.CoreV1().Nodes().List(context.Background(), metav1.ListOptions{LabelSelector: "fauxlet=true"})
+		expect.NoError(t, err)
+		at := map[string]string{} // which node is where
+		for i := range list.Items {
+			node := &list.Items[i]
+			replica := slices.IndexFunc(replicas, func(r *running) bool {
+				return slices.Contains(node.Status.Addresses, v1.NodeAddress{Type: v1.NodeInternalIP, Address: r.ip})
+			})
+			if replica < 0 {
+				return "there is " + node.Name
+			}
+			if pod := replicas[replica].pod.Name; node.Name != pod && !strings.HasPrefix(node.Name, pod+"-") {
+				t.Fatalf("node %s is at pod %s", node.Name, pod)
+			}
+			if unready := controlplane.ReadyIs(v1.ConditionTrue)(node); unready != "" {
+				return node.Name + ": " + unready
+			}
+			place := fmt.Sprintf("%s:%d", replicas[replica].ip, node.Status.DaemonEndpoints.KubeletEndpoint.Port)
+			if other := at[place]; other != "" {
+				t.Fatalf("%s and %s are at %s", node.Name, other, place)
+			}
+			at[place] = node.Name
+		}
+		if len(at) != len(replicas)*count {
+			return fmt.Sprintf("there are %d", len(at))
+		}
+		for _, r := range replicas {
+			for i := range count {
+				if place := fmt.Sprintf("%s:%d", r.ip, 10250+i); at[place] == "" {
+					return "nobody is at " + place
+				}
+			}
+		}
+		return ""
+	})
+}
+
+// clientToken is that of a service account which may nothing.
+func clientToken(plane *controlplane.Plane) (string, error) {
+	request, err := plane.Client.CoreV1().ServiceAccounts("fauxlet").CreateToken(context.Background(), "default", &authenticationv1.TokenRequest{}, metav1.CreateOptions{})
+	if err != nil {
+		return "", err
+	}
+	return request.Status.Token, nil
+}
+
+// tested does with nodes what a tester does: a pod on each, its log, a command in it, and its end.
+func tested(t testing.TB, c *controlplane.Plane, r *running, nodes []string) {
+	t.Helper()
+	for _, name := range nodes {
+		node := c.AwaitNode(t, name, "is Ready", controlplane.ReadyIs(v1.ConditionTrue))
+		if !slices.Contains(node.Status.Addresses, v1.NodeAddress{Type: v1.NodeInternalIP, Address: r.ip}) || node.Labels["fauxlet"] != "true" {
+			t.Errorf("node %s has addresses %v and labels %v", name, node.Status.Addresses, node.Labels)
+		}
+		if !slices.ContainsFunc(node.Spec.Taints, func(taint v1.Taint) bool { return taint.ToString() == "fauxlet=true:NoSchedule" }) {
+			t.Errorf("node %s has taints %v", name, node.Spec.Taints)
+		}
+		c.CreatePod(t, controlplane.BoundTo(name, "on-"+name))
+	}
+	for _, name := range nodes {
+		pod := "on-" + name
+		c.AwaitPod(t, pod, "runs", controlplane.PhaseIs(v1.PodRunning))
+		c.KubectlPrints(t, []string{"HTTP/1.1"}, "logs", pod, "--tail=1")
+		c.KubectlPrints(t, []string{pod}, "exec", pod, "--", "hostname")
+		c.KubectlPrints(t, nil, "delete", "pod", pod)
+		expect.Eventually(t, time.Minute, "the Lease of "+name+" is renewed", func() string {
+			lease, err := c.Client.CoordinationV1().Leases(v1.NamespaceNodeLease).Get(context.Background(), name, metav1.GetOptions{})
+			if err != nil {
+				return err.Error()
+			}
+			if !lease.Spec.RenewTime.After(lease.CreationTimestamp.Add(5 * time.Second)) {
+				return lease.Spec.RenewTime.String()
+			}
+			return ""
+		})
+	}
+}
+
+// TestDeployCertificates: certificates by Secret, and then by bootstrap. It has a control plane of its own, and one namespace there.
+func TestDeployCertificates(t *testing.T) {
+	t.Parallel() // it waits most of the time
+	plane := deployPlane(t, controlplane.VerifyingServingCertificates)
+	t.Run("by-secret", func(t *testing.T) { certificatesBySecret(t, plane) })
+	t.Run("by-bootstrap", func(t *testing.T) { certificatesByBootstrap(t, plane, "one-node", 1, "fauxlet-0") })
+	t.Run("fleet-by-bootstrap", func(t *testing.T) { certificatesByBootstrap(t, plane, "fleet", 5, "fauxlet-0-0", "fauxlet-0-4") })
+}
+
+// certificatesBySecret: the pair of a Secret is served, and the CA of another tells who connects.
+func certificatesBySecret(t *testing.T, plane *controlplane.Plane) {
+	const ip = "127.10.250.3"
+	applied(t, plane, kustomize(t, plane, "one-node", "certs-by-secret", "kubelet-api-admin"))
+	cert, key, err := plane.PKI.Pair("fauxlet-serving", func() (*testcerts.Pair, error) { return plane.PKI.CA.Server("fauxlet", []string{ip}) })
+	expect.NoError(t, err)
+	plane.KubectlPrints(t, nil, "--namespace=fauxlet", "create", "secret", "tls", "fauxlet-serving", "--cert="+cert, "--key="+key)
+	plane.KubectlPrints(t, nil, "--namespace=fauxlet", "create", "secret", "generic", "fauxlet-client-ca", "--from-file="+plane.PKI.CAFile)
+	plane.AwaitAccess(t, controlplane.User("kubelet-client"), true)
+	r := runPod(t, plane, "fauxlet-0", ip)
+	t.Cleanup(func() { plane.KubectlPrints(t, nil, "delete", "nodes", "--selector=fauxlet=true") })
+	tested(t, plane, r, []string{"fauxlet-0"})
+}
+
+// certificatesByBootstrap: each of count nodes has its own identity and serving certificate, and the service account has
+// asked for nothing.
+func certificatesByBootstrap(t *testing.T, plane *controlplane.Plane, overlay string, count int, nodes ...string) {
+	from := 0
+	if _, err := os.Stat(auditLog(plane)); err == nil {
+		from = len(expect.File(t, auditLog(plane)))
+	}
+	manifest := kustomize(t, plane, overlay, "certs-by-bootstrap", "kubelet-api-admin")
+	if count > 1 {
+		// The kube-controller-manager has its time with requests: 200 of them take it a minute and a half.
+		fewer := strings.Replace(manifest, "- --nodes=100\n", fmt.Sprintf("- --nodes=%d\n", count), 1)
+		if fewer == manifest {
+			t.Fatalf("slices are not of 100 nodes:\n%s", manifest)
+		}
+		manifest = fewer
+	}
+	applied(t, plane, manifest)
+	if granted := granted(t, manifest); len(granted) != 0 {
+		t.Errorf("the service account may %v", granted)
+	}
+	const id, secret = "fauxle", "0123456789abcdef"
+	plane.KubectlPrints(t, nil, "--namespace=kube-system", "create", "secret", "generic", "bootstrap-token-"+id, "--type=bootstrap.kubernetes.io/token",
+		"--from-literal=token-id="+id, "--from-literal=token-secret="+secret, "--from-literal=usage-bootstrap-authentication=true",
+		"--from-literal=auth-extra-groups=system:bootstrappers:fauxlet")
+	t.Cleanup(func() {
+		plane.KubectlPrints(t, nil, "--namespace=kube-system", "delete", "secret", "bootstrap-token-"+id)
+	})
+	config := clientcmdapi.NewConfig()
+	config.Clusters["cluster"] = &clientcmdapi.Cluster{Server: "https://kubernetes.default.svc", CertificateAuthority: "/etc/fauxlet-client-ca/ca.crt"}
+	config.AuthInfos["bootstrap"] = &clientcmdapi.AuthInfo{Token: id + "." + secret}
+	config.Contexts["bootstrap"] = &clientcmdapi.Context{Cluster: "cluster", AuthInfo: "bootstrap"}
+	config.CurrentContext = "bootstrap"
+	file := filepath.Join(t.TempDir(), "bootstrap.conf")
+	expect.NoError(t, clientcmd.WriteToFile(*config, file))
+	plane.KubectlPrints(t, nil, "--namespace=fauxlet", "create", "secret", "generic", "fauxlet-bootstrap", "--from-file=kubeconfig="+file)
+	plane.AwaitAccess(t, controlplane.User("kubelet-client"), true)
+
+	r := runPod(t, plane, "fauxlet-0", "127.10.250.4")
+	t.Cleanup(func() {
+		plane.KubectlPrints(t, nil, "delete", "nodes", "--selector=fauxlet=true")
+		plane.KubectlPrints(t, nil, "delete", "certificatesigningrequests", "--all")
+	})
+	approveServing(t, plane, count)
+	tested(t, plane, r, nodes)
+	nodesSplit(t, plane, []*running{r}, count)
+	if used := used(t, plane, from); len(used) != 0 {
+		t.Errorf("the service account has asked for %v", used)
+	}
+	if _, err := plane.Client.RbacV1().ClusterRoles().Get(context.Background(), "fauxlet", metav1.GetOptions{}); !apierrors.IsNotFound(err) {
+		t.Errorf("there is a role for it: %v", err)
+	}
+}
+
+// approveServing approves what is asked for, as the component says, until so many nodes have a serving certificate of their own.
+func approveServing(t testing.TB, c *controlplane.Plane, nodes int) {
+	t.Helper()
+	expect.Eventually(t, 2*time.Minute, fmt.Sprintf("%d nodes have serving certificates", nodes), func() string {
+		list, err := c.Client.CertificatesV1().CertificateSigningRequests().List(context.Background(), metav1.ListOptions{FieldSelector: "spec.signerName=" + controlplane.ServingSigner})
+		expect.NoError(t, err)
+		issued := map[string]bool{}
+		var pending []string
+		for _, request := range list.Items {
+			if len(request.Status.Conditions) == 0 {
+				pending = append(pending, request.Name)
+			}
+			if user := controlplane.ParseRequest(t, request).Subject.CommonName; request.Spec.Username != user {
+				t.Fatalf("%s asks for a certificate of %s", request.Spec.Username, user)
+			} else if len(request.Status.Certificate) != 0 {
+				issued[user] = true
+			}
+		}
+		if len(pending) != 0 {
+			c.KubectlPrints(t, nil, append([]string{"certificate", "approve"}, pending...)...)
+		}
+		if len(issued) != nodes {
+			return fmt.Sprintf("%d have", len(issued))
+		}
+		return ""
+	})
+}
