@@ -13,6 +13,8 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"fauxlet/config"
+	"fauxlet/internal/host"
+	"fauxlet/internal/reviewapi"
 )
 
 func newDemo() *cobra.Command {
@@ -90,23 +92,27 @@ func (d *demo) run(ctx context.Context, flags *pflag.FlagSet, stdout, stderr io.
 	running, stop := context.WithCancel(ctx)
 	defer stop()
 	group, running := errgroup.WithContext(running)
+	var reviewer *reviewapi.Server
 	if cfg.Kubeconfig == folder.path("kubeconfig") {
 		reviews, listener, err := folder.reviews(logger)
 		if err != nil {
 			return err
 		}
 		if reviews != nil {
-			d.serving.asking.reviewer = reviews
+			reviewer = reviews
 			group.Go(func() error { return reviews.Serve(running, listener) })
 		}
 	}
 
 	tour := newTour(folder)
-	d.serving.logger = logger
 	visits := &visits{tour: tour}
-	d.serving.observe = tour.observe
-	d.serving.asking.sent, d.serving.asking.visitors = tour.request, visits
-	d.serving.ready = func(open addresses) {
+	options, err := d.serving.options(cfg, logger)
+	if err != nil {
+		return err
+	}
+	options.Observe = tour.observe
+	options.Admin.Reviewer, options.Admin.SentRequest, options.Admin.Visitors = reviewer, tour.request, visits
+	ready := func(open host.Addresses) {
 		visits.opened(open)
 		group.Go(func() error {
 			if err := tour.run(running, open, stdout); err != nil && running.Err() == nil {
@@ -117,7 +123,7 @@ func (d *demo) run(ctx context.Context, flags *pflag.FlagSet, stdout, stderr io.
 	}
 	group.Go(func() error {
 		defer stop()
-		return d.serving.run(running, cfg, stderr)
+		return d.serving.run(running, options, ready)
 	})
 	if err := group.Wait(); err != nil && !errors.Is(err, context.Canceled) {
 		return err

@@ -22,7 +22,7 @@ import (
 	"fauxlet/config"
 	"fauxlet/internal/explain"
 	"fauxlet/internal/explain/offline"
-	"fauxlet/internal/faults"
+	"fauxlet/internal/host"
 	"fauxlet/internal/pods"
 	"fauxlet/internal/reviewapi"
 )
@@ -272,11 +272,11 @@ func (e *explaining) ask(ctx context.Context, asked offline.Request) (explain.Ro
 		return explain.Road{}, err
 	}
 	if e.scenario != "" {
-		s, err := readScenario(e.scenario, "", false, true, faults.NewSet())
+		specs, err := host.ReadPods(e.scenario)
 		if err != nil {
-			return explain.Road{}, err
+			return explain.Road{}, withFlag(err)
 		}
-		if options.Pods, err = pods.NewStore(s.specs...); err != nil {
+		if options.Pods, err = pods.NewStore(specs...); err != nil {
 			return explain.Road{}, err
 		}
 	}

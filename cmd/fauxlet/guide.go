@@ -14,7 +14,6 @@ import (
 	"strconv"
 	"strings"
 
-	"golang.org/x/sync/errgroup"
 	"k8s.io/apimachinery/pkg/runtime"
 	authenticationv1 "k8s.io/client-go/kubernetes/typed/authentication/v1"
 	authorizationv1 "k8s.io/client-go/kubernetes/typed/authorization/v1"
@@ -23,7 +22,7 @@ import (
 	"fauxlet/config"
 	"fauxlet/internal/admin"
 	"fauxlet/internal/explain/offline"
-	"fauxlet/internal/faults"
+	"fauxlet/internal/host"
 	"fauxlet/internal/pods"
 	"fauxlet/internal/reviewapi"
 	"fauxlet/server"
@@ -42,7 +41,7 @@ const (
 type guide struct {
 	folder   *demoFolder
 	tour     *tour
-	kubelets *kubelets
+	host     *host.Host
 	recorder *admin.Recorder
 	reviewer *reviewapi.Server
 	rbac     []runtime.Object
@@ -54,9 +53,9 @@ type guide struct {
 
 	// base are the fields that all stand-ins have which a step does not set, as YAML.
 	base    map[string]string
-	shows   bool     // the roads, on a page, if its port is free
-	current *kubelet // that of the step before
-	nobody  string   // an address on which nobody listens
+	shows   bool       // the roads, on a page, if its port is free
+	current *host.Node // that of the step before
+	nobody  string     // an address on which nobody listens
 }
 
 // runTour shows the guided tour. It fails where something did not come out as the scene says.
@@ -65,7 +64,7 @@ func (d *demo) runTour(ctx context.Context, in io.Reader, out io.Writer) error {
 	if err != nil {
 		return fmt.Errorf("--dir: %w", err)
 	}
-	g := &guide{folder: folder, tour: newTour(folder), recorder: admin.NewRecorder(0), out: out, style: styleOf(out), shows: d.trace.address != ""}
+	g := &guide{folder: folder, tour: newTour(folder), recorder: admin.NewRecorder(0), out: out, style: styleOf(out), shows: d.admin.address != ""}
 	if err := g.prepare(); err != nil {
 		return err
 	}
@@ -78,18 +77,20 @@ func (d *demo) runTour(ctx context.Context, in io.Reader, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	ctx, stop := context.WithCancel(ctx)
-	defer stop()
-	g.kubelets = &kubelets{cfg: base, flags: &d.nodes, logger: logger, all: map[string]*kubelet{}, asking: asking{reviewer: g.reviewer, sent: g.tour.request}}
-	g.kubelets.group, g.kubelets.running = errgroup.WithContext(ctx)
-	if g.kubelets.trace, err = d.trace.open(g.kubelets.running, g.kubelets); err != nil {
+	options, err := d.serving.options(base, logger)
+	if err != nil {
 		return err
 	}
-	g.kubelets.trace.run(g.kubelets)
-	g.kubelets.trace.listening()
+	options.Nodes.None = true
+	options.Admin.Reviewer, options.Admin.SentRequest = g.reviewer, g.tour.request
+	if g.host, err = host.New(options); err != nil {
+		return withFlag(err)
+	}
+	if err := g.host.Start(ctx); err != nil {
+		return withFlag(err)
+	}
 	err = g.show(ctx, newPace(in, d.yes))
-	stop()
-	return errors.Join(err, g.kubelets.group.Wait())
+	return errors.Join(err, withFlag(g.host.Stop()))
 }
 
 func (g *guide) prepare() error {
@@ -114,11 +115,11 @@ func (g *guide) prepare() error {
 	if g.tokens, g.access, err = offline.Reviewer(g.reviewer); err != nil {
 		return err
 	}
-	file, err := readScenario(g.folder.path("scenario.yaml"), "", false, false, faults.NewSet())
+	specs, err := host.ReadPods(g.folder.path("scenario.yaml"))
 	if err != nil {
-		return err
+		return withFlag(err)
 	}
-	g.store, err = pods.NewStore(file.specs...)
+	g.store, err = pods.NewStore(specs...)
 	return err
 }
 
@@ -171,33 +172,21 @@ func (g *guide) start(name string, with map[string]string) error {
 	if err != nil {
 		return err
 	}
-	s := &kubelet{cfg: cfg, store: g.store}
 	record := g.recorder.For(name)
-	s.server, err = server.New(server.Options{
+	g.current, err = g.host.Add(server.Options{
 		Config: cfg, Pods: g.store, TokenReviews: g.tokens, AccessReviews: g.access,
-		Observe: g.kubelets.trace.observer(name, func(d *authchain.Decision) {
+		Observe: func(d *authchain.Decision) {
 			record(d) // first: who waits for the visit's Decision then finds nothing of it among those that come after
 			g.tour.observe(d)
-		}),
+		},
 	})
-	if err != nil {
-		return err
-	}
-	if s.listeners, err = s.server.Listen(); err != nil {
-		return err
-	}
-	g.kubelets.mu.Lock()
-	g.kubelets.all[name] = s
-	g.kubelets.mu.Unlock()
-	g.kubelets.group.Go(func() error { return s.server.Serve(g.kubelets.running, s.listeners) })
-	g.current = s
-	return nil
+	return err
 }
 
 // show shows all scenes, until the reader has seen enough.
 func (g *guide) show(ctx context.Context, pace *pace) error {
 	fmt.Fprintf(g.out, "\nWhy a request to a kubelet ends where it does, in %d scenes on this machine. The files are in %s.\n", len(scenes), g.folder.dir)
-	if address := g.kubelets.trace.address(); address != "" {
+	if address := g.host.Addresses().Admin; address != "" {
 		fmt.Fprintf(g.out, "The road of each request is drawn at http://%s/ while the tour lasts.\n", address)
 	} else if g.shows {
 		fmt.Fprint(g.out, notShown)
@@ -264,14 +253,14 @@ func (g *guide) step(ctx context.Context, name string, s step) (bool, error) {
 	}
 	address := g.nobody
 	if !s.nobody {
-		listener := g.current.listeners.Secure
+		secure, readOnly := g.current.Addresses()
+		address = secure
 		if s.send.readOnly {
-			listener = g.current.listeners.ReadOnly
+			address = readOnly
 		}
-		address = listener.Addr().String()
 	}
 	if s.send.serverName == selfName {
-		s.send.serverName = g.current.cfg.NodeName
+		s.send.serverName = g.current.Name()
 	}
 	_, before := g.recorder.After(0)
 	ok, err := g.sends(ctx, s.send, address, s.status, s.says)

@@ -10,6 +10,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/resource"
 	"k8s.io/apimachinery/pkg/util/validation"
 
+	"fauxlet/internal/host"
 	"fauxlet/internal/node"
 )
 
@@ -33,7 +34,18 @@ func (n *nodeFlags) addTo(c *cobra.Command) {
 	flags.StringToStringVar(&n.capacity, "capacity", nil, "what the Node pretends to have, as in cpu=8,memory=32Gi,example.com/gpu=2 (default cpu=8,memory=32Gi,ephemeral-storage=200Gi)")
 }
 
-// nodeAddresses are those of --node-address.
+// options are the flags as options of a host.
+func (n *nodeFlags) options() (host.Nodes, error) {
+	o := host.Nodes{Count: n.count, NamePrefix: n.prefix, Deregister: n.deregister}
+	var err error
+	if o.Addresses, err = n.nodeAddresses(); err != nil {
+		return o, err
+	}
+	o.Capacity, err = n.nodeCapacity()
+	return o, err
+}
+
+// nodeAddresses parses --node-address.
 func (n *nodeFlags) nodeAddresses() ([]v1.NodeAddress, error) {
 	var all []v1.NodeAddress
 	for _, text := range n.addresses {
@@ -55,7 +67,7 @@ func (n *nodeFlags) nodeAddresses() ([]v1.NodeAddress, error) {
 	return all, nil
 }
 
-// nodeCapacity is the default with what --capacity says.
+// nodeCapacity is the default capacity with the changes of --capacity.
 func (n *nodeFlags) nodeCapacity() (v1.ResourceList, error) {
 	capacity := maps.Clone(node.DefaultCapacity())
 	for name, text := range n.capacity {
@@ -72,30 +84,4 @@ func (n *nodeFlags) nodeCapacity() (v1.ResourceList, error) {
 		capacity[v1.ResourceName(name)] = quantity
 	}
 	return capacity, nil
-}
-
-// many says whether there is more than the one node that a kubelet is.
-func (n *nodeFlags) many() bool { return n.count > 0 }
-
-// name is that of the i-th of many nodes.
-func (n *nodeFlags) name(i int, host string) string {
-	prefix := n.prefix
-	if prefix == "" {
-		prefix = host + "-"
-	}
-	return fmt.Sprintf("%s%d", prefix, i)
-}
-
-func (n *nodeFlags) validate(host string) error {
-	switch {
-	case n.count < 0:
-		return fmt.Errorf("--nodes: %d: must not be negative", n.count)
-	case n.prefix != "" && n.count == 0:
-		return fmt.Errorf("--node-name-prefix: %q: is for --nodes; one node is named by --hostname-override", n.prefix)
-	case n.many():
-		if problems := validation.IsDNS1123Subdomain(n.name(n.count-1, host)); len(problems) > 0 {
-			return fmt.Errorf("--node-name-prefix: %q makes the name %q: %s", n.prefix, n.name(n.count-1, host), problems[0])
-		}
-	}
-	return nil
 }

@@ -17,6 +17,8 @@ import (
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"fauxlet/internal/host"
 )
 
 func TestMain(m *testing.M) {
@@ -123,7 +125,7 @@ func address(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 2 {
 		ts.Fatalf("usage: address FILE VARIABLE")
 	}
-	var open addresses
+	var open host.Addresses
 	ts.Check(json.Unmarshal([]byte(ts.ReadFile(args[0])), &open))
 	ts.Setenv("SECURE", open.Secure)
 	_, port, err := net.SplitHostPort(open.Admin)
@@ -177,7 +179,7 @@ func secure(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 2 {
 		ts.Fatalf("usage: secure FILE VARIABLE")
 	}
-	var open addresses
+	var open host.Addresses
 	ts.Check(json.Unmarshal([]byte(ts.ReadFile(args[0])), &open))
 	ts.Setenv(args[1], open.Secure)
 }

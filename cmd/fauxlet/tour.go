@@ -15,6 +15,7 @@ import (
 
 	"fauxlet/authchain"
 	"fauxlet/internal/explain/offline"
+	"fauxlet/internal/host"
 	"fauxlet/internal/shellword"
 )
 
@@ -85,7 +86,7 @@ func (t *tour) observe(d *authchain.Decision) {
 	}
 }
 
-func (t *tour) run(ctx context.Context, open addresses, w io.Writer) error {
+func (t *tour) run(ctx context.Context, open host.Addresses, w io.Writer) error {
 	var b strings.Builder
 	fmt.Fprintf(&b, "\nA stand-in kubelet for the node %q is running on %s. Its files are in %s:\n", demoNode, cmp.Or(open.Secure, open.ReadOnly), t.folder.dir)
 	b.WriteString("kubelet.yaml (edit it, start again), rbac.yaml and tokens.csv (edit them, and see), scenario.yaml, kubeconfig, pki/.\n\n")

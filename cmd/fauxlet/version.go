@@ -7,13 +7,12 @@ import (
 	"runtime/debug"
 
 	"github.com/spf13/cobra"
+
+	"fauxlet/internal/host"
 )
 
 // version is set when the binary is built.
 var version = "unknown"
-
-// kubernetesVersion is the kubelet that fauxlet stands in for; its libraries are the v0 of the same numbers.
-const kubernetesVersion = "v1.37.2"
 
 func newVersion() *cobra.Command {
 	var output string
@@ -52,7 +51,7 @@ type build struct {
 }
 
 func thisBuild() build {
-	return build{buildVersion(), kubernetesVersion, runtime.Version(), runtime.GOOS + "/" + runtime.GOARCH}
+	return build{buildVersion(), host.KubernetesVersion, runtime.Version(), runtime.GOOS + "/" + runtime.GOARCH}
 }
 
 // buildVersion is the version that make gave, or else the one that go install knows.

@@ -15,6 +15,7 @@ import (
 	"fauxlet/authchain"
 	"fauxlet/internal/admin"
 	"fauxlet/internal/explain/offline"
+	"fauxlet/internal/host"
 )
 
 // guest is somebody as whom a request is sent from the page.
@@ -41,11 +42,11 @@ type visits struct {
 	tour *tour
 
 	mu   sync.Mutex
-	open addresses
+	open host.Addresses
 }
 
 // opened has them know where to send.
-func (v *visits) opened(open addresses) {
+func (v *visits) opened(open host.Addresses) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.open = open

@@ -1,17 +1,11 @@
 package main
 
 import (
-	"net"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/spf13/cobra"
-	"go.uber.org/zap"
-	"go.uber.org/zap/zaptest/observer"
-
 	"fauxlet/authchain"
-	"fauxlet/config"
 	"fauxlet/internal/admin"
 )
 
@@ -50,30 +44,5 @@ func TestDecisionPrinter(t *testing.T) {
 	}
 	if styleOf(&strings.Builder{}) {
 		t.Error("colour where there is no terminal")
-	}
-}
-
-// TestTracePortTaken: that is no reason to stop, unless the port was asked for.
-func TestTracePortTaken(t *testing.T) {
-	taken, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer taken.Close()
-	core, logged := observer.New(zap.InfoLevel)
-	var f traceFlags
-	f.addTo(&cobra.Command{})
-	f.address = taken.Addr().String()
-	k := &kubelets{cfg: &config.Config{}, logger: zap.New(core)}
-	opened, err := f.open(t.Context(), k)
-	if opened != nil || err != nil || opened.address() != "" {
-		t.Errorf("%v %v", opened, err)
-	}
-	if all := logged.FilterMessageSnippet("decisions are not shown").All(); len(all) != 1 || all[0].Level != zap.WarnLevel {
-		t.Errorf("logged %v", logged.All())
-	}
-	f.flag.Changed = true
-	if _, err := f.open(t.Context(), k); err == nil || !strings.Contains(err.Error(), "take another port, or 0") {
-		t.Errorf("where it was asked for: %v", err)
 	}
 }

@@ -114,7 +114,7 @@ func TestManyNodes(t *testing.T) {
 	are("many-0", "many-1", "many-2", "many-3", "many-4")
 	before := len(n.Out.String())
 	again("nodes: many\n")
-	n.says(t, "not all of it holds", 1, before)
+	n.says(t, "the scenario was not applied completely", 1, before)
 	are("many-0", "many-1", "many-2", "many-3", "many-4")
 	gone := n.open.Nodes["many-4"]
 	again("nodes: 2\n")

@@ -1,9 +1,7 @@
-package main
+package host
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"os"
 	"time"
 
@@ -21,37 +19,50 @@ import (
 	"fauxlet/scenario"
 )
 
-// cluster is the way to an apiserver, with the nodes that go it. Nil is no cluster: a kubelet by itself.
+// cluster is a connection to an apiserver and the nodes that use it.
 type cluster struct {
 	connection *bootstrap.Connection
 	client     kubernetes.Interface
 	tokens     authenticationv1.AuthenticationV1Interface
 	access     authorizationv1.AuthorizationV1Interface
-	fleet      *node.Fleet // nil where the node is not to be registered
-	// known is closed when the apiserver knows who this is, which where certificates are rotated may come later.
-	known chan struct{}
+	fleet      *node.Fleet // nil if the nodes are not registered
+	// authenticated is closed when the connection has a client certificate. With certificate rotation the cluster may
+	// issue it later.
+	authenticated chan struct{}
 }
 
-// membership says how a cluster is joined.
+// membership says how to join a cluster.
 type membership struct {
-	// only is the node whose own credential this is; empty: it may do what all the nodes do.
+	// only is the node that the credential belongs to. Empty: the credential may act for all nodes.
 	only       string
 	registers  bool
 	containers func(*v1.Pod) map[string]scenario.Container
+	version    string
 	logger     *zap.Logger
 }
 
-// join connects with the apiserver of cfg, if it names one, which without rotateCertificates may mean waiting for a certificate.
+// membership returns how the named node joins its cluster, or with an empty name how all nodes join together.
+func (h *Host) membership(only string) membership {
+	return membership{only: only, registers: joins(h.options.Config), containers: h.scenario.containersOf, version: h.options.Version, logger: h.logger}
+}
+
+// ownCredentials reports whether each node has its own credential for the apiserver.
+func (h *Host) ownCredentials() bool {
+	return !h.options.numbered() || h.options.Config.BootstrapKubeconfig != ""
+}
+
+// join connects to the apiserver of cfg. Without an apiserver it returns nil. With a bootstrap kubeconfig and without
+// rotateCertificates it waits until the cluster has issued a client certificate.
 func join(ctx context.Context, cfg *config.Config, m membership) (*cluster, error) {
 	if cfg.Kubeconfig == "" {
 		if cfg.BootstrapKubeconfig != "" {
-			return nil, errors.New("--bootstrap-kubeconfig: there must be a --kubeconfig too: the file to write what was obtained to")
+			return nil, optionErrorf("Config.BootstrapKubeconfig", "needs a kubeconfig too, the file to write the obtained credential to")
 		}
 		return nil, nil
 	}
 	if cfg.BootstrapKubeconfig == "" {
 		if _, err := os.Stat(cfg.Kubeconfig); err != nil {
-			return nil, fmt.Errorf("--kubeconfig: invalid kubeconfig: %w", err)
+			return nil, optionErrorf("Config.Kubeconfig", "invalid kubeconfig: %w", err)
 		}
 	}
 	kubelet := &cfg.Kubelet
@@ -59,7 +70,7 @@ func join(ctx context.Context, cfg *config.Config, m membership) (*cluster, erro
 		NodeName: cfg.NodeName, Kubeconfig: cfg.Kubeconfig, BootstrapKubeconfig: cfg.BootstrapKubeconfig, CertDir: cfg.CertDir,
 		Rotate: kubelet.RotateCertificates && m.only != "", Logger: m.logger,
 		Configure: func(client *rest.Config) {
-			client.UserAgent = "fauxlet/" + buildVersion()
+			client.UserAgent = "fauxlet/" + m.version
 			client.ContentType = kubelet.ContentType
 			if client.ContentType == runtime.ContentTypeProtobuf {
 				client.AcceptContentTypes = runtime.ContentTypeProtobuf + "," + runtime.ContentTypeJSON
@@ -69,27 +80,27 @@ func join(ctx context.Context, cfg *config.Config, m membership) (*cluster, erro
 				client.QPS = float32(*kubelet.KubeAPIQPS)
 			}
 			if m.only == "" {
-				client.QPS = -1 // what one kubelet may ask is not enough for many
+				client.QPS = -1 // the rate limit of one kubelet is too low for many
 			}
 		},
 	})
 	if err != nil {
 		return nil, err
 	}
-	c := &cluster{connection: connection, known: make(chan struct{})}
+	c := &cluster{connection: connection, authenticated: make(chan struct{})}
 	transport, err := rest.HTTPClientFor(connection.Config)
 	if err != nil {
-		return nil, fmt.Errorf("--kubeconfig: invalid kubeconfig: %w", err)
+		return nil, optionErrorf("Config.Kubeconfig", "invalid kubeconfig: %w", err)
 	}
 	client, err := kubernetes.NewForConfigAndClient(connection.Config, transport)
 	if err != nil {
-		return nil, fmt.Errorf("--kubeconfig: %w", err)
+		return nil, optionErrorf("Config.Kubeconfig", "%w", err)
 	}
 	c.client, c.tokens, c.access = client, client.AuthenticationV1(), client.AuthorizationV1()
 	if m.registers {
 		heartbeats, err := kubernetes.NewForConfig(heartbeatConfig(connection.Config, cfg))
 		if err != nil {
-			return nil, fmt.Errorf("--kubeconfig: %w", err)
+			return nil, optionErrorf("Config.Kubeconfig", "%w", err)
 		}
 		c.fleet, err = node.NewFleet(node.Options{
 			Client: client, Heartbeats: heartbeats, Only: m.only, Containers: m.containers, HeartbeatFailed: connection.CloseAll, Logger: m.logger,
@@ -101,7 +112,8 @@ func join(ctx context.Context, cfg *config.Config, m membership) (*cluster, erro
 	return c, nil
 }
 
-// heartbeatConfig is for a client whose requests end before the next are due, and wait for nobody else's.
+// heartbeatConfig configures the client for heartbeats: a request times out before the next heartbeat is due, and does not
+// wait behind the rate limit of other requests.
 // (kubelet: cmd/kubelet/app/server.go, run)
 func heartbeatConfig(client *rest.Config, cfg *config.Config) *rest.Config {
 	heartbeats := rest.CopyConfig(client)
@@ -113,28 +125,28 @@ func heartbeatConfig(client *rest.Config, cfg *config.Config) *rest.Config {
 	return heartbeats
 }
 
-// run keeps the connection and the nodes until ctx is done. What a node asks of the apiserver by itself waits until it is
-// known there.
+// run maintains the connection and the nodes until ctx is done. Nodes send requests to the apiserver once the connection is
+// authenticated.
 func (c *cluster) run(ctx context.Context, group interface{ Go(func() error) }) {
 	group.Go(func() error {
 		if err := c.connection.Await(ctx); err != nil {
 			if ctx.Err() != nil {
-				return nil // told to stop before it began
+				return nil // stopped before the certificate was issued
 			}
 			return err
 		}
-		close(c.known)
+		close(c.authenticated)
 		return c.connection.Run(ctx)
 	})
 	if c.fleet != nil {
-		group.Go(func() error { return c.whenKnown(ctx, c.fleet.Run) })
+		group.Go(func() error { return c.whenAuthenticated(ctx, c.fleet.Run) })
 	}
 }
 
-// whenKnown runs what is for a node that the apiserver knows.
-func (c *cluster) whenKnown(ctx context.Context, run func(context.Context) error) error {
+// whenAuthenticated calls run once the connection is authenticated.
+func (c *cluster) whenAuthenticated(ctx context.Context, run func(context.Context) error) error {
 	select {
-	case <-c.known:
+	case <-c.authenticated:
 		return run(ctx)
 	case <-ctx.Done():
 		return nil

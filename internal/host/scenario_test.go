@@ -1,4 +1,4 @@
-package main
+package host
 
 import (
 	"os"
@@ -20,7 +20,7 @@ func TestScenarioGivesImages(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	static, err := s.static()
+	static, err := s.staticPods()
 	if err != nil {
 		t.Fatal(err)
 	}

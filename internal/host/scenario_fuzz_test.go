@@ -1,4 +1,4 @@
-package main
+package host
 
 import (
 	"bytes"
@@ -56,7 +56,7 @@ func FuzzScenario(f *testing.F) {
 		if err != nil {
 			return
 		}
-		store, err := pods.NewStore(read.specs...)
+		store, err := pods.NewStore(read.podSpecs()...)
 		if err != nil {
 			t.Fatalf("what was read cannot be pods: %v", err)
 		}

@@ -1,0 +1,69 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"fauxlet/internal/admin"
+	"fauxlet/internal/host"
+)
+
+// adminAddress is the default address of the admin listener, for the server and for its clients.
+const adminAddress = "127.0.0.1:10240"
+
+// adminFlags configure the admin listener of serve and demo.
+type adminFlags struct {
+	address, tokenFile string
+	keepDecisions      int
+	flag               *pflag.Flag // of address
+}
+
+func (f *adminFlags) addTo(c *cobra.Command) {
+	flags := c.Flags()
+	flags.StringVar(&f.address, "admin-address", adminAddress, "host and port of the admin listener, which shows decisions and sets faults, for a browser, fauxlet watch and fauxlet fault; port 0 takes a free port, and empty means no listener. Without this flag, a default port that is in use is only a warning")
+	flags.IntVar(&f.keepDecisions, "keep-decisions", admin.DefaultSize, "how many decisions to keep, over all nodes; each takes at most 16 KiB of memory")
+	flags.StringVar(&f.tokenFile, "admin-token-file", "", "file with the bearer token that clients of --admin-address must send; required if that is not a loopback address")
+	f.flag = flags.Lookup("admin-address")
+}
+
+// options are the flags as options of a host.
+func (f *adminFlags) options() (host.Admin, error) {
+	o := host.Admin{Address: f.address, Optional: !f.flag.Changed, KeepDecisions: f.keepDecisions, Build: thisBuild()}
+	if f.keepDecisions == 0 {
+		return o, fmt.Errorf("--keep-decisions: 0: must be from 1 to %d; --admin-address= turns the admin listener off", host.MaxDecisions)
+	}
+	var err error
+	if o.Token, err = readToken(f.tokenFile); err != nil {
+		return o, fmt.Errorf("--admin-token-file: %w", err)
+	}
+	return o, nil
+}
+
+// readToken reads a token from a file. Without a file it returns no token.
+func readToken(file string) (string, error) {
+	if file == "" {
+		return "", nil
+	}
+	data, err := os.ReadFile(file)
+	if err != nil {
+		return "", err
+	}
+	token := strings.TrimSpace(string(data))
+	if token == "" {
+		return "", fmt.Errorf("%s is empty; make a token with: openssl rand -hex 32", file)
+	}
+	return token, nil
+}
+
+// addTokenHint names the flag of the token in an error about a token that is required or too short.
+func addTokenHint(err error) error {
+	if errors.Is(err, admin.ErrNoToken) {
+		return fmt.Errorf("%w; --admin-token-file has the token", err)
+	}
+	return err
+}

@@ -1,0 +1,132 @@
+package host
+
+import (
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"syscall"
+
+	"go.opentelemetry.io/otel"
+	"go.uber.org/zap"
+
+	"fauxlet/authchain"
+	"fauxlet/internal/admin"
+	"fauxlet/internal/admin/page"
+	"fauxlet/internal/explain"
+)
+
+// adminListener keeps the decisions of all nodes, shows them on the admin listener and exports them as OpenTelemetry spans.
+// A nil adminListener does nothing.
+type adminListener struct {
+	recorder *admin.Recorder
+	server   *admin.Server // nil without a listener
+	spans    *admin.Spans  // nil without `tracing` in the configuration
+	ready    atomic.Bool
+}
+
+var errNotReady = errors.New("not all listeners are open yet")
+
+// openAdmin opens the admin listener and begins to export spans. It returns nil if neither is configured.
+func (h *Host) openAdmin() (*adminListener, error) {
+	a := &adminListener{recorder: admin.NewRecorder(h.options.Admin.KeepDecisions)}
+	var err error
+	if a.server, err = h.listenAdmin(a); err != nil {
+		return nil, err
+	}
+	if a.server != nil {
+		h.group.Go(func() error { return a.server.Serve(h.running) })
+	}
+	if c := h.options.Config.Kubelet.Tracing; c != nil {
+		otel.SetErrorHandler(otel.ErrorHandlerFunc(func(err error) { h.logger.Warn(spansLost, zap.Error(err)) }))
+		if a.spans, err = admin.NewSpans(h.running, a.recorder, c, h.options.Config.NodeName); err != nil {
+			return nil, fmt.Errorf("tracing: %w", err)
+		}
+		h.group.Go(func() error {
+			if err := a.spans.Run(h.running); err != nil {
+				h.logger.Warn(spansLost, zap.Error(err))
+			}
+			return nil
+		})
+	}
+	if a.server == nil && a.spans == nil {
+		return nil, nil
+	}
+	return a, nil
+}
+
+// listenAdmin opens the listener. It returns nil if there is no address, or if the address is optional and cannot be used.
+func (h *Host) listenAdmin(a *adminListener) (*admin.Server, error) {
+	o := &h.options.Admin
+	if o.Address == "" {
+		return nil, nil
+	}
+	set := h.faults
+	if h.options.Nodes.None {
+		set = nil // servers that are added do not use the host's faults
+	}
+	server, err := admin.Listen(o.Address, admin.Options{
+		Recorder: a.recorder, Facts: h.facts, Faults: set, Token: o.Token, Build: o.Build, Logger: h.logger,
+		WhatIf: whatIf{h}, Visitors: o.Visitors, Page: page.Handler(), Ready: a.checkReady,
+	})
+	switch {
+	case err == nil:
+		h.logger.Info("admin listener is open", zap.String("admin", server.Addr()), zap.Bool("token", o.Token != ""))
+		return server, nil
+	case o.Optional:
+		h.logger.Warn("no admin listener: its default address cannot be used, perhaps because another fauxlet uses it", zap.Error(err))
+		return nil, nil
+	case errors.Is(err, syscall.EADDRINUSE):
+		err = fmt.Errorf("%w; take another port, or 0, which takes a free one", err)
+	}
+	return nil, optionErrorf("Admin.Address", "%q: %w", o.Address, err)
+}
+
+// spansLost is the log message for spans that could not be exported.
+const spansLost = "OpenTelemetry: spans are lost; tracing.endpoint must be a collector that accepts OTLP over gRPC without TLS"
+
+// checkReady is the readiness check of the admin API.
+func (a *adminListener) checkReady() error {
+	if !a.ready.Load() {
+		return errNotReady
+	}
+	return nil
+}
+
+// setReady makes the readiness check pass. Call it when all nodes listen.
+func (a *adminListener) setReady() {
+	if a != nil {
+		a.ready.Store(true)
+	}
+}
+
+// address is the host and port of the listener, empty without one.
+func (a *adminListener) address() string {
+	if a == nil || a.server == nil {
+		return ""
+	}
+	return a.server.Addr()
+}
+
+// observer returns a function that records the decisions of a node and passes them on to next, which may be nil.
+func (a *adminListener) observer(node string, next func(*authchain.Decision)) func(*authchain.Decision) {
+	if a == nil {
+		return next
+	}
+	record := a.recorder.For(node)
+	if next == nil {
+		return record
+	}
+	return func(d *authchain.Decision) {
+		record(d)
+		next(d)
+	}
+}
+
+// facts returns what an explanation of a node's decision needs to know about the node.
+func (h *Host) facts(name string) explain.Facts {
+	n := h.node(name)
+	if n == nil {
+		return explain.Facts{}
+	}
+	return explain.FactsOf(n.config)
+}

@@ -1,0 +1,196 @@
+// Package host runs one or more stand-in kubelets in one process.
+//
+// A [Host] opens the ports of its nodes, joins them to a cluster if the configuration names an apiserver, keeps their
+// decisions, and shows these on an admin listener. Begin with [New] and [Host.Run]:
+//
+//	h, err := host.New(host.Options{Config: cfg, Scenario: "pods.yaml"})
+//	if err != nil { … }
+//	err = h.Run(ctx) // until ctx is done
+//
+// A test calls [Host.Start], which returns when all nodes listen, and [Host.Stop].
+package host
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/zap"
+	"golang.org/x/sync/errgroup"
+
+	"fauxlet/internal/faults"
+	"fauxlet/internal/node"
+	"fauxlet/server"
+)
+
+// Host is one or more stand-in kubelets. Once it has started, its methods may be called from several goroutines.
+type Host struct {
+	options  Options
+	logger   *zap.Logger
+	scenario *scenarioFile
+	faults   *faults.Set // of all nodes
+	booted   time.Time
+	shared   server.Options       // what all nodes have in common
+	metrics  *prometheus.Registry // of all nodes; nil without Options.MetricsAddress
+
+	// From Start on:
+	group   *errgroup.Group
+	running context.Context // done when the host stops
+	stop    context.CancelFunc
+	admin   *adminListener // nil: decisions are neither kept nor exported
+	// cluster is the connection that all nodes share, nil if each node has its own or there is no apiserver.
+	cluster *cluster
+
+	// changing is held while nodes or their static pods change.
+	changing sync.Mutex
+
+	mu    sync.Mutex // of what follows
+	first *Node
+	nodes map[string]*Node
+}
+
+// New validates the options and reads the Scenario file. Nothing listens yet.
+func New(options Options) (*Host, error) {
+	if err := options.validate(); err != nil {
+		return nil, err
+	}
+	if options.Logger == nil {
+		options.Logger = zap.NewNop()
+	}
+	if options.Nodes.Capacity == nil {
+		options.Nodes.Capacity = node.DefaultCapacity()
+	}
+	h := &Host{options: options, logger: options.Logger, faults: faults.NewSet(), booted: bootTime(), nodes: map[string]*Node{}}
+	cfg := options.Config
+	var err error
+	h.scenario, err = readScenario(options.Scenario, cfg.Kubelet.StaticPodPath, joins(cfg), options.numbered(), h.faults)
+	if err != nil {
+		return nil, err
+	}
+	h.shared = server.Options{Logger: h.logger, Observe: options.Observe, Faults: h.faults}
+	if options.MetricsAddress != "" {
+		h.metrics = prometheus.NewRegistry()
+		h.shared.Metrics = h.metrics
+	}
+	return h, nil
+}
+
+// Run starts the host and waits until ctx is done and everything has stopped. It returns nil if ctx ended it.
+func (h *Host) Run(ctx context.Context) error {
+	if err := h.Start(ctx); err != nil {
+		return err
+	}
+	return h.Wait()
+}
+
+// Start opens the admin listener and the ports of all nodes, and returns when all of them listen. Nodes register with
+// their cluster afterwards, in the background. The host stops when ctx is done or [Host.Stop] is called. If Start fails,
+// everything that it started has stopped.
+//
+// Start sets the feature gates of package k8s.io/apiserver, which are global to the process, to the values in the
+// configuration.
+func (h *Host) Start(ctx context.Context) error {
+	h.logStart()
+	if err := setLibraryGates(h.options.Config); err != nil {
+		return err
+	}
+	ctx, h.stop = context.WithCancel(ctx)
+	h.group, h.running = errgroup.WithContext(ctx)
+	if err := h.open(); err != nil {
+		h.stop()
+		_ = h.group.Wait() // its error, if any, is that it was stopped
+		return err
+	}
+	h.group.Go(h.followManifests)
+	return nil
+}
+
+func (h *Host) open() error {
+	var err error
+	if h.admin, err = h.openAdmin(); err != nil {
+		return err
+	}
+	if !h.ownCredentials() {
+		if h.cluster, err = join(h.running, h.options.Config, h.membership("")); err != nil {
+			return err
+		}
+		h.cluster.run(h.running, h.group)
+	}
+	if err := h.serveMetrics(); err != nil {
+		return err
+	}
+	if !h.options.Nodes.None {
+		if err := h.resize(h.running, h.count()); err != nil {
+			return err
+		}
+	}
+	h.admin.setReady()
+	open := h.Addresses()
+	h.logger.Info("serving", zap.String("node", h.options.nodeName(0)), zap.Int("nodes", len(h.each())), zap.String("secure", open.Secure),
+		zap.String("readOnly", open.ReadOnly), zap.Int("pods", len(h.scenario.podSpecs())))
+	return nil
+}
+
+// Wait waits until the host has stopped, and returns the first error of anything in it.
+func (h *Host) Wait() error {
+	defer h.stop()
+	if err := h.group.Wait(); err != nil {
+		return err
+	}
+	h.logger.Info("stopped")
+	return nil
+}
+
+// Stop stops the host and waits for it: followed logs end, other requests finish, and registered Nodes become not ready.
+func (h *Host) Stop() error {
+	h.stop()
+	return h.Wait()
+}
+
+// Addresses are the addresses on which a host listens, as host and port. An address is empty if there is no such listener.
+type Addresses struct {
+	// Secure and ReadOnly are the ports of the first node.
+	Secure   string `json:"secure,omitempty"`
+	ReadOnly string `json:"readOnly,omitempty"`
+	// Admin is the admin listener.
+	Admin string `json:"admin,omitempty"`
+	// Nodes has the secure address of each node by name, if nodes have numbered names.
+	Nodes map[string]string `json:"nodes,omitempty"`
+}
+
+// Addresses returns the current addresses.
+func (h *Host) Addresses() Addresses {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	open := Addresses{Admin: h.admin.address()}
+	if h.first != nil {
+		open.Secure, open.ReadOnly = h.first.Addresses()
+	}
+	if h.options.numbered() {
+		open.Nodes = make(map[string]string, len(h.nodes))
+		for name, n := range h.nodes {
+			open.Nodes[name], _ = n.Addresses()
+		}
+	}
+	return open
+}
+
+// each returns the nodes that there are now.
+func (h *Host) each() []*Node {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return slices.Collect(maps.Values(h.nodes))
+}
+
+// node returns the node of a name, nil if there is none.
+func (h *Host) node(name string) *Node {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.nodes[name]
+}
+
+var errNotStarted = errors.New("the host has not been started")

@@ -1,0 +1,174 @@
+package host_test
+
+import (
+	"crypto/tls"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
+
+	"fauxlet/config"
+	"fauxlet/internal/host"
+)
+
+// loadConfig returns the configuration of a node without a cluster, on a free loopback port, where every client may do
+// everything.
+func loadConfig(t *testing.T, flags map[string]string) *config.Config {
+	t.Helper()
+	f := config.NewFlags()
+	for name, value := range map[string]string{
+		"hostname-override": "node-1", "address": "127.0.0.1", "cert-dir": t.TempDir(),
+		"anonymous-auth": "true", "authorization-mode": "AlwaysAllow", "read-only-port": "0", "healthz-port": "0",
+	} {
+		if err := f.Set(name, value); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for name, value := range flags {
+		if err := f.Set(name, value); err != nil {
+			t.Fatal(err)
+		}
+	}
+	cfg, err := f.Load()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg.Kubelet.Port = 0
+	return cfg
+}
+
+// writeScenario writes a Scenario file with one pod, whose log is the text.
+func writeScenario(t *testing.T, path, text string) {
+	t.Helper()
+	content := fmt.Sprintf(`
+apiVersion: fauxlet/v1alpha1
+kind: Scenario
+pods: [{metadata: {name: web}, spec: {containers: [{name: nginx}]}}]
+nodeLogs: {kubelet.log: %q}
+`, text)
+	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func get(t *testing.T, h *host.Host, path string) (status int, body string) {
+	t.Helper()
+	client := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, DisableKeepAlives: true}}
+	response, err := client.Get("https://" + h.Addresses().Secure + path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	data, err := io.ReadAll(response.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return response.StatusCode, string(data)
+}
+
+func start(t *testing.T, options host.Options) *host.Host {
+	t.Helper()
+	h, err := host.New(options)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := h.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	return h
+}
+
+func TestOneNodeServesReloadsAndStops(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "scenario.yaml")
+	writeScenario(t, path, "one\n")
+	h := start(t, host.Options{Config: loadConfig(t, nil), Scenario: path, Admin: host.Admin{Address: "127.0.0.1:0"}})
+	if status, body := get(t, h, "/pods"); status != http.StatusOK || !strings.Contains(body, `"web"`) {
+		t.Errorf("/pods: %d %s", status, body)
+	}
+	response, err := http.Get("http://" + h.Addresses().Admin + "/api/decisions")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	if body, err := io.ReadAll(response.Body); err != nil || !strings.Contains(string(body), `"path":"/pods"`) {
+		t.Errorf("the admin API does not have the decision: %v %s", err, body)
+	}
+
+	if err := os.WriteFile(path, []byte("kind: Wrong"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := h.Reload(); err == nil || !strings.HasPrefix(err.Error(), "Scenario: ") {
+		t.Errorf("reloading a file with an error: %v", err)
+	}
+	writeScenario(t, path, "two\n")
+	if err := h.Reload(); err != nil {
+		t.Error(err)
+	}
+	if err := h.Stop(); err != nil {
+		t.Error(err)
+	}
+	if conn, err := net.Dial("tcp", h.Addresses().Secure); err == nil {
+		conn.Close()
+		t.Error("the port is open after Stop")
+	}
+}
+
+func TestOptionErrors(t *testing.T) {
+	for name, test := range map[string]struct {
+		change func(*host.Options)
+		want   string
+	}{
+		"no configuration":          {func(o *host.Options) { o.Config = nil }, "Config: required"},
+		"several nodes, no cluster": {func(o *host.Options) { o.Nodes.Count = 3 }, "Nodes.Count: 3: several nodes need a cluster"},
+		"negative count":            {func(o *host.Options) { o.Nodes.Count = -1 }, "Nodes.Count: -1: must not be negative"},
+		"prefix for one node":       {func(o *host.Options) { o.Nodes.NamePrefix = "n-" }, `Nodes.NamePrefix: "n-": needs a number of nodes`},
+		"missing scenario":          {func(o *host.Options) { o.Scenario = "none.yaml" }, "Scenario: "},
+		"too many decisions":        {func(o *host.Options) { o.Admin.KeepDecisions = host.MaxDecisions + 1 }, "Admin.KeepDecisions: 1000001: must be from 1 to 1000000"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			options := host.Options{Config: loadConfig(t, nil)}
+			test.change(&options)
+			if _, err := host.New(options); err == nil || !strings.HasPrefix(err.Error(), test.want) {
+				t.Errorf("got %v, want %s", err, test.want)
+			}
+		})
+	}
+}
+
+// TestAdminAddressInUse: it is an error, unless the address is optional.
+func TestAdminAddressInUse(t *testing.T) {
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	core, logged := observer.New(zap.InfoLevel)
+	options := host.Options{Config: loadConfig(t, nil), Logger: zap.New(core)}
+	options.Admin.Address, options.Admin.Optional = taken.Addr().String(), true
+	h := start(t, options)
+	if address := h.Addresses().Admin; address != "" {
+		t.Errorf("the admin listener is at %s", address)
+	}
+	if all := logged.FilterMessageSnippet("no admin listener").All(); len(all) != 1 || all[0].Level != zap.WarnLevel {
+		t.Errorf("logged %v", logged.All())
+	}
+	if err := h.Stop(); err != nil {
+		t.Error(err)
+	}
+
+	options.Admin.Optional = false
+	h, err = host.New(options)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := h.Start(t.Context()); err == nil || !strings.Contains(err.Error(), "take another port, or 0") {
+		t.Errorf("an address that is not optional: %v", err)
+	}
+}

@@ -1,0 +1,241 @@
+package host
+
+import (
+	"context"
+	"crypto/tls"
+	"net"
+	"path/filepath"
+	"slices"
+
+	"golang.org/x/sync/errgroup"
+	v1 "k8s.io/api/core/v1"
+
+	"fauxlet/config"
+	"fauxlet/internal/bootstrap"
+	"fauxlet/internal/node"
+	"fauxlet/internal/pods"
+	"fauxlet/server"
+)
+
+// KubernetesVersion is the version of the kubelet that fauxlet stands in for.
+const KubernetesVersion = "v1.37.2"
+
+// kubeletVersion is the version in the status of Nodes. Programs that compare versions ignore the part after the plus sign.
+const kubeletVersion = KubernetesVersion + "+fauxlet"
+
+// Node is one stand-in kubelet.
+type Node struct {
+	config    *config.Config
+	store     *pods.Store
+	server    *server.Server
+	listeners *server.Listeners
+	cluster   *cluster // nil without an apiserver
+	stop      context.CancelFunc
+	stopped   chan struct{}
+}
+
+// Name is the name of the node.
+func (n *Node) Name() string { return n.config.NodeName }
+
+// Addresses returns the host and port of the secure and of the read-only listener, empty if there is none.
+func (n *Node) Addresses() (secure, readOnly string) {
+	return addressOf(n.listeners.Secure), addressOf(n.listeners.ReadOnly)
+}
+
+func addressOf(listener net.Listener) string {
+	if listener == nil {
+		return ""
+	}
+	return listener.Addr().String()
+}
+
+// registered reports whether the node has a Node object in a cluster.
+func (n *Node) registered() bool { return n.cluster != nil && n.cluster.fleet != nil }
+
+// Add starts one more node with server options of its own, outside any cluster. The host adds the recording of decisions.
+func (h *Host) Add(options server.Options) (*Node, error) {
+	if h.group == nil {
+		return nil, errNotStarted
+	}
+	n := &Node{config: options.Config, store: options.Pods, stopped: make(chan struct{})}
+	options.Observe = h.admin.observer(n.Name(), options.Observe)
+	running, stop := context.WithCancel(h.running)
+	n.stop = stop
+	if err := n.listen(options); err != nil {
+		stop()
+		return nil, err
+	}
+	h.put(n)
+	h.group.Go(func() error {
+		defer close(n.stopped)
+		defer stop()
+		return n.server.Serve(running, n.listeners)
+	})
+	return n, nil
+}
+
+func (h *Host) put(n *Node) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.nodes[n.Name()] = n
+	if h.first == nil {
+		h.first = n
+	}
+}
+
+func (n *Node) listen(options server.Options) error {
+	var err error
+	if n.server, err = server.New(options); err != nil {
+		return err
+	}
+	n.listeners, err = n.server.Listen()
+	return err
+}
+
+// configOf returns the configuration of the i-th node: the host's, except for what two nodes cannot share.
+func (h *Host) configOf(i int) *config.Config {
+	cfg := *h.options.Config
+	if !h.options.numbered() {
+		return &cfg
+	}
+	cfg.NodeName = h.options.nodeName(i)
+	cfg.CertDir = filepath.Join(cfg.CertDir, cfg.NodeName)
+	if cfg.BootstrapKubeconfig != "" {
+		cfg.Kubeconfig = filepath.Join(cfg.CertDir, "kubeconfig")
+	}
+	if cfg.Kubelet.Port != 0 {
+		cfg.Kubelet.Port += int32(i)
+	}
+	if i > 0 { // the process has one read-only port and one healthz port, the first node's
+		none := int32(0)
+		cfg.Kubelet.ReadOnlyPort, cfg.Kubelet.HealthzPort = 0, &none
+	}
+	return &cfg
+}
+
+// start starts the i-th node, and returns when it listens. Registration follows in the background.
+func (h *Host) start(i int) (*Node, error) {
+	n := &Node{config: h.configOf(i), cluster: h.cluster, stopped: make(chan struct{})}
+	running, stop := context.WithCancel(h.running)
+	n.stop = stop
+	var err error
+	if h.cluster == nil {
+		if n.cluster, err = join(running, n.config, h.membership(n.Name())); err != nil {
+			stop()
+			return nil, err
+		}
+	}
+	serving, err := h.listen(n)
+	if err != nil {
+		stop()
+		return nil, err
+	}
+	h.group.Go(func() error {
+		defer close(n.stopped)
+		defer stop()
+		return n.run(running, n.cluster != nil && n.cluster != h.cluster, serving)
+	})
+	return n, nil
+}
+
+// listen opens the ports of a node and adds the node to its cluster. It returns the serving certificate to keep if the
+// cluster issues one, otherwise nil.
+func (h *Host) listen(n *Node) (*bootstrap.Serving, error) {
+	static, err := h.scenario.staticPods()
+	if err != nil {
+		return nil, err
+	}
+	specs := h.scenario.podSpecs()
+	if n.registered() {
+		specs = nil // they are static pods, which package node puts into the store
+	}
+	if n.store, err = pods.NewStore(specs...); err != nil {
+		return nil, h.scenario.errorf("%w", err)
+	}
+	options, serving, err := h.serverOptions(n)
+	if err != nil {
+		return nil, err
+	}
+	if err := n.listen(options); err != nil {
+		return nil, err
+	}
+	if !n.registered() {
+		return nil, nil
+	}
+	if err := n.cluster.fleet.Add(node.Spec{
+		Config: n.config, Pods: n.store, Port: portOf(n.listeners.Secure), Machine: options.Machine,
+		Addresses: h.options.Nodes.Addresses, Capacity: h.options.Nodes.Capacity, Deregister: h.options.Nodes.Deregister,
+		Version: h.options.Version, KubeletVersion: kubeletVersion, Static: static,
+	}); err != nil {
+		n.listeners.Close()
+		return nil, err
+	}
+	return serving, nil
+}
+
+func portOf(listener net.Listener) int32 {
+	if listener == nil {
+		return 0
+	}
+	return int32(listener.Addr().(*net.TCPAddr).Port)
+}
+
+// serverOptions returns the options of the node's server, and the serving certificate that they use if the cluster issues it.
+func (h *Host) serverOptions(n *Node) (server.Options, *bootstrap.Serving, error) {
+	cfg := n.config
+	options := h.shared
+	options.Config, options.Pods, options.NodeLogs = cfg, n.store, h.scenario.nodeLogFiles()
+	options.Observe = h.admin.observer(cfg.NodeName, options.Observe)
+	h.mu.Lock()
+	if h.first != nil {
+		options.Like = h.first.server
+	}
+	h.mu.Unlock()
+	if n.cluster == nil {
+		return options, nil, nil
+	}
+	options.TokenReviews, options.AccessReviews = n.cluster.tokens, n.cluster.access
+	if n.cluster != h.cluster {
+		options.Collectors = n.cluster.connection.Metrics()
+	}
+	if !n.registered() {
+		return options, nil, nil
+	}
+	capacity := h.options.Nodes.Capacity
+	options.Machine = pods.NewMachine(cfg.NodeName, int(capacity.Cpu().Value()), uint64(capacity.Memory().Value()), h.booted)
+	if !cfg.Kubelet.ServerTLSBootstrap || !cfg.Enabled("RotateKubeletServerCertificate") {
+		return options, nil, nil
+	}
+	serving, err := bootstrap.NewServing(bootstrap.ServingOptions{
+		NodeName: cfg.NodeName, CertDir: cfg.CertDir, CertFile: cfg.Kubelet.TLSCertFile, KeyFile: cfg.Kubelet.TLSPrivateKeyFile,
+		Client: n.cluster.client, Addresses: func() []v1.NodeAddress { return n.cluster.fleet.Addresses(cfg.NodeName) },
+		AllowDNSOnly: cfg.Enabled("AllowDNSOnlyNodeCSR"), Logger: h.logger,
+	})
+	if err != nil {
+		return options, nil, err
+	}
+	options.ServingCertificate = func() *tls.Certificate { return serving.Current() }
+	options.Collectors = slices.Concat(options.Collectors, serving.Metrics())
+	return options, serving, nil
+}
+
+// run serves the node until ctx is done. ownCluster: the connection to the apiserver is the node's alone and runs with it.
+func (n *Node) run(ctx context.Context, ownCluster bool, serving *bootstrap.Serving) error {
+	if !ownCluster && serving == nil { // one goroutine instead of three, for each of many nodes
+		return n.server.Serve(ctx, n.listeners)
+	}
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return n.server.Serve(ctx, n.listeners) })
+	if ownCluster {
+		n.cluster.run(ctx, group)
+	}
+	if serving != nil {
+		group.Go(func() error {
+			return n.cluster.whenAuthenticated(ctx, func(ctx context.Context) error {
+				serving.Run(ctx)
+				return nil
+			})
+		})
+	}
+	return group.Wait()
+}

@@ -1,0 +1,155 @@
+package host
+
+import (
+	"errors"
+	"fmt"
+
+	"go.uber.org/zap"
+	v1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/util/validation"
+
+	"fauxlet/authchain"
+	"fauxlet/config"
+	"fauxlet/internal/admin"
+	"fauxlet/internal/explain/offline"
+	"fauxlet/internal/reviewapi"
+)
+
+// Options configure a Host.
+type Options struct {
+	// Config is the kubelet's configuration. Required. With a kubeconfig, nodes authenticate and authorize requests by
+	// that apiserver, and with registerNode they also join its cluster.
+	Config *config.Config
+
+	// Scenario is the path of a Scenario file, which [Host.Reload] reads again. Empty: the node has no pods of its own.
+	Scenario string
+
+	Nodes Nodes
+	Admin Admin
+
+	// MetricsAddress is the host and port of a plain-HTTP listener for the metrics of the process and of all nodes, the
+	// latter with the label "node". Empty: no such listener.
+	MetricsAddress string
+
+	// Version is the version of the program. It appears in the user agent and in the status of Nodes.
+	Version string
+
+	// Logger receives one line for each decision, and the events of the host. Nil: no log.
+	Logger *zap.Logger
+
+	// Observe, if set, receives every Decision of every node. It is called from many goroutines and must not block.
+	Observe func(*authchain.Decision)
+}
+
+// Nodes says how many nodes there are and what their Node objects report.
+type Nodes struct {
+	// Count is the number of nodes, each with its own name, port and pods. With 0 there is one node, with the name in the
+	// configuration. More than that needs a cluster to join. A Scenario file with the field nodes overrides Count.
+	Count int
+
+	// NamePrefix begins the names of Count nodes; a number from 0 follows. Empty: the name in the configuration and a dash.
+	NamePrefix string
+
+	// None starts the host without a node. [Host.Add] adds nodes.
+	None bool
+
+	// Addresses of each Node, in addition to its IP addresses and its host name.
+	Addresses []v1.NodeAddress
+
+	// Capacity of each Node. Nil: [node.DefaultCapacity].
+	Capacity v1.ResourceList
+
+	// Deregister deletes each Node when the host stops. Otherwise the Node stays and is not ready.
+	Deregister bool
+}
+
+// Admin configures the admin listener, which shows decisions and sets faults.
+type Admin struct {
+	// Address is a host and port. Empty: no admin listener.
+	Address string
+
+	// Optional makes an Address that cannot be used a warning in the log instead of an error.
+	Optional bool
+
+	// Token is the bearer token that clients must send. Required if Address is not a loopback address.
+	Token string
+
+	// KeepDecisions is how many decisions are kept, over all nodes. 0: [admin.DefaultSize]. At most [MaxDecisions].
+	KeepDecisions int
+
+	// Build describes the program; the admin API returns it as JSON.
+	Build any
+
+	// Reviewer, if set, answers the TokenReviews and SubjectAccessReviews of a what-if. Otherwise a what-if can only reuse
+	// the answers in the Decision.
+	Reviewer *reviewapi.Server
+
+	// SentRequest, if set, returns the complete request behind a Decision, with its token, for a what-if. It returns nil if
+	// this process did not send the request.
+	SentRequest func(*authchain.Decision) *offline.Request
+
+	// Visitors, if set, are the clients as which the admin page can send requests.
+	Visitors admin.Visitors
+}
+
+// MaxDecisions is the upper limit of Admin.KeepDecisions. It protects the machine's memory from a typing error.
+const MaxDecisions = 1_000_000
+
+// OptionError is an error in one field of Options.
+type OptionError struct {
+	// Field is the path of the field in Options, as in Nodes.Count, or in the configuration, as in Config.Kubeconfig.
+	Field string
+	// Err says what is wrong, beginning with the value if that helps.
+	Err error
+}
+
+func (e *OptionError) Error() string { return e.Field + ": " + e.Err.Error() }
+
+func (e *OptionError) Unwrap() error { return e.Err }
+
+func optionErrorf(field, format string, args ...any) error {
+	return &OptionError{field, fmt.Errorf(format, args...)}
+}
+
+var errNeedsCluster = errors.New("several nodes need a cluster: set kubeconfig, and leave registerNode on")
+
+func (o *Options) validate() error {
+	if o.Config == nil {
+		return optionErrorf("Config", "required")
+	}
+	n := &o.Nodes
+	last := o.nodeName(n.Count - 1)
+	switch {
+	case n.Count < 0:
+		return optionErrorf("Nodes.Count", "%d: must not be negative", n.Count)
+	case n.NamePrefix != "" && n.Count == 0:
+		return optionErrorf("Nodes.NamePrefix", "%q: needs a number of nodes; a single node has the name in the configuration", n.NamePrefix)
+	case n.Count > 0 && len(validation.IsDNS1123Subdomain(last)) > 0:
+		return optionErrorf("Nodes.NamePrefix", "%q makes the name %q: %s", n.NamePrefix, last, validation.IsDNS1123Subdomain(last)[0])
+	case n.Count > 0 && !joins(o.Config):
+		return optionErrorf("Nodes.Count", "%d: %w", n.Count, errNeedsCluster)
+	case o.Admin.KeepDecisions < 0 || o.Admin.KeepDecisions > MaxDecisions:
+		return optionErrorf("Admin.KeepDecisions", "%d: must be from 1 to %d", o.Admin.KeepDecisions, MaxDecisions)
+	}
+	return nil
+}
+
+// numbered reports whether nodes have numbered names. One node alone has the name in the configuration.
+func (o *Options) numbered() bool { return o.Nodes.Count > 0 }
+
+// nodeName is the name of the i-th node.
+func (o *Options) nodeName(i int) string {
+	if !o.numbered() {
+		return o.Config.NodeName
+	}
+	prefix := o.Nodes.NamePrefix
+	if prefix == "" {
+		prefix = o.Config.NodeName + "-"
+	}
+	return fmt.Sprintf("%s%d", prefix, i)
+}
+
+// joins reports whether nodes are registered: there is an apiserver to register with, and registerNode is not false.
+func joins(cfg *config.Config) bool {
+	return cfg.Kubeconfig != "" && (cfg.Kubelet.RegisterNode == nil || *cfg.Kubelet.RegisterNode)
+}

@@ -1,0 +1,112 @@
+package host
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"slices"
+	"time"
+
+	"go.uber.org/zap"
+
+	"fauxlet/internal/faults"
+)
+
+// Reload reads the Scenario file again. Its pods, faults and number of nodes apply at once, and what it says of a container
+// applies to containers that start from now on. A file with an error changes nothing.
+func (h *Host) Reload() error {
+	if h.group == nil {
+		return errNotStarted
+	}
+	h.changing.Lock()
+	defer h.changing.Unlock()
+	before := h.faults.List()
+	if err := h.scenario.read(); err != nil {
+		return err
+	}
+	h.logFaults(before)
+	if err := h.setStaticPods(); err != nil {
+		return err
+	}
+	if !h.options.Nodes.None {
+		if err := h.resize(h.running, h.count()); err != nil {
+			return fmt.Errorf("there are %d nodes: %w", len(h.each()), err)
+		}
+	}
+	h.logger.Info("the scenario was read again", zap.Int("nodes", len(h.each())))
+	return nil
+}
+
+// followManifests reads the static pods of staticPodPath every fileCheckFrequency, as a kubelet does, until the host stops.
+func (h *Host) followManifests() error {
+	every := h.options.Config.Kubelet.FileCheckFrequency.Duration
+	if h.scenario.manifests == "" || every <= 0 {
+		return nil
+	}
+	ticker := time.NewTicker(every)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-h.running.Done():
+			return nil
+		case <-ticker.C:
+			h.changing.Lock()
+			err := h.setStaticPods()
+			h.changing.Unlock()
+			if err != nil {
+				h.logger.Error("static pods stay as they are", zap.Error(err))
+			}
+		}
+	}
+}
+
+// setStaticPods gives every registered node the static pods of the scenario and of staticPodPath.
+func (h *Host) setStaticPods() error {
+	static, err := h.scenario.staticPods()
+	if err != nil {
+		return fmt.Errorf("static pods stay as they are: %w", err)
+	}
+	for _, n := range h.each() {
+		if !n.registered() {
+			continue
+		}
+		if err := n.cluster.fleet.SetStatic(n.Name(), static); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// logStart logs what an operator should know before the host listens.
+func (h *Host) logStart() {
+	cfg := h.options.Config
+	for _, warning := range cfg.Warnings {
+		h.logger.Warn(warning)
+	}
+	if len(cfg.Ignored) > 0 {
+		h.logger.Info("these kubelet flags have no effect in fauxlet", zap.Strings("flags", cfg.Ignored))
+	}
+	h.logFaults(nil)
+	if path := cfg.Kubelet.StaticPodPath; path != "" && joins(cfg) {
+		if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
+			h.logger.Warn("staticPodPath does not exist: it adds no static pods", zap.String("path", path))
+		}
+	}
+}
+
+// logFaults logs which faults of the scenario have begun and ended since the faults before, so that a deliberate failure is
+// not taken for a real one.
+func (h *Host) logFaults(before []*faults.Active) {
+	now := h.faults.List()
+	for _, a := range before {
+		if a.Origin == ofScenario && !slices.Contains(now, a) {
+			h.logger.Info("a fault has ended", zap.String("name", a.Name), zap.String("by", h.scenario.path))
+		}
+	}
+	for _, a := range now {
+		if a.Origin == ofScenario && !slices.Contains(before, a) {
+			h.logger.Warn("a fault is active from now on", zap.String("name", a.Name), zap.String("kind", a.Kind), zap.String("by", h.scenario.path))
+		}
+	}
+}

@@ -1,0 +1,97 @@
+package host
+
+import (
+	"context"
+
+	"golang.org/x/sync/errgroup"
+)
+
+// concurrentStarts limits how many nodes start at once. Each may wait for its certificate to be approved.
+const concurrentStarts = 64
+
+const maxPort = 1<<16 - 1
+
+// Resize starts or stops nodes until there are count of them. It needs Options.Nodes.Count.
+func (h *Host) Resize(ctx context.Context, count int) error {
+	if h.group == nil {
+		return errNotStarted
+	}
+	if !h.options.numbered() || count < 1 {
+		return optionErrorf("Nodes.Count", "%d: only a host of several nodes can change to another number of nodes, at least 1", count)
+	}
+	h.changing.Lock()
+	defer h.changing.Unlock()
+	return h.resize(ctx, count)
+}
+
+func (h *Host) resize(ctx context.Context, count int) error {
+	if first := int(h.options.Config.Kubelet.Port); first != 0 && first+count-1 > maxPort {
+		return optionErrorf("Config.Kubelet.Port", "%d: the last of %d nodes would listen on %d, above the highest port, %d; give a lower port, or 0 for free ones",
+			first, count, first+count-1, maxPort)
+	}
+	missing, surplus := h.compare(count)
+	if len(missing) > 0 && len(h.each()) == 0 { // the first alone: the others share parts of its server
+		if err := h.startAndPut(missing[0]); err != nil {
+			return err
+		}
+		missing = missing[1:]
+	}
+	work, _ := errgroup.WithContext(ctx)
+	work.SetLimit(concurrentStarts)
+	for _, i := range missing {
+		work.Go(func() error { return h.startAndPut(i) })
+	}
+	for _, n := range surplus {
+		work.Go(func() error { return h.remove(ctx, n) })
+	}
+	return work.Wait()
+}
+
+// compare returns the numbers of the nodes that count nodes lack, and the nodes that are too many. The latter are no longer
+// nodes of the host.
+func (h *Host) compare(count int) (missing []int, surplus []*Node) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	wanted := make(map[string]bool, count)
+	for i := range count {
+		name := h.options.nodeName(i)
+		wanted[name] = true
+		if h.nodes[name] == nil {
+			missing = append(missing, i)
+		}
+	}
+	for name, n := range h.nodes {
+		if !wanted[name] {
+			surplus = append(surplus, n)
+			delete(h.nodes, name)
+		}
+	}
+	return missing, surplus
+}
+
+func (h *Host) startAndPut(i int) error {
+	n, err := h.start(i)
+	if err != nil {
+		return err
+	}
+	h.put(n)
+	return nil
+}
+
+// remove deletes the Node object of a node, if it has one, and then stops the node and waits for it.
+func (h *Host) remove(ctx context.Context, n *Node) error {
+	defer func() { <-n.stopped }()
+	defer n.stop()
+	if !n.registered() {
+		return nil
+	}
+	return n.cluster.fleet.Remove(ctx, n.Name())
+}
+
+// count is how many nodes there should be: the number in the Scenario file, otherwise the option.
+func (h *Host) count() int {
+	if count := h.scenario.nodeCount(); count > 0 {
+		return count
+	}
+	return max(h.options.Nodes.Count, 1)
+}

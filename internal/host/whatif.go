@@ -1,0 +1,46 @@
+package host
+
+import (
+	"context"
+	"fmt"
+
+	"fauxlet/authchain"
+	"fauxlet/internal/admin"
+	"fauxlet/internal/explain"
+	"fauxlet/internal/explain/offline"
+)
+
+// whatIf answers the admin API's questions about what a node would have decided with another configuration.
+type whatIf struct{ host *Host }
+
+func (w whatIf) of(name string) (offline.WhatIf, error) {
+	n := w.host.node(name)
+	if n == nil {
+		return offline.WhatIf{}, fmt.Errorf("the node %q has been removed", name)
+	}
+	return offline.WhatIf{Config: n.config, Reviewer: w.host.options.Admin.Reviewer, Pods: n.store}, nil
+}
+
+func (w whatIf) Settings(name string) ([]admin.Setting, error) {
+	question, err := w.of(name)
+	if err != nil {
+		return nil, err
+	}
+	var settings []admin.Setting
+	for _, one := range question.Switches() {
+		settings = append(settings, admin.Setting(one))
+	}
+	return settings, nil
+}
+
+func (w whatIf) Ask(ctx context.Context, name string, d *authchain.Decision, set map[string]string) (explain.Road, error) {
+	question, err := w.of(name)
+	if err != nil {
+		return explain.Road{}, err
+	}
+	var sent *offline.Request
+	if find := w.host.options.Admin.SentRequest; find != nil {
+		sent = find(d)
+	}
+	return question.Ask(ctx, d, sent, set)
+}
