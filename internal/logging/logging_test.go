@@ -1,4 +1,4 @@
-package main
+package logging
 
 import (
 	"bytes"
@@ -8,13 +8,12 @@ import (
 	"k8s.io/klog/v2"
 )
 
-// TestLibrariesTellNoToken: what a reviewer says, which may be the token, and what client-go sends, which has it, are
-// not logged at any verbosity; what else the libraries say is.
-func TestLibrariesTellNoToken(t *testing.T) {
+// TestNoTokenIsLogged logs, at the highest verbosity, what a reviewer answers and what client-go sends, which both may
+// contain the token.
+func TestNoTokenIsLogged(t *testing.T) {
 	t.Cleanup(klog.ClearLogger)
 	var b bytes.Buffer
-	flags := logFlags{format: "json"}
-	if _, err := flags.newLogger(&b, 10); err != nil {
+	if _, err := New(&b, "json", 10); err != nil {
 		t.Fatal(err)
 	}
 	klog.Errorf("Failed to make webhook authenticator request: the proxy refuses %s", "s3cret")
@@ -23,11 +22,17 @@ func TestLibrariesTellNoToken(t *testing.T) {
 	klog.Flush()
 	out := b.String()
 	if strings.Contains(out, "s3cret") {
-		t.Errorf("there is a token in %s", out)
+		t.Errorf("a token was logged: %s", out)
 	}
 	for _, want := range []string{failedReview, `"harmless":"yes"`, `"from":"kubernetes"`} {
 		if !strings.Contains(out, want) {
 			t.Errorf("%q is not in %s", want, out)
 		}
+	}
+}
+
+func TestUnknownFormat(t *testing.T) {
+	if _, err := New(&bytes.Buffer{}, "xml", 0); err == nil || err.Error() != `"xml" is none of auto, console, json` {
+		t.Errorf("got %v", err)
 	}
 }

@@ -1,0 +1,96 @@
+// Package logging makes the program's logger, and sends the log of the k8s.io libraries to it without tokens.
+package logging
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/go-logr/zapr"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+	"golang.org/x/term"
+	"k8s.io/klog/v2"
+)
+
+// Formats are the formats of log lines. Auto is console on a terminal and json elsewhere.
+var Formats = []string{"auto", "console", "json"}
+
+// maxVerbosity is the highest klog level that is logged. From 8 on, client-go logs request bodies, and the body of a
+// TokenReview is a token.
+const maxVerbosity = 7
+
+// New returns a logger that writes to w in one of the Formats. It also becomes klog's logger, for the whole process, and
+// shows klog lines up to the verbosity, the kubelet's -v. The verbosity does not apply to the returned logger. The options
+// apply to both.
+func New(w io.Writer, format string, verbosity int, options ...zap.Option) (*zap.Logger, error) {
+	if !slices.Contains(Formats, format) {
+		return nil, fmt.Errorf("%q is none of %s", format, strings.Join(Formats, ", "))
+	}
+	encoder := jsonEncoder()
+	if format == "console" || format == "auto" && isTerminal(w) {
+		encoder = consoleEncoder()
+	}
+	sink := zapcore.Lock(zapcore.AddSync(w))
+	verbosity = min(verbosity, maxVerbosity)
+	var level klog.Level
+	if err := level.Set(strconv.Itoa(verbosity)); err != nil { // klog's own threshold, for the process
+		return nil, err
+	}
+	// zapr logs klog's V(n) at the zap level -n.
+	libraries := zap.New(withoutReviewErrors{zapcore.NewCore(encoder, sink, zapcore.Level(-verbosity))}, zap.ErrorOutput(sink))
+	klog.SetLogger(zapr.NewLogger(libraries.WithOptions(options...).With(zap.String("from", "kubernetes"))))
+
+	logger := zap.New(zapcore.NewCore(encoder, sink, zapcore.InfoLevel), zap.ErrorOutput(sink))
+	return logger.WithOptions(options...), nil
+}
+
+func isTerminal(w io.Writer) bool {
+	file, ok := w.(*os.File)
+	return ok && term.IsTerminal(int(file.Fd()))
+}
+
+func jsonEncoder() zapcore.Encoder {
+	c := zap.NewProductionEncoderConfig()
+	c.EncodeTime = zapcore.RFC3339NanoTimeEncoder
+	c.TimeKey = "time"
+	c.EncodeDuration = zapcore.StringDurationEncoder
+	return zapcore.NewJSONEncoder(c)
+}
+
+func consoleEncoder() zapcore.Encoder {
+	c := zap.NewDevelopmentEncoderConfig()
+	c.EncodeTime = zapcore.TimeEncoderOfLayout("15:04:05.000")
+	c.EncodeLevel = zapcore.CapitalLevelEncoder
+	c.NameKey, c.CallerKey = "", ""
+	c.ConsoleSeparator = "  "
+	return zapcore.NewConsoleEncoder(c)
+}
+
+// withoutReviewErrors cuts the reviewer's own words out of the library's line about a failed TokenReview, because they may
+// contain the token. The server logs the same error with the token's fingerprint instead.
+type withoutReviewErrors struct{ zapcore.Core }
+
+// failedReview begins that line. (k8s.io/apiserver/plugin/pkg/authenticator/token/webhook)
+const failedReview = "Failed to make webhook authenticator request"
+
+func (w withoutReviewErrors) With(fields []zap.Field) zapcore.Core {
+	return withoutReviewErrors{w.Core.With(fields)}
+}
+
+func (w withoutReviewErrors) Check(entry zapcore.Entry, checked *zapcore.CheckedEntry) *zapcore.CheckedEntry {
+	if w.Enabled(entry.Level) {
+		return checked.AddCore(entry, w)
+	}
+	return checked
+}
+
+func (w withoutReviewErrors) Write(entry zapcore.Entry, fields []zap.Field) error {
+	if strings.HasPrefix(entry.Message, failedReview) {
+		entry.Message = failedReview
+	}
+	return w.Core.Write(entry, fields)
+}
