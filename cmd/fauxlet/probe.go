@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"fmt"
@@ -19,7 +18,6 @@ import (
 	"golang.org/x/term"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/clientcmd"
-	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 	"k8s.io/klog/v2"
 
 	"fauxlet/conformance/probe"
@@ -87,7 +85,10 @@ func newProbe() *cobra.Command {
 		},
 	}
 	flags := c.Flags()
-	p.given.addTo(c)
+	flags.StringVar(&p.given.ClientCert, "client-cert", "", "client certificate to send, in PEM")
+	flags.StringVar(&p.given.ClientKey, "client-key", "", "key of --client-cert")
+	flags.StringVar(&p.given.TokenFile, "token-file", "", "file with a bearer token to send")
+	flags.StringVar(&p.given.Kubeconfig, "kubeconfig", "", "kubeconfig with the user to authenticate as, by client certificate, token or both")
 	flags.StringArrayVar(&p.as, "as", nil, "somebody to ask as: NAME=KIND:FILE,KIND:FILE…, of the kinds client-cert, client-key, token-file and kubeconfig; may be repeated")
 	flags.StringVar(&p.ca, "ca", "", "file of the CAs that verify the serving certificate, in PEM")
 	flags.StringVar(&p.serverName, "server-name", "", "name or address that the serving certificate is verified for (the host of URL, if it is empty)")
@@ -106,7 +107,7 @@ func newProbe() *cobra.Command {
 
 // probing is the command line of probe.
 type probing struct {
-	given                  credential
+	given                  probe.CredentialFiles
 	as                     []string
 	ca, serverName, output string
 	trust, yes             bool
@@ -192,131 +193,29 @@ func (p *probing) probe(ctx context.Context, options probe.Options, stderr io.Wr
 // identities are those of the flags.
 func (p *probing) identities() ([]probe.Identity, error) {
 	var all []probe.Identity
-	if p.given != (credential{}) {
-		i, err := p.given.identity("given")
+	if p.given != (probe.CredentialFiles{}) {
+		i, err := p.given.Identity("given")
 		if err != nil {
 			return nil, fmt.Errorf("--%w", err)
 		}
 		all = append(all, *i)
 	}
 	for _, as := range p.as {
-		name, sources, found := strings.Cut(as, "=")
+		name, files, found := strings.Cut(as, "=")
 		if !found || name == "" {
-			return nil, fmt.Errorf("--as %q: it is NAME=KIND:FILE, as in prometheus=token-file:prometheus.token", as)
+			return nil, fmt.Errorf("--as %q: must be NAME=KIND:FILE, as in prometheus=token-file:prometheus.token", as)
 		}
-		var c credential
-		for source := range strings.SplitSeq(sources, ",") {
-			kind, file, _ := strings.Cut(source, ":")
-			target := c.of(kind)
-			if target == nil || file == "" {
-				return nil, fmt.Errorf("--as %s: %q: it is KIND:FILE, of the kinds client-cert, client-key, token-file and kubeconfig", name, source)
-			}
-			*target = file
+		c, err := probe.ParseCredentialFiles(files)
+		if err != nil {
+			return nil, fmt.Errorf("--as %s: %w", name, err)
 		}
-		i, err := c.identity(name)
+		i, err := c.Identity(name)
 		if err != nil {
 			return nil, fmt.Errorf("--as %s: %w", name, err)
 		}
 		all = append(all, *i)
 	}
 	return all, nil
-}
-
-// credential says in which files somebody's credential is.
-type credential struct{ clientCert, clientKey, tokenFile, kubeconfig string }
-
-func (c *credential) addTo(command *cobra.Command) {
-	flags := command.Flags()
-	flags.StringVar(&c.clientCert, "client-cert", "", "client certificate to ask with, in PEM")
-	flags.StringVar(&c.clientKey, "client-key", "", "its key")
-	flags.StringVar(&c.tokenFile, "token-file", "", "file of a bearer token to ask with")
-	flags.StringVar(&c.kubeconfig, "kubeconfig", "", "kubeconfig whose user to ask as: its client certificate, its token, or both")
-}
-
-// of is where the file of a kind goes.
-func (c *credential) of(kind string) *string {
-	return map[string]*string{"client-cert": &c.clientCert, "client-key": &c.clientKey, "token-file": &c.tokenFile, "kubeconfig": &c.kubeconfig}[kind]
-}
-
-// identity reads the files.
-func (c *credential) identity(name string) (*probe.Identity, error) {
-	i := &probe.Identity{Name: name}
-	user := &clientcmdapi.AuthInfo{}
-	if c.kubeconfig != "" {
-		var err error
-		if user, err = userOf(c.kubeconfig); err != nil {
-			return nil, fmt.Errorf("kubeconfig: %w", err)
-		}
-	}
-	if c.clientCert != "" || c.clientKey != "" {
-		if c.clientCert == "" || c.clientKey == "" {
-			return nil, fmt.Errorf("client-cert is %q and client-key is %q: give both", c.clientCert, c.clientKey)
-		}
-		user.ClientCertificate, user.ClientKey, user.ClientCertificateData, user.ClientKeyData = c.clientCert, c.clientKey, nil, nil
-	}
-	if c.tokenFile != "" {
-		user.Token, user.TokenFile = "", c.tokenFile
-	}
-	cert, err := dataOr(user.ClientCertificateData, user.ClientCertificate)
-	if err != nil {
-		return nil, fmt.Errorf("client-cert: %w", err)
-	}
-	key, err := dataOr(user.ClientKeyData, user.ClientKey)
-	if err != nil {
-		return nil, fmt.Errorf("client-key: %w", err)
-	}
-	if len(cert) > 0 || len(key) > 0 {
-		pair, err := tls.X509KeyPair(cert, key)
-		if err != nil {
-			return nil, fmt.Errorf("client-cert: %w; give a certificate and the key that belongs to it", err)
-		}
-		i.Certificate = &pair
-	}
-	token, err := dataOr([]byte(user.Token), user.TokenFile)
-	if err != nil {
-		return nil, fmt.Errorf("token-file: %w", err)
-	}
-	i.Token = strings.TrimSpace(string(token))
-	if strings.ContainsFunc(i.Token, func(c rune) bool { return c <= ' ' || c > '~' }) {
-		return nil, errors.New("token-file: what is in it is no token: it has spaces or letters in it that no token has")
-	}
-	switch {
-	case c.tokenFile != "" && i.Token == "":
-		return nil, fmt.Errorf("token-file: %s: it is empty", c.tokenFile)
-	case i.Certificate == nil && i.Token == "":
-		return nil, fmt.Errorf("kubeconfig: %s: its user has neither a client certificate nor a token", c.kubeconfig)
-	}
-	return i, nil
-}
-
-// userOf is the user of a kubeconfig's current context.
-func userOf(kubeconfig string) (*clientcmdapi.AuthInfo, error) {
-	config, err := clientcmd.LoadFromFile(kubeconfig)
-	if err != nil {
-		return nil, err
-	}
-	if err := clientcmd.ResolveLocalPaths(config); err != nil {
-		return nil, err
-	}
-	current := config.Contexts[config.CurrentContext]
-	if current == nil {
-		return nil, fmt.Errorf("%s: the current context is %q, and there is none of that name; kubectl config use-context chooses one", kubeconfig, config.CurrentContext)
-	}
-	user := config.AuthInfos[current.AuthInfo]
-	switch {
-	case user == nil:
-		return nil, fmt.Errorf("%s: there is no user %q", kubeconfig, current.AuthInfo)
-	case user.Exec != nil || user.AuthProvider != nil:
-		return nil, fmt.Errorf("%s: user %q gets its credential from a program, which is not run; put its token into a file, and give that", kubeconfig, current.AuthInfo)
-	}
-	return user, nil
-}
-
-func dataOr(data []byte, file string) ([]byte, error) {
-	if len(data) > 0 || file == "" {
-		return data, nil
-	}
-	return os.ReadFile(file)
 }
 
 // readPool reads the CAs of a file.
