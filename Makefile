@@ -1,11 +1,11 @@
-# The commands of this project. Each sets up what it needs; `make help` lists them.
+# The commands of this project. Each installs or builds what it needs. `make help` lists them.
 
 SHELL := /bin/bash
 BIN := bin
 VERSION := $(shell git describe --always --dirty 2>/dev/null || echo unknown)
 LDFLAGS := -s -w -X main.version=$(VERSION)
 
-# The race detector needs a C compiler. Where there is none the tests run without it, and say so.
+# The race detector needs a C compiler. Without one the tests run without it, and print a note.
 RACE := $(shell command -v $$(go env CC) >/dev/null 2>&1 && echo -race)
 
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
@@ -13,7 +13,7 @@ GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.9.0
 
 .PHONY: help
 help: ## list the commands
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: run
 run: build ## build, and run the demo in ./demo (stop it with Ctrl-C; ARGS="--port 20250" passes flags)
@@ -27,7 +27,7 @@ build: ## build bin/fauxlet, a static binary
 .PHONY: test
 test: ## run the tests of the module
 	@[ -n "$(RACE)" ] || echo "no C compiler: the tests run without the race detector" >&2
-	go test -count=1 . # what it looks at, go list, is not known to the cache of results
+	go test -count=1 . # reads the output of go list, which the cache of test results does not track
 	go test $(RACE) ./...
 
 .PHONY: e2e
@@ -36,34 +36,59 @@ e2e: ## run the tests against the real etcd, kube-apiserver, kubectl and kubelet
 	cd e2e && CGO_ENABLED=0 go test -count=1 -timeout 80m $(ARGS) ./...
 
 .PHONY: fuzz
-fuzz: ## run each fuzz target for a while (FUZZTIME=30s); what they found before is run by make test
+fuzz: ## run each fuzz target for FUZZTIME (30s); make test runs the inputs found before
 	@set -e; for package in $$(go list ./...); do \
 		for target in $$(go test -list '^Fuzz' $$package | grep '^Fuzz' || true); do \
 			echo "== $$package $$target"; go test -run '^$$' -fuzz "^$$target$$" -fuzztime $(or $(FUZZTIME),30s) -fuzzminimizetime 20x $$package; done; done
 
 .PHONY: bench
-bench: ## measure one request and one long log beside a bare net/http server, and with the trace on and off (and the kubelet's own, once make e2e has built it), and print the ratios
+bench: ## compare one request and one long log with a bare net/http server, and with the kubelet's own once make e2e has built it
 	CGO_ENABLED=0 go test ./server -run '^$$' -bench '^Benchmark(Beside|Trace)' -benchtime 1x -timeout 15m
 	@if compgen -G "$${FAUXLET_E2E_CACHE:-$${XDG_CACHE_HOME:-$$HOME/.cache}/fauxlet-e2e}/*/reference-*" >/dev/null; then \
 		cd e2e && CGO_ENABLED=0 go test -run '^$$' -bench '^BenchmarkBesideKubelet' -benchtime 1x -timeout 15m ./same; \
 	else echo "not measured beside the kubelet's own server: make e2e builds it"; fi
 
+# Platforms that the program is also built for. Vet compiles the files that only they have.
+PLATFORMS := darwin/arm64 windows/amd64 linux/arm64
+
 .PHONY: lint
-lint: ## gofmt, go vet, staticcheck, govulncheck
+lint: ## run gofmt, go vet (also for other platforms), staticcheck, go mod tidy -diff and govulncheck
 	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); \
 		[ -z "$$unformatted" ] || { echo "gofmt these files:"; echo "$$unformatted"; exit 1; }
+	go mod tidy -diff
+	cd e2e && go mod tidy -diff
 	go vet ./...
 	cd e2e && CGO_ENABLED=0 go vet ./...
+	@set -e; for platform in $(PLATFORMS); do echo "go vet for $$platform"; \
+		GOOS=$${platform%/*} GOARCH=$${platform#*/} CGO_ENABLED=0 go vet ./...; done
 	go run $(STATICCHECK) ./...
+	cd e2e && CGO_ENABLED=0 go run $(STATICCHECK) ./...
 	@set -o pipefail; out=$$(mktemp); trap 'rm -f $$out' EXIT; \
 		if go run $(GOVULNCHECK) ./... >$$out 2>&1; then echo "govulncheck: no known vulnerability is reached"; \
 		elif grep -qE 'Vulnerability #' $$out; then cat $$out; exit 1; \
-		else echo "govulncheck: NOT RUN, its data could not be had:"; tail -3 $$out; fi
+		else echo "govulncheck: NOT RUN, its database cannot be reached:"; tail -3 $$out; fi
+
+.PHONY: generate
+generate: ## rewrite the generated pages of docs/ from the code (those made by make e2e are compared there)
+	go test $$(git grep -l 'flag.Bool("update"' -- '*_test.go' ':!e2e' | xargs -n1 dirname | sort -u | sed 's#^#./#') \
+		-count=1 -run 'TestDocs|TestReferencePage' -update
+
+.PHONY: tidy
+tidy: ## format the code, and add and remove requirements of both modules
+	gofmt -w $$(git ls-files '*.go')
+	go mod tidy
+	cd e2e && go mod tidy
+
+.PHONY: cover
+cover: ## measure the coverage of the tests of the module, into coverage.html
+	go test -coverpkg=./... -coverprofile=coverage.out ./...
+	go tool cover -html=coverage.out -o coverage.html
+	go tool cover -func=coverage.out | tail -1
 
 .PHONY: image
 image: build ## build the container image with buildah, from no base image at all (IMAGE names it)
 	STORAGE_DRIVER=$(or $(STORAGE_DRIVER),vfs) buildah bud --isolation chroot --target binary --tag $(or $(IMAGE),fauxlet:$(VERSION)) .
 
 .PHONY: clean
-clean: ## remove what was built, and the demo's folder
-	rm -rf $(BIN) demo
+clean: ## remove build results and the folder of the demo
+	rm -rf $(BIN) demo coverage.out coverage.html
