@@ -40,19 +40,19 @@ import (
 
 func TestMain(m *testing.M) {
 	klog.SetLogger(logr.Discard())
-	if err := flag.Set("test.parallel", "16"); err != nil { // tests wait for seconds, and need no processor for that
+	if err := flag.Set("test.parallel", "16"); err != nil { // tests wait for seconds without using CPU time
 		panic(err)
 	}
-	goleak.VerifyTestMain(collected{m})
+	goleak.VerifyTestMain(gcAfterTests{m})
 }
 
-// collected are tests after which garbage is collected: client-go ends what looks at a certificate's files with that.
-// (k8s.io/client-go/transport, tlsTransportCache.get)
-type collected struct{ *testing.M }
+// gcAfterTests runs the garbage collector after the tests. client-go stops the goroutine that watches a certificate's files
+// only when its transport is collected. (k8s.io/client-go/transport, tlsTransportCache.get)
+type gcAfterTests struct{ *testing.M }
 
-func (c collected) Run() int {
+func (c gcAfterTests) Run() int {
 	exit := c.M.Run()
-	for range 3 { // what a collected object held is collected by the next
+	for range 3 { // each run collects what the previous one released
 		runtime.GC()
 	}
 	return exit
@@ -63,16 +63,17 @@ const (
 	bootUser = "system:bootstrap:abcdef"
 )
 
-// api is an apiserver that knows CertificateSigningRequests alone. It takes certificates of its CA and one bootstrap token.
+// api is an apiserver that serves CertificateSigningRequests only. It authenticates certificates of its CA and one
+// bootstrap token.
 type api struct {
 	*httptest.Server
 	ca   *testcerts.Authority
-	life time.Duration // of what it issues
+	life time.Duration // lifetime of issued certificates
 
 	mu       sync.Mutex
 	requests []*certificatesv1.CertificateSigningRequest
-	watchers map[chan watch.Event]string // by the name that is watched
-	refuse   error                       // what creating a request is answered with
+	watchers map[chan watch.Event]string // by the watched name
+	refuse   error                       // if set, the answer to each new request
 }
 
 func newAPI(t testing.TB) *api {
@@ -100,7 +101,7 @@ func newAPI(t testing.TB) *api {
 	return a
 }
 
-// user is who asks; empty: nobody that is known.
+// user returns the authenticated user of r, empty if there is none.
 func (a *api) user(r *http.Request) string {
 	if r.Header.Get("Authorization") == "Bearer "+token {
 		return bootUser
@@ -149,7 +150,7 @@ func (a *api) create(w http.ResponseWriter, r *http.Request) {
 	answer(w, http.StatusCreated, request)
 }
 
-// list lists, or watches, the one that the field selector names.
+// list lists or watches the one request that the field selector names.
 func (a *api) list(w http.ResponseWriter, r *http.Request) {
 	name := strings.TrimPrefix(r.FormValue("fieldSelector"), "metadata.name=")
 	if r.FormValue("watch") == "" {
@@ -221,21 +222,21 @@ func fail(w http.ResponseWriter, err error) {
 	answer(w, int(status.Code), status)
 }
 
-// all are the requests so far.
+// all returns the requests so far.
 func (a *api) all() []*certificatesv1.CertificateSigningRequest {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return slices.Clone(a.requests)
 }
 
-// nth waits for that request, counted from 0.
+// nth waits for the request with index n, counted from 0.
 func (a *api) nth(t testing.TB, n int) *certificatesv1.CertificateSigningRequest {
 	t.Helper()
 	eventually(t, fmt.Sprintf("request %d", n), func() bool { return len(a.all()) > n })
 	return a.all()[n]
 }
 
-// change changes a request's status and tells who watches it.
+// change changes a request and sends it to its watchers.
 func (a *api) change(name string, with func(*certificatesv1.CertificateSigningRequest)) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -263,7 +264,7 @@ func condition(kind certificatesv1.RequestConditionType, reason string) func(*ce
 	}
 }
 
-// issue approves a request and signs it as the kube-controller-manager does, five minutes back.
+// issue approves and signs a request like kube-controller-manager, with a start five minutes ago.
 func (a *api) issue(t testing.TB, request *certificatesv1.CertificateSigningRequest) *x509.Certificate {
 	t.Helper()
 	content := parse(t, request)
@@ -297,7 +298,7 @@ func parse(t testing.TB, request *certificatesv1.CertificateSigningRequest) *x50
 	return content
 }
 
-// kubeconfig writes one for the API with that credential.
+// kubeconfig writes a kubeconfig for the API with a credential, and returns file.
 func (a *api) kubeconfig(t testing.TB, file string, credential clientcmdapi.AuthInfo) string {
 	t.Helper()
 	config := clientcmdapi.NewConfig()
@@ -309,7 +310,7 @@ func (a *api) kubeconfig(t testing.TB, file string, credential clientcmdapi.Auth
 	return file
 }
 
-// pemOf writes a pair of certificate and key as the kubelet keeps it.
+// pemOf writes a certificate and its key into one file, as a kubelet does.
 func pemOf(t testing.TB, file string, pair *testcerts.Pair) {
 	t.Helper()
 	must(t, os.MkdirAll(filepath.Dir(file), 0o755))
@@ -323,7 +324,7 @@ func must(t testing.TB, err error) {
 	}
 }
 
-// eventually asks until it is so, for 20 s at most: a busy machine is slow.
+// eventually waits until so returns true, at most 20 s, because the machine may be busy.
 func eventually(t testing.TB, what string, so func() bool) {
 	t.Helper()
 	deadline, tick := time.After(20*time.Second), time.NewTicker(10*time.Millisecond)

@@ -1,9 +1,10 @@
-// Package bootstrap gets a node its certificates, as a kubelet does, by k8s.io/client-go/util/certificate.
+// Package bootstrap obtains a node's client and serving certificates from the cluster, as a kubelet does. It uses the
+// kubelet's own library, k8s.io/client-go/util/certificate.
 //
-// [Connect] gives a client of the apiserver: with the certificate that the kubeconfig names, or, where there is none that
-// is good, with one that it asks for as the user of the bootstrap kubeconfig. [NewServing] asks, as the node, for the
-// certificate to serve with. Both are kept in a folder under the kubelet's names, and both are asked for again before
-// they expire. Nothing is kept in globals: a process may have as many nodes as it likes.
+// [Connect] returns a client configuration for the apiserver. It uses the certificate of the kubeconfig. If that is
+// missing or expired, it requests one as the user of the bootstrap kubeconfig. [NewServing] requests a serving
+// certificate as the node. Both certificates are stored under the kubelet's file names and renewed before they expire.
+// There is no global state, so one process may run any number of nodes.
 //
 // Sources of the behaviour, in k8s.io/kubernetes v1.37: cmd/kubelet/app/server.go (buildKubeletClientConfig),
 // pkg/kubelet/certificate and its bootstrap.
@@ -27,63 +28,63 @@ import (
 	"k8s.io/klog/v2"
 )
 
-// Options say who connects and by which files. The flags named are the kubelet's.
+// Options configure [Connect]. The flags in the comments are the kubelet's.
 type Options struct {
-	// NodeName is the node's. Required.
+	// NodeName is the name of the node. Required.
 	NodeName string
-	// Kubeconfig is the file of --kubeconfig; it is written where a certificate is asked for. Required.
+	// Kubeconfig is the file of --kubeconfig. It is written when a certificate is requested. Required.
 	Kubeconfig string
-	// BootstrapKubeconfig is the file of --bootstrap-kubeconfig, with a credential that may ask for a client certificate,
-	// such as a bootstrap token. It is read where Kubeconfig is missing, damaged, or has an expired certificate. Empty: none.
+	// BootstrapKubeconfig is the file of --bootstrap-kubeconfig. Its credential, such as a bootstrap token, may request a
+	// client certificate. It is read if Kubeconfig is missing, invalid, or has an expired certificate. Empty: no bootstrap.
 	BootstrapKubeconfig string
-	// CertDir is the folder of --cert-dir. Required where a certificate is asked for.
+	// CertDir is the folder of --cert-dir. Required if a certificate is requested.
 	CertDir string
-	// Rotate is rotateCertificates.
+	// Rotate is the field rotateCertificates: renew the client certificate before it expires.
 	Rotate bool
-	// Configure, where it is set, has the last word on each rest.Config that is made, the one that certificates are asked
-	// for with included: limits, content type, user agent. It must leave transport, dialer and TLS alone.
+	// Configure, if set, changes each rest.Config before it is used, for example its rate limits, content type and user
+	// agent. It must not change transport, dialer or TLS.
 	Configure func(*rest.Config)
-	// Logger is told what is asked for and what became of it. Nil: nobody.
+	// Logger logs each certificate request and its result. Nil: no log.
 	Logger *zap.Logger
 }
 
-// Connection is a way to the apiserver.
+// Connection is an authenticated connection to the apiserver.
 type Connection struct {
-	// Config is for clients. It has its own transport, or its own dialer, so that all who use it share connections.
+	// Config is the configuration for clients. It has its own transport or dialer, so all clients share connections.
 	Config *rest.Config
 
 	node    string
 	logger  *zap.Logger
 	dialer  *connrotation.Dialer
-	manager certificate.Manager // nil where nothing is rotated
+	manager certificate.Manager // nil without rotation
 	metrics []prometheus.Collector
-	period  time.Duration // of Run's looks at the certificate
+	period  time.Duration // between two checks of the certificate in Run
 
 	life  <-chan struct{} // closed with the ctx of Connect
-	ended chan struct{}   // closed when nothing goes on any more
+	ended chan struct{}   // closed when all goroutines have ended
 
 	lastCertificate *tls.Certificate
 	lastAvailable   time.Time
-	silent          bool // the apiserver's silence has been told of
+	warned          bool // the warning about a missing certificate has been logged
 }
 
 const (
-	// checkPeriod is how often a kubelet looks whether its client certificate is another, or has expired.
+	// checkPeriod is how often a kubelet checks whether its client certificate was replaced or has expired.
 	checkPeriod = 10 * time.Second
-	// exitAfter is how long a kubelet stays without a client certificate while the apiserver answers.
+	// exitAfter is how long a kubelet without a client certificate keeps running while the apiserver answers.
 	exitAfter = 5 * time.Minute
 )
 
-// Connect gives a client for the node, or the error that a kubelet would exit with, or that of ctx. Where there is no
-// certificate yet it has one asked for. Without Rotate it waits for it, if need be until somebody approves the request; with
-// Rotate the client is nobody to the apiserver until [Connection.Await] is done, as a kubelet's is. The apiserver itself need
-// not be there if there is a certificate already.
+// Connect returns a connection for the node. Its error is the one that a kubelet would exit with, or the error of ctx. If
+// there is no certificate yet, Connect requests one. Without Rotate it waits until the request is approved and signed.
+// With Rotate it returns at once, and the client is unauthenticated until [Connection.Await] returns, as in a kubelet. If
+// there is a certificate already, the apiserver need not be reachable.
 //
-// All that goes on behind a Connection ends with ctx, which therefore is that of its whole life. A Connection that rotates
-// wants [Connection.Run].
+// All goroutines of a Connection end with ctx, so ctx must last as long as the Connection is used. With Rotate the caller
+// must also call [Connection.Run].
 func Connect(ctx context.Context, o Options) (*Connection, error) {
 	if o.NodeName == "" || o.Kubeconfig == "" {
-		return nil, errors.New("identity: Options.NodeName and Options.Kubeconfig are required")
+		return nil, errors.New("bootstrap: Options.NodeName and Options.Kubeconfig are required")
 	}
 	if o.Logger == nil {
 		o.Logger = zap.NewNop()
@@ -104,7 +105,7 @@ func Connect(ctx context.Context, o Options) (*Connection, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := fits(config); err != nil {
+	if err := checkKeyPair(config); err != nil {
 		return nil, fmt.Errorf("--kubeconfig %q: client certificate: %w", o.Kubeconfig, err)
 	}
 	dialer := newDialer()
@@ -113,8 +114,8 @@ func Connect(ctx context.Context, o Options) (*Connection, error) {
 	return &Connection{Config: config, node: o.NodeName, logger: o.Logger, dialer: dialer}, nil
 }
 
-// Await waits until there is a certificate to connect with. It returns the error that a kubelet would exit with, or that of
-// ctx. It is called before Run, if at all.
+// Await waits until there is a client certificate. Its error is the one that a kubelet would exit with, or the error of
+// ctx. Calling it is optional. It must be called before Run.
 func (c *Connection) Await(ctx context.Context) error {
 	if c.manager == nil {
 		return nil
@@ -128,9 +129,9 @@ func (c *Connection) Await(ctx context.Context) error {
 	return nil
 }
 
-// Run closes the connections of the certificate before when a new one has come, until ctx ends; then it returns nil. It
-// returns an error where a kubelet would exit so that the next start can bootstrap anew: five minutes after the
-// certificate has expired, if the apiserver answers and gives no new one. One call is enough, and may come late.
+// Run closes old connections whenever a new client certificate arrives. It returns nil when ctx ends. It returns an error
+// when a kubelet would exit, so that the next start can bootstrap again: five minutes after the certificate has expired,
+// if the apiserver answers but issues no new one. Call it once, at any time.
 func (c *Connection) Run(ctx context.Context) error {
 	if c.manager == nil {
 		<-ctx.Done()
@@ -145,29 +146,29 @@ func (c *Connection) Run(ctx context.Context) error {
 	return err
 }
 
-// CloseAll closes the connections, so that the next request makes a new one. (A kubelet of which heartbeats fail closes
-// idle ones alone, unless DISABLE_HTTP2 is set: for that there is utilnet.CloseIdleConnectionsFor.)
+// CloseAll closes all connections, so that the next request opens a new one. A kubelet whose heartbeats fail closes only
+// idle connections, unless DISABLE_HTTP2 is set; utilnet.CloseIdleConnectionsFor does that.
 func (c *Connection) CloseAll() { c.dialer.CloseAll() }
 
 func newDialer() *connrotation.Dialer {
 	return connrotation.NewDialer((&net.Dialer{Timeout: 30 * time.Second, KeepAlive: 30 * time.Second}).DialContext)
 }
 
-// subject is that of both certificates.
+// subject returns the subject of a node's client and serving certificates.
 func subject(nodeName string) pkix.Name {
 	return pkix.Name{CommonName: "system:node:" + nodeName, Organization: []string{"system:nodes"}}
 }
 
-// libraryLogger is the one by which the library's lines tell whose they are.
+// libraryLogger returns a logger for the certificate library that adds the node's name to each line.
 func libraryLogger(nodeName string) klog.Logger {
 	return klog.Background().WithValues("node", nodeName)
 }
 
-// mustBeWritable finds out before anything is asked for, because a certificate that cannot be kept is asked for again
-// and again.
+// mustBeWritable checks dir before a certificate is requested. Without the check a certificate that cannot be stored would
+// be requested again and again.
 func mustBeWritable(dir string) error {
 	if dir == "" {
-		return errors.New("--cert-dir is empty; give a folder to keep certificates in")
+		return errors.New("--cert-dir is empty; set it to a folder for certificates")
 	}
 	err := os.MkdirAll(dir, 0o755)
 	if err == nil {
@@ -177,7 +178,7 @@ func mustBeWritable(dir string) error {
 		}
 	}
 	if err != nil {
-		return fmt.Errorf("--cert-dir %q: %w; certificates are kept there: give a folder that can be written to", dir, err)
+		return fmt.Errorf("--cert-dir %q: %w; certificates are stored there: use a writable folder", dir, err)
 	}
 	return nil
 }

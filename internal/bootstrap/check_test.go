@@ -13,7 +13,7 @@ import (
 	"go.uber.org/zap"
 )
 
-// manager is one that tests move.
+// manager is a certificate manager under the control of a test.
 type manager struct {
 	current atomic.Pointer[tls.Certificate]
 	healthy bool
@@ -24,7 +24,8 @@ func (m *manager) Stop()                     {}
 func (m *manager) Current() *tls.Certificate { return m.current.Load() }
 func (m *manager) ServerHealthy() bool       { return m.healthy }
 
-// TestRunEndsWithoutCertificate: as a kubelet exits.
+// TestRunEndsWithoutCertificate checks that Run ends when a kubelet would exit: five minutes after the certificate has
+// expired, if the apiserver answers.
 func TestRunEndsWithoutCertificate(t *testing.T) {
 	for name, healthy := range map[string]bool{"the apiserver answers": true, "the apiserver is silent": false} {
 		t.Run(name, func(t *testing.T) {
@@ -42,13 +43,13 @@ func TestRunEndsWithoutCertificate(t *testing.T) {
 				time.Sleep(exitAfter - 2*time.Second)
 				synctest.Wait()
 				if len(ran) != 0 {
-					t.Fatalf("it ended within %v: %v", time.Since(began), <-ran)
+					t.Fatalf("Run ended within %v: %v", time.Since(began), <-ran)
 				}
 				time.Sleep(10 * time.Second)
 				synctest.Wait()
 				if !healthy {
 					if len(ran) != 0 {
-						t.Fatalf("it ended: %v", <-ran)
+						t.Fatalf("Run ended: %v", <-ran)
 					}
 					stop()
 					synctest.Wait()

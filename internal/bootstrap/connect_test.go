@@ -18,61 +18,61 @@ import (
 
 func TestBootstrapWithRotation(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, true)
+	w := newFixture(t, true)
 	done := w.connect()
 	request := w.nth(t, 0)
 	wantsClientRequest(t, request, bootUser)
 	if !strings.HasPrefix(request.Name, "csr-") {
-		t.Errorf("its name is %s", request.Name)
+		t.Errorf("name of the request: %s", request.Name)
 	}
-	w.tells(t, "it waits to be approved", "approve=kubectl certificate approve "+request.Name, "node=node-1")
+	w.logs(t, "waiting for approval", "approve=kubectl certificate approve "+request.Name, "node=node-1")
 	w.hasFiles(t)
 	w.issue(t, request)
 	connection := w.wait(t, done)
 	if got := whoami(t, connection); got != "system:node:node-1" {
-		t.Errorf("it is %q to the apiserver", got)
+		t.Errorf("authenticated as %q", got)
 	}
 	if connection.Config.UserAgent != "a test" {
 		t.Errorf("user agent %q", connection.Config.UserAgent)
 	}
 	w.hasFiles(t, "kubelet-client-"+stamp+`\.pem`, `kubelet-client-current\.pem -> kubelet-client-`+stamp+`\.pem`)
 	w.hasKubeconfig(t)
-	w.tells(t, "a certificate was issued", "file="+w.path("pki/kubelet-client-2"))
+	w.logs(t, "certificate issued", "file="+w.path("pki/kubelet-client-2"))
 
-	// The next start asks for nothing, whatever the bootstrap kubeconfig is by then.
+	// The next start makes no request, even if the bootstrap kubeconfig is invalid by then.
 	w.again()
 	must(t, os.WriteFile(w.options.BootstrapKubeconfig, []byte("{"), 0o600))
 	if got := whoami(t, w.wait(t, w.connect())); got != "system:node:node-1" || len(w.all()) != 1 {
-		t.Errorf("after a restart it is %q, and %d certificates were asked for", got, len(w.all()))
+		t.Errorf("after a restart: authenticated as %q, and %d certificates were requested", got, len(w.all()))
 	}
 }
 
-// TestBootstrapOnce: without rotation the request has a name made of the key, and the key is kept until it is answered, so
-// that a start in between makes no second one.
+// TestBootstrapOnce checks that without rotation the name of the request is derived from the key, and that the key is kept
+// until the request is answered, so that a restart makes no second request.
 func TestBootstrapOnce(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, false)
+	w := newFixture(t, false)
 	done := w.connect()
 	request := w.nth(t, 0)
 	wantsClientRequest(t, request, bootUser)
 	if !regexp.MustCompile(`^node-csr-[\w-]{43}$`).MatchString(request.Name) {
-		t.Errorf("its name is %s", request.Name)
+		t.Errorf("name of the request: %s", request.Name)
 	}
-	w.tells(t, "approve=kubectl certificate approve "+request.Name)
+	w.logs(t, "approve=kubectl certificate approve "+request.Name)
 	w.hasFiles(t, `kubelet-client\.key\.tmp`)
 	w.again()
 	if err := (<-done).err; !errors.Is(err, context.Canceled) {
 		t.Fatalf("error %v", err)
 	}
 	if _, err := os.Stat(w.options.Kubeconfig); !errors.Is(err, fs.ErrNotExist) {
-		t.Errorf("there is a kubeconfig, and no certificate: %v", err)
+		t.Errorf("there is a kubeconfig but no certificate: %v", err)
 	}
 
 	done = w.connect()
-	w.tells(t, "a certificate was asked for before with the same key")
+	w.logs(t, "certificate already requested with the same key")
 	w.issue(t, request)
 	if got := whoami(t, w.wait(t, done)); got != "system:node:node-1" || len(w.all()) != 1 {
-		t.Errorf("it is %q, and %d certificates were asked for", got, len(w.all()))
+		t.Errorf("authenticated as %q, and %d certificates were requested", got, len(w.all()))
 	}
 	w.hasFiles(t, "kubelet-client-"+stamp+`\.pem`, `kubelet-client-current\.pem -> kubelet-client-`+stamp+`\.pem`)
 	w.hasKubeconfig(t)
@@ -80,67 +80,68 @@ func TestBootstrapOnce(t *testing.T) {
 
 func TestRefusedRequests(t *testing.T) {
 	t.Parallel()
-	for name, change := range map[string]func(*world, *certificatesv1.CertificateSigningRequest){
-		"denied": func(w *world, r *certificatesv1.CertificateSigningRequest) {
+	for name, change := range map[string]func(*fixture, *certificatesv1.CertificateSigningRequest){
+		"denied": func(w *fixture, r *certificatesv1.CertificateSigningRequest) {
 			w.change(r.Name, condition(certificatesv1.CertificateDenied, "NotMine"))
 		},
-		"the signer refused": func(w *world, r *certificatesv1.CertificateSigningRequest) {
+		"the signer refused": func(w *fixture, r *certificatesv1.CertificateSigningRequest) {
 			w.change(r.Name, condition(certificatesv1.CertificateFailed, "NotMine"))
 		},
 	} {
 		t.Run(name+", rotating", func(t *testing.T) {
 			t.Parallel()
-			w := newWorld(t, true)
+			w := newFixture(t, true)
 			done := w.connect()
 			first := w.nth(t, 0)
 			change(w, first)
-			w.tells(t, name, first.Name, "reason=NotMine", "because of a test", "another request is made by itself")
+			w.logs(t, name, first.Name, "reason=NotMine", "because of a test", "a new request follows automatically")
 			second := w.nth(t, 1)
 			if bytes.Equal(first.Spec.Request, second.Spec.Request) {
-				t.Error("the same key is used again")
+				t.Error("the new request uses the same key")
 			}
 			w.issue(t, second)
 			w.wait(t, done)
 		})
 		t.Run(name+", once", func(t *testing.T) {
 			t.Parallel()
-			w := newWorld(t, false)
+			w := newFixture(t, false)
 			done := w.connect()
 			first := w.nth(t, 0)
 			change(w, first)
 			wantsError(t, (<-done).err, "no client certificate for node node-1", "NotMine", "because of a test")
-			w.tells(t, name, first.Name, "kubectl delete csr")
+			w.logs(t, name, first.Name, "kubectl delete csr")
 			w.again()
 			wantsError(t, (<-w.connect()).err, "NotMine")
 			if len(w.all()) != 1 {
-				t.Errorf("%d certificates were asked for", len(w.all()))
+				t.Errorf("%d certificates were requested", len(w.all()))
 			}
 		})
 	}
 }
 
-func TestCannotAsk(t *testing.T) {
+func TestCertificateCannotBeRequested(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, true)
+	w := newFixture(t, true)
 	w.kubeconfig(t, w.options.BootstrapKubeconfig, clientcmdapi.AuthInfo{Token: "old"})
 	done := w.connect()
-	w.tells(t, "a certificate cannot be asked for", "Unauthorized", "bootstrap-token-ID in kube-system")
+	w.logs(t, "cannot request a certificate", "Unauthorized", "bootstrap-token-ID in kube-system")
 	w.stop()
 	wantsError(t, (<-done).err, "no client certificate for node node-1", "context canceled")
 }
 
-// shortLife is that of a certificate which a test sees expire, and which a busy machine can use before.
+// shortLife is the lifetime of a certificate that expires during a test. It is long enough to be used on a busy machine.
 const shortLife = 8 * time.Second
 
-// TestRotation: the certificate is asked for again with itself, and the connections of the one before are closed.
+// TestRotation checks that the current certificate authenticates the request for the next one, and that connections with
+// the old one are then closed.
 func TestRotation(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, true)
-	w.life = shortLife // and 5 minutes: it is time for another at once
+	w := newFixture(t, true)
+	w.life = shortLife // it starts 5 minutes ago, so it is due for renewal at once
 	done := w.connect()
 	first := w.issue(t, w.nth(t, 0))
 	connection := w.wait(t, done)
-	connection.LookEvery(10 * time.Millisecond)
+	connection.CheckEvery(10 * time.Millisecond)
 	ran := make(chan error, 1)
 	ctx, stop := context.WithCancel(w.ctx)
 	go func() { ran <- connection.Run(ctx) }()
@@ -151,10 +152,10 @@ func TestRotation(t *testing.T) {
 	w.life = time.Hour
 	w.mu.Unlock()
 	w.issue(t, second)
-	w.tells(t, "connections of the one before are closed")
+	w.logs(t, "closing connections that used the previous one")
 	eventually(t, "the first has expired", func() bool { return time.Now().After(first.NotAfter) })
 	if got := whoami(t, connection); got != "system:node:node-1" {
-		t.Errorf("it is %q", got)
+		t.Errorf("authenticated as %q", got)
 	}
 	names := w.files(t)
 	if last := names[len(names)-1]; len(names) < 2 || last != "kubelet-client-current.pem -> "+names[len(names)-2] {
@@ -164,23 +165,23 @@ func TestRotation(t *testing.T) {
 	must(t, <-ran)
 }
 
-// TestAdminsKubeconfig: kubeadm's first kubelet has an admin's certificate in its kubeconfig. It is used, kept, and
-// replaced at once.
+// TestAdminsKubeconfig checks the kubeconfig of kubeadm's first kubelet, which contains an admin's certificate. It is used,
+// stored, and replaced at once.
 func TestAdminsKubeconfig(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, true)
+	w := newFixture(t, true)
 	w.options.BootstrapKubeconfig = ""
 	admin, err := w.ca.Client("admin", []string{"system:masters"})
 	must(t, err)
 	w.kubeconfig(t, w.options.Kubeconfig, clientcmdapi.AuthInfo{ClientCertificateData: admin.CertPEM, ClientKeyData: admin.KeyPEM})
 	connection := w.wait(t, w.connect())
 	if got := whoami(t, connection); got != "admin" {
-		t.Errorf("at first it is %q", got)
+		t.Errorf("at first authenticated as %q", got)
 	}
 	w.hasFiles(t, "kubelet-client-"+stamp+`\.pem`, `kubelet-client-current\.pem -> kubelet-client-`+stamp+`\.pem`)
 	request := w.nth(t, 0)
 	wantsClientRequest(t, request, "admin")
-	connection.LookEvery(10 * time.Millisecond)
+	connection.CheckEvery(10 * time.Millisecond)
 	ran := make(chan error, 1)
 	go func() { ran <- connection.Run(w.ctx) }()
 	w.issue(t, request)
@@ -189,47 +190,47 @@ func TestAdminsKubeconfig(t *testing.T) {
 	must(t, <-ran)
 }
 
-func TestKubeconfigAsItIs(t *testing.T) {
+func TestKubeconfigWithToken(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, false)
+	w := newFixture(t, false)
 	w.options.BootstrapKubeconfig = ""
 	w.kubeconfig(t, w.options.Kubeconfig, clientcmdapi.AuthInfo{Token: token})
 	connection := w.wait(t, w.connect())
 	if got := whoami(t, connection); got != bootUser {
-		t.Errorf("it is %q", got)
+		t.Errorf("authenticated as %q", got)
 	}
 	if len(connection.Metrics()) != 0 || len(w.files(t)) != 0 {
-		t.Error("something is kept, or measured, of no certificate")
+		t.Error("there are files or metrics although there is no certificate")
 	}
 	connection.CloseAll()
 	if got := whoami(t, connection); got != bootUser {
-		t.Errorf("on a new connection it is %q", got)
+		t.Errorf("on a new connection authenticated as %q", got)
 	}
 	connection.CloseAll()
 	w.stop()
 	must(t, connection.Run(w.ctx))
 }
 
-// TestExpiredWhileItRuns: a node that began with a good certificate, and got no other before the end of that, asks as the user
-// of the bootstrap kubeconfig, as that is by then.
+// TestExpiredWhileItRuns checks a node that started with a valid certificate which expired before its renewal. It then
+// requests a certificate as the user of the bootstrap kubeconfig, which is read again.
 func TestExpiredWhileItRuns(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, true)
+	w := newFixture(t, true)
 	w.options.BootstrapKubeconfig = w.path("later.conf")
 	pair, err := w.ca.Client("system:node:node-1", []string{"system:nodes"}, func(c *x509.Certificate) {
-		c.NotBefore, c.NotAfter = time.Now().Add(-5*time.Minute), time.Now().Add(shortLife) // it is due
+		c.NotBefore, c.NotAfter = time.Now().Add(-5*time.Minute), time.Now().Add(shortLife) // due for renewal
 	})
 	must(t, err)
 	w.keeps(t, pair)
 	connection := w.wait(t, w.connect())
-	connection.LookEvery(10 * time.Millisecond)
+	connection.CheckEvery(10 * time.Millisecond)
 	ran := make(chan error, 1)
 	go func() { ran <- connection.Run(w.ctx) }()
 	first := w.nth(t, 0)
 	wantsClientRequest(t, first, "system:node:node-1")
 	eventually(t, "it has expired", func() bool { return time.Now().After(pair.Leaf.NotAfter) })
 	w.change(first.Name, condition(certificatesv1.CertificateDenied, "TooLate"))
-	w.tells(t, "nothing to ask for one with", "later.conf")
+	w.logs(t, "the bootstrap kubeconfig cannot be read", "later.conf")
 	w.kubeconfig(t, w.options.BootstrapKubeconfig, clientcmdapi.AuthInfo{Token: token})
 	second := w.nth(t, 1)
 	wantsClientRequest(t, second, bootUser)

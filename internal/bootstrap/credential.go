@@ -28,16 +28,16 @@ import (
 )
 
 const (
-	// temporaryKey keeps the key of a request that is under way, so that the next start goes on with the same request.
+	// temporaryKey is the file with the key of a pending request. The next start finds it and continues the same request.
 	temporaryKey = "kubelet-client.key.tmp"
-	// serverPatience is how long the apiserver is waited for before it is asked all the same.
-	serverPatience = time.Minute
-	// approvalPatience is how long a kubelet that does not rotate waits for its first certificate before it exits.
-	approvalPatience = time.Hour
+	// serverTimeout is how long to wait for a healthy apiserver before requesting the certificate anyway.
+	serverTimeout = time.Minute
+	// approvalTimeout is how long a kubelet without rotation waits for its first certificate before it exits.
+	approvalTimeout = time.Hour
 )
 
-// bootstrap is the road of a kubelet without rotateCertificates: unless the kubeconfig is good, one certificate is asked
-// for, under a name that is made of the key, and then the kubeconfig is written. (kubelet: bootstrap.LoadClientCert)
+// bootstrap does what a kubelet without rotateCertificates does. Unless the kubeconfig is valid, it requests one
+// certificate, with a request name derived from the key, and writes the kubeconfig. (kubelet: bootstrap.LoadClientCert)
 func (o *Options) bootstrap(ctx context.Context) error {
 	why, err := unusable(o.Kubeconfig)
 	if err != nil {
@@ -48,15 +48,15 @@ func (o *Options) bootstrap(ctx context.Context) error {
 	}
 	config, err := load("--bootstrap-kubeconfig", o.BootstrapKubeconfig)
 	if err != nil {
-		return fmt.Errorf("%w (it is needed because of --kubeconfig %q: %v)", err, o.Kubeconfig, why)
+		return fmt.Errorf("%w (it is needed because --kubeconfig %q is not usable: %v)", err, o.Kubeconfig, why)
 	}
 	if err := mustBeWritable(o.CertDir); err != nil {
 		return err
 	}
-	o.Logger.Info("asking for a client certificate by the bootstrap kubeconfig", zap.String("node", o.NodeName), zap.String("because", why.Error()))
-	asking := rest.CopyConfig(config)
-	o.Configure(asking)
-	client, err := kubernetes.NewForConfig(asking)
+	o.Logger.Info("requesting a client certificate with the bootstrap kubeconfig", zap.String("node", o.NodeName), zap.String("reason", why.Error()))
+	requestConfig := rest.CopyConfig(config)
+	o.Configure(requestConfig)
+	client, err := kubernetes.NewForConfig(requestConfig)
 	if err != nil {
 		return fmt.Errorf("--bootstrap-kubeconfig %q: %w", o.BootstrapKubeconfig, err)
 	}
@@ -71,9 +71,9 @@ func (o *Options) bootstrap(ctx context.Context) error {
 	}
 
 	o.awaitServer(ctx, client)
-	news := &news{logger: o.Logger, node: o.NodeName, kind: "client",
-		again: "the next start finds this request again: remove it (kubectl delete csr NAME) and start again"}
-	issued, err := request(klog.NewContext(ctx, libraryLogger(o.NodeName)), news.of(client), key, subject(o.NodeName))
+	logger := &requestLogger{logger: o.Logger, node: o.NodeName, kind: "client",
+		next: "the next start finds this request again: delete it (kubectl delete csr NAME), then start again"}
+	issued, err := request(klog.NewContext(ctx, libraryLogger(o.NodeName)), logger.wrap(client), key, subject(o.NodeName))
 	if err != nil {
 		if ctx.Err() != nil {
 			return ctx.Err()
@@ -84,12 +84,13 @@ func (o *Options) bootstrap(ctx context.Context) error {
 		return fmt.Errorf("--cert-dir %q: %w", o.CertDir, err)
 	}
 	if err := os.Remove(keyFile); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		o.Logger.Warn("the key of the request stays behind", zap.String("node", o.NodeName), zap.Error(err))
+		o.Logger.Warn("cannot remove the key of the finished request", zap.String("node", o.NodeName), zap.Error(err))
 	}
 	return write(o.Kubeconfig, config, files.CurrentPath())
 }
 
-// bootstrapKey gives the key to ask with, in PEM: that of the certificate before, or of the request before, or a new one.
+// bootstrapKey returns the key for the request, in PEM: the key of the previous certificate, of a pending request, or a new
+// one.
 func bootstrapKey(files certificate.Store, keyFile string) ([]byte, error) {
 	if current, err := files.Current(); err == nil && current.PrivateKey != nil {
 		if key, err := keyutil.MarshalPrivateKeyToPEM(current.PrivateKey); err == nil {
@@ -98,30 +99,31 @@ func bootstrapKey(files certificate.Store, keyFile string) ([]byte, error) {
 	}
 	key, _, err := keyutil.LoadOrGenerateKeyFile(keyFile)
 	if err != nil {
-		return nil, fmt.Errorf("%w; remove %s to have a new key made", err, keyFile)
+		return nil, fmt.Errorf("%w; remove %s, and a new key is made", err, keyFile)
 	}
 	return key, nil
 }
 
-// awaitServer gives the apiserver some time to come up.
+// awaitServer waits up to serverTimeout until the apiserver is healthy.
 func (o *Options) awaitServer(ctx context.Context, client kubernetes.Interface) {
-	silent := false
-	err := wait.PollUntilContextTimeout(ctx, 2*time.Second, serverPatience, true, func(ctx context.Context) (bool, error) {
+	warned := false
+	err := wait.PollUntilContextTimeout(ctx, 2*time.Second, serverTimeout, true, func(ctx context.Context) (bool, error) {
 		ctx, cancel := context.WithTimeout(ctx, time.Second)
 		defer cancel()
 		err := client.Discovery().RESTClient().Get().AbsPath("/healthz").Do(ctx).Error()
-		if err != nil && !silent {
-			silent = true
+		if err != nil && !warned {
+			warned = true
 			o.Logger.Warn("the apiserver does not answer yet", zap.String("node", o.NodeName), zap.Error(err))
 		}
 		return err == nil, nil
 	})
 	if err != nil && ctx.Err() == nil {
-		o.Logger.Warn("the apiserver still does not answer; it is asked for a certificate all the same", zap.String("node", o.NodeName))
+		o.Logger.Warn("the apiserver still does not answer; requesting the certificate anyway", zap.String("node", o.NodeName))
 	}
 }
 
-// request asks for a client certificate for the key and waits until it is issued. (kubelet: bootstrap.requestNodeCertificate)
+// request requests a client certificate for the key and waits until it is issued. (kubelet:
+// bootstrap.requestNodeCertificate)
 func request(ctx context.Context, client kubernetes.Interface, keyPEM []byte, subject pkix.Name) ([]byte, error) {
 	key, err := keyutil.ParsePrivateKeyPEM(keyPEM)
 	if err != nil {
@@ -135,7 +137,7 @@ func request(ctx context.Context, client kubernetes.Interface, keyPEM []byte, su
 	if err != nil {
 		return nil, err
 	}
-	// Not in the order of the library's own list: the name is a digest of it.
+	// This order differs from the library's list on purpose: the name of the request is a digest of it.
 	usages := []certificatesv1.KeyUsage{certificatesv1.UsageDigitalSignature, certificatesv1.UsageClientAuth}
 	if _, ok := key.(*rsa.PrivateKey); ok {
 		usages = append(usages, certificatesv1.UsageKeyEncipherment)
@@ -148,17 +150,17 @@ func request(ctx context.Context, client kubernetes.Interface, keyPEM []byte, su
 	if err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, approvalPatience)
+	ctx, cancel := context.WithTimeout(ctx, approvalTimeout)
 	defer cancel()
 	issued, err := csr.WaitForCertificate(ctx, client, name, uid)
 	if err != nil && ctx.Err() != nil {
-		return nil, fmt.Errorf("nobody approved %s within %v; kubectl certificate approve %s, and start again", name, approvalPatience, name)
+		return nil, fmt.Errorf("%s was not approved within %v; run kubectl certificate approve %s, then start again", name, approvalTimeout, name)
 	}
 	return issued, err
 }
 
-// requestName is what a kubelet calls the request for that key, subject and usages: a digest of the parts, each in
-// base64 and ended by a bar. (kubelet: bootstrap.digestedName)
+// requestName returns the kubelet's name for a request with this key, subject and usages: a digest of the parts, each
+// base64-encoded and followed by a vertical bar. (kubelet: bootstrap.digestedName)
 func requestName(public any, subject pkix.Name, usages []certificatesv1.KeyUsage) (string, error) {
 	der, err := x509.MarshalPKIXPublicKey(public)
 	if err != nil {

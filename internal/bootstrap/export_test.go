@@ -2,5 +2,5 @@ package bootstrap
 
 import "time"
 
-// LookEvery has Run look at the certificate more often than a kubelet.
-func (c *Connection) LookEvery(period time.Duration) { c.period = period }
+// CheckEvery sets how often Run checks the certificate.
+func (c *Connection) CheckEvery(period time.Duration) { c.period = period }

@@ -11,29 +11,31 @@ import (
 	"fauxlet/testcerts"
 )
 
-// broken are files of a start before, and what becomes of them.
+// broken are damaged files of an earlier start, and how Connect treats them.
 var broken = map[string]struct {
-	spoil func(testing.TB, *world)
-	// refused is the error of a kubelet that rotates, where it does not ask anew. One that does not rotate always asks.
+	spoil func(testing.TB, *fixture)
+	// refused are parts of the error with rotation; nil: a new certificate is requested. Without rotation it always is,
 	refused []string
-	// refusedOnce is that of one that does not rotate.
+	// unless refusedOnce has parts of the error without rotation.
 	refusedOnce []string
 }{
-	"no kubeconfig":             {spoil: func(t testing.TB, w *world) { must(t, os.RemoveAll(w.dir+"/pki")) }},
-	"a garbled kubeconfig":      {spoil: func(t testing.TB, w *world) { must(t, os.WriteFile(w.options.Kubeconfig, []byte("token: ["), 0o600)) }},
-	"a kubeconfig with a token": {spoil: func(t testing.TB, w *world) { w.kubeconfig(t, w.options.Kubeconfig, clientcmdapi.AuthInfo{Token: "x"}) }},
-	"an expired certificate": {spoil: func(t testing.TB, w *world) {
+	"no kubeconfig":        {spoil: func(t testing.TB, w *fixture) { must(t, os.RemoveAll(w.dir+"/pki")) }},
+	"a garbled kubeconfig": {spoil: func(t testing.TB, w *fixture) { must(t, os.WriteFile(w.options.Kubeconfig, []byte("token: ["), 0o600)) }},
+	"a kubeconfig with a token": {spoil: func(t testing.TB, w *fixture) {
+		w.kubeconfig(t, w.options.Kubeconfig, clientcmdapi.AuthInfo{Token: "x"})
+	}},
+	"an expired certificate": {spoil: func(t testing.TB, w *fixture) {
 		expired, err := w.ca.Client("system:node:node-1", []string{"system:nodes"}, testcerts.Expired)
 		must(t, err)
 		w.keeps(t, expired)
 	}},
-	"a link to nowhere": {spoil: func(t testing.TB, w *world) {
+	"a link to nowhere": {spoil: func(t testing.TB, w *fixture) {
 		good, err := w.ca.Client("system:node:node-1", []string{"system:nodes"})
 		must(t, err)
 		must(t, os.Remove(w.keeps(t, good)))
 	}},
 	"a truncated certificate": {
-		spoil: func(t testing.TB, w *world) {
+		spoil: func(t testing.TB, w *fixture) {
 			good, err := w.ca.Client("system:node:node-1", []string{"system:nodes"})
 			must(t, err)
 			must(t, os.Truncate(w.keeps(t, good), 100))
@@ -41,7 +43,7 @@ var broken = map[string]struct {
 		refused: []string{"--cert-dir", "kubelet-client-current.pem", "remove the file"},
 	},
 	"a key that does not fit": {
-		spoil: func(t testing.TB, w *world) {
+		spoil: func(t testing.TB, w *fixture) {
 			good, err := w.ca.Client("system:node:node-1", []string{"system:nodes"})
 			must(t, err)
 			other, err := w.ca.Client("system:node:node-1", []string{"system:nodes"})
@@ -54,14 +56,14 @@ var broken = map[string]struct {
 		refusedOnce: []string{"--kubeconfig", "private key does not match"},
 	},
 	"a file where the link belongs": {
-		spoil:       func(t testing.TB, w *world) { pemOf(t, w.path("pki/kubelet-client-updated.pem"), &testcerts.Pair{}) },
+		spoil:       func(t testing.TB, w *fixture) { pemOf(t, w.path("pki/kubelet-client-updated.pem"), &testcerts.Pair{}) },
 		refused:     []string{"--cert-dir", `kubelet-client-updated.pem" to be a symlink`},
 		refusedOnce: []string{"--cert-dir", `kubelet-client-updated.pem" to be a symlink`},
 	},
 }
 
-// keeps has the node keep a pair as a start before would have; it gives the file's name.
-func (w *world) keeps(t testing.TB, pair *testcerts.Pair) string {
+// keeps stores a certificate and a kubeconfig as an earlier start would have. It returns the file of the certificate.
+func (w *fixture) keeps(t testing.TB, pair *testcerts.Pair) string {
 	t.Helper()
 	file := w.path("pki/kubelet-client-2026-01-02-03-04-05.pem")
 	pemOf(t, file, pair)
@@ -71,13 +73,13 @@ func (w *world) keeps(t testing.TB, pair *testcerts.Pair) string {
 	return file
 }
 
-func TestBrokenFilesAreMadeAnew(t *testing.T) {
+func TestDamagedFilesAreReplaced(t *testing.T) {
 	t.Parallel()
 	for name, test := range broken {
 		for kind, rotate := range map[string]bool{"rotating": true, "once": false} {
 			t.Run(name+", "+kind, func(t *testing.T) {
 				t.Parallel()
-				w := newWorld(t, rotate)
+				w := newFixture(t, rotate)
 				test.spoil(t, w)
 				before := w.files(t)
 				refused := test.refusedOnce
@@ -93,7 +95,7 @@ func TestBrokenFilesAreMadeAnew(t *testing.T) {
 				wantsClientRequest(t, request, bootUser)
 				w.issue(t, request)
 				if got := whoami(t, w.wait(t, done)); got != "system:node:node-1" {
-					t.Errorf("it is %q", got)
+					t.Errorf("authenticated as %q", got)
 				}
 				w.hasKubeconfig(t)
 				for _, kept := range before {
@@ -109,30 +111,30 @@ func TestBrokenFilesAreMadeAnew(t *testing.T) {
 func TestConnectErrors(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct {
-		change func(testing.TB, *world)
+		change func(testing.TB, *fixture)
 		want   []string
 	}{
-		"no kubeconfig and no bootstrap": {func(t testing.TB, w *world) { w.options.BootstrapKubeconfig = "" }, []string{"--kubeconfig", "kubelet.conf", "no such file"}},
-		"no bootstrap kubeconfig": {func(t testing.TB, w *world) { must(t, os.Remove(w.options.BootstrapKubeconfig)) },
-			[]string{"--bootstrap-kubeconfig", "bootstrap.conf", "no such file", "needed because of --kubeconfig"}},
-		"a garbled bootstrap kubeconfig": {func(t testing.TB, w *world) {
+		"no kubeconfig and no bootstrap": {func(t testing.TB, w *fixture) { w.options.BootstrapKubeconfig = "" }, []string{"--kubeconfig", "kubelet.conf", "no such file"}},
+		"no bootstrap kubeconfig": {func(t testing.TB, w *fixture) { must(t, os.Remove(w.options.BootstrapKubeconfig)) },
+			[]string{"--bootstrap-kubeconfig", "bootstrap.conf", "no such file", "needed because --kubeconfig"}},
+		"a garbled bootstrap kubeconfig": {func(t testing.TB, w *fixture) {
 			must(t, os.WriteFile(w.options.BootstrapKubeconfig, []byte("users: [{name: u, user: {token: "+token+"}"), 0o600))
 		}, []string{"--bootstrap-kubeconfig", "bootstrap.conf", "invalid kubeconfig"}},
-		"an empty bootstrap kubeconfig": {func(t testing.TB, w *world) { must(t, os.WriteFile(w.options.BootstrapKubeconfig, nil, 0o600)) },
+		"an empty bootstrap kubeconfig": {func(t testing.TB, w *fixture) { must(t, os.WriteFile(w.options.BootstrapKubeconfig, nil, 0o600)) },
 			[]string{"--bootstrap-kubeconfig", "bootstrap.conf", "no configuration has been provided"}},
-		"a file for the certificate folder": {func(t testing.TB, w *world) { w.options.CertDir = w.options.BootstrapKubeconfig }, []string{"--cert-dir", "bootstrap.conf", "not a directory"}},
-		"no certificate folder":             {func(t testing.TB, w *world) { w.options.CertDir = "" }, []string{"--cert-dir", "give a folder"}},
-		"a kubeconfig below a file":         {func(t testing.TB, w *world) { w.options.Kubeconfig = w.options.BootstrapKubeconfig + "/kubelet.conf" }, []string{"--kubeconfig", "not a directory"}},
-		"no node name":                      {func(t testing.TB, w *world) { w.options.NodeName = "" }, []string{"NodeName"}},
+		"a file for the certificate folder": {func(t testing.TB, w *fixture) { w.options.CertDir = w.options.BootstrapKubeconfig }, []string{"--cert-dir", "bootstrap.conf", "not a directory"}},
+		"no certificate folder":             {func(t testing.TB, w *fixture) { w.options.CertDir = "" }, []string{"--cert-dir", "set it to a folder"}},
+		"a kubeconfig below a file":         {func(t testing.TB, w *fixture) { w.options.Kubeconfig = w.options.BootstrapKubeconfig + "/kubelet.conf" }, []string{"--kubeconfig", "not a directory"}},
+		"no node name":                      {func(t testing.TB, w *fixture) { w.options.NodeName = "" }, []string{"NodeName"}},
 	} {
 		for kind, rotate := range map[string]bool{"rotating": true, "once": false} {
 			t.Run(name+", "+kind, func(t *testing.T) {
 				t.Parallel()
-				w := newWorld(t, rotate)
+				w := newFixture(t, rotate)
 				test.change(t, w)
 				wantsError(t, (<-w.connect()).err, test.want...)
 				if len(w.all()) != 0 {
-					t.Error("a certificate was asked for all the same")
+					t.Error("a certificate was requested")
 				}
 			})
 		}

@@ -15,7 +15,7 @@ import (
 	certutil "k8s.io/client-go/util/cert"
 )
 
-// load reads the file that a flag names.
+// load reads a kubeconfig. Errors name the flag.
 func load(flag, file string) (*rest.Config, error) {
 	rules := &clientcmd.ClientConfigLoadingRules{ExplicitPath: file}
 	content, err := rules.Load()
@@ -29,8 +29,9 @@ func load(flag, file string) (*rest.Config, error) {
 	return config, nil
 }
 
-// unusable says why a kubeconfig is no reason to skip the bootstrap; nil: it is one. A credential other than a
-// certificate does not count. An error of err is one to stop at. (kubelet: bootstrap.isClientConfigStillValid)
+// unusable returns the reason why a kubeconfig cannot be used without a bootstrap, or nil if it can. Only a valid client
+// certificate makes it usable; other credentials do not. A non-nil err is fatal. (kubelet:
+// bootstrap.isClientConfigStillValid)
 func unusable(file string) (why, err error) {
 	if _, err := os.Stat(file); errors.Is(err, fs.ErrNotExist) {
 		return err, nil
@@ -45,7 +46,7 @@ func unusable(file string) (why, err error) {
 	if why != nil {
 		return why, nil
 	}
-	// This also reads the files that are named.
+	// TLSConfigFor also reads the certificate files into CertData.
 	if _, why := transport.TLSConfigFor(connection); why != nil {
 		return why, nil
 	}
@@ -61,9 +62,9 @@ func unusable(file string) (why, err error) {
 	return nil, nil
 }
 
-// fits says whether the client certificate, if there is one, and the key belong together. A kubelet does not ask, and every
-// request of it fails.
-func fits(config *rest.Config) error {
+// checkKeyPair returns an error if the client certificate and its key do not belong together. A kubelet does not check
+// this, and then each of its requests fails.
+func checkKeyPair(config *rest.Config) error {
 	content := &rest.Config{TLSClientConfig: config.TLSClientConfig}
 	if err := rest.LoadTLSFiles(content); err != nil || len(content.CertData) == 0 {
 		return err
@@ -72,8 +73,8 @@ func fits(config *rest.Config) error {
 	return err
 }
 
-// write makes a kubeconfig for the apiserver of bootstrap and the certificate in pemFile. Its names, and what is left out
-// (a proxy, another server name), are the kubelet's. (kubelet: bootstrap.writeKubeconfigFromBootstrapping)
+// write writes a kubeconfig with the apiserver of bootstrap and the certificate in pemFile. Like a kubelet it leaves out a
+// proxy and a TLS server name, and uses the kubelet's names. (kubelet: bootstrap.writeKubeconfigFromBootstrapping)
 func write(file string, bootstrap *rest.Config, pemFile string) error {
 	cluster := &clientcmdapi.Cluster{Server: bootstrap.Host, InsecureSkipTLSVerify: bootstrap.Insecure, CertificateAuthority: bootstrap.CAFile}
 	if cluster.CertificateAuthority == "" {
@@ -85,7 +86,7 @@ func write(file string, bootstrap *rest.Config, pemFile string) error {
 	config.Contexts["default-context"] = &clientcmdapi.Context{Cluster: "default-cluster", AuthInfo: "default-auth", Namespace: "default"}
 	config.CurrentContext = "default-context"
 	if err := clientcmd.WriteToFile(*config, file); err != nil {
-		return fmt.Errorf("--kubeconfig %q: %w; it is written for the certificate that is asked for: give a file that can be written", file, err)
+		return fmt.Errorf("--kubeconfig %q: %w; the file is written for the requested certificate: use a writable file", file, err)
 	}
 	return nil
 }

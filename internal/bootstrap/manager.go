@@ -16,54 +16,54 @@ import (
 	"k8s.io/klog/v2"
 )
 
-// rotation is the library's manager, which can be woken. By itself it is asleep until the certificate is due, which may be a
-// year, and by a clock that does not jump: its own Stop does not end that, nor does the certificate's end where the time of day
-// has jumped over it, as that of a machine does that was suspended.
+// rotation wraps the library's manager so that it can be woken. The library sleeps until the certificate is due for
+// renewal, which may take a year. It uses the monotonic clock. So neither its Stop method wakes it, nor an expiry that
+// wall-clock time has jumped over, for example while the machine was suspended.
 type rotation struct {
 	certificate.Manager
 	ended atomic.Bool
 	woken chan struct{}
 	once  sync.Once
 
-	// expires is the end of the certificate that there is, in nanoseconds since 1970; 0: there is none. asking is whether the
-	// library is awake and after another.
-	expires atomic.Int64
-	asking  atomic.Bool
+	// expires is the expiry of the current certificate in nanoseconds since 1970, 0 without a certificate. requesting is
+	// true while the library is awake and requests a certificate.
+	expires    atomic.Int64
+	requesting atomic.Bool
 }
 
-// nobody is a template that no certificate satisfies: by it the library wakes itself, to ask for a client.
-var nobody = &x509.CertificateRequest{Subject: pkix.Name{CommonName: "nobody"}}
+// mismatch is a template that no certificate satisfies. When the library sees it, it wakes and requests a client.
+var mismatch = &x509.CertificateRequest{Subject: pkix.Name{CommonName: "mismatch"}}
 
 var (
 	errEnded     = errors.New("ended")
-	errOverslept = errors.New("the certificate has expired before it was due: the clock has jumped; another is asked for")
+	errOverslept = errors.New("the certificate has expired before its renewal: the clock has jumped; requesting a new one")
 )
 
-// newRotation makes a manager of a configuration with GetTemplate. Without ClientsetFn it rotates nothing.
+// newRotation makes a manager from a configuration with GetTemplate. Without ClientsetFn the certificate is not renewed.
 func newRotation(nodeName string, config certificate.Config) (*rotation, error) {
 	r := &rotation{woken: make(chan struct{})}
 	template, clientset := config.GetTemplate, config.ClientsetFn
-	config.CertificateStore = dated{config.CertificateStore, r}
+	config.CertificateStore = expiryStore{config.CertificateStore, r}
 	config.GetTemplate = func() *x509.CertificateRequest {
 		wanted := template()
 		if r.ended.Load() || wanted != nil && r.overslept() {
-			return nobody
+			return mismatch
 		}
 		return wanted
 	}
 	if clientset == nil {
-		close(r.woken) // nothing sleeps
+		close(r.woken) // without a client the library does not sleep
 	} else {
 		config.ClientsetFn = func(current *tls.Certificate) (kubernetes.Interface, error) {
 			if r.ended.Load() {
 				r.once.Do(func() { close(r.woken) })
 				return nil, errEnded
 			}
-			if r.overslept() { // and what it is about to ask for is nobody's
-				r.asking.Store(true)
-				return nil, errOverslept // it tries again within two seconds
+			if r.overslept() { // the pending request is for the mismatch template: stop it
+				r.requesting.Store(true)
+				return nil, errOverslept // the library tries again within two seconds
 			}
-			r.asking.Store(true)
+			r.requesting.Store(true)
 			return clientset(current)
 		}
 	}
@@ -77,47 +77,47 @@ func newRotation(nodeName string, config certificate.Config) (*rotation, error) 
 	if r.Manager, err = certificate.NewManager(&config); err != nil {
 		return nil, err
 	}
-	r.asking.Store(r.Current() == nil) // from its start on
+	r.requesting.Store(r.Current() == nil) // without a certificate the library requests one as soon as it starts
 	return r, nil
 }
 
-// overslept says whether the certificate has expired while the library is asleep. The library asks for the template each
-// second, in which it is told.
+// overslept reports whether the certificate has expired while the library sleeps. The library calls GetTemplate every
+// second, which checks this.
 func (r *rotation) overslept() bool {
 	expires := r.expires.Load()
-	return expires != 0 && !r.asking.Load() && time.Now().UnixNano() > expires
+	return expires != 0 && !r.requesting.Load() && time.Now().UnixNano() > expires
 }
 
-// dated is a store that tells until when its certificate is good.
-type dated struct {
+// expiryStore is a certificate store that records the expiry of its certificate in a rotation.
+type expiryStore struct {
 	certificate.Store
 	rotation *rotation
 }
 
-func (d dated) Current() (*tls.Certificate, error) {
-	current, err := d.Store.Current()
-	d.keep(current, err)
+func (s expiryStore) Current() (*tls.Certificate, error) {
+	current, err := s.Store.Current()
+	s.record(current, err)
 	return current, err
 }
 
-func (d dated) Update(cert, key []byte) (*tls.Certificate, error) {
-	current, err := d.Store.Update(cert, key)
-	d.keep(current, err)
+func (s expiryStore) Update(cert, key []byte) (*tls.Certificate, error) {
+	current, err := s.Store.Update(cert, key)
+	s.record(current, err)
 	return current, err
 }
 
-func (d dated) keep(current *tls.Certificate, err error) {
+func (s expiryStore) record(current *tls.Certificate, err error) {
 	if err == nil && current.Leaf != nil {
-		d.rotation.expires.Store(current.Leaf.NotAfter.UnixNano())
-		d.rotation.asking.Store(false)
+		s.rotation.expires.Store(current.Leaf.NotAfter.UnixNano())
+		s.rotation.requesting.Store(false)
 	}
 }
 
-// Stop ends it all, within two seconds.
+// Stop ends all goroutines within two seconds.
 func (r *rotation) Stop() {
 	r.ended.Store(true)
 	if r.Current() != nil {
-		// It may be asleep. It looks at the template each second, and then asks for a client.
+		// The library may be asleep. It checks the template every second, finds the mismatch, and requests a client.
 		select {
 		case <-r.woken:
 		case <-time.After(1500 * time.Millisecond):
@@ -126,7 +126,7 @@ func (r *rotation) Stop() {
 	r.Manager.Stop()
 }
 
-// untilEnded drops what is logged after the end.
+// untilEnded is a log sink that drops every line after the rotation has ended.
 type untilEnded struct {
 	logr.LogSink
 	ended *atomic.Bool

@@ -12,7 +12,7 @@ import (
 	"k8s.io/client-go/util/certificate"
 )
 
-// held is a store that holds one certificate.
+// held is a store with one certificate.
 type held struct{ certificate *tls.Certificate }
 
 func (h held) Current() (*tls.Certificate, error) { return h.certificate, nil }
@@ -21,17 +21,17 @@ func (h held) Update(_, _ []byte) (*tls.Certificate, error) {
 	return nil, errors.New("nothing is issued here")
 }
 
-// asleep is a rotation whose certificate is good for another hour, and who asks for clients of it.
+// asleep starts a rotation whose certificate is valid for another hour. The channel receives each request for a client.
 func asleep(t *testing.T, template *x509.CertificateRequest) (*rotation, <-chan bool) {
 	t.Helper()
 	leaf := &x509.Certificate{Subject: pkix.Name{CommonName: "node"}, NotBefore: time.Now(), NotAfter: time.Now().Add(time.Hour)}
-	asks := make(chan bool, 10)
+	requests := make(chan bool, 10)
 	r, err := newRotation("node", certificate.Config{
 		GetTemplate:      func() *x509.CertificateRequest { return template },
 		GetUsages:        certificate.DefaultKubeletServingGetUsages,
 		CertificateStore: held{&tls.Certificate{Leaf: leaf}},
 		ClientsetFn: func(*tls.Certificate) (kubernetes.Interface, error) {
-			asks <- true
+			requests <- true
 			return nil, errors.New("there is no apiserver here")
 		},
 	})
@@ -40,35 +40,35 @@ func asleep(t *testing.T, template *x509.CertificateRequest) (*rotation, <-chan 
 	}
 	r.Start()
 	t.Cleanup(r.Stop)
-	return r, asks
+	return r, requests
 }
 
-// TestOverslept: the library is woken when its certificate has expired before it was due, which is what a jump of the clock
-// does, and not where there is nothing to ask for.
+// TestOverslept checks that the library is woken when the certificate expires before its renewal, as after a jump of the
+// clock, but not if there is no template.
 func TestOverslept(t *testing.T) {
 	t.Parallel()
 	wanted := &x509.CertificateRequest{Subject: pkix.Name{CommonName: "node"}}
-	jumps, jumpsAsks := asleep(t, wanted)
-	_, staysAsks := asleep(t, wanted)
-	nothing, nothingAsks := asleep(t, nil)
+	jumps, jumpsRequests := asleep(t, wanted)
+	_, staysRequests := asleep(t, wanted)
+	nothing, nothingRequests := asleep(t, nil)
 	if jumps.overslept() {
-		t.Error("it has overslept a certificate that is good")
+		t.Error("overslept, but the certificate is valid")
 	}
 	for _, r := range []*rotation{jumps, nothing} {
-		r.expires.Store(time.Now().UnixNano() - 1) // all that a jump is to it
+		r.expires.Store(time.Now().UnixNano() - 1) // the effect of a jump of the clock
 		if !r.overslept() {
-			t.Error("it has not overslept a certificate that has expired")
+			t.Error("not overslept, but the certificate has expired")
 		}
 	}
 	select {
-	case <-jumpsAsks:
+	case <-jumpsRequests:
 	case <-time.After(20 * time.Second):
-		t.Fatal("it has not asked within 20 s")
+		t.Fatal("no client was requested within 20 s")
 	}
 	if jumps.overslept() {
-		t.Error("it is awake, and has overslept")
+		t.Error("overslept, but the library is awake")
 	}
-	if len(staysAsks) != 0 || len(nothingAsks) != 0 {
-		t.Errorf("asked have %d whose certificate is good, and %d who want none", len(staysAsks), len(nothingAsks))
+	if len(staysRequests) != 0 || len(nothingRequests) != 0 {
+		t.Errorf("%d requests with a valid certificate, and %d without a template; want none", len(staysRequests), len(nothingRequests))
 	}
 }

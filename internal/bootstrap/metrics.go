@@ -8,10 +8,10 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// Metrics are the kubelet's of its client certificate, for one registry; none where nothing is rotated.
+// Metrics returns the kubelet's metrics about its client certificate. Register them once. Without rotation there are none.
 func (c *Connection) Metrics() []prometheus.Collector { return c.metrics }
 
-// Metrics are the kubelet's of its serving certificate, for one registry.
+// Metrics returns the kubelet's metrics about its serving certificate. Register them once.
 func (s *Serving) Metrics() []prometheus.Collector { return s.metrics }
 
 func newClientFailures() prometheus.Counter {
@@ -48,7 +48,8 @@ var (
 	}
 )
 
-// newTTL measures whole seconds. One that has expired is not there any more, to the library, so it is +Inf too.
+// newTTL returns a gauge of the remaining lifetime in whole seconds. Without a certificate it is +Inf. The library no longer
+// returns an expired certificate, so that is +Inf too.
 func newTTL(opts prometheus.GaugeOpts, current func() *tls.Certificate) prometheus.GaugeFunc {
 	return prometheus.NewGaugeFunc(opts, func() float64 {
 		if certificate := current(); certificate != nil {

@@ -17,10 +17,10 @@ import (
 	"k8s.io/client-go/util/certificate"
 )
 
-// connectRotating is the road of a kubelet with rotateCertificates, which does not wait for its certificate: "will bootstrap in
-// background". (kubelet: buildKubeletClientConfig)
+// connectRotating does what a kubelet with rotateCertificates does: it does not wait for its certificate ("will bootstrap
+// in background"). (kubelet: buildKubeletClientConfig)
 func (o *Options) connectRotating(ctx context.Context) (*Connection, error) {
-	asking, config, err := o.loadRotating()
+	requestConfig, config, err := o.loadRotating()
 	if err != nil {
 		return nil, err
 	}
@@ -28,7 +28,7 @@ func (o *Options) connectRotating(ctx context.Context) (*Connection, error) {
 	if err != nil {
 		return nil, err
 	}
-	if !files.good() {
+	if !files.valid() {
 		if err := mustBeWritable(o.CertDir); err != nil {
 			return nil, err
 		}
@@ -38,42 +38,42 @@ func (o *Options) connectRotating(ctx context.Context) (*Connection, error) {
 		Config: rest.AnonymousClientConfig(config), node: o.NodeName, logger: o.Logger.With(zap.String("node", o.NodeName)),
 		dialer: newDialer(), period: checkPeriod,
 	}
-	o.Configure(asking)
+	o.Configure(requestConfig)
 	o.Configure(c.Config)
 	failures := newClientFailures()
-	news := &news{logger: o.Logger, node: o.NodeName, kind: "client", again: againByItself}
-	var own *rest.Config // a copy of Config, which is the caller's
+	requests := &requestLogger{logger: o.Logger, node: o.NodeName, kind: "client", next: nextAutomatic}
+	var own *rest.Config // a copy of c.Config, because the caller may change that
 	template := &x509.CertificateRequest{Subject: subject(o.NodeName)}
 	rotation, err := newRotation(o.NodeName, certificate.Config{
-		// While there is a certificate it is asked for its successor; the bootstrap credential is for the first, and for one
-		// after an end.
+		// The current certificate authenticates the request for its successor. The bootstrap credential is used for the first
+		// certificate, and again after a certificate has expired.
 		ClientsetFn: func(current *tls.Certificate) (kubernetes.Interface, error) {
-			by := own
+			config := own
 			if current == nil {
-				by = o.askAnew(asking)
+				config = o.bootstrapConfig(requestConfig)
 			}
-			client, err := kubernetes.NewForConfig(by)
+			client, err := kubernetes.NewForConfig(config)
 			if err != nil {
 				return nil, err
 			}
-			return news.of(client), nil
+			return requests.wrap(client), nil
 		},
 		GetTemplate: func() *x509.CertificateRequest { return template },
 		SignerName:  certificatesv1.KubeAPIServerClientKubeletSignerName,
 		GetUsages:   certificate.DefaultKubeletClientGetUsages,
-		// kubeadm gives the kubelet of a control plane node an admin's certificate in its kubeconfig: it is used, and
-		// rotated at once.
+		// On a control plane node kubeadm writes an admin's certificate into the kubelet's kubeconfig. It is used once and
+		// replaced at once.
 		BootstrapCertificatePEM: config.CertData,
 		BootstrapKeyPEM:         config.KeyData,
 		CertificateStore:        files,
 		CertificateRenewFailure: failures,
 	})
 	if err != nil {
-		return nil, fmt.Errorf("--cert-dir %q: %w; remove the file to have a certificate asked for anew", o.CertDir, err)
+		return nil, fmt.Errorf("--cert-dir %q: %w; remove the file, and a new certificate is requested", o.CertDir, err)
 	}
 	c.manager = rotation
 	c.metrics = []prometheus.Collector{failures, newTTL(clientTTL, c.manager.Current)}
-	if err := c.present(); err != nil {
+	if err := c.setTransport(); err != nil {
 		return nil, fmt.Errorf("--kubeconfig %q: %w", o.Kubeconfig, err)
 	}
 
@@ -88,9 +88,10 @@ func (o *Options) connectRotating(ctx context.Context) (*Connection, error) {
 	return c, nil
 }
 
-// loadRotating gives the configuration to ask for the first certificate with, and the one to use it by. They are the same
-// unless there is need to bootstrap; then the kubeconfig is written at once. (kubelet: bootstrap.LoadClientConfig)
-func (o *Options) loadRotating() (asking, config *rest.Config, err error) {
+// loadRotating returns the configuration that requests the first certificate, and the configuration that uses it. They are
+// equal unless a bootstrap is necessary. In that case the kubeconfig is written at once. (kubelet:
+// bootstrap.LoadClientConfig)
+func (o *Options) loadRotating() (requestConfig, config *rest.Config, err error) {
 	var why error
 	if o.BootstrapKubeconfig != "" {
 		if why, err = unusable(o.Kubeconfig); err != nil {
@@ -103,40 +104,41 @@ func (o *Options) loadRotating() (asking, config *rest.Config, err error) {
 		}
 		return rest.CopyConfig(config), config, nil
 	}
-	if asking, err = load("--bootstrap-kubeconfig", o.BootstrapKubeconfig); err != nil {
-		return nil, nil, fmt.Errorf("%w (it is needed because of --kubeconfig %q: %v)", err, o.Kubeconfig, why)
+	if requestConfig, err = load("--bootstrap-kubeconfig", o.BootstrapKubeconfig); err != nil {
+		return nil, nil, fmt.Errorf("%w (it is needed because --kubeconfig %q is not usable: %v)", err, o.Kubeconfig, why)
 	}
 	if err := mustBeWritable(o.CertDir); err != nil {
 		return nil, nil, err
 	}
 	pemFile := currentFile(o.CertDir, "client")
-	if err := write(o.Kubeconfig, asking, pemFile); err != nil {
+	if err := write(o.Kubeconfig, requestConfig, pemFile); err != nil {
 		return nil, nil, err
 	}
-	o.Logger.Info("asking for a client certificate by the bootstrap kubeconfig", zap.String("node", o.NodeName), zap.String("because", why.Error()))
-	config = rest.AnonymousClientConfig(asking)
+	o.Logger.Info("requesting a client certificate with the bootstrap kubeconfig", zap.String("node", o.NodeName), zap.String("reason", why.Error()))
+	config = rest.AnonymousClientConfig(requestConfig)
 	config.CertFile, config.KeyFile = pemFile, pemFile
-	return asking, config, nil
+	return requestConfig, config, nil
 }
 
-// askAnew gives the configuration to ask with where there is no certificate: that of the bootstrap kubeconfig as it is now, or
-// else as was given. (A kubelet that has begun with a certificate asks by that alone, and leaves the rest to its next start.)
-func (o *Options) askAnew(given *rest.Config) *rest.Config {
+// bootstrapConfig returns the configuration for a request while there is no certificate. It reads the bootstrap kubeconfig
+// again, and falls back to given. A kubelet that started with a certificate only uses that one, and bootstraps again at
+// its next start.
+func (o *Options) bootstrapConfig(given *rest.Config) *rest.Config {
 	if o.BootstrapKubeconfig == "" {
 		return given
 	}
 	config, err := load("--bootstrap-kubeconfig", o.BootstrapKubeconfig)
 	if err != nil {
-		o.Logger.Warn("there is no certificate, and nothing to ask for one with", zap.String("node", o.NodeName), zap.Error(err))
+		o.Logger.Warn("no client certificate, and the bootstrap kubeconfig cannot be read", zap.String("node", o.NodeName), zap.Error(err))
 		return given
 	}
 	o.Configure(config)
 	return config
 }
 
-// present gives the configuration a transport that shows the manager's certificate of the moment. (kubelet:
+// setTransport gives c.Config a transport that always presents the manager's current certificate. (kubelet:
 // certificate.UpdateTransport)
-func (c *Connection) present() error {
+func (c *Connection) setTransport() error {
 	config, err := rest.TLSConfigFor(c.Config)
 	if err != nil {
 		return err
@@ -157,13 +159,14 @@ func (c *Connection) present() error {
 		MaxIdleConnsPerHost: 25,
 		DialContext:         c.dialer.DialContext,
 	})
-	// The transport has it all, and none may be given beside it.
+	// The transport contains the TLS configuration. rest.Config must not have a second one.
 	c.Config.TLSClientConfig = rest.TLSClientConfig{}
 	c.lastAvailable = time.Now()
 	return nil
 }
 
-// checkUntil looks after the certificate until done says so or ctx ends, and gives the error that a kubelet exits with.
+// checkUntil checks the certificate every period until done returns true or ctx ends. It returns the error that a kubelet
+// would exit with.
 func (c *Connection) checkUntil(ctx context.Context, period time.Duration, done func() bool) error {
 	tick := time.NewTicker(period)
 	defer tick.Stop()
@@ -185,27 +188,27 @@ func (c *Connection) checkUntil(ctx context.Context, period time.Duration, done 
 func (c *Connection) check(now time.Time) error {
 	current := c.manager.Current()
 	if current == nil {
-		// There never was one, or it has expired.
+		// There is no certificate yet, or it has expired.
 		if !now.After(c.lastAvailable.Add(exitAfter)) {
 			return nil
 		}
 		if c.manager.ServerHealthy() {
-			return fmt.Errorf("no valid client certificate for %v, and the apiserver answers; the next start can bootstrap anew: see that --bootstrap-kubeconfig names a file with a good credential", exitAfter)
+			return fmt.Errorf("no valid client certificate for %v, and the apiserver answers; start again with a --bootstrap-kubeconfig that has a valid credential", exitAfter)
 		}
-		if !c.silent {
-			c.silent = true
-			c.logger.Warn("no valid client certificate, and the apiserver gives none", zap.Time("since", c.lastAvailable))
+		if !c.warned {
+			c.warned = true
+			c.logger.Warn("no valid client certificate, and the apiserver issues none", zap.Time("since", c.lastAvailable))
 		}
 		return nil
 	}
-	c.lastAvailable, c.silent = now, false
+	c.lastAvailable, c.warned = now, false
 	if current == c.lastCertificate {
 		return nil
 	}
 	first := c.lastCertificate == nil
 	c.lastCertificate = current
 	if !first {
-		c.logger.Info("a new client certificate: connections of the one before are closed", zap.Time("good until", current.Leaf.NotAfter))
+		c.logger.Info("new client certificate: closing connections that used the previous one", zap.Time("expires", current.Leaf.NotAfter))
 		c.dialer.CloseAll()
 	}
 	return nil

@@ -21,38 +21,38 @@ import (
 	netutils "k8s.io/utils/net"
 )
 
-// ServingOptions say for whom a serving certificate is asked.
+// ServingOptions configure [NewServing].
 type ServingOptions struct {
-	// NodeName is the node's. Required.
+	// NodeName is the name of the node. Required.
 	NodeName string
 	// CertDir is the folder of --cert-dir. Required.
 	CertDir string
-	// CertFile and KeyFile are tlsCertFile and tlsPrivateKeyFile. Where CertDir has no certificate yet, the one that they
-	// hold is served until another is issued.
+	// CertFile and KeyFile are the fields tlsCertFile and tlsPrivateKeyFile. They are served until CertDir has an issued
+	// certificate.
 	CertFile, KeyFile string
-	// Client asks, as the node. Nil: nothing is asked for; what is in the files is served.
+	// Client creates the requests, as the node. Nil: no request is made, and the certificate in the files is served.
 	Client kubernetes.Interface
-	// Addresses are those that the node has at the moment. While there is no IP address among them, nothing is asked for;
-	// when there is one that the certificate lacks, a new one is. It is called from many goroutines, about once a second.
-	// Required.
+	// Addresses returns the current addresses of the node. No certificate is requested before they contain an IP address.
+	// A new one is requested when they contain an address that the certificate lacks. It is called about once a second,
+	// from several goroutines. Required.
 	Addresses func() []v1.NodeAddress
-	// AllowDNSOnly is the feature gate AllowDNSOnlyNodeCSR: a name is enough.
+	// AllowDNSOnly is the feature gate AllowDNSOnlyNodeCSR: request a certificate even without an IP address.
 	AllowDNSOnly bool
-	// Logger is told what is asked for and what became of it. Nil: nobody.
+	// Logger logs each certificate request and its result. Nil: no log.
 	Logger *zap.Logger
 }
 
-// Serving is a serving certificate that is asked for and asked for again.
+// Serving is a serving certificate that the cluster issues, and that is renewed before it expires.
 type Serving struct {
 	manager certificate.Manager
 	metrics []prometheus.Collector
 }
 
-// NewServing reads the certificate that there is, if there is one; [Serving.Run] asks for others. (kubelet:
+// NewServing reads an existing certificate from the files. [Serving.Run] requests new ones. (kubelet:
 // certificate.NewKubeletServerCertificateManager)
 func NewServing(o ServingOptions) (*Serving, error) {
 	if o.NodeName == "" || o.Addresses == nil {
-		return nil, errors.New("identity: ServingOptions.NodeName and ServingOptions.Addresses are required")
+		return nil, errors.New("bootstrap: ServingOptions.NodeName and ServingOptions.Addresses are required")
 	}
 	if o.Logger == nil {
 		o.Logger = zap.NewNop()
@@ -61,7 +61,7 @@ func NewServing(o ServingOptions) (*Serving, error) {
 	if err != nil {
 		return nil, err
 	}
-	if o.Client != nil && !files.good() {
+	if o.Client != nil && !files.valid() {
 		if err := mustBeWritable(o.CertDir); err != nil {
 			return nil, err
 		}
@@ -76,35 +76,34 @@ func NewServing(o ServingOptions) (*Serving, error) {
 		CertificateRenewFailure: failures,
 	}
 	if o.Client != nil {
-		client := (&news{logger: o.Logger, node: o.NodeName, kind: "serving", again: againByItself}).of(o.Client)
+		client := (&requestLogger{logger: o.Logger, node: o.NodeName, kind: "serving", next: nextAutomatic}).wrap(o.Client)
 		config.ClientsetFn = func(*tls.Certificate) (kubernetes.Interface, error) { return client, nil }
 	}
 	rotation, err := newRotation(o.NodeName, config)
 	if err != nil {
-		return nil, fmt.Errorf("--cert-dir %q: %w; remove the file to have a certificate asked for anew", o.CertDir, err)
+		return nil, fmt.Errorf("--cert-dir %q: %w; remove the file, and a new certificate is requested", o.CertDir, err)
 	}
 	return &Serving{rotation, []prometheus.Collector{failures, age, newTTL(serverTTL, rotation.Current)}}, nil
 }
 
-// Run asks for certificates until ctx ends. It may be called once.
+// Run requests and renews the certificate until ctx ends. Call it once.
 func (s *Serving) Run(ctx context.Context) {
 	s.manager.Start()
 	<-ctx.Done()
 	s.manager.Stop()
 }
 
-// Current is the certificate to serve with; nil where there is none, or none that is still good: then handshakes are to be
-// refused.
+// Current returns the certificate to serve. It is nil if there is none or it has expired; handshakes must then be refused.
 func (s *Serving) Current() *tls.Certificate { return s.manager.Current() }
 
-// template is what to ask for. The library asks each second whether it is still the same, so it is kept.
+// template makes the template of the request. The library calls get every second, so the result is cached.
 type template struct {
 	nodeName  string
 	addresses func() []v1.NodeAddress
 	dnsOnly   bool
 
 	mu      sync.Mutex
-	of      []v1.NodeAddress
+	last    []v1.NodeAddress // the addresses of request
 	request *x509.CertificateRequest
 }
 
@@ -112,10 +111,10 @@ func (t *template) get() *x509.CertificateRequest {
 	addresses := t.addresses()
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.request != nil && slices.Equal(addresses, t.of) {
+	if t.request != nil && slices.Equal(addresses, t.last) {
 		return t.request
 	}
-	t.of, t.request = slices.Clone(addresses), nil
+	t.last, t.request = slices.Clone(addresses), nil
 	names, ips := namesAndIPs(addresses)
 	if len(ips) > 0 || t.dnsOnly && len(names) > 0 {
 		t.request = &x509.CertificateRequest{Subject: subject(t.nodeName), DNSNames: names, IPAddresses: ips}
@@ -123,8 +122,9 @@ func (t *template) get() *x509.CertificateRequest {
 	return t.request
 }
 
-// namesAndIPs sorts addresses into the two kinds of a certificate, each once and in a stable order. A host name may be an
-// IP address; what claims to be an IP address and is none is left out. (kubelet: certificate.addressesToHostnamesAndIPs)
+// namesAndIPs separates addresses into DNS names and IP addresses, without duplicates, sorted. An address of type Hostname
+// may be an IP address. An InternalIP or ExternalIP that is not an IP address is dropped. (kubelet:
+// certificate.addressesToHostnamesAndIPs)
 func namesAndIPs(addresses []v1.NodeAddress) (names []string, ips []net.IP) {
 	nameSet, ipSet := map[string]bool{}, map[string]net.IP{}
 	for _, address := range addresses {

@@ -23,9 +23,9 @@ import (
 	"fauxlet/testcerts"
 )
 
-// server is a node that wants a serving certificate.
+// server is a node that requests a serving certificate.
 type server struct {
-	*world
+	*fixture
 	options   bootstrap.ServingOptions
 	addresses atomic.Pointer[[]v1.NodeAddress]
 	client    kubernetes.Interface
@@ -33,18 +33,18 @@ type server struct {
 
 func newServer(t testing.TB) *server {
 	t.Helper()
-	s := &server{world: newWorld(t, true)}
+	s := &server{fixture: newFixture(t, true)}
 	s.has()
 	s.client = s.clientOf(t, "node-1")
 	s.options = bootstrap.ServingOptions{
-		NodeName: "node-1", CertDir: s.world.options.CertDir, Client: s.client, Logger: s.world.options.Logger,
+		NodeName: "node-1", CertDir: s.fixture.options.CertDir, Client: s.client, Logger: s.fixture.options.Logger,
 		Addresses: func() []v1.NodeAddress { return *s.addresses.Load() },
 	}
 	return s
 }
 
-// clientOf is that of a node.
-func (w *world) clientOf(t testing.TB, node string) kubernetes.Interface {
+// clientOf returns a client authenticated as a node.
+func (w *fixture) clientOf(t testing.TB, node string) kubernetes.Interface {
 	t.Helper()
 	pair, err := w.ca.Client("system:node:"+node, []string{"system:nodes"})
 	must(t, err)
@@ -53,7 +53,7 @@ func (w *world) clientOf(t testing.TB, node string) kubernetes.Interface {
 	return client
 }
 
-// has gives the node these addresses, TYPE=ADDRESS each.
+// has sets the addresses of the node, each as TYPE=ADDRESS.
 func (s *server) has(addresses ...string) {
 	all := []v1.NodeAddress{}
 	for _, text := range addresses {
@@ -63,7 +63,7 @@ func (s *server) has(addresses ...string) {
 	s.addresses.Store(&all)
 }
 
-// start runs a Serving until the test, or the start after it, ends.
+// start runs a Serving until the test ends or again is called.
 func (s *server) start(t testing.TB) *bootstrap.Serving {
 	t.Helper()
 	serving, err := bootstrap.NewServing(s.options)
@@ -104,25 +104,25 @@ func TestServing(t *testing.T) {
 		"ExternalDNS=node-1.example.com", "Hostname=node-1", "InternalIP=not-an-address", "ExternalIP=", "Other=node-2")
 	request := s.nth(t, 0)
 	wantsServingRequest(t, request, "node-1 node-1.example.com node-1.internal", "192.0.2.7 198.51.100.1 2001:db8::7")
-	s.tells(t, "it waits to be approved", "certificate=serving", "approve=kubectl certificate approve "+request.Name)
+	s.logs(t, "waiting for approval", "certificate=serving", "approve=kubectl certificate approve "+request.Name)
 	if serving.Current() != nil {
-		t.Error("there is a certificate that nobody issued")
+		t.Error("there is a certificate although none was issued")
 	}
 	s.change(request.Name, condition(certificatesv1.CertificateApproved, "KubectlApprove"))
-	s.tells(t, "the request is approved and waits for the signer")
+	s.logs(t, "request approved; waiting for the signer")
 	first := s.issue(t, request)
 	s.current(t, serving, first.SerialNumber.String())
 	s.hasFiles(t, "kubelet-server-"+stamp+`\.pem`, `kubelet-server-current\.pem -> kubelet-server-`+stamp+`\.pem`)
 
-	// One address fewer is no reason to ask; one more is. The old certificate serves until the new one is issued.
+	// A missing address makes no new request. A new address does. The old certificate is served until the new one is issued.
 	s.has("Hostname=node-1", "InternalIP=192.0.2.7")
 	s.has("Hostname=node-1", "InternalIP=192.0.2.8")
 	second := s.nth(t, 1)
 	wantsServingRequest(t, second, "node-1", "192.0.2.8")
 	s.current(t, serving, first.SerialNumber.String())
 
-	// While that waits the address changes again. The library may see it at once, and ask anew, or only when the second is
-	// answered: its goroutine that looks for changes can be held up by a change before.
+	// The address changes again while that request is pending. The library may notice at once, or only after the second
+	// request is answered, because its goroutine for changes can be blocked by the earlier change.
 	s.has("Hostname=node-1", "InternalIP=192.0.2.9")
 	s.issue(t, second)
 	third := s.nth(t, 2)
@@ -133,15 +133,15 @@ func TestServing(t *testing.T) {
 		t.Errorf("metrics: %v", got)
 	}
 
-	// The next start serves at once, and asks for nothing.
+	// The next start serves at once and makes no request.
 	s.again()
-	s.current(t, s.start(t), issued(t, s.world, third))
+	s.current(t, s.start(t), issued(t, s.fixture, third))
 	if len(s.all()) != 3 {
-		t.Errorf("%d certificates were asked for", len(s.all()))
+		t.Errorf("%d certificates were requested", len(s.all()))
 	}
 }
 
-func issued(t testing.TB, w *world, request *certificatesv1.CertificateSigningRequest) string {
+func issued(t testing.TB, w *fixture, request *certificatesv1.CertificateSigningRequest) string {
 	t.Helper()
 	all, err := certutil.ParseCertsPEM(w.named(request.Name).Status.Certificate)
 	must(t, err)
@@ -150,13 +150,14 @@ func issued(t testing.TB, w *world, request *certificatesv1.CertificateSigningRe
 
 func (s *server) current(t testing.TB, serving *bootstrap.Serving, serial string) {
 	t.Helper()
-	eventually(t, "it serves "+serial, func() bool {
+	eventually(t, "serial number "+serial, func() bool {
 		current := serving.Current()
 		return current != nil && current.Leaf.SerialNumber.String() == serial
 	})
 }
 
-// TestServingWithoutAddress: nothing is asked for, names alone or not, unless the gate says so.
+// TestServingWithoutAddress checks that no certificate is requested without an IP address, unless the feature gate allows
+// it.
 func TestServingWithoutAddress(t *testing.T) {
 	t.Parallel()
 	s := newServer(t)
@@ -167,27 +168,27 @@ func TestServingWithoutAddress(t *testing.T) {
 
 	s.again()
 	s.options.AllowDNSOnly = false
-	asked := make(chan struct{}, 16)
+	called := make(chan struct{}, 16)
 	addresses := s.options.Addresses
 	s.options.Addresses = func() []v1.NodeAddress {
 		select {
-		case asked <- struct{}{}:
+		case called <- struct{}{}:
 		default:
 		}
 		return addresses()
 	}
 	s.start(t)
-	for range cap(asked) {
-		<-asked
+	for range cap(called) {
+		<-called
 	}
 	if len(s.all()) != 1 {
-		t.Error("a certificate is asked for without an address")
+		t.Error("a certificate was requested without an address")
 	}
 	s.has("Hostname=node-1", "InternalIP=192.0.2.7")
 	wantsServingRequest(t, s.nth(t, 1), "node-1", "192.0.2.7")
 }
 
-// TestServingOfFiles: what tlsCertFile holds is served until there is another; without a client that is never.
+// TestServingOfFiles checks that tlsCertFile is served until a certificate is issued, and without a client forever.
 func TestServingOfFiles(t *testing.T) {
 	t.Parallel()
 	s := newServer(t)
@@ -205,7 +206,7 @@ func TestServingOfFiles(t *testing.T) {
 	s.current(t, serving, pair.Leaf.SerialNumber.String())
 	s.current(t, serving, s.issue(t, s.nth(t, 0)).SerialNumber.String())
 	if len(s.all()) != 1 {
-		t.Errorf("%d certificates were asked for", len(s.all()))
+		t.Errorf("%d certificates were requested", len(s.all()))
 	}
 }
 
@@ -215,10 +216,10 @@ func TestServingDenied(t *testing.T) {
 	s.has("InternalIP=192.0.2.7")
 	serving := s.start(t)
 	s.change(s.nth(t, 0).Name, condition(certificatesv1.CertificateDenied, "NotMine"))
-	s.tells(t, "the request was denied", "certificate=serving", "reason=NotMine", "another request is made by itself")
+	s.logs(t, "request denied", "certificate=serving", "reason=NotMine", "a new request follows automatically")
 	second := s.nth(t, 1)
 	if serving.Current() != nil {
-		t.Error("there is a certificate that nobody issued")
+		t.Error("there is a certificate although none was issued")
 	}
 	s.current(t, serving, s.issue(t, second).SerialNumber.String())
 }
@@ -233,7 +234,7 @@ func TestServingFiles(t *testing.T) {
 	}
 	for name, test := range map[string]struct {
 		spoil func(testing.TB, *server, *testcerts.Pair)
-		want  []string // of the error; none: it is asked for anew
+		want  []string // parts of the error; nil: a new certificate is requested
 	}{
 		"a truncated certificate": {func(t testing.TB, s *server, good *testcerts.Pair) { must(t, os.Truncate(keeps(s, t, good), 100)) },
 			[]string{"--cert-dir", "kubelet-server-current.pem", "remove the file"}},
@@ -265,20 +266,20 @@ func TestServingFiles(t *testing.T) {
 			}
 			serving := s.start(t)
 			if name == "a link between two" {
-				// The process was ended between the two steps of a rotation.
+				// The process ended between the two steps of a rotation.
 				s.current(t, serving, good.Leaf.SerialNumber.String())
 				return
 			}
 			if serving.Current() != nil {
-				t.Error("it serves")
+				t.Error("a certificate is served")
 			}
 			s.current(t, serving, s.issue(t, s.nth(t, 0)).SerialNumber.String())
 		})
 	}
 }
 
-// TestServingCannotBeKept: the folder went away under a node that runs.
-func TestServingCannotBeKept(t *testing.T) {
+// TestServingCannotBeStored checks a running node whose certificate folder was removed.
+func TestServingCannotBeStored(t *testing.T) {
 	t.Parallel()
 	s := newServer(t)
 	s.has("InternalIP=192.0.2.7")
@@ -287,17 +288,17 @@ func TestServingCannotBeKept(t *testing.T) {
 	must(t, os.RemoveAll(s.options.CertDir))
 	must(t, os.WriteFile(s.options.CertDir, nil, 0o600))
 	s.issue(t, request)
-	s.tells(t, "a certificate was issued and cannot be kept", "not a directory")
+	s.logs(t, "cannot store the issued certificate", "not a directory")
 	second := s.nth(t, 1)
 	if serving.Current() != nil {
-		t.Error("it serves what was not kept")
+		t.Error("a certificate is served that was not stored")
 	}
 	must(t, os.Remove(s.options.CertDir))
 	s.current(t, serving, s.issue(t, second).SerialNumber.String())
 	s.hasFiles(t, "kubelet-server-"+stamp+`\.pem`, `kubelet-server-current\.pem -> kubelet-server-`+stamp+`\.pem`)
 }
 
-// gather gives each metric's value, or count, by its name.
+// gather returns the value, or the count, of each metric by its name.
 func gather(t testing.TB, collectors []prometheus.Collector) map[string]float64 {
 	t.Helper()
 	registry := prometheus.NewRegistry()
@@ -330,10 +331,10 @@ func TestMetricsWithoutCertificate(t *testing.T) {
 	}
 }
 
-// TestManyNodes: each has its own folder and its own request, all by one client.
+// TestManyNodes checks 30 nodes with one client: each has its own folder and its own request.
 func TestManyNodes(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, true)
+	w := newFixture(t, true)
 	client := w.clientOf(t, "node-1")
 	const nodes = 30
 	var all []*bootstrap.Serving

@@ -10,13 +10,13 @@ import (
 	"k8s.io/client-go/util/certificate"
 )
 
-// store is the library's, which says what it does with files.
+// store is the library's file store, with a log line for each stored certificate.
 type store struct {
 	certificate.FileStore
 	logger *zap.Logger
 }
 
-// newStore opens that of a "client" or a "server".
+// newStore opens the store of kind "client" or "server".
 func newStore(logger *zap.Logger, nodeName, kind, dir, certFile, keyFile string) (*store, error) {
 	files, err := certificate.NewFileStoreWithLogger(libraryLogger(nodeName).V(2), "kubelet-"+kind, dir, dir, certFile, keyFile)
 	if err != nil {
@@ -25,26 +25,26 @@ func newStore(logger *zap.Logger, nodeName, kind, dir, certFile, keyFile string)
 	return &store{files, logger.With(zap.String("node", nodeName), zap.String("certificate", kind))}, nil
 }
 
-// currentFile is the link to the pair that is used.
+// currentFile returns the path of the link to the current certificate and key.
 func currentFile(dir, kind string) string { return filepath.Join(dir, "kubelet-"+kind+"-current.pem") }
 
-// good says whether there is a pair, and it has not expired.
-func (s *store) good() bool {
+// valid reports whether there is a certificate that has not expired.
+func (s *store) valid() bool {
 	current, err := s.Current()
 	return err == nil && time.Now().Before(current.Leaf.NotAfter)
 }
 
-// Update keeps a pair that was issued, in a file of its own, and has the link point to it.
+// Update stores an issued certificate and key in a new file and points the link to it.
 func (s *store) Update(cert, key []byte) (*tls.Certificate, error) {
 	pair, err := s.FileStore.Update(cert, key)
 	if err != nil {
-		s.logger.Error("a certificate was issued and cannot be kept; it is asked for again until that can be done", zap.Error(err))
+		s.logger.Error("cannot store the issued certificate; it is requested again until it can be stored", zap.Error(err))
 		return nil, err
 	}
 	file, err := filepath.EvalSymlinks(s.CurrentPath())
 	if err != nil {
 		file = s.CurrentPath()
 	}
-	s.logger.Info("a certificate was issued", zap.String("file", file), zap.Time("good until", pair.Leaf.NotAfter))
+	s.logger.Info("certificate issued", zap.String("file", file), zap.Time("expires", pair.Leaf.NotAfter))
 	return pair, nil
 }

@@ -24,19 +24,19 @@ import (
 	"fauxlet/internal/bootstrap"
 )
 
-// world is one node's files and its apiserver.
-type world struct {
+// fixture is a node's files, its apiserver and its log.
+type fixture struct {
 	*api
 	dir     string
 	options bootstrap.Options
 	log     *observer.ObservedLogs
-	stop    context.CancelFunc // ends all connections
+	stop    context.CancelFunc // ends all connections of the node
 	ctx     context.Context
 }
 
-func newWorld(t testing.TB, rotate bool) *world {
+func newFixture(t testing.TB, rotate bool) *fixture {
 	t.Helper()
-	w := &world{api: newAPI(t), dir: t.TempDir()}
+	w := &fixture{api: newAPI(t), dir: t.TempDir()}
 	core, log := observer.New(zap.DebugLevel)
 	w.log = log
 	w.options = bootstrap.Options{
@@ -47,7 +47,7 @@ func newWorld(t testing.TB, rotate bool) *world {
 	w.ctx, w.stop = context.WithCancel(context.Background())
 	t.Cleanup(func() {
 		w.stop()
-		w.tellsNoSecret(t)
+		w.logsNoSecret(t)
 		if t.Failed() {
 			for _, line := range log.All() {
 				t.Logf("%s %s %v", line.Level, line.Message, line.ContextMap())
@@ -57,15 +57,15 @@ func newWorld(t testing.TB, rotate bool) *world {
 	return w
 }
 
-func (w *world) path(name string) string { return filepath.Join(w.dir, name) }
+func (w *fixture) path(name string) string { return filepath.Join(w.dir, name) }
 
 type connected struct {
 	connection *bootstrap.Connection
 	err        error
 }
 
-// connect connects beside the test, for a minute at most.
-func (w *world) connect() <-chan connected {
+// connect starts Connect and Await in a goroutine. They end after a minute at the latest.
+func (w *fixture) connect() <-chan connected {
 	done := make(chan connected, 1)
 	ctx := w.ctx
 	deadline := time.AfterFunc(time.Minute, w.stop)
@@ -80,20 +80,20 @@ func (w *world) connect() <-chan connected {
 	return done
 }
 
-// again is the next start of the process: what the one before did has ended.
-func (w *world) again() {
+// again simulates a restart of the process: it ends all connections and makes a new context.
+func (w *fixture) again() {
 	w.stop()
 	w.ctx, w.stop = context.WithCancel(context.Background())
 }
 
-func (w *world) wait(t testing.TB, done <-chan connected) *bootstrap.Connection {
+func (w *fixture) wait(t testing.TB, done <-chan connected) *bootstrap.Connection {
 	t.Helper()
 	got := <-done
 	must(t, got.err)
 	return got.connection
 }
 
-// whoami is whom the apiserver takes the connection for.
+// whoami returns the user that the apiserver authenticates the connection as.
 func whoami(t testing.TB, connection *bootstrap.Connection) string {
 	t.Helper()
 	client, err := kubernetes.NewForConfig(connection.Config)
@@ -103,10 +103,10 @@ func whoami(t testing.TB, connection *bootstrap.Connection) string {
 	return string(body)
 }
 
-// tells waits for a line of the log with that in it, fields included.
-func (w *world) tells(t testing.TB, words ...string) {
+// logs waits for a log line whose message and fields contain all words.
+func (w *fixture) logs(t testing.TB, words ...string) {
 	t.Helper()
-	eventually(t, "the log tells "+strings.Join(words, ", "), func() bool {
+	eventually(t, "the log contains "+strings.Join(words, ", "), func() bool {
 		for _, line := range w.log.All() {
 			text := line.Message
 			for name, value := range line.ContextMap() {
@@ -122,11 +122,11 @@ func (w *world) tells(t testing.TB, words ...string) {
 	})
 }
 
-func (w *world) tellsNoSecret(t testing.TB) {
+func (w *fixture) logsNoSecret(t testing.TB) {
 	for _, line := range w.log.All() {
 		for _, value := range append([]any{line.Message}, anyValues(line.ContextMap())...) {
 			if s, ok := value.(string); ok && (strings.Contains(s, token) || strings.Contains(s, "PRIVATE KEY")) {
-				t.Errorf("the log has a secret: %s", s)
+				t.Errorf("the log contains a secret: %s", s)
 			}
 		}
 	}
@@ -139,8 +139,8 @@ func anyValues(m map[string]any) (values []any) {
 	return values
 }
 
-// files of the certificate folder; the link's is followed by what it points to.
-func (w *world) files(t testing.TB) (names []string) {
+// files lists the certificate folder. A link is listed as "NAME -> TARGET".
+func (w *fixture) files(t testing.TB) (names []string) {
 	t.Helper()
 	entries, err := os.ReadDir(w.options.CertDir)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -163,7 +163,7 @@ func (w *world) files(t testing.TB) (names []string) {
 
 const stamp = `\d{4}-\d\d-\d\d-\d\d-\d\d-\d\d`
 
-func (w *world) hasFiles(t testing.TB, patterns ...string) {
+func (w *fixture) hasFiles(t testing.TB, patterns ...string) {
 	t.Helper()
 	names := w.files(t)
 	same := len(names) == len(patterns)
@@ -175,7 +175,7 @@ func (w *world) hasFiles(t testing.TB, patterns ...string) {
 	}
 }
 
-// wantsClientRequest holds a request to what a kubelet of node-1 asks for.
+// wantsClientRequest checks that request equals the request of a kubelet of node-1.
 func wantsClientRequest(t testing.TB, request *certificatesv1.CertificateSigningRequest, user string) {
 	t.Helper()
 	content := parse(t, request)
@@ -183,7 +183,7 @@ func wantsClientRequest(t testing.TB, request *certificatesv1.CertificateSigning
 		t.Errorf("subject %s", got)
 	}
 	if len(content.DNSNames)+len(content.IPAddresses)+len(content.URIs)+len(content.EmailAddresses) != 0 {
-		t.Errorf("it has names: %v %v", content.DNSNames, content.IPAddresses)
+		t.Errorf("the request has unwanted names: %v %v", content.DNSNames, content.IPAddresses)
 	}
 	spec := request.Spec
 	if spec.SignerName != "kubernetes.io/kube-apiserver-client-kubelet" || spec.ExpirationSeconds != nil || spec.Username != user ||
@@ -192,8 +192,8 @@ func wantsClientRequest(t testing.TB, request *certificatesv1.CertificateSigning
 	}
 }
 
-// hasKubeconfig wants the kubelet's: it names the link alone.
-func (w *world) hasKubeconfig(t testing.TB) {
+// hasKubeconfig checks that the kubeconfig equals a kubelet's: its only credential is the link.
+func (w *fixture) hasKubeconfig(t testing.TB) {
 	t.Helper()
 	if info, err := os.Stat(w.options.Kubeconfig); err != nil || info.Mode() != 0o600 {
 		t.Errorf("kubeconfig: %v, %v", info, err)
@@ -219,10 +219,10 @@ func wantsError(t testing.TB, err error, words ...string) {
 	}
 	for _, word := range words {
 		if !strings.Contains(err.Error(), word) {
-			t.Errorf("error %q does not have %q", err, word)
+			t.Errorf("error %q does not contain %q", err, word)
 		}
 	}
 	if strings.Contains(err.Error(), token) || strings.Contains(err.Error(), "PRIVATE KEY") {
-		t.Errorf("the error has a secret: %q", err)
+		t.Errorf("the error contains a secret: %q", err)
 	}
 }

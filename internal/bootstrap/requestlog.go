@@ -1,0 +1,180 @@
+package bootstrap
+
+import (
+	"context"
+	"sync"
+
+	"go.uber.org/zap"
+	certificatesv1 "k8s.io/api/certificates/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/watch"
+	"k8s.io/client-go/kubernetes"
+	certificatesclient "k8s.io/client-go/kubernetes/typed/certificates/v1"
+	"k8s.io/client-go/util/watchlist"
+)
+
+// nextAutomatic describes what the library does after a refused request.
+const nextAutomatic = "a new request follows automatically, within seconds at first and later every 30 seconds"
+
+// requestLogger logs the progress of each CertificateSigningRequest with its name. The library does not log names.
+type requestLogger struct {
+	logger *zap.Logger
+	node   string
+	kind   string // "client" or "serving"
+	next   string // what happens after a refusal
+
+	mu   sync.Mutex
+	last string // the last event, so that each is logged once
+}
+
+// wrap returns client with its calls about CertificateSigningRequests logged.
+func (l *requestLogger) wrap(client kubernetes.Interface) kubernetes.Interface {
+	return loggedClient{client, l}
+}
+
+// once returns the logger for an event of the request name, or a logger that drops everything if it was the last event too.
+func (l *requestLogger) once(name, event string) *zap.Logger {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.last == name+" "+event {
+		return zap.NewNop()
+	}
+	l.last = name + " " + event
+	return l.logger.With(zap.String("node", l.node), zap.String("certificate", l.kind), zap.String("csr", name))
+}
+
+func (l *requestLogger) created(name string, err error) {
+	switch {
+	case err == nil:
+		l.once(name, "created").Info("certificate requested; waiting for approval", zap.String("approve", "kubectl certificate approve "+name))
+	case apierrors.IsAlreadyExists(err):
+		l.once(name, "found").Info("certificate already requested with the same key; waiting for approval", zap.String("approve", "kubectl certificate approve "+name))
+	default:
+		l.once(name, err.Error()).Error("cannot request a certificate", zap.Error(err), zap.String("remedy", l.remedy(err)))
+	}
+}
+
+// remedy returns what to do about a request that could not be created.
+func (l *requestLogger) remedy(err error) string {
+	switch {
+	case apierrors.IsUnauthorized(err) && l.kind == "client":
+		return "the bootstrap token is unknown or expired: it must be a Secret bootstrap-token-ID in kube-system, and the apiserver needs --enable-bootstrap-token-auth"
+	case apierrors.IsForbidden(err) && l.kind == "client":
+		return "kubectl create clusterrolebinding kubelet-bootstrap --clusterrole=system:node-bootstrapper --group=system:bootstrappers"
+	case apierrors.IsForbidden(err):
+		return "use the node's own credential (CN=system:node:" + l.node + ", O=system:nodes)"
+	}
+	return "check that the apiserver answers; the request is retried"
+}
+
+func (l *requestLogger) changed(kind watch.EventType, request *certificatesv1.CertificateSigningRequest) {
+	if kind == watch.Deleted {
+		l.once(request.Name, "deleted").Warn("request deleted before the certificate was issued", zap.String("next", l.next))
+		return
+	}
+	for _, condition := range request.Status.Conditions {
+		fields := []zap.Field{zap.String("reason", condition.Reason), zap.String("message", condition.Message), zap.String("next", l.next)}
+		switch condition.Type {
+		case certificatesv1.CertificateDenied:
+			l.once(request.Name, "denied").Warn("request denied", fields...)
+		case certificatesv1.CertificateFailed:
+			l.once(request.Name, "failed").Warn("the signer refused the request: its content does not match what this signer signs", fields...)
+		case certificatesv1.CertificateApproved:
+			if len(request.Status.Certificate) == 0 {
+				l.once(request.Name, "approved").Info("request approved; waiting for the signer, kube-controller-manager with --cluster-signing-cert-file and --cluster-signing-key-file")
+			}
+		}
+	}
+}
+
+// loggedClient is a client that passes its calls about CertificateSigningRequests to a requestLogger.
+type loggedClient struct {
+	kubernetes.Interface
+	log *requestLogger
+}
+
+func (c loggedClient) CertificatesV1() certificatesclient.CertificatesV1Interface {
+	return loggedV1{c.Interface.CertificatesV1(), c.log}
+}
+
+// IsWatchListSemanticsUnSupported forwards the property of client-go's fake client.
+func (c loggedClient) IsWatchListSemanticsUnSupported() bool {
+	return watchlist.DoesClientNotSupportWatchListSemantics(c.Interface)
+}
+
+type loggedV1 struct {
+	certificatesclient.CertificatesV1Interface
+	log *requestLogger
+}
+
+func (c loggedV1) CertificateSigningRequests() certificatesclient.CertificateSigningRequestInterface {
+	return loggedRequests{c.CertificatesV1Interface.CertificateSigningRequests(), c.log}
+}
+
+type loggedRequests struct {
+	certificatesclient.CertificateSigningRequestInterface
+	log *requestLogger
+}
+
+func (c loggedRequests) Create(ctx context.Context, request *certificatesv1.CertificateSigningRequest, options metav1.CreateOptions) (*certificatesv1.CertificateSigningRequest, error) {
+	created, err := c.CertificateSigningRequestInterface.Create(ctx, request, options)
+	name := request.Name
+	if err == nil {
+		name = created.Name
+	}
+	if ctx.Err() == nil {
+		c.log.created(name, err)
+	}
+	return created, err
+}
+
+func (c loggedRequests) List(ctx context.Context, options metav1.ListOptions) (*certificatesv1.CertificateSigningRequestList, error) {
+	list, err := c.CertificateSigningRequestInterface.List(ctx, options)
+	if err == nil {
+		for i := range list.Items {
+			c.log.changed(watch.Added, &list.Items[i])
+		}
+	}
+	return list, err
+}
+
+func (c loggedRequests) Watch(ctx context.Context, options metav1.ListOptions) (watch.Interface, error) {
+	events, err := c.CertificateSigningRequestInterface.Watch(ctx, options)
+	if err != nil {
+		return nil, err
+	}
+	return newLoggedWatch(events, c.log), nil
+}
+
+// loggedWatch is a watch that logs its events. watch.Filter cannot be used: it blocks forever if the reader stops reading.
+type loggedWatch struct {
+	watch.Interface
+	events  chan watch.Event
+	stopped chan struct{}
+	stop    sync.Once
+}
+
+func newLoggedWatch(events watch.Interface, log *requestLogger) *loggedWatch {
+	w := &loggedWatch{Interface: events, events: make(chan watch.Event), stopped: make(chan struct{})}
+	go func() {
+		defer close(w.events)
+		for event := range events.ResultChan() {
+			if request, ok := event.Object.(*certificatesv1.CertificateSigningRequest); ok && event.Type != watch.Bookmark {
+				log.changed(event.Type, request)
+			}
+			select {
+			case w.events <- event:
+			case <-w.stopped:
+			}
+		}
+	}()
+	return w
+}
+
+func (w *loggedWatch) ResultChan() <-chan watch.Event { return w.events }
+
+func (w *loggedWatch) Stop() {
+	w.stop.Do(func() { close(w.stopped) })
+	w.Interface.Stop()
+}
