@@ -15,7 +15,6 @@ import (
 	"k8s.io/apimachinery/pkg/util/strategicpatch"
 
 	"fauxlet/internal/podlife"
-	"fauxlet/internal/pods"
 	"fauxlet/scenario"
 )
 
@@ -179,12 +178,12 @@ func (l *living) known(pod, shown *v1.Pod) *v1.Pod {
 	known.Status = l.status
 	known.Status.Conditions = nil
 	for _, c := range shown.Status.Conditions {
-		if !pods.IsKubelets(c.Type) {
+		if !podlife.IsKubeletCondition(c.Type) {
 			known.Status.Conditions = append(known.Status.Conditions, c)
 		}
 	}
 	for _, c := range l.status.Conditions {
-		if pods.IsKubelets(c.Type) {
+		if podlife.IsKubeletCondition(c.Type) {
 			known.Status.Conditions = append(known.Status.Conditions, c)
 		}
 	}

@@ -6,10 +6,10 @@ import (
 
 	v1 "k8s.io/api/core/v1"
 
-	"fauxlet/internal/pods"
+	"fauxlet/scenario"
 )
 
-// adopt takes over what the pod's status tells, and puts the rest where the scenario says that it never changes.
+// adopt recovers the state of the life from the pod's status. A container with a fixed State gets that state.
 func (l *Life) adopt() {
 	latest := func(t time.Time) {
 		if t.After(l.now) {
@@ -17,55 +17,56 @@ func (l *Life) adopt() {
 		}
 	}
 	l.rebind()
-	for i := range l.parts {
-		p := &l.parts[i]
-		if s := statusOf(&l.pod.Status, p); s != nil {
-			p.Moment = pods.MomentOf(s, p.spec)
+	for i := range l.containers {
+		c := &l.containers[i]
+		if s := statusOf(&l.pod.Status, c); s != nil {
+			c.moment = momentOf(s, c.spec)
 		}
-		if p.isFixed() {
-			p.Moment = pods.FixedMoment(p.is, p.kind, l.began)
+		if c.isFixed() {
+			c.moment = fixedMoment(c.described, c.kind, l.began)
 		}
-		if p.Waiting == "CrashLoopBackOff" && p.BackOff == 0 {
-			p.BackOff = p.backOff(l.longest())
+		if c.waiting == crashLoop && c.backOff == 0 {
+			c.backOff = c.nextBackOff(l.maxBackOff())
 		}
-		latest(p.Run.Started)
-		latest(p.Run.Finished)
+		latest(c.run.started)
+		latest(c.run.finished)
 	}
-	for i, kind := range ours {
+	for i, kind := range timedConditions {
 		if c := conditionOf(&l.pod.Status, kind); c != nil && l.pod.Status.StartTime != nil {
-			l.conditions[i] = condition{c.Status == v1.ConditionTrue, c.LastTransitionTime.Time}
+			l.conditions[i] = condition{met: c.Status == v1.ConditionTrue, since: c.LastTransitionTime.Time}
 			latest(c.LastTransitionTime.Time)
 		}
 	}
 }
 
-func statusOf(s *v1.PodStatus, p *part) *v1.ContainerStatus {
+func statusOf(s *v1.PodStatus, c *container) *v1.ContainerStatus {
 	list := s.InitContainerStatuses
-	switch p.kind {
-	case pods.MainContainer:
+	switch c.kind {
+	case MainContainer:
 		list = s.ContainerStatuses
-	case pods.EphemeralContainer:
+	case EphemeralContainer:
 		list = s.EphemeralContainerStatuses
 	}
 	for i := range list {
-		if list[i].Name == p.spec.Name {
+		if list[i].Name == c.spec.Name {
 			return &list[i]
 		}
 	}
 	return nil
 }
 
-// rebind makes a part of each container of the pod; those that were there go on.
+// rebind makes l.containers from the pod's spec. Containers that existed before keep their state.
 func (l *Life) rebind() {
-	before := l.parts
-	l.parts = make([]part, 0, len(before))
-	for kind, spec := range pods.Containers(l.pod) {
-		p := part{kind: kind, spec: spec, is: &nothing}
-		if i := slices.IndexFunc(before, func(p part) bool { return p.spec.Name == spec.Name }); i >= 0 {
-			p.Moment, p.turn, p.is = before[i].Moment, before[i].turn, before[i].is
-		} else if is, there := l.containers[spec.Name]; there {
-			p.is = &is
+	before := l.containers
+	l.containers = make([]container, 0, len(before))
+	for kind, spec := range Containers(l.pod) {
+		c := container{kind: kind, spec: spec, described: &scenario.Container{}}
+		old := slices.IndexFunc(before, func(c container) bool { return c.spec.Name == spec.Name })
+		if old >= 0 {
+			c.moment, c.turn, c.described = before[old].moment, before[old].turn, before[old].described
+		} else if described, found := l.described[spec.Name]; found {
+			c.described = &described
 		}
-		l.parts = append(l.parts, p)
+		l.containers = append(l.containers, c)
 	}
 }

@@ -5,19 +5,18 @@ import (
 	"time"
 
 	v1 "k8s.io/api/core/v1"
-
-	"fauxlet/internal/pods"
 )
 
-// ours are the conditions whose times are kept; a pod is scheduled once.
-var ours = [...]v1.PodConditionType{v1.PodReadyToStartContainers, v1.PodInitialized, v1.PodReady, v1.ContainersReady}
+// timedConditions are the conditions whose transition times a life keeps.
+var timedConditions = [...]v1.PodConditionType{v1.PodReadyToStartContainers, v1.PodInitialized, v1.PodReady, v1.ContainersReady}
 
 type condition struct {
 	met   bool
-	since time.Time // zero: not told yet
+	since time.Time // zero before the condition is first set
 }
 
-func numberOf(kind v1.PodConditionType) int { return slices.Index(ours[:], kind) }
+// timedIndex returns the index of a condition in timedConditions, or -1.
+func timedIndex(kind v1.PodConditionType) int { return slices.Index(timedConditions[:], kind) }
 
 func conditionOf(s *v1.PodStatus, kind v1.PodConditionType) *v1.PodCondition {
 	for i := range s.Conditions {
@@ -28,34 +27,35 @@ func conditionOf(s *v1.PodStatus, kind v1.PodConditionType) *v1.PodCondition {
 	return nil
 }
 
-// What may happen next, beside to one of the parts.
+// Events of the pod as a whole. The event of a container is its index.
 const (
-	nothingHappens = -1 - iota
+	noEvent = -1 - iota
 	deadlineExceeded
 	allStopped
 )
 
-// advance does all that is due up to now.
+// advance makes all changes that are due up to a time.
 func (l *Life) advance(now time.Time) {
 	for {
-		at, what := l.next()
-		if what == nothingHappens || at.After(now) {
+		at, event := l.next()
+		if event == noEvent || at.After(now) {
 			break
 		}
 		l.now = at
-		switch what {
+		switch event {
 		case deadlineExceeded:
-			l.tell(at, l.grace(), stop{
-				outcome: v1.PodFailed, reason: "DeadlineExceeded", message: "Pod was active on the node longer than the specified deadline",
+			l.beginStop(at, l.gracePeriod(), stop{
+				outcome: v1.PodFailed, reason: "DeadlineExceeded",
+				message: "Pod was active on the node longer than the specified deadline",
 			})
 		case allStopped:
-			l.allStop((*part).end)
-			l.stage = pods.Ended
+			l.stopAll((*container).end)
+			l.stage = ended
 		default:
-			if p := &l.parts[what]; l.stage == pods.Stopping {
-				p.probe(at)
+			if c := &l.containers[event]; l.stage == stopping {
+				c.probe(at)
 			} else {
-				p.step(at, l.longest())
+				c.step(at, l.maxBackOff())
 			}
 		}
 		l.arrange()
@@ -65,173 +65,162 @@ func (l *Life) advance(now time.Time) {
 	}
 }
 
-// waitNoMore has containers be as they ended that wait for another run: there is none in a pod that is to be deleted. In one
-// that ends for another reason they go on waiting, and are lost.
-// (kubelet: pkg/kubelet/container, ShouldContainerBeRestarted)
-func (l *Life) waitNoMore() {
-	for i := range l.parts {
-		if p := &l.parts[i]; p.Run.Over() {
-			p.Waiting, p.BackOff = "", 0
-		}
-	}
-}
-
-// next is when the status changes by itself, and what happens then: to the nth part, where it is not negative.
-func (l *Life) next() (at time.Time, what int) {
-	what = nothingHappens
-	consider := func(t time.Time, n int) {
-		if !t.IsZero() && (what == nothingHappens || t.Before(at)) {
-			at, what = t, n
+// next returns the time of the next change and its event.
+func (l *Life) next() (at time.Time, event int) {
+	event = noEvent
+	consider := func(t time.Time, e int) {
+		if !t.IsZero() && (event == noEvent || t.Before(at)) {
+			at, event = t, e
 		}
 	}
 	switch l.stage {
-	case pods.Living:
-		for i := range l.parts {
-			p := &l.parts[i]
-			consider(p.due(l.restarts(p)), i)
+	case living:
+		for i := range l.containers {
+			c := &l.containers[i]
+			consider(c.due(l.restarts(c)), i)
 		}
 		if seconds := l.pod.Spec.ActiveDeadlineSeconds; seconds != nil {
 			consider(l.began.Add(time.Duration(*seconds)*time.Second), deadlineExceeded)
 		}
-	case pods.Stopping:
-		for i := range l.parts {
-			consider(l.parts[i].dueWhileStopping(), i)
+	case stopping:
+		for i := range l.containers {
+			consider(l.containers[i].dueWhileStopping(), i)
 		}
-		consider(l.allStop(func(*part, pods.Run) {}), allStopped)
+		consider(l.stopAll(func(*container, run) {}), allStopped)
 	}
-	if what != nothingHappens && at.Before(l.now) {
+	if event != noEvent && at.Before(l.now) {
 		at = l.now
 	}
-	return at, what
+	return at, event
 }
 
-// restarts says whether a part that has ended is started again.
-func (l *Life) restarts(p *part) bool {
-	return p.Run.Over() && pods.Restarts(l.pod, p.kind, p.spec, p.Run.Code)
+// restarts reports whether a container has ended and starts again.
+func (l *Life) restarts(c *container) bool {
+	return c.run.hasEnded() && restarts(l.pod, c.kind, c.spec, c.run.code)
 }
 
-func (l *Life) longest() time.Duration {
+func (l *Life) maxBackOff() time.Duration {
 	if l.settings.MaxBackOff > 0 {
 		return l.settings.MaxBackOff
 	}
 	return defaultBackOff
 }
 
-// arrange does what follows at once from what has happened: whose turn it is, whether the pod has ended, and its
-// conditions.
+// arrange makes the changes that follow at once from the last one: the next container gets its turn, the pod ends, and
+// conditions change.
 func (l *Life) arrange() {
-	if l.stage == pods.Living {
+	if l.stage == living {
 		l.takeTurns()
 		if l.isDone() {
-			l.tell(l.now, l.grace(), stop{})
+			l.beginStop(l.now, l.gracePeriod(), stop{})
 		}
 	}
-	l.note()
+	l.updateConditions()
 }
 
-// takeTurns lets the next init container run, or, once all have, the main ones. Sidecars have theirs between. What has had
-// another begin after it was done then, and a sidecar that has ended since holds up nobody.
-// (kubelet: pkg/kubelet/kuberuntime, computeInitContainerActions)
+// takeTurns sets the turn of each container: init containers and sidecars one after the other, then all main containers
+// together. A container before one that has already started does not delay the others again, for example a sidecar that
+// has ended since. (kubelet: pkg/kubelet/kuberuntime, computeInitContainerActions)
 func (l *Life) takeTurns() {
-	turn, passed := l.began, l.lastBegun()
-	for i := range l.parts {
-		p := &l.parts[i]
-		if p.kind == pods.EphemeralContainer {
-			continue // has had it since it was seen
+	turn, lastStarted := l.began, l.lastStarted()
+	for i := range l.containers {
+		c := &l.containers[i]
+		if c.kind == EphemeralContainer {
+			continue // its turn begins when it is added
 		}
-		p.turn = turn
+		c.turn = turn
 		switch {
-		case p.kind == pods.MainContainer:
-		case i < passed && !p.isInitialized():
-		case !p.isInitialized():
-			turn = time.Time{} // which nobody's is then
-		case !turn.IsZero() && p.initializedAt().After(turn):
-			turn = p.initializedAt()
+		case c.kind == MainContainer:
+		case i < lastStarted && !c.isInitialized():
+		case !c.isInitialized():
+			turn = time.Time{} // the containers after it have to wait
+		case !turn.IsZero() && c.initializedAt().After(turn):
+			turn = c.initializedAt()
 		}
 	}
 }
 
-// lastBegun is the last part, but for ephemeral ones, that has ever run; -1 for none.
-func (l *Life) lastBegun() int {
+// lastStarted returns the index of the last container, except ephemeral ones, that has ever started; -1 for none.
+func (l *Life) lastStarted() int {
 	last := -1
-	for i := range l.parts {
-		if p := &l.parts[i]; p.kind != pods.EphemeralContainer && p.hasRun() {
+	for i := range l.containers {
+		if c := &l.containers[i]; c.kind != EphemeralContainer && c.hasStarted() {
 			last = i
 		}
 	}
 	return last
 }
 
-// mainMayRun says whether the last of the init containers and sidecars is done, which those before it were before it began.
+// mainMayRun reports whether the last init container or sidecar is done. The earlier ones were done before it started.
 // (kubelet: pkg/kubelet/status, hasPodInitialized)
 func (l *Life) mainMayRun() bool {
 	last := len(l.pod.Spec.InitContainers) - 1
-	return last < 0 || l.lastBegun() > last || l.parts[last].isInitialized()
+	return last < 0 || l.lastStarted() > last || l.containers[last].isInitialized()
 }
 
-// isInitialized says whether all init containers and sidecars are done now.
+// isInitialized reports whether all init containers and sidecars are done now.
 func (l *Life) isInitialized() bool {
-	return !slices.ContainsFunc(l.parts, func(p part) bool {
-		return (p.kind == pods.InitContainer || p.kind == pods.Sidecar) && !p.isInitialized()
+	return !slices.ContainsFunc(l.containers, func(c container) bool {
+		return (c.kind == InitContainer || c.kind == Sidecar) && !c.isInitialized()
 	})
 }
 
-// isDone says whether the pod has ended by itself: all of its main containers have for good, or an init container has
-// failed.
+// isDone reports whether the pod has ended by itself: all main containers have ended for good, or an init container has
+// failed for good.
 func (l *Life) isDone() bool {
 	done := true
-	for i := range l.parts {
-		p := &l.parts[i]
-		over := p.Run.Over() && !l.restarts(p)
-		switch p.kind {
-		case pods.InitContainer:
-			if over && p.Run.Code != 0 {
+	for i := range l.containers {
+		c := &l.containers[i]
+		final := c.run.hasEnded() && !l.restarts(c)
+		switch c.kind {
+		case InitContainer:
+			if final && c.run.code != 0 {
 				return true
 			}
-		case pods.MainContainer:
-			done = done && over
+		case MainContainer:
+			done = done && final
 		}
 	}
 	return done
 }
 
-// anyRuns, and anyCreated, say it of the containers. One whose image is not there has none.
+// anyRuns reports whether a container runs.
 func (l *Life) anyRuns() bool {
-	return slices.ContainsFunc(l.parts, func(p part) bool { return p.Run.Runs() })
+	return slices.ContainsFunc(l.containers, func(c container) bool { return c.run.isRunning() })
 }
 
+// anyCreated reports whether the runtime has created a container, or has tried to. The pod's sandbox then exists.
 func (l *Life) anyCreated() bool {
-	return slices.ContainsFunc(l.parts, func(p part) bool {
-		return p.hasRun() || p.Waiting != "" && p.Waiting != "ContainerCreating" && p.Waiting != "PodInitializing"
+	return slices.ContainsFunc(l.containers, func(c container) bool {
+		return c.hasStarted() || c.waiting != "" && c.waiting != "ContainerCreating" && c.waiting != "PodInitializing"
 	})
 }
 
-// wasInitialized says whether the pod has been told to be, which is not taken back.
-func (l *Life) wasInitialized() bool { return l.conditions[numberOf(v1.PodInitialized)].met }
+// wasInitialized reports whether the condition Initialized has ever been true.
+func (l *Life) wasInitialized() bool { return l.conditions[timedIndex(v1.PodInitialized)].met }
 
-// note keeps since when each condition has been as it is. It says the same as pods.Status does, and is not asked for
-// reasons.
-func (l *Life) note() {
-	begun, ready := false, l.stage != pods.Ended && l.stop.outcome == ""
-	for i := range l.parts {
-		p := &l.parts[i]
-		switch p.kind {
-		case pods.Sidecar:
-			ready = ready && p.Run.Runs() && p.Ready
-		case pods.MainContainer:
-			begun = begun || p.hasRun() && p.Waiting == ""
-			ready = ready && p.Run.Runs() && p.Ready
+// updateConditions records when a condition changes. It decides as setConditions does, without making reasons.
+func (l *Life) updateConditions() {
+	started, ready := false, l.stage != ended && l.stop.outcome == ""
+	for i := range l.containers {
+		c := &l.containers[i]
+		switch c.kind {
+		case Sidecar:
+			ready = ready && c.run.isRunning() && c.ready
+		case MainContainer:
+			started = started || c.hasStarted() && c.waiting == ""
+			ready = ready && c.run.isRunning() && c.ready
 		}
 	}
-	gates := ready
+	podReady := ready
 	for _, gate := range l.pod.Spec.ReadinessGates {
 		c := conditionOf(&l.pod.Status, gate.ConditionType)
-		gates = gates && c != nil && c.Status == v1.ConditionTrue
+		podReady = podReady && c != nil && c.Status == v1.ConditionTrue
 	}
-	initialized := l.wasInitialized() || begun || l.isInitialized() || l.stop.outcome == v1.PodSucceeded
-	for i, met := range [len(ours)]bool{l.stage != pods.Ended, initialized, gates, ready} {
+	initialized := l.wasInitialized() || started || l.isInitialized() || l.stop.outcome == v1.PodSucceeded
+	for i, met := range [len(timedConditions)]bool{l.stage != ended, initialized, podReady, ready} {
 		if c := &l.conditions[i]; c.met != met || c.since.IsZero() {
-			*c = condition{met, inSeconds(l.now)}
+			*c = condition{met: met, since: inSeconds(l.now)}
 		}
 	}
 }

@@ -1,8 +1,11 @@
-// Package podlife reports what a kubelet would report of a pod that does not run, at any moment: its status as a function of
-// time, of the pod, and of what a scenario says of its containers. There is no I/O here, no goroutine and no clock.
+// Package podlife computes the status that a kubelet would report for a pod, as a function of time, of the pod and of a
+// scenario's description of its containers. There is no I/O here, no goroutine and no clock.
 //
-// Whatever a life depends on is in the status that it tells, in whole seconds. So a process that is killed and started
-// again goes on where the apiserver says that it was, and what has happened since is worked out, as if it had been there.
+// Begin with [Life]. Everything that a life depends on is in the status that it reports, in whole seconds. A process that
+// is killed and started again therefore continues each life from the status in the API server. What would have happened
+// in between is computed as if the process had not stopped.
+//
+// [FixedStatus] is the status of a pod that never changes, on a node that is not in a cluster.
 package podlife
 
 import (
@@ -15,66 +18,66 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/utils/ptr"
 
-	"fauxlet/internal/pods"
 	"fauxlet/scenario"
 )
 
-// Settings are what the node gives its pods.
+// Settings are the node's part in the life of a pod.
 type Settings struct {
-	// HostIPs are the node's, the main one first; those of a pod with hostNetwork too.
+	// HostIPs are the addresses of the node, the main one first. A pod with hostNetwork has the same.
 	HostIPs []string
-	// PodIPs are this pod's, one or one of each family. It has them from when its first container is created.
+	// PodIPs are the addresses of this pod: one, or one per IP family. The status shows them as soon as the pod's first
+	// container has been created.
 	PodIPs []string
-	// MaxBackOff is the longest wait before a container that ends again and again is started again; 0: five minutes.
+	// MaxBackOff is the longest wait before a container that keeps ending is started again; 0 means five minutes.
 	// (KubeletConfiguration: crashLoopBackOff.maxContainerRestartPeriod)
 	MaxBackOff time.Duration
 }
 
-// Life is that of one pod. It is not safe for concurrent use.
+// Life is the life of one pod. It is not safe for concurrent use.
 type Life struct {
-	pod        *v1.Pod
-	containers map[string]scenario.Container
-	settings   Settings
-	began      time.Time
-	// now is the moment that all of the following is of. It never goes back.
+	pod       *v1.Pod
+	described map[string]scenario.Container
+	settings  Settings
+	began     time.Time
+	// now is the time for which all of the following holds. It never goes back.
 	now        time.Time
-	parts      []part // as pods.Containers has them
-	conditions [len(ours)]condition
-	stage      pods.Stage
+	containers []container // in the order of Containers
+	conditions [len(timedConditions)]condition
+	stage      stage
 	stop       stop
-	// settled is a pod that had ended before this life began: its status is what it is.
+	// settled is set for a pod that had ended before this life began. Its status never changes.
 	settled bool
 }
 
-// New begins the life of a pod that is bound to the node, or goes on with that of a pod whose status says how far it is.
-// The pod is only read, and must not be changed; containers are by name, and one that is missing is the zero Container.
-// Errors are the scenario's: they name the container and the field.
-func New(pod *v1.Pod, containers map[string]scenario.Container, s Settings, now time.Time) (*Life, error) {
-	for _, name := range slices.Sorted(maps.Keys(containers)) {
-		c := containers[name]
+// New begins the life of a pod that is bound to the node, or continues the life that the pod's status shows. Described are
+// the containers by name; a missing one behaves like the zero scenario.Container. New only reads the pod, which must not
+// change later. Errors are mistakes in described, and name the container and the field.
+func New(pod *v1.Pod, described map[string]scenario.Container, s Settings, now time.Time) (*Life, error) {
+	for _, name := range slices.Sorted(maps.Keys(described)) {
+		c := described[name]
 		if err := c.Validate(nil); err != nil {
 			return nil, fmt.Errorf("container %s of pod %s/%s: %w", name, pod.Namespace, pod.Name, err)
 		}
 	}
-	l := &Life{pod: pod, containers: containers, settings: s, began: inSeconds(now)}
-	fresh := pod.Status.StartTime == nil
-	if !fresh {
+	l := &Life{pod: pod, described: described, settings: s, began: inSeconds(now)}
+	isNew := pod.Status.StartTime == nil
+	if !isNew {
 		l.began = pod.Status.StartTime.Time
 	}
 	l.now = l.began
 	l.adopt()
 	if isTerminal(pod.Status.Phase) && !l.anyRuns() {
-		l.settled, l.stage = true, pods.Ended
+		l.settled, l.stage = true, ended
 		return l, nil
 	}
-	if !fresh || pod.DeletionTimestamp == nil { // nothing of a pod that is to be deleted begins
+	if !isNew || pod.DeletionTimestamp == nil { // containers of a new pod that is being deleted never start
 		l.arrange()
 	}
 	l.follow(now)
 	return l, nil
 }
 
-// Update tells of a newer version of the same pod.
+// Update continues the life with a newer version of the same pod.
 func (l *Life) Update(pod *v1.Pod, now time.Time) {
 	l.advance(now)
 	l.pod = pod
@@ -84,62 +87,68 @@ func (l *Life) Update(pod *v1.Pod, now time.Time) {
 	}
 }
 
-// At is the status at a time, or at the latest one that was asked for; when it changes next by itself, zero for never; and
-// whether nothing is left of a pod that is to be deleted: once the status has been reported, the pod may be.
+// At returns the status at a time. A time before that of an earlier call gives the status of the earlier call. next is the
+// time at which the status changes by itself, or zero for never. gone reports that the pod is to be deleted and nothing of
+// it runs any more: after the status has been reported, the pod may be deleted.
 //
-// The status shares what does not change with the pod, and must not be changed.
+// The status shares unchanged parts with the pod, and must not be changed.
 func (l *Life) At(now time.Time) (status v1.PodStatus, next time.Time, gone bool) {
 	l.advance(now)
 	next, _ = l.next()
-	return l.status(), next, l.stage == pods.Ended && l.pod.DeletionTimestamp != nil
+	return l.status(), next, l.stage == ended && l.pod.DeletionTimestamp != nil
 }
 
-// status is that of now.
+// status returns the status at l.now.
 func (l *Life) status() v1.PodStatus {
 	before := &l.pod.Status
 	if l.settled {
 		return *before
 	}
 	pod := l.pod
-	if l.stage == pods.Stopping && pod.Generation != l.stop.generation {
-		seen := *pod
-		seen.Generation = l.stop.generation
-		pod = &seen
+	if l.stage == stopping && pod.Generation != l.stop.generation {
+		observed := *pod
+		observed.Generation = l.stop.generation
+		pod = &observed
 	}
-	s := pods.Status(pod, func(n int) *pods.Moment { return &l.parts[n].Moment }, pods.Course{
-		Stage: l.stage, Outcome: l.stop.outcome, Initialized: l.stop.initialized, WasInitialized: l.wasInitialized(),
+	s := makeStatus(pod, func(n int) *moment { return &l.containers[n].moment }, progress{
+		stage: l.stage, outcome: l.stop.outcome, initialized: l.stop.initialized, wasInitialized: l.wasInitialized(),
 	})
 	s.StartTime = ptr.To(metav1.NewTime(l.began))
-	for i := range s.Conditions {
-		c := &s.Conditions[i]
-		switch n := numberOf(c.Type); {
-		case n >= 0:
-			c.LastTransitionTime = metav1.NewTime(l.conditions[n].since)
-		case c.Type == v1.PodScheduled, c.Type == v1.AllContainersRestarting:
-			c.LastTransitionTime = metav1.NewTime(l.began)
-			if old := conditionOf(before, c.Type); old != nil && old.Status == c.Status {
-				c.LastTransitionTime = old.LastTransitionTime
-			}
-		}
-	}
-	if isTerminal(before.Phase) { // from which no pod returns
+	l.setTransitionTimes(s.Conditions)
+	if isTerminal(before.Phase) { // a pod never leaves a terminal phase
 		s.Phase = before.Phase
 	}
 	switch {
 	case s.Phase == l.stop.outcome && l.stop.reason != "":
 		s.Reason, s.Message = l.stop.reason, l.stop.message
-	case s.Phase == before.Phase: // to which they belong
+	case s.Phase == before.Phase: // the earlier reason and message belong to this phase
 		s.Reason, s.Message = before.Reason, before.Message
 	}
-	l.address(&s)
-	// Not a kubelet's affair. (kubelet: pkg/kubelet/status, mergePodStatus)
+	l.setAddresses(&s)
+	// Other components set these fields. (kubelet: pkg/kubelet/status, mergePodStatus)
 	s.ResourceClaimStatuses, s.ExtendedResourceClaimStatus = before.ResourceClaimStatuses, before.ExtendedResourceClaimStatus
 	s.NodeAllocatableResourceClaimStatuses, s.VolumeHealth = before.NodeAllocatableResourceClaimStatuses, before.VolumeHealth
 	return s
 }
 
-// address gives the pod its addresses: those of the host at once, its own when its sandbox has been seen.
-func (l *Life) address(s *v1.PodStatus) {
+// setTransitionTimes sets the times at which the kubelet's conditions changed.
+func (l *Life) setTransitionTimes(conditions []v1.PodCondition) {
+	for i := range conditions {
+		c := &conditions[i]
+		switch n := timedIndex(c.Type); {
+		case n >= 0:
+			c.LastTransitionTime = metav1.NewTime(l.conditions[n].since)
+		case c.Type == v1.PodScheduled, c.Type == v1.AllContainersRestarting:
+			c.LastTransitionTime = metav1.NewTime(l.began)
+			if old := conditionOf(&l.pod.Status, c.Type); old != nil && old.Status == c.Status {
+				c.LastTransitionTime = old.LastTransitionTime
+			}
+		}
+	}
+}
+
+// setAddresses sets the addresses of the host, and those of the pod once its sandbox exists.
+func (l *Life) setAddresses(s *v1.PodStatus) {
 	if len(l.settings.HostIPs) > 0 {
 		s.HostIP = l.settings.HostIPs[0]
 		s.HostIPs = make([]v1.HostIP, len(l.settings.HostIPs))
@@ -162,4 +171,5 @@ func (l *Life) address(s *v1.PodStatus) {
 	}
 }
 
-func isTerminal(phase v1.PodPhase) bool { return phase == v1.PodSucceeded || phase == v1.PodFailed }
+// inSeconds truncates a time to the precision of the API.
+func inSeconds(t time.Time) time.Time { return t.Truncate(time.Second) }

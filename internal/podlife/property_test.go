@@ -13,7 +13,6 @@ import (
 	"k8s.io/utils/ptr"
 
 	"fauxlet/internal/podlife"
-	"fauxlet/internal/pods"
 	"fauxlet/scenario"
 )
 
@@ -165,9 +164,9 @@ func (w *walk) isFinal(name string, s v1.ContainerStatus) bool {
 	if s.State.Terminated == nil {
 		return false
 	}
-	for kind, c := range pods.Containers(w.pod) {
+	for kind, c := range podlife.Containers(w.pod) {
 		if c.Name == name {
-			return !pods.Restarts(w.pod, kind, c, s.State.Terminated.ExitCode)
+			return !podlife.Restarts(w.pod, kind, c, s.State.Terminated.ExitCode)
 		}
 	}
 	return false

@@ -5,155 +5,167 @@ import (
 	"time"
 
 	v1 "k8s.io/api/core/v1"
-
-	"fauxlet/internal/pods"
 )
 
-// stop is how a pod comes to its end.
+// stop is the end of a pod.
 type stop struct {
-	// since is when its containers were told to stop, kill when those that still run are killed.
+	// since is when the containers get SIGTERM, and kill when those that still run get SIGKILL.
 	since, kill time.Time
-	// outcome is the phase that it ends with whatever its containers say, for this reason. Empty: what they say.
+	// outcome is the phase in which the pod ends whatever its containers do, with reason and message. It is empty if the
+	// containers decide.
 	outcome         v1.PodPhase
 	reason, message string
-	// deleted is whether the pod was told to because it is to be deleted.
+	// deleted is set if the pod stops because it is to be deleted.
 	deleted bool
-	// generation is that of the pod which was told to. What the apiserver says later is not heard before all has stopped: it
-	// takes no less time for it. (kubelet: SyncTerminatingPod, whose context nobody cancels)
+	// generation is the generation of the pod that stops. The kubelet does not observe newer ones until all containers have
+	// stopped. (kubelet: SyncTerminatingPod)
 	generation int64
-	// initialized is whether all init containers were done then.
+	// initialized reports whether all init containers were done when the stop began.
 	initialized bool
 }
 
-// leastGrace is given to each container. (kubelet: minimumGracePeriodInSeconds)
-const leastGrace = 2 * time.Second
+// minGracePeriod is the least time that each container gets. (kubelet: minimumGracePeriodInSeconds)
+const minGracePeriod = 2 * time.Second
 
-// defaultGrace is that of a pod that says none, as the apiserver would have filled in.
-const defaultGrace = 30 * time.Second
+// defaultGracePeriod is the API server's default of terminationGracePeriodSeconds.
+const defaultGracePeriod = 30 * time.Second
 
-func (l *Life) grace() time.Duration {
+func (l *Life) gracePeriod() time.Duration {
 	if seconds := l.pod.Spec.TerminationGracePeriodSeconds; seconds != nil {
 		return time.Duration(*seconds) * time.Second
 	}
-	return defaultGrace
+	return defaultGracePeriod
 }
 
-// tell tells the containers to stop.
-func (l *Life) tell(at time.Time, grace time.Duration, how stop) {
+// beginStop sends the containers SIGTERM.
+func (l *Life) beginStop(at time.Time, grace time.Duration, s stop) {
 	at = inSeconds(at)
-	how.since, how.kill, how.initialized = at, at.Add(grace), l.mainMayRun()
-	how.generation = l.pod.Generation
-	if observed := l.pod.Status.ObservedGeneration; l.pod.DeletionTimestamp != nil && !how.deleted && observed > 0 {
-		how.generation = observed // as it was before that
+	s.since, s.kill, s.initialized = at, at.Add(grace), l.mainMayRun()
+	s.generation = l.pod.Generation
+	if observed := l.pod.Status.ObservedGeneration; l.pod.DeletionTimestamp != nil && !s.deleted && observed > 0 {
+		s.generation = observed // the deletion has raised the generation, and came later
 	}
-	l.stop, l.stage = how, pods.Stopping
-	if how.deleted {
+	l.stop, l.stage = s, stopping
+	if s.deleted {
 		l.waitNoMore()
 	}
 }
 
-// toldByAPI is since when the pod is to be deleted, or since when it is told to have ended, and how.
-func (l *Life) toldByAPI(now time.Time) (since time.Time, grace time.Duration, how stop, told bool) {
+// waitNoMore ends the back-off of containers: they are terminated for good, as there is no next run in a pod that is to be
+// deleted. In a pod that ends for another reason they keep waiting, and count as lost.
+// (kubelet: pkg/kubelet/container, ShouldContainerBeRestarted)
+func (l *Life) waitNoMore() {
+	for i := range l.containers {
+		if c := &l.containers[i]; c.run.hasEnded() {
+			c.waiting, c.backOff = "", 0
+		}
+	}
+}
+
+// requestedStop returns the stop that the pod's current version requires, if any: it is to be deleted, or its phase in the
+// API server is terminal.
+func (l *Life) requestedStop(now time.Time) (since time.Time, grace time.Duration, s stop, requested bool) {
 	switch deleted := l.pod.DeletionTimestamp; {
 	case deleted != nil:
-		grace = l.grace()
+		grace = l.gracePeriod()
 		if seconds := l.pod.DeletionGracePeriodSeconds; seconds != nil {
 			grace = time.Duration(*seconds) * time.Second
 		}
-		if since = deleted.Add(-grace); since.After(now) { // by another clock
+		if since = deleted.Add(-grace); since.After(now) { // the API server's clock is ahead
 			since = now
 		}
 		return since, grace, stop{deleted: true}, true
 	case isTerminal(l.pod.Status.Phase):
-		return now, l.grace(), stop{outcome: l.pod.Status.Phase}, true
+		return now, l.gracePeriod(), stop{outcome: l.pod.Status.Phase}, true
 	}
-	return since, grace, how, false
+	return since, grace, s, false
 }
 
-// follow does what a version of the pod asks for that is new to this life, and then what is due.
+// follow makes the changes that a new version of the pod requires, and then those that are due.
 func (l *Life) follow(now time.Time) {
-	since, grace, how, told := l.toldByAPI(now)
-	if told && l.stage == pods.Living {
+	since, grace, s, requested := l.requestedStop(now)
+	if requested && l.stage == living {
 		if l.hasBegun() {
 			l.advance(since)
 		}
-		if l.stage == pods.Living {
-			l.tell(since, grace, how)
+		if l.stage == living {
+			l.beginStop(since, grace, s)
 		}
 	}
 	l.advance(now)
-	if l.stage == pods.Living {
-		for i := range l.parts {
-			l.parts[i].follow(now)
+	if l.stage == living {
+		for i := range l.containers {
+			l.containers[i].follow(now)
 		}
 	}
 	l.arrange()
 	l.advance(now)
 }
 
-// follow begins an ephemeral container that has come, and begins one again whose image is another.
-func (p *part) follow(now time.Time) {
-	if p.kind == pods.EphemeralContainer && !p.hasRun() && p.turn.IsZero() {
-		p.turn = now
+// follow starts a new ephemeral container, and restarts a container whose image has changed.
+func (c *container) follow(now time.Time) {
+	if c.kind == EphemeralContainer && !c.hasStarted() && c.turn.IsZero() {
+		c.turn = now
 	}
-	if p.Run.Runs() && p.Run.Image != p.spec.Image && !p.isFixed() {
-		p.end(pods.Stopped(p.Run, p.is.Stops, inSeconds(now), false))
-		p.start(now)
+	if c.run.isRunning() && c.run.image != c.spec.Image && !c.isFixed() {
+		c.end(c.run.stopped(c.described.Stops, inSeconds(now), false))
+		c.start(now)
 	}
 }
 
-// hasBegun says whether anything of the pod has, or is to.
+// hasBegun reports whether a container has started or has its turn.
 func (l *Life) hasBegun() bool {
-	return slices.ContainsFunc(l.parts, func(p part) bool { return p.hasRun() || !p.turn.IsZero() })
+	return slices.ContainsFunc(l.containers, func(c container) bool { return c.hasStarted() || !c.turn.IsZero() })
 }
 
-// allStop is when all containers will have stopped. Main containers stop at once, sidecars after them, the last first.
-// each is given how the run of each ends. (kubelet: pkg/kubelet/kuberuntime, killContainer and terminationOrdering)
-func (l *Life) allStop(each func(*part, pods.Run)) time.Time {
+// stopAll returns when all containers will have stopped, and calls each with every container that runs and its run after
+// the end. Main containers stop first, then sidecars, in reverse order.
+// (kubelet: pkg/kubelet/kuberuntime, killContainer and terminationOrdering)
+func (l *Life) stopAll(each func(*container, run)) time.Time {
 	last := l.stop.since
-	for i := range l.parts {
-		if p := &l.parts[i]; p.kind != pods.Sidecar && p.Run.Runs() {
-			r, at := p.stops(l.stop.since, l.stop)
-			each(p, r)
+	for i := range l.containers {
+		if c := &l.containers[i]; c.kind != Sidecar && c.run.isRunning() {
+			r, at := c.stops(l.stop.since, l.stop)
+			each(c, r)
 			if at.After(last) {
 				last = at
 			}
 		}
 	}
-	for i := len(l.parts) - 1; i >= 0; i-- {
-		if p := &l.parts[i]; p.kind == pods.Sidecar && p.Run.Runs() {
-			r, at := p.stops(last, l.stop)
-			each(p, r)
+	for i := len(l.containers) - 1; i >= 0; i-- {
+		if c := &l.containers[i]; c.kind == Sidecar && c.run.isRunning() {
+			r, at := c.stops(last, l.stop)
+			each(c, r)
 			last = at
 		}
 	}
 	return last
 }
 
-// stops is how a run ends that is told to when its turn has come, and when.
-func (p *part) stops(turn time.Time, s stop) (pods.Run, time.Time) {
-	told := turn.Add(p.preStop())
-	if told.After(s.kill) {
-		told = s.kill
+// stops returns the run after the end of a container whose turn to stop has come, and the time of its end.
+func (c *container) stops(turn time.Time, s stop) (run, time.Time) {
+	sigterm := turn.Add(c.preStop())
+	if sigterm.After(s.kill) {
+		sigterm = s.kill
 	}
 	kill := s.kill
-	if least := told.Add(leastGrace); kill.Before(least) && s.kill.After(s.since) {
-		kill = least
+	if earliest := sigterm.Add(minGracePeriod); kill.Before(earliest) && s.kill.After(s.since) {
+		kill = earliest
 	}
-	at := told.Add(p.is.Stops.After.Duration)
+	at := sigterm.Add(c.described.Stops.After.Duration)
 	killed := at.After(kill)
 	if killed {
 		at = kill
 	}
-	if at.Before(p.Run.Started) { // which was after it should have been told
-		at = p.Run.Started
+	if at.Before(c.run.started) { // it started after the stop began
+		at = c.run.started
 	}
-	return pods.Stopped(p.Run, p.is.Stops, inSeconds(at), killed), at
+	return c.run.stopped(c.described.Stops, inSeconds(at), killed), at
 }
 
-// preStop is how long the container's hook takes; those that run a command or ask are done at once.
-func (p *part) preStop() time.Duration {
-	if h := p.spec.Lifecycle; h != nil && h.PreStop != nil && h.PreStop.Sleep != nil {
+// preStop returns how long the container's preStop hook takes. Hooks that run a command or send a request take no time.
+func (c *container) preStop() time.Duration {
+	if h := c.spec.Lifecycle; h != nil && h.PreStop != nil && h.PreStop.Sleep != nil {
 		return time.Duration(h.PreStop.Sleep.Seconds) * time.Second
 	}
 	return 0

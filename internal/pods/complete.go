@@ -1,18 +1,20 @@
 package pods
 
 import (
-	"slices"
 	"time"
 
 	v1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
+	"fauxlet/internal/podlife"
+	"fauxlet/internal/stableid"
 	"fauxlet/scenario"
 )
 
-// validatePod checks what the rest relies on: names, and that they are no container's twice.
+// validatePod checks what the rest of the package relies on: names are valid, and each container has its own.
 func validatePod(pod *v1.Pod, path *field.Path) field.ErrorList {
 	if pod == nil {
 		return field.ErrorList{field.Required(path, "a core/v1 Pod")}
@@ -61,8 +63,8 @@ func validatePod(pod *v1.Pod, path *field.Path) field.ErrorList {
 	return errs
 }
 
-// complete fills in what an apiserver and a kubelet would have, where it is missing. A pod that comes with a phase keeps
-// the status that it came with, as does a container that comes with one.
+// complete returns a copy of the pod with the fields that an API server and a kubelet would have set. A pod with a phase
+// keeps its status, and so does a container with a status.
 func complete(given *v1.Pod, containers map[string]scenario.Container, made time.Time) *v1.Pod {
 	pod := given.DeepCopy()
 	pod.TypeMeta = metav1.TypeMeta{}
@@ -70,7 +72,7 @@ func complete(given *v1.Pod, containers map[string]scenario.Container, made time
 		pod.Namespace = metav1.NamespaceDefault
 	}
 	if pod.UID == "" {
-		pod.UID = madeUID(pod.Namespace, pod.Name)
+		pod.UID = types.UID(stableid.UUID("pod " + pod.Namespace + "/" + pod.Name))
 	}
 	if pod.CreationTimestamp.IsZero() {
 		pod.CreationTimestamp = metav1.NewTime(made.Add(-age).Truncate(time.Second))
@@ -78,65 +80,11 @@ func complete(given *v1.Pod, containers map[string]scenario.Container, made time
 	if pod.Spec.RestartPolicy == "" {
 		pod.Spec.RestartPolicy = v1.RestartPolicyAlways
 	}
-	if pod.Status.Phase != "" {
-		return pod
-	}
-
-	moments := make([]Moment, 0, len(pod.Spec.InitContainers)+len(pod.Spec.Containers)+len(pod.Spec.EphemeralContainers))
-	waits := false // for an init container
-	for kind, spec := range Containers(pod) {
-		c := containers[spec.Name]
-		m := FixedMoment(&c, kind, pod.CreationTimestamp.Time)
-		if c.State == "" && kind == MainContainer && waits {
-			m = Moment{}
-		}
-		waits = waits || kind == InitContainer && m.Run.Reason != completed || kind == Sidecar && !m.Run.Runs()
-		moments = append(moments, m)
-	}
-	came := pod.Status
-	pod.Status = Status(pod, func(n int) *Moment { return &moments[n] }, Course{})
-	keep(pod.Status.InitContainerStatuses, came.InitContainerStatuses)
-	keep(pod.Status.ContainerStatuses, came.ContainerStatuses)
-	keep(pod.Status.EphemeralContainerStatuses, came.EphemeralContainerStatuses)
-	started := pod.CreationTimestamp
-	pod.Status.StartTime = &started
-	for i := range pod.Status.Conditions {
-		pod.Status.Conditions[i].LastTransitionTime = started
+	if pod.Status.Phase == "" {
+		pod.Status = podlife.FixedStatus(pod, containers)
 	}
 	return pod
 }
 
-// keep has those that came in place of those that were made up.
-func keep(made, came []v1.ContainerStatus) {
-	for i := range made {
-		if at := slices.IndexFunc(came, func(s v1.ContainerStatus) bool { return s.Name == made[i].Name }); at >= 0 {
-			made[i] = came[at]
-		}
-	}
-}
-
-// containerNames are those of the spec, of any kind.
-func containerNames(pod *v1.Pod) []string {
-	var names []string
-	for _, c := range Containers(pod) {
-		names = append(names, c.Name)
-	}
-	return names
-}
-
-// HasContainer says whether the pod has a container of that name, of any kind.
-func HasContainer(pod *v1.Pod, name string) bool { return slices.Contains(containerNames(pod), name) }
-
-// containerStatus finds the status of a container of any kind; nil where there is none.
-func containerStatus(pod *v1.Pod, name string) *v1.ContainerStatus {
-	for _, statuses := range [][]v1.ContainerStatus{
-		pod.Status.ContainerStatuses, pod.Status.InitContainerStatuses, pod.Status.EphemeralContainerStatuses,
-	} {
-		for i := range statuses {
-			if statuses[i].Name == name {
-				return &statuses[i]
-			}
-		}
-	}
-	return nil
-}
+// HasContainer reports whether the pod has a container of that name, of any type.
+func HasContainer(pod *v1.Pod, name string) bool { return podlife.ContainerSpec(pod, name) != nil }

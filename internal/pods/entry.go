@@ -11,6 +11,7 @@ import (
 
 	v1 "k8s.io/api/core/v1"
 
+	"fauxlet/internal/podlife"
 	"fauxlet/internal/shell"
 	"fauxlet/scenario"
 )
@@ -62,7 +63,7 @@ func newEntry(pod *v1.Pod, containers map[string]scenario.Container, made time.T
 	e := &entry{pod: pod, connections: new(atomic.Int64)}
 	return e, e.each(containers, func(c *container) error {
 		log := c.is.Log
-		if !isRunning(containerStatus(pod, c.name)) {
+		if !isRunning(podlife.ContainerStatus(pod, c.name)) {
 			log = ended(log)
 		}
 		current, err := newSource(log, pod, c.name, made)
@@ -89,7 +90,7 @@ func newEntry(pod *v1.Pod, containers map[string]scenario.Container, made time.T
 
 // each makes the containers of a pod, and has fill do the rest of each.
 func (e *entry) each(described map[string]scenario.Container, fill func(*container) error) error {
-	names := containerNames(e.pod)
+	names := podlife.ContainerNames(e.pod)
 	for name := range described {
 		if !slices.Contains(names, name) {
 			return fmt.Errorf("pod %s/%s: it has no container %q; it has %s", e.pod.Namespace, e.pod.Name, name, strings.Join(names, ", "))
@@ -101,7 +102,7 @@ func (e *entry) each(described map[string]scenario.Container, fill func(*contain
 		if is, there := described[name]; there {
 			c.is = &is
 		}
-		err := c.is.Validate(containerSpec(e.pod, name).Resources.Limits)
+		err := c.is.Validate(podlife.ContainerSpec(e.pod, name).Resources.Limits)
 		if err == nil {
 			err = fill(c)
 		}
@@ -125,7 +126,7 @@ func (e *entry) next(spec scenario.Pod) (*entry, error) {
 		n.connections = e.connections
 	}
 	err := n.each(spec.Containers, func(c *container) error {
-		status := containerStatus(spec.Pod, c.name)
+		status := podlife.ContainerStatus(spec.Pod, c.name)
 		if status == nil {
 			c.run = &run{}
 			return nil
@@ -155,7 +156,7 @@ func (e *entry) next(spec scenario.Pod) (*entry, error) {
 	}
 	if e != nil {
 		for _, c := range n.containers {
-			if status := containerStatus(spec.Pod, c.name); status != nil {
+			if status := podlife.ContainerStatus(spec.Pod, c.name); status != nil {
 				current, last := runsOf(status)
 				c.run.endAt(current.ended)
 				c.previous.endAt(last.ended)

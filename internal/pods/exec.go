@@ -12,6 +12,7 @@ import (
 	v1 "k8s.io/api/core/v1"
 	utilexec "k8s.io/utils/exec"
 
+	"fauxlet/internal/podlife"
 	"fauxlet/internal/shell"
 	"fauxlet/scenario"
 )
@@ -84,7 +85,7 @@ func (e *entry) systemOf(c *container) (*shell.Container, error) {
 
 // system is what the pod and the scenario say of what commands find.
 func (e *entry) system(c *container) shell.Config {
-	pod, spec := e.pod, containerSpec(e.pod, c.name)
+	pod, spec := e.pod, podlife.ContainerSpec(e.pod, c.name)
 	config := shell.Config{
 		Hostname:   pod.Name,
 		IP:         pod.Status.PodIP,
@@ -96,7 +97,7 @@ func (e *entry) system(c *container) shell.Config {
 	if pod.Spec.Hostname != "" {
 		config.Hostname = pod.Spec.Hostname
 	}
-	if status := containerStatus(pod, c.name); isRunning(status) {
+	if status := podlife.ContainerStatus(pod, c.name); isRunning(status) {
 		config.Started = status.State.Running.StartedAt.Time
 	}
 	if len(config.Command) == 0 {

@@ -7,8 +7,6 @@
 package pods
 
 import (
-	"crypto/sha256"
-	"fmt"
 	"slices"
 	"sync"
 	"time"
@@ -18,6 +16,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
+	"fauxlet/internal/podlife"
 	"fauxlet/scenario"
 )
 
@@ -145,8 +144,8 @@ func (s *Store) Running() []*v1.Pod {
 	var running []*v1.Pod
 	for _, pod := range s.list() {
 		known := &v1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: pod.Namespace, Name: pod.Name, UID: pod.UID}}
-		for _, name := range containerNames(pod) {
-			if status := containerStatus(pod, name); isRunning(status) {
+		for _, name := range podlife.ContainerNames(pod) {
+			if status := podlife.ContainerStatus(pod, name); isRunning(status) {
 				known.Spec.Containers = append(known.Spec.Containers, v1.Container{Name: name, Image: status.Image})
 			}
 		}
@@ -166,12 +165,4 @@ func (s *Store) Get(namespace, name string) (*v1.Pod, bool) {
 		return nil, false
 	}
 	return e.pod, true
-}
-
-// madeUID is the uid of a pod that was given none: always the same for the same name.
-func madeUID(namespace, name string) types.UID {
-	sum := sha256.Sum256([]byte("fauxlet pod " + namespace + "/" + name))
-	sum[6] = sum[6]&0x0f | 0x80 // version 8: made by the application's own rule
-	sum[8] = sum[8]&0x3f | 0x80
-	return types.UID(fmt.Sprintf("%x-%x-%x-%x-%x", sum[:4], sum[4:6], sum[6:8], sum[8:10], sum[10:16]))
 }

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	v1 "k8s.io/api/core/v1"
+
+	"fauxlet/internal/podlife"
 )
 
 // chunk is how much is written at once. A kubelet writes, and flushes, each line by itself.
@@ -31,7 +33,7 @@ func (s *Store) Logs(ctx context.Context, namespace, name, container string, opt
 	if !found {
 		return fmt.Errorf("pod %q cannot be found - no logs available", name)
 	}
-	status := containerStatus(e.pod, container)
+	status := podlife.ContainerStatus(e.pod, container)
 	if status == nil {
 		return fmt.Errorf("container %q in pod %q is not available", container, name)
 	}

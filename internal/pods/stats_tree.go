@@ -11,6 +11,8 @@ import (
 	v1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 
+	"fauxlet/internal/podlife"
+	"fauxlet/internal/stableid"
 	"fauxlet/scenario"
 )
 
@@ -59,7 +61,7 @@ func (s *Store) MeasureAs(machine Machine, now time.Time, uses func(pod *v1.Pod,
 		case KindPod:
 			count++
 			groups[all].add(c)
-			switch qosOf(c.Pod) {
+			switch podlife.QOSClass(c.Pod) {
 			case v1.PodQOSBestEffort:
 				groups[besteffort].add(c)
 			case v1.PodQOSBurstable:
@@ -125,8 +127,8 @@ func (s *Store) booted(at time.Time) time.Time {
 		if started := created(pod); i == 0 || started.Before(first) {
 			first = started
 		}
-		for _, name := range containerNames(pod) {
-			if status := containerStatus(pod, name); status != nil && status.State.Running != nil {
+		for _, name := range podlife.ContainerNames(pod) {
+			if status := podlife.ContainerStatus(pod, name); status != nil && status.State.Running != nil {
 				if started := status.State.Running.StartedAt.Time; !started.IsZero() && started.Before(first) {
 					first = started
 				}
@@ -149,7 +151,7 @@ func (t *tree) addPod(e *entry) {
 	pod := e.pod
 	at := len(t.groups)
 	parts := t.parts("kubepods")
-	switch qosOf(pod) {
+	switch podlife.QOSClass(pod) {
 	case v1.PodQOSBestEffort:
 		parts = append(parts, "besteffort")
 	case v1.PodQOSBurstable:
@@ -160,8 +162,12 @@ func (t *tree) addPod(e *entry) {
 
 	var requested, limited, memory uint64
 	unlimited, memoryUnlimited := false, false
-	for _, c := range containersOf(pod) {
-		status := containerStatus(pod, c.Name)
+	for kind, spec := range podlife.Containers(pod) {
+		c := *spec
+		if kind == podlife.EphemeralContainer {
+			c.Resources = v1.ResourceRequirements{} // it has none of its own
+		}
+		status := podlife.ContainerStatus(pod, c.Name)
 		if status == nil || status.State.Running == nil {
 			continue
 		}
@@ -398,16 +404,5 @@ func created(pod *v1.Pod) time.Time {
 	return pod.CreationTimestamp.Time
 }
 
-// containersOf are those of a pod, of any kind, as far as they have resources.
-func containersOf(pod *v1.Pod) []v1.Container {
-	var all []v1.Container
-	all = append(all, pod.Spec.InitContainers...)
-	all = append(all, pod.Spec.Containers...)
-	for _, c := range pod.Spec.EphemeralContainers {
-		all = append(all, v1.Container{Name: c.Name, Image: c.Image})
-	}
-	return all
-}
-
-// madeID is a UUID made of a name.
-func madeID(name string) string { return string(madeUID("fauxlet", name)) }
+// madeID returns a UUID that depends only on a name.
+func madeID(name string) string { return stableid.UUID("pod fauxlet/" + name) }

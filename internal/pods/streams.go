@@ -7,6 +7,7 @@ import (
 
 	v1 "k8s.io/api/core/v1"
 
+	"fauxlet/internal/podlife"
 	"fauxlet/internal/shell"
 )
 
@@ -20,7 +21,7 @@ type Size = shell.Size
 // running finds a container that runs, as a container runtime does: by the names of pod and container.
 func (s *Store) running(namespace, name, container string) (*entry, bool) {
 	e, found := s.entry(namespace, name)
-	if !found || !isRunning(containerStatus(e.pod, container)) {
+	if !found || !isRunning(podlife.ContainerStatus(e.pod, container)) {
 		return nil, false
 	}
 	return e, true
@@ -61,7 +62,7 @@ func (s *Store) Attach(ctx context.Context, namespace, name, container string, s
 		}
 		go func() {
 			_, _ = io.Copy(echo, streams.Stdin)
-			if c := containerSpec(e.pod, container); c != nil && c.StdinOnce {
+			if c := podlife.ContainerSpec(e.pod, container); c != nil && c.StdinOnce {
 				cancel()
 			}
 		}()
@@ -84,25 +85,8 @@ func (s *Store) Attach(ctx context.Context, namespace, name, container string, s
 
 // HasTTY says whether the spec of a container, of any kind, wants a terminal.
 func HasTTY(pod *v1.Pod, name string) bool {
-	c := containerSpec(pod, name)
+	c := podlife.ContainerSpec(pod, name)
 	return c != nil && c.TTY
-}
-
-// containerSpec finds a container of any kind; nil where there is none.
-func containerSpec(pod *v1.Pod, name string) *v1.Container {
-	for _, containers := range [][]v1.Container{pod.Spec.Containers, pod.Spec.InitContainers} {
-		for i := range containers {
-			if containers[i].Name == name {
-				return &containers[i]
-			}
-		}
-	}
-	for i := range pod.Spec.EphemeralContainers {
-		if c := (*v1.Container)(&pod.Spec.EphemeralContainers[i].EphemeralContainerCommon); c.Name == name {
-			return c
-		}
-	}
-	return nil
 }
 
 func errNotRunning(container string) error { return fmt.Errorf("container not found (%q)", container) }

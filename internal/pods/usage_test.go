@@ -8,6 +8,7 @@ import (
 	v1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 
+	"fauxlet/internal/podlife"
 	"fauxlet/scenario"
 )
 
@@ -139,7 +140,7 @@ func TestQoS(t *testing.T) {
 			for _, r := range test.containers {
 				pod.Spec.Containers = append(pod.Spec.Containers, v1.Container{Resources: r})
 			}
-			if got := qosOf(pod); got != test.want {
+			if got := podlife.QOSClass(pod); got != test.want {
 				t.Errorf("%s, want %s", got, test.want)
 			}
 		})

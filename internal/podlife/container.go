@@ -1,0 +1,196 @@
+package podlife
+
+import (
+	"time"
+
+	v1 "k8s.io/api/core/v1"
+
+	"fauxlet/scenario"
+)
+
+// container is one container of a living pod.
+type container struct {
+	moment
+	kind      ContainerType
+	spec      *v1.Container
+	described *scenario.Container
+	// turn is the time from which the container may run for the first time; zero until then.
+	turn time.Time
+}
+
+// relistPeriod is how often a kubelet looks at its containers. A container that has ended starts again after this time at
+// the earliest. (kubelet: genericPlegRelistPeriod)
+const relistPeriod = time.Second
+
+// The kubelet's back-off. (kubelet: pkg/kubelet/kubelet.go, newCrashLoopBackOff)
+const (
+	firstBackOff   = 10 * time.Second
+	defaultBackOff = 5 * time.Minute
+	// A run longer than this resets the back-off.
+	backOffReset = 10 * time.Minute
+)
+
+// isFixed reports whether the container has a State that never changes.
+func (c *container) isFixed() bool {
+	return c.described.State != "" && c.described.State != scenario.StateRunning
+}
+
+func (c *container) hasStarted() bool { return !c.run.started.IsZero() }
+
+// hasProbes reports whether probes decide about the container being started and ready.
+func (c *container) hasProbes() bool { return c.kind == MainContainer || c.kind == Sidecar }
+
+// isInitialized reports whether the next container may start: this init container has completed, or this sidecar has
+// started.
+func (c *container) isInitialized() bool {
+	if c.kind == Sidecar {
+		return c.run.isRunning() && c.started
+	}
+	return c.run.hasEnded() && c.run.code == 0 && c.waiting == ""
+}
+
+// initializedAt returns when isInitialized became true. It depends on the run alone, so that it is the same after an
+// adoption.
+func (c *container) initializedAt() time.Time {
+	if c.kind == Sidecar {
+		started, _ := c.probeTimes()
+		return started
+	}
+	return c.run.finished
+}
+
+// probeTimes returns when the startup probe and the readiness probe succeed in this run.
+func (c *container) probeTimes() (started, ready time.Time) {
+	start, wait := probeDelay(c.spec.StartupProbe), probeDelay(c.spec.ReadinessProbe)
+	if c.described.ReadyAfter != nil {
+		wait = c.described.ReadyAfter.Duration
+		start = min(start, wait)
+	}
+	return c.run.started.Add(start), c.run.started.Add(max(start, wait))
+}
+
+// probeDelay returns the time from the start of a container to the success of a probe that never fails.
+func probeDelay(p *v1.Probe) time.Duration {
+	if p == nil {
+		return 0
+	}
+	periods := max(0, p.SuccessThreshold-1) * max(1, p.PeriodSeconds)
+	return time.Duration(p.InitialDelaySeconds)*time.Second + time.Duration(periods)*time.Second
+}
+
+// exit returns how this run ends by itself, or nil if it does not.
+func (c *container) exit() *scenario.Exit {
+	exits := c.described.Exits
+	over := exits != nil && exits.Times > 0 && c.run.number >= exits.Times
+	switch {
+	case c.kind != InitContainer && over:
+		return nil
+	case c.kind != InitContainer:
+		return exits
+	case c.described.State != "":
+		return nil
+	case exits == nil:
+		return &scenario.Exit{}
+	case over:
+		return &scenario.Exit{After: exits.After}
+	}
+	return exits
+}
+
+// due returns when the container next changes by itself, or zero for never. restarts is set if the container starts again
+// after its latest run.
+func (c *container) due(restarts bool) time.Time {
+	switch {
+	case c.isFixed():
+		return time.Time{}
+	case !c.hasStarted() && c.turn.IsZero():
+		return time.Time{}
+	case !c.hasStarted():
+		return c.turn.Add(c.described.StartAfter.Duration)
+	case c.run.hasEnded() && !restarts:
+		return time.Time{}
+	case c.run.hasEnded() && c.waiting == "":
+		return c.run.finished.Add(relistPeriod)
+	case c.run.hasEnded():
+		return c.run.finished.Add(c.backOff)
+	}
+	var next time.Time
+	earliest := func(t time.Time) {
+		if next.IsZero() || t.Before(next) {
+			next = t
+		}
+	}
+	if exit := c.exit(); exit != nil {
+		earliest(c.run.started.Add(exit.After.Duration))
+	}
+	if c.hasProbes() {
+		started, ready := c.probeTimes()
+		if !c.started {
+			earliest(started)
+		} else if !c.ready {
+			earliest(ready)
+		}
+	}
+	return next
+}
+
+// dueWhileStopping returns when a container of a stopping pod becomes Ready, or zero for never. A kubelet then still runs
+// readiness probes, but no startup probes. (kubelet: pkg/kubelet/kubelet.go, SyncTerminatingPod)
+func (c *container) dueWhileStopping() time.Time {
+	if c.isFixed() || !c.run.isRunning() || !c.started || c.ready || !c.hasProbes() {
+		return time.Time{}
+	}
+	_, ready := c.probeTimes()
+	return ready
+}
+
+// step makes the change that is due.
+func (c *container) step(now time.Time, maxBackOff time.Duration) {
+	if !c.run.isRunning() {
+		if wait := c.nextBackOff(maxBackOff); c.run.hasEnded() && c.waiting == "" && wait > relistPeriod {
+			c.waiting, c.backOff = crashLoop, wait
+			return
+		}
+		c.start(now)
+		return
+	}
+	if exit := c.exit(); exit != nil && !now.Before(c.run.started.Add(exit.After.Duration)) {
+		c.end(c.run.exited(exit, inSeconds(now)))
+		return
+	}
+	c.probe(now)
+}
+
+func (c *container) start(now time.Time) {
+	number := int32(0)
+	if c.hasStarted() {
+		number = c.run.number + 1
+		c.last = c.run
+	}
+	c.waiting, c.backOff = "", 0
+	c.run = run{number: number, image: c.spec.Image, started: inSeconds(now)}
+	c.probe(c.run.started)
+}
+
+func (c *container) probe(now time.Time) {
+	started, ready := c.probeTimes()
+	c.started, c.ready = !now.Before(started), !now.Before(ready)
+}
+
+// end replaces the run by the same run after its end.
+func (c *container) end(r run) { c.run, c.started, c.ready = r, false, false }
+
+// nextBackOff returns how long the container waits after its latest run before it starts again. There is no wait after
+// the first run, nor after a long one. (kubelet: pkg/kubelet/kuberuntime, doBackOff)
+func (c *container) nextBackOff(maxBackOff time.Duration) time.Duration {
+	if c.run.number == 0 || c.run.finished.Sub(c.run.started) > backOffReset {
+		return 0
+	}
+	wait := min(firstBackOff, maxBackOff)
+	for range c.run.number - 1 {
+		if wait *= 2; wait >= maxBackOff {
+			return maxBackOff
+		}
+	}
+	return wait
+}

@@ -1,0 +1,4 @@
+package podlife
+
+// Restarts is for tests outside the package.
+var Restarts = restarts

@@ -1,0 +1,81 @@
+package podlife
+
+import (
+	"slices"
+	"time"
+
+	v1 "k8s.io/api/core/v1"
+
+	"fauxlet/scenario"
+)
+
+// FixedStatus returns the status of a pod that never changes: of one on a node that is not in a cluster. The pod has been
+// as it is since its creationTimestamp. Statuses of containers that pod.Status already contains are kept.
+func FixedStatus(pod *v1.Pod, described map[string]scenario.Container) v1.PodStatus {
+	var moments []moment
+	initWaits := false
+	for kind, spec := range Containers(pod) {
+		c := described[spec.Name]
+		m := fixedMoment(&c, kind, pod.CreationTimestamp.Time)
+		if c.State == "" && kind == MainContainer && initWaits {
+			m = moment{}
+		}
+		initWaits = initWaits || kind == InitContainer && m.run.reason != completed || kind == Sidecar && !m.run.isRunning()
+		moments = append(moments, m)
+	}
+	status := makeStatus(pod, func(n int) *moment { return &moments[n] }, progress{})
+	keepGiven(status.InitContainerStatuses, pod.Status.InitContainerStatuses)
+	keepGiven(status.ContainerStatuses, pod.Status.ContainerStatuses)
+	keepGiven(status.EphemeralContainerStatuses, pod.Status.EphemeralContainerStatuses)
+	started := pod.CreationTimestamp
+	status.StartTime = &started
+	for i := range status.Conditions {
+		status.Conditions[i].LastTransitionTime = started
+	}
+	return status
+}
+
+// keepGiven replaces the statuses in made by the given ones of the same container.
+func keepGiven(made, given []v1.ContainerStatus) {
+	for i := range made {
+		at := slices.IndexFunc(given, func(s v1.ContainerStatus) bool { return s.Name == made[i].Name })
+		if at >= 0 {
+			made[i] = given[at]
+		}
+	}
+}
+
+// fixedMoment returns the moment of a container that has not changed since a time: of one with a State, and of any
+// container of a pod with a [FixedStatus].
+func fixedMoment(c *scenario.Container, kind ContainerType, since time.Time) moment {
+	since = since.Truncate(time.Second)
+	state := c.State
+	if state == "" && kind == InitContainer {
+		state = completed
+	}
+	endedBy := func(reason string) run {
+		return run{started: since, finished: since, reason: reason, code: exitCodes[reason]}
+	}
+	_, terminated := exitCodes[state]
+	var m moment
+	switch {
+	case state == "" || state == scenario.StateRunning:
+		m = moment{run: run{started: since}, started: true, ready: true}
+	case terminated:
+		m.run = endedBy(state)
+	case state == crashLoop:
+		m = moment{waiting: state, backOff: defaultBackOff, run: endedBy("Error")}
+		m.run.number = crashes
+		return m
+	default:
+		m.waiting = state
+		return m
+	}
+	if c.Log.Previous != nil {
+		m.run.number, m.last = 1, endedBy("Error")
+	}
+	return m
+}
+
+// crashes is the number of restarts after which the back-off has its longest value.
+const crashes = 7
