@@ -5,8 +5,8 @@ import (
 	"slices"
 )
 
-// AddAffectedBy adds names to the faults that affected the request or connection. The goroutine that serves the request
-// may call it until the Decision is complete.
+// AddAffectedBy adds names to AffectedBy; see [Decision]. A name that is there already is not added again. Only the
+// goroutine that serves the request may call it.
 func (d *Decision) AddAffectedBy(names ...string) {
 	for _, name := range names {
 		if !slices.Contains(d.AffectedBy, name) {
@@ -15,11 +15,14 @@ func (d *Decision) AddAffectedBy(names ...string) {
 	}
 }
 
-// AddAffectedBy adds names to the faults that affected the request that ctx belongs to. If ctx belongs to a TokenReview,
-// which several requests may wait for, the names are added to the Decisions of all of them.
+// AddAffectedBy adds names to the AffectedBy of the Decision that ctx belongs to. If ctx is the context of a TokenReview
+// that the chain sends, the names are added to the Decision of each request that waits for the review. Without a Decision
+// it does nothing.
+//
+// A round tripper that makes reviews fail calls it with the context of the review's request.
 func AddAffectedBy(ctx context.Context, names ...string) {
-	if review := reviewOf(ctx); review != nil {
-		review.faults = append(review.faults, names...)
+	if review := tokenReviewFrom(ctx); review != nil {
+		review.affectedBy = append(review.affectedBy, names...)
 	} else if decision := FromContext(ctx); decision != nil {
 		decision.AddAffectedBy(names...)
 	}
@@ -27,8 +30,7 @@ func AddAffectedBy(ctx context.Context, names ...string) {
 
 type affectedByKey struct{}
 
-// WithAffectedBy returns a context whose Decision, if [NewDecision] begins one, is affected by the faults of these names.
-// It is for what affects a request before it reaches the server.
+// WithAffectedBy returns a context for a request that has no Decision yet. [NewDecision] adds the names to AffectedBy.
 func WithAffectedBy(ctx context.Context, names ...string) context.Context {
-	return context.WithValue(ctx, affectedByKey{}, slices.Clip(names))
+	return context.WithValue(ctx, affectedByKey{}, names)
 }

@@ -7,10 +7,10 @@ import (
 	"k8s.io/apiserver/pkg/authentication/request/anonymous"
 )
 
-// newAnonymousStep is the last resort: it takes whatever reaches it, as system:anonymous of system:unauthenticated. A
-// request whose credential was refused does not reach it.
+// newAnonymousStep authenticates any request as system:anonymous, in the group system:unauthenticated. It is the last
+// step. A request with a refused credential does not reach it.
 func newAnonymousStep() authenticator.Request {
-	return step{
+	return recordedStep{
 		method:        MethodAnonymous,
 		authenticator: anonymous.NewAuthenticator(nil),
 		explain:       func(*http.Request, *Step) {},

@@ -8,14 +8,14 @@ import (
 	"k8s.io/apiserver/pkg/authorization/authorizer"
 )
 
-// attributes turns a request into the questions for the authorizer.
+// attributes derives the attributes of a request for the authorizer.
 // (kubelet: pkg/kubelet/server/auth.go, GetRequestAttributes)
 type attributes struct {
 	nodeName    string
 	fineGrained bool
 }
 
-// verbs has the API verb of each HTTP method. Any other method, HEAD and OPTIONS included, has the empty verb.
+// verbs maps an HTTP method to the API verb. All other methods, also HEAD and OPTIONS, have the empty verb.
 var verbs = map[string]string{
 	http.MethodPost:   "create",
 	http.MethodGet:    "get",
@@ -24,11 +24,12 @@ var verbs = map[string]string{
 	http.MethodDelete: "delete",
 }
 
-// subresources says what a path is called in RBAC: the path itself and all below it. Where ask has two, the second is
-// asked when the first is denied; those are asked only with KubeletFineGrainedAuthz, and are nodes/proxy without it.
+// subresources maps a path, and all paths below it, to the subresources of the node that allow access to it. Any other
+// path has the subresource proxy. If there are two, the second is checked when the first is denied; without
+// KubeletFineGrainedAuthz such a path has proxy alone.
 var subresources = []struct {
-	path string
-	ask  []string
+	path   string
+	checks []string
 }{
 	{"/allocatedPods", []string{"pods", "proxy"}},
 	{"/pods", []string{"pods", "proxy"}},
@@ -43,23 +44,24 @@ var subresources = []struct {
 	{"/flagz", []string{"configz"}},
 }
 
-// anyOther is what every path not named above is called.
-var anyOther = []string{"proxy"}
+var proxyOnly = []string{"proxy"}
 
-func (a attributes) subresources(path string) []string {
+// Subresources returns the subresources of the node that allow a request for path, in the order in which a kubelet checks
+// them: access to one of them suffices. The caller must not change the result. fineGrained is [Config.FineGrained].
+func Subresources(path string, fineGrained bool) []string {
 	for _, s := range subresources {
 		if path != s.path && !(strings.HasPrefix(path, s.path) && path[len(s.path)] == '/') {
 			continue
 		}
-		if len(s.ask) > 1 && !a.fineGrained {
-			return anyOther
+		if len(s.checks) > 1 && !fineGrained {
+			return proxyOnly
 		}
-		return s.ask
+		return s.checks
 	}
-	return anyOther
+	return proxyOnly
 }
 
-// of is one question: may u do this to the node's subresource?
+// of returns the attributes of one check: may u send r, by way of the node's subresource?
 func (a attributes) of(u user.Info, r *http.Request, subresource string) authorizer.AttributesRecord {
 	return authorizer.AttributesRecord{
 		User:            u,

@@ -30,7 +30,7 @@ func FuzzAttributes(f *testing.F) {
 		who := &user.DefaultInfo{Name: "somebody"}
 		a := attributes{nodeName: node, fineGrained: fineGrained}
 		request := &http.Request{Method: method, URL: &url.URL{Path: path}}
-		asked := a.subresources(path)
+		asked := Subresources(path, fineGrained)
 
 		if want := subresourcesByRule(path, fineGrained); !slices.Equal(asked, want) {
 			t.Errorf("%s asks for %q, the kubelet for %q", path, asked, want)

@@ -14,8 +14,8 @@ import (
 	"k8s.io/apiserver/plugin/pkg/authorizer/webhook/metrics"
 )
 
-// newAuthorizer is the kubelet's BuildAuthz. The webhook is put together here rather than by authorizerfactory so that
-// its metrics, which are called once for each review that is sent, also tell the Decision of it.
+// newAuthorizer is the kubelet's BuildAuthz. It builds the webhook itself, without authorizerfactory, to wrap the
+// webhook's metrics: they are called once for each review that is sent, and so can count reviews.
 func newAuthorizer(config Config) (authorizer.UnconditionalAuthorizer, error) {
 	switch config.Mode {
 	case AlwaysAllow:
@@ -30,7 +30,7 @@ func newAuthorizer(config Config) (authorizer.UnconditionalAuthorizer, error) {
 			config.UnauthorizedTTL,
 			retryBackoff,
 			authorizer.DecisionNoOpinion,
-			countReviews{authorizerfactory.NewDelegatingAuthorizerMetrics()},
+			reviewCounter{authorizerfactory.NewDelegatingAuthorizerMetrics()},
 			cel.NewDefaultCompiler(),
 		)
 	case "":
@@ -40,31 +40,31 @@ func newAuthorizer(config Config) (authorizer.UnconditionalAuthorizer, error) {
 	}
 }
 
-// authorize asks about each subresource in turn until one is allowed. An error ends it at once: the next question might
-// have been allowed, but nobody could say whether this one was denied. (kubelet: InstallAuthFilter)
+// authorize checks one subresource after the other until one is allowed. A check that fails ends the request with a 500:
+// it may have been the one that allows the request, so neither 200 nor 403 would be right. (kubelet: InstallAuthFilter)
 func (c *Chain) authorize(r *http.Request, decision *Decision) error {
 	user := decision.User
-	subresources := c.attributes.subresources(r.URL.Path)
+	subresources := Subresources(r.URL.Path, c.attributes.fineGrained)
 	for _, subresource := range subresources {
 		attrs := c.attributes.of(user, r, subresource)
-		question := decision.ask(attrs)
-		answer, reason, err := c.authorizer.Authorize(r.Context(), &attrs)
-		question.Duration = time.Since(decision.Time) - question.Start
-		question.Reason = reason
-		question.Cached = err == nil && c.asks && question.Reviews == 0
+		check := decision.beginCheck(attrs)
+		result, reason, err := c.authorizer.Authorize(r.Context(), &attrs)
+		check.Duration = time.Since(decision.Time) - check.Start
+		check.Reason = reason
+		check.Cached = err == nil && c.sendsReviews && check.Reviews == 0
 		if err != nil {
-			question.Result, question.err = CheckError, err
+			check.Result, check.err = CheckError, err
 			return &Refusal{
 				Status: http.StatusInternalServerError,
 				Body: fmt.Sprintf("Authorization error (user=%s, verb=%s, resource=%s, subresource=%s)",
 					user.GetName(), attrs.Verb, attrs.Resource, attrs.Subresource),
 			}
 		}
-		if answer == authorizer.DecisionAllow {
-			question.Result = CheckAllowed
+		if result == authorizer.DecisionAllow {
+			check.Result = CheckAllowed
 			return nil
 		}
-		question.Result = CheckDenied
+		check.Result = CheckDenied
 	}
 	return &Refusal{
 		Status: http.StatusForbidden,
@@ -73,13 +73,13 @@ func (c *Chain) authorize(r *http.Request, decision *Decision) error {
 	}
 }
 
-// countReviews are the webhook's metrics, and count on the side how many reviews a question took: none means that the
-// answer came from the cache.
-type countReviews struct{ metrics.AuthorizerMetrics }
+// reviewCounter wraps the webhook's metrics to count the reviews of each check. A check without a review was answered from
+// the cache.
+type reviewCounter struct{ metrics.AuthorizerMetrics }
 
-func (c countReviews) RecordRequestTotal(ctx context.Context, code string) {
+func (c reviewCounter) RecordRequestTotal(ctx context.Context, code string) {
 	if decision := FromContext(ctx); decision != nil {
-		decision.asking().Reviews++
+		decision.currentCheck().Reviews++
 	}
 	c.AuthorizerMetrics.RecordRequestTotal(ctx, code)
 }

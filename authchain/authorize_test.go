@@ -197,11 +197,20 @@ func TestNew(t *testing.T) {
 	}
 }
 
-// TestDecideWithoutDecision fails closed.
-func TestDecideWithoutDecision(t *testing.T) {
+// TestDecideKeepsDecisionOfContext: a Decision that the request's context carries is the one that Decide completes.
+func TestDecideKeepsDecisionOfContext(t *testing.T) {
 	chain := newChain(t, authchain.Config{Mode: authchain.AlwaysAllow, Anonymous: true})
-	r, _ := http.NewRequest("GET", "/pods", nil)
-	if err := chain.Decide(r); err == nil {
-		t.Error("a request without a Decision passed")
+	r, err := http.NewRequest("GET", "/pods", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	begun, r := authchain.NewDecision(r.WithContext(authchain.WithAffectedBy(r.Context(), "slow")))
+	got, err := chain.Decide(r)
+	if err != nil || got != begun || got.Outcome() != "allowed" {
+		t.Errorf("Decide returns %p (%s), %v; want %p, allowed", got, got.Outcome(), err, begun)
+	}
+	authchain.AddAffectedBy(r.Context(), "slow", "cut")
+	if want := []string{"slow", "cut"}; !slices.Equal(got.AffectedBy, want) {
+		t.Errorf("AffectedBy %q, want %q", got.AffectedBy, want)
 	}
 }

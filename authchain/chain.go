@@ -1,11 +1,14 @@
-// Package authchain decides whether a request may pass, as a kubelet decides it: a client certificate, then a bearer
-// token, then anonymous; then one or two questions to the authorizer. The authenticators and authorizers are those of
-// k8s.io/apiserver that the kubelet itself is made of, put together in the same order; what this package adds is that
-// every step is told. Each request yields a [Decision]: which step took it, refused it or broke on it, who the user is,
-// what was asked about that user, and whether the answer came from a cache.
+// Package authchain authenticates and authorizes a request as a kubelet does, and records how it came to its decision.
 //
-// Sources of the behaviour: cmd/kubelet/app/auth.go and pkg/kubelet/server/{auth,server}.go of k8s.io/kubernetes, and
-// pkg/authentication/authenticatorfactory/delegating.go of k8s.io/apiserver, all v1.37.
+// A [Chain] tries a client certificate, then a bearer token, then anonymous access. It then asks the authorizer for one
+// or two permissions on the node. The authenticators and authorizers are the ones from k8s.io/apiserver that the kubelet
+// uses, in the kubelet's order. This package adds the record: [Chain.Decide] returns a [Decision] with the outcome of each
+// authentication step, the user, and the result of each authorization check, and whether a cache supplied it.
+//
+// Begin with [New] and [Chain.Decide].
+//
+// Sources in Kubernetes v1.37: cmd/kubelet/app/auth.go and pkg/kubelet/server/{auth,server}.go of k8s.io/kubernetes, and
+// pkg/authentication/authenticatorfactory/delegating.go of k8s.io/apiserver.
 package authchain
 
 import (
@@ -24,58 +27,67 @@ import (
 	authorizationv1 "k8s.io/client-go/kubernetes/typed/authorization/v1"
 )
 
-// The values of the kubelet's authorization.mode.
+// The values of [Config.Mode], which are the values of the kubelet's authorization.mode.
 const (
+	// AlwaysAllow allows every authenticated request.
 	AlwaysAllow = "AlwaysAllow"
-	Webhook     = "Webhook"
+	// Webhook sends a SubjectAccessReview for each check.
+	Webhook = "Webhook"
 )
 
-// Config says which steps the chain has. Its fields are the kubelet's `authentication` and `authorization`.
+// Config configures a [Chain]. Its fields correspond to `authentication` and `authorization` in the KubeletConfiguration.
 type Config struct {
-	// NodeName is the name that the authorizer is asked about: may this user get nodes/NodeName/proxy?
+	// NodeName is the name of the node in each authorization check: may the user get nodes/proxy of NodeName?
 	NodeName string
 
-	// ClientCA verifies client certificates (authentication.x509.clientCAFile). It is asked at each request, so that it
-	// may change. Nil: no client certificate is looked at.
+	// ClientCA supplies the CAs for client certificates (authentication.x509.clientCAFile). The chain calls it for each
+	// request, so the CAs may change. If it is nil, the chain ignores client certificates.
 	ClientCA CAProvider
 
-	// TokenWebhook says whether bearer tokens are looked at (authentication.webhook.enabled); TokenReviews is where they
-	// are reviewed, and TokenTTL how long an answer is kept (authentication.webhook.cacheTTL; 0 keeps none).
+	// TokenWebhook turns on bearer tokens (authentication.webhook.enabled). The chain then sends a TokenReview to
+	// TokenReviews for each token, and caches the result for TokenTTL (authentication.webhook.cacheTTL). A TTL of 0
+	// disables the cache.
 	TokenWebhook bool
 	TokenReviews authenticationv1.AuthenticationV1Interface
 	TokenTTL     time.Duration
 
-	// Anonymous lets a request without any credential in, as system:anonymous (authentication.anonymous.enabled).
+	// Anonymous accepts a request without any credential as the user system:anonymous (authentication.anonymous.enabled).
 	Anonymous bool
 
-	// Mode is AlwaysAllow or Webhook (authorization.mode); AccessReviews is where Webhook asks, and the two TTLs how long
-	// an answer is kept (authorization.webhook.cache{A,Una}uthorizedTTL; 0 keeps none).
+	// Mode is AlwaysAllow or Webhook (authorization.mode). With Webhook, the chain sends a SubjectAccessReview to
+	// AccessReviews for each check. It caches the result for AuthorizedTTL or UnauthorizedTTL
+	// (authorization.webhook.cacheAuthorizedTTL and cacheUnauthorizedTTL). A TTL of 0 disables the cache.
 	Mode            string
 	AccessReviews   authorizationv1.AuthorizationV1Interface
 	AuthorizedTTL   time.Duration
 	UnauthorizedTTL time.Duration
 
-	// FineGrained asks for nodes/pods, nodes/healthz and nodes/configz before nodes/proxy, where they apply (feature gate
-	// KubeletFineGrainedAuthz, which cannot be turned off in v1.37; false asks as kubelets before it did).
+	// FineGrained checks nodes/pods, nodes/healthz or nodes/configz before nodes/proxy, for the paths that have such a
+	// subresource (feature gate KubeletFineGrainedAuthz). It is always on in a kubelet v1.37; false is the behaviour of
+	// older kubelets.
 	FineGrained bool
 }
 
-// CAProvider returns the roots that client certificates are verified against, or false if there are none yet. A changed
-// set of roots must be a new pool. The dynamic CA of k8s.io/apiserver/pkg/server/dynamiccertificates is a CAProvider.
-//
-// A CAProvider may also have the method
-//
-//	VerifyChain(chain []*x509.Certificate) error
-//
-// Then a client certificate is accepted only if VerifyChain returns nil for a chain that verified, leaf first. Accepted
-// certificates are remembered while VerifyOptions returns the same roots and no CurrentTime.
+// CAProvider supplies the options for verifying client certificates, in particular the root CAs. It returns false while
+// it has none. To change the roots it must return another pool; it must not change a pool that it has returned. It must
+// be safe for concurrent use. The dynamic CA of k8s.io/apiserver/pkg/server/dynamiccertificates is a CAProvider.
 type CAProvider interface {
 	VerifyOptions() (x509.VerifyOptions, bool)
 }
 
-// retryBackoff is how a review that failed is tried again: 5 times in all, within about 4.5 s. Who is refused, 401 or 403,
-// is refused at once. (k8s.io/apiserver/pkg/server/options, DefaultAuthWebhookRetryBackoff; written here because that
-// package is a whole apiserver's)
+// ChainVerifier is an optional interface of a [CAProvider]. After a client certificate has been verified, VerifyChain
+// may still refuse it. The chain of certificates begins with the client certificate and ends with a root. The error is the
+// reason of the refused step.
+//
+// The x509 step may cache the result of a certificate, and then skips VerifyChain, unless the provider sets CurrentTime in
+// its VerifyOptions.
+type ChainVerifier interface {
+	VerifyChain(chain []*x509.Certificate) error
+}
+
+// retryBackoff repeats a failed review up to four times within about 4.5 s. A review that the apiserver refuses with 401
+// or 403 is not repeated. (k8s.io/apiserver/pkg/server/options, DefaultAuthWebhookRetryBackoff; repeated here because that
+// package links a whole apiserver)
 var retryBackoff = wait.Backoff{Duration: 500 * time.Millisecond, Factor: 1.5, Jitter: 0.2, Steps: 5}
 
 // Chain authenticates and authorizes requests. It is safe for concurrent use.
@@ -83,18 +95,18 @@ type Chain struct {
 	authenticator authenticator.Request
 	authorizer    authorizer.UnconditionalAuthorizer
 	attributes    attributes
-	// asks: the authorizer has somebody to ask.
-	asks bool
+	// sendsReviews: the authorizer sends SubjectAccessReviews, so a check without one was answered from the cache.
+	sendsReviews bool
 }
 
-// What New says, in the kubelet's words, where a webhook is wanted and there is nobody to ask.
+// Errors of [New], in the kubelet's words: the configuration requires a webhook, but the Config has no client for it.
 var (
 	ErrNoTokenReviews  = errors.New("no client provided, cannot use webhook authentication")
 	ErrNoAccessReviews = errors.New("no client provided, cannot use webhook authorization")
 )
 
-// New builds the chain of config. It fails, in the kubelet's words, where a webhook is wanted and there is nobody to
-// ask, and on an unknown mode.
+// New returns the chain for a configuration. It returns [ErrNoTokenReviews] or [ErrNoAccessReviews] if a client is
+// missing, and an error for an unknown Mode.
 func New(config Config) (*Chain, error) {
 	authn, err := newAuthenticator(config)
 	if err != nil {
@@ -108,12 +120,12 @@ func New(config Config) (*Chain, error) {
 		authenticator: authn,
 		authorizer:    authz,
 		attributes:    attributes{nodeName: config.NodeName, fineGrained: config.FineGrained},
-		asks:          config.Mode == Webhook,
+		sendsReviews:  config.Mode == Webhook,
 	}, nil
 }
 
-// newAuthenticator is the order of the chain. All of x509, bearer token and WebSocket token are tried until one
-// succeeds, and their errors are gathered; anonymous is reached only when none of them had an error to report.
+// newAuthenticator sets the order of the authentication steps. It tries x509, bearer token and WebSocket token until one
+// succeeds, and collects their errors. It tries anonymous only if none of them returned an error.
 // (delegating.go, DelegatingAuthenticatorConfig.New)
 func newAuthenticator(config Config) (authenticator.Request, error) {
 	steps := []authenticator.Request{newX509Step(config.ClientCA)}
@@ -128,7 +140,7 @@ func newAuthenticator(config Config) (authenticator.Request, error) {
 		}
 		steps = append(steps, bearer, websocket)
 	} else {
-		steps = append(steps, unreadToken{})
+		steps = append(steps, ignoredToken{})
 	}
 
 	credential := group.NewAuthenticatedGroupAdder(union.New(steps...))
@@ -138,27 +150,33 @@ func newAuthenticator(config Config) (authenticator.Request, error) {
 	return union.NewFailOnError(credential, newAnonymousStep()), nil
 }
 
-// Decide authenticates and authorizes r, which carries a Decision (see [NewDecision]) that is filled in on the way. The
-// error, where there is one, is a [*Refusal]: the answer that a kubelet gives.
+// Decide authenticates and authorizes r, and returns the Decision about it, which is never nil. If the request may not
+// pass, the error is a [*Refusal], which holds the response of a kubelet.
 //
-// A credential that was accepted is removed from r, as the kubelet's authenticators do.
-func (c *Chain) Decide(r *http.Request) error {
+// If the context of r carries a Decision (see [NewDecision]), Decide completes and returns that one.
+//
+// Decide removes an accepted credential from the headers of r, as the kubelet's authenticators do.
+func (c *Chain) Decide(r *http.Request) (*Decision, error) {
 	decision := FromContext(r.Context())
 	if decision == nil {
-		return errors.New("authchain: the request carries no Decision")
+		decision, r = NewDecision(r)
 	}
 	response, ok, err := c.authenticator.AuthenticateRequest(r)
 	if err != nil || !ok {
-		return &Refusal{Status: http.StatusUnauthorized, Body: "Unauthorized"}
+		return decision, &Refusal{Status: http.StatusUnauthorized, Body: "Unauthorized"}
 	}
 	decision.User = response.User
-	return c.authorize(r, decision)
+	if err := c.authorize(r, decision); err != nil {
+		return decision, err
+	}
+	return decision, nil
 }
 
-// Refusal is the answer to a request that may not pass: 401, 403, or 500 when nobody could tell.
+// Refusal is the response to a request that may not pass: 401 if it is not authenticated, 403 if it is not authorized, 500
+// if an authorization check failed.
 type Refusal struct {
 	Status int
-	// Body is the response's body, to the byte.
+	// Body is the whole body of the response.
 	Body string
 }
 

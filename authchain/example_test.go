@@ -2,7 +2,6 @@ package authchain_test
 
 import (
 	"fmt"
-	"net/http"
 	"net/http/httptest"
 
 	"fauxlet/authchain"
@@ -14,18 +13,15 @@ func Example() {
 		fmt.Println(err)
 		return
 	}
-	handler := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		decision, r := authchain.NewDecision(r)
-		if err := chain.Decide(r); err != nil {
-			fmt.Println(err)
-			return
-		}
-		fmt.Println(decision.Why())
-		for _, step := range decision.Authentication {
-			fmt.Printf("%s: %s\n", step.Method, step.Outcome)
-		}
-	})
-	handler.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest("GET", "/containerLogs/default/nginx/nginx", nil))
+	decision, err := chain.Decide(httptest.NewRequest("GET", "/containerLogs/default/nginx/nginx", nil))
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Println(decision.Why())
+	for _, step := range decision.Authentication {
+		fmt.Printf("%s: %s\n", step.Method, step.Outcome)
+	}
 	// Output:
 	// allowed: user "system:anonymous" may get nodes/proxy
 	// x509: skipped

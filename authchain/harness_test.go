@@ -164,13 +164,13 @@ func newStandin(t testing.TB, chain *authchain.Chain, requestCertificates bool) 
 	t.Helper()
 	s := &standin{}
 	s.Server = httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		decision, r := authchain.NewDecision(r)
+		decision, err := chain.Decide(r)
 		defer func() {
 			s.mu.Lock()
 			s.decisions = append(s.decisions, decision)
 			s.mu.Unlock()
 		}()
-		if err := chain.Decide(r); err != nil {
+		if err != nil {
 			refusal := err.(*authchain.Refusal)
 			decision.Status = refusal.Status
 			w.WriteHeader(refusal.Status)

@@ -8,7 +8,7 @@ import (
 	"k8s.io/apiserver/pkg/authentication/user"
 )
 
-// Report is a Decision as it is told to others: as JSON, and read again from that.
+// Report is the JSON form of a [Decision]. It can be written and read.
 type Report struct {
 	Time     time.Time     `json:"time"`
 	Duration time.Duration `json:"durationNanoseconds"`
@@ -17,14 +17,14 @@ type Report struct {
 	Connection *Connection `json:"connection,omitempty"`
 	Method     string      `json:"method,omitempty"`
 	Path       string      `json:"path,omitempty"`
-	// Traceparent is the client's word.
+	// Traceparent is the value that the client sent.
 	Traceparent string `json:"traceparent,omitempty"`
 
 	Authentication []Step    `json:"authentication,omitempty"`
 	User           *UserInfo `json:"user,omitempty"`
 	Authorization  []Check   `json:"authorization,omitempty"`
 
-	// Outcome, By, Cached and Why are those of the Decision's methods.
+	// Outcome, By, Cached and Why are the results of the Decision's methods of these names.
 	Outcome string `json:"outcome,omitempty"`
 	By      Method `json:"by,omitempty"`
 	Cached  bool   `json:"cached,omitempty"`
@@ -38,7 +38,7 @@ type Report struct {
 	AffectedBy []string `json:"affectedBy,omitempty"`
 }
 
-// UserInfo is who a client is.
+// UserInfo is an authenticated user, as in a TokenReview.
 type UserInfo struct {
 	Name   string              `json:"name"`
 	UID    string              `json:"uid,omitempty"`
@@ -48,15 +48,18 @@ type UserInfo struct {
 
 // Connection is a TLS connection.
 type Connection struct {
-	Version     string       `json:"version"`
-	CipherSuite string       `json:"cipherSuite"`
-	ServerName  string       `json:"serverName,omitempty"`
-	Protocol    string       `json:"protocol,omitempty"`
+	Version     string `json:"version"`
+	CipherSuite string `json:"cipherSuite"`
+	// ServerName is the SNI that the client sent.
+	ServerName string `json:"serverName,omitempty"`
+	// Protocol is the protocol negotiated by ALPN.
+	Protocol string `json:"protocol,omitempty"`
+	// Resumed: the handshake resumed an earlier TLS session.
 	Resumed     bool         `json:"resumed,omitempty"`
 	Certificate *Certificate `json:"clientCertificate,omitempty"`
 }
 
-// Certificate is a client certificate.
+// Certificate is a client certificate. It may not have been verified.
 type Certificate struct {
 	Subject   string    `json:"subject"`
 	Issuer    string    `json:"issuer"`
@@ -65,28 +68,28 @@ type Certificate struct {
 	NotAfter  time.Time `json:"notAfter"`
 }
 
-// Report tells of a Decision that is complete. The two share what they have in common, which must not be changed.
+// Report returns the Report of a complete Decision. The two share slices and maps, which must not be changed.
 func (d *Decision) Report() Report {
 	return Report{
 		Time: d.Time, Duration: d.Duration,
-		Remote: d.Remote, Connection: describeConnection(d.TLS), Method: d.Method, Path: d.Path, Traceparent: d.Traceparent,
-		Authentication: d.Authentication, User: describeUser(d.User), Authorization: d.Authorization,
+		Remote: d.Remote, Connection: connectionOf(d.TLS), Method: d.Method, Path: d.Path, Traceparent: d.Traceparent,
+		Authentication: d.Authentication, User: userInfoOf(d.User), Authorization: d.Authorization,
 		Outcome: d.Outcome(), By: d.By(), Cached: d.Cached(), Why: d.Why(),
 		Status: d.Status, Err: d.Err, Handshake: d.Handshake, NoRequest: d.NoRequest, AffectedBy: d.AffectedBy,
 	}
 }
 
-// MarshalJSON writes the Decision's Report.
+// MarshalJSON returns the JSON of the Decision's [Report].
 func (d *Decision) MarshalJSON() ([]byte, error) { return json.Marshal(d.Report()) }
 
-func describeUser(u user.Info) *UserInfo {
+func userInfoOf(u user.Info) *UserInfo {
 	if u == nil {
 		return nil
 	}
 	return &UserInfo{Name: u.GetName(), UID: u.GetUID(), Groups: u.GetGroups(), Extra: u.GetExtra()}
 }
 
-func describeConnection(state *tls.ConnectionState) *Connection {
+func connectionOf(state *tls.ConnectionState) *Connection {
 	if state == nil {
 		return nil
 	}

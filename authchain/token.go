@@ -3,7 +3,6 @@ package authchain
 import (
 	"context"
 	"crypto/sha256"
-	"encoding/binary"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -11,7 +10,6 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"k8s.io/apiserver/pkg/authentication/authenticator"
@@ -23,13 +21,14 @@ import (
 	authenticationv1 "k8s.io/client-go/kubernetes/typed/authentication/v1"
 )
 
-// newTokenSteps read a bearer token from the Authorization header and from the WebSocket subprotocol, and share one
-// cache of reviews. Errors are never cached, a plain "no" is. (delegating.go)
+// newTokenSteps returns the step for a token in the Authorization header and the step for a token in the WebSocket
+// subprotocol. Both share one cache of TokenReviews. The cache keeps "authenticated" and "not authenticated", but no
+// errors. (delegating.go)
 func newTokenSteps(client authenticationv1.AuthenticationV1Interface, ttl time.Duration) (bearer, protocol authenticator.Request, err error) {
 	authenticatorfactory.RegisterMetrics()
-	ask, err := webhook.NewFromInterface(client, nil, retryBackoff, 0, webhook.AuthenticatorMetrics{
+	sender, err := webhook.NewFromInterface(client, nil, retryBackoff, 0, webhook.AuthenticatorMetrics{
 		RecordRequestTotal: func(ctx context.Context, code string) {
-			if review := reviewOf(ctx); review != nil {
+			if review := tokenReviewFrom(ctx); review != nil {
 				review.answered = strings.HasPrefix(code, "2")
 			}
 			authenticatorfactory.RecordRequestTotal(ctx, code)
@@ -39,19 +38,20 @@ func newTokenSteps(client authenticationv1.AuthenticationV1Interface, ttl time.D
 	if err != nil {
 		return nil, nil, err
 	}
-	reviews := &reviews{ask: ask}
-	cached := &fingerprinted{reviews: reviews, cache: sync.OnceValue(func() authenticator.Token {
-		return cache.New(reviews, false, ttl, ttl) // of which most of many nodes are in no need
+	reviewer := &tokenReviewer{sender: sender}
+	// The cache is made at the first token: in a process with many nodes most of them never receive one.
+	cached := &recordedToken{reviewer: reviewer, cache: sync.OnceValue(func() authenticator.Token {
+		return cache.New(reviewer, false, ttl, ttl)
 	})}
 
-	bearer = step{
+	bearer = recordedStep{
 		method:        MethodBearerToken,
 		authenticator: bearertoken.New(cached),
 		explain: func(r *http.Request, s *Step) {
 			explainToken(s, "no bearer token in the Authorization header")
 		},
 	}
-	protocol = step{
+	protocol = recordedStep{
 		method:        MethodWebSocketToken,
 		authenticator: websocket.NewProtocolAuthenticator(cached),
 		explain: func(r *http.Request, s *Step) {
@@ -61,13 +61,14 @@ func newTokenSteps(client authenticationv1.AuthenticationV1Interface, ttl time.D
 	return bearer, protocol, nil
 }
 
-func explainToken(s *Step, absent string) {
-	var broken *brokenReview
+// explainToken sets the reason of a step; noToken is the reason if the request has no token for it.
+func explainToken(s *Step, noToken string) {
+	var failed *failedReview
 	switch {
 	case s.Outcome == OutcomeAuthenticated:
 	case s.Outcome == OutcomeSkipped:
-		s.Reason = absent
-	case errors.As(s.err, &broken):
+		s.Reason = noToken
+	case errors.As(s.err, &failed):
 		s.Outcome = OutcomeError
 		s.Reason = fmt.Sprintf("the TokenReview of token %s failed: %v", s.Token, s.err)
 	case s.Token == "":
@@ -77,106 +78,31 @@ func explainToken(s *Step, absent string) {
 	}
 }
 
-// Fingerprint is how a token is shown: the first 8 hexadecimal digits of its SHA-256. It tells two tokens apart and
-// gives neither away.
+// Fingerprint returns the first 8 hexadecimal digits of the SHA-256 of a token. Logs and Decisions show it in place of
+// the token: it distinguishes tokens without revealing them.
 func Fingerprint(token string) string {
 	return fingerprint(sha256.Sum256([]byte(token)))
 }
 
 func fingerprint(sum [sha256.Size]byte) string { return hex.EncodeToString(sum[:4]) }
 
-// reviews asks for TokenReviews and remembers which tokens it was last asked about. The cache in front of it looks
-// tokens up on a context of its own and for several requests at once, so that a request cannot be told directly whether
-// its answer was asked for or remembered; it finds out by looking here afterwards.
-type reviews struct {
-	ask authenticator.Token
-	// last has one place for all tokens whose hash starts alike: two that meet there in the same instant may show
-	// an asked answer as cached, and nothing else goes wrong.
-	last places[asked]
+// recordedToken looks tokens up in the cache. It records in the current step the token's fingerprint, and whether the
+// cache had the result.
+type recordedToken struct {
+	reviewer *tokenReviewer
+	cache    func() authenticator.Token
 }
 
-// places are where something is remembered, each for all that is numbered alike. They are made when the first is asked for:
-// most of many nodes never are.
-type places[T any] struct {
-	once sync.Once
-	all  *[1024]atomic.Pointer[T]
-}
-
-func (p *places[T]) at(number uint64) *atomic.Pointer[T] {
-	p.once.Do(func() { p.all = new([1024]atomic.Pointer[T]) })
-	return &p.all[number%uint64(len(p.all))]
-}
-
-type asked struct {
-	token [sha256.Size]byte
-	at    time.Time
-	// faults struck the review.
-	faults []string
-}
-
-// tokenReview is one that is under way, whose context carries it.
-type tokenReview struct {
-	answered bool
-	faults   []string
-}
-
-type reviewKey struct{}
-
-func reviewOf(ctx context.Context) *tokenReview {
-	review, _ := ctx.Value(reviewKey{}).(*tokenReview)
-	return review
-}
-
-// AuthenticateToken asks. An error is a brokenReview where the reviewer did not answer at all; otherwise it is what the
-// reviewer said of the token.
-func (r *reviews) AuthenticateToken(ctx context.Context, token string) (*authenticator.Response, bool, error) {
-	var review tokenReview
-	response, ok, err := r.ask.AuthenticateToken(context.WithValue(ctx, reviewKey{}, &review), token)
-	sum := sha256.Sum256([]byte(token))
-	r.slot(sum).Store(&asked{token: sum, at: time.Now(), faults: review.faults})
-	if err != nil && !review.answered {
-		err = &brokenReview{err}
-	}
-	return response, ok, err
-}
-
-func (r *reviews) slot(sum [sha256.Size]byte) *atomic.Pointer[asked] {
-	return r.last.at(uint64(binary.LittleEndian.Uint16(sum[:])))
-}
-
-// askedSince is the review of a token that ended after start; nil where there was none.
-func (r *reviews) askedSince(sum [sha256.Size]byte, start time.Time) *asked {
-	if last := r.slot(sum).Load(); last != nil && last.token == sum && !last.at.Before(start) {
-		return last
-	}
-	return nil
-}
-
-// brokenReview is a TokenReview that nobody answered. It reads as the error that it wraps.
-type brokenReview struct{ error }
-
-func (b *brokenReview) Unwrap() error { return b.error }
-
-// fingerprinted tells the step at work which token it read, and whether the cache knew it.
-type fingerprinted struct {
-	reviews *reviews
-	cache   func() authenticator.Token
-}
-
-func (f *fingerprinted) AuthenticateToken(ctx context.Context, token string) (*authenticator.Response, bool, error) {
-	decision := FromContext(ctx)
-	if decision == nil {
-		return f.cache().AuthenticateToken(ctx, token)
-	}
+func (t *recordedToken) AuthenticateToken(ctx context.Context, token string) (*authenticator.Response, bool, error) {
 	sum, start := sha256.Sum256([]byte(token)), time.Now()
-	response, ok, err := f.cache().AuthenticateToken(ctx, token)
-	if s := decision.stepping(); s != nil {
-		s.Token = fingerprint(sum)
-		asked := f.reviews.askedSince(sum, start)
-		s.Cached = err == nil && asked == nil
-		if asked != nil {
-			decision.AddAffectedBy(asked.faults...)
-		}
+	response, ok, err := t.cache().AuthenticateToken(ctx, token)
+	decision := FromContext(ctx)
+	step := decision.currentStep()
+	step.Token = fingerprint(sum)
+	review := t.reviewer.reviewedSince(sum, start)
+	step.Cached = err == nil && review == nil
+	if review != nil {
+		decision.AddAffectedBy(review.affectedBy...)
 	}
 	if err != nil {
 		err = withoutToken(err, token)
@@ -184,39 +110,35 @@ func (f *fingerprinted) AuthenticateToken(ctx context.Context, token string) (*a
 	return response, ok, err
 }
 
-// withoutToken is err, whose words are whatever the reviewer chose to say, with the token's fingerprint where it said the
-// token.
+// withoutToken replaces the token in the text of err by its fingerprint. The reviewer chooses the text of its errors, and
+// may repeat the token in it.
 func withoutToken(err error, token string) error {
 	quoted := strconv.Quote(token)
 	text := strings.NewReplacer(token, Fingerprint(token), quoted[1:len(quoted)-1], Fingerprint(token)).Replace(err.Error())
 	if text == err.Error() {
 		return err
 	}
-	return &scrubbed{text, err}
+	return &rewordedError{text, err}
 }
 
-// scrubbed is an error in other words.
-type scrubbed struct {
+// rewordedError is an error with another text.
+type rewordedError struct {
 	text string
 	err  error
 }
 
-func (s *scrubbed) Error() string { return s.text }
-func (s *scrubbed) Unwrap() error { return s.err }
+func (e *rewordedError) Error() string { return e.text }
+func (e *rewordedError) Unwrap() error { return e.err }
 
-// unreadToken stands where the token steps would: it never has an opinion, but says of a request that came with a token
-// that nobody read it.
-type unreadToken struct{}
+// ignoredToken stands in the place of the token steps when they are off. It records that a bearer token was ignored.
+type ignoredToken struct{}
 
-func (unreadToken) AuthenticateRequest(r *http.Request) (*authenticator.Response, bool, error) {
-	decision := FromContext(r.Context())
-	if decision == nil {
-		return nil, false, nil
-	}
-	if scheme, token, _ := strings.Cut(strings.TrimSpace(r.Header.Get("Authorization")), " "); token != "" && strings.EqualFold(scheme, "bearer") {
-		s := decision.step(MethodBearerToken)
-		s.Outcome = OutcomeSkipped
-		s.Reason = "the bearer token was not read: authentication.webhook.enabled is false"
+func (ignoredToken) AuthenticateRequest(r *http.Request) (*authenticator.Response, bool, error) {
+	scheme, token, _ := strings.Cut(strings.TrimSpace(r.Header.Get("Authorization")), " ")
+	if token != "" && strings.EqualFold(scheme, "bearer") {
+		step := FromContext(r.Context()).beginStep(MethodBearerToken)
+		step.Outcome = OutcomeSkipped
+		step.Reason = "the bearer token was not read: authentication.webhook.enabled is false"
 	}
 	return nil, false, nil
 }

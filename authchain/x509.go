@@ -15,16 +15,25 @@ import (
 	"k8s.io/apiserver/pkg/authentication/user"
 )
 
-// newX509Step verifies the client certificate and takes its common name as the user, its organizations as the groups.
-// Without a CA it has no opinion of any certificate.
+// newX509Step returns the step that verifies the client certificate. The user is the certificate's common name, the groups
+// are its organizations. Without a CA the step is always skipped.
 func newX509Step(ca CAProvider) authenticator.Request {
 	verify := func() (stdx509.VerifyOptions, bool) { return stdx509.VerifyOptions{}, false }
 	if ca != nil {
 		verify = ca.VerifyOptions
 	}
-	return step{
+	conversion := x509.UserConversionFunc(userOfChain)
+	if verifier, ok := ca.(ChainVerifier); ok {
+		conversion = func(chain []*stdx509.Certificate) (*authenticator.Response, bool, error) {
+			if err := verifier.VerifyChain(chain); err != nil {
+				return nil, false, err
+			}
+			return userOfChain(chain)
+		}
+	}
+	return recordedStep{
 		method:        MethodX509,
-		authenticator: &rememberingX509{verify: verify, ask: x509.NewDynamic(verify, userOfChain(ca))},
+		authenticator: &cachingX509{verify: verify, authenticator: x509.NewDynamic(verify, conversion)},
 		explain: func(r *http.Request, s *Step) {
 			switch {
 			case s.Outcome == OutcomeRefused:
@@ -45,97 +54,87 @@ func newX509Step(ca CAProvider) authenticator.Request {
 	}
 }
 
-// rememberingX509 verifies the same certificates once, rather than at each request: the verdict on them by the same roots
-// changes with the time alone, and a P-256 signature costs more than all the rest of the chain. Only success is
-// remembered.
-type rememberingX509 struct {
-	verify func() (stdx509.VerifyOptions, bool)
-	ask    authenticator.Request
-	// last has one place for all certificates whose signatures begin alike; the later of two takes it.
-	last places[verified]
+// cachingX509 verifies the same certificates once and not for each request, because verifying a P-256 signature costs
+// more than the rest of the chain. The result depends on the certificates, the verify options and the time alone. Only
+// success is cached.
+type cachingX509 struct {
+	verify        func() (stdx509.VerifyOptions, bool)
+	authenticator authenticator.Request
+	// cache is indexed by the last bytes of the leaf's signature. A later certificate replaces an earlier one.
+	cache slots[verified]
 }
 
-// verified are certificates with the user that they were found to stand for.
+// verified is a verified chain with its user.
 type verified struct {
 	certificates []*stdx509.Certificate
 	roots        *stdx509.CertPool
 	usages       []stdx509.ExtKeyUsage
-	user         *dated
+	user         *userWithValidity
 }
 
-func (m *rememberingX509) AuthenticateRequest(r *http.Request) (*authenticator.Response, bool, error) {
+func (v *verified) matches(presented []*stdx509.Certificate, options *stdx509.VerifyOptions, now time.Time) bool {
+	return v != nil && v.roots == options.Roots && slices.Equal(v.usages, options.KeyUsages) &&
+		slices.EqualFunc(v.certificates, presented, (*stdx509.Certificate).Equal) && v.user.validAt(now)
+}
+
+func (c *cachingX509) AuthenticateRequest(r *http.Request) (*authenticator.Response, bool, error) {
 	if r.TLS == nil || len(r.TLS.PeerCertificates) == 0 || len(r.TLS.PeerCertificates[0].Signature) < 8 {
-		return m.ask.AuthenticateRequest(r)
+		return c.authenticator.AuthenticateRequest(r)
 	}
-	// The roots are looked at before they are used, so that an answer is never remembered for roots newer than its own.
-	options, ok := m.verify()
-	if !ok || options.Roots == nil || options.Intermediates != nil || !options.CurrentTime.IsZero() || len(options.CertificatePolicies) > 0 {
-		return m.ask.AuthenticateRequest(r)
+	// The options are read before the authenticator reads them, so a result is never cached for newer roots than it used.
+	options, ok := c.verify()
+	if !ok || options.Roots == nil || options.Intermediates != nil || !options.CurrentTime.IsZero() ||
+		len(options.CertificatePolicies) > 0 {
+		return c.authenticator.AuthenticateRequest(r)
 	}
 	presented := r.TLS.PeerCertificates
 	tail := presented[0].Signature[len(presented[0].Signature)-8:]
-	slot := m.last.at(binary.LittleEndian.Uint64(tail))
-	if v := slot.Load(); v != nil && v.roots == options.Roots && slices.Equal(v.usages, options.KeyUsages) && slices.EqualFunc(v.certificates, presented, (*stdx509.Certificate).Equal) && v.user.holds(time.Now()) {
+	slot := c.cache.at(binary.LittleEndian.Uint64(tail))
+	if v := slot.Load(); v.matches(presented, &options, time.Now()) {
 		return &authenticator.Response{User: v.user.Info}, true, nil
 	}
-	response, ok, err := m.ask.AuthenticateRequest(r)
+	response, ok, err := c.authenticator.AuthenticateRequest(r)
 	if !ok || err != nil {
 		return response, ok, err
 	}
-	if user, isDated := response.User.(*dated); isDated {
+	if user, hasValidity := response.User.(*userWithValidity); hasValidity {
 		slot.Store(&verified{presented, options.Roots, slices.Clone(options.KeyUsages), user})
 		response.User = user.Info
 	}
 	return response, true, nil
 }
 
-// dated is a user for as long as every certificate of the chain, up to the root, is valid.
-type dated struct {
+// userWithValidity is the user of a client certificate, and the time in which all certificates of its chain are valid.
+type userWithValidity struct {
 	user.Info
 	notBefore, notAfter time.Time
 }
 
-func (d *dated) holds(now time.Time) bool { return !now.Before(d.notBefore) && !now.After(d.notAfter) }
-
-// chainVerifier is a CAProvider that refuses some of the chains that verify.
-type chainVerifier interface {
-	VerifyChain(chain []*stdx509.Certificate) error
+func (u *userWithValidity) validAt(now time.Time) bool {
+	return !now.Before(u.notBefore) && !now.After(u.notAfter)
 }
 
-// userOfChain returns the conversion of a verified chain into a user.
-func userOfChain(ca CAProvider) x509.UserConversionFunc {
-	verifier, ok := ca.(chainVerifier)
-	if !ok {
-		return datedUser
-	}
-	return func(chain []*stdx509.Certificate) (*authenticator.Response, bool, error) {
-		if err := verifier.VerifyChain(chain); err != nil {
-			return nil, false, err
-		}
-		return datedUser(chain)
-	}
-}
-
-func datedUser(chain []*stdx509.Certificate) (*authenticator.Response, bool, error) {
+// userOfChain returns the user of a verified chain as a userWithValidity.
+func userOfChain(chain []*stdx509.Certificate) (*authenticator.Response, bool, error) {
 	response, ok, err := x509.CommonNameUserConversion(chain)
 	if !ok || err != nil {
 		return response, ok, err
 	}
-	d := &dated{Info: response.User, notBefore: chain[0].NotBefore, notAfter: chain[0].NotAfter}
+	u := &userWithValidity{Info: response.User, notBefore: chain[0].NotBefore, notAfter: chain[0].NotAfter}
 	for _, c := range chain[1:] {
-		if c.NotBefore.After(d.notBefore) {
-			d.notBefore = c.NotBefore
+		if c.NotBefore.After(u.notBefore) {
+			u.notBefore = c.NotBefore
 		}
-		if c.NotAfter.Before(d.notAfter) {
-			d.notAfter = c.NotAfter
+		if c.NotAfter.Before(u.notAfter) {
+			u.notAfter = c.NotAfter
 		}
 	}
-	response.User = d
+	response.User = u
 	return response, true, nil
 }
 
-// certificateError says what is wrong with a certificate at a time (zero: now), in words that name the certificate's own
-// facts.
+// certificateError describes the error of verifying a certificate, with the certificate's issuer or dates. now is the time
+// of the verification; zero means the current time.
 func certificateError(err error, now time.Time) string {
 	var unknown stdx509.UnknownAuthorityError
 	if errors.As(err, &unknown) && unknown.Cert != nil {

@@ -22,22 +22,22 @@ func TestDated(t *testing.T) {
 		{"root-begins-later", &stdx509.Certificate{NotBefore: at(-2), NotAfter: at(9)}, []time.Time{at(-2), at(5)}, []time.Time{at(-3)}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			response, ok, err := datedUser([]*stdx509.Certificate{leaf, c.root})
+			response, ok, err := userOfChain([]*stdx509.Certificate{leaf, c.root})
 			if !ok || err != nil || response.User.GetName() != "u" {
 				t.Fatal(response, ok, err)
 			}
-			user := response.User.(*dated)
+			user := response.User.(*userWithValidity)
 			for _, when := range c.holds {
-				if !user.holds(when) {
+				if !user.validAt(when) {
 					t.Errorf("does not hold at %v", when)
 				}
 			}
 			for _, when := range c.gone {
-				if user.holds(when) {
+				if user.validAt(when) {
 					t.Errorf("holds at %v", when)
 				}
 			}
-			if user.holds(user.notAfter.Add(1)) || user.holds(user.notBefore.Add(-1)) {
+			if user.validAt(user.notAfter.Add(1)) || user.validAt(user.notBefore.Add(-1)) {
 				t.Error("holds a moment too long")
 			}
 		})

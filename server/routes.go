@@ -207,7 +207,7 @@ func (r *router) guarded(next func(http.ResponseWriter, *http.Request) error) ht
 	return http.HandlerFunc(func(w http.ResponseWriter, request *http.Request) {
 		if !r.open {
 			s := serverOf(request)
-			err := s.currentChain().Decide(request)
+			_, err := s.currentChain().Decide(request)
 			if err == nil && !s.faults.Empty() {
 				err = s.trueClock(request)
 			}

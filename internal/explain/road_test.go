@@ -57,9 +57,9 @@ func TestRoads(t *testing.T) {
 			if test.token {
 				r.Header.Set("Authorization", "Bearer secret-token")
 			}
-			d, r := authchain.NewDecision(r)
+			d, err := chain.Decide(r)
 			d.Status = http.StatusOK
-			if err := chain.Decide(r); err != nil {
+			if err != nil {
 				d.Status = http.StatusUnauthorized
 			}
 			road := explain.Of(d, known)

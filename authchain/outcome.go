@@ -1,0 +1,136 @@
+package authchain
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+
+	"k8s.io/apiserver/pkg/authentication/user"
+)
+
+// By returns the step that authenticated the user, or "" if none did.
+func (d *Decision) By() Method {
+	for i := range d.Authentication {
+		if d.Authentication[i].Outcome == OutcomeAuthenticated {
+			return d.Authentication[i].Method
+		}
+	}
+	return ""
+}
+
+// Outcome returns "allowed", "refused" or "error". It returns "" if the chain did not decide on the request: on the
+// read-only port, for a path that no handler serves, and for a connection without a request.
+func (d *Decision) Outcome() string {
+	switch {
+	case d.Handshake != "":
+		return "refused"
+	case len(d.Authorization) > 0:
+		switch d.Authorization[len(d.Authorization)-1].Result {
+		case CheckAllowed:
+			return "allowed"
+		case CheckError:
+			return "error"
+		}
+		return "refused"
+	case len(d.Authentication) == 0:
+		return ""
+	}
+	for i := range d.Authentication {
+		if d.Authentication[i].Outcome == OutcomeError {
+			return "error"
+		}
+	}
+	return "refused"
+}
+
+// Cached returns whether the decision came from the caches alone: there was at least one result that needs a review, and
+// no review was sent.
+func (d *Decision) Cached() bool {
+	cached := false
+	for i := range d.Authentication {
+		if s := &d.Authentication[i]; s.Token != "" {
+			if !s.Cached {
+				return false
+			}
+			cached = true
+		}
+	}
+	for i := range d.Authorization {
+		check := &d.Authorization[i]
+		if check.Reviews > 0 {
+			return false
+		}
+		cached = cached || check.Cached
+	}
+	return cached
+}
+
+// Why returns one sentence about the outcome: "allowed: …", "refused: …" or "error: …". It returns "" if the chain did
+// not decide on the request.
+func (d *Decision) Why() string {
+	if d.Handshake != "" {
+		return "refused: TLS handshake failed: " + d.Handshake
+	}
+	if d.User == nil {
+		return d.whyNotAuthenticated()
+	}
+	if len(d.Authorization) == 0 {
+		return ""
+	}
+	last := &d.Authorization[len(d.Authorization)-1]
+	switch last.Result {
+	case CheckAllowed:
+		return "allowed: " + last.sentence(d.User)
+	case CheckError:
+		return fmt.Sprintf("error: cannot decide whether %s: the SubjectAccessReview failed: %v", last.sentence(d.User), last.err)
+	}
+	denied := make([]string, len(d.Authorization))
+	for i := range d.Authorization {
+		denied[i] = d.Authorization[i].Resource + "/" + d.Authorization[i].Subresource
+	}
+	return fmt.Sprintf("refused: user %q may not %s %s%s",
+		d.User.GetName(), verbPhrase(last.Verb), strings.Join(denied, " nor "), reasonPhrase(last.Reason))
+}
+
+func (d *Decision) whyNotAuthenticated() string {
+	if len(d.Authentication) == 0 {
+		return ""
+	}
+	var skipped, failed []string
+	outcome := OutcomeRefused
+	for i := range d.Authentication {
+		switch s := &d.Authentication[i]; s.Outcome {
+		case OutcomeSkipped:
+			skipped = append(skipped, s.Reason)
+		case OutcomeError:
+			outcome = OutcomeError
+			failed = append(failed, s.Reason)
+		case OutcomeRefused:
+			failed = append(failed, s.Reason)
+		}
+	}
+	if len(failed) > 0 {
+		return string(outcome) + ": " + strings.Join(failed, "; ")
+	}
+	return "refused: " + strings.Join(skipped, "; ") + "; anonymous authentication is off"
+}
+
+// sentence is called for each allowed request, so it avoids fmt.
+func (c *Check) sentence(u user.Info) string {
+	return "user " + strconv.Quote(u.GetName()) + " may " + verbPhrase(c.Verb) + " " + c.Resource + "/" + c.Subresource +
+		reasonPhrase(c.Reason)
+}
+
+func reasonPhrase(reason string) string {
+	if reason == "" {
+		return ""
+	}
+	return ": " + reason
+}
+
+func verbPhrase(verb string) string {
+	if verb == "" {
+		return `do "" (the method has no verb) to`
+	}
+	return verb
+}

@@ -1,0 +1,84 @@
+package authchain
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/binary"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"k8s.io/apiserver/pkg/authentication/authenticator"
+)
+
+// tokenReviewer sends TokenReviews, and remembers the last review of each token.
+//
+// It stands below the cache. The cache shares one review between requests that wait for the same token, and calls the
+// reviewer with a context of its own. So a request cannot see whether its result was cached; it looks here afterwards for
+// a review that ended since it began.
+type tokenReviewer struct {
+	sender authenticator.Token
+	// last is indexed by the token's hash. If two tokens share a slot and are reviewed at the same moment, a result may be
+	// recorded as cached that was not; nothing else depends on it.
+	last slots[tokenReview]
+}
+
+// tokenReview is one TokenReview. While it is sent, its context carries it.
+type tokenReview struct {
+	token [sha256.Size]byte
+	ended time.Time
+	// answered: the reviewer answered with a status of 2xx.
+	answered bool
+	// affectedBy has the names that are added to the Decisions that wait for the review.
+	affectedBy []string
+}
+
+type tokenReviewKey struct{}
+
+// tokenReviewFrom returns the review that ctx belongs to, or nil.
+func tokenReviewFrom(ctx context.Context) *tokenReview {
+	review, _ := ctx.Value(tokenReviewKey{}).(*tokenReview)
+	return review
+}
+
+// AuthenticateToken sends a review. The error is a failedReview if the reviewer did not answer, and otherwise the
+// reviewer's error about the token.
+func (t *tokenReviewer) AuthenticateToken(ctx context.Context, token string) (*authenticator.Response, bool, error) {
+	review := &tokenReview{token: sha256.Sum256([]byte(token))}
+	response, ok, err := t.sender.AuthenticateToken(context.WithValue(ctx, tokenReviewKey{}, review), token)
+	review.ended = time.Now()
+	t.slot(review.token).Store(review)
+	if err != nil && !review.answered {
+		err = &failedReview{err}
+	}
+	return response, ok, err
+}
+
+func (t *tokenReviewer) slot(sum [sha256.Size]byte) *atomic.Pointer[tokenReview] {
+	return t.last.at(uint64(binary.LittleEndian.Uint16(sum[:])))
+}
+
+// reviewedSince returns the review of a token that ended at or after start, or nil.
+func (t *tokenReviewer) reviewedSince(sum [sha256.Size]byte, start time.Time) *tokenReview {
+	if last := t.slot(sum).Load(); last != nil && last.token == sum && !last.ended.Before(start) {
+		return last
+	}
+	return nil
+}
+
+// failedReview is the error of a TokenReview without an answer. It has the text of the error that it wraps.
+type failedReview struct{ error }
+
+func (f *failedReview) Unwrap() error { return f.error }
+
+// slots is a fixed number of pointers, indexed by a hash. They are allocated at the first use: in a process with many
+// nodes most of them are never used.
+type slots[T any] struct {
+	once sync.Once
+	all  *[1024]atomic.Pointer[T]
+}
+
+func (s *slots[T]) at(hash uint64) *atomic.Pointer[T] {
+	s.once.Do(func() { s.all = new([1024]atomic.Pointer[T]) })
+	return &s.all[hash%uint64(len(s.all))]
+}
