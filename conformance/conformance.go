@@ -20,8 +20,8 @@ const (
 	Fail Verdict = "fail"
 	// Warn: it works, and is not safe, or will not work for long.
 	Warn Verdict = "warn"
-	// Skip: nothing can be said about it.
-	Skip Verdict = "skip"
+	// Skipped: nothing can be said about it.
+	Skipped Verdict = "skipped"
 )
 
 // Result is what one check has found.
@@ -29,16 +29,16 @@ type Result struct {
 	ID      string  `json:"id"`
 	Title   string  `json:"title"`
 	Verdict Verdict `json:"verdict"`
-	// Why is one sentence: what is wrong, or why the check was skipped. Empty for one that passes.
-	Why string `json:"why,omitempty"`
+	// Reason is one sentence: what is wrong, or why the check was skipped. Empty for one that passes.
+	Reason string `json:"reason,omitempty"`
 	// Evidence is what was seen, a line each: what was presented, what was answered.
 	Evidence []string `json:"evidence"`
 	// Flag is the setting concerned, as in --kubelet-client-certificate.
 	Flag string `json:"flag,omitempty"`
 	// Remedy can be pasted: a command, or a flag with its value.
 	Remedy string `json:"remedy,omitempty"`
-	// Broken: the check could not come to its end, for the reason in Why. Its verdict is Skip.
-	Broken bool `json:"broken,omitempty"`
+	// Incomplete: the check could not come to its end, for the reason in Reason. Its verdict is Skipped.
+	Incomplete bool `json:"incomplete,omitempty"`
 	// Duration is how long it took.
 	Duration Seconds `json:"durationSeconds"`
 }
@@ -73,7 +73,7 @@ type Report struct {
 	Duration      Seconds   `json:"durationSeconds"`
 	Results       []Result  `json:"results"`
 	// Left are the objects that could not be removed, and will be by the next run.
-	Left []string `json:"left,omitempty"`
+	NotRemoved []string `json:"notRemoved,omitempty"`
 }
 
 // Count is how many results have a verdict.
@@ -87,11 +87,11 @@ func (r *Report) Count(v Verdict) int {
 	return n
 }
 
-// Broken is how many checks could not come to their end.
-func (r *Report) Broken() int {
+// Incomplete is how many checks could not come to their end.
+func (r *Report) Incomplete() int {
 	n := 0
 	for _, result := range r.Results {
-		if result.Broken {
+		if result.Incomplete {
 			n++
 		}
 	}

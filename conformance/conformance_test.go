@@ -23,12 +23,12 @@ func example() *conformance.Report {
 		Started: time.Date(2026, 11, 24, 12, 0, 0, 0, time.FixedZone("", 3600)), Duration: conformance.Seconds(2345 * time.Millisecond),
 		Results: []conformance.Result{
 			{ID: "reach.dialled", Title: "a node is dialled", Verdict: conformance.Pass, Evidence: []string{"listened on 192.0.2.7:1"}, Flag: "--node-ip", Duration: conformance.Seconds(time.Millisecond)},
-			{ID: "client.presented", Title: "a certificate is presented", Verdict: conformance.Fail, Why: "none is presented", Evidence: []string{"presented: none", "answered: <401> & \x00\x1b[31mred"}, Flag: "--kubelet-client-certificate", Remedy: "--kubelet-client-certificate=a.crt\n--kubelet-client-key=a.key"},
-			{ID: "client.valid", Title: "it is valid", Verdict: conformance.Skip, Why: "needs client.presented, which did not pass", Evidence: []string{}},
-			{ID: "serving.verified", Title: "bad ones are refused", Verdict: conformance.Warn, Why: "insecure", Evidence: []string{"accepted: all"}, Flag: "--kubelet-certificate-authority", Remedy: "--kubelet-certificate-authority=ca.crt"},
-			{ID: "tls.sni", Title: "names are told", Verdict: conformance.Skip, Why: "could not come to its end: no answer", Evidence: []string{}, Broken: true},
+			{ID: "client.presented", Title: "a certificate is presented", Verdict: conformance.Fail, Reason: "none is presented", Evidence: []string{"presented: none", "answered: <401> & \x00\x1b[31mred"}, Flag: "--kubelet-client-certificate", Remedy: "--kubelet-client-certificate=a.crt\n--kubelet-client-key=a.key"},
+			{ID: "client.valid", Title: "it is valid", Verdict: conformance.Skipped, Reason: "needs client.presented, which did not pass", Evidence: []string{}},
+			{ID: "serving.verified", Title: "bad ones are refused", Verdict: conformance.Warn, Reason: "insecure", Evidence: []string{"accepted: all"}, Flag: "--kubelet-certificate-authority", Remedy: "--kubelet-certificate-authority=ca.crt"},
+			{ID: "tls.sni", Title: "names are sent", Verdict: conformance.Skipped, Reason: "could not come to its end: no answer", Evidence: []string{}, Incomplete: true},
 		},
-		Left: []string{"node fauxlet-check-a-b"},
+		NotRemoved: []string{"node fauxlet-check-a-b"},
 	}
 }
 
@@ -42,11 +42,11 @@ func write(t *testing.T, r *conformance.Report, format string) string {
 }
 
 func TestTable(t *testing.T) {
-	want := `pass  reach.dialled     a node is dialled
-fail  client.presented  a certificate is presented
-skip  client.valid      it is valid
-warn  serving.verified  bad ones are refused
-skip  tls.sni           names are told
+	want := `pass     reach.dialled     a node is dialled
+fail     client.presented  a certificate is presented
+skipped  client.valid      it is valid
+warn     serving.verified  bad ones are refused
+skipped  tls.sni           names are sent
 
 fail  client.presented: none is presented
       presented: none
@@ -60,8 +60,8 @@ warn  serving.verified: insecure
       flag:   --kubelet-certificate-authority
       remedy: --kubelet-certificate-authority=ca.crt
 
-skip  client.valid: needs client.presented, which did not pass
-skip  tls.sni: could not come to its end: no answer
+skipped  client.valid: needs client.presented, which did not pass
+skipped  tls.sni: could not come to its end: no answer
 
 https://192.0.2.1:6443 in 2.3s: 1 passed, 1 failed, 1 warned, 2 skipped (of which 1 could not come to their end)
 left behind: node fauxlet-check-a-b (the next run removes it)
@@ -114,13 +114,13 @@ func TestJSON(t *testing.T) {
 		"an id without a group":   func(_, result map[string]any) { result["id"] = "presented" },
 		"evidence of one line":    func(_, result map[string]any) { result["evidence"] = "x" },
 		"no evidence":             func(_, result map[string]any) { delete(result, "evidence") },
-		"a failure without a why": func(_, result map[string]any) { delete(result, "why") },
+		"a failure without a why": func(_, result map[string]any) { delete(result, "reason") },
 		"a failure without a cure": func(_, result map[string]any) {
 			delete(result, "remedy")
 		},
 		"a pass with a why":    func(_, result map[string]any) { result["verdict"] = "pass"; delete(result, "remedy") },
-		"a skip without a why": func(_, result map[string]any) { result["verdict"] = "skip"; delete(result, "why") },
-		"a failure that broke": func(_, result map[string]any) { result["broken"] = true },
+		"a skip without a why": func(_, result map[string]any) { result["verdict"] = "skipped"; delete(result, "reason") },
+		"a failure that broke": func(_, result map[string]any) { result["incomplete"] = true },
 		"a time of day":        func(report, _ map[string]any) { report["started"] = "12:00" },
 		"a negative duration":  func(_, result map[string]any) { result["durationSeconds"] = -1 },
 	} {

@@ -44,11 +44,11 @@ func (r *Report) writeTable(w io.Writer) error {
 		switch result.Verdict {
 		case Pass:
 			continue
-		case Skip:
-			fmt.Fprintf(&skipped, "skip  %s: %s\n", result.ID, result.Why)
+		case Skipped:
+			fmt.Fprintf(&skipped, "skipped  %s: %s\n", result.ID, result.Reason)
 			continue
 		}
-		fmt.Fprintf(&b, "\n%s  %s: %s\n", result.Verdict, result.ID, result.Why)
+		fmt.Fprintf(&b, "\n%s  %s: %s\n", result.Verdict, result.ID, result.Reason)
 		for _, line := range result.Evidence {
 			fmt.Fprintf(&b, "      %s\n", indent(line, 6))
 		}
@@ -63,7 +63,7 @@ func (r *Report) writeTable(w io.Writer) error {
 		fmt.Fprintf(&b, "\n%s", skipped.String())
 	}
 	fmt.Fprintf(&b, "\n%s in %v: %s\n", r.Target, time.Duration(r.Duration).Round(100*time.Millisecond), r.Summary())
-	for _, left := range r.Left {
+	for _, left := range r.NotRemoved {
 		fmt.Fprintf(&b, "left behind: %s (the next run removes it)\n", left)
 	}
 	_, err := io.WriteString(w, printable(b.String())) // what an apiserver answered is not to command a terminal
@@ -76,8 +76,8 @@ func indent(text string, by int) string {
 
 // Summary counts the verdicts in words.
 func (r *Report) Summary() string {
-	text := fmt.Sprintf("%d passed, %d failed, %d warned, %d skipped", r.Count(Pass), r.Count(Fail), r.Count(Warn), r.Count(Skip))
-	if n := r.Broken(); n > 0 {
+	text := fmt.Sprintf("%d passed, %d failed, %d warned, %d skipped", r.Count(Pass), r.Count(Fail), r.Count(Warn), r.Count(Skipped))
+	if n := r.Incomplete(); n > 0 {
 		text += fmt.Sprintf(" (of which %d could not come to their end)", n)
 	}
 	return text
@@ -124,7 +124,7 @@ type (
 // writeJUnit writes one suite. JUnit knows no warnings: a check that warns has passed, and says so in its output.
 func (r *Report) writeJUnit(w io.Writer) error {
 	suite := junitSuite{
-		Name: "fauxlet " + r.Target, Tests: len(r.Results), Failures: r.Count(Fail), Errors: r.Broken(), Skipped: r.Count(Skip) - r.Broken(),
+		Name: "fauxlet " + r.Target, Tests: len(r.Results), Failures: r.Count(Fail), Errors: r.Incomplete(), Skipped: r.Count(Skipped) - r.Incomplete(),
 		Time: seconds(r.Duration), Timestamp: r.Started.UTC().Format("2006-01-02T15:04:05"),
 	}
 	for _, result := range r.Results {
@@ -132,18 +132,18 @@ func (r *Report) writeJUnit(w io.Writer) error {
 		one := junitCase{Class: class, Name: result.ID, Time: seconds(result.Duration)}
 		out := []string{result.Title}
 		if result.Verdict != Pass {
-			out = append(out, string(result.Verdict)+": "+result.Why)
+			out = append(out, string(result.Verdict)+": "+result.Reason)
 		}
 		out = append(out, result.Evidence...)
 		if result.Remedy != "" {
 			out = append(out, "flag: "+result.Flag, "remedy: "+result.Remedy)
 		}
 		one.SystemOut = printable(strings.Join(out, "\n"))
-		problem := &junitProblem{Message: printable(result.Why), Type: result.Flag, Text: printable(result.Remedy)}
+		problem := &junitProblem{Message: printable(result.Reason), Type: result.Flag, Text: printable(result.Remedy)}
 		switch {
-		case result.Broken:
+		case result.Incomplete:
 			one.Error = problem
-		case result.Verdict == Skip:
+		case result.Verdict == Skipped:
 			one.Skipped = &junitProblem{Message: problem.Message}
 		case result.Verdict == Fail:
 			one.Failure = problem

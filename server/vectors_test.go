@@ -138,7 +138,7 @@ func (a *asked) hold(t *testing.T, c *vectors.Case, client vectors.Client) {
 			observed.TokenReviews++
 		default:
 			asked := record.Access.ResourceAttributes
-			observed.Accesses = append(observed.Accesses, vectors.Access{
+			observed.AccessReviews = append(observed.AccessReviews, vectors.AccessReview{
 				User: record.Access.User, Groups: record.Access.Groups, Verb: asked.Verb, Resource: asked.Resource, Subresource: asked.Subresource, Name: asked.Name,
 			})
 		}
@@ -150,9 +150,9 @@ func (a *asked) hold(t *testing.T, c *vectors.Case, client vectors.Client) {
 }
 
 // decisionProblems says in what the stand-in's own account differs from what is expected.
-func decisionProblems(want *vectors.Decision, got *authchain.Decision) []string {
+func decisionProblems(want *vectors.Expectation, got *authchain.Decision) []string {
 	var all []string
-	if asked := len(got.Authentication) > 0; asked == want.Unguarded {
+	if asked := len(got.Authentication) > 0; asked == want.NoAuthentication {
 		all = append(all, fmt.Sprintf("somebody was asked who it is: %v", asked))
 	}
 	user := ""
@@ -165,12 +165,12 @@ func decisionProblems(want *vectors.Decision, got *authchain.Decision) []string 
 	if user != want.User {
 		all = append(all, fmt.Sprintf("user %q, want %q", user, want.User))
 	}
-	outcome := map[vectors.Answer]string{vectors.Allowed: "allowed", vectors.Always: "allowed", vectors.Denied: "refused", vectors.Unsure: "error"}[want.Answer]
+	outcome := map[vectors.Authorization]string{vectors.Allowed: "allowed", vectors.AlwaysAllow: "allowed", vectors.Denied: "refused", vectors.CheckError: "error"}[want.Authorization]
 	if outcome != "" && got.Outcome() != outcome {
 		all = append(all, fmt.Sprintf("outcome %s, want %s", got.Outcome(), outcome))
 	}
-	if !strings.Contains(got.Why(), want.Because) {
-		all = append(all, fmt.Sprintf("because %q, want %q in it", got.Why(), want.Because))
+	if !strings.Contains(got.Why(), want.Reason) {
+		all = append(all, fmt.Sprintf("because %q, want %q in it", got.Why(), want.Reason))
 	}
 	return all
 }

@@ -106,13 +106,13 @@ func (k *checking) run(c *cobra.Command) error {
 	// What the libraries of streams have to say of connections that break is what checks look at themselves.
 	klog.SetLogger(logr.Discard())
 	progress := c.ErrOrStderr()
-	options.Note = func(text string) { fmt.Fprintln(progress, text) }
-	options.Tell = func(r conformance.Result) {
-		fmt.Fprintf(progress, "%-4s  %s  %.1f s\n", r.Verdict, r.ID, time.Duration(r.Duration).Seconds())
+	options.OnNotice = func(text string) { fmt.Fprintln(progress, text) }
+	options.OnResult = func(r conformance.Result) {
+		fmt.Fprintf(progress, "%-7s  %s  %.1f s\n", r.Verdict, r.ID, time.Duration(r.Duration).Seconds())
 	}
 	ctx, cancel := context.WithTimeoutCause(c.Context(), k.timeout, fmt.Errorf("--timeout: %v are over", k.timeout))
 	defer cancel()
-	report, err := check.Execute(ctx, *options)
+	report, err := check.Run(ctx, *options)
 	if report != nil && len(report.Results) > 0 {
 		if err := report.Write(c.OutOrStdout(), k.output); err != nil {
 			return &exitError{err, 2}
@@ -123,7 +123,7 @@ func (k *checking) run(c *cobra.Command) error {
 		return &exitError{err, 2}
 	case report.Count(conformance.Fail) > 0 || k.strict && report.Count(conformance.Warn) > 0:
 		return &exitError{errors.New(report.Summary()), 1}
-	case report.Broken() > 0:
+	case report.Incomplete() > 0:
 		return &exitError{errors.New(report.Summary()), 2}
 	}
 	return nil
@@ -147,7 +147,7 @@ func (k *checking) options(c *cobra.Command) (*check.Options, error) {
 	if err := k.clusterAccess.valid(c); err != nil {
 		return nil, err
 	}
-	o := &check.Options{ApproveServing: k.approve, NodeHostname: k.hostname, Tool: "fauxlet " + buildVersion()}
+	o := &check.Options{ApproveServingCertificate: k.approve, NodeHostname: k.hostname, Tool: "fauxlet " + buildVersion()}
 	for _, text := range k.nodeIPs {
 		ip, err := netip.ParseAddr(text)
 		if err != nil {

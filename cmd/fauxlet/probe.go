@@ -113,7 +113,7 @@ type probing struct {
 	trust, yes             bool
 	readOnlyPort           int
 	timeout                time.Duration
-	compare                probe.Compare
+	compare                probe.CompareOptions
 	compareKubeconfig      string
 }
 
@@ -121,7 +121,7 @@ func (p *probing) run(ctx context.Context, target probe.Target, stdout, stderr i
 	// What the stand-in of --compare and its libraries log is not what was asked for, and may have a reviewer's words in it.
 	klog.SetLogger(zapr.NewLogger(zap.NewNop()))
 	options := probe.Options{
-		Target: target, Anywhere: p.yes, ServerName: p.serverName, TrustAnyServer: p.trust, ReadOnlyPort: p.readOnlyPort, Timeout: p.timeout,
+		Target: target, AllowPublicAddresses: p.yes, ServerName: p.serverName, SendTokensUnverified: p.trust, ReadOnlyPort: p.readOnlyPort, Timeout: p.timeout,
 		Lookup: func(ctx context.Context, name string) ([]netip.Addr, error) {
 			return net.DefaultResolver.LookupNetIP(ctx, "ip", name)
 		},
@@ -138,8 +138,8 @@ func (p *probing) run(ctx context.Context, target probe.Target, stdout, stderr i
 		return &exitError{err, 2}
 	}
 	switch {
-	case !report.Answered():
-		return &exitError{fmt.Errorf("%s: no request was answered: %s", report.URL, report.Why()), 2}
+	case !report.HasResponses():
+		return &exitError{fmt.Errorf("%s: no request was answered: %s", report.URL, report.FirstError()), 2}
 	case report.Dangerous():
 		return errors.New("something dangerous was found")
 	case report.Differs():

@@ -20,7 +20,7 @@
 //   - [run.kubelet] listens as a kubelet ([kubeletOptions]: which certificate, which handler, or bytes by hand), and
 //     registers such a Node for itself. Close it when done. Without options it is a stand-in of package server that lets
 //     everybody do everything, with the serving certificate that the apiserver accepts;
-//   - [run.villain] listens as a kubelet that misbehaves (package hostile), and plays one manner at a time;
+//   - [run.villain] listens as a kubelet that misbehaves (package hostile), and plays one behavior at a time;
 //   - [node.take] takes a [road], a request for a log or for a stream, and gives what comes of it on the wire;
 //   - [node.logs] and its like in asks.go ask the apiserver, and give its [answer];
 //   - [kubelet.seen] is what was [seen] of the connections that came, their handshakes and requests; [kubelet.await] waits
@@ -64,15 +64,15 @@ func pass(evidence ...string) conformance.Result {
 
 // fail is the result of a check that did not. Why is a sentence without a full stop; the remedy can be pasted.
 func fail(why, remedy string, evidence ...string) conformance.Result {
-	return conformance.Result{Verdict: conformance.Fail, Why: why, Remedy: remedy, Evidence: evidence}
+	return conformance.Result{Verdict: conformance.Fail, Reason: why, Remedy: remedy, Evidence: evidence}
 }
 
 // warn is the result of a check that found what works and should not be so.
 func warn(why, remedy string, evidence ...string) conformance.Result {
-	return conformance.Result{Verdict: conformance.Warn, Why: why, Remedy: remedy, Evidence: evidence}
+	return conformance.Result{Verdict: conformance.Warn, Reason: why, Remedy: remedy, Evidence: evidence}
 }
 
 // skip is the result of a check that cannot say anything.
 func skip(why string, evidence ...string) conformance.Result {
-	return conformance.Result{Verdict: conformance.Skip, Why: why, Evidence: evidence}
+	return conformance.Result{Verdict: conformance.Skipped, Reason: why, Evidence: evidence}
 }

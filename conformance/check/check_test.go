@@ -95,7 +95,7 @@ func scheduled(t *testing.T, ctx context.Context, do map[string]func(context.Con
 		if r.ID != some[i].ID || r.Flag != some[i].Flag && r.Flag != "own" || r.Evidence == nil {
 			t.Errorf("%d: %+v", i, r)
 		}
-		results[r.ID] = fmt.Sprintf("%s %v %s", r.Verdict, r.Broken, r.Why)
+		results[r.ID] = fmt.Sprintf("%s %v %s", r.Verdict, r.Incomplete, r.Reason)
 	}
 	return results, order
 }
@@ -107,8 +107,8 @@ func gives(r conformance.Result, err error) func(context.Context) (conformance.R
 }
 
 func TestSchedule(t *testing.T) {
-	const passed, needsA = "pass false ", "skip false needs g.a, which did not pass"
-	needs := func(id string) string { return "skip false needs " + id + ", which did not pass" }
+	const passed, needsA = "pass false ", "skipped false needs g.a, which did not pass"
+	needs := func(id string) string { return "skipped false needs " + id + ", which did not pass" }
 	for _, test := range []struct {
 		name string
 		do   does
@@ -120,9 +120,9 @@ func TestSchedule(t *testing.T) {
 		{"a failure is", does{"g.a": gives(fail("why", "remedy"), nil)},
 			map[string]string{"g.a": "fail false why", "g.b": needsA, "g.c": needsA, "h.d": needs("g.b"), "h.e": passed}},
 		{"so is a skip", does{"g.c": gives(conformance.Result{}, fmt.Errorf("wrapped: %w", skipped("cannot")))},
-			map[string]string{"g.a": passed, "g.b": passed, "g.c": "skip false cannot", "h.d": needs("g.c"), "h.e": passed}},
+			map[string]string{"g.a": passed, "g.b": passed, "g.c": "skipped false cannot", "h.d": needs("g.c"), "h.e": passed}},
 		{"an error is no verdict", does{"g.b": gives(fail("why", "remedy"), errors.New("lost"))},
-			map[string]string{"g.a": passed, "g.b": "skip true could not come to its end: lost", "g.c": passed, "h.d": needs("g.b"), "h.e": passed}},
+			map[string]string{"g.a": passed, "g.b": "skipped true could not come to its end: lost", "g.c": passed, "h.d": needs("g.b"), "h.e": passed}},
 		{"a flag of its own", does{"h.e": func(context.Context) (conformance.Result, error) {
 			r := pass()
 			r.Flag = "own"
@@ -145,7 +145,7 @@ func TestSchedule(t *testing.T) {
 // TestScheduleWithoutNeed has a check run without what it needs.
 func TestScheduleWithoutNeed(t *testing.T) {
 	got := schedule(t.Context(), some[1:2], func(conformance.Result) {}, nil)
-	if len(got) != 1 || got[0].Verdict != conformance.Skip || got[0].Why != "needs g.a, which is not run" {
+	if len(got) != 1 || got[0].Verdict != conformance.Skipped || got[0].Reason != "needs g.a, which is not run" {
 		t.Errorf("%+v", got)
 	}
 }
@@ -165,9 +165,9 @@ func TestScheduleStops(t *testing.T) {
 			return pass(), nil // it was done, and found nothing amiss
 		}})
 		want := map[string]string{
-			"g.a": "skip true could not come to its end: interrupted",
-			"g.b": "skip false needs g.a, which did not pass", "g.c": "skip false needs g.a, which did not pass",
-			"h.d": "skip false needs g.b, which did not pass", "h.e": "pass false ",
+			"g.a": "skipped true could not come to its end: interrupted",
+			"g.b": "skipped false needs g.a, which did not pass", "g.c": "skipped false needs g.a, which did not pass",
+			"h.d": "skipped false needs g.b, which did not pass", "h.e": "pass false ",
 		}
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Error(diff)
@@ -181,7 +181,7 @@ func TestScheduleStops(t *testing.T) {
 		if took := time.Since(began); took != patience {
 			t.Errorf("it took %v, want %v", took, patience)
 		}
-		over := fmt.Sprintf("skip true could not come to its end: not done within %v", patience)
+		over := fmt.Sprintf("skipped true could not come to its end: not done within %v", patience)
 		if got["h.e"] != over || got["g.a"] != over+": no answer" {
 			t.Errorf("%q", got)
 		}

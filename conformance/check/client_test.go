@@ -41,7 +41,7 @@ func TestJudged(t *testing.T) {
 			t.Fatal(err)
 		}
 		got := test.judge(pair.Leaf)
-		if got.Verdict != test.want || !strings.Contains(got.Why, test.why) || (got.Why == "") != (test.why == "") {
+		if got.Verdict != test.want || !strings.Contains(got.Reason, test.why) || (got.Reason == "") != (test.why == "") {
 			t.Errorf("%s: %+v, want %s, %q", test.name, got, test.want, test.why)
 		}
 		if got.Verdict != conformance.Pass && got.Remedy == "" || len(got.Evidence) == 0 {

@@ -80,18 +80,18 @@ type villain struct {
 	*kubelet
 	saw *hostile.Kubelet
 
-	mu      sync.Mutex
-	manner  hostile.Manner
-	playing context.Context
-	before  int // visits there were before this manner
+	mu       sync.Mutex
+	behavior hostile.Behavior
+	playing  context.Context
+	before   int // visits there were before this behavior
 }
 
 // villain listens as a kubelet that misbehaves, and registers its Node.
 func (r *run) villain(ctx context.Context, name string) (*villain, error) {
 	v := &villain{playing: ctx}
-	v.saw = &hostile.Kubelet{Choose: func(*http.Request) hostile.Manner {
-		_, manner := v.now()
-		return manner
+	v.saw = &hostile.Kubelet{Choose: func(*http.Request) hostile.Behavior {
+		_, behavior := v.now()
+		return behavior
 	}}
 	var err error
 	v.kubelet, err = r.kubelet(ctx, kubeletOptions{
@@ -105,25 +105,25 @@ func (r *run) villain(ctx context.Context, name string) (*villain, error) {
 	return v, err
 }
 
-func (v *villain) now() (context.Context, hostile.Manner) {
+func (v *villain) now() (context.Context, hostile.Behavior) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	return v.playing, v.manner
+	return v.playing, v.behavior
 }
 
-// play has the kubelet answer in a manner while do asks the apiserver for something, and gives the connections that came
+// play has the kubelet answer in a behavior while do asks the apiserver for something, and gives the connections that came
 // meanwhile. They have all ended, by themselves within the time for it, or else by the kubelet.
-func (v *villain) play(ctx context.Context, manner hostile.Manner, within time.Duration, do func()) (visits []hostile.Visit, ended bool) {
+func (v *villain) play(ctx context.Context, behavior hostile.Behavior, within time.Duration, do func()) (visits []hostile.Connection, ended bool) {
 	playing, stop := context.WithCancel(ctx)
 	defer stop()
 	v.mu.Lock()
-	v.manner, v.playing, v.before = manner, playing, len(v.saw.Visits())
+	v.behavior, v.playing, v.before = behavior, playing, len(v.saw.Connections())
 	v.mu.Unlock()
 	do()
 	waiting, cancel := context.WithTimeout(ctx, within)
 	defer cancel()
-	all, ended := v.saw.Wait(waiting, func(all []hostile.Visit) bool {
-		return !slices.ContainsFunc(all[v.before:], func(v hostile.Visit) bool { return v.Ended.IsZero() })
+	all, ended := v.saw.Wait(waiting, func(all []hostile.Connection) bool {
+		return !slices.ContainsFunc(all[v.before:], func(v hostile.Connection) bool { return v.Ended.IsZero() })
 	})
 	return all[v.before:], ended
 }

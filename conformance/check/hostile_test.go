@@ -49,12 +49,12 @@ func runAll(t *testing.T, runs []*run, ids []string) []ran {
 
 func (r ran) check(t *testing.T, verdict conformance.Verdict, why string) {
 	t.Helper()
-	t.Logf("%s %s\n\t%s", r.Verdict, r.Why, strings.Join(r.Evidence, "\n\t"))
+	t.Logf("%s %s\n\t%s", r.Verdict, r.Reason, strings.Join(r.Evidence, "\n\t"))
 	if r.err != nil {
 		t.Fatal(r.err)
 	}
-	if r.Verdict != verdict || !strings.Contains(r.Why, why) || (r.Verdict == conformance.Fail) != (r.Remedy != "") {
-		t.Errorf("%s: %q, remedy %q, want %s: %q", r.Verdict, r.Why, r.Remedy, verdict, why)
+	if r.Verdict != verdict || !strings.Contains(r.Reason, why) || (r.Verdict == conformance.Fail) != (r.Remedy != "") {
+		t.Errorf("%s: %q, remedy %q, want %s: %q", r.Verdict, r.Reason, r.Remedy, verdict, why)
 	}
 }
 
@@ -68,7 +68,7 @@ func TestRightApiserver(t *testing.T) {
 	for i, result := range runAll(t, runs, all) {
 		t.Run(all[i], func(t *testing.T) {
 			if all[i] == "hostile.proxy-redirects" {
-				result.check(t, conformance.Skip, "nodes/proxy does not go to 127.0.0.1")
+				result.check(t, conformance.Skipped, "nodes/proxy does not go to 127.0.0.1")
 				return
 			}
 			result.check(t, conformance.Pass, "")

@@ -27,11 +27,11 @@ func checkEndlessHeaders(ctx context.Context, r *run) (conformance.Result, error
 	}
 	defer v.Close()
 	var f finding
-	for _, manner := range []hostile.Manner{hostile.EndlessHeaders(plenty), hostile.EndlessHeader(plenty), hostile.Informational(plenty)} {
+	for _, behavior := range []hostile.Behavior{hostile.EndlessHeaders(plenty), hostile.EndlessHeader(plenty), hostile.Informational(plenty)} {
 		var got reply
 		// Until it has enough this apiserver has to be sent ten mebibytes, by a line that may be a slow one.
-		visits, ended := v.play(ctx, manner, r.soon, func() { got = v.takeWithin(ctx, logs, part, 3*r.soon) })
-		what := "logs, and the kubelet " + manner.Does
+		visits, ended := v.play(ctx, behavior, r.soon, func() { got = v.takeWithin(ctx, logs, part, 3*r.soon) })
+		what := "logs, and the kubelet " + behavior.Does
 		switch {
 		case len(visits) == 0 || context.Cause(ctx) != nil:
 			return f.cut(upgrade, fmt.Errorf("%s: %s", what, got.says()))
@@ -67,13 +67,13 @@ func checkBrokenAnswers(ctx context.Context, r *run) (conformance.Result, error)
 	defer v.Close()
 	var f finding
 	var short []string
-	for _, manner := range hostile.Broken() {
+	for _, behavior := range hostile.BrokenResponses() {
 		if f.enough() {
 			break
 		}
 		var got reply
-		visits, ended := v.play(ctx, manner, r.soon, func() { got = v.take(ctx, logs, part) })
-		what := "logs, and the kubelet " + manner.Does
+		visits, ended := v.play(ctx, behavior, r.soon, func() { got = v.take(ctx, logs, part) })
+		what := "logs, and the kubelet " + behavior.Does
 		switch {
 		case context.Cause(ctx) != nil:
 			return f.cut(upgrade, context.Cause(ctx))
@@ -85,7 +85,7 @@ func checkBrokenAnswers(ctx context.Context, r *run) (conformance.Result, error)
 		case !ended:
 			f.blames("the connection to the kubelet stays open: %s", what)
 		case got.status == http.StatusOK:
-			short = append(short, manner.Name)
+			short = append(short, behavior.Name)
 		default:
 			f.saw("%s: the user gets %s", what, got.says())
 		}
@@ -95,13 +95,13 @@ func checkBrokenAnswers(ctx context.Context, r *run) (conformance.Result, error)
 	}
 	// Of those that are no HTTP from the first byte on, the ways of upgrades have to make something too.
 	for _, way := range roads {
-		for _, manner := range hostile.Broken() {
-			if !manner.Headless || f.enough() {
+		for _, behavior := range hostile.BrokenResponses() {
+			if !behavior.NotHTTP || f.enough() {
 				continue
 			}
 			var got reply
-			_, ended := v.play(ctx, manner, r.soon, func() { got = v.take(ctx, way, part) })
-			what := fmt.Sprintf("%s, and the kubelet %s", way.name, manner.Does)
+			_, ended := v.play(ctx, behavior, r.soon, func() { got = v.take(ctx, way, part) })
+			what := fmt.Sprintf("%s, and the kubelet %s", way.name, behavior.Does)
 			switch {
 			case context.Cause(ctx) != nil:
 				return f.cut(upgrade, context.Cause(ctx))
@@ -241,7 +241,7 @@ func (v *villain) stalls(ctx context.Context) (sent int64, stalled bool) {
 		case <-ctx.Done():
 			return sent, false
 		}
-		visits := v.saw.Visits()[v.before:]
+		visits := v.saw.Connections()[v.before:]
 		if len(visits) == 0 {
 			return 0, false
 		}
@@ -300,7 +300,7 @@ func checkSlow(ctx context.Context, r *run) (conformance.Result, error) {
 	}
 	defer v.Close()
 	var f finding
-	for _, manner := range []hostile.Manner{hostile.Silence(), hostile.Drip(20 * time.Millisecond)} {
+	for _, behavior := range []hostile.Behavior{hostile.Silence(), hostile.Drip(20 * time.Millisecond)} {
 		for _, way := range []road{logs, following, roads[0], roads[1]} {
 			var others time.Duration
 			var left time.Time
@@ -308,13 +308,13 @@ func checkSlow(ctx context.Context, r *run) (conformance.Result, error) {
 			if way.verb != logs.verb {
 				within = pushing // it does not end: see below
 			}
-			visits, ended := v.play(ctx, manner, within, func() {
+			visits, ended := v.play(ctx, behavior, within, func() {
 				leave := v.stay(ctx, way)
 				defer leave()
 				others, err = r.meanwhile(ctx)
 				left = time.Now()
 			})
-			what := fmt.Sprintf("%s, and the kubelet %s", way.name, manner.Does)
+			what := fmt.Sprintf("%s, and the kubelet %s", way.name, behavior.Does)
 			switch {
 			case context.Cause(ctx) != nil:
 				return f.cut(upgrade, context.Cause(ctx))

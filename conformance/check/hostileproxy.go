@@ -31,7 +31,7 @@ func checkProxyToLoopback(ctx context.Context, r *run) (conformance.Result, erro
 	var f finding
 	for i, address := range []string{"127.0.0.1", "::1"} {
 		// Nobody listens on that port: an apiserver that goes there is refused.
-		n, err := r.node(ctx, nodeOptions{name: fmt.Sprintf("hostile-loopback-%d", i), addresses: stage.EveryType(address), port: 1})
+		n, err := r.node(ctx, nodeOptions{name: fmt.Sprintf("hostile-loopback-%d", i), addresses: stage.AddressesOfEveryType(address), port: 1})
 		if err != nil {
 			return conformance.Result{}, err
 		}

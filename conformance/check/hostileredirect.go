@@ -179,7 +179,7 @@ func checkRedirects(ctx context.Context, r *run) (conformance.Result, error) {
 	return f.result(upgrade), nil
 }
 
-func requestsOf(visits []hostile.Visit) int {
+func requestsOf(visits []hostile.Connection) int {
 	n := 0
 	for _, v := range visits {
 		n += 1 + len(v.More)

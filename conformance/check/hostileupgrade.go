@@ -40,16 +40,16 @@ func (v *villain) push(ctx context.Context, way road) (answer reply, more string
 func (v *villain) comes(ctx context.Context) {
 	waiting, cancel := context.WithTimeout(ctx, 3*v.run.soon)
 	defer cancel()
-	v.saw.Wait(waiting, func(all []hostile.Visit) bool { return len(all) > v.before && all[len(all)-1].Path != "" })
+	v.saw.Wait(waiting, func(all []hostile.Connection) bool { return len(all) > v.before && all[len(all)-1].Path != "" })
 }
 
 func checkRefusedUpgrades(ctx context.Context, r *run) (conformance.Result, error) {
 	statuses := []int{http.StatusBadRequest, http.StatusUnauthorized, http.StatusForbidden, http.StatusNotFound, http.StatusInternalServerError, http.StatusServiceUnavailable}
-	var manners []hostile.Manner
+	var behaviors []hostile.Behavior
 	for _, status := range statuses {
-		manners = append(manners, hostile.Refuse(status))
+		behaviors = append(behaviors, hostile.Refuse(status))
 	}
-	return r.pushThrough(ctx, "refuse", manners, func(f *finding, way road, manner hostile.Manner, got reply) {
+	return r.pushThrough(ctx, "refuse", behaviors, func(f *finding, way road, behavior hostile.Behavior, got reply) {
 		if got.status < http.StatusBadRequest && !way.speaks {
 			f.blames("the user was told of no error: %s that a kubelet refused; the user got %s", way.name, got.says())
 		}
@@ -57,16 +57,16 @@ func checkRefusedUpgrades(ctx context.Context, r *run) (conformance.Result, erro
 }
 
 func checkNotSwitching(ctx context.Context, r *run) (conformance.Result, error) {
-	manners := []hostile.Manner{hostile.NotSwitching(http.StatusOK), hostile.NotSwitching(http.StatusNoContent), hostile.NotSwitching(http.StatusPartialContent)}
-	return r.pushThrough(ctx, "noswitch", manners, func(f *finding, way road, manner hostile.Manner, got reply) {
+	behaviors := []hostile.Behavior{hostile.NotSwitching(http.StatusOK), hostile.NotSwitching(http.StatusNoContent), hostile.NotSwitching(http.StatusPartialContent)}
+	return r.pushThrough(ctx, "noswitch", behaviors, func(f *finding, way road, behavior hostile.Behavior, got reply) {
 		if got.err == nil && got.status < http.StatusBadRequest && !way.speaks {
-			f.blames("the user was told of no error: %s, to which the kubelet %s; the user got %s", way.name, manner.Does, got.says())
+			f.blames("the user was told of no error: %s, to which the kubelet %s; the user got %s", way.name, behavior.Does, got.says())
 		}
 	})
 }
 
-// pushThrough has a kubelet answer upgrades in each manner, and looks whether a further request gets to it.
-func (r *run) pushThrough(ctx context.Context, name string, manners []hostile.Manner, look func(*finding, road, hostile.Manner, reply)) (conformance.Result, error) {
+// pushThrough has a kubelet answer upgrades in each behavior, and looks whether a further request gets to it.
+func (r *run) pushThrough(ctx context.Context, name string, behaviors []hostile.Behavior, look func(*finding, road, hostile.Behavior, reply)) (conformance.Result, error) {
 	v, err := r.villain(ctx, name)
 	if err != nil {
 		return conformance.Result{}, err
@@ -76,18 +76,18 @@ func (r *run) pushThrough(ctx context.Context, name string, manners []hostile.Ma
 	for _, way := range roads {
 		var last reply
 		left, before := 0, len(f.wrong)
-		for _, manner := range manners {
+		for _, behavior := range behaviors {
 			if f.enough() {
 				return f.result(upgrade), nil
 			}
 			var got reply
 			var more string
-			visits, ended := v.play(ctx, manner, v.patience(way), func() { got, more = v.push(ctx, way) })
+			visits, ended := v.play(ctx, behavior, v.patience(way), func() { got, more = v.push(ctx, way) })
 			if err := context.Cause(ctx); err != nil {
 				return f.cut(upgrade, err)
 			}
 			last = got
-			what := fmt.Sprintf("%s, and the kubelet %s", way.name, manner.Does)
+			what := fmt.Sprintf("%s, and the kubelet %s", way.name, behavior.Does)
 			switch {
 			case len(visits) == 0:
 				f.blames("kube-apiserver did not come: %s; the user got %s", what, got.says())
@@ -100,12 +100,12 @@ func (r *run) pushThrough(ctx context.Context, name string, manners []hostile.Ma
 			case !ended:
 				f.blames("the connection to the kubelet stays open: %s", what)
 			}
-			look(&f, way, manner, got)
+			look(&f, way, behavior, got)
 		}
 		if len(f.wrong) > before {
 			continue
 		}
-		f.saw("%s: the kubelet answered in %d ways, and nothing more came by any of the connections; the user gets %s", way.name, len(manners), last.says())
+		f.saw("%s: the kubelet answered in %d ways, and nothing more came by any of the connections; the user gets %s", way.name, len(behaviors), last.says())
 		if left > 0 {
 			f.saw("%s: of these connections %d stay open until kube-apiserver collects its garbage; nothing can come by them", way.name, left)
 		}

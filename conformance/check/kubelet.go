@@ -45,7 +45,7 @@ type node struct {
 // node registers a Node and binds a pod to it, whose name is the Node's.
 func (r *run) node(ctx context.Context, o nodeOptions) (*node, error) {
 	if o.addresses == nil {
-		o.addresses = stage.EveryType(r.nodeIP.String())
+		o.addresses = stage.AddressesOfEveryType(r.nodeIP.String())
 	}
 	status := v1.NodeStatus{Addresses: o.addresses, DeclaredFeatures: o.features}
 	status.DaemonEndpoints.KubeletEndpoint.Port = o.port

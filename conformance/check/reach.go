@@ -247,7 +247,7 @@ func checkPort(ctx context.Context, r *run) (conformance.Result, error) {
 	if len(first.seen()) == 0 {
 		return wrong(first, said), nil
 	}
-	if err := first.moves(ctx, stage.EveryType(r.nodeIP.String()), second.port()); err != nil {
+	if err := first.moves(ctx, stage.AddressesOfEveryType(r.nodeIP.String()), second.port()); err != nil {
 		return conformance.Result{}, err
 	}
 	if said, err = first.logsInsecurely(ctx).told(); err != nil {
@@ -257,7 +257,7 @@ func checkPort(ctx context.Context, r *run) (conformance.Result, error) {
 		return wrong(second, said), nil
 	}
 	evidence := []string{fmt.Sprintf("dialled at port %d, and at %d when the Node said so", first.port(), second.port())}
-	if err := first.moves(ctx, stage.EveryType(nowhere("port")), 0); err != nil {
+	if err := first.moves(ctx, stage.AddressesOfEveryType(nowhere("port")), 0); err != nil {
 		return conformance.Result{}, err
 	}
 	if said, err = first.logsInsecurely(ctx).told(); err != nil {
@@ -276,7 +276,7 @@ func (r *run) checkFamily(ctx context.Context, name, words string, of func(netip
 		return skip("no --node-ip is " + words + " address"), nil
 	}
 	ip := r.addresses[i]
-	came, said, err := r.visited(ctx, name, ip, stage.EveryType(ip.String()))
+	came, said, err := r.visited(ctx, name, ip, stage.AddressesOfEveryType(ip.String()))
 	if err != nil {
 		return conformance.Result{}, err
 	}
@@ -290,7 +290,7 @@ func checkNames(ctx context.Context, r *run) (conformance.Result, error) {
 	if r.hostname == "" {
 		return skip("no name of this machine is known that kube-apiserver can look up: give --node-hostname"), nil
 	}
-	came, said, err := r.visited(ctx, "names", r.nodeIP, stage.EveryType(r.hostname))
+	came, said, err := r.visited(ctx, "names", r.nodeIP, stage.AddressesOfEveryType(r.hostname))
 	if err != nil {
 		return conformance.Result{}, err
 	}

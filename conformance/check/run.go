@@ -36,26 +36,26 @@ type Options struct {
 	ClientCA *x509.CertPool
 	// ServingCA signs serving certificates that the apiserver is to accept. Nil: there is none.
 	ServingCA *testcerts.Authority
-	// ApproveServing has the cluster's own signer issue one: a CertificateSigningRequest is made and approved.
-	ApproveServing bool
+	// ApproveServingCertificate has the cluster's own signer issue one: a CertificateSigningRequest is made and approved.
+	ApproveServingCertificate bool
 	// Checks are what to run. Nil: all.
 	Checks []Check
-	// Tell, where it is set, gets each result as it comes, one at a time.
-	Tell func(conformance.Result)
-	// Note, where it is set, gets what else there is to say.
-	Note func(string)
+	// OnResult, where it is set, gets each result as it comes, one at a time.
+	OnResult func(conformance.Result)
+	// OnNotice, where it is set, gets what else there is to say.
+	OnNotice func(string)
 	// Tool is the name and version of the program.
 	Tool string
 }
 
 // program is what its runs are known by in the cluster.
-var program = stage.Program{
+var program = stage.Owner{
 	Name: "check", Reason: "FauxletCheck", Message: "no node: fauxlet check looks how the apiserver comes to it",
-	Approved: "fauxlet check --approve-serving-certificate",
+	ApprovedBy: "fauxlet check --approve-serving-certificate",
 }
 
 // container is the only container of each pod.
-const container = stage.Container
+const container = stage.ContainerName
 
 // run is what checks work with.
 type run struct {
@@ -68,7 +68,7 @@ type run struct {
 	nodeIP    netip.Addr
 	addresses []netip.Addr
 	hostname  string
-	objects   *stage.Run
+	objects   *stage.Stage
 	// standIns is the configuration of all stand-ins, but for the name of the node.
 	standIns *config.Config
 	// good is the serving certificate that the apiserver is to accept, working the one that it does accept. Each is found
@@ -82,12 +82,12 @@ type run struct {
 	soon time.Duration
 }
 
-// Execute checks an apiserver, removes what it made there, and reports. When ctx is done it stops; what it made is
+// Run checks an apiserver, removes what it made there, and reports. When ctx is done it stops; what it made is
 // removed before it returns, for which it takes some time of its own.
 //
 // With an error there is a report of the checks that came to their end, or none where nothing could be checked. That what
 // was made could not be removed is no error; the report tells it.
-func Execute(ctx context.Context, o Options) (*conformance.Report, error) {
+func Run(ctx context.Context, o Options) (*conformance.Report, error) {
 	r, err := newRun(o)
 	if err != nil {
 		return nil, err
@@ -105,25 +105,25 @@ func Execute(ctx context.Context, o Options) (*conformance.Report, error) {
 		return nil, err
 	}
 	err = r.check(ctx, report)
-	report.Left = r.objects.End(ctx)
+	report.NotRemoved = r.objects.Teardown(ctx)
 	report.Duration = conformance.Seconds(time.Since(report.Started))
 	return report, err
 }
 
 // check runs the checks in a namespace of the run's own.
 func (r *run) check(ctx context.Context, report *conformance.Report) error {
-	ctx, err := r.objects.Begin(ctx)
+	ctx, err := r.objects.Setup(ctx)
 	if err != nil {
 		return err
 	}
 	r.ctx = ctx
-	report.Results = schedule(ctx, r.options.Checks, r.options.Tell, func(ctx context.Context, c Check) (conformance.Result, error) { return c.run(ctx, r) })
+	report.Results = schedule(ctx, r.options.Checks, r.options.OnResult, func(ctx context.Context, c Check) (conformance.Result, error) { return c.run(ctx, r) })
 	return context.Cause(ctx)
 }
 
 // needs are the rights that the run needs.
 func (r *run) needs() []access {
-	if r.options.ApproveServing {
+	if r.options.ApproveServingCertificate {
 		return slices.Concat(needed, neededToApprove)
 	}
 	return needed
@@ -133,11 +133,11 @@ func newRun(o Options) (*run, error) {
 	if o.Checks == nil {
 		o.Checks = Checks()
 	}
-	if o.Tell == nil {
-		o.Tell = func(conformance.Result) {}
+	if o.OnResult == nil {
+		o.OnResult = func(conformance.Result) {}
 	}
-	if o.Note == nil {
-		o.Note = func(string) {}
+	if o.OnNotice == nil {
+		o.OnNotice = func(string) {}
 	}
 	r := &run{options: o, config: rest.CopyConfig(o.Cluster), soon: 5 * time.Second}
 	r.config.QPS = -1
@@ -169,7 +169,7 @@ func newRun(o Options) (*run, error) {
 	if r.standIns, err = flags.Load(); err != nil {
 		return nil, err
 	}
-	r.objects = stage.New(client, program, o.Note)
+	r.objects = stage.New(client, program, o.OnNotice)
 	return r, nil
 }
 
@@ -177,18 +177,18 @@ func newRun(o Options) (*run, error) {
 func (r *run) findAddresses(apiserver *url.URL) error {
 	r.addresses, r.hostname = r.options.NodeIPs, r.options.NodeHostname
 	if len(r.addresses) == 0 {
-		address, err := stage.AddressTowards(apiserver)
+		address, err := stage.LocalAddressFor(apiserver)
 		if err != nil {
 			return err
 		}
 		r.addresses = []netip.Addr{address}
 		// On 127.0.0.1 the machine is the apiserver's, unless that is behind a forwarded port.
-		if six := netip.IPv6Loopback(); address == netip.AddrFrom4([4]byte{127, 0, 0, 1}) && stage.CanListen(six) == nil {
+		if six := netip.IPv6Loopback(); address == netip.AddrFrom4([4]byte{127, 0, 0, 1}) && stage.CheckListen(six) == nil {
 			r.addresses = append(r.addresses, six)
 		}
 	}
 	for _, address := range r.addresses {
-		if err := stage.CanListen(address); err != nil {
+		if err := stage.CheckListen(address); err != nil {
 			return err
 		}
 	}

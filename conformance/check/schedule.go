@@ -132,7 +132,7 @@ func one(ctx context.Context, c Check, do func(context.Context, Check) (conforma
 		result = skip(string(why))
 	default:
 		result = skip("could not come to its end: " + err.Error())
-		result.Broken = true
+		result.Incomplete = true
 	}
 	result.Duration = conformance.Seconds(time.Since(began))
 	return result

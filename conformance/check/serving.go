@@ -34,14 +34,14 @@ func (r *run) hosts() []string {
 func (r *run) newGood(ctx context.Context) (*tls.Certificate, error) {
 	if ca := r.options.ServingCA; ca != nil {
 		now := time.Now()
-		pair, err := ca.Server(r.objects.Name(), r.hosts(), testcerts.ValidFor(now.Add(-stage.ServingLife), now.Add(stage.ServingLife)))
+		pair, err := ca.Server(r.objects.Name(), r.hosts(), testcerts.ValidFor(now.Add(-stage.ServingCertificateLifetime), now.Add(stage.ServingCertificateLifetime)))
 		if err != nil {
 			return nil, err
 		}
 		return ptr.To(pair.TLS()), nil
 	}
-	if r.options.ApproveServing {
-		pair, err := r.objects.Issue(ctx, r.hosts())
+	if r.options.ApproveServingCertificate {
+		pair, err := r.objects.IssueServingCertificate(ctx, r.hosts())
 		if err != nil {
 			return nil, err
 		}

@@ -206,24 +206,24 @@ func checkCut(ctx context.Context, r *run) (conformance.Result, error) {
 	}
 	defer v.Close()
 	var f finding
-	for _, manner := range hostile.Broken() {
-		if manner.Name != "cut" && manner.Name != "nothing" {
+	for _, behavior := range hostile.BrokenResponses() {
+		if behavior.Name != "cut" && behavior.Name != "nothing" {
 			continue
 		}
 		for _, way := range []road{logs, following, roads[0], roads[1]} {
-			if manner.Name == "cut" && way.verb != logs.verb {
+			if behavior.Name == "cut" && way.verb != logs.verb {
 				continue // it is an answer with a log
 			}
 			var got reply
-			v.play(ctx, manner, r.soon, func() { got = v.take(ctx, way, part) })
+			v.play(ctx, behavior, r.soon, func() { got = v.take(ctx, way, part) })
 			if err := context.Cause(ctx); err != nil {
 				return conformance.Result{}, err
 			}
 			if got.hangs {
-				f.blames("%s: the kubelet %s, and the user's request does not end within %v", way.name, manner.Does, r.soon)
+				f.blames("%s: the kubelet %s, and the user's request does not end within %v", way.name, behavior.Does, r.soon)
 				return f.result(bothWays), nil
 			}
-			f.saw("%s: the kubelet %s: the user sees %s", way.name, manner.Does, got.says())
+			f.saw("%s: the kubelet %s: the user sees %s", way.name, behavior.Does, got.says())
 		}
 	}
 	return f.result(bothWays), nil

@@ -116,7 +116,7 @@ func checkSNI(ctx context.Context, r *run) (conformance.Result, error) {
 	if r.hostname == "" {
 		return pass(append(evidence, "not dialled by name: no --node-hostname was given")...), nil
 	}
-	came, said, err := r.visited(ctx, "sni", r.nodeIP, stage.EveryType(r.hostname))
+	came, said, err := r.visited(ctx, "sni", r.nodeIP, stage.AddressesOfEveryType(r.hostname))
 	if err != nil {
 		return conformance.Result{}, err
 	}

@@ -98,7 +98,7 @@ func checkVerified(ctx context.Context, r *run) (conformance.Result, error) {
 	group.SetLimit(together)
 	for i, kind := range kinds {
 		group.Go(func() error {
-			pair, err := kind.Mint(ca, testcerts.Request{CommonName: r.nodeIP.String(), Hosts: r.hosts(), Life: stage.ServingLife})
+			pair, err := kind.Mint(ca, testcerts.Request{CommonName: r.nodeIP.String(), Hosts: r.hosts(), Life: stage.ServingCertificateLifetime})
 			if err != nil {
 				return err
 			}

@@ -20,21 +20,21 @@ import (
 	"time"
 )
 
-// Manner is one way to misbehave.
-type Manner struct {
+// Behavior is one way to misbehave.
+type Behavior struct {
 	// Name is a word or several, with hyphens.
 	Name string
 	// Does says what the kubelet does, and Must what an apiserver must do about it.
 	Does, Must string
-	// Headless: what it sends does not even begin as an answer does.
-	Headless bool
-	answer   func(*exchange) error
+	// NotHTTP: what it sends does not even begin as an answer does.
+	NotHTTP bool
+	answer  func(*exchange) error
 }
 
-// Visit is what one connection has come to.
-type Visit struct {
-	// Manner is the name of that which was chosen for the first request; empty where there was no request.
-	Manner string
+// Connection is what one connection has come to.
+type Connection struct {
+	// Behavior is the name of that which was chosen for the first request; empty where there was no request.
+	Behavior string
 	// Method, Path and Header are those of the first request; the path has its query.
 	Method, Path string
 	Header       http.Header
@@ -45,7 +45,7 @@ type Visit struct {
 	Noise int64
 	// Sent counts the bytes that the other side's system took, in the answer.
 	Sent int64
-	// Answered: the answer was sent in full, or as far as the manner goes.
+	// Answered: the answer was sent in full, or as far as the behavior goes.
 	Answered bool
 	// Ended is when the connection was, by whichever side; zero while it is open.
 	Ended time.Time
@@ -53,18 +53,18 @@ type Visit struct {
 
 // Kubelet serves connections. The zero value with Choose is ready.
 type Kubelet struct {
-	// Choose has the manner for the first request of a connection.
-	Choose func(*http.Request) Manner
+	// Choose has the behavior for the first request of a connection.
+	Choose func(*http.Request) Behavior
 
 	mu      sync.Mutex
-	visits  []*Visit
+	visits  []*Connection
 	changed chan struct{} // closed at the next change; nil while nobody waits
 }
 
 // Serve answers on a connection and closes it. It returns when the connection has ended, on which the other side decides
-// unless the manner does, or ctx is done. A *tls.Conn is asked for its handshake first.
+// unless the behavior does, or ctx is done. A *tls.Conn is asked for its handshake first.
 func (k *Kubelet) Serve(ctx context.Context, conn net.Conn) {
-	visit := &Visit{}
+	visit := &Connection{}
 	k.change(func() { k.visits = append(k.visits, visit) })
 	stop := context.AfterFunc(ctx, func() { conn.Close() })
 	defer func() {
@@ -85,9 +85,9 @@ func (k *Kubelet) Serve(ctx context.Context, conn net.Conn) {
 	if err != nil {
 		return
 	}
-	manner := k.Choose(request)
+	behavior := k.Choose(request)
 	k.change(func() {
-		visit.Manner, visit.Method, visit.Path, visit.Header = manner.Name, request.Method, request.URL.RequestURI(), request.Header
+		visit.Behavior, visit.Method, visit.Path, visit.Header = behavior.Name, request.Method, request.URL.RequestURI(), request.Header
 	})
 	if _, err := io.Copy(io.Discard, request.Body); err != nil {
 		return
@@ -95,7 +95,7 @@ func (k *Kubelet) Serve(ctx context.Context, conn net.Conn) {
 	// While it answers it also reads, which is how it learns that the other side has gone.
 	x := &exchange{conn: conn, in: in, kubelet: k, visit: visit, gone: make(chan struct{})}
 	go x.listen()
-	err = manner.answer(x)
+	err = behavior.answer(x)
 	k.change(func() { visit.Answered = err == nil })
 	if errors.Is(err, errHangUp) {
 		conn.Close()
@@ -103,11 +103,11 @@ func (k *Kubelet) Serve(ctx context.Context, conn net.Conn) {
 	<-x.gone
 }
 
-// Visits are those so far, in the order of their beginning.
-func (k *Kubelet) Visits() []Visit {
+// Connections are those so far, in the order of their beginning.
+func (k *Kubelet) Connections() []Connection {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	visits := make([]Visit, len(k.visits))
+	visits := make([]Connection, len(k.visits))
 	for i, v := range k.visits {
 		visits[i] = *v
 		visits[i].More = slices.Clone(v.More)
@@ -116,7 +116,7 @@ func (k *Kubelet) Visits() []Visit {
 }
 
 // Wait waits until done says so of the visits. It returns them as they were last, and whether they were done before ctx.
-func (k *Kubelet) Wait(ctx context.Context, done func([]Visit) bool) ([]Visit, bool) {
+func (k *Kubelet) Wait(ctx context.Context, done func([]Connection) bool) ([]Connection, bool) {
 	for {
 		k.mu.Lock()
 		if k.changed == nil {
@@ -124,7 +124,7 @@ func (k *Kubelet) Wait(ctx context.Context, done func([]Visit) bool) ([]Visit, b
 		}
 		changed := k.changed
 		k.mu.Unlock()
-		visits := k.Visits()
+		visits := k.Connections()
 		if done(visits) {
 			return visits, true
 		}
@@ -146,15 +146,15 @@ func (k *Kubelet) change(do func()) {
 	}
 }
 
-// errHangUp ends an answer with the end of the connection: it is what the manner does.
+// errHangUp ends an answer with the end of the connection: it is what the behavior does.
 var errHangUp = errors.New("hang up")
 
-// exchange is what a manner answers on.
+// exchange is what a behavior answers on.
 type exchange struct {
 	conn    net.Conn
 	in      *bufio.Reader
 	kubelet *Kubelet
-	visit   *Visit
+	visit   *Connection
 	gone    chan struct{} // the other side has ended the connection, or we have
 }
 

@@ -25,8 +25,8 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // authority signs what kubelets and clients of the tests present.
 var authority = sync.OnceValues(func() (*testcerts.Authority, error) { return testcerts.NewAuthority("ca") })
 
-// serve has a kubelet of one manner listen, and gives it with its address and a client's TLS settings.
-func serve(t *testing.T, manner hostile.Manner) (*hostile.Kubelet, string, *tls.Config) {
+// serve has a kubelet of one behavior listen, and gives it with its address and a client's TLS settings.
+func serve(t *testing.T, behavior hostile.Behavior) (*hostile.Kubelet, string, *tls.Config) {
 	t.Helper()
 	ca, err := authority()
 	must(t, err)
@@ -36,7 +36,7 @@ func serve(t *testing.T, manner hostile.Manner) (*hostile.Kubelet, string, *tls.
 	must(t, err)
 	listener, err := tls.Listen("tcp", "127.0.0.1:0", &tls.Config{Certificates: []tls.Certificate{server.TLS()}, ClientAuth: tls.RequestClientCert})
 	must(t, err)
-	kubelet := &hostile.Kubelet{Choose: func(*http.Request) hostile.Manner { return manner }}
+	kubelet := &hostile.Kubelet{Choose: func(*http.Request) hostile.Behavior { return behavior }}
 	ctx, cancel := context.WithCancel(context.Background())
 	var served sync.WaitGroup
 	served.Go(func() {
@@ -60,11 +60,11 @@ func must(t *testing.T, err error) {
 }
 
 // ended waits until a kubelet has had n connections, and they have ended.
-func ended(t *testing.T, k *hostile.Kubelet, n int) []hostile.Visit {
+func ended(t *testing.T, k *hostile.Kubelet, n int) []hostile.Connection {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	visits, ok := k.Wait(ctx, func(visits []hostile.Visit) bool {
+	visits, ok := k.Wait(ctx, func(visits []hostile.Connection) bool {
 		open := 0
 		for _, v := range visits {
 			if v.Ended.IsZero() {
@@ -101,10 +101,10 @@ func TestManners(t *testing.T) {
 		"tls-end":         "unexpected EOF",
 	}
 	type test struct {
-		manner hostile.Manner
-		status int
-		err    string // in words of the error, of the answer or of its body
-		body   string // how it begins
+		behavior hostile.Behavior
+		status   int
+		err      string // in words of the error, of the answer or of its body
+		body     string // how it begins
 	}
 	tests := []test{
 		{hostile.Redirect(302, "https://127.0.0.1:1/"), 302, "", "moved\n"},
@@ -119,21 +119,21 @@ func TestManners(t *testing.T) {
 		{hostile.Page(200), 200, "", "<html>"},
 		{hostile.Drip(time.Microsecond), 200, "", "slowly\nslowly\n"},
 	}
-	for _, manner := range hostile.Broken() {
-		words, known := broken[manner.Name]
+	for _, behavior := range hostile.BrokenResponses() {
+		words, known := broken[behavior.Name]
 		if !known {
-			t.Errorf("what becomes of %s?", manner.Name)
+			t.Errorf("what becomes of %s?", behavior.Name)
 		}
-		delete(broken, manner.Name)
-		tests = append(tests, test{manner: manner, err: words})
+		delete(broken, behavior.Name)
+		tests = append(tests, test{behavior: behavior, err: words})
 	}
 	for name := range broken {
 		t.Errorf("there is no %s", name)
 	}
 	for _, test := range tests {
-		t.Run(test.manner.Name, func(t *testing.T) {
+		t.Run(test.behavior.Name, func(t *testing.T) {
 			t.Parallel()
-			kubelet, address, config := serve(t, test.manner)
+			kubelet, address, config := serve(t, test.behavior)
 			transport := &http.Transport{TLSClientConfig: config, MaxResponseHeaderBytes: 1 << 20}
 			defer transport.CloseIdleConnections()
 			ctx, cancel := context.WithCancel(t.Context())
@@ -170,11 +170,11 @@ func TestManners(t *testing.T) {
 				t.Errorf("body %q, want it to begin %q", body, test.body)
 			}
 			v := ended(t, kubelet, 1)[0]
-			if v.Manner != test.manner.Name || v.Path != "/containerLogs/a/b/c?tailLines=1" || v.Certificate.Subject.CommonName != "kube-apiserver" || v.More != nil {
+			if v.Behavior != test.behavior.Name || v.Path != "/containerLogs/a/b/c?tailLines=1" || v.Certificate.Subject.CommonName != "kube-apiserver" || v.More != nil {
 				t.Errorf("visit %+v", v)
 			}
-			if test.manner.Does == "" || test.manner.Must == "" {
-				t.Errorf("nothing is said of it: %+v", test.manner)
+			if test.behavior.Does == "" || test.behavior.Must == "" {
+				t.Errorf("nothing is said of it: %+v", test.behavior)
 			}
 		})
 	}
@@ -182,10 +182,10 @@ func TestManners(t *testing.T) {
 
 // TestTalksOn: after its answer a kubelet listens, keeps what comes, and answers what is a request.
 func TestTalksOn(t *testing.T) {
-	for _, manner := range []hostile.Manner{hostile.Refuse(500), hostile.NotSwitching(200), hostile.OtherProtocol()} {
-		t.Run(manner.Name, func(t *testing.T) {
+	for _, behavior := range []hostile.Behavior{hostile.Refuse(500), hostile.NotSwitching(200), hostile.OtherProtocol()} {
+		t.Run(behavior.Name, func(t *testing.T) {
 			t.Parallel()
-			kubelet, address, config := serve(t, manner)
+			kubelet, address, config := serve(t, behavior)
 			conn, err := tls.Dial("tcp", address, config)
 			must(t, err)
 			defer conn.Close()
@@ -218,14 +218,14 @@ func TestTalksOn(t *testing.T) {
 
 // TestStops: whatever a kubelet is at, it stops with its context, and when its client has gone.
 func TestStops(t *testing.T) {
-	for _, manner := range []hostile.Manner{hostile.Silence(), hostile.EndlessBody(200, 1<<62), hostile.Drip(time.Hour)} {
+	for _, behavior := range []hostile.Behavior{hostile.Silence(), hostile.EndlessBody(200, 1<<62), hostile.Drip(time.Hour)} {
 		for name, stop := range map[string]func(conn net.Conn, cancel func()){
 			"context": func(_ net.Conn, cancel func()) { cancel() },
 			"client":  func(conn net.Conn, _ func()) { conn.Close() },
 		} {
-			t.Run(manner.Name+"/"+name, func(t *testing.T) {
+			t.Run(behavior.Name+"/"+name, func(t *testing.T) {
 				t.Parallel()
-				kubelet := &hostile.Kubelet{Choose: func(*http.Request) hostile.Manner { return manner }}
+				kubelet := &hostile.Kubelet{Choose: func(*http.Request) hostile.Behavior { return behavior }}
 				client, served := net.Pipe()
 				defer client.Close()
 				ctx, cancel := context.WithCancel(t.Context())
@@ -233,12 +233,12 @@ func TestStops(t *testing.T) {
 				returned := make(chan struct{})
 				go func() { defer close(returned); kubelet.Serve(ctx, served) }()
 				io.WriteString(client, "GET / HTTP/1.1\r\nHost: x\r\n\r\n")
-				if _, ok := kubelet.Wait(t.Context(), func(v []hostile.Visit) bool { return len(v) == 1 && v[0].Path == "/" }); !ok {
+				if _, ok := kubelet.Wait(t.Context(), func(v []hostile.Connection) bool { return len(v) == 1 && v[0].Path == "/" }); !ok {
 					t.Fatal("the request was not seen")
 				}
 				stop(client, cancel)
 				<-returned
-				if v := kubelet.Visits()[0]; v.Ended.IsZero() {
+				if v := kubelet.Connections()[0]; v.Ended.IsZero() {
 					t.Errorf("visit %+v", v)
 				}
 			})
@@ -250,7 +250,7 @@ func TestStops(t *testing.T) {
 func TestWait(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if visits, ok := new(hostile.Kubelet).Wait(ctx, func([]hostile.Visit) bool { return false }); ok || len(visits) != 0 {
+	if visits, ok := new(hostile.Kubelet).Wait(ctx, func([]hostile.Connection) bool { return false }); ok || len(visits) != 0 {
 		t.Errorf("%v %v", visits, ok)
 	}
 }

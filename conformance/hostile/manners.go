@@ -13,8 +13,8 @@ import (
 //
 // (CVE-2018-1002102: apiservers before v1.14 followed those of a kubelet, with their credential for kubelets.
 // CVE-2020-8559: those before v1.18.6 passed them to the user's client, which followed with the user's.)
-func Redirect(status int, location string) Manner {
-	return Manner{
+func Redirect(status int, location string) Behavior {
+	return Behavior{
 		Name: fmt.Sprintf("redirect-%d", status),
 		Does: fmt.Sprintf("answers %d, Location: %s", status, location),
 		Must: "not follow it, nor pass it on to a client that asked for an upgrade",
@@ -27,8 +27,8 @@ func Redirect(status int, location string) Manner {
 // Refuse answers with an error, and goes on to listen on the connection.
 //
 // (CVE-2018-1002105: apiservers before v1.10.11 then let the user write whatever they liked to it.)
-func Refuse(status int) Manner {
-	return Manner{
+func Refuse(status int) Behavior {
+	return Behavior{
 		Name: fmt.Sprintf("refuse-%d", status),
 		Does: fmt.Sprintf("answers an upgrade with %d and listens for more requests", status),
 		Must: "close the connection: none of the user's further requests may go by it",
@@ -39,7 +39,7 @@ func Refuse(status int) Manner {
 }
 
 // NotSwitching answers an upgrade with a status that is neither an error nor an upgrade.
-func NotSwitching(status int) Manner {
+func NotSwitching(status int) Behavior {
 	m := Refuse(status)
 	m.Name = fmt.Sprintf("not-switching-%d", status)
 	m.Does = fmt.Sprintf("answers an upgrade with %d and goes on talking", status)
@@ -48,8 +48,8 @@ func NotSwitching(status int) Manner {
 }
 
 // OtherProtocol switches, but to a protocol that nobody asked for, and goes on talking HTTP.
-func OtherProtocol() Manner {
-	return Manner{
+func OtherProtocol() Behavior {
+	return Behavior{
 		Name: "other-protocol",
 		Does: "answers an upgrade with 101 for a protocol that nobody asked for, and goes on talking HTTP",
 		Must: "close the connection where it speaks the protocol itself, as for WebSockets that it translates",
@@ -60,9 +60,9 @@ func OtherProtocol() Manner {
 }
 
 // EndlessHeaders sends header after header, up to limit bytes, and no end of them.
-func EndlessHeaders(limit int64) Manner {
+func EndlessHeaders(limit int64) Behavior {
 	line := "X-Endless: " + strings.Repeat("x", 1000) + "\r\n"
-	return Manner{
+	return Behavior{
 		Name: "endless-headers",
 		Does: "sends headers without an end",
 		Must: "have enough at some time",
@@ -76,9 +76,9 @@ func EndlessHeaders(limit int64) Manner {
 }
 
 // EndlessHeader sends one header line without an end, up to limit bytes.
-func EndlessHeader(limit int64) Manner {
+func EndlessHeader(limit int64) Behavior {
 	text := strings.Repeat("x", 1000)
-	return Manner{
+	return Behavior{
 		Name: "endless-header",
 		Does: "sends a header line without an end",
 		Must: "have enough at some time",
@@ -92,9 +92,9 @@ func EndlessHeader(limit int64) Manner {
 }
 
 // Informational sends interim responses, up to limit bytes, and no final one.
-func Informational(limit int64) Manner {
+func Informational(limit int64) Behavior {
 	interim := head(http.StatusEarlyHints, "Link: </x>; rel=preload", "X-Filler: "+strings.Repeat("x", 900))
-	return Manner{
+	return Behavior{
 		Name:   "informational",
 		Does:   "sends interim responses (103) without an end",
 		Must:   "have enough at some time",
@@ -103,9 +103,9 @@ func Informational(limit int64) Manner {
 }
 
 // EndlessBody sends a body with no end, up to limit bytes, for a log or for the words of an error.
-func EndlessBody(status int, limit int64) Manner {
+func EndlessBody(status int, limit int64) Behavior {
 	line := strings.Repeat("endless ", 1023) + "endless\n"
-	m := Manner{
+	m := Behavior{
 		Name: fmt.Sprintf("endless-body-%d", status),
 		Does: fmt.Sprintf("answers %d with a body that has no end", status),
 		Must: "stop reading when its client has stopped, and close the connection when the client has gone",
@@ -125,24 +125,24 @@ func EndlessBody(status int, limit int64) Manner {
 // begun is how a log begins that does not end well.
 const begun = "line one\n"
 
-// Broken has the kinds of answers to a request for a log that begin and are then no HTTP, no TLS, or not there.
-func Broken() []Manner {
+// BrokenResponses has the kinds of answers to a request for a log that begin and are then no HTTP, no TLS, or not there.
+func BrokenResponses() []Behavior {
 	chunked := head(http.StatusOK, "Content-Type: text/plain", "Transfer-Encoding: chunked") + fmt.Sprintf("%x\r\n%s\r\n", len(begun), begun)
 	sized := func(size string) string {
 		return head(http.StatusOK, "Content-Type: text/plain", "Content-Length: "+size)
 	}
 	const must = "end the request of its user in bounded time"
-	headless := func(m Manner) Manner { m.Headless = true; return m }
-	say := func(name, does, text string) Manner {
-		return Manner{Name: name, Does: does, Must: must, answer: func(x *exchange) error {
+	headless := func(m Behavior) Behavior { m.NotHTTP = true; return m }
+	say := func(name, does, text string) Behavior {
+		return Behavior{Name: name, Does: does, Must: must, answer: func(x *exchange) error {
 			if err := x.send(text); err != nil {
 				return err
 			}
 			return errHangUp
 		}}
 	}
-	then := func(name, does string, do func(*exchange)) Manner {
-		return Manner{Name: name, Does: does, Must: must, answer: func(x *exchange) error {
+	then := func(name, does string, do func(*exchange)) Behavior {
+		return Behavior{Name: name, Does: does, Must: must, answer: func(x *exchange) error {
 			if err := x.send(chunked); err != nil {
 				return err
 			}
@@ -150,7 +150,7 @@ func Broken() []Manner {
 			return errHangUp
 		}}
 	}
-	return []Manner{
+	return []Behavior{
 		say("bad-chunk", "sends a chunk with a size that is no number", chunked+"zz\r\nline two\n\r\n0\r\n\r\n"),
 		say("huge-chunk", "announces a chunk of 2^64 bytes", chunked+"10000000000000000\r\nline two\n"),
 		say("chunk-extension", "sends a chunk with a line of 1 MiB before it", chunked+"9;"+strings.Repeat("x", 1<<20)+"\r\nline two\n\r\n0\r\n\r\n"),
@@ -193,8 +193,8 @@ func raw(conn net.Conn) net.Conn {
 }
 
 // Drip sends a log byte by byte, its headers too.
-func Drip(every time.Duration) Manner {
-	return Manner{
+func Drip(every time.Duration) Behavior {
+	return Behavior{
 		Name: "drip",
 		Does: "sends its answer byte by byte",
 		Must: "keep nobody else waiting, and close the connection when the client has gone",
@@ -205,8 +205,8 @@ func Drip(every time.Duration) Manner {
 }
 
 // Silence takes the request and never answers.
-func Silence() Manner {
-	return Manner{
+func Silence() Behavior {
+	return Behavior{
 		Name:   "silence",
 		Does:   "takes the request and never answers",
 		Must:   "keep nobody else waiting, and close the connection when the client has gone",
@@ -215,8 +215,8 @@ func Silence() Manner {
 }
 
 // Page answers with a page for a browser, and with the headers by which a server rules one.
-func Page(status int) Manner {
-	return Manner{
+func Page(status int) Behavior {
+	return Behavior{
 		Name: fmt.Sprintf("page-%d", status),
 		Does: "answers with HTML, a cookie, and headers that are for one connection alone",
 		Must: "pass on the log as plain text, and none of the headers",

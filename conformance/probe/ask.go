@@ -83,7 +83,7 @@ func (c *session) connect(ctx context.Context) error {
 }
 
 // ask sends one request. No redirect is followed, and no proxy is in the way.
-func (c *session) ask(ctx context.Context, r *row) Answer {
+func (c *session) ask(ctx context.Context, r *row) Response {
 	ctx, cancel := context.WithTimeout(ctx, c.p.options.Timeout)
 	defer cancel()
 	start := time.Now()
@@ -93,7 +93,7 @@ func (c *session) ask(ctx context.Context, r *row) Answer {
 		a, err = c.exchange(ctx, r) // the server may close a connection after any answer
 	}
 	if err != nil {
-		a = Answer{Outcome: Failed, Error: err.Error(), cause: err}
+		a = Response{Access: NoResponse, Error: err.Error(), cause: err}
 	}
 	a.took = time.Since(start)
 	if c.token != "" { // which a server may repeat
@@ -102,7 +102,7 @@ func (c *session) ask(ctx context.Context, r *row) Answer {
 	return a
 }
 
-func (c *session) exchange(ctx context.Context, r *row) (a Answer, err error) {
+func (c *session) exchange(ctx context.Context, r *row) (a Response, err error) {
 	if err := c.connect(ctx); err != nil {
 		return a, err
 	}
@@ -153,15 +153,15 @@ func because(ctx context.Context, err error) error {
 	return err
 }
 
-// matrix has every identity ask every row. Answers are in the order of rows.
-func (p *prober) matrix(ctx context.Context, s *peer, all []Identity) map[string][]Answer {
-	columns := make([][]Answer, len(all))
+// matrix has every identity ask every row. Responses are in the order of rows.
+func (p *prober) matrix(ctx context.Context, s *peer, all []Identity) map[string][]Response {
+	columns := make([][]Response, len(all))
 	var group sync.WaitGroup
 	for n := range all {
 		group.Go(func() { columns[n] = p.column(ctx, s, &all[n]) })
 	}
 	group.Wait()
-	answers := map[string][]Answer{}
+	answers := map[string][]Response{}
 	for n := range all {
 		answers[all[n].Name] = columns[n]
 	}
@@ -169,14 +169,14 @@ func (p *prober) matrix(ctx context.Context, s *peer, all []Identity) map[string
 }
 
 // column asks all rows as i.
-func (p *prober) column(ctx context.Context, s *peer, i *Identity) []Answer {
+func (p *prober) column(ctx context.Context, s *peer, i *Identity) []Response {
 	session := p.session(s, i)
 	defer session.close()
-	answers := make([]Answer, len(rows))
+	answers := make([]Response, len(rows))
 	refused := ""
 	for n := range rows {
 		if refused != "" {
-			answers[n] = Answer{Outcome: NotAsked, Error: refused}
+			answers[n] = Response{Access: NotSent, Error: refused}
 			continue
 		}
 		a := session.ask(ctx, &rows[n])
@@ -185,8 +185,8 @@ func (p *prober) column(ctx context.Context, s *peer, i *Identity) []Answer {
 		switch {
 		case errors.As(a.cause, &verification):
 			refused = "the token is not sent to a server whose certificate is not verified"
-			a = Answer{Outcome: NotAsked, Error: refused}
-		case a.Outcome == Unauthenticated && a.took > p.options.Patience:
+			a = Response{Access: NotSent, Error: refused}
+		case a.Access == Unauthenticated && a.took > p.options.Patience:
 			a.slow = true
 			refused = fmt.Sprintf("the refusal took %v", a.took.Round(100*time.Millisecond))
 		}

@@ -36,11 +36,11 @@ type CertificateKind string
 const (
 	// KubeletSelfSigned is what a kubelet makes for itself in --cert-dir: NAME@TIME, of a CA NAME-ca@TIME whose key it threw
 	// away.
-	KubeletSelfSigned CertificateKind = "the kubelet's own"
+	KubeletSelfSigned CertificateKind = "kubelet self-signed"
 	// SelfSigned is signed by its own key.
 	SelfSigned CertificateKind = "self-signed"
 	// OfNode is for system:node:NAME of system:nodes, as the signer kubernetes.io/kubelet-serving issues it.
-	OfNode CertificateKind = "a node's"
+	OfNode CertificateKind = "issued for a node"
 	// OtherKind is any other.
 	OtherKind CertificateKind = "other"
 )

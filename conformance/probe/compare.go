@@ -59,9 +59,9 @@ func (p *prober) compare(ctx context.Context, seen *observation, settings []Sett
 		c.answers("as "+i.Name, seen.answers[i.Name], standIn.answers[i.Name])
 	}
 	if seen.readOnly.State == Open && standIn.readOnly.State == Open {
-		var kubelet, other []Answer
+		var kubelet, other []Response
 		for n := range rows {
-			kubelet, other = append(kubelet, seen.readOnly.Answers[rows[n].String()]), append(other, standIn.readOnly.Answers[rows[n].String()])
+			kubelet, other = append(kubelet, seen.readOnly.Responses[rows[n].String()]), append(other, standIn.readOnly.Responses[rows[n].String()])
 		}
 		c.answers("on the read-only port", kubelet, other)
 	}
@@ -145,7 +145,7 @@ func (c *Comparison) certificate(kubelet *Certificate, written *config.Config) {
 
 // answers compares what one client was answered with, in the order of rows: whether it was let in, and if so with which
 // status.
-func (c *Comparison) answers(whose string, kubelet, standIn []Answer) {
+func (c *Comparison) answers(whose string, kubelet, standIn []Response) {
 	var differences []Difference
 	var undecided []string
 	for n := range min(len(kubelet), len(standIn)) {
@@ -155,10 +155,10 @@ func (c *Comparison) answers(whose string, kubelet, standIn []Answer) {
 		}
 		d := Difference{What: whose, Kubelet: strconv.Itoa(a.Status), Configuration: strconv.Itoa(b.Status)}
 		switch {
-		case b.Outcome == Undecided && a.authenticated():
+		case b.Access == AuthorizationError && a.authenticated():
 			undecided = append(undecided, rows[n].String())
 			continue
-		case b.Outcome == Undecided:
+		case b.Access == AuthorizationError:
 			d.Configuration = "let in as somebody, and then RBAC decides"
 		case a.admitted() && !b.admitted():
 			d.Kubelet = "let in"

@@ -36,24 +36,24 @@ func TestCompare(t *testing.T) {
 	}{
 		{name: "its own", settings: real, want: []string{"serverTLSBootstrap: false, true"}},
 		{name: "its own, with reviews", settings: real, reviews: true, want: []string{"serverTLSBootstrap: false, true"}},
-		{name: "its own, as nobody", settings: real, nobody: true, not: []string{"serverTLSBootstrap: unknown"}},
+		{name: "its own, as no-credential", settings: real, nobody: true, not: []string{"serverTLSBootstrap: unknown"}},
 		{name: "anonymous off", settings: changed("authentication", authentication(false, true, "ca.crt")), nobody: true,
-			want: []string{"authentication.anonymous.enabled: true, false", "as nobody: 403, 401", "as nobody: let in, 401"}},
+			want: []string{"authentication.anonymous.enabled: true, false", "as no-credential: 403, 401", "as no-credential: let in, 401"}},
 		{name: "webhook off", settings: changed("authentication", authentication(true, false, "ca.crt")), nobody: true,
-			want: []string{"authentication.webhook.enabled: true, false", "as nonsense: 401, 403", "as nonsense: 401, let in"}},
+			want: []string{"authentication.webhook.enabled: true, false", "as invalid-token: 401, 403", "as invalid-token: 401, let in"}},
 		{name: "webhook off, a token", settings: changed("authentication", authentication(true, false, "ca.crt")),
-			want: []string{"authentication.webhook.enabled: true, false", "serverTLSBootstrap: false, true", "as nonsense: 401, 403", "as nonsense: 401, let in"}},
+			want: []string{"authentication.webhook.enabled: true, false", "serverTLSBootstrap: false, true", "as invalid-token: 401, 403", "as invalid-token: 401, let in"}},
 		{name: "no client CA", settings: changed("authentication", authentication(true, true, "")), nobody: true,
-			want: []string{"authentication.x509.clientCAFile: set, not set", "ALPN: none, h2; http/1.1", "as stranger: 401, 403", "as stranger: 401, let in"}},
+			want: []string{"authentication.x509.clientCAFile: set, not set", "ALPN: none, h2; http/1.1", "as unknown-ca: 401, 403", "as unknown-ca: 401, let in"}},
 		{name: "AlwaysAllow", settings: changed("authorization", alwaysAllow), nobody: true,
-			want: []string{"authorization.mode: Webhook, AlwaysAllow", "as nobody: 403, let in"}},
+			want: []string{"authorization.mode: Webhook, AlwaysAllow", "as no-credential: 403, let in"}},
 		{name: "no read-only port", settings: changed("readOnlyPort", 0), nobody: true, want: []string{"readOnlyPort: PORT, 0"}},
 		{name: "TLS 1.3", settings: changed("tlsMinVersion", "VersionTLS13"), nobody: true,
 			want: []string{"tlsMinVersion: VersionTLS12, VersionTLS13", "VersionTLS12: accepted, refused"}},
 		{name: "fewer cipher suites", settings: changed("tlsCipherSuites", []string{"TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256"}), nobody: true,
 			want: []string{"cipher suites of VersionTLS12: *, TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256"}},
 		{name: "no debugging handlers", settings: changed("enableDebuggingHandlers", false), nobody: true,
-			want: []string{"enableDebuggingHandlers: true, false", "as nobody: 200, 405", "as nobody: 403, 404", "as stranger: 401, 404", "as nonsense: 401, 404"}},
+			want: []string{"enableDebuggingHandlers: true, false", "as no-credential: 200, 405", "as no-credential: 403, 404", "as unknown-ca: 401, 404", "as invalid-token: 401, 404"}},
 		{name: "no server", settings: changed("enableServer", false), nobody: true, want: []string{"enableServer: true, false"}},
 		{name: "a self-made certificate", settings: changed("serverTLSBootstrap", false), nobody: true,
 			want: []string{"serving certificate: of CN=cluster-ca, the kubelet's own, for there is no tlsCertFile and no serverTLSBootstrap"}},
@@ -61,7 +61,7 @@ func TestCompare(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
 			file := w.configuration(t, strings.ReplaceAll(test.name, " ", "-")+".yaml", test.settings)
-			compare := &probe.Compare{File: file, NodeName: "node-1"}
+			compare := &probe.CompareOptions{File: file, NodeName: "node-1"}
 			if test.reviews {
 				compare.TokenReviews, compare.AccessReviews = w.tokens, w.access
 			}
@@ -100,16 +100,16 @@ func TestCompareLeavesOpenWhatIsNotKnown(t *testing.T) {
 	w := newWorld(t, anonymousReads)
 	k := w.start(t, nil)
 	file := w.configuration(t, "anonymous.yaml", settings{"authentication": authentication(true, true, "ca.crt")})
-	options := probe.Options{Target: k.target, ReadOnlyPort: k.readOnly, Compare: &probe.Compare{File: file}}
+	options := probe.Options{Target: k.target, ReadOnlyPort: k.readOnly, Compare: &probe.CompareOptions{File: file}}
 	report := run(t, options)
-	at := slices.IndexFunc(report.Comparison.Differences, func(d probe.Difference) bool { return d.What == "as nobody" })
+	at := slices.IndexFunc(report.Comparison.Differences, func(d probe.Difference) bool { return d.What == "as no-credential" })
 	if at < 0 || !strings.Contains(report.Comparison.Differences[at].Configuration, "RBAC decides") {
 		t.Errorf("differences %+v", report.Comparison.Differences)
 	}
 	options.Compare.TokenReviews, options.Compare.AccessReviews = w.tokens, w.access
 	var got []string
 	for _, d := range run(t, options).Comparison.Differences {
-		if d.What == "as nobody" {
+		if d.What == "as no-credential" {
 			got = append(got, d.Kubelet+", "+d.Configuration)
 		}
 	}
@@ -125,7 +125,7 @@ func TestCompareTokenThatWasNotRead(t *testing.T) {
 	w := newWorld(t, "")
 	k := w.start(t, settings{"authentication": authentication(true, false, "ca.crt")})
 	file := w.configuration(t, "webhook.yaml", settings{"authentication": authentication(true, true, "ca.crt")})
-	report := run(t, probe.Options{Target: k.target, CA: w.ca.Pool(), Compare: &probe.Compare{File: file}, Identities: []probe.Identity{withToken("scraper", scraperToken)}})
+	report := run(t, probe.Options{Target: k.target, CA: w.ca.Pool(), Compare: &probe.CompareOptions{File: file}, Identities: []probe.Identity{withToken("scraper", scraperToken)}})
 	for _, d := range report.Comparison.Differences {
 		if d.What == "as scraper" {
 			t.Errorf("compared: %+v", d)
@@ -142,7 +142,7 @@ func TestCompareWithoutTheClientCA(t *testing.T) {
 	w := newWorld(t, "")
 	k := w.start(t, nil)
 	file := w.configuration(t, "node.yaml", settings{"authentication": authentication(false, true, "/there/is/no/ca.crt")})
-	options := probe.Options{Target: k.target, Compare: &probe.Compare{File: file}}
+	options := probe.Options{Target: k.target, Compare: &probe.CompareOptions{File: file}}
 	if _, err := probe.Run(t.Context(), options); err == nil || !strings.Contains(err.Error(), "/there/is/no/ca.crt is not on this machine") {
 		t.Errorf("error %v", err)
 	}
@@ -162,7 +162,7 @@ func TestCompareLeavesNothingBehind(t *testing.T) {
 	t.Setenv("TMPDIR", temporary)
 	w := newWorld(t, "")
 	k := w.start(t, nil)
-	run(t, probe.Options{Target: k.target, Compare: &probe.Compare{File: w.configuration(t, "own.yaml", nil)}})
+	run(t, probe.Options{Target: k.target, Compare: &probe.CompareOptions{File: w.configuration(t, "own.yaml", nil)}})
 	left, err := os.ReadDir(temporary)
 	if err != nil {
 		t.Fatal(err)

@@ -70,7 +70,7 @@ func reads(r *row) bool { return r.method == "GET" && r.path != "/healthz" && !r
 func (o *observation) may(identity string, what func(*row) bool) []string {
 	var all []string
 	for n := range o.answers[identity] {
-		if what(&rows[n]) && o.answers[identity][n].Outcome == Admitted {
+		if what(&rows[n]) && o.answers[identity][n].Access == Admitted {
 			all = append(all, rows[n].String())
 		}
 	}
@@ -78,8 +78,8 @@ func (o *observation) may(identity string, what func(*row) bool) []string {
 }
 
 func (o *observation) judgeNobody(map[string]string) []Finding {
-	how, yes := o.accepted(Nobody)
-	run, read := o.may(Nobody, runs), o.may(Nobody, reads)
+	how, yes := o.accepted(NoCredential)
+	run, read := o.may(NoCredential, runs), o.may(NoCredential, reads)
 	switch {
 	case !o.isKubelet() || !yes:
 		return nil
@@ -111,7 +111,7 @@ func (o *observation) judgeCredentials(values map[string]string) []Finding {
 	if !o.isKubelet() {
 		return nil
 	}
-	if how, yes := o.accepted(Stranger); yes && o.tls.ClientCertificateRequested {
+	if how, yes := o.accepted(UnknownCA); yes && o.tls.ClientCertificateRequested {
 		all = append(all, Finding{
 			ID: "stranger-accepted", Severity: Critical, What: "A certificate of a CA that was minted a moment ago is accepted.",
 			Evidence: how, Risk: "Anybody can be anybody: a certificate for system:masters costs nothing.",
@@ -124,11 +124,11 @@ func (o *observation) judgeCredentials(values map[string]string) []Finding {
 			Evidence: webhookEnabled + " is false", Configuration: webhookOn,
 			Remedy: "The kubelet's user must be allowed to create tokenreviews: by system:auth-delegator, or with a node's credential.",
 		}
-		if how, yes := o.accepted(Nonsense); yes {
+		if how, yes := o.accepted(InvalidToken); yes {
 			f.ID, f.Severity, f.Evidence = "bad-token-accepted", Medium, how
 			f.What = "Tokens are not looked at: who sends a bad one is let in as system:anonymous."
 			f.Risk = "A token that has expired or been revoked still gets what anonymous gets, and no log tells it from another."
-			if len(o.may(Nonsense, reads)) > 0 {
+			if len(o.may(InvalidToken, reads)) > 0 {
 				f.Severity = High
 			}
 		}
@@ -156,7 +156,7 @@ func (o *observation) judgeAuthorization(values map[string]string) []Finding {
 	}
 	for _, i := range o.identities {
 		get, post := o.of(i.Name, "GET /exec"+nowhere), o.of(i.Name, "POST /exec"+nowhere)
-		if get.Outcome == Admitted && post.Outcome == Forbidden && i.Name != Nobody {
+		if get.Access == Admitted && post.Access == Forbidden && i.Name != NoCredential {
 			all = append(all, Finding{
 				ID: "get-runs", Severity: Medium, What: i.Name + " may get nodes/proxy and not create it, which looks read-only and is not: an exec over WebSockets is a GET.",
 				Evidence: fmt.Sprintf("%s: GET /exec…: %d, POST /exec…: %d", i.Name, get.Status, post.Status),
@@ -165,7 +165,7 @@ func (o *observation) judgeAuthorization(values map[string]string) []Finding {
 			})
 		}
 	}
-	if who, r, a := o.find(func(_ *row, a *Answer) bool { return a.Outcome == Undecided }); a != nil {
+	if who, r, a := o.find(func(_ *row, a *Response) bool { return a.Access == AuthorizationError }); a != nil {
 		all = append(all, Finding{
 			ID: "reviews-fail", Severity: Note, What: "The kubelet cannot find out what users may do: it answers 500.",
 			Evidence: fmt.Sprintf("%s: %s: %d", who, r, a.Status),

@@ -26,12 +26,12 @@ type Identity struct {
 
 // The identities that every probe has.
 const (
-	// Nobody has no credential.
-	Nobody = "nobody"
-	// Stranger has a certificate of a CA that nobody knows, minted for the probe.
-	Stranger = "stranger"
-	// Nonsense has a token that nobody has issued.
-	Nonsense = "nonsense"
+	// NoCredential has no credential.
+	NoCredential = "no-credential"
+	// UnknownCA has a certificate of a CA that nobody knows, minted for the probe.
+	UnknownCA = "unknown-ca"
+	// InvalidToken has a token that nobody has issued.
+	InvalidToken = "invalid-token"
 )
 
 // identities are those of every probe, then the given ones.
@@ -49,18 +49,18 @@ func identities(given []Identity) ([]Identity, error) {
 	if _, err := rand.Read(random); err != nil {
 		return nil, err
 	}
-	all := []Identity{{Name: Nobody}, {Name: Stranger, Certificate: &certificate}, {Name: Nonsense, Token: "fauxlet-probe-" + hex.EncodeToString(random), worthless: true}}
+	all := []Identity{{Name: NoCredential}, {Name: UnknownCA, Certificate: &certificate}, {Name: InvalidToken, Token: "fauxlet-probe-" + hex.EncodeToString(random), worthless: true}}
 	for _, g := range given {
 		for _, other := range all {
 			if g.Name == other.Name {
-				return nil, fmt.Errorf("identity %q: there is another of that name; every probe has %s, %s and %s", g.Name, Nobody, Stranger, Nonsense)
+				return nil, fmt.Errorf("identity %q: there is another of that name; every probe has %s, %s and %s", g.Name, NoCredential, UnknownCA, InvalidToken)
 			}
 		}
 		if g.Name == "" {
 			return nil, errors.New("an identity has no name")
 		}
 		if g.Certificate == nil && g.Token == "" {
-			return nil, fmt.Errorf("identity %q: it has neither a certificate nor a token; %s is asked without being named", g.Name, Nobody)
+			return nil, fmt.Errorf("identity %q: it has neither a certificate nor a token; %s is asked without being named", g.Name, NoCredential)
 		}
 		all = append(all, g)
 	}

@@ -79,8 +79,8 @@ func TestWhatIsNoKubelet(t *testing.T) {
 			if report.Dangerous() {
 				t.Errorf("findings %q", found(report))
 			}
-			if answered := name != "babble" && name != "a proxy"; report.Answered() != answered && name != "a proxy" {
-				t.Errorf("Answered is %v", report.Answered())
+			if answered := name != "babble" && name != "a proxy"; report.HasResponses() != answered && name != "a proxy" {
+				t.Errorf("HasResponses is %v", report.HasResponses())
 			}
 		})
 	}
@@ -165,14 +165,14 @@ func TestTokens(t *testing.T) {
 		if received != 0 {
 			t.Fatalf("%s: the token was sent", name)
 		}
-		if a := report.Requests[1].Answers["scraper"]; a.Outcome != probe.NotAsked {
+		if a := report.Requests[1].Responses["scraper"]; a.Access != probe.NotSent {
 			t.Errorf("%s: %+v", name, a)
 		}
-		if report.Requests[1].Answers[probe.Nobody].Status != 401 {
+		if report.Requests[1].Responses[probe.NoCredential].Status != 401 {
 			t.Errorf("%s: nobody was not asked as", name)
 		}
 	}
-	for name, options := range map[string]probe.Options{"verified": {CA: ca.Pool()}, "trusted": {TrustAnyServer: true}} {
+	for name, options := range map[string]probe.Options{"verified": {CA: ca.Pool()}, "trusted": {SendTokensUnverified: true}} {
 		received = 0
 		options.Target, options.Identities = target, identities
 		report := run(t, options)
@@ -227,15 +227,15 @@ func TestSlowRefusal(t *testing.T) {
 	target := answering(t, newAuthority(t), func(*http.Request) string { return response("401 Unauthorized", "Unauthorized") })
 	report := run(t, probe.Options{Target: target, Patience: 1})
 	for _, i := range report.Identities {
-		first, second := report.Requests[0].Answers[i.Name], report.Requests[1].Answers[i.Name]
-		if first.Status != 401 || second.Outcome != probe.NotAsked || !strings.HasPrefix(second.Error, "the refusal took ") {
+		first, second := report.Requests[0].Responses[i.Name], report.Requests[1].Responses[i.Name]
+		if first.Status != 401 || second.Access != probe.NotSent || !strings.HasPrefix(second.Error, "the refusal took ") {
 			t.Errorf("%s: %+v, then %+v", i.Name, first, second)
 		}
 	}
 	if ids := found(report); !slices.Equal(ids, []string{"slow-refusal", "slow-refusal", "slow-refusal"}) || report.Dangerous() {
 		t.Errorf("findings %q", ids)
 	}
-	if report := run(t, probe.Options{Target: target}); report.Requests[1].Answers[probe.Nonsense].Status != 401 {
+	if report := run(t, probe.Options{Target: target}); report.Requests[1].Responses[probe.InvalidToken].Status != 401 {
 		t.Error("who is refused at once is not asked on")
 	}
 }
@@ -263,12 +263,12 @@ func TestInterrupted(t *testing.T) {
 func TestIdentitiesThatMakeNoSense(t *testing.T) {
 	t.Parallel()
 	for want, identities := range map[string][]probe.Identity{
-		"there is another of that name":     {withToken(probe.Nobody, "x")},
+		"there is another of that name":     {withToken(probe.NoCredential, "x")},
 		"another of that name":              {withToken("a", "x"), withToken("a", "y")},
 		"has no name":                       {withToken("", "x")},
 		"neither a certificate nor a token": {{Name: "a"}},
 	} {
-		_, err := probe.Run(t.Context(), probe.Options{Target: probe.Target{Host: "127.0.0.1", Port: "1"}, Identities: identities, TrustAnyServer: true})
+		_, err := probe.Run(t.Context(), probe.Options{Target: probe.Target{Host: "127.0.0.1", Port: "1"}, Identities: identities, SendTokensUnverified: true})
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v: %v, want %q", identities, err, want)
 		}
@@ -282,7 +282,7 @@ func TestJSON(t *testing.T) {
 	open := w.start(t, settings{"authentication": authentication(true, true, "ca.crt"), "readOnlyPort": closedPort(t)})
 	for name, options := range map[string]probe.Options{
 		"all there is": {Target: open.target, CA: w.ca.Pool(), ReadOnlyPort: open.readOnly, Identities: []probe.Identity{w.as(t, "outsider"), w.as(t, "kubelet-client")},
-			Compare: &probe.Compare{File: w.configuration(t, "other.yaml", nil)}},
+			Compare: &probe.CompareOptions{File: w.configuration(t, "other.yaml", nil)}},
 		"unverified":     {Target: open.target, CA: newAuthority(t).Pool(), Identities: []probe.Identity{withToken("scraper", scraperToken)}},
 		"no certificate": {Target: newWorld(t, "").start(t, settings{"serverTLSBootstrap": true}).target},
 	} {
@@ -312,7 +312,7 @@ func TestJSON(t *testing.T) {
 		for spoilt, spoil := range map[string]func(map[string]any){
 			"no settings":              func(report map[string]any) { delete(report, "settings") },
 			"another field":            func(report map[string]any) { report["extra"] = 1 },
-			"another outcome":          func(report map[string]any) { answerOf(report)["outcome"] = "maybe" },
+			"another outcome":          func(report map[string]any) { answerOf(report)["access"] = "maybe" },
 			"a body":                   func(report map[string]any) { answerOf(report)["body"] = "x" },
 			"a finding without a risk": func(report map[string]any) { delete(report["findings"].([]any)[0].(map[string]any), "risk") },
 		} {
@@ -335,7 +335,7 @@ func decoded(t *testing.T, text []byte) map[string]any {
 }
 
 func answerOf(report map[string]any) map[string]any {
-	return report["requests"].([]any)[0].(map[string]any)["answers"].(map[string]any)[probe.Nobody].(map[string]any)
+	return report["requests"].([]any)[0].(map[string]any)["responses"].(map[string]any)[probe.NoCredential].(map[string]any)
 }
 
 // invalid says what the schema has against a report.

@@ -6,7 +6,7 @@
 // give the same answers is unknown. With [Options.Compare] a stand-in of that configuration is asked the same.
 //
 // Nothing that is secret gets into a [Report]: no token, no body of an answer. A token is sent to a server only whose
-// certificate is verified, unless [Options.TrustAnyServer].
+// certificate is verified, unless [Options.SendTokensUnverified].
 package probe
 
 import (
@@ -29,16 +29,16 @@ type Options struct {
 	Target Target
 	// Lookup finds the target's addresses. Required where it is a name.
 	Lookup Lookup
-	// Anywhere allows addresses that are neither of this machine nor private.
-	Anywhere bool
+	// AllowPublicAddresses allows addresses that are neither of this machine nor private.
+	AllowPublicAddresses bool
 
-	// Identities are asked as beside [Nobody], [Stranger] and [Nonsense].
+	// Identities are asked as beside [NoCredential], [UnknownCA] and [InvalidToken].
 	Identities []Identity
 	// CA verifies the serving certificate, for ServerName (empty: the target's host). Nil: it is not verified.
 	CA         *x509.CertPool
 	ServerName string
-	// TrustAnyServer has tokens sent to a server that is not verified. Whoever is in its place can use them.
-	TrustAnyServer bool
+	// SendTokensUnverified has tokens sent to a server that is not verified. Whoever is in its place can use them.
+	SendTokensUnverified bool
 
 	// ReadOnlyPort is looked at too, and so is the one that the kubelet's own /configz names; 0: none is.
 	ReadOnlyPort int
@@ -49,7 +49,7 @@ type Options struct {
 	Patience time.Duration
 
 	// Compare holds the kubelet against a configuration, if it is not nil.
-	Compare *Compare
+	Compare *CompareOptions
 
 	// Progress, if it is not nil, is called with what was just done, from many goroutines, one at a time.
 	Progress func(what string)
@@ -82,14 +82,14 @@ func Run(ctx context.Context, options Options) (*Report, error) {
 	}
 	s := &peer{target: options.Target, name: options.ServerName}
 	for i := range all {
-		if all[i].secret() && options.CA == nil && !options.TrustAnyServer {
+		if all[i].secret() && options.CA == nil && !options.SendTokensUnverified {
 			return nil, fmt.Errorf("identity %q: %w", all[i].Name, ErrUnverified)
 		}
 	}
-	if !options.TrustAnyServer {
+	if !options.SendTokensUnverified {
 		s.verify = &tls.Config{RootCAs: options.CA}
 	}
-	addresses, err := options.Target.resolve(ctx, options.Lookup, options.Anywhere)
+	addresses, err := options.Target.resolve(ctx, options.Lookup, options.AllowPublicAddresses)
 	if err != nil {
 		return nil, err
 	}

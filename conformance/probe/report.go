@@ -38,8 +38,8 @@ type Request struct {
 	Path   string `json:"path"`
 	// Rights are what RBAC has to allow, one of them, as in "get nodes/proxy".
 	Rights []string `json:"rights"`
-	// Answers are by the name of the identity.
-	Answers map[string]Answer `json:"answers"`
+	// Responses are by the name of the identity.
+	Responses map[string]Response `json:"responses"`
 }
 
 // Dangerous says whether there is a finding that is more than a note.
@@ -50,10 +50,10 @@ func (r *Report) Dangerous() bool {
 // Differs says whether the kubelet is not as the configuration that it was held against.
 func (r *Report) Differs() bool { return r.Comparison != nil && len(r.Comparison.Differences) > 0 }
 
-// Answered says whether there is any answer of the secure port; without one, little is known.
-func (r *Report) Answered() bool {
+// HasResponses says whether there is any answer of the secure port; without one, little is known.
+func (r *Report) HasResponses() bool {
 	for _, request := range r.Requests {
-		for _, a := range request.Answers {
+		for _, a := range request.Responses {
 			if a.Status != 0 {
 				return true
 			}
@@ -62,14 +62,14 @@ func (r *Report) Answered() bool {
 	return false
 }
 
-// Why is the first reason that there is for no answer.
-func (r *Report) Why() string {
+// FirstError is the first reason that there is for no answer.
+func (r *Report) FirstError() string {
 	if r.TLS.Error != "" {
 		return r.TLS.Error
 	}
 	for _, i := range r.Identities {
 		for _, request := range r.Requests {
-			if a := request.Answers[i.Name]; a.Error != "" {
+			if a := request.Responses[i.Name]; a.Error != "" {
 				return a.Error
 			}
 		}
@@ -90,10 +90,10 @@ func (o *observation) requests() []Request {
 	all := make([]Request, len(rows))
 	for n := range rows {
 		r := &rows[n]
-		all[n] = Request{Method: r.method, Path: r.path, Rights: r.rights(), Answers: map[string]Answer{}}
+		all[n] = Request{Method: r.method, Path: r.path, Rights: r.rights(), Responses: map[string]Response{}}
 		for _, i := range o.identities {
 			if n < len(o.answers[i.Name]) {
-				all[n].Answers[i.Name] = o.answers[i.Name][n]
+				all[n].Responses[i.Name] = o.answers[i.Name][n]
 			}
 		}
 	}

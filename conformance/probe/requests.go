@@ -74,31 +74,31 @@ var rows = []row{
 // rowOf is the row of a path that is asked with GET.
 func rowOf(path string) string { return "GET " + path }
 
-// Outcome is how far a request came.
-type Outcome string
+// Access is how far a request came.
+type Access string
 
 const (
 	// Admitted: authenticated and authorized, whatever the status says then.
-	Admitted Outcome = "admitted"
+	Admitted Access = "admitted"
 	// Disabled is admitted, to be told that the endpoint is turned off.
-	Disabled Outcome = "disabled"
+	Disabled Access = "disabled"
 	// Forbidden: authenticated, and not authorized (403).
-	Forbidden Outcome = "forbidden"
-	// Undecided: authenticated, and the authorizer could not be asked (500).
-	Undecided Outcome = "undecided"
+	Forbidden Access = "forbidden"
+	// AuthorizationError: authenticated, and the authorizer could not be asked (500).
+	AuthorizationError Access = "authorization error"
 	// Unauthenticated is 401.
-	Unauthenticated Outcome = "unauthenticated"
+	Unauthenticated Access = "unauthenticated"
 	// NotServed: the kubelet has no such endpoint, and says so before it asks who the client is.
-	NotServed Outcome = "not served"
-	// Failed: there was no answer.
-	Failed Outcome = "failed"
-	// NotAsked: there was no asking, for the reason in Error.
-	NotAsked Outcome = "not asked"
+	NotServed Access = "not served"
+	// NoResponse: there was no answer.
+	NoResponse Access = "no response"
+	// NotSent: there was no asking, for the reason in Error.
+	NotSent Access = "not sent"
 )
 
-// Answer is what became of one request.
-type Answer struct {
-	Outcome Outcome `json:"outcome"`
+// Response is what became of one request.
+type Response struct {
+	Access Access `json:"access"`
 	// Status is that of HTTP; 0 where there was none.
 	Status int `json:"status,omitempty"`
 	// Error says why there is no status.
@@ -118,11 +118,11 @@ type Answer struct {
 }
 
 // admitted says whether the request was let through.
-func (a *Answer) admitted() bool { return a.Outcome == Admitted || a.Outcome == Disabled }
+func (a *Response) admitted() bool { return a.Access == Admitted || a.Access == Disabled }
 
 // authenticated says whether the client was accepted as somebody.
-func (a *Answer) authenticated() bool {
-	return a.admitted() || a.Outcome == Forbidden || a.Outcome == Undecided
+func (a *Response) authenticated() bool {
+	return a.admitted() || a.Access == Forbidden || a.Access == AuthorizationError
 }
 
 var (
@@ -133,27 +133,27 @@ var (
 
 // classify says what an answer means. The words are those of a kubelet. (kubelet: pkg/kubelet/server/server.go,
 // InstallAuthFilter, getHandlerForDisabledEndpoint)
-func classify(r *row, status int, body []byte) Answer {
-	a := Answer{Status: status, Outcome: Admitted}
+func classify(r *row, status int, body []byte) Response {
+	a := Response{Status: status, Access: Admitted}
 	text := string(body[:min(len(body), 4<<10)])
 	switch {
 	case status == http.StatusUnauthorized:
-		a.Outcome, a.kubelet = Unauthenticated, text == "Unauthorized"
+		a.Access, a.kubelet = Unauthenticated, text == "Unauthorized"
 	case status == http.StatusForbidden:
-		a.Outcome = Forbidden
+		a.Access = Forbidden
 		if m := forbidden.FindStringSubmatch(text); m != nil {
 			a.kubelet, a.user, a.subresources = true, m[1], strings.Fields(m[2])
 		}
 	case status == http.StatusInternalServerError && undecided.MatchString(text):
-		a.Outcome, a.kubelet, a.user = Undecided, true, undecided.FindStringSubmatch(text)[1]
+		a.Access, a.kubelet, a.user = AuthorizationError, true, undecided.FindStringSubmatch(text)[1]
 	case status == http.StatusInternalServerError && r.method == http.MethodHead:
-		a.Outcome = Undecided // the words would be in the body, and nothing that is served of HEAD can fail
+		a.Access = AuthorizationError // the words would be in the body, and nothing that is served of HEAD can fail
 	case status == http.StatusNotFound && text == "404 page not found\n", status/100 == 3:
-		a.Outcome = NotServed
+		a.Access = NotServed
 	case status == http.StatusMethodNotAllowed && disabled.MatchString(text):
-		a.Outcome, a.kubelet, a.handler = Disabled, true, disabled.FindStringSubmatch(text)[1]
+		a.Access, a.kubelet, a.handler = Disabled, true, disabled.FindStringSubmatch(text)[1]
 	case status == http.StatusBadGateway || status == http.StatusServiceUnavailable || status == http.StatusGatewayTimeout:
-		a.Outcome, a.Error = Failed, "the answer is of something between: "+http.StatusText(status)
+		a.Access, a.Error = NoResponse, "the answer is of something between: "+http.StatusText(status)
 	case status == http.StatusOK && r.path == "/pods":
 		a.kubelet = bytes.Contains(body, []byte(`"kind":"PodList"`))
 	}

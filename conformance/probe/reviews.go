@@ -68,7 +68,7 @@ func (o *observation) reviews() *seenReviews {
 
 // learn takes from a user's answers what the user may do. Where one of two rights is enough, and no other answer says
 // which it was, it is taken to be the first.
-func (s *seenReviews) learn(user string, answers []Answer) {
+func (s *seenReviews) learn(user string, answers []Response) {
 	know := func(r *row, subresource string, allowed bool) {
 		q := question{user, r.verb(), subresource}
 		s.allowed[q] = s.allowed[q] || allowed
@@ -78,7 +78,7 @@ func (s *seenReviews) learn(user string, answers []Answer) {
 		switch {
 		case a.admitted() && len(r.asks) == 1:
 			know(r, r.asks[0], true)
-		case a.Outcome == Forbidden:
+		case a.Access == Forbidden:
 			asked := r.asks
 			if a.subresources != nil {
 				asked = a.subresources // without fine-grained authorization a kubelet asks about the last alone

@@ -50,22 +50,22 @@ type observation struct {
 	identities []Identity
 	tls        TLS
 	chain      *Certificate
-	answers    map[string][]Answer
+	answers    map[string][]Response
 	readOnly   ReadOnlyPort
 }
 
 // of is the answer that an identity got.
-func (o *observation) of(identity, row string) Answer {
+func (o *observation) of(identity, row string) Response {
 	for n := range o.answers[identity] {
 		if rows[n].String() == row {
 			return o.answers[identity][n]
 		}
 	}
-	return Answer{Outcome: NotAsked}
+	return Response{Access: NotSent}
 }
 
 // find gives the first answer, with who got it to what, that is as wanted.
-func (o *observation) find(is func(r *row, a *Answer) bool) (identity string, r *row, a *Answer) {
+func (o *observation) find(is func(r *row, a *Response) bool) (identity string, r *row, a *Response) {
 	for _, i := range o.identities {
 		for n := range o.answers[i.Name] {
 			if answer := &o.answers[i.Name][n]; is(&rows[n], answer) {
@@ -93,7 +93,7 @@ func (o *observation) refused(identity string) bool {
 		if a.authenticated() {
 			return false
 		}
-		if a.Outcome == Unauthenticated {
+		if a.Access == Unauthenticated {
 			n++
 		}
 	}
@@ -102,7 +102,7 @@ func (o *observation) refused(identity string) bool {
 
 // isKubelet says whether any answer is in the words of a kubelet.
 func (o *observation) isKubelet() bool {
-	_, _, a := o.find(func(_ *row, a *Answer) bool { return a.kubelet })
+	_, _, a := o.find(func(_ *row, a *Response) bool { return a.kubelet })
 	return a != nil
 }
 
@@ -146,11 +146,11 @@ func (s *Setting) compareWith(own, reader string) {
 
 // anonymous: who has no credential is somebody where it is on, and 401 where it is off, whatever else is set.
 func (o *observation) anonymous() Setting {
-	if how, yes := o.accepted(Nobody); yes {
+	if how, yes := o.accepted(NoCredential); yes {
 		return Setting{anonymousEnabled, isTrue, how}
 	}
-	if o.refused(Nobody) {
-		return Setting{anonymousEnabled, isFalse, Nobody + ": 401"}
+	if o.refused(NoCredential) {
+		return Setting{anonymousEnabled, isFalse, NoCredential + ": 401"}
 	}
 	return Setting{anonymousEnabled, unknown, "nobody got an answer"}
 }
@@ -158,15 +158,15 @@ func (o *observation) anonymous() Setting {
 // webhook: a bad token is an error, and so 401, where tokens are looked at. Where they are not it is as if it was not
 // there, which shows only where anonymous is on. Where that is off, only a good token tells.
 func (o *observation) webhook() Setting {
-	_, anonymous := o.accepted(Nobody)
-	how, nonsense := o.accepted(Nonsense)
+	_, anonymous := o.accepted(NoCredential)
+	how, nonsense := o.accepted(InvalidToken)
 	switch {
 	case nonsense && anonymous:
 		return Setting{webhookEnabled, isFalse, how + ", as if there was no token"}
 	case nonsense:
 		return Setting{webhookEnabled, unknown, how + ", where nobody gets 401: a kubelet does not answer so"}
-	case anonymous && o.refused(Nonsense):
-		return Setting{webhookEnabled, isTrue, Nonsense + ": 401, where nobody is let in as anonymous"}
+	case anonymous && o.refused(InvalidToken):
+		return Setting{webhookEnabled, isTrue, InvalidToken + ": 401, where nobody is let in as anonymous"}
 	}
 	for i := range o.identities {
 		identity := &o.identities[i]
@@ -193,13 +193,13 @@ func (o *observation) clientCA() Setting {
 
 // mode: a refusal, and a review that fails, come of Webhook alone. That all is allowed comes of either.
 func (o *observation) mode() Setting {
-	who, r, a := o.find(func(_ *row, a *Answer) bool {
-		return a.kubelet && (a.Outcome == Forbidden || a.Outcome == Undecided)
+	who, r, a := o.find(func(_ *row, a *Response) bool {
+		return a.kubelet && (a.Access == Forbidden || a.Access == AuthorizationError)
 	})
 	if a != nil {
 		return Setting{authorizationMode, "Webhook", fmt.Sprintf("%s: %s: %d", who, r, a.Status)}
 	}
-	if who, _, a = o.find(func(_ *row, a *Answer) bool { return a.admitted() }); a != nil {
+	if who, _, a = o.find(func(_ *row, a *Response) bool { return a.admitted() }); a != nil {
 		return Setting{authorizationMode, unknown, "all that " + who + " asked was allowed: it is AlwaysAllow, or RBAC gives that user everything"}
 	}
 	return Setting{authorizationMode, unknown, "nobody came as far as authorization; a credential that the kubelet accepts would tell"}
@@ -212,9 +212,9 @@ func (o *observation) readOnlySetting() Setting {
 		return Setting{readOnlyPort, port, "it answers without asking who the client is"}
 	case Closed:
 		return Setting{readOnlyPort, "not " + port, "connections to " + port + " are refused; other ports were not looked at"}
-	case Other:
+	case NotKubelet:
 		return Setting{readOnlyPort, "not " + port, "what answers on " + port + " is no kubelet"}
-	case Unseen:
+	case NotProbed:
 		return Setting{readOnlyPort, unknown, "not looked at"}
 	}
 	return Setting{readOnlyPort, unknown, "nothing answers on " + port}
@@ -251,30 +251,30 @@ func (o *observation) minVersion() Setting {
 // debugging: /configz is there where it is on, and gone where it is off, which is seen before anybody is asked who they
 // are.
 func (o *observation) debugging() Setting {
-	who, r, a := o.find(func(_ *row, a *Answer) bool { return a.handler == "Debug" })
+	who, r, a := o.find(func(_ *row, a *Response) bool { return a.handler == "Debug" })
 	if a != nil {
 		return Setting{debuggingHandlers, isFalse, fmt.Sprintf("%s: %s: %q", who, r, "Debug endpoints are disabled.")}
 	}
-	switch a := o.of(Nobody, rowOf("/configz")); {
-	case a.Outcome == NotServed && a.Status == 404:
+	switch a := o.of(NoCredential, rowOf("/configz")); {
+	case a.Access == NotServed && a.Status == 404:
 		return Setting{debuggingHandlers, isFalse, "/configz is not served: 404"}
-	case a.authenticated() || a.Outcome == Unauthenticated:
-		return Setting{debuggingHandlers, isTrue, fmt.Sprintf("/configz is served: %s: %d", Nobody, a.Status)}
+	case a.authenticated() || a.Access == Unauthenticated:
+		return Setting{debuggingHandlers, isTrue, fmt.Sprintf("/configz is served: %s: %d", NoCredential, a.Status)}
 	}
 	return Setting{debuggingHandlers, unknown, "/configz was not answered"}
 }
 
 // handler is one of those that the debugging handlers have a switch for.
 func (o *observation) handler(name, path, word string) Setting {
-	who, r, a := o.find(func(r *row, a *Answer) bool {
-		return r.String() == rowOf(path) && (a.Outcome == Admitted && a.Status < 500 || a.handler == word)
+	who, r, a := o.find(func(r *row, a *Response) bool {
+		return r.String() == rowOf(path) && (a.Access == Admitted && a.Status < 500 || a.handler == word)
 	})
 	switch {
 	case a == nil && o.debugging().Value == isFalse:
 		return Setting{name, unknown, "enableDebuggingHandlers is false, and it means nothing"}
 	case a == nil:
 		return Setting{name, unknown, "nobody may " + path + "; somebody who may would tell"}
-	case a.Outcome == Disabled:
+	case a.Access == Disabled:
 		return Setting{name, isFalse, fmt.Sprintf("%s: %s: %q", who, r, word+" endpoint is disabled.")}
 	}
 	return Setting{name, isTrue, fmt.Sprintf("%s: %s: %d", who, r, a.Status)}
@@ -284,18 +284,18 @@ var gateMetric = regexp.MustCompile(`(?m)^kubernetes_feature_enabled\{name="Kube
 
 // fineGrained: a refusal names what was asked about, and somebody who may get pods but not proxy shows it too.
 func (o *observation) fineGrained() Setting {
-	who, r, a := o.find(func(r *row, a *Answer) bool { return r.path == "/pods" && len(a.subresources) > 0 })
+	who, r, a := o.find(func(r *row, a *Response) bool { return r.path == "/pods" && len(a.subresources) > 0 })
 	if a != nil {
 		value := strconv.FormatBool(slices.Contains(a.subresources, "pods"))
 		return Setting{fineGrained, value, fmt.Sprintf("%s: %s: 403, of subresource %s", who, r, strings.Join(a.subresources, ", "))}
 	}
 	for _, i := range o.identities {
 		pods, exec := o.of(i.Name, rowOf("/pods")), o.of(i.Name, rowOf("/exec"+nowhere))
-		if pods.admitted() && exec.Outcome == Forbidden {
+		if pods.admitted() && exec.Access == Forbidden {
 			return Setting{fineGrained, isTrue, i.Name + " may get nodes/pods, and not nodes/proxy"}
 		}
 	}
-	if _, _, a := o.find(func(r *row, a *Answer) bool { return r.path == "/metrics" && gateMetric.Match(a.body) }); a != nil {
+	if _, _, a := o.find(func(r *row, a *Response) bool { return r.path == "/metrics" && gateMetric.Match(a.body) }); a != nil {
 		return Setting{fineGrained, strconv.FormatBool(string(gateMetric.FindSubmatch(a.body)[1]) == "1"), "kubernetes_feature_enabled of its own /metrics"}
 	}
 	return Setting{fineGrained, unknown, "a refusal of /pods would name what was asked about"}
@@ -303,7 +303,7 @@ func (o *observation) fineGrained() Setting {
 
 // configz is the kubelet's configuration in its own words, if somebody could read it, and who.
 func (o *observation) configz() (*kubeletconfigv1beta1.KubeletConfiguration, string) {
-	who, _, a := o.find(func(r *row, a *Answer) bool { return r.path == "/configz" && a.body != nil })
+	who, _, a := o.find(func(r *row, a *Response) bool { return r.path == "/configz" && a.body != nil })
 	if a == nil {
 		return nil, ""
 	}
@@ -347,7 +347,7 @@ var versionMetric = regexp.MustCompile(`(?m)^kubernetes_build_info\{[^}]*git_ver
 
 // version is that of the kubelet, where somebody may read /metrics.
 func (o *observation) version() string {
-	metrics := func(r *row, a *Answer) bool { return r.path == "/metrics" && a.body != nil }
+	metrics := func(r *row, a *Response) bool { return r.path == "/metrics" && a.body != nil }
 	if _, _, a := o.find(metrics); a != nil {
 		if m := versionMetric.FindSubmatch(a.body); m != nil {
 			return string(m[1])

@@ -160,7 +160,7 @@ func TestReadOnlyPort(t *testing.T) {
 		w := newWorld(t, "")
 		k := w.start(t, settings{"readOnlyPort": closedPort(t)})
 		k.readOnly = 0
-		if report := w.run(t, k); values(report)[readOnlyPort] != "unknown" || report.ReadOnly.State != probe.Unseen {
+		if report := w.run(t, k); values(report)[readOnlyPort] != "unknown" || report.ReadOnly.State != probe.NotProbed {
 			t.Errorf("%q, %s", values(report)[readOnlyPort], report.ReadOnly.State)
 		}
 	})
@@ -183,7 +183,7 @@ func TestReadOnlyPort(t *testing.T) {
 		port := listener.Addr().(*net.TCPAddr).Port
 		k.readOnly = port
 		report := w.run(t, k)
-		if report.ReadOnly.State != probe.Other || values(report)[readOnlyPort] != "not "+strconv.Itoa(port) {
+		if report.ReadOnly.State != probe.NotKubelet || values(report)[readOnlyPort] != "not "+strconv.Itoa(port) {
 			t.Errorf("%s, %q: want other", report.ReadOnly.State, values(report)[readOnlyPort])
 		}
 	})
@@ -214,7 +214,7 @@ func TestServingCertificate(t *testing.T) {
 		t.Parallel()
 		w := newWorld(t, "")
 		report := w.run(t, w.start(t, settings{"serverTLSBootstrap": true, "readOnlyPort": closedPort(t)}))
-		if report.Answered() || report.Certificate != nil {
+		if report.HasResponses() || report.Certificate != nil {
 			t.Error("there was an answer")
 		}
 		if ids := found(report); len(ids) != 2 || ids[0] != "read-only-port" || ids[1] != "no-serving-certificate" {
@@ -242,9 +242,9 @@ func TestHints(t *testing.T) {
 		t.Errorf("client CAs %q", cas)
 	}
 	for _, request := range report.Requests {
-		for _, name := range []string{probe.Stranger, "late"} {
-			if request.Answers[name].Status != 401 {
-				t.Errorf("%s %s as %s: %+v", request.Method, request.Path, name, request.Answers[name])
+		for _, name := range []string{probe.UnknownCA, "late"} {
+			if request.Responses[name].Status != 401 {
+				t.Errorf("%s %s as %s: %+v", request.Method, request.Path, name, request.Responses[name])
 			}
 		}
 	}

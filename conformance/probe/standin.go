@@ -22,8 +22,8 @@ import (
 	"fauxlet/testcerts"
 )
 
-// Compare is the configuration that a kubelet is held against.
-type Compare struct {
+// CompareOptions is the configuration that a kubelet is held against.
+type CompareOptions struct {
 	// File is its KubeletConfiguration, read as `fauxlet serve --config` reads it.
 	File string
 	// ClientCAFile takes the place of the file on the node that the configuration names; empty: that one is read.
@@ -37,11 +37,11 @@ type Compare struct {
 }
 
 // asSeen says whether reviews are answered from what was seen.
-func (c *Compare) asSeen() bool { return c.TokenReviews == nil || c.AccessReviews == nil }
+func (c *CompareOptions) asSeen() bool { return c.TokenReviews == nil || c.AccessReviews == nil }
 
 // load reads the configuration twice: as it is written, and as it can be served here, on loopback and with the serving
 // certificate in dir.
-func (c *Compare) load(dir, node string) (written, served *config.Config, err error) {
+func (c *CompareOptions) load(dir, node string) (written, served *config.Config, err error) {
 	kubelet := config.NewFlags()
 	kubelet.Strict = true
 	load := func(flags ...string) (*config.Config, error) {

@@ -82,9 +82,9 @@ func (r *Report) writeMatrix(b *strings.Builder) {
 			name := request.Method + " " + request.Path
 			cells := []string{"  " + name, strings.Join(request.Rights, " or ")}
 			for _, i := range r.Identities {
-				cells = append(cells, cell(i.Name, request.Answers, &reasons))
+				cells = append(cells, cell(i.Name, request.Responses, &reasons))
 			}
-			row(append(cells, cell(name, r.ReadOnly.Answers, &reasons))...)
+			row(append(cells, cell(name, r.ReadOnly.Responses, &reasons))...)
 		}
 	})
 	for n, reason := range reasons {
@@ -96,12 +96,12 @@ func (r *Report) writeMatrix(b *strings.Builder) {
 }
 
 // cell is an answer in a word: its status, or the number of the reason why there is none.
-func cell(of string, answers map[string]Answer, reasons *[]string) string {
+func cell(of string, answers map[string]Response, reasons *[]string) string {
 	a, asked := answers[of]
 	switch {
 	case !asked:
 		return "-"
-	case a.Outcome == NotServed:
+	case a.Access == NotServed:
 		return strconv.Itoa(a.Status) + " unasked"
 	case a.Status != 0:
 		return strconv.Itoa(a.Status)

@@ -83,8 +83,8 @@ func TestTheNameIsLookedUpOnce(t *testing.T) {
 	k := w.start(t, nil)
 	n := &names{answers: [][]string{{"::ffff:127.0.0.1"}, {"192.0.2.1"}}}
 	report := run(t, probe.Options{Target: probe.Target{Host: "node-1", Port: k.target.Port}, Lookup: n.lookup, ReadOnlyPort: k.readOnly})
-	if n.asked != 1 || !report.Answered() || report.Address != net.JoinHostPort("127.0.0.1", k.target.Port) {
-		t.Errorf("looked up %d times, dialled %s, answered %v", n.asked, report.Address, report.Answered())
+	if n.asked != 1 || !report.HasResponses() || report.Address != net.JoinHostPort("127.0.0.1", k.target.Port) {
+		t.Errorf("looked up %d times, dialled %s, answered %v", n.asked, report.Address, report.HasResponses())
 	}
 	if _, err := probe.Run(t.Context(), probe.Options{Target: k.target, Lookup: (&names{answers: [][]string{nil}}).lookup}); err != nil {
 		t.Errorf("an address was looked up: %v", err)

@@ -10,8 +10,8 @@ import (
 	v1 "k8s.io/api/core/v1"
 )
 
-// CanListen says whether kubelets can listen on an address.
-func CanListen(address netip.Addr) error {
+// CheckListen says whether kubelets can listen on an address.
+func CheckListen(address netip.Addr) error {
 	listener, err := net.Listen("tcp", netip.AddrPortFrom(address, 0).String())
 	if err != nil {
 		return fmt.Errorf("--node-ip: %v is no address of this machine that can be listened on: %w", address, err)
@@ -19,9 +19,9 @@ func CanListen(address netip.Addr) error {
 	return listener.Close()
 }
 
-// AddressTowards is the address of this machine from which it sends to an apiserver. Nothing is sent: a socket for datagrams is
+// LocalAddressFor is the address of this machine from which it sends to an apiserver. Nothing is sent: a socket for datagrams is
 // connected, and closed.
-func AddressTowards(at *url.URL) (netip.Addr, error) {
+func LocalAddressFor(at *url.URL) (netip.Addr, error) {
 	port := at.Port()
 	if port == "" {
 		port = "443"
@@ -41,8 +41,8 @@ func AddressTowards(at *url.URL) (netip.Addr, error) {
 // AddressTypes are all that a Node's address may have.
 var AddressTypes = []v1.NodeAddressType{v1.NodeHostName, v1.NodeInternalDNS, v1.NodeInternalIP, v1.NodeExternalDNS, v1.NodeExternalIP}
 
-// EveryType has an address for each type, so that it is dialled whatever the order of types is.
-func EveryType(address string) []v1.NodeAddress {
+// AddressesOfEveryType has an address for each type, so that it is dialled whatever the order of types is.
+func AddressesOfEveryType(address string) []v1.NodeAddress {
 	all := make([]v1.NodeAddress, len(AddressTypes))
 	for i, t := range AddressTypes {
 		all[i] = v1.NodeAddress{Type: t, Address: address}

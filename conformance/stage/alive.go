@@ -24,7 +24,7 @@ const (
 )
 
 // createLease says that the run is alive.
-func (o *Run) createLease(ctx context.Context) error {
+func (o *Stage) createLease(ctx context.Context) error {
 	_, err := create(ctx, &coordinationv1.Lease{
 		ObjectMeta: metav1.ObjectMeta{Name: leaseName, Labels: o.labels()},
 		Spec: coordinationv1.LeaseSpec{
@@ -35,7 +35,7 @@ func (o *Run) createLease(ctx context.Context) error {
 }
 
 // renew renews the Lease until ctx is done. Where that was impossible for too long, the run is stopped.
-func (o *Run) renew(ctx context.Context, stop context.CancelCauseFunc) {
+func (o *Stage) renew(ctx context.Context, stop context.CancelCauseFunc) {
 	ticker := time.NewTicker(renewing)
 	defer ticker.Stop()
 	last := time.Now()
@@ -72,7 +72,7 @@ func changed(o metav1.Object) time.Time {
 
 // dead are the runs that are no more: those whose Lease, or where there is none whose newest object, is older than a run
 // would let it be. The Leases are by run; now is by the apiserver's clock.
-func (p Program) dead(all *owned, leases map[string]*coordinationv1.Lease, now time.Time) []string {
+func (p Owner) dead(all *owned, leases map[string]*coordinationv1.Lease, now time.Time) []string {
 	last, order := map[string]time.Time{}, []string{}
 	all.each(func(_ string, object metav1.Object) {
 		id := object.GetLabels()[p.label()]
@@ -96,7 +96,7 @@ func (p Program) dead(all *owned, leases map[string]*coordinationv1.Lease, now t
 }
 
 // sweep removes what runs that are no more have left behind. now is by the apiserver's clock.
-func (o *Run) sweep(ctx context.Context, now time.Time) error {
+func (o *Stage) sweep(ctx context.Context, now time.Time) error {
 	all, err := o.program.find(ctx, o.client, "")
 	if err != nil {
 		return err

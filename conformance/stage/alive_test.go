@@ -12,7 +12,7 @@ import (
 	"k8s.io/utils/ptr"
 )
 
-var checking = Program{Name: "check"}
+var checking = Owner{Name: "check"}
 
 // TestDead says of runs whether they are no more, by objects and Leases of them.
 func TestDead(t *testing.T) {

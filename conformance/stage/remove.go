@@ -27,7 +27,7 @@ const (
 
 // remove removes all that a run has made, and tells what is left and why. Everything is found by the run's label and
 // deleted by its UID. It goes on until nothing is found, or its time is over.
-func (p Program) remove(ctx context.Context, client *kubernetes.Clientset, id string) (left []string) {
+func (p Owner) remove(ctx context.Context, client *kubernetes.Clientset, id string) (left []string) {
 	ctx, cancel := context.WithTimeout(ctx, removing)
 	defer cancel()
 	// deleted is when a namespace was.
@@ -55,7 +55,7 @@ func (p Program) remove(ctx context.Context, client *kubernetes.Clientset, id st
 }
 
 // removeOnce deletes what is there. The namespace is last: the Lease in it says whose the rest is.
-func (p Program) removeOnce(ctx context.Context, client *kubernetes.Clientset, all *owned, deleted *time.Time) error {
+func (p Owner) removeOnce(ctx context.Context, client *kubernetes.Clientset, all *owned, deleted *time.Time) error {
 	now := ptr.To(int64(0))
 	by := func(o metav1.Object) metav1.DeleteOptions {
 		return metav1.DeleteOptions{Preconditions: &metav1.Preconditions{UID: ptr.To(o.GetUID())}}
@@ -111,7 +111,7 @@ func isProblem(err error) bool {
 // finalize ends a namespace of ours that nobody collects: without a kube-controller-manager it would stay forever. It does
 // nothing where a controller has begun, or has put something of its own into the namespace, as those that collect
 // namespaces do.
-func (p Program) finalize(ctx context.Context, client *kubernetes.Clientset, namespace *v1.Namespace) error {
+func (p Owner) finalize(ctx context.Context, client *kubernetes.Clientset, namespace *v1.Namespace) error {
 	if len(namespace.Status.Conditions) > 0 || !slices.Equal(namespace.Spec.Finalizers, []v1.FinalizerName{v1.FinalizerKubernetes}) {
 		return nil
 	}

@@ -24,26 +24,26 @@ import (
 // issued is how long the cluster's signer may take.
 const issued = 15 * time.Second
 
-// ServingLife is how long the serving certificates of a run are good for, beyond what clocks may differ.
-const ServingLife = time.Hour
+// ServingCertificateLifetime is how long the serving certificates of a run are good for, beyond what clocks may differ.
+const ServingCertificateLifetime = time.Hour
 
 // ErrNotIssued is that the cluster has no signer, or one that refused.
 var ErrNotIssued = errors.New("the cluster issued no serving certificate")
 
 // createRequest asks the cluster for a kubelet's serving certificate.
-func (o *Run) createRequest(ctx context.Context, request []byte) (*certificatesv1.CertificateSigningRequest, error) {
+func (o *Stage) createRequest(ctx context.Context, request []byte) (*certificatesv1.CertificateSigningRequest, error) {
 	return create(ctx, &certificatesv1.CertificateSigningRequest{
 		ObjectMeta: metav1.ObjectMeta{Name: o.Name(), Labels: o.labels()},
 		Spec: certificatesv1.CertificateSigningRequestSpec{
 			Request: request, SignerName: certificatesv1.KubeletServingSignerName,
-			ExpirationSeconds: ptr.To(int32(ServingLife / time.Second)),
+			ExpirationSeconds: ptr.To(int32(ServingCertificateLifetime / time.Second)),
 			Usages:            []certificatesv1.KeyUsage{certificatesv1.UsageDigitalSignature, certificatesv1.UsageServerAuth},
 		},
 	}, o.client.CertificatesV1().CertificateSigningRequests().Create)
 }
 
-// Issue has the cluster's own signer issue a kubelet's serving certificate for hosts, by a request that the run approves.
-func (o *Run) Issue(ctx context.Context, hosts []string) (*testcerts.Pair, error) {
+// IssueServingCertificate has the cluster's own signer issue a kubelet's serving certificate for hosts, by a request that the run approves.
+func (o *Stage) IssueServingCertificate(ctx context.Context, hosts []string) (*testcerts.Pair, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return nil, err
@@ -69,7 +69,7 @@ func (o *Run) Issue(ctx context.Context, hosts []string) (*testcerts.Pair, error
 	}
 	requests := o.client.CertificatesV1().CertificateSigningRequests()
 	request.Status.Conditions = append(request.Status.Conditions, certificatesv1.CertificateSigningRequestCondition{
-		Type: certificatesv1.CertificateApproved, Status: v1.ConditionTrue, Reason: o.program.Reason, Message: "approved by " + o.program.Approved,
+		Type: certificatesv1.CertificateApproved, Status: v1.ConditionTrue, Reason: o.program.Reason, Message: "approved by " + o.program.ApprovedBy,
 	})
 	if _, err = requests.UpdateApproval(ctx, request.Name, request, metav1.UpdateOptions{}); err != nil {
 		return nil, err

@@ -19,36 +19,36 @@ import (
 	"k8s.io/utils/ptr"
 )
 
-// Program is whose runs these are. It leaves alone what others made.
-type Program struct {
+// Owner is whose runs these are. It leaves alone what others made.
+type Owner struct {
 	// Name is its own: fauxlet NAME. It is in the names of all objects and in their label.
 	Name string
 	// Reason and Message are of the condition that says that its Nodes are ready.
 	Reason, Message string
-	// Approved says by what it approves a request for a certificate.
-	Approved string
+	// ApprovedBy says by what it approves a request for a certificate.
+	ApprovedBy string
 }
 
 // label is on all that a run makes; its value is the run.
-func (p Program) label() string { return "fauxlet." + p.Name + "/run" }
+func (p Owner) label() string { return "fauxlet." + p.Name + "/run" }
 
 // nameOf is the name of a run's namespace, and the beginning of all of its other names.
-func (p Program) nameOf(id string) string { return "fauxlet-" + p.Name + "-" + id }
+func (p Owner) nameOf(id string) string { return "fauxlet-" + p.Name + "-" + id }
 
 // account is the service account of the pods. They get no token of it; there must be one where pods are admitted.
-func (p Program) account() string { return "fauxlet-" + p.Name }
+func (p Owner) account() string { return "fauxlet-" + p.Name }
 
 // making is how long it may take to make one object. It is made whole though the run is stopped meanwhile: a request
 // that is given up may still be carried out, after all has been removed.
 const making = 15 * time.Second
 
-// Container is the only container of each pod.
-const Container = "main"
+// ContainerName is the only container of each pod.
+const ContainerName = "main"
 
-// Run is one run and its objects in the cluster. All have the run's label, and names that begin with the run's.
-type Run struct {
+// Stage is one run and its objects in the cluster. All have the run's label, and names that begin with the run's.
+type Stage struct {
 	client  *kubernetes.Clientset
-	program Program
+	program Owner
 	id      string
 	note    func(string)
 
@@ -57,18 +57,18 @@ type Run struct {
 }
 
 // New is a run that has not begun. note gets what there is to say.
-func New(client *kubernetes.Clientset, program Program, note func(string)) *Run {
-	return &Run{client: client, program: program, id: newID(), note: note, stop: func(error) {}}
+func New(client *kubernetes.Clientset, program Owner, note func(string)) *Stage {
+	return &Stage{client: client, program: program, id: newID(), note: note, stop: func(error) {}}
 }
 
 // Name is the name of the run's namespace, and the beginning of all of its other names.
-func (o *Run) Name() string { return o.program.nameOf(o.id) }
+func (o *Stage) Name() string { return o.program.nameOf(o.id) }
 
-func (o *Run) labels() map[string]string { return map[string]string{o.program.label(): o.id} }
+func (o *Stage) labels() map[string]string { return map[string]string{o.program.label(): o.id} }
 
-// Begin makes the namespace, says in it that the run is alive, and removes what runs that are no more have left behind. The
-// context that it gives ends when the run can no longer say so. The caller calls End, also where Begin failed.
-func (o *Run) Begin(ctx context.Context) (context.Context, error) {
+// Setup makes the namespace, says in it that the run is alive, and removes what runs that are no more have left behind. The
+// context that it gives ends when the run can no longer say so. The caller calls Teardown, also where Setup failed.
+func (o *Stage) Setup(ctx context.Context) (context.Context, error) {
 	namespace, err := o.createNamespace(ctx)
 	if err != nil {
 		return ctx, err
@@ -84,9 +84,9 @@ func (o *Run) Begin(ctx context.Context) (context.Context, error) {
 	return ctx, nil
 }
 
-// End removes all that the run has made, and tells what is left and why. It has a time of its own, whether or not ctx is
+// Teardown removes all that the run has made, and tells what is left and why. It has a time of its own, whether or not ctx is
 // done.
-func (o *Run) End(ctx context.Context) (left []string) {
+func (o *Stage) Teardown(ctx context.Context) (left []string) {
 	o.stop(nil)
 	o.renewing.Wait()
 	slow := time.AfterFunc(3*time.Second, func() { o.note("removing what was made") })
@@ -106,7 +106,7 @@ func create[T any](ctx context.Context, object T, by func(context.Context, T, me
 }
 
 // createNamespace makes the namespace, and in it the account of the pods.
-func (o *Run) createNamespace(ctx context.Context) (*v1.Namespace, error) {
+func (o *Stage) createNamespace(ctx context.Context) (*v1.Namespace, error) {
 	namespace, err := create(ctx, &v1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: o.Name(), Labels: o.labels()}}, o.client.CoreV1().Namespaces().Create)
 	if err != nil {
 		return nil, err
@@ -116,7 +116,7 @@ func (o *Run) createNamespace(ctx context.Context) (*v1.Namespace, error) {
 }
 
 // CreateNode makes a Node on which nothing is scheduled.
-func (o *Run) CreateNode(ctx context.Context, suffix string, status v1.NodeStatus) (*v1.Node, error) {
+func (o *Stage) CreateNode(ctx context.Context, suffix string, status v1.NodeStatus) (*v1.Node, error) {
 	now := metav1.Now()
 	// A Node that is not ready, and that the cloud provider does not know, would be removed by the provider's controller.
 	// It has no label of an operating system: DaemonSets that tolerate everything ask for one.
@@ -135,7 +135,7 @@ func (o *Run) CreateNode(ctx context.Context, suffix string, status v1.NodeStatu
 }
 
 // CreatePod makes a pod that is bound to a Node and has its name, and against which no policy of pods has anything.
-func (o *Run) CreatePod(ctx context.Context, node string) (*v1.Pod, error) {
+func (o *Stage) CreatePod(ctx context.Context, node string) (*v1.Pod, error) {
 	no, yes := ptr.To(false), ptr.To(true)
 	return create(ctx, &v1.Pod{
 		ObjectMeta: metav1.ObjectMeta{Namespace: o.Name(), Name: node, Labels: o.labels()},
@@ -148,7 +148,7 @@ func (o *Run) CreatePod(ctx context.Context, node string) (*v1.Pod, error) {
 				SeccompProfile: &v1.SeccompProfile{Type: v1.SeccompProfileTypeRuntimeDefault},
 			},
 			Containers: []v1.Container{{
-				Name: Container, Image: "fauxlet.invalid/none",
+				Name: ContainerName, Image: "fauxlet.invalid/none",
 				SecurityContext: &v1.SecurityContext{AllowPrivilegeEscalation: no, Capabilities: &v1.Capabilities{Drop: []v1.Capability{"ALL"}}},
 			}},
 		},
@@ -163,7 +163,7 @@ type owned struct {
 }
 
 // find lists what has the label of a run, of any with an empty id. What has the label and not the name is not ours.
-func (p Program) find(ctx context.Context, client *kubernetes.Clientset, id string) (*owned, error) {
+func (p Owner) find(ctx context.Context, client *kubernetes.Clientset, id string) (*owned, error) {
 	options := metav1.ListOptions{LabelSelector: p.label()}
 	if id != "" {
 		options.LabelSelector += "=" + id
@@ -188,7 +188,7 @@ func (p Program) find(ctx context.Context, client *kubernetes.Clientset, id stri
 	return all, nil
 }
 
-func (p Program) isOurs(o metav1.Object) bool {
+func (p Owner) isOurs(o metav1.Object) bool {
 	id := o.GetLabels()[p.label()]
 	return id != "" && (o.GetName() == p.nameOf(id) || strings.HasPrefix(o.GetName(), p.nameOf(id)+"-"))
 }

@@ -51,8 +51,8 @@ func TestCheckStreamsAndHostile(t *testing.T) {
 	}
 	got.passes(t)
 	for _, r := range got.report.Results {
-		if r.Verdict == conformance.Skip && os.Getenv(inside) != "" {
-			t.Errorf("%s was skipped: %s", r.ID, r.Why)
+		if r.Verdict == conformance.Skipped && os.Getenv(inside) != "" {
+			t.Errorf("%s was skipped: %s", r.ID, r.Reason)
 		}
 		t.Logf("%s %s, %v\n  %s", r.Verdict, r.ID, time.Duration(r.Duration).Round(time.Millisecond), strings.Join(r.Evidence, "\n  "))
 	}

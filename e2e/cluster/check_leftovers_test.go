@@ -165,7 +165,7 @@ func TestCheckLeavesNothing(t *testing.T) {
 	b := midway(t, link.plane)
 	link.cut()
 	got := reported(t, b.end(t))
-	if got.report.Count(conformance.Fail) > 0 || len(got.report.Left) > 0 {
+	if got.report.Count(conformance.Fail) > 0 || len(got.report.NotRemoved) > 0 {
 		t.Errorf("a connection that breaks: %+v, want nothing that failed, nothing left", got)
 	}
 	leaves(t, plane, before)
@@ -178,7 +178,7 @@ func TestCheckLeavesNothing(t *testing.T) {
 	b = midway(t, link.plane)
 	link.close()
 	got = reported(t, b.end(t))
-	if got.Status != 2 || len(got.report.Left) == 0 || got.report.Count(conformance.Fail) > 0 {
+	if got.Status != 2 || len(got.report.NotRemoved) == 0 || got.report.Count(conformance.Fail) > 0 {
 		t.Errorf("a connection that is lost: %+v, want status 2, and what is left", got)
 	}
 

@@ -140,7 +140,7 @@ func TestCheckFindsMistakes(t *testing.T) {
 			expect.Eventually(t, time.Minute, "the mistake is found", func() string {
 				got, amiss := check(m.args), []conformance.Result(nil)
 				for _, r := range got.report.Results {
-					if r.Verdict != conformance.Pass && r.Verdict != conformance.Skip {
+					if r.Verdict != conformance.Pass && r.Verdict != conformance.Skipped {
 						amiss = append(amiss, r)
 					}
 				}
@@ -192,8 +192,8 @@ func TestCheckFindsMistakes(t *testing.T) {
 			expect.Eventually(t, time.Minute, "the remedy helps", func() string {
 				got := check(m.args)
 				for _, r := range got.report.Results {
-					if r.Verdict != conformance.Pass && !(r.Verdict == conformance.Skip && strings.Contains(r.Why, "address not allowed")) {
-						return fmt.Sprintf("%s %s: %s", r.Verdict, r.ID, r.Why)
+					if r.Verdict != conformance.Pass && !(r.Verdict == conformance.Skipped && strings.Contains(r.Reason, "address not allowed")) {
+						return fmt.Sprintf("%s %s: %s", r.Verdict, r.ID, r.Reason)
 					}
 				}
 				if got.Status != 0 || len(got.report.Results) == 0 {

@@ -76,12 +76,12 @@ func servingCAFlags(t testing.TB, p *controlplane.PKI) []string {
 // passes wants every check to pass, but for those that a loopback address rules out.
 func (c checked) passes(t testing.TB) {
 	t.Helper()
-	if c.Status != 0 || len(c.report.Left) > 0 {
-		t.Errorf("exit status %d, left behind %q: %s", c.Status, c.report.Left, c.Stderr)
+	if c.Status != 0 || len(c.report.NotRemoved) > 0 {
+		t.Errorf("exit status %d, left behind %q: %s", c.Status, c.report.NotRemoved, c.Stderr)
 	}
 	for _, r := range c.report.Results {
-		if r.Verdict != conformance.Pass && !(r.Verdict == conformance.Skip && strings.Contains(r.Why, "address not allowed")) {
-			t.Errorf("%s %s: %s\n  %s", r.Verdict, r.ID, r.Why, strings.Join(r.Evidence, "\n  "))
+		if r.Verdict != conformance.Pass && !(r.Verdict == conformance.Skipped && strings.Contains(r.Reason, "address not allowed")) {
+			t.Errorf("%s %s: %s\n  %s", r.Verdict, r.ID, r.Reason, strings.Join(r.Evidence, "\n  "))
 		}
 	}
 }

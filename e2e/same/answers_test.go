@@ -147,7 +147,7 @@ func (c *comparison) expect(talk *conversation, seen [2][]observation, same bool
 				continue
 			}
 			asked := record.Access.ResourceAttributes
-			observed.Accesses = append(observed.Accesses, vectors.Access{
+			observed.AccessReviews = append(observed.AccessReviews, vectors.AccessReview{
 				User: record.Access.User, Groups: record.Access.Groups, Verb: asked.Verb, Resource: asked.Resource, Subresource: asked.Subresource, Name: asked.Name,
 			})
 		}
@@ -211,7 +211,7 @@ func (c *comparison) series() {
 	problem := expect.Within(time.Minute, func() string {
 		var counted [2]map[string]string
 		for i, s := range c.sides {
-			talk := conversation{readOnly: true, as: "nobody", requests: []request{{method: "GET", path: "/metrics", header: hangUp}}}
+			talk := conversation{readOnly: true, as: "no-credential", requests: []request{{method: "GET", path: "/metrics", header: hangUp}}}
 			conn, err := talk.dial(s, "")
 			if err != nil {
 				return err.Error()

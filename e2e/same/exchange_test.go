@@ -254,7 +254,7 @@ func reason(err error) string {
 }
 
 func (s *side) offersHTTP2() bool {
-	conn, err := (&conversation{as: "nobody"}).dial(s, "h2")
+	conn, err := (&conversation{as: "no-credential"}).dial(s, "h2")
 	if err != nil {
 		return false
 	}

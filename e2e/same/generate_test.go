@@ -41,7 +41,7 @@ func (g *generator) conversation() conversation {
 	talk := conversation{as: "kubelet-client"}
 	switch n := g.Float64(); {
 	case n < 0.15:
-		talk.as = pick(g, []string{"viewer", "admin-token", "outsider", "nobody"})
+		talk.as = pick(g, []string{"viewer", "admin-token", "outsider", "no-credential"})
 	case n < 0.55:
 		talk.as = g.clients[g.next%len(g.clients)]
 		g.next++

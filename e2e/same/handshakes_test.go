@@ -77,7 +77,7 @@ func (s *side) probe() map[string]string {
 				return &tls.Certificate{}, nil
 			}
 		})
-		for _, as := range []string{"nobody", "kubelet-client", "stranger"} {
+		for _, as := range []string{"no-credential", "kubelet-client", "stranger"} {
 			config := s.clients[as].tls()
 			config.MinVersion, config.MaxVersion, config.ClientSessionCache = version, version, tls.NewLRUClientSessionCache(4)
 			name := fmt.Sprintf("resumption in %s as %s", tls.VersionName(version), as)

@@ -116,7 +116,7 @@ func TestProbe(t *testing.T) {
 					options.Identities = append(options.Identities, identity)
 				}
 				if test.flags == nil {
-					options.Compare = &kubeletprobe.Compare{File: filepath.Join(s.Dir, "kubelet.yaml"), NodeName: "node-1"}
+					options.Compare = &kubeletprobe.CompareOptions{File: filepath.Join(s.Dir, "kubelet.yaml"), NodeName: "node-1"}
 				}
 				if reports[i], err = kubeletprobe.Run(t.Context(), options); err != nil {
 					t.Fatalf("%s: %v", s.kind, err)
@@ -127,7 +127,7 @@ func TestProbe(t *testing.T) {
 				}
 			}
 			same := cmp.Options{
-				cmpopts.IgnoreUnexported(kubeletprobe.Answer{}, kubeletprobe.TLS{}, kubeletprobe.Version{}, kubeletprobe.Certificate{}),
+				cmpopts.IgnoreUnexported(kubeletprobe.Response{}, kubeletprobe.TLS{}, kubeletprobe.Version{}, kubeletprobe.Certificate{}),
 				cmpopts.IgnoreFields(kubeletprobe.Report{}, "URL", "Address", "Version", "Identities", "Comparison"),
 				cmpopts.IgnoreFields(kubeletprobe.ReadOnlyPort{}, "Error"),
 			}

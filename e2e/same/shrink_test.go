@@ -62,7 +62,7 @@ func (c conversation) smaller() []conversation {
 	if c.pipelined {
 		with(func(s *conversation) { s.pipelined = false })
 	}
-	for _, as := range []string{"nobody", "kubelet-client"} {
+	for _, as := range []string{"no-credential", "kubelet-client"} {
 		if c.as == as {
 			break
 		}

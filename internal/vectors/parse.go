@@ -245,8 +245,8 @@ func also(sets []map[string]string, kind string, faults []string) []map[string]s
 }
 
 // decision reads what follows the arrow.
-func (p *parser) decision(words []word) *Decision {
-	d := &Decision{}
+func (p *parser) decision(words []word) *Expectation {
+	d := &Expectation{}
 	next := func() (word, bool) {
 		if len(words) == 0 {
 			return word{}, false
@@ -265,7 +265,7 @@ func (p *parser) decision(words []word) *Decision {
 		switch {
 		case w.quoted:
 		case w.text == "unasked":
-			d.Unguarded = true
+			d.NoAuthentication = true
 			continue
 		case w.text == "TokenReview":
 			d.TokenReviews++
@@ -277,15 +277,15 @@ func (p *parser) decision(words []word) *Decision {
 			}
 			switch w.text {
 			case "because":
-				d.Because = value.text
+				d.Reason = value.text
 			case "says":
-				d.Says = value.text
+				d.BodyContains = value.text
 			default:
 				d.Headers = append(d.Headers, value.text)
 			}
 			continue
 		}
-		if d.Answer != Unasked {
+		if d.Authorization != NoAuthorization {
 			p.fail("%q: a second user", w.text)
 			return d
 		}
@@ -299,7 +299,7 @@ func (p *parser) decision(words []word) *Decision {
 }
 
 // answer reads what was asked of a user: [groups] may [not] VERB subresource...
-func (p *parser) answer(d *Decision, words []word) []word {
+func (p *parser) answer(d *Expectation, words []word) []word {
 	if len(words) > 0 && strings.HasPrefix(words[0].text, "[") {
 		d.Groups = strings.Fields(strings.Trim(words[0].text, "[]"))
 		if d.Groups == nil {
@@ -313,14 +313,14 @@ func (p *parser) answer(d *Decision, words []word) []word {
 	}
 	switch words[0].text {
 	case "always":
-		d.Answer = Always
+		d.Authorization = AlwaysAllow
 		return words[1:]
 	case "unsure":
-		d.Answer = Unsure
+		d.Authorization = CheckError
 	case "may":
-		d.Answer = Allowed
+		d.Authorization = Allowed
 		if len(words) > 1 && words[1].text == "not" {
-			d.Answer = Denied
+			d.Authorization = Denied
 			words = words[1:]
 		}
 	default:
@@ -346,7 +346,7 @@ func (p *parser) answer(d *Decision, words []word) []word {
 }
 
 // cases makes one of each combination.
-func (p *parser) cases(all parts, want *Decision) {
+func (p *parser) cases(all parts, want *Expectation) {
 	if len(all.configurations) == 0 || len(all.paths) == 0 {
 		p.fail("it is not said in which configuration, or which request")
 		return
@@ -381,7 +381,7 @@ func (p *parser) cases(all parts, want *Decision) {
 				p.fail("on %q: want secure or read-only", v)
 			}
 		})
-		each(or(all.clients, "nobody"), func(c *Case, v string) { c.Client = v })
+		each(or(all.clients, "no-credential"), func(c *Case, v string) { c.Client = v })
 		each(or(all.protocols, "HTTP/1.1"), func(c *Case, v string) { c.Protocol = v })
 		each(or(all.bodies, ""), func(c *Case, v string) { c.Body = v })
 		for _, alternatives := range all.headers {

@@ -66,22 +66,22 @@ in plain
 	}
 	want := Case{
 		Where: "vectors/x.txt:7", Configuration: "plain", Client: "somebody", Protocol: "HTTP/1.1", Method: "POST", Path: "/pods/x", Headers: []string{"A: 2"},
-		Want: Decision{
-			Status: 403, TokenReviews: 1, User: "viewer", Groups: []string{"a", "b"}, Answer: Denied, Verb: "get", Subresources: []string{"pods", "proxy"},
-			Because: `he "may" not`, Says: "x", Headers: []string{"Allow: GET"},
+		Want: Expectation{
+			Status: 403, TokenReviews: 1, User: "viewer", Groups: []string{"a", "b"}, Authorization: Denied, Verb: "get", Subresources: []string{"pods", "proxy"},
+			Reason: `he "may" not`, BodyContains: "x", Headers: []string{"Allow: GET"},
 		},
 	}
 	if !contains(corpus.Cases, want) {
 		t.Errorf("no %+v", want)
 	}
 	want = Case{
-		Where: "vectors/x.txt:8", Configuration: "plain", Client: "nobody", ReadOnly: true, Faults: map[string]string{"TokenReview": "403"},
-		Protocol: "HTTP/1.0", Method: "GET", Path: "/pods/", Headers: []string{"A: 1", "B: 3"}, Body: "abc", Want: Decision{Status: 404, Unguarded: true},
+		Where: "vectors/x.txt:8", Configuration: "plain", Client: "no-credential", ReadOnly: true, Faults: map[string]string{"TokenReview": "403"},
+		Protocol: "HTTP/1.0", Method: "GET", Path: "/pods/", Headers: []string{"A: 1", "B: 3"}, Body: "abc", Want: Expectation{Status: 404, NoAuthentication: true},
 	}
 	if !contains(corpus.Cases, want) {
 		t.Errorf("no %+v", want)
 	}
-	if last := corpus.Cases[16]; last.Path != "/{a}" || last.Method != "BREW" || last.Client != "nobody" || last.Headers != nil {
+	if last := corpus.Cases[16]; last.Path != "/{a}" || last.Method != "BREW" || last.Client != "no-credential" || last.Headers != nil {
 		t.Errorf("last: %+v", last)
 	}
 	got := string(corpus.Cases[0].Bytes(Client{Headers: []string{"Authorization: Basic x"}}))
@@ -116,7 +116,7 @@ func TestParseErrors(t *testing.T) {
 		"no end of a list":      {"in plain GET / -> 200 me [a", "vectors/x.txt:4: a list has no end"},
 		"fault without a kind":  {"in plain GET / while 403 -> 200", "vectors/x.txt:4: while \"403\""},
 		"tab":                   {"\tin plain GET / -> 200", "vectors/x.txt:4: indent with spaces"},
-		"client twice":          {"client nobody", `vectors/x.txt:4: client "nobody" is there already`},
+		"client twice":          {"client nobody", `vectors/x.txt:4: client "no-credential" is there already`},
 		"client's word":         {"client me CN", `vectors/x.txt:4: client me: "CN"`},
 		"configuration twice":   {"configuration plain", `vectors/x.txt:4: configuration "plain" is there already`},
 		"setting":               {"configuration x\n  field=1", "vectors/x.txt:5: want: path.of.field: value"},
@@ -150,11 +150,11 @@ kind: KubeletConfiguration
 }
 
 func TestProblems(t *testing.T) {
-	c := Case{Method: "GET", Want: Decision{Status: 403, User: "viewer", Groups: []string{"b", "a"}, Answer: Denied, Verb: "get", Subresources: []string{"pods", "proxy"}}}
-	access := Access{User: "viewer", Groups: []string{"a", "b"}, Verb: "get", Resource: "nodes", Name: NodeName}
+	c := Case{Method: "GET", Want: Expectation{Status: 403, User: "viewer", Groups: []string{"b", "a"}, Authorization: Denied, Verb: "get", Subresources: []string{"pods", "proxy"}}}
+	access := AccessReview{User: "viewer", Groups: []string{"a", "b"}, Verb: "get", Resource: "nodes", Name: NodeName}
 	first, second := access, access
 	first.Subresource, second.Subresource = "pods", "proxy"
-	good := Observed{Status: 403, Body: "Forbidden (user=viewer, verb=get, resource=nodes, subresource(s)=[pods proxy])\n", Accesses: []Access{first, second}}
+	good := Observed{Status: 403, Body: "Forbidden (user=viewer, verb=get, resource=nodes, subresource(s)=[pods proxy])\n", AccessReviews: []AccessReview{first, second}}
 	if problems := c.Problems(good); len(problems) > 0 {
 		t.Errorf("problems of what is expected: %q", problems)
 	}
@@ -162,19 +162,19 @@ func TestProblems(t *testing.T) {
 		"status":       func(_ *Case, o *Observed) { o.Status = 401 },
 		"body":         func(_ *Case, o *Observed) { o.Body = "Forbidden" },
 		"token review": func(_ *Case, o *Observed) { o.TokenReviews = 1 },
-		"order":        func(_ *Case, o *Observed) { o.Accesses = []Access{second, first} },
-		"fewer":        func(_ *Case, o *Observed) { o.Accesses = []Access{first} },
-		"none":         func(_ *Case, o *Observed) { o.Accesses = nil },
-		"user":         func(_ *Case, o *Observed) { o.Accesses[0].User = "other" },
-		"groups":       func(_ *Case, o *Observed) { o.Accesses[0].Groups = []string{"a"} },
-		"verb":         func(_ *Case, o *Observed) { o.Accesses[0].Verb = "list" },
-		"name":         func(_ *Case, o *Observed) { o.Accesses[0].Name = "" },
-		"says":         func(c *Case, _ *Observed) { c.Want.Says = "something else" },
+		"order":        func(_ *Case, o *Observed) { o.AccessReviews = []AccessReview{second, first} },
+		"fewer":        func(_ *Case, o *Observed) { o.AccessReviews = []AccessReview{first} },
+		"none":         func(_ *Case, o *Observed) { o.AccessReviews = nil },
+		"user":         func(_ *Case, o *Observed) { o.AccessReviews[0].User = "other" },
+		"groups":       func(_ *Case, o *Observed) { o.AccessReviews[0].Groups = []string{"a"} },
+		"verb":         func(_ *Case, o *Observed) { o.AccessReviews[0].Verb = "list" },
+		"name":         func(_ *Case, o *Observed) { o.AccessReviews[0].Name = "" },
+		"says":         func(c *Case, _ *Observed) { c.Want.BodyContains = "something else" },
 		"header":       func(c *Case, _ *Observed) { c.Want.Headers = []string{"Allow: GET"} },
 	} {
 		t.Run(name, func(t *testing.T) {
 			c, o := c, good
-			o.Accesses = []Access{first, second}
+			o.AccessReviews = []AccessReview{first, second}
 			spoil(&c, &o)
 			if len(c.Problems(o)) == 0 {
 				t.Error("nobody minds")

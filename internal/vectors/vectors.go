@@ -82,7 +82,7 @@ type Case struct {
 	Headers      []string
 	Body         string
 
-	Want Decision
+	Want Expectation
 }
 
 // Name tells cases apart, for people.
@@ -119,46 +119,46 @@ func (c *Case) Bytes(client Client) []byte {
 	return []byte(b.String())
 }
 
-// Answer is how the questions about a user ended.
-type Answer int
+// Authorization is how the questions about a user ended.
+type Authorization int
 
 const (
-	// Unasked: nobody was asked who the client is, or nobody found out.
-	Unasked Answer = iota
+	// NoAuthorization: nobody was asked who the client is, or nobody found out.
+	NoAuthorization Authorization = iota
 	// Allowed: the last question was answered with yes, those before it with no.
 	Allowed
 	// Denied: all were answered with no.
 	Denied
-	// Unsure: the last could not be answered.
-	Unsure
-	// Always: there were no questions.
-	Always
+	// CheckError: the last could not be answered.
+	CheckError
+	// AlwaysAllow: there were no questions.
+	AlwaysAllow
 )
 
-// Decision is what is expected of a request.
-type Decision struct {
+// Expectation is what is expected of a request.
+type Expectation struct {
 	Status int
-	// Unguarded: nobody asks who the client is.
-	Unguarded bool
+	// NoAuthentication: nobody asks who the client is.
+	NoAuthentication bool
 	// TokenReviews is how many are sent.
 	TokenReviews int
 
 	User string
 	// Groups are those of the user; nil: it is not said.
-	Groups       []string
-	Answer       Answer
-	Verb         string
-	Subresources []string
+	Groups        []string
+	Authorization Authorization
+	Verb          string
+	Subresources  []string
 
-	// Because is a part of the reason why the client was refused, in the words of a stand-in; a kubelet gives none.
-	Because string
-	// Says is a part of the body. Headers are header lines of the response.
-	Says    string
-	Headers []string
+	// Reason is a part of the reason why the client was refused, in the words of a stand-in; a kubelet gives none.
+	Reason string
+	// BodyContains is a part of the body. Headers are header lines of the response.
+	BodyContains string
+	Headers      []string
 }
 
-// Access is a question that was put to the reviewer.
-type Access struct {
+// AccessReview is a question that was put to the reviewer.
+type AccessReview struct {
 	User                              string
 	Groups                            []string
 	Verb, Resource, Subresource, Name string
@@ -166,11 +166,11 @@ type Access struct {
 
 // Observed is what became of a request.
 type Observed struct {
-	Status       int
-	Header       http.Header
-	Body         string
-	TokenReviews int
-	Accesses     []Access
+	Status        int
+	Header        http.Header
+	Body          string
+	TokenReviews  int
+	AccessReviews []AccessReview
 }
 
 // Problems says in what the observed differs from the decision that is expected.
@@ -187,8 +187,8 @@ func (c *Case) Problems(got Observed) []string {
 	if exact := want.refusal(); exact != "" && c.Method != http.MethodHead && got.Body != exact {
 		problem("body %q, want %q", got.Body, exact)
 	}
-	if !strings.Contains(got.Body, want.Says) {
-		problem("body %q, want one with %q", got.Body, want.Says)
+	if !strings.Contains(got.Body, want.BodyContains) {
+		problem("body %q, want one with %q", got.Body, want.BodyContains)
 	}
 	for _, header := range want.Headers {
 		name, value, _ := strings.Cut(header, ": ")
@@ -198,7 +198,7 @@ func (c *Case) Problems(got Observed) []string {
 	}
 
 	var asked []string
-	for _, access := range got.Accesses {
+	for _, access := range got.AccessReviews {
 		asked = append(asked, access.Subresource)
 		if access.User != want.User || access.Verb != want.Verb || access.Resource != "nodes" || access.Name != NodeName {
 			problem("asked whether %q may %q %s/%s of %s, want %q, %q and nodes of %s",
@@ -215,11 +215,11 @@ func (c *Case) Problems(got Observed) []string {
 }
 
 // refusal is the body of a request that did not pass.
-func (d *Decision) refusal() string {
+func (d *Expectation) refusal() string {
 	switch {
-	case d.Answer == Denied:
+	case d.Authorization == Denied:
 		return fmt.Sprintf("Forbidden (user=%s, verb=%s, resource=nodes, subresource(s)=%v)\n", d.User, d.Verb, d.Subresources)
-	case d.Answer == Unsure:
+	case d.Authorization == CheckError:
 		return fmt.Sprintf("Authorization error (user=%s, verb=%s, resource=nodes, subresource=%s)", d.User, d.Verb, d.Subresources[len(d.Subresources)-1])
 	case d.Status == http.StatusUnauthorized:
 		return "Unauthorized"
