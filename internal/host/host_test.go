@@ -58,10 +58,11 @@ nodeLogs: {kubelet.log: %q}
 	}
 }
 
-func get(t *testing.T, h *host.Host, path string) (status int, body string) {
+// get sends a request to a node, without a credential.
+func get(t *testing.T, address, path string) (status int, body string) {
 	t.Helper()
 	client := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, DisableKeepAlives: true}}
-	response, err := client.Get("https://" + h.Addresses().Secure + path)
+	response, err := client.Get("https://" + address + path)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -89,7 +90,7 @@ func TestOneNodeServesReloadsAndStops(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "scenario.yaml")
 	writeScenario(t, path, "one\n")
 	h := start(t, host.Options{Config: loadConfig(t, nil), Scenario: path, Admin: host.Admin{Address: "127.0.0.1:0"}})
-	if status, body := get(t, h, "/pods"); status != http.StatusOK || !strings.Contains(body, `"web"`) {
+	if status, body := get(t, h.Addresses().Secure, "/pods"); status != http.StatusOK || !strings.Contains(body, `"web"`) {
 		t.Errorf("/pods: %d %s", status, body)
 	}
 	response, err := http.Get("http://" + h.Addresses().Admin + "/api/decisions")
@@ -118,6 +119,42 @@ func TestOneNodeServesReloadsAndStops(t *testing.T) {
 		conn.Close()
 		t.Error("the port is open after Stop")
 	}
+}
+
+func TestSeveralNodesJoinAndLeaveACluster(t *testing.T) {
+	cluster := startAPIServer(t)
+	cfg := loadConfig(t, map[string]string{"kubeconfig": cluster.kubeconfig(t)})
+	cfg.Kubelet.ContentType = "application/json"
+	path := filepath.Join(t.TempDir(), "scenario.yaml")
+	writeScenario(t, path, "")
+	h := start(t, host.Options{Config: cfg, Scenario: path, Nodes: host.Nodes{Count: 3, NamePrefix: "fake-", Deregister: true}})
+	cluster.awaitNodes(t, "fake-0", "fake-1", "fake-2")
+	addresses := h.Addresses()
+	for name, address := range addresses.Nodes {
+		if status, body := get(t, address, "/pods"); status != http.StatusOK || !strings.Contains(body, `"nodeName":"`+name) {
+			t.Errorf("%s: /pods: %d %s", name, status, body)
+		}
+	}
+
+	if err := h.Resize(t.Context(), 2); err != nil {
+		t.Fatal(err)
+	}
+	cluster.awaitNodes(t, "fake-0", "fake-1")
+	if conn, err := net.Dial("tcp", addresses.Nodes["fake-2"]); err == nil {
+		conn.Close()
+		t.Error("the port of a removed node is open")
+	}
+	if err := os.WriteFile(path, []byte("{apiVersion: fauxlet/v1alpha1, kind: Scenario, nodes: 4}"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := h.Reload(); err != nil {
+		t.Fatal(err)
+	}
+	cluster.awaitNodes(t, "fake-0", "fake-1", "fake-2", "fake-3")
+	if err := h.Stop(); err != nil {
+		t.Error(err)
+	}
+	cluster.awaitNodes(t)
 }
 
 func TestOptionErrors(t *testing.T) {
