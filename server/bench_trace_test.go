@@ -11,7 +11,7 @@ import (
 	"go.uber.org/zap"
 
 	"fauxlet/authchain"
-	"fauxlet/internal/admin"
+	"fauxlet/internal/decisions"
 )
 
 // BenchmarkTrace measures what it costs to keep each Decision: a stand-in whose Decisions are recorded, as those of fauxlet
@@ -19,7 +19,7 @@ import (
 func BenchmarkTrace(b *testing.B) {
 	// Many short rounds: what else the machine does meanwhile is the same to both.
 	const path, rounds, round = "/containerLogs/default/nginx/nginx?tailLines=10", 81, 200 * time.Millisecond
-	recorder := admin.NewRecorder(admin.DefaultSize)
+	recorder := decisions.NewRecorder(decisions.DefaultSize)
 	start := func(observe func(*authchain.Decision)) (string, *http.Client) {
 		f := newFixture(b, fixtureOptions{logger: zap.NewNop(), observe: observe})
 		client := f.client(b, f.certificate(b, "kubelet-client"))

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"fauxlet/internal/admin"
+	"fauxlet/internal/decisions"
 	"fauxlet/internal/host"
 )
 
@@ -26,7 +27,7 @@ type adminFlags struct {
 func (f *adminFlags) addTo(c *cobra.Command) {
 	flags := c.Flags()
 	flags.StringVar(&f.address, "admin-address", adminAddress, "host and port of the admin listener, which shows decisions and sets faults, for a browser, fauxlet watch and fauxlet fault; port 0 takes a free port, and empty means no listener. Without this flag, a default port that is in use is only a warning")
-	flags.IntVar(&f.keepDecisions, "keep-decisions", admin.DefaultSize, "how many decisions to keep, over all nodes; each takes at most 16 KiB of memory")
+	flags.IntVar(&f.keepDecisions, "keep-decisions", decisions.DefaultSize, "how many decisions to keep, over all nodes; each takes at most 16 KiB of memory")
 	flags.StringVar(&f.tokenFile, "admin-token-file", "", "file with the bearer token that clients of --admin-address must send; required if that is not a loopback address")
 	f.flag = flags.Lookup("admin-address")
 }

@@ -111,7 +111,7 @@ func (d *demo) run(ctx context.Context, flags *pflag.FlagSet, stdout, stderr io.
 		return err
 	}
 	options.Observe = tour.observe
-	options.Admin.Reviewer, options.Admin.SentRequest, options.Admin.Visitors = reviewer, tour.request, visits
+	options.Admin.Reviewer, options.Admin.SentRequest, options.Admin.Sender = reviewer, tour.request, visits
 	ready := func(open host.Addresses) {
 		visits.opened(open)
 		group.Go(func() error {

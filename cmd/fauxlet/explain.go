@@ -165,7 +165,7 @@ func (e *explaining) run(c *cobra.Command, args []string) error {
 		return &exitError{err, exitUnanswered}
 	}
 	if len(e.whatIf) == 0 {
-		if err := e.printRoad(c.OutOrStdout(), now); err != nil {
+		if err := e.printExplanation(c.OutOrStdout(), now); err != nil {
 			return err
 		}
 		return exitOf(now)
@@ -183,7 +183,7 @@ func (e *explaining) run(c *cobra.Command, args []string) error {
 	if err != nil {
 		return &exitError{fmt.Errorf("--what-if: %w", err), exitUnanswered}
 	}
-	if err := e.printBoth(c.OutOrStdout(), now, then); err != nil {
+	if err := e.printWhatIf(c.OutOrStdout(), now, then); err != nil {
 		return err
 	}
 	return exitOf(then)
@@ -191,7 +191,7 @@ func (e *explaining) run(c *cobra.Command, args []string) error {
 
 // request is what the flags and arguments say, but for a token, which the reviewer must know.
 func (e *explaining) request(c *cobra.Command, args []string) (offline.Request, error) {
-	asked := offline.Request{Method: http.MethodGet, Header: http.Header{}, ReadOnly: e.readOnly, Client: offline.Client{Dials: e.nodeAddress}}
+	asked := offline.Request{Method: http.MethodGet, Header: http.Header{}, ReadOnly: e.readOnly, Verify: offline.Verification{Host: e.nodeAddress}}
 	switch len(args) {
 	case 1:
 		asked.Target = args[0]
@@ -237,7 +237,7 @@ func (e *explaining) request(c *cobra.Command, args []string) (offline.Request, 
 		}
 	}
 	if e.servingCA != "" {
-		if asked.Client.Trusts, err = explain.ReadCertificates(e.servingCA); err != nil {
+		if asked.Verify.Roots, err = explain.ReadCertificates(e.servingCA); err != nil {
 			return asked, &exitError{fmt.Errorf("--kubelet-certificate-authority: %w", err), exitUnanswered}
 		}
 	}
@@ -257,10 +257,10 @@ func (e *explaining) request(c *cobra.Command, args []string) (offline.Request, 
 }
 
 // ask evaluates the request by the configuration as the flags have it now.
-func (e *explaining) ask(ctx context.Context, asked offline.Request) (explain.Road, error) {
+func (e *explaining) ask(ctx context.Context, asked offline.Request) (explain.Explanation, error) {
 	cfg, err := e.kubelet.Load()
 	if err != nil {
-		return explain.Road{}, err
+		return explain.Explanation{}, err
 	}
 	options := offline.Options{Config: cfg}
 	if cfg.Kubeconfig != "" {
@@ -269,20 +269,20 @@ func (e *explaining) ask(ctx context.Context, asked offline.Request) (explain.Ro
 		err = e.askManifests(&options, &asked)
 	}
 	if err != nil {
-		return explain.Road{}, err
+		return explain.Explanation{}, err
 	}
 	if e.scenario != "" {
 		specs, err := host.ReadPods(e.scenario)
 		if err != nil {
-			return explain.Road{}, withFlag(err)
+			return explain.Explanation{}, withFlag(err)
 		}
 		if options.Pods, err = pods.NewStore(specs...); err != nil {
-			return explain.Road{}, err
+			return explain.Explanation{}, err
 		}
 	}
 	k, err := offline.New(options)
 	if err != nil {
-		return explain.Road{}, err
+		return explain.Explanation{}, err
 	}
 	return k.Explain(ctx, asked)
 }
@@ -318,7 +318,7 @@ func (e *explaining) askManifests(options *offline.Options, asked *offline.Reque
 		asked.Token = rand.Text()
 		api.SetTokens(reviewapi.NewTokens(map[string]*user.DefaultInfo{asked.Token: who}))
 	}
-	options.TokenReviews, options.AccessReviews, err = offline.Reviewer(api)
+	options.TokenReviews, options.AccessReviews, err = offline.ReviewClients(api)
 	return err
 }
 
@@ -347,11 +347,11 @@ func (e *explaining) user() (*user.DefaultInfo, error) {
 }
 
 // exitOf is the end of the process after a verdict, which was printed.
-func exitOf(road explain.Road) error {
-	switch road.Verdict {
-	case explain.Allowed, explain.Unguarded:
+func exitOf(e explain.Explanation) error {
+	switch e.Outcome {
+	case explain.Allowed, explain.NoAuthentication:
 		return nil
-	case explain.Broken:
+	case explain.Error:
 		return &exitError{nil, exitBroken}
 	}
 	return &exitError{nil, exitRefused}

@@ -20,7 +20,7 @@ import (
 
 	"fauxlet/authchain"
 	"fauxlet/config"
-	"fauxlet/internal/admin"
+	"fauxlet/internal/decisions"
 	"fauxlet/internal/explain/offline"
 	"fauxlet/internal/host"
 	"fauxlet/internal/pods"
@@ -42,7 +42,7 @@ type guide struct {
 	folder   *demoFolder
 	tour     *tour
 	host     *host.Host
-	recorder *admin.Recorder
+	recorder *decisions.Recorder
 	reviewer *reviewapi.Server
 	rbac     []runtime.Object
 	tokens   authenticationv1.AuthenticationV1Interface
@@ -64,7 +64,7 @@ func (d *demo) runTour(ctx context.Context, in io.Reader, out io.Writer) error {
 	if err != nil {
 		return fmt.Errorf("--dir: %w", err)
 	}
-	g := &guide{folder: folder, tour: newTour(folder), recorder: admin.NewRecorder(0), out: out, style: styleOf(out), shows: d.admin.address != ""}
+	g := &guide{folder: folder, tour: newTour(folder), recorder: decisions.NewRecorder(0), out: out, style: styleOf(out), shows: d.admin.address != ""}
 	if err := g.prepare(); err != nil {
 		return err
 	}
@@ -112,7 +112,7 @@ func (g *guide) prepare() error {
 	if g.reviewer, err = reviewapi.New(reviewapi.Options{Tokens: g.folder.path("tokens.csv")}); err != nil {
 		return err
 	}
-	if g.tokens, g.access, err = offline.Reviewer(g.reviewer); err != nil {
+	if g.tokens, g.access, err = offline.ReviewClients(g.reviewer); err != nil {
 		return err
 	}
 	specs, err := host.ReadPods(g.folder.path("scenario.yaml"))
@@ -320,7 +320,7 @@ func (g *guide) send(ctx context.Context, v visitor, address string) (int, strin
 func (g *guide) handshake(ctx context.Context, after uint64) error {
 	ctx, cancel := context.WithTimeout(ctx, tourPatience)
 	defer cancel()
-	d, err := g.next(ctx, after, func(e *admin.Entry) bool { return e.Decision.Handshake != "" })
+	d, err := g.next(ctx, after, func(e *decisions.Entry) bool { return e.Decision.Handshake != "" })
 	if err != nil {
 		return fmt.Errorf("the kubelet does not tell of the handshake: %w", err)
 	}
@@ -329,7 +329,7 @@ func (g *guide) handshake(ctx context.Context, after uint64) error {
 }
 
 // next waits for the first Decision after an id that is wanted.
-func (g *guide) next(ctx context.Context, after uint64, wanted func(*admin.Entry) bool) (*authchain.Decision, error) {
+func (g *guide) next(ctx context.Context, after uint64, wanted func(*decisions.Entry) bool) (*authchain.Decision, error) {
 	follower := g.recorder.Follow(after)
 	defer follower.Close()
 	for {

@@ -38,7 +38,7 @@ func (r *remoteFlags) client(c *cobra.Command) (*admin.Client, error) {
 
 // explain adds to an error of a client what to do about it.
 func (r *remoteFlags) explain(err error) error {
-	var denied *admin.Denied
+	var denied *admin.StatusError
 	switch {
 	case errors.As(err, &denied) && denied.Status == http.StatusUnauthorized && r.tokenFile == "":
 		return errors.New("--token-file: the stand-in wants a token: give the file that is its --admin-token-file")

@@ -52,10 +52,10 @@ func (v *visits) opened(open host.Addresses) {
 	v.open = open
 }
 
-func (v *visits) Visitors() []admin.Visitor {
-	all := make([]admin.Visitor, len(guests))
+func (v *visits) Clients() []admin.SendClient {
+	all := make([]admin.SendClient, len(guests))
 	for i, g := range guests {
-		all[i] = admin.Visitor{Name: g.name, Says: g.as.says}
+		all[i] = admin.SendClient{Name: g.name, Description: g.as.says}
 	}
 	return all
 }
@@ -66,11 +66,11 @@ var visitMethods = []string{http.MethodGet, http.MethodHead, http.MethodPost, ht
 // visitPatience is how long an answer from the page is read: a log may be followed for ever.
 const visitPatience = 3 * time.Second
 
-func (v *visits) Send(ctx context.Context, visit admin.Visit) (*admin.Visited, error) {
-	i := slices.IndexFunc(guests, func(g guest) bool { return g.name == visit.As })
+func (v *visits) Send(ctx context.Context, visit admin.SendRequest) (*admin.SendResult, error) {
+	i := slices.IndexFunc(guests, func(g guest) bool { return g.name == visit.Client })
 	switch {
 	case i < 0:
-		return nil, fmt.Errorf("as: nobody is called %q; see /api/visitors", visit.As)
+		return nil, fmt.Errorf("client: no client is named %q; /api/clients lists them", visit.Client)
 	case !slices.Contains(visitMethods, visit.Method):
 		return nil, fmt.Errorf("method: %q is none of %s", visit.Method, strings.Join(visitMethods, ", "))
 	case !strings.HasPrefix(visit.Path, "/"):
@@ -93,7 +93,7 @@ func (v *visits) Send(ctx context.Context, visit admin.Visit) (*admin.Visited, e
 	if err != nil {
 		return nil, err
 	}
-	visited := &admin.Visited{Status: answer.status, Line: v.tour.curl(who, address), Remote: answer.decision.Remote}
+	visited := &admin.SendResult{Status: answer.status, Command: v.tour.curl(who, address), Remote: answer.decision.Remote}
 	if utf8.Valid(answer.body) {
 		visited.Body = string(answer.body)
 	}

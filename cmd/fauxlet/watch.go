@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"fauxlet/internal/admin"
+	"fauxlet/internal/decisions"
 )
 
 func newWatch() *cobra.Command {
@@ -46,12 +47,12 @@ func newWatch() *cobra.Command {
 	flags.BoolVarP(&w.follow, "follow", "f", true, "wait for more; false prints what there is, and ends")
 	flags.IntVar(&w.tail, "tail", 10, "how many of those that there were to begin with; -1 is all that are kept")
 	flags.StringVar(&w.since, "since", "", "begin with those after this: an id, a time as in 2026-01-02T15:04:05Z, or a duration as in 5m; then --tail is -1, unless it is given")
-	flags.StringVar(&w.filter.Outcome, "outcome", "", "only those that end so: "+strings.Join(admin.Outcomes, ", ")+" (which nobody had to judge)")
+	flags.StringVar(&w.filter.Outcome, "outcome", "", "only those that end so: "+strings.Join(decisions.Outcomes, ", ")+" (which nobody had to judge)")
 	flags.StringVar(&w.filter.User, "user", "", "only those of this user")
 	flags.StringVar(&w.filter.Node, "node", "", "only those of this node")
 	flags.StringVar(&w.filter.Path, "path", "", "only those of paths that begin so, or, without a slash in front, have this in them")
 	flags.StringVar(&w.filter.Status, "status", "", "only those answered so, as in 403 or 4xx")
-	completeFlag(c, "outcome", admin.Outcomes...)
+	completeFlag(c, "outcome", decisions.Outcomes...)
 	completeFlag(c, "output", "text", "json")
 	return c
 }
@@ -62,7 +63,7 @@ type watching struct {
 	verbose, follow bool
 	output, since   string
 	tail            int
-	filter          admin.Filter
+	filter          decisions.Filter
 }
 
 func (w *watching) run(c *cobra.Command) error {
@@ -77,7 +78,7 @@ func (w *watching) run(c *cobra.Command) error {
 	ctx := c.Context()
 	p := &decisionPrinter{out: c.OutOrStdout(), json: w.output == "json", verbose: w.verbose, style: styleOf(c.OutOrStdout())}
 
-	w.filter.Road = w.verbose
+	w.filter.Explanation = w.verbose
 	first := w.filter
 	if w.tail >= 0 && first.After == 0 { // after an id, a limit is to the first ones
 		first.Limit = max(w.tail, 1)
@@ -136,7 +137,7 @@ func (w *watching) readFlags(c *cobra.Command) error {
 // following prints what comes, over as many connections as it takes.
 type following struct {
 	client  *admin.Client
-	filter  admin.Filter
+	filter  decisions.Filter
 	printer *decisionPrinter
 	notes   io.Writer
 
@@ -159,7 +160,7 @@ func (f *following) run(ctx context.Context, explain func(error) error) error {
 			wait = soon
 			return f.event(e)
 		})
-		var denied *admin.Denied
+		var denied *admin.StatusError
 		var unprintable *printError
 		switch {
 		case ctx.Err() != nil:
@@ -188,7 +189,7 @@ func (f *following) note(format string, args ...any) {
 func (f *following) event(e admin.Event) error {
 	switch e.Name {
 	case admin.EventStart:
-		var started admin.Started
+		var started admin.StartEvent
 		if err := json.Unmarshal(e.Data, &started); err != nil {
 			return err
 		}
@@ -200,13 +201,13 @@ func (f *following) event(e admin.Event) error {
 		}
 		f.instance, f.lost = started.Instance, false
 	case admin.EventDropped:
-		var dropped admin.DroppedSome
+		var dropped admin.DroppedEvent
 		if err := json.Unmarshal(e.Data, &dropped); err != nil {
 			return err
 		}
 		f.note("%d decisions came faster than they could be told, and are not shown; a larger --keep-decisions of the stand-in keeps more", dropped.Count)
 	case admin.EventDecision:
-		var told admin.Told
+		var told decisions.Record
 		if err := json.Unmarshal(e.Data, &told); err != nil {
 			return err
 		}

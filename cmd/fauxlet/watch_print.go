@@ -13,76 +13,77 @@ import (
 
 	"golang.org/x/term"
 
-	"fauxlet/internal/admin"
+	"fauxlet/internal/decisions"
 	"fauxlet/internal/explain"
 )
 
-// decisionPrinter prints decisions: a line each, or with its road, or as JSON.
+// decisionPrinter prints decisions: one line each, with an explanation if verbose, or as JSON.
 type decisionPrinter struct {
 	out           io.Writer
 	json, verbose bool
 	style         style
 }
 
-func (p *decisionPrinter) print(told *admin.Told) error {
+func (p *decisionPrinter) print(d *decisions.Record) error {
 	if p.json {
-		return json.NewEncoder(p.out).Encode(told)
+		return json.NewEncoder(p.out).Encode(d)
 	}
-	var b strings.Builder
-	b.WriteString(p.line(told))
+	text := p.line(d)
 	if p.verbose {
-		b.WriteString(p.road(told))
+		text += p.explanation(d)
 	}
-	_, err := io.WriteString(p.out, b.String())
+	_, err := io.WriteString(p.out, text)
 	return err
 }
 
-// line is the decision in one: when, which node, the status, what was asked, and why.
-func (p *decisionPrinter) line(told *admin.Told) string {
-	status, what := "---", "from "+told.Remote
+// line is: time, node, status, method and path, reason, duration.
+func (p *decisionPrinter) line(d *decisions.Record) string {
+	status, request := "---", "from "+d.Remote
 	switch {
-	case told.Handshake != "":
+	case d.Handshake != "":
 		status = "TLS"
-	case told.NoRequest == "":
-		status, what = strconv.Itoa(told.Status), told.Method+" "+told.Path
+	case d.NoRequest == "":
+		status, request = strconv.Itoa(d.Status), d.Method+" "+d.Path
 	}
-	why := cmp.Or(told.Why, told.NoRequest, "nobody was asked")
-	if told.Cached {
-		why += " (remembered)"
-	}
-	if told.Err != "" {
-		why += "; " + told.Err
-	}
-	if len(told.AffectedBy) > 0 {
-		why += "; struck by " + strings.Join(told.AffectedBy, ", ") + ", a fault that was set"
-	}
-	colour := colourOf[told.Outcome]
-	outcome, rest, ok := strings.Cut(why, ":")
-	if ok && outcome == told.Outcome {
-		why = p.style.paint(colour, outcome) + ":" + visible(rest)
-	} else {
-		why = visible(why)
-	}
+	colour := colourOf[d.Outcome]
 	return fmt.Sprintf("%s  %s  %s  %s  %s  %s\n",
-		p.style.paint(dim, told.Time.Local().Format("15:04:05.000")), visible(told.Node), p.style.paint(colour, status), visible(what), why,
-		p.style.paint(dim, told.Duration.Round(time.Microsecond).String()))
+		p.style.paint(dim, d.Time.Local().Format("15:04:05.000")), visible(d.Node), p.style.paint(colour, status),
+		visible(request), p.reason(d, colour), p.style.paint(dim, d.Duration.Round(time.Microsecond).String()))
 }
 
-// road is the way to the decision, stop by stop, and what to change.
-func (p *decisionPrinter) road(told *admin.Told) string {
-	road := told.Road
-	if road == nil { // a stand-in that does not tell it
-		drawn := explain.OfReport(&told.Report, explain.Facts{})
-		road = &drawn
+func (p *decisionPrinter) reason(d *decisions.Record, colour string) string {
+	reason := cmp.Or(d.Why, d.NoRequest, "no authentication")
+	if d.Cached {
+		reason += " (cached)"
 	}
-	r := roadPrinter{style: p.style, indent: "    "}
-	r.stops(road)
-	r.cures(road)
-	r.WriteString("\n")
-	return r.String()
+	if d.Err != "" {
+		reason += "; " + d.Err
+	}
+	if len(d.AffectedBy) > 0 {
+		reason += "; affected by injected faults: " + strings.Join(d.AffectedBy, ", ")
+	}
+	outcome, rest, ok := strings.Cut(reason, ":")
+	if ok && outcome == d.Outcome {
+		return p.style.paint(colour, outcome) + ":" + visible(rest)
+	}
+	return visible(reason)
 }
 
-// visible shows letters that a terminal would obey: paths and names are of whoever sends them.
+// explanation is the explanation with its remedies. A server that does not send one is an older version.
+func (p *decisionPrinter) explanation(d *decisions.Record) string {
+	explanation := d.Explanation
+	if explanation == nil {
+		fromReport := explain.Report(&d.Report, explain.Facts{})
+		explanation = &fromReport
+	}
+	e := explanationPrinter{style: p.style, indent: "    "}
+	e.stages(explanation)
+	e.remedies(explanation)
+	e.WriteString("\n")
+	return e.String()
+}
+
+// visible escapes control characters: clients choose paths and names, and a terminal would obey them.
 func visible(s string) string {
 	if !strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsPrint(r) }) {
 		return s
@@ -99,10 +100,10 @@ func visible(s string) string {
 	return b.String()
 }
 
-// style says whether there is colour.
+// style is true for output with colour.
 type style bool
 
-// The colours of a terminal.
+// Colours as parameters of the terminal's escape sequence.
 const (
 	red     = "31"
 	green   = "32"
@@ -111,11 +112,11 @@ const (
 	dim     = "2"
 )
 
-// colourOf has that of each outcome of a decision and of each stop.
+// colourOf maps the outcomes of decisions and the states of stages to colours.
 var colourOf = map[string]string{
-	"allowed": green, string(explain.Passed): green,
-	string(explain.Stopped): red, string(explain.Failed): magenta,
-	string(explain.NotMine): yellow, string(explain.NotReached): dim, "": dim,
+	string(explain.Allowed): green, string(explain.Refused): red, string(explain.Error): magenta, "": dim,
+	string(explain.Passed): green, string(explain.Failed): red, string(explain.Skipped): yellow,
+	string(explain.NotReached): dim,
 }
 
 func (s style) paint(colour, text string) string {
@@ -125,7 +126,7 @@ func (s style) paint(colour, text string) string {
 	return "\x1b[" + colour + "m" + text + "\x1b[0m"
 }
 
-// styleOf has colour on a terminal that can show it, for those who want it. (https://no-color.org)
+// styleOf enables colour on a terminal, unless NO_COLOR is set. (https://no-color.org)
 func styleOf(w io.Writer) style {
 	file, ok := w.(*os.File)
 	return style(ok && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb" && term.IsTerminal(int(file.Fd())))

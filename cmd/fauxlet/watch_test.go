@@ -6,26 +6,26 @@ import (
 	"time"
 
 	"fauxlet/authchain"
-	"fauxlet/internal/admin"
+	"fauxlet/internal/decisions"
 )
 
 // TestDecisionPrinter: colours by outcome, and nothing that a terminal would obey but those.
 func TestDecisionPrinter(t *testing.T) {
 	at := time.Date(2026, 1, 2, 15, 4, 5, 0, time.Local)
-	told := func(r authchain.Report) *admin.Told {
+	told := func(r authchain.Report) *decisions.Record {
 		r.Time, r.Remote = at, "127.0.0.1:1"
-		return &admin.Told{ID: 7, Node: "node-1", Report: r}
+		return &decisions.Record{ID: 7, Node: "node-1", Report: r}
 	}
 	for name, test := range map[string]struct {
-		told  *admin.Told
+		told  *decisions.Record
 		style style
 		want  string
 	}{
-		"plain":      {told: told(authchain.Report{Method: "GET", Path: "/pods", Status: 200, Outcome: "allowed", Why: "allowed: all may", Cached: true}), want: "15:04:05.000  node-1  200  GET /pods  allowed: all may (remembered)  0s\n"},
+		"plain":      {told: told(authchain.Report{Method: "GET", Path: "/pods", Status: 200, Outcome: "allowed", Why: "allowed: all may", Cached: true}), want: "15:04:05.000  node-1  200  GET /pods  allowed: all may (cached)  0s\n"},
 		"in colour":  {told: told(authchain.Report{Method: "GET", Path: "/pods", Status: 403, Outcome: "refused", Why: "refused: no"}), style: true, want: "\x1b[2m15:04:05.000\x1b[0m  node-1  \x1b[31m403\x1b[0m  GET /pods  \x1b[31mrefused\x1b[0m: no  \x1b[2m0s\x1b[0m\n"},
-		"nobody":     {told: told(authchain.Report{Method: "GET", Path: "/pods", Status: 200}), want: "15:04:05.000  node-1  200  GET /pods  nobody was asked  0s\n"},
+		"nobody":     {told: told(authchain.Report{Method: "GET", Path: "/pods", Status: 200}), want: "15:04:05.000  node-1  200  GET /pods  no authentication  0s\n"},
 		"an error":   {told: told(authchain.Report{Method: "GET", Path: "/pods", Status: 500, Outcome: "allowed", Why: "allowed: all may", Err: "oh"}), want: "15:04:05.000  node-1  500  GET /pods  allowed: all may; oh  0s\n"},
-		"a fault":    {told: told(authchain.Report{Method: "GET", Path: "/pods", Status: 503, Outcome: "allowed", Why: "allowed: all may", AffectedBy: []string{"status-1", "slow"}}), want: "15:04:05.000  node-1  503  GET /pods  allowed: all may; struck by status-1, slow, a fault that was set  0s\n"},
+		"a fault":    {told: told(authchain.Report{Method: "GET", Path: "/pods", Status: 503, Outcome: "allowed", Why: "allowed: all may", AffectedBy: []string{"status-1", "slow"}}), want: "15:04:05.000  node-1  503  GET /pods  allowed: all may; affected by injected faults: status-1, slow  0s\n"},
 		"handshake":  {told: told(authchain.Report{Handshake: "no", Outcome: "refused", Why: "refused: TLS handshake failed: no"}), want: "15:04:05.000  node-1  TLS  from 127.0.0.1:1  refused: TLS handshake failed: no  0s\n"},
 		"no request": {told: told(authchain.Report{NoRequest: "nothing came"}), want: "15:04:05.000  node-1  ---  from 127.0.0.1:1  nothing came  0s\n"},
 		"escapes": {told: told(authchain.Report{Method: "GET", Path: "/\x1b[2J\u202e\n\xff", Status: 403, Outcome: "refused", Why: "refused: \x1b]0;x\a"}),

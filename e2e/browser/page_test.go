@@ -31,14 +31,14 @@ const (
 	rows   = `document.querySelectorAll("#list a").length`
 	chosen = `Number(document.querySelector("#list [aria-current]")?.dataset.id ?? 0)`
 	// outcomes are the stops of the road, as it was, as "name: outcome".
-	outcomes = `[...document.querySelectorAll("#road > li > .stop:first-child")].map(s => s.querySelector(".name").textContent + ": " + s.querySelector(".word").textContent)`
+	outcomes = `[...document.querySelectorAll("#stages > li > .stage:first-child")].map(s => s.querySelector(".name").textContent + ": " + s.querySelector(".word").textContent)`
 )
 
 // sendFrom sends a request from the page, and waits for its road.
 func sendFrom(b *tab, as, path string) {
 	b.t.Helper()
 	before := js[string](b, "location.hash")
-	b.set("#send-as", as)
+	b.set("#send-client", as)
 	b.set("#send-path", path)
 	b.do(chromedp.Click(chromedp.ID("send-button")))
 	b.until("the road of what was sent", fmt.Sprintf(`location.hash !== %q && document.getElementById("crumb").textContent.startsWith(location.hash + " ") && !document.getElementById("sent").hidden`, before))
@@ -54,18 +54,18 @@ func TestPage(t *testing.T) {
 
 	// A request comes in while the page is open.
 	send(t, demo, "/pods/live-one")
-	b.until("it comes live", `document.querySelector("#list .what").textContent.includes("/pods/live-one")`)
+	b.until("it comes live", `document.querySelector("#list .request").textContent.includes("/pods/live-one")`)
 
 	// One is sent from the page, and its road is drawn with what changes it.
 	sendFrom(b, "viewer", "/containerLogs/default/nginx/nginx?tailLines=3")
-	want := "TLS: passed,client certificate: passed,token: not reached,anonymous: not reached,identity: passed,attributes: passed,review of nodes/proxy: refused,answer: refused"
+	want := "TLS: passed,client certificate: passed,token: not reached,anonymous: not reached,identity: passed,attributes: passed,authorization of nodes/proxy: failed,response: failed"
 	if got := strings.Join(js[[]string](b, outcomes), ","); got != want {
 		t.Errorf("the road is %s, want %s", got, want)
 	}
-	if cures := js[string](b, `document.getElementById("cure-list").innerText`); !strings.Contains(cures, "kubectl create clusterrolebinding viewer --clusterrole=system:kubelet-api-admin --user=viewer") {
+	if cures := js[string](b, `document.getElementById("remedy-list").innerText`); !strings.Contains(cures, "kubectl create clusterrolebinding viewer --clusterrole=system:kubelet-api-admin --user=viewer") {
 		t.Errorf("the cures are %s", cures)
 	}
-	if marks := js[int](b, `new Set([...document.querySelectorAll("#road .stop")].map(s => s.className + s.querySelector(".mark path").getAttribute("d"))).size`); marks < 3 {
+	if marks := js[int](b, `new Set([...document.querySelectorAll("#stages .stage")].map(s => s.className + s.querySelector(".mark path").getAttribute("d"))).size`); marks < 3 {
 		t.Errorf("outcomes have %d shapes", marks)
 	}
 	b.quiet()
@@ -75,12 +75,12 @@ func TestPage(t *testing.T) {
 	const mode = `select[title="authorization.mode"]`
 	b.until("what if can be asked", `!document.getElementById("whatif").hidden`)
 	b.set(mode, "AlwaysAllow")
-	b.until("what if", `document.getElementById("whatif-says").textContent.includes("Rather than 403 refused: 200 allowed")`)
-	if differ := js[[]string](b, `[...document.querySelectorAll("#road .other .name")].map(e => e.textContent)`); fmt.Sprint(differ) != "[review of nodes/proxy answer]" {
+	b.until("what if", `document.getElementById("whatif-result").textContent.includes("Instead of 403 refused: 200 allowed")`)
+	if differ := js[[]string](b, `[...document.querySelectorAll("#stages .changed .name")].map(e => e.textContent)`); fmt.Sprint(differ) != "[authorization of nodes/proxy response]" {
 		t.Errorf("what differs is %q", differ)
 	}
 	b.set(mode, "Webhook")
-	b.until("as it was", `!document.querySelector("#road.two")`)
+	b.until("as it was", `!document.querySelector("#stages.two")`)
 
 	// A link to one decision is a link to it.
 	other := b.another()
@@ -91,7 +91,7 @@ func TestPage(t *testing.T) {
 
 	// Filters are the server's, and stand in the address.
 	b.set("#filter-outcome", "allowed")
-	b.until("allowed ones alone", rows+` > 0 && [...document.querySelectorAll("#list .how")].every(e => e.textContent.endsWith("allowed"))`)
+	b.until("allowed ones alone", rows+` > 0 && [...document.querySelectorAll("#list .result")].every(e => e.textContent.endsWith("allowed"))`)
 	if got := js[string](b, "location.search"); got != "?outcome=allowed" {
 		t.Errorf("the address has %q", got)
 	}
@@ -109,7 +109,7 @@ func TestPage(t *testing.T) {
 		t.Error("a request came into the list while it was paused")
 	}
 	b.do(chromedp.KeyEvent("p"))
-	b.until("it is shown", `document.querySelector("#list .what").textContent.includes("/pods/while-paused")`)
+	b.until("it is shown", `document.querySelector("#list .request").textContent.includes("/pods/while-paused")`)
 
 	// The keyboard is enough.
 	js[string](b, `location.hash = "#" + document.querySelector("#list a").dataset.id`)
@@ -127,7 +127,7 @@ func TestPage(t *testing.T) {
 	b.until("it is held", `document.getElementById("held").textContent === "show 1 new"`)
 	b.do(chromedp.KeyEvent("/"))
 	b.until("the filter has the focus", `document.activeElement.id === "filter-path"`)
-	b.until("it is let in", `document.querySelector("#list .what").textContent.includes("/pods/under-the-keyboard")`)
+	b.until("it is let in", `document.querySelector("#list .request").textContent.includes("/pods/under-the-keyboard")`)
 	b.set("#filter-path", "under-the") // the protocol's own key events come past preventDefault, and leave a slash
 	b.until("one is left", rows+" === 1")
 	b.do(chromedp.KeyEvent(kb.Escape))
@@ -155,7 +155,7 @@ func TestMarkupIsText(t *testing.T) {
 	b.visit("http://" + demo.Admin + "/")
 	const evil = `/pods/<img src=x onerror=alert(1)><script>alert(2)</script>"'&amp;`
 	send(t, demo, (&url.URL{Path: evil}).EscapedPath())
-	b.until("it comes", fmt.Sprintf(`document.querySelector("#list .what").textContent === %q`, "GET "+evil))
+	b.until("it comes", fmt.Sprintf(`document.querySelector("#list .request").textContent === %q`, "GET "+evil))
 	js[string](b, `location.hash = "#" + document.querySelector("#list a").dataset.id`)
 	b.until("its road", fmt.Sprintf(`document.getElementById("title").textContent === %q`, "GET "+evil))
 	if got := js[int](b, `document.querySelectorAll("img, main script").length`); got != 0 {
@@ -181,15 +181,15 @@ func TestPagesFromElsewhere(t *testing.T) {
 	for _, request := range []string{
 		`fetch("` + base + `/api/decisions")`,
 		`fetch("` + base + `/api/events")`,
-		`fetch("` + base + `/api/send", {method: "POST", headers: {"Content-Type": "application/json"}, body: '{"as": "kubelet-client", "method": "GET", "path": "/pods/from-elsewhere"}'})`,
-		`fetch("` + base + `/api/send", {method: "POST", headers: {"Content-Type": "text/plain"}, body: '{"as": "kubelet-client", "method": "GET", "path": "/pods/from-elsewhere"}'})`,
+		`fetch("` + base + `/api/send", {method: "POST", headers: {"Content-Type": "application/json"}, body: '{"client": "kubelet-client", "method": "GET", "path": "/pods/from-elsewhere"}'})`,
+		`fetch("` + base + `/api/send", {method: "POST", headers: {"Content-Type": "text/plain"}, body: '{"client": "kubelet-client", "method": "GET", "path": "/pods/from-elsewhere"}'})`,
 	} {
 		if got := js[string](b, request+`.then(r => r.text(), e => "refused")`); got != "refused" {
 			t.Errorf("%s: %s", request, got)
 		}
 	}
 	// Nor is anything sent by what needs to read nothing.
-	js[string](b, `fetch("`+base+`/api/send", {method: "POST", mode: "no-cors", body: '{"as": "kubelet-client", "method": "GET", "path": "/pods/from-elsewhere"}'}).then(() => "", () => "")`)
+	js[string](b, `fetch("`+base+`/api/send", {method: "POST", mode: "no-cors", body: '{"client": "kubelet-client", "method": "GET", "path": "/pods/from-elsewhere"}'}).then(() => "", () => "")`)
 	b.visit(base + "/?path=from-elsewhere")
 	if got := js[int](b, rows); got != 0 {
 		t.Errorf("%d requests were sent for a page from elsewhere", got)
@@ -219,7 +219,7 @@ func TestWidths(t *testing.T) {
 			b.shoot("page-" + size.name + "-dark.png")
 			b.prefers("light")
 			b.set(`select[title="authorization.mode"]`, "AlwaysAllow")
-			b.until("what if", `document.querySelector("#road.two") !== null`)
+			b.until("what if", `document.querySelector("#stages.two") !== null`)
 			b.fits("what if")
 			b.shoot("whatif-" + size.name + ".png")
 			b.quiet()
@@ -300,9 +300,9 @@ func TestItComesBack(t *testing.T) {
 	send(t, again, "/pods/of-the-second")
 	b.until("the second, alone", `document.getElementById("list").textContent.includes("of-the-second") && !document.getElementById("list").textContent.includes("of-the-first")`)
 	b.do(chromedp.Navigate("http://" + demo.Admin + "/#99999"))
-	b.until("what is gone is said to be", `document.getElementById("nothing").textContent.includes("decision 99999 is not kept, or was never made")`)
+	b.until("what is gone is said to be", `document.getElementById("nothing").textContent.includes("decision 99999 is no longer kept, or does not exist")`)
 	b.do(chromedp.Navigate("http://" + demo.Admin + "/#"))
-	b.until("and is forgotten", `document.getElementById("nothing").textContent === "Choose a request to see its road."`)
+	b.until("and is forgotten", `document.getElementById("nothing").textContent === "Select a request to see how it was handled."`)
 }
 
 // TestStates shows what else there is to see: a handshake that failed, an answer that was read, and what is broken.
@@ -315,9 +315,9 @@ func TestStates(t *testing.T) {
 		connection.Close()
 		t.Fatal("the serving certificate is of a CA that this machine knows")
 	}
-	b.until("the handshake", `document.querySelector("#list .what").textContent === "TLS handshake"`)
+	b.until("the handshake", `document.querySelector("#list .request").textContent === "TLS handshake"`)
 	js[string](b, `location.hash = "#" + document.querySelector("#list a").dataset.id`)
-	b.until("its road", `document.querySelector("#road .refused .name")?.textContent === "TLS"`)
+	b.until("its road", `document.querySelector("#stages .failed .name")?.textContent === "TLS"`)
 	if js[bool](b, `!document.getElementById("whatif").hidden`) {
 		t.Error("what if can be asked of what was no request")
 	}
@@ -332,8 +332,8 @@ func TestStates(t *testing.T) {
 	sendFrom(b, "stranger", "/pods")
 	b.until("what if can be asked", `!document.getElementById("whatif").hidden`)
 	b.set(`select[title="authentication.anonymous.enabled"]`, "true")
-	b.until("anonymous is no way out", `document.getElementById("whatif-says").textContent.startsWith("It would be the same: 401 refused")`)
-	js[bool](b, `(document.getElementById("cures").scrollIntoView(), true)`)
-	b.shoot("cures.png")
+	b.until("anonymous is no way out", `document.getElementById("whatif-result").textContent.startsWith("Same result: 401 refused")`)
+	js[bool](b, `(document.getElementById("remedies").scrollIntoView(), true)`)
+	b.shoot("remedies.png")
 	b.quiet()
 }

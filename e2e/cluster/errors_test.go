@@ -39,7 +39,7 @@ func TestErrorsOfKubectl(t *testing.T) {
 			t.Errorf("%s names another proof", id)
 		}
 		got := plane.Kubectl(t, args...)
-		d := symptoms.Recognise(got.Stdout + got.Stderr)
+		d := symptoms.Diagnose(got.Stdout + got.Stderr)
 		if got.Status == 0 || len(d.Findings) != 1 || d.Findings[0].ID != id {
 			var found []string
 			for _, f := range d.Findings {

@@ -17,6 +17,7 @@ import (
 
 	"fauxlet/authchain"
 	"fauxlet/internal/admin"
+	"fauxlet/internal/decisions"
 	"fauxlet/internal/explain"
 	"fauxlet/internal/faults"
 )
@@ -25,7 +26,7 @@ import (
 func serve(t *testing.T, options admin.Options) (*admin.Server, string) {
 	t.Helper()
 	if options.Recorder == nil {
-		options.Recorder = admin.NewRecorder(0)
+		options.Recorder = decisions.NewRecorder(0)
 	}
 	s, err := admin.Listen("127.0.0.1:0", options)
 	if err != nil {
@@ -83,8 +84,8 @@ func ask(t *testing.T, method, url, body string, headers ...string) (*http.Respo
 }
 
 // recorded has six decisions of two nodes, of the minutes after noon.
-func recorded() *admin.Recorder {
-	r := admin.NewRecorder(0)
+func recorded() *decisions.Recorder {
+	r := decisions.NewRecorder(0)
 	noon := time.Date(2026, 1, 2, 12, 0, 0, 0, time.UTC)
 	at := func(node string, minute int, d authchain.Decision) {
 		d.Time, d.Remote = noon.Add(time.Duration(minute)*time.Minute), "127.0.0.1:1"
@@ -134,7 +135,7 @@ func TestDecisions(t *testing.T) {
 		"since=2026-01-02T13:04:30%2B01:00":     "5 6",
 		"limit=2":                               "5 6",
 		"limit=2&outcome=refused":               "3 6",
-		"limit=1&road=true":                     "6",
+		"limit=1&explanation=true":              "6",
 		"limit=2&since=1":                       "2 3",
 		"limit=2&since=2026-01-02T12:01:00Z":    "5 6",
 		"node=node-1&status=2xx&path=/healthz":  "5",
@@ -149,9 +150,9 @@ func TestDecisions(t *testing.T) {
 			t.Errorf("%q: %q, want %q; last %d of %d", query, ids, want, got.Last, got.Recorded)
 		}
 		_, export := ask(t, "GET", base+"/api/export?"+query, "")
-		var lines []admin.Told
+		var lines []decisions.Record
 		for line := range strings.Lines(export) {
-			var told admin.Told
+			var told decisions.Record
 			if err := json.Unmarshal([]byte(line), &told); err != nil {
 				t.Fatal(err)
 			}
@@ -160,9 +161,9 @@ func TestDecisions(t *testing.T) {
 		if ids := numbers(lines); ids != want {
 			t.Errorf("export %q: %q, want %q", query, ids, want)
 		}
-		if filter, err := admin.ParseFilter(mustQuery(t, query)); err != nil {
+		if filter, err := decisions.ParseFilter(mustQuery(t, query)); err != nil {
 			t.Errorf("%q: %v", query, err)
-		} else if again, err := admin.ParseFilter(filter.Query()); err != nil || !again.Since.Equal(filter.Since) {
+		} else if again, err := decisions.ParseFilter(filter.Query()); err != nil || !again.Since.Equal(filter.Since) {
 			t.Errorf("%q is %q when it is written again: %v", query, filter.Query().Encode(), err)
 		} else if again.Since = filter.Since; again != filter {
 			t.Errorf("%q is %q when it is written again", query, filter.Query().Encode())
@@ -179,7 +180,7 @@ func mustQuery(t *testing.T, text string) url.Values {
 	return query
 }
 
-func numbers(told []admin.Told) string {
+func numbers(told []decisions.Record) string {
 	var all []string
 	for _, d := range told {
 		all = append(all, strconv.FormatUint(d.ID, 10))
@@ -195,12 +196,12 @@ func TestDecision(t *testing.T) {
 	}
 	_, base := serve(t, admin.Options{Recorder: recorded(), Facts: facts})
 	_, body := ask(t, "GET", base+"/api/decisions/2", "")
-	var got admin.Told
+	var got decisions.Record
 	if err := json.Unmarshal([]byte(body), &got); err != nil {
 		t.Fatal(err)
 	}
 	if got.ID != 2 || got.Node != "node-1" || got.Outcome != "refused" || got.User.Name != "viewer" || got.Status != 403 ||
-		got.Why != `refused: user "viewer" may not get nodes/proxy` || got.Road == nil || got.Road.Verdict != explain.Refused || len(got.Road.Cures) == 0 {
+		got.Why != `refused: user "viewer" may not get nodes/proxy` || got.Explanation == nil || got.Explanation.Outcome != explain.Refused || len(got.Explanation.Remedies) == 0 {
 		t.Errorf("%s", body)
 	}
 	if node := <-nodes; node != "node-1" {
@@ -208,12 +209,12 @@ func TestDecision(t *testing.T) {
 	}
 	// All of them, with what is known of each node looked up once.
 	for _, query := range []string{"decisions", "export"} {
-		if _, body := ask(t, "GET", base+"/api/"+query+"?road=true", ""); strings.Count(body, `"road":{"stops":[`) != 6 || len(nodes) != 2 {
+		if _, body := ask(t, "GET", base+"/api/"+query+"?explanation=true", ""); strings.Count(body, `"explanation":{"stages":[`) != 6 || len(nodes) != 2 {
 			t.Errorf("%s: %d nodes were looked up for %s", query, len(nodes), body)
 		}
 		_, _ = <-nodes, <-nodes
 	}
-	if _, body := ask(t, "GET", base+"/api/decisions?road=false", ""); strings.Contains(body, "road") {
+	if _, body := ask(t, "GET", base+"/api/decisions?explanation=false", ""); strings.Contains(body, "explanation") {
 		t.Errorf("a road that nobody asked for: %s", body)
 	}
 }
@@ -222,27 +223,27 @@ func TestDecision(t *testing.T) {
 func TestBadRequests(t *testing.T) {
 	_, base := serve(t, admin.Options{Recorder: recorded()})
 	for target, want := range map[string]string{
-		"GET /api/decisions?outcome=maybe":    `400 outcome: "maybe" is none of allowed, refused, error, none`,
-		"GET /api/decisions?status=forbidden": `400 status: "forbidden" is neither a status code nor a class of them, as in 403 or 4xx`,
-		"GET /api/decisions?status=9xx":       `400 status: "9xx" is neither a status code nor a class of them, as in 403 or 4xx`,
-		"GET /api/decisions?since=yesterday":  `400 since: "yesterday" is neither the id of a decision nor a time, as in 2026-01-02T15:04:05Z`,
+		"GET /api/decisions?outcome=maybe":    `400 outcome: "maybe" is not one of allowed, refused, error, none`,
+		"GET /api/decisions?status=forbidden": `400 status: "forbidden" is not a status code or a class of status codes; examples: 403, 4xx`,
+		"GET /api/decisions?status=9xx":       `400 status: "9xx" is not a status code or a class of status codes; examples: 403, 4xx`,
+		"GET /api/decisions?since=yesterday":  `400 since: "yesterday" is not a decision ID or a time; examples: 17, 2026-01-02T15:04:05Z`,
 		"GET /api/decisions?limit=-1":         `400 limit: "-1" is not a number of decisions`,
-		"GET /api/decisions?verb=get":         `400 verb: there is no such parameter; there are outcome, user, node, path, status, since, limit, road`,
-		"GET /api/decisions?user=a&user=b":    `400 user: is given 2 times`,
-		"GET /api/decisions?road=long":        `400 road: "long" is neither true nor false`,
+		"GET /api/decisions?verb=get":         `400 verb: unknown parameter; the parameters are outcome, user, node, path, status, since, limit, explanation`,
+		"GET /api/decisions?user=a&user=b":    `400 user: given 2 times`,
+		"GET /api/decisions?explanation=long": `400 explanation: "long" is not true or false`,
 		"GET /api/export?limit=x":             `400 limit: "x" is not a number of decisions`,
-		"GET /api/events?limit=3":             `400 limit: events have no end; ask /api/decisions for the last ones`,
-		"GET /api/events?user=a&user=b":       `400 user: is given 2 times`,
-		"GET /api/decisions/7":                `404 decision 7 is not kept, or was never made; the last is 6`,
-		"GET /api/decisions/first":            `400 "first" is not the id of a decision, which is a number`,
+		"GET /api/events?limit=3":             `400 limit: an event stream has no limit; use /api/decisions for the most recent decisions`,
+		"GET /api/events?user=a&user=b":       `400 user: given 2 times`,
+		"GET /api/decisions/7":                `404 decision 7 is no longer kept, or does not exist; the last one is 6`,
+		"GET /api/decisions/first":            `400 "first" is not a decision ID, which is a number`,
 		"GET /api/faults/none":                `404 no fault "none" is active`,
-		"POST /api/faults":                    `501 nothing can go wrong here on purpose`,
-		"DELETE /api/faults":                  `501 nothing can go wrong here on purpose`,
-		"DELETE /api/faults/none":             `501 nothing can go wrong here on purpose`,
-		"POST /api/whatif":                    `501 nothing can be supposed here`,
-		"GET /api/decisions/1/settings":       `501 nothing can be supposed here`,
-		"POST /api/send":                      `501 nobody sends requests from here: that is for fauxlet demo`,
-		"GET /api/visitors":                   `501 nobody sends requests from here: that is for fauxlet demo`,
+		"POST /api/faults":                    `501 fault injection is not enabled on this server`,
+		"DELETE /api/faults":                  `501 fault injection is not enabled on this server`,
+		"DELETE /api/faults/none":             `501 fault injection is not enabled on this server`,
+		"POST /api/whatif":                    `501 what-if is not available on this server`,
+		"GET /api/decisions/1/settings":       `501 what-if is not available on this server`,
+		"POST /api/send":                      `501 sending requests is available in fauxlet demo only`,
+		"GET /api/clients":                    `501 sending requests is available in fauxlet demo only`,
 		"GET /api/nothing":                    "404",
 		"GET /nothing":                        "404",
 		"POST /api/decisions":                 "405",
@@ -338,8 +339,8 @@ func TestFaults(t *testing.T) {
 		{faults.Fault{Kind: faults.CachesFlushed, Name: "slow"}, 409, `name: "slow": is that of an active fault`},
 	} {
 		_, err := c.AddFault(t.Context(), bad.fault)
-		denied, ok := err.(*admin.Denied)
-		if !ok || denied.Status != bad.status || !strings.HasPrefix(denied.Text, bad.text) {
+		denied, ok := err.(*admin.StatusError)
+		if !ok || denied.Status != bad.status || !strings.HasPrefix(denied.Message, bad.text) {
 			t.Errorf("%+v: %v, want %d %s", bad.fault, err, bad.status, bad.text)
 		}
 	}
@@ -362,7 +363,7 @@ func TestFaults(t *testing.T) {
 	if cleared, err := c.ClearFaults(t.Context()); err != nil || cleared != 1 || len(set.List()) != 0 {
 		t.Errorf("cleared %d, %v, and there are %d", cleared, err, len(set.List()))
 	}
-	for _, want := range []string{"a fault is active from now on", `"name":"status-1"`, "a fault has ended", "all faults have ended"} {
+	for _, want := range []string{"fault injected", `"name":"status-1"`, "fault removed", "all faults removed"} {
 		if !strings.Contains(logged.String(), want) {
 			t.Errorf("%q is not in the log: %s", want, logged.String())
 		}
@@ -376,7 +377,7 @@ func TestFaults(t *testing.T) {
 
 // TestHalfRequests: who sends half a header is not waited for.
 func TestHalfRequests(t *testing.T) {
-	s, err := admin.Listen("127.0.0.1:0", admin.Options{Recorder: admin.NewRecorder(0)})
+	s, err := admin.Listen("127.0.0.1:0", admin.Options{Recorder: decisions.NewRecorder(0)})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -10,81 +10,86 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"fauxlet/internal/decisions"
 )
 
 const (
-	// maxFollowers is how many may follow the events at once.
+	// maxFollowers is the maximum number of open event streams.
 	maxFollowers = 100
-	// sendAt is how many bytes are gathered before they are sent.
+	// sendAt is the number of buffered bytes at which events are sent.
 	sendAt = 32 << 10
 )
 
-// The events of /api/events.
+// Names of the events of /api/events.
 const (
-	// EventStart is the first. Its data is a [Started].
+	// EventStart is the first event. Its data is a [StartEvent].
 	EventStart = "start"
-	// EventDecision has a [Told]. It alone has an id, by which one resumes.
+	// EventDecision has a [decisions.Record]. Only this event has an ID from which a client can resume.
 	EventDecision = "decision"
-	// EventDropped has a [DroppedSome]: so many decisions came in between, and were gone before they were read.
+	// EventDropped has a [DroppedEvent].
 	EventDropped = "dropped"
 )
 
-// Started is the data of [EventStart]. Instance is another in each process; decisions after the id After follow.
-type Started struct {
+// StartEvent is the data of [EventStart]. Instance identifies the process. The stream continues after the Decision with
+// the ID After.
+type StartEvent struct {
 	Instance string `json:"instance"`
 	After    uint64 `json:"after"`
 }
 
-// DroppedSome is the data of [EventDropped].
-type DroppedSome struct {
+// DroppedEvent is the data of [EventDropped]: how many Decisions were dropped before this stream could send them.
+type DroppedEvent struct {
 	Count uint64 `json:"count"`
 }
 
-// eventID is the id of a decision among those of all processes.
+// eventID returns an ID that is unique across processes.
 func eventID(instance string, id uint64) string {
 	return instance + "-" + strconv.FormatUint(id, 10)
 }
 
-// after is the id after which a follower wants to read: what it read last, by Last-Event-ID; all that is kept, where that is
-// of another process; else what its query says, or what comes from now on.
-func (s *Server) after(r *http.Request, filter *Filter) (uint64, error) {
+// followAfter returns the ID after which a stream begins. Last-Event-ID resumes a stream; if it belongs to another
+// process, the stream begins with the oldest Decision. Otherwise the query decides, and without one only new Decisions
+// follow.
+func (s *Server) followAfter(r *http.Request, filter *decisions.Filter) (uint64, error) {
+	oldest := s.recorder.OldestID() - 1
 	if last := r.Header.Get("Last-Event-ID"); last != "" {
 		instance, number, _ := strings.Cut(last, "-")
 		id, err := strconv.ParseUint(number, 10, 64)
 		if err != nil {
-			return 0, fmt.Errorf("Last-Event-ID: %q is not the id of an event", last)
+			return 0, fmt.Errorf("Last-Event-ID: %q is not an event ID", last)
 		}
-		if instance != s.recorder.instance {
-			return s.recorder.before(), nil
+		if instance != s.recorder.Instance() {
+			return oldest, nil
 		}
 		return id, nil
 	}
 	switch {
 	case filter.After > 0:
 		return filter.After, nil
-	case r.URL.Query().Has(paramSince):
-		return s.recorder.before(), nil
+	case r.URL.Query().Has("since"):
+		return oldest, nil
 	}
-	return s.recorder.last.Load(), nil
+	return s.recorder.LastID(), nil
 }
 
-// getEvents sends Decisions as they come, as server-sent events.
+// getEvents sends Decisions as server-sent events until the client disconnects.
 func (s *Server) getEvents(w http.ResponseWriter, r *http.Request) error {
-	filter, err := ParseFilter(r.URL.Query())
+	filter, err := decisions.ParseFilter(r.URL.Query())
 	if err != nil {
 		return err
 	}
 	if filter.Limit != 0 {
-		return errors.New("limit: events have no end; ask /api/decisions for the last ones")
+		return errors.New("limit: an event stream has no limit; use /api/decisions for the most recent decisions")
 	}
-	after, err := s.after(r, &filter)
+	after, err := s.followAfter(r, &filter)
 	if err != nil {
 		return err
 	}
 	filter.After = 0
 	if s.following.Add(1) > maxFollowers {
 		s.following.Add(-1)
-		return refuse(http.StatusServiceUnavailable, "%d others follow already", maxFollowers)
+		return errorf(http.StatusServiceUnavailable, "too many event streams are open (%d)", maxFollowers)
 	}
 	defer s.following.Add(-1)
 	follower := s.recorder.Follow(after)
@@ -92,35 +97,41 @@ func (s *Server) getEvents(w http.ResponseWriter, r *http.Request) error {
 
 	w.Header().Set("Content-Type", "text/event-stream")
 	stream := &eventStream{w: w, control: http.NewResponseController(w), patience: s.limits.patience}
-	_ = stream.control.SetReadDeadline(time.Time{}) // that of the request does not hold for what follows
-	stream.add(EventStart, "", Started{s.recorder.instance, after})
+	_ = stream.control.SetReadDeadline(time.Time{}) // the request is complete; its deadline must not end the stream
+	stream.add(EventStart, "", StartEvent{s.recorder.Instance(), after})
+	s.stream(r.Context(), stream, follower, &filter)
+	return nil
+}
+
+// stream sends what the follower reads, until ctx is done or the client does not accept it.
+func (s *Server) stream(ctx context.Context, out *eventStream, follower *decisions.Follower, filter *decisions.Filter) {
 	for {
-		if err := stream.send(); err != nil {
-			return nil // the follower has gone, or was too slow
+		if out.send() != nil {
+			return // the client has disconnected or is too slow
 		}
-		waiting, cancel := context.WithTimeout(r.Context(), s.limits.keepAlive)
+		waiting, cancel := context.WithTimeout(ctx, s.limits.keepAlive)
 		entries, dropped, err := follower.Next(waiting)
 		cancel()
 		switch {
-		case r.Context().Err() != nil:
-			return nil
+		case ctx.Err() != nil:
+			return
 		case err != nil:
-			stream.buffer.WriteString(": still here\n\n")
+			out.buffer.WriteString(": keep-alive\n\n")
 		}
 		if dropped > 0 {
-			stream.add(EventDropped, "", DroppedSome{dropped})
+			out.add(EventDropped, "", DroppedEvent{dropped})
 		}
-		tell := s.teller(filter.Road)
-		for _, e := range filter.of(entries) {
-			stream.add(EventDecision, eventID(s.recorder.instance, e.ID), tell(e))
-			if stream.buffer.Len() > sendAt && stream.send() != nil {
-				return nil
+		record := s.recordFunc(filter.Explanation)
+		for _, e := range filter.Select(entries) {
+			out.add(EventDecision, eventID(s.recorder.Instance(), e.ID), record(e))
+			if out.buffer.Len() > sendAt && out.send() != nil {
+				return
 			}
 		}
 	}
 }
 
-// eventStream writes server-sent events.
+// eventStream buffers server-sent events and writes them.
 type eventStream struct {
 	w        http.ResponseWriter
 	control  *http.ResponseController

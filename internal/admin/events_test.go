@@ -17,20 +17,21 @@ import (
 
 	"fauxlet/authchain"
 	"fauxlet/internal/admin"
+	"fauxlet/internal/decisions"
 )
 
 // errEnough ends a stream of events.
 var errEnough = errors.New("enough")
 
 // read reads events until there are as many decisions as said, and tells them as words: "start 2", "3", "dropped 4".
-func read(t *testing.T, s *admin.Server, last string, filter admin.Filter, decisions int, begun func()) (words []string, lastID string) {
+func read(t *testing.T, s *admin.Server, last string, filter decisions.Filter, count int, begun func()) (words []string, lastID string) {
 	t.Helper()
 	c := admin.NewClient(s.Addr(), "")
 	defer c.Close()
 	err := c.Events(t.Context(), last, filter, func(e admin.Event) error {
 		switch e.Name {
 		case admin.EventStart:
-			var started admin.Started
+			var started admin.StartEvent
 			if err := json.Unmarshal(e.Data, &started); err != nil || started.Instance == "" {
 				t.Errorf("%v %s", err, e.Data)
 			}
@@ -39,21 +40,21 @@ func read(t *testing.T, s *admin.Server, last string, filter admin.Filter, decis
 				begun()
 			}
 		case admin.EventDropped:
-			var dropped admin.DroppedSome
+			var dropped admin.DroppedEvent
 			if err := json.Unmarshal(e.Data, &dropped); err != nil {
 				t.Error(err)
 			}
 			words = append(words, fmt.Sprint("dropped ", dropped.Count))
 		case admin.EventDecision:
-			var told admin.Told
+			var told decisions.Record
 			if err := json.Unmarshal(e.Data, &told); err != nil {
 				t.Error(err)
 			}
 			words = append(words, strconv.FormatUint(told.ID, 10))
 			lastID = e.ID
-			decisions--
+			count--
 		}
-		if decisions == 0 {
+		if count == 0 {
 			return errEnough
 		}
 		return nil
@@ -69,29 +70,29 @@ func TestEvents(t *testing.T) {
 	r := recorded()
 	s, _ := serve(t, admin.Options{Recorder: r})
 	record := func() { r.For("node-3")(decision("/metrics")) } // 7, 8 …
-	words, last := read(t, s, "", admin.Filter{}, 1, record)
+	words, last := read(t, s, "", decisions.Filter{}, 1, record)
 	if !slices.Equal(words, []string{"start 6", "7"}) {
 		t.Errorf("from now on: %q", words)
 	}
 	record()
 	record()
-	if words, _ = read(t, s, last, admin.Filter{}, 2, nil); !slices.Equal(words, []string{"start 7", "8", "9"}) {
+	if words, _ = read(t, s, last, decisions.Filter{}, 2, nil); !slices.Equal(words, []string{"start 7", "8", "9"}) {
 		t.Errorf("after what was read: %q", words)
 	}
-	if words, _ = read(t, s, "", admin.Filter{After: 7}, 2, nil); !slices.Equal(words, []string{"start 7", "8", "9"}) {
+	if words, _ = read(t, s, "", decisions.Filter{After: 7}, 2, nil); !slices.Equal(words, []string{"start 7", "8", "9"}) {
 		t.Errorf("since 7: %q", words)
 	}
-	if words, _ = read(t, s, "", admin.Filter{Since: time.Date(2026, 1, 2, 12, 4, 30, 0, time.UTC)}, 5, nil); !slices.Equal(words, []string{"start 0", "5", "6", "7", "8", "9"}) {
+	if words, _ = read(t, s, "", decisions.Filter{Since: time.Date(2026, 1, 2, 12, 4, 30, 0, time.UTC)}, 5, nil); !slices.Equal(words, []string{"start 0", "5", "6", "7", "8", "9"}) {
 		t.Errorf("since a time: %q", words)
 	}
-	if words, _ = read(t, s, "other-5", admin.Filter{Path: "/metrics"}, 3, nil); !slices.Equal(words, []string{"start 0", "7", "8", "9"}) {
+	if words, _ = read(t, s, "other-5", decisions.Filter{Path: "/metrics"}, 3, nil); !slices.Equal(words, []string{"start 0", "7", "8", "9"}) {
 		t.Errorf("after those of a process before, with a filter: %q", words)
 	}
 	for _, bad := range []string{"7", "-", "x-y"} {
 		c := admin.NewClient(s.Addr(), "")
 		defer c.Close()
-		var denied *admin.Denied
-		if err := c.Events(t.Context(), bad, admin.Filter{}, nil); !errors.As(err, &denied) || denied.Status != http.StatusBadRequest {
+		var denied *admin.StatusError
+		if err := c.Events(t.Context(), bad, decisions.Filter{}, nil); !errors.As(err, &denied) || denied.Status != http.StatusBadRequest {
 			t.Errorf("after %q: %v", bad, err)
 		}
 	}
@@ -99,21 +100,21 @@ func TestEvents(t *testing.T) {
 
 // TestEventsDropped: who reads too late is told how many are lost.
 func TestEventsDropped(t *testing.T) {
-	r := admin.NewRecorder(3)
+	r := decisions.NewRecorder(3)
 	s, base := serve(t, admin.Options{Recorder: r})
 	for i := range 10 {
 		r.For("node-1")(decision(fmt.Sprint("/", i)))
 	}
-	words, _ := read(t, s, "", admin.Filter{After: 2}, 3, nil)
+	words, _ := read(t, s, "", decisions.Filter{After: 2}, 3, nil)
 	if !slices.Equal(words, []string{"start 2", "dropped 5", "8", "9", "10"}) {
 		t.Errorf("%q", words)
 	}
-	for _, filter := range []admin.Filter{{Since: time.Unix(0, 0)}, {Since: time.Unix(0, 0), Path: "/"}} {
+	for _, filter := range []decisions.Filter{{Since: time.Unix(0, 0)}, {Since: time.Unix(0, 0), Path: "/"}} {
 		if words, _ := read(t, s, "", filter, 3, nil); !slices.Equal(words, []string{"start 7", "8", "9", "10"}) {
 			t.Errorf("all that is kept: %q", words)
 		}
 	}
-	if words, _ := read(t, s, "other-9", admin.Filter{}, 3, nil); !slices.Equal(words, []string{"start 7", "8", "9", "10"}) {
+	if words, _ := read(t, s, "other-9", decisions.Filter{}, 3, nil); !slices.Equal(words, []string{"start 7", "8", "9", "10"}) {
 		t.Errorf("all that is kept, after those of another process: %q", words)
 	}
 	var told admin.Decisions
@@ -124,7 +125,7 @@ func TestEventsDropped(t *testing.T) {
 
 // TestEventsOfSlowReaders: who does not read does not hold up who records, and is given up.
 func TestEventsOfSlowReaders(t *testing.T) {
-	r := admin.NewRecorder(100)
+	r := decisions.NewRecorder(100)
 	s, err := admin.Listen("127.0.0.1:0", admin.Options{Recorder: r})
 	if err != nil {
 		t.Fatal(err)
@@ -148,7 +149,7 @@ func TestEventsOfSlowReaders(t *testing.T) {
 
 // TestEventsAreKeptAlive: something is sent where there is nothing to tell.
 func TestEventsAreKeptAlive(t *testing.T) {
-	s, err := admin.Listen("127.0.0.1:0", admin.Options{Recorder: admin.NewRecorder(0)})
+	s, err := admin.Listen("127.0.0.1:0", admin.Options{Recorder: decisions.NewRecorder(0)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -163,7 +164,7 @@ func TestEventsAreKeptAlive(t *testing.T) {
 		if !lines.Scan() {
 			t.Fatal(lines.Err())
 		}
-		if lines.Text() == ": still here" {
+		if lines.Text() == ": keep-alive" {
 			alive++
 		}
 	}
@@ -171,7 +172,7 @@ func TestEventsAreKeptAlive(t *testing.T) {
 
 // TestEventsEnd: with the Server, at once.
 func TestEventsEnd(t *testing.T) {
-	r := admin.NewRecorder(0)
+	r := decisions.NewRecorder(0)
 	s, err := admin.Listen("127.0.0.1:0", admin.Options{Recorder: r})
 	if err != nil {
 		t.Fatal(err)
@@ -181,7 +182,7 @@ func TestEventsEnd(t *testing.T) {
 	go func() { served <- s.Serve(ctx) }()
 	c := admin.NewClient(s.Addr(), "")
 	defer c.Close()
-	err = c.Events(t.Context(), "", admin.Filter{}, func(admin.Event) error {
+	err = c.Events(t.Context(), "", decisions.Filter{}, func(admin.Event) error {
 		stop()
 		return nil
 	})
@@ -215,24 +216,24 @@ func TestFollowersAreBounded(t *testing.T) {
 
 // TestLongPaths: what is kept of a request of the longest path can be followed.
 func TestLongPaths(t *testing.T) {
-	r := admin.NewRecorder(0)
+	r := decisions.NewRecorder(0)
 	s, _ := serve(t, admin.Options{Recorder: r})
 	r.For("node-1")(&authchain.Decision{Time: time.Now(), Path: "/" + strings.Repeat("<", 1<<20)})
-	words, _ := read(t, s, "", admin.Filter{Path: "<"}, 1, func() { r.For("node-1")(decision("/" + strings.Repeat("<", 1<<20))) })
+	words, _ := read(t, s, "", decisions.Filter{Path: "<"}, 1, func() { r.For("node-1")(decision("/" + strings.Repeat("<", 1<<20))) })
 	if !slices.Equal(words, []string{"start 1", "2"}) {
 		t.Errorf("%q", words)
 	}
 }
 
-// TestClient: what answers and is no fauxlet is told from one, and nothing that answers is followed elsewhere.
+// TestClient: what answers and is not a fauxlet admin API is told from one, and nothing that answers is followed elsewhere.
 func TestClient(t *testing.T) {
 	for name, test := range map[string]struct {
 		answer string
 		want   string
 	}{
-		"a page":       {"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 5\r\n\r\n<html", "no fauxlet"},
-		"not found":    {"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n", "no fauxlet: 404"},
-		"a redirect":   {"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:1/\r\nContent-Length: 0\r\n\r\n", "no fauxlet: 302"},
+		"a page":       {"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 5\r\n\r\n<html", "not a fauxlet admin API"},
+		"not found":    {"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n", "not a fauxlet admin API: 404"},
+		"a redirect":   {"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:1/\r\nContent-Length: 0\r\n\r\n", "not a fauxlet admin API: 302"},
 		"no HTTP":      {"SSH-2.0-OpenSSH\r\n", "malformed HTTP"},
 		"nothing":      {"", "EOF"},
 		"half a reply": {"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nContent-Length: 50\r\n\r\n{\"inst", "EOF"},
@@ -253,10 +254,10 @@ func TestClient(t *testing.T) {
 			}()
 			c := admin.NewClient(listener.Addr().String(), "")
 			defer c.Close()
-			if _, err := c.Decisions(t.Context(), admin.Filter{}); err == nil || !strings.Contains(err.Error(), test.want) {
+			if _, err := c.Decisions(t.Context(), decisions.Filter{}); err == nil || !strings.Contains(err.Error(), test.want) {
 				t.Errorf("decisions: %v, want %s", err, test.want)
 			}
-			if err := c.Events(t.Context(), "", admin.Filter{}, nil); err == nil || !strings.Contains(err.Error(), test.want) {
+			if err := c.Events(t.Context(), "", decisions.Filter{}, nil); err == nil || !strings.Contains(err.Error(), test.want) {
 				t.Errorf("events: %v, want %s", err, test.want)
 			}
 		})

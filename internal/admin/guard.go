@@ -12,16 +12,16 @@ import (
 	"strings"
 )
 
-// guard keeps strangers out: pages from elsewhere, which a browser on this machine has open, and, where there is a token,
-// whoever lacks it. There are no CORS headers, so that no page can read what it was not served by this listener.
+// guard protects the listener from web pages of other origins that are open in a browser on this machine, and, if there is
+// a token, from clients without it. The server sends no CORS headers, so other origins cannot read its responses.
 type guard struct {
-	// loopback: only loopback is listened on.
+	// loopback is true if the listener has a loopback address.
 	loopback bool
-	// token is the SHA-256 of the token that is wanted, nil where none is.
+	// token is the SHA-256 of the required token, nil if none is required.
 	token *[sha256.Size]byte
 }
 
-// headers are on each response.
+// headers are set on every response.
 var headers = map[string]string{
 	"Cache-Control":                "no-store",
 	"Content-Security-Policy":      "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'",
@@ -31,13 +31,13 @@ var headers = map[string]string{
 	"X-Frame-Options":              "DENY",
 }
 
-// keepsOut has next serve those requests alone that do not come from a page from elsewhere.
-func (g *guard) keepsOut(next http.Handler) http.Handler {
+// sameOrigin rejects requests from web pages of other origins.
+func (g *guard) sameOrigin(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		for name, value := range headers {
 			w.Header().Set(name, value)
 		}
-		if err := g.check(r); err != nil {
+		if err := g.checkOrigin(r); err != nil {
 			writeError(w, err)
 			return
 		}
@@ -45,46 +45,50 @@ func (g *guard) keepsOut(next http.Handler) http.Handler {
 	})
 }
 
-// wantsToken has next serve those requests alone that have the token, where one is wanted.
-func (g *guard) wantsToken(next http.Handler) http.Handler {
+// requireToken rejects requests without the token, if one is required.
+func (g *guard) requireToken(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if !g.admits(r) {
+		if !g.hasToken(r) {
 			w.Header().Set("WWW-Authenticate", `Bearer realm="fauxlet"`)
-			writeError(w, refuse(http.StatusUnauthorized, "send the token of --admin-token-file, as in: Authorization: Bearer TOKEN"))
+			writeError(w, errorf(http.StatusUnauthorized,
+				"this server requires the token of --admin-token-file; send Authorization: Bearer TOKEN"))
 			return
 		}
 		next.ServeHTTP(w, r)
 	})
 }
 
-func (g *guard) check(r *http.Request) error {
-	if !g.knows(r.Host) {
-		return refuse(http.StatusForbidden, "Host %q is not this listener's: ask for it by its address, or as localhost", r.Host)
+func (g *guard) checkOrigin(r *http.Request) error {
+	if !g.allowsHost(r.Host) {
+		return errorf(http.StatusForbidden, "Host %q does not name this listener; use its IP address or localhost", r.Host)
 	}
 	if origin := r.Header.Values("Origin"); len(origin) > 1 || len(origin) == 1 && origin[0] != "http://"+r.Host {
-		return refuse(http.StatusForbidden, "Origin %q: a page from elsewhere may not ask here", origin)
+		return errorf(http.StatusForbidden, "Origin %q: requests from pages of another origin are not allowed", origin)
 	}
-	// What a browser sends where it sends no Origin. That somebody follows a link to here is no harm.
+	// Browsers send Sec-Fetch-Site where they send no Origin. Following a link to this listener is harmless.
 	switch site := r.Header.Get("Sec-Fetch-Site"); site {
 	case "", "same-origin", "none":
 	default:
-		if r.Method != http.MethodGet || r.Header.Get("Sec-Fetch-Mode") != "navigate" || r.Header.Get("Sec-Fetch-Dest") != "document" {
-			return refuse(http.StatusForbidden, "Sec-Fetch-Site %q: a page from elsewhere may not ask here", site)
+		followsLink := r.Method == http.MethodGet &&
+			r.Header.Get("Sec-Fetch-Mode") == "navigate" && r.Header.Get("Sec-Fetch-Dest") == "document"
+		if !followsLink {
+			return errorf(http.StatusForbidden,
+				"Sec-Fetch-Site %q: requests from pages of another origin are not allowed", site)
 		}
 	}
 	if r.Method != http.MethodGet && r.Method != http.MethodHead {
-		// A form of another page cannot send this without asking first.
-		if kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || kind != "application/json" {
-			return refuse(http.StatusUnsupportedMediaType, "Content-Type %q: what changes something is sent as application/json", r.Header.Get("Content-Type"))
+		// A form on another page cannot send this type without a CORS preflight request.
+		contentType := r.Header.Get("Content-Type")
+		if kind, _, err := mime.ParseMediaType(contentType); err != nil || kind != "application/json" {
+			return errorf(http.StatusUnsupportedMediaType, "Content-Type %q: must be application/json", contentType)
 		}
 	}
 	return nil
 }
 
-// knows says whether a Host header names this listener. A page of a stranger that has its own name point to this machine
-// sends that name; it cannot send an address. Where more than loopback is listened on, addresses may be translated on the
-// way, and so any will do.
-func (g *guard) knows(hostport string) bool {
+// allowsHost prevents DNS rebinding: a page whose own name resolves to this machine sends that name as Host. It cannot send
+// an IP address. A listener beyond loopback accepts any IP address, because addresses may be translated on the way.
+func (g *guard) allowsHost(hostport string) bool {
 	host := hostport
 	if name, _, err := net.SplitHostPort(hostport); err == nil {
 		host = name
@@ -96,8 +100,8 @@ func (g *guard) knows(hostport string) bool {
 	return err == nil && (address.Unmap().IsLoopback() || !g.loopback)
 }
 
-// admits says whether a request has the token, in a time that does not tell how much of it was right.
-func (g *guard) admits(r *http.Request) bool {
+// hasToken reports whether a request has the required token. Its duration does not depend on the token.
+func (g *guard) hasToken(r *http.Request) bool {
 	if g.token == nil {
 		return true
 	}
@@ -106,14 +110,13 @@ func (g *guard) admits(r *http.Request) bool {
 	return strings.EqualFold(scheme, "Bearer") && subtle.ConstantTimeCompare(sum[:], g.token[:]) == 1
 }
 
-// ErrNoToken is what Listen says where there must be a token, and is none.
-var ErrNoToken = errors.New("can be reached from other machines: that needs a token")
+// ErrNoToken is wrapped by the error of Listen for an address that other machines can reach, without a token.
+var ErrNoToken = errors.New("can be reached from other machines, so a token is required")
 
-// minToken is how long a token must be, in bytes, to be none that can be guessed.
+// minToken is the minimum length of a token in bytes. Shorter ones could be guessed.
 const minToken = 16
 
-// newGuard makes the guard of a listener. A token is wanted where there is one, and there must be one where others than this
-// machine can connect.
+// newGuard returns the guard of a listener. The token may be empty on a loopback address only.
 func newGuard(address net.Addr, token string) (*guard, error) {
 	g := &guard{}
 	if tcp, ok := address.(*net.TCPAddr); ok {
@@ -121,11 +124,12 @@ func newGuard(address net.Addr, token string) (*guard, error) {
 	}
 	switch {
 	case token == "" && !g.loopback:
-		return nil, fmt.Errorf("%v %w, or take an address of loopback, as in 127.0.0.1", address, ErrNoToken)
+		return nil, fmt.Errorf("%v %w; or use a loopback address such as 127.0.0.1", address, ErrNoToken)
 	case token == "":
 		return g, nil
 	case len(token) < minToken || strings.ContainsFunc(token, func(r rune) bool { return r <= ' ' || r > '~' }):
-		return nil, fmt.Errorf("the token must have at least %d visible letters, and no space; make one with: openssl rand -hex 32", minToken)
+		return nil, fmt.Errorf("the token must have at least %d printable ASCII characters and no space; "+
+			"make one with: openssl rand -hex 32", minToken)
 	}
 	sum := sha256.Sum256([]byte(token))
 	g.token = &sum

@@ -7,10 +7,13 @@ import (
 	"testing"
 	"time"
 
+	"go.uber.org/goleak"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 
+	"fauxlet/authchain"
 	"fauxlet/internal/admin"
+	"fauxlet/internal/decisions"
 	"fauxlet/internal/faults"
 )
 
@@ -144,7 +147,7 @@ func TestToken(t *testing.T) {
 	if _, err := c.AddFault(t.Context(), faults.Fault{Kind: faults.CachesFlushed}); err != nil {
 		t.Error(err)
 	}
-	if !strings.Contains(logged.String(), "a fault is active") || strings.Contains(logged.String(), token) {
+	if !strings.Contains(logged.String(), "fault injected") || strings.Contains(logged.String(), token) {
 		t.Errorf("the log: %s", logged.String())
 	}
 	wrong := admin.NewClient("127.0.0.1:"+port, token+"x")
@@ -163,17 +166,17 @@ func TestListen(t *testing.T) {
 		"loopback by name":    {"localhost:0", "", ""},
 		"IPv6":                {"[::1]:0", "", ""},
 		"loopback, token":     {"127.0.0.1:0", token, ""},
-		"all":                 {":0", "", "can be reached from other machines: that needs a token"},
-		"all, by address":     {"0.0.0.0:0", "", "can be reached from other machines: that needs a token"},
+		"all":                 {":0", "", "can be reached from other machines, so a token is required"},
+		"all, by address":     {"0.0.0.0:0", "", "can be reached from other machines, so a token is required"},
 		"all, token":          {"0.0.0.0:0", token, ""},
-		"a short token":       {"0.0.0.0:0", "short", "at least 16 visible letters"},
+		"a short token":       {"0.0.0.0:0", "short", "at least 16 printable"},
 		"a token in two":      {"127.0.0.1:0", token + " " + token, "and no space"},
 		"a token with a line": {"127.0.0.1:0", token + "\n", "and no space"},
 		"taken":               {taken.Addr().String(), "", "address already in use"},
 		"no port":             {"127.0.0.1", "", "missing port in address"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s, err := admin.Listen(test.address, admin.Options{Recorder: admin.NewRecorder(1), Token: test.token})
+			s, err := admin.Listen(test.address, admin.Options{Recorder: decisions.NewRecorder(1), Token: test.token})
 			if test.want == "" {
 				if err != nil {
 					t.Fatal(err)
@@ -188,6 +191,12 @@ func TestListen(t *testing.T) {
 			}
 		})
 	}
+}
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func decision(path string) *authchain.Decision {
+	return &authchain.Decision{Time: time.Now(), Remote: "127.0.0.1:1", Method: "GET", Path: path, Status: 200}
 }
 
 func must[T any](value T, err error) T {

@@ -12,42 +12,42 @@ import (
 	"k8s.io/apiserver/pkg/authentication/user"
 )
 
-// Fault is one thing that is wrong with a certificate.
-type Fault struct {
-	ID FaultID `json:"id"`
+// Problem is one thing that is wrong with a certificate.
+type Problem struct {
+	ID ProblemID `json:"id"`
 	// Says names the certificate's own facts, and is a sentence without a full stop.
-	Says string `json:"says"`
+	Message string `json:"message"`
 	// Harmless: it is no reason to refuse the certificate, and yet hardly meant.
 	Harmless bool `json:"harmless,omitempty"`
 }
 
-// FaultID names a sort of Fault.
-type FaultID string
+// ProblemID names a sort of Problem.
+type ProblemID string
 
 const (
-	FaultExpired       FaultID = "expired"
-	FaultNotYetValid   FaultID = "not yet valid"
-	FaultUnknownCA     FaultID = "unknown authority"
-	FaultSelfSigned    FaultID = "self-signed"
-	FaultOtherKey      FaultID = "signed with another key"
-	FaultWeakSignature FaultID = "weak signature"
-	FaultChain         FaultID = "chain"
-	FaultUsage         FaultID = "usage"
-	FaultName          FaultID = "name"
-	FaultNoSAN         FaultID = "no subject alternative name"
+	ProblemExpired       ProblemID = "expired"
+	ProblemNotYetValid   ProblemID = "not yet valid"
+	ProblemUnknownCA     ProblemID = "unknown authority"
+	ProblemSelfSigned    ProblemID = "self-signed"
+	ProblemOtherKey      ProblemID = "signed with another key"
+	ProblemWeakSignature ProblemID = "weak signature"
+	ProblemChain         ProblemID = "chain"
+	ProblemUsage         ProblemID = "usage"
+	ProblemName          ProblemID = "name"
+	ProblemNoSAN         ProblemID = "no subject alternative name"
 )
 
-// ClientFaults is all that is wrong with a client's certificate, first in presented, for a kubelet whose client CA file has
+// ClientCertificateProblems is all that is wrong with a client's certificate, first in presented, for a kubelet whose client CA file has
 // the certificates in roots; those after it are of the CAs between, as the client sent them. Nil roots: the file is not
 // known, and nothing is said of the chain.
-func ClientFaults(presented, roots []*x509.Certificate, now time.Time) []Fault {
+func ClientCertificateProblems(presented, roots []*x509.Certificate, now time.Time) []Problem {
 	if len(presented) == 0 {
 		return nil
 	}
 	faults := check(presented, roots, x509.ExtKeyUsageClientAuth, now, "clientCAFile")
 	subject := presented[0].Subject
 	harmless := func(says string) {
-		faults = append(faults, Fault{ID: FaultName, Says: says, Harmless: true})
+		faults = append(faults, Problem{ID: ProblemName, Message: says, Harmless: true})
 	}
 	switch {
 	case subject.CommonName == "":
@@ -61,9 +61,9 @@ func ClientFaults(presented, roots []*x509.Certificate, now time.Time) []Fault {
 	return faults
 }
 
-// ServingFaults is all that is wrong with a kubelet's certificate, first in served, for a client that trusts roots and
+// ServingCertificateProblems is all that is wrong with a kubelet's certificate, first in served, for a client that trusts roots and
 // reaches the kubelet as host, a DNS name or an IP address; an empty host is not compared.
-func ServingFaults(served, roots []*x509.Certificate, host string, now time.Time) []Fault {
+func ServingCertificateProblems(served, roots []*x509.Certificate, host string, now time.Time) []Problem {
 	if len(served) == 0 {
 		return nil
 	}
@@ -72,9 +72,9 @@ func ServingFaults(served, roots []*x509.Certificate, host string, now time.Time
 	switch {
 	case host == "" || leaf.VerifyHostname(host) == nil:
 	case len(leaf.DNSNames)+len(leaf.IPAddresses) == 0:
-		faults = append(faults, Fault{ID: FaultNoSAN, Says: fmt.Sprintf("it has no subject alternative names, and its common name %q is not looked at: it is for no host at all, and so not for %s", leaf.Subject.CommonName, host)})
+		faults = append(faults, Problem{ID: ProblemNoSAN, Message: fmt.Sprintf("it has no subject alternative names, and its common name %q is not looked at: it is for no host at all, and so not for %s", leaf.Subject.CommonName, host)})
 	default:
-		faults = append(faults, Fault{ID: FaultName, Says: fmt.Sprintf("it is for %s, and not for %s", strings.Join(hostsOf(leaf), ", "), host)})
+		faults = append(faults, Problem{ID: ProblemName, Message: fmt.Sprintf("valid for %s, but not for %s", strings.Join(hostsOf(leaf), ", "), host)})
 	}
 	return faults
 }
@@ -90,16 +90,16 @@ func hostsOf(c *x509.Certificate) []string {
 
 // check says what is wrong with a certificate's chain, dates and usage: each by itself, so that one does not hide another.
 // where is what the roots are configured by.
-func check(presented, roots []*x509.Certificate, usage x509.ExtKeyUsage, now time.Time, where string) []Fault {
+func check(presented, roots []*x509.Certificate, usage x509.ExtKeyUsage, now time.Time, where string) []Problem {
 	leaf, between := presented[0], presented[1:]
-	var faults []Fault
+	var faults []Problem
 	chain := []*x509.Certificate{leaf}
 	usable := leafHas(leaf, usage)
 	if roots != nil {
 		anyUsage := []x509.ExtKeyUsage{x509.ExtKeyUsageAny}
 		found, at, err := chainOf(leaf, between, roots, anyUsage)
 		if err != nil {
-			faults = append(faults, chainFault(leaf, between, roots, where, err))
+			faults = append(faults, chainProblem(leaf, between, roots, where, err))
 		} else {
 			chain = found
 			_, err := verify(leaf, between, roots, at, []x509.ExtKeyUsage{usage})
@@ -111,21 +111,21 @@ func check(presented, roots []*x509.Certificate, usage x509.ExtKeyUsage, now tim
 		if i > 0 {
 			which = fmt.Sprintf("the CA %q above it", nameOf(c.Subject.CommonName, c.Subject.String()))
 		}
-		faults = append(faults, dateFaults(which, c.NotBefore, c.NotAfter, now)...)
+		faults = append(faults, dateProblems(which, c.NotBefore, c.NotAfter, now)...)
 	}
 	if !usable {
-		faults = append(faults, Fault{ID: FaultUsage, Says: fmt.Sprintf("its extended key usage is %s, and %s is not among that%s", usages(leaf), usageNames[usage], usageAbove(leaf, chain, usage))})
+		faults = append(faults, Problem{ID: ProblemUsage, Message: fmt.Sprintf("its extended key usage is %s, and %s is not among that%s", usages(leaf), usageNames[usage], usageAbove(leaf, chain, usage))})
 	}
 	return faults
 }
 
-// dateFaults says what is wrong with the dates of a certificate, if anything is.
-func dateFaults(which string, notBefore, notAfter, now time.Time) []Fault {
+// dateProblems says what is wrong with the dates of a certificate, if anything is.
+func dateProblems(which string, notBefore, notAfter, now time.Time) []Problem {
 	switch {
 	case now.After(notAfter):
-		return []Fault{{ID: FaultExpired, Says: fmt.Sprintf("%s expired at %s, %s ago", which, notAfter.UTC().Format(time.RFC3339), roughly(now.Sub(notAfter)))}}
+		return []Problem{{ID: ProblemExpired, Message: fmt.Sprintf("%s expired at %s, %s ago", which, notAfter.UTC().Format(time.RFC3339), roughly(now.Sub(notAfter)))}}
 	case now.Before(notBefore):
-		return []Fault{{ID: FaultNotYetValid, Says: fmt.Sprintf("%s is not valid before %s, in %s", which, notBefore.UTC().Format(time.RFC3339), roughly(notBefore.Sub(now)))}}
+		return []Problem{{ID: ProblemNotYetValid, Message: fmt.Sprintf("%s is not valid before %s, in %s", which, notBefore.UTC().Format(time.RFC3339), roughly(notBefore.Sub(now)))}}
 	}
 	return nil
 }
@@ -175,8 +175,8 @@ func poolOf(certificates []*x509.Certificate) *x509.CertPool {
 	return pool
 }
 
-// chainFault says why there is no way from leaf to a root. It follows the issuers' names as far as they lead.
-func chainFault(leaf *x509.Certificate, between, roots []*x509.Certificate, where string, err error) Fault {
+// chainProblem says why there is no way from leaf to a root. It follows the issuers' names as far as they lead.
+func chainProblem(leaf *x509.Certificate, between, roots []*x509.Certificate, where string, err error) Problem {
 	last := leaf
 	for range between {
 		next := slices.IndexFunc(between, func(c *x509.Certificate) bool {
@@ -200,18 +200,18 @@ func chainFault(leaf *x509.Certificate, between, roots []*x509.Certificate, wher
 		signed := last.CheckSignatureFrom(root)
 		switch {
 		case errors.As(signed, &weak):
-			return Fault{ID: FaultWeakSignature, Says: fmt.Sprintf("%s signed with %v, which is not accepted any more", of, x509.SignatureAlgorithm(weak))}
+			return Problem{ID: ProblemWeakSignature, Message: fmt.Sprintf("%s signed with %v, which is not accepted any more", of, x509.SignatureAlgorithm(weak))}
 		case signed != nil:
-			return Fault{ID: FaultOtherKey, Says: fmt.Sprintf("%s signed by a CA that is called %q, as one in %s is, but with another key: the CA was made anew, or there are two of that name", of, issuer, where)}
+			return Problem{ID: ProblemOtherKey, Message: fmt.Sprintf("%s signed by a CA that is called %q, as one in %s is, but with another key: the CA was made anew, or there are two of that name", of, issuer, where)}
 		}
 	}
 	if bytes.Equal(last.RawIssuer, last.RawSubject) {
-		return Fault{ID: FaultSelfSigned, Says: fmt.Sprintf("%s signed by its own key, and is not itself in %s, which has %s", of, where, names(roots))}
+		return Problem{ID: ProblemSelfSigned, Message: fmt.Sprintf("%s signed by its own key, and is not itself in %s, which has %s", of, where, names(roots))}
 	}
 	if !slices.ContainsFunc(roots, func(c *x509.Certificate) bool { return bytes.Equal(c.RawSubject, last.RawIssuer) }) {
-		return Fault{ID: FaultUnknownCA, Says: fmt.Sprintf("%s signed by the CA %q, and %s has %s; if %q is of one of these, its certificate must follow in the same file", of, issuer, where, names(roots), issuer)}
+		return Problem{ID: ProblemUnknownCA, Message: fmt.Sprintf("%s signed by the CA %q, and %s has %s; if %q is of one of these, its certificate must follow in the same file", of, issuer, where, names(roots), issuer)}
 	}
-	return Fault{ID: FaultChain, Says: strings.TrimPrefix(err.Error(), "x509: ")}
+	return Problem{ID: ProblemChain, Message: strings.TrimPrefix(err.Error(), "x509: ")}
 }
 
 // leafHas says whether a certificate by itself may be used so. Without any usage it may be used for everything.

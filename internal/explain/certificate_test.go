@@ -14,30 +14,30 @@ import (
 const host = "192.0.2.7"
 
 // wrongWith says what is wrong with each kind of certificate that there is.
-var wrongWith = map[string][]explain.FaultID{
+var wrongWith = map[string][]explain.ProblemID{
 	"client":               nil,
 	"client-intermediate":  nil,
 	"client-no-usage":      nil,
-	"client-no-name":       {explain.FaultName},
-	"client-expired":       {explain.FaultExpired},
-	"client-not-yet-valid": {explain.FaultNotYetValid},
-	"client-stranger":      {explain.FaultUnknownCA},
-	"client-chain-missing": {explain.FaultUnknownCA},
-	"client-server-usage":  {explain.FaultUsage},
-	"client-sha1":          {explain.FaultWeakSignature},
+	"client-no-name":       {explain.ProblemName},
+	"client-expired":       {explain.ProblemExpired},
+	"client-not-yet-valid": {explain.ProblemNotYetValid},
+	"client-stranger":      {explain.ProblemUnknownCA},
+	"client-chain-missing": {explain.ProblemUnknownCA},
+	"client-server-usage":  {explain.ProblemUsage},
+	"client-sha1":          {explain.ProblemWeakSignature},
 
 	"server":                  nil,
 	"server-intermediate":     nil,
-	"server-kubelet-default":  {explain.FaultSelfSigned, explain.FaultName}, // its own CA follows it, and that one is
-	"server-self-signed":      {explain.FaultSelfSigned},
-	"server-stranger":         {explain.FaultUnknownCA},
-	"server-chain-missing":    {explain.FaultUnknownCA},
-	"server-expired":          {explain.FaultExpired},
-	"server-not-yet-valid":    {explain.FaultNotYetValid},
-	"server-other-host":       {explain.FaultName},
-	"server-common-name-only": {explain.FaultNoSAN},
-	"server-client-usage":     {explain.FaultUsage},
-	"server-sha1":             {explain.FaultWeakSignature},
+	"server-kubelet-default":  {explain.ProblemSelfSigned, explain.ProblemName}, // its own CA follows it, and that one is
+	"server-self-signed":      {explain.ProblemSelfSigned},
+	"server-stranger":         {explain.ProblemUnknownCA},
+	"server-chain-missing":    {explain.ProblemUnknownCA},
+	"server-expired":          {explain.ProblemExpired},
+	"server-not-yet-valid":    {explain.ProblemNotYetValid},
+	"server-other-host":       {explain.ProblemName},
+	"server-common-name-only": {explain.ProblemNoSAN},
+	"server-client-usage":     {explain.ProblemUsage},
+	"server-sha1":             {explain.ProblemWeakSignature},
 }
 
 // TestFaultsOfKinds holds what is said of each kind to what crypto/x509 makes of it: there is a fault that matters if, and
@@ -49,7 +49,7 @@ func TestFaultsOfKinds(t *testing.T) {
 		t.Run(kind.Name, func(t *testing.T) {
 			presented := mint(t, kind, ca)
 			faults := faultsOf(kind.Serving, presented, ca, now)
-			var ids []explain.FaultID
+			var ids []explain.ProblemID
 			refusable := false
 			for _, fault := range faults {
 				ids = append(ids, fault.ID)
@@ -92,13 +92,13 @@ func TestFaultsHideNoOther(t *testing.T) {
 			if test.signer == old {
 				roots = append(roots, old.Cert)
 			}
-			faults := explain.ClientFaults(parse(t, pair), roots, time.Now())
+			faults := explain.ClientCertificateProblems(parse(t, pair), roots, time.Now())
 			if len(faults) != len(test.says) {
 				t.Fatalf("%d faults, want %d: %+v", len(faults), len(test.says), faults)
 			}
 			for i, says := range test.says {
-				if !strings.Contains(faults[i].Says, says) {
-					t.Errorf("%q, want %q in it", faults[i].Says, says)
+				if !strings.Contains(faults[i].Message, says) {
+					t.Errorf("%q, want %q in it", faults[i].Message, says)
 				}
 			}
 		})
@@ -118,19 +118,19 @@ func TestHarmlessFaults(t *testing.T) {
 	} {
 		pair, err := ca.Client(test.commonName, test.groups)
 		check(t, err)
-		faults := explain.ClientFaults(parse(t, pair), []*x509.Certificate{ca.Cert}, time.Now())
-		if len(faults) != 1 || !faults[0].Harmless || !strings.Contains(faults[0].Says, test.says) {
+		faults := explain.ClientCertificateProblems(parse(t, pair), []*x509.Certificate{ca.Cert}, time.Now())
+		if len(faults) != 1 || !faults[0].Harmless || !strings.Contains(faults[0].Message, test.says) {
 			t.Errorf("%s of %q: %+v, want %q, harmless", test.commonName, test.groups, faults, test.says)
 		}
 	}
 }
 
-func faultsOf(serving bool, presented []*x509.Certificate, ca *testcerts.Authority, now time.Time) []explain.Fault {
+func faultsOf(serving bool, presented []*x509.Certificate, ca *testcerts.Authority, now time.Time) []explain.Problem {
 	roots := []*x509.Certificate{ca.Cert}
 	if serving {
-		return explain.ServingFaults(presented, roots, host, now)
+		return explain.ServingCertificateProblems(presented, roots, host, now)
 	}
-	return explain.ClientFaults(presented, roots, now)
+	return explain.ClientCertificateProblems(presented, roots, now)
 }
 
 // accept is how a kubelet and an apiserver verify.

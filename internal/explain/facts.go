@@ -10,17 +10,18 @@ import (
 	"fauxlet/config"
 )
 
-// Facts are what is known of the kubelet beside the Decision. The zero value knows nothing, and a Road says less then.
+// Facts are details about the kubelet and the client that a Decision does not contain. All are optional: an Explanation
+// has more detail if they are set.
 type Facts struct {
-	// Config is the kubelet's configuration. Nil: it is not known.
+	// Config is the kubelet's configuration.
 	Config *config.Config
-	// ClientCAs are the certificates of authentication.x509.clientCAFile. Nil: they are not known.
+	// ClientCAs are the certificates in authentication.x509.clientCAFile.
 	ClientCAs []*x509.Certificate
-	// Presented are the certificates that the client sent, its own first. Nil: they are not known, or there are none.
+	// Presented are the certificates that the client sent, its own first.
 	Presented []*x509.Certificate
 }
 
-// FactsOf reads the facts of a configuration. Where the client CA file cannot be read, it is not known.
+// FactsOf returns the facts of a configuration. It leaves ClientCAs empty if the client CA file cannot be read.
 func FactsOf(c *config.Config) Facts {
 	facts := Facts{Config: c}
 	if file := c.Kubelet.Authentication.X509.ClientCAFile; file != "" {
@@ -29,14 +30,14 @@ func FactsOf(c *config.Config) Facts {
 	return facts
 }
 
-// ReadCertificates reads the certificates of a PEM file. Its keys, if it has any, are passed over.
+// ReadCertificates reads the certificates of a PEM file and ignores its private keys.
 func ReadCertificates(file string) ([]*x509.Certificate, error) {
 	if _, err := os.Stat(file); err != nil {
 		return nil, err
 	}
 	all, err := certutil.CertsFromFile(file)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w; give a PEM file with the certificate, followed by those of the CAs between it and the root", file, err)
+		return nil, fmt.Errorf("%s: %w; the file must be PEM: the certificate, then its intermediate CAs", file, err)
 	}
 	return all, nil
 }

@@ -8,42 +8,44 @@ import (
 	"fauxlet/authchain"
 )
 
-// Serving are the certificates that a kubelet serves with, its own first, as a client sees them that trusts some CAs and
-// reaches the kubelet as a host.
+// Serving is a kubelet's serving certificate together with what a client needs to verify it.
 type Serving struct {
+	// Served are the certificates that the kubelet sends, its own first.
 	Served []*x509.Certificate
-	// Roots are the CAs that the client trusts: --kubelet-certificate-authority of kube-apiserver.
+	// Roots are the CAs that the client trusts, such as --kubelet-certificate-authority of kube-apiserver.
 	Roots []*x509.Certificate
-	// Host is the DNS name or the address that it dials; empty: it is not compared.
+	// Host is the DNS name or the IP address that the client connects to. Empty: the client does not verify it.
 	Host string
 }
 
-// Judge is what the client makes of it: nil where it accepts it, or else the Road of the handshake that fails.
-func (s *Serving) Judge(now time.Time) *Road {
+// Explain explains the failed TLS handshake. It returns nil if the client accepts the certificate.
+func (s *Serving) Explain(now time.Time) *Explanation {
 	if len(s.Served) == 0 {
-		road := Of(authchain.FailedHandshake("", "there is no serving certificate yet (no serving certificate available for the kubelet)"), Facts{})
-		return &road
+		const noCertificate = "there is no serving certificate yet (no serving certificate available for the kubelet)"
+		explanation := Decision(authchain.FailedHandshake("", noCertificate), Facts{})
+		return &explanation
 	}
-	faults := ServingFaults(s.Served, s.Roots, s.Host, now)
-	if len(faults) == 0 {
+	problems := ServingCertificateProblems(s.Served, s.Roots, s.Host, now)
+	if len(problems) == 0 {
 		return nil
 	}
-	road := Of(authchain.FailedHandshake("", "the client does not accept the serving certificate (remote error: tls: bad certificate)"), Facts{})
-	tls := road.Stop(StopTLS)
-	s.Tell(tls)
-	for _, fault := range faults {
-		tls.fact("wrong", fault.Says)
+	const notAccepted = "the client does not accept the serving certificate (remote error: tls: bad certificate)"
+	explanation := Decision(authchain.FailedHandshake("", notAccepted), Facts{})
+	tls := explanation.Stage(StageTLS)
+	s.AddFacts(tls)
+	for _, problem := range problems {
+		tls.fact("problem", problem.Message)
 	}
-	road.Cures = ServingCures(faults)
-	return &road
+	explanation.Remedies = servingRemedies(problems)
+	return &explanation
 }
 
-// Tell adds the facts of the certificate to a stop.
-func (s *Serving) Tell(stop *Stop) {
+// AddFacts adds the facts of the serving certificate to a stage.
+func (s *Serving) AddFacts(stage *Stage) {
 	leaf := s.Served[0]
-	stop.fact("serving certificate", leaf.Subject.String())
-	stop.fact("issuer", leaf.Issuer.String())
-	stop.fact("for", strings.Join(hostsOf(leaf), ", "))
-	stop.fact("valid", dates(leaf.NotBefore, leaf.NotAfter))
-	stop.fact("usage", usages(leaf))
+	stage.fact("serving certificate", leaf.Subject.String())
+	stage.fact("issuer", leaf.Issuer.String())
+	stage.fact("subject alternative names", strings.Join(hostsOf(leaf), ", "))
+	stage.fact("valid", dates(leaf.NotBefore, leaf.NotAfter))
+	stage.fact("usage", usages(leaf))
 }

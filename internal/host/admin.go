@@ -12,15 +12,16 @@ import (
 	"fauxlet/authchain"
 	"fauxlet/internal/admin"
 	"fauxlet/internal/admin/page"
+	"fauxlet/internal/decisions"
 	"fauxlet/internal/explain"
 )
 
 // adminListener keeps the decisions of all nodes, shows them on the admin listener and exports them as OpenTelemetry spans.
 // A nil adminListener does nothing.
 type adminListener struct {
-	recorder *admin.Recorder
-	server   *admin.Server // nil without a listener
-	spans    *admin.Spans  // nil without `tracing` in the configuration
+	recorder *decisions.Recorder
+	server   *admin.Server    // nil without a listener
+	spans    *decisions.Spans // nil without `tracing` in the configuration
 	ready    atomic.Bool
 }
 
@@ -28,7 +29,7 @@ var errNotReady = errors.New("not all listeners are open yet")
 
 // openAdmin opens the admin listener and begins to export spans. It returns nil if neither is configured.
 func (h *Host) openAdmin() (*adminListener, error) {
-	a := &adminListener{recorder: admin.NewRecorder(h.options.Admin.KeepDecisions)}
+	a := &adminListener{recorder: decisions.NewRecorder(h.options.Admin.KeepDecisions)}
 	var err error
 	if a.server, err = h.listenAdmin(a); err != nil {
 		return nil, err
@@ -38,7 +39,7 @@ func (h *Host) openAdmin() (*adminListener, error) {
 	}
 	if c := h.options.Config.Kubelet.Tracing; c != nil {
 		otel.SetErrorHandler(otel.ErrorHandlerFunc(func(err error) { h.logger.Warn(spansLost, zap.Error(err)) }))
-		if a.spans, err = admin.NewSpans(h.running, a.recorder, c, h.options.Config.NodeName); err != nil {
+		if a.spans, err = decisions.NewSpans(h.running, a.recorder, c, h.options.Config.NodeName); err != nil {
 			return nil, fmt.Errorf("tracing: %w", err)
 		}
 		h.group.Go(func() error {
@@ -66,7 +67,7 @@ func (h *Host) listenAdmin(a *adminListener) (*admin.Server, error) {
 	}
 	server, err := admin.Listen(o.Address, admin.Options{
 		Recorder: a.recorder, Facts: h.facts, Faults: set, Token: o.Token, Build: o.Build, Logger: h.logger,
-		WhatIf: whatIf{h}, Visitors: o.Visitors, Page: page.Handler(), Ready: a.checkReady,
+		WhatIf: whatIf{h}, Sender: o.Sender, Page: page.Handler(), Ready: a.checkReady,
 	})
 	switch {
 	case err == nil:

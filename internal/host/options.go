@@ -74,7 +74,7 @@ type Admin struct {
 	// Token is the bearer token that clients must send. Required if Address is not a loopback address.
 	Token string
 
-	// KeepDecisions is how many decisions are kept, over all nodes. 0: [admin.DefaultSize]. At most [MaxDecisions].
+	// KeepDecisions is how many decisions are kept, over all nodes. 0: [decisions.DefaultSize]. At most [MaxDecisions].
 	KeepDecisions int
 
 	// Build describes the program; the admin API returns it as JSON.
@@ -88,8 +88,8 @@ type Admin struct {
 	// this process did not send the request.
 	SentRequest func(*authchain.Decision) *offline.Request
 
-	// Visitors, if set, are the clients as which the admin page can send requests.
-	Visitors admin.Visitors
+	// Sender, if set, sends requests from the admin page.
+	Sender admin.Sender
 }
 
 // MaxDecisions is the upper limit of Admin.KeepDecisions. It protects the machine's memory from a typing error.

@@ -27,20 +27,20 @@ func (w whatIf) Settings(name string) ([]admin.Setting, error) {
 		return nil, err
 	}
 	var settings []admin.Setting
-	for _, one := range question.Switches() {
+	for _, one := range question.Settings() {
 		settings = append(settings, admin.Setting(one))
 	}
 	return settings, nil
 }
 
-func (w whatIf) Ask(ctx context.Context, name string, d *authchain.Decision, set map[string]string) (explain.Road, error) {
+func (w whatIf) Explain(ctx context.Context, name string, d *authchain.Decision, set map[string]string) (explain.Explanation, error) {
 	question, err := w.of(name)
 	if err != nil {
-		return explain.Road{}, err
+		return explain.Explanation{}, err
 	}
 	var sent *offline.Request
 	if find := w.host.options.Admin.SentRequest; find != nil {
 		sent = find(d)
 	}
-	return question.Ask(ctx, d, sent, set)
+	return question.Explain(ctx, d, sent, set)
 }

@@ -22,14 +22,14 @@ func TestDocs(t *testing.T) {
 		for _, text := range s.Texts {
 			fmt.Fprintf(&list, "| `%s` | [%s](#%s) |\n", cell.Replace(text), s.ID, s.ID)
 		}
-		fmt.Fprintf(&rows, "\n## %s\n\n```\n%s\n```\n\n%s.\n\n", s.ID, strings.Join(s.Texts, "\n"), sentence(f.Means))
+		fmt.Fprintf(&rows, "\n## %s\n\n```\n%s\n```\n\n%s.\n\n", s.ID, strings.Join(s.Texts, "\n"), sentence(f.Meaning))
 		rows.WriteString("| it comes of | how to tell | the cure |\n|---|---|---|\n")
 		for _, c := range f.Causes {
-			fmt.Fprintf(&rows, "| %s | %s | %s |\n", cell.Replace(c.Because), cell.Replace(c.Tell), cell.Replace(c.Cure))
+			fmt.Fprintf(&rows, "| %s | %s | %s |\n", cell.Replace(c.Cause), cell.Replace(c.Check), cell.Replace(c.Remedy))
 		}
 		fmt.Fprintf(&rows, "\n```sh\n%s\n```\n\n", strings.Join(f.Next, "\n"))
-		if len(s.Seen) > 0 {
-			fmt.Fprintf(&rows, "Others have met it: %s.\n\n", strings.Join(s.Seen, ", "))
+		if len(s.Reports) > 0 {
+			fmt.Fprintf(&rows, "Others have met it: %s.\n\n", strings.Join(s.Reports, ", "))
 		}
 		fmt.Fprintf(&rows, "Proof: %s.\n", s.Proof)
 	}

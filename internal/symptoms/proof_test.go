@@ -26,7 +26,7 @@ func prove(t *testing.T, proof Proof, reproductions []reproduction) {
 		proved[r.id] = true
 		t.Run(strings.TrimSuffix(r.id+" of "+r.of, " of "), func(t *testing.T) {
 			text := r.told(t)
-			d := Recognise(text)
+			d := Diagnose(text)
 			if len(d.Findings) != 1 || d.Findings[0].ID != r.id {
 				var ids []string
 				for _, f := range d.Findings {
@@ -56,7 +56,7 @@ func TestErrorsOfFaults(t *testing.T) {
 	var reproductions []reproduction
 	for _, cell := range regexp.MustCompile("`[Ee]rror[ :][^`]*`").FindAllString(string(page), -1) {
 		text := strings.NewReplacer("`", "", "NODE:", "192.0.2.7:", "not …", "not node-1", "after …", "after 2026-01-01T00:00:00Z").Replace(cell)
-		d := Recognise(text)
+		d := Diagnose(text)
 		if len(d.Findings) != 1 {
 			t.Errorf("%s: %q is %+v", path, text, d.Findings)
 			continue
@@ -69,7 +69,7 @@ func TestErrorsOfFaults(t *testing.T) {
 // TestPublicWords: the words of people who asked for help in public, with other addresses and names, are recognised, and so
 // is who said them.
 func TestPublicWords(t *testing.T) {
-	for _, test := range []struct{ text, speaker, id string }{
+	for _, test := range []struct{ text, source, id string }{
 		{`Error from server: Get https://192.0.2.143:10250/containerLogs/tyd/redis-master-wtc0v/master: x509: certificate signed by unknown authority`, "kubectl", "unknown-authority"},
 		{`I0603 13:27:54.117700   30535 logs.go:49] http: TLS handshake error from 192.0.2.253:37540: remote error: tls: bad certificate`, "a kubelet", "bad-certificate"},
 		{`E0511 21:57:06.607078       1 scraper.go:140] "Failed to scrape node" err="Get \"https://192.0.2.181:10250/metrics/resource\": x509: cannot validate certificate for 192.0.2.181 because it doesn't contain any IP SANs" node="node-79"`, "metrics-server", "no-ip-sans"},
@@ -91,15 +91,15 @@ func TestPublicWords(t *testing.T) {
 		{`Error from server (Forbidden): pods "slack-event-log-77965d767d-4bkql" is forbidden: User "somebody@example.com" cannot get resource "pods/log" in API group "" in the namespace "slack-infra": Required "container.pods.getLogs" permission.`, "kubectl", "kubectl-forbidden"},
 		{`error: Metrics API not available`, "kubectl", "no-metrics"},
 	} {
-		d := Recognise(test.text)
+		d := Diagnose(test.text)
 		if len(d.Findings) == 0 || d.Findings[0].ID != test.id && !slices.ContainsFunc(d.Findings, func(f Finding) bool { return f.ID == test.id }) {
 			t.Errorf("%q is %+v, want %s", test.text, d.Findings, test.id)
 		}
 		if len(d.Findings) > 2 {
 			t.Errorf("%q is %d things", test.text, len(d.Findings))
 		}
-		if test.speaker != "" && !slices.ContainsFunc(d.Speakers, func(s Speaker) bool { return s.Name == test.speaker }) {
-			t.Errorf("%q is said by %+v, want %s", test.text, d.Speakers, test.speaker)
+		if test.source != "" && !slices.ContainsFunc(d.Sources, func(s Source) bool { return s.Name == test.source }) {
+			t.Errorf("%q is said by %+v, want %s", test.text, d.Sources, test.source)
 		}
 	}
 }

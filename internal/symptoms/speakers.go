@@ -1,6 +1,6 @@
 package symptoms
 
-var speakers = []Speaker{
+var sources = []Source{
 	{"kubectl exec, attach, port-forward", "kube-apiserver did not get as far as a stream of the kubelet's", `error dialing backend: `},
 	{"kubectl", "kubectl repeats kube-apiserver: what that says itself, or what it met when it asked the kubelet", `(?m)^(?:Error from server|error: |E\d{4} .*"Unhandled Error")|\( pods/log`},
 	{"metrics-server", "metrics-server has asked the kubelet, with its service account's token. It has flags of its own: --kubelet-certificate-authority, --kubelet-preferred-address-types, and --kubelet-insecure-tls, which verifies nothing", `Failed to scrape node|unable to fully (?:scrape|collect) metrics|scraper\.go`},

@@ -1,5 +1,5 @@
 // Package symptoms knows the errors that people meet between kubectl, a kube-apiserver, scrapers of metrics and a kubelet:
-// what each means, what it comes of, the likeliest first, and how to tell one cause from another. [Recognise] finds them in
+// what each means, what it comes of, the likeliest first, and how to tell one cause from another. [Diagnose] finds them in
 // a text that was pasted. The knowledge is one table, in table.go, of which docs/errors.md is written; each of its rows names
 // the test that has the error happen for its cause.
 package symptoms
@@ -18,14 +18,14 @@ type Symptom struct {
 	// Texts are the errors, of which each is known by itself; … stands for what differs.
 	Texts []string `json:"texts"`
 	// Means is what it says, in other words.
-	Means string `json:"means"`
+	Meaning string `json:"meaning"`
 	// Causes begin with the likeliest.
 	Causes []Cause `json:"causes"`
 	// Next are commands to run. Words in capitals are the reader's to fill in, but for those in braces, of which the error
 	// itself says what they are.
 	Next []string `json:"next"`
 	// Seen are public threads in which people met it.
-	Seen []string `json:"seen,omitempty"`
+	Reports []string `json:"reports,omitempty"`
 	// Proof is the test that has it happen.
 	Proof Proof `json:"-"`
 
@@ -35,18 +35,18 @@ type Symptom struct {
 
 // Cause is one reason for an error.
 type Cause struct {
-	Because string `json:"because"`
+	Cause string `json:"cause"`
 	// Tell is how it shows that it is this one.
-	Tell string `json:"tell"`
+	Check string `json:"check"`
 	// Cure is what to change.
-	Cure string `json:"cure"`
+	Remedy string `json:"remedy"`
 }
 
-// Speaker is a program by the way in which it tells of errors.
-type Speaker struct {
+// Source is a program by the way in which it tells of errors.
+type Source struct {
 	Name string `json:"name"`
 	// Means says who asked whom, and which settings are meant where the causes speak of kube-apiserver's.
-	Means string `json:"means"`
+	Meaning string `json:"meaning"`
 
 	pattern string
 }
@@ -62,7 +62,7 @@ type Finding struct {
 
 // Diagnosis is what is known of a text. Without Findings it is not known.
 type Diagnosis struct {
-	Speakers []Speaker `json:"speakers,omitempty"`
+	Sources  []Source  `json:"sources,omitempty"`
 	Findings []Finding `json:"findings"`
 }
 
@@ -75,8 +75,8 @@ var compiled = sync.OnceValue(func() map[string]*regexp.Regexp {
 	for i := range table {
 		all[table[i].pattern] = regexp.MustCompile(table[i].pattern)
 	}
-	for i := range speakers {
-		all[speakers[i].pattern] = regexp.MustCompile(speakers[i].pattern)
+	for i := range sources {
+		all[sources[i].pattern] = regexp.MustCompile(sources[i].pattern)
 	}
 	return all
 })
@@ -84,20 +84,20 @@ var compiled = sync.OnceValue(func() map[string]*regexp.Regexp {
 // Table is all that is known, in the order in which it is looked for: what is particular before what is general.
 func Table() []Symptom { return append([]Symptom(nil), table...) }
 
-// Speakers are those whose manner of telling errors is known.
-func Speakers() []Speaker { return append([]Speaker(nil), speakers...) }
+// Sources are those whose manner of telling errors is known.
+func Sources() []Source { return append([]Source(nil), sources...) }
 
-// Recognise finds what is known in a text: an error alone, or a log with errors in it. Each Symptom is found once.
-func Recognise(text string) Diagnosis {
+// Diagnose finds what is known in a text: an error alone, or a log with errors in it. Each Symptom is found once.
+func Diagnose(text string) Diagnosis {
 	if len(text) > most {
 		text = text[:most]
 	}
 	// Errors inside of log lines are quoted, some of them twice.
 	text = strings.NewReplacer(`\\\"`, `"`, `\"`, `"`, `\n`, "\n").Replace(text)
 	var d Diagnosis
-	for _, speaker := range speakers {
-		if compiled()[speaker.pattern].MatchString(text) {
-			d.Speakers = append(d.Speakers, speaker)
+	for _, source := range sources {
+		if compiled()[source.pattern].MatchString(text) {
+			d.Sources = append(d.Sources, source)
 		}
 	}
 	left := []byte(text)
@@ -139,10 +139,10 @@ func (f *Finding) fill() {
 	upper := func(s string) string {
 		return valueName.ReplaceAllStringFunc(s, func(name string) string { return strings.ToUpper(name[1 : len(name)-1]) })
 	}
-	f.Means = upper(inWords.Replace(f.Means))
+	f.Meaning = upper(inWords.Replace(f.Meaning))
 	causes := make([]Cause, len(f.Causes))
 	for i, c := range f.Causes {
-		causes[i] = Cause{upper(inWords.Replace(c.Because)), upper(inWords.Replace(c.Tell)), upper(inWords.Replace(c.Cure))}
+		causes[i] = Cause{upper(inWords.Replace(c.Cause)), upper(inWords.Replace(c.Check)), upper(inWords.Replace(c.Remedy))}
 	}
 	f.Causes = causes
 	next := make([]string, len(f.Next))

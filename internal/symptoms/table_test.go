@@ -13,24 +13,24 @@ func TestTable(t *testing.T) {
 	}
 	ids := map[string]bool{}
 	for _, s := range table {
-		if s.ID == "" || ids[s.ID] || len(s.Texts) == 0 || s.Means == "" || len(s.Causes) == 0 || len(s.Next) == 0 {
+		if s.ID == "" || ids[s.ID] || len(s.Texts) == 0 || s.Meaning == "" || len(s.Causes) == 0 || len(s.Next) == 0 {
 			t.Errorf("%q: something is missing, or there twice", s.ID)
 		}
 		ids[s.ID] = true
 		if !slices.Contains([]Proof{ofGo, ofKubelets, ofKubectl, ofFaults}, s.Proof) {
 			t.Errorf("%s: there is no test %q", s.ID, s.Proof)
 		}
-		for _, seen := range s.Seen {
+		for _, seen := range s.Reports {
 			if !strings.HasPrefix(seen, "https://github.com/") {
 				t.Errorf("%s: seen at %s", s.ID, seen)
 			}
 		}
-		texts := append([]string{s.Means}, s.Next...)
+		texts := append([]string{s.Meaning}, s.Next...)
 		for _, c := range s.Causes {
-			if c.Because == "" || c.Tell == "" || c.Cure == "" {
+			if c.Cause == "" || c.Check == "" || c.Remedy == "" {
 				t.Errorf("%s: cause %+v says not all", s.ID, c)
 			}
-			texts = append(texts, c.Because, c.Tell, c.Cure)
+			texts = append(texts, c.Cause, c.Check, c.Remedy)
 		}
 		groups := compiled()[s.pattern].SubexpNames()
 		for _, text := range texts {
@@ -55,7 +55,7 @@ func TestTextsOfTheTable(t *testing.T) {
 	for _, s := range table {
 		for _, text := range s.Texts {
 			text = fill.Replace(text)
-			found := Recognise(text).Findings
+			found := Diagnose(text).Findings
 			if len(found) != 1 || found[0].ID != s.ID {
 				t.Errorf("%s: %q is %+v", s.ID, text, found)
 			}
@@ -73,7 +73,7 @@ func TestSaidOnce(t *testing.T) {
 			"kubectl-cannot-connect", "Unable to connect to the server: tls: failed to verify certificate: x509: certificate signed by unknown authority"},
 		{"error: Internal error occurred: unable to upgrade connection: pod does not exist\n", "pod-does-not-exist", "pod does not exist"},
 	} {
-		d := Recognise(test.text)
+		d := Diagnose(test.text)
 		if len(d.Findings) != 1 || d.Findings[0].ID != test.id || d.Findings[0].Found != test.found {
 			t.Errorf("%q is %+v, want %s, of %q", test.text, d.Findings, test.id, test.found)
 		}
@@ -82,7 +82,7 @@ func TestSaidOnce(t *testing.T) {
 
 // TestCommandsAreQuoted: what comes out of a text goes into commands as a word of its own.
 func TestCommandsAreQuoted(t *testing.T) {
-	d := Recognise(`Forbidden (user=x; rm -rf $(pwd), verb=get, resource=nodes, subresource(s)=[proxy])`)
+	d := Diagnose(`Forbidden (user=x; rm -rf $(pwd), verb=get, resource=nodes, subresource(s)=[proxy])`)
 	if len(d.Findings) != 1 {
 		t.Fatalf("%+v", d)
 	}
@@ -91,27 +91,27 @@ func TestCommandsAreQuoted(t *testing.T) {
 			t.Errorf("%s", command)
 		}
 	}
-	if !strings.Contains(d.Findings[0].Means, "x; rm -rf $(pwd)") {
-		t.Errorf("%s", d.Findings[0].Means)
+	if !strings.Contains(d.Findings[0].Meaning, "x; rm -rf $(pwd)") {
+		t.Errorf("%s", d.Findings[0].Meaning)
 	}
 }
 
 // TestUnknown: nothing is made of what is not known.
 func TestUnknown(t *testing.T) {
 	for _, text := range []string{"", "\n", "all is well", "Error from server (NotFound): services \"x\" not found", "panic: nil", strings.Repeat("a", 2*most)} {
-		if d := Recognise(text); len(d.Findings) != 0 {
+		if d := Diagnose(text); len(d.Findings) != 0 {
 			t.Errorf("%.80q is %+v", text, d)
 		}
 	}
 }
 
-// FuzzRecognise: no text is too odd.
-func FuzzRecognise(f *testing.F) {
+// FuzzDiagnose: no text is too odd.
+func FuzzDiagnose(f *testing.F) {
 	for _, s := range table {
 		f.Add(s.Texts[0])
 	}
 	f.Fuzz(func(t *testing.T, text string) {
-		for _, found := range Recognise(text).Findings {
+		for _, found := range Diagnose(text).Findings {
 			if found.ID == "" || len(found.Next) == 0 {
 				t.Errorf("%+v", found)
 			}

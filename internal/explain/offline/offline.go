@@ -1,9 +1,9 @@
-// Package offline asks a kubelet that does not run: a request that is made in memory goes through the [server.Server] of a
-// configuration, and what becomes of it is what became of it if it were sent. So there is one chain and one table of
-// routes, and an answer from here is the server's own.
+// Package offline finds out how a kubelet would handle a request, without running the kubelet. It passes the request in
+// memory through the [server.Server] of a configuration. The result is therefore the server's own: there is no second
+// authentication chain and no second table of routes.
 //
-// What is not here is TLS: a client certificate is put before the chain as if its handshake had been done, for which no key
-// is needed.
+// The TLS handshake is not simulated. Package offline hands the client's certificates to the chain as if the handshake had
+// succeeded, so that their private keys are not needed.
 package offline
 
 import (
@@ -26,32 +26,32 @@ import (
 	"fauxlet/server"
 )
 
-// Options is what a Kubelet is made of.
+// Options configure a Kubelet.
 type Options struct {
 	// Config is the kubelet's configuration. Required.
 	Config *config.Config
-	// TokenReviews and AccessReviews are where the chain asks: those of a cluster, or of a [Reviewer]. Nil as in
-	// [server.Options].
+	// TokenReviews and AccessReviews are the clients of a cluster, or those of [ReviewClients]. They may be nil where
+	// [server.Options] allows it.
 	TokenReviews  authenticationv1.AuthenticationV1Interface
 	AccessReviews authorizationv1.AuthorizationV1Interface
-	// Pods are those of the node. Nil: there is each pod that a request names.
+	// Pods are the node's pods. Nil: every pod that a request names exists.
 	Pods *pods.Store
 }
 
-// Kubelet answers as a kubelet of its configuration would that has just been started: nothing is remembered from one
-// question to the next but as the configuration says. It is safe for concurrent use.
+// Kubelet answers as a kubelet that has just started with the configuration. Requests share nothing except the caches of
+// the authentication webhook. It is safe for concurrent use.
 type Kubelet struct {
 	options Options
 	facts   explain.Facts
 	server  *server.Server
-	made    *pods.Store // nil where Options.Pods are those of the node
+	made    *pods.Store // the pods made for requests; nil if Options.Pods is set
 
-	mu      sync.Mutex
-	decided map[string]*authchain.Decision // by the remote address, which is each request's own
-	asked   int
+	mu       sync.Mutex
+	decided  map[string]*authchain.Decision // by remote address, which is different for each request
+	requests int
 }
 
-// New makes a Kubelet. It fails as [server.New] does.
+// New returns a Kubelet. Its errors are those of [server.New].
 func New(options Options) (*Kubelet, error) {
 	if options.Config == nil {
 		return nil, errors.New("offline: Options.Config is required")
@@ -79,53 +79,47 @@ func (k *Kubelet) observe(d *authchain.Decision) {
 	k.decided[d.Remote] = d
 }
 
-// Request is one that a client would send.
+// Request is a client's request.
 type Request struct {
-	// Method is GET where it is empty. Target is the path, with the query if there is one.
+	// Method is the HTTP method; empty means GET. Target is the path with an optional query.
 	Method, Target string
-	// Certificates are the client's, its own first, then those of the CAs between that it sends along.
+	// Certificates are the client's certificate and the intermediate CAs that it sends with it.
 	Certificates []*x509.Certificate
-	// Token is a bearer token. Header has what else is sent.
+	// Token is a bearer token. Header contains all other headers.
 	Token  string
 	Header http.Header
-	// ReadOnly: it is sent to the read-only port.
+	// ReadOnly sends the request to the read-only port.
 	ReadOnly bool
-	// Client says whether the serving certificate is accepted, for Explain.
-	Client Client
+	// Verify states how the client verifies the serving certificate. Only Explain uses it.
+	Verify Verification
 }
 
-// ErrNobodyListens is in the error of [Kubelet.Ask] about a port that the configuration does not open.
-var ErrNobodyListens = errors.New("connection refused: nothing listens there")
+// ErrConnectionRefused is wrapped by the error of [Kubelet.Decide] if the configuration does not open the port.
+var ErrConnectionRefused = errors.New("connection refused: nothing listens there")
 
-// Ask gives the Decision about a request. Of a stream, or of a log that is followed, it waits for the beginning alone. The error
-// is about a request that cannot be sent.
-func (k *Kubelet) Ask(ctx context.Context, asked Request) (*authchain.Decision, error) {
-	d, _, err := k.ask(ctx, asked)
+// Decide returns the Decision about a request. It waits for the beginning of the response only: streams and followed logs
+// do not block it. An error means that the request cannot be sent.
+func (k *Kubelet) Decide(ctx context.Context, request Request) (*authchain.Decision, error) {
+	d, _, err := k.decide(ctx, request)
 	return d, err
 }
 
-// ask gives the beginning of the answer, too.
-func (k *Kubelet) ask(ctx context.Context, asked Request) (*authchain.Decision, *beginning, error) {
-	kubelet := &k.options.Config.Kubelet
-	handler := k.server.Handler()
-	switch {
-	case asked.ReadOnly && kubelet.ReadOnlyPort == 0:
-		return nil, nil, fmt.Errorf("%w: readOnlyPort is 0", ErrNobodyListens)
-	case asked.ReadOnly:
-		handler = k.server.ReadOnlyHandler()
-	case kubelet.EnableServer != nil && !*kubelet.EnableServer:
-		return nil, nil, fmt.Errorf("%w: enableServer is false", ErrNobodyListens)
+// decide also returns the beginning of the response.
+func (k *Kubelet) decide(ctx context.Context, request Request) (*authchain.Decision, *responseStart, error) {
+	handler, err := k.handler(request.ReadOnly)
+	if err != nil {
+		return nil, nil, err
 	}
 	ctx, begun := context.WithCancel(ctx)
 	defer begun()
-	r, err := k.request(ctx, &asked)
+	r, err := k.httpRequest(ctx, &request)
 	if err != nil {
 		return nil, nil, err
 	}
 	if err := k.makePod(r.URL.Path); err != nil {
 		return nil, nil, err
 	}
-	w := &beginning{header: http.Header{}, begun: begun}
+	w := &responseStart{header: http.Header{}, begun: begun}
 	serve(handler, w, r)
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -134,72 +128,94 @@ func (k *Kubelet) ask(ctx context.Context, asked Request) (*authchain.Decision, 
 	return d, w, nil
 }
 
-// Explain gives the Road of a request.
-func (k *Kubelet) Explain(ctx context.Context, asked Request) (explain.Road, error) {
+// handler returns the handler of the secure or the read-only port.
+func (k *Kubelet) handler(readOnly bool) (http.Handler, error) {
+	kubelet := &k.options.Config.Kubelet
+	switch {
+	case readOnly && kubelet.ReadOnlyPort == 0:
+		return nil, fmt.Errorf("%w: readOnlyPort is 0", ErrConnectionRefused)
+	case readOnly:
+		return k.server.ReadOnlyHandler(), nil
+	case kubelet.EnableServer != nil && !*kubelet.EnableServer:
+		return nil, fmt.Errorf("%w: enableServer is false", ErrConnectionRefused)
+	}
+	return k.server.Handler(), nil
+}
+
+// Explain explains how the kubelet would handle a request.
+func (k *Kubelet) Explain(ctx context.Context, request Request) (explain.Explanation, error) {
 	var serving *explain.Serving
-	if asked.Client.Trusts != nil && !asked.ReadOnly {
-		var failed *explain.Road
+	if request.Verify.Roots != nil && !request.ReadOnly {
+		var failed *explain.Explanation
 		var err error
-		if serving, failed, err = k.shake(asked.Client); err != nil {
-			return explain.Road{}, err
+		if serving, failed, err = k.verify(request.Verify); err != nil {
+			return explain.Explanation{}, err
 		}
 		if failed != nil {
 			return *failed, nil
 		}
 	}
-	d, w, err := k.ask(ctx, asked)
-	if errors.Is(err, ErrNobodyListens) {
-		d, err = &authchain.Decision{NoRequest: err.Error(), Method: asked.Method, Path: asked.Target}, nil
+	d, response, err := k.decide(ctx, request)
+	if errors.Is(err, ErrConnectionRefused) {
+		d, err = &authchain.Decision{NoRequest: err.Error(), Method: request.Method, Path: request.Target}, nil
 	}
 	if err != nil {
-		return explain.Road{}, err
+		return explain.Explanation{}, err
 	}
-	road := explain.Of(d, k.facts)
-	if road.Verdict == explain.Allowed && w.wantsUpgrade() {
-		answer := road.Stop(explain.StopAnswer)
-		answer.Outcome, answer.Says, answer.Facts = explain.Passed, "let in; this is a stream, whose connection would be upgraded now, which is not done here", nil
-		road.Status = http.StatusSwitchingProtocols
+	explanation := explain.Decision(d, k.facts)
+	if explanation.Outcome == explain.Allowed && response.wantsUpgrade() {
+		explainUpgrade(&explanation)
 	}
-	if tls := road.Stop(explain.StopTLS); tls.Outcome == explain.Passed {
-		tls.Says, tls.Facts = "taken for granted", nil
+	if tls := explanation.Stage(explain.StageTLS); tls.State == explain.Passed {
+		tls.Message, tls.Facts = "assumed to succeed", nil
 		if serving != nil {
-			tls.Says = "the client accepts the serving certificate"
-			serving.Tell(tls)
+			tls.Message = "the client accepts the serving certificate"
+			serving.AddFacts(tls)
 		}
 	}
-	return road, nil
+	return explanation, nil
 }
 
-func (k *Kubelet) request(ctx context.Context, asked *Request) (*http.Request, error) {
-	target, err := url.ParseRequestURI(asked.Target)
+// explainUpgrade replaces the server's error about the missing upgrade of a streaming request, which cannot be sent here.
+func explainUpgrade(e *explain.Explanation) {
+	response := e.Stage(explain.StageResponse)
+	response.State, response.Facts = explain.Passed, nil
+	response.Message = "the stream would begin now; explain does not open it"
+	e.Status = http.StatusSwitchingProtocols
+}
+
+func (k *Kubelet) httpRequest(ctx context.Context, request *Request) (*http.Request, error) {
+	target, err := url.ParseRequestURI(request.Target)
 	if err != nil || target.Host != "" || target.Scheme != "" {
-		return nil, fmt.Errorf("%q: not a path; give one that begins with a slash, as in /pods", asked.Target)
+		return nil, fmt.Errorf("%q: not a path; a path begins with a slash, such as /pods", request.Target)
 	}
-	method := asked.Method
+	method := request.Method
 	if method == "" {
 		method = http.MethodGet
 	}
-	r, err := http.NewRequestWithContext(ctx, method, asked.Target, nil)
+	r, err := http.NewRequestWithContext(ctx, method, request.Target, nil)
 	if err != nil {
 		return nil, err
 	}
-	r.RequestURI, r.Host = asked.Target, k.options.Config.NodeName
-	if asked.Header != nil {
-		r.Header = asked.Header.Clone()
+	r.RequestURI, r.Host = request.Target, k.options.Config.NodeName
+	if request.Header != nil {
+		r.Header = request.Header.Clone()
 	}
-	if asked.Token != "" {
-		r.Header.Set("Authorization", "Bearer "+asked.Token)
+	if request.Token != "" {
+		r.Header.Set("Authorization", "Bearer "+request.Token)
 	}
-	if !asked.ReadOnly {
-		r.TLS = &tls.ConnectionState{HandshakeComplete: true, Version: tls.VersionTLS13, CipherSuite: tls.TLS_AES_128_GCM_SHA256}
-		// Without a client CA no certificate is asked for, and so none is sent.
+	if !request.ReadOnly {
+		r.TLS = &tls.ConnectionState{
+			HandshakeComplete: true, Version: tls.VersionTLS13, CipherSuite: tls.TLS_AES_128_GCM_SHA256,
+		}
+		// Without a client CA the kubelet requests no client certificate, so the client sends none.
 		if k.options.Config.Kubelet.Authentication.X509.ClientCAFile != "" {
-			r.TLS.PeerCertificates = asked.Certificates
+			r.TLS.PeerCertificates = request.Certificates
 		}
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.asked++
-	r.RemoteAddr = fmt.Sprintf("offline:%d", k.asked)
+	k.requests++
+	r.RemoteAddr = fmt.Sprintf("offline:%d", k.requests)
 	return r, nil
 }

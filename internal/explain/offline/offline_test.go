@@ -58,8 +58,8 @@ func TestStreamsAndLogsBegin(t *testing.T) {
 	} {
 		road, err := k.Explain(ctx, offline.Request{Method: test.method, Target: test.target})
 		check(t, err)
-		if road.Verdict != explain.Allowed || road.Status != test.status {
-			t.Errorf("%s %s: %s, %d, want %d: %+v", test.method, test.target, road.Verdict, road.Status, test.status, road.Stop(explain.StopAnswer))
+		if road.Outcome != explain.Allowed || road.Status != test.status {
+			t.Errorf("%s %s: %s, %d, want %d: %+v", test.method, test.target, road.Outcome, road.Status, test.status, road.Stage(explain.StageResponse))
 		}
 	}
 	if ctx.Err() != nil {
@@ -78,24 +78,24 @@ func TestNobodyListens(t *testing.T) {
 		{map[string]string{"enable-server": "false"}, offline.Request{Target: "/pods"}, "enableServer is false"},
 	} {
 		road, err := open(t, test.flags).Explain(t.Context(), test.asked)
-		if err != nil || road.Verdict != explain.Unspoken || !strings.Contains(road.Why, test.why) {
-			t.Errorf("%s: %q, %v, want %q", road.Verdict, road.Why, err, test.why)
+		if err != nil || road.Outcome != explain.NoRequest || !strings.Contains(road.Reason, test.why) {
+			t.Errorf("%s: %q, %v, want %q", road.Outcome, road.Reason, err, test.why)
 		}
 	}
 	road, err := open(t, map[string]string{"read-only-port": "10255"}).Explain(t.Context(), offline.Request{Target: "/pods", ReadOnly: true})
-	if err != nil || road.Verdict != explain.Unguarded || road.Status != 200 {
-		t.Errorf("%s, %d, %v", road.Verdict, road.Status, err)
+	if err != nil || road.Outcome != explain.NoAuthentication || road.Status != 200 {
+		t.Errorf("%s, %d, %v", road.Outcome, road.Status, err)
 	}
 }
 
 func TestBadTargets(t *testing.T) {
 	k := open(t, nil)
 	for _, target := range []string{"", "pods", "https://node/pods", "/%zz"} {
-		if _, err := k.Ask(t.Context(), offline.Request{Target: target}); err == nil || !strings.Contains(err.Error(), "not a path") {
+		if _, err := k.Decide(t.Context(), offline.Request{Target: target}); err == nil || !strings.Contains(err.Error(), "not a path") {
 			t.Errorf("%q: %v", target, err)
 		}
 	}
-	if _, err := k.Ask(t.Context(), offline.Request{Target: "/pods", Method: "GE T"}); err == nil {
+	if _, err := k.Decide(t.Context(), offline.Request{Target: "/pods", Method: "GE T"}); err == nil {
 		t.Error("a method with a space is sent")
 	}
 }

@@ -10,8 +10,8 @@ import (
 	"fauxlet/scenario"
 )
 
-// makePod has the pod that a path names be there, with its container, where nobody says which pods there are: the question
-// is who may reach it.
+// makePod adds the pod and the container that a path names, unless Options.Pods is set: offline requests are about
+// authentication and authorization, so the pod's absence should not hide their result.
 func (k *Kubelet) makePod(path string) error {
 	parts := strings.Split(strings.Trim(path, "/"), "/")
 	if k.made == nil || len(parts) < 3 {
@@ -33,7 +33,8 @@ func (k *Kubelet) makePod(path string) error {
 	}
 	spec.Pod.Spec.Containers = []v1.Container{{Name: container, Image: container}}
 	spec.Pod.Status = v1.PodStatus{Phase: v1.PodRunning, ContainerStatuses: []v1.ContainerStatus{{
-		Name: container, ContainerID: "fauxlet://" + container, State: v1.ContainerState{Running: &v1.ContainerStateRunning{StartedAt: metav1.Now()}},
+		Name: container, ContainerID: "fauxlet://" + container,
+		State: v1.ContainerState{Running: &v1.ContainerStateRunning{StartedAt: metav1.Now()}},
 	}}}
 	return k.made.Put(spec)
 }

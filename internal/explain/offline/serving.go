@@ -14,31 +14,32 @@ import (
 	"fauxlet/internal/explain"
 )
 
-// Client is who asks, as far as the TLS handshake goes: a kube-apiserver, for one.
-type Client struct {
-	// Trusts are the CAs that it verifies the serving certificate with. Nil: it verifies nothing.
-	Trusts []*x509.Certificate
-	// Dials is the DNS name or the address by which it reaches the kubelet; empty: it is not compared.
-	Dials string
+// Verification states how a client, such as kube-apiserver, verifies the serving certificate.
+type Verification struct {
+	// Roots are the CAs that the client trusts. Nil: it does not verify the certificate.
+	Roots []*x509.Certificate
+	// Host is the DNS name or the IP address that it connects to. Empty: it does not verify the name.
+	Host string
 }
 
-// issued is the certificate that the cluster has issued under serverTLSBootstrap, in the certificate folder.
+// issued is the file in certDir that contains the certificate which the cluster issued for serverTLSBootstrap.
 // (k8s.io/client-go: util/certificate)
 const issued = "kubelet-server-current.pem"
 
-// shake has the client judge the serving certificate. The Road is nil where it accepts it.
-func (k *Kubelet) shake(client Client) (*explain.Serving, *explain.Road, error) {
-	served, err := k.served()
+// verify verifies the serving certificate as the client does. The Explanation is nil if the client accepts it.
+func (k *Kubelet) verify(v Verification) (*explain.Serving, *explain.Explanation, error) {
+	served, err := k.servingCertificates()
 	if err != nil {
 		return nil, nil, err
 	}
-	serving := &explain.Serving{Served: served, Roots: client.Trusts, Host: client.Dials}
-	return serving, serving.Judge(time.Now()), nil
+	serving := &explain.Serving{Served: served, Roots: v.Roots, Host: v.Host}
+	return serving, serving.Explain(time.Now()), nil
 }
 
-// served reads the serving certificate: that which was issued, none if none was, or that of the configured files, or the
-// self-signed one, which is made in memory where the kubelet has not made it yet.
-func (k *Kubelet) served() ([]*x509.Certificate, error) {
+// servingCertificates returns what the kubelet would serve: the certificate issued by the cluster (nil if none was issued
+// yet), the certificate in the configured files, or a self-signed one. It makes a self-signed one in memory if the kubelet
+// has not stored any.
+func (k *Kubelet) servingCertificates() ([]*x509.Certificate, error) {
 	config := k.options.Config
 	file, _, selfSigned := config.ServingFiles()
 	if config.Kubelet.ServerTLSBootstrap && config.Enabled("RotateKubeletServerCertificate") {

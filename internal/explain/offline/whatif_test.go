@@ -228,7 +228,7 @@ func (w *world) suppose(t *testing.T, running *kubelettest.Kubelet, base, settin
 	check(t, err)
 	store, err := pods.NewStore(nginx())
 	check(t, err)
-	tokens, access, err := offline.Reviewer(running.Reviewer)
+	tokens, access, err := offline.ReviewClients(running.Reviewer)
 	check(t, err)
 	k, err := offline.New(offline.Options{Config: c, TokenReviews: tokens, AccessReviews: access, Pods: store})
 	check(t, err)
@@ -258,34 +258,38 @@ func (w *world) compare(t *testing.T, name string, running *kubelettest.Kubelet,
 			asked.Certificates = append(asked.Certificates, parsed)
 		}
 	}
-	got, err := supposed.Ask(t.Context(), asked)
+	got, err := supposed.Decide(t.Context(), asked)
 	check(t, err)
 	send(t, running, certificate, asked)
 	decisions := running.Decisions()
 	want := decisions[len(decisions)-1]
-	if diff := cmp.Diff(account(want), account(got)); diff != "" {
+	if diff := cmp.Diff(comparable(want), comparable(got)); diff != "" {
 		t.Errorf("%s: the server's account, and the one that was supposed:\n%s", name, diff)
 	}
 	return want.Status
 }
 
-// account is what must be the same: the Decision and its Road, without times, addresses and the parameters of TLS.
-func account(d *authchain.Decision) any {
-	road := explain.Of(d, explain.Facts{})
-	for i := range road.Stops {
-		road.Stops[i].Facts = slices.DeleteFunc(road.Stops[i].Facts, func(f explain.Fact) bool { return f.Name == "took" })
+// comparable returns what two Decisions about the same request must have in common: everything except times, addresses
+// and the parameters of TLS.
+func comparable(d *authchain.Decision) any {
+	explanation := explain.Decision(d, explain.Facts{})
+	isDuration := func(f explain.Fact) bool { return f.Name == "duration" }
+	for i := range explanation.Stages {
+		explanation.Stages[i].Facts = slices.DeleteFunc(explanation.Stages[i].Facts, isDuration)
 	}
-	road.Stops[0].Facts = nil
+	explanation.Stages[0].Facts = nil
 	report := d.Report()
-	steps, questions := slices.Clone(report.Authentication), slices.Clone(report.Authorization)
-	var told []string
-	for _, s := range steps {
-		told = append(told, fmt.Sprint(s.Method, s.Outcome, s.Reason, s.Token, s.Cached))
+	var steps []string
+	for _, s := range report.Authentication {
+		steps = append(steps, fmt.Sprint(s.Method, s.Outcome, s.Reason, s.Token, s.Cached))
 	}
-	for _, q := range questions {
-		told = append(told, fmt.Sprint(q.Verb, q.Resource, q.Subresource, q.Name, q.Result, q.Reason, q.Reviews, q.Cached))
+	for _, c := range report.Authorization {
+		steps = append(steps, fmt.Sprint(c.Verb, c.Resource, c.Subresource, c.Name, c.Result, c.Reason, c.Reviews, c.Cached))
 	}
-	return map[string]any{"road": road, "told": told, "user": report.User, "status": report.Status, "error": report.Err, "method": report.Method, "path": report.Path, "why": report.Why}
+	return map[string]any{
+		"explanation": explanation, "steps": steps, "user": report.User, "status": report.Status, "error": report.Err,
+		"method": report.Method, "path": report.Path, "why": report.Why,
+	}
 }
 
 func (w *world) pair(t *testing.T, client vectors.Client) *testcerts.Pair {

@@ -1,67 +1,67 @@
-// How the page asks the API. A token, where one is wanted, is kept here and nowhere else.
+// The client of the admin API. It keeps the token in memory only.
 
 let token = "";
 
 export function setToken(value) { token = value; }
 
-// Denied is the error of what was answered, and not granted.
-export class Denied extends Error {
+// StatusError is the error for a response that is not a success.
+export class StatusError extends Error {
   constructor(status, text) {
     super(text);
     this.status = status;
   }
 }
 
-async function ask(path, options) {
+async function call(path, options) {
   const headers = { ...options.headers };
   if (token) headers.Authorization = "Bearer " + token;
   const response = await fetch(path, { ...options, headers, credentials: "omit", redirect: "error" });
   if (!response.ok) {
     let text = `${response.status} ${response.statusText}`;
-    try { text = (await response.json()).error ?? text; } catch { /* it is no JSON */ }
-    throw new Denied(response.status, text);
+    try { text = (await response.json()).error ?? text; } catch { /* not JSON */ }
+    throw new StatusError(response.status, text);
   }
   return response;
 }
 
-export async function get(path, signal) { return (await ask(path, { signal })).json(); }
+export async function get(path, signal) { return (await call(path, { signal })).json(); }
 
 export async function post(path, value) {
-  return (await ask(path, { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(value) })).json();
+  return (await call(path, { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(value) })).json();
 }
 
-// A stream on which nothing was heard for so long, in milliseconds, is lost: something is sent every 15 s.
-const silence = 45000;
+// A stream that is silent for this long, in milliseconds, is broken: the server sends something every 15 s.
+const maxSilence = 45000;
 
-// follow gives what comes to take, several at a time, and to missed how many were gone before they were read, until the
-// stream ends. It is not an EventSource, which can send no token.
+// follow reads the event stream until it ends. It passes decisions to take, several at a time, and the number of dropped
+// ones to missed. EventSource is no alternative: it cannot send a token.
 export async function follow(path, signal, instance, take, missed) {
   const cut = new AbortController();
   const both = AbortSignal.any([signal, cut.signal]);
-  let watch = setTimeout(() => cut.abort(), silence);
+  let watch = setTimeout(() => cut.abort(), maxSilence);
   let gathered = [], waiting = 0;
   const flush = () => {
     waiting = 0;
     if (!signal.aborted && gathered.length) take(gathered.splice(0));
   };
   try {
-    const response = await ask(path, { signal: both });
+    const response = await call(path, { signal: both });
     const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
     let rest = "";
     for (;;) {
       const { value, done } = await reader.read();
       if (done) return;
       clearTimeout(watch);
-      watch = setTimeout(() => cut.abort(), silence);
+      watch = setTimeout(() => cut.abort(), maxSilence);
       const events = (rest + value).split("\n\n");
       rest = events.pop();
       for (const text of events) {
         const event = parse(text);
-        if (event.name === "start" && event.data.instance !== instance) return; // another process, with other decisions
+        if (event.name === "start" && event.data.instance !== instance) return; // another process, with unrelated IDs
         if (event.name === "decision") gathered.push(event.data);
         if (event.name === "dropped") missed(event.data.count);
       }
-      // All that comes within a moment is shown at once.
+      // Decisions that arrive close together are shown together.
       if (gathered.length && !waiting) waiting = setTimeout(flush, 150);
     }
   } finally {

@@ -1,4 +1,4 @@
-// Elements of the page. All text is text: nothing here reads markup.
+// Elements of the page. All content is inserted as text, never parsed as HTML.
 
 export function element(name, attributes, ...children) {
   const e = document.createElement(name);
@@ -12,11 +12,11 @@ export function element(name, attributes, ...children) {
 
 const svg = "http://www.w3.org/2000/svg";
 
-// Each outcome has a shape of its own, so that colour is not needed to tell them apart.
+// Each outcome and state has its own shape, so that they differ without colour.
 const disc = "M10 1.5a8.5 8.5 0 1 0 .01 0z", square = "M2 2h16v16H2z", triangle = "M10 1.5 19 18H1z";
 const shapes = {
   passed: [disc, "M6 10.5l2.8 2.8L14 7.5"], allowed: [disc, "M6 10.5l2.8 2.8L14 7.5"],
-  refused: [square, "M6.5 6.5l7 7M13.5 6.5l-7 7"],
+  refused: [square, "M6.5 6.5l7 7M13.5 6.5l-7 7"], failed: [square, "M6.5 6.5l7 7M13.5 6.5l-7 7"],
   error: [triangle, "M10 7.5v4.5M10 15v.01"],
   skipped: [disc, "M6.5 10h7"],
 };
@@ -37,9 +37,9 @@ export function mark(outcome) {
   return picture;
 }
 
-// verdictClass is the class of a verdict, or of a decision's outcome.
-export function verdictClass(verdict) {
-  return ["allowed", "refused", "error"].includes(verdict) ? verdict : "none";
+// outcomeClass returns the CSS class of an outcome, stateClass that of a stage.
+export function outcomeClass(outcome) {
+  return ["allowed", "refused", "error"].includes(outcome) ? outcome : "none";
 }
 
-export function outcomeClass(outcome) { return outcome.replaceAll(" ", "-"); }
+export function stateClass(state) { return state.replaceAll(" ", "-"); }

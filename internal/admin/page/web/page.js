@@ -1,8 +1,8 @@
-// The page of fauxlet. It draws what the API tells, and decides nothing: roads, cures and what-ifs come from the server.
-// What comes from there, such as paths and user names, goes into the document as text alone.
+// The admin page. It shows what the admin API returns and decides nothing itself: explanations, remedies and what-if
+// results come from the server. Paths, user names and everything else are inserted as text.
 
-import { follow, get, post, setToken, Denied } from "./api.js";
-import { element, mark, verdictClass, outcomeClass } from "./draw.js";
+import { follow, get, post, setToken, StatusError } from "./api.js";
+import { element, mark, outcomeClass, stateClass } from "./draw.js";
 
 const at = id => document.getElementById(id);
 
@@ -35,13 +35,13 @@ function outcomeOf(d) {
   return "none";
 }
 
-const words = { none: "not judged" };
+const words = { none: "" };
 
 function who(d) {
   if (d.handshake) return d.handshake;
   if (d.noRequest) return d.noRequest;
   if (d.user) return d.user.name;
-  return d.outcome ? "nobody is known" : "nobody is asked";
+  return d.outcome ? "not authenticated" : "no authentication";
 }
 
 const clock = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" });
@@ -51,12 +51,12 @@ const full = new Intl.DateTimeFormat("sv-SE", { dateStyle: "short", timeStyle: "
 
 function row(d) {
   const outcome = outcomeOf(d);
-  const link = element("a", { href: "#" + d.id, class: verdictClass(outcome) },
+  const link = element("a", { href: "#" + d.id, class: outcomeClass(outcome) },
     mark(outcome),
-    element("span", { class: "what", title: label(d) }, label(d)),
-    element("span", { class: "who", title: who(d) }, who(d)),
-    element("span", { class: "how word" }, (d.status ? d.status + " " : "") + (words[outcome] ?? outcome)),
-    element("span", { class: "when" }, clock.format(new Date(d.time))));
+    element("span", { class: "request", title: label(d) }, label(d)),
+    element("span", { class: "user", title: who(d) }, who(d)),
+    element("span", { class: "result word" }, (d.status ? d.status + " " : "") + (words[outcome] ?? outcome)),
+    element("span", { class: "time" }, clock.format(new Date(d.time))));
   link.dataset.id = d.id;
   if (d.id === state.chosen) link.setAttribute("aria-current", "true");
   return element("li", {}, link);
@@ -98,7 +98,7 @@ function tally() {
   const n = state.decisions.length;
   at("count").textContent = n === 0 ? "" : (n === 1 ? "1 request" : `${n} requests`) + (state.missed ? `, ${state.missed} missed` : "");
   at("empty").hidden = n > 0;
-  at("empty").textContent = filtering() ? "No request is like that. Empty the filters to see all." : "Nothing yet. Requests appear here as they are answered.";
+  at("empty").textContent = filtering() ? "No request matches. Clear the filters to see all requests." : "No requests yet. Each one appears here after its response.";
   const held = at("held");
   held.hidden = state.held.length === 0;
   held.textContent = `show ${state.held.length} new`;
@@ -159,7 +159,7 @@ function tell(name, text) {
 }
 
 function tellState() {
-  if (state.lost) tell("lost", "no connection; trying again");
+  if (state.lost) tell("lost", "disconnected; retrying");
   else if (state.paused) tell("paused", "paused");
   else tell("live", "live");
 }
@@ -185,8 +185,8 @@ async function connect() {
       await follow("/api/events?" + after, stop.signal, kept.instance, take, count => { state.missed += count; tally(); });
     } catch (err) {
       if (stop.signal.aborted) return;
-      if (err instanceof Denied && err.status === 401) return askToken(err);
-      if (err instanceof Denied && err.status === 400) return tell("lost", err.message);
+      if (err instanceof StatusError && err.status === 401) return askToken(err);
+      if (err instanceof StatusError && err.status === 400) return tell("lost", err.message);
     }
     if (stop.signal.aborted) return;
     state.lost = true;
@@ -199,7 +199,7 @@ function askToken(err) {
   at("token-wrong").textContent = at("token-value").value ? err.message : "";
   at("token").hidden = false;
   at("main").hidden = true;
-  tell("lost", "a token is wanted");
+  tell("lost", "token required");
   at("token-value").focus();
 }
 
@@ -209,7 +209,7 @@ async function choose(id) {
   for (const link of at("list").querySelectorAll("[aria-current]")) link.removeAttribute("aria-current");
   state.chosen = id;
   if (!id) {
-    instead("Choose a request to see its road.");
+    instead("Select a request to see how it was handled.");
     return;
   }
   at("list").querySelector(`[data-id="${id}"]`)?.setAttribute("aria-current", "true");
@@ -231,27 +231,27 @@ function instead(text) {
 }
 
 // glances are names of stops that fit under a mark.
-const glances = { certificate: "certificate", review: "review" };
+const overviewNames = { certificate: "certificate", authorization: "authorization" };
 
 function draw(told) {
-  const { road } = told;
+  const { explanation } = told;
   const zone = told.node ? ` on ${told.node}` : "";
   at("crumb").textContent = `#${told.id}${zone}, ${full.format(new Date(told.time))}, from ${told.remote}`;
   at("title").textContent = label(told);
-  const verdict = at("verdict");
-  verdict.className = "verdict " + verdictClass(road.verdict);
-  verdict.replaceChildren(
-    element("span", { class: "word" }, (road.status ? road.status + " " : "") + road.verdict),
-    road.why ? ": " + road.why : "", told.affectedBy?.length ? `; struck by ${told.affectedBy.join(", ")}, set on purpose` : "", " ");
-  if (road.cures?.length) {
-    const there = element("button", { type: "button", class: "quiet" }, "What changes it");
-    there.addEventListener("click", () => at("cures").scrollIntoView());
-    verdict.append(there);
+  const outcome = at("outcome");
+  outcome.className = "outcome " + outcomeClass(explanation.outcome);
+  outcome.replaceChildren(
+    element("span", { class: "word" }, (explanation.status ? explanation.status + " " : "") + explanation.outcome),
+    explanation.reason ? ": " + explanation.reason : "", told.affectedBy?.length ? `; affected by injected faults: ${told.affectedBy.join(", ")}` : "", " ");
+  if (explanation.remedies?.length) {
+    const there = element("button", { type: "button", class: "quiet" }, "Remedies");
+    there.addEventListener("click", () => at("remedies").scrollIntoView());
+    outcome.append(there);
   }
-  at("glance").replaceChildren(...road.stops.map(s => element("li", { class: outcomeClass(s.outcome) },
-    mark(s.outcome), element("span", {}, glances[s.id] ?? s.name))));
-  drawRoad(road, null);
-  drawCures(road.cures ?? []);
+  at("overview").replaceChildren(...explanation.stages.map(s => element("li", { class: stateClass(s.state) },
+    mark(s.state), element("span", {}, overviewNames[s.id] ?? s.name))));
+  drawStages(explanation, null);
+  drawRemedies(explanation.remedies ?? []);
   drawSent(told.id);
   drawSettings(told);
   at("nothing").hidden = true;
@@ -263,38 +263,38 @@ function draw(told) {
 // breakable has a long name break where a person would break it.
 const breakable = name => name.split(/(?<=[./])/).flatMap((part, i) => i ? [element("wbr", {}), part] : [part]);
 
-function stop(s, differs, brief = false) {
+function stage(s, differs, brief = false) {
   const facts = !brief && s.facts?.length ? element("dl", {}, ...s.facts.flatMap(f => [element("dt", {}, ...breakable(f.name)), element("dd", {}, f.value)])) : "";
-  return element("div", { class: `stop ${outcomeClass(s.outcome)}${differs ? " other" : ""}` },
-    mark(s.outcome),
+  return element("div", { class: `stage ${stateClass(s.state)}${differs ? " changed" : ""}` },
+    mark(s.state),
     element("div", {},
-      element("p", {}, element("span", { class: "name" }, s.name), " ", element("span", { class: "word" }, s.outcome)),
-      element("p", { class: "text" }, s.says ?? ""),
+      element("p", {}, element("span", { class: "name" }, s.name), " ", element("span", { class: "word" }, s.state)),
+      element("p", { class: "text" }, s.message ?? ""),
       facts));
 }
 
-// drawRoad draws a road, or two side by side, stop by stop.
-function drawRoad(road, supposed) {
-  const list = at("road");
-  list.classList.toggle("two", supposed !== null);
-  at("heads").hidden = supposed === null;
-  if (supposed === null) {
-    list.replaceChildren(...road.stops.map(s => element("li", {}, stop(s, false))));
+// drawStages shows an explanation, or the actual one and a what-if side by side.
+function drawStages(explanation, whatIf) {
+  const list = at("stages");
+  list.classList.toggle("two", whatIf !== null);
+  at("heads").hidden = whatIf === null;
+  if (whatIf === null) {
+    list.replaceChildren(...explanation.stages.map(s => element("li", {}, stage(s, false))));
     return;
   }
   // There may be another number of reviews in each; all else is once in both.
-  const rows = [], ids = [...new Set([...road.stops, ...supposed.stops].map(s => s.id))];
-  const order = road.stops.map(s => s.id);
+  const rows = [], ids = [...new Set([...explanation.stages, ...whatIf.stages].map(s => s.id))];
+  const order = explanation.stages.map(s => s.id);
   ids.sort((a, b) => order.indexOf(a) - order.indexOf(b));
   for (const id of ids) {
-    const left = road.stops.filter(s => s.id === id), right = supposed.stops.filter(s => s.id === id);
+    const left = explanation.stages.filter(s => s.id === id), right = whatIf.stages.filter(s => s.id === id);
     for (let i = 0; i < Math.max(left.length, right.length); i++) rows.push([left[i], right[i]]);
   }
   list.replaceChildren(...rows.map(([a, b]) => {
-    const differs = !a || !b || a.outcome !== b.outcome || a.says !== b.says;
+    const differs = !a || !b || a.state !== b.state || a.message !== b.message;
     const none = () => element("div", {});
     // Where nothing differs, there is no need to read the facts twice.
-    return element("li", {}, a ? stop(a, false, !differs) : none(), b ? stop(b, differs, !differs) : none());
+    return element("li", {}, a ? stage(a, false, !differs) : none(), b ? stage(b, differs, !differs) : none());
   }));
 }
 
@@ -316,21 +316,21 @@ function copyable(name, text) {
   return element("div", { class: "form" }, element("span", {}, name), element("pre", {}, text), button);
 }
 
-function drawCures(cures) {
-  at("cures").hidden = cures.length === 0;
-  at("cure-list").replaceChildren(...cures.map(c => element("li", {},
-    element("p", { class: "what" }, c.what),
+function drawRemedies(remedies) {
+  at("remedies").hidden = remedies.length === 0;
+  at("remedy-list").replaceChildren(...remedies.map(c => element("li", {},
+    element("p", { class: "summary" }, c.summary),
     c.kubelet ? copyable("kubelet configuration", c.kubelet) : "",
-    c.apiserver ? copyable("apiserver flag", c.apiserver) : "",
-    c.kubectl ? copyable("command", c.kubectl) : "",
-    c.caution ? element("p", { class: "caution" }, "Mind: " + c.caution) : "")));
+    c.apiserver ? copyable("kube-apiserver flags", c.apiserver) : "",
+    c.kubectl ? copyable("commands", c.kubectl) : "",
+    c.caution ? element("p", { class: "caution" }, "Caution: " + c.caution) : "")));
 }
 
 function drawSent(id) {
   const sent = state.sent.get(id);
   at("sent").hidden = !sent;
   if (!sent) return;
-  at("sent-line").replaceChildren(sent.line ? copyable("as a command", sent.line) : "");
+  at("sent-line").replaceChildren(sent.command ? copyable("same request with curl", sent.command) : "");
   at("sent-body").textContent = sent.body ?? "";
 }
 
@@ -338,16 +338,16 @@ function drawSent(id) {
 
 // short says a setting in the words of the question.
 const short = {
-  "authentication.x509.clientCAFile": "client CA", "authentication.webhook.enabled": "token webhook",
+  "authentication.x509.clientCAFile": "client CA", "authentication.webhook.enabled": "token authentication",
   "authentication.anonymous.enabled": "anonymous", "authorization.mode": "authorization",
 };
 const said = value => ({ true: "on", false: "off", "": "none" })[value] ?? value.split("/").pop();
 
-const asItIs = "Choose another setting, and see the same request go through the same chain with it. Nothing is sent.";
+const asItIs = "Change a setting to see how the kubelet would have handled this request. Nothing is sent.";
 
 async function drawSettings(told) {
   const section = at("whatif");
-  at("whatif-says").textContent = asItIs;
+  at("whatif-result").textContent = asItIs;
   at("settings").replaceChildren();
   section.hidden = true;
   if (!state.can.whatIf || told.handshake || told.noRequest || !told.authentication?.length) return;
@@ -361,7 +361,7 @@ async function drawSettings(told) {
   if (drawing !== state.drawing) return;
   const selects = settings.map(s => {
     const select = element("select", { id: "set-" + s.field, title: s.field, disabled: s.values.length < 2 },
-      ...s.values.map((value, i) => element("option", { value }, said(value) + (i === 0 ? " (as it is)" : ""))));
+      ...s.values.map((value, i) => element("option", { value }, said(value) + (i === 0 ? " (current)" : ""))));
     select.dataset.field = s.field;
     return select;
   });
@@ -375,23 +375,23 @@ async function drawSettings(told) {
       if (other) set[s.dataset.field] = s.value;
     }
     if (Object.keys(set).length === 0) {
-      at("whatif-says").textContent = asItIs;
-      drawRoad(told.road, null);
+      at("whatif-result").textContent = asItIs;
+      drawStages(told.explanation, null);
       return;
     }
     try {
-      const { supposed } = await post("/api/whatif", { decision: told.id, set });
+      const { whatIf } = await post("/api/whatif", { decision: told.id, set });
       if (asking !== state.drawing) return;
-      drawRoad(told.road, supposed);
-      const same = supposed.verdict === told.road.verdict && supposed.status === told.road.status;
-      at("whatif-says").replaceChildren(
-        same ? "It would be the same: " : `Rather than ${told.road.status} ${told.road.verdict}: `,
-        element("span", { class: verdictClass(supposed.verdict) }, element("span", { class: "word" }, `${supposed.status} ${supposed.verdict}`)),
-        "; " + supposed.why);
+      drawStages(told.explanation, whatIf);
+      const same = whatIf.outcome === told.explanation.outcome && whatIf.status === told.explanation.status;
+      at("whatif-result").replaceChildren(
+        same ? "Same result: " : `Instead of ${told.explanation.status} ${told.explanation.outcome}: `,
+        element("span", { class: outcomeClass(whatIf.outcome) }, element("span", { class: "word" }, `${whatIf.status} ${whatIf.outcome}`)),
+        "; " + whatIf.reason);
     } catch (err) {
       if (asking !== state.drawing) return;
-      at("whatif-says").replaceChildren(element("span", { class: "trouble" }, err.message));
-      drawRoad(told.road, null);
+      at("whatif-result").replaceChildren(element("span", { class: "problem" }, err.message));
+      drawStages(told.explanation, null);
     }
   };
   for (const s of selects) s.addEventListener("change", changed);
@@ -402,11 +402,11 @@ async function drawSettings(told) {
 
 async function prepareSending() {
   if (!state.can.send) return;
-  const { visitors } = await get("/api/visitors");
-  const says = Object.fromEntries(visitors.map(v => [v.name, v.says]));
-  at("send-as").replaceChildren(...visitors.map(v => element("option", { value: v.name }, v.name)));
-  const tellWho = () => { at("send-says").textContent = says[at("send-as").value] ?? ""; };
-  at("send-as").addEventListener("change", tellWho);
+  const { clients } = await get("/api/clients");
+  const descriptions = Object.fromEntries(clients.map(v => [v.name, v.description]));
+  at("send-client").replaceChildren(...clients.map(v => element("option", { value: v.name }, v.name)));
+  const tellWho = () => { at("send-description").textContent = descriptions[at("send-client").value] ?? ""; };
+  at("send-client").addEventListener("change", tellWho);
   tellWho();
   at("send").hidden = false;
 }
@@ -415,16 +415,16 @@ async function send(event) {
   event.preventDefault();
   const button = at("send-button");
   button.disabled = true;
-  at("send-trouble").textContent = "";
+  at("send-problem").textContent = "";
   try {
-    const sent = await post("/api/send", { as: at("send-as").value, method: at("send-method").value, path: at("send-path").value.trim() });
+    const sent = await post("/api/send", { client: at("send-client").value, method: at("send-method").value, path: at("send-path").value.trim() });
     if (sent.decision) {
       state.sent.set(sent.decision, sent);
       if (state.sent.size > 50) state.sent.delete(state.sent.keys().next().value);
       location.hash = "#" + sent.decision;
     }
   } catch (err) {
-    at("send-trouble").textContent = err.message;
+    at("send-problem").textContent = err.message;
   } finally {
     button.disabled = false;
   }
@@ -447,7 +447,7 @@ function move(by) {
 function pause() {
   state.paused = !state.paused;
   at("pause").setAttribute("aria-pressed", String(state.paused));
-  at("pause").textContent = state.paused ? "Go on" : "Pause";
+  at("pause").textContent = state.paused ? "Resume" : "Pause";
   tellState();
   settle(false);
 }
@@ -477,7 +477,7 @@ function setTheme(theme) {
   else document.documentElement.dataset.theme = theme;
   const name = theme[0].toUpperCase() + theme.slice(1);
   at("theme").textContent = name;
-  at("theme").setAttribute("aria-label", "Colours: " + (theme === "auto" ? "as the system has them" : theme));
+  at("theme").setAttribute("aria-label", "Color scheme: " + (theme === "auto" ? "system" : theme));
 }
 function savedTheme() {
   try { return localStorage.getItem("theme") ?? "auto"; } catch { return "auto"; }
@@ -522,7 +522,7 @@ async function start() {
     state.can = await get("/api/build");
     await prepareSending();
   } catch (err) {
-    if (err instanceof Denied && err.status === 401) return askToken(err);
+    if (err instanceof StatusError && err.status === 401) return askToken(err);
   }
   choose(Number(location.hash.slice(1)) || 0);
   connect();

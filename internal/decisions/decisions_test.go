@@ -1,4 +1,4 @@
-package admin_test
+package decisions_test
 
 import (
 	"context"
@@ -17,7 +17,7 @@ import (
 	"go.uber.org/goleak"
 
 	"fauxlet/authchain"
-	"fauxlet/internal/admin"
+	"fauxlet/internal/decisions"
 	"fauxlet/testcerts"
 )
 
@@ -27,7 +27,7 @@ func decision(path string) *authchain.Decision {
 	return &authchain.Decision{Time: time.Now(), Remote: "127.0.0.1:1", Method: "GET", Path: path, Status: 200}
 }
 
-func ids(entries []*admin.Entry) []uint64 {
+func ids(entries []*decisions.Entry) []uint64 {
 	var all []uint64
 	for _, e := range entries {
 		all = append(all, e.ID)
@@ -37,7 +37,7 @@ func ids(entries []*admin.Entry) []uint64 {
 
 // TestRecorder: the last ones are kept, with the names of their nodes, in order.
 func TestRecorder(t *testing.T) {
-	r := admin.NewRecorder(3)
+	r := decisions.NewRecorder(3)
 	one, two := r.For("node-1"), r.For("node-2")
 	if entries, upTo := r.After(0); entries != nil || upTo != 0 {
 		t.Errorf("%v up to %d, of nothing", entries, upTo)
@@ -68,7 +68,7 @@ func TestRecorder(t *testing.T) {
 // TestRecorderOfLargeDecisions: it is their size that counts then, and the newest is kept whatever its size is.
 func TestRecorderOfLargeDecisions(t *testing.T) {
 	const size, bound = 100, 100 * 16 << 10
-	r := admin.NewRecorder(size)
+	r := decisions.NewRecorder(size)
 	record := r.For("node-1")
 	long := strings.Repeat("x", 200<<10)
 	for range 1000 {
@@ -95,7 +95,7 @@ func TestRecorderOfLargeDecisions(t *testing.T) {
 
 // TestFollower: it reads what comes in order, and is told how many it has missed.
 func TestFollower(t *testing.T) {
-	r := admin.NewRecorder(10)
+	r := decisions.NewRecorder(10)
 	record := r.For("node-1")
 	record(decision("/before"))
 	f := r.Follow(1)
@@ -123,7 +123,7 @@ func TestRecordersAndFollowers(t *testing.T) {
 	for _, size := range []int{1, 7, recording * each} {
 		t.Run(fmt.Sprint(size), func(t *testing.T) {
 			t.Parallel()
-			r := admin.NewRecorder(size)
+			r := decisions.NewRecorder(size)
 			var readers, writers sync.WaitGroup
 			for range following {
 				f := r.Follow(0)
@@ -180,7 +180,7 @@ func TestRecordersAndFollowers(t *testing.T) {
 
 // TestRecordingDoesNotWait: not for one who follows and does not read.
 func TestRecordingDoesNotWait(t *testing.T) {
-	r := admin.NewRecorder(10)
+	r := decisions.NewRecorder(10)
 	record := r.For("node-1")
 	f := r.Follow(0)
 	defer f.Close()
@@ -202,7 +202,7 @@ func TestMemory(t *testing.T) {
 		t.Fatal(err)
 	}
 	raw := client.TLS().Certificate[0]
-	r := admin.NewRecorder(1000)
+	r := decisions.NewRecorder(1000)
 	record := r.For("node-1")
 	var parsed atomic.Int64
 	fill := func(n int) uint64 {
@@ -249,4 +249,11 @@ func TestMemory(t *testing.T) {
 	if freed := float64(after) - float64(m.HeapAlloc); freed < 0.3*kept || freed > 1.5*kept {
 		t.Errorf("%.0f KiB were in use for what is taken to be %.0f KiB", freed/1024, kept/1024)
 	}
+}
+
+func must[T any](value T, err error) T {
+	if err != nil {
+		panic(err)
+	}
+	return value
 }

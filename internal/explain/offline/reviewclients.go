@@ -11,11 +11,18 @@ import (
 	"fauxlet/internal/reviewapi"
 )
 
-// Reviewer gives the clients of a review API that listens on nothing: what they ask goes from one to the other in memory.
-func Reviewer(api *reviewapi.Server) (authenticationv1.AuthenticationV1Interface, authorizationv1.AuthorizationV1Interface, error) {
-	config := api.RESTConfig("offline")
+// ReviewClients returns clients that pass TokenReviews and SubjectAccessReviews to a review API in memory, without a
+// listener.
+func ReviewClients(api *reviewapi.Server) (
+	authenticationv1.AuthenticationV1Interface, authorizationv1.AuthorizationV1Interface, error) {
+	return clientsOf(api.RESTConfig("offline"), api.Handler())
+}
+
+// clientsOf returns clients whose requests the handler answers in memory.
+func clientsOf(config *rest.Config, handler http.Handler) (
+	authenticationv1.AuthenticationV1Interface, authorizationv1.AuthorizationV1Interface, error) {
 	config.TLSClientConfig = rest.TLSClientConfig{}
-	config.Transport = inMemory{api.Handler()}
+	config.Transport = inMemory{handler}
 	client, err := rest.HTTPClientFor(config)
 	if err != nil {
 		return nil, nil, err
@@ -28,7 +35,7 @@ func Reviewer(api *reviewapi.Server) (authenticationv1.AuthenticationV1Interface
 	return tokens, access, err
 }
 
-// inMemory has a handler answer.
+// inMemory is an http.RoundTripper that calls a handler.
 type inMemory struct{ handler http.Handler }
 
 func (m inMemory) RoundTrip(request *http.Request) (*http.Response, error) {

@@ -1,14 +1,14 @@
-package admin_test
+package decisions_test
 
 import (
 	"testing"
 
-	"fauxlet/internal/admin"
+	"fauxlet/internal/decisions"
 )
 
 // BenchmarkRecord is what a request pays for being kept.
 func BenchmarkRecord(b *testing.B) {
-	record := admin.NewRecorder(0).For("node-1")
+	record := decisions.NewRecorder(0).For("node-1")
 	d := decision("/containerLogs/default/nginx/nginx")
 	b.ReportAllocs()
 	b.RunParallel(func(pb *testing.PB) {

@@ -54,18 +54,18 @@ func TestWhatIfOfADecision(t *testing.T) {
 							sent.Header.Add(key, value)
 						}
 					}
-					road, err := whatIf.Ask(t.Context(), d, sent, set)
+					road, err := whatIf.Explain(t.Context(), d, sent, set)
 					check(t, err)
 					name := fmt.Sprintf("row %d, from column %d to %d, known %t", row+1, from+1, to+1, known)
 					asked++
 					switch want := claim.statuses[to]; {
-					case road.Verdict == explain.Broken && !known:
+					case road.Outcome == explain.Error && !known:
 						unknown++
 						if road.Status != 401 && road.Status != 500 {
 							t.Errorf("%s: nobody knows, and it is answered %d", name, road.Status)
 						}
 					case road.Status != want && !(!known && len(claim.client.Headers) > 0 && d.By() == authchain.MethodX509):
-						t.Errorf("%s: %d, want %d: %s", name, road.Status, want, road.Why)
+						t.Errorf("%s: %d, want %d: %s", name, road.Status, want, road.Reason)
 					}
 				}
 			}
@@ -93,7 +93,7 @@ func (w *world) load(t *testing.T, settings vectors.Settings) *config.Config {
 // differing are the switches by which a kubelet has other settings, nil where it cannot be supposed to have them.
 func differing(whatIf offline.WhatIf, settings vectors.Settings) map[string]string {
 	set := map[string]string{}
-	for _, s := range whatIf.Switches() {
+	for _, s := range whatIf.Settings() {
 		want, ok := settings[s.Field]
 		if !ok {
 			want = defaults[s.Field]
@@ -138,17 +138,17 @@ func TestSwitches(t *testing.T) {
 		set  map[string]string
 		want string
 	}{
-		{map[string]string{"port": "1"}, "port: cannot be supposed here; what can be is authentication.x509.clientCAFile, authentication.webhook.enabled, authentication.anonymous.enabled, authorization.mode"},
-		{map[string]string{"authorization.mode": "AlwaysDeny"}, `authorization.mode: "AlwaysDeny" is none of ["Webhook" "AlwaysAllow"]`},
-		{map[string]string{"authentication.x509.clientCAFile": "/etc/passwd"}, `authentication.x509.clientCAFile: "/etc/passwd" is none of`},
-		{map[string]string{"authentication.anonymous.enabled": "yes"}, `authentication.anonymous.enabled: "yes" is none of ["false" "true"]`},
+		{map[string]string{"port": "1"}, "port: what-if cannot change this field; it can change authentication.x509.clientCAFile, authentication.webhook.enabled, authentication.anonymous.enabled, authorization.mode"},
+		{map[string]string{"authorization.mode": "AlwaysDeny"}, `authorization.mode: "AlwaysDeny" is not one of ["Webhook" "AlwaysAllow"]`},
+		{map[string]string{"authentication.x509.clientCAFile": "/etc/passwd"}, `authentication.x509.clientCAFile: "/etc/passwd" is not one of`},
+		{map[string]string{"authentication.anonymous.enabled": "yes"}, `authentication.anonymous.enabled: "yes" is not one of ["false" "true"]`},
 	} {
-		if _, err := whatIf.Ask(t.Context(), d, nil, test.set); err == nil || !strings.HasPrefix(err.Error(), test.want) {
+		if _, err := whatIf.Explain(t.Context(), d, nil, test.set); err == nil || !strings.HasPrefix(err.Error(), test.want) {
 			t.Errorf("%v: %v, want %s", test.set, err, test.want)
 		}
 	}
 	for _, d := range []*authchain.Decision{authchain.FailedHandshake("192.0.2.1:1", "EOF"), {Path: "/nothing", Status: 404}} {
-		if _, err := whatIf.Ask(t.Context(), d, nil, nil); !errors.Is(err, offline.ErrNotARequest) {
+		if _, err := whatIf.Explain(t.Context(), d, nil, nil); !errors.Is(err, offline.ErrNoAuthentication) {
 			t.Errorf("%+v: %v", d, err)
 		}
 	}

@@ -26,7 +26,7 @@ func TestRoads(t *testing.T) {
 		anonymous bool
 		token     bool
 
-		verdict  explain.Verdict
+		verdict  explain.Outcome
 		why      string
 		outcomes string // of the stops, by their first letters
 		cure     string // a part of the first
@@ -34,15 +34,15 @@ func TestRoads(t *testing.T) {
 		{name: "good", kind: "client", verdict: explain.Allowed, why: `user "kubelet-client" may get nodes/proxy`,
 			outcomes: "passed,passed,not reached,not reached,passed,passed,passed,passed"},
 		{name: "nobody", verdict: explain.Refused, why: "no client certificate was presented; anonymous authentication is off",
-			outcomes: "passed,skipped,skipped,skipped,refused,not reached,not reached,refused", cure: "--kubelet-client-certificate"},
+			outcomes: "passed,skipped,skipped,skipped,failed,not reached,not reached,failed", cure: "--kubelet-client-certificate"},
 		{name: "anonymous", anonymous: true, verdict: explain.Allowed, why: `user "system:anonymous" may get nodes/proxy`,
 			outcomes: "passed,skipped,skipped,passed,passed,passed,passed,passed"},
 		{name: "expired, and anonymous on", kind: "client-expired", anonymous: true, verdict: explain.Refused, why: "certificate expired at",
-			outcomes: "passed,refused,skipped,not reached,refused,not reached,not reached,refused", cure: "kubeadm certs renew"},
+			outcomes: "passed,failed,skipped,not reached,failed,not reached,not reached,failed", cure: "kubeadm certs renew"},
 		{name: "stranger", kind: "client-stranger", verdict: explain.Refused, why: `certificate signed by unknown authority "stranger-ca"`,
-			outcomes: "passed,refused,skipped,not reached,refused,not reached,not reached,refused", cure: "clientCAFile"},
+			outcomes: "passed,failed,skipped,not reached,failed,not reached,not reached,failed", cure: "clientCAFile"},
 		{name: "a token that nobody reads", token: true, verdict: explain.Refused, why: "the bearer token was not read: authentication.webhook.enabled is false",
-			outcomes: "passed,skipped,skipped,skipped,refused,not reached,not reached,refused", cure: "webhook: {enabled: true}"},
+			outcomes: "passed,skipped,skipped,skipped,failed,not reached,not reached,failed", cure: "webhook: {enabled: true}"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			chain, err := authchain.New(authchain.Config{NodeName: "node-1", ClientCA: provider{ca}, Anonymous: test.anonymous, Mode: authchain.AlwaysAllow})
@@ -62,15 +62,15 @@ func TestRoads(t *testing.T) {
 			if err != nil {
 				d.Status = http.StatusUnauthorized
 			}
-			road := explain.Of(d, known)
-			if road.Verdict != test.verdict || !strings.Contains(road.Why, test.why) {
-				t.Errorf("%s: %s, want %s: %s", road.Verdict, road.Why, test.verdict, test.why)
+			road := explain.Decision(d, known)
+			if road.Outcome != test.verdict || !strings.Contains(road.Reason, test.why) {
+				t.Errorf("%s: %s, want %s: %s", road.Outcome, road.Reason, test.verdict, test.why)
 			}
 			if got := outcomes(road); got != test.outcomes {
 				t.Errorf("outcomes %s, want %s", got, test.outcomes)
 			}
-			if (test.cure == "") != (len(road.Cures) == 0) || test.cure != "" && !strings.Contains(fmt.Sprintf("%+v", road.Cures), test.cure) {
-				t.Errorf("cures %+v, want %q", road.Cures, test.cure)
+			if (test.cure == "") != (len(road.Remedies) == 0) || test.cure != "" && !strings.Contains(fmt.Sprintf("%+v", road.Remedies), test.cure) {
+				t.Errorf("cures %+v, want %q", road.Remedies, test.cure)
 			}
 			if data, err := json.Marshal(road); err != nil || strings.Contains(string(data), "secret-token") {
 				t.Errorf("as JSON: %s, %v", data, err)
@@ -91,14 +91,14 @@ func TestHandshakeRoads(t *testing.T) {
 		"the client offers no cipher suite that tlsCipherSuites has (tls: no cipher suite supported by both client and server)": "tlsCipherSuites",
 		"the client closed the connection before it was through (EOF)":                                                          "",
 	} {
-		road := explain.Of(authchain.FailedHandshake("192.0.2.9:1234", handshake), explain.Facts{})
-		if road.Verdict != explain.Refused || road.Why != "TLS handshake failed: "+handshake {
-			t.Errorf("%s: %s", road.Verdict, road.Why)
+		road := explain.Decision(authchain.FailedHandshake("192.0.2.9:1234", handshake), explain.Facts{})
+		if road.Outcome != explain.Refused || road.Reason != "TLS handshake failed: "+handshake {
+			t.Errorf("%s: %s", road.Outcome, road.Reason)
 		}
-		if want := "refused" + strings.Repeat(",not reached", 7); outcomes(road) != want {
+		if want := "failed" + strings.Repeat(",not reached", 7); outcomes(road) != want {
 			t.Errorf("%s: outcomes %s", handshake, outcomes(road))
 		}
-		if got := fmt.Sprintf("%+v", road.Cures); (cure == "") != (len(road.Cures) == 0) || !strings.Contains(got, cure) {
+		if got := fmt.Sprintf("%+v", road.Remedies); (cure == "") != (len(road.Remedies) == 0) || !strings.Contains(got, cure) {
 			t.Errorf("%s: cures %s, want %q", handshake, got, cure)
 		}
 	}
@@ -109,24 +109,24 @@ func TestUnjudgedRoads(t *testing.T) {
 	for _, test := range []struct {
 		tls     *tls.ConnectionState
 		status  int
-		verdict explain.Verdict
+		verdict explain.Outcome
 	}{
-		{nil, 200, explain.Unguarded},
-		{nil, 405, explain.Unserved},
-		{&tls.ConnectionState{}, 404, explain.Unserved},
-		{&tls.ConnectionState{}, 301, explain.Unserved},
+		{nil, 200, explain.NoAuthentication},
+		{nil, 405, explain.NotServed},
+		{&tls.ConnectionState{}, 404, explain.NotServed},
+		{&tls.ConnectionState{}, 301, explain.NotServed},
 	} {
-		road := explain.Of(&authchain.Decision{TLS: test.tls, Status: test.status, Method: "GET", Path: "/x"}, explain.Facts{})
-		if road.Verdict != test.verdict || road.Why == "" || len(road.Cures) > 0 {
-			t.Errorf("%d: %s, %q, %v, want %s", test.status, road.Verdict, road.Why, road.Cures, test.verdict)
+		road := explain.Decision(&authchain.Decision{TLS: test.tls, Status: test.status, Method: "GET", Path: "/x"}, explain.Facts{})
+		if road.Outcome != test.verdict || road.Reason == "" || len(road.Remedies) > 0 {
+			t.Errorf("%d: %s, %q, %v, want %s", test.status, road.Outcome, road.Reason, road.Remedies, test.verdict)
 		}
 	}
 }
 
-func outcomes(road explain.Road) string {
-	all := make([]string, len(road.Stops))
-	for i := range road.Stops {
-		all[i] = string(road.Stops[i].Outcome)
+func outcomes(road explain.Explanation) string {
+	all := make([]string, len(road.Stages))
+	for i := range road.Stages {
+		all[i] = string(road.Stages[i].State)
 	}
 	return strings.Join(all, ",")
 }

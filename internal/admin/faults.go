@@ -10,13 +10,13 @@ import (
 	"fauxlet/internal/faults"
 )
 
-// maxFault is how long a fault may be as JSON, in bytes.
+// maxFault is the maximum size of a fault as JSON, in bytes.
 const maxFault = 1 << 20
 
-// ActiveFault is what the API tells of a fault that is active.
+// ActiveFault is the JSON form of an active fault.
 type ActiveFault struct {
 	faults.Fault
-	// Since is when it became active, Origin the file that it is of, empty where there is none.
+	// Since is when the fault was injected. Origin is the file that contains it, empty if there is none.
 	Since  time.Time `json:"since"`
 	Origin string    `json:"origin,omitempty"`
 	// Matched and Applied are the counts of [faults.Active].
@@ -24,7 +24,7 @@ type ActiveFault struct {
 	Applied int64 `json:"applied"`
 }
 
-// FaultKind is what the API tells of a kind of fault.
+// FaultKind is the JSON form of a kind of fault.
 type FaultKind struct {
 	Name     string   `json:"name"`
 	Explains string   `json:"explains"`
@@ -46,7 +46,7 @@ func (s *Server) getFault(w http.ResponseWriter, r *http.Request) error {
 			return writeJSON(w, http.StatusOK, active)
 		}
 	}
-	return refuse(http.StatusNotFound, "no fault %q is active", r.PathValue("name"))
+	return errorf(http.StatusNotFound, "no fault %q is active", r.PathValue("name"))
 }
 
 func (s *Server) getFaultKinds(w http.ResponseWriter, _ *http.Request) error {
@@ -57,13 +57,15 @@ func (s *Server) getFaultKinds(w http.ResponseWriter, _ *http.Request) error {
 	return writeJSON(w, http.StatusOK, map[string]any{"kinds": kinds})
 }
 
+var errNoFaults = errorf(http.StatusNotImplemented, "fault injection is not enabled on this server")
+
 func (s *Server) postFault(w http.ResponseWriter, r *http.Request) error {
-	if err := s.controllable(); err != nil {
-		return err
+	if s.options.Faults == nil {
+		return errNoFaults
 	}
 	data, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxFault))
 	if err != nil {
-		return refuse(http.StatusRequestEntityTooLarge, "the fault cannot be read: %v", err)
+		return errorf(http.StatusRequestEntityTooLarge, "cannot read the fault: %v", err)
 	}
 	fault, err := faults.Parse(data)
 	if err != nil {
@@ -71,36 +73,31 @@ func (s *Server) postFault(w http.ResponseWriter, r *http.Request) error {
 	}
 	active, err := s.options.Faults.Add(fault)
 	if err != nil {
-		return refuse(http.StatusConflict, "%v", err)
+		return errorf(http.StatusConflict, "%v", err)
 	}
-	s.options.Logger.Warn("a fault is active from now on", zap.String("name", active.Name), zap.String("kind", active.Kind), zap.String("by", r.RemoteAddr))
+	s.options.Logger.Warn("fault injected",
+		zap.String("name", active.Name), zap.String("kind", active.Kind), zap.String("remote", r.RemoteAddr))
 	return writeJSON(w, http.StatusCreated, active)
 }
 
 func (s *Server) deleteFault(w http.ResponseWriter, r *http.Request) error {
-	if err := s.controllable(); err != nil {
-		return err
+	if s.options.Faults == nil {
+		return errNoFaults
 	}
 	if err := s.options.Faults.Remove(r.PathValue("name")); err != nil {
-		return refuse(http.StatusNotFound, "%v", err)
+		return errorf(http.StatusNotFound, "%v", err)
 	}
-	s.options.Logger.Info("a fault has ended", zap.String("name", r.PathValue("name")), zap.String("by", r.RemoteAddr))
+	s.options.Logger.Info("fault removed",
+		zap.String("name", r.PathValue("name")), zap.String("remote", r.RemoteAddr))
 	w.WriteHeader(http.StatusNoContent)
 	return nil
 }
 
 func (s *Server) deleteFaults(w http.ResponseWriter, r *http.Request) error {
-	if err := s.controllable(); err != nil {
-		return err
+	if s.options.Faults == nil {
+		return errNoFaults
 	}
 	cleared := s.options.Faults.Clear()
-	s.options.Logger.Info("all faults have ended", zap.Int("faults", cleared), zap.String("by", r.RemoteAddr))
+	s.options.Logger.Info("all faults removed", zap.Int("faults", cleared), zap.String("remote", r.RemoteAddr))
 	return writeJSON(w, http.StatusOK, map[string]int{"cleared": cleared})
-}
-
-func (s *Server) controllable() error {
-	if s.options.Faults == nil {
-		return refuse(http.StatusNotImplemented, "nothing can go wrong here on purpose")
-	}
-	return nil
 }

@@ -1,4 +1,4 @@
-package admin_test
+package decisions_test
 
 import (
 	"context"
@@ -21,7 +21,7 @@ import (
 	tracingapi "k8s.io/component-base/tracing/api/v1"
 
 	"fauxlet/authchain"
-	"fauxlet/internal/admin"
+	"fauxlet/internal/decisions"
 )
 
 // collecting is an OpenTelemetry collector that keeps what it gets.
@@ -71,15 +71,15 @@ func told(attributes []*common.KeyValue) map[string]string {
 }
 
 // send has Spans send what is recorded, to their end, and gives what the collector got.
-func send(t *testing.T, samplingRate int32, decisions ...*authchain.Decision) (sent []*spans.Span, resource map[string]string) {
+func send(t *testing.T, samplingRate int32, all ...*authchain.Decision) (sent []*spans.Span, resource map[string]string) {
 	t.Helper()
 	c, endpoint := collect(t)
-	r := admin.NewRecorder(0)
-	s, err := admin.NewSpans(t.Context(), r, &tracingapi.TracingConfiguration{Endpoint: &endpoint, SamplingRatePerMillion: &samplingRate}, "host-1")
+	r := decisions.NewRecorder(0)
+	s, err := decisions.NewSpans(t.Context(), r, &tracingapi.TracingConfiguration{Endpoint: &endpoint, SamplingRatePerMillion: &samplingRate}, "host-1")
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, d := range decisions {
+	for _, d := range all {
 		r.For("node-1")(d)
 	}
 	ctx, stop := context.WithCancel(t.Context())
@@ -195,8 +195,8 @@ func TestSpansThatAreNotTaken(t *testing.T) {
 	c, endpoint := collect(t)
 	c.refuse = true
 	rate := int32(1_000_000)
-	r := admin.NewRecorder(10)
-	s, err := admin.NewSpans(t.Context(), r, &tracingapi.TracingConfiguration{Endpoint: &endpoint, SamplingRatePerMillion: &rate}, "host-1")
+	r := decisions.NewRecorder(10)
+	s, err := decisions.NewSpans(t.Context(), r, &tracingapi.TracingConfiguration{Endpoint: &endpoint, SamplingRatePerMillion: &rate}, "host-1")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,0 +1,104 @@
+package admin
+
+import (
+	"encoding/json"
+	"net/http"
+	"strconv"
+
+	"fauxlet/internal/decisions"
+	"fauxlet/internal/explain"
+)
+
+// Decisions is the response of /api/decisions.
+type Decisions struct {
+	// Instance identifies the process; IDs of different instances are unrelated. Last is the ID up to which the list is
+	// complete, apart from filtered and dropped Decisions. Recorded is the number of Decisions so far.
+	Instance string `json:"instance"`
+	Last     uint64 `json:"last"`
+	Recorded uint64 `json:"recorded"`
+	// Missed is how many Decisions were dropped before a reader of events read them, for all readers.
+	Missed    uint64             `json:"missed"`
+	Decisions []decisions.Record `json:"decisions"`
+}
+
+// Resume returns the event ID with which [Client.Events] continues after these Decisions.
+func (d *Decisions) Resume() string { return eventID(d.Instance, d.Last) }
+
+func (s *Server) getDecisions(w http.ResponseWriter, r *http.Request) error {
+	filter, err := decisions.ParseFilter(r.URL.Query())
+	if err != nil {
+		return err
+	}
+	entries, last := s.recorder.After(filter.After)
+	response := Decisions{
+		Instance: s.recorder.Instance(), Last: last, Recorded: s.recorder.LastID(), Missed: s.recorder.Missed(),
+		Decisions: []decisions.Record{},
+	}
+	record := s.recordFunc(filter.Explanation)
+	for _, e := range filter.Select(entries) {
+		response.Decisions = append(response.Decisions, record(e))
+	}
+	return writeJSON(w, http.StatusOK, response)
+}
+
+// getExport writes one JSON object per line.
+func (s *Server) getExport(w http.ResponseWriter, r *http.Request) error {
+	filter, err := decisions.ParseFilter(r.URL.Query())
+	if err != nil {
+		return err
+	}
+	entries, _ := s.recorder.After(filter.After)
+	w.Header().Set("Content-Type", "application/jsonl")
+	w.Header().Set("Content-Disposition", `attachment; filename="decisions.jsonl"`)
+	encoder, record := json.NewEncoder(w), s.recordFunc(filter.Explanation)
+	for _, e := range filter.Select(entries) {
+		if err := encoder.Encode(record(e)); err != nil {
+			return nil // the client has disconnected
+		}
+	}
+	return nil
+}
+
+func (s *Server) getDecision(w http.ResponseWriter, r *http.Request) error {
+	e, err := s.entryOf(r)
+	if err != nil {
+		return err
+	}
+	return writeJSON(w, http.StatusOK, s.recordFunc(true)(e))
+}
+
+// recordFunc returns a function that converts Entries, with or without their explanations. It looks up the facts of each
+// node once.
+func (s *Server) recordFunc(withExplanation bool) func(*decisions.Entry) decisions.Record {
+	if !withExplanation {
+		return (*decisions.Entry).Record
+	}
+	factsOfNodes := map[string]explain.Facts{}
+	return func(e *decisions.Entry) decisions.Record {
+		facts, ok := factsOfNodes[e.Node]
+		if !ok && s.options.Facts != nil {
+			facts = s.options.Facts(e.Node)
+			factsOfNodes[e.Node] = facts
+		}
+		record, explanation := e.Record(), explain.Decision(e.Decision, facts)
+		record.Explanation = &explanation
+		return record
+	}
+}
+
+// entryOf returns the Entry with the ID in a request's path.
+func (s *Server) entryOf(r *http.Request) (*decisions.Entry, error) {
+	id, err := strconv.ParseUint(r.PathValue("id"), 10, 64)
+	if err != nil {
+		return nil, errorf(http.StatusBadRequest, "%q is not a decision ID, which is a number", r.PathValue("id"))
+	}
+	return s.entry(id)
+}
+
+func (s *Server) entry(id uint64) (*decisions.Entry, error) {
+	if e := s.recorder.Get(id); e != nil {
+		return e, nil
+	}
+	return nil, errorf(http.StatusNotFound,
+		"decision %d is no longer kept, or does not exist; the last one is %d", id, s.recorder.LastID())
+}

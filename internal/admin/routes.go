@@ -1,0 +1,90 @@
+package admin
+
+import (
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+)
+
+// route is an endpoint of the admin API.
+type route struct {
+	pattern string
+	handler handler
+	summary string // for the index; empty: not listed
+}
+
+func (s *Server) routes() []route {
+	const (
+		filter   = "?outcome=refused&user=NAME&node=NAME&path=/pods&status=4xx&since=ID-OR-TIME&limit=10&explanation=true"
+		settings = `{"decision": ID, "set": {"authentication.anonymous.enabled": "true"}}`
+		request  = `{"client": NAME, "method": "GET", "path": "/pods"}`
+	)
+	return []route{
+		{"GET /api/decisions", s.getDecisions, "the most recent decisions; " + filter},
+		{"GET /api/decisions/{id}", s.getDecision, "one decision with its explanation"},
+		{"GET /api/decisions/{id}/settings", s.getSettings, "settings that what-if can change"},
+		{"GET /api/events", s.getEvents, "decisions as they are made, as an event stream; same filter"},
+		{"GET /api/export", s.getExport, "decisions as JSON lines; same filter"},
+		{"POST /api/whatif", s.postWhatIf, "explain a decision with other settings; " + settings},
+		{"GET /api/faults", s.getFaults, "active faults"},
+		{"POST /api/faults", s.postFault, "inject a fault"},
+		{"DELETE /api/faults", s.deleteFaults, "remove all faults"},
+		{"GET /api/faults/{name}", s.getFault, "one active fault"},
+		{"DELETE /api/faults/{name}", s.deleteFault, "remove one fault"},
+		{"GET /api/fault-kinds", s.getFaultKinds, "kinds of faults that can be injected"},
+		{"GET /api/clients", s.getClients, "clients that can send requests (demo only)"},
+		{"POST /api/send", s.postSend, "send a request as one of the clients (demo only); " + request},
+		{"GET /api/build", s.getBuild, "version, and what is available"},
+		{"GET /readyz", s.getReady, "ok once all nodes listen"},
+		{"GET /api/{$}", s.getIndex, "this list"},
+		{"GET /{$}", s.getIndex, ""},
+	}
+}
+
+// api returns the handler of all routes.
+func (s *Server) api() http.Handler {
+	mux := http.NewServeMux()
+	for _, r := range s.routes() {
+		mux.Handle(r.pattern, r.handler)
+	}
+	return mux
+}
+
+// getIndex lists the routes for people.
+func (s *Server) getIndex(w http.ResponseWriter, _ *http.Request) error {
+	var b strings.Builder
+	b.WriteString("fauxlet admin API: how this stand-in kubelet handled requests, and why.\n\n")
+	for _, r := range s.routes() {
+		if r.summary != "" {
+			method, path, _ := strings.Cut(r.pattern, " ")
+			fmt.Fprintf(&b, "%-6s %-32s %s\n", method, strings.TrimSuffix(path, "{$}"), r.summary)
+		}
+	}
+	return writeText(w, b.String())
+}
+
+func (s *Server) getBuild(w http.ResponseWriter, _ *http.Request) error {
+	return writeJSON(w, http.StatusOK, struct {
+		Instance string `json:"instance"`
+		Build    any    `json:"build"`
+		// WhatIf and Send state whether these endpoints are available.
+		WhatIf bool `json:"whatIf"`
+		Send   bool `json:"send"`
+	}{s.recorder.Instance(), s.options.Build, s.options.WhatIf != nil, s.options.Sender != nil})
+}
+
+func (s *Server) getReady(w http.ResponseWriter, _ *http.Request) error {
+	if s.options.Ready != nil {
+		if err := s.options.Ready(); err != nil {
+			return errorf(http.StatusServiceUnavailable, "%v", err)
+		}
+	}
+	return writeText(w, "ok")
+}
+
+func writeText(w http.ResponseWriter, text string) error {
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	_, _ = io.WriteString(w, text)
+	return nil
+}

@@ -1,0 +1,74 @@
+package admin
+
+import (
+	"context"
+	"net/http"
+
+	"fauxlet/internal/decisions"
+)
+
+// Sender sends requests to the stand-in kubelet on behalf of its clients. The demo has one.
+type Sender interface {
+	// Clients returns the clients with their credentials in words.
+	Clients() []SendClient
+	// Send sends a request. It must not send requests anywhere else.
+	Send(ctx context.Context, request SendRequest) (*SendResult, error)
+}
+
+// SendClient is a client on whose behalf the Sender can send requests.
+type SendClient struct {
+	Name string `json:"name"`
+	// Description describes its credential.
+	Description string `json:"description"`
+}
+
+// SendRequest is the body of a request to /api/send. Path may have a query.
+type SendRequest struct {
+	Client string `json:"client"`
+	Method string `json:"method"`
+	Path   string `json:"path"`
+}
+
+// SendResult is the response.
+type SendResult struct {
+	// Decision is the ID of the Decision about the request, 0 if it was not recorded in time.
+	Decision uint64 `json:"decision,omitempty"`
+	Status   int    `json:"status"`
+	// Body is the beginning of the response, empty if that is not text.
+	Body string `json:"body,omitempty"`
+	// Command is a shell command that sends the same request.
+	Command string `json:"command,omitempty"`
+	// Remote is the address from which the request was sent.
+	Remote string `json:"remote"`
+}
+
+var errNoSender = errorf(http.StatusNotImplemented, "sending requests is available in fauxlet demo only")
+
+func (s *Server) getClients(w http.ResponseWriter, _ *http.Request) error {
+	if s.options.Sender == nil {
+		return errNoSender
+	}
+	return writeJSON(w, http.StatusOK, map[string]any{"clients": s.options.Sender.Clients()})
+}
+
+func (s *Server) postSend(w http.ResponseWriter, r *http.Request) error {
+	if s.options.Sender == nil {
+		return errNoSender
+	}
+	var request SendRequest
+	if err := readJSON(w, r, &request); err != nil {
+		return err
+	}
+	follower := s.recorder.Follow(s.recorder.LastID())
+	defer follower.Close()
+	result, err := s.options.Sender.Send(r.Context(), request)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), s.limits.decision)
+	defer cancel()
+	if e, err := follower.Wait(ctx, decisions.From(result.Remote)); err == nil {
+		result.Decision = e.ID
+	}
+	return writeJSON(w, http.StatusOK, result)
+}

@@ -1,0 +1,149 @@
+// Package admin serves the Decisions of a process over HTTP: as JSON, as an event stream, and as JSON lines for export.
+// The same listener has a readiness check, build information, the web page of package page, and the API for faults. It is
+// separate from the kubelet's ports.
+//
+// [Listen] returns a [Server] for the Decisions of a [decisions.Recorder]. [Client] is the client of its API.
+package admin
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"sync/atomic"
+	"time"
+
+	"go.uber.org/zap"
+
+	"fauxlet/internal/decisions"
+	"fauxlet/internal/explain"
+	"fauxlet/internal/faults"
+)
+
+// limits are timeouts of a Server.
+type limits struct {
+	header  time.Duration // reading a request's header
+	request time.Duration // a complete request, except for event streams
+	idle    time.Duration // a connection between requests
+	drain   time.Duration // open requests when the Server stops
+	// keepAlive is the longest pause in an event stream. A reader that takes longer than patience to accept data is
+	// disconnected.
+	keepAlive, patience time.Duration
+	decision            time.Duration // waiting for the Decision about a request that has its response
+}
+
+var defaultLimits = limits{
+	header: 10 * time.Second, request: 30 * time.Second, idle: 2 * time.Minute, drain: 2 * time.Second,
+	keepAlive: keepAlive, patience: 30 * time.Second, decision: 5 * time.Second,
+}
+
+const (
+	keepAlive = 15 * time.Second
+	// maxHeader is the maximum size of a request's header, in bytes.
+	maxHeader = 32 << 10
+)
+
+// Options configure a Server.
+type Options struct {
+	// Recorder has the Decisions. Required.
+	Recorder *decisions.Recorder
+	// Faults are the faults of the process, for the API to list and to change. Nil: the API has no fault injection.
+	Faults *faults.Set
+	// Facts returns what explanations can use about a node. Nil: they use the Decision only.
+	Facts func(node string) explain.Facts
+	// Token, if set, is required in every API request. It must be set unless the address is a loopback address.
+	Token string
+	// Ready returns the reason why the process is not ready yet, nil once it is. A nil function means always ready.
+	Ready func() error
+	// Build is returned by /api/build, as JSON.
+	Build any
+	// Page handles all paths except /readyz and those below /api/. It needs no token, so it must not contain secrets. It
+	// may set its own Content-Security-Policy. Nil: / returns a list of the API's paths.
+	Page http.Handler
+	// WhatIf answers /api/whatif. Nil: what-if is not available.
+	WhatIf WhatIf
+	// Sender sends the requests of /api/send. Nil: sending is not available.
+	Sender Sender
+	// Logger logs changes of faults. Nil: no log.
+	Logger *zap.Logger
+}
+
+// Server serves the admin API and the page. It is safe for concurrent use.
+type Server struct {
+	options   Options
+	recorder  *decisions.Recorder
+	listener  net.Listener
+	guard     *guard
+	limits    limits
+	following atomic.Int64 // open event streams
+}
+
+// Listen opens a listener at an address, such as 127.0.0.1:10240, and returns a Server for it. Port 0 selects a free port.
+// The caller must call Serve or Close. If the port is in use, the error wraps syscall.EADDRINUSE.
+func Listen(address string, options Options) (*Server, error) {
+	if options.Logger == nil {
+		options.Logger = zap.NewNop()
+	}
+	listener, err := net.Listen("tcp", address)
+	if err != nil {
+		return nil, err
+	}
+	guard, err := newGuard(listener.Addr(), options.Token)
+	if err != nil {
+		listener.Close()
+		return nil, err
+	}
+	return &Server{
+		options: options, recorder: options.Recorder, listener: listener, guard: guard, limits: defaultLimits,
+	}, nil
+}
+
+// Addr returns the listener's address.
+func (s *Server) Addr() string { return s.listener.Addr().String() }
+
+// Close closes the listener of a Server on which Serve is not called.
+func (s *Server) Close() error { return s.listener.Close() }
+
+// handler returns the handler of everything behind the listener.
+func (s *Server) handler() http.Handler {
+	mux := http.NewServeMux()
+	api := s.api()
+	mux.Handle("/api/", s.guard.requireToken(api))
+	mux.Handle("/readyz", api)
+	page := s.options.Page
+	if page == nil {
+		page = api
+	}
+	mux.Handle("/", page)
+	return s.guard.sameOrigin(mux)
+}
+
+// Serve serves until ctx is done, closes the listener, and returns nil.
+func (s *Server) Serve(ctx context.Context) error {
+	server := &http.Server{
+		Handler:           s.handler(),
+		BaseContext:       func(net.Listener) context.Context { return ctx }, // ends event streams
+		ReadHeaderTimeout: s.limits.header,
+		ReadTimeout:       s.limits.request,
+		WriteTimeout:      s.limits.request,
+		IdleTimeout:       s.limits.idle,
+		MaxHeaderBytes:    maxHeader,
+		ErrorLog:          zap.NewStdLog(s.options.Logger),
+	}
+	stopped := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		defer close(stopped)
+		draining, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.limits.drain)
+		defer cancel()
+		if server.Shutdown(draining) != nil {
+			server.Close()
+		}
+	})
+	if err := server.Serve(s.listener); !errors.Is(err, http.ErrServerClosed) {
+		stop()
+		return fmt.Errorf("the admin listener failed: %w", err)
+	}
+	<-stopped
+	return nil
+}

@@ -1,0 +1,4 @@
+package decisions
+
+// Bytes returns the estimated size of everything that the Recorder keeps.
+func (r *Recorder) Bytes() int64 { return r.bytes.Load() }

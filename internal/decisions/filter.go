@@ -1,0 +1,99 @@
+package decisions
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"fauxlet/authchain"
+)
+
+// Filter selects Entries. An empty field matches everything.
+type Filter struct {
+	// Outcome is one of [Outcomes].
+	Outcome string
+	// User and Node are complete names.
+	User, Node string
+	// Path is a prefix of the path if it begins with a slash, otherwise any part of it.
+	Path string
+	// Status is a status code, or a class of status codes such as 4xx.
+	Status string
+
+	// After is an ID, Since a time. Only later Entries match.
+	After uint64
+	Since time.Time
+	// Limit is the maximum number of Entries, 0 for no limit. With After they are the first ones, otherwise the last ones.
+	Limit int
+	// Explanation includes the explanation in each Record.
+	Explanation bool
+}
+
+// Outcomes are the values of Filter.Outcome: the outcomes of a Decision, and none for a request without authentication.
+var Outcomes = []string{"allowed", "refused", "error", "none"}
+
+// Validate returns an error that begins with the name of the invalid parameter.
+func (f *Filter) Validate() error {
+	if f.Outcome != "" && !slices.Contains(Outcomes, f.Outcome) {
+		return fmt.Errorf("outcome: %q is not one of %s", f.Outcome, strings.Join(Outcomes, ", "))
+	}
+	if f.Status == "" {
+		return nil
+	}
+	text, isClass := strings.CutSuffix(f.Status, "xx")
+	low, high := 100, 599
+	if isClass {
+		low, high = 1, 5
+	}
+	if code, err := strconv.Atoi(text); err != nil || code < low || code > high {
+		return fmt.Errorf("status: %q is not a status code or a class of status codes; examples: 403, 4xx", f.Status)
+	}
+	return nil
+}
+
+// Select returns the Entries that match.
+func (f *Filter) Select(entries []*Entry) []*Entry {
+	selected := entries[:0:0]
+	for _, e := range entries {
+		if f.matches(e) {
+			selected = append(selected, e)
+		}
+	}
+	switch {
+	case f.Limit == 0 || len(selected) <= f.Limit:
+		return selected
+	case f.After > 0:
+		return selected[:f.Limit]
+	}
+	return selected[len(selected)-f.Limit:]
+}
+
+func (f *Filter) matches(e *Entry) bool {
+	d := e.Decision
+	return e.ID > f.After &&
+		(f.Since.IsZero() || d.Time.After(f.Since)) &&
+		(f.Node == "" || f.Node == e.Node) &&
+		(f.User == "" || d.User != nil && f.User == d.User.GetName()) &&
+		(f.Outcome == "" || f.Outcome == cmp.Or(d.Outcome(), "none")) &&
+		f.matchesPath(d) && f.matchesStatus(d)
+}
+
+func (f *Filter) matchesPath(d *authchain.Decision) bool {
+	if strings.HasPrefix(f.Path, "/") {
+		return strings.HasPrefix(d.Path, f.Path)
+	}
+	return strings.Contains(d.Path, f.Path)
+}
+
+func (f *Filter) matchesStatus(d *authchain.Decision) bool {
+	if f.Status == "" {
+		return true
+	}
+	code := strconv.Itoa(d.Status)
+	if class, ok := strings.CutSuffix(f.Status, "xx"); ok {
+		return d.Status >= 100 && strings.HasPrefix(code, class)
+	}
+	return code == f.Status
+}

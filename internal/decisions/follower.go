@@ -1,0 +1,90 @@
+package decisions
+
+import (
+	"context"
+	"slices"
+)
+
+// Follower reads Entries as they are recorded. It has no buffer of its own, so that a slow Follower cannot hold up
+// recording: it counts the Entries that left the ring before it read them. Only one goroutine may use it.
+type Follower struct {
+	recorder *Recorder
+	read     uint64 // everything up to this ID was read
+	woken    chan struct{}
+}
+
+// Follow returns a Follower of the Entries with an ID above id. The caller must close it.
+func (r *Recorder) Follow(id uint64) *Follower {
+	f := &Follower{recorder: r, read: id, woken: make(chan struct{}, 1)}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	followers := append(slices.Clone(*r.followers.Load()), f)
+	r.followers.Store(&followers)
+	return f
+}
+
+// Close stops following.
+func (f *Follower) Close() {
+	f.recorder.mu.Lock()
+	defer f.recorder.mu.Unlock()
+	isF := func(other *Follower) bool { return other == f }
+	followers := slices.DeleteFunc(slices.Clone(*f.recorder.followers.Load()), isF)
+	f.recorder.followers.Store(&followers)
+}
+
+func (f *Follower) wake() {
+	select {
+	case f.woken <- struct{}{}:
+	default:
+	}
+}
+
+// Next waits for new Entries and returns them in order. Dropped is how many Entries before them were lost; Next may
+// return these alone, without an Entry. It returns the error of ctx when that is done.
+func (f *Follower) Next(ctx context.Context) (entries []*Entry, dropped uint64, err error) {
+	for {
+		before := f.read
+		entries, f.read = f.recorder.After(f.read)
+		if dropped = f.read - before - uint64(len(entries)); dropped > 0 {
+			f.recorder.missed.Add(dropped)
+		}
+		if f.read > before {
+			return entries, dropped, nil
+		}
+		select {
+		case <-f.woken:
+		case <-ctx.Done():
+			return nil, 0, ctx.Err()
+		}
+	}
+}
+
+// Wait returns the first new Entry that matches. Entries after it are left for the next call. It returns the error of ctx
+// when that is done.
+//
+// To wait for the Decision about a request, follow before sending it: a Decision is recorded shortly after its response
+// was written.
+//
+//	follower := recorder.Follow(recorder.LastID())
+//	defer follower.Close()
+//	// send the request, then
+//	entry, err := follower.Wait(ctx, decisions.From(localAddress))
+func (f *Follower) Wait(ctx context.Context, matches func(*Entry) bool) (*Entry, error) {
+	for {
+		entries, _, err := f.Next(ctx)
+		if err != nil {
+			return nil, err
+		}
+		for _, e := range entries {
+			if matches(e) {
+				f.read = e.ID
+				return e, nil
+			}
+		}
+	}
+}
+
+// From matches the Decisions about requests from a client's address, HOST:PORT.
+func From(remote string) func(*Entry) bool {
+	return func(e *Entry) bool { return e.Decision.Remote == remote }
+}

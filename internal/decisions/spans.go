@@ -1,0 +1,116 @@
+package decisions
+
+import (
+	"context"
+	"net/http"
+	"time"
+
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/codes"
+	"go.opentelemetry.io/otel/propagation"
+	sdkresource "go.opentelemetry.io/otel/sdk/resource"
+	semconv "go.opentelemetry.io/otel/semconv/v1.41.0"
+	oteltrace "go.opentelemetry.io/otel/trace"
+	"k8s.io/component-base/tracing"
+	tracingapi "k8s.io/component-base/tracing/api/v1"
+
+	"fauxlet/authchain"
+)
+
+// Spans exports Decisions as OpenTelemetry spans, with the kubelet's library and configuration. Each request is a span in
+// its client's trace. It contains a span for each authentication step and each authorization check.
+type Spans struct {
+	follower *Follower
+	provider tracing.TracerProvider
+	tracer   oteltrace.Tracer
+}
+
+// spansTimeout limits the export of the remaining spans when Run ends.
+const spansTimeout = 2 * time.Second
+
+// NewSpans returns Spans for the Decisions that r records from now on. Run must be called. As in the kubelet, they go to
+// the endpoint without TLS, samplingRatePerMillion selects them, and spans whose client samples them are always exported.
+// Host is the machine's name. The endpoint need not be reachable: spans that it does not accept are dropped.
+// (kubelet: cmd/kubelet/app/server.go, newTracerProvider)
+func NewSpans(ctx context.Context, r *Recorder, c *tracingapi.TracingConfiguration, host string) (*Spans, error) {
+	resource := sdkresource.WithAttributes(semconv.ServiceName("kubelet"), semconv.HostName(host))
+	provider, err := tracing.NewProvider(ctx, c, nil, []sdkresource.Option{resource})
+	if err != nil {
+		return nil, err
+	}
+	return &Spans{follower: r.Follow(r.LastID()), provider: provider, tracer: provider.Tracer("fauxlet/decisions")}, nil
+}
+
+// Run exports spans until ctx is done, and then those of the Decisions recorded before, for at most 2 s. It returns an
+// error if that is too short. It follows the Recorder, so that no request waits for it.
+func (s *Spans) Run(ctx context.Context) error {
+	defer s.follower.Close()
+	for {
+		entries, _, err := s.follower.Next(ctx)
+		if err != nil {
+			break
+		}
+		for _, e := range entries {
+			s.export(e)
+		}
+	}
+	ending, cancel := context.WithTimeout(context.WithoutCancel(ctx), spansTimeout)
+	defer cancel()
+	return s.provider.Shutdown(ending)
+}
+
+func (s *Spans) export(e *Entry) {
+	d := e.Decision
+	ctx, span := s.tracer.Start(parentOf(d), spanName(d),
+		oteltrace.WithTimestamp(d.Time), oteltrace.WithSpanKind(oteltrace.SpanKindServer))
+	if !span.IsRecording() {
+		return
+	}
+	defer span.End(oteltrace.WithTimestamp(d.Time.Add(d.Duration)))
+	span.SetAttributes(attributesOf(e)...)
+	if d.Handshake != "" {
+		span.SetStatus(codes.Error, d.Handshake)
+	} else if d.Status >= http.StatusInternalServerError {
+		span.SetStatus(codes.Error, d.Err)
+	}
+	for i := range d.Authentication {
+		step := &d.Authentication[i]
+		s.child(ctx, childSpan{
+			name: "authenticate " + string(step.Method), start: d.Time.Add(step.Start), duration: step.Duration,
+			failed: step.Outcome == authchain.OutcomeError, attributes: stepAttributes(step),
+		})
+	}
+	for i := range d.Authorization {
+		check := &d.Authorization[i]
+		s.child(ctx, childSpan{
+			name: "authorize " + check.Resource + "/" + check.Subresource, start: d.Time.Add(check.Start),
+			duration: check.Duration, failed: check.Result == authchain.CheckError, attributes: checkAttributes(check),
+		})
+	}
+}
+
+// childSpan is a span within the span of a request.
+type childSpan struct {
+	name       string
+	start      time.Time
+	duration   time.Duration
+	failed     bool
+	attributes []attribute.KeyValue
+}
+
+func (s *Spans) child(ctx context.Context, c childSpan) {
+	_, span := s.tracer.Start(ctx, c.name, oteltrace.WithTimestamp(c.start), oteltrace.WithAttributes(c.attributes...))
+	if c.failed {
+		span.SetStatus(codes.Error, "")
+	}
+	span.End(oteltrace.WithTimestamp(c.start.Add(c.duration)))
+}
+
+// parentOf returns a context with the client's span. The kubelet ignores that span on the read-only port.
+func parentOf(d *authchain.Decision) context.Context {
+	if d.Traceparent == "" || d.TLS == nil {
+		return context.Background()
+	}
+	carrier := propagation.MapCarrier{"traceparent": d.Traceparent}
+	return propagation.TraceContext{}.Extract(context.Background(), carrier)
+}
