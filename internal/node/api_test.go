@@ -30,9 +30,9 @@ import (
 	"k8s.io/client-go/rest"
 )
 
-// api is an apiserver that knows nodes, pods and Leases, and of them what fake clientsets do not tell: uids and versions,
-// selectors of fields, deletion with grace, preconditions, what a status may change, and patches as the apiserver merges
-// them. It has no admission and no controllers.
+// api is a small apiserver with Nodes, Pods and Leases. Unlike the fake clientset it has UIDs and resource versions, field
+// selectors, graceful deletion, preconditions, status subresources, and strategic merge patches. It has no admission and no
+// controllers.
 type api struct {
 	*httptest.Server
 	client kubernetes.Interface
@@ -42,7 +42,7 @@ type api struct {
 	changes []change      // the first brought version 1
 	more    chan struct{} // closed when there is more in it
 	asked   []string
-	// refuse answers a request in the apiserver's place: "patch pods/status a".
+	// refuse, if set, returns the error for a request such as "patch pods/status a".
 	refuse func(request string) error
 }
 
@@ -51,16 +51,16 @@ type object interface {
 	metav1.Object
 }
 
-// objectKey names an object.
+// objectKey identifies an object.
 type objectKey struct{ kind, namespace, name string }
 
-// change is an object as it was, and as it is; nil: it was not, or is not.
+// change is an object before and after a change. nil: it did not exist before, or was deleted.
 type change struct {
 	of       objectKey
 	was, now object
 }
 
-// kinds are an empty object and list of each.
+// kinds has an empty object and an empty list of each kind.
 var kinds = map[string]struct {
 	group  string
 	object func() object
@@ -164,7 +164,7 @@ func (a *api) serve(w http.ResponseWriter, r *http.Request) {
 	_ = json.NewEncoder(w).Encode(answer)
 }
 
-// named is what a path is of.
+// named returns the object and the subresource of a path.
 func named(path string) (of objectKey, sub string, err error) {
 	for kind, k := range kinds {
 		rest, is := strings.CutPrefix(path, k.group)
@@ -196,7 +196,7 @@ func fail(w http.ResponseWriter, err error) {
 
 func (of objectKey) group() schema.GroupResource { return schema.GroupResource{Resource: of.kind} }
 
-// set has an object be this from now on, nil for gone; a.mu is held.
+// set stores an object, or deletes it if now is nil. The caller holds a.mu.
 func (a *api) set(of objectKey, now object) {
 	was := a.objects[of]
 	if now == nil {
@@ -244,7 +244,7 @@ func (a *api) create(of objectKey, body []byte) (object, error) {
 	return created, nil
 }
 
-// put has an object be there as it is, with its status.
+// put stores an object with its status.
 func (a *api) put(o object) {
 	kind := "nodes"
 	if _, is := o.(*v1.Pod); is {
@@ -274,7 +274,8 @@ func (a *api) update(of objectKey, body []byte) (object, error) {
 	return updated, nil
 }
 
-// patch merges as the apiserver does: of a pod's status nothing but that, of a node's what is not its spec.
+// patch merges like the apiserver. A patch of a pod's status changes the status only. A patch of a Node's status changes
+// everything except the spec.
 func (a *api) patch(of objectKey, sub string, body []byte) (object, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -315,7 +316,7 @@ func (a *api) patch(of objectKey, sub string, body []byte) (object, error) {
 	return patched, nil
 }
 
-// remove deletes an object, a pod with the grace that it is given.
+// remove deletes an object. For a pod it applies the grace period.
 func (a *api) remove(of objectKey, body []byte) (object, error) {
 	var options metav1.DeleteOptions
 	if err := json.Unmarshal(body, &options); err != nil && len(body) > 0 {
@@ -351,7 +352,7 @@ func (a *api) remove(of objectKey, body []byte) (object, error) {
 	return deleted, nil
 }
 
-// chosen says whether a selector of fields wants an object.
+// chosen returns the filter of a field selector.
 func chosen(r *http.Request, of objectKey) (func(objectKey, object) bool, error) {
 	selector, err := fields.ParseSelector(r.FormValue("fieldSelector"))
 	return func(other objectKey, o object) bool {
@@ -383,7 +384,7 @@ func (a *api) list(r *http.Request, of objectKey) (any, error) {
 	return map[string]any{"apiVersion": kind.GroupVersion().String(), "kind": kind.Kind + "List", "metadata": map[string]string{"resourceVersion": strconv.Itoa(len(a.changes))}, "items": items}, nil
 }
 
-// watch tells what has changed since a version. It does not list: whoever asks for that is told so, and asks for a list.
+// watch sends the changes since a version. A request for initial events is refused, so that the client lists instead.
 func (a *api) watch(w http.ResponseWriter, r *http.Request, of objectKey) error {
 	wanted, err := chosen(r, of)
 	if err == nil && r.FormValue("sendInitialEvents") != "" {
@@ -428,14 +429,14 @@ func (a *api) watch(w http.ResponseWriter, r *http.Request, of objectKey) error 
 	}
 }
 
-// requests are those that were made so far.
+// requests returns the requests so far.
 func (a *api) requests() []string {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return slices.Clone(a.asked)
 }
 
-// count is how often this was asked.
+// count returns how often a request was made.
 func (a *api) count(request string) int {
 	n := 0
 	for _, asked := range a.requests() {
@@ -446,7 +447,7 @@ func (a *api) count(request string) int {
 	return n
 }
 
-// created is how many objects of a kind there have ever been.
+// created returns how many objects of a kind were ever created.
 func (a *api) created(kind string) int {
 	a.mu.Lock()
 	defer a.mu.Unlock()

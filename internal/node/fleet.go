@@ -1,9 +1,9 @@
-// Package node is what makes a stand-in kubelet a node of a cluster: it registers Nodes, keeps their Leases and statuses,
-// and lives the lives of the pods that are bound to them, so that what the API shows is what the kubelet's own endpoints
-// answer for.
+// Package node makes stand-in kubelets nodes of a cluster. It registers Nodes, renews their Leases, reports their statuses,
+// and reports the status of each pod that is bound to them. The pods in the API and the pods that the kubelet's endpoints
+// serve are always the same.
 //
-// A [Fleet] is one node or many behind one connection to the apiserver, with one watch of pods and one of nodes. What a
-// pod does is told by package life, as a function of time; nothing runs here.
+// A [Fleet] is one or more nodes behind one connection to the apiserver, with one watch of pods and one watch of nodes.
+// Package podlife computes what a pod does as a function of time. No container runs.
 //
 // Sources of the behaviour: pkg/kubelet/kubelet_node_status.go, pkg/kubelet/nodestatus, pkg/kubelet/status,
 // pkg/kubelet/pod and pkg/kubelet/config of k8s.io/kubernetes v1.37.
@@ -34,48 +34,49 @@ import (
 	"fauxlet/scenario"
 )
 
-// Options are what the nodes of a Fleet share.
+// Options configure a Fleet. All its nodes share them.
 type Options struct {
-	// Client is the apiserver's. With the credential of a node, Only is that node. Required.
+	// Client is the client for the apiserver. If its credential belongs to a node, set Only to that node. Required.
 	Client kubernetes.Interface
 
-	// Heartbeats is the client by which nodes renew their Leases and report: one that gives up on a request before the next
-	// is due. Nil: Client.
+	// Heartbeats is the client that renews Leases and reports node statuses. Its requests should time out before the next
+	// one is due. Nil: use Client.
 	Heartbeats kubernetes.Interface
 
-	// Only is the name of the one node that this Fleet may have: only it and its pods are watched, which is all that a
-	// node's own credential may do. Empty: all nodes are watched, and all pods that are bound to any.
+	// Only limits the Fleet to one node. It then watches that Node and its pods only, which a node's own credential may do.
+	// Empty: watch all Nodes, and all pods that are bound to a node.
 	Only string
 
-	// Containers is what is made up of the containers of a pod, by name; nil: nothing.
+	// Containers returns what the Scenario file defines for the containers of a pod, by container name. Nil: nothing.
 	Containers func(*v1.Pod) map[string]scenario.Container
 
-	// HeartbeatFailed, where it is set, is called when a Lease or a status could not be renewed again and again, so that
-	// the connections to the apiserver can be closed and made anew.
+	// HeartbeatFailed, if set, is called after repeated failures to renew a Lease or to report a status, so that the caller
+	// can close the connections to the apiserver.
 	HeartbeatFailed func()
 
-	// Logger gets what the nodes do. Nil: no log.
+	// Logger logs what the nodes do. Nil: no log.
 	Logger *zap.Logger
 }
 
 // Spec is one node of a Fleet.
 type Spec struct {
-	// Config is the node's configuration as a kubelet: its name, addresses, labels, taints, and how often it reports.
+	// Config is the kubelet configuration of the node: name, addresses, labels, taints, report intervals. Required.
 	Config *config.Config
-	// Pods is where its pods are put. Required.
+	// Pods is the store that receives the node's pods. Required.
 	Pods *pods.Store
-	// Port is where the stand-in serves the kubelet's API.
+	// Port is the port of the kubelet API.
 	Port int32
-	// Addresses are those that the Node has beside its own of --node-ip and its name.
+	// Addresses are added to the addresses from --node-ip and the node's name.
 	Addresses []v1.NodeAddress
-	// Capacity is what the Node pretends to have; nil: DefaultCapacity. Machine is what it is called.
+	// Capacity is the reported capacity. Nil: DefaultCapacity.
 	Capacity v1.ResourceList
-	Machine  pods.Machine
-	// Version is fauxlet's, KubeletVersion the kubelet's that it stands in for.
+	// Machine has the IDs and versions in status.nodeInfo.
+	Machine pods.Machine
+	// Version is the version of fauxlet, KubeletVersion the version of the imitated kubelet.
 	Version, KubeletVersion string
-	// Static are the pods that the node has without being told by an apiserver, which sees their mirrors.
+	// Static are the static pods of the node. The apiserver shows their mirror pods.
 	Static []*v1.Pod
-	// Deregister deletes the Node when it leaves. Otherwise it stays, and says that it is not ready.
+	// Deregister deletes the Node object when the node stops. Otherwise the Node stays and becomes NotReady.
 	Deregister bool
 }
 
@@ -83,33 +84,33 @@ type Spec struct {
 type Fleet struct {
 	options Options
 	client  kubernetes.Interface
-	// heartbeats is for what must not wait for a connection that is dead.
+	// heartbeats is the client for requests that must not wait for a dead connection.
 	heartbeats kubernetes.Interface
 	logger     *zap.Logger
 
 	pods  cache.SharedIndexInformer
 	nodes cache.SharedIndexInformer
 	queue workqueue.TypedRateLimitingInterface[types.NamespacedName]
-	// made is when this was. What has passed since is told by a clock that does not jump.
+	// made is the time of NewFleet. Durations since then use the monotonic clock.
 	made time.Time
-	// registering bounds how many nodes are registered at once.
+	// registering limits how many nodes register or leave at the same time.
 	registering chan struct{}
 
 	mu sync.RWMutex
-	// running is done when the nodes are to leave; nil: none is to begin, for the Fleet does not run yet, or any more.
+	// running ends when the nodes must leave. It is nil before Run and after it.
 	running context.Context
 	members map[string]*member
-	lives   map[types.NamespacedName]*living
+	lives   map[types.NamespacedName]*podEntry
 	static  map[types.NamespacedName]*member
-	going   sync.WaitGroup
+	active  sync.WaitGroup // the goroutines of members
 }
 
 const (
-	// workers is how many pods are attended to at once.
+	// workers is how many pods are synchronized at the same time.
 	workers = 16
-	// registrations is how many nodes are registered, or leave, at once.
+	// registrations is how many nodes register or leave at the same time.
 	registrations = 64
-	// indexNode is the index of pods by the node that they are bound to.
+	// indexNode is the index of pods by node name.
 	indexNode = "spec.nodeName"
 )
 
@@ -122,7 +123,7 @@ func NewFleet(options Options) (*Fleet, error) {
 		options: options, client: options.Client, heartbeats: options.Heartbeats, logger: options.Logger, made: time.Now(),
 		registering: make(chan struct{}, registrations),
 		members:     map[string]*member{},
-		lives:       map[types.NamespacedName]*living{},
+		lives:       map[types.NamespacedName]*podEntry{},
 		static:      map[types.NamespacedName]*member{},
 	}
 	if f.heartbeats == nil {
@@ -144,9 +145,9 @@ func NewFleet(options Options) (*Fleet, error) {
 	})
 	f.nodes = cache.NewSharedIndexInformer(selected(options.Client, named, nodes.List, nodes.Watch), &v1.Node{}, 0, nil)
 	if options.Only == "" {
-		// Nobody asks a whole fleet who set which field, and it is a third of a pod.
+		// Managed fields are a third of a pod's memory, and a fleet does not need them.
 		for _, informer := range []cache.SharedIndexInformer{f.pods, f.nodes} {
-			if err := informer.SetTransform(withoutManagers); err != nil {
+			if err := informer.SetTransform(withoutManagedFields); err != nil {
 				return nil, err
 			}
 		}
@@ -166,7 +167,7 @@ func NewFleet(options Options) (*Fleet, error) {
 	return f, err
 }
 
-// changed has a pod attended to, if it is of a node of ours.
+// changed queues a pod if it belongs to a node of this Fleet.
 func (f *Fleet) changed(pod *v1.Pod) {
 	key := keyOf(pod)
 	f.mu.RLock()
@@ -178,7 +179,8 @@ func (f *Fleet) changed(pod *v1.Pod) {
 	}
 }
 
-// nodeAdded has the mirrors of static pods made, which have waited for their Node. (kubelet: fastStaticPodsRegistration)
+// nodeAdded queues the static pods of a new Node, so that their mirror pods are created. (kubelet:
+// fastStaticPodsRegistration)
 func (f *Fleet) nodeAdded(object any) {
 	f.mu.RLock()
 	defer f.mu.RUnlock()
@@ -189,7 +191,7 @@ func (f *Fleet) nodeAdded(object any) {
 	}
 }
 
-// nodeDeleted has a node know that its Node is no more: what is the Node's is not made again, nor is the Node.
+// nodeDeleted records that the Node object was deleted. Neither the Node nor objects that it owns are created again.
 func (f *Fleet) nodeDeleted(object any) {
 	if node, ok := lastSeen[*v1.Node](object); ok {
 		if m := f.member(node.Name); m != nil {
@@ -198,8 +200,8 @@ func (f *Fleet) nodeDeleted(object any) {
 	}
 }
 
-// Run watches nodes and pods and attends to them until ctx is done; then the nodes leave, for which they have a few
-// seconds. It may be called once. Nodes may be added before, and while it runs.
+// Run keeps the nodes and their pods up to date until ctx is done. Then the nodes leave, which may take a few seconds. Call
+// it once. Nodes may be added before and during Run.
 func (f *Fleet) Run(ctx context.Context) error {
 	// The watches end after the nodes have left.
 	watching, unwatch := context.WithCancel(context.WithoutCancel(ctx))
@@ -218,7 +220,7 @@ func (f *Fleet) Run(ctx context.Context) error {
 	}
 	f.mu.Unlock()
 
-	// What is not known to be there must not be taken for gone: nothing is done before all pods are known.
+	// Wait for the caches: a pod that has not been listed yet must not be treated as deleted.
 	if cache.WaitForCacheSync(ctx.Done(), f.pods.HasSynced, f.nodes.HasSynced) {
 		for range workers {
 			group.Go(func() { f.work(ctx) })
@@ -228,11 +230,11 @@ func (f *Fleet) Run(ctx context.Context) error {
 	f.mu.Lock()
 	f.running = nil
 	f.mu.Unlock()
-	f.going.Wait()
+	f.active.Wait()
 	return nil
 }
 
-// Add adds a node, which registers itself once the Fleet runs.
+// Add adds a node. It registers once the Fleet runs.
 func (f *Fleet) Add(spec Spec) error {
 	if spec.Config == nil || spec.Pods == nil {
 		return errors.New("node: Spec.Config and Spec.Pods are required")
@@ -244,10 +246,10 @@ func (f *Fleet) Add(spec Spec) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.options.Only != "" && m.name != f.options.Only {
-		return fmt.Errorf("node %s: these credentials are those of node %s alone", m.name, f.options.Only)
+		return fmt.Errorf("node %s: the credential belongs to node %s; use an admin's kubeconfig for several nodes", m.name, f.options.Only)
 	}
 	if _, there := f.members[m.name]; there {
-		return fmt.Errorf("node %s is there already", m.name)
+		return fmt.Errorf("node %s already exists in this process", m.name)
 	}
 	f.members[m.name] = m
 	for key := range m.static {
@@ -256,12 +258,12 @@ func (f *Fleet) Add(spec Spec) error {
 	if f.running != nil {
 		f.start(m)
 	}
-	f.attend(m)
+	f.queuePods(m)
 	return nil
 }
 
-// attend has all pods of a member attended to, whether it has come or gone; f.mu is held.
-func (f *Fleet) attend(m *member) {
+// queuePods queues all pods of a member that was added or removed. The caller holds f.mu.
+func (f *Fleet) queuePods(m *member) {
 	for key := range m.static {
 		f.queue.Add(key)
 	}
@@ -270,7 +272,7 @@ func (f *Fleet) attend(m *member) {
 	}
 }
 
-// Remove has a node leave for good: its Node is deleted. It returns when that is done, or ctx is.
+// Remove stops a node and deletes its Node object. It returns when that is done, or with the error of ctx.
 func (f *Fleet) Remove(ctx context.Context, name string) error {
 	f.mu.Lock()
 	m := f.members[name]
@@ -279,15 +281,15 @@ func (f *Fleet) Remove(ctx context.Context, name string) error {
 		for key := range m.static {
 			delete(f.static, key)
 		}
-		f.attend(m)
+		f.queuePods(m)
 	}
 	f.mu.Unlock()
 	if m == nil {
-		return fmt.Errorf("node %s: there is none of that name", name)
+		return fmt.Errorf("node %s does not exist in this process", name)
 	}
 	m.deregister.Store(true)
 	if m.stop == nil {
-		return nil // it has not been started
+		return nil // never started
 	}
 	m.stop()
 	select {
@@ -298,13 +300,13 @@ func (f *Fleet) Remove(ctx context.Context, name string) error {
 	}
 }
 
-// SetStatic has a node have these static pods instead of those that it had.
+// SetStatic replaces the static pods of a node.
 func (f *Fleet) SetStatic(name string, static []*v1.Pod) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	m := f.members[name]
 	if m == nil {
-		return fmt.Errorf("node %s: there is none of that name", name)
+		return fmt.Errorf("node %s does not exist in this process", name)
 	}
 	now, err := staticPods(static, name, time.Now())
 	if err != nil {
@@ -312,7 +314,7 @@ func (f *Fleet) SetStatic(name string, static []*v1.Pod) error {
 	}
 	for key, pod := range m.static {
 		if same := now[key]; same != nil && same.UID == pod.UID {
-			now[key] = pod // which was seen before
+			now[key] = pod // unchanged: keep the time when it was first seen
 		}
 		delete(f.static, key)
 		f.queue.Add(key)
@@ -325,7 +327,7 @@ func (f *Fleet) SetStatic(name string, static []*v1.Pod) error {
 	return nil
 }
 
-// Addresses are those that a node has; none where there is no such node.
+// Addresses returns the addresses of a node, or nil if the node does not exist.
 func (f *Fleet) Addresses(name string) []v1.NodeAddress {
 	if m := f.member(name); m != nil {
 		return slices.Clone(*m.addresses.Load())
@@ -333,11 +335,11 @@ func (f *Fleet) Addresses(name string) []v1.NodeAddress {
 	return nil
 }
 
-// start has a member run; f.mu is held.
+// start runs a member in a goroutine. The caller holds f.mu.
 func (f *Fleet) start(m *member) {
 	ctx, stop := context.WithCancel(f.running)
 	m.stop = stop
-	f.going.Go(func() {
+	f.active.Go(func() {
 		defer close(m.gone)
 		defer stop()
 		m.run(ctx)
@@ -350,7 +352,7 @@ func (f *Fleet) member(name string) *member {
 	return f.members[name]
 }
 
-// getNode finds a Node among those watched; nil where it is not there (yet).
+// getNode returns a Node from the cache, or nil if it is not there (yet).
 func (f *Fleet) getNode(name string) *v1.Node {
 	object, found, err := f.nodes.GetIndexer().GetByKey(name)
 	if err != nil || !found {
@@ -367,7 +369,7 @@ func (f *Fleet) getPod(key types.NamespacedName) *v1.Pod {
 	return object.(*v1.Pod)
 }
 
-// lastSeen is an object that is no more, as the watch told of it last.
+// lastSeen returns a deleted object in its last known state.
 func lastSeen[T any](object any) (T, bool) {
 	if unknown, is := object.(cache.DeletedFinalStateUnknown); is {
 		object = unknown.Obj
@@ -380,7 +382,7 @@ func keyOf(pod *v1.Pod) types.NamespacedName {
 	return types.NamespacedName{Namespace: pod.Namespace, Name: pod.Name}
 }
 
-// selected lists and watches what a selector selects.
+// selected returns a ListerWatcher with a field selector.
 func selected[List runtime.Object](client kubernetes.Interface, selector fields.Selector,
 	list func(context.Context, metav1.ListOptions) (List, error), observe func(context.Context, metav1.ListOptions) (watch.Interface, error),
 ) cache.ListerWatcher {
@@ -396,8 +398,8 @@ func selected[List runtime.Object](client kubernetes.Interface, selector fields.
 	}, client)
 }
 
-// withoutManagers is an object without who has set which of its fields.
-func withoutManagers(object any) (any, error) {
+// withoutManagedFields removes metadata.managedFields from an object.
+func withoutManagedFields(object any) (any, error) {
 	if accessor, err := meta.Accessor(object); err == nil {
 		accessor.SetManagedFields(nil)
 	}

@@ -33,24 +33,24 @@ func TestMain(m *testing.M) {
 		goleak.IgnoreTopFunction("k8s.io/apimachinery/pkg/watch.(*filteredWatch).loop")) // of the tests' own watches
 }
 
-// world is a Fleet before an apiserver.
-type world struct {
+// fixture is a Fleet with its apiserver.
+type fixture struct {
 	*api
 	t      *testing.T
 	fleet  *Fleet
 	stores map[string]*pods.Store
 	stop   func()
-	// containers are what is made up of those of a pod, by its name.
+	// containers are the Scenario's containers, by the name of the pod.
 	containers map[string]map[string]scenario.Container
 	log        *observer.ObservedLogs // of what is worth a warning
-	// failed is how often heartbeats have failed again and again.
+	// failed counts the calls of HeartbeatFailed.
 	failed atomic.Int32
 }
 
-// newWorld has a Fleet that does not run yet, with what is there already.
-func newWorld(t *testing.T, there ...object) *world {
+// newFixture makes a Fleet that does not run yet. there are existing objects.
+func newFixture(t *testing.T, there ...object) *fixture {
 	t.Helper()
-	w := &world{t: t, api: newAPI(t), stores: map[string]*pods.Store{}, containers: map[string]map[string]scenario.Container{}}
+	w := &fixture{t: t, api: newAPI(t), stores: map[string]*pods.Store{}, containers: map[string]map[string]scenario.Container{}}
 	for _, o := range there {
 		w.put(o)
 	}
@@ -58,8 +58,8 @@ func newWorld(t *testing.T, there ...object) *world {
 	return w
 }
 
-// again has another Fleet, as after a restart of the process.
-func (w *world) again() {
+// again replaces the Fleet by a new one, as after a restart of the process.
+func (w *fixture) again() {
 	w.t.Helper()
 	core, log := observer.New(zap.WarnLevel)
 	w.log = log
@@ -72,8 +72,8 @@ func (w *world) again() {
 	}
 }
 
-// run has the Fleet run until the test ends.
-func (w *world) run() *world {
+// run runs the Fleet until the test ends.
+func (w *fixture) run() *fixture {
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() { ended <- w.fleet.Run(ctx) }()
@@ -87,8 +87,8 @@ func (w *world) run() *world {
 	return w
 }
 
-// specOf is a node of these flags.
-func (w *world) specOf(name string, flags ...string) Spec {
+// specOf returns a node configured by kubelet flags.
+func (w *fixture) specOf(name string, flags ...string) Spec {
 	w.t.Helper()
 	f := config.NewFlags()
 	all := append([]string{"hostname-override", name, "node-ip", "192.0.2.7"}, flags...)
@@ -109,15 +109,15 @@ func (w *world) specOf(name string, flags ...string) Spec {
 	return Spec{Config: cfg, Pods: store, Port: 10250, Version: "test", KubeletVersion: "v1.37.2"}
 }
 
-func (w *world) add(spec Spec) {
+func (w *fixture) add(spec Spec) {
 	w.t.Helper()
 	if err := w.fleet.Add(spec); err != nil {
 		w.t.Fatal(err)
 	}
 }
 
-// eventually waits until there is no problem.
-func (w *world) eventually(what string, problem func() string) {
+// eventually waits until problem returns an empty string.
+func (w *fixture) eventually(what string, problem func() string) {
 	w.t.Helper()
 	deadline := time.After(20 * time.Second)
 	tick := time.NewTicker(5 * time.Millisecond)
@@ -130,13 +130,13 @@ func (w *world) eventually(what string, problem func() string) {
 		select {
 		case <-tick.C:
 		case <-deadline:
-			w.t.Fatalf("%s: %s\nasked was %q", what, last, w.requests())
+			w.t.Fatalf("%s: %s\nrequests: %q", what, last, w.requests())
 		}
 	}
 }
 
-// awaitAsked waits until this has been asked so often.
-func (w *world) awaitAsked(request string, times int) {
+// awaitRequests waits until a request was made a number of times.
+func (w *fixture) awaitRequests(request string, times int) {
 	w.t.Helper()
 	w.eventually(fmt.Sprintf("asked is %d times: %s", times, request), func() string {
 		if n := w.count(request); n < times {
@@ -146,12 +146,12 @@ func (w *world) awaitAsked(request string, times int) {
 	})
 }
 
-func (w *world) node(name string) (*v1.Node, error) {
+func (w *fixture) node(name string) (*v1.Node, error) {
 	return w.client.CoreV1().Nodes().Get(context.Background(), name, metav1.GetOptions{})
 }
 
-// awaitReady waits until a Node says this of itself.
-func (w *world) awaitReady(name string, status v1.ConditionStatus) *v1.Node {
+// awaitReady waits until the Ready condition of a Node has a status.
+func (w *fixture) awaitReady(name string, status v1.ConditionStatus) *v1.Node {
 	w.t.Helper()
 	var node *v1.Node
 	w.eventually(fmt.Sprintf("node %s has Ready %s", name, status), func() string {
@@ -169,7 +169,7 @@ func (w *world) awaitReady(name string, status v1.ConditionStatus) *v1.Node {
 	return node
 }
 
-func (w *world) awaitPhase(name string, phase v1.PodPhase) *v1.Pod {
+func (w *fixture) awaitPhase(name string, phase v1.PodPhase) *v1.Pod {
 	w.t.Helper()
 	var pod *v1.Pod
 	w.eventually(fmt.Sprintf("pod %s is %s", name, phase), func() string {
@@ -185,8 +185,8 @@ func (w *world) awaitPhase(name string, phase v1.PodPhase) *v1.Pod {
 	return pod
 }
 
-// served are the pods that a node's API tells of, with their uids.
-func (w *world) served(node string) map[string]types.UID {
+// served returns the pods that a node's API serves, with their UIDs.
+func (w *fixture) served(node string) map[string]types.UID {
 	all := map[string]types.UID{}
 	for _, pod := range w.stores[node].List() {
 		all[pod.Name] = pod.UID
@@ -194,7 +194,7 @@ func (w *world) served(node string) map[string]types.UID {
 	return all
 }
 
-func (w *world) awaitServed(node string, wanted map[string]types.UID) {
+func (w *fixture) awaitServed(node string, wanted map[string]types.UID) {
 	w.t.Helper()
 	w.eventually(fmt.Sprintf("node %s serves %v", node, wanted), func() string {
 		if got := w.served(node); !maps.Equal(got, wanted) {
@@ -204,14 +204,14 @@ func (w *world) awaitServed(node string, wanted map[string]types.UID) {
 	})
 }
 
-func (w *world) create(pod *v1.Pod) {
+func (w *fixture) create(pod *v1.Pod) {
 	w.t.Helper()
 	if _, err := w.client.CoreV1().Pods(pod.Namespace).Create(context.Background(), pod, metav1.CreateOptions{}); err != nil {
 		w.t.Fatal(err)
 	}
 }
 
-func (w *world) delete(name string, grace int64) {
+func (w *fixture) delete(name string, grace int64) {
 	w.t.Helper()
 	if err := w.client.CoreV1().Pods("default").Delete(context.Background(), name, metav1.DeleteOptions{GracePeriodSeconds: &grace}); err != nil {
 		w.t.Fatal(err)
@@ -225,9 +225,9 @@ func podOf(node, name string, uid types.UID) *v1.Pod {
 	}
 }
 
-// TestFleetPods: each node has the pods that are bound to it, for as long as they are, and no others.
+// TestFleetPods checks that each node has exactly the pods that are bound to it.
 func TestFleetPods(t *testing.T) {
-	w := newWorld(t, podOf("node-1", "before", "1")).run()
+	w := newFixture(t, podOf("node-1", "before", "1")).run()
 	w.add(w.specOf("node-1"))
 	w.add(w.specOf("node-2"))
 	w.create(podOf("node-1", "a", "2"))
@@ -244,7 +244,7 @@ func TestFleetPods(t *testing.T) {
 	}
 	w.awaitServed("node-1", map[string]types.UID{"before": "1", "a": "2"})
 	w.awaitServed("node-2", map[string]types.UID{"b": "3"})
-	// One that is deleted at once, as by force, is gone here too; one of the same name is another.
+	// A pod deleted by force disappears here too. A new pod of the same name is a different pod.
 	w.delete("a", 0)
 	w.awaitServed("node-1", map[string]types.UID{"before": "1"})
 	w.create(podOf("node-1", "a", "6"))
@@ -256,14 +256,14 @@ func TestFleetPods(t *testing.T) {
 	}
 	w.awaitServed("node-1", map[string]types.UID{})
 	if _, err := w.node("node-1"); !apierrors.IsNotFound(err) {
-		t.Errorf("the Node that was removed is left: %v", err)
+		t.Errorf("the removed Node still exists: %v", err)
 	}
 	w.awaitServed("node-2", map[string]types.UID{"b": "3"})
 	if err := w.fleet.Remove(context.Background(), "node-1"); err == nil {
-		t.Error("a node is removed twice")
+		t.Error("a node was removed twice")
 	}
 	if err := w.fleet.Add(w.specOf("node-2")); err == nil {
-		t.Error("a node is added twice")
+		t.Error("a node was added twice")
 	}
 	w.stop()
 	for _, name := range []string{"c", "d"} { // which are nobody's
@@ -273,10 +273,10 @@ func TestFleetPods(t *testing.T) {
 	}
 }
 
-// TestFleetPatchIsTriedAgain: a status that the apiserver does not take is sent again, and nothing else is held up by it.
-func TestFleetPatchIsTriedAgain(t *testing.T) {
+// TestRejectedStatusIsRetried checks that a rejected status is sent again, and that other pods do not wait for it.
+func TestRejectedStatusIsRetried(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newFixture(t)
 	var refused atomic.Int32
 	w.refuse = func(request string) error {
 		if request == "patch pods/status a" && refused.Add(1) <= 3 {
@@ -294,7 +294,8 @@ func TestFleetPatchIsTriedAgain(t *testing.T) {
 	}
 }
 
-// TestFleetLeaves: a node that stops says so, or is deleted, or says so where it may not be deleted; its pods are left alone.
+// TestFleetLeaves checks that a stopping node becomes NotReady or is deleted, becomes NotReady if it may not be deleted, and
+// that its pods are not changed.
 func TestFleetLeaves(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
@@ -308,7 +309,7 @@ func TestFleetLeaves(t *testing.T) {
 		{"may not be deleted", true, true, false},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			w := newWorld(t)
+			w := newFixture(t)
 			if test.forbidden {
 				w.refuse = func(request string) error {
 					if request == "delete nodes node-1" {
@@ -327,7 +328,7 @@ func TestFleetLeaves(t *testing.T) {
 			node, err := w.node("node-1")
 			if test.gone {
 				if !apierrors.IsNotFound(err) {
-					t.Errorf("it is left: %v", err)
+					t.Errorf("the Node still exists: %v", err)
 				}
 			} else {
 				for _, c := range node.Status.Conditions {
@@ -337,15 +338,15 @@ func TestFleetLeaves(t *testing.T) {
 				}
 			}
 			if pod := w.awaitPhase("a", v1.PodRunning); pod.DeletionTimestamp != nil {
-				t.Error("its pod is deleted")
+				t.Error("the pod was deleted")
 			}
 		})
 	}
 }
 
-// TestFleetAdopts: a Node that is there already keeps what others have set.
+// TestFleetAdopts checks that an existing Node keeps what other programs have set.
 func TestFleetAdopts(t *testing.T) {
-	w := newWorld(t, &v1.Node{
+	w := newFixture(t, &v1.Node{
 		ObjectMeta: metav1.ObjectMeta{Name: "node-1", UID: "7", Labels: map[string]string{"theirs": "kept", v1.LabelHostname: "old"}},
 		Spec:       v1.NodeSpec{Unschedulable: true, Taints: []v1.Taint{{Key: "theirs", Effect: v1.TaintEffectNoSchedule}}},
 		Status: v1.NodeStatus{
@@ -370,10 +371,11 @@ func TestFleetAdopts(t *testing.T) {
 	}
 }
 
-// TestFleetStaticPods: they are served whatever the apiserver says, and shown to it by mirrors, which come back.
+// TestFleetStaticPods checks that static pods are served independently of the apiserver, and that deleted mirror pods are
+// created again.
 func TestFleetStaticPods(t *testing.T) {
 	inTheWay := podOf("node-1", "blocked-node-1", "1")
-	w := newWorld(t, inTheWay).run()
+	w := newFixture(t, inTheWay).run()
 	spec := w.specOf("node-1")
 	spec.Static = []*v1.Pod{manifest("agent", "agent:1"), manifest("blocked", "agent:1")}
 	w.add(spec)
@@ -402,7 +404,7 @@ func TestFleetStaticPods(t *testing.T) {
 	})
 	again := w.awaitPhase("agent-node-1", v1.PodRunning)
 	if again.Annotations[annotationMirror] != mirror.Annotations[annotationMirror] {
-		t.Error("the mirror is of another pod now")
+		t.Error("the mirror pod has changed")
 	}
 	if err := w.fleet.SetStatic("node-1", []*v1.Pod{manifest("agent", "agent:2")}); err != nil {
 		t.Fatal(err)
@@ -421,7 +423,7 @@ func TestFleetStaticPods(t *testing.T) {
 		t.Fatal(err)
 	}
 	if n := w.count("delete pods blocked-node-1"); n > 0 {
-		t.Errorf("what is in the way of a mirror was deleted %d times", n)
+		t.Errorf("the ordinary pod with the mirror pod's name was deleted %d times", n)
 	}
 	w.eventually("the mirror is gone", func() string {
 		_, err := w.client.CoreV1().Pods("default").Get(context.Background(), "agent-node-1", metav1.GetOptions{})
@@ -432,16 +434,16 @@ func TestFleetStaticPods(t *testing.T) {
 	})
 }
 
-// TestFleetOnly: a node's own credential is for that node, and for what is its.
+// TestFleetOnly checks that with a node's own credential the Fleet uses only that node and its pods.
 func TestFleetOnly(t *testing.T) {
-	w := &world{t: t, api: newAPI(t), stores: map[string]*pods.Store{}}
+	w := &fixture{t: t, api: newAPI(t), stores: map[string]*pods.Store{}}
 	var err error
 	if w.fleet, err = NewFleet(Options{Client: w.client, Only: "node-1"}); err != nil {
 		t.Fatal(err)
 	}
 	w.run().add(w.specOf("node-1"))
 	if err := w.fleet.Add(w.specOf("node-2")); err == nil {
-		t.Error("another node is added")
+		t.Error("another node was added")
 	}
 	w.create(podOf("node-1", "a", "1"))
 	w.awaitPhase("a", v1.PodRunning)
@@ -451,20 +453,20 @@ func TestFleetOnly(t *testing.T) {
 			continue
 		}
 		if of != "pods spec.nodeName=node-1" && of != "nodes metadata.name=node-1" {
-			t.Errorf("asked was %q", asked)
+			t.Errorf("requests: %q", asked)
 		}
 	}
 }
 
-// TestFleetIsMadeOf: what there must be, is.
-func TestFleetIsMadeOf(t *testing.T) {
+// TestRequiredOptions checks the errors for missing options.
+func TestRequiredOptions(t *testing.T) {
 	if _, err := NewFleet(Options{}); err == nil {
-		t.Error("there is a fleet without a client")
+		t.Error("no error without a client")
 	}
-	w := newWorld(t).run()
+	w := newFixture(t).run()
 	for name, spec := range map[string]Spec{"a configuration": {Pods: w.specOf("node-1").Pods}, "a store": {Config: w.specOf("node-1").Config}} {
 		if err := w.fleet.Add(spec); err == nil {
-			t.Errorf("there is a node without %s", name)
+			t.Errorf("no error without %s", name)
 		}
 	}
 	spec := w.specOf("node-1")

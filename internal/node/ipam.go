@@ -12,24 +12,25 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 )
 
-// ipam gives the pods of a node their addresses: of the ranges that the cluster has given the node, or of one that is made
-// up from its name. It is safe for concurrent use.
+// ipam allocates the pod IPs of a node, from the Node's podCIDRs or from a range derived from the node's name. It is safe
+// for concurrent use.
 type ipam struct {
 	mu     sync.Mutex
 	ranges []*addressRange
 }
 
-// addressRange hands out the addresses of a prefix in turn, so that one that was given back is not the next to be given.
+// addressRange allocates the addresses of a prefix in turn, so that a released address is not reused at once.
 type addressRange struct {
 	prefix netip.Prefix
 	last   netip.Addr
 	taken  map[netip.Addr]types.UID
 }
 
-// madeUpRanges is where ranges are made up: shared address space, which is in no network that a cluster is in (RFC 6598).
-var madeUpRanges = netip.MustParsePrefix("100.64.0.0/10")
+// derivedRanges contains the ranges derived from names: shared address space, which cluster networks do not use (RFC 6598).
+var derivedRanges = netip.MustParsePrefix("100.64.0.0/10")
 
-// newIPAM makes one for the CIDRs of a node, one of each family; none: a range of 254 addresses that is made up.
+// newIPAM makes an allocator for the CIDRs of a node, one for each IP family. Without CIDRs it uses a derived range of 254
+// addresses.
 func newIPAM(node string, cidrs []string) (*ipam, error) {
 	m := &ipam{}
 	for _, text := range cidrs {
@@ -40,21 +41,22 @@ func newIPAM(node string, cidrs []string) (*ipam, error) {
 		m.ranges = append(m.ranges, newRange(prefix))
 	}
 	if len(m.ranges) == 0 {
-		m.ranges = append(m.ranges, newRange(madeUpRange(node)))
+		m.ranges = append(m.ranges, newRange(derivedRange(node)))
 	}
 	return m, nil
 }
 
-// madeUpRange is always the same for the same name. Names that differ in the number at their end alone, as those of many
-// nodes of one process, have ranges in a row, and so none of them another's; others may, once in 16384.
-func madeUpRange(node string) netip.Prefix {
+// derivedRange returns the range of a node name, always the same for the same name. Names that differ only in their final
+// number, like the nodes of one process, get consecutive ranges, so they never share one. Other names share a range with a
+// probability of 1 in 16384.
+func derivedRange(node string) netip.Prefix {
 	stem := strings.TrimRight(node, "0123456789")
-	number, _ := strconv.ParseUint(node[len(stem):], 10, 32) // what is no number, or too large a one, is as good as 0
+	number, _ := strconv.ParseUint(node[len(stem):], 10, 32) // 0 if there is no number or it is too large
 	hash := fnv.New32a()
 	hash.Write([]byte(stem))
 	const length = 24
-	which := (hash.Sum32() + uint32(number)) % (1 << (length - madeUpRanges.Bits()))
-	base := madeUpRanges.Addr().As4()
+	which := (hash.Sum32() + uint32(number)) % (1 << (length - derivedRanges.Bits()))
+	base := derivedRanges.Addr().As4()
 	binary.BigEndian.PutUint32(base[:], binary.BigEndian.Uint32(base[:])|which<<(32-length))
 	return netip.PrefixFrom(netip.AddrFrom4(base), length)
 }
@@ -66,7 +68,7 @@ func newRange(prefix netip.Prefix) *addressRange {
 
 var errNoAddress = errors.New("failed to allocate for range 0: no IP addresses available in range set")
 
-// take gives a pod an address of each range.
+// take allocates an address from each range for a pod.
 func (m *ipam) take(pod types.UID) ([]string, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -84,8 +86,8 @@ func (m *ipam) take(pod types.UID) ([]string, error) {
 	return ips, nil
 }
 
-// next finds the first free address after the last that was given; the first of a range is its own, the last of an IPv4
-// range its broadcast address.
+// next returns the first free address after the last allocated one. It skips the network address and, for IPv4, the
+// broadcast address.
 func (r *addressRange) next() (netip.Addr, bool) {
 	ip := r.last
 	for range len(r.taken) + 3 {
@@ -102,7 +104,8 @@ func (r *addressRange) next() (netip.Addr, bool) {
 	return netip.Addr{}, false
 }
 
-// keep takes addresses that a pod has already, and says whether nobody else had them.
+// keep reserves the addresses that a pod already has. It returns false, and reserves nothing, if another pod has one of
+// them.
 func (m *ipam) keep(pod types.UID, ips []string) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -128,7 +131,7 @@ func (m *ipam) keep(pod types.UID, ips []string) bool {
 	return true
 }
 
-// release gives the addresses of a pod back.
+// release frees the addresses of a pod.
 func (m *ipam) release(pod types.UID, ips []string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -27,7 +27,8 @@ func mustTake(t *testing.T, m *ipam, pod string) []string {
 	return ips
 }
 
-// TestAddresses: each pod has one of each range, nobody another's, and none is the network's own or its broadcast address.
+// TestAddresses checks that each pod gets one address of each range, that no two pods share one, and that network and
+// broadcast addresses are not used.
 func TestAddresses(t *testing.T) {
 	for _, test := range []struct {
 		name  string
@@ -55,82 +56,83 @@ func TestAddresses(t *testing.T) {
 				}
 				for _, ip := range last {
 					if given[ip] {
-						t.Errorf("%s is given twice", ip)
+						t.Errorf("%s was allocated twice", ip)
 					}
 					given[ip] = true
 				}
 			}
 			if ips, err := m.take("one more"); err == nil {
-				t.Fatalf("one more pod has %v", ips)
+				t.Fatalf("one pod too many got %v", ips)
 			}
 			if test.room == 0 {
 				return
 			}
-			// What does not fit leaves nothing taken, and what is given back can be had again.
+			// A failed allocation reserves nothing. Released addresses can be allocated again.
 			m.release(types.UID(fmt.Sprint(test.room-1)), last)
 			if again := mustTake(t, m, "another"); !slices.Equal(again[:1], last[:1]) {
-				t.Errorf("given back was %v, given is %v", last, again)
+				t.Errorf("released %v, allocated %v", last, again)
 			}
 		})
 	}
 	if _, err := newIPAM("node", []string{"10.1.2.0"}); err == nil {
-		t.Error("a CIDR without a length is taken")
+		t.Error("no error for a CIDR without a prefix length")
 	}
 }
 
-// TestAddressesInTurn: an address that was given back is not the next to be given, so that whoever remembers it finds nobody.
+// TestAddressesInTurn checks that a released address is not allocated again at once, so that a client with an old address
+// reaches no other pod.
 func TestAddressesInTurn(t *testing.T) {
 	m := mustIPAM(t, "node", "10.1.2.0/24")
 	first := mustTake(t, m, "a")
 	m.release("a", first)
 	if next := mustTake(t, m, "b"); slices.Equal(next, first) {
-		t.Errorf("%v is given at once again", next)
+		t.Errorf("%v was allocated again at once", next)
 	}
 }
 
-// TestAddressesAreKept: what a pod has already it keeps, but not what another has.
+// TestAddressesAreKept checks that a pod keeps its address unless another pod has it.
 func TestAddressesAreKept(t *testing.T) {
 	m := mustIPAM(t, "node", "10.1.2.0/30")
 	for range 2 {
 		if !m.keep("a", []string{"10.1.2.1"}) {
-			t.Error("a pod may not keep its address")
+			t.Error("a pod could not keep its address")
 		}
 	}
 	if m.keep("b", []string{"10.1.2.1"}) {
-		t.Error("two pods keep one address")
+		t.Error("two pods kept one address")
 	}
 	if got := mustTake(t, m, "c"); got[0] != "10.1.2.2" {
-		t.Errorf("given is %v, which is not the one that is left", got)
+		t.Errorf("allocated %v, want the last free address", got)
 	}
 	m.release("b", []string{"10.1.2.1"}) // which it never had
 	if ips, err := m.take("d"); err == nil {
-		t.Errorf("%v is given, which is another pod's", ips)
+		t.Errorf("allocated %v, which belongs to another pod", ips)
 	}
 	if m.keep("e", []string{"nonsense"}) {
-		t.Error("what is no address is kept")
+		t.Error("a text that is no address was kept")
 	}
 	if !m.keep("f", []string{"192.0.2.1"}) { // of the node's range before the cluster gave it another
-		t.Error("an address of another range is not kept")
+		t.Error("an address of another range was not kept")
 	}
 }
 
-// TestMadeUpRanges: without a range from the cluster, no two nodes of a process have the same addresses, and a node has the
-// same after a restart.
-func TestMadeUpRanges(t *testing.T) {
+// TestDerivedRanges checks that the nodes of one process have different ranges, and that a node has the same range after a
+// restart.
+func TestDerivedRanges(t *testing.T) {
 	all := map[netip.Prefix]string{}
 	for i := range 5000 {
 		name := fmt.Sprintf("fake-%d", i)
-		prefix := madeUpRange(name)
+		prefix := derivedRange(name)
 		if other, there := all[prefix]; there {
 			t.Fatalf("%s and %s both have %s", name, other, prefix)
 		}
 		all[prefix] = name
-		if !madeUpRanges.Contains(prefix.Addr()) || prefix != prefix.Masked() || prefix != madeUpRange(name) {
+		if !derivedRanges.Contains(prefix.Addr()) || prefix != prefix.Masked() || prefix != derivedRange(name) {
 			t.Fatalf("%s has %s", name, prefix)
 		}
 	}
 	for _, name := range []string{"", "1", "node", "node-99999999999999999999"} {
-		if prefix := madeUpRange(name); !madeUpRanges.Contains(prefix.Addr()) {
+		if prefix := derivedRange(name); !derivedRanges.Contains(prefix.Addr()) {
 			t.Errorf("%q has %s", name, prefix)
 		}
 	}

@@ -8,11 +8,11 @@ import (
 	v1 "k8s.io/api/core/v1"
 )
 
-// TestFleetLeavesWhileALeaseIsRenewed: a renewal that the end of the Fleet cuts off is no sign of dead connections. By those
-// the nodes say that they leave: closing them would leave Nodes behind.
+// TestFleetLeavesWhileALeaseIsRenewed checks that a renewal that is cancelled by the end of the Fleet does not close the
+// connections. The nodes need them to report that they leave.
 func TestFleetLeavesWhileALeaseIsRenewed(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t).run()
+	w := newFixture(t).run()
 	w.add(w.restless("node-1"))
 	w.awaitReady("node-1", v1.ConditionTrue)
 	w.awaitLease("node-1", time.Time{})
@@ -31,7 +31,7 @@ func TestFleetLeavesWhileALeaseIsRenewed(t *testing.T) {
 	<-renewing
 	w.stop()
 	if failed := w.failed.Load(); failed != 0 {
-		t.Errorf("connections were said to be dead %d times, by which the node was leaving", failed)
+		t.Errorf("HeartbeatFailed was called %d times while the node was leaving", failed)
 	}
 	w.awaitReady("node-1", v1.ConditionFalse)
 }

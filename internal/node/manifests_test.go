@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-// TestReadManifests: what is read, and what is wrong with what cannot be.
+// TestReadManifests checks which files are read, and the errors for invalid manifests.
 func TestReadManifests(t *testing.T) {
 	const good = "apiVersion: v1\nkind: Pod\nmetadata: {name: NAME}\nspec: {containers: [{name: c, image: i}]}\n"
 	named := func(name string) string { return strings.Replace(good, "NAME", name, 1) }

@@ -16,10 +16,10 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 )
 
-// TestManyNodes: a node is two goroutines, whatever it has; when all are removed nothing is left of them.
+// TestManyNodes checks that a node needs two goroutines, and that removed nodes leave none behind.
 func TestManyNodes(t *testing.T) {
 	const many = 300
-	w := newWorld(t).run()
+	w := newFixture(t).run()
 	w.add(w.specOf("first"))
 	w.create(podOf("first", "first", "first"))
 	w.awaitPhase("first", v1.PodRunning)
@@ -64,9 +64,9 @@ func TestManyNodes(t *testing.T) {
 	})
 }
 
-// TestNodesComeAndGo: nodes are added and removed at once, again and again, with pods that come and go.
+// TestNodesComeAndGo adds and removes nodes concurrently while pods are created and deleted.
 func TestNodesComeAndGo(t *testing.T) {
-	w := newWorld(t).run()
+	w := newFixture(t).run()
 	var specs []Spec
 	for i := range 8 {
 		specs = append(specs, w.specOf(fmt.Sprintf("node-%d", i)))
@@ -104,9 +104,9 @@ func TestNodesComeAndGo(t *testing.T) {
 	}
 }
 
-// TestRemovedWhileItRegisters: a node that is removed before it has been registered leaves no Node.
+// TestRemovedWhileItRegisters checks that a node that is removed during its registration leaves no Node behind.
 func TestRemovedWhileItRegisters(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	asked, answer := make(chan struct{}), make(chan struct{})
 	w.refuse = func(request string) error {
 		if request == "create nodes node-1" {
@@ -140,10 +140,10 @@ func TestRemovedWhileItRegisters(t *testing.T) {
 	})
 }
 
-// TestFleetAddsWhileItStops: whatever is added while it stops has left, or never begun, when it has stopped.
+// TestFleetAddsWhileItStops checks that a node that is added while the Fleet stops has left, or never started, at the end.
 func TestFleetAddsWhileItStops(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newFixture(t)
 	w.refuse = func(request string) error {
 		if strings.HasPrefix(request, "create nodes") {
 			return errors.New("not now")
@@ -163,9 +163,9 @@ func TestFleetAddsWhileItStops(t *testing.T) {
 	adding.Wait()
 }
 
-// TestFleetIsToStop: nobody is registered who would leave at once.
-func TestFleetIsToStop(t *testing.T) {
-	w := newWorld(t)
+// TestStoppedFleetRegistersNothing checks that no node registers if the context has already ended.
+func TestStoppedFleetRegistersNothing(t *testing.T) {
+	w := newFixture(t)
 	for i := range 20 {
 		w.add(w.specOf(fmt.Sprintf("node-%d", i)))
 	}

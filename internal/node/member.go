@@ -21,7 +21,7 @@ import (
 	"k8s.io/utils/clock"
 )
 
-// member is a node of a Fleet.
+// member is one node of a Fleet.
 type member struct {
 	*description
 	fleet  *Fleet
@@ -32,10 +32,10 @@ type member struct {
 	stop       context.CancelFunc
 	gone       chan struct{}
 	deregister atomic.Bool
-	// registered is the uid of the Node when it was registered; nil before that, and once it has been deleted.
+	// registered is the UID of the Node at registration. It is nil before that and after the Node was deleted.
 	registered atomic.Pointer[types.UID]
 
-	// reported is when the status was sent last, and reportDelay what is added to the time until it is sent again.
+	// reported is when the status was sent last. reportDelay is added to the interval until the next report.
 	reported    time.Time
 	reportDelay time.Duration
 
@@ -57,19 +57,19 @@ func (f *Fleet) newMember(spec *Spec) (*member, error) {
 	return m, nil
 }
 
-// How a registration that failed is tried again. (kubelet: registerWithAPIServer)
+// The first and the longest delay between attempts to register. (kubelet: registerWithAPIServer)
 const (
 	registerFirst = 100 * time.Millisecond
 	registerMost  = 7 * time.Second
-	// updateRetries is how often a status that could not be sent is tried at once. (kubelet: nodeStatusUpdateRetry)
+	// updateRetries is how often a failed status report is repeated without delay. (kubelet: nodeStatusUpdateRetry)
 	updateRetries = 5
 	// renewShare is the part of its duration after which a Lease is renewed. (kubelet: nodeLeaseRenewIntervalFraction)
 	renewShare = 0.25
-	// leaveTimeout is how long a node may take to say that it leaves, with all others that do, or to be registered.
+	// leaveTimeout limits one attempt to register, and the final report of a node, including the wait for other nodes.
 	leaveTimeout = 20 * time.Second
 )
 
-// run registers the node, and keeps its Lease and its status until ctx is done; then it leaves.
+// run registers the node, then renews its Lease and reports its status until ctx is done. Then the node leaves.
 func (m *member) run(ctx context.Context) {
 	if !m.register(ctx) {
 		return
@@ -83,7 +83,7 @@ func (m *member) run(ctx context.Context) {
 	var renewing sync.WaitGroup
 	defer renewing.Wait()
 	renewing.Go(func() { controller.Run(ctx) })
-	// (kubelet: syncNodeStatus with its jitter; the registration was the first report)
+	// The registration was the first report. (kubelet: syncNodeStatus, with its jitter)
 	every := kubelet.NodeStatusUpdateFrequency.Duration
 	select {
 	case <-ctx.Done():
@@ -92,15 +92,15 @@ func (m *member) run(ctx context.Context) {
 	}
 }
 
-// heartbeatFailed tells that the connections may be dead. Those that have told that the Node is deleted are not, nor those of
-// a request that was given up because the node leaves, and other nodes go by them.
+// heartbeatFailed reports that the connections may be dead. It does nothing if the heartbeat failed because the Node was
+// deleted or because the node is leaving: then the connections work, and other nodes use them.
 func (m *member) heartbeatFailed(ctx context.Context) {
 	if _, err := m.uid(); err == nil && ctx.Err() == nil && m.fleet.options.HeartbeatFailed != nil {
 		m.fleet.options.HeartbeatFailed()
 	}
 }
 
-// ownLease has the Lease go with its Node. (kubelet: SetNodeOwnerFunc)
+// ownLease makes the Node the owner of the Lease, so that both are deleted together. (kubelet: SetNodeOwnerFunc)
 func (m *member) ownLease(lease *coordinationv1.Lease) error {
 	if len(lease.OwnerReferences) > 0 {
 		return nil
@@ -110,8 +110,8 @@ func (m *member) ownLease(lease *coordinationv1.Lease) error {
 	return err
 }
 
-// uid is that of the Node, as it is watched, or as it was registered where the watch has not told yet; an error where there
-// is no Node yet, or no more.
+// uid returns the UID of the Node, from the cache or, before the watch has delivered it, from the registration. It is an
+// error if the Node does not exist.
 func (m *member) uid() (types.UID, error) {
 	if node := m.fleet.getNode(m.name); node != nil {
 		return node.UID, nil
@@ -122,7 +122,7 @@ func (m *member) uid() (types.UID, error) {
 	return "", fmt.Errorf("node %q not found", m.name)
 }
 
-// register creates or adopts the Node, however long that takes; false: ctx was done first.
+// register creates or adopts the Node, and retries until that succeeds. It returns false if ctx is done first.
 func (m *member) register(ctx context.Context) bool {
 	backoff := wait.Backoff{Duration: registerFirst, Factor: 2, Steps: 1 << 30, Cap: registerMost}
 	for {
@@ -134,7 +134,7 @@ func (m *member) register(ctx context.Context) bool {
 			return false
 		}
 		again := backoff.Step()
-		m.logger.Warn("Unable to register node with API server", zap.Error(err), zap.Duration("again", again))
+		m.logger.Warn("Unable to register node with API server", zap.Error(err), zap.Duration("retryAfter", again))
 		select {
 		case <-time.After(again):
 		case <-ctx.Done():
@@ -143,7 +143,7 @@ func (m *member) register(ctx context.Context) bool {
 	}
 }
 
-// takeTurn tries to register the Node when not too many others do.
+// takeTurn waits until fewer than the limit of nodes are registering, then tries to register the Node.
 func (m *member) takeTurn(ctx context.Context) error {
 	select {
 	case m.fleet.registering <- struct{}{}:
@@ -153,31 +153,31 @@ func (m *member) takeTurn(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	// An attempt that has begun is not given up: who leaves must know whether there is a Node.
+	// Finish a started attempt even if ctx ends, so that leave knows whether there is a Node.
 	trying, cancel := context.WithTimeout(context.WithoutCancel(ctx), leaveTimeout)
 	defer cancel()
 	return m.tryRegister(trying)
 }
 
-// tryRegister does it once. (kubelet: tryRegisterWithAPIServer)
+// tryRegister makes one attempt to create or adopt the Node. (kubelet: tryRegisterWithAPIServer)
 func (m *member) tryRegister(ctx context.Context) error {
 	nodes := m.fleet.heartbeats.CoreV1().Nodes()
 	now := time.Now()
 	created, err := nodes.Create(ctx, m.initial(now), metav1.CreateOptions{})
 	if err == nil {
-		uid := created.UID // the rest of the object is not kept
+		uid := created.UID // a copy, so that the rest of the object can be freed
 		m.registered.Store(&uid)
 		m.logger.Info("Successfully registered node", zap.Int32("port", m.port))
 		m.sent(now, true)
 		return nil
 	}
-	// Whoever may not create it may still have one.
+	// A credential that may not create the Node may still be allowed to update an existing one.
 	if !apierrors.IsAlreadyExists(err) && !apierrors.IsForbidden(err) {
 		return err
 	}
 	existing, getErr := nodes.Get(ctx, m.name, metav1.GetOptions{})
 	if getErr != nil {
-		return fmt.Errorf("%w; and it could not be read: %w", err, getErr)
+		return fmt.Errorf("%w; reading the existing Node failed too: %w", err, getErr)
 	}
 	adopted, _ := m.update(m.adopt(existing), ready, now)
 	if _, _, err := nodeutil.PatchNodeStatus(m.fleet.heartbeats.CoreV1(), types.NodeName(m.name), existing, adopted); err != nil {
@@ -190,8 +190,8 @@ func (m *member) tryRegister(ctx context.Context) error {
 	return nil
 }
 
-// sent remembers when the status was sent. After a change the next is due at a random time, so that the nodes of a fleet
-// do not all report at once. (kubelet: calculateDelay)
+// sent records when the status was sent. After a change the next report gets a random delay, so that the nodes of a fleet
+// do not all report at the same time. (kubelet: calculateDelay)
 func (m *member) sent(at time.Time, changed bool) {
 	m.reported, m.reportDelay = at, 0
 	if changed {
@@ -202,7 +202,7 @@ func (m *member) sent(at time.Time, changed bool) {
 // report sends the status if it has changed, or was sent too long ago. (kubelet: updateNodeStatus)
 func (m *member) report(ctx context.Context) {
 	if m.fleet.options.Only != "" { // many nodes are at one address, which is not looked for a hundred times a second
-		if err := m.look(m.spec); err != nil {
+		if err := m.findAddresses(m.spec); err != nil {
 			m.logger.Warn("the node's addresses are as they were", zap.Error(err))
 		}
 	}
@@ -223,7 +223,7 @@ func (m *member) report(ctx context.Context) {
 	}
 }
 
-// tryReport does it once, to the Node as it was watched, or else as the apiserver has it.
+// tryReport makes one attempt to report the status. existing is the cached Node; nil: read it from the apiserver.
 func (m *member) tryReport(ctx context.Context, existing *v1.Node, is readiness) error {
 	if existing == nil {
 		var err error
@@ -243,7 +243,7 @@ func (m *member) tryReport(ctx context.Context, existing *v1.Node, is readiness)
 	return nil
 }
 
-// leave says that the node is not ready any more, or deletes it.
+// leave reports that the node is not ready, or deletes the Node.
 func (m *member) leave(stopped context.Context) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(stopped), leaveTimeout)
 	defer cancel()
@@ -251,25 +251,26 @@ func (m *member) leave(stopped context.Context) {
 	case m.fleet.registering <- struct{}{}:
 		defer func() { <-m.fleet.registering }()
 	case <-ctx.Done():
-		m.logger.Warn("the node could not say that it leaves: too many others did")
+		m.logger.Warn("could not report NotReady in time: too many nodes are leaving")
 		return
 	}
 	if m.deregister.Load() {
 		err := m.fleet.heartbeats.CoreV1().Nodes().Delete(ctx, m.name, metav1.DeleteOptions{})
 		if err == nil || apierrors.IsNotFound(err) {
-			m.logger.Info("the node is deleted")
+			m.logger.Info("Node deleted")
 			return
 		}
-		m.logger.Warn("the node could not be deleted; a node's own credential may not do that", zap.Error(err))
+		m.logger.Warn("cannot delete the Node; a node's own credential may not delete it", zap.Error(err))
 	}
 	if err := m.tryReport(ctx, m.fleet.getNode(m.name), leaving); err != nil {
-		m.logger.Warn("the node could not say that it leaves", zap.Error(err))
+		m.logger.Warn("cannot report NotReady", zap.Error(err))
 		return
 	}
-	m.logger.Info("the node is not ready any more")
+	m.logger.Info("node is NotReady")
 }
 
-// addressesOfPods is where its pods' addresses come from, which the cluster may tell later than the first pod.
+// addressesOfPods returns the allocator of pod IPs. It is remade when the Node's podCIDRs change, which may be after the first
+// pod.
 func (m *member) addressesOfPods() (*ipam, error) {
 	var cidrs []string
 	if node := m.fleet.getNode(m.name); node != nil {
@@ -285,7 +286,7 @@ func (m *member) addressesOfPods() (*ipam, error) {
 		if err != nil {
 			return nil, err
 		}
-		// Those that its pods have already, as after a restart, come before what any is given.
+		// First reserve the addresses that pods already have, for example after a restart.
 		for _, pod := range m.bound() {
 			if !pod.Spec.HostNetwork && !hasEnded(&pod.Status) {
 				made.keep(uidOf(pod), ipsOf(pod))
@@ -296,9 +297,9 @@ func (m *member) addressesOfPods() (*ipam, error) {
 	return m.ipam, nil
 }
 
-// bound are the pods that the apiserver shows on the node.
+// bound returns the pods in the cache that are bound to the node.
 func (m *member) bound() []*v1.Pod {
-	objects, _ := m.fleet.pods.GetIndexer().ByIndex(indexNode, m.name) // there is such an index
+	objects, _ := m.fleet.pods.GetIndexer().ByIndex(indexNode, m.name) // the only error is an unknown index
 	bound := make([]*v1.Pod, len(objects))
 	for i, object := range objects {
 		bound[i] = object.(*v1.Pod)

@@ -15,8 +15,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// restless is a node that reports, and renews its Lease, more often than a second.
-func (w *world) restless(name string, flags ...string) Spec {
+// restless returns a node that reports its status and renews its Lease several times per second.
+func (w *fixture) restless(name string, flags ...string) Spec {
 	w.t.Helper()
 	spec := w.specOf(name, flags...)
 	spec.Config.Kubelet.NodeStatusUpdateFrequency.Duration = 50 * time.Millisecond
@@ -24,8 +24,8 @@ func (w *world) restless(name string, flags ...string) Spec {
 	return spec
 }
 
-// awaitLease waits until a node's Lease is there, renewed after a time.
-func (w *world) awaitLease(name string, after time.Time) *coordinationv1.Lease {
+// awaitLease waits until a node's Lease was renewed after a time.
+func (w *fixture) awaitLease(name string, after time.Time) *coordinationv1.Lease {
 	w.t.Helper()
 	var lease *coordinationv1.Lease
 	w.eventually("the Lease of "+name+" is renewed", func() string {
@@ -42,15 +42,15 @@ func (w *world) awaitLease(name string, after time.Time) *coordinationv1.Lease {
 	return lease
 }
 
-func (w *world) deleteLease(name string) {
+func (w *fixture) deleteLease(name string) {
 	w.t.Helper()
 	if err := w.client.CoordinationV1().Leases(v1.NamespaceNodeLease).Delete(context.Background(), name, metav1.DeleteOptions{}); err != nil {
 		w.t.Fatal(err)
 	}
 }
 
-// deleteNode deletes a Node, and waits until the Fleet knows.
-func (w *world) deleteNode(name string) {
+// deleteNode deletes a Node and waits until the Fleet has seen that.
+func (w *fixture) deleteNode(name string) {
 	w.t.Helper()
 	if err := w.client.CoreV1().Nodes().Delete(context.Background(), name, metav1.DeleteOptions{}); err != nil {
 		w.t.Fatal(err)
@@ -63,10 +63,10 @@ func (w *world) deleteNode(name string) {
 	})
 }
 
-// TestLease: it is renewed, is the Node's, and comes back where somebody deletes it.
+// TestLease checks that the Lease is renewed, belongs to the Node, and is created again after it was deleted.
 func TestLease(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t).run()
+	w := newFixture(t).run()
 	w.add(w.restless("node-1"))
 	node := w.awaitReady("node-1", v1.ConditionTrue)
 	lease := w.awaitLease("node-1", time.Time{})
@@ -78,19 +78,19 @@ func TestLease(t *testing.T) {
 	}
 	renewed := w.awaitLease("node-1", lease.Spec.RenewTime.Time)
 	if n := w.count("patch nodes/status node-1"); n > 0 {
-		t.Errorf("a status that is what it was has been sent %d times", n)
+		t.Errorf("an unchanged status was sent %d times", n)
 	}
 	w.deleteLease("node-1")
 	if again := w.awaitLease("node-1", renewed.Spec.RenewTime.Time); again.UID == lease.UID {
-		t.Error("it was not deleted")
+		t.Error("the Lease was not deleted")
 	}
 }
 
-// TestNodeIsDeleted: a Node that somebody deletes stays so, and so do what went with it and the connections that the other
-// nodes go by. A Node that is made anew is taken care of.
+// TestNodeIsDeleted checks that a deleted Node is not created again, neither are its Lease and mirror pods, and that the
+// connections stay open. If the Node is created again, the node agent serves it again.
 func TestNodeIsDeleted(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t).run()
+	w := newFixture(t).run()
 	spec := w.restless("node-1")
 	spec.Static = []*v1.Pod{manifest("agent", "agent:1")}
 	w.add(spec)
@@ -99,23 +99,23 @@ func TestNodeIsDeleted(t *testing.T) {
 	w.awaitPhase("agent-node-1", v1.PodRunning)
 	w.deleteNode("node-1")
 	failed := w.failed.Load()
-	// As the garbage collector does.
+	// The garbage collector does this in a real cluster.
 	w.deleteLease("node-1")
 	w.delete("agent-node-1", 0)
-	w.awaitAsked("get leases node-1", w.count("get leases node-1")+2) // as it tries to renew it
+	w.awaitRequests("get leases node-1", w.count("get leases node-1")+2) // as it tries to renew it
 	for _, request := range []string{"create nodes node-1", "create leases node-1", "create pods agent-node-1"} {
 		if n := w.count(request); n != 1 {
 			t.Errorf("%s: %d times", request, n)
 		}
 	}
 	if again := w.failed.Load(); again != failed {
-		t.Errorf("connections were said to be dead %d times, which have told that the Node is gone", again-failed)
+		t.Errorf("HeartbeatFailed was called %d times although only the Node was deleted", again-failed)
 	}
 	if _, err := w.node("node-1"); !apierrors.IsNotFound(err) {
-		t.Errorf("it is there again: %v", err)
+		t.Errorf("the Node exists again: %v", err)
 	}
 	if _, there := w.served("node-1")["agent-node-1"]; !there {
-		t.Error("its static pod is gone")
+		t.Error("the static pod is not served")
 	}
 
 	if _, err := w.client.CoreV1().Nodes().Create(context.Background(), &v1.Node{ObjectMeta: metav1.ObjectMeta{Name: "node-1"}}, metav1.CreateOptions{}); err != nil {
@@ -128,10 +128,10 @@ func TestNodeIsDeleted(t *testing.T) {
 	w.awaitPhase("agent-node-1", v1.PodRunning)
 }
 
-// TestStatusIsReported: a status is sent again when it is old, and when it is not what it should be, until it is taken.
+// TestStatusIsReported checks that a status is sent again when it is old or wrong, until the apiserver accepts it.
 func TestStatusIsReported(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newFixture(t)
 	var refused atomic.Bool
 	w.refuse = func(request string) error {
 		if request == "patch nodes/status node-1" && refused.Load() {
@@ -143,7 +143,7 @@ func TestStatusIsReported(t *testing.T) {
 	often.Config.Kubelet.NodeStatusReportFrequency.Duration = 50 * time.Millisecond
 	w.run().add(often)
 	w.add(w.restless("node-1"))
-	w.awaitAsked("patch nodes/status often", 3) // although it is what it was
+	w.awaitRequests("patch nodes/status often", 3) // although it is what it was
 	node := w.awaitReady("node-1", v1.ConditionTrue)
 	refused.Store(true)
 	node.Labels[v1.LabelOSStable] = "plan9"
@@ -161,10 +161,10 @@ func TestStatusIsReported(t *testing.T) {
 	}
 }
 
-// TestNodeMayNotBeCreated: who may not create a Node may still have one, now or later.
+// TestNodeMayNotBeCreated checks a credential that may not create its Node but may use an existing one, now or later.
 func TestNodeMayNotBeCreated(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newFixture(t)
 	w.refuse = func(request string) error {
 		if request == "create nodes node-1" {
 			return apierrors.NewForbidden(v1.Resource("nodes"), "node-1", errors.New("may not"))
@@ -172,7 +172,7 @@ func TestNodeMayNotBeCreated(t *testing.T) {
 		return nil
 	}
 	w.run().add(w.specOf("node-1"))
-	w.awaitAsked("get nodes node-1", 1)
+	w.awaitRequests("get nodes node-1", 1)
 	w.put(&v1.Node{ObjectMeta: metav1.ObjectMeta{Name: "node-1", UID: "theirs"}})
 	w.awaitReady("node-1", v1.ConditionTrue)
 }

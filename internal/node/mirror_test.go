@@ -22,10 +22,10 @@ func manifest(name, image string) *v1.Pod {
 	}
 }
 
-// withAgent is a world in which node-1 has the static pod agent-node-1.
-func withAgent(t *testing.T, refuse func(string) error) *world {
+// withAgent makes a fixture in which node-1 has the static pod agent-node-1.
+func withAgent(t *testing.T, refuse func(string) error) *fixture {
 	t.Helper()
-	w := newWorld(t)
+	w := newFixture(t)
 	w.refuse = refuse
 	spec := w.specOf("node-1")
 	spec.Static = []*v1.Pod{manifest("agent", "agent:1")}
@@ -33,7 +33,8 @@ func withAgent(t *testing.T, refuse func(string) error) *world {
 	return w
 }
 
-// TestStaticPodWithoutMirror: a static pod runs although the apiserver takes no mirror, or no Node; both come when it does.
+// TestStaticPodWithoutMirror checks that a static pod runs even if the apiserver rejects its mirror pod or the Node, and that
+// both are created later.
 func TestStaticPodWithoutMirror(t *testing.T) {
 	t.Parallel()
 	for _, refused := range []string{"create pods agent-node-1", "create nodes node-1"} {
@@ -58,8 +59,9 @@ func TestStaticPodWithoutMirror(t *testing.T) {
 	}
 }
 
-// TestMirrorIsWrittenOn: what others say of a mirror stays, where it is not the node's to say, and is put right where it is.
-func TestMirrorIsWrittenOn(t *testing.T) {
+// TestMirrorPodChangedByOthers checks that conditions of other programs on a mirror pod stay, and that changes of the
+// node's own fields are reverted.
+func TestMirrorPodChangedByOthers(t *testing.T) {
 	w := withAgent(t, nil)
 	mirror := w.awaitPhase("agent-node-1", v1.PodRunning)
 	theirs := v1.PodCondition{Type: "example.com/theirs", Status: v1.ConditionTrue}
@@ -69,14 +71,14 @@ func TestMirrorIsWrittenOn(t *testing.T) {
 	w.put(written)
 	mirror = w.awaitPhase("agent-node-1", v1.PodRunning)
 	if !slices.ContainsFunc(mirror.Status.Conditions, func(c v1.PodCondition) bool { return c.Type == theirs.Type }) {
-		t.Errorf("theirs is not among %+v", mirror.Status.Conditions)
+		t.Errorf("the foreign condition is missing: %+v", mirror.Status.Conditions)
 	}
 	if s := mirror.Status.ContainerStatuses; len(s) != 1 || s[0].RestartCount != 0 || s[0].State.Running == nil {
-		t.Errorf("its container has been told to end: %+v", s)
+		t.Errorf("the container was stopped: %+v", s)
 	}
 }
 
-// TestStaticPodIsReadAgain: the same manifest is the same pod, of which nothing is told anew; another is another.
+// TestStaticPodIsReadAgain checks that an unchanged manifest keeps its pod, and that a changed manifest makes a new one.
 func TestStaticPodIsReadAgain(t *testing.T) {
 	w := withAgent(t, nil)
 	mirror := w.awaitPhase("agent-node-1", v1.PodRunning)
@@ -84,7 +86,7 @@ func TestStaticPodIsReadAgain(t *testing.T) {
 		t.Helper()
 		pod, there := w.stores["node-1"].Get("default", "agent-node-1")
 		if !there {
-			t.Fatal("it is not served")
+			t.Fatal("the pod is not served")
 		}
 		return pod
 	}
@@ -94,21 +96,21 @@ func TestStaticPodIsReadAgain(t *testing.T) {
 	}
 	w.awaitPhase("other-node-1", v1.PodRunning)
 	if again := served(); again.UID != before.UID || again.Annotations[annotationSeen] != before.Annotations[annotationSeen] {
-		t.Errorf("it is another: %+v, and was %+v", again.ObjectMeta, before.ObjectMeta)
+		t.Errorf("the pod has changed to %+v from %+v", again.ObjectMeta, before.ObjectMeta)
 	}
 	if again := w.awaitPhase("agent-node-1", v1.PodRunning); again.UID != mirror.UID {
-		t.Error("it has another mirror")
+		t.Error("the mirror pod was replaced")
 	}
 	if err := w.fleet.SetStatic("node-2", nil); err == nil {
-		t.Error("a node that is not there has static pods")
+		t.Error("no error for an unknown node")
 	}
 }
 
-// TestMirrorAfterRestart: what begins again goes on with its mirrors; one of a manifest that is another by now is replaced, one
-// of a manifest that is gone is deleted, and a mirror on another node is left alone.
+// TestMirrorAfterRestart checks that after a restart unchanged mirror pods are kept, mirror pods of changed manifests are
+// replaced, mirror pods of removed manifests are deleted, and mirror pods of other nodes are not touched.
 func TestMirrorAfterRestart(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newFixture(t)
 	spec := w.specOf("node-1")
 	spec.Static = []*v1.Pod{manifest("same", "a:1"), manifest("changed", "a:1"), manifest("gone", "a:1")}
 	w.run().add(spec)
@@ -143,7 +145,7 @@ func TestMirrorAfterRestart(t *testing.T) {
 	})
 	same := w.awaitPhase("same-node-1", v1.PodRunning)
 	if !same.Status.StartTime.Equal(before["same"].Status.StartTime) || same.Status.PodIP != before["same"].Status.PodIP {
-		t.Errorf("it began anew: %+v", same.Status)
+		t.Errorf("the pod was restarted: %+v", same.Status)
 	}
 	w.awaitServed("node-1", map[string]types.UID{"same-node-1": uidOf(same), "changed-node-1": uidOf(w.awaitPhase("changed-node-1", v1.PodRunning))})
 }

@@ -18,16 +18,17 @@ import (
 	netutils "k8s.io/utils/net"
 )
 
-// controllerManagedAttach says that the cluster attaches volumes, not the kubelet. (kubelet: pkg/volume/util)
+// controllerManagedAttach is the annotation for nodes whose volumes the attach-detach controller attaches. (kubelet:
+// pkg/volume/util)
 const controllerManagedAttach = "volumes.kubernetes.io/controller-managed-attach-detach"
 
-// The labels that kubelets have set since before there were others for it. (k8s.io/kubelet/pkg/apis)
+// The older names of the OS and architecture labels, which kubelets still set. (k8s.io/kubelet/pkg/apis)
 const (
 	labelBetaOS   = "beta.kubernetes.io/os"
 	labelBetaArch = "beta.kubernetes.io/arch"
 )
 
-// description is what a node tells of itself. Only its addresses may change while it runs.
+// description is everything that a node reports about itself. Only its addresses may change while it runs.
 type description struct {
 	name        string
 	addresses   atomic.Pointer[[]v1.NodeAddress]
@@ -42,8 +43,8 @@ type description struct {
 	features    []string
 }
 
-// DefaultCapacity is what a stand-in node pretends to have where nothing else is said. How many pods it takes is maxPods of
-// its configuration.
+// DefaultCapacity returns the default capacity of a stand-in node. The number of pods comes from maxPods of its
+// configuration.
 func DefaultCapacity() v1.ResourceList {
 	return v1.ResourceList{
 		v1.ResourceCPU:              resource.MustParse("8"),
@@ -69,7 +70,7 @@ func describe(spec *Spec) (*description, error) {
 		},
 	}
 	maps.Copy(d.labels, c.NodeLabels)
-	// Of those that a kubelet declares, what a stand-in has. By this one the apiserver goes when it chooses how to connect.
+	// This is the only declared feature that fauxlet supports. The apiserver uses it to choose the streaming protocol.
 	if feature := "ExtendWebSocketsToKubelet"; c.Enabled("NodeDeclaredFeatures") && c.Enabled(feature) {
 		d.features = []string{feature}
 	}
@@ -96,11 +97,11 @@ func describe(spec *Spec) (*description, error) {
 	if err := d.reserve(kubelet.SystemReserved, kubelet.KubeReserved); err != nil {
 		return nil, err
 	}
-	return d, d.look(spec)
+	return d, d.findAddresses(spec)
 }
 
-// look finds the node's addresses, as they are now. A kubelet looks each time that it reports.
-func (d *description) look(spec *Spec) error {
+// findAddresses updates the node's addresses. A kubelet does that before each report.
+func (d *description) findAddresses(spec *Spec) error {
 	found, err := addresses(spec)
 	if err != nil {
 		return err
@@ -109,8 +110,8 @@ func (d *description) look(spec *Spec) error {
 	return nil
 }
 
-// reserve leaves to pods what is not reserved. (kubelet: GetNodeAllocatableReservation; what eviction keeps free is not
-// taken off, for nothing is ever evicted here)
+// reserve computes allocatable as capacity minus reservations. (kubelet: GetNodeAllocatableReservation. Eviction thresholds
+// are not subtracted, because fauxlet never evicts.)
 func (d *description) reserve(reservations ...map[string]string) error {
 	d.allocatable = v1.ResourceList{}
 	for name, quantity := range d.capacity {
@@ -136,7 +137,7 @@ func (d *description) reserve(reservations ...map[string]string) error {
 	return nil
 }
 
-// less is what is left of a quantity, which is nothing at the least.
+// less returns of minus amount, or zero if that is negative.
 func less(of, amount resource.Quantity) resource.Quantity {
 	left := of.DeepCopy()
 	left.Sub(amount)
@@ -146,10 +147,10 @@ func less(of, amount resource.Quantity) resource.Quantity {
 	return left
 }
 
-// addresses are those that the node is reached at: --node-ip, or else what the server listens on, where that is one
-// address, or else what a kubelet finds: the node's name if it is an address, or that of it in the DNS, or that of the
-// default route. (kubelet: nodestatus.NodeAddress, which takes no loopback address; here one is taken, for a control plane
-// on the same machine)
+// addresses returns the addresses of the node: --node-ip; otherwise the address that the server listens on, if it is a
+// single one; otherwise, as in a kubelet, the node's name if it is an IP address, its DNS record, or the address of the
+// default route. (kubelet: nodestatus.NodeAddress. A kubelet rejects loopback addresses. Fauxlet accepts them, for a control
+// plane on the same machine.)
 func addresses(spec *Spec) ([]v1.NodeAddress, error) {
 	ips, name := spec.Config.NodeIPs, spec.Config.NodeName
 	specified := func(ip net.IP) bool { return ip != nil && !ip.IsUnspecified() }
@@ -186,7 +187,7 @@ func addresses(spec *Spec) ([]v1.NodeAddress, error) {
 			}
 			ip, err := utilnet.ResolveBindAddress(wanted)
 			if err != nil {
-				return nil, fmt.Errorf("there is no address at which node %s could be reached: %w; give one with --node-ip", name, err)
+				return nil, fmt.Errorf("no address found for node %s: %w; set --node-ip", name, err)
 			}
 			internal = []net.IP{ip}
 		}
@@ -205,7 +206,7 @@ func addresses(spec *Spec) ([]v1.NodeAddress, error) {
 	return all, nil
 }
 
-// ips are the node's own, which pods on its network have.
+// ips returns the node's internal IPs. Pods with hostNetwork have them too.
 func (d *description) ips() []string {
 	var ips []string
 	for _, address := range *d.addresses.Load() {
@@ -216,7 +217,7 @@ func (d *description) ips() []string {
 	return ips
 }
 
-// initial is the Node as it is created.
+// initial returns the Node object for its creation.
 func (d *description) initial(now time.Time) *v1.Node {
 	node := &v1.Node{
 		ObjectMeta: metav1.ObjectMeta{Name: d.name, Labels: maps.Clone(d.labels), Annotations: maps.Clone(d.annotations)},
@@ -226,9 +227,9 @@ func (d *description) initial(now time.Time) *v1.Node {
 	return node
 }
 
-// adopt is an existing Node with what a kubelet sets right when it finds its Node there already: the labels that it
-// defaults, and who attaches volumes. The others, and taints, are whoever's changed them since.
-// (kubelet: updateDefaultLabels, reconcileCMADAnnotationWithExistingNode)
+// adopt returns an existing Node with the corrections that a kubelet makes: the default labels and the annotation about
+// volumes. Other labels, and taints, stay as they are. (kubelet: updateDefaultLabels,
+// reconcileCMADAnnotationWithExistingNode)
 func (d *description) adopt(existing *v1.Node) *v1.Node {
 	node := existing.DeepCopy()
 	if node.Labels == nil {
@@ -253,7 +254,7 @@ func (d *description) adopt(existing *v1.Node) *v1.Node {
 	return node
 }
 
-// readiness is what a node says of itself.
+// readiness is the status, reason and message of the Ready condition.
 type readiness struct {
 	status          v1.ConditionStatus
 	reason, message string
@@ -261,11 +262,11 @@ type readiness struct {
 
 var (
 	ready = readiness{v1.ConditionTrue, "KubeletReady", "kubelet is posting ready status"}
-	// leaving has the words of a kubelet whose machine is shutting down. (kubelet: pkg/kubelet/nodeshutdown)
+	// leaving is the condition of a kubelet whose machine shuts down. (kubelet: pkg/kubelet/nodeshutdown)
 	leaving = readiness{v1.ConditionFalse, "KubeletNotReady", "node is shutting down"}
 )
 
-// setStatus sets what a kubelet sets of the status, and leaves what others do. (kubelet: setNodeStatus)
+// setStatus sets the parts of the status that a kubelet sets, and keeps the rest. (kubelet: setNodeStatus)
 func (d *description) setStatus(node *v1.Node, is readiness, now time.Time) {
 	s := &node.Status
 	s.Addresses = slices.Clone(*d.addresses.Load())
@@ -273,14 +274,14 @@ func (d *description) setStatus(node *v1.Node, is readiness, now time.Time) {
 		s.Capacity = v1.ResourceList{}
 	}
 	maps.Copy(s.Capacity, d.capacity)
-	// Capacity that somebody else advertises can be allocated too.
+	// Extended resources that another program added to the capacity are allocatable too.
 	s.Allocatable = v1.ResourceList{}
 	maps.Copy(s.Allocatable, s.Capacity)
 	maps.Copy(s.Allocatable, d.allocatable)
 	s.DaemonEndpoints.KubeletEndpoint.Port = d.port
 	s.NodeInfo = d.info
 	s.DeclaredFeatures = d.features
-	// What another kubelet may have told of this Node, and there is none of here.
+	// An earlier, real kubelet may have set these. Fauxlet has none of them.
 	s.Images, s.VolumesInUse, s.RuntimeHandlers, s.Features = nil, nil, nil, nil
 
 	at := metav1.NewTime(now.Truncate(time.Second))
@@ -303,7 +304,8 @@ func (d *description) setStatus(node *v1.Node, is readiness, now time.Time) {
 	}
 }
 
-// update is the Node as it should be, and whether that is more than a heartbeat. (kubelet: updateNode)
+// update returns the Node with its current status. changed is false if only the heartbeat times differ. (kubelet:
+// updateNode)
 func (d *description) update(existing *v1.Node, is readiness, now time.Time) (node *v1.Node, changed bool) {
 	node = existing.DeepCopy()
 	if node.Labels[v1.LabelOSStable] != runtime.GOOS || node.Labels[v1.LabelArchStable] != runtime.GOARCH {

@@ -16,9 +16,9 @@ import (
 
 func newQuantity(n int64) *resource.Quantity { return resource.NewQuantity(n, resource.DecimalSI) }
 
-// TestDescribe: what flags and capacity make of the Node.
+// TestDescribe checks the Node that follows from flags and capacity.
 func TestDescribe(t *testing.T) {
-	w := &world{t: t, stores: map[string]*pods.Store{}}
+	w := &fixture{t: t, stores: map[string]*pods.Store{}}
 	for _, test := range []struct {
 		name  string
 		flags []string
@@ -90,7 +90,7 @@ func addressesOf(d *description) string {
 	return strings.Join(all, " ")
 }
 
-// amount is the capacity of a resource, and what of it can be allocated.
+// amount returns a function that prints capacity and allocatable of a resource.
 func amount(name v1.ResourceName) func(*description) string {
 	return func(d *description) string {
 		status := d.initial(time.Now()).Status
@@ -99,9 +99,9 @@ func amount(name v1.ResourceName) func(*description) string {
 	}
 }
 
-// TestUpdate: a heartbeat alone is no change, and a condition has the time at which it changed.
+// TestUpdate checks that a heartbeat alone is not a change, and that a condition has the time of its last change.
 func TestUpdate(t *testing.T) {
-	w := &world{t: t, stores: map[string]*pods.Store{}}
+	w := &fixture{t: t, stores: map[string]*pods.Store{}}
 	spec := w.specOf("node-1")
 	d, err := describe(&spec)
 	if err != nil {
@@ -132,10 +132,10 @@ func TestUpdate(t *testing.T) {
 	}
 }
 
-// TestAdopt: of a Node that is there already, what a kubelet defaults is as it would be made, what another kubelet has told
-// is no more, and the rest is left.
+// TestAdopt checks an existing Node: default labels are corrected, the status of an earlier kubelet is replaced, and the rest
+// is kept.
 func TestAdopt(t *testing.T) {
-	w := &world{t: t, stores: map[string]*pods.Store{}}
+	w := &fixture{t: t, stores: map[string]*pods.Store{}}
 	yes := true
 	before := func() *v1.Node {
 		return &v1.Node{
@@ -188,7 +188,7 @@ func TestAdopt(t *testing.T) {
 				t.Errorf("%s, changed %v, want %s", got, changed, test.want)
 			}
 			if !equality.Semantic.DeepEqual(existing, before()) {
-				t.Error("what was given has been changed")
+				t.Error("the existing object was modified")
 			}
 		})
 	}

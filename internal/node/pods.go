@@ -18,23 +18,24 @@ import (
 	"fauxlet/scenario"
 )
 
-// living is a pod that a node of ours has.
-type living struct {
+// podEntry is a pod on a node of the Fleet.
+type podEntry struct {
 	member *member
 	uid    types.UID
 	life   *podlife.Life
-	clock  onward
-	// shown is the version that life knows of what the apiserver shows, of a static pod its mirror; nil before that is there.
+	clock  monotonicClock
+	// shown is the latest version from the apiserver that life has seen. For a static pod it is the mirror pod, nil before
+	// that exists.
 	shown *v1.Pod
-	// status is what life has told last of a static pod.
+	// status is the latest status of a static pod.
 	status     v1.PodStatus
 	containers map[string]scenario.Container
-	// ipam is where its addresses are from; nil: it holds none.
+	// ipam is the allocator of the pod's IPs. Nil: it has none allocated.
 	ipam *ipam
 	ips  []string
 }
 
-// work attends to pods until there is nothing more to do.
+// work synchronizes queued pods until the queue is shut down.
 func (f *Fleet) work(ctx context.Context) {
 	for {
 		key, quit := f.queue.Get()
@@ -42,7 +43,7 @@ func (f *Fleet) work(ctx context.Context) {
 			return
 		}
 		if err := f.sync(ctx, key); err != nil && ctx.Err() == nil {
-			f.logger.Warn("a pod could not be attended to, and is tried again", zap.Stringer("pod", key), zap.Error(err))
+			f.logger.Warn("cannot synchronize the pod; retrying", zap.Stringer("pod", key), zap.Error(err))
 			f.queue.AddRateLimited(key)
 		} else {
 			f.queue.Forget(key)
@@ -51,10 +52,10 @@ func (f *Fleet) work(ctx context.Context) {
 	}
 }
 
-// sync makes what a node serves, and what the apiserver shows, of one pod what it is now. It is never called twice at once
+// sync brings one pod up to date, in the node's store and in the apiserver. The queue never runs it twice at the same time
 // for one pod.
 func (f *Fleet) sync(ctx context.Context, key types.NamespacedName) error {
-	shown := f.getPod(key) // as the apiserver has it
+	shown := f.getPod(key) // the apiserver's version
 	pod, m := shown, (*member)(nil)
 	f.mu.RLock()
 	l := f.lives[key]
@@ -72,11 +73,11 @@ func (f *Fleet) sync(ctx context.Context, key types.NamespacedName) error {
 	if pod == nil || m == nil {
 		return nil
 	}
-	var mirrorErr error // which the static pod does not wait for
+	var mirrorErr error // returned at the end: a static pod runs without its mirror pod
 	if pod != shown {
 		shown, mirrorErr = m.mirror(ctx, pod, shown)
 	} else if isMirror(pod) {
-		return f.delete(ctx, pod) // of a static pod that is no more
+		return f.delete(ctx, pod) // the mirror pod of a removed static pod
 	}
 
 	now := time.Now()
@@ -90,7 +91,7 @@ func (f *Fleet) sync(ctx context.Context, key types.NamespacedName) error {
 		f.mu.Unlock()
 	}
 	now = l.clock.read(now, now.Sub(f.made))
-	if shown != nil && shown != l.shown { // which begin knew
+	if shown != nil && shown != l.shown {
 		l.life.Update(l.known(pod, shown), now)
 		l.shown = shown
 	}
@@ -102,11 +103,11 @@ func (f *Fleet) sync(ctx context.Context, key types.NamespacedName) error {
 	if hasEnded(&status) {
 		l.release()
 	}
-	told := shown != nil && equality.Semantic.DeepEqual(&shown.Status, &status)
+	reported := shown != nil && equality.Semantic.DeepEqual(&shown.Status, &status)
 	served := pod
-	if pod != shown || !told {
+	if pod != shown || !reported {
 		served = &v1.Pod{ObjectMeta: pod.ObjectMeta, Spec: pod.Spec, Status: status}
-	} // or else the apiserver's object itself: ten thousand copies are many
+	} // otherwise share the apiserver's object, to save the memory of a copy
 	if err := m.spec.Pods.Put(scenario.Pod{Pod: served, Containers: l.containers}); err != nil {
 		return err
 	}
@@ -116,7 +117,7 @@ func (f *Fleet) sync(ctx context.Context, key types.NamespacedName) error {
 	if shown == nil {
 		return mirrorErr
 	}
-	if !told {
+	if !reported {
 		if err := f.patch(ctx, shown, &status); err != nil {
 			return err
 		}
@@ -127,9 +128,9 @@ func (f *Fleet) sync(ctx context.Context, key types.NamespacedName) error {
 	return nil
 }
 
-// begin begins the life of a pod, or goes on with it where what the apiserver shows says how far it is.
-func (m *member) begin(pod, shown *v1.Pod, now time.Time) (*living, error) {
-	l := &living{member: m, uid: pod.UID, shown: shown}
+// begin starts the life of a pod, or continues it from the status in the apiserver.
+func (m *member) begin(pod, shown *v1.Pod, now time.Time) (*podEntry, error) {
+	l := &podEntry{member: m, uid: pod.UID, shown: shown}
 	if m.fleet.options.Containers != nil {
 		l.containers = m.fleet.options.Containers(pod)
 	}
@@ -168,9 +169,9 @@ func (m *member) begin(pod, shown *v1.Pod, now time.Time) (*living, error) {
 	return l, err
 }
 
-// known is what life is to know of a pod. Of a mirror that is what others have said of it: what becomes of a static pod is not
-// the apiserver's to say.
-func (l *living) known(pod, shown *v1.Pod) *v1.Pod {
+// known returns the pod as podlife should see it. For a static pod that is the static pod with its own status, plus those
+// conditions of the mirror pod that other programs have set.
+func (l *podEntry) known(pod, shown *v1.Pod) *v1.Pod {
 	if pod == shown {
 		return pod
 	}
@@ -190,15 +191,15 @@ func (l *living) known(pod, shown *v1.Pod) *v1.Pod {
 	return &known
 }
 
-// release gives the addresses back, which whoever has ended does not need.
-func (l *living) release() {
+// release frees the pod's IPs.
+func (l *podEntry) release() {
 	if l.ipam != nil {
 		l.ipam.release(l.uid, l.ips)
 		l.ipam = nil
 	}
 }
 
-// hasEnded says whether nothing of a pod runs, and nothing will.
+// hasEnded reports whether no container of the pod runs or will run again.
 func hasEnded(s *v1.PodStatus) bool {
 	runs := func(c v1.ContainerStatus) bool { return c.State.Running != nil }
 	return (s.Phase == v1.PodSucceeded || s.Phase == v1.PodFailed) && !slices.ContainsFunc(s.InitContainerStatuses, runs) &&
@@ -213,7 +214,7 @@ func ipsOf(pod *v1.Pod) []string {
 	return ips
 }
 
-// uidOf is the uid by which the node knows a pod: of a mirror, that of its static pod.
+// uidOf returns the UID that the node uses for a pod. For a mirror pod it is the UID of the static pod.
 func uidOf(pod *v1.Pod) types.UID {
 	if uid, is := pod.Annotations[annotationMirror]; is {
 		return types.UID(uid)
@@ -221,8 +222,8 @@ func uidOf(pod *v1.Pod) types.UID {
 	return pod.UID
 }
 
-// drop forgets a pod that is no more, or not a node of ours' any more.
-func (f *Fleet) drop(key types.NamespacedName, l *living) {
+// drop forgets a pod that was deleted or is no longer on a node of the Fleet.
+func (f *Fleet) drop(key types.NamespacedName, l *podEntry) {
 	f.mu.Lock()
 	delete(f.lives, key)
 	f.mu.Unlock()
@@ -230,8 +231,8 @@ func (f *Fleet) drop(key types.NamespacedName, l *living) {
 	l.release()
 }
 
-// patch reports a status. A pod that is gone, or another by now, is the watch's affair.
-// (kubelet: pkg/util/pod, PatchPodStatus; a kubelet reads the pod before, here what was watched is compared)
+// patch reports a pod status. It ignores a pod that was deleted or replaced, because the watch will deliver that. (kubelet:
+// pkg/util/pod, PatchPodStatus. A kubelet reads the pod first; fauxlet compares with the cached version.)
 func (f *Fleet) patch(ctx context.Context, shown *v1.Pod, status *v1.PodStatus) error {
 	before, err := json.Marshal(v1.Pod{Status: shown.Status})
 	if err != nil {
@@ -249,7 +250,7 @@ func (f *Fleet) patch(ctx context.Context, shown *v1.Pod, status *v1.PodStatus) 
 	return unlessGone(err)
 }
 
-// delete deletes a pod of which nothing is left. (kubelet: status manager, syncPod)
+// delete deletes a pod whose containers have all ended, without a grace period. (kubelet: status manager, syncPod)
 func (f *Fleet) delete(ctx context.Context, pod *v1.Pod) error {
 	now := int64(0)
 	return unlessGone(f.client.CoreV1().Pods(pod.Namespace).Delete(ctx, pod.Name, metav1.DeleteOptions{

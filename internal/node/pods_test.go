@@ -18,21 +18,21 @@ import (
 	"fauxlet/scenario"
 )
 
-// nodeWith is a Node to which the cluster has given these ranges.
+// nodeWith returns a Node with these podCIDRs.
 func nodeWith(cidrs ...string) *v1.Node {
 	return &v1.Node{ObjectMeta: metav1.ObjectMeta{Name: "node-1", UID: "node-1"}, Spec: v1.NodeSpec{PodCIDR: cidrs[0], PodCIDRs: cidrs}}
 }
 
-// once is a pod that ends by itself, at once.
-func (w *world) once(name string) *v1.Pod {
+// once returns a pod that exits at once.
+func (w *fixture) once(name string) *v1.Pod {
 	pod := podOf("node-1", name, types.UID(name))
 	pod.Spec.RestartPolicy = v1.RestartPolicyNever
 	w.containers[name] = map[string]scenario.Container{"app": {Exits: &scenario.Exit{}}}
 	return pod
 }
 
-// awaitNone waits until the apiserver and the node have no pod of this name.
-func (w *world) awaitNone(name string) {
+// awaitNone waits until neither the apiserver nor the node has a pod of this name.
+func (w *fixture) awaitNone(name string) {
 	w.t.Helper()
 	w.eventually("pod "+name+" is gone", func() string {
 		if _, err := w.client.CoreV1().Pods("default").Get(context.Background(), name, metav1.GetOptions{}); !apierrors.IsNotFound(err) {
@@ -45,7 +45,8 @@ func (w *world) awaitNone(name string) {
 	})
 }
 
-// TestPodAddresses: as many pods run as there are addresses, each with one of each range; who has ended needs none.
+// TestPodAddresses checks that as many pods run as there are addresses, each with one of each range. A pod that has ended
+// needs none.
 func TestPodAddresses(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
@@ -58,8 +59,8 @@ func TestPodAddresses(t *testing.T) {
 		{[]string{"10.1.2.0/30", "fd00::/64"}, "10.1.2.", 2},
 	} {
 		t.Run(strings.Join(test.cidrs, " and "), func(t *testing.T) {
-			w := newWorld(t, nodeWith(test.cidrs...))
-			// As before this process: they hold nothing either.
+			w := newFixture(t, nodeWith(test.cidrs...))
+			// These pods ended before this process started. They hold no addresses either.
 			old := w.once("old")
 			old.Status = v1.PodStatus{Phase: v1.PodSucceeded, PodIP: test.prefix + "1", PodIPs: []v1.PodIP{{IP: test.prefix + "1"}}, StartTime: ptr.To(metav1.Now())}
 			w.put(old)
@@ -102,12 +103,12 @@ func TestPodAddresses(t *testing.T) {
 	}
 }
 
-// TestPodAddressesAfterRestart: each pod keeps its own, and a new one has none of theirs.
+// TestPodAddressesAfterRestart checks that each pod keeps its address, and that a new pod gets a different one.
 func TestPodAddressesAfterRestart(t *testing.T) {
 	t.Parallel()
 	for _, cidrs := range [][]string{{"10.1.2.0/29"}, nil} {
 		t.Run(fmt.Sprint(cidrs), func(t *testing.T) {
-			w := newWorld(t)
+			w := newFixture(t)
 			if cidrs != nil {
 				w.put(nodeWith(cidrs...))
 			}
@@ -134,9 +135,9 @@ func TestPodAddressesAfterRestart(t *testing.T) {
 	}
 }
 
-// TestPodAddressesAreKnown: those that pods have already are nobody else's, although nobody has attended to them yet.
-func TestPodAddressesAreKnown(t *testing.T) {
-	w := newWorld(t)
+// TestPodAddressesAreReserved checks that addresses of existing pods are reserved before these pods are synchronized.
+func TestPodAddressesAreReserved(t *testing.T) {
+	w := newFixture(t)
 	defer w.fleet.queue.ShutDown()
 	w.add(w.specOf("node-1", "pod-cidr", "10.1.2.0/29"))
 	for i, name := range []string{"a", "b"} {
@@ -155,10 +156,10 @@ func TestPodAddressesAreKnown(t *testing.T) {
 	}
 }
 
-// TestPodAddressesComeLater: who begins before the cluster has given the node a range keeps its address, and the next has one
-// of that range.
+// TestPodAddressesComeLater checks that a pod that starts before the Node has podCIDRs keeps its address, and that the next
+// pod gets one of these ranges.
 func TestPodAddressesComeLater(t *testing.T) {
-	w := newWorld(t).run()
+	w := newFixture(t).run()
 	w.add(w.specOf("node-1"))
 	w.create(podOf("node-1", "early", "early"))
 	early := w.awaitPhase("early", v1.PodRunning)
@@ -183,7 +184,8 @@ func TestPodAddressesComeLater(t *testing.T) {
 	}
 }
 
-// TestPodIsDeleted: a pod goes when its containers have ended, or their time is over, or it is deleted by force.
+// TestPodIsDeleted checks that a pod disappears when its containers have exited, when its grace period is over, or when it is
+// deleted by force.
 func TestPodIsDeleted(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
@@ -200,7 +202,7 @@ func TestPodIsDeleted(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
-			w := newWorld(t)
+			w := newFixture(t)
 			w.containers["a"] = map[string]scenario.Container{"app": {Stops: scenario.Stop{After: metav1.Duration{Duration: test.stops}}}}
 			w.run().add(w.specOf("node-1"))
 			w.create(podOf("node-1", "a", "1"))
@@ -217,7 +219,7 @@ func TestPodIsDeleted(t *testing.T) {
 				}
 			}
 			w.awaitNone("a")
-			// Another of its name has nothing of it.
+			// A new pod of the same name inherits nothing.
 			delete(w.containers, "a")
 			w.create(podOf("node-1", "a", "2"))
 			if pod := w.awaitPhase("a", v1.PodRunning); pod.UID != "2" || pod.Status.ContainerStatuses[0].RestartCount != 0 {
@@ -231,14 +233,15 @@ func TestPodIsDeleted(t *testing.T) {
 	}
 }
 
-// TestPodIsAnother: what a node asks for one pod is not done to another that has its name by then, and is no error.
-func TestPodIsAnother(t *testing.T) {
+// TestPodWasReplaced checks that a request for one pod does not change another pod that has its name by then, and is not an
+// error.
+func TestPodWasReplaced(t *testing.T) {
 	for _, test := range []struct{ request, node string }{
 		{"patch pods/status a", "node-2"}, {"patch pods/status a", "node-1"}, {"delete pods a", "node-2"}, {"delete pods a", "node-1"},
 	} {
 		t.Run(test.request+" on "+test.node, func(t *testing.T) {
 			t.Parallel()
-			w := newWorld(t)
+			w := newFixture(t)
 			var swap sync.Once
 			byTest := test.request == "delete pods a" // which asks for it first
 			at := objectKey{"pods", "default", "a"}
@@ -272,7 +275,7 @@ func TestPodIsAnother(t *testing.T) {
 			if test.node == "node-1" {
 				phase, served = v1.PodRunning, map[string]types.UID{"a": "2"}
 			}
-			w.awaitAsked(test.request, 1)
+			w.awaitRequests(test.request, 1)
 			w.awaitServed("node-1", served)
 			if pod := w.awaitPhase("a", phase); pod.UID != "2" {
 				t.Errorf("it is %s", pod.UID)
@@ -287,7 +290,7 @@ func TestPodIsAnother(t *testing.T) {
 	}
 }
 
-// TestPodIsChanged: of what can be changed in the spec of a pod that runs, the node does its part.
+// TestPodIsChanged checks the node's reaction to allowed changes in the spec of a running pod.
 func TestPodIsChanged(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
@@ -314,7 +317,7 @@ func TestPodIsChanged(t *testing.T) {
 		}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			w := newWorld(t).run()
+			w := newFixture(t).run()
 			w.add(w.specOf("node-1"))
 			pod := podOf("node-1", "a", "1")
 			if test.name == "readiness gate" {
@@ -323,7 +326,7 @@ func TestPodIsChanged(t *testing.T) {
 			w.create(pod)
 			changed := w.awaitPhase("a", v1.PodRunning)
 			if test.is(changed.Status) {
-				t.Fatalf("it is so before: %+v", changed.Status)
+				t.Fatalf("the pod has this status before the change: %+v", changed.Status)
 			}
 			test.change(changed)
 			w.put(changed)

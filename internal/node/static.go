@@ -24,7 +24,7 @@ import (
 	"fauxlet/scenario"
 )
 
-// The annotations by which a static pod and its mirror are told. (kubelet: pkg/kubelet/types)
+// The annotations of static pods and mirror pods. (kubelet: pkg/kubelet/types)
 const (
 	annotationHash   = "kubernetes.io/config.hash"
 	annotationMirror = "kubernetes.io/config.mirror"
@@ -32,9 +32,8 @@ const (
 	annotationSource = "kubernetes.io/config.source"
 )
 
-// staticPods are pods as a node has them: their names end in the node's, their uids are made of what they are, and so remain
-// when they are read again.
-// (kubelet: pkg/kubelet/config, applyDefaults)
+// staticPods turns manifests into the static pods of a node. The node's name is appended to their names. Their UIDs are
+// hashes of their content, so an unchanged manifest keeps its UID. (kubelet: pkg/kubelet/config, applyDefaults)
 func staticPods(given []*v1.Pod, node string, now time.Time) (map[types.NamespacedName]*v1.Pod, error) {
 	all := make(map[types.NamespacedName]*v1.Pod, len(given))
 	for _, original := range given {
@@ -58,17 +57,17 @@ func staticPods(given []*v1.Pod, node string, now time.Time) (map[types.Namespac
 		pod.Status = v1.PodStatus{Phase: v1.PodPending}
 		key := keyOf(pod)
 		if _, there := all[key]; there {
-			return nil, fmt.Errorf("static pod %s: there are two of that name", key)
+			return nil, fmt.Errorf("static pod %s: two manifests have this name", key)
 		}
 		all[key] = pod
 	}
 	return all, nil
 }
 
-// IsStatic says whether a pod is one that its node has without being told by an apiserver.
+// IsStatic reports whether a pod is a static pod or its mirror pod.
 func IsStatic(pod *v1.Pod) bool {
-	source, told := pod.Annotations[annotationSource]
-	return told && source != "api"
+	source, found := pod.Annotations[annotationSource]
+	return found && source != "api"
 }
 
 func isMirror(pod *v1.Pod) bool {
@@ -76,42 +75,42 @@ func isMirror(pod *v1.Pod) bool {
 	return is
 }
 
-// mirror gives the pod by which the apiserver shows a static pod, made if it is not there and the Node is; nil where there is
-// none yet. One that is of another version, or is being deleted, is deleted first. (kubelet: syncPod, MirrorClient)
+// mirror returns the mirror pod of a static pod. It creates the mirror pod if the Node exists, and returns nil if there is
+// none yet. An outdated mirror pod, or one that is being deleted, is deleted first. (kubelet: syncPod, MirrorClient)
 func (m *member) mirror(ctx context.Context, pod, shown *v1.Pod) (*v1.Pod, error) {
 	switch {
 	case shown == nil:
 	case !isMirror(shown):
-		m.logger.Warn("a pod of the name of a static pod is in the way of its mirror; delete it, or rename the static pod: " + keyOf(pod).String())
+		m.logger.Warn("cannot create the mirror pod: an ordinary pod has the same name; delete it, or rename the static pod: " + keyOf(pod).String())
 		return nil, nil
 	case shown.Annotations[annotationMirror] == pod.Annotations[annotationHash] && shown.DeletionTimestamp == nil:
 		return shown, nil
 	default:
-		return nil, m.fleet.delete(ctx, shown) // its end is seen by the watch, and another is made then
+		return nil, m.fleet.delete(ctx, shown) // the watch delivers the deletion, and then a new one is created
 	}
 	uid, err := m.uid()
 	if err != nil {
-		return nil, nil // which the watch tells when it is there
+		return nil, nil // the watch delivers the Node later
 	}
 	mirror := pod.DeepCopy()
 	mirror.UID = ""
 	mirror.Annotations[annotationMirror] = pod.Annotations[annotationHash]
 	controller := true
-	// Without an owner NodeRestriction refuses it.
+	// NodeRestriction rejects a mirror pod without an owner.
 	mirror.OwnerReferences = []metav1.OwnerReference{{APIVersion: "v1", Kind: "Node", Name: m.name, UID: uid, Controller: &controller}}
 	made, err := m.fleet.client.CoreV1().Pods(mirror.Namespace).Create(ctx, mirror, metav1.CreateOptions{})
 	if apierrors.IsAlreadyExists(err) {
-		return nil, nil // which the watch is about to tell
+		return nil, nil // the watch is about to deliver it
 	}
 	if err != nil {
-		return nil, fmt.Errorf("its mirror: %w", err)
+		return nil, fmt.Errorf("create the mirror pod: %w", err)
 	}
 	return made, nil
 }
 
-// ReadManifests reads the static pods of a file, or of each file of a folder whose name does not begin with a dot. No path, or
-// one at which there is nothing, is no pods. (kubelet: pkg/kubelet/config, sourceFile; a file that cannot be read is an error
-// here, and a line in its log there)
+// ReadManifests reads static pods from a file, or from every file of a folder whose name does not begin with a dot. An empty
+// path, or a path that does not exist, gives no pods. (kubelet: pkg/kubelet/config, sourceFile. A kubelet logs an unreadable
+// file and continues; here it is an error.)
 func ReadManifests(path string) ([]*v1.Pod, error) {
 	if path == "" {
 		return nil, nil

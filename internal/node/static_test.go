@@ -9,7 +9,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 )
 
-// TestStaticPod: it is told by its annotations, and is the same when it is read again later.
+// TestStaticPod checks the annotations of a static pod, and that it is the same when it is read again.
 func TestStaticPod(t *testing.T) {
 	manifest := &v1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "agent"}, Spec: v1.PodSpec{Containers: []v1.Container{{Name: "agent"}}}}
 	key := types.NamespacedName{Namespace: "default", Name: "agent-node-1"}
@@ -30,12 +30,12 @@ func TestStaticPod(t *testing.T) {
 		}
 	}
 	if again := read("a", first.Add(time.Hour)); again.UID != pod.UID {
-		t.Errorf("read again it is %s, and was %s", again.UID, pod.UID)
+		t.Errorf("UID after reading again: %s, before: %s", again.UID, pod.UID)
 	}
 	if changed := read("b", first); changed.UID == pod.UID {
-		t.Error("another image is the same pod")
+		t.Error("a changed image kept the UID")
 	}
 	if !IsStatic(pod) {
-		t.Error("it is not static")
+		t.Error("IsStatic is false")
 	}
 }

@@ -5,9 +5,9 @@ import (
 	"time"
 )
 
-func TestOnward(t *testing.T) {
+func TestMonotonicClock(t *testing.T) {
 	start := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
-	var o onward
+	var o monotonicClock
 	for _, step := range []struct {
 		what              string
 		now, passed, want time.Duration // since the start
