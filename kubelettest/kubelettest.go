@@ -26,9 +26,11 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 
 	"fauxlet/internal/faults"
+	"fauxlet/internal/faulty"
 	"fauxlet/internal/pods"
 	"fauxlet/internal/reviewapi"
 	"fauxlet/server"
@@ -112,7 +114,8 @@ func start(t testing.TB, logger *zap.Logger, o *options) (_ *Kubelet, err error)
 	}
 	k.NodeName = cfg.NodeName
 
-	reviews, err := startReviews(logger, k.users, cfg, o)
+	node := faulty.NewNode(cfg.NodeName, k.Faults, logger)
+	reviews, err := startReviews(logger, k.users, cfg, node, o)
 	if err != nil {
 		return nil, err
 	}
@@ -125,7 +128,12 @@ func start(t testing.TB, logger *zap.Logger, o *options) (_ *Kubelet, err error)
 	standin, err := server.New(server.Options{
 		Config: cfg, Pods: k.Pods, NodeLogs: o.nodeLogs,
 		TokenReviews: reviews.tokens, AccessReviews: reviews.access,
-		Faults: k.Faults, Logger: logger, ReadOnce: true, Drain: -1, Begin: k.decisions.begin, Observe: k.decisions.observe,
+		Collectors: []prometheus.Collector{node.Collector()},
+		Logger:     logger, ReadOnce: true, Drain: -1, Begin: k.decisions.begin, Observe: k.decisions.observe,
+		Decorators: server.Decorators{
+			ClockSkew: node.ClockSkew, WrapClientCA: node.ClientCA, WrapHandler: node.Handler(server.PathTarget),
+			ConfigureHTTP: node.ConfigureHTTP, Usage: node.Usage,
+		},
 	})
 	if err != nil {
 		return nil, err
@@ -136,10 +144,13 @@ func start(t testing.TB, logger *zap.Logger, o *options) (_ *Kubelet, err error)
 	}
 	if listeners.Secure != nil {
 		k.URL = "https://" + listeners.Secure.Addr().String()
+		listeners.Secure = node.Listener(listeners.Secure, true)
 	}
 	if listeners.ReadOnly != nil {
 		k.ReadOnlyURL = "http://" + listeners.ReadOnly.Addr().String()
+		listeners.ReadOnly = node.Listener(listeners.ReadOnly, false)
 	}
+	node.FollowCaches(standin.ResetCaches)
 
 	ctx, stop := context.WithCancel(context.Background())
 	served := make(chan error, 1)

@@ -15,6 +15,7 @@ import (
 	"k8s.io/client-go/rest"
 
 	"fauxlet/config"
+	"fauxlet/internal/faulty"
 	"fauxlet/internal/reviewapi"
 )
 
@@ -65,7 +66,7 @@ type reviews struct {
 	served chan error
 }
 
-func startReviews(logger *zap.Logger, users *users, cfg *config.Config, o *options) (*reviews, error) {
+func startReviews(logger *zap.Logger, users *users, cfg *config.Config, node *faulty.Node, o *options) (*reviews, error) {
 	options := reviewapi.Options{Records: mostReviews, ErrorLog: zap.NewStdLog(logger)}
 	if o.authorizer != nil {
 		options.Authorize = webhook(o.authorizer)
@@ -86,6 +87,7 @@ func startReviews(logger *zap.Logger, users *users, cfg *config.Config, o *optio
 	client.ContentType = cfg.Kubelet.ContentType
 	client.NextProtos = []string{"http/1.1"} // a server of HTTP/2 that is stopped gives its connections a second
 	if r.asker, err = rest.HTTPClientFor(client); err == nil {
+		r.asker.Transport = node.RoundTripper(r.asker.Transport)
 		if r.tokens, err = authenticationclient.NewForConfigAndClient(client, r.asker); err == nil {
 			r.access, err = authorizationclient.NewForConfigAndClient(client, r.asker)
 		}

@@ -26,11 +26,31 @@ type connection struct {
 	asked atomic.Bool
 	// spoke: something was read. It is of the connection's own goroutine.
 	spoke bool
-	// faulty is what faults do to it; nil where there are to be none.
-	faulty *faultyConn
+	// affected names what affects it; nil if its listener says nothing of that.
+	affected affected
 }
 
 type connectionKey struct{}
+
+// affected is a connection that names what affects it; see [Listeners].
+type affected interface{ AffectedBy() []string }
+
+// affectedOf returns a connection, also below TLS, that names what affects it, or nil.
+func affectedOf(conn net.Conn) affected {
+	if secure, ok := conn.(*tls.Conn); ok {
+		conn = secure.NetConn()
+	}
+	a, _ := conn.(affected)
+	return a
+}
+
+// affectedBy names what affects the connection of a request.
+func affectedBy(r *http.Request) []string {
+	if c, ok := r.Context().Value(connectionKey{}).(*connection); ok && c.affected != nil {
+		return c.affected.AffectedBy()
+	}
+	return nil
+}
 
 // follow has server tell of its connections.
 func (s *Server) follow(server *http.Server) {
@@ -40,8 +60,11 @@ func (s *Server) follow(server *http.Server) {
 }
 
 func (c *connections) opened(ctx context.Context, conn net.Conn) context.Context {
-	opened := &connection{opened: time.Now(), faulty: faultyConnOf(conn)}
+	opened := &connection{opened: time.Now(), affected: affectedOf(conn)}
 	c.open.Store(conn, opened)
+	if opened.affected != nil {
+		c.server.affected.Store(conn.RemoteAddr().String(), opened.affected)
+	}
 	return context.WithValue(ctx, connectionKey{}, opened)
 }
 
@@ -53,21 +76,31 @@ func asked(r *http.Request) {
 }
 
 func (c *connections) changed(conn net.Conn, state http.ConnState) {
-	if faulty := faultyConnOf(conn); faulty != nil {
-		faulty.changed(state)
-	}
 	switch state {
 	case http.StateActive:
 		if known, ok := c.open.Load(conn); ok {
 			known.(*connection).spoke = true
 		}
 	case http.StateHijacked:
-		c.open.Delete(conn)
+		c.forget(conn)
 	case http.StateClosed:
-		if known, ok := c.open.LoadAndDelete(conn); ok {
-			c.closed(conn, known.(*connection))
+		if known := c.forget(conn); known != nil {
+			c.closed(conn, known)
 		}
 	}
+}
+
+// forget returns what is known of a connection, and keeps nothing of it.
+func (c *connections) forget(conn net.Conn) *connection {
+	value, ok := c.open.LoadAndDelete(conn)
+	if !ok {
+		return nil
+	}
+	known := value.(*connection)
+	if known.affected != nil {
+		c.server.affected.CompareAndDelete(conn.RemoteAddr().String(), known.affected)
+	}
+	return known
 }
 
 func (c *connections) closed(conn net.Conn, known *connection) {
@@ -90,8 +123,8 @@ func (c *connections) closed(conn net.Conn, known *connection) {
 		why = "what the client sent was not a whole and valid HTTP request"
 	}
 	decision := authchain.NoRequest(known.opened, conn.RemoteAddr().String(), state, why)
-	if known.faulty != nil {
-		decision.AddAffectedBy(known.faulty.faults...)
+	if known.affected != nil {
+		decision.AddAffectedBy(known.affected.AffectedBy()...)
 	}
 	c.server.tell(decision)
 }

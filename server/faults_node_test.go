@@ -40,8 +40,8 @@ func TestClockSkew(t *testing.T) {
 		{"-50m", -50 * time.Minute, -55 * time.Minute, hour, 200, "allowed"},
 		{"90m", 90 * time.Minute, -hour, 2 * hour, 200, "allowed"},
 		// What is good by the wrong clock alone lets nobody in.
-		{"90m", 90 * time.Minute, hour, 2 * hour, 401, "is good by the clock of the node, which a fault has put wrong, and not by the true one: certificate has expired or is not yet valid"},
-		{"-50m", -50 * time.Minute, -55 * time.Minute, -40 * time.Minute, 401, "is good by the clock of the node"},
+		{"90m", 90 * time.Minute, hour, 2 * hour, 401, "is valid by the node's clock, which a fault has skewed, but not by the true clock"},
+		{"-50m", -50 * time.Minute, -55 * time.Minute, -40 * time.Minute, 401, "is valid by the node's clock"},
 	} {
 		f.faults.Clear()
 		if test.skew != "" {

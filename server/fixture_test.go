@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/spf13/pflag"
 	"go.uber.org/goleak"
 	"go.uber.org/zap"
@@ -26,6 +27,7 @@ import (
 	"fauxlet/authchain"
 	"fauxlet/config"
 	"fauxlet/internal/faults"
+	"fauxlet/internal/faulty"
 	"fauxlet/internal/pods"
 	"fauxlet/internal/reviewapi"
 	"fauxlet/scenario"
@@ -85,8 +87,9 @@ type fixture struct {
 	reviews  *reviewapi.Server
 	reviewed string // address of the review API
 
-	// faults are those of the stand-in: none, until a test adds them.
+	// faults are the active faults of the stand-in: none, until a test adds them. node injects them.
 	faults *faults.Set
+	node   *faulty.Node
 
 	// stop tells the stand-in to stop, and waits until it has.
 	stop func() error
@@ -160,6 +163,7 @@ func (f *fixture) newServer(t testing.TB, options fixtureOptions) (*server.Serve
 	}
 	f.startReviews(t)
 	t.Cleanup(func() { f.stopReviews() })
+	f.node = faulty.NewNode("node-1", f.faults, options.logger)
 	tokenReviews, accessReviews := f.clients(t)
 	if options.pods == nil {
 		options.pods = nginx(options.lines)
@@ -173,8 +177,13 @@ func (f *fixture) newServer(t testing.TB, options fixtureOptions) (*server.Serve
 	}
 	return server.New(server.Options{
 		Config: f.load(t, options.flags), TokenReviews: tokenReviews, AccessReviews: accessReviews,
-		Pods: store, Machine: options.machine, NodeLogs: options.nodeLogs, Faults: f.faults, Logger: options.logger,
+		Pods: store, Machine: options.machine, NodeLogs: options.nodeLogs, Logger: options.logger,
 		ReadOnce: options.readOnce, Drain: options.drain, Begin: options.begin, Observe: options.observe,
+		Collectors: []prometheus.Collector{f.node.Collector()},
+		Decorators: server.Decorators{
+			ClockSkew: f.node.ClockSkew, WrapClientCA: f.node.ClientCA, WrapHandler: f.node.Handler(server.PathTarget),
+			ConfigureHTTP: f.node.ConfigureHTTP, Usage: f.node.Usage,
+		},
 	})
 }
 
@@ -188,6 +197,7 @@ func (f *fixture) clients(t testing.TB) (authenticationv1.AuthenticationV1Interf
 	}
 	// A server of HTTP/2 gives connections that are open a second when it stops.
 	t.Cleanup(func() { utilnet.CloseIdleConnectionsFor(asker.Transport) })
+	asker.Transport = f.node.RoundTripper(asker.Transport)
 	tokenReviews, err := authenticationv1.NewForConfigAndClient(config, asker)
 	if err != nil {
 		t.Fatal(err)
@@ -213,7 +223,10 @@ func newFixture(t testing.TB, options fixtureOptions) *fixture {
 	}
 	f.address = listeners.Secure.Addr().String()
 	f.url = "https://" + f.address
+	listeners.Secure = f.node.Listener(listeners.Secure, true)
+	f.node.FollowCaches(standin.ResetCaches)
 	if listeners.ReadOnly != nil {
+		listeners.ReadOnly = f.node.Listener(listeners.ReadOnly, false)
 		f.readOnly = "http://" + listeners.ReadOnly.Addr().String()
 	}
 	serving := make(chan error, 1)

@@ -34,10 +34,6 @@ func (s *Server) Listen() (*Listeners, error) {
 			listeners.Close()
 			return nil, err
 		}
-		listeners.Secure = s.spoilt(listeners.Secure, true)
-	}
-	if listeners.ReadOnly != nil {
-		listeners.ReadOnly = s.spoilt(listeners.ReadOnly, false)
 	}
 	return &listeners, nil
 }

@@ -64,8 +64,8 @@ func getContainerLogs(s *Server, w http.ResponseWriter, r *http.Request) error {
 		defer cancel()
 		defer context.AfterFunc(s.draining, cancel)()
 	}
-	if ahead := s.ahead(); ahead != 0 {
-		ctx = pods.WithClock(ctx, ahead)
+	if skew := s.clockSkew(); skew != 0 {
+		ctx = pods.WithClock(ctx, skew)
 	}
 	w.Header()["Transfer-Encoding"] = chunked
 	// A kubelet's first write is empty, and so net/http has nothing to guess a type from.

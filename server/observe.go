@@ -22,17 +22,12 @@ func (p *port) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	asked(r)
 	s, series := p.server, p.seriesOf(r)
-	if s.faults.Version() != nil {
-		leaveStale(w, r)
-	}
 	series.requests.Inc()
 	series.inflight.Inc()
 	defer series.inflight.Dec()
 
 	decision, r := authchain.NewDecision(r)
-	if s.faults.Version() != nil {
-		s.beset(w, r, decision)
-	}
+	decision.AddAffectedBy(affectedBy(r)...)
 	if s.begin != nil {
 		s.begin(decision)
 	}
@@ -186,8 +181,8 @@ func (w errorWriter) Write(line []byte) (int, error) {
 		if remote, reason, ok := strings.Cut(rest, ": "); ok {
 			w.server.metrics.handshakes.Inc()
 			decision := authchain.FailedHandshake(remote, explainHandshake(reason))
-			if conn, ok := w.server.struck.Load(remote); ok {
-				decision.AddAffectedBy(conn.(*faultyConn).faults...)
+			if conn, ok := w.server.affected.Load(remote); ok {
+				decision.AddAffectedBy(conn.(affected).AffectedBy()...)
 			}
 			w.server.tell(decision)
 			return len(line), nil

@@ -31,7 +31,6 @@ import (
 
 	"fauxlet/authchain"
 	"fauxlet/config"
-	"fauxlet/internal/faults"
 	"fauxlet/internal/pods"
 )
 
@@ -86,9 +85,8 @@ type Options struct {
 	// one set for all nodes of a process. Nil: nowhere.
 	Metrics prometheus.Registerer
 
-	// Faults are what goes wrong on purpose: those whose Node is this one's. Nil: nothing ever does. Those of connections
-	// strike those that are made to what [Server.Listen] has opened and [Server.Serve] serves.
-	Faults *faults.Set
+	// Decorators wrap parts of the Server.
+	Decorators
 
 	// Logger gets one line for each decision and each failed handshake, and one at the debug level for each connection that
 	// ended without a request. Nil: no log.
@@ -119,8 +117,12 @@ type Server struct {
 	observe func(*authchain.Decision)
 	drain   time.Duration
 
-	chain    atomic.Pointer[chain]
-	chains   chains
+	decorators Decorators
+
+	// chain is what requests go through, made of chainConfig; see [Server.ResetCaches].
+	chain       atomic.Pointer[authchain.Chain]
+	chainConfig authchain.Config
+
 	like     *Server
 	clientCA dynamiccertificates.CAContentProvider
 	readOnce bool
@@ -130,10 +132,8 @@ type Server struct {
 	nodeLogs func() (*nodeLogs, error)
 	draining draining
 
-	faults *faults.Set
-	minted minted
-	// struck are the connections that a fault has struck, by the client's address.
-	struck sync.Map
+	// affected are the open connections that name what affects them, by the client's address.
+	affected sync.Map
 
 	secure, readOnly *port
 }
@@ -157,7 +157,8 @@ func New(options Options) (*Server, error) {
 		issued:   options.ServingCertificate,
 		metrics:  newMetrics(options.Collectors...),
 		draining: newDraining(),
-		faults:   options.Faults,
+
+		decorators: options.Decorators,
 	}
 	if s.logger == nil {
 		s.logger = zap.NewNop()
@@ -193,19 +194,16 @@ func New(options Options) (*Server, error) {
 	}
 	if s.clientCA != nil {
 		chain.ClientCA = s.clientCA
-		if s.faults != nil {
-			chain.ClientCA = faultyCA{s.clientCA, s}
+		if s.decorators.WrapClientCA != nil {
+			chain.ClientCA = s.decorators.WrapClientCA(s.clientCA)
 		}
 	}
-	if s.faults != nil {
-		s.metrics.registry.MustRegister(s.faults.Collector(s.config.NodeName))
-	}
-	if err := s.spoilReviews(&chain); err != nil {
-		return nil, err
-	}
-	if err := s.startChain(chain); err != nil {
+	made, err := authchain.New(chain)
+	if err != nil {
 		return nil, explainChainError(err, s.config)
 	}
+	s.chainConfig = chain
+	s.chain.Store(made)
 
 	provider := "cadvisor"
 	if s.config.Enabled("PodAndContainerStatsFromCRI") {
@@ -261,13 +259,13 @@ func (s *Server) Serve(ctx context.Context, listeners *Listeners) error {
 		}
 		server := s.httpServer(running, s.secure)
 		server.TLSConfig = listeners.tls.config
-		secure := s.spoilt(listeners.Secure, true) // the caller may look at its listeners meanwhile
-		s.run(running, group, server, func() error { return server.ServeTLS(secure, "", "") })
+		s.configureHTTP(server)
+		s.run(running, group, server, func() error { return server.ServeTLS(listeners.Secure, "", "") })
 	}
 	if listeners.ReadOnly != nil {
 		server := s.httpServer(running, s.readOnly)
-		readOnly := s.spoilt(listeners.ReadOnly, false)
-		s.run(running, group, server, func() error { return server.Serve(readOnly) })
+		s.configureHTTP(server)
+		s.run(running, group, server, func() error { return server.Serve(listeners.ReadOnly) })
 	}
 	if port := s.config.Kubelet.HealthzPort; port != nil && *port > 0 {
 		group.Go(func() error {
@@ -328,7 +326,12 @@ func (s *Server) httpServer(running context.Context, handler *port) *http.Server
 	return server
 }
 
-// Listeners are the open ports of a Server. Either may be nil.
+// Listeners are the open ports of a Server. Either may be nil. Between [Server.Listen] and [Server.Serve] the caller may
+// replace each by a listener that wraps it. If a connection of such a listener has the method
+//
+//	AffectedBy() []string
+//
+// the Server adds the names that it returns to its Decisions about the connection.
 type Listeners struct {
 	Secure   net.Listener
 	ReadOnly net.Listener

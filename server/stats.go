@@ -6,12 +6,14 @@ import (
 	"os"
 	"time"
 
+	v1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/component-base/metrics/legacyregistry"
 	statsapi "k8s.io/kubelet/pkg/apis/stats/v1alpha1"
 	"k8s.io/utils/ptr"
 
 	"fauxlet/internal/pods"
+	"fauxlet/scenario"
 )
 
 // measure gives the last measurement of the node: within [pods.Interval] all endpoints tell the same.
@@ -21,11 +23,15 @@ func (s *Server) measure(r *http.Request) *pods.Measurement {
 	machine.Systemd = kubelet.CgroupDriver == "systemd"
 	machine.CgroupRoot = kubelet.CgroupRoot
 	machine.Pressure = tellsPressure()
-	if s.faults.Empty() {
-		return s.pods.Measure(machine, time.Now())
+	var measured *pods.Measurement
+	if usage := s.decorators.Usage; usage == nil {
+		measured = s.pods.Measure(machine, time.Now())
+	} else {
+		measured = s.pods.MeasureAs(machine, time.Now(), func(pod *v1.Pod, container string, used scenario.Usage) scenario.Usage {
+			return usage(r.Context(), pod, container, used)
+		})
 	}
-	measured := s.measureHeavy(machine, r)
-	measured.Time = measured.Time.Add(s.ahead())
+	measured.Time = measured.Time.Add(s.clockSkew())
 	return measured
 }
 

@@ -21,17 +21,9 @@ type secureTLS struct {
 	follow []func(context.Context)
 }
 
-// newTLS is the TLS of a kubelet, with the faults that strike handshakes.
+// newTLS is the TLS of a kubelet. It reads or makes the serving certificate. (kubelet: cmd/kubelet/app InitializeTLS,
+// pkg/kubelet NewMainKubelet)
 func (s *Server) newTLS() (*secureTLS, error) {
-	secure, err := s.faithfulTLS()
-	if err == nil && s.faults != nil {
-		s.resumeNoSpoilt(secure.config)
-	}
-	return secure, err
-}
-
-// faithfulTLS reads or makes the serving certificate. (kubelet: cmd/kubelet/app InitializeTLS, pkg/kubelet NewMainKubelet)
-func (s *Server) faithfulTLS() (*secureTLS, error) {
 	kubelet := &s.config.Kubelet
 	minVersion, err := cliflag.TLSVersion(kubelet.TLSMinVersion)
 	if err != nil {
@@ -59,12 +51,12 @@ func (s *Server) faithfulTLS() (*secureTLS, error) {
 		MinVersion:       minVersion,
 		CipherSuites:     cipherSuites,
 		CurvePreferences: curves,
-		GetCertificate: s.spoiltCertificate(func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 			if certificate := serving(); certificate != nil {
 				return certificate, nil
 			}
 			return nil, errors.New("no serving certificate available for the kubelet")
-		}),
+		},
 	}
 	if s.clientCA == nil {
 		// Without a CA a certificate must not even be requested: nobody could judge it.

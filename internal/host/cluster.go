@@ -2,6 +2,7 @@ package host
 
 import (
 	"context"
+	"net/http"
 	"os"
 	"time"
 
@@ -9,8 +10,6 @@ import (
 	v1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/kubernetes"
-	authenticationv1 "k8s.io/client-go/kubernetes/typed/authentication/v1"
-	authorizationv1 "k8s.io/client-go/kubernetes/typed/authorization/v1"
 	"k8s.io/client-go/rest"
 
 	"fauxlet/config"
@@ -23,9 +22,8 @@ import (
 type cluster struct {
 	connection *bootstrap.Connection
 	client     kubernetes.Interface
-	tokens     authenticationv1.AuthenticationV1Interface
-	access     authorizationv1.AuthorizationV1Interface
-	fleet      *node.Fleet // nil if the nodes are not registered
+	transport  *http.Client // of client
+	fleet      *node.Fleet  // nil if the nodes are not registered
 	// authenticated is closed when the connection has a client certificate. With certificate rotation the cluster may
 	// issue it later.
 	authenticated chan struct{}
@@ -96,7 +94,7 @@ func join(ctx context.Context, cfg *config.Config, m membership) (*cluster, erro
 	if err != nil {
 		return nil, optionErrorf("Config.Kubeconfig", "%w", err)
 	}
-	c.client, c.tokens, c.access = client, client.AuthenticationV1(), client.AuthorizationV1()
+	c.client, c.transport = client, transport
 	if m.registers {
 		heartbeats, err := kubernetes.NewForConfig(heartbeatConfig(connection.Config, cfg))
 		if err != nil {

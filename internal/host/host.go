@@ -71,7 +71,7 @@ func New(options Options) (*Host, error) {
 	if err != nil {
 		return nil, err
 	}
-	h.shared = server.Options{Logger: h.logger, Observe: options.Observe, Faults: h.faults}
+	h.shared = server.Options{Logger: h.logger, Observe: options.Observe}
 	if options.MetricsAddress != "" {
 		h.metrics = prometheus.NewRegistry()
 		h.shared.Metrics = h.metrics

@@ -12,6 +12,7 @@ import (
 
 	"fauxlet/config"
 	"fauxlet/internal/bootstrap"
+	"fauxlet/internal/faulty"
 	"fauxlet/internal/node"
 	"fauxlet/internal/pods"
 	"fauxlet/server"
@@ -29,7 +30,8 @@ type Node struct {
 	store     *pods.Store
 	server    *server.Server
 	listeners *server.Listeners
-	cluster   *cluster // nil without an apiserver
+	cluster   *cluster     // nil without an apiserver
+	faults    *faulty.Node // nil if the host's faults do not affect the node
 	stop      context.CancelFunc
 	stopped   chan struct{}
 }
@@ -88,8 +90,13 @@ func (n *Node) listen(options server.Options) error {
 	if n.server, err = server.New(options); err != nil {
 		return err
 	}
-	n.listeners, err = n.server.Listen()
-	return err
+	if n.listeners, err = n.server.Listen(); err != nil {
+		return err
+	}
+	if n.faults != nil {
+		n.followFaults()
+	}
+	return nil
 }
 
 // configOf returns the configuration of the i-th node: the host's, except for what two nodes cannot share.
@@ -186,6 +193,7 @@ func (h *Host) serverOptions(n *Node) (server.Options, *bootstrap.Serving, error
 	options := h.shared
 	options.Config, options.Pods, options.NodeLogs = cfg, n.store, h.scenario.nodeLogFiles()
 	options.Observe = h.admin.observer(cfg.NodeName, options.Observe)
+	h.injectFaults(n, &options)
 	h.mu.Lock()
 	if h.first != nil {
 		options.Like = h.first.server
@@ -194,9 +202,12 @@ func (h *Host) serverOptions(n *Node) (server.Options, *bootstrap.Serving, error
 	if n.cluster == nil {
 		return options, nil, nil
 	}
-	options.TokenReviews, options.AccessReviews = n.cluster.tokens, n.cluster.access
+	var err error
+	if options.TokenReviews, options.AccessReviews, err = n.cluster.reviewClients(n.faults.RoundTripper); err != nil {
+		return options, nil, err
+	}
 	if n.cluster != h.cluster {
-		options.Collectors = n.cluster.connection.Metrics()
+		options.Collectors = append(options.Collectors, n.cluster.connection.Metrics()...)
 	}
 	if !n.registered() {
 		return options, nil, nil

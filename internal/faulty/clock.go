@@ -1,0 +1,57 @@
+package faulty
+
+import (
+	"crypto/x509"
+	"fmt"
+	"time"
+
+	"fauxlet/authchain"
+	"fauxlet/internal/faults"
+)
+
+// ClockSkew returns how far the node's clock is ahead of the true time; negative if it is behind.
+func (n *Node) ClockSkew() time.Duration {
+	if n.faults.Empty() {
+		return 0
+	}
+	if skewed := n.active(faults.ClockSkew); len(skewed) > 0 {
+		return skewed[0].Skew.Duration
+	}
+	return 0
+}
+
+// ClientCA returns a provider that verifies client certificates by the node's clock. While the clock is skewed, or while
+// caches are flushed, it also makes each request verify its certificate anew.
+func (n *Node) ClientCA(next authchain.CAProvider) authchain.CAProvider {
+	return clientCA{next, n}
+}
+
+type clientCA struct {
+	authchain.CAProvider
+	node *Node
+}
+
+func (c clientCA) VerifyOptions() (x509.VerifyOptions, bool) {
+	options, ok := c.CAProvider.VerifyOptions()
+	if !ok || c.node.faults.Empty() {
+		return options, ok
+	}
+	if skew := c.node.ClockSkew(); skew != 0 || len(c.node.active(faults.CachesFlushed)) > 0 {
+		options.CurrentTime = time.Now().Add(skew)
+	}
+	return options, ok
+}
+
+// VerifyChain refuses a chain that is not valid at the true time. The chain has been verified at the node's time already,
+// so a certificate must be valid by both clocks: a skewed clock never makes an expired certificate valid.
+func (c clientCA) VerifyChain(chain []*x509.Certificate) error {
+	now := time.Now()
+	for _, certificate := range chain {
+		if now.Before(certificate.NotBefore) || now.After(certificate.NotAfter) {
+			return fmt.Errorf("the client certificate is valid by the node's clock, which a fault has skewed, but not by the true clock: "+
+				"certificate %q is valid from %s to %s, and it is %s", certificate.Subject.CommonName,
+				certificate.NotBefore.UTC().Format(time.RFC3339), certificate.NotAfter.UTC().Format(time.RFC3339), now.UTC().Format(time.RFC3339))
+		}
+	}
+	return nil
+}

@@ -1,0 +1,108 @@
+package faulty
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"net"
+	"net/http"
+	"sync/atomic"
+	"time"
+
+	"fauxlet/internal/faults"
+)
+
+// conn is a connection of a listener.
+type conn struct {
+	net.Conn
+	listener *listener
+	// affectedBy has the names of the faults that affect the connection. It is complete when the handshake is done.
+	affectedBy []string
+	// slow, if set, delays the first Read.
+	slow *faults.Active
+	// idle: no request is under way. reused: there was a request before. change is the listener's count of changes when the
+	// connection was made.
+	idle   atomic.Bool
+	reused bool
+	change int64
+}
+
+// AffectedBy names the faults that affect the connection. The server adds them to its Decisions about the connection.
+func (c *conn) AffectedBy() []string { return c.affectedBy }
+
+func (c *conn) addAffectedBy(fault *faults.Active) { c.affectedBy = append(c.affectedBy, fault.Name) }
+
+func (c *conn) Read(p []byte) (int, error) {
+	if slow := c.slow; slow != nil {
+		c.slow = nil
+		if err := c.listener.node.wait(context.Background(), slow.Delay.Duration); err != nil {
+			return 0, err
+		}
+	}
+	return c.Conn.Read(p)
+}
+
+func (c *conn) Close() error {
+	l := c.listener
+	l.mu.Lock()
+	delete(l.conns, c)
+	l.mu.Unlock()
+	return c.Conn.Close()
+}
+
+// CloseWrite is how net/http ends a connection on which the client may still be sending.
+func (c *conn) CloseWrite() error {
+	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok {
+		return half.CloseWrite()
+	}
+	return nil
+}
+
+// setState closes a connection that becomes idle, if faults of connections have begun or ended since it was made. The
+// http.Server calls it in the connection's own goroutine.
+func (c *conn) setState(state http.ConnState) {
+	c.idle.Store(state == http.StateIdle)
+	if state != http.StateIdle {
+		return
+	}
+	c.reused = true
+	if c.isStale() {
+		c.Conn.Close()
+	}
+}
+
+// isStale says whether faults of connections have begun or ended since the connection was made.
+func (c *conn) isStale() bool { return c.change != c.listener.changes.Load() }
+
+// connOf returns the conn of a connection, also below TLS; nil if it has none.
+func connOf(inner net.Conn) *conn {
+	if secure, ok := inner.(*tls.Conn); ok {
+		inner = secure.NetConn()
+	}
+	c, _ := inner.(*conn)
+	return c
+}
+
+// lostConn stands for a connection that a fault has taken away. Each Read returns the reason, so that the server records a
+// failed handshake.
+type lostConn struct {
+	remote, local net.Addr
+	fault         string
+	err           error
+}
+
+func newLostConn(c net.Conn, fault *faults.Active, reason string) *lostConn {
+	return &lostConn{c.RemoteAddr(), c.LocalAddr(), fault.Name, errors.New(reason)}
+}
+
+// AffectedBy names the fault.
+func (c *lostConn) AffectedBy() []string { return []string{c.fault} }
+
+func (c *lostConn) Read([]byte) (int, error)         { return 0, c.err }
+func (c *lostConn) Write([]byte) (int, error)        { return 0, c.err }
+func (c *lostConn) Close() error                     { return nil }
+func (c *lostConn) LocalAddr() net.Addr              { return c.local }
+func (c *lostConn) RemoteAddr() net.Addr             { return c.remote }
+func (c *lostConn) SetDeadline(time.Time) error      { return nil }
+func (c *lostConn) SetReadDeadline(time.Time) error  { return nil }
+func (c *lostConn) SetWriteDeadline(time.Time) error { return nil }

@@ -1,0 +1,109 @@
+// Package faulty injects the active faults of package faults into one node. A [Node] decorates the standard interfaces
+// around a server: its listeners, its [net/http.Server], its handler, its client CA, its clock, and the transport by
+// which it sends reviews. The server itself does not know faults.
+//
+// A fault never grants access. Faults of answers apply after the request has been authorized. Faults of reviews turn
+// "allowed" into "denied", or leave the answer as it is. A client certificate must be valid by the true clock as well as
+// by a skewed one.
+//
+// Each decorator returns what it was given, or passes straight through, while no fault is active.
+package faulty
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/zap"
+
+	"fauxlet/authchain"
+	"fauxlet/internal/faults"
+)
+
+// Node injects faults into the node of one name. Its methods are safe for concurrent use.
+type Node struct {
+	name         string
+	faults       *faults.Set
+	logger       *zap.Logger
+	certificates certificates
+
+	mu       sync.Mutex
+	stopping chan struct{} // closed when the node stops
+	unfollow []func()      // to call then
+}
+
+// NewNode returns the decorators of the node with the given name. They inject the faults in set whose scope includes that
+// node. A nil logger logs nothing.
+func NewNode(name string, set *faults.Set, logger *zap.Logger) *Node {
+	if logger == nil {
+		logger = zap.NewNop()
+	}
+	return &Node{name: name, faults: set, logger: logger, stopping: make(chan struct{})}
+}
+
+// Collector returns the metrics of the node's active faults.
+func (n *Node) Collector() prometheus.Collector { return n.faults.Collector(n.name) }
+
+// target is the node itself. Callers add the request, review or container that a fault may apply to.
+func (n *Node) target() faults.Target { return faults.Target{Node: n.name} }
+
+// active returns the active faults of some kinds that include this node.
+func (n *Node) active(kinds ...string) []*faults.Active {
+	return n.faults.Version().OfNode(n.name, kinds...)
+}
+
+// apply returns the fault of a kind that applies to t, or nil, and records it in the Decision that ctx belongs to.
+func (n *Node) apply(ctx context.Context, t *faults.Target, kind string) *faults.Active {
+	fault := n.faults.Apply(t, kind)
+	if fault != nil {
+		authchain.AddAffectedBy(ctx, fault.Name)
+	}
+	return fault
+}
+
+// stop ends all delays, and what stopFollowing was given. A listener calls it when it is closed.
+func (n *Node) stop() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if !n.isStopping() {
+		close(n.stopping)
+	}
+	for _, unfollow := range n.unfollow {
+		unfollow()
+	}
+	n.unfollow = nil
+}
+
+// stopFollowing calls unfollow when the node stops.
+func (n *Node) stopFollowing(unfollow func()) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.isStopping() {
+		unfollow()
+		return
+	}
+	n.unfollow = append(n.unfollow, unfollow)
+}
+
+func (n *Node) isStopping() bool {
+	select {
+	case <-n.stopping:
+		return true
+	default:
+		return false
+	}
+}
+
+// wait returns nil after delay, or earlier when the node stops. It returns an error if ctx ends first.
+func (n *Node) wait(ctx context.Context, delay time.Duration) error {
+	timer := time.NewTimer(delay)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-n.stopping:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	return nil
+}

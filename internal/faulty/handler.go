@@ -1,0 +1,69 @@
+package faulty
+
+import (
+	"cmp"
+	"io"
+	"net/http"
+
+	"k8s.io/apiserver/pkg/endpoints/responsewriter"
+
+	"fauxlet/authchain"
+	"fauxlet/internal/faults"
+)
+
+// Path returns what the path of a request names; an empty string is a thing that it does not name.
+type Path = func(path string) (namespace, pod, container string)
+
+// Handler returns a decorator of the handlers of requests that have been authorized: a slow first byte, a status in place
+// of an answer, a slow or cut answer. names returns what a request's path names. While no fault is active the decorator
+// returns next itself, so it may be called for each request.
+func (n *Node) Handler(names Path) func(next http.Handler) http.Handler {
+	return func(next http.Handler) http.Handler {
+		if n.faults.Empty() {
+			return next
+		}
+		return &handler{n, names, next}
+	}
+}
+
+type handler struct {
+	node  *Node
+	names Path
+	next  http.Handler
+}
+
+func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	target := h.target(r)
+	if slow := h.node.apply(r.Context(), &target, faults.SlowFirstByte); slow != nil {
+		if err := h.node.wait(r.Context(), slow.Delay.Duration); err != nil {
+			panic(http.ErrAbortHandler) // the client is gone
+		}
+	}
+	if fault := h.node.apply(r.Context(), &target, faults.Status); fault != nil {
+		w.WriteHeader(fault.Status)
+		io.WriteString(w, cmp.Or(fault.Body, http.StatusText(fault.Status)))
+		return
+	}
+	slow := h.node.apply(r.Context(), &target, faults.SlowBody)
+	cut := h.node.apply(r.Context(), &target, faults.Cut)
+	if slow == nil && cut == nil {
+		h.next.ServeHTTP(w, r)
+		return
+	}
+	out := &responseWriter{ResponseWriter: w, throttle: throttle{node: h.node, ctx: r.Context(), slow: slow, cut: cut}}
+	h.next.ServeHTTP(responsewriter.WrapForHTTP1Or2(out), r)
+	if out.isCut {
+		panic(http.ErrAbortHandler)
+	}
+}
+
+// target is the request as the scope of a fault describes it.
+func (h *handler) target(r *http.Request) faults.Target {
+	t := h.node.target()
+	t.Method, t.Route = r.Method, r.URL.Path
+	t.Namespace, t.Pod, t.Container = h.names(r.URL.Path)
+	if d := authchain.FromContext(r.Context()); d != nil && d.User != nil {
+		t.User, t.Groups = d.User.GetName(), d.User.GetGroups()
+	}
+	return t
+}

@@ -1,0 +1,233 @@
+package faulty
+
+import (
+	"io"
+	"net"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"go.uber.org/zap"
+
+	"fauxlet/internal/faults"
+)
+
+// listener is one of a node's ports, with the faults of connections. When such a fault begins or ends it closes the
+// connections that are idle: a client that keeps a connection would not notice the fault.
+type listener struct {
+	node *Node
+	// secure is false for the read-only port, which has the fault connection-refused only.
+	secure   bool
+	address  net.Addr
+	unfollow func()
+
+	mu sync.Mutex
+	// inner is nil while connections are refused; changed is closed when inner is replaced.
+	inner   net.Listener
+	changed chan struct{}
+	closed  bool
+	retry   *time.Timer
+	// conns are the open connections. blackHoles are the connections that are never answered, each with its fault.
+	conns      map[*conn]bool
+	blackHoles map[net.Conn]*faults.Active
+	// active are the active faults of connections that include this node.
+	active []*faults.Active
+	// changes counts the changes of active.
+	changes atomic.Int64
+}
+
+// Listener decorates one of the node's ports with the faults of connections. secure is false for the read-only port. The
+// returned listener keeps the address while connections are refused, and opens it again afterwards. Closing it closes
+// inner and ends all delays of the node's faults.
+//
+// A connection that a fault takes away is returned by Accept as one whose handshake fails with the reason.
+func (n *Node) Listener(inner net.Listener, secure bool) net.Listener {
+	l := &listener{
+		node: n, secure: secure, address: inner.Addr(), inner: inner, changed: make(chan struct{}),
+		conns: map[*conn]bool{}, blackHoles: map[net.Conn]*faults.Active{},
+	}
+	l.unfollow = n.faults.Follow(l.update)
+	l.update()
+	return l
+}
+
+func (l *listener) Addr() net.Addr { return l.address }
+
+// The kinds of fault that affect connections, by port.
+var (
+	readOnlyKinds = []string{faults.ConnectionRefused}
+	secureKinds   = []string{
+		faults.ConnectionRefused, faults.ServingCertificate, faults.ConnectionReset, faults.ConnectionBlackHole, faults.SlowHandshake,
+	}
+)
+
+// update makes the listener follow the active faults.
+func (l *listener) update() {
+	kinds := readOnlyKinds
+	if l.secure {
+		kinds = secureKinds
+	}
+	active := l.node.active(kinds...)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closed || slices.Equal(active, l.active) {
+		return
+	}
+	l.active = active
+	l.changes.Add(1)
+	for c := range l.conns {
+		if c.idle.Load() {
+			c.Conn.Close()
+		}
+	}
+	for c, fault := range l.blackHoles {
+		if !slices.Contains(active, fault) {
+			c.Close()
+		}
+	}
+	refused := len(active) > 0 && active[0].Kind == faults.ConnectionRefused
+	switch {
+	case refused && l.inner != nil:
+		node := l.node.target()
+		active[0].Apply(&node)
+		l.inner.Close()
+		l.replace(nil)
+		l.node.logger.Warn("connections are refused from now on, by a fault",
+			zap.String("fault", active[0].Name), zap.Stringer("address", l.address))
+	case !refused && l.inner == nil:
+		l.reopen()
+	}
+}
+
+// replace puts another listener behind this one; nil refuses connections. The caller holds mu.
+func (l *listener) replace(inner net.Listener) {
+	l.inner = inner
+	close(l.changed)
+	l.changed = make(chan struct{})
+}
+
+// retryInterval is how often the listener tries to open a port that another program has taken meanwhile.
+const retryInterval = time.Second
+
+// reopen listens on the address again, as soon as that is possible. The caller holds mu.
+func (l *listener) reopen() {
+	inner, err := net.Listen(l.address.Network(), l.address.String())
+	if err == nil {
+		l.replace(inner)
+		l.node.logger.Info("connections are accepted again", zap.Stringer("address", l.address))
+		return
+	}
+	l.node.logger.Error("cannot open the port again that a fault closed; trying each second",
+		zap.Stringer("address", l.address), zap.Error(err))
+	l.retry = time.AfterFunc(retryInterval, func() {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		refused := slices.ContainsFunc(l.active, func(a *faults.Active) bool { return a.Kind == faults.ConnectionRefused })
+		if l.inner == nil && !l.closed && !refused {
+			l.reopen()
+		}
+	})
+}
+
+func (l *listener) state() (inner net.Listener, changed <-chan struct{}, closed bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.inner, l.changed, l.closed
+}
+
+func (l *listener) Accept() (net.Conn, error) {
+	for {
+		inner, changed, closed := l.state()
+		switch {
+		case closed:
+			return nil, net.ErrClosed
+		case inner == nil:
+			<-changed
+			continue
+		}
+		accepted, err := inner.Accept()
+		if err != nil {
+			if now, _, closed := l.state(); now == inner && !closed {
+				return nil, err
+			}
+			continue
+		}
+		if c := l.decorate(accepted); c != nil {
+			return c, nil
+		}
+	}
+}
+
+// decorate returns the connection to serve in place of accepted, or nil if the listener was closed meanwhile.
+func (l *listener) decorate(accepted net.Conn) net.Conn {
+	c := &conn{Conn: accepted, listener: l, change: l.changes.Load()}
+	if l.secure && !l.node.faults.Empty() {
+		node := l.node.target()
+		if fault := l.node.faults.Apply(&node, faults.ConnectionReset); fault != nil {
+			if tcp, ok := accepted.(interface{ SetLinger(int) error }); ok {
+				tcp.SetLinger(0)
+			}
+			accepted.Close()
+			return newLostConn(accepted, fault, "the connection was reset before a handshake")
+		}
+		if fault := l.node.faults.Apply(&node, faults.ConnectionBlackHole); fault != nil {
+			l.swallow(accepted, fault)
+			return newLostConn(accepted, fault, "the connection was accepted, and is never answered")
+		}
+		if fault := l.node.faults.Apply(&node, faults.SlowHandshake); fault != nil {
+			c.slow = fault
+			c.addAffectedBy(fault)
+		}
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closed {
+		accepted.Close()
+		return nil
+	}
+	l.conns[c] = true
+	return c
+}
+
+// swallow keeps a connection open and answers nothing, until the client closes it, the fault ends, or the listener is
+// closed.
+func (l *listener) swallow(c net.Conn, fault *faults.Active) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closed || !slices.Contains(l.active, fault) {
+		c.Close()
+		return
+	}
+	l.blackHoles[c] = fault
+	go func() {
+		io.Copy(io.Discard, c)
+		c.Close()
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		delete(l.blackHoles, c)
+	}()
+}
+
+func (l *listener) Close() error {
+	l.unfollow()
+	l.node.stop()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closed {
+		return nil
+	}
+	l.closed = true
+	if l.retry != nil {
+		l.retry.Stop()
+	}
+	for c := range l.blackHoles {
+		c.Close()
+	}
+	var err error
+	if l.inner != nil {
+		err = l.inner.Close()
+	}
+	l.replace(nil)
+	return err
+}

@@ -1,0 +1,129 @@
+package faulty
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"crypto/tls"
+	"fmt"
+	"net"
+	"net/http"
+	"time"
+
+	"fauxlet/internal/faults"
+)
+
+// throttle writes slowly, ends after some bytes, or both.
+type throttle struct {
+	node      *Node
+	ctx       context.Context
+	slow, cut *faults.Active // or nil
+	written   int64
+	isCut     bool
+}
+
+// chunksPerSecond is how many chunks a slow throttle writes in a second.
+const chunksPerSecond = 10
+
+// write writes p with send, in chunks, and fails where the cut is.
+func (t *throttle) write(p []byte, send func([]byte) (int, error)) (written int, err error) {
+	for len(p) > 0 {
+		chunk := p
+		if t.cut != nil {
+			left := t.cut.After - t.written
+			if left <= 0 {
+				t.isCut = true
+				return written, fmt.Errorf("cut after %d bytes by the fault %s", t.cut.After, t.cut.Name)
+			}
+			chunk = chunk[:min(int64(len(chunk)), left)]
+		}
+		if t.slow != nil {
+			chunk = chunk[:min(int64(len(chunk)), max(t.slow.Rate/chunksPerSecond, 1))]
+		}
+		n, err := send(chunk)
+		written, t.written = written+n, t.written+int64(n)
+		if err != nil {
+			return written, err
+		}
+		if t.slow != nil {
+			if err := t.node.wait(t.ctx, time.Duration(n)*time.Second/time.Duration(t.slow.Rate)); err != nil {
+				return written, err
+			}
+		}
+		p = p[n:]
+	}
+	return written, nil
+}
+
+// responseWriter is a slow or cut answer.
+type responseWriter struct {
+	http.ResponseWriter
+	throttle
+}
+
+func (w *responseWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+// Write writes nothing after the cut. The handler may still try to send its error.
+func (w *responseWriter) Write(p []byte) (int, error) {
+	if len(p) == 0 {
+		return w.ResponseWriter.Write(p)
+	}
+	written, err := w.write(p, func(chunk []byte) (int, error) {
+		n, err := w.ResponseWriter.Write(chunk)
+		if w.slow != nil && err == nil {
+			err = http.NewResponseController(w.ResponseWriter).Flush()
+		}
+		return n, err
+	})
+	if w.isCut {
+		// The client receives what came before the cut, at least the headers.
+		w.ResponseWriter.Write(nil)
+		http.NewResponseController(w.ResponseWriter).Flush()
+	}
+	return written, err
+}
+
+// Hijack returns a connection whose stream to the client is slow or cut. The count begins after the head of the answer.
+func (w *responseWriter) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	inner, buffered, err := http.NewResponseController(w.ResponseWriter).Hijack()
+	if err != nil {
+		return nil, nil, err
+	}
+	stream := &streamConn{Conn: inner, throttle: w.throttle}
+	return stream, bufio.NewReadWriter(buffered.Reader, bufio.NewWriter(stream)), nil
+}
+
+// streamConn is a hijacked connection that is slow or cut.
+type streamConn struct {
+	net.Conn
+	throttle
+	// headWritten: the head of the answer has been written.
+	headWritten bool
+}
+
+func (c *streamConn) Write(p []byte) (int, error) {
+	head := 0
+	if !c.headWritten {
+		end := bytes.Index(p, []byte("\r\n\r\n"))
+		if end < 0 {
+			return c.Conn.Write(p)
+		}
+		c.headWritten, head = true, end+4
+		if n, err := c.Conn.Write(p[:head]); err != nil {
+			return n, err
+		}
+	}
+	n, err := c.write(p[head:], c.Conn.Write)
+	if c.isCut {
+		hangUp(c.Conn)
+	}
+	return head + n, err
+}
+
+// hangUp closes a connection as if the node had gone away: without the TLS alert that ends one properly.
+func hangUp(c net.Conn) {
+	if secure, ok := c.(*tls.Conn); ok {
+		c = secure.NetConn()
+	}
+	c.Close()
+}

@@ -1,0 +1,32 @@
+package faulty
+
+import (
+	"context"
+	"slices"
+
+	v1 "k8s.io/api/core/v1"
+
+	"fauxlet/authchain"
+	"fauxlet/internal/faults"
+	"fauxlet/scenario"
+)
+
+// Usage returns what a container uses while memory-heavy is active. It counts the fault once for each request, however
+// many containers the request measures.
+func (n *Node) Usage(ctx context.Context, pod *v1.Pod, container string, usage scenario.Usage) scenario.Usage {
+	if n.faults.Empty() {
+		return usage
+	}
+	target := n.target()
+	target.Namespace, target.Pod, target.Container = pod.Namespace, pod.Name, container
+	heavy := n.faults.Version().Matching(&target, faults.MemoryHeavy)
+	if len(heavy) == 0 {
+		return usage
+	}
+	usage.Memory = heavy[0].Memory
+	if d := authchain.FromContext(ctx); d == nil || !slices.Contains(d.AffectedBy, heavy[0].Name) {
+		heavy[0].Apply(&target)
+		authchain.AddAffectedBy(ctx, heavy[0].Name)
+	}
+	return usage
+}

@@ -1,0 +1,51 @@
+package host
+
+import (
+	"net/http"
+
+	authenticationv1 "k8s.io/client-go/kubernetes/typed/authentication/v1"
+	authorizationv1 "k8s.io/client-go/kubernetes/typed/authorization/v1"
+	"k8s.io/client-go/rest"
+
+	"fauxlet/internal/faulty"
+	"fauxlet/server"
+)
+
+// injectFaults adds to the options of a node's server what injects the host's active faults. [Node.followFaults] does the
+// rest once the node listens.
+func (h *Host) injectFaults(n *Node, options *server.Options) {
+	n.faults = faulty.NewNode(n.Name(), h.faults, h.logger)
+	options.Decorators = server.Decorators{
+		ClockSkew: n.faults.ClockSkew, WrapClientCA: n.faults.ClientCA, WrapHandler: n.faults.Handler(server.PathTarget),
+		ConfigureHTTP: n.faults.ConfigureHTTP, Usage: n.faults.Usage,
+	}
+	options.Collectors = append(options.Collectors, n.faults.Collector())
+}
+
+// followFaults makes the ports and the caches of a node that listens follow the active faults, until the ports are closed.
+func (n *Node) followFaults() {
+	if l := n.listeners; l.Secure != nil {
+		l.Secure = n.faults.Listener(l.Secure, true)
+	}
+	if l := n.listeners; l.ReadOnly != nil {
+		l.ReadOnly = n.faults.Listener(l.ReadOnly, false)
+	}
+	n.faults.FollowCaches(n.server.ResetCaches)
+}
+
+// reviewClients returns the clients that send reviews over a transport that wrap makes of the cluster's. They share the rate
+// limit of the cluster's client.
+func (c *cluster) reviewClients(wrap func(http.RoundTripper) http.RoundTripper) (
+	authenticationv1.AuthenticationV1Interface, authorizationv1.AuthorizationV1Interface, error,
+) {
+	config := rest.CopyConfig(c.connection.Config)
+	config.RateLimiter = c.client.AuthenticationV1().RESTClient().GetRateLimiter()
+	transport := *c.transport
+	transport.Transport = wrap(c.transport.Transport)
+	tokens, err := authenticationv1.NewForConfigAndClient(config, &transport)
+	if err != nil {
+		return nil, nil, err
+	}
+	access, err := authorizationv1.NewForConfigAndClient(config, &transport)
+	return tokens, access, err
+}
