@@ -27,9 +27,9 @@ var imports = map[string][]string{
 	"internal/host":            {"authchain", "config", "internal/admin", "internal/admin/page", "internal/bootstrap", "internal/decisions", "internal/explain", "internal/explain/offline", "internal/faults", "internal/faulty", "internal/node", "internal/pods", "internal/reviewapi", "scenario", "server"},
 	"internal/admin":           {"authchain", "internal/decisions", "internal/explain", "internal/faults"},
 	"internal/decisions":       {"authchain", "internal/explain"},
-	"internal/explain":         {"authchain", "config", "internal/shellword"},
+	"internal/explain":         {"authchain", "config", "internal/shellword", "internal/tlserror"},
 	"internal/explain/offline": {"authchain", "internal/reviewapi", "config", "internal/explain", "internal/pods", "server", "scenario"},
-	"internal/symptoms":        {"internal/shellword"},
+	"internal/symptoms":        {"internal/shellword", "internal/tlserror"},
 }
 
 // TestImports holds the packages to that, and keeps k8s.io/kubernetes, which is no library, out of the module. The tests of

@@ -9,6 +9,7 @@ import (
 
 	"fauxlet/authchain"
 	"fauxlet/internal/shellword"
+	"fauxlet/internal/tlserror"
 )
 
 // Remedy is one change by which a request that was refused would not be, in the forms that it has. Names in capitals are the
@@ -44,25 +45,21 @@ func remedies(d *authchain.Report, known Facts) []Remedy {
 	return accessRemedies(d, known)
 }
 
-// handshakeCures know the errors of crypto/tls, which end the words of a handshake that failed.
+// handshakeRemedies returns the remedies of a failed handshake.
 func handshakeRemedies(handshake string) []Remedy {
-	for _, known := range []struct {
-		part  string
-		cures []Remedy
-	}{
-		{"no serving certificate available", []Remedy{remedyApproveServing, remedyServeFiles}},
-		{"remote error: tls: expired certificate", []Remedy{remedyServingRenew, remedyApproveServing}},
-		{"remote error: tls: bad certificate", []Remedy{remedyServingOfCA, remedyTrustServing, remedyNotVerify}},
-		{"remote error: tls: unknown certificate", []Remedy{remedyServingOfCA, remedyTrustServing, remedyNotVerify}}, // and "… certificate authority"
-		{"HTTP request to an HTTPS server", []Remedy{remedySpeakTLS}},
-		{"unsupported versions", []Remedy{remedyTLSVersion}},
-		{"protocol version", []Remedy{remedyTLSVersion}},
-		{"no cipher suite", []Remedy{remedyCipherSuites}},
-		{"handshake failure", []Remedy{remedyCipherSuites}},
-	} {
-		if strings.Contains(handshake, known.part) {
-			return known.cures
-		}
+	switch tlserror.Recognize(handshake) {
+	case tlserror.NoServingCertificate:
+		return []Remedy{remedyApproveServing, remedyServeFiles}
+	case tlserror.ExpiredCertificate:
+		return []Remedy{remedyServingRenew, remedyApproveServing}
+	case tlserror.BadCertificate, tlserror.UnknownAuthority:
+		return []Remedy{remedyServingOfCA, remedyTrustServing, remedyNotVerify}
+	case tlserror.PlainHTTP:
+		return []Remedy{remedySpeakTLS}
+	case tlserror.UnsupportedVersion:
+		return []Remedy{remedyTLSVersion}
+	case tlserror.NoCipherSuite:
+		return []Remedy{remedyCipherSuites}
 	}
 	return nil
 }

@@ -1,5 +1,7 @@
 package symptoms
 
+import "fauxlet/internal/tlserror"
+
 // Proof names a test that has an error happen for its cause.
 type Proof string
 
@@ -289,7 +291,7 @@ var table = []Symptom{
 		Reports: []string{"https://github.com/kubernetes/kubeadm/issues/591", "https://github.com/kubernetes/kubernetes/issues/73356"}, Proof: ofGo},
 	{ID: "internal-error",
 		Texts:   []string{"remote error: tls: internal error"},
-		pattern: `remote error: tls: internal error`,
+		pattern: tlserror.Pattern(tlserror.InternalError),
 		Meaning: "the kubelet has ended the handshake: it has no serving certificate to show",
 		Causes: []Cause{
 			{"serverTLSBootstrap is true, and nobody has approved the kubelet's request", "kubectl get csr shows it Pending; the kubelet's log says no serving certificate available for the kubelet", "kubectl certificate approve NAME"},
@@ -299,7 +301,7 @@ var table = []Symptom{
 		Reports: []string{"https://github.com/kubernetes/kubeadm/issues/591", "https://github.com/kubernetes/kubernetes/issues/73356"}, Proof: ofGo},
 	{ID: "bad-certificate",
 		Texts:   []string{"TLS handshake error from …: remote error: tls: bad certificate"},
-		pattern: `(?:TLS handshake error from ` + address + `: )?remote error: tls: (?:bad certificate|unknown certificate authority|unknown certificate|expired certificate|certificate unknown)`,
+		pattern: `(?:TLS handshake error from ` + address + `: )?` + tlserror.Pattern(tlserror.UnknownAuthority, tlserror.ExpiredCertificate, tlserror.BadCertificate),
 		Meaning: "in a kubelet's log: its client does not accept the kubelet's serving certificate. Why, the client's own error says",
 		Causes: []Cause{
 			{"the serving certificate is of a CA that the client does not trust, or not for the address that it dials", "kubectl logs, or the log of the client at {address}, says x509: …", "what that error says; give it to fauxlet explain --error"},
@@ -309,7 +311,7 @@ var table = []Symptom{
 		Reports: []string{"https://github.com/kelseyhightower/kubernetes-the-hard-way/issues/358"}, Proof: ofGo},
 	{ID: "handshake-eof",
 		Texts:   []string{"TLS handshake error from …: EOF"},
-		pattern: `TLS handshake error from ` + address + `: (?:EOF|read tcp [^\n]*: (?:read: )?connection reset by peer)`,
+		pattern: `TLS handshake error from ` + address + `: (?:read tcp [^\n]*: (?:read: )?)?` + tlserror.Pattern(tlserror.ConnectionClosed, tlserror.ConnectionReset),
 		Meaning: "somebody at {address} opened a connection, and closed it before the handshake was through",
 		Causes: []Cause{
 			{"a load balancer or a monitor looks whether the port is open", "the address is theirs, and the lines come at regular times", "nothing; or have them ask /healthz"},
@@ -318,7 +320,7 @@ var table = []Symptom{
 		Next: []string{"fauxlet watch"}, Proof: ofGo},
 	{ID: "http-to-https",
 		Texts:   []string{"Client sent an HTTP request to an HTTPS server."},
-		pattern: `(?i)Client sent an HTTP request to an HTTPS server|malformed HTTP response "\\x15\\x03[^\n]*`,
+		pattern: `(?i)` + tlserror.Pattern(tlserror.PlainHTTP) + `|malformed HTTP response "\\x15\\x03[^\n]*`,
 		Meaning: "plain HTTP was sent to the kubelet's secure port",
 		Causes: []Cause{
 			{"the client has http:// where it must have https://", "its configuration: Prometheus's scheme, a probe's scheme", "scheme: https, and a credential: 10250 asks everybody"},
@@ -327,7 +329,7 @@ var table = []Symptom{
 		Next: []string{"curl -k https://{address}/healthz", probe}, Proof: ofGo},
 	{ID: "https-to-http",
 		Texts:   []string{"http: server gave HTTP response to HTTPS client"},
-		pattern: `http: server gave HTTP response to HTTPS client|first record does not look like a TLS handshake`,
+		pattern: `http: server gave HTTP response to HTTPS client|` + tlserror.Pattern(tlserror.NotTLS),
 		Meaning: "TLS was spoken to a port that speaks plain HTTP",
 		Causes: []Cause{
 			{"the port is the read-only one (10255) or the healthz port (10248)", "the port in the address", "10250, or http://"},
@@ -337,7 +339,7 @@ var table = []Symptom{
 		Next: []string{lookAtNode, "curl -i http://HOST:PORT/"}, Proof: ofGo},
 	{ID: "protocol-version",
 		Texts:   []string{"remote error: tls: protocol version not supported"},
-		pattern: `tls: protocol version not supported|client offered only unsupported versions[^\n"]*|remote error: tls: handshake failure|no cipher suite supported by both client and server`,
+		pattern: tlserror.Pattern(tlserror.UnsupportedVersion, tlserror.NoCipherSuite) + `(?:: \[[^\n"]*)?`,
 		Meaning: "the two have no TLS version, or no cipher suite, in common",
 		Causes: []Cause{
 			{"tlsMinVersion of the kubelet is above what the client speaks", "tlsMinVersion: VersionTLS13 and an old client", "tlsMinVersion: VersionTLS12, or a newer client"},

@@ -1,0 +1,105 @@
+// Package tlserror recognizes why a TLS handshake with a kubelet failed, by the texts of Go's crypto/tls and net/http.
+// The server, explanations and the table of symptoms share its one table.
+package tlserror
+
+import (
+	"fmt"
+	"regexp"
+	"strings"
+)
+
+// Kind is a reason why a handshake failed. The zero Kind is an unknown reason.
+type Kind string
+
+const (
+	NoServingCertificate Kind = "no serving certificate"
+	UnknownAuthority     Kind = "unknown authority"
+	ExpiredCertificate   Kind = "expired certificate"
+	BadCertificate       Kind = "bad certificate"
+	UnsupportedVersion   Kind = "unsupported version"
+	NoCipherSuite        Kind = "no cipher suite"
+	InternalError        Kind = "internal error"
+	OtherAlert           Kind = "other alert"
+	PlainHTTP            Kind = "plain HTTP"
+	NotTLS               Kind = "not TLS"
+	UnreadableAlert      Kind = "unreadable alert"
+	ConnectionClosed     Kind = "connection closed"
+	ConnectionReset      Kind = "connection reset"
+)
+
+// table is ordered: a text that contains another one comes first. The texts are parts of errors. The kubelet's log shows
+// "remote error" for an alert that the client sent.
+var table = []struct {
+	kind  Kind
+	texts []string
+	// cause describes the failure of a handshake from the kubelet's side.
+	cause string
+}{
+	{NoServingCertificate, []string{"no serving certificate available"}, "there is no serving certificate yet"},
+	{UnknownAuthority, []string{"remote error: tls: unknown certificate authority"},
+		"the client does not trust the serving certificate: its CA is unknown to the client"},
+	{ExpiredCertificate, []string{"remote error: tls: expired certificate"},
+		"the client does not accept the serving certificate: it has expired"},
+	{BadCertificate, []string{"remote error: tls: bad certificate", "remote error: tls: unknown certificate",
+		"remote error: tls: certificate unknown"}, "the client does not accept the serving certificate"},
+	{UnsupportedVersion, []string{"client offered only unsupported versions"},
+		"the client offers no TLS version that tlsMinVersion allows"},
+	{UnsupportedVersion, []string{"tls: protocol version not supported"},
+		"the client does not accept the TLS version"},
+	{NoCipherSuite, []string{"no cipher suite supported by both client and server"},
+		"the client offers no cipher suite that tlsCipherSuites allows"},
+	{NoCipherSuite, []string{"remote error: tls: handshake failure"},
+		"the client accepts neither the cipher suite nor the TLS version"},
+	{InternalError, []string{"remote error: tls: internal error"}, "the client ended the handshake"},
+	{OtherAlert, []string{"remote error: tls"}, "the client ended the handshake"},
+	{PlainHTTP, []string{"client sent an HTTP request to an HTTPS server"}, "the client sent plain HTTP to a TLS port"},
+	{NotTLS, []string{"first record does not look like a TLS handshake"}, "the client does not speak TLS"},
+	// OpenSSL sends its alert unencrypted if it has no keys yet; crypto/tls then expects an encrypted record.
+	{UnreadableAlert, []string{"local error: tls: bad record MAC"},
+		"the client ended the handshake with an alert that cannot be decrypted; a client with OpenSSL, such as curl, does so " +
+			"if it does not accept the serving certificate"},
+	{ConnectionClosed, []string{"EOF"}, "the client closed the connection during the handshake"},
+	{ConnectionReset, []string{"connection reset by peer"}, "the client reset the connection during the handshake"},
+}
+
+// Recognize returns the reason in the text of an error, and "" if there is none that it knows.
+func Recognize(text string) Kind {
+	kind, _ := find(text)
+	return kind
+}
+
+// Explain returns the text of a server's handshake error after a description of its cause: "CAUSE (TEXT)". It returns an
+// unknown text unchanged.
+func Explain(text string) string {
+	if _, cause := find(text); cause != "" {
+		return fmt.Sprintf("%s (%s)", cause, text)
+	}
+	return text
+}
+
+func find(text string) (Kind, string) {
+	for i := range table {
+		for _, part := range table[i].texts {
+			if strings.Contains(text, part) {
+				return table[i].kind, table[i].cause
+			}
+		}
+	}
+	return "", ""
+}
+
+// Pattern returns a regular expression, in the syntax of package regexp, that matches the texts of some kinds.
+func Pattern(kinds ...Kind) string {
+	var all []string
+	for i := range table {
+		for _, kind := range kinds {
+			if table[i].kind != kind {
+				continue
+			}
+			for _, text := range table[i].texts {
+				all = append(all, regexp.QuoteMeta(text))
+			}
+		}
+	}
+	return "(?:" + strings.Join(all, "|") + ")"
+}
