@@ -46,8 +46,8 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(gcAfterTests{m})
 }
 
-// gcAfterTests runs the garbage collector after the tests. client-go stops the goroutine that watches a certificate's files
-// only when its transport is collected. (k8s.io/client-go/transport, tlsTransportCache.get)
+// gcAfterTests runs the garbage collector after the tests. client-go stops the goroutine that watches a certificate's
+// files only when its transport is collected. (k8s.io/client-go/transport, tlsTransportCache.get)
 type gcAfterTests struct{ *testing.M }
 
 func (c gcAfterTests) Run() int {
@@ -89,10 +89,12 @@ func newAPI(t testing.TB) *api {
 	mux.HandleFunc("GET /whoami", func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, a.user(r)) })
 	mux.HandleFunc("POST "+path, a.create)
 	mux.HandleFunc("GET "+path, a.list)
-	mux.HandleFunc("GET "+path+"/{name}", func(w http.ResponseWriter, r *http.Request) { answer(w, http.StatusOK, a.named(r.PathValue("name"))) })
+	mux.HandleFunc("GET "+path+"/{name}",
+		func(w http.ResponseWriter, r *http.Request) { answer(w, http.StatusOK, a.named(r.PathValue("name"))) })
 	a.Server = httptest.NewUnstartedServer(mux)
 	a.EnableHTTP2 = true
-	a.TLS = &tls.Config{Certificates: []tls.Certificate{serving.TLS()}, ClientAuth: tls.RequestClientCert, ClientCAs: ca.Pool()}
+	a.TLS = &tls.Config{Certificates: []tls.Certificate{serving.TLS()}, ClientAuth: tls.RequestClientCert,
+		ClientCAs: ca.Pool()}
 	a.StartTLS()
 	t.Cleanup(func() {
 		a.CloseClientConnections()
@@ -107,7 +109,9 @@ func (a *api) user(r *http.Request) string {
 		return bootUser
 	}
 	for _, certificate := range r.TLS.PeerCertificates {
-		if _, err := certificate.Verify(x509.VerifyOptions{Roots: a.ca.Pool(), KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}}); err == nil {
+		if _, err := certificate.Verify(
+			x509.VerifyOptions{Roots: a.ca.Pool(),
+				KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}}); err == nil {
 			return certificate.Subject.CommonName
 		}
 	}
@@ -140,7 +144,8 @@ func (a *api) create(w http.ResponseWriter, r *http.Request) {
 	}
 	for _, other := range a.requests {
 		if other.Name == request.Name {
-			fail(w, apierrors.NewAlreadyExists(schema.GroupResource{Resource: "certificatesigningrequests"}, request.Name))
+			fail(w, apierrors.NewAlreadyExists(schema.GroupResource{Resource: "certificatesigningrequests"},
+				request.Name))
 			return
 		}
 	}
@@ -256,7 +261,8 @@ func (a *api) change(name string, with func(*certificatesv1.CertificateSigningRe
 	}
 }
 
-func condition(kind certificatesv1.RequestConditionType, reason string) func(*certificatesv1.CertificateSigningRequest) {
+func condition(kind certificatesv1.RequestConditionType,
+	reason string) func(*certificatesv1.CertificateSigningRequest) {
 	return func(request *certificatesv1.CertificateSigningRequest) {
 		request.Status.Conditions = append(request.Status.Conditions, certificatesv1.CertificateSigningRequestCondition{
 			Type: kind, Status: v1.ConditionTrue, Reason: reason, Message: "because of a test",

@@ -34,8 +34,9 @@ type Options struct {
 	NodeName string
 	// Kubeconfig is the file of --kubeconfig. It is written when a certificate is requested. Required.
 	Kubeconfig string
-	// BootstrapKubeconfig is the file of --bootstrap-kubeconfig. Its credential, such as a bootstrap token, may request a
-	// client certificate. It is read if Kubeconfig is missing, invalid, or has an expired certificate. Empty: no bootstrap.
+	// BootstrapKubeconfig is the file of --bootstrap-kubeconfig. Its credential, such as a bootstrap token, may
+	// request a client certificate. It is read if Kubeconfig is missing, invalid, or has an expired certificate.
+	// Empty: no bootstrap.
 	BootstrapKubeconfig string
 	// CertDir is the folder of --cert-dir. Required if a certificate is requested.
 	CertDir string
@@ -75,13 +76,13 @@ const (
 	exitAfter = 5 * time.Minute
 )
 
-// Connect returns a connection for the node. Its error is the one that a kubelet would exit with, or the error of ctx. If
-// there is no certificate yet, Connect requests one. Without Rotate it waits until the request is approved and signed.
-// With Rotate it returns at once, and the client is unauthenticated until [Connection.Await] returns, as in a kubelet. If
-// there is a certificate already, the apiserver need not be reachable.
+// Connect returns a connection for the node. Its error is the one that a kubelet would exit with, or the error of
+// ctx. If there is no certificate yet, Connect requests one. Without Rotate it waits until the request is approved
+// and signed. With Rotate it returns at once, and the client is unauthenticated until [Connection.Await] returns, as
+// in a kubelet. If there is a certificate already, the apiserver need not be reachable.
 //
-// All goroutines of a Connection end with ctx, so ctx must last as long as the Connection is used. With Rotate the caller
-// must also call [Connection.Run].
+// All goroutines of a Connection end with ctx, so ctx must last as long as the Connection is used. With Rotate the
+// caller must also call [Connection.Run].
 func Connect(ctx context.Context, o Options) (*Connection, error) {
 	if o.NodeName == "" || o.Kubeconfig == "" {
 		return nil, errors.New("bootstrap: Options.NodeName and Options.Kubeconfig are required")
@@ -129,9 +130,9 @@ func (c *Connection) Await(ctx context.Context) error {
 	return nil
 }
 
-// Run closes old connections whenever a new client certificate arrives. It returns nil when ctx ends. It returns an error
-// when a kubelet would exit, so that the next start can bootstrap again: five minutes after the certificate has expired,
-// if the apiserver answers but issues no new one. Call it once, at any time.
+// Run closes old connections whenever a new client certificate arrives. It returns nil when ctx ends. It returns an
+// error when a kubelet would exit, so that the next start can bootstrap again: five minutes after the certificate has
+// expired, if the apiserver answers but issues no new one. Call it once, at any time.
 func (c *Connection) Run(ctx context.Context) error {
 	if c.manager == nil {
 		<-ctx.Done()
@@ -146,8 +147,8 @@ func (c *Connection) Run(ctx context.Context) error {
 	return err
 }
 
-// CloseAll closes all connections, so that the next request opens a new one. A kubelet whose heartbeats fail closes only
-// idle connections, unless DISABLE_HTTP2 is set; utilnet.CloseIdleConnectionsFor does that.
+// CloseAll closes all connections, so that the next request opens a new one. A kubelet whose heartbeats fail closes
+// only idle connections, unless DISABLE_HTTP2 is set; utilnet.CloseIdleConnectionsFor does that.
 func (c *Connection) CloseAll() { c.dialer.CloseAll() }
 
 func newDialer() *connrotation.Dialer {
@@ -164,8 +165,8 @@ func libraryLogger(nodeName string) klog.Logger {
 	return klog.Background().WithValues("node", nodeName)
 }
 
-// mustBeWritable checks dir before a certificate is requested. Without the check a certificate that cannot be stored would
-// be requested again and again.
+// mustBeWritable checks dir before a certificate is requested. Without the check a certificate that cannot be stored
+// would be requested again and again.
 func mustBeWritable(dir string) error {
 	if dir == "" {
 		return errors.New("--cert-dir is empty; set it to a folder for certificates")

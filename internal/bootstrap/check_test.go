@@ -32,7 +32,8 @@ func TestRunEndsWithoutCertificate(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				m := &manager{healthy: healthy}
 				m.current.Store(&tls.Certificate{Leaf: &x509.Certificate{}})
-				c := &Connection{manager: m, logger: zap.NewNop(), dialer: newDialer(), period: checkPeriod, lastAvailable: time.Now()}
+				c := &Connection{manager: m, logger: zap.NewNop(), dialer: newDialer(), period: checkPeriod,
+					lastAvailable: time.Now()}
 				ctx, stop := context.WithCancel(t.Context())
 				ran := make(chan error, 1)
 				go func() { ran <- c.Run(ctx) }()

@@ -47,8 +47,8 @@ func TestBootstrapWithRotation(t *testing.T) {
 	}
 }
 
-// TestBootstrapOnce checks that without rotation the name of the request is derived from the key, and that the key is kept
-// until the request is answered, so that a restart makes no second request.
+// TestBootstrapOnce checks that without rotation the name of the request is derived from the key, and that the key is
+// kept until the request is answered, so that a restart makes no second request.
 func TestBootstrapOnce(t *testing.T) {
 	t.Parallel()
 	w := newFixture(t, false)
@@ -129,11 +129,12 @@ func TestCertificateCannotBeRequested(t *testing.T) {
 	wantsError(t, (<-done).err, "no client certificate for node node-1", "context canceled")
 }
 
-// shortLife is the lifetime of a certificate that expires during a test. It is long enough to be used on a busy machine.
+// shortLife is the lifetime of a certificate that expires during a test. It is long enough to be used on a busy
+// machine.
 const shortLife = 8 * time.Second
 
-// TestRotation checks that the current certificate authenticates the request for the next one, and that connections with
-// the old one are then closed.
+// TestRotation checks that the current certificate authenticates the request for the next one, and that connections
+// with the old one are then closed.
 func TestRotation(t *testing.T) {
 	t.Parallel()
 	w := newFixture(t, true)
@@ -165,15 +166,16 @@ func TestRotation(t *testing.T) {
 	must(t, <-ran)
 }
 
-// TestAdminsKubeconfig checks the kubeconfig of kubeadm's first kubelet, which contains an admin's certificate. It is used,
-// stored, and replaced at once.
+// TestAdminsKubeconfig checks the kubeconfig of kubeadm's first kubelet, which contains an admin's certificate. It is
+// used, stored, and replaced at once.
 func TestAdminsKubeconfig(t *testing.T) {
 	t.Parallel()
 	w := newFixture(t, true)
 	w.options.BootstrapKubeconfig = ""
 	admin, err := w.ca.Client("admin", []string{"system:masters"})
 	must(t, err)
-	w.kubeconfig(t, w.options.Kubeconfig, clientcmdapi.AuthInfo{ClientCertificateData: admin.CertPEM, ClientKeyData: admin.KeyPEM})
+	w.kubeconfig(t, w.options.Kubeconfig,
+		clientcmdapi.AuthInfo{ClientCertificateData: admin.CertPEM, ClientKeyData: admin.KeyPEM})
 	connection := w.wait(t, w.connect())
 	if got := whoami(t, connection); got != "admin" {
 		t.Errorf("at first authenticated as %q", got)

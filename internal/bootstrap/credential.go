@@ -28,7 +28,8 @@ import (
 )
 
 const (
-	// temporaryKey is the file with the key of a pending request. The next start finds it and continues the same request.
+	// temporaryKey is the file with the key of a pending request. The next start finds it and continues the same
+	// request.
 	temporaryKey = "kubelet-client.key.tmp"
 	// serverTimeout is how long to wait for a healthy apiserver before requesting the certificate anyway.
 	serverTimeout = time.Minute
@@ -53,7 +54,8 @@ func (o *Options) bootstrap(ctx context.Context) error {
 	if err := mustBeWritable(o.CertDir); err != nil {
 		return err
 	}
-	o.Logger.Info("requesting a client certificate with the bootstrap kubeconfig", zap.String("node", o.NodeName), zap.String("reason", why.Error()))
+	o.Logger.Info("requesting a client certificate with the bootstrap kubeconfig", zap.String("node", o.NodeName),
+		zap.String("reason", why.Error()))
 	requestConfig := rest.CopyConfig(config)
 	o.Configure(requestConfig)
 	client, err := kubernetes.NewForConfig(requestConfig)
@@ -73,7 +75,8 @@ func (o *Options) bootstrap(ctx context.Context) error {
 	o.awaitServer(ctx, client)
 	logger := &requestLogger{logger: o.Logger, node: o.NodeName, kind: "client",
 		next: "the next start finds this request again: delete it (kubectl delete csr NAME), then start again"}
-	issued, err := request(klog.NewContext(ctx, libraryLogger(o.NodeName)), logger.wrap(client), key, subject(o.NodeName))
+	issued, err := request(klog.NewContext(ctx, libraryLogger(o.NodeName)), logger.wrap(client), key,
+		subject(o.NodeName))
 	if err != nil {
 		if ctx.Err() != nil {
 			return ctx.Err()
@@ -89,8 +92,8 @@ func (o *Options) bootstrap(ctx context.Context) error {
 	return write(o.Kubeconfig, config, files.CurrentPath())
 }
 
-// bootstrapKey returns the key for the request, in PEM: the key of the previous certificate, of a pending request, or a new
-// one.
+// bootstrapKey returns the key for the request, in PEM: the key of the previous certificate, of a pending request, or
+// a new one.
 func bootstrapKey(files certificate.Store, keyFile string) ([]byte, error) {
 	if current, err := files.Current(); err == nil && current.PrivateKey != nil {
 		if key, err := keyutil.MarshalPrivateKeyToPEM(current.PrivateKey); err == nil {
@@ -107,18 +110,20 @@ func bootstrapKey(files certificate.Store, keyFile string) ([]byte, error) {
 // awaitServer waits up to serverTimeout until the apiserver is healthy.
 func (o *Options) awaitServer(ctx context.Context, client kubernetes.Interface) {
 	warned := false
-	err := wait.PollUntilContextTimeout(ctx, 2*time.Second, serverTimeout, true, func(ctx context.Context) (bool, error) {
-		ctx, cancel := context.WithTimeout(ctx, time.Second)
-		defer cancel()
-		err := client.Discovery().RESTClient().Get().AbsPath("/healthz").Do(ctx).Error()
-		if err != nil && !warned {
-			warned = true
-			o.Logger.Warn("the apiserver does not answer yet", zap.String("node", o.NodeName), zap.Error(err))
-		}
-		return err == nil, nil
-	})
+	err := wait.PollUntilContextTimeout(ctx, 2*time.Second, serverTimeout, true,
+		func(ctx context.Context) (bool, error) {
+			ctx, cancel := context.WithTimeout(ctx, time.Second)
+			defer cancel()
+			err := client.Discovery().RESTClient().Get().AbsPath("/healthz").Do(ctx).Error()
+			if err != nil && !warned {
+				warned = true
+				o.Logger.Warn("the apiserver does not answer yet", zap.String("node", o.NodeName), zap.Error(err))
+			}
+			return err == nil, nil
+		})
 	if err != nil && ctx.Err() == nil {
-		o.Logger.Warn("the apiserver still does not answer; requesting the certificate anyway", zap.String("node", o.NodeName))
+		o.Logger.Warn("the apiserver still does not answer; requesting the certificate anyway",
+			zap.String("node", o.NodeName))
 	}
 }
 
@@ -146,7 +151,8 @@ func request(ctx context.Context, client kubernetes.Interface, keyPEM []byte, su
 	if err != nil {
 		return nil, err
 	}
-	name, uid, err := csr.RequestCertificateWithContext(ctx, client, content, name, certificatesv1.KubeAPIServerClientKubeletSignerName, nil, usages, key)
+	name, uid, err := csr.RequestCertificateWithContext(ctx, client, content, name,
+		certificatesv1.KubeAPIServerClientKubeletSignerName, nil, usages, key)
 	if err != nil {
 		return nil, err
 	}
@@ -154,7 +160,8 @@ func request(ctx context.Context, client kubernetes.Interface, keyPEM []byte, su
 	defer cancel()
 	issued, err := csr.WaitForCertificate(ctx, client, name, uid)
 	if err != nil && ctx.Err() != nil {
-		return nil, fmt.Errorf("%s was not approved within %v; run kubectl certificate approve %s, then start again", name, approvalTimeout, name)
+		return nil, fmt.Errorf("%s was not approved within %v; run kubectl certificate approve %s, then start again",
+			name, approvalTimeout, name)
 	}
 	return issued, err
 }

@@ -19,8 +19,11 @@ var broken = map[string]struct {
 	// unless refusedOnce has parts of the error without rotation.
 	refusedOnce []string
 }{
-	"no kubeconfig":        {spoil: func(t testing.TB, w *fixture) { must(t, os.RemoveAll(w.dir+"/pki")) }},
-	"a garbled kubeconfig": {spoil: func(t testing.TB, w *fixture) { must(t, os.WriteFile(w.options.Kubeconfig, []byte("token: ["), 0o600)) }},
+	"no kubeconfig": {spoil: func(t testing.TB, w *fixture) { must(t, os.RemoveAll(w.dir+"/pki")) }},
+	"a garbled kubeconfig": {spoil: func(t testing.TB,
+		w *fixture) {
+		must(t, os.WriteFile(w.options.Kubeconfig, []byte("token: ["), 0o600))
+	}},
 	"a kubeconfig with a token": {spoil: func(t testing.TB, w *fixture) {
 		w.kubeconfig(t, w.options.Kubeconfig, clientcmdapi.AuthInfo{Token: "x"})
 	}},
@@ -56,7 +59,10 @@ var broken = map[string]struct {
 		refusedOnce: []string{"--kubeconfig", "private key does not match"},
 	},
 	"a file where the link belongs": {
-		spoil:       func(t testing.TB, w *fixture) { pemOf(t, w.path("pki/kubelet-client-updated.pem"), &testcerts.Pair{}) },
+		spoil: func(t testing.TB,
+			w *fixture) {
+			pemOf(t, w.path("pki/kubelet-client-updated.pem"), &testcerts.Pair{})
+		},
 		refused:     []string{"--cert-dir", `kubelet-client-updated.pem" to be a symlink`},
 		refusedOnce: []string{"--cert-dir", `kubelet-client-updated.pem" to be a symlink`},
 	},
@@ -114,18 +120,34 @@ func TestConnectErrors(t *testing.T) {
 		change func(testing.TB, *fixture)
 		want   []string
 	}{
-		"no kubeconfig and no bootstrap": {func(t testing.TB, w *fixture) { w.options.BootstrapKubeconfig = "" }, []string{"--kubeconfig", "kubelet.conf", "no such file"}},
-		"no bootstrap kubeconfig": {func(t testing.TB, w *fixture) { must(t, os.Remove(w.options.BootstrapKubeconfig)) },
+		"no kubeconfig and no bootstrap": {func(t testing.TB, w *fixture) { w.options.BootstrapKubeconfig = "" },
+			[]string{"--kubeconfig", "kubelet.conf", "no such file"}},
+		"no bootstrap kubeconfig": {func(t testing.TB,
+			w *fixture) {
+			must(t, os.Remove(w.options.BootstrapKubeconfig))
+		},
 			[]string{"--bootstrap-kubeconfig", "bootstrap.conf", "no such file", "needed because --kubeconfig"}},
 		"a garbled bootstrap kubeconfig": {func(t testing.TB, w *fixture) {
-			must(t, os.WriteFile(w.options.BootstrapKubeconfig, []byte("users: [{name: u, user: {token: "+token+"}"), 0o600))
+			must(t, os.WriteFile(w.options.BootstrapKubeconfig, []byte("users: [{name: u, user: {token: "+token+"}"),
+				0o600))
 		}, []string{"--bootstrap-kubeconfig", "bootstrap.conf", "invalid kubeconfig"}},
-		"an empty bootstrap kubeconfig": {func(t testing.TB, w *fixture) { must(t, os.WriteFile(w.options.BootstrapKubeconfig, nil, 0o600)) },
+		"an empty bootstrap kubeconfig": {func(t testing.TB,
+			w *fixture) {
+			must(t, os.WriteFile(w.options.BootstrapKubeconfig, nil, 0o600))
+		},
 			[]string{"--bootstrap-kubeconfig", "bootstrap.conf", "no configuration has been provided"}},
-		"a file for the certificate folder": {func(t testing.TB, w *fixture) { w.options.CertDir = w.options.BootstrapKubeconfig }, []string{"--cert-dir", "bootstrap.conf", "not a directory"}},
-		"no certificate folder":             {func(t testing.TB, w *fixture) { w.options.CertDir = "" }, []string{"--cert-dir", "set it to a folder"}},
-		"a kubeconfig below a file":         {func(t testing.TB, w *fixture) { w.options.Kubeconfig = w.options.BootstrapKubeconfig + "/kubelet.conf" }, []string{"--kubeconfig", "not a directory"}},
-		"no node name":                      {func(t testing.TB, w *fixture) { w.options.NodeName = "" }, []string{"NodeName"}},
+		"a file for the certificate folder": {func(t testing.TB,
+			w *fixture) {
+			w.options.CertDir = w.options.BootstrapKubeconfig
+		}, []string{"--cert-dir", "bootstrap.conf", "not a directory"}},
+		"no certificate folder": {func(t testing.TB, w *fixture) { w.options.CertDir = "" },
+			[]string{"--cert-dir", "set it to a folder"}},
+		"a kubeconfig below a file": {func(t testing.TB,
+			w *fixture) {
+			w.options.Kubeconfig = w.options.BootstrapKubeconfig + "/kubelet.conf"
+		}, []string{"--kubeconfig", "not a directory"}},
+		"no node name": {func(t testing.TB, w *fixture) { w.options.NodeName = "" },
+			[]string{"NodeName"}},
 	} {
 		for kind, rotate := range map[string]bool{"rotating": true, "once": false} {
 			t.Run(name+", "+kind, func(t *testing.T) {

@@ -40,8 +40,9 @@ func newFixture(t testing.TB, rotate bool) *fixture {
 	core, log := observer.New(zap.DebugLevel)
 	w.log = log
 	w.options = bootstrap.Options{
-		NodeName: "node-1", Kubeconfig: w.path("kubelet.conf"), BootstrapKubeconfig: w.path("bootstrap.conf"), CertDir: w.path("pki"),
-		Rotate: rotate, Logger: zap.New(core), Configure: func(c *rest.Config) { c.UserAgent = "a test" },
+		NodeName: "node-1", Kubeconfig: w.path("kubelet.conf"), BootstrapKubeconfig: w.path("bootstrap.conf"),
+		CertDir: w.path("pki"),
+		Rotate:  rotate, Logger: zap.New(core), Configure: func(c *rest.Config) { c.UserAgent = "a test" },
 	}
 	w.kubeconfig(t, w.options.BootstrapKubeconfig, clientcmdapi.AuthInfo{Token: token})
 	w.ctx, w.stop = context.WithCancel(context.Background())
@@ -186,7 +187,8 @@ func wantsClientRequest(t testing.TB, request *certificatesv1.CertificateSigning
 		t.Errorf("the request has unwanted names: %v %v", content.DNSNames, content.IPAddresses)
 	}
 	spec := request.Spec
-	if spec.SignerName != "kubernetes.io/kube-apiserver-client-kubelet" || spec.ExpirationSeconds != nil || spec.Username != user ||
+	if spec.SignerName != "kubernetes.io/kube-apiserver-client-kubelet" || spec.ExpirationSeconds != nil ||
+		spec.Username != user ||
 		!slices.Equal(spec.Usages, []certificatesv1.KeyUsage{"digital signature", "client auth"}) {
 		t.Errorf("%+v", spec)
 	}
@@ -200,7 +202,8 @@ func (w *fixture) hasKubeconfig(t testing.TB) {
 	}
 	got, err := clientcmd.LoadFromFile(w.options.Kubeconfig)
 	must(t, err)
-	cluster, user, context := got.Clusters["default-cluster"], got.AuthInfos["default-auth"], got.Contexts["default-context"]
+	cluster, user, context := got.Clusters["default-cluster"], got.AuthInfos["default-auth"],
+		got.Contexts["default-context"]
 	if cluster == nil || user == nil || context == nil || got.CurrentContext != "default-context" {
 		t.Fatalf("kubeconfig: %+v", got)
 	}

@@ -22,15 +22,16 @@ func load(flag, file string) (*rest.Config, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s %q: invalid kubeconfig: %w", flag, file, err)
 	}
-	config, err := clientcmd.NewNonInteractiveClientConfig(*content, content.CurrentContext, &clientcmd.ConfigOverrides{}, rules).ClientConfig()
+	config, err := clientcmd.NewNonInteractiveClientConfig(*content, content.CurrentContext,
+		&clientcmd.ConfigOverrides{}, rules).ClientConfig()
 	if err != nil {
 		return nil, fmt.Errorf("%s %q: invalid kubeconfig: %w", flag, file, err)
 	}
 	return config, nil
 }
 
-// unusable returns the reason why a kubeconfig cannot be used without a bootstrap, or nil if it can. Only a valid client
-// certificate makes it usable; other credentials do not. A non-nil err is fatal. (kubelet:
+// unusable returns the reason why a kubeconfig cannot be used without a bootstrap, or nil if it can. Only a valid
+// client certificate makes it usable; other credentials do not. A non-nil err is fatal. (kubelet:
 // bootstrap.isClientConfigStillValid)
 func unusable(file string) (why, err error) {
 	if _, err := os.Stat(file); errors.Is(err, fs.ErrNotExist) {
@@ -73,20 +74,24 @@ func checkKeyPair(config *rest.Config) error {
 	return err
 }
 
-// write writes a kubeconfig with the apiserver of bootstrap and the certificate in pemFile. Like a kubelet it leaves out a
-// proxy and a TLS server name, and uses the kubelet's names. (kubelet: bootstrap.writeKubeconfigFromBootstrapping)
+// write writes a kubeconfig with the apiserver of bootstrap and the certificate in pemFile. Like a kubelet it leaves
+// out a proxy and a TLS server name, and uses the kubelet's names. (kubelet:
+// bootstrap.writeKubeconfigFromBootstrapping)
 func write(file string, bootstrap *rest.Config, pemFile string) error {
-	cluster := &clientcmdapi.Cluster{Server: bootstrap.Host, InsecureSkipTLSVerify: bootstrap.Insecure, CertificateAuthority: bootstrap.CAFile}
+	cluster := &clientcmdapi.Cluster{Server: bootstrap.Host, InsecureSkipTLSVerify: bootstrap.Insecure,
+		CertificateAuthority: bootstrap.CAFile}
 	if cluster.CertificateAuthority == "" {
 		cluster.CertificateAuthorityData = bootstrap.CAData
 	}
 	config := clientcmdapi.NewConfig()
 	config.Clusters["default-cluster"] = cluster
 	config.AuthInfos["default-auth"] = &clientcmdapi.AuthInfo{ClientCertificate: pemFile, ClientKey: pemFile}
-	config.Contexts["default-context"] = &clientcmdapi.Context{Cluster: "default-cluster", AuthInfo: "default-auth", Namespace: "default"}
+	config.Contexts["default-context"] = &clientcmdapi.Context{Cluster: "default-cluster", AuthInfo: "default-auth",
+		Namespace: "default"}
 	config.CurrentContext = "default-context"
 	if err := clientcmd.WriteToFile(*config, file); err != nil {
-		return fmt.Errorf("--kubeconfig %q: %w; the file is written for the requested certificate: use a writable file", file, err)
+		return fmt.Errorf("--kubeconfig %q: %w; the file is written for the requested certificate: use a writable file",
+			file, err)
 	}
 	return nil
 }

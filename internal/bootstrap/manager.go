@@ -25,8 +25,8 @@ type rotation struct {
 	woken chan struct{}
 	once  sync.Once
 
-	// expires is the expiry of the current certificate in nanoseconds since 1970, 0 without a certificate. requesting is
-	// true while the library is awake and requests a certificate.
+	// expires is the expiry of the current certificate in nanoseconds since 1970, 0 without a certificate. requesting
+	// is true while the library is awake and requests a certificate.
 	expires    atomic.Int64
 	requesting atomic.Bool
 }
@@ -36,10 +36,12 @@ var mismatch = &x509.CertificateRequest{Subject: pkix.Name{CommonName: "mismatch
 
 var (
 	errEnded     = errors.New("ended")
-	errOverslept = errors.New("the certificate has expired before its renewal: the clock has jumped; requesting a new one")
+	errOverslept = errors.New(
+		"the certificate has expired before its renewal: the clock has jumped; requesting a new one")
 )
 
-// newRotation makes a manager from a configuration with GetTemplate. Without ClientsetFn the certificate is not renewed.
+// newRotation makes a manager from a configuration with GetTemplate. Without ClientsetFn the certificate is not
+// renewed.
 func newRotation(nodeName string, config certificate.Config) (*rotation, error) {
 	r := &rotation{woken: make(chan struct{})}
 	template, clientset := config.GetTemplate, config.ClientsetFn

@@ -24,7 +24,8 @@ func (h held) Update(_, _ []byte) (*tls.Certificate, error) {
 // asleep starts a rotation whose certificate is valid for another hour. The channel receives each request for a client.
 func asleep(t *testing.T, template *x509.CertificateRequest) (*rotation, <-chan bool) {
 	t.Helper()
-	leaf := &x509.Certificate{Subject: pkix.Name{CommonName: "node"}, NotBefore: time.Now(), NotAfter: time.Now().Add(time.Hour)}
+	leaf := &x509.Certificate{Subject: pkix.Name{CommonName: "node"}, NotBefore: time.Now(),
+		NotAfter: time.Now().Add(time.Hour)}
 	requests := make(chan bool, 10)
 	r, err := newRotation("node", certificate.Config{
 		GetTemplate:      func() *x509.CertificateRequest { return template },
@@ -43,8 +44,8 @@ func asleep(t *testing.T, template *x509.CertificateRequest) (*rotation, <-chan 
 	return r, requests
 }
 
-// TestOverslept checks that the library is woken when the certificate expires before its renewal, as after a jump of the
-// clock, but not if there is no template.
+// TestOverslept checks that the library is woken when the certificate expires before its renewal, as after a jump of
+// the clock, but not if there is no template.
 func TestOverslept(t *testing.T) {
 	t.Parallel()
 	wanted := &x509.CertificateRequest{Subject: pkix.Name{CommonName: "node"}}
@@ -69,6 +70,7 @@ func TestOverslept(t *testing.T) {
 		t.Error("overslept, but the library is awake")
 	}
 	if len(staysRequests) != 0 || len(nothingRequests) != 0 {
-		t.Errorf("%d requests with a valid certificate, and %d without a template; want none", len(staysRequests), len(nothingRequests))
+		t.Errorf("%d requests with a valid certificate, and %d without a template; want none", len(staysRequests),
+			len(nothingRequests))
 	}
 }

@@ -8,7 +8,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// Metrics returns the kubelet's metrics about its client certificate. Register them once. Without rotation there are none.
+// Metrics returns the kubelet's metrics about its client certificate. Register them once. Without rotation there are
+// none.
 func (c *Connection) Metrics() []prometheus.Collector { return c.metrics }
 
 // Metrics returns the kubelet's metrics about its serving certificate. Register them once.
@@ -40,16 +41,20 @@ func newRotationAge() prometheus.Histogram {
 var (
 	clientTTL = prometheus.GaugeOpts{
 		Name: "kubelet_certificate_manager_client_ttl_seconds",
-		Help: "[ALPHA] Gauge of the TTL (time-to-live) of the Kubelet's client certificate. The value is in seconds until certificate expiry (negative if already expired). If client certificate is invalid or unused, the value will be +INF.",
+		Help: "[ALPHA] Gauge of the TTL (time-to-live) of the Kubelet's client certificate. The value is in " +
+			"seconds until certificate expiry (negative if already expired). If client certificate is invalid or " +
+			"unused, the value will be +INF.",
 	}
 	serverTTL = prometheus.GaugeOpts{
 		Name: "kubelet_certificate_manager_server_ttl_seconds",
-		Help: "[ALPHA] Gauge of the shortest TTL (time-to-live) of the Kubelet's serving certificate. The value is in seconds until certificate expiry (negative if already expired). If serving certificate is invalid or unused, the value will be +INF.",
+		Help: "[ALPHA] Gauge of the shortest TTL (time-to-live) of the Kubelet's serving certificate. The value is " +
+			"in seconds until certificate expiry (negative if already expired). If serving certificate is invalid " +
+			"or unused, the value will be +INF.",
 	}
 )
 
-// newTTL returns a gauge of the remaining lifetime in whole seconds. Without a certificate it is +Inf. The library no longer
-// returns an expired certificate, so that is +Inf too.
+// newTTL returns a gauge of the remaining lifetime in whole seconds. Without a certificate it is +Inf. The library no
+// longer returns an expired certificate, so that is +Inf too.
 func newTTL(opts prometheus.GaugeOpts, current func() *tls.Certificate) prometheus.GaugeFunc {
 	return prometheus.NewGaugeFunc(opts, func() float64 {
 		if certificate := current(); certificate != nil {

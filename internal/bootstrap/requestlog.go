@@ -33,7 +33,8 @@ func (l *requestLogger) wrap(client kubernetes.Interface) kubernetes.Interface {
 	return loggedClient{client, l}
 }
 
-// once returns the logger for an event of the request name, or a logger that drops everything if it was the last event too.
+// once returns the logger for an event of the request name, or a logger that drops everything if it was the last
+// event too.
 func (l *requestLogger) once(name, event string) *zap.Logger {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -47,11 +48,14 @@ func (l *requestLogger) once(name, event string) *zap.Logger {
 func (l *requestLogger) created(name string, err error) {
 	switch {
 	case err == nil:
-		l.once(name, "created").Info("certificate requested; waiting for approval", zap.String("approve", "kubectl certificate approve "+name))
+		l.once(name, "created").Info("certificate requested; waiting for approval",
+			zap.String("approve", "kubectl certificate approve "+name))
 	case apierrors.IsAlreadyExists(err):
-		l.once(name, "found").Info("certificate already requested with the same key; waiting for approval", zap.String("approve", "kubectl certificate approve "+name))
+		l.once(name, "found").Info("certificate already requested with the same key; waiting for approval",
+			zap.String("approve", "kubectl certificate approve "+name))
 	default:
-		l.once(name, err.Error()).Error("cannot request a certificate", zap.Error(err), zap.String("remedy", l.remedy(err)))
+		l.once(name, err.Error()).Error("cannot request a certificate", zap.Error(err),
+			zap.String("remedy", l.remedy(err)))
 	}
 }
 
@@ -59,9 +63,11 @@ func (l *requestLogger) created(name string, err error) {
 func (l *requestLogger) remedy(err error) string {
 	switch {
 	case apierrors.IsUnauthorized(err) && l.kind == "client":
-		return "the bootstrap token is unknown or expired: it must be a Secret bootstrap-token-ID in kube-system, and the apiserver needs --enable-bootstrap-token-auth"
+		return "the bootstrap token is unknown or expired: it must be a Secret bootstrap-token-ID in kube-system, " +
+			"and the apiserver needs --enable-bootstrap-token-auth"
 	case apierrors.IsForbidden(err) && l.kind == "client":
-		return "kubectl create clusterrolebinding kubelet-bootstrap --clusterrole=system:node-bootstrapper --group=system:bootstrappers"
+		return "kubectl create clusterrolebinding kubelet-bootstrap --clusterrole=system:node-bootstrapper " +
+			"--group=system:bootstrappers"
 	case apierrors.IsForbidden(err):
 		return "use the node's own credential (CN=system:node:" + l.node + ", O=system:nodes)"
 	}
@@ -70,19 +76,23 @@ func (l *requestLogger) remedy(err error) string {
 
 func (l *requestLogger) changed(kind watch.EventType, request *certificatesv1.CertificateSigningRequest) {
 	if kind == watch.Deleted {
-		l.once(request.Name, "deleted").Warn("request deleted before the certificate was issued", zap.String("next", l.next))
+		l.once(request.Name, "deleted").Warn("request deleted before the certificate was issued",
+			zap.String("next", l.next))
 		return
 	}
 	for _, condition := range request.Status.Conditions {
-		fields := []zap.Field{zap.String("reason", condition.Reason), zap.String("message", condition.Message), zap.String("next", l.next)}
+		fields := []zap.Field{zap.String("reason", condition.Reason), zap.String("message", condition.Message),
+			zap.String("next", l.next)}
 		switch condition.Type {
 		case certificatesv1.CertificateDenied:
 			l.once(request.Name, "denied").Warn("request denied", fields...)
 		case certificatesv1.CertificateFailed:
-			l.once(request.Name, "failed").Warn("the signer refused the request: its content does not match what this signer signs", fields...)
+			l.once(request.Name, "failed").Warn(
+				"the signer refused the request: its content does not match what this signer signs", fields...)
 		case certificatesv1.CertificateApproved:
 			if len(request.Status.Certificate) == 0 {
-				l.once(request.Name, "approved").Info("request approved; waiting for the signer, kube-controller-manager with --cluster-signing-cert-file and --cluster-signing-key-file")
+				l.once(request.Name, "approved").Info("request approved; waiting for the signer, " +
+					"kube-controller-manager with --cluster-signing-cert-file and --cluster-signing-key-file")
 			}
 		}
 	}
@@ -117,7 +127,8 @@ type loggedRequests struct {
 	log *requestLogger
 }
 
-func (c loggedRequests) Create(ctx context.Context, request *certificatesv1.CertificateSigningRequest, options metav1.CreateOptions) (*certificatesv1.CertificateSigningRequest, error) {
+func (c loggedRequests) Create(ctx context.Context, request *certificatesv1.CertificateSigningRequest,
+	options metav1.CreateOptions) (*certificatesv1.CertificateSigningRequest, error) {
 	created, err := c.CertificateSigningRequestInterface.Create(ctx, request, options)
 	name := request.Name
 	if err == nil {
@@ -129,7 +140,8 @@ func (c loggedRequests) Create(ctx context.Context, request *certificatesv1.Cert
 	return created, err
 }
 
-func (c loggedRequests) List(ctx context.Context, options metav1.ListOptions) (*certificatesv1.CertificateSigningRequestList, error) {
+func (c loggedRequests) List(ctx context.Context,
+	options metav1.ListOptions) (*certificatesv1.CertificateSigningRequestList, error) {
 	list, err := c.CertificateSigningRequestInterface.List(ctx, options)
 	if err == nil {
 		for i := range list.Items {
@@ -147,7 +159,8 @@ func (c loggedRequests) Watch(ctx context.Context, options metav1.ListOptions) (
 	return newLoggedWatch(events, c.log), nil
 }
 
-// loggedWatch is a watch that logs its events. watch.Filter cannot be used: it blocks forever if the reader stops reading.
+// loggedWatch is a watch that logs its events. watch.Filter cannot be used: it blocks forever if the reader stops
+// reading.
 type loggedWatch struct {
 	watch.Interface
 	events  chan watch.Event
@@ -160,7 +173,8 @@ func newLoggedWatch(events watch.Interface, log *requestLogger) *loggedWatch {
 	go func() {
 		defer close(w.events)
 		for event := range events.ResultChan() {
-			if request, ok := event.Object.(*certificatesv1.CertificateSigningRequest); ok && event.Type != watch.Bookmark {
+			if request, ok := event.Object.(*certificatesv1.CertificateSigningRequest); ok &&
+				event.Type != watch.Bookmark {
 				log.changed(event.Type, request)
 			}
 			select {

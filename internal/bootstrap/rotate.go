@@ -17,8 +17,8 @@ import (
 	"k8s.io/client-go/util/certificate"
 )
 
-// connectRotating does what a kubelet with rotateCertificates does: it does not wait for its certificate ("will bootstrap
-// in background"). (kubelet: buildKubeletClientConfig)
+// connectRotating does what a kubelet with rotateCertificates does: it does not wait for its certificate ("will
+// bootstrap in background"). (kubelet: buildKubeletClientConfig)
 func (o *Options) connectRotating(ctx context.Context) (*Connection, error) {
 	requestConfig, config, err := o.loadRotating()
 	if err != nil {
@@ -35,7 +35,8 @@ func (o *Options) connectRotating(ctx context.Context) (*Connection, error) {
 	}
 
 	c := &Connection{
-		Config: rest.AnonymousClientConfig(config), node: o.NodeName, logger: o.Logger.With(zap.String("node", o.NodeName)),
+		Config: rest.AnonymousClientConfig(config), node: o.NodeName,
+		logger: o.Logger.With(zap.String("node", o.NodeName)),
 		dialer: newDialer(), period: checkPeriod,
 	}
 	o.Configure(requestConfig)
@@ -45,8 +46,8 @@ func (o *Options) connectRotating(ctx context.Context) (*Connection, error) {
 	var own *rest.Config // a copy of c.Config, because the caller may change that
 	template := &x509.CertificateRequest{Subject: subject(o.NodeName)}
 	rotation, err := newRotation(o.NodeName, certificate.Config{
-		// The current certificate authenticates the request for its successor. The bootstrap credential is used for the first
-		// certificate, and again after a certificate has expired.
+		// The current certificate authenticates the request for its successor. The bootstrap credential is used for
+		// the first certificate, and again after a certificate has expired.
 		ClientsetFn: func(current *tls.Certificate) (kubernetes.Interface, error) {
 			config := own
 			if current == nil {
@@ -61,8 +62,8 @@ func (o *Options) connectRotating(ctx context.Context) (*Connection, error) {
 		GetTemplate: func() *x509.CertificateRequest { return template },
 		SignerName:  certificatesv1.KubeAPIServerClientKubeletSignerName,
 		GetUsages:   certificate.DefaultKubeletClientGetUsages,
-		// On a control plane node kubeadm writes an admin's certificate into the kubelet's kubeconfig. It is used once and
-		// replaced at once.
+		// On a control plane node kubeadm writes an admin's certificate into the kubelet's kubeconfig. It is used
+		// once and replaced at once.
 		BootstrapCertificatePEM: config.CertData,
 		BootstrapKeyPEM:         config.KeyData,
 		CertificateStore:        files,
@@ -88,8 +89,8 @@ func (o *Options) connectRotating(ctx context.Context) (*Connection, error) {
 	return c, nil
 }
 
-// loadRotating returns the configuration that requests the first certificate, and the configuration that uses it. They are
-// equal unless a bootstrap is necessary. In that case the kubeconfig is written at once. (kubelet:
+// loadRotating returns the configuration that requests the first certificate, and the configuration that uses it.
+// They are equal unless a bootstrap is necessary. In that case the kubeconfig is written at once. (kubelet:
 // bootstrap.LoadClientConfig)
 func (o *Options) loadRotating() (requestConfig, config *rest.Config, err error) {
 	var why error
@@ -105,7 +106,8 @@ func (o *Options) loadRotating() (requestConfig, config *rest.Config, err error)
 		return rest.CopyConfig(config), config, nil
 	}
 	if requestConfig, err = load("--bootstrap-kubeconfig", o.BootstrapKubeconfig); err != nil {
-		return nil, nil, fmt.Errorf("%w (it is needed because --kubeconfig %q is not usable: %v)", err, o.Kubeconfig, why)
+		return nil, nil, fmt.Errorf("%w (it is needed because --kubeconfig %q is not usable: %v)", err, o.Kubeconfig,
+			why)
 	}
 	if err := mustBeWritable(o.CertDir); err != nil {
 		return nil, nil, err
@@ -114,22 +116,24 @@ func (o *Options) loadRotating() (requestConfig, config *rest.Config, err error)
 	if err := write(o.Kubeconfig, requestConfig, pemFile); err != nil {
 		return nil, nil, err
 	}
-	o.Logger.Info("requesting a client certificate with the bootstrap kubeconfig", zap.String("node", o.NodeName), zap.String("reason", why.Error()))
+	o.Logger.Info("requesting a client certificate with the bootstrap kubeconfig", zap.String("node", o.NodeName),
+		zap.String("reason", why.Error()))
 	config = rest.AnonymousClientConfig(requestConfig)
 	config.CertFile, config.KeyFile = pemFile, pemFile
 	return requestConfig, config, nil
 }
 
-// bootstrapConfig returns the configuration for a request while there is no certificate. It reads the bootstrap kubeconfig
-// again, and falls back to given. A kubelet that started with a certificate only uses that one, and bootstraps again at
-// its next start.
+// bootstrapConfig returns the configuration for a request while there is no certificate. It reads the bootstrap
+// kubeconfig again, and falls back to given. A kubelet that started with a certificate only uses that one, and
+// bootstraps again at its next start.
 func (o *Options) bootstrapConfig(given *rest.Config) *rest.Config {
 	if o.BootstrapKubeconfig == "" {
 		return given
 	}
 	config, err := load("--bootstrap-kubeconfig", o.BootstrapKubeconfig)
 	if err != nil {
-		o.Logger.Warn("no client certificate, and the bootstrap kubeconfig cannot be read", zap.String("node", o.NodeName), zap.Error(err))
+		o.Logger.Warn("no client certificate, and the bootstrap kubeconfig cannot be read",
+			zap.String("node", o.NodeName), zap.Error(err))
 		return given
 	}
 	o.Configure(config)
@@ -165,8 +169,8 @@ func (c *Connection) setTransport() error {
 	return nil
 }
 
-// checkUntil checks the certificate every period until done returns true or ctx ends. It returns the error that a kubelet
-// would exit with.
+// checkUntil checks the certificate every period until done returns true or ctx ends. It returns the error that a
+// kubelet would exit with.
 func (c *Connection) checkUntil(ctx context.Context, period time.Duration, done func() bool) error {
 	tick := time.NewTicker(period)
 	defer tick.Stop()
@@ -193,11 +197,13 @@ func (c *Connection) check(now time.Time) error {
 			return nil
 		}
 		if c.manager.ServerHealthy() {
-			return fmt.Errorf("no valid client certificate for %v, and the apiserver answers; start again with a --bootstrap-kubeconfig that has a valid credential", exitAfter)
+			return fmt.Errorf("no valid client certificate for %v, and the apiserver answers; start again with a "+
+				"--bootstrap-kubeconfig that has a valid credential", exitAfter)
 		}
 		if !c.warned {
 			c.warned = true
-			c.logger.Warn("no valid client certificate, and the apiserver issues none", zap.Time("since", c.lastAvailable))
+			c.logger.Warn("no valid client certificate, and the apiserver issues none",
+				zap.Time("since", c.lastAvailable))
 		}
 		return nil
 	}
@@ -208,7 +214,8 @@ func (c *Connection) check(now time.Time) error {
 	first := c.lastCertificate == nil
 	c.lastCertificate = current
 	if !first {
-		c.logger.Info("new client certificate: closing connections that used the previous one", zap.Time("expires", current.Leaf.NotAfter))
+		c.logger.Info("new client certificate: closing connections that used the previous one",
+			zap.Time("expires", current.Leaf.NotAfter))
 		c.dialer.CloseAll()
 	}
 	return nil

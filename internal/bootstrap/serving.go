@@ -27,14 +27,14 @@ type ServingOptions struct {
 	NodeName string
 	// CertDir is the folder of --cert-dir. Required.
 	CertDir string
-	// CertFile and KeyFile are the fields tlsCertFile and tlsPrivateKeyFile. They are served until CertDir has an issued
-	// certificate.
+	// CertFile and KeyFile are the fields tlsCertFile and tlsPrivateKeyFile. They are served until CertDir has an
+	// issued certificate.
 	CertFile, KeyFile string
 	// Client creates the requests, as the node. Nil: no request is made, and the certificate in the files is served.
 	Client kubernetes.Interface
-	// Addresses returns the current addresses of the node. No certificate is requested before they contain an IP address.
-	// A new one is requested when they contain an address that the certificate lacks. It is called about once a second,
-	// from several goroutines. Required.
+	// Addresses returns the current addresses of the node. No certificate is requested before they contain an IP
+	// address. A new one is requested when they contain an address that the certificate lacks. It is called about
+	// once a second, from several goroutines. Required.
 	Addresses func() []v1.NodeAddress
 	// AllowDNSOnly is the feature gate AllowDNSOnlyNodeCSR: request a certificate even without an IP address.
 	AllowDNSOnly bool
@@ -76,7 +76,8 @@ func NewServing(o ServingOptions) (*Serving, error) {
 		CertificateRenewFailure: failures,
 	}
 	if o.Client != nil {
-		client := (&requestLogger{logger: o.Logger, node: o.NodeName, kind: "serving", next: nextAutomatic}).wrap(o.Client)
+		client := (&requestLogger{logger: o.Logger, node: o.NodeName, kind: "serving", next: nextAutomatic}).wrap(
+			o.Client)
 		config.ClientsetFn = func(*tls.Certificate) (kubernetes.Interface, error) { return client, nil }
 	}
 	rotation, err := newRotation(o.NodeName, config)
@@ -93,7 +94,8 @@ func (s *Serving) Run(ctx context.Context) {
 	s.manager.Stop()
 }
 
-// Current returns the certificate to serve. It is nil if there is none or it has expired; handshakes must then be refused.
+// Current returns the certificate to serve. It is nil if there is none or it has expired; handshakes must then be
+// refused.
 func (s *Serving) Current() *tls.Certificate { return s.manager.Current() }
 
 // template makes the template of the request. The library calls get every second, so the result is cached.
@@ -122,8 +124,8 @@ func (t *template) get() *x509.CertificateRequest {
 	return t.request
 }
 
-// namesAndIPs separates addresses into DNS names and IP addresses, without duplicates, sorted. An address of type Hostname
-// may be an IP address. An InternalIP or ExternalIP that is not an IP address is dropped. (kubelet:
+// namesAndIPs separates addresses into DNS names and IP addresses, without duplicates, sorted. An address of type
+// Hostname may be an IP address. An InternalIP or ExternalIP that is not an IP address is dropped. (kubelet:
 // certificate.addressesToHostnamesAndIPs)
 func namesAndIPs(addresses []v1.NodeAddress) (names []string, ips []net.IP) {
 	nameSet, ipSet := map[string]bool{}, map[string]net.IP{}
@@ -131,12 +133,15 @@ func namesAndIPs(addresses []v1.NodeAddress) (names []string, ips []net.IP) {
 		ip := netutils.ParseIPSloppy(address.Address)
 		switch {
 		case address.Address == "":
-		case address.Type == v1.NodeInternalDNS, address.Type == v1.NodeExternalDNS, address.Type == v1.NodeHostName && ip == nil:
+		case address.Type == v1.NodeInternalDNS, address.Type == v1.NodeExternalDNS,
+			address.Type == v1.NodeHostName && ip == nil:
 			nameSet[address.Address] = true
-		case ip != nil && (address.Type == v1.NodeHostName || address.Type == v1.NodeInternalIP || address.Type == v1.NodeExternalIP):
+		case ip != nil && (address.Type == v1.NodeHostName || address.Type == v1.NodeInternalIP ||
+			address.Type == v1.NodeExternalIP):
 			ipSet[address.Address] = ip
 		}
 	}
-	ips = slices.SortedFunc(maps.Values(ipSet), func(a, b net.IP) int { return strings.Compare(a.String(), b.String()) })
+	ips = slices.SortedFunc(maps.Values(ipSet),
+		func(a, b net.IP) int { return strings.Compare(a.String(), b.String()) })
 	return slices.Sorted(maps.Keys(nameSet)), ips
 }

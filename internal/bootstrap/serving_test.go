@@ -48,7 +48,10 @@ func (w *fixture) clientOf(t testing.TB, node string) kubernetes.Interface {
 	t.Helper()
 	pair, err := w.ca.Client("system:node:"+node, []string{"system:nodes"})
 	must(t, err)
-	client, err := kubernetes.NewForConfig(&rest.Config{Host: w.URL, QPS: -1, TLSClientConfig: rest.TLSClientConfig{CAData: w.ca.CertPEM(), CertData: pair.CertPEM, KeyData: pair.KeyPEM}})
+	client, err := kubernetes.NewForConfig(
+		&rest.Config{Host: w.URL, QPS: -1,
+			TLSClientConfig: rest.TLSClientConfig{CAData: w.ca.CertPEM(), CertData: pair.CertPEM,
+				KeyData: pair.KeyPEM}})
 	must(t, err)
 	return client
 }
@@ -90,8 +93,10 @@ func wantsServingRequest(t testing.TB, request *certificatesv1.CertificateSignin
 		t.Errorf("addresses %s, want %s", got, ips)
 	}
 	spec := request.Spec
-	if !strings.HasPrefix(request.Name, "csr-") || spec.SignerName != "kubernetes.io/kubelet-serving" || spec.ExpirationSeconds != nil ||
-		spec.Username != "system:node:node-1" || !slices.Equal(spec.Usages, []certificatesv1.KeyUsage{"digital signature", "server auth"}) {
+	if !strings.HasPrefix(request.Name, "csr-") || spec.SignerName != "kubernetes.io/kubelet-serving" ||
+		spec.ExpirationSeconds != nil ||
+		spec.Username != "system:node:node-1" ||
+		!slices.Equal(spec.Usages, []certificatesv1.KeyUsage{"digital signature", "server auth"}) {
 		t.Errorf("%s: %+v", request.Name, spec)
 	}
 }
@@ -100,7 +105,8 @@ func TestServing(t *testing.T) {
 	t.Parallel()
 	s := newServer(t)
 	serving := s.start(t)
-	s.has("Hostname=node-1", "InternalDNS=node-1.internal", "InternalIP=192.0.2.7", "InternalIP=2001:db8::7", "ExternalIP=198.51.100.1",
+	s.has("Hostname=node-1", "InternalDNS=node-1.internal", "InternalIP=192.0.2.7", "InternalIP=2001:db8::7",
+		"ExternalIP=198.51.100.1",
 		"ExternalDNS=node-1.example.com", "Hostname=node-1", "InternalIP=not-an-address", "ExternalIP=", "Other=node-2")
 	request := s.nth(t, 0)
 	wantsServingRequest(t, request, "node-1 node-1.example.com node-1.internal", "192.0.2.7 198.51.100.1 2001:db8::7")
@@ -114,7 +120,8 @@ func TestServing(t *testing.T) {
 	s.current(t, serving, first.SerialNumber.String())
 	s.hasFiles(t, "kubelet-server-"+stamp+`\.pem`, `kubelet-server-current\.pem -> kubelet-server-`+stamp+`\.pem`)
 
-	// A missing address makes no new request. A new address does. The old certificate is served until the new one is issued.
+	// A missing address makes no new request. A new address does. The old certificate is served until the new one is
+	// issued.
 	s.has("Hostname=node-1", "InternalIP=192.0.2.7")
 	s.has("Hostname=node-1", "InternalIP=192.0.2.8")
 	second := s.nth(t, 1)
@@ -128,8 +135,10 @@ func TestServing(t *testing.T) {
 	third := s.nth(t, 2)
 	wantsServingRequest(t, third, "node-1", "192.0.2.9")
 	s.current(t, serving, s.issue(t, third).SerialNumber.String())
-	if got := gather(t, serving.Metrics()); got["kubelet_server_expiration_renew_errors"] > 1 || got["kubelet_certificate_manager_server_rotation_seconds"] < 1 ||
-		got["kubelet_certificate_manager_server_ttl_seconds"] < 3500 || got["kubelet_certificate_manager_server_ttl_seconds"] > 3600 {
+	if got := gather(t, serving.Metrics()); got["kubelet_server_expiration_renew_errors"] > 1 ||
+		got["kubelet_certificate_manager_server_rotation_seconds"] < 1 ||
+		got["kubelet_certificate_manager_server_ttl_seconds"] < 3500 ||
+		got["kubelet_certificate_manager_server_ttl_seconds"] > 3600 {
 		t.Errorf("metrics: %v", got)
 	}
 
@@ -156,8 +165,8 @@ func (s *server) current(t testing.TB, serving *bootstrap.Serving, serial string
 	})
 }
 
-// TestServingWithoutAddress checks that no certificate is requested without an IP address, unless the feature gate allows
-// it.
+// TestServingWithoutAddress checks that no certificate is requested without an IP address, unless the feature gate
+// allows it.
 func TestServingWithoutAddress(t *testing.T) {
 	t.Parallel()
 	s := newServer(t)
@@ -236,27 +245,38 @@ func TestServingFiles(t *testing.T) {
 		spoil func(testing.TB, *server, *testcerts.Pair)
 		want  []string // parts of the error; nil: a new certificate is requested
 	}{
-		"a truncated certificate": {func(t testing.TB, s *server, good *testcerts.Pair) { must(t, os.Truncate(keeps(s, t, good), 100)) },
+		"a truncated certificate": {func(t testing.TB, s *server,
+			good *testcerts.Pair) {
+			must(t, os.Truncate(keeps(s, t, good), 100))
+		},
 			[]string{"--cert-dir", "kubelet-server-current.pem", "remove the file"}},
-		"a link to nowhere": {func(t testing.TB, s *server, good *testcerts.Pair) { must(t, os.Remove(keeps(s, t, good))) }, nil},
+		"a link to nowhere": {func(t testing.TB, s *server,
+			good *testcerts.Pair) {
+			must(t, os.Remove(keeps(s, t, good)))
+		}, nil},
 		"an expired certificate": {func(t testing.TB, s *server, _ *testcerts.Pair) {
 			expired, err := s.ca.Server("system:node:node-1", []string{"192.0.2.7"}, testcerts.Expired)
 			must(t, err)
 			keeps(s, t, expired)
 		}, nil},
-		"a file for the folder": {func(t testing.TB, s *server, _ *testcerts.Pair) { s.options.CertDir = s.path("bootstrap.conf") }, []string{"--cert-dir", "not a directory"}},
+		"a file for the folder": {func(t testing.TB, s *server,
+			_ *testcerts.Pair) {
+			s.options.CertDir = s.path("bootstrap.conf")
+		}, []string{"--cert-dir", "not a directory"}},
 		"a link between two": {func(t testing.TB, s *server, good *testcerts.Pair) {
 			must(t, os.Rename(keeps(s, t, good), s.path("pki/x")))
 			must(t, os.Remove(s.path("pki/kubelet-server-current.pem")))
 			must(t, os.Symlink(s.path("pki/x"), s.path("pki/kubelet-server-updated.pem")))
 		}, nil},
-		"no node name": {func(_ testing.TB, s *server, _ *testcerts.Pair) { s.options.NodeName = "" }, []string{"NodeName"}},
+		"no node name": {func(_ testing.TB, s *server, _ *testcerts.Pair) { s.options.NodeName = "" },
+			[]string{"NodeName"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			s := newServer(t)
 			s.has("InternalIP=192.0.2.7")
-			good, err := s.ca.Server("system:node:node-1", []string{"192.0.2.7"}, func(c *x509.Certificate) { c.Subject.Organization = []string{"system:nodes"} })
+			good, err := s.ca.Server("system:node:node-1", []string{"192.0.2.7"},
+				func(c *x509.Certificate) { c.Subject.Organization = []string{"system:nodes"} })
 			must(t, err)
 			test.spoil(t, s, good)
 			if test.want != nil {
@@ -357,7 +377,8 @@ func TestManyNodes(t *testing.T) {
 	}
 	for i, serving := range all {
 		eventually(t, "a certificate", func() bool { return serving.Current() != nil })
-		if leaf := serving.Current().Leaf; leaf.Subject.CommonName != fmt.Sprintf("system:node:node-%d", i) || leaf.IPAddresses[0][3] != byte(i) {
+		if leaf := serving.Current().Leaf; leaf.Subject.CommonName != fmt.Sprintf("system:node:node-%d", i) ||
+			leaf.IPAddresses[0][3] != byte(i) {
 			t.Errorf("node %d serves %s %v", i, leaf.Subject, leaf.IPAddresses)
 		}
 	}

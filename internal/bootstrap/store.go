@@ -18,7 +18,8 @@ type store struct {
 
 // newStore opens the store of kind "client" or "server".
 func newStore(logger *zap.Logger, nodeName, kind, dir, certFile, keyFile string) (*store, error) {
-	files, err := certificate.NewFileStoreWithLogger(libraryLogger(nodeName).V(2), "kubelet-"+kind, dir, dir, certFile, keyFile)
+	files, err := certificate.NewFileStoreWithLogger(libraryLogger(nodeName).V(2), "kubelet-"+kind, dir, dir, certFile,
+		keyFile)
 	if err != nil {
 		return nil, fmt.Errorf("--cert-dir %q: %w", dir, err)
 	}
@@ -38,7 +39,8 @@ func (s *store) valid() bool {
 func (s *store) Update(cert, key []byte) (*tls.Certificate, error) {
 	pair, err := s.FileStore.Update(cert, key)
 	if err != nil {
-		s.logger.Error("cannot store the issued certificate; it is requested again until it can be stored", zap.Error(err))
+		s.logger.Error("cannot store the issued certificate; it is requested again until it can be stored",
+			zap.Error(err))
 		return nil, err
 	}
 	file, err := filepath.EvalSymlinks(s.CurrentPath())

@@ -30,9 +30,9 @@ import (
 	"k8s.io/client-go/rest"
 )
 
-// api is a small apiserver with Nodes, Pods and Leases. Unlike the fake clientset it has UIDs and resource versions, field
-// selectors, graceful deletion, preconditions, status subresources, and strategic merge patches. It has no admission and no
-// controllers.
+// api is a small apiserver with Nodes, Pods and Leases. Unlike the fake clientset it has UIDs and resource versions,
+// field selectors, graceful deletion, preconditions, status subresources, and strategic merge patches. It has no
+// admission and no controllers.
 type api struct {
 	*httptest.Server
 	client kubernetes.Interface
@@ -125,7 +125,8 @@ func (a *api) serve(w http.ResponseWriter, r *http.Request) {
 		name = meta.Name
 		of.name = name
 	}
-	request := strings.TrimSpace(verb + " " + of.kind + strings.TrimSuffix("/"+sub, "/") + " " + cmp.Or(name, r.FormValue("fieldSelector")))
+	request := strings.TrimSpace(verb + " " + of.kind + strings.TrimSuffix("/"+sub, "/") + " " +
+		cmp.Or(name, r.FormValue("fieldSelector")))
 	a.mu.Lock()
 	a.asked = append(a.asked, request)
 	refuse := a.refuse
@@ -250,7 +251,8 @@ func (a *api) put(o object) {
 	if _, is := o.(*v1.Pod); is {
 		kind = "pods"
 	}
-	o.GetObjectKind().SetGroupVersionKind(kinds[kind].object().GetObjectKind().GroupVersionKind()) // which clients take away
+	o.GetObjectKind().SetGroupVersionKind(
+		kinds[kind].object().GetObjectKind().GroupVersionKind()) // which clients take away
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.set(objectKey{kind, o.GetNamespace(), o.GetName()}, o)
@@ -267,15 +269,16 @@ func (a *api) update(of objectKey, body []byte) (object, error) {
 	switch version := updated.GetResourceVersion(); {
 	case there == nil:
 		return nil, apierrors.NewNotFound(of.group(), of.name)
-	case version != "" && version != there.GetResourceVersion() || updated.GetUID() != "" && updated.GetUID() != there.GetUID():
+	case version != "" && version != there.GetResourceVersion() || updated.GetUID() != "" &&
+		updated.GetUID() != there.GetUID():
 		return nil, apierrors.NewConflict(of.group(), of.name, errors.New("the object has been modified"))
 	}
 	a.set(of, updated)
 	return updated, nil
 }
 
-// patch merges like the apiserver. A patch of a pod's status changes the status only. A patch of a Node's status changes
-// everything except the spec.
+// patch merges like the apiserver. A patch of a pod's status changes the status only. A patch of a Node's status
+// changes everything except the spec.
 func (a *api) patch(of objectKey, sub string, body []byte) (object, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -302,7 +305,8 @@ func (a *api) patch(of objectKey, sub string, body []byte) (object, error) {
 	case *v1.Pod:
 		if sub == "status" {
 			pod := there.(*v1.Pod)
-			patched.Spec, patched.DeletionTimestamp, patched.OwnerReferences = pod.Spec, pod.DeletionTimestamp, pod.OwnerReferences
+			patched.Spec, patched.DeletionTimestamp, patched.OwnerReferences = pod.Spec, pod.DeletionTimestamp,
+				pod.OwnerReferences
 		}
 	case *v1.Node:
 		if sub == "status" {
@@ -381,7 +385,8 @@ func (a *api) list(r *http.Request, of objectKey) (any, error) {
 		}
 	}
 	kind := kinds[of.kind].object().GetObjectKind().GroupVersionKind()
-	return map[string]any{"apiVersion": kind.GroupVersion().String(), "kind": kind.Kind + "List", "metadata": map[string]string{"resourceVersion": strconv.Itoa(len(a.changes))}, "items": items}, nil
+	return map[string]any{"apiVersion": kind.GroupVersion().String(), "kind": kind.Kind + "List",
+		"metadata": map[string]string{"resourceVersion": strconv.Itoa(len(a.changes))}, "items": items}, nil
 }
 
 // watch sends the changes since a version. A request for initial events is refused, so that the client lists instead.

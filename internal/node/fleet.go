@@ -1,6 +1,6 @@
-// Package node makes stand-in kubelets nodes of a cluster. It registers Nodes, renews their Leases, reports their statuses,
-// and reports the status of each pod that is bound to them. The pods in the API and the pods that the kubelet's endpoints
-// serve are always the same.
+// Package node makes stand-in kubelets nodes of a cluster. It registers Nodes, renews their Leases, reports their
+// statuses, and reports the status of each pod that is bound to them. The pods in the API and the pods that the
+// kubelet's endpoints serve are always the same.
 //
 // A [Fleet] is one or more nodes behind one connection to the apiserver, with one watch of pods and one watch of nodes.
 // Package podlife computes what a pod does as a function of time. No container runs.
@@ -39,19 +39,19 @@ type Options struct {
 	// Client is the client for the apiserver. If its credential belongs to a node, set Only to that node. Required.
 	Client kubernetes.Interface
 
-	// Heartbeats is the client that renews Leases and reports node statuses. Its requests should time out before the next
-	// one is due. Nil: use Client.
+	// Heartbeats is the client that renews Leases and reports node statuses. Its requests should time out before the
+	// next one is due. Nil: use Client.
 	Heartbeats kubernetes.Interface
 
-	// Only limits the Fleet to one node. It then watches that Node and its pods only, which a node's own credential may do.
-	// Empty: watch all Nodes, and all pods that are bound to a node.
+	// Only limits the Fleet to one node. It then watches that Node and its pods only, which a node's own credential
+	// may do. Empty: watch all Nodes, and all pods that are bound to a node.
 	Only string
 
 	// Containers returns what the Scenario file defines for the containers of a pod, by container name. Nil: nothing.
 	Containers func(*v1.Pod) map[string]scenario.Container
 
-	// HeartbeatFailed, if set, is called after repeated failures to renew a Lease or to report a status, so that the caller
-	// can close the connections to the apiserver.
+	// HeartbeatFailed, if set, is called after repeated failures to renew a Lease or to report a status, so that the
+	// caller can close the connections to the apiserver.
 	HeartbeatFailed func()
 
 	// Logger logs what the nodes do. Nil: no log.
@@ -120,7 +120,8 @@ func NewFleet(options Options) (*Fleet, error) {
 		return nil, errors.New("node: Options.Client is required")
 	}
 	f := &Fleet{
-		options: options, client: options.Client, heartbeats: options.Heartbeats, logger: options.Logger, made: time.Now(),
+		options: options, client: options.Client, heartbeats: options.Heartbeats, logger: options.Logger,
+		made:        time.Now(),
 		registering: make(chan struct{}, registrations),
 		members:     map[string]*member{},
 		lives:       map[types.NamespacedName]*podEntry{},
@@ -132,17 +133,20 @@ func NewFleet(options Options) (*Fleet, error) {
 	if f.logger == nil {
 		f.logger = zap.NewNop()
 	}
-	f.queue = workqueue.NewTypedRateLimitingQueue(workqueue.NewTypedItemExponentialFailureRateLimiter[types.NamespacedName](100*time.Millisecond, 30*time.Second))
+	f.queue = workqueue.NewTypedRateLimitingQueue(
+		workqueue.NewTypedItemExponentialFailureRateLimiter[types.NamespacedName](100*time.Millisecond, 30*time.Second))
 
 	// (kubelet: NewSourceApiserver; node informer of NewMainKubelet)
 	bound, named := fields.OneTermNotEqualSelector(indexNode, ""), fields.Everything()
 	if options.Only != "" {
-		bound, named = fields.OneTermEqualSelector(indexNode, options.Only), fields.OneTermEqualSelector("metadata.name", options.Only)
+		bound, named = fields.OneTermEqualSelector(indexNode, options.Only),
+			fields.OneTermEqualSelector("metadata.name", options.Only)
 	}
 	pods, nodes := options.Client.CoreV1().Pods(metav1.NamespaceAll), options.Client.CoreV1().Nodes()
-	f.pods = cache.NewSharedIndexInformer(selected(options.Client, bound, pods.List, pods.Watch), &v1.Pod{}, 0, cache.Indexers{
-		indexNode: func(object any) ([]string, error) { return []string{object.(*v1.Pod).Spec.NodeName}, nil },
-	})
+	f.pods = cache.NewSharedIndexInformer(selected(options.Client, bound, pods.List, pods.Watch), &v1.Pod{}, 0,
+		cache.Indexers{
+			indexNode: func(object any) ([]string, error) { return []string{object.(*v1.Pod).Spec.NodeName}, nil },
+		})
 	f.nodes = cache.NewSharedIndexInformer(selected(options.Client, named, nodes.List, nodes.Watch), &v1.Node{}, 0, nil)
 	if options.Only == "" {
 		// Managed fields are a third of a pod's memory, and a fleet does not need them.
@@ -152,7 +156,8 @@ func NewFleet(options Options) (*Fleet, error) {
 			}
 		}
 	}
-	if _, err := f.nodes.AddEventHandler(cache.ResourceEventHandlerFuncs{AddFunc: f.nodeAdded, DeleteFunc: f.nodeDeleted}); err != nil {
+	if _, err := f.nodes.AddEventHandler(
+		cache.ResourceEventHandlerFuncs{AddFunc: f.nodeAdded, DeleteFunc: f.nodeDeleted}); err != nil {
 		return nil, err
 	}
 	_, err := f.pods.AddEventHandler(cache.ResourceEventHandlerFuncs{
@@ -200,8 +205,8 @@ func (f *Fleet) nodeDeleted(object any) {
 	}
 }
 
-// Run keeps the nodes and their pods up to date until ctx is done. Then the nodes leave, which may take a few seconds. Call
-// it once. Nodes may be added before and during Run.
+// Run keeps the nodes and their pods up to date until ctx is done. Then the nodes leave, which may take a few
+// seconds. Call it once. Nodes may be added before and during Run.
 func (f *Fleet) Run(ctx context.Context) error {
 	// The watches end after the nodes have left.
 	watching, unwatch := context.WithCancel(context.WithoutCancel(ctx))
@@ -246,7 +251,8 @@ func (f *Fleet) Add(spec Spec) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.options.Only != "" && m.name != f.options.Only {
-		return fmt.Errorf("node %s: the credential belongs to node %s; use an admin's kubeconfig for several nodes", m.name, f.options.Only)
+		return fmt.Errorf("node %s: the credential belongs to node %s; use an admin's kubeconfig for several nodes",
+			m.name, f.options.Only)
 	}
 	if _, there := f.members[m.name]; there {
 		return fmt.Errorf("node %s already exists in this process", m.name)
@@ -384,7 +390,8 @@ func keyOf(pod *v1.Pod) types.NamespacedName {
 
 // selected returns a ListerWatcher with a field selector.
 func selected[List runtime.Object](client kubernetes.Interface, selector fields.Selector,
-	list func(context.Context, metav1.ListOptions) (List, error), observe func(context.Context, metav1.ListOptions) (watch.Interface, error),
+	list func(context.Context, metav1.ListOptions) (List, error),
+	observe func(context.Context, metav1.ListOptions) (watch.Interface, error),
 ) cache.ListerWatcher {
 	return cache.ToListWatcherWithWatchListSemantics(&cache.ListWatch{
 		ListWithContextFunc: func(ctx context.Context, options metav1.ListOptions) (runtime.Object, error) {

@@ -50,7 +50,8 @@ type fixture struct {
 // newFixture makes a Fleet that does not run yet. there are existing objects.
 func newFixture(t *testing.T, there ...object) *fixture {
 	t.Helper()
-	w := &fixture{t: t, api: newAPI(t), stores: map[string]*pods.Store{}, containers: map[string]map[string]scenario.Container{}}
+	w := &fixture{t: t, api: newAPI(t), stores: map[string]*pods.Store{},
+		containers: map[string]map[string]scenario.Container{}}
 	for _, o := range there {
 		w.put(o)
 	}
@@ -174,7 +175,8 @@ func (w *fixture) awaitPhase(name string, phase v1.PodPhase) *v1.Pod {
 	var pod *v1.Pod
 	w.eventually(fmt.Sprintf("pod %s is %s", name, phase), func() string {
 		var err error
-		if pod, err = w.client.CoreV1().Pods("default").Get(context.Background(), name, metav1.GetOptions{}); err != nil {
+		if pod, err = w.client.CoreV1().Pods("default").Get(context.Background(), name,
+			metav1.GetOptions{}); err != nil {
 			return err.Error()
 		}
 		if pod.Status.Phase != phase {
@@ -206,14 +208,16 @@ func (w *fixture) awaitServed(node string, wanted map[string]types.UID) {
 
 func (w *fixture) create(pod *v1.Pod) {
 	w.t.Helper()
-	if _, err := w.client.CoreV1().Pods(pod.Namespace).Create(context.Background(), pod, metav1.CreateOptions{}); err != nil {
+	if _, err := w.client.CoreV1().Pods(pod.Namespace).Create(context.Background(), pod,
+		metav1.CreateOptions{}); err != nil {
 		w.t.Fatal(err)
 	}
 }
 
 func (w *fixture) delete(name string, grace int64) {
 	w.t.Helper()
-	if err := w.client.CoreV1().Pods("default").Delete(context.Background(), name, metav1.DeleteOptions{GracePeriodSeconds: &grace}); err != nil {
+	if err := w.client.CoreV1().Pods("default").Delete(context.Background(), name,
+		metav1.DeleteOptions{GracePeriodSeconds: &grace}); err != nil {
 		w.t.Fatal(err)
 	}
 }
@@ -267,7 +271,8 @@ func TestFleetPods(t *testing.T) {
 	}
 	w.stop()
 	for _, name := range []string{"c", "d"} { // which are nobody's
-		if asked := w.requests(); slices.Contains(asked, "patch pods/status "+name) || slices.Contains(asked, "delete pods "+name) {
+		if asked := w.requests(); slices.Contains(asked, "patch pods/status "+name) ||
+			slices.Contains(asked, "delete pods "+name) {
 			t.Errorf("%s was touched: %q", name, asked)
 		}
 	}
@@ -294,8 +299,8 @@ func TestRejectedStatusIsRetried(t *testing.T) {
 	}
 }
 
-// TestFleetLeaves checks that a stopping node becomes NotReady or is deleted, becomes NotReady if it may not be deleted, and
-// that its pods are not changed.
+// TestFleetLeaves checks that a stopping node becomes NotReady or is deleted, becomes NotReady if it may not be
+// deleted, and that its pods are not changed.
 func TestFleetLeaves(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
@@ -332,7 +337,8 @@ func TestFleetLeaves(t *testing.T) {
 				}
 			} else {
 				for _, c := range node.Status.Conditions {
-					if c.Type == v1.NodeReady && (c.Status != v1.ConditionFalse || c.Message != "node is shutting down") {
+					if c.Type == v1.NodeReady &&
+						(c.Status != v1.ConditionFalse || c.Message != "node is shutting down") {
 						t.Errorf("%+v", c)
 					}
 				}
@@ -347,16 +353,20 @@ func TestFleetLeaves(t *testing.T) {
 // TestFleetAdopts checks that an existing Node keeps what other programs have set.
 func TestFleetAdopts(t *testing.T) {
 	w := newFixture(t, &v1.Node{
-		ObjectMeta: metav1.ObjectMeta{Name: "node-1", UID: "7", Labels: map[string]string{"theirs": "kept", v1.LabelHostname: "old"}},
-		Spec:       v1.NodeSpec{Unschedulable: true, Taints: []v1.Taint{{Key: "theirs", Effect: v1.TaintEffectNoSchedule}}},
+		ObjectMeta: metav1.ObjectMeta{Name: "node-1", UID: "7",
+			Labels: map[string]string{"theirs": "kept", v1.LabelHostname: "old"}},
+		Spec: v1.NodeSpec{Unschedulable: true,
+			Taints: []v1.Taint{{Key: "theirs", Effect: v1.TaintEffectNoSchedule}}},
 		Status: v1.NodeStatus{
-			Capacity:   v1.ResourceList{"example.com/theirs": *newQuantity(3), v1.ResourceCPU: *newQuantity(1)},
-			Conditions: []v1.NodeCondition{{Type: "Theirs", Status: v1.ConditionTrue}, {Type: v1.NodeReady, Status: v1.ConditionUnknown}},
+			Capacity: v1.ResourceList{"example.com/theirs": *newQuantity(3), v1.ResourceCPU: *newQuantity(1)},
+			Conditions: []v1.NodeCondition{{Type: "Theirs", Status: v1.ConditionTrue},
+				{Type: v1.NodeReady, Status: v1.ConditionUnknown}},
 		},
 	}).run()
 	w.add(w.specOf("node-1", "node-labels", "mine=new", "register-with-taints", "mine=new:NoSchedule"))
 	node := w.awaitReady("node-1", v1.ConditionTrue)
-	if node.UID != "7" || !node.Spec.Unschedulable || len(node.Spec.Taints) != 1 || node.Spec.Taints[0].Key != "theirs" {
+	if node.UID != "7" || !node.Spec.Unschedulable || len(node.Spec.Taints) != 1 ||
+		node.Spec.Taints[0].Key != "theirs" {
 		t.Errorf("%v %+v: taints are for new Nodes", node.UID, node.Spec)
 	}
 	if node.Labels["theirs"] != "kept" || node.Labels[v1.LabelHostname] != "node-1" {
@@ -371,8 +381,8 @@ func TestFleetAdopts(t *testing.T) {
 	}
 }
 
-// TestFleetStaticPods checks that static pods are served independently of the apiserver, and that deleted mirror pods are
-// created again.
+// TestFleetStaticPods checks that static pods are served independently of the apiserver, and that deleted mirror pods
+// are created again.
 func TestFleetStaticPods(t *testing.T) {
 	inTheWay := podOf("node-1", "blocked-node-1", "1")
 	w := newFixture(t, inTheWay).run()
@@ -380,7 +390,8 @@ func TestFleetStaticPods(t *testing.T) {
 	spec.Static = []*v1.Pod{manifest("agent", "agent:1"), manifest("blocked", "agent:1")}
 	w.add(spec)
 	mirror := w.awaitPhase("agent-node-1", v1.PodRunning)
-	if mirror.Annotations[annotationMirror] == "" || len(mirror.OwnerReferences) != 1 || mirror.OwnerReferences[0].Kind != "Node" {
+	if mirror.Annotations[annotationMirror] == "" || len(mirror.OwnerReferences) != 1 ||
+		mirror.OwnerReferences[0].Kind != "Node" {
 		t.Errorf("%+v", mirror.ObjectMeta)
 	}
 	names := func(wanted ...string) {
@@ -464,7 +475,8 @@ func TestRequiredOptions(t *testing.T) {
 		t.Error("no error without a client")
 	}
 	w := newFixture(t).run()
-	for name, spec := range map[string]Spec{"a configuration": {Pods: w.specOf("node-1").Pods}, "a store": {Config: w.specOf("node-1").Config}} {
+	for name, spec := range map[string]Spec{"a configuration": {Pods: w.specOf("node-1").Pods},
+		"a store": {Config: w.specOf("node-1").Config}} {
 		if err := w.fleet.Add(spec); err == nil {
 			t.Errorf("no error without %s", name)
 		}

@@ -12,8 +12,8 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 )
 
-// ipam allocates the pod IPs of a node, from the Node's podCIDRs or from a range derived from the node's name. It is safe
-// for concurrent use.
+// ipam allocates the pod IPs of a node, from the Node's podCIDRs or from a range derived from the node's name. It is
+// safe for concurrent use.
 type ipam struct {
 	mu     sync.Mutex
 	ranges []*addressRange
@@ -26,11 +26,12 @@ type addressRange struct {
 	taken  map[netip.Addr]types.UID
 }
 
-// derivedRanges contains the ranges derived from names: shared address space, which cluster networks do not use (RFC 6598).
+// derivedRanges contains the ranges derived from names: shared address space, which cluster networks do not use (RFC
+// 6598).
 var derivedRanges = netip.MustParsePrefix("100.64.0.0/10")
 
-// newIPAM makes an allocator for the CIDRs of a node, one for each IP family. Without CIDRs it uses a derived range of 254
-// addresses.
+// newIPAM makes an allocator for the CIDRs of a node, one for each IP family. Without CIDRs it uses a derived range
+// of 254 addresses.
 func newIPAM(node string, cidrs []string) (*ipam, error) {
 	m := &ipam{}
 	for _, text := range cidrs {
@@ -46,9 +47,9 @@ func newIPAM(node string, cidrs []string) (*ipam, error) {
 	return m, nil
 }
 
-// derivedRange returns the range of a node name, always the same for the same name. Names that differ only in their final
-// number, like the nodes of one process, get consecutive ranges, so they never share one. Other names share a range with a
-// probability of 1 in 16384.
+// derivedRange returns the range of a node name, always the same for the same name. Names that differ only in their
+// final number, like the nodes of one process, get consecutive ranges, so they never share one. Other names share a
+// range with a probability of 1 in 16384.
 func derivedRange(node string) netip.Prefix {
 	stem := strings.TrimRight(node, "0123456789")
 	number, _ := strconv.ParseUint(node[len(stem):], 10, 32) // 0 if there is no number or it is too large

@@ -79,8 +79,8 @@ func TestAddresses(t *testing.T) {
 	}
 }
 
-// TestAddressesInTurn checks that a released address is not allocated again at once, so that a client with an old address
-// reaches no other pod.
+// TestAddressesInTurn checks that a released address is not allocated again at once, so that a client with an old
+// address reaches no other pod.
 func TestAddressesInTurn(t *testing.T) {
 	m := mustIPAM(t, "node", "10.1.2.0/24")
 	first := mustTake(t, m, "a")
@@ -116,8 +116,8 @@ func TestAddressesAreKept(t *testing.T) {
 	}
 }
 
-// TestDerivedRanges checks that the nodes of one process have different ranges, and that a node has the same range after a
-// restart.
+// TestDerivedRanges checks that the nodes of one process have different ranges, and that a node has the same range
+// after a restart.
 func TestDerivedRanges(t *testing.T) {
 	all := map[netip.Prefix]string{}
 	for i := range 5000 {

@@ -8,8 +8,8 @@ import (
 	v1 "k8s.io/api/core/v1"
 )
 
-// TestFleetLeavesWhileALeaseIsRenewed checks that a renewal that is cancelled by the end of the Fleet does not close the
-// connections. The nodes need them to report that they leave.
+// TestFleetLeavesWhileALeaseIsRenewed checks that a renewal that is cancelled by the end of the Fleet does not close
+// the connections. The nodes need them to report that they leave.
 func TestFleetLeavesWhileALeaseIsRenewed(t *testing.T) {
 	t.Parallel()
 	w := newFixture(t).run()

@@ -20,16 +20,23 @@ func TestReadManifests(t *testing.T) {
 		want  []string
 		err   string
 	}{
-		{"a folder", map[string]string{"b.yaml": named("b"), "a.json": `{"apiVersion":"v1","kind":"Pod","metadata":{"name":"a"},"spec":{"containers":[{"name":"c"}]}}`}, "", []string{"a", "b"}, ""},
+		{"a folder", map[string]string{"b.yaml": named("b"),
+			"a.json": `{"apiVersion":"v1","kind":"Pod","metadata":{"name":"a"},"spec":{"containers":[{"name":"c"}]}}`},
+			"", []string{"a", "b"}, ""},
 		{"a file", map[string]string{"a.yaml": named("a"), "b.yaml": named("b")}, "b.yaml", []string{"b"}, ""},
-		{"hidden files and folders", map[string]string{".a.yaml": "{{", "old/b.yaml": "{{", "c.yaml": named("c")}, "", []string{"c"}, ""},
+		{"hidden files and folders", map[string]string{".a.yaml": "{{", "old/b.yaml": "{{", "c.yaml": named("c")}, "",
+			[]string{"c"}, ""},
 		{"an empty folder", nil, "", nil, ""},
 		{"nothing there", nil, "nowhere", nil, ""},
 		{"no YAML", map[string]string{"a.yaml": named("a"), "b.yaml": "{{"}, "", nil, "b.yaml: "},
-		{"another kind", map[string]string{"a.yaml": strings.Replace(named("a"), "Pod", "Job", 1)}, "", nil, `a.yaml: apiVersion "v1", kind "Job", name "a": a manifest is a v1 Pod with a name`},
-		{"no name", map[string]string{"a.yaml": strings.Replace(named(""), "{name: }", "{}", 1)}, "", nil, `a.yaml: apiVersion "v1", kind "Pod", name ""`},
-		{"an unknown field", map[string]string{"a.yaml": named("a") + "spek: {}\n"}, "", nil, `a.yaml: .*unknown field "spek"`},
-		{"no containers", map[string]string{"a.yaml": "apiVersion: v1\nkind: Pod\nmetadata: {name: a}\n"}, "", nil, "a.yaml: "},
+		{"another kind", map[string]string{"a.yaml": strings.Replace(named("a"), "Pod", "Job", 1)}, "", nil,
+			`a.yaml: apiVersion "v1", kind "Job", name "a": a manifest is a v1 Pod with a name`},
+		{"no name", map[string]string{"a.yaml": strings.Replace(named(""), "{name: }", "{}", 1)}, "", nil,
+			`a.yaml: apiVersion "v1", kind "Pod", name ""`},
+		{"an unknown field", map[string]string{"a.yaml": named("a") + "spek: {}\n"}, "", nil,
+			`a.yaml: .*unknown field "spek"`},
+		{"no containers", map[string]string{"a.yaml": "apiVersion: v1\nkind: Pod\nmetadata: {name: a}\n"}, "", nil,
+			"a.yaml: "},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			dir := t.TempDir()
@@ -55,7 +62,8 @@ func TestReadManifests(t *testing.T) {
 			switch {
 			case test.err == "" && (err != nil || !slices.Equal(names, test.want)):
 				t.Errorf("%v, %v, want %v", names, err, test.want)
-			case test.err != "" && (err == nil || !strings.Contains(err.Error(), before) || !strings.Contains(err.Error(), after)):
+			case test.err != "" && (err == nil || !strings.Contains(err.Error(), before) ||
+				!strings.Contains(err.Error(), after)):
 				t.Errorf("error %v, want %s", err, test.err)
 			}
 		})

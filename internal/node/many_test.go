@@ -31,7 +31,8 @@ func TestManyNodes(t *testing.T) {
 		w.add(w.specOf(names[i]))
 	}
 	w.eventually("all have a Lease", func() string {
-		leases, err := w.client.CoordinationV1().Leases(v1.NamespaceNodeLease).List(context.Background(), metav1.ListOptions{})
+		leases, err := w.client.CoordinationV1().Leases(v1.NamespaceNodeLease).List(context.Background(),
+			metav1.ListOptions{})
 		if err != nil || len(leases.Items) != many+1 {
 			return fmt.Sprint(len(leases.Items), err)
 		}
@@ -76,7 +77,8 @@ func TestNodesComeAndGo(t *testing.T) {
 		going.Go(func() {
 			name := spec.Config.NodeName
 			pod := podOf(name, "pod-"+name, types.UID(name))
-			if _, err := w.client.CoreV1().Pods("default").Create(context.Background(), pod, metav1.CreateOptions{}); err != nil {
+			if _, err := w.client.CoreV1().Pods("default").Create(context.Background(), pod,
+				metav1.CreateOptions{}); err != nil {
 				t.Error(err)
 			}
 			for range 5 {
@@ -140,7 +142,8 @@ func TestRemovedWhileItRegisters(t *testing.T) {
 	})
 }
 
-// TestFleetAddsWhileItStops checks that a node that is added while the Fleet stops has left, or never started, at the end.
+// TestFleetAddsWhileItStops checks that a node that is added while the Fleet stops has left, or never started, at the
+// end.
 func TestFleetAddsWhileItStops(t *testing.T) {
 	t.Parallel()
 	w := newFixture(t)

@@ -49,7 +49,8 @@ func (f *Fleet) newMember(spec *Spec) (*member, error) {
 	if err != nil {
 		return nil, err
 	}
-	m := &member{description: d, fleet: f, spec: spec, gone: make(chan struct{}), logger: f.logger.With(zap.String("node", d.name))}
+	m := &member{description: d, fleet: f, spec: spec, gone: make(chan struct{}),
+		logger: f.logger.With(zap.String("node", d.name))}
 	m.deregister.Store(spec.Deregister)
 	if m.static, err = staticPods(spec.Static, d.name, time.Now()); err != nil {
 		return nil, err
@@ -78,7 +79,8 @@ func (m *member) run(ctx context.Context) {
 	kubelet := &m.spec.Config.Kubelet
 	renew := time.Duration(float64(kubelet.NodeLeaseDurationSeconds) * renewShare * float64(time.Second))
 	failed := func() { m.heartbeatFailed(ctx) }
-	controller := lease.NewController(clock.RealClock{}, m.fleet.heartbeats, m.name, kubelet.NodeLeaseDurationSeconds, failed, renew,
+	controller := lease.NewController(clock.RealClock{}, m.fleet.heartbeats, m.name, kubelet.NodeLeaseDurationSeconds,
+		failed, renew,
 		m.name, v1.NamespaceNodeLease, m.ownLease)
 	var renewing sync.WaitGroup
 	defer renewing.Wait()
@@ -92,8 +94,8 @@ func (m *member) run(ctx context.Context) {
 	}
 }
 
-// heartbeatFailed reports that the connections may be dead. It does nothing if the heartbeat failed because the Node was
-// deleted or because the node is leaving: then the connections work, and other nodes use them.
+// heartbeatFailed reports that the connections may be dead. It does nothing if the heartbeat failed because the Node
+// was deleted or because the node is leaving: then the connections work, and other nodes use them.
 func (m *member) heartbeatFailed(ctx context.Context) {
 	if _, err := m.uid(); err == nil && ctx.Err() == nil && m.fleet.options.HeartbeatFailed != nil {
 		m.fleet.options.HeartbeatFailed()
@@ -110,8 +112,8 @@ func (m *member) ownLease(lease *coordinationv1.Lease) error {
 	return err
 }
 
-// uid returns the UID of the Node, from the cache or, before the watch has delivered it, from the registration. It is an
-// error if the Node does not exist.
+// uid returns the UID of the Node, from the cache or, before the watch has delivered it, from the registration. It is
+// an error if the Node does not exist.
 func (m *member) uid() (types.UID, error) {
 	if node := m.fleet.getNode(m.name); node != nil {
 		return node.UID, nil
@@ -180,7 +182,8 @@ func (m *member) tryRegister(ctx context.Context) error {
 		return fmt.Errorf("%w; reading the existing Node failed too: %w", err, getErr)
 	}
 	adopted, _ := m.update(m.adopt(existing), ready, now)
-	if _, _, err := nodeutil.PatchNodeStatus(m.fleet.heartbeats.CoreV1(), types.NodeName(m.name), existing, adopted); err != nil {
+	if _, _, err := nodeutil.PatchNodeStatus(m.fleet.heartbeats.CoreV1(), types.NodeName(m.name), existing,
+		adopted); err != nil {
 		return err
 	}
 	uid := existing.UID
@@ -190,12 +193,13 @@ func (m *member) tryRegister(ctx context.Context) error {
 	return nil
 }
 
-// sent records when the status was sent. After a change the next report gets a random delay, so that the nodes of a fleet
-// do not all report at the same time. (kubelet: calculateDelay)
+// sent records when the status was sent. After a change the next report gets a random delay, so that the nodes of a
+// fleet do not all report at the same time. (kubelet: calculateDelay)
 func (m *member) sent(at time.Time, changed bool) {
 	m.reported, m.reportDelay = at, 0
 	if changed {
-		m.reportDelay = time.Duration((rand.Float64() - 0.5) * float64(m.spec.Config.Kubelet.NodeStatusReportFrequency.Duration))
+		m.reportDelay = time.Duration(
+			(rand.Float64() - 0.5) * float64(m.spec.Config.Kubelet.NodeStatusReportFrequency.Duration))
 	}
 }
 
@@ -236,7 +240,8 @@ func (m *member) tryReport(ctx context.Context, existing *v1.Node, is readiness)
 	if !changed && now.Sub(m.reported) < m.spec.Config.Kubelet.NodeStatusReportFrequency.Duration+m.reportDelay {
 		return nil
 	}
-	if _, _, err := nodeutil.PatchNodeStatus(m.fleet.heartbeats.CoreV1(), types.NodeName(m.name), existing, node); err != nil {
+	if _, _, err := nodeutil.PatchNodeStatus(m.fleet.heartbeats.CoreV1(), types.NodeName(m.name), existing,
+		node); err != nil {
 		return err
 	}
 	m.sent(now, changed)
@@ -269,8 +274,8 @@ func (m *member) leave(stopped context.Context) {
 	m.logger.Info("node is NotReady")
 }
 
-// addressesOfPods returns the allocator of pod IPs. It is remade when the Node's podCIDRs change, which may be after the first
-// pod.
+// addressesOfPods returns the allocator of pod IPs. It is remade when the Node's podCIDRs change, which may be after
+// the first pod.
 func (m *member) addressesOfPods() (*ipam, error) {
 	var cidrs []string
 	if node := m.fleet.getNode(m.name); node != nil {

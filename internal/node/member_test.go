@@ -30,7 +30,8 @@ func (w *fixture) awaitLease(name string, after time.Time) *coordinationv1.Lease
 	var lease *coordinationv1.Lease
 	w.eventually("the Lease of "+name+" is renewed", func() string {
 		var err error
-		lease, err = w.client.CoordinationV1().Leases(v1.NamespaceNodeLease).Get(context.Background(), name, metav1.GetOptions{})
+		lease, err = w.client.CoordinationV1().Leases(v1.NamespaceNodeLease).Get(context.Background(), name,
+			metav1.GetOptions{})
 		if err != nil {
 			return err.Error()
 		}
@@ -44,7 +45,8 @@ func (w *fixture) awaitLease(name string, after time.Time) *coordinationv1.Lease
 
 func (w *fixture) deleteLease(name string) {
 	w.t.Helper()
-	if err := w.client.CoordinationV1().Leases(v1.NamespaceNodeLease).Delete(context.Background(), name, metav1.DeleteOptions{}); err != nil {
+	if err := w.client.CoordinationV1().Leases(v1.NamespaceNodeLease).Delete(context.Background(), name,
+		metav1.DeleteOptions{}); err != nil {
 		w.t.Fatal(err)
 	}
 }
@@ -86,8 +88,8 @@ func TestLease(t *testing.T) {
 	}
 }
 
-// TestNodeIsDeleted checks that a deleted Node is not created again, neither are its Lease and mirror pods, and that the
-// connections stay open. If the Node is created again, the node agent serves it again.
+// TestNodeIsDeleted checks that a deleted Node is not created again, neither are its Lease and mirror pods, and that
+// the connections stay open. If the Node is created again, the node agent serves it again.
 func TestNodeIsDeleted(t *testing.T) {
 	t.Parallel()
 	w := newFixture(t).run()
@@ -118,7 +120,8 @@ func TestNodeIsDeleted(t *testing.T) {
 		t.Error("the static pod is not served")
 	}
 
-	if _, err := w.client.CoreV1().Nodes().Create(context.Background(), &v1.Node{ObjectMeta: metav1.ObjectMeta{Name: "node-1"}}, metav1.CreateOptions{}); err != nil {
+	if _, err := w.client.CoreV1().Nodes().Create(context.Background(),
+		&v1.Node{ObjectMeta: metav1.ObjectMeta{Name: "node-1"}}, metav1.CreateOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	node := w.awaitReady("node-1", v1.ConditionTrue)
@@ -147,7 +150,8 @@ func TestStatusIsReported(t *testing.T) {
 	node := w.awaitReady("node-1", v1.ConditionTrue)
 	refused.Store(true)
 	node.Labels[v1.LabelOSStable] = "plan9"
-	node.Status.Conditions = slices.DeleteFunc(node.Status.Conditions, func(c v1.NodeCondition) bool { return c.Type == v1.NodeReady })
+	node.Status.Conditions = slices.DeleteFunc(node.Status.Conditions,
+		func(c v1.NodeCondition) bool { return c.Type == v1.NodeReady })
 	w.put(node)
 	w.eventually("connections are said to be dead", func() string {
 		if w.failed.Load() == 0 {

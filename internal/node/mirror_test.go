@@ -33,8 +33,8 @@ func withAgent(t *testing.T, refuse func(string) error) *fixture {
 	return w
 }
 
-// TestStaticPodWithoutMirror checks that a static pod runs even if the apiserver rejects its mirror pod or the Node, and that
-// both are created later.
+// TestStaticPodWithoutMirror checks that a static pod runs even if the apiserver rejects its mirror pod or the Node,
+// and that both are created later.
 func TestStaticPodWithoutMirror(t *testing.T) {
 	t.Parallel()
 	for _, refused := range []string{"create pods agent-node-1", "create nodes node-1"} {
@@ -78,7 +78,8 @@ func TestMirrorPodChangedByOthers(t *testing.T) {
 	}
 }
 
-// TestStaticPodIsReadAgain checks that an unchanged manifest keeps its pod, and that a changed manifest makes a new one.
+// TestStaticPodIsReadAgain checks that an unchanged manifest keeps its pod, and that a changed manifest makes a new
+// one.
 func TestStaticPodIsReadAgain(t *testing.T) {
 	w := withAgent(t, nil)
 	mirror := w.awaitPhase("agent-node-1", v1.PodRunning)
@@ -91,11 +92,13 @@ func TestStaticPodIsReadAgain(t *testing.T) {
 		return pod
 	}
 	before := served()
-	if err := w.fleet.SetStatic("node-1", []*v1.Pod{manifest("agent", "agent:1"), manifest("other", "other:1")}); err != nil {
+	if err := w.fleet.SetStatic("node-1",
+		[]*v1.Pod{manifest("agent", "agent:1"), manifest("other", "other:1")}); err != nil {
 		t.Fatal(err)
 	}
 	w.awaitPhase("other-node-1", v1.PodRunning)
-	if again := served(); again.UID != before.UID || again.Annotations[annotationSeen] != before.Annotations[annotationSeen] {
+	if again := served(); again.UID != before.UID ||
+		again.Annotations[annotationSeen] != before.Annotations[annotationSeen] {
 		t.Errorf("the pod has changed to %+v from %+v", again.ObjectMeta, before.ObjectMeta)
 	}
 	if again := w.awaitPhase("agent-node-1", v1.PodRunning); again.UID != mirror.UID {
@@ -106,8 +109,8 @@ func TestStaticPodIsReadAgain(t *testing.T) {
 	}
 }
 
-// TestMirrorAfterRestart checks that after a restart unchanged mirror pods are kept, mirror pods of changed manifests are
-// replaced, mirror pods of removed manifests are deleted, and mirror pods of other nodes are not touched.
+// TestMirrorAfterRestart checks that after a restart unchanged mirror pods are kept, mirror pods of changed manifests
+// are replaced, mirror pods of removed manifests are deleted, and mirror pods of other nodes are not touched.
 func TestMirrorAfterRestart(t *testing.T) {
 	t.Parallel()
 	w := newFixture(t)
@@ -135,17 +138,21 @@ func TestMirrorAfterRestart(t *testing.T) {
 		var got []string
 		for _, pod := range all.Items {
 			same := before[strings.TrimSuffix(pod.Name, "-node-1")]
-			got = append(got, fmt.Sprintf("%s %s %v", pod.Name, pod.Spec.Containers[0].Image, same != nil && same.UID == pod.UID))
+			got = append(got, fmt.Sprintf("%s %s %v", pod.Name, pod.Spec.Containers[0].Image,
+				same != nil && same.UID == pod.UID))
 		}
 		slices.Sort(got)
-		if want := []string{"changed-node-1 a:2 false", "gone-node-2 app false", "same-node-1 a:1 true"}; !slices.Equal(got, want) {
+		if want := []string{"changed-node-1 a:2 false", "gone-node-2 app false",
+			"same-node-1 a:1 true"}; !slices.Equal(got, want) {
 			return fmt.Sprintf("%q, want %q", got, want)
 		}
 		return ""
 	})
 	same := w.awaitPhase("same-node-1", v1.PodRunning)
-	if !same.Status.StartTime.Equal(before["same"].Status.StartTime) || same.Status.PodIP != before["same"].Status.PodIP {
+	if !same.Status.StartTime.Equal(before["same"].Status.StartTime) ||
+		same.Status.PodIP != before["same"].Status.PodIP {
 		t.Errorf("the pod was restarted: %+v", same.Status)
 	}
-	w.awaitServed("node-1", map[string]types.UID{"same-node-1": uidOf(same), "changed-node-1": uidOf(w.awaitPhase("changed-node-1", v1.PodRunning))})
+	w.awaitServed("node-1", map[string]types.UID{"same-node-1": uidOf(same),
+		"changed-node-1": uidOf(w.awaitPhase("changed-node-1", v1.PodRunning))})
 }

@@ -2,8 +2,8 @@ package node
 
 import "time"
 
-// monotonicClock is wall-clock time that never runs backwards. When the system clock is set back, it continues from its last
-// value. Package podlife requires this: the life of a pod must not see a time before one that it has seen.
+// monotonicClock is wall-clock time that never runs backwards. When the system clock is set back, it continues from
+// its last value. Package podlife requires this: the life of a pod must not see a time before one that it has seen.
 type monotonicClock struct {
 	last   time.Time
 	passed time.Duration

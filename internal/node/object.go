@@ -65,8 +65,9 @@ func describe(spec *Spec) (*description, error) {
 		capacity: maps.Clone(spec.Capacity),
 		info: v1.NodeSystemInfo{
 			MachineID: spec.Machine.ID, SystemUUID: spec.Machine.SystemUUID, BootID: spec.Machine.BootID,
-			KernelVersion: spec.Machine.Kernel, OSImage: spec.Machine.OS, ContainerRuntimeVersion: "fauxlet://" + spec.Version,
-			KubeletVersion: spec.KubeletVersion, OperatingSystem: runtime.GOOS, Architecture: runtime.GOARCH,
+			KernelVersion: spec.Machine.Kernel, OSImage: spec.Machine.OS,
+			ContainerRuntimeVersion: "fauxlet://" + spec.Version,
+			KubeletVersion:          spec.KubeletVersion, OperatingSystem: runtime.GOOS, Architecture: runtime.GOARCH,
 		},
 	}
 	maps.Copy(d.labels, c.NodeLabels)
@@ -110,8 +111,8 @@ func (d *description) findAddresses(spec *Spec) error {
 	return nil
 }
 
-// reserve computes allocatable as capacity minus reservations. (kubelet: GetNodeAllocatableReservation. Eviction thresholds
-// are not subtracted, because fauxlet never evicts.)
+// reserve computes allocatable as capacity minus reservations. (kubelet: GetNodeAllocatableReservation. Eviction
+// thresholds are not subtracted, because fauxlet never evicts.)
 func (d *description) reserve(reservations ...map[string]string) error {
 	d.allocatable = v1.ResourceList{}
 	for name, quantity := range d.capacity {
@@ -147,10 +148,10 @@ func less(of, amount resource.Quantity) resource.Quantity {
 	return left
 }
 
-// addresses returns the addresses of the node: --node-ip; otherwise the address that the server listens on, if it is a
-// single one; otherwise, as in a kubelet, the node's name if it is an IP address, its DNS record, or the address of the
-// default route. (kubelet: nodestatus.NodeAddress. A kubelet rejects loopback addresses. Fauxlet accepts them, for a control
-// plane on the same machine.)
+// addresses returns the addresses of the node: --node-ip; otherwise the address that the server listens on, if it is
+// a single one; otherwise, as in a kubelet, the node's name if it is an IP address, its DNS record, or the address of
+// the default route. (kubelet: nodestatus.NodeAddress. A kubelet rejects loopback addresses. Fauxlet accepts them,
+// for a control plane on the same machine.)
 func addresses(spec *Spec) ([]v1.NodeAddress, error) {
 	ips, name := spec.Config.NodeIPs, spec.Config.NodeName
 	specified := func(ip net.IP) bool { return ip != nil && !ip.IsUnspecified() }
@@ -220,8 +221,9 @@ func (d *description) ips() []string {
 // initial returns the Node object for its creation.
 func (d *description) initial(now time.Time) *v1.Node {
 	node := &v1.Node{
-		ObjectMeta: metav1.ObjectMeta{Name: d.name, Labels: maps.Clone(d.labels), Annotations: maps.Clone(d.annotations)},
-		Spec:       v1.NodeSpec{Taints: d.taints, ProviderID: d.providerID},
+		ObjectMeta: metav1.ObjectMeta{Name: d.name, Labels: maps.Clone(d.labels),
+			Annotations: maps.Clone(d.annotations)},
+		Spec: v1.NodeSpec{Taints: d.taints, ProviderID: d.providerID},
 	}
 	d.setStatus(node, ready, now)
 	return node
@@ -236,8 +238,10 @@ func (d *description) adopt(existing *v1.Node) *v1.Node {
 		node.Labels = map[string]string{}
 	}
 	for _, label := range []string{
-		v1.LabelHostname, v1.LabelTopologyZone, v1.LabelTopologyRegion, v1.LabelFailureDomainBetaZone, v1.LabelFailureDomainBetaRegion,
-		v1.LabelInstanceTypeStable, v1.LabelInstanceType, v1.LabelOSStable, v1.LabelArchStable, labelBetaOS, labelBetaArch,
+		v1.LabelHostname, v1.LabelTopologyZone, v1.LabelTopologyRegion, v1.LabelFailureDomainBetaZone,
+		v1.LabelFailureDomainBetaRegion,
+		v1.LabelInstanceTypeStable, v1.LabelInstanceType, v1.LabelOSStable, v1.LabelArchStable, labelBetaOS,
+		labelBetaArch,
 	} {
 		switch value, there := d.labels[label]; {
 		case !there:
@@ -286,9 +290,12 @@ func (d *description) setStatus(node *v1.Node, is readiness, now time.Time) {
 
 	at := metav1.NewTime(now.Truncate(time.Second))
 	for _, c := range []v1.NodeCondition{
-		{Type: v1.NodeMemoryPressure, Status: v1.ConditionFalse, Reason: "KubeletHasSufficientMemory", Message: "kubelet has sufficient memory available"},
-		{Type: v1.NodeDiskPressure, Status: v1.ConditionFalse, Reason: "KubeletHasNoDiskPressure", Message: "kubelet has no disk pressure"},
-		{Type: v1.NodePIDPressure, Status: v1.ConditionFalse, Reason: "KubeletHasSufficientPID", Message: "kubelet has sufficient PID available"},
+		{Type: v1.NodeMemoryPressure, Status: v1.ConditionFalse, Reason: "KubeletHasSufficientMemory",
+			Message: "kubelet has sufficient memory available"},
+		{Type: v1.NodeDiskPressure, Status: v1.ConditionFalse, Reason: "KubeletHasNoDiskPressure",
+			Message: "kubelet has no disk pressure"},
+		{Type: v1.NodePIDPressure, Status: v1.ConditionFalse, Reason: "KubeletHasSufficientPID",
+			Message: "kubelet has sufficient PID available"},
 		{Type: v1.NodeReady, Status: is.status, Reason: is.reason, Message: is.message},
 	} {
 		c.LastHeartbeatTime, c.LastTransitionTime = at, at
@@ -314,7 +321,8 @@ func (d *description) update(existing *v1.Node, is readiness, now time.Time) (no
 		changed = true
 	}
 	d.setStatus(node, is, now)
-	return node, changed || !equality.Semantic.DeepEqual(withoutHeartbeats(&existing.Status), withoutHeartbeats(&node.Status))
+	return node, changed || !equality.Semantic.DeepEqual(withoutHeartbeats(&existing.Status),
+		withoutHeartbeats(&node.Status))
 }
 
 func withoutHeartbeats(status *v1.NodeStatus) *v1.NodeStatus {
@@ -323,6 +331,7 @@ func withoutHeartbeats(status *v1.NodeStatus) *v1.NodeStatus {
 	for i := range s.Conditions {
 		s.Conditions[i].LastHeartbeatTime = metav1.Time{}
 	}
-	slices.SortStableFunc(s.Conditions, func(a, b v1.NodeCondition) int { return strings.Compare(string(a.Type), string(b.Type)) })
+	slices.SortStableFunc(s.Conditions,
+		func(a, b v1.NodeCondition) int { return strings.Compare(string(a.Type), string(b.Type)) })
 	return &s
 }

@@ -27,34 +27,44 @@ func TestDescribe(t *testing.T) {
 		want  string
 	}{
 		{"addresses", nil, nil, addressesOf, "InternalIP=192.0.2.7 Hostname=node-1"},
-		{"dual stack", []string{"node-ip", "192.0.2.7,2001:db8::7"}, nil, addressesOf, "InternalIP=192.0.2.7 InternalIP=2001:db8::7 Hostname=node-1"},
-		{"the address that is listened on", []string{"node-ip", "", "address", "192.0.2.9"}, nil, addressesOf, "InternalIP=192.0.2.9 Hostname=node-1"},
+		{"dual stack", []string{"node-ip", "192.0.2.7,2001:db8::7"}, nil, addressesOf,
+			"InternalIP=192.0.2.7 InternalIP=2001:db8::7 Hostname=node-1"},
+		{"the address that is listened on", []string{"node-ip", "", "address", "192.0.2.9"}, nil, addressesOf,
+			"InternalIP=192.0.2.9 Hostname=node-1"},
 		{"loopback", []string{"node-ip", "127.0.0.1"}, nil, addressesOf, "InternalIP=127.0.0.1 Hostname=node-1"},
-		{"a name that is an address", []string{"node-ip", "", "hostname-override", "192.0.2.3"}, nil, addressesOf, "InternalIP=192.0.2.3 Hostname=192.0.2.3"},
+		{"a name that is an address", []string{"node-ip", "", "hostname-override", "192.0.2.3"}, nil, addressesOf,
+			"InternalIP=192.0.2.3 Hostname=192.0.2.3"},
 		{"more, and none twice", nil, func(s *Spec) {
-			s.Addresses = []v1.NodeAddress{{Type: v1.NodeHostName, Address: "node-1"}, {Type: v1.NodeExternalIP, Address: "203.0.113.7"}}
+			s.Addresses = []v1.NodeAddress{{Type: v1.NodeHostName, Address: "node-1"},
+				{Type: v1.NodeExternalIP, Address: "203.0.113.7"}}
 		}, addressesOf, "InternalIP=192.0.2.7 Hostname=node-1 ExternalIP=203.0.113.7"},
 		{"pods", []string{"max-pods", "50"}, nil, amount("pods"), "50 50"},
 		{"pods of each core", []string{"max-pods", "50", "pods-per-core", "3"}, nil, amount("pods"), "24 24"},
-		{"what is reserved", []string{"kube-reserved", "cpu=1", "system-reserved", "cpu=500m"}, nil, amount("cpu"), "8 6500m"},
+		{"what is reserved", []string{"kube-reserved", "cpu=1", "system-reserved", "cpu=500m"}, nil, amount("cpu"),
+			"8 6500m"},
 		{"more reserved than there is", []string{"kube-reserved", "cpu=9"}, nil, amount("cpu"), "8 0"},
 		{"huge pages", nil, func(s *Spec) {
-			s.Capacity = v1.ResourceList{"memory": resource.MustParse("4Gi"), "hugepages-1Gi": resource.MustParse("1Gi")}
+			s.Capacity = v1.ResourceList{"memory": resource.MustParse("4Gi"),
+				"hugepages-1Gi": resource.MustParse("1Gi")}
 		}, amount("memory"), "4Gi 3Gi"},
 		{"more huge pages than memory", nil, func(s *Spec) {
-			s.Capacity = v1.ResourceList{"memory": resource.MustParse("1Gi"), "hugepages-1Gi": resource.MustParse("4Gi")}
+			s.Capacity = v1.ResourceList{"memory": resource.MustParse("1Gi"),
+				"hugepages-1Gi": resource.MustParse("4Gi")}
 		}, amount("memory"), "1Gi 0"},
 		{"labels", []string{"node-labels", "mine=a," + v1.LabelHostname + "=b"}, nil, func(d *description) string {
 			labels := d.initial(time.Now()).Labels
-			return fmt.Sprintln(len(labels), labels["mine"], labels[v1.LabelHostname], labels[v1.LabelOSStable], labels["beta.kubernetes.io/os"])
+			return fmt.Sprintln(len(labels), labels["mine"], labels[v1.LabelHostname], labels[v1.LabelOSStable],
+				labels["beta.kubernetes.io/os"])
 		}, "6 a b linux linux\n"},
 		{"taints", []string{"register-with-taints", "mine=a:NoExecute"}, nil, func(d *description) string {
 			return fmt.Sprint(d.initial(time.Now()).Spec.Taints)
 		}, "[{mine a NoExecute <nil>}]"},
-		{"who attaches", nil, nil, func(d *description) string { return d.initial(time.Now()).Annotations[controllerManagedAttach] }, "true"},
+		{"who attaches", nil, nil,
+			func(d *description) string { return d.initial(time.Now()).Annotations[controllerManagedAttach] }, "true"},
 		{"port and versions", nil, nil, func(d *description) string {
 			s := d.initial(time.Now()).Status
-			return fmt.Sprint(s.DaemonEndpoints.KubeletEndpoint.Port, " ", s.NodeInfo.KubeletVersion, " ", s.NodeInfo.ContainerRuntimeVersion)
+			return fmt.Sprint(s.DaemonEndpoints.KubeletEndpoint.Port, " ", s.NodeInfo.KubeletVersion, " ",
+				s.NodeInfo.ContainerRuntimeVersion)
 		}, "10250 v1.37.2 fauxlet://test"},
 		{"conditions", nil, nil, func(d *description) string {
 			var all []string
@@ -63,7 +73,8 @@ func TestDescribe(t *testing.T) {
 			}
 			return strings.Join(all, " ")
 		}, "MemoryPressure=False DiskPressure=False PIDPressure=False Ready=True"},
-		{"provider", []string{"provider-id", "fake://1"}, nil, func(d *description) string { return d.initial(time.Now()).Spec.ProviderID }, "fake://1"},
+		{"provider", []string{"provider-id", "fake://1"}, nil,
+			func(d *description) string { return d.initial(time.Now()).Spec.ProviderID }, "fake://1"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			w.t = t
@@ -119,7 +130,8 @@ func TestUpdate(t *testing.T) {
 	}
 	later := first.Add(time.Minute)
 	node, changed := d.update(d.initial(first), ready, later)
-	if c := readyOf(node); changed || !c.LastTransitionTime.Time.Equal(first) || !c.LastHeartbeatTime.Time.Equal(later) {
+	if c := readyOf(node); changed || !c.LastTransitionTime.Time.Equal(first) ||
+		!c.LastHeartbeatTime.Time.Equal(later) {
 		t.Errorf("after a minute: changed %v, %+v", changed, c)
 	}
 	node, changed = d.update(node, leaving, later)
@@ -132,15 +144,16 @@ func TestUpdate(t *testing.T) {
 	}
 }
 
-// TestAdopt checks an existing Node: default labels are corrected, the status of an earlier kubelet is replaced, and the rest
-// is kept.
+// TestAdopt checks an existing Node: default labels are corrected, the status of an earlier kubelet is replaced, and
+// the rest is kept.
 func TestAdopt(t *testing.T) {
 	w := &fixture{t: t, stores: map[string]*pods.Store{}}
 	yes := true
 	before := func() *v1.Node {
 		return &v1.Node{
 			ObjectMeta: metav1.ObjectMeta{
-				Labels:      map[string]string{"theirs": "a", v1.LabelInstanceTypeStable: "m1", v1.LabelTopologyZone: "z1", v1.LabelOSStable: "plan9"},
+				Labels: map[string]string{"theirs": "a", v1.LabelInstanceTypeStable: "m1",
+					v1.LabelTopologyZone: "z1", v1.LabelOSStable: "plan9"},
 				Annotations: map[string]string{"theirs": "a", controllerManagedAttach: "true"},
 			},
 			Spec: v1.NodeSpec{Taints: []v1.Taint{{Key: "theirs"}}, ProviderID: "theirs"},
@@ -161,18 +174,23 @@ func TestAdopt(t *testing.T) {
 	}{
 		{"their label", nil, labelOf("theirs"), "a"},
 		{"a label of no default", []string{"node-labels", "theirs=b,mine=b"}, labelOf("theirs", "mine"), "a "},
-		{"a default", []string{"node-labels", v1.LabelTopologyZone + "=z2"}, labelOf(v1.LabelTopologyZone, v1.LabelInstanceTypeStable, v1.LabelOSStable), "z2 m1 linux"},
-		{"a default that is empty", []string{"node-labels", v1.LabelInstanceTypeStable + "="}, func(node *v1.Node) string {
-			value, there := node.Labels[v1.LabelInstanceTypeStable]
-			return fmt.Sprintf("%q %v", value, there)
-		}, `"" false`},
-		{"taints and provider", []string{"register-with-taints", "mine=a:NoSchedule", "provider-id", "mine"}, func(node *v1.Node) string {
-			return fmt.Sprintf("%d %s %s", len(node.Spec.Taints), node.Spec.Taints[0].Key, node.Spec.ProviderID)
-		}, "1 theirs theirs"},
-		{"annotations", []string{"enable-controller-attach-detach", "false"}, func(node *v1.Node) string { return fmt.Sprint(node.Annotations) }, "map[theirs:a]"},
+		{"a default", []string{"node-labels", v1.LabelTopologyZone + "=z2"},
+			labelOf(v1.LabelTopologyZone, v1.LabelInstanceTypeStable, v1.LabelOSStable), "z2 m1 linux"},
+		{"a default that is empty", []string{"node-labels", v1.LabelInstanceTypeStable + "="},
+			func(node *v1.Node) string {
+				value, there := node.Labels[v1.LabelInstanceTypeStable]
+				return fmt.Sprintf("%q %v", value, there)
+			}, `"" false`},
+		{"taints and provider", []string{"register-with-taints", "mine=a:NoSchedule", "provider-id", "mine"},
+			func(node *v1.Node) string {
+				return fmt.Sprintf("%d %s %s", len(node.Spec.Taints), node.Spec.Taints[0].Key, node.Spec.ProviderID)
+			}, "1 theirs theirs"},
+		{"annotations", []string{"enable-controller-attach-detach", "false"},
+			func(node *v1.Node) string { return fmt.Sprint(node.Annotations) }, "map[theirs:a]"},
 		{"what another kubelet told", nil, func(node *v1.Node) string {
 			s := node.Status
-			return fmt.Sprint(len(s.Images), len(s.RuntimeHandlers), s.Features, len(s.VolumesInUse), len(s.VolumesAttached))
+			return fmt.Sprint(len(s.Images), len(s.RuntimeHandlers), s.Features, len(s.VolumesInUse),
+				len(s.VolumesAttached))
 		}, "0 0 nil 0 1"},
 	} {
 		t.Run(test.name, func(t *testing.T) {

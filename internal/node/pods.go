@@ -24,8 +24,8 @@ type podEntry struct {
 	uid    types.UID
 	life   *podlife.Life
 	clock  monotonicClock
-	// shown is the latest version from the apiserver that life has seen. For a static pod it is the mirror pod, nil before
-	// that exists.
+	// shown is the latest version from the apiserver that life has seen. For a static pod it is the mirror pod, nil
+	// before that exists.
 	shown *v1.Pod
 	// status is the latest status of a static pod.
 	status     v1.PodStatus
@@ -52,8 +52,8 @@ func (f *Fleet) work(ctx context.Context) {
 	}
 }
 
-// sync brings one pod up to date, in the node's store and in the apiserver. The queue never runs it twice at the same time
-// for one pod.
+// sync brings one pod up to date, in the node's store and in the apiserver. The queue never runs it twice at the same
+// time for one pod.
 func (f *Fleet) sync(ctx context.Context, key types.NamespacedName) error {
 	shown := f.getPod(key) // the apiserver's version
 	pod, m := shown, (*member)(nil)
@@ -169,8 +169,8 @@ func (m *member) begin(pod, shown *v1.Pod, now time.Time) (*podEntry, error) {
 	return l, err
 }
 
-// known returns the pod as podlife should see it. For a static pod that is the static pod with its own status, plus those
-// conditions of the mirror pod that other programs have set.
+// known returns the pod as podlife should see it. For a static pod that is the static pod with its own status, plus
+// those conditions of the mirror pod that other programs have set.
 func (l *podEntry) known(pod, shown *v1.Pod) *v1.Pod {
 	if pod == shown {
 		return pod
@@ -202,7 +202,8 @@ func (l *podEntry) release() {
 // hasEnded reports whether no container of the pod runs or will run again.
 func hasEnded(s *v1.PodStatus) bool {
 	runs := func(c v1.ContainerStatus) bool { return c.State.Running != nil }
-	return (s.Phase == v1.PodSucceeded || s.Phase == v1.PodFailed) && !slices.ContainsFunc(s.InitContainerStatuses, runs) &&
+	return (s.Phase == v1.PodSucceeded || s.Phase == v1.PodFailed) &&
+		!slices.ContainsFunc(s.InitContainerStatuses, runs) &&
 		!slices.ContainsFunc(s.ContainerStatuses, runs) && !slices.ContainsFunc(s.EphemeralContainerStatuses, runs)
 }
 
@@ -231,8 +232,8 @@ func (f *Fleet) drop(key types.NamespacedName, l *podEntry) {
 	l.release()
 }
 
-// patch reports a pod status. It ignores a pod that was deleted or replaced, because the watch will deliver that. (kubelet:
-// pkg/util/pod, PatchPodStatus. A kubelet reads the pod first; fauxlet compares with the cached version.)
+// patch reports a pod status. It ignores a pod that was deleted or replaced, because the watch will deliver that.
+// (kubelet: pkg/util/pod, PatchPodStatus. A kubelet reads the pod first; fauxlet compares with the cached version.)
 func (f *Fleet) patch(ctx context.Context, shown *v1.Pod, status *v1.PodStatus) error {
 	before, err := json.Marshal(v1.Pod{Status: shown.Status})
 	if err != nil {
@@ -246,7 +247,8 @@ func (f *Fleet) patch(ctx context.Context, shown *v1.Pod, status *v1.PodStatus) 
 	if err != nil {
 		return err
 	}
-	_, err = f.client.CoreV1().Pods(shown.Namespace).Patch(ctx, shown.Name, types.StrategicMergePatchType, patch, metav1.PatchOptions{}, "status")
+	_, err = f.client.CoreV1().Pods(shown.Namespace).Patch(ctx, shown.Name, types.StrategicMergePatchType, patch,
+		metav1.PatchOptions{}, "status")
 	return unlessGone(err)
 }
 

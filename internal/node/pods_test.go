@@ -20,7 +20,8 @@ import (
 
 // nodeWith returns a Node with these podCIDRs.
 func nodeWith(cidrs ...string) *v1.Node {
-	return &v1.Node{ObjectMeta: metav1.ObjectMeta{Name: "node-1", UID: "node-1"}, Spec: v1.NodeSpec{PodCIDR: cidrs[0], PodCIDRs: cidrs}}
+	return &v1.Node{ObjectMeta: metav1.ObjectMeta{Name: "node-1", UID: "node-1"},
+		Spec: v1.NodeSpec{PodCIDR: cidrs[0], PodCIDRs: cidrs}}
 }
 
 // once returns a pod that exits at once.
@@ -35,7 +36,8 @@ func (w *fixture) once(name string) *v1.Pod {
 func (w *fixture) awaitNone(name string) {
 	w.t.Helper()
 	w.eventually("pod "+name+" is gone", func() string {
-		if _, err := w.client.CoreV1().Pods("default").Get(context.Background(), name, metav1.GetOptions{}); !apierrors.IsNotFound(err) {
+		if _, err := w.client.CoreV1().Pods("default").Get(context.Background(), name,
+			metav1.GetOptions{}); !apierrors.IsNotFound(err) {
 			return fmt.Sprint(err)
 		}
 		if _, there := w.served("node-1")[name]; there {
@@ -45,8 +47,8 @@ func (w *fixture) awaitNone(name string) {
 	})
 }
 
-// TestPodAddresses checks that as many pods run as there are addresses, each with one of each range. A pod that has ended
-// needs none.
+// TestPodAddresses checks that as many pods run as there are addresses, each with one of each range. A pod that has
+// ended needs none.
 func TestPodAddresses(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
@@ -62,7 +64,8 @@ func TestPodAddresses(t *testing.T) {
 			w := newFixture(t, nodeWith(test.cidrs...))
 			// These pods ended before this process started. They hold no addresses either.
 			old := w.once("old")
-			old.Status = v1.PodStatus{Phase: v1.PodSucceeded, PodIP: test.prefix + "1", PodIPs: []v1.PodIP{{IP: test.prefix + "1"}}, StartTime: ptr.To(metav1.Now())}
+			old.Status = v1.PodStatus{Phase: v1.PodSucceeded, PodIP: test.prefix + "1",
+				PodIPs: []v1.PodIP{{IP: test.prefix + "1"}}, StartTime: ptr.To(metav1.Now())}
 			w.put(old)
 			for i := range test.room + 1 {
 				name := fmt.Sprintf("once-%d", i)
@@ -82,13 +85,18 @@ func TestPodAddresses(t *testing.T) {
 				name := fmt.Sprintf("stays-%d", i)
 				w.create(podOf("node-1", name, types.UID(name)))
 				pod := w.awaitPhase(name, v1.PodRunning)
-				if given[pod.Status.PodIP] || !strings.HasPrefix(pod.Status.PodIP, test.prefix) || len(pod.Status.PodIPs) != len(test.cidrs) {
+				if given[pod.Status.PodIP] || !strings.HasPrefix(pod.Status.PodIP, test.prefix) ||
+					len(pod.Status.PodIPs) != len(test.cidrs) {
 					t.Errorf("%s is at %v, and taken are %v", name, pod.Status.PodIPs, given)
 				}
 				given[pod.Status.PodIP] = true
 			}
 			w.create(podOf("node-1", "waits", "waits"))
-			w.create(func() *v1.Pod { pod := podOf("node-1", "host", "host"); pod.Spec.HostNetwork = true; return pod }())
+			w.create(func() *v1.Pod {
+				pod := podOf("node-1", "host", "host")
+				pod.Spec.HostNetwork = true
+				return pod
+			}())
 			if pod := w.awaitPhase("host", v1.PodRunning); pod.Status.PodIP != "192.0.2.7" {
 				t.Errorf("on the host's network it is at %s", pod.Status.PodIP)
 			}
@@ -156,8 +164,8 @@ func TestPodAddressesAreReserved(t *testing.T) {
 	}
 }
 
-// TestPodAddressesComeLater checks that a pod that starts before the Node has podCIDRs keeps its address, and that the next
-// pod gets one of these ranges.
+// TestPodAddressesComeLater checks that a pod that starts before the Node has podCIDRs keeps its address, and that
+// the next pod gets one of these ranges.
 func TestPodAddressesComeLater(t *testing.T) {
 	w := newFixture(t).run()
 	w.add(w.specOf("node-1"))
@@ -184,8 +192,8 @@ func TestPodAddressesComeLater(t *testing.T) {
 	}
 }
 
-// TestPodIsDeleted checks that a pod disappears when its containers have exited, when its grace period is over, or when it is
-// deleted by force.
+// TestPodIsDeleted checks that a pod disappears when its containers have exited, when its grace period is over, or
+// when it is deleted by force.
 func TestPodIsDeleted(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
@@ -211,7 +219,8 @@ func TestPodIsDeleted(t *testing.T) {
 				w.delete("a", grace)
 				if i < len(test.graces)-1 {
 					w.eventually("the node knows", func() string {
-						if pod, there := w.stores["node-1"].Get("default", "a"); !there || pod.DeletionTimestamp == nil {
+						if pod, there := w.stores["node-1"].Get("default", "a"); !there ||
+							pod.DeletionTimestamp == nil {
 							return "it does not"
 						}
 						return ""
@@ -222,7 +231,8 @@ func TestPodIsDeleted(t *testing.T) {
 			// A new pod of the same name inherits nothing.
 			delete(w.containers, "a")
 			w.create(podOf("node-1", "a", "2"))
-			if pod := w.awaitPhase("a", v1.PodRunning); pod.UID != "2" || pod.Status.ContainerStatuses[0].RestartCount != 0 {
+			if pod := w.awaitPhase("a", v1.PodRunning); pod.UID != "2" ||
+				pod.Status.ContainerStatuses[0].RestartCount != 0 {
 				t.Errorf("%s: %+v", pod.UID, pod.Status)
 			}
 			w.awaitServed("node-1", map[string]types.UID{"a": "2"})
@@ -233,11 +243,12 @@ func TestPodIsDeleted(t *testing.T) {
 	}
 }
 
-// TestPodWasReplaced checks that a request for one pod does not change another pod that has its name by then, and is not an
-// error.
+// TestPodWasReplaced checks that a request for one pod does not change another pod that has its name by then, and is
+// not an error.
 func TestPodWasReplaced(t *testing.T) {
 	for _, test := range []struct{ request, node string }{
-		{"patch pods/status a", "node-2"}, {"patch pods/status a", "node-1"}, {"delete pods a", "node-2"}, {"delete pods a", "node-1"},
+		{"patch pods/status a", "node-2"}, {"patch pods/status a", "node-1"}, {"delete pods a", "node-2"},
+		{"delete pods a", "node-1"},
 	} {
 		t.Run(test.request+" on "+test.node, func(t *testing.T) {
 			t.Parallel()
@@ -251,13 +262,15 @@ func TestPodWasReplaced(t *testing.T) {
 				}
 				swap.Do(func() {
 					another := podOf(test.node, "a", "2")
-					another.TypeMeta, another.Status.Phase = metav1.TypeMeta{APIVersion: "v1", Kind: "Pod"}, v1.PodPending
+					another.TypeMeta, another.Status.Phase = metav1.TypeMeta{APIVersion: "v1", Kind: "Pod"},
+						v1.PodPending
 					w.mu.Lock()
 					w.set(at, nil)
 					w.set(at, another)
 					w.mu.Unlock()
 					w.eventually("the Fleet knows", func() string {
-						if pod := w.fleet.getPod(types.NamespacedName{Namespace: "default", Name: "a"}); pod == nil || pod.UID != "2" {
+						if pod := w.fleet.getPod(types.NamespacedName{Namespace: "default", Name: "a"}); pod == nil ||
+							pod.UID != "2" {
 							return "it does not"
 						}
 						return ""
@@ -302,18 +315,22 @@ func TestPodIsChanged(t *testing.T) {
 			c := s.ContainerStatuses[0]
 			return c.RestartCount == 1 && c.Image == "app:2" && c.State.Running != nil
 		}},
-		{"deadline", func(pod *v1.Pod) { pod.Spec.ActiveDeadlineSeconds = ptr.To[int64](1) }, func(s v1.PodStatus) bool {
-			return s.Phase == v1.PodFailed && s.Reason == "DeadlineExceeded" && s.ContainerStatuses[0].State.Terminated != nil
-		}},
+		{"deadline", func(pod *v1.Pod) { pod.Spec.ActiveDeadlineSeconds = ptr.To[int64](1) },
+			func(s v1.PodStatus) bool {
+				return s.Phase == v1.PodFailed && s.Reason == "DeadlineExceeded" &&
+					s.ContainerStatuses[0].State.Terminated != nil
+			}},
 		{"ephemeral container", func(pod *v1.Pod) {
 			pod.Spec.EphemeralContainers = []v1.EphemeralContainer{{EphemeralContainerCommon: v1.EphemeralContainerCommon{Name: "debug", Image: "sh"}}}
 		}, func(s v1.PodStatus) bool {
 			return len(s.EphemeralContainerStatuses) == 1 && s.EphemeralContainerStatuses[0].State.Running != nil
 		}},
 		{"readiness gate", func(pod *v1.Pod) {
-			pod.Status.Conditions = append(pod.Status.Conditions, v1.PodCondition{Type: "example.com/gate", Status: v1.ConditionTrue})
+			pod.Status.Conditions = append(pod.Status.Conditions,
+				v1.PodCondition{Type: "example.com/gate", Status: v1.ConditionTrue})
 		}, func(s v1.PodStatus) bool {
-			return slices.ContainsFunc(s.Conditions, func(c v1.PodCondition) bool { return c.Type == v1.PodReady && c.Status == v1.ConditionTrue })
+			return slices.ContainsFunc(s.Conditions,
+				func(c v1.PodCondition) bool { return c.Type == v1.PodReady && c.Status == v1.ConditionTrue })
 		}},
 	} {
 		t.Run(test.name, func(t *testing.T) {

@@ -53,7 +53,8 @@ func staticPods(given []*v1.Pod, node string, now time.Time) (map[types.Namespac
 		metav1.SetMetaDataAnnotation(&pod.ObjectMeta, annotationHash, string(pod.UID))
 		metav1.SetMetaDataAnnotation(&pod.ObjectMeta, annotationSource, "file")
 		metav1.SetMetaDataAnnotation(&pod.ObjectMeta, annotationSeen, now.Format(time.RFC3339Nano))
-		pod.Spec.Tolerations = append(pod.Spec.Tolerations, v1.Toleration{Operator: v1.TolerationOpExists, Effect: v1.TaintEffectNoExecute})
+		pod.Spec.Tolerations = append(pod.Spec.Tolerations,
+			v1.Toleration{Operator: v1.TolerationOpExists, Effect: v1.TaintEffectNoExecute})
 		pod.Status = v1.PodStatus{Phase: v1.PodPending}
 		key := keyOf(pod)
 		if _, there := all[key]; there {
@@ -75,13 +76,15 @@ func isMirror(pod *v1.Pod) bool {
 	return is
 }
 
-// mirror returns the mirror pod of a static pod. It creates the mirror pod if the Node exists, and returns nil if there is
-// none yet. An outdated mirror pod, or one that is being deleted, is deleted first. (kubelet: syncPod, MirrorClient)
+// mirror returns the mirror pod of a static pod. It creates the mirror pod if the Node exists, and returns nil if
+// there is none yet. An outdated mirror pod, or one that is being deleted, is deleted first. (kubelet: syncPod,
+// MirrorClient)
 func (m *member) mirror(ctx context.Context, pod, shown *v1.Pod) (*v1.Pod, error) {
 	switch {
 	case shown == nil:
 	case !isMirror(shown):
-		m.logger.Warn("cannot create the mirror pod: an ordinary pod has the same name; delete it, or rename the static pod: " + keyOf(pod).String())
+		m.logger.Warn("cannot create the mirror pod: an ordinary pod has the same name; delete it, or rename the " +
+			"static pod: " + keyOf(pod).String())
 		return nil, nil
 	case shown.Annotations[annotationMirror] == pod.Annotations[annotationHash] && shown.DeletionTimestamp == nil:
 		return shown, nil
@@ -97,7 +100,8 @@ func (m *member) mirror(ctx context.Context, pod, shown *v1.Pod) (*v1.Pod, error
 	mirror.Annotations[annotationMirror] = pod.Annotations[annotationHash]
 	controller := true
 	// NodeRestriction rejects a mirror pod without an owner.
-	mirror.OwnerReferences = []metav1.OwnerReference{{APIVersion: "v1", Kind: "Node", Name: m.name, UID: uid, Controller: &controller}}
+	mirror.OwnerReferences = []metav1.OwnerReference{{APIVersion: "v1", Kind: "Node", Name: m.name, UID: uid,
+		Controller: &controller}}
 	made, err := m.fleet.client.CoreV1().Pods(mirror.Namespace).Create(ctx, mirror, metav1.CreateOptions{})
 	if apierrors.IsAlreadyExists(err) {
 		return nil, nil // the watch is about to deliver it
@@ -108,9 +112,9 @@ func (m *member) mirror(ctx context.Context, pod, shown *v1.Pod) (*v1.Pod, error
 	return made, nil
 }
 
-// ReadManifests reads static pods from a file, or from every file of a folder whose name does not begin with a dot. An empty
-// path, or a path that does not exist, gives no pods. (kubelet: pkg/kubelet/config, sourceFile. A kubelet logs an unreadable
-// file and continues; here it is an error.)
+// ReadManifests reads static pods from a file, or from every file of a folder whose name does not begin with a dot.
+// An empty path, or a path that does not exist, gives no pods. (kubelet: pkg/kubelet/config, sourceFile. A kubelet
+// logs an unreadable file and continues; here it is an error.)
 func ReadManifests(path string) ([]*v1.Pod, error) {
 	if path == "" {
 		return nil, nil
@@ -142,7 +146,8 @@ func ReadManifests(path string) ([]*v1.Pod, error) {
 			return nil, fmt.Errorf("%s: %w", file, err)
 		}
 		if pod.Kind != "Pod" || pod.APIVersion != "v1" || pod.Name == "" {
-			return nil, fmt.Errorf("%s: apiVersion %q, kind %q, name %q: a manifest is a v1 Pod with a name", file, pod.APIVersion, pod.Kind, pod.Name)
+			return nil, fmt.Errorf("%s: apiVersion %q, kind %q, name %q: a manifest is a v1 Pod with a name", file,
+				pod.APIVersion, pod.Kind, pod.Name)
 		}
 		if _, err := pods.NewStore(scenario.Pod{Pod: pod}); err != nil {
 			return nil, fmt.Errorf("%s: %w", file, err)

@@ -11,7 +11,8 @@ import (
 
 // TestStaticPod checks the annotations of a static pod, and that it is the same when it is read again.
 func TestStaticPod(t *testing.T) {
-	manifest := &v1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "agent"}, Spec: v1.PodSpec{Containers: []v1.Container{{Name: "agent"}}}}
+	manifest := &v1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "agent"},
+		Spec: v1.PodSpec{Containers: []v1.Container{{Name: "agent"}}}}
 	key := types.NamespacedName{Namespace: "default", Name: "agent-node-1"}
 	read := func(image string, at time.Time) *v1.Pod {
 		t.Helper()
@@ -24,7 +25,8 @@ func TestStaticPod(t *testing.T) {
 	}
 	first := time.Date(2026, 11, 23, 10, 0, 0, 5, time.UTC)
 	pod := read("a", first)
-	for name, want := range map[string]string{annotationHash: string(pod.UID), annotationSource: "file", annotationSeen: "2026-11-23T10:00:00.000000005Z"} {
+	for name, want := range map[string]string{annotationHash: string(pod.UID), annotationSource: "file",
+		annotationSeen: "2026-11-23T10:00:00.000000005Z"} {
 		if got := pod.Annotations[name]; got != want {
 			t.Errorf("%s is %q, want %q", name, got, want)
 		}
