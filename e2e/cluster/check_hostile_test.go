@@ -18,10 +18,11 @@ import (
 // hostile are the checks of streams, of kubelets that misbehave, and of what stays open.
 var hostile = []string{"--only", "streams", "--only", "hostile", "--only", "after"}
 
-// TestCheckStreamsAndHostile runs them on a real apiserver, which passes them all, and is none the worse for it. On an
+// TestCheckStreamsAndHostileKubelets runs them on a real apiserver, which passes them all, and is none the worse for it. On an
 // address that is not loopback, in a network of its own, nodes/proxy is checked too; for that it runs itself once more, as
 // root.
-func TestCheckStreamsAndHostile(t *testing.T) {
+func TestCheckStreamsAndHostileKubelets(t *testing.T) {
+	t.Parallel()
 	const inside = "FAUXLET_E2E_CHECK_NETWORK"
 	args := hostile
 	if os.Getenv(inside) == "" {
@@ -29,11 +30,11 @@ func TestCheckStreamsAndHostile(t *testing.T) {
 		defer cancel()
 		cmd := exec.CommandContext(ctx, "unshare", "--net", "sh", "-c",
 			`ip link set lo up && ip address add `+nodeAddress+`/32 dev lo && ip route add default dev lo && exec "$0" "$@"`,
-			os.Args[0], "-test.run=^TestCheckStreamsAndHostile$", "-test.v")
+			os.Args[0], "-test.run=^TestCheckStreamsAndHostileKubelets$", "-test.v")
 		cmd.Env = append(os.Environ(), inside+"=1")
 		cmd.WaitDelay = 10 * time.Second
 		out, err := cmd.CombinedOutput()
-		if err != nil || !strings.Contains(string(out), "--- PASS: TestCheckStreamsAndHostile") {
+		if err != nil || !strings.Contains(string(out), "--- PASS: TestCheckStreamsAndHostileKubelets") {
 			t.Errorf("in a network of its own (as root, with unshare and ip): %v\n%s", err, out)
 		}
 	} else {
@@ -43,7 +44,7 @@ func TestCheckStreamsAndHostile(t *testing.T) {
 	plane := controlplane.Shared(t, checkable)
 	plane.Bind(t, controlplane.KubeletAPIAdmin, controlplane.User("kubelet-client"))
 	began := time.Now()
-	got := runCheck(t, plane, append(servingCAFlags(t, plane.PKI), args...)...)
+	got := runCheck(t, plane, append(servingCAFlags(plane.PKI), args...)...)
 	peak := peak(t, plane.APIServer)
 	t.Logf("%d checks in %v; the apiserver took up to %d MiB", len(got.report.Results), time.Since(began).Round(time.Millisecond), peak>>10)
 	if peak > 1<<20 {

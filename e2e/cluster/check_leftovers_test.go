@@ -123,9 +123,8 @@ func (b *background) end(t testing.TB) programs.Result {
 
 // TestCheckLeavesNothing stops checks in the middle, in all ways, and looks what is left.
 func TestCheckLeavesNothing(t *testing.T) {
-	t.Parallel() // a control plane of its own, and a minute to wait
+	t.Parallel()
 	plane := controlplane.New(t, checkable)
-	t.Cleanup(func() { expect.NoError(t, plane.APIServer.Stop()) })
 	plane.Bind(t, controlplane.KubeletAPIAdmin, controlplane.User("kubelet-client"))
 	// An object that is somebody's, and has our label.
 	foreign := foreign(t, plane)
@@ -135,7 +134,7 @@ func TestCheckLeavesNothing(t *testing.T) {
 	var both sync.WaitGroup
 	results := make([]programs.Result, 2)
 	for i := range results {
-		cmd := checkCommand(t, plane, servingCAFlags(t, plane.PKI)...)
+		cmd := checkCommand(t, plane, servingCAFlags(plane.PKI)...)
 		both.Go(func() { results[i] = programs.Run(t, cmd) })
 	}
 	both.Wait()

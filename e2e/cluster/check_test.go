@@ -64,13 +64,8 @@ func reported(t testing.TB, got programs.Result) checked {
 }
 
 // servingCAFlags are the flags that give a check the CA of the kubelets' serving certificates.
-func servingCAFlags(t testing.TB, p *controlplane.PKI) []string {
-	t.Helper()
-	key := filepath.Join(p.Dir, "ca.key")
-	p.Mu.Lock()
-	defer p.Mu.Unlock()
-	expect.NoError(t, p.CA.Write(filepath.Join(p.Dir, "signer.crt"), key))
-	return []string{"--serving-ca-file", p.CAFile, "--serving-ca-key-file", key}
+func servingCAFlags(p *controlplane.PKI) []string {
+	return []string{"--serving-ca-file", p.CAFile, "--serving-ca-key-file", p.CAKeyFile}
 }
 
 // passes wants every check to pass, but for those that a loopback address rules out.
@@ -88,9 +83,10 @@ func (c checked) passes(t testing.TB) {
 
 // TestCheckPasses checks an apiserver with which nothing is amiss.
 func TestCheckPasses(t *testing.T) {
+	t.Parallel()
 	plane := controlplane.Shared(t, checkable)
 	plane.Bind(t, controlplane.KubeletAPIAdmin, controlplane.User("kubelet-client"))
-	got := runCheck(t, plane, append(servingCAFlags(t, plane.PKI), "--client-ca", plane.PKI.CAFile)...)
+	got := runCheck(t, plane, append(servingCAFlags(plane.PKI), "--client-ca", plane.PKI.CAFile)...)
 	got.passes(t)
 	if got.report.TargetVersion == "" || got.report.Target != plane.URL {
 		t.Errorf("checked %s %q, want %s and its version", got.report.Target, got.report.TargetVersion, plane.URL)
@@ -104,12 +100,12 @@ func TestCheckPasses(t *testing.T) {
 
 // TestCheckGuide runs the commands of docs/check.md, and a check with the rights that it lists and no others.
 func TestCheckGuide(t *testing.T) {
+	t.Parallel()
 	plane := controlplane.Shared(t, checkable)
 	plane.Bind(t, controlplane.KubeletAPIAdmin, controlplane.User("kubelet-client"))
-	servingCAFlags(t, plane.PKI)
 	page, dir := expect.File(t, "../../docs/check.md"), t.TempDir()
 	for name, file := range map[string]string{
-		"admin.conf": plane.Kubeconfig, "ca.crt": plane.PKI.CAFile, "ca.key": filepath.Join(plane.PKI.Dir, "ca.key"), "fauxlet": programs.Path(t, "fauxlet"),
+		"admin.conf": plane.Kubeconfig, "ca.crt": plane.PKI.CAFile, "ca.key": plane.PKI.CAKeyFile, "fauxlet": programs.Path(t, "fauxlet"),
 	} {
 		expect.NoError(t, os.Symlink(file, filepath.Join(dir, name)))
 	}
@@ -152,7 +148,7 @@ func TestCheckGuide(t *testing.T) {
 	})
 	var last programs.Result
 	expect.Eventually(t, time.Minute, "the role is in force", func() string {
-		last = programs.Run(t, checkCommand(t, &checker, append(servingCAFlags(t, plane.PKI), "--client-ca", plane.PKI.CAFile)...))
+		last = programs.Run(t, checkCommand(t, &checker, append(servingCAFlags(plane.PKI), "--client-ca", plane.PKI.CAFile)...))
 		if last.Status == 2 && strings.Contains(last.Stderr, "may not do all") {
 			return last.Stderr
 		}
@@ -161,15 +157,13 @@ func TestCheckGuide(t *testing.T) {
 	reported(t, last).passes(t)
 }
 
-// TestCheckIssued checks one of a cluster with controllers, by a serving certificate of the cluster's own signer, and with
+// TestCheckWithIssuedCertificate checks one of a cluster with controllers, by a serving certificate of the cluster's own signer, and with
 // pods that must have a service account. The controllers collect what the check leaves to them.
-func TestCheckIssued(t *testing.T) {
-	t.Parallel() // a control plane of its own
-	plane, err := controlplane.Prepare(t, checkable)
-	expect.NoError(t, err)
+func TestCheckWithIssuedCertificate(t *testing.T) {
+	t.Parallel()
+	plane := controlplane.NewStopped(t, checkable)
 	plane.Args = slices.DeleteFunc(plane.Args, func(arg string) bool { return strings.HasPrefix(arg, "--disable-admission-plugins=") })
 	expect.NoError(t, plane.Start())
-	t.Cleanup(func() { expect.NoError(t, plane.APIServer.Stop()) })
 	plane.StartControllerManager(t, controlplane.CertificateControllers+
 		",namespace-controller,serviceaccount-controller,node-lifecycle-controller,taint-eviction-controller,pod-garbage-collector-controller", time.Hour)
 	plane.Bind(t, controlplane.KubeletAPIAdmin, controlplane.User("kubelet-client"))

@@ -16,14 +16,16 @@ import (
 	"fauxlet/e2e/internal/sample"
 )
 
-// The claims are those of the article on why `kubectl logs` fails: each test shows the failure in kubectl's words, then
-// the cure, then the logs.
+// These tests prove the statements of docs/claims.md, which have numbers there. Each shows the failure in kubectl's words,
+// then the remedy, then the logs.
 
 func logsURL(port int) string {
 	return fmt.Sprintf("https://127.0.0.1:%d/containerLogs/default/nginx/nginx", port)
 }
 
-func TestClaim01ConnectionRefused(t *testing.T) {
+// Statement 1.
+func TestLogsFailWithoutKubelet(t *testing.T) {
+	t.Parallel()
 	plane := controlplane.Shared(t, controlplane.WithClientCertificate)
 	plane.Bind(t, controlplane.KubeletAPIAdmin, controlplane.User("kubelet-client"))
 	port := programs.FreePort(t)
@@ -34,15 +36,17 @@ func TestClaim01ConnectionRefused(t *testing.T) {
 	plane.LogsPrinted(t)
 }
 
-func TestClaim02UnknownAuthority(t *testing.T) {
+// Statement 2.
+func TestLogsFailWithUnknownServingCA(t *testing.T) {
+	t.Parallel()
 	plane := controlplane.Shared(t, controlplane.VerifyingServingCertificates)
 	plane.Bind(t, controlplane.KubeletAPIAdmin, controlplane.User("kubelet-client"))
-	// The self-signed certificate is for the node's name: with another name than the address that the apiserver dials, the
-	// name would be what it complains of.
+	// The self-signed certificate is for the node's name. If that were not the address that kube-apiserver dials, the name
+	// would be the first error.
 	k := kubelet.Start(t, plane, kubelet.Options{Node: "127.0.0.1"})
 	plane.Register(t, k.Node, k.Port, sample.Nginx())
 	plane.LogsFail(t, fmt.Sprintf("Error from server: Get %q: tls: failed to verify certificate: x509: certificate signed by unknown authority", logsURL(k.Port)))
-	expect.Eventually(t, time.Minute, "the kubelet tells of the failed handshake", func() string {
+	expect.Eventually(t, time.Minute, "the kubelet logs the failed handshake", func() string {
 		const words = "remote error: tls: bad certificate"
 		if !strings.Contains(k.Out.String(), words) {
 			return "no " + words
@@ -62,14 +66,18 @@ func TestClaim02UnknownAuthority(t *testing.T) {
 	})
 }
 
-func TestClaim02NoIPSAN(t *testing.T) {
+// Statement 2.
+func TestLogsFailWithoutIPSAN(t *testing.T) {
+	t.Parallel()
 	plane := controlplane.Shared(t, controlplane.VerifyingServingCertificates)
 	k := kubelet.Start(t, plane, kubelet.Options{})
 	plane.Register(t, k.Node, k.Port, sample.Nginx())
 	plane.LogsFail(t, fmt.Sprintf("Error from server: Get %q: tls: failed to verify certificate: x509: cannot validate certificate for 127.0.0.1 because it doesn't contain any IP SANs", logsURL(k.Port)))
 }
 
-func TestClaim03AnonymousIsStillForbidden(t *testing.T) {
+// Statement 3.
+func TestAnonymousLogsAreForbidden(t *testing.T) {
+	t.Parallel()
 	plane := controlplane.Shared(t, controlplane.NoKubeletFlags)
 	t.Run("anonymous off", func(t *testing.T) {
 		k := kubelet.Start(t, plane, kubelet.Options{})
@@ -92,7 +100,9 @@ func TestClaim03AnonymousIsStillForbidden(t *testing.T) {
 	})
 }
 
-func TestClaim04TheTwoPorts(t *testing.T) {
+// Statement 4.
+func TestSecureAndReadOnlyPorts(t *testing.T) {
+	t.Parallel()
 	plane := controlplane.Shared(t, controlplane.WithClientCertificate)
 	k := kubelet.Start(t, plane, kubelet.Options{Settings: kubelet.Settings{"readOnlyPort": programs.FreePort(t)}})
 	k.Expect(t, "/pods", kubelet.Credential{}, http.StatusUnauthorized, "Unauthorized")
@@ -118,11 +128,13 @@ func TestClaim04TheTwoPorts(t *testing.T) {
 
 	off := kubelet.Start(t, plane, kubelet.Options{})
 	if off.ReadOnly != "" {
-		t.Errorf("the read-only port listens on %s without being asked for", off.ReadOnly)
+		t.Errorf("the read-only port listens on %s, want it off by default", off.ReadOnly)
 	}
 }
 
-func TestClaim09ServingCertificateByHand(t *testing.T) {
+// Statement 9.
+func TestServingCertificateByHand(t *testing.T) {
+	t.Parallel()
 	plane := controlplane.Shared(t, controlplane.VerifyingServingCertificates)
 	plane.Bind(t, controlplane.KubeletAPIAdmin, controlplane.User("kubelet-client"))
 	if text, ok := programs.OpenSSL(t, "verify", "-CAfile", plane.PKI.CAFile, filepath.Join(plane.PKI.Dir, "kubelet-client.crt")); !ok {
@@ -133,7 +145,9 @@ func TestClaim09ServingCertificateByHand(t *testing.T) {
 	plane.LogsPrinted(t)
 }
 
-func TestClaim10SelfSignedByDefault(t *testing.T) {
+// Statement 10.
+func TestSelfSignedByDefault(t *testing.T) {
+	t.Parallel()
 	plane := controlplane.Shared(t, controlplane.WithClientCertificate)
 	plane.Bind(t, controlplane.KubeletAPIAdmin, controlplane.User("kubelet-client"))
 	certDir := filepath.Join(t.TempDir(), "pki")
@@ -159,7 +173,9 @@ func TestClaim10SelfSignedByDefault(t *testing.T) {
 	plane.LogsPrinted(t)
 }
 
-func TestClaim12WhoIsWho(t *testing.T) {
+// Statement 12.
+func TestUserOfEachCredential(t *testing.T) {
+	t.Parallel()
 	plane := controlplane.Shared(t, controlplane.WithClientCertificate)
 	k := kubelet.Start(t, plane, kubelet.Options{Settings: kubelet.Settings{"authentication.anonymous.enabled": true}})
 	const path = "/containerLogs/default/nginx/nginx"
@@ -177,7 +193,9 @@ func TestClaim12WhoIsWho(t *testing.T) {
 	k.Expect(t, path, kubelet.Credential{}, 403, kubelet.Forbidden("system:anonymous"))
 }
 
-func TestClaim13WebhookAsksRBAC(t *testing.T) {
+// Statement 13.
+func TestBindingFixesForbidden(t *testing.T) {
+	t.Parallel()
 	plane := controlplane.Shared(t, controlplane.WithClientCertificate)
 	k := kubelet.Start(t, plane, kubelet.Options{})
 	plane.Register(t, k.Node, k.Port, sample.Nginx())
@@ -196,7 +214,9 @@ func TestClaim13WebhookAsksRBAC(t *testing.T) {
 	plane.LogsPrinted(t)
 }
 
-func TestClaim13ADenialIsCached(t *testing.T) {
+// Statement 13.
+func TestDenialIsCached(t *testing.T) {
+	t.Parallel()
 	plane := controlplane.Shared(t, controlplane.WithClientCertificate)
 	k := kubelet.Start(t, plane, kubelet.Options{Settings: kubelet.Settings{"authorization.webhook.cacheUnauthorizedTTL": "1h"}})
 	plane.Register(t, k.Node, k.Port, sample.Nginx())
@@ -206,7 +226,9 @@ func TestClaim13ADenialIsCached(t *testing.T) {
 	plane.LogsFail(t, words)
 }
 
-func TestClaim14Recipes(t *testing.T) {
+// Statement 14.
+func TestRecipes(t *testing.T) {
+	t.Parallel()
 	t.Run("development", func(t *testing.T) {
 		plane := controlplane.Shared(t, controlplane.NoKubeletFlags)
 		k := kubelet.Start(t, plane, kubelet.Options{Settings: kubelet.Settings{
@@ -230,4 +252,13 @@ func TestClaim14Recipes(t *testing.T) {
 		plane.LogsPrinted(t)
 		k.Expect(t, "/pods", kubelet.Credential{}, 401, "Unauthorized")
 	})
+}
+
+// Statement 15: kube-apiserver always uses TLS.
+func TestRemovedFlags(t *testing.T) {
+	t.Parallel()
+	p, err := programs.Start("kube-apiserver", programs.Path(t, "kube-apiserver"), "--kubelet-https=false")
+	expect.NoError(t, err)
+	<-p.Ended
+	expect.Contains(t, "kube-apiserver", p.Out.String(), "unknown flag: --kubelet-https")
 }

@@ -11,22 +11,27 @@ import (
 	"fauxlet/testcerts"
 )
 
-// credentials are the rows of the measured table.
+// credentials are the rows of the table that was measured on the kubelet's own server.
 var credentials = []string{
 	"none", "good certificate", "stranger's certificate", "expired certificate", "bad token", "service account token",
 	"good certificate + bad token", "stranger's certificate + good token",
 }
 
-// TestClaim06AnonymousIsTheLastResort and TestClaim07CertificateThenToken are the table's columns: what GET /pods is
-// answered, in the order of credentials.
-func TestClaim06AnonymousIsTheLastResort(t *testing.T) {
+// TestAnonymousIsTheLastResort and TestCertificateThenToken are columns of that table: the status of GET /pods for each
+// of credentials.
+//
+// Statement 6 of docs/claims.md.
+func TestAnonymousIsTheLastResort(t *testing.T) {
+	t.Parallel()
 	measure(t, "webhook on, anonymous on, Webhook", kubelet.Settings{"authentication.anonymous.enabled": true},
 		[]int{200, 200, 401, 401, 401, 403, 200, 403})
 	measure(t, "webhook off, anonymous on, Webhook", kubelet.Settings{"authentication.anonymous.enabled": true, "authentication.webhook.enabled": false},
 		[]int{200, 200, 401, 401, 200, 200, 200, 401})
 }
 
-func TestClaim07CertificateThenToken(t *testing.T) {
+// Statement 7.
+func TestCertificateThenToken(t *testing.T) {
+	t.Parallel()
 	measure(t, "webhook on, anonymous off, Webhook", kubelet.Settings{},
 		[]int{401, 200, 401, 401, 401, 403, 200, 403})
 	measure(t, "webhook on, anonymous off, AlwaysAllow", kubelet.Settings{"authorization.mode": "AlwaysAllow"},
@@ -35,8 +40,8 @@ func TestClaim07CertificateThenToken(t *testing.T) {
 		[]int{401, 401, 401, 401, 401, 401, 401, 401})
 }
 
-// measure asks with every credential. kubelet-client is bound to system:kubelet-api-admin and, where anonymous is on, so
-// is system:anonymous; the service account is bound to nothing.
+// measure sends GET /pods with each credential. kubelet-client has the role system:kubelet-api-admin, and so has
+// system:anonymous if anonymous authentication is on. The service account has no role.
 func measure(t *testing.T, name string, configuration kubelet.Settings, statuses []int) {
 	t.Run(name, func(t *testing.T) {
 		plane := controlplane.Shared(t, controlplane.WithClientCertificate)
@@ -71,7 +76,9 @@ func measure(t *testing.T, name string, configuration kubelet.Settings, statuses
 	})
 }
 
-func TestServiceAccountTokenAgainstTheKubelet(t *testing.T) {
+// Statement 8: a kubelet accepts the tokens of service accounts.
+func TestServiceAccountToken(t *testing.T) {
+	t.Parallel()
 	plane := controlplane.Shared(t, controlplane.WithClientCertificate)
 	k := kubelet.Start(t, plane, kubelet.Options{})
 	token, account := plane.Token(t, "metrics-server")
@@ -90,9 +97,10 @@ func TestServiceAccountTokenAgainstTheKubelet(t *testing.T) {
 	k.Expect(t, "/pods", as, 200, "")
 }
 
-func TestTheApiserverGoesAwayAndComesBack(t *testing.T) {
+// TestKubeletFailsClosedWithoutAPIServer stops kube-apiserver and wants the kubelet to refuse every request until it is back.
+func TestKubeletFailsClosedWithoutAPIServer(t *testing.T) {
+	t.Parallel()
 	plane := controlplane.New(t, controlplane.WithClientCertificate)
-	t.Cleanup(func() { plane.APIServer.LogOnFailure(t, 0) })
 	token, account := plane.Token(t, "metrics-server")
 	plane.Bind(t, controlplane.KubeletAPIAdmin, account)
 	plane.Bind(t, controlplane.KubeletAPIAdmin, controlplane.User("kubelet-client"))

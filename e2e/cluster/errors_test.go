@@ -22,10 +22,11 @@ import (
 	"fauxlet/internal/symptoms"
 )
 
-// TestErrorsOfKubectl has each error of internal/symptoms happen that names this test as its proof, for one of its causes, and
+// TestKubectlErrorsAreRecognized has each error of internal/symptoms happen that names this test as its proof, for one of its causes, and
 // wants what kubectl prints to be recognised as that, and as nothing else.
-func TestErrorsOfKubectl(t *testing.T) {
-	const proof = "e2e TestErrorsOfKubectl"
+func TestKubectlErrorsAreRecognized(t *testing.T) {
+	t.Parallel()
+	const proof = "e2e/cluster TestKubectlErrorsAreRecognized"
 	proved := map[string]bool{}
 	ofProof := map[string]bool{}
 	for _, symptom := range symptoms.Table() {

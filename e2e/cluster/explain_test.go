@@ -11,9 +11,10 @@ import (
 	"fauxlet/e2e/internal/programs"
 )
 
-// TestExplainAsksTheCluster: what fauxlet explain says of a kubelet that does not run, with reviews that a real apiserver
+// TestExplainAgreesWithKubelet: what fauxlet explain says of a kubelet that does not run, with reviews that a real apiserver
 // answers, is what that kubelet answers when it runs.
-func TestExplainAsksTheCluster(t *testing.T) {
+func TestExplainAgreesWithKubelet(t *testing.T) {
+	t.Parallel()
 	plane := controlplane.Shared(t, controlplane.WithClientCertificate)
 	k := kubelet.Start(t, plane, kubelet.Options{})
 	secret, account := plane.Token(t, "scraper")

@@ -65,9 +65,10 @@ func differs(cell, address string, got programs.Result, always string) string {
 // waits is how long a kubectl that waits must have, at the least.
 const waits = 15 * time.Second
 
-// TestFaultsAsKubectlSeesThem: with each fault of docs/faults.md kubectl prints what the page says, and afterwards it prints the
+// TestKubectlErrorsOfFaults: with each fault of docs/faults.md kubectl prints what the page says, and afterwards it prints the
 // log.
-func TestFaultsAsKubectlSeesThem(t *testing.T) {
+func TestKubectlErrorsOfFaults(t *testing.T) {
+	t.Parallel()
 	plane := controlplane.Shared(t, controlplane.VerifyingServingCertificates)
 	plane.Bind(t, controlplane.KubeletAPIAdmin, controlplane.User("kubelet-client"))
 	trace := fmt.Sprintf("127.0.0.1:%d", programs.FreePort(t))

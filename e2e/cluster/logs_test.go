@@ -16,6 +16,7 @@ import (
 )
 
 func TestKubectlLogsOptions(t *testing.T) {
+	t.Parallel()
 	plane := controlplane.Shared(t, controlplane.WithClientCertificate)
 	plane.Bind(t, controlplane.KubeletAPIAdmin, controlplane.User("kubelet-client"))
 	now := time.Now().Truncate(time.Second)
@@ -72,6 +73,7 @@ func sorted(lines string) string {
 }
 
 func TestKubectlLogsFollow(t *testing.T) {
+	t.Parallel()
 	plane := controlplane.Shared(t, controlplane.WithClientCertificate)
 	plane.Bind(t, controlplane.KubeletAPIAdmin, controlplane.User("kubelet-client"))
 	growing := sample.Nginx()

@@ -19,6 +19,7 @@ const nodeAddress = "192.0.2.1"
 // TestNodeProxy asks through nodes/{name}/proxy of a real apiserver. It runs itself once more in a network namespace, and
 // so needs root.
 func TestNodeProxy(t *testing.T) {
+	t.Parallel()
 	const inside = "FAUXLET_E2E_NODE_NETWORK"
 	if os.Getenv(inside) == "" {
 		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)

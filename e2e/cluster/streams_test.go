@@ -97,6 +97,7 @@ func declare(t testing.TB, c *controlplane.Plane, node string, features ...strin
 }
 
 func TestKubectlExec(t *testing.T) {
+	t.Parallel()
 	overEachRoad(t, []sample.Pod{sample.Nginx()}, func(t *testing.T, s *streaming) {
 		for _, test := range []struct {
 			name, stdin string
@@ -140,6 +141,7 @@ func TestKubectlExec(t *testing.T) {
 
 // TestKubectlExecTerminal types at a shell, on a real terminal.
 func TestKubectlExecTerminal(t *testing.T) {
+	t.Parallel()
 	overEachRoad(t, []sample.Pod{sample.Nginx()}, func(t *testing.T, s *streaming) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
@@ -185,6 +187,7 @@ func TestKubectlExecTerminal(t *testing.T) {
 }
 
 func TestKubectlAttach(t *testing.T) {
+	t.Parallel()
 	growing := sample.Nginx()
 	growing.Containers[0].Grows = true
 	overEachRoad(t, []sample.Pod{growing}, func(t *testing.T, s *streaming) {
@@ -216,6 +219,7 @@ func TestKubectlAttach(t *testing.T) {
 }
 
 func TestKubectlPortForward(t *testing.T) {
+	t.Parallel()
 	overEachRoad(t, []sample.Pod{sample.Nginx()}, func(t *testing.T, s *streaming) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
@@ -248,6 +252,7 @@ func TestKubectlPortForward(t *testing.T) {
 
 // TestKubectlCopy copies into a container and out of it, by the tar of the fake shell.
 func TestKubectlCopy(t *testing.T) {
+	t.Parallel()
 	overEachRoad(t, []sample.Pod{sample.Nginx()}, func(t *testing.T, s *streaming) {
 		dir := t.TempDir()
 		given, back := filepath.Join(dir, "given"), filepath.Join(dir, "back")
@@ -270,6 +275,7 @@ func TestKubectlCopy(t *testing.T) {
 
 // TestKubectlLogsOfOtherContainers: those of an init container that has ended, and of one that crashes again and again.
 func TestKubectlLogsOfOtherContainers(t *testing.T) {
+	t.Parallel()
 	plane := controlplane.Shared(t, controlplane.WithClientCertificate)
 	plane.Bind(t, controlplane.KubeletAPIAdmin, controlplane.User("kubelet-client"))
 	at := time.Now().Add(-time.Minute)

@@ -17,8 +17,9 @@ import (
 	"fauxlet/e2e/internal/programs"
 )
 
-// TestNodeMoves: a node that is at what the DNS says of its name tells so when that changes, and asks for a certificate for it.
-func TestNodeMoves(t *testing.T) {
+// TestNodeFollowsItsDNSName: a node that is at what the DNS says of its name tells so when that changes, and asks for a certificate for it.
+func TestNodeFollowsItsDNSName(t *testing.T) {
+	t.Parallel()
 	plane := bootstrapPlane(t)
 	const name = "moving"
 	root := t.TempDir() // it has names of its own there

@@ -143,12 +143,11 @@ func wantsRequest(t testing.TB, request certificatesv1.CertificateSigningRequest
 	}
 }
 
-// TestClaim11Bootstrap is docs/bootstrap.md, from nothing but a token to rotated certificates. The signing duration is claim
+// TestBootstrap is docs/bootstrap.md, from nothing but a token to rotated certificates. The signing duration is claim
 // 16's, the kubelet's configuration that of claim 14 for production.
-func TestClaim11Bootstrap(t *testing.T) {
-	t.Parallel() // it waits most of the time
+func TestBootstrap(t *testing.T) {
+	t.Parallel()
 	plane := controlplane.New(t, bootstrapping)
-	t.Cleanup(func() { expect.NoError(t, plane.APIServer.Stop()) })
 	// Certificates are dated five minutes back: a rotation comes after -6 to 78 seconds.
 	const life = 2 * time.Minute
 	plane.StartControllerManager(t, controlplane.CertificateControllers, life)
@@ -257,9 +256,10 @@ func bootstrapToken(t testing.TB, c *controlplane.Plane, file, group string) {
 	expect.NoError(t, clientcmd.WriteToFile(*config, file))
 }
 
-// TestBootstrapKilled: a node that is killed while its request waits goes on: with another request where certificates are
+// TestBootstrapContinuesAfterKill: a node that is killed while its request waits goes on: with another request where certificates are
 // rotated, for the key was in memory, and with the same one where they are not.
-func TestBootstrapKilled(t *testing.T) {
+func TestBootstrapContinuesAfterKill(t *testing.T) {
+	t.Parallel()
 	plane := bootstrapPlane(t)
 	for kind, rotate := range map[string]bool{"rotating": true, "once": false} {
 		t.Run(kind, func(t *testing.T) {
@@ -294,8 +294,9 @@ func TestBootstrapKilled(t *testing.T) {
 	}
 }
 
-// TestBootstrapDenied: a denied request is told, and another follows.
-func TestBootstrapDenied(t *testing.T) {
+// TestBootstrapRequestsAgainAfterDenial: a denied request is told, and another follows.
+func TestBootstrapRequestsAgainAfterDenial(t *testing.T) {
+	t.Parallel()
 	plane := bootstrapPlane(t)
 	b := startBootstrapNode(t, plane, "denied", "manual", true)
 	first := plane.PendingRequest(t, b.name, controlplane.ClientSigner)
@@ -309,6 +310,7 @@ func TestBootstrapDenied(t *testing.T) {
 // TestBootstrapAfterExpiry: a node that was away for longer than its certificate's life asks anew, by the bootstrap
 // kubeconfig that is still there, and keeps the old file.
 func TestBootstrapAfterExpiry(t *testing.T) {
+	t.Parallel()
 	plane := bootstrapPlane(t)
 	b := startBootstrapNode(t, plane, "away", "auto", true)
 	good := b.current(t, "client", "")
@@ -335,8 +337,9 @@ func TestBootstrapAfterExpiry(t *testing.T) {
 	}
 }
 
-// TestBootstrapMany: many nodes of one process have each its own certificates, and keep them when the process is killed.
-func TestBootstrapMany(t *testing.T) {
+// TestBootstrapManyNodes: many nodes of one process have each its own certificates, and keep them when the process is killed.
+func TestBootstrapManyNodes(t *testing.T) {
+	t.Parallel()
 	plane := bootstrapPlane(t)
 	plane.BindGroup(t, "system:certificates.k8s.io:certificatesigningrequests:selfnodeclient", "system:nodes")
 	const nodes = 20

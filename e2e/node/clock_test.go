@@ -33,9 +33,10 @@ func (b *bootstrapped) jump(t testing.TB, ahead time.Duration) {
 	})
 }
 
-// TestClockJumps: a node whose clock jumps over the end of its certificates serves nothing by them, and asks for others by
+// TestNodeReplacesCertificatesAfterClockJump: a node whose clock jumps over the end of its certificates serves nothing by them, and asks for others by
 // itself, as the user of the bootstrap kubeconfig. When the clock is set back, its pods go on.
-func TestClockJumps(t *testing.T) {
+func TestNodeReplacesCertificatesAfterClockJump(t *testing.T) {
+	t.Parallel()
 	plane := controlplane.Shared(t, bootstrapping)
 	signer := plane.StartControllerManager(t, controlplane.CertificateControllers, 20*time.Minute)
 	plane.BindGroup(t, "system:node-bootstrapper", "system:bootstrappers")

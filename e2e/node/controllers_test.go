@@ -11,7 +11,6 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"fauxlet/e2e/internal/controlplane"
-	"fauxlet/e2e/internal/expect"
 	"fauxlet/e2e/internal/kubelet"
 )
 
@@ -27,13 +26,12 @@ func podReadyIs(status v1.ConditionStatus) func(*v1.Pod) string {
 	}
 }
 
-// TestNodeAmongControllers: a node is what the scheduler and the controllers of nodes take it for. They take the taint of a
+// TestNodeWithControllers: a node is what the scheduler and the controllers of nodes take it for. They take the taint of a
 // new Node away, bind pods to it, and take it for dead when the apiserver has been out of its reach for longer than they
 // wait; it comes back by itself, with the pods that it had.
-func TestNodeAmongControllers(t *testing.T) {
-	t.Parallel() // it waits most of the time
+func TestNodeWithControllers(t *testing.T) {
+	t.Parallel()
 	plane := controlplane.New(t, controlplane.ForNodes)
-	t.Cleanup(func() { expect.NoError(t, plane.APIServer.Stop()) })
 	plane.StartControllerManager(t, "node-lifecycle-controller,taint-eviction-controller", time.Hour, "--node-monitor-period=1s", "--node-monitor-grace-period=10s")
 	plane.StartController(t, "kube-scheduler")
 	way, kubeconfig := newRoad(t, plane, "node-1")

@@ -77,11 +77,6 @@ func TestFleet(t *testing.T) {
 func measureFleet(t *testing.T, nodes int, rest time.Duration, begin func(*testing.T, *fleetRun)) figures {
 	ctx := context.Background()
 	r := &fleetRun{plane: controlplane.New(t, controlplane.ForNodes), nodes: nodes, rest: rest}
-	t.Cleanup(func() {
-		if err := r.plane.APIServer.Stop(); err != nil {
-			t.Error(err)
-		}
-	})
 	r.plane.Bind(t, controlplane.KubeletAPIAdmin, controlplane.User("kubelet-client"))
 	config, err := clientcmd.BuildConfigFromFlags("", r.plane.Kubeconfig)
 	expect.NoError(t, err)

@@ -132,6 +132,7 @@ func (n *joined) kill(t testing.TB) {
 
 // TestNodeJoins is one command against a fresh control plane, and all that a tester does then.
 func TestNodeJoins(t *testing.T) {
+	t.Parallel()
 	plane := controlplane.Shared(t, controlplane.ForNodes)
 	plane.Bind(t, controlplane.KubeletAPIAdmin, controlplane.User("kubelet-client"))
 	n := join(t, plane, joinOptions{settings: kubelet.ServingCertificate(t), args: []string{
@@ -192,6 +193,7 @@ func TestNodeJoins(t *testing.T) {
 
 // TestNodeDeregisters: with --deregister-node nothing is left.
 func TestNodeDeregisters(t *testing.T) {
+	t.Parallel()
 	plane := controlplane.Shared(t, controlplane.ForNodes)
 	// A node's own credential may not delete Nodes.
 	n := join(t, plane, joinOptions{kubeconfig: plane.Kubeconfig, settings: kubelet.ServingCertificate(t), args: []string{"--deregister-node"}})
@@ -202,8 +204,9 @@ func TestNodeDeregisters(t *testing.T) {
 	}
 }
 
-// TestNodeGoesOn: a stand-in that is killed, or stopped, and started again goes on with the pods that it had.
-func TestNodeGoesOn(t *testing.T) {
+// TestNodeKeepsPodsAfterRestart: a stand-in that is killed, or stopped, and started again goes on with the pods that it had.
+func TestNodeKeepsPodsAfterRestart(t *testing.T) {
+	t.Parallel()
 	plane := controlplane.Shared(t, controlplane.ForNodes)
 	plane.Bind(t, controlplane.KubeletAPIAdmin, controlplane.User("kubelet-client"))
 	n := join(t, plane, joinOptions{settings: kubelet.ServingCertificate(t)})
@@ -250,6 +253,7 @@ func TestNodeGoesOn(t *testing.T) {
 // TestNodeScenario: pods do what a scenario says of them, by name or by pattern, and its own pods are static pods, with
 // mirrors.
 func TestNodeScenario(t *testing.T) {
+	t.Parallel()
 	plane := controlplane.Shared(t, controlplane.ForNodes)
 	plane.Bind(t, controlplane.KubeletAPIAdmin, controlplane.User("kubelet-client"))
 	manifests := t.TempDir()

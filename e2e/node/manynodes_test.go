@@ -40,6 +40,7 @@ subjects: [{apiGroup: rbac.authorization.k8s.io, kind: User, name: kubelet-clien
 // TestManyNodes: one process is as many nodes as its scenario says, and another number when that is read again; each is
 // itself to whoever asks for rights, and has its own pods, port and metrics.
 func TestManyNodes(t *testing.T) {
+	t.Parallel()
 	plane := controlplane.Shared(t, controlplane.ForNodes)
 	ctx := context.Background()
 	plane.Apply(t, onlyMany1)

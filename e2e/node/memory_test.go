@@ -18,6 +18,7 @@ const (
 
 // TestIdleMemory looks at a stand-in that has answered a request and has nothing to do.
 func TestIdleMemory(t *testing.T) {
+	t.Parallel()
 	reviews := reviews.Start(t)
 	k := kubelet.Start(t, nil, kubelet.Options{Kind: "fauxlet", Kubeconfig: reviews.Kubeconfig, Settings: kubelet.ServingCertificate(t)})
 	k.Expect(t, "/pods", kubelet.Credential{}, http.StatusUnauthorized, "Unauthorized")

@@ -50,15 +50,11 @@ func (n *joined) says(t testing.TB, words string, count, from int) {
 	})
 }
 
-// TestNodeOutlives: whatever happens between a node and its control plane, it recovers by itself, and its pods are the
+// TestNodeRecoversFromOutages: whatever happens between a node and its control plane, it recovers by itself, and its pods are the
 // ones that they were.
-func TestNodeOutlives(t *testing.T) {
-	plane := controlplane.New(t, controlplane.ForNodes)
-	t.Cleanup(func() {
-		if err := plane.APIServer.Stop(); err != nil {
-			t.Error(err)
-		}
-	})
+func TestNodeRecoversFromOutages(t *testing.T) {
+	t.Parallel()
+	plane := controlplane.NewWithEtcd(t, controlplane.ForNodes)
 	way, kubeconfig := newRoad(t, plane, "node-1")
 	s := kubelet.ServingCertificate(t)
 	s["nodeStatusUpdateFrequency"], s["nodeLeaseDurationSeconds"] = "2s", 8
@@ -96,7 +92,7 @@ func TestNodeOutlives(t *testing.T) {
 			expect.NoError(t, plane.Start())
 		}},
 		{"etcd is started again", func(t *testing.T) {
-			controlplane.RestartEtcd(t)
+			plane.Etcd.Restart(t)
 			expect.Eventually(t, time.Minute, "the apiserver has its etcd again", func() string {
 				_, err := plane.Client.CoreV1().Nodes().Get(context.Background(), n.name, metav1.GetOptions{})
 				if err != nil {
@@ -126,6 +122,7 @@ func TestNodeOutlives(t *testing.T) {
 
 // TestNodeChurn: a thousand pods that come and go within a minute leave nothing behind, though the node is killed meanwhile.
 func TestNodeChurn(t *testing.T) {
+	t.Parallel()
 	plane := controlplane.Shared(t, controlplane.ForNodes)
 	s := kubelet.ServingCertificate(t)
 	s["kubeAPIQPS"], s["kubeAPIBurst"] = 500, 1000 // by the default of 50 a second it takes longer
@@ -185,9 +182,10 @@ func TestNodeChurn(t *testing.T) {
 	n.works(t, "afterwards")
 }
 
-// TestNodeIsDeleted: a Node that somebody deletes stays so, as a kubelet's does, and is there again after a restart. Its
+// TestDeletedNodeStaysDeletedUntilRestart: a Node that somebody deletes stays so, as a kubelet's does, and is there again after a restart. Its
 // pods are whoever deletes them.
-func TestNodeIsDeleted(t *testing.T) {
+func TestDeletedNodeStaysDeletedUntilRestart(t *testing.T) {
+	t.Parallel()
 	plane := controlplane.Shared(t, controlplane.ForNodes)
 	s := kubelet.ServingCertificate(t)
 	s["nodeStatusUpdateFrequency"] = "1s"
@@ -205,8 +203,9 @@ func TestNodeIsDeleted(t *testing.T) {
 	}
 }
 
-// TestTop: kubectl top tells of nodes and pods that joined by themselves.
-func TestTop(t *testing.T) {
+// TestKubectlTop: kubectl top tells of nodes and pods that joined by themselves.
+func TestKubectlTop(t *testing.T) {
+	t.Parallel()
 	port := programs.FreePort(t)
 	plane := controlplane.NewWithMetricsAPI(t, port, controlplane.ForNodes...)
 	token, _ := plane.Token(t, "scraper")

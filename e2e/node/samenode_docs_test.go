@@ -11,9 +11,9 @@ import (
 	"fauxlet/e2e/internal/expect"
 )
 
-// TestNodeDifferencesAreTold: the end of docs/node.md says what sameNodeDifferences and the masks say.
+// TestNodeDifferencesPageIsCurrent: the end of docs/node.md says what sameNodeDifferences and the masks say.
 // FAUXLET_E2E_WRITE_DOCS=1 writes it.
-func TestNodeDifferencesAreTold(t *testing.T) {
+func TestNodeDifferencesPageIsCurrent(t *testing.T) {
 	const path, heading = "../../docs/node.md", "## Differences\n"
 	page, err := os.ReadFile(path)
 	expect.NoError(t, err)

@@ -54,14 +54,10 @@ type journey struct {
 
 // TestSameNode: a stand-in's Node, Lease, static pods and pods, from their beginning to their end, are as a kubelet's.
 func TestSameNode(t *testing.T) {
-	t.Parallel() // it waits most of the time
+	t.Parallel()
 	seed, count := programs.NumberFromEnvironment(t, "FAUXLET_E2E_SEED", defaultSeed), programs.NumberFromEnvironment(t, "FAUXLET_E2E_PODS", defaultPods)
 	t.Logf("generated pods: FAUXLET_E2E_SEED=%d FAUXLET_E2E_PODS=%d", seed, count)
 	s := &sameNode{comparer: &comparer{met: map[string]bool{}}, plane: controlplane.New(t, controlplane.ForNodes)}
-	t.Cleanup(func() {
-		expect.NoError(t, s.plane.APIServer.Stop())
-		s.plane.APIServer.LogOnFailure(t, 0)
-	})
 	for _, shape := range append(shapes(), generatedShapes(seed, int(count))...) {
 		s.journeys = append(s.journeys, &journey{shape: &shape})
 	}

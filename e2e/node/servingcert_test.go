@@ -74,6 +74,7 @@ func approve(t testing.TB, c *controlplane.Plane, name string) {
 // TestServingCertificateFollowsAddresses: a node that gets an address asks anew, and serves on with what it has until that
 // is approved. One that was denied asks again.
 func TestServingCertificateFollowsAddresses(t *testing.T) {
+	t.Parallel()
 	plane := bootstrapPlane(t)
 	const node = "moving"
 	t.Cleanup(func() { forget(t, plane, node) })
@@ -116,9 +117,9 @@ func TestServingCertificateFollowsAddresses(t *testing.T) {
 	serves("127.0.0.2")
 }
 
-// TestRotatedCA: the cluster's CA is another from the next certificates on, and the node goes on, with its pods, by those.
-func TestRotatedCA(t *testing.T) {
-	t.Parallel() // it waits most of the time
+// TestNodeFollowsRotatedCA: the cluster's CA is another from the next certificates on, and the node goes on, with its pods, by those.
+func TestNodeFollowsRotatedCA(t *testing.T) {
+	t.Parallel()
 	p, err := controlplane.Certificates()
 	expect.NoError(t, err)
 	next, err := testcerts.NewAuthority("kubernetes-next")
@@ -126,7 +127,6 @@ func TestRotatedCA(t *testing.T) {
 	expect.NoError(t, next.Write(filepath.Join(p.Dir, "next.crt"), filepath.Join(p.Dir, "next.key")))
 	expect.NoError(t, os.WriteFile(filepath.Join(p.Dir, "both.crt"), append(slices.Clone(p.CA.CertPEM()), next.CertPEM()...), 0o644))
 	plane := controlplane.New(t, slices.Concat(bootstrapping, []string{"--client-ca-file=both.crt", "--kubelet-certificate-authority=both.crt"}))
-	t.Cleanup(func() { expect.NoError(t, plane.APIServer.Stop()) })
 	// Certificates that are good for less than 86 seconds are due at once, since they are dated five minutes back.
 	const life = time.Minute
 	signer := plane.StartControllerManager(t, controlplane.CertificateControllers, life)
@@ -163,8 +163,9 @@ func TestRotatedCA(t *testing.T) {
 	plane.RunsStill(t, before)
 }
 
-// TestClaim16SigningDuration: the flag of the article is gone; what the new one does is seen in TestClaim11Bootstrap.
-func TestClaim16SigningDuration(t *testing.T) {
+// Statement 16 of docs/claims.md: the flag is gone. TestBootstrap uses its successor, --cluster-signing-duration.
+func TestSigningDuration(t *testing.T) {
+	t.Parallel()
 	p, err := programs.Start("kube-controller-manager", programs.Path(t, "kube-controller-manager"), "--experimental-cluster-signing-duration=8760h")
 	expect.NoError(t, err)
 	<-p.Ended
@@ -209,9 +210,10 @@ func factsOf(t testing.TB, c *controlplane.Plane, node, signer, dir string) iden
 	return f
 }
 
-// TestIdentityIsTheKubelets has the kubelet's own code and ours get the same certificates, one after the other, and
+// TestCertificateRequestsMatchKubelet has the kubelet's own code and ours get the same certificates, one after the other, and
 // compares the requests, the files, the kubeconfig and the metrics.
-func TestIdentityIsTheKubelets(t *testing.T) {
+func TestCertificateRequestsMatchKubelet(t *testing.T) {
+	t.Parallel()
 	plane := bootstrapPlane(t)
 	ctx, stop := context.WithCancel(context.Background())
 	t.Cleanup(stop)

@@ -19,29 +19,33 @@ import (
 // generated ones: FAUXLET_E2E_SEED and FAUXLET_E2E_REQUESTS (how many in all) change these. What may differ is listed in
 // divergences.json; a listed difference that is gone fails the test as well.
 func TestSameAnswers(t *testing.T) {
+	t.Parallel()
 	corpus, err := vectors.Load()
 	expect.NoError(t, err)
 	known, clients := readDivergences(t), newClients(t, corpus)
 	seed, requests := programs.NumberFromEnvironment(t, "FAUXLET_E2E_SEED", defaultSeed), programs.NumberFromEnvironment(t, "FAUXLET_E2E_REQUESTS", defaultRequests)
 	t.Logf("generated requests: FAUXLET_E2E_SEED=%d FAUXLET_E2E_REQUESTS=%d", seed, requests)
 	all := allConfigurations(corpus)
-	ran, whole := newCounts(), true
-	for _, name := range sortedKeys(all) {
-		whole = t.Run(name, func(t *testing.T) {
-			began := time.Now()
-			c := newComparison(t, name, known, startSides(t, all[name], clients))
-			t.Logf("both started within %v", time.Since(began).Round(10*time.Millisecond))
-			c.run(written(name, corpus), all[name])
-			c.run(ofVectors(t, name, corpus), all[name])
-			c.run(generate(name, seed, int(requests)/len(all), clients, c.sides[0].offersHTTP2()), all[name])
-			c.handshakes()
-			c.series()
-			c.summarize()
-			ran.add(name, c.counts)
-		}) && whole
-	}
+	ran := newCounts()
+	t.Run("in", func(t *testing.T) { // returns when all configurations have been compared
+		for _, name := range sortedKeys(all) {
+			t.Run(name, func(t *testing.T) {
+				t.Parallel()
+				began := time.Now()
+				c := newComparison(t, name, known, startSides(t, all[name], clients))
+				t.Logf("both started within %v", time.Since(began).Round(10*time.Millisecond))
+				c.run(written(name, corpus), all[name])
+				c.run(ofVectors(t, name, corpus), all[name])
+				c.run(generate(name, seed, int(requests)/len(all), clients, c.sides[0].offersHTTP2()), all[name])
+				c.handshakes()
+				c.series()
+				c.summarize()
+				ran.add(name, c.counts)
+			})
+		}
+	})
 	if len(ran.by["configuration"]) < len(all) {
-		return // -run named some of them
+		return // -run selected some of them, or one failed early
 	}
 	if requests >= defaultRequests {
 		ran.hold(t)

@@ -16,8 +16,8 @@ import (
 	"fauxlet/internal/vectors"
 )
 
-// TestCatchesBroken builds fauxlet with one thing broken in it, and wants the comparison to say so.
-func TestCatchesBroken(t *testing.T) {
+// TestComparisonDetectsChangedFauxlet builds fauxlet with one thing broken in it, and wants the comparison to say so.
+func TestComparisonDetectsChangedFauxlet(t *testing.T) {
 	corpus, err := vectors.Load()
 	expect.NoError(t, err)
 	clients := newClients(t, corpus)

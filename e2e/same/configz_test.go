@@ -53,6 +53,7 @@ var configzCases = map[string]struct {
 // TestSameConfigz compares the effective configuration that the two serve, made of the same file and the same flags. The
 // loader by itself, with its errors and drop-ins, is compared in kubeletfacts.
 func TestSameConfigz(t *testing.T) {
+	t.Parallel()
 	reviews := reviews.Start(t)
 	p, err := controlplane.Certificates()
 	expect.NoError(t, err)

@@ -4,11 +4,13 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 )
 
 // counts says how many requests were compared, by what they were.
 type counts struct {
+	mu sync.Mutex // held by add
 	by map[string]map[string]int
 }
 
@@ -54,6 +56,8 @@ func (c *counts) conversation(talk *conversation, seen []observation) {
 }
 
 func (c *counts) add(configuration string, more *counts) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	for kind, counts := range more.by {
 		for name, n := range counts {
 			c.by[kind][name] += n

@@ -9,9 +9,9 @@ import (
 	"fauxlet/e2e/internal/expect"
 )
 
-// TestDifferencesAreTold: docs/differences.md says what divergences.json, the masks and the exemptions say.
+// TestDifferencesPageIsCurrent: docs/differences.md says what divergences.json, the masks and the exemptions say.
 // FAUXLET_E2E_WRITE_DOCS=1 writes it.
-func TestDifferencesAreTold(t *testing.T) {
+func TestDifferencesPageIsCurrent(t *testing.T) {
 	const path = "../../docs/differences.md"
 	want := differencesPage(readDivergences(t))
 	if os.Getenv("FAUXLET_E2E_WRITE_DOCS") != "" {

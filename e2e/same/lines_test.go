@@ -21,6 +21,7 @@ import (
 // TestSameLines holds package pods to the kubelet's own reader of logs: the same lines, as a container runtime would
 // have written them to a file, give the same bytes under every combination of options.
 func TestSameLines(t *testing.T) {
+	t.Parallel()
 	start := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	parts := "2026-01-02T03:04:05.5Z stdout F plain\n2026-01-02T03:04:06Z stderr F wrong\n" +
 		"2026-01-02T03:04:07Z stdout P in \n2026-01-02T03:04:08Z stdout F parts\n2026-01-02T03:04:09Z stdout F \n" +

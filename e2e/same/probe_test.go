@@ -85,9 +85,10 @@ var probes = []struct {
 	{"flags alone", kubelet.Settings{anonymous: true, webhook: false, mode: "AlwaysAllow", clientCA: ""}, []string{}, nil, nil},
 }
 
-// TestProbe probes the kubelet's own server and fauxlet in the same configurations. Of both each setting is told rightly
+// TestProbeReportsSettings probes the kubelet's own server and fauxlet in the same configurations. Of both each setting is told rightly
 // or not at all, and the two are told the same of; and the kubelet's own server is as a stand-in of its configuration is.
-func TestProbe(t *testing.T) {
+func TestProbeReportsSettings(t *testing.T) {
+	t.Parallel()
 	corpus, err := vectors.Load()
 	expect.NoError(t, err)
 	clients := newClients(t, corpus)

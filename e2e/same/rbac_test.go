@@ -35,6 +35,7 @@ import (
 // own aggregation controller runs, and to package review, beside the roles that an apiserver comes with. Both are asked
 // the same questions over their APIs: what may whom do, whose token is this, and is that a role at all.
 func TestSameRBAC(t *testing.T) {
+	t.Parallel()
 	const questions, refusals = 3000, 400
 	seed := rbacSeed(t)
 	p, err := controlplane.Certificates()
@@ -42,10 +43,6 @@ func TestSameRBAC(t *testing.T) {
 	tokens := filepath.Join(p.Dir, "rbac-tokens.csv")
 	expect.NoError(t, os.WriteFile(tokens, []byte(rbacTokens), 0o600))
 	plane := controlplane.New(t, []string{"--token-auth-file=" + filepath.Base(tokens)})
-	t.Cleanup(func() {
-		plane.APIServer.LogOnFailure(t, 0)
-		expect.NoError(t, plane.APIServer.Stop())
-	})
 	ctx, stop := context.WithCancel(context.Background())
 	defer stop()
 

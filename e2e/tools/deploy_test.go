@@ -12,7 +12,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -90,37 +89,35 @@ func objects[T any](t testing.TB, manifest, kind string) (found []T) {
 	}
 }
 
-// deployPlanes are control planes for deploy/, by their kubelet flags.
-var (
-	deployPlanes  = map[string]*controlplane.Plane{}
-	deployPlaneMu sync.Mutex
-)
-
-// deployPlane is a control plane that has the controllers and the admission by which a StatefulSet's pods are made, and that
-// tells in its audit log what service accounts have asked. It is shared by the tests of deploy/; the controllers run for
-// one test.
+// deployPlane returns a control plane with the controllers and the admission plugins that a StatefulSet needs. Its audit
+// log has the requests of the service accounts in the namespace fauxlet. The controllers run until the test ends.
 func deployPlane(t testing.TB, flags []string) *controlplane.Plane {
 	t.Helper()
-	key := strings.Join(flags, " ")
-	deployPlaneMu.Lock()
-	defer deployPlaneMu.Unlock()
-	plane := deployPlanes[key]
-	if plane == nil {
-		var err error
-		plane, err = controlplane.Prepare(t, flags)
-		expect.NoError(t, err)
+	plane := controlplane.SharedBy(t, "deploy "+strings.Join(flags, " "), func() (*controlplane.Plane, error) {
+		plane, err := controlplane.Prepare(t, flags)
+		if err != nil {
+			return nil, err
+		}
 		plane.Args = slices.DeleteFunc(plane.Args, func(arg string) bool { return arg == "--disable-admission-plugins=ServiceAccount" })
 		policy := filepath.Join(filepath.Dir(plane.Kubeconfig), "audit.yaml")
-		expect.NoError(t, os.WriteFile(policy, []byte("apiVersion: audit.k8s.io/v1\nkind: Policy\nomitStages: [RequestReceived]\nrules:\n- {level: Metadata, userGroups: ['system:serviceaccounts:fauxlet']}\n"), 0o644))
+		if err := os.WriteFile(policy, []byte(auditPolicy), 0o644); err != nil {
+			return nil, err
+		}
 		plane.Args = append(plane.Args, "--audit-policy-file="+policy, "--audit-log-path="+auditLog(plane),
 			"--kubelet-preferred-address-types=InternalIP", "--enable-admission-plugins=NodeRestriction", "--enable-bootstrap-token-auth")
-		expect.NoError(t, plane.Start())
-		deployPlanes[key] = plane
-	}
+		return plane, plane.Start()
+	})
 	plane.StartControllerManager(t, controlplane.CertificateControllers+",serviceaccount-controller,root-ca-certificate-publisher-controller,"+
 		"statefulset-controller,namespace-controller,garbage-collector-controller", time.Hour, "--root-ca-file="+plane.PKI.CAFile)
 	return plane
 }
+
+const auditPolicy = `apiVersion: audit.k8s.io/v1
+kind: Policy
+omitStages: [RequestReceived]
+rules:
+- {level: Metadata, userGroups: ['system:serviceaccounts:fauxlet']}
+`
 
 func auditLog(c *controlplane.Plane) string {
 	return filepath.Join(filepath.Dir(c.Kubeconfig), "audit.log")
@@ -133,8 +130,9 @@ func applied(t testing.TB, c *controlplane.Plane, manifest string) {
 	t.Cleanup(func() { feed(t, c, manifest, "delete", "--ignore-not-found", "--timeout=2m") })
 }
 
-// TestDeployIsAdmitted has the apiserver look at each overlay, by itself and with each component.
-func TestDeployIsAdmitted(t *testing.T) {
+// TestDeployManifestsAreAdmitted has the apiserver look at each overlay, by itself and with each component.
+func TestDeployManifestsAreAdmitted(t *testing.T) {
+	t.Parallel()
 	plane := deployPlane(t, controlplane.WithClientCertificate)
 	var namespace string
 	for _, overlay := range overlays {
@@ -218,10 +216,10 @@ func used(t testing.TB, c *controlplane.Plane, from int) map[access]bool {
 	return all
 }
 
-// TestDeployRuns applies deploy/, runs the pods that a StatefulSet makes of it, and does with their nodes what a tester does.
+// TestDeployedPodsServeNodes applies deploy/, runs the pods that a StatefulSet makes of it, and does with their nodes what a tester does.
 // The service account may do what it does, and no more: all that it asks is allowed, and it asks for all that is.
-func TestDeployRuns(t *testing.T) {
-	t.Parallel() // it waits most of the time
+func TestDeployedPodsServeNodes(t *testing.T) {
+	t.Parallel()
 	plane := deployPlane(t, controlplane.WithClientCertificate)
 	for _, test := range []struct {
 		overlay, component string
@@ -386,9 +384,9 @@ func tested(t testing.TB, c *controlplane.Plane, r *running, nodes []string) {
 	}
 }
 
-// TestDeployCertificates: certificates by Secret, and then by bootstrap. It has a control plane of its own, and one namespace there.
-func TestDeployCertificates(t *testing.T) {
-	t.Parallel() // it waits most of the time
+// TestDeployedPodsGetCertificates: certificates by Secret, and then by bootstrap. It has a control plane of its own, and one namespace there.
+func TestDeployedPodsGetCertificates(t *testing.T) {
+	t.Parallel()
 	plane := deployPlane(t, controlplane.VerifyingServingCertificates)
 	t.Run("by-secret", func(t *testing.T) { certificatesBySecret(t, plane) })
 	t.Run("by-bootstrap", func(t *testing.T) { certificatesByBootstrap(t, plane, "one-node", 1, "fauxlet-0") })

@@ -17,6 +17,7 @@ import (
 
 // TestImage builds the image, and runs what is in it, from its own root and as its user.
 func TestImage(t *testing.T) {
+	t.Parallel()
 	buildah := debian(t, "buildah", "buildah")
 	dir := t.TempDir()
 	storage := filepath.Join(dir, "storage.conf")

@@ -28,7 +28,7 @@ func reworded(t testing.TB, text string, oldNew ...string) string {
 // TestJoinGuide is docs/join.md with a bare control plane, in an empty folder, and the first command of docs/many-nodes.md.
 // Only ports and addresses are others.
 func TestJoinGuide(t *testing.T) {
-	t.Parallel() // it waits most of the time
+	t.Parallel()
 	g := guide.New(t, "join.md", t.TempDir(), "etcd", "kube-apiserver", "kubectl", "fauxlet")
 	port := func() string { return fmt.Sprint(programs.FreePort(t)) }
 	client, peer, apiserver := port(), port(), port()

@@ -33,6 +33,7 @@ type usage struct {
 // TestMetricsServer has a real metrics-server scrape with a service account's token, and kubectl top tell, through the
 // apiserver, what the kubelet said.
 func TestMetricsServer(t *testing.T) {
+	t.Parallel()
 	port := programs.FreePort(t)
 	plane := controlplane.NewWithMetricsAPI(t, port)
 	token, _ := plane.Token(t, "scraper")

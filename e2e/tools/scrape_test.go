@@ -40,9 +40,10 @@ var measuredPaths = []string{
 	"/metrics/resource", "/metrics/cadvisor", "/metrics/probes", "/stats/summary", "/stats/summary?only_cpu_and_memory=true", "/stats/summary/?only_cpu_and_memory=1",
 }
 
-// TestSameShapes asks both what is used, within one interval of the measurement, and compares names, labels, types, help
+// TestMetricsAndSummaryShapesMatchKubelet asks both what is used, within one interval of the measurement, and compares names, labels, types, help
 // and every value but those of when, and of the machine that the reference runs on.
-func TestSameShapes(t *testing.T) {
+func TestMetricsAndSummaryShapesMatchKubelet(t *testing.T) {
+	t.Parallel()
 	reviews := reviews.Start(t)
 	for name, with := range map[string]kubelet.Settings{
 		"defaults":         {},
@@ -163,8 +164,9 @@ const cadvisorLint = `cadvisor_version_info label names should be written in 'sn
 container_fs_inodes_total non-counter metrics should not have "_total" suffix
 container_memory_failcnt counter metrics should have "_total" suffix`
 
-// TestPromtool lints all metrics. Where it complains of a name of fauxlet's, it does so of the reference's.
-func TestPromtool(t *testing.T) {
+// TestPromtoolAcceptsMetrics lints all metrics. Where it complains of a name of fauxlet's, it does so of the reference's.
+func TestPromtoolAcceptsMetrics(t *testing.T) {
+	t.Parallel()
 	reviews := reviews.Start(t)
 	for _, kind := range []string{"fauxlet", "reference"} {
 		t.Run(kind, func(t *testing.T) {
@@ -203,8 +205,9 @@ func debian(t testing.TB, program, pkg string) string {
 	return path
 }
 
-// TestPrometheus has a real Prometheus scrape, with a token of a service account and with a client certificate.
-func TestPrometheus(t *testing.T) {
+// TestPrometheusScrapes has a real Prometheus scrape, with a token of a service account and with a client certificate.
+func TestPrometheusScrapes(t *testing.T) {
+	t.Parallel()
 	prometheus := debian(t, "prometheus", "prometheus")
 	plane := controlplane.Shared(t, controlplane.NoKubeletFlags)
 	plane.Apply(t, controlplane.ScraperRole)

@@ -11,9 +11,9 @@ const (
 	// ofKubelets: a stand-in answers so.
 	ofKubelets Proof = "internal/symptoms TestErrorsOfKubelets"
 	// ofKubectl: a real kubectl and kube-apiserver say so, about a stand-in.
-	ofKubectl Proof = "e2e TestErrorsOfKubectl"
+	ofKubectl Proof = "e2e/cluster TestKubectlErrorsAreRecognized"
 	// ofFaults: so do they of a stand-in with a fault; docs/faults.md has the words.
-	ofFaults Proof = "e2e TestFaultsAsKubectlSeesThem"
+	ofFaults Proof = "e2e/cluster TestKubectlErrorsOfFaults"
 )
 
 // Commands that help with many errors.

@@ -9,19 +9,26 @@ import (
 	"fauxlet/testcerts"
 )
 
-// PKI is the one that all control planes and kubelets share: the cluster's CA vouches for everybody, strangerCA is the
-// CA that nobody knows.
+// PKI is the certificate authority that all control planes and kubelets of a test binary use, and one that none of them
+// trusts.
 type PKI struct {
-	Dir           string
-	CA, UnknownCA *testcerts.Authority
-	CAFile        string
+	Dir               string // of the certificates and keys that flags name
+	CA, UnknownCA     *testcerts.Authority
+	CAFile, CAKeyFile string // of CA
+	UnknownCAFile     string // stranger.crt in Dir
 
-	Mu sync.Mutex // of its files
+	mu sync.Mutex // guards the files that Pair writes
 }
 
+// Certificates returns the PKI of this test binary, and creates it for the first caller.
 var Certificates = sync.OnceValues(func() (*PKI, error) {
-	p := &PKI{Dir: filepath.Join(programs.Scratch, "pki")}
-	p.CAFile = filepath.Join(p.Dir, "ca.crt")
+	dir := filepath.Join(programs.Scratch, "pki")
+	p := &PKI{
+		Dir:           dir,
+		CAFile:        filepath.Join(dir, "ca.crt"),
+		CAKeyFile:     filepath.Join(dir, "ca.key"),
+		UnknownCAFile: filepath.Join(dir, "stranger.crt"),
+	}
 	var err error
 	if p.CA, err = testcerts.NewAuthority("kubernetes"); err != nil {
 		return nil, err
@@ -32,13 +39,16 @@ var Certificates = sync.OnceValues(func() (*PKI, error) {
 	if err := os.Mkdir(p.Dir, 0o755); err != nil {
 		return nil, err
 	}
-	return p, os.WriteFile(p.CAFile, p.CA.CertPEM(), 0o644)
+	if err := p.CA.Write(p.CAFile, p.CAKeyFile); err != nil {
+		return nil, err
+	}
+	return p, os.WriteFile(p.UnknownCAFile, p.UnknownCA.CertPEM(), 0o644)
 })
 
-// Pair mints a pair and writes it where it can be named on a command line.
+// Pair returns the files of a certificate and its key in Dir. If they do not exist, Pair writes what mint returns.
 func (p *PKI) Pair(name string, mint func() (*testcerts.Pair, error)) (certFile, keyFile string, err error) {
-	p.Mu.Lock()
-	defer p.Mu.Unlock()
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	certFile, keyFile = filepath.Join(p.Dir, name+".crt"), filepath.Join(p.Dir, name+".key")
 	if _, err := os.Stat(certFile); err == nil {
 		return certFile, keyFile, nil
@@ -50,6 +60,7 @@ func (p *PKI) Pair(name string, mint func() (*testcerts.Pair, error)) (certFile,
 	return certFile, keyFile, pair.Write(certFile, keyFile)
 }
 
+// ClientPair returns a function that issues a client certificate of CA, for Pair.
 func (p *PKI) ClientPair(name string, organizations ...string) func() (*testcerts.Pair, error) {
 	return func() (*testcerts.Pair, error) { return p.CA.Client(name, organizations) }
 }

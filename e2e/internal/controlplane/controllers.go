@@ -4,7 +4,6 @@ import (
 	"crypto/tls"
 	"fmt"
 	"net/http"
-	"path/filepath"
 	"testing"
 	"time"
 
@@ -19,10 +18,8 @@ const CertificateControllers = "certificatesigningrequest-signing-controller,cer
 // that long. It is stopped with the test.
 func (c *Plane) StartControllerManager(t testing.TB, controllers string, signing time.Duration, args ...string) *programs.Process {
 	t.Helper()
-	key := filepath.Join(c.PKI.Dir, "ca.key")
-	expect.NoError(t, c.PKI.CA.Write(filepath.Join(c.PKI.Dir, "signer.crt"), key))
 	return c.StartController(t, "kube-controller-manager", append([]string{
-		"--controllers=" + controllers, "--cluster-signing-cert-file=" + c.PKI.CAFile, "--cluster-signing-key-file=" + key,
+		"--controllers=" + controllers, "--cluster-signing-cert-file=" + c.PKI.CAFile, "--cluster-signing-key-file=" + c.PKI.CAKeyFile,
 		"--cluster-signing-duration=" + signing.String(),
 	}, args...)...)
 }

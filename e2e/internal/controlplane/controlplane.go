@@ -1,3 +1,8 @@
+// Package controlplane runs the control planes of the end-to-end tests: a real etcd, kube-apiserver and, where a test
+// needs them, kube-controller-manager and metrics-server. It has what tests do there: create objects, bind roles, run
+// kubectl, and wait for the result.
+//
+// Begin with Shared, which lends a control plane to a test, and New, for tests that stop or restart theirs.
 package controlplane
 
 import (
@@ -8,7 +13,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -21,15 +25,17 @@ import (
 	"fauxlet/testcerts"
 )
 
-// Plane is a kube-apiserver with its own part of the one etcd.
+// Plane is a kube-apiserver with its etcd, and an administrator's access to it.
 type Plane struct {
 	PKI        *PKI
+	Etcd       *Etcd
 	URL        string
-	Kubeconfig string // of an admin
+	Kubeconfig string // of the administrator
 	Client     *kubernetes.Clientset
-	path       string
-	Args       []string
+	Args       []string // of kube-apiserver, for the next Start
 	APIServer  *programs.Process
+
+	path string // of kube-apiserver
 }
 
 // Sets of kubelet flags that several tests run a kube-apiserver with. Without flags it presents no client certificate and
@@ -38,60 +44,74 @@ var (
 	NoKubeletFlags               = []string{}
 	WithClientCertificate        = []string{"--kubelet-client-certificate=kubelet-client.crt", "--kubelet-client-key=kubelet-client.key"}
 	VerifyingServingCertificates = append([]string{"--kubelet-certificate-authority=ca.crt"}, WithClientCertificate...)
+
+	// ForNodes is for nodes that register themselves. They may change only their own objects, and kube-apiserver dials
+	// their addresses, because no DNS resolves their names.
+	ForNodes = append([]string{"--enable-admission-plugins=NodeRestriction", "--kubelet-preferred-address-types=InternalIP"},
+		VerifyingServingCertificates...)
 )
 
-// shared are the control planes that tests share, by their flags.
-var shared struct {
-	sync.Mutex
-	byFlags map[string]*Plane
-}
+// own limits how many control planes of New, NewWithEtcd and their like run at the same time in one test binary. Even
+// an idle kube-apiserver takes a few percent of a core.
+var own = make(chan struct{}, 4)
 
-// Shared returns the control plane with a set of kube-apiserver flags, and starts it for the first caller. Names of
-// certificates and keys in flags are files of the PKI. A test deletes the objects that it creates there, and gives them
-// names of its own.
-func Shared(t testing.TB, flags []string) *Plane {
-	t.Helper()
-	plane := started(t, flags)
-	from := len(plane.APIServer.Out.String())
-	t.Cleanup(func() { plane.APIServer.LogOnFailure(t, from) })
-	return plane
-}
-
-func started(t testing.TB, flags []string) *Plane {
-	t.Helper()
-	shared.Lock()
-	defer shared.Unlock()
-	key := strings.Join(flags, " ")
-	plane := shared.byFlags[key]
-	if plane == nil {
-		plane = New(t, flags)
-		if shared.byFlags == nil {
-			shared.byFlags = map[string]*Plane{}
-		}
-		shared.byFlags[key] = plane
-	}
-	return plane
-}
-
-// New starts a control plane that no other test uses.
+// New starts a control plane that no other test uses. It is stopped with the test.
 func New(t testing.TB, flags []string) *Plane {
 	t.Helper()
-	plane, err := Prepare(t, flags)
-	if err == nil {
-		err = plane.Start()
-	}
-	if err != nil {
-		t.Fatalf("control plane %v: %v", flags, err)
-	}
+	plane := NewStopped(t, flags)
+	expect.NoError(t, plane.Start())
 	return plane
 }
 
+// NewWithEtcd is New with an etcd of its own, for tests that restart it.
+func NewWithEtcd(t testing.TB, flags []string) *Plane {
+	t.Helper()
+	etcd, err := newEtcd(t)
+	expect.NoError(t, err)
+	t.Cleanup(func() { expect.NoError(t, etcd.process.Stop()) })
+	plane := newStopped(t, flags, etcd)
+	expect.NoError(t, plane.Start())
+	return plane
+}
+
+// NewStopped returns a control plane that no other test uses, for tests that change its arguments before they start it.
+// It is stopped with the test.
+func NewStopped(t testing.TB, flags []string) *Plane {
+	t.Helper()
+	etcd, err := theEtcd(t)
+	expect.NoError(t, err)
+	return newStopped(t, flags, etcd)
+}
+
+func newStopped(t testing.TB, flags []string, etcd *Etcd) *Plane {
+	t.Helper()
+	own <- struct{}{}
+	t.Cleanup(func() { <-own })
+	plane, err := prepare(t, flags, etcd)
+	expect.NoError(t, err)
+	t.Cleanup(func() {
+		if plane.APIServer == nil {
+			return
+		}
+		plane.APIServer.LogOnFailure(t, 0)
+		if err := plane.APIServer.Stop(); err != nil {
+			t.Error(err)
+		}
+	})
+	return plane
+}
+
+// Prepare returns a control plane that is not started. The caller starts it; Main stops it after the last test.
 func Prepare(t testing.TB, flags []string) (*Plane, error) {
-	p, err := Certificates()
+	etcd, err := theEtcd(t)
 	if err != nil {
 		return nil, err
 	}
-	etcd, err := etcdURL(t)
+	return prepare(t, flags, etcd)
+}
+
+func prepare(t testing.TB, flags []string, etcd *Etcd) (*Plane, error) {
+	p, err := Certificates()
 	if err != nil {
 		return nil, err
 	}
@@ -102,6 +122,7 @@ func Prepare(t testing.TB, flags []string) (*Plane, error) {
 	port := programs.FreePort(t)
 	plane := &Plane{
 		PKI:        p,
+		Etcd:       etcd,
 		URL:        fmt.Sprintf("https://127.0.0.1:%d", port),
 		Kubeconfig: filepath.Join(dir, "admin.kubeconfig"),
 		path:       programs.Path(t, "kube-apiserver"),
@@ -116,13 +137,13 @@ func Prepare(t testing.TB, flags []string) (*Plane, error) {
 		return nil, err
 	}
 	plane.Args = []string{
-		"--etcd-servers=" + etcd, "--etcd-prefix=/" + filepath.Base(dir),
+		"--etcd-servers=" + etcd.url, "--etcd-prefix=/" + filepath.Base(dir),
 		"--bind-address=127.0.0.1", fmt.Sprintf("--secure-port=%d", port), "--cert-dir=" + dir,
 		"--tls-cert-file=" + cert, "--tls-private-key-file=" + key, "--client-ca-file=" + p.CAFile,
 		"--service-account-issuer=https://kubernetes.default.svc",
 		"--service-account-key-file=" + cert, "--service-account-signing-key-file=" + key,
 		"--service-cluster-ip-range=10.0.0.0/24", "--authorization-mode=Node,RBAC",
-		// On loopback it cannot be an endpoint, and nobody makes service accounts here.
+		// A loopback address cannot be an endpoint of the Service kubernetes. No controller creates service accounts.
 		"--endpoint-reconciler-type=none", "--disable-admission-plugins=ServiceAccount",
 	}
 	for _, flag := range flags {
@@ -143,7 +164,7 @@ func Prepare(t testing.TB, flags []string) (*Plane, error) {
 	return plane, err
 }
 
-// Start starts the apiserver, for the first time or again.
+// Start starts kube-apiserver with Args and waits until it is ready. After Process.Stop it can be started again.
 func (c *Plane) Start() error {
 	began := time.Now()
 	var err error
@@ -176,7 +197,7 @@ func (c *Plane) Start() error {
 	return nil
 }
 
-// WriteKubeconfig writes one for a client certificate.
+// WriteKubeconfig writes a kubeconfig with a new client certificate of a user.
 func (c *Plane) WriteKubeconfig(path, user string, groups ...string) error {
 	pair, err := c.PKI.CA.Client(user, groups)
 	if err != nil {
@@ -189,7 +210,3 @@ func (c *Plane) WriteKubeconfig(path, user string, groups ...string) error {
 	config.CurrentContext = "e2e"
 	return clientcmd.WriteToFile(*config, path)
 }
-
-// ForNodes are the flags of a control plane that nodes join by themselves: they may touch only what is theirs, and are
-// dialled at their addresses, for nobody knows their names.
-var ForNodes = append([]string{"--enable-admission-plugins=NodeRestriction", "--kubelet-preferred-address-types=InternalIP"}, VerifyingServingCertificates...)

@@ -3,6 +3,7 @@ package controlplane
 import (
 	"fmt"
 	"net/http"
+	"os"
 	"path/filepath"
 	"sync"
 	"testing"
@@ -12,56 +13,64 @@ import (
 	"fauxlet/e2e/internal/programs"
 )
 
-// etcd is the one etcd of a test binary. Each kube-apiserver has a prefix of its own there.
-var etcd struct {
-	sync.Mutex
-	url     string // empty until it runs
+// Etcd is a running etcd. Each kube-apiserver that uses it has a prefix of its own.
+type Etcd struct {
+	url     string
 	command []string
 	process *programs.Process
 }
 
-// etcdURL returns the address of etcd, and starts it for the first caller.
-func etcdURL(t testing.TB) (string, error) {
-	etcd.Lock()
-	defer etcd.Unlock()
-	if etcd.url != "" {
-		return etcd.url, nil
-	}
-	client, peer := fmt.Sprintf("http://127.0.0.1:%d", programs.FreePort(t)), fmt.Sprintf("http://127.0.0.1:%d", programs.FreePort(t))
-	etcd.command = []string{programs.Path(t, "etcd"), "--data-dir=" + filepath.Join(programs.Scratch, "etcd"), "--unsafe-no-fsync", "--log-level=warn",
-		"--listen-client-urls=" + client, "--advertise-client-urls=" + client,
-		"--listen-peer-urls=" + peer, "--initial-advertise-peer-urls=" + peer, "--initial-cluster=default=" + peer}
-	if err := runEtcd(client); err != nil {
-		return "", err
-	}
-	programs.StopLast(func() *programs.Process {
-		etcd.Lock()
-		defer etcd.Unlock()
-		return etcd.process
-	})
-	etcd.url = client
-	return client, nil
+// sharedEtcd is the etcd of all control planes but those of NewWithEtcd.
+var sharedEtcd struct {
+	sync.Mutex
+	etcd *Etcd
 }
 
-// RestartEtcd stops etcd and starts it again with its data. No other test of the package may use a control plane
-// meanwhile.
-func RestartEtcd(t testing.TB) {
-	t.Helper()
-	etcd.Lock()
-	defer etcd.Unlock()
-	expect.NoError(t, etcd.process.Stop())
-	expect.NoError(t, runEtcd(etcd.url))
+// theEtcd returns the shared etcd, and starts it for the first caller.
+func theEtcd(t testing.TB) (*Etcd, error) {
+	sharedEtcd.Lock()
+	defer sharedEtcd.Unlock()
+	if sharedEtcd.etcd == nil {
+		e, err := newEtcd(t)
+		if err != nil {
+			return nil, err
+		}
+		programs.StopLast(e.process)
+		sharedEtcd.etcd = e
+	}
+	return sharedEtcd.etcd, nil
 }
 
-// runEtcd starts etcd and waits until it is healthy. The caller holds the lock.
-func runEtcd(url string) error {
-	p, err := programs.Start("etcd", etcd.command[0], etcd.command[1:]...)
+func newEtcd(t testing.TB) (*Etcd, error) {
+	dir, err := os.MkdirTemp(programs.Scratch, "etcd-")
 	if err != nil {
+		return nil, err
+	}
+	client := fmt.Sprintf("http://127.0.0.1:%d", programs.FreePort(t))
+	peer := fmt.Sprintf("http://127.0.0.1:%d", programs.FreePort(t))
+	e := &Etcd{url: client, command: []string{
+		programs.Path(t, "etcd"), "--data-dir=" + filepath.Join(dir, "data"), "--unsafe-no-fsync", "--log-level=warn",
+		"--listen-client-urls=" + client, "--advertise-client-urls=" + client,
+		"--listen-peer-urls=" + peer, "--initial-advertise-peer-urls=" + peer, "--initial-cluster=default=" + peer,
+	}}
+	return e, e.start()
+}
+
+// Restart stops etcd and starts it again with its data.
+func (e *Etcd) Restart(t testing.TB) {
+	t.Helper()
+	expect.NoError(t, e.process.Stop())
+	expect.NoError(t, e.start())
+}
+
+// start starts etcd and waits until it is healthy.
+func (e *Etcd) start() error {
+	var err error
+	if e.process, err = programs.Start("etcd", e.command[0], e.command[1:]...); err != nil {
 		return err
 	}
-	etcd.process = p
 	if problem := expect.Within(time.Minute, func() string {
-		response, err := http.Get(url + "/health")
+		response, err := http.Get(e.url + "/health")
 		if err != nil {
 			return err.Error()
 		}
@@ -71,7 +80,7 @@ func runEtcd(url string) error {
 		}
 		return ""
 	}); problem != "" {
-		return fmt.Errorf("etcd is not ready: %s\n%s", problem, p.Out.String())
+		return fmt.Errorf("etcd is not ready: %s\n%s", problem, e.process.Out.String())
 	}
 	return nil
 }

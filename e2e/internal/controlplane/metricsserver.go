@@ -52,8 +52,7 @@ spec:
 // NewWithMetricsAPI is a control plane, nobody else's, whose apiserver hands metrics.k8s.io on to loopback.
 func NewWithMetricsAPI(t testing.TB, port int, flags ...string) *Plane {
 	t.Helper()
-	plane, err := Prepare(t, flags)
-	expect.NoError(t, err)
+	plane := NewStopped(t, flags)
 	proxyCert, proxyKey, err := plane.PKI.Pair("front-proxy", plane.PKI.ClientPair("front-proxy"))
 	expect.NoError(t, err)
 	plane.Args = append(plane.Args,
@@ -61,12 +60,6 @@ func NewWithMetricsAPI(t testing.TB, port int, flags ...string) *Plane {
 		"--requestheader-client-ca-file="+plane.PKI.CAFile, "--requestheader-allowed-names=front-proxy",
 		"--requestheader-username-headers=X-Remote-User", "--requestheader-group-headers=X-Remote-Group", "--requestheader-extra-headers-prefix=X-Remote-Extra-")
 	expect.NoError(t, plane.Start())
-	t.Cleanup(func() {
-		plane.APIServer.LogOnFailure(t, 0)
-		if err := plane.APIServer.Stop(); err != nil {
-			t.Error(err)
-		}
-	})
 	ca, err := os.ReadFile(plane.PKI.CAFile)
 	expect.NoError(t, err)
 	plane.Apply(t, strings.NewReplacer("PORT", fmt.Sprint(port), "CA\n", base64.StdEncoding.EncodeToString(ca)+"\n").Replace(aggregation))

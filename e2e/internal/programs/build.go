@@ -91,7 +91,7 @@ func cached(name string) (string, error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return "", err
 	}
-	unlock, err := lock(filepath.Join(dir, "lock"))
+	unlock, err := lock(filepath.Join(dir, name+".lock"))
 	if err != nil {
 		return "", err
 	}
@@ -118,7 +118,7 @@ func cached(name string) (string, error) {
 	if err := os.Rename(temporary, path); err != nil {
 		return "", err
 	}
-	return path, prune(filepath.Join(dir, name+"-*"), path)
+	return path, prune(filepath.Join(dir, name+"-????????????"), path)
 }
 
 // prune removes files of older sources, except those used within the last week: another checkout may need them.

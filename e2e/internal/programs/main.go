@@ -35,11 +35,25 @@ func Main(m *testing.M, pkg string) int {
 			fmt.Fprintln(os.Stderr, "e2e:", err)
 		}
 	}()
+	setParallel(pkg)
 	code := m.Run()
 	if len(slow.names) > 0 {
 		fmt.Fprintf(os.Stderr, "e2e: -short left out of package %s: %s\n", pkg, strings.Join(slow.names, ", "))
 	}
 	return code
+}
+
+// parallel is how many tests of a package run at the same time, unless -parallel says otherwise. Most tests wait most of
+// the time, for a control plane or for a node, so that their number does not depend on the number of processors. The
+// comparisons of package same keep a processor busy.
+var parallel = map[string]int{"same": 4, "cluster": 32, "node": 32, "tools": 8, "browser": 2}
+
+func setParallel(pkg string) {
+	given := false
+	flag.Visit(func(f *flag.Flag) { given = given || f.Name == "test.parallel" })
+	if !given {
+		_ = flag.Set("test.parallel", strconv.Itoa(parallel[pkg]))
+	}
 }
 
 // slow are the tests that -short left out.
@@ -64,7 +78,7 @@ func Slow(t testing.TB) {
 var shared struct {
 	sync.Mutex
 	first []*Process
-	last  func() *Process
+	last  []*Process
 }
 
 // StopAtExit registers a process that several tests use. Main stops it after the last test.
@@ -74,27 +88,28 @@ func StopAtExit(p *Process) {
 	shared.first = append(shared.first, p)
 }
 
-// StopLast registers the one process that Main stops after all others, because they do not end without it: etcd. The
-// function returns the process that runs then.
-func StopLast(running func() *Process) {
+// StopLast registers a process that Main stops after those of StopAtExit, because they do not end without it: etcd.
+func StopLast(p *Process) {
 	shared.Lock()
 	defer shared.Unlock()
-	shared.last = running
+	shared.last = append(shared.last, p)
 }
 
-// stopShared stops the registered processes: all but the last at the same time.
+// stopShared stops the registered processes.
 func stopShared() error {
 	shared.Lock()
 	defer shared.Unlock()
-	failed := make([]error, len(shared.first)+1)
+	return errors.Join(stopAll(shared.first), stopAll(shared.last))
+}
+
+// stopAll stops processes at the same time.
+func stopAll(processes []*Process) error {
+	failed := make([]error, len(processes))
 	var group sync.WaitGroup
-	for i, p := range shared.first {
+	for i, p := range processes {
 		group.Go(func() { failed[i] = p.Stop() })
 	}
 	group.Wait()
-	if shared.last != nil {
-		failed[len(shared.first)] = shared.last().Stop()
-	}
 	return errors.Join(failed...)
 }
 

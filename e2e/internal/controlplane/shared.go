@@ -1,0 +1,112 @@
+package controlplane
+
+import (
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+)
+
+// instances is how many control planes with the same flags Shared starts at most. Tests that find all of them in use
+// wait.
+const instances = 2
+
+// started is one control plane of Shared. Tests use it one after another.
+type started struct {
+	plane *Plane
+	user  string // the top-level test that uses it; empty: free
+	uses  int    // how often that test, with its subtests, has asked for it and not ended yet
+}
+
+var shared = struct {
+	sync.Mutex
+	freed  *sync.Cond
+	byKey  map[string][]*started
+	starts map[string]int // running and starting, by key
+}{byKey: map[string][]*started{}, starts: map[string]int{}}
+
+func init() { shared.freed = sync.NewCond(&shared) }
+
+// Shared returns a control plane with a set of kube-apiserver flags that no other test uses until this one has ended.
+// Subtests of one test get the same control plane. Names of certificates and keys in flags are files of the PKI. A test
+// deletes the objects that it creates there.
+//
+// A test that needs two control planes at once asks for the one with more flags first, so that two tests cannot wait for
+// each other.
+func Shared(t testing.TB, flags []string) *Plane {
+	t.Helper()
+	return SharedBy(t, strings.Join(flags, " "), func() (*Plane, error) {
+		plane, err := Prepare(t, flags)
+		if err == nil {
+			err = plane.Start()
+		}
+		return plane, err
+	})
+}
+
+// SharedBy is Shared for control planes that start starts. The key names their kind.
+func SharedBy(t testing.TB, key string, start func() (*Plane, error)) *Plane {
+	t.Helper()
+	user, _, _ := strings.Cut(t.Name(), "/")
+	s, err := take(key, user, start)
+	if err != nil {
+		t.Fatalf("control plane %s: %v", key, err)
+	}
+	from := len(s.plane.APIServer.Out.String())
+	t.Cleanup(func() {
+		s.plane.APIServer.LogOnFailure(t, from)
+		shared.Lock()
+		defer shared.Unlock()
+		if s.uses--; s.uses == 0 {
+			s.user = ""
+			shared.freed.Broadcast()
+		}
+	})
+	return s.plane
+}
+
+// take returns a control plane that the user has already or that is free, starts one, or waits.
+func take(key, user string, start func() (*Plane, error)) (*started, error) {
+	shared.Lock()
+	defer shared.Unlock()
+	for {
+		var free *started
+		for _, s := range shared.byKey[key] {
+			switch s.user {
+			case user:
+				s.uses++
+				return s, nil
+			case "":
+				free = s
+			}
+		}
+		if free != nil {
+			free.user, free.uses = user, 1
+			return free, nil
+		}
+		if shared.starts[key] < instances {
+			return startOne(key, user, start)
+		}
+		shared.freed.Wait()
+	}
+}
+
+// startOne starts another control plane for a user. It is called with the lock, and releases it meanwhile.
+func startOne(key, user string, start func() (*Plane, error)) (*started, error) {
+	shared.starts[key]++
+	shared.Unlock()
+	err := fmt.Errorf("the test ended while the control plane was starting")
+	var plane *Plane
+	func() {
+		defer shared.Lock()
+		plane, err = start()
+	}()
+	if err != nil {
+		shared.starts[key]--
+		shared.freed.Broadcast()
+		return nil, err
+	}
+	s := &started{plane: plane, user: user, uses: 1}
+	shared.byKey[key] = append(shared.byKey[key], s)
+	return s, nil
+}
