@@ -15,7 +15,7 @@ import (
 )
 
 // adminAddress is the default address of the admin listener, for the server and for its clients.
-const adminAddress = "127.0.0.1:10240"
+const adminAddress = host.DefaultAdminAddress
 
 // adminFlags configure the admin listener of serve and demo.
 type adminFlags struct {

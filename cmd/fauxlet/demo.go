@@ -1,180 +1,112 @@
 package main
 
 import (
-	"context"
-	"errors"
 	"fmt"
 	"io"
-	"os"
-	"strconv"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
-	"golang.org/x/sync/errgroup"
+	"go.uber.org/zap"
 
-	"fauxlet/config"
-	"fauxlet/internal/host"
-	"fauxlet/internal/reviewapi"
+	"fauxlet/internal/color"
+	"fauxlet/internal/demo"
 )
 
 func newDemo() *cobra.Command {
-	var d demo
+	var d demoFlags
 	c := &cobra.Command{
 		Use:   "demo",
-		Short: "See a kubelet's authentication and authorization on this machine, without a cluster",
+		Short: "Watch a kubelet authenticate and authorize requests on this machine, without a cluster",
 		Long: text(`
-			demo writes a folder with all that a kubelet needs (certificates, kubelet.yaml, a kubeconfig, tokens, RBAC
-			manifests, a pod), starts a stand-in on it with a review API in the place of a kube-apiserver, all on loopback,
-			sends it one request as each of several clients, and prints them as curl lines with the status that each got, and
-			why. What is in the folder already is kept: edit a file and start the demo again to see what changes.
-			rbac.yaml and tokens.csv are read again while it runs.
+			Watch a kubelet authenticate and authorize requests on this machine, without a cluster.
 
-			With --tour it shows, scene by scene, why a request to a kubelet ends where it does: what is set, what is sent,
-			what is expected, what happened, why, and what to try. Each scene has stand-ins of its own, on free ports. It
-			fails where something does not end as it says.`),
+			The demo writes a folder with the files of a kubelet: certificates, kubelet.yaml, a kubeconfig, tokens, RBAC
+			manifests and a pod. It starts a stand-in kubelet with these files, and a review API in place of a
+			kube-apiserver, both on loopback. Then it sends requests of several clients, and prints each as a curl line with
+			its status and the reason.
+
+			Files that exist in the folder are kept. Edit kubelet.yaml and start the demo again to see what changes. Edits
+			of rbac.yaml and tokens.csv apply while it runs.
+
+			With --tour it plays a lesson in scenes instead. Each scene shows what is configured, what is sent, what is
+			expected, what comes back, and why. Each has stand-in kubelets of its own, on free ports. The command fails if a
+			result is not the expected one.`),
 		Example: example(`
+			# Start the demo; stop it with Ctrl-C
 			fauxlet demo
 
-			# A lesson in scenes, at your pace; --yes does not wait.
+			# Use another folder and other ports
+			fauxlet demo --dir /tmp/demo --port 20250 --read-only-port 20255
+
+			# Play the tour, and press Enter for each scene
 			fauxlet demo --tour
 
-			# On other ports.
-			fauxlet demo --dir /tmp/demo --port 20250 --read-only-port 20255`),
+			# Play the tour without waiting
+			fauxlet demo --tour --yes`),
 		Args: noArgs,
-		RunE: func(c *cobra.Command, _ []string) error {
-			switch {
-			case d.yes && !d.tour:
-				return usagef(c, "--yes: is for --tour, which waits for Enter")
-			case d.tour && (c.Flags().Changed("port") || c.Flags().Changed("read-only-port") || c.Flags().Changed("ready-file")):
-				return usagef(c, "--tour: takes free ports for each scene: leave --port, --read-only-port and --ready-file out")
-			case d.tour:
-				return d.runTour(c.Context(), c.InOrStdin(), c.OutOrStdout())
-			}
-			return d.run(c.Context(), c.Flags(), c.OutOrStdout(), c.ErrOrStderr())
-		},
+		RunE: func(c *cobra.Command, _ []string) error { return d.run(c) },
 	}
 	flags := c.Flags()
-	flags.StringVar(&d.dir, "dir", "fauxlet-demo", "folder to write and to use")
-	flags.Int32Var(&d.port, "port", 10250, "port of the kubelet's API; 0 takes a free one. Without this flag, kubelet.yaml says")
-	flags.Int32Var(&d.readOnlyPort, "read-only-port", 10255, "port of the read-only API; 0 turns it off. Without this flag, kubelet.yaml says")
-	flags.BoolVar(&d.tour, "tour", false, "show the guided tour instead, scene by scene")
+	flags.StringVar(&d.dir, "dir", "fauxlet-demo", "folder to create, or to use if it exists")
+	flags.Int32Var(&d.port, "port", 10250, "port of the kubelet's API; 0 takes a free port. Without this flag, the port in kubelet.yaml")
+	flags.Int32Var(&d.readOnlyPort, "read-only-port", 10255, "port of the read-only API; 0 turns it off. Without this flag, the readOnlyPort in kubelet.yaml")
+	flags.BoolVar(&d.tour, "tour", false, "play the tour, scene by scene, instead of the demo")
 	flags.BoolVar(&d.yes, "yes", false, "with --tour: do not wait for Enter between scenes")
 	d.serving.addTo(c)
 	flags.Lookup("scenario").Hidden = true
 	return c
 }
 
-// demo is the command line of demo.
-type demo struct {
+// demoFlags are the flags of demo.
+type demoFlags struct {
 	serving
 	dir                string
 	port, readOnlyPort int32
 	tour, yes          bool
 }
 
-func (d *demo) run(ctx context.Context, flags *pflag.FlagSet, stdout, stderr io.Writer) error {
-	folder, err := openDemoFolder(d.dir)
+func (d *demoFlags) run(c *cobra.Command) error {
+	flags := c.Flags()
+	switch {
+	case d.yes && !d.tour:
+		return usagef(c, "--yes: allowed only with --tour")
+	case d.tour && (flags.Changed("port") || flags.Changed("read-only-port") || flags.Changed("ready-file")):
+		return usagef(c, "--tour: takes free ports for each scene; remove --port, --read-only-port and --ready-file")
+	}
+	folder, err := demo.OpenFolder(d.dir)
 	if err != nil {
 		return fmt.Errorf("--dir: %w", err)
 	}
-	cfg, err := d.config(folder, flags)
+	options, err := d.options(nil, zap.NewNop())
 	if err != nil {
 		return err
 	}
-	logger, err := d.log.newLogger(stderr, int(cfg.Kubelet.Logging.Verbosity))
-	if err != nil {
-		return err
-	}
-	if d.scenario == "" {
-		d.scenario = folder.path("scenario.yaml")
-	}
-
-	running, stop := context.WithCancel(ctx)
-	defer stop()
-	group, running := errgroup.WithContext(running)
-	var reviewer *reviewapi.Server
-	if cfg.Kubeconfig == folder.path("kubeconfig") {
-		reviews, listener, err := folder.reviews(logger)
-		if err != nil {
+	out := c.OutOrStdout()
+	if d.tour {
+		// Log lines of the k8s.io libraries would come between the lines of the tour.
+		if _, err := d.log.newLogger(io.Discard, 0); err != nil {
 			return err
 		}
-		if reviews != nil {
-			reviewer = reviews
-			group.Go(func() error { return reviews.Serve(running, listener) })
+		tour := demo.TourOptions{Folder: folder, Out: out, Style: color.For(out), Host: options}
+		if !d.yes {
+			tour.In = c.InOrStdin()
 		}
+		return withFlag(demo.Tour(c.Context(), tour))
 	}
-
-	tour := newTour(folder)
-	visits := &visits{tour: tour}
-	options, err := d.serving.options(cfg, logger)
-	if err != nil {
-		return err
-	}
-	options.Observe = tour.observe
-	options.Admin.Reviewer, options.Admin.SentRequest, options.Admin.Sender = reviewer, tour.request, visits
-	ready := func(open host.Addresses) {
-		visits.opened(open)
-		group.Go(func() error {
-			if err := tour.run(running, open, stdout); err != nil && running.Err() == nil {
-				return err
-			}
-			return nil
-		})
-	}
-	group.Go(func() error {
-		defer stop()
-		return d.serving.run(running, options, ready)
+	return demo.Run(c.Context(), demo.Options{
+		Folder: folder, Out: out, Style: color.For(out), Host: options,
+		Port: given(flags, "port", &d.port), ReadOnlyPort: given(flags, "read-only-port", &d.readOnlyPort),
+		Logger: func(verbosity int, options ...zap.Option) (*zap.Logger, error) {
+			return d.log.newLogger(c.ErrOrStderr(), verbosity, options...)
+		},
+		RunHost: d.serving.run,
 	})
-	if err := group.Wait(); err != nil && !errors.Is(err, context.Canceled) {
-		return err
-	}
-	return nil
 }
 
-// config is the folder's kubelet.yaml, with the flags that were given.
-func (d *demo) config(folder *demoFolder, given *pflag.FlagSet) (*config.Config, error) {
-	args := []string{
-		"--config=" + folder.path("kubelet.yaml"),
-		"--kubeconfig=" + folder.path("kubeconfig"),
-		"--cert-dir=" + folder.path("pki"),
-		"--hostname-override=" + demoNode,
-		"--register-node=false", // its apiserver only reviews
+// given returns the value of a flag that is on the command line, and nil otherwise.
+func given(flags *pflag.FlagSet, name string, value *int32) *int32 {
+	if !flags.Changed(name) {
+		return nil
 	}
-	for name, port := range map[string]int32{"port": d.port, "read-only-port": d.readOnlyPort} {
-		if given.Changed(name) {
-			args = append(args, "--"+name+"="+strconv.Itoa(int(port)))
-		}
-	}
-	kubelet := config.NewFlags()
-	kubelet.Strict = true
-	flags := pflag.NewFlagSet("kubelet", pflag.ContinueOnError)
-	kubelet.AddTo(flags)
-	flags.SetOutput(io.Discard) // a kubelet calls its flags deprecated; the demo's own are not
-	if err := flags.Parse(args); err != nil {
-		return nil, err
-	}
-	return kubelet.Load()
-}
-
-// notShown is what there is to say where there is no page.
-const notShown = "The road of each request is not shown: start again with --admin-address 127.0.0.1:0, which takes a free port.\n"
-
-// whereToSee says where the road of each request is shown, in a browser and in a terminal.
-func whereToSee(address string) string {
-	switch address {
-	case "":
-		return "\n" + notShown
-	case adminAddress:
-		return "\nThe road of each, and what changes it: http://" + address + "/ in a browser, or fauxlet watch --verbose.\n"
-	}
-	return "\nThe road of each, and what changes it: http://" + address + "/ in a browser, or fauxlet watch --verbose --address " + address + ".\n"
-}
-
-// exists says whether there is a file; what cannot be told is an error.
-func exists(path string) (bool, error) {
-	_, err := os.Lstat(path)
-	if errors.Is(err, os.ErrNotExist) {
-		return false, nil
-	}
-	return err == nil, err
+	return value
 }

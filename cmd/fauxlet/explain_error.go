@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"fauxlet/internal/color"
 	"fauxlet/internal/symptoms"
 )
 
@@ -46,7 +47,7 @@ func (e *explaining) explainError(c *cobra.Command) error {
 // printDiagnosis prints what is known about an error.
 func printDiagnosis(w io.Writer, d symptoms.Diagnosis) error {
 	var b strings.Builder
-	style := styleOf(w)
+	style := color.For(w)
 	sources := d.Sources
 	if len(d.Findings) == 0 {
 		sources = nil // the source of an unknown error does not help
@@ -58,7 +59,7 @@ func printDiagnosis(w io.Writer, d symptoms.Diagnosis) error {
 		if i > 0 {
 			b.WriteString("\n")
 		}
-		fmt.Fprintf(&b, "%s\n%s.\n\n", style.paint(red, visible(found.Found)), visible(found.Meaning))
+		fmt.Fprintf(&b, "%s\n%s.\n\n", style.Paint(color.Red, visible(found.Found)), visible(found.Meaning))
 		for i, cause := range found.Causes {
 			fmt.Fprintf(&b, "%d. %s\n   check:  %s\n   remedy: %s\n",
 				i+1, visible(cause.Cause), visible(cause.Check), visible(cause.Remedy))

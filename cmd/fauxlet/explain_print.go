@@ -5,6 +5,7 @@ import (
 	"io"
 	"strings"
 
+	"fauxlet/internal/color"
 	"fauxlet/internal/explain"
 )
 
@@ -12,7 +13,7 @@ func (e *explaining) printExplanation(w io.Writer, explanation explain.Explanati
 	if e.output == "json" {
 		return writeJSON(w, explanation)
 	}
-	p := explanationPrinter{style: styleOf(w)}
+	p := explanationPrinter{style: color.For(w)}
 	p.stages(&explanation)
 	fmt.Fprintf(&p, "\n%s\n", p.result(&explanation))
 	p.remedies(&explanation)
@@ -29,7 +30,7 @@ func (e *explaining) printWhatIf(w io.Writer, actual, whatIf explain.Explanation
 			Set    []string            `json:"set"`
 		}{actual, whatIf, e.whatIf})
 	}
-	p := explanationPrinter{style: styleOf(w)}
+	p := explanationPrinter{style: color.For(w)}
 	p.compare(&actual, &whatIf, "with "+strings.Join(e.whatIf, ", "))
 	_, err := io.WriteString(w, p.String())
 	return err
@@ -38,7 +39,7 @@ func (e *explaining) printWhatIf(w io.Writer, actual, whatIf explain.Explanation
 // explanationPrinter builds the text form of explanations.
 type explanationPrinter struct {
 	strings.Builder
-	style  style
+	style  color.Style
 	indent string
 }
 
@@ -46,7 +47,7 @@ type explanationPrinter struct {
 const stateWidth = len(explain.NotReached)
 
 func (p *explanationPrinter) state(s explain.State) string {
-	return p.style.paint(colourOf[string(s)], fmt.Sprintf("%-*s", stateWidth, s))
+	return p.style.Paint(colourOf[string(s)], fmt.Sprintf("%-*s", stateWidth, s))
 }
 
 func nameWidth(explanation *explain.Explanation) int {
@@ -63,15 +64,15 @@ func (p *explanationPrinter) stages(explanation *explain.Explanation) {
 		stage := &explanation.Stages[i]
 		fmt.Fprintf(p, "%s%-*s  %s  %s\n", p.indent, width, stage.Name, p.state(stage.State), visible(stage.Message))
 		for _, fact := range stage.Facts {
-			line := p.style.paint(dim, visible(fact.Name+": "+fact.Value))
+			line := p.style.Paint(color.Dim, visible(fact.Name+": "+fact.Value))
 			fmt.Fprintf(p, "%s%*s  %s\n", p.indent, width+2+stateWidth, "", line)
 		}
 	}
 }
 
-var colourOfOutcome = map[explain.Outcome]string{
-	explain.Allowed: green, explain.NoAuthentication: yellow, explain.Refused: red, explain.NotServed: red,
-	explain.NoRequest: red, explain.Error: magenta,
+var colourOfOutcome = map[explain.Outcome]color.Color{
+	explain.Allowed: color.Green, explain.NoAuthentication: color.Yellow, explain.Refused: color.Red, explain.NotServed: color.Red,
+	explain.NoRequest: color.Red, explain.Error: color.Magenta,
 }
 
 // result is the outcome in one line.
@@ -80,7 +81,7 @@ func (p *explanationPrinter) result(e *explain.Explanation) string {
 	if e.Status != 0 {
 		status = fmt.Sprintf(" (%d)", e.Status)
 	}
-	return p.style.paint(colourOfOutcome[e.Outcome], string(e.Outcome)) + status + ": " + visible(e.Reason)
+	return p.style.Paint(colourOfOutcome[e.Outcome], string(e.Outcome)) + status + ": " + visible(e.Reason)
 }
 
 func (p *explanationPrinter) remedies(explanation *explain.Explanation) {
@@ -95,7 +96,7 @@ func (p *explanationPrinter) remedies(explanation *explain.Explanation) {
 			if form.text == "" {
 				continue
 			}
-			fmt.Fprintf(p, "%s   %s\n", p.indent, p.style.paint(dim, form.name+":"))
+			fmt.Fprintf(p, "%s   %s\n", p.indent, p.style.Paint(color.Dim, form.name+":"))
 			for line := range strings.Lines(form.text) {
 				fmt.Fprintf(p, "%s     %s\n", p.indent, visible(strings.TrimRight(line, "\n")))
 			}
@@ -115,7 +116,7 @@ const (
 func (p *explanationPrinter) compare(actual, whatIf *explain.Explanation, change string) {
 	width := max(nameWidth(actual), nameWidth(whatIf))
 	fmt.Fprintf(p, "%-*s  %-*s  %-*s  %s\n",
-		width, "", stateWidth, actualHead, stateWidth, whatIfHead, p.style.paint(dim, change))
+		width, "", stateWidth, actualHead, stateWidth, whatIfHead, p.style.Paint(color.Dim, change))
 	for _, pair := range pairStages(actual, whatIf) {
 		p.comparePair(width, pair)
 	}

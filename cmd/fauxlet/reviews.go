@@ -61,7 +61,7 @@ func (r *reviewing) run(ctx context.Context, stderr io.Writer) error {
 		RBAC:     r.rbac,
 		Tokens:   r.tokens,
 		Hosts:    []string{host, "localhost", "127.0.0.1", "::1"},
-		OnReload: logReload(logger),
+		OnReload: reviewapi.LogReloads(logger),
 		ErrorLog: zap.NewStdLog(logger),
 	})
 	if err != nil {
@@ -77,15 +77,4 @@ func (r *reviewing) run(ctx context.Context, stderr io.Writer) error {
 	}
 	logger.Info("serving reviews", zap.String("address", listener.Addr().String()), zap.String("kubeconfig", r.kubeconfig), zap.String("from", reviews.Summary()))
 	return reviews.Serve(ctx, listener)
-}
-
-// logReload tells of the review API's files being read again.
-func logReload(logger *zap.Logger) func(error, string) {
-	return func(err error, summary string) {
-		if err != nil {
-			logger.Error("a file of the review API changed and cannot be used; what held before still holds", zap.Error(err), zap.String("holds", summary))
-			return
-		}
-		logger.Info("a file of the review API changed and is in use", zap.String("holds", summary))
-	}
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"fauxlet/internal/admin"
+	"fauxlet/internal/color"
 	"fauxlet/internal/decisions"
 )
 
@@ -76,7 +77,7 @@ func (w *watching) run(c *cobra.Command) error {
 	}
 	defer client.Close()
 	ctx := c.Context()
-	p := &decisionPrinter{out: c.OutOrStdout(), json: w.output == "json", verbose: w.verbose, style: styleOf(c.OutOrStdout())}
+	p := &decisionPrinter{out: c.OutOrStdout(), json: w.output == "json", verbose: w.verbose, style: color.For(c.OutOrStdout())}
 
 	w.filter.Explanation = w.verbose
 	first := w.filter

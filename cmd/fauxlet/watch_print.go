@@ -5,14 +5,12 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"os"
 	"strconv"
 	"strings"
 	"time"
 	"unicode"
 
-	"golang.org/x/term"
-
+	"fauxlet/internal/color"
 	"fauxlet/internal/decisions"
 	"fauxlet/internal/explain"
 )
@@ -21,7 +19,7 @@ import (
 type decisionPrinter struct {
 	out           io.Writer
 	json, verbose bool
-	style         style
+	style         color.Style
 }
 
 func (p *decisionPrinter) print(d *decisions.Record) error {
@@ -47,11 +45,11 @@ func (p *decisionPrinter) line(d *decisions.Record) string {
 	}
 	colour := colourOf[d.Outcome]
 	return fmt.Sprintf("%s  %s  %s  %s  %s  %s\n",
-		p.style.paint(dim, d.Time.Local().Format("15:04:05.000")), visible(d.Node), p.style.paint(colour, status),
-		visible(request), p.reason(d, colour), p.style.paint(dim, d.Duration.Round(time.Microsecond).String()))
+		p.style.Paint(color.Dim, d.Time.Local().Format("15:04:05.000")), visible(d.Node), p.style.Paint(colour, status),
+		visible(request), p.reason(d, colour), p.style.Paint(color.Dim, d.Duration.Round(time.Microsecond).String()))
 }
 
-func (p *decisionPrinter) reason(d *decisions.Record, colour string) string {
+func (p *decisionPrinter) reason(d *decisions.Record, colour color.Color) string {
 	reason := cmp.Or(d.Why, d.NoRequest, "no authentication")
 	if d.Cached {
 		reason += " (cached)"
@@ -64,7 +62,7 @@ func (p *decisionPrinter) reason(d *decisions.Record, colour string) string {
 	}
 	outcome, rest, ok := strings.Cut(reason, ":")
 	if ok && outcome == d.Outcome {
-		return p.style.paint(colour, outcome) + ":" + visible(rest)
+		return p.style.Paint(colour, outcome) + ":" + visible(rest)
 	}
 	return visible(reason)
 }
@@ -100,34 +98,9 @@ func visible(s string) string {
 	return b.String()
 }
 
-// style is true for output with colour.
-type style bool
-
-// Colours as parameters of the terminal's escape sequence.
-const (
-	red     = "31"
-	green   = "32"
-	yellow  = "33"
-	magenta = "35"
-	dim     = "2"
-)
-
 // colourOf maps the outcomes of decisions and the states of stages to colours.
-var colourOf = map[string]string{
-	string(explain.Allowed): green, string(explain.Refused): red, string(explain.Error): magenta, "": dim,
-	string(explain.Passed): green, string(explain.Failed): red, string(explain.Skipped): yellow,
-	string(explain.NotReached): dim,
-}
-
-func (s style) paint(colour, text string) string {
-	if !s || colour == "" {
-		return text
-	}
-	return "\x1b[" + colour + "m" + text + "\x1b[0m"
-}
-
-// styleOf enables colour on a terminal, unless NO_COLOR is set. (https://no-color.org)
-func styleOf(w io.Writer) style {
-	file, ok := w.(*os.File)
-	return style(ok && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb" && term.IsTerminal(int(file.Fd())))
+var colourOf = map[string]color.Color{
+	string(explain.Allowed): color.Green, string(explain.Refused): color.Red, string(explain.Error): color.Magenta, "": color.Dim,
+	string(explain.Passed): color.Green, string(explain.Failed): color.Red, string(explain.Skipped): color.Yellow,
+	string(explain.NotReached): color.Dim,
 }

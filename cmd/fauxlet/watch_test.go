@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"fauxlet/authchain"
+	"fauxlet/internal/color"
 	"fauxlet/internal/decisions"
 )
 
@@ -18,7 +19,7 @@ func TestDecisionPrinter(t *testing.T) {
 	}
 	for name, test := range map[string]struct {
 		told  *decisions.Record
-		style style
+		style color.Style
 		want  string
 	}{
 		"plain":      {told: told(authchain.Report{Method: "GET", Path: "/pods", Status: 200, Outcome: "allowed", Why: "allowed: all may", Cached: true}), want: "15:04:05.000  node-1  200  GET /pods  allowed: all may (cached)  0s\n"},
@@ -42,7 +43,7 @@ func TestDecisionPrinter(t *testing.T) {
 			}
 		})
 	}
-	if styleOf(&strings.Builder{}) {
+	if color.For(&strings.Builder{}) {
 		t.Error("colour where there is no terminal")
 	}
 }

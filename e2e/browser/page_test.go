@@ -206,7 +206,7 @@ func TestWidths(t *testing.T) {
 		t.Run(size.name, func(t *testing.T) {
 			b := newTab(t, size.width, size.height)
 			b.visit("http://" + demo.Admin + "/")
-			for _, who := range []string{"nobody", "stranger", "kubelet-client", "prometheus", "viewer"} {
+			for _, who := range []string{"no credential", "untrusted", "kubelet-client", "prometheus", "viewer"} {
 				sendFrom(b, who, "/containerLogs/default/nginx/nginx?tailLines=3")
 				b.fits(who)
 			}
@@ -280,7 +280,7 @@ func TestToken(t *testing.T) {
 		b.do(chromedp.Click(chromedp.CSS("#token button")))
 		b.until("with "+try.token, try.then)
 	}
-	sendFrom(b, "stranger", "/pods")
+	sendFrom(b, "untrusted", "/pods")
 	if kept := js[string](b, `JSON.stringify({...localStorage, ...sessionStorage}) + document.cookie + location.href`); strings.Contains(kept, token) {
 		t.Errorf("the token is in %s", kept)
 	}
@@ -329,7 +329,7 @@ func TestStates(t *testing.T) {
 	js[bool](b, `(document.getElementById("sent").scrollIntoView(), true)`)
 	b.shoot("sent.png")
 
-	sendFrom(b, "stranger", "/pods")
+	sendFrom(b, "untrusted", "/pods")
 	b.until("what if can be asked", `!document.getElementById("whatif").hidden`)
 	b.set(`select[title="authentication.anonymous.enabled"]`, "true")
 	b.until("anonymous is no way out", `document.getElementById("whatif-result").textContent.startsWith("Same result: 401 refused")`)

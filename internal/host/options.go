@@ -92,6 +92,9 @@ type Admin struct {
 	Sender admin.Sender
 }
 
+// DefaultAdminAddress is where a program serves its admin listener unless its user chooses another address.
+const DefaultAdminAddress = "127.0.0.1:10240"
+
 // MaxDecisions is the upper limit of Admin.KeepDecisions. It protects the machine's memory from a typing error.
 const MaxDecisions = 1_000_000
 

@@ -1,0 +1,121 @@
+package demo
+
+import (
+	"bytes"
+	"context"
+	"regexp"
+	"strings"
+	"sync"
+	"testing"
+
+	"go.uber.org/zap"
+
+	"fauxlet/internal/admin"
+	"fauxlet/internal/host"
+)
+
+// openFolder opens a new folder.
+func openFolder(t *testing.T) *Folder {
+	t.Helper()
+	folder, err := OpenFolder(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return folder
+}
+
+// screen is an Out of Run that calls printed with the first screen.
+type screen struct {
+	text    bytes.Buffer
+	printed func()
+}
+
+func (s *screen) Write(data []byte) (int, error) {
+	defer s.printed()
+	return s.text.Write(data)
+}
+
+// runDemo runs the demo until its first screen has been printed and used is done. It returns the screen.
+func runDemo(t *testing.T, folder *Folder, used func(host.Addresses, *pageClients)) string {
+	t.Helper()
+	ctx, stop := context.WithCancel(t.Context())
+	defer stop()
+	printed := make(chan struct{})
+	out := &screen{printed: sync.OnceFunc(func() { close(printed) })}
+	free := int32(0)
+	err := Run(ctx, Options{
+		Folder: folder, Out: out, Port: &free, ReadOnlyPort: new(int32),
+		Logger: func(int, ...zap.Option) (*zap.Logger, error) { return zap.NewNop(), nil },
+		RunHost: func(ctx context.Context, options host.Options, listening func(host.Addresses)) error {
+			return runHost(ctx, options, func(open host.Addresses) {
+				listening(open)
+				go func() {
+					defer stop()
+					<-printed
+					used(open, options.Admin.Sender.(*pageClients))
+				}()
+			})
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out.text.String()
+}
+
+func TestFirstScreenShowsStatusOfEachRequest(t *testing.T) {
+	printed := runDemo(t, openFolder(t), func(host.Addresses, *pageClients) {})
+	var got []string
+	for _, match := range regexp.MustCompile(`(?m)^# \d+\. .*\n# -> (\d+), .*\ncurl -i `).FindAllStringSubmatch(printed, -1) {
+		got = append(got, match[1])
+	}
+	if want := "401 200 200 403 401 401 200 403 401 200"; strings.Join(got, " ") != want {
+		t.Errorf("statuses %v, want %s\n%s", got, want, printed)
+	}
+}
+
+func TestPageSendsRequestAsClient(t *testing.T) {
+	runDemo(t, openFolder(t), func(_ host.Addresses, page *pageClients) {
+		for _, test := range []struct {
+			as, method, path string
+			status           int
+			err              string
+		}{
+			{as: "kubelet-client", method: "GET", path: "/pods", status: 200},
+			{as: "viewer", method: "POST", path: "/run/default/nginx/nginx?cmd=id", status: 403},
+			{as: "untrusted, valid token", method: "GET", path: "/metrics", status: 200},
+			{as: "read-only port", method: "GET", path: "/pods", err: "the port is not open: see port and readOnlyPort in kubelet.yaml"},
+			{as: "root", method: "GET", path: "/pods", err: `client: there is no client "root"`},
+			{as: "viewer", method: "BREW", path: "/pods", err: `method: "BREW" is not one of GET,`},
+			{as: "viewer", method: "GET", path: "pods", err: `path: "pods" does not begin with a slash`},
+		} {
+			got, err := page.Send(t.Context(), admin.SendRequest{Client: test.as, Method: test.method, Path: test.path})
+			switch {
+			case test.err != "":
+				if err == nil || !strings.HasPrefix(err.Error(), test.err) {
+					t.Errorf("%s %s as %s: error %v, want %q", test.method, test.path, test.as, err, test.err)
+				}
+			case err != nil:
+				t.Errorf("%s %s as %s: %v", test.method, test.path, test.as, err)
+			case got.Status != test.status || !strings.HasPrefix(got.Command, "curl -i "):
+				t.Errorf("%s %s as %s: %+v, want status %d", test.method, test.path, test.as, got, test.status)
+			}
+		}
+	})
+}
+
+func TestRunKeepsTokenAndKubeconfig(t *testing.T) {
+	folder := openFolder(t)
+	read := func() (content string) {
+		for _, name := range []string{"tokens.csv", "kubeconfig"} {
+			content += readFile(t, folder.path(name))
+		}
+		return content
+	}
+	runDemo(t, folder, func(host.Addresses, *pageClients) {})
+	before := read()
+	runDemo(t, folder, func(host.Addresses, *pageClients) {})
+	if after := read(); after != before {
+		t.Errorf("a second run has changed the files:\n%s\nwant\n%s", after, before)
+	}
+}

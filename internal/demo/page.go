@@ -1,0 +1,75 @@
+package demo
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"time"
+	"unicode/utf8"
+
+	"fauxlet/internal/admin"
+	"fauxlet/internal/host"
+)
+
+// pageClients sends requests from the admin page, each as one of the clients. It implements admin.Sender.
+type pageClients struct {
+	sender *sender
+	open   atomic.Pointer[host.Addresses] // nil until the ports are open
+}
+
+// Clients lists the clients.
+func (p *pageClients) Clients() []admin.SendClient {
+	all := make([]admin.SendClient, len(clients))
+	for i, c := range clients {
+		all[i] = admin.SendClient{Name: c.name, Description: c.description}
+	}
+	return all
+}
+
+// pageMethods are the HTTP methods that the page may send.
+var pageMethods = []string{
+	http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete, http.MethodOptions,
+}
+
+// pageReadTimeout limits how long a response to the page is read: a followed log has no end.
+const pageReadTimeout = 3 * time.Second
+
+// Send sends one request to the stand-in kubelet. Its errors name the field of wanted that is wrong.
+func (p *pageClients) Send(ctx context.Context, wanted admin.SendRequest) (*admin.SendResult, error) {
+	i := slices.IndexFunc(clients, func(c client) bool { return c.name == wanted.Client })
+	switch {
+	case i < 0:
+		return nil, fmt.Errorf("client: there is no client %q; GET /api/clients lists the clients", wanted.Client)
+	case !slices.Contains(pageMethods, wanted.Method):
+		return nil, fmt.Errorf("method: %q is not one of %s", wanted.Method, strings.Join(pageMethods, ", "))
+	case !strings.HasPrefix(wanted.Path, "/"):
+		return nil, fmt.Errorf("path: %q does not begin with a slash; for example /pods", wanted.Path)
+	}
+	r := request{client: clients[i], path: wanted.Path}
+	if wanted.Method != http.MethodGet { // curl's default
+		r.method = wanted.Method
+	}
+	address := ""
+	if open := p.open.Load(); open != nil {
+		address = r.address(*open)
+	}
+	if address == "" {
+		return nil, errors.New("the port is not open: see port and readOnlyPort in kubelet.yaml")
+	}
+	got, err := p.sender.send(ctx, r, address, pageReadTimeout)
+	if err != nil {
+		return nil, err
+	}
+	if got.err != nil {
+		return nil, got.err
+	}
+	sent := &admin.SendResult{Status: got.status, Command: p.sender.folder.curl(r, address), Remote: got.decision.Remote}
+	if utf8.Valid(got.body) {
+		sent.Body = string(got.body)
+	}
+	return sent, nil
+}

@@ -1,0 +1,88 @@
+package demo
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"os"
+
+	"go.uber.org/zap"
+	"k8s.io/client-go/tools/clientcmd"
+
+	"fauxlet/internal/reviewapi"
+)
+
+// reviewsCluster is the name of the cluster in a kubeconfig that the demo has written.
+const reviewsCluster = "fauxlet-reviews"
+
+// reviews opens the review API that stands in for the kube-apiserver, on the address in the folder's kubeconfig. If there is
+// no kubeconfig or the port is taken, it takes a free port and writes the kubeconfig. It returns nil without an error if the
+// kubeconfig names another cluster, which then reviews tokens and access. The caller serves the API on the listener.
+func (f *Folder) reviews(logger *zap.Logger) (*reviewapi.Server, net.Listener, error) {
+	last, err := f.lastReviews()
+	if err != nil || last == nil {
+		return nil, nil, err
+	}
+	serving, err := f.ca.Server(reviewsCluster, []string{"localhost", "127.0.0.1", "::1"})
+	if err != nil {
+		return nil, nil, err
+	}
+	certificate := serving.TLS()
+	reviews, err := reviewapi.New(reviewapi.Options{
+		RBAC:        []string{f.path("rbac.yaml")},
+		Tokens:      f.path("tokens.csv"),
+		CallerToken: last.token,
+		Certificate: &certificate,
+		CA:          f.ca.CertPEM(),
+		OnReload:    reviewapi.LogReloads(logger),
+		ErrorLog:    zap.NewStdLog(logger),
+	})
+	if err != nil {
+		return nil, nil, err
+	}
+	listener, err := net.Listen("tcp", last.address)
+	if err != nil {
+		if listener, err = net.Listen("tcp", "127.0.0.1:0"); err != nil {
+			return nil, nil, err
+		}
+	}
+	address := listener.Addr().String()
+	if address != last.address {
+		if err := reviews.WriteKubeconfig(f.path("kubeconfig"), address); err != nil {
+			listener.Close()
+			return nil, nil, err
+		}
+	}
+	logger.Info("serving the review API in place of a kube-apiserver", zap.String("address", address), zap.String("from", reviews.Summary()))
+	return reviews, listener, nil
+}
+
+// reviewsEndpoint is where the review API listens, and the token by which it authenticates the kubelet.
+type reviewsEndpoint struct{ address, token string }
+
+// lastReviews reads the endpoint from the folder's kubeconfig. It is a free port if there is no kubeconfig, and nil if the
+// kubeconfig names another cluster.
+func (f *Folder) lastReviews() (*reviewsEndpoint, error) {
+	path := f.path("kubeconfig")
+	if _, err := os.Lstat(path); errors.Is(err, os.ErrNotExist) {
+		return &reviewsEndpoint{address: "127.0.0.1:0"}, nil
+	}
+	config, err := clientcmd.LoadFromFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("kubeconfig %s: %w; delete the file, and the demo writes a new one", path, err)
+	}
+	current := config.Contexts[config.CurrentContext]
+	if current == nil || current.Cluster != reviewsCluster || config.Clusters[reviewsCluster] == nil {
+		return nil, nil
+	}
+	server, err := url.Parse(config.Clusters[reviewsCluster].Server)
+	if err != nil {
+		return nil, fmt.Errorf("kubeconfig %s: %w; delete the file, and the demo writes a new one", path, err)
+	}
+	last := &reviewsEndpoint{address: server.Host}
+	if user := config.AuthInfos[current.AuthInfo]; user != nil {
+		last.token = user.Token
+	}
+	return last, nil
+}

@@ -1,0 +1,274 @@
+package demo
+
+import "net/http"
+
+// scene is one lesson of the tour.
+type scene struct {
+	title string
+	// claim is a common belief that the scene puts to the test. Empty: there is none.
+	claim string
+	steps []step
+	// why explains the results, and try says what to do in a cluster of one's own.
+	why, try string
+}
+
+// step configures a stand-in kubelet, or keeps the one of the step before, and sends it one request.
+type step struct {
+	// configured describes the configuration. Empty: the request goes to the stand-in kubelet of the step before.
+	configured string
+	// fields are the fields of kubelet.yaml that differ from the recommended configuration, as YAML.
+	fields map[string]string
+	// bound describes rbac, the manifests that are added to the demo's rbac.yaml.
+	bound, rbac string
+	// unreachable: nothing listens on the address.
+	unreachable bool
+
+	send request
+	// status is the expected HTTP status. 0: the client fails without a response.
+	status int
+	// reason is expected in the Decision, or without a response in the client's error.
+	reason string
+}
+
+// The fields of kubelet.yaml that the scenes set.
+const (
+	fieldClientCA  = "authentication.x509.clientCAFile"
+	fieldAnonymous = "authentication.anonymous.enabled"
+	fieldWebhook   = "authentication.webhook.enabled"
+	fieldMode      = "authorization.mode"
+	fieldDenials   = "authorization.webhook.cacheUnauthorizedTTL"
+	fieldReadOnly  = "readOnlyPort"
+	fieldCert      = "tlsCertFile"
+	fieldKey       = "tlsPrivateKeyFile"
+)
+
+const (
+	// freePort is a value of a field: a port that is free.
+	freePort = "free port"
+	// nodeNameOfStep is a request's serverName: the name of the node that it is sent to.
+	nodeNameOfStep = "node name"
+)
+
+const (
+	// recommended describes the configuration with which each stand-in kubelet starts.
+	recommended = "clientCAFile is set, webhook authentication is on, anonymous is off, authorization.mode is Webhook"
+
+	logPath    = "/containerLogs/default/nginx/nginx?tailLines=1"
+	probesPath = "/metrics/probes"
+)
+
+var (
+	logWithoutCredential = request{client: noCredential, about: "no client certificate and no token", path: logPath}
+	logAsKubeAPIServer   = request{client: kubeletClient, about: "kubelet-client, the identity of a kube-apiserver", path: logPath}
+	logAsViewer          = request{client: viewer, about: "viewer, a valid client certificate of a user without any role", path: logPath}
+	logAsViewerAgain     = request{client: viewer, about: "viewer again", path: logPath}
+	logToNodeName        = request{client: kubeletClient, about: "kubelet-client, to the node's name", path: logPath, serverName: nodeNameOfStep}
+	logToAddress         = request{client: kubeletClient, about: "kubelet-client, to the node's IP address", path: logPath}
+	logWithoutVerifying  = request{
+		client: kubeletClient, path: logPath, insecure: true,
+		about: "kubelet-client, without verification (curl --insecure; a kube-apiserver without --kubelet-certificate-authority)",
+	}
+)
+
+const (
+	viewerBound = "a ClusterRoleBinding of viewer to system:kubelet-api-admin"
+	viewerRBAC  = `
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRoleBinding
+metadata: {name: viewer}
+roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: system:kubelet-api-admin}
+subjects: [{apiGroup: rbac.authorization.k8s.io, kind: User, name: viewer}]
+`
+)
+
+// scenes are the tour. They follow a request on its way: connection, TLS, authentication, authorization.
+var scenes = []scene{
+	{
+		title: "Connection refused",
+		steps: []step{{
+			configured: "no kubelet: nothing listens on the port", unreachable: true,
+			send: logAsKubeAPIServer, reason: "connection refused",
+		}},
+		why: `The TCP connection fails, so neither TLS nor authentication begins. kubectl logs prints the same words: the
+			kube-apiserver dials the kubelet for it, at an address in the Node's status.addresses and the port in its
+			status.daemonEndpoints.`,
+		try: `On the node: ss -ltnp | grep 10250. In the cluster: kubectl get node NODE -o
+			jsonpath='{.status.addresses} {.status.daemonEndpoints}'`,
+	},
+	{
+		title: "A serving certificate that the client does not accept",
+		steps: []step{{
+			configured: "no tlsCertFile: the kubelet makes a self-signed serving certificate, valid for the node's name alone",
+			fields:     map[string]string{fieldCert: "", fieldKey: ""},
+			send:       logToNodeName, reason: "certificate signed by unknown authority",
+		}, {
+			send: logToAddress, reason: "doesn't contain any IP SANs",
+		}, {
+			send: logWithoutVerifying, status: http.StatusOK,
+		}},
+		why: `The client verifies the serving certificate before it sends a request. It wants a certificate that is signed
+			by a CA it trusts and contains the address that it dials. A self-signed certificate fails both conditions. The
+			two errors differ for the client; for the kubelet each is a failed TLS handshake. Without verification the
+			request succeeds, but then the client trusts any server at that address.`,
+		try: `Make a certificate with fauxlet certs server NODE --dir pki --host ADDRESS, and set tlsCertFile and
+			tlsPrivateKeyFile. Or set serverTLSBootstrap: true, and run kubectl certificate approve.`,
+	},
+	{
+		title: "A client certificate that the kubelet refuses",
+		steps: []step{{
+			configured: recommended,
+			send:       request{client: untrusted, about: "untrusted, a client certificate signed by an unknown CA", path: logPath},
+			status:     http.StatusUnauthorized, reason: `certificate signed by unknown authority "unknown-ca"`,
+		}, {
+			send:   request{client: expired, about: "expired, a client certificate that has expired", path: logPath},
+			status: http.StatusUnauthorized, reason: "expired",
+		}},
+		why: `The kubelet requests a client certificate and does not require one, so the TLS handshake succeeds with any
+			certificate. The refusal is an HTTP response: 401 Unauthorized. kubectl prints it as: the server has asked for
+			the client to provide credentials.`,
+		try: `In the folder: openssl verify -CAfile pki/ca.crt pki/untrusted.crt. It fails for the same reason.`,
+	},
+	{
+		title: "No credential",
+		steps: []step{{
+			configured: recommended, send: logWithoutCredential,
+			status: http.StatusUnauthorized, reason: "no client certificate was presented",
+		}},
+		why: `No authentication step finds a credential, and anonymous authentication is off. A kubelet logs nothing of
+			this, at any verbosity. A kube-apiserver without --kubelet-client-certificate sends exactly such requests.`,
+		try: `Give the kube-apiserver --kubelet-client-certificate and --kubelet-client-key, signed by a CA in the kubelet's
+			clientCAFile.`,
+	},
+	{
+		title: "Anonymous authentication is on, and that is not enough",
+		steps: []step{{
+			configured: fieldAnonymous + ": true", fields: map[string]string{fieldAnonymous: "true"},
+			send: logWithoutCredential, status: http.StatusForbidden, reason: `user "system:anonymous" may not get nodes/proxy`,
+		}},
+		why: `The request is now authenticated, as system:anonymous. The kubelet then sends a SubjectAccessReview, and no
+			role is bound to system:anonymous: 403 Forbidden instead of 401 Unauthorized.`,
+		try: `Bind system:anonymous to a role, or set authorization.mode: AlwaysAllow. But with AlwaysAllow every client that
+			reaches the port may run commands in every pod.`,
+	},
+	{
+		title: "A token",
+		claim: `A common claim: a kubelet needs certificates for its clients because kubectl cannot send a token. This is true
+			of the kube-apiserver alone. metrics-server, Prometheus and curl do send tokens.`,
+		steps: []step{{
+			configured: recommended,
+			send:       request{client: prometheus, about: "prometheus, with the token of its service account, reads metrics", path: probesPath},
+			status:     http.StatusOK, reason: `ClusterRoleBinding "metrics-reader"`,
+		}, {
+			send:   request{client: prometheus, about: "prometheus, with the same token, reads a log", path: logPath},
+			status: http.StatusForbidden, reason: "may not get nodes/proxy",
+		}, {
+			configured: fieldWebhook + ": false", fields: map[string]string{fieldWebhook: "false"},
+			send:   request{client: prometheus, about: "prometheus, with the same token, reads metrics", path: probesPath},
+			status: http.StatusUnauthorized, reason: "was not read",
+		}},
+		why: `The kubelet sends the token to the kube-apiserver in a TokenReview, and the response names the user. Each path
+			needs a permission of its own: /metrics/probes needs nodes/metrics, a log needs nodes/proxy. Without webhook
+			authentication the kubelet does not read tokens.`,
+		try: `curl --cacert ca.crt -H "Authorization: Bearer $(kubectl create token NAME)" https://NODE:10250/metrics`,
+	},
+	{
+		title: "The order of authentication, and the trap of an invalid token",
+		claim: `A common claim: with anonymous authentication on, a kubelet ignores certificates and tokens. This is false:
+			anonymous is the last step, for a request without a credential.`,
+		steps: []step{{
+			configured: fieldAnonymous + ": true", fields: map[string]string{fieldAnonymous: "true"},
+			send:   request{client: kubeletClientWithInvalidToken, about: "kubelet-client's certificate, and an invalid token", path: logPath},
+			status: http.StatusOK, reason: `user "kubelet-client"`,
+		}, {
+			send:   request{client: untrustedWithToken, about: "a certificate signed by an unknown CA, and prometheus's token", path: logPath},
+			status: http.StatusForbidden, reason: `user "` + prometheusUser + `"`,
+		}, {
+			send:   request{client: withInvalidToken, about: "an invalid token alone", path: logPath},
+			status: http.StatusUnauthorized, reason: "invalid bearer token",
+		}, {
+			configured: fieldAnonymous + ": true, " + fieldWebhook + ": false",
+			fields:     map[string]string{fieldAnonymous: "true", fieldWebhook: "false"},
+			send:       request{client: withInvalidToken, about: "the same invalid token", path: logPath},
+			status:     http.StatusForbidden, reason: `user "system:anonymous"`,
+		}},
+		why: `The kubelet tries the client certificate, then the token, then anonymous. The first success ends authentication.
+			A refused credential does not end it while there is another one, but it rules out anonymous: an invalid token
+			is 401 where no token at all would be authenticated as system:anonymous. With webhook authentication off the
+			token is not read, so the request counts as one without a credential.`,
+		try: `If metrics-server gets 401 although anonymous is on, the kubelet has refused its token or could not review it.
+			Look at webhook authentication and at the token, not at anonymous.`,
+	},
+	{
+		title: "Forbidden, and the binding that fixes it",
+		steps: []step{{
+			configured: recommended + "; a denial is not cached, so that you need not wait",
+			fields:     map[string]string{fieldDenials: "1ns"},
+			send:       logAsViewer, status: http.StatusForbidden, reason: `user "viewer" may not get nodes/proxy`,
+		}, {
+			bound: viewerBound, rbac: viewerRBAC,
+			send: logAsViewerAgain, status: http.StatusOK, reason: `ClusterRoleBinding "viewer"`,
+		}},
+		why: `The kubelet sends a SubjectAccessReview to the kube-apiserver: may viewer get nodes/proxy on this node? The
+			response body, Forbidden (user=…, verb=…, resource=…, subresource=…), repeats that review. This is
+			authorization: no certificate changes it.`,
+		try: `kubectl create clusterrolebinding viewer --clusterrole=system:kubelet-api-admin --user=viewer`,
+	},
+	{
+		title: "Caches: the fix that does not seem to work",
+		steps: []step{{
+			configured: recommended + "; a denial is cached for 5 min (the default is 30 s)",
+			fields:     map[string]string{fieldDenials: "5m"},
+			send:       logAsViewer, status: http.StatusForbidden, reason: "may not get nodes/proxy",
+		}, {
+			bound: viewerBound, rbac: viewerRBAC,
+			send: logAsViewerAgain, status: http.StatusForbidden, reason: fromCache,
+		}, {
+			configured: "the same, after a restart: the cache is empty", fields: map[string]string{fieldDenials: "5m"},
+			bound: viewerBound, rbac: viewerRBAC,
+			send: logAsViewerAgain, status: http.StatusOK, reason: `ClusterRoleBinding "viewer"`,
+		}},
+		why: `By default a kubelet caches a denial for 30 s, a permission for 5 min, and an authenticated token for 2 min. So a
+			new binding takes up to 30 s to work, and a deleted binding works for up to 5 min more.`,
+		try: `Wait before you undo a correct change. The cache times are authorization.webhook.cacheUnauthorizedTTL and
+			cacheAuthorizedTTL, and authentication.webhook.cacheTTL.`,
+	},
+	{
+		title: "The read-only port",
+		claim: `A common claim: kube-apiserver --kubelet-https=false makes it use port 10255. The kube-apiserver no longer has
+			that flag.`,
+		steps: []step{{
+			configured: "readOnlyPort, which is off (0) by default", fields: map[string]string{fieldReadOnly: freePort},
+			send:   request{client: onReadOnlyPort, about: "plain HTTP, lists the pods", path: "/pods"},
+			status: http.StatusOK, reason: noAuthentication,
+		}, {
+			send:   request{client: onReadOnlyPort, about: "plain HTTP, reads a log", path: logPath},
+			status: http.StatusMethodNotAllowed, reason: noAuthentication,
+		}, {
+			send:   request{client: onReadOnlyPort, about: "plain HTTP, runs a command", method: http.MethodPost, path: "/run/default/nginx/nginx?cmd=id"},
+			status: http.StatusMethodNotAllowed, reason: noAuthentication,
+		}},
+		why: `The port has no TLS, no authentication and no authorization. Every client that reaches it can read the list of
+			pods, with their environment variables, and the metrics. Logs, exec and run are not served on it: 405, Debug
+			endpoints are disabled.`,
+		try: `Leave readOnlyPort at 0. A client of that port can read the same from 10250 with a token.`,
+	},
+	{
+		title: "Two recipes: development and production",
+		steps: []step{{
+			configured: "development: " + fieldAnonymous + ": true, " + fieldMode + ": AlwaysAllow",
+			fields:     map[string]string{fieldAnonymous: "true", fieldMode: "AlwaysAllow"},
+			send:       logWithoutCredential, status: http.StatusOK, reason: `user "system:anonymous" may get nodes/proxy`,
+		}, {
+			configured: "production: " + recommended,
+			send:       logWithoutCredential, status: http.StatusUnauthorized, reason: "anonymous authentication is off",
+		}, {
+			send: logAsViewer, status: http.StatusForbidden, reason: `user "viewer" may not`,
+		}, {
+			send: logAsKubeAPIServer, status: http.StatusOK, reason: `ClusterRoleBinding "kubelet-client"`,
+		}},
+		why: `The first lets every client do everything. Use it only on a machine that no other machine can reach. The second
+			lets in authenticated users with a role: a client certificate for the kube-apiserver, tokens for programs that
+			scrape metrics, and a serving certificate signed by a CA that the kube-apiserver verifies.`,
+		try: `fauxlet check tests the kubelet flags of your kube-apiserver; fauxlet probe tests the settings of a kubelet.`,
+	},
+}
