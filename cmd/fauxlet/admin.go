@@ -26,9 +26,14 @@ type adminFlags struct {
 
 func (f *adminFlags) addTo(c *cobra.Command) {
 	flags := c.Flags()
-	flags.StringVar(&f.address, "admin-address", adminAddress, "host and port of the admin listener, which shows decisions and sets faults, for a browser, fauxlet watch and fauxlet fault; port 0 takes a free port, and empty means no listener. Without this flag, a default port that is in use is only a warning")
-	flags.IntVar(&f.keepDecisions, "keep-decisions", decisions.DefaultSize, "how many decisions to keep, over all nodes; each takes at most 16 KiB of memory")
-	flags.StringVar(&f.tokenFile, "admin-token-file", "", "file with the bearer token that clients of --admin-address must send; required if that is not a loopback address")
+	flags.StringVar(&f.address, "admin-address", adminAddress, "host and port of the admin listener, which shows decisions and "+
+		"sets faults, for a browser, fauxlet watch and fauxlet fault. Port 0 takes a free port, and empty is no listener. "+
+		"Without this flag, a default port that is in use is only a warning")
+	flags.StringVar(&f.tokenFile, "admin-token-file", "", "file with the bearer token that clients of --admin-address must "+
+		"send; required if that is not a loopback address")
+	flags.IntVar(&f.keepDecisions, "keep-decisions", decisions.DefaultSize, "number of decisions to keep, over all nodes; "+
+		"each takes at most 16 KiB of memory")
+	underHeading(flags, "Admin listener", "admin-address", "admin-token-file", "keep-decisions")
 	f.flag = flags.Lookup("admin-address")
 }
 

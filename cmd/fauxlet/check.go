@@ -81,14 +81,6 @@ type checking struct {
 	timeout          time.Duration
 }
 
-// exitError ends the process with a code and, where there is an error, its words.
-type exitError struct {
-	error
-	code int
-}
-
-func (e *exitError) Unwrap() error { return e.error }
-
 func (k *checking) run(c *cobra.Command) error {
 	all := check.Checks()
 	checks, err := check.Select(all, k.only)

@@ -1,5 +1,7 @@
-// Command fauxlet is a stand-in kubelet: it answers on the kubelet's ports, asks who a client is and what it may do as a
+// Command fauxlet is a stand-in kubelet: it answers on the kubelet's ports, authenticates and authorizes each request as a
 // kubelet does, and serves the logs of pods that do not run.
+//
+// Each command has a file of its own, which parses flags, calls a package and prints the result. [newRoot] lists them.
 package main
 
 import (
@@ -21,8 +23,7 @@ func main() {
 	os.Exit(run(ctx, os.Args[1:]))
 }
 
-// run is the process: 0 when all went well, 1 when the command failed, 2 when it was not understood, or what the command
-// itself says.
+// run runs a command line and returns the exit code of the process.
 func run(ctx context.Context, args []string) int {
 	root := newRoot()
 	root.SetArgs(args)
@@ -31,7 +32,7 @@ func run(ctx context.Context, args []string) int {
 		return 0
 	}
 	var exit *exitError
-	if errors.As(err, &exit) && exit.error == nil { // all is said
+	if errors.As(err, &exit) && exit.error == nil { // the command has printed everything
 		return exit.code
 	}
 	fmt.Fprintln(root.ErrOrStderr(), "fauxlet:", err)
@@ -45,3 +46,11 @@ func run(ctx context.Context, args []string) int {
 	}
 	return 1
 }
+
+// exitError ends the process with an exit code. Without an error inside, nothing is printed.
+type exitError struct {
+	error
+	code int
+}
+
+func (e *exitError) Unwrap() error { return e.error }

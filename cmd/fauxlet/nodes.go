@@ -14,7 +14,7 @@ import (
 	"fauxlet/internal/node"
 )
 
-// nodeFlags are those of serve that say what the nodes are, beyond what a kubelet's own flags can say.
+// nodeFlags are the flags of serve for nodes, beyond the kubelet's own.
 type nodeFlags struct {
 	count      int
 	prefix     string
@@ -26,12 +26,18 @@ type nodeFlags struct {
 
 func (n *nodeFlags) addTo(c *cobra.Command) {
 	flags := c.Flags()
-	flags.IntVar(&n.count, "nodes", 0, "how many nodes to be in this one process, each with its own name, port (--port and those after it, or free ones) and pods; they are named after --node-name-prefix. 0: one node, named as a kubelet names it")
-	flags.StringVar(&n.prefix, "node-name-prefix", "", "what the names of --nodes begin with; a number from 0 follows (default: the host's name, or --hostname-override, and a dash)")
-	flags.BoolVar(&n.deregister, "deregister-node", false, "delete the Node on the way out, instead of leaving it as not ready")
-	flags.StringArrayVar(&n.addresses, "node-address", nil, "an address that the Node has beside those of --node-ip and its name, as in ExternalIP=203.0.113.7 (types: ExternalIP, InternalIP, ExternalDNS, InternalDNS, Hostname); may be given again")
-	flags.StringVar(&n.metrics, "metrics-address", "", "address and port on which to serve the metrics of all nodes, with the label node, in the clear and to anybody, as in 127.0.0.1:9250. Empty: none; each node tells its own on its ports")
-	flags.StringToStringVar(&n.capacity, "capacity", nil, "what the Node pretends to have, as in cpu=8,memory=32Gi,example.com/gpu=2 (default cpu=8,memory=32Gi,ephemeral-storage=200Gi)")
+	flags.IntVar(&n.count, "nodes", 0, "number of nodes in this process, each with its own name, port and pods. Ports are "+
+		"--port and those after it, or free ones with --port 0. 0 is one node, named as a kubelet names it")
+	flags.StringVar(&n.prefix, "node-name-prefix", "", "beginning of the names of --nodes; a number from 0 follows "+
+		"(default: the host name or --hostname-override, and a dash)")
+	flags.BoolVar(&n.deregister, "deregister-node", false, "delete the Node when the process stops, instead of leaving it not ready")
+	flags.StringArrayVar(&n.addresses, "node-address", nil, "additional address of the Node, as in ExternalIP=203.0.113.7; "+
+		"the types are ExternalIP, InternalIP, ExternalDNS, InternalDNS and Hostname. May be repeated")
+	flags.StringToStringVar(&n.capacity, "capacity", nil, "capacity that the Node reports, as in "+
+		"cpu=8,memory=32Gi,example.com/gpu=2 (default cpu=8,memory=32Gi,ephemeral-storage=200Gi)")
+	flags.StringVar(&n.metrics, "metrics-address", "", "host and port, as in 127.0.0.1:9250, where the metrics of all nodes "+
+		"are served with the label node, over plain HTTP and without authentication. Each node also serves its own on its ports")
+	underHeading(flags, "Nodes in a cluster", "nodes", "node-name-prefix", "deregister-node", "node-address", "capacity", "metrics-address")
 }
 
 // options are the flags as options of a host.
@@ -60,7 +66,8 @@ func (n *nodeFlags) nodeAddresses() ([]v1.NodeAddress, error) {
 				return nil, fmt.Errorf("--node-address: %q: %s", text, problems[0])
 			}
 		default:
-			return nil, fmt.Errorf("--node-address: %q: must be a type and an address, as in ExternalIP=203.0.113.7; the types are ExternalIP, InternalIP, ExternalDNS, InternalDNS, Hostname", text)
+			return nil, fmt.Errorf("--node-address: %q: must be a type and an address, as in ExternalIP=203.0.113.7; "+
+				"the types are ExternalIP, InternalIP, ExternalDNS, InternalDNS and Hostname", text)
 		}
 		all = append(all, v1.NodeAddress{Type: v1.NodeAddressType(kind), Address: address})
 	}
@@ -79,7 +86,7 @@ func (n *nodeFlags) nodeCapacity() (v1.ResourceList, error) {
 			return nil, fmt.Errorf("--capacity: %s: %q is not an amount, as in 8, 500m or 32Gi", name, text)
 		}
 		if name == string(v1.ResourcePods) {
-			return nil, fmt.Errorf("--capacity: pods: %q: how many pods a node takes is maxPods (--max-pods)", text)
+			return nil, fmt.Errorf("--capacity: pods: %q: set the number of pods with --max-pods (maxPods)", text)
 		}
 		capacity[v1.ResourceName(name)] = quantity
 	}

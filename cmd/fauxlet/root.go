@@ -2,37 +2,33 @@ package main
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
 )
-
-// usageError is a command line that was not understood.
-type usageError struct {
-	error
-	command string
-}
-
-func (u *usageError) Unwrap() error { return u.error }
-
-func usagef(c *cobra.Command, format string, args ...any) error {
-	return &usageError{fmt.Errorf(format, args...), c.CommandPath()}
-}
 
 func newRoot() *cobra.Command {
 	root := &cobra.Command{
 		Use:   "fauxlet",
 		Short: "A stand-in kubelet",
 		Long: text(`
-			fauxlet stands in for a kubelet: it answers on the kubelet's ports, authenticates and authorizes every request
-			as a kubelet does, and serves the logs of pods that do not run. Put it where a node would be, to test, prove
-			or learn what stands between a kube-apiserver and a kubelet.`),
+			Run a stand-in kubelet.
+
+			fauxlet answers on the kubelet's ports, authenticates and authorizes each request as a kubelet does, and serves
+			the logs of pods that do not run. Use it in place of a node to test, check or learn how a kube-apiserver and
+			other clients reach a kubelet.`),
 		Example: example(`
-			# See it on your own machine, without a cluster: prints curl lines to paste.
+			# Try it on this machine, without a cluster. Prints curl lines to paste.
 			fauxlet demo
 
-			# Stand in for a node's kubelet, with the kubelet's own file and flags.
+			# Replace a node's kubelet, with the kubelet's own file and flags.
 			fauxlet serve --config kubelet.yaml --kubeconfig kubelet.conf --hostname-override node-1 --scenario pods.yaml`),
+		Annotations: exitCodes(`
+			0  The command succeeded.
+			1  The command failed.
+			2  The command line was not understood.
+			check, probe and explain have exit codes of their own.`),
 		SuggestionsMinimumDistance: 2,
 
 		SilenceErrors: true,
@@ -41,11 +37,12 @@ func newRoot() *cobra.Command {
 		RunE:          func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error { return &usageError{err, c.CommandPath()} })
+	root.SetHelpFunc(func(c *cobra.Command, _ []string) { writeHelp(c.OutOrStdout(), c) })
 	root.AddCommand(newServe(), newCheck(), newProbe(), newExplain(), newDemo(), newWatch(), newFault(), newReviews(), newCerts(), newVersion())
 	root.InitDefaultCompletionCmd("serve")
 	root.InitDefaultHelpCmd()
 	for _, c := range root.Commands() {
-		switch c.Name() { // those of cobra's own take any argument for none
+		switch c.Name() { // cobra's own two commands accept any argument
 		case "completion":
 			c.Args, c.RunE = noArgs, root.RunE
 		case "help":
@@ -61,7 +58,19 @@ func newRoot() *cobra.Command {
 	return root
 }
 
-// noArgs refuses arguments that are no flags, and says which.
+// usageError is an error in the command line.
+type usageError struct {
+	error
+	command string
+}
+
+func (u *usageError) Unwrap() error { return u.error }
+
+func usagef(c *cobra.Command, format string, args ...any) error {
+	return &usageError{fmt.Errorf(format, args...), c.CommandPath()}
+}
+
+// noArgs rejects positional arguments.
 func noArgs(c *cobra.Command, args []string) error {
 	if len(args) == 0 {
 		return nil
@@ -76,25 +85,20 @@ func noArgs(c *cobra.Command, args []string) error {
 	return usagef(c, "unexpected argument %q", args[0])
 }
 
-// text and example take the indentation of the source out of a help text.
-func text(s string) string { return outdent(s, "") }
-
-func example(s string) string { return outdent(s, "  ") }
-
-func outdent(s, indent string) string {
-	lines := strings.Split(strings.TrimSpace(s), "\n")
-	for i, line := range lines {
-		if line = strings.TrimLeft(line, "\t"); line != "" {
-			line = indent + line
-		}
-		lines[i] = line
+// checkOneOf rejects a flag's value that is not one of the values.
+func checkOneOf(c *cobra.Command, flag, value string, values ...string) error {
+	if slices.Contains(values, value) {
+		return nil
 	}
-	return strings.Join(lines, "\n")
+	if len(values) == 2 {
+		return usagef(c, "--%s: %q is neither %s nor %s", flag, value, values[0], values[1])
+	}
+	return usagef(c, "--%s: %q is none of %s", flag, value, strings.Join(values, ", "))
 }
 
-// completeFlag has a shell complete a flag by values, which may have an explanation after a tab.
+// completeFlag lets a shell complete the value of a flag. A value may be followed by a tab and a description.
 func completeFlag(c *cobra.Command, flag string, values ...string) {
 	if err := c.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp)); err != nil {
-		panic(err) // there is no such flag
+		panic(err) // the flag does not exist
 	}
 }

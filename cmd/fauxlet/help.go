@@ -1,0 +1,149 @@
+package main
+
+import (
+	"cmp"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+)
+
+// writeHelp writes the help of a command: what it does, examples, usage, its flags by heading, and exit codes.
+func writeHelp(w io.Writer, c *cobra.Command) {
+	fmt.Fprintf(w, "%s\n", cmp.Or(c.Long, c.Short+"."))
+	if c.Example != "" {
+		fmt.Fprintf(w, "\nExamples:\n%s\n", c.Example)
+	}
+	usage := c.UseLine()
+	if c.HasAvailableSubCommands() {
+		usage = c.CommandPath() + " COMMAND"
+	}
+	fmt.Fprintf(w, "\nUsage:\n  %s\n", usage)
+	for i, sub := range c.Commands() {
+		if i == 0 {
+			fmt.Fprintf(w, "\nCommands:\n")
+		}
+		if sub.IsAvailableCommand() || sub.Name() == "help" {
+			fmt.Fprintf(w, "  %-*s %s\n", sub.NamePadding(), sub.Name(), sub.Short)
+		}
+	}
+	for _, g := range flagGroups(c) {
+		fmt.Fprintf(w, "\n%s:\n", g.heading)
+		for _, flag := range g.flags {
+			writeFlag(w, flag)
+		}
+	}
+	if codes := c.Annotations[exitCodesKey]; codes != "" {
+		fmt.Fprintf(w, "\nExit codes:\n%s\n", codes)
+	}
+}
+
+// writeFlag writes a flag with its type and default, and below it what it does.
+func writeFlag(w io.Writer, flag *pflag.Flag) {
+	kind, usage := pflag.UnquoteUsage(flag)
+	name := "    --" + flag.Name
+	if flag.Shorthand != "" {
+		name = "-" + flag.Shorthand + ", --" + flag.Name
+	}
+	fmt.Fprintf(w, "  %s\n", strings.TrimRight(name+" "+kind+defaultOf(flag), " "))
+	for paragraph := range strings.Lines(usage) {
+		for _, line := range wrap(paragraph, helpWidth) {
+			fmt.Fprintf(w, "          %s\n", line)
+		}
+	}
+}
+
+// defaultOf is the default of a flag in parentheses, empty for a zero value.
+func defaultOf(flag *pflag.Flag) string {
+	switch flag.DefValue {
+	case "", "0", "0s", "false", "[]", "<nil>":
+		return ""
+	}
+	if flag.Value.Type() == "bool" {
+		return "(default true)"
+	}
+	return " (default " + flag.DefValue + ")"
+}
+
+// helpWidth is the width of the description of a flag, without its indentation.
+const helpWidth = 96
+
+// wrap breaks a text into lines of at most width characters, except for longer words.
+func wrap(text string, width int) []string {
+	var lines []string
+	line := ""
+	for _, word := range strings.Fields(text) {
+		if line != "" && len(line)+1+len(word) > width {
+			lines, line = append(lines, line), ""
+		}
+		if line != "" {
+			line += " "
+		}
+		line += word
+	}
+	return append(lines, line)
+}
+
+// flagGroup has the flags below one heading of a help text.
+type flagGroup struct {
+	heading string
+	flags   []*pflag.Flag
+}
+
+const headingKey = "heading"
+
+// underHeading puts flags below a heading of the help text. Without names, it takes all flags without a heading.
+func underHeading(flags *pflag.FlagSet, heading string, names ...string) {
+	flags.VisitAll(func(flag *pflag.Flag) {
+		if slices.Contains(names, flag.Name) || len(names) == 0 && flag.Annotations[headingKey] == nil {
+			_ = flags.SetAnnotation(flag.Name, headingKey, []string{heading})
+		}
+	})
+}
+
+// flagGroups are the visible flags of a command by heading, in the order in which the headings' first flags were defined.
+func flagGroups(c *cobra.Command) []*flagGroup {
+	var groups []*flagGroup
+	add := func(flag *pflag.Flag) {
+		heading := "Flags"
+		if of := flag.Annotations[headingKey]; len(of) > 0 {
+			heading = of[0]
+		}
+		if flag.Hidden || flag.Name == "help" {
+			return
+		}
+		i := slices.IndexFunc(groups, func(g *flagGroup) bool { return g.heading == heading })
+		if i < 0 {
+			i = len(groups)
+			groups = append(groups, &flagGroup{heading: heading})
+		}
+		groups[i].flags = append(groups[i].flags, flag)
+	}
+	c.LocalFlags().VisitAll(add)
+	c.InheritedFlags().VisitAll(add)
+	return groups
+}
+
+const exitCodesKey = "exit codes"
+
+// exitCodes are the annotations of a command with a text about its exit codes.
+func exitCodes(s string) map[string]string { return map[string]string{exitCodesKey: example(s)} }
+
+// text and example remove the indentation of the source from a help text.
+func text(s string) string { return outdent(s, "") }
+
+func example(s string) string { return outdent(s, "  ") }
+
+func outdent(s, indent string) string {
+	lines := strings.Split(strings.TrimSpace(s), "\n")
+	for i, line := range lines {
+		if line = strings.TrimLeft(line, "\t"); line != "" {
+			line = indent + line
+		}
+		lines[i] = line
+	}
+	return strings.Join(lines, "\n")
+}

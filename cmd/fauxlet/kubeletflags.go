@@ -1,0 +1,43 @@
+package main
+
+import (
+	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"fauxlet/config"
+)
+
+// kubeletHeadings group the kubelet's flags in the help text.
+var kubeletHeadings = []struct{ heading, flags string }{
+	{"Kubelet flags: files and apiserver", `config config-dir kubeconfig bootstrap-kubeconfig cert-dir root-dir pod-manifest-path
+		file-check-frequency feature-gates kube-api-burst kube-api-content-type kube-api-qps rotate-certificates v`},
+	{"Kubelet flags: authentication and authorization", `anonymous-auth client-ca-file authentication-token-webhook
+		authentication-token-webhook-cache-ttl authorization-mode authorization-webhook-cache-authorized-ttl
+		authorization-webhook-cache-unauthorized-ttl`},
+	{"Kubelet flags: listeners and TLS", `address port read-only-port healthz-bind-address healthz-port enable-server
+		enable-debugging-handlers streaming-connection-idle-timeout tls-cert-file tls-private-key-file tls-cipher-suites
+		tls-min-version rotate-server-certificates`},
+	{"Kubelet flags: the node", ""},
+}
+
+// addKubeletFlags adds the kubelet's flags. Help lists those for which shown is true, and does not call them deprecated: to a
+// kubelet, every flag that its file has too is deprecated.
+func addKubeletFlags(c *cobra.Command, kubelet *config.Flags, shown func(name string) bool) {
+	flags := pflag.NewFlagSet("kubelet", pflag.ContinueOnError)
+	kubelet.AddTo(flags)
+	flags.VisitAll(func(flag *pflag.Flag) {
+		flag.Hidden = !shown(flag.Name)
+		flag.Deprecated = ""
+		flag.Usage, _, _ = strings.Cut(flag.Usage, " (DEPRECATED: ")
+	})
+	flags.Lookup("feature-gates").Usage = "Feature gates, as key=value pairs. All gates of a kubelet are accepted. These have an effect: " +
+		"ComponentFlagz, ComponentStatusz, ContainerCheckpoint, ExtendWebSocketsToKubelet, KubeletAllocatedPodsEndpoint, " +
+		"NodeLogQuery, PodLogsQuerySplitStreams, ReloadKubeletClientCAFile, ReloadKubeletServerCertificateFile, " +
+		"RotateKubeletServerCertificate."
+	for _, g := range kubeletHeadings {
+		underHeading(flags, g.heading, strings.Fields(g.flags)...)
+	}
+	kubelet.AddTo(c.Flags())
+}
