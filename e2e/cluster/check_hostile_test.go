@@ -15,16 +15,16 @@ import (
 	"fauxlet/e2e/internal/programs"
 )
 
-// hostile are the checks of streams, of kubelets that misbehave, and of what stays open.
-var hostile = []string{"--only", "streams", "--only", "hostile", "--only", "after"}
+// hostileChecks selects the checks of streams, of kubelets that misbehave, and of connections that stay open.
+var hostileChecks = []string{"--only", "streams", "--only", "hostile", "--only", "after"}
 
-// TestCheckStreamsAndHostileKubelets runs them on a real apiserver, which passes them all, and is none the worse for it. On an
-// address that is not loopback, in a network of its own, nodes/proxy is checked too; for that it runs itself once more, as
-// root.
+// TestCheckStreamsAndHostileKubelets runs these checks on a real kube-apiserver, which passes all of them and keeps
+// its memory below 1 GiB. The test runs itself once more as root in a network namespace with an address that is not
+// loopback, because kube-apiserver refuses to proxy nodes/proxy to loopback.
 func TestCheckStreamsAndHostileKubelets(t *testing.T) {
 	t.Parallel()
 	const inside = "FAUXLET_E2E_CHECK_NETWORK"
-	args := hostile
+	args := hostileChecks
 	if os.Getenv(inside) == "" {
 		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 		defer cancel()
@@ -38,7 +38,7 @@ func TestCheckStreamsAndHostileKubelets(t *testing.T) {
 			t.Errorf("in a network of its own (as root, with unshare and ip): %v\n%s", err, out)
 		}
 	} else {
-		args = append([]string{"--node-ip", nodeAddress}, hostile...)
+		args = append([]string{"--node-ip", nodeAddress}, hostileChecks...)
 	}
 
 	plane := controlplane.Shared(t, checkable)
@@ -62,7 +62,7 @@ func TestCheckStreamsAndHostileKubelets(t *testing.T) {
 	}
 }
 
-// peak is the most memory that a process has had, in kB.
+// peak returns the largest resident memory of a process so far, in kB.
 func peak(t *testing.T, p *programs.Process) (kB int) {
 	t.Helper()
 	_, after, _ := strings.Cut(expect.File(t, fmt.Sprintf("/proc/%d/status", p.Cmd.Process.Pid)), "VmHWM:")

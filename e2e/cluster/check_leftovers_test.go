@@ -26,14 +26,14 @@ import (
 	"fauxlet/e2e/internal/programs"
 )
 
-// objects are those of the cluster that a check might leave behind, by kind and name, with their UIDs.
+// objects returns the UIDs of all objects of the kinds that a check creates, by kind and name.
 func objects(t testing.TB, c *controlplane.Plane) map[string]string {
 	t.Helper()
 	ctx, all := context.Background(), map[string]string{}
 	core, every := c.Client.CoreV1(), metav1.ListOptions{}
 	add := func(kind string, o metav1.Object) {
 		if kind == "lease" && o.GetNamespace() == "kube-system" {
-			return // of the apiserver itself
+			return // kube-apiserver's own lease
 		}
 		all[fmt.Sprintf("%s %s/%s", kind, o.GetNamespace(), o.GetName())] = string(o.GetUID())
 	}
@@ -80,7 +80,7 @@ func objects(t testing.TB, c *controlplane.Plane) map[string]string {
 	return all
 }
 
-// leaves wants the objects to be those of before.
+// leaves fails the test unless the cluster has the same objects as before.
 func leaves(t testing.TB, c *controlplane.Plane, before map[string]string) {
 	t.Helper()
 	if diff := cmp.Diff(before, objects(t, c)); diff != "" {
@@ -94,7 +94,7 @@ type background struct {
 	stdout, stderr programs.Buffer
 }
 
-// midway starts a check, and waits until it has Nodes in the cluster that were not there before.
+// midway starts a check, and returns when the check has created its first Node.
 func midway(t testing.TB, c *controlplane.Plane, args ...string) *background {
 	t.Helper()
 	before := objects(t, c)
@@ -121,16 +121,17 @@ func (b *background) end(t testing.TB) programs.Result {
 	return programs.Result{Stdout: b.stdout.String(), Stderr: b.stderr.String(), Status: b.ProcessState.ExitCode()}
 }
 
-// TestCheckLeavesNothing stops checks in the middle, in all ways, and looks what is left.
+// TestCheckLeavesNothing interrupts checks in several ways, and wants the cluster to have the objects that it had
+// before. A killed check leaves objects behind; the next check removes them when they are more than a minute old.
 func TestCheckLeavesNothing(t *testing.T) {
 	t.Parallel()
 	plane := controlplane.New(t, checkable)
 	plane.Bind(t, controlplane.KubeletAPIAdmin, controlplane.User("kubelet-client"))
-	// An object that is somebody's, and has our label.
+	// A check removes leftovers by their label and name. This Node has the label, but not the name.
 	foreign := foreign(t, plane)
 	before := objects(t, plane)
 
-	// Two at once.
+	// Two checks at the same time.
 	var both sync.WaitGroup
 	results := make([]programs.Result, 2)
 	for i := range results {
@@ -169,7 +170,7 @@ func TestCheckLeavesNothing(t *testing.T) {
 	}
 	leaves(t, plane, before)
 
-	// A check that is killed, and a check whose connection is lost for good.
+	// A check that is killed, and a check that loses its connection for good.
 	b = midway(t, plane)
 	expect.NoError(t, b.Process.Kill())
 	b.end(t)
@@ -181,7 +182,8 @@ func TestCheckLeavesNothing(t *testing.T) {
 		t.Errorf("a connection that is lost: %+v, want status 2, and what is left", got)
 	}
 
-	// They may be alive still: what they made is left alone, for a minute, and gone after the next check.
+	// Another check leaves such objects alone for a minute, because their owner may still run. Afterwards it removes
+	// them.
 	runCheck(t, plane, "--only", "reach.dialled")
 	after := objects(t, plane)
 	for _, name := range slices.Sorted(maps.Keys(killed)) {
@@ -201,7 +203,7 @@ func TestCheckLeavesNothing(t *testing.T) {
 	}
 }
 
-// foreign makes a Node that has the label of a run and not its name.
+// foreign creates a Node with the label of a check, but with a name that no check uses.
 func foreign(t testing.TB, c *controlplane.Plane) string {
 	t.Helper()
 	node := &v1.Node{ObjectMeta: metav1.ObjectMeta{Name: "foreign", Labels: map[string]string{"fauxlet.check/run": "long-ago"}}}
@@ -210,9 +212,9 @@ func foreign(t testing.TB, c *controlplane.Plane) string {
 	return node.Name
 }
 
-// link is a way to an apiserver that can be cut.
+// link forwards connections to kube-apiserver until it is cut.
 type link struct {
-	plane    *controlplane.Plane // by this way
+	plane    *controlplane.Plane // with a kubeconfig whose server is the link
 	listener net.Listener
 
 	mu    sync.Mutex
@@ -260,7 +262,7 @@ func (l *link) serve(to string) {
 	}
 }
 
-// cut breaks the connections that there are.
+// cut closes all open connections.
 func (l *link) cut() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -270,7 +272,7 @@ func (l *link) cut() {
 	l.conns = nil
 }
 
-// close breaks them, and refuses others.
+// close closes all open connections and refuses new ones.
 func (l *link) close() {
 	l.listener.Close()
 	l.cut()

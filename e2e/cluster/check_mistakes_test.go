@@ -20,28 +20,29 @@ import (
 	"fauxlet/testcerts"
 )
 
-// mistake is one thing that is wrong with an apiserver, and the one result of a check that tells of it.
+// mistake is one thing wrong with a kube-apiserver, and the one result of a check that then is not a pass.
 type mistake struct {
 	what    string // its row in docs/check.md
 	verdict conformance.Verdict
 	id      string
 	flag    string
 
-	kind    string                                              // of testcerts, of the client certificate
-	mint    func(*testcerts.Authority) (*testcerts.Pair, error) // of it, where there is no such kind
-	without []string                                            // flags that are missing
-	with    []string                                            // flags that are wrong
-	args    []string                                            // of the check
+	kind    string                                              // of the client certificate, as in testcerts
+	mint    func(*testcerts.Authority) (*testcerts.Pair, error) // issues the client certificate if testcerts has no such kind
+	without []string                                            // flags to remove
+	with    []string                                            // flags to replace
+	args    []string                                            // arguments of the check
 }
 
-// The flags of a kube-apiserver that mistakes are about.
+// Flags of kube-apiserver that the mistakes change.
 const (
 	clientCertificateFlag = "--kubelet-client-certificate"
 	servingCAFlag         = "--kubelet-certificate-authority"
 	addressTypesFlag      = "--kubelet-preferred-address-types"
 )
 
-// mistakes are those of certificates first: kube-apiserver reads these files again by itself.
+// mistakes lists the rows of docs/check.md. kube-apiserver reads changed certificate files without a restart; the
+// mistakes in its flags need one.
 func mistakes() []mistake {
 	fail, warn := conformance.Fail, conformance.Warn
 	named := func(name string, organizations ...string) func(*testcerts.Authority) (*testcerts.Pair, error) {
@@ -130,7 +131,7 @@ func findMistakes(t *testing.T, mistakes []mistake) {
 	known := append(servingCAFlags(p), "--client-ca", p.CAFile)
 	check := func(more []string) checked {
 		args := append([]string{"--only", "reach,client,rights,serving,tls"}, known...)
-		if more != nil { // the cluster's own signer, rather than its CA
+		if more != nil { // let the cluster's signer issue the serving certificate
 			args = append([]string{"--only", "serving", "--client-ca", p.CAFile}, more...)
 		}
 		return runCheck(t, plane, args...)
@@ -158,7 +159,7 @@ func findMistakes(t *testing.T, mistakes []mistake) {
 				expect.NoError(t, err)
 				expect.NoError(t, pair.Write(certFile, keyFile))
 			}
-			// For a second kube-apiserver uses the certificate that it has read.
+			// kube-apiserver uses a changed certificate a second later.
 			var found conformance.Result
 			expect.Eventually(t, time.Minute, "the mistake is found", func() string {
 				got, amiss := check(m.args), []conformance.Result(nil)
@@ -175,7 +176,7 @@ func findMistakes(t *testing.T, mistakes []mistake) {
 				return ""
 			})
 
-			// What the remedy says.
+			// Do what the remedy says.
 			forFlags, _, _ := strings.Cut(found.Remedy, "#")
 			switch command, flags := found.Remedy, remedyFlags.FindAllString(forFlags, -1); {
 			case strings.HasPrefix(command, "kubectl create "):
@@ -231,8 +232,8 @@ func findMistakes(t *testing.T, mistakes []mistake) {
 
 var remedyFlags = regexp.MustCompile(`--[a-z-]+=[^ ]+`)
 
-// changed are arguments of an apiserver without some flags, and with others in the place of those of the same name. Files are
-// of the PKI.
+// changed returns the arguments of kube-apiserver without the flags of some names and with other flags. A flag in
+// with replaces one of the same name. Relative files in with are files of the PKI.
 func changed(p *controlplane.PKI, args, without, with []string) []string {
 	args = slices.Clone(args)
 	remove := func(name string) {

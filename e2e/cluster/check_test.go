@@ -24,16 +24,16 @@ import (
 	"fauxlet/e2e/internal/programs"
 )
 
-// checkable are the flags of a kube-apiserver with which nothing is amiss.
+// checkable are kube-apiserver flags with which every check passes.
 var checkable = append([]string{"--kubelet-preferred-address-types=InternalIP,ExternalIP,Hostname"}, controlplane.VerifyingServingCertificates...)
 
-// checked is what fauxlet check has said.
+// checked is the output of one fauxlet check.
 type checked struct {
 	programs.Result
 	report conformance.Report
 }
 
-// checkCommand is a fauxlet check of the apiserver.
+// checkCommand returns a fauxlet check of a kube-apiserver that prints JSON.
 func checkCommand(t testing.TB, c *controlplane.Plane, args ...string) *exec.Cmd {
 	t.Helper()
 	cmd := exec.Command(programs.Path(t, "fauxlet"), append([]string{"check", "--kubeconfig", c.Kubeconfig, "--output", "json"}, args...)...)
@@ -41,7 +41,7 @@ func checkCommand(t testing.TB, c *controlplane.Plane, args ...string) *exec.Cmd
 	return cmd
 }
 
-// runCheck runs it, and holds its report to the schema.
+// runCheck runs a check and validates its report against the published schema.
 func runCheck(t testing.TB, c *controlplane.Plane, args ...string) checked {
 	t.Helper()
 	return reported(t, programs.Run(t, checkCommand(t, c, args...)))
@@ -63,12 +63,12 @@ func reported(t testing.TB, got programs.Result) checked {
 	return result
 }
 
-// servingCAFlags are the flags that give a check the CA of the kubelets' serving certificates.
+// servingCAFlags returns the flags that give a check the CA for its serving certificates.
 func servingCAFlags(p *controlplane.PKI) []string {
 	return []string{"--serving-ca-file", p.CAFile, "--serving-ca-key-file", p.CAKeyFile}
 }
 
-// passes wants every check to pass, but for those that a loopback address rules out.
+// passes fails the test unless every check passes. Checks that cannot run on a loopback address may be skipped.
 func (c checked) passes(t testing.TB) {
 	t.Helper()
 	if c.Status != 0 || len(c.report.NotRemoved) > 0 {
@@ -81,7 +81,7 @@ func (c checked) passes(t testing.TB) {
 	}
 }
 
-// TestCheckPasses checks an apiserver with which nothing is amiss.
+// TestCheckPasses checks a kube-apiserver without mistakes.
 func TestCheckPasses(t *testing.T) {
 	t.Parallel()
 	plane := controlplane.Shared(t, checkable)
@@ -98,7 +98,8 @@ func TestCheckPasses(t *testing.T) {
 	}
 }
 
-// TestCheckGuide runs the commands of docs/check.md, and a check with the rights that it lists and no others.
+// TestCheckGuide runs the commands of docs/check.md. Then it runs a check as a user who has only the rights that this
+// page lists.
 func TestCheckGuide(t *testing.T) {
 	t.Parallel()
 	plane := controlplane.Shared(t, checkable)
@@ -157,8 +158,8 @@ func TestCheckGuide(t *testing.T) {
 	reported(t, last).passes(t)
 }
 
-// TestCheckWithIssuedCertificate checks one of a cluster with controllers, by a serving certificate of the cluster's own signer, and with
-// pods that must have a service account. The controllers collect what the check leaves to them.
+// TestCheckWithIssuedCertificate checks a cluster with controllers. The serving certificate comes from the cluster's
+// signer, and pods need a service account. The controllers remove what the check leaves to them.
 func TestCheckWithIssuedCertificate(t *testing.T) {
 	t.Parallel()
 	plane := controlplane.NewStopped(t, checkable)

@@ -238,7 +238,7 @@ func TestRecipes(t *testing.T) {
 		plane.LogsPrinted(t)
 		k.Expect(t, "/pods", kubelet.Credential{}, 200, "")
 	})
-	// The serving certificate is given by hand: its bootstrap is a claim of its own.
+	// TestBootstrap covers a serving certificate that the node requests.
 	t.Run("production", func(t *testing.T) {
 		plane := controlplane.Shared(t, controlplane.VerifyingServingCertificates)
 		plane.Bind(t, controlplane.KubeletAPIAdmin, controlplane.User("kubelet-client"))

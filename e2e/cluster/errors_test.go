@@ -22,8 +22,8 @@ import (
 	"fauxlet/internal/symptoms"
 )
 
-// TestKubectlErrorsAreRecognized has each error of internal/symptoms happen that names this test as its proof, for one of its causes, and
-// wants what kubectl prints to be recognised as that, and as nothing else.
+// TestKubectlErrorsAreRecognized provokes each error of internal/symptoms whose proof is this test. The output of
+// kubectl must be recognized as that error and no other.
 func TestKubectlErrorsAreRecognized(t *testing.T) {
 	t.Parallel()
 	const proof = "e2e/cluster TestKubectlErrorsAreRecognized"
@@ -32,7 +32,7 @@ func TestKubectlErrorsAreRecognized(t *testing.T) {
 	for _, symptom := range symptoms.Table() {
 		ofProof[symptom.ID] = symptom.Proof == proof
 	}
-	// fails runs kubectl, and gives what it prints.
+	// fails runs kubectl, which must fail with the error id, and returns its output.
 	fails := func(t *testing.T, plane *controlplane.Plane, id string, args ...string) string {
 		t.Helper()
 		proved[id] = true
@@ -74,7 +74,7 @@ func TestKubectlErrorsAreRecognized(t *testing.T) {
 		nodes := plane.Client.CoreV1().Nodes()
 		node, err := nodes.Get(context.Background(), k.Node, metav1.GetOptions{})
 		expect.NoError(t, err)
-		// No machine is asked: to the broadcast address of loopback there is no way for TCP.
+		// TCP has no route to the broadcast address of loopback, so that no other machine is dialled.
 		node.Status.Addresses[0].Address = "127.255.255.255"
 		node, err = nodes.UpdateStatus(context.Background(), node, metav1.UpdateOptions{})
 		expect.NoError(t, err)
@@ -106,7 +106,7 @@ func TestKubectlErrorsAreRecognized(t *testing.T) {
 		fails(t, plane, "forbidden", "logs", "nginx")
 		fails(t, plane, "forbidden", "exec", "nginx", "--", "id")
 
-		// Once as a reader of docs/explain.md does it.
+		// The way a reader of docs/explain.md does it.
 		asked := programs.Run(t, shell(t, plane, `fauxlet explain --error "$(kubectl logs nginx 2>&1)"`))
 		if asked.Status != 0 || asked.Stderr != "" {
 			t.Fatalf("fauxlet explain --error: %+v", asked)
@@ -168,7 +168,7 @@ func TestKubectlErrorsAreRecognized(t *testing.T) {
 	}
 }
 
-// shell is a command line with kubectl and fauxlet on its path, for the plane's admin.
+// shell returns a shell command with kubectl and fauxlet on its PATH, for the administrator of the control plane.
 func shell(t testing.TB, plane *controlplane.Plane, line string) *exec.Cmd {
 	t.Helper()
 	g := guide.New(t, "explain.md", t.TempDir(), "kubectl", "fauxlet")

@@ -11,8 +11,8 @@ import (
 	"fauxlet/e2e/internal/programs"
 )
 
-// TestExplainAgreesWithKubelet: what fauxlet explain says of a kubelet that does not run, with reviews that a real apiserver
-// answers, is what that kubelet answers when it runs.
+// TestExplainAgreesWithKubelet compares what fauxlet explain prints for a configuration with what a running kubelet
+// of that configuration answers. A real kube-apiserver answers the reviews of both.
 func TestExplainAgreesWithKubelet(t *testing.T) {
 	t.Parallel()
 	plane := controlplane.Shared(t, controlplane.WithClientCertificate)

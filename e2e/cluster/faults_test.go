@@ -18,13 +18,13 @@ import (
 	"fauxlet/internal/faults"
 )
 
-// faultRow is one of the table in docs/faults.md: what to add, and what kubectl logs and kubectl exec print then.
+// faultRow is one row of the table in docs/faults.md: a fault, and what kubectl logs and kubectl exec print with it.
 type faultRow struct {
-	add       []string // the arguments of fauxlet fault add
+	add       []string // arguments of fauxlet fault add
 	logs, run string
 }
 
-// faultRows reads the table.
+// faultRows reads the table of docs/faults.md.
 func faultRows(t *testing.T) (rows []faultRow) {
 	t.Helper()
 	row := regexp.MustCompile("(?m)^\\| `fauxlet fault add ([^`|]+)` \\| [^|]+ \\| ([^|]+) \\| ([^|]+) \\|$")
@@ -34,9 +34,9 @@ func faultRows(t *testing.T) (rows []faultRow) {
 	return rows
 }
 
-// differs is what a kubectl that was run says that is not as a cell of the table has it; empty: all is. A cell that begins with
-// "works" is of one that succeeds. In all others the code is what it prints, in which NODE:10250 is the kubelet's address and …
-// is anything.
+// differs compares the output of kubectl with a cell of the table, and returns the difference or nothing. A cell that
+// begins with "works" wants success and the output always. Other cells want the output in their code, where
+// NODE:10250 stands for the kubelet's address and … for any text.
 func differs(cell, address string, got programs.Result, always string) string {
 	printed := strings.Join(strings.Fields(got.Stdout+got.Stderr), " ")
 	if strings.HasPrefix(cell, "works") {
@@ -62,11 +62,11 @@ func differs(cell, address string, got programs.Result, always string) string {
 	return ""
 }
 
-// waits is how long a kubectl that waits must have, at the least.
+// waits is how long a kubectl must run to prove that it waits.
 const waits = 15 * time.Second
 
-// TestKubectlErrorsOfFaults: with each fault of docs/faults.md kubectl prints what the page says, and afterwards it prints the
-// log.
+// TestKubectlErrorsOfFaults injects each fault of docs/faults.md. kubectl must print what the page says, and the log
+// again after the fault is cleared.
 func TestKubectlErrorsOfFaults(t *testing.T) {
 	t.Parallel()
 	plane := controlplane.Shared(t, controlplane.VerifyingServingCertificates)
@@ -96,7 +96,7 @@ func TestKubectlErrorsOfFaults(t *testing.T) {
 				plane.LogsPrinted(t)
 			}()
 			fault(t, append([]string{"add"}, row.add...)...)
-			if row.add[0] == faults.ReviewerRevoking { // the first yes still is one
+			if row.add[0] == faults.ReviewerRevoking { // the fault spares the first review
 				plane.LogsPrinted(t)
 				plane.Kubectl(t, echo...)
 			}

@@ -113,7 +113,7 @@ func TestKubectlLogsFollow(t *testing.T) {
 	})
 }
 
-// adminOfKubelets is the apiserver's own identity.
+// adminOfKubelets returns kube-apiserver's own client certificate.
 func adminOfKubelets(t testing.TB, plane *controlplane.Plane) kubelet.Credential {
 	t.Helper()
 	pair, err := plane.PKI.CA.Client("kubelet-client", nil)

@@ -13,11 +13,12 @@ import (
 	"fauxlet/e2e/internal/sample"
 )
 
-// nodeAddress is where the node is in a network of its own: not on loopback, where nodes/proxy does not go.
+// nodeAddress is the address of the node in a network namespace. kube-apiserver refuses to proxy nodes/proxy to
+// loopback.
 const nodeAddress = "192.0.2.1"
 
-// TestNodeProxy asks through nodes/{name}/proxy of a real apiserver. It runs itself once more in a network namespace, and
-// so needs root.
+// TestNodeProxy sends requests through nodes/{name}/proxy of a real kube-apiserver. It runs itself once more as root
+// in a network namespace.
 func TestNodeProxy(t *testing.T) {
 	t.Parallel()
 	const inside = "FAUXLET_E2E_NODE_NETWORK"
@@ -65,7 +66,7 @@ func TestNodeProxy(t *testing.T) {
 			t.Errorf("get --raw …/proxy%s: status %d, %.200q %s, want it to begin with %q", test.path, got.Status, got.Stdout, got.Stderr, test.begins)
 		}
 	}
-	// statusz has a role of its own, which kubelet-client has not.
+	// The role of kubelet-client does not include statusz, which has an attribute of its own.
 	if got := plane.Kubectl(t, "get", "--raw", "/api/v1/nodes/node-1/proxy/statusz"); got.Status != 1 || !strings.Contains(got.Stderr, "subresource(s)=[statusz]") {
 		t.Errorf("statusz: %+v, want it forbidden", got)
 	}

@@ -25,9 +25,10 @@ import (
 	"fauxlet/e2e/internal/sample"
 )
 
-// roads are the ways by which a stream reaches the kubelet: by SPDY all along, by a WebSocket that the apiserver
-// translates, and by one that it passes on, because the Node declares that its kubelet translates.
-var roads = []struct {
+// paths are the three ways in which a stream reaches the kubelet: SPDY from end to end; a WebSocket that
+// kube-apiserver translates to SPDY; and a WebSocket that it passes on, because the Node declares that its kubelet
+// translates.
+var paths = []struct {
 	name       string
 	websocket  bool
 	declared   bool
@@ -39,7 +40,7 @@ var roads = []struct {
 	{name: "spdy-to-a-node-that-declares", declared: true},
 }
 
-// streaming is a control plane with a node, a pod, and a road to them.
+// streaming is a node with a pod, and one path to it.
 type streaming struct {
 	plane   *controlplane.Plane
 	kubelet *kubelet.Kubelet
@@ -61,28 +62,29 @@ func (s *streaming) kubectl(t testing.TB, stdin string, args ...string) programs
 	return programs.Run(t, cmd)
 }
 
-// overEachRoad runs a test on each. At its end it says how many streams the kubelet translated, which tells the roads apart.
-func overEachRoad(t *testing.T, pods []sample.Pod, test func(*testing.T, *streaming)) {
+// overEachPath runs a test over each path. The kubelet's metrics then show whether it translated a WebSocket, which
+// proves that the test used that path.
+func overEachPath(t *testing.T, pods []sample.Pod, test func(*testing.T, *streaming)) {
 	plane := controlplane.Shared(t, controlplane.WithClientCertificate)
 	plane.Bind(t, controlplane.KubeletAPIAdmin, controlplane.User("kubelet-client"))
-	for _, road := range roads {
-		t.Run(road.name, func(t *testing.T) {
+	for _, path := range paths {
+		t.Run(path.name, func(t *testing.T) {
 			s := &streaming{plane: plane, kubelet: kubelet.Start(t, plane, kubelet.Options{Pods: pods})}
 			plane.Register(t, s.kubelet.Node, s.kubelet.Port, pods...)
-			if road.declared {
+			if path.declared {
 				declare(t, plane, s.kubelet.Node, "ExtendWebSocketsToKubelet")
 			}
-			s.env = []string{fmt.Sprintf("KUBECTL_REMOTE_COMMAND_WEBSOCKETS=%v", road.websocket), fmt.Sprintf("KUBECTL_PORT_FORWARD_WEBSOCKETS=%v", road.websocket)}
+			s.env = []string{fmt.Sprintf("KUBECTL_REMOTE_COMMAND_WEBSOCKETS=%v", path.websocket), fmt.Sprintf("KUBECTL_PORT_FORWARD_WEBSOCKETS=%v", path.websocket)}
 			test(t, s)
 			metrics := s.kubelet.Get(t, "/metrics", adminOfKubelets(t, plane)).Body
-			if translated := strings.Contains(metrics, "\nkubelet_websocket_streaming_requests_total{"); translated != road.translated {
-				t.Errorf("the kubelet has translated a WebSocket: %v, want %v", translated, road.translated)
+			if translated := strings.Contains(metrics, "\nkubelet_websocket_streaming_requests_total{"); translated != path.translated {
+				t.Errorf("the kubelet has translated a WebSocket: %v, want %v", translated, path.translated)
 			}
 		})
 	}
 }
 
-// declare has the Node declare features, as its kubelet would.
+// declare sets the declared features of a Node, as its kubelet would.
 func declare(t testing.TB, c *controlplane.Plane, node string, features ...string) {
 	t.Helper()
 	nodes := c.Client.CoreV1().Nodes()
@@ -98,7 +100,7 @@ func declare(t testing.TB, c *controlplane.Plane, node string, features ...strin
 
 func TestKubectlExec(t *testing.T) {
 	t.Parallel()
-	overEachRoad(t, []sample.Pod{sample.Nginx()}, func(t *testing.T, s *streaming) {
+	overEachPath(t, []sample.Pod{sample.Nginx()}, func(t *testing.T, s *streaming) {
 		for _, test := range []struct {
 			name, stdin string
 			args        []string
@@ -139,10 +141,10 @@ func TestKubectlExec(t *testing.T) {
 	})
 }
 
-// TestKubectlExecTerminal types at a shell, on a real terminal.
+// TestKubectlExecTerminal types commands into a shell, through a real terminal.
 func TestKubectlExecTerminal(t *testing.T) {
 	t.Parallel()
-	overEachRoad(t, []sample.Pod{sample.Nginx()}, func(t *testing.T, s *streaming) {
+	overEachPath(t, []sample.Pod{sample.Nginx()}, func(t *testing.T, s *streaming) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
 		cmd := s.command(t, ctx, "exec", "-it", "nginx", "--", "sh")
@@ -153,7 +155,7 @@ func TestKubectlExecTerminal(t *testing.T) {
 		ended := make(chan struct{})
 		go func() {
 			defer close(ended)
-			_, _ = io.Copy(screen, terminal) // which ends with EIO
+			_, _ = io.Copy(screen, terminal) // ends with EIO when kubectl does
 		}()
 		shows := func(want string) {
 			t.Helper()
@@ -190,7 +192,7 @@ func TestKubectlAttach(t *testing.T) {
 	t.Parallel()
 	growing := sample.Nginx()
 	growing.Containers[0].Grows = true
-	overEachRoad(t, []sample.Pod{growing}, func(t *testing.T, s *streaming) {
+	overEachPath(t, []sample.Pod{growing}, func(t *testing.T, s *streaming) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
 		cmd := s.command(t, ctx, "attach", "-i", "nginx")
@@ -220,7 +222,7 @@ func TestKubectlAttach(t *testing.T) {
 
 func TestKubectlPortForward(t *testing.T) {
 	t.Parallel()
-	overEachRoad(t, []sample.Pod{sample.Nginx()}, func(t *testing.T, s *streaming) {
+	overEachPath(t, []sample.Pod{sample.Nginx()}, func(t *testing.T, s *streaming) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
 		cmd := s.command(t, ctx, "port-forward", "--address", "127.0.0.1", "pod/nginx", ":80")
@@ -250,10 +252,10 @@ func TestKubectlPortForward(t *testing.T) {
 	})
 }
 
-// TestKubectlCopy copies into a container and out of it, by the tar of the fake shell.
+// TestKubectlCopy copies files into a container and out of it. kubectl runs tar in the fake shell for that.
 func TestKubectlCopy(t *testing.T) {
 	t.Parallel()
-	overEachRoad(t, []sample.Pod{sample.Nginx()}, func(t *testing.T, s *streaming) {
+	overEachPath(t, []sample.Pod{sample.Nginx()}, func(t *testing.T, s *streaming) {
 		dir := t.TempDir()
 		given, back := filepath.Join(dir, "given"), filepath.Join(dir, "back")
 		expect.NoError(t, os.Mkdir(given, 0o755))
@@ -273,7 +275,8 @@ func TestKubectlCopy(t *testing.T) {
 	})
 }
 
-// TestKubectlLogsOfOtherContainers: those of an init container that has ended, and of one that crashes again and again.
+// TestKubectlLogsOfOtherContainers reads the logs of an init container that has ended, and of a container that keeps
+// crashing.
 func TestKubectlLogsOfOtherContainers(t *testing.T) {
 	t.Parallel()
 	plane := controlplane.Shared(t, controlplane.WithClientCertificate)

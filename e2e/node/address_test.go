@@ -17,12 +17,13 @@ import (
 	"fauxlet/e2e/internal/programs"
 )
 
-// TestNodeFollowsItsDNSName: a node that is at what the DNS says of its name tells so when that changes, and asks for a certificate for it.
+// TestNodeFollowsItsDNSName changes the address to which a node's name resolves. The node reports the new address and
+// requests a serving certificate for it.
 func TestNodeFollowsItsDNSName(t *testing.T) {
 	t.Parallel()
 	plane := bootstrapPlane(t)
 	const name = "moving"
-	root := t.TempDir() // it has names of its own there
+	root := t.TempDir() // a root folder with its own /etc/hosts
 	expect.NoError(t, os.Link(programs.Path(t, "fauxlet"), filepath.Join(root, "fauxlet")))
 	for _, dir := range []string{"etc", "pki"} {
 		expect.NoError(t, os.Mkdir(filepath.Join(root, dir), 0o755))
@@ -36,7 +37,7 @@ func TestNodeFollowsItsDNSName(t *testing.T) {
 	kubeconfig := filepath.Join(root, "kubeconfig")
 	expect.NoError(t, plane.WriteKubeconfig(kubeconfig, "system:node:"+name, "system:nodes"))
 	expect.NoError(t, os.Chmod(kubeconfig, 0o644))
-	// Its CA is a file outside.
+	// The kubeconfig names the CA file by its path outside of this root.
 	expect.NoError(t, os.MkdirAll(filepath.Join(root, filepath.Dir(plane.PKI.CAFile)), 0o755))
 	expect.NoError(t, os.WriteFile(filepath.Join(root, plane.PKI.CAFile), plane.PKI.CA.CertPEM(), 0o644))
 	expect.NoError(t, os.WriteFile(filepath.Join(root, "kubelet.yaml"), []byte(`

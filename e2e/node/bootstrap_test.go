@@ -23,10 +23,10 @@ import (
 	"fauxlet/testcerts"
 )
 
-// bootstrapping are the flags of a control plane that a node joins with nothing but a token.
+// bootstrapping are kube-apiserver flags for nodes that join with a bootstrap token.
 var bootstrapping = append([]string{"--enable-bootstrap-token-auth"}, controlplane.ForNodes...)
 
-// bootstrapGuide is docs/bootstrap.md for a node of a control plane.
+// bootstrapGuide returns docs/bootstrap.md for one node of a control plane.
 func bootstrapGuide(t testing.TB, plane *controlplane.Plane, node string) *guide.Guide {
 	t.Helper()
 	g := guide.New(t, "bootstrap.md", t.TempDir(), "kubectl", "fauxlet")
@@ -35,7 +35,7 @@ func bootstrapGuide(t testing.TB, plane *controlplane.Plane, node string) *guide
 	return g
 }
 
-// startGuideNode starts the page's node, which need not listen yet.
+// startGuideNode starts the node of docs/bootstrap.md. It does not wait until the node listens.
 func startGuideNode(t testing.TB, g *guide.Guide, plane *controlplane.Plane, name string) *bootstrapped {
 	t.Helper()
 	const beside = "address: 127.0.0.1\nhealthzPort: 0\n"
@@ -44,7 +44,7 @@ func startGuideNode(t testing.TB, g *guide.Guide, plane *controlplane.Plane, nam
 	return startBootstrapped(t, plane, name, g.Dir, command[1:])
 }
 
-// bootstrapped is a stand-in that may have no certificate yet.
+// bootstrapped is a stand-in kubelet that obtains its certificates from the cluster.
 type bootstrapped struct {
 	*programs.Process
 	plane     *controlplane.Plane
@@ -58,7 +58,7 @@ func startBootstrapped(t testing.TB, plane *controlplane.Plane, name, dir string
 	return startProgram(t, plane, "fauxlet", name, dir, args)
 }
 
-// startProgram starts one of the builds of fauxlet.
+// startProgram starts a program of package programs, either fauxlet or the one with a jumping clock.
 func startProgram(t testing.TB, plane *controlplane.Plane, program, name, dir string, args []string) *bootstrapped {
 	t.Helper()
 	b := &bootstrapped{plane: plane, program: program, name: name, dir: dir, args: append(args, "--port", "0", "-v=2")}
@@ -79,16 +79,16 @@ func startProgram(t testing.TB, plane *controlplane.Plane, program, name, dir st
 	return b
 }
 
-// start starts it in its folder, for the first time or again.
+// start starts the process in its folder. After the process has ended it can be started again.
 func (b *bootstrapped) start(t testing.TB) {
 	t.Helper()
-	// start takes no folder: the shell goes there.
+	// programs.Start cannot change the working folder, so that a shell does.
 	var err error
 	b.Process, err = programs.Start("fauxlet", "/bin/sh", append([]string{"-c", `cd "$0" && exec "$@"`, b.dir, programs.Path(t, b.program)}, b.args...)...)
 	expect.NoError(t, err)
 }
 
-// again ends it as with kill -9, and starts it again.
+// again kills the process with SIGKILL and starts it again.
 func (b *bootstrapped) again(t testing.TB) {
 	t.Helper()
 	_ = b.Cmd.Process.Kill()
@@ -96,8 +96,8 @@ func (b *bootstrapped) again(t testing.TB) {
 	b.start(t)
 }
 
-// tells waits for words in its log.
-func (b *bootstrapped) tells(t testing.TB, words string) {
+// awaitLog waits until the process has logged some text.
+func (b *bootstrapped) awaitLog(t testing.TB, words string) {
 	t.Helper()
 	expect.Eventually(t, time.Minute, "the log has "+words, func() string {
 		if !strings.Contains(b.Out.String(), words) {
@@ -107,7 +107,8 @@ func (b *bootstrapped) tells(t testing.TB, words string) {
 	})
 }
 
-// current waits until the link of a "client" or "server" points to another file than before, and gives that.
+// current waits until the link for the "client" or "server" certificate points to another file than before. It checks
+// the file's name and mode and returns its path.
 func (b *bootstrapped) current(t testing.TB, kind, before string) string {
 	t.Helper()
 	link := filepath.Join(b.dir, "pki", "kubelet-"+kind+"-current.pem")
@@ -132,7 +133,7 @@ func (b *bootstrapped) current(t testing.TB, kind, before string) string {
 	return target
 }
 
-// wantsRequest holds a request to what a kubelet asks for.
+// wantsRequest compares a certificate request with the one that a kubelet sends.
 func wantsRequest(t testing.TB, request certificatesv1.CertificateSigningRequest, node, asker string, usage certificatesv1.KeyUsage, names, addresses string) {
 	t.Helper()
 	subject := controlplane.ParseRequest(t, request)
@@ -143,12 +144,13 @@ func wantsRequest(t testing.TB, request certificatesv1.CertificateSigningRequest
 	}
 }
 
-// TestBootstrap is docs/bootstrap.md, from nothing but a token to rotated certificates. The signing duration is claim
-// 16's, the kubelet's configuration that of claim 14 for production.
+// TestBootstrap runs the commands of docs/bootstrap.md, from a token to rotated certificates.
+//
+// Statement 11 of docs/claims.md.
 func TestBootstrap(t *testing.T) {
 	t.Parallel()
 	plane := controlplane.New(t, bootstrapping)
-	// Certificates are dated five minutes back: a rotation comes after -6 to 78 seconds.
+	// The signer dates certificates back by five minutes, so that rotation comes after -6 to 78 seconds.
 	const life = 2 * time.Minute
 	plane.StartControllerManager(t, controlplane.CertificateControllers, life)
 	plane.Bind(t, controlplane.KubeletAPIAdmin, controlplane.User("kubelet-client"))
@@ -158,8 +160,8 @@ func TestBootstrap(t *testing.T) {
 	g.Run(t, "A token")
 	g.Run(t, "A kubeconfig for it")
 	b := startGuideNode(t, g, plane, node)
-	b.tells(t, `User \"system:bootstrap:07401b\" cannot create resource \"certificatesigningrequests\"`)
-	b.tells(t, "kubectl create clusterrolebinding kubelet-bootstrap --clusterrole=system:node-bootstrapper --group=system:bootstrappers")
+	b.awaitLog(t, `User \"system:bootstrap:07401b\" cannot create resource \"certificatesigningrequests\"`)
+	b.awaitLog(t, "kubectl create clusterrolebinding kubelet-bootstrap --clusterrole=system:node-bootstrapper --group=system:bootstrappers")
 	g.Run(t, "What the token may do")
 
 	client := b.current(t, "client", "")
@@ -180,24 +182,25 @@ func TestBootstrap(t *testing.T) {
 	plane.AwaitNode(t, node, "is Ready", controlplane.ReadyIs(v1.ConditionTrue))
 	serving := plane.PendingRequest(t, node, controlplane.ServingSigner)
 	wantsRequest(t, serving, node, "system:node:"+node, "server auth", "[node-1]", "[127.0.0.1]")
-	b.tells(t, "kubectl certificate approve "+serving.Name)
+	b.awaitLog(t, "kubectl certificate approve "+serving.Name)
 	plane.CreatePod(t, controlplane.BoundTo(node, "web"))
 	plane.AwaitPod(t, "web", "runs", controlplane.PhaseIs(v1.PodRunning))
 	logs := func() programs.Result { return plane.Kubectl(t, "logs", "web", "--tail=1") }
 	if got := logs(); got.Status != 1 || !strings.HasSuffix(got.Stderr, "remote error: tls: internal error\n") {
 		t.Errorf("kubectl logs before the approval: %+v", got)
 	}
-	b.tells(t, "no serving certificate available for the kubelet")
+	b.awaitLog(t, "no serving certificate available for the kubelet")
 
 	expect.Contains(t, "kubectl get csr", g.Run(t, "Approve", "CSR="+serving.Name).Stdout, "Pending")
 	server := b.current(t, "server", "")
 	expect.Eventually(t, time.Minute, "kubectl logs", func() string { return logs().Stderr })
 	expect.Contains(t, "kubectl logs", logs().Stdout, "HTTP/1.1")
 
-	// The client's next one is asked for with the one before, and approved by itself; the next for serving waits.
+	// The node requests its next client certificate with the current one, and the controller approves it. The next
+	// serving certificate waits for approval.
 	b.current(t, "client", client)
 	wantsRequest(t, plane.CertificateRequests(t, node, controlplane.ClientSigner)[1], node, "system:node:"+node, "client auth", "[]", "[]")
-	b.tells(t, "connections of the one before are closed")
+	b.awaitLog(t, "connections of the one before are closed")
 	next := plane.PendingRequest(t, node, controlplane.ServingSigner)
 	wantsRequest(t, next, node, "system:node:"+node, "server auth", "[node-1]", "[127.0.0.1]")
 	g.Run(t, "Approve", "CSR="+next.Name)
@@ -208,8 +211,8 @@ func TestBootstrap(t *testing.T) {
 	}
 }
 
-// bootstrapPlane is a control plane for nodes with a token of the group "auto", whose requests are approved by themselves,
-// or of "manual". Certificates are good for an hour.
+// bootstrapPlane returns a control plane for nodes with bootstrap tokens. The controllers approve client certificates
+// for tokens of the group "auto", and not for those of "manual". Certificates are valid for an hour.
 func bootstrapPlane(t testing.TB) *controlplane.Plane {
 	t.Helper()
 	plane := controlplane.Shared(t, bootstrapping)
@@ -219,13 +222,13 @@ func bootstrapPlane(t testing.TB) *controlplane.Plane {
 	return plane
 }
 
-// startBootstrapNode starts a node with a token of a group, without its kubeconfig.
+// startBootstrapNode starts fauxlet as a node with a token of a group and no kubeconfig of its own.
 func startBootstrapNode(t testing.TB, c *controlplane.Plane, name, group string, rotate bool, args ...string) *bootstrapped {
 	t.Helper()
 	return startBootstrapNodeOf(t, c, "fauxlet", name, group, rotate, args...)
 }
 
-// startBootstrapNodeOf starts one of a build of fauxlet.
+// startBootstrapNodeOf is startBootstrapNode for another build of fauxlet.
 func startBootstrapNodeOf(t testing.TB, c *controlplane.Plane, program, name, group string, rotate bool, args ...string) *bootstrapped {
 	t.Helper()
 	dir := t.TempDir()
@@ -237,7 +240,7 @@ func startBootstrapNodeOf(t testing.TB, c *controlplane.Plane, program, name, gr
 		"--kubeconfig", "kubelet.conf", "--cert-dir", "pki", "--hostname-override", name}, args...))
 }
 
-// bootstrapToken makes one, until the test ends, and a kubeconfig for it.
+// bootstrapToken creates a bootstrap token until the test ends, and writes a kubeconfig with it.
 func bootstrapToken(t testing.TB, c *controlplane.Plane, file, group string) {
 	t.Helper()
 	ctx, secrets := context.Background(), c.Client.CoreV1().Secrets("kube-system")
@@ -256,8 +259,8 @@ func bootstrapToken(t testing.TB, c *controlplane.Plane, file, group string) {
 	expect.NoError(t, clientcmd.WriteToFile(*config, file))
 }
 
-// TestBootstrapContinuesAfterKill: a node that is killed while its request waits goes on: with another request where certificates are
-// rotated, for the key was in memory, and with the same one where they are not.
+// TestBootstrapContinuesAfterKill kills a node while its request is pending. With rotation the restarted node sends a
+// new request, because it had its key in memory. Without rotation it waits for the same request.
 func TestBootstrapContinuesAfterKill(t *testing.T) {
 	t.Parallel()
 	plane := bootstrapPlane(t)
@@ -271,7 +274,7 @@ func TestBootstrapContinuesAfterKill(t *testing.T) {
 				if n > 0 {
 					b.again(t)
 				}
-				b.tells(t, "kubectl certificate approve ")
+				b.awaitLog(t, "kubectl certificate approve ")
 				for _, request := range plane.CertificateRequests(t, name, controlplane.ClientSigner) {
 					seen[request.Name] = true
 					if strings.HasPrefix(request.Name, "node-csr-") == rotate {
@@ -294,21 +297,21 @@ func TestBootstrapContinuesAfterKill(t *testing.T) {
 	}
 }
 
-// TestBootstrapRequestsAgainAfterDenial: a denied request is told, and another follows.
+// TestBootstrapRequestsAgainAfterDenial denies a request. The node logs that and sends another.
 func TestBootstrapRequestsAgainAfterDenial(t *testing.T) {
 	t.Parallel()
 	plane := bootstrapPlane(t)
 	b := startBootstrapNode(t, plane, "denied", "manual", true)
 	first := plane.PendingRequest(t, b.name, controlplane.ClientSigner)
 	plane.KubectlPrints(t, []string{"denied"}, "certificate", "deny", first.Name)
-	b.tells(t, "the request was denied")
+	b.awaitLog(t, "the request was denied")
 	second := plane.PendingRequest(t, b.name, controlplane.ClientSigner)
 	plane.KubectlPrints(t, []string{"approved"}, "certificate", "approve", second.Name)
 	b.current(t, "client", "")
 }
 
-// TestBootstrapAfterExpiry: a node that was away for longer than its certificate's life asks anew, by the bootstrap
-// kubeconfig that is still there, and keeps the old file.
+// TestBootstrapAfterExpiry starts a node whose client certificate has expired. It requests a new one with its
+// bootstrap kubeconfig and keeps the old file.
 func TestBootstrapAfterExpiry(t *testing.T) {
 	t.Parallel()
 	plane := bootstrapPlane(t)
@@ -328,7 +331,7 @@ func TestBootstrapAfterExpiry(t *testing.T) {
 	if again := b.current(t, "client", old); again == good {
 		t.Error("the certificate of before is used again")
 	}
-	b.tells(t, "the client certificate expired at ")
+	b.awaitLog(t, "the client certificate expired at ")
 	if _, err := os.Stat(old); err != nil {
 		t.Error(err)
 	}
@@ -337,7 +340,8 @@ func TestBootstrapAfterExpiry(t *testing.T) {
 	}
 }
 
-// TestBootstrapManyNodes: many nodes of one process have each its own certificates, and keep them when the process is killed.
+// TestBootstrapManyNodes runs several nodes in one process. Each has certificates of its own and keeps them when the
+// process is killed.
 func TestBootstrapManyNodes(t *testing.T) {
 	t.Parallel()
 	plane := bootstrapPlane(t)
@@ -395,7 +399,7 @@ func TestBootstrapManyNodes(t *testing.T) {
 	})
 
 	b.again(t)
-	b.tells(t, `"msg":"serving"`)
+	b.awaitLog(t, `"msg":"serving"`)
 	count("nodes are Ready again", func() int { return len(names()) })
 	for _, name := range all {
 		if n, m := len(plane.CertificateRequests(t, name, controlplane.ClientSigner)), len(plane.CertificateRequests(t, name, controlplane.ServingSigner)); n != 1 || m != 1 {

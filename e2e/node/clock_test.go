@@ -19,7 +19,7 @@ import (
 	"fauxlet/e2e/internal/programs"
 )
 
-// jump has the clock of a node be so far ahead.
+// jump sets the clock of a node ahead of the real time.
 func (b *bootstrapped) jump(t testing.TB, ahead time.Duration) {
 	t.Helper()
 	file := filepath.Join(b.dir, "clock")
@@ -33,8 +33,9 @@ func (b *bootstrapped) jump(t testing.TB, ahead time.Duration) {
 	})
 }
 
-// TestNodeReplacesCertificatesAfterClockJump: a node whose clock jumps over the end of its certificates serves nothing by them, and asks for others by
-// itself, as the user of the bootstrap kubeconfig. When the clock is set back, its pods go on.
+// TestNodeReplacesCertificatesAfterClockJump moves the clock of a node past the expiry of its certificates. The node
+// stops serving with them and requests new ones as the user of its bootstrap kubeconfig. Its pods continue when the
+// clock is set back.
 func TestNodeReplacesCertificatesAfterClockJump(t *testing.T) {
 	t.Parallel()
 	plane := controlplane.Shared(t, bootstrapping)
@@ -60,7 +61,7 @@ func TestNodeReplacesCertificatesAfterClockJump(t *testing.T) {
 	}
 	expect.Eventually(t, time.Minute, "kubectl logs", logs)
 
-	// Those that are issued from now on are good by its clock too.
+	// From now on the signer issues certificates that are valid by the node's clock too.
 	expect.NoError(t, signer.Stop())
 	plane.StartControllerManager(t, controlplane.CertificateControllers, 2*time.Hour)
 	b.jump(t, time.Hour)
@@ -68,7 +69,7 @@ func TestNodeReplacesCertificatesAfterClockJump(t *testing.T) {
 	if _, err := tls.Dial("tcp", at, &tls.Config{InsecureSkipVerify: true}); err == nil || !strings.Contains(err.Error(), "tls: internal error") {
 		t.Errorf("a handshake when the serving certificate has expired: %v", err)
 	}
-	b.tells(t, "the clock has jumped")
+	b.awaitLog(t, "the clock has jumped")
 	b.current(t, "client", client)
 	all := plane.CertificateRequests(t, node, controlplane.ClientSigner)
 	if len(all) != 2 || !strings.HasPrefix(all[1].Spec.Username, "system:bootstrap:") {

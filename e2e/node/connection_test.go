@@ -12,25 +12,25 @@ import (
 	"fauxlet/e2e/internal/expect"
 )
 
-// road is a way to the apiserver that can be cut: a listener that copies to it.
-type road struct {
+// connection forwards a node's connections to kube-apiserver until it is cut.
+type connection struct {
 	net.Listener
 	to string
 
 	mu    sync.Mutex
 	conns map[net.Conn]bool
-	// closed: connections are cut as they come. silent: nothing passes, and nobody is told.
+	// closed closes connections as they arrive. silent keeps them open and forwards nothing.
 	closed, silent bool
 }
 
-// newRoad opens one to the control plane, and gives a kubeconfig of the node that takes it.
-func newRoad(t testing.TB, plane *controlplane.Plane, node string) (*road, string) {
+// newConnection starts a connection to a control plane, and returns a kubeconfig of the node that uses it.
+func newConnection(t testing.TB, plane *controlplane.Plane, node string) (*connection, string) {
 	t.Helper()
 	to, err := url.Parse(plane.URL)
 	expect.NoError(t, err)
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	expect.NoError(t, err)
-	r := &road{Listener: listener, to: to.Host, conns: map[net.Conn]bool{}}
+	r := &connection{Listener: listener, to: to.Host, conns: map[net.Conn]bool{}}
 	var serving sync.WaitGroup
 	serving.Go(func() {
 		for {
@@ -55,7 +55,7 @@ func newRoad(t testing.TB, plane *controlplane.Plane, node string) (*road, strin
 	return r, kubeconfig
 }
 
-func (r *road) carry(conn net.Conn) {
+func (r *connection) carry(conn net.Conn) {
 	defer conn.Close()
 	other, err := net.Dial("tcp", r.to)
 	if err != nil {
@@ -84,24 +84,24 @@ func (r *road) carry(conn net.Conn) {
 	r.mu.Unlock()
 }
 
-// muted passes on what is written unless the road is silent.
+// muted writes to a connection unless the connection is silent.
 type muted struct {
-	road *road
-	to   io.Writer
+	connection *connection
+	to         io.Writer
 }
 
 func (m *muted) Write(b []byte) (int, error) {
-	m.road.mu.Lock()
-	silent := m.road.silent
-	m.road.mu.Unlock()
+	m.connection.mu.Lock()
+	silent := m.connection.silent
+	m.connection.mu.Unlock()
 	if silent {
 		return len(b), nil
 	}
 	return m.to.Write(b)
 }
 
-// cut closes all that is open.
-func (r *road) cut() {
+// cut closes all open connections.
+func (r *connection) cut() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for conn := range r.conns {
@@ -109,7 +109,7 @@ func (r *road) cut() {
 	}
 }
 
-func (r *road) set(closed, silent bool) {
+func (r *connection) set(closed, silent bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.closed, r.silent = closed, silent

@@ -14,7 +14,7 @@ import (
 	"fauxlet/e2e/internal/kubelet"
 )
 
-// podReadyIs wants the pod's condition Ready to have this status.
+// podReadyIs returns a condition for AwaitPod: the pod's condition Ready has this status.
 func podReadyIs(status v1.ConditionStatus) func(*v1.Pod) string {
 	return func(pod *v1.Pod) string {
 		for _, c := range pod.Status.Conditions {
@@ -26,15 +26,15 @@ func podReadyIs(status v1.ConditionStatus) func(*v1.Pod) string {
 	}
 }
 
-// TestNodeWithControllers: a node is what the scheduler and the controllers of nodes take it for. They take the taint of a
-// new Node away, bind pods to it, and take it for dead when the apiserver has been out of its reach for longer than they
-// wait; it comes back by itself, with the pods that it had.
+// TestNodeWithControllers runs a node with kube-scheduler and the node controllers. They remove the taint of a new
+// Node and bind pods to it. While the node cannot reach kube-apiserver they mark it as failed. It recovers with the
+// pods that it had.
 func TestNodeWithControllers(t *testing.T) {
 	t.Parallel()
 	plane := controlplane.New(t, controlplane.ForNodes)
 	plane.StartControllerManager(t, "node-lifecycle-controller,taint-eviction-controller", time.Hour, "--node-monitor-period=1s", "--node-monitor-grace-period=10s")
 	plane.StartController(t, "kube-scheduler")
-	way, kubeconfig := newRoad(t, plane, "node-1")
+	way, kubeconfig := newConnection(t, plane, "node-1")
 	s := kubelet.ServingCertificate(t)
 	s["nodeStatusUpdateFrequency"], s["nodeLeaseDurationSeconds"] = "2s", 8
 	n := join(t, plane, joinOptions{kubeconfig: kubeconfig, settings: s})

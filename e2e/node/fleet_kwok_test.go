@@ -21,14 +21,14 @@ import (
 	"fauxlet/e2e/internal/programs"
 )
 
-// kwokStages are those of KWOK's own kustomize/stage/fast, by their files.
+// kwokStages are the files of KWOK's own kustomize/stage/fast.
 var kwokStages = []string{
 	"node/fast/node-initialize.yaml", "node/heartbeat-with-lease/node-heartbeat-with-lease.yaml",
 	"pod/fast/pod-ready.yaml", "pod/fast/pod-complete.yaml", "pod/fast/pod-delete.yaml",
 }
 
-// kwokOptions are those of KWOK's own kustomize/kwok/kwok.yaml, but for which nodes it manages: all, and how it is told of
-// stages and logs: by files, not by custom resources.
+// kwokOptions is KWOK's own kustomize/kwok/kwok.yaml with two changes: it manages all nodes, and it reads stages and
+// logs from files instead of custom resources.
 const kwokOptions = `apiVersion: config.kwok.x-k8s.io/v1alpha1
 kind: KwokConfiguration
 options:
@@ -43,8 +43,8 @@ options:
   nodeLeaseDurationSeconds: 40
 `
 
-// startKWOK starts KWOK, and creates the Nodes, which it does not do itself. FAUXLET_E2E_KWOK_PARALLELISM is how much it
-// does at once, instead of its own 4.
+// startKWOK starts KWOK and creates the Nodes, because KWOK does not. FAUXLET_E2E_KWOK_PARALLELISM replaces KWOK's
+// default of 4 parallel workers.
 func startKWOK(t *testing.T, r *fleetRun) {
 	dir := t.TempDir()
 	config := filepath.Join(dir, "kwok.yaml")
@@ -84,7 +84,7 @@ func startKWOK(t *testing.T, r *fleetRun) {
 	expect.NoError(t, group.Wait())
 }
 
-// kwokModule is the folder of KWOK's sources, which its stages are in.
+// kwokModule returns the folder of KWOK's sources, which contain its stages.
 func kwokModule(t *testing.T) string {
 	t.Helper()
 	path, version, _ := strings.Cut(programs.Modules["kwok"], "@")

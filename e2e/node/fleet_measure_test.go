@@ -22,17 +22,17 @@ import (
 	"fauxlet/e2e/internal/expect"
 )
 
-// figures are what is measured of a fleet.
+// figures are the measurements of one fleet.
 type figures struct {
 	nodesReady, podsCreated, podsRunning, podsGone, logs, leaseAge time.Duration
 
 	rss, anonymous    int64   // bytes
 	threads           int64   // of the process
-	cpu, apiserverCPU float64 // seconds a minute
+	cpu, apiserverCPU float64 // seconds per minute
 	requests          map[string]float64
 }
 
-// requests are how often each verb of each resource was asked of the apiserver, as it says.
+// requests returns how many requests kube-apiserver has counted, by verb and resource.
 func (r *fleetRun) requests(t testing.TB) map[string]float64 {
 	t.Helper()
 	text, err := r.client.RESTClient().Get().AbsPath("/metrics").DoRaw(context.Background())
@@ -58,11 +58,11 @@ func (r *fleetRun) requests(t testing.TB) map[string]float64 {
 	return counts
 }
 
-// fleetCounts counts nodes that are Ready and pods that run, as a watch of each tells.
+// fleetCounts counts Ready nodes and Running pods. It watches both.
 type fleetCounts struct {
 	mu      sync.Mutex
 	ready   map[string]bool // by node
-	running map[string]bool // by pod; false: it is there and does not run
+	running map[string]bool // by pod; false: exists and does not run
 }
 
 func countFleet(t testing.TB, client kubernetes.Interface) *fleetCounts {
@@ -103,7 +103,7 @@ func (c *fleetCounts) count(object any) {
 func (c *fleetCounts) discount(object any) {
 	key, err := cache.DeletionHandlingMetaNamespaceKeyFunc(object)
 	if err != nil {
-		return // of no object that is counted
+		return // not an object that is counted
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -142,7 +142,7 @@ func (c *fleetCounts) allPods() int {
 	return len(c.running)
 }
 
-// lack says how far off a number is.
+// lack returns how a number differs from the wanted one, or nothing.
 func lack(are, want int) string {
 	if are != want {
 		return fmt.Sprintf("%d, want %d", are, want)

@@ -23,7 +23,7 @@ import (
 	"fauxlet/e2e/internal/programs"
 )
 
-// How large a fleet is, and how long it is looked at while it rests.
+// The size of a fleet, and how long it is measured without load.
 const (
 	podsPerNode    = 10
 	smallFleet     = 20
@@ -32,13 +32,13 @@ const (
 	logsAsked      = 50
 )
 
-// fleet is a program that is many nodes.
+// fleet is a program that runs many nodes.
 type fleet struct {
-	name  string // of its binary
+	name  string // in package programs
 	start func(*testing.T, *fleetRun)
 }
 
-// fleetRun is one control plane with one fleet.
+// fleetRun is one fleet on a control plane of its own.
 type fleetRun struct {
 	plane   *controlplane.Plane
 	client  *kubernetes.Clientset
@@ -48,14 +48,15 @@ type fleetRun struct {
 	counts  *fleetCounts
 }
 
-// TestFleet: many nodes of one process, all Ready, with all their pods Running, their Leases in time and their logs those
-// of their pods, in numbers. FAUXLET_E2E_FLEET=1000 makes 1000 nodes, and then the same by KWOK.
+// TestFleet runs many nodes in one process and wants all of them Ready, all their pods Running, Leases renewed in
+// time and the logs of the right pods. With FAUXLET_E2E_FLEET=1000 it measures 1000 nodes, and then the same with
+// KWOK.
 func TestFleet(t *testing.T) {
 	nodes, rest := programs.NumberFromEnvironment(t, "FAUXLET_E2E_FLEET", 0), fleetRest
 	kwok := nodes > 0
 	if nodes == 0 {
 		nodes, rest = smallFleet, smallFleetRest
-		t.Parallel() // nobody looks at its numbers
+		t.Parallel() // the measurements of the small fleet are not compared
 	}
 	fleets := []fleet{{"fauxlet", startFauxlets}}
 	if kwok {
@@ -64,7 +65,7 @@ func TestFleet(t *testing.T) {
 	var names []string
 	var columns []figures
 	for _, fleet := range fleets {
-		programs.Path(t, fleet.name) // built before the time counts
+		programs.Path(t, fleet.name) // build before the measurement
 		if !t.Run(fleet.name, func(t *testing.T) { columns = append(columns, measureFleet(t, int(nodes), rest, fleet.start)) }) {
 			return
 		}
@@ -73,7 +74,7 @@ func TestFleet(t *testing.T) {
 	t.Logf("%d nodes with %d pods each, %v at rest\n%s", nodes, podsPerNode, rest, fleetTable(names, columns))
 }
 
-// measureFleet has a fleet come up on a control plane of its own, rest, and go.
+// measureFleet starts a fleet, measures it without load, reads logs and deletes the pods.
 func measureFleet(t *testing.T, nodes int, rest time.Duration, begin func(*testing.T, *fleetRun)) figures {
 	ctx := context.Background()
 	r := &fleetRun{plane: controlplane.New(t, controlplane.ForNodes), nodes: nodes, rest: rest}
@@ -109,7 +110,7 @@ func measureFleet(t *testing.T, nodes int, rest time.Duration, begin func(*testi
 	r.atRest(t, &f)
 	programs.Progress("at rest: %d MB resident, %.1f s of CPU a minute", f.rss/1e6, f.cpu)
 	began = time.Now()
-	r.askLogs(t)
+	r.readLogs(t)
 	f.logs = time.Since(began) / logsAsked
 
 	began = time.Now()
@@ -128,10 +129,10 @@ func fleetNode(i int) string { return fmt.Sprintf("fleet-%d", i) }
 
 func fleetPod(node, i int) string { return fmt.Sprintf("web-%d-%d", node, i) }
 
-// fleetLog is the log of the i-th pod of each node.
+// fleetLog returns the log of the i-th pod of each node.
 func fleetLog(i int) string { return fmt.Sprintf("this is pod %d of its node\n", i) }
 
-// createPods creates them bound.
+// createPods creates the pods, bound to their nodes.
 func (r *fleetRun) createPods(t *testing.T) {
 	t.Helper()
 	expect.NoError(t, r.eachPod(func(i, j int) error {
@@ -143,7 +144,7 @@ func (r *fleetRun) createPods(t *testing.T) {
 	}))
 }
 
-// eachPod does something with all pods, some at once.
+// eachPod calls do for all pods, several at a time.
 func (r *fleetRun) eachPod(do func(node, i int) error) error {
 	var group errgroup.Group
 	group.SetLimit(16)
@@ -155,8 +156,8 @@ func (r *fleetRun) eachPod(do func(node, i int) error) error {
 	return group.Wait()
 }
 
-// askLogs reads logs of pods that are chosen at random, one after the other, as kubectl does: through the apiserver.
-func (r *fleetRun) askLogs(t *testing.T) {
+// readLogs reads the logs of random pods, one after another, through kube-apiserver.
+func (r *fleetRun) readLogs(t *testing.T) {
 	t.Helper()
 	random := rand.New(rand.NewPCG(1, 1))
 	for range logsAsked {
@@ -171,7 +172,7 @@ func (r *fleetRun) askLogs(t *testing.T) {
 	}
 }
 
-// atRest looks at a fleet that has nothing to do.
+// atRest measures the fleet without load.
 func (r *fleetRun) atRest(t *testing.T, f *figures) {
 	const settling = 10 * time.Second
 	leasesInTime := func() {
@@ -190,7 +191,7 @@ func (r *fleetRun) atRest(t *testing.T, f *figures) {
 	}
 	await(settling)
 	leasesInTime()
-	f.leaseAge = 0 // the first Leases may be younger than they will be
+	f.leaseAge = 0 // the first Leases were renewed a moment ago
 	fleet, apiserver := programs.UsageOf(t, r.process), programs.UsageOf(t, r.plane.APIServer)
 	requests := r.requests(t)
 	const looks = 5
@@ -205,7 +206,7 @@ func (r *fleetRun) atRest(t *testing.T, f *figures) {
 	f.requests = map[string]float64{}
 	for what, count := range r.requests(t) {
 		if what == "LIST leases" {
-			count -= looks // ours
+			count -= looks // requests of this test
 		}
 		if rate := (count - requests[what]) / seconds; rate > 0 {
 			f.requests[what] = rate
@@ -213,10 +214,10 @@ func (r *fleetRun) atRest(t *testing.T, f *figures) {
 	}
 }
 
-// await is time that passes: what is measured here is what happens meanwhile.
+// await waits. The test measures what happens meanwhile.
 func await(d time.Duration) { <-time.After(d) }
 
-// startFauxlets starts one fauxlet that is all the nodes.
+// startFauxlets starts one fauxlet that runs all nodes.
 func startFauxlets(t *testing.T, r *fleetRun) {
 	dir := t.TempDir()
 	p, err := controlplane.Certificates()
@@ -234,7 +235,7 @@ func startFauxlets(t *testing.T, r *fleetRun) {
 	expect.NoError(t, err)
 }
 
-// fleetTable has a line for each figure, and the ratio of the two columns where there are two.
+// fleetTable returns a line for each measurement, with the ratio if there are two fleets.
 func fleetTable(names []string, columns []figures) string {
 	var text strings.Builder
 	row := func(what string, values []float64, format string) {

@@ -22,13 +22,13 @@ import (
 	"fauxlet/e2e/internal/programs"
 )
 
-// joined is a stand-in that has joined by itself: one node, or many.
+// joined is a stand-in kubelet that has registered itself, with one node or many.
 type joined struct {
 	*programs.Process
 	name  string
 	plane *controlplane.Plane
 	args  []string
-	// open are the addresses that it listens on.
+	// open are the addresses in the ready file.
 	open struct {
 		Secure string
 		Nodes  map[string]string
@@ -36,17 +36,17 @@ type joined struct {
 	ready string
 }
 
-// joinOptions are what tests vary.
+// joinOptions configure a stand-in kubelet.
 type joinOptions struct {
 	name       string // empty: node-1
-	kubeconfig string // empty: the node's own credential
+	kubeconfig string // empty: with the node's own certificate
 	settings   kubelet.Settings
 	scenario   string
 	args       []string
 }
 
-// join starts a stand-in that registers itself, with its node's own credential, and waits until it listens. It is stopped,
-// and its Node deleted, with the test.
+// join starts a stand-in kubelet that registers itself, and waits until it listens. It is stopped, and its Node
+// deleted, with the test.
 func join(t testing.TB, c *controlplane.Plane, o joinOptions) *joined {
 	t.Helper()
 	if o.name == "" {
@@ -83,7 +83,7 @@ func join(t testing.TB, c *controlplane.Plane, o joinOptions) *joined {
 	return n
 }
 
-// start starts it, for the first time or again.
+// start starts the process and waits until it listens. After the process has ended it can be started again.
 func (n *joined) start(t testing.TB) {
 	t.Helper()
 	if err := os.Remove(n.ready); err != nil && !os.IsNotExist(err) {
@@ -105,17 +105,17 @@ func (n *joined) start(t testing.TB) {
 	})
 }
 
-// readOpen reads the addresses from its ready file.
+// readOpen reads the addresses from the ready file.
 func (n *joined) readOpen() error {
 	data, err := os.ReadFile(n.ready)
 	if err != nil {
 		return err
 	}
-	n.open.Nodes = nil // which Unmarshal would add to
+	n.open.Nodes = nil // Unmarshal would add to the map
 	return json.Unmarshal(data, &n.open)
 }
 
-// halt stops it as an init system does.
+// halt stops the process with SIGTERM.
 func (n *joined) halt(t testing.TB) {
 	t.Helper()
 	if err := n.Stop(); err != nil {
@@ -123,14 +123,14 @@ func (n *joined) halt(t testing.TB) {
 	}
 }
 
-// kill ends it without a word.
+// kill ends the process with SIGKILL.
 func (n *joined) kill(t testing.TB) {
 	t.Helper()
 	expect.NoError(t, n.Cmd.Process.Kill())
 	<-n.Ended
 }
 
-// TestNodeJoins is one command against a fresh control plane, and all that a tester does then.
+// TestNodeJoins starts a node with one command against a new control plane, and does what a tester does with it.
 func TestNodeJoins(t *testing.T) {
 	t.Parallel()
 	plane := controlplane.Shared(t, controlplane.ForNodes)
@@ -191,11 +191,11 @@ func TestNodeJoins(t *testing.T) {
 	plane.AwaitNode(t, n.name, "is not ready after it was stopped", controlplane.ReadyIs(v1.ConditionFalse))
 }
 
-// TestNodeDeregisters: with --deregister-node nothing is left.
+// TestNodeDeregisters wants the Node to be deleted when a node with --deregister-node stops.
 func TestNodeDeregisters(t *testing.T) {
 	t.Parallel()
 	plane := controlplane.Shared(t, controlplane.ForNodes)
-	// A node's own credential may not delete Nodes.
+	// A node's own certificate may not delete Nodes.
 	n := join(t, plane, joinOptions{kubeconfig: plane.Kubeconfig, settings: kubelet.ServingCertificate(t), args: []string{"--deregister-node"}})
 	plane.AwaitNode(t, n.name, "is Ready", controlplane.ReadyIs(v1.ConditionTrue))
 	n.halt(t)
@@ -204,7 +204,7 @@ func TestNodeDeregisters(t *testing.T) {
 	}
 }
 
-// TestNodeKeepsPodsAfterRestart: a stand-in that is killed, or stopped, and started again goes on with the pods that it had.
+// TestNodeKeepsPodsAfterRestart kills and stops a node and starts it again. It continues with the pods that it had.
 func TestNodeKeepsPodsAfterRestart(t *testing.T) {
 	t.Parallel()
 	plane := controlplane.Shared(t, controlplane.ForNodes)
@@ -250,8 +250,8 @@ func TestNodeKeepsPodsAfterRestart(t *testing.T) {
 	plane.AwaitNode(t, n.name, "is Ready once more", controlplane.ReadyIs(v1.ConditionTrue))
 }
 
-// TestNodeScenario: pods do what a scenario says of them, by name or by pattern, and its own pods are static pods, with
-// mirrors.
+// TestNodeScenario checks that pods behave as a scenario describes by name or by pattern. The scenario's own pods
+// become static pods with mirror pods.
 func TestNodeScenario(t *testing.T) {
 	t.Parallel()
 	plane := controlplane.Shared(t, controlplane.ForNodes)
@@ -297,7 +297,7 @@ containers:
 	})
 	plane.KubectlPrints(t, []string{"HTTP/1.1"}, "logs", "broken-2", "--previous", "--tail=1")
 
-	// A mirror that is deleted comes back; one whose pod is gone goes.
+	// A deleted mirror pod comes back. The mirror pod of a removed static pod is deleted.
 	plane.KubectlPrints(t, nil, "delete", "pod", "agent-node-1", "--wait=false")
 	plane.AwaitPod(t, "agent-node-1", "is there again", func(pod *v1.Pod) string {
 		if pod.UID == mirror.UID || pod.Status.Phase != v1.PodRunning {

@@ -22,7 +22,7 @@ import (
 	"fauxlet/e2e/internal/programs"
 )
 
-// onlyMany1 lets the apiserver reach the API of one node, and of no other.
+// onlyMany1 allows kube-apiserver to access the API of one node and no other.
 const onlyMany1 = `
 apiVersion: rbac.authorization.k8s.io/v1
 kind: ClusterRole
@@ -37,8 +37,8 @@ roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: only-man
 subjects: [{apiGroup: rbac.authorization.k8s.io, kind: User, name: kubelet-client}]
 `
 
-// TestManyNodes: one process is as many nodes as its scenario says, and another number when that is read again; each is
-// itself to whoever asks for rights, and has its own pods, port and metrics.
+// TestManyNodes runs one process with as many nodes as its scenario says, and changes the number by a reload. Each
+// node authorizes requests for itself and has its own pods, port and metrics.
 func TestManyNodes(t *testing.T) {
 	t.Parallel()
 	plane := controlplane.Shared(t, controlplane.ForNodes)
@@ -64,7 +64,7 @@ func TestManyNodes(t *testing.T) {
 		}
 		return names
 	}
-	// are waits until these nodes are there and Ready, and no others, in the cluster, in the ready file and in metrics.
+	// are waits until exactly these nodes exist and are Ready: in the cluster, in the ready file and in the metrics.
 	are := func(names ...string) {
 		t.Helper()
 		expect.Eventually(t, time.Minute, fmt.Sprintf("the nodes are %v", names), func() string {
@@ -115,7 +115,7 @@ func TestManyNodes(t *testing.T) {
 	are("many-0", "many-1", "many-2", "many-3", "many-4")
 	before := len(n.Out.String())
 	again("nodes: many\n")
-	n.says(t, "the scenario was not applied completely", 1, before)
+	n.awaitLog(t, "the scenario was not applied completely", 1, before)
 	are("many-0", "many-1", "many-2", "many-3", "many-4")
 	gone := n.open.Nodes["many-4"]
 	again("nodes: 2\n")

@@ -9,14 +9,14 @@ import (
 	"fauxlet/e2e/internal/reviews"
 )
 
-// What `fauxlet serve` may take when nobody asks it anything, in bytes: resident memory, of which most are pages of the
-// program's own file that all its processes share, and what is its own.
+// Limits for the memory of an idle `fauxlet serve`, in bytes: all resident memory, most of which is the program file
+// and shared between processes, and the anonymous part.
 const (
 	idleMemory = 72 << 20
 	idleOwn    = 20 << 20
 )
 
-// TestIdleMemory looks at a stand-in that has answered a request and has nothing to do.
+// TestIdleMemory measures a stand-in kubelet that has answered one request and is idle.
 func TestIdleMemory(t *testing.T) {
 	t.Parallel()
 	reviews := reviews.Start(t)

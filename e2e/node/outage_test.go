@@ -18,7 +18,7 @@ import (
 	"fauxlet/e2e/internal/programs"
 )
 
-// works wants a pod that is made now to run, and to go, and the Lease to be renewed from now on.
+// works checks that a new pod starts and is deleted, and that the Lease is renewed from now on.
 func (n *joined) works(t testing.TB, name string) {
 	t.Helper()
 	plane, now := n.plane, time.Now()
@@ -39,8 +39,8 @@ func (n *joined) works(t testing.TB, name string) {
 	plane.AwaitNode(t, n.name, "is Ready", controlplane.ReadyIs(v1.ConditionTrue))
 }
 
-// says waits until its log has the words, count times since from.
-func (n *joined) says(t testing.TB, words string, count, from int) {
+// awaitLog waits until the log has some text count times after the byte from.
+func (n *joined) awaitLog(t testing.TB, words string, count, from int) {
 	t.Helper()
 	expect.Eventually(t, 3*time.Minute, "fauxlet says "+words, func() string {
 		if got := strings.Count(n.Out.String()[from:], words); got < count {
@@ -50,12 +50,12 @@ func (n *joined) says(t testing.TB, words string, count, from int) {
 	})
 }
 
-// TestNodeRecoversFromOutages: whatever happens between a node and its control plane, it recovers by itself, and its pods are the
-// ones that they were.
+// TestNodeRecoversFromOutages breaks the connection between a node and its control plane in several ways. The node
+// recovers each time, with the same pods.
 func TestNodeRecoversFromOutages(t *testing.T) {
 	t.Parallel()
 	plane := controlplane.NewWithEtcd(t, controlplane.ForNodes)
-	way, kubeconfig := newRoad(t, plane, "node-1")
+	way, kubeconfig := newConnection(t, plane, "node-1")
 	s := kubelet.ServingCertificate(t)
 	s["nodeStatusUpdateFrequency"], s["nodeLeaseDurationSeconds"] = "2s", 8
 	n := join(t, plane, joinOptions{kubeconfig: kubeconfig, settings: s})
@@ -73,22 +73,22 @@ func TestNodeRecoversFromOutages(t *testing.T) {
 			from := len(n.Out.String())
 			way.set(true, false)
 			way.cut()
-			n.says(t, failing, 3, from)
+			n.awaitLog(t, failing, 3, from)
 			plane.KubectlPrints(t, nil, "run", "meanwhile", "--image=nginx", `--overrides={"spec":{"nodeName":"node-1"}}`)
 			way.set(false, false)
 			plane.AwaitPod(t, "meanwhile", "runs", controlplane.PhaseIs(v1.PodRunning))
 			plane.KubectlPrints(t, nil, "delete", "pod", "meanwhile", "--wait=false")
 		}},
-		{"the road is silent", func(t *testing.T) {
+		{"the connection is silent", func(t *testing.T) {
 			from := len(n.Out.String())
 			way.set(false, true)
-			n.says(t, failing, 2, from)
+			n.awaitLog(t, failing, 2, from)
 			way.set(false, false)
 		}},
 		{"the apiserver is started again", func(t *testing.T) {
 			from := len(n.Out.String())
 			expect.NoError(t, plane.APIServer.Stop())
-			n.says(t, failing, 1, from)
+			n.awaitLog(t, failing, 1, from)
 			expect.NoError(t, plane.Start())
 		}},
 		{"etcd is started again", func(t *testing.T) {
@@ -120,12 +120,12 @@ func TestNodeRecoversFromOutages(t *testing.T) {
 	}
 }
 
-// TestNodeChurn: a thousand pods that come and go within a minute leave nothing behind, though the node is killed meanwhile.
+// TestNodeChurn creates and deletes a thousand pods within a minute and kills the node meanwhile. No pod is left.
 func TestNodeChurn(t *testing.T) {
 	t.Parallel()
 	plane := controlplane.Shared(t, controlplane.ForNodes)
 	s := kubelet.ServingCertificate(t)
-	s["kubeAPIQPS"], s["kubeAPIBurst"] = 500, 1000 // by the default of 50 a second it takes longer
+	s["kubeAPIQPS"], s["kubeAPIBurst"] = 500, 1000 // the default of 50 per second takes longer
 	n := join(t, plane, joinOptions{settings: s})
 	plane.AwaitNode(t, n.name, "is Ready", controlplane.ReadyIs(v1.ConditionTrue))
 	ctx, pods := context.Background(), plane.Client.CoreV1().Pods("default")
@@ -144,7 +144,7 @@ func TestNodeChurn(t *testing.T) {
 				return err
 			}
 			grace := int64(i % 3)
-			if i%3 == 1 { // not even its first status was seen by anybody
+			if i%3 == 1 { // deleted before its first status
 				return pods.Delete(ctx, pod.Name, metav1.DeleteOptions{GracePeriodSeconds: &grace})
 			}
 			if problem := expect.Within(2*time.Minute, func() string {
@@ -166,7 +166,7 @@ func TestNodeChurn(t *testing.T) {
 		}
 		return ""
 	})
-	programs.Progress("%d pods have come and gone in %v", count, time.Since(began).Round(time.Second)) // a busy machine may take longer
+	programs.Progress("%d pods have come and gone in %v", count, time.Since(began).Round(time.Second)) // a busy machine takes longer
 	client := kubelet.Credential{}
 	var err error
 	client.Pair, err = plane.PKI.CA.Client("admin", []string{"system:masters"})
@@ -182,8 +182,8 @@ func TestNodeChurn(t *testing.T) {
 	n.works(t, "afterwards")
 }
 
-// TestDeletedNodeStaysDeletedUntilRestart: a Node that somebody deletes stays so, as a kubelet's does, and is there again after a restart. Its
-// pods are whoever deletes them.
+// TestDeletedNodeStaysDeletedUntilRestart deletes a Node. Like a kubelet, the node does not register again until it
+// restarts.
 func TestDeletedNodeStaysDeletedUntilRestart(t *testing.T) {
 	t.Parallel()
 	plane := controlplane.Shared(t, controlplane.ForNodes)
@@ -192,7 +192,7 @@ func TestDeletedNodeStaysDeletedUntilRestart(t *testing.T) {
 	n := join(t, plane, joinOptions{settings: s})
 	first := plane.AwaitNode(t, n.name, "is Ready", controlplane.ReadyIs(v1.ConditionTrue))
 	expect.NoError(t, plane.Client.CoreV1().Nodes().Delete(context.Background(), n.name, metav1.DeleteOptions{}))
-	n.says(t, "Error updating node status, will retry", 10, 0)
+	n.awaitLog(t, "Error updating node status, will retry", 10, 0)
 	if _, err := plane.Client.CoreV1().Nodes().Get(context.Background(), n.name, metav1.GetOptions{}); !apierrors.IsNotFound(err) {
 		t.Errorf("it is there again: %v", err)
 	}
@@ -203,7 +203,7 @@ func TestDeletedNodeStaysDeletedUntilRestart(t *testing.T) {
 	}
 }
 
-// TestKubectlTop: kubectl top tells of nodes and pods that joined by themselves.
+// TestKubectlTop runs kubectl top for a node that registered itself and its pods.
 func TestKubectlTop(t *testing.T) {
 	t.Parallel()
 	port := programs.FreePort(t)

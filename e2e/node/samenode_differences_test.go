@@ -16,17 +16,17 @@ import (
 	"fauxlet/e2e/internal/expect"
 )
 
-// nodeDifference is one that there may be between what the two say.
+// nodeDifference is an allowed difference between the two nodes.
 type nodeDifference struct {
-	what    string   // the object
-	paths   []string // patterns of fields, each the whole of it, and each met
+	what    string   // kind of the object
+	paths   []string // patterns of whole field paths; each must occur
 	hollow  string   // a pattern of the kubelet's value, the whole of it; absent is "-"
-	fauxlet string   // that of fauxlet's
-	tells   string   // it in words
+	fauxlet string   // pattern of fauxlet's value
+	tells   string   // description for docs/node.md
 	why     string
 }
 
-// sameNodeDifferences are all that there may be. One that is not seen any more fails the test too.
+// sameNodeDifferences are all allowed differences. One that no longer occurs fails the test too.
 var sameNodeDifferences = []nodeDifference{
 	{
 		"Node", []string{`status\.nodeInfo\.(bootID|machineID|systemUUID)`, `status\.nodeInfo\.kernelVersion`, `status\.nodeInfo\.osImage`, `status\.nodeInfo\.containerRuntimeVersion`, `status\.nodeInfo\.kubeletVersion`}, ".*", ".+",
@@ -80,18 +80,18 @@ var sameNodeDifferences = []nodeDifference{
 	},
 }
 
-// flat is an object as its fields by their paths, as in status.conditions[0].type.
+// flat maps the paths of an object's fields, such as status.conditions[0].type, to their values.
 type flat map[string]string
 
-// masked are the fields that any two of a kind differ in, by the end of their paths: what they are said to be, if they are
-// there at all.
+// masked maps the ends of field paths to a replacement for their values. Any two objects differ in these fields.
 var masked = map[string]string{
 	"uid": "(uid)", "resourceVersion": "(version)", "creationTimestamp": "(time)", "deletionTimestamp": "(time)", "renewTime": "(time)",
 	"lastHeartbeatTime": "(time)", "lastTransitionTime": "(time)", "startTime": "(time)", "startedAt": "(time)", "finishedAt": "(time)",
 	"containerID": "(id)", "imageID": "(image)", "Port": "(port)",
 }
 
-// flatten has what an object says, in words that do not depend on which node says it: words replaces its own.
+// flatten returns the fields of an object. Words that name the node are replaced, so that objects of two nodes can be
+// compared.
 func flatten(t testing.TB, object any, words ...string) flat {
 	t.Helper()
 	text, err := json.Marshal(object)
@@ -132,7 +132,7 @@ func flatten(t testing.TB, object any, words ...string) flat {
 	return fields
 }
 
-// statusOf is the status of a pod, in words that do not depend on the node.
+// statusOf returns the fields of a pod's status, without words that name the node.
 func statusOf(t testing.TB, pod *v1.Pod) flat {
 	t.Helper()
 	words := []string{string(pod.UID), "(uid)", "_" + pod.Namespace + "(", "_(namespace)("}
@@ -142,7 +142,7 @@ func statusOf(t testing.TB, pod *v1.Pod) flat {
 	return flatten(t, pod.Status, words...)
 }
 
-// inShort are the phases and the states of containers in each stage.
+// inShort returns the phases and container states of each stage.
 func inShort(all []stage) string {
 	var text strings.Builder
 	for _, s := range all {
@@ -165,12 +165,12 @@ func (f flat) String() string {
 	return text.String()
 }
 
-// comparer compares, and remembers which differences it has met.
+// comparer compares objects and records which allowed differences occurred.
 type comparer struct {
-	met map[string]bool // by place
+	met map[string]bool // by index in sameNodeDifferences and path
 }
 
-// differ are the differences between two, and the places of those that there may be.
+// differ returns the differences between two objects, and the allowed ones among them.
 func (c *comparer) differ(what string, hollow, fauxlet flat) (all, known []string) {
 	paths := map[string]bool{}
 	for path := range hollow {
@@ -193,7 +193,7 @@ func (c *comparer) differ(what string, hollow, fauxlet flat) (all, known []strin
 	return all, known
 }
 
-// meet remembers that differences have been met.
+// meet records that allowed differences occurred.
 func (c *comparer) meet(known []string) {
 	for _, place := range known {
 		c.met[place] = true
@@ -207,7 +207,7 @@ func absent(f flat, path string) string {
 	return "-"
 }
 
-// placesOf are those in sameNodeDifferences of a difference.
+// placesOf returns the entries of sameNodeDifferences that allow a difference.
 func placesOf(what, path, hollow, fauxlet string) []string {
 	var places []string
 	for i, d := range sameNodeDifferences {
@@ -226,7 +226,7 @@ func whole(pattern, text string) bool {
 	return regexp.MustCompile("^(?s:" + pattern + ")$").MatchString(text)
 }
 
-// unmet fails the test for differences that are gone.
+// unmet fails the test for allowed differences that did not occur.
 func (c *comparer) unmet(t testing.TB) {
 	t.Helper()
 	for i, d := range sameNodeDifferences {
@@ -238,13 +238,13 @@ func (c *comparer) unmet(t testing.TB) {
 	}
 }
 
-// stage is a status for as long as it lasted.
+// stage is a status and how long it lasted.
 type stage struct {
 	status flat
 	lasted time.Duration
 }
 
-// stages are the different statuses of a history, in their order.
+// stages returns the different statuses of a history in their order.
 func stages(t testing.TB, history []moment) []stage {
 	t.Helper()
 	var all []stage
@@ -265,11 +265,11 @@ func stages(t testing.TB, history []moment) []stage {
 	return all
 }
 
-// lasting is how long a status must last for the other node to have to have it too. A kubelet looks at its containers once
-// a second, and tells of what it finds then; on a machine that has other things to do, later.
+// lasting is how long a status must last so that the other node must have it too. A kubelet looks at its containers
+// once a second and then reports what it finds; on a busy machine it takes longer.
 const lasting = 4500 * time.Millisecond
 
-// unmatched are the stages of one that lasted, and that the other does not have after those before them.
+// unmatched returns the stages of one node that lasted and that the other node does not have in the same order.
 func (c *comparer) unmatched(of, other []stage, ofHollow bool) []string {
 	var all []string
 	from := 0

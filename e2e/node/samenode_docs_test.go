@@ -11,8 +11,8 @@ import (
 	"fauxlet/e2e/internal/expect"
 )
 
-// TestNodeDifferencesPageIsCurrent: the end of docs/node.md says what sameNodeDifferences and the masks say.
-// FAUXLET_E2E_WRITE_DOCS=1 writes it.
+// TestNodeDifferencesPageIsCurrent compares the end of docs/node.md with sameNodeDifferences and masked. With
+// FAUXLET_E2E_WRITE_DOCS=1 it writes the page.
 func TestNodeDifferencesPageIsCurrent(t *testing.T) {
 	const path, heading = "../../docs/node.md", "## Differences\n"
 	page, err := os.ReadFile(path)

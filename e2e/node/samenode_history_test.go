@@ -15,21 +15,21 @@ import (
 	"fauxlet/e2e/internal/expect"
 )
 
-// histories are those of all pods of some namespaces, as a watch tells them.
+// histories are the histories of all pods in some namespaces, recorded by a watch.
 type histories struct {
 	mu  sync.Mutex
 	all map[types.NamespacedName][]moment
-	err string // why nothing more is told
+	err string // why the watch ended
 }
 
-// moment is a pod from when it was so.
+// moment is a version of a pod and when it was seen.
 type moment struct {
 	at      time.Time
 	pod     *v1.Pod
 	deleted bool
 }
 
-// watchPods records until the test ends.
+// watchPods records histories until the test ends.
 func watchPods(t testing.TB, c *controlplane.Plane, namespaces ...string) *histories {
 	t.Helper()
 	h := &histories{all: map[types.NamespacedName][]moment{}}
@@ -63,7 +63,7 @@ func (h *histories) add(event watch.Event) {
 	h.all[key] = append(h.all[key], moment{time.Now(), pod, event.Type == watch.Deleted})
 }
 
-// of is the history of one pod.
+// of returns the history of one pod.
 func (h *histories) of(namespace, name string) []moment {
 	h.mu.Lock()
 	defer h.mu.Unlock()

@@ -14,21 +14,21 @@ import (
 	"fauxlet/e2e/internal/expect"
 )
 
-// shape is a pod that both nodes are given.
+// shape is a pod that both nodes run.
 type shape struct {
 	name  string
 	spec  v1.PodSpec
 	lives map[string]life // by container
-	grace *int64          // of its deletion; nil: its own
-	// hurried is deleted once more, with less grace.
+	grace *int64          // grace period of the deletion; nil: that of the pod
+	// hurried pods are deleted a second time, with a shorter grace period.
 	hurried bool
-	// debugged gets an ephemeral container while it runs.
+	// debugged pods get an ephemeral container while they run.
 	debugged bool
 }
 
-// life is how a container ends: in a scenario of fauxlet, and, in a variable of the container, for package hollow.
+// life is how a container ends. fauxlet reads it from a scenario, and hollow from a variable of the container.
 type life struct {
-	Init  bool   `json:"init,omitempty"` // for package hollow alone, which is not told what is an init container
+	Init  bool   `json:"init,omitempty"` // for hollow alone, whose runtime does not see which containers are init containers
 	Exits *exits `json:"exits,omitempty"`
 	Stops *stops `json:"stops,omitempty"`
 }
@@ -44,16 +44,16 @@ type stops struct {
 	Code  int    `json:"code,omitempty"`
 }
 
-// aWhile is how long a container does what is to be seen, and longer is longer than that by as much.
+// aWhile is how long a container stays in a state that must be seen. longer is twice as long.
 const (
 	aWhile = "6s"
 	longer = "12s"
 )
 
-// ends is a container that runs for so long, and so often; 0: always.
+// ends is a container that runs for a time and then ends, for a number of times; 0: always.
 func ends(after string, code, times int) life { return life{Exits: &exits{after, code, times}} }
 
-// pod is the shape in a namespace, bound to a node.
+// pod returns the pod in a namespace, bound to a node.
 func (s *shape) pod(t testing.TB, namespace, node string) *v1.Pod {
 	t.Helper()
 	pod := &v1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: s.name}, Spec: *s.spec.DeepCopy()}
@@ -77,13 +77,13 @@ func (s *shape) pod(t testing.TB, namespace, node string) *v1.Pod {
 	return pod
 }
 
-// sidecar makes one of an init container.
+// sidecar returns an init container as a sidecar.
 func sidecar(c v1.Container) v1.Container {
 	c.RestartPolicy = ptr.To(v1.ContainerRestartPolicyAlways)
 	return c
 }
 
-// named are containers of these names.
+// named returns containers of these names.
 func named(names ...string) []v1.Container {
 	var all []v1.Container
 	for _, name := range names {
@@ -92,7 +92,7 @@ func named(names ...string) []v1.Container {
 	return all
 }
 
-// probe passes always, from so many seconds after the container's start on.
+// probe passes from a number of seconds after the container's start.
 func probe(delay int32) *v1.Probe {
 	return &v1.Probe{
 		ProbeHandler:        v1.ProbeHandler{Exec: &v1.ExecAction{Command: []string{"0s"}}},
@@ -100,7 +100,7 @@ func probe(delay int32) *v1.Probe {
 	}
 }
 
-// shapes are those that are written out.
+// shapes returns the pods that are written by hand.
 func shapes() []shape {
 	probed := named("a", "b")
 	probed[0].ReadinessProbe, probed[0].StartupProbe = probe(4), probe(0)
@@ -148,8 +148,8 @@ func requesting(cpu, memory string) v1.ResourceRequirements {
 	return v1.ResourceRequirements{Requests: list, Limits: list}
 }
 
-// generatedShapes are pods of all that the written ones have, mixed. At most one container of each ends again and again, for
-// two that do so are never for long what they are on the other node.
+// generatedShapes returns random combinations of what the written pods have. At most one container of each ends
+// repeatedly: with two, the states of both nodes rarely agree for long.
 func generatedShapes(seed uint64, count int) []shape {
 	r := rand.New(rand.NewPCG(seed, 1))
 	often := func(percent int) bool { return r.IntN(100) < percent }
@@ -158,7 +158,7 @@ func generatedShapes(seed uint64, count int) []shape {
 		s := shape{name: fmt.Sprintf("generated-%d", n), lives: map[string]life{}}
 		s.spec.RestartPolicy = []v1.RestartPolicy{v1.RestartPolicyAlways, v1.RestartPolicyOnFailure, v1.RestartPolicyNever}[r.IntN(3)]
 		s.spec.HostNetwork = often(15)
-		deadline := often(15) // by which nothing else of the pod is to happen, for it might be just before or just after
+		deadline := often(15) // at which nothing else happens to the pod, because the order would be random
 		if deadline {
 			s.spec.ActiveDeadlineSeconds = ptr.To[int64](8)
 		}
@@ -173,7 +173,7 @@ func generatedShapes(seed uint64, count int) []shape {
 			var is life
 			switch {
 			case deadline:
-			case c.RestartPolicy != nil && s.spec.RestartPolicy != v1.RestartPolicyAlways: // whose pod may end just then
+			case c.RestartPolicy != nil && s.spec.RestartPolicy != v1.RestartPolicyAlways: // the pod may end at the same time
 			case init && often(50):
 				is.Exits = &exits{After: aWhile}
 				if often(25) {

@@ -15,7 +15,7 @@ import (
 	"fauxlet/e2e/internal/expect"
 )
 
-// Bind gives a subject a cluster role until the test ends, and waits until the apiserver acts on it.
+// Bind binds a cluster role to a subject until the test ends, and waits until kube-apiserver grants it.
 func (c *Plane) Bind(t testing.TB, role string, subject rbacv1.Subject) {
 	t.Helper()
 	ctx := context.Background()
@@ -32,7 +32,7 @@ func (c *Plane) Bind(t testing.TB, role string, subject rbacv1.Subject) {
 	c.AwaitAccess(t, subject, true)
 }
 
-// AwaitAccess waits until the apiserver's own RBAC says of nodes/proxy what is wanted.
+// AwaitAccess waits until kube-apiserver allows, or denies, a subject to get nodes/proxy.
 func (c *Plane) AwaitAccess(t testing.TB, subject rbacv1.Subject, wanted bool) {
 	t.Helper()
 	spec := authorizationv1.SubjectAccessReviewSpec{
@@ -41,7 +41,7 @@ func (c *Plane) AwaitAccess(t testing.TB, subject rbacv1.Subject, wanted bool) {
 	}
 	switch subject.Kind {
 	case rbacv1.GroupKind:
-		spec.User, spec.Groups = "somebody of "+subject.Name, []string{subject.Name}
+		spec.User, spec.Groups = "a member of "+subject.Name, []string{subject.Name}
 	case rbacv1.ServiceAccountKind:
 		spec.User = "system:serviceaccount:" + subject.Namespace + ":" + subject.Name
 	}
@@ -57,17 +57,20 @@ func (c *Plane) AwaitAccess(t testing.TB, subject rbacv1.Subject, wanted bool) {
 	})
 }
 
+// KubeletAPIAdmin is the cluster role that allows everything on a kubelet.
 const KubeletAPIAdmin = "system:kubelet-api-admin"
 
+// User is a subject of a binding.
 func User(name string) rbacv1.Subject {
 	return rbacv1.Subject{APIGroup: rbacv1.GroupName, Kind: rbacv1.UserKind, Name: name}
 }
 
+// Group is a subject of a binding.
 func Group(name string) rbacv1.Subject {
 	return rbacv1.Subject{APIGroup: rbacv1.GroupName, Kind: rbacv1.GroupKind, Name: name}
 }
 
-// Token makes a service account in default, for the length of the test, and asks for a token of it.
+// Token creates a service account in the namespace default until the test ends, and returns a token for it.
 func (c *Plane) Token(t testing.TB, name string) (string, rbacv1.Subject) {
 	t.Helper()
 	ctx, accounts := context.Background(), c.Client.CoreV1().ServiceAccounts("default")
@@ -79,7 +82,7 @@ func (c *Plane) Token(t testing.TB, name string) (string, rbacv1.Subject) {
 	return request.Status.Token, rbacv1.Subject{Kind: rbacv1.ServiceAccountKind, Namespace: "default", Name: name}
 }
 
-// BindGroup binds a cluster role to a group, until the test ends.
+// BindGroup binds a cluster role to a group until the test ends, without waiting for kube-apiserver.
 func (c *Plane) BindGroup(t testing.TB, role, group string) {
 	t.Helper()
 	bindings := c.Client.RbacV1().ClusterRoleBindings()

@@ -11,11 +11,12 @@ import (
 	"fauxlet/e2e/internal/programs"
 )
 
-// CertificateControllers approve and sign.
+// CertificateControllers are the controllers that approve the requests of nodes for client certificates and sign
+// approved requests.
 const CertificateControllers = "certificatesigningrequest-signing-controller,certificatesigningrequest-approving-controller"
 
-// StartControllerManager starts a kube-controller-manager with these controllers, which signs with the CA of the PKI, for
-// that long. It is stopped with the test.
+// StartControllerManager starts a kube-controller-manager with some controllers. It signs certificates with the CA of
+// the PKI, valid for the given duration. It is stopped with the test.
 func (c *Plane) StartControllerManager(t testing.TB, controllers string, signing time.Duration, args ...string) *programs.Process {
 	t.Helper()
 	return c.StartController(t, "kube-controller-manager", append([]string{
@@ -24,7 +25,8 @@ func (c *Plane) StartControllerManager(t testing.TB, controllers string, signing
 	}, args...)...)
 }
 
-// StartController starts a program of the control plane that is one of the apiserver's clients. It is stopped with the test.
+// StartController starts a component of the control plane, such as kube-scheduler, and waits until it is healthy. It
+// is stopped with the test.
 func (c *Plane) StartController(t testing.TB, name string, args ...string) *programs.Process {
 	t.Helper()
 	port := programs.FreePort(t)

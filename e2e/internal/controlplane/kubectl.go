@@ -12,12 +12,13 @@ import (
 	"fauxlet/e2e/internal/sample"
 )
 
-// Kubectl runs it as the admin.
+// Kubectl runs kubectl as the administrator.
 func (c *Plane) Kubectl(t testing.TB, args ...string) programs.Result {
 	t.Helper()
 	return programs.Run(t, c.KubectlCommand(t, context.Background(), args...))
 }
 
+// KubectlCommand returns a kubectl of the administrator that is not started.
 func (c *Plane) KubectlCommand(t testing.TB, ctx context.Context, args ...string) *exec.Cmd {
 	t.Helper()
 	cmd := exec.CommandContext(ctx, programs.Path(t, "kubectl"), append([]string{"--kubeconfig", c.Kubeconfig}, args...)...)
@@ -25,7 +26,7 @@ func (c *Plane) KubectlCommand(t testing.TB, ctx context.Context, args ...string
 	return cmd
 }
 
-// LogsFail runs kubectl logs on the article's pod and wants these words, alone.
+// LogsFail runs kubectl logs on the pod of sample.Nginx. It must fail and print exactly this error.
 func (c *Plane) LogsFail(t testing.TB, words string) {
 	t.Helper()
 	if got := c.Kubectl(t, "logs", "nginx"); got.Status != 1 || got.Stdout != "" || got.Stderr != words+"\n" {
@@ -33,7 +34,7 @@ func (c *Plane) LogsFail(t testing.TB, words string) {
 	}
 }
 
-// LogsPrinted runs kubectl logs on the article's pod and wants its log.
+// LogsPrinted runs kubectl logs on the pod of sample.Nginx. It must print the pod's log.
 func (c *Plane) LogsPrinted(t testing.TB) {
 	t.Helper()
 	if got := c.Kubectl(t, "logs", "nginx"); got != (programs.Result{Stdout: sample.NginxLog}) {
@@ -41,7 +42,7 @@ func (c *Plane) LogsPrinted(t testing.TB) {
 	}
 }
 
-// KubectlPrints wants kubectl to succeed, and what it prints to have these parts.
+// KubectlPrints runs kubectl, which must succeed and print each of parts. It returns the output.
 func (c *Plane) KubectlPrints(t testing.TB, parts []string, args ...string) string {
 	t.Helper()
 	got := c.Kubectl(t, args...)
@@ -54,7 +55,7 @@ func (c *Plane) KubectlPrints(t testing.TB, parts []string, args ...string) stri
 	return got.Stdout
 }
 
-// Apply makes objects known to the apiserver, until the test ends.
+// Apply creates the objects of a manifest until the test ends.
 func (c *Plane) Apply(t testing.TB, manifest string) {
 	t.Helper()
 	apply := func(verb string, more ...string) {

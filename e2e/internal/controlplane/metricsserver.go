@@ -17,8 +17,9 @@ import (
 	"fauxlet/testcerts"
 )
 
-// aggregation is what a metrics-server needs beside scraping: to ask the apiserver about those who ask it, and an
-// APIService. ExternalName is the one kind of Service that leads an apiserver to loopback.
+// aggregation is what a metrics-server needs in the cluster beside ScraperRole: the right to review its own clients'
+// requests, and an APIService. A Service of the type ExternalName is the only one that leads kube-apiserver to
+// loopback.
 const aggregation = ScraperRole + `---
 apiVersion: rbac.authorization.k8s.io/v1
 kind: ClusterRoleBinding
@@ -49,7 +50,7 @@ spec:
   caBundle: CA
 `
 
-// NewWithMetricsAPI is a control plane, nobody else's, whose apiserver hands metrics.k8s.io on to loopback.
+// NewWithMetricsAPI is New with an APIService for metrics.k8s.io that leads to a port of loopback.
 func NewWithMetricsAPI(t testing.TB, port int, flags ...string) *Plane {
 	t.Helper()
 	plane := NewStopped(t, flags)
@@ -66,7 +67,8 @@ func NewWithMetricsAPI(t testing.TB, port int, flags ...string) *Plane {
 	return plane
 }
 
-// StartMetricsServer starts a metrics-server that is the service account, and waits until the apiserver finds it.
+// StartMetricsServer starts a metrics-server that uses a service account's token, and waits until kube-apiserver
+// reaches it. It is stopped with the test.
 func (c *Plane) StartMetricsServer(t testing.TB, token string, port int) {
 	t.Helper()
 	dir := t.TempDir()
@@ -102,7 +104,8 @@ func (c *Plane) StartMetricsServer(t testing.TB, token string, port int) {
 	})
 }
 
-// ScraperRole may read metrics and statistics of nodes, and no more.
+// ScraperRole allows the service account default/scraper and the user scraper to read metrics and statistics of
+// nodes.
 const ScraperRole = `
 apiVersion: rbac.authorization.k8s.io/v1
 kind: ClusterRole

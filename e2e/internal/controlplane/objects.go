@@ -15,12 +15,13 @@ import (
 	"fauxlet/e2e/internal/sample"
 )
 
-// Register makes the Node and its pods known to the apiserver, until the test ends.
+// Register creates a Node on 127.0.0.1 and its pods until the test ends.
 func (c *Plane) Register(t testing.TB, node string, port int, pods ...sample.Pod) {
 	t.Helper()
 	c.RegisterAt(t, node, "127.0.0.1", port, pods...)
 }
 
+// RegisterAt is Register with another address of the Node.
 func (c *Plane) RegisterAt(t testing.TB, node, address string, port int, pods ...sample.Pod) {
 	t.Helper()
 	ctx := context.Background()
@@ -52,8 +53,8 @@ func (c *Plane) RegisterAt(t testing.TB, node, address string, port int, pods ..
 	}
 }
 
-// AwaitNode waits until the Node is as is wants it, which says what is not.
-func (c *Plane) AwaitNode(t testing.TB, name, what string, is func(*v1.Node) string) *v1.Node {
+// AwaitNode waits until problem returns the empty string for a Node, and returns that Node.
+func (c *Plane) AwaitNode(t testing.TB, name, what string, problem func(*v1.Node) string) *v1.Node {
 	t.Helper()
 	var node *v1.Node
 	expect.Eventually(t, time.Minute, "node "+name+" "+what, func() string {
@@ -61,12 +62,12 @@ func (c *Plane) AwaitNode(t testing.TB, name, what string, is func(*v1.Node) str
 		if node, err = c.Client.CoreV1().Nodes().Get(context.Background(), name, metav1.GetOptions{}); err != nil {
 			return err.Error()
 		}
-		return is(node)
+		return problem(node)
 	})
 	return node
 }
 
-// ReadyIs wants the condition Ready to have this status.
+// ReadyIs returns a condition for AwaitNode: the Node's condition Ready has this status.
 func ReadyIs(status v1.ConditionStatus) func(*v1.Node) string {
 	return func(node *v1.Node) string {
 		for _, c := range node.Status.Conditions {
@@ -78,7 +79,7 @@ func ReadyIs(status v1.ConditionStatus) func(*v1.Node) string {
 	}
 }
 
-// BoundTo is a pod of nginx for a node.
+// BoundTo returns a pod in the namespace default that is bound to a node and runs nginx.
 func BoundTo(node, name string, with ...func(*v1.Pod)) *v1.Pod {
 	pod := &v1.Pod{
 		ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: name},
@@ -90,6 +91,7 @@ func BoundTo(node, name string, with ...func(*v1.Pod)) *v1.Pod {
 	return pod
 }
 
+// CreatePod creates a pod until the test ends.
 func (c *Plane) CreatePod(t testing.TB, pod *v1.Pod) *v1.Pod {
 	t.Helper()
 	created, err := c.Client.CoreV1().Pods(pod.Namespace).Create(context.Background(), pod, metav1.CreateOptions{})
@@ -98,7 +100,7 @@ func (c *Plane) CreatePod(t testing.TB, pod *v1.Pod) *v1.Pod {
 	return created
 }
 
-// RemovePod deletes a pod, if it is still there, without waiting for its node.
+// RemovePod deletes a pod, if it still exists, without waiting for its node.
 func (c *Plane) RemovePod(t testing.TB, pod *v1.Pod) {
 	now := int64(0)
 	err := c.Client.CoreV1().Pods(pod.Namespace).Delete(context.Background(), pod.Name, metav1.DeleteOptions{GracePeriodSeconds: &now})
@@ -107,8 +109,8 @@ func (c *Plane) RemovePod(t testing.TB, pod *v1.Pod) {
 	}
 }
 
-// AwaitPod waits until the pod is as is wants it, which says what is not.
-func (c *Plane) AwaitPod(t testing.TB, name, what string, is func(*v1.Pod) string) *v1.Pod {
+// AwaitPod waits until problem returns the empty string for a pod, and returns that pod.
+func (c *Plane) AwaitPod(t testing.TB, name, what string, problem func(*v1.Pod) string) *v1.Pod {
 	t.Helper()
 	var pod *v1.Pod
 	expect.Eventually(t, time.Minute, "pod "+name+" "+what, func() string {
@@ -116,11 +118,12 @@ func (c *Plane) AwaitPod(t testing.TB, name, what string, is func(*v1.Pod) strin
 		if pod, err = c.Client.CoreV1().Pods("default").Get(context.Background(), name, metav1.GetOptions{}); err != nil {
 			return err.Error()
 		}
-		return is(pod)
+		return problem(pod)
 	})
 	return pod
 }
 
+// PhaseIs returns a condition for AwaitPod: the pod has this phase.
 func PhaseIs(phase v1.PodPhase) func(*v1.Pod) string {
 	return func(pod *v1.Pod) string {
 		if pod.Status.Phase != phase {
@@ -130,6 +133,7 @@ func PhaseIs(phase v1.PodPhase) func(*v1.Pod) string {
 	}
 }
 
+// AwaitNoPod waits until the pod does not exist.
 func (c *Plane) AwaitNoPod(t testing.TB, name string) {
 	t.Helper()
 	expect.Eventually(t, time.Minute, "pod "+name+" is gone", func() string {
@@ -141,7 +145,7 @@ func (c *Plane) AwaitNoPod(t testing.TB, name string) {
 	})
 }
 
-// PodsOf are the uids of the pods that a node has, by name.
+// PodsOf returns the UIDs of a node's pods by name.
 func (c *Plane) PodsOf(t testing.TB, node string) map[string]types.UID {
 	t.Helper()
 	list, err := c.Client.CoreV1().Pods("").List(context.Background(), metav1.ListOptions{FieldSelector: "spec.nodeName=" + node})
@@ -153,7 +157,7 @@ func (c *Plane) PodsOf(t testing.TB, node string) map[string]types.UID {
 	return all
 }
 
-// RunsStill wants a pod to be the one that it was, in the same containers.
+// RunsStill fails the test unless a pod is the same as before and runs in the same containers.
 func (c *Plane) RunsStill(t testing.TB, before *v1.Pod) {
 	t.Helper()
 	after := c.AwaitPod(t, before.Name, "runs still", PhaseIs(v1.PodRunning))

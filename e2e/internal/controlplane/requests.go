@@ -16,13 +16,13 @@ import (
 	"fauxlet/testcerts"
 )
 
-// The signers of a node's certificates.
+// Signers of a node's certificates.
 const (
 	ClientSigner  = certificatesv1.KubeAPIServerClientKubeletSignerName
 	ServingSigner = certificatesv1.KubeletServingSignerName
 )
 
-// CertificateRequests are a node's CertificateSigningRequests of a signer, oldest first.
+// CertificateRequests returns the requests of a node to a signer, oldest first.
 func (c *Plane) CertificateRequests(t testing.TB, node, signer string) []certificatesv1.CertificateSigningRequest {
 	t.Helper()
 	list, err := c.Client.CertificatesV1().CertificateSigningRequests().List(context.Background(), metav1.ListOptions{FieldSelector: "spec.signerName=" + signer})
@@ -39,7 +39,7 @@ func (c *Plane) CertificateRequests(t testing.TB, node, signer string) []certifi
 	return found
 }
 
-// PendingRequest waits for a request that nobody has approved yet, and gives the newest.
+// PendingRequest waits for a request of a node that is neither approved nor denied, and returns the newest.
 func (c *Plane) PendingRequest(t testing.TB, node, signer string) certificatesv1.CertificateSigningRequest {
 	t.Helper()
 	var found certificatesv1.CertificateSigningRequest
@@ -56,6 +56,7 @@ func (c *Plane) PendingRequest(t testing.TB, node, signer string) certificatesv1
 	return found
 }
 
+// ParseRequest parses the certificate request in a CertificateSigningRequest.
 func ParseRequest(t testing.TB, request certificatesv1.CertificateSigningRequest) *x509.CertificateRequest {
 	t.Helper()
 	block, _ := pem.Decode(request.Spec.Request)
@@ -64,7 +65,7 @@ func ParseRequest(t testing.TB, request certificatesv1.CertificateSigningRequest
 	return content
 }
 
-// ReadCertificate reads a certificate and its key from a file as the kubelet keeps them.
+// ReadCertificate reads the first certificate of a file in which a kubelet keeps a certificate with its key.
 func ReadCertificate(t testing.TB, file string) *x509.Certificate {
 	t.Helper()
 	pair, err := testcerts.LoadPair(file, file)

@@ -1,3 +1,4 @@
+// Package guide runs the commands of the pages in docs/, so that the pages stay true.
 package guide
 
 import (
@@ -13,13 +14,14 @@ import (
 	"fauxlet/e2e/internal/programs"
 )
 
-// Guide runs a page of docs/ in a folder, heading by heading.
+// Guide runs the commands of a page of docs/ in a folder.
 type Guide struct {
 	page, text, Dir string
 	Env             []string
 }
 
-// New opens a page, for a folder, with programs on the path. What they start ends with them.
+// New reads a page. Its commands run in dir with the named programs on their PATH. Programs that they start are
+// killed when the test binary ends.
 func New(t testing.TB, page, dir string, names ...string) *Guide {
 	t.Helper()
 	g := &Guide{page: page, text: expect.File(t, filepath.Join(programs.Repository(), "docs", page)), Dir: dir}
@@ -32,13 +34,13 @@ func New(t testing.TB, page, dir string, names ...string) *Guide {
 	return g
 }
 
-// Block is the first of a language under a heading; under none it is the page's first.
+// Block returns the first code block of a language under a heading, or the first of the page without a heading.
 func (g *Guide) Block(t testing.TB, heading, language string) string {
 	t.Helper()
 	return g.Blocks(t, heading, language)[0]
 }
 
-// Blocks are those of a language under a heading.
+// Blocks returns the code blocks of a language under a heading.
 func (g *Guide) Blocks(t testing.TB, heading, language string) (blocks []string) {
 	t.Helper()
 	section := g.text
@@ -56,13 +58,13 @@ func (g *Guide) Blocks(t testing.TB, heading, language string) (blocks []string)
 	return blocks
 }
 
-// Run runs the commands under a heading.
+// Run runs the first shell commands under a heading. They must succeed.
 func (g *Guide) Run(t testing.TB, heading string, env ...string) programs.Result {
 	t.Helper()
 	return g.Runs(t, g.Block(t, heading, "sh"), env...)
 }
 
-// Runs runs commands of the page.
+// Runs runs commands of the page. They must succeed.
 func (g *Guide) Runs(t testing.TB, commands string, env ...string) programs.Result {
 	t.Helper()
 	cmd := exec.Command("bash", "-eux", "-c", commands)
@@ -74,7 +76,7 @@ func (g *Guide) Runs(t testing.TB, commands string, env ...string) programs.Resu
 	return got
 }
 
-// Start starts commands of the page that go on. They are stopped with the test.
+// Start starts commands of the page that run until the test ends.
 func (g *Guide) Start(t testing.TB, commands string) *programs.Process {
 	t.Helper()
 	argv := slices.Concat([]string{"-i"}, g.Env, []string{"bash", "-eux", "-c", "cd " + g.Dir + "\n" + commands})

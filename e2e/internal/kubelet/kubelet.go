@@ -1,3 +1,5 @@
+// Package kubelet starts the kubelets of the end-to-end tests: fauxlet, or the kubelet's own server (program reference),
+// with the same configuration, pods and logs. It sends requests to them.
 package kubelet
 
 import (
@@ -15,7 +17,7 @@ import (
 	"fauxlet/e2e/internal/sample"
 )
 
-// UnderTest is which kubelet the claims are tested of: fauxlet or reference.
+// UnderTest returns which kubelet tests run: fauxlet, or with FAUXLET_E2E_KUBELET=reference the kubelet's own server.
 func UnderTest() string {
 	if name := os.Getenv("FAUXLET_E2E_KUBELET"); name != "" {
 		return name
@@ -23,29 +25,30 @@ func UnderTest() string {
 	return "fauxlet"
 }
 
-// Kubelet is the one under test: a process.
+// Kubelet is a running fauxlet or reference.
 type Kubelet struct {
 	*programs.Process
 	Node             string
 	Dir, certDir     string
-	Secure, ReadOnly string // addresses; readOnly is empty where it is off
+	Secure, ReadOnly string // addresses; ReadOnly is empty if that port is off
 	Port             int
 }
 
-// Options are what tests vary.
+// Options configure a kubelet.
 type Options struct {
-	Kind       string // of kubelet; empty: the one under test
-	Node       string // empty: node-1
-	Port       int    // 0: a free one
-	Dir        string // of its configuration; empty: a new one
-	CertDir    string // empty: in dir
-	Kubeconfig string // empty: the node's own credential for the control plane
+	Kind       string // fauxlet or reference; empty: UnderTest
+	Node       string // name of the node; empty: node-1
+	Port       int    // 0: any free port
+	Dir        string // of its configuration; empty: a new folder
+	CertDir    string // empty: pki in Dir
+	Kubeconfig string // empty: a new one with the node's own certificate
 	Settings   Settings
-	Pods       []sample.Pod // nil: nginx
+	Pods       []sample.Pod // nil: the pod of sample.Nginx
 	Args       []string
 }
 
-// Start starts the kubelet under test with a credential of its node for the plane. It is stopped with the test.
+// Start starts a kubelet and waits until it listens. It is stopped with the test. The control plane may be nil if
+// Kubeconfig is set.
 func Start(t testing.TB, plane *controlplane.Plane, o Options) *Kubelet {
 	t.Helper()
 	if o.Node == "" {
@@ -72,7 +75,7 @@ func Start(t testing.TB, plane *controlplane.Plane, o Options) *Kubelet {
 	expect.NoError(t, err)
 	config, err := o.Settings.YAML(p)
 	expect.NoError(t, err)
-	own := filepath.Join(k.Dir, o.Kind) // what the two are given in ways of their own
+	own := filepath.Join(k.Dir, o.Kind) // the two programs take pods and logs in different ways
 	expect.NoError(t, os.Mkdir(own, 0o755))
 	configFile, ready := filepath.Join(k.Dir, "kubelet.yaml"), filepath.Join(own, "ready.json")
 	expect.NoError(t, os.WriteFile(configFile, config, 0o644))

@@ -11,26 +11,26 @@ import (
 	"fauxlet/testcerts"
 )
 
-// Credential is what a client shows of itself.
+// Credential is what a client authenticates with: a certificate, a token, both, or nothing.
 type Credential struct {
 	Pair  *testcerts.Pair
 	Token string
 }
 
-// Response is a response, read.
+// Response is an HTTP response whose body has been read.
 type Response struct {
 	Status int
 	Header http.Header
 	Body   string
 }
 
-// Get asks a kubelet's secure port as that identity, on a connection of its own.
+// Get sends a GET to a kubelet's secure port on a connection of its own.
 func (k *Kubelet) Get(t testing.TB, path string, as Credential) Response {
 	t.Helper()
-	config := &tls.Config{InsecureSkipVerify: true} // who the client is, is what is tested
+	config := &tls.Config{InsecureSkipVerify: true} // these tests are about the client
 	if as.Pair != nil {
 		pair := as.Pair.TLS()
-		// Sent whatever CAs the kubelet names.
+		// Presented whatever CAs the kubelet accepts.
 		config.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &pair, nil }
 	}
 	transport := &http.Transport{TLSClientConfig: config, DisableKeepAlives: true}
@@ -52,7 +52,7 @@ func Send(t testing.TB, transport http.RoundTripper, request *http.Request) Resp
 	return Response{response.StatusCode, response.Header, string(body)}
 }
 
-// Expect fails the test if the kubelet answers otherwise. An empty body stands for any.
+// Expect sends a GET and fails the test for another status or body. An empty body accepts any.
 func (k *Kubelet) Expect(t testing.TB, path string, as Credential, status int, body string) {
 	t.Helper()
 	if got := k.Get(t, path, as); got.Status != status || body != "" && got.Body != body {
@@ -60,7 +60,7 @@ func (k *Kubelet) Expect(t testing.TB, path string, as Credential, status int, b
 	}
 }
 
-// Forbidden is the answer to who is known and may not. Its line feed shows in kubectl's words too.
+// Forbidden is the body of a 403 for a user. kubectl prints its line feed too.
 func Forbidden(user string) string {
 	return fmt.Sprintf("Forbidden (user=%s, verb=get, resource=nodes, subresource(s)=[proxy])\n", user)
 }

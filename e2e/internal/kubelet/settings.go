@@ -13,7 +13,7 @@ import (
 	"fauxlet/testcerts"
 )
 
-// ServingCertificate has the kubelet serve a certificate of the cluster's CA.
+// ServingCertificate returns settings with a serving certificate of the PKI's CA for 127.0.0.1.
 func ServingCertificate(t testing.TB) Settings {
 	t.Helper()
 	p, err := controlplane.Certificates()
@@ -25,10 +25,11 @@ func ServingCertificate(t testing.TB) Settings {
 	return Settings{"tlsCertFile": cert, "tlsPrivateKeyFile": key}
 }
 
-// Settings are fields of a KubeletConfiguration by their paths, as in "authentication.anonymous.enabled".
+// Settings are fields of a KubeletConfiguration by their paths, such as "authentication.anonymous.enabled".
 type Settings map[string]any
 
-// YAML is a configuration file. Answers of the apiserver are hardly cached, so that tests need not wait.
+// YAML returns a configuration file. Unless the settings say otherwise, answers of kube-apiserver are cached for 10
+// ms only, so that tests need not wait.
 func (s Settings) YAML(p *controlplane.PKI) ([]byte, error) {
 	all := Settings{
 		"apiVersion": "kubelet.config.k8s.io/v1beta1", "kind": "KubeletConfiguration",

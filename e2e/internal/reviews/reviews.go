@@ -1,3 +1,4 @@
+// Package reviews runs a review API for kubelets that are compared without a control plane.
 package reviews
 
 import (
@@ -12,7 +13,8 @@ import (
 	"fauxlet/internal/vectors"
 )
 
-// Server is a review API that a kubelet asks, with the tokens and the policy of the vectors.
+// Server answers the TokenReviews and SubjectAccessReviews of a kubelet, with the tokens and the policy of
+// internal/vectors.
 type Server struct {
 	API        *reviewapi.Server
 	Kubeconfig string
@@ -38,7 +40,7 @@ func Start(t testing.TB) *Server {
 	return r
 }
 
-// Take gives the reviews since it was last asked.
+// Take returns the reviews since the last call.
 func (r *Server) Take() []reviewapi.Record {
 	var taken []reviewapi.Record
 	for _, record := range r.API.Reviews() {

@@ -1,3 +1,4 @@
+// Package sample has pods with logs, and writes them in the forms that fauxlet and the reference read.
 package sample
 
 import (
@@ -10,20 +11,20 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 )
 
-// Pod is a pod of the node under test, with the logs of its containers.
+// Pod is a pod with the logs of its containers.
 type Pod struct {
 	Namespace, Name string
 	Containers      []Container
 }
 
-// Container has its log line by line, in the format of the CRI.
+// Container is a container with its log.
 type Container struct {
 	Name          string
 	Log, Previous []Line
-	Grows         bool // a line is added to the log every 100 ms
-	Init          bool // it is an init container, and has ended
-	Crashes       bool // it waits to be started again
-	Creating      bool // it has not been started yet
+	Grows         bool // the log grows by a line every 100 ms
+	Init          bool // an init container that has ended
+	Crashes       bool // in CrashLoopBackOff
+	Creating      bool // in ContainerCreating
 }
 
 type Line struct {
@@ -31,7 +32,7 @@ type Line struct {
 	Text string
 }
 
-// Nginx is the pod of the article.
+// Nginx is the pod default/nginx with two lines of log. Most tests use it.
 func Nginx() Pod {
 	at := time.Now().Add(-time.Minute)
 	return Pod{"default", "nginx", []Container{{Name: "nginx", Log: []Line{{at, "GET / 200"}, {at.Add(time.Second), "GET /favicon.ico 404"}}}}}
@@ -40,7 +41,7 @@ func Nginx() Pod {
 const NginxLog = "GET / 200\nGET /favicon.ico 404\n"
 
 func (p Pod) Object() *v1.Pod {
-	began := metav1.NewTime(time.Date(2026, 1, 2, 3, 0, 0, 0, time.UTC)) // the same in each run of a comparison
+	began := metav1.NewTime(time.Date(2026, 1, 2, 3, 0, 0, 0, time.UTC)) // the same for both sides of a comparison
 	object := &v1.Pod{
 		ObjectMeta: metav1.ObjectMeta{Namespace: p.Namespace, Name: p.Name, UID: types.UID("8a5a2b1c-0000-4000-8000-" + fmt.Sprintf("%012x", len(p.Name))), CreationTimestamp: began},
 		Spec:       v1.PodSpec{RestartPolicy: v1.RestartPolicyAlways},

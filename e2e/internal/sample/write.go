@@ -15,7 +15,7 @@ import (
 	"fauxlet/e2e/internal/expect"
 )
 
-// WritePods writes them for the reference.
+// WritePods writes pods as a file for the reference.
 func WritePods(t testing.TB, dir string, pods []Pod) string {
 	t.Helper()
 	list := v1.PodList{TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "PodList"}}
@@ -25,7 +25,7 @@ func WritePods(t testing.TB, dir string, pods []Pod) string {
 	return WriteYAML(t, filepath.Join(dir, "pods.yaml"), list)
 }
 
-// WriteScenario writes the same for fauxlet.
+// WriteScenario writes pods, and their logs in a folder, as a scenario for fauxlet.
 func WriteScenario(t testing.TB, dir, logs string, pods []Pod) string {
 	t.Helper()
 	var objects []*v1.Pod
@@ -48,12 +48,12 @@ func WriteScenario(t testing.TB, dir, logs string, pods []Pod) string {
 	})
 }
 
-// nodeLogs are the node's own, below /var/log.
+// nodeLogs are the node's own log files below /var/log.
 var nodeLogs = map[string]string{
 	"kubelet.log": "started\nserving\n", "empty.log": "", "containers/a&b.log": "a\n", "containers/deep/er/c.log": "c\n", "noext": "plain",
 }
 
-// WriteNodeLogs writes them for the reference.
+// WriteNodeLogs writes the node's own log files for the reference.
 func WriteNodeLogs(t testing.TB, dir string) string {
 	t.Helper()
 	for name, text := range nodeLogs {
@@ -76,7 +76,7 @@ func logFile(dir string, p Pod, c Container, attempt string) string {
 	return filepath.Join(dir, p.Namespace+"_"+p.Name+"_"+c.Name+attempt+".log")
 }
 
-// WriteLogs writes logs as a container runtime does, and goes on writing those that grow until the test ends.
+// WriteLogs writes logs in the CRI format, and appends to those that grow until the test ends.
 func WriteLogs(t testing.TB, dir string, pods []Pod) string {
 	t.Helper()
 	expect.NoError(t, os.Mkdir(dir, 0o755))
