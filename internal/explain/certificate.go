@@ -1,9 +1,7 @@
 package explain
 
 import (
-	"bytes"
 	"crypto/x509"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -12,74 +10,75 @@ import (
 	"k8s.io/apiserver/pkg/authentication/user"
 )
 
-// Problem is one thing that is wrong with a certificate.
-type Problem struct {
-	ID ProblemID `json:"id"`
-	// Says names the certificate's own facts, and is a sentence without a full stop.
-	Message string `json:"message"`
-	// Harmless: it is no reason to refuse the certificate, and yet hardly meant.
-	Harmless bool `json:"harmless,omitempty"`
+// problem is a problem of a certificate.
+type problem struct {
+	ID problemID
+	// Message states the problem with the certificate's own values: a sentence without a full stop.
+	Message string
+	// Harmless problems do not cause a refusal, but are probably mistakes.
+	Harmless bool
 }
 
-// ProblemID names a sort of Problem.
-type ProblemID string
+// problemID identifies a kind of problem.
+type problemID string
 
 const (
-	ProblemExpired       ProblemID = "expired"
-	ProblemNotYetValid   ProblemID = "not yet valid"
-	ProblemUnknownCA     ProblemID = "unknown authority"
-	ProblemSelfSigned    ProblemID = "self-signed"
-	ProblemOtherKey      ProblemID = "signed with another key"
-	ProblemWeakSignature ProblemID = "weak signature"
-	ProblemChain         ProblemID = "chain"
-	ProblemUsage         ProblemID = "usage"
-	ProblemName          ProblemID = "name"
-	ProblemNoSAN         ProblemID = "no subject alternative name"
+	problemExpired       problemID = "expired"
+	problemNotYetValid   problemID = "not yet valid"
+	problemUnknownCA     problemID = "unknown authority"
+	problemSelfSigned    problemID = "self-signed"
+	problemOtherKey      problemID = "signed with another key"
+	problemWeakSignature problemID = "weak signature"
+	problemChain         problemID = "chain"
+	problemUsage         problemID = "usage"
+	problemName          problemID = "name"
+	problemNoSAN         problemID = "no subject alternative name"
 )
 
-// ClientCertificateProblems is all that is wrong with a client's certificate, first in presented, for a kubelet whose client CA file has
-// the certificates in roots; those after it are of the CAs between, as the client sent them. Nil roots: the file is not
-// known, and nothing is said of the chain.
-func ClientCertificateProblems(presented, roots []*x509.Certificate, now time.Time) []Problem {
+// clientCertificateProblems returns all problems of a client certificate, which is the first of presented. The others are
+// the intermediate CAs that the client sent. Roots are the kubelet's client CAs; if they are nil, the chain is not checked.
+func clientCertificateProblems(presented, roots []*x509.Certificate, now time.Time) []problem {
 	if len(presented) == 0 {
 		return nil
 	}
-	faults := check(presented, roots, x509.ExtKeyUsageClientAuth, now, "clientCAFile")
-	subject := presented[0].Subject
-	harmless := func(says string) {
-		faults = append(faults, Problem{ID: ProblemName, Message: says, Harmless: true})
+	problems := commonProblems(presented, roots, x509.ExtKeyUsageClientAuth, now, "clientCAFile")
+	harmless := func(message string) {
+		problems = append(problems, problem{ID: problemName, Message: message, Harmless: true})
 	}
+	subject := presented[0].Subject
 	switch {
 	case subject.CommonName == "":
-		harmless("it has no common name, and so stands for nobody: the token decides, or else anonymous")
+		harmless("it has no common name, so it authenticates no user; the token decides, or else anonymous")
 	case subject.CommonName == user.Anonymous:
-		harmless("its common name is system:anonymous: whoever has it may do what nobody in particular may")
+		harmless("its common name is system:anonymous, so it grants the rights of an anonymous client only")
 	}
 	if slices.Contains(subject.Organization, user.SystemPrivilegedGroup) {
-		harmless("its organization is system:masters: whoever has it may do everything, and no binding can take that away")
+		harmless("its organization is system:masters, so its owner may do everything, and no role binding can change that")
 	}
-	return faults
+	return problems
 }
 
-// ServingCertificateProblems is all that is wrong with a kubelet's certificate, first in served, for a client that trusts roots and
-// reaches the kubelet as host, a DNS name or an IP address; an empty host is not compared.
-func ServingCertificateProblems(served, roots []*x509.Certificate, host string, now time.Time) []Problem {
+// servingCertificateProblems returns all problems of a serving certificate, which is the first of served, for a client that
+// trusts roots and connects to host, a DNS name or an IP address. An empty host is not checked.
+func servingCertificateProblems(served, roots []*x509.Certificate, host string, now time.Time) []problem {
 	if len(served) == 0 {
 		return nil
 	}
-	faults := check(served, roots, x509.ExtKeyUsageServerAuth, now, "--kubelet-certificate-authority")
+	problems := commonProblems(served, roots, x509.ExtKeyUsageServerAuth, now, "--kubelet-certificate-authority")
 	leaf := served[0]
 	switch {
 	case host == "" || leaf.VerifyHostname(host) == nil:
 	case len(leaf.DNSNames)+len(leaf.IPAddresses) == 0:
-		faults = append(faults, Problem{ID: ProblemNoSAN, Message: fmt.Sprintf("it has no subject alternative names, and its common name %q is not looked at: it is for no host at all, and so not for %s", leaf.Subject.CommonName, host)})
+		problems = append(problems, problem{ID: problemNoSAN, Message: fmt.Sprintf("it has no subject alternative names, so "+
+			"it is valid for no host, and not for %s; clients ignore its common name %q", host, leaf.Subject.CommonName)})
 	default:
-		faults = append(faults, Problem{ID: ProblemName, Message: fmt.Sprintf("valid for %s, but not for %s", strings.Join(hostsOf(leaf), ", "), host)})
+		problems = append(problems, problem{ID: problemName, Message: fmt.Sprintf(
+			"valid for %s, but not for %s", strings.Join(hostsOf(leaf), ", "), host)})
 	}
-	return faults
+	return problems
 }
 
-// hostsOf are the names and addresses that a serving certificate is for.
+// hostsOf returns the names and addresses for which a serving certificate is valid.
 func hostsOf(c *x509.Certificate) []string {
 	hosts := slices.Clone(c.DNSNames)
 	for _, ip := range c.IPAddresses {
@@ -88,143 +87,73 @@ func hostsOf(c *x509.Certificate) []string {
 	return hosts
 }
 
-// check says what is wrong with a certificate's chain, dates and usage: each by itself, so that one does not hide another.
-// where is what the roots are configured by.
-func check(presented, roots []*x509.Certificate, usage x509.ExtKeyUsage, now time.Time, where string) []Problem {
-	leaf, between := presented[0], presented[1:]
-	var faults []Problem
+// commonProblems checks the chain, the dates and the usage of a certificate. It checks each separately, so that no problem
+// hides another. Source names the setting that contains the roots.
+func commonProblems(presented, roots []*x509.Certificate, usage x509.ExtKeyUsage, now time.Time, source string) []problem {
+	leaf, intermediates := presented[0], presented[1:]
+	var problems []problem
 	chain := []*x509.Certificate{leaf}
-	usable := leafHas(leaf, usage)
+	usable := allowsUsage(leaf, usage)
 	if roots != nil {
 		anyUsage := []x509.ExtKeyUsage{x509.ExtKeyUsageAny}
-		found, at, err := chainOf(leaf, between, roots, anyUsage)
+		found, at, err := chainOf(leaf, intermediates, roots, anyUsage)
 		if err != nil {
-			faults = append(faults, chainProblem(leaf, between, roots, where, err))
+			problems = append(problems, chainProblem(leaf, intermediates, roots, source, err))
 		} else {
 			chain = found
-			_, err := verify(leaf, between, roots, at, []x509.ExtKeyUsage{usage})
+			_, err := verify(leaf, intermediates, roots, at, []x509.ExtKeyUsage{usage})
 			usable = err == nil
 		}
 	}
 	for i, c := range chain {
 		which := "it"
 		if i > 0 {
-			which = fmt.Sprintf("the CA %q above it", nameOf(c.Subject.CommonName, c.Subject.String()))
+			which = fmt.Sprintf("its CA %q", subjectOf(c))
 		}
-		faults = append(faults, dateProblems(which, c.NotBefore, c.NotAfter, now)...)
+		problems = append(problems, dateProblems(which, c.NotBefore, c.NotAfter, now)...)
 	}
 	if !usable {
-		faults = append(faults, Problem{ID: ProblemUsage, Message: fmt.Sprintf("its extended key usage is %s, and %s is not among that%s", usages(leaf), usageNames[usage], usageAbove(leaf, chain, usage))})
+		problems = append(problems, usageProblem(chain, usage))
 	}
-	return faults
+	return problems
 }
 
-// dateProblems says what is wrong with the dates of a certificate, if anything is.
-func dateProblems(which string, notBefore, notAfter, now time.Time) []Problem {
+// dateProblems returns the problem with the dates of a certificate, if there is one.
+func dateProblems(which string, notBefore, notAfter, now time.Time) []problem {
 	switch {
 	case now.After(notAfter):
-		return []Problem{{ID: ProblemExpired, Message: fmt.Sprintf("%s expired at %s, %s ago", which, notAfter.UTC().Format(time.RFC3339), roughly(now.Sub(notAfter)))}}
+		return []problem{{ID: problemExpired, Message: fmt.Sprintf(
+			"%s expired at %s, %s ago", which, notAfter.UTC().Format(time.RFC3339), roughly(now.Sub(notAfter)))}}
 	case now.Before(notBefore):
-		return []Problem{{ID: ProblemNotYetValid, Message: fmt.Sprintf("%s is not valid before %s, in %s", which, notBefore.UTC().Format(time.RFC3339), roughly(notBefore.Sub(now)))}}
+		return []problem{{ID: problemNotYetValid, Message: fmt.Sprintf(
+			"%s is not valid before %s, in %s", which, notBefore.UTC().Format(time.RFC3339), roughly(notBefore.Sub(now)))}}
 	}
 	return nil
 }
 
-// usageAbove says which CA does not pass the usage on, where the certificate itself has it.
-func usageAbove(leaf *x509.Certificate, chain []*x509.Certificate, usage x509.ExtKeyUsage) string {
-	if !leafHas(leaf, usage) {
-		return ""
+// usageProblem names the certificate of the chain that does not allow a usage. A CA restricts what it signs.
+func usageProblem(chain []*x509.Certificate, usage x509.ExtKeyUsage) problem {
+	which, c := "its extended key usage", chain[0]
+	for i := 1; i < len(chain) && allowsUsage(c, usage); i++ {
+		c = chain[i]
+		which = fmt.Sprintf("the extended key usage of its CA %q", subjectOf(c))
 	}
-	for _, c := range chain[1:] {
-		if !leafHas(c, usage) {
-			return fmt.Sprintf(" of the CA %q above it, whose usage is %s", nameOf(c.Subject.CommonName, c.Subject.String()), usages(c))
-		}
-	}
-	return " of a CA above it"
+	return problem{ID: problemUsage, Message: fmt.Sprintf("%s is %s, without %s", which, usages(c), usageNames[usage])}
 }
 
-// chainOf finds a way from leaf to a root whatever the date: the moments that are tried are those at which certificates
-// begin and end. It gives the moment at which the way is good.
-func chainOf(leaf *x509.Certificate, between, roots []*x509.Certificate, usage []x509.ExtKeyUsage) (chain []*x509.Certificate, at time.Time, err error) {
-	moments := []time.Time{leaf.NotBefore, leaf.NotAfter}
-	for _, c := range slices.Concat(between, roots) {
-		moments = append(moments, c.NotBefore, c.NotAfter)
-	}
-	var first error
-	for _, at := range moments {
-		chains, err := verify(leaf, between, roots, at, usage)
-		if err == nil {
-			return chains[0], at, nil
-		}
-		if expired := (x509.CertificateInvalidError{}); first == nil || errors.As(first, &expired) && expired.Reason == x509.Expired {
-			first = err
-		}
-	}
-	return nil, time.Time{}, first
-}
-
-func verify(leaf *x509.Certificate, between, roots []*x509.Certificate, at time.Time, usage []x509.ExtKeyUsage) ([][]*x509.Certificate, error) {
-	return leaf.Verify(x509.VerifyOptions{Roots: poolOf(roots), Intermediates: poolOf(between), CurrentTime: at, KeyUsages: usage})
-}
-
-func poolOf(certificates []*x509.Certificate) *x509.CertPool {
-	pool := x509.NewCertPool()
-	for _, c := range certificates {
-		pool.AddCert(c)
-	}
-	return pool
-}
-
-// chainProblem says why there is no way from leaf to a root. It follows the issuers' names as far as they lead.
-func chainProblem(leaf *x509.Certificate, between, roots []*x509.Certificate, where string, err error) Problem {
-	last := leaf
-	for range between {
-		next := slices.IndexFunc(between, func(c *x509.Certificate) bool {
-			return c != last && bytes.Equal(c.RawSubject, last.RawIssuer) && last.CheckSignatureFrom(c) == nil
-		})
-		if next < 0 {
-			break
-		}
-		last = between[next]
-	}
-	issuer := nameOf(last.Issuer.CommonName, last.Issuer.String())
-	of := "it is"
-	if last != leaf {
-		of = fmt.Sprintf("it is of the CA %q, which is", nameOf(last.Subject.CommonName, last.Subject.String()))
-	}
-	for _, root := range roots {
-		if !bytes.Equal(root.RawSubject, last.RawIssuer) {
-			continue
-		}
-		var weak x509.InsecureAlgorithmError
-		signed := last.CheckSignatureFrom(root)
-		switch {
-		case errors.As(signed, &weak):
-			return Problem{ID: ProblemWeakSignature, Message: fmt.Sprintf("%s signed with %v, which is not accepted any more", of, x509.SignatureAlgorithm(weak))}
-		case signed != nil:
-			return Problem{ID: ProblemOtherKey, Message: fmt.Sprintf("%s signed by a CA that is called %q, as one in %s is, but with another key: the CA was made anew, or there are two of that name", of, issuer, where)}
-		}
-	}
-	if bytes.Equal(last.RawIssuer, last.RawSubject) {
-		return Problem{ID: ProblemSelfSigned, Message: fmt.Sprintf("%s signed by its own key, and is not itself in %s, which has %s", of, where, names(roots))}
-	}
-	if !slices.ContainsFunc(roots, func(c *x509.Certificate) bool { return bytes.Equal(c.RawSubject, last.RawIssuer) }) {
-		return Problem{ID: ProblemUnknownCA, Message: fmt.Sprintf("%s signed by the CA %q, and %s has %s; if %q is of one of these, its certificate must follow in the same file", of, issuer, where, names(roots), issuer)}
-	}
-	return Problem{ID: ProblemChain, Message: strings.TrimPrefix(err.Error(), "x509: ")}
-}
-
-// leafHas says whether a certificate by itself may be used so. Without any usage it may be used for everything.
-func leafHas(c *x509.Certificate, usage x509.ExtKeyUsage) bool {
-	return len(c.ExtKeyUsage)+len(c.UnknownExtKeyUsage) == 0 || slices.Contains(c.ExtKeyUsage, usage) || slices.Contains(c.ExtKeyUsage, x509.ExtKeyUsageAny)
+// allowsUsage reports whether a certificate itself allows a usage. A certificate without usages allows all.
+func allowsUsage(c *x509.Certificate, usage x509.ExtKeyUsage) bool {
+	return len(c.ExtKeyUsage)+len(c.UnknownExtKeyUsage) == 0 ||
+		slices.Contains(c.ExtKeyUsage, usage) || slices.Contains(c.ExtKeyUsage, x509.ExtKeyUsageAny)
 }
 
 var usageNames = map[x509.ExtKeyUsage]string{
-	x509.ExtKeyUsageAny: "any", x509.ExtKeyUsageServerAuth: "server authentication", x509.ExtKeyUsageClientAuth: "client authentication",
-	x509.ExtKeyUsageCodeSigning: "code signing", x509.ExtKeyUsageEmailProtection: "e-mail protection",
+	x509.ExtKeyUsageAny: "any", x509.ExtKeyUsageServerAuth: "server authentication",
+	x509.ExtKeyUsageClientAuth: "client authentication", x509.ExtKeyUsageCodeSigning: "code signing",
+	x509.ExtKeyUsageEmailProtection: "e-mail protection",
 }
 
-// usages are those of a certificate in words.
+// usages returns a certificate's extended key usages in words.
 func usages(c *x509.Certificate) string {
 	var all []string
 	for _, usage := range c.ExtKeyUsage {
@@ -238,31 +167,12 @@ func usages(c *x509.Certificate) string {
 		all = append(all, oid.String())
 	}
 	if len(all) == 0 {
-		return "none, which is any"
+		return "any (the certificate has no extended key usage)"
 	}
 	return strings.Join(all, ", ")
 }
 
-func names(certificates []*x509.Certificate) string {
-	if len(certificates) == 0 {
-		return "nothing"
-	}
-	all := make([]string, len(certificates))
-	for i, c := range certificates {
-		all[i] = fmt.Sprintf("%q", nameOf(c.Subject.CommonName, c.Subject.String()))
-	}
-	slices.Sort(all)
-	return strings.Join(slices.Compact(all), ", ")
-}
-
-func nameOf(commonName, whole string) string {
-	if commonName != "" {
-		return commonName
-	}
-	return whole
-}
-
-// roughly is a duration in days, or, where it is less than two, to the minute.
+// roughly formats a duration of two days or more in days, a shorter one in minutes.
 func roughly(d time.Duration) string {
 	if d >= 48*time.Hour {
 		return fmt.Sprintf("%d days", d/(24*time.Hour))

@@ -1,4 +1,4 @@
-package explain_test
+package explain
 
 import (
 	"crypto/x509"
@@ -7,67 +7,65 @@ import (
 	"testing"
 	"time"
 
-	"fauxlet/internal/explain"
 	"fauxlet/testcerts"
 )
 
 const host = "192.0.2.7"
 
-// wrongWith says what is wrong with each kind of certificate that there is.
-var wrongWith = map[string][]explain.ProblemID{
+// problemsOfKinds are the problems of each kind of certificate in package testcerts.
+var problemsOfKinds = map[string][]problemID{
 	"client":               nil,
 	"client-intermediate":  nil,
 	"client-no-usage":      nil,
-	"client-no-name":       {explain.ProblemName},
-	"client-expired":       {explain.ProblemExpired},
-	"client-not-yet-valid": {explain.ProblemNotYetValid},
-	"client-stranger":      {explain.ProblemUnknownCA},
-	"client-chain-missing": {explain.ProblemUnknownCA},
-	"client-server-usage":  {explain.ProblemUsage},
-	"client-sha1":          {explain.ProblemWeakSignature},
+	"client-no-name":       {problemName},
+	"client-expired":       {problemExpired},
+	"client-not-yet-valid": {problemNotYetValid},
+	"client-stranger":      {problemUnknownCA},
+	"client-chain-missing": {problemUnknownCA},
+	"client-server-usage":  {problemUsage},
+	"client-sha1":          {problemWeakSignature},
 
 	"server":                  nil,
 	"server-intermediate":     nil,
-	"server-kubelet-default":  {explain.ProblemSelfSigned, explain.ProblemName}, // its own CA follows it, and that one is
-	"server-self-signed":      {explain.ProblemSelfSigned},
-	"server-stranger":         {explain.ProblemUnknownCA},
-	"server-chain-missing":    {explain.ProblemUnknownCA},
-	"server-expired":          {explain.ProblemExpired},
-	"server-not-yet-valid":    {explain.ProblemNotYetValid},
-	"server-other-host":       {explain.ProblemName},
-	"server-common-name-only": {explain.ProblemNoSAN},
-	"server-client-usage":     {explain.ProblemUsage},
-	"server-sha1":             {explain.ProblemWeakSignature},
+	"server-kubelet-default":  {problemSelfSigned, problemName}, // its CA is self-signed
+	"server-self-signed":      {problemSelfSigned},
+	"server-stranger":         {problemUnknownCA},
+	"server-chain-missing":    {problemUnknownCA},
+	"server-expired":          {problemExpired},
+	"server-not-yet-valid":    {problemNotYetValid},
+	"server-other-host":       {problemName},
+	"server-common-name-only": {problemNoSAN},
+	"server-client-usage":     {problemUsage},
+	"server-sha1":             {problemWeakSignature},
 }
 
-// TestFaultsOfKinds holds what is said of each kind to what crypto/x509 makes of it: there is a fault that matters if, and
-// only if, it refuses the certificate.
-func TestFaultsOfKinds(t *testing.T) {
+// TestProblemsOfKinds compares with crypto/x509: a certificate must have a harmful problem if and only if it is refused.
+func TestProblemsOfKinds(t *testing.T) {
 	ca := authority(t, "cluster-ca")
 	now := time.Now()
 	for _, kind := range testcerts.Kinds() {
 		t.Run(kind.Name, func(t *testing.T) {
 			presented := mint(t, kind, ca)
-			faults := faultsOf(kind.Serving, presented, ca, now)
-			var ids []explain.ProblemID
+			problems := problemsOf(kind.Serving, presented, ca, now)
+			var ids []problemID
 			refusable := false
-			for _, fault := range faults {
-				ids = append(ids, fault.ID)
-				refusable = refusable || !fault.Harmless
+			for _, p := range problems {
+				ids = append(ids, p.ID)
+				refusable = refusable || !p.Harmless
 			}
-			want, ok := wrongWith[kind.Name]
+			want, ok := problemsOfKinds[kind.Name]
 			if !ok || !slices.Equal(ids, want) {
-				t.Errorf("wrong with it: %+v, want %q", faults, want)
+				t.Errorf("problems %+v, want %q", problems, want)
 			}
 			if err := accept(kind.Serving, presented, ca, now); (err != nil) != refusable {
-				t.Errorf("crypto/x509 says %v of it, and these are its faults: %+v", err, faults)
+				t.Errorf("crypto/x509 returns %v, but the problems are %+v", err, problems)
 			}
 		})
 	}
 }
 
-// TestFaultsHideNoOther has certificates with more than one thing wrong.
-func TestFaultsHideNoOther(t *testing.T) {
+// TestAllProblemsAreFound has certificates with more than one problem.
+func TestAllProblemsAreFound(t *testing.T) {
 	ca, other := authority(t, "cluster-ca"), authority(t, "cluster-ca")
 	old, err := testcerts.NewAuthority("old-ca", testcerts.Expired)
 	check(t, err)
@@ -77,13 +75,16 @@ func TestFaultsHideNoOther(t *testing.T) {
 		name   string
 		signer *testcerts.Authority
 		mutate []testcerts.Mutate
-		says   []string
+		want   []string
 	}{
-		{"a stranger's, expired, for servers", authority(t, "stranger-ca"), []testcerts.Mutate{testcerts.Expired, testcerts.ServerAuthOnly},
-			[]string{`signed by the CA "stranger-ca", and clientCAFile has "cluster-ca"`, "it expired at", "usage is server authentication, and client authentication is not"}},
-		{"of a CA with the same name and another key", other, nil, []string{`is called "cluster-ca", as one in clientCAFile is, but with another key`}},
-		{"of an expired CA, and expired itself", old, []testcerts.Mutate{testcerts.Expired}, []string{"it expired at", `the CA "old-ca" above it expired at`}},
-		{"of a CA that is not for clients", narrow, nil, []string{`of the CA "narrow-ca" above it, whose usage is server authentication`}},
+		{"unknown CA, expired, serving usage", authority(t, "stranger-ca"), []testcerts.Mutate{testcerts.Expired, testcerts.ServerAuthOnly},
+			[]string{`signed by the CA "stranger-ca", but clientCAFile contains "cluster-ca"`, "it expired at", "its extended key usage is server authentication, without client authentication"}},
+		{"CA with the same name and another key", other, nil,
+			[]string{`signed by a CA named "cluster-ca" with another key`}},
+		{"expired, CA expired too", old, []testcerts.Mutate{testcerts.Expired},
+			[]string{"it expired at", `its CA "old-ca" expired at`}},
+		{"CA without the usage", narrow, nil,
+			[]string{`the extended key usage of its CA "narrow-ca" is server authentication, without client`}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			pair, err := test.signer.Client("kubelet-client", nil, test.mutate...)
@@ -92,25 +93,25 @@ func TestFaultsHideNoOther(t *testing.T) {
 			if test.signer == old {
 				roots = append(roots, old.Cert)
 			}
-			faults := explain.ClientCertificateProblems(parse(t, pair), roots, time.Now())
-			if len(faults) != len(test.says) {
-				t.Fatalf("%d faults, want %d: %+v", len(faults), len(test.says), faults)
+			problems := clientCertificateProblems(parse(t, pair), roots, time.Now())
+			if len(problems) != len(test.want) {
+				t.Fatalf("%d problems, want %d: %+v", len(problems), len(test.want), problems)
 			}
-			for i, says := range test.says {
-				if !strings.Contains(faults[i].Message, says) {
-					t.Errorf("%q, want %q in it", faults[i].Message, says)
+			for i, want := range test.want {
+				if !strings.Contains(problems[i].Message, want) {
+					t.Errorf("%q, want %q in it", problems[i].Message, want)
 				}
 			}
 		})
 	}
 }
 
-func TestHarmlessFaults(t *testing.T) {
+func TestHarmlessProblems(t *testing.T) {
 	ca := authority(t, "cluster-ca")
 	for _, test := range []struct {
 		commonName string
 		groups     []string
-		says       string
+		want       string
 	}{
 		{"", nil, "no common name"},
 		{"system:anonymous", nil, "system:anonymous"},
@@ -118,22 +119,22 @@ func TestHarmlessFaults(t *testing.T) {
 	} {
 		pair, err := ca.Client(test.commonName, test.groups)
 		check(t, err)
-		faults := explain.ClientCertificateProblems(parse(t, pair), []*x509.Certificate{ca.Cert}, time.Now())
-		if len(faults) != 1 || !faults[0].Harmless || !strings.Contains(faults[0].Message, test.says) {
-			t.Errorf("%s of %q: %+v, want %q, harmless", test.commonName, test.groups, faults, test.says)
+		problems := clientCertificateProblems(parse(t, pair), []*x509.Certificate{ca.Cert}, time.Now())
+		if len(problems) != 1 || !problems[0].Harmless || !strings.Contains(problems[0].Message, test.want) {
+			t.Errorf("%s, groups %q: %+v, want harmless problem %q", test.commonName, test.groups, problems, test.want)
 		}
 	}
 }
 
-func faultsOf(serving bool, presented []*x509.Certificate, ca *testcerts.Authority, now time.Time) []explain.Problem {
+func problemsOf(serving bool, presented []*x509.Certificate, ca *testcerts.Authority, now time.Time) []problem {
 	roots := []*x509.Certificate{ca.Cert}
 	if serving {
-		return explain.ServingCertificateProblems(presented, roots, host, now)
+		return servingCertificateProblems(presented, roots, host, now)
 	}
-	return explain.ClientCertificateProblems(presented, roots, now)
+	return clientCertificateProblems(presented, roots, now)
 }
 
-// accept is how a kubelet and an apiserver verify.
+// accept verifies a certificate as a kubelet or kube-apiserver does.
 func accept(serving bool, presented []*x509.Certificate, ca *testcerts.Authority, now time.Time) error {
 	options := x509.VerifyOptions{Roots: ca.Pool(), Intermediates: x509.NewCertPool(), CurrentTime: now, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}}
 	if serving {

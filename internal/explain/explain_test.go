@@ -1,4 +1,4 @@
-package explain_test
+package explain
 
 import (
 	"crypto/tls"
@@ -11,77 +11,89 @@ import (
 	"testing"
 
 	"fauxlet/authchain"
-	"fauxlet/internal/explain"
 	"fauxlet/testcerts"
 )
 
-// TestRoads draws the roads of requests that a chain without reviewers decides.
-func TestRoads(t *testing.T) {
+// TestExplanations explains the decisions of an authentication chain without reviewers.
+func TestExplanations(t *testing.T) {
 	ca := authority(t, "cluster-ca")
-	known := explain.Facts{ClientCAs: []*x509.Certificate{ca.Cert}}
+	facts := Facts{ClientCAs: []*x509.Certificate{ca.Cert}}
+	const (
+		authenticatedByCertificate = "passed,passed,not reached,not reached,passed,passed,passed,passed"
+		certificateRefused         = "passed,failed,skipped,not reached,failed,not reached,not reached,failed"
+		noCredential               = "passed,skipped,skipped,skipped,failed,not reached,not reached,failed"
+	)
 	for _, test := range []struct {
-		name string
-		// kind of certificate; empty: none.
-		kind      string
-		anonymous bool
-		token     bool
+		name            string
+		certificateKind string // of testcerts; empty: no certificate
+		anonymous       bool
+		token           bool
 
-		verdict  explain.Outcome
-		why      string
-		outcomes string // of the stops, by their first letters
-		cure     string // a part of the first
+		outcome Outcome
+		reason  string // a part of it
+		states  string
+		remedy  string // a part of the remedies; empty: none
 	}{
-		{name: "good", kind: "client", verdict: explain.Allowed, why: `user "kubelet-client" may get nodes/proxy`,
-			outcomes: "passed,passed,not reached,not reached,passed,passed,passed,passed"},
-		{name: "nobody", verdict: explain.Refused, why: "no client certificate was presented; anonymous authentication is off",
-			outcomes: "passed,skipped,skipped,skipped,failed,not reached,not reached,failed", cure: "--kubelet-client-certificate"},
-		{name: "anonymous", anonymous: true, verdict: explain.Allowed, why: `user "system:anonymous" may get nodes/proxy`,
-			outcomes: "passed,skipped,skipped,passed,passed,passed,passed,passed"},
-		{name: "expired, and anonymous on", kind: "client-expired", anonymous: true, verdict: explain.Refused, why: "certificate expired at",
-			outcomes: "passed,failed,skipped,not reached,failed,not reached,not reached,failed", cure: "kubeadm certs renew"},
-		{name: "stranger", kind: "client-stranger", verdict: explain.Refused, why: `certificate signed by unknown authority "stranger-ca"`,
-			outcomes: "passed,failed,skipped,not reached,failed,not reached,not reached,failed", cure: "clientCAFile"},
-		{name: "a token that nobody reads", token: true, verdict: explain.Refused, why: "the bearer token was not read: authentication.webhook.enabled is false",
-			outcomes: "passed,skipped,skipped,skipped,failed,not reached,not reached,failed", cure: "webhook: {enabled: true}"},
+		{name: "valid certificate", certificateKind: "client",
+			outcome: Allowed, reason: `user "kubelet-client" may get nodes/proxy`, states: authenticatedByCertificate},
+		{name: "no credential",
+			outcome: Refused, reason: "no client certificate was presented; anonymous authentication is off",
+			states: noCredential, remedy: "--kubelet-client-certificate"},
+		{name: "anonymous", anonymous: true,
+			outcome: Allowed, reason: `user "system:anonymous" may get nodes/proxy`,
+			states: "passed,skipped,skipped,passed,passed,passed,passed,passed"},
+		{name: "expired certificate is not anonymous", certificateKind: "client-expired", anonymous: true,
+			outcome: Refused, reason: "certificate expired at", states: certificateRefused, remedy: "kubeadm certs renew"},
+		{name: "unknown CA", certificateKind: "client-stranger",
+			outcome: Refused, reason: `certificate signed by unknown authority "stranger-ca"`,
+			states: certificateRefused, remedy: "clientCAFile"},
+		{name: "token without token authentication", token: true,
+			outcome: Refused, reason: "the bearer token was not read: authentication.webhook.enabled is false",
+			states: noCredential, remedy: "webhook: {enabled: true}"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			chain, err := authchain.New(authchain.Config{NodeName: "node-1", ClientCA: provider{ca}, Anonymous: test.anonymous, Mode: authchain.AlwaysAllow})
-			check(t, err)
 			r := httptest.NewRequest(http.MethodGet, "/containerLogs/default/nginx/nginx", nil)
 			r.TLS = &tls.ConnectionState{Version: tls.VersionTLS13}
-			if test.kind != "" {
-				kind, err := testcerts.KindNamed(test.kind)
+			if test.certificateKind != "" {
+				kind, err := testcerts.KindNamed(test.certificateKind)
 				check(t, err)
 				r.TLS.PeerCertificates = mint(t, kind, ca)
 			}
 			if test.token {
 				r.Header.Set("Authorization", "Bearer secret-token")
 			}
-			d, err := chain.Decide(r)
-			d.Status = http.StatusOK
-			if err != nil {
-				d.Status = http.StatusUnauthorized
+			e := Decision(decide(t, r, ca, test.anonymous), facts)
+			if e.Outcome != test.outcome || !strings.Contains(e.Reason, test.reason) {
+				t.Errorf("%s: %s, want %s: %s", e.Outcome, e.Reason, test.outcome, test.reason)
 			}
-			road := explain.Decision(d, known)
-			if road.Outcome != test.verdict || !strings.Contains(road.Reason, test.why) {
-				t.Errorf("%s: %s, want %s: %s", road.Outcome, road.Reason, test.verdict, test.why)
+			if got := states(e); got != test.states {
+				t.Errorf("states %s, want %s", got, test.states)
 			}
-			if got := outcomes(road); got != test.outcomes {
-				t.Errorf("outcomes %s, want %s", got, test.outcomes)
-			}
-			if (test.cure == "") != (len(road.Remedies) == 0) || test.cure != "" && !strings.Contains(fmt.Sprintf("%+v", road.Remedies), test.cure) {
-				t.Errorf("cures %+v, want %q", road.Remedies, test.cure)
-			}
-			if data, err := json.Marshal(road); err != nil || strings.Contains(string(data), "secret-token") {
+			expectRemedy(t, e, test.remedy)
+			if data, err := json.Marshal(e); err != nil || strings.Contains(string(data), "secret-token") {
 				t.Errorf("as JSON: %s, %v", data, err)
 			}
 		})
 	}
 }
 
-// TestHandshakeRoads: a handshake that failed has a road of one stop, and a cure where somebody can do something.
-func TestHandshakeRoads(t *testing.T) {
-	for handshake, cure := range map[string]string{
+// decide returns the complete Decision of a chain about a request.
+func decide(t *testing.T, r *http.Request, ca *testcerts.Authority, anonymous bool) *authchain.Decision {
+	t.Helper()
+	chain, err := authchain.New(authchain.Config{
+		NodeName: "node-1", ClientCA: staticCA{ca}, Anonymous: anonymous, Mode: authchain.AlwaysAllow,
+	})
+	check(t, err)
+	d, r := authchain.NewDecision(r)
+	d.Status = http.StatusOK
+	if _, err := chain.Decide(r); err != nil {
+		d.Status = http.StatusUnauthorized
+	}
+	return d
+}
+
+func TestHandshakeErrorsHaveRemedies(t *testing.T) {
+	for handshake, remedy := range map[string]string{
 		"there is no serving certificate yet (no serving certificate available for the kubelet)":                                "kubectl certificate approve",
 		"the client does not accept the serving certificate (remote error: tls: bad certificate)":                               "--kubelet-certificate-authority",
 		"the client does not trust the serving certificate (remote error: tls: unknown certificate authority)":                  "--kubelet-certificate-authority",
@@ -91,49 +103,58 @@ func TestHandshakeRoads(t *testing.T) {
 		"the client offers no cipher suite that tlsCipherSuites has (tls: no cipher suite supported by both client and server)": "tlsCipherSuites",
 		"the client closed the connection before it was through (EOF)":                                                          "",
 	} {
-		road := explain.Decision(authchain.FailedHandshake("192.0.2.9:1234", handshake), explain.Facts{})
-		if road.Outcome != explain.Refused || road.Reason != "TLS handshake failed: "+handshake {
-			t.Errorf("%s: %s", road.Outcome, road.Reason)
+		e := Decision(authchain.FailedHandshake("192.0.2.9:1234", handshake), Facts{})
+		if e.Outcome != Refused || e.Reason != "TLS handshake failed: "+handshake {
+			t.Errorf("%s: %s", e.Outcome, e.Reason)
 		}
-		if want := "failed" + strings.Repeat(",not reached", 7); outcomes(road) != want {
-			t.Errorf("%s: outcomes %s", handshake, outcomes(road))
+		if want := "failed" + strings.Repeat(",not reached", 7); states(e) != want {
+			t.Errorf("%s: states %s", handshake, states(e))
 		}
-		if got := fmt.Sprintf("%+v", road.Remedies); (cure == "") != (len(road.Remedies) == 0) || !strings.Contains(got, cure) {
-			t.Errorf("%s: cures %s, want %q", handshake, got, cure)
-		}
+		expectRemedy(t, e, remedy)
 	}
 }
 
-// TestUnjudgedRoads are those of paths at which nobody asks.
-func TestUnjudgedRoads(t *testing.T) {
+func TestRequestsWithoutAuthentication(t *testing.T) {
 	for _, test := range []struct {
+		name    string
 		tls     *tls.ConnectionState
 		status  int
-		verdict explain.Outcome
+		outcome Outcome
 	}{
-		{nil, 200, explain.NoAuthentication},
-		{nil, 405, explain.NotServed},
-		{&tls.ConnectionState{}, 404, explain.NotServed},
-		{&tls.ConnectionState{}, 301, explain.NotServed},
+		{"served on the read-only port", nil, 200, NoAuthentication},
+		{"not served on the read-only port", nil, 405, NotServed},
+		{"unknown path", &tls.ConnectionState{}, 404, NotServed},
+		{"redirect to the clean path", &tls.ConnectionState{}, 301, NotServed},
 	} {
-		road := explain.Decision(&authchain.Decision{TLS: test.tls, Status: test.status, Method: "GET", Path: "/x"}, explain.Facts{})
-		if road.Outcome != test.verdict || road.Reason == "" || len(road.Remedies) > 0 {
-			t.Errorf("%d: %s, %q, %v, want %s", test.status, road.Outcome, road.Reason, road.Remedies, test.verdict)
+		d := &authchain.Decision{TLS: test.tls, Status: test.status, Method: "GET", Path: "/x"}
+		e := Decision(d, Facts{})
+		if e.Outcome != test.outcome || e.Reason == "" || len(e.Remedies) > 0 {
+			t.Errorf("%s: %s, %q, %v, want %s", test.name, e.Outcome, e.Reason, e.Remedies, test.outcome)
 		}
 	}
 }
 
-func outcomes(road explain.Explanation) string {
-	all := make([]string, len(road.Stages))
-	for i := range road.Stages {
-		all[i] = string(road.Stages[i].State)
+func states(e Explanation) string {
+	all := make([]string, len(e.Stages))
+	for i := range e.Stages {
+		all[i] = string(e.Stages[i].State)
 	}
 	return strings.Join(all, ",")
 }
 
-// provider is a client CA that does not change.
-type provider struct{ *testcerts.Authority }
+// expectRemedy expects a text in the remedies, or none if it is empty.
+func expectRemedy(t *testing.T, e Explanation, want string) {
+	t.Helper()
+	got := fmt.Sprintf("%+v", e.Remedies)
+	if (want == "") != (len(e.Remedies) == 0) || !strings.Contains(got, want) {
+		t.Errorf("remedies %s, want %q", got, want)
+	}
+}
 
-func (p provider) VerifyOptions() (x509.VerifyOptions, bool) {
-	return x509.VerifyOptions{Roots: p.Pool(), KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}}, true
+// staticCA is a client CA that does not change.
+type staticCA struct{ *testcerts.Authority }
+
+func (c staticCA) VerifyOptions() (x509.VerifyOptions, bool) {
+	usages := []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}
+	return x509.VerifyOptions{Roots: c.Pool(), KeyUsages: usages}, true
 }

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"fauxlet/authchain"
+	"fauxlet/internal/tlserror"
 )
 
 // Serving is a kubelet's serving certificate together with what a client needs to verify it.
@@ -21,23 +22,26 @@ type Serving struct {
 // Explain explains the failed TLS handshake. It returns nil if the client accepts the certificate.
 func (s *Serving) Explain(now time.Time) *Explanation {
 	if len(s.Served) == 0 {
-		const noCertificate = "there is no serving certificate yet (no serving certificate available for the kubelet)"
-		explanation := Decision(authchain.FailedHandshake("", noCertificate), Facts{})
+		explanation := failedHandshake("no serving certificate available for the kubelet")
 		return &explanation
 	}
-	problems := ServingCertificateProblems(s.Served, s.Roots, s.Host, now)
+	problems := servingCertificateProblems(s.Served, s.Roots, s.Host, now)
 	if len(problems) == 0 {
 		return nil
 	}
-	const notAccepted = "the client does not accept the serving certificate (remote error: tls: bad certificate)"
-	explanation := Decision(authchain.FailedHandshake("", notAccepted), Facts{})
+	explanation := failedHandshake("remote error: tls: bad certificate")
 	tls := explanation.Stage(StageTLS)
 	s.AddFacts(tls)
-	for _, problem := range problems {
-		tls.fact("problem", problem.Message)
+	for _, p := range problems {
+		tls.fact("problem", p.Message)
 	}
 	explanation.Remedies = servingRemedies(problems)
 	return &explanation
+}
+
+// failedHandshake explains a handshake that failed with an error of crypto/tls.
+func failedHandshake(text string) Explanation {
+	return Decision(authchain.FailedHandshake("", tlserror.Explain(text)), Facts{})
 }
 
 // AddFacts adds the facts of the serving certificate to a stage.

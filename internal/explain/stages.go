@@ -66,11 +66,11 @@ func (e *explainer) certificate() Stage {
 		if len(presented) > 1 {
 			s.fact("intermediates", strconv.Itoa(len(presented)-1))
 		}
-		for _, problem := range ClientCertificateProblems(presented, e.facts.ClientCAs, e.d.Time) {
-			if problem.Harmless {
-				s.fact("note", problem.Message)
+		for _, p := range clientCertificateProblems(presented, e.facts.ClientCAs, e.d.Time) {
+			if p.Harmless {
+				s.fact("note", p.Message)
 			} else {
-				s.fact("problem", problem.Message)
+				s.fact("problem", p.Message)
 			}
 		}
 	}

@@ -15,8 +15,8 @@ import (
 	"fauxlet/internal/explain/offline"
 )
 
-// open is a kubelet that asks nobody.
-func open(t *testing.T, flags map[string]string) *offline.Kubelet {
+// openKubelet returns a kubelet that sends no reviews.
+func openKubelet(t *testing.T, flags map[string]string) *offline.Kubelet {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "kubelet.yaml")
 	check(t, os.WriteFile(file, []byte(`
@@ -38,11 +38,10 @@ authorization: {mode: AlwaysAllow}
 	return k
 }
 
-// TestStreamsAndLogsBegin: what would go on for ever is waited for until it has begun, and leaves nothing behind; a pod
-// that a path names is there.
-func TestStreamsAndLogsBegin(t *testing.T) {
+// TestExplainEndsOnceTheResponseBegins: streams and followed logs must not block, or leave goroutines behind.
+func TestExplainEndsOnceTheResponseBegins(t *testing.T) {
 	defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
-	k := open(t, nil)
+	k := openKubelet(t, nil)
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
 	for _, test := range []struct {
@@ -56,19 +55,18 @@ func TestStreamsAndLogsBegin(t *testing.T) {
 		{"GET", "/exec/shop/web/main?command=id&output=1", 101},
 		{"POST", "/portForward/shop/web", 101},
 	} {
-		road, err := k.Explain(ctx, offline.Request{Method: test.method, Target: test.target})
+		e, err := k.Explain(ctx, offline.Request{Method: test.method, Target: test.target})
 		check(t, err)
-		if road.Outcome != explain.Allowed || road.Status != test.status {
-			t.Errorf("%s %s: %s, %d, want %d: %+v", test.method, test.target, road.Outcome, road.Status, test.status, road.Stage(explain.StageResponse))
+		if e.Outcome != explain.Allowed || e.Status != test.status {
+			t.Errorf("%s %s: %s, %d, want %d: %+v", test.method, test.target, e.Outcome, e.Status, test.status, e.Stage(explain.StageResponse))
 		}
 	}
 	if ctx.Err() != nil {
-		t.Error("something was waited for")
+		t.Error("Explain waited until the timeout")
 	}
 }
 
-// TestNobodyListens: a port that is off has no request.
-func TestNobodyListens(t *testing.T) {
+func TestClosedPortHasNoRequest(t *testing.T) {
 	for _, test := range []struct {
 		flags map[string]string
 		asked offline.Request
@@ -77,25 +75,25 @@ func TestNobodyListens(t *testing.T) {
 		{nil, offline.Request{Target: "/pods", ReadOnly: true}, "readOnlyPort is 0"},
 		{map[string]string{"enable-server": "false"}, offline.Request{Target: "/pods"}, "enableServer is false"},
 	} {
-		road, err := open(t, test.flags).Explain(t.Context(), test.asked)
-		if err != nil || road.Outcome != explain.NoRequest || !strings.Contains(road.Reason, test.why) {
-			t.Errorf("%s: %q, %v, want %q", road.Outcome, road.Reason, err, test.why)
+		e, err := openKubelet(t, test.flags).Explain(t.Context(), test.asked)
+		if err != nil || e.Outcome != explain.NoRequest || !strings.Contains(e.Reason, test.why) {
+			t.Errorf("%s: %q, %v, want %q", e.Outcome, e.Reason, err, test.why)
 		}
 	}
-	road, err := open(t, map[string]string{"read-only-port": "10255"}).Explain(t.Context(), offline.Request{Target: "/pods", ReadOnly: true})
-	if err != nil || road.Outcome != explain.NoAuthentication || road.Status != 200 {
-		t.Errorf("%s, %d, %v", road.Outcome, road.Status, err)
+	e, err := openKubelet(t, map[string]string{"read-only-port": "10255"}).Explain(t.Context(), offline.Request{Target: "/pods", ReadOnly: true})
+	if err != nil || e.Outcome != explain.NoAuthentication || e.Status != 200 {
+		t.Errorf("%s, %d, %v", e.Outcome, e.Status, err)
 	}
 }
 
-func TestBadTargets(t *testing.T) {
-	k := open(t, nil)
+func TestInvalidTargets(t *testing.T) {
+	k := openKubelet(t, nil)
 	for _, target := range []string{"", "pods", "https://node/pods", "/%zz"} {
 		if _, err := k.Decide(t.Context(), offline.Request{Target: target}); err == nil || !strings.Contains(err.Error(), "not a path") {
 			t.Errorf("%q: %v", target, err)
 		}
 	}
 	if _, err := k.Decide(t.Context(), offline.Request{Target: "/pods", Method: "GE T"}); err == nil {
-		t.Error("a method with a space is sent")
+		t.Error("a method with a space was accepted")
 	}
 }

@@ -20,33 +20,32 @@ import (
 	"fauxlet/kubelettest"
 )
 
-// TestWhatIfOfADecision: of a request that a kubelet has answered, and of which there is the Decision alone, it is told what
-// the kubelets of the other columns of the table answered, wherever the Decision knows enough; where it does not, that is
-// said, and nobody is let in.
-func TestWhatIfOfADecision(t *testing.T) {
+// TestWhatIfPredictsOtherConfigurations: a Decision of one column of the claims, explained with the settings of another
+// column, must have the status of that column. Without a reviewer the outcome may be an error, but never allowed.
+func TestWhatIfPredictsOtherConfigurations(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	var kubelets []*kubelettest.Kubelet
-	var suppositions []offline.WhatIf
+	var whatIfs []offline.WhatIf
 	for _, settings := range claims.configurations {
-		running := w.run(t, settings, anonymousToo, tokens)
+		running := w.run(t, settings, claimsRBAC, tokens)
 		store, err := pods.NewStore(nginx())
 		check(t, err)
 		kubelets = append(kubelets, running)
-		suppositions = append(suppositions, offline.WhatIf{Config: w.load(t, settings), Pods: store})
+		whatIfs = append(whatIfs, offline.WhatIf{Config: w.load(t, settings), Pods: store})
 	}
 	asked, unknown := 0, 0
 	for row, claim := range claims.rows {
 		for from, running := range kubelets {
 			d := w.decision(t, running, claim.client)
 			for to, settings := range claims.configurations {
-				set := differing(suppositions[from], w.inFile(settings))
+				set := changes(whatIfs[from], w.inFile(settings))
 				if set == nil {
-					continue // a CA that the kubelet does not have cannot be supposed
+					continue // what-if cannot add a client CA
 				}
 				for _, known := range []bool{false, true} {
-					whatIf, sent := suppositions[from], (*offline.Request)(nil)
-					if known { // as in a demo
+					whatIf, sent := whatIfs[from], (*offline.Request)(nil)
+					if known { // as in the demo
 						whatIf.Reviewer = running.Reviewer
 						sent = &offline.Request{Target: "/pods", Header: http.Header{}}
 						for _, header := range claim.client.Headers {
@@ -54,29 +53,29 @@ func TestWhatIfOfADecision(t *testing.T) {
 							sent.Header.Add(key, value)
 						}
 					}
-					road, err := whatIf.Explain(t.Context(), d, sent, set)
+					explanation, err := whatIf.Explain(t.Context(), d, sent, set)
 					check(t, err)
 					name := fmt.Sprintf("row %d, from column %d to %d, known %t", row+1, from+1, to+1, known)
 					asked++
 					switch want := claim.statuses[to]; {
-					case road.Outcome == explain.Error && !known:
+					case explanation.Outcome == explain.Error && !known:
 						unknown++
-						if road.Status != 401 && road.Status != 500 {
-							t.Errorf("%s: nobody knows, and it is answered %d", name, road.Status)
+						if explanation.Status != 401 && explanation.Status != 500 {
+							t.Errorf("%s: status %d without a result", name, explanation.Status)
 						}
-					case road.Status != want && !(!known && len(claim.client.Headers) > 0 && d.By() == authchain.MethodX509):
-						t.Errorf("%s: %d, want %d: %s", name, road.Status, want, road.Reason)
+					case explanation.Status != want && !(!known && len(claim.client.Headers) > 0 && d.By() == authchain.MethodX509):
+						t.Errorf("%s: %d, want %d: %s", name, explanation.Status, want, explanation.Reason)
 					}
 				}
 			}
 		}
 	}
 	if asked < 200 || unknown == 0 || unknown > asked/3 {
-		t.Errorf("%d were asked, and of %d nothing is known", asked, unknown)
+		t.Errorf("%d explanations, %d without a result", asked, unknown)
 	}
 }
 
-// load is the configuration of settings.
+// load loads a configuration file with settings.
 func (w *world) load(t *testing.T, settings vectors.Settings) *config.Config {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "kubelet.yaml")
@@ -90,8 +89,8 @@ func (w *world) load(t *testing.T, settings vectors.Settings) *config.Config {
 	return c
 }
 
-// differing are the switches by which a kubelet has other settings, nil where it cannot be supposed to have them.
-func differing(whatIf offline.WhatIf, settings vectors.Settings) map[string]string {
+// changes returns what turns a kubelet's settings into others, or nil if what-if cannot do that.
+func changes(whatIf offline.WhatIf, settings vectors.Settings) map[string]string {
 	set := map[string]string{}
 	for _, s := range whatIf.Settings() {
 		want, ok := settings[s.Field]
@@ -109,7 +108,7 @@ func differing(whatIf offline.WhatIf, settings vectors.Settings) map[string]stri
 	return set
 }
 
-// decision sends GET /pods, and gives what was decided.
+// decision sends GET /pods and returns the Decision.
 func (w *world) decision(t *testing.T, running *kubelettest.Kubelet, client vectors.Client) *authchain.Decision {
 	t.Helper()
 	asked := offline.Request{Method: http.MethodGet, Target: "/pods", Header: http.Header{}}
@@ -127,11 +126,10 @@ func (w *world) decision(t *testing.T, running *kubelettest.Kubelet, client vect
 	return decisions[len(decisions)-1]
 }
 
-// TestSwitches: what cannot be supposed is named, with what can be.
-func TestSwitches(t *testing.T) {
+func TestInvalidSettings(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	running := w.run(t, nil, anonymousToo, tokens)
+	running := w.run(t, nil, claimsRBAC, tokens)
 	whatIf := offline.WhatIf{Config: w.load(t, nil)}
 	d := w.decision(t, running, vectors.Client{})
 	for _, test := range []struct {

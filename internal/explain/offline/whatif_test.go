@@ -31,8 +31,8 @@ import (
 	"fauxlet/testcerts"
 )
 
-// claims is the measured table of what GET /pods is answered, by configuration and credential: kubelet-client is bound to
-// all of a kubelet's API, and so is system:anonymous where anonymous is on; the service account is bound to nothing.
+// claims is the table of docs/claims.md: the status of GET /pods by configuration (column) and credential (row). RBAC allows
+// kubelet-client and system:anonymous, but not the service account.
 var claims = struct {
 	configurations []vectors.Settings
 	rows           []claim
@@ -63,9 +63,9 @@ type claim struct {
 
 func bearer(token string) []string { return []string{"Authorization: Bearer " + token} }
 
-// What the reviewers of the claims know.
+// RBAC and tokens for the claims.
 const (
-	anonymousToo = `
+	claimsRBAC = `
 apiVersion: rbac.authorization.k8s.io/v1
 kind: ClusterRole
 metadata: {name: pods}
@@ -82,27 +82,27 @@ subjects:
 	tokens = "account,system:serviceaccount:default:metrics,1,\"system:serviceaccounts,system:serviceaccounts:default\"\n"
 )
 
-// TestWhatIfOfTheClaims: for each cell of the table, what is answered offline if the configuration of its column were that
-// of its neighbour's is what a server of that configuration answers over TLS, and what was measured.
-func TestWhatIfOfTheClaims(t *testing.T) {
+// TestOverridesDecideLikeServer: for each cell of the claims, an offline kubelet with the configuration file of the next
+// column, and overrides that turn it into that of this column, must decide like a running server of this column.
+func TestOverridesDecideLikeServer(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	for column, settings := range claims.configurations {
-		running := w.run(t, settings, anonymousToo, tokens)
+		running := w.run(t, settings, claimsRBAC, tokens)
 		base := claims.configurations[(column+1)%len(claims.configurations)]
-		supposed := w.suppose(t, running, base, settings)
+		kubelet := w.offline(t, running, base, settings)
 		for row, claim := range claims.rows {
 			name := fmt.Sprintf("row %d, column %d", row+1, column+1)
-			status := w.compare(t, name, running, supposed, claim.client, http.MethodGet, "/pods")
+			status := w.compare(t, name, running, kubelet, claim.client, http.MethodGet, "/pods")
 			if status != claim.statuses[column] {
-				t.Errorf("%s: %d, and %d was measured", name, status, claim.statuses[column])
+				t.Errorf("%s: %d, want %d", name, status, claim.statuses[column])
 			}
 		}
 	}
 }
 
-// TestWhatIfOfGeneratedCases asks the same of configurations, credentials and paths that are drawn by lot.
-func TestWhatIfOfGeneratedCases(t *testing.T) {
+// TestRandomCasesDecideLikeServer is the same test with random configurations, credentials and paths.
+func TestRandomCasesDecideLikeServer(t *testing.T) {
 	const configurations, cases = 12, 25
 	t.Parallel()
 	w := newWorld(t)
@@ -112,25 +112,25 @@ func TestWhatIfOfGeneratedCases(t *testing.T) {
 	clients := slices.Sorted(maps.Keys(corpus.Clients))
 	statuses := map[int]int{}
 	for i := range configurations {
-		settings, base := drawSettings(random), drawSettings(random)
+		settings, base := randomSettings(random), randomSettings(random)
 		running := w.run(t, settings, string(vectors.RBAC), string(vectors.Tokens))
-		supposed := w.suppose(t, running, base, settings)
+		kubelet := w.offline(t, running, base, settings)
 		for range cases {
 			client := clients[random.IntN(len(clients))]
-			method, target := drawTarget(random)
+			method, target := randomTarget(random)
 			name := fmt.Sprintf("configuration %d %v, %s, %s %s", i, settings, client, method, target)
-			statuses[w.compare(t, name, running, supposed, corpus.Clients[client], method, target)]++
+			statuses[w.compare(t, name, running, kubelet, corpus.Clients[client], method, target)]++
 		}
 	}
 	for _, status := range []int{200, 401, 403, 404, 405} {
 		if statuses[status] < 5 {
-			t.Errorf("the lot has drawn %d answers of %d: %v", statuses[status], status, statuses)
+			t.Errorf("only %d responses have status %d: %v", statuses[status], status, statuses)
 		}
 	}
 }
 
-// drawSettings draws a configuration. All draw the same fields, so that one can be put over another.
-func drawSettings(random *rand.Rand) vectors.Settings {
+// randomSettings returns a configuration. All have the same fields, so that one can override another.
+func randomSettings(random *rand.Rand) vectors.Settings {
 	toss := func() bool { return random.IntN(2) == 0 }
 	s := vectors.Settings{"authentication.anonymous.enabled": toss(), "authentication.webhook.enabled": random.IntN(3) > 0, "authorization.mode": "Webhook"}
 	if random.IntN(4) == 0 {
@@ -143,7 +143,7 @@ func drawSettings(random *rand.Rand) vectors.Settings {
 	return s
 }
 
-func drawTarget(random *rand.Rand) (method, target string) {
+func randomTarget(random *rand.Rand) (method, target string) {
 	pick := func(of ...string) string { return of[random.IntN(len(of))] }
 	target = pick("/pods", "/pods/", "/pods/x", "/runningpods/", "/healthz", "/healthz/ping", "/configz", "/metrics", "/metrics/cadvisor",
 		"/metrics/resource", "/stats/summary", "/stats/", "/logs/", "/containerLogs/default/nginx/nginx", "/containerLogs/default/nginx/nginx?tailLines=no",
@@ -152,10 +152,10 @@ func drawTarget(random *rand.Rand) (method, target string) {
 	return pick("GET", "GET", "GET", "GET", "POST", "HEAD", "DELETE", "OPTIONS"), target
 }
 
-// caFile stands for the client CA's file in settings.
-const caFile = "the client CA"
+// caFile is a placeholder for the path of the client CA file in settings.
+const caFile = "CA-FILE"
 
-// world is what the running and the supposed kubelets have in common.
+// world is what the running and the offline kubelets share.
 type world struct {
 	ca     *testcerts.Authority
 	caFile string
@@ -170,7 +170,7 @@ func newWorld(t *testing.T) *world {
 	return w
 }
 
-// run has a server of these settings listen, with the reviewer that it asks.
+// run starts a kubelet with these settings and its reviewer.
 func (w *world) run(t *testing.T, settings vectors.Settings, rbac, tokens string) *kubelettest.Kubelet {
 	t.Helper()
 	k := kubelettest.New(t, kubelettest.WithCA(w.ca), kubelettest.WithPods(nginx()), kubelettest.WithConfig(func(c *kubeletconfigv1beta1.KubeletConfiguration) {
@@ -191,7 +191,7 @@ func (w *world) run(t *testing.T, settings vectors.Settings, rbac, tokens string
 	return k
 }
 
-// inFile are settings as they are written, with the path of the CA.
+// inFile returns settings as in a configuration file, with the path of the CA.
 func (w *world) inFile(settings vectors.Settings) vectors.Settings {
 	all := vectors.Settings{"authentication.x509.clientCAFile": w.caFile, "authentication.webhook.cacheTTL": "1ns",
 		"authorization.webhook.cacheAuthorizedTTL": "1ns", "authorization.webhook.cacheUnauthorizedTTL": "1ns"}
@@ -203,8 +203,8 @@ func (w *world) inFile(settings vectors.Settings) vectors.Settings {
 	return all
 }
 
-// suppose is a kubelet whose file has the settings of base, and what if it had the others?
-func (w *world) suppose(t *testing.T, running *kubelettest.Kubelet, base, settings vectors.Settings) *offline.Kubelet {
+// offline returns a kubelet with a configuration file of the settings base, and overrides that turn them into settings.
+func (w *world) offline(t *testing.T, running *kubelettest.Kubelet, base, settings vectors.Settings) *offline.Kubelet {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "kubelet.yaml")
 	text, err := w.inFile(base).YAML()
@@ -213,13 +213,13 @@ func (w *world) suppose(t *testing.T, running *kubelettest.Kubelet, base, settin
 	flags := config.NewFlags()
 	check(t, flags.Set("config", file))
 	check(t, flags.Set("hostname-override", running.NodeName))
-	supposed := maps.Clone(w.inFile(settings))
-	for field := range base { // what the others do not have is as it is in a file that does not have it
-		if _, ok := supposed[field]; !ok {
-			supposed[field] = defaults[field]
+	overrides := maps.Clone(w.inFile(settings))
+	for field := range base { // reset to the default
+		if _, ok := overrides[field]; !ok {
+			overrides[field] = defaults[field]
 		}
 	}
-	for field, value := range supposed {
+	for field, value := range overrides {
 		written, err := json.Marshal(value)
 		check(t, err)
 		check(t, flags.Override(field, string(written)))
@@ -235,13 +235,14 @@ func (w *world) suppose(t *testing.T, running *kubelettest.Kubelet, base, settin
 	return k
 }
 
-// defaults are those of a configuration file, of the fields that the claims set.
+// defaults are the default values of the fields that the claims set.
 var defaults = vectors.Settings{
 	"authentication.anonymous.enabled": false, "authentication.webhook.enabled": true, "authorization.mode": "Webhook",
 }
 
-// compare sends a request and asks it offline, and wants one account of both. It gives the status.
-func (w *world) compare(t *testing.T, name string, running *kubelettest.Kubelet, supposed *offline.Kubelet, client vectors.Client, method, target string) int {
+// compare sends a request to both kubelets, expects the same Decision, and returns its status.
+func (w *world) compare(t *testing.T, name string, running *kubelettest.Kubelet, kubelet *offline.Kubelet,
+	client vectors.Client, method, target string) int {
 	t.Helper()
 	asked := offline.Request{Method: method, Target: target, Header: http.Header{}}
 	for _, header := range client.Headers {
@@ -258,13 +259,13 @@ func (w *world) compare(t *testing.T, name string, running *kubelettest.Kubelet,
 			asked.Certificates = append(asked.Certificates, parsed)
 		}
 	}
-	got, err := supposed.Decide(t.Context(), asked)
+	got, err := kubelet.Decide(t.Context(), asked)
 	check(t, err)
 	send(t, running, certificate, asked)
 	decisions := running.Decisions()
 	want := decisions[len(decisions)-1]
 	if diff := cmp.Diff(comparable(want), comparable(got)); diff != "" {
-		t.Errorf("%s: the server's account, and the one that was supposed:\n%s", name, diff)
+		t.Errorf("%s: the Decisions of the server (-) and offline (+) differ:\n%s", name, diff)
 	}
 	return want.Status
 }
@@ -307,7 +308,7 @@ func (w *world) pair(t *testing.T, client vectors.Client) *testcerts.Pair {
 	return w.minted[key]
 }
 
-// send sends a request over a connection of its own.
+// send sends a request over a new connection.
 func send(t *testing.T, k *kubelettest.Kubelet, certificate *tls.Certificate, asked offline.Request) {
 	t.Helper()
 	settings := &tls.Config{RootCAs: k.CA.Pool()}
@@ -316,7 +317,7 @@ func send(t *testing.T, k *kubelettest.Kubelet, certificate *tls.Certificate, as
 	}
 	request, err := http.NewRequest(asked.Method, k.URL, nil)
 	check(t, err)
-	request.URL.Opaque = asked.Target // as it stands
+	request.URL.Opaque = asked.Target // sent unchanged
 	request.Header = asked.Header.Clone()
 	transport := &http.Transport{TLSClientConfig: settings, DisableKeepAlives: true}
 	response, err := transport.RoundTrip(request)
