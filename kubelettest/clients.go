@@ -8,42 +8,42 @@ import (
 	"k8s.io/client-go/transport"
 )
 
-// Nobody is the user of a client that has no credential.
-const Nobody = ""
+// NoCredential is the user of a client that sends no credential.
+const NoCredential = ""
 
-// Client is an HTTP client with a user's credential, or, for [Nobody], with none, which trusts the kubelet's serving
-// certificate. It may be changed. Its idle connections are closed with the stand-in.
+// Client returns an HTTP client that trusts the kubelet's serving certificate and sends a user's credential, or none for
+// [NoCredential]. The caller may change it. [Kubelet.Close] closes its idle connections.
 func (k *Kubelet) Client(user string) *http.Client {
-	k.t.Helper()
+	k.test.Helper()
 	trusting := &tls.Config{RootCAs: k.CA.Pool()}
 	direct := &http.Transport{TLSClientConfig: trusting, ForceAttemptHTTP2: true}
 	k.users.mu.Lock()
 	defer k.users.mu.Unlock()
 	k.users.transports = append(k.users.transports, direct)
-	if user == Nobody {
+	if user == NoCredential {
 		return &http.Client{Transport: direct}
 	}
-	c := k.known(user)
+	c := k.credential(user)
 	if c.Token {
 		return &http.Client{Transport: transport.NewBearerAuthRoundTripper(c.token, direct)}
 	}
 	certificate := c.certificate.TLS()
-	// Presented whatever CAs the kubelet names, as a kube-apiserver's is.
+	// Like a kube-apiserver, present the certificate whatever CAs the kubelet asks for.
 	trusting.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &certificate, nil }
 	return &http.Client{Transport: direct}
 }
 
-// RESTConfig is the configuration of a client-go client with a user's credential, or, for [Nobody], with none: for
-// remotecommand and portforward, and for anything else that is made of one.
+// RESTConfig returns the configuration for a client of client-go, such as remotecommand or portforward, with a user's
+// credential, or none for [NoCredential].
 func (k *Kubelet) RESTConfig(user string) *rest.Config {
-	k.t.Helper()
+	k.test.Helper()
 	config := &rest.Config{Host: k.URL, TLSClientConfig: rest.TLSClientConfig{CAData: k.CA.CertPEM()}}
-	if user == Nobody {
+	if user == NoCredential {
 		return config
 	}
 	k.users.mu.Lock()
 	defer k.users.mu.Unlock()
-	if c := k.known(user); c.Token {
+	if c := k.credential(user); c.Token {
 		config.BearerToken = c.token
 	} else {
 		config.CertData, config.KeyData = c.certificate.CertPEM, c.certificate.KeyPEM
@@ -51,7 +51,7 @@ func (k *Kubelet) RESTConfig(user string) *rest.Config {
 	return config
 }
 
-// closeIdle closes the idle connections of clients.
+// closeIdle closes the idle connections of all clients.
 func (u *users) closeIdle() {
 	u.mu.Lock()
 	defer u.mu.Unlock()

@@ -21,10 +21,10 @@ import (
 
 const loopback = "127.0.0.1"
 
-// load writes the files of a kubelet into dir and reads them as a kubelet does.
+// load writes the files of a kubelet into dir, and loads them as a kubelet does.
 func load(dir string, ca *testcerts.Authority, o *options) (*config.Config, error) {
 	if strings.TrimSpace(o.nodeName) == "" {
-		return nil, errors.New("WithNodeName: a node has a name")
+		return nil, errors.New("WithNodeName: the name is empty")
 	}
 	path := func(name string) string { return filepath.Join(dir, name) }
 	serving, err := ca.Server(o.nodeName, []string{loopback, "localhost"})
@@ -37,7 +37,7 @@ func load(dir string, ca *testcerts.Authority, o *options) (*config.Config, erro
 	if err := os.WriteFile(path("ca.crt"), ca.CertPEM(), 0o600); err != nil {
 		return nil, err
 	}
-	forgetful := metav1.Duration{Duration: time.Nanosecond} // 0 would be the default
+	uncached := metav1.Duration{Duration: time.Nanosecond} // 0 would mean the default
 	kubelet := &kubeletconfigv1beta1.KubeletConfiguration{
 		TypeMeta:          metav1.TypeMeta{APIVersion: kubeletconfigv1beta1.SchemeGroupVersion.String(), Kind: "KubeletConfiguration"},
 		Address:           loopback,
@@ -46,12 +46,12 @@ func load(dir string, ca *testcerts.Authority, o *options) (*config.Config, erro
 		TLSPrivateKeyFile: path("kubelet.key"),
 		Authentication: kubeletconfigv1beta1.KubeletAuthentication{
 			X509:      kubeletconfigv1beta1.KubeletX509Authentication{ClientCAFile: path("ca.crt")},
-			Webhook:   kubeletconfigv1beta1.KubeletWebhookAuthentication{Enabled: ptr.To(true), CacheTTL: forgetful},
+			Webhook:   kubeletconfigv1beta1.KubeletWebhookAuthentication{Enabled: ptr.To(true), CacheTTL: uncached},
 			Anonymous: kubeletconfigv1beta1.KubeletAnonymousAuthentication{Enabled: ptr.To(false)},
 		},
 		Authorization: kubeletconfigv1beta1.KubeletAuthorization{
 			Mode:    kubeletconfigv1beta1.KubeletAuthorizationModeWebhook,
-			Webhook: kubeletconfigv1beta1.KubeletWebhookAuthorization{CacheAuthorizedTTL: forgetful, CacheUnauthorizedTTL: forgetful},
+			Webhook: kubeletconfigv1beta1.KubeletWebhookAuthorization{CacheAuthorizedTTL: uncached, CacheUnauthorizedTTL: uncached},
 		},
 	}
 	for _, change := range o.configure {
@@ -68,7 +68,7 @@ func load(dir string, ca *testcerts.Authority, o *options) (*config.Config, erro
 	flags.Strict = true
 	given := map[string]string{"config": path("kubelet.json"), "hostname-override": o.nodeName, "cert-dir": dir}
 	if kubelet.Port == 0 {
-		given["port"] = "0" // which only the flag may say
+		given["port"] = "0" // the configuration file cannot say 0
 	}
 	for name, value := range given {
 		if err := flags.Set(name, value); err != nil {
@@ -77,12 +77,12 @@ func load(dir string, ca *testcerts.Authority, o *options) (*config.Config, erro
 	}
 	cfg, err := flags.Load()
 	if err != nil {
-		return nil, fmt.Errorf("the configuration, with what WithConfig has changed: %w", err)
+		return nil, fmt.Errorf("the configuration, as changed by WithConfig: %w", err)
 	}
 	return cfg, nil
 }
 
-// listen opens the ports, and has the configuration name those that were free.
+// listen opens the ports, and writes the free ports that it chose into the configuration.
 func listen(standin *server.Server, cfg *config.Config, o *options) (*server.Listeners, error) {
 	listeners, err := standin.Listen()
 	if err != nil {

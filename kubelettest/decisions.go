@@ -6,52 +6,52 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"testing"
 	"time"
 
 	"fauxlet/authchain"
 )
 
-// patience is the longest that is waited, and less where the test has to be over sooner.
+// patience is how long a method waits for a Decision, unless the test has an earlier deadline.
 const patience = 30 * time.Second
 
-// Decisions are what the kubelet made of each request, in the order in which the requests came; those of failed handshakes
-// stand where they failed. Connections without a request, which a client may open to spare, are left out.
+// Decisions returns a Decision for each request, in the order in which the requests arrived. Failed handshakes are among
+// them. Connections that ended without a request, which HTTP clients open ahead of need, are left out.
 //
-// A request's Decision is complete when its handler is done, which may be a moment after the client has the response. So
-// Decisions waits for those of all requests that have come so far, and the Decision of each response that the test has seen
-// is there. It fails the test where a request goes on for too long: a followed log or an exec is to be ended before, or
-// else [Kubelet.Await] waits for a Decision in particular.
+// A Decision is complete when its handler has returned, which may be a moment after the client has received the response.
+// Decisions waits for the requests that have arrived so far. So the Decision of each response that the test has received
+// is among them. If a request does not end within 30 s, Decisions fails the test: end followed logs and streams before, or
+// use [Kubelet.Await] to wait for one Decision.
 func (k *Kubelet) Decisions() []*authchain.Decision {
-	k.t.Helper()
-	ctx, cancel := patient(k.t)
+	k.test.Helper()
+	ctx, cancel := patient(k.test)
 	defer cancel()
 	made, underWay := k.decisions.settled(ctx)
 	if len(underWay) > 0 {
-		k.t.Fatalf("kubelettest: Decisions: these requests are still under way:%s\nend them before (close the response's body, cancel its context), or wait with Await for what is done", list(underWay, request))
+		k.test.Fatalf("kubelettest: Decisions: these requests have not ended:%s\n"+
+			"end them first (close the response's body, cancel its context), or wait for one Decision with Await", list(underWay, request))
 	}
 	return slices.DeleteFunc(made, func(d *authchain.Decision) bool { return d.NoRequest != "" })
 }
 
-// Await waits until there is a Decision that is what is wanted, and gives the first: that of something that another goroutine
-// does, of a handshake that failed, of which the client may know before the kubelet does, or of a connection without a
-// request. It fails the test where none comes. Each Decision is looked at once; wanted must not call the Kubelet.
+// Await waits for a Decision for which wanted returns true, and returns the first one. Use it for a request of another
+// goroutine, for a failed handshake, which the client may notice before the kubelet, and for a connection without a
+// request. If none arrives within 30 s, it fails the test. wanted sees each Decision once, and must not call the Kubelet.
 func (k *Kubelet) Await(wanted func(*authchain.Decision) bool) *authchain.Decision {
-	k.t.Helper()
-	ctx, cancel := patient(k.t)
+	k.test.Helper()
+	ctx, cancel := patient(k.test)
 	defer cancel()
 	found, others := k.decisions.first(ctx, wanted)
 	if found == nil {
-		k.t.Fatalf("kubelettest: Await: no such Decision has come; those that did:%s", list(others, outcome))
+		k.test.Fatalf("kubelettest: Await: no such Decision has arrived, only these:%s", list(others, outcome))
 	}
 	return found
 }
 
-// patient ends when nobody should wait any longer.
-func patient(t testing.TB) (context.Context, context.CancelFunc) {
+// patient returns a context that ends when a method should stop waiting.
+func patient(test reporter) (context.Context, context.CancelFunc) {
 	until := time.Now().Add(patience)
-	if limited, ok := t.(interface{ Deadline() (time.Time, bool) }); ok {
-		// What is to be said must be said before the test is ended.
+	if limited, ok := test.(interface{ Deadline() (time.Time, bool) }); ok {
+		// Leave a second to report the failure before the test is killed.
 		if deadline, ok := limited.Deadline(); ok && deadline.Add(-time.Second).Before(until) {
 			until = deadline.Add(-time.Second)
 		}
@@ -59,18 +59,19 @@ func patient(t testing.TB) (context.Context, context.CancelFunc) {
 	return context.WithDeadline(context.Background(), until)
 }
 
-// list has a line for each Decision; of one that is not complete, only its request may be told.
-func list(decisions []*authchain.Decision, tell func(*authchain.Decision) string) string {
+// list returns a line for each Decision, made by format.
+func list(decisions []*authchain.Decision, format func(*authchain.Decision) string) string {
 	if len(decisions) == 0 {
 		return " none"
 	}
 	var b strings.Builder
 	for _, d := range decisions {
-		b.WriteString("\n\t" + tell(d))
+		b.WriteString("\n\t" + format(d))
 	}
 	return b.String()
 }
 
+// request describes a Decision that may be incomplete.
 func request(d *authchain.Decision) string { return d.Method + " " + d.Path }
 
 func outcome(d *authchain.Decision) string {
@@ -83,13 +84,13 @@ func outcome(d *authchain.Decision) string {
 	return fmt.Sprintf("%s: %d %s", request(d), d.Status, d.Why())
 }
 
-// decisions are those of a Kubelet.
+// decisions are the Decisions of a Kubelet.
 type decisions struct {
 	mu sync.Mutex
-	// all are in the order of their beginning; underWay are those of them that are not complete.
+	// all is in the order in which the requests arrived. underWay are the incomplete ones.
 	all      []*authchain.Decision
 	underWay map[*authchain.Decision]bool
-	// changed is closed, and made anew, when one is complete.
+	// changed is closed and replaced when a Decision is complete.
 	changed chan struct{}
 }
 
@@ -97,7 +98,7 @@ func newDecisions() *decisions {
 	return &decisions{underWay: map[*authchain.Decision]bool{}, changed: make(chan struct{})}
 }
 
-// begin is told of a request that has arrived.
+// begin adds the Decision of a request that has arrived.
 func (d *decisions) begin(began *authchain.Decision) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -105,11 +106,11 @@ func (d *decisions) begin(began *authchain.Decision) {
 	d.all = append(d.all, began)
 }
 
-// observe is told of a request that is over, or of a connection that had none.
+// observe completes the Decision of a request, or adds one of a connection without a request.
 func (d *decisions) observe(made *authchain.Decision) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if !d.underWay[made] { // of a connection
+	if !d.underWay[made] { // a connection without a request
 		d.all = append(d.all, made)
 	}
 	delete(d.underWay, made)
@@ -117,8 +118,8 @@ func (d *decisions) observe(made *authchain.Decision) {
 	d.changed = make(chan struct{})
 }
 
-// settled waits until the Decisions of all requests that have begun are complete, and gives them, or, where ctx ends before,
-// those that are under way.
+// settled waits until the Decisions of all requests that have arrived are complete, and returns them. If ctx ends first, it
+// also returns the incomplete ones.
 func (d *decisions) settled(ctx context.Context) (made, underWay []*authchain.Decision) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -131,21 +132,21 @@ func (d *decisions) settled(ctx context.Context) (made, underWay []*authchain.De
 	}
 }
 
-// first waits for the first complete Decision that is what is wanted; nil where ctx ends before. It gives those that were
-// not, too.
+// first waits for the first complete Decision for which wanted returns true; nil if ctx ends first. It also returns the
+// others that it has seen.
 func (d *decisions) first(ctx context.Context, wanted func(*authchain.Decision) bool) (found *authchain.Decision, others []*authchain.Decision) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	looked := map[*authchain.Decision]bool{}
+	seen := map[*authchain.Decision]bool{}
 	for {
 		for _, made := range d.all {
-			if d.underWay[made] || looked[made] {
+			if d.underWay[made] || seen[made] {
 				continue
 			}
 			if wanted(made) {
 				return made, others
 			}
-			looked[made] = true
+			seen[made] = true
 			others = append(others, made)
 		}
 		if !d.change(ctx) {
@@ -154,7 +155,7 @@ func (d *decisions) first(ctx context.Context, wanted func(*authchain.Decision) 
 	}
 }
 
-// change lets go of mu until a Decision is complete; false: ctx ended before.
+// change unlocks mu until a Decision is complete. It returns false if ctx ends first.
 func (d *decisions) change(ctx context.Context) bool {
 	changed := d.changed
 	d.mu.Unlock()

@@ -41,7 +41,7 @@ func TestSettled(t *testing.T) {
 
 // TestDecisionsAreOfRequests: a connection without one is not told among them.
 func TestDecisionsAreOfRequests(t *testing.T) {
-	k := &Kubelet{t: t, decisions: newDecisions()}
+	k := &Kubelet{test: t, decisions: newDecisions()}
 	request := &authchain.Decision{Path: "/"}
 	k.decisions.observe(&authchain.Decision{NoRequest: "nothing was sent"})
 	k.decisions.begin(request)

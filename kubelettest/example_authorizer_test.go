@@ -61,5 +61,5 @@ func TestAuthorizer(t *testing.T) {
 			t.Errorf("%s %s: %d, %s; want %d, %s", test.method, test.path, response.StatusCode, why, test.status, test.why)
 		}
 	}
-	k.AssertAsked(t, "developer", "get nodes/log", "get nodes/pods", "get nodes/proxy")
+	k.AssertChecked(t, "developer", "get nodes/log", "get nodes/pods", "get nodes/proxy")
 }

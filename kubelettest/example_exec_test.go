@@ -45,7 +45,7 @@ func TestExec(t *testing.T) {
 	if !errors.As(err, &failed) || failed.Code != 3 || stderr != "no such database\n" {
 		t.Errorf("pg_dump: %q, %v", stderr, err)
 	}
-	k.AssertAsked(t, "kubelet-client", "create nodes/proxy", "create nodes/proxy")
+	k.AssertChecked(t, "kubelet-client", "create nodes/proxy", "create nodes/proxy")
 	if decisions := k.Decisions(); len(decisions) != 2 || decisions[1].Status != http.StatusSwitchingProtocols {
 		t.Errorf("Decisions: %v", decisions)
 	}

@@ -56,7 +56,7 @@ func TestScraper(t *testing.T) {
 	t.Parallel()
 	const prometheus = "system:serviceaccount:monitoring:prometheus"
 	k := kubelettest.New(t, kubelettest.WithUser(kubelettest.User{
-		Name: prometheus, Token: true, May: []string{"get nodes/metrics"},
+		Name: prometheus, Token: true, Allow: []string{"get nodes/metrics"},
 	}))
 	tokenFile := filepath.Join(t.TempDir(), "token")
 	write := func(token string) {
@@ -65,7 +65,7 @@ func TestScraper(t *testing.T) {
 		}
 	}
 	write(k.Token(prometheus))
-	s := &scraper{client: k.Client(kubelettest.Nobody), url: k.URL, tokenFile: tokenFile}
+	s := &scraper{client: k.Client(kubelettest.NoCredential), url: k.URL, tokenFile: tokenFile}
 
 	metrics, err := s.scrape(t.Context())
 	if err != nil {
@@ -93,5 +93,5 @@ func TestScraper(t *testing.T) {
 	if want := []int{401, 200, 401, 200, 401, 401}; !slices.Equal(statuses, want) {
 		t.Errorf("it was answered %v, want %v", statuses, want)
 	}
-	k.AssertAsked(t, prometheus, "get nodes/metrics", "get nodes/metrics")
+	k.AssertChecked(t, prometheus, "get nodes/metrics", "get nodes/metrics")
 }

@@ -10,7 +10,7 @@ import (
 func TestMetrics(t *testing.T) {
 	t.Parallel()
 	k := kubelettest.New(t, kubelettest.WithUser(kubelettest.User{
-		Name: "prometheus", Token: true, May: []string{"get nodes/metrics"},
+		Name: "prometheus", Token: true, Allow: []string{"get nodes/metrics"},
 	}))
 
 	response, err := k.Client("prometheus").Get(k.URL + "/metrics/resource")
@@ -21,5 +21,5 @@ func TestMetrics(t *testing.T) {
 	if response.StatusCode != http.StatusOK {
 		t.Errorf("status %d: %s", response.StatusCode, k.Decisions()[0].Why())
 	}
-	k.AssertAsked(t, "prometheus", "get nodes/metrics")
+	k.AssertChecked(t, "prometheus", "get nodes/metrics")
 }

@@ -2,16 +2,17 @@ package kubelettest
 
 import (
 	"fmt"
+	"sync"
 
 	"fauxlet/internal/faults"
 )
 
-// WithFaults has something go wrong from the start. Faults that begin later are those of [Kubelet.Inject].
+// WithFaults makes faults active from the start. [Kubelet.Inject] adds faults later.
 func WithFaults(all ...faults.Fault) Option {
 	return func(o *options) { o.faults = append(o.faults, all...) }
 }
 
-// newFaults has the faults of the options.
+// newFaults returns the active faults of the options.
 func newFaults(o *options) (*faults.Set, error) {
 	set := faults.NewSet()
 	for _, f := range o.faults {
@@ -22,18 +23,13 @@ func newFaults(o *options) (*faults.Set, error) {
 	return set, nil
 }
 
-// Inject has something go wrong from when it returns until the function that it gives is called. It fails the test where the
-// fault does not make sense.
+// Inject makes a fault active until the returned function is called. It fails the test if the fault is invalid. A second
+// call of the returned function does nothing.
 func (k *Kubelet) Inject(f faults.Fault) (end func()) {
-	k.t.Helper()
+	k.test.Helper()
 	active, err := k.Faults.Add(f)
 	if err != nil {
-		k.t.Fatalf("kubelettest: Inject: %s: %v", f.Kind, err)
+		k.test.Fatalf("kubelettest: Inject: %s: %v", f.Kind, err)
 	}
-	return func() {
-		k.t.Helper()
-		if err := k.Faults.Remove(active.Name); err != nil {
-			k.t.Errorf("kubelettest: %v", err)
-		}
-	}
+	return sync.OnceFunc(func() { _ = k.Faults.Remove(active.Name) }) // an error: the test has removed it
 }

@@ -1,34 +1,37 @@
-// Package kubelettest is a stand-in kubelet inside a Go test, as net/http/httptest is a web server inside one: for tests of
-// what talks to kubelets, be it a scraper of metrics, a collector of logs, an authorizer or a client of exec.
+// Package kubelettest runs a stand-in kubelet inside a Go program, as net/http/httptest runs a web server. It is for tests
+// of the clients of kubelets: scrapers of metrics, log collectors, authorizers, clients of exec.
 //
 //	func TestScraper(t *testing.T) {
-//		k := kubelettest.New(t, kubelettest.WithUser(kubelettest.User{Name: "prometheus", Token: true, May: []string{"get nodes/metrics"}}))
+//		k := kubelettest.New(t, kubelettest.WithUser(kubelettest.User{Name: "prometheus", Token: true, Allow: []string{"get nodes/metrics"}}))
 //		response, err := k.Client("prometheus").Get(k.URL + "/metrics/resource")
 //		…
 //	}
 //
-// [New] starts it in tens of milliseconds, on free ports of loopback, and it is gone when the test is over. It is the Server of
-// package server, over TLS, with a CA of its own, a configuration that is read as a kubelet reads its own, and a review API
-// in the place of a kube-apiserver, which the stand-in asks over HTTPS. So what a client meets is what it would meet at a
-// kubelet: 401, 403 and their words included. Many may run at once.
+// [New] starts a kubelet for one test and stops it with the test. [Start] is for everything else: TestMain, Ginkgo, or a
+// program. Both take tens of milliseconds and listen on free ports of 127.0.0.1. Many kubelets may run at once.
 //
-// Unlike a kubelet's, its default configuration remembers no answer of the reviewer, so that each request is asked about and
-// a change of rights holds at once. [WithConfig] changes that and anything else.
+// The kubelet is the server of package server, with TLS, a CA of its own, a configuration that is read as a kubelet reads
+// it, and a review API in place of a kube-apiserver. So clients receive a kubelet's own answers, 401 and 403 included.
 //
-// A test learns what happened from [Kubelet.Decisions] (what the kubelet made of each request) and [Kubelet.Asked] (what it
-// asked about a user). It is also logged to the test.
+// Unlike a kubelet's, the default configuration caches no reviews: each request is checked anew, and a change of rights
+// takes effect at once. [WithConfig] changes that and any other field.
+//
+// [Kubelet.Decisions] returns how each request was decided, and [Kubelet.Checked] which access the kubelet checked for a
+// user. New also logs the Decisions to the test.
 package kubelettest
 
 import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"sync"
 	"testing"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 
+	"fauxlet/config"
 	"fauxlet/internal/faults"
 	"fauxlet/internal/faulty"
 	"fauxlet/internal/pods"
@@ -37,63 +40,84 @@ import (
 	"fauxlet/testcerts"
 )
 
-// Kubelet is a stand-in that serves. Its methods may be called by many goroutines at once; those that fail the test do so
-// only as [testing.T.FailNow] can, from the test's own.
+// Kubelet is a stand-in kubelet. Many goroutines may call its methods at once.
+//
+// A method that is misused, for example with the name of an unknown user, fails the test of [New] with
+// [testing.T.FailNow], and so must be called from the test's own goroutine. Without a test it panics.
 type Kubelet struct {
-	// URL is that of the secure port, as in https://127.0.0.1:41234. Empty under enableServer: false.
+	// URL is the URL of the secure port, as in https://127.0.0.1:41234. It is empty with enableServer: false.
 	URL string
-	// ReadOnlyURL is that of the read-only port, as in http://127.0.0.1:41235. Empty where it is off, which it is but for
-	// [WithReadOnlyPort].
+	// ReadOnlyURL is the URL of the read-only port, as in http://127.0.0.1:41235. It is empty without [WithReadOnlyPort].
 	ReadOnlyURL string
-	// NodeName is the node's, which reviews name.
+	// NodeName is the name of the node. Reviews name it.
 	NodeName string
-	// CA has signed the serving certificate and the users' certificates, and is the configuration's clientCAFile. A test
-	// mints what else it needs with it: a client certificate that has expired, say.
+	// CA signs the serving certificate and the users' client certificates, and is the configuration's clientCAFile. Tests
+	// can mint other certificates with it, for example an expired one.
 	CA *testcerts.Authority
-	// Pods are the pods of the node. Those put into it are there at once.
+	// Pods is the store of the node's pods. Changes take effect at once.
 	Pods *pods.Store
-	// Reviewer answers what the kubelet asks about tokens and users. It can be made to fail ([review.Server.SetFaults]).
+	// Reviewer answers the kubelet's TokenReviews and SubjectAccessReviews.
 	Reviewer *reviewapi.Server
-	// Faults are what goes wrong on purpose at this moment; see [Kubelet.Inject].
+	// Faults are the active faults; see [Kubelet.Inject].
 	Faults *faults.Set
 
-	t         testing.TB
+	test      reporter
+	logger    *zap.Logger
+	options   *options
+	config    *config.Config
+	dir       string // of the configuration's files
+	faulty    *faulty.Node
 	users     *users
 	decisions *decisions
-	close     func() error
+
+	mu      sync.Mutex
+	closed  bool
+	running func() error // stops what Start started; nil if nothing is running
 }
 
-// New starts a stand-in, which is stopped when the test is over. It fails the test where an option does not make sense.
+// New starts a kubelet for a test, and stops it when the test ends. It fails the test if an option is invalid.
 //
-// Without options, its node is node-1, its one pod default/nginx, and its one user kubelet-client, who has a client
-// certificate and may do anything, as a kube-apiserver may. Nobody is let in without a credential.
+// Without options the node is node-1 with the pod default/nginx and the user kubelet-client. That user has a client
+// certificate and is allowed everything, like a kube-apiserver. Requests without a credential are refused.
 func New(t testing.TB, with ...Option) *Kubelet {
 	t.Helper()
 	log := newTestLog(t)
-	k, err := start(t, log.logger(), newOptions(with))
+	k, err := start(t, append([]Option{WithLogger(log.logger())}, with...))
 	if err != nil {
 		t.Fatalf("kubelettest: %v", err)
 	}
 	t.Cleanup(func() {
-		k.Close()
+		if err := k.Close(); err != nil {
+			t.Errorf("kubelettest: %v", err)
+		}
 		log.end()
 	})
 	return k
 }
 
-// Close stops the stand-in before the test is over: connections are refused from then on, those that are open are cut, and
-// its goroutines are gone when Close returns. What it has decided and asked can still be looked at. A node that is to come
-// back has the fault [faults.ConnectionRefused] for a while instead.
-func (k *Kubelet) Close() {
-	k.t.Helper()
-	if err := k.close(); err != nil {
-		k.t.Errorf("kubelettest: %v", err)
+// Start starts a kubelet without a test: in TestMain, in a Ginkgo suite, in a program. The caller must call
+// [Kubelet.Close]. Without options it is the kubelet of [New], but logs nothing; see [WithLogger].
+func Start(with ...Option) (*Kubelet, error) { return start(panicking{}, with) }
+
+// NewUnstarted returns a kubelet that does not listen yet, for a caller that wants to change its pods, its faults or its
+// users' rights first. The caller must call [Kubelet.Start], and [Kubelet.Close] in any case.
+func NewUnstarted(with ...Option) (*Kubelet, error) { return newUnstarted(panicking{}, with) }
+
+func start(test reporter, with []Option) (*Kubelet, error) {
+	k, err := newUnstarted(test, with)
+	if err != nil {
+		return nil, err
 	}
+	if err := k.Start(); err != nil {
+		return nil, errors.Join(err, k.Close())
+	}
+	return k, nil
 }
 
-// start makes all parts and has them run; nothing is left of them where there is an error.
-func start(t testing.TB, logger *zap.Logger, o *options) (_ *Kubelet, err error) {
-	k := &Kubelet{CA: o.ca, t: t, decisions: newDecisions()}
+// newUnstarted makes all parts of a kubelet. If it fails, nothing is left of them.
+func newUnstarted(test reporter, with []Option) (_ *Kubelet, err error) {
+	o := newOptions(with)
+	k := &Kubelet{CA: o.ca, test: test, logger: o.logger, options: o, decisions: newDecisions()}
 	if k.CA == nil {
 		if k.CA, err = testcerts.NewAuthority("kubelettest-ca"); err != nil {
 			return nil, err
@@ -108,65 +132,108 @@ func start(t testing.TB, logger *zap.Logger, o *options) (_ *Kubelet, err error)
 	if k.Pods, err = pods.NewStore(o.pods...); err != nil {
 		return nil, fmt.Errorf("WithPods: %w", err)
 	}
-	cfg, err := load(t.TempDir(), k.CA, o)
-	if err != nil {
+	if k.Reviewer, err = newReviewer(k.logger, k.users, o); err != nil {
 		return nil, err
 	}
-	k.NodeName = cfg.NodeName
-
-	node := faulty.NewNode(cfg.NodeName, k.Faults, logger)
-	reviews, err := startReviews(logger, k.users, cfg, node, o)
-	if err != nil {
+	if k.dir, err = os.MkdirTemp("", "kubelettest-"); err != nil {
 		return nil, err
+	}
+	if k.config, err = load(k.dir, k.CA, o); err != nil {
+		return nil, errors.Join(err, os.RemoveAll(k.dir))
+	}
+	k.NodeName = k.config.NodeName
+	k.faulty = faulty.NewNode(k.NodeName, k.Faults, k.logger)
+	return k, nil
+}
+
+// Start makes a kubelet of [NewUnstarted] listen and serve, and sets its URLs. It may be called once.
+func (k *Kubelet) Start() (err error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.closed || k.running != nil {
+		return errors.New("Start: the kubelet has been started or closed already")
+	}
+	reviews, err := startReviews(k.Reviewer, k.config.Kubelet.ContentType, k.faulty.RoundTripper)
+	if err != nil {
+		return err
 	}
 	defer func() {
 		if err != nil {
 			_ = reviews.stop()
 		}
 	}()
-	k.Reviewer = reviews.server
 	standin, err := server.New(server.Options{
-		Config: cfg, Pods: k.Pods, NodeLogs: o.nodeLogs,
-		TokenReviews: reviews.tokens, AccessReviews: reviews.access,
-		Collectors: []prometheus.Collector{node.Collector()},
-		Logger:     logger, ReadOnce: true, Drain: -1, Begin: k.decisions.begin, Observe: k.decisions.observe,
+		Config: k.config, Pods: k.Pods, NodeLogs: k.options.nodeLogs, TokenReviews: reviews.tokens, AccessReviews: reviews.access,
+		Logger: k.logger, ReadOnce: true, Drain: -1, Begin: k.decisions.begin, Observe: k.decisions.observe,
+		Collectors: []prometheus.Collector{k.faulty.Collector()},
 		Decorators: server.Decorators{
-			ClockSkew: node.ClockSkew, WrapClientCA: node.ClientCA, WrapHandler: node.Handler(server.PathTarget),
-			ConfigureHTTP: node.ConfigureHTTP, Usage: node.Usage,
+			ClockSkew: k.faulty.ClockSkew, WrapClientCA: k.faulty.ClientCA, WrapHandler: k.faulty.Handler(server.PathTarget),
+			ConfigureHTTP: k.faulty.ConfigureHTTP, Usage: k.faulty.Usage,
 		},
 	})
 	if err != nil {
-		return nil, err
+		return err
 	}
-	listeners, err := listen(standin, cfg, o)
+	listeners, err := listen(standin, k.config, k.options)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	if listeners.Secure != nil {
 		k.URL = "https://" + listeners.Secure.Addr().String()
-		listeners.Secure = node.Listener(listeners.Secure, true)
+		listeners.Secure = k.faulty.Listener(listeners.Secure, true)
 	}
 	if listeners.ReadOnly != nil {
 		k.ReadOnlyURL = "http://" + listeners.ReadOnly.Addr().String()
-		listeners.ReadOnly = node.Listener(listeners.ReadOnly, false)
+		listeners.ReadOnly = k.faulty.Listener(listeners.ReadOnly, false)
 	}
-	node.FollowCaches(standin.ResetCaches)
+	k.faulty.FollowCaches(standin.ResetCaches)
 
 	ctx, stop := context.WithCancel(context.Background())
 	served := make(chan error, 1)
 	go func() { served <- standin.Serve(ctx, listeners) }()
-	k.close = sync.OnceValue(func() error {
+	k.running = func() error {
 		stop()
 		k.users.closeIdle()
 		err := <-served
-		// A handler may outlive its connection, and must not wait for an answer of the reviewer then.
+		// A handler may outlive its connection. It must not wait for the reviewer any longer.
 		reviews.cancel()
-		patience, cancel := patient(t)
+		patience, cancel := patient(k.test)
 		defer cancel()
-		if _, underWay := k.decisions.settled(patience); len(underWay) > 0 {
-			err = errors.Join(err, fmt.Errorf("Close: these requests do not end, which is a bug of fauxlet:%s", list(underWay, request)))
+		if _, open := k.decisions.settled(patience); len(open) > 0 {
+			err = errors.Join(err, fmt.Errorf("Close: a bug in fauxlet: these requests do not end:%s", list(open, request)))
 		}
 		return errors.Join(err, reviews.stop())
-	})
-	return k, nil
+	}
+	return nil
 }
+
+// Close stops the kubelet. From then on connections are refused. Open connections are cut, and all goroutines have ended
+// when Close returns. Decisions and reviews can still be read. A second call does nothing.
+//
+// To make a node unreachable for a while, inject the fault [faults.ConnectionRefused] instead.
+func (k *Kubelet) Close() error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.closed {
+		return nil
+	}
+	k.closed = true
+	var err error
+	if k.running != nil {
+		err = k.running()
+	}
+	return errors.Join(err, os.RemoveAll(k.dir))
+}
+
+// reporter is the part of [testing.TB] that reports the misuse of a method.
+type reporter interface {
+	Helper()
+	Fatalf(format string, args ...any)
+}
+
+// panicking is the reporter of a kubelet without a test.
+type panicking struct{}
+
+func (panicking) Helper() {}
+
+func (panicking) Fatalf(format string, args ...any) { panic(fmt.Sprintf(format, args...)) }

@@ -2,8 +2,10 @@ package kubelettest_test
 
 import (
 	"errors"
+	"fmt"
 	"net"
 	"net/http"
+	"os"
 	"slices"
 	"strings"
 	"syscall"
@@ -11,6 +13,8 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
 	kubeletconfigv1beta1 "k8s.io/kubelet/config/v1beta1"
 	"k8s.io/utils/ptr"
 
@@ -32,7 +36,7 @@ func TestDefault(t *testing.T) {
 	t.Parallel()
 	k := kubelettest.New(t)
 	expect(t, k, "kubelet-client", logsPath+"?tailLines=1", 200, "GET")
-	expect(t, k, kubelettest.Nobody, logsPath, 401, "Unauthorized")
+	expect(t, k, kubelettest.NoCredential, logsPath, 401, "Unauthorized")
 	expect(t, k, "kubelet-client", "/pods", 200, `"name":"nginx"`)
 
 	var told []string
@@ -42,8 +46,8 @@ func TestDefault(t *testing.T) {
 	if want := []string{logsPath + " allowed", logsPath + " refused", "/pods allowed"}; !slices.Equal(told, want) {
 		t.Errorf("Decisions: %q, want %q", told, want)
 	}
-	k.AssertAsked(t, "kubelet-client", "get nodes/proxy", "get nodes/pods")
-	k.AssertAsked(t, "system:anonymous")
+	k.AssertChecked(t, "kubelet-client", "get nodes/proxy", "get nodes/pods")
+	k.AssertChecked(t, "system:anonymous")
 	if reviews := k.Reviews(); len(reviews) != 2 || reviews[0].Access.ResourceAttributes.Name != "node-1" || reviews[0].Code != 201 {
 		t.Errorf("reviews: %+v", reviews)
 	}
@@ -56,9 +60,9 @@ func TestDefault(t *testing.T) {
 func TestUsers(t *testing.T) {
 	t.Parallel()
 	k := kubelettest.New(t,
-		kubelettest.WithUser(kubelettest.User{Name: prometheus, Token: true, May: []string{"get nodes/metrics,nodes/stats"}}),
+		kubelettest.WithUser(kubelettest.User{Name: prometheus, Token: true, Allow: []string{"get nodes/metrics,nodes/stats"}}),
 		kubelettest.WithUser(kubelettest.User{Name: "alice", Groups: []string{"operators"}}),
-		kubelettest.WithUser(kubelettest.User{Name: "a/b", May: []string{"get,create nodes/proxy"}}),
+		kubelettest.WithUser(kubelettest.User{Name: "a/b", Allow: []string{"get,create nodes/proxy"}}),
 		kubelettest.WithRBAC(`
 apiVersion: rbac.authorization.k8s.io/v1
 kind: ClusterRole
@@ -76,15 +80,15 @@ subjects: [{kind: Group, name: operators}]
 	expect(t, k, prometheus, logsPath, 403, "Forbidden (user="+prometheus+", verb=get, resource=nodes, subresource(s)=[proxy])")
 	expect(t, k, "alice", logsPath, 200, "GET")
 	expect(t, k, "a/b", logsPath, 200, "GET")
-	k.AssertAsked(t, prometheus, "get nodes/metrics", "get nodes/stats", "get nodes/proxy")
+	k.AssertChecked(t, prometheus, "get nodes/metrics", "get nodes/stats", "get nodes/proxy")
 	if groups, want := k.Decisions()[0].User.GetGroups(), []string{"system:serviceaccounts", "system:serviceaccounts:monitoring", "system:authenticated"}; !slices.Equal(groups, want) {
 		t.Errorf("groups of a service account: %q, want %q", groups, want)
 	}
 
-	k.SetMay(prometheus, "get nodes/proxy")
+	k.SetAllowed(prometheus, "get nodes/proxy")
 	expect(t, k, prometheus, logsPath, 200, "GET")
 	expect(t, k, prometheus, "/metrics/resource", 403, "metrics")
-	k.SetMay("alice")
+	k.SetAllowed("alice")
 	expect(t, k, "alice", logsPath, 200, "GET") // by the manifest
 
 	old := k.Client(prometheus)
@@ -108,7 +112,7 @@ func TestOptions(t *testing.T) {
 			c.Authentication.Anonymous.Enabled = ptr.To(true)
 			c.Authorization.Mode = kubeletconfigv1beta1.KubeletAuthorizationModeAlwaysAllow
 		}))
-		expect(t, k, kubelettest.Nobody, logsPath, 200, "GET")
+		expect(t, k, kubelettest.NoCredential, logsPath, 200, "GET")
 		if reviews := k.Reviews(); len(reviews) != 0 {
 			t.Errorf("reviews: %+v", reviews)
 		}
@@ -119,9 +123,9 @@ func TestOptions(t *testing.T) {
 			c.Authorization.Webhook.CacheAuthorizedTTL.Duration = time.Hour
 		}))
 		expect(t, k, "kubelet-client", logsPath, 200, "")
-		k.SetMay("kubelet-client")
+		k.SetAllowed("kubelet-client")
 		expect(t, k, "kubelet-client", logsPath, 200, "")
-		k.AssertAsked(t, "kubelet-client", "get nodes/proxy")
+		k.AssertChecked(t, "kubelet-client", "get nodes/proxy")
 		if d := k.Decisions(); !d[1].Cached() {
 			t.Error("the Decision does not say that the answer was remembered")
 		}
@@ -180,7 +184,7 @@ func TestOptions(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		config := k.RESTConfig(kubelettest.Nobody)
+		config := k.RESTConfig(kubelettest.NoCredential)
 		config.CertData, config.KeyData = expired.CertPEM, expired.KeyPEM
 		if status, _ := get(t, httpClient(t, config), k.URL+logsPath); status != 401 {
 			t.Errorf("with a certificate that has expired: %d", status)
@@ -197,11 +201,11 @@ func TestNewRefuses(t *testing.T) {
 		options []kubelettest.Option
 		want    string
 	}{
-		"no name":        {of(kubelettest.WithUser(kubelettest.User{})), "WithUser: a User without a Name"},
-		"twice":          {of(user(), user()), `WithUser: there are two of the name "a"`},
-		"half a right":   {of(user("get")), `WithUser: user "a": may "get": want a verb and a resource, as in "get nodes/metrics"`},
-		"another verb":   {of(user("list nodes/pods")), `"list" is no verb that a kubelet asks about; those are get, create, update, patch, delete, *`},
-		"another object": {of(user("get pods/log")), `"pods/log" is nothing that a kubelet asks about; that begins with nodes/`},
+		"no name":        {of(kubelettest.WithUser(kubelettest.User{})), "WithUser: User.Name is empty"},
+		"twice":          {of(user(), user()), `WithUser: two users have the name "a"`},
+		"half a right":   {of(user("get")), `WithUser: user "a": right "get": want a verb and a resource, as in "get nodes/metrics"`},
+		"another verb":   {of(user("list nodes/pods")), `a kubelet does not check the verb "list"; it checks get, create, update, patch, delete, *`},
+		"another object": {of(user("get pods/log")), `a kubelet does not check "pods/log", only subresources of nodes`},
 		"a pattern":      {of(user("get nodes/*")), `RBAC has no nodes/*`},
 		"no manifest":    {of(kubelettest.WithRBAC("kind: Pod\napiVersion: v1")), "WithRBAC: document 1: "},
 		"a bad manifest": {of(kubelettest.WithRBAC(`{"apiVersion":"rbac.authorization.k8s.io/v1","kind":"ClusterRole","metadata":{"name":"x"},"rules":[{"resources":["nodes"]}]}`)), "verbs"},
@@ -229,7 +233,7 @@ func TestNewRefuses(t *testing.T) {
 func of(options ...kubelettest.Option) []kubelettest.Option { return options }
 
 func user(may ...string) kubelettest.Option {
-	return kubelettest.WithUser(kubelettest.User{Name: "a", May: may})
+	return kubelettest.WithUser(kubelettest.User{Name: "a", Allow: may})
 }
 
 func config(change func(*kubeletconfigv1beta1.KubeletConfiguration)) kubelettest.Option {
@@ -243,22 +247,17 @@ func TestMisuse(t *testing.T) {
 		use  func(testing.TB, *kubelettest.Kubelet)
 		want string
 	}{
-		"a stranger":      {func(_ testing.TB, k *kubelettest.Kubelet) { k.Client("alice") }, `there is no user "alice"; there are ["kubelet-client"]`},
+		"a stranger":      {func(_ testing.TB, k *kubelettest.Kubelet) { k.Client("alice") }, `unknown user "alice"; the users are ["kubelet-client"]`},
 		"a token of none": {func(_ testing.TB, k *kubelettest.Kubelet) { k.Token("kubelet-client") }, `Token: user "kubelet-client" has a client certificate`},
-		"no right":        {func(_ testing.TB, k *kubelettest.Kubelet) { k.SetMay("kubelet-client", "all") }, `SetMay: user "kubelet-client": may "all"`},
+		"no right":        {func(_ testing.TB, k *kubelettest.Kubelet) { k.SetAllowed("kubelet-client", "all") }, `SetAllowed: user "kubelet-client": right "all"`},
 		"what was not asked": {func(t testing.TB, k *kubelettest.Kubelet) {
-			k.AssertAsked(t, "alice", "get nodes/log", "get nodes/proxy")
-		}, "the kubelet asked whether user \"alice\" may (nothing)\nwant get nodes/log, then get nodes/proxy"},
+			k.AssertChecked(t, "alice", "get nodes/log", "get nodes/proxy")
+		}, "the kubelet checked that user \"alice\" is allowed to (nothing)\nwant get nodes/log, then get nodes/proxy"},
 		"a fault of no kind": {func(_ testing.TB, k *kubelettest.Kubelet) { k.Inject(faults.Fault{Kind: "fire"}) }, `Inject: fire: kind: "fire" is no kind of fault`},
-		"a fault ended twice": {func(_ testing.TB, k *kubelettest.Kubelet) {
-			end := k.Inject(faults.Fault{Kind: faults.ReviewerDown})
-			end()
-			end()
-		}, `no fault "reviewer-down-1" is active`},
 		"none to wait for": {func(t testing.TB, k *kubelettest.Kubelet) {
 			get(t, k.Client("kubelet-client"), k.URL+"/healthz")
 			k.Await(func(d *authchain.Decision) bool { return d.Status == http.StatusTeapot })
-		}, "Await: no such Decision has come; those that did:\n\tGET /healthz: 200 allowed: "},
+		}, "Await: no such Decision has arrived, only these:\n\tGET /healthz: 200 allowed: "},
 		"a log that is followed": {func(t testing.TB, k *kubelettest.Kubelet) {
 			response, err := k.Client("kubelet-client").Get(k.URL + logsPath + "?follow=true")
 			if err != nil {
@@ -266,7 +265,7 @@ func TestMisuse(t *testing.T) {
 			}
 			defer response.Body.Close()
 			k.Decisions()
-		}, "Decisions: these requests are still under way:\n\tGET " + logsPath + "\nend them before"},
+		}, "Decisions: these requests have not ended:\n\tGET " + logsPath + "\nend them first"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -283,7 +282,7 @@ func TestFaults(t *testing.T) {
 	k := kubelettest.New(t, kubelettest.WithFaults(
 		faults.Fault{Name: "broken", Kind: faults.Status, Status: 503, Scope: faults.Scope{User: "kubelet-client", Count: 1}},
 	))
-	expect(t, k, kubelettest.Nobody, logsPath, 401, "") // whom it does not strike
+	expect(t, k, kubelettest.NoCredential, logsPath, 401, "") // whom it does not strike
 	expect(t, k, "kubelet-client", logsPath, 503, "")
 	expect(t, k, "kubelet-client", logsPath, 200, "")
 	end := k.Inject(faults.Fault{Name: "no", Kind: faults.ReviewerWrong})
@@ -309,7 +308,7 @@ func TestAwait(t *testing.T) {
 		spare.Close()
 	}
 	k.Await(func(d *authchain.Decision) bool { return strings.Contains(d.Handshake, "EOF") })
-	config := k.RESTConfig(kubelettest.Nobody)
+	config := k.RESTConfig(kubelettest.NoCredential)
 	config.CAData = nil // those of the system
 	if _, err := httpClient(t, config).Get(k.URL); err == nil {
 		t.Fatal("a client that does not trust the CA connected")
@@ -375,6 +374,62 @@ func TestClose(t *testing.T) {
 		}
 		k.Close()
 	})
+	if err := goleak.Find(append(slices.Clone(leaks), before)...); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestStartLogsToTheGivenLogger(t *testing.T) {
+	t.Parallel()
+	core, logged := observer.New(zap.InfoLevel)
+	k, err := kubelettest.Start(kubelettest.WithLogger(zap.New(core)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	expect(t, k, "kubelet-client", logsPath, 200, "GET")
+	if err := k.Close(); err != nil {
+		t.Error(err)
+	}
+	if len(logged.FilterMessageSnippet("allowed").All()) != 1 {
+		t.Errorf("logged %v, want one decision", logged.All())
+	}
+	if err := k.Start(); err == nil {
+		t.Error("a closed kubelet was started again")
+	}
+}
+
+func TestMisusePanicsWithoutATest(t *testing.T) {
+	t.Parallel()
+	k, err := kubelettest.NewUnstarted()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer k.Close()
+	defer func() {
+		if text := fmt.Sprint(recover()); !strings.Contains(text, `unknown user "alice"`) {
+			t.Errorf("it panicked with %s", text)
+		}
+	}()
+	k.Client("alice")
+}
+
+func TestStartReturnsErrorsAndLeavesNothing(t *testing.T) {
+	before := goleak.IgnoreCurrent()
+	dir := t.TempDir()
+	t.Setenv("TMPDIR", dir)
+	for name, option := range map[string]kubelettest.Option{
+		"invalid fault":       kubelettest.WithFaults(faults.Fault{Kind: faults.Status}),
+		"unavailable address": config(func(c *kubeletconfigv1beta1.KubeletConfiguration) { c.Address = "192.0.2.1" }),
+		"missing file":        config(func(c *kubeletconfigv1beta1.KubeletConfiguration) { c.TLSCertFile = "/nowhere" }),
+	} {
+		if k, err := kubelettest.Start(option); err == nil {
+			t.Errorf("%s: no error", name)
+			k.Close()
+		}
+	}
+	if files, err := os.ReadDir(dir); err != nil || len(files) > 0 {
+		t.Errorf("files left: %v, %v", files, err)
+	}
 	if err := goleak.Find(append(slices.Clone(leaks), before)...); err != nil {
 		t.Error(err)
 	}

@@ -9,11 +9,11 @@ import (
 	"go.uber.org/zap/zapcore"
 )
 
-// testLog logs to a test until that is over: what is logged later would make it panic.
+// testLog logs to a test until the test ends. Logging to a test that has ended would panic.
 type testLog struct {
-	mu   sync.Mutex
-	t    testing.TB
-	over bool
+	mu    sync.Mutex
+	t     testing.TB
+	ended bool
 }
 
 func newTestLog(t testing.TB) *testLog { return &testLog{t: t} }
@@ -30,7 +30,7 @@ func (l *testLog) logger() *zap.Logger {
 func (l *testLog) Write(line []byte) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if !l.over {
+	if !l.ended {
 		l.t.Logf("kubelettest: %s", bytes.TrimSuffix(line, []byte("\n")))
 	}
 	return len(line), nil
@@ -38,9 +38,9 @@ func (l *testLog) Write(line []byte) (int, error) {
 
 func (l *testLog) Sync() error { return nil }
 
-// end has nothing logged from then on.
+// end drops everything that is logged from then on.
 func (l *testLog) end() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.over = true
+	l.ended = true
 }

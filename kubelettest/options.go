@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"slices"
 
+	"go.uber.org/zap"
 	v1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	kubeletconfigv1beta1 "k8s.io/kubelet/config/v1beta1"
@@ -14,8 +15,8 @@ import (
 	"fauxlet/testcerts"
 )
 
-// Option says what a stand-in is to be. Those that add something (users, pods, manifests, changes of the configuration,
-// faults) may be given several times.
+// Option changes a kubelet from the default that [New] describes. Options that add users, pods, manifests, faults or
+// changes of the configuration may be given several times.
 type Option func(*options)
 
 type options struct {
@@ -29,42 +30,44 @@ type options struct {
 	configure  []func(*kubeletconfigv1beta1.KubeletConfiguration)
 	readOnly   bool
 	faults     []faults.Fault
+	logger     *zap.Logger
 }
 
 func newOptions(with []Option) *options {
-	o := &options{nodeName: "node-1"}
+	o := &options{nodeName: "node-1", logger: zap.NewNop()}
 	for _, option := range with {
 		option(o)
 	}
 	if o.pods == nil {
-		o.pods = []scenario.Pod{Pod("default", "nginx", map[string]scenario.Container{"nginx": {Log: scenario.Log{Lines: 100}}})}
+		nginx := scenario.Container{Log: scenario.Log{Lines: 100}}
+		o.pods = []scenario.Pod{Pod("default", "nginx", map[string]scenario.Container{"nginx": nginx})}
 	}
 	return o
 }
 
-// WithNodeName sets the node's name, node-1 if it is left out.
+// WithNodeName sets the name of the node. The default is node-1.
 func WithNodeName(name string) Option { return func(o *options) { o.nodeName = name } }
 
-// WithCA has a CA that there is already sign the certificates: that of another stand-in, so that one client is known to
-// both. Nil, or left out: one is made.
+// WithCA makes an existing CA sign the certificates, for example [Kubelet.CA] of another kubelet, so that both accept the
+// same clients. By default, and if ca is nil, each kubelet has a CA of its own.
 func WithCA(ca *testcerts.Authority) Option { return func(o *options) { o.ca = ca } }
 
-// WithUser adds a user. One who is called kubelet-client takes the place of that which is there anyway.
+// WithUser adds a user. A user with the name kubelet-client replaces the default one.
 func WithUser(u User) Option { return func(o *options) { o.users = append(o.users, u) } }
 
-// WithRBAC adds RBAC manifests to what User.May says: YAML or JSON as it would be given to kubectl, in one document or many.
-// Thus a test can hold its own deployment's ClusterRole to what it needs of a kubelet.
+// WithRBAC adds RBAC manifests to the rights in [User.Allow]: one or more documents of YAML or JSON, as for kubectl. A test
+// can check with it that the ClusterRole of a deployment is sufficient.
 func WithRBAC(manifests string) Option {
 	return func(o *options) { o.manifests = append(o.manifests, manifests) }
 }
 
-// WithAuthorizer has a webhook decide what users may, in the place of RBAC: a handler that takes a SubjectAccessReview
-// (authorization.k8s.io/v1, as JSON) and answers with one that has a status, as a kube-apiserver with
-// --authorization-mode=Webhook asks it. It is asked for the path /. For one that serves already, that is
-// [net/http/httputil.NewSingleHostReverseProxy]. User.May and WithRBAC mean nothing then.
+// WithAuthorizer makes a webhook decide what users are allowed to do, in place of [User.Allow] and [WithRBAC]. It receives
+// each SubjectAccessReview (authorization.k8s.io/v1, as JSON) in a POST to the path /, and answers with a review that has a
+// status, as for a kube-apiserver with --authorization-mode=Webhook. For a webhook that listens already, use
+// [net/http/httputil.NewSingleHostReverseProxy].
 func WithAuthorizer(webhook http.Handler) Option { return func(o *options) { o.authorizer = webhook } }
 
-// WithPods adds pods. Where there is one, default/nginx is no longer there by itself.
+// WithPods adds pods. It removes the default pod, default/nginx.
 func WithPods(specs ...scenario.Pod) Option {
 	return func(o *options) { o.pods = append(o.pods, specs...) }
 }
@@ -72,18 +75,21 @@ func WithPods(specs ...scenario.Pod) Option {
 // WithNodeLogs sets the files that /logs/ serves, by their paths below /var/log.
 func WithNodeLogs(files map[string]string) Option { return func(o *options) { o.nodeLogs = files } }
 
-// WithConfig changes the configuration before it is read, which then is defaulted and validated as that of a kubelet is. It
-// comes with webhook authentication and authorization (whose answers are kept for a nanosecond), no anonymous, the files of
-// clientCAFile and of the serving certificate, and free ports on 127.0.0.1.
+// WithConfig changes the configuration before it is defaulted and validated as a kubelet does it. Before the change it has
+// webhook authentication and authorization with a cache TTL of one nanosecond, no anonymous authentication, a clientCAFile,
+// a serving certificate, and a free port on 127.0.0.1.
 func WithConfig(change func(*kubeletconfigv1beta1.KubeletConfiguration)) Option {
 	return func(o *options) { o.configure = append(o.configure, change) }
 }
 
-// WithReadOnlyPort opens the read-only port, on a free port, where nobody is asked anything.
+// WithReadOnlyPort opens the read-only port, which has no authentication, on a free port.
 func WithReadOnlyPort() Option { return func(o *options) { o.readOnly = true } }
 
-// Pod is a pod of these containers, in the order of their names, for [WithPods]. More of it can be said in the v1.Pod of the
-// Pod.
+// WithLogger sets the logger of Decisions and of the server. By default [New] logs to the test, and [Start] logs nothing.
+func WithLogger(logger *zap.Logger) Option { return func(o *options) { o.logger = logger } }
+
+// Pod returns a pod for [WithPods] with these containers, in the order of their names. Other fields can be set in the v1.Pod
+// of the result.
 func Pod(namespace, name string, containers map[string]scenario.Container) scenario.Pod {
 	pod := &v1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name}}
 	for _, container := range slices.Sorted(maps.Keys(containers)) {

@@ -14,82 +14,82 @@ import (
 	authorizationclient "k8s.io/client-go/kubernetes/typed/authorization/v1"
 	"k8s.io/client-go/rest"
 
-	"fauxlet/config"
-	"fauxlet/internal/faulty"
 	"fauxlet/internal/reviewapi"
 )
 
-// Reviews are what the kubelet asked the reviewer, and was answered: TokenReviews and SubjectAccessReviews, in order. Those of
-// each response that the test has seen are there.
+// Reviews returns the TokenReviews and SubjectAccessReviews that the kubelet has sent, with their answers, in order. The
+// reviews of each response that the test has received are among them.
 func (k *Kubelet) Reviews() []reviewapi.Record { return k.Reviewer.Reviews() }
 
-// Asked are the questions about what a user may, in the order in which the kubelet asked them, and in the words of User.May:
-// "get nodes/pods", "get nodes/proxy". Where the answers are remembered, it asks once.
-func (k *Kubelet) Asked(user string) []string {
-	var asked []string
+// Checked returns the access that the kubelet has checked for a user by SubjectAccessReviews, in order and in the form of
+// [User.Allow]: "get nodes/pods", "get nodes/proxy". A cached check is not repeated.
+func (k *Kubelet) Checked(user string) []string {
+	var checked []string
 	for _, r := range k.Reviews() {
-		// A kubelet asks about resources alone.
+		// A kubelet checks resources only.
 		if r.Access != nil && r.Access.User == user && r.Access.ResourceAttributes != nil {
-			about := r.Access.ResourceAttributes
-			asked = append(asked, about.Verb+" "+about.Resource+"/"+about.Subresource)
+			attributes := r.Access.ResourceAttributes
+			checked = append(checked, attributes.Verb+" "+attributes.Resource+"/"+attributes.Subresource)
 		}
 	}
-	return asked
+	return checked
 }
 
-// AssertAsked fails the test, and lets it go on, unless the kubelet has asked exactly this about a user, in this order.
-func (k *Kubelet) AssertAsked(t testing.TB, user string, want ...string) {
+// AssertChecked reports an error to the test unless [Kubelet.Checked] returns exactly these checks for a user.
+func (k *Kubelet) AssertChecked(t testing.TB, user string, want ...string) {
 	t.Helper()
-	if asked := k.Asked(user); !slices.Equal(asked, want) {
-		t.Errorf("the kubelet asked whether user %q may %s\nwant %s", user, questions(asked), questions(want))
+	if checked := k.Checked(user); !slices.Equal(checked, want) {
+		t.Errorf("the kubelet checked that user %q is allowed to %s\nwant %s", user, checks(checked), checks(want))
 	}
 }
 
-func questions(all []string) string {
+func checks(all []string) string {
 	if len(all) == 0 {
 		return "(nothing)"
 	}
 	return strings.Join(all, ", then ")
 }
 
-// mostReviews is how many reviews are kept.
-const mostReviews = 1 << 20
+// maxReviews is how many reviews are kept.
+const maxReviews = 1 << 20
 
-// reviews is the review API, which serves, and the kubelet's clients of it.
+// newReviewer returns the review API with the users and their rights.
+func newReviewer(logger *zap.Logger, users *users, o *options) (*reviewapi.Server, error) {
+	options := reviewapi.Options{Records: maxReviews, ErrorLog: zap.NewStdLog(logger)}
+	if o.authorizer != nil {
+		options.Authorize = webhook(o.authorizer)
+	}
+	server, err := reviewapi.New(options)
+	if err != nil {
+		return nil, err
+	}
+	return server, users.update(server)
+}
+
+// reviews is a review API that serves, with the kubelet's clients for it.
 type reviews struct {
-	server *reviewapi.Server
 	tokens authenticationclient.AuthenticationV1Interface
 	access authorizationclient.AuthorizationV1Interface
 
-	asker  *http.Client
+	client *http.Client
 	cancel context.CancelFunc
 	served chan error
 }
 
-func startReviews(logger *zap.Logger, users *users, cfg *config.Config, node *faulty.Node, o *options) (*reviews, error) {
-	options := reviewapi.Options{Records: mostReviews, ErrorLog: zap.NewStdLog(logger)}
-	if o.authorizer != nil {
-		options.Authorize = webhook(o.authorizer)
-	}
-	r := &reviews{served: make(chan error, 1)}
-	var err error
-	if r.server, err = reviewapi.New(options); err != nil {
-		return nil, err
-	}
-	if err := users.tell(r.server); err != nil {
-		return nil, err
-	}
+// startReviews makes the review API serve. The clients send their requests through a transport that wrap returns.
+func startReviews(server *reviewapi.Server, contentType string, wrap func(http.RoundTripper) http.RoundTripper) (*reviews, error) {
 	listener, err := net.Listen("tcp", net.JoinHostPort(loopback, "0"))
 	if err != nil {
 		return nil, err
 	}
-	client := r.server.RESTConfig(listener.Addr().String())
-	client.ContentType = cfg.Kubelet.ContentType
-	client.NextProtos = []string{"http/1.1"} // a server of HTTP/2 that is stopped gives its connections a second
-	if r.asker, err = rest.HTTPClientFor(client); err == nil {
-		r.asker.Transport = node.RoundTripper(r.asker.Transport)
-		if r.tokens, err = authenticationclient.NewForConfigAndClient(client, r.asker); err == nil {
-			r.access, err = authorizationclient.NewForConfigAndClient(client, r.asker)
+	config := server.RESTConfig(listener.Addr().String())
+	config.ContentType = contentType
+	config.NextProtos = []string{"http/1.1"} // an HTTP/2 server that stops waits a second for its connections
+	r := &reviews{served: make(chan error, 1)}
+	if r.client, err = rest.HTTPClientFor(config); err == nil {
+		r.client.Transport = wrap(r.client.Transport)
+		if r.tokens, err = authenticationclient.NewForConfigAndClient(config, r.client); err == nil {
+			r.access, err = authorizationclient.NewForConfigAndClient(config, r.client)
 		}
 	}
 	if err != nil {
@@ -98,13 +98,13 @@ func startReviews(logger *zap.Logger, users *users, cfg *config.Config, node *fa
 	}
 	var ctx context.Context
 	ctx, r.cancel = context.WithCancel(context.Background())
-	go func() { r.served <- r.server.Serve(ctx, listener) }()
+	go func() { r.served <- server.Serve(ctx, listener) }()
 	return r, nil
 }
 
-// stop waits until it has stopped.
+// stop stops the review API, and returns when it has stopped.
 func (r *reviews) stop() error {
 	r.cancel()
-	utilnet.CloseIdleConnectionsFor(r.asker.Transport)
+	utilnet.CloseIdleConnectionsFor(r.client.Transport)
 	return <-r.served
 }

@@ -19,7 +19,7 @@ import (
 // TestAttach: client-go attaches over WebSockets, too.
 func TestAttach(t *testing.T) {
 	t.Parallel()
-	k := kubelettest.New(t, kubelettest.WithUser(kubelettest.User{Name: "debugger", Token: true, May: []string{"get,create nodes/proxy"}}))
+	k := kubelettest.New(t, kubelettest.WithUser(kubelettest.User{Name: "debugger", Token: true, Allow: []string{"get,create nodes/proxy"}}))
 	attach, err := remotecommand.NewWebSocketExecutorForProtocols(k.RESTConfig("debugger"), http.MethodGet,
 		k.URL+"/attach/default/nginx/nginx?input=1&output=1", "v4.channel.k8s.io")
 	if err != nil {
@@ -45,7 +45,7 @@ func TestAttach(t *testing.T) {
 	<-attached
 	typed.Close()
 	shown.Close()
-	k.AssertAsked(t, "debugger", "get nodes/proxy")
+	k.AssertChecked(t, "debugger", "get nodes/proxy")
 }
 
 // TestPortForward: client-go forwards a port.
@@ -85,7 +85,7 @@ func TestPortForward(t *testing.T) {
 	if err := <-forwarded; err != nil {
 		t.Error(err)
 	}
-	k.AssertAsked(t, "kubelet-client", "create nodes/proxy")
+	k.AssertChecked(t, "kubelet-client", "create nodes/proxy")
 	if d := k.Decisions(); len(d) != 1 || d[0].Status != http.StatusSwitchingProtocols {
 		t.Errorf("Decisions: %v", d)
 	}

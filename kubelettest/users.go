@@ -2,6 +2,7 @@ package kubelettest
 
 import (
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"net/http"
 	"slices"
@@ -18,36 +19,37 @@ import (
 	"fauxlet/testcerts"
 )
 
-// User is somebody whom the kubelet knows.
+// User is a user whom the kubelet can authenticate.
 type User struct {
-	// Name is the user's, as in kubelet-client or system:serviceaccount:monitoring:prometheus. Required.
+	// Name is the user name, as in kubelet-client or system:serviceaccount:monitoring:prometheus. Required.
 	Name string
-	// Groups are the user's. Those of a service account are known.
+	// Groups are the groups of the user. The groups of a service account are added.
 	Groups []string
-	// Token: the user has a bearer token. If not, a client certificate.
+	// Token gives the user a bearer token. Without it the user has a client certificate.
 	Token bool
-	// May are the user's rights by RBAC, each a verb of a kubelet (get, create, update, patch, delete, *; several with commas
-	// between) and what it may be done to (the same): "get nodes/metrics", "get,create nodes/proxy", "* *".
-	May []string
+	// Allow lists the user's rights. Each is one or more verbs (get, create, update, patch, delete, *) and one or more
+	// resources, separated by commas: "get nodes/metrics", "get,create nodes/proxy", "* *".
+	Allow []string
 }
 
-// kubeletClient is the user that a kube-apiserver is to its kubelets, with what ClusterRole system:kubelet-api-admin allows.
-var kubeletClient = User{Name: "kubelet-client", May: []string{
+// kubeletClient is the user as which a kube-apiserver sends its requests to kubelets, with the rights of the ClusterRole
+// system:kubelet-api-admin.
+var kubeletClient = User{Name: "kubelet-client", Allow: []string{
 	"* nodes/configz,nodes/healthz,nodes/log,nodes/metrics,nodes/pods,nodes/proxy,nodes/stats",
 }}
 
-// users are those that there are, with their credentials and rights.
+// users are the users of a kubelet, with their credentials and rights.
 type users struct {
 	ca        *testcerts.Authority
 	manifests []runtime.Object
 
 	mu         sync.Mutex
-	order      []string // of their names, as they were given
+	order      []string // names, in the order of the options
 	all        map[string]*credential
 	transports []*http.Transport
 }
 
-// credential is what a user presents: either of the two.
+// credential is a user with a certificate or a token.
 type credential struct {
 	User
 	certificate *testcerts.Pair
@@ -77,12 +79,12 @@ func newUsers(ca *testcerts.Authority, o *options) (*users, error) {
 
 func (u *users) add(user User) (err error) {
 	if user.Name == "" {
-		return fmt.Errorf("a User without a Name; for a client without a credential take Client(%q)", Nobody)
+		return errors.New("User.Name is empty; for a client without a credential use Client(NoCredential)")
 	}
 	if u.all[user.Name] != nil {
-		return fmt.Errorf("there are two of the name %q; give all that one has in one User", user.Name)
+		return fmt.Errorf("two users have the name %q; put all rights and groups into one User", user.Name)
 	}
-	if _, err := rules(user.May); err != nil {
+	if _, err := rules(user.Allow); err != nil {
 		return fmt.Errorf("user %q: %w", user.Name, err)
 	}
 	if namespace, _, err := serviceaccount.SplitUsername(user.Name); err == nil {
@@ -99,28 +101,30 @@ func (u *users) add(user User) (err error) {
 	return nil
 }
 
-// rules are those of rights.
-func rules(may []string) ([]rbacv1.PolicyRule, error) {
+// rules returns rights as RBAC rules.
+func rules(rights []string) ([]rbacv1.PolicyRule, error) {
 	verbs := []string{"get", "create", "update", "patch", "delete", "*"}
 	var rules []rbacv1.PolicyRule
-	for _, right := range may {
+	for _, right := range rights {
 		fields := strings.Fields(right)
 		if len(fields) != 2 {
-			return nil, fmt.Errorf(`may %q: want a verb and a resource, as in "get nodes/metrics"`, right)
+			return nil, fmt.Errorf(`right %q: want a verb and a resource, as in "get nodes/metrics"`, right)
 		}
-		rule := rbacv1.PolicyRule{APIGroups: []string{""}, Verbs: strings.Split(fields[0], ","), Resources: strings.Split(fields[1], ",")}
+		rule := rbacv1.PolicyRule{
+			APIGroups: []string{""}, Verbs: strings.Split(fields[0], ","), Resources: strings.Split(fields[1], ","),
+		}
 		for _, verb := range rule.Verbs {
 			if !slices.Contains(verbs, verb) {
-				return nil, fmt.Errorf("may %q: %q is no verb that a kubelet asks about; those are %s", right, verb, strings.Join(verbs, ", "))
+				return nil, fmt.Errorf("right %q: a kubelet does not check the verb %q; it checks %s", right, verb, strings.Join(verbs, ", "))
 			}
 		}
 		for _, resource := range rule.Resources {
 			subresource, ok := strings.CutPrefix(resource, "nodes/")
 			if resource != "*" && (!ok || subresource == "") {
-				return nil, fmt.Errorf("may %q: %q is nothing that a kubelet asks about; that begins with nodes/, as in nodes/proxy", right, resource)
+				return nil, fmt.Errorf("right %q: a kubelet does not check %q, only subresources of nodes, as in nodes/proxy", right, resource)
 			}
 			if subresource == "*" {
-				return nil, fmt.Errorf("may %q: RBAC has no nodes/*; name all that is meant, or *", right)
+				return nil, fmt.Errorf("right %q: RBAC has no nodes/*; list the subresources, or use *", right)
 			}
 		}
 		rules = append(rules, rule)
@@ -128,11 +132,11 @@ func rules(may []string) ([]rbacv1.PolicyRule, error) {
 	return rules, nil
 }
 
-// policy is what all users may.
+// policy returns the rights of all users.
 func (u *users) policy() (*reviewapi.Policy, error) {
 	objects := slices.Clone(u.manifests)
 	for _, name := range u.order {
-		rules, err := rules(u.all[name].May)
+		rules, err := rules(u.all[name].Allow)
 		if err != nil {
 			return nil, err
 		}
@@ -151,7 +155,7 @@ func (u *users) policy() (*reviewapi.Policy, error) {
 	return reviewapi.NewPolicy(objects...)
 }
 
-// tokens are those of all users who have one.
+// tokens returns the tokens of all users who have one.
 func (u *users) tokens() *reviewapi.Tokens {
 	tokens := map[string]*authuser.DefaultInfo{}
 	for _, c := range u.all {
@@ -162,8 +166,8 @@ func (u *users) tokens() *reviewapi.Tokens {
 	return reviewapi.NewTokens(tokens)
 }
 
-// tell has the reviewer know them.
-func (u *users) tell(server *reviewapi.Server) error {
+// update gives the reviewer the present users and rights.
+func (u *users) update(server *reviewapi.Server) error {
 	policy, err := u.policy()
 	if err != nil {
 		return err
@@ -173,35 +177,33 @@ func (u *users) tell(server *reviewapi.Server) error {
 	return nil
 }
 
-// SetMay gives a user other rights, in the place of those of User.May; with none, the user may nothing that manifests do not
-// allow.
-func (k *Kubelet) SetMay(user string, may ...string) {
-	k.t.Helper()
+// SetAllowed replaces the rights in [User.Allow]. Without rights the user has only those of the manifests of [WithRBAC].
+func (k *Kubelet) SetAllowed(user string, rights ...string) {
+	k.test.Helper()
 	u := k.users
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	c := k.known(user)
-	if _, err := rules(may); err != nil {
-		k.t.Fatalf("kubelettest: SetMay: user %q: %v", user, err)
+	c := k.credential(user)
+	if _, err := rules(rights); err != nil {
+		k.test.Fatalf("kubelettest: SetAllowed: user %q: %v", user, err)
 	}
-	c.May = may
-	if err := u.tell(k.Reviewer); err != nil {
-		k.t.Fatalf("kubelettest: SetMay: %v", err)
+	c.Allow = rights
+	if err := u.update(k.Reviewer); err != nil {
+		k.test.Fatalf("kubelettest: SetAllowed: %v", err)
 	}
 }
 
-// Token is the bearer token of a user who has one.
+// Token returns the bearer token of a user with [User.Token].
 func (k *Kubelet) Token(user string) string {
-	k.t.Helper()
+	k.test.Helper()
 	k.users.mu.Lock()
 	defer k.users.mu.Unlock()
 	return k.withToken("Token", user).token
 }
 
-// RotateToken revokes a user's token, and gives the one that takes its place. Clients made before keep the old one, and are
-// refused from now on.
+// RotateToken revokes a user's token and returns a new one. Clients made before keep the old token, which is refused.
 func (k *Kubelet) RotateToken(user string) string {
-	k.t.Helper()
+	k.test.Helper()
 	k.users.mu.Lock()
 	defer k.users.mu.Unlock()
 	c := k.withToken("RotateToken", user)
@@ -211,20 +213,20 @@ func (k *Kubelet) RotateToken(user string) string {
 }
 
 func (k *Kubelet) withToken(method, user string) *credential {
-	k.t.Helper()
-	c := k.known(user)
+	k.test.Helper()
+	c := k.credential(user)
 	if !c.Token {
-		k.t.Fatalf("kubelettest: %s: user %q has a client certificate, and a kubelet revokes none; set User.Token", method, user)
+		k.test.Fatalf("kubelettest: %s: user %q has a client certificate, which cannot be revoked; set User.Token", method, user)
 	}
 	return c
 }
 
-// known finds a user, with mu held.
-func (k *Kubelet) known(user string) *credential {
-	k.t.Helper()
+// credential returns the credential of a user. The caller holds the mutex of users.
+func (k *Kubelet) credential(user string) *credential {
+	k.test.Helper()
 	c := k.users.all[user]
 	if c == nil {
-		k.t.Fatalf("kubelettest: there is no user %q; there are %q, and more by WithUser", user, k.users.order)
+		k.test.Fatalf("kubelettest: unknown user %q; the users are %q, WithUser adds others", user, k.users.order)
 	}
 	return c
 }

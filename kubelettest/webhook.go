@@ -12,12 +12,12 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// webhook asks an authorizer as a kube-apiserver asks its webhook. What goes wrong is a denial that says why, as it is there
-// (failurePolicy NoOpinion). (k8s.io/apiserver: plugin/pkg/authorizer/webhook; it tries again where the answer is a 5xx, which
-// a test would wait for)
+// webhook returns an authorizer that calls a webhook as a kube-apiserver does. An error is a denial with a reason, as with
+// failurePolicy NoOpinion. Unlike a kube-apiserver it does not retry after a 5xx: a test would have to wait.
+// (k8s.io/apiserver: plugin/pkg/authorizer/webhook)
 func webhook(handler http.Handler) func(context.Context, authorizationv1.SubjectAccessReviewSpec) authorizationv1.SubjectAccessReviewStatus {
 	return func(ctx context.Context, spec authorizationv1.SubjectAccessReviewSpec) authorizationv1.SubjectAccessReviewStatus {
-		status, err := ask(ctx, handler, spec)
+		status, err := callWebhook(ctx, handler, spec)
 		if err != nil {
 			return authorizationv1.SubjectAccessReviewStatus{EvaluationError: "the webhook of WithAuthorizer: " + err.Error()}
 		}
@@ -25,12 +25,12 @@ func webhook(handler http.Handler) func(context.Context, authorizationv1.Subject
 	}
 }
 
-func ask(ctx context.Context, handler http.Handler, spec authorizationv1.SubjectAccessReviewSpec) (none authorizationv1.SubjectAccessReviewStatus, err error) {
-	asked := authorizationv1.SubjectAccessReview{
+func callWebhook(ctx context.Context, handler http.Handler, spec authorizationv1.SubjectAccessReviewSpec) (none authorizationv1.SubjectAccessReviewStatus, err error) {
+	review := authorizationv1.SubjectAccessReview{
 		TypeMeta: metav1.TypeMeta{APIVersion: authorizationv1.SchemeGroupVersion.String(), Kind: "SubjectAccessReview"},
 		Spec:     spec,
 	}
-	body, err := json.Marshal(asked)
+	body, err := json.Marshal(review)
 	if err != nil {
 		return none, err
 	}
@@ -40,14 +40,14 @@ func ask(ctx context.Context, handler http.Handler, spec authorizationv1.Subject
 	response := httptest.NewRecorder()
 	handler.ServeHTTP(response, request)
 	if response.Code < 200 || response.Code > 299 {
-		return none, fmt.Errorf("it answered %d: %.200s", response.Code, response.Body)
+		return none, fmt.Errorf("status %d: %.200s", response.Code, response.Body)
 	}
 	var answer authorizationv1.SubjectAccessReview
 	if err := json.Unmarshal(response.Body.Bytes(), &answer); err != nil {
-		return none, fmt.Errorf("its answer is not a SubjectAccessReview: %w", err)
+		return none, fmt.Errorf("the answer is not a SubjectAccessReview: %w", err)
 	}
 	if answer.Status.Allowed && answer.Status.Denied {
-		return none, fmt.Errorf("its answer is both allowed and denied")
+		return none, fmt.Errorf("the answer is both allowed and denied")
 	}
 	return answer.Status, nil
 }

@@ -27,10 +27,10 @@ func TestWithAuthorizer(t *testing.T) {
 		"allowed":          {`{"status":{"allowed":true,"reason":"a friend"}}`, 200, true, "a friend"},
 		"denied":           {`{"status":{"allowed":false,"denied":true,"reason":"no friend"}}`, 200, false, "no friend"},
 		"no opinion":       {`{"status":{"allowed":false}}`, 201, false, ""},
-		"both":             {`{"status":{"allowed":true,"denied":true}}`, 200, false, "the webhook of WithAuthorizer: its answer is both allowed and denied"},
-		"an error":         {"down for maintenance", 500, false, "the webhook of WithAuthorizer: it answered 500: down for maintenance"},
-		"an allowed error": {`{"status":{"allowed":true}}`, 404, false, "it answered 404"},
-		"no review":        {"yes", 200, false, "the webhook of WithAuthorizer: its answer is not a SubjectAccessReview: "},
+		"both":             {`{"status":{"allowed":true,"denied":true}}`, 200, false, "the webhook of WithAuthorizer: the answer is both allowed and denied"},
+		"an error":         {"down for maintenance", 500, false, "the webhook of WithAuthorizer: status 500: down for maintenance"},
+		"an allowed error": {`{"status":{"allowed":true}}`, 404, false, "status 404"},
+		"no review":        {"yes", 200, false, "the webhook of WithAuthorizer: the answer is not a SubjectAccessReview: "},
 	} {
 		t.Run(name, func(t *testing.T) {
 			k := kubelettest.New(t, kubelettest.WithAuthorizer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -54,7 +54,7 @@ func TestWithAuthorizer(t *testing.T) {
 			if why := status.Reason + status.EvaluationError; status.Allowed != test.allowed || !strings.Contains(why, test.why) {
 				t.Errorf("the review says %+v, want %v and %q", status, test.allowed, test.why)
 			}
-			k.AssertAsked(t, "kubelet-client", "get nodes/proxy")
+			k.AssertChecked(t, "kubelet-client", "get nodes/proxy")
 		})
 	}
 }

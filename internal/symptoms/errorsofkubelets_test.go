@@ -39,7 +39,7 @@ func TestMain(m *testing.M) {
 func TestErrorsOfKubelets(t *testing.T) {
 	const logs = "/containerLogs/default/nginx/nginx"
 	var (
-		prometheus = kubelettest.User{Name: "system:serviceaccount:monitoring:prometheus", Token: true, May: []string{"get nodes/stats"}}
+		prometheus = kubelettest.User{Name: "system:serviceaccount:monitoring:prometheus", Token: true, Allow: []string{"get nodes/stats"}}
 		node       = kubelettest.User{Name: "system:node:node-2", Groups: []string{"system:nodes"}}
 		viewer     = kubelettest.User{Name: "viewer"}
 	)
@@ -61,7 +61,7 @@ func TestErrorsOfKubelets(t *testing.T) {
 		{id: "scraper-forbidden", of: "metrics-server", told: func(t *testing.T) string {
 			return metricsServerSays(status(t, k, prometheus.Name, "/metrics/resource"))
 		}},
-		{id: "scraper-unauthorized", of: "Prometheus", told: func(t *testing.T) string { return prometheusSays(status(t, k, kubelettest.Nobody, "/metrics")) }},
+		{id: "scraper-unauthorized", of: "Prometheus", told: func(t *testing.T) string { return prometheusSays(status(t, k, kubelettest.NoCredential, "/metrics")) }},
 		{id: "scraper-unauthorized", of: "metrics-server, whose tokens nobody reads", told: func(t *testing.T) string {
 			k := kubelettest.New(t, kubelettest.WithUser(prometheus), kubelettest.WithConfig(func(c *kubeletconfigv1beta1.KubeletConfiguration) {
 				c.Authentication.Webhook.Enabled = ptr.To(false)
@@ -91,7 +91,7 @@ func TestErrorsOfKubelets(t *testing.T) {
 			status(t, k, "kubelet-client", logs)
 			return klogged.lineWith(t, "webhook authorizer")
 		}, with: map[string]string{"which": "authorizer"}},
-		{id: "not-served", of: "the first router", told: func(t *testing.T) string { return body(t, k, kubelettest.Nobody, "/spec/") }},
+		{id: "not-served", of: "the first router", told: func(t *testing.T) string { return body(t, k, kubelettest.NoCredential, "/spec/") }},
 		{id: "not-served", of: "the second router", told: func(t *testing.T) string { return body(t, k, "kubelet-client", "/pods/x") }},
 		{id: "pod-does-not-exist", told: func(t *testing.T) string { return body(t, k, "kubelet-client", "/containerLogs/default/web/nginx") }},
 		{id: "handlers-off", told: func(t *testing.T) string {
