@@ -17,7 +17,7 @@ var imports = map[string][]string{
 	"kubelettest":              {"authchain", "internal/reviewapi", "config", "internal/faults", "internal/faulty", "internal/pods", "server", "testcerts", "scenario"},
 	"scenario":                 {"internal/faults"},
 	"internal/pods":            {"internal/oneconn", "internal/podlife", "internal/shell", "internal/stableid", "scenario"},
-	"server":                   {"authchain", "config", "internal/oneconn", "internal/pods", "scenario"},
+	"server":                   {"authchain", "config", "internal/oneconn", "internal/pods", "internal/tlserror", "scenario"},
 	"conformance/check":        {"config", "conformance", "conformance/hostile", "conformance/stage", "internal/pods", "server", "testcerts", "scenario"},
 	"conformance/stage":        {"testcerts"},
 	"conformance/probe":        {"config", "internal/pods", "server", "testcerts"},

@@ -15,8 +15,8 @@ import (
 // getCadvisorMetrics tells what cAdvisor, a part of the kubelet, tells of machine and cgroups. With
 // PodAndContainerStatsFromCRI the kubelet leaves the cgroups to the container runtime, and this one's knows none of the
 // metrics. (kubelet: InstallAuthNotRequiredHandlers, containerPrometheusLabelsFunc)
-func getCadvisorMetrics(s *Server, w http.ResponseWriter, r *http.Request) error {
-	scrape := &cadvisorScrape{Measurement: s.measure(r), now: s.now(), cgroups: !s.config.Enabled("PodAndContainerStatsFromCRI")}
+func (h *statsHandlers) getCadvisorMetrics(w http.ResponseWriter, r *http.Request) error {
+	scrape := &cadvisorScrape{Measurement: h.measure(r), now: h.now(), cgroups: h.cgroups}
 	descriptions := []*prometheus.Desc{cadvisorVersion, cadvisorError, cadvisorSeen, machineError}
 	for i := range cadvisorMetrics {
 		descriptions = append(descriptions, cadvisorMetrics[i].description)

@@ -20,14 +20,17 @@ import (
 // installHealthz serves /healthz and one path for each check: those of a kubelet's server, and the one that its container
 // manager adds on Linux. The node of a stand-in has no pods to keep in step and no devices, and so is always well.
 func installHealthz(r *router) {
-	r.buckets["healthz"] = true
+	r.buckets["healthz"] = false
 	well := func(*http.Request) error { return nil }
 	healthz.InstallHandler(r, healthz.PingHealthz, healthz.LogHealthz,
 		healthz.NamedCheck("syncloop", well), healthz.NamedCheck("device-plugin", well))
 }
 
+// processHandlers serve what concerns the whole process of the stand-in.
+type processHandlers struct{}
+
 // getProfile profiles the stand-in itself. (kubelet: InstallProfilingHandler)
-func getProfile(_ *Server, w http.ResponseWriter, r *http.Request) error {
+func (processHandlers) getProfile(w http.ResponseWriter, r *http.Request) error {
 	switch strings.TrimPrefix(r.URL.Path, "/debug/pprof/") {
 	case "profile":
 		pprof.Profile(w, r)
@@ -44,7 +47,7 @@ func getProfile(_ *Server, w http.ResponseWriter, r *http.Request) error {
 }
 
 // putVerbosity changes how much the k8s.io libraries log. (kubelet: InstallDebugFlagsHandler)
-func putVerbosity(_ *Server, w http.ResponseWriter, r *http.Request) error {
+func (processHandlers) putVerbosity(w http.ResponseWriter, r *http.Request) error {
 	r.Body = http.MaxBytesReader(w, r.Body, maxVerbosityBody)
 	routes.StringFlagPutHandler(setVerbosity).ServeHTTP(w, r)
 	return nil
@@ -70,24 +73,24 @@ func setVerbosity(value string) (string, error) {
 
 // postCheckpoint asks for the checkpoint of a container, which a container runtime may not be able to make; this one is
 // not. (kubelet: Server.checkpoint, Kubelet.CheckpointContainer)
-func postCheckpoint(s *Server, _ http.ResponseWriter, r *http.Request) error {
-	at, err := s.locate(r)
+func (h *podHandlers) postCheckpoint(_ http.ResponseWriter, r *http.Request) error {
+	at, err := locate(h.pods, r)
 	if err != nil {
 		return err
 	}
-	if pod, _ := s.pods.Get(at.namespace, at.pod); !pods.HasContainer(pod, at.container) {
-		return refuse(http.StatusNotFound, "container %s does not exist", at.container)
+	if pod, _ := h.pods.Get(at.namespace, at.pod); !pods.HasContainer(pod, at.container) {
+		return statusErrorf(http.StatusNotFound, "container %s does not exist", at.container)
 	}
 	if timeouts := r.URL.Query()["timeout"]; len(timeouts) > 0 {
 		if _, err := strconv.ParseInt(timeouts[len(timeouts)-1], 10, 64); err != nil {
-			return refuse(http.StatusNotFound, "cannot parse value of timeout parameter")
+			return statusErrorf(http.StatusNotFound, "cannot parse value of timeout parameter")
 		}
 	}
 	why := "rpc error: code = Unimplemented desc = method CheckpointContainer not implemented"
-	if !s.pods.IsRunning(at.namespace, at.pod, at.container) {
+	if !h.pods.IsRunning(at.namespace, at.pod, at.container) {
 		why = "container " + at.container + " not found"
 	}
-	return refuse(http.StatusInternalServerError, "checkpointing of %s/%s/%s failed (%s)", at.namespace, at.pod, at.container, why)
+	return statusErrorf(http.StatusInternalServerError, "checkpointing of %s/%s/%s failed (%s)", at.namespace, at.pod, at.container, why)
 }
 
 // healthzRetry is how long a kubelet waits before it tries to open healthzPort again.

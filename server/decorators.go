@@ -40,9 +40,6 @@ func (s *Server) clockSkew() time.Duration {
 	return s.decorators.ClockSkew()
 }
 
-// now is the time by the node's clock.
-func (s *Server) now() time.Time { return time.Now().Add(s.clockSkew()) }
-
 func (s *Server) configureHTTP(server *http.Server) {
 	if s.decorators.ConfigureHTTP != nil {
 		s.decorators.ConfigureHTTP(server)

@@ -10,62 +10,73 @@ import (
 	"fauxlet/config"
 )
 
-// answer is an error that says which response it is: what a handler returns when it has nothing better to send.
-type answer struct {
+// statusError is the error of a handler that determines the response.
+type statusError struct {
 	status int
 	body   string
 	// allow is the Allow header of a 405.
 	allow string
-	// plain answers are written by http.Error, the others without a content type; which of the two a kubelet does depends
-	// on the age of the handler.
+	// plain: [net/http.Error] writes the response, with its content type and line feed. Otherwise there is no content type.
+	// Older handlers of the kubelet do the one, newer ones the other.
 	plain bool
 }
 
-func (a *answer) Error() string { return fmt.Sprintf("%d %s", a.status, a.body) }
+func (e *statusError) Error() string { return fmt.Sprintf("%d %s", e.status, e.body) }
 
-// refuse is an answer of status with a body in the manner of fmt.
-func refuse(status int, format string, args ...any) error {
-	return &answer{status: status, body: fmt.Sprintf(format, args...)}
+// statusErrorf returns a statusError with a formatted body.
+func statusErrorf(status int, format string, args ...any) error {
+	return &statusError{status: status, body: fmt.Sprintf(format, args...)}
 }
 
-var errPageNotFound = refuse(http.StatusNotFound, "404: Page Not Found")
+// plainError returns a statusError that net/http.Error writes.
+func plainError(status int, err error) error {
+	return &statusError{status: status, body: err.Error(), plain: true}
+}
 
-// writeError turns the error of a handler into the response, and tells it in the Decision, which knows of refusals by
-// itself. An error that is no answer is a 500 with its text.
+var errPageNotFound = statusErrorf(http.StatusNotFound, "404: Page Not Found")
+
+// writeError writes the response for an error of the chain or of a handler. An error that is neither a refusal nor a
+// statusError is a 500 with its text. The error of a handler is recorded in the request's Decision; a refusal is recorded
+// there already.
 func writeError(w http.ResponseWriter, r *http.Request, err error) {
-	status, body := http.StatusInternalServerError, err.Error()
 	var refusal *authchain.Refusal
-	var a *answer
 	if errors.As(err, &refusal) {
-		status, body = refusal.Status, refusal.Body
-	} else {
-		if errors.As(err, &a) {
-			status, body = a.status, a.body
-		}
-		if d := authchain.FromContext(r.Context()); d != nil {
-			d.Err = body
-		}
+		w.WriteHeader(refusal.Status)
+		io.WriteString(w, refusal.Body)
+		return
 	}
-	if a != nil {
-		if a.plain {
-			http.Error(w, a.body, a.status)
-			return
-		}
-		if a.allow != "" {
-			w.Header().Set("Allow", a.allow)
-		}
+	response := &statusError{}
+	if !errors.As(err, &response) {
+		response = &statusError{status: http.StatusInternalServerError, body: err.Error()}
 	}
-	w.WriteHeader(status)
-	io.WriteString(w, body)
+	if d := authchain.FromContext(r.Context()); d != nil {
+		d.Err = response.body
+	}
+	if response.plain {
+		http.Error(w, response.body, response.status)
+		return
+	}
+	if response.allow != "" {
+		w.Header().Set("Allow", response.allow)
+	}
+	w.WriteHeader(response.status)
+	io.WriteString(w, response.body)
 }
 
-// explainChainError adds to an error of [authchain.New], which speaks as a kubelet does, what to change.
+// errorHandler answers every request with the same error.
+type errorHandler struct{ err error }
+
+func (h errorHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) { writeError(w, r, h.err) }
+
+// explainChainError adds to an error of [authchain.New], which has the kubelet's words, what to change.
 func explainChainError(err error, c *config.Config) error {
 	switch {
 	case errors.Is(err, authchain.ErrNoTokenReviews):
-		return fmt.Errorf("%w: authentication.webhook.enabled is true, and tokens are reviewed by the apiserver that --kubeconfig names; give --kubeconfig, or set authentication.webhook.enabled: false (--authentication-token-webhook=false)", err)
+		return fmt.Errorf("%w: authentication.webhook.enabled is true, and the apiserver that --kubeconfig names reviews "+
+			"tokens; give --kubeconfig, or set authentication.webhook.enabled: false (--authentication-token-webhook=false)", err)
 	case errors.Is(err, authchain.ErrNoAccessReviews):
-		return fmt.Errorf("%w: authorization.mode is Webhook, and access is reviewed by the apiserver that --kubeconfig names; give --kubeconfig, or set authorization.mode: AlwaysAllow (--authorization-mode=AlwaysAllow)", err)
+		return fmt.Errorf("%w: authorization.mode is Webhook, and the apiserver that --kubeconfig names reviews access; "+
+			"give --kubeconfig, or set authorization.mode: AlwaysAllow (--authorization-mode=AlwaysAllow)", err)
 	}
 	return fmt.Errorf("authorization.mode %q: %w; it is AlwaysAllow or Webhook", c.Kubelet.Authorization.Mode, err)
 }

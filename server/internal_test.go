@@ -40,7 +40,7 @@ func TestPanics(t *testing.T) {
 			s := &Server{metrics: newMetrics(), logger: zap.New(core), observe: func(d *authchain.Decision) { decisions <- d }}
 			router := &router{mux: http.NewServeMux(), buckets: map[string]bool{}}
 			router.mux.HandleFunc("/", test.handle)
-			web := httptest.NewUnstartedServer(s.newPort(router))
+			web := httptest.NewUnstartedServer(&port{server: s, routes: router})
 			web.Config.ErrorLog = s.errorLog()
 			web.Start()
 			defer web.Close()
@@ -66,21 +66,5 @@ func TestPanics(t *testing.T) {
 				t.Errorf("the stack does not lead to the handler: %v", panics[0].ContextMap()["stack"])
 			}
 		})
-	}
-}
-
-// TestExplainHandshake has the errors that are hard to come by over a real connection.
-func TestExplainHandshake(t *testing.T) {
-	for reason, want := range map[string]string{
-		"read tcp 127.0.0.1:1->127.0.0.1:2: read: connection reset by peer":                "the client reset the connection before it was through (read tcp 127.0.0.1:1->127.0.0.1:2: read: connection reset by peer)",
-		"remote error: tls: unknown certificate":                                           "the client does not accept the serving certificate (remote error: tls: unknown certificate)",
-		"remote error: tls: user canceled":                                                 "the client ended it (remote error: tls: user canceled)",
-		"tls: no cipher suite supported by both client and server; client offered: [c02c]": "the client offers no cipher suite that tlsCipherSuites has (tls: no cipher suite supported by both client and server; client offered: [c02c])",
-		"local error: tls: bad record MAC":                                                 "the client ended it, and not in a way that can be read: as those made with OpenSSL, curl among them, do when they do not accept the serving certificate (local error: tls: bad record MAC)",
-		"something new":                                                                    "something new",
-	} {
-		if got := explainHandshake(reason); got != want {
-			t.Errorf("%q, want %q", got, want)
-		}
 	}
 }

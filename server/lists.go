@@ -2,40 +2,47 @@ package server
 
 import (
 	"encoding/json"
+	"fmt"
 	"net/http"
 
 	"github.com/gorilla/mux"
 	v1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"fauxlet/config"
+	"fauxlet/internal/pods"
 )
 
+// podHandlers serve the lists of pods, and checkpoints.
+type podHandlers struct{ pods *pods.Store }
+
 // getPods lists the pods of the node. (kubelet: Server.getPods)
-func getPods(s *Server, w http.ResponseWriter, _ *http.Request) error {
-	return writePods(w, s.pods.List())
+func (h *podHandlers) getPods(w http.ResponseWriter, _ *http.Request) error {
+	return writePods(w, h.pods.List())
 }
 
 // getRunningPods lists the pods that the container runtime knows. (kubelet: Server.getRunningPods)
-func getRunningPods(s *Server, w http.ResponseWriter, _ *http.Request) error {
-	return writePods(w, s.pods.Running())
+func (h *podHandlers) getRunningPods(w http.ResponseWriter, _ *http.Request) error {
+	return writePods(w, h.pods.Running())
 }
 
 // getAllocatedPods lists the pods that the node has admitted, without their status. (kubelet: Server.getAllocatedPods)
-func getAllocatedPods(s *Server, w http.ResponseWriter, _ *http.Request) error {
-	pods := s.pods.List()
-	for i, pod := range pods {
-		pods[i] = withoutStatus(pod)
+func (h *podHandlers) getAllocatedPods(w http.ResponseWriter, _ *http.Request) error {
+	all := h.pods.List()
+	for i, pod := range all {
+		all[i] = withoutStatus(pod)
 	}
-	return writePods(w, pods)
+	return writePods(w, all)
 }
 
-func getAllocatedPod(s *Server, w http.ResponseWriter, r *http.Request) error {
+func (h *podHandlers) getAllocatedPod(w http.ResponseWriter, r *http.Request) error {
 	vars := mux.Vars(r)
 	if vars["namespace"] == "" || vars["pod"] == "" {
-		return refuse(http.StatusBadRequest, "podNamespace and podID are required")
+		return statusErrorf(http.StatusBadRequest, "podNamespace and podID are required")
 	}
-	pod, found := s.pods.Get(vars["namespace"], vars["pod"])
+	pod, found := h.pods.Get(vars["namespace"], vars["pod"])
 	if !found || vars["uid"] != "" && string(pod.UID) != vars["uid"] {
-		return refuse(http.StatusNotFound, "pod not found")
+		return statusErrorf(http.StatusNotFound, "pod not found")
 	}
 	pod = withoutStatus(pod)
 	pod.TypeMeta = metav1.TypeMeta{Kind: "Pod", APIVersion: "v1"}
@@ -48,9 +55,9 @@ func withoutStatus(pod *v1.Pod) *v1.Pod {
 	return &copied
 }
 
-func writePods(w http.ResponseWriter, pods []*v1.Pod) error {
+func writePods(w http.ResponseWriter, all []*v1.Pod) error {
 	list := v1.PodList{TypeMeta: metav1.TypeMeta{Kind: "PodList", APIVersion: "v1"}}
-	for _, pod := range pods {
+	for _, pod := range all {
 		list.Items = append(list.Items, *pod)
 	}
 	return writeJSON(w, &list)
@@ -67,12 +74,15 @@ func writeJSON(w http.ResponseWriter, object any) error {
 	return nil
 }
 
+// configHandlers serve /configz.
+type configHandlers struct{ config *config.Config }
+
 // getConfigz shows the configuration in effect. (k8s.io/component-base/configz; written here because that one knows a
 // single kubelet in each process)
-func getConfigz(s *Server, w http.ResponseWriter, _ *http.Request) error {
-	data, err := s.config.Configz()
+func (h *configHandlers) getConfigz(w http.ResponseWriter, _ *http.Request) error {
+	data, err := h.config.Configz()
 	if err != nil {
-		return &answer{status: http.StatusInternalServerError, body: "error marshaling json: " + err.Error(), plain: true}
+		return plainError(http.StatusInternalServerError, fmt.Errorf("error marshaling json: %w", err))
 	}
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("X-Content-Type-Options", "nosniff")

@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/gorilla/mux"
 	v1 "k8s.io/api/core/v1"
@@ -15,40 +16,50 @@ import (
 	"fauxlet/internal/pods"
 )
 
-// getContainerLogs writes the log of a container. The checks and their order are the kubelet's, which answers some with
-// JSON and some with text. (kubelet: Server.getContainerLogs)
-func getContainerLogs(s *Server, w http.ResponseWriter, r *http.Request) error {
+// logHandlers serve the logs of containers.
+type logHandlers struct {
+	pods      *pods.Store
+	clockSkew func() time.Duration
+	// draining ends followed logs when the Server stops.
+	draining context.Context
+	// splitStreams: stdout and stderr can be read apart (feature gate PodLogsQuerySplitStreams).
+	splitStreams bool
+}
+
+// getContainerLogs writes the log of a container. It checks the request in the kubelet's order. Some of the kubelet's
+// errors are JSON and some are text. (kubelet: Server.getContainerLogs)
+func (h *logHandlers) getContainerLogs(w http.ResponseWriter, r *http.Request) error {
 	vars := mux.Vars(r)
 	namespace, name, container := vars["namespace"], vars["pod"], vars["container"]
 	switch {
 	case name == "":
-		return refuse(http.StatusBadRequest, `{"message": "Missing podID."}`)
+		return statusErrorf(http.StatusBadRequest, `{"message": "Missing podID."}`)
 	case container == "":
-		return refuse(http.StatusBadRequest, `{"message": "Missing container name."}`)
+		return statusErrorf(http.StatusBadRequest, `{"message": "Missing container name."}`)
 	case namespace == "":
-		return refuse(http.StatusBadRequest, `{"message": "Missing podNamespace."}`)
+		return statusErrorf(http.StatusBadRequest, `{"message": "Missing podNamespace."}`)
 	}
 
 	options, err := decodeLogOptions(r.URL.Query())
 	if err != nil {
-		return refuse(http.StatusBadRequest, `{"message": "Unable to decode query."}`)
+		return statusErrorf(http.StatusBadRequest, `{"message": "Unable to decode query."}`)
 	}
 	if !validLogOptions(options) {
-		return refuse(http.StatusUnprocessableEntity, `{"message": "Invalid request."}`)
+		return statusErrorf(http.StatusUnprocessableEntity, `{"message": "Invalid request."}`)
 	}
 
-	pod, found := s.pods.Get(namespace, name)
+	pod, found := h.pods.Get(namespace, name)
 	if !found {
-		return refuse(http.StatusNotFound, "pod %q does not exist", name)
+		return statusErrorf(http.StatusNotFound, "pod %q does not exist", name)
 	}
 	if !pods.HasContainer(pod, container) {
-		return refuse(http.StatusNotFound, "container %q not found in pod %q", container, name)
+		return statusErrorf(http.StatusNotFound, "container %q not found in pod %q", container, name)
 	}
 
 	var stdout, stderr io.Writer = w, w
 	if options.Stream != nil && *options.Stream != v1.LogStreamAll {
-		if !s.config.Enabled("PodLogsQuerySplitStreams") {
-			return refuse(http.StatusBadRequest, "unable to return the given log stream: %q. Please enable PodLogsQuerySplitStreams feature gate in kubelet", *options.Stream)
+		if !h.splitStreams {
+			return statusErrorf(http.StatusBadRequest, "unable to return the given log stream: %q. Please enable PodLogsQuerySplitStreams feature gate in kubelet", *options.Stream)
 		}
 		if *options.Stream == v1.LogStreamStdout {
 			stderr = nil
@@ -62,20 +73,20 @@ func getContainerLogs(s *Server, w http.ResponseWriter, r *http.Request) error {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithCancel(ctx)
 		defer cancel()
-		defer context.AfterFunc(s.draining, cancel)()
+		defer context.AfterFunc(h.draining, cancel)()
 	}
-	if skew := s.clockSkew(); skew != 0 {
+	if skew := h.clockSkew(); skew != 0 {
 		ctx = pods.WithClock(ctx, skew)
 	}
 	w.Header()["Transfer-Encoding"] = chunked
 	// A kubelet's first write is empty, and so net/http has nothing to guess a type from.
 	w.Header()["Content-Type"] = nil
-	if err := s.pods.Logs(ctx, namespace, name, container, options, stdout, stderr); err != nil {
+	if err := h.pods.Logs(ctx, namespace, name, container, options, stdout, stderr); err != nil {
 		if r.ProtoMajor > 1 {
 			// Without Transfer-Encoding, net/http guesses the type of the error, if that is the first that is written.
 			w.Header().Del("Content-Type")
 		}
-		return refuse(http.StatusBadRequest, "%s", err.Error())
+		return statusErrorf(http.StatusBadRequest, "%s", err.Error())
 	}
 	if r.ProtoMajor > 1 {
 		// A kubelet flushes each write, and so no length of a short log is told.

@@ -108,8 +108,8 @@ func newMetrics(given ...prometheus.Collector) *metrics {
 }
 
 // getMetrics serves the Server's metrics and those that the k8s.io libraries keep for the process.
-func getMetrics(s *Server, w http.ResponseWriter, r *http.Request) error {
-	gatherers := prometheus.Gatherers{legacyregistry.DefaultGatherer, s.metrics.registry}
+func (h *statsHandlers) getMetrics(w http.ResponseWriter, r *http.Request) error {
+	gatherers := prometheus.Gatherers{legacyregistry.DefaultGatherer, h.metrics.registry}
 	compbasemetrics.HandlerFor(gatherers, compbasemetrics.HandlerOpts{}).ServeHTTP(w, r)
 	return nil
 }
@@ -131,10 +131,6 @@ var knownMethods = map[string]bool{
 	"OPTIONS": true, "GET": true, "HEAD": true, "POST": true, "PUT": true, "DELETE": true, "TRACE": true, "CONNECT": true,
 }
 
-// longRunning has the paths of which the metrics say so. The kubelet's map has "portforward", its path is "portForward",
-// and so port-forwards are not in it.
-var longRunning = map[string]bool{"exec": true, "attach": true, "portforward": true, "debug": true}
-
 // series are the metrics of the requests of one method and path.
 type series struct {
 	requests prometheus.Counter
@@ -155,22 +151,23 @@ func (p *port) seriesOf(request *http.Request) *series {
 		next, _, _ := strings.Cut(rest, "/")
 		root += "/" + next
 	}
-	if !p.routes.buckets[root] {
+	longRunning, known := p.routes.buckets[root]
+	if !known {
 		root = "other"
 	}
 	key := seriesKey{method, root}
-	if known, ok := p.series.Load(key); ok {
-		return known.(*series)
+	if loaded, ok := p.series.Load(key); ok {
+		return loaded.(*series)
 	}
 	m, serverType := p.server.metrics, "readwrite"
-	if p.routes.open {
+	if p.routes.readOnly {
 		serverType = "readonly"
 	}
-	labels := []string{method, root, serverType, strconv.FormatBool(longRunning[root])}
-	known, _ := p.series.LoadOrStore(key, &series{
+	labels := []string{method, root, serverType, strconv.FormatBool(longRunning)}
+	loaded, _ := p.series.LoadOrStore(key, &series{
 		requests: m.requests.WithLabelValues(labels...),
 		inflight: m.inflight.WithLabelValues(labels...),
 		duration: m.duration.WithLabelValues(labels...),
 	})
-	return known.(*series)
+	return loaded.(*series)
 }

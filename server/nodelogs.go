@@ -69,9 +69,12 @@ func (h hostNames) Open(name string) (fs.File, error) {
 	return h.FS.Open(name)
 }
 
+// nodeLogHandlers serve /logs/. logs makes the node's logs when they are first needed.
+type nodeLogHandlers struct{ logs func() (*nodeLogs, error) }
+
 // getNodeLogs serves /logs/. (kubelet: Kubelet.ServeLogs, and its logServer)
-func getNodeLogs(s *Server, w http.ResponseWriter, r *http.Request) error {
-	logs, err := s.nodeLogs()
+func (h *nodeLogHandlers) getNodeLogs(w http.ResponseWriter, r *http.Request) error {
+	logs, err := h.logs()
 	if err != nil {
 		return err
 	}

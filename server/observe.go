@@ -13,6 +13,7 @@ import (
 	"k8s.io/apiserver/pkg/endpoints/responsewriter"
 
 	"fauxlet/authchain"
+	"fauxlet/internal/tlserror"
 )
 
 // ServeHTTP counts each request, makes its Decision, and tells of it when it is over.
@@ -100,11 +101,13 @@ func logMessage(d *authchain.Decision) string {
 	case d.NoRequest != "":
 		return "no request: " + d.NoRequest
 	}
-	why := d.Why()
-	if why == "" {
-		why = "nobody was asked"
+	if why := d.Why(); why != "" {
+		return why
 	}
-	return why
+	if d.TLS == nil {
+		return "no authentication (read-only port)"
+	}
+	return "no handler for this path"
 }
 
 var fieldsPool = sync.Pool{New: func() any { return new([]zap.Field) }}
@@ -180,7 +183,7 @@ func (w errorWriter) Write(line []byte) (int, error) {
 	if rest, ok := strings.CutPrefix(text, handshakeError); ok {
 		if remote, reason, ok := strings.Cut(rest, ": "); ok {
 			w.server.metrics.handshakes.Inc()
-			decision := authchain.FailedHandshake(remote, explainHandshake(reason))
+			decision := authchain.FailedHandshake(remote, tlserror.Explain(reason))
 			if conn, ok := w.server.affected.Load(remote); ok {
 				decision.AddAffectedBy(conn.(affected).AffectedBy()...)
 			}
@@ -190,29 +193,4 @@ func (w errorWriter) Write(line []byte) (int, error) {
 	}
 	w.server.logger.Warn(text)
 	return len(line), nil
-}
-
-// explainHandshake puts a handshake's error into words that say who refused what. The error itself ends the sentence.
-func explainHandshake(reason string) string {
-	for _, e := range []struct{ part, words string }{
-		{"no serving certificate available", "there is no serving certificate yet"},
-		{"remote error: tls: unknown certificate authority", "the client does not trust the serving certificate: it does not know its issuer"},
-		{"remote error: tls: bad certificate", "the client does not accept the serving certificate"},
-		{"remote error: tls: expired certificate", "the client does not accept the serving certificate: it has expired"},
-		{"remote error: tls: unknown certificate", "the client does not accept the serving certificate"},
-		{"remote error: tls", "the client ended it"},
-		{"client sent an HTTP request to an HTTPS server", "the client speaks plain HTTP, and this port speaks TLS"},
-		{"first record does not look like a TLS handshake", "the client does not speak TLS"},
-		{"unsupported versions", "the client offers no TLS version that tlsMinVersion allows"},
-		{"no cipher suite", "the client offers no cipher suite that tlsCipherSuites has"},
-		// Before it has keys of its own, OpenSSL sends its alert in the clear, where what is encrypted is expected.
-		{"local error: tls: bad record MAC", "the client ended it, and not in a way that can be read: as those made with OpenSSL, curl among them, do when they do not accept the serving certificate"},
-		{"EOF", "the client closed the connection before it was through"},
-		{"connection reset", "the client reset the connection before it was through"},
-	} {
-		if strings.Contains(reason, e.part) {
-			return fmt.Sprintf("%s (%s)", e.words, reason)
-		}
-	}
-	return reason
 }

@@ -72,8 +72,8 @@ func resourceMetric(name, help string, labels ...string) *prometheus.Desc {
 }
 
 // getResourceMetrics tells CPU and memory of the node, its pods and containers: what metrics-server reads.
-func getResourceMetrics(s *Server, w http.ResponseWriter, r *http.Request) error {
-	m := s.measure(r)
+func (h *statsHandlers) getResourceMetrics(w http.ResponseWriter, r *http.Request) error {
+	m := h.measure(r)
 	is := &resourceMetrics
 	return writeMetrics(w, r, gathering{
 		descriptions: []*prometheus.Desc{

@@ -111,7 +111,6 @@ type Options struct {
 type Server struct {
 	config  *config.Config
 	pods    *pods.Store
-	machine pods.Machine
 	logger  *zap.Logger
 	begin   func(*authchain.Decision)
 	observe func(*authchain.Decision)
@@ -129,7 +128,7 @@ type Server struct {
 	tls      sharedTLS
 	issued   func() *tls.Certificate // under serverTLSBootstrap; may be nil
 	metrics  *metrics
-	nodeLogs func() (*nodeLogs, error)
+	handlers handlers
 	draining draining
 
 	// affected are the open connections that name what affects them, by the client's address.
@@ -147,7 +146,6 @@ func New(options Options) (*Server, error) {
 	s := &Server{
 		config:   options.Config,
 		pods:     options.Pods,
-		machine:  options.Machine,
 		logger:   options.Logger,
 		begin:    options.Begin,
 		observe:  options.Observe,
@@ -211,15 +209,16 @@ func New(options Options) (*Server, error) {
 	}
 	s.metrics.provider.WithLabelValues(provider).Set(1)
 	query := s.config.Enabled("NodeLogQuery") && isTrue(kubelet.EnableSystemLogQuery)
-	s.nodeLogs = sync.OnceValues(func() (*nodeLogs, error) { return newNodeLogs(s.config.NodeName, options.NodeLogs, query) })
+	nodeLogs := sync.OnceValues(func() (*nodeLogs, error) { return newNodeLogs(s.config.NodeName, options.NodeLogs, query) })
+	s.handlers = s.newHandlers(options.Machine, nodeLogs)
 	if s.like != nil {
-		s.secure, s.readOnly = s.newPort(s.like.secure.routes), s.newPort(s.like.readOnly.routes)
+		s.secure, s.readOnly = &port{server: s, routes: s.like.secure.routes}, &port{server: s, routes: s.like.readOnly.routes}
 		return s, nil
 	}
-	if _, err := s.nodeLogs(); err != nil {
+	if _, err := nodeLogs(); err != nil {
 		return nil, err
 	}
-	s.secure, s.readOnly = s.newPort(s.routes(false)), s.newPort(s.routes(true))
+	s.secure, s.readOnly = &port{server: s, routes: newRouter(s.config, false)}, &port{server: s, routes: newRouter(s.config, true)}
 	return s, nil
 }
 
@@ -358,5 +357,3 @@ func newDraining() draining {
 	ctx, cancel := context.WithCancel(context.Background())
 	return draining{ctx, cancel}
 }
-
-func isTrue(b *bool) bool { return b != nil && *b }

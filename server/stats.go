@@ -1,6 +1,7 @@
 package server
 
 import (
+	"context"
 	"encoding/json"
 	"net/http"
 	"os"
@@ -16,28 +17,40 @@ import (
 	"fauxlet/scenario"
 )
 
-// measure gives the last measurement of the node: within [pods.Interval] all endpoints tell the same.
-func (s *Server) measure(r *http.Request) *pods.Measurement {
-	kubelet, machine := &s.config.Kubelet, s.machine
-	machine.Node = s.config.NodeName
-	machine.Systemd = kubelet.CgroupDriver == "systemd"
-	machine.CgroupRoot = kubelet.CgroupRoot
-	machine.Pressure = tellsPressure()
+// statsHandlers serve what node and pods use: /stats/summary and the metrics.
+type statsHandlers struct {
+	pods    *pods.Store
+	machine pods.Machine
+	// clockSkew and usage are the Decorators' ClockSkew and Usage; usage may be nil.
+	clockSkew func() time.Duration
+	usage     func(ctx context.Context, pod *v1.Pod, container string, usage scenario.Usage) scenario.Usage
+	// cgroups: cAdvisor serves the metrics of cgroups. It does not with the feature gate PodAndContainerStatsFromCRI.
+	cgroups bool
+	metrics *metrics
+}
+
+// now returns the time by the node's clock.
+func (h *statsHandlers) now() time.Time { return time.Now().Add(h.clockSkew()) }
+
+// measure returns the last measurement of the node. Within [pods.Interval] all endpoints return the same.
+func (h *statsHandlers) measure(r *http.Request) *pods.Measurement {
+	machine := h.machine
+	machine.Pressure = hasPressure()
 	var measured *pods.Measurement
-	if usage := s.decorators.Usage; usage == nil {
-		measured = s.pods.Measure(machine, time.Now())
+	if h.usage == nil {
+		measured = h.pods.Measure(machine, time.Now())
 	} else {
-		measured = s.pods.MeasureAs(machine, time.Now(), func(pod *v1.Pod, container string, used scenario.Usage) scenario.Usage {
-			return usage(r.Context(), pod, container, used)
+		measured = h.pods.MeasureAs(machine, time.Now(), func(pod *v1.Pod, container string, used scenario.Usage) scenario.Usage {
+			return h.usage(r.Context(), pod, container, used)
 		})
 	}
-	measured.Time = measured.Time.Add(s.clockSkew())
+	measured.Time = measured.Time.Add(h.clockSkew())
 	return measured
 }
 
-// tellsPressure says whether this kernel tells pressure: what a kubelet on this machine goes by, and so what there is no
-// setting for. (kubelet: pkg/kubelet/cadvisor, IsPsiEnabled)
-func tellsPressure() bool {
+// hasPressure returns whether this kernel has pressure stall information (PSI). A kubelet on this machine would report it
+// accordingly, so there is no setting for it. (kubelet: pkg/kubelet/cadvisor, IsPsiEnabled)
+func hasPressure() bool {
 	file, err := os.Open("/sys/fs/cgroup/cpu.pressure")
 	if err != nil {
 		return false
@@ -47,12 +60,12 @@ func tellsPressure() bool {
 }
 
 // getStatsSummary tells what node and pods use. (kubelet: pkg/kubelet/server/stats, handleSummary)
-func getStatsSummary(s *Server, w http.ResponseWriter, r *http.Request) error {
+func (h *statsHandlers) getStatsSummary(w http.ResponseWriter, r *http.Request) error {
 	if err := r.ParseForm(); err != nil {
-		return refuse(http.StatusInternalServerError, "Internal Error: parse form failed: %v", err)
+		return statusErrorf(http.StatusInternalServerError, "Internal Error: parse form failed: %v", err)
 	}
 	only := r.Form["only_cpu_and_memory"]
-	summary := newSummary(s.measure(r), s.now(), len(only) == 1 && only[0] == "true")
+	summary := newSummary(h.measure(r), h.now(), len(only) == 1 && only[0] == "true")
 	data, err := json.MarshalIndent(summary, "", " ")
 	if err != nil {
 		return err

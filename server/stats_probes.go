@@ -19,8 +19,8 @@ var (
 
 // getProbeMetrics tells how often the probes of containers that run have succeeded, which they always do, since this
 // process started.
-func getProbeMetrics(s *Server, w http.ResponseWriter, r *http.Request) error {
-	m, now := s.measure(r), time.Now()
+func (h *statsHandlers) getProbeMetrics(w http.ResponseWriter, r *http.Request) error {
+	m, now := h.measure(r), time.Now()
 	began := legacyregistry.GetProcessStart()
 	return writeMetrics(w, r, gathering{
 		descriptions: []*prometheus.Desc{probeTotal, probeDuration},
@@ -31,7 +31,7 @@ func getProbeMetrics(s *Server, w http.ResponseWriter, r *http.Request) error {
 				}
 			}
 		},
-	}, s.metrics.process)
+	}, h.metrics.process)
 }
 
 func sendProbes(c *pods.Cgroup, now, began time.Time, to chan<- prometheus.Metric) {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"log"
 	"net"
 	"net/http"
 	"net/url"
@@ -13,6 +14,7 @@ import (
 	"time"
 
 	"github.com/gorilla/mux"
+	"github.com/prometheus/client_golang/prometheus"
 	v1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/util/proxy"
 	translator "k8s.io/apiserver/pkg/util/proxy"
@@ -31,87 +33,100 @@ import (
 // the kubelet's own ports are open. (kubelet: pkg/kubelet/server/server.go, getExec, getAttach, getPortForward;
 // k8s.io/cri-streaming, what container runtimes serve with)
 
+// streamHandlers serve exec, attach, run and port-forward.
+type streamHandlers struct {
+	pods *pods.Store
+	// draining ends streams when the Server stops.
+	draining    context.Context
+	errorLog    func() *log.Logger
+	idleTimeout time.Duration
+	// translate: WebSockets of the newest protocols are translated (feature gate ExtendWebSocketsToKubelet). webSockets
+	// counts them.
+	translate  bool
+	webSockets *prometheus.CounterVec
+}
+
 // getExec runs a command in a container. (kubelet: Server.getExec)
-func getExec(s *Server, w http.ResponseWriter, r *http.Request) error {
-	options, at, err := s.wanted(r)
+func (h *streamHandlers) getExec(w http.ResponseWriter, r *http.Request) error {
+	options, at, err := h.wanted(r)
 	if err != nil {
 		return err
 	}
-	if !s.pods.IsRunning(at.namespace, at.pod, at.container) {
-		return refuse(http.StatusInternalServerError, "container not found (%q)", at.container)
+	if !h.pods.IsRunning(at.namespace, at.pod, at.container) {
+		return statusErrorf(http.StatusInternalServerError, "container not found (%q)", at.container)
 	}
 	command := r.URL.Query()[v1.ExecCommandParam]
-	s.stream(w, r, "exec", options, func(w http.ResponseWriter, r *http.Request) {
-		remotecommand.ServeExec(w, r, &runtime{s.pods, at}, "", "", at.container, command, options,
-			s.streamIdleTimeout(), remotecommand.DefaultStreamCreationTimeout, remotecommand.SupportedStreamingProtocols)
+	h.stream(w, r, "exec", options, func(w http.ResponseWriter, r *http.Request) {
+		remotecommand.ServeExec(w, r, &runtime{h.pods, at}, "", "", at.container, command, options,
+			h.idleTimeout, remotecommand.DefaultStreamCreationTimeout, remotecommand.SupportedStreamingProtocols)
 	})
 	return nil
 }
 
 // wanted is what a request for streams of a container wants, and of which: in this order a kubelet refuses it.
-func (s *Server) wanted(r *http.Request) (*remotecommand.Options, location, error) {
+func (h *streamHandlers) wanted(r *http.Request) (*remotecommand.Options, location, error) {
 	options, err := remotecommand.NewOptions(r)
 	if err != nil {
-		return nil, location{}, refuse(http.StatusBadRequest, "%v", err)
+		return nil, location{}, statusErrorf(http.StatusBadRequest, "%v", err)
 	}
-	at, err := s.locate(r)
+	at, err := locate(h.pods, r)
 	return options, at, err
 }
 
 // getAttach connects with a container. (kubelet: Server.getAttach)
-func getAttach(s *Server, w http.ResponseWriter, r *http.Request) error {
-	options, at, err := s.wanted(r)
+func (h *streamHandlers) getAttach(w http.ResponseWriter, r *http.Request) error {
+	options, at, err := h.wanted(r)
 	if err != nil {
 		return err
 	}
-	if !s.pods.IsRunning(at.namespace, at.pod, at.container) {
-		return refuse(http.StatusInternalServerError, "container %s not found in pod %s", at.container, at.fullName())
+	if !h.pods.IsRunning(at.namespace, at.pod, at.container) {
+		return statusErrorf(http.StatusInternalServerError, "container %s not found in pod %s", at.container, at.fullName())
 	}
-	pod, _ := s.pods.Get(at.namespace, at.pod)
+	pod, _ := h.pods.Get(at.namespace, at.pod)
 	if at.uid != "" && string(pod.UID) != at.uid {
-		return refuse(http.StatusInternalServerError, "pod %s not found", at.fullName())
+		return statusErrorf(http.StatusInternalServerError, "pod %s not found", at.fullName())
 	}
 	// The container has a terminal or has none, whatever the client asked for; the translator is told what it asked for.
 	served := *options
 	served.TTY = pods.HasTTY(pod, at.container)
 	if served.TTY && served.Stderr {
 		// The refusal of a container runtime, as it comes out of its RPC.
-		return refuse(http.StatusInternalServerError, "rpc error: code = InvalidArgument desc = tty and stderr cannot both be true")
+		return statusErrorf(http.StatusInternalServerError, "rpc error: code = InvalidArgument desc = tty and stderr cannot both be true")
 	}
-	s.stream(w, r, "attach", options, func(w http.ResponseWriter, r *http.Request) {
-		remotecommand.ServeAttach(w, r, &runtime{s.pods, at}, "", "", at.container, &served,
-			s.streamIdleTimeout(), remotecommand.DefaultStreamCreationTimeout, remotecommand.SupportedStreamingProtocols)
+	h.stream(w, r, "attach", options, func(w http.ResponseWriter, r *http.Request) {
+		remotecommand.ServeAttach(w, r, &runtime{h.pods, at}, "", "", at.container, &served,
+			h.idleTimeout, remotecommand.DefaultStreamCreationTimeout, remotecommand.SupportedStreamingProtocols)
 	})
 	return nil
 }
 
 // getPortForward connects with ports of a pod. (kubelet: Server.getPortForward)
-func getPortForward(s *Server, w http.ResponseWriter, r *http.Request) error {
-	tunnel := s.config.Enabled("ExtendWebSocketsToKubelet") && wsstream.IsWebSocketRequestWithTunnelingProtocol(r)
+func (h *streamHandlers) getPortForward(w http.ResponseWriter, r *http.Request) error {
+	tunnel := h.translate && wsstream.IsWebSocketRequestWithTunnelingProtocol(r)
 	options := &portforward.V4Options{}
 	if !tunnel {
 		var err error
 		if options, err = portforward.NewV4Options(r); err != nil {
-			return refuse(http.StatusBadRequest, "%v", err)
+			return statusErrorf(http.StatusBadRequest, "%v", err)
 		}
 	}
-	at, err := s.locate(r)
+	at, err := locate(h.pods, r)
 	if err != nil {
 		return err
 	}
-	pod, _ := s.pods.Get(at.namespace, at.pod)
+	pod, _ := h.pods.Get(at.namespace, at.pod)
 	if at.uid != "" && string(pod.UID) != at.uid {
-		return refuse(http.StatusNotFound, "pod not found")
+		return statusErrorf(http.StatusNotFound, "pod not found")
 	}
-	if !slices.ContainsFunc(s.pods.Running(), func(p *v1.Pod) bool { return p.UID == pod.UID }) {
-		return refuse(http.StatusInternalServerError, "pod not found (%q)", at.fullName())
+	if !slices.ContainsFunc(h.pods.Running(), func(p *v1.Pod) bool { return p.UID == pod.UID }) {
+		return statusErrorf(http.StatusInternalServerError, "pod not found (%q)", at.fullName())
 	}
-	handler := s.toRuntime(func(w http.ResponseWriter, r *http.Request) {
-		portforward.ServePortForward(w, r, &forwarder{s.pods, at, r.Context()}, at.pod, "", options,
-			s.streamIdleTimeout(), remotecommand.DefaultStreamCreationTimeout, portforward.SupportedProtocols)
+	handler := h.toRuntime(func(w http.ResponseWriter, r *http.Request) {
+		portforward.ServePortForward(w, r, &forwarder{h.pods, at, r.Context()}, at.pod, "", options,
+			h.idleTimeout, remotecommand.DefaultStreamCreationTimeout, portforward.SupportedProtocols)
 	})
 	if tunnel {
-		s.metrics.webSockets.WithLabelValues("portforward").Inc()
+		h.webSockets.WithLabelValues("portforward").Inc()
 		handler = translator.NewTunnelingHandler(handler)
 	}
 	serveHijacked(handler, w, withoutCredentials(r))
@@ -119,22 +134,22 @@ func getPortForward(s *Server, w http.ResponseWriter, r *http.Request) error {
 }
 
 // postRun runs a command and answers with its output, which a kubelet calls JSON whatever it is. (kubelet: Server.getRun)
-func postRun(s *Server, w http.ResponseWriter, r *http.Request) error {
-	at, err := s.locate(r)
+func (h *streamHandlers) postRun(w http.ResponseWriter, r *http.Request) error {
+	at, err := locate(h.pods, r)
 	if err != nil {
 		return err
 	}
-	if !s.pods.IsRunning(at.namespace, at.pod, at.container) {
-		return refuse(http.StatusInternalServerError, "container not found (%q)", at.container)
+	if !h.pods.IsRunning(at.namespace, at.pod, at.container) {
+		return statusErrorf(http.StatusInternalServerError, "container not found (%q)", at.container)
 	}
 	command := strings.Split(r.FormValue("cmd"), " ")
 	var stdout, stderr limitedBuffer
-	err = s.pods.Exec(r.Context(), at.namespace, at.pod, at.container, command, pods.Streams{Stdout: &stdout, Stderr: &stderr})
+	err = h.pods.Exec(r.Context(), at.namespace, at.pod, at.container, command, pods.Streams{Stdout: &stdout, Stderr: &stderr})
 	var exit utilexec.ExitError
 	switch {
 	case errors.As(err, &exit):
 		// (k8s.io/cri-client, ExecSync)
-		return refuse(http.StatusInternalServerError, "command '%s' exited with %d: %s", strings.Join(command, " "), exit.ExitStatus(), stderr.String())
+		return statusErrorf(http.StatusInternalServerError, "command '%s' exited with %d: %s", strings.Join(command, " "), exit.ExitStatus(), stderr.String())
 	case err != nil:
 		return err
 	}
@@ -165,25 +180,21 @@ type location struct{ namespace, pod, uid, container string }
 func (l *location) fullName() string { return l.pod + "_" + l.namespace }
 
 // locate finds the pod that the path names; the container, if there is one in it, may not exist.
-func (s *Server) locate(r *http.Request) (location, error) {
+func locate(store *pods.Store, r *http.Request) (location, error) {
 	vars := mux.Vars(r)
 	at := location{vars["namespace"], vars["pod"], vars["uid"], vars["container"]}
-	if _, found := s.pods.Get(at.namespace, at.pod); !found {
-		return at, refuse(http.StatusNotFound, "pod does not exist")
+	if _, found := store.Get(at.namespace, at.pod); !found {
+		return at, statusErrorf(http.StatusNotFound, "pod does not exist")
 	}
 	return at, nil
 }
 
-func (s *Server) streamIdleTimeout() time.Duration {
-	return s.config.Kubelet.StreamingConnectionIdleTimeout.Duration
-}
-
 // stream passes a connection on to the runtime, through the translator where it is a WebSocket of version 5.
-func (s *Server) stream(w http.ResponseWriter, r *http.Request, subresource string, options *remotecommand.Options, serve http.HandlerFunc) {
-	handler := s.toRuntime(serve)
-	if s.config.Enabled("ExtendWebSocketsToKubelet") && wsstream.IsWebSocketRequestWithStreamCloseProtocol(r) {
-		s.metrics.webSockets.WithLabelValues(subresource).Inc()
-		handler = translator.NewStreamTranslatorHandler(runtimeURL, s.runtimeTransport(serve), 0, translator.Options{
+func (h *streamHandlers) stream(w http.ResponseWriter, r *http.Request, subresource string, options *remotecommand.Options, serve http.HandlerFunc) {
+	handler := h.toRuntime(serve)
+	if h.translate && wsstream.IsWebSocketRequestWithStreamCloseProtocol(r) {
+		h.webSockets.WithLabelValues(subresource).Inc()
+		handler = translator.NewStreamTranslatorHandler(runtimeURL, h.runtimeTransport(serve), 0, translator.Options{
 			Stdin: options.Stdin, Stdout: options.Stdout, Stderr: options.Stderr, Tty: options.TTY,
 		})
 	}
@@ -194,18 +205,18 @@ func (s *Server) stream(w http.ResponseWriter, r *http.Request, subresource stri
 var runtimeURL = &url.URL{Scheme: "http", Host: "runtime", Path: "/"}
 
 // toRuntime passes upgraded connections on to the runtime, which serves this one.
-func (s *Server) toRuntime(serve http.HandlerFunc) http.Handler {
-	return proxy.NewUpgradeAwareHandler(runtimeURL, s.runtimeTransport(serve), false, true, responder{})
+func (h *streamHandlers) toRuntime(serve http.HandlerFunc) http.Handler {
+	return proxy.NewUpgradeAwareHandler(runtimeURL, h.runtimeTransport(serve), false, true, responder{})
 }
 
 // runtimeTransport reaches the runtime. Its connections end when the Server stops.
-func (s *Server) runtimeTransport(serve http.HandlerFunc) *http.Transport {
+func (h *streamHandlers) runtimeTransport(serve http.HandlerFunc) *http.Transport {
 	return &http.Transport{DialContext: func(context.Context, string, string) (net.Conn, error) {
 		kubelet, runtime, err := oneconn.Pair()
 		if err != nil {
 			return nil, err
 		}
-		go oneconn.Serve(s.draining, runtime, &http.Server{Handler: serve, ErrorLog: s.errorLog()})
+		go oneconn.Serve(h.draining, runtime, &http.Server{Handler: serve, ErrorLog: h.errorLog()})
 		return kubelet, nil
 	}}
 }

@@ -1,20 +1,33 @@
 package server
 
-import "strings"
+import (
+	"net/http"
+	"net/url"
+	"strings"
+	"sync"
 
-// PathTarget returns the namespace, pod and container that the path of a request names; an empty string is one that it does
-// not name.
-func PathTarget(path string) (namespace, pod, container string) {
-	part := strings.Split(strings.Trim(path, "/"), "/")
-	switch last := len(part) - 1; part[0] {
-	case "containerLogs", "exec", "attach", "run", "checkpoint":
-		if last >= 3 { // a UID may stand between pod and container
-			return part[1], part[2], part[last]
-		}
-	case "portForward", "allocatedPods":
-		if last >= 2 {
-			return part[1], part[2], ""
+	"github.com/gorilla/mux"
+)
+
+// PathTarget returns the object that the path of a request names: a pod with its namespace, the UID of the pod, and a
+// container. An empty string is a part that the path does not name. It looks at the table of paths alone, so the object
+// may not exist.
+func PathTarget(path string) (namespace, pod, uid, container string) {
+	var match mux.RouteMatch
+	r := &http.Request{URL: &url.URL{Path: "/" + strings.Trim(path, "/")}}
+	if !allPaths().Match(r, &match) {
+		return "", "", "", ""
+	}
+	return match.Vars["namespace"], match.Vars["pod"], match.Vars["uid"], match.Vars["container"]
+}
+
+// allPaths matches the paths of all services, with any method.
+var allPaths = sync.OnceValue(func() *mux.Router {
+	router := mux.NewRouter().SkipClean(true)
+	for _, service := range services {
+		for _, route := range service.routes {
+			router.Path(strings.TrimSuffix(service.prefix, "/") + route.path)
 		}
 	}
-	return "", "", ""
-}
+	return router
+})

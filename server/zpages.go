@@ -15,11 +15,11 @@ const component = "kubelet"
 // registered in the first router before it. (kubelet: Server.InstallZPages)
 func (r *router) installZPages(config *config.Config) {
 	if config.Enabled("ComponentFlagz") {
-		r.buckets["flagz"] = true
+		r.buckets["flagz"] = false
 		flagz.Install(r, component, flagsReader(config.Flagz()))
 	}
 	if config.Enabled("ComponentStatusz") {
-		r.buckets["statusz"] = true
+		r.buckets["statusz"] = false
 		statusz.Install(r, component, statusz.NewRegistry(compatibility.DefaultBuildEffectiveVersion(), statusz.WithListedPaths(r.handled)))
 	}
 }

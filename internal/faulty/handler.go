@@ -12,7 +12,7 @@ import (
 )
 
 // Path returns what the path of a request names; an empty string is a thing that it does not name.
-type Path = func(path string) (namespace, pod, container string)
+type Path = func(path string) (namespace, pod, uid, container string)
 
 // Handler returns a decorator of the handlers of requests that have been authorized: a slow first byte, a status in place
 // of an answer, a slow or cut answer. names returns what a request's path names. While no fault is active the decorator
@@ -61,7 +61,7 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func (h *handler) target(r *http.Request) faults.Target {
 	t := h.node.target()
 	t.Method, t.Route = r.Method, r.URL.Path
-	t.Namespace, t.Pod, t.Container = h.names(r.URL.Path)
+	t.Namespace, t.Pod, _, t.Container = h.names(r.URL.Path)
 	if d := authchain.FromContext(r.Context()); d != nil && d.User != nil {
 		t.User, t.Groups = d.User.GetName(), d.User.GetGroups()
 	}

@@ -25,6 +25,19 @@ func TestTableOrder(t *testing.T) {
 	}
 }
 
+func TestExplain(t *testing.T) {
+	for text, want := range map[string]string{
+		"read tcp 127.0.0.1:1->127.0.0.1:2: read: connection reset by peer":                "the client reset the connection during the handshake",
+		"remote error: tls: unknown certificate":                                           "the client does not accept the serving certificate",
+		"remote error: tls: user canceled":                                                 "the client ended the handshake",
+		"tls: no cipher suite supported by both client and server; client offered: [c02c]": "the client offers no cipher suite that tlsCipherSuites allows",
+	} {
+		if got := Explain(text); got != want+" ("+text+")" {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	}
+}
+
 func TestUnknownTextIsUnchanged(t *testing.T) {
 	if got := Explain("something else"); got != "something else" || Recognize(got) != "" {
 		t.Errorf("got %q, recognized as %q", got, Recognize(got))

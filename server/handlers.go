@@ -1,0 +1,60 @@
+package server
+
+import (
+	"net/http"
+
+	"k8s.io/utils/ptr"
+
+	"fauxlet/internal/pods"
+)
+
+// handlers are the handlers of one Server. Each part has only what its handlers need.
+type handlers struct {
+	podHandlers
+	logHandlers
+	streamHandlers
+	statsHandlers
+	nodeLogHandlers
+	configHandlers
+	processHandlers
+}
+
+// handler serves a request that has been authorized. If it returns an error, [writeError] writes the response; then the
+// handler must not have written anything.
+type handler func(*handlers, http.ResponseWriter, *http.Request) error
+
+// ServeHTTP calls h with the handlers of the request's Server.
+func (h handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if err := h(&serverOf(r).handlers, w, r); err != nil {
+		writeError(w, r, err)
+	}
+}
+
+// newHandlers returns the handlers of s, whose other fields are set.
+func (s *Server) newHandlers(machine pods.Machine, nodeLogs func() (*nodeLogs, error)) handlers {
+	kubelet := &s.config.Kubelet
+	machine.Node = s.config.NodeName
+	machine.Systemd = kubelet.CgroupDriver == "systemd"
+	machine.CgroupRoot = kubelet.CgroupRoot
+	return handlers{
+		podHandlers: podHandlers{s.pods},
+		logHandlers: logHandlers{
+			pods: s.pods, clockSkew: s.clockSkew, draining: s.draining,
+			splitStreams: s.config.Enabled("PodLogsQuerySplitStreams"),
+		},
+		streamHandlers: streamHandlers{
+			pods: s.pods, draining: s.draining, errorLog: s.errorLog, webSockets: s.metrics.webSockets,
+			idleTimeout: kubelet.StreamingConnectionIdleTimeout.Duration,
+			translate:   s.config.Enabled("ExtendWebSocketsToKubelet"),
+		},
+		statsHandlers: statsHandlers{
+			pods: s.pods, machine: machine, clockSkew: s.clockSkew, usage: s.decorators.Usage,
+			cgroups: !s.config.Enabled("PodAndContainerStatsFromCRI"),
+			metrics: s.metrics,
+		},
+		nodeLogHandlers: nodeLogHandlers{nodeLogs},
+		configHandlers:  configHandlers{s.config},
+	}
+}
+
+func isTrue(b *bool) bool { return ptr.Deref(b, false) }

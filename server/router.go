@@ -1,0 +1,182 @@
+package server
+
+import (
+	"context"
+	"net/http"
+	"path"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/gorilla/mux"
+	"k8s.io/component-base/metrics/prometheus/slis"
+
+	"fauxlet/config"
+)
+
+// router is the first router of a port, with everything that is installed in it. Servers that are alike share routers
+// (see [Options.Like]); the Server of a request is in its context.
+type router struct {
+	mux *http.ServeMux
+	// readOnly: requests are neither authenticated nor authorized.
+	readOnly bool
+	// handled are the paths that have no second router, in the order in which a kubelet installs them.
+	handled []string
+	// buckets are the values of the `path` label of the metrics, with their `long_running` label.
+	buckets map[string]bool
+}
+
+// port serves one of a Server's ports.
+type port struct {
+	server *Server
+	routes *router
+	// series has the metrics of each method and path, by seriesKey.
+	series sync.Map
+}
+
+type portKey struct{}
+
+// withPort returns the context of the requests of a port. [port.ServeHTTP] makes sure that each request has it.
+func withPort(ctx context.Context, p *port) context.Context {
+	return context.WithValue(ctx, portKey{}, p)
+}
+
+func serverOf(r *http.Request) *Server { return r.Context().Value(portKey{}).(*port).server }
+
+// newRouter installs the services of a configuration on one of the two ports.
+func newRouter(c *config.Config, readOnly bool) *router {
+	r := &router{mux: http.NewServeMux(), readOnly: readOnly, buckets: map[string]bool{}}
+	installHealthz(r)
+	slis.SLIMetricsWithReset{}.Install(r)
+
+	debug := !readOnly && debugging(c)
+	for i := range services {
+		switch s := &services[i]; {
+		case s.debug && !debug:
+			if s.refused {
+				// The kubelet's bucket of /debug/pprof/ is "pprof" here, which is not long-running.
+				bucket := path.Base(s.prefix)
+				longRunning := s.longRunning && bucket == s.label()
+				r.install(off(strings.TrimSuffix(s.prefix, "/")+"/", bucket, "Debug endpoints are disabled.", longRunning))
+			}
+		case s.when == nil || s.when(c):
+			r.install(s)
+		case s.off != "":
+			r.install(off(s.prefix, s.bucket, s.off, s.longRunning))
+		}
+	}
+	if debug {
+		r.installZPages(c)
+	}
+	return r
+}
+
+// off is a service that the configuration has turned off.
+func off(prefix, bucket, message string, longRunning bool) *service {
+	err := &statusError{status: http.StatusMethodNotAllowed, body: message, plain: true}
+	refuse := func(*handlers, http.ResponseWriter, *http.Request) error { return err }
+	return &service{prefix: prefix, exact: true, bucket: bucket, longRunning: longRunning, routes: []route{{serve: refuse}}}
+}
+
+func (r *router) ServeHTTP(w http.ResponseWriter, request *http.Request) { r.mux.ServeHTTP(w, request) }
+
+// Handle installs a handler of a library of k8s.io. It is authenticated and authorized as all others are.
+func (r *router) Handle(path string, handler http.Handler) {
+	r.handled = append(r.handled, path)
+	r.mux.Handle(path, r.authorized(handler))
+}
+
+func (r *router) install(service *service) {
+	r.buckets[service.label()] = service.longRunning
+	if service.exact {
+		r.handled = append(r.handled, service.prefix)
+		r.mux.Handle(service.prefix, r.authorized(service.routes[0].serve))
+		return
+	}
+	authorized := r.authorized(secondRouter{newSecondRouter(service)})
+	r.mux.Handle(service.prefix, authorized)
+	if !strings.HasSuffix(service.prefix, "/") {
+		r.mux.Handle(service.prefix+"/", authorized)
+	}
+}
+
+// authorized returns a handler that authenticates and authorizes each request before it calls next. On the read-only port
+// it calls next for every request.
+func (r *router) authorized(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, request *http.Request) {
+		s := serverOf(request)
+		if !r.readOnly {
+			if _, err := s.chain.Load().Decide(request); err != nil {
+				writeError(w, request, err)
+				return
+			}
+		}
+		s.wrapHandler(next).ServeHTTP(w, request)
+	})
+}
+
+// secondRouter routes within a service.
+type secondRouter struct{ mux *mux.Router }
+
+func newSecondRouter(service *service) *mux.Router {
+	router := mux.NewRouter().SkipClean(true)
+	router.NotFoundHandler = errorHandler{errPageNotFound}
+	prefix := strings.TrimSuffix(service.prefix, "/")
+	produces := ""
+	if service.json {
+		produces = "application/json"
+	}
+	for _, route := range service.routes {
+		methods := slices.Clone(route.methods) // gorilla/mux changes its slice, and all Servers share the table
+		router.Path(prefix + route.path).Methods(methods...).Handler(accepting(produces, route.serve))
+		router.Path(prefix + route.path).Handler(errorHandler{&statusError{
+			status: http.StatusMethodNotAllowed, body: "405: Method Not Allowed", allow: strings.Join(route.methods, ", "),
+		}})
+	}
+	return router
+}
+
+func (s secondRouter) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	var match mux.RouteMatch
+	s.mux.Match(withoutTrailingSlash(r), &match) // always finds a handler, because the router has a NotFoundHandler
+	match.Handler.ServeHTTP(w, mux.SetURLVars(r, match.Vars))
+}
+
+// withoutTrailingSlash returns the request as the second router sees it.
+func withoutTrailingSlash(r *http.Request) *http.Request {
+	if !strings.HasSuffix(r.URL.Path, "/") {
+		return r
+	}
+	url, copied := *r.URL, *r
+	url.Path, url.RawPath = "/"+strings.Trim(r.URL.Path, "/"), ""
+	copied.URL = &url
+	return &copied
+}
+
+// accepting answers 406 if the client does not accept what next produces.
+func accepting(produces string, next http.Handler) http.Handler {
+	notAcceptable := statusErrorf(http.StatusNotAcceptable, "406: Not Acceptable\n\nAvailable representations: %s", produces)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !accepts(r, produces) {
+			writeError(w, r, notAcceptable)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// accepts reads the first Accept header: a list whose members must be equal to what is produced, or */*. It ignores
+// parameters. produces may be empty. (go-restful, Route.matchesAccept)
+func accepts(r *http.Request, produces string) bool {
+	accept := r.Header.Get("Accept")
+	if accept == "" {
+		return true
+	}
+	for kind := range strings.SplitSeq(accept, ",") {
+		kind, _, _ = strings.Cut(kind, ";")
+		if kind = strings.Trim(kind, " "); kind == "*/*" || kind == produces && produces != "" {
+			return true
+		}
+	}
+	return false
+}
