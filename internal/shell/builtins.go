@@ -15,18 +15,19 @@ import (
 	"mvdan.cc/sh/v3/syntax"
 )
 
-// builtin is a call of a command of the shell's own.
+// builtin is one call of a builtin command.
 type builtin struct {
 	*interpreter
 	hc   interp.HandlerContext
 	args []string
 }
 
-// builtins are those which the interpreter does not have, or has in a way that leads to the host. They are called by what
-// redirected and guard make of a script, and give what an interp.ExecHandlerFunc does.
+// builtins are the builtin commands that the interpreter lacks, or that would use the host in the interpreter's
+// version. Scripts call them under the names that redirected and guarded insert. They return what an
+// interp.ExecHandlerFunc returns.
 var builtins map[string]func(context.Context, *builtin) error
 
-// The table is filled here as some of it runs scripts, which may call all of it.
+// The table is filled in init, because some builtins run scripts, which may call every builtin.
 func init() {
 	builtins = map[string]func(context.Context, *builtin) error{
 		".":        source,
@@ -56,7 +57,7 @@ func (b *builtin) fail(exit int, format string, args ...any) error {
 	return interp.ExitStatus(exit)
 }
 
-// brokenPipe is that nobody reads what a builtin has written.
+// errBrokenPipe means that the reader of a builtin's output has gone.
 var errBrokenPipe = errors.New("broken pipe")
 
 func (b *builtin) out(text string) error {
@@ -69,7 +70,7 @@ func (b *builtin) out(text string) error {
 	return nil
 }
 
-// done makes of a broken pipe the end of the subshell.
+// done ends the subshell after a broken pipe.
 func (b *builtin) done(ctx context.Context, err error) error {
 	if err == errBrokenPipe {
 		return b.hc.Builtin(ctx, []string{"exit", strconv.Itoa(128 + sigPipe)})
@@ -77,12 +78,12 @@ func (b *builtin) done(ctx context.Context, err error) error {
 	return err
 }
 
-// script has the interpreter run a text, in the shell that called.
+// script runs a text in the calling shell.
 func (b *builtin) script(ctx context.Context, text string) error {
 	return b.hc.Builtin(ctx, []string{"eval", text})
 }
 
-// refused says why a script is not run.
+// refused writes why a script does not run.
 func (b *builtin) refused(err error) error {
 	if err == errTooDeep {
 		b.session.fail("sh: "+err.Error(), 2)
@@ -90,7 +91,7 @@ func (b *builtin) refused(err error) error {
 	return b.fail(2, "%s", complaint(err))
 }
 
-// complaint is what a shell says of a script that it does not understand.
+// complaint returns the shell's message about a script with a syntax error.
 func complaint(err error) string {
 	if parsed, ok := errors.AsType[syntax.ParseError](err); ok {
 		return fmt.Sprintf("line %d: syntax error: %s", parsed.Pos.Line(), parsed.Text)
@@ -107,7 +108,7 @@ func eval(ctx context.Context, b *builtin) error {
 	return b.script(ctx, text)
 }
 
-// runSubshell runs the left side of a pipe, or a background command, in the runner that the interpreter has made for it.
+// runSubshell runs the left side of a pipe, or a background command, in the runner that the interpreter made for it.
 func runSubshell(ctx context.Context, b *builtin) error {
 	s := b.session
 	if !s.enter() {
@@ -125,7 +126,7 @@ func runSubshell(ctx context.Context, b *builtin) error {
 	return eval(ctx, b)
 }
 
-// lookAtPattern gives back a part of a pattern that is not too long.
+// lookAtPattern returns a part of a pattern. It ends the command if the part is too long.
 func lookAtPattern(_ context.Context, b *builtin) error {
 	text := strings.Join(b.args, "")
 	if len(text) > maxPattern {
@@ -135,7 +136,7 @@ func lookAtPattern(_ context.Context, b *builtin) error {
 	return b.out(text)
 }
 
-// lookAtRegexp gives back a regular expression that is not too large, or one that is none.
+// lookAtRegexp returns a regular expression unless it is too large. It also returns text that is no valid expression.
 func lookAtRegexp(_ context.Context, b *builtin) error {
 	text := strings.Join(b.args, "")
 	if _, err := compile(text, text); err != nil {
@@ -144,12 +145,13 @@ func lookAtRegexp(_ context.Context, b *builtin) error {
 	return b.out(text)
 }
 
-// source runs a script of the container in the shell that calls.
+// source runs a script file of the container in the calling shell.
 func source(ctx context.Context, b *builtin) error {
 	if len(b.args) == 0 {
 		return b.fail(2, ".: filename argument required")
 	}
-	at := &process{ctx: ctx, container: b.container, dir: b.hc.Dir, env: []string{"PATH=" + b.hc.Env.Get("PATH").String()}}
+	at := &process{ctx: ctx, container: b.container, dir: b.hc.Dir,
+		env: []string{"PATH=" + b.hc.Env.Get("PATH").String()}}
 	name := at.path(b.args[0])
 	if !strings.Contains(b.args[0], "/") {
 		for dir := range strings.SplitSeq(at.env[0][len("PATH="):], ":") {
@@ -172,7 +174,8 @@ func source(ctx context.Context, b *builtin) error {
 }
 
 func changeDirectory(ctx context.Context, b *builtin) error {
-	args := slices.DeleteFunc(slices.Clone(b.args), func(arg string) bool { return arg == "-P" || arg == "-L" || arg == "--" })
+	args := slices.DeleteFunc(slices.Clone(b.args),
+		func(arg string) bool { return arg == "-P" || arg == "-L" || arg == "--" })
 	to := b.hc.Env.Get("HOME").String()
 	if len(args) > 0 {
 		to = args[0]
@@ -200,7 +203,7 @@ func changeDirectory(ctx context.Context, b *builtin) error {
 	return b.hc.Builtin(ctx, []string{"cd", dir})
 }
 
-// declare gives export, readonly and local, for words that are not plain names and values, or none.
+// declare implements export, readonly and local for words that are not plain NAME=VALUE, and without words.
 func declare(as string) func(context.Context, *builtin) error {
 	return func(ctx context.Context, b *builtin) error {
 		var text strings.Builder
@@ -256,14 +259,14 @@ func listVariables(_ context.Context, b *builtin) error {
 
 func unset(ctx context.Context, b *builtin) error {
 	for _, arg := range b.args {
-		if !strings.HasPrefix(arg, "-") && strings.ContainsAny(arg, "[]$`") { // an index would be evaluated
+		if !strings.HasPrefix(arg, "-") && strings.ContainsAny(arg, "[]$`") { // the interpreter would evaluate an index
 			return b.fail(2, "unset: %s: bad variable name", arg)
 		}
 	}
 	return b.hc.Builtin(ctx, append([]string{"unset"}, b.args...))
 }
 
-// trap leaves EXIT and ERR to the interpreter; no other signal ever comes.
+// trap passes EXIT and ERR to the interpreter. No other signal is ever delivered.
 func trap(ctx context.Context, b *builtin) error {
 	args := b.args
 	if len(args) > 0 && args[0] == "--" {

@@ -7,10 +7,10 @@ import (
 	"mvdan.cc/sh/v3/syntax"
 )
 
-// change makes a script that was checked into one that can be run; see guarded.
+// change rewrites a checked script so that it can run safely; see guarded.
 func change(file *syntax.File) {
-	keep := map[*syntax.Word]bool{}      // words whose literals are not as those of others
-	keepSlash := map[*syntax.Word]bool{} // and those in which a backslash is to stay
+	keep := map[*syntax.Word]bool{}      // words whose literals are not changed
+	keepSlash := map[*syntax.Word]bool{} // words in which a backslash is kept
 	syntax.Walk(file, func(node syntax.Node) bool {
 		for _, pattern := range patterns(node) {
 			looked(namePattern, pattern.Parts)
@@ -36,7 +36,7 @@ func change(file *syntax.File) {
 			}
 		case *syntax.BinaryTest:
 			if y, ok := node.Y.(*syntax.Word); ok && node.Op == syntax.TsReMatch {
-				// It is one text, with all backslashes.
+				// The word is one text, backslashes included.
 				whole := &syntax.DblQuoted{}
 				for _, part := range y.Parts {
 					switch part := part.(type) {
@@ -70,7 +70,7 @@ func change(file *syntax.File) {
 	})
 }
 
-// renamed gives the variable that stands for one which the interpreter would ask the host about.
+// renamed returns our substitute for a variable whose value the interpreter would take from the host.
 func renamed(name string) string {
 	switch name {
 	case "$":
@@ -89,7 +89,8 @@ func renameWord(x syntax.ArithmExpr) {
 	}
 }
 
-// changeTest answers [[ -t ]], which would ask about a file descriptor of the host, and -O and -G, which ask about its users.
+// changeTest replaces [[ -t ]], which would test a file descriptor of the host, and -O and -G, which would look up
+// its users.
 func changeTest(test *syntax.UnaryTest) {
 	switch test.Op {
 	case syntax.TsFdTerm:
@@ -100,7 +101,7 @@ func changeTest(test *syntax.UnaryTest) {
 	}
 }
 
-// changeStatement says whether what is within is to be changed as well.
+// changeStatement changes a statement. It reports whether its children must be changed too.
 func changeStatement(stmt *syntax.Stmt) bool {
 	if stmt.Background || stmt.Disown {
 		inner := *stmt
@@ -126,7 +127,8 @@ func changeStatement(stmt *syntax.Stmt) bool {
 	return true
 }
 
-// subshell calls the command that runs a statement as text. What does not print does not run.
+// subshell replaces a statement by a call of the builtin that runs it as text. A statement that cannot be printed
+// does not run.
 func subshell(stmt *syntax.Stmt) syntax.Command {
 	text, err := printed(&syntax.File{Stmts: []*syntax.Stmt{stmt}})
 	if err != nil {
@@ -135,7 +137,7 @@ func subshell(stmt *syntax.Stmt) syntax.Command {
 	return &syntax.CallExpr{Args: []*syntax.Word{word(nameSubshell), quote(text)}}
 }
 
-// looked has the expansions in a pattern looked at by a command of ours.
+// looked passes the expansions in a pattern through a builtin that checks their length.
 func looked(command string, parts []syntax.WordPart) {
 	for i, part := range parts {
 		switch part := part.(type) {
@@ -148,7 +150,7 @@ func looked(command string, parts []syntax.WordPart) {
 	}
 }
 
-// look gives the output of a command of ours, which is given a text.
+// look returns an expansion with the output of a builtin that gets a text.
 func look(command string, text []syntax.WordPart) *syntax.CmdSubst {
 	argument := &syntax.Word{}
 	for _, part := range text {
@@ -160,20 +162,24 @@ func look(command string, text []syntax.WordPart) *syntax.CmdSubst {
 			argument.Parts = append(argument.Parts, &syntax.DblQuoted{Parts: []syntax.WordPart{part}})
 		}
 	}
-	return &syntax.CmdSubst{Stmts: []*syntax.Stmt{{Cmd: &syntax.CallExpr{Args: []*syntax.Word{word(command), argument}}}}}
+	return &syntax.CmdSubst{Stmts: []*syntax.Stmt{{Cmd: &syntax.CallExpr{Args: []*syntax.Word{word(command),
+		argument}}}}}
 }
 
-// measure has a statement's variables measured once it has run, by a redirection that is closed then.
+// measure adds a redirection to a statement. When it is closed, after the statement has run, the variables are
+// measured.
 func measure(stmt *syntax.Stmt) {
-	stmt.Redirs = append([]*syntax.Redirect{{Op: syntax.RdrOut, N: &syntax.Lit{Value: "2"}, Word: word(fileMemory)}}, stmt.Redirs...)
+	stmt.Redirs = append([]*syntax.Redirect{{Op: syntax.RdrOut, N: &syntax.Lit{Value: "2"}, Word: word(fileMemory)}},
+		stmt.Redirs...)
 }
 
-// capture bounds the output of a $( ).
+// capture limits the output of a $( ).
 func capture(subst *syntax.CmdSubst) {
 	if len(subst.Stmts) == 0 {
 		return
 	}
-	if only := subst.Stmts[0]; len(subst.Stmts) == 1 && only.Cmd == nil && len(only.Redirs) == 1 && only.Redirs[0].Op == syntax.RdrIn {
+	if only := subst.Stmts[0]; len(subst.Stmts) == 1 && only.Cmd == nil && len(only.Redirs) == 1 &&
+		only.Redirs[0].Op == syntax.RdrIn {
 		only.Cmd = &syntax.CallExpr{Args: []*syntax.Word{word("cat")}}
 	}
 	subst.Stmts = []*syntax.Stmt{{
@@ -182,8 +188,8 @@ func capture(subst *syntax.CmdSubst) {
 	}}
 }
 
-// changeDeclaration leaves names that are there as they are (export A B=$x), and has other words (export "$@", export -p)
-// looked at once they are expanded: the interpreter would expand a ~name in them.
+// changeDeclaration keeps literal names (export A B=$x). Other words (export "$@", export -p) are passed to a builtin
+// after their expansion, because the interpreter would expand a ~name in them.
 func changeDeclaration(stmt *syntax.Stmt, decl *syntax.DeclClause) {
 	switch decl.Variant.Value {
 	case "export", "readonly", "local":
@@ -207,13 +213,14 @@ func changeDeclaration(stmt *syntax.Stmt, decl *syntax.DeclClause) {
 	case len(call.Args) == 1:
 		measure(stmt)
 	default:
-		// The walk comes by both; there is only the measuring left to do.
+		// The walk visits both nodes. Only the measuring is left to do.
 		stmt.Cmd = &syntax.Block{Stmts: []*syntax.Stmt{{Cmd: call}, {Cmd: decl}}}
 	}
 }
 
-// literals takes from a word's literals what is not as in a shell: a backslash becomes a quotation, in a word in which the
-// interpreter does not do so itself, and a ~ that would be a user's home becomes a plain one. Root's is known.
+// literals corrects the literals of a word where the interpreter differs from a shell. A backslash becomes a
+// quotation if the interpreter does not do that itself. A ~ that would be a user's home directory becomes a plain
+// character, except root's.
 func literals(parts []syntax.WordPart, slashes bool) []syntax.WordPart {
 	var made []syntax.WordPart
 	for i, part := range parts {
@@ -223,7 +230,8 @@ func literals(parts []syntax.WordPart, slashes bool) []syntax.WordPart {
 			continue
 		}
 		text := lit.Value
-		if rest, ok := strings.CutPrefix(text, "~root"); ok && i == 0 && (rest == "" && len(parts) == 1 || strings.HasPrefix(rest, "/")) {
+		if rest, ok := strings.CutPrefix(text, "~root"); ok && i == 0 &&
+			(rest == "" && len(parts) == 1 || strings.HasPrefix(rest, "/")) {
 			text = "/root" + rest
 		}
 		start := 0

@@ -12,11 +12,11 @@ import (
 	"time"
 )
 
-// commands are the programs in /bin. Each gives its exit code, ends with its context, and speaks as busybox does. What goes
-// over a network (wget, nc, nslookup …) is not among them.
+// commands are the programs in /bin. Each returns its exit code, ends with its context, and prints busybox's
+// messages. There are no commands that use a network (wget, nc, nslookup).
 var commands map[string]func(context.Context, *process) int
 
-// The table is filled here as some of it runs others.
+// The table is filled in init, because some commands run others.
 func init() {
 	commands = map[string]func(context.Context, *process) int{
 		"[":         test,
@@ -86,9 +86,12 @@ func init() {
 		"uptime":    uptime,
 		"wc":        count,
 		"which":     which,
-		"whoami":    func(_ context.Context, p *process) int { return p.print(p.container.userName(p.user().uid) + "\n") },
-		"xargs":     repeat,
-		"yes":       yes,
+		"whoami": func(_ context.Context,
+			p *process) int {
+			return p.print(p.container.userName(p.user().uid) + "\n")
+		},
+		"xargs": repeat,
+		"yes":   yes,
 	}
 }
 
@@ -106,10 +109,10 @@ func (p *process) writeError(err error) int {
 	return p.fail("write error: %v", err)
 }
 
-// buffered is standard output for those who write much; they flush it.
+// buffered returns standard output with a buffer. The caller must flush it.
 func (p *process) buffered() *bufio.Writer { return bufio.NewWriter(p.stdout) }
 
-// finish flushes, and gives the exit code.
+// finish flushes a buffer and returns the exit code.
 func (p *process) finish(out *bufio.Writer, exit int) int {
 	if err := out.Flush(); err != nil {
 		return p.writeError(err)
@@ -117,7 +120,7 @@ func (p *process) finish(out *bufio.Writer, exit int) int {
 	return exit
 }
 
-// options are those of a command: how often each stands there, and the value of one that takes one.
+// options are the parsed options of a command: how often each was given, and its last value.
 type options struct {
 	count map[rune]int
 	value map[rune]string
@@ -125,7 +128,7 @@ type options struct {
 
 func (o options) has(option rune) bool { return o.count[option] > 0 }
 
-// number gives the value of an option as a number from 0 on.
+// number returns the value of an option as a non-negative number.
 func (o options) number(option rune, fallback int) (int, bool) {
 	value, found := o.value[option]
 	if !found {
@@ -135,9 +138,8 @@ func (o options) number(option rune, fallback int) (int, bool) {
 	return n, err == nil && n >= 0
 }
 
-// parse takes options from the arguments. In known, a colon follows an option with a value, and a + at the front has the
-// options end at the first other argument. Those of long are known by name and taken for the option that they stand for; 0
-// for none.
+// parse parses options. In known, a colon follows an option with a value. A + at the front means that options end at
+// the first other argument. long maps long options to short ones; 0 means that the option is accepted and ignored.
 func (p *process) parse(known string, long map[string]rune) (o options, rest []string, ok bool) {
 	o = options{count: map[rune]int{}, value: map[rune]string{}}
 	known, inOrder := strings.CutPrefix(known, "+")
@@ -188,7 +190,7 @@ func (p *process) parse(known string, long map[string]rune) (o options, rest []s
 	return o, rest, true
 }
 
-// wait waits, or says that the context ended first.
+// wait waits for a duration. It returns false if the context ends first.
 func wait(ctx context.Context, d time.Duration) bool {
 	timer := time.NewTimer(d)
 	defer timer.Stop()

@@ -242,10 +242,11 @@ func translate(_ context.Context, p *process) int {
 	}
 }
 
-// trSet gives the characters of a set as of tr.
+// trSet returns the characters of a set in the syntax of tr.
 func trSet(text string) []byte {
 	for class, characters := range map[string]string{
-		"[:upper:]": "A-Z", "[:lower:]": "a-z", "[:digit:]": "0-9", "[:alpha:]": "A-Za-z", "[:alnum:]": "A-Za-z0-9", "[:space:]": `\t-\r `, "[:blank:]": `\t `,
+		"[:upper:]": "A-Z", "[:lower:]": "a-z", "[:digit:]": "0-9", "[:alpha:]": "A-Za-z", "[:alnum:]": "A-Za-z0-9",
+		"[:space:]": `\t-\r `, "[:blank:]": `\t `,
 		"[:punct:]": "!-/:-@[-`{-~",
 	} {
 		text = strings.ReplaceAll(text, class, characters)

@@ -46,7 +46,7 @@ func encodeBase64(_ context.Context, p *process) int {
 	return p.finish(out, 0)
 }
 
-// wrapper breaks lines.
+// wrapper is a writer that breaks lines after a number of bytes.
 type wrapper struct {
 	to            *bufio.Writer
 	width, column int

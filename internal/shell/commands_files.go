@@ -49,7 +49,7 @@ func cat(_ context.Context, p *process) int {
 	return exit
 }
 
-// onlyReader and onlyWriter keep io.Copy from looking for faster ways, which pass by what ends it.
+// onlyReader and onlyWriter hide other methods from io.Copy. Its faster paths would bypass the checks that end a copy.
 type (
 	onlyReader struct{ io.Reader }
 	onlyWriter struct{ io.Writer }
@@ -119,7 +119,7 @@ func makeDirectory(_ context.Context, p *process) int {
 	return exit
 }
 
-// makeDirectories makes a directory and, with all, those above; one that is there is good then.
+// makeDirectories makes a directory. With all it also makes the parents, and an existing directory is not an error.
 func (p *process) makeDirectories(name string, mode fs.FileMode, all bool) error {
 	if all && name != "/" {
 		if err := p.makeDirectories(path.Dir(name), 0o755, true); err != nil {
@@ -187,7 +187,7 @@ func removeFiles(_ context.Context, p *process) int {
 	return exit
 }
 
-// target gives where a file goes: to a name, or into a directory.
+// target returns the destination of a file: the name itself, or a file in the directory of that name.
 func (p *process) target(to, from string) string {
 	name := p.path(to)
 	if info, err := p.container.files.stat(p.user(), name); err == nil && info.IsDir() {
@@ -294,7 +294,7 @@ func link(_ context.Context, p *process) int {
 }
 
 func chmod(_ context.Context, p *process) int {
-	// A mode may begin with a minus, as an option does.
+	// A mode may begin with a minus, like an option.
 	args, all := p.args[1:], false
 	for len(args) > 0 && (args[0] == "-R" || args[0] == "-f" || args[0] == "--") {
 		all = all || args[0] == "-R"
@@ -321,7 +321,7 @@ func chmod(_ context.Context, p *process) int {
 	return exit
 }
 
-// changedMode gives what chmod makes of a mode: by an octal number, or by the likes of u+x,go-w.
+// changedMode applies a chmod argument to a mode: an octal number, or symbols like u+x,go-w.
 func changedMode(mode fs.FileMode, change string) (fs.FileMode, error) {
 	if n, err := strconv.ParseUint(change, 8, 12); err == nil {
 		mode = mode.Type()&^fs.ModeSticky | fs.FileMode(n&0o777)

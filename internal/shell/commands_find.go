@@ -46,7 +46,8 @@ func find(ctx context.Context, p *process) int {
 			}
 		case "-type":
 			one = func(_ string, i fileInfo) bool {
-				return value == "d" && i.IsDir() || value == "f" && i.mode.IsRegular() || value == "c" && i.mode&fs.ModeCharDevice != 0
+				return value == "d" && i.IsDir() || value == "f" && i.mode.IsRegular() || value == "c" &&
+					i.mode&fs.ModeCharDevice != 0
 			}
 		case "-empty":
 			one = func(_ string, i fileInfo) bool {

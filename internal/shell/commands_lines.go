@@ -10,7 +10,7 @@ import (
 	"strings"
 )
 
-// lineCount takes the number of -n or -c, also as in head -5.
+// lineCount parses the number of -n or -c, and the old form, as in head -5.
 func (p *process) lineCount() (o options, names []string, ok bool) {
 	args := slices.Clone(p.args)
 	for i, arg := range args[1:] {
@@ -135,7 +135,7 @@ func tail(ctx context.Context, p *process) int {
 	return exit
 }
 
-// tailOne writes the end of what it reads, or all from a line or byte on.
+// tailOne writes the end of its input, or everything from a line or byte on.
 func (p *process) tailOne(from io.Reader, most int, bytes, fromStart bool) error {
 	if fromStart {
 		in := bufio.NewReader(from)

@@ -122,7 +122,8 @@ func (l *lister) print(entries []fileInfo, total bool) {
 			if l.has('h') {
 				size = humanSize(e.size)
 			}
-			fmt.Fprintf(l.out, "%s %4d %-8.8s %-8.8s %9s %s %s%s\n", modeString(e.mode), links(e), l.container.userName(e.uid), l.container.groupName(e.gid),
+			fmt.Fprintf(l.out, "%s %4d %-8.8s %-8.8s %9s %s %s%s\n", modeString(e.mode), links(e),
+				l.container.userName(e.uid), l.container.groupName(e.gid),
 				size, l.when(e.modTime), e.name, l.suffix(e))
 		}
 		return
@@ -149,7 +150,7 @@ func (l *lister) print(entries []fileInfo, total bool) {
 	}
 }
 
-// isScreen says whether a process writes to the terminal itself.
+// isScreen reports whether a process writes directly to the terminal.
 func isScreen(to, screen io.Writer) bool {
 	for {
 		guarded, ok := to.(*guardedWriter)
@@ -172,7 +173,7 @@ func (l *lister) suffix(e fileInfo) string {
 	return ""
 }
 
-// when is a file's time as ls has it: with the year if it is not of the last half year.
+// when formats a file's time like ls: with the year if the time is more than half a year ago.
 func (l *lister) when(at time.Time) string {
 	at = at.UTC()
 	if age := l.container.config.Now().Sub(at); age > 182*24*time.Hour || age < -time.Hour {
@@ -201,7 +202,7 @@ func humanSize(n int64) string {
 	return fmt.Sprintf("%.1fP", value/1024)
 }
 
-// modeString is a mode as ls has it.
+// modeString formats a mode like ls.
 func modeString(mode fs.FileMode) string {
 	kind := "-"
 	switch {
@@ -241,13 +242,18 @@ func describeFile(_ context.Context, p *process) int {
 		owner, group := p.container.userName(info.uid), p.container.groupName(info.gid)
 		octal := strconv.FormatUint(uint64(info.mode.Perm()), 8)
 		if format, found := o.value['c']; found {
-			p.print(strings.NewReplacer("%n", name, "%s", strconv.FormatInt(info.size, 10), "%a", octal, "%A", modeString(info.mode),
-				"%U", owner, "%u", strconv.FormatInt(info.uid, 10), "%G", group, "%g", strconv.FormatInt(info.gid, 10), "%F", kind,
-				"%Y", strconv.FormatInt(info.modTime.Unix(), 10), "%y", info.modTime.UTC().Format("2006-01-02 15:04:05.000000000"), "%%", "%").Replace(format) + "\n")
+			p.print(strings.NewReplacer("%n", name, "%s", strconv.FormatInt(info.size, 10), "%a", octal, "%A",
+				modeString(info.mode),
+				"%U", owner, "%u", strconv.FormatInt(info.uid, 10), "%G", group, "%g", strconv.FormatInt(info.gid, 10),
+				"%F", kind,
+				"%Y", strconv.FormatInt(info.modTime.Unix(), 10), "%y",
+				info.modTime.UTC().Format("2006-01-02 15:04:05.000000000"), "%%", "%").Replace(format) + "\n")
 			continue
 		}
-		p.print(fmt.Sprintf("  File: %s\n  Size: %d\tBlocks: %d\tIO Block: 4096   %s\nAccess: (0%s/%s)  Uid: (%5d/%8s)   Gid: (%5d/%8s)\nModify: %s\n",
-			name, info.size, (info.size+511)/512, kind, octal, modeString(info.mode), info.uid, owner, info.gid, group, info.modTime.UTC().Format("2006-01-02 15:04:05.000000000 -0700")))
+		p.print(fmt.Sprintf("  File: %s\n  Size: %d\tBlocks: %d\tIO Block: 4096   %s\nAccess: (0%s/%s)  Uid: "+
+			"(%5d/%8s)   Gid: (%5d/%8s)\nModify: %s\n",
+			name, info.size, (info.size+511)/512, kind, octal, modeString(info.mode), info.uid, owner, info.gid, group,
+			info.modTime.UTC().Format("2006-01-02 15:04:05.000000000 -0700")))
 	}
 	return exit
 }
@@ -262,7 +268,7 @@ func readLink(_ context.Context, p *process) int {
 		_, err := p.container.files.stat(p.user(), p.path(name))
 		switch {
 		case path.Base(p.args[0]) == "readlink" && !o.has('f') && !o.has('e'):
-			exit = 1 // there are no links
+			exit = 1 // there are no symbolic links
 		case err != nil && !o.has('f') && !o.has('m'):
 			exit = p.fail("%s: %v", name, err)
 		default:

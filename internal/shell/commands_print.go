@@ -34,7 +34,8 @@ func echo(_ context.Context, p *process) int {
 	return p.print(text + end)
 }
 
-// unescape does the escapes of echo -e and of printf; \c says to stop. With zero an octal number begins with a 0.
+// unescape replaces the escapes of echo -e and of printf. stop is true after \c. With zero, octal numbers begin with
+// a 0.
 func unescape(text string, zero bool) (string, bool) {
 	var b strings.Builder
 	for i := 0; i < len(text); i++ {
@@ -78,7 +79,7 @@ func prefix(text string, most int, of string) string {
 	return text[:n]
 }
 
-// maxWidth is the widest field of printf.
+// maxWidth is the largest field width of printf.
 const maxWidth = 4096
 
 func printFormatted(ctx context.Context, p *process) int {
@@ -105,7 +106,7 @@ func printFormatted(ctx context.Context, p *process) int {
 	}
 }
 
-// formatOnce goes once over a format, and says how many arguments that took.
+// formatOnce applies a format once and returns the number of used arguments.
 func (p *process) formatOnce(out *bufio.Writer, format string, args []string) (used int, stop bool, failed error) {
 	next := func() string {
 		if used < len(args) {
@@ -195,7 +196,7 @@ func (p *process) formatOnce(out *bufio.Writer, format string, args []string) (u
 	return used, false, failed
 }
 
-// validSpec says whether the numbers of a format are not too large, and stand where they may.
+// validSpec reports whether the numbers of a format are small enough and in their places.
 func validSpec(spec string) bool {
 	numbers := strings.TrimLeft(spec, "%-+ #0")
 	width, precision, _ := strings.Cut(numbers, ".")
@@ -214,7 +215,7 @@ func prefixRune(text string) string {
 	return ""
 }
 
-// integer reads a number as printf does: also 0x1f, 017 and 'c.
+// integer parses a number like printf: also 0x1f, 017 and 'c.
 func integer(text string) (int64, error) {
 	text = strings.TrimSpace(text)
 	if text == "" {

@@ -9,7 +9,7 @@ import (
 	"strings"
 )
 
-// repeat is xargs.
+// repeat implements xargs.
 func repeat(ctx context.Context, p *process) int {
 	o, args, ok := p.parse("+0rn:I:tL:", nil)
 	if !ok {
@@ -119,10 +119,11 @@ func env(ctx context.Context, p *process) int {
 	return p.child(ctx, args, list)
 }
 
-// child runs another command with the streams of this one.
+// child runs another command with the streams of this command.
 func (p *process) child(ctx context.Context, args, env []string) int {
 	exit, err := p.session.start(ctx, &process{
-		session: p.session, container: p.container, args: args, env: env, dir: p.dir, stdin: p.stdin, stdout: p.stdout, stderr: p.stderr,
+		session: p.session, container: p.container, args: args, env: env, dir: p.dir, stdin: p.stdin, stdout: p.stdout,
+		stderr: p.stderr,
 	})
 	switch {
 	case err == errPermission || err == errIsDirectory:
@@ -156,11 +157,12 @@ func timeout(ctx context.Context, p *process) int {
 	return exit
 }
 
-// test is that of the shell.
+// test implements the command /bin/test by the shell's builtin.
 func test(ctx context.Context, p *process) int {
 	name := path.Base(p.args[0])
 	return runShell(ctx, &process{
-		session: p.session, container: p.container, pid: p.pid, args: append([]string{"sh", "-c", name + ` "$@"`, name}, p.args[1:]...), env: p.env,
+		session: p.session, container: p.container, pid: p.pid,
+		args: append([]string{"sh", "-c", name + ` "$@"`, name}, p.args[1:]...), env: p.env,
 		dir: p.dir, stdin: p.stdin, stdout: p.stdout, stderr: p.stderr,
 	})
 }

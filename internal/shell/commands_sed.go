@@ -8,7 +8,7 @@ import (
 	"strings"
 )
 
-// edit is sed with s, p, d, q and =, each of them with up to two addresses.
+// edit implements sed with the commands s, p, d, q and =, each with up to two addresses.
 func edit(_ context.Context, p *process) int {
 	o, names, ok := p.parse("ne:irE", nil)
 	if !ok {
@@ -37,7 +37,7 @@ func edit(_ context.Context, p *process) int {
 	run := func(names []string, write func(string) error) int {
 		number := 0
 		out := p.buffered()
-		// Whether a line is the last one is known only with the next.
+		// Read one line ahead, to know which line is the last.
 		pending, has := "", false
 		one := func(line string, last bool) bool {
 			number++
@@ -124,7 +124,7 @@ func edit(_ context.Context, p *process) int {
 	return exit
 }
 
-// sedAddress is a line by its number, its text, or the last one.
+// sedAddress selects a line by its number, by a pattern, or the last line.
 type sedAddress struct {
 	number int
 	re     *regexp.Regexp
@@ -168,7 +168,7 @@ func (e *sedCommand) selects(number int, text string, last bool) bool {
 	return selected != e.negated
 }
 
-// substitute replaces; a line that gets too long stays as it is.
+// substitute applies an s command. A line that would become too long is not changed.
 func (e *sedCommand) substitute(text string) (string, bool) {
 	var b strings.Builder
 	end, n := 0, 0
@@ -196,7 +196,7 @@ func (e *sedCommand) substitute(text string) (string, bool) {
 	return b.String() + text[end:], true
 }
 
-// parseSed takes one command from a script.
+// parseSed parses the first command of a script and returns the rest.
 func parseSed(text string, extended bool) (*sedCommand, string, error) {
 	e := &sedCommand{nth: 1}
 	var err error
@@ -295,7 +295,7 @@ func parseAddress(text string, extended bool) (*sedAddress, string, error) {
 	return nil, text, nil
 }
 
-// untilDelimiter cuts at a delimiter that has no backslash before it.
+// untilDelimiter cuts at the first delimiter without a backslash before it.
 func untilDelimiter(text, delimiter string) (before, after string, ok bool) {
 	var b strings.Builder
 	for i := 0; i < len(text); i++ {

@@ -85,7 +85,7 @@ func listProcesses(_ context.Context, p *process) int {
 	return p.print(text.String())
 }
 
-// printable is a command line as ps has it, in one line that is not too long.
+// printable formats a command line like ps: one line of limited length.
 func printable(text string) string {
 	text = strings.Map(func(r rune) rune {
 		if r < ' ' || r == 0x7f {
@@ -98,7 +98,8 @@ func printable(text string) string {
 
 func kill(_ context.Context, p *process) int {
 	args, number := p.args[1:], sigTerm
-	names := map[string]int{"HUP": 1, "INT": sigInt, "QUIT": 3, "KILL": sigKill, "USR1": 10, "USR2": 12, "TERM": sigTerm, "CONT": 18, "STOP": 19, "0": 0}
+	names := map[string]int{"HUP": 1, "INT": sigInt, "QUIT": 3, "KILL": sigKill, "USR1": 10, "USR2": 12,
+		"TERM": sigTerm, "CONT": 18, "STOP": 19, "0": 0}
 	if len(args) > 0 && strings.HasPrefix(args[0], "-") && len(args[0]) > 1 {
 		name := args[0][1:]
 		if args = args[1:]; name == "l" {
@@ -128,7 +129,7 @@ func kill(_ context.Context, p *process) int {
 		}
 		other := p.container.process(pid)
 		switch {
-		case pid == 1: // it does not handle it, and the kernel does not end it then
+		case pid == 1: // the kernel does not kill process 1 with a signal that it does not handle
 		case other == nil:
 			exit = p.fail("can't kill pid %d: No such process", pid)
 		case number != 0 && number < 17:
@@ -161,7 +162,8 @@ func systemName(_ context.Context, p *process) int {
 		option rune
 		text   string
 	}{
-		{'s', kernelName}, {'n', p.container.config.Hostname}, {'r', kernelRelease}, {'v', kernelVersion}, {'m', machine}, {'o', kernelName},
+		{'s', kernelName}, {'n', p.container.config.Hostname}, {'r', kernelRelease}, {'v', kernelVersion},
+		{'m', machine}, {'o', kernelName},
 	} {
 		if o.has(part.option) || o.has('a') || len(o.count) == 0 && part.option == 's' {
 			words = append(words, part.text)
@@ -179,8 +181,10 @@ func free(_ context.Context, p *process) int {
 	if o.has('m') || o.has('h') {
 		shift = 10
 	}
-	return p.print(fmt.Sprintf("              total        used        free      shared  buff/cache   available\nMem:    %11d %11d %11d %11d %11d %11d\nSwap:   %11d %11d %11d\n",
-		memoryTotal>>shift, (memoryTotal-memoryFree-1<<20)>>shift, memoryFree>>shift, 0, 1<<20>>shift, (memoryFree+1<<20)>>shift, 0, 0, 0))
+	return p.print(fmt.Sprintf("              total        used        free      shared  buff/cache   "+
+		"available\nMem:    %11d %11d %11d %11d %11d %11d\nSwap:   %11d %11d %11d\n",
+		memoryTotal>>shift, (memoryTotal-memoryFree-1<<20)>>shift, memoryFree>>shift, 0, 1<<20>>shift,
+		(memoryFree+1<<20)>>shift, 0, 0, 0))
 }
 
 func diskFree(_ context.Context, p *process) int {
@@ -202,7 +206,8 @@ func diskFree(_ context.Context, p *process) int {
 	if o.has('h') {
 		head = "     Size      Used Available Use%"
 	}
-	return p.print(fmt.Sprintf("Filesystem           %s Mounted on\noverlay              %9s %9s %9s %3d%% /\n", head, show(total), show(used), show(total-used), (used*100+total-1)/total))
+	return p.print(fmt.Sprintf("Filesystem           %s Mounted on\noverlay              %9s %9s %9s %3d%% /\n", head,
+		show(total), show(used), show(total-used), (used*100+total-1)/total))
 }
 
 func which(_ context.Context, p *process) int {

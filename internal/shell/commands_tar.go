@@ -12,14 +12,15 @@ import (
 	"strings"
 )
 
-// archive is tar, as kubectl cp calls it, and what people use of it by hand.
+// archive implements tar, with the options of kubectl cp and the common ones.
 func archive(ctx context.Context, p *process) int {
 	args := slices.Clone(p.args)
 	if len(args) > 1 && !strings.HasPrefix(args[1], "-") {
 		args[1] = "-" + args[1] // tar cf - path
 	}
 	o, names, ok := (&process{args: args, stderr: p.stderr}).parse("cxtf:C:mpvzohO", map[string]rune{
-		"no-same-permissions": 'o', "no-same-owner": 'o', "numeric-owner": 'o', "overwrite": 'o', "create": 'c', "extract": 'x', "list": 't', "verbose": 'v', "gzip": 'z',
+		"no-same-permissions": 'o', "no-same-owner": 'o', "numeric-owner": 'o', "overwrite": 'o', "create": 'c',
+		"extract": 'x', "list": 't', "verbose": 'v', "gzip": 'z',
 	})
 	if !ok {
 		return 1
@@ -111,14 +112,15 @@ func (t *tarrer) create(ctx context.Context, to io.Writer) int {
 
 func (t *tarrer) add(out *tar.Writer, at, name string, info fileInfo) error {
 	header := &tar.Header{
-		Typeflag: tar.TypeReg, Name: name, Mode: int64(info.mode.Perm()), ModTime: info.modTime, Uid: int(info.uid), Gid: int(info.gid),
+		Typeflag: tar.TypeReg, Name: name, Mode: int64(info.mode.Perm()), ModTime: info.modTime, Uid: int(info.uid),
+		Gid:   int(info.gid),
 		Uname: t.container.userName(info.uid), Gname: t.container.groupName(info.gid),
 	}
 	if info.IsDir() {
 		header.Typeflag, header.Name = tar.TypeDir, name+"/"
 		return out.WriteHeader(header)
 	}
-	// The content as it is now; it may change while it is written.
+	// Copy the content, because it may change while it is written.
 	content, err := t.container.files.content(t.user(), at)
 	if err != nil {
 		return err
@@ -131,7 +133,7 @@ func (t *tarrer) add(out *tar.Writer, at, name string, info fileInfo) error {
 	return err
 }
 
-// extract writes the files of an archive, or lists them. One that would come to stand above the directory is refused.
+// extract writes or lists the files of an archive. It refuses a file outside of the directory.
 func (t *tarrer) extract(ctx context.Context, from io.Reader) int {
 	if t.has('z') {
 		zipped, err := gzip.NewReader(from)
@@ -145,7 +147,7 @@ func (t *tarrer) extract(ctx context.Context, from io.Reader) int {
 	for ctx.Err() == nil {
 		header, err := in.Next()
 		if err == io.EOF {
-			// What follows the end is taken, so that who writes it is not cut off.
+			// Read to the end, so that the sender does not get a broken pipe.
 			_, _ = io.Copy(io.Discard, from)
 			return exit
 		}

@@ -10,7 +10,7 @@ import (
 	"testing"
 )
 
-// TestCommands is what the commands give, called without a shell.
+// TestCommands checks the output of the commands, called without a shell.
 func TestCommands(t *testing.T) {
 	for _, test := range []struct {
 		command string // split at blanks; _ is a blank, ^ an empty argument
@@ -27,12 +27,15 @@ func TestCommands(t *testing.T) {
 		{`printf %d x`, "", "0", "printf: invalid number 'x'\n", 1},
 		{`printf a%%\101\x42%b\n c\td`, "", "a%ABc\td\n", "", 0},
 		{"cat /data/a.txt -", "in\n", "one\ntwo\nthree\nin\n", "", 0},
-		{"cat /nope /data", "", "", "cat: can't open '/nope': No such file or directory\ncat: read error: Is a directory\n", 1},
+		{"cat /nope /data", "", "",
+			"cat: can't open '/nope': No such file or directory\ncat: read error: Is a directory\n", 1},
 		{"cat -n /data/b.txt", "", "     1\t1\n     2\t2\n     3\t3\n", "", 0},
 		{"ls /data", "", "a.txt\nb.txt\n", "", 0},
 		{"ls -a /data", "", ".\n..\na.txt\nb.txt\n", "", 0},
-		{"ls -l /data", "", "total 8\n-rw-r--r--    1 root     root            14 Mar  1 12:00 a.txt\n-rw-r--r--    1 root     root             6 Mar  1 12:00 b.txt\n", "", 0},
-		{"ls -ld /tmp /data", "", "drwxr-xr-x    2 root     root          4096 Mar  1 12:00 /data\ndrwxrwxrwt    2 root     root          4096 Mar  1 12:00 /tmp\n", "", 0},
+		{"ls -l /data", "", "total 8\n-rw-r--r--    1 root     root            14 Mar  1 12:00 a.txt\n-rw-r--r--   " +
+			" 1 root     root             6 Mar  1 12:00 b.txt\n", "", 0},
+		{"ls -ld /tmp /data", "", "drwxr-xr-x    2 root     root          4096 Mar  1 12:00 /data\ndrwxrwxrwt    2 " +
+			"root     root          4096 Mar  1 12:00 /tmp\n", "", 0},
 		{"ls -R /data /etc/motd", "", "/etc/motd\n\n/data:\na.txt\nb.txt\n", "", 0},
 		{"ls /nope", "", "", "ls: /nope: No such file or directory\n", 1},
 		{"ls -Z", "", "", "ls: unrecognized option: Z\n", 1},
@@ -45,7 +48,8 @@ func TestCommands(t *testing.T) {
 		{"id -un", "", "root\n", "", 0},
 		{"whoami", "", "root\n", "", 0},
 		{"pwd", "", "/\n", "", 0},
-		{"ps", "", "PID   USER     TIME  COMMAND\n    1 root      0:00 nginx -g daemon off;\n    2 root      0:00 ps\n", "", 0},
+		{"ps", "", "PID   USER     TIME  COMMAND\n    1 root      0:00 nginx -g daemon off;\n    2 root      0:00 ps\n",
+			"", 0},
 		{"date -u", "", "Mon Mar  2 14:05:00 UTC 2026\n", "", 0},
 		{"date +%Y-%m-%dT%H:%M:%S%z_%s_%j_%u_%%", "", "2026-03-02T14:05:00+0000 1772460300 061 1 %\n", "", 0},
 		{"date -d @0 +%F", "", "1970-01-01\n", "", 0},
@@ -144,21 +148,24 @@ func TestCommands(t *testing.T) {
 		{"timeout 0.01 sleep 100", "", "", "", 143},
 		{"timeout 10 echo a", "", "a\n", "", 0},
 		{"tty", "", "not a tty\n", "", 1},
-		{"df /", "", "Filesystem           1K-blocks      Used Available Use% Mounted on\noverlay                  32768         0     32768   0% /\n", "", 0},
+		{"df /", "", "Filesystem           1K-blocks      Used Available Use% Mounted on\noverlay                  " +
+			"32768         0     32768   0% /\n", "", 0},
 		{"tar tf -", "", "", "", 0},
 		{"tar cf - /nope", "", strings.Repeat("\x00", 1024), "tar: /nope: No such file or directory\n", 1},
 		{"sh -c exit_3", "", "", "", 3},
 		{"sh -c", "", "", "sh: -c: option requires an argument\n", 2},
 		{"sh /nope", "", "", "sh: can't open '/nope': No such file or directory\n", 2},
 		{"sh -ec false;echo_no", "", "", "", 1},
-		{"sh", "echo a\necho 'b\nc'\nread x\nline\necho \"<$x>\" \\\n  d\nexit 4\necho no\n", "a\nb\nc\n<line> d\n", "", 4},
+		{"sh", "echo a\necho 'b\nc'\nread x\nline\necho \"<$x>\" \\\n  d\nexit 4\necho no\n", "a\nb\nc\n<line> d\n", "",
+			4},
 		{"sh -s p", "echo $1; cat\nrest\n", "p\nrest\n", "", 0},
 		{"sh", "trap 'echo bye' EXIT\necho hi", "hi\nbye\n", "", 0},
 		{"sh", "if true\n", "", "sh: line 1: syntax error: `if <cond>` must be followed by `then`\n", 2},
 		{"bash -lc echo_$0", "", "bash\n", "", 0},
 		{"/bin/echo a", "", "a\n", "", 0},
 		{"nproc", "", "4\n", "", 0},
-		{"head -n 1 /proc/version", "", "Linux version 6.12.48-fauxlet (build@fauxlet) #1 SMP PREEMPT_DYNAMIC 6.12.48-1 (2025-09-20)\n", "", 0},
+		{"head -n 1 /proc/version", "",
+			"Linux version 6.12.48-fauxlet (build@fauxlet) #1 SMP PREEMPT_DYNAMIC 6.12.48-1 (2025-09-20)\n", "", 0},
 		{"cat /proc/uptime", "", "93900.00 364332.00\n", "", 0},
 		{"cat /proc/1/cmdline", "", "nginx\x00-g\x00daemon off;\x00", "", 0},
 	} {
@@ -175,12 +182,13 @@ func TestCommands(t *testing.T) {
 	}
 }
 
-// TestStart is what is said of commands that cannot be started, by runc.
-func TestStart(t *testing.T) {
+// TestStartErrors checks runc's messages for commands that cannot be started.
+func TestStartErrors(t *testing.T) {
 	c := newContainer(t, func(config *Config) {
 		config.Files["/etc/script"], config.WorkingDir = "#!/bin/sh\necho $0 $1\n", "/srv/app"
 	})
-	sh(t, c, "cp /etc/script /bin/script; chmod +x /bin/script; cp /bin/ls /tmp/mine; printf '\\177ELF' > /bin/binary; chmod 755 /bin/binary; echo '#!/usr/bin/python' > /bin/python; chmod +x /bin/python")
+	sh(t, c, "cp /etc/script /bin/script; chmod +x /bin/script; cp /bin/ls /tmp/mine; printf '\\177ELF' > "+
+		"/bin/binary; chmod 755 /bin/binary; echo '#!/usr/bin/python' > /bin/python; chmod +x /bin/python")
 	const words = "OCI runtime exec failed: exec failed: unable to start container process: exec: "
 	for _, test := range []struct {
 		argv []string
@@ -199,7 +207,8 @@ func TestStart(t *testing.T) {
 		{[]string{"/tmp/mine", "-d", "/tmp"}, result{"/tmp\n", "", 0}},
 		{[]string{"/bin/python"}, result{"", "exec /bin/python: no such file or directory\n", 255}},
 		{[]string{"binary"}, result{"", "exec /bin/binary: exec format error\n", 255}},
-		{[]string{"sh", "-c", "python; binary"}, result{"", "sh: python: not found\nsh: binary: Exec format error\n", 126}},
+		{[]string{"sh", "-c", "python; binary"},
+			result{"", "sh: python: not found\nsh: binary: Exec format error\n", 126}},
 		{[]string{"pwd"}, result{"/srv/app\n", "", 0}},
 	} {
 		if got := run(t, c, "", test.argv...); got != test.want {
@@ -208,17 +217,19 @@ func TestStart(t *testing.T) {
 	}
 }
 
-// TestNew is that a mistake in a Config is named.
-func TestNew(t *testing.T) {
+// TestConfigErrors checks that errors name the field of Config.
+func TestConfigErrors(t *testing.T) {
 	for want, config := range map[string]Config{
 		`files["etc/motd"]: must be the absolute path of a file, as in /etc/motd`: {Files: map[string]string{"etc/motd": ""}},
 		`files["/a/../b"]: must be the absolute path of a file, as in /etc/motd`:  {Files: map[string]string{"/a/../b": ""}},
-		`files["/a/b"]: Not a directory`:                                          {Files: map[string]string{"/a": "", "/a/b": ""}},
-		`files["/big"]: No space left on device`:                                  {Files: map[string]string{"/big": strings.Repeat("x", maxFileBytes+1)}},
-		`env[1]: must be KEY=value`:                                               {Env: []string{"A=1", "secret"}},
-		`workingDir: "x": must be an absolute path`:                               {WorkingDir: "x"},
-		`workingDir: "/etc/passwd/x": Not a directory`:                            {WorkingDir: "/etc/passwd/x"},
-		`uid, gid: -1, 0: must not be negative`:                                   {UID: -1},
+		`files["/a/b"]: Not a directory`: {Files: map[string]string{"/a": "",
+			"/a/b": ""}},
+		`files["/big"]: No space left on device`: {Files: map[string]string{"/big": strings.Repeat("x",
+			maxFileBytes+1)}},
+		`env[1]: must be KEY=value`:                    {Env: []string{"A=1", "secret"}},
+		`workingDir: "x": must be an absolute path`:    {WorkingDir: "x"},
+		`workingDir: "/etc/passwd/x": Not a directory`: {WorkingDir: "/etc/passwd/x"},
+		`uid, gid: -1, 0: must not be negative`:        {UID: -1},
 	} {
 		if _, err := New(config); err == nil || err.Error() != want {
 			t.Errorf("got  %v\nwant %s", err, want)
@@ -226,13 +237,17 @@ func TestNew(t *testing.T) {
 	}
 }
 
-// TestUser is what someone who is not root may do.
-func TestUser(t *testing.T) {
-	c := newContainer(t, func(config *Config) { config.UID, config.GID, config.Files["/root/secret"] = 1000, 1000, "x" })
+// TestOrdinaryUser checks the rights of a user who is not root.
+func TestOrdinaryUser(t *testing.T) {
+	c := newContainer(t, func(
+		config *Config) {
+		config.UID, config.GID, config.Files["/root/secret"] = 1000, 1000, "x"
+	})
 	got := sh(t, c, `id; whoami; cat /root/secret; echo x > /etc/motd; echo x > /new; rm /data/a.txt; echo $HOME; echo hi > /tmp/mine && ls -l /tmp && chmod 600 /tmp/mine && cat /tmp/mine; chmod 777 /etc/motd; cd /root; mkdir /tmp/d && rmdir /tmp/d`)
 	want := result{
 		"uid=1000 gid=1000\n1000\n/\ntotal 4\n-rw-r--r--    1 1000     1000             3 Mar  2 14:05 mine\nhi\n",
-		"cat: can't open '/root/secret': Permission denied\nsh: can't create /etc/motd: Permission denied\nsh: can't create /new: Permission denied\nrm: can't remove '/data/a.txt': Permission denied\n" +
+		"cat: can't open '/root/secret': Permission denied\nsh: can't create /etc/motd: Permission denied\nsh: " +
+			"can't create /new: Permission denied\nrm: can't remove '/data/a.txt': Permission denied\n" +
 			"chmod: /etc/motd: Operation not permitted\nsh: cd: can't cd to /root: Permission denied\n", 0,
 	}
 	if got != want {
@@ -240,7 +255,7 @@ func TestUser(t *testing.T) {
 	}
 }
 
-// TestCopy is what kubectl cp sends, both ways.
+// TestCopy checks the commands of kubectl cp in both directions.
 func TestCopy(t *testing.T) {
 	c := newContainer(t)
 	if got := run(t, c, "", "test", "-d", "/tmp"); got.exit != 0 {
@@ -248,8 +263,10 @@ func TestCopy(t *testing.T) {
 	}
 	var sent bytes.Buffer
 	w := tar.NewWriter(&sent)
-	for name, content := range map[string]string{"dir/a": "A", "dir/sub/b": strings.Repeat("b", 100_000), "../evil": "x"} {
-		if err := w.WriteHeader(&tar.Header{Name: name, Size: int64(len(content)), Mode: 0o640, ModTime: started}); err != nil {
+	for name, content := range map[string]string{"dir/a": "A", "dir/sub/b": strings.Repeat("b", 100_000),
+		"../evil": "x"} {
+		if err := w.WriteHeader(
+			&tar.Header{Name: name, Size: int64(len(content)), Mode: 0o640, ModTime: started}); err != nil {
 			t.Fatal(err)
 		}
 		if _, err := io.WriteString(w, content); err != nil {
@@ -263,7 +280,8 @@ func TestCopy(t *testing.T) {
 	if want := (result{"", "tar: name with '..' skipped: '../evil'\n", 1}); got != want {
 		t.Errorf("got %+v", got)
 	}
-	for _, command := range [][]string{{"tar", "cf", "-", "/tmp/dir"}, {"sh", "-c", "tar cf - /tmp/dir | tail -c+1"}, {"sh", "-c", "cd /tmp; tar cf x.tar dir; cat x.tar"}} {
+	for _, command := range [][]string{{"tar", "cf", "-", "/tmp/dir"}, {"sh", "-c", "tar cf - /tmp/dir | tail -c+1"},
+		{"sh", "-c", "cd /tmp; tar cf x.tar dir; cat x.tar"}} {
 		got = run(t, c, "", command...)
 		if got.exit != 0 {
 			t.Fatalf("%q: %q", command, got.stderr)
@@ -279,23 +297,27 @@ func TestCopy(t *testing.T) {
 			}
 			received[strings.TrimPrefix(header.Name, "tmp/")] = header.Size
 		}
-		if want := map[string]int64{"dir/": 0, "dir/a": 1, "dir/sub/": 0, "dir/sub/b": 100_000}; !maps.Equal(received, want) {
+		if want := map[string]int64{"dir/": 0, "dir/a": 1, "dir/sub/": 0, "dir/sub/b": 100_000}; !maps.Equal(received,
+			want) {
 			t.Errorf("%q: got %v", command, received)
 		}
 	}
-	if got := sh(t, c, "cd /tmp; tar czf x.tgz dir && mkdir y && tar xzf x.tgz -C y && find y -type f | sort; ls -l y/dir/a"); got.stdout != "y/dir/a\ny/dir/sub/b\n-rw-r-----    1 root     root             1 Mar  2 14:05 y/dir/a\n" {
+	if got := sh(t, c, "cd /tmp; tar czf x.tgz dir && mkdir y && tar xzf x.tgz -C y && find y -type f | sort; ls "+
+		"-l y/dir/a"); got.stdout != "y/dir/a\ny/dir/sub/b\n-rw-r-----    1 root     root             1 Mar  2 "+
+		"14:05 y/dir/a\n" {
 		t.Errorf("%+v", got)
 	}
 }
 
-// TestTable is that each command can be called, and answers an option that it does not know, or nothing at all.
-func TestTable(t *testing.T) {
+// TestEveryCommandRuns calls each command with an unknown option and without arguments.
+func TestEveryCommandRuns(t *testing.T) {
 	c := newContainer(t)
 	for _, name := range slices.Sorted(maps.Keys(commands)) {
 		if name == "yes" {
 			continue
 		}
-		for _, argv := range [][]string{{name}, {name, "--nope"}, {name, "-\xff"}, {name, "", "", ""}, {name, "/nope", "/nope"}, {name, "/data", "/tmp/x"}} {
+		for _, argv := range [][]string{{name}, {name, "--nope"}, {name, "-\xff"}, {name, "", "", ""},
+			{name, "/nope", "/nope"}, {name, "/data", "/tmp/x"}} {
 			if got := run(t, c, "a\n", argv...); strings.Contains(got.stderr, "internal error") {
 				t.Errorf("%q: %+v", argv, got)
 			}

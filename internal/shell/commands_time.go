@@ -28,14 +28,15 @@ func sleep(ctx context.Context, p *process) int {
 
 const maxSleep = 100 * 365 * 24 * time.Hour
 
-// duration reads seconds, or a number with one of s, m, h and d.
+// duration parses seconds, or a number with the unit s, m, h or d.
 func duration(text string) (time.Duration, error) {
 	if text == "inf" || text == "infinity" {
 		return maxSleep, nil
 	}
 	unit := time.Second
 	if text != "" {
-		if u, found := map[byte]time.Duration{'s': time.Second, 'm': time.Minute, 'h': time.Hour, 'd': 24 * time.Hour}[text[len(text)-1]]; found {
+		if u, found := map[byte]time.Duration{'s': time.Second, 'm': time.Minute, 'h': time.Hour,
+			'd': 24 * time.Hour}[text[len(text)-1]]; found {
 			unit, text = u, text[:len(text)-1]
 		}
 	}
@@ -58,7 +59,8 @@ func uptime(_ context.Context, p *process) int {
 	} else if days > 1 {
 		text = fmt.Sprintf("%d days, %s", days, text)
 	}
-	return p.print(fmt.Sprintf(" %s up %s,  load average: 0.08, 0.03, 0.01\n", p.container.config.Now().UTC().Format("15:04:05"), text))
+	return p.print(fmt.Sprintf(" %s up %s,  load average: 0.08, 0.03, 0.01\n",
+		p.container.config.Now().UTC().Format("15:04:05"), text))
 }
 
 func date(_ context.Context, p *process) int {
@@ -105,11 +107,13 @@ func date(_ context.Context, p *process) int {
 	return p.print(formatTime(now, format) + "\n")
 }
 
-// formatTime is strftime, of UTC.
+// formatTime implements strftime in UTC.
 func formatTime(t time.Time, format string) string {
 	layouts := map[byte]string{
-		'Y': "2006", 'm': "01", 'd': "02", 'e': "_2", 'H': "15", 'I': "03", 'M': "04", 'S': "05", 'p': "PM", 'y': "06", 'a': "Mon", 'A': "Monday",
-		'b': "Jan", 'h': "Jan", 'B': "January", 'j': "002", 'Z': "UTC", 'z': "-0700", 'F': "2006-01-02", 'T': "15:04:05", 'R': "15:04", 'D': "01/02/06",
+		'Y': "2006", 'm': "01", 'd': "02", 'e': "_2", 'H': "15", 'I': "03", 'M': "04", 'S': "05", 'p': "PM", 'y': "06",
+		'a': "Mon", 'A': "Monday",
+		'b': "Jan", 'h': "Jan", 'B': "January", 'j': "002", 'Z': "UTC", 'z': "-0700", 'F': "2006-01-02",
+		'T': "15:04:05", 'R': "15:04", 'D': "01/02/06",
 		'c': "Mon Jan _2 15:04:05 2006", 'x': "01/02/06", 'X': "15:04:05", 'N': "000000000",
 	}
 	var b strings.Builder

@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// TestConcurrent is many clients of one container.
+// TestConcurrent runs many clients of one container at the same time.
 func TestConcurrent(t *testing.T) {
 	c := newContainer(t)
 	var wait sync.WaitGroup
@@ -31,7 +31,7 @@ func TestConcurrent(t *testing.T) {
 	}
 }
 
-// TestFollow is that tail -f sees what another client writes, and kill ends it.
+// TestFollow checks that tail -f prints what another client writes, and that kill ends it.
 func TestFollow(t *testing.T) {
 	c := newContainer(t)
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
@@ -60,17 +60,20 @@ func TestFollow(t *testing.T) {
 	}
 }
 
-// TestStreams is that output comes as it is made, that none has to be there, and that a client which is gone ends a command.
+// TestStreams checks that output arrives at once, that each stream may be nil, and that a command ends when its
+// client has gone.
 func TestStreams(t *testing.T) {
 	c := newContainer(t)
-	if exit, err := c.Run(t.Context(), []string{"sh", "-c", "echo a; echo b >&2; cat; exit 7"}, Streams{}); exit != 7 || err != nil {
+	if exit, err := c.Run(t.Context(), []string{"sh", "-c", "echo a; echo b >&2; cat; exit 7"}, Streams{}); exit != 7 ||
+		err != nil {
 		t.Errorf("%d, %v", exit, err)
 	}
 	out, in := io.Pipe()
 	requests, answers := io.Pipe()
 	done := make(chan int, 1)
 	go func() {
-		exit, _ := c.Run(t.Context(), []string{"sh", "-c", "while read x; do echo \"<$x>\"; done | cat"}, Streams{Stdin: requests, Stdout: in})
+		exit, _ := c.Run(t.Context(), []string{"sh", "-c", "while read x; do echo \"<$x>\"; done | cat"},
+			Streams{Stdin: requests, Stdout: in})
 		_ = in.Close()
 		done <- exit
 	}()
@@ -88,7 +91,8 @@ func TestStreams(t *testing.T) {
 	if exit := <-done; exit != 0 {
 		t.Errorf("exit code %d", exit)
 	}
-	for _, script := range []string{"yes", "while :; do echo a; done", "cat /dev/zero", "yes | cat", "{ yes; } & wait; echo a"} {
+	for _, script := range []string{"yes", "while :; do echo a; done", "cat /dev/zero", "yes | cat",
+		"{ yes; } & wait; echo a"} {
 		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 		out, in := io.Pipe()
 		_ = out.Close()
@@ -99,16 +103,19 @@ func TestStreams(t *testing.T) {
 	}
 }
 
-// TestPipes is that a shell which runs for long keeps no pipe of the operating system.
-func TestPipes(t *testing.T) {
+// TestPipesAreClosed checks that a long-running shell keeps no pipes of the operating system open.
+func TestPipesAreClosed(t *testing.T) {
 	c := newContainer(t)
-	script := "i=0; while [ $i -lt 3000 ]; do i=$((i+1)); read x < /etc/motd; read y <<< a; cat <<END | cat > /dev/null\nx\nEND\ndone; echo $i $x $y"
+	script := "i=0; while [ $i -lt 3000 ]; do i=$((i+1)); read x < /etc/motd; read y <<< a; cat <<END | cat > " +
+		"/dev/null\nx\nEND\ndone; echo $i $x $y"
 	if got := sh(t, c, script); got.stdout != "3000 hello a\n" || got.stderr != "" {
 		t.Errorf("%+v", got)
 	}
 	s := newSession(t.Context(), c, Streams{})
 	defer s.end()
-	sh, err := newInterpreter(&process{session: s, container: c, args: []string{"sh"}, env: c.env, dir: "/", stdin: s.stdin, stdout: s.stdout, stderr: s.stderr}, "sh", nil)
+	sh, err := newInterpreter(
+		&process{session: s, container: c, args: []string{"sh"}, env: c.env, dir: "/", stdin: s.stdin, stdout: s.stdout,
+			stderr: s.stderr}, "sh", nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -118,18 +125,20 @@ func TestPipes(t *testing.T) {
 		t.Fatal(err)
 	}
 	if exit, _ := sh.run(t.Context(), file); exit != 0 || len(sh.opened) > 1 {
-		t.Errorf("exit code %d, and %d pipes are kept", exit, len(sh.opened))
+		t.Errorf("exit code %d, and %d pipes are open", exit, len(sh.opened))
 	}
 }
 
 func ExampleContainer_Run() {
-	c, err := New(Config{Hostname: "web-0", Env: []string{"COLOUR=blue"}, Command: []string{"nginx"}, Files: map[string]string{"/etc/motd": "hello\n"}})
+	c, err := New(Config{Hostname: "web-0", Env: []string{"COLOUR=blue"}, Command: []string{"nginx"},
+		Files: map[string]string{"/etc/motd": "hello\n"}})
 	if err != nil {
 		fmt.Println(err)
 		return
 	}
 	var out bytes.Buffer
-	for _, argv := range [][]string{{"cat", "/etc/motd"}, {"sh", "-c", "echo $COLOUR | tr a-z A-Z; hostname > /tmp/name; exit 3"}, {"cat", "/tmp/name"}, {"curl", "http://db"}} {
+	for _, argv := range [][]string{{"cat", "/etc/motd"}, {"sh", "-c", "echo $COLOUR | tr a-z A-Z; hostname > " +
+		"/tmp/name; exit 3"}, {"cat", "/tmp/name"}, {"curl", "http://db"}} {
 		exit, err := c.Run(context.Background(), argv, Streams{Stdout: &out, Stderr: &out})
 		fmt.Printf("%q %d %v\n", out.String(), exit, err)
 		out.Reset()

@@ -11,7 +11,8 @@ import (
 	"mvdan.cc/sh/v3/syntax"
 )
 
-// keys are what an editor reads: one byte at a time, so that none of those after a line is taken with it.
+// keys is the input of a line editor. It reads one byte at a time, so that input after the line is left for the next
+// reader.
 type keys struct {
 	*terminal
 	interrupted bool
@@ -35,7 +36,7 @@ func (k *keys) Read(p []byte) (int, error) {
 
 func (k *keys) Write(p []byte) (int, error) { return k.screen.Write(p) }
 
-// history is what the arrow keys bring back, without empty lines.
+// history is the history of typed lines, without empty lines.
 type history struct{ lines []string }
 
 func (h *history) Add(line string) {
@@ -49,7 +50,7 @@ func (h *history) Len() int { return len(h.lines) }
 
 func (h *history) At(i int) string { return h.lines[len(h.lines)-1-i] }
 
-// converse runs the lines that are typed at a prompt, until exit or ^D.
+// converse prompts for lines and runs them until exit or ^D.
 func (sh *interpreter) converse(ctx context.Context, t *terminal) int {
 	in := &keys{terminal: t}
 	past := &history{}
@@ -59,7 +60,7 @@ func (sh *interpreter) converse(ctx context.Context, t *terminal) int {
 		editor.History = past
 	}
 	fresh()
-	// What a line has started in the background goes on after it, so its context does, too; of so many lines.
+	// Background commands continue after their line, so the contexts of the last lines stay alive.
 	var begun []context.CancelFunc
 	defer func() {
 		for _, cancel := range begun {
@@ -69,7 +70,7 @@ func (sh *interpreter) converse(ctx context.Context, t *terminal) int {
 	exit, text := 0, ""
 	for ctx.Err() == nil {
 		before := t.edit(true, nil)
-		// A shell within this one has had its own editor.
+		// A nested shell has used an editor of its own.
 		t.follow(func(size Size) { _ = editor.SetSize(max(1, int(size.Width)), int(size.Height)) })
 		editor.SetPrompt("> ")
 		if text == "" {
@@ -87,7 +88,7 @@ func (sh *interpreter) converse(ctx context.Context, t *terminal) int {
 			t.edit(false, before)
 			if ctx.Err() == nil {
 				_, _ = io.WriteString(in, "\r\n")
-				sh.run(ctx, &syntax.File{Name: "sh"}) // for its trap
+				sh.run(ctx, &syntax.File{Name: "sh"}) // to run its EXIT trap
 			}
 			return exit
 		}
@@ -128,12 +129,13 @@ func (sh *interpreter) converse(ctx context.Context, t *terminal) int {
 	return exit
 }
 
-// setStatus gives $? a value, and makes the runner forget that it was interrupted.
+// setStatus sets $? and clears the interruption of the runner.
 func (sh *interpreter) setStatus(ctx context.Context, exit int) {
-	sh.run(ctx, &syntax.Subshell{Stmts: []*syntax.Stmt{{Cmd: &syntax.CallExpr{Args: []*syntax.Word{word("exit"), word(strconv.Itoa(exit))}}}}})
+	sh.run(ctx, &syntax.Subshell{Stmts: []*syntax.Stmt{{Cmd: &syntax.CallExpr{Args: []*syntax.Word{word("exit"),
+		word(strconv.Itoa(exit))}}}}})
 }
 
-// prompt is that of busybox: where one is, and # for root.
+// prompt returns busybox's prompt: the working directory, and # for root.
 func (sh *interpreter) prompt() string {
 	dir := sh.runner.Dir
 	if home := sh.container.home(); home != "/" {

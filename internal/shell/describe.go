@@ -9,8 +9,8 @@ import (
 	"mvdan.cc/sh/v3/syntax"
 )
 
-// redirected gives what to call in the place of a command: a builtin of the interpreter that may run as it is, one of ours,
-// or what says that there is none.
+// redirected returns the command to run instead of a command: the interpreter's builtin if that is safe, our builtin,
+// or one that reports a missing command.
 func redirected(hc interp.HandlerContext, args []string, noFunctions bool) []string {
 	name := args[0]
 	if !interp.IsBuiltin(name) && name != "chdir" || !noFunctions && hasFunction(hc, name) {
@@ -18,7 +18,8 @@ func redirected(hc interp.HandlerContext, args []string, noFunctions bool) []str
 	}
 	as := func(own string, args ...string) []string { return append([]string{hidden + own}, args...) }
 	switch name {
-	case ":", "true", "false", "exit", "shift", "break", "continue", "return", "getopts", "hash", "times", "wait", "exec":
+	case ":", "true", "false", "exit", "shift", "break", "continue", "return", "getopts", "hash", "times", "wait",
+		"exec":
 		return args
 	case "command", "builtin":
 		rest := args[1:]
@@ -61,7 +62,7 @@ func redirected(hc interp.HandlerContext, args []string, noFunctions bool) []str
 	return as("missing", name+": not found")
 }
 
-// tested answers what test would ask about the host: -t about its file descriptors, -O and -G about its users.
+// tested evaluates the tests that would otherwise use the host: -t its file descriptors, -O and -G its users.
 func tested(hc interp.HandlerContext, args []string) []string {
 	args = slices.Clone(args)
 	for i := 1; i+1 < len(args); i++ {
@@ -80,7 +81,7 @@ func tested(hc interp.HandlerContext, args []string) []string {
 	return args
 }
 
-// describe is type, command -v and command -V.
+// describe implements type, command -v and command -V.
 func describe(_ context.Context, b *builtin) error {
 	args, short := b.args, false
 	if len(args) > 0 && (args[0] == "-v" || args[0] == "-V") {

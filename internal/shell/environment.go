@@ -7,15 +7,15 @@ import (
 	"mvdan.cc/sh/v3/expand"
 )
 
-// environment is what a shell is started with.
+// environment is the initial environment of a shell.
 type environment struct {
 	fixed    map[string]string
 	exported []string
 	ready    bool
 }
 
-// Get implements expand.Environ. While the runner is made TMPDIR is a path that no file has: it opens files of a certain name
-// in there by itself.
+// Get implements expand.Environ. While the runner is created, TMPDIR is a path that cannot exist, because the runner
+// opens files there by itself.
 func (e *environment) Get(name string) expand.Variable {
 	if name == "TMPDIR" && !e.ready {
 		return variable("/\x00", true)
@@ -26,7 +26,8 @@ func (e *environment) Get(name string) expand.Variable {
 	if value, found := e.fixed[name]; found {
 		return variable(value, false)
 	}
-	if home, ok := strings.CutPrefix(name, "HOME "); ok { // not to be asked of the host
+	// otherwise the interpreter would look up the user on the host
+	if home, ok := strings.CutPrefix(name, "HOME "); ok {
 		return variable("~"+home, false)
 	}
 	return expand.Variable{}
@@ -51,7 +52,7 @@ func variable(value string, exported bool) expand.Variable {
 	return expand.Variable{Set: true, Kind: expand.String, Str: value, Exported: exported}
 }
 
-// exported gives the environment that a command of the shell gets, sorted.
+// exported returns the environment of the shell's commands, sorted.
 func exported(env expand.Environ) []string {
 	values := map[string]string{}
 	for name, v := range env.Each {
@@ -68,7 +69,7 @@ func exported(env expand.Environ) []string {
 	return list
 }
 
-// measure ends the command if the variables have become too much.
+// measure ends the command if the variables have become too large.
 func (sh *interpreter) measure(env expand.Environ) bool {
 	size := 0
 	for name, v := range env.Each {

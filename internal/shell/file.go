@@ -7,7 +7,7 @@ import (
 	"slices"
 )
 
-// How a file is opened.
+// The modes of opening a file.
 const (
 	openWrite = 1 << iota
 	openAppend
@@ -19,14 +19,14 @@ const (
 type handle struct {
 	files  *filesystem
 	node   *node
-	kind   fs.FileMode // the type of node, which stays what it is
+	kind   fs.FileMode // the type of the node, which never changes
 	offset int
 	append bool
-	// content is that of a generated file, as it was when it was opened.
+	// content is the content of a generated file at the time of opening.
 	content []byte
 }
 
-// open gives a file; mode is that of one that is made.
+// open opens a file. mode is used if the file is created.
 func (f *filesystem) open(u user, name string, flags int, mode fs.FileMode) (*handle, error) {
 	f.lock.Lock()
 	defer f.lock.Unlock()
@@ -67,7 +67,7 @@ func (h *handle) Read(p []byte) (int, error) {
 	if h.kind.IsDir() {
 		return 0, errIsDirectory
 	}
-	h.files.lock.Lock() // for the offset, too: subshells read from one handle
+	h.files.lock.Lock() // also protects the offset: subshells may share a handle
 	defer h.files.lock.Unlock()
 	if h.kind&fs.ModeDevice != 0 {
 		return h.readDevice(p)
@@ -111,10 +111,10 @@ func (h *handle) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// Close does nothing: there is nothing to give back.
+// Close does nothing, because a handle holds no resources.
 func (h *handle) Close() error { return nil }
 
-// readDevice reads from /dev/null, /dev/zero, /dev/full or /dev/random; the last one is the same each time.
+// readDevice reads from /dev/null, /dev/zero, /dev/full or /dev/random. /dev/random returns the same bytes every time.
 func (h *handle) readDevice(p []byte) (int, error) {
 	switch string(h.node.data) {
 	case "zero", "full":
@@ -130,7 +130,7 @@ func (h *handle) readDevice(p []byte) (int, error) {
 	return 0, io.EOF
 }
 
-// content gives a whole file.
+// content returns the whole content of a file.
 func (f *filesystem) content(u user, name string) ([]byte, error) {
 	h, err := f.open(u, name, 0, 0)
 	if err != nil {
@@ -150,8 +150,8 @@ func (f *filesystem) content(u user, name string) ([]byte, error) {
 	return slices.Clone(h.node.data), nil
 }
 
-// walk calls do for a file and, if it is a directory, for all below it, in order. What do returns for a directory ends its
-// part of the walk.
+// walk calls do for a file and, if it is a directory, for everything below it, in order. An error for a directory
+// skips what is below it.
 func (f *filesystem) walk(u user, name string, do func(name string, info fileInfo, err error) bool) {
 	info, err := f.stat(u, name)
 	if !do(name, info, err) || err != nil || !info.IsDir() {

@@ -10,12 +10,12 @@ import (
 	"time"
 )
 
-// fault is what an operation on files can fail with, in the words of the C library.
+// fault is an error of a file operation, with the C library's message.
 type fault string
 
 func (f fault) Error() string { return string(f) }
 
-// Is makes fs.ErrNotExist of a missing file, for those who ask in this way: expand's globs.
+// Is makes a missing file match fs.ErrNotExist, which package expand tests for in globs.
 func (f fault) Is(target error) bool { return f == errNotExist && target == fs.ErrNotExist }
 
 const (
@@ -41,7 +41,7 @@ type filesystem struct {
 	root  *node
 	bytes int
 	nodes int
-	// changed is closed at the next change, if anyone waits for it.
+	// changed is closed at the next change. It is nil if no command waits for it.
 	changed chan struct{}
 }
 
@@ -51,11 +51,11 @@ type node struct {
 	uid, gid int64
 	modTime  time.Time
 	data     []byte
-	children map[string]*node // of a directory
+	children map[string]*node // the entries of a directory
 	generate func() string    // the content of a file of /proc
 }
 
-// user is who does something. The one with number 0 may do all.
+// user is the identity of a process. The user with UID 0 may do everything.
 type user struct{ uid, gid int64 }
 
 func newFilesystem(now func() time.Time) *filesystem {
@@ -92,7 +92,7 @@ func (n *node) size() int64 {
 	return int64(len(n.data))
 }
 
-// find walks to a node. The caller holds the lock.
+// find returns the node of a path. The caller holds the lock.
 func (f *filesystem) find(u user, name string) (*node, error) {
 	if len(name) > maxPath {
 		return nil, errNameTooLong
@@ -120,7 +120,7 @@ func (f *filesystem) find(u user, name string) (*node, error) {
 	return n, nil
 }
 
-// parent finds the directory of a name in which something is to be changed.
+// parent returns the directory that contains a path, if the user may change it.
 func (f *filesystem) parent(u user, name string) (dir *node, base string, err error) {
 	dir, err = f.find(u, path.Dir(name))
 	switch base = path.Base(name); {
@@ -138,7 +138,7 @@ func (f *filesystem) parent(u user, name string) (dir *node, base string, err er
 	return dir, base, nil
 }
 
-// touched notes a change. The caller holds the lock.
+// touched records a change and wakes those that wait for it. The caller holds the lock.
 func (f *filesystem) touched(n *node) {
 	if n != nil {
 		n.modTime = f.now()
@@ -149,7 +149,7 @@ func (f *filesystem) touched(n *node) {
 	}
 }
 
-// change gives a channel that is closed when anything has changed since.
+// change returns a channel that is closed at the next change.
 func (f *filesystem) change() <-chan struct{} {
 	f.lock.Lock()
 	defer f.lock.Unlock()
@@ -169,7 +169,7 @@ func (f *filesystem) add(dir *node, base string, n *node) error {
 	return nil
 }
 
-// put makes a file, and its directories, for a container that is being made.
+// put creates a file and its directories while the container is created.
 func (f *filesystem) put(name, content string, mode fs.FileMode) error {
 	if err := f.makeAll(path.Dir(name), 0o755); err != nil {
 		return err
@@ -185,7 +185,7 @@ func (f *filesystem) put(name, content string, mode fs.FileMode) error {
 	return nil
 }
 
-// date gives a tree a time.
+// date sets the modification time of a tree.
 func (f *filesystem) date(n *node, at time.Time) {
 	n.modTime = at
 	for _, child := range n.children {
@@ -193,7 +193,7 @@ func (f *filesystem) date(n *node, at time.Time) {
 	}
 }
 
-// makeAll makes a directory and those above it.
+// makeAll creates a directory and its parents.
 func (f *filesystem) makeAll(name string, mode fs.FileMode) error {
 	made := ""
 	for part := range strings.SplitSeq(strings.Trim(name, "/"), "/") {
@@ -221,7 +221,8 @@ func (f *filesystem) mkdir(u user, name string, mode fs.FileMode, at time.Time) 
 	if err != nil {
 		return err
 	}
-	return f.add(dir, base, &node{mode: fs.ModeDir | mode, uid: u.uid, gid: u.gid, modTime: at, children: map[string]*node{}})
+	return f.add(dir, base, &node{mode: fs.ModeDir | mode, uid: u.uid, gid: u.gid, modTime: at,
+		children: map[string]*node{}})
 }
 
 func (f *filesystem) stat(u user, name string) (fileInfo, error) {
@@ -238,7 +239,7 @@ func (n *node) info(name string) fileInfo {
 	return fileInfo{name: name, size: n.size(), mode: n.mode, modTime: n.modTime, uid: n.uid, gid: n.gid, node: n}
 }
 
-// access says whether a user may do something with a file.
+// access checks whether a user may access a file.
 func (f *filesystem) access(u user, name string, want fs.FileMode) error {
 	f.lock.RLock()
 	defer f.lock.RUnlock()
@@ -249,7 +250,7 @@ func (f *filesystem) access(u user, name string, want fs.FileMode) error {
 	return err
 }
 
-// readDir gives the entries of a directory, sorted.
+// readDir returns the entries of a directory, sorted.
 func (f *filesystem) readDir(u user, name string) ([]fileInfo, error) {
 	f.lock.RLock()
 	defer f.lock.RUnlock()
@@ -269,7 +270,7 @@ func (f *filesystem) readDir(u user, name string) ([]fileInfo, error) {
 	return infos, nil
 }
 
-// remove takes a file, an empty directory or, with all, a whole tree away.
+// remove removes a file, an empty directory or, with all, a whole tree.
 func (f *filesystem) remove(u user, name string, all bool) error {
 	f.lock.Lock()
 	defer f.lock.Unlock()
@@ -297,7 +298,7 @@ func (f *filesystem) remove(u user, name string, all bool) error {
 	return nil
 }
 
-// drop gives back what a tree takes. Something may still write to a file of it, which is counted again then.
+// drop returns the space of a removed tree to the quota. A file that is still open is counted again when it is written.
 func (f *filesystem) drop(n *node) {
 	f.nodes--
 	f.bytes -= len(n.data)
@@ -345,7 +346,7 @@ func (f *filesystem) rename(u user, from, to string) error {
 	return nil
 }
 
-// change of mode or time, by the owner.
+// alter changes mode or time of a file. Only its owner may do that.
 func (f *filesystem) alter(u user, name string, alter func(*node)) error {
 	f.lock.Lock()
 	defer f.lock.Unlock()
@@ -361,7 +362,7 @@ func (f *filesystem) alter(u user, name string, alter func(*node)) error {
 	return nil
 }
 
-// fileInfo is what is known of a file: an fs.FileInfo and an fs.DirEntry.
+// fileInfo implements fs.FileInfo and fs.DirEntry.
 type fileInfo struct {
 	name     string
 	size     int64

@@ -8,25 +8,25 @@ import (
 	"mvdan.cc/sh/v3/syntax"
 )
 
-// Names that scripts made by guard use and no other can: names with a control character are refused as functions.
+// Names that only rewritten scripts use. They contain a control character, which guarded refuses in names of functions.
 const (
-	hidden = "\x01" // before the name of a command that is the shell's own (builtins.go)
+	hidden = "\x01" // prefix of the names of our builtins (builtins.go)
 
 	nameSubshell = hidden + "subshell"
 	nameMissing  = hidden + "missing"
 	namePattern  = hidden + "pattern"
 	nameRegexp   = hidden + "regexp"
 
-	fileCapture = "/dev/.capture" // standard output of a $( ), bounded
-	fileMemory  = "/dev/.memory"  // standard error, after whose closing the variables are measured
+	fileCapture = "/dev/.capture" // the limited standard output of a $( )
+	fileMemory  = "/dev/.memory"  // standard error; when it is closed the variables are measured
 
-	// Variables that stand for what the interpreter would ask the host about.
+	// Substitutes for variables whose values the interpreter would take from the host.
 	variablePID    = "__pid"
 	variableParent = "__ppid"
 	variableName   = "__name"
 )
 
-// parse reads a script. An error of which [syntax.IsIncomplete] is true says that there is more to come.
+// parse parses a script. If [syntax.IsIncomplete] is true for its error, more input may complete the script.
 func parse(text string) (*syntax.File, error) {
 	if len(text) > maxScript {
 		return nil, errTooLong
@@ -34,24 +34,24 @@ func parse(text string) (*syntax.File, error) {
 	return syntax.NewParser().Parse(&sourceReader{text: text}, "sh")
 }
 
-// guarded reads a script and makes of it one that can be run. It refuses what the interpreter would do with the help of the
-// host, or without end:
+// guarded parses a script and rewrites it so that it can run safely. It refuses constructs for which the interpreter
+// would use the host, or which might never end:
 //
-//   - process substitution, which makes a named pipe on the host; arithmetic for-loops, which do not end at return, exit or
-//     the end of the context; select, which reads standard input by itself; coproc;
-//   - arithmetic that assigns to an array's element, which panics; replacements by long texts, many braces, and too many
-//     expansions in a statement, by which words of any length could be made; long patterns, which take long to match.
+//   - process substitution (makes a named pipe on the host); arithmetic for-loops (do not end at return, exit or the end of
+//     the context); select (reads standard input by itself); coproc;
+//   - arithmetic that assigns to an array element (panics); replacements by long texts, many braces, and too many expansions
+//     in a statement (make words of unlimited length); long patterns (take long to match).
 //
-// And it changes:
+// It rewrites:
 //
-//   - the left side of a pipe and a background command, which get a goroutine, to a call of a command of ours that counts
-//     them, and ends a panic there; their text is guarded when it runs;
-//   - $( ), whose output is bounded; $(<file), which is cat;
-//   - expansions in patterns, and regular expressions, which are looked at before they are matched;
-//   - statements that assign, after which the variables are measured;
-//   - ~name, which asks the host for its users; $$, $PPID and $0, which are the host's; the tests -t, -O and -G;
-//   - declare and the like, which are missing; export, readonly and local of words that are not names yet.
-//   - a backslash in a word, which the interpreter leaves there in assignments.
+//   - the left side of a pipe and a background command, which run in a goroutine: a call of our builtin counts them and
+//     recovers from a panic. Their text is guarded when it runs;
+//   - $( ), to limit its output; $(<file), to a call of cat;
+//   - expansions in patterns, and regular expressions, to check them before they are matched;
+//   - assignments, to measure the variables afterwards;
+//   - ~name, which looks up users of the host; $$, $PPID and $0, which are values of the host; the tests -t, -O and -G;
+//   - declare and similar commands, which are missing; export, readonly and local with words that are not names yet;
+//   - a backslash in a word, which the interpreter keeps in assignments.
 func guarded(text string) (*syntax.File, error) {
 	file, err := parse(text)
 	if err != nil {
@@ -64,7 +64,7 @@ func guarded(text string) (*syntax.File, error) {
 	return file, nil
 }
 
-// guardedText is that script as text, for those of the interpreter's builtins which read it again.
+// guardedText returns the guarded script as text, for builtins of the interpreter that parse it again.
 func guardedText(text string) (string, error) {
 	file, err := guarded(text)
 	if err != nil {
@@ -88,7 +88,7 @@ type refusal struct {
 
 func (r refusal) Error() string { return fmt.Sprintf("line %d: %s", r.at.Line(), r.what) }
 
-// check finds what is refused.
+// check returns an error for constructs that are refused.
 func check(file *syntax.File) error {
 	var found error
 	depth := 0
@@ -115,7 +115,8 @@ func check(file *syntax.File) error {
 				refuse("syntax error: select is not supported")
 			}
 		case *syntax.FuncDecl:
-			if node.Name == nil || strings.ContainsFunc(node.Name.Value, func(r rune) bool { return r < ' ' || r == 0x7f }) {
+			if node.Name == nil || strings.ContainsFunc(node.Name.Value,
+				func(r rune) bool { return r < ' ' || r == 0x7f }) {
 				refuse("syntax error: bad function name")
 			}
 		case *syntax.UnaryArithm:
@@ -145,7 +146,8 @@ func check(file *syntax.File) error {
 
 func assigns(op syntax.BinAritOperator) bool {
 	switch op {
-	case syntax.Assgn, syntax.AddAssgn, syntax.SubAssgn, syntax.MulAssgn, syntax.QuoAssgn, syntax.RemAssgn, syntax.AndAssgn,
+	case syntax.Assgn, syntax.AddAssgn, syntax.SubAssgn, syntax.MulAssgn, syntax.QuoAssgn, syntax.RemAssgn,
+		syntax.AndAssgn,
 		syntax.OrAssgn, syntax.XorAssgn, syntax.ShlAssgn, syntax.ShrAssgn:
 		return true
 	}
@@ -159,9 +161,9 @@ func literal(x syntax.ArithmExpr) string {
 	return ""
 }
 
-// weigh bounds what the words of a statement can expand to, by the number of expansions in it, without those of the
-// statements within: one is at most as long as all variables, all arguments or all that a $( ) captures. One that is not
-// quoted may fall into very many fields, and counts for 16.
+// weigh limits the memory that the words of a statement can expand to. It counts the expansions in the statement,
+// without nested statements. One expansion is at most as long as all variables, all arguments, or the limit of a $(
+// ). An unquoted expansion may split into very many fields and counts 16 times.
 func weigh(stmt *syntax.Stmt) error {
 	weight, braces, assigned := 0, 0, 0
 	var found error
@@ -224,7 +226,8 @@ func weigh(stmt *syntax.Stmt) error {
 			if node.Repl != nil && node.Repl.With != nil {
 				text, ok := plain(node.Repl.With)
 				if !ok || len(text) > 16 {
-					found = refusal{node.Pos(), "bad substitution: the replacement must be a text of at most 16 characters"}
+					found = refusal{node.Pos(),
+						"bad substitution: the replacement must be a text of at most 16 characters"}
 				}
 				weight += one * len(text)
 			}
@@ -260,13 +263,14 @@ func weigh(stmt *syntax.Stmt) error {
 	return found
 }
 
-// patterns gives the words of a node that are patterns.
+// patterns returns the words of a node that are patterns.
 func patterns(node syntax.Node) []*syntax.Word {
 	switch node := node.(type) {
 	case *syntax.CaseItem:
 		return node.Patterns
 	case *syntax.BinaryTest:
-		if y, ok := node.Y.(*syntax.Word); ok && (node.Op == syntax.TsMatch || node.Op == syntax.TsMatchShort || node.Op == syntax.TsNoMatch) {
+		if y, ok := node.Y.(*syntax.Word); ok &&
+			(node.Op == syntax.TsMatch || node.Op == syntax.TsMatchShort || node.Op == syntax.TsNoMatch) {
 			return []*syntax.Word{y}
 		}
 	case *syntax.ParamExp:
@@ -280,10 +284,11 @@ func patterns(node syntax.Node) []*syntax.Word {
 	return nil
 }
 
-// isDefault says whether what follows in ${x:-y} is a value, not a pattern.
+// isDefault reports whether the operator of ${x:-y} is followed by a value and not by a pattern.
 func isDefault(op syntax.ParExpOperator) bool {
 	switch op {
-	case syntax.AlternateUnset, syntax.AlternateUnsetOrNull, syntax.DefaultUnset, syntax.DefaultUnsetOrNull, syntax.AssignUnset,
+	case syntax.AlternateUnset, syntax.AlternateUnsetOrNull, syntax.DefaultUnset, syntax.DefaultUnsetOrNull,
+		syntax.AssignUnset,
 		syntax.AssignUnsetOrNull, syntax.ErrorUnset, syntax.ErrorUnsetOrNull:
 		return true
 	}
@@ -309,7 +314,7 @@ func patternSize(parts []syntax.WordPart) (expansions, length int) {
 	return expansions, length
 }
 
-// plain gives the text of a word without expansions.
+// plain returns the text of a word that has no expansions.
 func plain(word *syntax.Word) (string, bool) {
 	text := ""
 	for _, part := range word.Parts {
@@ -331,7 +336,7 @@ func plain(word *syntax.Word) (string, bool) {
 	return text, true
 }
 
-// quote gives a text as a word: $'…', which can hold all but NUL.
+// quote returns a text as a quoted word, $'…'. It can contain every byte except NUL.
 func quote(text string) *syntax.Word {
 	var b strings.Builder
 	for i := range len(text) {
@@ -349,7 +354,7 @@ func quote(text string) *syntax.Word {
 	return &syntax.Word{Parts: []syntax.WordPart{&syntax.SglQuoted{Dollar: true, Value: b.String()}}}
 }
 
-// quoteText is the same as text of a script.
+// quoteText returns the quoted word as script text.
 func quoteText(text string) string {
 	return "$'" + quote(text).Parts[0].(*syntax.SglQuoted).Value + "'"
 }

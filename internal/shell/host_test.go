@@ -14,9 +14,9 @@ import (
 	"mvdan.cc/sh/v3/interp"
 )
 
-// TestHost tries what would reach the host, each in the shell and in the ways that come together there: in a pipe, in a
+// TestHostIsNotReachable runs scripts that would reach the host in an ordinary shell: directly, in a pipe, in a
 // background command, in eval, in a substitution, in a trap and in a sourced file.
-func TestHost(t *testing.T) {
+func TestHostIsNotReachable(t *testing.T) {
 	dir := t.TempDir()
 	marker := filepath.Join(dir, "marker")
 	secret := filepath.Join(dir, "secret")
@@ -48,37 +48,64 @@ func TestHost(t *testing.T) {
 		t.Fatal(err)
 	}
 	scripts := map[string]string{
-		"cat":                              "cat " + secret + "; cat < " + secret + "; echo $(< " + secret + "); head " + secret + "; grep . " + secret,
-		"read":                             "read x < " + secret + "; echo $x",
-		"write":                            "echo x > " + marker + "; echo x >> " + marker + "; touch " + marker + "; cp /etc/motd " + marker + "; tee " + marker + " < /etc/motd",
-		"make":                             "mkdir " + marker + "; mkdir -p " + marker + "/x; ln -s / " + marker,
-		"remove":                           "rm -rf " + dir + "; rm -f " + secret + "; mv " + secret + " " + marker,
-		"run":                              touch + " " + marker + "; exec " + touch + " " + marker,
-		"run by command":                   "command " + touch + " " + marker + "; env " + touch + " " + marker + "; echo " + marker + " | xargs " + touch,
-		"run in PATH":                      "PATH=" + filepath.Dir(touch) + ":" + dir + "; touch " + marker + "; secret",
-		"run a host's script":              secret + "; sh " + secret + "; timeout 1 " + secret,
-		"source":                           ". " + secret + "; source " + secret + "; cd " + dir + "; . ./secret; PATH=" + dir + "; . secret; command . " + secret + "; builtin source " + secret,
-		"source of many":                   ". /etc/profile; . ~/.profile; . " + home + "/.bashrc",
-		"cd":                               "cd " + dir + " && echo host-secret; pushd " + dir + "; cd " + home + "/.. && [ $PWD != / ] && [ " + home + " != /root ] && echo host-secret",
-		"pwd -P":                           "pwd -P; PWD=" + dir + "; pwd -P | grep " + dir + " && echo host-secret",
-		"glob":                             "for f in " + dir + "/*; do case $f in *secret|*marker) echo host-secret;; esac; done; echo " + dir + "/s?cret | sed 's/cret.*/X/; s/.*sX/host-secret/' | grep -v '?'",
-		"test":                             "test -e " + secret + " && echo host-secret; [ -f " + secret + " ] && echo host-secret; [[ -d " + dir + " ]] && echo host-secret; test -O " + secret + " && echo host-secret; [[ -O " + secret + " ]] && echo host-secret; [[ -G " + secret + " ]] && echo host-secret; test -r " + secret + " && echo host-secret; test -x " + secret + " && echo host-secret",
-		"test -nt":                         "[ " + secret + " -nt /nope ] && echo host-secret; [ " + secret + " -ef " + secret + " ] && echo host-secret",
-		"type":                             "PATH=" + dir + "; type secret 2>&1 | grep -v 'not found' && echo host-secret; command -v secret && echo host-secret; command -V secret 2>&1 | grep -v found && echo host-secret; type -p secret && echo host-secret; hash secret; which secret && echo host-secret",
-		"environment":                      "env; set; export -p; printenv; echo $FAUXLET_HOST; sh -c 'echo $FAUXLET_HOST'; echo ${!FAUXLET@} ${FAUXLET_HOST:-none}",
-		"TMPDIR":                           "cat < " + fifo + "; cat < " + inTMPDIR + "; echo x > " + filepath.Join(dir, "sh-interp-marker") + "; TMPDIR=" + dir + "; cat < " + inTMPDIR + "; sh -c 'cat < " + inTMPDIR + "'",
+		"cat": "cat " + secret + "; cat < " + secret + "; echo $(< " + secret +
+			"); head " + secret + "; grep . " + secret,
+		"read": "read x < " + secret + "; echo $x",
+		"write": "echo x > " + marker + "; echo x >> " + marker + "; touch " + marker +
+			"; cp /etc/motd " + marker + "; tee " + marker + " < /etc/motd",
+		"make":   "mkdir " + marker + "; mkdir -p " + marker + "/x; ln -s / " + marker,
+		"remove": "rm -rf " + dir + "; rm -f " + secret + "; mv " + secret + " " + marker,
+		"run":    touch + " " + marker + "; exec " + touch + " " + marker,
+		"run by command": "command " + touch + " " + marker + "; env " + touch + " " + marker +
+			"; echo " + marker + " | xargs " + touch,
+		"run in PATH": "PATH=" + filepath.Dir(touch) + ":" + dir + "; touch " + marker +
+			"; secret",
+		"run a host's script": secret + "; sh " + secret + "; timeout 1 " + secret,
+		"source": ". " + secret + "; source " + secret + "; cd " + dir +
+			"; . ./secret; PATH=" + dir + "; . secret; command . " + secret + "; builtin source " + secret,
+		"source of many": ". /etc/profile; . ~/.profile; . " + home + "/.bashrc",
+		"cd": "cd " + dir + " && echo host-secret; pushd " + dir + "; cd " + home +
+			"/.. && [ $PWD != / ] && [ " + home + " != /root ] && echo host-secret",
+		"pwd -P": "pwd -P; PWD=" + dir + "; pwd -P | grep " + dir + " && echo host-secret",
+		"glob": "for f in " + dir +
+			"/*; do case $f in *secret|*marker) echo host-secret;; esac; done; echo " + dir +
+			"/s?cret | sed 's/cret.*/X/; s/.*sX/host-secret/' | grep -v '?'",
+		"test": "test -e " + secret + " && echo host-secret; [ -f " + secret +
+			" ] && echo host-secret; [[ -d " + dir + " ]] && echo host-secret; test -O " + secret +
+			" && echo host-secret; [[ -O " + secret + " ]] && echo host-secret; [[ -G " + secret +
+			" ]] && echo host-secret; test -r " + secret + " && echo host-secret; test -x " + secret +
+			" && echo host-secret",
+		"test -nt": "[ " + secret + " -nt /nope ] && echo host-secret; [ " + secret + " -ef " +
+			secret + " ] && echo host-secret",
+		"type": "PATH=" + dir + "; type secret 2>&1 | grep -v 'not found' && echo " +
+			"host-secret; command -v secret && echo host-secret; command -V secret 2>&1 | grep -v found && echo " +
+			"host-secret; type -p secret && echo host-secret; hash secret; which secret && echo host-secret",
+		"environment": "env; set; export -p; printenv; echo $FAUXLET_HOST; sh -c 'echo " +
+			"$FAUXLET_HOST'; echo ${!FAUXLET@} ${FAUXLET_HOST:-none}",
+		"TMPDIR": "cat < " + fifo + "; cat < " + inTMPDIR + "; echo x > " +
+			filepath.Join(dir, "sh-interp-marker") + "; TMPDIR=" + dir + "; cat < " + inTMPDIR + "; sh -c 'cat < " +
+			inTMPDIR + "'",
 		"process substitution":             "cat <(echo a)",
 		"process substitution out":         "echo a > >(cat)",
 		"process substitution in an index": "a=(1 2); unset 'a[$(cat <(echo ~games))]'; unset 'a[$(echo ~games >&2)]'",
 		"process substitution in eval":     "eval 'cat <(echo a)'; x='<(echo a)'; eval \"cat $x\"",
 		"process substitution in trap":     "trap 'cat <(echo a)' EXIT",
-		"process substitution in a file":   "echo 'cat <(echo a)' > /tmp/s; . /tmp/s; sh /tmp/s; sh < /tmp/s; chmod +x /tmp/s; /tmp/s",
-		"sockets":                          "exec 3<>/dev/tcp/127.0.0.1/22; cat < /dev/tcp/127.0.0.1/22; echo > /dev/udp/127.0.0.1/53; wget -q http://127.0.0.1; curl http://127.0.0.1; nc 127.0.0.1 22; nslookup localhost",
-		"users":                            "echo ~games ~lp ~" + filepath.Base(home) + "x; x='y=~games/'; export \"$x\"; echo $y; readonly \"z=~games\"; echo $z; f() { local \"w=~games\"; echo $w; }; f; echo {~games,b} ${u:-~games}",
-		"users again":                      "case ~games in /*) echo host-secret;; esac; cat < ~games/x; for i in ~games; do echo $i; done; [[ ~games == /* ]] && echo host-secret; a=(~games); echo ${a[0]}; a[1]=~games; echo ${a[1]}; d=~games; echo $d | cat; (echo ~games) & wait",
-		"archive":                          "tar cf - " + secret + "; tar cf " + marker + " /etc/motd; tar cf /tmp/t /etc/motd; tar xf /tmp/t -C " + dir,
-		"proc":                             "cat /proc/self/environ /proc/1/environ /proc/self/maps /proc/self/root" + secret + " /proc/1/root" + secret + " /proc/self/cwd/go.mod",
-		"up":                               "cat ../../../../.." + secret + "; cd /data; cat ../../.." + secret,
+		"process substitution in a file": "echo 'cat <(echo a)' > /tmp/s; . /tmp/s; sh /tmp/s; sh < /tmp/s; " +
+			"chmod +x /tmp/s; /tmp/s",
+		"sockets": "exec 3<>/dev/tcp/127.0.0.1/22; cat < /dev/tcp/127.0.0.1/22; echo > " +
+			"/dev/udp/127.0.0.1/53; wget -q http://127.0.0.1; curl http://127.0.0.1; nc 127.0.0.1 22; nslookup " +
+			"localhost",
+		"users": "echo ~games ~lp ~" + filepath.Base(home) +
+			"x; x='y=~games/'; export \"$x\"; echo $y; readonly \"z=~games\"; echo $z; f() { local \"w=~games\"; " +
+			"echo $w; }; f; echo {~games,b} ${u:-~games}",
+		"users again": "case ~games in /*) echo host-secret;; esac; cat < ~games/x; for i in " +
+			"~games; do echo $i; done; [[ ~games == /* ]] && echo host-secret; a=(~games); echo ${a[0]}; " +
+			"a[1]=~games; echo ${a[1]}; d=~games; echo $d | cat; (echo ~games) & wait",
+		"archive": "tar cf - " + secret + "; tar cf " + marker +
+			" /etc/motd; tar cf /tmp/t /etc/motd; tar xf /tmp/t -C " + dir,
+		"proc": "cat /proc/self/environ /proc/1/environ /proc/self/maps /proc/self/root" +
+			secret + " /proc/1/root" + secret + " /proc/self/cwd/go.mod",
+		"up": "cat ../../../../.." + secret + "; cd /data; cat ../../.." + secret,
 	}
 	around := map[string]func(string) string{
 		"alone":        func(script string) string { return script },
@@ -118,8 +145,8 @@ func TestHost(t *testing.T) {
 	}
 }
 
-// TestOwn is what a command sees instead.
-func TestOwn(t *testing.T) {
+// TestContainerValues checks what scripts see instead of the host's values.
+func TestContainerValues(t *testing.T) {
 	c := newContainer(t)
 	for script, want := range map[string]string{
 		"cat /etc/hostname; hostname; hostname -i": "web-0\nweb-0\n10.1.2.3\n",
@@ -131,7 +158,8 @@ func TestOwn(t *testing.T) {
 	} {
 		if script == "env | sort" {
 			got := sh(t, c, script).stdout
-			if !strings.Contains(got, "COLOUR=blue\nEMPTY=\nHOME=/root\nHOSTNAME=web-0\n") || strings.Contains(got, "__") {
+			if !strings.Contains(got, "COLOUR=blue\nEMPTY=\nHOME=/root\nHOSTNAME=web-0\n") ||
+				strings.Contains(got, "__") {
 				t.Errorf("%s: %q", script, got)
 			}
 			continue
@@ -142,12 +170,14 @@ func TestOwn(t *testing.T) {
 	}
 }
 
-// TestHandlers holds that each way of the interpreter to the host is set, so that a new one is not missed.
+// TestHandlers checks that every handler of the interpreter is set. It fails when a new version adds a way to the host.
 func TestHandlers(t *testing.T) {
 	c := newContainer(t)
 	s := newSession(t.Context(), c, Streams{})
 	defer s.end()
-	sh, err := newInterpreter(&process{session: s, container: c, args: []string{"sh"}, env: c.env, dir: "/", stdin: s.stdin, stdout: s.stdout, stderr: s.stderr}, "sh", nil)
+	sh, err := newInterpreter(
+		&process{session: s, container: c, args: []string{"sh"}, env: c.env, dir: "/", stdin: s.stdin, stdout: s.stdout,
+			stderr: s.stderr}, "sh", nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -166,10 +196,11 @@ func TestHandlers(t *testing.T) {
 	}
 	want := []string{"callHandler", "execHandler", "openHandler", "readDirHandler", "statHandler", "accessHandler"}
 	if !slices.Equal(handlers, want) {
-		t.Errorf("the runner has the handlers %v; known are %v", handlers, want)
+		t.Errorf("the runner has the handlers %v, want %v", handlers, want)
 	}
 	var options []string
-	for _, option := range []any{interp.CallHandler, interp.ExecHandlers, interp.OpenHandler, interp.ReadDirHandler2, interp.StatHandler, interp.AccessHandler} {
+	for _, option := range []any{interp.CallHandler, interp.ExecHandlers, interp.OpenHandler, interp.ReadDirHandler2,
+		interp.StatHandler, interp.AccessHandler} {
 		options = append(options, reflect.TypeOf(option).String())
 	}
 	if len(options) != len(want) {
@@ -179,12 +210,12 @@ func TestHandlers(t *testing.T) {
 		t.Errorf("the directory of named pipes is %q", temp)
 	}
 	if _, ok := reflect.TypeFor[interp.HandlerContext]().FieldByName("runner"); !ok {
-		t.Error("a handler's context has no runner any more: functions in the place of builtins are not seen")
+		t.Error("a handler's context has no runner any more: functions that replace builtins are not found")
 	}
 }
 
-// TestImports holds the package, without its tests, to imports that cannot reach the host. Package os is there for pipes and
-// the names of its flags and errors; what it uses of it is listed.
+// TestImports checks that the package imports nothing that can reach the host. Package os is allowed only for pipes
+// and for the listed names.
 func TestImports(t *testing.T) {
 	out, err := exec.Command("go", "list", "-json=Imports,GoFiles,Dir", ".").Output()
 	if err != nil {
@@ -199,8 +230,10 @@ func TestImports(t *testing.T) {
 	}
 	for _, imported := range p.Imports {
 		switch first, _, _ := strings.Cut(imported, "/"); {
-		case imported == "os/exec", imported == "os/user", imported == "os/signal", imported == "syscall", imported == "unsafe", imported == "plugin", first == "net",
-			strings.HasPrefix(imported, "golang.org/x/sys"), imported == "path/filepath", imported == "io/ioutil", imported == "runtime/debug":
+		case imported == "os/exec", imported == "os/user", imported == "os/signal", imported == "syscall",
+			imported == "unsafe", imported == "plugin", first == "net",
+			strings.HasPrefix(imported, "golang.org/x/sys"), imported == "path/filepath", imported == "io/ioutil",
+			imported == "runtime/debug":
 			t.Errorf("imports %s", imported)
 		}
 	}

@@ -20,8 +20,8 @@ type interpreter struct {
 	*process
 	session *session
 	runner  *interp.Runner
-	// mark is an empty pipe that stands for standard input in the runner, which can only have an *os.File there: whoever
-	// meets it reads from the process's own.
+	// mark is an empty pipe that stands for standard input in the runner, which can only have an *os.File there:
+	// whoever meets it reads from the process's own.
 	mark *os.File
 	// variables is how much the shell was started with.
 	variables int
@@ -49,7 +49,8 @@ func newInterpreter(p *process, name string, params []string) (*interpreter, err
 	}
 	env := &environment{fixed: map[string]string{
 		variablePID: strconv.Itoa(p.pid), variableParent: "0", variableName: name, "__terminal": terminal,
-		"UID": strconv.FormatInt(p.user().uid, 10), "EUID": strconv.FormatInt(p.user().uid, 10), "GID": strconv.FormatInt(p.user().gid, 10),
+		"UID": strconv.FormatInt(p.user().uid, 10), "EUID": strconv.FormatInt(p.user().uid, 10),
+		"GID":  strconv.FormatInt(p.user().gid, 10),
 		"HOME": p.container.home(),
 	}, exported: p.env}
 	for _, entry := range p.env {
@@ -84,8 +85,8 @@ func (sh *interpreter) close() {
 	}
 }
 
-// run runs a part of a script, with what is to be done at its end if it is a *syntax.File. It says whether the shell has
-// ended with it.
+// run runs a part of a script, with what is to be done at its end if it is a *syntax.File. It says whether the shell
+// has ended with it.
 func (sh *interpreter) run(ctx context.Context, node syntax.Node) (exit int, ended bool) {
 	defer func() {
 		if failure := recover(); failure != nil {
@@ -129,13 +130,15 @@ func (sh *interpreter) call(ctx context.Context, args []string) ([]string, error
 		size += len(arg) + 1
 	}
 	if size > maxArguments {
-		return []string{nameMissing, strings.TrimPrefix(args[0][:min(len(args[0]), 64)], hidden) + ": Argument list too long"}, nil
+		return []string{nameMissing,
+			strings.TrimPrefix(args[0][:min(len(args[0]), 64)], hidden) + ": Argument list too long"}, nil
 	}
 	return redirected(hc, args, false), nil
 }
 
-// hasFunction says whether the runner of a handler knows a function. There is no other way to ask: a copy of the runner has
-// its own functions, and only the one of the handler knows them. Without the field it says that there is none.
+// hasFunction says whether the runner of a handler knows a function. There is no other way to ask: a copy of the
+// runner has its own functions, and only the one of the handler knows them. Without the field it says that there is
+// none.
 func hasFunction(hc interp.HandlerContext, name string) bool {
 	runner, ok := runnerOf(hc)
 	if !ok {
@@ -168,7 +171,8 @@ func (sh *interpreter) exec(ctx context.Context, args []string) (err error) {
 		}
 	}
 	p := &process{
-		ctx: ctx, session: sh.session, container: sh.container, args: slices.Concat([]string{name}, args[1:]), env: exported(hc.Env), dir: hc.Dir,
+		ctx: ctx, session: sh.session, container: sh.container, args: slices.Concat([]string{name}, args[1:]),
+		env: exported(hc.Env), dir: hc.Dir,
 		stdin: sh.input(hc), stdout: hc.Stdout, stderr: hc.Stderr,
 	}
 	var exit int

@@ -8,33 +8,33 @@ import (
 	"time"
 )
 
-// The bounds of what a client can make a container hold. All are in bytes unless they say otherwise.
+// The limits of what a client can make a container hold, in bytes unless noted.
 const (
-	maxFileBytes = 32 << 20 // of all files of a container
+	maxFileBytes = 32 << 20 // all files of a container
 	maxFiles     = 10_000   // files and directories of a container
-	maxName      = 255      // of a file
+	maxName      = 255      // the name of a file
 	maxPath      = 1024
 
-	maxScript    = 64 << 10  // that is parsed at once
-	maxFrames    = 4000      // Go stack frames, by which nesting is bounded: of a script, of functions, of $( ), eval and sh
-	maxNodes     = 1000      // nodes of a script within each other
-	maxVariables = 64 << 10  // of all variables of a shell, beside those it was started with
-	maxArguments = 128 << 10 // of the words of one command
-	maxCapture   = 64 << 10  // of the output that one $( ) takes
-	maxExpansion = 512       // expansions in one statement, an unquoted one counting for 16
-	maxBraces    = 4096      // words that the braces of one statement make
-	maxSubshells = 16        // at once, of one Run: the left sides of pipes, and background commands
-	maxRefusals  = 200       // subshells that may be refused before the whole command is ended
-	maxLine      = 256 << 10 // of one line that a command looks at
-	maxBuffer    = 8 << 20   // that a command keeps, as sort and tail do
-	maxPattern   = 256       // of each text of a pattern: what is written, and what an expansion gives, of which there may be 4
-	maxProgram   = 2000      // instructions of a regular expression, which a match of a line goes through for each of its bytes
-	maxGlob      = 4 << 20   // of names that the globs of one command look at
-	maxGlobs     = 16 << 20  // and of those that all of a Run look at, in a second
+	maxScript    = 64 << 10  // a script that is parsed in one piece
+	maxFrames    = 4000      // Go stack frames; limits the nesting of scripts, functions, $( ), eval and sh
+	maxNodes     = 1000      // depth of a script's syntax tree
+	maxVariables = 64 << 10  // all variables of a shell, without its initial environment
+	maxArguments = 128 << 10 // all words of one command
+	maxCapture   = 64 << 10  // the output of one $( )
+	maxExpansion = 512       // expansions in one statement; an unquoted one counts 16 times
+	maxBraces    = 4096      // words from brace expansion in one statement
+	maxSubshells = 16        // concurrent subshells of one Run: left sides of pipes, and background commands
+	maxRefusals  = 200       // refused subshells after which the whole command is ended
+	maxLine      = 256 << 10 // one line in a command's input
+	maxBuffer    = 8 << 20   // the memory of a command such as sort or tail
+	maxPattern   = 256       // each literal or expanded part of a pattern; at most 4 expansions
+	maxProgram   = 2000      // instructions of a regular expression; a match may execute all of them for each byte
+	maxGlob      = 4 << 20   // names that the globs of one command examine
+	maxGlobs     = 16 << 20  // names that all globs of one Run examine per second
 )
 
-// tooDeep says whether the calling goroutine's stack has more than maxFrames frames. A Go stack that overflows ends the
-// process, so it is asked wherever a script can make it grow.
+// tooDeep reports whether the stack of the calling goroutine has more than maxFrames frames. A Go stack overflow ends
+// the process, so this is checked wherever a script can make the stack grow.
 func tooDeep() bool {
 	var frame [1]uintptr
 	return runtime.Callers(maxFrames, frame[:]) > 0
@@ -45,7 +45,7 @@ var (
 	errTooLong = errors.New("too long")
 )
 
-// sourceReader gives a parser its text in small pieces, and no more of it once the parser stands too deep.
+// sourceReader passes text to a parser in small pieces. It returns an error once the parser is nested too deeply.
 type sourceReader struct{ text string }
 
 func (r *sourceReader) Read(p []byte) (int, error) {
@@ -60,7 +60,7 @@ func (r *sourceReader) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// globs bounds the names that globs look at: those of one command, by its runner, and those of all in a second.
+// globs limits the names that globs examine, for each command and, per second, for all commands together.
 type globs struct {
 	lock     sync.Mutex
 	byRunner map[uintptr]int
@@ -72,10 +72,10 @@ func (g *globs) take(runner uintptr, n int) bool {
 	g.lock.Lock()
 	defer g.lock.Unlock()
 	now := time.Now()
-	if g.byRunner == nil || len(g.byRunner) > 1000 { // of subshells that have ended without another command
+	if g.byRunner == nil || len(g.byRunner) > 1000 { // drop the entries of ended subshells
 		g.byRunner = map[uintptr]int{}
 	}
-	// At first the time since is long.
+	// Before the first call the elapsed time is very long.
 	g.left = min(maxGlobs, max(g.left, 0)+int(min(now.Sub(g.last), time.Second)*maxGlobs/time.Second))
 	g.last = now
 	g.left -= n
@@ -83,14 +83,14 @@ func (g *globs) take(runner uintptr, n int) bool {
 	return g.left >= 0 && g.byRunner[runner] <= maxGlob
 }
 
-// done is that a runner's next command begins.
+// done resets the count of a runner when its next command begins.
 func (g *globs) done(runner uintptr) {
 	g.lock.Lock()
 	defer g.lock.Unlock()
 	delete(g.byRunner, runner)
 }
 
-// limited passes on what fits, and calls full once when something does not.
+// limited is a writer with a limit. It calls full once when the limit is exceeded.
 type limited struct {
 	to   io.Writer
 	left int

@@ -13,15 +13,16 @@ import (
 	"time"
 )
 
-// heap is how much memory is in use.
+// heap returns the memory in use.
 func heap() uint64 {
-	sample := []metrics.Sample{{Name: "/memory/classes/heap/objects:bytes"}, {Name: "/memory/classes/heap/stacks:bytes"}}
+	sample := []metrics.Sample{{Name: "/memory/classes/heap/objects:bytes"},
+		{Name: "/memory/classes/heap/stacks:bytes"}}
 	metrics.Read(sample)
 	return sample[0].Value.Uint64() + sample[1].Value.Uint64()
 }
 
-// TestBombs is what would eat the memory, the stack or the processor. Each is to end by itself, in little memory, with or
-// without a message, or to end with its context.
+// TestBombs runs scripts that would exhaust memory, stack or CPU. Each must end by itself or with its context, and
+// must use little memory.
 func TestBombs(t *testing.T) {
 	deep := strings.Repeat
 	for _, test := range []struct {
@@ -68,20 +69,29 @@ func TestBombs(t *testing.T) {
 		{"doubling by tests", `x=aaaa; while [[ 1 ]]; do x="$x$x"; done`, "out of memory", false},
 		{"doubling by +=", `x=aaaa; while :; do x+=$x; done`, "out of memory", false},
 		{"doubling by defaults", `x=aaaa; while [[ ${y:=$x$x} ]]; do x=$y; unset y; done`, "out of memory", false},
-		{"doubling by defaults at once", `x=` + deep("a", 10000) + `; : ${a:=$x$x$x$x} ${b:=$a$a$a$a} ${c:=$b$b$b$b} ${d:=$c$c$c$c}`, "too many expansions", false},
-		{"doubling by parameters", `set -- a b c d; while set -- "$@" "$@"; do :; done`, "Argument list too long", false},
+		{"doubling by defaults at once",
+			`x=` + deep("a", 10000) + `; : ${a:=$x$x$x$x} ${b:=$a$a$a$a} ${c:=$b$b$b$b} ${d:=$c$c$c$c}`,
+			"too many expansions", false},
+		{"doubling by parameters", `set -- a b c d; while set -- "$@" "$@"; do :; done`, "Argument list too long",
+			false},
 		{"doubling by arrays", `a=(1 2 3 4); while :; do a=("${a[@]}" "${a[@]}"); done`, "out of memory", false},
 		{"doubling by functions", `f() { f "$1$1"; }; f aaaaaaaa`, "Argument list too long", false},
 		{"doubling by export", `x=aaaa; while :; do export "x=$x$x"; done`, "out of memory", false},
 		{"doubling by read", `x=aaaa; while :; do read x <<< "$x$x"; done`, "out of memory", false},
-		{"doubling in the environment", `while :; do export A$((i=i+1))=aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa; done`, "out of memory", false},
+		{"doubling in the environment",
+			`while :; do export A$((i=i+1))=aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa; done`, "out of memory",
+			false},
 		{"doubling in a for", `x=aaaaaa; for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25 26 27 28 29 30; do x=$x$x; done`, "out of memory", false},
-		{"many variables", `while :; do eval "x$((i=i+1))=aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"; done`, "out of memory", false},
+		{"many variables", `while :; do eval "x$((i=i+1))=aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"; done`,
+			"out of memory", false},
 		{"replacement", `x=` + deep("a", 60000) + `; y=${x//a/$x}; echo ${#y}`, "bad substitution", false},
-		{"long replacement", `x=` + deep("a", 30000) + `; while :; do x=${x//a/aaaaaaaaaaaaaaaa}; done`, "out of memory", false},
+		{"long replacement", `x=` + deep("a", 30000) + `; while :; do x=${x//a/aaaaaaaaaaaaaaaa}; done`,
+			"out of memory", false},
 		{"many expansions", `x=` + deep("a", 30000) + `; y="` + deep("$x", 10000) + `"`, "too many expansions", false},
-		{"many fields", `x=$(seq 1 10000); y=` + deep("a", 10) + `; echo` + deep(" $x", 32) + ` | wc -c`, "Argument list too long", false},
-		{"printf", `printf '%1000000000d' 1; printf '%.1000000000d' 1; printf '%*d' 1000000000 1`, "invalid format", false},
+		{"many fields", `x=$(seq 1 10000); y=` + deep("a", 10) + `; echo` + deep(" $x", 32) + ` | wc -c`,
+			"Argument list too long", false},
+		{"printf", `printf '%1000000000d' 1; printf '%.1000000000d' 1; printf '%*d' 1000000000 1`, "invalid format",
+			false},
 		{"captured sequence", `x=$(seq 1 1000000000000)`, "out of memory", false},
 		{"captured builtins", `x=$(while :; do times; done)`, "out of memory", false},
 		{"captured zeros", `x=$(cat /dev/zero)`, "out of memory", false},
@@ -107,14 +117,22 @@ func TestBombs(t *testing.T) {
 		{"endless translation", `tr a b < /dev/zero | sha256sum`, "", true},
 		{"endless search", `tail -n +5 /dev/zero; tail -c +100000000000 /dev/zero`, "", true},
 		{"packed zeros", `head -c 30000000 /dev/zero > /tmp/x; tar czf /tmp/y /tmp/x; rm /tmp/x; while :; do tar xzf /tmp/y -C /tmp; tar tzf /tmp/y; done`, "", true},
-		{"large regular expressions", `head -c 200000 /dev/zero | tr '\0' a > /tmp/x; for i in 1 2 3 4; do grep -E '(a?){900}(a?){900}b' /tmp/x; sed 's/a*a*a*a*a*a*b/c/' /tmp/x; done | wc -c`, "", false},
-		{"large pattern", `x=` + deep("a", 30000) + `; y=` + deep("*a", 15000) + `b; case $x in $y) ;; esac`, "pattern is too long", false},
-		{"large pattern to remove", `x=` + deep("a", 30000) + `; y=` + deep("*a", 15000) + `b; echo ${x#$y}`, "pattern is too long", false},
-		{"large quoted pattern", `x=` + deep("a", 30000) + `; y=` + deep("*a", 15000) + `b; [[ $x == "$y"* ]]`, "pattern is too long", false},
-		{"large pattern that is written", `x=` + deep("a", 30000) + `; echo ${x%` + deep("*a", 15000) + `}`, "pattern is too long", false},
-		{"many patterns", `x=` + deep("a", 30000) + `; y=` + deep("*a", 100) + `; echo ${x%` + deep("$y", 10) + `}`, "pattern is too long", false},
-		{"large regular expression", `x=` + deep("a", 30000) + `; [[ $x =~ (a?){1000}(a?){1000}(a?){1000}b ]]; echo $? >&2`, "2\n", false},
-		{"large glob", `cd /tmp; i=0; while [ $i -lt 500 ]; do i=$((i+1)); : > ` + deep("a", 240) + `$i; done; x=` + deep("*a", 15000) + `; echo ${x}b ${x}c ${x}d`, "", false},
+		{"large regular expressions",
+			`head -c 200000 /dev/zero | tr '\0' a > /tmp/x; for i in 1 2 3 4; do grep -E '(a?){900}(a?){900}b' /tmp/x; sed 's/a*a*a*a*a*a*b/c/' /tmp/x; done | wc -c`, "", false},
+		{"large pattern", `x=` + deep("a", 30000) + `; y=` + deep("*a", 15000) + `b; case $x in $y) ;; esac`,
+			"pattern is too long", false},
+		{"large pattern to remove", `x=` + deep("a", 30000) + `; y=` + deep("*a", 15000) + `b; echo ${x#$y}`,
+			"pattern is too long", false},
+		{"large quoted pattern", `x=` + deep("a", 30000) + `; y=` + deep("*a", 15000) + `b; [[ $x == "$y"* ]]`,
+			"pattern is too long", false},
+		{"large pattern that is written", `x=` + deep("a", 30000) + `; echo ${x%` + deep("*a", 15000) + `}`,
+			"pattern is too long", false},
+		{"many patterns", `x=` + deep("a", 30000) + `; y=` + deep("*a", 100) + `; echo ${x%` + deep("$y", 10) + `}`,
+			"pattern is too long", false},
+		{"large regular expression",
+			`x=` + deep("a", 30000) + `; [[ $x =~ (a?){1000}(a?){1000}(a?){1000}b ]]; echo $? >&2`, "2\n", false},
+		{"large glob", `cd /tmp; i=0; while [ $i -lt 500 ]; do i=$((i+1)); : > ` + deep("a", 240) + `$i; done; x=` +
+			deep("*a", 15000) + `; echo ${x}b ${x}c ${x}d`, "", false},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			debug.FreeOSMemory()
@@ -141,7 +159,8 @@ func TestBombs(t *testing.T) {
 			defer cancel()
 			var stderr bytes.Buffer
 			begin := time.Now()
-			_, err := newContainer(t).Run(ctx, []string{"sh", "-c", test.script}, Streams{Stdout: io.Discard, Stderr: &limited{to: &stderr, left: 1 << 20, full: func() {}}})
+			_, err := newContainer(t).Run(ctx, []string{"sh", "-c", test.script},
+				Streams{Stdout: io.Discard, Stderr: &limited{to: &stderr, left: 1 << 20, full: func() {}}})
 			took := time.Since(begin)
 			close(stop)
 			<-stopped
@@ -149,7 +168,7 @@ func TestBombs(t *testing.T) {
 				t.Errorf("error %v after %v; stderr %.200q", err, took, stderr.String())
 			}
 			if test.endless && took > limit+time.Minute {
-				t.Errorf("it went on for %v after its context", took-limit)
+				t.Errorf("it continued for %v after the end of its context", took-limit)
 			}
 			if !strings.Contains(stderr.String(), test.says) {
 				t.Errorf("stderr %.300q has no %q", stderr.String(), test.says)
@@ -157,19 +176,22 @@ func TestBombs(t *testing.T) {
 			if grown := int64(peak) - int64(before); grown > 300<<20 {
 				t.Errorf("took %d MiB", grown>>20)
 			}
-			t.Logf("%v, %d MiB: %.100s", took.Round(time.Millisecond), (int64(peak)-int64(before))>>20, strings.TrimSpace(stderr.String()))
+			t.Logf("%v, %d MiB: %.100s", took.Round(time.Millisecond), (int64(peak)-int64(before))>>20,
+				strings.TrimSpace(stderr.String()))
 		})
 	}
 }
 
-// TestNothingAfterTheEnd: what has begun in the background writes nothing once Run has returned.
+// TestNothingAfterTheEnd checks that background commands write nothing after Run has returned.
 func TestNothingAfterTheEnd(t *testing.T) {
 	for range 20 {
 		var stderr bytes.Buffer
-		if _, err := newContainer(t).Run(t.Context(), []string{"sh", "-c", `i=0; while [ $i -lt 150 ]; do sleep 1000 & i=$((i+1)); done`}, Streams{Stderr: &stderr}); err != nil {
+		if _, err := newContainer(t).Run(t.Context(),
+			[]string{"sh", "-c", `i=0; while [ $i -lt 150 ]; do sleep 1000 & i=$((i+1)); done`},
+			Streams{Stderr: &stderr}); err != nil {
 			t.Fatal(err)
 		}
-		// The race detector finds a Write that is not done before this.
+		// The race detector reports a Write that is still running here.
 		stderr.Reset()
 		runtime.Gosched()
 		if stderr.Len() > 0 {
@@ -178,8 +200,8 @@ func TestNothingAfterTheEnd(t *testing.T) {
 	}
 }
 
-// TestReadAtOnce: the race detector finds what reads of a file from several subshells, and a change of its mode, share.
-func TestReadAtOnce(t *testing.T) {
+// TestConcurrentReads reads a file in several subshells while its mode changes, for the race detector.
+func TestConcurrentReads(t *testing.T) {
 	got := sh(t, newContainer(t), `seq 1 2000 > /tmp/f; for i in 1 2 3; do { while read x; do :; done < /tmp/f; cat /dev/random | head -c 1000 > /dev/null; } & chmod 600 /tmp/f; done
 { cat & cat & cat & wait; } < /tmp/f > /dev/null; wait`)
 	if got != (result{}) {
@@ -187,8 +209,8 @@ func TestReadAtOnce(t *testing.T) {
 	}
 }
 
-// TestSpace is that what was removed gives its room back.
-func TestSpace(t *testing.T) {
+// TestRemovedFilesFreeSpace checks that removed files no longer count towards the quota.
+func TestRemovedFilesFreeSpace(t *testing.T) {
 	c := newContainer(t)
 	for i := range 2 { // the second finds no room if the first gave none back
 		got := sh(t, c, `head -c 20000000 /dev/zero > /tmp/x && cp /tmp/x /tmp/y; rm -rf /tmp/x /tmp/y; mkdir -p /tmp/a/b/c; echo x > /tmp/a/b/c/d; rm -r /tmp/a; ls /tmp`)
@@ -198,7 +220,8 @@ func TestSpace(t *testing.T) {
 	}
 	c.files.lock.Lock()
 	defer c.files.lock.Unlock()
-	if left := fmt.Sprint(c.files.bytes, c.files.nodes); left != fmt.Sprint(len("hello\n")+len("one\ntwo\nthree\n")+len("1\n2\n3\n"), 4) {
-		t.Errorf("bytes and nodes are %s", left)
+	if left := fmt.Sprint(c.files.bytes,
+		c.files.nodes); left != fmt.Sprint(len("hello\n")+len("one\ntwo\nthree\n")+len("1\n2\n3\n"), 4) {
+		t.Errorf("bytes and nodes: %s", left)
 	}
 }

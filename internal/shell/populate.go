@@ -25,19 +25,22 @@ const (
 	processors  = 4
 )
 
-// program is how the file of a command begins; its name comes after. A copy of it is the same command.
+// program is the beginning of a command's file. The name of the command follows, so that a copy of the file works too.
 const program = "\x7fELF\x02\x01\x01\x00fauxlet:"
 
-// populate makes what any system has.
+// populate creates the files that every system has.
 func (c *Container) populate() error {
 	root := []struct {
 		name string
 		mode fs.FileMode
 	}{
-		{"/bin", 0o755}, {"/dev", 0o755}, {"/etc", 0o755}, {"/home", 0o755}, {"/lib", 0o755}, {"/mnt", 0o755}, {"/opt", 0o755},
+		{"/bin", 0o755}, {"/dev", 0o755}, {"/etc", 0o755}, {"/home", 0o755}, {"/lib", 0o755}, {"/mnt", 0o755},
+		{"/opt", 0o755},
 		{"/proc", 0o555}, {"/root", 0o700}, {"/run", 0o755}, {"/sbin", 0o755}, {"/srv", 0o755}, {"/sys", 0o555},
-		{"/tmp", 0o777 | fs.ModeSticky}, {"/usr", 0o755}, {"/usr/bin", 0o755}, {"/usr/local", 0o755}, {"/usr/local/bin", 0o755},
-		{"/usr/sbin", 0o755}, {"/var", 0o755}, {"/var/log", 0o755}, {"/var/tmp", 0o777 | fs.ModeSticky}, {"/proc/1", 0o555}, {"/proc/self", 0o555},
+		{"/tmp", 0o777 | fs.ModeSticky}, {"/usr", 0o755}, {"/usr/bin", 0o755}, {"/usr/local", 0o755},
+		{"/usr/local/bin", 0o755},
+		{"/usr/sbin", 0o755}, {"/var", 0o755}, {"/var/log", 0o755}, {"/var/tmp", 0o777 | fs.ModeSticky},
+		{"/proc/1", 0o555}, {"/proc/self", 0o555},
 	}
 	for _, dir := range root {
 		if err := c.files.mkdir(user{}, dir.name, dir.mode, c.begun()); err != nil {
@@ -57,12 +60,13 @@ func (c *Container) populate() error {
 	passwd += "nobody:x:65534:65534:nobody:/:/sbin/nologin\n"
 	group += "nogroup:x:65534:\n"
 	for name, content := range map[string]string{
-		"/etc/hostname":    c.config.Hostname + "\n",
-		"/etc/hosts":       hosts,
-		"/etc/passwd":      passwd,
-		"/etc/group":       group,
-		"/etc/resolv.conf": "search default.svc.cluster.local svc.cluster.local cluster.local\nnameserver 10.96.0.10\noptions ndots:5\n",
-		"/etc/os-release":  "NAME=\"fauxlet\"\nID=fauxlet\nPRETTY_NAME=\"fauxlet (no container at all)\"\n",
+		"/etc/hostname": c.config.Hostname + "\n",
+		"/etc/hosts":    hosts,
+		"/etc/passwd":   passwd,
+		"/etc/group":    group,
+		"/etc/resolv.conf": "search default.svc.cluster.local svc.cluster.local cluster.local\nnameserver " +
+			"10.96.0.10\noptions ndots:5\n",
+		"/etc/os-release": "NAME=\"fauxlet\"\nID=fauxlet\nPRETTY_NAME=\"fauxlet (no container at all)\"\n",
 	} {
 		if err := c.files.put(name, content, 0o644); err != nil {
 			return err
@@ -84,13 +88,19 @@ func (c *Container) populate() error {
 			return "0.08 0.03 0.01 1/" + strconv.Itoa(len(c.list())) + " " + strconv.Itoa(c.last()) + "\n"
 		},
 		"/proc/meminfo": func() string {
-			return fmt.Sprintf("MemTotal:       %8d kB\nMemFree:        %8d kB\nMemAvailable:   %8d kB\n", memoryTotal, memoryFree, memoryFree+1<<20)
+			return fmt.Sprintf("MemTotal:       %8d kB\nMemFree:        %8d kB\nMemAvailable:   %8d kB\n", memoryTotal,
+				memoryFree, memoryFree+1<<20)
 		},
 		"/proc/mounts": func() string {
-			return "overlay / overlay rw,relatime 0 0\nproc /proc proc rw,nosuid,nodev,noexec,relatime 0 0\ntmpfs /dev tmpfs rw,nosuid,size=65536k,mode=755 0 0\n"
+			return "overlay / overlay rw,relatime 0 0\nproc /proc proc rw,nosuid,nodev,noexec,relatime 0 0\ntmpfs " +
+				"/dev tmpfs rw,nosuid,size=65536k,mode=755 0 0\n"
 		},
 		"/proc/self/cmdline": func() string { return "cat\x00/proc/self/cmdline\x00" },
-		"/proc/uptime":       func() string { up := c.uptime().Seconds(); return fmt.Sprintf("%.2f %.2f\n", up, up*processors*0.97) },
+		"/proc/uptime": func() string {
+			up := c.uptime().Seconds()
+			return fmt.Sprintf("%.2f %.2f\n", up,
+				up*processors*0.97)
+		},
 		"/proc/version": func() string {
 			return fmt.Sprintf("%s version %s (build@fauxlet) %s\n", kernelName, kernelRelease, kernelVersion)
 		},
@@ -104,7 +114,7 @@ func (c *Container) populate() error {
 		}
 		n.generate = generate
 	}
-	// What stands here so far is not the client's.
+	// The files so far do not count towards the client's quota.
 	c.files.bytes, c.files.nodes = 0, 0
 	return nil
 }
@@ -112,7 +122,8 @@ func (c *Container) populate() error {
 func cpuinfo() string {
 	var b strings.Builder
 	for i := range processors {
-		fmt.Fprintf(&b, "processor\t: %d\nvendor_id\t: fauxlet\nmodel name\t: none at all\ncpu MHz\t\t: 2400.000\n\n", i)
+		fmt.Fprintf(&b, "processor\t: %d\nvendor_id\t: fauxlet\nmodel name\t: none at all\ncpu MHz\t\t: 2400.000\n\n",
+			i)
 	}
 	return b.String()
 }
@@ -124,7 +135,7 @@ func (c *Container) uptime() time.Duration {
 	return max(0, c.config.Now().Sub(c.config.Started))
 }
 
-// userName and groupName give what /etc/passwd and /etc/group have for a number; else the number.
+// userName and groupName look up an ID in /etc/passwd or /etc/group. Without an entry they return the number.
 func (c *Container) userName(id int64) string  { return c.named("/etc/passwd", id) }
 func (c *Container) groupName(id int64) string { return c.named("/etc/group", id) }
 
@@ -139,7 +150,7 @@ func (c *Container) named(file string, id int64) string {
 	return number
 }
 
-// list gives the processes by their numbers; the first has no *process, as nothing of it runs.
+// list returns the processes by PID. The first has no *process, because it does not really run.
 func (c *Container) list() []int {
 	c.lock.Lock()
 	defer c.lock.Unlock()

@@ -19,12 +19,12 @@ const (
 	sigTerm = 15
 )
 
-// signal is the cause for which a process ends.
+// signal is the signal that ended a process.
 type signal int
 
 func (s signal) Error() string { return fmt.Sprintf("signal %d", int(s)) }
 
-// process is a command that runs. Its fields do not change while it does.
+// process is a running command. Its fields do not change while it runs.
 type process struct {
 	ctx       context.Context // when it ends
 	session   *session
@@ -36,7 +36,7 @@ type process struct {
 
 	stdin          io.Reader
 	stdout, stderr io.Writer
-	broken         atomic.Bool // stdout has no reader any more
+	broken         atomic.Bool // the reader of stdout has gone
 
 	kill context.CancelCauseFunc
 }
@@ -51,7 +51,7 @@ func (p *process) path(name string) string {
 	return path.Join(p.dir, name)
 }
 
-// lookPath finds the file of a command, as os/exec.LookPath does.
+// lookPath finds the file of a command like os/exec.LookPath.
 func (p *process) lookPath(name string) (string, error) {
 	if name == "" || strings.Contains(name, "\x00") {
 		return "", errNotExist
@@ -88,8 +88,8 @@ func (p *process) executable(file string) error {
 	return err
 }
 
-// start runs a process to its end: a command of the table or a script. An error is that of a command that cannot be started:
-// errNotExist also where it is a script of an interpreter that is not there.
+// start runs a process to its end: a command of the table, or a script. The error means that it could not be started.
+// It is errNotExist also for a script whose interpreter is missing.
 func (s *session) start(ctx context.Context, p *process) (exit int, err error) {
 	if tooDeep() {
 		s.fail("sh: "+errTooDeep.Error(), 2)
@@ -149,7 +149,7 @@ func (s *session) start(ctx context.Context, p *process) (exit int, err error) {
 	return exit & 0xff, nil
 }
 
-// shebang gives the shell of a script: the one that it names, or the common one.
+// shebang returns the interpreter of a script: the one it names, or /bin/sh.
 func shebang(content []byte) (string, error) {
 	line, _, _ := bytes.Cut(content, []byte("\n"))
 	if bytes.IndexByte(line, 0) >= 0 || bytes.HasPrefix(line, []byte("\x7fELF")) {
@@ -172,7 +172,7 @@ func shebang(content []byte) (string, error) {
 
 func (p *process) script(ctx context.Context, _ *process) int { return runShell(ctx, p) }
 
-// guardedReader ends with its context. Reads of pipes end as their writers do.
+// guardedReader is a reader that ends with its context. A read from a pipe ends with the pipe's writer.
 type guardedReader struct {
 	ctx  context.Context
 	from io.Reader
@@ -185,7 +185,7 @@ func (r *guardedReader) Read(b []byte) (int, error) {
 	return r.from.Read(b)
 }
 
-// guardedWriter ends with its context, and remembers that nobody reads.
+// guardedWriter is a writer that ends with its context and records a missing reader.
 type guardedWriter struct {
 	ctx    context.Context
 	to     io.Writer
@@ -205,13 +205,13 @@ func (w *guardedWriter) Write(b []byte) (int, error) {
 	return n, err
 }
 
-// fail says why something is wrong, and gives exit code 1.
+// fail writes an error message and returns exit code 1.
 func (p *process) fail(format string, args ...any) int {
 	fmt.Fprintf(p.stderr, path.Base(p.args[0])+": "+format+"\n", args...)
 	return 1
 }
 
-// open gives a file for reading; "-" is stdin.
+// open opens a file for reading. "-" is stdin.
 func (p *process) open(name string) (io.Reader, error) {
 	switch p.path(name) {
 	case "/dev/stdin", "/dev/fd/0", "/proc/self/fd/0":
@@ -238,7 +238,7 @@ func (p *process) create(name string, flags int) (io.Writer, error) {
 	return p.container.files.open(p.user(), p.path(name), openWrite|openCreate|flags, 0o644)
 }
 
-// lines reads what is written line by line. What the command has written goes out whenever it may have to wait for more.
+// lines reads input line by line. It flushes the command's output whenever the next read may block.
 type lines struct {
 	*bufio.Writer
 	in *bufio.Reader
@@ -260,7 +260,7 @@ func (p *process) lines(from io.Reader, to *bufio.Writer) *lines {
 	return &lines{Writer: to, in: bufio.NewReader(flusher{from, to})}
 }
 
-// next gives a line with its end, which the last one may not have; io.EOF is that there is none.
+// next returns a line with its line end, which the last line may lack. It returns io.EOF at the end.
 func (l *lines) next() (string, error) {
 	var line []byte
 	for {
@@ -278,8 +278,8 @@ func (l *lines) next() (string, error) {
 	}
 }
 
-// each calls do for every line of the files, or of stdin without any; do says whether to go on. It gives the exit code:
-// 1 where a file could not be read.
+// each calls do for every line of the files, or of stdin if there are none, until do returns false. It returns the
+// exit code, which is 1 if a file could not be read.
 func (p *process) each(names []string, out *bufio.Writer, do func(name, line string) bool) int {
 	defer out.Flush()
 	if len(names) == 0 {

@@ -11,7 +11,7 @@ import (
 	"mvdan.cc/sh/v3/syntax"
 )
 
-// read takes one line of standard input, byte by byte, so that the next command gets what follows.
+// read implements the builtin read. It reads byte by byte, so that the next command gets the rest of the input.
 func read(ctx context.Context, b *builtin) error {
 	raw, silent, most := false, false, maxCapture
 	delimiter := byte('\n')
@@ -69,7 +69,8 @@ func read(ctx context.Context, b *builtin) error {
 	if len(names) == 0 {
 		names = []string{"REPLY"}
 		if !raw {
-			values[0] = strings.Join(expand.ReadFields(&expand.Config{Env: expand.FuncEnviron(noIFS)}, line, -1, false), "")
+			values[0] = strings.Join(expand.ReadFields(&expand.Config{Env: expand.FuncEnviron(noIFS)}, line, -1, false),
+				"")
 		}
 	} else {
 		values = expand.ReadFields(&expand.Config{Env: b.hc.Env}, line, len(names), raw)
@@ -93,7 +94,7 @@ func read(ctx context.Context, b *builtin) error {
 
 func noIFS(string) string { return "" }
 
-// readLine gives a line without its end, and whether the input ended before.
+// readLine returns a line without its line end, and whether the input ended first.
 func readLine(in io.Reader, delimiter byte, raw bool, most int) (string, bool) {
 	var line []byte
 	escaped := false

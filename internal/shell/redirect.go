@@ -41,7 +41,8 @@ func (sh *interpreter) open(ctx context.Context, name string, flag int, mode fs.
 		full := func() { sh.session.fail("sh: out of memory: $( ) gives too much", 2) }
 		return &stream{Writer: &limited{to: hc.Stdout, left: maxCapture, full: full}}, nil
 	}
-	p := &process{ctx: ctx, container: sh.container, dir: hc.Dir, stdin: sh.input(hc), stdout: hc.Stdout, stderr: hc.Stderr}
+	p := &process{ctx: ctx, container: sh.container, dir: hc.Dir, stdin: sh.input(hc), stdout: hc.Stdout,
+		stderr: hc.Stderr}
 	if flag&(os.O_WRONLY|os.O_RDWR) != 0 {
 		flags := 0
 		if flag&os.O_APPEND != 0 {
@@ -63,7 +64,7 @@ func (sh *interpreter) open(ctx context.Context, name string, flag int, mode fs.
 	if err != nil {
 		return nil, &os.PathError{Op: "sh: can't open", Path: name, Err: err}
 	}
-	// Of anything else than an *os.File the interpreter makes one, with a goroutine that nobody ends.
+	// Return an *os.File. For any other type the interpreter would start a goroutine that never ends.
 	in, out, err := os.Pipe()
 	if err != nil {
 		return nil, &os.PathError{Op: "sh: can't open", Path: name, Err: errNoSpace}
@@ -81,11 +82,11 @@ func (sh *interpreter) open(ctx context.Context, name string, flag int, mode fs.
 	return in, nil
 }
 
-// keep remembers a pipe for the end of the shell. The interpreter closes it after the statement, mostly.
+// keep records a pipe, to close it at the end of the shell. Usually the interpreter closes it after the statement.
 func (sh *interpreter) keep(file *os.File) {
 	sh.container.lock.Lock()
 	defer sh.container.lock.Unlock()
-	// One that is closed is not kept.
+	// Drop closed pipes.
 	sh.opened = slices.DeleteFunc(sh.opened, func(f *os.File) bool { return f.SetReadDeadline(time.Time{}) != nil })
 	sh.opened = append(sh.opened, file)
 }
@@ -108,7 +109,7 @@ func (sh *interpreter) readDir(ctx context.Context, name string) ([]fs.DirEntry,
 	return entries, nil
 }
 
-// globbed is a name that a glob looks at, until the end of its context: a pattern may be long.
+// globbed is a name that a glob examines. It checks the context, because a long pattern takes time.
 type globbed struct {
 	fileInfo
 	ctx context.Context

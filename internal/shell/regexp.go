@@ -7,8 +7,8 @@ import (
 	"strings"
 )
 
-// expression makes a regular expression of Go of one of POSIX, basic or extended. Go's take time that is linear in the text,
-// and bound their own size.
+// expression compiles a POSIX regular expression, basic or extended, with Go's package regexp. Its matches take
+// linear time.
 func expression(pattern string, extended bool, flags string) (*regexp.Regexp, error) {
 	var b strings.Builder
 	for i := 0; i < len(pattern); i++ {
@@ -37,10 +37,14 @@ func expression(pattern string, extended bool, flags string) (*regexp.Regexp, er
 			}
 		case !extended && strings.IndexByte("(){}|+?", c) >= 0:
 			b.WriteString(`\` + string(c))
-		case !extended && c == '*' && (i == 0 || pattern[i-1] == '^' && i == 1 || strings.HasSuffix(pattern[:i], `\(`) || strings.HasSuffix(pattern[:i], `\|`)):
+		case !extended && c == '*' &&
+			(i == 0 || pattern[i-1] == '^' && i == 1 || strings.HasSuffix(pattern[:i], `\(`) ||
+				strings.HasSuffix(pattern[:i], `\|`)):
 			b.WriteString(`\*`)
-		case !extended && c == '^' && i > 0 && !strings.HasSuffix(pattern[:i], `\(`) && !strings.HasSuffix(pattern[:i], `\|`),
-			!extended && c == '$' && i+1 < len(pattern) && !strings.HasPrefix(pattern[i+1:], `\)`) && !strings.HasPrefix(pattern[i+1:], `\|`):
+		case !extended && c == '^' && i > 0 && !strings.HasSuffix(pattern[:i], `\(`) &&
+			!strings.HasSuffix(pattern[:i], `\|`),
+			!extended && c == '$' && i+1 < len(pattern) && !strings.HasPrefix(pattern[i+1:], `\)`) &&
+				!strings.HasPrefix(pattern[i+1:], `\|`):
 			b.WriteString(`\` + string(c))
 		default:
 			b.WriteByte(c)
@@ -49,7 +53,7 @@ func expression(pattern string, extended bool, flags string) (*regexp.Regexp, er
 	return compile("(?"+flags+":"+b.String()+")", pattern)
 }
 
-// compile compiles an expression of Go that is not too large; shown is what it was made of.
+// compile compiles a Go expression if it is not too large. shown is the original text for the error message.
 func compile(text, shown string) (*regexp.Regexp, error) {
 	parsed, err := syntax.Parse(text, syntax.Perl)
 	if err == nil {
@@ -64,7 +68,7 @@ func compile(text, shown string) (*regexp.Regexp, error) {
 	return regexp.Compile(text)
 }
 
-// bracketEnd finds the ] of a bracket expression; -1 if there is none.
+// bracketEnd returns the index of the ] that ends a bracket expression, or -1.
 func bracketEnd(pattern string, start int) int {
 	i := start + 1
 	if i < len(pattern) && pattern[i] == '^' {

@@ -8,7 +8,7 @@ import (
 	"sync/atomic"
 )
 
-// session is one Run and all that it starts.
+// session is one call of Run with everything that it starts.
 type session struct {
 	container *Container
 	ctx       context.Context
@@ -16,7 +16,7 @@ type session struct {
 
 	stdin          io.Reader
 	stdout, stderr io.Writer
-	terminal       *terminal // nil: there is none
+	terminal       *terminal // nil without a terminal
 
 	lock      sync.Mutex
 	over      bool
@@ -51,7 +51,8 @@ func newSession(ctx context.Context, c *Container, streams Streams) *session {
 	return s
 }
 
-// enter counts something that end is to wait for, by work.Done; false: it is too late for that.
+// enter registers work that end must wait for; the caller must call work.Done. It returns false after the session has
+// ended.
 func (s *session) enter() bool {
 	s.lock.Lock()
 	defer s.lock.Unlock()
@@ -61,7 +62,7 @@ func (s *session) enter() bool {
 	return !s.over
 }
 
-// end stops all that still runs, and waits for it.
+// end stops everything that still runs, and waits for it.
 func (s *session) end() {
 	s.lock.Lock()
 	s.over = true
@@ -70,7 +71,7 @@ func (s *session) end() {
 	s.work.Wait()
 }
 
-// fail ends the whole command, with a message and an exit code of 128 and a signal's number, or another.
+// fail ends the whole command with a message and an exit code, for example 128 plus the number of a signal.
 func (s *session) fail(message string, exit int) {
 	s.failed.Do(func() {
 		fmt.Fprintln(s.stderr, message)
@@ -78,8 +79,7 @@ func (s *session) fail(message string, exit int) {
 	})
 }
 
-// locked is a writer to which one at a time writes, and which does not pass on an empty write: on a stream of frames that
-// would say something.
+// locked is a writer for concurrent use. It drops empty writes, which would have a meaning on a stream of frames.
 type locked struct {
 	lock sync.Mutex
 	to   io.Writer
@@ -94,15 +94,16 @@ func (w *locked) Write(p []byte) (int, error) {
 	return w.to.Write(p)
 }
 
-// complaints passes on what is wrong, until the end of the context: all that comes then is that it has ended, as is what the
-// interpreter says of one that has.
+// complaints passes error messages on until the context ends. Later messages, and the interpreter's message about an
+// ended context, only repeat that it has ended.
 type complaints struct {
 	ctx context.Context
 	to  io.Writer
 }
 
 func (w *complaints) Write(p []byte) (int, error) {
-	if w.ctx.Err() != nil || string(p) == context.Canceled.Error()+"\n" || string(p) == context.DeadlineExceeded.Error()+"\n" {
+	if w.ctx.Err() != nil || string(p) == context.Canceled.Error()+"\n" ||
+		string(p) == context.DeadlineExceeded.Error()+"\n" {
 		return len(p), nil
 	}
 	return w.to.Write(p)
@@ -112,8 +113,8 @@ type nothing struct{}
 
 func (nothing) Read([]byte) (int, error) { return 0, io.EOF }
 
-// input reads from a client, from the first Read on, in a goroutine of its own: a Read here ends with the session even where
-// the client's does not.
+// input reads from a client in a goroutine of its own, which starts with the first Read. So a Read ends with the
+// session even if the client's Read does not return.
 type input struct {
 	session *session
 	from    io.Reader

@@ -10,8 +10,8 @@ import (
 	"mvdan.cc/sh/v3/syntax"
 )
 
-// runShell is sh: `sh -c text [name [parameters]]`, `sh file [parameters]`, `sh -s [parameters]` or just `sh`, which reads
-// standard input: with an editor where that is a terminal.
+// runShell implements sh: `sh -c text [name [parameters]]`, `sh file [parameters]`, `sh -s [parameters]`, or `sh`,
+// which reads standard input, with a line editor if that is a terminal.
 func runShell(ctx context.Context, p *process) int {
 	args := p.args[1:]
 	var options []string
@@ -104,7 +104,7 @@ func runShell(ctx context.Context, p *process) int {
 	return sh.follow(ctx)
 }
 
-// isTerminal says whether a process reads from the terminal itself.
+// isTerminal reports whether a process reads directly from the terminal.
 func isTerminal(from io.Reader, terminal *terminal) bool {
 	for {
 		guarded, ok := from.(*guardedReader)
@@ -124,7 +124,7 @@ func (sh *interpreter) complain(err error) int {
 	return 2
 }
 
-// follow runs standard input as a script, as it comes. A command takes its own input from it, too.
+// follow runs standard input as a script while it arrives. Commands in it read from the same input.
 func (sh *interpreter) follow(ctx context.Context) int {
 	exit := 0
 	text := ""
@@ -150,13 +150,14 @@ func (sh *interpreter) follow(ctx context.Context) int {
 			}
 		}
 	}
-	sh.run(ctx, &syntax.File{Name: "sh"}) // for its trap
+	sh.run(ctx, &syntax.File{Name: "sh"}) // to run its EXIT trap
 	return exit
 }
 
-// complete reads a script of which there may be more to come.
+// complete parses a script that may be incomplete so far.
 func complete(text string, last bool) (script *syntax.File, more bool, err error) {
-	if !last && strings.HasSuffix(strings.ReplaceAll(strings.TrimSuffix(text, "\n"), `\\`, ""), `\`) && len(text) < maxScript {
+	if !last && strings.HasSuffix(strings.ReplaceAll(strings.TrimSuffix(text, "\n"), `\\`, ""), `\`) &&
+		len(text) < maxScript {
 		return nil, true, nil
 	}
 	script, err = guarded(text)

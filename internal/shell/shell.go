@@ -1,19 +1,19 @@
-// Package shell is what a command meets in a container that is not there: an own file system in memory, a table of small
-// commands that speak as busybox does, and a shell over both, by mvdan.cc/sh.
+// Package shell is the fake shell of stand-in containers: a file system in memory, a table of small commands with
+// busybox's messages, and a shell over both, based on mvdan.cc/sh. Begin with [New] and [Container.Run].
 //
-// Nothing here runs a program of the host, reads or writes one of its files, sees its environment, looks up its users or
-// opens a socket; only anonymous pipes are asked of the operating system. Where the interpreter would do so by itself the
-// script is refused or changed before it runs. (guard.go) What is left: the numbers of this process and its parent can be
-// had by naming $ or PPID through another variable, as in x=PPID; echo $((x)).
+// It never runs a program of the host, opens a host file, reads the host's environment or users, or opens a socket.
+// It only uses anonymous pipes of the operating system. Where the interpreter would use the host by itself, the
+// script is refused or rewritten before it runs (guard.go). One leak is known: a script can read the PIDs of this
+// process and its parent by naming $ or PPID through another variable, as in x=PPID; echo $((x)).
 //
-// A client is kept from eating the memory: files, variables, arguments, what $( ) captures, scripts, nesting, patterns and
-// the number of subshells are bounded, and a script that goes past a bound of memory or nesting ends. (limits.go) What is
-// left: in one statement the interpreter may for a moment hold some 100 MB, for words that fall into very many fields, and
-// may match a pattern for a few seconds in which it does not hear of the end of its context; each times the number of
-// subshells. And a command lasts as long as who reads its output does not read.
+// The memory that a client can use is limited: files, variables, arguments, the output of $( ), scripts, nesting,
+// patterns and the number of subshells. A script that exceeds a limit ends (limits.go). Two cases remain. In one
+// statement the interpreter may briefly hold about 100 MB, for words that split into very many fields. And it may
+// match a pattern for a few seconds without noticing the end of its context. Both may happen once per subshell. A
+// command also lasts as long as the client does not read its output.
 //
-// It is a POSIX shell with much of bash, as the interpreter is. It has no job control, no arithmetic for-loop, no select, no
-// coproc, no declare, no alias and no process substitution, and knows the file descriptors 0, 1 and 2 only.
+// The language is POSIX shell with much of bash. There is no job control, arithmetic for-loop, select, coproc,
+// declare, alias or process substitution. Only the file descriptors 0, 1 and 2 exist.
 package shell
 
 import (
@@ -28,28 +28,28 @@ import (
 	"time"
 )
 
-// Config says what a container holds.
+// Config describes a container.
 type Config struct {
-	// Hostname is that of the pod, and IP its address, which may be empty.
+	// Hostname is the pod's host name. IP is its address; it may be empty.
 	Hostname, IP string
-	// Env are KEY=value, in order. PATH, HOSTNAME and HOME are added where they are missing.
+	// Env are the variables as KEY=value. PATH, HOSTNAME and HOME are added if they are missing.
 	Env []string
-	// UID and GID are who runs its commands.
+	// UID and GID are the identity of its commands.
 	UID, GID int64
-	// WorkingDir is where a command starts, an absolute path; empty: "/". It is made.
+	// WorkingDir is the initial working directory, an absolute path; empty: "/". It is created.
 	WorkingDir string
-	// Command is that of process 1.
+	// Command is the command line of process 1.
 	Command []string
-	// Files are contents by absolute path, as first found; their directories are made. They stand beside, or in the place
-	// of, the few that any system has.
+	// Files are initial files: contents by absolute path. Their directories are created. They are added to the files
+	// that every system has, and may replace them.
 	Files map[string]string
-	// Started is when process 1 was started.
+	// Started is the start time of process 1.
 	Started time.Time
-	// Now tells the time; nil: time.Now.
+	// Now returns the current time. Nil: time.Now.
 	Now func() time.Time
 }
 
-// Container is the world that commands see. It keeps its files and its processes between them. It is safe for concurrent use.
+// Container holds files and processes, which are kept between commands. It is safe for concurrent use.
 type Container struct {
 	config Config
 	env    []string
@@ -60,9 +60,8 @@ type Container struct {
 	processes map[int]*process
 }
 
-// Streams are what a command is connected with; any may be nil. With TTY both outputs go to Stdout, lines end as a terminal
-// wants it, Stdin is what keys send, and Resize tells the terminal's size. Resize is read until it is closed or the command
-// has ended.
+// Streams are the streams of a command. Each may be nil. With TTY both outputs go to Stdout with CRLF line ends, Stdin
+// receives keys, and Resize receives terminal sizes. Resize is read until it is closed or the command has ended.
 type Streams struct {
 	Stdin          io.Reader
 	Stdout, Stderr io.Writer
@@ -70,12 +69,13 @@ type Streams struct {
 	Resize         <-chan Size
 }
 
-// Size is that of a terminal, in characters.
+// Size is the size of a terminal in characters.
 type Size struct{ Width, Height uint16 }
 
-// StartError is that of a command which could not be started, in the words of runc, which containerd and the docker engine
-// pass on. Containerd writes `failed to exec in container: failed to start exec "<id>": ` before them, and its client sees
-// an internal error, with no exit code; cri-dockerd writes them as output, and ends with Code, 126 or 127, as a shell would.
+// StartError means that a command could not be started. It has runc's message, which containerd and the docker engine
+// pass on. Containerd prefixes it with `failed to exec in container: failed to start exec "<id>": `, and its client
+// sees an internal error without an exit code. cri-dockerd writes it as output and ends with Code, 126 or 127, like a
+// shell.
 type StartError struct {
 	Text string
 	Code int
@@ -83,7 +83,7 @@ type StartError struct {
 
 func (e *StartError) Error() string { return e.Text }
 
-// New makes a container; an error names the field of its Config.
+// New makes a container. Its errors name the field of Config.
 func New(config Config) (*Container, error) {
 	if config.Now == nil {
 		config.Now = time.Now
@@ -94,7 +94,7 @@ func New(config Config) (*Container, error) {
 	}
 	for i, entry := range config.Env {
 		if key, _, ok := strings.Cut(entry, "="); !ok || key == "" || strings.Contains(entry, "\x00") {
-			// The value may be a secret.
+			// Do not print the value, which may be a secret.
 			return nil, fmt.Errorf("env[%d]: must be KEY=value", i)
 		}
 	}
@@ -128,11 +128,11 @@ func New(config Config) (*Container, error) {
 	return c, nil
 }
 
-// Run runs a command, and gives its exit code once it has ended: 128 and a signal's number where it was ended by one. There
-// is no shell in between, as with a container runtime. A command that cannot be started gives a [*StartError]; when ctx is
-// done first the error is that of ctx. No goroutine is left behind, but one which still reads from Stdin where that was
-// begun: it ends when that Read returns, so the caller is to close it; and that of an `exec <<EOF` of more than a pipe holds,
-// which ends when the pipe is collected. A Write that does not return keeps Run, too.
+// Run runs a command and returns its exit code when it has ended: 128 plus the signal number if a signal ended it. As
+// in a container runtime there is no shell in between. The error is a [*StartError] if the command cannot be started,
+// or the error of ctx if that is done first. Run waits for blocked writes. Two goroutines may outlive it: one that
+// still reads from Stdin, so the caller must close Stdin; and one for an `exec <<EOF` larger than a pipe, which ends
+// when the pipe is collected.
 func (c *Container) Run(ctx context.Context, argv []string, streams Streams) (exit int, err error) {
 	if err := c.canStart(argv); err != nil {
 		return err.Code, err
@@ -153,7 +153,7 @@ func (c *Container) Run(ctx context.Context, argv []string, streams Streams) (ex
 		return 128 + sigKill, ctx.Err()
 	}
 	if err != nil {
-		// runc has started by then: its execve says this in the container.
+		// runc has already started here: this is the error of its execve in the container.
 		file, _ := p.lookPath(argv[0])
 		fmt.Fprintf(s.stderr, "exec %s: %s\n", file, strings.ToLower(err.Error()))
 		return 255, nil
@@ -163,7 +163,7 @@ func (c *Container) Run(ctx context.Context, argv []string, streams Streams) (ex
 
 const cannotStart = "OCI runtime exec failed: exec failed: unable to start container process: "
 
-// canStart says what runc says of a command that cannot be started: os/exec.LookPath, in the container.
+// canStart returns runc's error for a command that cannot be started: the error of os/exec.LookPath in the container.
 func (c *Container) canStart(argv []string) *StartError {
 	if len(argv) == 0 || argv[0] == "" {
 		return &StartError{Text: cannotStart + `exec: "": executable file not found in $PATH`, Code: 127}
@@ -174,15 +174,18 @@ func (c *Container) canStart(argv []string) *StartError {
 	case err == nil:
 		return nil
 	case !strings.Contains(argv[0], "/"):
-		return &StartError{Text: cannotStart + fmt.Sprintf("exec: %q: executable file not found in $PATH", argv[0]), Code: 127}
+		return &StartError{Text: cannotStart + fmt.Sprintf("exec: %q: executable file not found in $PATH", argv[0]),
+			Code: 127}
 	case err == errIsDirectory || err == errPermission:
-		return &StartError{Text: cannotStart + fmt.Sprintf("exec: %q: %s", argv[0], strings.ToLower(err.Error())), Code: 126}
+		return &StartError{Text: cannotStart + fmt.Sprintf("exec: %q: %s", argv[0], strings.ToLower(err.Error())),
+			Code: 126}
 	default:
-		return &StartError{Text: cannotStart + fmt.Sprintf("exec: %q: stat %s: %s", argv[0], argv[0], strings.ToLower(err.Error())), Code: 127}
+		return &StartError{Text: cannotStart +
+			fmt.Sprintf("exec: %q: stat %s: %s", argv[0], argv[0], strings.ToLower(err.Error())), Code: 127}
 	}
 }
 
-// begun is the time of all files that nobody has touched.
+// begun is the modification time of untouched files.
 func (c *Container) begun() time.Time {
 	if c.config.Started.IsZero() {
 		return c.config.Now()

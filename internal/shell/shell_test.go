@@ -13,14 +13,16 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// started is when the containers of the tests were.
+// started is the start time of the tests' containers.
 var started = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 
 func newContainer(t testing.TB, change ...func(*Config)) *Container {
 	t.Helper()
 	config := Config{
-		Hostname: "web-0", IP: "10.1.2.3", Env: []string{"COLOUR=blue", "EMPTY="}, Command: []string{"nginx", "-g", "daemon off;"},
-		Files:   map[string]string{"/etc/motd": "hello\n", "/data/a.txt": "one\ntwo\nthree\n", "/data/b.txt": "1\n2\n3\n"},
+		Hostname: "web-0", IP: "10.1.2.3", Env: []string{"COLOUR=blue", "EMPTY="},
+		Command: []string{"nginx", "-g", "daemon off;"},
+		Files: map[string]string{"/etc/motd": "hello\n", "/data/a.txt": "one\ntwo\nthree\n",
+			"/data/b.txt": "1\n2\n3\n"},
 		Started: started, Now: func() time.Time { return started.Add(26*time.Hour + 5*time.Minute) },
 	}
 	for _, change := range change {
@@ -33,13 +35,13 @@ func newContainer(t testing.TB, change ...func(*Config)) *Container {
 	return c
 }
 
-// result is what a command has given.
+// result is the result of a command.
 type result struct {
 	stdout, stderr string
 	exit           int
 }
 
-// run runs a command to its end, which is to come within a few seconds.
+// run runs a command, which must end within a few seconds.
 func run(t testing.TB, c *Container, stdin string, argv ...string) result {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)

@@ -9,7 +9,7 @@ import (
 	"unicode/utf8"
 )
 
-// Keys that a terminal acts upon.
+// Keys with a meaning for the terminal.
 const (
 	keyInterrupt = 0x03 // ^C
 	keyEnd       = 0x04 // ^D
@@ -18,21 +18,21 @@ const (
 	keyDelete    = 0x7f
 )
 
-// maxTyped is how much may be typed ahead.
+// maxTyped is how many bytes may be typed ahead.
 const maxTyped = 64 << 10
 
-// terminal is a line discipline between the keys of a client and what runs: it echoes, gives whole lines to who reads, and
-// ends what runs at ^C. While a shell edits a line itself the keys go to its editor as they are.
+// terminal is the line discipline between a client's keys and a running command. It echoes keys, delivers whole
+// lines, and interrupts the command at ^C. While a shell edits a line, the keys go unchanged to its editor.
 type terminal struct {
 	ctx    context.Context
-	screen io.Writer // as it is
+	screen io.Writer // the client, without CRLF conversion
 
 	lock      sync.Mutex
-	wake      chan struct{} // closed when there is something new
-	typed     []byte        // not looked at yet
-	line      []byte        // not ended yet
-	lines     [][]byte      // to be read; an empty one is an end of input
-	ended     bool          // no more keys
+	wake      chan struct{} // closed when there is new input
+	typed     []byte        // not processed yet
+	line      []byte        // the incomplete line
+	lines     [][]byte      // complete lines; an empty one means end of input
+	ended     bool          // the client sends no more keys
 	editing   bool
 	silent    bool
 	interrupt func()
@@ -76,7 +76,7 @@ func (t *terminal) resize(size Size) {
 	}
 }
 
-// follow tells the size, and each that comes.
+// follow passes on the current size and each new size.
 func (t *terminal) follow(resized func(Size)) {
 	t.lock.Lock()
 	t.resized = resized
@@ -91,7 +91,7 @@ func (t *terminal) echo(on bool) {
 	t.silent = !on
 }
 
-// pump takes the keys as they come; ^C is to be seen while nobody reads.
+// pump reads keys as they arrive, so that ^C works even if no command reads.
 func (t *terminal) pump(from io.Reader) {
 	buffer := make([]byte, 4096)
 	for {
@@ -120,7 +120,7 @@ func (t *terminal) notify() {
 	t.wake = make(chan struct{})
 }
 
-// wait waits for something new, or the end, without the lock.
+// wait releases the lock and waits for new input or the end.
 func (t *terminal) wait() {
 	wake := t.wake
 	t.lock.Unlock()
@@ -131,7 +131,7 @@ func (t *terminal) wait() {
 	t.lock.Lock()
 }
 
-// discipline makes lines of what was typed.
+// discipline turns typed keys into lines.
 func (t *terminal) discipline() {
 	var echo []byte
 	for i, key := range t.typed {
@@ -184,7 +184,7 @@ func (t *terminal) show(echo []byte) {
 	}
 }
 
-// Read gives what was typed by lines, as a command sees it.
+// Read returns typed lines, as a command sees them.
 func (t *terminal) Read(p []byte) (int, error) {
 	t.lock.Lock()
 	defer t.lock.Unlock()
@@ -212,8 +212,8 @@ func (t *terminal) Read(p []byte) (int, error) {
 	}
 }
 
-// edit gives the keys to an editor, or takes them back from it; interrupt, if it is not nil, is what ^C does from then on. It
-// gives what it did before.
+// edit routes the keys to an editor, or back to the commands. interrupt, if not nil, becomes the action of ^C. edit
+// returns the previous action.
 func (t *terminal) edit(editing bool, interrupt func()) (before func()) {
 	t.lock.Lock()
 	defer t.lock.Unlock()
@@ -238,7 +238,7 @@ func (t *terminal) edit(editing bool, interrupt func()) (before func()) {
 	return before
 }
 
-// crlf writes line ends as a terminal wants them.
+// crlf is a writer that converts line feeds to CRLF.
 type crlf struct{ to io.Writer }
 
 func (w *crlf) Write(p []byte) (int, error) {

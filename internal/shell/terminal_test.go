@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// screen is what a client sees of a terminal.
+// screen records what a client sees on a terminal.
 type screen struct {
 	lock sync.Mutex
 	text strings.Builder
@@ -27,7 +27,7 @@ func (s *screen) String() string {
 	return s.text.String()
 }
 
-// session types keys, each once what was to be seen before it is there, and gives the screen and how the command ended.
+// session types keys. It waits for the expected text before each. It returns the screen and the exit code.
 func typed(t *testing.T, c *Container, resize <-chan Size, argv []string, steps ...string) (string, int) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
@@ -64,12 +64,12 @@ func typed(t *testing.T, c *Container, resize <-chan Size, argv []string, steps 
 	case exit := <-done:
 		return out.String(), exit
 	case <-ctx.Done():
-		t.Fatalf("it does not end:\n%q", out.String())
+		t.Fatalf("the command does not end:\n%q", out.String())
 	}
 	return "", 0
 }
 
-// TestTerminal is a shell, and other commands, on a terminal.
+// TestTerminal runs a shell and other commands on a terminal.
 func TestTerminal(t *testing.T) {
 	const prompt = "/ # "
 	for _, test := range []struct {
@@ -79,33 +79,61 @@ func TestTerminal(t *testing.T) {
 		want  []string // on the screen, in this order
 		exit  int
 	}{
-		{"a line", "sh", []string{prompt, "echo hi\r", prompt, "exit 3\r"}, []string{"/ # echo hi\r\nhi\r\n/ # exit 3\r\n"}, 3},
-		{"state", "sh", []string{prompt, "x=1; cd /data\r", "/data # ", "echo $x $PWD; f() { echo f$1; }\r", "/data # ", "f 2\r", "/data # ", "exit\r"}, []string{"\r\n1 /data\r\n", "\r\nf2\r\n"}, 0},
+		{"a line", "sh", []string{prompt, "echo hi\r", prompt, "exit 3\r"},
+			[]string{"/ # echo hi\r\nhi\r\n/ # exit 3\r\n"}, 3},
+		{"state", "sh", []string{prompt, "x=1; cd /data\r", "/data # ", "echo $x $PWD; f() { echo f$1; }\r", "/data # ",
+			"f 2\r", "/data # ", "exit\r"}, []string{"\r\n1 /data\r\n", "\r\nf2\r\n"}, 0},
 		{"end", "sh", []string{prompt, "false\r", prompt, "\x04"}, []string{"/ # \r\n"}, 1},
 		{"home", "sh", []string{prompt, "cd\r", "~ # ", "exit\r"}, []string{"~ # exit"}, 0},
-		{"more lines", "sh", []string{prompt, "for i in a b; do\r", "> ", "echo \"i\r", "> ", "$i\"; done\r", "i\r\nb\r\n", "exit 0\r"}, []string{"\r\ni\r\na\r\ni\r\nb\r\n"}, 0},
-		{"a backslash at the end", "sh", []string{prompt, "echo a\\\r", "> ", "b\r", "ab\r\n", "exit\r"}, []string{"\r\nab\r\n"}, 0},
-		{"editing", "sh", []string{prompt, "ecko hi\x1b[D\x1b[D\x1b[D\x1b[D\x7fh\x05!\x08\r", "\r\nhi\r\n", "exit\r"}, []string{"\r\nhi\r\n"}, 0},
-		{"history", "sh", []string{prompt, "echo one\r", prompt, "echo two\r", prompt, "\x1b[A\x1b[A\r", "\r\none\r\n/ # ", "exit\r"}, []string{"one\r\n", "two\r\n", "one\r\n"}, 0},
-		{"interrupt of a line", "sh", []string{prompt, "echo no\x03", "^C\r\n/ # ", "echo $?\r", "130\r\n", "exit 5\r"}, []string{"/ # echo no^C\r\n/ # echo $?\r\n130\r\n"}, 5},
-		{"interrupt of a command", "sh", []string{prompt, "sleep 1000\r", "\r\n", "\x03", "^C\r\n/ # ", "echo $?\r", "130\r\n", "exit\r"}, []string{"sleep 1000\r\n^C\r\n/ # "}, 0},
-		{"interrupt of a loop", "sh", []string{prompt, "while :; do x=$(sleep 1); done; echo no\r", "\r\n", "\x03", "^C\r\n/ # ", "exit 1\r"}, []string{"^C\r\n/ # exit 1\r\n"}, 1},
-		{"interrupt of endless output", "sh", []string{prompt, "while :; do echo y; sleep 0.01; done\r", "y\r\ny\r\n", "\x03", "^C\r\n/ # ", "exit\r"}, nil, 130},
-		{"input of a command", "sh", []string{prompt, "cat\r", "\r\n", "hellp\x7fo\r", "hello\r\n", "\x04", prompt, "exit\r"}, []string{"hellp\b \bo\r\nhello\r\n/ # "}, 0},
-		{"typed ahead", "sh", []string{prompt, "cat\rone\r\x04echo two\rexit 6\r"}, []string{"one\r\n", "one\r\n", "two\r\n"}, 6},
-		{"read", "sh", []string{prompt, "read -r x; echo \"<$x>\"\r", "\r\n", "a b\r", "<a b>\r\n", "exit\r"}, []string{"a b\r\n<a b>\r\n"}, 0},
-		{"silent read", "sh", []string{prompt, "read -s -p pw: x; echo \"<$x>\"\r", "pw:", "secret\r", "<secret>\r\n", "exit\r"}, []string{"pw:<secret>"}, 0},
-		{"it is one", "sh", []string{prompt, "tty; [ -t 0 ] && [[ -t 1 ]] && echo $TERM; stty size\r", "24 80\r\n", "exit\r"}, []string{"/dev/pts/0\r\nxterm\r\n24 80\r\n"}, 0},
-		{"errors come to it", "sh", []string{prompt, "nope\r", prompt, "ls /nope\r", prompt, "fi\r", prompt, "exit\r"}, []string{"sh: nope: not found\r\n", "ls: /nope: No such file or directory\r\n", "syntax error"}, 2},
+		{"more lines", "sh", []string{prompt, "for i in a b; do\r", "> ", "echo \"i\r", "> ", "$i\"; done\r",
+			"i\r\nb\r\n", "exit 0\r"}, []string{"\r\ni\r\na\r\ni\r\nb\r\n"}, 0},
+		{"a backslash at the end", "sh", []string{prompt, "echo a\\\r", "> ", "b\r", "ab\r\n", "exit\r"},
+			[]string{"\r\nab\r\n"}, 0},
+		{"editing", "sh", []string{prompt, "ecko hi\x1b[D\x1b[D\x1b[D\x1b[D\x7fh\x05!\x08\r", "\r\nhi\r\n", "exit\r"},
+			[]string{"\r\nhi\r\n"}, 0},
+		{"history", "sh", []string{prompt, "echo one\r", prompt, "echo two\r", prompt, "\x1b[A\x1b[A\r",
+			"\r\none\r\n/ # ", "exit\r"}, []string{"one\r\n", "two\r\n", "one\r\n"}, 0},
+		{"interrupt of a line", "sh", []string{prompt, "echo no\x03", "^C\r\n/ # ", "echo $?\r", "130\r\n", "exit 5\r"},
+			[]string{"/ # echo no^C\r\n/ # echo $?\r\n130\r\n"}, 5},
+		{"interrupt of a command", "sh",
+			[]string{prompt, "sleep 1000\r", "\r\n", "\x03", "^C\r\n/ # ", "echo $?\r", "130\r\n", "exit\r"},
+			[]string{"sleep 1000\r\n^C\r\n/ # "}, 0},
+		{"interrupt of a loop", "sh",
+			[]string{prompt, "while :; do x=$(sleep 1); done; echo no\r", "\r\n", "\x03", "^C\r\n/ # ", "exit 1\r"},
+			[]string{"^C\r\n/ # exit 1\r\n"}, 1},
+		{"interrupt of endless output", "sh",
+			[]string{prompt, "while :; do echo y; sleep 0.01; done\r", "y\r\ny\r\n", "\x03", "^C\r\n/ # ", "exit\r"},
+			nil, 130},
+		{"input of a command", "sh",
+			[]string{prompt, "cat\r", "\r\n", "hellp\x7fo\r", "hello\r\n", "\x04", prompt, "exit\r"},
+			[]string{"hellp\b \bo\r\nhello\r\n/ # "}, 0},
+		{"typed ahead", "sh", []string{prompt, "cat\rone\r\x04echo two\rexit 6\r"},
+			[]string{"one\r\n", "one\r\n", "two\r\n"}, 6},
+		{"read", "sh", []string{prompt, "read -r x; echo \"<$x>\"\r", "\r\n", "a b\r", "<a b>\r\n", "exit\r"},
+			[]string{"a b\r\n<a b>\r\n"}, 0},
+		{"silent read", "sh", []string{prompt, "read -s -p pw: x; echo \"<$x>\"\r", "pw:", "secret\r", "<secret>\r\n",
+			"exit\r"}, []string{"pw:<secret>"}, 0},
+		{"it is one", "sh", []string{prompt, "tty; [ -t 0 ] && [[ -t 1 ]] && echo $TERM; stty size\r", "24 80\r\n",
+			"exit\r"}, []string{"/dev/pts/0\r\nxterm\r\n24 80\r\n"}, 0},
+		{"errors come to it", "sh", []string{prompt, "nope\r", prompt, "ls /nope\r", prompt, "fi\r", prompt, "exit\r"},
+			[]string{"sh: nope: not found\r\n", "ls: /nope: No such file or directory\r\n", "syntax error"}, 2},
 		{"a script", "sh -c read_x;echo_got_$x", []string{"", "q\r"}, []string{"q\r\ngot q\r\n"}, 0},
-		{"interrupt of a script", "sh -c echo_go;sleep_1000;echo_no", []string{"go\r\n", "\x03"}, []string{"go\r\n^C"}, 130},
+		{"interrupt of a script", "sh -c echo_go;sleep_1000;echo_no", []string{"go\r\n", "\x03"}, []string{"go\r\n^C"},
+			130},
 		{"a command", "cat", []string{"", "a\r", "a\r\na\r\n", "\x04"}, []string{"a\r\na\r\n"}, 0},
 		{"interrupt of a command without a shell", "sleep 1000", []string{"", "\x03"}, []string{"^C"}, 130},
-		{"a shell in a shell", "sh", []string{prompt, "sh\r", "\r\n/ # ", "exit 4\r", prompt, "echo $?\r", "4\r\n", "exit\r"}, []string{"echo $?\r\n4\r\n"}, 0},
-		{"exit by a trap", "sh", []string{prompt, "trap 'echo bye' EXIT\r", prompt, "exit 2\r"}, []string{"exit 2\r\nbye\r\n"}, 2},
-		{"background", "sh", []string{prompt, "sleep 1000 &\r", prompt, "while ! ps | grep '[ ]sleep 1000'; do :; done\r", " sleep 1000\r\n", "exit\r"}, []string{" sleep 1000\r\n"}, 0},
+		{"a shell in a shell", "sh",
+			[]string{prompt, "sh\r", "\r\n/ # ", "exit 4\r", prompt, "echo $?\r", "4\r\n", "exit\r"},
+			[]string{"echo $?\r\n4\r\n"}, 0},
+		{"exit by a trap", "sh", []string{prompt, "trap 'echo bye' EXIT\r", prompt, "exit 2\r"},
+			[]string{"exit 2\r\nbye\r\n"}, 2},
+		{"background", "sh", []string{prompt, "sleep 1000 &\r", prompt,
+			"while ! ps | grep '[ ]sleep 1000'; do :; done\r", " sleep 1000\r\n", "exit\r"},
+			[]string{" sleep 1000\r\n"}, 0},
 		{"columns", "sh", []string{prompt, "ls /data\r", prompt, "exit\r"}, []string{"a.txt   b.txt\r\n"}, 0},
-		{"kill", "sh", []string{prompt, "sleep 1000 & \r", prompt, "while ! ps | grep '[ ]sleep 1000'; do :; done\r", " sleep 1000\r\n/ # ", "kill $(ps | grep '[ ]sleep 1000' | sed 's/^ *//' | cut -d' ' -f1); wait $!; echo =$?\r", "\r\n=143\r\n", "exit\r"}, nil, 0},
+		{"kill", "sh", []string{prompt, "sleep 1000 & \r", prompt, "while ! ps | grep '[ ]sleep 1000'; do :; done\r",
+			" sleep 1000\r\n/ # ", "kill $(ps | grep '[ ]sleep 1000' | sed 's/^ *//' | cut -d' ' -f1); wait $!; " +
+				"echo =$?\r", "\r\n=143\r\n", "exit\r"}, nil, 0},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			argv := strings.Split(test.argv, " ")
@@ -120,7 +148,7 @@ func TestTerminal(t *testing.T) {
 			for _, want := range test.want {
 				at := strings.Index(rest, want)
 				if at < 0 {
-					t.Fatalf("the screen has no %q, or not in this order:\n%q", want, text)
+					t.Fatalf("the screen lacks %q, or has it in another order:\n%q", want, text)
 				}
 				rest = rest[at+len(want):]
 			}
@@ -128,36 +156,42 @@ func TestTerminal(t *testing.T) {
 	}
 }
 
-// TestResize is that a size which comes later is known.
+// TestResize checks that a later change of the size is visible.
 func TestResize(t *testing.T) {
 	sizes := make(chan Size, 1)
 	sizes <- Size{Width: 101, Height: 47}
 	close(sizes)
 	c := newContainer(t)
-	text, _ := typed(t, c, sizes, []string{"sh"}, "/ # ", "while [ \"$(stty size < /dev/tty; stty size)\" != '47 101' ]; do :; done 2>/dev/null; echo seen\r", "\r\nseen\r\n", "exit\r")
+	text, _ := typed(t, c, sizes, []string{"sh"}, "/ # ", "while [ \"$(stty size < /dev/tty; stty size)\" != '47 "+
+		"101' ]; do :; done 2>/dev/null; echo seen\r", "\r\nseen\r\n", "exit\r")
 	if !strings.Contains(text, "seen") {
 		t.Error(text)
 	}
 }
 
-// TestContext is that all ends with the context, at once, whatever runs.
+// TestContext checks that every command ends at once with its context.
 func TestContext(t *testing.T) {
 	for _, script := range []string{
-		"sleep 1000", "cat", "read x", "while read x; do :; done", "sleep 1000 | cat", "cat | cat", "yes | sleep 1000", "sleep 1000 & wait", "tail -f /etc/motd",
-		"x=$(sleep 1000)", "sh -c 'sh -c \"sleep 1000\"'", "timeout 1000 sleep 1000", "xargs", "cat <<EOF | { sleep 1000; cat; }\n" + strings.Repeat("x", 50_000) + "\nEOF",
-		"head -c 30000000 /dev/zero > /tmp/x; sleep 1000 < /tmp/x", "exec < /dev/zero; sleep 1000", "trap 'sleep 1000' EXIT", "f() { sleep 1000; }; f | f | f",
-		"{ sleep 1000; } 2>&1 > /tmp/x", "sh", "sort", "tar xf -", "tee /tmp/x", "sed p", "grep x | grep y | grep z", "while :; do sleep 1000 & wait; done",
+		"sleep 1000", "cat", "read x", "while read x; do :; done", "sleep 1000 | cat", "cat | cat", "yes | sleep 1000",
+		"sleep 1000 & wait", "tail -f /etc/motd",
+		"x=$(sleep 1000)", "sh -c 'sh -c \"sleep 1000\"'", "timeout 1000 sleep 1000", "xargs",
+		"cat <<EOF | { sleep 1000; cat; }\n" + strings.Repeat("x", 50_000) + "\nEOF",
+		"head -c 30000000 /dev/zero > /tmp/x; sleep 1000 < /tmp/x", "exec < /dev/zero; sleep 1000",
+		"trap 'sleep 1000' EXIT", "f() { sleep 1000; }; f | f | f",
+		"{ sleep 1000; } 2>&1 > /tmp/x", "sh", "sort", "tar xf -", "tee /tmp/x", "sed p", "grep x | grep y | grep z",
+		"while :; do sleep 1000 & wait; done",
 	} {
 		for _, tty := range []bool{false, true} {
 			ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 			in, keys := io.Pipe()
 			begin := time.Now()
-			_, err := newContainer(t).Run(ctx, []string{"sh", "-c", script}, Streams{Stdin: in, Stdout: io.Discard, Stderr: io.Discard, TTY: tty})
+			_, err := newContainer(t).Run(ctx, []string{"sh", "-c", script},
+				Streams{Stdin: in, Stdout: io.Discard, Stderr: io.Discard, TTY: tty})
 			if err != context.DeadlineExceeded {
 				t.Errorf("%s: %v", script, err)
 			}
 			if took := time.Since(begin); took > time.Minute {
-				t.Errorf("%s: it took %v", script, took)
+				t.Errorf("%s: took %v", script, took)
 			}
 			_ = keys.Close()
 			cancel()
