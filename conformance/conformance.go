@@ -1,7 +1,7 @@
-// Package conformance reports what checks have found: one [Result] for each, together a [Report], which is written as a
-// table for people, as JSON by the schema in report.schema.json, and as JUnit for whatever runs tests.
+// Package conformance defines the report of a conformance run: one [Result] for each check, together a [Report].
+// A report is written as a table for people, as JSON (report.schema.json describes it), or as JUnit XML for CI systems.
 //
-// What is checked is elsewhere: package check checks a kube-apiserver.
+// The checks themselves are in package check, which checks a kube-apiserver.
 package conformance
 
 import (
@@ -9,49 +9,49 @@ import (
 	"time"
 )
 
-// Verdict is what became of a check.
+// Verdict is the result of a check in one word.
 type Verdict string
 
-// The verdicts. A check that fails, warns or is skipped says why.
+// The verdicts. Every result except Pass has a reason.
 const (
-	// Pass: it is as it should be.
+	// Pass means that the check found what it expects.
 	Pass Verdict = "pass"
-	// Fail: something does not work, or a protection that was asked for does not protect.
+	// Fail means that something does not work, or that a configured protection does not protect.
 	Fail Verdict = "fail"
-	// Warn: it works, and is not safe, or will not work for long.
+	// Warn means that it works, but is unsafe or will stop working soon.
 	Warn Verdict = "warn"
-	// Skipped: nothing can be said about it.
+	// Skipped means that the check could not reach a verdict.
 	Skipped Verdict = "skipped"
 )
 
-// Result is what one check has found.
+// Result is the result of one check.
 type Result struct {
 	ID      string  `json:"id"`
 	Title   string  `json:"title"`
 	Verdict Verdict `json:"verdict"`
-	// Reason is one sentence: what is wrong, or why the check was skipped. Empty for one that passes.
+	// Reason is one sentence: what is wrong, or why the check was skipped. Empty for Pass.
 	Reason string `json:"reason,omitempty"`
-	// Evidence is what was seen, a line each: what was presented, what was answered.
+	// Evidence lists the observations behind the verdict, one line each.
 	Evidence []string `json:"evidence"`
-	// Flag is the setting concerned, as in --kubelet-client-certificate.
+	// Flag is the setting that the check is about, for example --kubelet-client-certificate.
 	Flag string `json:"flag,omitempty"`
-	// Remedy can be pasted: a command, or a flag with its value.
+	// Remedy is a command, or a flag with its value, that can be pasted.
 	Remedy string `json:"remedy,omitempty"`
-	// Incomplete: the check could not come to its end, for the reason in Reason. Its verdict is Skipped.
+	// Incomplete is true if the check was interrupted by an error, which Reason contains. The verdict is then Skipped.
 	Incomplete bool `json:"incomplete,omitempty"`
-	// Duration is how long it took.
+	// Duration is the running time of the check.
 	Duration Seconds `json:"durationSeconds"`
 }
 
-// Seconds is a duration that is written as a number of seconds.
+// Seconds is a duration that JSON represents as a number of seconds.
 type Seconds time.Duration
 
-// MarshalJSON writes the seconds, to the millisecond.
+// MarshalJSON writes the number of seconds, rounded to milliseconds.
 func (s Seconds) MarshalJSON() ([]byte, error) {
 	return json.Marshal(time.Duration(s).Round(time.Millisecond).Seconds())
 }
 
-// UnmarshalJSON reads what MarshalJSON writes.
+// UnmarshalJSON parses a number of seconds.
 func (s *Seconds) UnmarshalJSON(data []byte) error {
 	var seconds float64
 	if err := json.Unmarshal(data, &seconds); err != nil {
@@ -61,37 +61,35 @@ func (s *Seconds) UnmarshalJSON(data []byte) error {
 	return nil
 }
 
-// Report is all that a run has found.
+// Report is the result of one run.
 type Report struct {
-	// Tool is what checked, with its version.
+	// Tool is the name and version of the program that ran the checks.
 	Tool string `json:"tool"`
-	// Target is what was checked: an URL.
+	// Target is the URL of the checked server.
 	Target string `json:"target"`
-	// TargetVersion is the version that the target says it has.
+	// TargetVersion is the version that the server reports.
 	TargetVersion string    `json:"targetVersion,omitempty"`
 	Started       time.Time `json:"started"`
 	Duration      Seconds   `json:"durationSeconds"`
 	Results       []Result  `json:"results"`
-	// Left are the objects that could not be removed, and will be by the next run.
+	// NotRemoved lists objects that the run created and could not remove. The next run removes them.
 	NotRemoved []string `json:"notRemoved,omitempty"`
 }
 
-// Count is how many results have a verdict.
+// Count returns the number of results with a verdict.
 func (r *Report) Count(v Verdict) int {
-	n := 0
-	for _, result := range r.Results {
-		if result.Verdict == v {
-			n++
-		}
-	}
-	return n
+	return r.count(func(result *Result) bool { return result.Verdict == v })
 }
 
-// Incomplete is how many checks could not come to their end.
+// Incomplete returns the number of checks that did not complete.
 func (r *Report) Incomplete() int {
+	return r.count(func(result *Result) bool { return result.Incomplete })
+}
+
+func (r *Report) count(matches func(*Result) bool) int {
 	n := 0
-	for _, result := range r.Results {
-		if result.Incomplete {
+	for i := range r.Results {
+		if matches(&r.Results[i]) {
 			n++
 		}
 	}

@@ -16,17 +16,17 @@ import (
 	"fauxlet/conformance"
 )
 
-// example has a result of each sort.
+// example returns a report with a result of every kind.
 func example() *conformance.Report {
 	return &conformance.Report{
 		Tool: "fauxlet test", Target: "https://192.0.2.1:6443", TargetVersion: "v1.37.2",
 		Started: time.Date(2026, 11, 24, 12, 0, 0, 0, time.FixedZone("", 3600)), Duration: conformance.Seconds(2345 * time.Millisecond),
 		Results: []conformance.Result{
-			{ID: "reach.dialled", Title: "a node is dialled", Verdict: conformance.Pass, Evidence: []string{"listened on 192.0.2.7:1"}, Flag: "--node-ip", Duration: conformance.Seconds(time.Millisecond)},
+			{ID: "reach.dialled", Title: "nodes are dialed", Verdict: conformance.Pass, Evidence: []string{"listened on 192.0.2.7:1"}, Flag: "--node-ip", Duration: conformance.Seconds(time.Millisecond)},
 			{ID: "client.presented", Title: "a certificate is presented", Verdict: conformance.Fail, Reason: "none is presented", Evidence: []string{"presented: none", "answered: <401> & \x00\x1b[31mred"}, Flag: "--kubelet-client-certificate", Remedy: "--kubelet-client-certificate=a.crt\n--kubelet-client-key=a.key"},
 			{ID: "client.valid", Title: "it is valid", Verdict: conformance.Skipped, Reason: "needs client.presented, which did not pass", Evidence: []string{}},
 			{ID: "serving.verified", Title: "bad ones are refused", Verdict: conformance.Warn, Reason: "insecure", Evidence: []string{"accepted: all"}, Flag: "--kubelet-certificate-authority", Remedy: "--kubelet-certificate-authority=ca.crt"},
-			{ID: "tls.sni", Title: "names are sent", Verdict: conformance.Skipped, Reason: "could not come to its end: no answer", Evidence: []string{}, Incomplete: true},
+			{ID: "tls.sni", Title: "a name is sent", Verdict: conformance.Skipped, Reason: "did not complete: no response", Evidence: []string{}, Incomplete: true},
 		},
 		NotRemoved: []string{"node fauxlet-check-a-b"},
 	}
@@ -42,11 +42,11 @@ func write(t *testing.T, r *conformance.Report, format string) string {
 }
 
 func TestTable(t *testing.T) {
-	want := `pass     reach.dialled     a node is dialled
+	want := `pass     reach.dialled     nodes are dialed
 fail     client.presented  a certificate is presented
 skipped  client.valid      it is valid
 warn     serving.verified  bad ones are refused
-skipped  tls.sni           names are sent
+skipped  tls.sni           a name is sent
 
 fail  client.presented: none is presented
       presented: none
@@ -61,18 +61,18 @@ warn  serving.verified: insecure
       remedy: --kubelet-certificate-authority=ca.crt
 
 skipped  client.valid: needs client.presented, which did not pass
-skipped  tls.sni: could not come to its end: no answer
+skipped  tls.sni: did not complete: no response
 
-https://192.0.2.1:6443 in 2.3s: 1 passed, 1 failed, 1 warned, 2 skipped (of which 1 could not come to their end)
-left behind: node fauxlet-check-a-b (the next run removes it)
+https://192.0.2.1:6443 in 2.3s: 1 passed, 1 failed, 1 warned, 2 skipped (1 of them did not complete)
+not removed: node fauxlet-check-a-b (the next run removes it)
 `
 	if diff := cmp.Diff(want, write(t, example(), "table")); diff != "" {
 		t.Error(diff)
 	}
 }
 
-// invalid says what the schema has against a report.
-func invalid(t *testing.T, document any) error {
+// schemaError validates a report against the schema.
+func schemaError(t *testing.T, document any) error {
 	t.Helper()
 	text, err := os.ReadFile("report.schema.json")
 	if err != nil {
@@ -91,7 +91,7 @@ func TestJSON(t *testing.T) {
 	if err := json.Unmarshal([]byte(text), &document); err != nil {
 		t.Fatal(err)
 	}
-	if err := invalid(t, document); err != nil {
+	if err := schemaError(t, document); err != nil {
 		t.Errorf("%v\n%s", err, text)
 	}
 	var read conformance.Report
@@ -99,14 +99,13 @@ func TestJSON(t *testing.T) {
 		t.Fatal(err)
 	}
 	if diff := cmp.Diff(text, write(t, &read, "json")); diff != "" {
-		t.Errorf("read and written again: %s", diff)
+		t.Errorf("decoded and encoded again: %s", diff)
 	}
 	if !strings.Contains(text, `"answered: <401> & `) {
-		t.Errorf("what is for people is escaped: %s", text)
+		t.Errorf("HTML characters are escaped: %s", text)
 	}
 
-	// The schema refuses what is no report.
-	for name, spoil := range map[string]func(report, result map[string]any){
+	for name, modify := range map[string]func(report, result map[string]any){
 		"no results":              func(report, _ map[string]any) { delete(report, "results") },
 		"another field":           func(_, result map[string]any) { result["extra"] = 1 },
 		"another verdict":         func(_, result map[string]any) { result["verdict"] = "maybe" },
@@ -114,13 +113,13 @@ func TestJSON(t *testing.T) {
 		"an id without a group":   func(_, result map[string]any) { result["id"] = "presented" },
 		"evidence of one line":    func(_, result map[string]any) { result["evidence"] = "x" },
 		"no evidence":             func(_, result map[string]any) { delete(result, "evidence") },
-		"a failure without a why": func(_, result map[string]any) { delete(result, "reason") },
-		"a failure without a cure": func(_, result map[string]any) {
+		"a failure without a reason": func(_, result map[string]any) { delete(result, "reason") },
+		"a failure without a remedy": func(_, result map[string]any) {
 			delete(result, "remedy")
 		},
-		"a pass with a why":    func(_, result map[string]any) { result["verdict"] = "pass"; delete(result, "remedy") },
-		"a skip without a why": func(_, result map[string]any) { result["verdict"] = "skipped"; delete(result, "reason") },
-		"a failure that broke": func(_, result map[string]any) { result["incomplete"] = true },
+		"a pass with a reason":    func(_, result map[string]any) { result["verdict"] = "pass"; delete(result, "remedy") },
+		"a skipped check without a reason": func(_, result map[string]any) { result["verdict"] = "skipped"; delete(result, "reason") },
+		"a failure that is incomplete": func(_, result map[string]any) { result["incomplete"] = true },
 		"a time of day":        func(report, _ map[string]any) { report["started"] = "12:00" },
 		"a negative duration":  func(_, result map[string]any) { result["durationSeconds"] = -1 },
 	} {
@@ -128,15 +127,15 @@ func TestJSON(t *testing.T) {
 		if err := json.Unmarshal([]byte(text), &document); err != nil {
 			t.Fatal(err)
 		}
-		spoil(document, document["results"].([]any)[1].(map[string]any))
-		if invalid(t, document) == nil {
-			t.Errorf("%s: the schema has nothing against it", name)
+		modify(document, document["results"].([]any)[1].(map[string]any))
+		if schemaError(t, document) == nil {
+			t.Errorf("%s: the schema accepts it", name)
 		}
 	}
 }
 
 func TestUnknownFormat(t *testing.T) {
-	if err := example().Write(&bytes.Buffer{}, "yaml"); err == nil || err.Error() != `"yaml" is none of table, json, junit` {
+	if err := example().Write(&bytes.Buffer{}, "yaml"); err == nil || err.Error() != `unknown format "yaml"; use one of table, json, junit` {
 		t.Errorf("%v", err)
 	}
 }

@@ -2,16 +2,17 @@ package conformance
 
 import (
 	"encoding/json"
-	"encoding/xml"
 	"fmt"
 	"io"
 	"strings"
 	"text/tabwriter"
 	"time"
 	"unicode"
+
+	"github.com/jstemmer/go-junit-report/v2/junit"
 )
 
-// Formats are the names that [Report.Write] knows.
+// Formats returns the format names that [Report.Write] accepts.
 func Formats() []string { return []string{"table", "json", "junit"} }
 
 // Write writes the report in a format.
@@ -27,10 +28,10 @@ func (r *Report) Write(w io.Writer, format string) error {
 	case "junit":
 		return r.writeJUnit(w)
 	}
-	return fmt.Errorf("%q is none of %s", format, strings.Join(Formats(), ", "))
+	return fmt.Errorf("unknown format %q; use one of %s", format, strings.Join(Formats(), ", "))
 }
 
-// writeTable writes a line for each result, then what there is to know about those that did not pass.
+// writeTable writes one line for each result, then the details of every result that is not a pass.
 func (r *Report) writeTable(w io.Writer) error {
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	for _, result := range r.Results {
@@ -63,10 +64,10 @@ func (r *Report) writeTable(w io.Writer) error {
 		fmt.Fprintf(&b, "\n%s", skipped.String())
 	}
 	fmt.Fprintf(&b, "\n%s in %v: %s\n", r.Target, time.Duration(r.Duration).Round(100*time.Millisecond), r.Summary())
-	for _, left := range r.NotRemoved {
-		fmt.Fprintf(&b, "left behind: %s (the next run removes it)\n", left)
+	for _, object := range r.NotRemoved {
+		fmt.Fprintf(&b, "not removed: %s (the next run removes it)\n", object)
 	}
-	_, err := io.WriteString(w, printable(b.String())) // what an apiserver answered is not to command a terminal
+	_, err := io.WriteString(w, printable(b.String())) // a server's response must not control the terminal
 	return err
 }
 
@@ -74,62 +75,27 @@ func indent(text string, by int) string {
 	return strings.ReplaceAll(strings.TrimSpace(text), "\n", "\n"+strings.Repeat(" ", by))
 }
 
-// Summary counts the verdicts in words.
+// Summary counts the verdicts in one line.
 func (r *Report) Summary() string {
-	text := fmt.Sprintf("%d passed, %d failed, %d warned, %d skipped", r.Count(Pass), r.Count(Fail), r.Count(Warn), r.Count(Skipped))
+	text := fmt.Sprintf("%d passed, %d failed, %d warned, %d skipped",
+		r.Count(Pass), r.Count(Fail), r.Count(Warn), r.Count(Skipped))
 	if n := r.Incomplete(); n > 0 {
-		text += fmt.Sprintf(" (of which %d could not come to their end)", n)
+		text += fmt.Sprintf(" (%d of them did not complete)", n)
 	}
 	return text
 }
 
-// The elements of JUnit, as those who read it agree on them.
-type (
-	junitSuites struct {
-		XMLName  xml.Name `xml:"testsuites"`
-		Tests    int      `xml:"tests,attr"`
-		Failures int      `xml:"failures,attr"`
-		Errors   int      `xml:"errors,attr"`
-		Time     string   `xml:"time,attr"`
-		Suites   []junitSuite
-	}
-	junitSuite struct {
-		XMLName   xml.Name `xml:"testsuite"`
-		Name      string   `xml:"name,attr"`
-		Tests     int      `xml:"tests,attr"`
-		Failures  int      `xml:"failures,attr"`
-		Errors    int      `xml:"errors,attr"`
-		Skipped   int      `xml:"skipped,attr"`
-		Time      string   `xml:"time,attr"`
-		Timestamp string   `xml:"timestamp,attr"`
-		Cases     []junitCase
-	}
-	junitCase struct {
-		XMLName   xml.Name      `xml:"testcase"`
-		Class     string        `xml:"classname,attr"`
-		Name      string        `xml:"name,attr"`
-		Time      string        `xml:"time,attr"`
-		Skipped   *junitProblem `xml:"skipped"`
-		Error     *junitProblem `xml:"error"`
-		Failure   *junitProblem `xml:"failure"`
-		SystemOut string        `xml:"system-out,omitempty"`
-	}
-	junitProblem struct {
-		Message string `xml:"message,attr"`
-		Type    string `xml:"type,attr,omitempty"`
-		Text    string `xml:",chardata"`
-	}
-)
-
-// writeJUnit writes one suite. JUnit knows no warnings: a check that warns has passed, and says so in its output.
+// writeJUnit writes one test suite. JUnit has no warnings: a check that warns is a passed test with the warning in its
+// output. A check that did not complete is a test error.
 func (r *Report) writeJUnit(w io.Writer) error {
-	suite := junitSuite{
-		Name: "fauxlet " + r.Target, Tests: len(r.Results), Failures: r.Count(Fail), Errors: r.Incomplete(), Skipped: r.Count(Skipped) - r.Incomplete(),
+	suite := junit.Testsuite{
+		Name: "fauxlet " + r.Target, Tests: len(r.Results),
+		Failures: r.Count(Fail), Errors: r.Incomplete(), Skipped: r.Count(Skipped) - r.Incomplete(),
 		Time: seconds(r.Duration), Timestamp: r.Started.UTC().Format("2006-01-02T15:04:05"),
 	}
 	for _, result := range r.Results {
 		class, _, _ := strings.Cut(result.ID, ".")
-		one := junitCase{Class: class, Name: result.ID, Time: seconds(result.Duration)}
+		test := junit.Testcase{Classname: class, Name: result.ID, Time: seconds(result.Duration)}
 		out := []string{result.Title}
 		if result.Verdict != Pass {
 			out = append(out, string(result.Verdict)+": "+result.Reason)
@@ -138,34 +104,28 @@ func (r *Report) writeJUnit(w io.Writer) error {
 		if result.Remedy != "" {
 			out = append(out, "flag: "+result.Flag, "remedy: "+result.Remedy)
 		}
-		one.SystemOut = printable(strings.Join(out, "\n"))
-		problem := &junitProblem{Message: printable(result.Reason), Type: result.Flag, Text: printable(result.Remedy)}
+		test.SystemOut = &junit.Output{Data: printable(strings.Join(out, "\n"))}
+		problem := &junit.Result{Message: printable(result.Reason), Type: result.Flag, Data: printable(result.Remedy)}
 		switch {
 		case result.Incomplete:
-			one.Error = problem
+			test.Error = problem
 		case result.Verdict == Skipped:
-			one.Skipped = &junitProblem{Message: problem.Message}
+			test.Skipped = &junit.Result{Message: problem.Message}
 		case result.Verdict == Fail:
-			one.Failure = problem
+			test.Failure = problem
 		}
-		suite.Cases = append(suite.Cases, one)
+		suite.Testcases = append(suite.Testcases, test)
 	}
-	suites := junitSuites{Tests: suite.Tests, Failures: suite.Failures, Errors: suite.Errors, Time: suite.Time, Suites: []junitSuite{suite}}
-	if _, err := io.WriteString(w, xml.Header); err != nil {
-		return err
+	suites := junit.Testsuites{
+		Tests: suite.Tests, Failures: suite.Failures, Errors: suite.Errors, Time: suite.Time,
+		Suites: []junit.Testsuite{suite},
 	}
-	encoder := xml.NewEncoder(w)
-	encoder.Indent("", "  ")
-	if err := encoder.Encode(suites); err != nil {
-		return err
-	}
-	_, err := io.WriteString(w, "\n")
-	return err
+	return suites.WriteXML(w)
 }
 
 func seconds(s Seconds) string { return fmt.Sprintf("%.3f", time.Duration(s).Seconds()) }
 
-// printable leaves out control characters. XML 1.0 cannot have most of them, not even escaped.
+// printable removes control characters, most of which XML 1.0 does not allow even when escaped.
 func printable(s string) string {
 	return strings.Map(func(c rune) rune {
 		if unicode.IsControl(c) && c != '\n' && c != '\t' {

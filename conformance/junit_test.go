@@ -10,8 +10,8 @@ import (
 	"testing"
 )
 
-// element is what the schema that Jenkins and others read JUnit by allows of one: its attributes, those that must be there
-// with a !, and its children. (github.com/jenkinsci/xunit-plugin: junit-10.xsd)
+// element describes an XML element in the JUnit schema of Jenkins: its attributes (required ones end with "!"), its
+// children, and whether it has text. (github.com/jenkinsci/xunit-plugin: junit-10.xsd)
 type element struct {
 	attributes, children []string
 	text                 bool
@@ -35,8 +35,8 @@ var (
 	timestamp = regexp.MustCompile(`^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d$`)
 )
 
-// invalidJUnit says what is wrong with a document.
-func invalidJUnit(document string) error {
+// junitError validates a document against the JUnit schema.
+func junitError(document string) error {
 	decoder := xml.NewDecoder(strings.NewReader(document))
 	var open []string
 	for {
@@ -53,7 +53,7 @@ func invalidJUnit(document string) error {
 			allowed, known := junit[name]
 			switch {
 			case !known:
-				return fmt.Errorf("there is no element %q", name)
+				return fmt.Errorf("unknown element %q", name)
 			case len(open) == 0 && name != "testsuites":
 				return fmt.Errorf("the root is %q", name)
 			case len(open) > 0 && !slices.Contains(junit[open[len(open)-1]].children, name):
@@ -94,15 +94,15 @@ func invalidJUnit(document string) error {
 
 func TestJUnit(t *testing.T) {
 	text := write(t, example(), "junit")
-	if err := invalidJUnit(text); err != nil {
+	if err := junitError(text); err != nil {
 		t.Errorf("%v\n%s", err, text)
 	}
 	for _, part := range []string{
-		`<testsuite name="fauxlet https://192.0.2.1:6443" tests="5" failures="1" errors="1" skipped="1" time="2.345" timestamp="2026-11-24T11:00:00">`,
-		`<testcase classname="client" name="client.presented" time="0.000">`,
-		`<failure message="none is presented" type="--kubelet-client-certificate">--kubelet-client-certificate=a.crt`,
+		`<testsuite name="fauxlet https://192.0.2.1:6443" tests="5" failures="1" errors="1" id="0" skipped="1" time="2.345" timestamp="2026-11-24T11:00:00">`,
+		`<testcase name="client.presented" classname="client" time="0.000">`,
+		`<failure message="none is presented" type="--kubelet-client-certificate"><![CDATA[--kubelet-client-certificate=a.crt`,
 		`<skipped message="needs client.presented, which did not pass"></skipped>`,
-		`<error message="could not come to its end: no answer"></error>`,
+		`<error message="did not complete: no response"></error>`,
 		`warn: insecure`,
 	} {
 		if !strings.Contains(text, part) {
@@ -110,10 +110,10 @@ func TestJUnit(t *testing.T) {
 		}
 	}
 	if strings.Count(text, "<failure") != 1 || strings.Count(text, "<skipped") != 1 {
-		t.Errorf("more failed or was skipped than did: %s", text)
+		t.Errorf("want one failure and one skipped test: %s", text)
 	}
 
-	// What is no JUnit is found out.
+	// junitError rejects invalid documents.
 	for name, change := range map[string][2]string{
 		"another element":    {"<skipped", "<omitted"},
 		"no name":            {`name="client.presented"`, ""},
@@ -122,8 +122,8 @@ func TestJUnit(t *testing.T) {
 		"text among results": {"<testcase", "words<testcase"},
 		"no end":             {"</testsuites>", ""},
 	} {
-		if spoilt := strings.Replace(text, change[0], change[1], 1); spoilt == text || invalidJUnit(spoilt) == nil {
-			t.Errorf("%s: nothing was found against it", name)
+		if changed := strings.Replace(text, change[0], change[1], 1); changed == text || junitError(changed) == nil {
+			t.Errorf("%s: junitError accepts it", name)
 		}
 	}
 }

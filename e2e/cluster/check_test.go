@@ -72,7 +72,7 @@ func servingCAFlags(p *controlplane.PKI) []string {
 func (c checked) passes(t testing.TB) {
 	t.Helper()
 	if c.Status != 0 || len(c.report.NotRemoved) > 0 {
-		t.Errorf("exit status %d, left behind %q: %s", c.Status, c.report.NotRemoved, c.Stderr)
+		t.Errorf("exit status %d, not removed %q: %s", c.Status, c.report.NotRemoved, c.Stderr)
 	}
 	for _, r := range c.report.Results {
 		if r.Verdict != conformance.Pass && !(r.Verdict == conformance.Skipped && strings.Contains(r.Reason, "address not allowed")) {
