@@ -48,12 +48,6 @@ type Options struct {
 	Tool string
 }
 
-// program is what its runs are known by in the cluster.
-var program = stage.Owner{
-	Name: "check", Reason: "FauxletCheck", Message: "no node: fauxlet check looks how the apiserver comes to it",
-	ApprovedBy: "fauxlet check --approve-serving-certificate",
-}
-
 // container is the only container of each pod.
 const container = stage.ContainerName
 
@@ -169,7 +163,7 @@ func newRun(o Options) (*run, error) {
 	if r.standIns, err = flags.Load(); err != nil {
 		return nil, err
 	}
-	r.objects = stage.New(client, program, o.OnNotice)
+	r.objects = stage.New(client, o.OnNotice)
 	return r, nil
 }
 

@@ -10,38 +10,42 @@ import (
 	v1 "k8s.io/api/core/v1"
 )
 
-// CheckListen says whether kubelets can listen on an address.
+// CheckListen returns an error if this machine cannot listen on an address.
 func CheckListen(address netip.Addr) error {
 	listener, err := net.Listen("tcp", netip.AddrPortFrom(address, 0).String())
 	if err != nil {
-		return fmt.Errorf("--node-ip: %v is no address of this machine that can be listened on: %w", address, err)
+		return fmt.Errorf("--node-ip: cannot listen on %v; use an address of this machine: %w", address, err)
 	}
 	return listener.Close()
 }
 
-// LocalAddressFor is the address of this machine from which it sends to an apiserver. Nothing is sent: a socket for datagrams is
-// connected, and closed.
-func LocalAddressFor(at *url.URL) (netip.Addr, error) {
-	port := at.Port()
+// LocalAddressFor returns the local address from which this machine sends packets to an API server. It sends nothing: it
+// connects a UDP socket and closes it.
+func LocalAddressFor(apiserver *url.URL) (netip.Addr, error) {
+	const problem = "cannot find the address of this machine that the kube-apiserver can reach"
+	port := apiserver.Port()
 	if port == "" {
 		port = "443"
 	}
-	socket, err := net.Dial("udp", net.JoinHostPort(at.Hostname(), port))
+	socket, err := net.Dial("udp", net.JoinHostPort(apiserver.Hostname(), port))
 	if err != nil {
-		return netip.Addr{}, fmt.Errorf("which address of this machine the apiserver can reach is not known: %w; give --node-ip", err)
+		return netip.Addr{}, fmt.Errorf(problem+": %w; give --node-ip", err)
 	}
 	defer socket.Close()
 	address, ok := netip.AddrFromSlice(socket.LocalAddr().(*net.UDPAddr).IP)
 	if !ok {
-		return netip.Addr{}, errors.New("which address of this machine the apiserver can reach is not known; give --node-ip")
+		return netip.Addr{}, errors.New(problem + "; give --node-ip")
 	}
 	return address.Unmap(), nil
 }
 
-// AddressTypes are all that a Node's address may have.
-var AddressTypes = []v1.NodeAddressType{v1.NodeHostName, v1.NodeInternalDNS, v1.NodeInternalIP, v1.NodeExternalDNS, v1.NodeExternalIP}
+// AddressTypes are all types of Node addresses.
+var AddressTypes = []v1.NodeAddressType{
+	v1.NodeHostName, v1.NodeInternalDNS, v1.NodeInternalIP, v1.NodeExternalDNS, v1.NodeExternalIP,
+}
 
-// AddressesOfEveryType has an address for each type, so that it is dialled whatever the order of types is.
+// AddressesOfEveryType returns the same address once for each type. A kube-apiserver then dials it whatever its
+// --kubelet-preferred-address-types are.
 func AddressesOfEveryType(address string) []v1.NodeAddress {
 	all := make([]v1.NodeAddress, len(AddressTypes))
 	for i, t := range AddressTypes {

@@ -1,0 +1,103 @@
+package stage
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509/pkix"
+	"errors"
+	"fmt"
+	"net"
+	"time"
+
+	certificatesv1 "k8s.io/api/certificates/v1"
+	v1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	certutil "k8s.io/client-go/util/cert"
+	"k8s.io/client-go/util/keyutil"
+	"k8s.io/utils/ptr"
+
+	"fauxlet/testcerts"
+)
+
+// signerTimeout bounds the time between the approval of a request and its certificate.
+const signerTimeout = 15 * time.Second
+
+// ServingCertificateLifetime is the lifetime of a run's serving certificates, plus the same time before now for clocks that
+// differ.
+const ServingCertificateLifetime = time.Hour
+
+// ErrNotIssued means that the cluster has no signer for kubelet serving certificates, or that the signer failed.
+var ErrNotIssued = errors.New("the cluster issued no serving certificate")
+
+// IssueServingCertificate obtains a kubelet serving certificate for hosts from the cluster's own signer. It creates a
+// CertificateSigningRequest, approves it, and waits for the certificate.
+func (s *Stage) IssueServingCertificate(ctx context.Context, hosts []string) (*testcerts.Pair, error) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return nil, err
+	}
+	var names []string
+	var ips []net.IP
+	for _, host := range hosts {
+		if ip := net.ParseIP(host); ip != nil {
+			ips = append(ips, ip)
+		} else {
+			names = append(names, host)
+		}
+	}
+	// The signer requires this subject. (k8s.io/kubernetes: pkg/apis/certificates/helpers.go)
+	subject := &pkix.Name{CommonName: "system:node:" + s.Name(), Organization: []string{"system:nodes"}}
+	csr, err := certutil.MakeCSR(key, subject, names, ips)
+	if err != nil {
+		return nil, err
+	}
+	requests := s.client.CertificatesV1().CertificateSigningRequests()
+	request, err := create(ctx, &certificatesv1.CertificateSigningRequest{
+		ObjectMeta: metav1.ObjectMeta{Name: s.Name(), Labels: s.labels()},
+		Spec: certificatesv1.CertificateSigningRequestSpec{
+			Request: csr, SignerName: certificatesv1.KubeletServingSignerName,
+			ExpirationSeconds: ptr.To(int32(ServingCertificateLifetime / time.Second)),
+			Usages:            []certificatesv1.KeyUsage{certificatesv1.UsageDigitalSignature, certificatesv1.UsageServerAuth},
+		},
+	}, requests.Create)
+	if err != nil {
+		return nil, err
+	}
+	request.Status.Conditions = append(request.Status.Conditions, certificatesv1.CertificateSigningRequestCondition{
+		Type: certificatesv1.CertificateApproved, Status: v1.ConditionTrue,
+		Reason: "FauxletCheck", Message: "approved by fauxlet check --approve-serving-certificate",
+	})
+	if _, err = requests.UpdateApproval(ctx, request.Name, request, metav1.UpdateOptions{}); err != nil {
+		return nil, err
+	}
+	deadline := time.Now().Add(signerTimeout)
+	for len(request.Status.Certificate) == 0 {
+		for _, c := range request.Status.Conditions {
+			if c.Type == certificatesv1.CertificateFailed {
+				return nil, fmt.Errorf("%w: %s", ErrNotIssued, c.Message)
+			}
+		}
+		if time.Now().After(deadline) {
+			return nil, fmt.Errorf("%w within %v after the approval", ErrNotIssued, signerTimeout)
+		}
+		select {
+		case <-time.After(pollInterval):
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		}
+		if request, err = requests.Get(ctx, request.Name, metav1.GetOptions{}); err != nil {
+			return nil, err
+		}
+	}
+	keyPEM, err := keyutil.MarshalPrivateKeyToPEM(key)
+	if err != nil {
+		return nil, err
+	}
+	pair, err := testcerts.ParsePair(request.Status.Certificate, keyPEM)
+	if err != nil {
+		return nil, fmt.Errorf("%w that can be used: %w", ErrNotIssued, err)
+	}
+	return pair, nil
+}

@@ -1,0 +1,130 @@
+package stage
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	coordinationv1 "k8s.io/api/coordination/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/utils/ptr"
+)
+
+// A run is alive while it renews the Lease in its namespace. The next run deletes the objects of a run whose Lease has
+// expired. The age of a renewal is measured with the API server's clock only.
+
+const (
+	leaseName     = "run"
+	renewInterval = 10 * time.Second
+	// renewDeadline stops a run that cannot renew its Lease, well before the Lease expires.
+	renewDeadline = 40 * time.Second
+	// leaseDuration is the age of the last renewal at which a run counts as dead.
+	leaseDuration = time.Minute
+)
+
+func (s *Stage) createLease(ctx context.Context) error {
+	_, err := create(ctx, &coordinationv1.Lease{
+		ObjectMeta: metav1.ObjectMeta{Name: leaseName, Labels: s.labels()},
+		Spec: coordinationv1.LeaseSpec{
+			HolderIdentity:       ptr.To(s.Name()),
+			LeaseDurationSeconds: ptr.To(int32(leaseDuration / time.Second)),
+			RenewTime:            ptr.To(metav1.NowMicro()),
+		},
+	}, s.client.CoordinationV1().Leases(s.Name()).Create)
+	return err
+}
+
+// renewLease renews the Lease until ctx is done. It calls stop if the Lease was deleted or could not be renewed for
+// renewDeadline.
+func (s *Stage) renewLease(ctx context.Context, stop context.CancelCauseFunc) {
+	ticker := time.NewTicker(renewInterval)
+	defer ticker.Stop()
+	last := time.Now()
+	for {
+		select {
+		case <-ticker.C:
+		case <-ctx.Done():
+			return
+		}
+		patch := fmt.Sprintf(`{"spec":{"renewTime":%q}}`, metav1.NowMicro().UTC().Format(metav1.RFC3339Micro))
+		once, cancel := context.WithTimeout(ctx, renewInterval)
+		_, err := s.client.CoordinationV1().Leases(s.Name()).
+			Patch(once, leaseName, types.MergePatchType, []byte(patch), metav1.PatchOptions{})
+		cancel()
+		switch {
+		case err == nil:
+			last = time.Now()
+		case ctx.Err() == nil && (apierrors.IsNotFound(err) || time.Since(last) > renewDeadline):
+			stop(fmt.Errorf("cannot renew the Lease of this run for %v; another run may delete its objects: %w",
+				time.Since(last).Round(time.Second), err))
+			return
+		}
+	}
+}
+
+// lastChanged is the time of an object's last change by the API server's clock.
+func lastChanged(o metav1.Object) time.Time {
+	last := o.GetCreationTimestamp().Time
+	for _, entry := range o.GetManagedFields() {
+		if entry.Time != nil && entry.Time.After(last) {
+			last = entry.Time.Time
+		}
+	}
+	return last
+}
+
+// deadRuns returns the IDs of runs that are dead: the Lease has expired, or there is no Lease and the newest object is older
+// than leaseDuration. leases maps run IDs to Leases. now is the time of the API server's clock.
+func deadRuns(all *ownedObjects, leases map[string]*coordinationv1.Lease, now time.Time) []string {
+	last, order := map[string]time.Time{}, []string{}
+	all.each(func(_ string, object metav1.Object) {
+		id := object.GetLabels()[runLabel]
+		if _, found := last[id]; !found {
+			order = append(order, id)
+		}
+		if created := object.GetCreationTimestamp().Time; created.After(last[id]) {
+			last[id] = created
+		}
+	})
+	var ids []string
+	for _, id := range order {
+		if lease := leases[id]; lease != nil {
+			last[id] = lastChanged(lease)
+		}
+		if now.Sub(last[id]) > leaseDuration {
+			ids = append(ids, id)
+		}
+	}
+	return ids
+}
+
+// removeDeadRuns deletes the objects of dead runs. now is the time of the API server's clock.
+func (s *Stage) removeDeadRuns(ctx context.Context, now time.Time) error {
+	all, err := findOwned(ctx, s.client, "")
+	if err != nil {
+		return err
+	}
+	leases := map[string]*coordinationv1.Lease{}
+	for _, namespace := range all.namespaces {
+		lease, err := s.client.CoordinationV1().Leases(namespace.Name).Get(ctx, leaseName, metav1.GetOptions{})
+		if apierrors.IsNotFound(err) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		leases[namespace.Labels[runLabel]] = lease
+	}
+	for _, id := range deadRuns(all, leases, now) {
+		if id == s.id {
+			continue
+		}
+		s.notify(fmt.Sprintf("removing the objects of run %s, which did not end properly", id))
+		for _, object := range remove(ctx, s.client, id) {
+			s.notify("not removed: " + object)
+		}
+	}
+	return nil
+}
