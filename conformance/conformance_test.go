@@ -106,22 +106,22 @@ func TestJSON(t *testing.T) {
 	}
 
 	for name, modify := range map[string]func(report, result map[string]any){
-		"no results":              func(report, _ map[string]any) { delete(report, "results") },
-		"another field":           func(_, result map[string]any) { result["extra"] = 1 },
-		"another verdict":         func(_, result map[string]any) { result["verdict"] = "maybe" },
-		"no id":                   func(_, result map[string]any) { delete(result, "id") },
-		"an id without a group":   func(_, result map[string]any) { result["id"] = "presented" },
-		"evidence of one line":    func(_, result map[string]any) { result["evidence"] = "x" },
-		"no evidence":             func(_, result map[string]any) { delete(result, "evidence") },
+		"no results":                 func(report, _ map[string]any) { delete(report, "results") },
+		"another field":              func(_, result map[string]any) { result["extra"] = 1 },
+		"another verdict":            func(_, result map[string]any) { result["verdict"] = "maybe" },
+		"no id":                      func(_, result map[string]any) { delete(result, "id") },
+		"an id without a group":      func(_, result map[string]any) { result["id"] = "presented" },
+		"evidence of one line":       func(_, result map[string]any) { result["evidence"] = "x" },
+		"no evidence":                func(_, result map[string]any) { delete(result, "evidence") },
 		"a failure without a reason": func(_, result map[string]any) { delete(result, "reason") },
 		"a failure without a remedy": func(_, result map[string]any) {
 			delete(result, "remedy")
 		},
-		"a pass with a reason":    func(_, result map[string]any) { result["verdict"] = "pass"; delete(result, "remedy") },
+		"a pass with a reason":             func(_, result map[string]any) { result["verdict"] = "pass"; delete(result, "remedy") },
 		"a skipped check without a reason": func(_, result map[string]any) { result["verdict"] = "skipped"; delete(result, "reason") },
-		"a failure that is incomplete": func(_, result map[string]any) { result["incomplete"] = true },
-		"a time of day":        func(report, _ map[string]any) { report["started"] = "12:00" },
-		"a negative duration":  func(_, result map[string]any) { result["durationSeconds"] = -1 },
+		"a failure that is incomplete":     func(_, result map[string]any) { result["incomplete"] = true },
+		"a time of day":                    func(report, _ map[string]any) { report["started"] = "12:00" },
+		"a negative duration":              func(_, result map[string]any) { result["durationSeconds"] = -1 },
 	} {
 		var document map[string]any
 		if err := json.Unmarshal([]byte(text), &document); err != nil {

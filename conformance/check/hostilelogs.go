@@ -31,7 +31,7 @@ func checkEndlessHeaders(ctx context.Context, r *run) (conformance.Result, error
 		var got reply
 		// Until it has enough this apiserver has to be sent ten mebibytes, by a line that may be a slow one.
 		visits, ended := v.play(ctx, behavior, r.soon, func() { got = v.takeWithin(ctx, logs, part, 3*r.soon) })
-		what := "logs, and the kubelet " + behavior.Does
+		what := "logs, and the kubelet " + behavior.Action
 		switch {
 		case len(visits) == 0 || context.Cause(ctx) != nil:
 			return f.cut(upgrade, fmt.Errorf("%s: %s", what, got.says()))
@@ -73,7 +73,7 @@ func checkBrokenAnswers(ctx context.Context, r *run) (conformance.Result, error)
 		}
 		var got reply
 		visits, ended := v.play(ctx, behavior, r.soon, func() { got = v.take(ctx, logs, part) })
-		what := "logs, and the kubelet " + behavior.Does
+		what := "logs, and the kubelet " + behavior.Action
 		switch {
 		case context.Cause(ctx) != nil:
 			return f.cut(upgrade, context.Cause(ctx))
@@ -101,7 +101,7 @@ func checkBrokenAnswers(ctx context.Context, r *run) (conformance.Result, error)
 			}
 			var got reply
 			_, ended := v.play(ctx, behavior, r.soon, func() { got = v.take(ctx, way, part) })
-			what := fmt.Sprintf("%s, and the kubelet %s", way.name, behavior.Does)
+			what := fmt.Sprintf("%s, and the kubelet %s", way.name, behavior.Action)
 			switch {
 			case context.Cause(ctx) != nil:
 				return f.cut(upgrade, context.Cause(ctx))
@@ -273,7 +273,7 @@ func checkPage(ctx context.Context, r *run) (conformance.Result, error) {
 		if plain, _, _ := strings.Cut(kind, ";"); plain != "text/plain" {
 			f.blames("a log is passed on as %q, and a browser that shows it runs what a container has written, in kube-apiserver's name", kind)
 		}
-		for _, name := range hostile.Foreign() {
+		for _, name := range hostile.PageHeaders() {
 			if value := got.header.Get(name); value != "" {
 				f.blames("a kubelet's header is passed on: %s: %s", name, value)
 			}
@@ -314,7 +314,7 @@ func checkSlow(ctx context.Context, r *run) (conformance.Result, error) {
 				others, err = r.meanwhile(ctx)
 				left = time.Now()
 			})
-			what := fmt.Sprintf("%s, and the kubelet %s", way.name, behavior.Does)
+			what := fmt.Sprintf("%s, and the kubelet %s", way.name, behavior.Action)
 			switch {
 			case context.Cause(ctx) != nil:
 				return f.cut(upgrade, context.Cause(ctx))

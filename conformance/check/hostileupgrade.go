@@ -60,7 +60,7 @@ func checkNotSwitching(ctx context.Context, r *run) (conformance.Result, error) 
 	behaviors := []hostile.Behavior{hostile.NotSwitching(http.StatusOK), hostile.NotSwitching(http.StatusNoContent), hostile.NotSwitching(http.StatusPartialContent)}
 	return r.pushThrough(ctx, "noswitch", behaviors, func(f *finding, way road, behavior hostile.Behavior, got reply) {
 		if got.err == nil && got.status < http.StatusBadRequest && !way.speaks {
-			f.blames("the user was told of no error: %s, to which the kubelet %s; the user got %s", way.name, behavior.Does, got.says())
+			f.blames("the user was told of no error: %s, to which the kubelet %s; the user got %s", way.name, behavior.Action, got.says())
 		}
 	})
 }
@@ -87,7 +87,7 @@ func (r *run) pushThrough(ctx context.Context, name string, behaviors []hostile.
 				return f.cut(upgrade, err)
 			}
 			last = got
-			what := fmt.Sprintf("%s, and the kubelet %s", way.name, behavior.Does)
+			what := fmt.Sprintf("%s, and the kubelet %s", way.name, behavior.Action)
 			switch {
 			case len(visits) == 0:
 				f.blames("kube-apiserver did not come: %s; the user got %s", what, got.says())

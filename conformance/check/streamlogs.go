@@ -220,10 +220,10 @@ func checkCut(ctx context.Context, r *run) (conformance.Result, error) {
 				return conformance.Result{}, err
 			}
 			if got.hangs {
-				f.blames("%s: the kubelet %s, and the user's request does not end within %v", way.name, behavior.Does, r.soon)
+				f.blames("%s: the kubelet %s, and the user's request does not end within %v", way.name, behavior.Action, r.soon)
 				return f.result(bothWays), nil
 			}
-			f.saw("%s: the kubelet %s: the user sees %s", way.name, behavior.Does, got.says())
+			f.saw("%s: the kubelet %s: the user sees %s", way.name, behavior.Action, got.says())
 		}
 	}
 	return f.result(bothWays), nil

@@ -1,9 +1,10 @@
-// Package hostile is a kubelet that misbehaves: it answers a request in a way that no kubelet does, on the raw connection,
-// and keeps what the other side did about it. The checks of a kube-apiserver put it behind a Node, and look whether the
-// apiserver follows, leaks its credential, hangs, or lets its user do what only it may.
+// Package hostile is a kubelet that misbehaves. It answers each request on the raw connection in a way that no kubelet does,
+// and records how the client reacts. The checks of a kube-apiserver register it as a Node's kubelet and observe whether the
+// kube-apiserver follows redirects, leaks its credential, hangs, or lets a user act with the kube-apiserver's rights.
 //
-// What is not here: a kubelet that gives the log of another pod, or runs another command than it was asked to. No apiserver
-// can tell, since all that it knows of a pod's log is what the pod's kubelet says.
+// A kubelet that returns the log of another pod or runs another command is out of scope: a kube-apiserver cannot detect it.
+//
+// behaviors.go defines the behaviors.
 package hostile
 
 import (
@@ -22,62 +23,62 @@ import (
 
 // Behavior is one way to misbehave.
 type Behavior struct {
-	// Name is a word or several, with hyphens.
+	// Name consists of lower-case words with hyphens.
 	Name string
-	// Does says what the kubelet does, and Must what an apiserver must do about it.
-	Does, Must string
-	// NotHTTP: what it sends does not even begin as an answer does.
+	// Action describes what the kubelet does, as a verb phrase: "answers 302".
+	Action string
+	// NotHTTP means that the response is not HTTP from its first byte on.
 	NotHTTP bool
-	answer  func(*exchange) error
+	respond func(*exchange) error
 }
 
-// Connection is what one connection has come to.
+// Connection records one connection of a client.
 type Connection struct {
-	// Behavior is the name of that which was chosen for the first request; empty where there was no request.
+	// Behavior is the name of the behavior that the first request met; empty if there was no request.
 	Behavior string
-	// Method, Path and Header are those of the first request; the path has its query.
+	// Method, Path and Header are from the first request. Path includes the query.
 	Method, Path string
 	Header       http.Header
-	// Certificate is what the client has shown; nil for none.
+	// Certificate is the client certificate; nil if there was none.
 	Certificate *x509.Certificate
-	// More are the method and path of each further request on the connection, and Noise counts the bytes that were none.
+	// More lists the method and path of every further request, and Noise counts received bytes that are not a request.
 	More  []string
 	Noise int64
-	// Sent counts the bytes that the other side's system took, in the answer.
+	// Sent counts the response bytes that the kernel accepted.
 	Sent int64
-	// Answered: the answer was sent in full, or as far as the behavior goes.
+	// Answered is true once the response was sent as far as the behavior goes.
 	Answered bool
-	// Ended is when the connection was, by whichever side; zero while it is open.
+	// Ended is the time when either side closed the connection; zero while it is open.
 	Ended time.Time
 }
 
-// Kubelet serves connections. The zero value with Choose is ready.
+// Kubelet serves connections. Choose must be set; the other fields are ready as zero values.
 type Kubelet struct {
-	// Choose has the behavior for the first request of a connection.
+	// Choose returns the behavior for the first request of a connection.
 	Choose func(*http.Request) Behavior
 
-	mu      sync.Mutex
-	visits  []*Connection
-	changed chan struct{} // closed at the next change; nil while nobody waits
+	mu          sync.Mutex
+	connections []*Connection
+	changed     chan struct{} // closed at the next change; nil if Wait is not running
 }
 
-// Serve answers on a connection and closes it. It returns when the connection has ended, on which the other side decides
-// unless the behavior does, or ctx is done. A *tls.Conn is asked for its handshake first.
+// Serve answers on a connection and closes it. It returns when the client or the behavior ends the connection, or when ctx
+// is done. For a *tls.Conn it completes the handshake first.
 func (k *Kubelet) Serve(ctx context.Context, conn net.Conn) {
-	visit := &Connection{}
-	k.change(func() { k.visits = append(k.visits, visit) })
+	record := &Connection{}
+	k.update(func() { k.connections = append(k.connections, record) })
 	stop := context.AfterFunc(ctx, func() { conn.Close() })
 	defer func() {
 		stop()
 		conn.Close()
-		k.change(func() { visit.Ended = time.Now() })
+		k.update(func() { record.Ended = time.Now() })
 	}()
 	if secure, ok := conn.(*tls.Conn); ok {
 		if err := secure.HandshakeContext(ctx); err != nil {
 			return
 		}
-		if shown := secure.ConnectionState().PeerCertificates; len(shown) > 0 {
-			k.change(func() { visit.Certificate = shown[0] })
+		if peer := secure.ConnectionState().PeerCertificates; len(peer) > 0 {
+			k.update(func() { record.Certificate = peer[0] })
 		}
 	}
 	in := bufio.NewReader(conn)
@@ -86,36 +87,37 @@ func (k *Kubelet) Serve(ctx context.Context, conn net.Conn) {
 		return
 	}
 	behavior := k.Choose(request)
-	k.change(func() {
-		visit.Behavior, visit.Method, visit.Path, visit.Header = behavior.Name, request.Method, request.URL.RequestURI(), request.Header
+	k.update(func() {
+		record.Behavior, record.Method = behavior.Name, request.Method
+		record.Path, record.Header = request.URL.RequestURI(), request.Header
 	})
 	if _, err := io.Copy(io.Discard, request.Body); err != nil {
 		return
 	}
-	// While it answers it also reads, which is how it learns that the other side has gone.
-	x := &exchange{conn: conn, in: in, kubelet: k, visit: visit, gone: make(chan struct{})}
+	// Reading while it responds is how it notices that the client has closed the connection.
+	x := &exchange{conn: conn, in: in, kubelet: k, record: record, gone: make(chan struct{})}
 	go x.listen()
-	err = behavior.answer(x)
-	k.change(func() { visit.Answered = err == nil })
+	err = behavior.respond(x)
+	k.update(func() { record.Answered = err == nil })
 	if errors.Is(err, errHangUp) {
 		conn.Close()
 	}
 	<-x.gone
 }
 
-// Connections are those so far, in the order of their beginning.
+// Connections returns all connections so far, in the order in which they began.
 func (k *Kubelet) Connections() []Connection {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	visits := make([]Connection, len(k.visits))
-	for i, v := range k.visits {
-		visits[i] = *v
-		visits[i].More = slices.Clone(v.More)
+	all := make([]Connection, len(k.connections))
+	for i, c := range k.connections {
+		all[i] = *c
+		all[i].More = slices.Clone(c.More)
 	}
-	return visits
+	return all
 }
 
-// Wait waits until done says so of the visits. It returns them as they were last, and whether they were done before ctx.
+// Wait waits until done returns true for the connections. It returns the last state, and false if ctx was done first.
 func (k *Kubelet) Wait(ctx context.Context, done func([]Connection) bool) ([]Connection, bool) {
 	for {
 		k.mu.Lock()
@@ -124,48 +126,48 @@ func (k *Kubelet) Wait(ctx context.Context, done func([]Connection) bool) ([]Con
 		}
 		changed := k.changed
 		k.mu.Unlock()
-		visits := k.Connections()
-		if done(visits) {
-			return visits, true
+		all := k.Connections()
+		if done(all) {
+			return all, true
 		}
 		select {
 		case <-changed:
 		case <-ctx.Done():
-			return visits, false
+			return all, false
 		}
 	}
 }
 
-func (k *Kubelet) change(do func()) {
+func (k *Kubelet) update(change func()) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	do()
+	change()
 	if k.changed != nil {
 		close(k.changed)
 		k.changed = nil
 	}
 }
 
-// errHangUp ends an answer with the end of the connection: it is what the behavior does.
+// errHangUp is returned by a behavior that ends with the kubelet closing the connection.
 var errHangUp = errors.New("hang up")
 
-// exchange is what a behavior answers on.
+// exchange is the connection that a behavior responds on.
 type exchange struct {
 	conn    net.Conn
 	in      *bufio.Reader
 	kubelet *Kubelet
-	visit   *Connection
-	gone    chan struct{} // the other side has ended the connection, or we have
+	record  *Connection
+	gone    chan struct{} // closed when the connection has ended
 }
 
-// send writes text as it is.
+// send writes text unchanged.
 func (x *exchange) send(text string) error {
 	n, err := io.WriteString(x.conn, text)
-	x.kubelet.change(func() { x.visit.Sent += int64(n) })
+	x.kubelet.update(func() { x.record.Sent += int64(n) })
 	return err
 }
 
-// flood sends text again and again until the limit in bytes, or until the other side has had enough.
+// flood sends text repeatedly, up to limit bytes or until the client closes the connection.
 func (x *exchange) flood(text string, limit int64) error {
 	for sent := int64(0); sent < limit; sent += int64(len(text)) {
 		if err := x.send(text); err != nil {
@@ -192,33 +194,35 @@ func (x *exchange) drip(text string, every time.Duration) error {
 	return nil
 }
 
-// listen reads what comes after the first request until the connection ends. Each further request is kept, and answered
-// as by a kubelet that goes on talking: with its own words, which a user can recognize.
+// listen reads what follows the first request until the connection ends. It records every further request and answers it
+// with the body Smuggled, which the test can recognize.
 func (x *exchange) listen() {
 	defer close(x.gone)
 	for {
 		request, err := http.ReadRequest(x.in)
 		if err != nil {
-			// What is no request is read all the same, so that the end is seen.
-			_, _ = io.Copy(noise{x}, x.in)
+			// Read on in any case, to notice the end of the connection.
+			_, _ = io.Copy(noiseCounter{x}, x.in)
 			x.conn.Close()
 			return
 		}
-		x.kubelet.change(func() { x.visit.More = append(x.visit.More, request.Method+" "+request.URL.RequestURI()) })
+		x.kubelet.update(func() {
+			x.record.More = append(x.record.More, request.Method+" "+request.URL.RequestURI())
+		})
 		_, _ = io.Copy(io.Discard, request.Body)
-		if x.send("HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 10\r\n\r\n"+Smuggled) != nil {
+		if x.send(head(http.StatusOK, "Content-Type: text/plain", "Content-Length: 10")+Smuggled) != nil {
 			return
 		}
 	}
 }
 
-// noise counts what is written to it.
-type noise struct{ x *exchange }
+// noiseCounter counts the bytes that are written to it.
+type noiseCounter struct{ x *exchange }
 
-func (n noise) Write(p []byte) (int, error) {
-	n.x.kubelet.change(func() { n.x.visit.Noise += int64(len(p)) })
+func (n noiseCounter) Write(p []byte) (int, error) {
+	n.x.kubelet.update(func() { n.x.record.Noise += int64(len(p)) })
 	return len(p), nil
 }
 
-// Smuggled is the body by which a hostile kubelet answers a request that should not have reached it.
+// Smuggled is the response body for a request that must not reach the kubelet.
 const Smuggled = "smuggled!\n"

@@ -22,10 +22,10 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// authority signs what kubelets and clients of the tests present.
+// authority signs the certificates of kubelets and clients.
 var authority = sync.OnceValues(func() (*testcerts.Authority, error) { return testcerts.NewAuthority("ca") })
 
-// serve has a kubelet of one behavior listen, and gives it with its address and a client's TLS settings.
+// serve starts a kubelet with one behavior. It returns the kubelet, its address, and a client's TLS configuration.
 func serve(t *testing.T, behavior hostile.Behavior) (*hostile.Kubelet, string, *tls.Config) {
 	t.Helper()
 	ca, err := authority()
@@ -64,25 +64,25 @@ func ended(t *testing.T, k *hostile.Kubelet, n int) []hostile.Connection {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	visits, ok := k.Wait(ctx, func(visits []hostile.Connection) bool {
+	connections, ok := k.Wait(ctx, func(connections []hostile.Connection) bool {
 		open := 0
-		for _, v := range visits {
+		for _, v := range connections {
 			if v.Ended.IsZero() {
 				open++
 			}
 		}
-		return len(visits) == n && open == 0
+		return len(connections) == n && open == 0
 	})
 	if !ok {
-		t.Fatalf("visits %+v, want %d that have ended", visits, n)
+		t.Fatalf("connections %+v, want %d ended connections", connections, n)
 	}
-	return visits
+	return connections
 }
 
 const limit = 4 << 20
 
-// TestManners asks each with Go's client, and tells what becomes of it there: an error, or a status and a body.
-func TestManners(t *testing.T) {
+// TestBehaviors sends a request with Go's client to every behavior and compares the error, or the status and the body.
+func TestBehaviors(t *testing.T) {
 	broken := map[string]string{
 		"bad-chunk":       "invalid byte in chunk length",
 		"huge-chunk":      "http chunk length too large",
@@ -122,13 +122,13 @@ func TestManners(t *testing.T) {
 	for _, behavior := range hostile.BrokenResponses() {
 		words, known := broken[behavior.Name]
 		if !known {
-			t.Errorf("what becomes of %s?", behavior.Name)
+			t.Errorf("behavior %s has no expectation", behavior.Name)
 		}
 		delete(broken, behavior.Name)
 		tests = append(tests, test{behavior: behavior, err: words})
 	}
 	for name := range broken {
-		t.Errorf("there is no %s", name)
+		t.Errorf("unknown behavior %s", name)
 	}
 	for _, test := range tests {
 		t.Run(test.behavior.Name, func(t *testing.T) {
@@ -150,7 +150,7 @@ func TestManners(t *testing.T) {
 					n, err = io.ReadFull(response.Body, body)
 					body = body[:n]
 					if errors.Is(err, io.ErrUnexpectedEOF) {
-						_, err = response.Body.Read(make([]byte, 1)) // which tells the end of a body from the lack of one
+						_, err = response.Body.Read(make([]byte, 1)) // io.EOF at the end of a complete body
 					}
 					if errors.Is(err, io.EOF) {
 						err = nil
@@ -171,17 +171,17 @@ func TestManners(t *testing.T) {
 			}
 			v := ended(t, kubelet, 1)[0]
 			if v.Behavior != test.behavior.Name || v.Path != "/containerLogs/a/b/c?tailLines=1" || v.Certificate.Subject.CommonName != "kube-apiserver" || v.More != nil {
-				t.Errorf("visit %+v", v)
+				t.Errorf("connection %+v", v)
 			}
-			if test.behavior.Does == "" || test.behavior.Must == "" {
-				t.Errorf("nothing is said of it: %+v", test.behavior)
+			if test.behavior.Action == "" {
+				t.Errorf("no action: %+v", test.behavior)
 			}
 		})
 	}
 }
 
-// TestTalksOn: after its answer a kubelet listens, keeps what comes, and answers what is a request.
-func TestTalksOn(t *testing.T) {
+// TestListensForMoreRequests: after its response a kubelet records and answers further requests.
+func TestListensForMoreRequests(t *testing.T) {
 	for _, behavior := range []hostile.Behavior{hostile.Refuse(500), hostile.NotSwitching(200), hostile.OtherProtocol()} {
 		t.Run(behavior.Name, func(t *testing.T) {
 			t.Parallel()
@@ -216,8 +216,8 @@ func TestTalksOn(t *testing.T) {
 	}
 }
 
-// TestStops: whatever a kubelet is at, it stops with its context, and when its client has gone.
-func TestStops(t *testing.T) {
+// TestServeReturns: Serve returns when its context is done and when the client closes the connection.
+func TestServeReturns(t *testing.T) {
 	for _, behavior := range []hostile.Behavior{hostile.Silence(), hostile.EndlessBody(200, 1<<62), hostile.Drip(time.Hour)} {
 		for name, stop := range map[string]func(conn net.Conn, cancel func()){
 			"context": func(_ net.Conn, cancel func()) { cancel() },
@@ -239,18 +239,17 @@ func TestStops(t *testing.T) {
 				stop(client, cancel)
 				<-returned
 				if v := kubelet.Connections()[0]; v.Ended.IsZero() {
-					t.Errorf("visit %+v", v)
+					t.Errorf("connection %+v", v)
 				}
 			})
 		}
 	}
 }
 
-// TestWait: it ends with its context, and says that it did.
-func TestWait(t *testing.T) {
+func TestWaitEndsWithContext(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if visits, ok := new(hostile.Kubelet).Wait(ctx, func([]hostile.Connection) bool { return false }); ok || len(visits) != 0 {
-		t.Errorf("%v %v", visits, ok)
+	if connections, ok := new(hostile.Kubelet).Wait(ctx, func([]hostile.Connection) bool { return false }); ok || len(connections) != 0 {
+		t.Errorf("%v %v", connections, ok)
 	}
 }

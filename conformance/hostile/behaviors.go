@@ -1,0 +1,200 @@
+package hostile
+
+import (
+	"crypto/tls"
+	"fmt"
+	"net"
+	"net/http"
+	"strings"
+	"time"
+)
+
+// sends returns a behavior that sends text and then listens on the connection.
+func sends(name, action, text string) Behavior {
+	return Behavior{Name: name, Action: action, respond: func(x *exchange) error { return x.send(text) }}
+}
+
+// floods returns a behavior that sends begin once, then text repeatedly up to limit bytes.
+func floods(name, action, begin, text string, limit int64) Behavior {
+	return Behavior{Name: name, Action: action, respond: func(x *exchange) error {
+		if err := x.send(begin); err != nil {
+			return err
+		}
+		return x.flood(text, limit)
+	}}
+}
+
+// Redirect answers with a redirect, in every header that a client might follow. The client must not follow it, and must
+// not pass it on to a client that requested an upgrade.
+//
+// CVE-2018-1002102: kube-apiserver before v1.14 followed a kubelet's redirect with its own credential for kubelets.
+// CVE-2020-8559: kube-apiserver before v1.18.6 passed it on to the user's client, which followed with the user's
+// credential.
+func Redirect(status int, location string) Behavior {
+	return sends(fmt.Sprintf("redirect-%d", status), fmt.Sprintf("answers %d, Location: %s", status, location),
+		head(status, "Location: "+location, "Refresh: 0; url="+location, "Connection: close",
+			"Content-Type: text/plain", "Content-Length: 6")+"moved\n")
+}
+
+// Refuse answers an upgrade with an error status and listens for more requests. The client must close the connection, so
+// that the user cannot send requests over it.
+//
+// CVE-2018-1002105: kube-apiserver before v1.10.11 let the user write to this connection.
+func Refuse(status int) Behavior {
+	return sends(fmt.Sprintf("refuse-%d", status), fmt.Sprintf("answers an upgrade with %d and listens for more requests", status),
+		head(status, "Content-Type: text/plain", "Content-Length: 8")+"refused\n")
+}
+
+// NotSwitching answers an upgrade with a status that is neither an error nor 101. The client must report an error to the
+// user and close the connection.
+func NotSwitching(status int) Behavior {
+	b := Refuse(status)
+	b.Name = fmt.Sprintf("not-switching-%d", status)
+	b.Action = fmt.Sprintf("answers an upgrade with %d and keeps the connection open", status)
+	return b
+}
+
+// OtherProtocol answers an upgrade with 101 for a protocol that was not requested, and continues in HTTP. A client that
+// speaks the requested protocol itself, as a kube-apiserver that translates WebSockets does, must close the connection.
+func OtherProtocol() Behavior {
+	return sends("other-protocol", "answers an upgrade with 101 for a protocol that was not requested, and continues in HTTP",
+		head(http.StatusSwitchingProtocols, "Connection: Upgrade", "Upgrade: chat/1.0"))
+}
+
+// EndlessHeaders sends header lines without an end, up to limit bytes. The client must stop reading.
+func EndlessHeaders(limit int64) Behavior {
+	return floods("endless-headers", "sends endless headers", "HTTP/1.1 200 OK\r\n", "X-Endless: "+strings.Repeat("x", 1000)+"\r\n", limit)
+}
+
+// EndlessHeader sends one header line without an end, up to limit bytes. The client must stop reading.
+func EndlessHeader(limit int64) Behavior {
+	return floods("endless-header", "sends an endless header line", "HTTP/1.1 200 OK\r\nX-Endless: ", strings.Repeat("x", 1000), limit)
+}
+
+// Informational sends interim responses (103) without an end, up to limit bytes. The client must stop reading.
+func Informational(limit int64) Behavior {
+	interim := head(http.StatusEarlyHints, "Link: </x>; rel=preload", "X-Filler: "+strings.Repeat("x", 900))
+	return floods("informational", "sends endless interim responses (103)", "", interim, limit)
+}
+
+// EndlessBody sends a body without an end, up to limit bytes. Of a log, the client must not read more than its user does,
+// and must close the connection when the user leaves. Of an error, it must read and pass on a limited part only.
+func EndlessBody(status int, limit int64) Behavior {
+	line := strings.Repeat("endless ", 1023) + "endless\n"
+	return floods(fmt.Sprintf("endless-body-%d", status), fmt.Sprintf("answers %d with an endless body", status),
+		head(status, "Content-Type: text/plain", "Transfer-Encoding: chunked"), chunk(line), limit)
+}
+
+// firstLine is how a log begins that then breaks off.
+const firstLine = "line one\n"
+
+// BrokenResponses returns the behaviors that answer a request for a log with something that is not valid HTTP or TLS, or
+// that breaks off. The client must end its user's request in bounded time.
+func BrokenResponses() []Behavior {
+	chunked := head(http.StatusOK, "Content-Type: text/plain", "Transfer-Encoding: chunked") + chunk(firstLine)
+	sized := func(size string) string {
+		return head(http.StatusOK, "Content-Type: text/plain", "Content-Length: "+size)
+	}
+	notHTTP := func(b Behavior) Behavior { b.NotHTTP = true; return b }
+	// text sends a text and hangs up. after sends the beginning of a log, calls do, and hangs up.
+	text := func(name, action, text string) Behavior {
+		return Behavior{Name: name, Action: action, respond: func(x *exchange) error {
+			if err := x.send(text); err != nil {
+				return err
+			}
+			return errHangUp
+		}}
+	}
+	after := func(name, action string, do func(*exchange)) Behavior {
+		return Behavior{Name: name, Action: action, respond: func(x *exchange) error {
+			if err := x.send(chunked); err != nil {
+				return err
+			}
+			do(x)
+			return errHangUp
+		}}
+	}
+	return []Behavior{
+		text("bad-chunk", "sends a chunk whose size is not a number", chunked+"zz\r\nline two\n\r\n0\r\n\r\n"),
+		text("huge-chunk", "announces a chunk of 2^64 bytes", chunked+"10000000000000000\r\nline two\n"),
+		text("chunk-extension", "sends a chunk with an extension of 1 MiB",
+			chunked+"9;"+strings.Repeat("x", 1<<20)+"\r\nline two\n\r\n0\r\n\r\n"),
+		text("short", "sends less of a log than it announced", sized("1000")+firstLine),
+		text("long", "sends more of a log than it announced", sized("9")+firstLine+"line two\n"),
+		text("negative-length", "announces a log of -1 bytes", sized("-1")+firstLine),
+		text("two-lengths", "announces two lengths", sized("9\r\nContent-Length: 18")+firstLine+"line two\n"),
+		notHTTP(text("no-http", "answers in SSH", "SSH-2.0-OpenSSH_10.0\r\n")),
+		notHTTP(text("bad-status", "answers with the status -1", "HTTP/1.1 -1 No\r\n\r\n")),
+		notHTTP(text("bad-header", "sends a header without a name", "HTTP/1.1 200 OK\r\n: x\r\n\r\n")),
+		notHTTP(text("nothing", "closes the connection without a response", "")),
+		after("cut", "closes TCP in the middle of a log without closing TLS", func(x *exchange) { raw(x.conn).Close() }),
+		after("reset", "resets TCP in the middle of a log", func(x *exchange) {
+			tcp := raw(x.conn)
+			if wrapper, ok := tcp.(interface{ NetConn() net.Conn }); ok {
+				tcp = wrapper.NetConn()
+			}
+			if tcp, ok := tcp.(*net.TCPConn); ok {
+				_ = tcp.SetLinger(0)
+			}
+			tcp.Close()
+		}),
+		after("no-tls", "sends bytes that are not TLS in the middle of a log", func(x *exchange) {
+			_, _ = raw(x.conn).Write([]byte("HTTP/1.1 200 OK\r\n\r\n"))
+		}),
+		after("tls-end", "closes TLS in the middle of a log", func(x *exchange) {
+			if secure, ok := x.conn.(*tls.Conn); ok {
+				_ = secure.CloseWrite()
+			}
+		}),
+	}
+}
+
+// raw returns the connection under TLS.
+func raw(conn net.Conn) net.Conn {
+	if secure, ok := conn.(*tls.Conn); ok {
+		return secure.NetConn()
+	}
+	return conn
+}
+
+// Drip sends a response byte by byte, including its headers. The client must serve others meanwhile, and close the
+// connection when its user leaves.
+func Drip(every time.Duration) Behavior {
+	return Behavior{Name: "drip", Action: "sends its response byte by byte", respond: func(x *exchange) error {
+		return x.drip(head(http.StatusOK, "Content-Type: text/plain", "Content-Length: 1000")+strings.Repeat("slowly\n", 142), every)
+	}}
+}
+
+// Silence accepts the request and never responds. The client must serve others meanwhile, and close the connection when
+// its user leaves.
+func Silence() Behavior {
+	return Behavior{Name: "silence", Action: "accepts the request and never responds", respond: func(*exchange) error { return nil }}
+}
+
+// Page answers with HTML, a cookie and other headers that control a browser. The client must pass on the body of a log as
+// plain text, and none of the headers.
+func Page(status int) Behavior {
+	return sends(fmt.Sprintf("page-%d", status), "answers with HTML, a cookie, and hop-by-hop headers",
+		head(status, "Content-Type: text/html", "Set-Cookie: hostile=1; Path=/", "X-Hostile: 1",
+			"Access-Control-Allow-Origin: *", "Access-Control-Allow-Credentials: true", "Content-Security-Policy: script-src *",
+			"Alt-Svc: h2=\"hostile.invalid:443\"", "Strict-Transport-Security: max-age=0", "Clear-Site-Data: \"*\"",
+			"Connection: X-Hostile, close", "Keep-Alive: timeout=1000", "Proxy-Authenticate: Basic", "Trailer: X-Trailer",
+			fmt.Sprintf("Content-Length: %d", len(script)))+script)
+}
+
+// script must never run in a browser.
+const script = "<html><script>alert(document.domain)</script></html>\n"
+
+// PageHeaders returns the headers of [Page] that must not reach a user who reads a log.
+func PageHeaders() []string {
+	return []string{"Set-Cookie", "X-Hostile", "Access-Control-Allow-Origin", "Access-Control-Allow-Credentials",
+		"Content-Security-Policy", "Alt-Svc", "Clear-Site-Data", "Keep-Alive", "Proxy-Authenticate", "X-Trailer"}
+}
+
+// head returns a status line and headers.
+func head(status int, headers ...string) string {
+	return fmt.Sprintf("HTTP/1.1 %d %s\r\n%s\r\n\r\n", status, http.StatusText(status), strings.Join(headers, "\r\n"))
+}
+
+// chunk returns one chunk of the chunked transfer encoding.
+func chunk(text string) string { return fmt.Sprintf("%x\r\n%s\r\n", len(text), text) }
