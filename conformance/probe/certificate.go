@@ -10,49 +10,49 @@ import (
 	"time"
 )
 
-// Certificate is the serving certificate.
+// Certificate describes the serving certificate.
 type Certificate struct {
-	// Kind is where it seems to come from.
+	// Kind is the apparent origin.
 	Kind      CertificateKind `json:"kind"`
 	Subject   string          `json:"subject"`
 	Issuer    string          `json:"issuer"`
-	Names     []string        `json:"names"` // the subject alternative names
+	Names     []string        `json:"names"` // subject alternative names
 	NotBefore time.Time       `json:"notBefore"`
 	NotAfter  time.Time       `json:"notAfter"`
 	Key       string          `json:"key"`
 	Signature string          `json:"signature"`
-	// ForHost says whether it is for the host that was dialled, or for --server-name.
+	// ForHost is true if a name matches the target's host, or Options.ServerName.
 	ForHost bool `json:"forHost"`
-	// Verified is yes, no, or unknown where there was no CA to verify it by; Error says why not.
+	// Verified is "yes", "no" (Error has the reason), or "unknown" if no CA was given.
 	Verified string `json:"verified"`
 	Error    string `json:"error,omitempty"`
 
-	weak string
+	weakness string // empty for none
 }
 
-// CertificateKind is where a serving certificate seems to come from.
+// CertificateKind is the apparent origin of a serving certificate.
 type CertificateKind string
 
 const (
-	// KubeletSelfSigned is what a kubelet makes for itself in --cert-dir: NAME@TIME, of a CA NAME-ca@TIME whose key it threw
-	// away.
+	// KubeletSelfSigned is the pair that a kubelet generates in its certificate directory: subject NAME@TIME, issuer
+	// NAME-ca@TIME. The kubelet discards the CA's key, so no client can verify the certificate.
 	KubeletSelfSigned CertificateKind = "kubelet self-signed"
 	// SelfSigned is signed by its own key.
 	SelfSigned CertificateKind = "self-signed"
-	// OfNode is for system:node:NAME of system:nodes, as the signer kubernetes.io/kubelet-serving issues it.
-	OfNode CertificateKind = "issued for a node"
-	// OtherKind is any other.
+	// IssuedForNode has the subject system:node:NAME, as the signer kubernetes.io/kubelet-serving issues it.
+	IssuedForNode CertificateKind = "issued for a node"
+	// OtherKind is any other certificate.
 	OtherKind CertificateKind = "other"
 )
 
 var (
-	ownSubject = regexp.MustCompile(`^(.+)@\d+$`)
-	ownIssuer  = regexp.MustCompile(`^(.+)-ca@\d+$`)
-	nodeName   = regexp.MustCompile(`^system:node:(.+)$`)
+	kubeletSubject = regexp.MustCompile(`^(.+)@\d+$`)
+	kubeletIssuer  = regexp.MustCompile(`^(.+)-ca@\d+$`)
+	nodeName       = regexp.MustCompile(`^system:node:(.+)$`)
 )
 
-// look tells about the certificate of a handshake. roots may be nil.
-func look(chain []*x509.Certificate, host string, roots *x509.CertPool, now time.Time) *Certificate {
+// describeCertificate describes the certificate of a handshake. roots may be nil.
+func describeCertificate(chain []*x509.Certificate, host string, roots *x509.CertPool, now time.Time) *Certificate {
 	leaf := chain[0]
 	c := &Certificate{
 		Kind: kindOf(leaf), Subject: leaf.Subject.String(), Issuer: leaf.Issuer.String(), Names: append([]string{}, leaf.DNSNames...),
@@ -66,7 +66,7 @@ func look(chain []*x509.Certificate, host string, roots *x509.CertPool, now time
 	case *rsa.PublicKey:
 		c.Key = fmt.Sprintf("RSA, %d bits", key.N.BitLen())
 		if key.N.BitLen() < 2048 {
-			c.weak = "its key is " + c.Key
+			c.weakness = "its key is " + c.Key
 		}
 	case *ecdsa.PublicKey:
 		c.Key = "ECDSA, " + key.Curve.Params().Name
@@ -77,7 +77,7 @@ func look(chain []*x509.Certificate, host string, roots *x509.CertPool, now time
 	}
 	switch leaf.SignatureAlgorithm {
 	case x509.MD2WithRSA, x509.MD5WithRSA, x509.SHA1WithRSA, x509.DSAWithSHA1, x509.ECDSAWithSHA1:
-		c.weak = "it is signed with " + c.Signature
+		c.weakness = "it is signed with " + c.Signature
 	}
 	if roots == nil {
 		return c
@@ -94,22 +94,22 @@ func look(chain []*x509.Certificate, host string, roots *x509.CertPool, now time
 }
 
 func kindOf(leaf *x509.Certificate) CertificateKind {
-	subject := ownSubject.FindStringSubmatch(leaf.Subject.CommonName)
-	issuer := ownIssuer.FindStringSubmatch(leaf.Issuer.CommonName)
+	subject := kubeletSubject.FindStringSubmatch(leaf.Subject.CommonName)
+	issuer := kubeletIssuer.FindStringSubmatch(leaf.Issuer.CommonName)
 	switch {
 	case subject != nil && issuer != nil && subject[1] == issuer[1]:
 		return KubeletSelfSigned
 	case leaf.CheckSignature(leaf.SignatureAlgorithm, leaf.RawTBSCertificate, leaf.Signature) == nil:
 		return SelfSigned
 	case nodeName.MatchString(leaf.Subject.CommonName):
-		return OfNode
+		return IssuedForNode
 	}
 	return OtherKind
 }
 
-// nodeOf is the name of the node that the certificate is for, if its subject says so.
+// nodeOf returns the node name in the certificate's subject, or "".
 func nodeOf(leaf *x509.Certificate) string {
-	for _, pattern := range []*regexp.Regexp{nodeName, ownSubject} {
+	for _, pattern := range []*regexp.Regexp{nodeName, kubeletSubject} {
 		if m := pattern.FindStringSubmatch(leaf.Subject.CommonName); m != nil {
 			return m[1]
 		}

@@ -10,60 +10,60 @@ import (
 	"fauxlet/config"
 )
 
-// Comparison says where the kubelet is not as a stand-in of a configuration is.
+// Comparison lists the differences between the kubelet and a stand-in with a given configuration.
 type Comparison struct {
-	// Configuration is the file.
+	// Configuration is the name of the KubeletConfiguration file.
 	Configuration string `json:"configuration"`
-	// Reviews says where the stand-in's answers about users came from.
+	// Reviews describes the source of the stand-in's TokenReviews and SubjectAccessReviews.
 	Reviews     string       `json:"reviews"`
 	Differences []Difference `json:"differences"`
-	// NotCompared says what could not be, and why.
+	// NotCompared lists what could not be compared, with the reason.
 	NotCompared []string `json:"notCompared"`
 }
 
-// Difference is one, or several of one sort.
+// Difference is a difference in a setting, or in the responses to one or more requests.
 type Difference struct {
-	// What differs: a setting, or what is answered to whom.
+	// What is the setting, or the client: "as NAME".
 	What string `json:"what"`
-	// Requests are those in whose answers it shows.
+	// Requests are the requests whose responses differ.
 	Requests []string `json:"requests,omitempty"`
-	// Kubelet is how it is, Configuration how it would be.
+	// Kubelet is the kubelet's value, Configuration the stand-in's.
 	Kubelet       string `json:"kubelet"`
 	Configuration string `json:"configuration"`
 }
 
-// compare holds what was seen against a stand-in of the configuration.
+// compare compares the observation with a stand-in of the configuration.
 func (p *prober) compare(ctx context.Context, seen *observation, settings []Setting) (*Comparison, error) {
-	standIn, written, err := p.observeStandIn(ctx, seen)
+	standIn, configured, err := p.observeStandIn(ctx, seen)
 	if err != nil {
 		return nil, err
 	}
-	c := &Comparison{Configuration: p.options.Compare.File, Reviews: "of the given apiserver", Differences: []Difference{}, NotCompared: []string{}}
-	if p.options.Compare.asSeen() {
-		c.Reviews = "as the kubelet was seen to have them answered"
+	c := &Comparison{Configuration: p.options.Compare.File, Reviews: "from the given kube-apiserver", Differences: []Difference{}, NotCompared: []string{}}
+	if p.options.Compare.reviewsObserved() {
+		c.Reviews = "inferred from the kubelet's responses"
 	}
-	values := valuesOf(&written.Kubelet)
-	values[fineGrained] = strconv.FormatBool(written.Enabled(strings.TrimPrefix(fineGrained, "featureGates.")))
+	values := valuesOf(&configured.Kubelet)
+	values[fineGrained] = strconv.FormatBool(configured.Enabled(strings.TrimPrefix(fineGrained, "featureGates.")))
 	c.settings(settings, values)
-	if enabled := written.Kubelet.EnableServer; enabled != nil && !*enabled {
+	if enabled := configured.Kubelet.EnableServer; enabled != nil && !*enabled {
 		c.differ("enableServer", isTrue, isFalse)
 	}
 	c.handshakes(&seen.tls, &standIn.tls)
-	c.certificate(seen.chain, written)
+	c.certificate(seen.certificate, configured)
 	for n := range seen.identities {
 		i := &seen.identities[n]
-		if p.options.Compare.asSeen() && i.secret() && seen.tokenUnread(i) && values[webhookEnabled] == isTrue {
-			c.skip("what " + i.Name + " is answered: whether its token is good was not seen")
+		if p.options.Compare.reviewsObserved() && i.secret() && seen.tokenIgnored(i) && values[webhookEnabled] == isTrue {
+			c.skip("responses to " + i.Name + ": it is unknown whether its token is valid")
 			continue
 		}
-		c.answers("as "+i.Name, seen.answers[i.Name], standIn.answers[i.Name])
+		c.responses("as "+i.Name, seen.responses[i.Name], standIn.responses[i.Name])
 	}
 	if seen.readOnly.State == Open && standIn.readOnly.State == Open {
 		var kubelet, other []Response
 		for n := range rows {
 			kubelet, other = append(kubelet, seen.readOnly.Responses[rows[n].String()]), append(other, standIn.readOnly.Responses[rows[n].String()])
 		}
-		c.answers("on the read-only port", kubelet, other)
+		c.responses("on the read-only port", kubelet, other)
 	}
 	return c, nil
 }
@@ -74,7 +74,7 @@ func (c *Comparison) differ(what, kubelet, configuration string, requests ...str
 
 func (c *Comparison) skip(what string) { c.NotCompared = append(c.NotCompared, what) }
 
-// settings compares those that are known.
+// settings compares the known settings.
 func (c *Comparison) settings(settings []Setting, values map[string]string) {
 	for _, s := range settings {
 		value := values[s.Name]
@@ -92,10 +92,10 @@ func (c *Comparison) settings(settings []Setting, values map[string]string) {
 	}
 }
 
-// handshakes compares what TLS offers.
+// handshakes compares the TLS settings.
 func (c *Comparison) handshakes(kubelet, standIn *TLS) {
 	if len(kubelet.chain) == 0 {
-		c.skip("TLS: there was no handshake")
+		c.skip("TLS: no handshake succeeded")
 		return
 	}
 	compare := func(what string, a, b []string, none string) {
@@ -118,7 +118,7 @@ func (c *Comparison) handshakes(kubelet, standIn *TLS) {
 		a, b := slices.Clone(kubelet.ClientCAs), slices.Clone(standIn.ClientCAs)
 		slices.Sort(a)
 		slices.Sort(b)
-		compare("the CAs whose client certificates are asked for", a, b, "none that is named")
+		compare("the requested client CAs", a, b, "none listed")
 	}
 }
 
@@ -129,23 +129,24 @@ func accepted(yes bool) string {
 	return "refused"
 }
 
-// certificate compares where the serving certificate comes from: the file's own is on the node.
-func (c *Comparison) certificate(kubelet *Certificate, written *config.Config) {
+// certificate compares the origin of the serving certificate. The contents of tlsCertFile are not available here.
+func (c *Comparison) certificate(kubelet *Certificate, configured *config.Config) {
 	if kubelet == nil {
 		return
 	}
-	_, _, own := written.ServingFiles()
+	_, _, own := configured.ServingFiles()
 	switch {
 	case own && kubelet.Kind != KubeletSelfSigned:
-		c.differ("serving certificate", "of "+kubelet.Issuer, "the kubelet's own, for there is no tlsCertFile and no serverTLSBootstrap")
-	case written.Kubelet.TLSCertFile != "":
-		c.skip("the serving certificate: " + written.Kubelet.TLSCertFile + " is the node's")
+		c.differ("serving certificate", "issued by "+kubelet.Issuer,
+			"self-signed by the kubelet: neither tlsCertFile nor serverTLSBootstrap is set")
+	case configured.Kubelet.TLSCertFile != "":
+		c.skip("the serving certificate: " + configured.Kubelet.TLSCertFile + " is a file on the node")
 	}
 }
 
-// answers compares what one client was answered with, in the order of rows: whether it was let in, and if so with which
-// status.
-func (c *Comparison) answers(whose string, kubelet, standIn []Response) {
+// responses compares the responses to one client, in the order of rows: whether the request was admitted, and if both
+// admit it, the status.
+func (c *Comparison) responses(client string, kubelet, standIn []Response) {
 	var differences []Difference
 	var undecided []string
 	for n := range min(len(kubelet), len(standIn)) {
@@ -153,17 +154,17 @@ func (c *Comparison) answers(whose string, kubelet, standIn []Response) {
 		if a.Status == 0 || b.Status == 0 || a.Status == b.Status {
 			continue
 		}
-		d := Difference{What: whose, Kubelet: strconv.Itoa(a.Status), Configuration: strconv.Itoa(b.Status)}
+		d := Difference{What: client, Kubelet: strconv.Itoa(a.Status), Configuration: strconv.Itoa(b.Status)}
 		switch {
 		case b.Access == AuthorizationError && a.authenticated():
 			undecided = append(undecided, rows[n].String())
 			continue
 		case b.Access == AuthorizationError:
-			d.Configuration = "let in as somebody, and then RBAC decides"
+			d.Configuration = "authenticated, then RBAC decides"
 		case a.admitted() && !b.admitted():
-			d.Kubelet = "let in"
+			d.Kubelet = "admitted"
 		case b.admitted() && !a.admitted():
-			d.Configuration = "let in"
+			d.Configuration = "admitted"
 		}
 		at := slices.IndexFunc(differences, func(other Difference) bool {
 			return other.Kubelet == d.Kubelet && other.Configuration == d.Configuration
@@ -175,6 +176,6 @@ func (c *Comparison) answers(whose string, kubelet, standIn []Response) {
 	}
 	c.Differences = append(c.Differences, differences...)
 	if len(undecided) > 0 {
-		c.skip(fmt.Sprintf("what is answered %s to %s: RBAC decides", whose, strings.Join(undecided, ", ")))
+		c.skip(fmt.Sprintf("responses %s to %s: RBAC decides", client, strings.Join(undecided, ", ")))
 	}
 }

@@ -29,34 +29,34 @@ func TestCompare(t *testing.T) {
 	for _, test := range []struct {
 		name     string
 		settings settings
-		nobody   bool     // nobody is asked as but those of every probe
+		builtIn  bool     // only the identities of every probe
 		reviews  bool     // the world's reviewer is asked
 		want     []string // what differs: WHAT: KUBELET, CONFIGURATION
 		not      []string // parts of what is not compared
 	}{
 		{name: "its own", settings: real, want: []string{"serverTLSBootstrap: false, true"}},
 		{name: "its own, with reviews", settings: real, reviews: true, want: []string{"serverTLSBootstrap: false, true"}},
-		{name: "its own, as no-credential", settings: real, nobody: true, not: []string{"serverTLSBootstrap: unknown"}},
-		{name: "anonymous off", settings: changed("authentication", authentication(false, true, "ca.crt")), nobody: true,
-			want: []string{"authentication.anonymous.enabled: true, false", "as no-credential: 403, 401", "as no-credential: let in, 401"}},
-		{name: "webhook off", settings: changed("authentication", authentication(true, false, "ca.crt")), nobody: true,
-			want: []string{"authentication.webhook.enabled: true, false", "as invalid-token: 401, 403", "as invalid-token: 401, let in"}},
+		{name: "its own, no other identities", settings: real, builtIn: true, not: []string{"serverTLSBootstrap: unknown"}},
+		{name: "anonymous off", settings: changed("authentication", authentication(false, true, "ca.crt")), builtIn: true,
+			want: []string{"authentication.anonymous.enabled: true, false", "as no-credential: 403, 401", "as no-credential: admitted, 401"}},
+		{name: "webhook off", settings: changed("authentication", authentication(true, false, "ca.crt")), builtIn: true,
+			want: []string{"authentication.webhook.enabled: true, false", "as invalid-token: 401, 403", "as invalid-token: 401, admitted"}},
 		{name: "webhook off, a token", settings: changed("authentication", authentication(true, false, "ca.crt")),
-			want: []string{"authentication.webhook.enabled: true, false", "serverTLSBootstrap: false, true", "as invalid-token: 401, 403", "as invalid-token: 401, let in"}},
-		{name: "no client CA", settings: changed("authentication", authentication(true, true, "")), nobody: true,
-			want: []string{"authentication.x509.clientCAFile: set, not set", "ALPN: none, h2; http/1.1", "as unknown-ca: 401, 403", "as unknown-ca: 401, let in"}},
-		{name: "AlwaysAllow", settings: changed("authorization", alwaysAllow), nobody: true,
-			want: []string{"authorization.mode: Webhook, AlwaysAllow", "as no-credential: 403, let in"}},
-		{name: "no read-only port", settings: changed("readOnlyPort", 0), nobody: true, want: []string{"readOnlyPort: PORT, 0"}},
-		{name: "TLS 1.3", settings: changed("tlsMinVersion", "VersionTLS13"), nobody: true,
+			want: []string{"authentication.webhook.enabled: true, false", "serverTLSBootstrap: false, true", "as invalid-token: 401, 403", "as invalid-token: 401, admitted"}},
+		{name: "no client CA", settings: changed("authentication", authentication(true, true, "")), builtIn: true,
+			want: []string{"authentication.x509.clientCAFile: set, not set", "ALPN: none, h2; http/1.1", "as unknown-ca: 401, 403", "as unknown-ca: 401, admitted"}},
+		{name: "AlwaysAllow", settings: changed("authorization", alwaysAllow), builtIn: true,
+			want: []string{"authorization.mode: Webhook, AlwaysAllow", "as no-credential: 403, admitted"}},
+		{name: "no read-only port", settings: changed("readOnlyPort", 0), builtIn: true, want: []string{"readOnlyPort: PORT, 0"}},
+		{name: "TLS 1.3", settings: changed("tlsMinVersion", "VersionTLS13"), builtIn: true,
 			want: []string{"tlsMinVersion: VersionTLS12, VersionTLS13", "VersionTLS12: accepted, refused"}},
-		{name: "fewer cipher suites", settings: changed("tlsCipherSuites", []string{"TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256"}), nobody: true,
+		{name: "fewer cipher suites", settings: changed("tlsCipherSuites", []string{"TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256"}), builtIn: true,
 			want: []string{"cipher suites of VersionTLS12: *, TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256"}},
-		{name: "no debugging handlers", settings: changed("enableDebuggingHandlers", false), nobody: true,
+		{name: "no debugging handlers", settings: changed("enableDebuggingHandlers", false), builtIn: true,
 			want: []string{"enableDebuggingHandlers: true, false", "as no-credential: 200, 405", "as no-credential: 403, 404", "as unknown-ca: 401, 404", "as invalid-token: 401, 404"}},
-		{name: "no server", settings: changed("enableServer", false), nobody: true, want: []string{"enableServer: true, false"}},
-		{name: "a self-made certificate", settings: changed("serverTLSBootstrap", false), nobody: true,
-			want: []string{"serving certificate: of CN=cluster-ca, the kubelet's own, for there is no tlsCertFile and no serverTLSBootstrap"}},
+		{name: "no server", settings: changed("enableServer", false), builtIn: true, want: []string{"enableServer: true, false"}},
+		{name: "a certificate that the kubelet generates", settings: changed("serverTLSBootstrap", false), builtIn: true,
+			want: []string{"serving certificate: issued by CN=cluster-ca, self-signed by the kubelet: neither tlsCertFile nor serverTLSBootstrap is set"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
@@ -66,7 +66,7 @@ func TestCompare(t *testing.T) {
 				compare.TokenReviews, compare.AccessReviews = w.tokens, w.access
 			}
 			options := probe.Options{Target: k.target, CA: w.ca.Pool(), ReadOnlyPort: k.readOnly, Compare: compare, Identities: identities}
-			if test.nobody {
+			if test.builtIn {
 				options.Identities = nil
 			}
 			c := run(t, options).Comparison
@@ -94,8 +94,8 @@ func TestCompare(t *testing.T) {
 	}
 }
 
-// TestCompareLeavesOpenWhatIsNotKnown: where anonymous is off, nobody knows what RBAC would let it do.
-func TestCompareLeavesOpenWhatIsNotKnown(t *testing.T) {
+// TestCompareUnknownRBAC: if anonymous authentication is disabled, the rights of anonymous are unknown.
+func TestCompareUnknownRBAC(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, anonymousReads)
 	k := w.start(t, nil)
@@ -114,13 +114,13 @@ func TestCompareLeavesOpenWhatIsNotKnown(t *testing.T) {
 		}
 	}
 	slices.Sort(got)
-	if !slices.Equal(got, []string{"401, 403", "401, let in"}) {
+	if !slices.Equal(got, []string{"401, 403", "401, admitted"}) {
 		t.Errorf("with reviews: %q", got)
 	}
 }
 
-// TestCompareTokenThatWasNotRead: where the webhook is off, a token may be as good as it likes.
-func TestCompareTokenThatWasNotRead(t *testing.T) {
+// TestCompareIgnoredToken: where the webhook is off, a token may be as good as it likes.
+func TestCompareIgnoredToken(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, "")
 	k := w.start(t, settings{"authentication": authentication(true, false, "ca.crt")})
@@ -131,7 +131,7 @@ func TestCompareTokenThatWasNotRead(t *testing.T) {
 			t.Errorf("compared: %+v", d)
 		}
 	}
-	if !strings.Contains(strings.Join(report.Comparison.NotCompared, "\n"), "what scraper is answered: whether its token is good was not seen") {
+	if !strings.Contains(strings.Join(report.Comparison.NotCompared, "\n"), "responses to scraper: it is unknown whether its token is valid") {
 		t.Errorf("not compared: %q", report.Comparison.NotCompared)
 	}
 }
@@ -169,7 +169,7 @@ func TestCompareLeavesNothingBehind(t *testing.T) {
 	}
 	for _, entry := range left {
 		if strings.HasPrefix(entry.Name(), "fauxlet-probe-") {
-			t.Errorf("%s is left", entry.Name())
+			t.Errorf("%s was not removed", entry.Name())
 		}
 	}
 }

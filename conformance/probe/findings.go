@@ -9,28 +9,28 @@ import (
 	"time"
 )
 
-// Severity is how bad a finding is.
+// Severity rates a finding.
 type Severity string
 
 const (
-	Critical Severity = "critical" // who has no credential takes over the node's containers
-	High     Severity = "high"     // secrets are read, or a protection is missing altogether
-	Medium   Severity = "medium"   // one mistake, or somebody on the network, away from that
-	Note     Severity = "note"     // not dangerous, and good to know
+	Critical Severity = "critical" // anyone who reaches the port can take over the node's containers
+	High     Severity = "high"     // secrets are readable, or a protection is missing
+	Medium   Severity = "medium"   // one more mistake, or an attacker on the network, makes it High
+	Note     Severity = "note"     // not dangerous
 )
 
-// severities are in the order of a report.
+// severities are in the order of the report.
 var severities = []Severity{Critical, High, Medium, Note}
 
-// Finding is something that the operator of the kubelet may want to change.
+// Finding is something that the operator of the kubelet should know or change.
 type Finding struct {
 	ID       string   `json:"id"`
 	Severity Severity `json:"severity"`
 	What     string   `json:"what"`
 	Evidence string   `json:"evidence"`
-	// Risk is what an attacker could do. Empty in a note.
+	// Risk is what an attacker could do. Empty for a Note.
 	Risk string `json:"risk,omitempty"`
-	// Configuration are the lines of the KubeletConfiguration that change it, and Remedy what there is to do besides.
+	// Configuration is a part of a KubeletConfiguration that fixes it. Remedy is what to do otherwise, or in addition.
 	Configuration string `json:"configuration,omitempty"`
 	Remedy        string `json:"remedy,omitempty"`
 }
@@ -41,17 +41,20 @@ const (
 	webhookMode  = "authorization:\n  mode: Webhook\n"
 	bootstrapOn  = "serverTLSBootstrap: true\n"
 
-	unbind  = "Find what is bound to those without a credential: kubectl get clusterrolebindings -o wide | grep -E 'system:(anonymous|unauthenticated)'"
-	approve = "Approve what the kubelet then asks for: kubectl get csr; kubectl certificate approve NAME"
+	unbind = "Remove the bindings of anonymous users: " +
+		"kubectl get clusterrolebindings -o wide | grep -E 'system:(anonymous|unauthenticated)'"
+	approve  = "Approve the kubelet's requests: kubectl get csr; kubectl certificate approve NAME"
+	giveCA   = approve + ". Then give kube-apiserver --kubelet-certificate-authority."
+	delegate = "(system:auth-delegator, or a node's credential)"
 )
 
-// expiresSoon is when a certificate is worth a word.
+// expiresSoon is the remaining lifetime below which a certificate is reported.
 const expiresSoon = 7 * 24 * time.Hour
 
-// findings judges what was seen.
+// findings judges the observation. values are the inferred settings.
 func (o *observation) findings(values map[string]string, now time.Time) []Finding {
 	all := []Finding{}
-	for _, judge := range []func(map[string]string) []Finding{o.judgeNobody, o.judgeCredentials, o.judgeAuthorization, o.judgeReadOnly, o.judgeVersions} {
+	for _, judge := range []func(map[string]string) []Finding{o.judgeAnonymous, o.judgeCredentials, o.judgeAuthorization, o.judgeReadOnly, o.judgeVersions} {
 		all = append(all, judge(values)...)
 	}
 	all = append(all, o.judgeCertificate(now)...)
@@ -61,47 +64,50 @@ func (o *observation) findings(values map[string]string, now time.Time) []Findin
 	return all
 }
 
-// runs and reads sort the requests by what they are good for.
+// runs and reads classify the requests: those that run a command, and those that read data.
 func runs(r *row) bool { return strings.HasPrefix(r.path, "/exec/") }
 
 func reads(r *row) bool { return r.method == "GET" && r.path != "/healthz" && !runs(r) }
 
-// may lists what somebody was let do, and is there to be done.
-func (o *observation) may(identity string, what func(*row) bool) []string {
+// admitted lists the admitted requests of an identity.
+func (o *observation) admitted(identity string, kind func(*row) bool) []string {
 	var all []string
-	for n := range o.answers[identity] {
-		if what(&rows[n]) && o.answers[identity][n].Access == Admitted {
+	for n := range o.responses[identity] {
+		if kind(&rows[n]) && o.responses[identity][n].Access == Admitted {
 			all = append(all, rows[n].String())
 		}
 	}
 	return all
 }
 
-func (o *observation) judgeNobody(map[string]string) []Finding {
+func (o *observation) judgeAnonymous(map[string]string) []Finding {
 	how, yes := o.accepted(NoCredential)
-	run, read := o.may(NoCredential, runs), o.may(NoCredential, reads)
+	run, read := o.admitted(NoCredential, runs), o.admitted(NoCredential, reads)
 	switch {
 	case !o.isKubelet() || !yes:
 		return nil
 	case len(run) > 0:
 		return []Finding{{
-			ID: "anonymous-runs", Severity: Critical, What: "Whoever has no credential may run commands in every container of the node.",
-			Evidence:      "without a credential: " + strings.Join(run, ", ") + " were admitted",
-			Risk:          "Anybody who reaches the port becomes root in the containers that run as root, takes the service accounts' tokens and the secrets that are mounted, and with a privileged container the node.",
+			ID: "anonymous-runs", Severity: Critical, What: "Requests without a credential may run commands in every container of the node.",
+			Evidence: "without a credential: " + strings.Join(run, ", ") + " were admitted",
+			Risk: "Anyone who reaches the port becomes root in containers that run as root, and gets mounted secrets, " +
+				"service account tokens, and with a privileged container the node.",
 			Configuration: anonymousOff + webhookMode, Remedy: unbind,
 		}}
 	case len(read) > 0:
 		return []Finding{{
-			ID: "anonymous-reads", Severity: High, What: "Whoever has no credential may read from the node.",
-			Evidence:      "without a credential: " + strings.Join(read, ", ") + " were admitted",
-			Risk:          "Anybody who reaches the port reads what is listed: /pods has the environment of all containers, logs what they write, /configz and /metrics what to attack next.",
+			ID: "anonymous-reads", Severity: High, What: "Requests without a credential may read from the node.",
+			Evidence: "without a credential: " + strings.Join(read, ", ") + " were admitted",
+			Risk: "Anyone who reaches the port can read these paths: /pods has the environment of all containers, " +
+				"logs have what they write, /configz and /metrics help to plan an attack.",
 			Configuration: anonymousOff, Remedy: unbind,
 		}}
 	}
 	return []Finding{{
-		ID: "anonymous-enabled", Severity: Medium, What: "Whoever has no credential is let in as system:anonymous, who may do nothing of note.",
-		Evidence:      how,
-		Risk:          "One binding to system:anonymous or system:unauthenticated, made for anything else in the cluster, opens the node.",
+		ID: "anonymous-enabled", Severity: Medium, What: "Requests without a credential are authenticated as system:anonymous, which may do little.",
+		Evidence: how,
+		Risk: "A single binding to system:anonymous or system:unauthenticated, made for another purpose, " +
+			"would open the node.",
 		Configuration: anonymousOff,
 	}}
 }
@@ -113,22 +119,23 @@ func (o *observation) judgeCredentials(values map[string]string) []Finding {
 	}
 	if how, yes := o.accepted(UnknownCA); yes && o.tls.ClientCertificateRequested {
 		all = append(all, Finding{
-			ID: "stranger-accepted", Severity: Critical, What: "A certificate of a CA that was minted a moment ago is accepted.",
-			Evidence: how, Risk: "Anybody can be anybody: a certificate for system:masters costs nothing.",
-			Remedy: "A kubelet does not do this: find out what answers on this port.",
+			ID: "unknown-ca-accepted", Severity: Critical,
+			What:     "A client certificate of a CA that the probe generated is accepted.",
+			Evidence: how, Risk: "Anyone can act as any user, for example with a certificate for system:masters.",
+			Remedy: "No kubelet does this. Find out which program listens on this port.",
 		})
 	}
 	if values[webhookEnabled] == isFalse {
 		f := Finding{
-			ID: "tokens-unread", Severity: Note, What: "Tokens are not looked at: scrapers that send one get 401.",
+			ID: "tokens-ignored", Severity: Note, What: "Tokens are ignored: scrapers that send one get 401.",
 			Evidence: webhookEnabled + " is false", Configuration: webhookOn,
-			Remedy: "The kubelet's user must be allowed to create tokenreviews: by system:auth-delegator, or with a node's credential.",
+			Remedy: "The kubelet's user must be allowed to create tokenreviews " + delegate + ".",
 		}
 		if how, yes := o.accepted(InvalidToken); yes {
-			f.ID, f.Severity, f.Evidence = "bad-token-accepted", Medium, how
-			f.What = "Tokens are not looked at: who sends a bad one is let in as system:anonymous."
-			f.Risk = "A token that has expired or been revoked still gets what anonymous gets, and no log tells it from another."
-			if len(o.may(InvalidToken, reads)) > 0 {
+			f.ID, f.Severity, f.Evidence = "invalid-token-accepted", Medium, how
+			f.What = "Tokens are ignored: a request with an invalid token is authenticated as system:anonymous."
+			f.Risk = "An expired or revoked token still has the rights of anonymous, and no log shows that it is invalid."
+			if len(o.admitted(InvalidToken, reads)) > 0 {
 				f.Severity = High
 			}
 		}
@@ -136,9 +143,10 @@ func (o *observation) judgeCredentials(values map[string]string) []Finding {
 	}
 	if values[clientCAFile] == notSet {
 		all = append(all, Finding{
-			ID: "no-client-ca", Severity: Note, What: "No client certificate is requested, and so none counts: kube-apiserver's neither.",
-			Evidence:      "there was no CertificateRequest in the handshake",
-			Configuration: "authentication:\n  x509:\n    clientCAFile: /etc/kubernetes/pki/ca.crt\n", Remedy: "Give the file of the CA that signs kube-apiserver's --kubelet-client-certificate.",
+			ID: "no-client-ca", Severity: Note, What: "The kubelet requests no client certificate, so it cannot authenticate kube-apiserver.",
+			Evidence:      "the handshake had no CertificateRequest",
+			Configuration: "authentication:\n  x509:\n    clientCAFile: /etc/kubernetes/pki/ca.crt\n",
+			Remedy:        "Use the CA that signs kube-apiserver's --kubelet-client-certificate.",
 		})
 	}
 	return all
@@ -148,37 +156,42 @@ func (o *observation) judgeAuthorization(values map[string]string) []Finding {
 	var all []Finding
 	if values[authorizationMode] == "AlwaysAllow" {
 		all = append(all, Finding{
-			ID: "always-allow", Severity: High, What: "Whoever is authenticated may do everything: nobody asks the apiserver what they may.",
+			ID: "always-allow", Severity: High, What: "Every authenticated user may do everything: there are no authorization checks.",
 			Evidence:      "authorization.mode is AlwaysAllow",
-			Risk:          "Every certificate of the client CA and every token of the cluster, of the least of its workloads, runs commands in all containers of the node.",
-			Configuration: webhookMode, Remedy: "Bind who needs it, as in: kubectl create clusterrolebinding kubelet-client --clusterrole=system:kubelet-api-admin --user=kube-apiserver-kubelet-client",
+			Risk:          "Any certificate of the client CA, and the token of any workload, runs commands in all containers of the node.",
+			Configuration: webhookMode,
+			Remedy: "Bind the users that need access: kubectl create clusterrolebinding kubelet-client " +
+				"--clusterrole=system:kubelet-api-admin --user=kube-apiserver-kubelet-client",
 		})
 	}
 	for _, i := range o.identities {
-		get, post := o.of(i.Name, "GET /exec"+nowhere), o.of(i.Name, "POST /exec"+nowhere)
+		get, post := o.response(i.Name, "GET /exec"+impossiblePod), o.response(i.Name, "POST /exec"+impossiblePod)
 		if get.Access == Admitted && post.Access == Forbidden && i.Name != NoCredential {
 			all = append(all, Finding{
-				ID: "get-runs", Severity: Medium, What: i.Name + " may get nodes/proxy and not create it, which looks read-only and is not: an exec over WebSockets is a GET.",
+				ID: "get-runs", Severity: Medium, What: i.Name + " may get nodes/proxy but not create it. That is not read-only: exec over WebSocket is a GET.",
 				Evidence: fmt.Sprintf("%s: GET /exec…: %d, POST /exec…: %d", i.Name, get.Status, post.Status),
-				Risk:     "Who has this credential, of a monitoring agent perhaps, runs commands in all containers of the node.",
-				Remedy:   "Give it what it needs of nodes/metrics, nodes/stats, nodes/log, nodes/pods, nodes/healthz and nodes/configz in place of nodes/proxy.",
+				Risk:     "This credential, perhaps of a monitoring agent, runs commands in all containers of the node.",
+				Remedy: "Grant the necessary ones of nodes/metrics, nodes/stats, nodes/log, nodes/pods, nodes/healthz " +
+					"and nodes/configz instead of nodes/proxy.",
 			})
 		}
 	}
-	if who, r, a := o.find(func(_ *row, a *Response) bool { return a.Access == AuthorizationError }); a != nil {
+	if identity, r, a := o.find(func(_ *row, a *Response) bool { return a.Access == AuthorizationError }); a != nil {
 		all = append(all, Finding{
-			ID: "reviews-fail", Severity: Note, What: "The kubelet cannot find out what users may do: it answers 500.",
-			Evidence: fmt.Sprintf("%s: %s: %d", who, r, a.Status),
-			Remedy:   "Look whether it reaches the apiserver of its --kubeconfig, and may create subjectaccessreviews there (system:auth-delegator, or a node's credential).",
+			ID: "reviews-fail", Severity: Note, What: "The kubelet cannot authorize requests: it answers 500.",
+			Evidence: fmt.Sprintf("%s: %s: %d", identity, r, a.Status),
+			Remedy: "Check that it reaches the kube-apiserver of its --kubeconfig and may create subjectaccessreviews " +
+				delegate + ".",
 		})
 	}
 	for _, i := range o.identities {
-		for _, a := range o.answers[i.Name] {
+		for _, a := range o.responses[i.Name] {
 			if a.slow {
 				all = append(all, Finding{
-					ID: "slow-refusal", Severity: Note, What: "The kubelet takes long to refuse " + i.Name + ", as one does whose TokenReviews fail.",
+					ID: "slow-refusal", Severity: Note, What: "The kubelet takes long to refuse " + i.Name + ". Perhaps its TokenReviews fail.",
 					Evidence: fmt.Sprintf("%s: 401 after %v", i.Name, a.took.Round(100*time.Millisecond)),
-					Remedy:   "Look whether it reaches the apiserver of its --kubeconfig, and may create tokenreviews there (system:auth-delegator, or a node's credential).",
+					Remedy: "Check that it reaches the kube-apiserver of its --kubeconfig and may create tokenreviews " +
+						delegate + ".",
 				})
 				break
 			}
@@ -192,10 +205,12 @@ func (o *observation) judgeReadOnly(map[string]string) []Finding {
 		return nil
 	}
 	return []Finding{{
-		ID: "read-only-port", Severity: High, What: fmt.Sprintf("Port %d answers everybody, in the clear.", o.readOnly.Port),
-		Evidence:      "without a credential: " + list(o.readOnly.open(), "it answers as a kubelet"),
-		Risk:          "Anybody who reaches the port reads the specification of all pods with the environment of their containers, and whoever is on the way reads along.",
-		Configuration: "readOnlyPort: 0\n", Remedy: "Have scrapers use the secure port with a token that may get nodes/metrics and nodes/stats.",
+		ID: "read-only-port", Severity: High, What: fmt.Sprintf("Port %d serves every client without authentication and TLS.", o.readOnly.Port),
+		Evidence: "without a credential: " + list(o.readOnly.served(), "a kubelet responds"),
+		Risk: "Anyone who reaches the port reads the specifications of all pods, with the environment of their " +
+			"containers. Anyone on the network path reads along.",
+		Configuration: "readOnlyPort: 0\n",
+		Remedy:        "Let scrapers use the secure port, with a token that may get nodes/metrics and nodes/stats.",
 	}}
 }
 
@@ -221,17 +236,21 @@ func (o *observation) judgeVersions(map[string]string) []Finding {
 	var all []Finding
 	if len(old) > 0 {
 		all = append(all, Finding{
-			ID: "old-tls", Severity: Medium, What: "Versions of TLS are accepted that are not to be used any more (RFC 8996).",
-			Evidence: strings.Join(old, ", "), Risk: "Whoever is on the way between can attack connections of clients that still speak them.",
+			ID: "old-tls", Severity: Medium, What: "Deprecated TLS versions are accepted (RFC 8996).",
+			Evidence:      strings.Join(old, ", "),
+			Risk:          "An attacker on the network path can attack connections of clients that still use them.",
 			Configuration: "tlsMinVersion: VersionTLS12\n",
 		})
 	}
 	if len(weak) > 0 {
 		all = append(all, Finding{
-			ID: "weak-ciphers", Severity: Medium, What: "Cipher suites are accepted that Go calls insecure.",
-			Evidence: strings.Join(weak, ", "), Risk: "Whoever is on the way between can attack connections of clients that choose them.",
-			Configuration: "tlsCipherSuites: [TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256, TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256, TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384, TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384]\n",
-			Remedy:        "Or leave tlsCipherSuites out.",
+			ID: "weak-ciphers", Severity: Medium, What: "Cipher suites are accepted that Go lists as insecure.",
+			Evidence: strings.Join(weak, ", "),
+			Risk:     "An attacker on the network path can attack connections of clients that choose them.",
+			Configuration: "tlsCipherSuites: [TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256, " +
+				"TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256, TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384, " +
+				"TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384]\n",
+			Remedy: "Or remove tlsCipherSuites.",
 		})
 	}
 	return all
@@ -241,47 +260,58 @@ func (o *observation) judgeCertificate(now time.Time) []Finding {
 	if o.tls.pending() {
 		return []Finding{{
 			ID: "no-serving-certificate", Severity: Note, What: "The kubelet has no serving certificate: every handshake fails, and so do kubectl logs and exec.",
-			Evidence: o.tls.Error, Remedy: approve + ". Without serverTLSBootstrap, look whether tlsCertFile and tlsPrivateKeyFile are both set.",
+			Evidence: o.tls.Error,
+			Remedy:   approve + ". Without serverTLSBootstrap, check that tlsCertFile and tlsPrivateKeyFile are both set.",
 		}}
 	}
-	c := o.chain
+	c := o.certificate
 	if c == nil {
 		return nil
 	}
-	const between = "Whoever is on the way between can take its place: they read logs and what is typed into exec, and get the tokens that scrapers send."
-	const renew = "Issue a new pair into tlsCertFile and tlsPrivateKeyFile, or have the cluster do it: serverTLSBootstrap: true. " + approve
+	const impostor = "An attacker on the network path can take the kubelet's place: they read logs and the input of exec, " +
+		"and get the tokens of scrapers."
+	const unusable = "Clients that verify it cannot connect. If they are then told not to verify it: " + impostor
+	const renew = "Put a new pair into tlsCertFile and tlsPrivateKeyFile, or let the cluster issue one: " +
+		"serverTLSBootstrap: true. " + approve
 	var all []Finding
+	add := func(f Finding) { all = append(all, f) }
+	expiry := "it is valid from " + c.NotBefore.Format(time.RFC3339) + " to " + c.NotAfter.Format(time.RFC3339)
 	switch {
 	case now.After(c.NotAfter):
-		all = append(all, Finding{ID: "certificate-expired", Severity: High, What: "The serving certificate has expired.", Evidence: "it was valid until " + c.NotAfter.Format(time.RFC3339),
-			Risk: "Clients that verify it cannot connect, and the usual way out is to have them verify nothing: then " + lower(between), Configuration: bootstrapOn, Remedy: renew})
+		add(Finding{ID: "certificate-expired", Severity: High, What: "The serving certificate has expired.",
+			Evidence: expiry, Risk: unusable, Configuration: bootstrapOn, Remedy: renew})
 	case now.Before(c.NotBefore):
-		all = append(all, Finding{ID: "certificate-not-yet-valid", Severity: High, What: "The serving certificate is not valid yet.", Evidence: "it is valid from " + c.NotBefore.Format(time.RFC3339),
-			Risk: "Clients that verify it cannot connect, and the usual way out is to have them verify nothing: then " + lower(between), Remedy: "Compare the clocks. " + renew})
+		add(Finding{ID: "certificate-not-yet-valid", Severity: High, What: "The serving certificate is not valid yet.",
+			Evidence: expiry, Risk: unusable, Remedy: "Compare the clocks. " + renew})
 	case c.NotAfter.Sub(now) < expiresSoon:
-		all = append(all, Finding{ID: "certificate-expires", Severity: Note, What: "The serving certificate expires soon.", Evidence: "it is valid until " + c.NotAfter.Format(time.RFC3339), Remedy: renew})
+		add(Finding{ID: "certificate-expires", Severity: Note, What: "The serving certificate expires soon.",
+			Evidence: expiry, Remedy: renew})
 	}
 	switch {
 	case c.Kind == KubeletSelfSigned:
-		all = append(all, Finding{ID: "certificate-self-made", Severity: Medium, What: "The serving certificate is one that the kubelet has made for itself: no client has a CA to verify it by.",
-			Evidence: "subject " + c.Subject + ", issuer " + c.Issuer, Risk: between, Configuration: bootstrapOn,
-			Remedy: approve + ". Then give kube-apiserver --kubelet-certificate-authority."})
-	case len(all) > 0 && all[0].Severity != Note: // which is why it is not verified, too
+		add(Finding{ID: "certificate-kubelet-self-signed", Severity: Medium,
+			What:     "The kubelet generated its serving certificate itself: no client has a CA to verify it.",
+			Evidence: "subject " + c.Subject + ", issuer " + c.Issuer,
+			Risk:     impostor, Configuration: bootstrapOn, Remedy: giveCA})
+	case len(all) > 0 && all[0].Severity != Note: // its dates already explain why it is not verified
 	case c.Verified == "no":
-		all = append(all, Finding{ID: "certificate-unverified", Severity: High, What: "The serving certificate is not verified by the given CA.", Evidence: c.Error,
-			Risk: between, Configuration: bootstrapOn, Remedy: renew})
+		add(Finding{ID: "certificate-unverified", Severity: High,
+			What:     "The given CA does not verify the serving certificate.",
+			Evidence: c.Error, Risk: impostor, Configuration: bootstrapOn, Remedy: renew})
 	case c.Kind == SelfSigned:
-		all = append(all, Finding{ID: "certificate-self-signed", Severity: Medium, What: "The serving certificate is signed by its own key: no client has a CA to verify it by.",
-			Evidence: "subject " + c.Subject, Risk: between, Configuration: bootstrapOn, Remedy: approve + ". Then give kube-apiserver --kubelet-certificate-authority."})
+		add(Finding{ID: "certificate-self-signed", Severity: Medium,
+			What:     "The serving certificate is signed by its own key: no client has a CA to verify it.",
+			Evidence: "subject " + c.Subject, Risk: impostor, Configuration: bootstrapOn, Remedy: giveCA})
 	case !c.ForHost:
-		all = append(all, Finding{ID: "certificate-other-host", Severity: Note, What: "The serving certificate is for other hosts than the one that was asked.",
-			Evidence: list(c.Names, "it is for no host at all"), Remedy: "If this is no address that clients use, give --server-name. If it is, they cannot verify it: " + lower(renew)})
+		add(Finding{ID: "certificate-other-host", Severity: Note,
+			What:     "The serving certificate is not for the host that was probed.",
+			Evidence: list(c.Names, "it has no host names"),
+			Remedy:   "If clients use another name, give --server-name. Otherwise they cannot verify it. " + renew})
 	}
-	if c.weak != "" {
-		all = append(all, Finding{ID: "certificate-weak", Severity: Medium, What: "The serving certificate is weak: " + c.weak + ".", Evidence: c.Key + ", " + c.Signature,
-			Risk: "Whoever can spend enough on it makes one that is taken for it. " + between, Configuration: bootstrapOn, Remedy: renew})
+	if c.weakness != "" {
+		add(Finding{ID: "certificate-weak", Severity: Medium, What: "The serving certificate is weak: " + c.weakness + ".",
+			Evidence: c.Key + ", " + c.Signature,
+			Risk:     "With enough computing power an attacker can forge it. " + impostor, Configuration: bootstrapOn, Remedy: renew})
 	}
 	return all
 }
-
-func lower(sentence string) string { return strings.ToLower(sentence[:1]) + sentence[1:] }

@@ -24,29 +24,29 @@ func TestFindings(t *testing.T) {
 		serving  func(*world) (*testcerts.Pair, error)
 		want     []string // severity and id
 	}{
-		{name: "as it should be"},
-		{name: "as it should be, as all", as: []string{"kubelet-client", "pods-reader", "outsider"}},
+		{name: "well configured"},
+		{name: "well configured, all identities", as: []string{"kubelet-client", "pods-reader", "outsider"}},
 		{name: "anonymous may do nothing", settings: settings{"authentication": authentication(true, true, "ca.crt")}, want: []string{"medium anonymous-enabled"}},
 		{name: "anonymous reads", settings: settings{"authentication": authentication(true, true, "ca.crt")}, rbac: anonymousReads, want: []string{"high anonymous-reads"}},
-		{name: "anonymous reads, webhook off", settings: settings{"authentication": authentication(true, false, "ca.crt")}, rbac: anonymousReads, want: []string{"high anonymous-reads", "high bad-token-accepted"}},
-		{name: "anonymous, webhook off", settings: settings{"authentication": authentication(true, false, "ca.crt")}, want: []string{"medium anonymous-enabled", "medium bad-token-accepted"}},
+		{name: "anonymous reads, webhook off", settings: settings{"authentication": authentication(true, false, "ca.crt")}, rbac: anonymousReads, want: []string{"high anonymous-reads", "high invalid-token-accepted"}},
+		{name: "anonymous, webhook off", settings: settings{"authentication": authentication(true, false, "ca.crt")}, want: []string{"medium anonymous-enabled", "medium invalid-token-accepted"}},
 		{name: "wide open", settings: settings{"authentication": authentication(true, false, ""), "authorization": alwaysAllow},
-			want: []string{"critical anonymous-runs", "high bad-token-accepted", "high always-allow", "note no-client-ca"}},
+			want: []string{"critical anonymous-runs", "high invalid-token-accepted", "high always-allow", "note no-client-ca"}},
 		{name: "wide open, no debugging handlers", settings: settings{"authentication": authentication(true, true, "ca.crt"), "authorization": alwaysAllow, "enableDebuggingHandlers": false},
 			want: []string{"high anonymous-reads"}},
 		{name: "AlwaysAllow", settings: settings{"authorization": alwaysAllow}, as: []string{"outsider"}, want: []string{"high always-allow"}},
-		{name: "AlwaysAllow, as nobody"}, // nothing shows of it
+		{name: "AlwaysAllow, no credential"}, // it cannot be observed
 		{name: "get on proxy", as: []string{"proxy-getter"}, want: []string{"medium get-runs"}},
 		{name: "read-only port", settings: settings{"readOnlyPort": closedPort(t)}, want: []string{"high read-only-port"}},
 		{name: "no client CA", settings: settings{"authentication": authentication(false, true, "")}, want: []string{"note no-client-ca"}},
-		{name: "tokens unread", settings: settings{"authentication": authentication(false, false, "ca.crt")}, as: []string{"kubelet-client"}, want: []string{"note tokens-unread"}},
+		{name: "tokens ignored", settings: settings{"authentication": authentication(false, false, "ca.crt")}, as: []string{"kubelet-client"}, want: []string{"note tokens-ignored"}},
 		{name: "weak TLS", settings: weak, want: []string{"medium old-tls", "medium weak-ciphers"}},
 
 		{name: "expired", serving: serving(testcerts.Expired), want: []string{"high certificate-expired"}},
 		{name: "not yet valid", serving: serving(testcerts.NotYetValid), want: []string{"high certificate-not-yet-valid"}},
 		{name: "SHA-1", serving: serving(testcerts.SHA1), want: []string{"high certificate-unverified", "medium certificate-weak"}},
 		{name: "other host", serving: func(w *world) (*testcerts.Pair, error) { return w.ca.Server("x", []string{"192.0.2.1"}) }, want: []string{"high certificate-unverified"}},
-		{name: "the kubelet's own", serving: func(*world) (*testcerts.Pair, error) { return testcerts.KubeletSelfSigned("node-1", nil) }, want: []string{"medium certificate-self-made"}},
+		{name: "self-signed by the kubelet", serving: func(*world) (*testcerts.Pair, error) { return testcerts.KubeletSelfSigned("node-1", nil) }, want: []string{"medium certificate-kubelet-self-signed"}},
 		{name: "another CA", serving: func(*world) (*testcerts.Pair, error) {
 			other, err := testcerts.NewAuthority("other-ca")
 			if err != nil {
@@ -92,13 +92,13 @@ func serving(mutate testcerts.Mutate) func(*world) (*testcerts.Pair, error) {
 	return func(w *world) (*testcerts.Pair, error) { return w.ca.Server("x", []string{"127.0.0.1"}, mutate) }
 }
 
-// looksRight says whether a finding has all that one has, and lines that a kubelet would take.
+// looksRight checks that a finding is complete and its configuration is a valid part of a KubeletConfiguration.
 func looksRight(t *testing.T, f probe.Finding) {
 	t.Helper()
 	if f.What == "" || f.Evidence == "" || (f.Risk == "") != (f.Severity == probe.Note) || f.Configuration+f.Remedy == "" {
-		t.Errorf("%s: something is missing: %+v", f.ID, f)
+		t.Errorf("%s: incomplete: %+v", f.ID, f)
 	}
 	if err := yaml.UnmarshalStrict([]byte(f.Configuration), &kubeletconfigv1beta1.KubeletConfiguration{}); err != nil {
-		t.Errorf("%s: its lines are not of a KubeletConfiguration: %v", f.ID, err)
+		t.Errorf("%s: invalid KubeletConfiguration: %v", f.ID, err)
 	}
 }

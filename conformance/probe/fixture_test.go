@@ -36,8 +36,8 @@ func TestMain(m *testing.M) {
 	)
 }
 
-// world is a CA, a folder of files, and a review API: kubelet-client may do what system:kubelet-api-admin may, pods-reader
-// get pods alone, proxy-getter get nodes/proxy alone, outsider nothing. scraper-token is a token of pods-reader.
+// world has a CA, a directory, and a review API. kubelet-client has the rights of system:kubelet-api-admin, pods-reader may
+// get nodes/pods, proxy-getter may get nodes/proxy, outsider has no rights. scraper-token is a token of pods-reader.
 type world struct {
 	dir    string
 	ca     *testcerts.Authority
@@ -151,7 +151,7 @@ func listen(t *testing.T) net.Listener {
 	return listener
 }
 
-// as is an identity with a client certificate of the CA.
+// as returns an identity with a client certificate of the CA.
 func (w *world) as(t *testing.T, name string, mutate ...testcerts.Mutate) probe.Identity {
 	t.Helper()
 	pair, err := w.ca.Client(name, nil, mutate...)
@@ -162,13 +162,13 @@ func (w *world) as(t *testing.T, name string, mutate ...testcerts.Mutate) probe.
 	return probe.Identity{Name: name, Certificate: &certificate}
 }
 
-// withToken is an identity with a token alone.
+// withToken returns an identity with only a token.
 func withToken(name, token string) probe.Identity { return probe.Identity{Name: name, Token: token} }
 
 // settings are fields of a KubeletConfiguration.
 type settings map[string]any
 
-// configuration writes one, with a client CA, unless settings has other.
+// configuration writes a KubeletConfiguration with a client CA. settings override its fields.
 func (w *world) configuration(t *testing.T, name string, changed settings) string {
 	t.Helper()
 	all := settings{"apiVersion": "kubelet.config.k8s.io/v1beta1", "kind": "KubeletConfiguration", "address": "127.0.0.1", "healthzPort": 0}
@@ -181,14 +181,14 @@ func (w *world) configuration(t *testing.T, name string, changed settings) strin
 	return w.write(t, name, data)
 }
 
-// kubelet is a stand-in that is probed.
+// kubelet is a stand-in to probe.
 type kubelet struct {
 	target   probe.Target
 	readOnly int
 }
 
-// start serves a configuration until the test ends; with a serving certificate of the CA for 127.0.0.1, unless it has
-// another, or flags say otherwise.
+// start serves a configuration until the test ends. The serving certificate is from the CA, for 127.0.0.1, unless the
+// configuration or the flags set another.
 func (w *world) start(t *testing.T, changed settings, flags ...string) *kubelet {
 	t.Helper()
 	pair, err := w.ca.Server("system:node:node-1", []string{"127.0.0.1"})
@@ -243,7 +243,7 @@ func targetOf(listener net.Listener) probe.Target {
 	return probe.Target{Host: host, Port: port}
 }
 
-// closedPort is one that nothing listens on.
+// closedPort returns a port without a listener.
 func closedPort(t *testing.T) int {
 	t.Helper()
 	listener := listen(t)
@@ -251,7 +251,7 @@ func closedPort(t *testing.T) int {
 	return listener.Addr().(*net.TCPAddr).Port
 }
 
-// run probes k as somebody.
+// run runs a probe that must succeed.
 func (w *world) run(t *testing.T, k *kubelet, as ...probe.Identity) *probe.Report {
 	t.Helper()
 	return run(t, probe.Options{Target: k.target, Identities: as, CA: w.ca.Pool(), ReadOnlyPort: k.readOnly})
@@ -266,7 +266,7 @@ func run(t *testing.T, options probe.Options) *probe.Report {
 	return report
 }
 
-// values are the settings by name.
+// values returns the settings by name.
 func values(r *probe.Report) map[string]string {
 	all := map[string]string{}
 	for _, s := range r.Settings {
@@ -275,7 +275,7 @@ func values(r *probe.Report) map[string]string {
 	return all
 }
 
-// found are the ids of the findings.
+// found returns the IDs of the findings.
 func found(r *probe.Report) []string {
 	ids := []string{}
 	for _, f := range r.Findings {
@@ -284,7 +284,7 @@ func found(r *probe.Report) []string {
 	return ids
 }
 
-// table is the report as it is printed.
+// table returns the report as a table.
 func table(t *testing.T, r *probe.Report) string {
 	t.Helper()
 	var b bytes.Buffer
@@ -294,7 +294,7 @@ func table(t *testing.T, r *probe.Report) string {
 	return b.String()
 }
 
-// serve answers over TLS with whatever is said, until the test ends.
+// serve accepts TLS connections until the test ends and passes them to answer.
 func serve(t *testing.T, certificate tls.Certificate, answer func(net.Conn)) probe.Target {
 	t.Helper()
 	listener := listen(t)

@@ -1,12 +1,13 @@
-// Package probe walks a kubelet from outside, in a fixed set of requests that change nothing, and tells who may do what,
-// which settings that comes of, and what is dangerous in them.
+// Package probe examines a kubelet from outside with a fixed set of requests that change nothing. It reports which client
+// may do what, which settings explain that, and what is dangerous.
 //
-// [Run] does it: first handshakes, then every request as every identity, then the read-only port. What is inferred from
-// them is in settings.go, a function for each setting; what is judged of them in findings.go. A setting whose values would
-// give the same answers is unknown. With [Options.Compare] a stand-in of that configuration is asked the same.
+// [Run] makes TLS handshakes, sends every request as every identity, and then reads the read-only port. settings.go infers
+// the settings, one function for each; findings.go judges them. A setting is unknown if other values would give the same
+// responses. With [Options.Compare], Run also probes a stand-in kubelet with a given configuration and reports the
+// differences.
 //
-// Nothing that is secret gets into a [Report]: no token, no body of an answer. A token is sent to a server only whose
-// certificate is verified, unless [Options.SendTokensUnverified].
+// A [Report] contains no secrets: no tokens and no response bodies. Tokens are sent only to a server whose certificate is
+// verified, unless [Options.SendTokensUnverified] is set.
 package probe
 
 import (
@@ -21,57 +22,57 @@ import (
 	"time"
 )
 
-// DefaultReadOnlyPort is that of kubelets that have one.
+// DefaultReadOnlyPort is the usual read-only port of a kubelet.
 const DefaultReadOnlyPort = 10255
 
-// Options say what to probe, and as whom.
+// Options configure a probe. Target is required.
 type Options struct {
 	Target Target
-	// Lookup finds the target's addresses. Required where it is a name.
+	// Lookup resolves the target's host name. Required unless the host is an address.
 	Lookup Lookup
-	// AllowPublicAddresses allows addresses that are neither of this machine nor private.
+	// AllowPublicAddresses allows targets that are neither loopback nor private addresses.
 	AllowPublicAddresses bool
 
-	// Identities are asked as beside [NoCredential], [UnknownCA] and [InvalidToken].
+	// Identities send the requests, in addition to [NoCredential], [UnknownCA] and [InvalidToken].
 	Identities []Identity
-	// CA verifies the serving certificate, for ServerName (empty: the target's host). Nil: it is not verified.
+	// CA verifies the serving certificate for ServerName (default: the target's host). If nil, it is not verified.
 	CA         *x509.CertPool
 	ServerName string
-	// SendTokensUnverified has tokens sent to a server that is not verified. Whoever is in its place can use them.
+	// SendTokensUnverified sends tokens to a server whose certificate is not verified. An impostor could use them.
 	SendTokensUnverified bool
 
-	// ReadOnlyPort is looked at too, and so is the one that the kubelet's own /configz names; 0: none is.
+	// ReadOnlyPort is the read-only port to probe. The port in the kubelet's /configz takes precedence. 0 probes none.
 	ReadOnlyPort int
-	// Timeout is how long each connection, handshake and request may take; 0: 10 s.
+	// Timeout bounds each connection, handshake and request. 0 means 10 seconds.
 	Timeout time.Duration
-	// Patience is how long a 401 may take before its client is asked nothing more; 0: 2 s. A kubelet that cannot have a token
-	// reviewed tries for some seconds before it refuses it, each time.
+	// Patience is the response time of a 401 after which an identity sends no further requests. 0 means 2 seconds. A
+	// kubelet whose TokenReviews fail retries for some seconds before every 401.
 	Patience time.Duration
 
-	// Compare holds the kubelet against a configuration, if it is not nil.
+	// Compare, if set, compares the kubelet with a configuration.
 	Compare *CompareOptions
 
-	// Progress, if it is not nil, is called with what was just done, from many goroutines, one at a time.
-	Progress func(what string)
+	// Progress, if set, is called after each step. Calls come from several goroutines, but one at a time.
+	Progress func(step string)
 }
 
-// prober is one Run.
+// prober is the state of one Run.
 type prober struct {
 	options Options
 	mu      sync.Mutex
 }
 
-func (p *prober) step(what string) {
+func (p *prober) progress(step string) {
 	if p.options.Progress == nil {
 		return
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.options.Progress(what)
+	p.options.Progress(step)
 }
 
-// Run probes. The error says why there is no report: the target may not be probed or cannot be reached, an identity makes
-// no sense, ctx has ended. Whatever the kubelet answers is a report.
+// Run probes a kubelet. It returns an error if the target is not allowed or cannot be reached, an identity is invalid, or
+// ctx is done. Any response of the kubelet is part of the report.
 func Run(ctx context.Context, options Options) (*Report, error) {
 	options.Timeout, options.Patience = cmp.Or(options.Timeout, 10*time.Second), cmp.Or(options.Patience, 2*time.Second)
 	options.ServerName = cmp.Or(options.ServerName, options.Target.Host)
@@ -80,7 +81,7 @@ func Run(ctx context.Context, options Options) (*Report, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &peer{target: options.Target, name: options.ServerName}
+	s := &endpoint{target: options.Target, name: options.ServerName}
 	for i := range all {
 		if all[i].secret() && options.CA == nil && !options.SendTokensUnverified {
 			return nil, fmt.Errorf("identity %q: %w", all[i].Name, ErrUnverified)
@@ -101,16 +102,16 @@ func Run(ctx context.Context, options Options) (*Report, error) {
 
 	seen := p.observe(ctx, s, all, options.CA)
 	port := options.ReadOnlyPort
-	if told, _ := seen.configz(); told != nil && told.ReadOnlyPort > 0 && port != 0 {
-		port = int(told.ReadOnlyPort)
+	if configz, _ := seen.configz(); configz != nil && configz.ReadOnlyPort > 0 && port != 0 {
+		port = int(configz.ReadOnlyPort)
 	}
-	seen.readOnly = p.askReadOnly(ctx, s, port)
+	seen.readOnly = p.probeReadOnly(ctx, s, port)
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
 	report := &Report{
 		URL: options.Target.String(), Address: s.address, Version: seen.version(), Requests: seen.requests(), ReadOnly: seen.readOnly,
-		TLS: seen.tls, Certificate: seen.chain, Settings: seen.settings(),
+		TLS: seen.tls, Certificate: seen.certificate, Settings: seen.settings(),
 	}
 	for _, i := range all {
 		report.Identities = append(report.Identities, IdentityReport{i.Name, i.credential(), seen.userOf(i.Name)})
@@ -128,15 +129,15 @@ func Run(ctx context.Context, options Options) (*Report, error) {
 	return report, nil
 }
 
-// ErrUnverified is what Run says of a token that it would have to send to nobody knows whom.
-var ErrUnverified = errors.New("its token is not sent to a server that nothing vouches for")
+// ErrUnverified is the error of Run for an identity with a token if no CA is given to verify the server.
+var ErrUnverified = errors.New("its token is not sent to a server that is not verified")
 
-// observe asks all there is to ask of the secure port.
-func (p *prober) observe(ctx context.Context, s *peer, all []Identity, roots *x509.CertPool) *observation {
+// observe probes the secure port.
+func (p *prober) observe(ctx context.Context, s *endpoint, all []Identity, roots *x509.CertPool) *observation {
 	o := &observation{identities: all, tls: p.handshakes(ctx, s)}
 	if len(o.tls.chain) > 0 {
-		o.chain = look(o.tls.chain, s.name, roots, time.Now())
-		o.answers = p.matrix(ctx, s, all)
+		o.certificate = describeCertificate(o.tls.chain, s.name, roots, time.Now())
+		o.responses = p.sendAll(ctx, s, all)
 	}
 	return o
 }

@@ -9,39 +9,39 @@ import (
 	"syscall"
 )
 
-// PortState is what is known of a port.
+// PortState is the state of the read-only port.
 type PortState string
 
 const (
-	Open         PortState = "open"          // it answers as a kubelet's read-only port does
+	Open         PortState = "open"          // a kubelet's read-only port responds
 	Closed       PortState = "closed"        // connections are refused
-	NotKubelet   PortState = "not a kubelet" // something answers that is no kubelet
-	Unresponsive PortState = "unresponsive"  // nothing answers: a firewall, perhaps
-	NotProbed    PortState = "not probed"    // it was not looked at
+	NotKubelet   PortState = "not a kubelet" // something else responds
+	Unresponsive PortState = "unresponsive"  // nothing responds; perhaps a firewall drops the packets
+	NotProbed    PortState = "not probed"    // the probe skipped it
 )
 
-// ReadOnlyPort is what the read-only port says, to nobody in particular and in the clear.
+// ReadOnlyPort describes the read-only port, which speaks plain HTTP and does not authenticate.
 type ReadOnlyPort struct {
 	Port  int       `json:"port"`
 	State PortState `json:"state"`
 	Error string    `json:"error,omitempty"`
-	// Responses are those to the requests that it has, by request.
+	// Responses are keyed by method and path.
 	Responses map[string]Response `json:"responses,omitempty"`
 }
 
-// open are the requests that the read-only port serves.
-func (r *ReadOnlyPort) open() []string {
+// served lists the requests that the read-only port serves.
+func (r *ReadOnlyPort) served() []string {
 	var served []string
 	for n := range rows {
-		if a, asked := r.Responses[rows[n].String()]; asked && a.Access == Admitted {
+		if a, sent := r.Responses[rows[n].String()]; sent && a.Access == Admitted {
 			served = append(served, rows[n].String())
 		}
 	}
 	return served
 }
 
-// askReadOnly asks the port of the host of s. No credential is ever sent there.
-func (p *prober) askReadOnly(ctx context.Context, s *peer, port int) ReadOnlyPort {
+// probeReadOnly sends requests to a port of the endpoint's host, without credentials.
+func (p *prober) probeReadOnly(ctx context.Context, s *endpoint, port int) ReadOnlyPort {
 	ro := ReadOnlyPort{Port: port, State: NotProbed}
 	if port == 0 {
 		return ro
@@ -57,15 +57,15 @@ func (p *prober) askReadOnly(ctx context.Context, s *peer, port int) ReadOnlyPor
 		if !r.readOnly {
 			continue
 		}
-		a := session.ask(ctx, r)
-		p.step(fmt.Sprintf("%s on the read-only port", r))
+		a := session.send(ctx, r)
+		p.progress(fmt.Sprintf("%s on the read-only port", r))
 		if a.cause != nil && ro.Responses == nil {
 			ro.State, ro.Error = Unresponsive, a.Error
 			var other net.Error
 			switch {
 			case errors.Is(a.cause, syscall.ECONNREFUSED):
 				ro.State = Closed
-			case !errors.As(a.cause, &other): // it answers, and not in HTTP
+			case !errors.As(a.cause, &other): // the response is not HTTP
 				ro.State = NotKubelet
 			}
 			return ro

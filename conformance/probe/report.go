@@ -6,12 +6,12 @@ import (
 	"slices"
 )
 
-// Report is what a probe has found.
+// Report is the result of a probe.
 type Report struct {
-	// URL is what was probed, Address what was dialled.
+	// URL is the target as given, Address the address that was dialed.
 	URL     string `json:"url"`
 	Address string `json:"address"`
-	// Version is the kubelet's own word, where somebody may read /metrics.
+	// Version is from the kubelet's /metrics; empty if no identity may read it.
 	Version     string           `json:"version,omitempty"`
 	Identities  []IdentityReport `json:"identities"`
 	Requests    []Request        `json:"requests"`
@@ -23,34 +23,34 @@ type Report struct {
 	Comparison  *Comparison      `json:"comparison,omitempty"`
 }
 
-// IdentityReport is somebody whom the kubelet was asked as.
+// IdentityReport describes a client that sent the requests.
 type IdentityReport struct {
 	Name string `json:"name"`
-	// Credential says what kind of credential it has.
+	// Credential describes the client's credentials.
 	Credential string `json:"credential"`
-	// User is whom the kubelet took it for, where a refusal said so.
+	// User is the client's user name according to a 403 or 500 of the kubelet; empty if there was none.
 	User string `json:"user,omitempty"`
 }
 
-// Request is a row of the matrix.
+// Request is one of the fixed requests, with the responses to all identities.
 type Request struct {
 	Method string `json:"method"`
 	Path   string `json:"path"`
-	// Rights are what RBAC has to allow, one of them, as in "get nodes/proxy".
+	// Rights are the RBAC permissions for it, for example "get nodes/proxy". One of them is sufficient.
 	Rights []string `json:"rights"`
-	// Responses are by the name of the identity.
+	// Responses are keyed by identity name.
 	Responses map[string]Response `json:"responses"`
 }
 
-// Dangerous says whether there is a finding that is more than a note.
+// Dangerous reports whether there is a finding above the severity Note.
 func (r *Report) Dangerous() bool {
 	return slices.ContainsFunc(r.Findings, func(f Finding) bool { return f.Severity != Note })
 }
 
-// Differs says whether the kubelet is not as the configuration that it was held against.
+// Differs reports whether the comparison found a difference.
 func (r *Report) Differs() bool { return r.Comparison != nil && len(r.Comparison.Differences) > 0 }
 
-// HasResponses says whether there is any answer of the secure port; without one, little is known.
+// HasResponses reports whether the secure port responded to any request.
 func (r *Report) HasResponses() bool {
 	for _, request := range r.Requests {
 		for _, a := range request.Responses {
@@ -62,7 +62,7 @@ func (r *Report) HasResponses() bool {
 	return false
 }
 
-// FirstError is the first reason that there is for no answer.
+// FirstError returns the first error of a handshake or a request.
 func (r *Report) FirstError() string {
 	if r.TLS.Error != "" {
 		return r.TLS.Error
@@ -77,7 +77,7 @@ func (r *Report) FirstError() string {
 	return unknown
 }
 
-// WriteJSON writes the report, indented.
+// WriteJSON writes the report as indented JSON. report.schema.json describes it.
 func (r *Report) WriteJSON(w io.Writer) error {
 	encoder := json.NewEncoder(w)
 	encoder.SetIndent("", "  ")
@@ -85,24 +85,24 @@ func (r *Report) WriteJSON(w io.Writer) error {
 	return encoder.Encode(r)
 }
 
-// requests are the rows of the matrix with their answers.
+// requests returns all requests with their responses.
 func (o *observation) requests() []Request {
 	all := make([]Request, len(rows))
 	for n := range rows {
 		r := &rows[n]
 		all[n] = Request{Method: r.method, Path: r.path, Rights: r.rights(), Responses: map[string]Response{}}
 		for _, i := range o.identities {
-			if n < len(o.answers[i.Name]) {
-				all[n].Responses[i.Name] = o.answers[i.Name][n]
+			if n < len(o.responses[i.Name]) {
+				all[n].Responses[i.Name] = o.responses[i.Name][n]
 			}
 		}
 	}
 	return all
 }
 
-// userOf is whom the kubelet takes an identity for, by its own word.
+// userOf returns the user name of an identity according to the kubelet, or "".
 func (o *observation) userOf(identity string) string {
-	for _, a := range o.answers[identity] {
+	for _, a := range o.responses[identity] {
 		if a.user != "" {
 			return a.user
 		}

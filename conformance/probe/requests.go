@@ -11,17 +11,17 @@ import (
 // row is one of the fixed requests.
 type row struct {
 	method, path string
-	// asks are the subresources of nodes that the authorizer is asked about, until one is allowed: as authchain has them.
-	asks []string
-	// readOnly: the read-only port is asked too.
+	// subresources of nodes that the kubelet checks, in order, until one is allowed. They are the same as in authchain.
+	subresources []string
+	// readOnly means that the request is also sent to the read-only port.
 	readOnly bool
-	// body is whether the whole of an answer is of interest.
+	// body means that the response body is needed.
 	body bool
 }
 
 func (r *row) String() string { return r.method + " " + r.path }
 
-// verb is what RBAC calls the method; HEAD and OPTIONS are the empty string.
+// verb is the RBAC verb of the method. HEAD and OPTIONS have the verb "".
 func (r *row) verb() string {
 	switch r.method {
 	case http.MethodGet:
@@ -32,95 +32,92 @@ func (r *row) verb() string {
 	return ""
 }
 
-// rights are the questions to the authorizer in words.
+// rights lists the authorization checks as "VERB nodes/SUBRESOURCE".
 func (r *row) rights() []string {
 	verb := r.verb()
 	if verb == "" {
 		verb = `""`
 	}
 	var all []string
-	for _, subresource := range r.asks {
+	for _, subresource := range r.subresources {
 		all = append(all, verb+" nodes/"+subresource)
 	}
 	return all
 }
 
-// nowhere is a container that cannot be: no apiserver and no kubelet takes such a pod's name.
-const nowhere = "/fauxlet-probe/No_Such_Pod/none"
+// impossiblePod is the path of a container that cannot exist: the pod name is invalid.
+const impossiblePod = "/fauxlet-probe/No_Such_Pod/none"
 
-// rows are all that is asked. Nothing here can change anything or run anything: exec is asked for a pod that cannot be, and
-// for no stream at all, which a kubelet refuses before it looks for the pod; /debug/pprof/ names no profile; and
-// /debug/flags/v takes what it is to set from a PUT alone.
+// rows are the fixed requests. None of them changes or runs anything: the exec requests name a pod that cannot exist and
+// no stream, and a kubelet refuses them before it looks for the pod; /debug/pprof/ names no profile; and /debug/flags/v
+// changes a flag on PUT only.
 var rows = []row{
-	{method: "GET", path: "/healthz", asks: []string{"healthz", "proxy"}, readOnly: true},
-	{method: "GET", path: "/pods", asks: []string{"pods", "proxy"}, readOnly: true},
-	{method: "GET", path: "/runningpods/", asks: []string{"pods", "proxy"}, readOnly: true},
-	{method: "GET", path: "/configz", asks: []string{"configz", "proxy"}, readOnly: true, body: true},
-	{method: "GET", path: "/flagz", asks: []string{"configz"}},
-	{method: "GET", path: "/statusz", asks: []string{"statusz"}},
-	{method: "GET", path: "/metrics", asks: []string{"metrics"}, readOnly: true, body: true},
-	{method: "GET", path: "/metrics/resource", asks: []string{"metrics"}, readOnly: true},
-	{method: "GET", path: "/stats/summary?only_cpu_and_memory=true", asks: []string{"stats"}, readOnly: true},
-	{method: "GET", path: "/logs/", asks: []string{"log"}, readOnly: true},
-	{method: "GET", path: "/containerLogs" + nowhere, asks: []string{"proxy"}, readOnly: true},
-	{method: "GET", path: "/exec" + nowhere, asks: []string{"proxy"}},
-	{method: "POST", path: "/exec" + nowhere, asks: []string{"proxy"}},
-	{method: "GET", path: "/debug/pprof/", asks: []string{"proxy"}},
-	{method: "GET", path: "/debug/flags/v", asks: []string{"proxy"}},
-	{method: "HEAD", path: "/pods", asks: []string{"pods", "proxy"}},
-	{method: "OPTIONS", path: "/containerLogs" + nowhere, asks: []string{"proxy"}},
+	{method: "GET", path: "/healthz", subresources: []string{"healthz", "proxy"}, readOnly: true},
+	{method: "GET", path: "/pods", subresources: []string{"pods", "proxy"}, readOnly: true},
+	{method: "GET", path: "/runningpods/", subresources: []string{"pods", "proxy"}, readOnly: true},
+	{method: "GET", path: "/configz", subresources: []string{"configz", "proxy"}, readOnly: true, body: true},
+	{method: "GET", path: "/flagz", subresources: []string{"configz"}},
+	{method: "GET", path: "/statusz", subresources: []string{"statusz"}},
+	{method: "GET", path: "/metrics", subresources: []string{"metrics"}, readOnly: true, body: true},
+	{method: "GET", path: "/metrics/resource", subresources: []string{"metrics"}, readOnly: true},
+	{method: "GET", path: "/stats/summary?only_cpu_and_memory=true", subresources: []string{"stats"}, readOnly: true},
+	{method: "GET", path: "/logs/", subresources: []string{"log"}, readOnly: true},
+	{method: "GET", path: "/containerLogs" + impossiblePod, subresources: []string{"proxy"}, readOnly: true},
+	{method: "GET", path: "/exec" + impossiblePod, subresources: []string{"proxy"}},
+	{method: "POST", path: "/exec" + impossiblePod, subresources: []string{"proxy"}},
+	{method: "GET", path: "/debug/pprof/", subresources: []string{"proxy"}},
+	{method: "GET", path: "/debug/flags/v", subresources: []string{"proxy"}},
+	{method: "HEAD", path: "/pods", subresources: []string{"pods", "proxy"}},
+	{method: "OPTIONS", path: "/containerLogs" + impossiblePod, subresources: []string{"proxy"}},
 }
 
-// rowOf is the row of a path that is asked with GET.
-func rowOf(path string) string { return "GET " + path }
-
-// Access is how far a request came.
+// Access is how far a request came in authentication and authorization.
 type Access string
 
 const (
-	// Admitted: authenticated and authorized, whatever the status says then.
+	// Admitted means authenticated and authorized; the status may still be an error of the handler.
 	Admitted Access = "admitted"
-	// Disabled is admitted, to be told that the endpoint is turned off.
+	// Disabled means authenticated and authorized, but the endpoint is disabled.
 	Disabled Access = "disabled"
-	// Forbidden: authenticated, and not authorized (403).
+	// Forbidden means authenticated but not authorized (403).
 	Forbidden Access = "forbidden"
-	// AuthorizationError: authenticated, and the authorizer could not be asked (500).
+	// AuthorizationError means authenticated, but the authorization check failed (500).
 	AuthorizationError Access = "authorization error"
-	// Unauthenticated is 401.
+	// Unauthenticated is the status 401.
 	Unauthenticated Access = "unauthenticated"
-	// NotServed: the kubelet has no such endpoint, and says so before it asks who the client is.
+	// NotServed means that the endpoint does not exist. The kubelet answers this before it authenticates.
 	NotServed Access = "not served"
-	// NoResponse: there was no answer.
+	// NoResponse means that the connection or the request failed.
 	NoResponse Access = "no response"
-	// NotSent: there was no asking, for the reason in Error.
+	// NotSent means that the probe did not send the request. Error has the reason.
 	NotSent Access = "not sent"
 )
 
-// Response is what became of one request.
+// Response is the result of one request.
 type Response struct {
 	Access Access `json:"access"`
-	// Status is that of HTTP; 0 where there was none.
+	// Status is the HTTP status; 0 if there was no response.
 	Status int `json:"status,omitempty"`
-	// Error says why there is no status.
+	// Error is the reason why there is no status.
 	Error string `json:"error,omitempty"`
 
-	// user is whom the kubelet took the client for, and subresources what it asked about, where a refusal says so.
+	// user and subresources are from the kubelet's 403 or 500.
 	user         string
 	subresources []string
-	// handler is what is turned off, in the words of a kubelet: Debug, logs, profiling, flags.
+	// handler is the disabled handler in the kubelet's words: Debug, logs, profiling or flags.
 	handler string
-	// kubelet: the answer is in the words of a kubelet.
+	// kubelet means that the text is typical of a kubelet.
 	kubelet bool
-	cause   error // of Error
+	cause   error // the error behind Error
 	took    time.Duration
-	slow    bool // it took so long that the client was asked nothing more
+	slow    bool // the client sent no further requests because this one took too long
 	body    []byte
 }
 
-// admitted says whether the request was let through.
+// admitted reports whether the request was authenticated and authorized.
 func (a *Response) admitted() bool { return a.Access == Admitted || a.Access == Disabled }
 
-// authenticated says whether the client was accepted as somebody.
+// authenticated reports whether the client was authenticated, possibly as anonymous.
 func (a *Response) authenticated() bool {
 	return a.admitted() || a.Access == Forbidden || a.Access == AuthorizationError
 }
@@ -131,7 +128,7 @@ var (
 	disabled  = regexp.MustCompile(`^(Debug|logs|profiling|flags) endpoints? (?:is|are) disabled\.\s*$`)
 )
 
-// classify says what an answer means. The words are those of a kubelet. (kubelet: pkg/kubelet/server/server.go,
+// classify interprets a response by the texts of a kubelet. (k8s.io/kubernetes: pkg/kubelet/server/server.go,
 // InstallAuthFilter, getHandlerForDisabledEndpoint)
 func classify(r *row, status int, body []byte) Response {
 	a := Response{Status: status, Access: Admitted}
@@ -147,13 +144,13 @@ func classify(r *row, status int, body []byte) Response {
 	case status == http.StatusInternalServerError && undecided.MatchString(text):
 		a.Access, a.kubelet, a.user = AuthorizationError, true, undecided.FindStringSubmatch(text)[1]
 	case status == http.StatusInternalServerError && r.method == http.MethodHead:
-		a.Access = AuthorizationError // the words would be in the body, and nothing that is served of HEAD can fail
+		a.Access = AuthorizationError // HEAD has no body to recognize, and no handler for it can fail
 	case status == http.StatusNotFound && text == "404 page not found\n", status/100 == 3:
 		a.Access = NotServed
 	case status == http.StatusMethodNotAllowed && disabled.MatchString(text):
 		a.Access, a.kubelet, a.handler = Disabled, true, disabled.FindStringSubmatch(text)[1]
 	case status == http.StatusBadGateway || status == http.StatusServiceUnavailable || status == http.StatusGatewayTimeout:
-		a.Access, a.Error = NoResponse, "the answer is of something between: "+http.StatusText(status)
+		a.Access, a.Error = NoResponse, "a proxy answered: "+http.StatusText(status)
 	case status == http.StatusOK && r.path == "/pods":
 		a.kubelet = bytes.Contains(body, []byte(`"kind":"PodList"`))
 	}

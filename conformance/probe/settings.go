@@ -11,13 +11,13 @@ import (
 	kubeletconfigv1beta1 "k8s.io/kubelet/config/v1beta1"
 )
 
-// Setting is a field of the KubeletConfiguration, as far as it can be told from outside.
+// Setting is a field of the KubeletConfiguration whose value is inferred from outside.
 type Setting struct {
 	// Name is the path of the field.
 	Name string `json:"name"`
-	// Value is "unknown" where the answers would be the same with another.
+	// Value is the inferred value, or "unknown" if other values would give the same responses.
 	Value string `json:"value"`
-	// Evidence is what it was told from, or what would have to be known.
+	// Evidence is the observation behind the value, or what is missing to infer it.
 	Evidence string `json:"evidence"`
 }
 
@@ -29,7 +29,7 @@ const (
 	notSet  = "not set"
 )
 
-// The settings.
+// The names of the settings.
 const (
 	anonymousEnabled  = "authentication.anonymous.enabled"
 	webhookEnabled    = "authentication.webhook.enabled"
@@ -45,51 +45,51 @@ const (
 	fineGrained       = "featureGates.KubeletFineGrainedAuthz"
 )
 
-// observation is all that was seen of a kubelet.
+// observation is everything that was observed of a kubelet.
 type observation struct {
-	identities []Identity
-	tls        TLS
-	chain      *Certificate
-	answers    map[string][]Response
-	readOnly   ReadOnlyPort
+	identities  []Identity
+	tls         TLS
+	certificate *Certificate          // nil without a handshake
+	responses   map[string][]Response // by identity, in the order of rows
+	readOnly    ReadOnlyPort
 }
 
-// of is the answer that an identity got.
-func (o *observation) of(identity, row string) Response {
-	for n := range o.answers[identity] {
-		if rows[n].String() == row {
-			return o.answers[identity][n]
+// response returns the response to a request (method and path) of an identity.
+func (o *observation) response(identity, request string) Response {
+	for n := range o.responses[identity] {
+		if rows[n].String() == request {
+			return o.responses[identity][n]
 		}
 	}
 	return Response{Access: NotSent}
 }
 
-// find gives the first answer, with who got it to what, that is as wanted.
-func (o *observation) find(is func(r *row, a *Response) bool) (identity string, r *row, a *Response) {
+// find returns the first response that matches, with its identity and request, or nil.
+func (o *observation) find(matches func(r *row, a *Response) bool) (identity string, r *row, a *Response) {
 	for _, i := range o.identities {
-		for n := range o.answers[i.Name] {
-			if answer := &o.answers[i.Name][n]; is(&rows[n], answer) {
-				return i.Name, &rows[n], answer
+		for n := range o.responses[i.Name] {
+			if response := &o.responses[i.Name][n]; matches(&rows[n], response) {
+				return i.Name, &rows[n], response
 			}
 		}
 	}
 	return "", nil, nil
 }
 
-// accepted says whether somebody was taken for anybody, and by which answer.
+// accepted reports whether an identity was authenticated, with the response that shows it.
 func (o *observation) accepted(identity string) (string, bool) {
-	for n := range o.answers[identity] {
-		if a := &o.answers[identity][n]; a.authenticated() {
+	for n := range o.responses[identity] {
+		if a := &o.responses[identity][n]; a.authenticated() {
 			return fmt.Sprintf("%s: %s: %d", identity, &rows[n], a.Status), true
 		}
 	}
 	return "", false
 }
 
-// refused says whether all that somebody asked was answered with 401, as far as it was asked who it is.
+// refused reports whether every authenticated request of an identity got a 401.
 func (o *observation) refused(identity string) bool {
 	n := 0
-	for _, a := range o.answers[identity] {
+	for _, a := range o.responses[identity] {
 		if a.authenticated() {
 			return false
 		}
@@ -100,13 +100,13 @@ func (o *observation) refused(identity string) bool {
 	return n > 0
 }
 
-// isKubelet says whether any answer is in the words of a kubelet.
+// isKubelet reports whether any response is typical of a kubelet.
 func (o *observation) isKubelet() bool {
 	_, _, a := o.find(func(_ *row, a *Response) bool { return a.kubelet })
 	return a != nil
 }
 
-// settings tells what can be told. Where the kubelet's own /configz could be read, it fills in the rest.
+// settings infers the settings. The kubelet's /configz, if an identity may read it, supplies the unknown ones.
 func (o *observation) settings() []Setting {
 	all := []Setting{
 		o.anonymous(), o.webhook(), o.clientCA(), o.mode(), o.readOnlySetting(), o.bootstrap(), o.minVersion(),
@@ -115,36 +115,37 @@ func (o *observation) settings() []Setting {
 	}
 	if !o.isKubelet() && !o.tls.pending() {
 		for i := range all {
-			all[i].Value, all[i].Evidence = unknown, "no answer is in the words of a kubelet"
+			all[i].Value, all[i].Evidence = unknown, "no response is typical of a kubelet"
 		}
 		return all
 	}
-	if told, reader := o.configz(); told != nil {
-		own := valuesOf(told)
+	if configz, reader := o.configz(); configz != nil {
+		reported := valuesOf(configz)
 		for i := range all {
-			all[i].compareWith(own[all[i].Name], reader)
+			all[i].compareWith(reported[all[i].Name], reader)
 		}
 	}
 	return all
 }
 
-// compareWith holds what was inferred against what /configz says; own is empty where it says nothing.
-func (s *Setting) compareWith(own, reader string) {
+// compareWith compares the inferred value with the value in /configz; "" if /configz does not have it.
+func (s *Setting) compareWith(configz, reader string) {
 	switch {
-	case own == "":
+	case configz == "":
 	case s.Value == unknown:
-		s.Value, s.Evidence = own, "its own /configz, read by "+reader
-	case s.Name == readOnlyPort && strings.HasPrefix(s.Value, "not ") && s.Value != "not "+own:
-		s.Value = own
-		s.Evidence += "; its own /configz says " + own
-	case s.Value == own:
-		s.Evidence += "; its own /configz says the same"
+		s.Value, s.Evidence = configz, "the kubelet's /configz, read by "+reader
+	case s.Name == readOnlyPort && strings.HasPrefix(s.Value, "not ") && s.Value != "not "+configz:
+		s.Value = configz
+		s.Evidence += "; the kubelet's /configz has " + configz
+	case s.Value == configz:
+		s.Evidence += "; the kubelet's /configz agrees"
 	default:
-		s.Evidence += "; its own /configz says " + own + ", which cannot be: something stands between, or another kubelet wrote it"
+		s.Evidence += "; the kubelet's /configz has " + configz +
+			", a contradiction: a proxy is in between, or /configz is from another kubelet"
 	}
 }
 
-// anonymous: who has no credential is somebody where it is on, and 401 where it is off, whatever else is set.
+// anonymous: a request without a credential gets a 401 exactly if anonymous authentication is disabled.
 func (o *observation) anonymous() Setting {
 	if how, yes := o.accepted(NoCredential); yes {
 		return Setting{anonymousEnabled, isTrue, how}
@@ -152,21 +153,21 @@ func (o *observation) anonymous() Setting {
 	if o.refused(NoCredential) {
 		return Setting{anonymousEnabled, isFalse, NoCredential + ": 401"}
 	}
-	return Setting{anonymousEnabled, unknown, "nobody got an answer"}
+	return Setting{anonymousEnabled, unknown, "no response to a request without a credential"}
 }
 
-// webhook: a bad token is an error, and so 401, where tokens are looked at. Where they are not it is as if it was not
-// there, which shows only where anonymous is on. Where that is off, only a good token tells.
+// webhook: if tokens are read, an invalid one gets a 401. If not, the request is anonymous. Without anonymous
+// authentication that is a 401 as well, and only a valid token shows the difference.
 func (o *observation) webhook() Setting {
 	_, anonymous := o.accepted(NoCredential)
-	how, nonsense := o.accepted(InvalidToken)
+	how, invalid := o.accepted(InvalidToken)
 	switch {
-	case nonsense && anonymous:
-		return Setting{webhookEnabled, isFalse, how + ", as if there was no token"}
-	case nonsense:
-		return Setting{webhookEnabled, unknown, how + ", where nobody gets 401: a kubelet does not answer so"}
+	case invalid && anonymous:
+		return Setting{webhookEnabled, isFalse, how + ", like a request without a token"}
+	case invalid:
+		return Setting{webhookEnabled, unknown, how + ", but requests without a credential get 401: no kubelet does that"}
 	case anonymous && o.refused(InvalidToken):
-		return Setting{webhookEnabled, isTrue, InvalidToken + ": 401, where nobody is let in as anonymous"}
+		return Setting{webhookEnabled, isTrue, InvalidToken + ": 401, but requests without a credential are anonymous"}
 	}
 	for i := range o.identities {
 		identity := &o.identities[i]
@@ -174,149 +175,155 @@ func (o *observation) webhook() Setting {
 			continue
 		}
 		if how, yes := o.accepted(identity.Name); yes && !anonymous {
-			return Setting{webhookEnabled, isTrue, how + ", by its token alone"}
+			return Setting{webhookEnabled, isTrue, how + ", with only a token"}
 		}
 	}
-	return Setting{webhookEnabled, unknown, "a made-up token is 401 either way where anonymous is off; a good token that is let in would show that it is true"}
+	return Setting{webhookEnabled, unknown,
+		"without anonymous authentication an invalid token gets 401 in any case; probe with a valid token to find out"}
 }
 
-// clientCA: a kubelet requests client certificates if, and only if, it has a CA to judge them by.
+// clientCA: a kubelet requests client certificates exactly if it has a client CA.
 func (o *observation) clientCA() Setting {
 	switch {
 	case len(o.tls.chain) == 0:
-		return Setting{clientCAFile, unknown, "there was no handshake"}
+		return Setting{clientCAFile, unknown, "no handshake succeeded"}
 	case o.tls.ClientCertificateRequested:
-		return Setting{clientCAFile, set, "a client certificate is requested, of " + list(o.tls.ClientCAs, "no CA that is named")}
+		return Setting{clientCAFile, set,
+			"a client certificate is requested; listed CAs: " + list(o.tls.ClientCAs, "none")}
 	}
 	return Setting{clientCAFile, notSet, "no client certificate is requested"}
 }
 
-// mode: a refusal, and a review that fails, come of Webhook alone. That all is allowed comes of either.
+// mode: only Webhook mode denies a request or fails to authorize it. If every request is allowed, it can be either mode.
 func (o *observation) mode() Setting {
-	who, r, a := o.find(func(_ *row, a *Response) bool {
+	identity, r, a := o.find(func(_ *row, a *Response) bool {
 		return a.kubelet && (a.Access == Forbidden || a.Access == AuthorizationError)
 	})
 	if a != nil {
-		return Setting{authorizationMode, "Webhook", fmt.Sprintf("%s: %s: %d", who, r, a.Status)}
+		return Setting{authorizationMode, "Webhook", fmt.Sprintf("%s: %s: %d", identity, r, a.Status)}
 	}
-	if who, _, a = o.find(func(_ *row, a *Response) bool { return a.admitted() }); a != nil {
-		return Setting{authorizationMode, unknown, "all that " + who + " asked was allowed: it is AlwaysAllow, or RBAC gives that user everything"}
+	if identity, _, a = o.find(func(_ *row, a *Response) bool { return a.admitted() }); a != nil {
+		return Setting{authorizationMode, unknown, "every request of " + identity +
+			" was allowed: the mode is AlwaysAllow, or RBAC allows that user everything"}
 	}
-	return Setting{authorizationMode, unknown, "nobody came as far as authorization; a credential that the kubelet accepts would tell"}
+	return Setting{authorizationMode, unknown, "no request reached authorization; probe with a valid credential to find out"}
 }
 
 func (o *observation) readOnlySetting() Setting {
 	port := strconv.Itoa(o.readOnly.Port)
 	switch o.readOnly.State {
 	case Open:
-		return Setting{readOnlyPort, port, "it answers without asking who the client is"}
+		return Setting{readOnlyPort, port, "it responds without authentication"}
 	case Closed:
-		return Setting{readOnlyPort, "not " + port, "connections to " + port + " are refused; other ports were not looked at"}
+		return Setting{readOnlyPort, "not " + port, "connections to " + port + " are refused; other ports were not probed"}
 	case NotKubelet:
-		return Setting{readOnlyPort, "not " + port, "what answers on " + port + " is no kubelet"}
+		return Setting{readOnlyPort, "not " + port, "the server on port " + port + " is not a kubelet"}
 	case NotProbed:
-		return Setting{readOnlyPort, unknown, "not looked at"}
+		return Setting{readOnlyPort, unknown, "not probed"}
 	}
-	return Setting{readOnlyPort, unknown, "nothing answers on " + port}
+	return Setting{readOnlyPort, unknown, "no response on port " + port}
 }
 
-// bootstrap: the certificate that a kubelet makes for itself it makes where it is false.
+// bootstrap: a kubelet generates a self-signed certificate only without serverTLSBootstrap.
 func (o *observation) bootstrap() Setting {
 	switch {
 	case o.tls.pending():
-		return Setting{serverBootstrap, unknown, "there is no serving certificate: it is true and none has been issued yet, or tlsCertFile is without its tlsPrivateKeyFile"}
-	case o.chain == nil:
-		return Setting{serverBootstrap, unknown, "there was no handshake"}
-	case o.chain.Kind == KubeletSelfSigned:
-		return Setting{serverBootstrap, isFalse, "the serving certificate is the kubelet's own"}
-	case o.chain.Kind == OfNode:
-		return Setting{serverBootstrap, unknown, "the serving certificate is a node's, as the cluster issues it where it is true; tlsCertFile may name such a one too"}
+		return Setting{serverBootstrap, unknown, "there is no serving certificate: it is true and no certificate was issued yet, " +
+			"or tlsCertFile is set without tlsPrivateKeyFile"}
+	case o.certificate == nil:
+		return Setting{serverBootstrap, unknown, "no handshake succeeded"}
+	case o.certificate.Kind == KubeletSelfSigned:
+		return Setting{serverBootstrap, isFalse, "the serving certificate is self-signed by the kubelet"}
+	case o.certificate.Kind == IssuedForNode:
+		return Setting{serverBootstrap, unknown, "the serving certificate has the subject that the cluster's signer requires; " +
+			"it may also come from tlsCertFile"}
 	}
-	return Setting{serverBootstrap, unknown, "the serving certificate does not say where it comes from"}
+	return Setting{serverBootstrap, unknown, "the origin of the serving certificate is unknown"}
 }
 
-// minVersion is the lowest that is accepted, where those below it were refused.
+// minVersion is the lowest accepted version, if the lower ones were refused.
 func (o *observation) minVersion() Setting {
 	for _, v := range o.tls.Versions {
 		if v.Accepted {
-			return Setting{tlsMinVersion, v.Name, "the lowest version that is accepted"}
+			return Setting{tlsMinVersion, v.Name, "the lowest accepted version"}
 		}
 		if !v.refused {
-			return Setting{tlsMinVersion, unknown, v.Name + " was not refused, and not accepted: " + v.Error}
+			return Setting{tlsMinVersion, unknown, v.Name + " was neither accepted nor refused: " + v.Error}
 		}
 	}
-	return Setting{tlsMinVersion, unknown, "there was no handshake"}
+	return Setting{tlsMinVersion, unknown, "no handshake succeeded"}
 }
 
-// debugging: /configz is there where it is on, and gone where it is off, which is seen before anybody is asked who they
-// are.
+// debugging: without debugging handlers, /configz is a 404 before authentication.
 func (o *observation) debugging() Setting {
-	who, r, a := o.find(func(_ *row, a *Response) bool { return a.handler == "Debug" })
+	identity, r, a := o.find(func(_ *row, a *Response) bool { return a.handler == "Debug" })
 	if a != nil {
-		return Setting{debuggingHandlers, isFalse, fmt.Sprintf("%s: %s: %q", who, r, "Debug endpoints are disabled.")}
+		return Setting{debuggingHandlers, isFalse, fmt.Sprintf("%s: %s: %q", identity, r, "Debug endpoints are disabled.")}
 	}
-	switch a := o.of(NoCredential, rowOf("/configz")); {
+	switch a := o.response(NoCredential, "GET /configz"); {
 	case a.Access == NotServed && a.Status == 404:
 		return Setting{debuggingHandlers, isFalse, "/configz is not served: 404"}
 	case a.authenticated() || a.Access == Unauthenticated:
 		return Setting{debuggingHandlers, isTrue, fmt.Sprintf("/configz is served: %s: %d", NoCredential, a.Status)}
 	}
-	return Setting{debuggingHandlers, unknown, "/configz was not answered"}
+	return Setting{debuggingHandlers, unknown, "no response to /configz"}
 }
 
-// handler is one of those that the debugging handlers have a switch for.
+// handler infers the setting of one debugging handler. word is its name in the kubelet's message that it is disabled.
 func (o *observation) handler(name, path, word string) Setting {
-	who, r, a := o.find(func(r *row, a *Response) bool {
-		return r.String() == rowOf(path) && (a.Access == Admitted && a.Status < 500 || a.handler == word)
+	identity, r, a := o.find(func(r *row, a *Response) bool {
+		return r.String() == "GET "+path && (a.Access == Admitted && a.Status < 500 || a.handler == word)
 	})
 	switch {
 	case a == nil && o.debugging().Value == isFalse:
-		return Setting{name, unknown, "enableDebuggingHandlers is false, and it means nothing"}
+		return Setting{name, unknown, "it has no effect without enableDebuggingHandlers"}
 	case a == nil:
-		return Setting{name, unknown, "nobody may " + path + "; somebody who may would tell"}
+		return Setting{name, unknown, "no identity may get " + path + "; probe with one that may to find out"}
 	case a.Access == Disabled:
-		return Setting{name, isFalse, fmt.Sprintf("%s: %s: %q", who, r, word+" endpoint is disabled.")}
+		return Setting{name, isFalse, fmt.Sprintf("%s: %s: %q", identity, r, word+" endpoint is disabled.")}
 	}
-	return Setting{name, isTrue, fmt.Sprintf("%s: %s: %d", who, r, a.Status)}
+	return Setting{name, isTrue, fmt.Sprintf("%s: %s: %d", identity, r, a.Status)}
 }
 
 var gateMetric = regexp.MustCompile(`(?m)^kubernetes_feature_enabled\{name="KubeletFineGrainedAuthz"[^}]*\} (\d)`)
 
-// fineGrained: a refusal names what was asked about, and somebody who may get pods but not proxy shows it too.
+// fineGrained: a 403 lists the checked subresources. An identity that may get nodes/pods but not nodes/proxy shows it too.
 func (o *observation) fineGrained() Setting {
-	who, r, a := o.find(func(r *row, a *Response) bool { return r.path == "/pods" && len(a.subresources) > 0 })
+	identity, r, a := o.find(func(r *row, a *Response) bool { return r.path == "/pods" && len(a.subresources) > 0 })
 	if a != nil {
 		value := strconv.FormatBool(slices.Contains(a.subresources, "pods"))
-		return Setting{fineGrained, value, fmt.Sprintf("%s: %s: 403, of subresource %s", who, r, strings.Join(a.subresources, ", "))}
+		return Setting{fineGrained, value,
+			fmt.Sprintf("%s: %s: 403 for the subresources %s", identity, r, strings.Join(a.subresources, ", "))}
 	}
 	for _, i := range o.identities {
-		pods, exec := o.of(i.Name, rowOf("/pods")), o.of(i.Name, rowOf("/exec"+nowhere))
+		pods, exec := o.response(i.Name, "GET /pods"), o.response(i.Name, "GET /exec"+impossiblePod)
 		if pods.admitted() && exec.Access == Forbidden {
-			return Setting{fineGrained, isTrue, i.Name + " may get nodes/pods, and not nodes/proxy"}
+			return Setting{fineGrained, isTrue, i.Name + " may get nodes/pods, but not nodes/proxy"}
 		}
 	}
 	if _, _, a := o.find(func(r *row, a *Response) bool { return r.path == "/metrics" && gateMetric.Match(a.body) }); a != nil {
-		return Setting{fineGrained, strconv.FormatBool(string(gateMetric.FindSubmatch(a.body)[1]) == "1"), "kubernetes_feature_enabled of its own /metrics"}
+		return Setting{fineGrained, strconv.FormatBool(string(gateMetric.FindSubmatch(a.body)[1]) == "1"),
+			"kubernetes_feature_enabled in the kubelet's /metrics"}
 	}
-	return Setting{fineGrained, unknown, "a refusal of /pods would name what was asked about"}
+	return Setting{fineGrained, unknown, "no 403 for /pods, which would list the checked subresources"}
 }
 
-// configz is the kubelet's configuration in its own words, if somebody could read it, and who.
+// configz returns the kubelet's /configz and the identity that could read it, or nil.
 func (o *observation) configz() (*kubeletconfigv1beta1.KubeletConfiguration, string) {
-	who, _, a := o.find(func(r *row, a *Response) bool { return r.path == "/configz" && a.body != nil })
+	identity, _, a := o.find(func(r *row, a *Response) bool { return r.path == "/configz" && a.body != nil })
 	if a == nil {
 		return nil, ""
 	}
-	var told struct {
+	var configz struct {
 		KubeletConfig *kubeletconfigv1beta1.KubeletConfiguration `json:"kubeletconfig"`
 	}
-	if err := json.Unmarshal(a.body, &told); err != nil {
+	if err := json.Unmarshal(a.body, &configz); err != nil {
 		return nil, ""
 	}
-	return told.KubeletConfig, who
+	return configz.KubeletConfig, identity
 }
 
-// valuesOf are the settings of a configuration; those that it does not have are missing.
+// valuesOf returns the settings in a configuration. Fields that are not set have no entry.
 func valuesOf(c *kubeletconfigv1beta1.KubeletConfiguration) map[string]string {
 	values := map[string]string{
 		clientCAFile: notSet, authorizationMode: string(c.Authorization.Mode),
@@ -345,7 +352,7 @@ func valuesOf(c *kubeletconfigv1beta1.KubeletConfiguration) map[string]string {
 
 var versionMetric = regexp.MustCompile(`(?m)^kubernetes_build_info\{[^}]*git_version="(v[0-9][^"]*)"`)
 
-// version is that of the kubelet, where somebody may read /metrics.
+// version returns the kubelet's version from /metrics, or "".
 func (o *observation) version() string {
 	metrics := func(r *row, a *Response) bool { return r.path == "/metrics" && a.body != nil }
 	if _, _, a := o.find(metrics); a != nil {
@@ -356,7 +363,7 @@ func (o *observation) version() string {
 	return ""
 }
 
-// list joins names for reading.
+// list joins names with semicolons.
 func list(names []string, none string) string {
 	if len(names) == 0 {
 		return none

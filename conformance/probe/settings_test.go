@@ -33,8 +33,7 @@ func authentication(anonymous, webhook bool, ca string) settings {
 
 var alwaysAllow = settings{"mode": "AlwaysAllow"}
 
-// TestSettings has each configuration probed without a credential, and with some: what can be told is told rightly, and
-// what the answers leave open is unknown.
+// TestSettings probes each configuration without and with credentials. Every setting is inferred correctly or unknown.
 func TestSettings(t *testing.T) {
 	t.Parallel()
 	// What is told in all cases but those that say otherwise: without a credential, and with one that may read /configz.
@@ -149,7 +148,7 @@ func TestReadOnlyPort(t *testing.T) {
 		really := k.readOnly
 		k.readOnly = closedPort(t)
 		if got := values(w.run(t, k))[readOnlyPort]; got != "not "+strconv.Itoa(k.readOnly) {
-			t.Errorf("%q: another port was looked at, or guessed", got)
+			t.Errorf("%q: another port was probed", got)
 		}
 		if got := values(w.run(t, k, w.as(t, "kubelet-client")))[readOnlyPort]; got != strconv.Itoa(really) {
 			t.Errorf("%q: want the port of /configz, %d", got, really)
@@ -195,7 +194,7 @@ func TestServingCertificate(t *testing.T) {
 		t.Parallel()
 		w := newWorld(t, "")
 		c := w.run(t, w.start(t, nil)).Certificate
-		if c.Kind != probe.OfNode || c.Verified != "yes" || !c.ForHost || c.Subject != "CN=system:node:node-1" || c.Issuer != "CN=cluster-ca" {
+		if c.Kind != probe.IssuedForNode || c.Verified != "yes" || !c.ForHost || c.Subject != "CN=system:node:node-1" || c.Issuer != "CN=cluster-ca" {
 			t.Errorf("%+v", c)
 		}
 	})
@@ -207,7 +206,7 @@ func TestServingCertificate(t *testing.T) {
 			t.Errorf("%+v", c)
 		}
 		if values(report)[serverBootstrap] != "false" {
-			t.Error("serverTLSBootstrap is not told from the certificate")
+			t.Error("serverTLSBootstrap is not inferred from the certificate")
 		}
 	})
 	t.Run("none yet", func(t *testing.T) {
@@ -215,21 +214,21 @@ func TestServingCertificate(t *testing.T) {
 		w := newWorld(t, "")
 		report := w.run(t, w.start(t, settings{"serverTLSBootstrap": true, "readOnlyPort": closedPort(t)}))
 		if report.HasResponses() || report.Certificate != nil {
-			t.Error("there was an answer")
+			t.Error("HasResponses is true")
 		}
 		if ids := found(report); len(ids) != 2 || ids[0] != "read-only-port" || ids[1] != "no-serving-certificate" {
 			t.Errorf("findings %q", ids)
 		}
 		for _, s := range report.Settings {
 			if s.Name != readOnlyPort && s.Value != "unknown" {
-				t.Errorf("%s: %s, and there was no handshake", s.Name, s.Value)
+				t.Errorf("%s: %s without a handshake", s.Name, s.Value)
 			}
 		}
 	})
 }
 
-// TestHints shows the CAs that client certificates are asked of, and that those of other CAs are presented all the same.
-func TestHints(t *testing.T) {
+// TestListedClientCAs: the report has the CAs that the server lists, and certificates of other CAs are sent as well.
+func TestListedClientCAs(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, "")
 	other, err := testcerts.NewAuthority("other-ca")

@@ -31,7 +31,7 @@ func TestParseTarget(t *testing.T) {
 		"https://node-1:https":    "invalid port",
 		"https://node-1/pods":     "more than a host and a port",
 		"https://node-1?a=b":      "more than a host and a port",
-		"https://u:s3cret@node-1": "credentials do not go into it",
+		"https://u:s3cret@node-1": "it must not contain credentials",
 	} {
 		if _, err := probe.ParseTarget(text); err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "s3cret") {
 			t.Errorf("%q: %v, want %q", text, err, want)
@@ -39,7 +39,7 @@ func TestParseTarget(t *testing.T) {
 	}
 }
 
-// names is a resolver that says something else each time.
+// names is a resolver with another answer for each lookup.
 type names struct {
 	answers [][]string
 	asked   int
@@ -58,8 +58,8 @@ func (n *names) lookup(context.Context, string) ([]netip.Addr, error) {
 	return all, nil
 }
 
-// TestNothingFarIsProbed: one address that is neither of this machine nor private is enough, whichever comes first.
-func TestNothingFarIsProbed(t *testing.T) {
+// TestPublicAddressIsRefused: a single public address suffices, in any position.
+func TestPublicAddressIsRefused(t *testing.T) {
 	t.Parallel()
 	for _, addresses := range [][]string{
 		{"192.0.2.1"}, {"127.0.0.1", "192.0.2.1"}, {"2001:db8::1"}, {"::ffff:192.0.2.1"}, {"169.254.169.254"}, {"fe80::1"},
@@ -71,13 +71,13 @@ func TestNothingFarIsProbed(t *testing.T) {
 			t.Errorf("%s: %v", addresses, err)
 		}
 	}
-	if _, err := probe.Run(t.Context(), probe.Options{Target: probe.Target{Host: "192.0.2.1", Port: "10250"}}); err == nil || !strings.HasPrefix(err.Error(), "192.0.2.1: neither") {
+	if _, err := probe.Run(t.Context(), probe.Options{Target: probe.Target{Host: "192.0.2.1", Port: "10250"}}); err == nil || !strings.HasPrefix(err.Error(), "192.0.2.1 is neither") {
 		t.Errorf("by address: %v", err)
 	}
 }
 
-// TestTheNameIsLookedUpOnce: what was checked is what is dialled, whatever the name means later.
-func TestTheNameIsLookedUpOnce(t *testing.T) {
+// TestNameIsResolvedOnce: the probe dials the address that it checked.
+func TestNameIsResolvedOnce(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, "")
 	k := w.start(t, nil)

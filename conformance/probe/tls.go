@@ -11,14 +11,14 @@ import (
 	"strings"
 )
 
-// TLS is what the secure port says in handshakes.
+// TLS describes the handshakes of the secure port.
 type TLS struct {
-	// Error says why there was no handshake at all.
+	// Error is the reason if no handshake succeeded.
 	Error    string    `json:"error,omitempty"`
 	Versions []Version `json:"versions"`
-	// Protocols are those that ALPN agrees to.
+	// Protocols are the protocols that the server accepts by ALPN.
 	Protocols []string `json:"protocols"`
-	// ClientCertificateRequested says whether clients are asked for a certificate, ClientCAs of which CAs.
+	// ClientCertificateRequested means that the server requests a client certificate. ClientCAs are the CAs that it lists.
 	ClientCertificateRequested bool     `json:"clientCertificateRequested"`
 	ClientCAs                  []string `json:"clientCAs,omitempty"`
 
@@ -27,19 +27,19 @@ type TLS struct {
 
 // Version is a version of TLS.
 type Version struct {
-	// Name is that of tlsMinVersion: VersionTLS12.
+	// Name is as in tlsMinVersion, for example VersionTLS12.
 	Name     string `json:"name"`
 	Accepted bool   `json:"accepted"`
-	// CipherSuites are those that the server takes, in its order, where they can be told: TLS 1.3 has what it has. Of those
-	// for another kind of key than its certificate's it takes none, whatever its configuration.
+	// CipherSuites are the suites that the server accepts, in its order. Of TLS 1.3 only the first can be observed. A server
+	// accepts no suites for another kind of key than its certificate's, whatever its configuration.
 	CipherSuites []string `json:"cipherSuites,omitempty"`
 	Error        string   `json:"error,omitempty"`
 
-	// refused: the server said no, rather than nothing.
+	// refused means that the server sent a TLS alert.
 	refused bool
 }
 
-// versions are those of tlsMinVersion.
+// versions are the values of tlsMinVersion.
 var versions = []struct {
 	id   uint16
 	name string
@@ -47,13 +47,13 @@ var versions = []struct {
 	{tls.VersionTLS10, "VersionTLS10"}, {tls.VersionTLS11, "VersionTLS11"}, {tls.VersionTLS12, "VersionTLS12"}, {tls.VersionTLS13, "VersionTLS13"},
 }
 
-// pending is what a kubelet's handshakes end with while it has no serving certificate.
+// pending is the alert of a kubelet that has no serving certificate yet.
 const pending = "tls: internal error"
 
 func (t *TLS) pending() bool { return strings.Contains(t.Error, pending) }
 
-// handshakes finds out what the server offers, one handshake for each question.
-func (p *prober) handshakes(ctx context.Context, s *peer) TLS {
+// handshakes detects what the server offers, with one handshake for each property.
+func (p *prober) handshakes(ctx context.Context, s *endpoint) TLS {
 	t := TLS{Versions: []Version{}, Protocols: []string{}}
 	_, err := p.handshake(ctx, s, func(c *tls.Config) {
 		c.GetClientCertificate = func(asked *tls.CertificateRequestInfo) (*tls.Certificate, error) {
@@ -73,7 +73,7 @@ func (p *prober) handshakes(ctx context.Context, s *peer) TLS {
 		t.Error = err.Error()
 	}
 	if t.pending() || len(t.chain) == 0 {
-		return t // no other handshake ends otherwise
+		return t // every other handshake would fail in the same way
 	}
 	for _, version := range versions {
 		t.Versions = append(t.Versions, p.version(ctx, s, version.id, version.name))
@@ -87,9 +87,9 @@ func (p *prober) handshakes(ctx context.Context, s *peer) TLS {
 	return t
 }
 
-// version asks for one version: with all cipher suites, and then with one less each time, until none is left that both
-// have.
-func (p *prober) version(ctx context.Context, s *peer, id uint16, name string) Version {
+// version probes one TLS version: with all cipher suites, and then repeatedly without the suite that the server chose,
+// until the handshake fails.
+func (p *prober) version(ctx context.Context, s *endpoint, id uint16, name string) Version {
 	v := Version{Name: name}
 	suites := allSuites()
 	for len(suites) > 0 {
@@ -110,7 +110,7 @@ func (p *prober) version(ctx context.Context, s *peer, id uint16, name string) V
 	return v
 }
 
-// allSuites are those up to TLS 1.2, the weak ones too.
+// allSuites returns all cipher suites up to TLS 1.2, including insecure ones.
 func allSuites() []uint16 {
 	var all []uint16
 	for _, suite := range append(tls.CipherSuites(), tls.InsecureCipherSuites()...) {
@@ -121,8 +121,8 @@ func allSuites() []uint16 {
 	return all
 }
 
-// handshake makes one, and closes the connection.
-func (p *prober) handshake(ctx context.Context, s *peer, change func(*tls.Config)) (tls.ConnectionState, error) {
+// handshake makes a TLS handshake and closes the connection.
+func (p *prober) handshake(ctx context.Context, s *endpoint, change func(*tls.Config)) (tls.ConnectionState, error) {
 	ctx, cancel := context.WithTimeout(ctx, p.options.Timeout)
 	defer cancel()
 	raw, err := p.dial(ctx, s.address)
@@ -130,20 +130,20 @@ func (p *prober) handshake(ctx context.Context, s *peer, change func(*tls.Config
 		return tls.ConnectionState{}, err
 	}
 	defer raw.Close()
-	// Nothing is sent but the handshake, and the certificate is what is looked at.
+	// No data is sent, so there is no need to verify the certificate.
 	config := &tls.Config{ServerName: s.name, MinVersion: tls.VersionTLS10, InsecureSkipVerify: true}
 	change(config)
 	conn := tls.Client(raw, config)
 	err = conn.HandshakeContext(ctx)
-	p.step("TLS handshakes")
+	p.progress("TLS handshakes")
 	return conn.ConnectionState(), err
 }
 
-// distinguishedName reads the DER of a name.
+// distinguishedName decodes a DER name.
 func distinguishedName(der []byte) string {
 	var sequence pkix.RDNSequence
 	if rest, err := asn1.Unmarshal(der, &sequence); err != nil || len(rest) > 0 {
-		return fmt.Sprintf("%d bytes that are no name", len(der))
+		return fmt.Sprintf("%d bytes that are not a distinguished name", len(der))
 	}
 	var name pkix.Name
 	name.FillFromRDNSequence(&sequence)

@@ -150,7 +150,7 @@ func toldRightly(t *testing.T, s *side, report *kubeletprobe.Report, changed kub
 	switch {
 	case s.ReadOnly != "":
 		want["readOnlyPort"] = readOnly
-	case slices.ContainsFunc(report.Settings, func(s kubeletprobe.Setting) bool { return strings.Contains(s.Evidence, "its own /configz") }):
+	case slices.ContainsFunc(report.Settings, func(s kubeletprobe.Setting) bool { return strings.Contains(s.Evidence, "the kubelet's /configz") }):
 		want["readOnlyPort"] = 0
 	default:
 		want["readOnlyPort"] = fmt.Sprint("not ", readOnly)

@@ -25,9 +25,8 @@ import (
 	"fauxlet/testcerts"
 )
 
-// answering serves over TLS with a certificate for loopback that ca has signed; each request is answered with text, headers
-// included.
-func answering(t *testing.T, ca *testcerts.Authority, answer func(*http.Request) string, mutate ...testcerts.Mutate) probe.Target {
+// serveText starts a TLS server with a certificate of ca for loopback. answer returns the whole response to a request.
+func serveText(t *testing.T, ca *testcerts.Authority, answer func(*http.Request) string, mutate ...testcerts.Mutate) probe.Target {
 	t.Helper()
 	pair, err := ca.Server("other", []string{"127.0.0.1"}, mutate...)
 	if err != nil {
@@ -58,19 +57,19 @@ func newAuthority(t *testing.T) *testcerts.Authority {
 	return ca
 }
 
-// TestWhatIsNoKubelet: of an apiserver, which has its own words, nothing is told.
-func TestWhatIsNoKubelet(t *testing.T) {
+// TestNotAKubelet: no setting is inferred from the responses of other servers.
+func TestNotAKubelet(t *testing.T) {
 	t.Parallel()
 	for name, answer := range map[string]string{
 		"an apiserver": response("401 Unauthorized", `{"kind":"Status","apiVersion":"v1","status":"Failure","message":"Unauthorized","code":401}`),
 		"a web server": response("200 OK", "<html>"),
 		"a proxy":      response("502 Bad Gateway", ""),
 		"a redirect":   "HTTP/1.1 302 Found\r\nLocation: http://192.0.2.1/\r\nContent-Length: 0\r\n\r\n",
-		"babble":       "what?\r\n\r\n",
+		"not HTTP":     "what?\r\n\r\n",
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			report := run(t, probe.Options{Target: answering(t, newAuthority(t), func(*http.Request) string { return answer })})
+			report := run(t, probe.Options{Target: serveText(t, newAuthority(t), func(*http.Request) string { return answer })})
 			for _, s := range report.Settings {
 				if s.Value != "unknown" {
 					t.Errorf("%s: %s", s.Name, s.Value)
@@ -79,18 +78,18 @@ func TestWhatIsNoKubelet(t *testing.T) {
 			if report.Dangerous() {
 				t.Errorf("findings %q", found(report))
 			}
-			if answered := name != "babble" && name != "a proxy"; report.HasResponses() != answered && name != "a proxy" {
+			if answered := name != "not HTTP" && name != "a proxy"; report.HasResponses() != answered && name != "a proxy" {
 				t.Errorf("HasResponses is %v", report.HasResponses())
 			}
 		})
 	}
 }
 
-// TestOlderKubelet has the words of one without fine-grained authorization.
+// TestOlderKubelet has the responses of a kubelet without KubeletFineGrainedAuthz.
 func TestOlderKubelet(t *testing.T) {
 	t.Parallel()
 	ca := newAuthority(t)
-	target := answering(t, ca, func(r *http.Request) string {
+	target := serveText(t, ca, func(r *http.Request) string {
 		return response("403 Forbidden", "Forbidden (user=system:anonymous, verb=get, resource=nodes, subresource=proxy)")
 	})
 	report := run(t, probe.Options{Target: target})
@@ -103,10 +102,10 @@ func TestOlderKubelet(t *testing.T) {
 	}
 }
 
-// TestWhatCannotBe: nobody is refused, and a made-up token is not.
-func TestWhatCannotBe(t *testing.T) {
+// TestContradiction: requests without a credential are refused, but an invalid token is not.
+func TestContradiction(t *testing.T) {
 	t.Parallel()
-	target := answering(t, newAuthority(t), func(r *http.Request) string {
+	target := serveText(t, newAuthority(t), func(r *http.Request) string {
 		if r.Header.Get("Authorization") != "" {
 			return response("403 Forbidden", "Forbidden (user=x, verb=get, resource=nodes, subresource(s)=[pods proxy])\n")
 		}
@@ -117,10 +116,9 @@ func TestWhatCannotBe(t *testing.T) {
 	}
 }
 
-// TestReviewsThatFail: the apiserver cannot be asked, and nothing is guessed of it.
-func TestReviewsThatFail(t *testing.T) {
+func TestReviewsFail(t *testing.T) {
 	t.Parallel()
-	target := answering(t, newAuthority(t), func(r *http.Request) string {
+	target := serveText(t, newAuthority(t), func(r *http.Request) string {
 		return response("500 Internal Server Error", "Authorization error (user=system:anonymous, verb=get, resource=nodes, subresource=pods)")
 	})
 	report := run(t, probe.Options{Target: target})
@@ -132,14 +130,14 @@ func TestReviewsThatFail(t *testing.T) {
 	}
 }
 
-// TestTokens: one goes to a server that is verified and to no other, and into no report, whatever the server does with it.
+// TestTokens: a token is sent to a verified server only, and is not in the report even if the server repeats it.
 func TestTokens(t *testing.T) {
 	t.Parallel()
 	const token = "s3cret-token-of-mine"
 	ca, other := newAuthority(t), newAuthority(t)
 	var mu sync.Mutex
 	received := 0
-	target := answering(t, ca, func(r *http.Request) string {
+	target := serveText(t, ca, func(r *http.Request) string {
 		if !strings.Contains(r.Header.Get("Authorization"), token) {
 			return response("401 Unauthorized", "Unauthorized")
 		}
@@ -169,7 +167,7 @@ func TestTokens(t *testing.T) {
 			t.Errorf("%s: %+v", name, a)
 		}
 		if report.Requests[1].Responses[probe.NoCredential].Status != 401 {
-			t.Errorf("%s: nobody was not asked as", name)
+			t.Errorf("%s: no request without a credential", name)
 		}
 	}
 	for name, options := range map[string]probe.Options{"verified": {CA: ca.Pool()}, "trusted": {SendTokensUnverified: true}} {
@@ -179,36 +177,35 @@ func TestTokens(t *testing.T) {
 		if received == 0 {
 			t.Errorf("%s: the token was not sent", name)
 		}
-		var told bytes.Buffer
-		if err := report.WriteJSON(&told); err != nil {
+		var first bytes.Buffer
+		if err := report.WriteJSON(&first); err != nil {
 			t.Fatal(err)
 		}
-		if strings.Contains(told.String()+table(t, report), token) {
+		if strings.Contains(first.String()+table(t, report), token) {
 			t.Errorf("%s: the token is in the report", name)
 		}
 	}
 }
 
-// TestNothingIsLogged of what a server says beyond its answers, where net/http would.
+// TestNothingIsLogged: data that follows a response is not logged. net/http would log it.
 func TestNothingIsLogged(t *testing.T) {
 	const token = "s3cret-token-of-mine"
 	var logged bytes.Buffer
 	log.SetOutput(&logged)
 	t.Cleanup(func() { log.SetOutput(os.Stderr) })
 	ca := newAuthority(t)
-	target := answering(t, ca, func(*http.Request) string { return response("401 Unauthorized", "Unauthorized") + "and " + token })
+	target := serveText(t, ca, func(*http.Request) string { return response("401 Unauthorized", "Unauthorized") + "and " + token })
 	run(t, probe.Options{Target: target, CA: ca.Pool(), Identities: []probe.Identity{withToken("scraper", token)}})
 	if logged.Len() > 0 {
 		t.Errorf("logged: %s", logged.String())
 	}
 }
 
-// TestNothingForATerminal: what a server has said is printed without what a terminal would act on, and makes no lines of
-// its own.
-func TestNothingForATerminal(t *testing.T) {
+// TestControlCharactersAreReplaced: a server's texts cannot control a terminal or add lines to the report.
+func TestControlCharactersAreReplaced(t *testing.T) {
 	t.Parallel()
 	ca := newAuthority(t)
-	target := answering(t, ca, func(*http.Request) string {
+	target := serveText(t, ca, func(*http.Request) string {
 		return response("403 Forbidden", "Forbidden (user=\x1b[2J\x07me\tyou, verb=get, resource=nodes, subresource(s)=[pods proxy])\n")
 	}, func(c *x509.Certificate) { c.Subject.CommonName = "a\x1b[31m\nNothing dangerous was found." })
 	report := run(t, probe.Options{Target: target, CA: newAuthority(t).Pool()})
@@ -217,14 +214,14 @@ func TestNothingForATerminal(t *testing.T) {
 		t.Errorf("%q", text)
 	}
 	if !strings.Contains(text, "me�you") {
-		t.Error("the user is not told")
+		t.Error("the user is missing")
 	}
 }
 
-// TestSlowRefusal: a client whom the kubelet takes long to refuse is asked nothing more.
+// TestSlowRefusal: an identity sends no further requests after a slow 401.
 func TestSlowRefusal(t *testing.T) {
 	t.Parallel()
-	target := answering(t, newAuthority(t), func(*http.Request) string { return response("401 Unauthorized", "Unauthorized") })
+	target := serveText(t, newAuthority(t), func(*http.Request) string { return response("401 Unauthorized", "Unauthorized") })
 	report := run(t, probe.Options{Target: target, Patience: 1})
 	for _, i := range report.Identities {
 		first, second := report.Requests[0].Responses[i.Name], report.Requests[1].Responses[i.Name]
@@ -236,18 +233,18 @@ func TestSlowRefusal(t *testing.T) {
 		t.Errorf("findings %q", ids)
 	}
 	if report := run(t, probe.Options{Target: target}); report.Requests[1].Responses[probe.InvalidToken].Status != 401 {
-		t.Error("who is refused at once is not asked on")
+		t.Error("the requests stop after a fast 401")
 	}
 }
 
-// TestInterrupted: a server that says nothing holds up nobody who has had enough.
+// TestInterrupted: Run returns when ctx is done, even if the server does not respond.
 func TestInterrupted(t *testing.T) {
 	t.Parallel()
 	listener := listen(t)
 	defer listener.Close()
 	ctx, cancel := context.WithCancel(t.Context())
 	go func() {
-		if conn, err := listener.Accept(); err == nil { // the one that finds out whether there is a server
+		if conn, err := listener.Accept(); err == nil { // the connection that checks the address
 			conn.Close()
 		}
 		if conn, err := listener.Accept(); err == nil {
@@ -260,11 +257,11 @@ func TestInterrupted(t *testing.T) {
 	}
 }
 
-func TestIdentitiesThatMakeNoSense(t *testing.T) {
+func TestInvalidIdentities(t *testing.T) {
 	t.Parallel()
 	for want, identities := range map[string][]probe.Identity{
-		"there is another of that name":     {withToken(probe.NoCredential, "x")},
-		"another of that name":              {withToken("a", "x"), withToken("a", "y")},
+		"the name is already in use":        {withToken(probe.NoCredential, "x")},
+		"already in use":                    {withToken("a", "x"), withToken("a", "y")},
 		"has no name":                       {withToken("", "x")},
 		"neither a certificate nor a token": {{Name: "a"}},
 	} {
@@ -286,40 +283,39 @@ func TestJSON(t *testing.T) {
 		"unverified":     {Target: open.target, CA: newAuthority(t).Pool(), Identities: []probe.Identity{withToken("scraper", scraperToken)}},
 		"no certificate": {Target: newWorld(t, "").start(t, settings{"serverTLSBootstrap": true}).target},
 	} {
-		var told bytes.Buffer
-		if err := run(t, options).WriteJSON(&told); err != nil {
+		var first bytes.Buffer
+		if err := run(t, options).WriteJSON(&first); err != nil {
 			t.Fatal(err)
 		}
-		document := decoded(t, told.Bytes())
-		if err := invalid(t, document); err != nil {
-			t.Errorf("%s: %v\n%s", name, err, told.String())
+		document := decoded(t, first.Bytes())
+		if err := schemaError(t, document); err != nil {
+			t.Errorf("%s: %v\n%s", name, err, first.String())
 		}
 		var again probe.Report
-		if err := json.Unmarshal(told.Bytes(), &again); err != nil {
+		if err := json.Unmarshal(first.Bytes(), &again); err != nil {
 			t.Fatal(err)
 		}
-		var retold bytes.Buffer
-		if err := again.WriteJSON(&retold); err != nil {
+		var second bytes.Buffer
+		if err := again.WriteJSON(&second); err != nil {
 			t.Fatal(err)
 		}
-		if retold.String() != told.String() {
-			t.Errorf("%s: read and written again it is another", name)
+		if second.String() != first.String() {
+			t.Errorf("%s: decoding and encoding changes it", name)
 		}
 		if name != "all there is" {
 			continue
 		}
-		// The schema refuses what is no report.
-		for spoilt, spoil := range map[string]func(map[string]any){
+		for name, modify := range map[string]func(map[string]any){
 			"no settings":              func(report map[string]any) { delete(report, "settings") },
 			"another field":            func(report map[string]any) { report["extra"] = 1 },
-			"another outcome":          func(report map[string]any) { answerOf(report)["access"] = "maybe" },
-			"a body":                   func(report map[string]any) { answerOf(report)["body"] = "x" },
+			"unknown access":           func(report map[string]any) { firstResponse(report)["access"] = "maybe" },
+			"a body":                   func(report map[string]any) { firstResponse(report)["body"] = "x" },
 			"a finding without a risk": func(report map[string]any) { delete(report["findings"].([]any)[0].(map[string]any), "risk") },
 		} {
-			document := decoded(t, told.Bytes())
-			spoil(document)
-			if invalid(t, document) == nil {
-				t.Errorf("%s: the schema has nothing against it", spoilt)
+			document := decoded(t, first.Bytes())
+			modify(document)
+			if schemaError(t, document) == nil {
+				t.Errorf("%s: the schema accepts it", name)
 			}
 		}
 	}
@@ -334,12 +330,12 @@ func decoded(t *testing.T, text []byte) map[string]any {
 	return document
 }
 
-func answerOf(report map[string]any) map[string]any {
+func firstResponse(report map[string]any) map[string]any {
 	return report["requests"].([]any)[0].(map[string]any)["responses"].(map[string]any)[probe.NoCredential].(map[string]any)
 }
 
-// invalid says what the schema has against a report.
-func invalid(t *testing.T, document any) error {
+// schemaError validates a report against the schema.
+func schemaError(t *testing.T, document any) error {
 	t.Helper()
 	text, err := os.ReadFile("report.schema.json")
 	if err != nil {

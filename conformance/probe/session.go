@@ -14,41 +14,41 @@ import (
 	"time"
 )
 
-// longBody and shortBody bound how much of an answer is read: of one that is of interest, and of another.
+// longBody and shortBody limit the size of a response: one whose body is needed, and any other.
 const longBody, shortBody = 16 << 20, 64 << 10
 
-// peer is what is asked: at one address, whatever its name may mean by now.
-type peer struct {
+// endpoint is the probed server at one address. Its name was resolved once.
+type endpoint struct {
 	target  Target
 	address string
-	// verify is how its certificate is verified before a token is sent; nil: not at all.
+	// verify is used to verify the certificate before a token is sent. If nil, tokens are sent unverified.
 	verify *tls.Config
-	// name is sent as the server name, and verified.
+	// name is the server name of the handshake, and the name that the certificate is verified for.
 	name string
 }
 
-// session is how one client asks, over one connection as long as it holds. It is no http.Transport because that logs what
-// comes where no answer is due, and a server may repeat a token there.
+// session sends the requests of one client over one connection, which it makes again when the server closes it. It does
+// not use http.Transport, because that logs data that arrives without a request, and such data may contain the token.
 type session struct {
 	p       *prober
 	address string
 	host    string      // the Host header
-	tls     *tls.Config // nil: in the clear
+	tls     *tls.Config // nil for plain HTTP
 	token   string
 
 	conn net.Conn
 }
 
-// session connects as i does. The server's certificate is looked at elsewhere, and holds up nobody here but a client with
-// a token, whose receiver could use it. A client certificate gives nothing away: its key stays here.
-func (p *prober) session(s *peer, i *Identity) *session {
+// session returns a session of an identity. It verifies the server's certificate only before it sends a token, which an
+// impostor could use. An impostor cannot use a client certificate, because the key is not sent.
+func (p *prober) session(s *endpoint, i *Identity) *session {
 	config := &tls.Config{ServerName: s.name, MinVersion: tls.VersionTLS10, InsecureSkipVerify: true}
 	if i.secret() && s.verify != nil {
 		config = s.verify.Clone()
 		config.ServerName = s.name
 	}
 	if i.Certificate != nil {
-		// Go leaves a certificate at home whose CA is not among those that the server names.
+		// Without this, Go does not send a certificate of a CA that the server does not list.
 		config.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return i.Certificate, nil }
 	}
 	return &session{p: p, address: s.address, host: s.target.authority(), tls: config, token: i.Token}
@@ -61,7 +61,7 @@ func (c *session) close() {
 	}
 }
 
-// connect makes the connection, unless there is one.
+// connect makes the connection, unless one exists.
 func (c *session) connect(ctx context.Context) error {
 	if c.conn != nil {
 		return nil
@@ -82,21 +82,21 @@ func (c *session) connect(ctx context.Context) error {
 	return nil
 }
 
-// ask sends one request. No redirect is followed, and no proxy is in the way.
-func (c *session) ask(ctx context.Context, r *row) Response {
+// send sends one request. It follows no redirect and uses no proxy.
+func (c *session) send(ctx context.Context, r *row) Response {
 	ctx, cancel := context.WithTimeout(ctx, c.p.options.Timeout)
 	defer cancel()
 	start := time.Now()
-	kept := c.conn != nil
+	reused := c.conn != nil
 	a, err := c.exchange(ctx, r)
-	if err != nil && kept && ctx.Err() == nil {
-		a, err = c.exchange(ctx, r) // the server may close a connection after any answer
+	if err != nil && reused && ctx.Err() == nil {
+		a, err = c.exchange(ctx, r) // the server may have closed the connection after its previous response
 	}
 	if err != nil {
 		a = Response{Access: NoResponse, Error: err.Error(), cause: err}
 	}
 	a.took = time.Since(start)
-	if c.token != "" { // which a server may repeat
+	if c.token != "" { // the server may repeat the token
 		a.user, a.Error = strings.ReplaceAll(a.user, c.token, "(the token)"), strings.ReplaceAll(a.Error, c.token, "(the token)")
 	}
 	return a
@@ -112,7 +112,7 @@ func (c *session) exchange(ctx context.Context, r *row) (a Response, err error) 
 			c.close()
 		}
 	}()
-	conn := c.conn // which close, at a deadline, takes from c
+	conn := c.conn // close sets c.conn to nil
 	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
 	defer stop()
 	request, err := http.NewRequest(r.method, "https://"+c.host+r.path, nil)
@@ -124,7 +124,7 @@ func (c *session) exchange(ctx context.Context, r *row) (a Response, err error) 
 		request.Header.Set("Authorization", "Bearer "+c.token)
 	}
 	if err := request.Write(conn); err != nil {
-		return a, because(ctx, err)
+		return a, timeoutOr(ctx, err)
 	}
 	limit := int64(shortBody)
 	if r.body {
@@ -133,7 +133,7 @@ func (c *session) exchange(ctx context.Context, r *row) (a Response, err error) 
 	reader := bufio.NewReader(io.LimitReader(conn, limit))
 	response, err := http.ReadResponse(reader, request)
 	if err != nil {
-		return a, because(ctx, err)
+		return a, timeoutOr(ctx, err)
 	}
 	defer response.Body.Close()
 	body, err := io.ReadAll(response.Body)
@@ -145,52 +145,52 @@ func (c *session) exchange(ctx context.Context, r *row) (a Response, err error) 
 	return a, nil
 }
 
-// because is why an exchange came to nothing: the time that was over, rather than the deadline that was set then.
-func because(ctx context.Context, err error) error {
+// timeoutOr replaces the error of an exchange that was interrupted by ctx.
+func timeoutOr(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
-		return fmt.Errorf("no answer in time: %w", ctx.Err())
+		return fmt.Errorf("no response in time: %w", ctx.Err())
 	}
 	return err
 }
 
-// matrix has every identity ask every row. Responses are in the order of rows.
-func (p *prober) matrix(ctx context.Context, s *peer, all []Identity) map[string][]Response {
+// sendAll sends every request as every identity. The responses of an identity are in the order of rows.
+func (p *prober) sendAll(ctx context.Context, s *endpoint, all []Identity) map[string][]Response {
 	columns := make([][]Response, len(all))
 	var group sync.WaitGroup
 	for n := range all {
-		group.Go(func() { columns[n] = p.column(ctx, s, &all[n]) })
+		group.Go(func() { columns[n] = p.sendAs(ctx, s, &all[n]) })
 	}
 	group.Wait()
-	answers := map[string][]Response{}
+	responses := map[string][]Response{}
 	for n := range all {
-		answers[all[n].Name] = columns[n]
+		responses[all[n].Name] = columns[n]
 	}
-	return answers
+	return responses
 }
 
-// column asks all rows as i.
-func (p *prober) column(ctx context.Context, s *peer, i *Identity) []Response {
+// sendAs sends every request as one identity. It stops after a refusal that took long.
+func (p *prober) sendAs(ctx context.Context, s *endpoint, i *Identity) []Response {
 	session := p.session(s, i)
 	defer session.close()
-	answers := make([]Response, len(rows))
-	refused := ""
+	responses := make([]Response, len(rows))
+	stopped := "" // the reason
 	for n := range rows {
-		if refused != "" {
-			answers[n] = Response{Access: NotSent, Error: refused}
+		if stopped != "" {
+			responses[n] = Response{Access: NotSent, Error: stopped}
 			continue
 		}
-		a := session.ask(ctx, &rows[n])
-		p.step(fmt.Sprintf("%s as %s", &rows[n], i.Name))
+		a := session.send(ctx, &rows[n])
+		p.progress(fmt.Sprintf("%s as %s", &rows[n], i.Name))
 		var verification *tls.CertificateVerificationError
 		switch {
 		case errors.As(a.cause, &verification):
-			refused = "the token is not sent to a server whose certificate is not verified"
-			a = Response{Access: NotSent, Error: refused}
+			stopped = "the token is not sent to a server whose certificate is not verified"
+			a = Response{Access: NotSent, Error: stopped}
 		case a.Access == Unauthenticated && a.took > p.options.Patience:
 			a.slow = true
-			refused = fmt.Sprintf("the refusal took %v", a.took.Round(100*time.Millisecond))
+			stopped = fmt.Sprintf("the refusal took %v", a.took.Round(100*time.Millisecond))
 		}
-		answers[n] = a
+		responses[n] = a
 	}
-	return answers
+	return responses
 }

@@ -22,25 +22,26 @@ import (
 	"fauxlet/testcerts"
 )
 
-// CompareOptions is the configuration that a kubelet is held against.
+// CompareOptions describe the configuration that a kubelet is compared with.
 type CompareOptions struct {
-	// File is its KubeletConfiguration, read as `fauxlet serve --config` reads it.
+	// File is the KubeletConfiguration file, read like `fauxlet serve --config`.
 	File string
-	// ClientCAFile takes the place of the file on the node that the configuration names; empty: that one is read.
+	// ClientCAFile replaces the configuration's clientCAFile, which is a file on the node. If empty, that file is read.
 	ClientCAFile string
-	// NodeName is what the reviewers are asked about; empty: what the serving certificate says, or the target's host.
+	// NodeName is the node name in SubjectAccessReviews. The default is the name in the serving certificate, or the host.
 	NodeName string
-	// TokenReviews and AccessReviews say whose a token is and what a user may do. Nil: the stand-in is answered as the kubelet
-	// was seen to have been, and what was not seen is not compared.
+	// TokenReviews and AccessReviews authenticate tokens and authorize users for the stand-in. If either is nil, the
+	// stand-in's reviews are inferred from the kubelet's responses, and unobserved results are not compared.
 	TokenReviews  authenticationv1.AuthenticationV1Interface
 	AccessReviews authorizationv1.AuthorizationV1Interface
 }
 
-// asSeen says whether reviews are answered from what was seen.
-func (c *CompareOptions) asSeen() bool { return c.TokenReviews == nil || c.AccessReviews == nil }
+// reviewsObserved reports whether the stand-in's reviews are inferred from the kubelet's responses.
+func (c *CompareOptions) reviewsObserved() bool {
+	return c.TokenReviews == nil || c.AccessReviews == nil
+}
 
-// load reads the configuration twice: as it is written, and as it can be served here, on loopback and with the serving
-// certificate in dir.
+// load reads the configuration twice: unchanged, and changed to listen on loopback with the serving certificate in dir.
 func (c *CompareOptions) load(dir, node string) (written, served *config.Config, err error) {
 	kubelet := config.NewFlags()
 	kubelet.Strict = true
@@ -68,15 +69,15 @@ func (c *CompareOptions) load(dir, node string) (written, served *config.Config,
 	return written, served, err
 }
 
-// ErrNoClientCA is what Run says where the configuration's client CA is not at hand.
-var ErrNoClientCA = errors.New("a copy of the node's is needed")
+// ErrNoClientCA is the error of Run if the configuration's clientCAFile does not exist on this machine.
+var ErrNoClientCA = errors.New("a copy of the node's file is needed")
 
 func servingFiles(dir string) (certFile, keyFile string) {
 	return filepath.Join(dir, "serving.crt"), filepath.Join(dir, "serving.key")
 }
 
-// servingPair makes the stand-in a serving certificate with the kubelet's kind of key, on which it depends which cipher
-// suites it takes.
+// servingPair writes a serving certificate for the stand-in. It has the kubelet's type of key, because the accepted cipher
+// suites depend on it.
 func servingPair(dir string, seen *observation) (*tls.Config, error) {
 	ca, err := testcerts.NewAuthority("fauxlet-probe-ca")
 	if err != nil {
@@ -96,8 +97,8 @@ func servingPair(dir string, seen *observation) (*tls.Config, error) {
 	return &tls.Config{RootCAs: ca.Pool()}, pair.Write(certFile, keyFile)
 }
 
-// observeStandIn asks a stand-in of the configuration, in this process and on loopback, all that the kubelet was asked.
-// written is the configuration.
+// observeStandIn starts a stand-in with the configuration in this process, on loopback, and probes it like the kubelet.
+// written is the unchanged configuration.
 func (p *prober) observeStandIn(ctx context.Context, seen *observation) (o *observation, written *config.Config, err error) {
 	c := p.options.Compare
 	dir, err := os.MkdirTemp("", "fauxlet-probe-")
@@ -114,8 +115,8 @@ func (p *prober) observeStandIn(ctx context.Context, seen *observation) (o *obse
 		return nil, nil, err
 	}
 	options := server.Options{Config: served, TokenReviews: c.TokenReviews, AccessReviews: c.AccessReviews, Drain: -1}
-	if c.asSeen() {
-		if options.TokenReviews, options.AccessReviews, err = newSeenReviews(seen); err != nil {
+	if c.reviewsObserved() {
+		if options.TokenReviews, options.AccessReviews, err = newObservedReviews(seen); err != nil {
 			return nil, nil, err
 		}
 	}
@@ -148,16 +149,16 @@ func (p *prober) observeStandIn(ctx context.Context, seen *observation) (o *obse
 
 	address := listeners.Secure.Addr().(*net.TCPAddr)
 	target := Target{address.IP.String(), strconv.Itoa(address.Port)}
-	s := &peer{target: target, address: address.String(), name: target.Host, verify: verify}
+	s := &endpoint{target: target, address: address.String(), name: target.Host, verify: verify}
 	o = p.observe(ctx, s, seen.identities, nil)
 	if len(o.tls.chain) == 0 {
-		return nil, nil, errors.Join(ctx.Err(), fmt.Errorf("%s: a stand-in of it does not get through a handshake: %s", c.File, o.tls.Error))
+		return nil, nil, errors.Join(ctx.Err(), fmt.Errorf("%s: the handshake with a stand-in fails: %s", c.File, o.tls.Error))
 	}
-	o.readOnly = p.askReadOnly(ctx, s, readOnly)
+	o.readOnly = p.probeReadOnly(ctx, s, readOnly)
 	return o, written, ctx.Err()
 }
 
-// nodeName is the node's, as far as it is known.
+// nodeName returns the configured node name, the one in the serving certificate, or the target's host.
 func (p *prober) nodeName(seen *observation) string {
 	if p.options.Compare.NodeName != "" {
 		return p.options.Compare.NodeName

@@ -10,7 +10,7 @@ import (
 	"unicode"
 )
 
-// WriteTable writes the report for people. What the kubelet has said is written without what a terminal would act on.
+// WriteTable writes the report as text. It replaces control characters in the kubelet's responses.
 func (r *Report) WriteTable(w io.Writer) error {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s (%s)", r.URL, r.Address)
@@ -28,7 +28,7 @@ func (r *Report) WriteTable(w io.Writer) error {
 	return err
 }
 
-// line makes what the kubelet may have said one line, without what a terminal would act on.
+// line replaces characters that are not printable, so that the text is one line and cannot control a terminal.
 func line(s string) string {
 	return strings.Map(func(c rune) rune {
 		if unicode.IsPrint(c) {
@@ -38,7 +38,7 @@ func line(s string) string {
 	}, s)
 }
 
-// columns aligns rows of cells; those that are left out at the end leave no space behind.
+// columns writes aligned rows without trailing spaces.
 func columns(b *strings.Builder, write func(row func(cells ...string))) {
 	var aligned strings.Builder
 	w := tabwriter.NewWriter(&aligned, 0, 0, 2, ' ', 0)
@@ -56,12 +56,12 @@ func columns(b *strings.Builder, write func(row func(cells ...string))) {
 }
 
 func (r *Report) writeIdentities(b *strings.Builder) {
-	b.WriteString("AS WHOM\n")
+	b.WriteString("IDENTITIES\n")
 	columns(b, func(row func(...string)) {
 		for _, i := range r.Identities {
 			cells := []string{"  " + i.Name, i.Credential}
 			if i.User != "" {
-				cells = append(cells, "the kubelet says: "+i.User)
+				cells = append(cells, "authenticated as "+i.User)
 			}
 			row(cells...)
 		}
@@ -69,7 +69,7 @@ func (r *Report) writeIdentities(b *strings.Builder) {
 }
 
 func (r *Report) writeMatrix(b *strings.Builder) {
-	b.WriteString("WHO MAY DO WHAT\n")
+	b.WriteString("RESPONSES\n")
 	var reasons []string
 	columns(b, func(row func(...string)) {
 		head := []string{"  REQUEST", "NEEDS"}
@@ -95,14 +95,14 @@ func (r *Report) writeMatrix(b *strings.Builder) {
 	}
 }
 
-// cell is an answer in a word: its status, or the number of the reason why there is none.
-func cell(of string, answers map[string]Response, reasons *[]string) string {
-	a, asked := answers[of]
+// cell is the status of a response, or the number of the reason why there is none.
+func cell(key string, responses map[string]Response, reasons *[]string) string {
+	a, sent := responses[key]
 	switch {
-	case !asked:
+	case !sent:
 		return "-"
 	case a.Access == NotServed:
-		return strconv.Itoa(a.Status) + " unasked"
+		return strconv.Itoa(a.Status) + " no auth"
 	case a.Status != 0:
 		return strconv.Itoa(a.Status)
 	}
@@ -132,14 +132,14 @@ func (r *Report) writeTLS(b *strings.Builder) {
 			return
 		}
 		row("  ALPN", list(r.TLS.Protocols, "none"))
-		asked := "not requested"
+		requested := "not requested"
 		if r.TLS.ClientCertificateRequested {
-			asked = "requested, of " + list(r.TLS.ClientCAs, "no CA that is named")
+			requested = "requested; listed CAs: " + list(r.TLS.ClientCAs, "none")
 		}
-		row("  client certificate", asked)
+		row("  client certificate", requested)
 		c := r.Certificate
-		row("  serving certificate", c.Subject+", of "+c.Issuer+": "+string(c.Kind))
-		row("  for", list(c.Names, "no host"))
+		row("  serving certificate", c.Subject+", issued by "+c.Issuer+": "+string(c.Kind))
+		row("  names", list(c.Names, "none"))
 		row("  valid", c.NotBefore.Format(time.DateTime)+" to "+c.NotAfter.Format(time.DateTime)+" UTC")
 		row("  key", c.Key+"; signed with "+c.Signature)
 		verified := map[string]string{"yes": "by the given CA", "no": "not by the given CA: " + c.Error, unknown: "no CA was given (--ca)"}[c.Verified]
@@ -148,7 +148,7 @@ func (r *Report) writeTLS(b *strings.Builder) {
 }
 
 func (r *Report) writeSettings(b *strings.Builder) {
-	b.WriteString("SETTINGS, AS FAR AS THEY SHOW\n")
+	b.WriteString("SETTINGS\n")
 	columns(b, func(row func(...string)) {
 		for _, s := range r.Settings {
 			row("  "+s.Name, s.Value, s.Evidence)
@@ -164,9 +164,9 @@ func (r *Report) writeFindings(b *strings.Builder) {
 	b.WriteString("FINDINGS\n")
 	for _, f := range r.Findings {
 		fmt.Fprintf(b, "  %s  %s (%s)\n", strings.ToUpper(string(f.Severity)), line(f.What), f.ID)
-		fmt.Fprintf(b, "    seen:  %s\n", line(f.Evidence))
+		fmt.Fprintf(b, "    evidence: %s\n", line(f.Evidence))
 		if f.Risk != "" {
-			fmt.Fprintf(b, "    risk:  %s\n", f.Risk)
+			fmt.Fprintf(b, "    risk:     %s\n", f.Risk)
 		}
 		if f.Configuration != "" {
 			b.WriteString("    KubeletConfiguration:\n")
@@ -175,7 +175,7 @@ func (r *Report) writeFindings(b *strings.Builder) {
 			}
 		}
 		if f.Remedy != "" {
-			fmt.Fprintf(b, "    do:    %s\n", f.Remedy)
+			fmt.Fprintf(b, "    remedy:   %s\n", f.Remedy)
 		}
 		b.WriteString("\n")
 	}
@@ -186,13 +186,13 @@ func (r *Report) writeComparison(b *strings.Builder) {
 	if c == nil {
 		return
 	}
-	fmt.Fprintf(b, "BESIDE A STAND-IN OF %s, WITH REVIEWS %s\n", c.Configuration, c.Reviews)
+	fmt.Fprintf(b, "COMPARISON WITH %s (REVIEWS %s)\n", c.Configuration, c.Reviews)
 	if len(c.Differences) == 0 {
-		b.WriteString("  They do not differ in anything that could be compared.\n")
+		b.WriteString("  No differences.\n")
 	}
 	columns(b, func(row func(...string)) {
 		if len(c.Differences) > 0 {
-			row("  DIFFERS", "KUBELET", "CONFIGURATION", "IN")
+			row("  DIFFERENCE", "KUBELET", "CONFIGURATION", "REQUESTS")
 		}
 		for _, d := range c.Differences {
 			row("  "+d.What, d.Kubelet, d.Configuration, strings.Join(d.Requests, ", "))
