@@ -48,8 +48,10 @@ func newDemo() *cobra.Command {
 	}
 	flags := c.Flags()
 	flags.StringVar(&d.dir, "dir", "fauxlet-demo", "folder to create, or to use if it exists")
-	flags.Int32Var(&d.port, "port", 10250, "port of the kubelet's API; 0 takes a free port. Without this flag, the port in kubelet.yaml")
-	flags.Int32Var(&d.readOnlyPort, "read-only-port", 10255, "port of the read-only API; 0 turns it off. Without this flag, the readOnlyPort in kubelet.yaml")
+	flags.Int32Var(&d.port, "port", 10250,
+		"port of the kubelet's API; 0 takes a free port. Without this flag, the port in kubelet.yaml")
+	flags.Int32Var(&d.readOnlyPort, "read-only-port", 10255,
+		"port of the read-only API; 0 turns it off. Without this flag, the readOnlyPort in kubelet.yaml")
 	flags.BoolVar(&d.tour, "tour", false, "play the tour, scene by scene, instead of the demo")
 	flags.BoolVar(&d.yes, "yes", false, "with --tour: do not wait for Enter between scenes")
 	d.serving.addTo(c)

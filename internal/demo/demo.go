@@ -1,8 +1,8 @@
 // Package demo shows how a kubelet authenticates and authorizes requests, on one machine and without a cluster.
 //
-// Everything happens in a [Folder]: certificates, kubelet.yaml, RBAC manifests, tokens. [Run] starts one stand-in kubelet
-// with these files and a review API in place of a kube-apiserver, sends requests of several clients, and prints each as a
-// curl line with its result. [Tour] is a lesson in scenes, each with stand-in kubelets of its own.
+// Everything happens in a [Folder]: certificates, kubelet.yaml, RBAC manifests, tokens. [Run] starts one stand-in
+// kubelet with these files and a review API in place of a kube-apiserver, sends requests of several clients, and prints
+// each as a curl line with its result. [Tour] is a lesson in scenes, each with stand-in kubelets of its own.
 package demo
 
 import (
@@ -127,7 +127,10 @@ func (f *Folder) kubeletFlags(nodeName, certDir string) (*config.Flags, error) {
 	flags := config.NewFlags()
 	flags.Strict = true
 	for _, flag := range [][2]string{
-		{"config", f.path("kubelet.yaml")}, {"hostname-override", nodeName}, {"cert-dir", f.path(certDir)}, {"register-node", "false"},
+		{"config", f.path("kubelet.yaml")},
+		{"hostname-override", nodeName},
+		{"cert-dir", f.path(certDir)},
+		{"register-node", "false"},
 	} {
 		if err := flags.Set(flag[0], flag[1]); err != nil {
 			return nil, err

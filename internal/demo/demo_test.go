@@ -66,7 +66,8 @@ func runDemo(t *testing.T, folder *Folder, used func(host.Addresses, *pageClient
 func TestFirstScreenShowsStatusOfEachRequest(t *testing.T) {
 	printed := runDemo(t, openFolder(t), func(host.Addresses, *pageClients) {})
 	var got []string
-	for _, match := range regexp.MustCompile(`(?m)^# \d+\. .*\n# -> (\d+), .*\ncurl -i `).FindAllStringSubmatch(printed, -1) {
+	blocks := regexp.MustCompile(`(?m)^# \d+\. .*\n# -> (\d+), .*\ncurl -i `)
+	for _, match := range blocks.FindAllStringSubmatch(printed, -1) {
 		got = append(got, match[1])
 	}
 	if want := "401 200 200 403 401 401 200 403 401 200"; strings.Join(got, " ") != want {
@@ -84,7 +85,7 @@ func TestPageSendsRequestAsClient(t *testing.T) {
 			{as: "kubelet-client", method: "GET", path: "/pods", status: 200},
 			{as: "viewer", method: "POST", path: "/run/default/nginx/nginx?cmd=id", status: 403},
 			{as: "untrusted, valid token", method: "GET", path: "/metrics", status: 200},
-			{as: "read-only port", method: "GET", path: "/pods", err: "the port is not open: see port and readOnlyPort in kubelet.yaml"},
+			{as: "read-only port", method: "GET", path: "/pods", err: "the port is not open"},
 			{as: "root", method: "GET", path: "/pods", err: `client: there is no client "root"`},
 			{as: "viewer", method: "BREW", path: "/pods", err: `method: "BREW" is not one of GET,`},
 			{as: "viewer", method: "GET", path: "pods", err: `path: "pods" does not begin with a slash`},

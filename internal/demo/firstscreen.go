@@ -58,8 +58,8 @@ func printFirstScreen(ctx context.Context, s *sender, open host.Addresses, out i
 		fmt.Fprintf(&b, "\n# %d. %s\n# -> %s\n%s\n", number, r.about, got.summary(style), curl)
 	}
 	b.WriteString(whereToLook(open.Admin))
-	fmt.Fprintf(&b, "The files are in %s: kubelet.yaml (edit it and start again), rbac.yaml and tokens.csv (edits apply at once),\n"+
-		"scenario.yaml, kubeconfig, pki/.\n\nStop with Ctrl-C.\n\n", s.folder.dir)
+	fmt.Fprintf(&b, "The files are in %s: kubelet.yaml (edit it and start again), rbac.yaml and tokens.csv\n"+
+		"(edits apply at once), scenario.yaml, kubeconfig, pki/.\n\nStop with Ctrl-C.\n\n", s.folder.dir)
 	_, err := io.WriteString(out, b.String())
 	return err
 }
@@ -104,5 +104,6 @@ func whereToLook(address string) string {
 	if address != host.DefaultAdminAddress {
 		watch += " --address " + address
 	}
-	return fmt.Sprintf("\nEvery decision step by step, and what changes it: http://%s/ in a browser, or %s.\n", address, watch)
+	return fmt.Sprintf("\nEvery decision step by step, and what changes it: http://%s/ in a browser, or %s.\n",
+		address, watch)
 }

@@ -29,8 +29,8 @@ type Folder struct {
 	ca  *testcerts.Authority
 }
 
-// OpenFolder creates the folder if it does not exist and writes the files that are missing. It keeps all others, so that a
-// user can edit them and start again.
+// OpenFolder creates the folder if it does not exist and writes the files that are missing. It keeps all others, so
+// that a user can edit them and start again.
 func OpenFolder(dir string) (*Folder, error) {
 	f := &Folder{dir: dir}
 	if err := os.MkdirAll(dir, 0o755); err != nil {

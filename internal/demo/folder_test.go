@@ -72,7 +72,8 @@ current-context: c
 		t.Errorf("without a kubeconfig: %+v, %v, want a free port", got, err)
 	}
 	writeFile(t, folder.path("kubeconfig"), strings.ReplaceAll(kubeconfig, "CLUSTER", reviewsCluster))
-	if got, err := folder.lastReviews(); err != nil || got == nil || *got != (reviewsEndpoint{"127.0.0.1:6443", "secret"}) {
+	want := reviewsEndpoint{"127.0.0.1:6443", "secret"}
+	if got, err := folder.lastReviews(); err != nil || got == nil || *got != want {
 		t.Errorf("the demo's kubeconfig: %+v, %v", got, err)
 	}
 	writeFile(t, folder.path("kubeconfig"), strings.ReplaceAll(kubeconfig, "CLUSTER", "production"))

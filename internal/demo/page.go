@@ -32,7 +32,8 @@ func (p *pageClients) Clients() []admin.SendClient {
 
 // pageMethods are the HTTP methods that the page may send.
 var pageMethods = []string{
-	http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete, http.MethodOptions,
+	http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete,
+	http.MethodOptions,
 }
 
 // pageReadTimeout limits how long a response to the page is read: a followed log has no end.

@@ -16,9 +16,10 @@ import (
 // reviewsCluster is the name of the cluster in a kubeconfig that the demo has written.
 const reviewsCluster = "fauxlet-reviews"
 
-// reviews opens the review API that stands in for the kube-apiserver, on the address in the folder's kubeconfig. If there is
-// no kubeconfig or the port is taken, it takes a free port and writes the kubeconfig. It returns nil without an error if the
-// kubeconfig names another cluster, which then reviews tokens and access. The caller serves the API on the listener.
+// reviews opens the review API that stands in for the kube-apiserver, on the address in the folder's kubeconfig. If
+// there is no kubeconfig or the port is taken, it takes a free port and writes the kubeconfig. It returns nil without
+// an error if the kubeconfig names another cluster, which then reviews tokens and access. The caller serves the API on
+// the listener.
 func (f *Folder) reviews(logger *zap.Logger) (*reviewapi.Server, net.Listener, error) {
 	last, err := f.lastReviews()
 	if err != nil || last == nil {
@@ -54,15 +55,16 @@ func (f *Folder) reviews(logger *zap.Logger) (*reviewapi.Server, net.Listener, e
 			return nil, nil, err
 		}
 	}
-	logger.Info("serving the review API in place of a kube-apiserver", zap.String("address", address), zap.String("from", reviews.Summary()))
+	logger.Info("serving the review API in place of a kube-apiserver",
+		zap.String("address", address), zap.String("from", reviews.Summary()))
 	return reviews, listener, nil
 }
 
 // reviewsEndpoint is where the review API listens, and the token by which it authenticates the kubelet.
 type reviewsEndpoint struct{ address, token string }
 
-// lastReviews reads the endpoint from the folder's kubeconfig. It is a free port if there is no kubeconfig, and nil if the
-// kubeconfig names another cluster.
+// lastReviews reads the endpoint from the folder's kubeconfig. It is a free port if there is no kubeconfig, and nil if
+// the kubeconfig names another cluster.
 func (f *Folder) lastReviews() (*reviewsEndpoint, error) {
 	path := f.path("kubeconfig")
 	if _, err := os.Lstat(path); errors.Is(err, os.ErrNotExist) {

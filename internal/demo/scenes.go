@@ -53,25 +53,87 @@ const (
 	// recommended describes the configuration with which each stand-in kubelet starts.
 	recommended = "clientCAFile is set, webhook authentication is on, anonymous is off, authorization.mode is Webhook"
 
+	// otherwiseRecommended ends the description of a configuration with other fields.
+	otherwiseRecommended = "; otherwise as in scene 3"
+
 	logPath    = "/containerLogs/default/nginx/nginx?tailLines=1"
 	probesPath = "/metrics/probes"
 )
 
 var (
-	logWithoutCredential = request{client: noCredential, about: "no client certificate and no token", path: logPath}
-	logAsKubeAPIServer   = request{client: kubeletClient, about: "kubelet-client, the identity of a kube-apiserver", path: logPath}
-	logAsViewer          = request{client: viewer, about: "viewer, a valid client certificate of a user without any role", path: logPath}
-	logAsViewerAgain     = request{client: viewer, about: "viewer again", path: logPath}
-	logToNodeName        = request{client: kubeletClient, about: "kubelet-client, to the node's name", path: logPath, serverName: nodeNameOfStep}
-	logToAddress         = request{client: kubeletClient, about: "kubelet-client, to the node's IP address", path: logPath}
-	logWithoutVerifying  = request{
+	logWithoutCredential = request{
+		client: noCredential, path: logPath,
+		about: "a client without certificate and token reads a log",
+	}
+	logAsKubeAPIServer = request{
+		client: kubeletClient, path: logPath,
+		about: "kubelet-client, the identity of a kube-apiserver, reads a log",
+	}
+	logAsViewer = request{
+		client: viewer, path: logPath,
+		about: "viewer, with a valid client certificate and no role, reads a log",
+	}
+	logAsViewerAgain = request{
+		client: viewer, path: logPath,
+		about: "viewer reads the log again",
+	}
+	logToNodeName = request{
+		client: kubeletClient, path: logPath, serverName: nodeNameOfStep,
+		about: "kubelet-client reads a log, and dials the node's name",
+	}
+	logToAddress = request{
+		client: kubeletClient, path: logPath,
+		about: "kubelet-client reads a log, and dials the node's IP address",
+	}
+	logWithoutVerifying = request{
 		client: kubeletClient, path: logPath, insecure: true,
-		about: "kubelet-client, without verification (curl --insecure; a kube-apiserver without --kubelet-certificate-authority)",
+		about: `kubelet-client reads a log, and does not verify the serving certificate (like curl --insecure, or a
+			kube-apiserver without --kubelet-certificate-authority)`,
+	}
+	logAsUntrusted = request{
+		client: untrusted, path: logPath,
+		about: "untrusted, with a client certificate signed by an unknown CA, reads a log",
+	}
+	logAsExpired = request{
+		client: expired, path: logPath,
+		about: "expired, with a client certificate that has expired, reads a log",
+	}
+	metricsAsPrometheus = request{
+		client: prometheus, path: probesPath,
+		about: "prometheus, with the token of its service account, reads metrics",
+	}
+	logAsPrometheus = request{
+		client: prometheus, path: logPath,
+		about: "prometheus, with the same token, reads a log",
+	}
+	logWithTwoCredentials = request{
+		client: kubeletClientWithInvalidToken, path: logPath,
+		about: "kubelet-client, with its certificate and an invalid token, reads a log",
+	}
+	logAsUntrustedWithToken = request{
+		client: untrustedWithToken, path: logPath,
+		about: "untrusted, with its certificate and prometheus's token, reads a log",
+	}
+	logWithInvalidToken = request{
+		client: withInvalidToken, path: logPath,
+		about: "a client with an invalid token alone reads a log",
+	}
+	podsInPlainHTTP = request{
+		client: onReadOnlyPort, path: "/pods",
+		about: "a client without a credential lists the pods, over plain HTTP",
+	}
+	logInPlainHTTP = request{
+		client: onReadOnlyPort, path: logPath,
+		about: "it reads a log",
+	}
+	commandInPlainHTTP = request{
+		client: onReadOnlyPort, method: http.MethodPost, path: "/run/default/nginx/nginx?cmd=id",
+		about: "it runs a command",
 	}
 )
 
 const (
-	viewerBound = "a ClusterRoleBinding of viewer to system:kubelet-api-admin"
+	viewerBound = "a ClusterRoleBinding gives viewer the role system:kubelet-api-admin"
 	viewerRBAC  = `
 apiVersion: rbac.authorization.k8s.io/v1
 kind: ClusterRoleBinding
@@ -117,10 +179,10 @@ var scenes = []scene{
 		title: "A client certificate that the kubelet refuses",
 		steps: []step{{
 			configured: recommended,
-			send:       request{client: untrusted, about: "untrusted, a client certificate signed by an unknown CA", path: logPath},
+			send:       logAsUntrusted,
 			status:     http.StatusUnauthorized, reason: `certificate signed by unknown authority "unknown-ca"`,
 		}, {
-			send:   request{client: expired, about: "expired, a client certificate that has expired", path: logPath},
+			send:   logAsExpired,
 			status: http.StatusUnauthorized, reason: "expired",
 		}},
 		why: `The kubelet requests a client certificate and does not require one, so the TLS handshake succeeds with any
@@ -134,15 +196,15 @@ var scenes = []scene{
 			configured: recommended, send: logWithoutCredential,
 			status: http.StatusUnauthorized, reason: "no client certificate was presented",
 		}},
-		why: `No authentication step finds a credential, and anonymous authentication is off. A kubelet logs nothing of
-			this, at any verbosity. A kube-apiserver without --kubelet-client-certificate sends exactly such requests.`,
+		why: `No authentication step finds a credential, and anonymous authentication is off. A kubelet logs nothing
+			about this, at any verbosity. A kube-apiserver without --kubelet-client-certificate sends exactly such requests.`,
 		try: `Give the kube-apiserver --kubelet-client-certificate and --kubelet-client-key, signed by a CA in the kubelet's
 			clientCAFile.`,
 	},
 	{
 		title: "Anonymous authentication is on, and that is not enough",
 		steps: []step{{
-			configured: fieldAnonymous + ": true", fields: map[string]string{fieldAnonymous: "true"},
+			configured: fieldAnonymous + ": true" + otherwiseRecommended, fields: map[string]string{fieldAnonymous: "true"},
 			send: logWithoutCredential, status: http.StatusForbidden, reason: `user "system:anonymous" may not get nodes/proxy`,
 		}},
 		why: `The request is now authenticated, as system:anonymous. The kubelet then sends a SubjectAccessReview, and no
@@ -152,18 +214,18 @@ var scenes = []scene{
 	},
 	{
 		title: "A token",
-		claim: `A common claim: a kubelet needs certificates for its clients because kubectl cannot send a token. This is true
-			of the kube-apiserver alone. metrics-server, Prometheus and curl do send tokens.`,
+		claim: `"A kubelet needs certificates for its clients, because kubectl cannot send it a token." In fact only the
+			kube-apiserver cannot. metrics-server, Prometheus and curl do send tokens.`,
 		steps: []step{{
 			configured: recommended,
-			send:       request{client: prometheus, about: "prometheus, with the token of its service account, reads metrics", path: probesPath},
+			send:       metricsAsPrometheus,
 			status:     http.StatusOK, reason: `ClusterRoleBinding "metrics-reader"`,
 		}, {
-			send:   request{client: prometheus, about: "prometheus, with the same token, reads a log", path: logPath},
+			send:   logAsPrometheus,
 			status: http.StatusForbidden, reason: "may not get nodes/proxy",
 		}, {
-			configured: fieldWebhook + ": false", fields: map[string]string{fieldWebhook: "false"},
-			send:   request{client: prometheus, about: "prometheus, with the same token, reads metrics", path: probesPath},
+			configured: fieldWebhook + ": false" + otherwiseRecommended, fields: map[string]string{fieldWebhook: "false"},
+			send:   metricsAsPrometheus,
 			status: http.StatusUnauthorized, reason: "was not read",
 		}},
 		why: `The kubelet sends the token to the kube-apiserver in a TokenReview, and the response names the user. Each path
@@ -173,22 +235,22 @@ var scenes = []scene{
 	},
 	{
 		title: "The order of authentication, and the trap of an invalid token",
-		claim: `A common claim: with anonymous authentication on, a kubelet ignores certificates and tokens. This is false:
-			anonymous is the last step, for a request without a credential.`,
+		claim: `"With anonymous authentication on, a kubelet ignores certificates and tokens." In fact anonymous is the last
+			step, and only for a request without a credential.`,
 		steps: []step{{
-			configured: fieldAnonymous + ": true", fields: map[string]string{fieldAnonymous: "true"},
-			send:   request{client: kubeletClientWithInvalidToken, about: "kubelet-client's certificate, and an invalid token", path: logPath},
+			configured: fieldAnonymous + ": true" + otherwiseRecommended, fields: map[string]string{fieldAnonymous: "true"},
+			send:   logWithTwoCredentials,
 			status: http.StatusOK, reason: `user "kubelet-client"`,
 		}, {
-			send:   request{client: untrustedWithToken, about: "a certificate signed by an unknown CA, and prometheus's token", path: logPath},
+			send:   logAsUntrustedWithToken,
 			status: http.StatusForbidden, reason: `user "` + prometheusUser + `"`,
 		}, {
-			send:   request{client: withInvalidToken, about: "an invalid token alone", path: logPath},
+			send:   logWithInvalidToken,
 			status: http.StatusUnauthorized, reason: "invalid bearer token",
 		}, {
-			configured: fieldAnonymous + ": true, " + fieldWebhook + ": false",
+			configured: fieldAnonymous + ": true, " + fieldWebhook + ": false" + otherwiseRecommended,
 			fields:     map[string]string{fieldAnonymous: "true", fieldWebhook: "false"},
-			send:       request{client: withInvalidToken, about: "the same invalid token", path: logPath},
+			send:       logWithInvalidToken,
 			status:     http.StatusForbidden, reason: `user "system:anonymous"`,
 		}},
 		why: `The kubelet tries the client certificate, then the token, then anonymous. The first success ends authentication.
@@ -227,24 +289,24 @@ var scenes = []scene{
 			bound: viewerBound, rbac: viewerRBAC,
 			send: logAsViewerAgain, status: http.StatusOK, reason: `ClusterRoleBinding "viewer"`,
 		}},
-		why: `By default a kubelet caches a denial for 30 s, a permission for 5 min, and an authenticated token for 2 min. So a
-			new binding takes up to 30 s to work, and a deleted binding works for up to 5 min more.`,
+		why: `By default a kubelet caches a denial for 30 s, a permission for 5 min, and an authenticated token for 2 min. So
+			a new binding takes up to 30 s to work, and a deleted binding works for up to 5 min more.`,
 		try: `Wait before you undo a correct change. The cache times are authorization.webhook.cacheUnauthorizedTTL and
 			cacheAuthorizedTTL, and authentication.webhook.cacheTTL.`,
 	},
 	{
 		title: "The read-only port",
-		claim: `A common claim: kube-apiserver --kubelet-https=false makes it use port 10255. The kube-apiserver no longer has
-			that flag.`,
+		claim: `"kube-apiserver --kubelet-https=false makes it use port 10255." In fact the kube-apiserver no longer has that
+			flag.`,
 		steps: []step{{
 			configured: "readOnlyPort, which is off (0) by default", fields: map[string]string{fieldReadOnly: freePort},
-			send:   request{client: onReadOnlyPort, about: "plain HTTP, lists the pods", path: "/pods"},
+			send:   podsInPlainHTTP,
 			status: http.StatusOK, reason: noAuthentication,
 		}, {
-			send:   request{client: onReadOnlyPort, about: "plain HTTP, reads a log", path: logPath},
+			send:   logInPlainHTTP,
 			status: http.StatusMethodNotAllowed, reason: noAuthentication,
 		}, {
-			send:   request{client: onReadOnlyPort, about: "plain HTTP, runs a command", method: http.MethodPost, path: "/run/default/nginx/nginx?cmd=id"},
+			send:   commandInPlainHTTP,
 			status: http.StatusMethodNotAllowed, reason: noAuthentication,
 		}},
 		why: `The port has no TLS, no authentication and no authorization. Every client that reaches it can read the list of

@@ -89,7 +89,9 @@ func (s *sender) send(ctx context.Context, r request, address string, readTimeou
 }
 
 // roundTrip sends the request and reads its response until the end of the body or of ctx.
-func roundTrip(ctx context.Context, transport *http.Transport, r request, address, token string) (status int, body []byte, err error) {
+func roundTrip(
+	ctx context.Context, transport *http.Transport, r request, address, token string,
+) (status int, body []byte, err error) {
 	httpRequest, err := http.NewRequestWithContext(ctx, r.verb(), r.scheme()+address+r.path, nil)
 	if err != nil {
 		return 0, nil, err

@@ -10,8 +10,8 @@ import (
 // maxSent is how many requests are kept.
 const maxSent = 200
 
-// sentRequests keeps the last requests that the demo sent, with their tokens, by their Decisions. A Decision has no token in
-// it, so a what-if needs the request.
+// sentRequests keeps the last requests that the demo sent, with their tokens, by their Decisions. A Decision has no
+// token in it, so a what-if needs the request.
 type sentRequests struct {
 	mu         sync.Mutex
 	byDecision map[*authchain.Decision]*offline.Request

@@ -56,8 +56,8 @@ type tour struct {
 	unused string
 }
 
-// Tour plays the scenes. It returns an error if the result of a request is not the one that its scene expects, and nil if
-// the reader ends it.
+// Tour plays the scenes. It returns an error if the result of a request is not the one that its scene expects, and nil
+// if the reader ends it.
 func Tour(ctx context.Context, o TourOptions) (err error) {
 	t := &tour{printer: printer{o.Out, o.Style}, sender: &sender{folder: o.Folder}}
 	if err := t.prepare(); err != nil {
@@ -117,7 +117,8 @@ func freeAddress() (string, error) {
 	return listener.Addr().String(), nil
 }
 
-// config is the configuration of a stand-in kubelet: kubelet.yaml with the recommended settings, and then with fields.
+// config returns the configuration of a stand-in kubelet: kubelet.yaml with the recommended fields, and then with
+// fields.
 func (t *tour) config(nodeName string, fields map[string]string) (*config.Config, error) {
 	clientCA, err := filepath.Abs(t.sender.folder.caFile())
 	if err != nil {
@@ -153,10 +154,11 @@ func (t *tour) config(nodeName string, fields map[string]string) (*config.Config
 }
 
 func (t *tour) introduce(wantsAdmin bool) {
-	fmt.Fprintf(t, "\nHow a kubelet decides about a request, in %d scenes on this machine. The files are in %s.\n", len(scenes), t.sender.folder.dir)
+	fmt.Fprintf(t, "\nHow a kubelet decides about a request, in %d scenes on this machine. The files are in %s.\n"+
+		"Each curl line can be pasted into another terminal while the tour runs.\n", len(scenes), t.sender.folder.dir)
 	switch address := t.host.Addresses().Admin; {
 	case address != "":
-		fmt.Fprintf(t, "While the tour runs, http://%s/ shows each decision step by step.\n", address)
+		fmt.Fprintf(t, "In a browser, http://%s/ shows each decision step by step.\n", address)
 	case wantsAdmin:
 		fmt.Fprint(t, noAdmin)
 	}

@@ -20,7 +20,8 @@ func TestTourHasExpectedResults(t *testing.T) {
 	if err := Tour(t.Context(), TourOptions{Folder: folder, Out: &out}); err != nil {
 		t.Fatalf("%v\n%s", err, out.String())
 	}
-	if want := "End of the tour: 11 scenes, 27 requests, all with the expected result."; !strings.Contains(out.String(), want) {
+	want := "End of the tour: 11 scenes, 27 requests, all with the expected result."
+	if !strings.Contains(out.String(), want) {
 		t.Errorf("%q is not in\n%s", want, out.String())
 	}
 }
@@ -44,7 +45,10 @@ func TestResultReportsDifference(t *testing.T) {
 		want string
 	}{
 		{name: "as expected", step: step{status: http.StatusForbidden}, got: forbidden, want: "Received    403 Forbidden\n"},
-		{name: "other status", step: step{status: http.StatusOK}, got: forbidden, want: "403 Forbidden (not as expected: 200 OK, reason: )\n"},
+		{
+			name: "other status", step: step{status: http.StatusOK}, got: forbidden,
+			want: "403 Forbidden (not as expected: 200 OK, reason: )\n",
+		},
 		{
 			name: "other reason", step: step{status: http.StatusForbidden, reason: "viewer"}, got: forbidden,
 			want: "403 Forbidden (not as expected: 403 Forbidden, reason: viewer)\n",
@@ -57,7 +61,8 @@ func TestResultReportsDifference(t *testing.T) {
 		var out bytes.Buffer
 		tour := &tour{printer: printer{Writer: &out}}
 		ok, err := tour.result(test.step, test.got)
-		if wantOK := !strings.Contains(test.want, "not as expected"); err != nil || ok != wantOK || !strings.Contains(out.String(), test.want) {
+		wantOK := !strings.Contains(test.want, "not as expected")
+		if err != nil || ok != wantOK || !strings.Contains(out.String(), test.want) {
 			t.Errorf("%s: %v, %v\n%s, want %v and\n%s", test.name, ok, err, out.String(), wantOK, test.want)
 		}
 	}
@@ -96,7 +101,8 @@ func TestParagraphWrapsText(t *testing.T) {
 	var out bytes.Buffer
 	printer{Writer: &out}.paragraph("Why", strings.Repeat("0123456789 ", 10)+strings.Repeat("x", 2*lineWidth))
 	lines := strings.Split(strings.TrimSuffix(out.String(), "\n"), "\n")
-	if len(lines) != 3 || !strings.HasPrefix(lines[0], "  Why         0123456789 ") || !strings.HasPrefix(lines[2], strings.Repeat(" ", 14)+"xxx") {
+	first, indented := "  Why         0123456789 ", strings.Repeat(" ", 14)+"xxx"
+	if len(lines) != 3 || !strings.HasPrefix(lines[0], first) || !strings.HasPrefix(lines[2], indented) {
 		t.Errorf("%d lines:\n%s", len(lines), out.String())
 	}
 	for _, line := range lines[:2] {
