@@ -12,21 +12,21 @@ import (
 	"fauxlet/authchain"
 )
 
-// connections are those of one http.Server. Of a connection that ends without a request net/http says nothing, and no
-// handler hears of it; here it becomes a Decision.
+// connections tracks the connections of one http.Server. It records a Decision about each connection that ends without a
+// request, because no handler runs for such a connection and net/http does not log it.
 type connections struct {
 	server *Server
-	open   sync.Map // of *connection, by net.Conn
+	open   sync.Map // net.Conn -> *connection
 }
 
-// connection is what is known of one until it ends.
+// connection is an open connection.
 type connection struct {
 	opened time.Time
-	// asked: a request has come, and is told of by itself.
-	asked atomic.Bool
-	// spoke: something was read. It is of the connection's own goroutine.
-	spoke bool
-	// affected names what affects it; nil if its listener says nothing of that.
+	// requested: the connection has had a request, which has a Decision of its own.
+	requested atomic.Bool
+	// received: the client has sent something. Only the connection's own goroutine uses it.
+	received bool
+	// affected is the connection itself if it is an affected; otherwise nil.
 	affected affected
 }
 
@@ -35,7 +35,7 @@ type connectionKey struct{}
 // affected is a connection that names what affects it; see [Listeners].
 type affected interface{ AffectedBy() []string }
 
-// affectedOf returns a connection, also below TLS, that names what affects it, or nil.
+// affectedOf returns a connection, or the connection below its TLS, if it is an affected; otherwise nil.
 func affectedOf(conn net.Conn) affected {
 	if secure, ok := conn.(*tls.Conn); ok {
 		conn = secure.NetConn()
@@ -44,7 +44,7 @@ func affectedOf(conn net.Conn) affected {
 	return a
 }
 
-// affectedBy names what affects the connection of a request.
+// affectedBy returns the names of what affects the connection of a request.
 func affectedBy(r *http.Request) []string {
 	if c, ok := r.Context().Value(connectionKey{}).(*connection); ok && c.affected != nil {
 		return c.affected.AffectedBy()
@@ -52,8 +52,8 @@ func affectedBy(r *http.Request) []string {
 	return nil
 }
 
-// follow has server tell of its connections.
-func (s *Server) follow(server *http.Server) {
+// trackConnections sets the hooks of an http.Server.
+func (s *Server) trackConnections(server *http.Server) {
 	c := &connections{server: s}
 	server.ConnContext = c.opened
 	server.ConnState = c.changed
@@ -68,63 +68,64 @@ func (c *connections) opened(ctx context.Context, conn net.Conn) context.Context
 	return context.WithValue(ctx, connectionKey{}, opened)
 }
 
-// asked notes that a connection has had a request.
-func asked(r *http.Request) {
-	if c, ok := r.Context().Value(connectionKey{}).(*connection); ok && !c.asked.Load() {
-		c.asked.Store(true)
+// markRequested records that the connection of r has had a request.
+func markRequested(r *http.Request) {
+	if c, ok := r.Context().Value(connectionKey{}).(*connection); ok && !c.requested.Load() {
+		c.requested.Store(true)
 	}
 }
 
 func (c *connections) changed(conn net.Conn, state http.ConnState) {
 	switch state {
 	case http.StateActive:
-		if known, ok := c.open.Load(conn); ok {
-			known.(*connection).spoke = true
+		if value, ok := c.open.Load(conn); ok {
+			value.(*connection).received = true
 		}
 	case http.StateHijacked:
-		c.forget(conn)
+		c.remove(conn)
 	case http.StateClosed:
-		if known := c.forget(conn); known != nil {
-			c.closed(conn, known)
+		if closed := c.remove(conn); closed != nil {
+			c.closed(conn, closed)
 		}
 	}
 }
 
-// forget returns what is known of a connection, and keeps nothing of it.
-func (c *connections) forget(conn net.Conn) *connection {
+// remove stops tracking a connection, and returns it; nil if it was not tracked.
+func (c *connections) remove(conn net.Conn) *connection {
 	value, ok := c.open.LoadAndDelete(conn)
 	if !ok {
 		return nil
 	}
-	known := value.(*connection)
-	if known.affected != nil {
-		c.server.affected.CompareAndDelete(conn.RemoteAddr().String(), known.affected)
+	removed := value.(*connection)
+	if removed.affected != nil {
+		c.server.affected.CompareAndDelete(conn.RemoteAddr().String(), removed.affected)
 	}
-	return known
+	return removed
 }
 
-func (c *connections) closed(conn net.Conn, known *connection) {
-	if known.asked.Load() {
+// closed records the Decision about a connection that had no request.
+func (c *connections) closed(conn net.Conn, ended *connection) {
+	if ended.requested.Load() {
 		return
 	}
-	why := "the connection was closed without a word"
+	reason := "the connection was closed before anything was sent"
 	var state *tls.ConnectionState
 	if secure, ok := conn.(*tls.Conn); ok {
 		now := secure.ConnectionState()
 		if !now.HandshakeComplete {
-			return // the errorLog has told
+			return // the http.Server has logged it, see errorWriter
 		}
-		state, why = &now, "the TLS handshake was done, and the connection was closed without a request"
+		state, reason = &now, "the connection was closed after the TLS handshake, before a request"
 	}
 	switch {
-	case known.spoke && state != nil && state.NegotiatedProtocol == "h2":
-		why = "the client began to speak HTTP/2, and asked for nothing"
-	case known.spoke:
-		why = "what the client sent was not a whole and valid HTTP request"
+	case ended.received && state != nil && state.NegotiatedProtocol == "h2":
+		reason = "the client began HTTP/2, but sent no request"
+	case ended.received:
+		reason = "the client did not send a complete and valid HTTP request"
 	}
-	decision := authchain.NoRequest(known.opened, conn.RemoteAddr().String(), state, why)
-	if known.affected != nil {
-		decision.AddAffectedBy(known.affected.AffectedBy()...)
+	decision := authchain.NoRequest(ended.opened, conn.RemoteAddr().String(), state, reason)
+	if ended.affected != nil {
+		decision.AddAffectedBy(ended.affected.AffectedBy()...)
 	}
-	c.server.tell(decision)
+	c.server.record(decision)
 }

@@ -42,13 +42,13 @@ func TestConnectionsWithoutARequest(t *testing.T) {
 		// authentication is that of the fixture; without a client CA, HTTP/2 is offered.
 		authentication string
 	}{
-		"secure port, nothing":        {dial: secure(), want: "the TLS handshake was done, and the connection was closed without a request", user: "CN=kubelet-client"},
-		"secure port, half a request": {dial: secure(), say: "GET / HT", want: "what the client sent was not a whole and valid HTTP request", user: "CN=kubelet-client"},
-		"secure port, garbage":        {dial: secure(), say: "garbage\r\n\r\n", want: "what the client sent was not a whole and valid HTTP request", user: "CN=kubelet-client"},
-		"secure port, HTTP/2":         {dial: secure("h2"), say: http2.ClientPreface, want: "the client began to speak HTTP/2, and asked for nothing", authentication: noClientCA},
+		"secure port, nothing":        {dial: secure(), want: "the connection was closed after the TLS handshake, before a request", user: "CN=kubelet-client"},
+		"secure port, half a request": {dial: secure(), say: "GET / HT", want: "the client did not send a complete and valid HTTP request", user: "CN=kubelet-client"},
+		"secure port, garbage":        {dial: secure(), say: "garbage\r\n\r\n", want: "the client did not send a complete and valid HTTP request", user: "CN=kubelet-client"},
+		"secure port, HTTP/2":         {dial: secure("h2"), say: http2.ClientPreface, want: "the client began HTTP/2, but sent no request", authentication: noClientCA},
 		"secure port, a request":      {dial: secure(), say: "GET /healthz HTTP/1.1\r\nHost: node-1\r\n\r\n"},
-		"read-only port, nothing":     {dial: open, want: "the connection was closed without a word"},
-		"read-only port, garbage":     {dial: open, say: "garbage\r\n\r\n", want: "what the client sent was not a whole and valid HTTP request"},
+		"read-only port, nothing":     {dial: open, want: "the connection was closed before anything was sent"},
+		"read-only port, garbage":     {dial: open, say: "garbage\r\n\r\n", want: "the client did not send a complete and valid HTTP request"},
 		"read-only port, a request":   {dial: open, say: "GET /healthz HTTP/1.1\r\nHost: node-1\r\n\r\n"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -11,8 +11,8 @@ import (
 	"fauxlet/scenario"
 )
 
-// Decorators change what surrounds a Server's own code: its clock, its client CA, its HTTP servers and handlers, and what
-// containers use. Each may be nil. Many goroutines call them at once.
+// Decorators change parts of a Server from outside: its clock, its client CA, its HTTP servers and handlers, and the usage
+// of containers. Each may be nil. Many goroutines call them at once.
 type Decorators struct {
 	// ClockSkew returns how far the node's clock is ahead of the true time: for the times of logs and measurements.
 	ClockSkew func() time.Duration
@@ -20,19 +20,20 @@ type Decorators struct {
 	// WrapClientCA wraps the client CA by which the chain verifies client certificates.
 	WrapClientCA func(authchain.CAProvider) authchain.CAProvider
 
-	// WrapHandler wraps the handler of each request that has been authorized, or that needs no authorization. It is called
-	// once for each request, and so may return its argument when there is nothing to wrap.
+	// WrapHandler wraps the handler of each request after authorization; on the read-only port, of each request. It is
+	// called once for each request, and may return its argument.
 	WrapHandler func(http.Handler) http.Handler
 
 	// ConfigureHTTP is called with the http.Server of each port before it serves. It may wrap the server's handler, its TLS
 	// configuration, and its hooks on connections. TLSConfig is nil for the read-only port.
 	ConfigureHTTP func(*http.Server)
 
-	// Usage returns what a container uses, given what the pods say. It is called while the request of ctx is measured.
+	// Usage changes the resource usage of a container. It is called while a request for statistics, whose context is ctx,
+	// measures the node.
 	Usage func(ctx context.Context, pod *v1.Pod, container string, usage scenario.Usage) scenario.Usage
 }
 
-// clockSkew is how far the node's clock is ahead of the true time.
+// clockSkew returns how far the node's clock is ahead of the true time.
 func (s *Server) clockSkew() time.Duration {
 	if s.decorators.ClockSkew == nil {
 		return 0
@@ -54,8 +55,8 @@ func (s *Server) wrapHandler(next http.Handler) http.Handler {
 	return s.decorators.WrapHandler(next)
 }
 
-// ResetCaches empties the caches of the chain: what is remembered of client certificates, tokens and access. If enabled is
-// false, no answer of a reviewer is cached from then on. Requests under way keep using the caches that they began with.
+// ResetCaches empties the chain's caches of client certificates, TokenReviews and SubjectAccessReviews. If enabled is false,
+// no review is cached from then on. Requests under way keep the caches with which they began.
 func (s *Server) ResetCaches(enabled bool) {
 	config := s.chainConfig
 	if !enabled {
@@ -63,7 +64,7 @@ func (s *Server) ResetCaches(enabled bool) {
 	}
 	made, err := authchain.New(config)
 	if err != nil {
-		panic(err) // impossible: New has made a chain of the same configuration before
+		panic(err) // impossible: New has made a chain from the same configuration
 	}
 	s.chain.Store(made)
 }

@@ -2,10 +2,9 @@ package server
 
 import (
 	"net/http"
+	"sync"
 
 	"k8s.io/utils/ptr"
-
-	"fauxlet/internal/pods"
 )
 
 // handlers are the handlers of one Server. Each part has only what its handlers need.
@@ -30,30 +29,33 @@ func (h handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// newHandlers returns the handlers of s, whose other fields are set.
-func (s *Server) newHandlers(machine pods.Machine, nodeLogs func() (*nodeLogs, error)) handlers {
-	kubelet := &s.config.Kubelet
+// newHandlers returns the handlers of s. All other fields of s must be set.
+func (s *Server) newHandlers(options Options) handlers {
+	kubelet, store, machine := &s.config.Kubelet, options.Pods, options.Machine
 	machine.Node = s.config.NodeName
 	machine.Systemd = kubelet.CgroupDriver == "systemd"
 	machine.CgroupRoot = kubelet.CgroupRoot
 	return handlers{
-		podHandlers: podHandlers{s.pods},
+		podHandlers: podHandlers{store},
 		logHandlers: logHandlers{
-			pods: s.pods, clockSkew: s.clockSkew, draining: s.draining,
+			pods: store, clockSkew: s.clockSkew, draining: s.draining,
 			splitStreams: s.config.Enabled("PodLogsQuerySplitStreams"),
 		},
 		streamHandlers: streamHandlers{
-			pods: s.pods, draining: s.draining, errorLog: s.errorLog, webSockets: s.metrics.webSockets,
+			pods: store, draining: s.draining, errorLog: s.errorLog, webSockets: s.metrics.webSockets,
 			idleTimeout: kubelet.StreamingConnectionIdleTimeout.Duration,
 			translate:   s.config.Enabled("ExtendWebSocketsToKubelet"),
 		},
 		statsHandlers: statsHandlers{
-			pods: s.pods, machine: machine, clockSkew: s.clockSkew, usage: s.decorators.Usage,
+			pods: store, machine: machine, clockSkew: s.clockSkew, usage: s.decorators.Usage,
 			cgroups: !s.config.Enabled("PodAndContainerStatsFromCRI"),
 			metrics: s.metrics,
 		},
-		nodeLogHandlers: nodeLogHandlers{nodeLogs},
-		configHandlers:  configHandlers{s.config},
+		nodeLogHandlers: nodeLogHandlers{sync.OnceValues(func() (*nodeLogs, error) {
+			query := s.config.Enabled("NodeLogQuery") && isTrue(kubelet.EnableSystemLogQuery)
+			return newNodeLogs(s.config.NodeName, options.NodeLogs, query)
+		})},
+		configHandlers: configHandlers{s.config},
 	}
 }
 

@@ -13,8 +13,8 @@ import (
 	"fauxlet/authchain"
 )
 
-// serveHijacked serves with a handler that may take the connection over and answer on it past the ResponseWriter, and
-// tells the Decision the status of that answer.
+// serveHijacked calls a handler that may hijack the connection and write its response there. The Decision records the
+// status of that response.
 func serveHijacked(handler http.Handler, w http.ResponseWriter, r *http.Request) {
 	if hijacker, ok := w.(http.Hijacker); ok {
 		w = &hijackable{w, hijacker, authchain.FromContext(r.Context())}
@@ -37,25 +37,25 @@ func (h *hijackable) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	return hijacked, bufio.NewReadWriter(buffered.Reader, bufio.NewWriter(hijacked)), nil
 }
 
-// hijacked is a connection of which the first bytes written are a status line.
+// hijacked is a hijacked connection. The first write to it is a status line, which it records.
 type hijacked struct {
 	net.Conn
 	decision *authchain.Decision
 	begun    sync.Once
 }
 
-// linger is how long a client is waited for that has been told of the end: until it has read all that was sent before.
+// linger is how long Close waits for the client to read everything and to close its side.
 const linger = 10 * time.Second
 
-// Close tells the client of the end, and reads what it still sends until it ends too, before it closes: a connection that is
-// closed with something unread is reset, and what was on its way to the client is lost. (A kubelet's is; so now and then
-// the end of the output of an exec is.)
+// Close closes the side for writing, reads until the client closes its side too, and then closes the connection. If unread
+// data were left, the connection would be reset, and the client could lose the end of the output. (With a real kubelet the
+// end of the output of an exec is lost now and then.)
 func (h *hijacked) Close() error {
 	if half, ok := h.Conn.(interface{ CloseWrite() error }); ok && half.CloseWrite() == nil {
-		// No deadline: who reads beside this sets its own, again and again.
-		patience := time.AfterFunc(linger, func() { h.Conn.Close() })
+		// A timer and no deadline: a concurrent reader keeps setting its own deadlines.
+		timer := time.AfterFunc(linger, func() { h.Conn.Close() })
 		io.Copy(io.Discard, h.Conn)
-		patience.Stop()
+		timer.Stop()
 	}
 	return h.Conn.Close()
 }

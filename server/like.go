@@ -9,14 +9,15 @@ import (
 	"k8s.io/apiserver/pkg/server/dynamiccertificates"
 )
 
-// sharedTLS is what a Server's listener has that those of Servers like it can use.
+// sharedTLS is the part of a listener's TLS that Servers like this one use too; see [Options.Like].
 type sharedTLS struct {
 	serving func() *tls.Certificate
 	hints   *dynamiccertificates.DynamicServingCertificateController
 }
 
-// sharedCertificate is the serving certificate where there is another Server like this one: the same files are read once,
-// and a self-signed pair, whose making takes long, is made for the first client. Nil: the Server reads or makes its own.
+// sharedCertificate returns the serving certificate of a Server that is like another one. Certificate files are shared with
+// the other Server. A self-signed certificate is made when the first client connects, because that takes long. The result
+// is nil if the Server reads or makes its certificate itself.
 func (s *Server) sharedCertificate() (func() *tls.Certificate, error) {
 	if s.like == nil || s.issued != nil {
 		return nil, nil
@@ -25,14 +26,14 @@ func (s *Server) sharedCertificate() (func() *tls.Certificate, error) {
 	if !selfSigned {
 		theirCert, theirKey, _ := s.like.config.ServingFiles()
 		if s.like.tls.serving == nil || certFile != theirCert || keyFile != theirKey {
-			return nil, errors.New("server: Options.Like listens on nothing, or serves with other files")
+			return nil, errors.New("server: Options.Like is not listening, or has another tlsCertFile or tlsPrivateKeyFile")
 		}
 		return s.like.tls.serving, nil
 	}
 	made := sync.OnceValue(func() func() *tls.Certificate {
 		serving, err := s.servingCertificate(&secureTLS{})
 		if err != nil {
-			s.logger.Error("there is no serving certificate: handshakes fail", zap.Error(err))
+			s.logger.Error("no serving certificate: TLS handshakes will fail", zap.Error(err))
 			return func() *tls.Certificate { return nil }
 		}
 		return serving
@@ -40,7 +41,8 @@ func (s *Server) sharedCertificate() (func() *tls.Certificate, error) {
 	return func() *tls.Certificate { return made()() }, nil
 }
 
-// shareHints has clients asked for certificates as the other Server asks for them, and follows its client CA.
+// shareHints makes config request client certificates as the other Server does, with the same hints about acceptable CAs.
+// The hints follow the file of the client CA as long as the other Server serves.
 func (s *Server) shareHints(config *tls.Config) error {
 	hints := s.like.tls.hints
 	config.ClientAuth = tls.RequestClientCert
@@ -51,7 +53,7 @@ func (s *Server) shareHints(config *tls.Config) error {
 	}
 	own := config.GetCertificate
 	config.GetConfigForClient = func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
-		config, err := hints.GetConfigForClient(hello) // which is a copy
+		config, err := hints.GetConfigForClient(hello) // a copy, which may be changed
 		if err != nil {
 			return nil, err
 		}

@@ -11,9 +11,8 @@ import (
 // Listen opens the ports of the configuration: `address` with `port`, unless enableServer is false, and with
 // `readOnlyPort`, unless that is 0. Port 0 takes a free port.
 //
-// It reads the serving certificate too, or makes a self-signed one, so that clients can connect from then on and are
-// answered once [Server.Serve] runs. Both ports are open, or none and there is an error that names the port or the file
-// and what to change.
+// It also reads the serving certificate, or makes a self-signed one. Clients can connect from then on; [Server.Serve]
+// answers them. If Listen returns an error, neither port is open; the error names the port or file, and what to change.
 func (s *Server) Listen() (*Listeners, error) {
 	kubelet := &s.config.Kubelet
 	var listeners Listeners
@@ -38,7 +37,7 @@ func (s *Server) Listen() (*Listeners, error) {
 	return &listeners, nil
 }
 
-// flagOf is the flag of a field that names a port.
+// flagOf has the flag of each field that is a port.
 var flagOf = map[string]string{"port": "--port", "readOnlyPort": "--read-only-port", "healthzPort": "--healthz-port"}
 
 func listen(address string, port int32, field string) (net.Listener, error) {
@@ -47,10 +46,10 @@ func listen(address string, port int32, field string) (net.Listener, error) {
 	case err == nil:
 		return listener, nil
 	case errors.Is(err, syscall.EADDRINUSE):
-		return nil, fmt.Errorf("%s: %d on %s is in use by another program (a kubelet?); stop it, or move with %s",
+		return nil, fmt.Errorf("%s: %d on %s is in use by another program (a kubelet?); stop it, or choose another port with %s",
 			field, port, address, flagOf[field])
 	case errors.Is(err, syscall.EACCES):
-		return nil, fmt.Errorf("%s: no permission to listen on %s:%d; take a port above 1023 with %s",
+		return nil, fmt.Errorf("%s: no permission to listen on %s:%d; choose a port above 1023 with %s",
 			field, address, port, flagOf[field])
 	case errors.Is(err, syscall.EADDRNOTAVAIL):
 		return nil, fmt.Errorf("address: %s is not an address of this machine; set it with --address", address)

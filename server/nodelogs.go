@@ -69,12 +69,15 @@ func (h hostNames) Open(name string) (fs.File, error) {
 	return h.FS.Open(name)
 }
 
-// nodeLogHandlers serve /logs/. logs makes the node's logs when they are first needed.
-type nodeLogHandlers struct{ logs func() (*nodeLogs, error) }
+// nodeLogHandlers serve /logs/.
+type nodeLogHandlers struct {
+	// nodeLogs makes the node's logs when they are first needed.
+	nodeLogs func() (*nodeLogs, error)
+}
 
 // getNodeLogs serves /logs/. (kubelet: Kubelet.ServeLogs, and its logServer)
 func (h *nodeLogHandlers) getNodeLogs(w http.ResponseWriter, r *http.Request) error {
-	logs, err := h.logs()
+	logs, err := h.nodeLogs()
 	if err != nil {
 		return err
 	}

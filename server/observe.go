@@ -16,12 +16,12 @@ import (
 	"fauxlet/internal/tlserror"
 )
 
-// ServeHTTP counts each request, makes its Decision, and tells of it when it is over.
+// ServeHTTP counts a request, routes it, and records its Decision when the handler has returned.
 func (p *port) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if r.Context().Value(portKey{}) != p { // behind a listener that is not ours
+	if r.Context().Value(portKey{}) != p { // the caller serves Handler by itself
 		r = r.WithContext(withPort(r.Context(), p))
 	}
-	asked(r)
+	markRequested(r)
 	s, series := p.server, p.seriesOf(r)
 	series.requests.Inc()
 	series.inflight.Inc()
@@ -42,7 +42,7 @@ func (p *port) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			decision.Status = recorder.status
 		}
 		series.duration.Observe(decision.Duration.Seconds())
-		s.tell(decision)
+		s.record(decision)
 		if recorder.abort {
 			panic(http.ErrAbortHandler)
 		}
@@ -53,8 +53,8 @@ func (p *port) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// recovered ends a request whose handler panicked: with a 500, or, where an answer had begun, by closing the connection,
-// so that half an answer is not taken for a whole one.
+// recovered ends a request whose handler panicked: with a 500, or by closing the connection if the response had begun.
+// Otherwise the client would take half a response for a complete one.
 func (s *Server) recovered(p any, recorder *statusRecorder, decision *authchain.Decision) {
 	if p != http.ErrAbortHandler {
 		decision.Err = fmt.Sprintf("panic: %v", p)
@@ -67,8 +67,8 @@ func (s *Server) recovered(p any, recorder *statusRecorder, decision *authchain.
 	recorder.WriteHeader(http.StatusInternalServerError)
 }
 
-// tell counts, logs and passes on a Decision that is complete.
-func (s *Server) tell(d *authchain.Decision) {
+// record counts and logs a complete Decision, and passes it to Options.Observe.
+func (s *Server) record(d *authchain.Decision) {
 	s.metrics.countDecision(d)
 	if level := levelOf(d); s.logger.Core().Enabled(level) {
 		fields := fieldsPool.Get().(*[]zap.Field)
@@ -93,7 +93,7 @@ func levelOf(d *authchain.Decision) zapcore.Level {
 	return zapcore.InfoLevel
 }
 
-// logMessage is the Decision in one line.
+// logMessage returns the Decision as one line of log.
 func logMessage(d *authchain.Decision) string {
 	switch {
 	case d.Handshake != "":
@@ -141,8 +141,8 @@ func logFields(fields []zap.Field, d *authchain.Decision) []zap.Field {
 	return fields
 }
 
-// statusRecorder remembers the status of a response. It is a responsewriter.UserProvidedDecorator, so that flushing and
-// hijacking pass through as the connection's protocol has them.
+// statusRecorder records the status of a response. It is a responsewriter.UserProvidedDecorator: flushing and hijacking are
+// available if the protocol of the connection has them.
 type statusRecorder struct {
 	http.ResponseWriter
 	status int
@@ -152,7 +152,7 @@ type statusRecorder struct {
 
 func (r *statusRecorder) Unwrap() http.ResponseWriter { return r.ResponseWriter }
 
-// WriteHeader drops a second status: an error that ends a response that had begun is only its last words.
+// WriteHeader ignores a second status, which a handler writes if it fails after the response has begun.
 func (r *statusRecorder) WriteHeader(status int) {
 	if r.status >= http.StatusOK {
 		return
@@ -168,14 +168,14 @@ func (r *statusRecorder) Write(p []byte) (int, error) {
 	return r.ResponseWriter.Write(p)
 }
 
-// errorLog takes what net/http has to say. Failed handshakes are told nowhere else, and become Decisions.
+// errorLog returns the log of an http.Server. It records failed handshakes as Decisions: net/http reports them only there.
 func (s *Server) errorLog() *log.Logger {
 	return log.New(errorWriter{s}, "", 0)
 }
 
 type errorWriter struct{ server *Server }
 
-// handshakeError begins net/http's line about a failed handshake; the client's address, a colon and the error follow.
+// handshakeError is how net/http's line about a failed handshake begins. The client's address, a colon and the error follow.
 const handshakeError = "http: TLS handshake error from "
 
 func (w errorWriter) Write(line []byte) (int, error) {
@@ -187,7 +187,7 @@ func (w errorWriter) Write(line []byte) (int, error) {
 			if conn, ok := w.server.affected.Load(remote); ok {
 				decision.AddAffectedBy(conn.(affected).AffectedBy()...)
 			}
-			w.server.tell(decision)
+			w.server.record(decision)
 			return len(line), nil
 		}
 	}

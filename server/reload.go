@@ -8,7 +8,7 @@ import (
 	"k8s.io/apiserver/pkg/server/dynamiccertificates"
 )
 
-// servingPair is the serving certificate as its files last were when they made sense.
+// servingPair is the serving certificate from the last valid state of its files.
 type servingPair struct {
 	content *dynamiccertificates.DynamicCertKeyPairContent
 	pair    atomic.Pointer[tls.Certificate]
@@ -25,8 +25,8 @@ func (p *servingPair) reload() error {
 	return nil
 }
 
-// reloader is told when the files have changed. It is not told of files that do not make a pair: those are logged by
-// dynamiccertificates, and the last good pair is kept.
+// reloader reloads a servingPair when its files change. If the files are not a valid pair, dynamiccertificates logs an
+// error, does not call the reloader, and the last valid pair stays in use.
 type reloader struct {
 	pair   *servingPair
 	logger *zap.Logger
@@ -34,8 +34,8 @@ type reloader struct {
 
 func (r reloader) Enqueue() {
 	if err := r.pair.reload(); err != nil {
-		r.logger.Error("the serving certificate could not be read again; the one in use stays", zap.Error(err))
+		r.logger.Error("cannot reload the serving certificate; the current one stays in use", zap.Error(err))
 		return
 	}
-	r.logger.Info("serving with the certificate of the changed file", zap.String("subject", r.pair.get().Leaf.Subject.String()))
+	r.logger.Info("reloaded the serving certificate", zap.String("subject", r.pair.get().Leaf.Subject.String()))
 }

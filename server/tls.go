@@ -14,10 +14,11 @@ import (
 	cliflag "k8s.io/component-base/cli/flag"
 )
 
-// secureTLS is the TLS of the secure port, with what has to run beside it for the serving certificate and the client CA
-// to follow their files.
+// secureTLS is the TLS of the secure port.
 type secureTLS struct {
 	config *tls.Config
+	// follow are functions that run while the port is served, to reload the serving certificate and the client CA when
+	// their files change.
 	follow []func(context.Context)
 }
 
@@ -59,14 +60,15 @@ func (s *Server) newTLS() (*secureTLS, error) {
 		},
 	}
 	if s.clientCA == nil {
-		// Without a CA a certificate must not even be requested: nobody could judge it.
+		// Without a CA nothing could verify a client certificate, so a kubelet does not request one.
 		return secure, nil
 	}
 	if s.like != nil {
 		return secure, s.shareHints(secure.config)
 	}
 
-	// Certificates are requested and passed to the chain unverified; the list of acceptable CAs is a hint to the client.
+	// A client certificate is requested, but not verified here: the chain verifies it. The list of acceptable CAs is a hint
+	// to the client.
 	secure.config.ClientAuth = tls.RequestClientCert
 	if watched, ok := s.clientCA.(*dynamiccertificates.DynamicFileCAContent); ok {
 		secure.follow = append(secure.follow, func(ctx context.Context) { watched.Run(ctx, 1) })
@@ -97,19 +99,19 @@ func (s *Server) loadClientCA(file string) (ca dynamiccertificates.CAContentProv
 		ca, err = dynamiccertificates.NewDynamicCAContentFromFile(name, file)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("authentication.x509.clientCAFile (--client-ca-file) %q: %w; it is a PEM file with the certificates of the CAs that sign client certificates", file, err)
+		return nil, fmt.Errorf("authentication.x509.clientCAFile (--client-ca-file) %q: %w; it must be a PEM file with the certificates of the CAs that sign client certificates", file, err)
 	}
 	return ca, nil
 }
 
-// servingCertificate gives the certificate to serve with: the one that the cluster has issued, or of the configured files,
-// or else self-signed into the certificate folder and kept there.
+// servingCertificate returns a function that returns the current serving certificate: the certificate that the cluster has
+// issued, or the certificate in the configured files, or a self-signed one, which it makes in --cert-dir if there is none.
 func (s *Server) servingCertificate(secure *secureTLS) (func() *tls.Certificate, error) {
 	certFile, keyFile, selfSigned := s.config.ServingFiles()
 	switch {
 	case s.config.Kubelet.ServerTLSBootstrap && s.config.Enabled("RotateKubeletServerCertificate"):
 		if s.issued == nil {
-			s.logger.Warn("serverTLSBootstrap is true, and nobody asks for a serving certificate: all handshakes will fail, as those of a kubelet whose request nobody approved")
+			s.logger.Warn("serverTLSBootstrap is true, but nothing requests a serving certificate: all TLS handshakes will fail, as with a kubelet whose request has not been approved")
 			return func() *tls.Certificate { return nil }, nil
 		}
 		return s.issued, nil
@@ -121,7 +123,7 @@ func (s *Server) servingCertificate(secure *secureTLS) (func() *tls.Certificate,
 		}
 	}
 
-	what, remedy := fmt.Sprintf("tlsCertFile %q, tlsPrivateKeyFile %q", certFile, keyFile), "they are PEM files that belong together; leave both empty for a self-signed pair"
+	what, remedy := fmt.Sprintf("tlsCertFile %q, tlsPrivateKeyFile %q", certFile, keyFile), "they must be PEM files with a certificate and its key; leave both empty for a self-signed pair"
 	if selfSigned {
 		what, remedy = fmt.Sprintf("--cert-dir: %q, %q", certFile, keyFile), newPair
 	}
@@ -147,12 +149,11 @@ func (s *Server) servingCertificate(secure *secureTLS) (func() *tls.Certificate,
 	return current.get, nil
 }
 
-// newPair is what to do about a self-signed pair that cannot be used.
-const newPair = "remove both to have a new pair made"
+// newPair is the remedy for a self-signed pair that cannot be used.
+const newPair = "remove both files, and a new pair will be made"
 
-// selfSign makes a serving certificate for the node's name, unless there is one. It is good for a year, and nobody but
-// its owner has reason to trust it: CN is name@time. Its key is RSA, as a kubelet's is; fauxlet certs makes ECDSA keys, which
-// cost a handshake far less.
+// selfSign makes a self-signed serving certificate for the node's name, unless there is one. It is valid for a year; its CN
+// is NAME@TIME. The key is RSA, as with a kubelet. (fauxlet certs makes ECDSA keys, which make handshakes much faster.)
 func (s *Server) selfSign(certFile, keyFile string) error {
 	readable, err := certutil.CanReadCertAndKey(certFile, keyFile)
 	if err != nil {
@@ -165,13 +166,13 @@ func (s *Server) selfSign(certFile, keyFile string) error {
 	if err != nil {
 		return fmt.Errorf("unable to generate self signed cert: %w", err)
 	}
-	// The key first: a certificate without its key would be kept, and not be usable, at the next start.
+	// The key first: if only the certificate were written, the next start would find it and fail.
 	for _, write := range []func() error{
 		func() error { return keyutil.WriteKey(keyFile, key) },
 		func() error { return certutil.WriteCert(certFile, cert) },
 	} {
 		if err := write(); err != nil {
-			return fmt.Errorf("--cert-dir %q: %w; give a folder that can be written to, or a pair by tlsCertFile and tlsPrivateKeyFile", s.config.CertDir, err)
+			return fmt.Errorf("--cert-dir %q: %w; choose a folder that can be written to, or set tlsCertFile and tlsPrivateKeyFile", s.config.CertDir, err)
 		}
 	}
 	s.logger.Info("made a self-signed serving certificate", zap.String("certificate", certFile), zap.String("key", keyFile))

@@ -1,0 +1,150 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"time"
+
+	"go.uber.org/zap"
+	"golang.org/x/sync/errgroup"
+)
+
+// Limits of the kubelet's http.Server.
+const (
+	idleTimeout    = 90 * time.Second
+	readTimeout    = 4 * time.Hour
+	writeTimeout   = 4 * time.Hour
+	maxHeaderBytes = 1 << 20
+)
+
+// Serve serves both ports, and /healthz on healthzPort, until ctx is done. Then it refuses new connections, ends streams
+// and followed logs, waits for other requests (see [Options.Drain]), and returns nil. It returns an error if a listener
+// fails, or if [Server.Listen] did not make the listeners and there is no serving certificate. It closes the listeners.
+//
+// Serve may be called once.
+func (s *Server) Serve(ctx context.Context, listeners *Listeners) error {
+	defer listeners.Close()
+	defer s.metrics.unregister()
+	if err := s.metrics.register(); err != nil {
+		return fmt.Errorf("metrics of node %s: %w", s.config.NodeName, err)
+	}
+	running, stop := context.WithCancel(ctx)
+	defer stop()
+
+	group, running := errgroup.WithContext(running)
+	if listeners.Secure != nil {
+		if listeners.tls == nil {
+			var err error
+			if listeners.tls, err = s.newTLS(); err != nil {
+				return err
+			}
+		}
+		for _, follow := range listeners.tls.follow {
+			group.Go(func() error {
+				follow(running)
+				return nil
+			})
+		}
+		server := s.httpServer(running, s.secure)
+		server.TLSConfig = listeners.tls.config
+		s.configureHTTP(server)
+		s.run(running, group, server, func() error { return server.ServeTLS(listeners.Secure, "", "") })
+	}
+	if listeners.ReadOnly != nil {
+		server := s.httpServer(running, s.readOnly)
+		s.configureHTTP(server)
+		s.run(running, group, server, func() error { return server.Serve(listeners.ReadOnly) })
+	}
+	if port := s.config.Kubelet.HealthzPort; port != nil && *port > 0 {
+		group.Go(func() error {
+			s.serveHealthz(running)
+			return nil
+		})
+	}
+	stopDraining := context.AfterFunc(running, func() {
+		if s.drain > 0 {
+			s.logger.Info("stopping: waiting for requests under way", zap.Duration("atMost", s.drain))
+		}
+		s.draining.begin()
+	})
+	defer stopDraining()
+	return group.Wait()
+}
+
+// run adds a server to the group. It serves until running is done, and then drains: it waits for requests under way.
+func (s *Server) run(running context.Context, group *errgroup.Group, server *http.Server, serve func() error) {
+	drained := make(chan struct{})
+	drain := context.AfterFunc(running, func() {
+		defer close(drained)
+		if s.drain < 0 {
+			server.Close()
+			return
+		}
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(running), s.drain)
+		defer cancel()
+		if err := server.Shutdown(ctx); err != nil {
+			s.logger.Warn("closing connections with requests still under way", zap.Duration("waited", s.drain))
+			server.Close()
+		}
+	})
+	group.Go(func() error {
+		if err := serve(); !errors.Is(err, http.ErrServerClosed) {
+			drain()
+			return err
+		}
+		<-drained // serve has returned because Shutdown has begun
+		return nil
+	})
+}
+
+func (s *Server) httpServer(running context.Context, handler *port) *http.Server {
+	// Requests under way may finish after running is done.
+	base := withPort(context.WithoutCancel(running), handler)
+	server := &http.Server{
+		BaseContext:    func(net.Listener) context.Context { return base },
+		Handler:        handler,
+		IdleTimeout:    idleTimeout,
+		ReadTimeout:    readTimeout,
+		WriteTimeout:   writeTimeout,
+		MaxHeaderBytes: maxHeaderBytes,
+		ErrorLog:       s.errorLog(),
+	}
+	s.trackConnections(server)
+	return server
+}
+
+// Listeners are the open ports of a Server. Either of the two may be nil. Between [Server.Listen] and [Server.Serve] the caller may
+// replace a listener by one that wraps it. If a connection of such a listener has the method
+//
+//	AffectedBy() []string
+//
+// the Server adds the names that it returns to its Decisions about the connection.
+type Listeners struct {
+	Secure   net.Listener
+	ReadOnly net.Listener
+
+	tls *secureTLS
+}
+
+// Close closes both listeners.
+func (l *Listeners) Close() {
+	for _, listener := range []net.Listener{l.Secure, l.ReadOnly} {
+		if listener != nil {
+			listener.Close()
+		}
+	}
+}
+
+// draining is a context that ends when the Server stops, for streams and followed logs.
+type draining struct {
+	context.Context
+	begin context.CancelFunc
+}
+
+func newDraining() draining {
+	ctx, cancel := context.WithCancel(context.Background())
+	return draining{ctx, cancel}
+}
