@@ -1,6 +1,5 @@
-// Package browser holds the page to what it promises, in Chromium: a demo is started, requests are sent to it, and the page
-// is used as a person uses it. What the page looks like is for people to judge: with -update the screenshots of README.md
-// and docs/ are taken anew, of what the demo has just decided.
+// Package browser tests the admin page in Chromium. It starts a demo, sends requests to it, and uses the page as a
+// person does. With -update it takes the screenshots of README.md and docs/ again.
 package browser
 
 import (
@@ -31,7 +30,7 @@ import (
 
 var update = flag.Bool("update", false, "take the screenshots in docs/images anew")
 
-// patience is how long anything may take on a machine that is busy with other tests.
+// patience limits every wait, on a machine that is busy with other tests.
 const patience = 2 * time.Minute
 
 func TestMain(m *testing.M) { os.Exit(programs.Main(m, "browser")) }
@@ -43,17 +42,17 @@ func must(t testing.TB, err error) {
 	}
 }
 
-// open are the addresses of a demo.
+// open has the addresses of a demo.
 type open struct{ Secure, ReadOnly, Admin, dir string }
 
-// startDemo runs a demo until the test ends, on ports of its own.
+// startDemo runs a demo on ports of its own until the test ends.
 func startDemo(t testing.TB) *open {
 	t.Helper()
 	demo, _ := startDemoOn(t, "127.0.0.1:0")
 	return demo
 }
 
-// startDemoOn runs a demo whose page is at an address, with other flags. What it gives stops it before the test ends.
+// startDemoOn runs a demo with an admin address and other flags. The returned function stops it before the test ends.
 func startDemoOn(t testing.TB, address string, flags ...string) (demo *open, stop func()) {
 	t.Helper()
 	dir := t.TempDir()
@@ -114,11 +113,11 @@ type tab struct {
 	ctx context.Context
 
 	mu sync.Mutex
-	// complaints are what the console has of errors and warnings, and exceptions that nobody caught.
+	// complaints are errors and warnings of the console, and uncaught exceptions.
 	complaints []string
 }
 
-// newTab starts Chromium, and opens a page of that width and height.
+// newTab starts Chromium and opens a page of a width and height.
 func newTab(t testing.TB, width, height int64) *tab {
 	t.Helper()
 	path, err := exec.LookPath("chromium")
@@ -171,7 +170,7 @@ func (b *tab) listen(event any) {
 	}
 }
 
-// quiet fails where the console has complaints.
+// quiet fails the test if the console has complaints.
 func (b *tab) quiet() {
 	b.t.Helper()
 	b.mu.Lock()
@@ -189,7 +188,7 @@ func (b *tab) do(actions ...chromedp.Action[chromedp.Void]) {
 	}
 }
 
-// js evaluates an expression, or a promise of one.
+// js evaluates an expression, and waits for it if it is a promise.
 func js[T any](b *tab, expression string) T {
 	b.t.Helper()
 	value, err := chromedp.Run(b.ctx, chromedp.Evaluate[T](expression, chromedp.EvalAwaitPromise))
@@ -199,7 +198,8 @@ func js[T any](b *tab, expression string) T {
 	return value
 }
 
-// until waits for an expression to be true. It is asked from here, because the page's policy lets nothing be evaluated in it.
+// until waits for an expression to become true. It polls from the test, because the page's policy forbids evaluation
+// in the page.
 func (b *tab) until(what, expression string) {
 	b.t.Helper()
 	ticker := time.NewTicker(50 * time.Millisecond)
@@ -211,7 +211,7 @@ func (b *tab) until(what, expression string) {
 	}
 }
 
-// set has a field have a value, as if it was typed or chosen.
+// set sets the value of a field as if it was typed or chosen.
 func (b *tab) set(selector, value string) {
 	b.t.Helper()
 	js[bool](b, fmt.Sprintf(`(() => {
@@ -221,7 +221,7 @@ func (b *tab) set(selector, value string) {
 		return true })()`, selector, value))
 }
 
-// prefers has the system prefer light or dark.
+// prefers sets the preferred color scheme of the system: light or dark.
 func (b *tab) prefers(scheme string) {
 	b.t.Helper()
 	b.do(chromedp.Func(func(ctx context.Context, t *chromedp.Target) error {
@@ -231,18 +231,18 @@ func (b *tab) prefers(scheme string) {
 	}))
 }
 
-// visit opens an address, and waits for the page to follow.
+// visit opens an address and waits until the page follows new decisions.
 func (b *tab) visit(address string) {
 	b.t.Helper()
 	b.do(chromedp.Navigate(address))
 	b.until("the page follows", `document.body.dataset.state === "live"`)
 }
 
-// shown are the screenshots that docs/ has.
+// shown are the screenshots in docs/.
 var shown = []string{"page-desktop.png", "page-phone-dark.png", "whatif-desktop.png"}
 
-// shoot takes a screenshot: into docs/images where -update says so, if it is one of those, and else among the test's
-// artefacts, which go test -artifacts keeps.
+// shoot takes a screenshot. With -update those of docs/ go to docs/images; all others become artifacts of the test
+// (go test -artifacts).
 func (b *tab) shoot(name string) {
 	b.t.Helper()
 	picture, err := chromedp.Run(b.ctx, chromedp.CaptureScreenshot())

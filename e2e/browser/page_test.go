@@ -15,7 +15,7 @@ import (
 	"github.com/chromedp/chromedp/kb"
 )
 
-// send sends a request to the demo's kubelet as a stranger of this test, who has nothing to show.
+// send sends a request without a credential to the demo's kubelet.
 func send(t testing.TB, demo *open, path string) {
 	t.Helper()
 	transport := &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, DisableKeepAlives: true}
@@ -30,11 +30,11 @@ func send(t testing.TB, demo *open, path string) {
 const (
 	rows   = `document.querySelectorAll("#list a").length`
 	chosen = `Number(document.querySelector("#list [aria-current]")?.dataset.id ?? 0)`
-	// outcomes are the stops of the road, as it was, as "name: outcome".
+	// outcomes are the stages of the explanation, as "name: outcome".
 	outcomes = `[...document.querySelectorAll("#stages > li > .stage:first-child")].map(s => s.querySelector(".name").textContent + ": " + s.querySelector(".word").textContent)`
 )
 
-// sendFrom sends a request from the page, and waits for its road.
+// sendFrom sends a request from the page, and waits for its explanation.
 func sendFrom(b *tab, as, path string) {
 	b.t.Helper()
 	before := js[string](b, "location.hash")
@@ -56,7 +56,7 @@ func TestPage(t *testing.T) {
 	send(t, demo, "/pods/live-one")
 	b.until("it comes live", `document.querySelector("#list .request").textContent.includes("/pods/live-one")`)
 
-	// One is sent from the page, and its road is drawn with what changes it.
+	// Send a request from the page. Its explanation has what-if settings.
 	sendFrom(b, "viewer", "/containerLogs/default/nginx/nginx?tailLines=3")
 	want := "TLS: passed,client certificate: passed,token: not reached,anonymous: not reached,identity: passed,attributes: passed,authorization of nodes/proxy: failed,response: failed"
 	if got := strings.Join(js[[]string](b, outcomes), ","); got != want {
@@ -71,7 +71,7 @@ func TestPage(t *testing.T) {
 	b.quiet()
 	refused := js[string](b, "location.hash")
 
-	// What if nobody were asked what it may do? The two roads are beside each other.
+	// What if authorization were AlwaysAllow? Both explanations are beside each other.
 	const mode = `select[title="authorization.mode"]`
 	b.until("what if can be asked", `!document.getElementById("whatif").hidden`)
 	b.set(mode, "AlwaysAllow")
@@ -82,14 +82,14 @@ func TestPage(t *testing.T) {
 	b.set(mode, "Webhook")
 	b.until("as it was", `!document.querySelector("#stages.two")`)
 
-	// A link to one decision is a link to it.
+	// A link to one decision opens that decision.
 	other := b.another()
 	other.visit(address + refused)
 	other.until("the road of the link", `document.getElementById("title").textContent === "GET /containerLogs/default/nginx/nginx"`)
 	other.until("it is marked in the list", chosen+" > 0")
 	other.quiet()
 
-	// Filters are the server's, and stand in the address.
+	// The server applies filters, and the page's address contains them.
 	b.set("#filter-outcome", "allowed")
 	b.until("allowed ones alone", rows+` > 0 && [...document.querySelectorAll("#list .result")].every(e => e.textContent.endsWith("allowed"))`)
 	if got := js[string](b, "location.search"); got != "?outcome=allowed" {
@@ -99,7 +99,7 @@ func TestPage(t *testing.T) {
 	b.set("#filter-outcome", "")
 	b.until("all of them", `document.getElementById("list").textContent.includes("/pods/filtered-out")`)
 
-	// While it is paused nothing comes, and nothing is lost.
+	// While the page is paused it shows no new requests, and loses none.
 	b.leave()
 	b.do(chromedp.KeyEvent("p"))
 	b.until("paused", `document.body.dataset.state === "paused" && document.getElementById("pause").getAttribute("aria-pressed") === "true"`)
@@ -111,7 +111,7 @@ func TestPage(t *testing.T) {
 	b.do(chromedp.KeyEvent("p"))
 	b.until("it is shown", `document.querySelector("#list .request").textContent.includes("/pods/while-paused")`)
 
-	// The keyboard is enough.
+	// Everything can be done with the keyboard.
 	js[string](b, `location.hash = "#" + document.querySelector("#list a").dataset.id`)
 	b.until("the first is chosen", chosen+` === Number(document.querySelector("#list a").dataset.id)`)
 	first := js[int](b, chosen)
@@ -122,17 +122,17 @@ func TestPage(t *testing.T) {
 		b.do(chromedp.KeyEvent(step.key))
 		b.until("the key "+step.key, fmt.Sprintf("%s === %d && location.hash === '#%d' && document.activeElement.dataset.id === '%d'", chosen, step.want, step.want, step.want))
 	}
-	// Under the keyboard no row moves.
+	// Rows do not move while one has the keyboard focus.
 	send(t, demo, "/pods/under-the-keyboard")
 	b.until("it is held", `document.getElementById("held").textContent === "show 1 new"`)
 	b.do(chromedp.KeyEvent("/"))
 	b.until("the filter has the focus", `document.activeElement.id === "filter-path"`)
 	b.until("it is let in", `document.querySelector("#list .request").textContent.includes("/pods/under-the-keyboard")`)
-	b.set("#filter-path", "under-the") // the protocol's own key events come past preventDefault, and leave a slash
+	b.set("#filter-path", "under-the") // synthetic key events ignore preventDefault and leave a slash
 	b.until("one is left", rows+" === 1")
 	b.do(chromedp.KeyEvent(kb.Escape))
 
-	// Who does not see it is told, and finds the parts by their names.
+	// Screen readers announce changes, and find the parts by their names.
 	if got := js[string](b, `document.getElementById("live").getAttribute("aria-live") + " " + (document.getElementById("live").textContent !== "")`); got != "polite true" {
 		t.Errorf("the live region: %s", got)
 	}
@@ -142,13 +142,13 @@ func TestPage(t *testing.T) {
 	b.quiet()
 }
 
-// leave has nothing have the focus.
+// leave removes the focus.
 func (b *tab) leave() {
 	b.t.Helper()
 	js[bool](b, `(document.activeElement.blur(), true)`)
 }
 
-// TestMarkupIsText: what strangers send is shown, and is never more than text.
+// TestMarkupIsText sends markup in requests. The page shows it as text.
 func TestMarkupIsText(t *testing.T) {
 	demo := startDemo(t)
 	b := newTab(t, 1280, 860)
@@ -161,7 +161,7 @@ func TestMarkupIsText(t *testing.T) {
 	if got := js[int](b, `document.querySelectorAll("img, main script").length`); got != 0 {
 		t.Errorf("%d elements of the path are in the document", got)
 	}
-	// And where a mistake in the page took text for markup, the policy would not.
+	// The page's policy would block scripts even if the page inserted markup by mistake.
 	if got := js[string](b, `(() => { try { document.body.insertAdjacentHTML("beforeend", "<b>x</b>"); return "taken" } catch (e) { return e.name } })()`); got != "TypeError" {
 		t.Errorf("markup was %s", got)
 	}
@@ -170,7 +170,8 @@ func TestMarkupIsText(t *testing.T) {
 	}
 }
 
-// TestPagesFromElsewhere: a page of another origin reads nothing, sends nothing, and shows nothing of it in a frame.
+// TestPagesFromElsewhere opens a page of another origin. It cannot read or send anything, and cannot show the admin
+// page in a frame.
 func TestPagesFromElsewhere(t *testing.T) {
 	demo := startDemo(t)
 	elsewhere := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "<p>elsewhere") }))
@@ -188,7 +189,7 @@ func TestPagesFromElsewhere(t *testing.T) {
 			t.Errorf("%s: %s", request, got)
 		}
 	}
-	// Nor is anything sent by what needs to read nothing.
+	// A request that does not read the answer is refused too.
 	js[string](b, `fetch("`+base+`/api/send", {method: "POST", mode: "no-cors", body: '{"client": "kubelet-client", "method": "GET", "path": "/pods/from-elsewhere"}'}).then(() => "", () => "")`)
 	b.visit(base + "/?path=from-elsewhere")
 	if got := js[int](b, rows); got != 0 {
@@ -196,7 +197,7 @@ func TestPagesFromElsewhere(t *testing.T) {
 	}
 }
 
-// TestWidths: the page fits a telephone, and pictures are taken of it.
+// TestWidths wants the page to fit a telephone, and takes screenshots.
 func TestWidths(t *testing.T) {
 	demo := startDemo(t)
 	for _, size := range []struct {
@@ -227,7 +228,7 @@ func TestWidths(t *testing.T) {
 	}
 }
 
-// fits fails where the page is wider than its window.
+// fits fails the test if the page is wider than its window.
 func (b *tab) fits(when string) {
 	b.t.Helper()
 	if over := js[[]string](b, `[...document.querySelectorAll("html, #list, #detail, main")].filter(e => e.scrollWidth > e.clientWidth).map(e => e.tagName + "#" + e.id + " " + e.scrollWidth)`); len(over) > 0 {
@@ -235,7 +236,7 @@ func (b *tab) fits(when string) {
 	}
 }
 
-// TestColours: as the system has them, until the button says otherwise, which is remembered.
+// TestColours wants the colors of the system until the button selects others, which the page remembers.
 func TestColours(t *testing.T) {
 	demo := startDemo(t)
 	b := newTab(t, 1280, 860)
@@ -263,7 +264,7 @@ func TestColours(t *testing.T) {
 	}
 }
 
-// TestToken: where a token is wanted the page asks for it, says when it is wrong, and keeps it nowhere.
+// TestToken wants the page to ask for a token if one is needed, to report a wrong one, and to store it nowhere.
 func TestToken(t *testing.T) {
 	const token = "a-token-of-32-letters-or-so-more"
 	file := filepath.Join(t.TempDir(), "token")
@@ -286,7 +287,7 @@ func TestToken(t *testing.T) {
 	}
 }
 
-// TestItComesBack: a page whose demo ends says so, and follows the one that comes in its place, whose decisions are others.
+// TestItComesBack stops the demo and starts another. The page reports that, and then follows the new one.
 func TestItComesBack(t *testing.T) {
 	demo, stop := startDemoOn(t, "127.0.0.1:0")
 	b := newTab(t, 1280, 860)
@@ -305,7 +306,7 @@ func TestItComesBack(t *testing.T) {
 	b.until("and is forgotten", `document.getElementById("nothing").textContent === "Select a request to see how it was handled."`)
 }
 
-// TestStates shows what else there is to see: a handshake that failed, an answer that was read, and what is broken.
+// TestStates covers the remaining displays: a failed handshake, a truncated answer, and errors.
 func TestStates(t *testing.T) {
 	demo := startDemo(t)
 	b := newTab(t, 1280, 860)

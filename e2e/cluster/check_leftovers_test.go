@@ -84,7 +84,7 @@ func objects(t testing.TB, c *controlplane.Plane) map[string]string {
 func leaves(t testing.TB, c *controlplane.Plane, before map[string]string) {
 	t.Helper()
 	if diff := cmp.Diff(before, objects(t, c)); diff != "" {
-		t.Errorf("the objects of the cluster are others than before (-before +after):\n%s", diff)
+		t.Errorf("the objects of the cluster have changed (-before +after):\n%s", diff)
 	}
 }
 
@@ -108,7 +108,7 @@ func midway(t testing.TB, c *controlplane.Plane, args ...string) *background {
 				return ""
 			}
 		}
-		return "it has none; it said: " + b.stderr.String()
+		return "none yet; output: " + b.stderr.String()
 	})
 	return b
 }
@@ -141,7 +141,7 @@ func TestCheckLeavesNothing(t *testing.T) {
 	both.Wait()
 	for _, one := range results {
 		if one.Status != 0 {
-			t.Errorf("one of two at once: %+v", one)
+			t.Errorf("one of two checks at the same time: %+v", one)
 		}
 	}
 	leaves(t, plane, before)
@@ -151,12 +151,12 @@ func TestCheckLeavesNothing(t *testing.T) {
 		expect.NoError(t, b.Process.Signal(signal))
 		got := reported(t, b.end(t))
 		if got.Status != 2 || !strings.Contains(got.Stderr, "signal received") || got.report.Count(conformance.Fail) > 0 {
-			t.Errorf("%v: %+v, want status 2, and nothing that failed", signal, got)
+			t.Errorf("%v: %+v, want status 2 and no failed check", signal, got)
 		}
 		leaves(t, plane, before)
 	}
 	if got := runCheck(t, plane, "--timeout", "300ms"); got.Status != 2 || !strings.Contains(got.Stderr, "--timeout: 300ms are over") || got.report.Count(conformance.Fail) > 0 {
-		t.Errorf("without time: %+v, want status 2, and nothing that failed", got)
+		t.Errorf("--timeout 300ms: %+v, want status 2 and no failed check", got)
 	}
 	leaves(t, plane, before)
 
@@ -166,7 +166,7 @@ func TestCheckLeavesNothing(t *testing.T) {
 	link.cut()
 	got := reported(t, b.end(t))
 	if got.report.Count(conformance.Fail) > 0 || len(got.report.NotRemoved) > 0 {
-		t.Errorf("a connection that breaks: %+v, want nothing that failed, nothing left", got)
+		t.Errorf("a connection that breaks once: %+v, want no failed check and nothing left", got)
 	}
 	leaves(t, plane, before)
 
@@ -179,7 +179,7 @@ func TestCheckLeavesNothing(t *testing.T) {
 	link.close()
 	got = reported(t, b.end(t))
 	if got.Status != 2 || len(got.report.NotRemoved) == 0 || got.report.Count(conformance.Fail) > 0 {
-		t.Errorf("a connection that is lost: %+v, want status 2, and what is left", got)
+		t.Errorf("a connection that is lost: %+v, want status 2 and a list of what is left", got)
 	}
 
 	// Another check leaves such objects alone for a minute, because their owner may still run. Afterwards it removes
@@ -188,7 +188,7 @@ func TestCheckLeavesNothing(t *testing.T) {
 	after := objects(t, plane)
 	for _, name := range slices.Sorted(maps.Keys(killed)) {
 		if after[name] != killed[name] {
-			t.Errorf("%s was removed by another run, moments after its own was killed", name)
+			t.Errorf("%s was removed by another check moments after its own was killed", name)
 		}
 	}
 	expect.Eventually(t, 3*time.Minute, "the next check removes what is left", func() string {
@@ -199,7 +199,7 @@ func TestCheckLeavesNothing(t *testing.T) {
 		return cmp.Diff(before, objects(t, plane))
 	})
 	if got := objects(t, plane)["node /"+foreign]; got != before["node /"+foreign] || got == "" {
-		t.Errorf("somebody's Node with our label is gone")
+		t.Error("the check removed a Node of another name that has its label")
 	}
 }
 

@@ -79,7 +79,7 @@ func mistakes() []mistake {
 		{what: "nodes are dialled by name alone", verdict: fail, id: "reach.usual", flag: addressTypesFlag, with: []string{addressTypesFlag + "=Hostname"}},
 		{what: "external addresses come first", verdict: warn, id: "reach.order", flag: addressTypesFlag, with: []string{addressTypesFlag + "=ExternalIP,InternalIP,Hostname"}},
 		{what: "no address type is looked for", verdict: fail, id: "reach.dialled", flag: addressTypesFlag, with: []string{addressTypesFlag + "="}},
-		{what: "nobody signs serving certificates", verdict: fail, id: "serving.accepted", flag: "--cluster-signing-cert-file", args: []string{"--approve-serving-certificate"}},
+		{what: "no controller signs serving certificates", verdict: fail, id: "serving.accepted", flag: "--cluster-signing-cert-file", args: []string{"--approve-serving-certificate"}},
 	}
 }
 

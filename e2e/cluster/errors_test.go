@@ -61,7 +61,7 @@ func TestKubectlErrorsAreRecognized(t *testing.T) {
 		expect.NoError(t, os.WriteFile(stranger, p.UnknownCA.CertPEM(), 0o644))
 		fails(t, plane, "kubectl-cannot-connect", "logs", "nginx", "--certificate-authority="+stranger)
 		fails(t, plane, "kubectl-unauthorized", "logs", "nginx", "--kubeconfig=/dev/null", "--server="+plane.URL, "--certificate-authority="+p.CAFile, "--token=nonsense")
-		fails(t, plane, "kubectl-forbidden", "logs", "nginx", "--as=somebody")
+		fails(t, plane, "kubectl-forbidden", "logs", "nginx", "--as=outsider")
 		fails(t, plane, "no-such-pod", "logs", "nginx")
 		fails(t, plane, "no-metrics", "top", "nodes")
 	})

@@ -52,7 +52,7 @@ func TestKubectlLogsOptions(t *testing.T) {
 		{"--all-containers", programs.Result{Stdout: sorted("oldest\nolder\nold\nbeside\n")}},
 		{"--all-containers --prefix --tail 1", programs.Result{Stdout: "[pod/web/main] old\n[pod/web/sidecar] beside\n"}},
 		{"-c sidecar -p", programs.Result{Status: 1, Stderr: "Error from server (BadRequest): previous terminated container \"sidecar\" in pod \"web\" not found\n"}},
-		{"-c nobody", programs.Result{Status: 1, Stderr: "error: container nobody is not valid for pod web out of: main, sidecar\n"}},
+		{"-c other", programs.Result{Status: 1, Stderr: "error: container other is not valid for pod web out of: main, sidecar\n"}},
 	} {
 		t.Run(test.args, func(t *testing.T) {
 			got := plane.Kubectl(t, append([]string{"logs", "-n", "shop", "web"}, strings.Fields(test.args)...)...)

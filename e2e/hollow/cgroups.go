@@ -6,8 +6,8 @@ import (
 	"k8s.io/utils/ptr"
 )
 
-// cgroups have each pod's as the kubelet would have made it, where kubemark's have none, so that the kubelet can read there
-// what a pod has.
+// cgroups is kubemark's container manager with the cgroup of each pod, so that the kubelet can read the pod's
+// resources there. kubemark's own has none.
 type cgroups struct{ cm.ContainerManager }
 
 func (c cgroups) NewPodContainerManager() cm.PodContainerManager {
@@ -16,7 +16,7 @@ func (c cgroups) NewPodContainerManager() cm.PodContainerManager {
 
 type podCgroups struct{ cm.PodContainerManager }
 
-// period is that of quotas, in microseconds, and none is read where there is no limit.
+// period is the period of CPU quotas, in microseconds. none stands for no limit.
 const (
 	period = 100_000
 	none   = -1

@@ -1,7 +1,9 @@
-// Command hollow is a kubelet of Kubernetes' own code as a node of a cluster, over a container runtime that is not there:
-// what kubemark's hollow node is, with these differences. Its containers end as the pod says, where kubemark's run for
-// ever; probes are made, where kubemark's always succeed; pods have cgroups to be read; and events are told, one a line. So
-// what it reports of pods is what a kubelet reports.
+// Command hollow is a kubelet of Kubernetes' own code that joins a cluster as a node without running real containers.
+// TestSameNode runs it beside fauxlet and compares what the two report.
+//
+// It is built from the parts of kubemark's hollow node, with these differences: containers end as the pod says, where
+// kubemark's run forever; probes run, where kubemark's always succeed; pods have cgroups; and events are printed, one
+// per line. So the status that it reports for a pod is the status that a kubelet reports.
 package main
 
 import (
@@ -54,7 +56,7 @@ func run() error {
 		return err
 	}
 	clientConfig.UserAgent = "hollow"
-	clientConfig.QPS = -1 // a kubelet's is 50, by which it tells late of many pods that change at once
+	clientConfig.QPS = -1 // with a kubelet's 50, many changes at once are reported late
 	client, err := kubernetes.NewForConfig(clientConfig)
 	if err != nil {
 		return err
@@ -67,15 +69,15 @@ func run() error {
 	flags, config := kubemark.GetHollowKubeletConfig(&o)
 	flags.NodeIP = *ip
 	config.Address = "127.0.0.1"
-	config.EnableControllerAttachDetach = true // as by default
+	config.EnableControllerAttachDetach = true // the default
 	config.ProviderID = ""
 	config.FileCheckFrequency.Duration = time.Second
-	config.SyncFrequency.Duration = time.Second // a back-off that is over is seen soon
+	config.SyncFrequency.Duration = time.Second // notice the end of a back-off soon
 	if *static != "" {
 		config.StaticPodPath = *static
 	}
 	heartbeat := *clientConfig
-	heartbeat.Timeout, heartbeat.QPS = config.NodeStatusUpdateFrequency.Duration, -1 // as a kubelet's (cmd/kubelet/app)
+	heartbeat.Timeout, heartbeat.QPS = config.NodeStatusUpdateFrequency.Duration, -1 // as in cmd/kubelet/app
 	heartbeatClient, err := kubernetes.NewForConfig(&heartbeat)
 	if err != nil {
 		return err
@@ -86,9 +88,9 @@ func run() error {
 	images := fakeremote.NewFakeRemoteRuntime().ImageService
 	node := kubemark.NewHollowKubelet(flags, config, client, heartbeatClient, &cadvisortest.Fake{NodeName: o.NodeName},
 		images, newRuntime(), cgroups{cm.NewStubContainerManager()})
-	node.KubeletDeps.ProbeManager = nil // the kubelet makes its own
+	node.KubeletDeps.ProbeManager = nil // the kubelet then creates its own
 	node.KubeletDeps.OSInterface = &containertest.FakeOS{}
-	// Any other recorder has the kubelet read /dev/kmsg, which is not everywhere.
+	// With any other recorder the kubelet reads /dev/kmsg, which does not exist everywhere.
 	events := make(chan string)
 	node.KubeletDeps.Recorder = &record.FakeRecorder{Events: events}
 	go func() {
@@ -96,7 +98,7 @@ func run() error {
 			fmt.Println("event:", event)
 		}
 	}()
-	go node.Run(ctx) // which never returns
+	go node.Run(ctx) // never returns
 	<-ctx.Done()
 	return nil
 }

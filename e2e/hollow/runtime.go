@@ -13,12 +13,12 @@ import (
 	utilexec "k8s.io/utils/exec"
 )
 
-// lifeVariable is the variable of a container's environment that says how it ends, in the words of fauxlet's scenario.
+// lifeVariable is the environment variable of a container that says how it ends, in the form of fauxlet's scenario.
 const lifeVariable = "HOLLOW_LIFE"
 
 // containerLife is how a container ends.
 type containerLife struct {
-	// Init is a container that does not go on: it ends with 0 where nothing else is said.
+	// Init marks an init container: it ends with exit code 0 unless Exits says otherwise.
 	Init  bool `json:"init"`
 	Exits *struct {
 		After  metav1.Duration `json:"after"`
@@ -34,12 +34,12 @@ type containerLife struct {
 
 const killed = 137
 
-// containerRuntime is the fake one of the CRI's own tests, with containers that end.
+// containerRuntime is the fake runtime of the CRI's own tests, with containers that end.
 type containerRuntime struct {
 	*apitest.FakeRuntimeService
 
 	mu        sync.Mutex
-	lives     map[string]containerLife // by container id
+	lives     map[string]containerLife // by container ID
 	sandboxes int
 }
 
@@ -51,7 +51,7 @@ func newRuntime() *containerRuntime {
 	return r
 }
 
-// RunPodSandbox gives each pod an address of its own, and one on the host's network none.
+// RunPodSandbox gives each pod an address of its own, except pods on the host's network.
 func (r *containerRuntime) RunPodSandbox(ctx context.Context, config *runtimeapi.PodSandboxConfig, handler string) (string, error) {
 	id, err := r.FakeRuntimeService.RunPodSandbox(ctx, config, handler)
 	if err != nil {
@@ -70,7 +70,7 @@ func (r *containerRuntime) RunPodSandbox(ctx context.Context, config *runtimeapi
 	return id, nil
 }
 
-// CreateContainer remembers how the container is to end.
+// CreateContainer records how the container ends.
 func (r *containerRuntime) CreateContainer(ctx context.Context, sandbox string, config *runtimeapi.ContainerConfig, sandboxConfig *runtimeapi.PodSandboxConfig) (string, error) {
 	var life containerLife
 	for _, variable := range config.Envs {
@@ -90,7 +90,7 @@ func (r *containerRuntime) CreateContainer(ctx context.Context, sandbox string, 
 	return id, nil
 }
 
-// StartContainer has the container end when its time comes.
+// StartContainer starts the container and ends it when its time comes.
 func (r *containerRuntime) StartContainer(ctx context.Context, id string) error {
 	if err := r.FakeRuntimeService.StartContainer(ctx, id); err != nil {
 		return err
@@ -110,7 +110,7 @@ func (r *containerRuntime) StartContainer(ctx context.Context, id string) error 
 	return nil
 }
 
-// StopContainer returns when the container has ended, or was killed after the timeout, in seconds.
+// StopContainer returns when the container has ended. After the timeout, in seconds, it kills the container.
 func (r *containerRuntime) StopContainer(ctx context.Context, id string, timeout int64) error {
 	if !r.runs(id) {
 		return nil
@@ -131,7 +131,8 @@ func (r *containerRuntime) StopContainer(ctx context.Context, id string, timeout
 	return nil
 }
 
-// ExecSync is a probe: its command is how long after its start the container passes it, as in ["3s"].
+// ExecSync runs a probe. Its command is the time after the start of the container from which the probe succeeds, such
+// as ["3s"].
 func (r *containerRuntime) ExecSync(_ context.Context, id string, command []string, _ time.Duration) ([]byte, []byte, error) {
 	if len(command) != 1 {
 		return nil, nil, nil
@@ -161,7 +162,7 @@ func (r *containerRuntime) runs(id string) bool {
 	return c != nil && c.State == runtimeapi.ContainerState_CONTAINER_RUNNING
 }
 
-// end ends a container that runs, with the reason that a runtime gives where none is asked for.
+// end ends a running container with a reason, as a runtime does.
 func (r *containerRuntime) end(id string, code int32, reason string) {
 	r.Lock()
 	defer r.Unlock()

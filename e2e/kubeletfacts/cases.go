@@ -6,7 +6,7 @@ const (
 	dir    = "--config-dir=conf"
 )
 
-// file is the files of a case with a configuration file of the right kind.
+// file returns the files of a case: a configuration file of the right kind, and more.
 func file(body string, more ...string) map[string]string {
 	return files(append([]string{"kubelet.yaml", header + body}, more...)...)
 }
@@ -20,7 +20,7 @@ func files(pairs ...string) map[string]string {
 	return out
 }
 
-// written are the cases with a thought behind them; the flags one by one are made by flagCases.
+// written are cases that each test one rule. flagCases adds one for every flag.
 var written = []load{
 	{Name: "no flags"},
 	{Name: "empty config", Args: []string{config}, Files: file("")},
@@ -177,7 +177,7 @@ var written = []load{
 	{Name: "tracing", Args: []string{config}, Files: file("tracing: {endpoint: \"http://a:4317\", samplingRatePerMillion: -1}\n")},
 	{Name: "shutdown by priority and by period", Args: []string{config}, Files: file("shutdownGracePeriod: 10s\nshutdownGracePeriodByPodPriority: [{priority: 1, shutdownGracePeriodSeconds: 1}]\n")},
 
-	// Drop-ins, further.
+	// More drop-ins.
 	{Name: "drop-in of an unknown gate", Args: []string{config, dir}, Files: file("", "conf/1.conf", header+"featureGates: {Nope: true}\n")},
 	{Name: "drop-in of a locked gate", Args: []string{config, dir}, Files: file("", "conf/1.conf", header+"featureGates: {KubeletFineGrainedAuthz: false}\n")},
 	{Name: "drop-in of a gate not a bool", Args: []string{config, dir}, Files: file("", "conf/1.conf", header+"featureGates: {AllAlpha: maybe}\n")},
@@ -201,7 +201,7 @@ var written = []load{
 	{Name: "config twice", Args: []string{"--config=none.yaml", config}, Files: file("port: 5\n")},
 	{Name: "config is empty by flag", Args: []string{"--config="}},
 
-	// What YAML can say.
+	// YAML syntax.
 	{Name: "two documents", Args: []string{config}, Files: file("port: 5\n---\nport: 6\n")},
 	{Name: "anchors", Args: []string{config}, Files: file("kubeReserved: &r {cpu: \"1\"}\nsystemReserved: *r\n")},
 	{Name: "merge key", Args: []string{config}, Files: file("kubeReserved: &r {cpu: \"1\"}\nsystemReserved: {<<: *r, memory: 1Gi}\n")},
@@ -219,7 +219,7 @@ var written = []load{
 	{Name: "a negative duration", Args: []string{config}, Files: file("syncFrequency: -1s\nnodeStatusUpdateFrequency: -1s\nruntimeRequestTimeout: -1s\n")},
 	{Name: "a duration as a number", Args: []string{config}, Files: file("syncFrequency: 10\n")},
 
-	// Flags, further.
+	// More flags.
 	{Name: "booleans in all spellings", Args: []string{"--anonymous-auth=T", "--enable-server=1", "--fail-swap-on=FALSE", "--register-node=f"}},
 	{Name: "boolean in none", Args: []string{"--anonymous-auth=yes"}},
 	{Name: "duration without a unit", Args: []string{"--sync-frequency=10"}},
@@ -227,12 +227,12 @@ var written = []load{
 	{Name: "number in octal by flag", Args: []string{"--max-pods=010", "--port=0x2800"}},
 	{Name: "taints by flag over the file's", Args: []string{config, "--register-with-taints=c=d:NoExecute"}, Files: file("registerWithTaints: [{key: a, effect: NoSchedule}]\n")},
 	{Name: "eviction by flag over the file's", Args: []string{config, "--eviction-hard=memory.available<5%"}, Files: file("evictionHard: {nodefs.available: 5%}\n")},
-	// Without GenericWorkload four gates complain, in no order.
+	// Without GenericWorkload four gates fail, in random order.
 	{Name: "all gates of a stage", Args: []string{"--feature-gates=AllAlpha=true,GenericWorkload=true"}},
 	{Name: "no gates of a stage", Args: []string{"--feature-gates=AllBeta=false"}},
 	{Name: "all gates of a stage in the file", Args: []string{config}, Files: file("featureGates: {AllAlpha: true, GenericWorkload: true, MemoryQoS: false}\n")},
 
-	// Validation, further.
+	// More validation.
 	{Name: "eviction soft", Args: []string{config}, Files: file("evictionSoft: {memory.available: 1Gi}\nevictionSoftGracePeriod: {memory.available: 1m}\nevictionMaxPodGracePeriod: 7\nevictionMinimumReclaim: {nodefs.available: 1Gi}\n")},
 	{Name: "eviction that cannot be", Args: []string{config}, Files: file("evictionHard: {memory.available: 200%, nope: \"1\", nodefs.available: x}\n")},
 	{Name: "reserved quantities that cannot be", Args: []string{config}, Files: file("kubeReserved: {cpu: x, nope: \"1\"}\nsystemReserved: {memory: -1Gi}\n")},

@@ -20,20 +20,20 @@ import (
 )
 
 type facts struct {
-	// Defaults is the configuration of a file that says nothing, after the
-	// kubelet's defaulting and its round trip through the internal type.
+	// Defaults is the configuration of an empty file after the kubelet's defaulting and its conversion to the
+	// internal type and back.
 	Defaults object `json:"defaults"`
-	// Legacy is what differs from Defaults when there are flags only, as a JSON merge patch.
+	// Legacy is the JSON merge patch from Defaults to the configuration without a file.
 	Legacy object `json:"legacy"`
-	// Zero is the versioned form of an empty internal configuration: it holds
-	// every field that the round trip through the internal type fills in.
+	// Zero is an empty internal configuration in its versioned form. It shows every field that the conversion fills
+	// in.
 	Zero object `json:"zero"`
-	// Paths are the fields whose relative paths resolve against the file's folder.
+	// Paths are the fields whose relative paths are relative to the file's folder.
 	Paths []string `json:"paths"`
-	// EvictionHard is used when a configuration file does not set the field.
+	// EvictionHard applies if a configuration file does not set the field.
 	EvictionHard map[string]string `json:"evictionHard"`
 	Gates        []gate            `json:"gates"`
-	// Dependencies holds, by gate, the gates that it needs.
+	// Dependencies lists, for each gate, the gates that it depends on.
 	Dependencies map[string][]string `json:"dependencies"`
 	Flags        []flag              `json:"flags"`
 }
@@ -50,13 +50,12 @@ type gate struct {
 type flag struct {
 	Name      string `json:"name"`
 	Shorthand string `json:"shorthand,omitempty"`
-	// Type is the name that the usage text shows; Value is the Go type that
-	// parses, which tells apart what Type does not.
+	// Type is the name in the usage text. Value is the Go type that parses the flag; it distinguishes more than Type.
 	Type        string `json:"type"`
 	Value       string `json:"value"`
 	Default     string `json:"default,omitempty"`
 	NoOptDefVal string `json:"noOptDefault,omitempty"`
-	// Field is the path in the versioned KubeletConfiguration that the flag sets.
+	// Field is the path of the KubeletConfiguration field that the flag sets.
 	Field      string `json:"field,omitempty"`
 	Usage      string `json:"usage"`
 	Deprecated string `json:"deprecated,omitempty"`
@@ -97,7 +96,7 @@ func measureFacts() (*facts, error) {
 	return f, err
 }
 
-// versionedJSON is the kubelet's own conversion for /configz.
+// versionedJSON converts a configuration as the kubelet does for /configz.
 func versionedJSON(kc *kubeletconfig.KubeletConfiguration) (object, error) {
 	scheme, _, err := kubeletscheme.NewSchemeAndCodecs()
 	if err != nil {
@@ -115,8 +114,7 @@ func versionedJSON(kc *kubeletconfig.KubeletConfiguration) (object, error) {
 	return out, json.Unmarshal(text, &out)
 }
 
-// difference is the JSON merge patch from one object to another; what is only
-// in the first comes out as null.
+// difference returns the JSON merge patch from one object to another. A field that only the first has becomes null.
 func difference(from, to object) object {
 	patch := object{}
 	for key, want := range to {
@@ -140,7 +138,7 @@ func difference(from, to object) object {
 	return patch
 }
 
-// onlyPath is the path of the one leaf in which two configurations differ, or "".
+// onlyPath returns the path of the one leaf in which two configurations differ, or "".
 func onlyPath(from, to object) (string, error) {
 	at := difference(from, to)
 	var path []string
@@ -212,7 +210,7 @@ func measureGates() ([]gate, map[string][]string) {
 	return gates, needs
 }
 
-// kubeletFlags is the flag set of the kubelet's command, built as it builds it.
+// kubeletFlags returns the flag set of the kubelet's command, built as the command does.
 func kubeletFlags() (*pflag.FlagSet, *kubeletconfig.KubeletConfiguration, error) {
 	kc, err := options.NewKubeletConfiguration()
 	if err != nil {
@@ -223,11 +221,11 @@ func kubeletFlags() (*pflag.FlagSet, *kubeletconfig.KubeletConfiguration, error)
 	options.NewKubeletFlags().AddFlags(fs)
 	options.AddKubeletConfigFlags(fs, kc)
 	options.AddGlobalFlags(fs)
-	fs.SetOutput(io.Discard) // warnings about deprecated flags
+	fs.SetOutput(io.Discard) // drop warnings about deprecated flags
 	return fs, kc, nil
 }
 
-// samples are values of which each flag of the configuration accepts one.
+// samples has a valid value for each flag of the configuration.
 var samples = []string{
 	"true", "false", "7", "7s", "10.11.12.13", "a=true", "a=b", "a<b", "a:b",
 	"0:memory=1Gi", "k=v:NoSchedule", "p=7", "7Ki",
@@ -255,14 +253,14 @@ func measureFlags(legacy object) ([]flag, error) {
 }
 
 func measureField(f *flag, legacy object) error {
-	// Usage texts, some of which mention other flags' state, are not a value: set and compare.
+	// The usage text of some flags depends on other flags. Setting a value and comparing is reliable.
 	for _, sample := range samples {
 		fs, kc, err := kubeletFlags()
 		if err != nil {
 			return err
 		}
 		if strings.HasSuffix(f.Value, "versionValue") {
-			return nil // its target is global and not a configuration
+			return nil // it sets a global variable, not the configuration
 		}
 		if fs.Set(f.Name, sample) != nil {
 			continue
@@ -281,8 +279,8 @@ func measureField(f *flag, legacy object) error {
 	return nil
 }
 
-// valueType tells the parsers of flags apart: pflag's own by their type, and
-// the map that does not split at commas from the one that does.
+// valueType returns the name of a flag's parser: the type of pflag's own values, and for maps whether they split at
+// commas.
 func valueType(v pflag.Value) string {
 	name := strings.TrimPrefix(fmt.Sprintf("%T", v), "*")
 	if m, ok := v.(*cliflag.MapStringString); ok && m.NoSplit {

@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// TestMain lets a test's own binary be the kubelet of one case, as main does.
+// TestMain lets the test binary be the kubelet of one case, as main does.
 func TestMain(m *testing.M) {
 	if args, ok := os.LookupEnv(childArgs); ok {
 		runChild(args)
@@ -16,7 +16,7 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// The measured data committed in package config is what this version of the kubelet says.
+// TestCommittedFactsAreTheKubelets compares the data that package config embeds with this version of the kubelet.
 func TestCommittedFactsAreTheKubelets(t *testing.T) {
 	got, err := measureFacts()
 	if err != nil {

@@ -18,7 +18,7 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// A load is one command line with its files and what the kubelet makes of them.
+// A load is a command line with its files, and the configuration or the error that the kubelet makes of them.
 type load struct {
 	Name  string            `json:"name"`
 	Args  []string          `json:"args"`
@@ -26,33 +26,33 @@ type load struct {
 
 	// Config is the effective configuration as a JSON merge patch over the defaults of a file.
 	Config object `json:"config,omitempty"`
-	// Lenient is set when strict decoding of the file failed and the kubelet went on.
+	// Lenient is set if strict decoding of the file failed and the kubelet continued.
 	Lenient bool `json:"lenient,omitempty"`
-	// Invalid are the errors of validation, sorted.
+	// Invalid are the validation errors, sorted.
 	Invalid []string `json:"invalid,omitempty"`
-	// Error is any other; $DIR stands for the folder of the files.
+	// Error is any other error. $DIR stands for the folder of the files.
 	Error string `json:"error,omitempty"`
 }
 
-// The kubelet's own command runs in a process of its own, since it sets process-wide
-// state, and never gets past validation: the marker is a flag value that is always
-// refused there, and that refusal is then taken out of the answer.
+// The kubelet's own command sets process-wide state, so that each case runs in a process of its own. It must not get
+// past validation: the marker is a flag value that validation always refuses, and that error is removed from the
+// result.
 const (
 	childArgs   = "KUBELETFACTS_CHILD"
 	marker      = "--event-burst=-1"
 	markerError = "invalid configuration: eventBurst (--event-burst) -1 must not be a negative number"
-	// The host of the measurement must not show in the data.
+	// This error depends on the machine of the measurement and is removed.
 	hostError = "kubelet is configured to not run on a host using cgroup v1"
 )
 
-// result is what the child says on its third descriptor.
+// result is what the child writes to its third file descriptor.
 type result struct {
 	Error   string   `json:"error"`
 	Invalid []string `json:"invalid"`
 	Marked  bool     `json:"marked"`
 }
 
-// runChild is the whole life of the child process.
+// runChild runs the kubelet's command in the child process.
 func runChild(argsJSON string) {
 	out := result{}
 	func() {
@@ -91,7 +91,7 @@ func runChild(argsJSON string) {
 	_ = json.NewEncoder(os.NewFile(3, "result")).Encode(out)
 }
 
-// measureLoads answers every case.
+// measureLoads runs every case.
 func measureLoads() ([]load, error) {
 	known, err := measureFacts()
 	if err != nil {
@@ -106,7 +106,8 @@ func measureLoads() ([]load, error) {
 	return cases, nil
 }
 
-// flagCases gives each flag of the configuration, alone, a value that it takes, and each flag one that it should not.
+// flagCases returns a case with a valid value for each flag of the configuration, and one with an invalid value for
+// every flag.
 func flagCases(flags []flag) []load {
 	var out []load
 	for _, f := range flags {
@@ -175,7 +176,7 @@ func (l *load) measure(defaults object) error {
 	return nil
 }
 
-// schemeName is a place in the kubelet's source that its errors tell.
+// schemeName is a position in the kubelet's source that its errors contain.
 var schemeName = regexp.MustCompile(`in scheme "[^"]*"`)
 
 func runKubelet(dir, args string) (*result, string, error) {

@@ -15,7 +15,7 @@ import (
 	"fmt"
 	"os"
 
-	_ "k8s.io/component-base/logs/json/register" // the log formats of the real command
+	_ "k8s.io/component-base/logs/json/register" // the log formats of the kubelet's command
 )
 
 func main() {
@@ -56,7 +56,7 @@ func run(args []string) error {
 	return err
 }
 
-// encode is the one form in which the measured data is committed.
+// encode is the form in which the data is committed.
 func encode(v any) ([]byte, error) {
 	text, err := json.MarshalIndent(v, "", " ")
 	if err != nil {

@@ -62,7 +62,7 @@ func TestNodeWithControllers(t *testing.T) {
 	plane.KubectlPrints(t, nil, "delete", "pod", "goes", "--wait=false")
 	plane.CreatePod(t, controlplane.BoundTo(n.name, "new"))
 	if pod, err := plane.Client.CoreV1().Pods("default").Get(context.Background(), "goes", metav1.GetOptions{}); err != nil || pod.DeletionTimestamp == nil {
-		t.Errorf("a pod that nobody can stop: %v, %v", pod, err)
+		t.Errorf("a pod on a node that cannot be reached: %v, %v", pod, err)
 	}
 
 	way.set(false, false)

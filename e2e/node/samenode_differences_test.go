@@ -22,61 +22,89 @@ type nodeDifference struct {
 	paths   []string // patterns of whole field paths; each must occur
 	hollow  string   // a pattern of the kubelet's value, the whole of it; absent is "-"
 	fauxlet string   // pattern of fauxlet's value
-	tells   string   // description for docs/node.md
+	text    string   // description for docs/node.md
 	why     string
 }
 
 // sameNodeDifferences are all allowed differences. One that no longer occurs fails the test too.
 var sameNodeDifferences = []nodeDifference{
 	{
-		"Node", []string{`status\.nodeInfo\.(bootID|machineID|systemUUID)`, `status\.nodeInfo\.kernelVersion`, `status\.nodeInfo\.osImage`, `status\.nodeInfo\.containerRuntimeVersion`, `status\.nodeInfo\.kubeletVersion`}, ".*", ".+",
-		"`nodeInfo` names no machine, kernel or system that there is; `containerRuntimeVersion` is `fauxlet://`, and `kubeletVersion` ends in `+fauxlet`",
-		"a stand-in says what it is",
+		what: "Node",
+		paths: []string{
+			`status\.nodeInfo\.(bootID|machineID|systemUUID)`, `status\.nodeInfo\.kernelVersion`, `status\.nodeInfo\.osImage`,
+			`status\.nodeInfo\.containerRuntimeVersion`, `status\.nodeInfo\.kubeletVersion`,
+		},
+		hollow: ".*", fauxlet: ".+",
+		text: "`nodeInfo` describes no real machine, kernel or system. `containerRuntimeVersion` is `fauxlet://`, and `kubeletVersion` ends in `+fauxlet`",
+		why:  "a stand-in says what it is",
 	},
 	{
-		"Node", []string{`status\.capacity\.hugepages-1Gi`, `status\.capacity\.hugepages-2Mi`, `status\.allocatable\.hugepages-1Gi`, `status\.allocatable\.hugepages-2Mi`}, "-", "0",
-		"there are no huge pages, of 1Gi and of 2Mi",
-		"so says a kubelet on a usual machine; the one that this is compared with has a made-up machine, with no size of pages",
+		what: "Node",
+		paths: []string{
+			`status\.capacity\.hugepages-1Gi`, `status\.capacity\.hugepages-2Mi`,
+			`status\.allocatable\.hugepages-1Gi`, `status\.allocatable\.hugepages-2Mi`,
+		},
+		hollow: "-", fauxlet: "0",
+		text: "the capacity for huge pages of 1Gi and 2Mi is 0",
+		why:  "a kubelet on a usual machine reports the same. The kubelet of this comparison runs on a fake machine without page sizes",
 	},
 	{
-		"Node", []string{`status\.declaredFeatures\[\d\]`}, "InPlacePodLevelResourcesVerticalScaling|InPlacePodVerticalScalingInitContainers|RestartAllContainersOnContainerExits", "-",
-		"of `declaredFeatures` it has `ExtendWebSocketsToKubelet` alone",
-		"it does not resize pods or restart all containers of one, and a scheduler goes by what a node declares",
+		what:    "Node",
+		paths:   []string{`status\.declaredFeatures\[\d\]`},
+		hollow:  "InPlacePodLevelResourcesVerticalScaling|InPlacePodVerticalScalingInitContainers|RestartAllContainersOnContainerExits",
+		fauxlet: "-",
+		text:    "`declaredFeatures` has only `ExtendWebSocketsToKubelet`",
+		why:     "it cannot resize pods or restart all containers of a pod, and the scheduler relies on what a node declares",
 	},
 	{
-		"CSINode", []string{`.*`}, ".*", "-",
-		"there is no CSINode",
-		"nothing is mounted, and there are no drivers",
+		what:   "CSINode",
+		paths:  []string{`.*`},
+		hollow: ".*", fauxlet: "-",
+		text: "there is no CSINode",
+		why:  "nothing is mounted, and there are no drivers",
 	},
 	{
-		"Node that has stopped", []string{`Ready\.status`, `Ready\.reason`, `Ready\.message`}, "True|KubeletReady|kubelet is posting ready status", "False|KubeletNotReady|node is shutting down",
-		"a node whose process is told to end says that it is not ready",
-		"a kubelet says so when its machine shuts down, and otherwise leaves the cluster to find out; here the process is the machine",
+		what:    "Node that has stopped",
+		paths:   []string{`Ready\.status`, `Ready\.reason`, `Ready\.message`},
+		hollow:  "True|KubeletReady|kubelet is posting ready status",
+		fauxlet: "False|KubeletNotReady|node is shutting down",
+		text:    "a node reports that it is not ready when its process receives SIGTERM",
+		why:     "a kubelet reports that when its machine shuts down. Here the process stands for the machine",
 	},
 	{
-		"Node that has stopped", []string{`images`}, "1", "0",
-		"the Node has no `images`",
-		"there are none; what a pod asks for is there at once",
+		what:   "Node that has stopped",
+		paths:  []string{`images`},
+		hollow: "1", fauxlet: "0",
+		text: "the Node has no `images`",
+		why:  "there are none; every image is available at once",
 	},
 	{
-		"pod without room", []string{`phase`, `reason`}, "Failed|OutOfcpu", "Running|",
-		"a pod runs that is bound to a node without room for it; a kubelet refuses it, as `OutOfcpu`",
-		"nothing is used up; how many pods a node takes is for whoever binds them to say",
+		what:   "pod without room",
+		paths:  []string{`phase`, `reason`},
+		hollow: "Failed|OutOfcpu", fauxlet: "Running|",
+		text: "a pod runs on a node without enough capacity; a kubelet refuses it with `OutOfcpu`",
+		why:  "pods use no resources. The scheduler, or another client that binds pods, decides how many a node gets",
 	},
 	{
-		"pod that does not pass its probes", []string{`ready`, `goes on`}, "false", "true",
-		"probes are not made, and so never fail: the container is Ready after the time that they need, and is not restarted for them",
-		"there is nothing to be probed; `readyAfter` and `exits` say when a container is Ready, and when it ends",
+		what:   "pod that does not pass its probes",
+		paths:  []string{`ready`, `goes on`},
+		hollow: "false", fauxlet: "true",
+		text: "probes do not run and never fail: a container becomes Ready after their initial delay, and they do not restart it",
+		why:  "there is nothing to probe; `readyAfter` and `exits` say when a container is Ready, and when it ends",
 	},
 	{
-		"conduct", []string{`tells of pods before their containers`}, "it does", "-",
-		"the first that is told of a pod is told with its first containers created or started; a kubelet tells that it has the pod a moment before",
-		"one request less for each pod",
+		what:   "conduct",
+		paths:  []string{`reports pods before their containers`},
+		hollow: "it does", fauxlet: "-",
+		text: "the first status of a pod includes its first containers, created or started; a kubelet sends a status without containers a moment before",
+		why:  "it saves a request for each pod",
 	},
 	{
-		"events", []string{`Started`, `Created`, `Pulled|Pulling`, `Killing`, `BackOff`, `.*`}, "told", "-",
-		"no events are recorded",
-		"a fleet would write more of them than of all else",
+		what:   "events",
+		paths:  []string{`Started`, `Created`, `Pulled|Pulling`, `Killing`, `BackOff`, `.*`},
+		hollow: "reported", fauxlet: "-",
+		text: "there are no events",
+		why:  "a fleet would send more events than anything else",
 	},
 }
 

@@ -40,7 +40,7 @@ This part is written by ` + "`e2e/node/samenode_docs_test.go`" + `, from what th
 |---|---|---|
 `)
 	for _, d := range sameNodeDifferences {
-		fmt.Fprintf(&text, "| %s | %s | %s |\n", d.what, d.tells, d.why)
+		fmt.Fprintf(&text, "| %s | %s | %s |\n", d.what, d.text, d.why)
 	}
 	text.WriteString(`
 Not compared, but for being there or not, is what any two nodes differ in:

@@ -58,7 +58,7 @@ func (s *shape) pod(t testing.TB, namespace, node string) *v1.Pod {
 	t.Helper()
 	pod := &v1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: s.name}, Spec: *s.spec.DeepCopy()}
 	pod.Spec.NodeName = node
-	tell := func(c *v1.Container, init bool) {
+	addLife := func(c *v1.Container, init bool) {
 		is := s.lives[c.Name]
 		is.Init = init && c.RestartPolicy == nil
 		if is != (life{}) {
@@ -69,10 +69,10 @@ func (s *shape) pod(t testing.TB, namespace, node string) *v1.Pod {
 		c.Image = "example.com/" + c.Name + ":1"
 	}
 	for i := range pod.Spec.InitContainers {
-		tell(&pod.Spec.InitContainers[i], true)
+		addLife(&pod.Spec.InitContainers[i], true)
 	}
 	for i := range pod.Spec.Containers {
-		tell(&pod.Spec.Containers[i], false)
+		addLife(&pod.Spec.Containers[i], false)
 	}
 	return pod
 }

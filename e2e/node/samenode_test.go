@@ -227,7 +227,7 @@ func (s *sameNode) travel(t *testing.T) {
 		return ""
 	})
 	for _, j := range s.journeys {
-		s.tell(t, j)
+		s.compareJourney(t, j)
 	}
 }
 
@@ -297,8 +297,8 @@ func (s *sameNode) change(t *testing.T, j *journey) bool {
 	return j.debugged || j.spec.ReadinessGates != nil
 }
 
-// tell compares what a pod has gone through on both sides, and says what is wrong with it.
-func (s *sameNode) tell(t *testing.T, j *journey) {
+// compareJourney compares the history of a pod on both nodes and reports differences.
+func (s *sameNode) compareJourney(t *testing.T, j *journey) {
 	problems := j.problems
 	hollow, fauxlet := stages(t, s.histories.of(sides[0], j.name)), stages(t, s.histories.of(sides[1], j.name))
 	for _, unmatched := range s.unmatched(hollow, fauxlet, true) {
@@ -322,7 +322,7 @@ func (s *sameNode) conduct(t *testing.T) {
 		for _, j := range s.journeys {
 			for _, m := range s.histories.of(sides[side], j.name) {
 				if m.pod.Status.StartTime != nil && !anyCreated(&m.pod.Status) {
-					is["tells of pods before their containers"] = "it does"
+					is["reports pods before their containers"] = "it does"
 				}
 			}
 		}
@@ -330,9 +330,9 @@ func (s *sameNode) conduct(t *testing.T) {
 	})
 	s.compare(t, "events", func(side int) (any, error) {
 		is := map[string]string{}
-		for _, told := range regexp.MustCompile(`(?m)^event: (?:Normal|Warning) (\S+)`).FindAllStringSubmatch(s.hollow.Out.String(), -1) {
+		for _, line := range regexp.MustCompile(`(?m)^event: (?:Normal|Warning) (\S+)`).FindAllStringSubmatch(s.hollow.Out.String(), -1) {
 			if side == 0 {
-				is[told[1]] = "told"
+				is[line[1]] = "reported"
 			}
 		}
 		all, err := s.plane.Client.CoreV1().Events("").List(context.Background(), metav1.ListOptions{FieldSelector: "source=kubelet"})
@@ -341,7 +341,7 @@ func (s *sameNode) conduct(t *testing.T) {
 		}
 		for _, event := range all.Items {
 			if event.Source.Host == sides[side] {
-				is[event.Reason] = "told"
+				is[event.Reason] = "reported"
 			}
 		}
 		return is, nil

@@ -172,7 +172,7 @@ func TestSigningDuration(t *testing.T) {
 	expect.Contains(t, "kube-controller-manager", p.Out.String(), "unknown flag: --experimental-cluster-signing-duration")
 }
 
-// identityFacts is what can be told of how a node got its certificate.
+// identityFacts describe how a node obtained a certificate.
 type identityFacts struct {
 	Requests   []string
 	Files      []string

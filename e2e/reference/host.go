@@ -25,7 +25,7 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// host is the kubelet behind the server: pods and logs from files.
+// host is what the kubelet's server needs from the rest of a kubelet: pods and logs from files.
 type host struct {
 	measured
 	pods           []*v1.Pod
@@ -52,7 +52,7 @@ func newHost(podsFile, logs, nodeLogs string) (*host, error) {
 	return h, nil
 }
 
-// checkers are those that the container manager of a kubelet on Linux adds to /healthz.
+// checkers are the health checks that the container manager of a kubelet on Linux adds to /healthz.
 func checkers() []healthz.HealthChecker {
 	return []healthz.HealthChecker{healthz.NamedCheck("device-plugin", func(*http.Request) error { return nil })}
 }
@@ -68,7 +68,7 @@ func (h *host) GetPodByName(namespace, name string) (*v1.Pod, bool) {
 	return nil, false
 }
 
-// GetRunningPods gives what a container runtime would know.
+// GetRunningPods returns the pods that a container runtime would report.
 func (h *host) GetRunningPods(context.Context) ([]*v1.Pod, error) {
 	var running []*v1.Pod
 	for _, pod := range h.pods {
@@ -91,7 +91,7 @@ func (h *host) GetAllocatedPodByName(namespace, name string) (*v1.Pod, error) {
 	return pod, nil
 }
 
-// GetKubeletContainerLogs reads a file in the format of the CRI, as the kubelet does once it has found it.
+// GetKubeletContainerLogs reads a file in the CRI format, as the kubelet does after it has found the file.
 func (h *host) GetKubeletContainerLogs(ctx context.Context, podFullName, container string, options *v1.PodLogOptions, stdout, stderr io.Writer) error {
 	name, namespace, err := kubecontainer.ParsePodFullName(podFullName)
 	if err != nil {
@@ -109,7 +109,7 @@ func (h *host) GetKubeletContainerLogs(ctx context.Context, podFullName, contain
 		}
 		file += ".previous"
 	}
-	if stdout != nil { // so that the header goes out before the first line
+	if stdout != nil { // sends the header before the first line
 		if _, err := stdout.Write(nil); err != nil {
 			return err
 		}
@@ -126,8 +126,8 @@ func (h *host) GetKubeletContainerLogs(ctx context.Context, podFullName, contain
 	return logs.ReadLogs(ctx, filepath.Join(h.logs, file+".log"), file, asked, runtime{}, stdout, stderr)
 }
 
-// runtime is the part of a container runtime that followed logs ask, by the name of a log's file: its container runs, unless
-// it is a previous one.
+// runtime is the part of a container runtime that followed logs use. It takes the name of a log file for a container
+// ID. The container runs unless the file is a previous log.
 type runtime struct{ internalapi.RuntimeService }
 
 func (runtime) ContainerStatus(_ context.Context, id string, _ bool) (*runtimeapi.ContainerStatusResponse, error) {
@@ -138,15 +138,15 @@ func (runtime) ContainerStatus(_ context.Context, id string, _ bool) (*runtimeap
 	return &runtimeapi.ContainerStatusResponse{Status: &runtimeapi.ContainerStatus{State: state}}, nil
 }
 
-// ServeLogs serves /logs/ of a folder of its own: the host's /var/log is nobody's business here. (kubelet:
-// pkg/kubelet/kubelet.go, Run, without the queries)
+// ServeLogs serves /logs/ from a folder of its own instead of the host's /var/log. (kubelet: pkg/kubelet/kubelet.go,
+// Run, without the queries)
 func (h *host) ServeLogs(w http.ResponseWriter, req *http.Request) {
 	http.StripPrefix("/logs/", http.FileServer(http.Dir(h.nodeLogs))).ServeHTTP(w, req)
 }
 
 func (h *host) SyncLoopHealthCheck(*http.Request) error { return nil }
 
-// What follows finds containers as pkg/kubelet/kubelet_pods.go and kubelet.go do.
+// The functions below find containers as pkg/kubelet/kubelet_pods.go and kubelet.go do.
 
 func (h *host) RunInContainer(ctx context.Context, podFullName string, _ types.UID, container string, cmd []string) ([]byte, error) {
 	id, running := h.containers.id(podFullName, container)

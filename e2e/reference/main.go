@@ -123,13 +123,13 @@ func run(ctx context.Context, args []string) error {
 	return nil
 }
 
-// addresses are what is listened on, as `fauxlet serve --ready-file` tells them.
+// addresses are the listening addresses, in the form of `fauxlet serve --ready-file`.
 type addresses struct {
 	Secure   string `json:"secure,omitempty"`
 	ReadOnly string `json:"readOnly,omitempty"`
 }
 
-// wait ends when the servers, which do not say when they are ready, accept connections.
+// wait returns when the servers accept connections. They do not signal that themselves.
 func (a *addresses) wait(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
 	defer cancel()
@@ -152,7 +152,7 @@ func (a *addresses) wait(ctx context.Context) error {
 	return nil
 }
 
-// write writes the file whole or not at all.
+// write writes the file atomically.
 func (a *addresses) write(path string) error {
 	data, err := json.Marshal(a)
 	if err != nil {

@@ -27,7 +27,7 @@ import (
 	_ "k8s.io/component-base/logs/json/register"
 )
 
-// settings are the command line and the configuration that came of it.
+// settings are the command line and the configuration made from it.
 type settings struct {
 	flags                       *options.KubeletFlags
 	config                      kubeletconfig.KubeletConfiguration
@@ -35,7 +35,7 @@ type settings struct {
 	pods, logs, nodeLogs, ready string
 }
 
-// own are the flags that a kubelet does not have.
+// own adds the flags that a kubelet does not have.
 func (o *settings) own(fs *pflag.FlagSet) {
 	fs.StringVar(&o.pods, "pods", "", "file with a core/v1 PodList")
 	fs.StringVar(&o.logs, "logs", "", "folder of logs in the format of the CRI: namespace_pod_container.log, and .previous.log beside it")
@@ -43,7 +43,7 @@ func (o *settings) own(fs *pflag.FlagSet) {
 	fs.StringVar(&o.ready, "ready-file", "", "file that gets the addresses that are listened on, as JSON")
 }
 
-// loadOptions gives flags precedence over the file, by parsing them twice. (kubelet: cmd/kubelet/app/server.go)
+// loadOptions parses flags twice, so that they take precedence over the file. (kubelet: cmd/kubelet/app/server.go)
 func loadOptions(ctx context.Context, args []string) (*settings, error) {
 	o := &settings{flags: options.NewKubeletFlags()}
 	config, err := options.NewKubeletConfiguration()
@@ -79,7 +79,7 @@ func loadOptions(ctx context.Context, args []string) (*settings, error) {
 		options.NewKubeletFlags().AddFlags(again)
 		options.AddKubeletConfigFlags(again, config)
 		(&settings{}).own(again)
-		all.VisitAll(func(f *pflag.Flag) { // what is left is global, and set already
+		all.VisitAll(func(f *pflag.Flag) { // the other flags set globals and have been parsed
 			if again.Lookup(f.Name) == nil {
 				again.VarP(cliflag.NoOp{}, f.Name, f.Shorthand, f.Usage)
 			}
@@ -101,12 +101,12 @@ func loadOptions(ctx context.Context, args []string) (*settings, error) {
 		return nil, err
 	}
 	if config.Port == 0 {
-		// The kubelet does not say which port it got, and does not take 0 for one.
+		// The kubelet does not report a port that it chose, and refuses 0.
 		if config.Port, err = freePort(config.Address); err != nil {
 			return nil, err
 		}
 	}
-	// A host with cgroup v1 is no reason for a server that runs nothing not to start.
+	// This server runs no containers, so that it may start on a host with cgroup v1.
 	valid := config.DeepCopy()
 	valid.FailCgroupV1 = false
 	if err := validation.ValidateKubeletConfiguration(valid, utilfeature.DefaultFeatureGate); err != nil {
@@ -148,7 +148,7 @@ func freePort(address string) (int32, error) {
 	return int32(listener.Addr().(*net.TCPAddr).Port), nil
 }
 
-// registerConfigz makes /configz tell the configuration. (kubelet: cmd/kubelet/app/server.go, initConfigz)
+// registerConfigz registers the configuration for /configz. (kubelet: cmd/kubelet/app/server.go, initConfigz)
 func registerConfigz(config *kubeletconfig.KubeletConfiguration) error {
 	scheme, _, err := kubeletscheme.NewSchemeAndCodecs()
 	if err != nil {

@@ -30,16 +30,16 @@ import (
 	"fauxlet/scenario"
 )
 
-// measured is what the kubelet measures: its own stats provider, over a cAdvisor and a container runtime that have the
-// numbers which fauxlet makes up.
+// measured is the kubelet's own stats provider over a cAdvisor and a container runtime with the numbers that fauxlet
+// generates.
 type measured struct {
 	*stats.Provider
 	cgroups
 	store *pods.Store
 }
 
-// measure starts it. The folder that it makes for the logs, which the kubelet looks at itself, is gone when the caller
-// has called what it returns.
+// measure starts the stats provider. The returned function removes the folder of the logs, whose sizes the kubelet
+// reads itself.
 func (m *measured) measure(ctx context.Context, list []*v1.Pod, node string, config *kubeletconfig.KubeletConfiguration, analyzer serverstats.ResourceAnalyzer) (func(), error) {
 	var specs []scenario.Pod
 	for _, pod := range list {
@@ -70,7 +70,7 @@ func (m *measured) measure(ctx context.Context, list []*v1.Pod, node string, con
 	return func() { _ = os.RemoveAll(files) }, nil
 }
 
-// writeFiles writes logs, and /etc/hosts, of the size that they are to have.
+// writeFiles writes logs and /etc/hosts with the wanted sizes.
 func (m *measured) writeFiles(dir string) error {
 	if err := os.WriteFile(filepath.Join(dir, "hosts"), make([]byte, 4096), 0o644); err != nil {
 		return err
@@ -134,7 +134,7 @@ func (m *measured) ListBlockVolumesForPod(types.UID) (map[string]volume.BlockVol
 	return nil, false
 }
 
-// cgroups is a cAdvisor.
+// cgroups implements cAdvisor's interface.
 type cgroups struct{ measure func() *pods.Measurement }
 
 func (cgroups) Start() error { return nil }
@@ -162,7 +162,7 @@ func (c cgroups) GetRequestedContainersInfo(name string, options cadvisorapi.Req
 	return all, err
 }
 
-// MachineInfo has no timestamp, as the one that a kubelet remembers has none. (kubelet: NewMainKubelet)
+// MachineInfo has no timestamp, like the copy that a kubelet keeps. (kubelet: NewMainKubelet)
 func (c cgroups) MachineInfo(klog.Logger) (*cadvisorapi.MachineInfo, error) {
 	m := c.measure().Machine
 	return &cadvisorapi.MachineInfo{
@@ -196,7 +196,7 @@ func (c cgroups) ContainerFsInfo(context.Context) (cadvisorapi.FsInfo, error) { 
 
 func (c cgroups) GetDirFsInfo(string) (cadvisorapi.FsInfo, error) { return c.RootFsInfo() }
 
-// containerInfo is a cgroup as cAdvisor reads one of version 2.
+// containerInfo describes a cgroup as cAdvisor reads one of version 2.
 func containerInfo(m *pods.Measurement, c *pods.Cgroup) cadvisorapi.ContainerInfo {
 	info := cadvisorapi.ContainerInfo{
 		ContainerReference: cadvisorapi.ContainerReference{Name: c.Path},
@@ -265,7 +265,7 @@ func containerInfo(m *pods.Measurement, c *pods.Cgroup) cadvisorapi.ContainerInf
 	return info
 }
 
-// containers is a container runtime, as far as the stats provider asks it.
+// containers implements the part of a container runtime that the stats provider uses.
 type containers struct {
 	internalapi.RuntimeService
 	cgroups
@@ -276,7 +276,7 @@ func (r containers) ListContainers(context.Context, *runtimeapi.ContainerFilter)
 	m, sandbox := r.measure(), ""
 	for _, c := range m.Cgroups {
 		switch c.Kind {
-		case pods.KindSandbox: // stands before its containers
+		case pods.KindSandbox: // precedes its containers
 			sandbox = c.ID
 		case pods.KindContainer:
 			all = append(all, &runtimeapi.Container{
@@ -288,7 +288,7 @@ func (r containers) ListContainers(context.Context, *runtimeapi.ContainerFilter)
 	return all, nil
 }
 
-// ListPodSandbox gives sandboxes the ids that cAdvisor knows them by.
+// ListPodSandbox returns sandboxes with the IDs that cAdvisor uses.
 func (r containers) ListPodSandbox(context.Context, *runtimeapi.PodSandboxFilter) ([]*runtimeapi.PodSandbox, error) {
 	var all []*runtimeapi.PodSandbox
 	for _, c := range r.measure().Cgroups {
@@ -302,7 +302,7 @@ func (r containers) ListPodSandbox(context.Context, *runtimeapi.PodSandboxFilter
 	return all, nil
 }
 
-// ListContainerStats knows of the disk; the rest the kubelet has from cAdvisor.
+// ListContainerStats returns disk usage. The kubelet takes the rest from cAdvisor.
 func (r containers) ListContainerStats(context.Context, *runtimeapi.ContainerStatsFilter) ([]*runtimeapi.ContainerStats, error) {
 	var all []*runtimeapi.ContainerStats
 	m := r.measure()
@@ -320,7 +320,7 @@ func (r containers) ListContainerStats(context.Context, *runtimeapi.ContainerSta
 	return all, nil
 }
 
-// images is the part of the runtime that has the images.
+// images implements the part of the runtime for images.
 type images struct {
 	internalapi.ImageManagerService
 	cgroups

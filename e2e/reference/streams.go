@@ -17,8 +17,8 @@ import (
 	"fauxlet/internal/pods"
 )
 
-// streamed is what a container runtime is to the kubelet in exec, attach and port-forward: they are served by the library that runtimes use, on a
-// port of its own, and what runs in them is what fauxlet pretends to run.
+// streamed is the container runtime for exec, attach and port-forward. The library that runtimes use serves them on a
+// port of its own, and fauxlet's fake shell runs the commands.
 type streamed struct {
 	store  *pods.Store
 	server streaming.Server
@@ -39,7 +39,7 @@ func newStreamed(store *pods.Store) (*streamed, error) {
 	return c, nil
 }
 
-// id is what the runtime calls a container.
+// id returns the runtime's ID of a container.
 func (c *streamed) id(podFullName, container string) (string, bool) {
 	name, namespace, _ := strings.Cut(podFullName, "_")
 	return namespace + "/" + name + "/" + container, c.store.IsRunning(namespace, name, container)

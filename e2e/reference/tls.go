@@ -15,8 +15,8 @@ import (
 	"k8s.io/kubernetes/pkg/kubelet/server"
 )
 
-// newTLSConfig is the TLS of the secure port, its certificates watched until ctx ends. (kubelet: pkg/kubelet/kubelet.go,
-// NewMainKubelet and initializeModules)
+// newTLSConfig returns the TLS configuration of the secure port, with certificate files watched until ctx ends.
+// (kubelet: pkg/kubelet/kubelet.go, NewMainKubelet and initializeModules)
 func newTLSConfig(ctx context.Context, o *settings, auth server.AuthInterface) (*tls.Config, error) {
 	chosen, err := app.InitializeTLS(ctx, o.flags, &o.config)
 	if err != nil {

@@ -13,11 +13,13 @@ import (
 	"fauxlet/internal/vectors"
 )
 
-// TestSameAnswers sends the same requests to the reference and to fauxlet, with the same configuration, files, ports and
-// policy, and compares status, body, headers (but Date), the reviews that were sent, what became of the connection, what
-// TLS offers, and what the metrics have counted in the end. The requests are those of vectors/, those written here, and
-// generated ones: FAUXLET_E2E_SEED and FAUXLET_E2E_REQUESTS (how many in all) change these. What may differ is listed in
-// divergences.json; a listed difference that is gone fails the test as well.
+// TestSameAnswers sends the same requests to the kubelet's own server (program reference) and to fauxlet, both with
+// the same configuration, files, ports and policy. It compares status, headers except Date, body, reviews sent, the
+// state of the connection, the TLS parameters offered, and the values of the metrics at the end.
+//
+// The requests are those of internal/vectors, those of requests_test.go, and generated ones. FAUXLET_E2E_SEED and
+// FAUXLET_E2E_REQUESTS (their number) change the generated ones. divergences.json lists the allowed differences; one
+// that no longer occurs fails the test too.
 func TestSameAnswers(t *testing.T) {
 	t.Parallel()
 	corpus, err := vectors.Load()
@@ -60,14 +62,14 @@ const (
 	defaultRequests = 6000
 )
 
-// comparison compares the two in one configuration.
+// comparison compares the two servers in one configuration.
 type comparison struct {
 	t      testing.TB
 	name   string
 	known  divergences
 	sides  [2]*side
 	counts *counts
-	// found are the differences by what they are about; only the first of each is told in full.
+	// found counts differences by route and aspect. Only the first of each are reported in full.
 	found map[string]int
 	spent time.Duration
 	sent  int
@@ -77,14 +79,15 @@ func newComparison(t testing.TB, name string, known divergences, sides [2]*side)
 	return &comparison{t: t, name: name, known: known, sides: sides, counts: newCounts(), found: map[string]int{}}
 }
 
-// finding is what differs in the answer to a request and may not.
+// finding is a difference that is not allowed.
 type finding struct {
 	request int
 	id      string
 	difference
 }
 
-// run sends conversations to both sides at once, one after the other, so that reviews can be told apart.
+// run sends each conversation to both servers at the same time, and one conversation after another, so that each
+// review belongs to one request.
 func (c *comparison) run(conversations []conversation, how configuration) {
 	began := time.Now()
 	for i := range conversations {
@@ -101,7 +104,7 @@ func (c *comparison) run(conversations []conversation, how configuration) {
 		c.sent += len(talk.requests)
 		findings := c.differences(talk, seen)
 		if len(findings) > 0 {
-			c.tell(talk, findings)
+			c.report(talk, findings)
 		}
 		if talk.vector != nil {
 			c.expect(talk, seen, len(findings) == 0)
@@ -137,7 +140,7 @@ func (c *comparison) differences(talk *conversation, seen [2][]observation) []fi
 	return all
 }
 
-// expect holds both sides to what a vector says. What differs between them is told already.
+// expect compares both answers with a vector. Differences between the two have been reported already.
 func (c *comparison) expect(talk *conversation, seen [2][]observation, same bool) {
 	for i, s := range c.sides {
 		if i == 1 && !same {
@@ -161,14 +164,15 @@ func (c *comparison) expect(talk *conversation, seen [2][]observation, same bool
 	}
 }
 
-// Of the differences about the same thing, so many are told in full; of all in a configuration, so many are made small.
+// Limits for a configuration: how many differences of the same kind are reported in full, and for how many the
+// smallest request is searched.
 const (
-	toldOfEach = 2
-	madeSmall  = 12
+	reportedOfEach = 2
+	shrunk         = 12
 )
 
-// tell tells of a difference, by the smallest request that still shows it.
-func (c *comparison) tell(talk *conversation, findings []finding) {
+// report reports a difference with the smallest request that shows it.
+func (c *comparison) report(talk *conversation, findings []finding) {
 	first := findings[0]
 	var aspects []string
 	for _, f := range findings {
@@ -178,12 +182,12 @@ func (c *comparison) tell(talk *conversation, findings []finding) {
 	}
 	about := rootOf(talk.requests[first.request].path) + ": " + strings.Join(aspects, ", ")
 	c.found[about]++
-	if c.found[about] > toldOfEach {
+	if c.found[about] > reportedOfEach {
 		c.t.Fail()
 		return
 	}
 	small := *talk
-	if len(c.found) <= madeSmall {
+	if len(c.found) <= shrunk {
 		small = c.shrink(*talk, aspects)
 	}
 	seen := c.hold(&small)
@@ -201,15 +205,15 @@ func (c *comparison) tell(talk *conversation, findings []finding) {
 
 func (c *comparison) summarize() {
 	for _, about := range sortedKeys(c.found) {
-		if n := c.found[about]; n > toldOfEach {
-			c.t.Errorf("%s: %d more differences about %s", c.name, n-toldOfEach, about)
+		if n := c.found[about]; n > reportedOfEach {
+			c.t.Errorf("%s: %d more differences about %s", c.name, n-reportedOfEach, about)
 		}
 	}
 	c.t.Logf("%s: %d requests in %v", c.name, c.sent, c.spent.Round(10*time.Millisecond))
 }
 
-// series compares what the metrics have counted of the requests. What one side still does may take a moment, and 30 s where
-// a client left before it had begun all streams of an attach or exec (DefaultStreamCreationTimeout).
+// series compares the values of the metrics. It waits, because a server may still count a request: up to 30 s if a
+// client left before all streams of an attach or exec had begun (DefaultStreamCreationTimeout).
 func (c *comparison) series() {
 	var diff string
 	problem := expect.Within(time.Minute, func() string {

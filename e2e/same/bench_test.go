@@ -27,8 +27,8 @@ const (
 )
 
 // BenchmarkBesideKubelet measures fauxlet beside the kubelet's own server: two processes with the same configuration,
-// the same log in a file, the same reviewer and warm caches, asked in turns over mutual TLS on kept connections. It says too
-// what memory fauxlet, whose trace keeps the last Decisions, has after the first round and after the last.
+// log file, reviewer and warm caches, which take turns over mutual TLS on kept connections. It also reports fauxlet's
+// memory after the first round and after the last, because fauxlet keeps the last Decisions.
 func BenchmarkBesideKubelet(b *testing.B) {
 	p, err := controlplane.Certificates()
 	expect.NoError(b, err)
@@ -83,7 +83,7 @@ func BenchmarkBesideKubelet(b *testing.B) {
 	}
 }
 
-// drive sends requests over all connections for a round and says how many were answered each second.
+// drive sends requests over all connections for one round and returns the answers per second.
 func drive(b *testing.B, transport *http.Transport, url string) float64 {
 	b.Helper()
 	client := &http.Client{Transport: transport}

@@ -16,7 +16,7 @@ import (
 	"fauxlet/internal/vectors"
 )
 
-// TestComparisonDetectsChangedFauxlet builds fauxlet with one thing broken in it, and wants the comparison to say so.
+// TestComparisonDetectsChangedFauxlet builds fauxlet with one wrong detail and wants the comparison to report it.
 func TestComparisonDetectsChangedFauxlet(t *testing.T) {
 	corpus, err := vectors.Load()
 	expect.NoError(t, err)
@@ -27,7 +27,7 @@ func TestComparisonDetectsChangedFauxlet(t *testing.T) {
 		{"a header", "server/errors.go", `w.Header().Set("Allow", a.allow)`, `_ = a.allow`, "\n  header Allow: "},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			programs.Replace(t, "fauxlet", buildBroken(t, test.file, test.from, test.to))
+			programs.Replace(t, "fauxlet", buildChanged(t, test.file, test.from, test.to))
 			log := &errorLog{TB: t}
 			c := newComparison(log, "defaults", nil, startSides(t, configuration{}, clients))
 			talks := ofVectors(t, "defaults", corpus)
@@ -35,7 +35,7 @@ func TestComparisonDetectsChangedFauxlet(t *testing.T) {
 			for i := range talks {
 				c.run(talks[i:i+1], configuration{})
 				said := slices.IndexFunc(log.errors, func(text string) bool { return strings.Contains(text, test.aspect) })
-				if said >= 0 { // one is enough
+				if said >= 0 { // one report is enough
 					t.Logf("with %s changed, after %d requests, the comparison says:\n%s", test.name, c.sent, log.errors[said])
 					return
 				}
@@ -45,7 +45,7 @@ func TestComparisonDetectsChangedFauxlet(t *testing.T) {
 	}
 }
 
-// errorLog takes what would fail a test.
+// errorLog collects errors instead of failing the test.
 type errorLog struct {
 	testing.TB
 	errors []string
@@ -57,8 +57,8 @@ func (l *errorLog) Errorf(format string, args ...any) {
 
 func (l *errorLog) Fail() { l.errors = append(l.errors, "Fail") }
 
-// buildBroken builds fauxlet with a part of a file replaced.
-func buildBroken(t *testing.T, file, from, to string) string {
+// buildChanged builds fauxlet with some text of a file replaced.
+func buildChanged(t *testing.T, file, from, to string) string {
 	t.Helper()
 	original, err := filepath.Abs(filepath.Join("../..", file))
 	expect.NoError(t, err)

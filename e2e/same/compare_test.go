@@ -19,10 +19,10 @@ import (
 	"fauxlet/e2e/internal/expect"
 )
 
-// A mask takes out of an answer what differs between two runs of the same server.
+// A mask removes from a body what differs between two runs of the same server.
 type mask struct {
 	What string
-	of   func(body string) bool // says whether it is for a body
+	of   func(body string) bool // whether the mask applies to a body
 	do   func(body string) string
 }
 
@@ -33,8 +33,8 @@ func replaced(from, to string) func(string) string {
 	return func(body string) string { return pattern.ReplaceAllString(body, to) }
 }
 
-// masks are all that there are, beside the addresses, ports and folders of the two processes, and the headers Date, Last-Modified (of
-// /logs/) and Process-Start-Time-Unix.
+// masks are all masks. Besides them, the addresses, ports and folders of the two processes are replaced, and the
+// headers Date, Last-Modified (of /logs/) and Process-Start-Time-Unix.
 var masks = []mask{
 	{"numbers and times in /stats/summary, and the order of its systemContainers, which a kubelet has in a map", matching(`^\{\s*"node":`), summary},
 	{"the sign between names and values in /flagz and /statusz, which each process draws by lot", matching(`^\s*kubelet (flagz|statusz)\n`), signs},
@@ -46,7 +46,7 @@ var masks = []mask{
 	{"profiles, and the command line in /debug/pprof/, which are about the process", profile, func(string) string { return "(about the process)" }},
 }
 
-// mask takes out of an observation what must differ.
+// mask applies the masks to an observation.
 func (o *observation) mask(s *side) {
 	if o.header == nil {
 		return
@@ -82,7 +82,7 @@ func (o *observation) mask(s *side) {
 	}
 }
 
-// lengthOfMasked says whether an answer tells the length of a body that would be masked, and has none to tell it by: to a HEAD.
+// lengthOfMasked reports whether an answer to a HEAD has the length of a body that would be masked.
 func lengthOfMasked(method, target string, code int) bool {
 	return method == http.MethodHead && code == http.StatusOK && slices.Contains([]string{"metrics", "stats", "flagz", "statusz", "debug"}, rootOf(target))
 }
@@ -112,7 +112,7 @@ func profile(body string) bool {
 	return strings.Contains(body, "\x00--")
 }
 
-// summary is a /stats/summary without its numbers.
+// summary returns a /stats/summary without its numbers.
 func summary(body string) string {
 	var parsed map[string]any
 	if err := json.Unmarshal([]byte(body), &parsed); err != nil {
@@ -134,7 +134,7 @@ func summary(body string) string {
 
 var numbers = regexp.MustCompile(`(":) ("[0-9T:.Z-]{20,}"|-?[0-9.e+]+)`)
 
-// signs puts a bar for the sign between names and values.
+// signs replaces the sign between names and values by a bar.
 func signs(body string) string {
 	first := regexp.MustCompile(`(?m)^(?:Started|address)(: |:|=| )`).FindStringSubmatch(body)
 	if first == nil {
@@ -148,8 +148,8 @@ func signs(body string) string {
 	return head + line.ReplaceAllString(rest, "$1|")
 }
 
-// families are the names and types of the metrics that are about serving: those that a kubelet and its stand-in share.
-// What they count is compared when all has been asked.
+// families returns the names and types of the metrics about serving, which both servers have. Their values are
+// compared at the end.
 func families(body string) string {
 	var all []string
 	for line := range strings.Lines(body) {
@@ -164,7 +164,7 @@ func families(body string) string {
 
 type difference struct{ aspect, detail string }
 
-// compare says in what two observations differ.
+// compare returns the differences between two observations.
 func compare(want, got observation) []difference {
 	var all []difference
 	add := func(aspect string, want, got any) {
@@ -188,7 +188,7 @@ func compare(want, got observation) []difference {
 		}
 	}
 	if want.body != got.body {
-		// What a comparison of lines shows of JSON on one line is its differing part.
+		// A diff by lines then shows the differing part of JSON that is on one line.
 		add("body", lines(want.body), lines(got.body))
 	}
 	if !slices.Equal(want.reviews, got.reviews) {
@@ -199,11 +199,11 @@ func compare(want, got observation) []difference {
 
 func lines(body string) string { return strings.ReplaceAll(body, ",", ",\n") }
 
-// divergence is a difference that is known and allowed.
+// divergence is a known, allowed difference.
 type divergence struct {
-	Requests string   `json:"requests"` // a regular expression for ids, from their beginning to their end
+	Requests string   `json:"requests"` // a regular expression for whole IDs of requests
 	Differs  []string `json:"differs"`  // status, body, reviews, connection, header NAME
-	Fauxlet  int      `json:"fauxlet"`  // the status that fauxlet answers with; with another, nothing may differ
+	Fauxlet  int      `json:"fauxlet"`  // fauxlet's status; with another status nothing may differ
 	Reason   string   `json:"reason"`
 
 	matches *regexp.Regexp
@@ -233,7 +233,7 @@ func readDivergences(t *testing.T) divergences {
 	return all
 }
 
-// allow says whether a difference is listed. Whom the kubelet refuses may be answered in no other way.
+// allow reports whether a difference is listed. The answer to a request that the kubelet refuses may never differ.
 func (all divergences) allow(id, aspect string, want, got observation) bool {
 	if want.code == http.StatusUnauthorized || want.code == http.StatusForbidden {
 		return false
@@ -249,7 +249,7 @@ func (all divergences) allow(id, aspect string, want, got observation) bool {
 	return allowed
 }
 
-// gone are those of which an aspect was not seen.
+// gone returns the divergences of which an aspect did not occur.
 func (all divergences) gone() divergences {
 	return slices.DeleteFunc(slices.Clone(all), func(d *divergence) bool { return len(d.seen) == len(d.Differs) })
 }

@@ -21,18 +21,18 @@ import (
 	"fauxlet/internal/vectors"
 )
 
-// configuration is one that the two are compared in.
+// configuration is a configuration in which the two servers are compared.
 type configuration struct {
 	settings kubelet.Settings
-	// flags: it is made of these alone, and there is no file.
+	// flags, if not nil, are used instead of a configuration file.
 	flags []string
-	// caches: answers are remembered as long as by default.
+	// caches keeps answers of the reviewer for the default time.
 	caches bool
-	// faults of the reviewer, all the time.
+	// faults of the reviewer during the whole comparison.
 	faults reviewapi.Faults
 }
 
-// ownConfigurations are those beyond the ones that the vectors have.
+// ownConfigurations are configurations that the vectors do not have.
 var ownConfigurations = map[string]configuration{
 	"caches": {caches: true},
 	"tls13":  {settings: kubelet.Settings{"tlsMinVersion": "VersionTLS13"}},
@@ -47,7 +47,8 @@ var ownConfigurations = map[string]configuration{
 		"featureGates":                     map[string]bool{"ReloadKubeletClientCAFile": false},
 		"authentication.anonymous.enabled": true, "authentication.webhook.enabled": false, "authorization.mode": "AlwaysAllow",
 	}},
-	// The older defaults of flags alone: anonymous on, AlwaysAllow, and a self-signed certificate with an RSA key.
+	// The defaults without a configuration file: anonymous on, AlwaysAllow, and a self-signed certificate with an RSA
+	// key.
 	"flags-only":      {flags: []string{}},
 	"flags-client-ca": {flags: []string{"--client-ca-file=ca.crt", "--authentication-token-webhook", "--authorization-mode=Webhook", "--anonymous-auth=false", "--kubeconfig=kubeconfig", "--register-node=false"}},
 	"reviewer-refuses": {settings: kubelet.Settings{"authentication.anonymous.enabled": true}, faults: reviewapi.Faults{
@@ -56,7 +57,7 @@ var ownConfigurations = map[string]configuration{
 	"reviewer-babbles": {faults: reviewapi.Faults{TokenReview: reviewapi.Fault{Garbage: true}, SubjectAccessReview: reviewapi.Fault{Garbage: true}}},
 }
 
-// allConfigurations are those and those of the vectors.
+// allConfigurations returns ownConfigurations and those of the vectors.
 func allConfigurations(corpus *vectors.Corpus) map[string]configuration {
 	all := maps.Clone(ownConfigurations)
 	for name, s := range corpus.Configurations {
@@ -65,19 +66,19 @@ func allConfigurations(corpus *vectors.Corpus) map[string]configuration {
 	return all
 }
 
-// side is one of the two that are compared: a kubelet, its reviewer, and who asks it.
+// side is one of the two servers with its reviewer and its clients.
 type side struct {
 	*kubelet.Kubelet
 	kind    string
 	reviews *reviews.Server
 	clients map[string]client
-	// same replaces what must differ: addresses and folders.
+	// same replaces addresses and folders, which differ between the two.
 	same *strings.Replacer
-	// faults are those of the reviewer now.
+	// faults of the reviewer now.
 	faults reviewapi.Faults
 }
 
-// startSides starts the reference, and fauxlet beside it, in a configuration, with ports of the same number. They are
+// startSides starts the reference and fauxlet in a configuration, on the same ports of different addresses. They are
 // stopped with the test.
 func startSides(t *testing.T, c configuration, clients map[string]client) [2]*side {
 	t.Helper()
@@ -86,7 +87,7 @@ func startSides(t *testing.T, c configuration, clients map[string]client) [2]*si
 	certDir := filepath.Join(root, "pki")
 	for i, kind := range []string{"reference", "fauxlet"} {
 		s := &side{kind: kind, clients: clients, reviews: reviews.Start(t)}
-		dir := filepath.Join(root, "abc"[i:i+1]) // of the same length, because some answers have it in them
+		dir := filepath.Join(root, "abc"[i:i+1]) // of the same length, because some answers contain it
 		expect.NoError(t, os.Mkdir(dir, 0o755))
 		kubeconfig := filepath.Join(dir, "kubeconfig")
 		expect.NoError(t, os.Rename(s.reviews.Kubeconfig, kubeconfig))
@@ -110,7 +111,7 @@ func startSides(t *testing.T, c configuration, clients map[string]client) [2]*si
 
 func comparedSettings(t *testing.T, c configuration, address string, readOnly int) kubelet.Settings {
 	all := kubelet.Settings{"address": address, "readOnlyPort": readOnly}
-	ttl := map[bool]string{false: "1ns", true: "5m"}[c.caches] // with 1ns, each request asks all that it asks
+	ttl := map[bool]string{false: "1ns", true: "5m"}[c.caches] // with 1ns nothing is cached
 	for _, field := range []string{"authentication.webhook.cacheTTL", "authorization.webhook.cacheAuthorizedTTL", "authorization.webhook.cacheUnauthorizedTTL"} {
 		all[field] = ttl
 	}
@@ -119,7 +120,8 @@ func comparedSettings(t *testing.T, c configuration, address string, readOnly in
 	return all
 }
 
-// startWithFlags starts one that has no configuration file. ca.crt and kubeconfig in its flags are those of the test.
+// startWithFlags starts a server without a configuration file. The values ca.crt and kubeconfig of flags are replaced
+// by the test's files.
 func startWithFlags(t *testing.T, kind, dir string, flags []string) *kubelet.Kubelet {
 	t.Helper()
 	p, err := controlplane.Certificates()
@@ -168,7 +170,7 @@ func startWithFlags(t *testing.T, kind, dir string, flags []string) *kubelet.Kub
 	return k
 }
 
-// fail makes the reviewer fail, or no more.
+// fail sets the faults of the reviewer.
 func (s *side) fail(t testing.TB, faults reviewapi.Faults) {
 	if s.faults != faults {
 		expect.NoError(t, s.reviews.API.SetFaults(faults))
@@ -176,7 +178,7 @@ func (s *side) fail(t testing.TB, faults reviewapi.Faults) {
 	}
 }
 
-// comparedPod is the pod of the vectors. Its logs are long past, so that no answer depends on the time.
+// comparedPod is the pod of the vectors. Its logs are old, so that no answer depends on the time.
 func comparedPod() sample.Pod {
 	at := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	return sample.Pod{Namespace: "default", Name: "nginx", Containers: []sample.Container{

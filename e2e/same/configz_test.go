@@ -14,7 +14,7 @@ import (
 	"fauxlet/e2e/internal/reviews"
 )
 
-// configzCases are files, as settings over those that every kubelet of a test has, and flags.
+// configzCases are configuration files, as settings over those of every test, and flags.
 var configzCases = map[string]struct {
 	settings kubelet.Settings
 	args     []string
@@ -50,8 +50,10 @@ var configzCases = map[string]struct {
 	"tracing":                    {settings: kubelet.Settings{"tracing.endpoint": "127.0.0.1:9", "tracing.samplingRatePerMillion": 7}},
 }
 
-// TestSameConfigz compares the effective configuration that the two serve, made of the same file and the same flags. The
-// loader by itself, with its errors and drop-ins, is compared in kubeletfacts.
+// TestSameConfigz compares the effective configuration that both servers return for the same file and flags. Package
+// kubeletfacts compares the loading alone, with its errors and drop-ins.
+//
+// Statement 5 of docs/claims.md.
 func TestSameConfigz(t *testing.T) {
 	t.Parallel()
 	reviews := reviews.Start(t)
@@ -63,14 +65,14 @@ func TestSameConfigz(t *testing.T) {
 		c := configzCases[name]
 		t.Run(name, func(t *testing.T) {
 			o := kubelet.Options{Port: programs.FreePort(t), Dir: t.TempDir(), Kubeconfig: reviews.Kubeconfig, Settings: c.settings, Args: c.args}
-			told := map[string]kubelet.Response{}
+			responses := map[string]kubelet.Response{}
 			for _, kind := range []string{"reference", "fauxlet"} {
-				t.Run(kind, func(t *testing.T) { // so that it is stopped, and its port free, at the end
+				t.Run(kind, func(t *testing.T) { // stops the process and frees its port
 					o.Kind = kind
-					told[kind] = kubelet.Start(t, nil, o).Get(t, "/configz", kubelet.Credential{Pair: client})
+					responses[kind] = kubelet.Start(t, nil, o).Get(t, "/configz", kubelet.Credential{Pair: client})
 				})
 			}
-			want, got := told["reference"], told["fauxlet"]
+			want, got := responses["reference"], responses["fauxlet"]
 			if want.Status != http.StatusOK || got.Status != http.StatusOK {
 				t.Fatalf("%d %q of the reference, %d %q of fauxlet", want.Status, want.Body, got.Status, got.Body)
 			}

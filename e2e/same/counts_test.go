@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// counts says how many requests were compared, by what they were.
+// counts counts the compared requests by several properties.
 type counts struct {
 	mu sync.Mutex // held by add
 	by map[string]map[string]int
@@ -68,7 +68,7 @@ func (c *counts) add(configuration string, more *counts) {
 	}
 }
 
-// rootOf is the first part of a path, which says what it is about.
+// rootOf returns the first segment of a path, which names the route.
 func rootOf(target string) string {
 	path, _, _ := strings.Cut(target, "?")
 	if unescaped, err := url.PathUnescape(path); err == nil {
@@ -88,7 +88,7 @@ var roots = []string{
 	"configz", "flagz", "statusz", "debug",
 }
 
-// mustRun is how many requests there are at least, so that the suite cannot shrink unnoticed.
+// mustRun is the minimum of requests of each kind, so that the suite cannot shrink unnoticed.
 var mustRun = map[string]map[string]int{
 	"source": {"generated": 5000, "vectors": 1000, "written": 3000},
 	"route": {
@@ -99,7 +99,7 @@ var mustRun = map[string]map[string]int{
 	"status":     {"101": 80, "200": 800, "307": 350, "400": 500, "401": 900, "403": 700, "404": 1500, "405": 1000, "406": 80, "422": 20, "500": 150},
 }
 
-// Beside these, each configuration and each client has so many.
+// Minimums for each configuration and each client.
 const (
 	leastOfConfiguration = 200
 	leastOfClient        = 8

@@ -9,8 +9,8 @@ import (
 	"fauxlet/e2e/internal/expect"
 )
 
-// TestDifferencesPageIsCurrent: docs/differences.md says what divergences.json, the masks and the exemptions say.
-// FAUXLET_E2E_WRITE_DOCS=1 writes it.
+// TestDifferencesPageIsCurrent compares docs/differences.md with divergences.json, the masks and the exemptions. With
+// FAUXLET_E2E_WRITE_DOCS=1 it writes the page.
 func TestDifferencesPageIsCurrent(t *testing.T) {
 	const path = "../../docs/differences.md"
 	want := differencesPage(readDivergences(t))

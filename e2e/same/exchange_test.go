@@ -18,21 +18,21 @@ import (
 	"fauxlet/internal/vectors"
 )
 
-// request is sent byte by byte as it stands, so that no client tidies it up.
+// request is sent byte by byte, because HTTP clients would correct it.
 type request struct {
 	method, path string
 	protocol     string // empty: HTTP/1.1
-	header       string // lines
+	header       string // complete lines
 	body         string
 }
 
-// conversation is what one client sends over one connection.
+// conversation is a sequence of requests that one client sends over one connection.
 type conversation struct {
-	from      string // where it comes from
-	as        string // a client
+	from      string // the file or generator that it comes from
+	as        string // name of the client
 	readOnly  bool
 	http2     bool
-	pipelined bool // all is sent before anything is read
+	pipelined bool // all requests are sent before any answer is read
 	faults    reviewapi.Faults
 	requests  []request
 	vector    *vectors.Case
@@ -55,23 +55,23 @@ func (c *conversation) id(i int) string {
 	return id
 }
 
-// observation is what became of a request.
+// observation is the answer to a request and its effects.
 type observation struct {
-	failed     string // why there is no response
+	failed     string // why there was no response
 	status     string
 	code       int
 	header     http.Header
 	body       string
 	reviews    []string
-	connection string // what became of it: kept, closed, upgraded
+	connection string // kept, closed or upgraded
 
 	records []reviewapi.Record
 }
 
-// patience is how long an answer may take.
+// patience limits the time for an answer.
 const patience = 10 * time.Second
 
-// hold sends a conversation to one side.
+// hold sends a conversation to one server.
 func (c *conversation) hold(s *side) []observation {
 	s.reviews.Take()
 	var seen []observation
@@ -108,7 +108,7 @@ func (c *conversation) holdHTTP1(s *side) []observation {
 		for i := range c.requests {
 			all.WriteString(text(i))
 		}
-		_, _ = io.WriteString(conn, all.String()) // where it is not taken, there is no response either
+		_, _ = io.WriteString(conn, all.String()) // a write error shows as a missing response
 	}
 	for i, r := range c.requests {
 		o := &seen[i]
@@ -144,7 +144,7 @@ func (c *conversation) dial(s *side, protocol string) (net.Conn, error) {
 	return tls.DialWithDialer(dialer, "tcp", s.Secure, config)
 }
 
-// tls presents what the client has, whatever the server would accept.
+// tls presents the client's certificate whatever CAs the server accepts.
 func (c client) tls() *tls.Config {
 	config := &tls.Config{InsecureSkipVerify: true, MinVersion: tls.VersionTLS10}
 	if c.certificate != nil {
@@ -153,7 +153,7 @@ func (c client) tls() *tls.Config {
 	return config
 }
 
-// hangUp asks the server to close the connection when it has answered.
+// hangUp makes the server close the connection after its answer.
 const hangUp = "Connection: close\r\n"
 
 func (r *request) text(header string) string {
@@ -167,7 +167,7 @@ func (r *request) text(header string) string {
 	return r.method + " " + r.path + " " + protocol + "\r\nHost: node-1:10250\r\n" + header + r.header + "\r\n" + r.body
 }
 
-// follows are the requests whose answer never ends.
+// follows reports whether the answer to a request never ends.
 func (r *request) follows() bool {
 	_, query, _ := strings.Cut(r.path, "?")
 	values, _ := url.ParseQuery(query)
@@ -175,7 +175,7 @@ func (r *request) follows() bool {
 	return there && value[0] != "0" && !strings.EqualFold(value[0], "false")
 }
 
-// read reads a response, and says whether the connection can be used for another request.
+// read reads a response, and reports whether the connection can be used for another request.
 func (o *observation) read(r request, conn net.Conn, reader *bufio.Reader) bool {
 	var response *http.Response
 	for {
@@ -192,7 +192,7 @@ func (o *observation) read(r request, conn net.Conn, reader *bufio.Reader) bool 
 	defer response.Body.Close()
 	o.status += response.Proto + " " + response.Status
 	o.code, o.header = response.StatusCode, response.Header
-	if len(response.TransferEncoding) > 0 { // net/http takes it out of the header
+	if len(response.TransferEncoding) > 0 { // net/http removes it from the header
 		o.header["Transfer-Encoding"] = response.TransferEncoding
 	}
 	if response.StatusCode == http.StatusSwitchingProtocols {
@@ -218,7 +218,7 @@ func (o *observation) read(r request, conn net.Conn, reader *bufio.Reader) bool 
 	return true
 }
 
-// afterwards says whether another request is answered.
+// afterwards reports whether the server answers another request on the connection.
 func afterwards(conn net.Conn, reader *bufio.Reader) string {
 	if _, err := io.WriteString(conn, "GET /and/then HTTP/1.1\r\nHost: node-1:10250\r\n\r\n"); err != nil {
 		return "closed without a word"
@@ -234,7 +234,7 @@ func afterwards(conn net.Conn, reader *bufio.Reader) string {
 	return fmt.Sprintf("kept: %d", response.StatusCode)
 }
 
-// reason says what an error is, without what differs from one connection to the next.
+// reason describes an error without what differs between connections.
 func reason(err error) string {
 	var network net.Error
 	var alert tls.AlertError
@@ -309,7 +309,7 @@ func (c *conversation) holdHTTP2(s *side) []observation {
 	return seen
 }
 
-// inWords tells what was asked, and with which code it was answered.
+// inWords describes reviews and the status codes of their answers.
 func inWords(records []reviewapi.Record) []string {
 	var words []string
 	for _, record := range records {

@@ -10,7 +10,7 @@ import (
 	"strings"
 )
 
-// generate makes conversations with so many requests in all. The same seed makes the same.
+// generate returns conversations with a total number of requests. The same seed gives the same conversations.
 func generate(configuration string, seed uint64, requests int, clients map[string]client, http2 bool) []conversation {
 	hash := fnv.New64a()
 	hash.Write([]byte(configuration))
@@ -29,8 +29,8 @@ func generate(configuration string, seed uint64, requests int, clients map[strin
 type generator struct {
 	*rand.Rand
 	clients []string
-	next    int  // of the clients: all have their turns
-	http2   bool // it is offered
+	next    int  // of the clients, which take turns
+	http2   bool // the server offers HTTP/2
 }
 
 func (g *generator) one(in float64) bool { return g.Float64() < in }
@@ -80,7 +80,7 @@ func (g *generator) request(talk *conversation) request {
 			r.path += "?" + query
 		}
 		if talk.http2 {
-			// What HTTP/2 forbids, its client refuses to send.
+			// The HTTP/2 client refuses to send what HTTP/2 forbids.
 			if parsed, err := url.ParseRequestURI(r.path); err != nil || strings.ContainsAny(parsed.Path, "\x00\n") {
 				continue
 			}
@@ -99,7 +99,7 @@ func (g *generator) request(talk *conversation) request {
 	}
 }
 
-// exemption is what the generator does not ask, and why.
+// exemption is a kind of request that is not generated, and the reason.
 type exemption struct {
 	What, Reason string
 	path, query  *regexp.Regexp
@@ -117,8 +117,8 @@ func (n *exemption) matches(r request) bool {
 }
 
 var notAsked = []exemption{
-	{"/debug/pprof/profile and trace", "they take as long as they are told to", regexp.MustCompile(`(?i)pprof.*(profile|trace)`), regexp.MustCompile(``)},
-	{"other profiles of so many seconds", "they take as long as they are told to", regexp.MustCompile(`(?i)pprof`), regexp.MustCompile(`seconds`)},
+	{"/debug/pprof/profile and trace", "they take as long as the request says", regexp.MustCompile(`(?i)pprof.*(profile|trace)`), regexp.MustCompile(``)},
+	{"other profiles of so many seconds", "they take as long as the request says", regexp.MustCompile(`(?i)pprof`), regexp.MustCompile(`seconds`)},
 	{"queries of the node's logs (enableSystemLogQuery)", "the kubelet's code for them is internal to its package, and the reference does without", regexp.MustCompile(`^/*logs`), regexp.MustCompile(`query|sinceTime|untilTime|tailLines|pattern|boot`)},
 }
 
@@ -153,7 +153,7 @@ func (g *generator) dress(talk *conversation, r *request) {
 	}
 }
 
-// stream asks for streams as a client does.
+// stream returns a request for streams, as a client sends it.
 func (g *generator) stream() request {
 	webSocket := func(protocol string) string {
 		return "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Protocol: " + protocol + "\r\n"
@@ -181,7 +181,7 @@ func (g *generator) stream() request {
 	return r
 }
 
-// upgrade asks for streams, in one way or another.
+// upgrade returns the headers of one way to ask for streams.
 func (g *generator) upgrade() string {
 	if g.one(0.5) {
 		header := pick(g, []string{"Connection: Upgrade\r\n", "Connection: Upgrade\r\n", "Connection: upgrade\r\n", "Connection: keep-alive, Upgrade\r\n", ""}) +
@@ -223,10 +223,10 @@ func (g *generator) query(t target) string {
 	return strings.Join(parts, "&")
 }
 
-// target is a path to begin with.
+// target is a path that mutations start from.
 type target struct {
 	path    string
-	methods string // one that it answers, where that is not GET
+	methods string // a method that it answers, if not GET
 	query   []string
 }
 
@@ -271,7 +271,7 @@ var someHeaders = []string{
 	"Authorization: Bearer bad", "Authorization: Bearer admin-token", "Authorization: Basic YWRtaW46YWRtaW4=", "Authorization: Negotiate x", "Authorization:",
 }
 
-// mutations make a path a little odder.
+// mutations change a path a little.
 var mutations = []func(g *generator, path string) string{
 	func(g *generator, path string) string { return path + "/" },
 	func(g *generator, path string) string {
@@ -281,11 +281,11 @@ var mutations = []func(g *generator, path string) string{
 	func(g *generator, path string) string {
 		return pick(g, []string{"/.", "/..", "/x/..", "/%2e%2e", "/%2E", "/;"}) + path
 	},
-	// Somewhere in it.
+	// Insert something.
 	func(g *generator, path string) string {
 		return g.insert(path, pick(g, []string{"/", "//", "/./", "/../", "%2F", "%2f", "%5C", "\\", "%00", "%01", "%zz", "%", "é", "%C3%A9", "\xff", "%FF", "+", "*", "{x}", "\"", "<", "'", "%25", "%252F", " ", "\t", "@", ":", "~", "|"}))
 	},
-	// One of its characters, in another form.
+	// Encode one character differently.
 	func(g *generator, path string) string {
 		at := g.IntN(max(len(path), 1))
 		if path == "" {
@@ -303,7 +303,7 @@ var mutations = []func(g *generator, path string) string{
 		}
 		return strings.ToUpper(path)
 	},
-	// One of its segments, left out, twice, or another.
+	// Remove, repeat or replace a segment.
 	func(g *generator, path string) string {
 		return g.segments(path, func(parts []string, at int) []string { return append(parts[:at:at], parts[at+1:]...) })
 	},
@@ -316,7 +316,7 @@ var mutations = []func(g *generator, path string) string{
 			return parts
 		})
 	},
-	// Not a path at all.
+	// Return something that is not a path.
 	func(g *generator, path string) string {
 		return pick(g, []string{"http://elsewhere" + path, "https://node-1:10250" + path, "http:" + path, strings.TrimPrefix(path, "/"), "*", path + "#x", "?" + path, "http://[::1" + path, "", "//elsewhere" + path})
 	},

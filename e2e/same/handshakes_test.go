@@ -37,7 +37,7 @@ func (c *comparison) handshakes() {
 
 var curves = []tls.CurveID{tls.X25519, tls.CurveP256, tls.CurveP384, tls.CurveP521, tls.X25519MLKEM768, tls.SecP256r1MLKEM768, tls.SecP384r1MLKEM1024}
 
-// probe makes handshakes of all sorts, and says what came of each.
+// probe makes many kinds of handshakes and returns the result of each.
 func (s *side) probe() map[string]string {
 	results := map[string]string{}
 	try := func(name string, change func(*tls.Config)) {
@@ -89,7 +89,7 @@ func (s *side) probe() map[string]string {
 	return results
 }
 
-// handshake says what came of one, with one request, so that session tickets arrive.
+// handshake returns the result of a handshake. It sends one request, so that session tickets arrive.
 func (s *side) handshake(config *tls.Config) string {
 	conn, err := tls.DialWithDialer(&net.Dialer{Timeout: patience}, "tcp", s.Secure, config)
 	if err != nil {

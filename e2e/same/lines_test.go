@@ -18,8 +18,8 @@ import (
 	"fauxlet/scenario"
 )
 
-// TestSameLines holds package pods to the kubelet's own reader of logs: the same lines, as a container runtime would
-// have written them to a file, give the same bytes under every combination of options.
+// TestSameLines compares package podlog with the kubelet's own reader of logs. The same lines, written to a file as a
+// container runtime writes them, give the same bytes for every combination of options.
 func TestSameLines(t *testing.T) {
 	t.Parallel()
 	start := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
@@ -30,7 +30,7 @@ func TestSameLines(t *testing.T) {
 	for _, source := range []struct {
 		name string
 		log  scenario.Log
-		// file is what the runtime has written; empty: what the log says.
+		// file is the content of the log file; empty: the generated log.
 		file string
 	}{
 		{name: "one-stream", log: scenario.Log{Lines: 3000, Start: &metav1.Time{Time: start}}},
@@ -97,7 +97,7 @@ func TestSameLines(t *testing.T) {
 	t.Logf("%d combinations gave the same bytes", compared)
 }
 
-// wanted is where a stream goes: nowhere if another is asked for.
+// wanted returns where a stream goes: nowhere if the options select another.
 func wanted(b *bytes.Buffer, stream, this string) io.Writer {
 	if stream != "both" && stream != this {
 		return nil
@@ -105,7 +105,7 @@ func wanted(b *bytes.Buffer, stream, this string) io.Writer {
 	return b
 }
 
-// runtimeFile is the log of a Store as a container runtime writes it.
+// runtimeFile returns the generated log in the form of a container runtime.
 func runtimeFile(t *testing.T, store *pods.Store) []byte {
 	t.Helper()
 	var file bytes.Buffer
@@ -116,7 +116,7 @@ func runtimeFile(t *testing.T, store *pods.Store) []byte {
 	return file.Bytes()
 }
 
-// criWriter puts the stream and the tag of a whole line between a line's time and its text.
+// criWriter inserts the stream and the tag of a whole line between the time and the text of each line.
 type criWriter struct {
 	file   *bytes.Buffer
 	stream string

@@ -15,11 +15,11 @@ import (
 	"fauxlet/testcerts"
 )
 
-// uidAttribute is the part of a certificate's subject that has the user's UID.
-// (k8s.io/apiserver, pkg/authentication/request/x509)
+// uidAttribute is the attribute of a certificate's subject that holds the user's UID. (k8s.io/apiserver,
+// pkg/authentication/request/x509)
 var uidAttribute = asn1.ObjectIdentifier{1, 3, 6, 1, 4, 1, 57683, 2}
 
-// oddClients adds clients with certificates and headers that hardly anybody has.
+// oddClients adds clients with unusual certificates and headers.
 func oddClients(t *testing.T, p *controlplane.PKI, all map[string]client) {
 	t.Helper()
 	mint := func(ca *testcerts.Authority, commonName string, groups []string, mutate ...testcerts.Mutate) *tls.Certificate {
@@ -36,7 +36,7 @@ func oddClients(t *testing.T, p *controlplane.PKI, all map[string]client) {
 	add := func(name string, certificate *tls.Certificate, header ...string) {
 		all["odd:"+name] = client{certificate: certificate, header: strings.Join(append(header, ""), "\r\n")}
 	}
-	// followed presents more certificates after the first.
+	// followed appends certificates to the first.
 	followed := func(first *tls.Certificate, more ...[]byte) *tls.Certificate {
 		chain := *first
 		chain.Certificate = append(append([][]byte{}, first.Certificate...), more...)
@@ -76,7 +76,7 @@ func oddClients(t *testing.T, p *controlplane.PKI, all map[string]client) {
 	expect.NoError(t, err)
 	add("path-too-long", mint(below, "kubelet-client", nil))
 
-	// What it may be used for, and how it was made.
+	// Usages, algorithms and extensions.
 	usage := func(usages ...x509.ExtKeyUsage) testcerts.Mutate {
 		return func(c *x509.Certificate) { c.ExtKeyUsage = usages }
 	}

@@ -20,8 +20,8 @@ import (
 	"fauxlet/internal/vectors"
 )
 
-// plainSettings are what a kubelet of the comparison is, where its configuration says nothing else, by the names that a
-// probe tells them by.
+// plainSettings are the settings of a kubelet whose configuration sets nothing else, by the names in a probe's
+// report.
 var plainSettings = kubelet.Settings{
 	"authentication.anonymous.enabled": false, "authentication.webhook.enabled": true, "authentication.x509.clientCAFile": "set",
 	"authorization.mode": "Webhook", "serverTLSBootstrap": false, "tlsMinVersion": "VersionTLS12",
@@ -41,9 +41,9 @@ const (
 	fineGrained     = "featureGates.KubeletFineGrainedAuthz"
 )
 
-// probes are the configurations that are probed, each by somebody else: what is not among the unknown is told, and told
-// rightly. In the policy of the vectors kubelet-client and system:anonymous may do everything but get nodes/configz;
-// outsider and the holder of good-token nothing.
+// probes are configurations, and the credentials that probe them. The settings in unknown cannot be found out; all
+// others must be reported correctly. In the policy of the vectors, kubelet-client and system:anonymous may do
+// everything but get nodes/configz, and outsider and the holder of good-token nothing.
 var probes = []struct {
 	name     string
 	settings kubelet.Settings
@@ -57,7 +57,7 @@ var probes = []struct {
 	{"defaults", nil, nil, []string{"viewer"}, []string{webhook, serverBootstrap, logHandler, profiling, debugFlags}},
 	{"defaults", nil, nil, []string{"kubelet-client"}, nil},
 
-	{"anonymous", kubelet.Settings{anonymous: true}, nil, nil, nil}, // who has no credential may read all there is, /configz too
+	{"anonymous", kubelet.Settings{anonymous: true}, nil, nil, nil}, // an anonymous client may read everything, even /configz
 	{"anonymous, webhook off", kubelet.Settings{anonymous: true, webhook: false}, nil, nil, nil},
 	{"AlwaysAllow for everybody", kubelet.Settings{anonymous: true, webhook: false, mode: "AlwaysAllow"}, nil, nil, nil},
 	{"AlwaysAllow", kubelet.Settings{mode: "AlwaysAllow"}, nil, nil, []string{webhook, mode, serverBootstrap, logHandler, profiling, debugFlags, fineGrained}},
@@ -81,12 +81,13 @@ var probes = []struct {
 	{"weak TLS", kubelet.Settings{"tlsMinVersion": "VersionTLS10", "tlsCipherSuites": []string{"TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256", "TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA256", "TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA"}}, nil,
 		nil, []string{webhook, mode, serverBootstrap, logHandler, profiling, debugFlags, fineGrained}},
 
-	// The older defaults of flags alone, with a self-signed serving certificate.
+	// The defaults without a configuration file, with a self-signed serving certificate.
 	{"flags alone", kubelet.Settings{anonymous: true, webhook: false, mode: "AlwaysAllow", clientCA: ""}, []string{}, nil, nil},
 }
 
-// TestProbeReportsSettings probes the kubelet's own server and fauxlet in the same configurations. Of both each setting is told rightly
-// or not at all, and the two are told the same of; and the kubelet's own server is as a stand-in of its configuration is.
+// TestProbeReportsSettings probes the kubelet's own server and fauxlet in the same configurations. Each setting is
+// reported correctly or as unknown, and both reports are the same. The kubelet's own server must also equal a
+// stand-in with its configuration.
 func TestProbeReportsSettings(t *testing.T) {
 	t.Parallel()
 	corpus, err := vectors.Load()
@@ -122,9 +123,9 @@ func TestProbeReportsSettings(t *testing.T) {
 				if reports[i], err = kubeletprobe.Run(t.Context(), options); err != nil {
 					t.Fatalf("%s: %v", s.kind, err)
 				}
-				toldRightly(t, s, reports[i], test.settings, test.unknown, options.ReadOnlyPort)
+				checkSettings(t, s, reports[i], test.settings, test.unknown, options.ReadOnlyPort)
 				if reports[i].Differs() {
-					t.Errorf("%s is not as a stand-in of its own configuration: %+v", s.kind, reports[i].Comparison.Differences)
+					t.Errorf("%s differs from a stand-in with its own configuration: %+v", s.kind, reports[i].Comparison.Differences)
 				}
 			}
 			same := cmp.Options{
@@ -133,14 +134,14 @@ func TestProbeReportsSettings(t *testing.T) {
 				cmpopts.IgnoreFields(kubeletprobe.ReadOnlyPort{}, "Error"),
 			}
 			if diff := cmp.Diff(withoutPorts(reports[0]), withoutPorts(reports[1]), same); diff != "" {
-				t.Errorf("the two are told different things of (-reference +fauxlet):\n%s", diff)
+				t.Errorf("the reports differ (-reference +fauxlet):\n%s", diff)
 			}
 		})
 	}
 }
 
-// toldRightly compares the settings that were told with the configuration.
-func toldRightly(t *testing.T, s *side, report *kubeletprobe.Report, changed kubelet.Settings, unknown []string, readOnly int) {
+// checkSettings compares the reported settings with the configuration.
+func checkSettings(t *testing.T, s *side, report *kubeletprobe.Report, changed kubelet.Settings, unknown []string, readOnly int) {
 	t.Helper()
 	want := maps.Clone(plainSettings)
 	maps.Copy(want, changed)
@@ -161,15 +162,15 @@ func toldRightly(t *testing.T, s *side, report *kubeletprobe.Report, changed kub
 			value = "unknown"
 		}
 		if setting.Value != value {
-			t.Errorf("%s: %s: told %s, is %s; evidence: %s", s.kind, setting.Name, setting.Value, value, setting.Evidence)
+			t.Errorf("%s: %s: reported %s, is %s; evidence: %s", s.kind, setting.Name, setting.Value, value, setting.Evidence)
 		}
 	}
 	if len(report.Settings) != len(plainSettings)+1 {
-		t.Errorf("%s: %d settings are told", s.kind, len(report.Settings))
+		t.Errorf("%s: %d settings are reported", s.kind, len(report.Settings))
 	}
 }
 
-// withoutPorts is a report without what two processes cannot have the same: a self-signed certificate's times too.
+// withoutPorts returns a report without what differs between two processes.
 func withoutPorts(r *kubeletprobe.Report) *kubeletprobe.Report {
 	same := *r
 	same.Settings = slices.Clone(r.Settings)

@@ -23,8 +23,8 @@ import (
 	"fauxlet/internal/reviewapi"
 )
 
-// rbacWorld is what both are asked about.
-type rbacWorld struct {
+// rbacComparison is a policy, as a real kube-apiserver and as package reviewapi evaluate it.
+type rbacComparison struct {
 	real, ours *kubernetes.Clientset
 	objects    []runtime.Object
 	policy     *reviewapi.Policy
@@ -38,8 +38,8 @@ type oneBinding struct {
 	policy    *reviewapi.Policy
 }
 
-// serve serves package review's answers.
-func (w *rbacWorld) serve(t *testing.T, rbac, tokens string) {
+// serve starts a server of package reviewapi with the policy.
+func (w *rbacComparison) serve(t *testing.T, rbac, tokens string) {
 	t.Helper()
 	server, err := reviewapi.New(reviewapi.Options{RBAC: []string{rbac}, Tokens: tokens})
 	expect.NoError(t, err)
@@ -57,7 +57,7 @@ func (w *rbacWorld) serve(t *testing.T, rbac, tokens string) {
 }
 
 // split makes a policy of each binding.
-func (w *rbacWorld) split(t *testing.T) {
+func (w *rbacComparison) split(t *testing.T) {
 	t.Helper()
 	var roles []runtime.Object
 	for _, object := range w.objects {
@@ -82,8 +82,8 @@ func (w *rbacWorld) split(t *testing.T) {
 	}
 }
 
-// awaitAggregation waits until the aggregated roles have the same rules.
-func (w *rbacWorld) awaitAggregation(t *testing.T) {
+// awaitAggregation waits until the aggregated roles of both have the same rules.
+func (w *rbacComparison) awaitAggregation(t *testing.T) {
 	t.Helper()
 	rules := func(of []rbacv1.PolicyRule) (words []string) {
 		for _, rule := range of {
@@ -119,7 +119,7 @@ func (w *rbacWorld) awaitAggregation(t *testing.T) {
 	}
 }
 
-func (w *rbacWorld) clusterRoles() (roles []runtime.Object) {
+func (w *rbacComparison) clusterRoles() (roles []runtime.Object) {
 	for _, object := range w.objects {
 		if _, ok := object.(*rbacv1.ClusterRole); ok {
 			roles = append(roles, object)
@@ -128,7 +128,7 @@ func (w *rbacWorld) clusterRoles() (roles []runtime.Object) {
 	return roles
 }
 
-// rbacSentinels let the user sentinel read /sentinel, and the configmap sentinel in a namespace.
+// rbacSentinels let the user sentinel read /sentinel, and the ConfigMap sentinel in a namespace.
 func rbacSentinels() []runtime.Object {
 	meta := metav1.ObjectMeta{Namespace: "default", Name: "sentinel"}
 	everywhere := metav1.ObjectMeta{Name: "sentinel"}
@@ -141,7 +141,7 @@ func rbacSentinels() []runtime.Object {
 	}
 }
 
-func (w *rbacWorld) awaitSentinels(t *testing.T) {
+func (w *rbacComparison) awaitSentinels(t *testing.T) {
 	t.Helper()
 	for _, spec := range []authorizationv1.SubjectAccessReviewSpec{
 		{User: "sentinel", NonResourceAttributes: &authorizationv1.NonResourceAttributes{Verb: "get", Path: "/sentinel"}},
@@ -170,37 +170,37 @@ func askAccess(client *kubernetes.Clientset, spec authorizationv1.SubjectAccessR
 	return accessAnswer{status: answer.Status}
 }
 
-func (w *rbacWorld) ask(spec authorizationv1.SubjectAccessReviewSpec) (real, ours accessAnswer) {
+func (w *rbacComparison) ask(spec authorizationv1.SubjectAccessReviewSpec) (real, ours accessAnswer) {
 	return askAccess(w.real, spec), askAccess(w.ours, spec)
 }
 
-// difference says in which words the two differ, if they do. Where several bindings allow the same, or name roles that do
-// not exist, an apiserver tells them in no order.
-func (w *rbacWorld) difference(spec authorizationv1.SubjectAccessReviewSpec, real, ours accessAnswer) string {
-	told := cmp.Diff(fmt.Sprintf("%+v", real), fmt.Sprintf("%+v", ours))
-	if told == "" {
+// difference returns how two answers differ, or nothing. If several bindings allow a request, or name missing roles,
+// kube-apiserver reports them in random order.
+func (w *rbacComparison) difference(spec authorizationv1.SubjectAccessReviewSpec, real, ours accessAnswer) string {
+	diff := cmp.Diff(fmt.Sprintf("%+v", real), fmt.Sprintf("%+v", ours))
+	if diff == "" {
 		return ""
 	}
-	told = fmt.Sprintf("kube-apiserver says %+v\nfauxlet        says %+v", real, ours)
+	diff = fmt.Sprintf("kube-apiserver says %+v\nfauxlet        says %+v", real, ours)
 	r, o := real, ours
 	r.status.Reason, o.status.Reason = "", ""
 	if r != o {
-		return told
+		return diff
 	}
 	if ours.status.Allowed {
 		if slices.Contains(w.reasons(spec), real.status.Reason) {
 			return ""
 		}
-		return told
+		return diff
 	}
 	if slices.Equal(missingRoles(real.status.Reason), missingRoles(ours.status.Reason)) {
 		return ""
 	}
-	return told
+	return diff
 }
 
-// reasons are those that an apiserver can give: a ClusterRoleBinding's before a RoleBinding's.
-func (w *rbacWorld) reasons(spec authorizationv1.SubjectAccessReviewSpec) (reasons []string) {
+// reasons returns the reasons that kube-apiserver may give: of ClusterRoleBindings before RoleBindings.
+func (w *rbacComparison) reasons(spec authorizationv1.SubjectAccessReviewSpec) (reasons []string) {
 	for _, namespaced := range []bool{false, true} {
 		for _, one := range w.alone {
 			if (one.namespace != "") == namespaced {
@@ -216,7 +216,7 @@ func (w *rbacWorld) reasons(spec authorizationv1.SubjectAccessReviewSpec) (reaso
 	return nil
 }
 
-// missingRoles are the parts of a denial's reason, sorted.
+// missingRoles returns the parts of the reason for a denial, sorted.
 func missingRoles(reason string) []string {
 	list, ok := strings.CutPrefix(reason, "rbac: RBAC: ")
 	if !ok {
@@ -227,8 +227,8 @@ func missingRoles(reason string) []string {
 	return parts
 }
 
-// shrink makes a question about which the two differ as short as it can be.
-func (w *rbacWorld) shrink(spec authorizationv1.SubjectAccessReviewSpec) authorizationv1.SubjectAccessReviewSpec {
+// shrink returns the smallest review for which the two differ.
+func (w *rbacComparison) shrink(spec authorizationv1.SubjectAccessReviewSpec) authorizationv1.SubjectAccessReviewSpec {
 	for shorter := true; shorter; {
 		shorter = false
 		var tries []authorizationv1.SubjectAccessReviewSpec
@@ -267,8 +267,8 @@ func (w *rbacWorld) shrink(spec authorizationv1.SubjectAccessReviewSpec) authori
 	return spec
 }
 
-// explain prints a question with the bindings and roles that matter to it.
-func (w *rbacWorld) explain(spec authorizationv1.SubjectAccessReviewSpec, real, ours accessAnswer) string {
+// explain describes a review with the bindings and roles that matter to it.
+func (w *rbacComparison) explain(spec authorizationv1.SubjectAccessReviewSpec, real, ours accessAnswer) string {
 	var b strings.Builder
 	print := func(object any) {
 		text, err := yaml.Marshal(object)

@@ -13,7 +13,7 @@ import (
 	"fauxlet/e2e/internal/controlplane"
 )
 
-// rbacGenerator makes roles, bindings and questions of few words, so that they often meet, and often just do not.
+// rbacGenerator generates roles, bindings and reviews from few words, so that they often match, or almost match.
 type rbacGenerator struct {
 	random   *rand.Rand
 	made     int
@@ -21,7 +21,7 @@ type rbacGenerator struct {
 	bindings []rbacBinding
 }
 
-// rbacBinding is a binding of either kind; one of the cluster has no namespace.
+// rbacBinding is a RoleBinding, or a ClusterRoleBinding if it has no namespace.
 type rbacBinding struct {
 	namespace string
 	ref       rbacv1.RoleRef
@@ -44,7 +44,7 @@ func (g *rbacGenerator) chance(percent int) bool { return g.random.IntN(100) < p
 
 func (g *rbacGenerator) one(of []string) string { return of[g.random.IntN(len(of))] }
 
-// some gives one to three, which may be the same.
+// some returns one to three elements, with repetitions.
 func (g *rbacGenerator) some(of []string) []string {
 	all := []string{g.one(of)}
 	for len(all) < 3 && g.chance(40) {
@@ -117,7 +117,7 @@ func (g *rbacGenerator) aggregation() *rbacv1.AggregationRule {
 	return rule
 }
 
-// objects are roles, some of them aggregated, and bindings, some of them to roles that do not exist.
+// objects returns roles, some of them aggregated, and bindings, some of them to missing roles.
 func (g *rbacGenerator) objects() (all []runtime.Object) {
 	g.rules = map[string][]rbacv1.PolicyRule{}
 	var clusterRoles []string
@@ -125,11 +125,11 @@ func (g *rbacGenerator) objects() (all []runtime.Object) {
 		role := &rbacv1.ClusterRole{ObjectMeta: metav1.ObjectMeta{Name: g.name("role"), Labels: g.labels()}, Rules: g.rulesOf(false)}
 		role.Labels["made"] = "here"
 		switch {
-		case i >= 26: // its own rules are overwritten; no other selects it
+		case i >= 26: // its own rules are overwritten; no role selects it
 			role.AggregationRule, role.Labels = g.aggregation(), nil
-		case i >= 22: // without rules of its own: where two select each other, those would go round for ever
+		case i >= 22: // has no rules of its own, because rules of two roles that select each other would grow forever
 			role.AggregationRule, role.Rules = g.aggregation(), nil
-		case i == 0: // a part of a role that every apiserver has
+		case i == 0: // part of a role that every kube-apiserver has
 			role.Labels["rbac.authorization.k8s.io/aggregate-to-view"] = "true"
 		}
 		g.rules["ClusterRole//"+role.Name] = role.Rules
@@ -145,7 +145,7 @@ func (g *rbacGenerator) objects() (all []runtime.Object) {
 		g.bindings, all = append(g.bindings, rbacBinding{"", binding.RoleRef, binding.Subjects}), append(all, binding)
 	}
 	for _, namespace := range rbacNamespaces {
-		// A Role may bear a ClusterRole's name.
+		// A Role may have a ClusterRole's name.
 		roles := []string{clusterRoles[g.random.IntN(10)], g.name("role"), g.name("role"), g.name("role")}
 		for _, name := range roles {
 			role := &rbacv1.Role{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name}, Rules: g.rulesOf(true)}
@@ -164,8 +164,8 @@ func (g *rbacGenerator) objects() (all []runtime.Object) {
 	return all
 }
 
-// question is often one that a rule answers with yes, or would but for one word.
-func (g *rbacGenerator) question() authorizationv1.SubjectAccessReviewSpec {
+// review returns a review that a rule often allows, or would but for one word.
+func (g *rbacGenerator) review() authorizationv1.SubjectAccessReviewSpec {
 	spec := g.anyQuestion()
 	if g.chance(75) {
 		spec = g.aimed()
@@ -208,7 +208,7 @@ func (g *rbacGenerator) anyQuestion() authorizationv1.SubjectAccessReviewSpec {
 	return spec
 }
 
-// aimed is at a rule of a binding.
+// aimed returns a review that a rule of a binding allows.
 func (g *rbacGenerator) aimed() authorizationv1.SubjectAccessReviewSpec {
 	spec := g.anyQuestion()
 	spec.Groups = nil
@@ -313,7 +313,7 @@ func (g *rbacGenerator) miss(spec *authorizationv1.SubjectAccessReviewSpec) {
 	}
 }
 
-// selectors adds some that can be read and some that cannot.
+// selectors adds valid and invalid selectors.
 func (g *rbacGenerator) selectors(a *authorizationv1.ResourceAttributes) {
 	raw := g.one([]string{"", "a=b", "a", "a in (b,c)", "a=b,", "=", "!a", "a=b,c!=d"})
 	if g.chance(50) {

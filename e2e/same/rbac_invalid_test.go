@@ -9,8 +9,8 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 )
 
-// spoiled is an object with a mistake or two, which may be none.
-func (g *rbacGenerator) spoiled() runtime.Object {
+// invalid returns an object with up to two mistakes, or none.
+func (g *rbacGenerator) invalid() runtime.Object {
 	var rules []rbacv1.PolicyRule
 	var meta metav1.ObjectMeta
 	var object runtime.Object

@@ -31,9 +31,9 @@ import (
 	"fauxlet/internal/reviewapi"
 )
 
-// TestSameRBAC gives the same generated roles and bindings to a real kube-apiserver, beside which the controller-manager's
-// own aggregation controller runs, and to package review, beside the roles that an apiserver comes with. Both are asked
-// the same questions over their APIs: what may whom do, whose token is this, and is that a role at all.
+// TestSameRBAC gives the same generated roles and bindings to a real kube-apiserver, with the controller-manager's
+// own aggregation controller, and to package reviewapi, with the roles that every kube-apiserver has. It compares
+// their answers to SubjectAccessReviews and TokenReviews, and which objects they refuse.
 func TestSameRBAC(t *testing.T) {
 	t.Parallel()
 	const questions, refusals = 3000, 400
@@ -61,12 +61,12 @@ func TestSameRBAC(t *testing.T) {
 		expect.NoError(t, createRBAC(plane.Client, object))
 	}
 
-	w := &rbacWorld{real: plane.Client, objects: append(defaults, generated...)}
+	w := &rbacComparison{real: plane.Client, objects: append(defaults, generated...)}
 	file := writeRBAC(t, w.objects)
 	w.serve(t, file, tokens)
 	w.split(t)
 	w.awaitAggregation(t)
-	for _, object := range rbacSentinels() { // the last of each kind, so that all others are known when they are
+	for _, object := range rbacSentinels() { // last, so that all others have been read when these have
 		expect.NoError(t, createRBAC(plane.Client, object))
 	}
 	w.awaitSentinels(t)
@@ -74,7 +74,7 @@ func TestSameRBAC(t *testing.T) {
 	t.Run("access", func(t *testing.T) {
 		differing, allowed := 0, 0
 		for range questions {
-			spec := g.question()
+			spec := g.review()
 			real, ours := w.ask(spec)
 			if ours.status.Allowed {
 				allowed++
@@ -98,7 +98,7 @@ func TestSameRBAC(t *testing.T) {
 	t.Run("objects", func(t *testing.T) {
 		refused, differing := 0, 0
 		for range refusals {
-			object := g.spoiled()
+			object := g.invalid()
 			real, ours := realFaults(createRBAC(plane.Client, object, metav1.DryRunAll)), ourFaults(reviewapi.NewPolicy(object))
 			if len(real) > 0 {
 				refused++
@@ -119,7 +119,7 @@ func TestSameRBAC(t *testing.T) {
 	})
 }
 
-// realFaults are the fields that an apiserver refuses, each with the kind of fault.
+// realFaults returns the fields that kube-apiserver refuses, each with the kind of error.
 func realFaults(err error) (faults []string) {
 	if err == nil {
 		return nil
@@ -134,7 +134,7 @@ func realFaults(err error) (faults []string) {
 	return tidied(faults)
 }
 
-// ourFaults are the same of a policy: its words are for the author of a file, and so are its own.
+// ourFaults returns the same for a policy of package reviewapi, whose error messages are different.
 func ourFaults(_ *reviewapi.Policy, err error) (faults []string) {
 	if err == nil {
 		return nil
@@ -153,7 +153,7 @@ func ourFaults(_ *reviewapi.Policy, err error) (faults []string) {
 	return tidied(faults)
 }
 
-// tidied are faults in order, without those that an apiserver tells of a selector and of its parts once more.
+// tidied sorts faults and removes those that kube-apiserver repeats for a selector and its parts.
 func tidied(faults []string) []string {
 	slices.Sort(faults)
 	return slices.DeleteFunc(slices.Compact(faults), func(fault string) bool {
@@ -163,7 +163,7 @@ func tidied(faults []string) []string {
 	})
 }
 
-// rbacTokens is the file of both.
+// rbacTokens is the token file of both.
 const rbacTokens = `token-1,alice,1001,"devs,ops"
 token-2,system:serviceaccount:team-a:sa-1,1002
 token-3,bob,,""
@@ -191,7 +191,7 @@ func sameTokens(t *testing.T, real, ours *kubernetes.Clientset) {
 	}
 }
 
-// rbacObjects are all that an apiserver has.
+// rbacObjects returns all RBAC objects of a kube-apiserver.
 func rbacObjects(t *testing.T, client *kubernetes.Clientset) (all []runtime.Object) {
 	t.Helper()
 	ctx := context.Background()
@@ -243,7 +243,7 @@ func createRBAC(client *kubernetes.Clientset, object runtime.Object, dryRun ...s
 	return err
 }
 
-// writeRBAC writes manifests, as kubectl would print them.
+// writeRBAC writes objects as manifests.
 func writeRBAC(t *testing.T, objects []runtime.Object) string {
 	t.Helper()
 	var b strings.Builder
@@ -260,7 +260,7 @@ func writeRBAC(t *testing.T, objects []runtime.Object) string {
 	return path
 }
 
-// rbacSeed is 1, or FAUXLET_E2E_SEED, so that one can look further.
+// rbacSeed is 1, or FAUXLET_E2E_SEED.
 func rbacSeed(t *testing.T) uint64 {
 	t.Helper()
 	text := os.Getenv("FAUXLET_E2E_SEED")

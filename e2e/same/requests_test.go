@@ -14,13 +14,13 @@ import (
 	"fauxlet/testcerts"
 )
 
-// client is a certificate, and headers.
+// client is a certificate and headers.
 type client struct {
 	certificate *tls.Certificate
 	header      string
 }
 
-// newClients are those of the vectors, and odder ones.
+// newClients returns the clients of the vectors and of oddClients.
 func newClients(t *testing.T, corpus *vectors.Corpus) map[string]client {
 	t.Helper()
 	p, err := controlplane.Certificates()
@@ -46,7 +46,7 @@ func newClients(t *testing.T, corpus *vectors.Corpus) map[string]client {
 	return all
 }
 
-// written are the requests that are written down here: in the configurations where they make a difference.
+// written returns the requests of this file for a configuration in which they make a difference.
 func written(configuration string, corpus *vectors.Corpus) []conversation {
 	var all []conversation
 	add := func(readOnly bool, as string, r request) {
@@ -57,7 +57,7 @@ func written(configuration string, corpus *vectors.Corpus) []conversation {
 	switch configuration {
 	case "defaults", "anonymous":
 		for _, as := range sortedKeys(corpus.Clients) {
-			for _, path := range asked {
+			for _, path := range askedByAll {
 				add(false, as, request{method: "GET", path: path})
 			}
 			for _, method := range []string{"HEAD", "POST", "BREW"} {
@@ -91,7 +91,7 @@ func written(configuration string, corpus *vectors.Corpus) []conversation {
 	return all
 }
 
-// ofVectors are the cases of a configuration.
+// ofVectors returns the vectors of a configuration.
 func ofVectors(t *testing.T, configuration string, corpus *vectors.Corpus) []conversation {
 	t.Helper()
 	var all []conversation
@@ -141,7 +141,7 @@ func faultsOf(named map[string]string) (reviewapi.Faults, error) {
 
 const logsPath = "/containerLogs/default/nginx/nginx"
 
-// paths are asked with GET by kubelet-client, on both ports.
+// paths are requested with GET as kubelet-client, on both ports.
 var paths = []string{
 	"/", "//", "/nope", "/nope/", "/spec", "/spec/",
 	"/pods", "/pods/", "/pods?x=y", "/pods/x", "//pods", "/pods//", "/./pods", "/../pods", "/x/../pods", "/pods/..", "/Pods", "/%70ods", "/pods%2F", "/pods%00", "/pods%zz", "/pods#x",
@@ -161,7 +161,7 @@ var paths = []string{
 	"/containerLogs/default/ng%22inx/nginx", "/containerLogs/default/nginx/%E4%B8%AD",
 }
 
-// queries are those of a log.
+// queries are queries of containerLogs.
 var queries = []string{
 	"tailLines=1", "tailLines=0", "tailLines=99", "tailLines=-1", "tailLines=x", "tailLines=", "tailLines=1&tailLines=2", "tailLines=9223372036854775808",
 	"tail=1", "tail=all", "tail=x", "tail=-1", "tail=1&tailLines=2", "tail=all&tailLines=1",
@@ -173,7 +173,7 @@ var queries = []string{
 	"nope=1", "%zz", ";", "a;b", "insecureSkipTLSVerifyBackend=true", "container=x",
 }
 
-// methods are tried on each of methodPaths.
+// methods are sent to each of methodPaths.
 var (
 	methods     = []string{"HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "BREW", "get"}
 	methodPaths = []string{
@@ -182,8 +182,8 @@ var (
 	}
 )
 
-// asked are the paths that each client asks.
-var asked = []string{
+// askedByAll are the paths that every client requests.
+var askedByAll = []string{
 	"/pods", logsPath, "/healthz", "/healthz/ping", "/configz", "/stats/nope", "/metrics/nope", "/nope", "/logs/nope", "/debug/pprof/nope", "/flagz", "/statusz", "/checkpoint/default/nope/nginx", "/runningpods/",
 	"/exec/default/nope/nginx?output=1", "/allocatedPods", "/pods/", "/healthzx", "/metrics/cadvisorx",
 }

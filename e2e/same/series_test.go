@@ -8,8 +8,8 @@ import (
 	"strings"
 )
 
-// counted are the metrics whose values must be equal when the same has been asked: those of the requests, of the reviews,
-// and of who was authenticated. Of a duration it is the number.
+// counted are the metrics whose values must be equal after the same requests: of requests, reviews and
+// authentication. For a duration the number of observations counts.
 var counted = []string{
 	"kubelet_http_requests_total", "kubelet_http_inflight_requests", "kubelet_http_requests_duration_seconds_count",
 	"kubelet_websocket_streaming_requests_total",

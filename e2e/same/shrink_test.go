@@ -8,13 +8,13 @@ import (
 	"time"
 )
 
-// So many smaller conversations are tried in search of the smallest, and for so long.
+// Limits for the search for the smallest conversation.
 const (
 	mostTries = 150
 	mostTime  = 30 * time.Second
 )
 
-// shrink takes away from a conversation what a difference does not need.
+// shrink removes from a conversation what is not needed to show a difference.
 func (c *comparison) shrink(talk conversation, aspects []string) conversation {
 	talk.vector = nil
 	tries, began := 0, time.Now()
@@ -42,7 +42,7 @@ func (c *comparison) shrink(talk conversation, aspects []string) conversation {
 	return talk
 }
 
-// smaller are conversations that say a little less, those first that say the least.
+// smaller returns slightly smaller conversations, the smallest first.
 func (c conversation) smaller() []conversation {
 	var all []conversation
 	with := func(change func(*conversation)) {
@@ -136,7 +136,7 @@ func without(header string, drop func(string) bool) string {
 	return strings.Join(slices.DeleteFunc(strings.SplitAfter(header, "\r\n"), drop), "")
 }
 
-// curl is the conversation as a command to paste, for one of the two. A client's certificate is named after the client.
+// curl returns the conversation as a command for one of the servers. A certificate has the name of its client.
 func (c *conversation) curl(s *side) string {
 	scheme, address := "https", s.Secure
 	if c.readOnly {
@@ -187,7 +187,7 @@ func (c *conversation) curl(s *side) string {
 	return text.String()
 }
 
-// quoted is a word for a shell.
+// quoted quotes a word for a shell.
 func quoted(word string) string {
 	const most = 2000
 	if len(word) > most {

@@ -55,7 +55,7 @@ func kustomize(t testing.TB, c *controlplane.Plane, overlay string, components .
 	return c.KubectlPrints(t, nil, "kustomize", dir)
 }
 
-// feed runs kubectl with a manifest on its standard input, and wants success without a warning, such as those of pod
+// feed runs kubectl with a manifest on its standard input. It must succeed without a warning, for example of pod
 // security.
 func feed(t testing.TB, c *controlplane.Plane, manifest string, args ...string) {
 	t.Helper()
@@ -71,7 +71,7 @@ func fed(t testing.TB, c *controlplane.Plane, manifest string, args ...string) p
 	return programs.Run(t, cmd)
 }
 
-// objects are those of a manifest that are of a kind.
+// objects returns the objects of one kind in a manifest.
 func objects[T any](t testing.TB, manifest, kind string) (found []T) {
 	t.Helper()
 	documents := yaml.NewYAMLReader(bufio.NewReader(strings.NewReader(manifest)))
@@ -123,14 +123,14 @@ func auditLog(c *controlplane.Plane) string {
 	return filepath.Join(filepath.Dir(c.Kubeconfig), "audit.log")
 }
 
-// applied applies a manifest for the length of the test.
+// applied applies a manifest until the test ends.
 func applied(t testing.TB, c *controlplane.Plane, manifest string) {
 	t.Helper()
 	feed(t, c, manifest, "apply", "--server-side")
 	t.Cleanup(func() { feed(t, c, manifest, "delete", "--ignore-not-found", "--timeout=2m") })
 }
 
-// TestDeployManifestsAreAdmitted has the apiserver look at each overlay, by itself and with each component.
+// TestDeployManifestsAreAdmitted sends each overlay to kube-apiserver, alone and with each component.
 func TestDeployManifestsAreAdmitted(t *testing.T) {
 	t.Parallel()
 	plane := deployPlane(t, controlplane.WithClientCertificate)
@@ -155,10 +155,10 @@ func TestDeployManifestsAreAdmitted(t *testing.T) {
 	}
 }
 
-// access is a verb on a resource, in a namespace or in all.
+// access is a verb on a resource, in one namespace or in all.
 type access struct{ verb, resource, namespace string }
 
-// granted is what the manifest lets the service account do.
+// granted returns what a manifest allows the service account to do.
 func granted(t testing.TB, manifest string) map[access]bool {
 	t.Helper()
 	all := map[access]bool{}
@@ -182,7 +182,8 @@ func granted(t testing.TB, manifest string) map[access]bool {
 	return all
 }
 
-// used is what the service account has asked for since a place of the audit log; what was refused fails the test.
+// used returns what the service account has requested since a position in the audit log. A refused request fails the
+// test.
 func used(t testing.TB, c *controlplane.Plane, from int) map[access]bool {
 	t.Helper()
 	all := map[access]bool{}
@@ -202,7 +203,7 @@ func used(t testing.TB, c *controlplane.Plane, from int) map[access]bool {
 		}
 		ref := event.ObjectRef
 		if ref.Resource == "" {
-			continue // whoever is known may ask for /healthz and the like
+			continue // every authenticated user may read /healthz and the like
 		}
 		resource := strings.TrimPrefix(ref.APIGroup+"/"+ref.Resource, "/")
 		if ref.Subresource != "" {
@@ -216,15 +217,15 @@ func used(t testing.TB, c *controlplane.Plane, from int) map[access]bool {
 	return all
 }
 
-// TestDeployedPodsServeNodes applies deploy/, runs the pods that a StatefulSet makes of it, and does with their nodes what a tester does.
-// The service account may do what it does, and no more: all that it asks is allowed, and it asks for all that is.
+// TestDeployedPodsServeNodes applies deploy/, runs the pods of its StatefulSet, and uses their nodes as a tester
+// does. The service account needs every right that it has, and no request of it is refused.
 func TestDeployedPodsServeNodes(t *testing.T) {
 	t.Parallel()
 	plane := deployPlane(t, controlplane.WithClientCertificate)
 	for _, test := range []struct {
 		overlay, component string
-		count              int        // of the nodes of each replica
-		replicas           [][]string // some of the nodes of each
+		count              int        // number of nodes per replica
+		replicas           [][]string // some nodes of each replica
 	}{
 		{"one-node", "static-pods", 1, [][]string{{"fauxlet-0"}}},
 		{"fleet", "deregister", 100, [][]string{{"fauxlet-0-0", "fauxlet-0-99"}, {"fauxlet-1-0", "fauxlet-1-99"}}},
@@ -253,18 +254,18 @@ func TestDeployedPodsServeNodes(t *testing.T) {
 			nodesSplit(t, plane, replicas, test.count)
 			if test.component == "static-pods" {
 				plane.KubectlPrints(t, nil, "wait", "--for=condition=Ready", "--timeout=1m", "--namespace=fauxlet", "pod/agent-fauxlet-0")
-				// Nobody is there in the end to confirm that it has stopped.
+				// No kubelet confirms at the end that the pod has stopped.
 				t.Cleanup(func() {
 					plane.KubectlPrints(t, nil, "delete", "pod", "agent-fauxlet-0", "--namespace=fauxlet", "--grace-period=0", "--force")
 				})
 			}
 
-			// A client's token is reviewed.
+			// The stand-in reviews a client's token.
 			token, err := clientToken(plane)
 			expect.NoError(t, err)
 			(&kubelet.Kubelet{Secure: replicas[0].ip + ":10250"}).Expect(t, "/pods", kubelet.Credential{Token: token}, 403, "")
 
-			// The next container of the pod finds its nodes there.
+			// The next container of the pod finds its nodes.
 			for i, r := range replicas {
 				expect.NoError(t, r.Stop())
 				if test.component == "deregister" {
@@ -277,14 +278,14 @@ func TestDeployedPodsServeNodes(t *testing.T) {
 				plane.AwaitNode(t, test.replicas[i][0], "is not ready", controlplane.ReadyIs(v1.ConditionFalse))
 			}
 
-			// What is there for another reason than that it is asked for here.
+			// Rights that the service account needs in other situations than this one.
 			spare := map[access]bool{}
 			if test.component == "deregister" {
-				spare[access{"get", "nodes", ""}] = true          // for a Node that is there already
-				spare[access{"patch", "nodes/status", ""}] = true // for one that stays longer, or is
+				spare[access{"get", "nodes", ""}] = true          // if the Node exists already
+				spare[access{"patch", "nodes/status", ""}] = true // if the node runs longer
 			}
 			for _, resource := range []string{"nodes", "pods"} {
-				spare[access{"list", resource, ""}] = true // for an older apiserver, whose watches do not begin with a list
+				spare[access{"list", resource, ""}] = true // for an older kube-apiserver, whose watches do not begin with a list
 			}
 			granted, used := granted(t, manifest), used(t, plane, from)
 			for what := range used {
@@ -294,21 +295,21 @@ func TestDeployedPodsServeNodes(t *testing.T) {
 			}
 			for what := range granted {
 				if !used[what] && !spare[what] {
-					t.Errorf("%+v is allowed, and nobody needs it: %v", what, slices.SortedFunc(maps.Keys(used), func(a, b access) int { return strings.Compare(a.resource+a.verb, b.resource+b.verb) }))
+					t.Errorf("%+v is allowed and not needed: %v", what, slices.SortedFunc(maps.Keys(used), func(a, b access) int { return strings.Compare(a.resource+a.verb, b.resource+b.verb) }))
 				}
 			}
 		})
 	}
 }
 
-// nodesSplit waits until there are the nodes of these replicas and no others: each is Ready, and nowhere but at its replica, with
-// a port of its own there.
+// nodesSplit waits until exactly the nodes of these replicas exist. Each must be Ready and served only by its
+// replica, on a port of its own.
 func nodesSplit(t testing.TB, c *controlplane.Plane, replicas []*running, count int) {
 	t.Helper()
 	expect.Eventually(t, time.Minute, fmt.Sprintf("%d replicas have %d nodes each", len(replicas), count), func() string {
 		list, err := c.Client.CoreV1().Nodes().List(context.Background(), metav1.ListOptions{LabelSelector: "fauxlet=true"})
 		expect.NoError(t, err)
-		at := map[string]string{} // which node is where
+		at := map[string]string{} // node by address
 		for i := range list.Items {
 			node := &list.Items[i]
 			replica := slices.IndexFunc(replicas, func(r *running) bool {
@@ -335,7 +336,7 @@ func nodesSplit(t testing.TB, c *controlplane.Plane, replicas []*running, count 
 		for _, r := range replicas {
 			for i := range count {
 				if place := fmt.Sprintf("%s:%d", r.ip, 10250+i); at[place] == "" {
-					return "nobody is at " + place
+					return "no node is at " + place
 				}
 			}
 		}
@@ -343,7 +344,7 @@ func nodesSplit(t testing.TB, c *controlplane.Plane, replicas []*running, count 
 	})
 }
 
-// clientToken is that of a service account which may nothing.
+// clientToken returns a token of a service account without rights.
 func clientToken(plane *controlplane.Plane) (string, error) {
 	request, err := plane.Client.CoreV1().ServiceAccounts("fauxlet").CreateToken(context.Background(), "default", &authenticationv1.TokenRequest{}, metav1.CreateOptions{})
 	if err != nil {
@@ -352,7 +353,7 @@ func clientToken(plane *controlplane.Plane) (string, error) {
 	return request.Status.Token, nil
 }
 
-// tested does with nodes what a tester does: a pod on each, its log, a command in it, and its end.
+// tested uses nodes as a tester does: it creates a pod on each, reads its log, runs a command in it, and deletes it.
 func tested(t testing.TB, c *controlplane.Plane, r *running, nodes []string) {
 	t.Helper()
 	for _, name := range nodes {
@@ -384,7 +385,8 @@ func tested(t testing.TB, c *controlplane.Plane, r *running, nodes []string) {
 	}
 }
 
-// TestDeployedPodsGetCertificates: certificates by Secret, and then by bootstrap. It has a control plane of its own, and one namespace there.
+// TestDeployedPodsGetCertificates runs deploy/ with certificates from a Secret, and then with certificates from the
+// cluster.
 func TestDeployedPodsGetCertificates(t *testing.T) {
 	t.Parallel()
 	plane := deployPlane(t, controlplane.VerifyingServingCertificates)
@@ -393,7 +395,8 @@ func TestDeployedPodsGetCertificates(t *testing.T) {
 	t.Run("fleet-by-bootstrap", func(t *testing.T) { certificatesByBootstrap(t, plane, "fleet", 5, "fauxlet-0-0", "fauxlet-0-4") })
 }
 
-// certificatesBySecret: the pair of a Secret is served, and the CA of another tells who connects.
+// certificatesBySecret wants the serving certificate of a Secret to be served, and clients to be verified with the CA
+// of another.
 func certificatesBySecret(t *testing.T, plane *controlplane.Plane) {
 	const ip = "127.10.250.3"
 	applied(t, plane, kustomize(t, plane, "one-node", "certs-by-secret", "kubelet-api-admin"))
@@ -407,8 +410,8 @@ func certificatesBySecret(t *testing.T, plane *controlplane.Plane) {
 	tested(t, plane, r, []string{"fauxlet-0"})
 }
 
-// certificatesByBootstrap: each of count nodes has its own identity and serving certificate, and the service account has
-// asked for nothing.
+// certificatesByBootstrap wants each of count nodes to have its own client and serving certificate, and no requests
+// from the service account.
 func certificatesByBootstrap(t *testing.T, plane *controlplane.Plane, overlay string, count int, nodes ...string) {
 	from := 0
 	if _, err := os.Stat(auditLog(plane)); err == nil {
@@ -416,7 +419,7 @@ func certificatesByBootstrap(t *testing.T, plane *controlplane.Plane, overlay st
 	}
 	manifest := kustomize(t, plane, overlay, "certs-by-bootstrap", "kubelet-api-admin")
 	if count > 1 {
-		// The kube-controller-manager has its time with requests: 200 of them take it a minute and a half.
+		// kube-controller-manager needs a minute and a half for 200 requests.
 		fewer := strings.Replace(manifest, "- --nodes=100\n", fmt.Sprintf("- --nodes=%d\n", count), 1)
 		if fewer == manifest {
 			t.Fatalf("slices are not of 100 nodes:\n%s", manifest)
@@ -460,7 +463,7 @@ func certificatesByBootstrap(t *testing.T, plane *controlplane.Plane, overlay st
 	}
 }
 
-// approveServing approves what is asked for, as the component says, until so many nodes have a serving certificate of their own.
+// approveServing approves serving certificates, as the component documents, until a number of nodes have theirs.
 func approveServing(t testing.TB, c *controlplane.Plane, nodes int) {
 	t.Helper()
 	expect.Eventually(t, 2*time.Minute, fmt.Sprintf("%d nodes have serving certificates", nodes), func() string {

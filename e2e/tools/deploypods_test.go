@@ -22,8 +22,8 @@ import (
 	"fauxlet/e2e/internal/programs"
 )
 
-// running is the container of a pod, run here as a kubelet has it run: with a root of its own in which it may write to
-// its volumes alone, as its user, without privileges, with its arguments and its environment and no other.
+// running is the container of a pod, started by this test as a kubelet would start it: in a root folder where only
+// its volumes are writable, as its user, without privileges, with its own arguments and environment.
 type running struct {
 	*programs.Process
 	pod  *v1.Pod
@@ -31,7 +31,8 @@ type running struct {
 	argv []string
 }
 
-// runPod waits for a pod of deploy/ to be made and runs it at that address, of 127.10.250.0/24. It is stopped with the test.
+// runPod waits until a pod of deploy/ exists and runs it at an address of 127.10.250.0/24. It is stopped with the
+// test.
 func runPod(t testing.TB, c *controlplane.Plane, name, ip string) *running {
 	t.Helper()
 	r := &running{ip: ip}
@@ -59,7 +60,7 @@ func runPod(t testing.TB, c *controlplane.Plane, name, ip string) *running {
 		expect.NoError(t, os.MkdirAll(dir, 0o755))
 		fillVolume(t, c, r.pod, mount.Name, dir)
 	}
-	// Where it finds kubernetes.default.svc, as behind a kube-proxy; each pod has its own.
+	// The address of kubernetes.default.svc, as kube-proxy would provide it. Each pod has its own.
 	service := strings.Replace(ip, "127.10.250.", "127.10.251.", 1)
 	expect.NoError(t, os.WriteFile(filepath.Join(root, "etc/hosts"), []byte(service+" kubernetes.default.svc\n"), 0o644))
 	serveAt(t, c, net.JoinHostPort(service, "443"))
@@ -96,7 +97,8 @@ func runPod(t testing.TB, c *controlplane.Plane, name, ip string) *running {
 	return r
 }
 
-// start starts it, for the first time or again, and waits until its readiness probe succeeds.
+// start starts the container and waits until its readiness probe succeeds. After the container has ended it can be
+// started again.
 func (r *running) start(t testing.TB) {
 	t.Helper()
 	var err error
@@ -130,7 +132,7 @@ func (r *running) start(t testing.TB) {
 	}
 }
 
-// fillVolume makes a volume of the pod as a kubelet does; what is written there is readable to the pod's group.
+// fillVolume fills a volume of the pod as a kubelet does. The pod's group can read it.
 func fillVolume(t testing.TB, c *controlplane.Plane, pod *v1.Pod, name, dir string) {
 	t.Helper()
 	ctx, group := context.Background(), int(*pod.Spec.SecurityContext.FSGroup)
@@ -192,7 +194,7 @@ func fillVolume(t testing.TB, c *controlplane.Plane, pod *v1.Pod, name, dir stri
 	}
 }
 
-// serveAt has connections to an address reach the apiserver, until the test ends.
+// serveAt forwards connections from an address to kube-apiserver until the test ends.
 func serveAt(t testing.TB, c *controlplane.Plane, address string) {
 	t.Helper()
 	listener, err := net.Listen("tcp", address)
@@ -202,7 +204,7 @@ func serveAt(t testing.TB, c *controlplane.Plane, address string) {
 		for {
 			near, err := listener.Accept()
 			if err != nil {
-				return // it is closed
+				return // closed at the end of the test
 			}
 			far, err := net.Dial("tcp", strings.TrimPrefix(c.URL, "https://"))
 			if err != nil {

@@ -15,7 +15,7 @@ import (
 	"fauxlet/e2e/internal/programs"
 )
 
-// TestImage builds the image, and runs what is in it, from its own root and as its user.
+// TestImage builds the container image and runs its program in the image's root folder as the image's user.
 func TestImage(t *testing.T) {
 	t.Parallel()
 	buildah := debian(t, "buildah", "buildah")
@@ -61,7 +61,7 @@ func TestImage(t *testing.T) {
 	}
 	port := programs.FreePort(t)
 	flags := []string{"serve", "--address=127.0.0.1", fmt.Sprintf("--port=%d", port), "--read-only-port=0", "--healthz-port=0", "--hostname-override=node-1"}
-	// It may write nowhere, until a folder is mounted.
+	// Without a mounted folder it cannot write anywhere.
 	command = within(flags...)
 	got := programs.Run(t, exec.Command(command[0], command[1:]...))
 	if got.Status != 1 {

@@ -13,7 +13,7 @@ import (
 	"fauxlet/e2e/internal/programs"
 )
 
-// reworded is text with each old, of pairs of old and new, replaced, which must be there.
+// reworded replaces each old text by the new one. Every old text must occur.
 func reworded(t testing.TB, text string, oldNew ...string) string {
 	t.Helper()
 	for i := 0; i < len(oldNew); i += 2 {
@@ -25,8 +25,8 @@ func reworded(t testing.TB, text string, oldNew ...string) string {
 	return text
 }
 
-// TestJoinGuide is docs/join.md with a bare control plane, in an empty folder, and the first command of docs/many-nodes.md.
-// Only ports and addresses are others.
+// TestJoinGuide runs the commands of docs/join.md with a bare control plane in an empty folder, and the first command
+// of docs/many-nodes.md. Only ports and addresses are changed.
 func TestJoinGuide(t *testing.T) {
 	t.Parallel()
 	g := guide.New(t, "join.md", t.TempDir(), "etcd", "kube-apiserver", "kubectl", "fauxlet")
@@ -53,7 +53,7 @@ func TestJoinGuide(t *testing.T) {
 	})
 
 	const admin = "KUBECONFIG=admin.conf"
-	const list = "kubectl get nodes" // which the page begins with; a node is Ready a moment after it was started
+	const list = "kubectl get nodes" // the page begins with it
 	are := func(count int, status string) (listed string) {
 		t.Helper()
 		expect.Eventually(t, time.Minute, fmt.Sprintf("%d nodes are %s", count, status), func() string {

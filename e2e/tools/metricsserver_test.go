@@ -19,19 +19,19 @@ import (
 	"fauxlet/internal/pods"
 )
 
-// usage is what the metrics API tells of a node or a container.
+// usage is a node or a container in the metrics API.
 type usage struct {
 	Name      string
 	Timestamp time.Time
 	Window    metav1.Duration
 	Usage     v1.ResourceList
 	Metadata  struct{ Name string }
-	// Containers are those of a pod.
+	// Containers are the containers of a pod.
 	Containers []usage
 }
 
-// TestMetricsServer has a real metrics-server scrape with a service account's token, and kubectl top tell, through the
-// apiserver, what the kubelet said.
+// TestMetricsServer lets a real metrics-server scrape fauxlet with a service account's token. kubectl top must print,
+// through kube-apiserver, what the kubelet reported.
 func TestMetricsServer(t *testing.T) {
 	t.Parallel()
 	port := programs.FreePort(t)
@@ -43,8 +43,8 @@ func TestMetricsServer(t *testing.T) {
 	declareCapacity(t, k, plane, token)
 	plane.StartMetricsServer(t, token, port)
 
-	// The kubelet's own words, by the time of the measurement.
-	seen := map[time.Time]map[string]told{}
+	// What the kubelet reported, by the time of the measurement.
+	seen := map[time.Time]map[string]reported{}
 	listen := func() { recordSummary(t, k, token, seen) }
 	var node usage
 	running := map[string]usage{}
@@ -71,11 +71,11 @@ func TestMetricsServer(t *testing.T) {
 		for name, got := range map[string]usage{"": node, "nginx/nginx": running["nginx/nginx"], "nginx/sidecar": running["nginx/sidecar"], "resolver/dns": running["resolver/dns"]} {
 			now, before := seen[got.Timestamp.UTC()], seen[got.Timestamp.Add(-got.Window.Duration).UTC()]
 			if now == nil || before == nil {
-				return fmt.Sprintf("%q: nobody listened at %v and %v before", name, got.Timestamp, got.Window)
+				return fmt.Sprintf("%q: not recorded at %v and %v before", name, got.Timestamp, got.Window)
 			}
 			rate := (now[name].cpu - before[name].cpu) / uint64(got.Window.Seconds())
 			cpu := got.Usage[v1.ResourceCPU]
-			// The metrics-server counts in floating point.
+			// metrics-server computes in floating point.
 			if nanocores := cpu.ScaledValue(resource.Nano); nanocores < int64(rate)-1 || nanocores > int64(rate)+1 {
 				t.Errorf("%q uses %d nanocores, by the kubelet %d", name, nanocores, rate)
 			}
@@ -87,7 +87,7 @@ func TestMetricsServer(t *testing.T) {
 	}
 	expect.Eventually(t, 12*pods.Interval, "the metrics API tells of all that runs", read)
 
-	// kubectl rounds as it prints; what it prints must be of the measurement that was read last.
+	// kubectl prints rounded numbers. Both must come from the same measurement.
 	expect.Eventually(t, 3*pods.Interval, "kubectl top between two equal measurements", func() string {
 		if problem := read(); problem != "" {
 			return problem
@@ -119,7 +119,7 @@ func TestMetricsServer(t *testing.T) {
 	})
 }
 
-// cpu and memory are as kubectl prints them.
+// cpu and memory return the text that kubectl prints.
 func (u usage) cpu() string {
 	cpu := u.Usage[v1.ResourceCPU]
 	return fmt.Sprintf("%dm", cpu.MilliValue())
@@ -130,23 +130,23 @@ func (u usage) memory() string {
 	return fmt.Sprintf("%dMi", memory.Value()>>20)
 }
 
-// told is CPU time and working set.
-type told struct{ cpu, memory uint64 }
+// reported is CPU time and working set.
+type reported struct{ cpu, memory uint64 }
 
-// recordSummary remembers what /stats/summary tells, by pod/container; the node is "".
-func recordSummary(t testing.TB, k *kubelet.Kubelet, token string, seen map[time.Time]map[string]told) {
+// recordSummary records what /stats/summary reports, by pod and container. The node's key is "".
+func recordSummary(t testing.TB, k *kubelet.Kubelet, token string, seen map[time.Time]map[string]reported) {
 	t.Helper()
 	summary := summaryOf(t, k, kubelet.Credential{Token: token})
-	all := map[string]told{"": {*summary.Node.CPU.UsageCoreNanoSeconds, *summary.Node.Memory.WorkingSetBytes}}
+	all := map[string]reported{"": {*summary.Node.CPU.UsageCoreNanoSeconds, *summary.Node.Memory.WorkingSetBytes}}
 	for _, pod := range summary.Pods {
 		for _, c := range pod.Containers {
-			all[pod.PodRef.Name+"/"+c.Name] = told{*c.CPU.UsageCoreNanoSeconds, *c.Memory.WorkingSetBytes}
+			all[pod.PodRef.Name+"/"+c.Name] = reported{*c.CPU.UsageCoreNanoSeconds, *c.Memory.WorkingSetBytes}
 		}
 	}
 	seen[summary.Node.CPU.Time.UTC()] = all
 }
 
-// declareCapacity tells the apiserver what the kubelet says that the node has.
+// declareCapacity sets the capacity of the Node to what the kubelet reports.
 func declareCapacity(t testing.TB, k *kubelet.Kubelet, plane *controlplane.Plane, token string) {
 	t.Helper()
 	ctx, nodes := context.Background(), plane.Client.CoreV1().Nodes()

@@ -24,7 +24,7 @@ import (
 	fauxpods "fauxlet/internal/pods"
 )
 
-// measuredPods are pods of which something is measured, and some of which nothing is.
+// measuredPods are pods with and without running containers.
 func measuredPods() []sample.Pod {
 	at := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	log := []sample.Line{{At: at, Text: "one"}}
@@ -35,13 +35,13 @@ func measuredPods() []sample.Pod {
 	}
 }
 
-// measuredPaths are the endpoints that tell what is used.
+// measuredPaths are the endpoints that report resource use.
 var measuredPaths = []string{
 	"/metrics/resource", "/metrics/cadvisor", "/metrics/probes", "/stats/summary", "/stats/summary?only_cpu_and_memory=true", "/stats/summary/?only_cpu_and_memory=1",
 }
 
-// TestMetricsAndSummaryShapesMatchKubelet asks both what is used, within one interval of the measurement, and compares names, labels, types, help
-// and every value but those of when, and of the machine that the reference runs on.
+// TestMetricsAndSummaryShapesMatchKubelet compares the resource use that fauxlet and the reference report within one
+// interval of measurement: names, labels, types, help texts and all values except times and those of the machine.
 func TestMetricsAndSummaryShapesMatchKubelet(t *testing.T) {
 	t.Parallel()
 	reviews := reviews.Start(t)
@@ -100,16 +100,16 @@ func TestMetricsAndSummaryShapesMatchKubelet(t *testing.T) {
 	}
 }
 
-// ofThisProcess are metrics whose value, or time, is that of the process or of the scrape.
+// ofThisProcess matches metrics whose value or time belongs to the process or the scrape.
 var ofThisProcess = regexp.MustCompile(`^((?:process_start_time_seconds|container_last_seen\{[^}]*\})) .*$`)
 
-// metricsShape are the lines of an exposition, in order, with the values.
+// metricsShape returns the lines of an exposition in order, with values.
 func metricsShape(t testing.TB, text string) []string {
 	t.Helper()
 	var shape []string
 	for line := range strings.Lines(text) {
 		line = strings.TrimSuffix(line, "\n")
-		// Hidden since 1.29. The reference, which is built without the version of its release, takes itself for 0.0.0.
+		// Hidden since 1.29. The reference is built without a version and reports 0.0.0, so that it shows the metric.
 		if strings.HasPrefix(line, "scrape_error ") || strings.HasPrefix(line, "# HELP scrape_error ") || strings.HasPrefix(line, "# TYPE scrape_error ") {
 			continue
 		}
@@ -118,8 +118,8 @@ func metricsShape(t testing.TB, text string) []string {
 	return shape
 }
 
-// summaryShape is a summary without when logs and processes were looked at, and without what is of the machine. What a
-// kubelet tells in the order of a Go map, which is none, is put in order.
+// summaryShape returns a summary without times and without values of the machine. It sorts what a kubelet lists in
+// the order of a Go map.
 func summaryShape(t testing.TB, text string) any {
 	t.Helper()
 	var summary statsapi.Summary
@@ -159,12 +159,12 @@ func summaryShape(t testing.TB, text string) any {
 	return shape
 }
 
-// cadvisorLint is what promtool has to say of cAdvisor's names, which are what they are.
+// cadvisorLint is what promtool reports about cAdvisor's own names.
 const cadvisorLint = `cadvisor_version_info label names should be written in 'snake_case' not 'camelCase'
 container_fs_inodes_total non-counter metrics should not have "_total" suffix
 container_memory_failcnt counter metrics should have "_total" suffix`
 
-// TestPromtoolAcceptsMetrics lints all metrics. Where it complains of a name of fauxlet's, it does so of the reference's.
+// TestPromtoolAcceptsMetrics lints all metrics. promtool may report only names that it reports for the reference too.
 func TestPromtoolAcceptsMetrics(t *testing.T) {
 	t.Parallel()
 	reviews := reviews.Start(t)
@@ -195,7 +195,7 @@ func TestPromtoolAcceptsMetrics(t *testing.T) {
 	}
 }
 
-// debian finds a program of one of Debian's packages.
+// debian returns the path of a program in a Debian package.
 func debian(t testing.TB, program, pkg string) string {
 	t.Helper()
 	path, err := exec.LookPath(program)
@@ -205,7 +205,7 @@ func debian(t testing.TB, program, pkg string) string {
 	return path
 }
 
-// TestPrometheusScrapes has a real Prometheus scrape, with a token of a service account and with a client certificate.
+// TestPrometheusScrapes lets a real Prometheus scrape with a service account's token and with a client certificate.
 func TestPrometheusScrapes(t *testing.T) {
 	t.Parallel()
 	prometheus := debian(t, "prometheus", "prometheus")
@@ -275,7 +275,7 @@ func TestPrometheusScrapes(t *testing.T) {
 		}
 		return ""
 	})
-	// The two endpoints tell Prometheus the same, and what it makes of them is what the kubelet says of itself.
+	// Prometheus reads the same from both endpoints, and its rates are those that the kubelet reports.
 	expect.Eventually(t, 5*fauxpods.Interval, "a rate of each", func() string {
 		rates := map[string]string{}
 		for _, job := range []string{"token /metrics/cadvisor", "certificate /metrics/resource"} {
@@ -314,7 +314,7 @@ func TestPrometheusScrapes(t *testing.T) {
 	})
 }
 
-// summaryOf is the answer of /stats/summary.
+// summaryOf returns the answer of /stats/summary.
 func summaryOf(t testing.TB, k *kubelet.Kubelet, as kubelet.Credential) *statsapi.Summary {
 	t.Helper()
 	got := k.Get(t, "/stats/summary", as)
