@@ -27,14 +27,15 @@ func TestNodeDifferencesPageIsCurrent(t *testing.T) {
 		return
 	}
 	if string(page) != want {
-		t.Errorf("%s does not end with what sameNodeDifferences and masked say; write it with FAUXLET_E2E_WRITE_DOCS=1 go test -run %s ./node", path, t.Name())
+		t.Errorf("%s does not end with sameNodeDifferences and masked; write it with FAUXLET_E2E_WRITE_DOCS=1 go test -run %s ./node", path, t.Name())
 	}
 }
 
 func nodeDifferences() string {
 	var text strings.Builder
 	text.WriteString(`
-This part is written by ` + "`e2e/node/samenode_docs_test.go`" + `, from what the comparison allows. One that is not seen any more fails it.
+` + "`e2e/node/samenode_docs_test.go`" + ` writes this part from the differences that the comparison allows. One that no
+longer occurs fails the comparison.
 
 | of | a stand-in | why |
 |---|---|---|
@@ -43,7 +44,7 @@ This part is written by ` + "`e2e/node/samenode_docs_test.go`" + `, from what th
 		fmt.Fprintf(&text, "| %s | %s | %s |\n", d.what, d.text, d.why)
 	}
 	text.WriteString(`
-Not compared, but for being there or not, is what any two nodes differ in:
+Any two nodes differ in these fields, so the test compares only whether they exist:
 `)
 	for i, field := range slices.Sorted(maps.Keys(masked)) {
 		if i > 0 {
@@ -53,7 +54,8 @@ Not compared, but for being there or not, is what any two nodes differ in:
 	}
 	fmt.Fprintf(&text, `,
 the addresses of pods, and the hash and the time of a static pod.
-Nor is how long a status lasts: one that lasts %v on one node must be one that the other has had in its turn, however briefly.
+Nor does it compare how long a status lasts. A status that lasts %v on one node must occur on the other too, in the same
+order, however briefly.
 `, lasting)
 	return text.String()
 }

@@ -36,14 +36,14 @@ func replaced(from, to string) func(string) string {
 // masks are all masks. Besides them, the addresses, ports and folders of the two processes are replaced, and the
 // headers Date, Last-Modified (of /logs/) and Process-Start-Time-Unix.
 var masks = []mask{
-	{"numbers and times in /stats/summary, and the order of its systemContainers, which a kubelet has in a map", matching(`^\{\s*"node":`), summary},
-	{"the sign between names and values in /flagz and /statusz, which each process draws by lot", matching(`^\s*kubelet (flagz|statusz)\n`), signs},
+	{"numbers and times in /stats/summary, and the order of its systemContainers, which a kubelet keeps in a map", matching(`^\{\s*"node":`), summary},
+	{"the sign between names and values in /flagz and /statusz, which each process chooses at random", matching(`^\s*kubelet (flagz|statusz)\n`), signs},
 	{"the start and age of a process in /statusz", matching(`^\s*kubelet statusz\n`), replaced(`(?m)^(Started|Up)\|.*$`, "$1|then")},
 	{"the start and age of a process in the JSON of /statusz", matching(`^\{"kind":"Statusz"`), replaced(`"(startTime|uptimeSeconds)":("[^"]*"|\d+)`, `"$1":"then"`)},
-	{"scrape_error, which a release hides, and a kubelet built without the name of its release, as here, does not", matching(`^# HELP `), replaced(`(?m)^(# (HELP|TYPE) )?scrape_error .*\n`, "")},
+	{"scrape_error, which a release hides. The reference is built without a version and shows it", matching(`^# HELP `), replaced(`(?m)^(# (HELP|TYPE) )?scrape_error .*\n`, "")},
 	{"the values of samples in /metrics/*", matching(`^# HELP `), replaced(`(?m)^([^#\n].*?) [^ {}\n]+( \d+)?$`, "$1")},
-	{"all but the metrics about serving in /metrics", matching(`(?s)^# HELP .*# TYPE go_info `), families},
-	{"profiles, and the command line in /debug/pprof/, which are about the process", profile, func(string) string { return "(about the process)" }},
+	{"all metrics in /metrics that are not about serving", matching(`(?s)^# HELP .*# TYPE go_info `), families},
+	{"profiles and the command line in /debug/pprof/, which depend on the process", profile, func(string) string { return "(about the process)" }},
 }
 
 // mask applies the masks to an observation.

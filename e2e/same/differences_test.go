@@ -21,7 +21,7 @@ func TestDifferencesPageIsCurrent(t *testing.T) {
 	got, err := os.ReadFile(path)
 	expect.NoError(t, err)
 	if string(got) != want {
-		t.Errorf("%s is not what divergences.json, masks and notAsked say; write it with FAUXLET_E2E_WRITE_DOCS=1 go test -run %s ./same", path, t.Name())
+		t.Errorf("%s does not match divergences.json, masks and notAsked; write it with FAUXLET_E2E_WRITE_DOCS=1 go test -run %s ./same", path, t.Name())
 	}
 }
 
@@ -29,9 +29,13 @@ func differencesPage(known divergences) string {
 	var page strings.Builder
 	page.WriteString(`# How fauxlet's answers differ from a kubelet's
 
-This page is written by ` + "`e2e/same/differences_test.go`" + `. ` + "`make e2e`" + ` sends the same requests to fauxlet and to the kubelet's own server, v1.37.2, in some two dozen configurations: those of
-` + "`internal/vectors/`" + `, those written in ` + "`e2e/same/requests_test.go`" + `, and thousands that are generated. It compares status, headers, body, what became of the connection, the TokenReviews and SubjectAccessReviews that
-were sent, what TLS offers, and what the metrics have counted in the end. A difference that is not on this page fails it, and so does one on this page that is gone.
+` + "`e2e/same/differences_test.go`" + ` writes this page.
+
+` + "`make e2e`" + ` sends the same requests to fauxlet and to the kubelet's own server, v1.37.2, in some two dozen
+configurations. The requests are those of ` + "`internal/vectors/`" + `, those in ` + "`e2e/same/requests_test.go`" + `, and
+thousands of generated ones. The test compares status, headers, body, what happens to the connection, the TokenReviews
+and SubjectAccessReviews sent, what TLS offers, and the values of the metrics at the end. A difference that is not on
+this page fails the test. So does a difference on this page that no longer occurs.
 
 ## Differences
 
@@ -47,15 +51,15 @@ were sent, what TLS offers, and what the metrics have counted in the end. A diff
 	page.WriteString(`
 ## What is not compared
 
-Two runs of the same server differ in these, and so they are taken out of answers before they are compared:
+Two runs of the same server differ in these, so the test removes them before it compares:
 
-- the headers ` + "`Date`, `Last-Modified` (of `/logs/`) and `Process-Start-Time-Unix`" + `, but not whether they are there
+- the values of the headers ` + "`Date`, `Last-Modified` (of `/logs/`) and `Process-Start-Time-Unix`" + `
 - the addresses and folders of the two processes
 `)
 	for _, m := range masks {
 		fmt.Fprintf(&page, "- %s\n", m.What)
 	}
-	page.WriteString("\nAnd these requests are not generated:\n\n")
+	page.WriteString("\nThese requests are not generated:\n\n")
 	for _, n := range notAsked {
 		fmt.Fprintf(&page, "- %s: %s\n", n.What, n.Reason)
 	}

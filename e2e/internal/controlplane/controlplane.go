@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -53,7 +54,7 @@ var (
 
 // own limits how many control planes of New, NewWithEtcd and their like run at the same time in one test binary. Even
 // an idle kube-apiserver takes a few percent of a core.
-var own = make(chan struct{}, 4)
+var own = make(chan struct{}, 3)
 
 // New starts a control plane that no other test uses. It is stopped with the test.
 func New(t testing.TB, flags []string) *Plane {
@@ -164,8 +165,14 @@ func prepare(t testing.TB, flags []string, etcd *Etcd) (*Plane, error) {
 	return plane, err
 }
 
+// starting lets one kube-apiserver start at a time. Each keeps a core busy for some seconds, and tests with time limits of
+// their own run meanwhile.
+var starting sync.Mutex
+
 // Start starts kube-apiserver with Args and waits until it is ready. After Process.Stop it can be started again.
 func (c *Plane) Start() error {
+	starting.Lock()
+	defer starting.Unlock()
 	began := time.Now()
 	var err error
 	if c.APIServer, err = programs.Start("kube-apiserver", c.path, c.Args...); err != nil {
