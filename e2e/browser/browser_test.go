@@ -58,7 +58,8 @@ func startDemoOn(t testing.TB, address string, flags ...string) (demo *open, sto
 	dir := t.TempDir()
 	ready := filepath.Join(dir, "ready")
 	runtime.LockOSThread() // the demo is killed with the thread that started it
-	cmd := exec.Command(programs.Path(t, "fauxlet"), "demo", "--dir", "demo", "--port", "0", "--read-only-port", "0", "--admin-address", address, "--ready-file", ready)
+	cmd := exec.Command(programs.Path(t, "fauxlet"), "demo", "--dir", "demo", "--port", "0", "--read-only-port", "0",
+		"--admin-address", address, "--ready-file", ready)
 	cmd.Args = append(cmd.Args, flags...)
 	cmd.Dir = dir
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
@@ -126,7 +127,8 @@ func newTab(t testing.TB, width, height int64) *tab {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 5*patience)
 	t.Cleanup(cancel)
-	ctx, stop := chromedp.NewExecAllocator(ctx, append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(path), chromedp.NoSandbox,
+	ctx, stop := chromedp.NewExecAllocator(ctx, append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(path),
+		chromedp.NoSandbox,
 		chromedp.DisableGPU, chromedp.WSURLReadTimeout(patience), chromedp.Flag("disable-dev-shm-usage", true))...)
 	t.Cleanup(stop)
 	b := (&tab{t: t, ctx: ctx}).another()

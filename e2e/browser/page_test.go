@@ -41,7 +41,9 @@ func sendFrom(b *tab, as, path string) {
 	b.set("#send-client", as)
 	b.set("#send-path", path)
 	b.do(chromedp.Click(chromedp.ID("send-button")))
-	b.until("the road of what was sent", fmt.Sprintf(`location.hash !== %q && document.getElementById("crumb").textContent.startsWith(location.hash + " ") && !document.getElementById("sent").hidden`, before))
+	b.until("the road of what was sent",
+		fmt.Sprintf(`location.hash !== %q && document.getElementById("crumb").textContent.startsWith(location.hash + " ") && !document.getElementById("sent").hidden`,
+			before))
 }
 
 // TestPage uses the page as a person does who sees it for the first time.
@@ -62,10 +64,12 @@ func TestPage(t *testing.T) {
 	if got := strings.Join(js[[]string](b, outcomes), ","); got != want {
 		t.Errorf("the road is %s, want %s", got, want)
 	}
-	if cures := js[string](b, `document.getElementById("remedy-list").innerText`); !strings.Contains(cures, "kubectl create clusterrolebinding viewer --clusterrole=system:kubelet-api-admin --user=viewer") {
+	if cures := js[string](b, `document.getElementById("remedy-list").innerText`); !strings.Contains(cures,
+		"kubectl create clusterrolebinding viewer --clusterrole=system:kubelet-api-admin --user=viewer") {
 		t.Errorf("the cures are %s", cures)
 	}
-	if marks := js[int](b, `new Set([...document.querySelectorAll("#stages .stage")].map(s => s.className + s.querySelector(".mark path").getAttribute("d"))).size`); marks < 3 {
+	if marks := js[int](b,
+		`new Set([...document.querySelectorAll("#stages .stage")].map(s => s.className + s.querySelector(".mark path").getAttribute("d"))).size`); marks < 3 {
 		t.Errorf("outcomes have %d shapes", marks)
 	}
 	b.quiet()
@@ -75,8 +79,10 @@ func TestPage(t *testing.T) {
 	const mode = `select[title="authorization.mode"]`
 	b.until("what if can be asked", `!document.getElementById("whatif").hidden`)
 	b.set(mode, "AlwaysAllow")
-	b.until("what if", `document.getElementById("whatif-result").textContent.includes("Instead of 403 refused: 200 allowed")`)
-	if differ := js[[]string](b, `[...document.querySelectorAll("#stages .changed .name")].map(e => e.textContent)`); fmt.Sprint(differ) != "[authorization of nodes/proxy response]" {
+	b.until("what if",
+		`document.getElementById("whatif-result").textContent.includes("Instead of 403 refused: 200 allowed")`)
+	if differ := js[[]string](b,
+		`[...document.querySelectorAll("#stages .changed .name")].map(e => e.textContent)`); fmt.Sprint(differ) != "[authorization of nodes/proxy response]" {
 		t.Errorf("what differs is %q", differ)
 	}
 	b.set(mode, "Webhook")
@@ -85,13 +91,15 @@ func TestPage(t *testing.T) {
 	// A link to one decision opens that decision.
 	other := b.another()
 	other.visit(address + refused)
-	other.until("the road of the link", `document.getElementById("title").textContent === "GET /containerLogs/default/nginx/nginx"`)
+	other.until("the road of the link",
+		`document.getElementById("title").textContent === "GET /containerLogs/default/nginx/nginx"`)
 	other.until("it is marked in the list", chosen+" > 0")
 	other.quiet()
 
 	// The server applies filters, and the page's address contains them.
 	b.set("#filter-outcome", "allowed")
-	b.until("allowed ones alone", rows+` > 0 && [...document.querySelectorAll("#list .result")].every(e => e.textContent.endsWith("allowed"))`)
+	b.until("allowed ones alone",
+		rows+` > 0 && [...document.querySelectorAll("#list .result")].every(e => e.textContent.endsWith("allowed"))`)
 	if got := js[string](b, "location.search"); got != "?outcome=allowed" {
 		t.Errorf("the address has %q", got)
 	}
@@ -102,7 +110,8 @@ func TestPage(t *testing.T) {
 	// While the page is paused it shows no new requests, and loses none.
 	b.leave()
 	b.do(chromedp.KeyEvent("p"))
-	b.until("paused", `document.body.dataset.state === "paused" && document.getElementById("pause").getAttribute("aria-pressed") === "true"`)
+	b.until("paused",
+		`document.body.dataset.state === "paused" && document.getElementById("pause").getAttribute("aria-pressed") === "true"`)
 	send(t, demo, "/pods/while-paused")
 	b.until("it is counted", `document.getElementById("held").textContent === "show 1 new"`)
 	if js[bool](b, `document.getElementById("list").textContent.includes("/pods/while-paused")`) {
@@ -120,7 +129,9 @@ func TestPage(t *testing.T) {
 		want int
 	}{{"j", first - 1}, {kb.ArrowDown, first - 2}, {"k", first - 1}, {kb.ArrowUp, first}} {
 		b.do(chromedp.KeyEvent(step.key))
-		b.until("the key "+step.key, fmt.Sprintf("%s === %d && location.hash === '#%d' && document.activeElement.dataset.id === '%d'", chosen, step.want, step.want, step.want))
+		b.until("the key "+step.key,
+			fmt.Sprintf("%s === %d && location.hash === '#%d' && document.activeElement.dataset.id === '%d'", chosen,
+				step.want, step.want, step.want))
 	}
 	// Rows do not move while one has the keyboard focus.
 	send(t, demo, "/pods/under-the-keyboard")
@@ -133,10 +144,12 @@ func TestPage(t *testing.T) {
 	b.do(chromedp.KeyEvent(kb.Escape))
 
 	// Screen readers announce changes, and find the parts by their names.
-	if got := js[string](b, `document.getElementById("live").getAttribute("aria-live") + " " + (document.getElementById("live").textContent !== "")`); got != "polite true" {
+	if got := js[string](b,
+		`document.getElementById("live").getAttribute("aria-live") + " " + (document.getElementById("live").textContent !== "")`); got != "polite true" {
 		t.Errorf("the live region: %s", got)
 	}
-	if unnamed := js[[]string](b, `[...document.querySelectorAll("button, input, select")].filter(e => !e.hidden && !e.labels?.length && !e.getAttribute("aria-label") && !e.textContent.trim()).map(e => e.id)`); len(unnamed) > 0 {
+	if unnamed := js[[]string](b,
+		`[...document.querySelectorAll("button, input, select")].filter(e => !e.hidden && !e.labels?.length && !e.getAttribute("aria-label") && !e.textContent.trim()).map(e => e.id)`); len(unnamed) > 0 {
 		t.Errorf("without a name: %q", unnamed)
 	}
 	b.quiet()
@@ -162,7 +175,8 @@ func TestMarkupIsText(t *testing.T) {
 		t.Errorf("%d elements of the path are in the document", got)
 	}
 	// The page's policy would block scripts even if the page inserted markup by mistake.
-	if got := js[string](b, `(() => { try { document.body.insertAdjacentHTML("beforeend", "<b>x</b>"); return "taken" } catch (e) { return e.name } })()`); got != "TypeError" {
+	if got := js[string](b,
+		`(() => { try { document.body.insertAdjacentHTML("beforeend", "<b>x</b>"); return "taken" } catch (e) { return e.name } })()`); got != "TypeError" {
 		t.Errorf("markup was %s", got)
 	}
 	if got := js[string](b, `fetch("https://example.invalid/").then(() => "sent", e => "refused")`); got != "refused" {
@@ -174,7 +188,10 @@ func TestMarkupIsText(t *testing.T) {
 // page in a frame.
 func TestPagesFromElsewhere(t *testing.T) {
 	demo := startDemo(t)
-	elsewhere := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "<p>elsewhere") }))
+	elsewhere := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		fmt.Fprint(w,
+			"<p>elsewhere")
+	}))
 	t.Cleanup(elsewhere.Close)
 	b := newTab(t, 1280, 860)
 	b.do(chromedp.Navigate(elsewhere.URL))
@@ -182,15 +199,19 @@ func TestPagesFromElsewhere(t *testing.T) {
 	for _, request := range []string{
 		`fetch("` + base + `/api/decisions")`,
 		`fetch("` + base + `/api/events")`,
-		`fetch("` + base + `/api/send", {method: "POST", headers: {"Content-Type": "application/json"}, body: '{"client": "kubelet-client", "method": "GET", "path": "/pods/from-elsewhere"}'})`,
-		`fetch("` + base + `/api/send", {method: "POST", headers: {"Content-Type": "text/plain"}, body: '{"client": "kubelet-client", "method": "GET", "path": "/pods/from-elsewhere"}'})`,
+		`fetch("` + base +
+			`/api/send", {method: "POST", headers: {"Content-Type": "application/json"}, body: '{"client": "kubelet-client", "method": "GET", "path": "/pods/from-elsewhere"}'})`,
+		`fetch("` + base +
+			`/api/send", {method: "POST", headers: {"Content-Type": "text/plain"}, body: '{"client": "kubelet-client", "method": "GET", "path": "/pods/from-elsewhere"}'})`,
 	} {
 		if got := js[string](b, request+`.then(r => r.text(), e => "refused")`); got != "refused" {
 			t.Errorf("%s: %s", request, got)
 		}
 	}
 	// A request that does not read the answer is refused too.
-	js[string](b, `fetch("`+base+`/api/send", {method: "POST", mode: "no-cors", body: '{"client": "kubelet-client", "method": "GET", "path": "/pods/from-elsewhere"}'}).then(() => "", () => "")`)
+	js[string](b,
+		`fetch("`+base+
+			`/api/send", {method: "POST", mode: "no-cors", body: '{"client": "kubelet-client", "method": "GET", "path": "/pods/from-elsewhere"}'}).then(() => "", () => "")`)
 	b.visit(base + "/?path=from-elsewhere")
 	if got := js[int](b, rows); got != 0 {
 		t.Errorf("%d requests were sent for a page from elsewhere", got)
@@ -231,7 +252,8 @@ func TestWidths(t *testing.T) {
 // fits fails the test if the page is wider than its window.
 func (b *tab) fits(when string) {
 	b.t.Helper()
-	if over := js[[]string](b, `[...document.querySelectorAll("html, #list, #detail, main")].filter(e => e.scrollWidth > e.clientWidth).map(e => e.tagName + "#" + e.id + " " + e.scrollWidth)`); len(over) > 0 {
+	if over := js[[]string](b,
+		`[...document.querySelectorAll("html, #list, #detail, main")].filter(e => e.scrollWidth > e.clientWidth).map(e => e.tagName + "#" + e.id + " " + e.scrollWidth)`); len(over) > 0 {
 		b.t.Errorf("%s: wider than the window: %q", when, over)
 	}
 }
@@ -282,7 +304,9 @@ func TestToken(t *testing.T) {
 		b.until("with "+try.token, try.then)
 	}
 	sendFrom(b, "untrusted", "/pods")
-	if kept := js[string](b, `JSON.stringify({...localStorage, ...sessionStorage}) + document.cookie + location.href`); strings.Contains(kept, token) {
+	if kept := js[string](b,
+		`JSON.stringify({...localStorage, ...sessionStorage}) + document.cookie + location.href`); strings.Contains(kept,
+		token) {
 		t.Errorf("the token is in %s", kept)
 	}
 }
@@ -299,11 +323,14 @@ func TestItComesBack(t *testing.T) {
 	again, _ := startDemoOn(t, demo.Admin)
 	b.until("it is back", `document.body.dataset.state === "live"`)
 	send(t, again, "/pods/of-the-second")
-	b.until("the second, alone", `document.getElementById("list").textContent.includes("of-the-second") && !document.getElementById("list").textContent.includes("of-the-first")`)
+	b.until("the second, alone",
+		`document.getElementById("list").textContent.includes("of-the-second") && !document.getElementById("list").textContent.includes("of-the-first")`)
 	b.do(chromedp.Navigate("http://" + demo.Admin + "/#99999"))
-	b.until("what is gone is said to be", `document.getElementById("nothing").textContent.includes("decision 99999 is no longer kept, or does not exist")`)
+	b.until("what is gone is said to be",
+		`document.getElementById("nothing").textContent.includes("decision 99999 is no longer kept, or does not exist")`)
 	b.do(chromedp.Navigate("http://" + demo.Admin + "/#"))
-	b.until("and is forgotten", `document.getElementById("nothing").textContent === "Select a request to see how it was handled."`)
+	b.until("and is forgotten",
+		`document.getElementById("nothing").textContent === "Select a request to see how it was handled."`)
 }
 
 // TestStates covers the remaining displays: a failed handshake, a truncated answer, and errors.
@@ -333,7 +360,8 @@ func TestStates(t *testing.T) {
 	sendFrom(b, "untrusted", "/pods")
 	b.until("what if can be asked", `!document.getElementById("whatif").hidden`)
 	b.set(`select[title="authentication.anonymous.enabled"]`, "true")
-	b.until("anonymous is no way out", `document.getElementById("whatif-result").textContent.startsWith("Same result: 401 refused")`)
+	b.until("anonymous is no way out",
+		`document.getElementById("whatif-result").textContent.startsWith("Same result: 401 refused")`)
 	js[bool](b, `(document.getElementById("remedies").scrollIntoView(), true)`)
 	b.shoot("remedies.png")
 	b.quiet()

@@ -23,6 +23,7 @@ var hostileChecks = []string{"--only", "streams", "--only", "hostile", "--only",
 // loopback, because kube-apiserver refuses to proxy nodes/proxy to loopback.
 func TestCheckStreamsAndHostileKubelets(t *testing.T) {
 	t.Parallel()
+	programs.Slow(t)
 	const inside = "FAUXLET_E2E_CHECK_NETWORK"
 	args := hostileChecks
 	if os.Getenv(inside) == "" {
@@ -46,7 +47,8 @@ func TestCheckStreamsAndHostileKubelets(t *testing.T) {
 	began := time.Now()
 	got := runCheck(t, plane, append(servingCAFlags(plane.PKI), args...)...)
 	peak := peak(t, plane.APIServer)
-	t.Logf("%d checks in %v; the apiserver took up to %d MiB", len(got.report.Results), time.Since(began).Round(time.Millisecond), peak>>10)
+	t.Logf("%d checks in %v; the apiserver took up to %d MiB", len(got.report.Results),
+		time.Since(began).Round(time.Millisecond), peak>>10)
 	if peak > 1<<20 {
 		t.Errorf("the apiserver took %d MiB: that is no check any more", peak>>10)
 	}
@@ -55,7 +57,8 @@ func TestCheckStreamsAndHostileKubelets(t *testing.T) {
 		if r.Verdict == conformance.Skipped && os.Getenv(inside) != "" {
 			t.Errorf("%s was skipped: %s", r.ID, r.Reason)
 		}
-		t.Logf("%s %s, %v\n  %s", r.Verdict, r.ID, time.Duration(r.Duration).Round(time.Millisecond), strings.Join(r.Evidence, "\n  "))
+		t.Logf("%s %s, %v\n  %s", r.Verdict, r.ID, time.Duration(r.Duration).Round(time.Millisecond),
+			strings.Join(r.Evidence, "\n  "))
 	}
 	if strings.TrimSpace(got.Stderr) != "" {
 		t.Logf("on standard error: %s", got.Stderr)

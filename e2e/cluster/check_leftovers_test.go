@@ -125,6 +125,7 @@ func (b *background) end(t testing.TB) programs.Result {
 // before. A killed check leaves objects behind; the next check removes them when they are more than a minute old.
 func TestCheckLeavesNothing(t *testing.T) {
 	t.Parallel()
+	programs.Slow(t)
 	plane := controlplane.New(t, checkable)
 	plane.Bind(t, controlplane.KubeletAPIAdmin, controlplane.User("kubelet-client"))
 	// A check removes leftovers by their label and name. This Node has the label, but not the name.
@@ -155,7 +156,8 @@ func TestCheckLeavesNothing(t *testing.T) {
 		}
 		leaves(t, plane, before)
 	}
-	if got := runCheck(t, plane, "--timeout", "300ms"); got.Status != 2 || !strings.Contains(got.Stderr, "--timeout: 300ms are over") || got.report.Count(conformance.Fail) > 0 {
+	if got := runCheck(t, plane, "--timeout", "300ms"); got.Status != 2 ||
+		!strings.Contains(got.Stderr, "--timeout: 300ms are over") || got.report.Count(conformance.Fail) > 0 {
 		t.Errorf("--timeout 300ms: %+v, want status 2 and no failed check", got)
 	}
 	leaves(t, plane, before)
@@ -206,7 +208,8 @@ func TestCheckLeavesNothing(t *testing.T) {
 // foreign creates a Node with the label of a check, but with a name that no check uses.
 func foreign(t testing.TB, c *controlplane.Plane) string {
 	t.Helper()
-	node := &v1.Node{ObjectMeta: metav1.ObjectMeta{Name: "foreign", Labels: map[string]string{"fauxlet.check/run": "long-ago"}}}
+	node := &v1.Node{ObjectMeta: metav1.ObjectMeta{Name: "foreign",
+		Labels: map[string]string{"fauxlet.check/run": "long-ago"}}}
 	_, err := c.Client.CoreV1().Nodes().Create(context.Background(), node, metav1.CreateOptions{})
 	expect.NoError(t, err)
 	return node.Name

@@ -27,11 +27,12 @@ type mistake struct {
 	id      string
 	flag    string
 
-	kind    string                                              // of the client certificate, as in testcerts
-	mint    func(*testcerts.Authority) (*testcerts.Pair, error) // issues the client certificate if testcerts has no such kind
-	without []string                                            // flags to remove
-	with    []string                                            // flags to replace
-	args    []string                                            // arguments of the check
+	kind string // of the client certificate, as in testcerts
+	mint func(*testcerts.Authority) (*testcerts.Pair,
+		error) // issues the client certificate if testcerts has no such kind
+	without []string // flags to remove
+	with    []string // flags to replace
+	args    []string // arguments of the check
 }
 
 // Flags of kube-apiserver that the mistakes change.
@@ -49,43 +50,64 @@ func mistakes() []mistake {
 		return func(ca *testcerts.Authority) (*testcerts.Pair, error) { return ca.Client(name, organizations) }
 	}
 	return []mistake{
-		{what: "the client certificate has expired", verdict: fail, id: "client.valid", flag: clientCertificateFlag, kind: "client-expired"},
-		{what: "it is not valid yet", verdict: fail, id: "client.valid", flag: clientCertificateFlag, kind: "client-not-yet-valid"},
-		{what: "it expires in 24 days", verdict: warn, id: "client.valid", flag: clientCertificateFlag, mint: func(ca *testcerts.Authority) (*testcerts.Pair, error) {
-			return ca.Client("kubelet-client", nil, testcerts.ValidFor(time.Now().Add(-time.Hour), time.Now().Add(24*24*time.Hour)))
-		}},
-		{what: "it is of a CA that the kubelets do not trust", verdict: fail, id: "client.trusted", flag: clientCertificateFlag, kind: "client-stranger"},
-		{what: "its intermediate CA is not in the file", verdict: fail, id: "client.trusted", flag: clientCertificateFlag, kind: "client-chain-missing"},
-		{what: "it is signed with SHA-1", verdict: fail, id: "client.trusted", flag: clientCertificateFlag, kind: "client-sha1"},
-		{what: "it is for servers alone", verdict: fail, id: "client.usage", flag: clientCertificateFlag, kind: "client-server-usage"},
-		{what: "it has no common name", verdict: fail, id: "client.subject", flag: clientCertificateFlag, kind: "client-no-name"},
-		{what: "it is that of `system:anonymous`", verdict: fail, id: "client.subject", flag: clientCertificateFlag, mint: named("system:anonymous")},
-		{what: "its key is another's", verdict: fail, id: "client.presented", flag: clientCertificateFlag, mint: func(ca *testcerts.Authority) (*testcerts.Pair, error) {
-			pair, err := ca.Client("kubelet-client", nil)
-			other, otherErr := ca.Client("kubelet-client", nil)
-			if err != nil || otherErr != nil {
-				return nil, fmt.Errorf("%v, %v", err, otherErr)
-			}
-			pair.KeyPEM = other.KeyPEM
-			return pair, nil
-		}},
-		{what: "its user is in `system:masters`", verdict: warn, id: "rights.excess", flag: clientCertificateFlag, mint: named("kubelet-client", "system:masters")},
-		{what: "its user is bound to no role", verdict: fail, id: "rights.sufficient", flag: "ClusterRoleBinding to system:kubelet-api-admin", mint: named("unbound")},
+		{what: "the client certificate has expired", verdict: fail, id: "client.valid", flag: clientCertificateFlag,
+			kind: "client-expired"},
+		{what: "it is not valid yet", verdict: fail, id: "client.valid", flag: clientCertificateFlag,
+			kind: "client-not-yet-valid"},
+		{what: "it expires in 24 days", verdict: warn, id: "client.valid", flag: clientCertificateFlag,
+			mint: func(ca *testcerts.Authority) (*testcerts.Pair, error) {
+				return ca.Client("kubelet-client", nil, testcerts.ValidFor(time.Now().Add(-time.Hour),
+					time.Now().Add(24*24*time.Hour)))
+			}},
+		{what: "it is of a CA that the kubelets do not trust", verdict: fail, id: "client.trusted",
+			flag: clientCertificateFlag, kind: "client-stranger"},
+		{what: "its intermediate CA is not in the file", verdict: fail, id: "client.trusted", flag: clientCertificateFlag,
+			kind: "client-chain-missing"},
+		{what: "it is signed with SHA-1", verdict: fail, id: "client.trusted", flag: clientCertificateFlag,
+			kind: "client-sha1"},
+		{what: "it is for servers alone", verdict: fail, id: "client.usage", flag: clientCertificateFlag,
+			kind: "client-server-usage"},
+		{what: "it has no common name", verdict: fail, id: "client.subject", flag: clientCertificateFlag,
+			kind: "client-no-name"},
+		{what: "it is that of `system:anonymous`", verdict: fail, id: "client.subject", flag: clientCertificateFlag,
+			mint: named("system:anonymous")},
+		{what: "its key is another's", verdict: fail, id: "client.presented", flag: clientCertificateFlag,
+			mint: func(ca *testcerts.Authority) (*testcerts.Pair, error) {
+				pair, err := ca.Client("kubelet-client", nil)
+				other, otherErr := ca.Client("kubelet-client", nil)
+				if err != nil || otherErr != nil {
+					return nil, fmt.Errorf("%v, %v", err, otherErr)
+				}
+				pair.KeyPEM = other.KeyPEM
+				return pair, nil
+			}},
+		{what: "its user is in `system:masters`", verdict: warn, id: "rights.excess", flag: clientCertificateFlag,
+			mint: named("kubelet-client", "system:masters")},
+		{what: "its user is bound to no role", verdict: fail, id: "rights.sufficient",
+			flag: "ClusterRoleBinding to system:kubelet-api-admin", mint: named("unbound")},
 
-		{what: "there is no client certificate", verdict: fail, id: "client.presented", flag: clientCertificateFlag, without: []string{clientCertificateFlag, "--kubelet-client-key"}},
-		{what: "serving certificates are not verified", verdict: warn, id: "serving.verified", flag: servingCAFlag, without: []string{servingCAFlag}},
-		{what: "they are verified by another CA", verdict: fail, id: "serving.accepted", flag: servingCAFlag, with: []string{servingCAFlag + "=stranger.crt"}},
-		{what: "address types are the default, and names are in no DNS", verdict: fail, id: "reach.usual", flag: addressTypesFlag, without: []string{addressTypesFlag}},
-		{what: "nodes are dialled by name alone", verdict: fail, id: "reach.usual", flag: addressTypesFlag, with: []string{addressTypesFlag + "=Hostname"}},
-		{what: "external addresses come first", verdict: warn, id: "reach.order", flag: addressTypesFlag, with: []string{addressTypesFlag + "=ExternalIP,InternalIP,Hostname"}},
-		{what: "no address type is looked for", verdict: fail, id: "reach.dialled", flag: addressTypesFlag, with: []string{addressTypesFlag + "="}},
-		{what: "no controller signs serving certificates", verdict: fail, id: "serving.accepted", flag: "--cluster-signing-cert-file", args: []string{"--approve-serving-certificate"}},
+		{what: "there is no client certificate", verdict: fail, id: "client.presented", flag: clientCertificateFlag,
+			without: []string{clientCertificateFlag, "--kubelet-client-key"}},
+		{what: "serving certificates are not verified", verdict: warn, id: "serving.verified", flag: servingCAFlag,
+			without: []string{servingCAFlag}},
+		{what: "they are verified by another CA", verdict: fail, id: "serving.accepted", flag: servingCAFlag,
+			with: []string{servingCAFlag + "=stranger.crt"}},
+		{what: "address types are the default, and names are in no DNS", verdict: fail, id: "reach.usual",
+			flag: addressTypesFlag, without: []string{addressTypesFlag}},
+		{what: "nodes are dialled by name alone", verdict: fail, id: "reach.usual", flag: addressTypesFlag,
+			with: []string{addressTypesFlag + "=Hostname"}},
+		{what: "external addresses come first", verdict: warn, id: "reach.order", flag: addressTypesFlag,
+			with: []string{addressTypesFlag + "=ExternalIP,InternalIP,Hostname"}},
+		{what: "no address type is looked for", verdict: fail, id: "reach.dialled", flag: addressTypesFlag,
+			with: []string{addressTypesFlag + "="}},
+		{what: "no controller signs serving certificates", verdict: fail, id: "serving.accepted",
+			flag: "--cluster-signing-cert-file", args: []string{"--approve-serving-certificate"}},
 	}
 }
 
-// TestCheckFindsMistakes makes each mistake of docs/check.md on a healthy kube-apiserver. It wants the check to find that
-// mistake and nothing else, does what the remedy says, and wants the check to pass then. Several kube-apiservers share
-// the mistakes, because each takes some time to read a changed certificate or to restart.
+// TestCheckFindsMistakes makes each mistake of docs/check.md on a healthy kube-apiserver. It wants the check to find
+// that mistake and nothing else, does what the remedy says, and wants the check to pass then. Several kube-apiservers
+// share the mistakes, because each takes some time to read a changed certificate or to restart.
 func TestCheckFindsMistakes(t *testing.T) {
 	t.Parallel()
 	programs.Slow(t)
@@ -94,7 +116,8 @@ func TestCheckFindsMistakes(t *testing.T) {
 	for _, m := range all {
 		rows = append(rows, fmt.Sprintf("| %s | %s `%s` | `%s` |", m.what, m.verdict, m.id, m.flag))
 	}
-	_, table, found := strings.Cut(expect.File(t, "../../docs/check.md"), "| what is wrong | what tells | flag |\n|---|---|---|\n")
+	_, table, found := strings.Cut(expect.File(t, "../../docs/check.md"),
+		"| what is wrong | what tells | flag |\n|---|---|---|\n")
 	table, _, _ = strings.Cut(table, "\n\n")
 	if diff := cmp.Diff(strings.Join(rows, "\n"), table); !found || diff != "" {
 		t.Errorf("the table of docs/check.md (-want +is):\n%s", diff)
@@ -121,7 +144,8 @@ func findMistakes(t *testing.T, mistakes []mistake) {
 	good, err := p.CA.Client("kubelet-client", nil)
 	expect.NoError(t, err)
 	expect.NoError(t, good.Write(certFile, keyFile))
-	flags := []string{clientCertificateFlag + "=" + certFile, "--kubelet-client-key=" + keyFile, servingCAFlag + "=ca.crt", addressTypesFlag + "=InternalIP,ExternalIP,Hostname"}
+	flags := []string{clientCertificateFlag + "=" + certFile, "--kubelet-client-key=" + keyFile,
+		servingCAFlag + "=ca.crt", addressTypesFlag + "=InternalIP,ExternalIP,Hostname"}
 	sound := changed(p, plane.Args, nil, flags)
 	plane.Args = sound
 	expect.NoError(t, plane.Start())
@@ -169,7 +193,8 @@ func findMistakes(t *testing.T, mistakes []mistake) {
 					}
 				}
 				status := map[conformance.Verdict]int{conformance.Fail: 1, conformance.Warn: 0}[m.verdict]
-				if len(amiss) != 1 || amiss[0].ID != m.id || amiss[0].Verdict != m.verdict || amiss[0].Flag != m.flag || got.Status != status {
+				if len(amiss) != 1 || amiss[0].ID != m.id || amiss[0].Verdict != m.verdict || amiss[0].Flag != m.flag ||
+					got.Status != status {
 					return fmt.Sprintf("exit status %d, %+v\n%s", got.Status, amiss, got.Stderr)
 				}
 				found = amiss[0]
@@ -180,7 +205,8 @@ func findMistakes(t *testing.T, mistakes []mistake) {
 			forFlags, _, _ := strings.Cut(found.Remedy, "#")
 			switch command, flags := found.Remedy, remedyFlags.FindAllString(forFlags, -1); {
 			case strings.HasPrefix(command, "kubectl create "):
-				cmd := exec.Command("bash", "-euc", strings.Replace(command, "kubectl", programs.Path(t, "kubectl")+" --kubeconfig "+plane.Kubeconfig, 1))
+				cmd := exec.Command("bash", "-euc", strings.Replace(command, "kubectl",
+					programs.Path(t, "kubectl")+" --kubeconfig "+plane.Kubeconfig, 1))
 				cmd.Env = []string{"HOME=" + programs.Scratch, "PATH=" + os.Getenv("PATH")}
 				if got := programs.Run(t, cmd); got.Status != 0 {
 					t.Fatalf("%s: %+v", command, got)
@@ -202,7 +228,8 @@ func findMistakes(t *testing.T, mistakes []mistake) {
 				}
 				expect.NoError(t, good.Write(certFile, keyFile))
 			case m.mint != nil:
-				if !slices.Equal(flags, []string{clientCertificateFlag + "=kubelet-client.crt", "--kubelet-client-key=kubelet-client.key"}) {
+				if !slices.Equal(flags, []string{clientCertificateFlag + "=kubelet-client.crt",
+					"--kubelet-client-key=kubelet-client.key"}) {
 					t.Errorf("remedy %q", command)
 				}
 				expect.NoError(t, good.Write(certFile, keyFile))
@@ -216,7 +243,8 @@ func findMistakes(t *testing.T, mistakes []mistake) {
 			expect.Eventually(t, time.Minute, "the remedy helps", func() string {
 				got := check(m.args)
 				for _, r := range got.report.Results {
-					if r.Verdict != conformance.Pass && !(r.Verdict == conformance.Skipped && strings.Contains(r.Reason, "address not allowed")) {
+					if r.Verdict != conformance.Pass && !(r.Verdict == conformance.Skipped &&
+						strings.Contains(r.Reason, "address not allowed")) {
 						return fmt.Sprintf("%s %s: %s", r.Verdict, r.ID, r.Reason)
 					}
 				}

@@ -25,7 +25,8 @@ import (
 )
 
 // checkable are kube-apiserver flags with which every check passes.
-var checkable = append([]string{"--kubelet-preferred-address-types=InternalIP,ExternalIP,Hostname"}, controlplane.VerifyingServingCertificates...)
+var checkable = append([]string{"--kubelet-preferred-address-types=InternalIP,ExternalIP,Hostname"},
+	controlplane.VerifyingServingCertificates...)
 
 // checked is the output of one fauxlet check.
 type checked struct {
@@ -36,7 +37,8 @@ type checked struct {
 // checkCommand returns a fauxlet check of a kube-apiserver that prints JSON.
 func checkCommand(t testing.TB, c *controlplane.Plane, args ...string) *exec.Cmd {
 	t.Helper()
-	cmd := exec.Command(programs.Path(t, "fauxlet"), append([]string{"check", "--kubeconfig", c.Kubeconfig, "--output", "json"}, args...)...)
+	cmd := exec.Command(programs.Path(t, "fauxlet"),
+		append([]string{"check", "--kubeconfig", c.Kubeconfig, "--output", "json"}, args...)...)
 	cmd.Env = []string{"HOME=" + programs.Scratch}
 	return cmd
 }
@@ -75,7 +77,8 @@ func (c checked) passes(t testing.TB) {
 		t.Errorf("exit status %d, not removed %q: %s", c.Status, c.report.NotRemoved, c.Stderr)
 	}
 	for _, r := range c.report.Results {
-		if r.Verdict != conformance.Pass && !(r.Verdict == conformance.Skipped && strings.Contains(r.Reason, "address not allowed")) {
+		if r.Verdict != conformance.Pass && !(r.Verdict == conformance.Skipped &&
+			strings.Contains(r.Reason, "address not allowed")) {
 			t.Errorf("%s %s: %s\n  %s", r.Verdict, r.ID, r.Reason, strings.Join(r.Evidence, "\n  "))
 		}
 	}
@@ -102,11 +105,13 @@ func TestCheckPasses(t *testing.T) {
 // page lists.
 func TestCheckGuide(t *testing.T) {
 	t.Parallel()
+	programs.Slow(t)
 	plane := controlplane.Shared(t, checkable)
 	plane.Bind(t, controlplane.KubeletAPIAdmin, controlplane.User("kubelet-client"))
 	page, dir := expect.File(t, "../../docs/check.md"), t.TempDir()
 	for name, file := range map[string]string{
-		"admin.conf": plane.Kubeconfig, "ca.crt": plane.PKI.CAFile, "ca.key": plane.PKI.CAKeyFile, "fauxlet": programs.Path(t, "fauxlet"),
+		"admin.conf": plane.Kubeconfig, "ca.crt": plane.PKI.CAFile, "ca.key": plane.PKI.CAKeyFile,
+		"fauxlet": programs.Path(t, "fauxlet"),
 	} {
 		expect.NoError(t, os.Symlink(file, filepath.Join(dir, name)))
 	}
@@ -128,7 +133,8 @@ func TestCheckGuide(t *testing.T) {
 	checker.Kubeconfig = filepath.Join(dir, "checker.conf")
 	expect.NoError(t, plane.WriteKubeconfig(checker.Kubeconfig, "checker"))
 	got := programs.Run(t, checkCommand(t, &checker))
-	if got.Status != 2 || !strings.Contains(got.Stderr, "may not do all that a check does; take an admin's, or allow it to create/delete/list namespaces, update namespaces/finalize, ") {
+	if got.Status != 2 || !strings.Contains(got.Stderr,
+		"may not do all that a check does; take an admin's, or allow it to create/delete/list namespaces, update namespaces/finalize, ") {
 		t.Errorf("a check without any right: %+v", got)
 	}
 	_, role, _ := strings.Cut(page, "```yaml\n")
@@ -145,11 +151,13 @@ func TestCheckGuide(t *testing.T) {
 	}, metav1.CreateOptions{})
 	expect.NoError(t, err)
 	t.Cleanup(func() {
-		expect.NoError(t, plane.Client.RbacV1().ClusterRoleBindings().Delete(context.Background(), binding.Name, metav1.DeleteOptions{}))
+		expect.NoError(t, plane.Client.RbacV1().ClusterRoleBindings().Delete(context.Background(), binding.Name,
+			metav1.DeleteOptions{}))
 	})
 	var last programs.Result
 	expect.Eventually(t, time.Minute, "the role is in force", func() string {
-		last = programs.Run(t, checkCommand(t, &checker, append(servingCAFlags(plane.PKI), "--client-ca", plane.PKI.CAFile)...))
+		last = programs.Run(t, checkCommand(t, &checker,
+			append(servingCAFlags(plane.PKI), "--client-ca", plane.PKI.CAFile)...))
 		if last.Status == 2 && strings.Contains(last.Stderr, "may not do all") {
 			return last.Stderr
 		}
@@ -162,11 +170,16 @@ func TestCheckGuide(t *testing.T) {
 // signer, and pods need a service account. The controllers remove what the check leaves to them.
 func TestCheckWithIssuedCertificate(t *testing.T) {
 	t.Parallel()
+	programs.Slow(t)
 	plane := controlplane.NewStopped(t, checkable)
-	plane.Args = slices.DeleteFunc(plane.Args, func(arg string) bool { return strings.HasPrefix(arg, "--disable-admission-plugins=") })
+	plane.Args = slices.DeleteFunc(plane.Args, func(arg string) bool {
+		return strings.HasPrefix(arg,
+			"--disable-admission-plugins=")
+	})
 	expect.NoError(t, plane.Start())
 	plane.StartControllerManager(t, controlplane.CertificateControllers+
-		",namespace-controller,serviceaccount-controller,node-lifecycle-controller,taint-eviction-controller,pod-garbage-collector-controller", time.Hour)
+		",namespace-controller,serviceaccount-controller,node-lifecycle-controller,taint-eviction-controller,pod-garbage-collector-controller",
+		time.Hour)
 	plane.Bind(t, controlplane.KubeletAPIAdmin, controlplane.User("kubelet-client"))
 	expect.Eventually(t, time.Minute, "each namespace has its service account", func() string {
 		accounts, err := plane.Client.CoreV1().ServiceAccounts("").List(context.Background(), metav1.ListOptions{})

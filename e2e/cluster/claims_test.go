@@ -16,8 +16,8 @@ import (
 	"fauxlet/e2e/internal/sample"
 )
 
-// These tests prove the statements of docs/claims.md, which have numbers there. Each shows the failure in kubectl's words,
-// then the remedy, then the logs.
+// These tests prove the statements of docs/claims.md, which have numbers there. Each shows the failure in kubectl's
+// words, then the remedy, then the logs.
 
 func logsURL(port int) string {
 	return fmt.Sprintf("https://127.0.0.1:%d/containerLogs/default/nginx/nginx", port)
@@ -30,7 +30,8 @@ func TestLogsFailWithoutKubelet(t *testing.T) {
 	plane.Bind(t, controlplane.KubeletAPIAdmin, controlplane.User("kubelet-client"))
 	port := programs.FreePort(t)
 	plane.Register(t, "node-1", port, sample.Nginx())
-	plane.LogsFail(t, fmt.Sprintf("Error from server: Get %q: dial tcp 127.0.0.1:%d: connect: connection refused", logsURL(port), port))
+	plane.LogsFail(t, fmt.Sprintf("Error from server: Get %q: dial tcp 127.0.0.1:%d: connect: connection refused",
+		logsURL(port), port))
 
 	kubelet.Start(t, plane, kubelet.Options{Port: port})
 	plane.LogsPrinted(t)
@@ -41,11 +42,13 @@ func TestLogsFailWithUnknownServingCA(t *testing.T) {
 	t.Parallel()
 	plane := controlplane.Shared(t, controlplane.VerifyingServingCertificates)
 	plane.Bind(t, controlplane.KubeletAPIAdmin, controlplane.User("kubelet-client"))
-	// The self-signed certificate is for the node's name. If that were not the address that kube-apiserver dials, the name
-	// would be the first error.
+	// The self-signed certificate is for the node's name. If that were not the address that kube-apiserver dials, the
+	// name would be the first error.
 	k := kubelet.Start(t, plane, kubelet.Options{Node: "127.0.0.1"})
 	plane.Register(t, k.Node, k.Port, sample.Nginx())
-	plane.LogsFail(t, fmt.Sprintf("Error from server: Get %q: tls: failed to verify certificate: x509: certificate signed by unknown authority", logsURL(k.Port)))
+	plane.LogsFail(t,
+		fmt.Sprintf("Error from server: Get %q: tls: failed to verify certificate: x509: certificate signed by unknown authority",
+			logsURL(k.Port)))
 	expect.Eventually(t, time.Minute, "the kubelet logs the failed handshake", func() string {
 		const words = "remote error: tls: bad certificate"
 		if !strings.Contains(k.Out.String(), words) {
@@ -72,7 +75,9 @@ func TestLogsFailWithoutIPSAN(t *testing.T) {
 	plane := controlplane.Shared(t, controlplane.VerifyingServingCertificates)
 	k := kubelet.Start(t, plane, kubelet.Options{})
 	plane.Register(t, k.Node, k.Port, sample.Nginx())
-	plane.LogsFail(t, fmt.Sprintf("Error from server: Get %q: tls: failed to verify certificate: x509: cannot validate certificate for 127.0.0.1 because it doesn't contain any IP SANs", logsURL(k.Port)))
+	plane.LogsFail(t,
+		fmt.Sprintf("Error from server: Get %q: tls: failed to verify certificate: x509: cannot validate certificate for 127.0.0.1 because it doesn't contain any IP SANs",
+			logsURL(k.Port)))
 }
 
 // Statement 3.
@@ -82,7 +87,8 @@ func TestAnonymousLogsAreForbidden(t *testing.T) {
 	t.Run("anonymous off", func(t *testing.T) {
 		k := kubelet.Start(t, plane, kubelet.Options{})
 		plane.Register(t, k.Node, k.Port, sample.Nginx())
-		plane.LogsFail(t, "error: You must be logged in to the server (the server has asked for the client to provide credentials ( pods/log nginx))")
+		plane.LogsFail(t,
+			"error: You must be logged in to the server (the server has asked for the client to provide credentials ( pods/log nginx))")
 	})
 	anonymous := kubelet.Settings{"authentication.anonymous.enabled": true}
 	t.Run("anonymous on", func(t *testing.T) {
@@ -94,7 +100,8 @@ func TestAnonymousLogsAreForbidden(t *testing.T) {
 		plane.LogsPrinted(t)
 	})
 	t.Run("AlwaysAllow", func(t *testing.T) {
-		k := kubelet.Start(t, plane, kubelet.Options{Settings: kubelet.Settings{"authentication.anonymous.enabled": true, "authorization.mode": "AlwaysAllow"}})
+		k := kubelet.Start(t, plane, kubelet.Options{Settings: kubelet.Settings{"authentication.anonymous.enabled": true,
+			"authorization.mode": "AlwaysAllow"}})
 		plane.Register(t, k.Node, k.Port, sample.Nginx())
 		plane.LogsPrinted(t)
 	})
@@ -112,13 +119,15 @@ func TestSecureAndReadOnlyPorts(t *testing.T) {
 		expect.NoError(t, err)
 		return kubelet.Send(t, &http.Transport{DisableKeepAlives: true}, request)
 	}
-	if got := plain("GET", k.Secure, "/pods"); got.Status != 400 || got.Body != "Client sent an HTTP request to an HTTPS server.\n" {
+	if got := plain("GET", k.Secure, "/pods"); got.Status != 400 ||
+		got.Body != "Client sent an HTTP request to an HTTPS server.\n" {
 		t.Errorf("plain HTTP to the secure port: %+v", got)
 	}
 	if got := plain("GET", k.ReadOnly, "/pods"); got.Status != 200 {
 		t.Errorf("/pods of the read-only port: %+v", got)
 	}
-	for _, path := range []string{"/containerLogs/default/nginx/nginx", "/exec/default/nginx/nginx", "/run/default/nginx/nginx", "/attach/default/nginx/nginx", "/portForward/default/nginx"} {
+	for _, path := range []string{"/containerLogs/default/nginx/nginx", "/exec/default/nginx/nginx",
+		"/run/default/nginx/nginx", "/attach/default/nginx/nginx", "/portForward/default/nginx"} {
 		for _, method := range []string{"GET", "POST"} {
 			if got := plain(method, k.ReadOnly, path); got.Status != 405 || got.Body != "Debug endpoints are disabled.\n" {
 				t.Errorf("%s %s of the read-only port: %+v", method, path, got)
@@ -137,7 +146,8 @@ func TestServingCertificateByHand(t *testing.T) {
 	t.Parallel()
 	plane := controlplane.Shared(t, controlplane.VerifyingServingCertificates)
 	plane.Bind(t, controlplane.KubeletAPIAdmin, controlplane.User("kubelet-client"))
-	if text, ok := programs.OpenSSL(t, "verify", "-CAfile", plane.PKI.CAFile, filepath.Join(plane.PKI.Dir, "kubelet-client.crt")); !ok {
+	if text, ok := programs.OpenSSL(t, "verify", "-CAfile", plane.PKI.CAFile,
+		filepath.Join(plane.PKI.Dir, "kubelet-client.crt")); !ok {
 		t.Errorf("openssl verify kubelet-client.crt: %s", text)
 	}
 	k := kubelet.Start(t, plane, kubelet.Options{Settings: kubelet.ServingCertificate(t)})
@@ -157,7 +167,8 @@ func TestSelfSignedByDefault(t *testing.T) {
 	if ok {
 		t.Error("openssl verify kubelet.crt succeeds")
 	}
-	expect.Contains(t, "openssl verify kubelet.crt", text, "error 20 at 0 depth lookup: unable to get local issuer certificate")
+	expect.Contains(t, "openssl verify kubelet.crt", text,
+		"error 20 at 0 depth lookup: unable to get local issuer certificate")
 	if info, err := os.Stat(key); err != nil || info.Mode().Perm() != 0o600 {
 		t.Errorf("kubelet.key: %v, %v", info, err)
 	}
@@ -183,7 +194,8 @@ func TestUserOfEachCredential(t *testing.T) {
 	expect.NoError(t, err)
 	token, account := plane.Token(t, "prometheus")
 	k.Expect(t, path, kubelet.Credential{Pair: viewer}, 403, kubelet.Forbidden("viewer"))
-	k.Expect(t, path, kubelet.Credential{Token: token}, 403, kubelet.Forbidden("system:serviceaccount:default:prometheus"))
+	k.Expect(t, path, kubelet.Credential{Token: token}, 403,
+		kubelet.Forbidden("system:serviceaccount:default:prometheus"))
 	k.Expect(t, path, kubelet.Credential{}, 403, kubelet.Forbidden("system:anonymous"))
 
 	plane.Bind(t, controlplane.KubeletAPIAdmin, controlplane.Group("readers"))
@@ -201,7 +213,8 @@ func TestBindingFixesForbidden(t *testing.T) {
 	plane.Register(t, k.Node, k.Port, sample.Nginx())
 	plane.LogsFail(t, "Error from server (Forbidden): "+kubelet.Forbidden("kubelet-client")+" ( pods/log nginx)")
 
-	cure := []string{"create", "clusterrolebinding", "kubelet-client", "--clusterrole=" + controlplane.KubeletAPIAdmin, "--user=kubelet-client"}
+	cure := []string{"create", "clusterrolebinding", "kubelet-client", "--clusterrole=" + controlplane.KubeletAPIAdmin,
+		"--user=kubelet-client"}
 	if got := plane.Kubectl(t, cure...); got.Status != 0 {
 		t.Fatalf("kubectl %v: %+v", cure, got)
 	}
@@ -218,7 +231,8 @@ func TestBindingFixesForbidden(t *testing.T) {
 func TestDenialIsCached(t *testing.T) {
 	t.Parallel()
 	plane := controlplane.Shared(t, controlplane.WithClientCertificate)
-	k := kubelet.Start(t, plane, kubelet.Options{Settings: kubelet.Settings{"authorization.webhook.cacheUnauthorizedTTL": "1h"}})
+	k := kubelet.Start(t, plane,
+		kubelet.Options{Settings: kubelet.Settings{"authorization.webhook.cacheUnauthorizedTTL": "1h"}})
 	plane.Register(t, k.Node, k.Port, sample.Nginx())
 	words := "Error from server (Forbidden): " + kubelet.Forbidden("kubelet-client") + " ( pods/log nginx)"
 	plane.LogsFail(t, words)
@@ -232,7 +246,8 @@ func TestRecipes(t *testing.T) {
 	t.Run("development", func(t *testing.T) {
 		plane := controlplane.Shared(t, controlplane.NoKubeletFlags)
 		k := kubelet.Start(t, plane, kubelet.Options{Settings: kubelet.Settings{
-			"authentication.anonymous.enabled": true, "authentication.webhook.enabled": false, "authorization.mode": "AlwaysAllow",
+			"authentication.anonymous.enabled": true, "authentication.webhook.enabled": false,
+			"authorization.mode": "AlwaysAllow",
 		}})
 		plane.Register(t, k.Node, k.Port, sample.Nginx())
 		plane.LogsPrinted(t)

@@ -17,15 +17,16 @@ var credentials = []string{
 	"good certificate + bad token", "stranger's certificate + good token",
 }
 
-// TestAnonymousIsTheLastResort and TestCertificateThenToken are columns of that table: the status of GET /pods for each
-// of credentials.
+// TestAnonymousIsTheLastResort and TestCertificateThenToken are columns of that table: the status of GET /pods for
+// each of credentials.
 //
 // Statement 6 of docs/claims.md.
 func TestAnonymousIsTheLastResort(t *testing.T) {
 	t.Parallel()
 	measure(t, "webhook on, anonymous on, Webhook", kubelet.Settings{"authentication.anonymous.enabled": true},
 		[]int{200, 200, 401, 401, 401, 403, 200, 403})
-	measure(t, "webhook off, anonymous on, Webhook", kubelet.Settings{"authentication.anonymous.enabled": true, "authentication.webhook.enabled": false},
+	measure(t, "webhook off, anonymous on, Webhook",
+		kubelet.Settings{"authentication.anonymous.enabled": true, "authentication.webhook.enabled": false},
 		[]int{200, 200, 401, 401, 200, 200, 200, 401})
 }
 
@@ -36,7 +37,8 @@ func TestCertificateThenToken(t *testing.T) {
 		[]int{401, 200, 401, 401, 401, 403, 200, 403})
 	measure(t, "webhook on, anonymous off, AlwaysAllow", kubelet.Settings{"authorization.mode": "AlwaysAllow"},
 		[]int{401, 200, 401, 401, 401, 200, 200, 200})
-	measure(t, "no method at all", kubelet.Settings{"authentication.x509.clientCAFile": "", "authentication.webhook.enabled": false},
+	measure(t, "no method at all", kubelet.Settings{"authentication.x509.clientCAFile": "",
+		"authentication.webhook.enabled": false},
 		[]int{401, 401, 401, 401, 401, 401, 401, 401})
 }
 
@@ -97,7 +99,8 @@ func TestServiceAccountToken(t *testing.T) {
 	k.Expect(t, "/pods", as, 200, "")
 }
 
-// TestKubeletFailsClosedWithoutAPIServer stops kube-apiserver and wants the kubelet to refuse every request until it is back.
+// TestKubeletFailsClosedWithoutAPIServer stops kube-apiserver and wants the kubelet to refuse every request until it
+// is back.
 func TestKubeletFailsClosedWithoutAPIServer(t *testing.T) {
 	t.Parallel()
 	plane := controlplane.New(t, controlplane.WithClientCertificate)
@@ -115,7 +118,8 @@ func TestKubeletFailsClosedWithoutAPIServer(t *testing.T) {
 
 	expect.NoError(t, plane.APIServer.Stop())
 	k.Expect(t, path, byToken, 401, "Unauthorized")
-	k.Expect(t, path, byCertificate, 500, "Authorization error (user=kubelet-client, verb=get, resource=nodes, subresource=proxy)")
+	k.Expect(t, path, byCertificate, 500,
+		"Authorization error (user=kubelet-client, verb=get, resource=nodes, subresource=proxy)")
 	k.Expect(t, path, kubelet.Credential{}, 401, "Unauthorized")
 
 	expect.NoError(t, plane.Start())

@@ -37,7 +37,7 @@ func TestKubectlErrorsAreRecognized(t *testing.T) {
 		t.Helper()
 		proved[id] = true
 		if !ofProof[id] {
-			t.Errorf("%s names another proof", id)
+			t.Errorf("the proof of %s is another test", id)
 		}
 		got := plane.Kubectl(t, args...)
 		d := symptoms.Diagnose(got.Stdout + got.Stderr)
@@ -46,12 +46,13 @@ func TestKubectlErrorsAreRecognized(t *testing.T) {
 			for _, f := range d.Findings {
 				found = append(found, fmt.Sprintf("%s: %q", f.ID, f.Found))
 			}
-			t.Errorf("kubectl %q: status %d\n%s%sis recognised as %q, want %s", args, got.Status, got.Stdout, got.Stderr, found, id)
+			t.Errorf("kubectl %q: status %d\n%s%sis recognised as %q, want %s", args, got.Status, got.Stdout, got.Stderr,
+				found, id)
 		}
 		return got.Stdout + got.Stderr
 	}
 
-	t.Run("kubectl itself", func(t *testing.T) {
+	t.Run("kubectl to kube-apiserver", func(t *testing.T) {
 		plane := controlplane.Shared(t, controlplane.WithClientCertificate)
 		nowhere := fmt.Sprintf("--server=https://127.0.0.1:%d", programs.FreePort(t))
 		fails(t, plane, "kubectl-cannot-connect", "logs", "nginx", nowhere)
@@ -60,12 +61,13 @@ func TestKubectlErrorsAreRecognized(t *testing.T) {
 		stranger := p.Dir + "/stranger-ca.crt"
 		expect.NoError(t, os.WriteFile(stranger, p.UnknownCA.CertPEM(), 0o644))
 		fails(t, plane, "kubectl-cannot-connect", "logs", "nginx", "--certificate-authority="+stranger)
-		fails(t, plane, "kubectl-unauthorized", "logs", "nginx", "--kubeconfig=/dev/null", "--server="+plane.URL, "--certificate-authority="+p.CAFile, "--token=nonsense")
+		fails(t, plane, "kubectl-unauthorized", "logs", "nginx", "--kubeconfig=/dev/null", "--server="+plane.URL,
+			"--certificate-authority="+p.CAFile, "--token=nonsense")
 		fails(t, plane, "kubectl-forbidden", "logs", "nginx", "--as=outsider")
 		fails(t, plane, "no-such-pod", "logs", "nginx")
 		fails(t, plane, "no-metrics", "top", "nodes")
 	})
-	t.Run("the way to the node", func(t *testing.T) {
+	t.Run("address of the node", func(t *testing.T) {
 		plane := controlplane.Shared(t, controlplane.WithClientCertificate)
 		k := kubelet.Start(t, plane, kubelet.Options{})
 		plane.Register(t, k.Node, k.Port, sample.Nginx())
@@ -84,7 +86,7 @@ func TestKubectlErrorsAreRecognized(t *testing.T) {
 		expect.NoError(t, err)
 		fails(t, plane, "no-preferred-addresses", "logs", "nginx")
 	})
-	t.Run("who are you", func(t *testing.T) {
+	t.Run("authentication", func(t *testing.T) {
 		plane := controlplane.Shared(t, controlplane.NoKubeletFlags)
 		t.Run("anonymous off", func(t *testing.T) {
 			k := kubelet.Start(t, plane, kubelet.Options{})
@@ -99,7 +101,7 @@ func TestKubectlErrorsAreRecognized(t *testing.T) {
 			fails(t, plane, "forbidden-anonymous", "exec", "nginx", "--", "id")
 		})
 	})
-	t.Run("may you", func(t *testing.T) {
+	t.Run("authorization", func(t *testing.T) {
 		plane := controlplane.Shared(t, controlplane.WithClientCertificate)
 		k := kubelet.Start(t, plane, kubelet.Options{})
 		plane.Register(t, k.Node, k.Port, sample.Nginx())
@@ -111,7 +113,8 @@ func TestKubectlErrorsAreRecognized(t *testing.T) {
 		if asked.Status != 0 || asked.Stderr != "" {
 			t.Fatalf("fauxlet explain --error: %+v", asked)
 		}
-		expect.Contains(t, "fauxlet explain --error", asked.Stdout, "\nthe kubelet knows its client, kubelet-client, who may not get nodes/proxy (403)")
+		expect.Contains(t, "fauxlet explain --error", asked.Stdout,
+			"\nthe kubelet knows its client, kubelet-client, who may not get nodes/proxy (403)")
 		const cure = "kubectl create clusterrolebinding kubelet-client --clusterrole=system:kubelet-api-admin --user=kubelet-client"
 		expect.Contains(t, "fauxlet explain --error", asked.Stdout, "\n  "+cure+"\n")
 		t.Cleanup(func() {
@@ -124,10 +127,11 @@ func TestKubectlErrorsAreRecognized(t *testing.T) {
 		plane.AwaitAccess(t, controlplane.User("kubelet-client"), true)
 		plane.LogsPrinted(t)
 	})
-	t.Run("what there is", func(t *testing.T) {
+	t.Run("pods and containers", func(t *testing.T) {
 		plane := controlplane.Shared(t, controlplane.WithClientCertificate)
 		plane.Bind(t, controlplane.KubeletAPIAdmin, controlplane.User("kubelet-client"))
-		waiting := sample.Pod{Namespace: "default", Name: "waiting", Containers: []sample.Container{{Name: "nginx", Creating: true}}}
+		waiting := sample.Pod{Namespace: "default", Name: "waiting",
+			Containers: []sample.Container{{Name: "nginx", Creating: true}}}
 		gone := sample.Nginx()
 		gone.Name = "gone"
 		k := kubelet.Start(t, plane, kubelet.Options{Pods: []sample.Pod{sample.Nginx(), waiting}})
@@ -139,17 +143,17 @@ func TestKubectlErrorsAreRecognized(t *testing.T) {
 		fails(t, plane, "pod-does-not-exist", "logs", "gone")
 		fails(t, plane, "pod-does-not-exist", "exec", "gone", "--", "id")
 	})
-	t.Run("handlers off", func(t *testing.T) {
+	t.Run("debugging handlers off", func(t *testing.T) {
 		plane := controlplane.Shared(t, controlplane.WithClientCertificate)
 		plane.Bind(t, controlplane.KubeletAPIAdmin, controlplane.User("kubelet-client"))
 		k := kubelet.Start(t, plane, kubelet.Options{Settings: kubelet.Settings{"enableDebuggingHandlers": false}})
 		plane.Register(t, k.Node, k.Port, sample.Nginx())
 		fails(t, plane, "handlers-off", "logs", "nginx")
 	})
-	t.Run("no kubelet", func(t *testing.T) {
+	t.Run("another program on the port", func(t *testing.T) {
 		plane := controlplane.Shared(t, controlplane.WithClientCertificate)
 		other := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-			http.Error(w, "a program of another kind", http.StatusTeapot)
+			http.Error(w, "another program", http.StatusTeapot)
 		}))
 		t.Cleanup(other.Close)
 		at, err := url.Parse(other.URL)
@@ -158,12 +162,12 @@ func TestKubectlErrorsAreRecognized(t *testing.T) {
 		expect.NoError(t, err)
 		plane.Register(t, "node-1", port, sample.Nginx())
 		said := fails(t, plane, "unknown-upgrade", "exec", "nginx", "--", "id")
-		expect.Contains(t, "kubectl exec", said, "a program of another kind")
+		expect.Contains(t, "kubectl exec", said, "another program")
 	})
 
 	for _, symptom := range symptoms.Table() {
 		if ofProof[symptom.ID] && !proved[symptom.ID] {
-			t.Errorf("%s: nothing has it happen", symptom.ID)
+			t.Errorf("%s: no subtest provokes it", symptom.ID)
 		}
 	}
 }

@@ -30,7 +30,8 @@ func TestExplainAgreesWithKubelet(t *testing.T) {
 	explained := func(as kubelet.Credential, status, code int, verdict string, args ...string) {
 		t.Helper()
 		k.Expect(t, path, as, status, "")
-		line := "fauxlet explain --config " + filepath.Join(k.Dir, "kubelet.yaml") + " --kubeconfig " + filepath.Join(k.Dir, "kubeconfig") + " --hostname-override node-1"
+		line := "fauxlet explain --config " + filepath.Join(k.Dir, "kubelet.yaml") + " --kubeconfig " +
+			filepath.Join(k.Dir, "kubeconfig") + " --hostname-override node-1"
 		for _, arg := range args {
 			line += " " + arg
 		}
@@ -43,9 +44,11 @@ func TestExplainAgreesWithKubelet(t *testing.T) {
 	forbidden := `refused (403): user "system:serviceaccount:default:scraper" may not get nodes/proxy`
 	explained(kubelet.Credential{Token: secret}, 403, 1, forbidden, "--token-file", token)
 	explained(kubelet.Credential{Token: "nonsense"}, 401, 1, "refused (401): the TokenReview of token ", "--bad-token")
-	explained(kubelet.Credential{Pair: stranger}, 401, 1, `refused (401): certificate signed by unknown authority "stranger"`, "--client-cert", strangers)
+	explained(kubelet.Credential{Pair: stranger}, 401, 1,
+		`refused (401): certificate signed by unknown authority "stranger"`, "--client-cert", strangers)
 	explained(kubelet.Credential{}, 401, 1, "refused (401): no client certificate was presented", "")
 
 	plane.Bind(t, controlplane.KubeletAPIAdmin, account)
-	explained(kubelet.Credential{Token: secret}, 200, 0, `allowed (200): user "system:serviceaccount:default:scraper" may get nodes/proxy`, "--token-file", token)
+	explained(kubelet.Credential{Token: secret}, 200, 0,
+		`allowed (200): user "system:serviceaccount:default:scraper" may get nodes/proxy`, "--token-file", token)
 }

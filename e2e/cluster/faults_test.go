@@ -69,10 +69,12 @@ const waits = 15 * time.Second
 // again after the fault is cleared.
 func TestKubectlErrorsOfFaults(t *testing.T) {
 	t.Parallel()
+	programs.Slow(t)
 	plane := controlplane.Shared(t, controlplane.VerifyingServingCertificates)
 	plane.Bind(t, controlplane.KubeletAPIAdmin, controlplane.User("kubelet-client"))
 	trace := fmt.Sprintf("127.0.0.1:%d", programs.FreePort(t))
-	k := kubelet.Start(t, plane, kubelet.Options{Kind: "fauxlet", Settings: kubelet.ServingCertificate(t), Args: []string{"--admin-address", trace}})
+	k := kubelet.Start(t, plane, kubelet.Options{Kind: "fauxlet", Settings: kubelet.ServingCertificate(t),
+		Args: []string{"--admin-address", trace}})
 	plane.Register(t, k.Node, k.Port, sample.Nginx())
 	plane.LogsPrinted(t)
 

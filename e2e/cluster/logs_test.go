@@ -20,7 +20,8 @@ func TestKubectlLogsOptions(t *testing.T) {
 	plane := controlplane.Shared(t, controlplane.WithClientCertificate)
 	plane.Bind(t, controlplane.KubeletAPIAdmin, controlplane.User("kubelet-client"))
 	now := time.Now().Truncate(time.Second)
-	main := []sample.Line{{At: now.Add(-2 * time.Hour), Text: "oldest"}, {At: now.Add(-30 * time.Minute), Text: "older"}, {At: now.Add(-time.Minute), Text: "old"}}
+	main := []sample.Line{{At: now.Add(-2 * time.Hour), Text: "oldest"}, {At: now.Add(-30 * time.Minute), Text: "older"},
+		{At: now.Add(-time.Minute), Text: "old"}}
 	web := sample.Pod{Namespace: "shop", Name: "web", Containers: []sample.Container{
 		{Name: "main", Log: main, Previous: []sample.Line{{At: now.Add(-3 * time.Hour), Text: "last words"}}},
 		{Name: "sidecar", Log: []sample.Line{{At: now.Add(-time.Minute), Text: "beside"}}},
@@ -51,8 +52,10 @@ func TestKubectlLogsOptions(t *testing.T) {
 		{"-c main -p", programs.Result{Stdout: "last words\n"}},
 		{"--all-containers", programs.Result{Stdout: sorted("oldest\nolder\nold\nbeside\n")}},
 		{"--all-containers --prefix --tail 1", programs.Result{Stdout: "[pod/web/main] old\n[pod/web/sidecar] beside\n"}},
-		{"-c sidecar -p", programs.Result{Status: 1, Stderr: "Error from server (BadRequest): previous terminated container \"sidecar\" in pod \"web\" not found\n"}},
-		{"-c other", programs.Result{Status: 1, Stderr: "error: container other is not valid for pod web out of: main, sidecar\n"}},
+		{"-c sidecar -p", programs.Result{Status: 1,
+			Stderr: "Error from server (BadRequest): previous terminated container \"sidecar\" in pod \"web\" not found\n"}},
+		{"-c other",
+			programs.Result{Status: 1, Stderr: "error: container other is not valid for pod web out of: main, sidecar\n"}},
 	} {
 		t.Run(test.args, func(t *testing.T) {
 			got := plane.Kubectl(t, append([]string{"logs", "-n", "shop", "web"}, strings.Fields(test.args)...)...)

@@ -63,11 +63,13 @@ func TestNodeProxy(t *testing.T) {
 			test.begins = kubelet.UnderTest()
 		}
 		if got.Status != 0 || !strings.HasPrefix(got.Stdout, test.begins) {
-			t.Errorf("get --raw …/proxy%s: status %d, %.200q %s, want it to begin with %q", test.path, got.Status, got.Stdout, got.Stderr, test.begins)
+			t.Errorf("get --raw …/proxy%s: status %d, %.200q %s, want it to begin with %q", test.path, got.Status, got.Stdout,
+				got.Stderr, test.begins)
 		}
 	}
 	// The role of kubelet-client does not include statusz, which has an attribute of its own.
-	if got := plane.Kubectl(t, "get", "--raw", "/api/v1/nodes/node-1/proxy/statusz"); got.Status != 1 || !strings.Contains(got.Stderr, "subresource(s)=[statusz]") {
+	if got := plane.Kubectl(t, "get", "--raw", "/api/v1/nodes/node-1/proxy/statusz"); got.Status != 1 ||
+		!strings.Contains(got.Stderr, "subresource(s)=[statusz]") {
 		t.Errorf("statusz: %+v, want it forbidden", got)
 	}
 }

@@ -74,10 +74,12 @@ func overEachPath(t *testing.T, pods []sample.Pod, test func(*testing.T, *stream
 			if path.declared {
 				declare(t, plane, s.kubelet.Node, "ExtendWebSocketsToKubelet")
 			}
-			s.env = []string{fmt.Sprintf("KUBECTL_REMOTE_COMMAND_WEBSOCKETS=%v", path.websocket), fmt.Sprintf("KUBECTL_PORT_FORWARD_WEBSOCKETS=%v", path.websocket)}
+			s.env = []string{fmt.Sprintf("KUBECTL_REMOTE_COMMAND_WEBSOCKETS=%v", path.websocket),
+				fmt.Sprintf("KUBECTL_PORT_FORWARD_WEBSOCKETS=%v", path.websocket)}
 			test(t, s)
 			metrics := s.kubelet.Get(t, "/metrics", adminOfKubelets(t, plane)).Body
-			if translated := strings.Contains(metrics, "\nkubelet_websocket_streaming_requests_total{"); translated != path.translated {
+			if translated := strings.Contains(metrics,
+				"\nkubelet_websocket_streaming_requests_total{"); translated != path.translated {
 				t.Errorf("the kubelet has translated a WebSocket: %v, want %v", translated, path.translated)
 			}
 		})
@@ -108,10 +110,14 @@ func TestKubectlExec(t *testing.T) {
 		}{
 			{"output", "", []string{"nginx", "--", "echo", "hello", "there"}, programs.Result{Stdout: "hello there\n"}},
 			{"hostname", "", []string{"nginx", "--", "hostname"}, programs.Result{Stdout: "nginx\n"}},
-			{"pipe", "one\ntwo\n", []string{"-i", "nginx", "--", "sh", "-c", "cat; exit 3"}, programs.Result{Stdout: "one\ntwo\n", Stderr: "command terminated with exit code 3\n", Status: 3}},
-			{"stderr", "", []string{"nginx", "--", "sh", "-c", "echo out; echo err >&2"}, programs.Result{Stdout: "out\n", Stderr: "err\n"}},
-			{"failure", "", []string{"nginx", "--", "false"}, programs.Result{Stderr: "command terminated with exit code 1\n", Status: 1}},
-			{"much", strings.Repeat("0123456789abcde\n", 1<<16), []string{"-i", "nginx", "--", "wc", "-c"}, programs.Result{Stdout: "1048576\n"}},
+			{"pipe", "one\ntwo\n", []string{"-i", "nginx", "--", "sh", "-c", "cat; exit 3"},
+				programs.Result{Stdout: "one\ntwo\n", Stderr: "command terminated with exit code 3\n", Status: 3}},
+			{"stderr", "", []string{"nginx", "--", "sh", "-c", "echo out; echo err >&2"},
+				programs.Result{Stdout: "out\n", Stderr: "err\n"}},
+			{"failure", "", []string{"nginx", "--", "false"},
+				programs.Result{Stderr: "command terminated with exit code 1\n", Status: 1}},
+			{"much", strings.Repeat("0123456789abcde\n", 1<<16), []string{"-i", "nginx", "--", "wc", "-c"},
+				programs.Result{Stdout: "1048576\n"}},
 		} {
 			t.Run(test.name, func(t *testing.T) {
 				if got := s.kubectl(t, test.stdin, append([]string{"exec"}, test.args...)...); got != test.want {
@@ -121,7 +127,8 @@ func TestKubectlExec(t *testing.T) {
 		}
 		t.Run("much-back", func(t *testing.T) {
 			got := s.kubectl(t, "", "exec", "nginx", "--", "seq", "1", "100000")
-			if lines := strings.Count(got.Stdout, "\n"); lines != 100000 || !strings.HasSuffix(got.Stdout, "\n99999\n100000\n") || got.Status != 0 {
+			if lines := strings.Count(got.Stdout, "\n"); lines != 100000 ||
+				!strings.HasSuffix(got.Stdout, "\n99999\n100000\n") || got.Status != 0 {
 				t.Errorf("%d lines, status %d, %s", lines, got.Status, got.Stderr)
 			}
 		})
@@ -269,7 +276,8 @@ func TestKubectlCopy(t *testing.T) {
 		if expect.File(t, filepath.Join(back, "file.txt")) != text {
 			t.Error("what came back is not what was given")
 		}
-		if got := s.kubectl(t, "", "exec", "nginx", "--", "wc", "-l", "/tmp/given/file.txt"); got.Stdout != "10000 /tmp/given/file.txt\n" {
+		if got := s.kubectl(t, "", "exec", "nginx", "--", "wc", "-l",
+			"/tmp/given/file.txt"); got.Stdout != "10000 /tmp/given/file.txt\n" {
 			t.Errorf("in the container: %+v", got)
 		}
 	})
@@ -284,7 +292,8 @@ func TestKubectlLogsOfOtherContainers(t *testing.T) {
 	at := time.Now().Add(-time.Minute)
 	job := sample.Pod{Namespace: "default", Name: "job", Containers: []sample.Container{
 		{Name: "prepare", Init: true, Log: []sample.Line{{At: at, Text: "prepared"}}},
-		{Name: "crashing", Crashes: true, Log: []sample.Line{{At: at, Text: "panic: now"}}, Previous: []sample.Line{{At: at, Text: "panic: before"}}},
+		{Name: "crashing", Crashes: true, Log: []sample.Line{{At: at, Text: "panic: now"}},
+			Previous: []sample.Line{{At: at, Text: "panic: before"}}},
 	}}
 	k := kubelet.Start(t, plane, kubelet.Options{Pods: []sample.Pod{job}})
 	plane.Register(t, k.Node, k.Port, job)
@@ -295,14 +304,16 @@ func TestKubectlLogsOfOtherContainers(t *testing.T) {
 		{[]string{"-c", "prepare"}, programs.Result{Stdout: "prepared\n"}},
 		{[]string{"-c", "crashing"}, programs.Result{Stdout: "panic: now\n"}},
 		{[]string{"-c", "crashing", "-p"}, programs.Result{Stdout: "panic: before\n"}},
-		{[]string{"-c", "prepare", "-p"}, programs.Result{Status: 1, Stderr: "Error from server (BadRequest): previous terminated container \"prepare\" in pod \"job\" not found\n"}},
+		{[]string{"-c", "prepare", "-p"}, programs.Result{Status: 1,
+			Stderr: "Error from server (BadRequest): previous terminated container \"prepare\" in pod \"job\" not found\n"}},
 	} {
 		if got := plane.Kubectl(t, append([]string{"logs", "job"}, test.args...)...); got != test.want {
 			t.Errorf("kubectl logs job %s: %+v, want %+v", strings.Join(test.args, " "), got, test.want)
 		}
 	}
 	got := plane.Kubectl(t, "exec", "job", "-c", "crashing", "--", "true")
-	if expect.Contains(t, "exec in a container that is down", got.Stderr, `container not found ("crashing")`); got.Status != 1 {
+	if expect.Contains(t, "exec in a container that is down", got.Stderr,
+		`container not found ("crashing")`); got.Status != 1 {
 		t.Errorf("status %d, want 1", got.Status)
 	}
 	pods, err := plane.Client.CoreV1().Pods("default").Get(t.Context(), "job", metav1.GetOptions{})

@@ -52,7 +52,8 @@ func newRuntime() *containerRuntime {
 }
 
 // RunPodSandbox gives each pod an address of its own, except pods on the host's network.
-func (r *containerRuntime) RunPodSandbox(ctx context.Context, config *runtimeapi.PodSandboxConfig, handler string) (string, error) {
+func (r *containerRuntime) RunPodSandbox(ctx context.Context, config *runtimeapi.PodSandboxConfig,
+	handler string) (string, error) {
 	id, err := r.FakeRuntimeService.RunPodSandbox(ctx, config, handler)
 	if err != nil {
 		return "", err
@@ -71,7 +72,8 @@ func (r *containerRuntime) RunPodSandbox(ctx context.Context, config *runtimeapi
 }
 
 // CreateContainer records how the container ends.
-func (r *containerRuntime) CreateContainer(ctx context.Context, sandbox string, config *runtimeapi.ContainerConfig, sandboxConfig *runtimeapi.PodSandboxConfig) (string, error) {
+func (r *containerRuntime) CreateContainer(ctx context.Context, sandbox string, config *runtimeapi.ContainerConfig,
+	sandboxConfig *runtimeapi.PodSandboxConfig) (string, error) {
 	var life containerLife
 	for _, variable := range config.Envs {
 		if variable.Key == lifeVariable {
@@ -133,7 +135,8 @@ func (r *containerRuntime) StopContainer(ctx context.Context, id string, timeout
 
 // ExecSync runs a probe. Its command is the time after the start of the container from which the probe succeeds, such
 // as ["3s"].
-func (r *containerRuntime) ExecSync(_ context.Context, id string, command []string, _ time.Duration) ([]byte, []byte, error) {
+func (r *containerRuntime) ExecSync(_ context.Context, id string, command []string, _ time.Duration) ([]byte, []byte,
+	error) {
 	if len(command) != 1 {
 		return nil, nil, nil
 	}
@@ -177,5 +180,6 @@ func (r *containerRuntime) end(id string, code int32, reason string) {
 	default:
 		reason = "Error"
 	}
-	c.State, c.FinishedAt, c.ExitCode, c.Reason = runtimeapi.ContainerState_CONTAINER_EXITED, time.Now().UnixNano(), code, reason
+	c.State, c.FinishedAt, c.ExitCode, c.Reason = runtimeapi.ContainerState_CONTAINER_EXITED, time.Now().UnixNano(),
+		code, reason
 }

@@ -197,7 +197,8 @@ func measurePaths() ([]string, error) {
 func measureGates() ([]gate, map[string][]string) {
 	var gates []gate
 	for name, spec := range utilfeature.DefaultMutableFeatureGate.GetAll() {
-		gates = append(gates, gate{Name: string(name), Default: spec.Default, Locked: spec.LockToDefault, Stage: string(spec.PreRelease)})
+		gates = append(gates, gate{Name: string(name), Default: spec.Default, Locked: spec.LockToDefault,
+			Stage: string(spec.PreRelease)})
 	}
 	slices.SortFunc(gates, func(a, b gate) int { return strings.Compare(a.Name, b.Name) })
 	needs := map[string][]string{}

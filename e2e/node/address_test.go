@@ -48,7 +48,9 @@ nodeStatusUpdateFrequency: 1s
 healthzPort: 0
 `), 0o644))
 	at("192.0.2.7")
-	command := programs.Confined(t, root, 65532, 65532, nil, []string{"/fauxlet", "serve", "--config=/kubelet.yaml", "--kubeconfig=/kubeconfig", "--cert-dir=/pki", "--port=0", "--hostname-override=" + name, "-v=2"})
+	command := programs.Confined(t, root, 65532, 65532, nil,
+		[]string{"/fauxlet", "serve", "--config=/kubelet.yaml", "--kubeconfig=/kubeconfig", "--cert-dir=/pki", "--port=0",
+			"--hostname-override=" + name, "-v=2"})
 	fauxlet, err := programs.Start("fauxlet", command[0], command[1:]...)
 	expect.NoError(t, err)
 	t.Cleanup(func() {
@@ -56,7 +58,8 @@ healthzPort: 0
 			t.Error(err)
 		}
 		fauxlet.LogOnFailure(t, 0)
-		if err := plane.Client.CoreV1().Nodes().Delete(context.Background(), name, metav1.DeleteOptions{}); err != nil && !apierrors.IsNotFound(err) {
+		if err := plane.Client.CoreV1().Nodes().Delete(context.Background(), name, metav1.DeleteOptions{}); err != nil &&
+			!apierrors.IsNotFound(err) {
 			t.Error(err)
 		}
 		forget(t, plane, name)

@@ -39,7 +39,8 @@ func bootstrapGuide(t testing.TB, plane *controlplane.Plane, node string) *guide
 func startGuideNode(t testing.TB, g *guide.Guide, plane *controlplane.Plane, name string) *bootstrapped {
 	t.Helper()
 	const beside = "address: 127.0.0.1\nhealthzPort: 0\n"
-	expect.NoError(t, os.WriteFile(filepath.Join(g.Dir, "kubelet.yaml"), []byte(g.Block(t, "The node", "yaml")+beside), 0o644))
+	expect.NoError(t, os.WriteFile(filepath.Join(g.Dir, "kubelet.yaml"), []byte(g.Block(t, "The node", "yaml")+beside),
+		0o644))
 	command := strings.Fields(strings.ReplaceAll(g.Block(t, "The node", "sh"), "$NODE", name))
 	return startBootstrapped(t, plane, name, g.Dir, command[1:])
 }
@@ -72,7 +73,8 @@ func startProgram(t testing.TB, plane *controlplane.Plane, program, name, dir st
 		_ = plane.Client.CoreV1().Nodes().Delete(ctx, name, metav1.DeleteOptions{})
 		for _, signer := range []string{controlplane.ClientSigner, controlplane.ServingSigner} {
 			for _, request := range plane.CertificateRequests(t, name, signer) {
-				expect.NoError(t, plane.Client.CertificatesV1().CertificateSigningRequests().Delete(ctx, request.Name, metav1.DeleteOptions{}))
+				expect.NoError(t, plane.Client.CertificatesV1().CertificateSigningRequests().Delete(ctx, request.Name,
+					metav1.DeleteOptions{}))
 			}
 		}
 	})
@@ -84,7 +86,8 @@ func (b *bootstrapped) start(t testing.TB) {
 	t.Helper()
 	// programs.Start cannot change the working folder, so that a shell does.
 	var err error
-	b.Process, err = programs.Start("fauxlet", "/bin/sh", append([]string{"-c", `cd "$0" && exec "$@"`, b.dir, programs.Path(t, b.program)}, b.args...)...)
+	b.Process, err = programs.Start("fauxlet", "/bin/sh",
+		append([]string{"-c", `cd "$0" && exec "$@"`, b.dir, programs.Path(t, b.program)}, b.args...)...)
 	expect.NoError(t, err)
 }
 
@@ -134,11 +137,14 @@ func (b *bootstrapped) current(t testing.TB, kind, before string) string {
 }
 
 // wantsRequest compares a certificate request with the one that a kubelet sends.
-func wantsRequest(t testing.TB, request certificatesv1.CertificateSigningRequest, node, asker string, usage certificatesv1.KeyUsage, names, addresses string) {
+func wantsRequest(t testing.TB, request certificatesv1.CertificateSigningRequest, node, asker string,
+	usage certificatesv1.KeyUsage, names, addresses string) {
 	t.Helper()
 	subject := controlplane.ParseRequest(t, request)
-	got := fmt.Sprintf("%s by %s, %v, %v %v", subject.Subject, request.Spec.Username, request.Spec.Usages, subject.DNSNames, subject.IPAddresses)
-	want := fmt.Sprintf("CN=system:node:%s,O=system:nodes by %s, [digital signature %s], %s %s", node, asker, usage, names, addresses)
+	got := fmt.Sprintf("%s by %s, %v, %v %v", subject.Subject, request.Spec.Username, request.Spec.Usages,
+		subject.DNSNames, subject.IPAddresses)
+	want := fmt.Sprintf("CN=system:node:%s,O=system:nodes by %s, [digital signature %s], %s %s", node, asker, usage,
+		names, addresses)
 	if got != want {
 		t.Errorf("requested %s\n     want %s", got, want)
 	}
@@ -149,6 +155,7 @@ func wantsRequest(t testing.TB, request certificatesv1.CertificateSigningRequest
 // Statement 11 of docs/claims.md.
 func TestBootstrap(t *testing.T) {
 	t.Parallel()
+	programs.Slow(t)
 	plane := controlplane.New(t, bootstrapping)
 	// The signer dates certificates back by five minutes, so that rotation comes after -6 to 78 seconds.
 	const life = 2 * time.Minute
@@ -161,18 +168,22 @@ func TestBootstrap(t *testing.T) {
 	g.Run(t, "A kubeconfig for it")
 	b := startGuideNode(t, g, plane, node)
 	b.awaitLog(t, `User \"system:bootstrap:07401b\" cannot create resource \"certificatesigningrequests\"`)
-	b.awaitLog(t, "kubectl create clusterrolebinding kubelet-bootstrap --clusterrole=system:node-bootstrapper --group=system:bootstrappers")
+	b.awaitLog(t,
+		"kubectl create clusterrolebinding kubelet-bootstrap --clusterrole=system:node-bootstrapper --group=system:bootstrappers")
 	g.Run(t, "What the token may do")
 
 	client := b.current(t, "client", "")
 	first := plane.CertificateRequests(t, node, controlplane.ClientSigner)[0]
 	wantsRequest(t, first, node, "system:bootstrap:07401b", "client auth", "[]", "[]")
 	if leaf := controlplane.ReadCertificate(t, client); leaf.NotAfter.Sub(leaf.NotBefore) != life+5*time.Minute {
-		t.Errorf("the client certificate is good from %v to %v, want %v more than 5 minutes", leaf.NotBefore, leaf.NotAfter, life)
+		t.Errorf("the client certificate is good from %v to %v, want %v more than 5 minutes", leaf.NotBefore, leaf.NotAfter,
+			life)
 	}
 	kubeconfig, err := clientcmd.LoadFromFile(filepath.Join(g.Dir, "kubelet.conf"))
 	expect.NoError(t, err)
-	if user := kubeconfig.AuthInfos["default-auth"]; user == nil || user.ClientCertificate != filepath.Join(g.Dir, "pki/kubelet-client-current.pem") && user.ClientCertificate != "pki/kubelet-client-current.pem" {
+	if user := kubeconfig.AuthInfos["default-auth"]; user == nil ||
+		user.ClientCertificate != filepath.Join(g.Dir, "pki/kubelet-client-current.pem") &&
+			user.ClientCertificate != "pki/kubelet-client-current.pem" {
 		t.Errorf("kubeconfig: %+v", user)
 	}
 	if info, err := os.Stat(filepath.Join(g.Dir, "kubelet.conf")); err != nil || info.Mode() != 0o600 {
@@ -199,7 +210,8 @@ func TestBootstrap(t *testing.T) {
 	// The node requests its next client certificate with the current one, and the controller approves it. The next
 	// serving certificate waits for approval.
 	b.current(t, "client", client)
-	wantsRequest(t, plane.CertificateRequests(t, node, controlplane.ClientSigner)[1], node, "system:node:"+node, "client auth", "[]", "[]")
+	wantsRequest(t, plane.CertificateRequests(t, node, controlplane.ClientSigner)[1], node, "system:node:"+node,
+		"client auth", "[]", "[]")
 	b.awaitLog(t, "connections of the one before are closed")
 	next := plane.PendingRequest(t, node, controlplane.ServingSigner)
 	wantsRequest(t, next, node, "system:node:"+node, "server auth", "[node-1]", "[127.0.0.1]")
@@ -223,21 +235,24 @@ func bootstrapPlane(t testing.TB) *controlplane.Plane {
 }
 
 // startBootstrapNode starts fauxlet as a node with a token of a group and no kubeconfig of its own.
-func startBootstrapNode(t testing.TB, c *controlplane.Plane, name, group string, rotate bool, args ...string) *bootstrapped {
+func startBootstrapNode(t testing.TB, c *controlplane.Plane, name, group string, rotate bool,
+	args ...string) *bootstrapped {
 	t.Helper()
 	return startBootstrapNodeOf(t, c, "fauxlet", name, group, rotate, args...)
 }
 
 // startBootstrapNodeOf is startBootstrapNode for another build of fauxlet.
-func startBootstrapNodeOf(t testing.TB, c *controlplane.Plane, program, name, group string, rotate bool, args ...string) *bootstrapped {
+func startBootstrapNodeOf(t testing.TB, c *controlplane.Plane, program, name, group string, rotate bool,
+	args ...string) *bootstrapped {
 	t.Helper()
 	dir := t.TempDir()
 	bootstrapToken(t, c, filepath.Join(dir, "bootstrap.conf"), group)
 	config, err := kubelet.Settings{"rotateCertificates": rotate, "serverTLSBootstrap": true}.YAML(c.PKI)
 	expect.NoError(t, err)
 	expect.NoError(t, os.WriteFile(filepath.Join(dir, "kubelet.yaml"), config, 0o644))
-	return startProgram(t, c, program, name, dir, append([]string{"serve", "--config", "kubelet.yaml", "--bootstrap-kubeconfig", "bootstrap.conf",
-		"--kubeconfig", "kubelet.conf", "--cert-dir", "pki", "--hostname-override", name}, args...))
+	return startProgram(t, c, program, name, dir,
+		append([]string{"serve", "--config", "kubelet.yaml", "--bootstrap-kubeconfig", "bootstrap.conf",
+			"--kubeconfig", "kubelet.conf", "--cert-dir", "pki", "--hostname-override", name}, args...))
 }
 
 // bootstrapToken creates a bootstrap token until the test ends, and writes a kubeconfig with it.
@@ -247,7 +262,8 @@ func bootstrapToken(t testing.TB, c *controlplane.Plane, file, group string) {
 	id := fmt.Sprintf("%06x", time.Now().UnixNano()&0xffffff)
 	_, err := secrets.Create(ctx, &v1.Secret{
 		ObjectMeta: metav1.ObjectMeta{Name: "bootstrap-token-" + id}, Type: v1.SecretTypeBootstrapToken,
-		StringData: map[string]string{"token-id": id, "token-secret": "0123456789abcdef", "usage-bootstrap-authentication": "true", "auth-extra-groups": "system:bootstrappers:" + group},
+		StringData: map[string]string{"token-id": id, "token-secret": "0123456789abcdef",
+			"usage-bootstrap-authentication": "true", "auth-extra-groups": "system:bootstrappers:" + group},
 	}, metav1.CreateOptions{})
 	expect.NoError(t, err)
 	t.Cleanup(func() { expect.NoError(t, secrets.Delete(ctx, "bootstrap-token-"+id, metav1.DeleteOptions{})) })
@@ -314,6 +330,7 @@ func TestBootstrapRequestsAgainAfterDenial(t *testing.T) {
 // bootstrap kubeconfig and keeps the old file.
 func TestBootstrapAfterExpiry(t *testing.T) {
 	t.Parallel()
+	programs.Slow(t)
 	plane := bootstrapPlane(t)
 	b := startBootstrapNode(t, plane, "away", "auto", true)
 	good := b.current(t, "client", "")
@@ -335,7 +352,8 @@ func TestBootstrapAfterExpiry(t *testing.T) {
 	if _, err := os.Stat(old); err != nil {
 		t.Error(err)
 	}
-	if all := plane.CertificateRequests(t, b.name, controlplane.ClientSigner); len(all) != 2 || !strings.HasPrefix(all[1].Spec.Username, "system:bootstrap:") {
+	if all := plane.CertificateRequests(t, b.name, controlplane.ClientSigner); len(all) != 2 ||
+		!strings.HasPrefix(all[1].Spec.Username, "system:bootstrap:") {
 		t.Errorf("%d requests, the last by %s", len(all), all[len(all)-1].Spec.Username)
 	}
 }
@@ -344,11 +362,13 @@ func TestBootstrapAfterExpiry(t *testing.T) {
 // process is killed.
 func TestBootstrapManyNodes(t *testing.T) {
 	t.Parallel()
+	programs.Slow(t)
 	plane := bootstrapPlane(t)
 	plane.BindGroup(t, "system:certificates.k8s.io:certificatesigningrequests:selfnodeclient", "system:nodes")
 	const nodes = 20
 	metrics := fmt.Sprintf("127.0.0.1:%d", programs.FreePort(t))
-	b := startBootstrapNode(t, plane, "many", "auto", true, "--nodes", fmt.Sprint(nodes), "--node-name-prefix", "many-", "--metrics-address", metrics)
+	b := startBootstrapNode(t, plane, "many", "auto", true, "--nodes", fmt.Sprint(nodes), "--node-name-prefix", "many-",
+		"--metrics-address", metrics)
 	names := func() (names []string) {
 		list, err := plane.Client.CoreV1().Nodes().List(context.Background(), metav1.ListOptions{})
 		expect.NoError(t, err)
@@ -402,7 +422,8 @@ func TestBootstrapManyNodes(t *testing.T) {
 	b.awaitLog(t, `"msg":"serving"`)
 	count("nodes are Ready again", func() int { return len(names()) })
 	for _, name := range all {
-		if n, m := len(plane.CertificateRequests(t, name, controlplane.ClientSigner)), len(plane.CertificateRequests(t, name, controlplane.ServingSigner)); n != 1 || m != 1 {
+		if n, m := len(plane.CertificateRequests(t, name, controlplane.ClientSigner)),
+			len(plane.CertificateRequests(t, name, controlplane.ServingSigner)); n != 1 || m != 1 {
 			t.Errorf("%s has asked for %d client certificates and %d serving certificates", name, n, m)
 		}
 	}

@@ -38,13 +38,16 @@ func (b *bootstrapped) jump(t testing.TB, ahead time.Duration) {
 // clock is set back.
 func TestNodeReplacesCertificatesAfterClockJump(t *testing.T) {
 	t.Parallel()
+	programs.Slow(t)
 	plane := controlplane.Shared(t, bootstrapping)
 	signer := plane.StartControllerManager(t, controlplane.CertificateControllers, 20*time.Minute)
 	plane.BindGroup(t, "system:node-bootstrapper", "system:bootstrappers")
 	plane.BindGroup(t, "system:certificates.k8s.io:certificatesigningrequests:nodeclient", "system:bootstrappers:auto")
 	plane.Bind(t, controlplane.KubeletAPIAdmin, controlplane.User("kubelet-client"))
 	scenario := filepath.Join(t.TempDir(), "scenario.yaml")
-	expect.NoError(t, os.WriteFile(scenario, []byte("apiVersion: fauxlet/v1alpha1\nkind: Scenario\ncontainers:\n- {pod: ends, exits: {after: 15s}}\n"), 0o644))
+	expect.NoError(t,
+		os.WriteFile(scenario,
+			[]byte("apiVersion: fauxlet/v1alpha1\nkind: Scenario\ncontainers:\n- {pod: ends, exits: {after: 15s}}\n"), 0o644))
 	const node = "jumping"
 	b := startBootstrapNodeOf(t, plane, programs.JumpingClock, node, "auto", true, "--scenario", scenario)
 	client := b.current(t, "client", "")
@@ -65,8 +68,10 @@ func TestNodeReplacesCertificatesAfterClockJump(t *testing.T) {
 	expect.NoError(t, signer.Stop())
 	plane.StartControllerManager(t, controlplane.CertificateControllers, 2*time.Hour)
 	b.jump(t, time.Hour)
-	at := fmt.Sprintf("127.0.0.1:%d", plane.AwaitNode(t, node, "is there", func(*v1.Node) string { return "" }).Status.DaemonEndpoints.KubeletEndpoint.Port)
-	if _, err := tls.Dial("tcp", at, &tls.Config{InsecureSkipVerify: true}); err == nil || !strings.Contains(err.Error(), "tls: internal error") {
+	at := fmt.Sprintf("127.0.0.1:%d", plane.AwaitNode(t, node, "is there",
+		func(*v1.Node) string { return "" }).Status.DaemonEndpoints.KubeletEndpoint.Port)
+	if _, err := tls.Dial("tcp", at, &tls.Config{InsecureSkipVerify: true}); err == nil ||
+		!strings.Contains(err.Error(), "tls: internal error") {
 		t.Errorf("a handshake when the serving certificate has expired: %v", err)
 	}
 	b.awaitLog(t, "the clock has jumped")
@@ -81,7 +86,8 @@ func TestNodeReplacesCertificatesAfterClockJump(t *testing.T) {
 	n := &joined{Process: b.Process, name: node, plane: plane}
 	n.works(t, "ahead")
 
-	plane.CreatePod(t, controlplane.BoundTo(node, "ends", func(pod *v1.Pod) { pod.Spec.RestartPolicy = v1.RestartPolicyNever }))
+	plane.CreatePod(t, controlplane.BoundTo(node, "ends",
+		func(pod *v1.Pod) { pod.Spec.RestartPolicy = v1.RestartPolicyNever }))
 	plane.AwaitPod(t, "ends", "runs", controlplane.PhaseIs(v1.PodRunning))
 	b.jump(t, 0)
 	plane.AwaitPod(t, "ends", "ends", controlplane.PhaseIs(v1.PodSucceeded))

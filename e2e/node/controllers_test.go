@@ -12,6 +12,7 @@ import (
 
 	"fauxlet/e2e/internal/controlplane"
 	"fauxlet/e2e/internal/kubelet"
+	"fauxlet/e2e/internal/programs"
 )
 
 // podReadyIs returns a condition for AwaitPod: the pod's condition Ready has this status.
@@ -31,8 +32,10 @@ func podReadyIs(status v1.ConditionStatus) func(*v1.Pod) string {
 // pods that it had.
 func TestNodeWithControllers(t *testing.T) {
 	t.Parallel()
+	programs.Slow(t)
 	plane := controlplane.New(t, controlplane.ForNodes)
-	plane.StartControllerManager(t, "node-lifecycle-controller,taint-eviction-controller", time.Hour, "--node-monitor-period=1s", "--node-monitor-grace-period=10s")
+	plane.StartControllerManager(t, "node-lifecycle-controller,taint-eviction-controller", time.Hour,
+		"--node-monitor-period=1s", "--node-monitor-grace-period=10s")
 	plane.StartController(t, "kube-scheduler")
 	way, kubeconfig := newConnection(t, plane, "node-1")
 	s := kubelet.ServingCertificate(t)
@@ -61,7 +64,8 @@ func TestNodeWithControllers(t *testing.T) {
 	plane.AwaitPod(t, "stays", "is not Ready", podReadyIs(v1.ConditionFalse))
 	plane.KubectlPrints(t, nil, "delete", "pod", "goes", "--wait=false")
 	plane.CreatePod(t, controlplane.BoundTo(n.name, "new"))
-	if pod, err := plane.Client.CoreV1().Pods("default").Get(context.Background(), "goes", metav1.GetOptions{}); err != nil || pod.DeletionTimestamp == nil {
+	if pod, err := plane.Client.CoreV1().Pods("default").Get(context.Background(), "goes",
+		metav1.GetOptions{}); err != nil || pod.DeletionTimestamp == nil {
 		t.Errorf("a pod on a node that cannot be reached: %v, %v", pod, err)
 	}
 

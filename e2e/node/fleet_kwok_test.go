@@ -51,12 +51,14 @@ func startKWOK(t *testing.T, r *fleetRun) {
 	text := fmt.Sprintf(kwokOptions, programs.NumberFromEnvironment(t, "FAUXLET_E2E_KWOK_PARALLELISM", 4))
 	for j := range podsPerNode {
 		log := filepath.Join(dir, fmt.Sprintf("%d.log", j))
-		expect.NoError(t, os.WriteFile(log, []byte(time.Now().UTC().Format(time.RFC3339Nano)+" stdout F "+fleetLog(j)), 0o644))
+		expect.NoError(t, os.WriteFile(log, []byte(time.Now().UTC().Format(time.RFC3339Nano)+" stdout F "+fleetLog(j)),
+			0o644))
 		var names []string
 		for i := range r.nodes {
 			names = append(names, fleetPod(i, j))
 		}
-		text += fmt.Sprintf("---\napiVersion: kwok.x-k8s.io/v1alpha1\nkind: ClusterLogs\nmetadata: {name: logs-%d}\nspec:\n  selector: {matchNamespaces: [default], matchNames: [%s]}\n  logs:\n  - {containers: [web], logsFile: %s}\n", j, strings.Join(names, ","), log)
+		text += fmt.Sprintf("---\napiVersion: kwok.x-k8s.io/v1alpha1\nkind: ClusterLogs\nmetadata: {name: logs-%d}\nspec:\n  selector: {matchNamespaces: [default], matchNames: [%s]}\n  logs:\n  - {containers: [web], logsFile: %s}\n",
+			j, strings.Join(names, ","), log)
 	}
 	for _, stage := range kwokStages {
 		text += "---\n" + expect.File(t, filepath.Join(kwokModule(t), "kustomize", "stage", stage))
@@ -66,9 +68,11 @@ func startKWOK(t *testing.T, r *fleetRun) {
 	expect.NoError(t, err)
 	kubelet.ServingCertificate(t)
 	port := programs.FreePort(t)
-	r.process, err = programs.Start("kwok", programs.Path(t, "kwok"), "--config", config, "--kubeconfig", r.plane.Kubeconfig, "--node-ip", "127.0.0.1",
+	r.process, err = programs.Start("kwok", programs.Path(t, "kwok"), "--config", config, "--kubeconfig",
+		r.plane.Kubeconfig, "--node-ip", "127.0.0.1",
 		"--node-port", fmt.Sprint(port), "--server-address", fmt.Sprintf("127.0.0.1:%d", port),
-		"--tls-cert-file", filepath.Join(p.Dir, "kubelet-server.crt"), "--tls-private-key-file", filepath.Join(p.Dir, "kubelet-server.key"), "-v", "WARN")
+		"--tls-cert-file", filepath.Join(p.Dir, "kubelet-server.crt"), "--tls-private-key-file",
+		filepath.Join(p.Dir, "kubelet-server.key"), "-v", "WARN")
 	expect.NoError(t, err)
 	var group errgroup.Group
 	group.SetLimit(16)

@@ -52,6 +52,7 @@ type fleetRun struct {
 // time and the logs of the right pods. With FAUXLET_E2E_FLEET=1000 it measures 1000 nodes, and then the same with
 // KWOK.
 func TestFleet(t *testing.T) {
+	programs.Slow(t)
 	nodes, rest := programs.NumberFromEnvironment(t, "FAUXLET_E2E_FLEET", 0), fleetRest
 	kwok := nodes > 0
 	if nodes == 0 {
@@ -66,7 +67,10 @@ func TestFleet(t *testing.T) {
 	var columns []figures
 	for _, fleet := range fleets {
 		programs.Path(t, fleet.name) // build before the measurement
-		if !t.Run(fleet.name, func(t *testing.T) { columns = append(columns, measureFleet(t, int(nodes), rest, fleet.start)) }) {
+		if !t.Run(fleet.name, func(t *testing.T) {
+			columns = append(columns,
+				measureFleet(t, int(nodes), rest, fleet.start))
+		}) {
 			return
 		}
 		names = append(names, fleet.name)
@@ -103,9 +107,11 @@ func measureFleet(t *testing.T, nodes int, rest time.Duration, begin func(*testi
 	began = time.Now()
 	r.createPods(t)
 	f.podsCreated = time.Since(began)
-	expect.Eventually(t, patience, "all pods run", func() string { return lack(r.counts.runningPods(), nodes*podsPerNode) })
+	expect.Eventually(t, patience, "all pods run",
+		func() string { return lack(r.counts.runningPods(), nodes*podsPerNode) })
 	f.podsRunning = time.Since(began)
-	programs.Progress("%d pods run after %v, created within %v", nodes*podsPerNode, f.podsRunning.Round(time.Millisecond), f.podsCreated.Round(time.Millisecond))
+	programs.Progress("%d pods run after %v, created within %v", nodes*podsPerNode,
+		f.podsRunning.Round(time.Millisecond), f.podsCreated.Round(time.Millisecond))
 
 	r.atRest(t, &f)
 	programs.Progress("at rest: %d MB resident, %.1f s of CPU a minute", f.rss/1e6, f.cpu)
@@ -162,7 +168,8 @@ func (r *fleetRun) readLogs(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 1))
 	for range logsAsked {
 		i, j := random.IntN(r.nodes), random.IntN(podsPerNode)
-		log, err := r.client.CoreV1().Pods("default").GetLogs(fleetPod(i, j), &v1.PodLogOptions{}).DoRaw(context.Background())
+		log, err := r.client.CoreV1().Pods("default").GetLogs(fleetPod(i, j),
+			&v1.PodLogOptions{}).DoRaw(context.Background())
 		if err != nil {
 			t.Fatalf("log of %s: %v", fleetPod(i, j), err)
 		}
@@ -176,7 +183,8 @@ func (r *fleetRun) readLogs(t *testing.T) {
 func (r *fleetRun) atRest(t *testing.T, f *figures) {
 	const settling = 10 * time.Second
 	leasesInTime := func() {
-		leases, err := r.client.CoordinationV1().Leases(v1.NamespaceNodeLease).List(context.Background(), metav1.ListOptions{ResourceVersion: "0"})
+		leases, err := r.client.CoordinationV1().Leases(v1.NamespaceNodeLease).List(context.Background(),
+			metav1.ListOptions{ResourceVersion: "0"})
 		expect.NoError(t, err)
 		if len(leases.Items) != r.nodes {
 			t.Errorf("there are %d Leases, want %d", len(leases.Items), r.nodes)
@@ -201,7 +209,8 @@ func (r *fleetRun) atRest(t *testing.T, f *figures) {
 	}
 	seconds := r.rest.Seconds()
 	after := programs.UsageOf(t, r.process)
-	f.cpu, f.apiserverCPU = (after.CPU-fleet.CPU)*60/seconds, (programs.UsageOf(t, r.plane.APIServer).CPU-apiserver.CPU)*60/seconds
+	f.cpu, f.apiserverCPU = (after.CPU-fleet.CPU)*60/seconds,
+		(programs.UsageOf(t, r.plane.APIServer).CPU-apiserver.CPU)*60/seconds
 	f.rss, f.anonymous, f.threads = after.Resident, after.Anonymous, after.Threads
 	f.requests = map[string]float64{}
 	for what, count := range r.requests(t) {
@@ -230,8 +239,10 @@ func startFauxlets(t *testing.T, r *fleetRun) {
 		scenario += fmt.Sprintf("- {pod: \"web-*-%d\", log: {text: %q}}\n", j, fleetLog(j))
 	}
 	expect.NoError(t, os.WriteFile(filepath.Join(dir, "scenario.yaml"), []byte(scenario), 0o644))
-	r.process, err = programs.Start("fauxlet", programs.Path(t, "fauxlet"), "serve", "--nodes", fmt.Sprint(r.nodes), "--node-name-prefix", "fleet-", "--port", "0",
-		"--kubeconfig", r.plane.Kubeconfig, "--config", filepath.Join(dir, "kubelet.yaml"), "--cert-dir", filepath.Join(dir, "pki"), "--scenario", filepath.Join(dir, "scenario.yaml"))
+	r.process, err = programs.Start("fauxlet", programs.Path(t, "fauxlet"), "serve", "--nodes", fmt.Sprint(r.nodes),
+		"--node-name-prefix", "fleet-", "--port", "0",
+		"--kubeconfig", r.plane.Kubeconfig, "--config", filepath.Join(dir, "kubelet.yaml"), "--cert-dir",
+		filepath.Join(dir, "pki"), "--scenario", filepath.Join(dir, "scenario.yaml"))
 	expect.NoError(t, err)
 }
 
@@ -265,9 +276,11 @@ func fleetTable(names []string, columns []figures) string {
 	}
 	each("all nodes Ready, s from the start", "%.1f", func(f *figures) float64 { return f.nodesReady.Seconds() })
 	each("all pods created, s", "%.1f", func(f *figures) float64 { return f.podsCreated.Seconds() })
-	each("all pods Running, s from the first created", "%.1f", func(f *figures) float64 { return f.podsRunning.Seconds() })
+	each("all pods Running, s from the first created", "%.1f",
+		func(f *figures) float64 { return f.podsRunning.Seconds() })
 	each("all pods gone, s from their deletion", "%.1f", func(f *figures) float64 { return f.podsGone.Seconds() })
-	each("one log through the apiserver, ms", "%.1f", func(f *figures) float64 { return float64(f.logs.Microseconds()) / 1000 })
+	each("one log through the apiserver, ms", "%.1f",
+		func(f *figures) float64 { return float64(f.logs.Microseconds()) / 1000 })
 	each("resident memory at rest, MB", "%.0f", func(f *figures) float64 { return float64(f.rss) / 1e6 })
 	each("  of it anonymous, MB", "%.0f", func(f *figures) float64 { return float64(f.anonymous) / 1e6 })
 	each("threads at rest", "%.0f", func(f *figures) float64 { return float64(f.threads) })

@@ -63,7 +63,8 @@ func join(t testing.TB, c *controlplane.Plane, o joinOptions) *joined {
 	config, err := o.settings.YAML(p)
 	expect.NoError(t, err)
 	expect.NoError(t, os.WriteFile(filepath.Join(dir, "kubelet.yaml"), config, 0o644))
-	n.args = []string{"serve", "--config", filepath.Join(dir, "kubelet.yaml"), "--kubeconfig", o.kubeconfig, "--hostname-override", o.name,
+	n.args = []string{"serve", "--config", filepath.Join(dir, "kubelet.yaml"), "--kubeconfig", o.kubeconfig,
+		"--hostname-override", o.name,
 		"--cert-dir", filepath.Join(dir, "pki"), "--port", "0", "--ready-file", n.ready, "-v=2"}
 	if o.scenario != "" {
 		file := filepath.Join(dir, "scenario.yaml")
@@ -145,11 +146,13 @@ func TestNodeJoins(t *testing.T) {
 	if got := node.Status.DaemonEndpoints.KubeletEndpoint.Port; got != int32(port) {
 		t.Errorf("kubelet endpoint %d, want %d", got, port)
 	}
-	wanted := []v1.NodeAddress{{Type: v1.NodeInternalIP, Address: "127.0.0.1"}, {Type: v1.NodeHostName, Address: "node-1"}, {Type: v1.NodeExternalDNS, Address: "node-1.example.com"}}
+	wanted := []v1.NodeAddress{{Type: v1.NodeInternalIP, Address: "127.0.0.1"},
+		{Type: v1.NodeHostName, Address: "node-1"}, {Type: v1.NodeExternalDNS, Address: "node-1.example.com"}}
 	if fmt.Sprint(node.Status.Addresses) != fmt.Sprint(wanted) {
 		t.Errorf("addresses %v, want %v", node.Status.Addresses, wanted)
 	}
-	for label, value := range map[string]string{"rack": "7", v1.LabelInstanceTypeStable: "stand-in", v1.LabelHostname: "node-1", v1.LabelOSStable: "linux"} {
+	for label, value := range map[string]string{"rack": "7", v1.LabelInstanceTypeStable: "stand-in",
+		v1.LabelHostname: "node-1", v1.LabelOSStable: "linux"} {
 		if node.Labels[label] != value {
 			t.Errorf("label %s is %q, want %q", label, node.Labels[label], value)
 		}
@@ -158,16 +161,20 @@ func TestNodeJoins(t *testing.T) {
 		t.Errorf("taints %v", node.Spec.Taints)
 	}
 	gpu := node.Status.Allocatable["example.com/gpu"]
-	if node.Status.Capacity.Cpu().String() != "3" || gpu.String() != "2" || node.Status.Allocatable.Pods().String() != "50" {
+	if node.Status.Capacity.Cpu().String() != "3" || gpu.String() != "2" ||
+		node.Status.Allocatable.Pods().String() != "50" {
 		t.Errorf("capacity %v, allocatable %v", node.Status.Capacity, node.Status.Allocatable)
 	}
 	plane.KubectlPrints(t, []string{"node-1   Ready", "v1.37.2+fauxlet"}, "get", "nodes")
 	expect.Eventually(t, time.Minute, "its Lease is renewed and goes with it", func() string {
-		lease, err := plane.Client.CoordinationV1().Leases("kube-node-lease").Get(context.Background(), n.name, metav1.GetOptions{})
+		lease, err := plane.Client.CoordinationV1().Leases("kube-node-lease").Get(context.Background(), n.name,
+			metav1.GetOptions{})
 		if err != nil {
 			return err.Error()
 		}
-		if *lease.Spec.HolderIdentity != n.name || len(lease.OwnerReferences) != 1 || lease.OwnerReferences[0].UID != node.UID || !lease.Spec.RenewTime.After(lease.CreationTimestamp.Time.Add(5*time.Second)) {
+		if *lease.Spec.HolderIdentity != n.name || len(lease.OwnerReferences) != 1 ||
+			lease.OwnerReferences[0].UID != node.UID ||
+			!lease.Spec.RenewTime.After(lease.CreationTimestamp.Time.Add(5*time.Second)) {
 			return fmt.Sprintf("%+v %+v", lease.Spec, lease.OwnerReferences)
 		}
 		return ""
@@ -183,7 +190,8 @@ func TestNodeJoins(t *testing.T) {
 		t.Errorf("pod IP %q, host IP %q", pod.Status.PodIP, pod.Status.HostIP)
 	}
 	plane.KubectlPrints(t, []string{pod.Status.PodIP}, "exec", "web", "--", "hostname", "-i")
-	plane.KubectlPrints(t, []string{string(pod.UID), pod.Status.PodIP}, "get", "--raw", "/api/v1/namespaces/default/pods/web")
+	plane.KubectlPrints(t, []string{string(pod.UID), pod.Status.PodIP}, "get", "--raw",
+		"/api/v1/namespaces/default/pods/web")
 	plane.KubectlPrints(t, []string{`pod "web" deleted`}, "delete", "pod", "web")
 	plane.AwaitNoPod(t, "web")
 
@@ -196,10 +204,12 @@ func TestNodeDeregisters(t *testing.T) {
 	t.Parallel()
 	plane := controlplane.Shared(t, controlplane.ForNodes)
 	// A node's own certificate may not delete Nodes.
-	n := join(t, plane, joinOptions{kubeconfig: plane.Kubeconfig, settings: kubelet.ServingCertificate(t), args: []string{"--deregister-node"}})
+	n := join(t, plane, joinOptions{kubeconfig: plane.Kubeconfig, settings: kubelet.ServingCertificate(t),
+		args: []string{"--deregister-node"}})
 	plane.AwaitNode(t, n.name, "is Ready", controlplane.ReadyIs(v1.ConditionTrue))
 	n.halt(t)
-	if _, err := plane.Client.CoreV1().Nodes().Get(context.Background(), n.name, metav1.GetOptions{}); !apierrors.IsNotFound(err) {
+	if _, err := plane.Client.CoreV1().Nodes().Get(context.Background(), n.name,
+		metav1.GetOptions{}); !apierrors.IsNotFound(err) {
 		t.Errorf("the Node is left: %v", err)
 	}
 }
@@ -231,7 +241,8 @@ func TestNodeKeepsPodsAfterRestart(t *testing.T) {
 			t.Errorf("%s is another now:\nbefore %+v\nafter  %+v", name, before[name].Status, after.Status)
 		}
 	}
-	if node := plane.AwaitNode(t, n.name, "is Ready again", controlplane.ReadyIs(v1.ConditionTrue)); node.UID != firstNode.UID {
+	if node := plane.AwaitNode(t, n.name, "is Ready again",
+		controlplane.ReadyIs(v1.ConditionTrue)); node.UID != firstNode.UID {
 		t.Error("it is another Node now")
 	}
 	plane.KubectlPrints(t, []string{"HTTP/1.1"}, "logs", "stays", "--tail=1")
@@ -260,7 +271,10 @@ func TestNodeScenario(t *testing.T) {
 	s := kubelet.ServingCertificate(t)
 	s["staticPodPath"], s["fileCheckFrequency"] = manifests, "1s"
 	manifest := filepath.Join(manifests, "proxy.yaml")
-	expect.NoError(t, os.WriteFile(manifest, []byte("apiVersion: v1\nkind: Pod\nmetadata: {name: proxy}\nspec: {containers: [{name: proxy, image: proxy}]}\n"), 0o644))
+	expect.NoError(t,
+		os.WriteFile(manifest,
+			[]byte("apiVersion: v1\nkind: Pod\nmetadata: {name: proxy}\nspec: {containers: [{name: proxy, image: proxy}]}\n"),
+			0o644))
 	n := join(t, plane, joinOptions{settings: s, scenario: `
 pods:
 - metadata: {name: agent}
@@ -284,13 +298,15 @@ containers:
 	plane.AwaitPod(t, "job-1", "succeeds", controlplane.PhaseIs(v1.PodSucceeded))
 	plane.AwaitPod(t, "broken-1", "fails", controlplane.PhaseIs(v1.PodFailed))
 	plane.AwaitPod(t, "nowhere", "has no image", func(pod *v1.Pod) string {
-		if s := pod.Status.ContainerStatuses; len(s) == 1 && s[0].State.Waiting != nil && s[0].State.Waiting.Reason == "ImagePullBackOff" {
+		if s := pod.Status.ContainerStatuses; len(s) == 1 && s[0].State.Waiting != nil &&
+			s[0].State.Waiting.Reason == "ImagePullBackOff" {
 			return ""
 		}
 		return fmt.Sprint(pod.Status)
 	})
 	plane.AwaitPod(t, "broken-2", "is in its back-off", func(pod *v1.Pod) string {
-		if s := pod.Status.ContainerStatuses; len(s) == 1 && s[0].RestartCount > 0 && s[0].State.Waiting != nil && s[0].State.Waiting.Reason == "CrashLoopBackOff" {
+		if s := pod.Status.ContainerStatuses; len(s) == 1 && s[0].RestartCount > 0 && s[0].State.Waiting != nil &&
+			s[0].State.Waiting.Reason == "CrashLoopBackOff" {
 			return ""
 		}
 		return fmt.Sprint(pod.Status)

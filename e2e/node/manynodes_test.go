@@ -41,19 +41,22 @@ subjects: [{apiGroup: rbac.authorization.k8s.io, kind: User, name: kubelet-clien
 // node authorizes requests for itself and has its own pods, port and metrics.
 func TestManyNodes(t *testing.T) {
 	t.Parallel()
+	programs.Slow(t)
 	plane := controlplane.Shared(t, controlplane.ForNodes)
 	ctx := context.Background()
 	plane.Apply(t, onlyMany1)
 	expect.Eventually(t, time.Minute, "the role holds", func() string {
-		if got := plane.Kubectl(t, "auth", "can-i", "get", "nodes/many-1", "--subresource=proxy", "--as=kubelet-client"); got.Status != 0 {
+		if got := plane.Kubectl(t, "auth", "can-i", "get", "nodes/many-1", "--subresource=proxy",
+			"--as=kubelet-client"); got.Status != 0 {
 			return got.Stdout + got.Stderr
 		}
 		return ""
 	})
 
 	metrics := fmt.Sprintf("127.0.0.1:%d", programs.FreePort(t))
-	n := join(t, plane, joinOptions{name: "host", kubeconfig: plane.Kubeconfig, settings: kubelet.ServingCertificate(t), scenario: "nodes: 3\n", args: []string{
-		"--nodes", "1", "--node-name-prefix", "many-", "--deregister-node", "--metrics-address", metrics}})
+	n := join(t, plane, joinOptions{name: "host", kubeconfig: plane.Kubeconfig, settings: kubelet.ServingCertificate(t),
+		scenario: "nodes: 3\n", args: []string{
+			"--nodes", "1", "--node-name-prefix", "many-", "--deregister-node", "--metrics-address", metrics}})
 	ready := func() (names []string) {
 		list, err := plane.Client.CoreV1().Nodes().List(ctx, metav1.ListOptions{})
 		expect.NoError(t, err)
@@ -77,7 +80,9 @@ func TestManyNodes(t *testing.T) {
 			}
 			text := expect.Page(t, "http://"+metrics+"/metrics")
 			for _, name := range []string{"many-0", "many-1", "many-2", "many-3", "many-4"} {
-				if there := strings.Contains(text, fmt.Sprintf(`kubelet_http_requests_total{long_running="false",method="GET",node=%q,`, name)); there && !slices.Contains(names, name) {
+				if there := strings.Contains(text,
+					fmt.Sprintf(`kubelet_http_requests_total{long_running="false",method="GET",node=%q,`, name)); there &&
+					!slices.Contains(names, name) {
 					return fmt.Sprintf("the metrics of %s are there: %v", name, there)
 				}
 			}
@@ -86,7 +91,8 @@ func TestManyNodes(t *testing.T) {
 	}
 	again := func(scenario string) {
 		t.Helper()
-		expect.NoError(t, os.WriteFile(n.args[slices.Index(n.args, "--scenario")+1], []byte("apiVersion: fauxlet/v1alpha1\nkind: Scenario\n"+scenario), 0o644))
+		expect.NoError(t, os.WriteFile(n.args[slices.Index(n.args, "--scenario")+1],
+			[]byte("apiVersion: fauxlet/v1alpha1\nkind: Scenario\n"+scenario), 0o644))
 		expect.NoError(t, n.Cmd.Process.Signal(syscall.SIGHUP))
 	}
 	are("many-0", "many-1", "many-2")
@@ -97,7 +103,8 @@ func TestManyNodes(t *testing.T) {
 	}
 	plane.KubectlPrints(t, []string{"HTTP/1.1"}, "logs", "web-many-1", "--tail=1")
 	got := plane.Kubectl(t, "logs", "web-many-0")
-	expect.Contains(t, "logs of a node that may not be read", got.Stderr, `Forbidden (user=kubelet-client, verb=get, resource=nodes, subresource(s)=[proxy])`)
+	expect.Contains(t, "logs of a node that may not be read", got.Stderr,
+		`Forbidden (user=kubelet-client, verb=get, resource=nodes, subresource(s)=[proxy])`)
 	text := expect.Page(t, "http://"+metrics+"/metrics")
 	for _, want := range []string{
 		`kubelet_http_requests_total{long_running="false",method="GET",node="many-1",path="containerLogs",server_type="readwrite"} 1`,
@@ -120,7 +127,8 @@ func TestManyNodes(t *testing.T) {
 	gone := n.open.Nodes["many-4"]
 	again("nodes: 2\n")
 	are("many-0", "many-1")
-	if _, err := http.Get("https://" + gone + "/healthz"); err == nil || !strings.Contains(err.Error(), "connection refused") {
+	if _, err := http.Get("https://" + gone + "/healthz"); err == nil ||
+		!strings.Contains(err.Error(), "connection refused") {
 		t.Errorf("the port of a node that is gone: %v", err)
 	}
 	for _, name := range []string{"many-2", "many-3", "many-4"} {

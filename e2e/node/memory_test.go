@@ -20,11 +20,13 @@ const (
 func TestIdleMemory(t *testing.T) {
 	t.Parallel()
 	reviews := reviews.Start(t)
-	k := kubelet.Start(t, nil, kubelet.Options{Kind: "fauxlet", Kubeconfig: reviews.Kubeconfig, Settings: kubelet.ServingCertificate(t)})
+	k := kubelet.Start(t, nil, kubelet.Options{Kind: "fauxlet", Kubeconfig: reviews.Kubeconfig,
+		Settings: kubelet.ServingCertificate(t)})
 	k.Expect(t, "/pods", kubelet.Credential{}, http.StatusUnauthorized, "Unauthorized")
 	used := programs.UsageOf(t, k.Process)
 	t.Logf("%d kB resident, %d kB of it its own", used.Resident>>10, used.Anonymous>>10)
 	if used.Resident == 0 || used.Resident > idleMemory || used.Anonymous > idleOwn {
-		t.Errorf("%d kB resident, %d kB of it its own, want at most %d and %d", used.Resident>>10, used.Anonymous>>10, idleMemory>>10, idleOwn>>10)
+		t.Errorf("%d kB resident, %d kB of it its own, want at most %d and %d", used.Resident>>10, used.Anonymous>>10,
+			idleMemory>>10, idleOwn>>10)
 	}
 }

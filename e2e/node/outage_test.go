@@ -27,7 +27,8 @@ func (n *joined) works(t testing.TB, name string) {
 	plane.KubectlPrints(t, nil, "delete", "pod", name, "--wait=false")
 	plane.AwaitNoPod(t, name)
 	expect.Eventually(t, time.Minute, "the Lease is renewed", func() string {
-		lease, err := plane.Client.CoordinationV1().Leases("kube-node-lease").Get(context.Background(), n.name, metav1.GetOptions{})
+		lease, err := plane.Client.CoordinationV1().Leases("kube-node-lease").Get(context.Background(), n.name,
+			metav1.GetOptions{})
 		if err != nil {
 			return err.Error()
 		}
@@ -54,6 +55,7 @@ func (n *joined) awaitLog(t testing.TB, words string, count, from int) {
 // recovers each time, with the same pods.
 func TestNodeRecoversFromOutages(t *testing.T) {
 	t.Parallel()
+	programs.Slow(t)
 	plane := controlplane.NewWithEtcd(t, controlplane.ForNodes)
 	way, kubeconfig := newConnection(t, plane, "node-1")
 	s := kubelet.ServingCertificate(t)
@@ -102,7 +104,8 @@ func TestNodeRecoversFromOutages(t *testing.T) {
 			})
 		}},
 		{"its Lease is deleted", func(t *testing.T) {
-			expect.NoError(t, plane.Client.CoordinationV1().Leases("kube-node-lease").Delete(context.Background(), n.name, metav1.DeleteOptions{}))
+			expect.NoError(t, plane.Client.CoordinationV1().Leases("kube-node-lease").Delete(context.Background(), n.name,
+				metav1.DeleteOptions{}))
 		}},
 		{"it is killed", func(t *testing.T) {
 			n.kill(t)
@@ -123,6 +126,7 @@ func TestNodeRecoversFromOutages(t *testing.T) {
 // TestNodeChurn creates and deletes a thousand pods within a minute and kills the node meanwhile. No pod is left.
 func TestNodeChurn(t *testing.T) {
 	t.Parallel()
+	programs.Slow(t)
 	plane := controlplane.Shared(t, controlplane.ForNodes)
 	s := kubelet.ServingCertificate(t)
 	s["kubeAPIQPS"], s["kubeAPIBurst"] = 500, 1000 // the default of 50 per second takes longer
@@ -166,7 +170,8 @@ func TestNodeChurn(t *testing.T) {
 		}
 		return ""
 	})
-	programs.Progress("%d pods have come and gone in %v", count, time.Since(began).Round(time.Second)) // a busy machine takes longer
+	programs.Progress("%d pods have come and gone in %v", count,
+		time.Since(began).Round(time.Second)) // a busy machine takes longer
 	client := kubelet.Credential{}
 	var err error
 	client.Pair, err = plane.PKI.CA.Client("admin", []string{"system:masters"})
@@ -193,12 +198,14 @@ func TestDeletedNodeStaysDeletedUntilRestart(t *testing.T) {
 	first := plane.AwaitNode(t, n.name, "is Ready", controlplane.ReadyIs(v1.ConditionTrue))
 	expect.NoError(t, plane.Client.CoreV1().Nodes().Delete(context.Background(), n.name, metav1.DeleteOptions{}))
 	n.awaitLog(t, "Error updating node status, will retry", 10, 0)
-	if _, err := plane.Client.CoreV1().Nodes().Get(context.Background(), n.name, metav1.GetOptions{}); !apierrors.IsNotFound(err) {
+	if _, err := plane.Client.CoreV1().Nodes().Get(context.Background(), n.name,
+		metav1.GetOptions{}); !apierrors.IsNotFound(err) {
 		t.Errorf("it is there again: %v", err)
 	}
 	n.halt(t)
 	n.start(t)
-	if again := plane.AwaitNode(t, n.name, "is Ready again", controlplane.ReadyIs(v1.ConditionTrue)); again.UID == first.UID {
+	if again := plane.AwaitNode(t, n.name, "is Ready again",
+		controlplane.ReadyIs(v1.ConditionTrue)); again.UID == first.UID {
 		t.Error("it is the same Node")
 	}
 }
@@ -206,17 +213,20 @@ func TestDeletedNodeStaysDeletedUntilRestart(t *testing.T) {
 // TestKubectlTop runs kubectl top for a node that registered itself and its pods.
 func TestKubectlTop(t *testing.T) {
 	t.Parallel()
+	programs.Slow(t)
 	port := programs.FreePort(t)
 	plane := controlplane.NewWithMetricsAPI(t, port, controlplane.ForNodes...)
 	token, _ := plane.Token(t, "scraper")
-	n := join(t, plane, joinOptions{settings: kubelet.ServingCertificate(t), args: []string{"--capacity=cpu=4,memory=16Gi"}})
+	n := join(t, plane, joinOptions{settings: kubelet.ServingCertificate(t),
+		args: []string{"--capacity=cpu=4,memory=16Gi"}})
 	plane.AwaitNode(t, n.name, "is Ready", controlplane.ReadyIs(v1.ConditionTrue))
 	plane.CreatePod(t, controlplane.BoundTo(n.name, "web"))
 	plane.AwaitPod(t, "web", "runs", controlplane.PhaseIs(v1.PodRunning))
 	plane.StartMetricsServer(t, token, port)
 	expect.Eventually(t, 2*time.Minute, "kubectl top", func() string {
 		nodes, pods := plane.Kubectl(t, "top", "nodes"), plane.Kubectl(t, "top", "pods")
-		if nodes.Status != 0 || pods.Status != 0 || !strings.Contains(nodes.Stdout, "node-1") || !strings.Contains(pods.Stdout, "web") {
+		if nodes.Status != 0 || pods.Status != 0 || !strings.Contains(nodes.Stdout, "node-1") ||
+			!strings.Contains(pods.Stdout, "web") {
 			return fmt.Sprintln(nodes, pods)
 		}
 		t.Logf("\n%s\n%s", nodes.Stdout, pods.Stdout)

@@ -113,8 +113,10 @@ type flat map[string]string
 
 // masked maps the ends of field paths to a replacement for their values. Any two objects differ in these fields.
 var masked = map[string]string{
-	"uid": "(uid)", "resourceVersion": "(version)", "creationTimestamp": "(time)", "deletionTimestamp": "(time)", "renewTime": "(time)",
-	"lastHeartbeatTime": "(time)", "lastTransitionTime": "(time)", "startTime": "(time)", "startedAt": "(time)", "finishedAt": "(time)",
+	"uid": "(uid)", "resourceVersion": "(version)", "creationTimestamp": "(time)", "deletionTimestamp": "(time)",
+	"renewTime":         "(time)",
+	"lastHeartbeatTime": "(time)", "lastTransitionTime": "(time)", "startTime": "(time)", "startedAt": "(time)",
+	"finishedAt":  "(time)",
 	"containerID": "(id)", "imageID": "(image)", "Port": "(port)",
 }
 
@@ -176,8 +178,10 @@ func inShort(all []stage) string {
 	for _, s := range all {
 		fmt.Fprintf(&text, "  %6.1fs %s", s.lasted.Seconds(), s.status["phase"])
 		for _, path := range slices.Sorted(maps.Keys(s.status)) {
-			if of, field, found := strings.Cut(path, ".state."); found && (strings.HasSuffix(field, ".reason") || strings.HasPrefix(field, "running.")) {
-				fmt.Fprintf(&text, " %s#%s:%s", s.status[of+".name"], s.status[of+".restartCount"], strings.Replace(s.status[path], "(time)", "Running", 1))
+			if of, field, found := strings.Cut(path, ".state."); found &&
+				(strings.HasSuffix(field, ".reason") || strings.HasPrefix(field, "running.")) {
+				fmt.Fprintf(&text, " %s#%s:%s", s.status[of+".name"], s.status[of+".restartCount"],
+					strings.Replace(s.status[path], "(time)", "Running", 1))
 			}
 		}
 		text.WriteString("\n")
@@ -260,7 +264,8 @@ func (c *comparer) unmet(t testing.TB) {
 	for i, d := range sameNodeDifferences {
 		for _, pattern := range d.paths {
 			if !c.met[place(i, pattern)] {
-				t.Errorf("%s %s: the kubelet's %s and fauxlet's %s are not seen any more; take it out of sameNodeDifferences", d.what, pattern, d.hollow, d.fauxlet)
+				t.Errorf("%s %s: the kubelet's %s and fauxlet's %s are not seen any more; take it out of sameNodeDifferences",
+					d.what, pattern, d.hollow, d.fauxlet)
 			}
 		}
 	}
@@ -325,8 +330,9 @@ func (c *comparer) unmatched(of, other []stage, ofHollow bool) []string {
 			from = found
 			continue
 		}
-		all = append(all, fmt.Sprintf("for %v it was (phase %s), and the other never; the nearest of its %d stages differs in\n      %s",
-			s.lasted.Round(100*time.Millisecond), s.status["phase"], len(other)-from, strings.Join(nearest, "\n      ")))
+		all = append(all,
+			fmt.Sprintf("for %v it was (phase %s), and the other never; the nearest of its %d stages differs in\n      %s",
+				s.lasted.Round(100*time.Millisecond), s.status["phase"], len(other)-from, strings.Join(nearest, "\n      ")))
 	}
 	return all
 }

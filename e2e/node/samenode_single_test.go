@@ -11,8 +11,8 @@ import (
 	"fauxlet/e2e/internal/expect"
 )
 
-// lonely are pods in which a stand-in is no kubelet, and so they are compared alone: each by what there is to see of it, or
-// why there is nothing yet.
+// lonely are pods in which a stand-in is no kubelet, and so they are compared alone: each by what there is to see of
+// it, or why there is nothing yet.
 var lonely = []struct {
 	what string
 	spec v1.PodSpec
@@ -55,7 +55,8 @@ func (s *sameNode) alone(t *testing.T) {
 		name := fmt.Sprint("lonely-", i)
 		for _, side := range sides {
 			lone := shape{name: name, spec: l.spec}
-			_, err := s.plane.Client.CoreV1().Pods(side).Create(context.Background(), lone.pod(t, side, side), metav1.CreateOptions{})
+			_, err := s.plane.Client.CoreV1().Pods(side).Create(context.Background(), lone.pod(t, side, side),
+				metav1.CreateOptions{})
 			expect.NoError(t, err)
 		}
 		s.compare(t, l.what, func(side int) (any, error) {

@@ -25,7 +25,8 @@ import (
 	"fauxlet/e2e/internal/programs"
 )
 
-// The number of generated pods and the seed that they are generated from. FAUXLET_E2E_PODS and FAUXLET_E2E_SEED set others.
+// The number of generated pods and the seed that they are generated from. FAUXLET_E2E_PODS and FAUXLET_E2E_SEED set
+// others.
 const (
 	defaultPods = 30
 	defaultSeed = 1
@@ -52,10 +53,13 @@ type journey struct {
 	problems         []string // with them as they are now
 }
 
-// TestSameNode: a stand-in's Node, Lease, static pods and pods, from their beginning to their end, are as a kubelet's.
+// TestSameNode: a stand-in's Node, Lease, static pods and pods, from their beginning to their end, are as a
+// kubelet's.
 func TestSameNode(t *testing.T) {
 	t.Parallel()
-	seed, count := programs.NumberFromEnvironment(t, "FAUXLET_E2E_SEED", defaultSeed), programs.NumberFromEnvironment(t, "FAUXLET_E2E_PODS", defaultPods)
+	programs.Slow(t)
+	seed, count := programs.NumberFromEnvironment(t, "FAUXLET_E2E_SEED", defaultSeed),
+		programs.NumberFromEnvironment(t, "FAUXLET_E2E_PODS", defaultPods)
 	t.Logf("generated pods: FAUXLET_E2E_SEED=%d FAUXLET_E2E_PODS=%d", seed, count)
 	s := &sameNode{comparer: &comparer{met: map[string]bool{}}, plane: controlplane.New(t, controlplane.ForNodes)}
 	for _, shape := range append(shapes(), generatedShapes(seed, int(count))...) {
@@ -64,7 +68,8 @@ func TestSameNode(t *testing.T) {
 	s.start(t)
 	for _, j := range s.journeys {
 		for _, side := range sides {
-			_, err := s.plane.Client.CoreV1().Pods(side).Create(context.Background(), j.pod(t, side, side), metav1.CreateOptions{})
+			_, err := s.plane.Client.CoreV1().Pods(side).Create(context.Background(), j.pod(t, side, side),
+				metav1.CreateOptions{})
 			expect.NoError(t, err)
 		}
 	}
@@ -82,7 +87,8 @@ func TestSameNode(t *testing.T) {
 func (s *sameNode) start(t *testing.T) {
 	ctx := context.Background()
 	for _, side := range sides {
-		_, err := s.plane.Client.CoreV1().Namespaces().Create(ctx, &v1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: side}}, metav1.CreateOptions{})
+		_, err := s.plane.Client.CoreV1().Namespaces().Create(ctx, &v1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: side}},
+			metav1.CreateOptions{})
 		if err != nil && !apierrors.IsAlreadyExists(err) {
 			t.Fatal(err)
 		}
@@ -95,24 +101,28 @@ kind: Pod
 metadata: {name: agent, namespace: default, labels: {app: agent}}
 spec: {containers: [{name: agent, image: "example.com/agent:1"}]}
 `), 0o644))
-	both := []string{"--node-ip", hostAddress(t), "--node-labels", "example.com/rack=7", "--register-with-taints", "example.com/kind=test:NoSchedule", "--max-pods", "300"}
+	both := []string{"--node-ip", hostAddress(t), "--node-labels", "example.com/rack=7", "--register-with-taints",
+		"example.com/kind=test:NoSchedule", "--max-pods", "300"}
 	s.hollow = startHollow(t, s.plane, sides[0], append(both, "--pod-manifest-path", static)...)
 	settings := kubelet.ServingCertificate(t)
 	settings["staticPodPath"] = static
 	// What the kubelet finds of its machine.
 	machine := []string{"--capacity", "cpu=1,memory=3840Mi,ephemeral-storage=0"}
-	s.fauxlet = join(t, s.plane, joinOptions{name: sides[1], settings: settings, scenario: s.scenario(t), args: append(both, machine...)})
+	s.fauxlet = join(t, s.plane, joinOptions{name: sides[1], settings: settings, scenario: s.scenario(t),
+		args: append(both, machine...)})
 	t.Cleanup(func() {
 		now := int64(0)
 		for _, side := range sides {
 			for _, namespace := range []string{side, "default"} {
-				err := s.plane.Client.CoreV1().Pods(namespace).DeleteCollection(ctx, metav1.DeleteOptions{GracePeriodSeconds: &now}, metav1.ListOptions{FieldSelector: "spec.nodeName=" + side})
+				err := s.plane.Client.CoreV1().Pods(namespace).DeleteCollection(ctx,
+					metav1.DeleteOptions{GracePeriodSeconds: &now}, metav1.ListOptions{FieldSelector: "spec.nodeName=" + side})
 				if err != nil {
 					t.Error(err)
 				}
 			}
 		}
-		if err := s.plane.Client.CoreV1().Nodes().Delete(ctx, sides[0], metav1.DeleteOptions{}); err != nil && !apierrors.IsNotFound(err) {
+		if err := s.plane.Client.CoreV1().Nodes().Delete(ctx, sides[0], metav1.DeleteOptions{}); err != nil &&
+			!apierrors.IsNotFound(err) {
 			t.Error(err)
 		}
 	})
@@ -176,7 +186,8 @@ func (s *sameNode) objects(t *testing.T) {
 		return s.plane.Client.CoordinationV1().Leases(v1.NamespaceNodeLease).Get(ctx, sides[side], metav1.GetOptions{})
 	})
 	s.compare(t, "CSINode", func(side int) (any, error) {
-		all, err := s.plane.Client.StorageV1().CSINodes().List(ctx, metav1.ListOptions{FieldSelector: "metadata.name=" + sides[side]})
+		all, err := s.plane.Client.StorageV1().CSINodes().List(ctx,
+			metav1.ListOptions{FieldSelector: "metadata.name=" + sides[side]})
 		if err == nil && len(all.Items) == 0 && side == 0 {
 			err = fmt.Errorf("it is not there yet")
 		}
@@ -205,11 +216,12 @@ func (s *sameNode) objects(t *testing.T) {
 	})
 }
 
-// restful is how long two pods must have been the same to be at rest: longer than any container runs or waits that is not at
-// rest but in a long back-off.
+// restful is how long two pods must have been the same to be at rest: longer than any container runs or waits that is
+// not at rest but in a long back-off.
 const restful = 13 * time.Second
 
-// travel takes all pods to where they rest, changes them there, and deletes them, and compares what they went through.
+// travel takes all pods to where they rest, changes them there, and deletes them, and compares what they went
+// through.
 func (s *sameNode) travel(t *testing.T) {
 	done := map[*journey]bool{}
 	_ = expect.Within(2*time.Minute, func() string {
@@ -272,24 +284,28 @@ func (s *sameNode) step(t *testing.T, j *journey) (gone bool) {
 
 func (s *sameNode) delete(t *testing.T, j *journey, grace *int64) {
 	for _, side := range sides {
-		expect.NoError(t, s.plane.Client.CoreV1().Pods(side).Delete(context.Background(), j.name, metav1.DeleteOptions{GracePeriodSeconds: grace}))
+		expect.NoError(t, s.plane.Client.CoreV1().Pods(side).Delete(context.Background(), j.name,
+			metav1.DeleteOptions{GracePeriodSeconds: grace}))
 	}
 }
 
-// change meets the conditions that a pod waits for, or debugs it where it is to be debugged; false: there is nothing to change.
+// change meets the conditions that a pod waits for, or debugs it where it is to be debugged; false: there is nothing
+// to change.
 func (s *sameNode) change(t *testing.T, j *journey) bool {
 	ctx := context.Background()
 	for _, side := range sides {
 		pods := s.plane.Client.CoreV1().Pods(side)
 		for _, gate := range j.spec.ReadinessGates {
-			patch := fmt.Sprintf(`{"status":{"conditions":[{"type":%q,"status":"True","lastTransitionTime":"2026-01-01T00:00:00Z"}]}}`, gate.ConditionType)
+			patch := fmt.Sprintf(`{"status":{"conditions":[{"type":%q,"status":"True","lastTransitionTime":"2026-01-01T00:00:00Z"}]}}`,
+				gate.ConditionType)
 			_, err := pods.Patch(ctx, j.name, types.StrategicMergePatchType, []byte(patch), metav1.PatchOptions{}, "status")
 			expect.NoError(t, err)
 		}
 		if j.debugged {
 			pod, err := pods.Get(ctx, j.name, metav1.GetOptions{})
 			expect.NoError(t, err)
-			pod.Spec.EphemeralContainers = []v1.EphemeralContainer{{EphemeralContainerCommon: v1.EphemeralContainerCommon{Name: "debug", Image: "example.com/debug:1"}}}
+			pod.Spec.EphemeralContainers = []v1.EphemeralContainer{{EphemeralContainerCommon: v1.EphemeralContainerCommon{Name: "debug",
+				Image: "example.com/debug:1"}}}
 			_, err = pods.UpdateEphemeralContainers(ctx, j.name, pod, metav1.UpdateOptions{})
 			expect.NoError(t, err)
 		}
@@ -312,7 +328,8 @@ func (s *sameNode) compareJourney(t *testing.T, j *journey) {
 	}
 	spec, err := yaml.Marshal(j.pod(t, "", "").Spec)
 	expect.NoError(t, err)
-	t.Errorf("pod %s:\n    %s\n%s\nthe kubelet's:\n%s\nfauxlet's:\n%s", j.name, strings.Join(problems, "\n    "), spec, inShort(hollow), inShort(fauxlet))
+	t.Errorf("pod %s:\n    %s\n%s\nthe kubelet's:\n%s\nfauxlet's:\n%s", j.name, strings.Join(problems, "\n    "), spec,
+		inShort(hollow), inShort(fauxlet))
 }
 
 // conduct compares what can be said of all pods together.
@@ -330,12 +347,14 @@ func (s *sameNode) conduct(t *testing.T) {
 	})
 	s.compare(t, "events", func(side int) (any, error) {
 		is := map[string]string{}
-		for _, line := range regexp.MustCompile(`(?m)^event: (?:Normal|Warning) (\S+)`).FindAllStringSubmatch(s.hollow.Out.String(), -1) {
+		for _, line := range regexp.MustCompile(`(?m)^event: (?:Normal|Warning) (\S+)`).FindAllStringSubmatch(s.hollow.Out.String(),
+			-1) {
 			if side == 0 {
 				is[line[1]] = "reported"
 			}
 		}
-		all, err := s.plane.Client.CoreV1().Events("").List(context.Background(), metav1.ListOptions{FieldSelector: "source=kubelet"})
+		all, err := s.plane.Client.CoreV1().Events("").List(context.Background(),
+			metav1.ListOptions{FieldSelector: "source=kubelet"})
 		if err != nil {
 			return nil, err
 		}
@@ -349,7 +368,8 @@ func (s *sameNode) conduct(t *testing.T) {
 }
 
 func anyCreated(s *v1.PodStatus) bool {
-	return slices.ContainsFunc(slices.Concat(s.InitContainerStatuses, s.ContainerStatuses), func(c v1.ContainerStatus) bool { return c.ContainerID != "" })
+	return slices.ContainsFunc(slices.Concat(s.InitContainerStatuses, s.ContainerStatuses),
+		func(c v1.ContainerStatus) bool { return c.ContainerID != "" })
 }
 
 // stop stops both nodes, and compares what they leave.

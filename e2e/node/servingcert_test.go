@@ -50,7 +50,8 @@ func nodeClient(t testing.TB, c *controlplane.Plane, node string) *kubernetes.Cl
 func forget(t testing.TB, c *controlplane.Plane, node string) {
 	for _, signer := range []string{controlplane.ClientSigner, controlplane.ServingSigner} {
 		for _, request := range c.CertificateRequests(t, node, signer) {
-			expect.NoError(t, c.Client.CertificatesV1().CertificateSigningRequests().Delete(context.Background(), request.Name, metav1.DeleteOptions{}))
+			expect.NoError(t, c.Client.CertificatesV1().CertificateSigningRequests().Delete(context.Background(), request.Name,
+				metav1.DeleteOptions{}))
 		}
 	}
 }
@@ -60,7 +61,8 @@ func approve(t testing.TB, c *controlplane.Plane, name string) {
 	t.Helper()
 	c.KubectlPrints(t, []string{"approved"}, "certificate", "approve", name)
 	expect.Eventually(t, time.Minute, name+" is issued", func() string {
-		request, err := c.Client.CertificatesV1().CertificateSigningRequests().Get(context.Background(), name, metav1.GetOptions{})
+		request, err := c.Client.CertificatesV1().CertificateSigningRequests().Get(context.Background(), name,
+			metav1.GetOptions{})
 		if err != nil {
 			return err.Error()
 		}
@@ -71,8 +73,8 @@ func approve(t testing.TB, c *controlplane.Plane, name string) {
 	})
 }
 
-// TestServingCertificateFollowsAddresses: a node that gets an address asks anew, and serves on with what it has until that
-// is approved. One that was denied asks again.
+// TestServingCertificateFollowsAddresses: a node that gets an address asks anew, and serves on with what it has until
+// that is approved. One that was denied asks again.
 func TestServingCertificateFollowsAddresses(t *testing.T) {
 	t.Parallel()
 	plane := bootstrapPlane(t)
@@ -84,7 +86,8 @@ func TestServingCertificateFollowsAddresses(t *testing.T) {
 	}
 	at("127.0.0.1")
 	serving, err := nodeidentity.NewServing(nodeidentity.ServingOptions{
-		NodeName: node, CertDir: t.TempDir(), Client: nodeClient(t, plane, node), Addresses: func() []v1.NodeAddress { return *addresses.Load() },
+		NodeName: node, CertDir: t.TempDir(), Client: nodeClient(t, plane, node),
+		Addresses: func() []v1.NodeAddress { return *addresses.Load() },
 	})
 	expect.NoError(t, err)
 	ctx, stop := context.WithCancel(context.Background())
@@ -117,16 +120,20 @@ func TestServingCertificateFollowsAddresses(t *testing.T) {
 	serves("127.0.0.2")
 }
 
-// TestNodeFollowsRotatedCA: the cluster's CA is another from the next certificates on, and the node goes on, with its pods, by those.
+// TestNodeFollowsRotatedCA: the cluster's CA is another from the next certificates on, and the node goes on, with its
+// pods, by those.
 func TestNodeFollowsRotatedCA(t *testing.T) {
 	t.Parallel()
+	programs.Slow(t)
 	p, err := controlplane.Certificates()
 	expect.NoError(t, err)
 	next, err := testcerts.NewAuthority("kubernetes-next")
 	expect.NoError(t, err)
 	expect.NoError(t, next.Write(filepath.Join(p.Dir, "next.crt"), filepath.Join(p.Dir, "next.key")))
-	expect.NoError(t, os.WriteFile(filepath.Join(p.Dir, "both.crt"), append(slices.Clone(p.CA.CertPEM()), next.CertPEM()...), 0o644))
-	plane := controlplane.New(t, slices.Concat(bootstrapping, []string{"--client-ca-file=both.crt", "--kubelet-certificate-authority=both.crt"}))
+	expect.NoError(t, os.WriteFile(filepath.Join(p.Dir, "both.crt"),
+		append(slices.Clone(p.CA.CertPEM()), next.CertPEM()...), 0o644))
+	plane := controlplane.New(t, slices.Concat(bootstrapping,
+		[]string{"--client-ca-file=both.crt", "--kubelet-certificate-authority=both.crt"}))
 	// Certificates that are good for less than 86 seconds are due at once, since they are dated five minutes back.
 	const life = time.Minute
 	signer := plane.StartControllerManager(t, controlplane.CertificateControllers, life)
@@ -150,7 +157,8 @@ func TestNodeFollowsRotatedCA(t *testing.T) {
 				return ""
 			})
 		}
-		expect.Eventually(t, time.Minute, "kubectl logs", func() string { return plane.Kubectl(t, "logs", "stays", "--tail=1").Stderr })
+		expect.Eventually(t, time.Minute, "kubectl logs",
+			func() string { return plane.Kubectl(t, "logs", "stays", "--tail=1").Stderr })
 		n.works(t, "by-"+issuer)
 	}
 	plane.CreatePod(t, controlplane.BoundTo(b.name, "stays"))
@@ -158,7 +166,8 @@ func TestNodeFollowsRotatedCA(t *testing.T) {
 	goesBy("kubernetes")
 	expect.NoError(t, signer.Stop())
 	plane.StartControllerManager(t, controlplane.CertificateControllers, life,
-		"--cluster-signing-cert-file="+filepath.Join(p.Dir, "next.crt"), "--cluster-signing-key-file="+filepath.Join(p.Dir, "next.key"))
+		"--cluster-signing-cert-file="+filepath.Join(p.Dir, "next.crt"),
+		"--cluster-signing-key-file="+filepath.Join(p.Dir, "next.key"))
 	goesBy("kubernetes-next")
 	plane.RunsStill(t, before)
 }
@@ -166,10 +175,12 @@ func TestNodeFollowsRotatedCA(t *testing.T) {
 // Statement 16 of docs/claims.md: the flag is gone. TestBootstrap uses its successor, --cluster-signing-duration.
 func TestSigningDuration(t *testing.T) {
 	t.Parallel()
-	p, err := programs.Start("kube-controller-manager", programs.Path(t, "kube-controller-manager"), "--experimental-cluster-signing-duration=8760h")
+	p, err := programs.Start("kube-controller-manager", programs.Path(t, "kube-controller-manager"),
+		"--experimental-cluster-signing-duration=8760h")
 	expect.NoError(t, err)
 	<-p.Ended
-	expect.Contains(t, "kube-controller-manager", p.Out.String(), "unknown flag: --experimental-cluster-signing-duration")
+	expect.Contains(t, "kube-controller-manager", p.Out.String(),
+		"unknown flag: --experimental-cluster-signing-duration")
 }
 
 // identityFacts describe how a node obtained a certificate.
@@ -188,8 +199,10 @@ func factsOf(t testing.TB, c *controlplane.Plane, node, signer, dir string) iden
 	for _, request := range c.CertificateRequests(t, node, signer) {
 		asked := controlplane.ParseRequest(t, request)
 		name := regexp.MustCompile(`^csr-\w{5}$`).ReplaceAllString(request.Name, "csr-NAME")
-		f.Requests = append(f.Requests, fmt.Sprintf("%s %s %v %v %s %v %v %v %v %T", name, request.Spec.SignerName, request.Spec.Usages,
-			request.Spec.ExpirationSeconds, asked.Subject, asked.DNSNames, asked.IPAddresses, asked.Extensions, asked.SignatureAlgorithm, asked.PublicKey))
+		f.Requests = append(f.Requests, fmt.Sprintf("%s %s %v %v %s %v %v %v %v %T", name, request.Spec.SignerName,
+			request.Spec.Usages,
+			request.Spec.ExpirationSeconds, asked.Subject, asked.DNSNames, asked.IPAddresses, asked.Extensions,
+			asked.SignatureAlgorithm, asked.PublicKey))
 	}
 	entries, err := os.ReadDir(filepath.Join(dir, "pki"))
 	expect.NoError(t, err)
@@ -199,7 +212,8 @@ func factsOf(t testing.TB, c *controlplane.Plane, node, signer, dir string) iden
 		target, _ := os.Readlink(filepath.Join(dir, "pki", entry.Name()))
 		text := fmt.Sprintf("%s %s -> %s", info.Mode(), entry.Name(), strings.TrimPrefix(target, dir))
 		if target == "" {
-			blocks := regexp.MustCompile("-----BEGIN ([A-Z ]+)").FindAllStringSubmatch(expect.File(t, filepath.Join(dir, "pki", entry.Name())), -1)
+			blocks := regexp.MustCompile("-----BEGIN ([A-Z ]+)").FindAllStringSubmatch(expect.File(t,
+				filepath.Join(dir, "pki", entry.Name())), -1)
 			text += fmt.Sprint(blocks)
 		}
 		f.Files = append(f.Files, digits.ReplaceAllString(text, "TIME"))
@@ -210,19 +224,23 @@ func factsOf(t testing.TB, c *controlplane.Plane, node, signer, dir string) iden
 	return f
 }
 
-// TestCertificateRequestsMatchKubelet has the kubelet's own code and ours get the same certificates, one after the other, and
-// compares the requests, the files, the kubeconfig and the metrics.
+// TestCertificateRequestsMatchKubelet has the kubelet's own code and ours get the same certificates, one after the
+// other, and compares the requests, the files, the kubeconfig and the metrics.
 func TestCertificateRequestsMatchKubelet(t *testing.T) {
 	t.Parallel()
+	programs.Slow(t)
 	plane := bootstrapPlane(t)
 	ctx, stop := context.WithCancel(context.Background())
 	t.Cleanup(stop)
 	const node = "alike"
 	addresses := func() []v1.NodeAddress {
 		return []v1.NodeAddress{
-			{Type: v1.NodeHostName, Address: "alike"}, {Type: v1.NodeHostName, Address: "192.0.2.10"}, {Type: v1.NodeInternalIP, Address: "192.0.2.9"},
-			{Type: v1.NodeExternalIP, Address: "2001:db8::1"}, {Type: v1.NodeInternalIP, Address: "010.1.2.3"}, {Type: v1.NodeInternalIP, Address: "nonsense"},
-			{Type: v1.NodeInternalDNS, Address: "a.internal"}, {Type: v1.NodeExternalDNS, Address: "192.0.2.77"}, {Type: v1.NodeExternalDNS, Address: ""},
+			{Type: v1.NodeHostName, Address: "alike"}, {Type: v1.NodeHostName, Address: "192.0.2.10"},
+			{Type: v1.NodeInternalIP, Address: "192.0.2.9"},
+			{Type: v1.NodeExternalIP, Address: "2001:db8::1"}, {Type: v1.NodeInternalIP, Address: "010.1.2.3"},
+			{Type: v1.NodeInternalIP, Address: "nonsense"},
+			{Type: v1.NodeInternalDNS, Address: "a.internal"}, {Type: v1.NodeExternalDNS, Address: "192.0.2.77"},
+			{Type: v1.NodeExternalDNS, Address: ""},
 			{Type: "Other", Address: "192.0.2.78"}, {Type: v1.NodeHostName, Address: "alike"},
 		}
 	}
@@ -235,8 +253,9 @@ func TestCertificateRequestsMatchKubelet(t *testing.T) {
 	}
 	ours := func(rotate bool) func(string) error {
 		return func(dir string) error {
-			connection, err := nodeidentity.Connect(ctx, nodeidentity.Options{NodeName: node, Kubeconfig: filepath.Join(dir, "kubelet.conf"),
-				BootstrapKubeconfig: filepath.Join(dir, "bootstrap.conf"), CertDir: filepath.Join(dir, "pki"), Rotate: rotate})
+			connection, err := nodeidentity.Connect(ctx,
+				nodeidentity.Options{NodeName: node, Kubeconfig: filepath.Join(dir, "kubelet.conf"),
+					BootstrapKubeconfig: filepath.Join(dir, "bootstrap.conf"), CertDir: filepath.Join(dir, "pki"), Rotate: rotate})
 			if err != nil {
 				return err
 			}
@@ -250,15 +269,18 @@ func TestCertificateRequestsMatchKubelet(t *testing.T) {
 		theirs, itself func(dir string) error
 	}{
 		{"client, once", controlplane.ClientSigner, sameKey, func(dir string) error {
-			return bootstrap.LoadClientCert(ctx, filepath.Join(dir, "kubelet.conf"), filepath.Join(dir, "bootstrap.conf"), filepath.Join(dir, "pki"), node)
+			return bootstrap.LoadClientCert(ctx, filepath.Join(dir, "kubelet.conf"), filepath.Join(dir, "bootstrap.conf"),
+				filepath.Join(dir, "pki"), node)
 		}, ours(false)},
 		{"client, rotating", controlplane.ClientSigner, func(string) {}, func(dir string) error {
 			pki := filepath.Join(dir, "pki")
-			asking, config, err := bootstrap.LoadClientConfig(klog.Background(), filepath.Join(dir, "kubelet.conf"), filepath.Join(dir, "bootstrap.conf"), pki)
+			asking, config, err := bootstrap.LoadClientConfig(klog.Background(), filepath.Join(dir, "kubelet.conf"),
+				filepath.Join(dir, "bootstrap.conf"), pki)
 			if err != nil {
 				return err
 			}
-			manager, err := kubeletcertificate.NewKubeletClientCertificateManager(pki, node, config.CertData, config.KeyData, config.CertFile, config.KeyFile,
+			manager, err := kubeletcertificate.NewKubeletClientCertificateManager(pki, node, config.CertData, config.KeyData,
+				config.CertFile, config.KeyFile,
 				func(current *tls.Certificate) (kubernetes.Interface, error) {
 					if current != nil {
 						return kubernetes.NewForConfig(rest.CopyConfig(config))
@@ -272,7 +294,8 @@ func TestCertificateRequestsMatchKubelet(t *testing.T) {
 			return wait(ctx, func() bool { return manager.Current() != nil })
 		}, ours(true)},
 		{"serving", controlplane.ServingSigner, func(string) {}, func(dir string) error {
-			manager, err := kubeletcertificate.NewKubeletServerCertificateManager(nodeClient(t, plane, node), &kubeletconfig.KubeletConfiguration{}, types.NodeName(node), addresses, filepath.Join(dir, "pki"))
+			manager, err := kubeletcertificate.NewKubeletServerCertificateManager(nodeClient(t, plane, node),
+				&kubeletconfig.KubeletConfiguration{}, types.NodeName(node), addresses, filepath.Join(dir, "pki"))
 			if err != nil {
 				return err
 			}
@@ -280,7 +303,8 @@ func TestCertificateRequestsMatchKubelet(t *testing.T) {
 			return wait(ctx, func() bool { return manager.Current() != nil })
 		}, func(dir string) error {
 			var err error
-			serving, err = nodeidentity.NewServing(nodeidentity.ServingOptions{NodeName: node, CertDir: filepath.Join(dir, "pki"), Client: nodeClient(t, plane, node), Addresses: addresses})
+			serving, err = nodeidentity.NewServing(nodeidentity.ServingOptions{NodeName: node,
+				CertDir: filepath.Join(dir, "pki"), Client: nodeClient(t, plane, node), Addresses: addresses})
 			if err != nil {
 				return err
 			}

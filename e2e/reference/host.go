@@ -92,7 +92,8 @@ func (h *host) GetAllocatedPodByName(namespace, name string) (*v1.Pod, error) {
 }
 
 // GetKubeletContainerLogs reads a file in the CRI format, as the kubelet does after it has found the file.
-func (h *host) GetKubeletContainerLogs(ctx context.Context, podFullName, container string, options *v1.PodLogOptions, stdout, stderr io.Writer) error {
+func (h *host) GetKubeletContainerLogs(ctx context.Context, podFullName, container string, options *v1.PodLogOptions,
+	stdout, stderr io.Writer) error {
 	name, namespace, err := kubecontainer.ParsePodFullName(podFullName)
 	if err != nil {
 		return err
@@ -148,7 +149,8 @@ func (h *host) SyncLoopHealthCheck(*http.Request) error { return nil }
 
 // The functions below find containers as pkg/kubelet/kubelet_pods.go and kubelet.go do.
 
-func (h *host) RunInContainer(ctx context.Context, podFullName string, _ types.UID, container string, cmd []string) ([]byte, error) {
+func (h *host) RunInContainer(ctx context.Context, podFullName string, _ types.UID, container string,
+	cmd []string) ([]byte, error) {
 	id, running := h.containers.id(podFullName, container)
 	if !running {
 		return nil, fmt.Errorf("container not found (%q)", container)
@@ -156,14 +158,16 @@ func (h *host) RunInContainer(ctx context.Context, podFullName string, _ types.U
 	return h.containers.execSync(ctx, id, cmd)
 }
 
-func (h *host) CheckpointContainer(_ context.Context, _ types.UID, podFullName, container string, _ *runtimeapi.CheckpointContainerRequest) error {
+func (h *host) CheckpointContainer(_ context.Context, _ types.UID, podFullName, container string,
+	_ *runtimeapi.CheckpointContainerRequest) error {
 	if _, running := h.containers.id(podFullName, container); !running {
 		return fmt.Errorf("container %v not found", container)
 	}
 	return errors.New("rpc error: code = Unimplemented desc = method CheckpointContainer not implemented")
 }
 
-func (h *host) GetExec(_ context.Context, podFullName string, _ types.UID, container string, cmd []string, options remotecommand.Options) (*url.URL, error) {
+func (h *host) GetExec(_ context.Context, podFullName string, _ types.UID, container string, cmd []string,
+	options remotecommand.Options) (*url.URL, error) {
 	id, running := h.containers.id(podFullName, container)
 	if !running {
 		return nil, fmt.Errorf("container not found (%q)", container)
@@ -171,7 +175,8 @@ func (h *host) GetExec(_ context.Context, podFullName string, _ types.UID, conta
 	return h.containers.execURL(id, cmd, options)
 }
 
-func (h *host) GetAttach(_ context.Context, podFullName string, podUID types.UID, container string, options remotecommand.Options) (*url.URL, error) {
+func (h *host) GetAttach(_ context.Context, podFullName string, podUID types.UID, container string,
+	options remotecommand.Options) (*url.URL, error) {
 	id, running := h.containers.id(podFullName, container)
 	if !running {
 		return nil, fmt.Errorf("container %s not found in pod %s", container, podFullName)
@@ -192,7 +197,8 @@ func (h *host) GetAttach(_ context.Context, podFullName string, podUID types.UID
 	return h.containers.attachURL(id, options)
 }
 
-func (h *host) GetPortForward(ctx context.Context, name, namespace string, _ types.UID, options portforward.V4Options) (*url.URL, error) {
+func (h *host) GetPortForward(ctx context.Context, name, namespace string, _ types.UID,
+	options portforward.V4Options) (*url.URL, error) {
 	running, err := h.GetRunningPods(ctx)
 	if err != nil {
 		return nil, err

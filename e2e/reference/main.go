@@ -1,8 +1,10 @@
 // Command reference is what fauxlet is measured against: the kubelet's own server, authentication, authorization, TLS
-// and configuration, at the required version of k8s.io/kubernetes, over a host that has pods and logs but runs nothing.
+// and configuration, at the required version of k8s.io/kubernetes, over a host that has pods and logs but runs
+// nothing.
 //
-// What the kubelet keeps to itself (the order in which pkg/kubelet and cmd/kubelet/app put these parts together) is put
-// together here in the same order. It takes the kubelet's flags, and four more: --pods, --logs, --node-logs and --ready-file.
+// What the kubelet keeps to itself (the order in which pkg/kubelet and cmd/kubelet/app put these parts together) is
+// put together here in the same order. It takes the kubelet's flags, and four more: --pods, --logs, --node-logs and
+// --ready-file.
 package main
 
 import (
@@ -60,7 +62,8 @@ func run(ctx context.Context, args []string) error {
 		if err != nil {
 			return fmt.Errorf("--kubeconfig: %w", err)
 		}
-		restConfig.QPS, restConfig.Burst, restConfig.ContentType = float32(config.KubeAPIQPS), int(config.KubeAPIBurst), config.ContentType
+		restConfig.QPS, restConfig.Burst, restConfig.ContentType = float32(config.KubeAPIQPS), int(config.KubeAPIBurst),
+			config.ContentType
 		if client, err = kubernetes.NewForConfig(restConfig); err != nil {
 			return fmt.Errorf("--kubeconfig: %w", err)
 		}
@@ -100,13 +103,15 @@ func run(ctx context.Context, args []string) error {
 	go server.ListenAndServeKubeletServer(ctx, host, analyzer, checkers(), o.flagz, config, tlsConfig, auth, tracers)
 	if config.ReadOnlyPort > 0 {
 		open.ReadOnly = net.JoinHostPort(address.String(), strconv.Itoa(int(config.ReadOnlyPort)))
-		go server.ListenAndServeKubeletReadOnlyServer(ctx, host, analyzer, checkers(), o.flagz, address, uint(config.ReadOnlyPort), tracers)
+		go server.ListenAndServeKubeletReadOnlyServer(ctx, host, analyzer, checkers(), o.flagz, address,
+			uint(config.ReadOnlyPort), tracers)
 	}
 	if config.HealthzPort > 0 { // (kubelet: cmd/kubelet/app/server.go, run)
 		healthy := http.NewServeMux()
 		healthz.InstallHandler(healthy)
 		go wait.UntilWithContext(ctx, func(context.Context) {
-			err := http.ListenAndServe(net.JoinHostPort(config.HealthzBindAddress, strconv.Itoa(int(config.HealthzPort))), healthy)
+			err := http.ListenAndServe(net.JoinHostPort(config.HealthzBindAddress, strconv.Itoa(int(config.HealthzPort))),
+				healthy)
 			klog.FromContext(ctx).Error(err, "Failed to start healthz server")
 		}, 5*time.Second)
 	}

@@ -38,7 +38,8 @@ type settings struct {
 // own adds the flags that a kubelet does not have.
 func (o *settings) own(fs *pflag.FlagSet) {
 	fs.StringVar(&o.pods, "pods", "", "file with a core/v1 PodList")
-	fs.StringVar(&o.logs, "logs", "", "folder of logs in the format of the CRI: namespace_pod_container.log, and .previous.log beside it")
+	fs.StringVar(&o.logs, "logs", "",
+		"folder of logs in the format of the CRI: namespace_pod_container.log, and .previous.log beside it")
 	fs.StringVar(&o.nodeLogs, "node-logs", "", "folder that /logs/ serves")
 	fs.StringVar(&o.ready, "ready-file", "", "file that gets the addresses that are listened on, as JSON")
 }

@@ -40,7 +40,8 @@ type measured struct {
 
 // measure starts the stats provider. The returned function removes the folder of the logs, whose sizes the kubelet
 // reads itself.
-func (m *measured) measure(ctx context.Context, list []*v1.Pod, node string, config *kubeletconfig.KubeletConfiguration, analyzer serverstats.ResourceAnalyzer) (func(), error) {
+func (m *measured) measure(ctx context.Context, list []*v1.Pod, node string,
+	config *kubeletconfig.KubeletConfiguration, analyzer serverstats.ResourceAnalyzer) (func(), error) {
 	var specs []scenario.Pod
 	for _, pod := range list {
 		specs = append(specs, scenario.Pod{Pod: pod})
@@ -64,7 +65,8 @@ func (m *measured) measure(ctx context.Context, list []*v1.Pod, node string, con
 		return nil, err
 	}
 	etcHosts := func(types.UID) string { return filepath.Join(files, "hosts") }
-	m.Provider = stats.NewCRIStatsProvider(m.cgroups, analyzer, nil, containers{cgroups: m.cgroups}, images{cgroups: m.cgroups},
+	m.Provider = stats.NewCRIStatsProvider(m.cgroups, analyzer, nil, containers{cgroups: m.cgroups},
+		images{cgroups: m.cgroups},
 		stats.NewHostStatsProvider(kubecontainer.RealOS{}, etcHosts, files),
 		utilfeature.DefaultFeatureGate.Enabled(features.PodAndContainerStatsFromCRI), true, nil)
 	return func() { _ = os.RemoveAll(files) }, nil
@@ -90,7 +92,8 @@ func (m *measured) writeFiles(dir string) error {
 	return nil
 }
 
-func (m *measured) GetRequestedContainersInfo(name string, options cadvisorapi.RequestOptions) (map[string]*cadvisorapi.ContainerInfo, error) {
+func (m *measured) GetRequestedContainersInfo(name string,
+	options cadvisorapi.RequestOptions) (map[string]*cadvisorapi.ContainerInfo, error) {
 	return m.cgroups.GetRequestedContainersInfo(name, options)
 }
 
@@ -139,7 +142,8 @@ type cgroups struct{ measure func() *pods.Measurement }
 
 func (cgroups) Start() error { return nil }
 
-func (c cgroups) ContainerInfoV2(name string, options cadvisorapi.RequestOptions) (map[string]cadvisorapi.ContainerInfo, error) {
+func (c cgroups) ContainerInfoV2(name string,
+	options cadvisorapi.RequestOptions) (map[string]cadvisorapi.ContainerInfo, error) {
 	infos := map[string]cadvisorapi.ContainerInfo{}
 	m := c.measure()
 	for i := range m.Cgroups {
@@ -153,7 +157,8 @@ func (c cgroups) ContainerInfoV2(name string, options cadvisorapi.RequestOptions
 	return infos, nil
 }
 
-func (c cgroups) GetRequestedContainersInfo(name string, options cadvisorapi.RequestOptions) (map[string]*cadvisorapi.ContainerInfo, error) {
+func (c cgroups) GetRequestedContainersInfo(name string,
+	options cadvisorapi.RequestOptions) (map[string]*cadvisorapi.ContainerInfo, error) {
 	infos, err := c.ContainerInfoV2(name, options)
 	all := map[string]*cadvisorapi.ContainerInfo{}
 	for path, info := range infos {
@@ -182,7 +187,8 @@ func (c cgroups) RootFsInfo() (cadvisorapi.FsInfo, error) {
 		if fs.Device == pods.PartitionDevice {
 			free := fs.Inodes - fs.InodesUsed
 			return cadvisorapi.FsInfo{
-				Timestamp: m.Time, Device: fs.Device, Mountpoint: "/", Capacity: fs.Capacity, Available: fs.Capacity - fs.Used, Usage: fs.Used,
+				Timestamp: m.Time, Device: fs.Device, Mountpoint: "/", Capacity: fs.Capacity, Available: fs.Capacity - fs.Used,
+				Usage:  fs.Used,
 				Inodes: &fs.Inodes, InodesFree: &free,
 			}, nil
 		}
@@ -211,41 +217,50 @@ func containerInfo(m *pods.Measurement, c *pods.Cgroup) cadvisorapi.ContainerInf
 	if c.ID != "" {
 		info.Id, info.Aliases, info.Namespace = c.ID, []string{c.ID, c.Path}, "k8s.io"
 		info.Spec.Labels = map[string]string{
-			kubelettypes.KubernetesPodNameLabel: c.Pod.Name, kubelettypes.KubernetesPodNamespaceLabel: c.Pod.Namespace, kubelettypes.KubernetesPodUIDLabel: string(c.Pod.UID),
+			kubelettypes.KubernetesPodNameLabel: c.Pod.Name, kubelettypes.KubernetesPodNamespaceLabel: c.Pod.Namespace,
+			kubelettypes.KubernetesPodUIDLabel: string(c.Pod.UID),
 		}
 		if c.Name != "" {
 			info.Spec.Labels[kubelettypes.KubernetesContainerNameLabel] = c.Name
 		}
 	}
-	pressure := cadvisorapi.PSIStats{Some: cadvisorapi.PSIData{Total: c.CPU.PressureSome}, Full: cadvisorapi.PSIData{Total: c.CPU.PressureFull}}
+	pressure := cadvisorapi.PSIStats{Some: cadvisorapi.PSIData{Total: c.CPU.PressureSome},
+		Full: cadvisorapi.PSIData{Total: c.CPU.PressureFull}}
 	faults := cadvisorapi.MemoryStatsMemoryData{Pgfault: c.Memory.Faults, Pgmajfault: c.Memory.MajorFaults}
 	sample := &cadvisorapi.ContainerStats{
 		Timestamp: m.Time,
 		Cpu: &cadvisorapi.CpuStats{
 			Usage: cadvisorapi.CpuUsage{Total: c.CPU.Total, User: c.CPU.User, System: c.CPU.System},
-			CFS:   cadvisorapi.CpuCFS{Periods: c.CPU.Periods, ThrottledPeriods: c.CPU.Throttled, ThrottledTime: c.CPU.ThrottledTime},
-			PSI:   pressure,
+			CFS: cadvisorapi.CpuCFS{Periods: c.CPU.Periods, ThrottledPeriods: c.CPU.Throttled,
+				ThrottledTime: c.CPU.ThrottledTime},
+			PSI: pressure,
 		},
 		CpuInst: &cadvisorapi.CpuInstStats{Usage: cadvisorapi.CpuInstUsage{Total: c.CPU.Rate}},
 		Memory: &cadvisorapi.MemoryStats{
-			Usage: c.Memory.Usage, MaxUsage: c.Memory.Peak, Cache: c.Memory.ActiveFile + c.Memory.InactiveFile, RSS: c.Memory.RSS,
+			Usage: c.Memory.Usage, MaxUsage: c.Memory.Peak, Cache: c.Memory.ActiveFile + c.Memory.InactiveFile,
+			RSS:        c.Memory.RSS,
 			MappedFile: c.Memory.Mapped, WorkingSet: c.Memory.WorkingSet, KernelUsage: c.Memory.Kernel,
-			TotalActiveFile: c.Memory.ActiveFile, TotalInactiveFile: c.Memory.InactiveFile, ContainerData: faults, HierarchicalData: faults,
+			TotalActiveFile: c.Memory.ActiveFile, TotalInactiveFile: c.Memory.InactiveFile, ContainerData: faults,
+			HierarchicalData: faults,
 		},
 		Network: &cadvisorapi.NetworkStats{},
 		DiskIo:  &cadvisorapi.DiskIoStats{},
 		Processes: &cadvisorapi.ProcessStats{
-			ProcessCount: c.Processes.Processes, FdCount: c.Processes.Files, SocketCount: c.Processes.Sockets, ThreadsCurrent: c.Processes.Threads,
+			ProcessCount: c.Processes.Processes, FdCount: c.Processes.Files, SocketCount: c.Processes.Sockets,
+			ThreadsCurrent: c.Processes.Threads,
 		},
 	}
 	if c.Kind == pods.KindNode || c.ID != "" {
-		sample.Processes.Ulimits = []cadvisorapi.UlimitSpec{{Name: "max_open_files", SoftLimit: 1 << 20, HardLimit: 1 << 20}}
+		sample.Processes.Ulimits = []cadvisorapi.UlimitSpec{{Name: "max_open_files", SoftLimit: 1 << 20,
+			HardLimit: 1 << 20}}
 	}
 	if c.IO != (pods.IO{}) {
 		disk := func(read, write uint64) []cadvisorapi.PerDiskStats {
-			return []cadvisorapi.PerDiskStats{{Device: pods.DiskDevice, Major: pods.DiskMajor, Stats: map[string]uint64{"Read": read, "Write": write}}}
+			return []cadvisorapi.PerDiskStats{{Device: pods.DiskDevice, Major: pods.DiskMajor,
+				Stats: map[string]uint64{"Read": read, "Write": write}}}
 		}
-		sample.DiskIo.IoServiceBytes, sample.DiskIo.IoServiced = disk(c.IO.ReadBytes, c.IO.WriteBytes), disk(c.IO.Reads, c.IO.Writes)
+		sample.DiskIo.IoServiceBytes, sample.DiskIo.IoServiced = disk(c.IO.ReadBytes, c.IO.WriteBytes),
+			disk(c.IO.Reads, c.IO.Writes)
 	}
 	for _, n := range c.Network {
 		sample.Network.Interfaces = append(sample.Network.Interfaces, cadvisorapi.InterfaceStats{
@@ -255,7 +270,8 @@ func containerInfo(m *pods.Measurement, c *pods.Cgroup) cadvisorapi.ContainerInf
 	}
 	for _, f := range c.Filesystems {
 		sample.Filesystem = append(sample.Filesystem, cadvisorapi.FsStats{
-			Device: f.Device, Limit: f.Capacity, Usage: f.Used, Available: f.Capacity - f.Used, HasInodes: true, Inodes: f.Inodes, InodesFree: f.Inodes - f.InodesUsed,
+			Device: f.Device, Limit: f.Capacity, Usage: f.Used, Available: f.Capacity - f.Used, HasInodes: true,
+			Inodes: f.Inodes, InodesFree: f.Inodes - f.InodesUsed,
 			ReadsCompleted: f.Reads, SectorsRead: f.ReadSectors, ReadTime: f.ReadTime,
 			WritesCompleted: f.Writes, SectorsWritten: f.WrittenSectors, WriteTime: f.WriteTime,
 			IoTime: f.ReadTime + f.WriteTime, WeightedIoTime: f.ReadTime + f.WriteTime,
@@ -281,7 +297,8 @@ func (r containers) ListContainers(context.Context, *runtimeapi.ContainerFilter)
 		case pods.KindContainer:
 			all = append(all, &runtimeapi.Container{
 				Id: c.ID, PodSandboxId: sandbox, Metadata: &runtimeapi.ContainerMetadata{Name: c.Name},
-				State: runtimeapi.ContainerState_CONTAINER_RUNNING, CreatedAt: c.Created.UnixNano(), Labels: containerInfo(m, &c).Spec.Labels,
+				State: runtimeapi.ContainerState_CONTAINER_RUNNING, CreatedAt: c.Created.UnixNano(),
+				Labels: containerInfo(m, &c).Spec.Labels,
 			})
 		}
 	}
@@ -294,7 +311,8 @@ func (r containers) ListPodSandbox(context.Context, *runtimeapi.PodSandboxFilter
 	for _, c := range r.measure().Cgroups {
 		if c.Kind == pods.KindSandbox {
 			all = append(all, &runtimeapi.PodSandbox{
-				Id: c.ID, Metadata: &runtimeapi.PodSandboxMetadata{Name: c.Pod.Name, Namespace: c.Pod.Namespace, Uid: string(c.Pod.UID)},
+				Id: c.ID, Metadata: &runtimeapi.PodSandboxMetadata{Name: c.Pod.Name, Namespace: c.Pod.Namespace,
+					Uid: string(c.Pod.UID)},
 				State: runtimeapi.PodSandboxState_SANDBOX_READY, CreatedAt: c.Created.UnixNano(),
 			})
 		}
@@ -303,7 +321,8 @@ func (r containers) ListPodSandbox(context.Context, *runtimeapi.PodSandboxFilter
 }
 
 // ListContainerStats returns disk usage. The kubelet takes the rest from cAdvisor.
-func (r containers) ListContainerStats(context.Context, *runtimeapi.ContainerStatsFilter) ([]*runtimeapi.ContainerStats, error) {
+func (r containers) ListContainerStats(context.Context,
+	*runtimeapi.ContainerStatsFilter) ([]*runtimeapi.ContainerStats, error) {
 	var all []*runtimeapi.ContainerStats
 	m := r.measure()
 	for _, c := range m.Cgroups {
@@ -312,7 +331,8 @@ func (r containers) ListContainerStats(context.Context, *runtimeapi.ContainerSta
 				Attributes: &runtimeapi.ContainerAttributes{Id: c.ID, Metadata: &runtimeapi.ContainerMetadata{Name: c.Name}},
 				WritableLayer: &runtimeapi.FilesystemUsage{
 					Timestamp: m.Time.UnixNano(), FsId: &runtimeapi.FilesystemIdentifier{Mountpoint: "/"},
-					UsedBytes: &runtimeapi.UInt64Value{Value: c.Rootfs.Used}, InodesUsed: &runtimeapi.UInt64Value{Value: c.Rootfs.Inodes},
+					UsedBytes:  &runtimeapi.UInt64Value{Value: c.Rootfs.Used},
+					InodesUsed: &runtimeapi.UInt64Value{Value: c.Rootfs.Inodes},
 				},
 			})
 		}
@@ -330,6 +350,7 @@ func (i images) ImageFsInfo(context.Context) (*runtimeapi.ImageFsInfoResponse, e
 	m := i.measure()
 	return &runtimeapi.ImageFsInfoResponse{ImageFilesystems: []*runtimeapi.FilesystemUsage{{
 		Timestamp: m.Time.UnixNano(), FsId: &runtimeapi.FilesystemIdentifier{Mountpoint: "/"},
-		UsedBytes: &runtimeapi.UInt64Value{Value: m.Images.Used}, InodesUsed: &runtimeapi.UInt64Value{Value: m.Images.Inodes},
+		UsedBytes:  &runtimeapi.UInt64Value{Value: m.Images.Used},
+		InodesUsed: &runtimeapi.UInt64Value{Value: m.Images.Inodes},
 	}}}, nil
 }

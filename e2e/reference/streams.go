@@ -50,12 +50,14 @@ func names(id string) (namespace, name, container string) {
 	return parts[0], parts[1], parts[2]
 }
 
-func (c *streamed) Exec(ctx context.Context, id string, cmd []string, in io.Reader, out, err io.WriteCloser, tty bool, resize <-chan remotecommand.TerminalSize) error {
+func (c *streamed) Exec(ctx context.Context, id string, cmd []string, in io.Reader, out, err io.WriteCloser, tty bool,
+	resize <-chan remotecommand.TerminalSize) error {
 	namespace, name, container := names(id)
 	return c.store.Exec(ctx, namespace, name, container, cmd, streams(in, out, err, tty, resize))
 }
 
-func (c *streamed) Attach(ctx context.Context, id string, in io.Reader, out, err io.WriteCloser, tty bool, resize <-chan remotecommand.TerminalSize) error {
+func (c *streamed) Attach(ctx context.Context, id string, in io.Reader, out, err io.WriteCloser, tty bool,
+	resize <-chan remotecommand.TerminalSize) error {
 	namespace, name, container := names(id)
 	return c.store.Attach(ctx, namespace, name, container, streams(in, out, err, tty, resize))
 }
@@ -96,7 +98,8 @@ func (c *streamed) execSync(ctx context.Context, id string, cmd []string) ([]byt
 }
 
 func (c *streamed) execURL(id string, cmd []string, o remotecommand.Options) (*url.URL, error) {
-	response, err := c.server.GetExec(&runtimeapi.ExecRequest{ContainerId: id, Cmd: cmd, Stdin: o.Stdin, Stdout: o.Stdout, Stderr: o.Stderr, Tty: o.TTY})
+	response, err := c.server.GetExec(&runtimeapi.ExecRequest{ContainerId: id, Cmd: cmd, Stdin: o.Stdin,
+		Stdout: o.Stdout, Stderr: o.Stderr, Tty: o.TTY})
 	if err != nil {
 		return nil, err
 	}
@@ -104,7 +107,8 @@ func (c *streamed) execURL(id string, cmd []string, o remotecommand.Options) (*u
 }
 
 func (c *streamed) attachURL(id string, o remotecommand.Options) (*url.URL, error) {
-	response, err := c.server.GetAttach(&runtimeapi.AttachRequest{ContainerId: id, Stdin: o.Stdin, Stdout: o.Stdout, Stderr: o.Stderr, Tty: o.TTY})
+	response, err := c.server.GetAttach(&runtimeapi.AttachRequest{ContainerId: id, Stdin: o.Stdin, Stdout: o.Stdout,
+		Stderr: o.Stderr, Tty: o.TTY})
 	if err != nil {
 		return nil, err
 	}
@@ -112,7 +116,8 @@ func (c *streamed) attachURL(id string, o remotecommand.Options) (*url.URL, erro
 }
 
 func (c *streamed) portForwardURL(namespace, name string, ports []int32) (*url.URL, error) {
-	response, err := c.server.GetPortForward(&runtimeapi.PortForwardRequest{PodSandboxId: namespace + "/" + name, Port: ports})
+	response, err := c.server.GetPortForward(&runtimeapi.PortForwardRequest{PodSandboxId: namespace + "/" + name,
+		Port: ports})
 	if err != nil {
 		return nil, err
 	}

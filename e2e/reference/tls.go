@@ -23,9 +23,11 @@ func newTLSConfig(ctx context.Context, o *settings, auth server.AuthInterface) (
 		return nil, err
 	}
 	if chosen.CertFile == "" || chosen.KeyFile == "" {
-		return nil, errors.New("serverTLSBootstrap: the reference does not ask for a serving certificate; give tlsCertFile and tlsPrivateKeyFile")
+		return nil,
+			errors.New("serverTLSBootstrap: the reference does not ask for a serving certificate; give tlsCertFile and tlsPrivateKeyFile")
 	}
-	config := &tls.Config{MinVersion: chosen.MinVersion, CipherSuites: chosen.CipherSuites, CurvePreferences: chosen.CurvePreferences}
+	config := &tls.Config{MinVersion: chosen.MinVersion, CipherSuites: chosen.CipherSuites,
+		CurvePreferences: chosen.CurvePreferences}
 
 	var current func() *tls.Certificate
 	if utilfeature.DefaultFeatureGate.Enabled(features.ReloadKubeletServerCertificateFile) {

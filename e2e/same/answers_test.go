@@ -25,7 +25,8 @@ func TestSameAnswers(t *testing.T) {
 	corpus, err := vectors.Load()
 	expect.NoError(t, err)
 	known, clients := readDivergences(t), newClients(t, corpus)
-	seed, requests := programs.NumberFromEnvironment(t, "FAUXLET_E2E_SEED", defaultSeed), programs.NumberFromEnvironment(t, "FAUXLET_E2E_REQUESTS", defaultRequests)
+	seed, requests := programs.NumberFromEnvironment(t, "FAUXLET_E2E_SEED", defaultSeed),
+		programs.NumberFromEnvironment(t, "FAUXLET_E2E_REQUESTS", defaultRequests)
 	t.Logf("generated requests: FAUXLET_E2E_SEED=%d FAUXLET_E2E_REQUESTS=%d", seed, requests)
 	all := allConfigurations(corpus)
 	ran := newCounts()
@@ -33,6 +34,9 @@ func TestSameAnswers(t *testing.T) {
 		for _, name := range sortedKeys(all) {
 			t.Run(name, func(t *testing.T) {
 				t.Parallel()
+				if !slices.Contains(quickConfigurations, name) {
+					programs.Slow(t)
+				}
 				began := time.Now()
 				c := newComparison(t, name, known, startSides(t, all[name], clients))
 				t.Logf("both started within %v", time.Since(began).Round(10*time.Millisecond))
@@ -47,7 +51,7 @@ func TestSameAnswers(t *testing.T) {
 		}
 	})
 	if len(ran.by["configuration"]) < len(all) {
-		return // -run selected some of them, or one failed early
+		return // -run selected some of them, -short left some out, or one failed early
 	}
 	if requests >= defaultRequests {
 		ran.hold(t)
@@ -56,6 +60,9 @@ func TestSameAnswers(t *testing.T) {
 		t.Errorf("divergences.json: %s: it no longer occurs; remove it", d)
 	}
 }
+
+// quickConfigurations are compared with -short too.
+var quickConfigurations = []string{"defaults", "anonymous", "flags-only"}
 
 const (
 	defaultSeed     = 1
@@ -155,7 +162,8 @@ func (c *comparison) expect(talk *conversation, seen [2][]observation, same bool
 			}
 			asked := record.Access.ResourceAttributes
 			observed.AccessReviews = append(observed.AccessReviews, vectors.AccessReview{
-				User: record.Access.User, Groups: record.Access.Groups, Verb: asked.Verb, Resource: asked.Resource, Subresource: asked.Subresource, Name: asked.Name,
+				User: record.Access.User, Groups: record.Access.Groups, Verb: asked.Verb, Resource: asked.Resource,
+				Subresource: asked.Subresource, Name: asked.Name,
 			})
 		}
 		for _, problem := range talk.vector.Problems(observed) {
@@ -219,7 +227,8 @@ func (c *comparison) series() {
 	problem := expect.Within(time.Minute, func() string {
 		var counted [2]map[string]string
 		for i, s := range c.sides {
-			talk := conversation{readOnly: true, as: "no-credential", requests: []request{{method: "GET", path: "/metrics", header: hangUp}}}
+			talk := conversation{readOnly: true, as: "no-credential",
+				requests: []request{{method: "GET", path: "/metrics", header: hangUp}}}
 			conn, err := talk.dial(s, "")
 			if err != nil {
 				return err.Error()

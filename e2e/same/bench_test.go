@@ -53,14 +53,16 @@ func BenchmarkBesideKubelet(b *testing.B) {
 	urls := map[string]string{}
 	var standIn *kubelet.Kubelet
 	for _, kind := range []string{"reference", "fauxlet"} {
-		k := kubelet.Start(b, nil, kubelet.Options{Kind: kind, Kubeconfig: reviews.Kubeconfig, Settings: shared, Pods: []sample.Pod{long}})
+		k := kubelet.Start(b, nil, kubelet.Options{Kind: kind, Kubeconfig: reviews.Kubeconfig, Settings: shared,
+			Pods: []sample.Pod{long}})
 		if kind == "fauxlet" {
 			standIn = k
 		}
 		urls[kind] = "https://" + k.Secure + "/containerLogs/default/nginx/nginx"
 	}
 
-	for _, load := range []struct{ name, query string }{{"request-of-10-lines", "?tailLines=10"}, {"log-of-20000-lines", ""}} {
+	for _, load := range []struct{ name, query string }{{"request-of-10-lines", "?tailLines=10"},
+		{"log-of-20000-lines", ""}} {
 		b.Run(load.name, func(b *testing.B) {
 			var ratios, ours, theirs, memory []float64
 			for range benchRounds {
@@ -77,8 +79,10 @@ func BenchmarkBesideKubelet(b *testing.B) {
 			b.ReportMetric(ours[middle], "req/s")
 			b.ReportMetric(theirs[middle], "kubelet-req/s")
 			b.ReportMetric(ratios[middle], "ratio")
-			fmt.Fprintf(os.Stderr, "%-20s %9.0f req/s   the kubelet's server %9.0f req/s   ratio %.1f (lowest %.1f, highest %.1f of %d rounds); resident after the first %.1f MB, after the last %.1f MB\n",
-				load.name, ours[middle], theirs[middle], ratios[middle], ratios[0], ratios[benchRounds-1], benchRounds, memory[0], memory[benchRounds-1])
+			fmt.Fprintf(os.Stderr,
+				"%-20s %9.0f req/s   the kubelet's server %9.0f req/s   ratio %.1f (lowest %.1f, highest %.1f of %d rounds); resident after the first %.1f MB, after the last %.1f MB\n",
+				load.name, ours[middle], theirs[middle], ratios[middle], ratios[0], ratios[benchRounds-1], benchRounds, memory[0],
+				memory[benchRounds-1])
 		})
 	}
 }

@@ -18,11 +18,13 @@ import (
 
 // TestComparisonDetectsChangedFauxlet builds fauxlet with one wrong detail and wants the comparison to report it.
 func TestComparisonDetectsChangedFauxlet(t *testing.T) {
+	programs.Slow(t)
 	corpus, err := vectors.Load()
 	expect.NoError(t, err)
 	clients := newClients(t, corpus)
 	for _, test := range []struct{ name, file, from, to, aspect string }{
-		{"a route's subresource", "authchain/attributes.go", `{"/stats", []string{"stats"}}`, `{"/stats", []string{"metrics"}}`, "\n  reviews: "},
+		{"a route's subresource", "authchain/attributes.go", `{"/stats", []string{"stats"}}`,
+			`{"/stats", []string{"metrics"}}`, "\n  reviews: "},
 		{"a status", "server/logs.go", "http.StatusUnprocessableEntity", "http.StatusBadRequest", "\n  status: "},
 		{"a header", "server/errors.go", `w.Header().Set("Allow", a.allow)`, `_ = a.allow`, "\n  header Allow: "},
 	} {
@@ -65,10 +67,12 @@ func buildChanged(t *testing.T, file, from, to string) string {
 	text, err := os.ReadFile(original)
 	expect.NoError(t, err)
 	if strings.Count(string(text), from) != 1 {
-		t.Fatalf("%s: %q stands there %d times, want once: break something else", file, from, strings.Count(string(text), from))
+		t.Fatalf("%s: %q stands there %d times, want once: break something else", file, from,
+			strings.Count(string(text), from))
 	}
 	dir := t.TempDir()
-	changed, overlay, path := filepath.Join(dir, "changed.go"), filepath.Join(dir, "overlay.json"), filepath.Join(dir, "fauxlet")
+	changed, overlay, path := filepath.Join(dir, "changed.go"), filepath.Join(dir, "overlay.json"),
+		filepath.Join(dir, "fauxlet")
 	expect.NoError(t, os.WriteFile(changed, []byte(strings.Replace(string(text), from, to, 1)), 0o644))
 	replace, err := json.Marshal(map[string]any{"Replace": map[string]string{original: changed}})
 	expect.NoError(t, err)

@@ -36,14 +36,20 @@ func replaced(from, to string) func(string) string {
 // masks are all masks. Besides them, the addresses, ports and folders of the two processes are replaced, and the
 // headers Date, Last-Modified (of /logs/) and Process-Start-Time-Unix.
 var masks = []mask{
-	{"numbers and times in /stats/summary, and the order of its systemContainers, which a kubelet keeps in a map", matching(`^\{\s*"node":`), summary},
-	{"the sign between names and values in /flagz and /statusz, which each process chooses at random", matching(`^\s*kubelet (flagz|statusz)\n`), signs},
-	{"the start and age of a process in /statusz", matching(`^\s*kubelet statusz\n`), replaced(`(?m)^(Started|Up)\|.*$`, "$1|then")},
-	{"the start and age of a process in the JSON of /statusz", matching(`^\{"kind":"Statusz"`), replaced(`"(startTime|uptimeSeconds)":("[^"]*"|\d+)`, `"$1":"then"`)},
-	{"scrape_error, which a release hides. The reference is built without a version and shows it", matching(`^# HELP `), replaced(`(?m)^(# (HELP|TYPE) )?scrape_error .*\n`, "")},
+	{"numbers and times in /stats/summary, and the order of its systemContainers, which a kubelet keeps in a map",
+		matching(`^\{\s*"node":`), summary},
+	{"the sign between names and values in /flagz and /statusz, which each process chooses at random",
+		matching(`^\s*kubelet (flagz|statusz)\n`), signs},
+	{"the start and age of a process in /statusz", matching(`^\s*kubelet statusz\n`),
+		replaced(`(?m)^(Started|Up)\|.*$`, "$1|then")},
+	{"the start and age of a process in the JSON of /statusz", matching(`^\{"kind":"Statusz"`),
+		replaced(`"(startTime|uptimeSeconds)":("[^"]*"|\d+)`, `"$1":"then"`)},
+	{"scrape_error, which a release hides. The reference is built without a version and shows it", matching(`^# HELP `),
+		replaced(`(?m)^(# (HELP|TYPE) )?scrape_error .*\n`, "")},
 	{"the values of samples in /metrics/*", matching(`^# HELP `), replaced(`(?m)^([^#\n].*?) [^ {}\n]+( \d+)?$`, "$1")},
 	{"all metrics in /metrics that are not about serving", matching(`(?s)^# HELP .*# TYPE go_info `), families},
-	{"profiles and the command line in /debug/pprof/, which depend on the process", profile, func(string) string { return "(about the process)" }},
+	{"profiles and the command line in /debug/pprof/, which depend on the process", profile,
+		func(string) string { return "(about the process)" }},
 }
 
 // mask applies the masks to an observation.
@@ -84,7 +90,8 @@ func (o *observation) mask(s *side) {
 
 // lengthOfMasked reports whether an answer to a HEAD has the length of a body that would be masked.
 func lengthOfMasked(method, target string, code int) bool {
-	return method == http.MethodHead && code == http.StatusOK && slices.Contains([]string{"metrics", "stats", "flagz", "statusz", "debug"}, rootOf(target))
+	return method == http.MethodHead && code == http.StatusOK &&
+		slices.Contains([]string{"metrics", "stats", "flagz", "statusz", "debug"}, rootOf(target))
 }
 
 func TestLengthOfMaskedBodies(t *testing.T) {
@@ -95,7 +102,8 @@ func TestLengthOfMaskedBodies(t *testing.T) {
 	}{
 		{"HEAD", "/metrics/slis", 200, true}, {"HEAD", "/metrics", 200, true}, {"HEAD", "/stats/summary", 200, true},
 		{"HEAD", "/statusz?x", 200, true}, {"HEAD", "/debug/pprof/heap", 200, true},
-		{"GET", "/metrics/slis", 200, false}, {"HEAD", "/metrics/slis", 403, false}, {"HEAD", "/pods", 200, false}, {"HEAD", "/healthz", 200, false},
+		{"GET", "/metrics/slis", 200, false}, {"HEAD", "/metrics/slis", 403, false}, {"HEAD", "/pods", 200, false},
+		{"HEAD", "/healthz", 200, false},
 	} {
 		if got := lengthOfMasked(test.method, test.target, test.code); got != test.want {
 			t.Errorf("%s %s, %d: %v", test.method, test.target, test.code, got)
@@ -104,7 +112,8 @@ func TestLengthOfMaskedBodies(t *testing.T) {
 }
 
 func profile(body string) bool {
-	for _, begin := range []string{"\x1f\x8b", "heap profile:", "goroutine profile:", "threadcreate profile:", "--- mutex", "--- contention"} {
+	for _, begin := range []string{"\x1f\x8b", "heap profile:", "goroutine profile:", "threadcreate profile:",
+		"--- mutex", "--- contention"} {
 		if strings.HasPrefix(body, begin) {
 			return true
 		}
@@ -140,7 +149,8 @@ func signs(body string) string {
 	if first == nil {
 		return body
 	}
-	line := regexp.MustCompile(`(?m)^([a-z0-9-]+|Started|Up|Go version|Binary version|Emulation version|Paths)` + first[1] + ` ?`)
+	line := regexp.MustCompile(`(?m)^([a-z0-9-]+|Started|Up|Go version|Binary version|Emulation version|Paths)` +
+		first[1] + ` ?`)
 	head, rest, found := strings.Cut(body, "debugging purposes only.\n")
 	if !found {
 		return body
@@ -153,7 +163,9 @@ func signs(body string) string {
 func families(body string) string {
 	var all []string
 	for line := range strings.Lines(body) {
-		for _, prefix := range []string{"kubelet_http_", "kubelet_server_", "kubelet_websocket_", "apiserver_delegated_", "authentication_", "authorization_", "kubernetes_healthcheck", "kubernetes_feature_enabled", "kubernetes_build_info", "prober_", "process_start"} {
+		for _, prefix := range []string{"kubelet_http_", "kubelet_server_", "kubelet_websocket_", "apiserver_delegated_",
+			"authentication_", "authorization_", "kubernetes_healthcheck", "kubernetes_feature_enabled",
+			"kubernetes_build_info", "prober_", "process_start"} {
 			if strings.HasPrefix(line, "# HELP "+prefix) || strings.HasPrefix(line, "# TYPE "+prefix) {
 				all = append(all, line)
 			}

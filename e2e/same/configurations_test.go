@@ -37,24 +37,29 @@ var ownConfigurations = map[string]configuration{
 	"caches": {caches: true},
 	"tls13":  {settings: kubelet.Settings{"tlsMinVersion": "VersionTLS13"}},
 	"tls12": {settings: kubelet.Settings{
-		"tlsMinVersion":       "VersionTLS12",
-		"tlsCipherSuites":     []string{"TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384", "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256", "TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256"},
+		"tlsMinVersion": "VersionTLS12",
+		"tlsCipherSuites": []string{"TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384", "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256",
+			"TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256"},
 		"tlsCurvePreferences": []int{24, 23}, // P-384, P-256
 	}},
-	"no-reload": {settings: kubelet.Settings{"featureGates": map[string]bool{"ReloadKubeletClientCAFile": false, "ReloadKubeletServerCertificateFile": false}}},
-	"no-uid":    {settings: kubelet.Settings{"featureGates": map[string]bool{"AllowParsingUserUIDFromCertAuth": false}}},
+	"no-reload": {settings: kubelet.Settings{"featureGates": map[string]bool{"ReloadKubeletClientCAFile": false,
+		"ReloadKubeletServerCertificateFile": false}}},
+	"no-uid": {settings: kubelet.Settings{"featureGates": map[string]bool{"AllowParsingUserUIDFromCertAuth": false}}},
 	"no-reload-anonymous": {settings: kubelet.Settings{
 		"featureGates":                     map[string]bool{"ReloadKubeletClientCAFile": false},
-		"authentication.anonymous.enabled": true, "authentication.webhook.enabled": false, "authorization.mode": "AlwaysAllow",
+		"authentication.anonymous.enabled": true, "authentication.webhook.enabled": false,
+		"authorization.mode": "AlwaysAllow",
 	}},
 	// The defaults without a configuration file: anonymous on, AlwaysAllow, and a self-signed certificate with an RSA
 	// key.
-	"flags-only":      {flags: []string{}},
-	"flags-client-ca": {flags: []string{"--client-ca-file=ca.crt", "--authentication-token-webhook", "--authorization-mode=Webhook", "--anonymous-auth=false", "--kubeconfig=kubeconfig", "--register-node=false"}},
+	"flags-only": {flags: []string{}},
+	"flags-client-ca": {flags: []string{"--client-ca-file=ca.crt", "--authentication-token-webhook",
+		"--authorization-mode=Webhook", "--anonymous-auth=false", "--kubeconfig=kubeconfig", "--register-node=false"}},
 	"reviewer-refuses": {settings: kubelet.Settings{"authentication.anonymous.enabled": true}, faults: reviewapi.Faults{
 		TokenReview: reviewapi.Fault{Status: 403}, SubjectAccessReview: reviewapi.Fault{Status: 403},
 	}},
-	"reviewer-babbles": {faults: reviewapi.Faults{TokenReview: reviewapi.Fault{Garbage: true}, SubjectAccessReview: reviewapi.Fault{Garbage: true}}},
+	"reviewer-babbles": {faults: reviewapi.Faults{TokenReview: reviewapi.Fault{Garbage: true},
+		SubjectAccessReview: reviewapi.Fault{Garbage: true}}},
 }
 
 // allConfigurations returns ownConfigurations and those of the vectors.
@@ -94,7 +99,8 @@ func startSides(t *testing.T, c configuration, clients map[string]client) [2]*si
 		address := "127.0.0." + strconv.Itoa(i+1)
 		if c.flags != nil {
 			s.Kubelet = startWithFlags(t, kind, dir, append([]string{
-				"--address=" + address, "--port=" + strconv.Itoa(port), "--read-only-port=" + strconv.Itoa(readOnly), "--healthz-port=0",
+				"--address=" + address, "--port=" + strconv.Itoa(port), "--read-only-port=" + strconv.Itoa(readOnly),
+				"--healthz-port=0",
 				"--hostname-override=node-1", "--cert-dir=" + certDir,
 			}, c.flags...))
 		} else {
@@ -112,7 +118,8 @@ func startSides(t *testing.T, c configuration, clients map[string]client) [2]*si
 func comparedSettings(t *testing.T, c configuration, address string, readOnly int) kubelet.Settings {
 	all := kubelet.Settings{"address": address, "readOnlyPort": readOnly}
 	ttl := map[bool]string{false: "1ns", true: "5m"}[c.caches] // with 1ns nothing is cached
-	for _, field := range []string{"authentication.webhook.cacheTTL", "authorization.webhook.cacheAuthorizedTTL", "authorization.webhook.cacheUnauthorizedTTL"} {
+	for _, field := range []string{"authentication.webhook.cacheTTL", "authorization.webhook.cacheAuthorizedTTL",
+		"authorization.webhook.cacheUnauthorizedTTL"} {
 		all[field] = ttl
 	}
 	maps.Copy(all, kubelet.ServingCertificate(t))
@@ -142,7 +149,8 @@ func startWithFlags(t *testing.T, kind, dir string, flags []string) *kubelet.Kub
 	if kind == "fauxlet" {
 		args = append([]string{"serve", "--scenario", sample.WriteScenario(t, dir, logs, pods)}, args...)
 	} else {
-		args = append(args, "--pods", sample.WritePods(t, dir, pods), "--logs", logs, "--node-logs", sample.WriteNodeLogs(t, filepath.Join(dir, "node-logs")))
+		args = append(args, "--pods", sample.WritePods(t, dir, pods), "--logs", logs, "--node-logs",
+			sample.WriteNodeLogs(t, filepath.Join(dir, "node-logs")))
 	}
 	k := &kubelet.Kubelet{Node: "node-1", Dir: dir}
 	k.Process, err = programs.Start(kind, programs.Path(t, kind), args...)
@@ -182,7 +190,8 @@ func (s *side) fail(t testing.TB, faults reviewapi.Faults) {
 func comparedPod() sample.Pod {
 	at := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	return sample.Pod{Namespace: "default", Name: "nginx", Containers: []sample.Container{
-		{Name: "nginx", Log: []sample.Line{{At: at, Text: "one"}, {At: at.Add(time.Minute), Text: "two"}, {At: at.Add(2 * time.Minute), Text: "three"}}, Previous: []sample.Line{{At: at, Text: "before"}}},
+		{Name: "nginx", Log: []sample.Line{{At: at, Text: "one"}, {At: at.Add(time.Minute), Text: "two"},
+			{At: at.Add(2 * time.Minute), Text: "three"}}, Previous: []sample.Line{{At: at, Text: "before"}}},
 		{Name: "sidecar", Log: []sample.Line{{At: at, Text: "beside"}}},
 	}}
 }

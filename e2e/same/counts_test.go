@@ -84,7 +84,8 @@ func rootOf(target string) string {
 }
 
 var roots = []string{
-	"pods", "runningpods", "allocatedPods", "containerLogs", "run", "exec", "attach", "portForward", "checkpoint", "logs", "stats", "metrics", "healthz",
+	"pods", "runningpods", "allocatedPods", "containerLogs", "run", "exec", "attach", "portForward", "checkpoint",
+	"logs", "stats", "metrics", "healthz",
 	"configz", "flagz", "statusz", "debug",
 }
 
@@ -92,11 +93,15 @@ var roots = []string{
 var mustRun = map[string]map[string]int{
 	"source": {"generated": 5000, "vectors": 1000, "written": 3000},
 	"route": {
-		"pods": 600, "runningpods": 200, "allocatedPods": 300, "containerLogs": 1000, "run": 250, "exec": 500, "attach": 250, "portForward": 300, "checkpoint": 250,
-		"logs": 400, "stats": 250, "metrics": 450, "healthz": 400, "configz": 150, "flagz": 100, "statusz": 100, "debug": 400, "other": 800,
+		"pods": 600, "runningpods": 200, "allocatedPods": 300, "containerLogs": 1000, "run": 250, "exec": 500,
+		"attach": 250, "portForward": 300, "checkpoint": 250,
+		"logs": 400, "stats": 250, "metrics": 450, "healthz": 400, "configz": 150, "flagz": 100, "statusz": 100,
+		"debug": 400, "other": 800,
 	},
-	"connection": {"HTTP/1.0": 200, "HTTP/2": 250, "kept": 1500, "closed": 3500, "upgraded": 80, "read-only": 1000, "pipelined": 400},
-	"status":     {"101": 80, "200": 800, "307": 350, "400": 500, "401": 900, "403": 700, "404": 1500, "405": 1000, "406": 80, "422": 20, "500": 150},
+	"connection": {"HTTP/1.0": 200, "HTTP/2": 250, "kept": 1500, "closed": 3500, "upgraded": 80, "read-only": 1000,
+		"pipelined": 400},
+	"status": {"101": 80, "200": 800, "307": 350, "400": 500, "401": 900, "403": 700, "404": 1500, "405": 1000,
+		"406": 80, "422": 20, "500": 150},
 }
 
 // Minimums for each configuration and each client.
@@ -122,7 +127,8 @@ func (c *counts) hold(t *testing.T) {
 			}
 		}
 	}
-	for kind, least := range map[string][2]int{"configuration": {leastConfigurations, leastOfConfiguration}, "client": {leastClients, leastOfClient}} {
+	for kind, least := range map[string][2]int{"configuration": {leastConfigurations, leastOfConfiguration},
+		"client": {leastClients, leastOfClient}} {
 		if len(c.by[kind]) < least[0] {
 			t.Errorf("%d of %s, want %d at least", len(c.by[kind]), kind, least[0])
 		}
@@ -136,5 +142,6 @@ func (c *counts) hold(t *testing.T) {
 	for _, n := range c.by["source"] {
 		total += n
 	}
-	t.Logf("%d requests were compared in %d configurations: %v, %v, %v, by status %v", total, len(c.by["configuration"]), c.by["source"], c.by["route"], c.by["connection"], c.by["status"])
+	t.Logf("%d requests were compared in %d configurations: %v, %v, %v, by status %v", total, len(c.by["configuration"]),
+		c.by["source"], c.by["route"], c.by["connection"], c.by["status"])
 }

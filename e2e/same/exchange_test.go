@@ -148,7 +148,10 @@ func (c *conversation) dial(s *side, protocol string) (net.Conn, error) {
 func (c client) tls() *tls.Config {
 	config := &tls.Config{InsecureSkipVerify: true, MinVersion: tls.VersionTLS10}
 	if c.certificate != nil {
-		config.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return c.certificate, nil }
+		config.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
+			return c.certificate,
+				nil
+		}
 	}
 	return config
 }
@@ -162,7 +165,8 @@ func (r *request) text(header string) string {
 		protocol = "HTTP/1.1"
 	}
 	if strings.Contains(header, "Connection:") && strings.HasPrefix(r.header, hangUp) {
-		return r.method + " " + r.path + " " + protocol + "\r\nHost: node-1:10250\r\n" + header + strings.TrimPrefix(r.header, hangUp) + "\r\n" + r.body
+		return r.method + " " + r.path + " " + protocol + "\r\nHost: node-1:10250\r\n" + header +
+			strings.TrimPrefix(r.header, hangUp) + "\r\n" + r.body
 	}
 	return r.method + " " + r.path + " " + protocol + "\r\nHost: node-1:10250\r\n" + header + r.header + "\r\n" + r.body
 }
@@ -245,7 +249,8 @@ func reason(err error) string {
 		return alert.Error()
 	case strings.Contains(err.Error(), "remote error: tls"):
 		return err.Error()[strings.Index(err.Error(), "remote error: tls"):]
-	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), strings.Contains(err.Error(), "reset by peer"), strings.Contains(err.Error(), "broken pipe"):
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), strings.Contains(err.Error(), "reset by peer"),
+		strings.Contains(err.Error(), "broken pipe"):
 		return "closed"
 	case errors.As(err, &network) && network.Timeout():
 		return "still open"
@@ -298,7 +303,8 @@ func (c *conversation) holdHTTP2(s *side) []observation {
 		} else {
 			body, err := io.ReadAll(response.Body)
 			response.Body.Close()
-			o.status, o.code, o.header, o.body = response.Proto+" "+response.Status, response.StatusCode, response.Header, string(body)
+			o.status, o.code, o.header, o.body = response.Proto+" "+response.Status, response.StatusCode, response.Header,
+				string(body)
 			if err != nil {
 				o.connection = "broken off"
 			}

@@ -87,7 +87,8 @@ func (g *generator) request(talk *conversation) request {
 			for g.one(0.2) {
 				r.header += pick(g, someHeaders) + "\r\n"
 			}
-			if strings.Contains(r.header, "Upgrade") || strings.Contains(r.header, "Host:") || strings.Contains(r.header, "Length") || !regexp.MustCompile(`^[ -~\r\n]*$`).MatchString(r.header) {
+			if strings.Contains(r.header, "Upgrade") || strings.Contains(r.header, "Host:") ||
+				strings.Contains(r.header, "Length") || !regexp.MustCompile(`^[ -~\r\n]*$`).MatchString(r.header) {
 				r.header = ""
 			}
 		} else {
@@ -117,9 +118,13 @@ func (n *exemption) matches(r request) bool {
 }
 
 var notAsked = []exemption{
-	{"/debug/pprof/profile and trace", "they take as long as the request says", regexp.MustCompile(`(?i)pprof.*(profile|trace)`), regexp.MustCompile(``)},
-	{"other profiles of so many seconds", "they take as long as the request says", regexp.MustCompile(`(?i)pprof`), regexp.MustCompile(`seconds`)},
-	{"queries of the node's logs (enableSystemLogQuery)", "the kubelet's code for them is internal to its package, and the reference does without", regexp.MustCompile(`^/*logs`), regexp.MustCompile(`query|sinceTime|untilTime|tailLines|pattern|boot`)},
+	{"/debug/pprof/profile and trace", "they take as long as the request says",
+		regexp.MustCompile(`(?i)pprof.*(profile|trace)`), regexp.MustCompile(``)},
+	{"other profiles of so many seconds", "they take as long as the request says", regexp.MustCompile(`(?i)pprof`),
+		regexp.MustCompile(`seconds`)},
+	{"queries of the node's logs (enableSystemLogQuery)",
+		"the kubelet's code for them is internal to its package, and the reference does without",
+		regexp.MustCompile(`^/*logs`), regexp.MustCompile(`query|sinceTime|untilTime|tailLines|pattern|boot`)},
 }
 
 // dress gives a request headers, a body, and a protocol.
@@ -131,7 +136,8 @@ func (g *generator) dress(talk *conversation, r *request) {
 		r.protocol = pick(g, []string{"HTTP/1.2", "HTTP/2.0", "HTTP/0.9", "http/1.1", "HTTP/1.01", "HTTP/3", "HTTX/1.1"})
 	}
 	if g.one(0.25) {
-		r.header = pick(g, []string{hangUp, hangUp, "Connection: keep-alive\r\n", "Connection: Close\r\n", "Connection: close, keep-alive\r\n", "Connection: x\r\n"})
+		r.header = pick(g, []string{hangUp, hangUp, "Connection: keep-alive\r\n", "Connection: Close\r\n",
+			"Connection: close, keep-alive\r\n", "Connection: x\r\n"})
 	}
 	for g.one(0.25) {
 		r.header += pick(g, someHeaders) + "\r\n"
@@ -140,7 +146,8 @@ func (g *generator) dress(talk *conversation, r *request) {
 		r.header += g.upgrade()
 	}
 	if g.one(0.1) || r.method == "PUT" && g.one(0.5) {
-		r.body = pick(g, []string{"abc", "{}", "2", "-1", "0", "tailLines=1", "\x00", "x=y&z", strings.Repeat("b", 1500)}) // longer, and what is not read of it may cost the answer
+		r.body = pick(g, []string{"abc", "{}", "2", "-1", "0", "tailLines=1", "\x00", "x=y&z",
+			strings.Repeat("b", 1500)}) // longer, and what is not read of it may cost the answer
 		if g.one(0.7) {
 			r.header += fmt.Sprintf("Content-Length: %d\r\n", len(r.body))
 		} else {
@@ -148,7 +155,8 @@ func (g *generator) dress(talk *conversation, r *request) {
 			r.body = fmt.Sprintf("%x\r\n%s\r\n0\r\n\r\n", len(r.body), r.body)
 		}
 		if g.one(0.4) {
-			r.header += pick(g, []string{"Content-Type: application/json", "Content-Type: application/x-www-form-urlencoded", "Content-Type: ;;", "Expect: 100-continue", "Expect: something"}) + "\r\n"
+			r.header += pick(g, []string{"Content-Type: application/json", "Content-Type: application/x-www-form-urlencoded",
+				"Content-Type: ;;", "Expect: 100-continue", "Expect: something"}) + "\r\n"
 		}
 	}
 }
@@ -156,7 +164,8 @@ func (g *generator) dress(talk *conversation, r *request) {
 // stream returns a request for streams, as a client sends it.
 func (g *generator) stream() request {
 	webSocket := func(protocol string) string {
-		return "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Protocol: " + protocol + "\r\n"
+		return "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Protocol: " +
+			protocol + "\r\n"
 	}
 	spdy := func(protocol string) string {
 		return "Connection: Upgrade\r\nUpgrade: SPDY/3.1\r\nX-Stream-Protocol-Version: " + protocol + "\r\n"
@@ -169,13 +178,19 @@ func (g *generator) stream() request {
 	case kind == "portForward" && g.one(0.5):
 		r.method, r.header = "GET", webSocket("SPDY/3.1+portforward.k8s.io")
 	case kind == "portForward":
-		r.method, r.path, r.header = "GET", r.path+"?port=80", webSocket(pick(g, []string{"v4.channel.k8s.io", "portforward.k8s.io", "v4.base64.channel.k8s.io"}))
+		r.method, r.path, r.header = "GET", r.path+"?port=80",
+			webSocket(pick(g, []string{"v4.channel.k8s.io", "portforward.k8s.io", "v4.base64.channel.k8s.io"}))
 	default:
-		r.path += "/" + pick(g, []string{"nginx", "sidecar"}) + "?" + pick(g, []string{"output=1&command=true", "input=1&output=1&error=1&command=cat", "input=1&output=1&tty=1&command=sh", "error=1&command=ls"})
+		r.path += "/" + pick(g, []string{"nginx", "sidecar"}) + "?" +
+			pick(g, []string{"output=1&command=true", "input=1&output=1&error=1&command=cat",
+				"input=1&output=1&tty=1&command=sh", "error=1&command=ls"})
 		if g.one(0.5) {
-			r.header = spdy(pick(g, []string{"v4.channel.k8s.io", "v3.channel.k8s.io", "v2.channel.k8s.io", "channel.k8s.io", "v4.channel.k8s.io\r\nX-Stream-Protocol-Version: v3.channel.k8s.io"}))
+			r.header = spdy(pick(g, []string{"v4.channel.k8s.io", "v3.channel.k8s.io", "v2.channel.k8s.io", "channel.k8s.io",
+				"v4.channel.k8s.io\r\nX-Stream-Protocol-Version: v3.channel.k8s.io"}))
 		} else {
-			r.method, r.header = "GET", webSocket(pick(g, []string{"v5.channel.k8s.io", "v4.channel.k8s.io", "v4.base64.channel.k8s.io", "channel.k8s.io", "v5.channel.k8s.io, v4.channel.k8s.io"}))
+			r.method, r.header = "GET", webSocket(pick(g,
+				[]string{"v5.channel.k8s.io", "v4.channel.k8s.io", "v4.base64.channel.k8s.io", "channel.k8s.io",
+					"v5.channel.k8s.io, v4.channel.k8s.io"}))
 		}
 	}
 	return r
@@ -184,23 +199,31 @@ func (g *generator) stream() request {
 // upgrade returns the headers of one way to ask for streams.
 func (g *generator) upgrade() string {
 	if g.one(0.5) {
-		header := pick(g, []string{"Connection: Upgrade\r\n", "Connection: Upgrade\r\n", "Connection: upgrade\r\n", "Connection: keep-alive, Upgrade\r\n", ""}) +
-			pick(g, []string{"Upgrade: SPDY/3.1\r\n", "Upgrade: SPDY/3.1\r\n", "Upgrade: spdy/3.1\r\n", "Upgrade: SPDY/3\r\n", "Upgrade: SPDY/3.1, websocket\r\n", ""})
+		header := pick(g, []string{"Connection: Upgrade\r\n", "Connection: Upgrade\r\n", "Connection: upgrade\r\n",
+			"Connection: keep-alive, Upgrade\r\n", ""}) +
+			pick(g, []string{"Upgrade: SPDY/3.1\r\n", "Upgrade: SPDY/3.1\r\n", "Upgrade: spdy/3.1\r\n", "Upgrade: SPDY/3\r\n",
+				"Upgrade: SPDY/3.1, websocket\r\n", ""})
 		for g.one(0.7) {
 			header += "X-Stream-Protocol-Version: " + pick(g, []string{
-				"v4.channel.k8s.io", "v3.channel.k8s.io", "v2.channel.k8s.io", "channel.k8s.io", "v5.channel.k8s.io", "v9.channel.k8s.io", "portforward.k8s.io", "", "v4.channel.k8s.io, v3.channel.k8s.io",
+				"v4.channel.k8s.io", "v3.channel.k8s.io", "v2.channel.k8s.io", "channel.k8s.io", "v5.channel.k8s.io",
+				"v9.channel.k8s.io", "portforward.k8s.io", "", "v4.channel.k8s.io, v3.channel.k8s.io",
 			}) + "\r\n"
 		}
 		return header
 	}
 	header := pick(g, []string{"Connection: Upgrade\r\n", "Connection: Upgrade\r\n", "Connection: upgrade\r\n", ""}) +
-		pick(g, []string{"Upgrade: websocket\r\n", "Upgrade: websocket\r\n", "Upgrade: WebSocket\r\n", "Upgrade: websocket2\r\n"}) +
-		pick(g, []string{"Sec-WebSocket-Version: 13\r\n", "Sec-WebSocket-Version: 13\r\n", "Sec-WebSocket-Version: 13\r\n", "Sec-WebSocket-Version: 8\r\n", "Sec-WebSocket-Version: 99\r\n", ""}) +
-		pick(g, []string{"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n", "Sec-WebSocket-Key: short\r\n", ""})
+		pick(g, []string{"Upgrade: websocket\r\n", "Upgrade: websocket\r\n", "Upgrade: WebSocket\r\n",
+			"Upgrade: websocket2\r\n"}) +
+		pick(g, []string{"Sec-WebSocket-Version: 13\r\n", "Sec-WebSocket-Version: 13\r\n", "Sec-WebSocket-Version: 13\r\n",
+			"Sec-WebSocket-Version: 8\r\n", "Sec-WebSocket-Version: 99\r\n", ""}) +
+		pick(g, []string{"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n",
+			"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n", "Sec-WebSocket-Key: short\r\n", ""})
 	if g.one(0.85) {
 		header += "Sec-WebSocket-Protocol: " + pick(g, []string{
-			"v5.channel.k8s.io", "v4.channel.k8s.io", "v4.base64.channel.k8s.io", "channel.k8s.io", "base64.channel.k8s.io", "v5.channel.k8s.io, v4.channel.k8s.io", "v6.channel.k8s.io",
-			"SPDY/3.1+portforward.k8s.io", "portforward.k8s.io", "v4.channel.k8s.io, base64url.bearer.authorization.k8s.io.YWRtaW4tdG9rZW4", ", ,", "nope",
+			"v5.channel.k8s.io", "v4.channel.k8s.io", "v4.base64.channel.k8s.io", "channel.k8s.io", "base64.channel.k8s.io",
+			"v5.channel.k8s.io, v4.channel.k8s.io", "v6.channel.k8s.io",
+			"SPDY/3.1+portforward.k8s.io", "portforward.k8s.io",
+			"v4.channel.k8s.io, base64url.bearer.authorization.k8s.io.YWRtaW4tdG9rZW4", ", ,", "nope",
 		}) + "\r\n"
 	}
 	return header
@@ -215,7 +238,8 @@ func (g *generator) query(t target) string {
 		if t.query != nil && g.one(0.85) {
 			parts = append(parts, pick(g, t.query))
 		} else if g.one(0.3) {
-			parts = append(parts, pick(g, []string{"x=y", "x", "%zz", ";", "a;b=c", "=", "&", "timeout=1s", "pretty=true", "a=%00", "a=\xff", strings.Repeat("q", 3000) + "=1"}))
+			parts = append(parts, pick(g, []string{"x=y", "x", "%zz", ";", "a;b=c", "=", "&", "timeout=1s", "pretty=true",
+				"a=%00", "a=\xff", strings.Repeat("q", 3000) + "=1"}))
 		} else if t.query == nil {
 			break
 		}
@@ -232,43 +256,77 @@ type target struct {
 
 var (
 	streamQuery = []string{
-		"output=1", "error=1", "input=1", "tty=1", "tty=true", "stdin=1", "stdout=true", "output=0", "output=x", "output=1&error=1", "tty=1&error=1", "command=ls", "command=echo&command=hi", "command=", "input=1&output=1&tty=1",
+		"output=1", "error=1", "input=1", "tty=1", "tty=true", "stdin=1", "stdout=true", "output=0", "output=x",
+		"output=1&error=1", "tty=1&error=1", "command=ls", "command=echo&command=hi", "command=", "input=1&output=1&tty=1",
 	}
 	portQuery = []string{"port=80", "port=80&port=81", "port=0", "port=x", "port=", "port=65536", "ports=80"}
 )
 
 var targets = []target{
-	{path: "/pods"}, {path: "/pods/"}, {path: "/runningpods/"}, {path: "/healthz"}, {path: "/healthz/ping"}, {path: "/healthz/syncloop", query: []string{"verbose"}},
-	{path: "/healthz", query: []string{"verbose", "exclude=ping", "exclude=nope", "verbose=1", "exclude=log&exclude=ping"}},
-	{path: "/configz"}, {path: "/metrics"}, {path: "/metrics/cadvisor"}, {path: "/metrics/resource"}, {path: "/metrics/probes"}, {path: "/metrics/slis"},
-	{path: "/stats/summary", query: []string{"only_cpu_and_memory=true", "only_cpu_and_memory=false", "only_cpu_and_memory=x", "only_cpu_and_memory"}}, {path: "/stats/"}, {path: "/stats/default/nginx/1/nginx"},
-	{path: "/flagz"}, {path: "/statusz"}, {path: "/debug/pprof/cmdline"}, {path: "/debug/pprof/heap", query: []string{"debug=1", "gc=1"}}, {path: "/debug/pprof/nope"}, {path: "/debug/pprof/symbol", query: []string{"0x1"}},
-	{path: "/debug/flags/v", methods: "PUT"}, {path: "/allocatedPods"}, {path: "/allocatedPods/default/nginx"}, {path: "/allocatedPods/default/nope"},
+	{path: "/pods"}, {path: "/pods/"}, {path: "/runningpods/"}, {path: "/healthz"}, {path: "/healthz/ping"},
+	{path: "/healthz/syncloop", query: []string{"verbose"}},
+	{path: "/healthz", query: []string{"verbose", "exclude=ping", "exclude=nope", "verbose=1",
+		"exclude=log&exclude=ping"}},
+	{path: "/configz"}, {path: "/metrics"}, {path: "/metrics/cadvisor"}, {path: "/metrics/resource"},
+	{path: "/metrics/probes"}, {path: "/metrics/slis"},
+	{path: "/stats/summary", query: []string{"only_cpu_and_memory=true", "only_cpu_and_memory=false",
+		"only_cpu_and_memory=x", "only_cpu_and_memory"}}, {path: "/stats/"}, {path: "/stats/default/nginx/1/nginx"},
+	{path: "/flagz"}, {path: "/statusz"}, {path: "/debug/pprof/cmdline"},
+	{path: "/debug/pprof/heap", query: []string{"debug=1", "gc=1"}}, {path: "/debug/pprof/nope"},
+	{path: "/debug/pprof/symbol", query: []string{"0x1"}},
+	{path: "/debug/flags/v", methods: "PUT"}, {path: "/allocatedPods"}, {path: "/allocatedPods/default/nginx"},
+	{path: "/allocatedPods/default/nope"},
 	{path: "/allocatedPods/default/nginx/8a5a2b1c-0000-4000-8000-000000000005"},
-	{path: "/logs/"}, {path: "/logs/kubelet.log"}, {path: "/logs/containers/"}, {path: "/logs/containers"}, {path: "/logs/containers/deep/er/c.log"}, {path: "/logs/nope"}, {path: "/logs/noext"},
-	{path: logsPath, query: queries}, {path: logsPath, query: queries}, {path: logsPath, query: queries}, {path: logsPath}, {path: "/containerLogs/default/nginx/sidecar", query: queries},
-	{path: "/containerLogs/default/nginx/nope"}, {path: "/containerLogs/default/nope/nginx"}, {path: "/containerLogs/other/nginx/nginx"},
+	{path: "/logs/"}, {path: "/logs/kubelet.log"}, {path: "/logs/containers/"}, {path: "/logs/containers"},
+	{path: "/logs/containers/deep/er/c.log"}, {path: "/logs/nope"}, {path: "/logs/noext"},
+	{path: logsPath, query: queries}, {path: logsPath, query: queries}, {path: logsPath, query: queries},
+	{path: logsPath}, {path: "/containerLogs/default/nginx/sidecar", query: queries},
+	{path: "/containerLogs/default/nginx/nope"}, {path: "/containerLogs/default/nope/nginx"},
+	{path: "/containerLogs/other/nginx/nginx"},
 	{path: logsPath, query: []string{"follow=true&tailLines=1", "follow&limitBytes=3", "follow=0", "follow=false"}},
-	{path: "/exec/default/nginx/nginx", methods: "POST", query: streamQuery}, {path: "/exec/default/nginx/nginx", query: streamQuery}, {path: "/exec/default/nginx/8a5a2b1c-0000-4000-8000-000000000005/nginx", query: streamQuery},
-	{path: "/exec/default/nope/nginx", query: streamQuery}, {path: "/exec/default/nginx/nope", query: streamQuery}, {path: "/exec/default/nginx/other-uid/nginx", query: streamQuery},
-	{path: "/attach/default/nginx/nginx", methods: "POST", query: streamQuery}, {path: "/attach/default/nginx/sidecar", query: streamQuery}, {path: "/attach/default/nope/nginx", query: streamQuery},
-	{path: "/portForward/default/nginx", methods: "POST", query: portQuery}, {path: "/portForward/default/nginx/8a5a2b1c-0000-4000-8000-000000000005", query: portQuery}, {path: "/portForward/default/nginx/other-uid"}, {path: "/portForward/default/nope", query: portQuery},
-	{path: "/run/default/nginx/nginx", methods: "POST", query: []string{"cmd=echo hi", "cmd=echo%20hi", "cmd=false", "cmd=nope", "cmd=", "cmd=echo%20a&cmd=b", "command=ls"}}, {path: "/run/default/nginx/nope", methods: "POST", query: []string{"cmd=ls"}},
+	{path: "/exec/default/nginx/nginx", methods: "POST", query: streamQuery},
+	{path: "/exec/default/nginx/nginx", query: streamQuery},
+	{path: "/exec/default/nginx/8a5a2b1c-0000-4000-8000-000000000005/nginx", query: streamQuery},
+	{path: "/exec/default/nope/nginx", query: streamQuery}, {path: "/exec/default/nginx/nope", query: streamQuery},
+	{path: "/exec/default/nginx/other-uid/nginx", query: streamQuery},
+	{path: "/attach/default/nginx/nginx", methods: "POST", query: streamQuery},
+	{path: "/attach/default/nginx/sidecar", query: streamQuery},
+	{path: "/attach/default/nope/nginx", query: streamQuery},
+	{path: "/portForward/default/nginx", methods: "POST", query: portQuery},
+	{path: "/portForward/default/nginx/8a5a2b1c-0000-4000-8000-000000000005", query: portQuery},
+	{path: "/portForward/default/nginx/other-uid"}, {path: "/portForward/default/nope", query: portQuery},
+	{path: "/run/default/nginx/nginx", methods: "POST",
+		query: []string{"cmd=echo hi", "cmd=echo%20hi", "cmd=false", "cmd=nope", "cmd=", "cmd=echo%20a&cmd=b",
+			"command=ls"}}, {path: "/run/default/nginx/nope", methods: "POST", query: []string{"cmd=ls"}},
 	{path: "/run/default/nope/nginx", methods: "POST"},
-	{path: "/checkpoint/default/nginx/nginx", methods: "POST", query: []string{"timeout=1", "timeout=x", "timeout="}}, {path: "/checkpoint/default/nginx/nope", methods: "POST"}, {path: "/checkpoint/default/nope/nginx", methods: "POST"},
-	{path: "/"}, {path: "/nope"}, {path: "/spec/"}, {path: "/cri/exec/token"}, {path: "/version"}, {path: "/openapi/v2"}, {path: "/api/v1/nodes"},
+	{path: "/checkpoint/default/nginx/nginx", methods: "POST", query: []string{"timeout=1", "timeout=x", "timeout="}},
+	{path: "/checkpoint/default/nginx/nope", methods: "POST"}, {path: "/checkpoint/default/nope/nginx", methods: "POST"},
+	{path: "/"}, {path: "/nope"}, {path: "/spec/"}, {path: "/cri/exec/token"}, {path: "/version"}, {path: "/openapi/v2"},
+	{path: "/api/v1/nodes"},
 }
 
-var someMethods = []string{"POST", "PUT", "HEAD", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT", "BREW", "get", "GETT", "G-T", "G T", "", "\x00", "PROPFIND", "PRI"}
+var someMethods = []string{"POST", "PUT", "HEAD", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT", "BREW", "get",
+	"GETT", "G-T", "G T", "", "\x00", "PROPFIND", "PRI"}
 
 var someHeaders = []string{
-	"Accept: */*", "Accept: text/plain", "Accept: application/json", "Accept: application/yaml", "Accept: application/json;as=Table;v=v1;g=meta.k8s.io,application/json", "Accept: ,", "Accept:", "Accept: text/*",
-	"Accept: application/vnd.kubernetes.protobuf", "Accept: application/openmetrics-text; version=1.0.0", "Accept: text/plain;version=0.0.4", "Accept: application/json;g=config.k8s.io;v=v1alpha1;as=Statusz", "Accept: application/json;g=config.k8s.io;v=v1alpha1;as=Flagz",
-	"Accept-Encoding: gzip", "Accept-Encoding: identity", "Accept-Encoding: gzip;q=0", "Accept-Encoding: deflate", "Range: bytes=0-2", "Range: bytes=9-", "If-Modified-Since: Thu, 01 Jan 1970 00:00:00 GMT", "If-Modified-Since: Thu, 01 Jan 2099 00:00:00 GMT", "If-None-Match: *",
-	"Impersonate-User: kubelet-client", "X-Remote-User: kubelet-client", "X-Remote-Group: system:masters", "X-Forwarded-For: 10.0.0.1", "X-Forwarded-Proto: http", "Origin: https://example.org", "Origin: null", "Cookie: a=b", "Referer: x",
-	"Traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", "Audit-Id: x", "User-Agent: ", "User-Agent: kubectl/v1.37", "X-Http-Method-Override: DELETE", "Kubectl-Command: x",
-	"Host: other", "Bad Header: x", ": x", "X", "X-Nul: \x00", "X-High: \xff\xfe", "X-Folded: a\r\n b", "X-Long: " + strings.Repeat("l", 9000), "Content-Type: application/json", "Keep-Alive: timeout=5", "TE: trailers", "Trailer: X",
-	"Authorization: Bearer bad", "Authorization: Bearer admin-token", "Authorization: Basic YWRtaW46YWRtaW4=", "Authorization: Negotiate x", "Authorization:",
+	"Accept: */*", "Accept: text/plain", "Accept: application/json", "Accept: application/yaml",
+	"Accept: application/json;as=Table;v=v1;g=meta.k8s.io,application/json", "Accept: ,", "Accept:", "Accept: text/*",
+	"Accept: application/vnd.kubernetes.protobuf", "Accept: application/openmetrics-text; version=1.0.0",
+	"Accept: text/plain;version=0.0.4", "Accept: application/json;g=config.k8s.io;v=v1alpha1;as=Statusz",
+	"Accept: application/json;g=config.k8s.io;v=v1alpha1;as=Flagz",
+	"Accept-Encoding: gzip", "Accept-Encoding: identity", "Accept-Encoding: gzip;q=0", "Accept-Encoding: deflate",
+	"Range: bytes=0-2", "Range: bytes=9-", "If-Modified-Since: Thu, 01 Jan 1970 00:00:00 GMT",
+	"If-Modified-Since: Thu, 01 Jan 2099 00:00:00 GMT", "If-None-Match: *",
+	"Impersonate-User: kubelet-client", "X-Remote-User: kubelet-client", "X-Remote-Group: system:masters",
+	"X-Forwarded-For: 10.0.0.1", "X-Forwarded-Proto: http", "Origin: https://example.org", "Origin: null", "Cookie: a=b",
+	"Referer: x",
+	"Traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", "Audit-Id: x", "User-Agent: ",
+	"User-Agent: kubectl/v1.37", "X-Http-Method-Override: DELETE", "Kubectl-Command: x",
+	"Host: other", "Bad Header: x", ": x", "X", "X-Nul: \x00", "X-High: \xff\xfe", "X-Folded: a\r\n b",
+	"X-Long: " + strings.Repeat("l", 9000), "Content-Type: application/json", "Keep-Alive: timeout=5", "TE: trailers",
+	"Trailer: X",
+	"Authorization: Bearer bad", "Authorization: Bearer admin-token", "Authorization: Basic YWRtaW46YWRtaW4=",
+	"Authorization: Negotiate x", "Authorization:",
 }
 
 // mutations change a path a little.
@@ -283,7 +341,9 @@ var mutations = []func(g *generator, path string) string{
 	},
 	// Insert something.
 	func(g *generator, path string) string {
-		return g.insert(path, pick(g, []string{"/", "//", "/./", "/../", "%2F", "%2f", "%5C", "\\", "%00", "%01", "%zz", "%", "é", "%C3%A9", "\xff", "%FF", "+", "*", "{x}", "\"", "<", "'", "%25", "%252F", " ", "\t", "@", ":", "~", "|"}))
+		return g.insert(path, pick(g, []string{"/", "//", "/./", "/../", "%2F", "%2f", "%5C", "\\", "%00", "%01", "%zz",
+			"%", "é", "%C3%A9", "\xff", "%FF", "+", "*", "{x}", "\"", "<", "'", "%25", "%252F", " ", "\t", "@", ":", "~",
+			"|"}))
 	},
 	// Encode one character differently.
 	func(g *generator, path string) string {
@@ -312,13 +372,15 @@ var mutations = []func(g *generator, path string) string{
 	},
 	func(g *generator, path string) string {
 		return g.segments(path, func(parts []string, at int) []string {
-			parts[at] = pick(g, []string{"", ".", "..", "nginx", "default", "nope", "kube-system", "%2e", "*", "nginx%2Fnginx", strings.Repeat("n", 300), strings.Repeat("n", 8000), "中"})
+			parts[at] = pick(g, []string{"", ".", "..", "nginx", "default", "nope", "kube-system", "%2e", "*", "nginx%2Fnginx",
+				strings.Repeat("n", 300), strings.Repeat("n", 8000), "中"})
 			return parts
 		})
 	},
 	// Return something that is not a path.
 	func(g *generator, path string) string {
-		return pick(g, []string{"http://elsewhere" + path, "https://node-1:10250" + path, "http:" + path, strings.TrimPrefix(path, "/"), "*", path + "#x", "?" + path, "http://[::1" + path, "", "//elsewhere" + path})
+		return pick(g, []string{"http://elsewhere" + path, "https://node-1:10250" + path, "http:" + path,
+			strings.TrimPrefix(path, "/"), "*", path + "#x", "?" + path, "http://[::1" + path, "", "//elsewhere" + path})
 	},
 }
 

@@ -12,8 +12,8 @@ import (
 	"time"
 )
 
-// handshakes compares what TLS offers on the secure port: versions, cipher suites, key exchanges, protocols, certificates,
-// the hints for client certificates, and resumption.
+// handshakes compares what TLS offers on the secure port: versions, cipher suites, key exchanges, protocols,
+// certificates, the hints for client certificates, and resumption.
 func (c *comparison) handshakes() {
 	var seen [2]map[string]string
 	for i, s := range c.sides {
@@ -35,7 +35,8 @@ func (c *comparison) handshakes() {
 	}
 }
 
-var curves = []tls.CurveID{tls.X25519, tls.CurveP256, tls.CurveP384, tls.CurveP521, tls.X25519MLKEM768, tls.SecP256r1MLKEM768, tls.SecP384r1MLKEM1024}
+var curves = []tls.CurveID{tls.X25519, tls.CurveP256, tls.CurveP384, tls.CurveP521, tls.X25519MLKEM768,
+	tls.SecP256r1MLKEM768, tls.SecP384r1MLKEM1024}
 
 // probe makes many kinds of handshakes and returns the result of each.
 func (s *side) probe() map[string]string {
@@ -50,7 +51,10 @@ func (s *side) probe() map[string]string {
 		try("version "+tls.VersionName(version), func(c *tls.Config) { c.MinVersion, c.MaxVersion = version, version })
 	}
 	for _, suite := range append(tls.CipherSuites(), tls.InsecureCipherSuites()...) {
-		try("suite "+suite.Name, func(c *tls.Config) { c.CipherSuites, c.MaxVersion = []uint16{suite.ID}, tls.VersionTLS12 })
+		try("suite "+suite.Name, func(c *tls.Config) {
+			c.CipherSuites, c.MaxVersion = []uint16{suite.ID},
+				tls.VersionTLS12
+		})
 	}
 	for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
 		for _, curve := range curves {
@@ -59,7 +63,8 @@ func (s *side) probe() map[string]string {
 			})
 		}
 	}
-	for _, protocols := range [][]string{{"h2", "http/1.1"}, {"http/1.1", "h2"}, {"h2"}, {"http/1.1"}, {"http/1.0"}, {"spdy/3.1"}, {"h3", "http/1.1"}} {
+	for _, protocols := range [][]string{{"h2", "http/1.1"}, {"http/1.1", "h2"}, {"h2"}, {"http/1.1"}, {"http/1.0"},
+		{"spdy/3.1"}, {"h3", "http/1.1"}} {
 		try("protocols "+strings.Join(protocols, ", "), func(c *tls.Config) { c.NextProtos = protocols })
 	}
 	for _, name := range []string{"node-1", "localhost", "nope.example"} {
@@ -111,7 +116,8 @@ func (s *side) handshake(config *tls.Config) string {
 		names = append(names, fmt.Sprintf("%x", sha256.Sum256(certificate.Raw))[:8])
 	}
 	slices.Sort(names)
-	return fmt.Sprintf("%s, %s, %v, protocol %q, certificates %v, resumed %v", tls.VersionName(state.Version), tls.CipherSuiteName(state.CipherSuite), state.CurveID, state.NegotiatedProtocol, names, state.DidResume)
+	return fmt.Sprintf("%s, %s, %v, protocol %q, certificates %v, resumed %v", tls.VersionName(state.Version),
+		tls.CipherSuiteName(state.CipherSuite), state.CurveID, state.NegotiatedProtocol, names, state.DidResume)
 }
 
 // plain sends bytes without TLS.

@@ -59,7 +59,8 @@ func TestSameLines(t *testing.T) {
 				t.Fatal(err)
 			}
 			for _, tail := range []int64{-1, 0, 1, 2, 5, 1000, 1 << 40} {
-				for _, since := range []time.Duration{-1, 0, 1, 2 * time.Second, 2*time.Second + 1, 200 * time.Second, 1000 * time.Hour} {
+				for _, since := range []time.Duration{-1, 0, 1, 2 * time.Second, 2*time.Second + 1, 200 * time.Second,
+					1000 * time.Hour} {
 					for _, limit := range []int64{-1, 1, 10, 45, 1000, 100_000, 1 << 40} {
 						for _, timestamps := range []bool{false, true} {
 							for _, stream := range []string{"both", "stdout", "stderr"} {
@@ -77,10 +78,12 @@ func TestSameLines(t *testing.T) {
 									theirs.LimitBytes, ours.LimitBytes = &limit, &limit
 								}
 								var want, got bytes.Buffer
-								if err := logs.ReadLogs(context.Background(), file, "", theirs, nil, wanted(&want, stream, "stdout"), wanted(&want, stream, "stderr")); err != nil {
+								if err := logs.ReadLogs(context.Background(), file, "", theirs, nil, wanted(&want, stream, "stdout"),
+									wanted(&want, stream, "stderr")); err != nil {
 									t.Fatal(err)
 								}
-								if err := store.Logs(context.Background(), "default", "p", "c", ours, wanted(&got, stream, "stdout"), wanted(&got, stream, "stderr")); err != nil {
+								if err := store.Logs(context.Background(), "default", "p", "c", ours, wanted(&got, stream, "stdout"),
+									wanted(&got, stream, "stderr")); err != nil {
 									t.Fatal(err)
 								}
 								if !bytes.Equal(got.Bytes(), want.Bytes()) {
@@ -110,7 +113,8 @@ func runtimeFile(t *testing.T, store *pods.Store) []byte {
 	t.Helper()
 	var file bytes.Buffer
 	w := func(stream string) io.Writer { return criWriter{&file, stream} }
-	if err := store.Logs(context.Background(), "default", "p", "c", &v1.PodLogOptions{Timestamps: true}, w("stdout"), w("stderr")); err != nil {
+	if err := store.Logs(context.Background(), "default", "p", "c", &v1.PodLogOptions{Timestamps: true}, w("stdout"),
+		w("stderr")); err != nil {
 		t.Fatal(err)
 	}
 	return file.Bytes()

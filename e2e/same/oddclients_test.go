@@ -72,7 +72,10 @@ func oddClients(t *testing.T, p *controlplane.PKI, all map[string]client) {
 	add("middle-constrained", mint(intermediate(func(c *x509.Certificate) {
 		c.PermittedDNSDomains, c.PermittedDNSDomainsCritical = []string{"example.org"}, true
 	}), "kubelet-client", nil, func(c *x509.Certificate) { c.DNSNames = []string{"example.com"} }))
-	below, err := intermediate(func(c *x509.Certificate) { c.MaxPathLen, c.MaxPathLenZero = 0, true }).Intermediate("below")
+	below, err := intermediate(func(c *x509.Certificate) {
+		c.MaxPathLen, c.MaxPathLenZero = 0,
+			true
+	}).Intermediate("below")
 	expect.NoError(t, err)
 	add("path-too-long", mint(below, "kubelet-client", nil))
 
@@ -84,13 +87,16 @@ func oddClients(t *testing.T, p *controlplane.PKI, all map[string]client) {
 	add("both-usages", mint(p.CA, "kubelet-client", nil, usage(x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth)))
 	add("signing-usage", mint(p.CA, "kubelet-client", nil, usage(x509.ExtKeyUsageCodeSigning)))
 	add("rsa", mint(p.CA, "kubelet-client", nil, testcerts.RSA))
-	add("is-ca", mint(p.CA, "kubelet-client", nil, func(c *x509.Certificate) { c.IsCA, c.BasicConstraintsValid = true, true }))
+	add("is-ca", mint(p.CA, "kubelet-client", nil,
+		func(c *x509.Certificate) { c.IsCA, c.BasicConstraintsValid = true, true }))
 	add("critical-extension", mint(p.CA, "kubelet-client", nil, func(c *x509.Certificate) {
-		c.ExtraExtensions = append(c.ExtraExtensions, pkix.Extension{Id: asn1.ObjectIdentifier{1, 2, 3, 4}, Critical: true, Value: []byte{5, 0}})
+		c.ExtraExtensions = append(c.ExtraExtensions,
+			pkix.Extension{Id: asn1.ObjectIdentifier{1, 2, 3, 4}, Critical: true, Value: []byte{5, 0}})
 	}))
 	add("serial-1", mint(p.CA, "kubelet-client", nil, func(c *x509.Certificate) { c.SerialNumber = big.NewInt(1) }))
 	add("expired-long-ago", mint(p.CA, "kubelet-client", nil, testcerts.ValidFor(time.Unix(0, 0), time.Unix(1, 0))))
-	add("ends-never", mint(p.CA, "kubelet-client", nil, testcerts.ValidFor(time.Unix(0, 0), time.Date(9999, 12, 31, 23, 59, 59, 0, time.UTC))))
+	add("ends-never", mint(p.CA, "kubelet-client", nil,
+		testcerts.ValidFor(time.Unix(0, 0), time.Date(9999, 12, 31, 23, 59, 59, 0, time.UTC))))
 	add("expired-stranger", mint(p.UnknownCA, "kubelet-client", nil, testcerts.Expired))
 
 	// Names and groups.
@@ -102,22 +108,31 @@ func oddClients(t *testing.T, p *controlplane.PKI, all map[string]client) {
 	add("unicode-name", mint(p.CA, "Jürgen 中文", []string{"größe"}))
 	add("percent-name", mint(p.CA, "100%s %d\n<b>", nil))
 	add("node-name", mint(p.CA, "system:node:node-1", []string{"system:nodes"}))
-	add("two-names", mint(p.CA, "", nil, testcerts.EmptyCN, subject(name(commonName, "viewer"), name(commonName, "kubelet-client"))))
-	add("two-names-admin-first", mint(p.CA, "", nil, testcerts.EmptyCN, subject(name(commonName, "kubelet-client"), name(commonName, "viewer"))))
+	add("two-names", mint(p.CA, "", nil, testcerts.EmptyCN,
+		subject(name(commonName, "viewer"), name(commonName, "kubelet-client"))))
+	add("two-names-admin-first", mint(p.CA, "", nil, testcerts.EmptyCN,
+		subject(name(commonName, "kubelet-client"), name(commonName, "viewer"))))
 	add("empty-group", mint(p.CA, "outsider", nil, subject(name(commonName, "outsider"), name(organization, ""))))
-	add("same-group-twice", mint(p.CA, "outsider", nil, subject(name(commonName, "outsider"), name(organization, "a"), name(organization, "a"))))
+	add("same-group-twice", mint(p.CA, "outsider", nil,
+		subject(name(commonName, "outsider"), name(organization, "a"), name(organization, "a"))))
 	add("masters", mint(p.CA, "outsider", []string{"system:masters"}))
 	add("authenticated", mint(p.CA, "outsider", []string{"system:authenticated"}))
 	add("unauthenticated", mint(p.CA, "outsider", []string{"system:unauthenticated"}))
-	add("anonymous-authenticated", mint(p.CA, "system:anonymous", []string{"system:authenticated", "system:unauthenticated"}))
+	add("anonymous-authenticated", mint(p.CA, "system:anonymous",
+		[]string{"system:authenticated", "system:unauthenticated"}))
 	add("comma-group", mint(p.CA, "outsider", []string{"a,b", "c=d", "\"e\""}))
-	add("uid", mint(p.CA, "kubelet-client", nil, subject(name(commonName, "kubelet-client"), name(uidAttribute, "uid-1"))))
-	add("two-uids", mint(p.CA, "kubelet-client", nil, subject(name(commonName, "kubelet-client"), name(uidAttribute, "uid-1"), name(uidAttribute, "uid-2"))))
-	add("empty-uid", mint(p.CA, "kubelet-client", nil, subject(name(commonName, "kubelet-client"), name(uidAttribute, ""))))
+	add("uid", mint(p.CA, "kubelet-client", nil,
+		subject(name(commonName, "kubelet-client"), name(uidAttribute, "uid-1"))))
+	add("two-uids", mint(p.CA, "kubelet-client", nil,
+		subject(name(commonName, "kubelet-client"), name(uidAttribute, "uid-1"), name(uidAttribute, "uid-2"))))
+	add("empty-uid", mint(p.CA, "kubelet-client", nil,
+		subject(name(commonName, "kubelet-client"), name(uidAttribute, ""))))
 
 	// Tokens.
-	const admin, websocket = "Authorization: Bearer admin-token", "Sec-WebSocket-Protocol: base64url.bearer.authorization.k8s.io."
-	upgrade := []string{"Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="}
+	const admin, websocket = "Authorization: Bearer admin-token",
+		"Sec-WebSocket-Protocol: base64url.bearer.authorization.k8s.io."
+	upgrade := []string{"Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13",
+		"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="}
 	add("admin-then-bad", nil, admin, "Authorization: Bearer bad")
 	add("admin-twice", nil, admin, admin)
 	add("bearer-then-admin", nil, "Authorization: Bearer", admin)
@@ -129,13 +144,17 @@ func oddClients(t *testing.T, p *controlplane.PKI, all map[string]client) {
 	add("unicode-token", nil, "Authorization: Bearer tökén")
 	add("jwt", nil, "Authorization: Bearer eyJhbGciOiJub25lIn0.eyJzdWIiOiJhZG1pbiJ9.")
 	add("proxy-authorization", nil, "Proxy-Authorization: Bearer admin-token")
-	add("both-tokens", nil, append([]string{"Authorization: Bearer good-token", websocket + "YWRtaW4tdG9rZW4, v4.channel.k8s.io"}, upgrade...)...)
+	add("both-tokens", nil, append([]string{"Authorization: Bearer good-token",
+		websocket + "YWRtaW4tdG9rZW4, v4.channel.k8s.io"}, upgrade...)...)
 	add("websocket-padded", nil, append([]string{websocket + "YWRtaW4tdG9rZW4=, v4.channel.k8s.io"}, upgrade...)...)
 	add("websocket-garbage", nil, append([]string{websocket + "!!, v4.channel.k8s.io"}, upgrade...)...)
 	add("websocket-not-utf8", nil, append([]string{websocket + "_w, v4.channel.k8s.io"}, upgrade...)...)
 	add("websocket-empty", nil, append([]string{websocket + ", v4.channel.k8s.io"}, upgrade...)...)
-	add("websocket-twice", nil, append([]string{websocket + "YWRtaW4tdG9rZW4, " + websocket[len("Sec-WebSocket-Protocol: "):] + "YmFk, v4.channel.k8s.io"}, upgrade...)...)
-	add("websocket-two-headers", nil, append([]string{websocket + "YWRtaW4tdG9rZW4", "Sec-WebSocket-Protocol: v5.channel.k8s.io"}, upgrade...)...)
-	add("expired+websocket-token", mint(p.CA, "kubelet-client", nil, testcerts.Expired), append([]string{websocket + "YWRtaW4tdG9rZW4, v5.channel.k8s.io"}, upgrade...)...)
+	add("websocket-twice", nil, append([]string{websocket + "YWRtaW4tdG9rZW4, " +
+		websocket[len("Sec-WebSocket-Protocol: "):] + "YmFk, v4.channel.k8s.io"}, upgrade...)...)
+	add("websocket-two-headers", nil, append([]string{websocket + "YWRtaW4tdG9rZW4",
+		"Sec-WebSocket-Protocol: v5.channel.k8s.io"}, upgrade...)...)
+	add("expired+websocket-token", mint(p.CA, "kubelet-client", nil, testcerts.Expired),
+		append([]string{websocket + "YWRtaW4tdG9rZW4, v5.channel.k8s.io"}, upgrade...)...)
 	add("stranger+basic", stranger, "Authorization: Basic YWRtaW46YWRtaW4=")
 }

@@ -23,9 +23,11 @@ import (
 // plainSettings are the settings of a kubelet whose configuration sets nothing else, by the names in a probe's
 // report.
 var plainSettings = kubelet.Settings{
-	"authentication.anonymous.enabled": false, "authentication.webhook.enabled": true, "authentication.x509.clientCAFile": "set",
-	"authorization.mode": "Webhook", "serverTLSBootstrap": false, "tlsMinVersion": "VersionTLS12",
-	"enableDebuggingHandlers": true, "enableSystemLogHandler": true, "enableProfilingHandler": true, "enableDebugFlagsHandler": true,
+	"authentication.anonymous.enabled": false, "authentication.webhook.enabled": true,
+	"authentication.x509.clientCAFile": "set",
+	"authorization.mode":               "Webhook", "serverTLSBootstrap": false, "tlsMinVersion": "VersionTLS12",
+	"enableDebuggingHandlers": true, "enableSystemLogHandler": true, "enableProfilingHandler": true,
+	"enableDebugFlagsHandler":              true,
 	"featureGates.KubeletFineGrainedAuthz": true,
 }
 
@@ -51,38 +53,51 @@ var probes = []struct {
 	as       []string
 	unknown  []string
 }{
-	{"defaults", nil, nil, nil, []string{webhook, mode, serverBootstrap, logHandler, profiling, debugFlags, fineGrained}},
+	{"defaults", nil, nil, nil, []string{webhook, mode, serverBootstrap, logHandler, profiling, debugFlags,
+		fineGrained}},
 	{"defaults", nil, nil, []string{"outsider"}, []string{webhook, serverBootstrap, logHandler, profiling, debugFlags}},
 	{"defaults", nil, nil, []string{"good-token"}, []string{serverBootstrap, logHandler, profiling, debugFlags}},
 	{"defaults", nil, nil, []string{"viewer"}, []string{webhook, serverBootstrap, logHandler, profiling, debugFlags}},
 	{"defaults", nil, nil, []string{"kubelet-client"}, nil},
 
-	{"anonymous", kubelet.Settings{anonymous: true}, nil, nil, nil}, // an anonymous client may read everything, even /configz
+	{"anonymous", kubelet.Settings{anonymous: true}, nil, nil,
+		nil}, // an anonymous client may read everything, even /configz
 	{"anonymous, webhook off", kubelet.Settings{anonymous: true, webhook: false}, nil, nil, nil},
 	{"AlwaysAllow for everybody", kubelet.Settings{anonymous: true, webhook: false, mode: "AlwaysAllow"}, nil, nil, nil},
-	{"AlwaysAllow", kubelet.Settings{mode: "AlwaysAllow"}, nil, nil, []string{webhook, mode, serverBootstrap, logHandler, profiling, debugFlags, fineGrained}},
+	{"AlwaysAllow", kubelet.Settings{mode: "AlwaysAllow"}, nil, nil,
+		[]string{webhook, mode, serverBootstrap, logHandler, profiling, debugFlags, fineGrained}},
 	{"AlwaysAllow", kubelet.Settings{mode: "AlwaysAllow"}, nil, []string{"outsider"}, nil},
-	{"AlwaysAllow, no debugging handlers", kubelet.Settings{mode: "AlwaysAllow", "enableDebuggingHandlers": false}, nil, []string{"good-token"},
+	{"AlwaysAllow, no debugging handlers", kubelet.Settings{mode: "AlwaysAllow", "enableDebuggingHandlers": false}, nil,
+		[]string{"good-token"},
 		[]string{mode, serverBootstrap, logHandler, profiling, debugFlags}},
-	{"webhook off", kubelet.Settings{webhook: false}, nil, []string{"good-token"}, []string{webhook, mode, serverBootstrap, logHandler, profiling, debugFlags, fineGrained}},
+	{"webhook off", kubelet.Settings{webhook: false}, nil, []string{"good-token"},
+		[]string{webhook, mode, serverBootstrap, logHandler, profiling, debugFlags, fineGrained}},
 	{"webhook off", kubelet.Settings{webhook: false}, nil, []string{"kubelet-client"}, nil},
 
-	{"no client CA", kubelet.Settings{clientCA: ""}, nil, []string{"kubelet-client"}, []string{webhook, mode, serverBootstrap, logHandler, profiling, debugFlags, fineGrained}},
-	{"no client CA", kubelet.Settings{clientCA: ""}, nil, []string{"good-token"}, []string{serverBootstrap, logHandler, profiling, debugFlags}},
+	{"no client CA", kubelet.Settings{clientCA: ""}, nil, []string{"kubelet-client"},
+		[]string{webhook, mode, serverBootstrap, logHandler, profiling, debugFlags, fineGrained}},
+	{"no client CA", kubelet.Settings{clientCA: ""}, nil, []string{"good-token"},
+		[]string{serverBootstrap, logHandler, profiling, debugFlags}},
 	{"no client CA, anonymous", kubelet.Settings{clientCA: "", anonymous: true}, nil, nil, nil},
 	{"no method at all", kubelet.Settings{clientCA: "", webhook: false}, nil, []string{"kubelet-client", "good-token"},
 		[]string{webhook, mode, serverBootstrap, logHandler, profiling, debugFlags, fineGrained}},
 
-	{"no debugging handlers", kubelet.Settings{"enableDebuggingHandlers": false}, nil, nil, []string{webhook, mode, serverBootstrap, logHandler, profiling, debugFlags, fineGrained}},
-	{"no debugging handlers", kubelet.Settings{"enableDebuggingHandlers": false, anonymous: true}, nil, []string{"outsider"}, []string{serverBootstrap, logHandler, profiling, debugFlags}},
-	{"handlers off", kubelet.Settings{logHandler: false, profiling: false, debugFlags: false}, nil, []string{"kubelet-client"}, nil},
+	{"no debugging handlers", kubelet.Settings{"enableDebuggingHandlers": false}, nil, nil,
+		[]string{webhook, mode, serverBootstrap, logHandler, profiling, debugFlags, fineGrained}},
+	{"no debugging handlers", kubelet.Settings{"enableDebuggingHandlers": false, anonymous: true}, nil,
+		[]string{"outsider"}, []string{serverBootstrap, logHandler, profiling, debugFlags}},
+	{"handlers off", kubelet.Settings{logHandler: false, profiling: false, debugFlags: false}, nil,
+		[]string{"kubelet-client"}, nil},
 	{"no read-only port", kubelet.Settings{"readOnlyPort": 0}, nil, []string{"kubelet-client"}, nil},
 	{"TLS 1.3", kubelet.Settings{"tlsMinVersion": "VersionTLS13"}, nil, []string{"kubelet-client"}, nil},
-	{"weak TLS", kubelet.Settings{"tlsMinVersion": "VersionTLS10", "tlsCipherSuites": []string{"TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256", "TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA256", "TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA"}}, nil,
+	{"weak TLS", kubelet.Settings{"tlsMinVersion": "VersionTLS10",
+		"tlsCipherSuites": []string{"TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256", "TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA256",
+			"TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA"}}, nil,
 		nil, []string{webhook, mode, serverBootstrap, logHandler, profiling, debugFlags, fineGrained}},
 
 	// The defaults without a configuration file, with a self-signed serving certificate.
-	{"flags alone", kubelet.Settings{anonymous: true, webhook: false, mode: "AlwaysAllow", clientCA: ""}, []string{}, nil, nil},
+	{"flags alone", kubelet.Settings{anonymous: true, webhook: false, mode: "AlwaysAllow", clientCA: ""}, []string{},
+		nil, nil},
 }
 
 // TestProbeReportsSettings probes the kubelet's own server and fauxlet in the same configurations. Each setting is
@@ -90,6 +105,7 @@ var probes = []struct {
 // stand-in with its configuration.
 func TestProbeReportsSettings(t *testing.T) {
 	t.Parallel()
+	programs.Slow(t)
 	corpus, err := vectors.Load()
 	expect.NoError(t, err)
 	clients := newClients(t, corpus)
@@ -103,7 +119,8 @@ func TestProbeReportsSettings(t *testing.T) {
 			for i, s := range sides {
 				host, port, err := net.SplitHostPort(s.Secure)
 				expect.NoError(t, err)
-				options := kubeletprobe.Options{Target: kubeletprobe.Target{Host: host, Port: port}, CA: p.CA.Pool(), ServerName: "127.0.0.1", ReadOnlyPort: programs.FreePort(t)}
+				options := kubeletprobe.Options{Target: kubeletprobe.Target{Host: host, Port: port}, CA: p.CA.Pool(),
+					ServerName: "127.0.0.1", ReadOnlyPort: programs.FreePort(t)}
 				if s.ReadOnly != "" {
 					_, number, err := net.SplitHostPort(s.ReadOnly)
 					expect.NoError(t, err)
@@ -129,7 +146,8 @@ func TestProbeReportsSettings(t *testing.T) {
 				}
 			}
 			same := cmp.Options{
-				cmpopts.IgnoreUnexported(kubeletprobe.Response{}, kubeletprobe.TLS{}, kubeletprobe.Version{}, kubeletprobe.Certificate{}),
+				cmpopts.IgnoreUnexported(kubeletprobe.Response{}, kubeletprobe.TLS{}, kubeletprobe.Version{},
+					kubeletprobe.Certificate{}),
 				cmpopts.IgnoreFields(kubeletprobe.Report{}, "URL", "Address", "Version", "Identities", "Comparison"),
 				cmpopts.IgnoreFields(kubeletprobe.ReadOnlyPort{}, "Error"),
 			}
@@ -141,7 +159,8 @@ func TestProbeReportsSettings(t *testing.T) {
 }
 
 // checkSettings compares the reported settings with the configuration.
-func checkSettings(t *testing.T, s *side, report *kubeletprobe.Report, changed kubelet.Settings, unknown []string, readOnly int) {
+func checkSettings(t *testing.T, s *side, report *kubeletprobe.Report, changed kubelet.Settings, unknown []string,
+	readOnly int) {
 	t.Helper()
 	want := maps.Clone(plainSettings)
 	maps.Copy(want, changed)
@@ -151,7 +170,9 @@ func checkSettings(t *testing.T, s *side, report *kubeletprobe.Report, changed k
 	switch {
 	case s.ReadOnly != "":
 		want["readOnlyPort"] = readOnly
-	case slices.ContainsFunc(report.Settings, func(s kubeletprobe.Setting) bool { return strings.Contains(s.Evidence, "the kubelet's /configz") }):
+	case slices.ContainsFunc(report.Settings, func(s kubeletprobe.Setting) bool {
+		return strings.Contains(s.Evidence, "the kubelet's /configz")
+	}):
 		want["readOnlyPort"] = 0
 	default:
 		want["readOnlyPort"] = fmt.Sprint("not ", readOnly)

@@ -100,7 +100,8 @@ func (w *rbacComparison) awaitAggregation(t *testing.T) {
 			continue
 		}
 		probe, err := reviewapi.NewPolicy(append(w.clusterRoles(), &rbacv1.ClusterRoleBinding{
-			ObjectMeta: metav1.ObjectMeta{Name: "probe"}, RoleRef: rbacv1.RoleRef{Kind: "ClusterRole", Name: role.Name}, Subjects: []rbacv1.Subject{controlplane.User("probe")},
+			ObjectMeta: metav1.ObjectMeta{Name: "probe"}, RoleRef: rbacv1.RoleRef{Kind: "ClusterRole", Name: role.Name},
+			Subjects: []rbacv1.Subject{controlplane.User("probe")},
 		})...)
 		expect.NoError(t, err)
 		grants, err := probe.Grants("probe", nil, "")
@@ -134,9 +135,12 @@ func rbacSentinels() []runtime.Object {
 	everywhere := metav1.ObjectMeta{Name: "sentinel"}
 	subjects := []rbacv1.Subject{controlplane.User("sentinel")}
 	return []runtime.Object{
-		&rbacv1.ClusterRole{ObjectMeta: everywhere, Rules: []rbacv1.PolicyRule{{Verbs: []string{"get"}, NonResourceURLs: []string{"/sentinel"}}}},
-		&rbacv1.Role{ObjectMeta: meta, Rules: []rbacv1.PolicyRule{{Verbs: []string{"get"}, APIGroups: []string{""}, Resources: []string{"configmaps"}}}},
-		&rbacv1.ClusterRoleBinding{ObjectMeta: everywhere, RoleRef: rbacv1.RoleRef{Kind: "ClusterRole", Name: "sentinel"}, Subjects: subjects},
+		&rbacv1.ClusterRole{ObjectMeta: everywhere,
+			Rules: []rbacv1.PolicyRule{{Verbs: []string{"get"}, NonResourceURLs: []string{"/sentinel"}}}},
+		&rbacv1.Role{ObjectMeta: meta, Rules: []rbacv1.PolicyRule{{Verbs: []string{"get"}, APIGroups: []string{""},
+			Resources: []string{"configmaps"}}}},
+		&rbacv1.ClusterRoleBinding{ObjectMeta: everywhere, RoleRef: rbacv1.RoleRef{Kind: "ClusterRole", Name: "sentinel"},
+			Subjects: subjects},
 		&rbacv1.RoleBinding{ObjectMeta: meta, RoleRef: rbacv1.RoleRef{Kind: "Role", Name: "sentinel"}, Subjects: subjects},
 	}
 }
@@ -145,7 +149,8 @@ func (w *rbacComparison) awaitSentinels(t *testing.T) {
 	t.Helper()
 	for _, spec := range []authorizationv1.SubjectAccessReviewSpec{
 		{User: "sentinel", NonResourceAttributes: &authorizationv1.NonResourceAttributes{Verb: "get", Path: "/sentinel"}},
-		{User: "sentinel", ResourceAttributes: &authorizationv1.ResourceAttributes{Verb: "get", Resource: "configmaps", Namespace: "default"}},
+		{User: "sentinel", ResourceAttributes: &authorizationv1.ResourceAttributes{Verb: "get", Resource: "configmaps",
+			Namespace: "default"}},
 	} {
 		expect.Eventually(t, time.Minute, "the apiserver acts on all that it was given", func() string {
 			if got := askAccess(w.real, spec); !got.status.Allowed {
@@ -163,7 +168,8 @@ type accessAnswer struct {
 }
 
 func askAccess(client *kubernetes.Clientset, spec authorizationv1.SubjectAccessReviewSpec) accessAnswer {
-	answer, err := client.AuthorizationV1().SubjectAccessReviews().Create(context.Background(), &authorizationv1.SubjectAccessReview{Spec: spec}, metav1.CreateOptions{})
+	answer, err := client.AuthorizationV1().SubjectAccessReviews().Create(context.Background(),
+		&authorizationv1.SubjectAccessReview{Spec: spec}, metav1.CreateOptions{})
 	if err != nil {
 		return accessAnswer{err: err.Error()}
 	}

@@ -32,12 +32,17 @@ var (
 	rbacNamespaces = []string{"default", "team-a", "team-b"}
 	rbacVerbs      = []string{"get", "list", "create", "update", "delete", "proxy", "*", "ge", ""}
 	rbacGroups     = []string{"", "", "apps", "metrics.k8s.io", "*"}
-	rbacResources  = []string{"nodes", "nodes/proxy", "nodes/log", "nodes/stats", "nodes/metrics", "nodes/*", "pods", "pods/log", "deployments", "*", "*/log", "*/*", "*/", "nodes/", "/log", "nodes/proxy/log", "Nodes", "node"}
-	rbacNames      = []string{"node-1", "node-2", "node", "*", "", "node-1/x"}
-	rbacPaths      = []string{"/healthz", "/healthz/*", "/metrics*", "/metrics/", "*", "/*", "/logs/**", "/a*b", "/", "", "healthz", "/healthz/ping", "/metrics/cadvisor", "/a*b*"}
-	rbacUsers      = []string{"alice", "bob", "carol", "Alice", "system:anonymous", "system:serviceaccount:default:sa-1", "system:serviceaccount:team-a:sa-1", "system:serviceaccount:team-a:sa-2", "system:serviceaccount:team-a:sa-1:x", "system:serviceaccount::sa-1"}
-	rbacUserGroups = []string{"devs", "ops", "alice", "system:serviceaccounts", "system:serviceaccounts:team-a", "system:authenticated", "system:unauthenticated"}
-	rbacAccounts   = []string{"sa-1", "sa-2", "alice"}
+	rbacResources  = []string{"nodes", "nodes/proxy", "nodes/log", "nodes/stats", "nodes/metrics", "nodes/*", "pods",
+		"pods/log", "deployments", "*", "*/log", "*/*", "*/", "nodes/", "/log", "nodes/proxy/log", "Nodes", "node"}
+	rbacNames = []string{"node-1", "node-2", "node", "*", "", "node-1/x"}
+	rbacPaths = []string{"/healthz", "/healthz/*", "/metrics*", "/metrics/", "*", "/*", "/logs/**", "/a*b", "/", "",
+		"healthz", "/healthz/ping", "/metrics/cadvisor", "/a*b*"}
+	rbacUsers = []string{"alice", "bob", "carol", "Alice", "system:anonymous", "system:serviceaccount:default:sa-1",
+		"system:serviceaccount:team-a:sa-1", "system:serviceaccount:team-a:sa-2", "system:serviceaccount:team-a:sa-1:x",
+		"system:serviceaccount::sa-1"}
+	rbacUserGroups = []string{"devs", "ops", "alice", "system:serviceaccounts", "system:serviceaccounts:team-a",
+		"system:authenticated", "system:unauthenticated"}
+	rbacAccounts = []string{"sa-1", "sa-2", "alice"}
 )
 
 func (g *rbacGenerator) chance(percent int) bool { return g.random.IntN(100) < percent }
@@ -83,7 +88,8 @@ func (g *rbacGenerator) subject(namespaced bool) rbacv1.Subject {
 	case 1:
 		return controlplane.Group(g.one(rbacUserGroups))
 	}
-	subject := rbacv1.Subject{Kind: rbacv1.ServiceAccountKind, Namespace: g.one(rbacNamespaces), Name: g.one(rbacAccounts)}
+	subject := rbacv1.Subject{Kind: rbacv1.ServiceAccountKind, Namespace: g.one(rbacNamespaces),
+		Name: g.one(rbacAccounts)}
 	if namespaced && g.chance(40) {
 		subject.Namespace = ""
 	}
@@ -108,8 +114,9 @@ func (g *rbacGenerator) aggregation() *rbacv1.AggregationRule {
 		if g.chance(30) {
 			operator := []metav1.LabelSelectorOperator{"In", "NotIn"}[g.random.IntN(2)]
 			selector = metav1.LabelSelector{
-				MatchLabels:      map[string]string{"made": "here"},
-				MatchExpressions: []metav1.LabelSelectorRequirement{{Key: "tier", Operator: operator, Values: g.some([]string{"a", "b", "c", "d"})}},
+				MatchLabels: map[string]string{"made": "here"},
+				MatchExpressions: []metav1.LabelSelectorRequirement{{Key: "tier", Operator: operator,
+					Values: g.some([]string{"a", "b", "c", "d"})}},
 			}
 		}
 		rule.ClusterRoleSelectors = append(rule.ClusterRoleSelectors, selector)
@@ -122,7 +129,8 @@ func (g *rbacGenerator) objects() (all []runtime.Object) {
 	g.rules = map[string][]rbacv1.PolicyRule{}
 	var clusterRoles []string
 	for i := range 28 {
-		role := &rbacv1.ClusterRole{ObjectMeta: metav1.ObjectMeta{Name: g.name("role"), Labels: g.labels()}, Rules: g.rulesOf(false)}
+		role := &rbacv1.ClusterRole{ObjectMeta: metav1.ObjectMeta{Name: g.name("role"), Labels: g.labels()},
+			Rules: g.rulesOf(false)}
 		role.Labels["made"] = "here"
 		switch {
 		case i >= 26: // its own rules are overwritten; no role selects it
@@ -137,8 +145,9 @@ func (g *rbacGenerator) objects() (all []runtime.Object) {
 	}
 	clusterRoles = append(clusterRoles, "view", "edit", "gone-1", "gone-2")
 	for i := range 30 {
-		binding := &rbacv1.ClusterRoleBinding{ObjectMeta: metav1.ObjectMeta{Name: g.name("binding")}, Subjects: g.subjects(false),
-			RoleRef: rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: g.one(clusterRoles)}}
+		binding := &rbacv1.ClusterRoleBinding{ObjectMeta: metav1.ObjectMeta{Name: g.name("binding")},
+			Subjects: g.subjects(false),
+			RoleRef:  rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: g.one(clusterRoles)}}
 		if i == 0 {
 			binding.Subjects = nil
 		}
@@ -153,12 +162,14 @@ func (g *rbacGenerator) objects() (all []runtime.Object) {
 		}
 		roles = append(roles, "gone-3")
 		for range 14 {
-			binding := &rbacv1.RoleBinding{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: g.name("binding")}, Subjects: g.subjects(true),
-				RoleRef: rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "Role", Name: g.one(roles)}}
+			binding := &rbacv1.RoleBinding{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: g.name("binding")},
+				Subjects: g.subjects(true),
+				RoleRef:  rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "Role", Name: g.one(roles)}}
 			if g.chance(50) {
 				binding.RoleRef.Kind, binding.RoleRef.Name = "ClusterRole", g.one(clusterRoles)
 			}
-			g.bindings, all = append(g.bindings, rbacBinding{namespace, binding.RoleRef, binding.Subjects}), append(all, binding)
+			g.bindings, all = append(g.bindings, rbacBinding{namespace, binding.RoleRef, binding.Subjects}),
+				append(all, binding)
 		}
 	}
 	return all
@@ -183,7 +194,8 @@ func (g *rbacGenerator) review() authorizationv1.SubjectAccessReviewSpec {
 		case 1:
 			spec.ResourceAttributes, spec.NonResourceAttributes = nil, nil
 		case 2:
-			spec.ResourceAttributes, spec.NonResourceAttributes = &authorizationv1.ResourceAttributes{}, &authorizationv1.NonResourceAttributes{}
+			spec.ResourceAttributes, spec.NonResourceAttributes = &authorizationv1.ResourceAttributes{},
+				&authorizationv1.NonResourceAttributes{}
 		default:
 			spec.Groups = append(spec.Groups, "system:masters")
 		}
@@ -248,12 +260,14 @@ func (g *rbacGenerator) aimed() authorizationv1.SubjectAccessReviewSpec {
 		if trimmed := strings.TrimRight(path, "*"); trimmed != path {
 			path = trimmed + g.one([]string{"", "x", "/x/y", "*"})
 		}
-		spec.ResourceAttributes, spec.NonResourceAttributes = nil, &authorizationv1.NonResourceAttributes{Verb: verb, Path: path}
+		spec.ResourceAttributes, spec.NonResourceAttributes = nil,
+			&authorizationv1.NonResourceAttributes{Verb: verb, Path: path}
 		return spec
 	}
 	resource, subresource, _ := strings.Cut(g.one(rule.Resources), "/")
 	a := &authorizationv1.ResourceAttributes{
-		Verb: verb, Group: star(g.one(rule.APIGroups), "", "batch"), Version: "v1", Resource: star(resource, "nodes", "jobs"), Subresource: subresource, Name: g.one(rbacNames), Namespace: b.namespace,
+		Verb: verb, Group: star(g.one(rule.APIGroups), "", "batch"), Version: "v1",
+		Resource: star(resource, "nodes", "jobs"), Subresource: subresource, Name: g.one(rbacNames), Namespace: b.namespace,
 	}
 	if len(rule.ResourceNames) > 0 {
 		a.Name = g.one(rule.ResourceNames)
@@ -320,13 +334,15 @@ func (g *rbacGenerator) selectors(a *authorizationv1.ResourceAttributes) {
 		a.FieldSelector = &authorizationv1.FieldSelectorAttributes{RawSelector: raw}
 		if g.chance(50) {
 			a.FieldSelector.Requirements = []metav1.FieldSelectorRequirement{
-				{Key: "a", Operator: metav1.FieldSelectorOperator(g.one([]string{"In", "NotIn", "Exists", "Odd"})), Values: g.some([]string{"b", ""})}, {Key: "k", Operator: "In", Values: []string{"v"}}}
+				{Key: "a", Operator: metav1.FieldSelectorOperator(g.one([]string{"In", "NotIn", "Exists", "Odd"})),
+					Values: g.some([]string{"b", ""})}, {Key: "k", Operator: "In", Values: []string{"v"}}}
 		}
 		return
 	}
 	a.LabelSelector = &authorizationv1.LabelSelectorAttributes{RawSelector: raw}
 	if g.chance(50) {
 		a.LabelSelector.Requirements = []metav1.LabelSelectorRequirement{
-			{Key: g.one([]string{"a", "a b", ""}), Operator: metav1.LabelSelectorOperator(g.one([]string{"In", "NotIn", "Exists", "Odd"})), Values: g.some([]string{"b", "b c"})}, {Key: "k", Operator: "Exists"}}
+			{Key: g.one([]string{"a", "a b", ""}), Operator: metav1.LabelSelectorOperator(g.one([]string{"In", "NotIn",
+				"Exists", "Odd"})), Values: g.some([]string{"b", "b c"})}, {Key: "k", Operator: "Exists"}}
 	}
 }

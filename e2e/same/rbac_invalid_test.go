@@ -67,7 +67,8 @@ func (g *rbacGenerator) spoilMeta(meta *metav1.ObjectMeta) {
 	case 4:
 		meta.Annotations = map[string]string{g.one([]string{"a b", "A/b", ""}): "x"}
 	case 6:
-		meta.OwnerReferences = []metav1.OwnerReference{{APIVersion: g.one([]string{"", "v1"}), Kind: g.one([]string{"", "Pod", "Event"}), Name: g.one([]string{"", "p"}), UID: "u"}}
+		meta.OwnerReferences = []metav1.OwnerReference{{APIVersion: g.one([]string{"", "v1"}),
+			Kind: g.one([]string{"", "Pod", "Event"}), Name: g.one([]string{"", "p"}), UID: "u"}}
 	}
 }
 
@@ -96,9 +97,12 @@ func (g *rbacGenerator) spoilAggregation(rule *rbacv1.AggregationRule) {
 	case 0:
 		rule.ClusterRoleSelectors = nil
 	case 1:
-		selector.MatchExpressions = []metav1.LabelSelectorRequirement{{Key: "a", Operator: metav1.LabelSelectorOperator(g.one([]string{"In", "Exists", "Odd"})), Values: slices.Clone(g.some([]string{"b", "b c"}))}}
+		selector.MatchExpressions = []metav1.LabelSelectorRequirement{{Key: "a",
+			Operator: metav1.LabelSelectorOperator(g.one([]string{"In", "Exists", "Odd"})),
+			Values:   slices.Clone(g.some([]string{"b", "b c"}))}}
 	case 2:
-		selector.MatchExpressions = []metav1.LabelSelectorRequirement{{Key: g.one([]string{"a b", "", "a"}), Operator: "In"}}
+		selector.MatchExpressions = []metav1.LabelSelectorRequirement{{Key: g.one([]string{"a b", "", "a"}),
+			Operator: "In"}}
 	case 3:
 		selector.MatchLabels = map[string]string{g.one([]string{"a b", "a"}): "b c"}
 	}

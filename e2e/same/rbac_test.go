@@ -28,6 +28,7 @@ import (
 
 	"fauxlet/e2e/internal/controlplane"
 	"fauxlet/e2e/internal/expect"
+	"fauxlet/e2e/internal/programs"
 	"fauxlet/internal/reviewapi"
 )
 
@@ -36,6 +37,7 @@ import (
 // their answers to SubjectAccessReviews and TokenReviews, and which objects they refuse.
 func TestSameRBAC(t *testing.T) {
 	t.Parallel()
+	programs.Slow(t)
 	const questions, refusals = 3000, 400
 	seed := rbacSeed(t)
 	p, err := controlplane.Certificates()
@@ -50,11 +52,13 @@ func TestSameRBAC(t *testing.T) {
 	defaults := rbacObjects(t, plane.Client)
 	generated := g.objects()
 	for _, name := range rbacNamespaces[1:] {
-		_, err := plane.Client.CoreV1().Namespaces().Create(ctx, &v1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}}, metav1.CreateOptions{})
+		_, err := plane.Client.CoreV1().Namespaces().Create(ctx, &v1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}},
+			metav1.CreateOptions{})
 		expect.NoError(t, err)
 	}
 	factory := informers.NewSharedInformerFactory(plane.Client, 0)
-	aggregation := clusterroleaggregation.NewClusterRoleAggregation(factory.Rbac().V1().ClusterRoles(), plane.Client.RbacV1())
+	aggregation := clusterroleaggregation.NewClusterRoleAggregation(factory.Rbac().V1().ClusterRoles(),
+		plane.Client.RbacV1())
 	factory.Start(ctx.Done())
 	go aggregation.Run(ctx, 2)
 	for _, object := range generated {
@@ -89,7 +93,8 @@ func TestSameRBAC(t *testing.T) {
 				t.Fatal("there may be more")
 			}
 		}
-		t.Logf("seed %d: %d questions compared, of which %d are allowed, about %d objects", seed, questions, allowed, len(w.objects))
+		t.Logf("seed %d: %d questions compared, of which %d are allowed, about %d objects", seed, questions, allowed,
+			len(w.objects))
 		if allowed < questions/5 || allowed > questions*4/5 {
 			t.Errorf("%d of %d questions are allowed: they prove little", allowed, questions)
 		}
@@ -99,7 +104,8 @@ func TestSameRBAC(t *testing.T) {
 		refused, differing := 0, 0
 		for range refusals {
 			object := g.invalid()
-			real, ours := realFaults(createRBAC(plane.Client, object, metav1.DryRunAll)), ourFaults(reviewapi.NewPolicy(object))
+			real, ours := realFaults(createRBAC(plane.Client, object, metav1.DryRunAll)),
+				ourFaults(reviewapi.NewPolicy(object))
 			if len(real) > 0 {
 				refused++
 			}
@@ -172,11 +178,14 @@ token-3,bob,,""
 
 func sameTokens(t *testing.T, real, ours *kubernetes.Clientset) {
 	const ourAudience = "https://kubernetes.default.svc"
-	for _, token := range []string{"token-1", "token-2", "token-3", "token 4", "token", "token-1 ", " token-1", "\ttoken-1", "TOKEN-1", "", "unknown", "a b c", "Bearer token-1", strings.Repeat("x", 5000), "\u00fc"} {
+	for _, token := range []string{"token-1", "token-2", "token-3", "token 4", "token", "token-1 ", " token-1",
+		"\ttoken-1", "TOKEN-1", "", "unknown", "a b c", "Bearer token-1", strings.Repeat("x", 5000), "\u00fc"} {
 		for _, audiences := range [][]string{nil, {ourAudience}, {"other"}, {"other", ourAudience}, {""}} {
 			ask := func(client *kubernetes.Clientset) (authenticationv1.TokenReviewStatus, string) {
-				review := &authenticationv1.TokenReview{Spec: authenticationv1.TokenReviewSpec{Token: token, Audiences: audiences}}
-				answer, err := client.AuthenticationV1().TokenReviews().Create(context.Background(), review, metav1.CreateOptions{})
+				review := &authenticationv1.TokenReview{Spec: authenticationv1.TokenReviewSpec{Token: token,
+					Audiences: audiences}}
+				answer, err := client.AuthenticationV1().TokenReviews().Create(context.Background(), review,
+					metav1.CreateOptions{})
 				if err != nil {
 					return authenticationv1.TokenReviewStatus{}, err.Error()
 				}
@@ -185,7 +194,8 @@ func sameTokens(t *testing.T, real, ours *kubernetes.Clientset) {
 			wantStatus, wantErr := ask(real)
 			gotStatus, gotErr := ask(ours)
 			if diff := cmp.Diff(wantStatus, gotStatus); diff != "" || wantErr != gotErr {
-				t.Errorf("token %.20q for %q: (-kube-apiserver +fauxlet)\n%s%s", token, audiences, diff, cmp.Diff(wantErr, gotErr))
+				t.Errorf("token %.20q for %q: (-kube-apiserver +fauxlet)\n%s%s", token, audiences, diff,
+					cmp.Diff(wantErr, gotErr))
 			}
 		}
 	}

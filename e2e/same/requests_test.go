@@ -144,32 +144,48 @@ const logsPath = "/containerLogs/default/nginx/nginx"
 // paths are requested with GET as kubelet-client, on both ports.
 var paths = []string{
 	"/", "//", "/nope", "/nope/", "/spec", "/spec/",
-	"/pods", "/pods/", "/pods?x=y", "/pods/x", "//pods", "/pods//", "/./pods", "/../pods", "/x/../pods", "/pods/..", "/Pods", "/%70ods", "/pods%2F", "/pods%00", "/pods%zz", "/pods#x",
+	"/pods", "/pods/", "/pods?x=y", "/pods/x", "//pods", "/pods//", "/./pods", "/../pods", "/x/../pods", "/pods/..",
+	"/Pods", "/%70ods", "/pods%2F", "/pods%00", "/pods%zz", "/pods#x",
 	"/runningpods", "/runningpods/", "/runningpods//", "/runningpods/x", "/runningPods", "/runningPods/",
-	"/healthz", "/healthz/", "/healthz/ping", "/healthz/ping/", "/healthz/log", "/healthz/syncloop", "/healthz/device-plugin", "/healthz/nope", "/healthz?verbose", "/healthz?exclude=ping&verbose",
+	"/healthz", "/healthz/", "/healthz/ping", "/healthz/ping/", "/healthz/log", "/healthz/syncloop",
+	"/healthz/device-plugin", "/healthz/nope", "/healthz?verbose", "/healthz?exclude=ping&verbose",
 	"/configz", "/configz/", "/configz?x=y",
-	"/metrics", "/metrics/", "/metrics/nope", "/metrics/probes", "/metrics/slis", "/metrics/cadvisor", "/metrics/resource", "/metrics/probes/", "/metrics/slis/",
+	"/metrics", "/metrics/", "/metrics/nope", "/metrics/probes", "/metrics/slis", "/metrics/cadvisor",
+	"/metrics/resource", "/metrics/probes/", "/metrics/slis/",
 	"/stats", "/stats/", "/stats/summary", "/stats/summary/", "/stats/nope", "/stats/default/nginx/1/nginx",
 	"/logs", "/logs/", "/logs/nope", "/debug", "/debug/pprof", "/debug/pprof/nope", "/debug/flags/v", "/debug/flags/x",
-	"/flagz", "/statusz", "/allocatedPods", "/allocatedPods/", "/allocatedPods/default/nginx", "/allocatedPods/default/nope", "/allocatedPods/default", "/checkpoint/default/nginx/nginx",
-	"/exec", "/exec/", "/exec/default/nginx", "/exec/default/nginx/nginx", "/exec/default/nope/nginx?command=ls&output=1", "/exec/default/nope/nginx?tty=1&error=1", "/attach/default/nope/nginx", "/exec/default/nginx/1/nginx",
-	"/attach/default/nginx/nginx", "/attach/default/nope/nginx?output=1", "/portForward/default/nginx", "/portForward/default/nope", "/portForward/default", "/run/default/nginx/nginx",
+	"/flagz", "/statusz", "/allocatedPods", "/allocatedPods/", "/allocatedPods/default/nginx",
+	"/allocatedPods/default/nope", "/allocatedPods/default", "/checkpoint/default/nginx/nginx",
+	"/exec", "/exec/", "/exec/default/nginx", "/exec/default/nginx/nginx",
+	"/exec/default/nope/nginx?command=ls&output=1", "/exec/default/nope/nginx?tty=1&error=1",
+	"/attach/default/nope/nginx", "/exec/default/nginx/1/nginx",
+	"/attach/default/nginx/nginx", "/attach/default/nope/nginx?output=1", "/portForward/default/nginx",
+	"/portForward/default/nope", "/portForward/default", "/run/default/nginx/nginx",
 	"/cri/exec/x", "/containerLogs", "/containerLogs/", "/containerLogs/default", "/containerLogs/default/nginx",
-	logsPath, logsPath + "/", logsPath + "//", logsPath + "/x", "/containerLogs//nginx/nginx", "/containerLogs/default//nginx", "/containerLogs/default/nginx//", "//containerLogs/default/nginx/nginx",
-	"/containerLogs/default/../default/nginx/nginx", "/containerLogs/default/%2e%2e/default/nginx/nginx", "/containerLogs/default%2Fnginx/nginx", "/containerLogs/default/nginx/nginx%2F", "/containerLogs/default/nginx%2Fx/nginx",
-	"/containerLogs/default/ng%69nx/nginx", "/containerLogs/default/nginx/%20nginx", "/containerLogs/default/nginx/sidecar", "/containerLogs/nope/nginx/nginx", "/containerLogs/default/nope/nginx", "/containerLogs/default/nginx/nope",
+	logsPath, logsPath + "/", logsPath + "//", logsPath + "/x", "/containerLogs//nginx/nginx",
+	"/containerLogs/default//nginx", "/containerLogs/default/nginx//", "//containerLogs/default/nginx/nginx",
+	"/containerLogs/default/../default/nginx/nginx", "/containerLogs/default/%2e%2e/default/nginx/nginx",
+	"/containerLogs/default%2Fnginx/nginx", "/containerLogs/default/nginx/nginx%2F",
+	"/containerLogs/default/nginx%2Fx/nginx",
+	"/containerLogs/default/ng%69nx/nginx", "/containerLogs/default/nginx/%20nginx",
+	"/containerLogs/default/nginx/sidecar", "/containerLogs/nope/nginx/nginx", "/containerLogs/default/nope/nginx",
+	"/containerLogs/default/nginx/nope",
 	"/containerLogs/default/ng%22inx/nginx", "/containerLogs/default/nginx/%E4%B8%AD",
 }
 
 // queries are queries of containerLogs.
 var queries = []string{
-	"tailLines=1", "tailLines=0", "tailLines=99", "tailLines=-1", "tailLines=x", "tailLines=", "tailLines=1&tailLines=2", "tailLines=9223372036854775808",
+	"tailLines=1", "tailLines=0", "tailLines=99", "tailLines=-1", "tailLines=x", "tailLines=", "tailLines=1&tailLines=2",
+	"tailLines=9223372036854775808",
 	"tail=1", "tail=all", "tail=x", "tail=-1", "tail=1&tailLines=2", "tail=all&tailLines=1",
 	"limitBytes=5", "limitBytes=0", "limitBytes=-1", "limitBytes=x", "limitBytes=1&tailLines=1",
-	"timestamps=true", "timestamps=1", "timestamps=x", "timestamps", "follow=0", "follow=false", "previous=true", "previous=x", "previous=true&tailLines=0",
+	"timestamps=true", "timestamps=1", "timestamps=x", "timestamps", "follow=0", "follow=false", "previous=true",
+	"previous=x", "previous=true&tailLines=0",
 	"sinceSeconds=60", "sinceSeconds=0", "sinceSeconds=-1", "sinceSeconds=x", "sinceSeconds=999999999",
-	"sinceTime=2026-01-02T03:05:05Z", "sinceTime=2026-01-02T03:05:05.5Z", "sinceTime=x", "sinceTime=", "sinceTime=2026-01-02T03:05:05Z&sinceSeconds=60", "sinceTime=2126-01-02T03:05:05Z",
-	"stream=All", "stream=Stdout", "stream=Stderr", "stream=stdout", "stream=", "stream=Stdout&tailLines=1", "stream=All&tailLines=1",
+	"sinceTime=2026-01-02T03:05:05Z", "sinceTime=2026-01-02T03:05:05.5Z", "sinceTime=x", "sinceTime=",
+	"sinceTime=2026-01-02T03:05:05Z&sinceSeconds=60", "sinceTime=2126-01-02T03:05:05Z",
+	"stream=All", "stream=Stdout", "stream=Stderr", "stream=stdout", "stream=", "stream=Stdout&tailLines=1",
+	"stream=All&tailLines=1",
 	"nope=1", "%zz", ";", "a;b", "insecureSkipTLSVerifyBackend=true", "container=x",
 }
 
@@ -177,14 +193,17 @@ var queries = []string{
 var (
 	methods     = []string{"HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "BREW", "get"}
 	methodPaths = []string{
-		"/pods", logsPath, "/containerLogs/default/nope/nginx", "/run/default/nope/nginx?cmd=ls", "/exec/default/nginx/nginx", "/runningpods/", "/healthz", "/configz", "/metrics/nope", "/stats/nope",
-		"/checkpoint/default/nope/nginx", "/logs/", "/debug/pprof/nope", "/debug/flags/v", "/nope", "/portForward/default/nope", "/allocatedPods",
+		"/pods", logsPath, "/containerLogs/default/nope/nginx", "/run/default/nope/nginx?cmd=ls",
+		"/exec/default/nginx/nginx", "/runningpods/", "/healthz", "/configz", "/metrics/nope", "/stats/nope",
+		"/checkpoint/default/nope/nginx", "/logs/", "/debug/pprof/nope", "/debug/flags/v", "/nope",
+		"/portForward/default/nope", "/allocatedPods",
 	}
 )
 
 // askedByAll are the paths that every client requests.
 var askedByAll = []string{
-	"/pods", logsPath, "/healthz", "/healthz/ping", "/configz", "/stats/nope", "/metrics/nope", "/nope", "/logs/nope", "/debug/pprof/nope", "/flagz", "/statusz", "/checkpoint/default/nope/nginx", "/runningpods/",
+	"/pods", logsPath, "/healthz", "/healthz/ping", "/configz", "/stats/nope", "/metrics/nope", "/nope", "/logs/nope",
+	"/debug/pprof/nope", "/flagz", "/statusz", "/checkpoint/default/nope/nginx", "/runningpods/",
 	"/exec/default/nope/nginx?output=1", "/allocatedPods", "/pods/", "/healthzx", "/metrics/cadvisorx",
 }
 
@@ -208,12 +227,14 @@ var headed = []request{
 	{method: "GET", path: "/pods", header: "Content-Type: application/xml\r\n"},
 	{method: "GET", path: "/pods", header: "Content-Length: 3\r\n", body: "abc"},
 	{method: "GET", path: logsPath, header: "Content-Length: 12\r\n", body: "tailLines=1\n"},
-	{method: "GET", path: logsPath, header: "Content-Length: 11\r\nContent-Type: application/x-www-form-urlencoded\r\n", body: "tailLines=1"},
+	{method: "GET", path: logsPath, header: "Content-Length: 11\r\nContent-Type: application/x-www-form-urlencoded\r\n",
+		body: "tailLines=1"},
 	{method: "GET", path: logsPath, header: "Range: bytes=0-2\r\n"},
 	{method: "GET", path: logsPath, header: "Origin: https://example.org\r\n"},
 	{method: "GET", path: "/pods", header: "If-None-Match: *\r\n"},
 	{method: "POST", path: "/run/default/nope/nginx", header: "Content-Length: 3\r\n", body: "abc"},
-	{method: "POST", path: "/run/default/nope/nginx", header: "Content-Length: 3\r\nContent-Type: application/json\r\n", body: "abc"},
+	{method: "POST", path: "/run/default/nope/nginx", header: "Content-Length: 3\r\nContent-Type: application/json\r\n",
+		body: "abc"},
 	{method: "POST", path: "/pods", header: "Transfer-Encoding: chunked\r\n", body: "0\r\n\r\n"},
 	{method: "POST", path: "/exec/default/nope/nginx?output=1", header: "Content-Length: 0\r\n"},
 	{method: "GET", path: "/pods", header: "X-Forwarded-For: 10.0.0.1\r\n"},

@@ -78,7 +78,10 @@ func (c conversation) smaller() []conversation {
 		if r.body != "" && !strings.Contains(r.header, "chunked") {
 			less := r
 			less.body = ""
-			less.header = without(r.header, func(line string) bool { return strings.HasPrefix(strings.ToLower(line), "content-length:") })
+			less.header = without(r.header, func(line string) bool {
+				return strings.HasPrefix(strings.ToLower(line),
+					"content-length:")
+			})
 			set(less)
 		}
 		if r.protocol != "" && r.protocol != "HTTP/1.1" {
@@ -93,7 +96,8 @@ func (c conversation) smaller() []conversation {
 		}
 		headers := strings.SplitAfter(r.header, "\r\n")
 		for h, line := range headers {
-			if line == "" || r.body != "" && (strings.HasPrefix(line, "Content-Length") || strings.HasPrefix(line, "Transfer-Encoding")) {
+			if line == "" || r.body != "" && (strings.HasPrefix(line, "Content-Length") ||
+				strings.HasPrefix(line, "Transfer-Encoding")) {
 				continue
 			}
 			less := r
@@ -124,7 +128,8 @@ func (c conversation) smaller() []conversation {
 				set(less)
 			}
 			if len(segments[p]) > 30 {
-				less.path = strings.Join(slices.Concat(segments[:p], []string{segments[p][:len(segments[p])/2]}, segments[p+1:]), "/")
+				less.path = strings.Join(slices.Concat(segments[:p], []string{segments[p][:len(segments[p])/2]}, segments[p+1:]),
+					"/")
 				set(less)
 			}
 		}

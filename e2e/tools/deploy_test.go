@@ -89,8 +89,9 @@ func objects[T any](t testing.TB, manifest, kind string) (found []T) {
 	}
 }
 
-// deployPlane returns a control plane with the controllers and the admission plugins that a StatefulSet needs. Its audit
-// log has the requests of the service accounts in the namespace fauxlet. The controllers run until the test ends.
+// deployPlane returns a control plane with the controllers and the admission plugins that a StatefulSet needs. Its
+// audit log has the requests of the service accounts in the namespace fauxlet. The controllers run until the test
+// ends.
 func deployPlane(t testing.TB, flags []string) *controlplane.Plane {
 	t.Helper()
 	plane := controlplane.SharedBy(t, "deploy "+strings.Join(flags, " "), func() (*controlplane.Plane, error) {
@@ -98,17 +99,21 @@ func deployPlane(t testing.TB, flags []string) *controlplane.Plane {
 		if err != nil {
 			return nil, err
 		}
-		plane.Args = slices.DeleteFunc(plane.Args, func(arg string) bool { return arg == "--disable-admission-plugins=ServiceAccount" })
+		plane.Args = slices.DeleteFunc(plane.Args,
+			func(arg string) bool { return arg == "--disable-admission-plugins=ServiceAccount" })
 		policy := filepath.Join(filepath.Dir(plane.Kubeconfig), "audit.yaml")
 		if err := os.WriteFile(policy, []byte(auditPolicy), 0o644); err != nil {
 			return nil, err
 		}
 		plane.Args = append(plane.Args, "--audit-policy-file="+policy, "--audit-log-path="+auditLog(plane),
-			"--kubelet-preferred-address-types=InternalIP", "--enable-admission-plugins=NodeRestriction", "--enable-bootstrap-token-auth")
+			"--kubelet-preferred-address-types=InternalIP", "--enable-admission-plugins=NodeRestriction",
+			"--enable-bootstrap-token-auth")
 		return plane, plane.Start()
 	})
-	plane.StartControllerManager(t, controlplane.CertificateControllers+",serviceaccount-controller,root-ca-certificate-publisher-controller,"+
-		"statefulset-controller,namespace-controller,garbage-collector-controller", time.Hour, "--root-ca-file="+plane.PKI.CAFile)
+	plane.StartControllerManager(t, controlplane.CertificateControllers+
+		",serviceaccount-controller,root-ca-certificate-publisher-controller,"+
+		"statefulset-controller,namespace-controller,garbage-collector-controller", time.Hour,
+		"--root-ca-file="+plane.PKI.CAFile)
 	return plane
 }
 
@@ -149,8 +154,10 @@ func TestDeployManifestsAreAdmitted(t *testing.T) {
 	}
 	t.Cleanup(func() { feed(t, plane, namespace, "delete", "--timeout=2m") })
 
-	spoiled := strings.Replace(kustomize(t, plane, "one-node"), "allowPrivilegeEscalation: false", "allowPrivilegeEscalation: true", 1)
-	if got := fed(t, plane, spoiled, "apply", "--server-side", "--dry-run=server"); !strings.Contains(got.Stderr, `Warning: would violate PodSecurity "restricted`) {
+	spoiled := strings.Replace(kustomize(t, plane, "one-node"), "allowPrivilegeEscalation: false",
+		"allowPrivilegeEscalation: true", 1)
+	if got := fed(t, plane, spoiled, "apply", "--server-side", "--dry-run=server"); !strings.Contains(got.Stderr,
+		`Warning: would violate PodSecurity "restricted`) {
 		t.Errorf("a container that may get privileges: %+v, want a warning", got)
 	}
 }
@@ -221,6 +228,7 @@ func used(t testing.TB, c *controlplane.Plane, from int) map[access]bool {
 // does. The service account needs every right that it has, and no request of it is refused.
 func TestDeployedPodsServeNodes(t *testing.T) {
 	t.Parallel()
+	programs.Slow(t)
 	plane := deployPlane(t, controlplane.WithClientCertificate)
 	for _, test := range []struct {
 		overlay, component string
@@ -253,10 +261,12 @@ func TestDeployedPodsServeNodes(t *testing.T) {
 			}
 			nodesSplit(t, plane, replicas, test.count)
 			if test.component == "static-pods" {
-				plane.KubectlPrints(t, nil, "wait", "--for=condition=Ready", "--timeout=1m", "--namespace=fauxlet", "pod/agent-fauxlet-0")
+				plane.KubectlPrints(t, nil, "wait", "--for=condition=Ready", "--timeout=1m", "--namespace=fauxlet",
+					"pod/agent-fauxlet-0")
 				// No kubelet confirms at the end that the pod has stopped.
 				t.Cleanup(func() {
-					plane.KubectlPrints(t, nil, "delete", "pod", "agent-fauxlet-0", "--namespace=fauxlet", "--grace-period=0", "--force")
+					plane.KubectlPrints(t, nil, "delete", "pod", "agent-fauxlet-0", "--namespace=fauxlet", "--grace-period=0",
+						"--force")
 				})
 			}
 
@@ -295,7 +305,11 @@ func TestDeployedPodsServeNodes(t *testing.T) {
 			}
 			for what := range granted {
 				if !used[what] && !spare[what] {
-					t.Errorf("%+v is allowed and not needed: %v", what, slices.SortedFunc(maps.Keys(used), func(a, b access) int { return strings.Compare(a.resource+a.verb, b.resource+b.verb) }))
+					t.Errorf("%+v is allowed and not needed: %v", what,
+						slices.SortedFunc(maps.Keys(used), func(a, b access) int {
+							return strings.Compare(a.resource+a.verb,
+								b.resource+b.verb)
+						}))
 				}
 			}
 		})
@@ -306,47 +320,50 @@ func TestDeployedPodsServeNodes(t *testing.T) {
 // replica, on a port of its own.
 func nodesSplit(t testing.TB, c *controlplane.Plane, replicas []*running, count int) {
 	t.Helper()
-	expect.Eventually(t, time.Minute, fmt.Sprintf("%d replicas have %d nodes each", len(replicas), count), func() string {
-		list, err := c.Client.CoreV1().Nodes().List(context.Background(), metav1.ListOptions{LabelSelector: "fauxlet=true"})
-		expect.NoError(t, err)
-		at := map[string]string{} // node by address
-		for i := range list.Items {
-			node := &list.Items[i]
-			replica := slices.IndexFunc(replicas, func(r *running) bool {
-				return slices.Contains(node.Status.Addresses, v1.NodeAddress{Type: v1.NodeInternalIP, Address: r.ip})
-			})
-			if replica < 0 {
-				return "there is " + node.Name
+	expect.Eventually(t, time.Minute, fmt.Sprintf("%d replicas have %d nodes each", len(replicas), count),
+		func() string {
+			list, err := c.Client.CoreV1().Nodes().List(context.Background(),
+				metav1.ListOptions{LabelSelector: "fauxlet=true"})
+			expect.NoError(t, err)
+			at := map[string]string{} // node by address
+			for i := range list.Items {
+				node := &list.Items[i]
+				replica := slices.IndexFunc(replicas, func(r *running) bool {
+					return slices.Contains(node.Status.Addresses, v1.NodeAddress{Type: v1.NodeInternalIP, Address: r.ip})
+				})
+				if replica < 0 {
+					return "there is " + node.Name
+				}
+				if pod := replicas[replica].pod.Name; node.Name != pod && !strings.HasPrefix(node.Name, pod+"-") {
+					t.Fatalf("node %s is at pod %s", node.Name, pod)
+				}
+				if unready := controlplane.ReadyIs(v1.ConditionTrue)(node); unready != "" {
+					return node.Name + ": " + unready
+				}
+				place := fmt.Sprintf("%s:%d", replicas[replica].ip, node.Status.DaemonEndpoints.KubeletEndpoint.Port)
+				if other := at[place]; other != "" {
+					t.Fatalf("%s and %s are at %s", node.Name, other, place)
+				}
+				at[place] = node.Name
 			}
-			if pod := replicas[replica].pod.Name; node.Name != pod && !strings.HasPrefix(node.Name, pod+"-") {
-				t.Fatalf("node %s is at pod %s", node.Name, pod)
+			if len(at) != len(replicas)*count {
+				return fmt.Sprintf("there are %d", len(at))
 			}
-			if unready := controlplane.ReadyIs(v1.ConditionTrue)(node); unready != "" {
-				return node.Name + ": " + unready
-			}
-			place := fmt.Sprintf("%s:%d", replicas[replica].ip, node.Status.DaemonEndpoints.KubeletEndpoint.Port)
-			if other := at[place]; other != "" {
-				t.Fatalf("%s and %s are at %s", node.Name, other, place)
-			}
-			at[place] = node.Name
-		}
-		if len(at) != len(replicas)*count {
-			return fmt.Sprintf("there are %d", len(at))
-		}
-		for _, r := range replicas {
-			for i := range count {
-				if place := fmt.Sprintf("%s:%d", r.ip, 10250+i); at[place] == "" {
-					return "no node is at " + place
+			for _, r := range replicas {
+				for i := range count {
+					if place := fmt.Sprintf("%s:%d", r.ip, 10250+i); at[place] == "" {
+						return "no node is at " + place
+					}
 				}
 			}
-		}
-		return ""
-	})
+			return ""
+		})
 }
 
 // clientToken returns a token of a service account without rights.
 func clientToken(plane *controlplane.Plane) (string, error) {
-	request, err := plane.Client.CoreV1().ServiceAccounts("fauxlet").CreateToken(context.Background(), "default", &authenticationv1.TokenRequest{}, metav1.CreateOptions{})
+	request, err := plane.Client.CoreV1().ServiceAccounts("fauxlet").CreateToken(context.Background(), "default",
+		&authenticationv1.TokenRequest{}, metav1.CreateOptions{})
 	if err != nil {
 		return "", err
 	}
@@ -358,10 +375,12 @@ func tested(t testing.TB, c *controlplane.Plane, r *running, nodes []string) {
 	t.Helper()
 	for _, name := range nodes {
 		node := c.AwaitNode(t, name, "is Ready", controlplane.ReadyIs(v1.ConditionTrue))
-		if !slices.Contains(node.Status.Addresses, v1.NodeAddress{Type: v1.NodeInternalIP, Address: r.ip}) || node.Labels["fauxlet"] != "true" {
+		if !slices.Contains(node.Status.Addresses, v1.NodeAddress{Type: v1.NodeInternalIP, Address: r.ip}) ||
+			node.Labels["fauxlet"] != "true" {
 			t.Errorf("node %s has addresses %v and labels %v", name, node.Status.Addresses, node.Labels)
 		}
-		if !slices.ContainsFunc(node.Spec.Taints, func(taint v1.Taint) bool { return taint.ToString() == "fauxlet=true:NoSchedule" }) {
+		if !slices.ContainsFunc(node.Spec.Taints,
+			func(taint v1.Taint) bool { return taint.ToString() == "fauxlet=true:NoSchedule" }) {
 			t.Errorf("node %s has taints %v", name, node.Spec.Taints)
 		}
 		c.CreatePod(t, controlplane.BoundTo(name, "on-"+name))
@@ -373,7 +392,8 @@ func tested(t testing.TB, c *controlplane.Plane, r *running, nodes []string) {
 		c.KubectlPrints(t, []string{pod}, "exec", pod, "--", "hostname")
 		c.KubectlPrints(t, nil, "delete", "pod", pod)
 		expect.Eventually(t, time.Minute, "the Lease of "+name+" is renewed", func() string {
-			lease, err := c.Client.CoordinationV1().Leases(v1.NamespaceNodeLease).Get(context.Background(), name, metav1.GetOptions{})
+			lease, err := c.Client.CoordinationV1().Leases(v1.NamespaceNodeLease).Get(context.Background(), name,
+				metav1.GetOptions{})
 			if err != nil {
 				return err.Error()
 			}
@@ -389,10 +409,14 @@ func tested(t testing.TB, c *controlplane.Plane, r *running, nodes []string) {
 // cluster.
 func TestDeployedPodsGetCertificates(t *testing.T) {
 	t.Parallel()
+	programs.Slow(t)
 	plane := deployPlane(t, controlplane.VerifyingServingCertificates)
 	t.Run("by-secret", func(t *testing.T) { certificatesBySecret(t, plane) })
 	t.Run("by-bootstrap", func(t *testing.T) { certificatesByBootstrap(t, plane, "one-node", 1, "fauxlet-0") })
-	t.Run("fleet-by-bootstrap", func(t *testing.T) { certificatesByBootstrap(t, plane, "fleet", 5, "fauxlet-0-0", "fauxlet-0-4") })
+	t.Run("fleet-by-bootstrap", func(t *testing.T) {
+		certificatesByBootstrap(t, plane, "fleet", 5, "fauxlet-0-0",
+			"fauxlet-0-4")
+	})
 }
 
 // certificatesBySecret wants the serving certificate of a Secret to be served, and clients to be verified with the CA
@@ -400,10 +424,13 @@ func TestDeployedPodsGetCertificates(t *testing.T) {
 func certificatesBySecret(t *testing.T, plane *controlplane.Plane) {
 	const ip = "127.10.250.3"
 	applied(t, plane, kustomize(t, plane, "one-node", "certs-by-secret", "kubelet-api-admin"))
-	cert, key, err := plane.PKI.Pair("fauxlet-serving", func() (*testcerts.Pair, error) { return plane.PKI.CA.Server("fauxlet", []string{ip}) })
+	cert, key, err := plane.PKI.Pair("fauxlet-serving",
+		func() (*testcerts.Pair, error) { return plane.PKI.CA.Server("fauxlet", []string{ip}) })
 	expect.NoError(t, err)
-	plane.KubectlPrints(t, nil, "--namespace=fauxlet", "create", "secret", "tls", "fauxlet-serving", "--cert="+cert, "--key="+key)
-	plane.KubectlPrints(t, nil, "--namespace=fauxlet", "create", "secret", "generic", "fauxlet-client-ca", "--from-file="+plane.PKI.CAFile)
+	plane.KubectlPrints(t, nil, "--namespace=fauxlet", "create", "secret", "tls", "fauxlet-serving", "--cert="+cert,
+		"--key="+key)
+	plane.KubectlPrints(t, nil, "--namespace=fauxlet", "create", "secret", "generic", "fauxlet-client-ca",
+		"--from-file="+plane.PKI.CAFile)
 	plane.AwaitAccess(t, controlplane.User("kubelet-client"), true)
 	r := runPod(t, plane, "fauxlet-0", ip)
 	t.Cleanup(func() { plane.KubectlPrints(t, nil, "delete", "nodes", "--selector=fauxlet=true") })
@@ -431,20 +458,24 @@ func certificatesByBootstrap(t *testing.T, plane *controlplane.Plane, overlay st
 		t.Errorf("the service account may %v", granted)
 	}
 	const id, secret = "fauxle", "0123456789abcdef"
-	plane.KubectlPrints(t, nil, "--namespace=kube-system", "create", "secret", "generic", "bootstrap-token-"+id, "--type=bootstrap.kubernetes.io/token",
-		"--from-literal=token-id="+id, "--from-literal=token-secret="+secret, "--from-literal=usage-bootstrap-authentication=true",
+	plane.KubectlPrints(t, nil, "--namespace=kube-system", "create", "secret", "generic", "bootstrap-token-"+id,
+		"--type=bootstrap.kubernetes.io/token",
+		"--from-literal=token-id="+id, "--from-literal=token-secret="+secret,
+		"--from-literal=usage-bootstrap-authentication=true",
 		"--from-literal=auth-extra-groups=system:bootstrappers:fauxlet")
 	t.Cleanup(func() {
 		plane.KubectlPrints(t, nil, "--namespace=kube-system", "delete", "secret", "bootstrap-token-"+id)
 	})
 	config := clientcmdapi.NewConfig()
-	config.Clusters["cluster"] = &clientcmdapi.Cluster{Server: "https://kubernetes.default.svc", CertificateAuthority: "/etc/fauxlet-client-ca/ca.crt"}
+	config.Clusters["cluster"] = &clientcmdapi.Cluster{Server: "https://kubernetes.default.svc",
+		CertificateAuthority: "/etc/fauxlet-client-ca/ca.crt"}
 	config.AuthInfos["bootstrap"] = &clientcmdapi.AuthInfo{Token: id + "." + secret}
 	config.Contexts["bootstrap"] = &clientcmdapi.Context{Cluster: "cluster", AuthInfo: "bootstrap"}
 	config.CurrentContext = "bootstrap"
 	file := filepath.Join(t.TempDir(), "bootstrap.conf")
 	expect.NoError(t, clientcmd.WriteToFile(*config, file))
-	plane.KubectlPrints(t, nil, "--namespace=fauxlet", "create", "secret", "generic", "fauxlet-bootstrap", "--from-file=kubeconfig="+file)
+	plane.KubectlPrints(t, nil, "--namespace=fauxlet", "create", "secret", "generic", "fauxlet-bootstrap",
+		"--from-file=kubeconfig="+file)
 	plane.AwaitAccess(t, controlplane.User("kubelet-client"), true)
 
 	r := runPod(t, plane, "fauxlet-0", "127.10.250.4")
@@ -458,7 +489,8 @@ func certificatesByBootstrap(t *testing.T, plane *controlplane.Plane, overlay st
 	if used := used(t, plane, from); len(used) != 0 {
 		t.Errorf("the service account has asked for %v", used)
 	}
-	if _, err := plane.Client.RbacV1().ClusterRoles().Get(context.Background(), "fauxlet", metav1.GetOptions{}); !apierrors.IsNotFound(err) {
+	if _, err := plane.Client.RbacV1().ClusterRoles().Get(context.Background(), "fauxlet",
+		metav1.GetOptions{}); !apierrors.IsNotFound(err) {
 		t.Errorf("there is a role for it: %v", err)
 	}
 }
@@ -467,7 +499,8 @@ func certificatesByBootstrap(t *testing.T, plane *controlplane.Plane, overlay st
 func approveServing(t testing.TB, c *controlplane.Plane, nodes int) {
 	t.Helper()
 	expect.Eventually(t, 2*time.Minute, fmt.Sprintf("%d nodes have serving certificates", nodes), func() string {
-		list, err := c.Client.CertificatesV1().CertificateSigningRequests().List(context.Background(), metav1.ListOptions{FieldSelector: "spec.signerName=" + controlplane.ServingSigner})
+		list, err := c.Client.CertificatesV1().CertificateSigningRequests().List(context.Background(),
+			metav1.ListOptions{FieldSelector: "spec.signerName=" + controlplane.ServingSigner})
 		expect.NoError(t, err)
 		issued := map[string]bool{}
 		var pending []string

@@ -113,22 +113,23 @@ func (r *running) start(t testing.TB) {
 			}
 		}
 		url := fmt.Sprintf("http://%s:%d%s", r.ip, port, probe.HTTPGet.Path)
-		expect.Eventually(t, time.Duration(probe.PeriodSeconds*probe.FailureThreshold)*time.Second, url+" answers", func() string {
-			select {
-			case <-r.Ended:
-				t.Fatalf("fauxlet has ended: %v\n%s", r.Err, r.Out.String())
-			default:
-			}
-			answer, err := http.Get(url)
-			if err != nil {
-				return err.Error()
-			}
-			defer answer.Body.Close()
-			if answer.StatusCode != http.StatusOK {
-				return answer.Status
-			}
-			return ""
-		})
+		expect.Eventually(t, time.Duration(probe.PeriodSeconds*probe.FailureThreshold)*time.Second, url+" answers",
+			func() string {
+				select {
+				case <-r.Ended:
+					t.Fatalf("fauxlet has ended: %v\n%s", r.Err, r.Out.String())
+				default:
+				}
+				answer, err := http.Get(url)
+				if err != nil {
+					return err.Error()
+				}
+				defer answer.Body.Close()
+				if answer.StatusCode != http.StatusOK {
+					return answer.Status
+				}
+				return ""
+			})
 	}
 }
 
@@ -177,9 +178,11 @@ func fillVolume(t testing.TB, c *controlplane.Plane, pod *v1.Pod, name, dir stri
 				case source.ServiceAccountToken != nil:
 					request := &authenticationv1.TokenRequest{Spec: authenticationv1.TokenRequestSpec{
 						ExpirationSeconds: source.ServiceAccountToken.ExpirationSeconds,
-						BoundObjectRef:    &authenticationv1.BoundObjectReference{APIVersion: "v1", Kind: "Pod", Name: pod.Name, UID: pod.UID},
+						BoundObjectRef: &authenticationv1.BoundObjectReference{APIVersion: "v1", Kind: "Pod", Name: pod.Name,
+							UID: pod.UID},
 					}}
-					made, err := c.Client.CoreV1().ServiceAccounts(pod.Namespace).CreateToken(ctx, pod.Spec.ServiceAccountName, request, metav1.CreateOptions{})
+					made, err := c.Client.CoreV1().ServiceAccounts(pod.Namespace).CreateToken(ctx, pod.Spec.ServiceAccountName,
+						request, metav1.CreateOptions{})
 					expect.NoError(t, err)
 					write(source.ServiceAccountToken.Path, made.Status.Token, 0o640)
 				case source.ConfigMap != nil:

@@ -18,10 +18,13 @@ import (
 // TestImage builds the container image and runs its program in the image's root folder as the image's user.
 func TestImage(t *testing.T) {
 	t.Parallel()
+	programs.Slow(t)
 	buildah := debian(t, "buildah", "buildah")
 	dir := t.TempDir()
 	storage := filepath.Join(dir, "storage.conf")
-	expect.NoError(t, os.WriteFile(storage, []byte(fmt.Sprintf("[storage]\ndriver = \"vfs\"\ngraphroot = %q\nrunroot = %q\n", filepath.Join(dir, "graph"), filepath.Join(dir, "run"))), 0o644))
+	expect.NoError(t,
+		os.WriteFile(storage, []byte(fmt.Sprintf("[storage]\ndriver = \"vfs\"\ngraphroot = %q\nrunroot = %q\n",
+			filepath.Join(dir, "graph"), filepath.Join(dir, "run"))), 0o644))
 	environment := append(os.Environ(), "CONTAINERS_STORAGE_CONF="+storage)
 	prints := func(program string, args ...string) string {
 		t.Helper()
@@ -35,7 +38,9 @@ func TestImage(t *testing.T) {
 	}
 	const image = "localhost/fauxlet:e2e"
 	prints("make", "image", "IMAGE="+image)
-	if got, want := prints(buildah, "inspect", "--type=image", "--format={{.OCIv1.Config.User}} {{.OCIv1.Config.Entrypoint}} {{.OCIv1.Config.Cmd}}", image), "65532:65532 [/fauxlet] [help]"; got != want {
+	if got, want := prints(buildah, "inspect", "--type=image",
+		"--format={{.OCIv1.Config.User}} {{.OCIv1.Config.Entrypoint}} {{.OCIv1.Config.Cmd}}", image),
+		"65532:65532 [/fauxlet] [help]"; got != want {
 		t.Errorf("the image has %q, want %q", got, want)
 	}
 	container := prints(buildah, "from", "--pull-never", image)
@@ -47,7 +52,8 @@ func TestImage(t *testing.T) {
 	entries, err := os.ReadDir(root)
 	expect.NoError(t, err)
 	for _, entry := range entries {
-		if name := entry.Name(); name != "fauxlet" && name != "dev" && name != "proc" && name != "sys" && name != "run" && name != "etc" {
+		if name := entry.Name(); name != "fauxlet" && name != "dev" && name != "proc" && name != "sys" && name != "run" &&
+			name != "etc" {
 			t.Errorf("the image has /%s", name) // the others are buildah's
 		}
 	}
@@ -56,11 +62,13 @@ func TestImage(t *testing.T) {
 	}
 
 	command := within("version")
-	if got := programs.Run(t, exec.Command(command[0], command[1:]...)); got.Status != 0 || !strings.HasPrefix(got.Stdout, "fauxlet ") {
+	if got := programs.Run(t, exec.Command(command[0], command[1:]...)); got.Status != 0 ||
+		!strings.HasPrefix(got.Stdout, "fauxlet ") {
 		t.Errorf("fauxlet version: %+v", got)
 	}
 	port := programs.FreePort(t)
-	flags := []string{"serve", "--address=127.0.0.1", fmt.Sprintf("--port=%d", port), "--read-only-port=0", "--healthz-port=0", "--hostname-override=node-1"}
+	flags := []string{"serve", "--address=127.0.0.1", fmt.Sprintf("--port=%d", port), "--read-only-port=0",
+		"--healthz-port=0", "--hostname-override=node-1"}
 	// Without a mounted folder it cannot write anywhere.
 	command = within(flags...)
 	got := programs.Run(t, exec.Command(command[0], command[1:]...))
@@ -81,7 +89,8 @@ func TestImage(t *testing.T) {
 		}
 		fauxlet.LogOnFailure(t, 0)
 	})
-	client := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, DisableKeepAlives: true}}
+	client := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true},
+		DisableKeepAlives: true}}
 	expect.Eventually(t, time.Minute, "it answers", func() string {
 		response, err := client.Get(fmt.Sprintf("https://127.0.0.1:%d/healthz", port))
 		if err != nil {

@@ -34,6 +34,7 @@ type usage struct {
 // through kube-apiserver, what the kubelet reported.
 func TestMetricsServer(t *testing.T) {
 	t.Parallel()
+	programs.Slow(t)
 	port := programs.FreePort(t)
 	plane := controlplane.NewWithMetricsAPI(t, port)
 	token, _ := plane.Token(t, "scraper")
@@ -68,7 +69,8 @@ func TestMetricsServer(t *testing.T) {
 		if len(running) != 3 || node.Timestamp.IsZero() {
 			return fmt.Sprintf("the metrics API knows of %d containers", len(running))
 		}
-		for name, got := range map[string]usage{"": node, "nginx/nginx": running["nginx/nginx"], "nginx/sidecar": running["nginx/sidecar"], "resolver/dns": running["resolver/dns"]} {
+		for name, got := range map[string]usage{"": node, "nginx/nginx": running["nginx/nginx"],
+			"nginx/sidecar": running["nginx/sidecar"], "resolver/dns": running["resolver/dns"]} {
 			now, before := seen[got.Timestamp.UTC()], seen[got.Timestamp.Add(-got.Window.Duration).UTC()]
 			if now == nil || before == nil {
 				return fmt.Sprintf("%q: not recorded at %v and %v before", name, got.Timestamp, got.Window)
@@ -93,7 +95,8 @@ func TestMetricsServer(t *testing.T) {
 			return problem
 		}
 		at := node.Timestamp
-		topNode, topPods := plane.Kubectl(t, "top", "node", "--no-headers"), plane.Kubectl(t, "top", "pod", "--all-namespaces", "--containers", "--no-headers")
+		topNode, topPods := plane.Kubectl(t, "top", "node", "--no-headers"),
+			plane.Kubectl(t, "top", "pod", "--all-namespaces", "--containers", "--no-headers")
 		if problem := read(); problem != "" || !node.Timestamp.Equal(at) {
 			return "measured again: " + problem
 		}
@@ -102,7 +105,8 @@ func TestMetricsServer(t *testing.T) {
 		}
 		t.Logf("kubectl top node\n%skubectl top pod\n%s", topNode.Stdout, topPods.Stdout)
 		printed := strings.Fields(topNode.Stdout)
-		if len(printed) != 5 || printed[0] != k.Node || printed[1] != node.cpu() || printed[3] != node.memory() || strings.Contains(topNode.Stdout, "unknown") {
+		if len(printed) != 5 || printed[0] != k.Node || printed[1] != node.cpu() || printed[3] != node.memory() ||
+			strings.Contains(topNode.Stdout, "unknown") {
 			t.Errorf("kubectl top node: %q, want %s and %s", printed, node.cpu(), node.memory())
 		}
 		for line := range strings.Lines(topPods.Stdout) {

@@ -29,15 +29,19 @@ func measuredPods() []sample.Pod {
 	at := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	log := []sample.Line{{At: at, Text: "one"}}
 	return []sample.Pod{
-		{Namespace: "default", Name: "nginx", Containers: []sample.Container{{Name: "nginx", Log: log}, {Name: "sidecar", Log: log}}},
-		{Namespace: "kube-system", Name: "resolver", Containers: []sample.Container{{Name: "setup", Log: log, Init: true}, {Name: "dns", Log: log}, {Name: "broken", Log: log, Crashes: true}}},
+		{Namespace: "default", Name: "nginx", Containers: []sample.Container{{Name: "nginx", Log: log},
+			{Name: "sidecar", Log: log}}},
+		{Namespace: "kube-system", Name: "resolver",
+			Containers: []sample.Container{{Name: "setup", Log: log, Init: true}, {Name: "dns", Log: log},
+				{Name: "broken", Log: log, Crashes: true}}},
 		{Namespace: "default", Name: "crashes", Containers: []sample.Container{{Name: "broken", Log: log, Crashes: true}}},
 	}
 }
 
 // measuredPaths are the endpoints that report resource use.
 var measuredPaths = []string{
-	"/metrics/resource", "/metrics/cadvisor", "/metrics/probes", "/stats/summary", "/stats/summary?only_cpu_and_memory=true", "/stats/summary/?only_cpu_and_memory=1",
+	"/metrics/resource", "/metrics/cadvisor", "/metrics/probes", "/stats/summary",
+	"/stats/summary?only_cpu_and_memory=true", "/stats/summary/?only_cpu_and_memory=1",
 }
 
 // TestMetricsAndSummaryShapesMatchKubelet compares the resource use that fauxlet and the reference report within one
@@ -59,7 +63,8 @@ func TestMetricsAndSummaryShapesMatchKubelet(t *testing.T) {
 			var both [2]*kubelet.Kubelet
 			for i, kind := range []string{"reference", "fauxlet"} {
 				shared["readOnlyPort"] = programs.FreePort(t)
-				both[i] = kubelet.Start(t, nil, kubelet.Options{Kind: kind, Port: programs.FreePort(t), Kubeconfig: reviews.Kubeconfig, Settings: shared, Pods: measuredPods()})
+				both[i] = kubelet.Start(t, nil, kubelet.Options{Kind: kind, Port: programs.FreePort(t),
+					Kubeconfig: reviews.Kubeconfig, Settings: shared, Pods: measuredPods()})
 			}
 			for _, path := range measuredPaths {
 				var answers [2]kubelet.Response
@@ -86,7 +91,8 @@ func TestMetricsAndSummaryShapesMatchKubelet(t *testing.T) {
 					}
 				}
 				if (want.Header.Get("Process-Start-Time-Unix") == "") != (got.Header.Get("Process-Start-Time-Unix") == "") {
-					t.Errorf("%s: Process-Start-Time-Unix: reference %q, fauxlet %q", path, want.Header.Get("Process-Start-Time-Unix"), got.Header.Get("Process-Start-Time-Unix"))
+					t.Errorf("%s: Process-Start-Time-Unix: reference %q, fauxlet %q", path,
+						want.Header.Get("Process-Start-Time-Unix"), got.Header.Get("Process-Start-Time-Unix"))
 				}
 				shape := func(t testing.TB, text string) any { return metricsShape(t, text) }
 				if strings.HasPrefix(path, "/stats/") {
@@ -110,7 +116,8 @@ func metricsShape(t testing.TB, text string) []string {
 	for line := range strings.Lines(text) {
 		line = strings.TrimSuffix(line, "\n")
 		// Hidden since 1.29. The reference is built without a version and reports 0.0.0, so that it shows the metric.
-		if strings.HasPrefix(line, "scrape_error ") || strings.HasPrefix(line, "# HELP scrape_error ") || strings.HasPrefix(line, "# TYPE scrape_error ") {
+		if strings.HasPrefix(line, "scrape_error ") || strings.HasPrefix(line, "# HELP scrape_error ") ||
+			strings.HasPrefix(line, "# TYPE scrape_error ") {
 			continue
 		}
 		shape = append(shape, ofThisProcess.ReplaceAllString(line, "$1"))
@@ -124,10 +131,15 @@ func summaryShape(t testing.TB, text string) any {
 	t.Helper()
 	var summary statsapi.Summary
 	expect.NoError(t, json.Unmarshal([]byte(text), &summary))
-	slices.SortFunc(summary.Node.SystemContainers, func(a, b statsapi.ContainerStats) int { return strings.Compare(a.Name, b.Name) })
-	slices.SortFunc(summary.Pods, func(a, b statsapi.PodStats) int { return strings.Compare(a.PodRef.UID, b.PodRef.UID) })
+	slices.SortFunc(summary.Node.SystemContainers,
+		func(a, b statsapi.ContainerStats) int { return strings.Compare(a.Name, b.Name) })
+	slices.SortFunc(summary.Pods, func(a, b statsapi.PodStats) int {
+		return strings.Compare(a.PodRef.UID,
+			b.PodRef.UID)
+	})
 	for i := range summary.Pods {
-		slices.SortFunc(summary.Pods[i].Containers, func(a, b statsapi.ContainerStats) int { return strings.Compare(a.Name, b.Name) })
+		slices.SortFunc(summary.Pods[i].Containers,
+			func(a, b statsapi.ContainerStats) int { return strings.Compare(a.Name, b.Name) })
 	}
 	data, err := json.Marshal(summary)
 	expect.NoError(t, err)
@@ -171,9 +183,11 @@ func TestPromtoolAcceptsMetrics(t *testing.T) {
 	for _, kind := range []string{"fauxlet", "reference"} {
 		t.Run(kind, func(t *testing.T) {
 			k := kubelet.Start(t, nil, kubelet.Options{
-				Kind: kind, Port: programs.FreePort(t), Kubeconfig: reviews.Kubeconfig, Settings: kubelet.Settings{"readOnlyPort": programs.FreePort(t)}, Pods: measuredPods(),
+				Kind: kind, Port: programs.FreePort(t), Kubeconfig: reviews.Kubeconfig,
+				Settings: kubelet.Settings{"readOnlyPort": programs.FreePort(t)}, Pods: measuredPods(),
 			})
-			for path, want := range map[string]string{"/metrics": "", "/metrics/resource": "", "/metrics/probes": "", "/metrics/cadvisor": cadvisorLint} {
+			for path, want := range map[string]string{"/metrics": "", "/metrics/resource": "", "/metrics/probes": "",
+				"/metrics/cadvisor": cadvisorLint} {
 				request, err := http.NewRequest(http.MethodGet, "http://"+k.ReadOnly+path, nil)
 				expect.NoError(t, err)
 				got := kubelet.Send(t, &http.Transport{DisableKeepAlives: true}, request)
@@ -185,7 +199,8 @@ func TestPromtoolAcceptsMetrics(t *testing.T) {
 				said := programs.Run(t, lint)
 				complaints := strings.Split(strings.TrimSpace(said.Stderr), "\n")
 				slices.Sort(complaints)
-				if complaint := strings.Join(slices.Compact(complaints), "\n"); complaint != want && (kind == "fauxlet" || path != "/metrics") {
+				if complaint := strings.Join(slices.Compact(complaints), "\n"); complaint != want &&
+					(kind == "fauxlet" || path != "/metrics") {
 					t.Errorf("%s: status %d: %s", path, said.Status, complaint)
 				} else if complaint != want {
 					t.Logf("%s: promtool on a kubelet's own names:\n%s", path, complaint)
@@ -208,6 +223,7 @@ func debian(t testing.TB, program, pkg string) string {
 // TestPrometheusScrapes lets a real Prometheus scrape with a service account's token and with a client certificate.
 func TestPrometheusScrapes(t *testing.T) {
 	t.Parallel()
+	programs.Slow(t)
 	prometheus := debian(t, "prometheus", "prometheus")
 	plane := controlplane.Shared(t, controlplane.NoKubeletFlags)
 	plane.Apply(t, controlplane.ScraperRole)
@@ -222,7 +238,8 @@ func TestPrometheusScrapes(t *testing.T) {
 	for _, path := range paths {
 		for _, credential := range []string{"token", "certificate"} {
 			job := map[string]any{
-				"job_name": credential + " " + path, "scheme": "https", "metrics_path": path, "scrape_interval": "1s", "scrape_timeout": "1s",
+				"job_name": credential + " " + path, "scheme": "https", "metrics_path": path, "scrape_interval": "1s",
+				"scrape_timeout": "1s",
 				"static_configs": []any{map[string]any{"targets": []string{k.Secure}}},
 			}
 			tls := map[string]any{"ca_file": plane.PKI.CAFile}
@@ -237,7 +254,8 @@ func TestPrometheusScrapes(t *testing.T) {
 	}
 	config := sample.WriteYAML(t, filepath.Join(dir, "prometheus.yaml"), map[string]any{"scrape_configs": jobs})
 	address := fmt.Sprintf("127.0.0.1:%d", programs.FreePort(t))
-	p, err := programs.Start("prometheus", prometheus, "--config.file="+config, "--storage.tsdb.path="+filepath.Join(dir, "data"), "--web.listen-address="+address, "--log.level=warn")
+	p, err := programs.Start("prometheus", prometheus, "--config.file="+config,
+		"--storage.tsdb.path="+filepath.Join(dir, "data"), "--web.listen-address="+address, "--log.level=warn")
 	expect.NoError(t, err)
 	t.Cleanup(func() {
 		if err := p.Stop(); err != nil {
@@ -284,7 +302,8 @@ func TestPrometheusScrapes(t *testing.T) {
 					Result []struct{ Value []any }
 				}
 			}
-			query := fmt.Sprintf(`query?query=irate(container_cpu_usage_seconds_total%%7Bcontainer%%3D%%22nginx%%22%%2Cjob%%3D%%22%s%%22%%7D%%5B2m%%5D)`, strings.NewReplacer(" ", "%20", "/", "%2F").Replace(job))
+			query := fmt.Sprintf(`query?query=irate(container_cpu_usage_seconds_total%%7Bcontainer%%3D%%22nginx%%22%%2Cjob%%3D%%22%s%%22%%7D%%5B2m%%5D)`,
+				strings.NewReplacer(" ", "%20", "/", "%2F").Replace(job))
 			if problem := ask(query, &result); problem != "" {
 				return problem
 			}

@@ -36,8 +36,9 @@ func (c *Plane) Bind(t testing.TB, role string, subject rbacv1.Subject) {
 func (c *Plane) AwaitAccess(t testing.TB, subject rbacv1.Subject, wanted bool) {
 	t.Helper()
 	spec := authorizationv1.SubjectAccessReviewSpec{
-		User:               subject.Name,
-		ResourceAttributes: &authorizationv1.ResourceAttributes{Verb: "get", Version: "v1", Resource: "nodes", Subresource: "proxy", Name: "node-1"},
+		User: subject.Name,
+		ResourceAttributes: &authorizationv1.ResourceAttributes{Verb: "get", Version: "v1", Resource: "nodes",
+			Subresource: "proxy", Name: "node-1"},
 	}
 	switch subject.Kind {
 	case rbacv1.GroupKind:
@@ -46,7 +47,8 @@ func (c *Plane) AwaitAccess(t testing.TB, subject rbacv1.Subject, wanted bool) {
 		spec.User = "system:serviceaccount:" + subject.Namespace + ":" + subject.Name
 	}
 	expect.Eventually(t, time.Minute, fmt.Sprintf("access of %s is %v", spec.User, wanted), func() string {
-		answer, err := c.Client.AuthorizationV1().SubjectAccessReviews().Create(context.Background(), &authorizationv1.SubjectAccessReview{Spec: spec}, metav1.CreateOptions{})
+		answer, err := c.Client.AuthorizationV1().SubjectAccessReviews().Create(context.Background(),
+			&authorizationv1.SubjectAccessReview{Spec: spec}, metav1.CreateOptions{})
 		if err != nil {
 			return err.Error()
 		}

@@ -9,8 +9,8 @@ import (
 	"fauxlet/testcerts"
 )
 
-// PKI is the certificate authority that all control planes and kubelets of a test binary use, and one that none of them
-// trusts.
+// PKI is the certificate authority that all control planes and kubelets of a test binary use, and one that none of
+// them trusts.
 type PKI struct {
 	Dir               string // of the certificates and keys that flags name
 	CA, UnknownCA     *testcerts.Authority

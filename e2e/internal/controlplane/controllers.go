@@ -17,10 +17,12 @@ const CertificateControllers = "certificatesigningrequest-signing-controller,cer
 
 // StartControllerManager starts a kube-controller-manager with some controllers. It signs certificates with the CA of
 // the PKI, valid for the given duration. It is stopped with the test.
-func (c *Plane) StartControllerManager(t testing.TB, controllers string, signing time.Duration, args ...string) *programs.Process {
+func (c *Plane) StartControllerManager(t testing.TB, controllers string, signing time.Duration,
+	args ...string) *programs.Process {
 	t.Helper()
 	return c.StartController(t, "kube-controller-manager", append([]string{
-		"--controllers=" + controllers, "--cluster-signing-cert-file=" + c.PKI.CAFile, "--cluster-signing-key-file=" + c.PKI.CAKeyFile,
+		"--controllers=" + controllers, "--cluster-signing-cert-file=" + c.PKI.CAFile,
+		"--cluster-signing-key-file=" + c.PKI.CAKeyFile,
 		"--cluster-signing-duration=" + signing.String(),
 	}, args...)...)
 }
@@ -31,7 +33,8 @@ func (c *Plane) StartController(t testing.TB, name string, args ...string) *prog
 	t.Helper()
 	port := programs.FreePort(t)
 	p, err := programs.Start(name, programs.Path(t, name), append([]string{
-		"--kubeconfig=" + c.Kubeconfig, "--leader-elect=false", "--bind-address=127.0.0.1", fmt.Sprintf("--secure-port=%d", port), "--cert-dir=" + t.TempDir(),
+		"--kubeconfig=" + c.Kubeconfig, "--leader-elect=false", "--bind-address=127.0.0.1",
+		fmt.Sprintf("--secure-port=%d", port), "--cert-dir=" + t.TempDir(),
 	}, args...)...)
 	expect.NoError(t, err)
 	t.Cleanup(func() {
@@ -40,7 +43,8 @@ func (c *Plane) StartController(t testing.TB, name string, args ...string) *prog
 		}
 		p.LogOnFailure(t, 0)
 	})
-	client := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, DisableKeepAlives: true}}
+	client := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true},
+		DisableKeepAlives: true}}
 	expect.Eventually(t, time.Minute, name+" is healthy", func() string {
 		select {
 		case <-p.Ended:

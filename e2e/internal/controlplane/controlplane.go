@@ -39,16 +39,18 @@ type Plane struct {
 	path string // of kube-apiserver
 }
 
-// Sets of kubelet flags that several tests run a kube-apiserver with. Without flags it presents no client certificate and
-// accepts any serving certificate.
+// Sets of kubelet flags that several tests run a kube-apiserver with. Without flags it presents no client certificate
+// and accepts any serving certificate.
 var (
-	NoKubeletFlags               = []string{}
-	WithClientCertificate        = []string{"--kubelet-client-certificate=kubelet-client.crt", "--kubelet-client-key=kubelet-client.key"}
+	NoKubeletFlags        = []string{}
+	WithClientCertificate = []string{"--kubelet-client-certificate=kubelet-client.crt",
+		"--kubelet-client-key=kubelet-client.key"}
 	VerifyingServingCertificates = append([]string{"--kubelet-certificate-authority=ca.crt"}, WithClientCertificate...)
 
 	// ForNodes is for nodes that register themselves. They may change only their own objects, and kube-apiserver dials
 	// their addresses, because no DNS resolves their names.
-	ForNodes = append([]string{"--enable-admission-plugins=NodeRestriction", "--kubelet-preferred-address-types=InternalIP"},
+	ForNodes = append([]string{"--enable-admission-plugins=NodeRestriction",
+		"--kubelet-preferred-address-types=InternalIP"},
 		VerifyingServingCertificates...)
 )
 
@@ -75,8 +77,8 @@ func NewWithEtcd(t testing.TB, flags []string) *Plane {
 	return plane
 }
 
-// NewStopped returns a control plane that no other test uses, for tests that change its arguments before they start it.
-// It is stopped with the test.
+// NewStopped returns a control plane that no other test uses, for tests that change its arguments before they start
+// it. It is stopped with the test.
 func NewStopped(t testing.TB, flags []string) *Plane {
 	t.Helper()
 	etcd, err := theEtcd(t)
@@ -165,8 +167,8 @@ func prepare(t testing.TB, flags []string, etcd *Etcd) (*Plane, error) {
 	return plane, err
 }
 
-// starting lets one kube-apiserver start at a time. Each keeps a core busy for some seconds, and tests with time limits of
-// their own run meanwhile.
+// starting lets one kube-apiserver start at a time. Each keeps a core busy for some seconds, and tests with time
+// limits of their own run meanwhile.
 var starting sync.Mutex
 
 // Start starts kube-apiserver with Args and waits until it is ready. After Process.Stop it can be started again.

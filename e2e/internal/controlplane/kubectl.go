@@ -21,7 +21,8 @@ func (c *Plane) Kubectl(t testing.TB, args ...string) programs.Result {
 // KubectlCommand returns a kubectl of the administrator that is not started.
 func (c *Plane) KubectlCommand(t testing.TB, ctx context.Context, args ...string) *exec.Cmd {
 	t.Helper()
-	cmd := exec.CommandContext(ctx, programs.Path(t, "kubectl"), append([]string{"--kubeconfig", c.Kubeconfig}, args...)...)
+	cmd := exec.CommandContext(ctx, programs.Path(t, "kubectl"),
+		append([]string{"--kubeconfig", c.Kubeconfig}, args...)...)
 	cmd.Env = []string{"HOME=" + programs.Scratch, "KUBECACHEDIR=" + filepath.Join(filepath.Dir(c.Kubeconfig), "cache")}
 	return cmd
 }
@@ -30,7 +31,8 @@ func (c *Plane) KubectlCommand(t testing.TB, ctx context.Context, args ...string
 func (c *Plane) LogsFail(t testing.TB, words string) {
 	t.Helper()
 	if got := c.Kubectl(t, "logs", "nginx"); got.Status != 1 || got.Stdout != "" || got.Stderr != words+"\n" {
-		t.Fatalf("kubectl logs nginx: status %d, stdout %q, stderr\n  %q, want\n  %q", got.Status, got.Stdout, got.Stderr, words+"\n")
+		t.Fatalf("kubectl logs nginx: status %d, stdout %q, stderr\n  %q, want\n  %q", got.Status, got.Stdout, got.Stderr,
+			words+"\n")
 	}
 }
 

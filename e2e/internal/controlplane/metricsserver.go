@@ -59,11 +59,13 @@ func NewWithMetricsAPI(t testing.TB, port int, flags ...string) *Plane {
 	plane.Args = append(plane.Args,
 		"--proxy-client-cert-file="+proxyCert, "--proxy-client-key-file="+proxyKey,
 		"--requestheader-client-ca-file="+plane.PKI.CAFile, "--requestheader-allowed-names=front-proxy",
-		"--requestheader-username-headers=X-Remote-User", "--requestheader-group-headers=X-Remote-Group", "--requestheader-extra-headers-prefix=X-Remote-Extra-")
+		"--requestheader-username-headers=X-Remote-User", "--requestheader-group-headers=X-Remote-Group",
+		"--requestheader-extra-headers-prefix=X-Remote-Extra-")
 	expect.NoError(t, plane.Start())
 	ca, err := os.ReadFile(plane.PKI.CAFile)
 	expect.NoError(t, err)
-	plane.Apply(t, strings.NewReplacer("PORT", fmt.Sprint(port), "CA\n", base64.StdEncoding.EncodeToString(ca)+"\n").Replace(aggregation))
+	plane.Apply(t, strings.NewReplacer("PORT", fmt.Sprint(port), "CA\n",
+		base64.StdEncoding.EncodeToString(ca)+"\n").Replace(aggregation))
 	return plane
 }
 
@@ -85,8 +87,10 @@ func (c *Plane) StartMetricsServer(t testing.TB, token string, port int) {
 	expect.NoError(t, err)
 	p, err := programs.Start("metrics-server", programs.Path(t, "metrics-server"),
 		"--kubeconfig="+kubeconfig, "--authentication-kubeconfig="+kubeconfig, "--authorization-kubeconfig="+kubeconfig,
-		"--bind-address=127.0.0.1", fmt.Sprintf("--secure-port=%d", port), "--tls-cert-file="+certFile, "--tls-private-key-file="+keyFile,
-		"--kubelet-certificate-authority="+c.PKI.CAFile, "--kubelet-use-node-status-port", "--kubelet-preferred-address-types=InternalIP",
+		"--bind-address=127.0.0.1", fmt.Sprintf("--secure-port=%d", port), "--tls-cert-file="+certFile,
+		"--tls-private-key-file="+keyFile,
+		"--kubelet-certificate-authority="+c.PKI.CAFile, "--kubelet-use-node-status-port",
+		"--kubelet-preferred-address-types=InternalIP",
 		"--metric-resolution=10s", "--kubelet-request-timeout=5s")
 	expect.NoError(t, err)
 	t.Cleanup(func() {
@@ -96,7 +100,8 @@ func (c *Plane) StartMetricsServer(t testing.TB, token string, port int) {
 		p.LogOnFailure(t, 0)
 	})
 	expect.Eventually(t, time.Minute, "the apiserver finds the metrics-server", func() string {
-		got := c.Kubectl(t, "get", "apiservice", "v1beta1.metrics.k8s.io", "-o", `jsonpath={.status.conditions[?(@.type=="Available")]}`)
+		got := c.Kubectl(t, "get", "apiservice", "v1beta1.metrics.k8s.io", "-o",
+			`jsonpath={.status.conditions[?(@.type=="Available")]}`)
 		if got.Status != 0 || !strings.Contains(got.Stdout, `"status":"True"`) {
 			return got.Stdout + got.Stderr
 		}

@@ -25,7 +25,8 @@ func (c *Plane) Register(t testing.TB, node string, port int, pods ...sample.Pod
 func (c *Plane) RegisterAt(t testing.TB, node, address string, port int, pods ...sample.Pod) {
 	t.Helper()
 	ctx := context.Background()
-	object, err := c.Client.CoreV1().Nodes().Create(ctx, &v1.Node{ObjectMeta: metav1.ObjectMeta{Name: node}}, metav1.CreateOptions{})
+	object, err := c.Client.CoreV1().Nodes().Create(ctx, &v1.Node{ObjectMeta: metav1.ObjectMeta{Name: node}},
+		metav1.CreateOptions{})
 	expect.NoError(t, err)
 	t.Cleanup(func() { expect.NoError(t, c.Client.CoreV1().Nodes().Delete(ctx, node, metav1.DeleteOptions{})) })
 	object.Status.Addresses = []v1.NodeAddress{{Type: v1.NodeInternalIP, Address: address}}
@@ -35,7 +36,8 @@ func (c *Plane) RegisterAt(t testing.TB, node, address string, port int, pods ..
 
 	for _, p := range pods {
 		if _, err := c.Client.CoreV1().Namespaces().Get(ctx, p.Namespace, metav1.GetOptions{}); err != nil {
-			_, err := c.Client.CoreV1().Namespaces().Create(ctx, &v1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: p.Namespace}}, metav1.CreateOptions{})
+			_, err := c.Client.CoreV1().Namespaces().Create(ctx,
+				&v1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: p.Namespace}}, metav1.CreateOptions{})
 			expect.NoError(t, err)
 		}
 		wanted := p.Object()
@@ -45,7 +47,8 @@ func (c *Plane) RegisterAt(t testing.TB, node, address string, port int, pods ..
 		expect.NoError(t, err)
 		now := int64(0)
 		t.Cleanup(func() {
-			expect.NoError(t, c.Client.CoreV1().Pods(p.Namespace).Delete(ctx, p.Name, metav1.DeleteOptions{GracePeriodSeconds: &now}))
+			expect.NoError(t, c.Client.CoreV1().Pods(p.Namespace).Delete(ctx, p.Name,
+				metav1.DeleteOptions{GracePeriodSeconds: &now}))
 		})
 		created.Status = wanted.Status
 		_, err = c.Client.CoreV1().Pods(p.Namespace).UpdateStatus(ctx, created, metav1.UpdateOptions{})
@@ -103,7 +106,8 @@ func (c *Plane) CreatePod(t testing.TB, pod *v1.Pod) *v1.Pod {
 // RemovePod deletes a pod, if it still exists, without waiting for its node.
 func (c *Plane) RemovePod(t testing.TB, pod *v1.Pod) {
 	now := int64(0)
-	err := c.Client.CoreV1().Pods(pod.Namespace).Delete(context.Background(), pod.Name, metav1.DeleteOptions{GracePeriodSeconds: &now})
+	err := c.Client.CoreV1().Pods(pod.Namespace).Delete(context.Background(), pod.Name,
+		metav1.DeleteOptions{GracePeriodSeconds: &now})
 	if err != nil && !apierrors.IsNotFound(err) {
 		t.Error(err)
 	}
@@ -148,7 +152,8 @@ func (c *Plane) AwaitNoPod(t testing.TB, name string) {
 // PodsOf returns the UIDs of a node's pods by name.
 func (c *Plane) PodsOf(t testing.TB, node string) map[string]types.UID {
 	t.Helper()
-	list, err := c.Client.CoreV1().Pods("").List(context.Background(), metav1.ListOptions{FieldSelector: "spec.nodeName=" + node})
+	list, err := c.Client.CoreV1().Pods("").List(context.Background(),
+		metav1.ListOptions{FieldSelector: "spec.nodeName=" + node})
 	expect.NoError(t, err)
 	all := map[string]types.UID{}
 	for _, pod := range list.Items {

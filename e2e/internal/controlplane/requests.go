@@ -25,7 +25,8 @@ const (
 // CertificateRequests returns the requests of a node to a signer, oldest first.
 func (c *Plane) CertificateRequests(t testing.TB, node, signer string) []certificatesv1.CertificateSigningRequest {
 	t.Helper()
-	list, err := c.Client.CertificatesV1().CertificateSigningRequests().List(context.Background(), metav1.ListOptions{FieldSelector: "spec.signerName=" + signer})
+	list, err := c.Client.CertificatesV1().CertificateSigningRequests().List(context.Background(),
+		metav1.ListOptions{FieldSelector: "spec.signerName=" + signer})
 	expect.NoError(t, err)
 	var found []certificatesv1.CertificateSigningRequest
 	for _, request := range list.Items {

@@ -28,11 +28,11 @@ var shared = struct {
 func init() { shared.freed = sync.NewCond(&shared) }
 
 // Shared returns a control plane with a set of kube-apiserver flags that no other test uses until this one has ended.
-// Subtests of one test get the same control plane. Names of certificates and keys in flags are files of the PKI. A test
-// deletes the objects that it creates there.
+// Subtests of one test get the same control plane. Names of certificates and keys in flags are files of the PKI. A
+// test deletes the objects that it creates there.
 //
-// A test that needs two control planes at once asks for the one with more flags first, so that two tests cannot wait for
-// each other.
+// A test that needs two control planes at once asks for the one with more flags first, so that two tests cannot wait
+// for each other.
 func Shared(t testing.TB, flags []string) *Plane {
 	t.Helper()
 	return SharedBy(t, strings.Join(flags, " "), func() (*Plane, error) {

@@ -1,5 +1,5 @@
-// Package kubelet starts the kubelets of the end-to-end tests: fauxlet, or the kubelet's own server (program reference),
-// with the same configuration, pods and logs. It sends requests to them.
+// Package kubelet starts the kubelets of the end-to-end tests: fauxlet, or the kubelet's own server (program
+// reference), with the same configuration, pods and logs. It sends requests to them.
 package kubelet
 
 import (
@@ -88,7 +88,8 @@ func Start(t testing.TB, plane *controlplane.Plane, o Options) *Kubelet {
 	case "fauxlet":
 		args = append([]string{"serve"}, append(args, "--scenario", sample.WriteScenario(t, own, logs, o.Pods))...)
 	case "reference":
-		args = append(args, "--pods", sample.WritePods(t, own, o.Pods), "--logs", logs, "--node-logs", sample.WriteNodeLogs(t, filepath.Join(own, "node-logs")))
+		args = append(args, "--pods", sample.WritePods(t, own, o.Pods), "--logs", logs, "--node-logs",
+			sample.WriteNodeLogs(t, filepath.Join(own, "node-logs")))
 	default:
 		t.Fatalf("FAUXLET_E2E_KUBELET=%s: fauxlet or reference", o.Kind)
 	}

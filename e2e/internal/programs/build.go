@@ -1,8 +1,8 @@
-// Package programs builds the programs that the end-to-end tests run, starts and stops them, and checks that the tools
-// which the tests need are installed.
+// Package programs builds the programs that the end-to-end tests run, starts and stops them, and checks that the
+// tools which the tests need are installed.
 //
-// Programs that are not fauxlet are built from the Go modules that e2e/go.mod requires, into a cache folder outside the
-// tree: FAUXLET_E2E_CACHE, or fauxlet-e2e in the user's cache folder. The first build takes about 20 minutes.
+// Programs that are not fauxlet are built from the Go modules that e2e/go.mod requires, into a cache folder outside
+// the tree: FAUXLET_E2E_CACHE, or fauxlet-e2e in the user's cache folder. The first build takes about 20 minutes.
 package programs
 
 import (
@@ -25,7 +25,8 @@ import (
 const Version = "v1.37.2"
 
 // Modules names the package of each program by the name of its binary. A package with a version is built with the
-// dependencies of its own module, fauxlet with those of the repository's go.mod, and the others with those of e2e/go.mod.
+// dependencies of its own module, fauxlet with those of the repository's go.mod, and the others with those of
+// e2e/go.mod.
 var Modules = map[string]string{
 	"fauxlet":                 "./cmd/fauxlet",
 	"etcd":                    "go.etcd.io/etcd/server/v3",

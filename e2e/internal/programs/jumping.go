@@ -10,8 +10,8 @@ import (
 )
 
 // JumpingClock names a build of fauxlet whose wall clock jumps. On SIGUSR1 it reads the file "clock" in its working
-// folder and adds that many seconds to the wall clock. The monotonic clock, and so every timer, runs on unchanged, as it
-// does when an operator sets the clock of a Linux machine.
+// folder and adds that many seconds to the wall clock. The monotonic clock, and so every timer, runs on unchanged, as
+// it does when an operator sets the clock of a Linux machine.
 const JumpingClock = "fauxlet-jumping"
 
 // jumpNow replaces the first line of time.Now. jumpOnSignal is added to package main of fauxlet.

@@ -43,9 +43,9 @@ func Main(m *testing.M, pkg string) int {
 	return code
 }
 
-// parallel is how many tests of a package run at the same time, unless -parallel says otherwise. Most tests wait most of
-// the time, for a control plane or for a node, so that their number does not depend on the number of processors. The
-// comparisons of package same keep a processor busy.
+// parallel is how many tests of a package run at the same time, unless -parallel says otherwise. Most tests wait most
+// of the time, for a control plane or for a node, so that their number does not depend on the number of processors.
+// The comparisons of package same keep a processor busy.
 var parallel = map[string]int{"same": 4, "cluster": 32, "node": 32, "tools": 8, "browser": 2}
 
 func setParallel(pkg string) {

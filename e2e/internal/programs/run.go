@@ -45,6 +45,7 @@ func Confined(t testing.TB, root string, uid, gid int64, environment, args []str
 		return found
 	}
 	argv := append([]string{path("env"), "-i"}, environment...)
-	argv = append(argv, path("setpriv"), "--no-new-privs", path("chroot"), fmt.Sprintf("--userspec=%d:%d", uid, gid), root)
+	argv = append(argv, path("setpriv"), "--no-new-privs", path("chroot"), fmt.Sprintf("--userspec=%d:%d", uid, gid),
+		root)
 	return append(argv, args...)
 }

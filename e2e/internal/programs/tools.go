@@ -24,7 +24,8 @@ var tools = map[string]string{
 	"unshare":    "util-linux",
 }
 
-// root stands in a list of tools for tests that run as root: they make network namespaces or change their root folder.
+// root stands in a list of tools for tests that run as root: they make network namespaces or change their root
+// folder.
 const root = "root"
 
 // needs lists the tools that the tests of each package use.
@@ -40,8 +41,8 @@ var needs = map[string][]string{
 func Packages() []string { return slices.Sorted(maps.Keys(needs)) }
 
 // Missing returns an error that names everything the tests of some packages need and this machine lacks, with the
-// Debian packages to install. It returns nil if nothing is missing. A missing tool is an error rather than a reason to
-// skip tests, because a skipped test looks like a passed one.
+// Debian packages to install. It returns nil if nothing is missing. A missing tool is an error rather than a reason
+// to skip tests, because a skipped test looks like a passed one.
 func Missing(packages ...string) error {
 	var missing, install []string
 	notRoot := false

@@ -35,7 +35,8 @@ type Line struct {
 // Nginx is the pod default/nginx with two lines of log. Most tests use it.
 func Nginx() Pod {
 	at := time.Now().Add(-time.Minute)
-	return Pod{"default", "nginx", []Container{{Name: "nginx", Log: []Line{{at, "GET / 200"}, {at.Add(time.Second), "GET /favicon.ico 404"}}}}}
+	return Pod{"default", "nginx", []Container{{Name: "nginx",
+		Log: []Line{{at, "GET / 200"}, {at.Add(time.Second), "GET /favicon.ico 404"}}}}}
 }
 
 const NginxLog = "GET / 200\nGET /favicon.ico 404\n"
@@ -43,12 +44,14 @@ const NginxLog = "GET / 200\nGET /favicon.ico 404\n"
 func (p Pod) Object() *v1.Pod {
 	began := metav1.NewTime(time.Date(2026, 1, 2, 3, 0, 0, 0, time.UTC)) // the same for both sides of a comparison
 	object := &v1.Pod{
-		ObjectMeta: metav1.ObjectMeta{Namespace: p.Namespace, Name: p.Name, UID: types.UID("8a5a2b1c-0000-4000-8000-" + fmt.Sprintf("%012x", len(p.Name))), CreationTimestamp: began},
-		Spec:       v1.PodSpec{RestartPolicy: v1.RestartPolicyAlways},
-		Status:     v1.PodStatus{Phase: v1.PodRunning, StartTime: &began},
+		ObjectMeta: metav1.ObjectMeta{Namespace: p.Namespace, Name: p.Name,
+			UID: types.UID("8a5a2b1c-0000-4000-8000-" + fmt.Sprintf("%012x", len(p.Name))), CreationTimestamp: began},
+		Spec:   v1.PodSpec{RestartPolicy: v1.RestartPolicyAlways},
+		Status: v1.PodStatus{Phase: v1.PodRunning, StartTime: &began},
 	}
 	for i, c := range p.Containers {
-		status := v1.ContainerStatus{Name: c.Name, Image: c.Name + ":1", ContainerID: "containerd://" + strconv.Itoa(i), Ready: !c.Crashes && !c.Creating}
+		status := v1.ContainerStatus{Name: c.Name, Image: c.Name + ":1", ContainerID: "containerd://" + strconv.Itoa(i),
+			Ready: !c.Crashes && !c.Creating}
 		ended := func(code int32, id string) *v1.ContainerStateTerminated {
 			return &v1.ContainerStateTerminated{ExitCode: code, ContainerID: id, StartedAt: began, FinishedAt: began}
 		}

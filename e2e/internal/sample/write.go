@@ -40,7 +40,8 @@ func WriteScenario(t testing.TB, dir, logs string, pods []Pod) string {
 			if c.Previous != nil {
 				entry["previous"] = map[string]any{"file": logFile(logs, pod, c, ".previous")}
 			}
-			entries = append(entries, map[string]any{"namespace": pod.Namespace, "pod": pod.Name, "container": c.Name, "log": entry})
+			entries = append(entries, map[string]any{"namespace": pod.Namespace, "pod": pod.Name, "container": c.Name,
+				"log": entry})
 		}
 	}
 	return WriteYAML(t, filepath.Join(dir, "scenario.yaml"), map[string]any{
@@ -50,7 +51,8 @@ func WriteScenario(t testing.TB, dir, logs string, pods []Pod) string {
 
 // nodeLogs are the node's own log files below /var/log.
 var nodeLogs = map[string]string{
-	"kubelet.log": "started\nserving\n", "empty.log": "", "containers/a&b.log": "a\n", "containers/deep/er/c.log": "c\n", "noext": "plain",
+	"kubelet.log": "started\nserving\n", "empty.log": "", "containers/a&b.log": "a\n", "containers/deep/er/c.log": "c\n",
+	"noext": "plain",
 }
 
 // WriteNodeLogs writes the node's own log files for the reference.
