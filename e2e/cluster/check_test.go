@@ -173,8 +173,7 @@ func TestCheckWithIssuedCertificate(t *testing.T) {
 	programs.Slow(t)
 	plane := controlplane.NewStopped(t, checkable)
 	plane.Args = slices.DeleteFunc(plane.Args, func(arg string) bool {
-		return strings.HasPrefix(arg,
-			"--disable-admission-plugins=")
+		return strings.HasPrefix(arg, "--disable-admission-plugins=")
 	})
 	expect.NoError(t, plane.Start())
 	plane.StartControllerManager(t, controlplane.CertificateControllers+

@@ -1,7 +1,6 @@
 package node
 
 import (
-	"context"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -9,8 +8,6 @@ import (
 	"testing"
 
 	v1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"fauxlet/e2e/internal/controlplane"
 	"fauxlet/e2e/internal/expect"
@@ -58,10 +55,7 @@ healthzPort: 0
 			t.Error(err)
 		}
 		fauxlet.LogOnFailure(t, 0)
-		if err := plane.Client.CoreV1().Nodes().Delete(context.Background(), name, metav1.DeleteOptions{}); err != nil &&
-			!apierrors.IsNotFound(err) {
-			t.Error(err)
-		}
+		plane.DeleteNode(t, name)
 		forget(t, plane, name)
 	})
 	isAt := func(ip string) {

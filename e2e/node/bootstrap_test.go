@@ -70,7 +70,7 @@ func startProgram(t testing.TB, plane *controlplane.Plane, program, name, dir st
 		}
 		b.LogOnFailure(t, 0)
 		ctx := context.Background()
-		_ = plane.Client.CoreV1().Nodes().Delete(ctx, name, metav1.DeleteOptions{})
+		plane.DeleteNode(t, name)
 		for _, signer := range []string{controlplane.ClientSigner, controlplane.ServingSigner} {
 			for _, request := range plane.CertificateRequests(t, name, signer) {
 				expect.NoError(t, plane.Client.CertificatesV1().CertificateSigningRequests().Delete(ctx, request.Name,

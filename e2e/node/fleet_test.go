@@ -59,6 +59,7 @@ func TestFleet(t *testing.T) {
 		nodes, rest = smallFleet, smallFleetRest
 		t.Parallel() // the measurements of the small fleet are not compared
 	}
+	alone(t)
 	fleets := []fleet{{"fauxlet", startFauxlets}}
 	if kwok {
 		fleets = append(fleets, fleet{"kwok", startKWOK})
@@ -68,8 +69,7 @@ func TestFleet(t *testing.T) {
 	for _, fleet := range fleets {
 		programs.Path(t, fleet.name) // build before the measurement
 		if !t.Run(fleet.name, func(t *testing.T) {
-			columns = append(columns,
-				measureFleet(t, int(nodes), rest, fleet.start))
+			columns = append(columns, measureFleet(t, int(nodes), rest, fleet.start))
 		}) {
 			return
 		}

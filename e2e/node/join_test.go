@@ -76,10 +76,7 @@ func join(t testing.TB, c *controlplane.Plane, o joinOptions) *joined {
 	t.Cleanup(func() {
 		n.halt(t)
 		n.LogOnFailure(t, 0)
-		err := c.Client.CoreV1().Nodes().Delete(context.Background(), n.name, metav1.DeleteOptions{})
-		if err != nil && !apierrors.IsNotFound(err) {
-			t.Error(err)
-		}
+		c.DeleteNode(t, n.name)
 	})
 	return n
 }

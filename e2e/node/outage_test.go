@@ -127,6 +127,7 @@ func TestNodeRecoversFromOutages(t *testing.T) {
 func TestNodeChurn(t *testing.T) {
 	t.Parallel()
 	programs.Slow(t)
+	alone(t)
 	plane := controlplane.Shared(t, controlplane.ForNodes)
 	s := kubelet.ServingCertificate(t)
 	s["kubeAPIQPS"], s["kubeAPIBurst"] = 500, 1000 // the default of 50 per second takes longer

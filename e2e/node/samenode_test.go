@@ -53,11 +53,12 @@ type journey struct {
 	problems         []string // with them as they are now
 }
 
-// TestSameNode: a stand-in's Node, Lease, static pods and pods, from their beginning to their end, are as a
-// kubelet's.
+// TestSameNode runs fauxlet beside a kubelet of Kubernetes' own code (program hollow) with the same pods. It compares
+// Nodes, Leases, static pods, and every status of every pod from its creation to its deletion.
 func TestSameNode(t *testing.T) {
 	t.Parallel()
 	programs.Slow(t)
+	alone(t)
 	seed, count := programs.NumberFromEnvironment(t, "FAUXLET_E2E_SEED", defaultSeed),
 		programs.NumberFromEnvironment(t, "FAUXLET_E2E_PODS", defaultPods)
 	t.Logf("generated pods: FAUXLET_E2E_SEED=%d FAUXLET_E2E_PODS=%d", seed, count)

@@ -79,8 +79,7 @@ func (c conversation) smaller() []conversation {
 			less := r
 			less.body = ""
 			less.header = without(r.header, func(line string) bool {
-				return strings.HasPrefix(strings.ToLower(line),
-					"content-length:")
+				return strings.HasPrefix(strings.ToLower(line), "content-length:")
 			})
 			set(less)
 		}

@@ -307,8 +307,7 @@ func TestDeployedPodsServeNodes(t *testing.T) {
 				if !used[what] && !spare[what] {
 					t.Errorf("%+v is allowed and not needed: %v", what,
 						slices.SortedFunc(maps.Keys(used), func(a, b access) int {
-							return strings.Compare(a.resource+a.verb,
-								b.resource+b.verb)
+							return strings.Compare(a.resource+a.verb, b.resource+b.verb)
 						}))
 				}
 			}

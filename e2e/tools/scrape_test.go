@@ -134,8 +134,7 @@ func summaryShape(t testing.TB, text string) any {
 	slices.SortFunc(summary.Node.SystemContainers,
 		func(a, b statsapi.ContainerStats) int { return strings.Compare(a.Name, b.Name) })
 	slices.SortFunc(summary.Pods, func(a, b statsapi.PodStats) int {
-		return strings.Compare(a.PodRef.UID,
-			b.PodRef.UID)
+		return strings.Compare(a.PodRef.UID, b.PodRef.UID)
 	})
 	for i := range summary.Pods {
 		slices.SortFunc(summary.Pods[i].Containers,

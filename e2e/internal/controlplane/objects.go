@@ -70,6 +70,20 @@ func (c *Plane) AwaitNode(t testing.TB, name, what string, problem func(*v1.Node
 	return node
 }
 
+// DeleteNode deletes a Node, if it exists, and its Lease, as the garbage collector would.
+func (c *Plane) DeleteNode(t testing.TB, name string) {
+	t.Helper()
+	ctx := context.Background()
+	for _, err := range []error{
+		c.Client.CoreV1().Nodes().Delete(ctx, name, metav1.DeleteOptions{}),
+		c.Client.CoordinationV1().Leases("kube-node-lease").Delete(ctx, name, metav1.DeleteOptions{}),
+	} {
+		if err != nil && !apierrors.IsNotFound(err) {
+			t.Error(err)
+		}
+	}
+}
+
 // ReadyIs returns a condition for AwaitNode: the Node's condition Ready has this status.
 func ReadyIs(status v1.ConditionStatus) func(*v1.Node) string {
 	return func(node *v1.Node) string {
