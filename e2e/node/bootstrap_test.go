@@ -212,7 +212,7 @@ func TestBootstrap(t *testing.T) {
 	b.current(t, "client", client)
 	wantsRequest(t, plane.CertificateRequests(t, node, controlplane.ClientSigner)[1], node, "system:node:"+node,
 		"client auth", "[]", "[]")
-	b.awaitLog(t, "connections of the one before are closed")
+	b.awaitLog(t, "new client certificate: closing connections that used the previous one")
 	next := plane.PendingRequest(t, node, controlplane.ServingSigner)
 	wantsRequest(t, next, node, "system:node:"+node, "server auth", "[node-1]", "[127.0.0.1]")
 	g.Run(t, "Approve", "CSR="+next.Name)
@@ -320,7 +320,7 @@ func TestBootstrapRequestsAgainAfterDenial(t *testing.T) {
 	b := startBootstrapNode(t, plane, "denied", "manual", true)
 	first := plane.PendingRequest(t, b.name, controlplane.ClientSigner)
 	plane.KubectlPrints(t, []string{"denied"}, "certificate", "deny", first.Name)
-	b.awaitLog(t, "the request was denied")
+	b.awaitLog(t, "request denied")
 	second := plane.PendingRequest(t, b.name, controlplane.ClientSigner)
 	plane.KubectlPrints(t, []string{"approved"}, "certificate", "approve", second.Name)
 	b.current(t, "client", "")

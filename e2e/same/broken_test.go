@@ -26,7 +26,7 @@ func TestComparisonDetectsChangedFauxlet(t *testing.T) {
 		{"a route's subresource", "authchain/attributes.go", `{"/stats", []string{"stats"}}`,
 			`{"/stats", []string{"metrics"}}`, "\n  reviews: "},
 		{"a status", "server/logs.go", "http.StatusUnprocessableEntity", "http.StatusBadRequest", "\n  status: "},
-		{"a header", "server/errors.go", `w.Header().Set("Allow", a.allow)`, `_ = a.allow`, "\n  header Allow: "},
+		{"a header", "server/errors.go", `w.Header().Set("Allow", response.allow)`, `_ = response.allow`, "\n  header Allow: "},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			programs.Replace(t, "fauxlet", buildChanged(t, test.file, test.from, test.to))
@@ -67,7 +67,7 @@ func buildChanged(t *testing.T, file, from, to string) string {
 	text, err := os.ReadFile(original)
 	expect.NoError(t, err)
 	if strings.Count(string(text), from) != 1 {
-		t.Fatalf("%s: %q stands there %d times, want once: break something else", file, from,
+		t.Fatalf("%s: %q occurs %d times, want once; change something else", file, from,
 			strings.Count(string(text), from))
 	}
 	dir := t.TempDir()
