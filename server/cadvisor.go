@@ -9,7 +9,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
-	"fauxlet/internal/pods"
+	"fauxlet/internal/podstats"
 )
 
 // getCadvisorMetrics tells what cAdvisor, a part of the kubelet, tells of machine and cgroups. With
@@ -37,8 +37,8 @@ type cadvisorMetric struct {
 	// pressure: only where the kernel tells pressure.
 	pressure bool
 	// value gives the metric's value where the cgroup has it; values, those of a metric with more labels.
-	value  func(c *pods.Cgroup) (float64, bool)
-	values func(c *pods.Cgroup, give func(value float64, labels ...string))
+	value  func(c *podstats.Cgroup) (float64, bool)
+	values func(c *podstats.Cgroup, give func(value float64, labels ...string))
 
 	description *prometheus.Desc
 }
@@ -63,7 +63,7 @@ var (
 )
 
 type cadvisorScrape struct {
-	*pods.Measurement
+	*podstats.Measurement
 	now     time.Time
 	cgroups bool
 }
@@ -76,11 +76,11 @@ func (s *cadvisorScrape) send(to chan<- prometheus.Metric) {
 	to <- constant(cadvisorVersion, prometheus.GaugeValue, 1, s.Machine.Kernel, s.Machine.OS, "", "", "")
 	to <- constant(cadvisorError, prometheus.GaugeValue, 0)
 	// In the order that they are written in, so that the registry has little to sort.
-	ordered := make([]*pods.Cgroup, len(s.Cgroups))
+	ordered := make([]*podstats.Cgroup, len(s.Cgroups))
 	for i := range s.Cgroups {
 		ordered[i] = &s.Cgroups[i]
 	}
-	slices.SortFunc(ordered, func(a, b *pods.Cgroup) int {
+	slices.SortFunc(ordered, func(a, b *podstats.Cgroup) int {
 		return cmp.Or(strings.Compare(a.Name, b.Name), strings.Compare(a.Path, b.Path))
 	})
 	for _, c := range ordered {
@@ -88,7 +88,7 @@ func (s *cadvisorScrape) send(to chan<- prometheus.Metric) {
 	}
 }
 
-func (s *cadvisorScrape) sendCgroup(c *pods.Cgroup, to chan<- prometheus.Metric) {
+func (s *cadvisorScrape) sendCgroup(c *podstats.Cgroup, to chan<- prometheus.Metric) {
 	labels := make([]string, len(cgroupLabels), len(cgroupLabels)+4)
 	labels[0], labels[1], labels[2], labels[3] = c.Name, c.Path, c.Image, c.ID
 	if c.Pod != nil {
@@ -118,11 +118,11 @@ func (s *cadvisorScrape) sendCgroup(c *pods.Cgroup, to chan<- prometheus.Metric)
 // machineMetric is a metric of the machine.
 type machineMetric struct {
 	description *prometheus.Desc
-	value       func(*pods.Machine) int // nil: 0
-	modes       []string                // values of one more label
+	value       func(*podstats.Machine) int // nil: 0
+	modes       []string                    // values of one more label
 }
 
-func machineInfo(name, help string, value func(*pods.Machine) int) machineMetric {
+func machineInfo(name, help string, value func(*podstats.Machine) int) machineMetric {
 	return machineMetric{description: prometheus.NewDesc(name, help, machineLabels, nil), value: value}
 }
 
@@ -130,12 +130,12 @@ var machineLabels = []string{"machine_id", "system_uuid", "boot_id"}
 
 // machineMetrics are those of the machine. (cAdvisor: metrics/prometheus_machine.go)
 var machineMetrics = []machineMetric{
-	machineInfo("machine_cpu_physical_cores", "Number of physical CPU cores.", func(m *pods.Machine) int { return (m.Cores + 1) / 2 }),
-	machineInfo("machine_cpu_cores", "Number of logical CPU cores.", func(m *pods.Machine) int { return m.Cores }),
-	machineInfo("machine_cpu_sockets", "Number of CPU sockets.", func(*pods.Machine) int { return 1 }),
+	machineInfo("machine_cpu_physical_cores", "Number of physical CPU cores.", func(m *podstats.Machine) int { return (m.Cores + 1) / 2 }),
+	machineInfo("machine_cpu_cores", "Number of logical CPU cores.", func(m *podstats.Machine) int { return m.Cores }),
+	machineInfo("machine_cpu_sockets", "Number of CPU sockets.", func(*podstats.Machine) int { return 1 }),
 	machineInfo("machine_cpu_books", "Number of CPU books.", nil),
 	machineInfo("machine_cpu_drawers", "Number of CPU drawers.", nil),
-	machineInfo("machine_memory_bytes", "Amount of memory installed on the machine.", func(m *pods.Machine) int { return int(m.Memory) }),
+	machineInfo("machine_memory_bytes", "Amount of memory installed on the machine.", func(m *podstats.Machine) int { return int(m.Memory) }),
 	machineInfo("machine_swap_bytes", "Amount of swap memory available on the machine.", nil),
 	{description: prometheus.NewDesc("machine_nvm_capacity", "NVM capacity value labeled by NVM mode (memory mode or app direct mode).", slices.Concat(machineLabels, []string{"mode"}), nil), modes: []string{"memory_mode", "app_direct_mode"}},
 	machineInfo("machine_nvm_avg_power_budget_watts", "NVM power budget.", nil),

@@ -7,7 +7,7 @@ import (
 	"testing"
 	"time"
 
-	"fauxlet/internal/pods"
+	"fauxlet/internal/podstats"
 	"fauxlet/testcerts"
 )
 
@@ -137,7 +137,7 @@ func TestMemoryHeavy(t *testing.T) {
 
 // TestMoreMemoryThanTheNodeHas: nothing is left then, and not more than there ever was.
 func TestMoreMemoryThanTheNodeHas(t *testing.T) {
-	f := newFixture(t, fixtureOptions{machine: pods.NewMachine("node-1", 4, 1<<30, time.Now().Add(-100*time.Hour))})
+	f := newFixture(t, fixtureOptions{machine: podstats.NewMachine("node-1", 4, 1<<30, time.Now().Add(-100*time.Hour))})
 	f.fault(t, `{"kind": "memory-heavy", "memory": "8Gi"}`)
 	_, text := get(t, f.kubeletClient(t), f.url+"/stats/summary")
 	if available := *summaryOf(t, text).Node.Memory.AvailableBytes; available != 0 {

@@ -29,7 +29,9 @@ import (
 	"fauxlet/internal/faults"
 	"fauxlet/internal/faulty"
 	"fauxlet/internal/pods"
+	"fauxlet/internal/podstats"
 	"fauxlet/internal/reviewapi"
+	"fauxlet/internal/shell"
 	"fauxlet/scenario"
 	"fauxlet/server"
 	"fauxlet/testcerts"
@@ -115,7 +117,7 @@ type fixtureOptions struct {
 	// pods are those of the node; nil: default/nginx.
 	pods []scenario.Pod
 	// machine is what the pods are said to run on.
-	machine pods.Machine
+	machine podstats.Machine
 	// nodeLogs are the node's own.
 	nodeLogs map[string]string
 	// drain and readOnce are those of Options; begin is called with each Decision when its request arrives.
@@ -168,7 +170,7 @@ func (f *fixture) newServer(t testing.TB, options fixtureOptions) (*server.Serve
 	if options.pods == nil {
 		options.pods = nginx(options.lines)
 	}
-	store, err := pods.NewStore(options.pods...)
+	store, err := pods.Runtime{Executor: shell.Executor{}}.NewStore(options.pods...)
 	if err != nil {
 		t.Fatal(err)
 	}

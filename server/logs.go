@@ -13,6 +13,7 @@ import (
 	v1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"fauxlet/internal/podlog"
 	"fauxlet/internal/pods"
 )
 
@@ -76,7 +77,7 @@ func (h *logHandlers) getContainerLogs(w http.ResponseWriter, r *http.Request) e
 		defer context.AfterFunc(h.draining, cancel)()
 	}
 	if skew := h.clockSkew(); skew != 0 {
-		ctx = pods.WithClock(ctx, skew)
+		ctx = podlog.WithClock(ctx, skew)
 	}
 	w.Header()["Transfer-Encoding"] = chunked
 	// A kubelet's first write is empty, and so net/http has nothing to guess a type from.

@@ -12,6 +12,7 @@ import (
 	"fauxlet/authchain"
 	"fauxlet/config"
 	"fauxlet/internal/pods"
+	"fauxlet/internal/podstats"
 )
 
 // drainTimeout is the default of Options.Drain.
@@ -31,7 +32,7 @@ type Options struct {
 	Pods *pods.Store
 
 	// Machine is the machine of the node in statistics and metrics. The zero value has room for all pods.
-	Machine pods.Machine
+	Machine podstats.Machine
 
 	// NodeLogs are the files that /logs/ serves, by their path below /var/log. Nil means the files of a node that has just
 	// been started.

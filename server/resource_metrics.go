@@ -7,7 +7,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	compbasemetrics "k8s.io/component-base/metrics"
 
-	"fauxlet/internal/pods"
+	"fauxlet/internal/podstats"
 )
 
 // gathering is a collector of one scrape. What it sends has been measured before, so that it cannot fail, and nothing of
@@ -89,7 +89,7 @@ func (h *statsHandlers) getResourceMetrics(w http.ResponseWriter, r *http.Reques
 	})
 }
 
-func sendResources(c *pods.Cgroup, at time.Time, to chan<- prometheus.Metric) {
+func sendResources(c *podstats.Cgroup, at time.Time, to chan<- prometheus.Metric) {
 	is := &resourceMetrics
 	send := func(cpu, memory, swap *prometheus.Desc, labels ...string) {
 		to <- prometheus.NewMetricWithTimestamp(at, constant(cpu, prometheus.CounterValue, seconds(c.CPU.Total), labels...))
@@ -97,11 +97,11 @@ func sendResources(c *pods.Cgroup, at time.Time, to chan<- prometheus.Metric) {
 		to <- prometheus.NewMetricWithTimestamp(at, constant(swap, prometheus.GaugeValue, 0, labels...))
 	}
 	switch c.Kind {
-	case pods.KindNode:
+	case podstats.KindNode:
 		send(is.nodeCPU, is.nodeMemory, is.nodeSwap)
-	case pods.KindPod:
+	case podstats.KindPod:
 		send(is.podCPU, is.podMemory, is.podSwap, c.Pod.Name, c.Pod.Namespace)
-	case pods.KindContainer:
+	case podstats.KindContainer:
 		labels := []string{c.Name, c.Pod.Name, c.Pod.Namespace}
 		send(is.containerCPU, is.containerMemory, is.containerSwap, labels...)
 		to <- prometheus.NewMetricWithTimestamp(at, constant(is.containerSwapLimit, prometheus.GaugeValue, float64(c.SwapLimit), labels...))

@@ -14,13 +14,14 @@ import (
 	"k8s.io/utils/ptr"
 
 	"fauxlet/internal/pods"
+	"fauxlet/internal/podstats"
 	"fauxlet/scenario"
 )
 
 // statsHandlers serve what node and pods use: /stats/summary and the metrics.
 type statsHandlers struct {
 	pods    *pods.Store
-	machine pods.Machine
+	machine podstats.Machine
 	// clockSkew and usage are the Decorators' ClockSkew and Usage; usage may be nil.
 	clockSkew func() time.Duration
 	usage     func(ctx context.Context, pod *v1.Pod, container string, usage scenario.Usage) scenario.Usage
@@ -32,18 +33,17 @@ type statsHandlers struct {
 // now returns the time by the node's clock.
 func (h *statsHandlers) now() time.Time { return time.Now().Add(h.clockSkew()) }
 
-// measure returns the last measurement of the node. Within [pods.Interval] all endpoints return the same.
-func (h *statsHandlers) measure(r *http.Request) *pods.Measurement {
+// measure returns the last measurement of the node. Within [podstats.Interval] all endpoints return the same.
+func (h *statsHandlers) measure(r *http.Request) *podstats.Measurement {
 	machine := h.machine
 	machine.Pressure = hasPressure()
-	var measured *pods.Measurement
-	if h.usage == nil {
-		measured = h.pods.Measure(machine, time.Now())
-	} else {
-		measured = h.pods.MeasureAs(machine, time.Now(), func(pod *v1.Pod, container string, used scenario.Usage) scenario.Usage {
+	var adjust func(*v1.Pod, string, scenario.Usage) scenario.Usage
+	if h.usage != nil {
+		adjust = func(pod *v1.Pod, container string, used scenario.Usage) scenario.Usage {
 			return h.usage(r.Context(), pod, container, used)
-		})
+		}
 	}
+	measured := podstats.Measure(h.pods.Described(), machine, time.Now(), adjust)
 	measured.Time = measured.Time.Add(h.clockSkew())
 	return measured
 }
@@ -78,18 +78,18 @@ func (h *statsHandlers) getStatsSummary(w http.ResponseWriter, r *http.Request) 
 // summarizer puts a summary together, of all that there is or of CPU and memory alone.
 // (kubelet: pkg/kubelet/stats, criStatsProvider over cAdvisor's containers)
 type summarizer struct {
-	*pods.Measurement
+	*podstats.Measurement
 	// at is when cgroups were measured; logs are looked at now.
 	at, now metav1.Time
-	disk    *pods.Filesystem
+	disk    *podstats.Filesystem
 	brief   bool
 }
 
-func newSummary(m *pods.Measurement, now time.Time, brief bool) *statsapi.Summary {
+func newSummary(m *podstats.Measurement, now time.Time, brief bool) *statsapi.Summary {
 	s := &summarizer{Measurement: m, at: metav1.NewTime(m.Time), now: metav1.NewTime(now), brief: brief}
 	root := &m.Cgroups[0]
 	for i := range root.Filesystems {
-		if root.Filesystems[i].Device == pods.PartitionDevice {
+		if root.Filesystems[i].Device == podstats.PartitionDevice {
 			s.disk = &root.Filesystems[i]
 		}
 	}
@@ -97,26 +97,26 @@ func newSummary(m *pods.Measurement, now time.Time, brief bool) *statsapi.Summar
 	for i := range m.Cgroups {
 		c := &m.Cgroups[i]
 		switch c.Kind {
-		case pods.KindKubelet:
+		case podstats.KindKubelet:
 			s.system(summary, c, statsapi.SystemContainerKubelet, metav1.NewTime(legacyregistry.GetProcessStart()))
-		case pods.KindRuntime:
+		case podstats.KindRuntime:
 			s.system(summary, c, statsapi.SystemContainerRuntime, metav1.NewTime(c.Created))
-		case pods.KindPods:
+		case podstats.KindPods:
 			s.system(summary, c, statsapi.SystemContainerPods, metav1.NewTime(c.Created))
-		case pods.KindPod:
+		case podstats.KindPod:
 			summary.Pods = append(summary.Pods, s.pod(c))
-		case pods.KindSandbox:
+		case podstats.KindSandbox:
 			if !brief {
 				summary.Pods[len(summary.Pods)-1].Network = s.network(c.Network)
 			}
-		case pods.KindContainer:
+		case podstats.KindContainer:
 			s.container(&summary.Pods[len(summary.Pods)-1], c)
 		}
 	}
 	return summary
 }
 
-func (s *summarizer) node(root *pods.Cgroup) statsapi.NodeStats {
+func (s *summarizer) node(root *podstats.Cgroup) statsapi.NodeStats {
 	node := statsapi.NodeStats{
 		NodeName: s.Machine.Node, StartTime: metav1.NewTime(s.Machine.Booted),
 		CPU: s.cpu(root), Memory: s.memory(root), Swap: s.swap(root),
@@ -125,18 +125,18 @@ func (s *summarizer) node(root *pods.Cgroup) statsapi.NodeStats {
 		return node
 	}
 	node.IO, node.Network = s.io(), s.network(root.Network)
-	node.Fs = s.fs(pods.Disk{Used: s.disk.Used, Inodes: s.disk.InodesUsed})
+	node.Fs = s.fs(podstats.Disk{Used: s.disk.Used, Inodes: s.disk.InodesUsed})
 	node.Runtime = &statsapi.RuntimeStats{ImageFs: s.fs(s.Images), ContainerFs: s.fs(s.Images)}
 	node.Rlimit = &statsapi.RlimitStats{Time: s.now, MaxPID: ptr.To(int64(s.MaxThreads)), NumOfRunningProcesses: ptr.To(int64(s.Threads))}
 	return node
 }
 
-func (s *summarizer) system(to *statsapi.Summary, c *pods.Cgroup, name string, started metav1.Time) {
+func (s *summarizer) system(to *statsapi.Summary, c *podstats.Cgroup, name string, started metav1.Time) {
 	to.Node.SystemContainers = append(to.Node.SystemContainers, s.basics(c, name, started))
 }
 
 // basics are what is told of each cgroup.
-func (s *summarizer) basics(c *pods.Cgroup, name string, started metav1.Time) statsapi.ContainerStats {
+func (s *summarizer) basics(c *podstats.Cgroup, name string, started metav1.Time) statsapi.ContainerStats {
 	stats := statsapi.ContainerStats{Name: name, StartTime: started, CPU: s.cpu(c), Memory: s.memory(c), Swap: s.swap(c)}
 	if !s.brief {
 		stats.IO = s.io()
@@ -144,7 +144,7 @@ func (s *summarizer) basics(c *pods.Cgroup, name string, started metav1.Time) st
 	return stats
 }
 
-func (s *summarizer) pod(c *pods.Cgroup) statsapi.PodStats {
+func (s *summarizer) pod(c *podstats.Cgroup) statsapi.PodStats {
 	stats := statsapi.PodStats{
 		PodRef:    statsapi.PodReference{Name: c.Pod.Name, Namespace: c.Pod.Namespace, UID: string(c.Pod.UID)},
 		StartTime: metav1.NewTime(c.Created),
@@ -152,14 +152,14 @@ func (s *summarizer) pod(c *pods.Cgroup) statsapi.PodStats {
 	}
 	if !s.brief {
 		// Beside what its containers have: the file that is /etc/hosts in each of them.
-		stats.IO, stats.EphemeralStorage = s.io(), s.fs(pods.Disk{Used: 4096, Inodes: 1})
+		stats.IO, stats.EphemeralStorage = s.io(), s.fs(podstats.Disk{Used: 4096, Inodes: 1})
 		stats.EphemeralStorage.Time = s.now
 		stats.ProcessStats = &statsapi.ProcessStats{ProcessCount: ptr.To[uint64](0)}
 	}
 	return stats
 }
 
-func (s *summarizer) container(to *statsapi.PodStats, c *pods.Cgroup) {
+func (s *summarizer) container(to *statsapi.PodStats, c *podstats.Cgroup) {
 	stats := s.basics(c, c.Name, metav1.NewTime(c.Created))
 	if !s.brief {
 		stats.Rootfs, stats.Logs = s.fs(c.Rootfs), s.fs(c.Logs)
@@ -171,28 +171,28 @@ func (s *summarizer) container(to *statsapi.PodStats, c *pods.Cgroup) {
 	to.Containers = append(to.Containers, stats)
 }
 
-func (s *summarizer) cpu(c *pods.Cgroup) *statsapi.CPUStats {
+func (s *summarizer) cpu(c *podstats.Cgroup) *statsapi.CPUStats {
 	return &statsapi.CPUStats{
 		Time: s.at, UsageNanoCores: &c.CPU.Rate, UsageCoreNanoSeconds: &c.CPU.Total,
 		PSI: &statsapi.PSIStats{Full: statsapi.PSIData{Total: c.CPU.PressureFull}, Some: statsapi.PSIData{Total: c.CPU.PressureSome}},
 	}
 }
 
-func (s *summarizer) memory(c *pods.Cgroup) *statsapi.MemoryStats {
+func (s *summarizer) memory(c *podstats.Cgroup) *statsapi.MemoryStats {
 	m := &c.Memory
 	stats := &statsapi.MemoryStats{
 		Time: s.at, UsageBytes: &m.Usage, WorkingSetBytes: &m.WorkingSet, RSSBytes: &m.RSS, PageFaults: &m.Faults, MajorPageFaults: &m.MajorFaults,
 		PSI: &statsapi.PSIStats{},
 	}
-	if c.MemoryLimit != pods.Unlimited {
+	if c.MemoryLimit != podstats.Unlimited {
 		stats.AvailableBytes = ptr.To(c.MemoryLimit - min(m.WorkingSet, c.MemoryLimit))
 	}
 	return stats
 }
 
-func (s *summarizer) swap(c *pods.Cgroup) *statsapi.SwapStats {
+func (s *summarizer) swap(c *podstats.Cgroup) *statsapi.SwapStats {
 	stats := &statsapi.SwapStats{Time: s.at, SwapUsageBytes: ptr.To[uint64](0)}
-	if c.SwapLimit != pods.Unlimited {
+	if c.SwapLimit != podstats.Unlimited {
 		stats.SwapAvailableBytes = &c.SwapLimit
 	}
 	return stats
@@ -203,7 +203,7 @@ func (s *summarizer) io() *statsapi.IOStats {
 }
 
 // fs is a part of the node's disk.
-func (s *summarizer) fs(part pods.Disk) *statsapi.FsStats {
+func (s *summarizer) fs(part podstats.Disk) *statsapi.FsStats {
 	return &statsapi.FsStats{
 		Time:           s.at,
 		AvailableBytes: ptr.To(s.disk.Capacity - s.disk.Used), CapacityBytes: &s.disk.Capacity, UsedBytes: &part.Used,
@@ -211,7 +211,7 @@ func (s *summarizer) fs(part pods.Disk) *statsapi.FsStats {
 	}
 }
 
-func (s *summarizer) network(interfaces []pods.Interface) *statsapi.NetworkStats {
+func (s *summarizer) network(interfaces []podstats.Interface) *statsapi.NetworkStats {
 	stats := &statsapi.NetworkStats{Time: s.at}
 	for i := range interfaces {
 		n := &interfaces[i]

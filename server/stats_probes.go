@@ -8,7 +8,7 @@ import (
 	v1 "k8s.io/api/core/v1"
 	"k8s.io/component-base/metrics/legacyregistry"
 
-	"fauxlet/internal/pods"
+	"fauxlet/internal/podstats"
 )
 
 // The metrics of /metrics/probes. (kubelet: pkg/kubelet/prober/prober_manager.go)
@@ -26,7 +26,7 @@ func (h *statsHandlers) getProbeMetrics(w http.ResponseWriter, r *http.Request) 
 		descriptions: []*prometheus.Desc{probeTotal, probeDuration},
 		send: func(to chan<- prometheus.Metric) {
 			for i := range m.Cgroups {
-				if c := &m.Cgroups[i]; c.Kind == pods.KindContainer {
+				if c := &m.Cgroups[i]; c.Kind == podstats.KindContainer {
 					sendProbes(c, now, began, to)
 				}
 			}
@@ -34,7 +34,7 @@ func (h *statsHandlers) getProbeMetrics(w http.ResponseWriter, r *http.Request) 
 	}, h.metrics.process)
 }
 
-func sendProbes(c *pods.Cgroup, now, began time.Time, to chan<- prometheus.Metric) {
+func sendProbes(c *podstats.Cgroup, now, began time.Time, to chan<- prometheus.Metric) {
 	if c.Created.After(began) {
 		began = c.Created
 	}

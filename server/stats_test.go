@@ -16,7 +16,7 @@ import (
 	"k8s.io/component-base/metrics/testutil"
 	statsapi "k8s.io/kubelet/pkg/apis/stats/v1alpha1"
 
-	"fauxlet/internal/pods"
+	"fauxlet/internal/podstats"
 	"fauxlet/scenario"
 )
 
@@ -126,14 +126,14 @@ func TestStatsAgree(t *testing.T) {
 	var summary *statsapi.Summary
 	var resources, cadvisor map[string]sample
 	eventually(t, "three answers about one instant", func() bool {
-		before := time.Now().Truncate(pods.Interval)
+		before := time.Now().Truncate(podstats.Interval)
 		text, _ := f.scraped(t, "/stats/summary")
 		summary = summaryOf(t, text)
 		text, _ = f.scraped(t, "/metrics/resource")
 		resources = series(t, text)
 		text, _ = f.scraped(t, "/metrics/cadvisor")
 		cadvisor = series(t, text)
-		return time.Now().Truncate(pods.Interval).Equal(before)
+		return time.Now().Truncate(podstats.Interval).Equal(before)
 	})
 
 	tells := func(from map[string]sample, series string, want uint64, scale float64) {

@@ -148,7 +148,7 @@ func (r *run) kubelet(ctx context.Context, o kubeletOptions) (*kubelet, error) {
 
 // standIn is what stands on a kubelet's port: one that lets everybody do everything.
 func (r *run) standIn(n *node, c scenario.Container) (http.Handler, error) {
-	store, err := pods.NewStore(scenario.Pod{
+	store, err := pods.Runtime{Executor: execCheckExecutor{}}.NewStore(scenario.Pod{
 		Pod: &v1.Pod{
 			ObjectMeta: metav1.ObjectMeta{Namespace: n.pod.Namespace, Name: n.pod.Name, UID: n.pod.UID},
 			Spec:       v1.PodSpec{Containers: []v1.Container{{Name: container}}},

@@ -130,13 +130,12 @@ func checkExec(ctx context.Context, r *run, p protocol, feature string) (conform
 		return conformance.Result{}, err
 	}
 	defer k.Close()
-	command := []string{"sh", "-c", "cat; echo said >&2; exit 3"}
-	query := url.Values{"container": {container}, "command": command, "stdin": {"true"}, "stdout": {"true"}, "stderr": {"true"}}
+	query := url.Values{"container": {container}, "command": execCommand, "stdin": {"true"}, "stdout": {"true"}, "stderr": {"true"}}
 	executor, err := r.executor(p, k.url("exec", query.Encode()))
 	if err != nil {
 		return conformance.Result{}, err
 	}
-	evidence := []string{fmt.Sprintf("%s of %d bytes of input, by %s", strings.Join(command, " "), len(typed()), p)}
+	evidence := []string{fmt.Sprintf("%s of %d bytes of input, by %s", strings.Join(execCommand, " "), len(typed()), p)}
 	// Proxies that close a connection with something unread reset it, and the end of what they pass on is lost now and then,
 	// on a busy machine: one that does it three times in a row does not let it through. (UpgradeAwareHandler)
 	const tries = 3

@@ -27,6 +27,8 @@ import (
 	"k8s.io/kubernetes/pkg/volume"
 
 	"fauxlet/internal/pods"
+	"fauxlet/internal/podstats"
+	"fauxlet/internal/shell"
 	"fauxlet/scenario"
 )
 
@@ -46,16 +48,16 @@ func (m *measured) measure(ctx context.Context, list []*v1.Pod, node string,
 	for _, pod := range list {
 		specs = append(specs, scenario.Pod{Pod: pod})
 	}
-	store, err := pods.NewStore(specs...)
+	store, err := pods.Runtime{Executor: shell.Executor{}}.NewStore(specs...)
 	if err != nil {
 		return nil, err
 	}
 	m.store = store
-	machine := pods.Machine{
+	machine := podstats.Machine{
 		Node: node, Systemd: config.CgroupDriver == "systemd", CgroupRoot: config.CgroupRoot,
 		Pressure: cadvisor.IsPsiEnabled(klog.FromContext(ctx)),
 	}
-	m.cgroups = cgroups{measure: func() *pods.Measurement { return store.Measure(machine, time.Now()) }}
+	m.cgroups = cgroups{measure: func() *podstats.Measurement { return podstats.Measure(store.Described(), machine, time.Now(), nil) }}
 	files, err := os.MkdirTemp("", "reference-")
 	if err != nil {
 		return nil, err
@@ -78,7 +80,7 @@ func (m *measured) writeFiles(dir string) error {
 		return err
 	}
 	for _, c := range m.cgroups.measure().Cgroups {
-		if c.Kind != pods.KindContainer {
+		if c.Kind != podstats.KindContainer {
 			continue
 		}
 		logs := filepath.Join(dir, c.Pod.Namespace+"_"+c.Pod.Name+"_"+string(c.Pod.UID), c.Name)
@@ -108,12 +110,12 @@ func (m *measured) GetNode(context.Context) (*v1.Node, error) {
 }
 
 func (m *measured) GetNodeConfig() cm.NodeConfig {
-	return cm.NodeConfig{KubeletCgroupsName: m.path(pods.KindKubelet), RuntimeCgroupsName: m.path(pods.KindRuntime)}
+	return cm.NodeConfig{KubeletCgroupsName: m.path(podstats.KindKubelet), RuntimeCgroupsName: m.path(podstats.KindRuntime)}
 }
 
-func (m *measured) GetPodCgroupRoot() string { return m.path(pods.KindPods) }
+func (m *measured) GetPodCgroupRoot() string { return m.path(podstats.KindPods) }
 
-func (m *measured) path(kind pods.Kind) string {
+func (m *measured) path(kind podstats.Kind) string {
 	for _, c := range m.cgroups.measure().Cgroups {
 		if c.Kind == kind {
 			return c.Path
@@ -124,7 +126,7 @@ func (m *measured) path(kind pods.Kind) string {
 
 func (m *measured) GetPodByCgroupfs(path string) (*v1.Pod, bool) {
 	for _, c := range m.cgroups.measure().Cgroups {
-		if c.Kind == pods.KindPod && c.Path == path {
+		if c.Kind == podstats.KindPod && c.Path == path {
 			return c.Pod, true
 		}
 	}
@@ -138,7 +140,7 @@ func (m *measured) ListBlockVolumesForPod(types.UID) (map[string]volume.BlockVol
 }
 
 // cgroups implements cAdvisor's interface.
-type cgroups struct{ measure func() *pods.Measurement }
+type cgroups struct{ measure func() *podstats.Measurement }
 
 func (cgroups) Start() error { return nil }
 
@@ -184,7 +186,7 @@ func (c cgroups) VersionInfo() (*cadvisorapi.VersionInfo, error) {
 func (c cgroups) RootFsInfo() (cadvisorapi.FsInfo, error) {
 	m := c.measure()
 	for _, fs := range m.Cgroups[0].Filesystems {
-		if fs.Device == pods.PartitionDevice {
+		if fs.Device == podstats.PartitionDevice {
 			free := fs.Inodes - fs.InodesUsed
 			return cadvisorapi.FsInfo{
 				Timestamp: m.Time, Device: fs.Device, Mountpoint: "/", Capacity: fs.Capacity, Available: fs.Capacity - fs.Used,
@@ -193,7 +195,7 @@ func (c cgroups) RootFsInfo() (cadvisorapi.FsInfo, error) {
 			}, nil
 		}
 	}
-	return cadvisorapi.FsInfo{}, fmt.Errorf("the node has no %s", pods.PartitionDevice)
+	return cadvisorapi.FsInfo{}, fmt.Errorf("the node has no %s", podstats.PartitionDevice)
 }
 
 func (c cgroups) ImagesFsInfo(context.Context) (cadvisorapi.FsInfo, error) { return c.RootFsInfo() }
@@ -203,7 +205,7 @@ func (c cgroups) ContainerFsInfo(context.Context) (cadvisorapi.FsInfo, error) { 
 func (c cgroups) GetDirFsInfo(string) (cadvisorapi.FsInfo, error) { return c.RootFsInfo() }
 
 // containerInfo describes a cgroup as cAdvisor reads one of version 2.
-func containerInfo(m *pods.Measurement, c *pods.Cgroup) cadvisorapi.ContainerInfo {
+func containerInfo(m *podstats.Measurement, c *podstats.Cgroup) cadvisorapi.ContainerInfo {
 	info := cadvisorapi.ContainerInfo{
 		ContainerReference: cadvisorapi.ContainerReference{Name: c.Path},
 		Spec: cadvisorapi.ContainerSpec{
@@ -250,13 +252,13 @@ func containerInfo(m *pods.Measurement, c *pods.Cgroup) cadvisorapi.ContainerInf
 			ThreadsCurrent: c.Processes.Threads,
 		},
 	}
-	if c.Kind == pods.KindNode || c.ID != "" {
+	if c.Kind == podstats.KindNode || c.ID != "" {
 		sample.Processes.Ulimits = []cadvisorapi.UlimitSpec{{Name: "max_open_files", SoftLimit: 1 << 20,
 			HardLimit: 1 << 20}}
 	}
-	if c.IO != (pods.IO{}) {
+	if c.IO != (podstats.IO{}) {
 		disk := func(read, write uint64) []cadvisorapi.PerDiskStats {
-			return []cadvisorapi.PerDiskStats{{Device: pods.DiskDevice, Major: pods.DiskMajor,
+			return []cadvisorapi.PerDiskStats{{Device: podstats.DiskDevice, Major: podstats.DiskMajor,
 				Stats: map[string]uint64{"Read": read, "Write": write}}}
 		}
 		sample.DiskIo.IoServiceBytes, sample.DiskIo.IoServiced = disk(c.IO.ReadBytes, c.IO.WriteBytes),
@@ -292,9 +294,9 @@ func (r containers) ListContainers(context.Context, *runtimeapi.ContainerFilter)
 	m, sandbox := r.measure(), ""
 	for _, c := range m.Cgroups {
 		switch c.Kind {
-		case pods.KindSandbox: // precedes its containers
+		case podstats.KindSandbox: // precedes its containers
 			sandbox = c.ID
-		case pods.KindContainer:
+		case podstats.KindContainer:
 			all = append(all, &runtimeapi.Container{
 				Id: c.ID, PodSandboxId: sandbox, Metadata: &runtimeapi.ContainerMetadata{Name: c.Name},
 				State: runtimeapi.ContainerState_CONTAINER_RUNNING, CreatedAt: c.Created.UnixNano(),
@@ -309,7 +311,7 @@ func (r containers) ListContainers(context.Context, *runtimeapi.ContainerFilter)
 func (r containers) ListPodSandbox(context.Context, *runtimeapi.PodSandboxFilter) ([]*runtimeapi.PodSandbox, error) {
 	var all []*runtimeapi.PodSandbox
 	for _, c := range r.measure().Cgroups {
-		if c.Kind == pods.KindSandbox {
+		if c.Kind == podstats.KindSandbox {
 			all = append(all, &runtimeapi.PodSandbox{
 				Id: c.ID, Metadata: &runtimeapi.PodSandboxMetadata{Name: c.Pod.Name, Namespace: c.Pod.Namespace,
 					Uid: string(c.Pod.UID)},
@@ -326,7 +328,7 @@ func (r containers) ListContainerStats(context.Context,
 	var all []*runtimeapi.ContainerStats
 	m := r.measure()
 	for _, c := range m.Cgroups {
-		if c.Kind == pods.KindContainer {
+		if c.Kind == podstats.KindContainer {
 			all = append(all, &runtimeapi.ContainerStats{
 				Attributes: &runtimeapi.ContainerAttributes{Id: c.ID, Metadata: &runtimeapi.ContainerMetadata{Name: c.Name}},
 				WritableLayer: &runtimeapi.FilesystemUsage{

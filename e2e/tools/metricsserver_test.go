@@ -16,7 +16,7 @@ import (
 	"fauxlet/e2e/internal/expect"
 	"fauxlet/e2e/internal/kubelet"
 	"fauxlet/e2e/internal/programs"
-	"fauxlet/internal/pods"
+	"fauxlet/internal/podstats"
 )
 
 // usage is a node or a container in the metrics API.
@@ -87,10 +87,10 @@ func TestMetricsServer(t *testing.T) {
 		}
 		return ""
 	}
-	expect.Eventually(t, 12*pods.Interval, "the metrics API tells of all that runs", read)
+	expect.Eventually(t, 12*podstats.Interval, "the metrics API tells of all that runs", read)
 
 	// kubectl prints rounded numbers. Both must come from the same measurement.
-	expect.Eventually(t, 3*pods.Interval, "kubectl top between two equal measurements", func() string {
+	expect.Eventually(t, 3*podstats.Interval, "kubectl top between two equal measurements", func() string {
 		if problem := read(); problem != "" {
 			return problem
 		}

@@ -21,7 +21,7 @@ import (
 	"fauxlet/e2e/internal/programs"
 	"fauxlet/e2e/internal/reviews"
 	"fauxlet/e2e/internal/sample"
-	fauxpods "fauxlet/internal/pods"
+	"fauxlet/internal/podstats"
 )
 
 // measuredPods are pods with and without running containers.
@@ -68,14 +68,14 @@ func TestMetricsAndSummaryShapesMatchKubelet(t *testing.T) {
 			}
 			for _, path := range measuredPaths {
 				var answers [2]kubelet.Response
-				expect.Eventually(t, 2*fauxpods.Interval, "both answer within one interval", func() string {
-					before := time.Now().Truncate(fauxpods.Interval)
+				expect.Eventually(t, 2*podstats.Interval, "both answer within one interval", func() string {
+					before := time.Now().Truncate(podstats.Interval)
 					for i, k := range both {
 						request, err := http.NewRequest(http.MethodGet, "http://"+k.ReadOnly+path, nil)
 						expect.NoError(t, err)
 						answers[i] = kubelet.Send(t, &http.Transport{DisableKeepAlives: true}, request)
 					}
-					if !time.Now().Truncate(fauxpods.Interval).Equal(before) {
+					if !time.Now().Truncate(podstats.Interval).Equal(before) {
 						return "the interval ended"
 					}
 					return ""
@@ -293,7 +293,7 @@ func TestPrometheusScrapes(t *testing.T) {
 		return ""
 	})
 	// Prometheus reads the same from both endpoints, and its rates are those that the kubelet reports.
-	expect.Eventually(t, 5*fauxpods.Interval, "a rate of each", func() string {
+	expect.Eventually(t, 5*podstats.Interval, "a rate of each", func() string {
 		rates := map[string]string{}
 		for _, job := range []string{"token /metrics/cadvisor", "certificate /metrics/resource"} {
 			var result struct {

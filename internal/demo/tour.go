@@ -103,7 +103,7 @@ func (t *tour) prepare() error {
 	if err != nil {
 		return err
 	}
-	t.pods, err = pods.NewStore(specs...)
+	t.pods, err = host.NewStore(specs...)
 	return err
 }
 

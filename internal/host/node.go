@@ -15,6 +15,7 @@ import (
 	"fauxlet/internal/faulty"
 	"fauxlet/internal/node"
 	"fauxlet/internal/pods"
+	"fauxlet/internal/podstats"
 	"fauxlet/server"
 )
 
@@ -156,7 +157,7 @@ func (h *Host) listen(n *Node) (*bootstrap.Serving, error) {
 	if n.registered() {
 		specs = nil // they are static pods, which package node puts into the store
 	}
-	if n.store, err = pods.NewStore(specs...); err != nil {
+	if n.store, err = NewStore(specs...); err != nil {
 		return nil, h.scenario.errorf("%w", err)
 	}
 	options, serving, err := h.serverOptions(n)
@@ -213,7 +214,7 @@ func (h *Host) serverOptions(n *Node) (server.Options, *bootstrap.Serving, error
 		return options, nil, nil
 	}
 	capacity := h.options.Nodes.Capacity
-	options.Machine = pods.NewMachine(cfg.NodeName, int(capacity.Cpu().Value()), uint64(capacity.Memory().Value()), h.booted)
+	options.Machine = podstats.NewMachine(cfg.NodeName, int(capacity.Cpu().Value()), uint64(capacity.Memory().Value()), h.booted)
 	if !cfg.Kubelet.ServerTLSBootstrap || !cfg.Enabled("RotateKubeletServerCertificate") {
 		return options, nil, nil
 	}

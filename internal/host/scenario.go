@@ -10,7 +10,6 @@ import (
 
 	"fauxlet/internal/faults"
 	"fauxlet/internal/node"
-	"fauxlet/internal/pods"
 	"fauxlet/scenario"
 )
 
@@ -78,7 +77,7 @@ func (s *scenarioFile) read() error {
 		}
 	}
 	specs := podsOf(file)
-	if _, err := pods.NewStore(specs...); err != nil {
+	if _, err := NewStore(specs...); err != nil {
 		return s.errorf("%w", err)
 	}
 	if err := s.faults.Replace(ofScenario, file.Faults); err != nil {

@@ -56,7 +56,7 @@ func FuzzScenario(f *testing.F) {
 		if err != nil {
 			return
 		}
-		store, err := pods.NewStore(read.podSpecs()...)
+		store, err := NewStore(read.podSpecs()...)
 		if err != nil {
 			t.Fatalf("what was read cannot be pods: %v", err)
 		}

@@ -31,6 +31,7 @@ import (
 
 	"fauxlet/config"
 	"fauxlet/internal/pods"
+	"fauxlet/internal/podstats"
 	"fauxlet/scenario"
 )
 
@@ -71,7 +72,7 @@ type Spec struct {
 	// Capacity is the reported capacity. Nil: DefaultCapacity.
 	Capacity v1.ResourceList
 	// Machine has the IDs and versions in status.nodeInfo.
-	Machine pods.Machine
+	Machine podstats.Machine
 	// Version is the version of fauxlet, KubeletVersion the version of the imitated kubelet.
 	Version, KubeletVersion string
 	// Static are the static pods of the node. The apiserver shows their mirror pods.

@@ -10,6 +10,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
 	"fauxlet/internal/podlife"
+	"fauxlet/internal/podlog"
 	"fauxlet/internal/stableid"
 	"fauxlet/scenario"
 )
@@ -65,7 +66,7 @@ func validatePod(pod *v1.Pod, path *field.Path) field.ErrorList {
 
 // complete returns a copy of the pod with the fields that an API server and a kubelet would have set. A pod with a phase
 // keeps its status, and so does a container with a status.
-func complete(given *v1.Pod, containers map[string]scenario.Container, made time.Time) *v1.Pod {
+func complete(given *v1.Pod, described map[string]scenario.Container, made time.Time) *v1.Pod {
 	pod := given.DeepCopy()
 	pod.TypeMeta = metav1.TypeMeta{}
 	if pod.Namespace == "" {
@@ -75,16 +76,13 @@ func complete(given *v1.Pod, containers map[string]scenario.Container, made time
 		pod.UID = types.UID(stableid.UUID("pod " + pod.Namespace + "/" + pod.Name))
 	}
 	if pod.CreationTimestamp.IsZero() {
-		pod.CreationTimestamp = metav1.NewTime(made.Add(-age).Truncate(time.Second))
+		pod.CreationTimestamp = metav1.NewTime(made.Add(-podlog.Age).Truncate(time.Second))
 	}
 	if pod.Spec.RestartPolicy == "" {
 		pod.Spec.RestartPolicy = v1.RestartPolicyAlways
 	}
 	if pod.Status.Phase == "" {
-		pod.Status = podlife.FixedStatus(pod, containers)
+		pod.Status = podlife.FixedStatus(pod, described)
 	}
 	return pod
 }
-
-// HasContainer reports whether the pod has a container of that name, of any type.
-func HasContainer(pod *v1.Pod, name string) bool { return podlife.ContainerSpec(pod, name) != nil }

@@ -10,45 +10,47 @@ import (
 	"time"
 
 	v1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"fauxlet/internal/podlife"
-	"fauxlet/internal/shell"
+	"fauxlet/internal/podlog"
 	"fauxlet/scenario"
 )
 
-// entry is a pod with what is made up of it. A pod that changes has another.
+// entry is one version of a pod in a Store. It does not change: Put makes a new entry.
 type entry struct {
 	pod        *v1.Pod
+	described  map[string]scenario.Container
 	containers []*container
-	// connections is how many have been made to its ports.
+	// connections counts the connections to the pod's ports, over all versions of the pod.
 	connections *atomic.Int64
 }
 
-// container is one of a pod, with the run that its log is of and the one before.
+// container is a container of a pod, with its current run and the one before.
 type container struct {
-	name string
-	is   *scenario.Container
+	name      string
+	described *scenario.Container
 	*run
-	// previous is nil where there was none.
+	// previous is nil if there was no earlier run.
 	previous *run
 }
 
-// run is a container from its start to its end.
+// run is one run of a container. Successive versions of the pod share it, so that the files that commands have written
+// stay.
 type run struct {
-	// id is that of the container in its runtime.
-	id  string
-	log source
-	// system is what commands find, made when the first is run: most containers are never asked for one.
-	once   sync.Once
-	system *shell.Container
-	err    error
-	// over is closed when the run has ended, and never where nobody will tell; ended is set before.
-	over  chan struct{}
-	ended time.Time
+	// id is the container ID in the status.
+	id string
+	// log ends with the run. It is nil for a container without a status.
+	log *podlog.Log
+
+	// environment is made for the first command, since most containers never get one.
+	once        sync.Once
+	environment Environment
+	err         error
 }
 
-// of finds a container; nil where there is none.
-func (e *entry) of(name string) *container {
+// container returns a container by name, or nil if there is none.
+func (e *entry) container(name string) *container {
 	for _, c := range e.containers {
 		if c.name == name {
 			return c
@@ -57,54 +59,59 @@ func (e *entry) of(name string) *container {
 	return nil
 }
 
-// newEntry makes what a pod whose status was given or made up needs: its logs end by what the scenario says, whatever
-// time its status tells.
-func newEntry(pod *v1.Pod, containers map[string]scenario.Container, made time.Time) (*entry, error) {
-	e := &entry{pod: pod, connections: new(atomic.Int64)}
-	return e, e.each(containers, func(c *container) error {
-		log := c.is.Log
-		if !isRunning(podlife.ContainerStatus(pod, c.name)) {
-			log = ended(log)
+// newEntry makes the entry of a pod that never changes. Its logs end where their descriptions say, whatever the times in
+// the status are.
+func (s *Store) newEntry(pod scenario.Pod, made time.Time) (*entry, error) {
+	e := &entry{pod: pod.Pod, described: pod.Containers, connections: new(atomic.Int64)}
+	err := e.addContainers(func(c *container) error {
+		described := c.described.Log
+		if !isRunning(podlife.ContainerStatus(pod.Pod, c.name)) {
+			described = podlog.Finished(described)
 		}
-		current, err := newSource(log, pod, c.name, made)
+		log, err := podlog.New(described, e.logName(c), made)
 		if err != nil {
 			return fmt.Errorf("log: %w", err)
 		}
-		c.run = &run{log: current}
-		if len(c.is.Files) > 0 { // which may not fit together
-			if _, err := e.systemOf(c); err != nil {
+		c.run = &run{log: log}
+		if len(c.described.Files) > 0 { // check now that the files fit together
+			if _, err := e.environment(s.runtime.Executor, c); err != nil {
 				return err
 			}
 		}
-		if c.is.Log.Previous == nil {
+		if c.described.Log.Previous == nil {
 			return nil
 		}
-		before, err := newSource(ended(*c.is.Log.Previous), pod, c.name, current.time(0))
+		previous, err := podlog.New(podlog.Finished(*c.described.Log.Previous), e.logName(c), log.Began())
 		if err != nil {
 			return fmt.Errorf("log: previous: %w", err)
 		}
-		c.previous = &run{log: before}
+		c.previous = &run{log: previous}
 		return nil
 	})
+	return e, err
 }
 
-// each makes the containers of a pod, and has fill do the rest of each.
-func (e *entry) each(described map[string]scenario.Container, fill func(*container) error) error {
+func (e *entry) logName(c *container) podlog.Container {
+	return podlog.Container{Namespace: e.pod.Namespace, Pod: e.pod.Name, Name: c.name}
+}
+
+// addContainers makes e.containers and calls complete for each of them, which sets its runs.
+func (e *entry) addContainers(complete func(*container) error) error {
 	names := podlife.ContainerNames(e.pod)
-	for name := range described {
+	for name := range e.described {
 		if !slices.Contains(names, name) {
 			return fmt.Errorf("pod %s/%s: it has no container %q; it has %s", e.pod.Namespace, e.pod.Name, name, strings.Join(names, ", "))
 		}
 	}
 	e.containers = make([]*container, 0, len(names))
 	for _, name := range names {
-		c := &container{name: name, is: &nothing}
-		if is, there := described[name]; there {
-			c.is = &is
+		c := &container{name: name, described: &undescribed}
+		if described, found := e.described[name]; found {
+			c.described = &described
 		}
-		err := c.is.Validate(podlife.ContainerSpec(e.pod, name).Resources.Limits)
+		err := c.described.Validate(podlife.ContainerSpec(e.pod, name).Resources.Limits)
 		if err == nil {
-			err = fill(c)
+			err = complete(c)
 		}
 		if err != nil {
 			return fmt.Errorf("container %s of pod %s/%s: %w", name, e.pod.Namespace, e.pod.Name, err)
@@ -114,137 +121,118 @@ func (e *entry) each(described map[string]scenario.Container, fill func(*contain
 	return nil
 }
 
-// nothing is what is made up of a container that nothing is said of.
-var nothing scenario.Container
+// undescribed is the description of all containers that the scenario does not describe.
+var undescribed scenario.Container
 
-// next is the entry of a pod that lives, after e, which is nil where the pod is new. Runs that go on are the same, so that
-// what commands have written stays; those that do not are ended, once nothing can fail.
-func (e *entry) next(spec scenario.Pod) (*entry, error) {
-	n := &entry{pod: spec.Pod, connections: new(atomic.Int64)}
-	goesOn := e != nil && e.pod.UID == spec.Pod.UID
-	if goesOn {
-		n.connections = e.connections
+// updateEntry returns the entry for a new version of a pod; before is nil for a new pod. Running containers keep their log
+// and files. The other runs end after nothing can fail any more.
+func (s *Store) updateEntry(before *entry, pod scenario.Pod) (*entry, error) {
+	e := &entry{pod: pod.Pod, described: pod.Containers, connections: new(atomic.Int64)}
+	samePod := before != nil && before.pod.UID == pod.Pod.UID
+	if samePod {
+		e.connections = before.connections
 	}
-	err := n.each(spec.Containers, func(c *container) error {
-		status := podlife.ContainerStatus(spec.Pod, c.name)
+	err := e.addContainers(func(c *container) error {
+		status := podlife.ContainerStatus(pod.Pod, c.name)
 		if status == nil {
 			c.run = &run{}
 			return nil
 		}
-		var known []*run
-		if goesOn {
-			if before := e.of(c.name); before != nil {
-				known = []*run{before.run, before.previous}
+		var earlier []*run
+		if samePod {
+			if old := before.container(c.name); old != nil {
+				earlier = []*run{old.run, old.previous}
 			}
 		}
 		current, last := runsOf(status)
 		var err error
-		if c.run, err = n.run(c, current, c.is.Log, known); err != nil {
+		if c.run, err = e.findOrMakeRun(c, current, c.described.Log, earlier); err != nil {
 			return err
 		}
-		log := c.is.Log
+		log := c.described.Log
 		if log.Previous != nil {
 			log = *log.Previous
 		}
 		if last.id != "" {
-			c.previous, err = n.run(c, last, log, known)
+			c.previous, err = e.findOrMakeRun(c, last, log, earlier)
 		}
 		return err
 	})
 	if err != nil {
 		return nil, err
 	}
-	if e != nil {
-		for _, c := range n.containers {
-			if status := podlife.ContainerStatus(spec.Pod, c.name); status != nil {
+	if before != nil {
+		for _, c := range e.containers {
+			if status := podlife.ContainerStatus(pod.Pod, c.name); status != nil {
 				current, last := runsOf(status)
 				c.run.endAt(current.ended)
 				c.previous.endAt(last.ended)
 			}
 		}
-		e.endAllBut(n)
+		before.endAllBut(e)
 	}
-	return n, nil
+	return e, nil
 }
 
-// times is when a run of a container began and ended, as its status tells it. ended is zero while it runs.
-type times struct {
+// runTimes is a run in a container status. ended is zero while it runs.
+type runTimes struct {
 	id           string
 	began, ended time.Time
 }
 
-// runsOf tells the run that the log of a container is of, and the one before. A container that waits for its next run has
-// the log of the last. (kubelet: validateContainerLogStatus)
-func runsOf(status *v1.ContainerStatus) (current, previous times) {
+// runsOf returns the run whose log a kubelet serves, and the one before. For a container that waits for its next run, the
+// first is the last run. (kubelet: validateContainerLogStatus)
+func runsOf(status *v1.ContainerStatus) (current, previous runTimes) {
 	if t := status.LastTerminationState.Terminated; t != nil {
-		previous = times{t.ContainerID, t.StartedAt.Time, t.FinishedAt.Time}
+		previous = runTimes{id: t.ContainerID, began: t.StartedAt.Time, ended: t.FinishedAt.Time}
 	}
 	switch {
 	case status.State.Running != nil:
-		current = times{id: status.ContainerID, began: status.State.Running.StartedAt.Time}
+		current = runTimes{id: status.ContainerID, began: status.State.Running.StartedAt.Time}
 	case status.State.Terminated != nil:
 		t := status.State.Terminated
-		current = times{t.ContainerID, t.StartedAt.Time, t.FinishedAt.Time}
+		current = runTimes{id: t.ContainerID, began: t.StartedAt.Time, ended: t.FinishedAt.Time}
 	default:
 		current = previous
 	}
 	return current, previous
 }
 
-// run finds the run among those known, or makes it.
-func (e *entry) run(c *container, at times, log scenario.Log, known []*run) (*run, error) {
-	for _, r := range known {
+// findOrMakeRun returns the earlier run with this id, or a new run.
+func (e *entry) findOrMakeRun(c *container, at runTimes, described scenario.Log, earlier []*run) (*run, error) {
+	for _, r := range earlier {
 		if r != nil && r.id == at.id {
 			return r, nil
 		}
 	}
-	source, err := newSource(since(log, at.began), e.pod, c.name, at.began)
+	if described.Start == nil {
+		described.Start = &metav1.Time{Time: at.began}
+	}
+	log, err := podlog.New(described, e.logName(c), at.began)
 	if err != nil {
 		return nil, fmt.Errorf("log: %w", err)
 	}
-	r := &run{id: at.id, log: source, over: make(chan struct{})}
+	r := &run{id: at.id, log: log}
 	if at.id == "" {
-		r.endAt(at.began) // it has not begun, and has no log
+		r.endAt(at.began) // the container has never started, and has no log
 	}
 	r.endAt(at.ended)
 	return r, nil
 }
 
-// endAt tells all who look on that the run has ended, if it has and they have not been told.
+// endAt ends the run. It does nothing for a nil run and a zero time.
 func (r *run) endAt(when time.Time) {
-	if r == nil || r.over == nil || when.IsZero() || r.isOver() {
-		return
-	}
-	r.ended = when
-	close(r.over)
-}
-
-func (r *run) isOver() bool {
-	select {
-	case <-r.over:
-		return true
-	default:
-		return false
+	if r != nil && !when.IsZero() {
+		r.log.End(when)
 	}
 }
 
-// written is how many lines there were at that time.
-func (r *run) written(now time.Time) int64 {
-	if r.isOver() && r.ended.Before(now) {
-		now = r.ended
-	}
-	return r.log.written(now)
-}
-
-// whileIn is ctx until the run ends.
-func (r *run) whileIn(ctx context.Context) (context.Context, context.CancelFunc) {
+// untilEnd returns a context that is done when ctx is, or when the run has ended.
+func (r *run) untilEnd(ctx context.Context) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancel(ctx)
-	if r.over == nil {
-		return ctx, cancel
-	}
 	go func() {
 		select {
-		case <-r.over:
+		case <-r.log.Ended():
 			cancel()
 		case <-ctx.Done():
 		}
@@ -252,18 +240,18 @@ func (r *run) whileIn(ctx context.Context) (context.Context, context.CancelFunc)
 	return ctx, cancel
 }
 
-// end ends what still runs.
+// end ends all runs.
 func (e *entry) end(when time.Time) {
 	for _, c := range e.containers {
 		c.run.endAt(when)
 	}
 }
 
-// endAllBut ends what runs no more in the entry that comes after.
-func (e *entry) endAllBut(n *entry) {
+// endAllBut ends the runs that the next version of the pod does not contain.
+func (e *entry) endAllBut(next *entry) {
 	now := time.Now()
 	for _, c := range e.containers {
-		if after := n.of(c.name); after == nil || after.run != c.run && after.previous != c.run {
+		if after := next.container(c.name); after == nil || after.run != c.run && after.previous != c.run {
 			c.run.endAt(now)
 		}
 	}

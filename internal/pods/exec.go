@@ -6,20 +6,53 @@ import (
 	"fmt"
 	"io"
 	"slices"
-	"strings"
 	"time"
 
-	v1 "k8s.io/api/core/v1"
 	utilexec "k8s.io/utils/exec"
 
-	"fauxlet/internal/podlife"
-	"fauxlet/internal/shell"
 	"fauxlet/scenario"
 )
 
-// Exec runs a command in a container that runs, or gives the answer that the scenario has for it. It returns when the
-// command has ended, with an [utilexec.CodeExitError] if its exit code is not 0, or when ctx is done. A command that
-// cannot be started says why on standard error, as a container runtime does, with exit code 126 or 127.
+// Executor makes the environments in which the commands of exec requests run.
+type Executor interface {
+	// NewEnvironment makes the environment for one run of a container. Errors name the field of the config.
+	NewEnvironment(config ContainerConfig) (Environment, error)
+}
+
+// Environment is what commands see in a container, such as its files. It is safe for concurrent use.
+type Environment interface {
+	// Run runs a command without a shell and returns its exit code. The error is a [*StartError] if the command cannot be
+	// started, and the error of ctx if ctx is done first.
+	Run(ctx context.Context, command []string, streams Streams) (exitCode int, err error)
+}
+
+// Streams are the streams of a command or of an attached container. A stream that the client did not request is nil. With
+// TTY, all output goes to Stdout, and Resize delivers the sizes of the client's terminal. Resize is read until it is closed
+// or the command has ended.
+type Streams struct {
+	Stdin          io.Reader
+	Stdout, Stderr io.Writer
+	TTY            bool
+	Resize         <-chan Size
+}
+
+// Size is the size of a terminal, in characters.
+type Size struct{ Width, Height uint16 }
+
+// StartError is the error of a command that could not be started, in the words of runc, which containerd and the docker
+// engine pass on. Containerd puts `failed to exec in container: failed to start exec "<id>": ` before them, and its client
+// gets an internal error without an exit code. cri-dockerd writes them as output and ends with Code, which is 126 or 127
+// as in a shell.
+type StartError struct {
+	Text string
+	Code int
+}
+
+func (e *StartError) Error() string { return e.Text }
+
+// Exec runs a command in a container that runs, or gives the scenario's answer to it. It returns when the command has
+// ended, with a [utilexec.CodeExitError] for any exit code except 0, or when ctx is done. For a command that cannot be
+// started, it writes the reason to standard error, as cri-dockerd does.
 func (s *Store) Exec(ctx context.Context, namespace, name, container string, command []string, streams Streams) error {
 	e, running := s.running(namespace, name, container)
 	if !running {
@@ -34,32 +67,31 @@ func (s *Store) Exec(ctx context.Context, namespace, name, container string, com
 	case streams.Stderr == nil:
 		streams.Stderr = io.Discard
 	}
-	in := e.of(container)
-	ctx, cancel := in.whileIn(ctx)
+	c := e.container(container)
+	ctx, cancel := c.untilEnd(ctx)
 	defer cancel()
-	err := e.exec(ctx, in, command, streams)
-	if in.isOver() {
-		return exited(killed)
+	err := s.exec(ctx, e, c, command, streams)
+	if c.log.HasEnded() {
+		return exitError(killedCode)
 	}
 	return err
 }
 
-// killed is the exit code of a command that was under way when its container ended.
-const killed = 137
+// killedCode is the exit code of a command whose container ends.
+const killedCode = 137
 
-// exec answers a command, or runs it.
-func (e *entry) exec(ctx context.Context, c *container, command []string, streams Streams) error {
-	for _, answer := range c.is.Exec {
+func (s *Store) exec(ctx context.Context, e *entry, c *container, command []string, streams Streams) error {
+	for _, answer := range c.described.Exec {
 		if len(answer.Command) == 0 || slices.Equal(answer.Command, command) {
-			return give(ctx, &answer, streams)
+			return giveAnswer(ctx, &answer, streams)
 		}
 	}
-	system, err := e.systemOf(c)
+	environment, err := e.environment(s.runtime.Executor, c)
 	if err != nil {
 		return err
 	}
-	code, err := system.Run(ctx, command, streams)
-	var start *shell.StartError
+	code, err := environment.Run(ctx, command, streams)
+	var start *StartError
 	if errors.As(err, &start) {
 		end := "\n"
 		if streams.TTY {
@@ -68,115 +100,18 @@ func (e *entry) exec(ctx context.Context, c *container, command []string, stream
 		if _, err := io.WriteString(streams.Stderr, start.Text+end); err != nil {
 			return err
 		}
-		return exited(start.Code)
+		return exitError(start.Code)
 	}
 	if err != nil {
 		return err
 	}
-	return exited(code)
+	return exitError(code)
 }
 
-// systemOf is what commands find in a container, for as long as it runs.
-func (e *entry) systemOf(c *container) (*shell.Container, error) {
-	// A run holds no entry: it goes on when the pod has another.
-	c.run.once.Do(func() { c.run.system, c.run.err = shell.New(e.system(c)) })
-	return c.run.system, c.run.err
-}
-
-// system is what the pod and the scenario say of what commands find.
-func (e *entry) system(c *container) shell.Config {
-	pod, spec := e.pod, podlife.ContainerSpec(e.pod, c.name)
-	config := shell.Config{
-		Hostname:   pod.Name,
-		IP:         pod.Status.PodIP,
-		WorkingDir: spec.WorkingDir,
-		Command:    slices.Concat(spec.Command, spec.Args),
-		Files:      c.is.Files,
-		Started:    pod.CreationTimestamp.Time,
-	}
-	if pod.Spec.Hostname != "" {
-		config.Hostname = pod.Spec.Hostname
-	}
-	if status := podlife.ContainerStatus(pod, c.name); isRunning(status) {
-		config.Started = status.State.Running.StartedAt.Time
-	}
-	if len(config.Command) == 0 {
-		config.Command = []string{"/" + imageName(spec.Image)}
-	}
-	if c := pod.Spec.SecurityContext; c != nil {
-		set(&config.UID, c.RunAsUser)
-		set(&config.GID, c.RunAsGroup)
-	}
-	if c := spec.SecurityContext; c != nil {
-		set(&config.UID, c.RunAsUser)
-		set(&config.GID, c.RunAsGroup)
-	}
-	for _, variable := range spec.Env {
-		if value, known := e.value(variable); known {
-			config.Env = append(config.Env, variable.Name+"="+value)
-		}
-	}
-	for _, variable := range []string{"SERVICE_HOST=10.96.0.1", "SERVICE_PORT=443", "SERVICE_PORT_HTTPS=443", "PORT=tcp://10.96.0.1:443"} {
-		config.Env = append(config.Env, "KUBERNETES_"+variable)
-	}
-	return config
-}
-
-func set(into *int64, value *int64) {
-	if value != nil {
-		*into = *value
-	}
-}
-
-// value is that of a variable of which the pod itself says it: as it stands, or one of its own fields. What is in a
-// ConfigMap or a Secret, nobody here knows.
-func (e *entry) value(variable v1.EnvVar) (string, bool) {
-	if variable.ValueFrom == nil {
-		return variable.Value, true
-	}
-	if variable.ValueFrom.FieldRef == nil {
-		return "", false
-	}
-	pod := e.pod
-	switch variable.ValueFrom.FieldRef.FieldPath {
-	case "metadata.name":
-		return pod.Name, true
-	case "metadata.namespace":
-		return pod.Namespace, true
-	case "metadata.uid":
-		return string(pod.UID), true
-	case "spec.nodeName":
-		return pod.Spec.NodeName, true
-	case "spec.serviceAccountName":
-		return pod.Spec.ServiceAccountName, true
-	case "status.podIP":
-		return pod.Status.PodIP, true
-	case "status.hostIP":
-		return pod.Status.HostIP, true
-	}
-	return "", false
-}
-
-// imageName is the last part of an image's name, without its tag.
-func imageName(image string) string {
-	image = image[strings.LastIndex(image, "/")+1:]
-	image, _, _ = strings.Cut(image, "@")
-	image, _, _ = strings.Cut(image, ":")
-	if image == "" {
-		return "app"
-	}
-	return image
-}
-
-func give(ctx context.Context, a *scenario.ExecAnswer, streams Streams) error {
-	if a.Delay.Duration > 0 {
-		timer := time.NewTimer(a.Delay.Duration)
-		defer timer.Stop()
-		select {
-		case <-timer.C:
-		case <-ctx.Done():
-			return ctx.Err()
-		}
+// giveAnswer writes a scripted answer.
+func giveAnswer(ctx context.Context, a *scenario.ExecAnswer, streams Streams) error {
+	if err := sleep(ctx, a.Delay.Duration); err != nil {
+		return err
 	}
 	stdout, stderr := streams.Stdout, streams.Stderr
 	if streams.TTY {
@@ -189,13 +124,30 @@ func give(ctx context.Context, a *scenario.ExecAnswer, streams Streams) error {
 	if _, err := io.WriteString(stderr, a.Stderr); err != nil {
 		return err
 	}
-	return exited(a.ExitCode)
+	return exitError(a.ExitCode)
 }
 
-// exited is the error of a command that ended with a code; none for 0.
-func exited(code int) error {
+// sleep waits, or returns the error of ctx if that is done first.
+func sleep(ctx context.Context, d time.Duration) error {
+	if d <= 0 {
+		return nil
+	}
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// exitError returns the error of a command that has ended with a code: nil for 0.
+func exitError(code int) error {
 	if code == 0 {
 		return nil
 	}
 	return utilexec.CodeExitError{Err: fmt.Errorf("command terminated with exit code %d", code), Code: code}
 }
+
+func errNotRunning(container string) error { return fmt.Errorf("container not found (%q)", container) }

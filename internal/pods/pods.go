@@ -1,9 +1,7 @@
-// Package pods has the pods that are not there: what a node would tell of them, and the logs that they would have
-// written.
+// Package pods keeps the pods of a node and answers the requests for them: their logs, commands, attached streams and
+// forwarded ports. No container runs. What a container shows comes from its description in a scenario.
 //
-// A log is made up as it is read. Line i is a function of the log's seed, the names of its container and i, written at
-// start + i × interval, so that tailLines, sinceTime and limitBytes are arithmetic, a log of a billion lines takes no
-// memory, and two runs print the same. A text or a file can stand in for the generator.
+// Begin with [Store]. Packages podlife and podlog compute statuses and logs.
 package pods
 
 import (
@@ -20,37 +18,58 @@ import (
 	"fauxlet/scenario"
 )
 
-// age is how long the pods of a Store have been running when it is made.
-const age = time.Hour
-
 // Store holds the pods of a node. It is safe for concurrent use.
 type Store struct {
+	runtime Runtime
+
 	mu    sync.RWMutex
 	pods  []*v1.Pod
 	byKey map[types.NamespacedName]*entry
 }
 
-// NewStore makes a Store. Its errors name fields as in a list of pods and, in scenario.Pod.Containers, by the names of pod and
-// container.
-func NewStore(specs ...scenario.Pod) (*Store, error) {
+// Runtime contains the parts of a Store that act like a container runtime. A nil field means the default, which needs no
+// shell.
+type Runtime struct {
+	Executor      Executor
+	Attacher      Attacher
+	PortForwarder PortForwarder
+}
+
+// NewStore makes a Store of pods that never change, with the default [Runtime]. Missing fields of the pods are completed:
+// namespace default, a uid, and the status of a pod that has been running for an hour. Errors name fields as in a list of
+// pods or, for a description, the container and the pod.
+func NewStore(all ...scenario.Pod) (*Store, error) { return Runtime{}.NewStore(all...) }
+
+// NewStore is like the function [NewStore], with this Runtime.
+func (r Runtime) NewStore(all ...scenario.Pod) (*Store, error) {
+	if r.Executor == nil {
+		r.Executor = simpleExecutor{}
+	}
+	if r.Attacher == nil {
+		r.Attacher = logAttacher{}
+	}
+	if r.PortForwarder == nil {
+		r.PortForwarder = pageForwarder{}
+	}
 	made := time.Now()
-	s := &Store{byKey: make(map[types.NamespacedName]*entry, len(specs))}
+	s := &Store{runtime: r, byKey: make(map[types.NamespacedName]*entry, len(all))}
 	uids := map[types.UID]types.NamespacedName{}
-	for i, spec := range specs {
+	for i, given := range all {
 		path := field.NewPath("pods").Index(i)
-		if errs := validatePod(spec.Pod, path); len(errs) > 0 {
+		if errs := validatePod(given.Pod, path); len(errs) > 0 {
 			return nil, errs.ToAggregate()
 		}
-		pod := complete(spec.Pod, spec.Containers, made)
+		pod := complete(given.Pod, given.Containers, made)
 		key := keyOf(pod)
-		if _, there := s.byKey[key]; there {
+		if _, found := s.byKey[key]; found {
 			return nil, field.Duplicate(path.Child("metadata", "name"), key.String())
 		}
-		if other, there := uids[pod.UID]; there {
-			return nil, field.Invalid(path.Child("metadata", "uid"), pod.UID, "is the uid of pod "+other.String()+" too; leave it out to have one made")
+		if other, found := uids[pod.UID]; found {
+			return nil, field.Invalid(path.Child("metadata", "uid"), pod.UID,
+				"is also the uid of pod "+other.String()+"; remove it, and one is made")
 		}
 		uids[pod.UID] = key
-		e, err := newEntry(pod, spec.Containers, made)
+		e, err := s.newEntry(scenario.Pod{Pod: pod, Containers: given.Containers}, made)
 		if err != nil {
 			return nil, err
 		}
@@ -60,32 +79,32 @@ func NewStore(specs ...scenario.Pod) (*Store, error) {
 	return s, nil
 }
 
-// Put adds a pod that lives, or has it in place of the one of that name. All that an apiserver and a kubelet fill in is
-// there, status too, and nothing is made up: a container's log begins and ends when its status says that the container
-// did, and what reads it, follows it or runs in the container ends with that.
+// Put adds a pod of a cluster, or replaces the pod of that name. Nothing is completed: the pod has all fields that an API
+// server and a kubelet set, including its status. The log of a container begins and ends as the status shows. When a
+// container ends, so do readers that follow its log, and its commands.
 //
-// The pod is the Store's from then on, and must not be changed. A scenario's error leaves the Store as it was.
-func (s *Store) Put(spec scenario.Pod) error {
-	key := keyOf(spec.Pod)
+// The Store keeps the pod, which must not change later. After an error the Store is unchanged.
+func (s *Store) Put(pod scenario.Pod) error {
+	key := keyOf(pod.Pod)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	before := s.byKey[key]
-	e, err := before.next(spec)
+	e, err := s.updateEntry(before, pod)
 	if err != nil {
 		return err
 	}
 	s.byKey[key] = e
 	if before == nil {
-		s.pods = append(s.pods, spec.Pod)
+		s.pods = append(s.pods, pod.Pod)
 		return nil
 	}
-	// Whoever was given the list before still reads it.
-	s.pods = slices.Clone(s.pods)
-	s.pods[slices.Index(s.pods, before.pod)] = spec.Pod
+	s.pods = slices.Clone(s.pods) // earlier callers of list still read the old slice
+	s.pods[slices.Index(s.pods, before.pod)] = pod.Pod
 	return nil
 }
 
-// Remove takes a pod away, and ends what reads its logs or runs in it. Of another uid, or unknown, it is left.
+// Remove removes a pod and ends its commands and the readers that follow its logs. It does nothing if the Store has no pod
+// of this name and uid.
 func (s *Store) Remove(namespace, name string, uid types.UID) {
 	key := types.NamespacedName{Namespace: namespace, Name: name}
 	s.mu.Lock()
@@ -105,22 +124,11 @@ func (s *Store) Remove(namespace, name string, uid types.UID) {
 	e.end(time.Now())
 }
 
-// list gives all pods, for reading only.
+// list returns all pods. The caller must change neither the slice nor the pods.
 func (s *Store) list() []*v1.Pod {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	return s.pods
-}
-
-// entries are those of list, in its order.
-func (s *Store) entries() []*entry {
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	entries := make([]*entry, len(s.pods))
-	for i, pod := range s.pods {
-		entries[i] = s.byKey[keyOf(pod)]
-	}
-	return entries
 }
 
 func (s *Store) entry(namespace, name string) (*entry, bool) {
@@ -134,23 +142,34 @@ func keyOf(pod *v1.Pod) types.NamespacedName {
 	return types.NamespacedName{Namespace: pod.Namespace, Name: pod.Name}
 }
 
-// List gives all pods, in the order in which they were given. The slice is the caller's, the pods are not: they must not
-// be changed.
+// List returns all pods in the order in which they were added. The caller may change the slice, but not the pods.
 func (s *Store) List() []*v1.Pod { return slices.Clone(s.list()) }
 
-// Running gives the pods as a container runtime knows them: those that run, with the names and images of the containers
-// that run, and no more. (kubelet: pkg/kubelet/container, Pod.ToAPIPod)
+// Described returns all pods with the descriptions of their containers, in the order of List. The caller may change the
+// slice, but not the pods and descriptions.
+func (s *Store) Described() []scenario.Pod {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	all := make([]scenario.Pod, len(s.pods))
+	for i, pod := range s.pods {
+		all[i] = scenario.Pod{Pod: pod, Containers: s.byKey[keyOf(pod)].described}
+	}
+	return all
+}
+
+// Running returns the pods that a container runtime lists: those that run, with only the names and images of the containers
+// that run. (kubelet: pkg/kubelet/container, Pod.ToAPIPod)
 func (s *Store) Running() []*v1.Pod {
 	var running []*v1.Pod
 	for _, pod := range s.list() {
-		known := &v1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: pod.Namespace, Name: pod.Name, UID: pod.UID}}
+		listed := &v1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: pod.Namespace, Name: pod.Name, UID: pod.UID}}
 		for _, name := range podlife.ContainerNames(pod) {
 			if status := podlife.ContainerStatus(pod, name); isRunning(status) {
-				known.Spec.Containers = append(known.Spec.Containers, v1.Container{Name: name, Image: status.Image})
+				listed.Spec.Containers = append(listed.Spec.Containers, v1.Container{Name: name, Image: status.Image})
 			}
 		}
-		if pod.Status.Phase == v1.PodRunning || len(known.Spec.Containers) > 0 {
-			running = append(running, known)
+		if pod.Status.Phase == v1.PodRunning || len(listed.Spec.Containers) > 0 {
+			running = append(running, listed)
 		}
 	}
 	return running
@@ -158,11 +177,35 @@ func (s *Store) Running() []*v1.Pod {
 
 func isRunning(status *v1.ContainerStatus) bool { return status != nil && status.State.Running != nil }
 
-// Get finds a pod. It must not be changed.
+// Get returns a pod, which the caller must not change.
 func (s *Store) Get(namespace, name string) (*v1.Pod, bool) {
 	e, found := s.entry(namespace, name)
 	if !found {
 		return nil, false
 	}
 	return e.pod, true
+}
+
+// running returns the entry of a container that runs. Like a container runtime it looks only at the names.
+func (s *Store) running(namespace, name, container string) (*entry, bool) {
+	e, found := s.entry(namespace, name)
+	if !found || !isRunning(podlife.ContainerStatus(e.pod, container)) {
+		return nil, false
+	}
+	return e, true
+}
+
+// IsRunning reports whether the pod has a container of that name, of any type, that runs.
+func (s *Store) IsRunning(namespace, name, container string) bool {
+	_, running := s.running(namespace, name, container)
+	return running
+}
+
+// HasContainer reports whether the pod has a container of that name, of any type.
+func HasContainer(pod *v1.Pod, name string) bool { return podlife.ContainerSpec(pod, name) != nil }
+
+// HasTTY reports whether the spec of a container, of any type, requests a terminal.
+func HasTTY(pod *v1.Pod, name string) bool {
+	c := podlife.ContainerSpec(pod, name)
+	return c != nil && c.TTY
 }

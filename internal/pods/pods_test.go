@@ -9,6 +9,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"fauxlet/internal/pods"
+	"fauxlet/internal/shell"
 	"fauxlet/scenario"
 )
 
@@ -22,7 +23,7 @@ func newPod(namespace, name string, containers ...string) *v1.Pod {
 
 func newStore(t testing.TB, specs ...scenario.Pod) *pods.Store {
 	t.Helper()
-	store, err := pods.NewStore(specs...)
+	store, err := pods.Runtime{Executor: shell.Executor{}}.NewStore(specs...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -156,7 +157,7 @@ func TestRefused(t *testing.T) {
 		{"container-twice", []scenario.Pod{{Pod: newPod("", "a", "c", "c")}}, `pods[0].spec.containers[1].name: Duplicate value: "c"`},
 		{"container-and-init-container", []scenario.Pod{{Pod: twice}}, `pods[0].spec.containers[0].name: Duplicate value: "c"`},
 		{"pod-twice", []scenario.Pod{{Pod: newPod("", "a", "c")}, {Pod: newPod("default", "a", "c")}}, `pods[1].metadata.name: Duplicate value: "default/a"`},
-		{"uid-twice", []scenario.Pod{{Pod: otherUID}, {Pod: sameUID}}, `pods[1].metadata.uid: Invalid value: "u": is the uid of pod default/a too`},
+		{"uid-twice", []scenario.Pod{{Pod: otherUID}, {Pod: sameUID}}, `pods[1].metadata.uid: Invalid value: "u": is also the uid of pod default/a`},
 		{"log-of-no-container", []scenario.Pod{{Pod: newPod("", "a", "c"), Containers: map[string]scenario.Container{"d": {Log: scenario.Log{}}}}}, `it has no container "d"`},
 		{"invalid-log", withLog(scenario.Log{Lines: -1}), "container c of pod default/a: log: lines: -1"},
 		{"usage-above-limit", aboveLimit(), "container c of pod default/a: usage.cpu: 2: must be at most the container's limit"},

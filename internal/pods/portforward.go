@@ -7,68 +7,95 @@ import (
 	"net"
 	"net/http"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	v1 "k8s.io/api/core/v1"
 
 	"fauxlet/internal/oneconn"
+	"fauxlet/internal/podlife"
+	"fauxlet/scenario"
 )
 
-// PortForward connects stream with a port of a pod until either side has ended or ctx is done, and closes it. The port is
-// one of its containers': it answers HTTP with a page that says what was reached, or is forwarded to the address that was
-// given for it. Another port refuses the connection, in the words of a container runtime; a pod that has no port at all
-// answers on each.
+// PortForwarder connects forwarded streams with the ports of pods.
+type PortForwarder interface {
+	// PortForward connects stream with a port until one of the sides ends or ctx is done, and closes stream.
+	PortForward(ctx context.Context, pod ForwardedPod, port int32, stream io.ReadWriteCloser) error
+}
+
+// ForwardedPod is a pod to whose ports streams are forwarded.
+type ForwardedPod struct {
+	scenario.Pod
+	// Connections counts the connections to the pod's ports.
+	Connections *atomic.Int64
+}
+
+// PortForward connects stream with a port of a pod, by the Store's [PortForwarder].
+//
+// With the default PortForwarder, a port of one of the containers answers HTTP requests with a page that names the pod and
+// the port, or is forwarded to the address in the scenario. Another port refuses the connection with the error of a
+// container runtime. A pod without any port answers on every port.
 func (s *Store) PortForward(ctx context.Context, namespace, name string, port int32, stream io.ReadWriteCloser) error {
 	e, found := s.entry(namespace, name)
 	if !found {
 		return fmt.Errorf("pod not found (%q)", name+"_"+namespace)
 	}
-	forward, listens := e.port(port)
+	pod := ForwardedPod{Pod: scenario.Pod{Pod: e.pod, Containers: e.described}, Connections: e.connections}
+	return s.runtime.PortForwarder.PortForward(ctx, pod, port, stream)
+}
+
+// pageForwarder is the default PortForwarder.
+type pageForwarder struct{}
+
+func (pageForwarder) PortForward(ctx context.Context, pod ForwardedPod, port int32, stream io.ReadWriteCloser) error {
+	forward, listens := findPort(&pod.Pod, port)
 	if !listens {
 		// (containerd: internal/cri/server/sandbox_portforward_linux.go)
 		return fmt.Errorf("failed to execute portforward in network namespace %q: failed to connect to localhost:%d inside namespace %q, IPv4: dial tcp4 127.0.0.1:%d: connect: connection refused IPv6 dial tcp6 [::1]:%d: connect: connection refused ",
-			"/var/run/netns/"+string(e.pod.UID), port, e.pod.UID, port, port)
+			"/var/run/netns/"+string(pod.Pod.Pod.UID), port, pod.Pod.Pod.UID, port, port)
 	}
 	if forward != "" {
 		return splice(ctx, stream, forward)
 	}
-	number := e.connections.Add(1)
+	number := pod.Connections.Add(1)
+	meta := &pod.Pod.Pod.ObjectMeta
 	oneconn.Serve(ctx, newStreamConn(stream), &http.Server{
 		ReadHeaderTimeout: time.Minute,
 		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			w.Header().Set("Content-Type", "text/plain; charset=utf-8")
-			fmt.Fprintf(w, "pod %s/%s\nport %d\nconnection %d\n%s %s\n", namespace, name, port, number, r.Method, r.URL.RequestURI())
+			fmt.Fprintf(w, "pod %s/%s\nport %d\nconnection %d\n%s %s\n",
+				meta.Namespace, meta.Name, port, number, r.Method, r.URL.RequestURI())
 		}),
 	})
 	return nil
 }
 
-// port says whether something listens on a port of the pod, and where it is forwarded to.
-func (e *entry) port(port int32) (forward string, listens bool) {
-	any := true
-	for _, container := range e.containers {
-		for _, p := range container.is.Ports {
-			any = false
+// findPort reports whether a pod listens on a port, and the address to which the port is forwarded, if any.
+func findPort(pod *scenario.Pod, port int32) (forward string, listens bool) {
+	hasPorts := false
+	for _, name := range podlife.ContainerNames(pod.Pod) {
+		for _, p := range pod.Containers[name].Ports {
+			hasPorts = true
 			if p.Port == port {
 				return p.Forward, true
 			}
 		}
 	}
-	for _, c := range slices.Concat(e.pod.Spec.InitContainers, e.pod.Spec.Containers) {
+	for _, c := range slices.Concat(pod.Pod.Spec.InitContainers, pod.Pod.Spec.Containers) {
 		for _, p := range c.Ports {
 			if p.Protocol != "" && p.Protocol != v1.ProtocolTCP {
 				continue
 			}
-			any = false
+			hasPorts = true
 			if p.ContainerPort == port {
 				return "", true
 			}
 		}
 	}
-	return "", any
+	return "", !hasPorts
 }
 
-// splice copies both ways between stream and an address, and passes on the end of either direction by itself.
+// splice copies both ways between stream and an address. The end of one direction does not end the other.
 func splice(ctx context.Context, stream io.ReadWriteCloser, address string) error {
 	defer stream.Close()
 	conn, err := (&net.Dialer{Timeout: 10 * time.Second}).DialContext(ctx, "tcp", address)
@@ -87,7 +114,7 @@ func splice(ctx context.Context, stream io.ReadWriteCloser, address string) erro
 	if _, err := io.Copy(stream, conn); err != nil {
 		return err
 	}
-	stream.Close() // says that there is no more to come; what the client still sends is let through
+	stream.Close() // no more data to the client; what it still sends is copied
 	select {
 	case err = <-sent:
 	case <-ctx.Done():
@@ -95,7 +122,7 @@ func splice(ctx context.Context, stream io.ReadWriteCloser, address string) erro
 	return err
 }
 
-// streamConn is a net.Conn of a stream. It reads through a pipe, which has the deadlines by which a server ends a read that
+// streamConn makes a net.Conn of a stream. It reads through a pipe, because a server sets deadlines to end a read that
 // waits.
 type streamConn struct {
 	net.Conn

@@ -6,8 +6,8 @@ import (
 	"sync"
 )
 
-// terminal writes as a terminal's line discipline does: a line feed becomes a carriage return and a line feed, and so does
-// the carriage return of an Enter that comes back.
+// terminal writes like the line discipline of a terminal. A line feed becomes a carriage return and a line feed, and so does
+// a carriage return, which is the echo of an Enter key.
 type terminal struct {
 	to   io.Writer
 	last byte
@@ -33,14 +33,14 @@ func (t *terminal) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// locked is a writer to which one at a time writes.
-type locked struct {
+// lockedWriter serializes writes. It drops empty writes, which would be empty frames on a stream.
+type lockedWriter struct {
 	lock sync.Mutex
 	to   io.Writer
 }
 
-func (w *locked) Write(p []byte) (int, error) {
-	if len(p) == 0 { // on a stream of frames, an empty one says nothing
+func (w *lockedWriter) Write(p []byte) (int, error) {
+	if len(p) == 0 {
 		return 0, nil
 	}
 	w.lock.Lock()

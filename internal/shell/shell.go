@@ -19,13 +19,14 @@ package shell
 import (
 	"context"
 	"fmt"
-	"io"
 	"maps"
 	"path"
 	"slices"
 	"strings"
 	"sync"
 	"time"
+
+	"fauxlet/internal/pods"
 )
 
 // Config describes a container.
@@ -60,30 +61,29 @@ type Container struct {
 	processes map[int]*process
 }
 
-// Streams are the streams of a command. Each may be nil. With TTY both outputs go to Stdout with CRLF line ends, Stdin
-// receives keys, and Resize receives terminal sizes. Resize is read until it is closed or the command has ended.
-type Streams struct {
-	Stdin          io.Reader
-	Stdout, Stderr io.Writer
-	TTY            bool
-	Resize         <-chan Size
+// Streams, Size and StartError are those of package pods.
+type (
+	Streams    = pods.Streams
+	Size       = pods.Size
+	StartError = pods.StartError
+)
+
+// Executor is a pods.Executor whose commands run in this package's shell.
+type Executor struct{}
+
+// NewEnvironment implements pods.Executor.
+func (Executor) NewEnvironment(c pods.ContainerConfig) (pods.Environment, error) {
+	container, err := New(Config{
+		Hostname: c.Hostname, IP: c.IP, Env: c.Env, UID: c.UID, GID: c.GID,
+		WorkingDir: c.WorkingDir, Command: c.Command, Files: c.Files, Started: c.Started,
+	})
+	if err != nil {
+		return nil, err
+	}
+	return container, nil
 }
 
-// Size is the size of a terminal in characters.
-type Size struct{ Width, Height uint16 }
-
-// StartError means that a command could not be started. It has runc's message, which containerd and the docker engine
-// pass on. Containerd prefixes it with `failed to exec in container: failed to start exec "<id>": `, and its client
-// sees an internal error without an exit code. cri-dockerd writes it as output and ends with Code, 126 or 127, like a
-// shell.
-type StartError struct {
-	Text string
-	Code int
-}
-
-func (e *StartError) Error() string { return e.Text }
-
-// New makes a container. Its errors name the field of Config.
+// New makes a container; an error names the field of its Config.
 func New(config Config) (*Container, error) {
 	if config.Now == nil {
 		config.Now = time.Now

@@ -41,7 +41,7 @@ type terminal struct {
 }
 
 func newTerminal(s *session, streams Streams) *terminal {
-	t := &terminal{ctx: s.ctx, screen: s.stdout, wake: make(chan struct{}), size: Size{80, 24}}
+	t := &terminal{ctx: s.ctx, screen: s.stdout, wake: make(chan struct{}), size: Size{Width: 80, Height: 24}}
 	t.interrupt = func() { s.cancel(signal(sigInt)) }
 	if streams.Stdin == nil {
 		t.ended = true

@@ -1,4 +1,4 @@
-package pods
+package podlog
 
 import (
 	"bytes"
@@ -6,17 +6,18 @@ import (
 	"time"
 )
 
-// criLines are the lines of a log file as a container runtime writes it. All of them have been written.
+// criLines are the lines of a log file that a container runtime has written. All of them have been written.
 type criLines []criLine
 
 type criLine struct {
 	at    time.Time
 	isErr bool
-	// text has a line feed at its end, unless it is a part that the next line goes on from.
+	// text ends with a line feed, unless the line is partial: then the next line continues it.
 	text []byte
 }
 
-// parseCRI reads the CRI's format; nil where any line is not in it. (k8s.io/cri-client/pkg/logs, parseCRILog)
+// parseCRI reads the CRI's log format. It returns nil if any line is not in that format.
+// (k8s.io/cri-client/pkg/logs, parseCRILog)
 func parseCRI(data []byte) criLines {
 	var lines criLines
 	for _, line := range splitLines(data) {
@@ -39,14 +40,14 @@ func parseCRI(data []byte) criLines {
 		if tag, _, _ := bytes.Cut(tags, []byte(":")); string(tag) == "P" {
 			text = bytes.TrimSuffix(text, []byte("\n"))
 		}
-		lines = append(lines, criLine{when, string(stream) == "stderr", text})
+		lines = append(lines, criLine{at: when, isErr: string(stream) == "stderr", text: text})
 	}
 	return lines
 }
 
 func (c criLines) written(time.Time) int64 { return int64(len(c)) }
 
-func (c criLines) ends() (int64, bool) { return int64(len(c)), true }
+func (c criLines) end() (int64, bool) { return int64(len(c)), true }
 
 func (c criLines) time(i int64) time.Time {
 	if i >= int64(len(c)) {
@@ -55,7 +56,7 @@ func (c criLines) time(i int64) time.Time {
 	return c[i].at
 }
 
-// from: times need not be in order, and so every line has to be looked at.
+// from returns 0, because the times need not be in order.
 func (c criLines) from(time.Time) int64 { return 0 }
 
 func (c criLines) stderr(i int64) bool { return c[i].isErr }

@@ -1,4 +1,4 @@
-package pods
+package podstats
 
 import (
 	"crypto/sha256"
@@ -16,20 +16,19 @@ import (
 	"fauxlet/scenario"
 )
 
-// Measure measures the node at the last whole Interval before now. The same pods on the same machine give the same
-// numbers in each process. A container is measured once it runs at such an instant, and a pod once one of its containers
-// is.
-func (s *Store) Measure(machine Machine, now time.Time) *Measurement {
-	return s.MeasureAs(machine, now, func(_ *v1.Pod, _ string, usage scenario.Usage) scenario.Usage { return usage })
-}
-
-// MeasureAs is Measure of containers that use what uses makes of what they were said to; no more than their limits, in any
-// case.
-func (s *Store) MeasureAs(machine Machine, now time.Time, uses func(pod *v1.Pod, container string, usage scenario.Usage) scenario.Usage) *Measurement {
-	t := &tree{at: now.Truncate(Interval), machine: machine, uses: uses}
-	entries := s.entries()
+// Measure computes the use of a node's resources at the last multiple of [Interval] before now. It includes a container once
+// the container runs at such a time, and a pod once it has such a container. adjust, if not nil, replaces the described
+// usage of a container; a container never uses more than its limits.
+func Measure(
+	pods []scenario.Pod, machine Machine, now time.Time,
+	adjust func(pod *v1.Pod, container string, usage scenario.Usage) scenario.Usage,
+) *Measurement {
+	if adjust == nil {
+		adjust = func(_ *v1.Pod, _ string, usage scenario.Usage) scenario.Usage { return usage }
+	}
+	t := &tree{at: now.Truncate(Interval), machine: machine, adjust: adjust}
 	if t.machine.Booted.IsZero() {
-		t.machine.Booted = s.booted(t.at)
+		t.machine.Booted = booted(pods, t.at)
 	}
 	const (
 		node = iota
@@ -41,16 +40,16 @@ func (s *Store) MeasureAs(machine Machine, now time.Time, uses func(pod *v1.Pod,
 		burstable
 		first
 	)
-	t.groups = make([]Cgroup, first, first+4*len(entries))
-	for _, e := range entries {
-		t.addPod(e)
+	t.groups = make([]Cgroup, first, first+4*len(pods))
+	for _, pod := range pods {
+		t.addPod(pod)
 	}
 	groups := t.groups
 
-	pods := t.parts("kubepods")
-	groups[all] = t.group(KindPods, t.path(pods))
-	groups[besteffort] = t.group(kindGroup, t.path(append(pods, "besteffort")))
-	groups[burstable] = t.group(kindGroup, t.path(append(pods, "burstable")))
+	kubepods := t.parts("kubepods")
+	groups[all] = t.group(KindPods, t.path(kubepods))
+	groups[besteffort] = t.group(kindGroup, t.path(append(kubepods, "besteffort")))
+	groups[burstable] = t.group(kindGroup, t.path(append(kubepods, "burstable")))
 	groups[besteffort].Shares, groups[burstable].Shares = shares(0), shares(0)
 	var network Interface
 	var disk Disk
@@ -80,7 +79,7 @@ func (s *Store) MeasureAs(machine Machine, now time.Time, uses func(pod *v1.Pod,
 		}
 	}
 
-	// What a node does without any pod, and a little more for each.
+	// The system uses a fixed amount, and a little more for each pod.
 	groups[kubelet] = t.service(KindKubelet, "kubelet", 25*millicore+uint64(count)*millicore, 60*mebibyte+uint64(count)*mebibyte/4)
 	groups[runtime] = t.service(KindRuntime, "containerd", 15*millicore+uint64(count)*millicore/2, 50*mebibyte+uint64(count)*mebibyte/4)
 	rest := t.service(kindGroup, "the rest", 40*millicore, 380*mebibyte)
@@ -106,7 +105,7 @@ func (s *Store) MeasureAs(machine Machine, now time.Time, uses func(pod *v1.Pod,
 	network.RxPackets += uptime / 40
 	network.TxPackets += uptime / 50
 	root.Network = []Interface{network}
-	// Pods on the node's own network see what the node sees.
+	// Pods with hostNetwork have the network of the node.
 	for i := first; i < len(groups); i++ {
 		if groups[i].Kind == KindSandbox && groups[i].Pod.Spec.HostNetwork {
 			groups[i].Network = root.Network
@@ -120,10 +119,12 @@ func (s *Store) MeasureAs(machine Machine, now time.Time, uses func(pod *v1.Pod,
 	}
 }
 
-// booted is an hour before the first of the pods was there; a node without any is started anew now and then.
-func (s *Store) booted(at time.Time) time.Time {
+// booted returns the boot time of a machine: an hour before its first pod was created. A machine without pods seems to boot
+// every 30 days.
+func booted(pods []scenario.Pod, at time.Time) time.Time {
 	first := at.Truncate(30 * 24 * time.Hour)
-	for i, pod := range s.list() {
+	for i := range pods {
+		pod := pods[i].Pod
 		if started := created(pod); i == 0 || started.Before(first) {
 			first = started
 		}
@@ -138,17 +139,17 @@ func (s *Store) booted(at time.Time) time.Time {
 	return first.Add(-time.Hour).Truncate(time.Minute)
 }
 
-// tree puts cgroups together.
+// tree builds the list of cgroups.
 type tree struct {
 	at      time.Time
 	machine Machine
 	groups  []Cgroup
-	uses    func(*v1.Pod, string, scenario.Usage) scenario.Usage
+	adjust  func(*v1.Pod, string, scenario.Usage) scenario.Usage
 }
 
-// addPod adds the cgroup of a pod with those below it, if any of its containers runs.
-func (t *tree) addPod(e *entry) {
-	pod := e.pod
+// addPod adds the cgroups of a pod, if any of its containers runs.
+func (t *tree) addPod(p scenario.Pod) {
+	pod := p.Pod
 	at := len(t.groups)
 	parts := t.parts("kubepods")
 	switch podlife.QOSClass(pod) {
@@ -165,7 +166,7 @@ func (t *tree) addPod(e *entry) {
 	for kind, spec := range podlife.Containers(pod) {
 		c := *spec
 		if kind == podlife.EphemeralContainer {
-			c.Resources = v1.ResourceRequirements{} // it has none of its own
+			c.Resources = v1.ResourceRequirements{} // the API allows none
 		}
 		status := podlife.ContainerStatus(pod, c.Name)
 		if status == nil || status.State.Running == nil {
@@ -178,7 +179,7 @@ func (t *tree) addPod(e *entry) {
 		if !started.Before(t.at) {
 			continue
 		}
-		t.groups = append(t.groups, t.container(pod, parent, &c, t.uses(pod, c.Name, e.usageOf(c.Name)), status.ContainerID, started))
+		t.groups = append(t.groups, t.container(pod, parent, &c, t.adjust(pod, c.Name, p.Containers[c.Name].Usage), status.ContainerID, started))
 		requested += positive(c.Resources.Requests, v1.ResourceCPU, resource.Milli)
 		cpu := positive(c.Resources.Limits, v1.ResourceCPU, resource.Milli)
 		bytes := positive(c.Resources.Limits, v1.ResourceMemory, 0)
@@ -235,7 +236,7 @@ func (t *tree) container(pod *v1.Pod, parent string, c *v1.Container, usage scen
 	return group
 }
 
-// sandbox is the container that does nothing but hold the pod's network.
+// sandbox returns the cgroup of the pause container, which holds the pod's network.
 func (t *tree) sandbox(pod *v1.Pod, parent string) Cgroup {
 	group := t.group(KindSandbox, "")
 	group.Pod, group.Image, group.Created = pod, "registry.k8s.io/pause:3.10", created(pod)
@@ -261,7 +262,7 @@ func (t *tree) sandbox(pod *v1.Pod, parent string) Cgroup {
 	return group
 }
 
-// service is a cgroup of the system.
+// service returns the cgroup of a system service.
 func (t *tree) service(kind Kind, name string, cpu, memory uint64) Cgroup {
 	group := t.group(kind, "/system.slice/"+name+".service")
 	hash := hashOf(t.machine.Node, name)
@@ -274,16 +275,16 @@ func (t *tree) service(kind Kind, name string, cpu, memory uint64) Cgroup {
 	return group
 }
 
-// group is a cgroup with nothing in it, created when the machine booted.
+// group returns an empty cgroup that was created when the machine booted.
 func (t *tree) group(kind Kind, path string) Cgroup {
 	return Cgroup{Kind: kind, Path: path, Created: t.machine.Booted, Shares: shares(1000), Period: period, MemoryLimit: Unlimited, SwapLimit: Unlimited}
 }
 
-// use fills in CPU, memory and processes. Shares of memory are of pages.
+// use sets CPU, memory and processes. All parts of the memory are multiples of the page size.
 func (t *tree) use(group *Cgroup, l load) {
 	at, started := t.at.UnixMilli(), group.Created.UnixMilli()
 	before := max(started, t.at.Add(-Interval).UnixMilli())
-	// The kernel counts in microseconds.
+	// The kernel counts CPU time in microseconds.
 	group.CPU.Total = l.cpu.sum(started, at) / 1000 * 1000
 	group.CPU.Rate = mulDiv(group.CPU.Total-l.cpu.sum(started, before)/1000*1000, 1000, uint64(max(at-before, 1)))
 	group.CPU.User = group.CPU.Total / 10_000 * 7_000
@@ -308,7 +309,7 @@ func (t *tree) use(group *Cgroup, l load) {
 	group.Processes = Processes{Processes: processes, Threads: processes * 4, Files: processes * 9, Sockets: processes * 2}
 }
 
-// fit makes up a machine that what runs on it leaves half empty.
+// fit chooses missing sizes of the machine so that at least half of it is free.
 func (t *tree) fit(node *Cgroup) {
 	if t.machine.Cores == 0 {
 		for t.machine.Cores = 4; uint64(t.machine.Cores)*1e9 < 2*node.CPU.Rate; {
@@ -338,10 +339,10 @@ func (t *tree) filesystems(node *Cgroup, images, disk Disk) []Filesystem {
 	return []Filesystem{shm, root, run}
 }
 
-// since is in milliseconds, and not below 0.
+// since returns milliseconds, at least 0.
 func (t *tree) since(from time.Time) uint64 { return uint64(max(t.at.Sub(from).Milliseconds(), 0)) }
 
-// parts are the names of a cgroup below the root of those that the kubelet makes.
+// parts returns the name of a cgroup as path elements, including the cgroup root.
 func (t *tree) parts(name string) []string {
 	var parts []string
 	for part := range strings.SplitSeq(t.machine.CgroupRoot, "/") {
@@ -352,7 +353,7 @@ func (t *tree) parts(name string) []string {
 	return append(parts, name)[: len(parts)+1 : len(parts)+1]
 }
 
-// path is the path of a cgroup by its names. (kubelet: pkg/kubelet/cm, CgroupName.ToSystemd and ToCgroupfs)
+// path returns the path of a cgroup. (kubelet: pkg/kubelet/cm, CgroupName.ToSystemd and ToCgroupfs)
 func (t *tree) path(parts []string) string {
 	if !t.machine.Systemd {
 		return "/" + path.Join(parts...)
@@ -376,10 +377,11 @@ func (t *tree) scope(parent, id string) string {
 	return parent + "/" + id
 }
 
-// period is that of the kernel's CPU bandwidth control, in microseconds.
+// period is the period of the kernel's CPU bandwidth control, in microseconds.
 const period = 100_000
 
-// shares is what cAdvisor reads back of a request in millicores, which the kernel keeps as a weight from 1 to 10000.
+// shares returns the CPU shares that cAdvisor reports for a request in millicores. The kernel stores a weight from 1 to
+// 10000, so the result is rounded.
 // (cAdvisor: container/common, convertCPUWeightToCPULimit)
 func shares(millicores uint64) uint64 {
 	shares := min(max(millicores*1024/1000, 2), 262_144)
@@ -389,7 +391,7 @@ func shares(millicores uint64) uint64 {
 
 var hexID = regexp.MustCompile(`^[0-9a-f]{32,64}$`)
 
-// runtimeID is a container's id as its status has it, if that is one that a runtime could have made.
+// runtimeID returns the id in a container's status if it has the form of a runtime's ids, and otherwise a made one.
 func runtimeID(pod *v1.Pod, name, status string) string {
 	if _, id, _ := strings.Cut(status, "://"); hexID.MatchString(id) {
 		return id

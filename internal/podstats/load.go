@@ -1,4 +1,4 @@
-package pods
+package podstats
 
 import (
 	"encoding/binary"
@@ -12,11 +12,11 @@ import (
 	"fauxlet/scenario"
 )
 
-// load is what a container does to the node: two waves, and small things that depend on its name.
+// load describes the use of a container: CPU and memory as waves, and smaller values that depend on its name.
 type load struct {
 	cpu    wave // nanocores
 	memory wave // bytes
-	// hash is the container's own; digits of it make up what nobody asks to be exact.
+	// hash is different for each container. The smaller values are made from it.
 	hash uint64
 }
 
@@ -41,7 +41,8 @@ func newLoad(pod *v1.Pod, container *v1.Container, usage scenario.Usage) load {
 	return l
 }
 
-// average is given, or made of the container's request (which is its limit, where it has only that), or of none.
+// average returns the given average or, if that is 0, three quarters of the container's request. A container with only a
+// limit requests its limit. A container with neither gets the value none.
 func (l load) average(given int64, container *v1.Container, name v1.ResourceName, scale resource.Scale, none uint64) uint64 {
 	if given > 0 {
 		return uint64(given)
@@ -54,7 +55,8 @@ func (l load) average(given int64, container *v1.Container, name v1.ResourceName
 	return none
 }
 
-// positive is the amount of a resource, within what is sane; 0 where there is none.
+// positive returns the amount of a resource, at most scenario.MaxCPU or scenario.MaxMemory. It returns 0 for a missing or
+// negative amount.
 func positive(list v1.ResourceList, name v1.ResourceName, scale resource.Scale) uint64 {
 	amount, there := list[name]
 	if !there || amount.Sign() <= 0 {
@@ -70,7 +72,7 @@ func positive(list v1.ResourceList, name v1.ResourceName, scale resource.Scale) 
 	return uint64(amount.ScaledValue(scale))
 }
 
-// digit is a number from low to high that depends on the container's name and on the two.
+// digit returns a number from low to high that depends on the hash and on the two bounds.
 func (l load) digit(low, high int) int {
 	return low + int(hashOf(string(binary.BigEndian.AppendUint64(nil, l.hash)), fmt.Sprint(low, high))%uint64(high-low+1))
 }
@@ -81,46 +83,46 @@ func hashOf(parts ...string) uint64 {
 		hash.Write([]byte(part))
 		hash.Write([]byte{0})
 	}
-	// FNV's last bytes hardly reach its upper bits.
+	// The last bytes hardly change the upper bits of FNV, so mix them.
 	mixed := hash.Sum64()
 	mixed ^= mixed >> 32
 	mixed *= 0x9e3779b97f4a7c15
 	return mixed ^ mixed>>29
 }
 
-// wave goes up and down in straight lines: from mean-swing to mean+swing and back in a period of so many milliseconds,
-// which is a multiple of 4. It is a function of the time of day, and so the same in each process.
+// wave is a triangle wave: it rises in a straight line from mean-swing to mean+swing, and falls back. period is in
+// milliseconds and a multiple of 4. The wave is a function of the time of day, and so the same in every process.
 //
-// All of it is in integers: what is summed up never goes back, and a rate is exactly the difference of two sums.
+// All arithmetic is in integers. So sums never decrease, and a rate is exactly the difference of two sums.
 type wave struct{ mean, swing, period, phase uint64 }
 
-// below keeps the wave at or below a limit.
+// below lowers the wave so that it never exceeds a limit.
 func (w *wave) below(limit uint64) {
 	w.mean = min(w.mean, limit)
 	w.swing = min(w.swing, limit-w.mean)
 }
 
-// turn is how far into its period the wave is, at a time in milliseconds since 1970.
+// turn returns the time since the start of the current period, for a time in milliseconds since 1970.
 func (w wave) turn(ms int64) uint64 {
 	return uint64(((ms+int64(w.phase))%int64(w.period) + int64(w.period)) % int64(w.period))
 }
 
-// at is the wave's value.
+// at returns the value of the wave.
 func (w wave) at(ms int64) uint64 {
 	turn := w.turn(ms)
 	turn = min(turn, w.period-turn)
 	return w.mean - w.swing + mulDiv(w.swing, 4*turn, w.period)
 }
 
-// sum is the integral over a time in milliseconds since 1970, in units of the value times seconds, rounded down. It never
-// falls as to grows.
+// sum returns the integral between two times in milliseconds since 1970, in units of the value times seconds, rounded down.
+// It never decreases as to grows.
 func (w wave) sum(from, to int64) uint64 {
 	if to <= from {
 		return 0
 	}
 	scale := 1000 * w.period
 	high, low := bits.Mul64(w.mean, uint64(to-from)*w.period)
-	// The part that swings is zero after each half of a period.
+	// The integral of the swing is zero over each half of a period.
 	swung := w.swung(to) - w.swung(from)
 	swingHigh, swingLow := bits.Mul64(w.swing, uint64(max(swung, -swung)))
 	var carry uint64
@@ -135,7 +137,7 @@ func (w wave) sum(from, to int64) uint64 {
 	return quotient
 }
 
-// swung is the integral of the swing alone since the last turn, times the period, for a swing of 1.
+// swung returns the integral of a swing of 1 since the start of the current half of the period, times the period.
 func (w wave) swung(ms int64) int64 {
 	period, turn := int64(w.period), int64(w.turn(ms))
 	if half := period / 2; turn >= half {
@@ -145,12 +147,9 @@ func (w wave) swung(ms int64) int64 {
 	return 2*turn*turn - turn*period
 }
 
-// mulDiv is a×b÷c, whatever a×b is, where the result is below 1<<64.
+// mulDiv returns a×b÷c. The product may overflow 64 bits, the result must not.
 func mulDiv(a, b, c uint64) uint64 {
 	high, low := bits.Mul64(a, b)
 	quotient, _ := bits.Div64(high%c, low, c)
 	return quotient
 }
-
-// usageOf is what a container was said to use.
-func (e *entry) usageOf(container string) scenario.Usage { return e.of(container).is.Usage }

@@ -1,4 +1,4 @@
-package pods_test
+package podstats_test
 
 import (
 	"fmt"
@@ -15,6 +15,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"fauxlet/internal/pods"
+	"fauxlet/internal/podstats"
 	"fauxlet/scenario"
 )
 
@@ -38,20 +39,32 @@ func running(name string, started ...time.Time) *v1.Pod {
 	return pod
 }
 
-func storeOf(t testing.TB, list ...*v1.Pod) *pods.Store {
+// node is a list of completed pods.
+type node []scenario.Pod
+
+func newNode(t testing.TB, all ...scenario.Pod) node {
 	t.Helper()
-	var specs []scenario.Pod
-	for _, pod := range list {
-		specs = append(specs, scenario.Pod{Pod: pod})
-	}
-	store, err := pods.NewStore(specs...)
+	store, err := pods.NewStore(all...)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return store
+	return store.Described()
 }
 
-func find(t testing.TB, m *pods.Measurement, kind pods.Kind, pod, name string) *pods.Cgroup {
+func nodeOf(t testing.TB, list ...*v1.Pod) node {
+	t.Helper()
+	var all []scenario.Pod
+	for _, pod := range list {
+		all = append(all, scenario.Pod{Pod: pod})
+	}
+	return newNode(t, all...)
+}
+
+func (n node) measure(machine podstats.Machine, now time.Time) *podstats.Measurement {
+	return podstats.Measure(n, machine, now, nil)
+}
+
+func find(t testing.TB, m *podstats.Measurement, kind podstats.Kind, pod, name string) *podstats.Cgroup {
 	t.Helper()
 	for i := range m.Cgroups {
 		if c := &m.Cgroups[i]; c.Kind == kind && (c.Pod == nil || c.Pod.Name == pod) && c.Name == name {
@@ -66,12 +79,12 @@ func find(t testing.TB, m *pods.Measurement, kind pods.Kind, pod, name string) *
 func TestMeasureRateIsGrowth(t *testing.T) {
 	pod := running("a", since, since)
 	pod.Spec.Containers[0].Resources.Requests = v1.ResourceList{v1.ResourceCPU: resource.MustParse("3")}
-	store := storeOf(t, pod, running("b", since))
-	seconds := uint64(pods.Interval / time.Second)
-	last := store.Measure(pods.Machine{}, since.Add(pods.Interval))
+	node := nodeOf(t, pod, running("b", since))
+	seconds := uint64(podstats.Interval / time.Second)
+	last := node.measure(podstats.Machine{}, since.Add(podstats.Interval))
 	low, high := ^uint64(0), uint64(0)
 	for i := range 500 {
-		m := store.Measure(pods.Machine{}, since.Add(time.Duration(i+2)*pods.Interval))
+		m := node.measure(podstats.Machine{}, since.Add(time.Duration(i+2)*podstats.Interval))
 		for j := range m.Cgroups {
 			c, before := &m.Cgroups[j], &last.Cgroups[j]
 			if c.CPU.Total != before.CPU.Total+c.CPU.Rate*seconds {
@@ -82,7 +95,7 @@ func TestMeasureRateIsGrowth(t *testing.T) {
 			}
 			notBelow(t, c.Path, reflect.ValueOf(*c), reflect.ValueOf(*before))
 		}
-		rate := find(t, m, pods.KindContainer, "a", "c0").CPU.Rate
+		rate := find(t, m, podstats.KindContainer, "a", "c0").CPU.Rate
 		low, high = min(low, rate), max(high, rate)
 		last = m
 	}
@@ -124,18 +137,18 @@ func TestMeasureAddsUp(t *testing.T) {
 		list = append(list, running(fmt.Sprint("pod-", i), since, since.Add(time.Minute)))
 	}
 	list[0].Spec.Containers[0].Resources.Limits = v1.ResourceList{v1.ResourceCPU: resource.MustParse("1"), v1.ResourceMemory: resource.MustParse("64Mi")}
-	m := storeOf(t, list...).Measure(pods.Machine{Node: "n"}, since.Add(time.Hour))
+	m := nodeOf(t, list...).measure(podstats.Machine{Node: "n"}, since.Add(time.Hour))
 	var podCPU, containerCPU, podMemory, containerMemory, all uint64
 	for i := range m.Cgroups {
 		c := &m.Cgroups[i]
 		switch c.Kind {
-		case pods.KindPod:
+		case podstats.KindPod:
 			podCPU += c.CPU.Total
 			podMemory += c.Memory.WorkingSet
-		case pods.KindContainer, pods.KindSandbox:
+		case podstats.KindContainer, podstats.KindSandbox:
 			containerCPU += c.CPU.Total
 			containerMemory += c.Memory.WorkingSet
-		case pods.KindPods:
+		case podstats.KindPods:
 			all = c.CPU.Total
 		}
 		memory := &c.Memory
@@ -147,7 +160,7 @@ func TestMeasureAddsUp(t *testing.T) {
 		t.Errorf("pods use %d ns and %d bytes, their containers %d and %d, all together %d ns", podCPU, podMemory, containerCPU, containerMemory, all)
 	}
 	node := &m.Cgroups[0]
-	if node.Kind != pods.KindNode || node.CPU.Total <= all || node.Memory.WorkingSet <= podMemory {
+	if node.Kind != podstats.KindNode || node.CPU.Total <= all || node.Memory.WorkingSet <= podMemory {
 		t.Errorf("the node uses %d ns and %d bytes, its pods %d and %d", node.CPU.Total, node.Memory.WorkingSet, all, podMemory)
 	}
 	if node.CPU.Rate > uint64(m.Machine.Cores)*1e9 || node.Memory.Usage > m.Machine.Memory || node.MemoryLimit != m.Machine.Memory {
@@ -162,17 +175,17 @@ func TestMeasureAddsUp(t *testing.T) {
 
 // TestMeasureIsDeterministic: another Store of the same pods, asked within the same interval, tells the same.
 func TestMeasureIsDeterministic(t *testing.T) {
-	at := since.Add(26 * time.Hour).Truncate(pods.Interval)
-	machine := pods.Machine{Node: "node-1"}
-	first := storeOf(t, running("a", since), running("b", since)).Measure(machine, at)
-	again := storeOf(t, running("a", since), running("b", since)).Measure(machine, at.Add(pods.Interval-1))
+	at := since.Add(26 * time.Hour).Truncate(podstats.Interval)
+	machine := podstats.Machine{Node: "node-1"}
+	first := nodeOf(t, running("a", since), running("b", since)).measure(machine, at)
+	again := nodeOf(t, running("a", since), running("b", since)).measure(machine, at.Add(podstats.Interval-1))
 	if diff := cmp.Diff(first, again); diff != "" {
 		t.Error(diff)
 	}
 	if !first.Time.Equal(at) {
 		t.Errorf("measured at %v, want %v", first.Time, at)
 	}
-	other := storeOf(t, running("a", since), running("b", since)).Measure(machine, at.Add(pods.Interval))
+	other := nodeOf(t, running("a", since), running("b", since)).measure(machine, at.Add(podstats.Interval))
 	if cmp.Equal(first.Cgroups, other.Cgroups) {
 		t.Error("the next measurement is the same")
 	}
@@ -181,18 +194,18 @@ func TestMeasureIsDeterministic(t *testing.T) {
 func TestMeasureOnlyWhatRuns(t *testing.T) {
 	pending := running("pending", time.Time{})
 	pending.Status.Phase = v1.PodPending
-	m := storeOf(t,
+	m := nodeOf(t,
 		running("a", since, time.Time{}, since.Add(time.Hour)), // runs, waits, starts later
 		pending,
 		running("late", since.Add(time.Hour)),
-	).Measure(pods.Machine{}, since.Add(time.Minute))
+	).measure(podstats.Machine{}, since.Add(time.Minute))
 	var got []string
 	for _, c := range m.Cgroups {
 		if c.Pod != nil {
 			got = append(got, fmt.Sprintf("%d %s %s", c.Kind, c.Pod.Name, c.Name))
 		}
 	}
-	want := []string{fmt.Sprint(int(pods.KindPod), " a "), fmt.Sprint(int(pods.KindSandbox), " a "), fmt.Sprint(int(pods.KindContainer), " a c0")}
+	want := []string{fmt.Sprint(int(podstats.KindPod), " a "), fmt.Sprint(int(podstats.KindSandbox), " a "), fmt.Sprint(int(podstats.KindContainer), " a c0")}
 	if !slices.Equal(got, want) {
 		t.Errorf("got %q, want %q", got, want)
 	}
@@ -200,14 +213,14 @@ func TestMeasureOnlyWhatRuns(t *testing.T) {
 
 // TestMeasureAContainerThatJustStarted: its rate is over the time that it has run, and its counter begins at nothing.
 func TestMeasureAContainerThatJustStarted(t *testing.T) {
-	at := since.Truncate(pods.Interval).Add(time.Hour)
-	store := storeOf(t, running("a", at.Add(-2*time.Second)))
-	c := find(t, store.Measure(pods.Machine{}, at), pods.KindContainer, "a", "c0")
+	at := since.Truncate(podstats.Interval).Add(time.Hour)
+	node := nodeOf(t, running("a", at.Add(-2*time.Second)))
+	c := find(t, node.measure(podstats.Machine{}, at), podstats.KindContainer, "a", "c0")
 	if c.CPU.Total == 0 || c.CPU.Total > 2*63*1e6 || c.CPU.Rate*2 != c.CPU.Total {
 		t.Errorf("after 2 s: %d ns, at a rate of %d", c.CPU.Total, c.CPU.Rate)
 	}
 	// A restart is a new counter.
-	if restarted := find(t, storeOf(t, running("a", since)).Measure(pods.Machine{}, at), pods.KindContainer, "a", "c0"); restarted.CPU.Total <= c.CPU.Total {
+	if restarted := find(t, nodeOf(t, running("a", since)).measure(podstats.Machine{}, at), podstats.KindContainer, "a", "c0"); restarted.CPU.Total <= c.CPU.Total {
 		t.Errorf("after an hour: %d ns, after 2 s: %d", restarted.CPU.Total, c.CPU.Total)
 	}
 }
@@ -221,28 +234,28 @@ func TestMeasurePaths(t *testing.T) {
 		pod.UID = types.UID(fmt.Sprint("0-1-", i))
 		pod.Status.ContainerStatuses[0].ContainerID = "containerd://" + strings.Repeat(fmt.Sprint(i), 64)
 	}
-	store := storeOf(t, burstable, guaranteed, besteffort)
+	node := nodeOf(t, burstable, guaranteed, besteffort)
 	for name, test := range map[string]struct {
-		machine    pods.Machine
+		machine    podstats.Machine
 		all        string
 		containers []string // but for their ids
 	}{
-		"cgroupfs": {pods.Machine{}, "/kubepods", []string{"/kubepods/burstable/pod0-1-0/", "/kubepods/pod0-1-1/", "/kubepods/besteffort/pod0-1-2/"}},
-		"systemd": {pods.Machine{Systemd: true}, "/kubepods.slice", []string{
+		"cgroupfs": {podstats.Machine{}, "/kubepods", []string{"/kubepods/burstable/pod0-1-0/", "/kubepods/pod0-1-1/", "/kubepods/besteffort/pod0-1-2/"}},
+		"systemd": {podstats.Machine{Systemd: true}, "/kubepods.slice", []string{
 			"/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod0_1_0.slice/cri-containerd-",
 			"/kubepods.slice/kubepods-pod0_1_1.slice/cri-containerd-",
 			"/kubepods.slice/kubepods-besteffort.slice/kubepods-besteffort-pod0_1_2.slice/cri-containerd-",
 		}},
-		"a root, cgroupfs": {pods.Machine{CgroupRoot: "/a/b"}, "/a/b/kubepods", []string{"/a/b/kubepods/burstable/pod0-1-0/", "/a/b/kubepods/pod0-1-1/", "/a/b/kubepods/besteffort/pod0-1-2/"}},
-		"a root, systemd": {pods.Machine{Systemd: true, CgroupRoot: "a"}, "/a.slice/a-kubepods.slice", []string{
+		"a root, cgroupfs": {podstats.Machine{CgroupRoot: "/a/b"}, "/a/b/kubepods", []string{"/a/b/kubepods/burstable/pod0-1-0/", "/a/b/kubepods/pod0-1-1/", "/a/b/kubepods/besteffort/pod0-1-2/"}},
+		"a root, systemd": {podstats.Machine{Systemd: true, CgroupRoot: "a"}, "/a.slice/a-kubepods.slice", []string{
 			"/a.slice/a-kubepods.slice/a-kubepods-burstable.slice/a-kubepods-burstable-pod0_1_0.slice/cri-containerd-",
 			"/a.slice/a-kubepods.slice/a-kubepods-pod0_1_1.slice/cri-containerd-",
 			"/a.slice/a-kubepods.slice/a-kubepods-besteffort.slice/a-kubepods-besteffort-pod0_1_2.slice/cri-containerd-",
 		}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			m := store.Measure(test.machine, since.Add(time.Hour))
-			if got := find(t, m, pods.KindPods, "", "").Path; got != test.all {
+			m := node.measure(test.machine, since.Add(time.Hour))
+			if got := find(t, m, podstats.KindPods, "", "").Path; got != test.all {
 				t.Errorf("all pods: %s, want %s", got, test.all)
 			}
 			for i, pod := range []string{"b", "g", "e"} {
@@ -250,7 +263,7 @@ func TestMeasurePaths(t *testing.T) {
 				if test.machine.Systemd {
 					want += ".scope"
 				}
-				if got := find(t, m, pods.KindContainer, pod, "c0").Path; got != want {
+				if got := find(t, m, podstats.KindContainer, pod, "c0").Path; got != want {
 					t.Errorf("%s, want %s", got, want)
 				}
 			}
@@ -259,8 +272,8 @@ func TestMeasurePaths(t *testing.T) {
 }
 
 func TestMeasureANodeWithoutPods(t *testing.T) {
-	store := storeOf(t)
-	first, next := store.Measure(pods.Machine{}, since), store.Measure(pods.Machine{}, since.Add(time.Minute))
+	node := nodeOf(t)
+	first, next := node.measure(podstats.Machine{}, since), node.measure(podstats.Machine{}, since.Add(time.Minute))
 	if a, b := first.Cgroups[0].CPU.Total, next.Cgroups[0].CPU.Total; a == 0 || b <= a {
 		t.Errorf("the node has used %d ns, a minute later %d", a, b)
 	}
@@ -272,20 +285,13 @@ func TestMeasureANodeWithoutPods(t *testing.T) {
 // TestMeasureWhatWasGiven: the usage of a Container is what it uses on average.
 func TestMeasureWhatWasGiven(t *testing.T) {
 	given := scenario.Usage{CPU: resource.MustParse("250m"), Memory: resource.MustParse("64Mi")}
-	store, err := pods.NewStore(scenario.Pod{Pod: running("a", since), Containers: map[string]scenario.Container{"c0": {Usage: given}}})
-	if err != nil {
-		t.Fatal(err)
-	}
+	node := newNode(t, scenario.Pod{Pod: running("a", since), Containers: map[string]scenario.Container{"c0": {Usage: given}}})
 	const day = 24 * time.Hour
-	c := find(t, store.Measure(pods.Machine{}, since.Add(day)), pods.KindContainer, "a", "c0")
+	c := find(t, node.measure(podstats.Machine{}, since.Add(day)), podstats.KindContainer, "a", "c0")
 	if got, want := c.CPU.Total, uint64(day/4); got < want/100*99 || got > want/100*101 {
 		t.Errorf("%d ns in a day, want about %d", got, want)
 	}
 	if got := c.Memory.WorkingSet; got < 60<<20 || got > 68<<20 {
 		t.Errorf("%d bytes, want about 64Mi", got)
-	}
-	_, err = pods.NewStore(scenario.Pod{Pod: running("a", since), Containers: map[string]scenario.Container{"c0": {Usage: scenario.Usage{CPU: resource.MustParse("-1")}}}})
-	if err == nil || !strings.Contains(err.Error(), "container c0 of pod default/a: usage.cpu: -1: ") {
-		t.Errorf("a negative usage: %v", err)
 	}
 }

@@ -1,0 +1,132 @@
+// Package podlog makes the logs of containers that do not run.
+//
+// A generated log is arithmetic. Line i is a function of the log's seed, the names of its container and i, and is written
+// at start + i × interval. So tailLines, sinceTime and limitBytes need no stored lines, a log of a billion lines takes no
+// memory, and two runs print the same. Instead, a text or a file can contain the lines.
+//
+// Begin with [New] and [Log.Read].
+package podlog
+
+import (
+	"cmp"
+	"fmt"
+	"hash/fnv"
+	"math"
+	"os"
+	"time"
+
+	"fauxlet/scenario"
+)
+
+// Age is how long a generated log without a start has been written when the program starts.
+const Age = time.Hour
+
+// Container is the name of a container. Logs of different containers have different lines.
+type Container struct{ Namespace, Pod, Name string }
+
+// Log is the log of one run of a container. It is safe for concurrent use. The methods End and Ended accept a nil Log.
+type Log struct {
+	lines lines
+	// ended is closed when the run has ended at endedAt, which is set before.
+	ended   chan struct{}
+	endedAt time.Time
+}
+
+// New makes a log from its description. made is the time before which a log with an end and without a start has ended.
+// New reads the file of the description; that is its only error.
+func New(l scenario.Log, c Container, made time.Time) (*Log, error) {
+	lines, err := newLines(l, c, made)
+	if err != nil {
+		return nil, err
+	}
+	return &Log{lines: lines, ended: make(chan struct{})}, nil
+}
+
+// Began returns the time of the first line.
+func (l *Log) Began() time.Time { return l.lines.time(0) }
+
+// End ends the run: lines after this time are not written, and readers that follow the log return. Only the first call has
+// an effect. Calls must not be concurrent.
+func (l *Log) End(at time.Time) {
+	if l == nil || l.HasEnded() {
+		return
+	}
+	l.endedAt = at
+	close(l.ended)
+}
+
+// Ended returns a channel that is closed when the run has ended. It is nil for a nil Log.
+func (l *Log) Ended() <-chan struct{} {
+	if l == nil {
+		return nil
+	}
+	return l.ended
+}
+
+// HasEnded reports whether [Log.End] has been called.
+func (l *Log) HasEnded() bool {
+	select {
+	case <-l.Ended():
+		return true
+	default:
+		return false
+	}
+}
+
+// written returns the number of lines at a time.
+func (l *Log) written(now time.Time) int64 {
+	if l.HasEnded() && l.endedAt.Before(now) {
+		now = l.endedAt
+	}
+	return l.lines.written(now)
+}
+
+// finishedLines is the default number of lines in the log of a container that does not run.
+const finishedLines = 100
+
+// Finished returns the description of a log that has an end, for a container that does not run.
+func Finished(l scenario.Log) scenario.Log {
+	if l.Text == "" && l.File == "" && l.Lines == 0 {
+		l.Lines = finishedLines
+	}
+	return l
+}
+
+func newLines(l scenario.Log, c Container, made time.Time) (lines, error) {
+	data := []byte(l.Text)
+	if l.File != "" {
+		var err error
+		if data, err = os.ReadFile(l.File); err != nil {
+			return nil, fmt.Errorf("file: %w", err)
+		}
+	}
+	generated := l.Text == "" && l.File == ""
+	if !generated {
+		if lines := parseCRI(data); lines != nil {
+			return lines, nil
+		}
+	}
+
+	s := schedule{interval: cmp.Or(l.Interval.Duration, scenario.DefaultLogInterval), lines: l.Lines}
+	text := splitLines(data)
+	if !generated {
+		s.lines = int64(len(text))
+	}
+	s.start = made.Add(-Age)
+	switch {
+	case l.Start != nil:
+		s.start = l.Start.Time
+	case s.lines > 0:
+		s.start = made.Add(-time.Duration(s.lines) * s.interval)
+	case !generated:
+		s.start = made
+	}
+	hash := fnv.New64a()
+	fmt.Fprintf(hash, "%d/%s/%s/%s", l.Seed, c.Namespace, c.Pod, c.Name)
+	s.seed = hash.Sum64()
+	s.stderrBelow = uint64(l.Stderr * math.MaxUint32)
+	if generated {
+		return &generatedLines{s}, nil
+	}
+	return &textLines{s, text}, nil
+}
