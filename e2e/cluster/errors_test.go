@@ -114,7 +114,7 @@ func TestKubectlErrorsAreRecognized(t *testing.T) {
 			t.Fatalf("fauxlet explain --error: %+v", asked)
 		}
 		expect.Contains(t, "fauxlet explain --error", asked.Stdout,
-			"\nthe kubelet knows its client, kubelet-client, who may not get nodes/proxy (403)")
+			"\nthe kubelet authenticates its client as kubelet-client, but that user may not get nodes/proxy (403)")
 		const cure = "kubectl create clusterrolebinding kubelet-client --clusterrole=system:kubelet-api-admin --user=kubelet-client"
 		expect.Contains(t, "fauxlet explain --error", asked.Stdout, "\n  "+cure+"\n")
 		t.Cleanup(func() {

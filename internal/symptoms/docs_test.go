@@ -10,34 +10,23 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-var update = flag.Bool("update", false, "write docs/errors.md from the table")
+var update = flag.Bool("update", false, "generate docs/errors.md from the table")
 
-// TestDocs holds docs/errors.md to the table.
+const docsIntroduction = `# Errors between kubectl, kube-apiserver, scrapers and a kubelet
+
+For each error: its meaning, its causes (the most likely first) with how to check them and what to change, and commands to
+run. Words in capitals are placeholders. ` + "`fauxlet explain --error`" + ` finds these errors in a text and fills in the
+addresses and names of that text; see [explain.md](explain.md). A test reproduces each error.
+
+This page is generated from the table in the code: ` + "`go test ./internal/symptoms -run TestDocs -update`" + `.
+
+| error | explanation |
+|---|---|
+`
+
+// TestDocs compares docs/errors.md with the table.
 func TestDocs(t *testing.T) {
-	cell := strings.NewReplacer("|", `\|`, "\n", " ")
-	var list, rows strings.Builder
-	for _, s := range Table() {
-		f := Finding{Symptom: s}
-		f.fill() // what differs is in capitals
-		for _, text := range s.Texts {
-			fmt.Fprintf(&list, "| `%s` | [%s](#%s) |\n", cell.Replace(text), s.ID, s.ID)
-		}
-		fmt.Fprintf(&rows, "\n## %s\n\n```\n%s\n```\n\n%s.\n\n", s.ID, strings.Join(s.Texts, "\n"), sentence(f.Meaning))
-		rows.WriteString("| it comes of | how to tell | the cure |\n|---|---|---|\n")
-		for _, c := range f.Causes {
-			fmt.Fprintf(&rows, "| %s | %s | %s |\n", cell.Replace(c.Cause), cell.Replace(c.Check), cell.Replace(c.Remedy))
-		}
-		fmt.Fprintf(&rows, "\n```sh\n%s\n```\n\n", strings.Join(f.Next, "\n"))
-		if len(s.Reports) > 0 {
-			fmt.Fprintf(&rows, "Others have met it: %s.\n\n", strings.Join(s.Reports, ", "))
-		}
-		fmt.Fprintf(&rows, "Proof: %s.\n", s.Proof)
-	}
-	page := "# Errors between kubectl, kube-apiserver, scrapers and a kubelet\n\n" +
-		"What each says in other words, and what it comes of, the likeliest first. `fauxlet explain --error` finds them in a text, and fills in the addresses and names that it has; " +
-		"how is in [explain.md](explain.md). Words in capitals are to be filled in. Under each stands what to run next, and the test that has it happen for its cause.\n\n" +
-		"This page is written from the table in the code: `go test ./internal/symptoms -run TestDocs -update`.\n\n" +
-		"| the error | |\n|---|---|\n" + list.String() + rows.String()
+	page := docsPage()
 	const path = "../../docs/errors.md"
 	if *update {
 		if err := os.WriteFile(path, []byte(page), 0o644); err != nil {
@@ -49,14 +38,40 @@ func TestDocs(t *testing.T) {
 		t.Fatal(err)
 	}
 	if diff := cmp.Diff(page, string(got)); diff != "" {
-		t.Errorf("docs/errors.md is not what the table says; -update writes it:\n%s", diff)
+		t.Errorf("docs/errors.md differs from the table; -update generates it:\n%s", diff)
 	}
 }
 
-// sentence begins with a capital letter, unless with the name of a program.
+func docsPage() string {
+	cell := strings.NewReplacer("|", `\|`, "\n", " ").Replace
+	var list, sections strings.Builder
+	for _, s := range Table() {
+		f := Finding{Symptom: s}
+		f.fill() // variable parts become placeholders
+		for _, text := range s.Texts {
+			fmt.Fprintf(&list, "| `%s` | [%s](#%s) |\n", cell(text), s.ID, s.ID)
+		}
+		fmt.Fprintf(&sections, "\n## %s\n\n```\n%s\n```\n\n", s.ID, strings.Join(s.Texts, "\n"))
+		fmt.Fprintf(&sections, "%s.\n\n", sentence(f.Meaning))
+		sections.WriteString("| cause | check | remedy |\n|---|---|---|\n")
+		for _, c := range f.Causes {
+			fmt.Fprintf(&sections, "| %s | %s | %s |\n", cell(c.Cause), cell(c.Check), cell(c.Remedy))
+		}
+		fmt.Fprintf(&sections, "\n```sh\n%s\n```\n\n", strings.Join(f.Next, "\n"))
+		if len(s.Reports) > 0 {
+			fmt.Fprintf(&sections, "Public reports: %s.\n\n", strings.Join(s.Reports, ", "))
+		}
+		fmt.Fprintf(&sections, "Reproduced by %s.\n", s.Proof)
+	}
+	return docsIntroduction + list.String() + sections.String()
+}
+
+// sentence capitalizes the first letter, unless the sentence begins with the name of a program.
 func sentence(s string) string {
-	if strings.HasPrefix(s, "kube") {
-		return s
+	for _, program := range []string{"kube", "metrics-server"} {
+		if strings.HasPrefix(s, program) {
+			return s
+		}
 	}
 	return strings.ToUpper(s[:1]) + s[1:]
 }

@@ -24,11 +24,11 @@ import (
 	"fauxlet/testcerts"
 )
 
-// TestErrorsOfGo has errors happen between a client and a server of Go's net/http and crypto/tls.
+// TestErrorsOfGo reproduces errors between a client and a server with Go's net/http and crypto/tls.
 func TestErrorsOfGo(t *testing.T) {
 	ca, err := testcerts.NewAuthority("cluster-ca")
 	check(t, err)
-	// serving is the error of a client that trusts ca and meets a serving certificate of a kind, at loopback or by name.
+	// serving returns the error of a client that trusts ca, about a kind of serving certificate.
 	serving := func(kind string, byName bool) func(*testing.T) string {
 		return func(t *testing.T) string {
 			host := "127.0.0.1"
@@ -47,24 +47,24 @@ func TestErrorsOfGo(t *testing.T) {
 		}
 	}
 	prove(t, ofGo, []reproduction{
-		{id: "connection-refused", told: func(t *testing.T) string {
+		{id: "connection-refused", reproduce: func(t *testing.T) string {
 			listener, err := net.Listen("tcp", "127.0.0.1:0")
 			check(t, err)
 			listener.Close()
 			return get(t, &http.Transport{}, "https://"+listener.Addr().String()+"/pods")
 		}},
-		{id: "timeout", of: "dialling", told: func(t *testing.T) string {
+		{id: "timeout", variant: "dialling", reproduce: func(t *testing.T) string {
 			dialer := &net.Dialer{Timeout: time.Nanosecond}
 			return get(t, &http.Transport{DialContext: dialer.DialContext}, "https://127.0.0.1:10250/pods")
-		}, with: map[string]string{"address": "127.0.0.1:10250"}},
-		{id: "timeout", of: "a handshake", told: func(t *testing.T) string {
+		}, values: map[string]string{"address": "127.0.0.1:10250"}},
+		{id: "timeout", variant: "a handshake", reproduce: func(t *testing.T) string {
 			return get(t, &http.Transport{TLSHandshakeTimeout: time.Millisecond}, "https://"+accept(t, func(conn net.Conn) { io.Copy(io.Discard, conn) })+"/pods")
 		}},
-		{id: "no-such-host", told: func(t *testing.T) string {
-			dialer := &net.Dialer{Resolver: &net.Resolver{PreferGo: true, Dial: nobody}}
+		{id: "no-such-host", reproduce: func(t *testing.T) string {
+			dialer := &net.Dialer{Resolver: &net.Resolver{PreferGo: true, Dial: emptyDNS}}
 			return get(t, &http.Transport{DialContext: dialer.DialContext}, "https://node-1.example:10250/pods")
-		}, with: map[string]string{"host": "node-1.example"}},
-		{id: "proxy-refuses", told: func(t *testing.T) string {
+		}, values: map[string]string{"host": "node-1.example"}},
+		{id: "proxy-refuses", reproduce: func(t *testing.T) string {
 			proxy := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(http.StatusForbidden) }))
 			t.Cleanup(proxy.Close)
 			at, err := url.Parse(proxy.URL)
@@ -72,30 +72,30 @@ func TestErrorsOfGo(t *testing.T) {
 			return get(t, &http.Transport{Proxy: http.ProxyURL(at)}, "https://192.0.2.7:10250/containerLogs/default/nginx/nginx")
 		}},
 
-		{id: "client-certificate-refused", of: "an expired one", told: refusedClient(ca, "client-expired")},
-		{id: "client-certificate-refused", of: "a stranger's", told: refusedClient(ca, "client-stranger")},
-		{id: "client-certificate-refused", of: "a server's", told: refusedClient(ca, "client-server-usage")},
+		{id: "client-certificate-refused", variant: "an expired one", reproduce: refusedClient(ca, "client-expired")},
+		{id: "client-certificate-refused", variant: "a stranger's", reproduce: refusedClient(ca, "client-stranger")},
+		{id: "client-certificate-refused", variant: "a server's", reproduce: refusedClient(ca, "client-server-usage")},
 
-		{id: "unknown-authority", of: "a stranger's", told: serving("server-stranger", false)},
-		{id: "unknown-authority", of: "the kubelet's own, by name", told: serving("server-kubelet-default", true)},
-		{id: "unknown-authority", of: "a chain that is missing", told: serving("server-chain-missing", false)},
-		{id: "unknown-authority-other-key", told: func(t *testing.T) string {
+		{id: "unknown-authority", variant: "a stranger's", reproduce: serving("server-stranger", false)},
+		{id: "unknown-authority", variant: "the kubelet's own, by name", reproduce: serving("server-kubelet-default", true)},
+		{id: "unknown-authority", variant: "a chain that is missing", reproduce: serving("server-chain-missing", false)},
+		{id: "unknown-authority-other-key", reproduce: func(t *testing.T) string {
 			other, err := testcerts.NewAuthority("cluster-ca", func(c *x509.Certificate) { c.SubjectKeyId = ca.Cert.SubjectKeyId })
 			check(t, err)
 			pair, err := other.Server("node-1", []string{"127.0.0.1"})
 			check(t, err)
 			return clientError(t, serve(t, pair.TLS()), ca.Pool(), "127.0.0.1")
-		}, with: map[string]string{"ca": "cluster-ca"}},
-		{id: "weak-signature", told: serving("server-sha1", false), with: map[string]string{"algorithm": "ECDSA-SHA1"}},
-		{id: "no-ip-sans", told: serving("server-common-name-only", false), with: map[string]string{"host": "127.0.0.1"}},
-		{id: "no-ip-sans", of: "the kubelet's own", told: serving("server-kubelet-default", false)},
-		{id: "common-name-alone", told: serving("server-common-name-only", true)},
-		{id: "wrong-name", of: "an address", told: serving("server-other-host", false), with: map[string]string{"host": "127.0.0.1", "valid": "192.0.2.1"}},
-		{id: "wrong-name", of: "a name", told: serving("server-other-host", true), with: map[string]string{"host": "node-1", "valid": "other.invalid"}},
-		{id: "expired", told: serving("server-expired", false)},
-		{id: "not-yet-valid", told: serving("server-not-yet-valid", false)},
-		{id: "wrong-usage", told: serving("server-client-usage", false)},
-		{id: "any-x509", told: func(t *testing.T) string {
+		}, values: map[string]string{"ca": "cluster-ca"}},
+		{id: "weak-signature", reproduce: serving("server-sha1", false), values: map[string]string{"algorithm": "ECDSA-SHA1"}},
+		{id: "no-ip-sans", reproduce: serving("server-common-name-only", false), values: map[string]string{"host": "127.0.0.1"}},
+		{id: "no-ip-sans", variant: "the kubelet's own", reproduce: serving("server-kubelet-default", false)},
+		{id: "common-name-alone", reproduce: serving("server-common-name-only", true)},
+		{id: "wrong-name", variant: "an address", reproduce: serving("server-other-host", false), values: map[string]string{"host": "127.0.0.1", "valid": "192.0.2.1"}},
+		{id: "wrong-name", variant: "a name", reproduce: serving("server-other-host", true), values: map[string]string{"host": "node-1", "valid": "other.invalid"}},
+		{id: "expired", reproduce: serving("server-expired", false)},
+		{id: "not-yet-valid", reproduce: serving("server-not-yet-valid", false)},
+		{id: "wrong-usage", reproduce: serving("server-client-usage", false)},
+		{id: "any-x509", reproduce: func(t *testing.T) string {
 			narrow, err := testcerts.NewAuthority("narrow-ca", func(c *x509.Certificate) { c.ExcludedDNSDomains = []string{"node-1"} })
 			check(t, err)
 			pair, err := narrow.Server("node-1", []string{"node-1"})
@@ -103,30 +103,30 @@ func TestErrorsOfGo(t *testing.T) {
 			return clientError(t, serve(t, pair.TLS()), narrow.Pool(), "node-1")
 		}},
 
-		{id: "internal-error", told: func(t *testing.T) string {
+		{id: "internal-error", reproduce: func(t *testing.T) string {
 			s := serve(t)
 			return clientError(t, s, ca.Pool(), "127.0.0.1")
 		}},
-		{id: "no-serving-certificate", told: func(t *testing.T) string {
+		{id: "no-serving-certificate", reproduce: func(t *testing.T) string {
 			s := serve(t)
 			clientError(t, s, ca.Pool(), "127.0.0.1")
-			return s.said(t)
+			return s.logLine(t)
 		}},
-		{id: "bad-certificate", told: func(t *testing.T) string {
+		{id: "bad-certificate", reproduce: func(t *testing.T) string {
 			pair, err := testcerts.SelfSigned("node-1", []string{"127.0.0.1"})
 			check(t, err)
 			s := serve(t, pair.TLS())
 			clientError(t, s, ca.Pool(), "127.0.0.1")
-			return s.said(t)
+			return s.logLine(t)
 		}},
-		{id: "handshake-eof", told: func(t *testing.T) string {
+		{id: "handshake-eof", reproduce: func(t *testing.T) string {
 			s := serve(t)
 			conn, err := net.Dial("tcp", s.address)
 			check(t, err)
 			conn.Close()
-			return s.said(t)
+			return s.logLine(t)
 		}},
-		{id: "http-to-https", of: "net/http", told: func(t *testing.T) string {
+		{id: "http-to-https", variant: "net/http", reproduce: func(t *testing.T) string {
 			response, err := http.Get("http://" + serve(t).address + "/pods")
 			check(t, err)
 			defer response.Body.Close()
@@ -134,38 +134,38 @@ func TestErrorsOfGo(t *testing.T) {
 			check(t, err)
 			return string(body)
 		}},
-		{id: "http-to-https", of: "a TLS that answers with an alert", told: func(t *testing.T) string {
+		{id: "http-to-https", variant: "a TLS that answers with an alert", reproduce: func(t *testing.T) string {
 			return get(t, &http.Transport{}, "http://"+accept(t, func(conn net.Conn) {
 				http.ReadRequest(bufio.NewReader(conn))
 				conn.Write([]byte{0x15, 3, 1, 0, 2, 2, 70}) // alert, of TLS 1.0, of 2 bytes: fatal, protocol version
 			})+"/pods")
 		}},
-		{id: "https-to-http", told: func(t *testing.T) string {
+		{id: "https-to-http", reproduce: func(t *testing.T) string {
 			plain := httptest.NewServer(http.NotFoundHandler())
 			t.Cleanup(plain.Close)
 			return get(t, &http.Transport{}, "https://"+plain.Listener.Addr().String()+"/pods")
 		}},
-		{id: "protocol-version", of: "the version", told: func(t *testing.T) string {
+		{id: "protocol-version", variant: "the version", reproduce: func(t *testing.T) string {
 			s := serveWith(t, &tls.Config{MinVersion: tls.VersionTLS13, Certificates: []tls.Certificate{good(t, ca)}})
 			return get(t, &http.Transport{TLSClientConfig: &tls.Config{MaxVersion: tls.VersionTLS12}}, "https://"+s.address+"/pods")
 		}},
-		{id: "protocol-version", of: "the cipher suites", told: func(t *testing.T) string {
+		{id: "protocol-version", variant: "the cipher suites", reproduce: func(t *testing.T) string {
 			s := serveWith(t, &tls.Config{MaxVersion: tls.VersionTLS12, CipherSuites: []uint16{tls.TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256}, Certificates: []tls.Certificate{good(t, ca)}})
 			return get(t, &http.Transport{TLSClientConfig: &tls.Config{}}, "https://"+s.address+"/pods")
 		}},
-		{id: "connection-reset", told: func(t *testing.T) string {
+		{id: "connection-reset", reproduce: func(t *testing.T) string {
 			return get(t, &http.Transport{}, "http://"+accept(t, func(conn net.Conn) {
 				http.ReadRequest(bufio.NewReader(conn))
 				check(t, conn.(*net.TCPConn).SetLinger(0))
 			})+"/pods")
 		}},
-		{id: "eof", of: "no answer", told: func(t *testing.T) string {
+		{id: "eof", variant: "no answer", reproduce: func(t *testing.T) string {
 			cut := httptest.NewUnstartedServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }))
 			cut.StartTLS()
 			t.Cleanup(cut.Close)
 			return get(t, cut.Client().Transport, cut.URL+"/pods")
 		}},
-		{id: "eof", of: "half an answer", told: func(t *testing.T) string {
+		{id: "eof", variant: "half an answer", reproduce: func(t *testing.T) string {
 			cut := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 				w.Header().Set("Content-Length", "100")
 				io.WriteString(w, "half")
@@ -180,7 +180,7 @@ func TestErrorsOfGo(t *testing.T) {
 	})
 }
 
-// get gives the error of a request, which there must be.
+// get sends a request, expects an error, and returns it.
 func get(t *testing.T, transport http.RoundTripper, target string) string {
 	t.Helper()
 	if of, ok := transport.(*http.Transport); ok {
@@ -194,13 +194,13 @@ func get(t *testing.T, transport http.RoundTripper, target string) string {
 	return err.Error()
 }
 
-// served is a server of Go's, with what it logs.
+// served is a Go HTTPS server and its log.
 type served struct {
 	address string
 	log     chan string
 }
 
-// serve listens with a certificate; without one it is a kubelet that has none yet.
+// serve starts a server with certificates. Without one it is like a kubelet whose certificate is not issued yet.
 func serve(t *testing.T, certificates ...tls.Certificate) *served {
 	config := &tls.Config{Certificates: certificates}
 	if len(certificates) == 0 {
@@ -231,8 +231,8 @@ func (s *served) Write(line []byte) (int, error) {
 	return len(line), nil
 }
 
-// said is the next line of its log.
-func (s *served) said(t *testing.T) string {
+// logLine returns the next line of the server's log.
+func (s *served) logLine(t *testing.T) string {
 	t.Helper()
 	select {
 	case line := <-s.log:
@@ -243,7 +243,7 @@ func (s *served) said(t *testing.T) string {
 	}
 }
 
-// clientError is that of a client which trusts the roots, and reaches the server as host.
+// clientError returns the error of a client that trusts roots and connects to the server as host.
 func clientError(t *testing.T, s *served, roots *x509.CertPool, host string) string {
 	t.Helper()
 	_, port, err := net.SplitHostPort(s.address)
@@ -254,7 +254,7 @@ func clientError(t *testing.T, s *served, roots *x509.CertPool, host string) str
 	return get(t, &http.Transport{DialContext: there, TLSClientConfig: &tls.Config{RootCAs: roots}}, "https://"+net.JoinHostPort(host, port)+"/containerLogs/default/nginx/nginx")
 }
 
-// accept has connections to its address end as serve says.
+// accept listens, and passes each connection to serve.
 func accept(t *testing.T, serve func(net.Conn)) string {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
@@ -286,8 +286,8 @@ func good(t *testing.T, ca *testcerts.Authority) tls.Certificate {
 	return pair.TLS()
 }
 
-// nobody is a DNS server that knows no name.
-func nobody(context.Context, string, string) (net.Conn, error) {
+// emptyDNS is a DNS server without records.
+func emptyDNS(context.Context, string, string) (net.Conn, error) {
 	client, server := net.Pipe()
 	go func() {
 		defer server.Close()
@@ -311,7 +311,7 @@ func nobody(context.Context, string, string) (net.Conn, error) {
 	return client, nil
 }
 
-// refusedClient is what the authenticator of kubelets says of a client's certificate.
+// refusedClient returns the error of the kubelet's authenticator about a client certificate.
 func refusedClient(ca *testcerts.Authority, kind string) func(*testing.T) string {
 	return func(t *testing.T) string {
 		k, err := testcerts.KindNamed(kind)

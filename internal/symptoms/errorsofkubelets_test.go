@@ -20,7 +20,7 @@ import (
 	"fauxlet/kubelettest"
 )
 
-// klogged is what the libraries of kubelets have logged in this process.
+// klogged is the klog output of this process.
 var klogged buffer
 
 func TestMain(m *testing.M) {
@@ -35,7 +35,7 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// TestErrorsOfKubelets has a stand-in answer with errors, and logs as kubelets log.
+// TestErrorsOfKubelets reproduces error responses and log lines with a stand-in kubelet.
 func TestErrorsOfKubelets(t *testing.T) {
 	const logs = "/containerLogs/default/nginx/nginx"
 	var (
@@ -45,67 +45,67 @@ func TestErrorsOfKubelets(t *testing.T) {
 	)
 	k := kubelettest.New(t, kubelettest.WithUser(prometheus), kubelettest.WithUser(node), kubelettest.WithUser(viewer))
 	prove(t, ofKubelets, []reproduction{
-		{id: "forbidden-node", told: func(t *testing.T) string { return body(t, k, node.Name, logs) },
-			with: map[string]string{"user": node.Name, "verb": "get", "subresource": "proxy"}},
-		{id: "forbidden-service-account", told: func(t *testing.T) string { return body(t, k, prometheus.Name, "/metrics") },
-			with: map[string]string{"account": "monitoring:prometheus", "subresource": "metrics"}},
-		{id: "forbidden-service-account", of: "two rights", told: func(t *testing.T) string { return body(t, k, prometheus.Name, "/pods") },
-			with: map[string]string{"subresource": "pods"}},
-		{id: "forbidden-subresource", told: func(t *testing.T) string { return body(t, k, viewer.Name, "/stats/summary") },
-			with: map[string]string{"user": "viewer", "subresource": "stats"}},
-		{id: "forbidden-subresource", of: "two rights", told: func(t *testing.T) string { return body(t, k, viewer.Name, "/configz") },
-			with: map[string]string{"subresource": "configz"}},
-		{id: "forbidden", told: func(t *testing.T) string { return body(t, k, viewer.Name, logs) },
-			with: map[string]string{"user": "viewer", "verb": "get", "resource": "nodes", "subresource": "proxy"}},
-		{id: "scraper-forbidden", of: "Prometheus", told: func(t *testing.T) string { return prometheusSays(status(t, k, prometheus.Name, "/metrics")) }},
-		{id: "scraper-forbidden", of: "metrics-server", told: func(t *testing.T) string {
-			return metricsServerSays(status(t, k, prometheus.Name, "/metrics/resource"))
+		{id: "forbidden-node", reproduce: func(t *testing.T) string { return body(t, k, node.Name, logs) },
+			values: map[string]string{"user": node.Name, "verb": "get", "subresource": "proxy"}},
+		{id: "forbidden-service-account", reproduce: func(t *testing.T) string { return body(t, k, prometheus.Name, "/metrics") },
+			values: map[string]string{"account": "monitoring:prometheus", "subresource": "metrics"}},
+		{id: "forbidden-service-account", variant: "two rights", reproduce: func(t *testing.T) string { return body(t, k, prometheus.Name, "/pods") },
+			values: map[string]string{"subresource": "pods"}},
+		{id: "forbidden-subresource", reproduce: func(t *testing.T) string { return body(t, k, viewer.Name, "/stats/summary") },
+			values: map[string]string{"user": "viewer", "subresource": "stats"}},
+		{id: "forbidden-subresource", variant: "two rights", reproduce: func(t *testing.T) string { return body(t, k, viewer.Name, "/configz") },
+			values: map[string]string{"subresource": "configz"}},
+		{id: "forbidden", reproduce: func(t *testing.T) string { return body(t, k, viewer.Name, logs) },
+			values: map[string]string{"user": "viewer", "verb": "get", "resource": "nodes", "subresource": "proxy"}},
+		{id: "scraper-forbidden", variant: "Prometheus", reproduce: func(t *testing.T) string { return prometheusError(status(t, k, prometheus.Name, "/metrics")) }},
+		{id: "scraper-forbidden", variant: "metrics-server", reproduce: func(t *testing.T) string {
+			return metricsServerError(status(t, k, prometheus.Name, "/metrics/resource"))
 		}},
-		{id: "scraper-unauthorized", of: "Prometheus", told: func(t *testing.T) string { return prometheusSays(status(t, k, kubelettest.NoCredential, "/metrics")) }},
-		{id: "scraper-unauthorized", of: "metrics-server, whose tokens nobody reads", told: func(t *testing.T) string {
+		{id: "scraper-unauthorized", variant: "Prometheus", reproduce: func(t *testing.T) string { return prometheusError(status(t, k, kubelettest.NoCredential, "/metrics")) }},
+		{id: "scraper-unauthorized", variant: "metrics-server without token authentication", reproduce: func(t *testing.T) string {
 			k := kubelettest.New(t, kubelettest.WithUser(prometheus), kubelettest.WithConfig(func(c *kubeletconfigv1beta1.KubeletConfiguration) {
 				c.Authentication.Webhook.Enabled = ptr.To(false)
 			}))
-			return metricsServerSays(status(t, k, prometheus.Name, "/metrics/resource"))
+			return metricsServerError(status(t, k, prometheus.Name, "/metrics/resource"))
 		}},
-		{id: "token-refused", told: func(t *testing.T) string {
+		{id: "token-refused", reproduce: func(t *testing.T) string {
 			k := kubelettest.New(t, kubelettest.WithUser(prometheus))
 			k.Reviewer.SetTokens(reviewapi.NewTokens(map[string]*user.DefaultInfo{}))
 			status(t, k, prometheus.Name, "/metrics")
 			return k.Decisions()[0].Why()
 		}},
-		{id: "authorization-error", told: func(t *testing.T) string {
+		{id: "authorization-error", reproduce: func(t *testing.T) string {
 			k := kubelettest.New(t)
 			check(t, k.Reviewer.SetFaults(reviewapi.Faults{SubjectAccessReview: reviewapi.Fault{Status: 403}}))
 			return body(t, k, "kubelet-client", logs)
-		}, with: map[string]string{"user": "kubelet-client"}},
-		{id: "reviewer-failed", told: func(t *testing.T) string {
+		}, values: map[string]string{"user": "kubelet-client"}},
+		{id: "reviewer-failed", reproduce: func(t *testing.T) string {
 			k := kubelettest.New(t, kubelettest.WithUser(prometheus))
 			check(t, k.Reviewer.SetFaults(reviewapi.Faults{TokenReview: reviewapi.Fault{Status: 403}}))
 			status(t, k, prometheus.Name, "/metrics")
 			return klogged.lineWith(t, "webhook authenticator")
-		}, with: map[string]string{"which": "authenticator"}},
-		{id: "reviewer-failed", of: "rights", told: func(t *testing.T) string {
+		}, values: map[string]string{"which": "authenticator"}},
+		{id: "reviewer-failed", variant: "rights", reproduce: func(t *testing.T) string {
 			k := kubelettest.New(t)
 			check(t, k.Reviewer.SetFaults(reviewapi.Faults{SubjectAccessReview: reviewapi.Fault{Status: 403}}))
 			status(t, k, "kubelet-client", logs)
 			return klogged.lineWith(t, "webhook authorizer")
-		}, with: map[string]string{"which": "authorizer"}},
-		{id: "not-served", of: "the first router", told: func(t *testing.T) string { return body(t, k, kubelettest.NoCredential, "/spec/") }},
-		{id: "not-served", of: "the second router", told: func(t *testing.T) string { return body(t, k, "kubelet-client", "/pods/x") }},
-		{id: "pod-does-not-exist", told: func(t *testing.T) string { return body(t, k, "kubelet-client", "/containerLogs/default/web/nginx") }},
-		{id: "handlers-off", told: func(t *testing.T) string {
+		}, values: map[string]string{"which": "authorizer"}},
+		{id: "not-served", variant: "the first router", reproduce: func(t *testing.T) string { return body(t, k, kubelettest.NoCredential, "/spec/") }},
+		{id: "not-served", variant: "the second router", reproduce: func(t *testing.T) string { return body(t, k, "kubelet-client", "/pods/x") }},
+		{id: "pod-does-not-exist", reproduce: func(t *testing.T) string { return body(t, k, "kubelet-client", "/containerLogs/default/web/nginx") }},
+		{id: "handlers-off", reproduce: func(t *testing.T) string {
 			k := kubelettest.New(t, kubelettest.WithConfig(func(c *kubeletconfigv1beta1.KubeletConfiguration) { c.EnableDebuggingHandlers = ptr.To(false) }))
 			return body(t, k, "kubelet-client", logs)
 		}},
 	})
 }
 
-// prometheusSays is how Prometheus tells of a status. (github.com/prometheus/prometheus: scrape/scrape.go)
-func prometheusSays(status string) string { return "server returned HTTP status " + status }
+// prometheusError returns Prometheus' error for a status. (github.com/prometheus/prometheus: scrape/scrape.go)
+func prometheusError(status string) string { return "server returned HTTP status " + status }
 
-// metricsServerSays is how metrics-server does. (sigs.k8s.io/metrics-server: pkg/scraper/client/resource/client.go, scraper.go)
-func metricsServerSays(status string) string {
+// metricsServerError returns metrics-server's error for a status. (sigs.k8s.io/metrics-server: pkg/scraper/client/resource/client.go, scraper.go)
+func metricsServerError(status string) string {
 	return fmt.Sprintf("E0102 03:04:05.000000 1 scraper.go:149] \"Failed to scrape node\" err=%q node=\"node-1\"", fmt.Sprintf("request failed, status: %q", status))
 }
 
@@ -134,7 +134,7 @@ func body(t *testing.T, k *kubelettest.Kubelet, user, path string) string {
 	return body
 }
 
-// buffer takes what is written by many.
+// buffer is a bytes.Buffer for concurrent use.
 type buffer struct {
 	mu   sync.Mutex
 	text bytes.Buffer
@@ -146,7 +146,7 @@ func (b *buffer) Write(p []byte) (int, error) {
 	return b.text.Write(p)
 }
 
-// lineWith is the last line that has a text in it.
+// lineWith waits for a line that contains a text, and returns the last one.
 func (b *buffer) lineWith(t *testing.T, text string) (found string) {
 	t.Helper()
 	klog.Flush()

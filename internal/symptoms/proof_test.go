@@ -8,33 +8,34 @@ import (
 	"testing"
 )
 
-// A reproduction has an error happen for its cause, and gives the words in which somebody told of it.
+// reproduction causes an error and returns its text.
 type reproduction struct {
-	// id is the symptom that it is.
+	// id is the expected symptom.
 	id string
-	// of says which cause it is, where there are several of one symptom.
-	of string
-	// with are values that the words give.
-	with map[string]string
-	told func(*testing.T) string
+	// variant distinguishes several reproductions of a symptom.
+	variant string
+	// values are expected values from the text.
+	values    map[string]string
+	reproduce func(*testing.T) string
 }
 
-// prove has each row with a proof happen, and wants it to be recognised as that row alone.
+// prove runs the reproductions, expects each to be recognized as its symptom only, and requires one for every symptom with
+// this proof.
 func prove(t *testing.T, proof Proof, reproductions []reproduction) {
 	proved := map[string]bool{}
 	for _, r := range reproductions {
 		proved[r.id] = true
-		t.Run(strings.TrimSuffix(r.id+" of "+r.of, " of "), func(t *testing.T) {
-			text := r.told(t)
+		t.Run(strings.TrimSuffix(r.id+"/"+r.variant, "/"), func(t *testing.T) {
+			text := r.reproduce(t)
 			d := Diagnose(text)
 			if len(d.Findings) != 1 || d.Findings[0].ID != r.id {
 				var ids []string
 				for _, f := range d.Findings {
 					ids = append(ids, f.ID)
 				}
-				t.Fatalf("%q is recognised as %q, want %s", text, ids, r.id)
+				t.Fatalf("%q is recognized as %q, want %s", text, ids, r.id)
 			}
-			for name, value := range r.with {
+			for name, value := range r.values {
 				if d.Findings[0].Values[name] != value {
 					t.Errorf("%q: {%s} is %q, want %q", text, name, d.Findings[0].Values[name], value)
 				}
@@ -43,12 +44,12 @@ func prove(t *testing.T, proof Proof, reproductions []reproduction) {
 	}
 	for _, s := range table {
 		if s.Proof == proof && !proved[s.ID] {
-			t.Errorf("%s: nothing has it happen", s.ID)
+			t.Errorf("%s: no test reproduces it", s.ID)
 		}
 	}
 }
 
-// TestErrorsOfFaults: each error that docs/faults.md shows is known. That kubectl says so is proved where that page is.
+// TestErrorsOfFaults: every error in docs/faults.md is known. The tests of that page prove that kubectl prints it.
 func TestErrorsOfFaults(t *testing.T) {
 	const path = "../../docs/faults.md"
 	page, err := os.ReadFile(path)
@@ -61,14 +62,13 @@ func TestErrorsOfFaults(t *testing.T) {
 			t.Errorf("%s: %q is %+v", path, text, d.Findings)
 			continue
 		}
-		reproductions = append(reproductions, reproduction{id: d.Findings[0].ID, of: text, told: func(*testing.T) string { return text }})
+		reproductions = append(reproductions, reproduction{id: d.Findings[0].ID, variant: text, reproduce: func(*testing.T) string { return text }})
 	}
 	prove(t, ofFaults, reproductions)
 }
 
-// TestPublicWords: the words of people who asked for help in public, with other addresses and names, are recognised, and so
-// is who said them.
-func TestPublicWords(t *testing.T) {
+// TestPublicReports: errors from public reports, with changed addresses and names, are recognized, and so are their sources.
+func TestPublicReports(t *testing.T) {
 	for _, test := range []struct{ text, source, id string }{
 		{`Error from server: Get https://192.0.2.143:10250/containerLogs/tyd/redis-master-wtc0v/master: x509: certificate signed by unknown authority`, "kubectl", "unknown-authority"},
 		{`I0603 13:27:54.117700   30535 logs.go:49] http: TLS handshake error from 192.0.2.253:37540: remote error: tls: bad certificate`, "a kubelet", "bad-certificate"},
@@ -88,18 +88,18 @@ func TestPublicWords(t *testing.T) {
 		{`Error from server: Get "https://192.0.2.251:10250/containerLogs/test/test-5db84856b-p84l2/nginx": Forbidden`, "kubectl", "proxy-refuses"},
 		{`server returned HTTP status 403 Forbidden`, "Prometheus", "scraper-forbidden"},
 		{`Unable to connect to the server: x509: certificate signed by unknown authority`, "", "kubectl-cannot-connect"},
-		{`Error from server (Forbidden): pods "slack-event-log-77965d767d-4bkql" is forbidden: User "somebody@example.com" cannot get resource "pods/log" in API group "" in the namespace "slack-infra": Required "container.pods.getLogs" permission.`, "kubectl", "kubectl-forbidden"},
+		{`Error from server (Forbidden): pods "slack-event-log-77965d767d-4bkql" is forbidden: User "user@example.com" cannot get resource "pods/log" in API group "" in the namespace "slack-infra": Required "container.pods.getLogs" permission.`, "kubectl", "kubectl-forbidden"},
 		{`error: Metrics API not available`, "kubectl", "no-metrics"},
 	} {
 		d := Diagnose(test.text)
 		if len(d.Findings) == 0 || d.Findings[0].ID != test.id && !slices.ContainsFunc(d.Findings, func(f Finding) bool { return f.ID == test.id }) {
-			t.Errorf("%q is %+v, want %s", test.text, d.Findings, test.id)
+			t.Errorf("%q is recognized as %+v, want %s", test.text, d.Findings, test.id)
 		}
 		if len(d.Findings) > 2 {
-			t.Errorf("%q is %d things", test.text, len(d.Findings))
+			t.Errorf("%q has %d findings", test.text, len(d.Findings))
 		}
 		if test.source != "" && !slices.ContainsFunc(d.Sources, func(s Source) bool { return s.Name == test.source }) {
-			t.Errorf("%q is said by %+v, want %s", test.text, d.Sources, test.source)
+			t.Errorf("the source of %q is %+v, want %s", test.text, d.Sources, test.source)
 		}
 	}
 }

@@ -1,7 +1,6 @@
-// Package symptoms knows the errors that people meet between kubectl, a kube-apiserver, scrapers of metrics and a kubelet:
-// what each means, what it comes of, the likeliest first, and how to tell one cause from another. [Diagnose] finds them in
-// a text that was pasted. The knowledge is one table, in table.go, of which docs/errors.md is written; each of its rows names
-// the test that has the error happen for its cause.
+// Package symptoms recognizes errors that occur between kubectl, kube-apiserver, metrics scrapers and kubelets. For each
+// error it has the meaning, the causes with their checks and remedies, and commands to run. [Diagnose] finds errors in a
+// text. All knowledge is in one table, in table*.go, from which docs/errors.md is generated. A test reproduces each error.
 package symptoms
 
 import (
@@ -12,64 +11,64 @@ import (
 	"fauxlet/internal/shellword"
 )
 
-// Symptom is an error with what it means.
+// Symptom is a known error.
 type Symptom struct {
 	ID string `json:"id"`
-	// Texts are the errors, of which each is known by itself; … stands for what differs.
+	// Texts are the forms of the error. … stands for variable parts.
 	Texts []string `json:"texts"`
-	// Means is what it says, in other words.
+	// Meaning explains the error: a sentence without a full stop.
 	Meaning string `json:"meaning"`
-	// Causes begin with the likeliest.
+	// Causes are ordered: the most likely one is first.
 	Causes []Cause `json:"causes"`
-	// Next are commands to run. Words in capitals are the reader's to fill in, but for those in braces, of which the error
-	// itself says what they are.
+	// Next are commands to run. Words in capitals are placeholders. Diagnose replaces names in braces by values of the
+	// text.
 	Next []string `json:"next"`
-	// Seen are public threads in which people met it.
+	// Reports are public discussions of the error.
 	Reports []string `json:"reports,omitempty"`
-	// Proof is the test that has it happen.
+	// Proof is the test that reproduces the error.
 	Proof Proof `json:"-"`
 
-	// pattern finds it. Its named groups are those in braces.
+	// pattern finds the error. Its named groups are the names in braces.
 	pattern string
 }
 
-// Cause is one reason for an error.
+// Cause is a possible cause of an error.
 type Cause struct {
 	Cause string `json:"cause"`
-	// Tell is how it shows that it is this one.
+	// Check tells how to recognize this cause.
 	Check string `json:"check"`
-	// Cure is what to change.
+	// Remedy is the change that helps.
 	Remedy string `json:"remedy"`
 }
 
-// Source is a program by the way in which it tells of errors.
+// Source is a program, recognized by the form of its errors.
 type Source struct {
 	Name string `json:"name"`
-	// Means says who asked whom, and which settings are meant where the causes speak of kube-apiserver's.
+	// Meaning states which program sent the request, and which settings correspond to kube-apiserver's flags.
 	Meaning string `json:"meaning"`
 
 	pattern string
 }
 
-// Finding is a Symptom in a text.
+// Finding is a Symptom that was found in a text.
 type Finding struct {
 	Symptom
-	// Found is the part of the text, the last of several.
+	// Found is the matching part of the text, the last one if there are several.
 	Found string `json:"found"`
-	// Values are what the text says of the words in braces.
+	// Values are the values of the names in braces.
 	Values map[string]string `json:"values,omitempty"`
 }
 
-// Diagnosis is what is known of a text. Without Findings it is not known.
+// Diagnosis is the result of Diagnose. It has no Findings if the text contains no known error.
 type Diagnosis struct {
 	Sources  []Source  `json:"sources,omitempty"`
 	Findings []Finding `json:"findings"`
 }
 
-// most is how much of a text is looked at, in bytes: the beginning of a log is enough.
-const most = 64 << 10
+// maxText is how much of a text Diagnose reads, in bytes.
+const maxText = 64 << 10
 
-// compiled has the patterns of the tables, which are made when the first text is looked at.
+// compiled contains all patterns by their texts. They are compiled on first use.
 var compiled = sync.OnceValue(func() map[string]*regexp.Regexp {
 	all := map[string]*regexp.Regexp{}
 	for i := range table {
@@ -81,18 +80,15 @@ var compiled = sync.OnceValue(func() map[string]*regexp.Regexp {
 	return all
 })
 
-// Table is all that is known, in the order in which it is looked for: what is particular before what is general.
+// Table returns all known symptoms, in the order in which Diagnose looks for them.
 func Table() []Symptom { return append([]Symptom(nil), table...) }
 
-// Sources are those whose manner of telling errors is known.
-func Sources() []Source { return append([]Source(nil), sources...) }
-
-// Diagnose finds what is known in a text: an error alone, or a log with errors in it. Each Symptom is found once.
+// Diagnose finds known errors in a text: a single error, or a log. It returns each Symptom at most once.
 func Diagnose(text string) Diagnosis {
-	if len(text) > most {
-		text = text[:most]
+	if len(text) > maxText {
+		text = text[:maxText]
 	}
-	// Errors inside of log lines are quoted, some of them twice.
+	// Errors in log lines are quoted, some of them twice.
 	text = strings.NewReplacer(`\\\"`, `"`, `\"`, `"`, `\n`, "\n").Replace(text)
 	var d Diagnosis
 	for _, source := range sources {
@@ -100,54 +96,69 @@ func Diagnose(text string) Diagnosis {
 			d.Sources = append(d.Sources, source)
 		}
 	}
-	left := []byte(text)
+	remaining := []byte(text)
 	for _, symptom := range table {
-		pattern := compiled()[symptom.pattern]
-		matches := pattern.FindAllSubmatchIndex(left, -1)
-		if len(matches) == 0 {
-			continue
-		}
-		last := matches[len(matches)-1] // kubectl tells its attempts first, and then what came of them
-		found := Finding{Symptom: symptom, Found: strings.TrimSpace(string(left[last[0]:last[1]])), Values: map[string]string{}}
-		for i, name := range pattern.SubexpNames() {
-			if name != "" && last[2*i] >= 0 {
-				found.Values[name] = string(left[last[2*i]:last[2*i+1]])
-			}
-		}
-		found.fill()
-		d.Findings = append(d.Findings, found)
-		// What was found is not looked at again: it may be a general error inside of a particular one.
-		for _, match := range matches {
-			for i := match[0]; i < match[1]; i++ {
-				left[i] = 0
-			}
+		if found, ok := symptom.find(remaining); ok {
+			d.Findings = append(d.Findings, found)
 		}
 	}
 	return d
 }
 
+// find looks for a symptom. It overwrites what it finds, so that a general symptom does not match a part of a specific one.
+func (s Symptom) find(remaining []byte) (Finding, bool) {
+	pattern := compiled()[s.pattern]
+	matches := pattern.FindAllSubmatchIndex(remaining, -1)
+	if len(matches) == 0 {
+		return Finding{}, false
+	}
+	last := matches[len(matches)-1] // kubectl prints its attempts before the final error
+	found := Finding{
+		Symptom: s,
+		Found:   strings.TrimSpace(string(remaining[last[0]:last[1]])),
+		Values:  map[string]string{},
+	}
+	for i, name := range pattern.SubexpNames() {
+		if name != "" && last[2*i] >= 0 {
+			found.Values[name] = string(remaining[last[2*i]:last[2*i+1]])
+		}
+	}
+	for _, match := range matches {
+		clear(remaining[match[0]:match[1]])
+	}
+	found.fill()
+	return found, true
+}
+
 var valueName = regexp.MustCompile(`\{[a-z]+\}`)
 
-// fill puts the values in the place of their names. In commands they are quoted: they come from whoever wrote the text.
+// fill replaces the names in braces by their values, or by the name in capitals if there is none. It quotes values in
+// commands, because the text may come from anywhere.
 func (f *Finding) fill() {
-	words, quoted := make([]string, 0, 2*len(f.Values)), make([]string, 0, 2*len(f.Values))
+	plain, quoted := make([]string, 0, 2*len(f.Values)), make([]string, 0, 2*len(f.Values))
 	for name, value := range f.Values {
-		words = append(words, "{"+name+"}", value)
+		plain = append(plain, "{"+name+"}", value)
 		quoted = append(quoted, "{"+name+"}", shellword.Quote(value))
 	}
-	inWords, inCommands := strings.NewReplacer(words...), strings.NewReplacer(quoted...)
-	upper := func(s string) string {
-		return valueName.ReplaceAllStringFunc(s, func(name string) string { return strings.ToUpper(name[1 : len(name)-1]) })
-	}
-	f.Meaning = upper(inWords.Replace(f.Meaning))
+	inText, inCommand := filler(plain), filler(quoted)
+	f.Meaning = inText(f.Meaning)
 	causes := make([]Cause, len(f.Causes))
 	for i, c := range f.Causes {
-		causes[i] = Cause{upper(inWords.Replace(c.Cause)), upper(inWords.Replace(c.Check)), upper(inWords.Replace(c.Remedy))}
+		causes[i] = Cause{inText(c.Cause), inText(c.Check), inText(c.Remedy)}
 	}
 	f.Causes = causes
 	next := make([]string, len(f.Next))
 	for i, command := range f.Next {
-		next[i] = upper(inCommands.Replace(command))
+		next[i] = inCommand(command)
 	}
 	f.Next = next
+}
+
+func filler(oldnew []string) func(string) string {
+	replacer := strings.NewReplacer(oldnew...)
+	return func(s string) string {
+		return valueName.ReplaceAllStringFunc(replacer.Replace(s), func(name string) string {
+			return strings.ToUpper(name[1 : len(name)-1])
+		})
+	}
 }

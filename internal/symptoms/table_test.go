@@ -6,29 +6,29 @@ import (
 	"testing"
 )
 
-// TestTable: each row says all that it should, and nothing that its error cannot fill in.
+// TestTable: every row is complete, and uses only names that its pattern contains.
 func TestTable(t *testing.T) {
 	if len(table) < 20 {
-		t.Errorf("there are %d symptoms", len(table))
+		t.Errorf("only %d symptoms", len(table))
 	}
 	ids := map[string]bool{}
 	for _, s := range table {
 		if s.ID == "" || ids[s.ID] || len(s.Texts) == 0 || s.Meaning == "" || len(s.Causes) == 0 || len(s.Next) == 0 {
-			t.Errorf("%q: something is missing, or there twice", s.ID)
+			t.Errorf("%q: a field is missing, or the ID is not unique", s.ID)
 		}
 		ids[s.ID] = true
 		if !slices.Contains([]Proof{ofGo, ofKubelets, ofKubectl, ofFaults}, s.Proof) {
-			t.Errorf("%s: there is no test %q", s.ID, s.Proof)
+			t.Errorf("%s: unknown proof %q", s.ID, s.Proof)
 		}
-		for _, seen := range s.Reports {
-			if !strings.HasPrefix(seen, "https://github.com/") {
-				t.Errorf("%s: seen at %s", s.ID, seen)
+		for _, report := range s.Reports {
+			if !strings.HasPrefix(report, "https://github.com/") {
+				t.Errorf("%s: report %s", s.ID, report)
 			}
 		}
 		texts := append([]string{s.Meaning}, s.Next...)
 		for _, c := range s.Causes {
 			if c.Cause == "" || c.Check == "" || c.Remedy == "" {
-				t.Errorf("%s: cause %+v says not all", s.ID, c)
+				t.Errorf("%s: cause %+v is not complete", s.ID, c)
 			}
 			texts = append(texts, c.Cause, c.Check, c.Remedy)
 		}
@@ -36,15 +36,15 @@ func TestTable(t *testing.T) {
 		for _, text := range texts {
 			for _, name := range valueName.FindAllString(text, -1) {
 				if name != "{address}" && !slices.Contains(groups, strings.Trim(name, "{}")) {
-					t.Errorf("%s: %q names %s, which its pattern does not", s.ID, text, name)
+					t.Errorf("%s: %q contains %s, but the pattern does not", s.ID, text, name)
 				}
 			}
 		}
 	}
 }
 
-// TestTextsOfTheTable: what the table shows of an error is recognised as that, with something for what differs.
-func TestTextsOfTheTable(t *testing.T) {
+// TestTextsAreRecognized: the texts of a symptom, with values for the variable parts, are recognized.
+func TestTextsAreRecognized(t *testing.T) {
 	fill := strings.NewReplacer(
 		"dial tcp …:10250", "dial tcp 192.0.2.7:10250", "https://…:10250/…", "https://192.0.2.7:10250/pods",
 		"error from …:", "error from 192.0.2.9:41234:", "certificate for …", "certificate for 192.0.2.7", "valid for …, not …", "valid for node-2, not node-1",
@@ -63,8 +63,8 @@ func TestTextsOfTheTable(t *testing.T) {
 	}
 }
 
-// TestSaidOnce: an error inside of the words of another, or told before that, is not a second one.
-func TestSaidOnce(t *testing.T) {
+// TestOnlySpecificErrorIsFound: an error within the text of another one, or before it, is no second finding.
+func TestOnlySpecificErrorIsFound(t *testing.T) {
 	const attempt = "E1125 00:47:28.911480    8654 memcache.go:381] \"Couldn't get current server API group list\" err=\"Get \\\"https://127.0.0.1:38759/api?timeout=32s\\\": "
 	for _, test := range []struct{ text, id, found string }{
 		{attempt + "dial tcp 127.0.0.1:38759: connect: connection refused\"\nThe connection to the server 127.0.0.1:38759 was refused - did you specify the right host or port?\n",
@@ -80,7 +80,7 @@ func TestSaidOnce(t *testing.T) {
 	}
 }
 
-// TestCommandsAreQuoted: what comes out of a text goes into commands as a word of its own.
+// TestCommandsAreQuoted: a value from the text is one word of a command.
 func TestCommandsAreQuoted(t *testing.T) {
 	d := Diagnose(`Forbidden (user=x; rm -rf $(pwd), verb=get, resource=nodes, subresource(s)=[proxy])`)
 	if len(d.Findings) != 1 {
@@ -96,16 +96,14 @@ func TestCommandsAreQuoted(t *testing.T) {
 	}
 }
 
-// TestUnknown: nothing is made of what is not known.
-func TestUnknown(t *testing.T) {
-	for _, text := range []string{"", "\n", "all is well", "Error from server (NotFound): services \"x\" not found", "panic: nil", strings.Repeat("a", 2*most)} {
+func TestUnknownTextsHaveNoFindings(t *testing.T) {
+	for _, text := range []string{"", "\n", "all is well", "Error from server (NotFound): services \"x\" not found", "panic: nil", strings.Repeat("a", 2*maxText)} {
 		if d := Diagnose(text); len(d.Findings) != 0 {
 			t.Errorf("%.80q is %+v", text, d)
 		}
 	}
 }
 
-// FuzzDiagnose: no text is too odd.
 func FuzzDiagnose(f *testing.F) {
 	for _, s := range table {
 		f.Add(s.Texts[0])
