@@ -11,7 +11,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
-// tracePage runs the commands of docs/trace.md, each in a shell, with the address of the trace that they are written for
+// tracePage runs the commands of docs/decisions.md, each in a shell, with the address of the trace that they are written for
 // replaced by that in $TRACE. One that has no end is interrupted once it has printed something.
 func tracePage(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 1 {

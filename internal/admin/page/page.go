@@ -1,6 +1,5 @@
-// Package page is the page on which a browser shows what package trace tells: a list of decisions as they come, and the road
-// of one of them, with what changes it. It is files, served as they are: what is drawn comes from the API, where it was
-// decided, and nothing is fetched from elsewhere.
+// Package page is the web page of the admin listener: a list of decisions as they are made, the explanation of one of
+// them, its remedies, and what-if. It is static files; all data comes from the admin API, nothing from other servers.
 package page
 
 import (
@@ -12,22 +11,23 @@ import (
 //go:embed web
 var web embed.FS
 
-// policy lets the page use its own files and the API beside it. What is shown has names and paths that strangers choose:
-// trusted types keep all of it from being taken for markup or a script, though the page never tries.
+// policy allows only the page's own files and the API of the same origin. Clients choose the names and paths that the page
+// shows. The page inserts them as text; trusted types make sure that the browser never parses them as HTML or scripts.
 const policy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; " +
-	"base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'"
+	"base-uri 'none'; form-action 'none'; frame-ancestors 'none'; " +
+	"require-trusted-types-for 'script'; trusted-types 'none'"
 
-// Handler serves the page. It is the same for everybody, and has no secrets.
+// Handler serves the page, which contains no secrets.
 func Handler() http.Handler {
 	files, err := fs.Sub(web, "web")
 	if err != nil {
-		panic(err) // a folder that is embedded is there
+		panic(err) // impossible: the folder is embedded
 	}
 	server := http.FileServerFS(files)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Method != http.MethodGet && r.Method != http.MethodHead {
 			w.Header().Set("Allow", "GET, HEAD")
-			http.Error(w, "this is read, and not sent to", http.StatusMethodNotAllowed)
+			http.Error(w, "only GET and HEAD are allowed", http.StatusMethodNotAllowed)
 			return
 		}
 		w.Header().Set("Content-Security-Policy", policy)
