@@ -15,9 +15,9 @@ func (d *Decision) AddAffectedBy(names ...string) {
 	}
 }
 
-// AddAffectedBy adds names to the AffectedBy of the Decision that ctx belongs to. If ctx is the context of a TokenReview
-// that the chain sends, the names are added to the Decision of each request that waits for the review. Without a Decision
-// it does nothing.
+// AddAffectedBy adds names to the AffectedBy of the Decision that ctx belongs to. If ctx is the context of a
+// TokenReview that the chain sends, the names are added to the Decision of each request that waits for the review.
+// Without a Decision it does nothing.
 //
 // A round tripper that makes reviews fail calls it with the context of the review's request.
 func AddAffectedBy(ctx context.Context, names ...string) {
@@ -30,7 +30,8 @@ func AddAffectedBy(ctx context.Context, names ...string) {
 
 type affectedByKey struct{}
 
-// WithAffectedBy returns a context for a request that has no Decision yet. [NewDecision] adds the names to AffectedBy.
+// WithAffectedBy returns a context for a request that has no Decision yet. [NewDecision] adds the names to
+// AffectedBy.
 func WithAffectedBy(ctx context.Context, names ...string) context.Context {
 	return context.WithValue(ctx, affectedByKey{}, names)
 }

@@ -45,7 +45,8 @@ func (refusing) VerifyChain(chain []*x509.Certificate) error {
 func TestVerifyChainRefusesACertificateThatVerifies(t *testing.T) {
 	t.Parallel()
 	p := newPKI(t)
-	config := authchain.Config{NodeName: "node-1", ClientCA: refusing{fixedCA{p.clusterCA}}, Mode: authchain.AlwaysAllow, Anonymous: true}
+	config := authchain.Config{NodeName: "node-1", ClientCA: refusing{fixedCA{p.clusterCA}},
+		Mode: authchain.AlwaysAllow, Anonymous: true}
 	s := newStandin(t, newChain(t, config), true)
 	status, _, d := s.send(t, http.MethodGet, "/pods", with(client(t, p.clusterCA, "kubelet-client", nil), ""))
 	step := d.Authentication[0]

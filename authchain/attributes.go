@@ -24,8 +24,8 @@ var verbs = map[string]string{
 	http.MethodDelete: "delete",
 }
 
-// subresources maps a path, and all paths below it, to the subresources of the node that allow access to it. Any other
-// path has the subresource proxy. If there are two, the second is checked when the first is denied; without
+// subresources maps a path, and all paths below it, to the subresources of the node that allow access to it. Any
+// other path has the subresource proxy. If there are two, the second is checked when the first is denied; without
 // KubeletFineGrainedAuthz such a path has proxy alone.
 var subresources = []struct {
 	path   string
@@ -46,8 +46,9 @@ var subresources = []struct {
 
 var proxyOnly = []string{"proxy"}
 
-// Subresources returns the subresources of the node that allow a request for path, in the order in which a kubelet checks
-// them: access to one of them suffices. The caller must not change the result. fineGrained is [Config.FineGrained].
+// Subresources returns the subresources of the node that allow a request for path, in the order in which a kubelet
+// checks them: access to one of them suffices. The caller must not change the result. fineGrained is
+// [Config.FineGrained].
 func Subresources(path string, fineGrained bool) []string {
 	for _, s := range subresources {
 		if path != s.path && !(strings.HasPrefix(path, s.path) && path[len(s.path)] == '/') {

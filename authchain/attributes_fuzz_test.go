@@ -54,8 +54,10 @@ func FuzzAttributes(f *testing.F) {
 
 // sameAttributes compares what SubjectAccessReviews are made of.
 func sameAttributes(a, b authorizer.AttributesRecord) bool {
-	return a.Verb == b.Verb && a.Namespace == b.Namespace && a.APIGroup == b.APIGroup && a.APIVersion == b.APIVersion &&
-		a.Resource == b.Resource && a.Subresource == b.Subresource && a.Name == b.Name && a.ResourceRequest == b.ResourceRequest && a.Path == b.Path
+	return a.Verb == b.Verb && a.Namespace == b.Namespace && a.APIGroup == b.APIGroup &&
+		a.APIVersion == b.APIVersion &&
+		a.Resource == b.Resource && a.Subresource == b.Subresource && a.Name == b.Name &&
+		a.ResourceRequest == b.ResourceRequest && a.Path == b.Path
 }
 
 func verbByRule(method string) string {

@@ -40,8 +40,9 @@ func newAuthorizer(config Config) (authorizer.UnconditionalAuthorizer, error) {
 	}
 }
 
-// authorize checks one subresource after the other until one is allowed. A check that fails ends the request with a 500:
-// it may have been the one that allows the request, so neither 200 nor 403 would be right. (kubelet: InstallAuthFilter)
+// authorize checks one subresource after the other until one is allowed. A check that fails ends the request with a
+// 500: it may have been the one that allows the request, so neither 200 nor 403 would be right. (kubelet:
+// InstallAuthFilter)
 func (c *Chain) authorize(r *http.Request, decision *Decision) error {
 	user := decision.User
 	subresources := Subresources(r.URL.Path, c.attributes.fineGrained)
@@ -73,8 +74,8 @@ func (c *Chain) authorize(r *http.Request, decision *Decision) error {
 	}
 }
 
-// reviewCounter wraps the webhook's metrics to count the reviews of each check. A check without a review was answered from
-// the cache.
+// reviewCounter wraps the webhook's metrics to count the reviews of each check. A check without a review was answered
+// from the cache.
 type reviewCounter struct{ metrics.AuthorizerMetrics }
 
 func (c reviewCounter) RecordRequestTotal(ctx context.Context, code string) {

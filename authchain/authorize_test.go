@@ -47,7 +47,8 @@ func TestAttributes(t *testing.T) {
 		{"BREW", "/pods", []string{"pods", "proxy"}, []string{"proxy"}},
 	} {
 		t.Run(c.method+c.path, func(t *testing.T) {
-			verb := map[string]string{"GET": "get", "POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}[c.method]
+			verb := map[string]string{"GET": "get", "POST": "create", "PUT": "update", "PATCH": "patch",
+				"DELETE": "delete"}[c.method]
 			for s, subresources := range map[*standin][]string{fine: c.fine, old: c.old} {
 				before := len(a.asked())
 				status, body, _ := s.send(t, c.method, c.path, user)
@@ -68,7 +69,8 @@ func TestAttributes(t *testing.T) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	for _, spec := range a.accesses {
-		if attributes := spec.ResourceAttributes; attributes.Resource != "nodes" || attributes.Name != "node-1" || attributes.Version != "v1" || attributes.Namespace != "" {
+		if attributes := spec.ResourceAttributes; attributes.Resource != "nodes" || attributes.Name != "node-1" ||
+			attributes.Version != "v1" || attributes.Namespace != "" {
 			t.Fatalf("asked about %+v", attributes)
 		}
 	}
@@ -93,7 +95,8 @@ func TestFallback(t *testing.T) {
 			before := len(a.asked())
 			status, _, decision := s.send(t, "GET", "/pods", with(client(t, p.clusterCA, "kubelet-client", nil), ""))
 			if asked := len(a.asked()) - before; status != c.status || asked != c.asked {
-				t.Errorf("%d after %d questions, want %d after %d: %s", status, asked, c.status, c.asked, decision.Why())
+				t.Errorf("%d after %d questions, want %d after %d: %s", status, asked, c.status, c.asked,
+					decision.Why())
 			}
 		})
 	}
@@ -115,7 +118,8 @@ func TestAccessReviewFails(t *testing.T) {
 	if decision.Cached() {
 		t.Error("a failure was remembered")
 	}
-	if !strings.HasPrefix(decision.Why(), `error: cannot decide whether user "kubelet-client" may get nodes/pods: the SubjectAccessReview failed: `) {
+	if !strings.HasPrefix(decision.Why(),
+		`error: cannot decide whether user "kubelet-client" may get nodes/pods: the SubjectAccessReview failed: `) {
 		t.Errorf("why: %q", decision.Why())
 	}
 }
@@ -184,8 +188,10 @@ func TestNew(t *testing.T) {
 		config authchain.Config
 		err    string
 	}{
-		{"webhook-authentication", authchain.Config{TokenWebhook: true, Mode: authchain.AlwaysAllow}, "no client provided, cannot use webhook authentication"},
-		{"webhook-authorization", authchain.Config{Mode: authchain.Webhook}, "no client provided, cannot use webhook authorization"},
+		{"webhook-authentication", authchain.Config{TokenWebhook: true, Mode: authchain.AlwaysAllow},
+			"no client provided, cannot use webhook authentication"},
+		{"webhook-authorization", authchain.Config{Mode: authchain.Webhook},
+			"no client provided, cannot use webhook authorization"},
 		{"no-mode", authchain.Config{}, "no authorization mode specified"},
 		{"unknown-mode", authchain.Config{Mode: "RBAC"}, "unknown authorization mode RBAC"},
 	} {

@@ -1,14 +1,16 @@
-// Package authchain authenticates and authorizes a request as a kubelet does, and records how it came to its decision.
+// Package authchain authenticates and authorizes a request as a kubelet does, and records how it came to its
+// decision.
 //
-// A [Chain] tries a client certificate, then a bearer token, then anonymous access. It then asks the authorizer for one
-// or two permissions on the node. The authenticators and authorizers are the ones from k8s.io/apiserver that the kubelet
-// uses, in the kubelet's order. This package adds the record: [Chain.Decide] returns a [Decision] with the outcome of each
-// authentication step, the user, and the result of each authorization check, and whether a cache supplied it.
+// A [Chain] tries a client certificate, then a bearer token, then anonymous access. It then asks the authorizer for
+// one or two permissions on the node. The authenticators and authorizers are the ones from k8s.io/apiserver that the
+// kubelet uses, in the kubelet's order. This package adds the record: [Chain.Decide] returns a [Decision] with the
+// outcome of each authentication step, the user, and the result of each authorization check, and whether a cache
+// supplied it.
 //
 // Begin with [New] and [Chain.Decide].
 //
-// Sources in Kubernetes v1.37: cmd/kubelet/app/auth.go and pkg/kubelet/server/{auth,server}.go of k8s.io/kubernetes, and
-// pkg/authentication/authenticatorfactory/delegating.go of k8s.io/apiserver.
+// Sources in Kubernetes v1.37: cmd/kubelet/app/auth.go and pkg/kubelet/server/{auth,server}.go of k8s.io/kubernetes,
+// and pkg/authentication/authenticatorfactory/delegating.go of k8s.io/apiserver.
 package authchain
 
 import (
@@ -35,13 +37,14 @@ const (
 	Webhook = "Webhook"
 )
 
-// Config configures a [Chain]. Its fields correspond to `authentication` and `authorization` in the KubeletConfiguration.
+// Config configures a [Chain]. Its fields correspond to `authentication` and `authorization` in the
+// KubeletConfiguration.
 type Config struct {
 	// NodeName is the name of the node in each authorization check: may the user get nodes/proxy of NodeName?
 	NodeName string
 
-	// ClientCA supplies the CAs for client certificates (authentication.x509.clientCAFile). The chain calls it for each
-	// request, so the CAs may change. If it is nil, the chain ignores client certificates.
+	// ClientCA supplies the CAs for client certificates (authentication.x509.clientCAFile). The chain calls it for
+	// each request, so the CAs may change. If it is nil, the chain ignores client certificates.
 	ClientCA CAProvider
 
 	// TokenWebhook turns on bearer tokens (authentication.webhook.enabled). The chain then sends a TokenReview to
@@ -51,7 +54,8 @@ type Config struct {
 	TokenReviews authenticationv1.AuthenticationV1Interface
 	TokenTTL     time.Duration
 
-	// Anonymous accepts a request without any credential as the user system:anonymous (authentication.anonymous.enabled).
+	// Anonymous accepts a request without any credential as the user system:anonymous
+	// (authentication.anonymous.enabled).
 	Anonymous bool
 
 	// Mode is AlwaysAllow or Webhook (authorization.mode). With Webhook, the chain sends a SubjectAccessReview to
@@ -62,32 +66,33 @@ type Config struct {
 	AuthorizedTTL   time.Duration
 	UnauthorizedTTL time.Duration
 
-	// FineGrained checks nodes/pods, nodes/healthz or nodes/configz before nodes/proxy, for the paths that have such a
-	// subresource (feature gate KubeletFineGrainedAuthz). It is always on in a kubelet v1.37; false is the behaviour of
-	// older kubelets.
+	// FineGrained checks nodes/pods, nodes/healthz or nodes/configz before nodes/proxy, for the paths that have such
+	// a subresource (feature gate KubeletFineGrainedAuthz). It is always on in a kubelet v1.37; false is the
+	// behaviour of older kubelets.
 	FineGrained bool
 }
 
-// CAProvider supplies the options for verifying client certificates, in particular the root CAs. It returns false while
-// it has none. To change the roots it must return another pool; it must not change a pool that it has returned. It must
-// be safe for concurrent use. The dynamic CA of k8s.io/apiserver/pkg/server/dynamiccertificates is a CAProvider.
+// CAProvider supplies the options for verifying client certificates, in particular the root CAs. It returns false
+// while it has none. To change the roots it must return another pool; it must not change a pool that it has returned.
+// It must be safe for concurrent use. The dynamic CA of k8s.io/apiserver/pkg/server/dynamiccertificates is a
+// CAProvider.
 type CAProvider interface {
 	VerifyOptions() (x509.VerifyOptions, bool)
 }
 
 // ChainVerifier is an optional interface of a [CAProvider]. After a client certificate has been verified, VerifyChain
-// may still refuse it. The chain of certificates begins with the client certificate and ends with a root. The error is the
-// reason of the refused step.
+// may still refuse it. The chain of certificates begins with the client certificate and ends with a root. The error
+// is the reason of the refused step.
 //
-// The x509 step may cache the result of a certificate, and then skips VerifyChain, unless the provider sets CurrentTime in
-// its VerifyOptions.
+// The x509 step may cache the result of a certificate, and then skips VerifyChain, unless the provider sets
+// CurrentTime in its VerifyOptions.
 type ChainVerifier interface {
 	VerifyChain(chain []*x509.Certificate) error
 }
 
-// retryBackoff repeats a failed review up to four times within about 4.5 s. A review that the apiserver refuses with 401
-// or 403 is not repeated. (k8s.io/apiserver/pkg/server/options, DefaultAuthWebhookRetryBackoff; repeated here because that
-// package links a whole apiserver)
+// retryBackoff repeats a failed review up to four times within about 4.5 s. A review that the apiserver refuses with
+// 401 or 403 is not repeated. (k8s.io/apiserver/pkg/server/options, DefaultAuthWebhookRetryBackoff; repeated here
+// because that package links a whole apiserver)
 var retryBackoff = wait.Backoff{Duration: 500 * time.Millisecond, Factor: 1.5, Jitter: 0.2, Steps: 5}
 
 // Chain authenticates and authorizes requests. It is safe for concurrent use.
@@ -124,9 +129,9 @@ func New(config Config) (*Chain, error) {
 	}, nil
 }
 
-// newAuthenticator sets the order of the authentication steps. It tries x509, bearer token and WebSocket token until one
-// succeeds, and collects their errors. It tries anonymous only if none of them returned an error.
-// (delegating.go, DelegatingAuthenticatorConfig.New)
+// newAuthenticator sets the order of the authentication steps. It tries x509, bearer token and WebSocket token until
+// one succeeds, and collects their errors. It tries anonymous only if none of them returned an error. (delegating.go,
+// DelegatingAuthenticatorConfig.New)
 func newAuthenticator(config Config) (authenticator.Request, error) {
 	steps := []authenticator.Request{newX509Step(config.ClientCA)}
 
@@ -150,8 +155,8 @@ func newAuthenticator(config Config) (authenticator.Request, error) {
 	return union.NewFailOnError(credential, newAnonymousStep()), nil
 }
 
-// Decide authenticates and authorizes r, and returns the Decision about it, which is never nil. If the request may not
-// pass, the error is a [*Refusal], which holds the response of a kubelet.
+// Decide authenticates and authorizes r, and returns the Decision about it, which is never nil. If the request may
+// not pass, the error is a [*Refusal], which holds the response of a kubelet.
 //
 // If the context of r carries a Decision (see [NewDecision]), Decide completes and returns that one.
 //
@@ -172,8 +177,8 @@ func (c *Chain) Decide(r *http.Request) (*Decision, error) {
 	return decision, nil
 }
 
-// Refusal is the response to a request that may not pass: 401 if it is not authenticated, 403 if it is not authorized, 500
-// if an authorization check failed.
+// Refusal is the response to a request that may not pass: 401 if it is not authenticated, 403 if it is not
+// authorized, 500 if an authorization check failed.
 type Refusal struct {
 	Status int
 	// Body is the whole body of the response.

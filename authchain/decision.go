@@ -10,9 +10,9 @@ import (
 	"k8s.io/apiserver/pkg/authentication/user"
 )
 
-// Decision records what happened to one request: its connection, the authentication steps, the user, the authorization
-// checks, and the status of the response. A connection that ends without a request has a Decision too, see
-// [FailedHandshake] and [NoRequest].
+// Decision records what happened to one request: its connection, the authentication steps, the user, the
+// authorization checks, and the status of the response. A connection that ends without a request has a Decision too,
+// see [FailedHandshake] and [NoRequest].
 //
 // The goroutine that serves the request writes the Decision. It is complete when the handler has returned; then any
 // goroutine may read it, and none may change it.
@@ -30,8 +30,8 @@ type Decision struct {
 	Method string
 	// Path is the decoded path of the request, without the query.
 	Path string
-	// Traceparent is the request's header of that name (W3C Trace Context). The client chooses its value. It is empty if
-	// its length is not the length of version 00.
+	// Traceparent is the request's header of that name (W3C Trace Context). The client chooses its value. It is empty
+	// if its length is not the length of version 00.
 	Traceparent string
 
 	// Authentication has the authentication steps, in order. It is empty if the request was not authenticated: on the
@@ -47,16 +47,16 @@ type Decision struct {
 	// Err is the error of the handler, after the request has passed the chain.
 	Err string
 
-	// Handshake is why the TLS handshake failed. If it is set, there was no request, and only Time, Remote and AffectedBy
-	// are set too.
+	// Handshake is why the TLS handshake failed. If it is set, there was no request, and only Time, Remote and
+	// AffectedBy are set too.
 	Handshake string
 
-	// NoRequest is why a connection ended without a request. If it is set, only Time, Duration, Remote, AffectedBy and,
-	// after a handshake, TLS are set too.
+	// NoRequest is why a connection ended without a request. If it is set, only Time, Duration, Remote, AffectedBy
+	// and, after a handshake, TLS are set too.
 	NoRequest string
 
-	// AffectedBy names the injected faults that affected the request, its connection or its reviews. The chain does not
-	// interpret the names; see [AddAffectedBy].
+	// AffectedBy names the injected faults that affected the request, its connection or its reviews. The chain does
+	// not interpret the names; see [AddAffectedBy].
 	AffectedBy []string
 
 	// Most requests take one step and one check. These arrays save their allocation.
@@ -152,15 +152,15 @@ func (c *decisionContext) Value(key any) any {
 	return c.Context.Value(key)
 }
 
-// longQuery is the length of a query, in bytes, above which the Decision copies the path. Otherwise the Decision would
-// keep the whole request line in memory, of which the path is a substring.
+// longQuery is the length of a query, in bytes, above which the Decision copies the path. Otherwise the Decision
+// would keep the whole request line in memory, of which the path is a substring.
 const longQuery = 1 << 10
 
 // traceparentLength is the length of a traceparent of version 00, in bytes.
 const traceparentLength = 55
 
-// NewDecision returns a new Decision of r, which arrived now, and a shallow copy of r whose context carries it. Pass the
-// copy to [Chain.Decide] and to the handlers; they find the Decision by [FromContext].
+// NewDecision returns a new Decision of r, which arrived now, and a shallow copy of r whose context carries it. Pass
+// the copy to [Chain.Decide] and to the handlers; they find the Decision by [FromContext].
 func NewDecision(r *http.Request) (*Decision, *http.Request) {
 	ctx := &decisionContext{Context: r.Context(), decision: Decision{
 		Time:   time.Now(),

@@ -14,10 +14,12 @@ import (
 // TestDecisionJSON: a Decision as JSON tells the road, and no token.
 func TestDecisionJSON(t *testing.T) {
 	p, a := newPKI(t), newAPIServer(t)
-	a.users[serviceAccountToken] = authenticationv1api.UserInfo{Username: serviceAccount, UID: "7", Groups: []string{"system:serviceaccounts"}}
+	a.users[serviceAccountToken] = authenticationv1api.UserInfo{Username: serviceAccount, UID: "7",
+		Groups: []string{"system:serviceaccounts"}}
 	a.allow(map[string][]string{serviceAccount: {"metrics"}})
 	s := newStandin(t, newChain(t, webhookConfig(p, a)), true)
-	_, _, decision := s.send(t, "GET", "/metrics", with(client(t, p.strangerCA, "stranger", nil), serviceAccountToken))
+	_, _, decision := s.send(t, "GET", "/metrics",
+		with(client(t, p.strangerCA, "stranger", nil), serviceAccountToken))
 	data, err := json.Marshal(decision)
 	if err != nil {
 		t.Fatal(err)
@@ -29,10 +31,12 @@ func TestDecisionJSON(t *testing.T) {
 	if err := json.Unmarshal(data, &got); err != nil {
 		t.Fatal(err)
 	}
-	if got.Connection.Version != "TLS 1.3" || got.Connection.Certificate.Subject != "CN=stranger" || got.Connection.Certificate.Issuer != "CN=stranger-ca" {
+	if got.Connection.Version != "TLS 1.3" || got.Connection.Certificate.Subject != "CN=stranger" ||
+		got.Connection.Certificate.Issuer != "CN=stranger-ca" {
 		t.Errorf("connection %+v", got.Connection)
 	}
-	if len(got.Authentication) != 2 || got.Authentication[0].Outcome != "refused" || got.Authentication[1].Outcome != "authenticated" || len(got.Authentication[1].Token) != 8 {
+	if len(got.Authentication) != 2 || got.Authentication[0].Outcome != "refused" ||
+		got.Authentication[1].Outcome != "authenticated" || len(got.Authentication[1].Token) != 8 {
 		t.Errorf("authentication %+v", got.Authentication)
 	}
 	if got.User.Name != serviceAccount || got.User.UID != "7" {
@@ -41,15 +45,20 @@ func TestDecisionJSON(t *testing.T) {
 	if got.Outcome != "allowed" || got.By != authchain.MethodBearerToken || got.Cached {
 		t.Errorf("outcome %q by %q, cached %v", got.Outcome, got.By, got.Cached)
 	}
-	if len(got.Authorization) != 1 || got.Authorization[0].Subresource != "metrics" || got.Authorization[0].Result != "allowed" || got.Authorization[0].Reviews != 1 || got.Authorization[0].Name != "node-1" {
+	if len(got.Authorization) != 1 || got.Authorization[0].Subresource != "metrics" ||
+		got.Authorization[0].Result != "allowed" || got.Authorization[0].Reviews != 1 ||
+		got.Authorization[0].Name != "node-1" {
 		t.Errorf("authorization %+v", got.Authorization)
 	}
-	if got.Status != 200 || got.Why != `allowed: user "`+serviceAccount+`" may get nodes/metrics: RBAC: allowed by a binding` {
+	if got.Status != 200 ||
+		got.Why != `allowed: user "`+serviceAccount+`" may get nodes/metrics: RBAC: allowed by a binding` {
 		t.Errorf("status %d, why %q", got.Status, got.Why)
 	}
 	if first, second, asked := got.Authentication[0], got.Authentication[1], got.Authorization[0]; first.Start <= 0 || second.Start < first.Start+first.Duration ||
-		asked.Start < second.Start+second.Duration || asked.Duration <= 0 || got.Duration > 0 && asked.Start+asked.Duration > got.Duration {
-		t.Errorf("the steps are not one after the other: %v+%v, %v+%v, %v+%v", first.Start, first.Duration, second.Start, second.Duration, asked.Start, asked.Duration)
+		asked.Start < second.Start+second.Duration || asked.Duration <= 0 || got.Duration > 0 &&
+		asked.Start+asked.Duration > got.Duration {
+		t.Errorf("the steps are not one after the other: %v+%v, %v+%v, %v+%v", first.Start, first.Duration,
+			second.Start, second.Duration, asked.Start, asked.Duration)
 	}
 }
 

@@ -20,7 +20,8 @@ import (
 func TestEdges(t *testing.T) {
 	p := newPKI(t)
 	a := newAPIServer(t)
-	a.users[serviceAccountToken] = authenticationv1api.UserInfo{Username: serviceAccount, UID: "7", Groups: []string{"system:serviceaccounts"}}
+	a.users[serviceAccountToken] = authenticationv1api.UserInfo{Username: serviceAccount, UID: "7",
+		Groups: []string{"system:serviceaccounts"}}
 
 	invalid := map[string][]func(*x509.Certificate){
 		"expired":          {testcerts.Expired},
@@ -53,26 +54,39 @@ func TestEdges(t *testing.T) {
 	}{
 		{name: "certificate", credential: kubeletClient(), status: 200, user: "kubelet-client",
 			groups: []string{"people", "operators", "system:authenticated"}, by: authchain.MethodX509},
-		{name: "no-extended-key-usage", credential: kubeletClient(testcerts.NoUsage), status: 200, user: "kubelet-client", by: authchain.MethodX509},
-		{name: "empty-common-name", credential: kubeletClient(testcerts.EmptyCN), status: 200, user: anonymousUser, by: authchain.MethodAnonymous},
-		{name: "common-name-of-anonymous", credential: with(client(t, p.clusterCA, anonymousUser, []string{"operators"}), ""),
-			status: 200, user: anonymousUser, groups: []string{"operators"}, by: authchain.MethodX509},
-		{name: "intermediate-ca", credential: with(client(t, intermediate, "kubelet-client", nil), ""), status: 200, user: "kubelet-client", by: authchain.MethodX509},
-		{name: "none", status: 200, user: anonymousUser, groups: []string{"system:unauthenticated"}, by: authchain.MethodAnonymous},
+		{name: "no-extended-key-usage", credential: kubeletClient(testcerts.NoUsage), status: 200,
+			user: "kubelet-client", by: authchain.MethodX509},
+		{name: "empty-common-name", credential: kubeletClient(testcerts.EmptyCN), status: 200, user: anonymousUser,
+			by: authchain.MethodAnonymous},
+		{name: "common-name-of-anonymous",
+			credential: with(client(t, p.clusterCA, anonymousUser, []string{"operators"}), ""),
+			status:     200, user: anonymousUser, groups: []string{"operators"}, by: authchain.MethodX509},
+		{name: "intermediate-ca", credential: with(client(t, intermediate, "kubelet-client", nil), ""), status: 200,
+			user: "kubelet-client", by: authchain.MethodX509},
+		{name: "none", status: 200, user: anonymousUser, groups: []string{"system:unauthenticated"},
+			by: authchain.MethodAnonymous},
 		{name: "token", credential: bearer(serviceAccountToken), status: 200, user: serviceAccount,
 			groups: []string{"system:serviceaccounts", "system:authenticated"}, by: authchain.MethodBearerToken},
 		{name: "bad-token", credential: bearer("nobody's"), status: 401, why: "refused: the TokenReview of token "},
-		{name: "basic", credential: credential{authorization: "Basic dXNlcjpwYXNz"}, status: 200, user: anonymousUser, by: authchain.MethodAnonymous},
-		{name: "bare-bearer", credential: credential{authorization: "Bearer"}, status: 200, user: anonymousUser, by: authchain.MethodAnonymous},
-		{name: "two-spaces", credential: credential{authorization: "Bearer  " + serviceAccountToken}, status: 200, user: anonymousUser, by: authchain.MethodAnonymous},
-		{name: "websocket-token", credential: protocols(serviceAccountToken), status: 200, user: serviceAccount, by: authchain.MethodWebSocketToken},
-		{name: "websocket-bad-token", credential: protocols("nobody's"), status: 401, why: "refused: the TokenReview of token "},
+		{name: "basic", credential: credential{authorization: "Basic dXNlcjpwYXNz"}, status: 200,
+			user: anonymousUser, by: authchain.MethodAnonymous},
+		{name: "bare-bearer", credential: credential{authorization: "Bearer"}, status: 200, user: anonymousUser,
+			by: authchain.MethodAnonymous},
+		{name: "two-spaces", credential: credential{authorization: "Bearer  " + serviceAccountToken}, status: 200,
+			user: anonymousUser, by: authchain.MethodAnonymous},
+		{name: "websocket-token", credential: protocols(serviceAccountToken), status: 200, user: serviceAccount,
+			by: authchain.MethodWebSocketToken},
+		{name: "websocket-bad-token", credential: protocols("nobody's"), status: 401,
+			why: "refused: the TokenReview of token "},
 		{name: "stranger", credential: with(client(t, p.strangerCA, "kubelet-client", nil), ""), status: 401,
 			why: `refused: certificate signed by unknown authority "stranger-ca"`},
-		{name: "stranger-and-bad-token", credential: with(client(t, p.strangerCA, "kubelet-client", nil), "nobody's"), status: 401,
+		{name: "stranger-and-bad-token",
+			credential: with(client(t, p.strangerCA, "kubelet-client", nil), "nobody's"), status: 401,
 			why: `refused: certificate signed by unknown authority "stranger-ca"; the TokenReview of token `},
-		{name: "expired", credential: kubeletClient(testcerts.Expired), status: 401, why: "refused: certificate expired at "},
-		{name: "not-yet-valid", credential: kubeletClient(testcerts.NotYetValid), status: 401, why: "refused: certificate is not valid before "},
+		{name: "expired", credential: kubeletClient(testcerts.Expired), status: 401,
+			why: "refused: certificate expired at "},
+		{name: "not-yet-valid", credential: kubeletClient(testcerts.NotYetValid), status: 401,
+			why: "refused: certificate is not valid before "},
 		{name: "server-auth-only", credential: kubeletClient(testcerts.ServerAuthOnly), status: 401,
 			why: "refused: certificate's extended key usage does not include client authentication"},
 	}
@@ -88,7 +102,8 @@ func TestEdges(t *testing.T) {
 				user = decision.User.GetName()
 			}
 			if status != c.status || user != c.user || decision.By() != c.by {
-				t.Fatalf("%d as %q by %q, want %d as %q by %q: %s", status, user, decision.By(), c.status, c.user, c.by, decision.Why())
+				t.Fatalf("%d as %q by %q, want %d as %q by %q: %s", status, user, decision.By(), c.status, c.user,
+					c.by, decision.Why())
 			}
 			if c.groups != nil && !slices.Equal(decision.User.GetGroups(), c.groups) {
 				t.Errorf("groups %q, want %q", decision.User.GetGroups(), c.groups)
@@ -105,7 +120,8 @@ func TestEdges(t *testing.T) {
 		t.Run(name+"-and-good-token", func(t *testing.T) {
 			c := kubeletClient(mutate...)
 			c.authorization = "Bearer " + serviceAccountToken
-			if status, _, decision := s.send(t, "GET", "/pods", c); status != 200 || decision.User.GetName() != serviceAccount {
+			if status, _, decision := s.send(t, "GET", "/pods", c); status != 200 ||
+				decision.User.GetName() != serviceAccount {
 				t.Errorf("%d: %s", status, decision.Why())
 			}
 		})
@@ -168,7 +184,8 @@ func TestTokenReviewFails(t *testing.T) {
 			if reviews, _ := a.counts(); status != 401 || reviews != c.reviews {
 				t.Errorf("%d after %d reviews, want 401 after %d", status, reviews, c.reviews)
 			}
-			if !strings.HasPrefix(decision.Why(), "error: the TokenReview of token ") || decision.Outcome() != "error" {
+			if !strings.HasPrefix(decision.Why(), "error: the TokenReview of token ") ||
+				decision.Outcome() != "error" {
 				t.Errorf("why: %q", decision.Why())
 			}
 		})
@@ -201,7 +218,8 @@ func TestReviewerSaysTheToken(t *testing.T) {
 			if !strings.Contains(decision.Why(), authchain.Fingerprint(token)) {
 				t.Errorf("why: %q", decision.Why())
 			}
-			if want := map[string]string{"in-a-body": "error", "in-the-status": "refused"}[name]; decision.Outcome() != want {
+			if want := map[string]string{"in-a-body": "error",
+				"in-the-status": "refused"}[name]; decision.Outcome() != want {
 				t.Errorf("outcome %q, want %q", decision.Outcome(), want)
 			}
 		})

@@ -40,7 +40,8 @@ func authority(t testing.TB, name string) *testcerts.Authority {
 	return a
 }
 
-func client(t testing.TB, a *testcerts.Authority, user string, groups []string, mutate ...func(*x509.Certificate)) *tls.Certificate {
+func client(t testing.TB, a *testcerts.Authority, user string, groups []string,
+	mutate ...func(*x509.Certificate)) *tls.Certificate {
 	t.Helper()
 	pair, err := a.Client(user, groups, mutate...)
 	if err != nil {
@@ -76,10 +77,12 @@ type apiserver struct {
 
 func newAPIServer(t testing.TB) *apiserver {
 	t.Helper()
-	a := &apiserver{users: map[string]authenticationv1api.UserInfo{}, allowed: map[string][]string{}, tokenError: "invalid bearer token"}
+	a := &apiserver{users: map[string]authenticationv1api.UserInfo{}, allowed: map[string][]string{},
+		tokenError: "invalid bearer token"}
 	a.Server = httptest.NewServer(a)
 	t.Cleanup(a.Close)
-	clients, err := kubernetes.NewForConfig(&rest.Config{Host: a.URL, QPS: -1, ContentConfig: rest.ContentConfig{ContentType: "application/json"}})
+	clients, err := kubernetes.NewForConfig(&rest.Config{Host: a.URL, QPS: -1,
+		ContentConfig: rest.ContentConfig{ContentType: "application/json"}})
 	if err != nil {
 		t.Fatal(err)
 	}

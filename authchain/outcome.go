@@ -43,8 +43,8 @@ func (d *Decision) Outcome() string {
 	return "refused"
 }
 
-// Cached returns whether the decision came from the caches alone: there was at least one result that needs a review, and
-// no review was sent.
+// Cached returns whether the decision came from the caches alone: there was at least one result that needs a review,
+// and no review was sent.
 func (d *Decision) Cached() bool {
 	cached := false
 	for i := range d.Authentication {
@@ -65,8 +65,8 @@ func (d *Decision) Cached() bool {
 	return cached
 }
 
-// Why returns one sentence about the outcome: "allowed: …", "refused: …" or "error: …". It returns "" if the chain did
-// not decide on the request.
+// Why returns one sentence about the outcome: "allowed: …", "refused: …" or "error: …". It returns "" if the chain
+// did not decide on the request.
 func (d *Decision) Why() string {
 	if d.Handshake != "" {
 		return "refused: TLS handshake failed: " + d.Handshake
@@ -82,7 +82,8 @@ func (d *Decision) Why() string {
 	case CheckAllowed:
 		return "allowed: " + last.sentence(d.User)
 	case CheckError:
-		return fmt.Sprintf("error: cannot decide whether %s: the SubjectAccessReview failed: %v", last.sentence(d.User), last.err)
+		return fmt.Sprintf("error: cannot decide whether %s: the SubjectAccessReview failed: %v",
+			last.sentence(d.User), last.err)
 	}
 	denied := make([]string, len(d.Authorization))
 	for i := range d.Authorization {

@@ -24,7 +24,8 @@ import (
 // newTokenSteps returns the step for a token in the Authorization header and the step for a token in the WebSocket
 // subprotocol. Both share one cache of TokenReviews. The cache keeps "authenticated" and "not authenticated", but no
 // errors. (delegating.go)
-func newTokenSteps(client authenticationv1.AuthenticationV1Interface, ttl time.Duration) (bearer, protocol authenticator.Request, err error) {
+func newTokenSteps(client authenticationv1.AuthenticationV1Interface, ttl time.Duration) (bearer,
+	protocol authenticator.Request, err error) {
 	authenticatorfactory.RegisterMetrics()
 	sender, err := webhook.NewFromInterface(client, nil, retryBackoff, 0, webhook.AuthenticatorMetrics{
 		RecordRequestTotal: func(ctx context.Context, code string) {
@@ -78,8 +79,8 @@ func explainToken(s *Step, noToken string) {
 	}
 }
 
-// Fingerprint returns the first 8 hexadecimal digits of the SHA-256 of a token. Logs and Decisions show it in place of
-// the token: it distinguishes tokens without revealing them.
+// Fingerprint returns the first 8 hexadecimal digits of the SHA-256 of a token. Logs and Decisions show it in place
+// of the token: it distinguishes tokens without revealing them.
 func Fingerprint(token string) string {
 	return fingerprint(sha256.Sum256([]byte(token)))
 }
@@ -110,11 +111,12 @@ func (t *recordedToken) AuthenticateToken(ctx context.Context, token string) (*a
 	return response, ok, err
 }
 
-// withoutToken replaces the token in the text of err by its fingerprint. The reviewer chooses the text of its errors, and
-// may repeat the token in it.
+// withoutToken replaces the token in the text of err by its fingerprint. The reviewer chooses the text of its errors,
+// and may repeat the token in it.
 func withoutToken(err error, token string) error {
 	quoted := strconv.Quote(token)
-	text := strings.NewReplacer(token, Fingerprint(token), quoted[1:len(quoted)-1], Fingerprint(token)).Replace(err.Error())
+	text := strings.NewReplacer(token, Fingerprint(token), quoted[1:len(quoted)-1],
+		Fingerprint(token)).Replace(err.Error())
 	if text == err.Error() {
 		return err
 	}

@@ -14,12 +14,12 @@ import (
 // tokenReviewer sends TokenReviews, and remembers the last review of each token.
 //
 // It stands below the cache. The cache shares one review between requests that wait for the same token, and calls the
-// reviewer with a context of its own. So a request cannot see whether its result was cached; it looks here afterwards for
-// a review that ended since it began.
+// reviewer with a context of its own. So a request cannot see whether its result was cached; it looks here afterwards
+// for a review that ended since it began.
 type tokenReviewer struct {
 	sender authenticator.Token
-	// last is indexed by the token's hash. If two tokens share a slot and are reviewed at the same moment, a result may be
-	// recorded as cached that was not; nothing else depends on it.
+	// last is indexed by the token's hash. If two tokens share a slot and are reviewed at the same moment, a result
+	// may be recorded as cached that was not; nothing else depends on it.
 	last slots[tokenReview]
 }
 

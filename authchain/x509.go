@@ -15,8 +15,8 @@ import (
 	"k8s.io/apiserver/pkg/authentication/user"
 )
 
-// newX509Step returns the step that verifies the client certificate. The user is the certificate's common name, the groups
-// are its organizations. Without a CA the step is always skipped.
+// newX509Step returns the step that verifies the client certificate. The user is the certificate's common name, the
+// groups are its organizations. Without a CA the step is always skipped.
 func newX509Step(ca CAProvider) authenticator.Request {
 	verify := func() (stdx509.VerifyOptions, bool) { return stdx509.VerifyOptions{}, false }
 	if ca != nil {
@@ -55,8 +55,8 @@ func newX509Step(ca CAProvider) authenticator.Request {
 }
 
 // cachingX509 verifies the same certificates once and not for each request, because verifying a P-256 signature costs
-// more than the rest of the chain. The result depends on the certificates, the verify options and the time alone. Only
-// success is cached.
+// more than the rest of the chain. The result depends on the certificates, the verify options and the time alone.
+// Only success is cached.
 type cachingX509 struct {
 	verify        func() (stdx509.VerifyOptions, bool)
 	authenticator authenticator.Request
@@ -81,7 +81,8 @@ func (c *cachingX509) AuthenticateRequest(r *http.Request) (*authenticator.Respo
 	if r.TLS == nil || len(r.TLS.PeerCertificates) == 0 || len(r.TLS.PeerCertificates[0].Signature) < 8 {
 		return c.authenticator.AuthenticateRequest(r)
 	}
-	// The options are read before the authenticator reads them, so a result is never cached for newer roots than it used.
+	// The options are read before the authenticator reads them, so a result is never cached for newer roots than it
+	// used.
 	options, ok := c.verify()
 	if !ok || options.Roots == nil || options.Intermediates != nil || !options.CurrentTime.IsZero() ||
 		len(options.CertificatePolicies) > 0 {
@@ -104,7 +105,8 @@ func (c *cachingX509) AuthenticateRequest(r *http.Request) (*authenticator.Respo
 	return response, true, nil
 }
 
-// userWithValidity is the user of a client certificate, and the time in which all certificates of its chain are valid.
+// userWithValidity is the user of a client certificate, and the time in which all certificates of its chain are
+// valid.
 type userWithValidity struct {
 	user.Info
 	notBefore, notAfter time.Time
@@ -133,8 +135,8 @@ func userOfChain(chain []*stdx509.Certificate) (*authenticator.Response, bool, e
 	return response, true, nil
 }
 
-// certificateError describes the error of verifying a certificate, with the certificate's issuer or dates. now is the time
-// of the verification; zero means the current time.
+// certificateError describes the error of verifying a certificate, with the certificate's issuer or dates. now is the
+// time of the verification; zero means the current time.
 func certificateError(err error, now time.Time) string {
 	var unknown stdx509.UnknownAuthorityError
 	if errors.As(err, &unknown) && unknown.Cert != nil {

@@ -17,9 +17,12 @@ func TestDated(t *testing.T) {
 		root        *stdx509.Certificate
 		holds, gone []time.Time
 	}{
-		{"root-lives-longer", &stdx509.Certificate{NotBefore: at(-9), NotAfter: at(9)}, []time.Time{at(-5), at(0), at(5)}, []time.Time{at(-6), at(6)}},
-		{"root-ends-first", &stdx509.Certificate{NotBefore: at(-9), NotAfter: at(2)}, []time.Time{at(0), at(2)}, []time.Time{at(3), at(5)}},
-		{"root-begins-later", &stdx509.Certificate{NotBefore: at(-2), NotAfter: at(9)}, []time.Time{at(-2), at(5)}, []time.Time{at(-3)}},
+		{"root-lives-longer", &stdx509.Certificate{NotBefore: at(-9), NotAfter: at(9)},
+			[]time.Time{at(-5), at(0), at(5)}, []time.Time{at(-6), at(6)}},
+		{"root-ends-first", &stdx509.Certificate{NotBefore: at(-9), NotAfter: at(2)}, []time.Time{at(0), at(2)},
+			[]time.Time{at(3), at(5)}},
+		{"root-begins-later", &stdx509.Certificate{NotBefore: at(-2), NotAfter: at(9)}, []time.Time{at(-2), at(5)},
+			[]time.Time{at(-3)}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			response, ok, err := userOfChain([]*stdx509.Certificate{leaf, c.root})

@@ -27,7 +27,8 @@ func (f *fixture) dial(t testing.TB) net.Conn {
 // raw sends bytes over TLS and gives all that comes back before the connection is closed.
 func (f *fixture) raw(t testing.TB, certificate *tls.Certificate, request string) string {
 	t.Helper()
-	conn := tls.Client(f.dial(t), &tls.Config{RootCAs: f.ca.Pool(), ServerName: "localhost", Certificates: []tls.Certificate{*certificate}})
+	conn := tls.Client(f.dial(t),
+		&tls.Config{RootCAs: f.ca.Pool(), ServerName: "localhost", Certificates: []tls.Certificate{*certificate}})
 	defer conn.Close()
 	if err := conn.Handshake(); err != nil {
 		t.Fatal(err)
@@ -43,34 +44,49 @@ func TestBadInput(t *testing.T) {
 	const head = " HTTP/1.1\r\nHost: node-1\r\nConnection: close\r\n"
 	const path = "/containerLogs/default/nginx/nginx?tailLines=0"
 	for name, test := range map[string]struct{ request, want string }{
-		"a body on GET":                      {"GET " + path + head + "Content-Length: 4\r\n\r\nbody", "HTTP/1.1 200 OK"},
-		"a body on GET that never comes":     {"GET " + path + head + "Content-Length: 400\r\n\r\n", "HTTP/1.1 200 OK"},
-		"a chunked body on GET":              {"GET " + path + head + "Transfer-Encoding: chunked\r\n\r\n4\r\nbody\r\n0\r\n\r\n", "HTTP/1.1 200 OK"},
-		"chunks that are none":               {"GET " + path + head + "Transfer-Encoding: chunked\r\n\r\nzz\r\n", "HTTP/1.1 200 OK"},
-		"two lengths":                        {"GET " + path + head + "Content-Length: 1\r\nContent-Length: 2\r\n\r\n", "HTTP/1.1 400 Bad Request"},
-		"headers of 1 MB":                    {"GET " + path + head + "X: " + strings.Repeat("x", 1<<20+1<<12) + "\r\n\r\n", "HTTP/1.1 431 Request Header Fields Too Large"},
-		"headers of nearly 1 MB":             {"GET " + path + head + "X: " + strings.Repeat("x", 1<<20-1<<12) + "\r\n\r\n", "HTTP/1.1 200 OK"},
-		"a path of 1 MB":                     {"GET /" + strings.Repeat("x", 1<<20+1<<13) + head + "\r\n", "HTTP/1.1 431 Request Header Fields Too Large"},
-		"a path of 100 KB":                   {"GET /containerLogs/default/nginx/" + strings.Repeat("x", 100<<10) + head + "\r\n", "HTTP/1.1 404 Not Found"},
-		"a path of 30,000 segments":          {"GET /containerLogs" + strings.Repeat("/x", 30000) + head + "\r\n", "HTTP/1.1 404 Not Found"},
-		"a path of 30,000 escaped segments":  {"GET /containerLogs/" + strings.Repeat("%2F", 30000) + head + "\r\n", "HTTP/1.1 404 Not Found"},
-		"a path of 30,000 empty segments":    {"GET /containerLogs" + strings.Repeat("/", 30000) + head + "\r\n", "HTTP/1.1 307 Temporary Redirect"},
-		"a query of 100 KB":                  {"GET " + path + "&x=" + strings.Repeat("x", 100<<10) + head + "\r\n", "HTTP/1.1 200 OK"},
-		"a query that does not parse":        {"GET /containerLogs/default/nginx/nginx?%zz&;&tailLines=0&=&&%" + head + "\r\n", "HTTP/1.1 200 OK"},
-		"an escape that is none":             {"GET /containerLogs/%zz" + head + "\r\n", "HTTP/1.1 400 Bad Request"},
-		"a control character in the path":    {"GET /containerLogs/a\x01b" + head + "\r\n", "HTTP/1.1 400 Bad Request"},
-		"a path without a slash":             {"GET pods" + head + "\r\n", "HTTP/1.1 400 Bad Request"},
-		"an absolute URL":                    {"GET http://elsewhere/containerLogs/default/nginx/nginx?tailLines=0" + head + "\r\n", "HTTP/1.1 200 OK"},
-		"OPTIONS *":                          {"OPTIONS *" + head + "\r\n", "HTTP/1.1 200 OK"},
-		"GET *":                              {"GET *" + head + "\r\n", "HTTP/1.1 400 Bad Request"},
-		"CONNECT":                            {"CONNECT elsewhere:443" + head + "\r\n", "HTTP/1.1 404 Not Found"},
-		"a method with spaces":               {"GET GET /pods" + head + "\r\n", "HTTP/1.1 400 Bad Request"},
-		"no host":                            {"GET /pods HTTP/1.1\r\n\r\n", "HTTP/1.1 400 Bad Request: missing required Host header"},
-		"HTTP/1.0":                           {"GET " + path + " HTTP/1.0\r\n\r\n", "HTTP/1.0 200 OK"},
-		"HTTP/3.0":                           {"GET /pods HTTP/3.0\r\nHost: h\r\n\r\n", "HTTP/1.1 505 HTTP Version Not Supported: unsupported protocol version"},
-		"HTTP/2 that was not agreed on":      {"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "HTTP/1.1 400 Bad Request"},
-		"a header without a name":            {"GET /pods" + head + ": x\r\n\r\n", "HTTP/1.1 400 Bad Request"},
-		"garbage":                            {strings.Repeat("\x00\xff", 2000) + "\r\n\r\n", "HTTP/1.1 400 Bad Request"},
+		"a body on GET": {"GET " + path + head + "Content-Length: 4\r\n\r\nbody",
+			"HTTP/1.1 200 OK"},
+		"a body on GET that never comes": {"GET " + path + head + "Content-Length: 400\r\n\r\n",
+			"HTTP/1.1 200 OK"},
+		"a chunked body on GET": {"GET " + path + head + "Transfer-Encoding: chunked\r\n\r\n4\r\nbody\r\n0\r\n\r\n", "HTTP/1.1 200 OK"},
+		"chunks that are none": {"GET " + path + head + "Transfer-Encoding: chunked\r\n\r\nzz\r\n",
+			"HTTP/1.1 200 OK"},
+		"two lengths": {"GET " + path + head + "Content-Length: 1\r\nContent-Length: 2\r\n\r\n", "HTTP/1.1 400 Bad Request"},
+		"headers of 1 MB": {"GET " + path + head + "X: " + strings.Repeat("x",
+			1<<20+1<<12) + "\r\n\r\n", "HTTP/1.1 431 Request Header Fields Too Large"},
+		"headers of nearly 1 MB": {"GET " + path + head + "X: " + strings.Repeat("x",
+			1<<20-1<<12) + "\r\n\r\n", "HTTP/1.1 200 OK"},
+		"a path of 1 MB": {"GET /" + strings.Repeat("x", 1<<20+1<<13) + head + "\r\n",
+			"HTTP/1.1 431 Request Header Fields Too Large"},
+		"a path of 100 KB": {"GET /containerLogs/default/nginx/" + strings.Repeat("x",
+			100<<10) + head + "\r\n", "HTTP/1.1 404 Not Found"},
+		"a path of 30,000 segments": {"GET /containerLogs" + strings.Repeat("/x", 30000) + head + "\r\n",
+			"HTTP/1.1 404 Not Found"},
+		"a path of 30,000 escaped segments": {"GET /containerLogs/" + strings.Repeat("%2F", 30000) + head + "\r\n",
+			"HTTP/1.1 404 Not Found"},
+		"a path of 30,000 empty segments": {"GET /containerLogs" + strings.Repeat("/", 30000) + head + "\r\n",
+			"HTTP/1.1 307 Temporary Redirect"},
+		"a query of 100 KB": {"GET " + path + "&x=" + strings.Repeat("x", 100<<10) + head + "\r\n",
+			"HTTP/1.1 200 OK"},
+		"a query that does not parse": {"GET /containerLogs/default/nginx/nginx?%zz&;&tailLines=0&=&&%" + head + "\r\n", "HTTP/1.1 200 OK"},
+		"an escape that is none":      {"GET /containerLogs/%zz" + head + "\r\n", "HTTP/1.1 400 Bad Request"},
+		"a control character in the path": {"GET /containerLogs/a\x01b" + head + "\r\n",
+			"HTTP/1.1 400 Bad Request"},
+		"a path without a slash": {"GET pods" + head + "\r\n", "HTTP/1.1 400 Bad Request"},
+		"an absolute URL":        {"GET http://elsewhere/containerLogs/default/nginx/nginx?tailLines=0" + head + "\r\n", "HTTP/1.1 200 OK"},
+		"OPTIONS *":              {"OPTIONS *" + head + "\r\n", "HTTP/1.1 200 OK"},
+		"GET *":                  {"GET *" + head + "\r\n", "HTTP/1.1 400 Bad Request"},
+		"CONNECT":                {"CONNECT elsewhere:443" + head + "\r\n", "HTTP/1.1 404 Not Found"},
+		"a method with spaces":   {"GET GET /pods" + head + "\r\n", "HTTP/1.1 400 Bad Request"},
+		"no host": {"GET /pods HTTP/1.1\r\n\r\n",
+			"HTTP/1.1 400 Bad Request: missing required Host header"},
+		"HTTP/1.0": {"GET " + path + " HTTP/1.0\r\n\r\n", "HTTP/1.0 200 OK"},
+		"HTTP/3.0": {"GET /pods HTTP/3.0\r\nHost: h\r\n\r\n",
+			"HTTP/1.1 505 HTTP Version Not Supported: unsupported protocol version"},
+		"HTTP/2 that was not agreed on": {"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "HTTP/1.1 400 Bad Request"},
+		"a header without a name":       {"GET /pods" + head + ": x\r\n\r\n", "HTTP/1.1 400 Bad Request"},
+		"garbage": {strings.Repeat("\x00\xff", 2000) + "\r\n\r\n",
+			"HTTP/1.1 400 Bad Request"},
 		"an authorization header of nothing": {"GET " + path + head + "Authorization:\r\n\r\n", "HTTP/1.1 200 OK"},
 		"an expectation":                     {"GET " + path + head + "Expect: 100-continue\r\nContent-Length: 4\r\n\r\n", "HTTP/1.1 200 OK"},
 		"an upgrade":                         {"GET /exec/default/nginx/nginx?output=1 HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: SPDY/3.1\r\n\r\nGET /nothing" + head + "\r\n", "HTTP/1.1 400 Bad Request"},
@@ -88,7 +104,8 @@ func TestBadInput(t *testing.T) {
 // answers fails unless the server answers the next request.
 func answers(t testing.TB, f *fixture) {
 	t.Helper()
-	if got, body := get(t, f.client(t, f.certificate(t, "kubelet-client")), f.url+"/healthz"); got.StatusCode != 200 || body != "ok" {
+	if got, body := get(t, f.client(t, f.certificate(t, "kubelet-client")),
+		f.url+"/healthz"); got.StatusCode != 200 || body != "ok" {
 		t.Errorf("the next request: %d %q", got.StatusCode, body)
 	}
 }
@@ -98,7 +115,8 @@ func TestPlainHTTPToTheTLSPort(t *testing.T) {
 	conn := f.dial(t)
 	io.WriteString(conn, "GET /healthz HTTP/1.1\r\nHost: node-1\r\n\r\n")
 	answer, err := io.ReadAll(conn)
-	if want := "HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTP request to an HTTPS server.\n"; err != nil || string(answer) != want {
+	if want := "HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTP request to an HTTPS server.\n"; err != nil ||
+		string(answer) != want {
 		t.Errorf("%q %v, want %q", answer, err, want)
 	}
 	answers(t, f)

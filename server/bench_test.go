@@ -36,7 +36,8 @@ func BenchmarkBeside(b *testing.B) {
 		b.Fatal(err)
 	}
 	defer file.Close()
-	logger := zap.New(zapcore.NewCore(zapcore.NewJSONEncoder(zap.NewProductionEncoderConfig()), zapcore.Lock(file), zapcore.InfoLevel))
+	logger := zap.New(zapcore.NewCore(zapcore.NewJSONEncoder(zap.NewProductionEncoderConfig()), zapcore.Lock(file),
+		zapcore.InfoLevel))
 	f := newFixture(b, fixtureOptions{lines: benchLines, logger: logger})
 	client := f.client(b, f.certificate(b, "kubelet-client"))
 	client.Transport.(*http.Transport).MaxIdleConnsPerHost = benchConnections
@@ -58,7 +59,8 @@ func BenchmarkBeside(b *testing.B) {
 			var ratios, rates, bareRates []float64
 			for range benchRounds {
 				bareRate, rate := drive(b, client, bare, benchRound), drive(b, client, f.url+path, benchRound)
-				ratios, rates, bareRates = append(ratios, rate/bareRate), append(rates, rate), append(bareRates, bareRate)
+				ratios, rates, bareRates = append(ratios, rate/bareRate), append(rates, rate), append(bareRates,
+					bareRate)
 			}
 			slices.Sort(ratios)
 			slices.Sort(rates)
@@ -69,7 +71,8 @@ func BenchmarkBeside(b *testing.B) {
 			b.ReportMetric(rates[middle]*float64(len(body))/1e6, "MB/s")
 			b.ReportMetric(bareRates[middle], "bare-req/s")
 			b.ReportMetric(ratios[middle], "ratio")
-			fmt.Fprintf(os.Stderr, "%-20s %9.0f req/s %7.1f MB/s   bare %9.0f req/s   ratio %.2f (lowest %.2f, highest %.2f of %d rounds; wanted: %.1f)\n",
+			fmt.Fprintf(os.Stderr,
+				"%-20s %9.0f req/s %7.1f MB/s   bare %9.0f req/s   ratio %.2f (lowest %.2f, highest %.2f of %d rounds; wanted: %.1f)\n",
 				load.name, rates[middle], rates[middle]*float64(len(body))/1e6, bareRates[middle], ratios[middle], ratios[0], ratios[benchRounds-1], benchRounds, load.wanted)
 		})
 	}
@@ -88,7 +91,8 @@ func serveBare(b *testing.B, f *fixture, body []byte) string {
 			w.Header()["Content-Type"] = nil
 			w.Write(body)
 		}),
-		TLSConfig:    &tls.Config{Certificates: []tls.Certificate{f.serving.TLS()}, ClientAuth: tls.RequestClientCert},
+		TLSConfig: &tls.Config{Certificates: []tls.Certificate{f.serving.TLS()},
+			ClientAuth: tls.RequestClientCert},
 		TLSNextProto: map[string]func(*http.Server, *tls.Conn, http.Handler){},
 	}
 	go server.ServeTLS(listener, "", "")

@@ -12,9 +12,9 @@ import (
 	"fauxlet/internal/podstats"
 )
 
-// getCadvisorMetrics tells what cAdvisor, a part of the kubelet, tells of machine and cgroups. With
-// PodAndContainerStatsFromCRI the kubelet leaves the cgroups to the container runtime, and this one's knows none of the
-// metrics. (kubelet: InstallAuthNotRequiredHandlers, containerPrometheusLabelsFunc)
+// getCadvisorMetrics serves the metrics of cAdvisor, which is a part of the kubelet, about the machine and its
+// cgroups. With PodAndContainerStatsFromCRI the kubelet gets the metrics of cgroups from the container runtime; this
+// runtime has none. (kubelet: InstallAuthNotRequiredHandlers, containerPrometheusLabelsFunc)
 func (h *statsHandlers) getCadvisorMetrics(w http.ResponseWriter, r *http.Request) error {
 	scrape := &cadvisorScrape{Measurement: h.measure(r), now: h.now(), cgroups: h.cgroups}
 	descriptions := []*prometheus.Desc{cadvisorVersion, cadvisorError, cadvisorSeen, machineError}
@@ -27,39 +27,45 @@ func (h *statsHandlers) getCadvisorMetrics(w http.ResponseWriter, r *http.Reques
 	return writeMetrics(w, r, gathering{descriptions: descriptions, send: scrape.send})
 }
 
-// cadvisorMetric is a metric of each cgroup that has it.
+// cadvisorMetric is a metric of cgroups.
 type cadvisorMetric struct {
 	name, help string
 	kind       prometheus.ValueType
-	labels     []string // beyond those of each cgroup
-	// untimed metrics come without the time of the measurement.
+	labels     []string // besides cgroupLabels
+	// untimed: the metric has no timestamp.
 	untimed bool
-	// pressure: only where the kernel tells pressure.
+	// pressure: the metric needs a kernel with PSI.
 	pressure bool
-	// value gives the metric's value where the cgroup has it; values, those of a metric with more labels.
+	// value returns the metric's value, and whether the cgroup has one. A metric with labels has values instead,
+	// which calls give once for each.
 	value  func(c *podstats.Cgroup) (float64, bool)
 	values func(c *podstats.Cgroup, give func(value float64, labels ...string))
 
 	description *prometheus.Desc
 }
 
-// described are the metrics with their descriptions.
+// described sets the descriptions of metrics.
 func described(metrics []cadvisorMetric) []cadvisorMetric {
 	for i := range metrics {
-		metrics[i].description = prometheus.NewDesc(metrics[i].name, metrics[i].help, slices.Concat(cgroupLabels, metrics[i].labels), nil)
+		metrics[i].description = prometheus.NewDesc(metrics[i].name, metrics[i].help,
+			slices.Concat(cgroupLabels, metrics[i].labels), nil)
 	}
 	return metrics
 }
 
-// cgroupLabels are those that the kubelet puts on the metrics of a cgroup.
+// cgroupLabels are the labels of all metrics of cgroups.
 var cgroupLabels = []string{"container", "id", "image", "name", "namespace", "pod"}
 
 var (
-	cadvisorVersion = prometheus.NewDesc("cadvisor_version_info", "A metric with a constant '1' value labeled by kernel version, OS version, docker version, cadvisor version & cadvisor revision.",
+	cadvisorVersion = prometheus.NewDesc("cadvisor_version_info",
+		"A metric with a constant '1' value labeled by kernel version, OS version, docker version, cadvisor version & cadvisor revision.",
 		[]string{"kernelVersion", "osVersion", "dockerVersion", "cadvisorVersion", "cadvisorRevision"}, nil)
-	cadvisorError = prometheus.NewDesc("container_scrape_error", "1 if there was an error while getting container metrics, 0 otherwise", nil, nil)
-	cadvisorSeen  = prometheus.NewDesc("container_last_seen", "Last time a container was seen by the exporter", cgroupLabels, nil)
-	machineError  = prometheus.NewDesc("machine_scrape_error", "1 if there was an error while getting machine metrics, 0 otherwise.", nil, nil)
+	cadvisorError = prometheus.NewDesc("container_scrape_error",
+		"1 if there was an error while getting container metrics, 0 otherwise", nil, nil)
+	cadvisorSeen = prometheus.NewDesc("container_last_seen", "Last time a container was seen by the exporter",
+		cgroupLabels, nil)
+	machineError = prometheus.NewDesc("machine_scrape_error",
+		"1 if there was an error while getting machine metrics, 0 otherwise.", nil, nil)
 )
 
 type cadvisorScrape struct {
@@ -75,7 +81,7 @@ func (s *cadvisorScrape) send(to chan<- prometheus.Metric) {
 	}
 	to <- constant(cadvisorVersion, prometheus.GaugeValue, 1, s.Machine.Kernel, s.Machine.OS, "", "", "")
 	to <- constant(cadvisorError, prometheus.GaugeValue, 0)
-	// In the order that they are written in, so that the registry has little to sort.
+	// Sorted as they are written, so that the registry has little to sort.
 	ordered := make([]*podstats.Cgroup, len(s.Cgroups))
 	for i := range s.Cgroups {
 		ordered[i] = &s.Cgroups[i]
@@ -94,7 +100,8 @@ func (s *cadvisorScrape) sendCgroup(c *podstats.Cgroup, to chan<- prometheus.Met
 	if c.Pod != nil {
 		labels[4], labels[5] = c.Pod.Namespace, c.Pod.Name
 	}
-	to <- prometheus.NewMetricWithTimestamp(s.now, constant(cadvisorSeen, prometheus.GaugeValue, float64(s.now.Unix()), labels...))
+	to <- prometheus.NewMetricWithTimestamp(s.now,
+		constant(cadvisorSeen, prometheus.GaugeValue, float64(s.now.Unix()), labels...))
 	for i := range cadvisorMetrics {
 		metric := &cadvisorMetrics[i]
 		if metric.pressure && !s.Machine.Pressure {
@@ -115,11 +122,11 @@ func (s *cadvisorScrape) sendCgroup(c *podstats.Cgroup, to chan<- prometheus.Met
 	}
 }
 
-// machineMetric is a metric of the machine.
+// machineMetric is a metric of the machine. Without value it is 0.
 type machineMetric struct {
 	description *prometheus.Desc
-	value       func(*podstats.Machine) int // nil: 0
-	modes       []string                    // values of one more label
+	value       func(*podstats.Machine) int
+	modes       []string // values of a further label
 }
 
 func machineInfo(name, help string, value func(*podstats.Machine) int) machineMetric {
@@ -128,16 +135,20 @@ func machineInfo(name, help string, value func(*podstats.Machine) int) machineMe
 
 var machineLabels = []string{"machine_id", "system_uuid", "boot_id"}
 
-// machineMetrics are those of the machine. (cAdvisor: metrics/prometheus_machine.go)
+// machineMetrics are the metrics of the machine. (cAdvisor: metrics/prometheus_machine.go)
 var machineMetrics = []machineMetric{
-	machineInfo("machine_cpu_physical_cores", "Number of physical CPU cores.", func(m *podstats.Machine) int { return (m.Cores + 1) / 2 }),
+	machineInfo("machine_cpu_physical_cores", "Number of physical CPU cores.",
+		func(m *podstats.Machine) int { return (m.Cores + 1) / 2 }),
 	machineInfo("machine_cpu_cores", "Number of logical CPU cores.", func(m *podstats.Machine) int { return m.Cores }),
 	machineInfo("machine_cpu_sockets", "Number of CPU sockets.", func(*podstats.Machine) int { return 1 }),
 	machineInfo("machine_cpu_books", "Number of CPU books.", nil),
 	machineInfo("machine_cpu_drawers", "Number of CPU drawers.", nil),
-	machineInfo("machine_memory_bytes", "Amount of memory installed on the machine.", func(m *podstats.Machine) int { return int(m.Memory) }),
+	machineInfo("machine_memory_bytes", "Amount of memory installed on the machine.",
+		func(m *podstats.Machine) int { return int(m.Memory) }),
 	machineInfo("machine_swap_bytes", "Amount of swap memory available on the machine.", nil),
-	{description: prometheus.NewDesc("machine_nvm_capacity", "NVM capacity value labeled by NVM mode (memory mode or app direct mode).", slices.Concat(machineLabels, []string{"mode"}), nil), modes: []string{"memory_mode", "app_direct_mode"}},
+	{description: prometheus.NewDesc("machine_nvm_capacity",
+		"NVM capacity value labeled by NVM mode (memory mode or app direct mode).", slices.Concat(machineLabels,
+			[]string{"mode"}), nil), modes: []string{"memory_mode", "app_direct_mode"}},
 	machineInfo("machine_nvm_avg_power_budget_watts", "NVM power budget.", nil),
 }
 

@@ -27,7 +27,10 @@ func (f *fixture) client(t testing.TB, certificate *tls.Certificate) *http.Clien
 	t.Helper()
 	config := &tls.Config{RootCAs: f.ca.Pool()}
 	if certificate != nil {
-		config.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return certificate, nil }
+		config.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate,
+			error) {
+			return certificate, nil
+		}
 	}
 	transport := &http.Transport{TLSClientConfig: config}
 	t.Cleanup(transport.CloseIdleConnections)
@@ -60,7 +63,8 @@ func (b bearer) RoundTrip(request *http.Request) (*http.Response, error) {
 
 // ask sends a request without a body, with headers "Name: value", and returns the response with its body read. The path
 // goes out as it is written.
-func (f *fixture) ask(t testing.TB, client *http.Client, method, path string, headers ...string) (*http.Response, string) {
+func (f *fixture) ask(t testing.TB, client *http.Client, method, path string, headers ...string) (*http.Response,
+	string) {
 	t.Helper()
 	request, err := http.NewRequest(method, f.url+path, nil)
 	if err != nil {

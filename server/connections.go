@@ -12,8 +12,8 @@ import (
 	"fauxlet/authchain"
 )
 
-// connections tracks the connections of one http.Server. It records a Decision about each connection that ends without a
-// request, because no handler runs for such a connection and net/http does not log it.
+// connections tracks the connections of one http.Server. It records a Decision about each connection that ends
+// without a request, because no handler runs for such a connection and net/http does not log it.
 type connections struct {
 	server *Server
 	open   sync.Map // net.Conn -> *connection

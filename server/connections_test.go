@@ -19,8 +19,12 @@ func TestConnectionsWithoutARequest(t *testing.T) {
 	secure := func(protocols ...string) func(*testing.T, *fixture) net.Conn {
 		return func(t *testing.T, f *fixture) net.Conn {
 			certificate := f.certificate(t, "kubelet-client")
-			conn := tls.Client(f.dial(t), &tls.Config{RootCAs: f.ca.Pool(), ServerName: "localhost", NextProtos: protocols,
-				GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return certificate, nil }})
+			conn := tls.Client(f.dial(t),
+				&tls.Config{RootCAs: f.ca.Pool(), ServerName: "localhost", NextProtos: protocols,
+					GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate,
+						error) {
+						return certificate, nil
+					}})
 			if err := conn.Handshake(); err != nil {
 				t.Fatal(err)
 			}
@@ -42,18 +46,24 @@ func TestConnectionsWithoutARequest(t *testing.T) {
 		// authentication is that of the fixture; without a client CA, HTTP/2 is offered.
 		authentication string
 	}{
-		"secure port, nothing":        {dial: secure(), want: "the connection was closed after the TLS handshake, before a request", user: "CN=kubelet-client"},
-		"secure port, half a request": {dial: secure(), say: "GET / HT", want: "the client did not send a complete and valid HTTP request", user: "CN=kubelet-client"},
-		"secure port, garbage":        {dial: secure(), say: "garbage\r\n\r\n", want: "the client did not send a complete and valid HTTP request", user: "CN=kubelet-client"},
-		"secure port, HTTP/2":         {dial: secure("h2"), say: http2.ClientPreface, want: "the client began HTTP/2, but sent no request", authentication: noClientCA},
-		"secure port, a request":      {dial: secure(), say: "GET /healthz HTTP/1.1\r\nHost: node-1\r\n\r\n"},
-		"read-only port, nothing":     {dial: open, want: "the connection was closed before anything was sent"},
-		"read-only port, garbage":     {dial: open, say: "garbage\r\n\r\n", want: "the client did not send a complete and valid HTTP request"},
-		"read-only port, a request":   {dial: open, say: "GET /healthz HTTP/1.1\r\nHost: node-1\r\n\r\n"},
+		"secure port, nothing": {dial: secure(),
+			want: "the connection was closed after the TLS handshake, before a request", user: "CN=kubelet-client"},
+		"secure port, half a request": {dial: secure(), say: "GET / HT",
+			want: "the client did not send a complete and valid HTTP request", user: "CN=kubelet-client"},
+		"secure port, garbage": {dial: secure(), say: "garbage\r\n\r\n",
+			want: "the client did not send a complete and valid HTTP request", user: "CN=kubelet-client"},
+		"secure port, HTTP/2": {dial: secure("h2"), say: http2.ClientPreface,
+			want: "the client began HTTP/2, but sent no request", authentication: noClientCA},
+		"secure port, a request":  {dial: secure(), say: "GET /healthz HTTP/1.1\r\nHost: node-1\r\n\r\n"},
+		"read-only port, nothing": {dial: open, want: "the connection was closed before anything was sent"},
+		"read-only port, garbage": {dial: open, say: "garbage\r\n\r\n",
+			want: "the client did not send a complete and valid HTTP request"},
+		"read-only port, a request": {dial: open, say: "GET /healthz HTTP/1.1\r\nHost: node-1\r\n\r\n"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			f := newFixture(t, fixtureOptions{authentication: test.authentication, flags: []string{"--read-only-port=" + strconv.Itoa(freePort(t))}})
+			f := newFixture(t, fixtureOptions{authentication: test.authentication,
+				flags: []string{"--read-only-port=" + strconv.Itoa(freePort(t))}})
 			conn := test.dial(t, f)
 			if _, err := io.WriteString(conn, test.say); err != nil {
 				t.Fatal(err)
@@ -75,7 +85,8 @@ func TestConnectionsWithoutARequest(t *testing.T) {
 				}
 				return
 			}
-			if len(told) != 1 || told[0].NoRequest != test.want || told[0].Remote != conn.LocalAddr().String() || told[0].Duration <= 0 || told[0].Outcome() != "" {
+			if len(told) != 1 || told[0].NoRequest != test.want || told[0].Remote != conn.LocalAddr().String() ||
+				told[0].Duration <= 0 || told[0].Outcome() != "" {
 				t.Fatalf("%d, the first %+v", len(told), told[0])
 			}
 			subject := ""

@@ -11,8 +11,8 @@ import (
 	"fauxlet/scenario"
 )
 
-// Decorators change parts of a Server from outside: its clock, its client CA, its HTTP servers and handlers, and the usage
-// of containers. Each may be nil. Many goroutines call them at once.
+// Decorators change parts of a Server from outside: its clock, its client CA, its HTTP servers and handlers, and the
+// usage of containers. Each may be nil. Many goroutines call them at once.
 type Decorators struct {
 	// ClockSkew returns how far the node's clock is ahead of the true time: for the times of logs and measurements.
 	ClockSkew func() time.Duration
@@ -20,16 +20,16 @@ type Decorators struct {
 	// WrapClientCA wraps the client CA by which the chain verifies client certificates.
 	WrapClientCA func(authchain.CAProvider) authchain.CAProvider
 
-	// WrapHandler wraps the handler of each request after authorization; on the read-only port, of each request. It is
-	// called once for each request, and may return its argument.
+	// WrapHandler wraps the handler of each request after authorization; on the read-only port, of each request. It
+	// is called once for each request, and may return its argument.
 	WrapHandler func(http.Handler) http.Handler
 
-	// ConfigureHTTP is called with the http.Server of each port before it serves. It may wrap the server's handler, its TLS
-	// configuration, and its hooks on connections. TLSConfig is nil for the read-only port.
+	// ConfigureHTTP is called with the http.Server of each port before it serves. It may wrap the server's handler,
+	// its TLS configuration, and its hooks on connections. TLSConfig is nil for the read-only port.
 	ConfigureHTTP func(*http.Server)
 
-	// Usage changes the resource usage of a container. It is called while a request for statistics, whose context is ctx,
-	// measures the node.
+	// Usage changes the resource usage of a container. It is called while a request for statistics, whose context is
+	// ctx, measures the node.
 	Usage func(ctx context.Context, pod *v1.Pod, container string, usage scenario.Usage) scenario.Usage
 }
 
@@ -55,8 +55,8 @@ func (s *Server) wrapHandler(next http.Handler) http.Handler {
 	return s.decorators.WrapHandler(next)
 }
 
-// ResetCaches empties the chain's caches of client certificates, TokenReviews and SubjectAccessReviews. If enabled is false,
-// no review is cached from then on. Requests under way keep the caches with which they began.
+// ResetCaches empties the chain's caches of client certificates, TokenReviews and SubjectAccessReviews. If enabled is
+// false, no review is cached from then on. Requests under way keep the caches with which they began.
 func (s *Server) ResetCaches(enabled bool) {
 	config := s.chainConfig
 	if !enabled {

@@ -16,8 +16,8 @@ type statusError struct {
 	body   string
 	// allow is the Allow header of a 405.
 	allow string
-	// plain: [net/http.Error] writes the response, with its content type and line feed. Otherwise there is no content type.
-	// Older handlers of the kubelet do the one, newer ones the other.
+	// plain: [net/http.Error] writes the response, with its content type and line feed. Otherwise there is no content
+	// type. Older handlers of the kubelet do the one, newer ones the other.
 	plain bool
 }
 
@@ -36,8 +36,8 @@ func plainError(status int, err error) error {
 var errPageNotFound = statusErrorf(http.StatusNotFound, "404: Page Not Found")
 
 // writeError writes the response for an error of the chain or of a handler. An error that is neither a refusal nor a
-// statusError is a 500 with its text. The error of a handler is recorded in the request's Decision; a refusal is recorded
-// there already.
+// statusError is a 500 with its text. The error of a handler is recorded in the request's Decision; a refusal is
+// recorded there already.
 func writeError(w http.ResponseWriter, r *http.Request, err error) {
 	var refusal *authchain.Refusal
 	if errors.As(err, &refusal) {

@@ -40,7 +40,8 @@ func Example() {
 		return
 	}
 	told := make(chan *authchain.Decision, 1)
-	standin, err := server.New(server.Options{Config: cfg, Pods: store, Observe: func(d *authchain.Decision) { told <- d }})
+	standin, err := server.New(server.Options{Config: cfg, Pods: store,
+		Observe: func(d *authchain.Decision) { told <- d }})
 	if err != nil {
 		fmt.Println(err)
 		return

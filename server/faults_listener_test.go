@@ -55,21 +55,26 @@ func TestServingCertificateFaults(t *testing.T) {
 	}
 	for kind, want := range tested {
 		t.Run(kind, func(t *testing.T) {
-			fault := f.fault(t, fmt.Sprintf(`{"name": %q, "kind": "serving-certificate", "certificate": %[1]q}`, kind))
+			fault := f.fault(t, fmt.Sprintf(`{"name": %q, "kind": "serving-certificate", "certificate": %[1]q}`,
+				kind))
 			_, err := f.shakeAt("127.0.0.1", &tls.Config{RootCAs: f.ca.Pool()})
 			if err == nil || !strings.Contains(err.Error(), want) {
 				t.Errorf("by address: %v, want %s", err, want)
 			}
 			f.find(t, "the handshake", func(d *authchain.Decision) bool {
-				return strings.Contains(d.Handshake, "the client does not accept the serving certificate") && len(d.AffectedBy) == 1 && d.AffectedBy[0] == kind
+				return strings.Contains(d.Handshake, "the client does not accept the serving certificate") &&
+					len(d.AffectedBy) == 1 && d.AffectedBy[0] == kind
 			})
 			state, err := f.shakeAt("kubelet.example", &tls.Config{InsecureSkipVerify: true})
 			if err != nil {
 				t.Fatal(err)
 			}
 			names := state.PeerCertificates[0].VerifyHostname
-			if good := names("node-1") == nil && names("kubelet.example") == nil && names("127.0.0.1") == nil && names("localhost") == nil; good != (want == unknown || strings.HasPrefix(want, "certificate has expired")) {
-				t.Errorf("it is for %q, %q", state.PeerCertificates[0].DNSNames, state.PeerCertificates[0].IPAddresses)
+			if good := names("node-1") == nil && names("kubelet.example") == nil && names("127.0.0.1") == nil &&
+				names("localhost") == nil; good != (want == unknown ||
+				strings.HasPrefix(want, "certificate has expired")) {
+				t.Errorf("it is for %q, %q", state.PeerCertificates[0].DNSNames,
+					state.PeerCertificates[0].IPAddresses)
 			}
 			if fault.Applied() != 2 {
 				t.Errorf("%d strikes", fault.Applied())
@@ -117,8 +122,10 @@ func TestSpoiltConnectionTells(t *testing.T) {
 					t.Errorf("%s, resumed: %v", proto, resumed)
 				}
 			}
-			if !struckBy(fault.Name)(f.decision(t, 3)) || !struckBy(fault.Name)(f.decision(t, 4)) || fault.Applied() != 1 {
-				t.Errorf("Decisions of %q, %q; %d strikes", f.decision(t, 3).AffectedBy, f.decision(t, 4).AffectedBy, fault.Applied())
+			if !struckBy(fault.Name)(f.decision(t, 3)) || !struckBy(fault.Name)(f.decision(t, 4)) ||
+				fault.Applied() != 1 {
+				t.Errorf("Decisions of %q, %q; %d strikes", f.decision(t, 3).AffectedBy,
+					f.decision(t, 4).AffectedBy, fault.Applied())
 			}
 			f.faults.Clear()
 			ask()
@@ -189,7 +196,8 @@ func TestConnectionReset(t *testing.T) {
 	get(t, client, f.url+log10)
 	fault := f.fault(t, `{"kind": "connection-reset", "count": 2}`)
 	for range 2 {
-		if _, err := f.shakeAt("localhost", &tls.Config{RootCAs: f.ca.Pool()}); !errors.Is(err, syscall.ECONNRESET) && !errors.Is(err, syscall.EPIPE) {
+		if _, err := f.shakeAt("localhost", &tls.Config{RootCAs: f.ca.Pool()}); !errors.Is(err,
+			syscall.ECONNRESET) && !errors.Is(err, syscall.EPIPE) {
 			t.Errorf("%v", err)
 		}
 	}
@@ -197,7 +205,8 @@ func TestConnectionReset(t *testing.T) {
 		t.Errorf("then %d", got.StatusCode)
 	}
 	for _, number := range []int{2, 3} {
-		if d := f.decision(t, number); !struckBy(fault.Name)(d) || d.Handshake != "the connection was reset before a handshake" {
+		if d := f.decision(t, number); !struckBy(fault.Name)(d) ||
+			d.Handshake != "the connection was reset before a handshake" {
 			t.Errorf("Decision %+v", d)
 		}
 	}
@@ -215,7 +224,8 @@ func TestConnectionBlackHole(t *testing.T) {
 	if _, err := client.Get(f.url + log10); err == nil || !strings.Contains(err.Error(), "TLS handshake timeout") {
 		t.Errorf("%v", err)
 	}
-	if d := f.decision(t, 1); !struckBy(fault.Name)(d) || d.Handshake != "the connection was accepted, and is never answered" {
+	if d := f.decision(t, 1); !struckBy(fault.Name)(d) ||
+		d.Handshake != "the connection was accepted, and is never answered" {
 		t.Errorf("Decision %+v", d)
 	}
 	conn := f.dial(t)

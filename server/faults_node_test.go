@@ -40,7 +40,8 @@ func TestClockSkew(t *testing.T) {
 		{"-50m", -50 * time.Minute, -55 * time.Minute, hour, 200, "allowed"},
 		{"90m", 90 * time.Minute, -hour, 2 * hour, 200, "allowed"},
 		// What is good by the wrong clock alone lets nobody in.
-		{"90m", 90 * time.Minute, hour, 2 * hour, 401, "is valid by the node's clock, which a fault has skewed, but not by the true clock"},
+		{"90m", 90 * time.Minute, hour, 2 * hour, 401,
+			"is valid by the node's clock, which a fault has skewed, but not by the true clock"},
 		{"-50m", -50 * time.Minute, -55 * time.Minute, -40 * time.Minute, 401, "is valid by the node's clock"},
 	} {
 		f.faults.Clear()
@@ -49,11 +50,14 @@ func TestClockSkew(t *testing.T) {
 		}
 		seen := f.seen()
 		if got := statusOf(test.from, test.to); got != test.status {
-			t.Errorf("skew %q, certificate from %v to %v: %d, want %d", test.skew, test.from, test.to, got, test.status)
+			t.Errorf("skew %q, certificate from %v to %v: %d, want %d", test.skew, test.from, test.to, got,
+				test.status)
 		}
 		d := f.decision(t, seen+1)
-		if !strings.Contains(d.Why(), test.why) || (len(d.AffectedBy) > 0) != (test.skew != "") || (d.User != nil) != (test.status == 200) {
-			t.Errorf("skew %q, certificate from %v to %v: %s; faults %q", test.skew, test.from, test.to, d.Why(), d.AffectedBy)
+		if !strings.Contains(d.Why(), test.why) || (len(d.AffectedBy) > 0) != (test.skew != "") ||
+			(d.User != nil) != (test.status == 200) {
+			t.Errorf("skew %q, certificate from %v to %v: %s; faults %q", test.skew, test.from, test.to, d.Why(),
+				d.AffectedBy)
 		}
 		if test.status != 200 {
 			continue
@@ -80,7 +84,8 @@ func TestClockSkew(t *testing.T) {
 		_, text = get(t, good, f.url+"/stats/summary")
 		near("the time of a measurement", summaryOf(t, text).Node.CPU.Time.Time, 10*time.Second)
 		since := written.Add(-time.Millisecond).UTC().Format(time.RFC3339Nano)
-		if _, text := get(t, good, f.url+"/containerLogs/default/nginx/nginx?sinceTime="+since); strings.Count(text, "\n") != 1 {
+		if _, text := get(t, good, f.url+"/containerLogs/default/nginx/nginx?sinceTime="+since); strings.Count(text,
+			"\n") != 1 {
 			t.Errorf("skew %q: %d lines since the last", test.skew, strings.Count(text, "\n"))
 		}
 	}
@@ -122,7 +127,8 @@ func TestMemoryHeavy(t *testing.T) {
 			"web-1 app": {1, 80 * mebibyte}, "web-1 sidecar": {1, 200 * mebibyte},
 		} {
 			if value := got[name]; value < between[0] || value > between[1] {
-				t.Errorf("%s: %s uses %v MiB, want %v to %v", path, name, value/mebibyte, between[0]/mebibyte, between[1]/mebibyte)
+				t.Errorf("%s: %s uses %v MiB, want %v to %v", path, name, value/mebibyte, between[0]/mebibyte,
+					between[1]/mebibyte)
 			}
 		}
 		if d := f.decision(t, i+1); !struckBy(fault.Name)(d) || fault.Applied() != int64(i+1) {

@@ -29,24 +29,40 @@ func TestReviewerFaults(t *testing.T) {
 		struck       []string // the last
 		took         time.Duration
 	}{
-		"down, token":        {[]string{`{"kind": "reviewer-down"}`}, tokenOf, []int{401}, "Unauthorized", "connect: connection refused", []string{"reviewer-down-1"}, 0},
-		"down, certificate":  {[]string{`{"kind": "reviewer-down"}`}, certificateOf, []int{500}, "Authorization error (user=kubelet-client, verb=get, resource=nodes, subresource=proxy)", "connect: connection refused", []string{"reviewer-down-1"}, 0},
-		"down for a while":   {[]string{`{"kind": "reviewer-down", "count": 1}`}, certificateOf, []int{500, 200}, "", "", nil, 0},
-		"down for tokens":    {[]string{`{"kind": "reviewer-down", "review": "TokenReview"}`}, certificateOf, []int{200}, "", "", nil, 0},
-		"down for access":    {[]string{`{"kind": "reviewer-down", "review": "SubjectAccessReview"}`}, tokenOf, []int{500}, "", "connect: connection refused", []string{"reviewer-down-1"}, 0},
-		"down for a user":    {[]string{`{"kind": "reviewer-down", "user": "kubelet-*", "group": "system:authenticated"}`}, tokenOf, []int{500}, "", "connect: connection refused", []string{"reviewer-down-1"}, 0},
-		"down for another":   {[]string{`{"kind": "reviewer-down", "user": "prometheus"}`}, tokenOf, []int{200}, "", "", nil, 0},
-		"slow":               {[]string{`{"kind": "reviewer-slow", "delay": "40ms"}`}, tokenOf, []int{200}, "", "", []string{"reviewer-slow-1"}, 80 * time.Millisecond},
-		"slow, once":         {[]string{`{"kind": "reviewer-slow", "delay": "40ms", "review": "SubjectAccessReview"}`}, tokenOf, []int{200}, "", "", []string{"reviewer-slow-1"}, 40 * time.Millisecond},
-		"wrong, token":       {[]string{`{"kind": "reviewer-wrong"}`}, tokenOf, []int{401}, "Unauthorized", "invalid bearer token", []string{"reviewer-wrong-1"}, 0},
-		"wrong, certificate": {[]string{`{"kind": "reviewer-wrong", "answer": "deny"}`}, certificateOf, []int{403}, "Forbidden (user=kubelet-client, verb=get, resource=nodes, subresource(s)=[proxy])\n", "", []string{"reviewer-wrong-1"}, 0},
-		"wrong of another":   {[]string{`{"kind": "reviewer-wrong", "user": "prometheus"}`}, tokenOf, []int{200}, "", "", nil, 0},
-		"wrong about who":    {[]string{`{"kind": "reviewer-wrong", "answer": "other-user", "as": "eve"}`}, tokenOf, []int{403}, "Forbidden (user=eve, verb=get, resource=nodes, subresource(s)=[proxy])\n", "", []string{"reviewer-wrong-1"}, 0},
-		"right about who":    {[]string{`{"kind": "reviewer-wrong", "answer": "other-user", "as": "kubelet-client"}`}, tokenOf, []int{200}, "", "", []string{"reviewer-wrong-1"}, 0},
-		"who, certificate":   {[]string{`{"kind": "reviewer-wrong", "answer": "other-user", "as": "eve"}`}, certificateOf, []int{200}, "", "", nil, 0},
-		"revoking, token":    {[]string{`{"kind": "reviewer-revoking", "review": "TokenReview"}`}, tokenOf, []int{200, 401, 401}, "", "invalid bearer token", []string{"reviewer-revoking-1"}, 0},
-		"revoking, right":    {[]string{`{"kind": "reviewer-revoking"}`}, certificateOf, []int{200, 403, 403}, "Forbidden (user=kubelet-client", "", []string{"reviewer-revoking-1"}, 0},
-		"slow and down":      {[]string{`{"kind": "reviewer-slow", "delay": "30ms"}`, `{"kind": "reviewer-down"}`}, certificateOf, []int{500}, "", "connection refused", []string{"reviewer-slow-1", "reviewer-down-1"}, 30 * time.Millisecond},
+		"down, token": {[]string{`{"kind": "reviewer-down"}`}, tokenOf, []int{401}, "Unauthorized",
+			"connect: connection refused", []string{"reviewer-down-1"}, 0},
+		"down, certificate": {[]string{`{"kind": "reviewer-down"}`}, certificateOf, []int{500},
+			"Authorization error (user=kubelet-client, verb=get, resource=nodes, subresource=proxy)", "connect: connection refused", []string{"reviewer-down-1"}, 0},
+		"down for a while": {[]string{`{"kind": "reviewer-down", "count": 1}`}, certificateOf, []int{500, 200},
+			"", "", nil, 0},
+		"down for tokens": {[]string{`{"kind": "reviewer-down", "review": "TokenReview"}`}, certificateOf,
+			[]int{200}, "", "", nil, 0},
+		"down for access": {[]string{`{"kind": "reviewer-down", "review": "SubjectAccessReview"}`}, tokenOf,
+			[]int{500}, "", "connect: connection refused", []string{"reviewer-down-1"}, 0},
+		"down for a user": {[]string{`{"kind": "reviewer-down", "user": "kubelet-*", "group": "system:authenticated"}`}, tokenOf, []int{500}, "", "connect: connection refused", []string{"reviewer-down-1"}, 0},
+		"down for another": {[]string{`{"kind": "reviewer-down", "user": "prometheus"}`}, tokenOf, []int{200}, "",
+			"", nil, 0},
+		"slow": {[]string{`{"kind": "reviewer-slow", "delay": "40ms"}`}, tokenOf, []int{200}, "", "",
+			[]string{"reviewer-slow-1"}, 80 * time.Millisecond},
+		"slow, once": {[]string{`{"kind": "reviewer-slow", "delay": "40ms", "review": "SubjectAccessReview"}`}, tokenOf, []int{200}, "", "", []string{"reviewer-slow-1"}, 40 * time.Millisecond},
+		"wrong, token": {[]string{`{"kind": "reviewer-wrong"}`}, tokenOf, []int{401}, "Unauthorized",
+			"invalid bearer token", []string{"reviewer-wrong-1"}, 0},
+		"wrong, certificate": {[]string{`{"kind": "reviewer-wrong", "answer": "deny"}`}, certificateOf, []int{403},
+			"Forbidden (user=kubelet-client, verb=get, resource=nodes, subresource(s)=[proxy])\n", "", []string{"reviewer-wrong-1"}, 0},
+		"wrong of another": {[]string{`{"kind": "reviewer-wrong", "user": "prometheus"}`}, tokenOf, []int{200},
+			"", "", nil, 0},
+		"wrong about who": {[]string{`{"kind": "reviewer-wrong", "answer": "other-user", "as": "eve"}`}, tokenOf,
+			[]int{403}, "Forbidden (user=eve, verb=get, resource=nodes, subresource(s)=[proxy])\n", "", []string{"reviewer-wrong-1"}, 0},
+		"right about who": {[]string{`{"kind": "reviewer-wrong", "answer": "other-user", "as": "kubelet-client"}`}, tokenOf, []int{200}, "", "", []string{"reviewer-wrong-1"}, 0},
+		"who, certificate": {[]string{`{"kind": "reviewer-wrong", "answer": "other-user", "as": "eve"}`},
+			certificateOf, []int{200}, "", "", nil, 0},
+		"revoking, token": {[]string{`{"kind": "reviewer-revoking", "review": "TokenReview"}`}, tokenOf,
+			[]int{200, 401, 401}, "", "invalid bearer token", []string{"reviewer-revoking-1"}, 0},
+		"revoking, right": {[]string{`{"kind": "reviewer-revoking"}`}, certificateOf, []int{200, 403, 403},
+			"Forbidden (user=kubelet-client", "", []string{"reviewer-revoking-1"}, 0},
+		"slow and down": {[]string{`{"kind": "reviewer-slow", "delay": "30ms"}`, `{"kind": "reviewer-down"}`},
+			certificateOf, []int{500}, "", "connection refused", []string{"reviewer-slow-1",
+				"reviewer-down-1"}, 30 * time.Millisecond},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -88,7 +104,9 @@ func TestOtherUserIsToldAndForgotten(t *testing.T) {
 			t.Errorf("%d", got.StatusCode)
 		}
 	}
-	if d := f.decision(t, 1); d.User.GetName() != "eve" || !strings.Contains(fmt.Sprint(d.User.GetExtra()), `"username":"kubelet-client"`) || !struckBy(fault.Name)(d) {
+	if d := f.decision(t, 1); d.User.GetName() != "eve" ||
+		!strings.Contains(fmt.Sprint(d.User.GetExtra()), `"username":"kubelet-client"`) ||
+		!struckBy(fault.Name)(d) {
 		t.Errorf("user %v, faults %q", d.User, d.AffectedBy)
 	}
 	if !f.decision(t, 2).Cached() {
@@ -215,7 +233,8 @@ func TestBrokenReviewerIsSeenAsBroken(t *testing.T) {
 	f.fault(t, `{"kind": "reviewer-down"}`)
 	get(t, client, f.url+log10)
 	really, byFault := f.decision(t, 1), f.decision(t, 2)
-	if really.Why() != byFault.Why() || really.Status != byFault.Status || byFault.Authentication[1].Outcome != authchain.OutcomeError {
+	if really.Why() != byFault.Why() || really.Status != byFault.Status ||
+		byFault.Authentication[1].Outcome != authchain.OutcomeError {
 		t.Errorf("really: %d %s\nby a fault: %d %s", really.Status, really.Why(), byFault.Status, byFault.Why())
 	}
 }

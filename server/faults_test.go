@@ -69,26 +69,41 @@ func TestAnswerFaults(t *testing.T) {
 		struck []string
 		took   time.Duration // at least
 	}{
-		"none":              {nil, log10, 200, ten, nil, nil, 0},
-		"status":            {[]string{`{"kind": "status", "status": 503}`}, log10, 503, "Service Unavailable", nil, []string{"status-1"}, 0},
-		"status with body":  {[]string{`{"kind": "status", "status": 500, "body": "rpc error"}`}, log10, 500, "rpc error", nil, []string{"status-1"}, 0},
-		"cut":               {[]string{`{"kind": "cut", "after": 15}`}, log10, 200, ten[:15], io.ErrUnexpectedEOF, []string{"cut-1"}, 0},
-		"cut at once":       {[]string{`{"kind": "cut"}`}, log10, 200, "", io.ErrUnexpectedEOF, []string{"cut-1"}, 0},
-		"cut at its end":    {[]string{`{"kind": "cut", "after": 110}`}, log10, 200, ten, nil, []string{"cut-1"}, 0},
-		"cut of JSON":       {[]string{`{"kind": "cut", "after": 1}`}, "/pods", 200, "{", io.ErrUnexpectedEOF, []string{"cut-1"}, 0},
-		"slow first byte":   {[]string{`{"kind": "slow-first-byte", "delay": "50ms"}`}, log10, 200, ten, nil, []string{"slow-first-byte-1"}, 50 * time.Millisecond},
-		"slow body":         {[]string{`{"kind": "slow-body", "rate": 1000}`}, log10, 200, ten, nil, []string{"slow-body-1"}, 100 * time.Millisecond},
-		"slow, then cut":    {[]string{`{"kind": "slow-body", "rate": 1000}`, `{"kind": "cut", "after": 60}`}, log10, 200, ten[:60], io.ErrUnexpectedEOF, []string{"slow-body-1", "cut-1"}, 55 * time.Millisecond},
-		"slow, then failed": {[]string{`{"kind": "status", "status": 500}`, `{"kind": "slow-first-byte", "delay": "20ms"}`}, log10, 500, "Internal Server Error", nil, []string{"slow-first-byte-1", "status-1"}, 20 * time.Millisecond},
-		"of another route":  {[]string{`{"kind": "status", "status": 500, "route": "/exec/**"}`}, log10, 200, ten, nil, nil, 0},
-		"of another pod":    {[]string{`{"kind": "status", "status": 500, "pod": "web-*"}`}, log10, 200, ten, nil, nil, 0},
+		"none": {nil, log10, 200, ten, nil, nil, 0},
+		"status": {[]string{`{"kind": "status", "status": 503}`}, log10, 503, "Service Unavailable", nil,
+			[]string{"status-1"}, 0},
+		"status with body": {[]string{`{"kind": "status", "status": 500, "body": "rpc error"}`}, log10, 500,
+			"rpc error", nil, []string{"status-1"}, 0},
+		"cut": {[]string{`{"kind": "cut", "after": 15}`}, log10, 200, ten[:15], io.ErrUnexpectedEOF,
+			[]string{"cut-1"}, 0},
+		"cut at once":    {[]string{`{"kind": "cut"}`}, log10, 200, "", io.ErrUnexpectedEOF, []string{"cut-1"}, 0},
+		"cut at its end": {[]string{`{"kind": "cut", "after": 110}`}, log10, 200, ten, nil, []string{"cut-1"}, 0},
+		"cut of JSON": {[]string{`{"kind": "cut", "after": 1}`}, "/pods", 200, "{", io.ErrUnexpectedEOF,
+			[]string{"cut-1"}, 0},
+		"slow first byte": {[]string{`{"kind": "slow-first-byte", "delay": "50ms"}`}, log10, 200, ten, nil,
+			[]string{"slow-first-byte-1"}, 50 * time.Millisecond},
+		"slow body": {[]string{`{"kind": "slow-body", "rate": 1000}`}, log10, 200, ten, nil,
+			[]string{"slow-body-1"}, 100 * time.Millisecond},
+		"slow, then cut": {[]string{`{"kind": "slow-body", "rate": 1000}`, `{"kind": "cut", "after": 60}`},
+			log10, 200, ten[:60], io.ErrUnexpectedEOF, []string{"slow-body-1", "cut-1"}, 55 * time.Millisecond},
+		"slow, then failed": {[]string{`{"kind": "status", "status": 500}`,
+			`{"kind": "slow-first-byte", "delay": "20ms"}`}, log10, 500, "Internal Server Error", nil, []string{"slow-first-byte-1", "status-1"}, 20 * time.Millisecond},
+		"of another route": {[]string{`{"kind": "status", "status": 500, "route": "/exec/**"}`}, log10, 200, ten,
+			nil, nil, 0},
+		"of another pod": {[]string{`{"kind": "status", "status": 500, "pod": "web-*"}`}, log10, 200, ten, nil,
+			nil, 0},
 		"of this container": {[]string{`{"kind": "status", "status": 500, "namespace": "default", "pod": "ngin?", "container": "nginx"}`}, log10, 500, "Internal Server Error", nil, []string{"status-1"}, 0},
-		"of no pod":         {[]string{`{"kind": "status", "status": 500, "pod": "*"}`}, "/healthz", 200, "ok", nil, nil, 0},
-		"of another user":   {[]string{`{"kind": "status", "status": 500, "user": "prometheus"}`}, log10, 200, ten, nil, nil, 0},
-		"of this user":      {[]string{`{"kind": "status", "status": 500, "user": "kubelet-*", "group": "system:authenticated", "method": "GET"}`}, log10, 500, "Internal Server Error", nil, []string{"status-1"}, 0},
-		"of another method": {[]string{`{"kind": "status", "status": 500, "method": "POST"}`}, log10, 200, ten, nil, nil, 0},
-		"of another node":   {[]string{`{"kind": "status", "status": 500, "node": "node-2"}`}, log10, 200, ten, nil, nil, 0},
-		"of an error":       {[]string{`{"kind": "cut", "after": 4}`}, "/containerLogs/default/gone/nginx", 404, "pod ", io.ErrUnexpectedEOF, []string{"cut-1"}, 0},
+		"of no pod": {[]string{`{"kind": "status", "status": 500, "pod": "*"}`}, "/healthz", 200, "ok", nil,
+			nil, 0},
+		"of another user": {[]string{`{"kind": "status", "status": 500, "user": "prometheus"}`}, log10, 200, ten,
+			nil, nil, 0},
+		"of this user": {[]string{`{"kind": "status", "status": 500, "user": "kubelet-*", "group": "system:authenticated", "method": "GET"}`}, log10, 500, "Internal Server Error", nil, []string{"status-1"}, 0},
+		"of another method": {[]string{`{"kind": "status", "status": 500, "method": "POST"}`}, log10, 200, ten, nil,
+			nil, 0},
+		"of another node": {[]string{`{"kind": "status", "status": 500, "node": "node-2"}`}, log10, 200, ten, nil,
+			nil, 0},
+		"of an error": {[]string{`{"kind": "cut", "after": 4}`}, "/containerLogs/default/gone/nginx", 404,
+			"pod ", io.ErrUnexpectedEOF, []string{"cut-1"}, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -105,18 +120,22 @@ func TestAnswerFaults(t *testing.T) {
 			}
 			defer response.Body.Close()
 			body, err := io.ReadAll(response.Body)
-			if response.StatusCode != test.status || !strings.HasPrefix(string(body), test.body) || test.path == log10 && string(body) != test.body || !errors.Is(err, test.err) {
-				t.Errorf("%d %q, error %v; want %d %q, error %v", response.StatusCode, body, err, test.status, test.body, test.err)
+			if response.StatusCode != test.status || !strings.HasPrefix(string(body), test.body) ||
+				test.path == log10 && string(body) != test.body || !errors.Is(err, test.err) {
+				t.Errorf("%d %q, error %v; want %d %q, error %v", response.StatusCode, body, err, test.status,
+					test.body, test.err)
 			}
 			if took := time.Since(start); took < test.took {
 				t.Errorf("it took %v, want %v", took, test.took)
 			}
 			d := f.decision(t, 1)
 			if !struckBy(test.struck...)(d) || d.Status != test.status {
-				t.Errorf("Decision: status %d, faults %q; want %d, %q", d.Status, d.AffectedBy, test.status, test.struck)
+				t.Errorf("Decision: status %d, faults %q; want %d, %q", d.Status, d.AffectedBy, test.status,
+					test.struck)
 			}
 			told := lines.All()[len(lines.All())-1].ContextMap()["affectedBy"]
-			if want := fmt.Sprint(test.struck); told == nil && test.struck != nil || told != nil && fmt.Sprint(told) != want {
+			if want := fmt.Sprint(test.struck); told == nil && test.struck != nil || told != nil &&
+				fmt.Sprint(told) != want {
 				t.Errorf("the log tells of %v, want %v", told, want)
 			}
 		})
@@ -144,18 +163,21 @@ func TestCutOfHTTP2(t *testing.T) {
 
 // TestStreamFaults: what goes wrong of exec, over each of the protocols.
 func TestStreamFaults(t *testing.T) {
-	for _, road := range []string{spdyRoad, "v5.channel.k8s.io over a WebSocket", "v4.channel.k8s.io over a WebSocket"} {
+	for _, road := range []string{spdyRoad, "v5.channel.k8s.io over a WebSocket",
+		"v4.channel.k8s.io over a WebSocket"} {
 		t.Run(road, func(t *testing.T) {
 			t.Parallel()
 			f := newFixture(t, fixtureOptions{pods: streamed("")})
 			exec := func(command string) (string, error) {
 				var stdout bytes.Buffer
-				err := f.executor(t, road, "/exec/default/nginx/nginx?output=1&error=1&command="+command).StreamWithContext(t.Context(), remotecommand.StreamOptions{Stdout: &stdout, Stderr: io.Discard})
+				err := f.executor(t, road,
+					"/exec/default/nginx/nginx?output=1&error=1&command="+command).StreamWithContext(t.Context(), remotecommand.StreamOptions{Stdout: &stdout, Stderr: io.Discard})
 				return stdout.String(), err
 			}
 			cut := f.fault(t, `{"kind": "cut", "after": 10000, "route": "/exec/**", "count": 1}`)
 			// Of SPDY a client takes a connection that has ended for the end of the command.
-			if stdout, err := exec("big"); (err == nil) != (road == spdyRoad) || len(stdout) >= 10000 || !strings.HasPrefix(strings.Repeat("0123456789abcdef", 1<<16), stdout) {
+			if stdout, err := exec("big"); (err == nil) != (road == spdyRoad) || len(stdout) >= 10000 ||
+				!strings.HasPrefix(strings.Repeat("0123456789abcdef", 1<<16), stdout) {
 				t.Errorf("cut: %d bytes, error %v", len(stdout), err)
 			}
 			f.find(t, "of the exec that was cut", func(d *authchain.Decision) bool {
@@ -166,11 +188,13 @@ func TestStreamFaults(t *testing.T) {
 			}
 			f.fault(t, `{"kind": "slow-body", "rate": 500, "container": "nginx"}`)
 			start := time.Now()
-			if stdout, err := exec("greet"); err != nil || stdout != "hello\n" || time.Since(start) < 10*time.Millisecond {
+			if stdout, err := exec("greet"); err != nil || stdout != "hello\n" ||
+				time.Since(start) < 10*time.Millisecond {
 				t.Errorf("slow: %q, %v, in %v", stdout, err, time.Since(start))
 			}
 			f.fault(t, `{"kind": "status", "status": 500, "body": "no runtime", "pod": "nginx"}`)
-			if _, err := exec("greet"); err == nil || !strings.Contains(err.Error(), "500") && !strings.Contains(err.Error(), "no runtime") && !strings.Contains(err.Error(), "bad handshake") {
+			if _, err := exec("greet"); err == nil || !strings.Contains(err.Error(), "500") &&
+				!strings.Contains(err.Error(), "no runtime") && !strings.Contains(err.Error(), "bad handshake") {
 				t.Errorf("status: %v", err)
 			}
 		})
@@ -297,7 +321,8 @@ func TestNoFaultLetsIn(t *testing.T) {
 		`{"kind": "clock-skew", "skew": "-2h"}`,
 		`{"kind": "memory-heavy", "memory": "1Gi"}`,
 	}
-	explained := map[string]bool{faults.ConnectionRefused: true, faults.ConnectionReset: true, faults.ConnectionBlackHole: true} // nobody gets as far as a request
+	explained := map[string]bool{faults.ConnectionRefused: true, faults.ConnectionReset: true,
+		faults.ConnectionBlackHole: true} // nobody gets as far as a request
 	for _, text := range kinds {
 		fault, err := faults.Parse([]byte(text))
 		if err != nil {

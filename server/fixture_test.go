@@ -160,7 +160,8 @@ healthzPort: 0
 func (f *fixture) newServer(t testing.TB, options fixtureOptions) (*server.Server, error) {
 	t.Helper()
 	var err error
-	if f.reviews, err = reviewapi.New(reviewapi.Options{RBAC: []string{f.path("rbac.yaml")}, Tokens: f.path("tokens.csv")}); err != nil {
+	if f.reviews, err = reviewapi.New(reviewapi.Options{RBAC: []string{f.path("rbac.yaml")},
+		Tokens: f.path("tokens.csv")}); err != nil {
 		t.Fatal(err)
 	}
 	f.startReviews(t)
@@ -190,7 +191,8 @@ func (f *fixture) newServer(t testing.TB, options fixtureOptions) (*server.Serve
 }
 
 // clients are those of the review API.
-func (f *fixture) clients(t testing.TB) (authenticationv1.AuthenticationV1Interface, authorizationv1.AuthorizationV1Interface) {
+func (f *fixture) clients(t testing.TB) (authenticationv1.AuthenticationV1Interface,
+	authorizationv1.AuthorizationV1Interface) {
 	t.Helper()
 	config := f.reviews.RESTConfig(f.reviewed)
 	asker, err := rest.HTTPClientFor(config)
@@ -267,8 +269,9 @@ func (f *fixture) writePair(t testing.TB, name string, pair *testcerts.Pair) {
 func nginx(lines int64) []scenario.Pod {
 	return []scenario.Pod{{
 		Pod: &v1.Pod{
-			ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "nginx", UID: "8a5a2b1c-0000-4000-8000-000000000005"},
-			Spec:       v1.PodSpec{Containers: []v1.Container{{Name: "nginx", Image: "nginx"}}},
+			ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "nginx",
+				UID: "8a5a2b1c-0000-4000-8000-000000000005"},
+			Spec: v1.PodSpec{Containers: []v1.Container{{Name: "nginx", Image: "nginx"}}},
 		},
 		Containers: map[string]scenario.Container{"nginx": {Log: scenario.Log{Lines: cmp.Or(lines, 100)}}},
 	}}
@@ -309,7 +312,8 @@ func (f *fixture) load(t testing.TB, args []string) *config.Config {
 	flags := pflag.NewFlagSet("kubelet", pflag.ContinueOnError)
 	flags.SetOutput(io.Discard) // the kubelet's flags are all deprecated, and say so
 	kubelet.AddTo(flags)
-	own := []string{"--config=" + f.path("kubelet.yaml"), "--port=0", "--hostname-override=node-1", "--cert-dir=" + f.certDir}
+	own := []string{"--config=" + f.path("kubelet.yaml"), "--port=0", "--hostname-override=node-1",
+		"--cert-dir=" + f.certDir}
 	if err := flags.Parse(append(own, args...)); err != nil {
 		t.Fatal(err)
 	}

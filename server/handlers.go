@@ -18,8 +18,8 @@ type handlers struct {
 	processHandlers
 }
 
-// handler serves a request that has been authorized. If it returns an error, [writeError] writes the response; then the
-// handler must not have written anything.
+// handler serves a request that has been authorized. If it returns an error, [writeError] writes the response; then
+// the handler must not have written anything.
 type handler func(*handlers, http.ResponseWriter, *http.Request) error
 
 // ServeHTTP calls h with the handlers of the request's Server.

@@ -41,15 +41,23 @@ func TestFailedHandshakes(t *testing.T) {
 		client func(*testing.T, *fixture)
 		want   string
 	}{
-		"another CA":      {shake(&tls.Config{RootCAs: other.Pool()}), "the client does not accept the serving certificate (remote error: tls: bad certificate)"},
-		"another CA, 1.2": {shake(&tls.Config{RootCAs: other.Pool(), MaxVersion: tls.VersionTLS12}), "the client does not accept the serving certificate (remote error: tls: bad certificate)"},
-		"TLS 1.1":         {shake(&tls.Config{MinVersion: tls.VersionTLS10, MaxVersion: tls.VersionTLS11}), "the client offers no TLS version that tlsMinVersion allows (tls: client offered only unsupported versions: [302 301])"},
-		"plain HTTP":      {say("GET / HTTP/1.1\r\n\r\n"), "the client sent plain HTTP to a TLS port (client sent an HTTP request to an HTTPS server)"},
-		"garbage":         {say("garbage"), "the client does not speak TLS (tls: first record does not look like a TLS handshake)"},
-		"nothing":         {say(""), "the client closed the connection during the handshake (EOF)"},
-		"half a hello":    {say("\x16\x03\x01\x02\x00\x01"), "the client closed the connection during the handshake (unexpected EOF)"},
-		"an unknown CA":   {say("\x15\x03\x03\x00\x02\x02\x30"), "the client does not trust the serving certificate: its CA is unknown to the client (remote error: tls: unknown certificate authority)"},
-		"expired":         {say("\x15\x03\x03\x00\x02\x02\x2d"), "the client does not accept the serving certificate: it has expired (remote error: tls: expired certificate)"},
+		"another CA": {shake(&tls.Config{RootCAs: other.Pool()}),
+			"the client does not accept the serving certificate (remote error: tls: bad certificate)"},
+		"another CA, 1.2": {shake(&tls.Config{RootCAs: other.Pool(), MaxVersion: tls.VersionTLS12}),
+			"the client does not accept the serving certificate (remote error: tls: bad certificate)"},
+		"TLS 1.1": {shake(&tls.Config{MinVersion: tls.VersionTLS10, MaxVersion: tls.VersionTLS11}),
+			"the client offers no TLS version that tlsMinVersion allows (tls: client offered only unsupported versions: [302 301])"},
+		"plain HTTP": {say("GET / HTTP/1.1\r\n\r\n"),
+			"the client sent plain HTTP to a TLS port (client sent an HTTP request to an HTTPS server)"},
+		"garbage": {say("garbage"),
+			"the client does not speak TLS (tls: first record does not look like a TLS handshake)"},
+		"nothing": {say(""), "the client closed the connection during the handshake (EOF)"},
+		"half a hello": {say("\x16\x03\x01\x02\x00\x01"),
+			"the client closed the connection during the handshake (unexpected EOF)"},
+		"an unknown CA": {say("\x15\x03\x03\x00\x02\x02\x30"),
+			"the client does not trust the serving certificate: its CA is unknown to the client (remote error: tls: unknown certificate authority)"},
+		"expired": {say("\x15\x03\x03\x00\x02\x02\x2d"),
+			"the client does not accept the serving certificate: it has expired (remote error: tls: expired certificate)"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -63,7 +71,8 @@ func TestFailedHandshakes(t *testing.T) {
 			if host, _, err := net.SplitHostPort(d.Remote); err != nil || host != "127.0.0.1" {
 				t.Errorf("remote %q", d.Remote)
 			}
-			if found := lines.FilterMessage("TLS handshake failed: " + test.want).All(); len(found) != 1 || found[0].Level != zap.WarnLevel {
+			if found := lines.FilterMessage("TLS handshake failed: " + test.want).All(); len(found) != 1 ||
+				found[0].Level != zap.WarnLevel {
 				t.Errorf("log %v", lines.All())
 			}
 			_, metrics := get(t, f.client(t, f.certificate(t, "kubelet-client")), f.url+"/metrics")

@@ -47,9 +47,9 @@ type hijacked struct {
 // linger is how long Close waits for the client to read everything and to close its side.
 const linger = 10 * time.Second
 
-// Close closes the side for writing, reads until the client closes its side too, and then closes the connection. If unread
-// data were left, the connection would be reset, and the client could lose the end of the output. (With a real kubelet the
-// end of the output of an exec is lost now and then.)
+// Close closes the side for writing, reads until the client closes its side too, and then closes the connection. If
+// unread data were left, the connection would be reset, and the client could lose the end of the output. (With a real
+// kubelet the end of the output of an exec is lost now and then.)
 func (h *hijacked) Close() error {
 	if half, ok := h.Conn.(interface{ CloseWrite() error }); ok && half.CloseWrite() == nil {
 		// A timer and no deadline: a concurrent reader keeps setting its own deadlines.

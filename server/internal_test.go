@@ -26,7 +26,8 @@ func TestPanics(t *testing.T) {
 		logged int
 	}{
 		{"before the answer", func(http.ResponseWriter, *http.Request) { panic("oh") }, 500, "panic: oh", 1},
-		{"an error before the answer", func(http.ResponseWriter, *http.Request) { panic(errors.New("oh")) }, 500, "panic: oh", 1},
+		{"an error before the answer", func(http.ResponseWriter, *http.Request) { panic(errors.New("oh")) }, 500,
+			"panic: oh", 1},
 		{"in the answer", func(w http.ResponseWriter, _ *http.Request) {
 			io.WriteString(w, "half")
 			w.(http.Flusher).Flush()
@@ -37,7 +38,8 @@ func TestPanics(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			core, lines := observer.New(zap.ErrorLevel)
 			decisions := make(chan *authchain.Decision, 1)
-			s := &Server{metrics: newMetrics(), logger: zap.New(core), observe: func(d *authchain.Decision) { decisions <- d }}
+			s := &Server{metrics: newMetrics(), logger: zap.New(core),
+				observe: func(d *authchain.Decision) { decisions <- d }}
 			router := &router{mux: http.NewServeMux(), buckets: map[string]bool{}}
 			router.mux.HandleFunc("/", test.handle)
 			web := httptest.NewUnstartedServer(&port{server: s, routes: router})

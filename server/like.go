@@ -15,9 +15,9 @@ type sharedTLS struct {
 	hints   *dynamiccertificates.DynamicServingCertificateController
 }
 
-// sharedCertificate returns the serving certificate of a Server that is like another one. Certificate files are shared with
-// the other Server. A self-signed certificate is made when the first client connects, because that takes long. The result
-// is nil if the Server reads or makes its certificate itself.
+// sharedCertificate returns the serving certificate of a Server that is like another one. Certificate files are
+// shared with the other Server. A self-signed certificate is made when the first client connects, because that takes
+// long. The result is nil if the Server reads or makes its certificate itself.
 func (s *Server) sharedCertificate() (func() *tls.Certificate, error) {
 	if s.like == nil || s.issued != nil {
 		return nil, nil
@@ -41,8 +41,8 @@ func (s *Server) sharedCertificate() (func() *tls.Certificate, error) {
 	return func() *tls.Certificate { return made()() }, nil
 }
 
-// shareHints makes config request client certificates as the other Server does, with the same hints about acceptable CAs.
-// The hints follow the file of the client CA as long as the other Server serves.
+// shareHints makes config request client certificates as the other Server does, with the same hints about acceptable
+// CAs. The hints follow the file of the client CA as long as the other Server serves.
 func (s *Server) shareHints(config *tls.Config) error {
 	hints := s.like.tls.hints
 	config.ClientAuth = tls.RequestClientCert

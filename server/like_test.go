@@ -35,7 +35,8 @@ func twoNodes(t *testing.T, options fixtureOptions, metrics prometheus.Registere
 		}
 		cfg := *f.load(t, append([]string{"--hostname-override=" + name}, options.flags...))
 		cfg.CertDir = filepath.Join(cfg.CertDir, name)
-		s, err := server.New(server.Options{Config: &cfg, Pods: store, Like: first, Observe: f.observe, Metrics: metrics})
+		s, err := server.New(server.Options{Config: &cfg, Pods: store, Like: first, Observe: f.observe,
+			Metrics: metrics})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -82,7 +83,9 @@ func (f *fixture) askAs(t *testing.T, url, path string, config *tls.Config) (int
 // TestAlike: two nodes of a process share what they can, and each is itself: its pods, its name before the authorizer, its
 // configuration.
 func TestAlike(t *testing.T) {
-	f, urls := twoNodes(t, fixtureOptions{authentication: "{x509: {clientCAFile: ca.crt}, webhook: {enabled: false}}", yaml: byCertificateAlone + "enableSystemLogQuery: true\n"}, nil)
+	f, urls := twoNodes(t,
+		fixtureOptions{authentication: "{x509: {clientCAFile: ca.crt}, webhook: {enabled: false}}",
+			yaml: byCertificateAlone + "enableSystemLogQuery: true\n"}, nil)
 	pair, err := f.ca.Client("somebody", nil)
 	if err != nil {
 		t.Fatal(err)
@@ -90,20 +93,24 @@ func TestAlike(t *testing.T) {
 	client := &tls.Config{Certificates: []tls.Certificate{pair.TLS()}}
 	for i, name := range []string{"node-1", "node-2"} {
 		status, body, _ := f.askAs(t, urls[i], "/pods", client.Clone())
-		if status != http.StatusOK || !strings.Contains(body, `"on-`+name+`"`) || strings.Count(body, `"on-node-`) != 1 {
+		if status != http.StatusOK || !strings.Contains(body, `"on-`+name+`"`) ||
+			strings.Count(body, `"on-node-`) != 1 {
 			t.Errorf("%s: /pods: %d %s", name, status, body)
 		}
-		if status, _, _ := f.askAs(t, urls[i], "/containerLogs/default/on-"+name+"/c?tailLines=1", client.Clone()); status != http.StatusOK {
+		if status, _, _ := f.askAs(t, urls[i], "/containerLogs/default/on-"+name+"/c?tailLines=1",
+			client.Clone()); status != http.StatusOK {
 			t.Errorf("%s: logs of its pod: %d", name, status)
 		}
-		if status, body, _ := f.askAs(t, urls[i], "/logs/kubelet.log", client.Clone()); status != http.StatusOK || !strings.Contains(body, name) {
+		if status, body, _ := f.askAs(t, urls[i], "/logs/kubelet.log", client.Clone()); status != http.StatusOK ||
+			!strings.Contains(body, name) {
 			t.Errorf("%s: its own log: %d %.200s", name, status, body)
 		}
 		if status, _, _ := f.askAs(t, urls[i], "/pods", &tls.Config{}); status != http.StatusUnauthorized {
 			t.Errorf("%s: without a certificate: %d, want 401", name, status)
 		}
 		other := []string{"node-2", "node-1"}[i]
-		if status, _, _ := f.askAs(t, urls[i], "/containerLogs/default/on-"+other+"/c", client.Clone()); status != http.StatusNotFound {
+		if status, _, _ := f.askAs(t, urls[i], "/containerLogs/default/on-"+other+"/c",
+			client.Clone()); status != http.StatusNotFound {
 			t.Errorf("%s: logs of a pod of %s: %d, want 404", name, other, status)
 		}
 	}
@@ -180,7 +187,9 @@ func TestMetricsOfAll(t *testing.T) {
 		t.Fatal(err)
 	}
 	unserved := prepare(t, fixtureOptions{})
-	if _, err := server.New(server.Options{Config: unserved.load(t, []string{"--hostname-override=node-1", "--authorization-mode=AlwaysAllow", "--authentication-token-webhook=false"}), Pods: store, Metrics: registry}); err != nil {
+	if _, err := server.New(server.Options{Config: unserved.load(t,
+		[]string{"--hostname-override=node-1", "--authorization-mode=AlwaysAllow",
+			"--authentication-token-webhook=false"}), Pods: store, Metrics: registry}); err != nil {
 		t.Fatal(err)
 	}
 	nodes := func() (names []string) {
@@ -203,7 +212,9 @@ func TestMetricsOfAll(t *testing.T) {
 		return names
 	}
 	t.Run("running", func(t *testing.T) {
-		f, urls := twoNodes(t, fixtureOptions{authentication: "{x509: {clientCAFile: ca.crt}, webhook: {enabled: false}}", yaml: byCertificateAlone}, registry)
+		f, urls := twoNodes(t,
+			fixtureOptions{authentication: "{x509: {clientCAFile: ca.crt}, webhook: {enabled: false}}",
+				yaml: byCertificateAlone}, registry)
 		for _, url := range urls {
 			f.askAs(t, url, "/healthz", &tls.Config{})
 		}

@@ -12,7 +12,8 @@ import (
 // `readOnlyPort`, unless that is 0. Port 0 takes a free port.
 //
 // It also reads the serving certificate, or makes a self-signed one. Clients can connect from then on; [Server.Serve]
-// answers them. If Listen returns an error, neither port is open; the error names the port or file, and what to change.
+// answers them. If Listen returns an error, neither port is open; the error names the port or file, and what to
+// change.
 func (s *Server) Listen() (*Listeners, error) {
 	kubelet := &s.config.Kubelet
 	var listeners Listeners

@@ -21,12 +21,13 @@ func (h *podHandlers) getPods(w http.ResponseWriter, _ *http.Request) error {
 	return writePods(w, h.pods.List())
 }
 
-// getRunningPods lists the pods that the container runtime knows. (kubelet: Server.getRunningPods)
+// getRunningPods lists the pods with running containers. (kubelet: Server.getRunningPods)
 func (h *podHandlers) getRunningPods(w http.ResponseWriter, _ *http.Request) error {
 	return writePods(w, h.pods.Running())
 }
 
-// getAllocatedPods lists the pods that the node has admitted, without their status. (kubelet: Server.getAllocatedPods)
+// getAllocatedPods lists the pods that the node has admitted, without their status. (kubelet:
+// Server.getAllocatedPods)
 func (h *podHandlers) getAllocatedPods(w http.ResponseWriter, _ *http.Request) error {
 	all := h.pods.List()
 	for i, pod := range all {
@@ -63,7 +64,7 @@ func writePods(w http.ResponseWriter, all []*v1.Pod) error {
 	return writeJSON(w, &list)
 }
 
-// writeJSON writes an object as the codec of an API does: one line, with a line feed.
+// writeJSON writes an object as an API codec does: on one line that ends with a line feed.
 func writeJSON(w http.ResponseWriter, object any) error {
 	data, err := json.Marshal(object)
 	if err != nil {
@@ -77,8 +78,8 @@ func writeJSON(w http.ResponseWriter, object any) error {
 // configHandlers serve /configz.
 type configHandlers struct{ config *config.Config }
 
-// getConfigz shows the configuration in effect. (k8s.io/component-base/configz; written here because that one knows a
-// single kubelet in each process)
+// getConfigz serves the configuration in effect. (k8s.io/component-base/configz; repeated here because that package
+// serves one configuration per process)
 func (h *configHandlers) getConfigz(w http.ResponseWriter, _ *http.Request) error {
 	data, err := h.config.Configz()
 	if err != nil {

@@ -27,7 +27,7 @@ const (
 
 var unsafeInService = regexp.MustCompile(`[^a-zA-Z\-_.:0-9@]+`)
 
-// logQuery asks for the logs of services or for a file. (kubelet: nodeLogQuery)
+// logQuery is a query for the logs of services, or for a file. (kubelet: nodeLogQuery)
 type logQuery struct {
 	services, files []string
 	since, until    *time.Time
@@ -36,7 +36,7 @@ type logQuery struct {
 	expression      *regexp.Regexp
 }
 
-// parseLogQuery reads the query of a URL; nil if it asks for nothing. (kubelet: newNodeLogQuery)
+// parseLogQuery parses the query of a URL. It returns nil if the URL has no log query. (kubelet: newNodeLogQuery)
 func parseLogQuery(values url.Values) (*logQuery, field.ErrorList) {
 	var errs field.ErrorList
 	q := &logQuery{pattern: values.Get("pattern")}
@@ -88,13 +88,14 @@ func parseLogQuery(values url.Values) (*logQuery, field.ErrorList) {
 	return q, nil
 }
 
-// validate checks a query against the files that there are. (kubelet: nodeLogQuery.validate)
+// validate validates a query; the file that it names must exist in tree. (kubelet: nodeLogQuery.validate)
 func (q *logQuery) validate(tree fs.FS) field.ErrorList {
 	var errs field.ErrorList
 	path := field.NewPath("query")
 	for _, service := range q.services {
 		if len(service) > maxServiceLength {
-			errs = append(errs, field.Invalid(path, service, fmt.Sprintf("length must be less than %d", maxServiceLength)))
+			errs = append(errs, field.Invalid(path, service,
+				fmt.Sprintf("length must be less than %d", maxServiceLength)))
 		} else if unsafeInService.MatchString(service) {
 			errs = append(errs, field.Invalid(path, service, "input contains unsupported characters"))
 		}
@@ -106,7 +107,8 @@ func (q *logQuery) validate(tree fs.FS) field.ErrorList {
 	case len(q.files) == 0 && len(q.services) == 0:
 		errs = append(errs, field.Required(path, "cannot be empty with options"))
 	case len(q.files) > 0 && len(q.services) > 0:
-		errs = append(errs, field.Invalid(path, fmt.Sprintf("%v, %v", q.files, q.services), "cannot specify a file and service"))
+		errs = append(errs, field.Invalid(path, fmt.Sprintf("%v, %v", q.files, q.services),
+			"cannot specify a file and service"))
 	case len(q.files) > 1:
 		errs = append(errs, field.Invalid(path, q.files, "cannot specify more than one file"))
 	case len(q.files) == 1 && q.hasOptions():
@@ -134,8 +136,8 @@ func (q *logQuery) validate(tree fs.FS) field.ErrorList {
 	return errs
 }
 
-// statLog finds a file of the tree by a path from its root; an absolute one, or one that leads out, is an error, as it is
-// to an os.Root.
+// statLog returns an error if the tree has no file of that name. An absolute path, or a path that leaves the tree, is
+// an error too, as with os.Root.
 func statLog(tree fs.FS, name string) error {
 	clean := strings.ReplaceAll(name, `\`, "/")
 	if !fs.ValidPath(clean) {
@@ -147,8 +149,8 @@ func statLog(tree fs.FS, name string) error {
 	return nil
 }
 
-// matches says whether an entry of the journal has the pattern in its message; a pattern without a capital letter means
-// both cases, as it does to journalctl.
+// matches returns whether the message of an entry matches the pattern. A pattern without capital letters ignores
+// case, as with journalctl.
 func (q *logQuery) matches(line string) bool {
 	if q.pattern == "" {
 		return true
@@ -160,12 +162,12 @@ func (q *logQuery) matches(line string) bool {
 	return q.expression.MatchString(message)
 }
 
-// compressed is the body of an answer, compressed where the client wants nothing else.
+// compressed returns the writer of a response body. It compresses if the client accepts gzip alone.
 func compressed(w http.ResponseWriter, r *http.Request) (io.Writer, func()) {
 	if r.Header.Get("Accept-Encoding") != "gzip" {
 		return w, func() {}
 	}
 	w.Header().Set("Content-Encoding", "gzip")
-	gz, _ := gzip.NewWriterLevel(w, gzip.BestSpeed) // the level is valid, which is all that it fails for
+	gz, _ := gzip.NewWriterLevel(w, gzip.BestSpeed) // fails only for an invalid level
 	return gz, func() { gz.Close() }
 }

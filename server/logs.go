@@ -60,7 +60,8 @@ func (h *logHandlers) getContainerLogs(w http.ResponseWriter, r *http.Request) e
 	var stdout, stderr io.Writer = w, w
 	if options.Stream != nil && *options.Stream != v1.LogStreamAll {
 		if !h.splitStreams {
-			return statusErrorf(http.StatusBadRequest, "unable to return the given log stream: %q. Please enable PodLogsQuerySplitStreams feature gate in kubelet", *options.Stream)
+			return statusErrorf(http.StatusBadRequest,
+				"unable to return the given log stream: %q. Please enable PodLogsQuerySplitStreams feature gate in kubelet", *options.Stream)
 		}
 		if *options.Stream == v1.LogStreamStdout {
 			stderr = nil
@@ -80,30 +81,30 @@ func (h *logHandlers) getContainerLogs(w http.ResponseWriter, r *http.Request) e
 		ctx = podlog.WithClock(ctx, skew)
 	}
 	w.Header()["Transfer-Encoding"] = chunked
-	// A kubelet's first write is empty, and so net/http has nothing to guess a type from.
+	// A kubelet's first write is empty, so net/http cannot detect a content type.
 	w.Header()["Content-Type"] = nil
 	if err := h.pods.Logs(ctx, namespace, name, container, options, stdout, stderr); err != nil {
 		if r.ProtoMajor > 1 {
-			// Without Transfer-Encoding, net/http guesses the type of the error, if that is the first that is written.
+			// With HTTP/2, net/http detects the content type of the error if that is the first write.
 			w.Header().Del("Content-Type")
 		}
 		return statusErrorf(http.StatusBadRequest, "%s", err.Error())
 	}
 	if r.ProtoMajor > 1 {
-		// A kubelet flushes each write, and so no length of a short log is told.
+		// A kubelet flushes each write, so even a short log has no Content-Length.
 		return http.NewResponseController(w).Flush()
 	}
 	return nil
 }
 
-// chunked is the value of a header, which net/http copies and does not change.
+// chunked is shared by all responses; net/http copies it and does not change it.
 var chunked = []string{"chunked"}
 
-// decodeLogOptions reads core/v1 PodLogOptions from a query as the kubelet's parameter codec does: the first value of
-// each name counts, unknown names do not, and a boolean is true unless it is 0 or false.
-// (k8s.io/kubernetes pkg/apis/core/v1, Convert_url_Values_To_v1_PodLogOptions)
+// decodeLogOptions decodes core/v1 PodLogOptions from a query as the kubelet's parameter codec does: it uses the
+// first value of a name, ignores unknown names, and takes any boolean but 0 and false as true. (k8s.io/kubernetes
+// pkg/apis/core/v1, Convert_url_Values_To_v1_PodLogOptions)
 func decodeLogOptions(query url.Values) (*v1.PodLogOptions, error) {
-	// The older name of tailLines wins over it, and has a word for no limit.
+	// tail is the older name of tailLines. It takes precedence, and "all" means no limit.
 	if tail := query.Get("tail"); tail == "all" {
 		query.Del("tailLines")
 	} else if tail != "" {
@@ -152,7 +153,7 @@ func queryBool(query url.Values, name string) bool {
 	return len(values) > 0 && values[0] != "0" && !strings.EqualFold(values[0], "false")
 }
 
-// validLogOptions is the validation of PodLogOptions. (k8s.io/kubernetes pkg/apis/core/v1/validation)
+// validLogOptions validates PodLogOptions. (k8s.io/kubernetes pkg/apis/core/v1/validation)
 func validLogOptions(o *v1.PodLogOptions) bool {
 	switch {
 	case o.TailLines != nil && *o.TailLines < 0,

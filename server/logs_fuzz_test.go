@@ -13,7 +13,8 @@ import (
 // FuzzLogOptions asks for a log with any query. It is answered with the log, or a part of it, or with an error, and never
 // with both; and limitBytes and tailLines are kept.
 func FuzzLogOptions(f *testing.F) {
-	standin := newUnserved(f, "{anonymous: {enabled: true}, webhook: {enabled: false}}", "authorization: {mode: AlwaysAllow}\n", nil)
+	standin := newUnserved(f, "{anonymous: {enabled: true}, webhook: {enabled: false}}",
+		"authorization: {mode: AlwaysAllow}\n", nil)
 	ask := func(t *testing.T, ctx context.Context, query string) (int, string) {
 		request := httptest.NewRequest(http.MethodGet, "/containerLogs/default/nginx/nginx", nil).WithContext(ctx)
 		request.URL.RawQuery = query
@@ -66,10 +67,12 @@ func FuzzLogOptions(f *testing.F) {
 		if limit, err := strconv.ParseInt(options.Get("limitBytes"), 10, 64); err == nil && int64(len(body)) > limit {
 			t.Errorf("%d bytes, limitBytes is %d", len(body), limit)
 		}
-		if tail, err := strconv.ParseInt(options.Get("tailLines"), 10, 64); err == nil && options.Get("tail") == "" && int64(strings.Count(body, "\n")) > tail {
+		if tail, err := strconv.ParseInt(options.Get("tailLines"), 10, 64); err == nil &&
+			options.Get("tail") == "" && int64(strings.Count(body, "\n")) > tail {
 			t.Errorf("%d lines, tailLines is %d", strings.Count(body, "\n"), tail)
 		}
-		if stamped := options.Get("timestamps"); (stamped == "0" || !options.Has("timestamps")) && !strings.Contains(log, body) {
+		if stamped := options.Get("timestamps"); (stamped == "0" || !options.Has("timestamps")) &&
+			!strings.Contains(log, body) {
 			t.Errorf("no part of the log: %q", body)
 		}
 	})

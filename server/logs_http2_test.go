@@ -19,7 +19,8 @@ func TestLogsOverHTTP2(t *testing.T) {
 	if got.StatusCode != http.StatusBadRequest || got.Header.Get("Content-Type") != text {
 		t.Errorf("no previous log: %d %q, Content-Type %q", got.StatusCode, body, got.Header["Content-Type"])
 	}
-	if got, body := f.ask(t, client, "GET", "/containerLogs/default/nginx/nope"); got.StatusCode != http.StatusNotFound || got.ContentLength != int64(len(body)) {
+	if got, body := f.ask(t, client, "GET",
+		"/containerLogs/default/nginx/nope"); got.StatusCode != http.StatusNotFound || got.ContentLength != int64(len(body)) {
 		t.Errorf("%d, %d bytes are told of %q", got.StatusCode, got.ContentLength, body)
 	}
 }

@@ -188,7 +188,8 @@ func TestLogStreams(t *testing.T) {
 // TestLogHead tells the head of a log's response, which net/http hides in part.
 func TestLogHead(t *testing.T) {
 	f := newFixture(t, fixtureOptions{pods: talkers()})
-	got := f.raw(t, f.certificate(t, "kubelet-client"), "GET /containerLogs/default/nginx/nginx?tailLines=1 HTTP/1.1\r\nHost: node-1\r\nConnection: close\r\n\r\n")
+	got := f.raw(t, f.certificate(t, "kubelet-client"),
+		"GET /containerLogs/default/nginx/nginx?tailLines=1 HTTP/1.1\r\nHost: node-1\r\nConnection: close\r\n\r\n")
 	got = date.ReplaceAllString(got, "Date: …")
 	if want := "HTTP/1.1 200 OK\r\nDate: …\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n7\r\nline 4\n\r\n0\r\n\r\n"; got != want {
 		t.Errorf("%q, want %q", got, want)
@@ -198,7 +199,8 @@ func TestLogHead(t *testing.T) {
 // follow begins to follow the log that never ends, and reads three lines of it.
 func follow(ctx context.Context, t *testing.T, f *fixture, client *http.Client) (*http.Response, *bufio.Reader) {
 	t.Helper()
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, f.url+"/containerLogs/default/nginx/ticks?follow=true&tailLines=1", nil)
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet,
+		f.url+"/containerLogs/default/nginx/ticks?follow=true&tailLines=1", nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -248,7 +250,8 @@ func TestServeLeavesNothingBehind(t *testing.T) {
 	before := append(slices.Clone(goleakOptions), goleak.IgnoreCurrent())
 	f := newFixture(t, fixtureOptions{flags: []string{"--read-only-port=" + strconv.Itoa(freePort(t))}})
 	client := f.client(t, f.certificate(t, "kubelet-client"))
-	for _, url := range []string{f.url + "/containerLogs/default/nginx/nginx", f.url + "/nothing", f.readOnly + "/pods"} {
+	for _, url := range []string{f.url + "/containerLogs/default/nginx/nginx", f.url + "/nothing",
+		f.readOnly + "/pods"} {
 		get(t, client, url)
 	}
 	client.CloseIdleConnections()

@@ -12,12 +12,12 @@ import (
 	"fauxlet/authchain"
 )
 
-// metrics are those of one Server: a kubelet's own by their names (pkg/kubelet/server/metrics), and ours, which begin
-// with fauxlet_.
+// metrics are the metrics of one Server: those of a kubelet, under the kubelet's names (pkg/kubelet/server/metrics),
+// and our own, which begin with fauxlet_.
 type metrics struct {
 	registry *prometheus.Registry
-	// process has when the process started, which the library keeps once for all registries: a reset of one (DELETE
-	// /metrics/slis) takes it from the others too, as in a kubelet.
+	// process has the start time of the process. The library has one for all registries, so a reset of one registry
+	// (DELETE /metrics/slis) removes it from the others, as in a kubelet.
 	process prometheus.Gatherer
 
 	requests *prometheus.CounterVec
@@ -30,19 +30,20 @@ type metrics struct {
 	decisions  *prometheus.CounterVec
 	handshakes prometheus.Counter
 
-	// given are those that others keep of the node.
+	// given are Options.Collectors.
 	given []prometheus.Collector
 
-	// elsewhere is where they are registered too, with the label node, while they are served; nil: nowhere.
+	// elsewhere is Options.Metrics, with the label node; nil if there is none.
 	elsewhere prometheus.Registerer
 }
 
-// all are those that are kept for the Server.
+// all returns all collectors of the Server.
 func (m *metrics) all() []prometheus.Collector {
-	return append([]prometheus.Collector{m.requests, m.duration, m.inflight, m.webSockets, m.provider, m.decisions, m.handshakes}, m.given...)
+	return append([]prometheus.Collector{m.requests, m.duration, m.inflight, m.webSockets, m.provider, m.decisions,
+		m.handshakes}, m.given...)
 }
 
-// register registers them elsewhere too. An error is one of a node whose name is there already.
+// register registers the metrics elsewhere too. It returns an error if a node of the same name is registered there.
 func (m *metrics) register() error {
 	if m.elsewhere == nil {
 		return nil
@@ -55,7 +56,7 @@ func (m *metrics) register() error {
 	return nil
 }
 
-// unregister takes them from where they are registered too.
+// unregister removes the metrics from elsewhere.
 func (m *metrics) unregister() {
 	if m.elsewhere == nil {
 		return
@@ -68,7 +69,7 @@ func (m *metrics) unregister() {
 func newMetrics(given ...prometheus.Collector) *metrics {
 	labels := []string{"method", "path", "server_type", "long_running"}
 	process := compbasemetrics.NewKubeRegistry()
-	_ = compbasemetrics.RegisterProcessStartTime(process.Register) // which fails where it is registered already
+	_ = compbasemetrics.RegisterProcessStartTime(process.Register) // fails if it is registered already
 	m := &metrics{
 		registry: prometheus.NewRegistry(),
 		process:  process,
@@ -96,25 +97,25 @@ func newMetrics(given ...prometheus.Collector) *metrics {
 		}, []string{"provider"}),
 		decisions: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "fauxlet_decisions_total",
-			Help: "Requests that the chain decided on, by the step that authenticated the client (none: nobody knows who it is), the outcome (allowed, refused, error), and whether it took remembered answers alone.",
+			Help: "Requests on which the chain decided, by authentication step (none: not authenticated), outcome (allowed, refused, error), and whether all results of reviews came from a cache.",
 		}, []string{"authenticated_by", "outcome", "cached"}),
 		handshakes: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "fauxlet_tls_handshake_failures_total",
-			Help: "TLS handshakes that failed, on either side's account.",
+			Help: "TLS handshakes that failed.",
 		}),
 	}
 	m.registry.MustRegister(m.all()...)
 	return m
 }
 
-// getMetrics serves the Server's metrics and those that the k8s.io libraries keep for the process.
+// getMetrics serves the Server's metrics, and the metrics of the k8s.io libraries, which are global in the process.
 func (h *statsHandlers) getMetrics(w http.ResponseWriter, r *http.Request) error {
 	gatherers := prometheus.Gatherers{legacyregistry.DefaultGatherer, h.metrics.registry}
 	compbasemetrics.HandlerFor(gatherers, compbasemetrics.HandlerOpts{}).ServeHTTP(w, r)
 	return nil
 }
 
-// countDecision counts a request that went through the chain.
+// countDecision counts a request on which the chain decided.
 func (m *metrics) countDecision(d *authchain.Decision) {
 	if len(d.Authentication) == 0 {
 		return
@@ -126,12 +127,12 @@ func (m *metrics) countDecision(d *authchain.Decision) {
 	m.decisions.WithLabelValues(by, d.Outcome(), strconv.FormatBool(d.Cached())).Inc()
 }
 
-// knownMethods are those that the metrics tell apart.
+// knownMethods are the values of the `method` label. Any other method is "other".
 var knownMethods = map[string]bool{
 	"OPTIONS": true, "GET": true, "HEAD": true, "POST": true, "PUT": true, "DELETE": true, "TRACE": true, "CONNECT": true,
 }
 
-// series are the metrics of the requests of one method and path.
+// series has the metrics of one method and path.
 type series struct {
 	requests prometheus.Counter
 	inflight prometheus.Gauge
@@ -140,7 +141,7 @@ type series struct {
 
 type seriesKey struct{ method, path string }
 
-// seriesOf finds the metrics that a request counts in. (kubelet: getMetricBucket, getURLRootPath, getMetricMethodBucket)
+// seriesOf returns the metrics for a request. (kubelet: getMetricBucket, getURLRootPath, getMetricMethodBucket)
 func (p *port) seriesOf(request *http.Request) *series {
 	method := request.Method
 	if !knownMethods[method] {

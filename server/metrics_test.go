@@ -76,8 +76,10 @@ func TestRequestMetrics(t *testing.T) {
 			f.ask(t, client, method, path)
 			f.decision(t, seen+1)
 			after := f.scrape(t, client)
-			for _, name := range []string{"kubelet_http_requests_total", "kubelet_http_requests_duration_seconds_count"} {
-				if got := after[name+labels] - before[name+labels]; got != 1 && !(test.path == "metrics" && test.method == "GET") {
+			for _, name := range []string{"kubelet_http_requests_total",
+				"kubelet_http_requests_duration_seconds_count"} {
+				if got := after[name+labels] - before[name+labels]; got != 1 &&
+					!(test.path == "metrics" && test.method == "GET") {
 					t.Errorf("%s%s grew by %v", name, labels, got)
 				}
 			}
@@ -90,7 +92,8 @@ func TestRequestMetrics(t *testing.T) {
 
 	// On the read-only port the debugging handlers are off, and each has its own bucket but one: "pprof" is not "debug".
 	f.url = f.readOnly
-	for path, bucket := range map[string]string{"/pods": "pods", "/containerLogs/a/b/c": "containerLogs", "/logs/": "logs", "/debug/pprof/": "other", "/configz": "other"} {
+	for path, bucket := range map[string]string{"/pods": "pods", "/containerLogs/a/b/c": "containerLogs",
+		"/logs/": "logs", "/debug/pprof/": "other", "/configz": "other"} {
 		f.ask(t, client, "PUT", path)
 		f.url = secure
 		name := `kubelet_http_requests_total{long_running="false",method="PUT",path="` + bucket + `",server_type="readonly"}`
@@ -123,7 +126,8 @@ func TestInflightMetric(t *testing.T) {
 func TestDecisionMetrics(t *testing.T) {
 	f := newFixture(t, fixtureOptions{authentication: "{x509: {clientCAFile: ca.crt}}"})
 	admin := f.client(t, f.certificate(t, "kubelet-client"))
-	viewer, nobody, prometheus := f.client(t, f.certificate(t, "viewer")), f.client(t, nil), f.withToken(t, "the-token-of-prometheus")
+	viewer, nobody, prometheus := f.client(t, f.certificate(t, "viewer")), f.client(t, nil), f.withToken(t,
+		"the-token-of-prometheus")
 	const authn, authz = `apiserver_delegated_authn_request_total{code="201"}`, `apiserver_delegated_authz_request_total{code="201"}`
 	decisions := func(by, cached, outcome string) string {
 		return `fauxlet_decisions_total{authenticated_by="` + by + `",cached="` + cached + `",outcome="` + outcome + `"}`
@@ -161,7 +165,8 @@ func TestDecisionMetrics(t *testing.T) {
 			if test.want != "" {
 				want++
 				// A scrape may be among those that are wanted.
-				if got := sum(after, test.want) - sum(before, test.want); got != 1 && !(got == 2 && test.want == decisions("x509", "true", "allowed")) {
+				if got := sum(after, test.want) - sum(before, test.want); got != 1 &&
+					!(got == 2 && test.want == decisions("x509", "true", "allowed")) {
 					t.Errorf("decisions with %s: %v more, want 1", test.want, got)
 				}
 			}
@@ -186,7 +191,8 @@ func sum(samples map[string]float64, part string) float64 {
 // TestFailClosed: without the apiserver nobody gets in, and once it is back on its address all is well, without a restart.
 func TestFailClosed(t *testing.T) {
 	f := newFixture(t, fixtureOptions{yaml: "authorization: {mode: Webhook, webhook: {cacheAuthorizedTTL: 1ns, cacheUnauthorizedTTL: 1ns}}\n"})
-	certificate, token := f.client(t, f.certificate(t, "kubelet-client")), f.withToken(t, "the-token-of-kubelet-client")
+	certificate, token := f.client(t, f.certificate(t, "kubelet-client")), f.withToken(t,
+		"the-token-of-kubelet-client")
 	expect := func(what string, client *http.Client, status int, wantBody string) *authchain.Decision {
 		t.Helper()
 		seen := f.seen()
@@ -201,10 +207,12 @@ func TestFailClosed(t *testing.T) {
 
 	f.stopReviews()
 	const cannotTell = "Authorization error (user=kubelet-client, verb=get, resource=nodes, subresource=configz)"
-	if d := expect("certificate, no apiserver", certificate, 500, cannotTell); d.Outcome() != "error" || !strings.Contains(d.Why(), "connection refused") {
+	if d := expect("certificate, no apiserver", certificate, 500, cannotTell); d.Outcome() != "error" ||
+		!strings.Contains(d.Why(), "connection refused") {
 		t.Errorf("%s: %s", d.Outcome(), d.Why())
 	}
-	if d := expect("token, no apiserver", token, 401, "Unauthorized"); d.Outcome() != "error" || !strings.Contains(d.Why(), "connection refused") {
+	if d := expect("token, no apiserver", token, 401, "Unauthorized"); d.Outcome() != "error" ||
+		!strings.Contains(d.Why(), "connection refused") {
 		t.Errorf("%s: %s", d.Outcome(), d.Why())
 	}
 	if got, body := get(t, certificate, f.url+"/nothing"); got.StatusCode != 404 || body != "404 page not found\n" {

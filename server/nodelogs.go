@@ -14,15 +14,16 @@ import (
 	"k8s.io/utils/ptr"
 )
 
-// nodeLogs are the node's own logs: what a kubelet serves of /var/log, which here is a tree in memory with a file for each
-// name, and what journald has of the services of a node. They never touch the host's.
+// nodeLogs are the logs of the node itself: the files in /var/log, and journald's log of the node's services. Both
+// are in memory; the host's logs are never read.
 type nodeLogs struct {
 	files   fs.FS
 	handler http.Handler
 	journal *journal
 }
 
-// newNodeLogs makes the tree. Without files it is that of a node that has just been started.
+// newNodeLogs returns logs with the given files; nil means the files of a node that has just been started. query
+// turns on queries.
 func newNodeLogs(nodeName string, files map[string]string, query bool) (*nodeLogs, error) {
 	booted := time.Now().Add(-journalAge).Truncate(time.Second)
 	l := &nodeLogs{journal: &journal{node: nodeName, booted: booted}}
@@ -36,7 +37,7 @@ func newNodeLogs(nodeName string, files map[string]string, query bool) (*nodeLog
 	}
 	for name, text := range files {
 		if !fs.ValidPath(name) || name == "." {
-			return nil, fmt.Errorf("nodeLogs: %q: must be a path below /var/log, as in containers/a.log", name)
+			return nil, fmt.Errorf("nodeLogs: %q: must be a path below /var/log, for example containers/a.log", name)
 		}
 		add(name, text)
 		for dir := path.Dir(name); dir != "."; dir = path.Dir(dir) {
@@ -56,11 +57,11 @@ func newNodeLogs(nodeName string, files map[string]string, query bool) (*nodeLog
 	return l, nil
 }
 
-// hostNames are files whose names may be as long as those of a host.
+// hostNames limits the length of names as a host's filesystem does.
 type hostNames struct{ fs.FS }
 
 func (h hostNames) Open(name string) (fs.File, error) {
-	const maxName, maxPath = 255, 4095 // NAME_MAX, and PATH_MAX without its end
+	const maxName, maxPath = 255, 4095 // NAME_MAX, and PATH_MAX without the final NUL
 	for part := range strings.SplitSeq(name, "/") {
 		if len(part) > maxName || len("/var/log/")+len(name) > maxPath {
 			return nil, &fs.PathError{Op: "open", Path: name, Err: syscall.ENAMETOOLONG}
@@ -75,7 +76,7 @@ type nodeLogHandlers struct {
 	nodeLogs func() (*nodeLogs, error)
 }
 
-// getNodeLogs serves /logs/. (kubelet: Kubelet.ServeLogs, and its logServer)
+// getNodeLogs serves /logs/. (kubelet: Kubelet.ServeLogs and its logServer)
 func (h *nodeLogHandlers) getNodeLogs(w http.ResponseWriter, r *http.Request) error {
 	logs, err := h.nodeLogs()
 	if err != nil {
@@ -85,8 +86,8 @@ func (h *nodeLogHandlers) getNodeLogs(w http.ResponseWriter, r *http.Request) er
 	return nil
 }
 
-// queried answers queries for services and files, of enableSystemLogQuery and the feature gate NodeLogQuery, before the
-// tree. (kubelet: pkg/kubelet/kubelet.go, Run)
+// queried answers queries for services and files, and passes other requests to tree. It requires enableSystemLogQuery
+// and the feature gate NodeLogQuery. (kubelet: pkg/kubelet/kubelet.go, Run)
 func (l *nodeLogs) queried(tree http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		query, errs := parseLogQuery(r.URL.Query())
@@ -115,8 +116,8 @@ func (l *nodeLogs) queried(tree http.Handler) http.Handler {
 	})
 }
 
-// answer writes the logs of services: of those that journald knows from there, and of the others from files that bear
-// their names. (kubelet: journalServer.ServeHTTP, nodeLogQuery.Copy)
+// answer writes the logs of services. They come from the journal, or from a file with the service's name if the
+// journal does not have the service. (kubelet: journalServer.ServeHTTP, nodeLogQuery.Copy)
 func (l *nodeLogs) answer(w http.ResponseWriter, r *http.Request, query *logQuery) {
 	w.Header().Set("Content-Type", "text/plain;charset=UTF-8")
 	out, done := compressed(w, r)
@@ -146,7 +147,7 @@ func (l *nodeLogs) answer(w http.ResponseWriter, r *http.Request, query *logQuer
 	}
 }
 
-// file is the log of a service that keeps its own.
+// file returns the log file of a service.
 func (l *nodeLogs) file(ctx context.Context, service string) (text []byte, err error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
@@ -159,19 +160,19 @@ func (l *nodeLogs) file(ctx context.Context, service string) (text []byte, err e
 	return nil, err
 }
 
-// hasOptions says whether the query asks for more than names. (kubelet: options)
+// hasOptions returns whether the query has more than names. (kubelet: options)
 func (q *logQuery) hasOptions() bool {
 	return q.since != nil || q.until != nil || q.tail != nil || q.boot != nil || q.pattern != ""
 }
 
-// journalAge is how long before its kubelet the node was started.
+// journalAge is how long the node has been running when its kubelet starts.
 const journalAge = time.Hour
 
-// journalServices are the services of which the journal has entries.
+// journalServices are the services in the journal.
 var journalServices = []string{"containerd", "kubelet"}
 
-// journal is what journald would have of the services of the node: an entry each ten seconds since it was started, which
-// depends on nothing but its time.
+// journal is the log of journald for the services of the node. It has one entry every ten seconds since the node
+// started. An entry depends only on its time, so entries are computed when they are read.
 type journal struct {
 	node   string
 	booted time.Time
@@ -188,7 +189,7 @@ var journalMessages = map[string][]string{
 	},
 }
 
-// has: journald knows a service as the end of one of its units' names, too.
+// has returns whether the journal has a service. As with journald, the end of a service's name is enough.
 func (*journal) has(service string) bool {
 	for _, known := range journalServices {
 		if strings.HasSuffix(known, service) {
@@ -198,10 +199,11 @@ func (*journal) has(service string) bool {
 	return false
 }
 
-// query is what journalctl prints.
+// query returns what journalctl prints for a query.
 func (j *journal) query(services []string, q *logQuery) string {
 	if ptr.Deref(q.boot, 0) < 0 {
-		return fmt.Sprintf("Data from the specified boot (%d) is not available: No such boot ID in journal\n", *q.boot)
+		return fmt.Sprintf("Data from the specified boot (%d) is not available: No such boot ID in journal\n",
+			*q.boot)
 	}
 	now := time.Now()
 	since, until := j.booted, now
@@ -226,7 +228,8 @@ func (j *journal) query(services []string, q *logQuery) string {
 	return strings.Join(lines, "")
 }
 
-// text is the entries of services from since to until, as `journalctl --utc --output=short-precise` has them.
+// text returns the entries of services from since to until, in the format of `journalctl --utc
+// --output=short-precise`.
 func (j *journal) text(services []string, since, until time.Time) string {
 	var b strings.Builder
 	first := max(0, (since.Sub(j.booted)+journalInterval-1)/journalInterval)
@@ -239,7 +242,8 @@ func (j *journal) text(services []string, since, until time.Time) string {
 			for _, wanted := range services {
 				if strings.HasSuffix(service, wanted) {
 					messages := journalMessages[service]
-					fmt.Fprintf(&b, "%s %s %s[%d]: "+messages[int(i)%len(messages)]+"\n", at.UTC().Format("Jan 02 15:04:05.000000"), j.node, service, 801+k, j.node)
+					fmt.Fprintf(&b, "%s %s %s[%d]: "+messages[int(i)%len(messages)]+"\n",
+						at.UTC().Format("Jan 02 15:04:05.000000"), j.node, service, 801+k, j.node)
 					break
 				}
 			}

@@ -14,7 +14,8 @@ import (
 
 // TestNodeLogs: a tree in memory with a file for each name, and no way out of it to the host's.
 func TestNodeLogs(t *testing.T) {
-	f := newFixture(t, fixtureOptions{nodeLogs: map[string]string{"kubelet.log": "one\ntwo\n", "containers/web.log": "web\n", "pods/a/b/0.log": "deep\n"}})
+	f := newFixture(t, fixtureOptions{nodeLogs: map[string]string{"kubelet.log": "one\ntwo\n",
+		"containers/web.log": "web\n", "pods/a/b/0.log": "deep\n"}})
 	client := f.client(t, f.certificate(t, "kubelet-client"))
 	for _, test := range []struct {
 		path   string
@@ -41,7 +42,8 @@ func TestNodeLogs(t *testing.T) {
 			t.Errorf("%s: %d %q, want %d %q", test.path, got.StatusCode, body, test.status, test.body)
 		}
 	}
-	if got, body := f.ask(t, client, http.MethodGet, "/logs/kubelet.log", "Range: bytes=4-6"); got.StatusCode != 206 || body != "two" {
+	if got, body := f.ask(t, client, http.MethodGet, "/logs/kubelet.log",
+		"Range: bytes=4-6"); got.StatusCode != 206 || body != "two" {
 		t.Errorf("a range: %d %q", got.StatusCode, body)
 	}
 }
@@ -59,7 +61,8 @@ func TestNodeLogQuery(t *testing.T) {
 		return got.StatusCode, body
 	}
 	status, journal := ask("query=kubelet")
-	if lines := strings.Count(journal, "\n"); status != 200 || lines < 300 || strings.Count(journal, " node-1 kubelet[802]: ") != lines {
+	if lines := strings.Count(journal, "\n"); status != 200 || lines < 300 ||
+		strings.Count(journal, " node-1 kubelet[802]: ") != lines {
 		t.Errorf("the journal: %d, %d lines\n%.300s", status, lines, journal)
 	}
 	last := journal[strings.LastIndex(strings.TrimSuffix(journal, "\n"), "\n")+1:]
@@ -73,29 +76,38 @@ func TestNodeLogQuery(t *testing.T) {
 		{"query=kubelet&pattern=LEASE&tailLines=1", 200, "-- No entries --\n"},
 		{"query=kubelet&sinceTime=2126-01-01T00:00:00Z", 200, "-- No entries --\n"},
 		{"query=kubelet&untilTime=2006-01-01T00:00:00Z", 200, "-- No entries --\n"},
-		{"query=kubelet&boot=-1", 200, "Data from the specified boot (-1) is not available: No such boot ID in journal\n"},
+		{"query=kubelet&boot=-1", 200,
+			"Data from the specified boot (-1) is not available: No such boot ID in journal\n"},
 		{"query=kube-proxy", 200, "proxy\n"},
 		{"query=audit", 200, "audited\n"},
 		{"query=nobody", 200, "\nlog not found for nobody\n"},
-		{"query=kube-proxy&tailLines=1", 200, "\noptions present and query resolved to log files for [kube-proxy]\ntry without specifying options\n"},
-		{"query=/kube-proxy.log", 406, `query: Invalid value: ["/kube-proxy.log"]: statat /kube-proxy.log: path escapes from parent` + "\n"},
+		{"query=kube-proxy&tailLines=1", 200,
+			"\noptions present and query resolved to log files for [kube-proxy]\ntry without specifying options\n"},
+		{"query=/kube-proxy.log", 406,
+			`query: Invalid value: ["/kube-proxy.log"]: statat /kube-proxy.log: path escapes from parent` + "\n"},
 		{"query=audit/audit.log", 200, "audited\n"},
-		{"query=audit/nope.log", 406, `query: Invalid value: ["audit/nope.log"]: statat audit/nope.log: no such file or directory` + "\n"},
-		{"query=../etc/passwd", 406, `query: Invalid value: ["../etc/passwd"]: statat ../etc/passwd: path escapes from parent` + "\n"},
+		{"query=audit/nope.log", 406,
+			`query: Invalid value: ["audit/nope.log"]: statat audit/nope.log: no such file or directory` + "\n"},
+		{"query=../etc/passwd", 406,
+			`query: Invalid value: ["../etc/passwd"]: statat ../etc/passwd: path escapes from parent` + "\n"},
 		{"query=%20", 400, `query: Invalid value: [" "]: may not be empty` + "\n"},
 		{"query=a%3Bb", 406, `query: Invalid value: "a;b": input contains unsupported characters` + "\n"},
 		{"query=kubelet&sinceTime=x", 400, `sinceTime: Invalid value: "x": invalid time format` + "\n"},
 		{"query=kubelet&boot=1", 406, "boot: Invalid value: 1: must be less than 1\n"},
-		{"query=kubelet&tailLines=100001", 406, "tailLines: Invalid value: 100001: must be between 0 and 100000, inclusive\n"},
-		{"query=kubelet&pattern=(", 406, "pattern: Invalid value: \"(\": error parsing regexp: missing closing ): `(`\n"},
+		{"query=kubelet&tailLines=100001", 406,
+			"tailLines: Invalid value: 100001: must be between 0 and 100000, inclusive\n"},
+		{"query=kubelet&pattern=(", 406,
+			"pattern: Invalid value: \"(\": error parsing regexp: missing closing ): `(`\n"},
 		{"tailLines=1", 406, "query: Required value: cannot be empty with options\n"},
-		{"query=kubelet&query=a/b", 406, `query: Invalid value: "[a/b], [kubelet]": cannot specify a file and service` + "\n"},
+		{"query=kubelet&query=a/b", 406,
+			`query: Invalid value: "[a/b], [kubelet]": cannot specify a file and service` + "\n"},
 	} {
 		if status, body := ask(test.query); status != test.status || body != test.body {
 			t.Errorf("%s: %d %q, want %d %q", test.query, status, body, test.status, test.body)
 		}
 	}
-	if got, body := f.ask(t, client, http.MethodGet, "/logs/kube-proxy.log?query=kubelet"); got.StatusCode != 406 || body != "path not allowed in query mode\n" {
+	if got, body := f.ask(t, client, http.MethodGet, "/logs/kube-proxy.log?query=kubelet"); got.StatusCode != 406 ||
+		body != "path not allowed in query mode\n" {
 		t.Errorf("a path and a query: %d %q", got.StatusCode, body)
 	}
 	got, body := f.ask(t, client, http.MethodGet, "/logs/?query=kube-proxy", "Accept-Encoding: gzip")
@@ -128,7 +140,8 @@ func TestHealthzPort(t *testing.T) {
 	if body != "ok" {
 		t.Errorf("/healthz: %q", body)
 	}
-	for path, status := range map[string]int{"/healthz/ping": 200, "/healthz/syncloop": 404, "/pods": 404, "/metrics": 404} {
+	for path, status := range map[string]int{"/healthz/ping": 200, "/healthz/syncloop": 404, "/pods": 404,
+		"/metrics": 404} {
 		response, err := client.Get(address + path)
 		if err != nil {
 			t.Fatal(err)
@@ -191,7 +204,8 @@ func TestFlagz(t *testing.T) {
 		"application/json;v=v1beta1;g=config.k8s.io;as=Flagz": `"max-pods":"7"`,
 	} {
 		got, body := f.ask(t, client, http.MethodGet, "/flagz", "Accept: "+accept)
-		if got.StatusCode != 200 || !regexp.MustCompile(want).MatchString(body) || strings.Contains(body, "scenario") {
+		if got.StatusCode != 200 || !regexp.MustCompile(want).MatchString(body) ||
+			strings.Contains(body, "scenario") {
 			t.Errorf("Accept %q: %d, want %q in\n%s", accept, got.StatusCode, want, body)
 		}
 	}

@@ -53,8 +53,8 @@ func (p *port) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// recovered ends a request whose handler panicked: with a 500, or by closing the connection if the response had begun.
-// Otherwise the client would take half a response for a complete one.
+// recovered ends a request whose handler panicked: with a 500, or by closing the connection if the response had
+// begun. Otherwise the client would take half a response for a complete one.
 func (s *Server) recovered(p any, recorder *statusRecorder, decision *authchain.Decision) {
 	if p != http.ErrAbortHandler {
 		decision.Err = fmt.Sprintf("panic: %v", p)
@@ -141,8 +141,8 @@ func logFields(fields []zap.Field, d *authchain.Decision) []zap.Field {
 	return fields
 }
 
-// statusRecorder records the status of a response. It is a responsewriter.UserProvidedDecorator: flushing and hijacking are
-// available if the protocol of the connection has them.
+// statusRecorder records the status of a response. It is a responsewriter.UserProvidedDecorator: flushing and
+// hijacking are available if the protocol of the connection has them.
 type statusRecorder struct {
 	http.ResponseWriter
 	status int
@@ -168,14 +168,16 @@ func (r *statusRecorder) Write(p []byte) (int, error) {
 	return r.ResponseWriter.Write(p)
 }
 
-// errorLog returns the log of an http.Server. It records failed handshakes as Decisions: net/http reports them only there.
+// errorLog returns the log of an http.Server. It records failed handshakes as Decisions: net/http reports them only
+// there.
 func (s *Server) errorLog() *log.Logger {
 	return log.New(errorWriter{s}, "", 0)
 }
 
 type errorWriter struct{ server *Server }
 
-// handshakeError is how net/http's line about a failed handshake begins. The client's address, a colon and the error follow.
+// handshakeError is how net/http's line about a failed handshake begins. The client's address, a colon and the error
+// follow.
 const handshakeError = "http: TLS handshake error from "
 
 func (w errorWriter) Write(line []byte) (int, error) {

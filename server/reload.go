@@ -25,8 +25,8 @@ func (p *servingPair) reload() error {
 	return nil
 }
 
-// reloader reloads a servingPair when its files change. If the files are not a valid pair, dynamiccertificates logs an
-// error, does not call the reloader, and the last valid pair stays in use.
+// reloader reloads a servingPair when its files change. If the files are not a valid pair, dynamiccertificates logs
+// an error, does not call the reloader, and the last valid pair stays in use.
 type reloader struct {
 	pair   *servingPair
 	logger *zap.Logger

@@ -57,7 +57,8 @@ func newRouter(c *config.Config, readOnly bool) *router {
 				// The kubelet's bucket of /debug/pprof/ is "pprof" here, which is not long-running.
 				bucket := path.Base(s.prefix)
 				longRunning := s.longRunning && bucket == s.label()
-				r.install(off(strings.TrimSuffix(s.prefix, "/")+"/", bucket, "Debug endpoints are disabled.", longRunning))
+				r.install(off(strings.TrimSuffix(s.prefix, "/")+"/", bucket, "Debug endpoints are disabled.",
+					longRunning))
 			}
 		case s.when == nil || s.when(c):
 			r.install(s)
@@ -75,7 +76,8 @@ func newRouter(c *config.Config, readOnly bool) *router {
 func off(prefix, bucket, message string, longRunning bool) *service {
 	err := &statusError{status: http.StatusMethodNotAllowed, body: message, plain: true}
 	refuse := func(*handlers, http.ResponseWriter, *http.Request) error { return err }
-	return &service{prefix: prefix, exact: true, bucket: bucket, longRunning: longRunning, routes: []route{{serve: refuse}}}
+	return &service{prefix: prefix, exact: true, bucket: bucket, longRunning: longRunning,
+		routes: []route{{serve: refuse}}}
 }
 
 func (r *router) ServeHTTP(w http.ResponseWriter, request *http.Request) { r.mux.ServeHTTP(w, request) }
@@ -100,8 +102,8 @@ func (r *router) install(service *service) {
 	}
 }
 
-// authorized returns a handler that authenticates and authorizes each request before it calls next. On the read-only port
-// it calls next for every request.
+// authorized returns a handler that authenticates and authorizes each request before it calls next. On the read-only
+// port it calls next for every request.
 func (r *router) authorized(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, request *http.Request) {
 		s := serverOf(request)
@@ -130,7 +132,8 @@ func newSecondRouter(service *service) *mux.Router {
 		methods := slices.Clone(route.methods) // gorilla/mux changes its slice, and all Servers share the table
 		router.Path(prefix + route.path).Methods(methods...).Handler(accepting(produces, route.serve))
 		router.Path(prefix + route.path).Handler(errorHandler{&statusError{
-			status: http.StatusMethodNotAllowed, body: "405: Method Not Allowed", allow: strings.Join(route.methods, ", "),
+			status: http.StatusMethodNotAllowed, body: "405: Method Not Allowed", allow: strings.Join(route.methods,
+				", "),
 		}})
 	}
 	return router
@@ -155,7 +158,8 @@ func withoutTrailingSlash(r *http.Request) *http.Request {
 
 // accepting answers 406 if the client does not accept what next produces.
 func accepting(produces string, next http.Handler) http.Handler {
-	notAcceptable := statusErrorf(http.StatusNotAcceptable, "406: Not Acceptable\n\nAvailable representations: %s", produces)
+	notAcceptable := statusErrorf(http.StatusNotAcceptable, "406: Not Acceptable\n\nAvailable representations: %s",
+		produces)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if !accepts(r, produces) {
 			writeError(w, r, notAcceptable)

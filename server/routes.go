@@ -8,32 +8,32 @@ import (
 )
 
 // service is a part of the kubelet's API: a first path segment and the paths below it. Each is a row of the table of
-// services. The table is the only place that knows the kubelet's paths. Which subresource of the node a path needs stands
-// in [fauxlet/authchain.Subresources].
+// services. The table is the only place that knows the kubelet's paths. Which subresource of the node a path needs
+// stands in [fauxlet/authchain.Subresources].
 //
 // A kubelet routes a request twice, and each router has its own 404. The first router comes before authentication and
-// looks at the prefix: it redirects to a clean path, and answers `404 page not found` if no service has the prefix. The
-// second comes after authorization and looks at path and method: it answers `404: Page Not Found` and
-// `405: Method Not Allowed`.
+// looks at the prefix: it redirects to a clean path, and answers `404 page not found` if no service has the prefix.
+// The second comes after authorization and looks at path and method: it answers `404: Page Not Found` and `405:
+// Method Not Allowed`.
 type service struct {
 	prefix string
 	// exact: there is no second router; the service is one path, with any method.
 	exact bool
 	// bucket is the `path` label of the metrics; empty: the prefix.
 	bucket string
-	// longRunning is the `long_running` label of the metrics. The kubelet's own list has "portforward" where the path is
-	// "portForward", so a port-forward is not long-running.
+	// longRunning is the `long_running` label of the metrics. The kubelet's own list has "portforward" where the path
+	// is "portForward", so a port-forward is not long-running.
 	longRunning bool
-	// json: the service produces application/json, and answers 406 to a client that does not accept it. Any other service
-	// declares nothing, and answers 406 to a client that does not accept */*.
+	// json: the service produces application/json, and answers 406 to a client that does not accept it. Any other
+	// service declares nothing, and answers 406 to a client that does not accept */*.
 	json   bool
 	routes []route
-	// when returns whether the configuration turns the service on; nil: it is always on. If it is off, its prefix answers
-	// 405 with the message off, or 404 if off is empty.
+	// when returns whether the configuration turns the service on; nil: it is always on. If it is off, its prefix
+	// answers 405 with the message off, or 404 if off is empty.
 	when func(*config.Config) bool
 	off  string
-	// debug services are on the secure port alone, and off if enableDebuggingHandlers is false. If refused is set too, the
-	// prefix answers 405 where the service is off. Services without debug are on both ports.
+	// debug services are on the secure port alone, and off if enableDebuggingHandlers is false. If refused is set
+	// too, the prefix answers 405 where the service is off. Services without debug are on both ports.
 	debug, refused bool
 }
 
@@ -45,8 +45,8 @@ func (s *service) label() string {
 	return strings.Trim(s.prefix, "/")
 }
 
-// route is a path below a service, in the syntax of gorilla/mux, with its methods. An exact service has one route, whose
-// path and methods are empty.
+// route is a path below a service, in the syntax of gorilla/mux, with its methods. An exact service has one route,
+// whose path and methods are empty.
 type route struct {
 	methods []string
 	path    string
@@ -97,8 +97,9 @@ var services = []service{
 		{get, "", (*handlers).getAllocatedPods},
 		{get, pod, (*handlers).getAllocatedPod}, {get, podUID, (*handlers).getAllocatedPod}}},
 
-	{prefix: "/logs/", debug: true, refused: true, when: systemLogs, off: "logs endpoint is disabled.", routes: []route{
-		{get, "", (*handlers).getNodeLogs}, {get, "/{path:.*}", (*handlers).getNodeLogs}}},
+	{prefix: "/logs/", debug: true, refused: true, when: systemLogs, off: "logs endpoint is disabled.",
+		routes: []route{
+			{get, "", (*handlers).getNodeLogs}, {get, "/{path:.*}", (*handlers).getNodeLogs}}},
 	{prefix: "/debug/pprof/", bucket: "debug", debug: true, refused: true, longRunning: true,
 		when: profiling, off: "profiling endpoint is disabled.", routes: []route{
 			{get, "/{path:.+}", (*handlers).getProfile}}},

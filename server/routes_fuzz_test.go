@@ -31,7 +31,8 @@ import (
 //     last question was allowed;
 //   - on the read-only port nobody is asked, and only what belongs there is answered 2xx.
 func FuzzRouter(f *testing.F) {
-	closed := newUnserved(f, "{anonymous: {enabled: false}, webhook: {enabled: false}}", "authorization: {mode: AlwaysAllow}\n", nil)
+	closed := newUnserved(f, "{anonymous: {enabled: false}, webhook: {enabled: false}}",
+		"authorization: {mode: AlwaysAllow}\n", nil)
 	reviews := &reviewer{}
 	// Profiles take seconds and change the process; who is let in cannot ask for them here.
 	asking := newUnserved(f, "{anonymous: {enabled: true}, webhook: {enabled: false}}",
@@ -88,9 +89,10 @@ func FuzzRouter(f *testing.F) {
 		if len(decision.Authentication)+len(decision.Authorization) > 0 || decision.User != nil {
 			t.Error("the read-only port asks")
 		}
-		if 200 <= status && status < 300 && !slices.ContainsFunc([]string{"/pods", "/stats", "/metrics", "/healthz"}, func(open string) bool {
-			return strings.HasPrefix(decision.Path+"/", open+"/")
-		}) {
+		if 200 <= status && status < 300 &&
+			!slices.ContainsFunc([]string{"/pods", "/stats", "/metrics", "/healthz"}, func(open string) bool {
+				return strings.HasPrefix(decision.Path+"/", open+"/")
+			}) {
 			t.Errorf("%d of the read-only port, for %q", status, decision.Path)
 		}
 	})
@@ -116,7 +118,8 @@ type unserved struct {
 	last *authchain.Decision
 }
 
-func newUnserved(f testing.TB, authentication, yaml string, access authorizationv1.AuthorizationV1Interface) *unserved {
+func newUnserved(f testing.TB, authentication, yaml string,
+	access authorizationv1.AuthorizationV1Interface) *unserved {
 	f.Helper()
 	files := prepare(f, fixtureOptions{authentication: authentication, yaml: yaml})
 	store, err := pods.NewStore(nginx(0)...)
@@ -125,7 +128,8 @@ func newUnserved(f testing.TB, authentication, yaml string, access authorization
 	}
 	u := &unserved{}
 	u.Server, err = server.New(server.Options{
-		Config: files.load(f, nil), Pods: store, AccessReviews: access, Observe: func(d *authchain.Decision) { u.last = d },
+		Config: files.load(f,
+			nil), Pods: store, AccessReviews: access, Observe: func(d *authchain.Decision) { u.last = d },
 	})
 	if err != nil {
 		f.Fatal(err)
@@ -186,7 +190,8 @@ type reviewer struct{ allowed string }
 
 func (r *reviewer) client(f testing.TB) authorizationv1.AuthorizationV1Interface {
 	f.Helper()
-	client, err := authorizationv1.NewForConfigAndClient(&rest.Config{Host: "http://reviews.invalid", QPS: -1}, &http.Client{Transport: r})
+	client, err := authorizationv1.NewForConfigAndClient(&rest.Config{Host: "http://reviews.invalid", QPS: -1},
+		&http.Client{Transport: r})
 	if err != nil {
 		f.Fatal(err)
 	}

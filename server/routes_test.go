@@ -24,24 +24,31 @@ var (
 	// Of the first router, before anybody is asked.
 	noSuchService = response{status: 404, body: "404 page not found\n", contentType: text, nosniff: true}
 	// Of the second, behind the chain.
-	noSuchPath    = response{status: 404, body: "404: Page Not Found", contentType: text}
-	noSuchPod     = response{status: 404, body: "pod does not exist", contentType: text}
-	noText        = response{status: 406, body: "406: Not Acceptable\n\nAvailable representations: application/json", contentType: text}
-	noAccept      = response{status: 406, body: "406: Not Acceptable\n\nAvailable representations: ", contentType: text}
-	noStreams     = response{status: 400, body: "you must specify at least 1 of stdin, stdout, stderr", contentType: text}
-	missingPod    = response{status: 400, body: `{"message": "Missing podID."}`, contentType: text}
-	missingSpace  = response{status: 400, body: `{"message": "Missing podNamespace."}`, contentType: text}
-	noAllocated   = response{status: 404, body: "pod not found", contentType: text}
-	badAllocated  = response{status: 400, body: "podNamespace and podID are required", contentType: text}
-	podList       = response{status: 200, body: `{"kind":"PodList","apiVersion":"v1","metadata":{},"items":[{"metadata":{"name":"nginx","namespace":"default",…`, contentType: "application/json"}
+	noSuchPath = response{status: 404, body: "404: Page Not Found", contentType: text}
+	noSuchPod  = response{status: 404, body: "pod does not exist", contentType: text}
+	noText     = response{status: 406,
+		body: "406: Not Acceptable\n\nAvailable representations: application/json", contentType: text}
+	noAccept = response{status: 406, body: "406: Not Acceptable\n\nAvailable representations: ",
+		contentType: text}
+	noStreams = response{status: 400, body: "you must specify at least 1 of stdin, stdout, stderr",
+		contentType: text}
+	missingPod   = response{status: 400, body: `{"message": "Missing podID."}`, contentType: text}
+	missingSpace = response{status: 400, body: `{"message": "Missing podNamespace."}`, contentType: text}
+	noAllocated  = response{status: 404, body: "pod not found", contentType: text}
+	badAllocated = response{status: 400, body: "podNamespace and podID are required", contentType: text}
+	podList      = response{status: 200,
+		body: `{"kind":"PodList","apiVersion":"v1","metadata":{},"items":[{"metadata":{"name":"nginx","namespace":"default",…`, contentType: "application/json"}
 	well          = response{status: 200, body: "ok", contentType: text}
 	ok            = response{status: 200, body: "ok", contentType: text, nosniff: true}
 	log           = response{status: 200, body: "…"}
-	configuration = response{status: 200, body: `{"kubeletconfig":{"kind":"KubeletConfiguration","apiVersion":"kubelet.config.k8s.io/v1beta1","enableServer":true,…`, contentType: "application/json", nosniff: true}
-	noSuchFile    = response{status: 404, body: "404 page not found\n…", contentType: text, nosniff: true}
-	noUpgrade     = response{status: 500, body: "Upgrade request required\n", contentType: text, nosniff: true}
-	summary       = response{status: 200, body: "{\n \"node\": {\n  \"nodeName\": \"node-1\",…", contentType: "application/json"}
-	promText      = response{status: 200, body: "# HELP …", contentType: "text/plain; version=0.0.4; charset=utf-8; escaping=underscores"}
+	configuration = response{status: 200,
+		body: `{"kubeletconfig":{"kind":"KubeletConfiguration","apiVersion":"kubelet.config.k8s.io/v1beta1","enableServer":true,…`, contentType: "application/json", nosniff: true}
+	noSuchFile = response{status: 404, body: "404 page not found\n…", contentType: text, nosniff: true}
+	noUpgrade  = response{status: 500, body: "Upgrade request required\n", contentType: text, nosniff: true}
+	summary    = response{status: 200, body: "{\n \"node\": {\n  \"nodeName\": \"node-1\",…",
+		contentType: "application/json"}
+	promText = response{status: 200, body: "# HELP …",
+		contentType: "text/plain; version=0.0.4; charset=utf-8; escaping=underscores"}
 )
 
 func noMethod(allow string) response {
@@ -54,7 +61,8 @@ func off(message string) response {
 }
 
 func redirect(to string) response {
-	return response{status: 307, body: `<a href="` + to + `">Temporary Redirect</a>.` + "\n\n", contentType: "text/html; charset=utf-8", location: to}
+	return response{status: 307, body: `<a href="` + to + `">Temporary Redirect</a>.` + "\n\n",
+		contentType: "text/html; charset=utf-8", location: to}
 }
 
 func (want response) check(t *testing.T, got *http.Response, body string) {
@@ -65,7 +73,8 @@ func (want response) check(t *testing.T, got *http.Response, body string) {
 	if got.StatusCode != want.status {
 		t.Errorf("status %d, want %d", got.StatusCode, want.status)
 	}
-	if begin, open := strings.CutSuffix(want.body, "…"); open && !strings.HasPrefix(body, begin) || !open && body != want.body {
+	if begin, open := strings.CutSuffix(want.body, "…"); open && !strings.HasPrefix(body, begin) || !open &&
+		body != want.body {
 		t.Errorf("body %q, want %q", body, want.body)
 	}
 	nosniff := ""
@@ -203,15 +212,22 @@ func TestRoutes(t *testing.T) {
 		{"GET /containerLogs/default/nginx/%2F", noSuchPath},
 		{"GET /containerLogs/default%2F/nginx", missingPod},
 		{"GET /containerLogs/%2Fnginx/nginx", missingSpace},
-		{"GET /containerLogs/default/%2e%2e/nginx", response{status: 404, body: `pod ".." does not exist`, contentType: text}},
-		{"GET /containerLogs/{namespace}/{pod}/{c}", response{status: 404, body: `pod "{pod}" does not exist`, contentType: text}},
-		{"GET /containerLogs/default/nginx/ngi%20nx", response{status: 404, body: `container "ngi nx" not found in pod "nginx"`, contentType: text}},
-		{"GET /containerLogs/default/nginx/ngi%00nx", response{status: 404, body: `container "ngi\x00nx" not found in pod "nginx"`, contentType: text}},
-		{"GET /containerLogs/default/nginx/%FF", response{status: 404, body: `container "\xff" not found in pod "nginx"`, contentType: text}},
+		{"GET /containerLogs/default/%2e%2e/nginx",
+			response{status: 404, body: `pod ".." does not exist`, contentType: text}},
+		{"GET /containerLogs/{namespace}/{pod}/{c}",
+			response{status: 404, body: `pod "{pod}" does not exist`, contentType: text}},
+		{"GET /containerLogs/default/nginx/ngi%20nx",
+			response{status: 404, body: `container "ngi nx" not found in pod "nginx"`, contentType: text}},
+		{"GET /containerLogs/default/nginx/ngi%00nx",
+			response{status: 404, body: `container "ngi\x00nx" not found in pod "nginx"`, contentType: text}},
+		{"GET /containerLogs/default/nginx/%FF",
+			response{status: 404, body: `container "\xff" not found in pod "nginx"`, contentType: text}},
 
-		{"POST /run/default/nginx/nginx", response{status: 500, body: "command '' exited with 127: …", contentType: text}},
+		{"POST /run/default/nginx/nginx",
+			response{status: 500, body: "command '' exited with 127: …", contentType: text}},
 		{"POST /run/default/nginx/nginx Accept: text/plain", noAccept},
-		{"POST /run/default/nginx/uid/nginx", response{status: 500, body: "command '' exited with 127: …", contentType: text}},
+		{"POST /run/default/nginx/uid/nginx",
+			response{status: 500, body: "command '' exited with 127: …", contentType: text}},
 		{"POST /run/default/nope/nginx", noSuchPod},
 		{"GET /run/default/nginx/nginx", noMethod("POST")},
 		{"GET /run", noSuchPath},
@@ -231,10 +247,13 @@ func TestRoutes(t *testing.T) {
 		{"PUT /portForward/default/nginx", noMethod("GET, POST")},
 		{"GET /portForward/default", noSuchPath},
 		{"GET /portforward/default/nginx", noSuchService},
-		{"POST /checkpoint/default/nginx/nginx", response{status: 500, body: "checkpointing of default/nginx/nginx failed (rpc error: code = Unimplemented desc = method CheckpointContainer not implemented)", contentType: text}},
+		{"POST /checkpoint/default/nginx/nginx",
+			response{status: 500,
+				body: "checkpointing of default/nginx/nginx failed (rpc error: code = Unimplemented desc = method CheckpointContainer not implemented)", contentType: text}},
 		{"POST /checkpoint/default/nginx/nginx Accept: text/plain", noText},
 		{"POST /checkpoint/default/nope/nginx", noSuchPod},
-		{"POST /checkpoint/default/nginx/nope", response{status: 404, body: "container nope does not exist", contentType: text}},
+		{"POST /checkpoint/default/nginx/nope",
+			response{status: 404, body: "container nope does not exist", contentType: text}},
 		{"GET /checkpoint/default/nginx/nginx", noMethod("POST")},
 
 		{"GET /configz", configuration},
@@ -257,18 +276,22 @@ func TestRoutes(t *testing.T) {
 		{"GET /flagz/", noSuchService},
 		{"GET /statusz", response{status: 200, body: "\nkubelet statusz\nWarning: …", contentType: text}},
 
-		{"GET /logs/", response{status: 200, body: "<!doctype html>\n<meta name=\"viewport\" content=\"width=device-width\">\n<pre>\n<a href=\"kubelet.log\">kubelet.log</a>\n<a href=\"syslog\">syslog</a>\n</pre>\n", contentType: "text/html; charset=utf-8"}},
+		{"GET /logs/", response{status: 200,
+			body: "<!doctype html>\n<meta name=\"viewport\" content=\"width=device-width\">\n<pre>\n<a href=\"kubelet.log\">kubelet.log</a>\n<a href=\"syslog\">syslog</a>\n</pre>\n", contentType: "text/html; charset=utf-8"}},
 		{"GET /logs/a/b", noSuchFile},
 		{"GET /logs/ Accept: text/plain", noAccept},
 		{"POST /logs/", noMethod("GET")},
 		{"GET /debug/pprof/cmdline", response{status: 200, body: "…", contentType: text, nosniff: true}},
-		{"GET /debug/pprof/symbol", response{status: 200, body: "num_symbols: 1\n", contentType: text, nosniff: true}},
-		{"GET /debug/pprof/heap?debug=1", response{status: 200, body: "heap profile: …", contentType: text, nosniff: true}},
+		{"GET /debug/pprof/symbol",
+			response{status: 200, body: "num_symbols: 1\n", contentType: text, nosniff: true}},
+		{"GET /debug/pprof/heap?debug=1",
+			response{status: 200, body: "heap profile: …", contentType: text, nosniff: true}},
 		{"GET /debug/pprof/nope", response{status: 404, body: "Unknown profile\n", contentType: text, nosniff: true}},
 		{"POST /debug/pprof/cmdline", noMethod("GET")},
 		{"GET /debug/pprof/", noSuchPath},
 		{"GET /debug", noSuchService},
-		{"GET /debug/flags/v", response{status: 406, body: "unsupported http method\n", contentType: "text/plain", nosniff: true}},
+		{"GET /debug/flags/v",
+			response{status: 406, body: "unsupported http method\n", contentType: "text/plain", nosniff: true}},
 		{"GET /debug/flags/v/", noSuchService},
 
 		{"GET /allocatedPods", noSuchService},
@@ -396,7 +419,8 @@ func TestReadOnlyPort(t *testing.T) {
 			before := f.seen()
 			got, body := f.ask(t, client, method, path, headers...)
 			e.want.check(t, got, body)
-			if d := f.decision(t, before+1); len(d.Authentication)+len(d.Authorization) != 0 || d.TLS != nil || d.Outcome() != "" {
+			if d := f.decision(t, before+1); len(d.Authentication)+len(d.Authorization) != 0 || d.TLS != nil ||
+				d.Outcome() != "" {
 				t.Errorf("somebody was asked: %+v", d)
 			}
 		})

@@ -83,9 +83,12 @@ func TestNoSecretIsTold(t *testing.T) {
 			{"Authorization: Basic " + token},
 			{"Authorization: " + token},
 			{"Authorization: Bearer " + token, "Authorization: Bearer other"},
-			{"Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Protocol: base64url.bearer.authorization.k8s.io." + encoded + ", v4.channel.k8s.io"},
-			{"Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Protocol: base64url.bearer.authorization.k8s.io." + encoded},
-			{"Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Protocol: base64url.bearer.authorization.k8s.io." + encoded + "!, v4"},
+			{"Connection: Upgrade", "Upgrade: websocket",
+				"Sec-WebSocket-Protocol: base64url.bearer.authorization.k8s.io." + encoded + ", v4.channel.k8s.io"},
+			{"Connection: Upgrade", "Upgrade: websocket",
+				"Sec-WebSocket-Protocol: base64url.bearer.authorization.k8s.io." + encoded},
+			{"Connection: Upgrade", "Upgrade: websocket",
+				"Sec-WebSocket-Protocol: base64url.bearer.authorization.k8s.io." + encoded + "!, v4"},
 		} {
 			for _, path := range []string{"/metrics", "/pods", "/exec/default/nginx/nginx?output=1", "/nothing"} {
 				seen := f.seen()
@@ -98,7 +101,8 @@ func TestNoSecretIsTold(t *testing.T) {
 	}
 	const query = "s3cret-in-the-query"
 	secrets = append(secrets, query)
-	for _, path := range []string{"/containerLogs/default/nginx/nginx?tailLines=", "/nothing?token=", "/exec/default/nginx/nginx?output=1&command="} {
+	for _, path := range []string{"/containerLogs/default/nginx/nginx?tailLines=", "/nothing?token=",
+		"/exec/default/nginx/nginx?output=1&command="} {
 		seen := f.seen()
 		f.ask(t, admin, http.MethodGet, path+query)
 		f.decision(t, seen+1)
@@ -121,7 +125,8 @@ func TestNoSecretIsTold(t *testing.T) {
 	}
 	f.startReviews(t)
 	_, metrics := get(t, admin, f.url+"/metrics")
-	for where, text := range map[string]string{"the log": log.String(), "the Decisions": string(decisions), "the metrics": metrics} {
+	for where, text := range map[string]string{"the log": log.String(), "the Decisions": string(decisions),
+		"the metrics": metrics} {
 		if len(text) < 1000 {
 			t.Errorf("%s: only %q", where, text)
 		}

@@ -20,9 +20,10 @@ const (
 	maxHeaderBytes = 1 << 20
 )
 
-// Serve serves both ports, and /healthz on healthzPort, until ctx is done. Then it refuses new connections, ends streams
-// and followed logs, waits for other requests (see [Options.Drain]), and returns nil. It returns an error if a listener
-// fails, or if [Server.Listen] did not make the listeners and there is no serving certificate. It closes the listeners.
+// Serve serves both ports, and /healthz on healthzPort, until ctx is done. Then it refuses new connections, ends
+// streams and followed logs, waits for other requests (see [Options.Drain]), and returns nil. It returns an error if
+// a listener fails, or if [Server.Listen] did not make the listeners and there is no serving certificate. It closes
+// the listeners.
 //
 // Serve may be called once.
 func (s *Server) Serve(ctx context.Context, listeners *Listeners) error {
@@ -116,8 +117,8 @@ func (s *Server) httpServer(running context.Context, handler *port) *http.Server
 	return server
 }
 
-// Listeners are the open ports of a Server. Either of the two may be nil. Between [Server.Listen] and [Server.Serve] the caller may
-// replace a listener by one that wraps it. If a connection of such a listener has the method
+// Listeners are the open ports of a Server. Either of the two may be nil. Between [Server.Listen] and [Server.Serve]
+// the caller may replace a listener by one that wraps it. If a connection of such a listener has the method
 //
 //	AffectedBy() []string
 //

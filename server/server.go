@@ -1,8 +1,8 @@
-// Package server is the kubelet's API: the secure port, which authenticates and authorizes each request, and the read-only
-// port, which does neither and serves less.
+// Package server is the kubelet's API: the secure port, which authenticates and authorizes each request, and the
+// read-only port, which does neither and serves less.
 //
-// [New] makes a [Server] for one configuration. [Server.Listen] and [Server.Serve] serve it on the kubelet's ports with the
-// kubelet's TLS. [Server.Handler] and [Server.ReadOnlyHandler] are for a caller with listeners of its own.
+// [New] makes a [Server] for one configuration. [Server.Listen] and [Server.Serve] serve it on the kubelet's ports
+// with the kubelet's TLS. [Server.Handler] and [Server.ReadOnlyHandler] are for a caller with listeners of its own.
 //
 // To read the code, begin with the table of paths in routes.go. Sources of the behaviour:
 // pkg/kubelet/server/server.go and cmd/kubelet/app/server.go of k8s.io/kubernetes v1.37.
@@ -55,8 +55,8 @@ type Server struct {
 	secure, readOnly *port
 }
 
-// New returns a Server. It reads the file of the client CA, but not the serving certificate: [Server.Listen] does that. An
-// error names the field of the configuration and what to change.
+// New returns a Server. It reads the file of the client CA, but not the serving certificate: [Server.Listen] does
+// that. An error names the field of the configuration and what to change.
 func New(options Options) (*Server, error) {
 	if options.Config == nil || options.Pods == nil {
 		return nil, errors.New("server: Options.Config and Options.Pods are required")
@@ -79,7 +79,8 @@ func New(options Options) (*Server, error) {
 		s.logger = zap.NewNop()
 	}
 	if options.Metrics != nil {
-		s.metrics.elsewhere = prometheus.WrapRegistererWith(prometheus.Labels{"node": s.config.NodeName}, options.Metrics)
+		s.metrics.elsewhere = prometheus.WrapRegistererWith(prometheus.Labels{"node": s.config.NodeName},
+			options.Metrics)
 	}
 	// The metric kubernetes_feature_enabled is global in the process, as it is in a kubelet.
 	if gates, ok := s.config.FeatureGates.(featuregate.MutableFeatureGate); ok {
@@ -146,9 +147,9 @@ func (s *Server) loadChain(options Options) error {
 	return nil
 }
 
-// Handler returns the handler of the secure port. A caller with a listener of its own must request client certificates
-// without verifying them ([crypto/tls.RequestClientCert]), because the handler verifies them. It uses the client CA as it
-// was when the Server was made; only [Server.Serve] follows the file.
+// Handler returns the handler of the secure port. A caller with a listener of its own must request client
+// certificates without verifying them ([crypto/tls.RequestClientCert]), because the handler verifies them. It uses
+// the client CA as it was when the Server was made; only [Server.Serve] follows the file.
 func (s *Server) Handler() http.Handler { return s.secure }
 
 // ReadOnlyHandler returns the handler of the read-only port.

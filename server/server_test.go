@@ -56,11 +56,14 @@ func TestListenErrors(t *testing.T) {
 		flags []string
 		want  []string
 	}{
-		"port in use":            {[]string{"--port=" + port}, []string{"port: " + port, "in use", "--port"}},
-		"read-only port in use":  {[]string{"--port=" + free, "--read-only-port=" + port}, []string{"readOnlyPort: " + port, "in use", "--read-only-port"}},
-		"one port for both":      {[]string{"--port=" + free, "--read-only-port=" + free}, []string{"readOnlyPort: " + free, "in use", "--read-only-port"}},
-		"an address of others":   {[]string{"--address=192.0.2.1"}, []string{"address: 192.0.2.1", "--address"}},
-		"no serving certificate": {[]string{"--port=" + free, "--tls-cert-file=nowhere.crt", "--tls-private-key-file=nowhere.key"}, []string{"tlsCertFile", "nowhere.crt", "no such file"}},
+		"port in use": {[]string{"--port=" + port}, []string{"port: " + port, "in use", "--port"}},
+		"read-only port in use": {[]string{"--port=" + free, "--read-only-port=" + port},
+			[]string{"readOnlyPort: " + port, "in use", "--read-only-port"}},
+		"one port for both": {[]string{"--port=" + free, "--read-only-port=" + free},
+			[]string{"readOnlyPort: " + free, "in use", "--read-only-port"}},
+		"an address of others": {[]string{"--address=192.0.2.1"}, []string{"address: 192.0.2.1", "--address"}},
+		"no serving certificate": {[]string{"--port=" + free, "--tls-cert-file=nowhere.crt",
+			"--tls-private-key-file=nowhere.key"}, []string{"tlsCertFile", "nowhere.crt", "no such file"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			f := prepare(t, fixtureOptions{})
@@ -90,7 +93,8 @@ func TestListenErrors(t *testing.T) {
 
 // TestServerDisabled: enableServer: false leaves the secure port closed, and the read-only one as it is.
 func TestServerDisabled(t *testing.T) {
-	options := fixtureOptions{yaml: "enableServer: false\n", flags: []string{"--read-only-port=" + strconv.Itoa(freePort(t))}}
+	options := fixtureOptions{yaml: "enableServer: false\n",
+		flags: []string{"--read-only-port=" + strconv.Itoa(freePort(t))}}
 	f := prepare(t, options)
 	standin, err := f.newServer(t, options)
 	if err != nil {

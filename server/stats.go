@@ -48,8 +48,8 @@ func (h *statsHandlers) measure(r *http.Request) *podstats.Measurement {
 	return measured
 }
 
-// hasPressure returns whether this kernel has pressure stall information (PSI). A kubelet on this machine would report it
-// accordingly, so there is no setting for it. (kubelet: pkg/kubelet/cadvisor, IsPsiEnabled)
+// hasPressure returns whether this kernel has pressure stall information (PSI). A kubelet on this machine would
+// report it accordingly, so there is no setting for it. (kubelet: pkg/kubelet/cadvisor, IsPsiEnabled)
 func hasPressure() bool {
 	file, err := os.Open("/sys/fs/cgroup/cpu.pressure")
 	if err != nil {
@@ -59,7 +59,7 @@ func hasPressure() bool {
 	return true
 }
 
-// getStatsSummary tells what node and pods use. (kubelet: pkg/kubelet/server/stats, handleSummary)
+// getStatsSummary serves the usage of node and pods. (kubelet: pkg/kubelet/server/stats, handleSummary)
 func (h *statsHandlers) getStatsSummary(w http.ResponseWriter, r *http.Request) error {
 	if err := r.ParseForm(); err != nil {
 		return statusErrorf(http.StatusInternalServerError, "Internal Error: parse form failed: %v", err)
@@ -75,11 +75,11 @@ func (h *statsHandlers) getStatsSummary(w http.ResponseWriter, r *http.Request) 
 	return nil
 }
 
-// summarizer puts a summary together, of all that there is or of CPU and memory alone.
+// summarizer builds a summary: of everything, or of CPU and memory alone if brief is set.
 // (kubelet: pkg/kubelet/stats, criStatsProvider over cAdvisor's containers)
 type summarizer struct {
 	*podstats.Measurement
-	// at is when cgroups were measured; logs are looked at now.
+	// at is when the cgroups were measured. The usage of logs is as of now.
 	at, now metav1.Time
 	disk    *podstats.Filesystem
 	brief   bool
@@ -127,7 +127,8 @@ func (s *summarizer) node(root *podstats.Cgroup) statsapi.NodeStats {
 	node.IO, node.Network = s.io(), s.network(root.Network)
 	node.Fs = s.fs(podstats.Disk{Used: s.disk.Used, Inodes: s.disk.InodesUsed})
 	node.Runtime = &statsapi.RuntimeStats{ImageFs: s.fs(s.Images), ContainerFs: s.fs(s.Images)}
-	node.Rlimit = &statsapi.RlimitStats{Time: s.now, MaxPID: ptr.To(int64(s.MaxThreads)), NumOfRunningProcesses: ptr.To(int64(s.Threads))}
+	node.Rlimit = &statsapi.RlimitStats{Time: s.now, MaxPID: ptr.To(int64(s.MaxThreads)),
+		NumOfRunningProcesses: ptr.To(int64(s.Threads))}
 	return node
 }
 
@@ -135,9 +136,10 @@ func (s *summarizer) system(to *statsapi.Summary, c *podstats.Cgroup, name strin
 	to.Node.SystemContainers = append(to.Node.SystemContainers, s.basics(c, name, started))
 }
 
-// basics are what is told of each cgroup.
+// basics returns the statistics that every cgroup has.
 func (s *summarizer) basics(c *podstats.Cgroup, name string, started metav1.Time) statsapi.ContainerStats {
-	stats := statsapi.ContainerStats{Name: name, StartTime: started, CPU: s.cpu(c), Memory: s.memory(c), Swap: s.swap(c)}
+	stats := statsapi.ContainerStats{Name: name, StartTime: started, CPU: s.cpu(c), Memory: s.memory(c),
+		Swap: s.swap(c)}
 	if !s.brief {
 		stats.IO = s.io()
 	}
@@ -151,7 +153,7 @@ func (s *summarizer) pod(c *podstats.Cgroup) statsapi.PodStats {
 		CPU:       s.cpu(c), Memory: s.memory(c), Swap: s.swap(c),
 	}
 	if !s.brief {
-		// Beside what its containers have: the file that is /etc/hosts in each of them.
+		// The pod has one file beside the files of its containers: their /etc/hosts.
 		stats.IO, stats.EphemeralStorage = s.io(), s.fs(podstats.Disk{Used: 4096, Inodes: 1})
 		stats.EphemeralStorage.Time = s.now
 		stats.ProcessStats = &statsapi.ProcessStats{ProcessCount: ptr.To[uint64](0)}
@@ -174,7 +176,8 @@ func (s *summarizer) container(to *statsapi.PodStats, c *podstats.Cgroup) {
 func (s *summarizer) cpu(c *podstats.Cgroup) *statsapi.CPUStats {
 	return &statsapi.CPUStats{
 		Time: s.at, UsageNanoCores: &c.CPU.Rate, UsageCoreNanoSeconds: &c.CPU.Total,
-		PSI: &statsapi.PSIStats{Full: statsapi.PSIData{Total: c.CPU.PressureFull}, Some: statsapi.PSIData{Total: c.CPU.PressureSome}},
+		PSI: &statsapi.PSIStats{Full: statsapi.PSIData{Total: c.CPU.PressureFull},
+			Some: statsapi.PSIData{Total: c.CPU.PressureSome}},
 	}
 }
 
@@ -202,7 +205,7 @@ func (s *summarizer) io() *statsapi.IOStats {
 	return &statsapi.IOStats{Time: s.at, PSI: &statsapi.PSIStats{}}
 }
 
-// fs is a part of the node's disk.
+// fs returns the statistics of a part of the node's disk.
 func (s *summarizer) fs(part podstats.Disk) *statsapi.FsStats {
 	return &statsapi.FsStats{
 		Time:           s.at,
@@ -215,7 +218,8 @@ func (s *summarizer) network(interfaces []podstats.Interface) *statsapi.NetworkS
 	stats := &statsapi.NetworkStats{Time: s.at}
 	for i := range interfaces {
 		n := &interfaces[i]
-		one := statsapi.InterfaceStats{Name: n.Name, RxBytes: &n.RxBytes, RxErrors: &n.RxErrors, TxBytes: &n.TxBytes, TxErrors: &n.TxErrors}
+		one := statsapi.InterfaceStats{Name: n.Name, RxBytes: &n.RxBytes, RxErrors: &n.RxErrors,
+			TxBytes: &n.TxBytes, TxErrors: &n.TxErrors}
 		if n.Name == "eth0" {
 			stats.InterfaceStats = one
 		}

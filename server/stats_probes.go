@@ -13,12 +13,15 @@ import (
 
 // The metrics of /metrics/probes. (kubelet: pkg/kubelet/prober/prober_manager.go)
 var (
-	probeTotal    = prometheus.NewDesc("prober_probe_total", "[BETA] Cumulative number of a liveness, readiness or startup probe for a container by result.", []string{"probe_type", "result", "container", "pod", "namespace", "pod_uid"}, nil)
-	probeDuration = prometheus.NewDesc("prober_probe_duration_seconds", "[ALPHA] Duration in seconds for a probe response.", []string{"probe_type", "container", "pod", "namespace"}, nil)
+	probeTotal = prometheus.NewDesc("prober_probe_total",
+		"[BETA] Cumulative number of a liveness, readiness or startup probe for a container by result.", []string{"probe_type", "result", "container", "pod", "namespace", "pod_uid"}, nil)
+	probeDuration = prometheus.NewDesc("prober_probe_duration_seconds",
+		"[ALPHA] Duration in seconds for a probe response.", []string{"probe_type", "container", "pod",
+			"namespace"}, nil)
 )
 
-// getProbeMetrics tells how often the probes of containers that run have succeeded, which they always do, since this
-// process started.
+// getProbeMetrics serves how often the probes of running containers have run since this process started. They always
+// succeed.
 func (h *statsHandlers) getProbeMetrics(w http.ResponseWriter, r *http.Request) error {
 	m, now := h.measure(r), time.Now()
 	began := legacyregistry.GetProcessStart()
@@ -49,7 +52,7 @@ func sendProbes(c *podstats.Cgroup, now, began time.Time, to chan<- prometheus.M
 			}
 			period := time.Duration(max(probe.PeriodSeconds, 0)) * time.Second
 			if period == 0 {
-				period = 10 * time.Second // the apiserver's default
+				period = 10 * time.Second // the API's default
 			}
 			ran := now.Sub(began.Add(time.Duration(probe.InitialDelaySeconds) * time.Second))
 			if ran < 0 {
@@ -59,13 +62,15 @@ func sendProbes(c *podstats.Cgroup, now, began time.Time, to chan<- prometheus.M
 			if once {
 				count = uint64(max(probe.SuccessThreshold, 1))
 			}
-			to <- constant(probeTotal, prometheus.CounterValue, float64(count), kind, "successful", c.Name, c.Pod.Name, c.Pod.Namespace, string(c.Pod.UID))
+			to <- constant(probeTotal, prometheus.CounterValue, float64(count), kind, "successful", c.Name,
+				c.Pod.Name, c.Pod.Namespace, string(c.Pod.UID))
 			buckets := map[float64]uint64{}
 			for _, bound := range prometheus.DefBuckets {
 				buckets[bound] = count
 			}
 			const took = 0.0017
-			histogram, err := prometheus.NewConstHistogram(probeDuration, count, float64(count)*took, buckets, kind, c.Name, c.Pod.Name, c.Pod.Namespace)
+			histogram, err := prometheus.NewConstHistogram(probeDuration, count, float64(count)*took, buckets, kind,
+				c.Name, c.Pod.Name, c.Pod.Namespace)
 			if err != nil {
 				histogram = prometheus.NewInvalidMetric(probeDuration, err)
 			}

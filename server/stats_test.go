@@ -28,8 +28,10 @@ func measuredPods(count int) []scenario.Pod {
 			ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: fmt.Sprint("web-", i)},
 			Spec: v1.PodSpec{Containers: []v1.Container{
 				{Name: "app", Image: "app:1", Resources: v1.ResourceRequirements{
-					Requests: v1.ResourceList{v1.ResourceCPU: resource.MustParse("100m"), v1.ResourceMemory: resource.MustParse("64Mi")},
-					Limits:   v1.ResourceList{v1.ResourceCPU: resource.MustParse("500m"), v1.ResourceMemory: resource.MustParse("128Mi")},
+					Requests: v1.ResourceList{v1.ResourceCPU: resource.MustParse("100m"),
+						v1.ResourceMemory: resource.MustParse("64Mi")},
+					Limits: v1.ResourceList{v1.ResourceCPU: resource.MustParse("500m"),
+						v1.ResourceMemory: resource.MustParse("128Mi")},
 				}, LivenessProbe: &v1.Probe{PeriodSeconds: 5}, StartupProbe: &v1.Probe{}},
 				{Name: "sidecar", Image: "sidecar:1"},
 			}},
@@ -154,9 +156,12 @@ func TestStatsAgree(t *testing.T) {
 		tells(resources, "pod_"+cpu+"{"+of[1:], *pod.CPU.UsageCoreNanoSeconds, 1e9)
 		tells(resources, "pod_"+memory+"{"+of[1:], *pod.Memory.WorkingSetBytes, 1)
 		for _, container := range pod.Containers {
-			tells(resources, "container_"+cpu+"{container="+container.Name+of, *container.CPU.UsageCoreNanoSeconds, 1e9)
-			tells(resources, "container_"+memory+"{container="+container.Name+of, *container.Memory.WorkingSetBytes, 1)
-			tells(cadvisor, "container_"+cpu+"{container="+container.Name+",cpu=total"+of, *container.CPU.UsageCoreNanoSeconds, 1e9)
+			tells(resources, "container_"+cpu+"{container="+container.Name+of, *container.CPU.UsageCoreNanoSeconds,
+				1e9)
+			tells(resources, "container_"+memory+"{container="+container.Name+of, *container.Memory.WorkingSetBytes,
+				1)
+			tells(cadvisor, "container_"+cpu+"{container="+container.Name+",cpu=total"+of,
+				*container.CPU.UsageCoreNanoSeconds, 1e9)
 			tells(cadvisor, "container_"+memory+"{container="+container.Name+of, *container.Memory.WorkingSetBytes, 1)
 			tells(cadvisor, "container_memory_rss{container="+container.Name+of, *container.Memory.RSSBytes, 1)
 		}
@@ -166,7 +171,8 @@ func TestStatsAgree(t *testing.T) {
 	}
 	node := summary.Node.Memory
 	if got := cadvisor["machine_memory_bytes{}"].value; got != float64(*node.AvailableBytes+*node.WorkingSetBytes) {
-		t.Errorf("the machine has %v bytes, the node %d free and %d in use", got, *node.AvailableBytes, *node.WorkingSetBytes)
+		t.Errorf("the machine has %v bytes, the node %d free and %d in use", got, *node.AvailableBytes,
+			*node.WorkingSetBytes)
 	}
 }
 
@@ -186,7 +192,8 @@ func TestStatsSummary(t *testing.T) {
 		used, inodes = used+*c.Rootfs.UsedBytes+*c.Logs.UsedBytes, inodes+*c.Rootfs.InodesUsed+*c.Logs.InodesUsed
 	}
 	if *pod.EphemeralStorage.UsedBytes != used+4096 || *pod.EphemeralStorage.InodesUsed != inodes+1 {
-		t.Errorf("ephemeral storage %d, %d inodes; its parts %d, %d, and /etc/hosts", *pod.EphemeralStorage.UsedBytes, *pod.EphemeralStorage.InodesUsed, used, inodes)
+		t.Errorf("ephemeral storage %d, %d inodes; its parts %d, %d, and /etc/hosts",
+			*pod.EphemeralStorage.UsedBytes, *pod.EphemeralStorage.InodesUsed, used, inodes)
 	}
 	if pod.Network == nil || pod.Network.Name != "eth0" || *pod.ProcessStats.ProcessCount < 2 {
 		t.Errorf("network %v, processes %v", pod.Network, pod.ProcessStats)
@@ -202,23 +209,28 @@ func TestStatsSummary(t *testing.T) {
 	_, byForm := f.post(t, "/stats/summary", "only_cpu_and_memory=true")
 	for name, text := range map[string]string{"query": byQuery, "form": byForm} {
 		brief := summaryOf(t, text)
-		if brief.Node.Fs != nil || brief.Node.Network != nil || brief.Pods[0].EphemeralStorage != nil || brief.Pods[0].Containers[0].Logs != nil || brief.Pods[0].Containers[0].IO != nil {
+		if brief.Node.Fs != nil || brief.Node.Network != nil || brief.Pods[0].EphemeralStorage != nil ||
+			brief.Pods[0].Containers[0].Logs != nil || brief.Pods[0].Containers[0].IO != nil {
 			t.Errorf("%s: more than CPU and memory: %s", name, text)
 		}
-		if brief.Node.CPU == nil || brief.Pods[0].Containers[0].Memory == nil || brief.Pods[0].Containers[0].Swap == nil {
+		if brief.Node.CPU == nil || brief.Pods[0].Containers[0].Memory == nil ||
+			brief.Pods[0].Containers[0].Swap == nil {
 			t.Errorf("%s: less than CPU and memory: %s", name, text)
 		}
 	}
-	for _, query := range []string{"only_cpu_and_memory=1", "only_cpu_and_memory=true&only_cpu_and_memory=true", "only_cpu_and_memory"} {
+	for _, query := range []string{"only_cpu_and_memory=1", "only_cpu_and_memory=true&only_cpu_and_memory=true",
+		"only_cpu_and_memory"} {
 		if text, _ := f.scraped(t, "/stats/summary?"+query); summaryOf(t, text).Node.Fs == nil {
 			t.Errorf("?%s: not all", query)
 		}
 	}
 	response, text := get(t, f.client, f.url+"/stats/summary?a=%zz")
-	if response.StatusCode != http.StatusInternalServerError || text != `Internal Error: parse form failed: invalid URL escape "%zz"` {
+	if response.StatusCode != http.StatusInternalServerError ||
+		text != `Internal Error: parse form failed: invalid URL escape "%zz"` {
 		t.Errorf("a query that is none: %d %s", response.StatusCode, text)
 	}
-	if status, text := f.post(t, "/stats/summary", "%zz"); status != http.StatusInternalServerError || !strings.HasPrefix(text, "Internal Error: parse form failed: ") {
+	if status, text := f.post(t, "/stats/summary", "%zz"); status != http.StatusInternalServerError ||
+		!strings.HasPrefix(text, "Internal Error: parse form failed: ") {
 		t.Errorf("a form that is none: %d %s", status, text)
 	}
 }
@@ -279,7 +291,8 @@ func TestScrapedMetrics(t *testing.T) {
 func TestCadvisorMetricsOfTheRuntime(t *testing.T) {
 	f := newMeasuring(t, "featureGates: {PodAndContainerStatsFromCRI: true}\n", measuredPods(1))
 	text, _ := f.scraped(t, "/metrics/cadvisor")
-	if strings.Contains(text, "container_") || strings.Contains(text, "cadvisor_") || !strings.Contains(text, "\nmachine_cpu_cores{") {
+	if strings.Contains(text, "container_") || strings.Contains(text, "cadvisor_") ||
+		!strings.Contains(text, "\nmachine_cpu_cores{") {
 		t.Errorf("want metrics of the machine alone:\n%s", text)
 	}
 }

@@ -27,11 +27,11 @@ import (
 	"fauxlet/internal/pods"
 )
 
-// A kubelet does not speak the protocols of exec, attach and port-forward itself: it asks the container runtime for a URL
-// and passes the connection on to it, but for WebSockets of the newest protocols, which it translates to SPDY on the way.
-// Server does the same with the same libraries; the runtime is on the other end of a pair of sockets, so that nothing but
-// the kubelet's own ports are open. (kubelet: pkg/kubelet/server/server.go, getExec, getAttach, getPortForward;
-// k8s.io/cri-streaming, what container runtimes serve with)
+// A kubelet does not implement exec, attach and port-forward itself. It gets a URL from the container runtime and
+// proxies the connection there. WebSockets of the newest protocols are translated to SPDY on the way. A Server does
+// the same with the same libraries. Its runtime is in this process, at the other end of a socket pair, so that no
+// further port is open. (kubelet: pkg/kubelet/server/server.go, getExec, getAttach, getPortForward; container
+// runtimes use k8s.io/cri-streaming)
 
 // streamHandlers serve exec, attach, run and port-forward.
 type streamHandlers struct {
@@ -40,15 +40,15 @@ type streamHandlers struct {
 	draining    context.Context
 	errorLog    func() *log.Logger
 	idleTimeout time.Duration
-	// translate: WebSockets of the newest protocols are translated (feature gate ExtendWebSocketsToKubelet). webSockets
-	// counts them.
+	// translate: WebSockets of the newest protocols are translated (feature gate ExtendWebSocketsToKubelet).
+	// webSockets counts them.
 	translate  bool
 	webSockets *prometheus.CounterVec
 }
 
 // getExec runs a command in a container. (kubelet: Server.getExec)
 func (h *streamHandlers) getExec(w http.ResponseWriter, r *http.Request) error {
-	options, at, err := h.wanted(r)
+	options, at, err := h.streamOptions(r)
 	if err != nil {
 		return err
 	}
@@ -63,8 +63,9 @@ func (h *streamHandlers) getExec(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
-// wanted is what a request for streams of a container wants, and of which: in this order a kubelet refuses it.
-func (h *streamHandlers) wanted(r *http.Request) (*remotecommand.Options, location, error) {
+// streamOptions returns the options and the target of a request for the streams of a container. It checks them in the
+// kubelet's order.
+func (h *streamHandlers) streamOptions(r *http.Request) (*remotecommand.Options, location, error) {
 	options, err := remotecommand.NewOptions(r)
 	if err != nil {
 		return nil, location{}, statusErrorf(http.StatusBadRequest, "%v", err)
@@ -73,25 +74,27 @@ func (h *streamHandlers) wanted(r *http.Request) (*remotecommand.Options, locati
 	return options, at, err
 }
 
-// getAttach connects with a container. (kubelet: Server.getAttach)
+// getAttach attaches to a running container. (kubelet: Server.getAttach)
 func (h *streamHandlers) getAttach(w http.ResponseWriter, r *http.Request) error {
-	options, at, err := h.wanted(r)
+	options, at, err := h.streamOptions(r)
 	if err != nil {
 		return err
 	}
 	if !h.pods.IsRunning(at.namespace, at.pod, at.container) {
-		return statusErrorf(http.StatusInternalServerError, "container %s not found in pod %s", at.container, at.fullName())
+		return statusErrorf(http.StatusInternalServerError, "container %s not found in pod %s", at.container,
+			at.fullName())
 	}
 	pod, _ := h.pods.Get(at.namespace, at.pod)
 	if at.uid != "" && string(pod.UID) != at.uid {
 		return statusErrorf(http.StatusInternalServerError, "pod %s not found", at.fullName())
 	}
-	// The container has a terminal or has none, whatever the client asked for; the translator is told what it asked for.
+	// The pod determines whether there is a terminal. The translator uses the client's options unchanged.
 	served := *options
 	served.TTY = pods.HasTTY(pod, at.container)
 	if served.TTY && served.Stderr {
-		// The refusal of a container runtime, as it comes out of its RPC.
-		return statusErrorf(http.StatusInternalServerError, "rpc error: code = InvalidArgument desc = tty and stderr cannot both be true")
+		// The error of a container runtime's RPC.
+		return statusErrorf(http.StatusInternalServerError,
+			"rpc error: code = InvalidArgument desc = tty and stderr cannot both be true")
 	}
 	h.stream(w, r, "attach", options, func(w http.ResponseWriter, r *http.Request) {
 		remotecommand.ServeAttach(w, r, &runtime{h.pods, at}, "", "", at.container, &served,
@@ -100,7 +103,7 @@ func (h *streamHandlers) getAttach(w http.ResponseWriter, r *http.Request) error
 	return nil
 }
 
-// getPortForward connects with ports of a pod. (kubelet: Server.getPortForward)
+// getPortForward forwards ports of a pod. (kubelet: Server.getPortForward)
 func (h *streamHandlers) getPortForward(w http.ResponseWriter, r *http.Request) error {
 	tunnel := h.translate && wsstream.IsWebSocketRequestWithTunnelingProtocol(r)
 	options := &portforward.V4Options{}
@@ -133,7 +136,7 @@ func (h *streamHandlers) getPortForward(w http.ResponseWriter, r *http.Request) 
 	return nil
 }
 
-// postRun runs a command and answers with its output, which a kubelet calls JSON whatever it is. (kubelet: Server.getRun)
+// postRun runs a command and returns its output. A kubelet declares any output as JSON. (kubelet: Server.getRun)
 func (h *streamHandlers) postRun(w http.ResponseWriter, r *http.Request) error {
 	at, err := locate(h.pods, r)
 	if err != nil {
@@ -144,12 +147,14 @@ func (h *streamHandlers) postRun(w http.ResponseWriter, r *http.Request) error {
 	}
 	command := strings.Split(r.FormValue("cmd"), " ")
 	var stdout, stderr limitedBuffer
-	err = h.pods.Exec(r.Context(), at.namespace, at.pod, at.container, command, pods.Streams{Stdout: &stdout, Stderr: &stderr})
+	err = h.pods.Exec(r.Context(), at.namespace, at.pod, at.container, command,
+		pods.Streams{Stdout: &stdout, Stderr: &stderr})
 	var exit utilexec.ExitError
 	switch {
 	case errors.As(err, &exit):
 		// (k8s.io/cri-client, ExecSync)
-		return statusErrorf(http.StatusInternalServerError, "command '%s' exited with %d: %s", strings.Join(command, " "), exit.ExitStatus(), stderr.String())
+		return statusErrorf(http.StatusInternalServerError, "command '%s' exited with %d: %s",
+			strings.Join(command, " "), exit.ExitStatus(), stderr.String())
 	case err != nil:
 		return err
 	}
@@ -162,10 +167,10 @@ func (h *streamHandlers) postRun(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
-// maxOutput is how much of the output of a command a container runtime keeps for an answer. (containerd: execSync)
+// maxOutput is how much of a command's output a container runtime keeps, in bytes. (containerd: execSync)
 const maxOutput = 16 << 20
 
-// limitedBuffer takes what is written to it and keeps the first maxOutput bytes.
+// limitedBuffer keeps the first maxOutput bytes, and ignores the rest.
 type limitedBuffer struct{ bytes.Buffer }
 
 func (b *limitedBuffer) Write(p []byte) (int, error) {
@@ -173,13 +178,13 @@ func (b *limitedBuffer) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// location is what the path of a request names.
+// location is the target of a request, from the variables of its path.
 type location struct{ namespace, pod, uid, container string }
 
-// fullName is how a kubelet calls a pod.
+// fullName is the kubelet's name for a pod, in errors.
 func (l *location) fullName() string { return l.pod + "_" + l.namespace }
 
-// locate finds the pod that the path names; the container, if there is one in it, may not exist.
+// locate returns the target of a request whose pod must exist. The container may not exist.
 func locate(store *pods.Store, r *http.Request) (location, error) {
 	vars := mux.Vars(r)
 	at := location{vars["namespace"], vars["pod"], vars["uid"], vars["container"]}
@@ -189,8 +194,9 @@ func locate(store *pods.Store, r *http.Request) (location, error) {
 	return at, nil
 }
 
-// stream passes a connection on to the runtime, through the translator where it is a WebSocket of version 5.
-func (h *streamHandlers) stream(w http.ResponseWriter, r *http.Request, subresource string, options *remotecommand.Options, serve http.HandlerFunc) {
+// stream proxies a connection to the runtime; a WebSocket of protocol version 5 goes through the translator.
+func (h *streamHandlers) stream(w http.ResponseWriter, r *http.Request, subresource string,
+	options *remotecommand.Options, serve http.HandlerFunc) {
 	handler := h.toRuntime(serve)
 	if h.translate && wsstream.IsWebSocketRequestWithStreamCloseProtocol(r) {
 		h.webSockets.WithLabelValues(subresource).Inc()
@@ -201,15 +207,15 @@ func (h *streamHandlers) stream(w http.ResponseWriter, r *http.Request, subresou
 	serveHijacked(handler, w, withoutCredentials(r))
 }
 
-// runtimeURL is where the runtime would be.
+// runtimeURL is the URL of the runtime. Nothing resolves its host; see runtimeTransport.
 var runtimeURL = &url.URL{Scheme: "http", Host: "runtime", Path: "/"}
 
-// toRuntime passes upgraded connections on to the runtime, which serves this one.
+// toRuntime returns a proxy of upgraded connections. serve is the runtime for this one connection.
 func (h *streamHandlers) toRuntime(serve http.HandlerFunc) http.Handler {
 	return proxy.NewUpgradeAwareHandler(runtimeURL, h.runtimeTransport(serve), false, true, responder{})
 }
 
-// runtimeTransport reaches the runtime. Its connections end when the Server stops.
+// runtimeTransport connects to the runtime by a socket pair. The connections end when the Server stops.
 func (h *streamHandlers) runtimeTransport(serve http.HandlerFunc) *http.Transport {
 	return &http.Transport{DialContext: func(context.Context, string, string) (net.Conn, error) {
 		kubelet, runtime, err := oneconn.Pair()
@@ -221,29 +227,33 @@ func (h *streamHandlers) runtimeTransport(serve http.HandlerFunc) *http.Transpor
 	}}
 }
 
-// responder answers where a connection could not be passed on. (kubelet: responder)
+// responder writes the response if a connection cannot be proxied. (kubelet: responder)
 type responder struct{}
 
 func (responder) Error(w http.ResponseWriter, _ *http.Request, err error) {
 	http.Error(w, err.Error(), http.StatusInternalServerError)
 }
 
-// runtime is what a container runtime has behind its streams.
+// runtime is the container runtime of one request.
 type runtime struct {
 	pods *pods.Store
 	at   location
 }
 
-func (c *runtime) ExecInContainer(ctx context.Context, _, _, _ string, command []string, in io.Reader, out, err io.WriteCloser, tty bool, resize <-chan remotecommand.TerminalSize, _ time.Duration) error {
-	return c.pods.Exec(ctx, c.at.namespace, c.at.pod, c.at.container, command, streams(ctx, in, out, err, tty, resize))
+func (c *runtime) ExecInContainer(ctx context.Context, _, _, _ string, command []string, in io.Reader, out,
+	err io.WriteCloser, tty bool, resize <-chan remotecommand.TerminalSize, _ time.Duration) error {
+	return c.pods.Exec(ctx, c.at.namespace, c.at.pod, c.at.container, command,
+		streams(ctx, in, out, err, tty, resize))
 }
 
-func (c *runtime) AttachContainer(ctx context.Context, _, _, _ string, in io.Reader, out, err io.WriteCloser, tty bool, resize <-chan remotecommand.TerminalSize) error {
+func (c *runtime) AttachContainer(ctx context.Context, _, _, _ string, in io.Reader, out, err io.WriteCloser,
+	tty bool, resize <-chan remotecommand.TerminalSize) error {
 	return c.pods.Attach(ctx, c.at.namespace, c.at.pod, c.at.container, streams(ctx, in, out, err, tty, resize))
 }
 
-// streams are those of package pods.
-func streams(ctx context.Context, in io.Reader, out, err io.WriteCloser, tty bool, resize <-chan remotecommand.TerminalSize) pods.Streams {
+// streams converts the streams of package remotecommand into those of package pods.
+func streams(ctx context.Context, in io.Reader, out, err io.WriteCloser, tty bool,
+	resize <-chan remotecommand.TerminalSize) pods.Streams {
 	s := pods.Streams{Stdin: in, Stdout: out, Stderr: err, TTY: tty}
 	if resize != nil {
 		sizes := make(chan pods.Size)
@@ -261,25 +271,26 @@ func streams(ctx context.Context, in io.Reader, out, err io.WriteCloser, tty boo
 	return s
 }
 
-// forwarder reaches the ports of a pod for as long as the client's connection lives, which the library does not tell it.
+// forwarder forwards ports of a pod. The library's contexts do not end with the client's connection, so it uses the
+// context of the request.
 type forwarder struct {
-	pods *pods.Store
-	at   location
-	live context.Context
+	pods    *pods.Store
+	at      location
+	request context.Context
 }
 
 func (f *forwarder) PortForward(_ context.Context, _, _ string, port int32, stream io.ReadWriteCloser) error {
-	return f.pods.PortForward(f.live, f.at.namespace, f.at.pod, port, stream)
+	return f.pods.PortForward(f.request, f.at.namespace, f.at.pod, port, stream)
 }
 
-// tokenProtocol begins the WebSocket protocol in which a client puts its token. (k8s.io/apiserver, request/websocket)
+// tokenProtocol is the prefix of the WebSocket subprotocol that contains a token. (k8s.io/apiserver,
+// request/websocket)
 const tokenProtocol = "base64url.bearer.authorization.k8s.io."
 
-// withoutCredentials is a request that may be passed on and logged: the chain is done with its credentials, and the
-// libraries log headers.
+// withoutCredentials returns a copy of a request without its credentials, because the libraries log headers.
 func withoutCredentials(r *http.Request) *http.Request {
 	clean := r.Clone(r.Context())
-	for i := range clean.Header["Authorization"] { // whose number a refusal tells
+	for i := range clean.Header["Authorization"] { // keep the number of headers, which appears in an error
 		clean.Header["Authorization"][i] = "removed"
 	}
 	for i, value := range clean.Header["Sec-Websocket-Protocol"] {

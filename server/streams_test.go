@@ -42,7 +42,8 @@ func streamed(forward string) []scenario.Pod {
 	if forward != "" {
 		ports = append(ports, scenario.Port{Port: 81, Forward: forward})
 	}
-	spec.Containers["nginx"] = scenario.Container{Exec: answers, Ports: ports, Log: scenario.Log{Interval: metav1.Duration{Duration: 10 * time.Millisecond}}}
+	spec.Containers["nginx"] = scenario.Container{Exec: answers, Ports: ports,
+		Log: scenario.Log{Interval: metav1.Duration{Duration: 10 * time.Millisecond}}}
 	return []scenario.Pod{spec}
 }
 
@@ -53,7 +54,8 @@ func (f *fixture) clientConfig(t testing.TB) *rest.Config {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &rest.Config{Host: f.url, TLSClientConfig: rest.TLSClientConfig{CAData: f.ca.CertPEM(), CertData: pair.CertPEM, KeyData: pair.KeyPEM}}
+	return &rest.Config{Host: f.url,
+		TLSClientConfig: rest.TLSClientConfig{CAData: f.ca.CertPEM(), CertData: pair.CertPEM, KeyData: pair.KeyPEM}}
 }
 
 func (f *fixture) streamURL(t testing.TB, path string) *url.URL {
@@ -66,7 +68,8 @@ func (f *fixture) streamURL(t testing.TB, path string) *url.URL {
 }
 
 // roads are the protocols of exec and attach.
-var roads = []string{"v5.channel.k8s.io over a WebSocket", "v4.channel.k8s.io over a WebSocket", "v4.channel.k8s.io", "v3.channel.k8s.io", "v2.channel.k8s.io"}
+var roads = []string{"v5.channel.k8s.io over a WebSocket", "v4.channel.k8s.io over a WebSocket",
+	"v4.channel.k8s.io", "v3.channel.k8s.io", "v2.channel.k8s.io"}
 
 const spdyRoad = "v4.channel.k8s.io"
 
@@ -104,7 +107,8 @@ func TestExec(t *testing.T) {
 				{"big", strings.Repeat("0123456789abcdef", 1<<16), "", 0},
 			} {
 				var stdout, stderr bytes.Buffer
-				err := f.executor(t, road, "/exec/default/nginx/nginx?output=1&error=1&command="+test.command).StreamWithContext(t.Context(), remotecommand.StreamOptions{Stdout: &stdout, Stderr: &stderr})
+				err := f.executor(t, road,
+					"/exec/default/nginx/nginx?output=1&error=1&command="+test.command).StreamWithContext(t.Context(), remotecommand.StreamOptions{Stdout: &stdout, Stderr: &stderr})
 				var exit utilexec.CodeExitError
 				switch versioned := !strings.HasPrefix(road, "v2") && !strings.HasPrefix(road, "v3"); {
 				case test.code == 0 && err != nil, test.code != 0 && err == nil:
@@ -118,7 +122,8 @@ func TestExec(t *testing.T) {
 					t.Errorf("%s: stdout %.50q, stderr %q", test.command, &stdout, &stderr)
 				}
 			}
-			d := f.find(t, "the upgrade", func(d *authchain.Decision) bool { return d.Status == http.StatusSwitchingProtocols })
+			d := f.find(t, "the upgrade",
+				func(d *authchain.Decision) bool { return d.Status == http.StatusSwitchingProtocols })
 			if d.User.GetName() != "kubelet-client" {
 				t.Errorf("Decision %+v", d)
 			}
@@ -130,7 +135,8 @@ func TestExec(t *testing.T) {
 func TestExecOldest(t *testing.T) {
 	f := newFixture(t, fixtureOptions{pods: streamed("")})
 	var stdout, stderr bytes.Buffer
-	err := f.executor(t, "channel.k8s.io", "/exec/default/nginx/nginx?output=1&error=1&command=greet").StreamWithContext(t.Context(), remotecommand.StreamOptions{Stdout: &stdout, Stderr: &stderr})
+	err := f.executor(t, "channel.k8s.io",
+		"/exec/default/nginx/nginx?output=1&error=1&command=greet").StreamWithContext(t.Context(), remotecommand.StreamOptions{Stdout: &stdout, Stderr: &stderr})
 	if err != nil || stdout.String() != "hello\n" || stderr.String() != "(quietly)\n" {
 		t.Errorf("%v, stdout %q, stderr %q", err, &stdout, &stderr)
 	}
@@ -143,7 +149,8 @@ func TestManyStreams(t *testing.T) {
 	for i := range 40 {
 		group.Go(func() {
 			var stdout bytes.Buffer
-			err := f.executor(t, roads[i%len(roads)], "/exec/default/nginx/nginx?output=1&command=medium").StreamWithContext(t.Context(), remotecommand.StreamOptions{Stdout: &stdout})
+			err := f.executor(t, roads[i%len(roads)],
+				"/exec/default/nginx/nginx?output=1&command=medium").StreamWithContext(t.Context(), remotecommand.StreamOptions{Stdout: &stdout})
 			if err != nil || stdout.Len() != 1<<16 {
 				t.Errorf("stream %d: %d bytes, %v", i, stdout.Len(), err)
 			}
@@ -178,12 +185,14 @@ func TestStreamsEnd(t *testing.T) {
 		if err := <-ended; !errors.Is(err, context.Canceled) {
 			t.Error(err)
 		}
-		f.find(t, "the end of the stream", func(d *authchain.Decision) bool { return d.Status == http.StatusSwitchingProtocols })
+		f.find(t, "the end of the stream",
+			func(d *authchain.Decision) bool { return d.Status == http.StatusSwitchingProtocols })
 	})
 	t.Run("idle", func(t *testing.T) {
 		f := newFixture(t, fixtureOptions{pods: streamed(""), yaml: "streamingConnectionIdleTimeout: 100ms\n"})
 		// The end is all that its client sees of it.
-		_ = f.executor(t, spdyRoad, hang).StreamWithContext(t.Context(), remotecommand.StreamOptions{Stdout: io.Discard})
+		_ = f.executor(t, spdyRoad, hang).StreamWithContext(t.Context(),
+			remotecommand.StreamOptions{Stdout: io.Discard})
 	})
 	t.Run("server", func(t *testing.T) {
 		f := newFixture(t, fixtureOptions{pods: streamed("")})
@@ -265,10 +274,12 @@ func TestPortForward(t *testing.T) {
 	for i, road := range []struct {
 		name   string
 		dialer httpstream.Dialer
-	}{{"spdy", spdy.NewDialerForStreaming(upgrader, &http.Client{Transport: transport}, http.MethodPost, u)}, {"tunnel", tunnel}} {
+	}{{"spdy", spdy.NewDialerForStreaming(upgrader, &http.Client{Transport: transport}, http.MethodPost,
+		u)}, {"tunnel", tunnel}} {
 		t.Run(road.name, func(t *testing.T) {
 			stop, ready := make(chan struct{}), make(chan struct{})
-			forwarder, err := portforward.NewOnAddressesForStreaming(road.dialer, []string{"127.0.0.1"}, []string{":80", ":81", ":82"}, stop, ready, io.Discard, io.Discard)
+			forwarder, err := portforward.NewOnAddressesForStreaming(road.dialer, []string{"127.0.0.1"},
+				[]string{":80", ":81", ":82"}, stop, ready, io.Discard, io.Discard)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -285,7 +296,8 @@ func TestPortForward(t *testing.T) {
 			}
 			page, _ := io.ReadAll(response.Body)
 			response.Body.Close()
-			if want := fmt.Sprintf("pod default/nginx\nport 80\nconnection %d\nGET /a?b=c\n", i+1); string(page) != want {
+			if want := fmt.Sprintf("pod default/nginx\nport 80\nconnection %d\nGET /a?b=c\n",
+				i+1); string(page) != want {
 				t.Errorf("port 80: %q, want %q", page, want)
 			}
 
@@ -339,7 +351,8 @@ func TestRun(t *testing.T) {
 // TestStreamsRefused: what is answered before a stream begins.
 func TestStreamsRefused(t *testing.T) {
 	crashing := streamed("")
-	crashing[0].Pod.Spec.Containers = append(crashing[0].Pod.Spec.Containers, v1.Container{Name: "crashing"}, v1.Container{Name: "terminal", TTY: true})
+	crashing[0].Pod.Spec.Containers = append(crashing[0].Pod.Spec.Containers, v1.Container{Name: "crashing"},
+		v1.Container{Name: "terminal", TTY: true})
 	crashing[0].Containers["crashing"] = scenario.Container{State: "CrashLoopBackOff"}
 	f := newFixture(t, fixtureOptions{pods: crashing})
 	client := f.client(t, f.certificate(t, "kubelet-client"))
@@ -351,7 +364,8 @@ func TestStreamsRefused(t *testing.T) {
 		{"/exec/default/nginx/crashing?output=1", "", 500, `container not found ("crashing")`},
 		{"/attach/default/nginx/crashing?output=1", "", 500, "container crashing not found in pod nginx_default"},
 		{"/attach/default/nginx/other/nginx?output=1", "", 500, "pod nginx_default not found"},
-		{"/attach/default/nginx/terminal?output=1&error=1", "", 500, "rpc error: code = InvalidArgument desc = tty and stderr cannot both be true"},
+		{"/attach/default/nginx/terminal?output=1&error=1", "", 500,
+			"rpc error: code = InvalidArgument desc = tty and stderr cannot both be true"},
 		{"/portForward/default/nginx/other", "", 404, "pod not found"},
 		{"/portForward/default/nginx", "Upgrade: websocket", 500, "Upgrade request required\n"},
 		{"/exec/default/nginx/nginx?output=1", "", 500, "Upgrade request required\n"},
@@ -366,25 +380,30 @@ func TestStreamsRefused(t *testing.T) {
 		}
 	}
 	// A request with a body, which nobody reads, is refused all the same; the number of its headers is told, and none is lost.
-	refused := tls.Client(f.dial(t), &tls.Config{InsecureSkipVerify: true, Certificates: []tls.Certificate{*f.certificate(t, "kubelet-client")}})
+	refused := tls.Client(f.dial(t),
+		&tls.Config{InsecureSkipVerify: true, Certificates: []tls.Certificate{*f.certificate(t, "kubelet-client")}})
 	defer refused.Close()
-	io.WriteString(refused, "POST /exec/default/nginx/nginx?output=1 HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nAuthorization: Bearer x\r\nContent-Length: 10\r\n\r\n0123456789")
+	io.WriteString(refused,
+		"POST /exec/default/nginx/nginx?output=1 HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nAuthorization: Bearer x\r\nContent-Length: 10\r\n\r\n0123456789")
 	answer, err := http.ReadResponse(bufio.NewReader(refused), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if body, _ := io.ReadAll(answer.Body); answer.StatusCode != 400 || string(body) != "unable to upgrade: header X-Stream-Protocol-Version does not exist in request with 5 headers\n" {
+	if body, _ := io.ReadAll(answer.Body); answer.StatusCode != 400 ||
+		string(body) != "unable to upgrade: header X-Stream-Protocol-Version does not exist in request with 5 headers\n" {
 		t.Errorf("with a body: %d %q", answer.StatusCode, body)
 	}
 	// A WebSocket for a port-forward names its ports.
-	conn := tls.Client(f.dial(t), &tls.Config{InsecureSkipVerify: true, Certificates: []tls.Certificate{*f.certificate(t, "kubelet-client")}})
+	conn := tls.Client(f.dial(t),
+		&tls.Config{InsecureSkipVerify: true, Certificates: []tls.Certificate{*f.certificate(t, "kubelet-client")}})
 	defer conn.Close()
 	io.WriteString(conn, "GET /portForward/default/nope HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Protocol: v4.channel.k8s.io\r\n\r\n")
 	response, err := http.ReadResponse(bufio.NewReader(conn), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if body, _ := io.ReadAll(response.Body); response.StatusCode != 400 || string(body) != `query parameter "port" is required` {
+	if body, _ := io.ReadAll(response.Body); response.StatusCode != 400 ||
+		string(body) != `query parameter "port" is required` {
 		t.Errorf("a WebSocket without ports: %d %q", response.StatusCode, body)
 	}
 }

@@ -10,8 +10,8 @@ import (
 )
 
 // PathTarget returns the object that the path of a request names: a pod with its namespace, the UID of the pod, and a
-// container. An empty string is a part that the path does not name. It looks at the table of paths alone, so the object
-// may not exist.
+// container. An empty string is a part that the path does not name. It looks at the table of paths alone, so the
+// object may not exist.
 func PathTarget(path string) (namespace, pod, uid, container string) {
 	var match mux.RouteMatch
 	r := &http.Request{URL: &url.URL{Path: "/" + strings.Trim(path, "/")}}

@@ -17,8 +17,8 @@ import (
 // secureTLS is the TLS of the secure port.
 type secureTLS struct {
 	config *tls.Config
-	// follow are functions that run while the port is served, to reload the serving certificate and the client CA when
-	// their files change.
+	// follow are functions that run while the port is served, to reload the serving certificate and the client CA
+	// when their files change.
 	follow []func(context.Context)
 }
 
@@ -67,8 +67,8 @@ func (s *Server) newTLS() (*secureTLS, error) {
 		return secure, s.shareHints(secure.config)
 	}
 
-	// A client certificate is requested, but not verified here: the chain verifies it. The list of acceptable CAs is a hint
-	// to the client.
+	// A client certificate is requested, but not verified here: the chain verifies it. The list of acceptable CAs is
+	// a hint to the client.
 	secure.config.ClientAuth = tls.RequestClientCert
 	if watched, ok := s.clientCA.(*dynamiccertificates.DynamicFileCAContent); ok {
 		secure.follow = append(secure.follow, func(ctx context.Context) { watched.Run(ctx, 1) })
@@ -78,7 +78,8 @@ func (s *Server) newTLS() (*secureTLS, error) {
 		secure.config.ClientCAs = options.Roots
 		return secure, nil
 	}
-	hints := dynamiccertificates.NewDynamicServingCertificateController(secure.config.Clone(), s.clientCA, nil, nil, nil)
+	hints := dynamiccertificates.NewDynamicServingCertificateController(secure.config.Clone(), s.clientCA, nil, nil,
+		nil)
 	s.tls.hints = hints
 	if err := hints.RunOnce(); err != nil {
 		return nil, fmt.Errorf("authentication.x509.clientCAFile: %w", err)
@@ -104,8 +105,9 @@ func (s *Server) loadClientCA(file string) (ca dynamiccertificates.CAContentProv
 	return ca, nil
 }
 
-// servingCertificate returns a function that returns the current serving certificate: the certificate that the cluster has
-// issued, or the certificate in the configured files, or a self-signed one, which it makes in --cert-dir if there is none.
+// servingCertificate returns a function that returns the current serving certificate: the certificate that the
+// cluster has issued, or the certificate in the configured files, or a self-signed one, which it makes in --cert-dir
+// if there is none.
 func (s *Server) servingCertificate(secure *secureTLS) (func() *tls.Certificate, error) {
 	certFile, keyFile, selfSigned := s.config.ServingFiles()
 	switch {
@@ -123,7 +125,8 @@ func (s *Server) servingCertificate(secure *secureTLS) (func() *tls.Certificate,
 		}
 	}
 
-	what, remedy := fmt.Sprintf("tlsCertFile %q, tlsPrivateKeyFile %q", certFile, keyFile), "they must be PEM files with a certificate and its key; leave both empty for a self-signed pair"
+	what, remedy := fmt.Sprintf("tlsCertFile %q, tlsPrivateKeyFile %q", certFile,
+		keyFile), "they must be PEM files with a certificate and its key; leave both empty for a self-signed pair"
 	if selfSigned {
 		what, remedy = fmt.Sprintf("--cert-dir: %q, %q", certFile, keyFile), newPair
 	}
@@ -134,7 +137,8 @@ func (s *Server) servingCertificate(secure *secureTLS) (func() *tls.Certificate,
 		}
 		return func() *tls.Certificate { return &pair }, nil
 	}
-	content, err := dynamiccertificates.NewDynamicServingContentFromFiles("kubelet-server-cert-files", certFile, keyFile)
+	content, err := dynamiccertificates.NewDynamicServingContentFromFiles("kubelet-server-cert-files", certFile,
+		keyFile)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w; %s", what, err, remedy)
 	}
@@ -152,8 +156,9 @@ func (s *Server) servingCertificate(secure *secureTLS) (func() *tls.Certificate,
 // newPair is the remedy for a self-signed pair that cannot be used.
 const newPair = "remove both files, and a new pair will be made"
 
-// selfSign makes a self-signed serving certificate for the node's name, unless there is one. It is valid for a year; its CN
-// is NAME@TIME. The key is RSA, as with a kubelet. (fauxlet certs makes ECDSA keys, which make handshakes much faster.)
+// selfSign makes a self-signed serving certificate for the node's name, unless there is one. It is valid for a year;
+// its CN is NAME@TIME. The key is RSA, as with a kubelet. (fauxlet certs makes ECDSA keys, which make handshakes much
+// faster.)
 func (s *Server) selfSign(certFile, keyFile string) error {
 	readable, err := certutil.CanReadCertAndKey(certFile, keyFile)
 	if err != nil {
@@ -175,6 +180,7 @@ func (s *Server) selfSign(certFile, keyFile string) error {
 			return fmt.Errorf("--cert-dir %q: %w; choose a folder that can be written to, or set tlsCertFile and tlsPrivateKeyFile", s.config.CertDir, err)
 		}
 	}
-	s.logger.Info("made a self-signed serving certificate", zap.String("certificate", certFile), zap.String("key", keyFile))
+	s.logger.Info("made a self-signed serving certificate", zap.String("certificate", certFile),
+		zap.String("key", keyFile))
 	return nil
 }

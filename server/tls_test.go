@@ -182,7 +182,8 @@ func TestCertificateRequests(t *testing.T) {
 		requested                            bool
 	}{
 		{"with clientCAFile", "", "", "", true},
-		{"with clientCAFile that is not followed", "", "featureGates: {ReloadKubeletClientCAFile: false}\n", "h2", true},
+		{"with clientCAFile that is not followed", "", "featureGates: {ReloadKubeletClientCAFile: false}\n", "h2",
+			true},
 		{"without clientCAFile", noClientCA, "", "h2", false},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -192,17 +193,21 @@ func TestCertificateRequests(t *testing.T) {
 				NextProtos: []string{"h2", "http/1.1"},
 				GetClientCertificate: func(request *tls.CertificateRequestInfo) (*tls.Certificate, error) {
 					requested = true
-					if len(request.AcceptableCAs) != 1 || !bytes.Equal(request.AcceptableCAs[0], f.ca.Cert.RawSubject) {
+					if len(request.AcceptableCAs) != 1 ||
+						!bytes.Equal(request.AcceptableCAs[0], f.ca.Cert.RawSubject) {
 						t.Errorf("the request names %q, want the client CA", request.AcceptableCAs)
 					}
 					return &tls.Certificate{}, nil
 				},
 			})
 			if requested != test.requested || state.NegotiatedProtocol != test.protocol {
-				t.Errorf("certificate requested: %v, ALPN %q; want %v and %q", requested, state.NegotiatedProtocol, test.requested, test.protocol)
+				t.Errorf("certificate requested: %v, ALPN %q; want %v and %q", requested, state.NegotiatedProtocol,
+					test.requested, test.protocol)
 			}
-			got, body := get(t, f.withToken(t, "the-token-of-kubelet-client"), f.url+"/containerLogs/default/nginx/nginx?tailLines=3")
-			if got.StatusCode != 200 || strings.Count(body, "\n") != 3 || (got.ProtoMajor == 2) != (test.protocol == "h2") {
+			got, body := get(t, f.withToken(t, "the-token-of-kubelet-client"),
+				f.url+"/containerLogs/default/nginx/nginx?tailLines=3")
+			if got.StatusCode != 200 || strings.Count(body, "\n") != 3 ||
+				(got.ProtoMajor == 2) != (test.protocol == "h2") {
 				t.Errorf("%s %d %q", got.Proto, got.StatusCode, body)
 			}
 		})
@@ -221,15 +226,22 @@ func TestTLSLimits(t *testing.T) {
 	}{
 		{"default, 1.3", "", &tls.Config{MinVersion: tls.VersionTLS13}, ""},
 		{"default, 1.2", "", &tls.Config{MaxVersion: tls.VersionTLS12}, ""},
-		{"default, 1.1", "", &tls.Config{MinVersion: tls.VersionTLS10, MaxVersion: tls.VersionTLS11}, "protocol version not supported"},
+		{"default, 1.1", "", &tls.Config{MinVersion: tls.VersionTLS10, MaxVersion: tls.VersionTLS11},
+			"protocol version not supported"},
 		{"VersionTLS13, 1.3", "tlsMinVersion: VersionTLS13", &tls.Config{}, ""},
-		{"VersionTLS13, 1.2", "tlsMinVersion: VersionTLS13", &tls.Config{MaxVersion: tls.VersionTLS12}, "protocol version not supported"},
-		{"VersionTLS11, 1.1", "tlsMinVersion: VersionTLS11", &tls.Config{MinVersion: tls.VersionTLS11, MaxVersion: tls.VersionTLS11}, ""},
-		{"suite, the same", "tlsCipherSuites: [TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256]", with(tls.TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256), ""},
-		{"suite, another", "tlsCipherSuites: [TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256]", with(tls.TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384), "handshake failure"},
+		{"VersionTLS13, 1.2", "tlsMinVersion: VersionTLS13", &tls.Config{MaxVersion: tls.VersionTLS12},
+			"protocol version not supported"},
+		{"VersionTLS11, 1.1", "tlsMinVersion: VersionTLS11",
+			&tls.Config{MinVersion: tls.VersionTLS11, MaxVersion: tls.VersionTLS11}, ""},
+		{"suite, the same", "tlsCipherSuites: [TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256]",
+			with(tls.TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256), ""},
+		{"suite, another", "tlsCipherSuites: [TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256]",
+			with(tls.TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384), "handshake failure"},
 		{"suite, 1.3", "tlsCipherSuites: [TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256]", &tls.Config{}, ""},
-		{"curve P-384, the same", "tlsCurvePreferences: [24]", &tls.Config{CurvePreferences: []tls.CurveID{tls.CurveP384}}, ""},
-		{"curve P-384, another", "tlsCurvePreferences: [24]", &tls.Config{CurvePreferences: []tls.CurveID{tls.X25519}}, "handshake failure"},
+		{"curve P-384, the same", "tlsCurvePreferences: [24]",
+			&tls.Config{CurvePreferences: []tls.CurveID{tls.CurveP384}}, ""},
+		{"curve P-384, another", "tlsCurvePreferences: [24]",
+			&tls.Config{CurvePreferences: []tls.CurveID{tls.X25519}}, "handshake failure"},
 	} {
 		for kind, authentication := range map[string]string{"with clientCAFile": "", "without": noClientCA} {
 			t.Run(test.name+", "+kind, func(t *testing.T) {
@@ -263,22 +275,44 @@ func TestFilesThatDoNotServe(t *testing.T) {
 		change func(*testing.T, *fixture)
 		want   []string
 	}{
-		"a certificate without its key":    {"tlsCertFile: given.crt\n", nil, []string{`tlsCertFile is "`, `given.crt" and tlsPrivateKeyFile is ""`, "set both"}},
-		"a key without its certificate":    {"tlsPrivateKeyFile: given.key\n", nil, []string{`tlsCertFile is "" and tlsPrivateKeyFile is "`, "set both"}},
-		"a certificate that is not there":  {given, func(_ *testing.T, f *fixture) { os.Remove(f.path("given.crt")) }, []string{"tlsCertFile", "given.crt", "no such file"}},
-		"a key that is not there":          {given, func(_ *testing.T, f *fixture) { os.Remove(f.path("given.key")) }, []string{"tlsPrivateKeyFile", "given.key", "no such file"}},
-		"the key of another certificate":   {given, func(t *testing.T, f *fixture) { f.write(t, "given.key", string(other(t, f))) }, []string{"tlsCertFile", "given.crt", "tlsPrivateKeyFile", "given.key", "private key does not match public key"}},
-		"a garbled certificate":            {given, write("given.crt", "garbage"), []string{"tlsCertFile", "given.crt", "failed to find any PEM data"}},
-		"an empty certificate":             {given, write("given.crt", ""), []string{"tlsCertFile", "given.crt"}},
-		"a garbled key":                    {given, write("given.key", "garbage"), []string{"tlsPrivateKeyFile", "given.key", "failed to find any PEM data"}},
-		"a CA bundle that is not there":    {"", func(_ *testing.T, f *fixture) { os.Remove(f.path("ca.crt")) }, []string{"authentication.x509.clientCAFile", "ca.crt", "no such file"}},
-		"an empty CA bundle":               {"", write("ca.crt", ""), []string{"authentication.x509.clientCAFile", "ca.crt", "PEM"}},
-		"a garbled CA bundle":              {"", write("ca.crt", "garbage"), []string{"authentication.x509.clientCAFile", "ca.crt", "PEM"}},
-		"a CA bundle that is a key":        {"", func(t *testing.T, f *fixture) { f.write(t, "ca.crt", string(other(t, f))) }, []string{"authentication.x509.clientCAFile", "ca.crt", "PEM"}},
-		"a CA bundle with garbage in PEM":  {"", write("ca.crt", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"), []string{"authentication.x509.clientCAFile", "ca.crt", "x509"}},
-		"a certificate folder with half":   {"", func(_ *testing.T, f *fixture) { os.Remove(f.path("kubelet.key")) }, []string{"--cert-dir", "kubelet.key", "remove both"}},
-		"a certificate folder of garbage":  {"", write("kubelet.crt", "garbage"), []string{"--cert-dir", "kubelet.crt", "failed to find any PEM data", "remove both"}},
-		"a certificate folder that is one": {"", func(t *testing.T, f *fixture) { f.certDir = f.path("ca.crt") }, []string{"--cert-dir", "ca.crt", "not a directory"}},
+		"a certificate without its key": {"tlsCertFile: given.crt\n", nil,
+			[]string{`tlsCertFile is "`, `given.crt" and tlsPrivateKeyFile is ""`, "set both"}},
+		"a key without its certificate": {"tlsPrivateKeyFile: given.key\n", nil,
+			[]string{`tlsCertFile is "" and tlsPrivateKeyFile is "`, "set both"}},
+		"a certificate that is not there": {given,
+			func(_ *testing.T, f *fixture) { os.Remove(f.path("given.crt")) }, []string{"tlsCertFile", "given.crt",
+				"no such file"}},
+		"a key that is not there": {given,
+			func(_ *testing.T, f *fixture) { os.Remove(f.path("given.key")) }, []string{"tlsPrivateKeyFile",
+				"given.key", "no such file"}},
+		"the key of another certificate": {given,
+			func(t *testing.T, f *fixture) { f.write(t, "given.key", string(other(t, f))) }, []string{"tlsCertFile",
+				"given.crt", "tlsPrivateKeyFile", "given.key", "private key does not match public key"}},
+		"a garbled certificate": {given, write("given.crt", "garbage"),
+			[]string{"tlsCertFile", "given.crt", "failed to find any PEM data"}},
+		"an empty certificate": {given, write("given.crt", ""), []string{"tlsCertFile", "given.crt"}},
+		"a garbled key": {given, write("given.key", "garbage"),
+			[]string{"tlsPrivateKeyFile", "given.key", "failed to find any PEM data"}},
+		"a CA bundle that is not there": {"", func(_ *testing.T, f *fixture) { os.Remove(f.path("ca.crt")) },
+			[]string{"authentication.x509.clientCAFile", "ca.crt", "no such file"}},
+		"an empty CA bundle": {"", write("ca.crt", ""),
+			[]string{"authentication.x509.clientCAFile", "ca.crt", "PEM"}},
+		"a garbled CA bundle": {"", write("ca.crt", "garbage"),
+			[]string{"authentication.x509.clientCAFile", "ca.crt", "PEM"}},
+		"a CA bundle that is a key": {"",
+			func(t *testing.T, f *fixture) {
+				f.write(t, "ca.crt",
+					string(other(t, f)))
+			}, []string{"authentication.x509.clientCAFile", "ca.crt", "PEM"}},
+		"a CA bundle with garbage in PEM": {"",
+			write("ca.crt", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"), []string{"authentication.x509.clientCAFile", "ca.crt", "x509"}},
+		"a certificate folder with half": {"",
+			func(_ *testing.T, f *fixture) { os.Remove(f.path("kubelet.key")) }, []string{"--cert-dir",
+				"kubelet.key", "remove both"}},
+		"a certificate folder of garbage": {"", write("kubelet.crt", "garbage"),
+			[]string{"--cert-dir", "kubelet.crt", "failed to find any PEM data", "remove both"}},
+		"a certificate folder that is one": {"", func(t *testing.T, f *fixture) { f.certDir = f.path("ca.crt") },
+			[]string{"--cert-dir", "ca.crt", "not a directory"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			options := fixtureOptions{yaml: test.yaml, before: func(f *fixture) {
@@ -320,7 +354,8 @@ func serveOnce(t testing.TB, standin *server.Server) error {
 	go func() { served <- standin.Serve(ctx, listeners) }()
 	go func() {
 		// A connection is answered, or closed with the listener.
-		if conn, err := tls.Dial("tcp", listeners.Secure.Addr().String(), &tls.Config{InsecureSkipVerify: true}); err == nil {
+		if conn, err := tls.Dial("tcp", listeners.Secure.Addr().String(),
+			&tls.Config{InsecureSkipVerify: true}); err == nil {
 			conn.Close()
 			cancel()
 		}
@@ -334,21 +369,24 @@ func TestNoServingCertificate(t *testing.T) {
 	if _, err := f.handshake(t, &tls.Config{}); err == nil || !strings.Contains(err.Error(), "internal error") {
 		t.Errorf("error %v, want a TLS alert", err)
 	}
-	if d := f.find(t, "of the failed handshake", isHandshake); !strings.HasPrefix(d.Handshake, "there is no serving certificate yet (") {
+	if d := f.find(t, "of the failed handshake", isHandshake); !strings.HasPrefix(d.Handshake,
+		"there is no serving certificate yet (") {
 		t.Errorf("%q", d.Handshake)
 	}
 }
 
 // TestIssuedCertificate: one that the cluster issues is served from the next handshake on, as is the one after it.
 func TestIssuedCertificate(t *testing.T) {
-	options := fixtureOptions{yaml: "serverTLSBootstrap: true\nauthorization: {mode: AlwaysAllow}\n", authentication: "{webhook: {enabled: false}}"}
+	options := fixtureOptions{yaml: "serverTLSBootstrap: true\nauthorization: {mode: AlwaysAllow}\n",
+		authentication: "{webhook: {enabled: false}}"}
 	f := prepare(t, options)
 	store, err := pods.NewStore()
 	if err != nil {
 		t.Fatal(err)
 	}
 	var issued atomic.Pointer[tls.Certificate]
-	standin, err := server.New(server.Options{Config: f.load(t, nil), Pods: store, ServingCertificate: issued.Load, Observe: f.observe})
+	standin, err := server.New(server.Options{Config: f.load(t, nil), Pods: store, ServingCertificate: issued.Load,
+		Observe: f.observe})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -50,7 +50,8 @@ func TestVectors(t *testing.T) {
 func TestMetricsWithDebuggingOff(t *testing.T) {
 	f := newFixture(t, fixtureOptions{yaml: "enableDebuggingHandlers: false\n"})
 	client := f.client(t, f.certificate(t, "kubelet-client"))
-	for path, bucket := range map[string]string{"/pprof": "pprof", "/debug/pprof/": "other", "/run/": "run", "/logs/": "logs", "/configz": "other"} {
+	for path, bucket := range map[string]string{"/pprof": "pprof", "/debug/pprof/": "other", "/run/": "run",
+		"/logs/": "logs", "/configz": "other"} {
 		f.ask(t, client, "PUT", path)
 		name := `kubelet_http_requests_total{long_running="false",method="PUT",path="` + bucket + `",server_type="readwrite"}`
 		if f.scrape(t, client)[name] == 0 {
@@ -94,11 +95,14 @@ func newAsked(t *testing.T, settings vectors.Settings) *asked {
 func vectorPods() []scenario.Pod {
 	return []scenario.Pod{{
 		Pod: &v1.Pod{
-			ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "nginx", UID: "8a5a2b1c-0000-4000-8000-000000000005"},
-			Spec:       v1.PodSpec{Containers: []v1.Container{{Name: "nginx", Image: "nginx:1"}, {Name: "sidecar", Image: "sidecar:1"}}},
+			ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "nginx",
+				UID: "8a5a2b1c-0000-4000-8000-000000000005"},
+			Spec: v1.PodSpec{Containers: []v1.Container{{Name: "nginx", Image: "nginx:1"},
+				{Name: "sidecar", Image: "sidecar:1"}}},
 		},
 		Containers: map[string]scenario.Container{
-			"nginx": {Log: scenario.Log{Lines: 3, Previous: &scenario.Log{Lines: 1}}}, "sidecar": {Log: scenario.Log{Lines: 1}},
+			"nginx": {Log: scenario.Log{Lines: 3,
+				Previous: &scenario.Log{Lines: 1}}}, "sidecar": {Log: scenario.Log{Lines: 1}},
 		},
 	}}
 }
@@ -158,14 +162,17 @@ func decisionProblems(want *vectors.Expectation, got *authchain.Decision) []stri
 	user := ""
 	if got.User != nil {
 		user = got.User.GetName()
-		if want.Groups != nil && !slices.Equal(slices.Sorted(slices.Values(got.User.GetGroups())), slices.Sorted(slices.Values(want.Groups))) {
+		if want.Groups != nil &&
+			!slices.Equal(slices.Sorted(slices.Values(got.User.GetGroups())),
+				slices.Sorted(slices.Values(want.Groups))) {
 			all = append(all, fmt.Sprintf("groups %q, want %q", got.User.GetGroups(), want.Groups))
 		}
 	}
 	if user != want.User {
 		all = append(all, fmt.Sprintf("user %q, want %q", user, want.User))
 	}
-	outcome := map[vectors.Authorization]string{vectors.Allowed: "allowed", vectors.AlwaysAllow: "allowed", vectors.Denied: "refused", vectors.CheckError: "error"}[want.Authorization]
+	outcome := map[vectors.Authorization]string{vectors.Allowed: "allowed", vectors.AlwaysAllow: "allowed",
+		vectors.Denied: "refused", vectors.CheckError: "error"}[want.Authorization]
 	if outcome != "" && got.Outcome() != outcome {
 		all = append(all, fmt.Sprintf("outcome %s, want %s", got.Outcome(), outcome))
 	}
@@ -185,7 +192,10 @@ func (a *asked) send(t *testing.T, c *vectors.Case, client vectors.Client) (*htt
 	} else {
 		config := &tls.Config{RootCAs: a.ca.Pool()}
 		if certificate := a.certificateOf(t, c.Client, client); certificate != nil {
-			config.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return certificate, nil }
+			config.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate,
+				error) {
+				return certificate, nil
+			}
 		}
 		conn, err = tls.Dial("tcp", a.address, config)
 	}
@@ -206,7 +216,8 @@ func (a *asked) send(t *testing.T, c *vectors.Case, client vectors.Client) (*htt
 	}
 	defer response.Body.Close()
 	if response.StatusCode == http.StatusSwitchingProtocols {
-		if strings.HasPrefix(c.Path, "/exec/") { // the command ends by itself, and leaves no stream that somebody waits for
+		if strings.HasPrefix(c.Path,
+			"/exec/") { // the command ends by itself, and leaves no stream that somebody waits for
 			_, err = io.Copy(io.Discard, reader)
 		}
 		return response, "", err
@@ -231,7 +242,8 @@ func (a *asked) certificateOf(t *testing.T, name string, client vectors.Client) 
 	if err != nil {
 		t.Fatal(err)
 	}
-	pair, err := kind.Mint(a.ca, testcerts.Request{CommonName: client.CommonName, Organizations: client.Organizations})
+	pair, err := kind.Mint(a.ca,
+		testcerts.Request{CommonName: client.CommonName, Organizations: client.Organizations})
 	if err != nil {
 		t.Fatal(err)
 	}

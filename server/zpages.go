@@ -8,11 +8,11 @@ import (
 	"fauxlet/config"
 )
 
-// component is what a kubelet calls itself on these pages.
+// component is the kubelet's name on these pages.
 const component = "kubelet"
 
-// installZPages serves /flagz and /statusz, each behind its feature gate. It comes last, because /statusz lists what was
-// registered in the first router before it. (kubelet: Server.InstallZPages)
+// installZPages serves /flagz and /statusz, each if its feature gate is on. It comes last, because /statusz lists the
+// paths that were installed before it. (kubelet: Server.InstallZPages)
 func (r *router) installZPages(config *config.Config) {
 	if config.Enabled("ComponentFlagz") {
 		r.buckets["flagz"] = false
@@ -20,11 +20,12 @@ func (r *router) installZPages(config *config.Config) {
 	}
 	if config.Enabled("ComponentStatusz") {
 		r.buckets["statusz"] = false
-		statusz.Install(r, component, statusz.NewRegistry(compatibility.DefaultBuildEffectiveVersion(), statusz.WithListedPaths(r.handled)))
+		statusz.Install(r, component,
+			statusz.NewRegistry(compatibility.DefaultBuildEffectiveVersion(), statusz.WithListedPaths(r.handled)))
 	}
 }
 
-// flagsReader are flags with their values.
+// flagsReader is a flagz.Reader of fixed values.
 type flagsReader map[string]string
 
 func (f flagsReader) GetFlagz() map[string]string { return f }

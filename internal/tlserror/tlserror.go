@@ -1,5 +1,5 @@
-// Package tlserror recognizes why a TLS handshake with a kubelet failed, by the texts of Go's crypto/tls and net/http.
-// The server, explanations and the table of symptoms share its one table.
+// Package tlserror recognizes why a TLS handshake with a kubelet failed, by the texts of Go's crypto/tls and
+// net/http. The server, explanations and the table of symptoms share its one table.
 package tlserror
 
 import (
@@ -27,8 +27,8 @@ const (
 	ConnectionReset      Kind = "connection reset"
 )
 
-// table is ordered: a text that contains another one comes first. The texts are parts of errors. The kubelet's log shows
-// "remote error" for an alert that the client sent.
+// table is ordered: a text that contains another one comes first. The texts are parts of errors. The kubelet's log
+// shows "remote error" for an alert that the client sent.
 var table = []struct {
 	kind  Kind
 	texts []string
@@ -52,7 +52,8 @@ var table = []struct {
 		"the client accepts neither the cipher suite nor the TLS version"},
 	{InternalError, []string{"remote error: tls: internal error"}, "the client ended the handshake"},
 	{OtherAlert, []string{"remote error: tls"}, "the client ended the handshake"},
-	{PlainHTTP, []string{"client sent an HTTP request to an HTTPS server"}, "the client sent plain HTTP to a TLS port"},
+	{PlainHTTP, []string{"client sent an HTTP request to an HTTPS server"},
+		"the client sent plain HTTP to a TLS port"},
 	{NotTLS, []string{"first record does not look like a TLS handshake"}, "the client does not speak TLS"},
 	// OpenSSL sends its alert unencrypted if it has no keys yet; crypto/tls then expects an encrypted record.
 	{UnreadableAlert, []string{"local error: tls: bad record MAC"},
@@ -68,8 +69,8 @@ func Recognize(text string) Kind {
 	return kind
 }
 
-// Explain returns the text of a server's handshake error after a description of its cause: "CAUSE (TEXT)". It returns an
-// unknown text unchanged.
+// Explain returns the text of a server's handshake error after a description of its cause: "CAUSE (TEXT)". It returns
+// an unknown text unchanged.
 func Explain(text string) string {
 	if _, cause := find(text); cause != "" {
 		return fmt.Sprintf("%s (%s)", cause, text)

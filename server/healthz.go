@@ -1,0 +1,52 @@
+package server
+
+import (
+	"context"
+	"net/http"
+	"time"
+
+	"go.uber.org/zap"
+	"k8s.io/apimachinery/pkg/util/wait"
+	"k8s.io/apiserver/pkg/server/healthz"
+)
+
+// installHealthz serves /healthz and one path for each check: the checks of a kubelet's server, and the one that its
+// container manager adds on Linux. All checks succeed always: a stand-in has no pod workers and no devices.
+func installHealthz(r *router) {
+	r.buckets["healthz"] = false
+	well := func(*http.Request) error { return nil }
+	healthz.InstallHandler(r, healthz.PingHealthz, healthz.LogHealthz,
+		healthz.NamedCheck("syncloop", well), healthz.NamedCheck("device-plugin", well))
+}
+
+// healthzRetry is how long a kubelet waits before it tries again to open healthzPort.
+const healthzRetry = 5 * time.Second
+
+// serveHealthz serves /healthz in plain HTTP on healthzPort until ctx is done. It has only the check "ping". If the
+// port cannot be opened, it logs a warning and tries again, as a kubelet does; the Server does not stop. (kubelet:
+// cmd/kubelet/app/server.go, run)
+func (s *Server) serveHealthz(ctx context.Context) {
+	kubelet := &s.config.Kubelet
+	if kubelet.HealthzPort == nil || *kubelet.HealthzPort <= 0 {
+		return
+	}
+	handler := http.NewServeMux()
+	healthz.InstallHandler(handler)
+	wait.UntilWithContext(ctx, func(ctx context.Context) {
+		listener, err := listen(kubelet.HealthzBindAddress, *kubelet.HealthzPort, "healthzPort")
+		if err != nil {
+			s.logger.Warn("cannot serve /healthz on healthzPort: "+err.Error(),
+				zap.Duration("retryAfter", healthzRetry))
+			return
+		}
+		server := &http.Server{Handler: handler, ErrorLog: s.errorLog(), ReadHeaderTimeout: readHeaderTimeout}
+		stop := context.AfterFunc(ctx, func() { server.Close() })
+		defer stop()
+		if err := server.Serve(listener); ctx.Err() == nil {
+			s.logger.Warn("the server of /healthz has failed", zap.Error(err))
+		}
+	}, healthzRetry)
+}
+
+// readHeaderTimeout limits how long a client of healthzPort can hold a connection without a request.
+const readHeaderTimeout = time.Minute
