@@ -46,7 +46,7 @@ func TestKubectlErrorsAreRecognized(t *testing.T) {
 			for _, f := range d.Findings {
 				found = append(found, fmt.Sprintf("%s: %q", f.ID, f.Found))
 			}
-			t.Errorf("kubectl %q: status %d\n%s%sis recognised as %q, want %s", args, got.Status, got.Stdout, got.Stderr,
+			t.Errorf("kubectl %q: status %d\n%s%sis recognized as %q, want %s", args, got.Status, got.Stdout, got.Stderr,
 				found, id)
 		}
 		return got.Stdout + got.Stderr

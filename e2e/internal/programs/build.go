@@ -40,18 +40,34 @@ var Modules = map[string]string{
 	"reference":               "./reference",
 }
 
+// program is a program of this run.
+type program struct {
+	sync.Mutex        // held while the program is built
+	path       string // empty until it is built
+}
+
 var (
-	built   = map[string]string{}
+	built   = map[string]*program{}
 	builtMu sync.Mutex
 )
+
+func programNamed(name string) *program {
+	builtMu.Lock()
+	defer builtMu.Unlock()
+	if built[name] == nil {
+		built[name] = &program{}
+	}
+	return built[name]
+}
 
 // Path returns the file of a program, and builds it first if the cache has none for the current sources.
 func Path(t testing.TB, name string) string {
 	t.Helper()
-	builtMu.Lock()
-	defer builtMu.Unlock()
-	if path, there := built[name]; there {
-		return path
+	p := programNamed(name)
+	p.Lock()
+	defer p.Unlock()
+	if p.path != "" {
+		return p.path
 	}
 	build := cached
 	if name == JumpingClock {
@@ -61,7 +77,7 @@ func Path(t testing.TB, name string) string {
 	if err != nil {
 		t.Fatalf("%s: %v", name, err)
 	}
-	built[name] = path
+	p.path = path
 	return path
 }
 
@@ -70,9 +86,10 @@ func Replace(t *testing.T, name, path string) {
 	t.Helper()
 	before := Path(t, name)
 	set := func(path string) {
-		builtMu.Lock()
-		defer builtMu.Unlock()
-		built[name] = path
+		p := programNamed(name)
+		p.Lock()
+		defer p.Unlock()
+		p.path = path
 	}
 	set(path)
 	t.Cleanup(func() { set(before) })
