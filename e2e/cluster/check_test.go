@@ -96,7 +96,7 @@ func TestCheckPasses(t *testing.T) {
 	}
 	for _, part := range []string{"PRIVATE KEY", "Bearer "} {
 		if strings.Contains(got.Stdout+got.Stderr, part) {
-			t.Errorf("%q is in what was printed", part)
+			t.Errorf("%q is in the output", part)
 		}
 	}
 }

@@ -179,7 +179,7 @@ func TestSelfSignedByDefault(t *testing.T) {
 	expect.NoError(t, first.Stop())
 	kubelet.Start(t, plane, kubelet.Options{CertDir: certDir, Port: first.Port})
 	if expect.File(t, cert)+expect.File(t, key) != before {
-		t.Error("the next start made another certificate")
+		t.Error("the restarted kubelet wrote another certificate")
 	}
 	plane.LogsPrinted(t)
 }

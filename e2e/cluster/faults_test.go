@@ -123,7 +123,7 @@ func TestKubectlErrorsOfFaults(t *testing.T) {
 	}
 	for _, kind := range faults.Kinds() {
 		if !kinds[kind.Name] {
-			t.Errorf("docs/faults.md does not tell of %s", kind.Name)
+			t.Errorf("docs/faults.md does not describe %s", kind.Name)
 		}
 	}
 }

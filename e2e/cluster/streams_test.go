@@ -80,7 +80,7 @@ func overEachPath(t *testing.T, pods []sample.Pod, test func(*testing.T, *stream
 			metrics := s.kubelet.Get(t, "/metrics", adminOfKubelets(t, plane)).Body
 			if translated := strings.Contains(metrics,
 				"\nkubelet_websocket_streaming_requests_total{"); translated != path.translated {
-				t.Errorf("the kubelet has translated a WebSocket: %v, want %v", translated, path.translated)
+				t.Errorf("the kubelet translated a WebSocket: %v, want %v", translated, path.translated)
 			}
 		})
 	}
@@ -96,7 +96,7 @@ func declare(t testing.TB, c *controlplane.Plane, node string, features ...strin
 	object, err = nodes.UpdateStatus(context.Background(), object, metav1.UpdateOptions{})
 	expect.NoError(t, err)
 	if len(object.Status.DeclaredFeatures) != len(features) {
-		t.Fatalf("the apiserver keeps %q of the declared features", object.Status.DeclaredFeatures)
+		t.Fatalf("kube-apiserver kept %q of the declared features", object.Status.DeclaredFeatures)
 	}
 }
 
@@ -274,7 +274,7 @@ func TestKubectlCopy(t *testing.T) {
 			}
 		}
 		if expect.File(t, filepath.Join(back, "file.txt")) != text {
-			t.Error("what came back is not what was given")
+			t.Error("the copied file differs")
 		}
 		if got := s.kubectl(t, "", "exec", "nginx", "--", "wc", "-l",
 			"/tmp/given/file.txt"); got.Stdout != "10000 /tmp/given/file.txt\n" {

@@ -176,7 +176,7 @@ func TestBootstrap(t *testing.T) {
 	first := plane.CertificateRequests(t, node, controlplane.ClientSigner)[0]
 	wantsRequest(t, first, node, "system:bootstrap:07401b", "client auth", "[]", "[]")
 	if leaf := controlplane.ReadCertificate(t, client); leaf.NotAfter.Sub(leaf.NotBefore) != life+5*time.Minute {
-		t.Errorf("the client certificate is good from %v to %v, want %v more than 5 minutes", leaf.NotBefore, leaf.NotAfter,
+		t.Errorf("the client certificate is valid from %v to %v, want %v and 5 minutes", leaf.NotBefore, leaf.NotAfter,
 			life)
 	}
 	kubeconfig, err := clientcmd.LoadFromFile(filepath.Join(g.Dir, "kubelet.conf"))
@@ -219,7 +219,7 @@ func TestBootstrap(t *testing.T) {
 	b.current(t, "server", server)
 	expect.Eventually(t, time.Minute, "kubectl logs", func() string { return logs().Stderr })
 	if log := b.Out.String(); strings.Contains(log, "f395accd246ae52d") || strings.Contains(log, "PRIVATE KEY") {
-		t.Error("the log has a secret")
+		t.Error("the log contains a secret")
 	}
 }
 
@@ -346,7 +346,7 @@ func TestBootstrapAfterExpiry(t *testing.T) {
 	expect.NoError(t, os.Symlink(old, link))
 	b.start(t)
 	if again := b.current(t, "client", old); again == good {
-		t.Error("the certificate of before is used again")
+		t.Error("the node uses the previous certificate again")
 	}
 	b.awaitLog(t, "the client certificate expired at ")
 	if _, err := os.Stat(old); err != nil {
@@ -424,7 +424,7 @@ func TestBootstrapManyNodes(t *testing.T) {
 	for _, name := range all {
 		if n, m := len(plane.CertificateRequests(t, name, controlplane.ClientSigner)),
 			len(plane.CertificateRequests(t, name, controlplane.ServingSigner)); n != 1 || m != 1 {
-			t.Errorf("%s has asked for %d client certificates and %d serving certificates", name, n, m)
+			t.Errorf("%s requested %d client certificates and %d serving certificates", name, n, m)
 		}
 	}
 }

@@ -27,7 +27,7 @@ func (b *bootstrapped) jump(t testing.TB, ahead time.Duration) {
 	expect.NoError(t, b.Cmd.Process.Signal(syscall.SIGUSR1))
 	expect.Eventually(t, time.Minute, "the clock jumps", func() string {
 		if _, err := os.Stat(file); !errors.Is(err, fs.ErrNotExist) {
-			return fmt.Sprint("it is asked to: ", err)
+			return fmt.Sprint("not yet: ", err)
 		}
 		return ""
 	})
@@ -68,11 +68,11 @@ func TestNodeReplacesCertificatesAfterClockJump(t *testing.T) {
 	expect.NoError(t, signer.Stop())
 	plane.StartControllerManager(t, controlplane.CertificateControllers, 2*time.Hour)
 	b.jump(t, time.Hour)
-	at := fmt.Sprintf("127.0.0.1:%d", plane.AwaitNode(t, node, "is there",
+	at := fmt.Sprintf("127.0.0.1:%d", plane.AwaitNode(t, node, "exists",
 		func(*v1.Node) string { return "" }).Status.DaemonEndpoints.KubeletEndpoint.Port)
 	if _, err := tls.Dial("tcp", at, &tls.Config{InsecureSkipVerify: true}); err == nil ||
 		!strings.Contains(err.Error(), "tls: internal error") {
-		t.Errorf("a handshake when the serving certificate has expired: %v", err)
+		t.Errorf("handshake after the serving certificate has expired: %v", err)
 	}
 	b.awaitLog(t, "the clock has jumped")
 	b.current(t, "client", client)

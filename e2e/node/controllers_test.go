@@ -60,7 +60,7 @@ func TestNodeWithControllers(t *testing.T) {
 
 	way.set(true, false)
 	way.cut()
-	plane.AwaitNode(t, n.name, "is taken for dead", controlplane.ReadyIs(v1.ConditionUnknown))
+	plane.AwaitNode(t, n.name, "is marked as failed", controlplane.ReadyIs(v1.ConditionUnknown))
 	plane.AwaitPod(t, "stays", "is not Ready", podReadyIs(v1.ConditionFalse))
 	plane.KubectlPrints(t, nil, "delete", "pod", "goes", "--wait=false")
 	plane.CreatePod(t, controlplane.BoundTo(n.name, "new"))

@@ -126,7 +126,7 @@ func measureFleet(t *testing.T, nodes int, rest time.Duration, begin func(*testi
 	expect.Eventually(t, patience, "all pods are gone", func() string { return lack(r.counts.allPods(), 0) })
 	f.podsGone = time.Since(began)
 	if lost := nodes - r.counts.readyNodes(); lost != 0 {
-		t.Errorf("%d nodes are not Ready any more", lost)
+		t.Errorf("%d nodes are no longer Ready", lost)
 	}
 	return f
 }

@@ -163,7 +163,7 @@ func TestNodeJoins(t *testing.T) {
 		t.Errorf("capacity %v, allocatable %v", node.Status.Capacity, node.Status.Allocatable)
 	}
 	plane.KubectlPrints(t, []string{"node-1   Ready", "v1.37.2+fauxlet"}, "get", "nodes")
-	expect.Eventually(t, time.Minute, "its Lease is renewed and goes with it", func() string {
+	expect.Eventually(t, time.Minute, "its Lease is renewed and owned by the Node", func() string {
 		lease, err := plane.Client.CoordinationV1().Leases("kube-node-lease").Get(context.Background(), n.name,
 			metav1.GetOptions{})
 		if err != nil {
@@ -207,7 +207,7 @@ func TestNodeDeregisters(t *testing.T) {
 	n.halt(t)
 	if _, err := plane.Client.CoreV1().Nodes().Get(context.Background(), n.name,
 		metav1.GetOptions{}); !apierrors.IsNotFound(err) {
-		t.Errorf("the Node is left: %v", err)
+		t.Errorf("the Node still exists: %v", err)
 	}
 }
 
@@ -233,14 +233,14 @@ func TestNodeKeepsPodsAfterRestart(t *testing.T) {
 	plane.AwaitNoPod(t, "goes")
 	plane.AwaitPod(t, "new", "runs", controlplane.PhaseIs(v1.PodRunning))
 	for _, name := range []string{"stays", "another"} {
-		after := plane.AwaitPod(t, name, "runs still", controlplane.PhaseIs(v1.PodRunning))
+		after := plane.AwaitPod(t, name, "still runs", controlplane.PhaseIs(v1.PodRunning))
 		if after.UID != before[name].UID || !equality.Semantic.DeepEqual(after.Status, before[name].Status) {
-			t.Errorf("%s is another now:\nbefore %+v\nafter  %+v", name, before[name].Status, after.Status)
+			t.Errorf("%s has changed:\nbefore %+v\nafter  %+v", name, before[name].Status, after.Status)
 		}
 	}
 	if node := plane.AwaitNode(t, n.name, "is Ready again",
 		controlplane.ReadyIs(v1.ConditionTrue)); node.UID != firstNode.UID {
-		t.Error("it is another Node now")
+		t.Error("the Node was replaced")
 	}
 	plane.KubectlPrints(t, []string{"HTTP/1.1"}, "logs", "stays", "--tail=1")
 	ips := map[string]string{}
@@ -255,7 +255,7 @@ func TestNodeKeepsPodsAfterRestart(t *testing.T) {
 	n.halt(t)
 	plane.AwaitNode(t, n.name, "is not ready", controlplane.ReadyIs(v1.ConditionFalse))
 	n.start(t)
-	plane.AwaitNode(t, n.name, "is Ready once more", controlplane.ReadyIs(v1.ConditionTrue))
+	plane.AwaitNode(t, n.name, "is Ready again", controlplane.ReadyIs(v1.ConditionTrue))
 }
 
 // TestNodeScenario checks that pods behave as a scenario describes by name or by pattern. The scenario's own pods
@@ -301,7 +301,7 @@ containers:
 		}
 		return fmt.Sprint(pod.Status)
 	})
-	plane.AwaitPod(t, "broken-2", "is in its back-off", func(pod *v1.Pod) string {
+	plane.AwaitPod(t, "broken-2", "is in CrashLoopBackOff", func(pod *v1.Pod) string {
 		if s := pod.Status.ContainerStatuses; len(s) == 1 && s[0].RestartCount > 0 && s[0].State.Waiting != nil &&
 			s[0].State.Waiting.Reason == "CrashLoopBackOff" {
 			return ""
@@ -312,7 +312,7 @@ containers:
 
 	// A deleted mirror pod comes back. The mirror pod of a removed static pod is deleted.
 	plane.KubectlPrints(t, nil, "delete", "pod", "agent-node-1", "--wait=false")
-	plane.AwaitPod(t, "agent-node-1", "is there again", func(pod *v1.Pod) string {
+	plane.AwaitPod(t, "agent-node-1", "exists again", func(pod *v1.Pod) string {
 		if pod.UID == mirror.UID || pod.Status.Phase != v1.PodRunning {
 			return "it is the one of before, or does not run yet"
 		}

@@ -45,7 +45,7 @@ func TestManyNodes(t *testing.T) {
 	plane := controlplane.Shared(t, controlplane.ForNodes)
 	ctx := context.Background()
 	plane.Apply(t, onlyMany1)
-	expect.Eventually(t, time.Minute, "the role holds", func() string {
+	expect.Eventually(t, time.Minute, "the role is granted", func() string {
 		if got := plane.Kubectl(t, "auth", "can-i", "get", "nodes/many-1", "--subresource=proxy",
 			"--as=kubelet-client"); got.Status != 0 {
 			return got.Stdout + got.Stderr
@@ -129,17 +129,17 @@ func TestManyNodes(t *testing.T) {
 	are("many-0", "many-1")
 	if _, err := http.Get("https://" + gone + "/healthz"); err == nil ||
 		!strings.Contains(err.Error(), "connection refused") {
-		t.Errorf("the port of a node that is gone: %v", err)
+		t.Errorf("the port of a removed node: %v", err)
 	}
 	for _, name := range []string{"many-2", "many-3", "many-4"} {
 		if _, err := plane.Client.CoreV1().Nodes().Get(ctx, name, metav1.GetOptions{}); !apierrors.IsNotFound(err) {
-			t.Errorf("Node %s is left: %v", name, err)
+			t.Errorf("Node %s still exists: %v", name, err)
 		}
 	}
 	plane.KubectlPrints(t, []string{"HTTP/1.1"}, "logs", "web-many-1", "--tail=1")
 
 	n.halt(t)
 	if left := ready(); len(left) > 0 {
-		t.Errorf("nodes are left: %v", left)
+		t.Errorf("nodes still exist: %v", left)
 	}
 }

@@ -43,7 +43,7 @@ func (n *joined) works(t testing.TB, name string) {
 // awaitLog waits until the log has some text count times after the byte from.
 func (n *joined) awaitLog(t testing.TB, words string, count, from int) {
 	t.Helper()
-	expect.Eventually(t, 3*time.Minute, "fauxlet says "+words, func() string {
+	expect.Eventually(t, 3*time.Minute, "fauxlet logs "+words, func() string {
 		if got := strings.Count(n.Out.String()[from:], words); got < count {
 			return fmt.Sprintf("%d times, want %d", got, count)
 		}
@@ -95,7 +95,7 @@ func TestNodeRecoversFromOutages(t *testing.T) {
 		}},
 		{"etcd is started again", func(t *testing.T) {
 			plane.Etcd.Restart(t)
-			expect.Eventually(t, time.Minute, "the apiserver has its etcd again", func() string {
+			expect.Eventually(t, time.Minute, "kube-apiserver reaches etcd again", func() string {
 				_, err := plane.Client.CoreV1().Nodes().Get(context.Background(), n.name, metav1.GetOptions{})
 				if err != nil {
 					return err.Error()
@@ -178,7 +178,7 @@ func TestNodeChurn(t *testing.T) {
 	client.Pair, err = plane.PKI.CA.Client("admin", []string{"system:masters"})
 	expect.NoError(t, err)
 	k := &kubelet.Kubelet{Secure: n.open.Secure}
-	expect.Eventually(t, time.Minute, "the node has none", func() string {
+	expect.Eventually(t, time.Minute, "the node has no such pods", func() string {
 		got := k.Get(t, "/pods", client)
 		if got.Status != 200 || strings.Contains(got.Body, "churn-") {
 			return fmt.Sprintf("%d %.300s", got.Status, got.Body)
@@ -201,13 +201,13 @@ func TestDeletedNodeStaysDeletedUntilRestart(t *testing.T) {
 	n.awaitLog(t, "Error updating node status, will retry", 10, 0)
 	if _, err := plane.Client.CoreV1().Nodes().Get(context.Background(), n.name,
 		metav1.GetOptions{}); !apierrors.IsNotFound(err) {
-		t.Errorf("it is there again: %v", err)
+		t.Errorf("it exists again: %v", err)
 	}
 	n.halt(t)
 	n.start(t)
 	if again := plane.AwaitNode(t, n.name, "is Ready again",
 		controlplane.ReadyIs(v1.ConditionTrue)); again.UID == first.UID {
-		t.Error("it is the same Node")
+		t.Error("the Node was not replaced")
 	}
 }
 

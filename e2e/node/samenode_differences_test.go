@@ -264,7 +264,7 @@ func (c *comparer) unmet(t testing.TB) {
 	for i, d := range sameNodeDifferences {
 		for _, pattern := range d.paths {
 			if !c.met[place(i, pattern)] {
-				t.Errorf("%s %s: the kubelet's %s and fauxlet's %s are not seen any more; take it out of sameNodeDifferences",
+				t.Errorf("%s %s: the kubelet's %s and fauxlet's %s no longer occur; remove the entry from sameNodeDifferences",
 					d.what, pattern, d.hollow, d.fauxlet)
 			}
 		}

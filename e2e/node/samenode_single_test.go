@@ -11,9 +11,9 @@ import (
 	"fauxlet/e2e/internal/expect"
 )
 
-// lonely are pods in which a stand-in is no kubelet, and so they are compared alone: each by what there is to see of
-// it, or why there is nothing yet.
-var lonely = []struct {
+// single are pods for which a stand-in differs from a kubelet by design. Each is compared alone, by a few of its
+// properties. seen returns nil while there is nothing to compare.
+var single = []struct {
 	what string
 	spec v1.PodSpec
 	seen func(*v1.Pod) map[string]any
@@ -46,13 +46,13 @@ var lonely = []struct {
 	},
 }
 
-// failing passes an hour after the start of its container. (package hollow)
+// failing succeeds an hour after its container starts. (program hollow)
 var failing = v1.ProbeHandler{Exec: &v1.ExecAction{Command: []string{"1h"}}}
 
-// alone compares what becomes of the lonely.
-func (s *sameNode) alone(t *testing.T) {
-	for i, l := range lonely {
-		name := fmt.Sprint("lonely-", i)
+// singlePods compares these pods.
+func (s *sameNode) singlePods(t *testing.T) {
+	for i, l := range single {
+		name := fmt.Sprint("single-", i)
 		for _, side := range sides {
 			lone := shape{name: name, spec: l.spec}
 			_, err := s.plane.Client.CoreV1().Pods(side).Create(context.Background(), lone.pod(t, side, side),
@@ -66,7 +66,7 @@ func (s *sameNode) alone(t *testing.T) {
 			}
 			is := l.seen(pod)
 			if is == nil {
-				return nil, fmt.Errorf("there is nothing to see yet: %+v", pod.Status)
+				return nil, fmt.Errorf("no result yet: %+v", pod.Status)
 			}
 			return is, nil
 		})

@@ -32,7 +32,7 @@ const (
 	defaultSeed = 1
 )
 
-// sides are the two nodes, each with a namespace of its name for its pods.
+// sides are the two nodes. The pods of each are in a namespace of the same name.
 var sides = [2]string{"side-hollow", "side-fauxlet"}
 
 // sameNode is a kubelet of Kubernetes' own code and a stand-in in one cluster, with the same pods.
@@ -45,12 +45,13 @@ type sameNode struct {
 	histories *histories
 }
 
-// journey is that of the pods of one shape.
+// journey is the history of the two pods of one shape.
 type journey struct {
 	*shape
-	// changed is since when they are as they are to be after a change, or need none; deleted since when they are to go.
+	// changed is when the pods had their last change, or since when they need none. deleted is when they were
+	// deleted.
 	changed, deleted time.Time
-	problems         []string // with them as they are now
+	problems         []string // of their present state
 }
 
 // TestSameNode runs fauxlet beside a kubelet of Kubernetes' own code (program hollow) with the same pods. It compares
@@ -75,7 +76,7 @@ func TestSameNode(t *testing.T) {
 		}
 	}
 	s.objects(t)
-	s.alone(t)
+	s.singlePods(t)
 	s.travel(t)
 	s.conduct(t)
 	s.stop(t)
@@ -84,7 +85,7 @@ func TestSameNode(t *testing.T) {
 	}
 }
 
-// start starts both nodes, and waits until they are Ready.
+// start starts both nodes and waits until they are Ready.
 func (s *sameNode) start(t *testing.T) {
 	ctx := context.Background()
 	for _, side := range sides {
@@ -107,7 +108,7 @@ spec: {containers: [{name: agent, image: "example.com/agent:1"}]}
 	s.hollow = startHollow(t, s.plane, sides[0], append(both, "--pod-manifest-path", static)...)
 	settings := kubelet.ServingCertificate(t)
 	settings["staticPodPath"] = static
-	// What the kubelet finds of its machine.
+	// The resources that the kubelet finds on its machine.
 	machine := []string{"--capacity", "cpu=1,memory=3840Mi,ephemeral-storage=0"}
 	s.fauxlet = join(t, s.plane, joinOptions{name: sides[1], settings: settings, scenario: s.scenario(t),
 		args: append(both, machine...)})
@@ -132,7 +133,7 @@ spec: {containers: [{name: agent, image: "example.com/agent:1"}]}
 	}
 }
 
-// scenario says to fauxlet what the variables of the containers say to the other.
+// scenario returns a scenario for fauxlet with the lives that hollow reads from variables of the containers.
 func (s *sameNode) scenario(t *testing.T) string {
 	t.Helper()
 	type entry struct {
@@ -152,7 +153,7 @@ func (s *sameNode) scenario(t *testing.T) string {
 	return string(text)
 }
 
-// compare compares an object of one side with that of the other.
+// compare compares an object of one side with the same object of the other.
 func (s *sameNode) compare(t *testing.T, what string, from func(side int) (any, error)) {
 	t.Helper()
 	var all [2]flat
@@ -173,13 +174,13 @@ func (s *sameNode) compare(t *testing.T, what string, from func(side int) (any, 
 	s.meet(known)
 }
 
-// objects compares what there is beside pods.
+// objects compares the objects other than pods.
 func (s *sameNode) objects(t *testing.T) {
 	ctx := context.Background()
 	s.compare(t, "Node", func(side int) (any, error) {
 		node, err := s.plane.Client.CoreV1().Nodes().Get(ctx, sides[side], metav1.GetOptions{})
 		if err == nil {
-			node.Status.Images = nil // they come with pods, and are compared when the node stops
+			node.Status.Images = nil // images come with pods; they are compared when the node stops
 		}
 		return node, err
 	})
@@ -190,7 +191,7 @@ func (s *sameNode) objects(t *testing.T) {
 		all, err := s.plane.Client.StorageV1().CSINodes().List(ctx,
 			metav1.ListOptions{FieldSelector: "metadata.name=" + sides[side]})
 		if err == nil && len(all.Items) == 0 && side == 0 {
-			err = fmt.Errorf("it is not there yet")
+			err = fmt.Errorf("it does not exist yet")
 		}
 		if err != nil {
 			return nil, err
@@ -206,7 +207,7 @@ func (s *sameNode) objects(t *testing.T) {
 			return nil, fmt.Errorf("its phase is %s", pod.Status.Phase)
 		}
 		pod.Status.PodIP, pod.Status.PodIPs = "(pod's address)", nil
-		hash := pod.Annotations["kubernetes.io/config.hash"] // in which is the node's name
+		hash := pod.Annotations["kubernetes.io/config.hash"] // depends on the node's name
 		for name, value := range pod.Annotations {
 			pod.Annotations[name] = strings.ReplaceAll(value, hash, fmt.Sprintf("(hash of %d digits)", len(hash)))
 		}
@@ -217,12 +218,11 @@ func (s *sameNode) objects(t *testing.T) {
 	})
 }
 
-// restful is how long two pods must have been the same to be at rest: longer than any container runs or waits that is
-// not at rest but in a long back-off.
+// restful is how long two pods must have been the same to count as settled. No container runs or waits that long
+// before it settles, except in a long back-off.
 const restful = 13 * time.Second
 
-// travel takes all pods to where they rest, changes them there, and deletes them, and compares what they went
-// through.
+// travel lets all pods settle, changes them, deletes them, and compares their histories.
 func (s *sameNode) travel(t *testing.T) {
 	done := map[*journey]bool{}
 	_ = expect.Within(2*time.Minute, func() string {
@@ -244,7 +244,7 @@ func (s *sameNode) travel(t *testing.T) {
 	}
 }
 
-// step takes the pods of a shape on, as far as they are; true: they are gone.
+// step advances the pods of a shape as far as their state allows, and reports whether they are gone.
 func (s *sameNode) step(t *testing.T, j *journey) (gone bool) {
 	var now [2]flat
 	for i, side := range sides {
@@ -290,8 +290,8 @@ func (s *sameNode) delete(t *testing.T, j *journey, grace *int64) {
 	}
 }
 
-// change meets the conditions that a pod waits for, or debugs it where it is to be debugged; false: there is nothing
-// to change.
+// change sets the conditions that a pod waits for, or adds an ephemeral container. It reports whether there was
+// anything to change.
 func (s *sameNode) change(t *testing.T, j *journey) bool {
 	ctx := context.Background()
 	for _, side := range sides {
@@ -333,7 +333,7 @@ func (s *sameNode) compareJourney(t *testing.T, j *journey) {
 		inShort(hollow), inShort(fauxlet))
 }
 
-// conduct compares what can be said of all pods together.
+// conduct compares properties of all pods together.
 func (s *sameNode) conduct(t *testing.T) {
 	s.compare(t, "conduct", func(side int) (any, error) {
 		is := map[string]string{}
@@ -373,7 +373,7 @@ func anyCreated(s *v1.PodStatus) bool {
 		func(c v1.ContainerStatus) bool { return c.ContainerID != "" })
 }
 
-// stop stops both nodes, and compares what they leave.
+// stop stops both nodes and compares what they leave.
 func (s *sameNode) stop(t *testing.T) {
 	expect.NoError(t, s.hollow.Stop())
 	s.fauxlet.halt(t)

@@ -34,7 +34,7 @@ import (
 	"fauxlet/testcerts"
 )
 
-// nodeClient is a client with a node's own credential.
+// nodeClient returns a client with a node's own certificate.
 func nodeClient(t testing.TB, c *controlplane.Plane, node string) *kubernetes.Clientset {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "kubeconfig")
@@ -46,7 +46,7 @@ func nodeClient(t testing.TB, c *controlplane.Plane, node string) *kubernetes.Cl
 	return client
 }
 
-// forget removes a node's requests.
+// forget deletes a node's certificate requests.
 func forget(t testing.TB, c *controlplane.Plane, node string) {
 	for _, signer := range []string{controlplane.ClientSigner, controlplane.ServingSigner} {
 		for _, request := range c.CertificateRequests(t, node, signer) {
@@ -56,7 +56,7 @@ func forget(t testing.TB, c *controlplane.Plane, node string) {
 	}
 }
 
-// approve approves one, and waits until it is issued.
+// approve approves a request and waits until its certificate is issued.
 func approve(t testing.TB, c *controlplane.Plane, name string) {
 	t.Helper()
 	c.KubectlPrints(t, []string{"approved"}, "certificate", "approve", name)
@@ -73,8 +73,8 @@ func approve(t testing.TB, c *controlplane.Plane, name string) {
 	})
 }
 
-// TestServingCertificateFollowsAddresses: a node that gets an address asks anew, and serves on with what it has until
-// that is approved. One that was denied asks again.
+// TestServingCertificateFollowsAddresses gives a node another address. The node requests a new serving certificate
+// and serves the old one until the request is approved. After a denial it sends another request.
 func TestServingCertificateFollowsAddresses(t *testing.T) {
 	t.Parallel()
 	plane := bootstrapPlane(t)
@@ -120,8 +120,8 @@ func TestServingCertificateFollowsAddresses(t *testing.T) {
 	serves("127.0.0.2")
 }
 
-// TestNodeFollowsRotatedCA: the cluster's CA is another from the next certificates on, and the node goes on, with its
-// pods, by those.
+// TestNodeFollowsRotatedCA replaces the signer's CA. The node continues with its pods and with certificates of the
+// new CA.
 func TestNodeFollowsRotatedCA(t *testing.T) {
 	t.Parallel()
 	programs.Slow(t)
@@ -134,7 +134,8 @@ func TestNodeFollowsRotatedCA(t *testing.T) {
 		append(slices.Clone(p.CA.CertPEM()), next.CertPEM()...), 0o644))
 	plane := controlplane.New(t, slices.Concat(bootstrapping,
 		[]string{"--client-ca-file=both.crt", "--kubelet-certificate-authority=both.crt"}))
-	// Certificates that are good for less than 86 seconds are due at once, since they are dated five minutes back.
+	// The signer dates certificates back by five minutes, so that rotation of certificates valid for less than 86
+	// seconds is due at once.
 	const life = time.Minute
 	signer := plane.StartControllerManager(t, controlplane.CertificateControllers, life)
 	for group, role := range map[string]string{"system:bootstrappers": "nodeclient", "system:nodes": "selfnodeclient"} {
@@ -145,8 +146,8 @@ func TestNodeFollowsRotatedCA(t *testing.T) {
 
 	b := startBootstrapNode(t, plane, "lasting", "auto", true)
 	n := &joined{name: b.name, plane: plane}
-	// goesBy wants both certificates to be of a CA, the apiserver to take the one and be content with the other.
-	goesBy := func(issuer string) {
+	// uses waits until both certificates come from an issuer and kube-apiserver and the node accept each other.
+	uses := func(issuer string) {
 		t.Helper()
 		approve(t, plane, plane.PendingRequest(t, b.name, controlplane.ServingSigner).Name)
 		for _, kind := range []string{"client", "server"} {
@@ -163,12 +164,12 @@ func TestNodeFollowsRotatedCA(t *testing.T) {
 	}
 	plane.CreatePod(t, controlplane.BoundTo(b.name, "stays"))
 	before := plane.AwaitPod(t, "stays", "runs", controlplane.PhaseIs(v1.PodRunning))
-	goesBy("kubernetes")
+	uses("kubernetes")
 	expect.NoError(t, signer.Stop())
 	plane.StartControllerManager(t, controlplane.CertificateControllers, life,
 		"--cluster-signing-cert-file="+filepath.Join(p.Dir, "next.crt"),
 		"--cluster-signing-key-file="+filepath.Join(p.Dir, "next.key"))
-	goesBy("kubernetes-next")
+	uses("kubernetes-next")
 	plane.RunsStill(t, before)
 }
 
@@ -192,7 +193,7 @@ type identityFacts struct {
 
 var digits = regexp.MustCompile(`\d{4}(-\d\d){5}`)
 
-// factsOf gathers them, with what differs by chance taken out.
+// factsOf returns the facts of a node, without random parts.
 func factsOf(t testing.TB, c *controlplane.Plane, node, signer, dir string) identityFacts {
 	t.Helper()
 	var f identityFacts
@@ -224,8 +225,8 @@ func factsOf(t testing.TB, c *controlplane.Plane, node, signer, dir string) iden
 	return f
 }
 
-// TestCertificateRequestsMatchKubelet has the kubelet's own code and ours get the same certificates, one after the
-// other, and compares the requests, the files, the kubeconfig and the metrics.
+// TestCertificateRequestsMatchKubelet lets the kubelet's own code and fauxlet obtain the same certificates, one after
+// the other. It compares the requests, the files, the kubeconfig and the metrics.
 func TestCertificateRequestsMatchKubelet(t *testing.T) {
 	t.Parallel()
 	programs.Slow(t)
@@ -244,8 +245,8 @@ func TestCertificateRequestsMatchKubelet(t *testing.T) {
 			{Type: "Other", Address: "192.0.2.78"}, {Type: v1.NodeHostName, Address: "alike"},
 		}
 	}
-	// One key for both: the request's name is a digest of it.
-	pair, err := plane.PKI.CA.Client("whose key is used", nil)
+	// Both use the same key, because the request's name is its digest.
+	pair, err := plane.PKI.CA.Client("shared key", nil)
 	expect.NoError(t, err)
 	sameKey := func(dir string) {
 		expect.NoError(t, os.Mkdir(filepath.Join(dir, "pki"), 0o755))
@@ -259,7 +260,7 @@ func TestCertificateRequestsMatchKubelet(t *testing.T) {
 			if err != nil {
 				return err
 			}
-			return connection.Await(ctx) // where certificates are rotated, the first comes after it
+			return connection.Await(ctx) // with rotation the first certificate comes after this
 		}
 	}
 	var serving *nodeidentity.Serving
@@ -347,7 +348,7 @@ func TestCertificateRequestsMatchKubelet(t *testing.T) {
 	}
 }
 
-// described says what there is to say of each metric but its value.
+// described describes each metric except its value.
 func described(t testing.TB, gatherer compbasemetrics.Gatherer) map[string]string {
 	t.Helper()
 	families, err := gatherer.Gather()
@@ -363,7 +364,7 @@ func described(t testing.TB, gatherer compbasemetrics.Gatherer) map[string]strin
 	return all
 }
 
-// wait waits until it is so.
+// wait waits until a condition holds.
 func wait(ctx context.Context, so func() bool) error {
 	if problem := expect.Within(time.Minute, func() string {
 		if !so() && ctx.Err() == nil {

@@ -300,7 +300,7 @@ func TestDeployedPodsServeNodes(t *testing.T) {
 			granted, used := granted(t, manifest), used(t, plane, from)
 			for what := range used {
 				if !granted[what] {
-					t.Errorf("%+v is not in the manifests, and was allowed", what)
+					t.Errorf("%+v was allowed, but is not in the manifests", what)
 				}
 			}
 			for what := range granted {
@@ -486,11 +486,11 @@ func certificatesByBootstrap(t *testing.T, plane *controlplane.Plane, overlay st
 	tested(t, plane, r, nodes)
 	nodesSplit(t, plane, []*running{r}, count)
 	if used := used(t, plane, from); len(used) != 0 {
-		t.Errorf("the service account has asked for %v", used)
+		t.Errorf("the service account sent %v", used)
 	}
 	if _, err := plane.Client.RbacV1().ClusterRoles().Get(context.Background(), "fauxlet",
 		metav1.GetOptions{}); !apierrors.IsNotFound(err) {
-		t.Errorf("there is a role for it: %v", err)
+		t.Errorf("a role exists: %v", err)
 	}
 }
 
@@ -508,7 +508,7 @@ func approveServing(t testing.TB, c *controlplane.Plane, nodes int) {
 				pending = append(pending, request.Name)
 			}
 			if user := controlplane.ParseRequest(t, request).Subject.CommonName; request.Spec.Username != user {
-				t.Fatalf("%s asks for a certificate of %s", request.Spec.Username, user)
+				t.Fatalf("%s requests a certificate for %s", request.Spec.Username, user)
 			} else if len(request.Status.Certificate) != 0 {
 				issued[user] = true
 			}

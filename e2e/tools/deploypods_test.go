@@ -48,13 +48,13 @@ func runPod(t testing.TB, c *controlplane.Plane, name, ip string) *running {
 	}
 	container, security := r.pod.Spec.Containers[0], r.pod.Spec.SecurityContext
 	if readOnly := container.SecurityContext.ReadOnlyRootFilesystem; readOnly == nil || !*readOnly {
-		t.Error("the root file system may be written to")
+		t.Error("the root file system is writable")
 	}
 	root := t.TempDir()
 	expect.NoError(t, os.Link(programs.Path(t, "fauxlet"), filepath.Join(root, "fauxlet")))
 	for _, mount := range container.VolumeMounts {
 		if mount.SubPath != "" || mount.SubPathExpr != "" {
-			t.Fatalf("mount %s: this test knows no sub-paths", mount.Name)
+			t.Fatalf("mount %s: this test does not support subPath", mount.Name)
 		}
 		dir := filepath.Join(root, mount.MountPath)
 		expect.NoError(t, os.MkdirAll(dir, 0o755))
@@ -76,7 +76,7 @@ func runPod(t testing.TB, c *controlplane.Plane, name, ip string) *running {
 			case "status.podIP":
 				value = ip
 			default:
-				t.Fatalf("env %s: this test does not know %s", e.Name, path)
+				t.Fatalf("env %s: this test does not support %s", e.Name, path)
 			}
 		}
 		values[e.Name] = value
@@ -145,7 +145,7 @@ func fillVolume(t testing.TB, c *controlplane.Plane, pod *v1.Pod, name, dir stri
 	}
 	configMap := func(name string, items []v1.KeyToPath) {
 		var object *v1.ConfigMap
-		expect.Eventually(t, time.Minute, "there is a ConfigMap "+name, func() string {
+		expect.Eventually(t, time.Minute, "ConfigMap exists: "+name, func() string {
 			var err error
 			if object, err = c.Client.CoreV1().ConfigMaps(pod.Namespace).Get(ctx, name, metav1.GetOptions{}); err != nil {
 				return err.Error()
@@ -192,7 +192,7 @@ func fillVolume(t testing.TB, c *controlplane.Plane, pod *v1.Pod, name, dir stri
 				}
 			}
 		default:
-			t.Fatalf("volume %s: this test does not know its kind", name)
+			t.Fatalf("volume %s: this test does not support its kind", name)
 		}
 	}
 }

@@ -79,18 +79,18 @@ func TestMetricsServer(t *testing.T) {
 			cpu := got.Usage[v1.ResourceCPU]
 			// metrics-server computes in floating point.
 			if nanocores := cpu.ScaledValue(resource.Nano); nanocores < int64(rate)-1 || nanocores > int64(rate)+1 {
-				t.Errorf("%q uses %d nanocores, by the kubelet %d", name, nanocores, rate)
+				t.Errorf("%q uses %d nanocores, want the kubelet's %d", name, nanocores, rate)
 			}
 			if memory := got.Usage[v1.ResourceMemory]; uint64(memory.Value()) != now[name].memory {
-				t.Errorf("%q uses %d bytes, by the kubelet %d", name, memory.Value(), now[name].memory)
+				t.Errorf("%q uses %d bytes, want the kubelet's %d", name, memory.Value(), now[name].memory)
 			}
 		}
 		return ""
 	}
-	expect.Eventually(t, 12*podstats.Interval, "the metrics API tells of all that runs", read)
+	expect.Eventually(t, 12*podstats.Interval, "the metrics API lists everything that runs", read)
 
 	// kubectl prints rounded numbers. Both must come from the same measurement.
-	expect.Eventually(t, 3*podstats.Interval, "kubectl top between two equal measurements", func() string {
+	expect.Eventually(t, 3*podstats.Interval, "kubectl top prints one measurement", func() string {
 		if problem := read(); problem != "" {
 			return problem
 		}

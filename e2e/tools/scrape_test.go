@@ -293,7 +293,7 @@ func TestPrometheusScrapes(t *testing.T) {
 		return ""
 	})
 	// Prometheus reads the same from both endpoints, and its rates are those that the kubelet reports.
-	expect.Eventually(t, 5*podstats.Interval, "a rate of each", func() string {
+	expect.Eventually(t, 5*podstats.Interval, "each endpoint has a rate", func() string {
 		rates := map[string]string{}
 		for _, job := range []string{"token /metrics/cadvisor", "certificate /metrics/resource"} {
 			var result struct {

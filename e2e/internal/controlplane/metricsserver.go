@@ -99,7 +99,7 @@ func (c *Plane) StartMetricsServer(t testing.TB, token string, port int) {
 		}
 		p.LogOnFailure(t, 0)
 	})
-	expect.Eventually(t, time.Minute, "the apiserver finds the metrics-server", func() string {
+	expect.Eventually(t, time.Minute, "kube-apiserver reaches metrics-server", func() string {
 		got := c.Kubectl(t, "get", "apiservice", "v1beta1.metrics.k8s.io", "-o",
 			`jsonpath={.status.conditions[?(@.type=="Available")]}`)
 		if got.Status != 0 || !strings.Contains(got.Stdout, `"status":"True"`) {

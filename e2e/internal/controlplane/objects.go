@@ -179,9 +179,9 @@ func (c *Plane) PodsOf(t testing.TB, node string) map[string]types.UID {
 // RunsStill fails the test unless a pod is the same as before and runs in the same containers.
 func (c *Plane) RunsStill(t testing.TB, before *v1.Pod) {
 	t.Helper()
-	after := c.AwaitPod(t, before.Name, "runs still", PhaseIs(v1.PodRunning))
+	after := c.AwaitPod(t, before.Name, "still runs", PhaseIs(v1.PodRunning))
 	was, is := before.Status.ContainerStatuses[0], after.Status.ContainerStatuses[0]
 	if after.UID != before.UID || is.ContainerID != was.ContainerID || is.RestartCount != was.RestartCount {
-		t.Errorf("%s is another pod now: %+v, was %+v", before.Name, after.Status, before.Status)
+		t.Errorf("%s was replaced: %+v, was %+v", before.Name, after.Status, before.Status)
 	}
 }

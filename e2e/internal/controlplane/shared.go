@@ -1,7 +1,6 @@
 package controlplane
 
 import (
-	"fmt"
 	"strings"
 	"sync"
 	"testing"
@@ -92,21 +91,21 @@ func take(key, user string, start func() (*Plane, error)) (*started, error) {
 }
 
 // startOne starts another control plane for a user. It is called with the lock, and releases it meanwhile.
-func startOne(key, user string, start func() (*Plane, error)) (*started, error) {
+func startOne(key, user string, start func() (*Plane, error)) (s *started, err error) {
 	shared.starts[key]++
 	shared.Unlock()
-	err := fmt.Errorf("the test ended while the control plane was starting")
-	var plane *Plane
-	func() {
-		defer shared.Lock()
-		plane, err = start()
+	defer func() {
+		shared.Lock()
+		if s == nil { // start has failed, or ended the test
+			shared.starts[key]--
+			shared.freed.Broadcast()
+			return
+		}
+		shared.byKey[key] = append(shared.byKey[key], s)
 	}()
+	plane, err := start()
 	if err != nil {
-		shared.starts[key]--
-		shared.freed.Broadcast()
 		return nil, err
 	}
-	s := &started{plane: plane, user: user, uses: 1}
-	shared.byKey[key] = append(shared.byKey[key], s)
-	return s, nil
+	return &started{plane: plane, user: user, uses: 1}, nil
 }
