@@ -11,8 +11,8 @@ import (
 // NoCredential is the user of a client that sends no credential.
 const NoCredential = ""
 
-// Client returns an HTTP client that trusts the kubelet's serving certificate and sends a user's credential, or none for
-// [NoCredential]. The caller may change it. [Kubelet.Close] closes its idle connections.
+// Client returns an HTTP client that trusts the kubelet's serving certificate and sends a user's credential, or none
+// for [NoCredential]. The caller may change it. [Kubelet.Close] closes its idle connections.
 func (k *Kubelet) Client(user string) *http.Client {
 	k.test.Helper()
 	trusting := &tls.Config{RootCAs: k.CA.Pool()}

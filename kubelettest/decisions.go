@@ -14,13 +14,13 @@ import (
 // patience is how long a method waits for a Decision, unless the test has an earlier deadline.
 const patience = 30 * time.Second
 
-// Decisions returns a Decision for each request, in the order in which the requests arrived. Failed handshakes are among
-// them. Connections that ended without a request, which HTTP clients open ahead of need, are left out.
+// Decisions returns a Decision for each request, in the order in which the requests arrived. Failed handshakes are
+// among them. Connections that ended without a request, which HTTP clients open ahead of need, are left out.
 //
-// A Decision is complete when its handler has returned, which may be a moment after the client has received the response.
-// Decisions waits for the requests that have arrived so far. So the Decision of each response that the test has received
-// is among them. If a request does not end within 30 s, Decisions fails the test: end followed logs and streams before, or
-// use [Kubelet.Await] to wait for one Decision.
+// A Decision is complete when its handler has returned, which may be a moment after the client has received the
+// response. Decisions waits for the requests that have arrived so far. So the Decision of each response that the test
+// has received is among them. If a request does not end within 30 s, Decisions fails the test: end followed logs and
+// streams before, or use [Kubelet.Await] to wait for one Decision.
 func (k *Kubelet) Decisions() []*authchain.Decision {
 	k.test.Helper()
 	ctx, cancel := patient(k.test)
@@ -35,7 +35,8 @@ func (k *Kubelet) Decisions() []*authchain.Decision {
 
 // Await waits for a Decision for which wanted returns true, and returns the first one. Use it for a request of another
 // goroutine, for a failed handshake, which the client may notice before the kubelet, and for a connection without a
-// request. If none arrives within 30 s, it fails the test. wanted sees each Decision once, and must not call the Kubelet.
+// request. If none arrives within 30 s, it fails the test. wanted sees each Decision once, and must not call the
+// Kubelet.
 func (k *Kubelet) Await(wanted func(*authchain.Decision) bool) *authchain.Decision {
 	k.test.Helper()
 	ctx, cancel := patient(k.test)
@@ -118,8 +119,8 @@ func (d *decisions) observe(made *authchain.Decision) {
 	d.changed = make(chan struct{})
 }
 
-// settled waits until the Decisions of all requests that have arrived are complete, and returns them. If ctx ends first, it
-// also returns the incomplete ones.
+// settled waits until the Decisions of all requests that have arrived are complete, and returns them. If ctx ends
+// first, it also returns the incomplete ones.
 func (d *decisions) settled(ctx context.Context) (made, underWay []*authchain.Decision) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -132,8 +133,8 @@ func (d *decisions) settled(ctx context.Context) (made, underWay []*authchain.De
 	}
 }
 
-// first waits for the first complete Decision for which wanted returns true; nil if ctx ends first. It also returns the
-// others that it has seen.
+// first waits for the first complete Decision for which wanted returns true; nil if ctx ends first. It also returns
+// the others that it has seen.
 func (d *decisions) first(ctx context.Context, wanted func(*authchain.Decision) bool) (found *authchain.Decision, others []*authchain.Decision) {
 	d.mu.Lock()
 	defer d.mu.Unlock()

@@ -8,8 +8,8 @@ import (
 	"testing"
 )
 
-// TestDocs: the blocks of docs/go-tests.md are the examples, each beneath the name of its file, without its imports; and it
-// has all of them.
+// TestDocs: the blocks of docs/go-tests.md are the examples, each beneath the name of its file, without its imports;
+// and it has all of them.
 func TestDocs(t *testing.T) {
 	t.Parallel()
 	text, err := os.ReadFile("../docs/go-tests.md")

@@ -23,8 +23,8 @@ func newFaults(o *options) (*faults.Set, error) {
 	return set, nil
 }
 
-// Inject makes a fault active until the returned function is called. It fails the test if the fault is invalid. A second
-// call of the returned function does nothing.
+// Inject makes a fault active until the returned function is called. It fails the test if the fault is invalid. A
+// second call of the returned function does nothing.
 func (k *Kubelet) Inject(f faults.Fault) (end func()) {
 	k.test.Helper()
 	active, err := k.Faults.Add(f)

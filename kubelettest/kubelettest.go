@@ -1,5 +1,5 @@
-// Package kubelettest runs a stand-in kubelet inside a Go program, as net/http/httptest runs a web server. It is for tests
-// of the clients of kubelets: scrapers of metrics, log collectors, authorizers, clients of exec.
+// Package kubelettest runs a stand-in kubelet inside a Go program, as net/http/httptest runs a web server. It is for
+// tests of the clients of kubelets: scrapers of metrics, log collectors, authorizers, clients of exec.
 //
 //	func TestScraper(t *testing.T) {
 //		k := kubelettest.New(t, kubelettest.WithUser(kubelettest.User{Name: "prometheus", Token: true, Allow: []string{"get nodes/metrics"}}))
@@ -7,17 +7,18 @@
 //		…
 //	}
 //
-// [New] starts a kubelet for one test and stops it with the test. [Start] is for everything else: TestMain, Ginkgo, or a
-// program. Both take tens of milliseconds and listen on free ports of 127.0.0.1. Many kubelets may run at once.
+// [New] starts a kubelet for one test and stops it with the test. [Start] is for everything else: TestMain, Ginkgo, or
+// a program. Both take tens of milliseconds and listen on free ports of 127.0.0.1. Many kubelets may run at once.
 //
-// The kubelet is the server of package server, with TLS, a CA of its own, a configuration that is read as a kubelet reads
-// it, and a review API in place of a kube-apiserver. So clients receive a kubelet's own answers, 401 and 403 included.
+// The kubelet is the server of package server, with TLS, a CA of its own, a configuration that is read as a kubelet
+// reads it, and a review API in place of a kube-apiserver. So clients receive a kubelet's own answers, 401 and 403
+// included.
 //
-// Unlike a kubelet's, the default configuration caches no reviews: each request is checked anew, and a change of rights
-// takes effect at once. [WithConfig] changes that and any other field.
+// Unlike a kubelet's, the default configuration caches no reviews: each request is checked anew, and a change of
+// rights takes effect at once. [WithConfig] changes that and any other field.
 //
-// [Kubelet.Decisions] returns how each request was decided, and [Kubelet.Checked] which access the kubelet checked for a
-// user. New also logs the Decisions to the test.
+// [Kubelet.Decisions] returns how each request was decided, and [Kubelet.Checked] which access the kubelet checked for
+// a user. New also logs the Decisions to the test.
 package kubelettest
 
 import (
@@ -47,12 +48,13 @@ import (
 type Kubelet struct {
 	// URL is the URL of the secure port, as in https://127.0.0.1:41234. It is empty with enableServer: false.
 	URL string
-	// ReadOnlyURL is the URL of the read-only port, as in http://127.0.0.1:41235. It is empty without [WithReadOnlyPort].
+	// ReadOnlyURL is the URL of the read-only port, as in http://127.0.0.1:41235. It is empty without
+	// [WithReadOnlyPort].
 	ReadOnlyURL string
 	// NodeName is the name of the node. Reviews name it.
 	NodeName string
-	// CA signs the serving certificate and the users' client certificates, and is the configuration's clientCAFile. Tests
-	// can mint other certificates with it, for example an expired one.
+	// CA signs the serving certificate and the users' client certificates, and is the configuration's clientCAFile.
+	// Tests can mint other certificates with it, for example an expired one.
 	CA *testcerts.Authority
 	// Pods is the store of the node's pods. Changes take effect at once.
 	Pods *pods.Store
@@ -99,8 +101,8 @@ func New(t testing.TB, with ...Option) *Kubelet {
 // [Kubelet.Close]. Without options it is the kubelet of [New], but logs nothing; see [WithLogger].
 func Start(with ...Option) (*Kubelet, error) { return start(panicking{}, with) }
 
-// NewUnstarted returns a kubelet that does not listen yet, for a caller that wants to change its pods, its faults or its
-// users' rights first. The caller must call [Kubelet.Start], and [Kubelet.Close] in any case.
+// NewUnstarted returns a kubelet that does not listen yet, for a caller that wants to change its pods, its faults or
+// its users' rights first. The caller must call [Kubelet.Start], and [Kubelet.Close] in any case.
 func NewUnstarted(with ...Option) (*Kubelet, error) { return newUnstarted(panicking{}, with) }
 
 func start(test reporter, with []Option) (*Kubelet, error) {
@@ -207,8 +209,8 @@ func (k *Kubelet) Start() (err error) {
 	return nil
 }
 
-// Close stops the kubelet. From then on connections are refused. Open connections are cut, and all goroutines have ended
-// when Close returns. Decisions and reviews can still be read. A second call does nothing.
+// Close stops the kubelet. From then on connections are refused. Open connections are cut, and all goroutines have
+// ended when Close returns. Decisions and reviews can still be read. A second call does nothing.
 //
 // To make a node unreachable for a while, inject the fault [faults.ConnectionRefused] instead.
 func (k *Kubelet) Close() error {

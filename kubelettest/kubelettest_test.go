@@ -253,7 +253,7 @@ func TestMisuse(t *testing.T) {
 		"what was not asked": {func(t testing.TB, k *kubelettest.Kubelet) {
 			k.AssertChecked(t, "alice", "get nodes/log", "get nodes/proxy")
 		}, "the kubelet checked that user \"alice\" is allowed to (nothing)\nwant get nodes/log, then get nodes/proxy"},
-		"a fault of no kind": {func(_ testing.TB, k *kubelettest.Kubelet) { k.Inject(faults.Fault{Kind: "fire"}) }, `Inject: fire: kind: "fire" is no kind of fault`},
+		"a fault of no kind": {func(_ testing.TB, k *kubelettest.Kubelet) { k.Inject(faults.Fault{Kind: "fire"}) }, `Inject: fire: kind: "fire" is not a kind of fault`},
 		"none to wait for": {func(t testing.TB, k *kubelettest.Kubelet) {
 			get(t, k.Client("kubelet-client"), k.URL+"/healthz")
 			k.Await(func(d *authchain.Decision) bool { return d.Status == http.StatusTeapot })

@@ -48,23 +48,23 @@ func newOptions(with []Option) *options {
 // WithNodeName sets the name of the node. The default is node-1.
 func WithNodeName(name string) Option { return func(o *options) { o.nodeName = name } }
 
-// WithCA makes an existing CA sign the certificates, for example [Kubelet.CA] of another kubelet, so that both accept the
-// same clients. By default, and if ca is nil, each kubelet has a CA of its own.
+// WithCA makes an existing CA sign the certificates, for example [Kubelet.CA] of another kubelet, so that both accept
+// the same clients. By default, and if ca is nil, each kubelet has a CA of its own.
 func WithCA(ca *testcerts.Authority) Option { return func(o *options) { o.ca = ca } }
 
 // WithUser adds a user. A user with the name kubelet-client replaces the default one.
 func WithUser(u User) Option { return func(o *options) { o.users = append(o.users, u) } }
 
-// WithRBAC adds RBAC manifests to the rights in [User.Allow]: one or more documents of YAML or JSON, as for kubectl. A test
-// can check with it that the ClusterRole of a deployment is sufficient.
+// WithRBAC adds RBAC manifests to the rights in [User.Allow]: one or more documents of YAML or JSON, as for kubectl. A
+// test can check with it that the ClusterRole of a deployment is sufficient.
 func WithRBAC(manifests string) Option {
 	return func(o *options) { o.manifests = append(o.manifests, manifests) }
 }
 
-// WithAuthorizer makes a webhook decide what users are allowed to do, in place of [User.Allow] and [WithRBAC]. It receives
-// each SubjectAccessReview (authorization.k8s.io/v1, as JSON) in a POST to the path /, and answers with a review that has a
-// status, as for a kube-apiserver with --authorization-mode=Webhook. For a webhook that listens already, use
-// [net/http/httputil.NewSingleHostReverseProxy].
+// WithAuthorizer makes a webhook decide what users are allowed to do, in place of [User.Allow] and [WithRBAC]. It
+// receives each SubjectAccessReview (authorization.k8s.io/v1, as JSON) in a POST to the path /, and answers with a
+// review that has a status, as for a kube-apiserver with --authorization-mode=Webhook. For a webhook that listens
+// already, use [net/http/httputil.NewSingleHostReverseProxy].
 func WithAuthorizer(webhook http.Handler) Option { return func(o *options) { o.authorizer = webhook } }
 
 // WithPods adds pods. It removes the default pod, default/nginx.
@@ -75,9 +75,9 @@ func WithPods(specs ...scenario.Pod) Option {
 // WithNodeLogs sets the files that /logs/ serves, by their paths below /var/log.
 func WithNodeLogs(files map[string]string) Option { return func(o *options) { o.nodeLogs = files } }
 
-// WithConfig changes the configuration before it is defaulted and validated as a kubelet does it. Before the change it has
-// webhook authentication and authorization with a cache TTL of one nanosecond, no anonymous authentication, a clientCAFile,
-// a serving certificate, and a free port on 127.0.0.1.
+// WithConfig changes the configuration before it is defaulted and validated as a kubelet does it. Before the change it
+// has webhook authentication and authorization with a cache TTL of one nanosecond, no anonymous authentication, a
+// clientCAFile, a serving certificate, and a free port on 127.0.0.1.
 func WithConfig(change func(*kubeletconfigv1beta1.KubeletConfiguration)) Option {
 	return func(o *options) { o.configure = append(o.configure, change) }
 }
@@ -85,11 +85,12 @@ func WithConfig(change func(*kubeletconfigv1beta1.KubeletConfiguration)) Option 
 // WithReadOnlyPort opens the read-only port, which has no authentication, on a free port.
 func WithReadOnlyPort() Option { return func(o *options) { o.readOnly = true } }
 
-// WithLogger sets the logger of Decisions and of the server. By default [New] logs to the test, and [Start] logs nothing.
+// WithLogger sets the logger of Decisions and of the server. By default [New] logs to the test, and [Start] logs
+// nothing.
 func WithLogger(logger *zap.Logger) Option { return func(o *options) { o.logger = logger } }
 
-// Pod returns a pod for [WithPods] with these containers, in the order of their names. Other fields can be set in the v1.Pod
-// of the result.
+// Pod returns a pod for [WithPods] with these containers, in the order of their names. Other fields can be set in the
+// v1.Pod of the result.
 func Pod(namespace, name string, containers map[string]scenario.Container) scenario.Pod {
 	pod := &v1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name}}
 	for _, container := range slices.Sorted(maps.Keys(containers)) {

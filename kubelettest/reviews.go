@@ -17,12 +17,12 @@ import (
 	"fauxlet/internal/reviewapi"
 )
 
-// Reviews returns the TokenReviews and SubjectAccessReviews that the kubelet has sent, with their answers, in order. The
-// reviews of each response that the test has received are among them.
+// Reviews returns the TokenReviews and SubjectAccessReviews that the kubelet has sent, with their answers, in order.
+// The reviews of each response that the test has received are among them.
 func (k *Kubelet) Reviews() []reviewapi.Record { return k.Reviewer.Reviews() }
 
-// Checked returns the access that the kubelet has checked for a user by SubjectAccessReviews, in order and in the form of
-// [User.Allow]: "get nodes/pods", "get nodes/proxy". A cached check is not repeated.
+// Checked returns the access that the kubelet has checked for a user by SubjectAccessReviews, in order and in the form
+// of [User.Allow]: "get nodes/pods", "get nodes/proxy". A cached check is not repeated.
 func (k *Kubelet) Checked(user string) []string {
 	var checked []string
 	for _, r := range k.Reviews() {

@@ -32,8 +32,8 @@ type User struct {
 	Allow []string
 }
 
-// kubeletClient is the user as which a kube-apiserver sends its requests to kubelets, with the rights of the ClusterRole
-// system:kubelet-api-admin.
+// kubeletClient is the user as which a kube-apiserver sends its requests to kubelets, with the rights of the
+// ClusterRole system:kubelet-api-admin.
 var kubeletClient = User{Name: "kubelet-client", Allow: []string{
 	"* nodes/configz,nodes/healthz,nodes/log,nodes/metrics,nodes/pods,nodes/proxy,nodes/stats",
 }}
@@ -177,7 +177,8 @@ func (u *users) update(server *reviewapi.Server) error {
 	return nil
 }
 
-// SetAllowed replaces the rights in [User.Allow]. Without rights the user has only those of the manifests of [WithRBAC].
+// SetAllowed replaces the rights in [User.Allow]. Without rights the user has only those of the manifests of
+// [WithRBAC].
 func (k *Kubelet) SetAllowed(user string, rights ...string) {
 	k.test.Helper()
 	u := k.users

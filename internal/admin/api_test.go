@@ -335,8 +335,8 @@ func TestFaults(t *testing.T) {
 		text   string
 	}{
 		{faults.Fault{Kind: "status"}, 400, "status: missing"},
-		{faults.Fault{Kind: "bad-luck"}, 400, `kind: "bad-luck" is no kind of fault`},
-		{faults.Fault{Kind: faults.CachesFlushed, Name: "slow"}, 409, `name: "slow": is that of an active fault`},
+		{faults.Fault{Kind: "bad-luck"}, 400, `kind: "bad-luck" is not a kind of fault`},
+		{faults.Fault{Kind: faults.CachesFlushed, Name: "slow"}, 409, `name: "slow": an active fault`},
 	} {
 		_, err := c.AddFault(t.Context(), bad.fault)
 		denied, ok := err.(*admin.StatusError)

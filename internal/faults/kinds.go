@@ -26,17 +26,17 @@ const (
 	MemoryHeavy         = "memory-heavy"
 )
 
-// Kind is a way to misbehave, named as its cause.
+// Kind is a kind of fault, named after its cause.
 type Kind struct {
 	Name string
-	// Explains says what it stands for, and what it does.
+	// Explains says which real failure the kind stands for, and what it does.
 	Explains string
-	// Requires and Allows are the fields of a [Fault], by their names in JSON, that it must have and that it may have beside
-	// name, kind and node.
+	// Requires and Allows are JSON names of fields of a [Fault]: required ones, and optional ones besides name and
+	// node.
 	Requires, Allows []string
 }
 
-// What a kind may be scoped by, beside the node.
+// The fields of a scope, by what a kind of fault affects.
 var (
 	some    = []string{"count", "share", "seed"}
 	request = append([]string{"route", "method", "user", "group", "namespace", "pod", "container"}, some...)
@@ -45,43 +45,47 @@ var (
 
 var kinds = []Kind{
 	{Name: ServingCertificate, Requires: []string{"certificate"}, Allows: some,
-		Explains: "the kubelet's serving certificate is not one that clients should accept: handshakes are answered with one of the kind `certificate`, for the node's name and the address that was dialled"},
+		Explains: "the kubelet has a serving certificate that clients should reject: handshakes present one of the kind " +
+			"`certificate`, for the node's name and the dialled address"},
 	{Name: ConnectionRefused,
-		Explains: "no kubelet runs: nothing listens on the secure port and the read-only one"},
+		Explains: "the kubelet is not running: neither the secure nor the read-only port is open"},
 	{Name: ConnectionReset, Allows: some,
 		Explains: "a firewall or a load balancer rejects the client: a connection to the secure port is reset as soon as it is made"},
 	{Name: ConnectionBlackHole, Allows: some,
-		Explains: "the kubelet hangs, or packets are lost: a connection to the secure port is made, and nothing ever comes over it"},
+		Explains: "the kubelet hangs, or packets are lost: a connection to the secure port is accepted and never answered"},
 	{Name: SlowHandshake, Requires: []string{"delay"}, Allows: some,
-		Explains: "the node has no CPU left, or the way to it is bad: the TLS handshake is answered after `delay`"},
+		Explains: "the node has no CPU left, or the network is slow: the TLS handshake begins after `delay`"},
 	{Name: SlowFirstByte, Requires: []string{"delay"}, Allows: request,
-		Explains: "the container runtime is slow: a request that may pass is begun to be answered after `delay`"},
+		Explains: "the container runtime is slow: the answer to an authorized request begins after `delay`"},
 	{Name: SlowBody, Requires: []string{"rate"}, Allows: request,
-		Explains: "the line is thin, or the disk is slow: an answer, a log or what a stream brings the client comes at `rate` bytes a second"},
+		Explains: "the network or the disk is slow: answers, logs and streams to the client come at `rate` bytes per second"},
 	{Name: Cut, Allows: append([]string{"after"}, request...),
-		Explains: "the node or the way to it goes away in the middle: an answer, a log or a stream ends after `after` bytes, without an end"},
+		Explains: "the node or its network fails in the middle: an answer, a log or a stream ends after `after` bytes, without a proper end"},
 	{Name: Status, Requires: []string{"status"}, Allows: append([]string{"body"}, request...),
-		Explains: "the kubelet or its runtime fails: a request that may pass is answered with `status` and `body`"},
+		Explains: "the kubelet or its runtime fails: an authorized request is answered with `status` and `body`"},
 	{Name: ReviewerDown, Allows: reviews,
-		Explains: "the apiserver that reviews tokens and access cannot be reached: connections to it are refused"},
+		Explains: "the apiserver that reviews tokens and access is unreachable: connections to it are refused"},
 	{Name: ReviewerSlow, Requires: []string{"delay"}, Allows: reviews,
-		Explains: "the apiserver that reviews tokens and access has too much to do: a review is sent after `delay`"},
+		Explains: "the apiserver that reviews tokens and access is overloaded: a review is sent after `delay`"},
 	{Name: ReviewerWrong, Allows: append([]string{"answer", "as"}, reviews...),
-		Explains: "the apiserver reviews by other tokens or other RBAC than it should: it says no to all (`answer: deny`), or takes a token for that of the user `as` (`answer: other-user`)"},
+		Explains: "the apiserver has the wrong tokens or the wrong RBAC: it denies everything (`answer: deny`), or authenticates " +
+			"a token as the user `as` (`answer: other-user`)"},
 	{Name: ReviewerRevoking, Allows: reviews,
-		Explains: "a token or a right is revoked: what the reviewer has said yes to once, it says no to from then on; what is remembered of the yes still holds"},
+		Explains: "a token or a right is revoked: a review that was allowed once is denied from then on; cached answers still hold"},
 	{Name: CachesFlushed,
-		Explains: "the kubelet has just been started: nothing is remembered of certificates, tokens and rights, and each request is asked about anew"},
+		Explains: "the kubelet has just been started: it caches nothing about certificates, tokens and access, and each request is reviewed anew"},
 	{Name: ClockSkew, Requires: []string{"skew"},
-		Explains: "the node's clock is wrong by `skew`: the validity of client certificates, the Date header, the times of logs and measurements are those of that clock"},
+		Explains: "the node's clock is wrong by `skew`: it determines the validity of client certificates, the Date header, and " +
+			"the times of logs and measurements"},
 	{Name: MemoryHeavy, Requires: []string{"memory"}, Allows: []string{"namespace", "pod", "container"},
-		Explains: "containers use more memory than they should: /stats/summary, /metrics/resource and /metrics/cadvisor tell `memory` of each, or its limit where that is less"},
+		Explains: "containers use too much memory: /stats/summary, /metrics/resource and /metrics/cadvisor report `memory` for " +
+			"each, or its limit if that is lower"},
 }
 
-// Kinds lists the kinds: of connections first, then of answers, of reviewers, of the node.
+// Kinds returns all kinds: of connections first, then of answers, of reviewers, and of the node.
 func Kinds() []Kind { return slices.Clone(kinds) }
 
-// KindNamed finds a kind. The error lists those that there are.
+// KindNamed returns the kind with a name. The error lists all kinds.
 func KindNamed(name string) (Kind, error) {
 	names := make([]string, len(kinds))
 	for i, k := range kinds {
@@ -90,5 +94,5 @@ func KindNamed(name string) (Kind, error) {
 		}
 		names[i] = k.Name
 	}
-	return Kind{}, fmt.Errorf("%q is no kind of fault; there are %s", name, strings.Join(names, ", "))
+	return Kind{}, fmt.Errorf("%q is not a kind of fault; the kinds are %s", name, strings.Join(names, ", "))
 }

@@ -6,8 +6,8 @@ import (
 	"strings"
 )
 
-// Target is what a fault may strike: a connection, a request, a review, a container. What is not known of it is empty, and
-// then no fault strikes that is about it.
+// Target is a connection, a request, a review or a container that a fault may apply to. A field that is unknown is
+// empty, and no scope that sets that field matches it.
 type Target struct {
 	Node                      string
 	Route, Method             string
@@ -29,7 +29,7 @@ func (s *Scope) matches(t *Target) bool {
 		(s.Review == "" || s.Review == t.Review)
 }
 
-// noSlashes has names without slashes, which path.Match lets no * stand for.
+// noSlashes replaces slashes, because a * of path.Match does not match them.
 var noSlashes = strings.NewReplacer("/", "\x00")
 
 func matches(pattern, name string) bool {
@@ -58,12 +58,12 @@ func matchesRoute(pattern, route string) bool {
 	return is && err == nil
 }
 
-// drawn says whether the n-th of what matches, from 0 on, is among those that are struck.
-func (s *Scope) drawn(n int64) bool {
+// selects says whether Share selects the n-th match, counted from 0.
+func (s *Scope) selects(n int64) bool {
 	if s.Share == 0 || s.Share == 1 {
 		return true
 	}
-	// (splitmix64; 53 bits are what a float has)
+	// This is splitmix64. A float64 holds 53 bits.
 	z := uint64(s.Seed) + uint64(n+1)*0x9e3779b97f4a7c15
 	z = (z ^ z>>30) * 0xbf58476d1ce4e5b9
 	z = (z ^ z>>27) * 0x94d049bb133111eb

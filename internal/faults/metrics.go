@@ -3,11 +3,14 @@ package faults
 import "github.com/prometheus/client_golang/prometheus"
 
 var (
-	activeDesc  = prometheus.NewDesc("fauxlet_fault_active", "1 for each active fault. Its failures are deliberate.", []string{"fault", "kind"}, nil)
-	appliedDesc = prometheus.NewDesc("fauxlet_fault_applied_total", "How many times an active fault has been applied, on all nodes of the process.", []string{"fault", "kind"}, nil)
+	activeDesc = prometheus.NewDesc("fauxlet_fault_active",
+		"1 for each active fault. Its failures are deliberate.", []string{"fault", "kind"}, nil)
+	appliedDesc = prometheus.NewDesc("fauxlet_fault_applied_total",
+		"How many times an active fault has been applied, on all nodes of the process.", []string{"fault", "kind"}, nil)
 )
 
-// Collector tells the active faults of a node as metrics: of all nodes, where node is empty. Without any it tells nothing.
+// Collector returns the metrics of the active faults that include a node, or of all if node is empty. Without active
+// faults there are no metrics.
 func (s *Set) Collector(node string) prometheus.Collector { return &collector{s, node} }
 
 type collector struct {

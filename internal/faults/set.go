@@ -11,25 +11,24 @@ import (
 	"k8s.io/apimachinery/pkg/api/equality"
 )
 
-// Set has the faults that are active: those of one process, whatever its nodes. It is safe for concurrent use. A nil Set
-// has none.
+// Set is the active faults of a process, for all its nodes. It is safe for concurrent use. A nil Set is empty.
 type Set struct {
-	// mu is held while the faults are changed, and until all who follow have been told.
+	// mu is held while the faults are changed, until all followers have returned.
 	mu        sync.Mutex
 	followers []*follower
-	// now are the active faults in the order in which they came; nil: there never was one.
+	// now is the present Version; nil if no fault has ever been active.
 	now atomic.Pointer[Version]
 }
 
-// Version are the faults that are active until the next change. Each change makes another, though it be of none.
+// Version is the list of active faults between two changes. Each change makes a new Version, even an empty one.
 type Version struct{ active []*Active }
 
-// Active is a fault that is active. Two are the same only if they are one.
+// Active is an active fault. Compare pointers to find out whether two are the same.
 type Active struct {
 	Fault
 	// Since is when it became active.
 	Since time.Time
-	// Origin says who set it: see [Set.Replace].
+	// Origin is where the fault comes from, for example a file; see [Set.Replace].
 	Origin string
 
 	matched, applied atomic.Int64
@@ -40,7 +39,7 @@ type Active struct {
 func (a *Active) Matched() int64 { return a.matched.Load() }
 func (a *Active) Applied() int64 { return a.applied.Load() }
 
-// MarshalJSON writes the fault's own fields, with the others beside them.
+// MarshalJSON writes the fields of the fault, then since, origin and the counts.
 func (a *Active) MarshalJSON() ([]byte, error) {
 	return json.Marshal(struct {
 		Fault
@@ -51,11 +50,11 @@ func (a *Active) MarshalJSON() ([]byte, error) {
 	}{a.Fault, a.Since, a.Origin, a.Matched(), a.Applied()})
 }
 
-// NewSet makes a Set without faults.
+// NewSet returns an empty Set.
 func NewSet() *Set { return &Set{} }
 
-// Version is the present one, nil where there never was a fault. It is one look, and so whoever keeps the last one knows for
-// nothing whether anything has changed since.
+// Version returns the present Version; nil if no fault has ever been active. It is one atomic load. A caller can
+// compare it with an earlier one to find out whether anything has changed.
 func (s *Set) Version() *Version {
 	if s == nil {
 		return nil
@@ -63,10 +62,10 @@ func (s *Set) Version() *Version {
 	return s.now.Load()
 }
 
-// List gives the active faults in the order in which they came. The slice must not be changed.
+// List returns the active faults in the order in which they were added. The caller must not change the slice.
 func (s *Set) List() []*Active { return s.Version().List() }
 
-// List gives the faults of the version. The slice must not be changed.
+// List returns the faults of the Version. The caller must not change the slice.
 func (v *Version) List() []*Active {
 	if v == nil {
 		return nil
@@ -77,9 +76,8 @@ func (v *Version) List() []*Active {
 // Empty says whether no fault is active.
 func (s *Set) Empty() bool { return len(s.List()) == 0 }
 
-// Add makes a fault active, and returns it, with a name if it had none. All of it is in force when Add returns, where
-// servers that are told can have it so. It fails, and changes nothing, where the fault does not make sense or its name is
-// taken.
+// Add makes a fault active and returns it, with a name if it had none. All followers have returned when Add returns.
+// If the fault is invalid or its name is taken, Add changes nothing and returns an error.
 func (s *Set) Add(f Fault) (*Active, error) {
 	if err := f.Validate(); err != nil {
 		return nil, err
@@ -89,14 +87,15 @@ func (s *Set) Add(f Fault) (*Active, error) {
 	defer s.mu.Unlock()
 	now := slices.Clone(s.List())
 	if other := named(now, f.Name); other != nil {
-		return nil, fmt.Errorf("name: %q: is that of an active fault of the kind %s; remove that one first, or take another name", f.Name, other.Kind)
+		return nil, fmt.Errorf("name: %q: an active fault of the kind %s has this name; remove it first, or choose another name", f.Name, other.Kind)
 	}
 	added := activate(f, "", now)
 	s.set(append(now, added))
 	return added, nil
 }
 
-// Remove ends the fault of a name, whatever its origin. One of a file comes back when the file is read again.
+// Remove ends the fault with a name, whatever its origin. A fault of a file becomes active again when the file is read
+// again.
 func (s *Set) Remove(name string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -109,7 +108,7 @@ func (s *Set) Remove(name string) error {
 	return nil
 }
 
-// Clear ends all faults, and returns how many there were.
+// Clear ends all faults, and returns their number.
 func (s *Set) Clear() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -118,9 +117,9 @@ func (s *Set) Clear() int {
 	return cleared
 }
 
-// Replace has the faults given in place of all those of an origin that is not empty: of a file. One that was active
-// already and is as it was stays, with its counts; and those of other origins stay. It fails, and changes nothing, where a
-// fault does not make sense or a name is taken; the error begins with the fault's index, as in [0].
+// Replace replaces all faults of an origin, for example a file. The origin must not be empty. A fault that is active
+// already and has not changed stays active with its counts. Faults of other origins stay. If a fault is invalid or its
+// name is taken, Replace changes nothing and returns an error that begins with the index of the fault, as in [0].
 func (s *Set) Replace(origin string, faults []Fault) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -132,7 +131,7 @@ func (s *Set) Replace(origin string, faults []Fault) error {
 			others = append(others, a)
 		}
 	}
-	// Names that are given go first: none is made that another has.
+	// Faults with names come first, so that no generated name collides with one of them.
 	taken := slices.Clone(others)
 	now := make([]*Active, len(faults))
 	for i, f := range faults {
@@ -143,7 +142,7 @@ func (s *Set) Replace(origin string, faults []Fault) error {
 			continue
 		}
 		if other := named(taken, f.Name); other != nil {
-			return fmt.Errorf("[%d].name: %q: is that of another fault, of the kind %s; take another name", i, f.Name, other.Kind)
+			return fmt.Errorf("[%d].name: %q: another fault, of the kind %s, has this name; choose another name", i, f.Name, other.Kind)
 		}
 		now[i] = again(before, f, origin, taken)
 		taken = append(taken, now[i])
@@ -158,7 +157,7 @@ func (s *Set) Replace(origin string, faults []Fault) error {
 	return nil
 }
 
-// again is the fault as it was active before, or a new one.
+// again returns the active fault of before that equals f, or activates f.
 func again(before []*Active, f Fault, origin string, taken []*Active) *Active {
 	f.complete()
 	for _, a := range before {
@@ -173,7 +172,7 @@ func again(before []*Active, f Fault, origin string, taken []*Active) *Active {
 	return activate(f, origin, taken)
 }
 
-// activate is a new active fault beside others.
+// activate returns a new active fault, with a name that none of the others has.
 func activate(f Fault, origin string, others []*Active) *Active {
 	for n := 1; f.Name == ""; n++ {
 		if name := fmt.Sprintf("%s-%d", f.Kind, n); named(others, name) == nil {
@@ -192,7 +191,7 @@ func named(all []*Active, name string) *Active {
 	return nil
 }
 
-// set makes faults the active ones, and tells who follows.
+// set replaces the active faults and calls the followers. The caller holds mu.
 func (s *Set) set(now []*Active) {
 	if slices.Equal(now, s.List()) {
 		return
@@ -205,8 +204,8 @@ func (s *Set) set(now []*Active) {
 
 type follower struct{ changed func() }
 
-// Follow has changed called after each change, one call at a time, before whoever made the change goes on. It must not
-// change the Set. The returned function ends it: no call begins after it has returned.
+// Follow calls changed after each change, one call at a time, before the method that made the change returns. changed
+// must not change the Set. No call begins after stop has returned.
 func (s *Set) Follow(changed func()) (stop func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -219,7 +218,7 @@ func (s *Set) Follow(changed func()) (stop func()) {
 	}
 }
 
-// Matching are the active faults of a kind whose scope a target is in, whether or not they strike it.
+// Matching returns the faults of a kind whose scope includes a target. It ignores Count and Share, and counts nothing.
 func (v *Version) Matching(t *Target, kind string) []*Active {
 	var all []*Active
 	for _, a := range v.List() {
@@ -230,7 +229,7 @@ func (v *Version) Matching(t *Target, kind string) []*Active {
 	return all
 }
 
-// OfNode are the active faults of some kinds that may strike something on a node.
+// OfNode returns the faults of some kinds whose scope includes a node, in the order of the kinds.
 func (v *Version) OfNode(node string, kinds ...string) []*Active {
 	var all []*Active
 	for _, kind := range kinds {
@@ -243,8 +242,8 @@ func (v *Version) OfNode(node string, kinds ...string) []*Active {
 	return all
 }
 
-// Apply returns the first active fault of a kind that applies to the target, or nil. It counts what matches the scope of
-// a fault, and what a fault applies to.
+// Apply returns the first active fault of a kind that applies to the target, or nil. It counts what matches the scope
+// of a fault, and what a fault applies to.
 func (s *Set) Apply(t *Target, kind string) *Active {
 	for _, a := range s.List() {
 		if a.Kind == kind && a.Apply(t) {
@@ -260,7 +259,7 @@ func (a *Active) Apply(t *Target) bool {
 		return false
 	}
 	n := a.matched.Add(1) - 1
-	if !a.drawn(n) {
+	if !a.selects(n) {
 		return false
 	}
 	for {

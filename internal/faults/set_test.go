@@ -30,8 +30,7 @@ func names(set *faults.Set) string {
 	return strings.Join(all, " ")
 }
 
-// TestScope: each pattern must match, and nothing is struck of which is not known what a pattern is about.
-func TestScope(t *testing.T) {
+func TestScopeMatchesWhenAllPatternsMatch(t *testing.T) {
 	target := faults.Target{
 		Node: "node-1", Route: "/containerLogs/default/web-0/app", Method: "GET", User: "oidc:https://issuer/7", Groups: []string{"dev", "system:authenticated"},
 		Namespace: "default", Pod: "web-0", Container: "app", Review: faults.TokenReview,
@@ -70,20 +69,20 @@ func TestScope(t *testing.T) {
 			}
 			active := add(t, set, fault)
 			if got := set.Apply(&target, fault.Kind) == active; got != test.want {
-				t.Errorf("struck: %v, want %v", got, test.want)
+				t.Errorf("applied: %v, want %v", got, test.want)
 			}
 			if got := active.Matched() == 1; got != test.want {
 				t.Errorf("%d matches", active.Matched())
 			}
 			if empty := (faults.Scope{}); test.scope != empty && set.Apply(&faults.Target{}, fault.Kind) != nil {
-				t.Error("something is struck of which nothing is known")
+				t.Error("the fault applies to a target without any field")
 			}
 		})
 	}
 }
 
-// struck are the numbers of those that are struck among so many.
-func struck(set *faults.Set, count int) []int {
+// applications returns the numbers of those targets, among count, that a cut applies to.
+func applications(set *faults.Set, count int) []int {
 	var all []int
 	for i := range count {
 		if set.Apply(&faults.Target{}, faults.Cut) != nil {
@@ -93,43 +92,41 @@ func struck(set *faults.Set, count int) []int {
 	return all
 }
 
-// TestCountAndShare: the first Count, the same Share each time, and both together.
-func TestCountAndShare(t *testing.T) {
+func TestCountAndShareSelectTheSameInEachRun(t *testing.T) {
 	with := func(scope faults.Scope) *faults.Set {
 		set := faults.NewSet()
 		add(t, set, faults.Fault{Kind: faults.Cut, Scope: scope})
 		return set
 	}
-	if got := struck(with(faults.Scope{Count: 2}), 10); !slices.Equal(got, []int{0, 1}) {
-		t.Errorf("count 2 strikes %v", got)
+	if got := applications(with(faults.Scope{Count: 2}), 10); !slices.Equal(got, []int{0, 1}) {
+		t.Errorf("count 2 applies to %v", got)
 	}
-	first := struck(with(faults.Scope{Share: 0.25, Seed: 1}), 1000)
+	first := applications(with(faults.Scope{Share: 0.25, Seed: 1}), 1000)
 	if len(first) < 200 || len(first) > 300 {
 		t.Errorf("a quarter of 1000 is %d", len(first))
 	}
-	if again := struck(with(faults.Scope{Share: 0.25, Seed: 1}), 1000); !slices.Equal(first, again) {
-		t.Error("the same share strikes others the second time")
+	if again := applications(with(faults.Scope{Share: 0.25, Seed: 1}), 1000); !slices.Equal(first, again) {
+		t.Error("the same share selects others the second time")
 	}
-	if other := struck(with(faults.Scope{Share: 0.25, Seed: 2}), 1000); slices.Equal(first, other) {
-		t.Error("another seed strikes the same ones")
+	if other := applications(with(faults.Scope{Share: 0.25, Seed: 2}), 1000); slices.Equal(first, other) {
+		t.Error("another seed selects the same ones")
 	}
-	if got := struck(with(faults.Scope{Share: 0.25, Seed: 1, Count: 3}), 1000); !slices.Equal(got, first[:3]) {
-		t.Errorf("share and count strike %v, want %v", got, first[:3])
+	if got := applications(with(faults.Scope{Share: 0.25, Seed: 1, Count: 3}), 1000); !slices.Equal(got, first[:3]) {
+		t.Errorf("share and count select %v, want %v", got, first[:3])
 	}
-	if got := struck(with(faults.Scope{Share: 1}), 10); len(got) != 10 {
-		t.Errorf("share 1 strikes %v", got)
+	if got := applications(with(faults.Scope{Share: 1}), 10); len(got) != 10 {
+		t.Errorf("share 1 selects %v", got)
 	}
 }
 
-// TestOrder: the first of a kind that strikes is the one; the next has its turn when that is exhausted.
-func TestOrder(t *testing.T) {
+func TestFirstFaultAppliesUntilItsCountIsUsedUp(t *testing.T) {
 	set := faults.NewSet()
 	first := add(t, set, faults.Fault{Kind: faults.Status, Status: 500, Scope: faults.Scope{Count: 1}})
 	add(t, set, faults.Fault{Kind: faults.Cut})
 	second := add(t, set, faults.Fault{Kind: faults.Status, Status: 503})
 	for i, want := range []*faults.Active{first, second, second} {
 		if got := set.Apply(&faults.Target{}, faults.Status); got != want {
-			t.Errorf("strike %d is of %v", i, got)
+			t.Errorf("application %d is of %v", i, got)
 		}
 	}
 	if first.Applied() != 1 || first.Matched() != 3 || second.Applied() != 2 || second.Matched() != 2 {
@@ -137,8 +134,7 @@ func TestOrder(t *testing.T) {
 	}
 }
 
-// TestNames: made of the kind and the first free number, and each there once.
-func TestNames(t *testing.T) {
+func TestGeneratedNamesAreUnique(t *testing.T) {
 	set := faults.NewSet()
 	for range 2 {
 		add(t, set, faults.Fault{Kind: faults.Cut})
@@ -151,7 +147,7 @@ func TestNames(t *testing.T) {
 	if got := names(set); got != "cut-2 mine cut-1" {
 		t.Errorf("there are %s", got)
 	}
-	if _, err := set.Add(faults.Fault{Name: "mine", Kind: faults.CachesFlushed}); err == nil || !strings.HasPrefix(err.Error(), `name: "mine": is that of an active fault of the kind cut`) {
+	if _, err := set.Add(faults.Fault{Name: "mine", Kind: faults.CachesFlushed}); err == nil || !strings.HasPrefix(err.Error(), `name: "mine": an active fault of the kind cut has this name`) {
 		t.Errorf("the same name twice: %v", err)
 	}
 	if _, err := set.Add(faults.Fault{Kind: faults.Status}); err == nil {
@@ -165,8 +161,7 @@ func TestNames(t *testing.T) {
 	}
 }
 
-// TestReplace: a file's faults go, those of others stay, and one that is as it was keeps its counts.
-func TestReplace(t *testing.T) {
+func TestReplaceKeepsUnchangedFaultsAndOtherOrigins(t *testing.T) {
 	set := faults.NewSet()
 	add(t, set, faults.Fault{Name: "own", Kind: faults.CachesFlushed})
 	parse := func(texts ...string) (all []faults.Fault) {
@@ -197,18 +192,18 @@ func TestReplace(t *testing.T) {
 	if set.Version() != before {
 		t.Error("the same faults again are a change")
 	}
-	// Another stands before them, and one is gone.
+	// Another fault has taken the first name, and one fault has changed.
 	replace(`{"kind": "connection-reset", "name": "cut-1"}`, `{"kind": "cut", "after": 7}`, `{"name": "fat", "kind": "memory-heavy", "memory": "2Gi"}`)
 	if got := names(set); got != "own cut-1 cut-2 fat" {
 		t.Fatalf("there are %s", got)
 	}
 	if set.List()[2] != second || set.List()[3] == fat {
-		t.Error("the one that is as it was must stay, and the one that has changed must not")
+		t.Error("the unchanged fault must stay, and the changed one must not")
 	}
 	before = set.Version()
 	for want, texts := range map[string][]string{
-		`[1].name: "own": is that of another fault`: {`{"kind": "cut"}`, `{"kind": "cut", "name": "own"}`},
-		`[1].name: "x": is that of another fault`:   {`{"kind": "cut", "name": "x"}`, `{"kind": "cut", "name": "x"}`},
+		`[1].name: "own": another fault, of the kind caches-flushed, has this name`: {`{"kind": "cut"}`, `{"kind": "cut", "name": "own"}`},
+		`[1].name: "x": another fault, of the kind cut, has this name`:              {`{"kind": "cut", "name": "x"}`, `{"kind": "cut", "name": "x"}`},
 	} {
 		if err := set.Replace("scenario", parse(texts...)); err == nil || !strings.HasPrefix(err.Error(), want) {
 			t.Errorf("%v, want %s", err, want)
@@ -226,8 +221,7 @@ func TestReplace(t *testing.T) {
 	}
 }
 
-// TestFollow: who follows is told of each change before it is through, and of none afterwards.
-func TestFollow(t *testing.T) {
+func TestFollowersRunBeforeAChangeReturns(t *testing.T) {
 	set := faults.NewSet()
 	var seen []string
 	stop := set.Follow(func() { seen = append(seen, names(set)) })
@@ -235,16 +229,15 @@ func TestFollow(t *testing.T) {
 	if err := set.Remove("cut-1"); err != nil {
 		t.Fatal(err)
 	}
-	set.Clear() // which is none
+	set.Clear() // changes nothing
 	stop()
 	add(t, set, faults.Fault{Kind: faults.Cut})
 	if want := []string{"cut-1", ""}; !slices.Equal(seen, want) {
-		t.Errorf("told of %q, want %q", seen, want)
+		t.Errorf("followed %q, want %q", seen, want)
 	}
 }
 
-// TestVersion: a change and its opposite leave another version than there was.
-func TestVersion(t *testing.T) {
+func TestVersionChangesThoughTheFaultsAreTheSame(t *testing.T) {
 	var none *faults.Set
 	if none.Version() != nil || !none.Empty() || none.Apply(&faults.Target{}, faults.Cut) != nil {
 		t.Error("a nil Set has something")
@@ -254,12 +247,11 @@ func TestVersion(t *testing.T) {
 	add(t, set, faults.Fault{Kind: faults.CachesFlushed})
 	set.Clear()
 	if after := set.Version(); after == before || len(after.List()) != 0 || !set.Empty() {
-		t.Error("what came and went cannot be told from nothing")
+		t.Error("adding and removing a fault left the same Version")
 	}
 }
 
-// TestConcurrentStrikes: whatever strikes at once, no more are struck than Count says, while others change the Set.
-func TestConcurrentStrikes(t *testing.T) {
+func TestCountHoldsUnderConcurrency(t *testing.T) {
 	set := faults.NewSet()
 	counted := add(t, set, faults.Fault{Kind: faults.Cut, Scope: faults.Scope{Count: 100}})
 	var workers sync.WaitGroup
@@ -287,8 +279,7 @@ func TestConcurrentStrikes(t *testing.T) {
 	}
 }
 
-// TestTold: an active fault in JSON is the fault, with what has become of it, and its metrics are of the node's own.
-func TestTold(t *testing.T) {
+func TestActiveFaultAsJSONAndMetrics(t *testing.T) {
 	set := faults.NewSet()
 	if got := testutil.CollectAndCount(set.Collector("")); got != 0 {
 		t.Errorf("%d metrics of no fault", got)

@@ -14,20 +14,20 @@ import (
 	"fauxlet/testcerts"
 )
 
-// The most that a fault may ask for.
-const longest = 24 * time.Hour
+// Limits of a fault's parameters.
+const maxDelay = 24 * time.Hour
 
-var mostMemory = resource.MustParse("256Ti")
+var maxMemory = resource.MustParse("256Ti")
 
-// farthest is the most that a clock may be wrong: far enough for any certificate.
-const farthest = 100 * 365 * 24 * time.Hour
+// maxSkew is enough for any certificate to be invalid.
+const maxSkew = 100 * 365 * 24 * time.Hour
 
-// Validate says what is wrong with f: a value, or a field that means nothing for its kind. Its errors begin with the
-// name of the field.
+// Validate returns an error for an invalid value, a missing field, or a field that the kind does not allow. The error
+// begins with the JSON name of the field.
 func (f *Fault) Validate() error {
 	if f.Name != "" {
 		if problems := validation.IsDNS1123Label(f.Name); len(problems) > 0 {
-			return fmt.Errorf("name: %q: %s; leave it out to have one made", f.Name, problems[0])
+			return fmt.Errorf("name: %q: %s; leave it out for a generated name", f.Name, problems[0])
 		}
 	}
 	kind, err := KindNamed(f.Kind)
@@ -37,10 +37,11 @@ func (f *Fault) Validate() error {
 	for _, field := range f.fields() {
 		required := slices.Contains(kind.Requires, field.name)
 		if field.set && !required && !slices.Contains(kind.Allows, field.name) {
-			return fmt.Errorf("%s: %v: means nothing for the kind %s; remove it (there %s)", field.name, field.value, kind.Name, list(append(slices.Clone(kind.Requires), kind.Allows...)))
+			allowed := append(slices.Clone(kind.Requires), kind.Allows...)
+			return fmt.Errorf("%s: %v: the kind %s does not have this field; remove it (%s)", field.name, field.value, kind.Name, list(allowed))
 		}
 		if !field.set && required {
-			return fmt.Errorf("%s: missing: the kind %s needs it: %s", field.name, kind.Name, kind.Explains)
+			return fmt.Errorf("%s: missing: the kind %s requires it: %s", field.name, kind.Name, kind.Explains)
 		}
 	}
 	if err := f.validateParameters(); err != nil {
@@ -49,7 +50,7 @@ func (f *Fault) Validate() error {
 	return f.Scope.validate()
 }
 
-// complete says what follows from what the fault says.
+// complete sets fields that follow from others.
 func (f *Fault) complete() {
 	if f.Kind == ReviewerWrong && f.Answer == OtherUser {
 		f.Review = TokenReview
@@ -58,22 +59,22 @@ func (f *Fault) complete() {
 
 func list(fields []string) string {
 	if len(fields) == 0 {
-		return "is node alone"
+		return "its only field is node"
 	}
-	return "are node, " + strings.Join(fields, ", ")
+	return "its fields are node, " + strings.Join(fields, ", ")
 }
 
-// given is a field with its value.
-type given struct {
+// fieldValue is a field of a fault that only some kinds have.
+type fieldValue struct {
 	name  string
 	value any
 	set   bool
 }
 
-// fields are those that depend on the kind.
-func (f *Fault) fields() []given {
-	text := func(name, value string) given { return given{name, value, value != ""} }
-	return []given{
+// fields returns the fields that only some kinds have.
+func (f *Fault) fields() []fieldValue {
+	text := func(name, value string) fieldValue { return fieldValue{name, value, value != ""} }
+	return []fieldValue{
 		text("certificate", f.Certificate),
 		{"delay", f.Delay.Duration, f.Delay.Duration != 0},
 		{"rate", f.Rate, f.Rate != 0},
@@ -97,24 +98,24 @@ func (f *Fault) validateParameters() error {
 		}
 	}
 	switch {
-	case f.Delay.Duration < 0 || f.Delay.Duration > longest:
-		return fmt.Errorf("delay: %v: must be more than 0 and at most %v", f.Delay.Duration, longest)
+	case f.Delay.Duration < 0 || f.Delay.Duration > maxDelay:
+		return fmt.Errorf("delay: %v: must be more than 0 and at most %v", f.Delay.Duration, maxDelay)
 	case f.Rate < 0:
-		return fmt.Errorf("rate: %d: must be more than 0; it is in bytes a second", f.Rate)
+		return fmt.Errorf("rate: %d: must be more than 0 bytes per second", f.Rate)
 	case f.After < 0:
-		return fmt.Errorf("after: %d: must not be negative; it is how many bytes go out before the cut", f.After)
+		return fmt.Errorf("after: %d: must not be negative; it is the number of bytes before the cut", f.After)
 	case f.Status != 0 && (f.Status < 400 || f.Status > 599):
 		return fmt.Errorf("status: %d: must be from 400 to 599", f.Status)
 	case f.Answer != "" && f.Answer != Deny && f.Answer != OtherUser:
-		return fmt.Errorf("answer: %q: must be %s or %s; what a reviewer refuses cannot be allowed by a fault: give the right by RBAC, or set authorization.mode: AlwaysAllow", f.Answer, Deny, OtherUser)
+		return fmt.Errorf("answer: %q: must be %s or %s; a fault cannot allow what a reviewer denies: grant the right with RBAC, or set authorization.mode: AlwaysAllow", f.Answer, Deny, OtherUser)
 	case (f.Answer == OtherUser) != (f.As != ""):
-		return fmt.Errorf("as: %q: answer: %s needs the user whom it names, and no other answer names one", f.As, OtherUser)
+		return fmt.Errorf("as: %q: set it together with answer: %s, and only then", f.As, OtherUser)
 	case f.Answer == OtherUser && f.Review == SubjectAccessReview:
-		return fmt.Errorf("review: %s: answer: %s is one to a %s", f.Review, OtherUser, TokenReview)
-	case f.Skew.Duration < -farthest || f.Skew.Duration > farthest:
-		return fmt.Errorf("skew: %v: must be from %v to %v", f.Skew.Duration, -farthest, farthest)
-	case f.Memory.Sign() < 0 || f.Memory.Cmp(mostMemory) > 0:
-		return fmt.Errorf("memory: %s: must be more than 0 and at most %s", f.Memory.String(), mostMemory.String())
+		return fmt.Errorf("review: %s: answer: %s applies to a %s only", f.Review, OtherUser, TokenReview)
+	case f.Skew.Duration < -maxSkew || f.Skew.Duration > maxSkew:
+		return fmt.Errorf("skew: %v: must be from %v to %v", f.Skew.Duration, -maxSkew, maxSkew)
+	case f.Memory.Sign() < 0 || f.Memory.Cmp(maxMemory) > 0:
+		return fmt.Errorf("memory: %s: must be more than 0 and at most %s", f.Memory.String(), maxMemory.String())
 	}
 	return nil
 }
@@ -130,10 +131,10 @@ func validateCertificate(name string) error {
 			serving = append(serving, k.Name)
 		}
 	}
-	return fmt.Errorf("certificate: %q is no kind of serving certificate; there are %s", name, strings.Join(serving, ", "))
+	return fmt.Errorf("certificate: %q is not a kind of serving certificate; the kinds are %s", name, strings.Join(serving, ", "))
 }
 
-// methods are those of requests.
+// methods are the values of Scope.Method.
 var methods = []string{
 	http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete, http.MethodConnect, http.MethodOptions, http.MethodTrace,
 }
@@ -144,7 +145,7 @@ func (s *Scope) validate() error {
 		{"namespace", s.Namespace}, {"pod", s.Pod}, {"container", s.Container},
 	} {
 		if _, err := path.Match(pattern.value, ""); err != nil {
-			return fmt.Errorf("%s: %q: %w; a pattern has *, ? and [a-z]", pattern.field, pattern.value, err)
+			return fmt.Errorf("%s: %q: %w; a pattern may contain *, ? and [a-z]", pattern.field, pattern.value, err)
 		}
 	}
 	switch {
@@ -155,11 +156,11 @@ func (s *Scope) validate() error {
 	case s.Review != "" && s.Review != TokenReview && s.Review != SubjectAccessReview:
 		return fmt.Errorf("review: %q: must be %s or %s, or left out for both", s.Review, TokenReview, SubjectAccessReview)
 	case s.Count < 0:
-		return fmt.Errorf("count: %d: must not be negative; it is how many times the fault strikes, 0 is always", s.Count)
+		return fmt.Errorf("count: %d: must not be negative; it is how often the fault applies, and 0 is always", s.Count)
 	case !(s.Share >= 0 && s.Share <= 1):
-		return fmt.Errorf("share: %v: must be from 0 to 1; it is the part of what matches that is struck, and 0 is all", s.Share)
+		return fmt.Errorf("share: %v: must be from 0 to 1; it is the part of the matches that the fault applies to, and 0 is all", s.Share)
 	case s.Seed != 0 && s.Share == 0:
-		return fmt.Errorf("seed: %d: is for a share; give one, or leave it out", s.Seed)
+		return fmt.Errorf("seed: %d: has no effect without share; set share, or leave seed out", s.Seed)
 	}
 	return nil
 }

@@ -11,8 +11,8 @@ import (
 // reviewer-slow are not among them: a failed review is not cached.
 var cacheKinds = []string{faults.CachesFlushed, faults.ReviewerWrong, faults.ReviewerRevoking}
 
-// FollowCaches calls reset whenever a fault makes it necessary to empty the server's caches of reviews, until a listener of
-// the node is closed. enabled says whether the caches are used from then on.
+// FollowCaches calls reset whenever a fault makes it necessary to empty the server's caches of reviews, until a
+// listener of the node is closed. enabled says whether the caches are used from then on.
 //
 // Caches are emptied when a fault ends that may have left wrong answers in them, and when caches-flushed begins. When
 // another fault begins they stay: a real reviewer that changes its mind does not reach the kubelet's caches either.

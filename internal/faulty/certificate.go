@@ -88,7 +88,8 @@ type certificates struct {
 }
 
 const (
-	// keepCertificates is short enough that a certificate that becomes valid tomorrow is still not valid when it is used.
+	// keepCertificates is short enough that a certificate that becomes valid tomorrow is still not valid when it is
+	// used.
 	keepCertificates = time.Hour
 	maxCertificates  = 64
 )

@@ -20,8 +20,8 @@ type conn struct {
 	affectedBy []string
 	// slow, if set, delays the first Read.
 	slow *faults.Active
-	// idle: no request is under way. reused: there was a request before. change is the listener's count of changes when the
-	// connection was made.
+	// idle: no request is under way. reused: there was a request before. change is the listener's count of changes
+	// when the connection was made.
 	idle   atomic.Bool
 	reused bool
 	change int64
@@ -83,8 +83,8 @@ func connOf(inner net.Conn) *conn {
 	return c
 }
 
-// lostConn stands for a connection that a fault has taken away. Each Read returns the reason, so that the server records a
-// failed handshake.
+// lostConn stands for a connection that a fault has taken away. Each Read returns the reason, so that the server
+// records a failed handshake.
 type lostConn struct {
 	remote, local net.Addr
 	fault         string

@@ -3,8 +3,8 @@
 // which it sends reviews. The server itself does not know faults.
 //
 // A fault never grants access. Faults of answers apply after the request has been authorized. Faults of reviews turn
-// "allowed" into "denied", or leave the answer as it is. A client certificate must be valid by the true clock as well as
-// by a skewed one.
+// "allowed" into "denied", or leave the answer as it is. A client certificate must be valid by the true clock as well
+// as by a skewed one.
 //
 // Each decorator returns what it was given, or passes straight through, while no fault is active.
 package faulty
@@ -33,8 +33,8 @@ type Node struct {
 	unfollow []func()      // to call then
 }
 
-// NewNode returns the decorators of the node with the given name. They inject the faults in set whose scope includes that
-// node. A nil logger logs nothing.
+// NewNode returns the decorators of the node with the given name. They inject the faults in set whose scope includes
+// that node. A nil logger logs nothing.
 func NewNode(name string, set *faults.Set, logger *zap.Logger) *Node {
 	if logger == nil {
 		logger = zap.NewNop()

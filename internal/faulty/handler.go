@@ -14,9 +14,9 @@ import (
 // Path returns what the path of a request names; an empty string is a thing that it does not name.
 type Path = func(path string) (namespace, pod, uid, container string)
 
-// Handler returns a decorator of the handlers of requests that have been authorized: a slow first byte, a status in place
-// of an answer, a slow or cut answer. names returns what a request's path names. While no fault is active the decorator
-// returns next itself, so it may be called for each request.
+// Handler returns a decorator of the handlers of requests that have been authorized: a slow first byte, a status in
+// place of an answer, a slow or cut answer. names returns what a request's path names. While no fault is active the
+// decorator returns next itself, so it may be called for each request.
 func (n *Node) Handler(names Path) func(next http.Handler) http.Handler {
 	return func(next http.Handler) http.Handler {
 		if n.faults.Empty() {

@@ -41,8 +41,8 @@ func (n *Node) ConfigureHTTP(server *http.Server) {
 
 type connKey struct{}
 
-// allRequests decorates the handler of all requests, before authentication. Its faults affect every request of the node:
-// clock-skew and caches-flushed.
+// allRequests decorates the handler of all requests, before authentication. Its faults affect every request of the
+// node: clock-skew and caches-flushed.
 func (n *Node) allRequests(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if n.faults.Version() == nil {
@@ -68,10 +68,10 @@ func (n *Node) allRequests(next http.Handler) http.Handler {
 	})
 }
 
-// leaveStale makes a client send its next request over another connection, if faults of connections have begun or ended
-// since this connection was made. With HTTP/2, where other requests may be under way, that is after this request. With
-// HTTP/1.1 this request is dropped as if the connection had been closed before it came: clients repeat it, because an
-// idle connection may always be closed.
+// leaveStale makes a client send its next request over another connection, if faults of connections have begun or
+// ended since this connection was made. With HTTP/2, where other requests may be under way, that is after this
+// request. With HTTP/1.1 this request is dropped as if the connection had been closed before it came: clients repeat
+// it, because an idle connection may always be closed.
 func leaveStale(c *conn, w http.ResponseWriter, r *http.Request) {
 	if !c.isStale() {
 		return

@@ -37,9 +37,9 @@ type listener struct {
 	changes atomic.Int64
 }
 
-// Listener decorates one of the node's ports with the faults of connections. secure is false for the read-only port. The
-// returned listener keeps the address while connections are refused, and opens it again afterwards. Closing it closes
-// inner and ends all delays of the node's faults.
+// Listener decorates one of the node's ports with the faults of connections. secure is false for the read-only port.
+// The returned listener keeps the address while connections are refused, and opens it again afterwards. Closing it
+// closes inner and ends all delays of the node's faults.
 //
 // A connection that a fault takes away is returned by Accept as one whose handshake fails with the reason.
 func (n *Node) Listener(inner net.Listener, secure bool) net.Listener {

@@ -24,11 +24,11 @@ import (
 	"fauxlet/internal/faults"
 )
 
-// RoundTripper returns the transport by which the node sends TokenReviews and SubjectAccessReviews to its reviewer (the
-// apiserver), with the faults of reviewers. Other requests pass unchanged.
+// RoundTripper returns the transport by which the node sends TokenReviews and SubjectAccessReviews to its reviewer
+// (the apiserver), with the faults of reviewers. Other requests pass unchanged.
 //
-// A fault turns "allowed" into "denied", makes a review fail, or replaces the user of a token by another one. In the last
-// case both users must be allowed.
+// A fault turns "allowed" into "denied", makes a review fail, or replaces the user of a token by another one. In the
+// last case both users must be allowed.
 func (n *Node) RoundTripper(next http.RoundTripper) http.RoundTripper {
 	return &reviewer{node: n, next: next, allowed: map[*faults.Active]map[[sha256.Size]byte]bool{}}
 }
@@ -38,7 +38,8 @@ type reviewer struct {
 	next http.RoundTripper
 
 	mu sync.Mutex
-	// allowed are the tokens and access reviews that the reviewer has allowed while a reviewer-revoking fault was active.
+	// allowed are the tokens and access reviews that the reviewer has allowed while a reviewer-revoking fault was
+	// active.
 	allowed map[*faults.Active]map[[sha256.Size]byte]bool
 }
 
@@ -106,8 +107,8 @@ func (v *reviewer) reviewToken(r *http.Request, body []byte, sent *authenticatio
 // invalidToken is how an apiserver answers a token that it cannot authenticate.
 var invalidToken = authenticationapi.TokenReviewStatus{Error: "[invalid bearer token, token lookup failed]"}
 
-// replacedUser is the key of a user's extra fields that holds the user whom a fault has replaced. A SubjectAccessReview
-// about a user with this key asks about both users.
+// replacedUser is the key of a user's extra fields that holds the user whom a fault has replaced. A
+// SubjectAccessReview about a user with this key asks about both users.
 const replacedUser = "fauxlet/instead-of"
 
 // replaceUser returns the user named as, with the true user in an extra field.
@@ -203,8 +204,8 @@ type hostAddr string
 func (hostAddr) Network() string  { return "tcp" }
 func (a hostAddr) String() string { return string(a) }
 
-// apply returns the fault of a kind that applies to a review, or nil, and records it in the Decisions that wait for the
-// review.
+// apply returns the fault of a kind that applies to a review, or nil, and records it in the Decisions that wait for
+// the review.
 func (v *reviewer) apply(ctx context.Context, t *faults.Target, kind string) *faults.Active {
 	fault := v.node.faults.Apply(t, kind)
 	if fault != nil {
@@ -213,8 +214,8 @@ func (v *reviewer) apply(ctx context.Context, t *faults.Target, kind string) *fa
 	return fault
 }
 
-// isRevoked says whether a reviewer-revoking fault revokes a token or right that the reviewer has allowed. The first time
-// it stays allowed.
+// isRevoked says whether a reviewer-revoking fault revokes a token or right that the reviewer has allowed. The first
+// time it stays allowed.
 func (v *reviewer) isRevoked(ctx context.Context, t *faults.Target, subject [sha256.Size]byte) bool {
 	version := v.node.faults.Version()
 	for _, revoking := range version.Matching(t, faults.ReviewerRevoking) {

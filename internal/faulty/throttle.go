@@ -83,7 +83,8 @@ func (w *responseWriter) Write(p []byte) (int, error) {
 	return written, err
 }
 
-// Hijack returns a connection whose stream to the client is slow or cut. The count begins after the head of the answer.
+// Hijack returns a connection whose stream to the client is slow or cut. The count begins after the head of the
+// answer.
 func (w *responseWriter) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	inner, buffered, err := http.NewResponseController(w.ResponseWriter).Hijack()
 	if err != nil {

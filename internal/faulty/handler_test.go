@@ -1,0 +1,88 @@
+package faulty_test
+
+import (
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"testing"
+
+	"k8s.io/apiserver/pkg/authentication/user"
+
+	"fauxlet/authchain"
+)
+
+// names is the part of a route table that the tests need.
+func names(path string) (namespace, pod, uid, container string) {
+	if path == "/containerLogs/default/nginx/app" {
+		return "default", "nginx", "", "app"
+	}
+	return "", "", "", ""
+}
+
+func TestHandlerIsUnchangedWithoutFaults(t *testing.T) {
+	n, set := node()
+	next := http.NotFoundHandler()
+	inner := httptest.NewRecorder()
+	n.Handler(names)(next).ServeHTTP(inner, httptest.NewRequest("GET", "/", nil))
+	if inner.Code != http.StatusNotFound {
+		t.Errorf("status %d", inner.Code)
+	}
+	add(t, set, `{"kind": "status", "status": 503}`)
+	set.Clear()
+	if allocations := testing.AllocsPerRun(100, func() { n.Handler(names) }); allocations > 1 {
+		t.Errorf("%v allocations", allocations)
+	}
+}
+
+func TestHandlerAppliesToItsScope(t *testing.T) {
+	for name, test := range map[string]struct {
+		fault  string
+		path   string
+		status int
+	}{
+		"every request":     {`{"kind": "status", "status": 503}`, "/pods", 503},
+		"this node":         {`{"kind": "status", "status": 503, "node": "node-1"}`, "/pods", 503},
+		"another node":      {`{"kind": "status", "status": 503, "node": "node-2"}`, "/pods", 200},
+		"this container":    {`{"kind": "status", "status": 503, "pod": "nginx", "container": "a*"}`, "/containerLogs/default/nginx/app", 503},
+		"another container": {`{"kind": "status", "status": 503, "container": "b*"}`, "/containerLogs/default/nginx/app", 200},
+		"no container":      {`{"kind": "status", "status": 503, "container": "*"}`, "/pods", 200},
+		"this user":         {`{"kind": "status", "status": 503, "user": "alice"}`, "/pods", 503},
+		"another user":      {`{"kind": "status", "status": 503, "group": "admins"}`, "/pods", 200},
+	} {
+		t.Run(name, func(t *testing.T) {
+			n, set := node()
+			fault := add(t, set, test.fault)
+			decision, request := authchain.NewDecision(httptest.NewRequest("GET", test.path, nil))
+			decision.User = &user.DefaultInfo{Name: "alice", Groups: []string{"developers"}}
+			response := httptest.NewRecorder()
+			n.Handler(names)(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})).ServeHTTP(response, request)
+			if response.Code != test.status || slices.Contains(decision.AffectedBy, fault.Name) != (test.status == 503) {
+				t.Errorf("status %d, affected by %q; want %d", response.Code, decision.AffectedBy, test.status)
+			}
+			if decision.User.GetName() != "alice" || decision.Status != 0 || decision.Err != "" {
+				t.Errorf("a fault edited the Decision: %+v", decision)
+			}
+		})
+	}
+}
+
+func TestHandlerCutsAnAnswer(t *testing.T) {
+	n, set := node()
+	add(t, set, `{"kind": "cut", "after": 4}`)
+	web := httptest.NewServer(n.Handler(names)(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		_, err := io.WriteString(w, "0123456789")
+		if err == nil {
+			t.Error("the handler was not stopped at the cut")
+		}
+	})))
+	defer web.Close()
+	response, err := web.Client().Get(web.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	if body, err := io.ReadAll(response.Body); string(body) != "0123" || err == nil {
+		t.Errorf("body %q, error %v", body, err)
+	}
+}
