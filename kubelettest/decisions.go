@@ -33,10 +33,10 @@ func (k *Kubelet) Decisions() []*authchain.Decision {
 	return slices.DeleteFunc(made, func(d *authchain.Decision) bool { return d.NoRequest != "" })
 }
 
-// Await waits for a Decision for which wanted returns true, and returns the first one. Use it for a request of another
-// goroutine, for a failed handshake, which the client may notice before the kubelet, and for a connection without a
-// request. If none arrives within 30 s, it fails the test. wanted sees each Decision once, and must not call the
-// Kubelet.
+// Await waits for a Decision for which wanted returns true, and returns the first one. Use it for a request of
+// another goroutine, for a failed handshake, which the client may notice before the kubelet, and for a connection
+// without a request. If none arrives within 30 s, it fails the test. wanted sees each Decision once, and must not
+// call the Kubelet.
 func (k *Kubelet) Await(wanted func(*authchain.Decision) bool) *authchain.Decision {
 	k.test.Helper()
 	ctx, cancel := patient(k.test)

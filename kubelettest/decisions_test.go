@@ -9,8 +9,7 @@ import (
 	"fauxlet/authchain"
 )
 
-// TestSettled: a Decision that is begun is waited for, in the place where it began; one that begins later is not.
-func TestSettled(t *testing.T) {
+func TestSettledWaitsForRequestsThatHaveArrived(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := newDecisions()
 		first, second, handshake, later := &authchain.Decision{Path: "/1"}, &authchain.Decision{Path: "/2"}, &authchain.Decision{Handshake: "EOF"}, &authchain.Decision{}
@@ -22,7 +21,7 @@ func TestSettled(t *testing.T) {
 		go func() { made, _ = d.settled(context.Background()) }()
 		synctest.Wait()
 		if made != nil {
-			t.Fatalf("it did not wait for a request that is under way: %v", made)
+			t.Fatalf("it did not wait for a request under way: %v", made)
 		}
 		d.begin(later)
 		d.observe(first)
@@ -39,20 +38,18 @@ func TestSettled(t *testing.T) {
 	})
 }
 
-// TestDecisionsAreOfRequests: a connection without one is not told among them.
-func TestDecisionsAreOfRequests(t *testing.T) {
+func TestDecisionsLeaveOutConnectionsWithoutRequest(t *testing.T) {
 	k := &Kubelet{test: t, decisions: newDecisions()}
 	request := &authchain.Decision{Path: "/"}
 	k.decisions.observe(&authchain.Decision{NoRequest: "nothing was sent"})
 	k.decisions.begin(request)
 	k.decisions.observe(request)
 	if made := k.Decisions(); !slices.Equal(made, []*authchain.Decision{request}) {
-		t.Errorf("%v, want the request's alone", made)
+		t.Errorf("%v, want only the request's", made)
 	}
 }
 
-// TestFirst: each Decision is looked at once, when it is complete.
-func TestFirst(t *testing.T) {
+func TestFirstLooksAtEachCompleteDecisionOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := newDecisions()
 		wanted, other := &authchain.Decision{Path: "/wanted"}, &authchain.Decision{Path: "/other"}
@@ -75,7 +72,7 @@ func TestFirst(t *testing.T) {
 		d.observe(wanted)
 		synctest.Wait()
 		if found != wanted || !slices.Equal(looked, []string{"/other", "/wanted"}) || !slices.Equal(others, []*authchain.Decision{other}) {
-			t.Errorf("it looked at %q and found %v beside %v", looked, found, others)
+			t.Errorf("it looked at %q and found %v, others %v", looked, found, others)
 		}
 	})
 }

@@ -20,12 +20,12 @@ func TestDocs(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	told := map[string]string{}
+	blocks := map[string]string{}
 	for _, block := range regexp.MustCompile("(?s)\\]\\(../kubelettest/([a-z_]+\\.go)\\)\n\n```go\n(.*?)```\n").FindAllStringSubmatch(string(text), -1) {
-		told[block[1]] = block[2]
+		blocks[block[1]] = block[2]
 	}
-	if blocks := strings.Count(string(text), "```go\n"); blocks != len(examples) || len(told) != len(examples) {
-		t.Errorf("%d blocks, %d of them beneath the name of a file; there are the examples %q", blocks, len(told), examples)
+	if all := strings.Count(string(text), "```go\n"); all != len(examples) || len(blocks) != len(examples) {
+		t.Errorf("%d blocks, %d of them below a link to a file; the examples are %q", all, len(blocks), examples)
 	}
 	for _, name := range examples {
 		file, err := os.ReadFile(name)
@@ -33,8 +33,8 @@ func TestDocs(t *testing.T) {
 			t.Fatal(err)
 		}
 		_, code, _ := strings.Cut(string(file), "\n)\n\n")
-		if told[name] != code {
-			t.Errorf("%s: docs/go-tests.md has another text than the file:\n%s", name, told[name])
+		if blocks[name] != code {
+			t.Errorf("%s: docs/go-tests.md differs from the file:\n%s", name, blocks[name])
 		}
 	}
 }

@@ -11,16 +11,16 @@ import (
 	"fauxlet/kubelettest"
 )
 
-// auditors is an authorization webhook of one's own: auditors may look, and nobody may do more.
+// auditors is the authorization webhook under test: auditors may read, and nothing else is allowed.
 func auditors(w http.ResponseWriter, r *http.Request) {
 	var review authorizationv1.SubjectAccessReview
 	if err := json.NewDecoder(r.Body).Decode(&review); err != nil {
 		http.Error(w, err.Error(), http.StatusBadRequest)
 		return
 	}
-	asked := review.Spec.ResourceAttributes
+	attributes := review.Spec.ResourceAttributes
 	switch {
-	case asked == nil || asked.Verb != "get":
+	case attributes == nil || attributes.Verb != "get":
 		review.Status.Reason = "auditors only look"
 	case strings.HasPrefix(review.Spec.User, "auditor-"):
 		review.Status.Allowed = true

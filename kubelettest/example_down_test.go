@@ -11,7 +11,7 @@ import (
 	"fauxlet/kubelettest"
 )
 
-// down gives the nodes whose kubelets do not say that they are well.
+// down returns the nodes whose kubelets are not healthy.
 func down(ctx context.Context, client *http.Client, kubelets map[string]string) (down []string) {
 	for node, url := range kubelets {
 		if !healthy(ctx, client, url) {
@@ -42,7 +42,7 @@ func TestNodeDown(t *testing.T) {
 	one := kubelettest.New(t)
 	two := kubelettest.New(t, kubelettest.WithNodeName("node-2"), kubelettest.WithCA(one.CA))
 	kubelets := map[string]string{one.NodeName: one.URL, two.NodeName: two.URL}
-	client := one.Client("kubelet-client") // whom both know, for their CA is one
+	client := one.Client("kubelet-client") // both accept it: they have the same CA
 
 	expect := func(what string, want ...string) {
 		t.Helper()
@@ -51,12 +51,12 @@ func TestNodeDown(t *testing.T) {
 		}
 	}
 	expect("at first")
-	mend := two.Inject(faults.Fault{Kind: faults.ConnectionRefused})
-	expect("nobody listens", "node-2")
-	mend()
+	end := two.Inject(faults.Fault{Kind: faults.ConnectionRefused})
+	expect("connections are refused", "node-2")
+	end()
 	expect("it is back")
 	two.Inject(faults.Fault{Kind: faults.Status, Status: 500, Scope: faults.Scope{Route: "/healthz"}})
-	expect("its runtime fails", "node-2")
+	expect("its health check fails", "node-2")
 	two.Close()
-	expect("it is gone for good", "node-2")
+	expect("it is closed", "node-2")
 }

@@ -18,7 +18,7 @@ func TestExec(t *testing.T) {
 	t.Parallel()
 	k := kubelettest.New(t, kubelettest.WithPods(kubelettest.Pod("shop", "db", map[string]scenario.Container{
 		"postgres": {
-			// Commands with an answer of the test's; any other is run by a shell that has files of its own.
+			// One command has a fixed answer. Other commands see these files.
 			Exec:  []scenario.ExecAnswer{{Command: []string{"pg_dump", "shop"}, Stderr: "no such database\n", ExitCode: 3}},
 			Files: map[string]string{"/etc/motd": "do not touch\n"},
 		},
@@ -32,9 +32,9 @@ func TestExec(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		var out, told bytes.Buffer
-		err = executor.StreamWithContext(t.Context(), remotecommand.StreamOptions{Stdout: &out, Stderr: &told})
-		return out.String(), told.String(), err
+		var out, errOut bytes.Buffer
+		err = executor.StreamWithContext(t.Context(), remotecommand.StreamOptions{Stdout: &out, Stderr: &errOut})
+		return out.String(), errOut.String(), err
 	}
 
 	if stdout, _, err := run("cat", "/etc/motd"); err != nil || stdout != "do not touch\n" {

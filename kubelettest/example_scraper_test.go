@@ -15,7 +15,7 @@ import (
 	"fauxlet/kubelettest"
 )
 
-// scraper scrapes a kubelet with the token in a file, which is replaced from time to time.
+// scraper scrapes a kubelet with a token from a file. The file is replaced from time to time.
 type scraper struct {
 	client    *http.Client
 	url       string
@@ -75,17 +75,17 @@ func TestScraper(t *testing.T) {
 		t.Errorf("no %s in\n%s", want, metrics)
 	}
 
-	write(k.RotateToken(prometheus)) // which revokes the first
+	write(k.RotateToken(prometheus)) // this revokes the first token
 	if _, err := s.scrape(t.Context()); err != nil {
 		t.Errorf("with a new token in the file: %v", err)
 	}
 
-	k.RotateToken(prometheus) // and nobody writes it
+	k.RotateToken(prometheus) // the file keeps the old token
 	if _, err := s.scrape(t.Context()); err == nil || !strings.Contains(err.Error(), "401") {
-		t.Errorf("without a token that is any good: %v", err)
+		t.Errorf("with a revoked token: %v", err)
 	}
 
-	// At the beginning it has none; later it tries once more with each that it finds.
+	// It begins without a token. After each 401 it reads the file and tries again.
 	var statuses []int
 	for _, d := range k.Decisions() {
 		statuses = append(statuses, d.Status)

@@ -17,19 +17,19 @@ import (
 	"fauxlet/kubelettest"
 )
 
-// leaks excuses what lives as long as the process, and what client-go leaves for a moment.
+// leaks are goroutines that live as long as the process, or that client-go leaves for a moment.
 var leaks = []goleak.Option{
 	goleak.IgnoreTopFunction("k8s.io/klog/v2.(*flushDaemon).run.func1"),
 	goleak.IgnoreAnyFunction("k8s.io/apimachinery/pkg/util/wait.Forever"), // of /healthz/log
-	// The client of a WebSocket notices with its next ping that it has closed it.
+	// The client of a closed WebSocket ends with its next ping.
 	goleak.IgnoreTopFunction("k8s.io/client-go/tools/remotecommand.(*heartbeat).start"),
-	// A closed SPDY connection waits a while for somebody to take the error of its end.
+	// A closed SPDY connection waits a while for a reader of its last error.
 	goleak.IgnoreTopFunction("github.com/moby/spdystream.(*Connection).shutdown"),
 }
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m, leaks...) }
 
-// fakeT is a test that may fail without failing the one that it is in. Its deadline comes soon.
+// fakeT records failures instead of failing the test. It has an early deadline.
 type fakeT struct {
 	testing.TB
 	deadline time.Time
@@ -38,10 +38,10 @@ type fakeT struct {
 	errors []string
 }
 
-// failing runs a test that is to fail, and gives what it said.
+// failing runs a test that should fail, and returns its errors.
 func failing(t *testing.T, test func(testing.TB)) string {
 	t.Helper()
-	f := &fakeT{TB: t, deadline: time.Now().Add(1100 * time.Millisecond)} // of which a second is for saying what is wrong
+	f := &fakeT{TB: t, deadline: time.Now().Add(1100 * time.Millisecond)} // one second of it is reserved for the report
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -66,7 +66,7 @@ func (f *fakeT) Fatalf(format string, args ...any) {
 	runtime.Goexit()
 }
 
-// get gives the status and the body of an answer.
+// get returns the status and the body of a response.
 func get(t testing.TB, client *http.Client, url string) (int, string) {
 	t.Helper()
 	response, err := client.Get(url)
@@ -81,7 +81,7 @@ func get(t testing.TB, client *http.Client, url string) (int, string) {
 	return response.StatusCode, string(body)
 }
 
-// expect fails the test where a user's answer has another status, or a body without a text.
+// expect fails the test unless a user's request has a status and a body that contains a text.
 func expect(t testing.TB, k *kubelettest.Kubelet, user, path string, status int, text string) {
 	t.Helper()
 	if got, body := get(t, k.Client(user), k.URL+path); got != status || !strings.Contains(body, text) {
@@ -89,7 +89,7 @@ func expect(t testing.TB, k *kubelettest.Kubelet, user, path string, status int,
 	}
 }
 
-// logged keeps what is logged to a test.
+// logged keeps the lines that are logged to a test.
 type logged struct {
 	testing.TB
 	mu    sync.Mutex
@@ -108,7 +108,7 @@ func (l *logged) text() string {
 	return strings.Join(l.lines, "\n")
 }
 
-// httpClient is client-go's.
+// httpClient returns the HTTP client of client-go.
 func httpClient(t testing.TB, config *rest.Config) *http.Client {
 	t.Helper()
 	client, err := rest.HTTPClientFor(config)

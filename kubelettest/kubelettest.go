@@ -7,8 +7,8 @@
 //		…
 //	}
 //
-// [New] starts a kubelet for one test and stops it with the test. [Start] is for everything else: TestMain, Ginkgo, or
-// a program. Both take tens of milliseconds and listen on free ports of 127.0.0.1. Many kubelets may run at once.
+// [New] starts a kubelet for one test and stops it with the test. [Start] is for everything else: TestMain, Ginkgo,
+// or a program. Both take tens of milliseconds and listen on free ports of 127.0.0.1. Many kubelets may run at once.
 //
 // The kubelet is the server of package server, with TLS, a CA of its own, a configuration that is read as a kubelet
 // reads it, and a review API in place of a kube-apiserver. So clients receive a kubelet's own answers, 401 and 403
@@ -17,8 +17,8 @@
 // Unlike a kubelet's, the default configuration caches no reviews: each request is checked anew, and a change of
 // rights takes effect at once. [WithConfig] changes that and any other field.
 //
-// [Kubelet.Decisions] returns how each request was decided, and [Kubelet.Checked] which access the kubelet checked for
-// a user. New also logs the Decisions to the test.
+// [Kubelet.Decisions] returns how each request was decided, and [Kubelet.Checked] which access the kubelet checked
+// for a user. New also logs the Decisions to the test.
 package kubelettest
 
 import (

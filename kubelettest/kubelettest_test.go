@@ -31,20 +31,19 @@ const (
 	prometheus = "system:serviceaccount:monitoring:prometheus"
 )
 
-// TestDefault: who is let in, and what is told of it, where no option says anything.
-func TestDefault(t *testing.T) {
+func TestNewWithoutOptions(t *testing.T) {
 	t.Parallel()
 	k := kubelettest.New(t)
 	expect(t, k, "kubelet-client", logsPath+"?tailLines=1", 200, "GET")
 	expect(t, k, kubelettest.NoCredential, logsPath, 401, "Unauthorized")
 	expect(t, k, "kubelet-client", "/pods", 200, `"name":"nginx"`)
 
-	var told []string
+	var decided []string
 	for _, d := range k.Decisions() {
-		told = append(told, d.Path+" "+d.Outcome())
+		decided = append(decided, d.Path+" "+d.Outcome())
 	}
-	if want := []string{logsPath + " allowed", logsPath + " refused", "/pods allowed"}; !slices.Equal(told, want) {
-		t.Errorf("Decisions: %q, want %q", told, want)
+	if want := []string{logsPath + " allowed", logsPath + " refused", "/pods allowed"}; !slices.Equal(decided, want) {
+		t.Errorf("Decisions: %q, want %q", decided, want)
 	}
 	k.AssertChecked(t, "kubelet-client", "get nodes/proxy", "get nodes/pods")
 	k.AssertChecked(t, "system:anonymous")
@@ -56,8 +55,7 @@ func TestDefault(t *testing.T) {
 	}
 }
 
-// TestUsers: certificates and tokens, rights of all origins, and how both are taken away.
-func TestUsers(t *testing.T) {
+func TestUsersHaveCredentialsAndRights(t *testing.T) {
 	t.Parallel()
 	k := kubelettest.New(t,
 		kubelettest.WithUser(kubelettest.User{Name: prometheus, Token: true, Allow: []string{"get nodes/metrics,nodes/stats"}}),
@@ -103,10 +101,9 @@ subjects: [{kind: Group, name: operators}]
 	expect(t, k, prometheus, logsPath, 200, "GET")
 }
 
-// TestOptions: each changes what it says.
 func TestOptions(t *testing.T) {
 	t.Parallel()
-	t.Run("a configuration that asks nobody", func(t *testing.T) {
+	t.Run("a configuration without authorization", func(t *testing.T) {
 		t.Parallel()
 		k := kubelettest.New(t, kubelettest.WithConfig(func(c *kubeletconfigv1beta1.KubeletConfiguration) {
 			c.Authentication.Anonymous.Enabled = ptr.To(true)
@@ -117,7 +114,7 @@ func TestOptions(t *testing.T) {
 			t.Errorf("reviews: %+v", reviews)
 		}
 	})
-	t.Run("a configuration that remembers", func(t *testing.T) {
+	t.Run("a configuration that caches", func(t *testing.T) {
 		t.Parallel()
 		k := kubelettest.New(t, kubelettest.WithConfig(func(c *kubeletconfigv1beta1.KubeletConfiguration) {
 			c.Authorization.Webhook.CacheAuthorizedTTL.Duration = time.Hour
@@ -127,7 +124,7 @@ func TestOptions(t *testing.T) {
 		expect(t, k, "kubelet-client", logsPath, 200, "")
 		k.AssertChecked(t, "kubelet-client", "get nodes/proxy")
 		if d := k.Decisions(); !d[1].Cached() {
-			t.Error("the Decision does not say that the answer was remembered")
+			t.Error("the Decision does not say that the check was cached")
 		}
 	})
 	t.Run("ports that the configuration names", func(t *testing.T) {
@@ -177,7 +174,7 @@ func TestOptions(t *testing.T) {
 			t.Errorf("at the other: %d", status)
 		}
 	})
-	t.Run("a certificate of the test's own", func(t *testing.T) {
+	t.Run("a certificate that the test mints", func(t *testing.T) {
 		t.Parallel()
 		k := kubelettest.New(t)
 		expired, err := k.CA.Client("kubelet-client", nil, testcerts.Expired)
@@ -190,13 +187,13 @@ func TestOptions(t *testing.T) {
 			t.Errorf("with a certificate that has expired: %d", status)
 		}
 		if why := k.Decisions()[0].Why(); !strings.Contains(why, "expired") {
-			t.Errorf("told: %s", why)
+			t.Errorf("decided: %s", why)
 		}
 	})
 }
 
-// TestNewRefuses: an option that makes no sense fails the test, in words that name it, and nothing is left running.
-func TestNewRefuses(t *testing.T) {
+// TestNewFailsForInvalidOptions checks that the error names the option, and that nothing is left running.
+func TestNewFailsForInvalidOptions(t *testing.T) {
 	for name, test := range map[string]struct {
 		options []kubelettest.Option
 		want    string
@@ -240,25 +237,24 @@ func config(change func(*kubeletconfigv1beta1.KubeletConfiguration)) kubelettest
 	return kubelettest.WithConfig(change)
 }
 
-// TestMisuse: what a method cannot do fails the test and says what to do.
-func TestMisuse(t *testing.T) {
+func TestMisuseFailsTheTest(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct {
 		use  func(testing.TB, *kubelettest.Kubelet)
 		want string
 	}{
-		"a stranger":      {func(_ testing.TB, k *kubelettest.Kubelet) { k.Client("alice") }, `unknown user "alice"; the users are ["kubelet-client"]`},
-		"a token of none": {func(_ testing.TB, k *kubelettest.Kubelet) { k.Token("kubelet-client") }, `Token: user "kubelet-client" has a client certificate`},
-		"no right":        {func(_ testing.TB, k *kubelettest.Kubelet) { k.SetAllowed("kubelet-client", "all") }, `SetAllowed: user "kubelet-client": right "all"`},
-		"what was not asked": {func(t testing.TB, k *kubelettest.Kubelet) {
+		"an unknown user": {func(_ testing.TB, k *kubelettest.Kubelet) { k.Client("alice") }, `unknown user "alice"; the users are ["kubelet-client"]`},
+		"no token":        {func(_ testing.TB, k *kubelettest.Kubelet) { k.Token("kubelet-client") }, `Token: user "kubelet-client" has a client certificate`},
+		"invalid right":   {func(_ testing.TB, k *kubelettest.Kubelet) { k.SetAllowed("kubelet-client", "all") }, `SetAllowed: user "kubelet-client": right "all"`},
+		"missing checks": {func(t testing.TB, k *kubelettest.Kubelet) {
 			k.AssertChecked(t, "alice", "get nodes/log", "get nodes/proxy")
 		}, "the kubelet checked that user \"alice\" is allowed to (nothing)\nwant get nodes/log, then get nodes/proxy"},
-		"a fault of no kind": {func(_ testing.TB, k *kubelettest.Kubelet) { k.Inject(faults.Fault{Kind: "fire"}) }, `Inject: fire: kind: "fire" is not a kind of fault`},
-		"none to wait for": {func(t testing.TB, k *kubelettest.Kubelet) {
+		"an invalid fault": {func(_ testing.TB, k *kubelettest.Kubelet) { k.Inject(faults.Fault{Kind: "fire"}) }, `Inject: fire: kind: "fire" is not a kind of fault`},
+		"no such Decision": {func(t testing.TB, k *kubelettest.Kubelet) {
 			get(t, k.Client("kubelet-client"), k.URL+"/healthz")
 			k.Await(func(d *authchain.Decision) bool { return d.Status == http.StatusTeapot })
 		}, "Await: no such Decision has arrived, only these:\n\tGET /healthz: 200 allowed: "},
-		"a log that is followed": {func(t testing.TB, k *kubelettest.Kubelet) {
+		"a followed log": {func(t testing.TB, k *kubelettest.Kubelet) {
 			response, err := k.Client("kubelet-client").Get(k.URL + logsPath + "?follow=true")
 			if err != nil {
 				t.Fatal(err)
@@ -276,30 +272,28 @@ func TestMisuse(t *testing.T) {
 	}
 }
 
-// TestFaults: those of an option are there from the start, and the Decision names the one that struck.
-func TestFaults(t *testing.T) {
+func TestDecisionsNameTheFaultsThatAffectedThem(t *testing.T) {
 	t.Parallel()
 	k := kubelettest.New(t, kubelettest.WithFaults(
 		faults.Fault{Name: "broken", Kind: faults.Status, Status: 503, Scope: faults.Scope{User: "kubelet-client", Count: 1}},
 	))
-	expect(t, k, kubelettest.NoCredential, logsPath, 401, "") // whom it does not strike
+	expect(t, k, kubelettest.NoCredential, logsPath, 401, "") // outside the scope
 	expect(t, k, "kubelet-client", logsPath, 503, "")
 	expect(t, k, "kubelet-client", logsPath, 200, "")
 	end := k.Inject(faults.Fault{Name: "no", Kind: faults.ReviewerWrong})
 	expect(t, k, "kubelet-client", logsPath, 403, "")
 	end()
 	expect(t, k, "kubelet-client", logsPath, 200, "")
-	var struck []string
+	var affectedBy []string
 	for _, d := range k.Decisions() {
-		struck = append(struck, strings.Join(d.AffectedBy, " "))
+		affectedBy = append(affectedBy, strings.Join(d.AffectedBy, " "))
 	}
-	if want := []string{"", "broken", "", "no", ""}; !slices.Equal(struck, want) {
-		t.Errorf("struck by %q, want %q", struck, want)
+	if want := []string{"", "broken", "", "no", ""}; !slices.Equal(affectedBy, want) {
+		t.Errorf("affected by %q, want %q", affectedBy, want)
 	}
 }
 
-// TestAwait: a handshake that fails is told when the kubelet knows, and what comes later is waited for.
-func TestAwait(t *testing.T) {
+func TestAwaitWaitsForHandshakesAndLaterRequests(t *testing.T) {
 	t.Parallel()
 	k := kubelettest.New(t)
 	if spare, err := net.Dial("tcp", strings.TrimPrefix(k.URL, "https://")); err != nil {
@@ -309,7 +303,7 @@ func TestAwait(t *testing.T) {
 	}
 	k.Await(func(d *authchain.Decision) bool { return strings.Contains(d.Handshake, "EOF") })
 	config := k.RESTConfig(kubelettest.NoCredential)
-	config.CAData = nil // those of the system
+	config.CAData = nil // trust only the system's CAs
 	if _, err := httpClient(t, config).Get(k.URL); err == nil {
 		t.Fatal("a client that does not trust the CA connected")
 	}
@@ -332,8 +326,8 @@ func TestAwait(t *testing.T) {
 	}
 }
 
-// TestClose: whatever goes on, it ends with the stand-in, soon, and leaves nothing behind; what was decided stays.
-func TestClose(t *testing.T) {
+// TestCloseEndsRequestsUnderWay also checks that Close leaves nothing behind, and that Decisions can still be read.
+func TestCloseEndsRequestsUnderWay(t *testing.T) {
 	before := goleak.IgnoreCurrent()
 	t.Run("closed", func(t *testing.T) {
 		k := kubelettest.New(t, kubelettest.WithReadOnlyPort(),
@@ -341,7 +335,7 @@ func TestClose(t *testing.T) {
 			kubelettest.WithUser(kubelettest.User{Name: prometheus, Token: true}))
 		client := k.Client("kubelet-client")
 		for _, path := range []string{logsPath, logsPath + "?follow=true"} {
-			if _, err := client.Get(k.URL + path); err != nil { // whose body nobody reads, nor closes
+			if _, err := client.Get(k.URL + path); err != nil { // the body is neither read nor closed
 				t.Fatal(err)
 			}
 		}
@@ -354,7 +348,7 @@ func TestClose(t *testing.T) {
 			_, err := hanging.Get(k.URL + logsPath)
 			hung <- err
 		}()
-		for len(k.Reviews()) < 3 { // what the first two were asked about, and the token
+		for len(k.Reviews()) < 3 { // two SubjectAccessReviews and a TokenReview
 			time.Sleep(time.Millisecond)
 		}
 
@@ -367,7 +361,7 @@ func TestClose(t *testing.T) {
 			t.Error("a request that was waiting for the reviewer was answered")
 		}
 		if _, err := k.Client("kubelet-client").Get(k.URL); !errors.Is(err, syscall.ECONNREFUSED) {
-			t.Errorf("a closed stand-in: %v", err)
+			t.Errorf("a closed kubelet: %v", err)
 		}
 		if n := len(k.Decisions()); n != 3 {
 			t.Errorf("%d Decisions, want 3", n)
@@ -435,8 +429,7 @@ func TestStartReturnsErrorsAndLeavesNothing(t *testing.T) {
 	}
 }
 
-// TestMany: many serve at once, and none knows of the others.
-func TestMany(t *testing.T) {
+func TestManyKubeletsAtOnce(t *testing.T) {
 	t.Parallel()
 	for range 12 {
 		t.Run("", func(t *testing.T) {
@@ -452,7 +445,6 @@ func TestMany(t *testing.T) {
 	}
 }
 
-// TestNoSecretIsLogged: what is logged to the test has neither token nor key.
 func TestNoSecretIsLogged(t *testing.T) {
 	t.Parallel()
 	f := &logged{TB: t}

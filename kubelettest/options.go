@@ -55,8 +55,8 @@ func WithCA(ca *testcerts.Authority) Option { return func(o *options) { o.ca = c
 // WithUser adds a user. A user with the name kubelet-client replaces the default one.
 func WithUser(u User) Option { return func(o *options) { o.users = append(o.users, u) } }
 
-// WithRBAC adds RBAC manifests to the rights in [User.Allow]: one or more documents of YAML or JSON, as for kubectl. A
-// test can check with it that the ClusterRole of a deployment is sufficient.
+// WithRBAC adds RBAC manifests to the rights in [User.Allow]: one or more documents of YAML or JSON, as for kubectl.
+// A test can check with it that the ClusterRole of a deployment is sufficient.
 func WithRBAC(manifests string) Option {
 	return func(o *options) { o.manifests = append(o.manifests, manifests) }
 }
@@ -75,8 +75,8 @@ func WithPods(specs ...scenario.Pod) Option {
 // WithNodeLogs sets the files that /logs/ serves, by their paths below /var/log.
 func WithNodeLogs(files map[string]string) Option { return func(o *options) { o.nodeLogs = files } }
 
-// WithConfig changes the configuration before it is defaulted and validated as a kubelet does it. Before the change it
-// has webhook authentication and authorization with a cache TTL of one nanosecond, no anonymous authentication, a
+// WithConfig changes the configuration before it is defaulted and validated as a kubelet does it. Before the change
+// it has webhook authentication and authorization with a cache TTL of one nanosecond, no anonymous authentication, a
 // clientCAFile, a serving certificate, and a free port on 127.0.0.1.
 func WithConfig(change func(*kubeletconfigv1beta1.KubeletConfiguration)) Option {
 	return func(o *options) { o.configure = append(o.configure, change) }

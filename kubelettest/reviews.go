@@ -21,8 +21,8 @@ import (
 // The reviews of each response that the test has received are among them.
 func (k *Kubelet) Reviews() []reviewapi.Record { return k.Reviewer.Reviews() }
 
-// Checked returns the access that the kubelet has checked for a user by SubjectAccessReviews, in order and in the form
-// of [User.Allow]: "get nodes/pods", "get nodes/proxy". A cached check is not repeated.
+// Checked returns the access that the kubelet has checked for a user by SubjectAccessReviews, in order and in the
+// form of [User.Allow]: "get nodes/pods", "get nodes/proxy". A cached check is not repeated.
 func (k *Kubelet) Checked(user string) []string {
 	var checked []string
 	for _, r := range k.Reviews() {

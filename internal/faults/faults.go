@@ -44,8 +44,8 @@ type Fault struct {
 	Scope
 }
 
-// Scope says what a fault applies to. An empty field matches everything. All fields but Method and Review are patterns
-// of package path (*, ?, [a-z]). In Route a * does not match a slash; in the other fields it does.
+// Scope says what a fault applies to. An empty field matches everything. All fields but Method and Review are
+// patterns of package path (*, ?, [a-z]). In Route a * does not match a slash; in the other fields it does.
 type Scope struct {
 	// Node is the name of the node.
 	Node string `json:"node,omitempty"`

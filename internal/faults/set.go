@@ -94,8 +94,8 @@ func (s *Set) Add(f Fault) (*Active, error) {
 	return added, nil
 }
 
-// Remove ends the fault with a name, whatever its origin. A fault of a file becomes active again when the file is read
-// again.
+// Remove ends the fault with a name, whatever its origin. A fault of a file becomes active again when the file is
+// read again.
 func (s *Set) Remove(name string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -118,8 +118,8 @@ func (s *Set) Clear() int {
 }
 
 // Replace replaces all faults of an origin, for example a file. The origin must not be empty. A fault that is active
-// already and has not changed stays active with its counts. Faults of other origins stay. If a fault is invalid or its
-// name is taken, Replace changes nothing and returns an error that begins with the index of the fault, as in [0].
+// already and has not changed stays active with its counts. Faults of other origins stay. If a fault is invalid or
+// its name is taken, Replace changes nothing and returns an error that begins with the index of the fault, as in [0].
 func (s *Set) Replace(origin string, faults []Fault) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -218,7 +218,8 @@ func (s *Set) Follow(changed func()) (stop func()) {
 	}
 }
 
-// Matching returns the faults of a kind whose scope includes a target. It ignores Count and Share, and counts nothing.
+// Matching returns the faults of a kind whose scope includes a target. It ignores Count and Share, and counts
+// nothing.
 func (v *Version) Matching(t *Target, kind string) []*Active {
 	var all []*Active
 	for _, a := range v.List() {

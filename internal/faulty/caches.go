@@ -7,8 +7,8 @@ import (
 	"fauxlet/internal/faults"
 )
 
-// cacheKinds are the kinds of fault that change what the server's caches hold, caches-flushed first. reviewer-down and
-// reviewer-slow are not among them: a failed review is not cached.
+// cacheKinds are the kinds of fault that change what the server's caches hold, caches-flushed first. reviewer-down
+// and reviewer-slow are not among them: a failed review is not cached.
 var cacheKinds = []string{faults.CachesFlushed, faults.ReviewerWrong, faults.ReviewerRevoking}
 
 // FollowCaches calls reset whenever a fault makes it necessary to empty the server's caches of reviews, until a

@@ -1,6 +1,6 @@
-// Package faulty injects the active faults of package faults into one node. A [Node] decorates the standard interfaces
-// around a server: its listeners, its [net/http.Server], its handler, its client CA, its clock, and the transport by
-// which it sends reviews. The server itself does not know faults.
+// Package faulty injects the active faults of package faults into one node. A [Node] decorates the standard
+// interfaces around a server: its listeners, its [net/http.Server], its handler, its client CA, its clock, and the
+// transport by which it sends reviews. The server itself does not know faults.
 //
 // A fault never grants access. Faults of answers apply after the request has been authorized. Faults of reviews turn
 // "allowed" into "denied", or leave the answer as it is. A client certificate must be valid by the true clock as well

@@ -10,8 +10,8 @@ import (
 	"fauxlet/internal/faults"
 )
 
-// ConfigureHTTP decorates a server of one of the node's ports before it serves: its TLS, its handler, and its hooks on
-// connections. The connections must come from [Node.Listener].
+// ConfigureHTTP decorates a server of one of the node's ports before it serves: its TLS, its handler, and its hooks
+// on connections. The connections must come from [Node.Listener].
 func (n *Node) ConfigureHTTP(server *http.Server) {
 	if server.TLSConfig != nil {
 		n.decorateTLS(server.TLSConfig)

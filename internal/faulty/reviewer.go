@@ -152,8 +152,8 @@ func (v *reviewer) reviewAccess(r *http.Request, body []byte, sent *authorizatio
 	return withAnswer(response, answer)
 }
 
-// reviewBoth asks about the user that a fault has named and then about the user whom it replaced. It returns the first
-// answer that does not allow the access, or else the second.
+// reviewBoth asks about the user that a fault has named and then about the user whom it replaced. It returns the
+// first answer that does not allow the access, or else the second.
 func (v *reviewer) reviewBoth(r *http.Request, sent *authorizationapi.SubjectAccessReview, replaced string) (*http.Response, error) {
 	var trueUser authenticationapi.UserInfo
 	if err := json.Unmarshal([]byte(replaced), &trueUser); err != nil {

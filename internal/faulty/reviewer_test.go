@@ -32,8 +32,8 @@ roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: all}
 subjects: [{apiGroup: rbac.authorization.k8s.io, kind: User, name: admin}]
 `
 
-// reviewerTest is a client of a review API, through the round tripper of node-1. The user admin is allowed everything, and
-// viewer nothing. Each has a token of the same name.
+// reviewerTest is a client of a review API, through the round tripper of node-1. The user admin is allowed
+// everything, and viewer nothing. Each has a token of the same name.
 type reviewerTest struct {
 	client *kubernetes.Clientset
 	set    *faults.Set
@@ -137,8 +137,8 @@ func TestRoundTripperFailsReviews(t *testing.T) {
 	}
 }
 
-// TestReplacedUserIsAllowedWhatBothAre checks both directions: a client without rights does not gain them by being taken
-// for an administrator, and an administrator loses them.
+// TestReplacedUserIsAllowedWhatBothAre checks both directions: a client without rights does not gain them by being
+// taken for an administrator, and an administrator loses them.
 func TestReplacedUserIsAllowedWhatBothAre(t *testing.T) {
 	r := newReviewerTest(t, "application/vnd.kubernetes.protobuf")
 	for _, test := range []struct {

@@ -11,8 +11,8 @@ import (
 	"fauxlet/scenario"
 )
 
-// Usage returns what a container uses while memory-heavy is active. It counts the fault once for each request, however
-// many containers the request measures.
+// Usage returns what a container uses while memory-heavy is active. It counts the fault once for each request,
+// however many containers the request measures.
 func (n *Node) Usage(ctx context.Context, pod *v1.Pod, container string, usage scenario.Usage) scenario.Usage {
 	if n.faults.Empty() {
 		return usage

@@ -18,16 +18,17 @@ import (
 	"k8s.io/apiserver/pkg/registry/rest"
 )
 
-// currentTokens looks tokens up in the file as it was read last.
+// currentTokens authenticates with the tokens in force.
 type currentTokens struct{ source *source[*Tokens] }
 
 func (c currentTokens) AuthenticateToken(ctx context.Context, token string) (*authenticator.Response, bool, error) {
 	return c.source.current().AuthenticateToken(ctx, token)
 }
 
-// reviewToken answers a TokenReview: it puts the token into a request of its own and authenticates that. So an unknown
-// token, and one that is not for any of the audiences asked for, is `invalid bearer token`; one with a space before it
-// is no token at all, and so is that of system:anonymous. (k8s.io/kubernetes: pkg/registry/authentication/tokenreview)
+// reviewToken answers a TokenReview. Like a kube-apiserver it puts the token into a request of its own and
+// authenticates that request. So an unknown token, or one with other audiences, is an `invalid bearer token`. A token
+// that begins with a space is no token, and is authenticated as system:anonymous. (k8s.io/kubernetes:
+// pkg/registry/authentication/tokenreview)
 func (s *Server) reviewToken(r *http.Request, object runtime.Object, record *Record) (runtime.Object, error) {
 	review := object.(*authenticationv1.TokenReview)
 	if review.Spec.Token == "" {
@@ -66,7 +67,7 @@ func (s *Server) reviewToken(r *http.Request, object runtime.Object, record *Rec
 	return review, nil
 }
 
-// reviewAccess answers a SubjectAccessReview from the policy, or as Options.Authorize says. (k8s.io/kubernetes:
+// reviewAccess answers a SubjectAccessReview from the policy, or with Options.Authorize. (k8s.io/kubernetes:
 // pkg/registry/authorization/subjectaccessreview)
 func (s *Server) reviewAccess(r *http.Request, object runtime.Object, record *Record) (runtime.Object, error) {
 	review := object.(*authorizationv1.SubjectAccessReview)
@@ -102,11 +103,11 @@ func validateAccess(review *authorizationv1.SubjectAccessReview) (errs field.Err
 	spec, path := &review.Spec, field.NewPath("spec")
 	if (spec.ResourceAttributes == nil) == (spec.NonResourceAttributes == nil) {
 		// An apiserver tells its internal type, which has these names.
-		var told *struct{ Path, Verb string }
+		var value *struct{ Path, Verb string }
 		if asked := spec.NonResourceAttributes; asked != nil {
-			told = &struct{ Path, Verb string }{asked.Path, asked.Verb}
+			value = &struct{ Path, Verb string }{asked.Path, asked.Verb}
 		}
-		errs = append(errs, field.Invalid(path, told, exactlyOneAttributes))
+		errs = append(errs, field.Invalid(path, value, exactlyOneAttributes))
 	}
 	if spec.User == "" && len(spec.Groups) == 0 {
 		errs = append(errs, field.Invalid(path.Child("user"), spec.User, "at least one of user or group must be specified"))

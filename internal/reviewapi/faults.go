@@ -12,32 +12,35 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 )
 
-// Faults say how reviews go wrong, by their kind. The zero value is no fault.
+// Faults make reviews fail, by the kind of review. The zero value is no fault.
+//
+// These faults happen on the server, so that a real kubelet meets them too. A stand-in kubelet's own faults of
+// reviewers are those of package faulty.
 type Faults struct {
 	TokenReview         Fault
 	SubjectAccessReview Fault
 }
 
-// Fault is one way for a review to go wrong, after its caller was authenticated and its body read. At most one of
-// Status, Hang, Garbage and Drop is set; Latency may be added to each of them, or stand alone.
+// Fault is the failure of a review, after its caller was authenticated and its body was read. At most one of Status,
+// Hang, Garbage and Drop may be set. Latency may be set with each of them or alone.
 type Fault struct {
-	// Status answers with this HTTP status (400 to 599) and a Status object: 403, 429, 500.
+	// Status is the HTTP status of the answer, 400 to 599, with a Status object as its body.
 	Status int
-	// RetryAfter, in seconds, is told with Status. client-go waits and asks again, up to 10 times, where it is told.
+	// RetryAfter is sent with Status, in seconds. client-go then waits and retries, up to 10 times.
 	RetryAfter int
-	// Hang answers nothing until the caller goes away or the server stops.
+	// Hang sends no answer until the caller disconnects or the server stops.
 	Hang bool
-	// Garbage answers 201 with a body that is no review and no JSON.
+	// Garbage answers 201 with a body that is not JSON.
 	Garbage bool
 	// Drop closes the caller's connection.
 	Drop bool
-	// Latency is waited before the answer.
+	// Latency delays the answer.
 	Latency time.Duration
-	// Times is how many reviews go wrong before all is well again. 0: all, until the fault is taken away.
+	// Times is how many reviews fail before the fault ends. 0: all, until it is removed.
 	Times int
 }
 
-// Validate says what is wrong with f, naming its field.
+// Validate returns an error that names the invalid field.
 func (f Fault) Validate() error {
 	ways := 0
 	for _, set := range []bool{f.Status != 0, f.Hang, f.Garbage, f.Drop} {
@@ -62,7 +65,7 @@ func (f Fault) Validate() error {
 	return nil
 }
 
-// String names the fault in one or two words; it is empty where there is none.
+// String returns the fault in one or two words, or "" for no fault.
 func (f Fault) String() string {
 	var name string
 	switch {
@@ -84,7 +87,7 @@ func (f Fault) String() string {
 	return name + f.Latency.String()
 }
 
-// faults hands out the fault of each review in turn.
+// faults are the faults in force.
 type faults struct {
 	mu  sync.Mutex
 	now Faults
@@ -97,7 +100,7 @@ func (f *faults) of(kind string) *Fault {
 	return &f.now.SubjectAccessReview
 }
 
-// take gives the fault of the next review, and counts it.
+// take returns the fault of the next review, and counts it.
 func (f *faults) take(kind string) Fault {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -111,8 +114,7 @@ func (f *faults) take(kind string) Fault {
 	return taken
 }
 
-// SetFaults makes reviews go wrong from the next one on. It fails, and changes nothing, where a fault does not make
-// sense.
+// SetFaults makes reviews fail from the next one on. If a fault is invalid it returns an error and changes nothing.
 func (s *Server) SetFaults(faults Faults) error {
 	if err := faults.TokenReview.Validate(); err != nil {
 		return fmt.Errorf("faults: tokenReview.%w", err)
@@ -126,7 +128,7 @@ func (s *Server) SetFaults(faults Faults) error {
 	return nil
 }
 
-// Faults tells the faults that are set; Times is how many reviews are still to go wrong.
+// Faults returns the faults in force. Times is the number of reviews that will still fail.
 func (s *Server) Faults() Faults {
 	s.faults.mu.Lock()
 	defer s.faults.mu.Unlock()
@@ -138,11 +140,11 @@ const garbage = "<html>not a review\x00\xff"
 
 type connKey struct{}
 
-// commit does what the fault says. It returns false where the review is to be answered as ever. The error is for the
-// caller to be told.
-func (f Fault) commit(w http.ResponseWriter, r *http.Request, resource schema.GroupResource) (done bool, err error) {
+// inject applies the fault. If done is false and err is nil, the review must be answered as usual. Otherwise err, if
+// set, is the answer.
+func (f Fault) inject(w http.ResponseWriter, r *http.Request, resource schema.GroupResource) (done bool, err error) {
 	if f.Hang || f.Latency > 0 {
-		// The body was read. Left in place, the server's read timeout would end the request's context.
+		// The body has been read. The server's read timeout would otherwise end the request's context.
 		_ = http.NewResponseController(w).SetReadDeadline(time.Time{})
 	}
 	if f.Latency > 0 {
@@ -159,7 +161,7 @@ func (f Fault) commit(w http.ResponseWriter, r *http.Request, resource schema.Gr
 		return true, f.error(resource)
 	case f.Hang:
 		<-r.Context().Done()
-		panic(http.ErrAbortHandler) // net/http's word for: no answer
+		panic(http.ErrAbortHandler) // close the connection without an answer
 	case f.Garbage:
 		w.Header().Set("Content-Type", "application/json")
 		w.WriteHeader(http.StatusCreated)

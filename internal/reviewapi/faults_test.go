@@ -102,7 +102,6 @@ func TestFaults(t *testing.T) {
 	})
 }
 
-// TestHangEndsWithTheServer over both protocols.
 func TestHangEndsWithTheServer(t *testing.T) {
 	for protocol, http2 := range map[string]bool{"HTTP/1.1": false, "HTTP/2": true} {
 		t.Run(protocol, func(t *testing.T) {
@@ -216,7 +215,7 @@ func TestFaultsRefused(t *testing.T) {
 	}
 }
 
-// eventually waits, with a deadline, for something that nobody announces.
+// eventually waits for a condition, with a deadline.
 func eventually(t testing.TB, what string, happened func() bool) {
 	t.Helper()
 	deadline := time.After(20 * time.Second)

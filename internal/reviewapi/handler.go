@@ -27,10 +27,10 @@ const (
 	kindSubjectAccessReview = "SubjectAccessReview"
 )
 
-// asIs decodes a body into the version that it says it is of.
+// asIs decodes a body into the version that it names.
 var asIs = scheme.Codecs.WithoutConversion()
 
-// endpoint is one kind of review: where it is posted, and who answers it.
+// endpoint is one kind of review.
 type endpoint struct {
 	gvk    schema.GroupVersionKind
 	gr     schema.GroupResource
@@ -50,12 +50,12 @@ var endpoints = map[string]endpoint{
 	},
 }
 
-// routes: health and version are open to all, as a kube-apiserver's are by its default RBAC rules; everything else is
-// for authenticated callers.
+// routes returns the handler of all paths. Health and version need no credential, as by a kube-apiserver's default
+// RBAC rules. All other paths need an authenticated caller.
 func (s *Server) routes() http.Handler {
 	open := map[string]http.HandlerFunc{
 		"/healthz": ok, "/livez": ok, "/readyz": ok,
-		"/version": tellVersion,
+		"/version": getVersion,
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Cache-Control", "no-cache, private")
@@ -87,7 +87,7 @@ func ok(w http.ResponseWriter, _ *http.Request) {
 	_, _ = io.WriteString(w, "ok")
 }
 
-func tellVersion(w http.ResponseWriter, r *http.Request) {
+func getVersion(w http.ResponseWriter, r *http.Request) {
 	if r.Method != http.MethodGet && r.Method != http.MethodHead {
 		fail(w, r, apierrors.NewGenericServerResponse(http.StatusMethodNotAllowed, "", schema.GroupResource{}, "", "", 0, false))
 		return
@@ -95,12 +95,12 @@ func tellVersion(w http.ResponseWriter, r *http.Request) {
 	responsewriters.WriteRawJSON(http.StatusOK, version.Info{Major: "1", Minor: "37", GitVersion: "v1.37.2+fauxlet"}, w)
 }
 
-// fail answers with err as a Status object, in the encoding that was asked for.
+// fail answers with err as a Status object, in the encoding that the client accepts.
 func fail(w http.ResponseWriter, r *http.Request, err error) {
 	responsewriters.ErrorNegotiated(err, scheme.Codecs, metav1.Unversioned, w, r)
 }
 
-// review takes one review from body to answer. What cannot be read is not a review yet and is not recorded.
+// review reads, answers and records one review. A body that cannot be decoded is not recorded.
 // (k8s.io/apiserver: pkg/endpoints/handlers/create.go)
 func (s *Server) review(w http.ResponseWriter, r *http.Request, e endpoint, caller string) {
 	object, err := s.read(w, r, e)
@@ -111,15 +111,15 @@ func (s *Server) review(w http.ResponseWriter, r *http.Request, e endpoint, call
 	fault := s.faults.take(e.gvk.Kind)
 	record := Record{Time: time.Now(), Kind: e.gvk.Kind, Caller: caller, Fault: fault.String()}
 	describe(object, &record)
-	remember := sync.OnceFunc(func() { s.records.add(record) })
-	defer remember()
+	keep := sync.OnceFunc(func() { s.records.add(record) })
+	defer keep()
 	if fault.Garbage {
 		record.Code = http.StatusCreated
 	}
 	if fault.Hang || fault.Drop || fault.Garbage {
-		remember() // there will be no later before an answer
+		keep() // the fault sends the answer, if any
 	}
-	done, err := fault.commit(w, r, e.gr)
+	done, err := fault.inject(w, r, e.gr)
 	if err == nil && done {
 		return
 	}
@@ -130,16 +130,16 @@ func (s *Server) review(w http.ResponseWriter, r *http.Request, e endpoint, call
 	if err != nil {
 		status := responsewriters.ErrorToAPIStatus(err)
 		record.Code, record.Message = int(status.Code), status.Message
-		remember()
+		keep()
 		fail(w, r, err)
 		return
 	}
 	record.Code = http.StatusCreated
-	remember()
+	keep()
 	responsewriters.WriteObjectNegotiated(scheme.Codecs, negotiation.DefaultEndpointRestrictions, e.gvk.GroupVersion(), w, r, http.StatusCreated, answer, false)
 }
 
-// describe notes what a review asks; a token only as its fingerprint.
+// describe records the contents of a review, with its token as a fingerprint.
 func describe(object runtime.Object, record *Record) {
 	switch review := object.(type) {
 	case *authenticationv1.TokenReview:
@@ -152,7 +152,8 @@ func describe(object runtime.Object, record *Record) {
 	}
 }
 
-// read decodes the body. Unknown fields are told in Warning headers, or refused, as the query's fieldValidation says.
+// read decodes the body. The query's fieldValidation decides whether unknown fields cause Warning headers or an
+// error.
 func (s *Server) read(w http.ResponseWriter, r *http.Request, e endpoint) (runtime.Object, error) {
 	if _, _, err := negotiation.NegotiateOutputMediaType(r, scheme.Codecs, negotiation.DefaultEndpointRestrictions); err != nil {
 		return nil, err
@@ -199,8 +200,8 @@ func (s *Server) read(w http.ResponseWriter, r *http.Request, e endpoint) (runti
 	return object, nil
 }
 
-// undecodable words a body that is not what it should be as a kube-apiserver does, but without quoting from it: it may
-// hold a token.
+// undecodable returns kube-apiserver's error for a body that is not the expected review. Unlike a kube-apiserver it
+// does not quote the body, which may contain a token.
 func undecodable(err error, found *schema.GroupVersionKind, wanted schema.GroupVersionKind) error {
 	if found != nil && found.Kind != "" {
 		return apierrors.NewBadRequest(fmt.Sprintf("%s in version %q cannot be handled as a %s: %v", found.Kind, found.Version, wanted.Kind, err))

@@ -13,8 +13,9 @@ import (
 	"k8s.io/client-go/kubernetes/scheme"
 )
 
-// TestBadInput: the words are those of kube-apiserver v1.37.2, but for 406, and where it quotes the body: ours does not.
-func TestBadInput(t *testing.T) {
+// TestBadRequestsFailAsInKubeAPIServer compares with the errors of kube-apiserver v1.37.2. They differ in 406, and in that
+// ours never quote the body.
+func TestBadRequestsFailAsInKubeAPIServer(t *testing.T) {
 	server, address := start(t, Options{MaxBody: 1 << 16})
 	const (
 		tokens = "/apis/authentication.k8s.io/v1/tokenreviews"
@@ -73,7 +74,7 @@ func TestBadInput(t *testing.T) {
 					t.Errorf("answer %s\nwant one with %s", answer, test.want)
 				}
 				warning := response.Header.Get("Warning")
-				if told, want := warning == `299 - "unknown field \"spec.bogus\""`, name == "unknown field"; told != want {
+				if warned, want := warning == `299 - "unknown field \"spec.bogus\""`, name == "unknown field"; warned != want {
 					t.Errorf("warning %q", warning)
 				}
 				return
@@ -97,9 +98,9 @@ func TestBadInput(t *testing.T) {
 	}
 }
 
-func TestOpenPaths(t *testing.T) {
+func TestHealthAndVersionNeedNoCredential(t *testing.T) {
 	server, address := start(t, Options{})
-	server.token = "" // our own requests now carry no credential
+	server.token = "" // the requests below send no credential
 	for path, want := range map[string]string{"/healthz": "ok", "/readyz": "ok", "/livez": "ok", "/version": `"minor": "37"`} {
 		response, answer := send(t, server, address, http.MethodGet, path, "", "*/*", nil)
 		if response.StatusCode != http.StatusOK || !strings.Contains(answer, want) {
@@ -112,7 +113,7 @@ func TestOpenPaths(t *testing.T) {
 	}
 }
 
-// FuzzReview: whatever is posted, the answer is a review or a Status, and nobody panics.
+// FuzzReview checks that every request is answered with a review or a Status, without a panic.
 func FuzzReview(f *testing.F) {
 	server, err := New(Options{RBAC: []string{"testdata/rbac.yaml"}})
 	if err != nil {

@@ -26,7 +26,7 @@ import (
 	"k8s.io/client-go/rest"
 )
 
-// start serves until the test ends and says where.
+// start serves until the test ends, and returns the server with its address.
 func start(t testing.TB, options Options) (*Server, string) {
 	t.Helper()
 	if options.Tokens == "" {
@@ -58,7 +58,7 @@ func start(t testing.TB, options Options) (*Server, string) {
 	return server, listener.Addr().String()
 }
 
-// client is client-go's, with connections of its own that end with the test.
+// client returns a client of client-go whose connections end with the test.
 func client(t testing.TB, config *rest.Config) *kubernetes.Clientset {
 	t.Helper()
 	httpClient, err := rest.HTTPClientFor(config)
@@ -83,7 +83,7 @@ func askAccess(t testing.TB, c *kubernetes.Clientset, q question) (*authorizatio
 		&authorizationv1.SubjectAccessReview{Spec: q.spec()}, metav1.CreateOptions{})
 }
 
-// mint makes a certificate for an hour, self-signed where parent is nil.
+// mint returns a certificate that is valid for an hour. It is self-signed if parent is nil.
 func mint(t testing.TB, parent *x509.Certificate, parentKey *ecdsa.PrivateKey, template *x509.Certificate) (*x509.Certificate, *ecdsa.PrivateKey) {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -115,7 +115,7 @@ func withCertificate(t testing.TB, config *rest.Config, certificate *x509.Certif
 	config.CertData, config.KeyData = certificatePEM(certificate.Raw), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})
 }
 
-// send speaks plain HTTP over TLS to the server.
+// send sends one request to the server without client-go.
 func send(t testing.TB, server *Server, address, method, path, contentType, accept string, body []byte) (*http.Response, string) {
 	t.Helper()
 	httpClient, err := rest.HTTPClientFor(server.RESTConfig(address))

@@ -13,9 +13,9 @@ import (
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 )
 
-// WriteKubeconfig writes a kubeconfig by which a client reaches the server at address (host:port, or a URL) as the
-// generated caller. It holds that caller's token: the file is readable by its owner alone. A file that is there is
-// replaced at once, so that a reader sees the old one or the new one, whole.
+// WriteKubeconfig writes a kubeconfig for the server at address (host:port, or a URL) with the credential of
+// Options.CallerName. The file contains a token, and only its owner can read it. An existing file is replaced
+// atomically.
 func (s *Server) WriteKubeconfig(path, address string) error {
 	const name = "fauxlet-reviews"
 	config := clientcmdapi.NewConfig()
@@ -33,8 +33,8 @@ func (s *Server) WriteKubeconfig(path, address string) error {
 	return nil
 }
 
-// RESTConfig is the same for use inside this process: it reaches the server at address (host:port, or a URL) as the
-// generated caller, as often as asked (QPS is not limited).
+// RESTConfig returns the configuration of a client in this process, for the server at address (host:port, or a URL)
+// with the credential of Options.CallerName and without a rate limit.
 func (s *Server) RESTConfig(address string) *rest.Config {
 	return &rest.Config{
 		Host:            serverURL(address),
@@ -44,7 +44,7 @@ func (s *Server) RESTConfig(address string) *rest.Config {
 	}
 }
 
-// serverURL is where a client goes; a server that listens on all addresses is reached by the loopback one.
+// serverURL returns the URL of a server. For one that listens on all addresses it is 127.0.0.1.
 func serverURL(address string) string {
 	if strings.Contains(address, "://") {
 		return address
@@ -55,7 +55,7 @@ func serverURL(address string) string {
 	return "https://" + address
 }
 
-// writePrivate puts data in place of a file by a rename.
+// writePrivate replaces a file with data, by a rename.
 func writePrivate(path string, data []byte) (err error) {
 	temp, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*") // made with mode 0600
 	if err != nil {

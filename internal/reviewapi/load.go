@@ -15,8 +15,8 @@ import (
 )
 
 // LoadPolicy reads RBAC manifests: files with one or more YAML or JSON documents, and folders of such files. Unknown
-// fields and kinds, and what an apiserver would refuse to store, are errors that name the file, the document and the
-// field; all that are found are told at once. Without paths the policy allows nobody anything but system:masters.
+// fields, other kinds, and objects that an apiserver rejects are errors. The error lists all of them, each with its
+// file, document and field. Without paths the policy allows system:masters only.
 func LoadPolicy(paths ...string) (*Policy, error) {
 	files, err := readManifests(paths)
 	if err != nil {
@@ -25,7 +25,7 @@ func LoadPolicy(paths ...string) (*Policy, error) {
 	return parsePolicy(files)
 }
 
-// ParseManifests reads RBAC manifests, as they are in a file: objects for [NewPolicy]. Errors begin with name.
+// ParseManifests decodes the contents of a manifest file into objects for [NewPolicy]. Errors begin with name.
 func ParseManifests(name string, data []byte) ([]runtime.Object, error) {
 	manifests, err := parseManifests([]file{{name: name, data: data}})
 	if err != nil {
@@ -38,8 +38,8 @@ func ParseManifests(name string, data []byte) ([]runtime.Object, error) {
 	return objects, nil
 }
 
-// NewPolicy makes a policy of ClusterRoles, ClusterRoleBindings, Roles and RoleBindings, completed and validated as an
-// apiserver does. The objects are not kept and not changed.
+// NewPolicy returns the policy of ClusterRoles, ClusterRoleBindings, Roles and RoleBindings. It defaults and
+// validates them as an apiserver does. It does not change or keep the objects.
 func NewPolicy(objects ...runtime.Object) (*Policy, error) {
 	manifests := make([]manifest, len(objects))
 	for i, object := range objects {
@@ -56,7 +56,7 @@ func parsePolicy(files []file) (*Policy, error) {
 	return newPolicy(manifests)
 }
 
-// aggregate is a ClusterRole whose rules are those of others.
+// aggregate is a ClusterRole with an aggregationRule.
 type aggregate struct {
 	role      *role
 	selectors []labels.Selector
@@ -81,7 +81,7 @@ func newPolicy(manifests []manifest) (*Policy, error) {
 		}
 		identity := Reference{Kind: kind, Namespace: meta.Namespace, Name: meta.Name}
 		if first, twice := seen[identity]; twice {
-			problems = append(problems, fmt.Errorf("%s%s is there twice: first as %s; remove one", m.place(), identity, first))
+			problems = append(problems, fmt.Errorf("%s%s: duplicate of %s; remove one of them", m.place(), identity, first))
 			continue
 		}
 		seen[identity] = ref
@@ -127,7 +127,7 @@ func newRules(written []rbacv1.PolicyRule, source Reference) []rule {
 func newAggregate(r *role, written *rbacv1.AggregationRule) aggregate {
 	a := aggregate{role: r}
 	for i := range written.ClusterRoleSelectors {
-		// validate has been here before: there is no error.
+		// validate has parsed the selectors before, so there is no error.
 		if selector, err := metav1.LabelSelectorAsSelector(&written.ClusterRoleSelectors[i]); err == nil {
 			a.selectors = append(a.selectors, selector)
 		}
@@ -135,10 +135,10 @@ func newAggregate(r *role, written *rbacv1.AggregationRule) aggregate {
 	return a
 }
 
-// resolve fills aggregated roles as the controller-manager's clusterrole-aggregation-controller does: by each selector
-// in turn, the roles that it selects in the order of their names, a role never itself, a rule never twice. Rules
-// written in an aggregated role are overwritten there and so are ignored here. An aggregated role may select another;
-// it is gone over until nothing changes, which ends because rules are only ever added.
+// resolve sets the rules of aggregated roles as the clusterrole-aggregation-controller does. Each selector adds the
+// rules of the roles that it selects, in the order of their names, without duplicates and without the role itself.
+// Rules in the manifest of an aggregated role are ignored, because the controller overwrites them. An aggregated role
+// may select another one, so this repeats until nothing changes. It ends because rules are only added.
 func (p *Policy) resolve(aggregates []aggregate, roleLabels map[string]labels.Set) {
 	names := make([]string, 0, len(p.clusterRoles))
 	for name := range p.clusterRoles {
@@ -175,7 +175,7 @@ func hasRule(rules []rule, wanted rule) bool {
 	})
 }
 
-// Summary says in a few words how much the policy holds: `2 roles, 1 binding`.
+// Summary returns the numbers of roles and bindings, as in `2 roles, 1 binding`.
 func (p *Policy) Summary() string {
 	bindings := len(p.clusterBindings)
 	for _, namespaced := range p.bindings {

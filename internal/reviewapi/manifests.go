@@ -20,14 +20,14 @@ import (
 	"k8s.io/apimachinery/pkg/util/yaml"
 )
 
-// file is one file as it was read.
+// file is a file that has been read.
 type file struct {
 	name string
 	data []byte
 }
 
-// readManifests reads files, and of folders the .yaml, .yml and .json files directly in them, in the order of their
-// names. Names that begin with a dot are passed over (a mounted ConfigMap has some).
+// readManifests reads files, and the .yaml, .yml and .json files directly in folders, in the order of their names. It
+// skips names that begin with a dot, which a mounted ConfigMap has.
 func readManifests(paths []string) ([]file, error) {
 	var files []file
 	for _, path := range paths {
@@ -65,20 +65,20 @@ func manifestsIn(folder string) ([]string, error) {
 		}
 	}
 	if len(names) == 0 {
-		return nil, fmt.Errorf("RBAC manifests: folder %s: no .yaml, .yml or .json file in it", folder)
+		return nil, fmt.Errorf("RBAC manifests: folder %s: contains no .yaml, .yml or .json file", folder)
 	}
 	return names, nil
 }
 
-// manifest is one object and the place that it was read from.
+// manifest is an object with its file and document.
 type manifest struct {
 	object   runtime.Object
 	file     string
 	document int
 }
 
-// rbacDecoder decodes strictly the kinds that a Policy is made of, and the lists that kubectl prints them in, from YAML
-// and from JSON, which is YAML too.
+// rbacDecoder decodes the kinds of a Policy, and Lists of them as kubectl prints them, from YAML or JSON. Unknown
+// fields are errors.
 var rbacDecoder = func() runtime.Decoder {
 	scheme := runtime.NewScheme()
 	utilruntime.Must(rbacv1.AddToScheme(scheme))
@@ -111,7 +111,7 @@ func parseManifests(files []file) ([]manifest, error) {
 	return manifests, errors.Join(problems...)
 }
 
-// split cuts a file into its documents: YAML at its `---` lines, JSON where one value ends and the next begins.
+// split splits a file into documents: YAML at its `---` lines, JSON between its values.
 func split(data []byte) ([][]byte, error) {
 	var documents [][]byte
 	if trimmed := bytes.TrimSpace(data); len(trimmed) > 0 && trimmed[0] == '{' {
@@ -137,7 +137,7 @@ func split(data []byte) ([][]byte, error) {
 	}
 }
 
-// decode gives the objects of one document: none of one that holds only comments, several of a List.
+// decode returns the objects of one document: none if it has only comments, several if it is a List.
 func decode(document []byte) ([]runtime.Object, error) {
 	plain, err := yaml.ToJSON(document)
 	if err != nil {
@@ -149,11 +149,11 @@ func decode(document []byte) ([]runtime.Object, error) {
 	object, gvk, err := rbacDecoder.Decode(document, nil, nil)
 	switch {
 	case runtime.IsNotRegisteredError(err) && gvk != nil:
-		return nil, fmt.Errorf("%s of %s is not read here, only %s: remove the document", gvk.Kind, gvk.GroupVersion(), rbacKinds)
+		return nil, fmt.Errorf("%s of %s is not supported, only %s; remove the document", gvk.Kind, gvk.GroupVersion(), rbacKinds)
 	case runtime.IsMissingKind(err):
-		return nil, fmt.Errorf("kind is not set: only %s are read here", rbacKinds)
+		return nil, fmt.Errorf("kind is not set; it must be one of %s", rbacKinds)
 	case runtime.IsMissingVersion(err):
-		return nil, errors.New("apiVersion is not set: it is rbac.authorization.k8s.io/v1")
+		return nil, errors.New("apiVersion is not set; it must be rbac.authorization.k8s.io/v1")
 	case err != nil && gvk != nil:
 		return nil, fmt.Errorf("%s: %w", gvk.Kind, err)
 	case err != nil:

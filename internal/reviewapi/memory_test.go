@@ -11,7 +11,7 @@ import (
 	"k8s.io/apiserver/pkg/authentication/user"
 )
 
-// newInMemory answers from no files.
+// newInMemory returns a Server without files.
 func newInMemory(t testing.TB, options Options) *Server {
 	t.Helper()
 	server, err := New(options)
@@ -21,7 +21,7 @@ func newInMemory(t testing.TB, options Options) *Server {
 	return server
 }
 
-// post sends a review to the handler as the generated caller.
+// post sends a review to the handler with the credential of the kubeconfig.
 func post(server *Server, w http.ResponseWriter, path, body string) {
 	request := httptest.NewRequest(http.MethodPost, path, strings.NewReader(body))
 	request.Header.Set("Authorization", "Bearer "+server.token)
@@ -35,8 +35,7 @@ const (
 	access     = `{"spec":{"user":"alice","resourceAttributes":{"verb":"get","resource":"nodes","subresource":"proxy"}}}`
 )
 
-// TestInMemory: what is set holds at once, and what held before no longer.
-func TestInMemory(t *testing.T) {
+func TestSetPolicyAndSetTokensTakeEffectAtOnce(t *testing.T) {
 	server := newInMemory(t, Options{})
 	asked := func(path, body string) string {
 		t.Helper()
@@ -88,8 +87,7 @@ subjects: [{kind: User, name: alice}]
 	}
 }
 
-// TestOptionAuthorize: another authorizer answers, and what it was asked is recorded.
-func TestOptionAuthorize(t *testing.T) {
+func TestAuthorizeReplacesRBAC(t *testing.T) {
 	server := newInMemory(t, Options{
 		Authorize: func(_ context.Context, spec authorizationv1.SubjectAccessReviewSpec) authorizationv1.SubjectAccessReviewStatus {
 			return authorizationv1.SubjectAccessReviewStatus{Denied: true, Reason: spec.User + " is not welcome"}
@@ -106,7 +104,7 @@ func TestOptionAuthorize(t *testing.T) {
 	}
 }
 
-// recordsAtAnswer notes how many reviews there are when the first byte of an answer is written.
+// recordsAtAnswer counts how many reviews there are when the first byte of an answer is written.
 type recordsAtAnswer struct {
 	*httptest.ResponseRecorder
 	server *Server
@@ -118,8 +116,9 @@ func (r *recordsAtAnswer) WriteHeader(code int) {
 	r.ResponseRecorder.WriteHeader(code)
 }
 
-// TestRecordedBeforeAnswered: whoever has an answer finds the review, whatever its end was.
-func TestRecordedBeforeAnswered(t *testing.T) {
+// TestReviewsAreRecordedBeforeTheirAnswer checks that a client that has received an answer finds the review, with each
+// fault.
+func TestReviewsAreRecordedBeforeTheirAnswer(t *testing.T) {
 	for name, test := range map[string]struct {
 		fault Fault
 		body  string

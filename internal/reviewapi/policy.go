@@ -14,11 +14,11 @@ import (
 	"k8s.io/apiserver/pkg/authentication/user"
 )
 
-// Policy is what RBAC manifests allow. It does not change once made and is safe for concurrent use.
+// Policy evaluates RBAC manifests. It is immutable and safe for concurrent use.
 //
-// Bindings are looked at in the order of the manifests: ClusterRoleBindings first, then the RoleBindings of the
-// namespace asked about. A kube-apiserver looks in the same two steps, but in no order within each, so that of two
-// bindings that both allow a request it may name either.
+// It looks at ClusterRoleBindings first, then at the RoleBindings of the request's namespace, in the order of the
+// manifests. A kube-apiserver has no order within each of the two. If two bindings allow a request, its reason may
+// name either.
 type Policy struct {
 	clusterRoles    map[string]*role
 	roles           map[types.NamespacedName]*role
@@ -26,10 +26,10 @@ type Policy struct {
 	bindings        map[string][]*binding
 }
 
-// Reference says which object a part of an answer comes from, and where it was read.
+// Reference names an RBAC object and the file that it comes from.
 type Reference struct {
 	Kind, Namespace, Name string
-	// File and Document (counted from 1) are empty and 0 for an object that came from no file.
+	// File and Document, counted from 1, are empty for an object that does not come from a file.
 	File     string
 	Document int
 }
@@ -45,21 +45,21 @@ func (r Reference) String() string {
 	return fmt.Sprintf("%s %q (%s, document %d)", r.Kind, name, r.File, r.Document)
 }
 
-// Grant is one rule that a subject has, and how it came by it.
+// Grant is one rule that applies to a user, with the binding and role that grant it.
 type Grant struct {
 	Binding Reference
-	// Subject is the one of the binding's subjects that applies: the first.
+	// Subject is the first subject of the binding that matches the user.
 	Subject rbacv1.Subject
-	// Role is the one that the binding names. Source is the role that Rule is written in: another one where Role is
-	// aggregated. Index is the rule's place in Source, counted from 0.
+	// Role is the role in the binding's roleRef. Source is the role whose manifest contains Rule. It differs from Role
+	// if that is aggregated. Index is the index of the rule in Source.
 	Role   Reference
 	Source Reference
 	Index  int
 	Rule   rbacv1.PolicyRule
 }
 
-// String describes the grant in the words of RBAC's reasons: `ClusterRoleBinding "b" of ClusterRole "r" to User "u"`. A
-// namespaced name is told as name/namespace, as upstream does.
+// String describes the grant as in the reason of a kube-apiserver: `ClusterRoleBinding "b" of ClusterRole "r" to User
+// "u"`. A namespaced name is written name/namespace.
 func (g Grant) String() string {
 	return fmt.Sprintf("%s of %s %q to %s", describeBinding(g.Binding), g.Role.Kind, g.Role.Name, describeSubject(g.Subject, g.Binding.Namespace))
 }
@@ -85,21 +85,22 @@ func describeSubject(s rbacv1.Subject, bindingNamespace string) string {
 // Verdict is the answer to one SubjectAccessReview.
 type Verdict struct {
 	Allowed bool
-	// Reason and EvaluationError are those of the review's status. A binding to a role that does not exist is told in
-	// Reason, and only when nothing else allows the request.
+	// Reason and EvaluationError are fields of the review's status. If the request is denied, Reason names roles that a
+	// matching binding refers to and that do not exist.
 	Reason          string
 	EvaluationError string
-	// Grant is what allowed the request. It is nil for a denial, and for a member of system:masters, whom no rule need
-	// allow anything.
+	// Grant allowed the request. It is nil if the request is denied, and for a member of system:masters, who needs no
+	// rule.
 	Grant *Grant
 }
 
-// Authorize answers as a kube-apiserver with `--authorization-mode RBAC` does: members of system:masters may do
-// anything, others what a rule of a binding that applies to them allows. RBAC never denies for good, it only fails to
-// allow. (k8s.io/kubernetes: plugin/pkg/auth/authorizer/rbac, pkg/registry/rbac/validation)
+// Authorize evaluates a SubjectAccessReview like a kube-apiserver with --authorization-mode RBAC. Members of
+// system:masters are allowed everything. Other users are allowed what a rule of a role allows that a matching binding
+// grants. RBAC has no rules that deny. (k8s.io/kubernetes: plugin/pkg/auth/authorizer/rbac,
+// pkg/registry/rbac/validation)
 //
-// A spec with neither or both kinds of attributes is not allowed and says so in EvaluationError; a Server answers it
-// with 422.
+// A spec must have either resource or non-resource attributes. Otherwise it is not allowed and has an
+// EvaluationError; a Server answers it with 422.
 func (p *Policy) Authorize(spec authorizationv1.SubjectAccessReviewSpec) Verdict {
 	if (spec.ResourceAttributes == nil) == (spec.NonResourceAttributes == nil) {
 		return Verdict{EvaluationError: exactlyOneAttributes}
@@ -110,7 +111,7 @@ func (p *Policy) Authorize(spec authorizationv1.SubjectAccessReviewSpec) Verdict
 		return verdict
 	}
 	var missing []error
-	for b, subject := range p.applying(spec.User, spec.Groups, namespaceOf(spec)) {
+	for b, subject := range p.matching(spec.User, spec.Groups, namespaceOf(spec)) {
 		role, err := p.roleOf(b)
 		if err != nil {
 			missing = append(missing, err)
@@ -125,19 +126,19 @@ func (p *Policy) Authorize(spec authorizationv1.SubjectAccessReviewSpec) Verdict
 		}
 	}
 	if len(missing) > 0 {
-		// The apiserver's union of authorizers puts the name of the one that had no opinion before its reason.
+		// The apiserver's union of authorizers prefixes the reason with the name of the authorizer.
 		// (k8s.io/apiserver: pkg/authorization/union)
 		verdict.Reason = fmt.Sprintf("rbac: RBAC: %v", utilerrors.NewAggregate(missing))
 	}
 	return verdict
 }
 
-// Grants tells all the rules that a user has: cluster-wide and, where namespace is not empty, in that namespace. The
-// error names the missing roles of bindings that apply, in RBAC's words; the grants are right all the same.
+// Grants returns all rules that apply to a user, cluster-wide and, unless namespace is empty, in that namespace. The
+// error names missing roles of matching bindings. The grants are valid even then.
 func (p *Policy) Grants(username string, groups []string, namespace string) ([]Grant, error) {
 	var grants []Grant
 	var missing []error
-	for b, subject := range p.applying(username, groups, namespace) {
+	for b, subject := range p.matching(username, groups, namespace) {
 		role, err := p.roleOf(b)
 		if err != nil {
 			missing = append(missing, err)
@@ -150,7 +151,7 @@ func (p *Policy) Grants(username string, groups []string, namespace string) ([]G
 	return grants, utilerrors.NewAggregate(missing)
 }
 
-// role is a Role or ClusterRole, its aggregation resolved.
+// role is a Role or ClusterRole, with its aggregation resolved.
 type role struct {
 	Reference
 	rules []rule
@@ -162,7 +163,7 @@ type rule struct {
 	index  int
 }
 
-// binding is a RoleBinding or ClusterRoleBinding; the latter has no namespace.
+// binding is a RoleBinding, or a ClusterRoleBinding, which has no namespace.
 type binding struct {
 	Reference
 	roleRef  rbacv1.RoleRef
@@ -176,14 +177,14 @@ func newGrant(b *binding, subject *rbacv1.Subject, role *role, rule rule) Grant 
 	}
 }
 
-// applying gives each binding that applies to the user, with the first of its subjects that does.
-func (p *Policy) applying(username string, groups []string, namespace string) iter.Seq2[*binding, *rbacv1.Subject] {
+// matching iterates over the bindings that match the user, each with its first subject that does.
+func (p *Policy) matching(username string, groups []string, namespace string) iter.Seq2[*binding, *rbacv1.Subject] {
 	return func(yield func(*binding, *rbacv1.Subject) bool) {
 		scopes := [2][]*binding{p.clusterBindings, p.bindings[namespace]}
 		for _, scope := range scopes {
 			for _, b := range scope {
 				for i := range b.subjects {
-					if subjectIs(&b.subjects[i], username, groups, b.Namespace) {
+					if subjectMatches(&b.subjects[i], username, groups, b.Namespace) {
 						if !yield(b, &b.subjects[i]) {
 							return
 						}
@@ -195,7 +196,7 @@ func (p *Policy) applying(username string, groups []string, namespace string) it
 	}
 }
 
-func subjectIs(subject *rbacv1.Subject, username string, groups []string, bindingNamespace string) bool {
+func subjectMatches(subject *rbacv1.Subject, username string, groups []string, bindingNamespace string) bool {
 	switch subject.Kind {
 	case rbacv1.UserKind:
 		return subject.Name == username
@@ -212,7 +213,7 @@ func subjectIs(subject *rbacv1.Subject, username string, groups []string, bindin
 	}
 }
 
-// roleOf finds the role that a binding names. The error is worded as an apiserver's lister words it.
+// roleOf returns the role in a binding's roleRef. The error is that of an apiserver's lister.
 func (p *Policy) roleOf(b *binding) (*role, error) {
 	if b.roleRef.Kind == "Role" {
 		if found := p.roles[types.NamespacedName{Namespace: b.Namespace, Name: b.roleRef.Name}]; found != nil {

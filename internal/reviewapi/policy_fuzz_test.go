@@ -13,7 +13,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 )
 
-// FuzzManifests: whatever stands in a manifest, it is an error or a policy that answers as the documentation of RBAC says.
+// FuzzManifests checks that every manifest is either an error or a policy that answers as the documentation of RBAC says.
 func FuzzManifests(f *testing.F) {
 	manifest, err := os.ReadFile("testdata/rbac.yaml")
 	if err != nil {
@@ -39,19 +39,19 @@ func FuzzManifests(f *testing.F) {
 		}
 		var written objects
 		for _, m := range manifests {
-			written = append(written, m.object) // which newPolicy has completed
+			written = append(written, m.object) // newPolicy has set its defaults
 		}
 		q := question{user, groups, verb, what, name, namespace}
 		written.check(t, policy, q.spec())
 	})
 }
 
-// FuzzPolicy draws roles, bindings and a question from bytes, so that each input is a valid policy, and holds the answer
-// against the documentation's.
+// FuzzPolicy makes roles, bindings and a request of its input, so that each input is a valid policy, and compares the answer
+// with the documentation of RBAC.
 func FuzzPolicy(f *testing.F) {
 	for seed := range 64 {
 		drawn := make([]byte, 160)
-		for i := range drawn { // any numbers do, as long as they differ from seed to seed
+		for i := range drawn { // the numbers only have to differ between seeds
 			drawn[i] = byte((i*i*31 + i*seed*17 + seed*seed*7) >> 2)
 		}
 		f.Add(drawn)
@@ -69,10 +69,10 @@ func FuzzPolicy(f *testing.F) {
 	})
 }
 
-// objects are an oracle: what the documentation of RBAC says of them, read to the letter and evaluated without haste.
+// objects evaluate RBAC literally as its documentation describes it, without regard to speed.
 type objects []runtime.Object
 
-// check holds the policy's answer against the oracle's, and the grant that it names against both.
+// check compares the answer of the policy, and the grant that it names, with the objects.
 func (o objects) check(t *testing.T, policy *Policy, spec authorizationv1.SubjectAccessReviewSpec) {
 	t.Helper()
 	verdict, want := policy.Authorize(spec), o.allow(spec)
@@ -98,7 +98,7 @@ func (o objects) check(t *testing.T, policy *Policy, spec authorizationv1.Subjec
 	}
 }
 
-// allow: a ClusterRoleBinding grants everywhere, a RoleBinding in its namespace alone.
+// allow evaluates a request. A ClusterRoleBinding grants in all namespaces, a RoleBinding in its own.
 func (o objects) allow(spec authorizationv1.SubjectAccessReviewSpec) bool {
 	if (spec.ResourceAttributes == nil) == (spec.NonResourceAttributes == nil) {
 		return false
@@ -140,7 +140,7 @@ func (o objects) allow(spec authorizationv1.SubjectAccessReviewSpec) bool {
 	return false
 }
 
-// rules of a role: its own, or, where it is aggregated, those of all roles that it leads to.
+// rules returns the rules of a role, or, if it is aggregated, of all roles that its selectors reach.
 func (o objects) rules(kind, namespace, name string, seen map[string]bool) (rules []rbacv1.PolicyRule) {
 	for _, object := range o {
 		switch role := object.(type) {
@@ -170,7 +170,7 @@ func (o objects) rules(kind, namespace, name string, seen map[string]bool) (rule
 	return rules
 }
 
-// matches reads one rule.
+// matches evaluates one rule.
 func matches(rule rbacv1.PolicyRule, spec authorizationv1.SubjectAccessReviewSpec) bool {
 	has := func(values []string, wanted ...string) bool {
 		return slices.ContainsFunc(wanted, func(w string) bool { return slices.Contains(values, w) })
@@ -196,7 +196,7 @@ func matches(rule rbacv1.PolicyRule, spec authorizationv1.SubjectAccessReviewSpe
 		(len(rule.ResourceNames) == 0 || has(rule.ResourceNames, asked.Name))
 }
 
-// drawer makes choices of bytes, the first where there are no more.
+// drawer makes choices from bytes. When there are no more bytes, it makes the first choice.
 type drawer struct{ rest []byte }
 
 func (d *drawer) number(below int) int {
@@ -210,7 +210,7 @@ func (d *drawer) number(below int) int {
 
 func (d *drawer) one(of ...string) string { return of[d.number(len(of))] }
 
-// some gives one or two.
+// some returns one or two values.
 func (d *drawer) some(of ...string) []string {
 	all := []string{d.one(of...)}
 	if d.number(3) == 0 {

@@ -8,7 +8,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// question is a request in short: a verb and `[group:]resource[/subresource] [name]`, or a verb and a path.
+// question is a short form of a request: a verb with `[group:]resource[/subresource] [name]` or with a path.
 type question struct {
 	user, groups, verb, what, name, namespace string
 }
@@ -33,14 +33,14 @@ func (q question) spec() authorizationv1.SubjectAccessReviewSpec {
 	return spec
 }
 
-// answered is a question and the answer of kube-apiserver v1.37.2 with `--authorization-mode RBAC`.
+// answered is a question with the answer of kube-apiserver v1.37.2, started with --authorization-mode RBAC.
 type answered struct {
 	question
 	allowed bool
 	reason  string
 }
 
-// answers are about testdata/rbac.yaml.
+// answers were recorded with testdata/rbac.yaml.
 func answers() map[string]answered {
 	const (
 		yes          = true
@@ -118,7 +118,7 @@ func answers() map[string]answered {
 		"system:masters, anything":      {question{user: "root", groups: "system:masters", verb: "smash", what: "x.io:windows"}, yes, ""},
 		"system:masters, any path":      {question{user: "root", groups: "a,system:masters", verb: "get", what: "/x"}, yes, ""},
 		"system:masters is no username": {question{user: "system:masters", verb: "get", what: "pods"}, no, ""},
-		"nobody":                        {question{user: "nobody", verb: "get", what: "pods"}, no, ""},
+		"unknown user":                  {question{user: "eve", verb: "get", what: "pods"}, no, ""},
 	}
 }
 
@@ -140,7 +140,7 @@ func TestAuthorize(t *testing.T) {
 	}
 }
 
-func TestVerdictTellsWhereItComesFrom(t *testing.T) {
+func TestVerdictNamesRuleAndFile(t *testing.T) {
 	policy, err := LoadPolicy("testdata/rbac.yaml")
 	if err != nil {
 		t.Fatal(err)

@@ -9,44 +9,44 @@ import (
 	authorizationv1 "k8s.io/api/authorization/v1"
 )
 
-// Record is one review that was received, and its answer. It is there before the answer goes out, so that whoever has
-// been answered finds it. What it points to is shared: do not change it.
+// Record is a received review with its answer. It is recorded before the answer is sent, so that a client that has
+// received the answer finds it. Callers must not change what it points to.
 type Record struct {
-	// Number counts the reviews since the start, of both kinds, from 1.
+	// Number counts reviews of both kinds, from 1.
 	Number uint64
 	Time   time.Time
 	// Kind is TokenReview or SubjectAccessReview.
 	Kind string
-	// Caller is the name of the user who asked.
+	// Caller is the user name of the client that sent the review.
 	Caller string
 
-	// Token is the fingerprint of the token that was asked about, and Audiences the audiences; both of a TokenReview.
+	// Token is the fingerprint of a TokenReview's token, and Audiences its audiences.
 	Token     string
 	Audiences []string
-	// Access is what a SubjectAccessReview asked.
+	// Access is the spec of a SubjectAccessReview.
 	Access *authorizationv1.SubjectAccessReviewSpec
 
-	// Fault names the fault that was committed instead of an answer, or before it. Empty: none.
+	// Fault describes the fault that the review met; see [Fault.String].
 	Fault string
-	// Code is the HTTP status of the answer; 0 where a fault left none. Message is that of an answer that failed.
+	// Code is the HTTP status of the answer; 0 if a fault prevented it. Message is the message of an error.
 	Code    int
 	Message string
-	// The status that was answered, by the kind of review; nil where there was none.
+	// The status in the answer, by the kind of review; nil without an answer.
 	TokenStatus  *authenticationv1.TokenReviewStatus
 	AccessStatus *authorizationv1.SubjectAccessReviewStatus
-	// Grant is what allowed the access, where a rule did.
+	// Grant allowed the access; see [Verdict].
 	Grant *Grant
 }
 
-// Counts are the reviews since the start.
+// Counts are numbers of requests since the start.
 type Counts struct {
 	TokenReviews         uint64
 	SubjectAccessReviews uint64
-	// Unauthorized are the requests whose sender was not authenticated and so could ask nothing.
+	// Unauthorized counts requests of callers that were not authenticated.
 	Unauthorized uint64
 }
 
-// records grow to a ring: then the newest reviews push out the oldest.
+// records keeps the newest reviews in a ring.
 type records struct {
 	mu     sync.Mutex
 	most   int
@@ -81,7 +81,7 @@ func (r *records) unauthorized() {
 	r.counts.Unauthorized++
 }
 
-// Reviews gives the newest reviews, oldest first: as many as Options.Records.
+// Reviews returns the newest reviews, oldest first: at most Options.Records.
 func (s *Server) Reviews() []Record {
 	r := s.records
 	r.mu.Lock()
@@ -89,7 +89,7 @@ func (s *Server) Reviews() []Record {
 	return slices.Concat(r.ring[r.oldest:], r.ring[:r.oldest])
 }
 
-// Counts tells how many reviews there have been since the start.
+// Counts returns the numbers of requests since the start.
 func (s *Server) Counts() Counts {
 	s.records.mu.Lock()
 	defer s.records.mu.Unlock()

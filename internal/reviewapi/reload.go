@@ -16,7 +16,8 @@ import (
 	"github.com/fsnotify/fsnotify"
 )
 
-// source is something made of files, made again when they change. What was made last holds on when the files turn bad.
+// source is a value that is parsed from files, and parsed again when they change. If the files become invalid, the
+// last valid value stays in force.
 type source[T any] struct {
 	name      string
 	read      func() ([]file, error)
@@ -25,7 +26,7 @@ type source[T any] struct {
 	value     atomic.Pointer[T]
 	mu        sync.Mutex
 	tried     bool
-	last      [sha256.Size]byte // of what was tried last, good or bad
+	last      [sha256.Size]byte // of the files that were parsed last, valid or not
 	lastError string
 }
 
@@ -58,12 +59,12 @@ func newTokensSource(path string) *source[*Tokens] {
 	}
 }
 
-// current is nil until the first good refresh.
+// current returns the value in force. It panics before the first successful refresh.
 func (s *source[T]) current() T { return *s.value.Load() }
 
 func (s *source[T]) summary() string { return s.describe(s.current()) }
 
-// refresh reads the files. It says whether anything is new: other contents or another error.
+// refresh reads the files. changed says whether their contents, or the error, differ from the last time.
 func (s *source[T]) refresh() (changed bool, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -95,8 +96,8 @@ func (s *source[T]) refresh() (changed bool, err error) {
 	return true, nil
 }
 
-// Reload reads the files now, whether or not they are watched, and tells OnReload of what is new. A file that is wrong
-// leaves what was read from it before in force; the others are taken all the same.
+// Reload reads the files now, whether or not they are watched, and calls OnReload for each change. If a file is
+// invalid, its last valid contents stay in force. The other files take effect all the same.
 func (s *Server) Reload() error {
 	return errors.Join(reload(s, s.policy), reload(s, s.tokens))
 }
@@ -114,18 +115,18 @@ func reload[T any](s *Server, from *source[T]) error {
 }
 
 const (
-	// settle is how long files must be quiet before they are read: an editor empties a file before it fills it.
+	// settle is how long files must be unchanged before they are read, because editors write a file in several steps.
 	settle = 100 * time.Millisecond
-	// backstop is how often files are looked at though nobody said that they changed: a network file system does not
-	// say, nor does a folder that was removed and made again.
+	// backstop is how often files are read without a notification. Network file systems send none, nor does a folder
+	// that has been removed and made again.
 	backstop = time.Minute
 )
 
-var errWatched = errors.New("the files are being watched already")
+var errWatched = errors.New("the files are already being watched")
 
-// Watch reads the files again whenever they change, until ctx ends. The folders that hold them are watched, and those
-// that they are links into: files that are replaced by a rename, and links that are swapped (as Kubernetes swaps
-// ..data), are seen. Serve does it by itself. Only one may watch at a time.
+// Watch reads the files again whenever they change, until ctx ends. It watches their folders and the folders that
+// links lead to, so it notices files that are replaced by a rename, and swapped links such as the ..data of a
+// ConfigMap. Serve calls it. It returns an error if the files are being watched already.
 func (s *Server) Watch(ctx context.Context) error {
 	if !s.watching.CompareAndSwap(false, true) {
 		return errWatched
@@ -147,11 +148,11 @@ func (s *Server) Watch(ctx context.Context) error {
 			return nil
 		case <-watcher.Events:
 			quiet.Reset(settle)
-		case <-watcher.Errors: // an overflow, say: events were lost
+		case <-watcher.Errors: // events were lost, for example by an overflow
 			quiet.Reset(settle)
 		case <-quiet.C:
 			s.watchFolders(watcher)
-			_ = s.Reload() // OnReload was told
+			_ = s.Reload() // OnReload receives the error
 		case <-tick.C:
 			s.watchFolders(watcher)
 			_ = s.Reload()
@@ -159,7 +160,8 @@ func (s *Server) Watch(ctx context.Context) error {
 	}
 }
 
-// watchFolders watches every folder that a change of the files can show in. Those that are gone are tried again later.
+// watchFolders watches every folder in which a change of the files can be noticed. Missing folders are tried again
+// later.
 func (s *Server) watchFolders(watcher *fsnotify.Watcher) {
 	paths := s.options.RBAC
 	if s.options.Tokens != "" {
@@ -193,7 +195,7 @@ func (s *Server) watchFolders(watcher *fsnotify.Watcher) {
 	}
 }
 
-// links are the targets of the links in a folder.
+// links returns the targets of the links in a folder.
 func links(folder string) (targets []string) {
 	entries, err := os.ReadDir(folder)
 	if err != nil {

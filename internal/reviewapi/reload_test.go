@@ -12,7 +12,7 @@ type reloaded struct {
 	summary string
 }
 
-// TestReload changes files in the ways that people and machines do, and asks until the change is there.
+// TestReload changes files in the ways in which editors and Kubernetes do it, and waits until the change takes effect.
 func TestReload(t *testing.T) {
 	const before = "before,alice,1\n"
 	const after = "after,bob,2\n"
@@ -54,7 +54,8 @@ func TestReload(t *testing.T) {
 	}
 }
 
-// TestReloadThroughLinks: a mounted ConfigMap is a folder of links into ..data, itself a link that is swapped.
+// TestReloadThroughLinks imitates a mounted ConfigMap: a folder of links into ..data, which is itself a link that is
+// swapped.
 func TestReloadThroughLinks(t *testing.T) {
 	folder := t.TempDir()
 	version := func(name, csv string) {
@@ -94,15 +95,16 @@ func TestReloadThroughLinks(t *testing.T) {
 	eventually(t, "five", func() bool { review, err := askToken(t, c, "five"); return err == nil && review.Status.Authenticated })
 }
 
-// TestReloadKeepsTheLastGood: a bad file is told once and changes nothing; the other file is taken all the same.
-func TestReloadKeepsTheLastGood(t *testing.T) {
+// TestReloadKeepsTheLastValidFile also checks that an invalid file is reported once, and that the other file still takes
+// effect.
+func TestReloadKeepsTheLastValidFile(t *testing.T) {
 	folder, tokens := t.TempDir(), filepath.Join(t.TempDir(), "tokens.csv")
 	roles, bindings := filepath.Join(folder, "a.yaml"), filepath.Join(folder, "b.yaml")
 	write(t, tokens, "one,alice,1\n")
 	write(t, roles, aRole)
 	write(t, bindings, aBinding+"subjects: [{kind: User, name: alice}]\n")
-	told := make(chan reloaded, 10)
-	server, address := start(t, Options{RBAC: []string{folder}, Tokens: tokens, OnReload: func(err error, summary string) { told <- reloaded{err, summary} }})
+	reloads := make(chan reloaded, 10)
+	server, address := start(t, Options{RBAC: []string{folder}, Tokens: tokens, OnReload: func(err error, summary string) { reloads <- reloaded{err, summary} }})
 	if got, want := server.Summary(), "1 role, 1 binding; 1 token"; got != want {
 		t.Errorf("summary %q, want %q", got, want)
 	}
@@ -118,9 +120,9 @@ func TestReloadKeepsTheLastGood(t *testing.T) {
 	next := func(wantError, wantSummary string) {
 		t.Helper()
 		select {
-		case got := <-told:
+		case got := <-reloads:
 			if (got.err == nil) != (wantError == "") || got.err != nil && !strings.Contains(got.err.Error(), wantError) || got.summary != wantSummary {
-				t.Errorf("told %v, %q\nwant %q, %q", got.err, got.summary, wantError, wantSummary)
+				t.Errorf("OnReload %v, %q\nwant %q, %q", got.err, got.summary, wantError, wantSummary)
 			}
 		case <-t.Context().Done():
 		}
@@ -155,9 +157,9 @@ func TestReloadKeepsTheLastGood(t *testing.T) {
 	if err := os.Remove(bindings); err != nil {
 		t.Fatal(err)
 	}
-	next("no .yaml, .yml or .json file in it", "still 0 roles, 1 binding")
-	if len(told) != 0 {
-		t.Errorf("told more: %+v", <-told)
+	next("contains no .yaml, .yml or .json file", "still 0 roles, 1 binding")
+	if len(reloads) != 0 {
+		t.Errorf("OnReload was called again: %+v", <-reloads)
 	}
 }
 
@@ -169,7 +171,7 @@ func TestOnlyOneWatches(t *testing.T) {
 	}
 }
 
-// replace changes a file at once, so that nobody reads half of it.
+// replace changes a file at once, so that a reader never sees half of it.
 func replace(t testing.TB, path, content string) {
 	t.Helper()
 	write(t, path+"~", content)

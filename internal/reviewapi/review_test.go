@@ -26,7 +26,7 @@ const tokensFile = "alice-secret,alice,u1,\"dev,ops\"\n" +
 	"prom-secret,system:serviceaccount:observe:prometheus,u2,\"system:serviceaccounts,system:serviceaccounts:observe\"\n" +
 	"anon-secret,system:anonymous,u3\n"
 
-// encodings are those that client-go may be told to speak.
+// encodings are the content types that client-go supports.
 var encodings = map[string]rest.ContentConfig{
 	"JSON":                {ContentType: runtime.ContentTypeJSON},
 	"protobuf":            {ContentType: runtime.ContentTypeProtobuf, AcceptContentTypes: runtime.ContentTypeProtobuf + "," + runtime.ContentTypeJSON},
@@ -121,8 +121,8 @@ func TestSubjectAccessReviewInvalid(t *testing.T) {
 			want: ".authorization.k8s.io \"\" is invalid: spec: Invalid value: null: " + exactlyOneAttributes},
 		"both attributes": {spec: authorizationv1.SubjectAccessReviewSpec{User: "u", NonResourceAttributes: path, ResourceAttributes: &authorizationv1.ResourceAttributes{}},
 			want: `spec: Invalid value: {"Path":"/x","Verb":"get"}: ` + exactlyOneAttributes},
-		"nobody": {spec: authorizationv1.SubjectAccessReviewSpec{NonResourceAttributes: path}, want: `spec.user: Invalid value: "": at least one of user or group must be specified`},
-		"a name": {meta: metav1.ObjectMeta{Name: "n"}, spec: authorizationv1.SubjectAccessReviewSpec{User: "u", NonResourceAttributes: path}, want: "metadata: Invalid value: "},
+		"no user": {spec: authorizationv1.SubjectAccessReviewSpec{NonResourceAttributes: path}, want: `spec.user: Invalid value: "": at least one of user or group must be specified`},
+		"a name":  {meta: metav1.ObjectMeta{Name: "n"}, spec: authorizationv1.SubjectAccessReviewSpec{User: "u", NonResourceAttributes: path}, want: "metadata: Invalid value: "},
 		"empty selector": {spec: resource(func(a *authorizationv1.ResourceAttributes) {
 			a.FieldSelector = &authorizationv1.FieldSelectorAttributes{}
 		}),
@@ -138,7 +138,7 @@ func TestSubjectAccessReviewInvalid(t *testing.T) {
 			}
 		})
 	}
-	t.Run("a namespace is dropped, a bad selector told", func(t *testing.T) {
+	t.Run("the namespace is dropped, and a bad selector is reported", func(t *testing.T) {
 		spec := resource(func(a *authorizationv1.ResourceAttributes) {
 			a.LabelSelector = &authorizationv1.LabelSelectorAttributes{RawSelector: ",,"}
 		})
@@ -152,7 +152,7 @@ func TestSubjectAccessReviewInvalid(t *testing.T) {
 	})
 }
 
-func TestCallers(t *testing.T) {
+func TestOnlyAuthenticatedCallersMayCreateReviews(t *testing.T) {
 	ca, caKey := mint(t, nil, nil, &x509.Certificate{Subject: pkix.Name{CommonName: "callers"}, IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign})
 	strangers, strangersKey := mint(t, nil, nil, &x509.Certificate{Subject: pkix.Name{CommonName: "strangers"}, IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign})
 	leaf := &x509.Certificate{Subject: pkix.Name{CommonName: "system:node:a"}, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}}
@@ -252,7 +252,7 @@ func TestServerURL(t *testing.T) {
 	}
 }
 
-func TestRecords(t *testing.T) {
+func TestReviewsKeepsTheNewestRecords(t *testing.T) {
 	server, address := start(t, Options{Records: 3})
 	c := client(t, server.RESTConfig(address))
 	for range 3 {
@@ -282,7 +282,7 @@ func TestRecords(t *testing.T) {
 	}
 }
 
-func TestNewRefuses(t *testing.T) {
+func TestNewReportsInvalidFiles(t *testing.T) {
 	broken := filepath.Join(t.TempDir(), "broken")
 	write(t, broken, "kind: [")
 	for name, options := range map[string]Options{
@@ -296,7 +296,7 @@ func TestNewRefuses(t *testing.T) {
 	}
 }
 
-func TestServeEndsOnABrokenListener(t *testing.T) {
+func TestServeReturnsTheErrorOfItsListener(t *testing.T) {
 	server, err := New(Options{Hosts: []string{"", "reviews", "10.0.0.1"}})
 	if err != nil {
 		t.Fatal(err)

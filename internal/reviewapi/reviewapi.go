@@ -1,13 +1,19 @@
-// Package reviewapi is the review API of a kube-apiserver, and nothing else of it: TokenReview (authentication.k8s.io/v1)
-// and SubjectAccessReview (authorization.k8s.io/v1), answered from a token file and from RBAC manifests and served over
-// HTTPS. A stand-in kubelet that has no cluster asks here, through the same client-go that asks a real kube-apiserver.
+// Package reviewapi serves the two APIs of a kube-apiserver by which a kubelet authenticates tokens and authorizes
+// users. Nothing else of a kube-apiserver is in it.
+//   - A TokenReview (authentication.k8s.io/v1) is answered from a token file, in the format of --token-auth-file.
+//   - A SubjectAccessReview (authorization.k8s.io/v1) is answered from RBAC manifests: ClusterRoles with aggregation, Roles,
+//     ClusterRoleBindings and RoleBindings. Members of system:masters are allowed everything. A rule is compared by verb,
+//     API group, resource and subresource, resource name, or non-resource URL; see [Policy.Authorize].
 //
-// What is answered, and in which words, is what kube-apiserver v1.37 started with `--authorization-mode RBAC
-// --token-auth-file` answers; the sources in k8s.io/kubernetes are named where they are followed. Known differences: an
-// answer carries no managedFields, a status that a caller sends along is ignored, an unknown path is always answered
-// with a Status object, and whoever is authenticated as a caller may create reviews.
+// Both files are read again when they change. A stand-in kubelet without a cluster sends its reviews here over HTTPS,
+// with the same client-go as to a kube-apiserver.
 //
-// Reviews can be made to fail on purpose ([Faults]), and those received can be looked at ([Server.Reviews]).
+// The answers, their wording included, are those of kube-apiserver v1.37 with --authorization-mode RBAC
+// --token-auth-file. Comments name the sources in k8s.io/kubernetes. The known differences: an answer has no
+// managedFields; a status in the request is ignored; an unknown path is always answered with a Status object; every
+// authenticated caller may create reviews.
+//
+// Reviews can be made to fail ([Server.SetFaults]), and the received ones are recorded ([Server.Reviews]).
 package reviewapi
 
 import (
@@ -32,47 +38,47 @@ import (
 	"k8s.io/apiserver/pkg/authentication/user"
 )
 
-// DefaultAudience is the audience of the tokens where none is given: kube-apiserver's own default issuer.
+// DefaultAudience is the default of Options.Audiences. It is kube-apiserver's default issuer.
 const DefaultAudience = "https://kubernetes.default.svc"
 
-// Options say what a Server answers from and whom it answers. The zero value knows no token and allows nobody anything.
+// Options configure a Server. With the zero value it has no tokens and denies all access.
 type Options struct {
-	// RBAC are manifest files, and folders of them (see [LoadPolicy]). Tokens is a token file (see [LoadTokens]). They
-	// are read by New, and again when they change.
+	// RBAC are manifest files and folders of them (see [LoadPolicy]). Tokens is a token file (see [LoadTokens]). New
+	// reads them. Serve and Watch read them again when they change.
 	RBAC   []string
 	Tokens string
-	// Authorize, if set, answers SubjectAccessReviews in the place of RBAC, from the caller's context, as a kube-apiserver
-	// does whose `--authorization-mode` is another. It is called from many goroutines at once.
+	// Authorize, if set, answers SubjectAccessReviews in place of RBAC. Its context is that of the request. Many
+	// goroutines call it at once.
 	Authorize func(context.Context, authorizationv1.SubjectAccessReviewSpec) authorizationv1.SubjectAccessReviewStatus
-	// Audiences are those that the tokens are good for; none: DefaultAudience.
+	// Audiences are the audiences of all tokens. If empty: DefaultAudience.
 	Audiences []string
 
-	// CallerName is the user that the generated kubeconfig stands for; empty: fauxlet. CallerToken is its bearer token;
-	// empty: a random one. Do not reuse one from Tokens: those are what reviews are about.
+	// CallerName is the user of the generated kubeconfig; if empty: fauxlet. CallerToken is its bearer token; if empty,
+	// a random one. It authenticates callers of this API and must not be one of Tokens, which are what reviews are
+	// about.
 	CallerName, CallerToken string
-	// ClientCA, if set, lets in callers with a client certificate that it verifies, too.
+	// ClientCA, if set, also authenticates callers by client certificates that it verifies.
 	ClientCA *x509.CertPool
 
-	// Certificate is the serving certificate, and CA the PEM bundle that callers verify it with; a nil CA stands for the
-	// last certificate of the chain. A nil Certificate: one is made, self-signed and kept in memory, for the DNS names
-	// and IP addresses in Hosts (none: localhost, 127.0.0.1 and ::1).
+	// Certificate is the serving certificate, and CA the PEM bundle with which callers verify it. Without CA it is the
+	// last certificate of the chain. Without Certificate, New makes a self-signed one in memory for the DNS names and IP
+	// addresses in Hosts, or for localhost, 127.0.0.1 and ::1.
 	Certificate *tls.Certificate
 	CA          []byte
 	Hosts       []string
 
-	// MaxBody limits a request's body, in bytes. 0: 3 MiB, as a kube-apiserver does.
+	// MaxBody is the largest body of a request, in bytes. 0: 3 MiB, kube-apiserver's limit.
 	MaxBody int64
-	// Records is how many reviews are remembered. 0: 256; negative: none.
+	// Records is the number of reviews to keep for [Server.Reviews]. 0: 256; negative: none.
 	Records int
-	// OnReload, if set, is told of every change of the files in RBAC and Tokens: err is nil and summary says what holds
-	// now, or err says what is wrong and summary what holds on. It is not called for what New reads. Calls come one at a
-	// time.
+	// OnReload, if set, is called when a file in RBAC or Tokens has changed, one call at a time. With a nil err, summary
+	// describes the new contents. Otherwise the file is invalid, and summary describes the contents that stay in force.
 	OnReload func(err error, summary string)
-	// ErrorLog takes the words of net/http, of failed handshakes for example. Nil: the log package's standard logger.
+	// ErrorLog is http.Server.ErrorLog, for example for failed handshakes.
 	ErrorLog *log.Logger
 }
 
-// Server answers reviews. It is made by New and is safe for concurrent use.
+// Server answers reviews. It is safe for concurrent use.
 type Server struct {
 	options     Options
 	policy      *source[*Policy]
@@ -88,7 +94,7 @@ type Server struct {
 	watching    atomic.Bool
 }
 
-// New reads the files and makes a server of them. Any mistake in them is an error: nothing is answered from half a
+// New reads the files and returns a Server. Any mistake in them is an error, so that a Server never has half a
 // policy.
 func New(options Options) (*Server, error) {
 	if len(options.Audiences) == 0 {
@@ -115,7 +121,7 @@ func New(options Options) (*Server, error) {
 	if err := s.setIdentity(); err != nil {
 		return nil, err
 	}
-	// The apiserver reviews with the chain that it has for its own clients, and --anonymous-auth is on.
+	// A kube-apiserver reviews tokens with the authenticators of its own clients, and --anonymous-auth is on.
 	s.reviewer = union.NewFailOnError(
 		group.NewAuthenticatedGroupAdder(bearertoken.New(authenticator.WrapAudienceAgnosticToken(options.Audiences, currentTokens{s.tokens}))),
 		anonymous.NewAuthenticator(nil))
@@ -151,7 +157,7 @@ func (s *Server) setIdentity() error {
 	return nil
 }
 
-// newCallers authenticates those who ask for reviews: by client certificate, then by the one token there is.
+// newCallers returns the authenticator of callers: by client certificate, then by the token of the kubeconfig.
 func (s *Server) newCallers() authenticator.Request {
 	ours := map[string]*user.DefaultInfo{s.token: {Name: s.options.CallerName}}
 	steps := []authenticator.Request{bearertoken.New(tokenfile.New(ours))}
@@ -163,22 +169,21 @@ func (s *Server) newCallers() authenticator.Request {
 	return group.NewAuthenticatedGroupAdder(union.New(steps...))
 }
 
-// Handler answers the API, for a caller who serves it by other means than Serve. Files are watched by Serve or Watch
-// alone, and a client certificate is seen only where the TLS server asks for one.
+// Handler returns the API without Serve. Files are then watched by Watch only, and client certificates are verified
+// only if the TLS server requests them.
 func (s *Server) Handler() http.Handler { return s.handler }
 
-// Policy is the RBAC policy that holds now.
+// Policy returns the RBAC policy in force.
 func (s *Server) Policy() *Policy { return s.policy.current() }
 
-// Tokens are the tokens that hold now.
+// Tokens returns the tokens in force.
 func (s *Server) Tokens() *Tokens { return s.tokens.current() }
 
-// SetPolicy has another policy hold, for a Server that reads none from files: those that there are take its place when
-// they change.
+// SetPolicy replaces the policy. If Options.RBAC names files, their next change replaces it again.
 func (s *Server) SetPolicy(p *Policy) { s.policy.value.Store(&p) }
 
-// SetTokens has other tokens hold, for a Server that reads none from a file.
+// SetTokens replaces the tokens. If Options.Tokens names a file, its next change replaces them again.
 func (s *Server) SetTokens(t *Tokens) { s.tokens.value.Store(&t) }
 
-// Summary says what is answered from now: how many roles, bindings and tokens, and the files' warnings.
+// Summary returns the numbers of roles, bindings and tokens in force, and the warnings about the files.
 func (s *Server) Summary() string { return s.policy.summary() + "; " + s.tokens.summary() }

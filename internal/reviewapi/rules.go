@@ -8,26 +8,26 @@ import (
 	rbacv1 "k8s.io/api/rbac/v1"
 )
 
-// ruleAllows says whether one rule allows a request. A rule is about resources or about paths, and says nothing of the
-// other. (k8s.io/kubernetes: plugin/pkg/auth/authorizer/rbac/rbac.go, RuleAllows)
+// ruleAllows says whether one rule allows a request. A rule has resources or non-resource URLs, and matches requests
+// of that form only. (k8s.io/kubernetes: plugin/pkg/auth/authorizer/rbac/rbac.go, RuleAllows)
 func ruleAllows(rule *rbacv1.PolicyRule, spec *authorizationv1.SubjectAccessReviewSpec) bool {
 	if asked := spec.ResourceAttributes; asked != nil {
-		return names(rule.Verbs, asked.Verb) &&
-			names(rule.APIGroups, asked.Group) &&
+		return includes(rule.Verbs, asked.Verb) &&
+			includes(rule.APIGroups, asked.Group) &&
 			resourceMatches(rule.Resources, asked.Resource, asked.Subresource) &&
 			(len(rule.ResourceNames) == 0 || slices.Contains(rule.ResourceNames, asked.Name))
 	}
 	asked := spec.NonResourceAttributes
-	return names(rule.Verbs, asked.Verb) && pathMatches(rule.NonResourceURLs, asked.Path)
+	return includes(rule.Verbs, asked.Verb) && pathMatches(rule.NonResourceURLs, asked.Path)
 }
 
-// names is for verbs and API groups, where `*` stands for every value.
-func names(values []string, asked string) bool {
+// includes compares a verb or an API group with the values of a rule. `*` matches every value.
+func includes(values []string, asked string) bool {
 	return slices.ContainsFunc(values, func(value string) bool { return value == "*" || value == asked })
 }
 
-// resourceMatches knows `*` (every resource and subresource), the exact `nodes` or `nodes/proxy`, and `*/proxy` (that
-// subresource of every resource). `nodes/*` is none of them and matches only itself: asking for `nodes/log`, it is no.
+// resourceMatches matches `*` (every resource and subresource), exact values such as `nodes` or `nodes/proxy`, and
+// `*/proxy` (that subresource of every resource). `nodes/*` is not a pattern: it does not match `nodes/log`.
 func resourceMatches(values []string, resource, subresource string) bool {
 	return slices.ContainsFunc(values, func(value string) bool {
 		if value == "*" {
@@ -44,7 +44,7 @@ func resourceMatches(values []string, resource, subresource string) bool {
 	})
 }
 
-// pathMatches knows exact paths and those that end in `*`, which match every path that begins so.
+// pathMatches matches exact paths, and prefixes that end in `*`.
 func pathMatches(values []string, path string) bool {
 	return slices.ContainsFunc(values, func(value string) bool {
 		return value == path || strings.HasSuffix(value, "*") && strings.HasPrefix(path, strings.TrimRight(value, "*"))

@@ -10,8 +10,8 @@ import (
 	"k8s.io/apimachinery/pkg/selection"
 )
 
-// selectorErrors is what an apiserver says in status.evaluationError of selectors that it cannot read. RBAC does not
-// look at selectors, so that they never change the answer. (k8s.io/kubernetes: pkg/registry/authorization/util)
+// selectorErrors returns an apiserver's status.evaluationError for selectors that it cannot parse. RBAC ignores
+// selectors, so they never change the answer. (k8s.io/kubernetes: pkg/registry/authorization/util)
 func selectorErrors(asked *authorizationv1.ResourceAttributes) string {
 	if asked == nil {
 		return ""
@@ -32,8 +32,7 @@ func selectorErrors(asked *authorizationv1.ResourceAttributes) string {
 	return strings.Join(problems, "; ")
 }
 
-// appendProblem judges one selector: by its requirements where it has any, of which some may be readable, else by its
-// raw form, which is readable or is not.
+// appendProblem appends the errors of one selector: of its requirements, or, if it has none, of its raw form.
 func appendProblem(problems []string, name string, requirements, readable int, parseRaw func() error) []string {
 	switch {
 	case requirements == 0 && parseRaw() == nil, requirements > 0 && readable == requirements:

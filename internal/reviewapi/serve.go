@@ -18,12 +18,12 @@ import (
 	"time"
 )
 
-// grace is how long Serve waits at its end for answers that are under way.
+// grace is how long Serve waits for requests under way when it ends.
 const grace = 5 * time.Second
 
-// Serve answers on listener, over TLS, until ctx ends, and watches the files meanwhile. It then takes no more requests,
-// lets answers that are under way finish (a review made to hang or to wait ends at once) and returns nil, with nothing
-// left running. It closes listener. Any other end is an error.
+// Serve serves the API over TLS on listener and watches the files, until ctx ends. Then it closes the listener, waits
+// for requests under way, and returns nil. A review that a fault delays ends at once. When Serve returns, all its
+// goroutines have ended. If serving or watching fails earlier, it returns the error.
 func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -47,7 +47,7 @@ func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
 		tasks.Go(func() {
 			if err := s.Watch(ctx); err != nil && !errors.Is(err, errWatched) {
 				watchError = err
-				cancel() // an edit would go unseen: say so now
+				cancel() // without a watch, changes of the files would go unnoticed
 			}
 		})
 	}
@@ -75,13 +75,14 @@ func (s *Server) tlsConfig() *tls.Config {
 		NextProtos:   []string{"h2", "http/1.1"},
 	}
 	if s.options.ClientCA != nil {
-		// Asked for here, verified by the authenticator, as in a kube-apiserver: a stranger gets a 401, not a failed handshake.
+		// The authenticator verifies the certificate, as in a kube-apiserver. A certificate of another CA receives a 401,
+		// not a failed handshake.
 		config.ClientAuth, config.ClientCAs = tls.RequestClientCert, s.options.ClientCA
 	}
 	return config
 }
 
-// newServingCertificate makes a self-signed pair for a year, ECDSA P-256, that is kept nowhere.
+// newServingCertificate makes a self-signed ECDSA P-256 certificate that is valid for a year.
 func newServingCertificate(hosts []string) (tls.Certificate, error) {
 	if len(hosts) == 0 {
 		hosts = []string{"localhost", "127.0.0.1", "::1"}
@@ -103,7 +104,7 @@ func newServingCertificate(hosts []string) (tls.Certificate, error) {
 		KeyUsage:              x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign,
 		ExtKeyUsage:           []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
 		BasicConstraintsValid: true,
-		IsCA:                  true, // its own issuer, so that clients other than Go's take it as their CA
+		IsCA:                  true, // clients other than Go's accept it as a CA only so
 	}
 	for _, host := range hosts {
 		if ip := net.ParseIP(host); ip != nil {

@@ -19,24 +19,24 @@ import (
 	"k8s.io/apiserver/pkg/authentication/user"
 )
 
-// Tokens are the tokens of a file in the format of kube-apiserver's `--token-auth-file`: CSV lines of token, user name,
-// user uid and, optionally, the groups in one quoted column.
+// Tokens are the tokens of a file in the format of kube-apiserver's --token-auth-file: CSV lines with a token, a user
+// name, a user UID and, optionally, the groups in one quoted column.
 //
 //	31ada4fd-adec-460c,alice,1001,"dev,ops"
 //
-// A service account's token is a line like any other, for the user system:serviceaccount:NAMESPACE:NAME; its groups
-// system:serviceaccounts and system:serviceaccounts:NAMESPACE are not added by themselves.
+// The user of a service account's token is system:serviceaccount:NAMESPACE:NAME. Its line must list the groups
+// system:serviceaccounts and system:serviceaccounts:NAMESPACE: they are not added.
 type Tokens struct {
 	authenticator *tokenfile.TokenAuthenticator
 	users         []*user.DefaultInfo // in the order of the lines
 	count         int
-	// Warnings say what a kube-apiserver accepts and the file's author hardly meant. They show tokens as fingerprints.
+	// Warnings are about lines that a kube-apiserver accepts, but that are probably mistakes. They contain no tokens,
+	// only fingerprints.
 	Warnings []string
 }
 
-// LoadTokens reads a token file. It accepts what a kube-apiserver accepts, last line first where a token is there
-// twice; errors name the file and the line. (k8s.io/apiserver: pkg/authentication/token/tokenfile, which does the same
-// without lines, and tells of duplicates in the log only)
+// LoadTokens reads a token file. It accepts what a kube-apiserver accepts. If a token occurs twice, its last line
+// counts. Errors name the file and the line. (k8s.io/apiserver: pkg/authentication/token/tokenfile)
 func LoadTokens(path string) (*Tokens, error) {
 	data, err := os.ReadFile(path)
 	if err != nil {
@@ -45,7 +45,7 @@ func LoadTokens(path string) (*Tokens, error) {
 	return parseTokens(file{name: path, data: data})
 }
 
-// NewTokens are tokens with their users. The map is not to be changed any more.
+// NewTokens returns tokens with their users. The caller must not change the map afterwards.
 func NewTokens(users map[string]*user.DefaultInfo) *Tokens {
 	return &Tokens{authenticator: tokenfile.New(users), users: slices.Collect(maps.Values(users)), count: len(users)}
 }
@@ -70,12 +70,12 @@ func parseTokens(f file) (*Tokens, error) {
 		}
 		token := record[0]
 		if token == "" {
-			tokens.warn("%s: line %d: no token in it: the line is passed over", f.name, line)
+			tokens.warn("%s: line %d: the token is empty; the line is ignored", f.name, line)
 			continue
 		}
-		tokens.judge(f.name, line, record)
+		tokens.check(f.name, line, record)
 		if before, twice := lines[token]; twice {
-			tokens.warn("%s: line %d: token %s is in line %d too: this line counts", f.name, line, Fingerprint(token), before)
+			tokens.warn("%s: line %d: token %s is also in line %d; the later line counts", f.name, line, Fingerprint(token), before)
 		}
 		lines[token] = line
 		users[token] = &user.DefaultInfo{Name: record[1], UID: record[2]}
@@ -86,7 +86,7 @@ func parseTokens(f file) (*Tokens, error) {
 	}
 }
 
-// csvError keeps the place and the kind of mistake, and leaves out anything else that the error may come to quote.
+// csvError returns the position and kind of a mistake, without any text of the file, which may contain tokens.
 func csvError(err error) error {
 	var parse *csv.ParseError
 	if errors.As(err, &parse) {
@@ -95,8 +95,8 @@ func csvError(err error) error {
 	return err
 }
 
-// judge warns of lines that mean something else than they look like.
-func (t *Tokens) judge(name string, line int, record []string) {
+// check warns about a line that is probably a mistake.
+func (t *Tokens) check(name string, line int, record []string) {
 	switch {
 	case strings.HasPrefix(record[0], "#"):
 		t.warn("%s: line %d: `#` begins no comment here: the line defines a token; remove it", name, line)
@@ -117,12 +117,12 @@ func (t *Tokens) warn(format string, args ...any) {
 	t.Warnings = append(t.Warnings, "token file "+fmt.Sprintf(format, args...))
 }
 
-// AuthenticateToken finds the user of a token. An unknown token is no error: the answer is false.
+// AuthenticateToken returns the user of a token. For an unknown token it returns false and no error.
 func (t *Tokens) AuthenticateToken(ctx context.Context, token string) (*authenticator.Response, bool, error) {
 	return t.authenticator.AuthenticateToken(ctx, token)
 }
 
-// User gives the user of that name, as the first line about it has it, with uid and groups. It is not to be changed.
+// User returns the user with a name, with the UID and groups of its first line. The caller must not change it.
 func (t *Tokens) User(name string) (user.Info, bool) {
 	for _, u := range t.users {
 		if u.Name == name {
@@ -132,10 +132,11 @@ func (t *Tokens) User(name string) (user.Info, bool) {
 	return nil, false
 }
 
-// Summary says how many tokens there are: `2 tokens`.
+// Summary returns the number of tokens, as in `2 tokens`.
 func (t *Tokens) Summary() string { return count(t.count, "token") }
 
-// Fingerprint is how a token is shown: the first 8 hexadecimal digits of its SHA-256.
+// Fingerprint returns the first 8 hexadecimal digits of a token's SHA-256, by which records and warnings name the
+// token.
 func Fingerprint(token string) string {
 	sum := sha256.Sum256([]byte(token))
 	return hex.EncodeToString(sum[:4])
