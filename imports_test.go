@@ -80,6 +80,9 @@ func TestImports(t *testing.T) {
 		if strings.Contains(first, ".") && !slices.Contains(parts, dep) {
 			t.Errorf("kubelettest depends on %s, which none of its parts does", dep)
 		}
+		if strings.HasPrefix(dep, "mvdan.cc/sh") || slices.Contains([]string{"fauxlet/internal/shell", "fauxlet/internal/admin", "fauxlet/internal/admin/page"}, dep) {
+			t.Errorf("kubelettest depends on %s: a test that needs a kubelet must not link the shell or the admin page", dep)
+		}
 	}
 	if seen < 7 {
 		t.Errorf("only %d packages were looked at", seen)

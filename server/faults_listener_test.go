@@ -18,7 +18,7 @@ import (
 	"fauxlet/testcerts"
 )
 
-// shakeAt shakes hands with the stand-in as the host of that name or address.
+// shakeAt performs a handshake with the server as a host with that name or address.
 func (f *fixture) shakeAt(host string, config *tls.Config) (tls.ConnectionState, error) {
 	config.ServerName = host
 	conn, err := tls.Dial("tcp", f.address, config)
@@ -29,9 +29,9 @@ func (f *fixture) shakeAt(host string, config *tls.Config) (tls.ConnectionState,
 	return conn.ConnectionState(), nil
 }
 
-// TestServingCertificateFaults: each kind of certificate is what a client meets that verifies, by address and by name. The
-// CA of a fault is one that no client knows; a kube-apiserver, which is a Go client too, looks at dates and names first.
-func TestServingCertificateFaults(t *testing.T) {
+// TestClientsRejectTheCertificatesOfFaults tries each kind of certificate, by address and by name. No client trusts the CA
+// that signs them. Go clients, such as a kube-apiserver, check dates and names first.
+func TestClientsRejectTheCertificatesOfFaults(t *testing.T) {
 	f := newFixture(t, fixtureOptions{})
 	unknown := "certificate signed by unknown authority"
 	tested := map[string]string{
@@ -89,8 +89,8 @@ func TestServingCertificateFaults(t *testing.T) {
 	}
 }
 
-// TestSpoiltConnectionTells: who does not verify is served, and each Decision on the connection tells of the certificate.
-func TestSpoiltConnectionTells(t *testing.T) {
+// TestDecisionsNameTheCertificateFaultOfTheirConnection uses a client that does not verify certificates.
+func TestDecisionsNameTheCertificateFaultOfTheirConnection(t *testing.T) {
 	for name, authentication := range map[string]string{"HTTP/1.1": "", "HTTP/2": noClientCA} {
 		t.Run(name, func(t *testing.T) {
 			f := newFixture(t, fixtureOptions{authentication: authentication})
@@ -100,7 +100,7 @@ func TestSpoiltConnectionTells(t *testing.T) {
 			transport.TLSClientConfig.InsecureSkipVerify = true
 			ask := func() (proto string, resumed bool) {
 				response, err := client.Get(f.url + log10)
-				if err != nil && name == "HTTP/2" { // over a connection that has just been closed
+				if err != nil && name == "HTTP/2" { // the connection has just been closed
 					response, err = client.Get(f.url + log10)
 				}
 				if err != nil {
@@ -115,14 +115,14 @@ func TestSpoiltConnectionTells(t *testing.T) {
 			if proto, resumed := ask(); !resumed || !strings.HasPrefix(proto, name) {
 				t.Fatalf("without a fault: %s, resumed: %v", proto, resumed)
 			}
-			// The connection is kept, and the session could be resumed: neither must hide the certificate.
+			// Neither the open connection nor a resumed session may hide the certificate.
 			fault := f.fault(t, `{"kind": "serving-certificate", "certificate": "server-expired"}`)
 			for range 2 {
 				if proto, resumed := ask(); resumed || !strings.HasPrefix(proto, name) {
 					t.Errorf("%s, resumed: %v", proto, resumed)
 				}
 			}
-			if !struckBy(fault.Name)(f.decision(t, 3)) || !struckBy(fault.Name)(f.decision(t, 4)) ||
+			if !affectedBy(fault.Name)(f.decision(t, 3)) || !affectedBy(fault.Name)(f.decision(t, 4)) ||
 				fault.Applied() != 1 {
 				t.Errorf("Decisions of %q, %q; %d strikes", f.decision(t, 3).AffectedBy,
 					f.decision(t, 4).AffectedBy, fault.Applied())
@@ -136,11 +136,10 @@ func TestSpoiltConnectionTells(t *testing.T) {
 	}
 }
 
-// TestConnectionRefused: nothing listens while the fault is active, on both ports, and all is as it was afterwards.
-func TestConnectionRefused(t *testing.T) {
+func TestConnectionRefusedClosesBothPorts(t *testing.T) {
 	f := newFixture(t, fixtureOptions{yaml: fmt.Sprintf("readOnlyPort: %d\n", freePort(t))})
 	client := f.kubeletClient(t)
-	get(t, client, f.url+log10) // a connection is kept, which must not hide the fault
+	get(t, client, f.url+log10) // the idle connection must not hide the fault
 	get(t, client, f.readOnly+"/pods")
 	for range 2 {
 		fault := f.fault(t, `{"kind": "connection-refused"}`)
@@ -169,8 +168,7 @@ func TestConnectionRefused(t *testing.T) {
 	}
 }
 
-// TestPortTakenMeanwhile: a port that another has when the fault ends is opened when it is free.
-func TestPortTakenMeanwhile(t *testing.T) {
+func TestPortIsReopenedWhenItIsFreeAgain(t *testing.T) {
 	f := newFixture(t, fixtureOptions{})
 	client := f.kubeletClient(t)
 	f.fault(t, `{"kind": "connection-refused"}`)
@@ -189,8 +187,7 @@ func TestPortTakenMeanwhile(t *testing.T) {
 	})
 }
 
-// TestConnectionReset: so many connections are reset, each a Decision, and the next is not.
-func TestConnectionReset(t *testing.T) {
+func TestConnectionResetHasADecision(t *testing.T) {
 	f := newFixture(t, fixtureOptions{})
 	client := f.kubeletClient(t)
 	get(t, client, f.url+log10)
@@ -205,7 +202,7 @@ func TestConnectionReset(t *testing.T) {
 		t.Errorf("then %d", got.StatusCode)
 	}
 	for _, number := range []int{2, 3} {
-		if d := f.decision(t, number); !struckBy(fault.Name)(d) ||
+		if d := f.decision(t, number); !affectedBy(fault.Name)(d) ||
 			d.Handshake != "the connection was reset before a handshake" {
 			t.Errorf("Decision %+v", d)
 		}
@@ -215,8 +212,8 @@ func TestConnectionReset(t *testing.T) {
 	}
 }
 
-// TestConnectionBlackHole: a connection is made, and nothing comes, until the fault ends, the client goes, or all ends.
-func TestConnectionBlackHole(t *testing.T) {
+// TestConnectionBlackHoleNeverAnswers also checks that the connection is closed when the fault or the server ends.
+func TestConnectionBlackHoleNeverAnswers(t *testing.T) {
 	f := newFixture(t, fixtureOptions{})
 	fault := f.fault(t, `{"kind": "connection-black-hole"}`)
 	client := f.kubeletClient(t)
@@ -224,7 +221,7 @@ func TestConnectionBlackHole(t *testing.T) {
 	if _, err := client.Get(f.url + log10); err == nil || !strings.Contains(err.Error(), "TLS handshake timeout") {
 		t.Errorf("%v", err)
 	}
-	if d := f.decision(t, 1); !struckBy(fault.Name)(d) ||
+	if d := f.decision(t, 1); !affectedBy(fault.Name)(d) ||
 		d.Handshake != "the connection was accepted, and is never answered" {
 		t.Errorf("Decision %+v", d)
 	}
@@ -254,8 +251,7 @@ func TestConnectionBlackHole(t *testing.T) {
 	}
 }
 
-// TestSlowHandshake: it is begun to be answered later, and the Decision of what comes over it tells so.
-func TestSlowHandshake(t *testing.T) {
+func TestSlowHandshakeIsNamedInDecisions(t *testing.T) {
 	f := newFixture(t, fixtureOptions{})
 	fault := f.fault(t, `{"kind": "slow-handshake", "delay": "60ms", "count": 1}`)
 	client := f.kubeletClient(t)
@@ -263,7 +259,7 @@ func TestSlowHandshake(t *testing.T) {
 	if got, _ := get(t, client, f.url+log10); got.StatusCode != 200 || time.Since(start) < 60*time.Millisecond {
 		t.Errorf("%d in %v", got.StatusCode, time.Since(start))
 	}
-	if d := f.decision(t, 1); !struckBy(fault.Name)(d) {
+	if d := f.decision(t, 1); !affectedBy(fault.Name)(d) {
 		t.Errorf("faults %q", d.AffectedBy)
 	}
 	fault = f.fault(t, `{"kind": "slow-handshake", "name": "slow", "delay": "1h"}`)
@@ -272,13 +268,13 @@ func TestSlowHandshake(t *testing.T) {
 	if err := f.stop(); err != nil {
 		t.Error(err)
 	}
-	if d := f.find(t, "the handshake that the client gave up", isHandshake); !struckBy("slow")(d) {
+	if d := f.find(t, "the handshake that the client gave up", isHandshake); !affectedBy("slow")(d) {
 		t.Errorf("faults %q", d.AffectedBy)
 	}
 }
 
-// TestFaultsComeAndGo: while clients ask, faults of each kind come and go; nothing is lost but what they spoil.
-func TestFaultsComeAndGo(t *testing.T) {
+// TestFaultsChangeUnderLoad adds and removes faults while clients send requests. Afterwards everything works.
+func TestFaultsChangeUnderLoad(t *testing.T) {
 	f := newFixture(t, fixtureOptions{})
 	done := make(chan struct{})
 	var clients sync.WaitGroup

@@ -11,8 +11,8 @@ import (
 	"fauxlet/testcerts"
 )
 
-// TestClockSkew: certificates are judged by the node's clock, and by the true one too; the Date and the times of logs and
-// measurements are the node's.
+// TestClockSkew checks that client certificates must be valid by both clocks, and that the Date header and the times of logs
+// and measurements follow the node's clock.
 func TestClockSkew(t *testing.T) {
 	f := newFixture(t, fixtureOptions{})
 	now := time.Now()
@@ -39,7 +39,7 @@ func TestClockSkew(t *testing.T) {
 		{"-50m", -50 * time.Minute, -40 * time.Minute, hour, 401, "certificate is not valid before "},
 		{"-50m", -50 * time.Minute, -55 * time.Minute, hour, 200, "allowed"},
 		{"90m", 90 * time.Minute, -hour, 2 * hour, 200, "allowed"},
-		// What is good by the wrong clock alone lets nobody in.
+		// Validity by the skewed clock alone does not grant access.
 		{"90m", 90 * time.Minute, hour, 2 * hour, 401,
 			"is valid by the node's clock, which a fault has skewed, but not by the true clock"},
 		{"-50m", -50 * time.Minute, -55 * time.Minute, -40 * time.Minute, 401, "is valid by the node's clock"},
@@ -91,8 +91,8 @@ func TestClockSkew(t *testing.T) {
 	}
 }
 
-// TestMemoryHeavy: the containers that are struck use so much, or their limit, on all endpoints that tell it; the others use
-// what they did.
+// TestMemoryHeavy checks all endpoints that report memory: containers in the scope use the given amount or their limit, the
+// others what they used before.
 func TestMemoryHeavy(t *testing.T) {
 	f := newMeasuring(t, "", measuredPods(2))
 	const (
@@ -131,7 +131,7 @@ func TestMemoryHeavy(t *testing.T) {
 					between[1]/mebibyte)
 			}
 		}
-		if d := f.decision(t, i+1); !struckBy(fault.Name)(d) || fault.Applied() != int64(i+1) {
+		if d := f.decision(t, i+1); !affectedBy(fault.Name)(d) || fault.Applied() != int64(i+1) {
 			t.Errorf("%s: faults %q, %d strikes", path, d.AffectedBy, fault.Applied())
 		}
 	}
@@ -141,8 +141,7 @@ func TestMemoryHeavy(t *testing.T) {
 	}
 }
 
-// TestMoreMemoryThanTheNodeHas: nothing is left then, and not more than there ever was.
-func TestMoreMemoryThanTheNodeHas(t *testing.T) {
+func TestNoMemoryIsAvailableWhenContainersUseMoreThanTheNodeHas(t *testing.T) {
 	f := newFixture(t, fixtureOptions{machine: podstats.NewMachine("node-1", 4, 1<<30, time.Now().Add(-100*time.Hour))})
 	f.fault(t, `{"kind": "memory-heavy", "memory": "8Gi"}`)
 	_, text := get(t, f.kubeletClient(t), f.url+"/stats/summary")

@@ -11,22 +11,22 @@ import (
 	"fauxlet/authchain"
 )
 
-// uncached has no answer of a reviewer remembered, cached has it for an hour.
+// uncached turns the caches of reviews off. cached caches TokenReviews for an hour.
 const (
 	uncached = "authorization: {mode: Webhook, webhook: {cacheAuthorizedTTL: 1ns, cacheUnauthorizedTTL: 1ns}}\n"
 	cached   = "{x509: {clientCAFile: ca.crt}, webhook: {cacheTTL: 1h}}"
 )
 
-// TestReviewerFaults: what the chain makes of a reviewer that goes wrong, by certificate and by token, in a kubelet's words.
+// TestReviewerFaults checks the kubelet's answer with each fault of reviewers, for clients with a certificate and a token.
 func TestReviewerFaults(t *testing.T) {
 	const tokenOf, certificateOf = "token", "certificate"
 	for name, test := range map[string]struct {
 		faults []string
 		client string
-		// statuses are those of requests one after another; body and reason are of the last, the reason of its last step.
+		// statuses are those of successive requests. body and reason belong to the last one.
 		statuses     []int
 		body, reason string
-		struck       []string // the last
+		affectedBy   []string // of the last request
 		took         time.Duration
 	}{
 		"down, token": {[]string{`{"kind": "reviewer-down"}`}, tokenOf, []int{401}, "Unauthorized",
@@ -86,16 +86,15 @@ func TestReviewerFaults(t *testing.T) {
 				t.Errorf("%q in %v", body, time.Since(start))
 			}
 			d := f.decision(t, len(test.statuses))
-			if !strings.Contains(d.Why(), test.reason) || !struckBy(test.struck...)(d) {
-				t.Errorf("why %q, faults %q; want %q, %q", d.Why(), d.AffectedBy, test.reason, test.struck)
+			if !strings.Contains(d.Why(), test.reason) || !affectedBy(test.affectedBy...)(d) {
+				t.Errorf("why %q, affected by %q; want %q, %q", d.Why(), d.AffectedBy, test.reason, test.affectedBy)
 			}
 		})
 	}
 }
 
-// TestOtherUserIsToldAndForgotten: the Decision names the user whom the fault names, and in whose place; what is remembered
-// of it goes with the fault.
-func TestOtherUserIsToldAndForgotten(t *testing.T) {
+// TestReplacedUserIsInTheDecision checks that a Decision names both users, and that the caches are emptied when the fault ends.
+func TestReplacedUserIsInTheDecision(t *testing.T) {
 	f := newFixture(t, fixtureOptions{authentication: cached})
 	client := f.withToken(t, "the-token-of-kubelet-client")
 	fault := f.fault(t, `{"kind": "reviewer-wrong", "answer": "other-user", "as": "eve"}`)
@@ -106,15 +105,15 @@ func TestOtherUserIsToldAndForgotten(t *testing.T) {
 	}
 	if d := f.decision(t, 1); d.User.GetName() != "eve" ||
 		!strings.Contains(fmt.Sprint(d.User.GetExtra()), `"username":"kubelet-client"`) ||
-		!struckBy(fault.Name)(d) {
-		t.Errorf("user %v, faults %q", d.User, d.AffectedBy)
+		!affectedBy(fault.Name)(d) {
+		t.Errorf("user %v, affected by %q", d.User, d.AffectedBy)
 	}
 	if !f.decision(t, 2).Cached() {
-		t.Error("the second answer was not remembered")
+		t.Error("the second answer was not cached")
 	}
 	for _, record := range f.reviews.Reviews() {
 		if record.Access != nil && len(record.Access.Extra) > 0 {
-			t.Errorf("the reviewer was asked about %v", record.Access)
+			t.Errorf("the reviewer received %v", record.Access)
 		}
 	}
 	f.faults.Clear()
@@ -123,9 +122,8 @@ func TestOtherUserIsToldAndForgotten(t *testing.T) {
 	}
 }
 
-// TestOtherUserMayDoWhatBothMay: a user who was let in before, and whom a fault names for somebody who may not, is not let in
-// by what is remembered.
-func TestOtherUserMayDoWhatBothMay(t *testing.T) {
+// TestCachedAccessOfReplacementDoesNotGrantAccess takes a token without rights for a user whose access is cached.
+func TestCachedAccessOfReplacementDoesNotGrantAccess(t *testing.T) {
 	f := newFixture(t, fixtureOptions{authentication: cached})
 	if got, _ := get(t, f.withToken(t, "the-token-of-kubelet-client"), f.url+log10); got.StatusCode != 200 {
 		t.Fatalf("kubelet-client: %d", got.StatusCode)
@@ -137,9 +135,9 @@ func TestOtherUserMayDoWhatBothMay(t *testing.T) {
 	}
 }
 
-// TestRevokedIsRemembered: what was revoked is good for as long as it is remembered, caches-flushed ends that, and when
-// the faults end the token is good again.
-func TestRevokedIsRemembered(t *testing.T) {
+// TestRevokedTokenIsValidWhileCached also checks that caches-flushed ends that, and that the token is valid again when the
+// faults end.
+func TestRevokedTokenIsValidWhileCached(t *testing.T) {
 	f := newFixture(t, fixtureOptions{authentication: cached})
 	client := f.withToken(t, "the-token-of-kubelet-client")
 	status := func() int {
@@ -155,10 +153,10 @@ func TestRevokedIsRemembered(t *testing.T) {
 		t.Errorf("%v", got)
 	}
 	if d := f.decision(t, 2); !d.Cached() || len(d.AffectedBy) > 0 {
-		t.Errorf("while it was remembered: cached %v, faults %q", d.Cached(), d.AffectedBy)
+		t.Errorf("while it was cached: cached %v, affected by %q", d.Cached(), d.AffectedBy)
 	}
-	if d := f.decision(t, 4); d.Cached() || !struckBy(flushed.Name, revoking.Name)(d) {
-		t.Errorf("when it was not: cached %v, faults %q", d.Cached(), d.AffectedBy)
+	if d := f.decision(t, 4); d.Cached() || !affectedBy(flushed.Name, revoking.Name)(d) {
+		t.Errorf("after the flush: cached %v, affected by %q", d.Cached(), d.AffectedBy)
 	}
 	f.faults.Clear()
 	if got := status(); got != 200 {
@@ -166,8 +164,8 @@ func TestRevokedIsRemembered(t *testing.T) {
 	}
 }
 
-// TestCachesFlushed: nothing is remembered while it is active, and what was before is forgotten, though it came and went
-// between two requests.
+// TestCachesFlushed checks that nothing is cached while the fault is active, and that the caches are emptied even if the fault
+// begins and ends between two requests.
 func TestCachesFlushed(t *testing.T) {
 	f := newFixture(t, fixtureOptions{authentication: cached})
 	client := f.withToken(t, "the-token-of-kubelet-client")
@@ -197,12 +195,11 @@ func TestCachesFlushed(t *testing.T) {
 	f.fault(t, `{"kind": "caches-flushed"}`)
 	f.faults.Clear()
 	if got := reviews(); got != 2 {
-		t.Errorf("after one that nobody saw: %d reviews", got)
+		t.Errorf("after a fault between two requests: %d reviews", got)
 	}
 }
 
-// TestWrongIsForgotten: a denial that a fault has left does not outlive it.
-func TestWrongIsForgotten(t *testing.T) {
+func TestCachedDenialEndsWithItsFault(t *testing.T) {
 	f := newFixture(t, fixtureOptions{})
 	client := f.kubeletClient(t)
 	fault := f.fault(t, `{"kind": "reviewer-wrong", "count": 1}`)
@@ -223,8 +220,7 @@ func TestWrongIsForgotten(t *testing.T) {
 	}
 }
 
-// TestBrokenReviewerIsSeenAsBroken: to the Decision a reviewer that is down by a fault is what one is that is down.
-func TestBrokenReviewerIsSeenAsBroken(t *testing.T) {
+func TestReviewerDownLooksLikeAReviewerThatIsDown(t *testing.T) {
 	f := newFixture(t, fixtureOptions{yaml: uncached})
 	client := f.withToken(t, "the-token-of-kubelet-client")
 	f.stopReviews()

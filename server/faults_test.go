@@ -24,7 +24,7 @@ import (
 
 const log10 = "/containerLogs/default/nginx/nginx?tailLines=10"
 
-// fault makes a fault active, as a scenario has it.
+// fault makes a fault active, given as JSON.
 func (f *fixture) fault(t testing.TB, text string) *faults.Active {
 	t.Helper()
 	fault, err := faults.Parse([]byte(text))
@@ -38,36 +38,36 @@ func (f *fixture) fault(t testing.TB, text string) *faults.Active {
 	return active
 }
 
-// struckBy says whether a Decision tells of a fault.
-func struckBy(names ...string) func(*authchain.Decision) bool {
+// affectedBy returns a condition: that a Decision names exactly these faults.
+func affectedBy(names ...string) func(*authchain.Decision) bool {
 	return func(d *authchain.Decision) bool { return slices.Equal(d.AffectedBy, names) }
 }
 
-// kubeletClient is a client that may do everything.
+// kubeletClient returns a client that is allowed everything.
 func (f *fixture) kubeletClient(t testing.TB) *http.Client {
 	t.Helper()
 	return f.client(t, f.certificate(t, "kubelet-client"))
 }
 
-// printing is default/nginx with this log.
+// printing returns default/nginx with this log.
 func printing(text string) []scenario.Pod {
 	specs := nginx(1)
 	specs[0].Containers["nginx"] = scenario.Container{Log: scenario.Log{Text: text}}
 	return specs
 }
 
-// TestAnswerFaults: what becomes of an answer, and that the Decision and the log say why.
+// TestAnswerFaults checks the answers, the Decisions and the log with each fault of answers.
 func TestAnswerFaults(t *testing.T) {
 	ten := strings.Repeat("0123456789\n", 10)
 	for name, test := range map[string]struct {
 		faults []string
 		path   string
-		// status and body are those of the answer; err is that of reading the body.
-		status int
-		body   string
-		err    error
-		struck []string
-		took   time.Duration // at least
+		// status and body belong to the answer. err is the error of reading the body.
+		status     int
+		body       string
+		err        error
+		affectedBy []string
+		took       time.Duration // at least
 	}{
 		"none": {nil, log10, 200, ten, nil, nil, 0},
 		"status": {[]string{`{"kind": "status", "status": 503}`}, log10, 503, "Service Unavailable", nil,
@@ -129,21 +129,19 @@ func TestAnswerFaults(t *testing.T) {
 				t.Errorf("it took %v, want %v", took, test.took)
 			}
 			d := f.decision(t, 1)
-			if !struckBy(test.struck...)(d) || d.Status != test.status {
+			if !affectedBy(test.affectedBy...)(d) || d.Status != test.status {
 				t.Errorf("Decision: status %d, faults %q; want %d, %q", d.Status, d.AffectedBy, test.status,
-					test.struck)
+					test.affectedBy)
 			}
-			told := lines.All()[len(lines.All())-1].ContextMap()["affectedBy"]
-			if want := fmt.Sprint(test.struck); told == nil && test.struck != nil || told != nil &&
-				fmt.Sprint(told) != want {
-				t.Errorf("the log tells of %v, want %v", told, want)
+			logged := lines.All()[len(lines.All())-1].ContextMap()["affectedBy"]
+			if want := fmt.Sprint(test.affectedBy); logged == nil && test.affectedBy != nil || logged != nil && fmt.Sprint(logged) != want {
+				t.Errorf("logged %v, want %v", logged, want)
 			}
 		})
 	}
 }
 
-// TestCutOfHTTP2: a stream is reset, and its connection lives on.
-func TestCutOfHTTP2(t *testing.T) {
+func TestCutResetsTheHTTP2StreamOnly(t *testing.T) {
 	f := newFixture(t, fixtureOptions{authentication: noClientCA})
 	client := f.withToken(t, "the-token-of-kubelet-client")
 	f.fault(t, `{"kind": "cut", "after": 20, "count": 1}`)
@@ -161,7 +159,7 @@ func TestCutOfHTTP2(t *testing.T) {
 	}
 }
 
-// TestStreamFaults: what goes wrong of exec, over each of the protocols.
+// TestStreamFaults checks exec with faults, over each protocol.
 func TestStreamFaults(t *testing.T) {
 	for _, road := range []string{spdyRoad, "v5.channel.k8s.io over a WebSocket",
 		"v4.channel.k8s.io over a WebSocket"} {
@@ -175,7 +173,7 @@ func TestStreamFaults(t *testing.T) {
 				return stdout.String(), err
 			}
 			cut := f.fault(t, `{"kind": "cut", "after": 10000, "route": "/exec/**", "count": 1}`)
-			// Of SPDY a client takes a connection that has ended for the end of the command.
+			// A SPDY client takes the end of the connection for the end of the command.
 			if stdout, err := exec("big"); (err == nil) != (road == spdyRoad) || len(stdout) >= 10000 ||
 				!strings.HasPrefix(strings.Repeat("0123456789abcdef", 1<<16), stdout) {
 				t.Errorf("cut: %d bytes, error %v", len(stdout), err)
@@ -201,8 +199,7 @@ func TestStreamFaults(t *testing.T) {
 	}
 }
 
-// TestFollowedLogFaults: a log that is followed is cut off when so much of it has come.
-func TestFollowedLogFaults(t *testing.T) {
+func TestFollowedLogIsCut(t *testing.T) {
 	specs := nginx(1)
 	specs[0].Containers["nginx"] = scenario.Container{Log: scenario.Log{Interval: metav1.Duration{Duration: 5 * time.Millisecond}}}
 	f := newFixture(t, fixtureOptions{pods: specs})
@@ -218,8 +215,7 @@ func TestFollowedLogFaults(t *testing.T) {
 	}
 }
 
-// TestStoppingEndsFaults: who waits by a fault is let go when the Server stops.
-func TestStoppingEndsFaults(t *testing.T) {
+func TestStoppingTheServerEndsDelays(t *testing.T) {
 	f := newFixture(t, fixtureOptions{})
 	client := f.kubeletClient(t)
 	slow := f.fault(t, `{"kind": "slow-first-byte", "delay": "1h"}`)
@@ -242,8 +238,7 @@ func TestStoppingEndsFaults(t *testing.T) {
 	}
 }
 
-// TestReadOnlyPortFaults: it has the faults of answers, and users nobody knows.
-func TestReadOnlyPortFaults(t *testing.T) {
+func TestReadOnlyPortHasFaultsButNoUsers(t *testing.T) {
 	f := newFixture(t, fixtureOptions{yaml: fmt.Sprintf("readOnlyPort: %d\n", freePort(t))})
 	client := &http.Client{Transport: &http.Transport{}}
 	t.Cleanup(client.CloseIdleConnections)
@@ -257,8 +252,7 @@ func TestReadOnlyPortFaults(t *testing.T) {
 	}
 }
 
-// TestShareOverHTTP: two stand-ins with the same fault fail the same requests.
-func TestShareOverHTTP(t *testing.T) {
+func TestShareFailsTheSameRequestsInEachRun(t *testing.T) {
 	run := func() (failed []int) {
 		f := newFixture(t, fixtureOptions{})
 		client := f.kubeletClient(t)
@@ -267,7 +261,7 @@ func TestShareOverHTTP(t *testing.T) {
 			if got, _ := get(t, client, f.url+"/healthz"); got.StatusCode == 500 {
 				failed = append(failed, i)
 			}
-			if got, _ := get(t, client, f.url+"/pods"); got.StatusCode != 200 { // which is not counted
+			if got, _ := get(t, client, f.url+"/pods"); got.StatusCode != 200 { // outside the scope, so not counted
 				t.Errorf("/pods: %d", got.StatusCode)
 			}
 		}
@@ -279,12 +273,11 @@ func TestShareOverHTTP(t *testing.T) {
 	}
 }
 
-// TestFaultMetrics: /metrics tells the active faults of the node, and nothing where there are none.
-func TestFaultMetrics(t *testing.T) {
+func TestMetricsHaveTheActiveFaultsOfTheNode(t *testing.T) {
 	f := newFixture(t, fixtureOptions{})
 	client := f.kubeletClient(t)
 	if _, text := get(t, client, f.url+"/metrics"); strings.Contains(text, "fauxlet_fault") {
-		t.Error("/metrics tells of faults, and there are none")
+		t.Error("/metrics has faults, and none is active")
 	}
 	f.fault(t, `{"kind": "status", "status": 500, "route": "/healthz"}`)
 	f.fault(t, `{"kind": "cut", "node": "node-2"}`)
@@ -294,17 +287,17 @@ func TestFaultMetrics(t *testing.T) {
 		`fauxlet_fault_active{fault="status-1",kind="status"}`:        1,
 		`fauxlet_fault_applied_total{fault="status-1",kind="status"}`: 1,
 	} {
-		if got, told := samples[name]; !told || got != want {
+		if got, found := samples[name]; !found || got != want {
 			t.Errorf("%s %v, want %v", name, got, want)
 		}
 	}
 	if _, text := get(t, client, f.url+"/metrics"); strings.Contains(text, "cut-1") {
-		t.Error("/metrics tells of a fault of another node")
+		t.Error("/metrics has a fault of another node")
 	}
 }
 
-// TestNoFaultLetsIn: whatever is active, who is refused without it is not let in by it.
-func TestNoFaultLetsIn(t *testing.T) {
+// TestNoFaultGrantsAccess tries each kind of fault with clients that are refused without it.
+func TestNoFaultGrantsAccess(t *testing.T) {
 	kinds := []string{
 		`{"kind": "serving-certificate", "certificate": "server-self-signed"}`,
 		`{"kind": "slow-handshake", "delay": "1ms"}`,
@@ -322,7 +315,7 @@ func TestNoFaultLetsIn(t *testing.T) {
 		`{"kind": "memory-heavy", "memory": "1Gi"}`,
 	}
 	explained := map[string]bool{faults.ConnectionRefused: true, faults.ConnectionReset: true,
-		faults.ConnectionBlackHole: true} // nobody gets as far as a request
+		faults.ConnectionBlackHole: true} // no request arrives
 	for _, text := range kinds {
 		fault, err := faults.Parse([]byte(text))
 		if err != nil {
@@ -332,7 +325,7 @@ func TestNoFaultLetsIn(t *testing.T) {
 	}
 	for _, kind := range faults.Kinds() {
 		if !explained[kind.Name] {
-			t.Errorf("%s is not among those that are tried", kind.Name)
+			t.Errorf("%s is not tried", kind.Name)
 		}
 	}
 	f := newFixture(t, fixtureOptions{yaml: "authorization: {mode: Webhook, webhook: {cacheAuthorizedTTL: 1ns, cacheUnauthorizedTTL: 1ns}}\n"})
@@ -352,7 +345,7 @@ func TestNoFaultLetsIn(t *testing.T) {
 		return client
 	}
 	clients := map[string]func() *http.Client{
-		"nobody":           func() *http.Client { return f.client(t, nil) },
+		"no credential":    func() *http.Client { return f.client(t, nil) },
 		"expired":          func() *http.Client { return f.client(t, &late) },
 		"viewer":           func() *http.Client { return f.client(t, f.certificate(t, "viewer")) },
 		"prometheus":       func() *http.Client { return f.withToken(t, "the-token-of-prometheus") },
@@ -370,7 +363,7 @@ func TestNoFaultLetsIn(t *testing.T) {
 				io.Copy(io.Discard, response.Body)
 				response.Body.Close()
 				if response.StatusCode < 400 {
-					t.Errorf("%s: %s was let in: %d", text, name, response.StatusCode)
+					t.Errorf("%s: %s was allowed: %d", text, name, response.StatusCode)
 				}
 			}
 		}
