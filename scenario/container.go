@@ -19,9 +19,11 @@ type Container struct {
 	// Usage is the CPU and memory that the container uses.
 	Usage Usage `json:"usage,omitzero"`
 
-	// State is a state that never changes: Running, a waiting reason (CrashLoopBackOff, ImagePullBackOff and so on), or a
-	// reason of termination (Completed, Error, OOMKilled, ContainerCannotRun). By default the state follows from the fields
-	// below. In a pod without a status on a node that is not in a cluster, the default is Completed for an init container
+	// State is a state that never changes: Running, a waiting reason, or a reason of termination. The waiting reasons are
+	// ContainerCreating, CrashLoopBackOff, CreateContainerConfigError, CreateContainerError, ErrImageNeverPull, ErrImagePull,
+	// ImageInspectError, ImagePullBackOff, InvalidImageName, PodInitializing and RunContainerError. The reasons of
+	// termination are Completed, ContainerCannotRun, Error and OOMKilled. By default the state follows from the fields
+	// below. On a node that is not in a cluster, the default for a pod without a status is Completed for init containers
 	// and Running for other containers.
 	State string `json:"state,omitempty"`
 
