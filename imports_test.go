@@ -15,6 +15,7 @@ var imports = map[string][]string{
 	"internal/faults":          {"testcerts"},
 	"internal/faulty":          {"authchain", "internal/faults", "scenario", "testcerts"},
 	"kubelettest":              {"authchain", "internal/reviewapi", "config", "internal/faults", "internal/faulty", "internal/pods", "server", "testcerts", "scenario"},
+	"kubelettest/fakeshell":    {"internal/shell", "kubelettest"},
 	"scenario":                 {"internal/faults"},
 	"internal/pods":            {"internal/oneconn", "internal/podlife", "internal/podlog", "internal/stableid", "scenario"},
 	"internal/podlog":          {"scenario"},

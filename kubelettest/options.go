@@ -11,6 +11,7 @@ import (
 	kubeletconfigv1beta1 "k8s.io/kubelet/config/v1beta1"
 
 	"fauxlet/internal/faults"
+	"fauxlet/internal/pods"
 	"fauxlet/scenario"
 	"fauxlet/testcerts"
 )
@@ -27,6 +28,7 @@ type options struct {
 	authorizer http.Handler
 	pods       []scenario.Pod
 	nodeLogs   map[string]string
+	executor   pods.Executor
 	configure  []func(*kubeletconfigv1beta1.KubeletConfiguration)
 	readOnly   bool
 	faults     []faults.Fault
@@ -74,6 +76,11 @@ func WithPods(specs ...scenario.Pod) Option {
 
 // WithNodeLogs sets the files that /logs/ serves, by their paths below /var/log.
 func WithNodeLogs(files map[string]string) Option { return func(o *options) { o.nodeLogs = files } }
+
+// WithExecutor sets how the commands of exec requests run if the scenario has no answer for them. The default needs
+// no shell: it runs echo, cat, ls, env, hostname, id, date, sleep, true, false, and sh -c with one of them. For a
+// shell, use package kubelettest/fakeshell.
+func WithExecutor(executor pods.Executor) Option { return func(o *options) { o.executor = executor } }
 
 // WithConfig changes the configuration before it is defaulted and validated as a kubelet does it. Before the change
 // it has webhook authentication and authorization with a cache TTL of one nanosecond, no anonymous authentication, a
