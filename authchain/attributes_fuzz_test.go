@@ -11,9 +11,8 @@ import (
 	"k8s.io/apiserver/pkg/authorization/authorizer"
 )
 
-// FuzzAttributes: whatever the method and path, the questions are about this user and this node, there is at least one,
-// and they are the ones that the kubelet's rules give, said here once more as rules rather than as a table. (kubelet:
-// pkg/kubelet/server/auth.go, GetRequestAttributes)
+// FuzzAttributes checks the attributes of any method and path against the kubelet's rules, which subresourcesByRule
+// and verbByRule state a second time. (kubelet: pkg/kubelet/server/auth.go, GetRequestAttributes)
 func FuzzAttributes(f *testing.F) {
 	for _, path := range []string{
 		"/", "", "*", "/pods", "/pods/", "/podsx", "/allocatedPods/default/nginx", "/runningpods/", "/runningpods", "/runningPods/", "/healthz/ping",
@@ -27,22 +26,22 @@ func FuzzAttributes(f *testing.F) {
 		f.Add(method, "/pods", "", true)
 	}
 	f.Fuzz(func(t *testing.T, method, path, node string, fineGrained bool) {
-		who := &user.DefaultInfo{Name: "somebody"}
+		u := &user.DefaultInfo{Name: "jane"}
 		a := attributes{nodeName: node, fineGrained: fineGrained}
 		request := &http.Request{Method: method, URL: &url.URL{Path: path}}
 		asked := Subresources(path, fineGrained)
 
 		if want := subresourcesByRule(path, fineGrained); !slices.Equal(asked, want) {
-			t.Errorf("%s asks for %q, the kubelet for %q", path, asked, want)
+			t.Errorf("%s needs %q, with a kubelet %q", path, asked, want)
 		}
 		for _, subresource := range asked {
 			want := authorizer.AttributesRecord{
-				User: who, Verb: verbByRule(method), APIVersion: "v1", Resource: "nodes", Subresource: subresource, Name: node,
+				User: u, Verb: verbByRule(method), APIVersion: "v1", Resource: "nodes", Subresource: subresource, Name: node,
 				ResourceRequest: true, Path: path,
 			}
-			got := a.of(who, request, subresource)
+			got := a.of(u, request, subresource)
 			if got.User != want.User {
-				t.Errorf("the question is about %v", got.User)
+				t.Errorf("the check is about %v", got.User)
 			}
 			got.User, want.User = nil, nil
 			if !sameAttributes(got, want) {
@@ -52,7 +51,7 @@ func FuzzAttributes(f *testing.F) {
 	})
 }
 
-// sameAttributes compares what SubjectAccessReviews are made of.
+// sameAttributes compares the attributes that appear in a SubjectAccessReview.
 func sameAttributes(a, b authorizer.AttributesRecord) bool {
 	return a.Verb == b.Verb && a.Namespace == b.Namespace && a.APIGroup == b.APIGroup &&
 		a.APIVersion == b.APIVersion &&
@@ -76,7 +75,8 @@ func verbByRule(method string) string {
 	return ""
 }
 
-// subresourcesByRule: a coarse name for each path, the last resort of which is proxy, and before it a fine one for some.
+// subresourcesByRule returns a fine subresource for some paths, and then a coarse one, which is proxy for most
+// paths.
 func subresourcesByRule(path string, fineGrained bool) []string {
 	under := func(segment string) bool { return strings.HasPrefix(path+"/", "/"+segment+"/") }
 	coarse := "proxy"

@@ -10,8 +10,8 @@ import (
 	"fauxlet/authchain"
 )
 
-// TestAttributes: what is asked about each path and method, when everything is denied.
-func TestAttributes(t *testing.T) {
+// TestChecksOfEachPath checks which subresources are checked for each method and path, if all are denied.
+func TestChecksOfEachPath(t *testing.T) {
 	p, a := newPKI(t), newAPIServer(t)
 	coarse := webhookConfig(p, a)
 	coarse.FineGrained = false
@@ -76,8 +76,8 @@ func TestAttributes(t *testing.T) {
 	}
 }
 
-// TestFallback: the second question is asked only when the first is denied.
-func TestFallback(t *testing.T) {
+// TestProxyIsCheckedAfterDenial checks the second subresource only if the first is denied.
+func TestProxyIsCheckedAfterDenial(t *testing.T) {
 	p, a := newPKI(t), newAPIServer(t)
 	s := newStandin(t, newChain(t, webhookConfig(p, a)), true)
 	for _, c := range []struct {
@@ -95,14 +95,14 @@ func TestFallback(t *testing.T) {
 			before := len(a.asked())
 			status, _, decision := s.send(t, "GET", "/pods", with(client(t, p.clusterCA, "kubelet-client", nil), ""))
 			if asked := len(a.asked()) - before; status != c.status || asked != c.asked {
-				t.Errorf("%d after %d questions, want %d after %d: %s", status, asked, c.status, c.asked,
+				t.Errorf("%d after %d checks, want %d after %d: %s", status, asked, c.status, c.asked,
 					decision.Why())
 			}
 		})
 	}
 }
 
-// TestAccessReviewFails: nobody could tell, and so the answer is 500, at once: proxy is not asked about.
+// TestAccessReviewFails expects a 500 at once: after a failed review, proxy is not checked.
 func TestAccessReviewFails(t *testing.T) {
 	p, a := newPKI(t), newAPIServer(t)
 	a.intercept = func(w http.ResponseWriter, _ *http.Request) bool {
@@ -116,7 +116,7 @@ func TestAccessReviewFails(t *testing.T) {
 		t.Errorf("%d %q after %d reviews", status, body, reviews)
 	}
 	if decision.Cached() {
-		t.Error("a failure was remembered")
+		t.Error("an error was cached")
 	}
 	if !strings.HasPrefix(decision.Why(),
 		`error: cannot decide whether user "kubelet-client" may get nodes/pods: the SubjectAccessReview failed: `) {
@@ -124,15 +124,15 @@ func TestAccessReviewFails(t *testing.T) {
 	}
 }
 
-// TestAccessCache: allowed and denied answers are each kept for their own time, and the Decision tells.
+// TestAccessCache expects allowed and denied results to be cached for their own TTL, and the Decision to record it.
 func TestAccessCache(t *testing.T) {
 	p := newPKI(t)
 	for _, c := range []struct {
-		name                    string
-		allowed                 []string
-		authorized, forbidden   time.Duration
-		remembered              bool
-		questions, totalReviews int
+		name                  string
+		allowed               []string
+		authorized, forbidden time.Duration
+		cached                bool
+		checks, totalReviews  int
 	}{
 		{"allowed", []string{"pods"}, time.Minute, 0, true, 1, 1},
 		{"allowed-not-kept", []string{"pods"}, 0, time.Minute, false, 1, 3},
@@ -148,10 +148,10 @@ func TestAccessCache(t *testing.T) {
 			user := with(client(t, p.clusterCA, "kubelet-client", nil), "")
 			for i := range 3 {
 				_, _, decision := s.send(t, "GET", "/pods", user)
-				if len(decision.Authorization) != c.questions {
-					t.Fatalf("%d questions, want %d", len(decision.Authorization), c.questions)
+				if len(decision.Authorization) != c.checks {
+					t.Fatalf("%d checks, want %d", len(decision.Authorization), c.checks)
 				}
-				if want := c.remembered && i > 0; decision.Cached() != want {
+				if want := c.cached && i > 0; decision.Cached() != want {
 					t.Errorf("request %d: cached %v, want %v", i, decision.Cached(), want)
 				}
 			}
@@ -162,16 +162,16 @@ func TestAccessCache(t *testing.T) {
 	}
 }
 
-// TestNothingToRemember: where nobody is asked, nothing is remembered.
-func TestNothingToRemember(t *testing.T) {
+// TestAlwaysAllowIsNotCached expects that no result counts as cached in mode AlwaysAllow.
+func TestAlwaysAllowIsNotCached(t *testing.T) {
 	p, a := newPKI(t), newAPIServer(t)
 	config := webhookConfig(p, a)
 	config.Mode = authchain.AlwaysAllow
 	s := newStandin(t, newChain(t, config), true)
 	for name, c := range map[string]credential{
-		"allowed":  with(client(t, p.clusterCA, "kubelet-client", nil), ""),
-		"nobody":   {},
-		"stranger": with(client(t, p.strangerCA, "kubelet-client", nil), ""),
+		"allowed":       with(client(t, p.clusterCA, "kubelet-client", nil), ""),
+		"no credential": {},
+		"stranger":      with(client(t, p.strangerCA, "kubelet-client", nil), ""),
 	} {
 		for range 2 {
 			if _, _, decision := s.send(t, "GET", "/pods", c); decision.Cached() {
@@ -181,8 +181,8 @@ func TestNothingToRemember(t *testing.T) {
 	}
 }
 
-// TestNew: a chain that has nobody to ask is not built, and the words are the kubelet's.
-func TestNew(t *testing.T) {
+// TestNewErrors expects the kubelet's errors for a webhook without a client, and for a wrong mode.
+func TestNewErrors(t *testing.T) {
 	for _, c := range []struct {
 		name   string
 		config authchain.Config
@@ -203,7 +203,7 @@ func TestNew(t *testing.T) {
 	}
 }
 
-// TestDecideKeepsDecisionOfContext: a Decision that the request's context carries is the one that Decide completes.
+// TestDecideKeepsDecisionOfContext expects Decide to complete the Decision in the request's context.
 func TestDecideKeepsDecisionOfContext(t *testing.T) {
 	chain := newChain(t, authchain.Config{Mode: authchain.AlwaysAllow, Anonymous: true})
 	r, err := http.NewRequest("GET", "/pods", nil)

@@ -11,7 +11,7 @@ import (
 	"fauxlet/authchain"
 )
 
-// TestDecisionJSON: a Decision as JSON tells the road, and no token.
+// TestDecisionJSON expects the JSON of a Decision to have all steps and checks, and no token.
 func TestDecisionJSON(t *testing.T) {
 	p, a := newPKI(t), newAPIServer(t)
 	a.users[serviceAccountToken] = authenticationv1api.UserInfo{Username: serviceAccount, UID: "7",
@@ -62,7 +62,7 @@ func TestDecisionJSON(t *testing.T) {
 	}
 }
 
-// TestTraceparent: the client's word is in the Decision where it can be one.
+// TestTraceparent expects the header in the Decision if it has the right length.
 func TestTraceparent(t *testing.T) {
 	const parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 	for name, test := range map[string]struct {

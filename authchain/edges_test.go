@@ -16,8 +16,9 @@ import (
 	"fauxlet/testcerts"
 )
 
-// TestEdges are the measured edges of authentication: anonymous is on, and everybody may do everything.
-func TestEdges(t *testing.T) {
+// TestUnusualCredentials tries unusual credentials. The results were measured on a kubelet v1.37. Anonymous is on,
+// and all users may do everything.
+func TestUnusualCredentials(t *testing.T) {
 	p := newPKI(t)
 	a := newAPIServer(t)
 	a.users[serviceAccountToken] = authenticationv1api.UserInfo{Username: serviceAccount, UID: "7",
@@ -67,7 +68,7 @@ func TestEdges(t *testing.T) {
 			by: authchain.MethodAnonymous},
 		{name: "token", credential: bearer(serviceAccountToken), status: 200, user: serviceAccount,
 			groups: []string{"system:serviceaccounts", "system:authenticated"}, by: authchain.MethodBearerToken},
-		{name: "bad-token", credential: bearer("nobody's"), status: 401, why: "refused: the TokenReview of token "},
+		{name: "bad-token", credential: bearer("unknown-token"), status: 401, why: "refused: the TokenReview of token "},
 		{name: "basic", credential: credential{authorization: "Basic dXNlcjpwYXNz"}, status: 200,
 			user: anonymousUser, by: authchain.MethodAnonymous},
 		{name: "bare-bearer", credential: credential{authorization: "Bearer"}, status: 200, user: anonymousUser,
@@ -76,12 +77,12 @@ func TestEdges(t *testing.T) {
 			user: anonymousUser, by: authchain.MethodAnonymous},
 		{name: "websocket-token", credential: protocols(serviceAccountToken), status: 200, user: serviceAccount,
 			by: authchain.MethodWebSocketToken},
-		{name: "websocket-bad-token", credential: protocols("nobody's"), status: 401,
+		{name: "websocket-bad-token", credential: protocols("unknown-token"), status: 401,
 			why: "refused: the TokenReview of token "},
 		{name: "stranger", credential: with(client(t, p.strangerCA, "kubelet-client", nil), ""), status: 401,
 			why: `refused: certificate signed by unknown authority "stranger-ca"`},
 		{name: "stranger-and-bad-token",
-			credential: with(client(t, p.strangerCA, "kubelet-client", nil), "nobody's"), status: 401,
+			credential: with(client(t, p.strangerCA, "kubelet-client", nil), "unknown-token"), status: 401,
 			why: `refused: certificate signed by unknown authority "stranger-ca"; the TokenReview of token `},
 		{name: "expired", credential: kubeletClient(testcerts.Expired), status: 401,
 			why: "refused: certificate expired at "},
@@ -111,7 +112,7 @@ func TestEdges(t *testing.T) {
 			if !strings.HasPrefix(decision.Why(), c.why) {
 				t.Errorf("why: %q, want %q", decision.Why(), c.why)
 			}
-			if strings.Contains(decision.Why(), serviceAccountToken) || strings.Contains(decision.Why(), "nobody's") {
+			if strings.Contains(decision.Why(), serviceAccountToken) || strings.Contains(decision.Why(), "unknown-token") {
 				t.Errorf("the reason has a token in it: %q", decision.Why())
 			}
 		})
@@ -137,8 +138,8 @@ func TestEdges(t *testing.T) {
 	})
 }
 
-// TestTokenNotRead: with the webhook off a token is not even looked at, which the Decision says.
-func TestTokenNotRead(t *testing.T) {
+// TestTokenIsIgnoredWithoutWebhook expects the Decision to say that a token was ignored because the webhook is off.
+func TestTokenIsIgnoredWithoutWebhook(t *testing.T) {
 	p, a := newPKI(t), newAPIServer(t)
 	config := webhookConfig(p, a)
 	config.TokenWebhook, config.TokenReviews = false, nil
@@ -149,7 +150,7 @@ func TestTokenNotRead(t *testing.T) {
 	}
 }
 
-// TestNoCredential: a kubelet says nothing about such a 401; the Decision does.
+// TestNoCredential expects the reason of a 401 without any credential. A kubelet does not log it.
 func TestNoCredential(t *testing.T) {
 	p, a := newPKI(t), newAPIServer(t)
 	s := newStandin(t, newChain(t, webhookConfig(p, a)), true)
@@ -160,7 +161,7 @@ func TestNoCredential(t *testing.T) {
 	}
 }
 
-// TestTokenReviewFails: whatever goes wrong with a review, the answer is 401, and the step is broken rather than refused.
+// TestTokenReviewFails expects a 401, and a step that ended with an error and was not refused.
 func TestTokenReviewFails(t *testing.T) {
 	p := newPKI(t)
 	for _, c := range []struct {
@@ -192,8 +193,8 @@ func TestTokenReviewFails(t *testing.T) {
 	}
 }
 
-// TestReviewerSaysTheToken: whatever a reviewer says, the token is not in what we say.
-func TestReviewerSaysTheToken(t *testing.T) {
+// TestReviewerRepeatsToken expects no token in responses and Decisions, even if the reviewer repeats it in an error.
+func TestReviewerRepeatsToken(t *testing.T) {
 	const token = `s3cret-"token"`
 	p := newPKI(t)
 	for name, intercept := range map[string]func(w http.ResponseWriter, r *http.Request) bool{
@@ -226,7 +227,7 @@ func TestReviewerSaysTheToken(t *testing.T) {
 	}
 }
 
-// TestTokenCache: what is remembered, and whether the Decision tells a remembered answer from an asked one.
+// TestTokenCache expects which results are cached, and whether the Decision records it.
 func TestTokenCache(t *testing.T) {
 	p := newPKI(t)
 	for _, c := range []struct {
@@ -237,8 +238,8 @@ func TestTokenCache(t *testing.T) {
 		remembered bool
 	}{
 		{"good", serviceAccountToken, "", time.Minute, true},
-		{"bad-without-error", "nobody's", "", time.Minute, true},
-		{"bad-with-error", "nobody's", "invalid bearer token", time.Minute, false},
+		{"bad-without-error", "unknown-token", "", time.Minute, true},
+		{"bad-with-error", "unknown-token", "invalid bearer token", time.Minute, false},
 		{"good-without-ttl", serviceAccountToken, "", 0, false},
 	} {
 		t.Run(c.name, func(t *testing.T) {

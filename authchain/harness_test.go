@@ -21,7 +21,7 @@ import (
 	"fauxlet/testcerts"
 )
 
-// clusterCA is the CA that the chain trusts; strangerCA is another's.
+// clusterCA is the client CA of the chain. strangerCA is another CA, which the chain does not know.
 type pki struct {
 	clusterCA, strangerCA, serverCA *testcerts.Authority
 }
@@ -58,8 +58,8 @@ func (f fixedCA) VerifyOptions() (x509.VerifyOptions, bool) {
 	return x509.VerifyOptions{Roots: f.Pool(), KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}}, true
 }
 
-// apiserver answers reviews over HTTP: a token that is in users is its user's; who is in allowed may do what its
-// subresources say. It counts, and either review can be made to answer otherwise.
+// apiserver answers reviews over HTTP. users maps a token to its user; allowed maps a user to the subresources that
+// it may use. It records the reviews, and intercept can replace its answers.
 type apiserver struct {
 	*httptest.Server
 	clients *kubernetes.Clientset
@@ -138,14 +138,14 @@ func (a *apiserver) counts() (tokenReviews, accessReviews int) {
 	return len(a.tokenReviews), len(a.accesses)
 }
 
-// allow replaces who may do what.
+// allow replaces the allowed subresources of all users.
 func (a *apiserver) allow(allowed map[string][]string) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.allowed = allowed
 }
 
-// asked are the verbs and subresources of the access reviews sent so far.
+// asked returns the verbs and subresources of the access reviews so far.
 func (a *apiserver) asked() []string {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -156,7 +156,7 @@ func (a *apiserver) asked() []string {
 	return asked
 }
 
-// standin is a TLS server whose only handler is the chain; it answers 200 where the chain lets a request pass.
+// standin is a TLS server with the chain and no other handler. It answers 200 to a request that passes.
 type standin struct {
 	*httptest.Server
 	mu        sync.Mutex
@@ -197,7 +197,7 @@ func (s *standin) last() *authchain.Decision {
 	return s.decisions[len(s.decisions)-1]
 }
 
-// credential is what a request presents.
+// credential is the credential of a request.
 type credential struct {
 	certificate   *tls.Certificate
 	authorization string
@@ -214,7 +214,7 @@ func with(certificate *tls.Certificate, token string) credential {
 	return c
 }
 
-// send sends one request over a connection of its own, and returns its status, body and Decision.
+// send sends one request on a new connection, and returns its status, body and Decision.
 func (s *standin) send(t testing.TB, method, path string, c credential) (int, string, *authchain.Decision) {
 	t.Helper()
 	transport := s.Client().Transport.(*http.Transport).Clone()
@@ -247,7 +247,7 @@ func (s *standin) send(t testing.TB, method, path string, c credential) (int, st
 	return response.StatusCode, string(body), s.last()
 }
 
-// webhookConfig is the chain of a KubeletConfiguration's defaults, with caches off.
+// webhookConfig is the chain of a default KubeletConfiguration, with caches off.
 func webhookConfig(p *pki, a *apiserver) authchain.Config {
 	return authchain.Config{
 		NodeName:      "node-1",

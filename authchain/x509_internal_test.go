@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// TestDated: a remembered user holds while every certificate up to the root is valid, and not a moment longer.
-func TestDated(t *testing.T) {
+// TestUserWithValidity expects a cached user to be valid exactly while all certificates of the chain are.
+func TestUserWithValidity(t *testing.T) {
 	noon := time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC)
 	at := func(hours int) time.Time { return noon.Add(time.Duration(hours) * time.Hour) }
 	leaf := &stdx509.Certificate{Subject: pkix.Name{CommonName: "u"}, NotBefore: at(-5), NotAfter: at(5)}

@@ -9,7 +9,7 @@ import (
 	"fauxlet/testcerts"
 )
 
-// changingCA is a CAProvider whose roots change now and then, and stay the same pool in between.
+// changingCA is a CAProvider that returns the same pool until trust replaces it.
 type changingCA struct{ pool atomic.Pointer[x509.CertPool] }
 
 func (c *changingCA) trust(a *testcerts.Authority) { c.pool.Store(a.Pool()) }
@@ -18,9 +18,9 @@ func (c *changingCA) VerifyOptions() (x509.VerifyOptions, bool) {
 	return x509.VerifyOptions{Roots: c.pool.Load(), KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}}, true
 }
 
-// TestRememberedCertificate: a certificate that was verified once is not let in by other roots, nor another certificate
-// by its verdict.
-func TestRememberedCertificate(t *testing.T) {
+// TestVerifiedCertificateIsCachedForItsRoots expects that the cache of verified certificates does not accept a
+// certificate by other roots, nor another certificate.
+func TestVerifiedCertificateIsCachedForItsRoots(t *testing.T) {
 	p := newPKI(t)
 	ca := &changingCA{}
 	ca.trust(p.clusterCA)
