@@ -12,7 +12,7 @@ import (
 
 var date = regexp.MustCompile(`Date: [^\r]*`)
 
-// dial opens a connection on which nothing has been said.
+// dial opens a connection and sends nothing.
 func (f *fixture) dial(t testing.TB) net.Conn {
 	t.Helper()
 	conn, err := net.Dial("tcp", f.address)
@@ -24,7 +24,7 @@ func (f *fixture) dial(t testing.TB) net.Conn {
 	return conn
 }
 
-// raw sends bytes over TLS and gives all that comes back before the connection is closed.
+// raw sends bytes over TLS and returns everything that it receives until the connection is closed.
 func (f *fixture) raw(t testing.TB, certificate *tls.Certificate, request string) string {
 	t.Helper()
 	conn := tls.Client(f.dial(t),
@@ -101,7 +101,7 @@ func TestBadInput(t *testing.T) {
 	}
 }
 
-// answers fails unless the server answers the next request.
+// answers fails the test unless the server answers another request.
 func answers(t testing.TB, f *fixture) {
 	t.Helper()
 	if got, body := get(t, f.client(t, f.certificate(t, "kubelet-client")),
@@ -122,8 +122,8 @@ func TestPlainHTTPToTheTLSPort(t *testing.T) {
 	answers(t, f)
 }
 
-// TestSilentClients: connections on which nothing, or half a handshake or half a request, has come hold up neither
-// others nor the end of Serve.
+// TestSilentClients expects that clients which send nothing, or half a handshake or request, delay neither other
+// clients nor the end of Serve.
 func TestSilentClients(t *testing.T) {
 	t.Parallel() // the end of Serve takes seconds
 	f := newFixture(t, fixtureOptions{})

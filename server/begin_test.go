@@ -8,8 +8,8 @@ import (
 	"fauxlet/authchain"
 )
 
-// TestBegin: a request is told of when it arrives, and again, as the same Decision, when it is over. Told to stop, a Server
-// that does not drain cuts off what is under way.
+// TestBegin expects Begin when a request arrives, and Observe with the same Decision when it is complete. A Server
+// with a negative Drain closes connections with requests under way.
 func TestBegin(t *testing.T) {
 	began := make(chan *authchain.Decision, 1)
 	f := newFixture(t, fixtureOptions{

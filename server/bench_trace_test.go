@@ -14,8 +14,9 @@ import (
 	"fauxlet/internal/decisions"
 )
 
-// BenchmarkTrace measures what it costs to keep each Decision: a stand-in whose Decisions are recorded, as those of fauxlet
-// serve are, beside one whose Decisions nobody wants, over mutual TLS on kept connections, in turns. It prints the ratio of the requests that were answered.
+// BenchmarkTrace measures the cost of recording Decisions: it compares a Server whose Decisions are kept, as fauxlet
+// serve does, with one whose Decisions are dropped. They take turns, over mutual TLS on kept connections. The result
+// is the ratio of requests answered.
 func BenchmarkTrace(b *testing.B) {
 	// Many short rounds: what else the machine does meanwhile is the same to both.
 	const path, rounds, round = "/containerLogs/default/nginx/nginx?tailLines=10", 81, 200 * time.Millisecond

@@ -11,7 +11,7 @@ import (
 	"fauxlet/authchain"
 )
 
-// certificate mints a client certificate of the CA that the stand-in trusts.
+// certificate mints a client certificate of the client CA.
 func (f *fixture) certificate(t testing.TB, user string) *tls.Certificate {
 	t.Helper()
 	pair, err := f.ca.Client(user, nil)
@@ -22,7 +22,8 @@ func (f *fixture) certificate(t testing.TB, user string) *tls.Certificate {
 	return &certificate
 }
 
-// client trusts the fixture's CA, and presents certificate, if it is not nil, to whoever asks. It follows no redirects.
+// client returns a client that trusts the fixture's CA and presents certificate, unless that is nil. It follows no
+// redirects.
 func (f *fixture) client(t testing.TB, certificate *tls.Certificate) *http.Client {
 	t.Helper()
 	config := &tls.Config{RootCAs: f.ca.Pool()}
@@ -106,7 +107,7 @@ func (f *fixture) decision(t testing.TB, number int) *authchain.Decision {
 	return f.decisions[number-1]
 }
 
-// freePort is a port that nobody uses; port 0 means "off" for the read-only port.
+// freePort returns a port that is not in use. (Port 0 turns the read-only port off.)
 func freePort(t testing.TB) int {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")

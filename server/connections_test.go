@@ -14,7 +14,8 @@ import (
 	"fauxlet/authchain"
 )
 
-// TestConnectionsWithoutARequest: each becomes one Decision when it ends, and those that had a request none.
+// TestConnectionsWithoutARequest expects one Decision about each, and no further Decision about a connection that
+// had a request.
 func TestConnectionsWithoutARequest(t *testing.T) {
 	secure := func(protocols ...string) func(*testing.T, *fixture) net.Conn {
 		return func(t *testing.T, f *fixture) net.Conn {
@@ -41,7 +42,7 @@ func TestConnectionsWithoutARequest(t *testing.T) {
 	for name, test := range map[string]struct {
 		dial func(*testing.T, *fixture) net.Conn
 		say  string
-		want string // empty: nothing is told
+		want string // empty: no Decision
 		user string
 		// authentication is that of the fixture; without a client CA, HTTP/2 is offered.
 		authentication string
@@ -78,20 +79,20 @@ func TestConnectionsWithoutARequest(t *testing.T) {
 			if err := f.stop(); err != nil {
 				t.Fatal(err)
 			}
-			told := f.connections()
+			decisions := f.connections()
 			if test.want == "" {
-				if len(told) != 0 {
-					t.Errorf("told %q", told[0].NoRequest)
+				if len(decisions) != 0 {
+					t.Errorf("unexpected Decision %q", decisions[0].NoRequest)
 				}
 				return
 			}
-			if len(told) != 1 || told[0].NoRequest != test.want || told[0].Remote != conn.LocalAddr().String() ||
-				told[0].Duration <= 0 || told[0].Outcome() != "" {
-				t.Fatalf("%d, the first %+v", len(told), told[0])
+			if len(decisions) != 1 || decisions[0].NoRequest != test.want || decisions[0].Remote != conn.LocalAddr().String() ||
+				decisions[0].Duration <= 0 || decisions[0].Outcome() != "" {
+				t.Fatalf("%d, the first %+v", len(decisions), decisions[0])
 			}
 			subject := ""
-			if told[0].TLS != nil && len(told[0].TLS.PeerCertificates) > 0 {
-				subject = told[0].TLS.PeerCertificates[0].Subject.String()
+			if decisions[0].TLS != nil && len(decisions[0].TLS.PeerCertificates) > 0 {
+				subject = decisions[0].TLS.PeerCertificates[0].Subject.String()
 			}
 			if subject != test.user {
 				t.Errorf("client certificate %q, want %q", subject, test.user)
@@ -100,8 +101,9 @@ func TestConnectionsWithoutARequest(t *testing.T) {
 	}
 }
 
-// TestHandshakesAreToldOnce: a handshake that failed is no connection without a request too.
-func TestHandshakesAreToldOnce(t *testing.T) {
+// TestFailedHandshakeIsRecordedOnce expects one Decision about a failed handshake, and not another one about its
+// connection.
+func TestFailedHandshakeIsRecordedOnce(t *testing.T) {
 	f := newFixture(t, fixtureOptions{})
 	f.dial(t).Close()
 	f.find(t, "of the failed handshake", isHandshake)
@@ -112,7 +114,7 @@ func TestHandshakesAreToldOnce(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, d := range f.connections() {
-		t.Errorf("told %q", d.NoRequest)
+		t.Errorf("unexpected Decision %q", d.NoRequest)
 	}
 }
 

@@ -15,7 +15,7 @@ import (
 	"fauxlet/server"
 )
 
-// A stand-in in a test, behind a listener of its own.
+// A Server behind an httptest.Server.
 func Example() {
 	// Without --config: the kubelet's older defaults, anonymous on and AlwaysAllow.
 	flags := config.NewFlags()
@@ -39,9 +39,9 @@ func Example() {
 		fmt.Println(err)
 		return
 	}
-	told := make(chan *authchain.Decision, 1)
+	decisions := make(chan *authchain.Decision, 1)
 	standin, err := server.New(server.Options{Config: cfg, Pods: store,
-		Observe: func(d *authchain.Decision) { told <- d }})
+		Observe: func(d *authchain.Decision) { decisions <- d }})
 	if err != nil {
 		fmt.Println(err)
 		return
@@ -57,7 +57,7 @@ func Example() {
 	defer response.Body.Close()
 	body, _ := io.ReadAll(response.Body)
 	fmt.Printf("%d %s", response.StatusCode, body)
-	fmt.Println((<-told).Why())
+	fmt.Println((<-decisions).Why())
 	// Output:
 	// 200 GET /favicon.ico 404
 	// allowed: user "system:anonymous" may get nodes/proxy

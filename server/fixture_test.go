@@ -43,19 +43,19 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m, append(slices.Clone(goleakOptions), unserved)...)
 }
 
-// goleakOptions excuse what lives as long as the process.
+// goleakOptions ignore goroutines that live as long as the process.
 var goleakOptions = []goleak.Option{
 	goleak.IgnoreTopFunction("k8s.io/klog/v2.(*flushDaemon).run.func1"),
 	goleak.IgnoreAnyFunction("k8s.io/apimachinery/pkg/util/wait.Forever"), // of /healthz/log
 	// The client of a WebSocket notices with its next ping that it has closed it.
 	goleak.IgnoreTopFunction("k8s.io/client-go/tools/remotecommand.(*heartbeat).start"),
-	// A closed SPDY connection waits a while for somebody to take the error of its end.
+	// A closed SPDY connection waits a while until its final error is read.
 	goleak.IgnoreTopFunction("github.com/moby/spdystream.(*Connection).shutdown"),
-	// A client that stops while it forwards leaves what reads a stream's error, and nobody takes that.
+	// A client that stops while it forwards leaves a goroutine that reads a stream's error.
 	goleak.IgnoreTopFunction("k8s.io/client-go/tools/portforward.(*PortForwarder).handleConnection.func1"),
 }
 
-// rbac lets kubelet-client do everything with a node, and nobody else anything.
+// rbac allows kubelet-client everything with a node. No other user may do anything.
 const rbac = `
 apiVersion: rbac.authorization.k8s.io/v1
 kind: ClusterRole
@@ -73,10 +73,10 @@ const tokens = `the-token-of-prometheus,system:serviceaccount:monitoring:prometh
 the-token-of-kubelet-client,kubelet-client,8
 `
 
-// noClientCA is authentication by token alone.
+// noClientCA configures authentication by token alone.
 const noClientCA = "{webhook: {cacheTTL: 1ns}}"
 
-// fixture is a stand-in that serves on loopback, with the review API that it asks.
+// fixture is a Server on loopback, with a review API.
 type fixture struct {
 	dir      string
 	certDir  string // of self-signed serving certificates
@@ -130,7 +130,7 @@ type fixtureOptions struct {
 	before func(*fixture)
 }
 
-// prepare writes the files of a stand-in.
+// prepare writes the files of a fixture.
 func prepare(t testing.TB, options fixtureOptions) *fixture {
 	t.Helper()
 	f := &fixture{dir: t.TempDir(), faults: faults.NewSet()}
@@ -156,7 +156,7 @@ healthzPort: 0
 	return f
 }
 
-// newServer makes the Server of the files, and its review API, which is stopped when the test ends.
+// newServer returns a Server for the files, and starts its review API, which stops when the test ends.
 func (f *fixture) newServer(t testing.TB, options fixtureOptions) (*server.Server, error) {
 	t.Helper()
 	var err error
@@ -190,7 +190,7 @@ func (f *fixture) newServer(t testing.TB, options fixtureOptions) (*server.Serve
 	})
 }
 
-// clients are those of the review API.
+// clients returns clients of the review API.
 func (f *fixture) clients(t testing.TB) (authenticationv1.AuthenticationV1Interface,
 	authorizationv1.AuthorizationV1Interface) {
 	t.Helper()
@@ -213,7 +213,7 @@ func (f *fixture) clients(t testing.TB) (authenticationv1.AuthenticationV1Interf
 	return tokenReviews, accessReviews
 }
 
-// newFixture starts a stand-in with webhook authentication and authorization; it is stopped when the test ends.
+// newFixture starts a Server with webhook authentication and authorization. It stops when the test ends.
 func newFixture(t testing.TB, options fixtureOptions) *fixture {
 	t.Helper()
 	f := prepare(t, options)
@@ -265,7 +265,7 @@ func (f *fixture) writePair(t testing.TB, name string, pair *testcerts.Pair) {
 	}
 }
 
-// nginx is the pod default/nginx with a log of so many lines; 0: 100.
+// nginx is the pod default/nginx with a log of that many lines; 0 means 100.
 func nginx(lines int64) []scenario.Pod {
 	return []scenario.Pod{{
 		Pod: &v1.Pod{
@@ -277,7 +277,7 @@ func nginx(lines int64) []scenario.Pod {
 	}}
 }
 
-// startReviews starts the review API, on the address that it had before if it had one.
+// startReviews starts the review API. If it ran before, it keeps its address.
 func (f *fixture) startReviews(t testing.TB) {
 	t.Helper()
 	listener, err := net.Listen("tcp", cmp.Or(f.reviewed, "127.0.0.1:0"))
@@ -305,7 +305,7 @@ func (f *fixture) write(t testing.TB, name, content string) {
 	}
 }
 
-// load reads kubelet.yaml with flags, as `fauxlet serve` does.
+// load loads kubelet.yaml with flags, as `fauxlet serve` does.
 func (f *fixture) load(t testing.TB, args []string) *config.Config {
 	t.Helper()
 	kubelet := config.NewFlags()
@@ -334,7 +334,7 @@ func (f *fixture) observe(d *authchain.Decision) {
 	f.decisions = append(f.decisions, d)
 }
 
-// find waits until a Decision was made for which is true.
+// find waits for a Decision for which is returns true.
 func (f *fixture) find(t testing.TB, what string, is func(*authchain.Decision) bool) *authchain.Decision {
 	t.Helper()
 	var found *authchain.Decision
@@ -351,7 +351,7 @@ func (f *fixture) find(t testing.TB, what string, is func(*authchain.Decision) b
 	return found
 }
 
-// eventually waits until a condition holds.
+// eventually waits until a condition is true.
 func eventually(t testing.TB, what string, holds func() bool) {
 	t.Helper()
 	for deadline := time.Now().Add(30 * time.Second); !holds(); <-time.After(2 * time.Millisecond) {

@@ -16,7 +16,7 @@ import (
 
 func isHandshake(d *authchain.Decision) bool { return d.Handshake != "" }
 
-// TestFailedHandshakes: each becomes a Decision and a line of the log with the reason in words, and is counted.
+// TestFailedHandshakes expects a Decision, a line of log with the cause, and a metric for each.
 func TestFailedHandshakes(t *testing.T) {
 	other, err := testcerts.NewAuthority("other-ca")
 	if err != nil {
@@ -86,7 +86,7 @@ func TestFailedHandshakes(t *testing.T) {
 	}
 }
 
-// TestHandshakeErrorText guards the text by which net/http's lines about handshakes are known.
+// TestHandshakeErrorText checks the text of net/http by which the Server recognizes a failed handshake.
 func TestHandshakeErrorText(t *testing.T) {
 	f := newFixture(t, fixtureOptions{})
 	conn := f.dial(t)

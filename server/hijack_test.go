@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// TestHijackedClose: what was written before the end arrives, though the client still sends.
+// TestHijackedClose expects the client to receive everything written before Close, even if it is still sending.
 func TestHijackedClose(t *testing.T) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

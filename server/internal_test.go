@@ -14,9 +14,9 @@ import (
 	"fauxlet/authchain"
 )
 
-// TestPanics: a panic in a handler is a 500 where nothing was sent yet, and closes the connection where an answer had
-// begun. It is logged with its stack and told in the Decision; what net/http means by a panic of ErrAbortHandler is not
-// logged.
+// TestPanics expects a 500 if a handler panics before it has written anything, and a closed connection otherwise.
+// The panic is logged with its stack and recorded in the Decision. ErrAbortHandler, which has a meaning in net/http,
+// is not logged.
 func TestPanics(t *testing.T) {
 	for _, test := range []struct {
 		name   string

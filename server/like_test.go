@@ -21,7 +21,7 @@ import (
 	"fauxlet/server"
 )
 
-// twoNodes serves two nodes of one process, and gives the URL of each. Both are stopped with the test.
+// twoNodes serves two nodes of one process, and returns the URL of each. Both stop when the test ends.
 func twoNodes(t *testing.T, options fixtureOptions, metrics prometheus.Registerer) (f *fixture, urls [2]string) {
 	t.Helper()
 	f = prepare(t, options)
@@ -63,8 +63,8 @@ func twoNodes(t *testing.T, options fixtureOptions, metrics prometheus.Registere
 
 const byCertificateAlone = "authorization: {mode: AlwaysAllow}\n"
 
-// askAs asks as the bearer of a certificate, and gives the answer with the certificate that was served.
-func (f *fixture) askAs(t *testing.T, url, path string, config *tls.Config) (int, string, *tls.ConnectionState) {
+// getAs sends a request with a client certificate, and returns the response and the serving certificate.
+func (f *fixture) getAs(t *testing.T, url, path string, config *tls.Config) (int, string, *tls.ConnectionState) {
 	t.Helper()
 	config.InsecureSkipVerify = true
 	client := &http.Client{Transport: &http.Transport{TLSClientConfig: config, DisableKeepAlives: true}}
@@ -80,44 +80,44 @@ func (f *fixture) askAs(t *testing.T, url, path string, config *tls.Config) (int
 	return response.StatusCode, string(body), response.TLS
 }
 
-// TestAlike: two nodes of a process share what they can, and each is itself: its pods, its name before the authorizer, its
-// configuration.
-func TestAlike(t *testing.T) {
+// TestLikeServersDiffer expects two nodes of a process to share what they can, but not their pods, their
+// configuration and their name in authorization checks.
+func TestLikeServersDiffer(t *testing.T) {
 	f, urls := twoNodes(t,
 		fixtureOptions{authentication: "{x509: {clientCAFile: ca.crt}, webhook: {enabled: false}}",
 			yaml: byCertificateAlone + "enableSystemLogQuery: true\n"}, nil)
-	pair, err := f.ca.Client("somebody", nil)
+	pair, err := f.ca.Client("jane", nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	client := &tls.Config{Certificates: []tls.Certificate{pair.TLS()}}
 	for i, name := range []string{"node-1", "node-2"} {
-		status, body, _ := f.askAs(t, urls[i], "/pods", client.Clone())
+		status, body, _ := f.getAs(t, urls[i], "/pods", client.Clone())
 		if status != http.StatusOK || !strings.Contains(body, `"on-`+name+`"`) ||
 			strings.Count(body, `"on-node-`) != 1 {
 			t.Errorf("%s: /pods: %d %s", name, status, body)
 		}
-		if status, _, _ := f.askAs(t, urls[i], "/containerLogs/default/on-"+name+"/c?tailLines=1",
+		if status, _, _ := f.getAs(t, urls[i], "/containerLogs/default/on-"+name+"/c?tailLines=1",
 			client.Clone()); status != http.StatusOK {
 			t.Errorf("%s: logs of its pod: %d", name, status)
 		}
-		if status, body, _ := f.askAs(t, urls[i], "/logs/kubelet.log", client.Clone()); status != http.StatusOK ||
+		if status, body, _ := f.getAs(t, urls[i], "/logs/kubelet.log", client.Clone()); status != http.StatusOK ||
 			!strings.Contains(body, name) {
 			t.Errorf("%s: its own log: %d %.200s", name, status, body)
 		}
-		if status, _, _ := f.askAs(t, urls[i], "/pods", &tls.Config{}); status != http.StatusUnauthorized {
+		if status, _, _ := f.getAs(t, urls[i], "/pods", &tls.Config{}); status != http.StatusUnauthorized {
 			t.Errorf("%s: without a certificate: %d, want 401", name, status)
 		}
 		other := []string{"node-2", "node-1"}[i]
-		if status, _, _ := f.askAs(t, urls[i], "/containerLogs/default/on-"+other+"/c",
+		if status, _, _ := f.getAs(t, urls[i], "/containerLogs/default/on-"+other+"/c",
 			client.Clone()); status != http.StatusNotFound {
 			t.Errorf("%s: logs of a pod of %s: %d, want 404", name, other, status)
 		}
 	}
 }
 
-// TestAlikeAsksForItself: the authorizer is asked about the node that was called.
-func TestAlikeAsksForItself(t *testing.T) {
+// TestLikeServerChecksItsOwnNode expects an authorization check about the node that received the request.
+func TestLikeServerChecksItsOwnNode(t *testing.T) {
 	options := fixtureOptions{}
 	f := prepare(t, options)
 	first, err := f.newServer(t, options)
@@ -149,8 +149,9 @@ func TestAlikeAsksForItself(t *testing.T) {
 	}
 }
 
-// TestAlikeSelfSigned: each serves its own self-signed certificate; that of the second is made for its first client.
-func TestAlikeSelfSigned(t *testing.T) {
+// TestLikeServersSelfSign expects each node to have a self-signed certificate of its own. The second node makes it
+// for its first client.
+func TestLikeServersSelfSign(t *testing.T) {
 	f, urls := twoNodes(t, fixtureOptions{
 		authentication: "{x509: {clientCAFile: ca.crt}, webhook: {enabled: false}}", yaml: byCertificateAlone,
 		before: func(f *fixture) { f.certDir = f.path("own/pki") },
@@ -163,11 +164,11 @@ func TestAlikeSelfSigned(t *testing.T) {
 		return files
 	}
 	if files := made(); len(files) != 1 {
-		t.Errorf("before anybody asks: %v, want one pair", files)
+		t.Errorf("before the first client: %v, want one pair", files)
 	}
 	for i, name := range []string{"node-1", "node-2"} {
 		for range 2 {
-			_, _, state := f.askAs(t, urls[i], "/healthz", &tls.Config{})
+			_, _, state := f.getAs(t, urls[i], "/healthz", &tls.Config{})
 			if cn := state.PeerCertificates[0].Subject.CommonName; !strings.HasPrefix(cn, name+"@") {
 				t.Errorf("%s serves the certificate of %s", name, cn)
 			}
@@ -178,9 +179,9 @@ func TestAlikeSelfSigned(t *testing.T) {
 	}
 }
 
-// TestMetricsOfAll: one registry has the metrics of all nodes, and gives up those of a node that has stopped. One that was made
-// and never served, as for want of its port, is in nobody's way.
-func TestMetricsOfAll(t *testing.T) {
+// TestMetricsOfAllNodes expects the metrics of all nodes in one registry while they serve. A Server that never
+// served must not block another one of the same name.
+func TestMetricsOfAllNodes(t *testing.T) {
 	registry := prometheus.NewRegistry()
 	store, err := pods.NewStore()
 	if err != nil {
@@ -216,7 +217,7 @@ func TestMetricsOfAll(t *testing.T) {
 			fixtureOptions{authentication: "{x509: {clientCAFile: ca.crt}, webhook: {enabled: false}}",
 				yaml: byCertificateAlone}, registry)
 		for _, url := range urls {
-			f.askAs(t, url, "/healthz", &tls.Config{})
+			f.getAs(t, url, "/healthz", &tls.Config{})
 		}
 		if got := nodes(); !slices.Equal(got, []string{"node-1", "node-2"}) {
 			t.Errorf("metrics of %v, want of node-1 and node-2", got)

@@ -10,15 +10,15 @@ import (
 	"testing"
 )
 
-// FuzzLogOptions asks for a log with any query. It is answered with the log, or a part of it, or with an error, and never
-// with both; and limitBytes and tailLines are kept.
+// FuzzLogOptions requests a log with any query. The response is the log, a part of it, or an error, but never both;
+// limitBytes and tailLines hold.
 func FuzzLogOptions(f *testing.F) {
 	standin := newUnserved(f, "{anonymous: {enabled: true}, webhook: {enabled: false}}",
 		"authorization: {mode: AlwaysAllow}\n", nil)
 	ask := func(t *testing.T, ctx context.Context, query string) (int, string) {
 		request := httptest.NewRequest(http.MethodGet, "/containerLogs/default/nginx/nginx", nil).WithContext(ctx)
 		request.URL.RawQuery = query
-		return standin.ask(t, request, false)
+		return standin.call(t, request, false)
 	}
 	const lines = 100 // of the log
 

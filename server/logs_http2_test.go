@@ -5,7 +5,8 @@ import (
 	"testing"
 )
 
-// TestLogsOverHTTP2: the length of a log is not told, however short it is. (HTTP/2 is offered where there is no client CA.)
+// TestLogsOverHTTP2 expects no Content-Length, however short the log is. (HTTP/2 is offered if there is no client
+// CA.)
 func TestLogsOverHTTP2(t *testing.T) {
 	f := newFixture(t, fixtureOptions{authentication: noClientCA})
 	client := f.withToken(t, "the-token-of-kubelet-client")
@@ -21,6 +22,6 @@ func TestLogsOverHTTP2(t *testing.T) {
 	}
 	if got, body := f.ask(t, client, "GET",
 		"/containerLogs/default/nginx/nope"); got.StatusCode != http.StatusNotFound || got.ContentLength != int64(len(body)) {
-		t.Errorf("%d, %d bytes are told of %q", got.StatusCode, got.ContentLength, body)
+		t.Errorf("%d, Content-Length %d of %q", got.StatusCode, got.ContentLength, body)
 	}
 }

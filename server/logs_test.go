@@ -21,15 +21,15 @@ import (
 	"fauxlet/scenario"
 )
 
-// fourLines is a log as a container runtime writes it; its third line is of standard error.
+// fourLines is a log in the format of a container runtime. Its third line is from stderr.
 const fourLines = `2026-01-01T00:00:01.000000000Z stdout F line 1
 2026-01-01T00:00:02.000000000Z stdout F line 2
 2026-01-01T00:00:03.000000000Z stderr F line 3
 2026-01-01T00:00:04.000000000Z stdout F line 4
 `
 
-// talkers is the pod default/nginx: nginx has four lines, again has been restarted, waits has not begun, and ticks
-// writes a line every few milliseconds for ever.
+// talkers is the pod default/nginx. Its container nginx has four lines, again has been restarted, waits has not
+// started, and ticks writes a line every few milliseconds.
 func talkers() []scenario.Pod {
 	running := func(name string) v1.ContainerStatus {
 		return v1.ContainerStatus{Name: name, ContainerID: "containerd://" + name,
@@ -53,7 +53,7 @@ func talkers() []scenario.Pod {
 	}}}
 }
 
-// logExchange is a request for a log, by container and query, with the answer of a kubelet.
+// logExchange is a request for a log, by container and query, with the kubelet's response.
 type logExchange struct {
 	container, query string
 	status           int
@@ -68,12 +68,12 @@ func runLogs(t *testing.T, yaml string, exchanges []logExchange) {
 			path := "/containerLogs/default/nginx/" + e.container + "?" + e.query
 			seen := f.seen()
 			got, body := f.ask(t, client, http.MethodGet, path)
-			told := ""
+			logged := ""
 			if e.status != 200 {
-				told = e.body
+				logged = e.body
 			}
-			if d := f.decision(t, seen+1); d.Status != e.status || d.Err != told {
-				t.Errorf("the Decision says %d %q, want %d %q", d.Status, d.Err, e.status, told)
+			if d := f.decision(t, seen+1); d.Status != e.status || d.Err != logged {
+				t.Errorf("the Decision has %d %q, want %d %q", d.Status, d.Err, e.status, logged)
 			}
 			if got.StatusCode != e.status || body != e.body {
 				t.Errorf("%d %q, want %d %q", got.StatusCode, body, e.status, e.body)
@@ -185,7 +185,7 @@ func TestLogStreams(t *testing.T) {
 	})
 }
 
-// TestLogHead tells the head of a log's response, which net/http hides in part.
+// TestLogHead checks the head of a log's response on the wire, because net/http's client hides a part of it.
 func TestLogHead(t *testing.T) {
 	f := newFixture(t, fixtureOptions{pods: talkers()})
 	got := f.raw(t, f.certificate(t, "kubelet-client"),
@@ -196,7 +196,7 @@ func TestLogHead(t *testing.T) {
 	}
 }
 
-// follow begins to follow the log that never ends, and reads three lines of it.
+// follow starts to follow the log of ticks, and reads three lines.
 func follow(ctx context.Context, t *testing.T, f *fixture, client *http.Client) (*http.Response, *bufio.Reader) {
 	t.Helper()
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet,

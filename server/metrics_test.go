@@ -9,8 +9,8 @@ import (
 	"fauxlet/authchain"
 )
 
-// scrape reads /metrics into samples by `name{labels}`. Those of the k8s.io libraries are the process's, and so those of
-// all tests.
+// scrape reads /metrics into samples by `name{labels}`. The metrics of the k8s.io libraries are global, so they
+// include other tests.
 func (f *fixture) scrape(t testing.TB, client *http.Client) map[string]float64 {
 	t.Helper()
 	_, body := get(t, client, f.url+"/metrics")
@@ -29,7 +29,7 @@ func (f *fixture) scrape(t testing.TB, client *http.Client) map[string]float64 {
 	return samples
 }
 
-// TestRequestMetrics: kubelet_http_* have the labels that a kubelet gives them.
+// TestRequestMetrics expects the kubelet's labels on kubelet_http_*.
 func TestRequestMetrics(t *testing.T) {
 	f := newFixture(t, fixtureOptions{flags: []string{"--read-only-port=" + strconv.Itoa(freePort(t))}})
 	client := f.client(t, f.certificate(t, "kubelet-client"))
@@ -105,7 +105,7 @@ func TestRequestMetrics(t *testing.T) {
 	f.url = secure
 }
 
-// TestInflightMetric: a followed log is in flight.
+// TestInflightMetric expects a followed log to count as in flight.
 func TestInflightMetric(t *testing.T) {
 	f := newFixture(t, fixtureOptions{pods: talkers()})
 	client := f.client(t, f.certificate(t, "kubelet-client"))
@@ -121,12 +121,12 @@ func TestInflightMetric(t *testing.T) {
 	}
 }
 
-// TestDecisionMetrics: decisions are counted by who authenticated, outcome and cache; the reviews behind them under the
-// names of k8s.io/apiserver.
+// TestDecisionMetrics expects Decisions to be counted by step, outcome and cache, and reviews under the names of
+// k8s.io/apiserver.
 func TestDecisionMetrics(t *testing.T) {
 	f := newFixture(t, fixtureOptions{authentication: "{x509: {clientCAFile: ca.crt}}"})
 	admin := f.client(t, f.certificate(t, "kubelet-client"))
-	viewer, nobody, prometheus := f.client(t, f.certificate(t, "viewer")), f.client(t, nil), f.withToken(t,
+	viewer, anonymous, prometheus := f.client(t, f.certificate(t, "viewer")), f.client(t, nil), f.withToken(t,
 		"the-token-of-prometheus")
 	const authn, authz = `apiserver_delegated_authn_request_total{code="201"}`, `apiserver_delegated_authz_request_total{code="201"}`
 	decisions := func(by, cached, outcome string) string {
@@ -146,9 +146,9 @@ func TestDecisionMetrics(t *testing.T) {
 		{"viewer again", viewer, "/pods", decisions("x509", "true", "refused"), 0, 0},
 		{"token", prometheus, "/metrics", decisions("bearer token", "false", "refused"), 1, 1},
 		{"token again", prometheus, "/metrics", decisions("bearer token", "true", "refused"), 0, 0},
-		{"nobody", nobody, "/pods", `authenticated_by="none"`, 0, 0},
-		{"no such path", nobody, "/nothing", "", 0, 0},
-		{"unknown token", f.withToken(t, "a-token-of-nobody"), "/pods", `authenticated_by="none"`, 1, 0},
+		{"no credential", anonymous, "/pods", `authenticated_by="none"`, 0, 0},
+		{"no such path", anonymous, "/nothing", "", 0, 0},
+		{"unknown token", f.withToken(t, "an-unknown-token"), "/pods", `authenticated_by="none"`, 1, 0},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			before, seen := f.scrape(t, admin), f.seen()
@@ -177,7 +177,7 @@ func TestDecisionMetrics(t *testing.T) {
 	}
 }
 
-// sum adds up the samples whose names have part.
+// sum adds up the samples whose names contain part.
 func sum(samples map[string]float64, part string) float64 {
 	total := 0.0
 	for name, value := range samples {
@@ -188,7 +188,8 @@ func sum(samples map[string]float64, part string) float64 {
 	return total
 }
 
-// TestFailClosed: without the apiserver nobody gets in, and once it is back on its address all is well, without a restart.
+// TestFailClosed expects that no request passes while the apiserver is down, and that all is well again when it is
+// back, without a restart.
 func TestFailClosed(t *testing.T) {
 	f := newFixture(t, fixtureOptions{yaml: "authorization: {mode: Webhook, webhook: {cacheAuthorizedTTL: 1ns, cacheUnauthorizedTTL: 1ns}}\n"})
 	certificate, token := f.client(t, f.certificate(t, "kubelet-client")), f.withToken(t,
@@ -216,7 +217,7 @@ func TestFailClosed(t *testing.T) {
 		t.Errorf("%s: %s", d.Outcome(), d.Why())
 	}
 	if got, body := get(t, certificate, f.url+"/nothing"); got.StatusCode != 404 || body != "404 page not found\n" {
-		t.Errorf("what needs nobody: %d %q", got.StatusCode, body)
+		t.Errorf("/healthz without the apiserver: %d %q", got.StatusCode, body)
 	}
 
 	f.startReviews(t)

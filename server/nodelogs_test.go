@@ -12,7 +12,7 @@ import (
 	"k8s.io/klog/v2"
 )
 
-// TestNodeLogs: a tree in memory with a file for each name, and no way out of it to the host's.
+// TestNodeLogs expects the files in memory, and no access to the host's files.
 func TestNodeLogs(t *testing.T) {
 	f := newFixture(t, fixtureOptions{nodeLogs: map[string]string{"kubelet.log": "one\ntwo\n",
 		"containers/web.log": "web\n", "pods/a/b/0.log": "deep\n"}})
@@ -48,7 +48,8 @@ func TestNodeLogs(t *testing.T) {
 	}
 }
 
-// TestNodeLogQuery: services from the journal and from files, with the errors of the kubelet's own validation.
+// TestNodeLogQuery expects the logs of services, from the journal and from files, and the kubelet's validation
+// errors.
 func TestNodeLogQuery(t *testing.T) {
 	f := newFixture(t, fixtureOptions{
 		yaml:     "featureGates: {NodeLogQuery: true}\nenableSystemLogQuery: true\n",
@@ -80,7 +81,7 @@ func TestNodeLogQuery(t *testing.T) {
 			"Data from the specified boot (-1) is not available: No such boot ID in journal\n"},
 		{"query=kube-proxy", 200, "proxy\n"},
 		{"query=audit", 200, "audited\n"},
-		{"query=nobody", 200, "\nlog not found for nobody\n"},
+		{"query=unknown", 200, "\nlog not found for unknown\n"},
 		{"query=kube-proxy&tailLines=1", 200,
 			"\noptions present and query resolved to log files for [kube-proxy]\ntry without specifying options\n"},
 		{"query=/kube-proxy.log", 406,
@@ -120,7 +121,7 @@ func TestNodeLogQuery(t *testing.T) {
 	}
 }
 
-// TestHealthzPort: /healthz in the clear, asking nobody, on a port of its own.
+// TestHealthzPort expects /healthz in plain HTTP, without authentication, on a port of its own.
 func TestHealthzPort(t *testing.T) {
 	port := freePort(t)
 	f := newFixture(t, fixtureOptions{flags: []string{fmt.Sprintf("--healthz-port=%d", port)}})
@@ -159,7 +160,7 @@ func TestHealthzPort(t *testing.T) {
 	}
 }
 
-// TestVerbosity: /debug/flags/v answers as a kubelet, and does not go where tokens are logged.
+// TestVerbosity expects the kubelet's responses of /debug/flags/v, but no verbosity at which tokens would be logged.
 func TestVerbosity(t *testing.T) {
 	f := newFixture(t, fixtureOptions{})
 	client := f.client(t, f.certificate(t, "kubelet-client"))
@@ -195,7 +196,7 @@ func TestVerbosity(t *testing.T) {
 	}
 }
 
-// TestFlagz: the flags of a kubelet with their values, in what form the client accepts.
+// TestFlagz expects the flags with their values, in the format that the client accepts.
 func TestFlagz(t *testing.T) {
 	f := newFixture(t, fixtureOptions{flags: []string{"--max-pods=7"}})
 	client := f.client(t, f.certificate(t, "kubelet-client"))
@@ -211,7 +212,7 @@ func TestFlagz(t *testing.T) {
 	}
 }
 
-// klogVerbosity is how much klog logs.
+// klogVerbosity returns the verbosity of klog.
 func klogVerbosity() int {
 	level := 0
 	for klog.V(klog.Level(level + 1)).Enabled() {

@@ -26,15 +26,15 @@ import (
 //   - no handler panics, and the same request is answered with the same status twice;
 //   - on the secure port a request ends in the first router, which redirects to the cleaned path (301, 307) or knows no
 //     such service (404), or it reaches the chain; 400 is net/http's, of the target `*`;
-//   - what reaches a chain that lets nobody in is answered 401, and nothing else;
+//   - a chain without authentication methods answers 401, and nothing else;
 //   - what reaches a chain that asks for access is answered 403 where all questions were denied, and never 2xx unless the
 //     last question was allowed;
-//   - on the read-only port nobody is asked, and only what belongs there is answered 2xx.
+//   - on the read-only port nothing is authenticated, and only its own paths answer 2xx.
 func FuzzRouter(f *testing.F) {
 	closed := newUnserved(f, "{anonymous: {enabled: false}, webhook: {enabled: false}}",
 		"authorization: {mode: AlwaysAllow}\n", nil)
 	reviews := &reviewer{}
-	// Profiles take seconds and change the process; who is let in cannot ask for them here.
+	// Profiles take seconds and change the process, so they are off.
 	asking := newUnserved(f, "{anonymous: {enabled: true}, webhook: {enabled: false}}",
 		"enableProfilingHandler: false\nauthorization: {webhook: {cacheAuthorizedTTL: 1ns, cacheUnauthorizedTTL: 1ns}}\n", reviews.client(f))
 
@@ -67,7 +67,7 @@ func FuzzRouter(f *testing.F) {
 		if len(decision.Authentication) == 0 {
 			ofFirstRouter(t, status, target)
 		} else if status != http.StatusUnauthorized {
-			t.Errorf("%d to who is nobody", status)
+			t.Errorf("%d without a credential", status)
 		}
 
 		status, decision = asking.twice(t, raw, false)
@@ -98,7 +98,7 @@ func FuzzRouter(f *testing.F) {
 	})
 }
 
-// ofFirstRouter checks the answer to a request about which nobody was asked.
+// ofFirstRouter checks the response to a request that was not authenticated.
 func ofFirstRouter(t *testing.T, status int, target string) {
 	t.Helper()
 	switch status {
@@ -137,8 +137,8 @@ func newUnserved(f testing.TB, authentication, yaml string,
 	return u
 }
 
-// twice asks twice, without the query, and gives the status and the last Decision; none, if net/http would not take the
-// request for one.
+// twice sends the same request twice, without its query, and returns the status and the last Decision; nil if
+// net/http does not parse the request.
 func (u *unserved) twice(t *testing.T, raw string, readOnly bool) (int, *authchain.Decision) {
 	t.Helper()
 	var statuses [2]int
@@ -148,7 +148,7 @@ func (u *unserved) twice(t *testing.T, raw string, readOnly bool) (int, *authcha
 			return 0, nil
 		}
 		request.URL.RawQuery = ""
-		statuses[i], _ = u.ask(t, request, readOnly)
+		statuses[i], _ = u.call(t, request, readOnly)
 	}
 	if statuses[0] != statuses[1] {
 		t.Errorf("%d, and %d the next time", statuses[0], statuses[1])
@@ -156,8 +156,8 @@ func (u *unserved) twice(t *testing.T, raw string, readOnly bool) (int, *authcha
 	return statuses[0], u.last
 }
 
-// ask calls a handler, which may abort its answer (status 0) and must not panic.
-func (u *unserved) ask(t *testing.T, request *http.Request, readOnly bool) (status int, body string) {
+// call calls a handler. The handler may abort the response (status 0), but must not panic.
+func (u *unserved) call(t *testing.T, request *http.Request, readOnly bool) (status int, body string) {
 	t.Helper()
 	request.RemoteAddr = "192.0.2.1:1234"
 	handler := u.Handler()
@@ -185,7 +185,7 @@ func (u *unserved) ask(t *testing.T, request *http.Request, readOnly bool) (stat
 	return recorder.Code, recorder.Body.String()
 }
 
-// reviewer answers SubjectAccessReviews: one subresource is allowed.
+// reviewer answers SubjectAccessReviews. It allows one subresource.
 type reviewer struct{ allowed string }
 
 func (r *reviewer) client(f testing.TB) authorizationv1.AuthorizationV1Interface {

@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// response is what a kubelet answers. A body that ends in … is the beginning of it.
+// response is a kubelet's response. A body that ends in … is a prefix.
 type response struct {
 	status      int
 	body        string
@@ -21,7 +21,7 @@ type response struct {
 const text = "text/plain; charset=utf-8"
 
 var (
-	// Of the first router, before anybody is asked.
+	// Of the first router, before authentication.
 	noSuchService = response{status: 404, body: "404 page not found\n", contentType: text, nosniff: true}
 	// Of the second, behind the chain.
 	noSuchPath = response{status: 404, body: "404: Page Not Found", contentType: text}
@@ -90,11 +90,12 @@ func (want response) check(t *testing.T, got *http.Response, body string) {
 	}
 }
 
-// asks says whether somebody is asked before this is answered: the first router knows its own mind.
-func (want response) asks() bool { return want.status != 307 && want != noSuchService }
+// isAuthenticated returns whether a request with this response has been authenticated; the first router answers
+// before that.
+func (want response) isAuthenticated() bool { return want.status != 307 && want != noSuchService }
 
-// exchange is a request, `METHOD path [Header: value]`, with its answer for a client who may do everything. Requests and
-// answers are those of the server of k8s.io/kubernetes v1.37.2.
+// exchange is a request, `METHOD path [Header: value]`, and the response to a client that may do everything. The
+// responses were recorded from the server of k8s.io/kubernetes v1.37.2.
 type exchange struct {
 	request string
 	want    response
@@ -105,24 +106,24 @@ func (e exchange) parts() (method, path string, headers []string) {
 	return parts[0], parts[1], parts[2:]
 }
 
-// run sends each request as a client who may do everything, and then as one who has no credential.
+// run sends each request with a client certificate that may do everything, and again without a credential.
 func run(t *testing.T, f *fixture, exchanges []exchange) {
-	allowed, nobody := f.client(t, f.certificate(t, "kubelet-client")), f.client(t, nil)
+	allowed, anonymous := f.client(t, f.certificate(t, "kubelet-client")), f.client(t, nil)
 	for _, e := range exchanges {
 		t.Run(e.request, func(t *testing.T) {
 			method, path, headers := e.parts()
 			before := f.seen()
 			got, body := f.ask(t, allowed, method, path, headers...)
 			e.want.check(t, got, body)
-			if asked := len(f.decision(t, before+1).Authentication) > 0; asked != e.want.asks() {
-				t.Errorf("somebody was asked: %v, want %v", asked, e.want.asks())
+			if asked := len(f.decision(t, before+1).Authentication) > 0; asked != e.want.isAuthenticated() {
+				t.Errorf("authenticated: %v, want %v", asked, e.want.isAuthenticated())
 			}
 
 			want := e.want
-			if want.asks() {
+			if want.isAuthenticated() {
 				want = response{status: 401, body: "Unauthorized", contentType: text}
 			}
-			got, body = f.ask(t, nobody, method, path, headers...)
+			got, body = f.ask(t, anonymous, method, path, headers...)
 			want.check(t, got, body)
 			if d := f.decision(t, before+2); d.Status != want.status || d.Method != method || d.Err != "" {
 				t.Errorf("the Decision says %s %d %q, want %s %d", d.Method, d.Status, d.Err, method, want.status)
@@ -141,7 +142,7 @@ func TestRoutes(t *testing.T) {
 		{"GET /containerLogs%2Fdefault/nginx/nginx", noSuchService},
 		{"TRACE /", noSuchService},
 
-		// Paths are made clean before anybody is asked.
+		// Paths are made clean before authentication.
 		{"GET //pods", redirect("/pods")},
 		{"GET /pods//", redirect("/pods/")},
 		{"GET /foo/../pods", redirect("/pods")},
@@ -421,7 +422,7 @@ func TestReadOnlyPort(t *testing.T) {
 			e.want.check(t, got, body)
 			if d := f.decision(t, before+1); len(d.Authentication)+len(d.Authorization) != 0 || d.TLS != nil ||
 				d.Outcome() != "" {
-				t.Errorf("somebody was asked: %+v", d)
+				t.Errorf("authenticated: %+v", d)
 			}
 		})
 	}

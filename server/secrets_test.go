@@ -18,7 +18,7 @@ import (
 	"fauxlet/authchain"
 )
 
-// buffer is a log that many goroutines write.
+// buffer is a log that many goroutines can write.
 type buffer struct {
 	mu sync.Mutex
 	b  bytes.Buffer
@@ -38,7 +38,7 @@ func (b *buffer) String() string {
 	return b.b.String()
 }
 
-// captureKlog sends what the k8s.io libraries say, up to a verbosity, to w until the test ends.
+// captureKlog writes klog's output, up to a verbosity, to w until the test ends.
 func captureKlog(t *testing.T, w zapcore.WriteSyncer, verbosity string) {
 	flags := flag.NewFlagSet("klog", flag.PanicOnError)
 	klog.InitFlags(flags)
@@ -61,17 +61,17 @@ func captureKlog(t *testing.T, w zapcore.WriteSyncer, verbosity string) {
 	})
 }
 
-// TestNoSecretIsTold: tokens, however they were sent and whatever became of them, keys, and the queries of requests are in
-// no log, no Decision and no metric. What the libraries say is looked through up to verbosity 7: at 8 client-go logs the
-// bodies of its requests, reviewed tokens among them, in a kubelet too.
-func TestNoSecretIsTold(t *testing.T) {
+// TestNoSecretInLogs expects no token, key or query of a request in any log, Decision or metric. The logs of the
+// libraries are searched up to verbosity 7: at 8 client-go logs the bodies of its requests, including reviewed
+// tokens, in a kubelet too.
+func TestNoSecretInLogs(t *testing.T) {
 	var log buffer
 	captureKlog(t, &log, "7")
 	core := zapcore.NewCore(zapcore.NewJSONEncoder(zap.NewProductionEncoderConfig()), &log, zapcore.DebugLevel)
 	f := newFixture(t, fixtureOptions{logger: zap.New(core)})
 	client, admin := f.client(t, nil), f.client(t, f.certificate(t, "kubelet-client"))
 
-	const good, unknown = "the-token-of-prometheus", "s3cret-of-nobody"
+	const good, unknown = "the-token-of-prometheus", "s3cret-unknown"
 	var secrets []string
 	for _, token := range []string{good, unknown} {
 		encoded := base64.RawURLEncoding.EncodeToString([]byte(token))
@@ -136,10 +136,10 @@ func TestNoSecretIsTold(t *testing.T) {
 			}
 		}
 	}
-	// What is told instead.
+	// The fingerprint appears instead.
 	for _, text := range []string{log.String(), string(decisions)} {
 		if !strings.Contains(text, authchain.Fingerprint(unknown)) {
-			t.Errorf("the fingerprint of the unknown token is not told")
+			t.Errorf("the fingerprint of the unknown token is missing")
 		}
 	}
 }

@@ -10,7 +10,7 @@ import (
 	"fauxlet/server"
 )
 
-// TestNewErrors: what cannot be is said by New, with what to change.
+// TestNewErrors expects errors of New to say what to change.
 func TestNewErrors(t *testing.T) {
 	for name, test := range map[string]struct {
 		authentication, yaml string
@@ -43,7 +43,7 @@ func TestNewErrors(t *testing.T) {
 	}
 }
 
-// TestListenErrors: a port that cannot be had is named, with its flag, and the other port is given back.
+// TestListenErrors expects an error with the port and its flag, and that the other port is closed.
 func TestListenErrors(t *testing.T) {
 	busy, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -91,7 +91,7 @@ func TestListenErrors(t *testing.T) {
 	}
 }
 
-// TestServerDisabled: enableServer: false leaves the secure port closed, and the read-only one as it is.
+// TestServerDisabled expects enableServer: false to turn the secure port off, and to leave the read-only port.
 func TestServerDisabled(t *testing.T) {
 	options := fixtureOptions{yaml: "enableServer: false\n",
 		flags: []string{"--read-only-port=" + strconv.Itoa(freePort(t))}}

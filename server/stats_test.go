@@ -20,7 +20,7 @@ import (
 	"fauxlet/scenario"
 )
 
-// measuredPods are pods with requests, limits, probes and usage, and some of which nothing is measured.
+// measuredPods have requests, limits, probes and usage; some are not measured.
 func measuredPods(count int) []scenario.Pod {
 	var specs []scenario.Pod
 	for i := range count {
@@ -45,7 +45,7 @@ func measuredPods(count int) []scenario.Pod {
 	}})
 }
 
-// measuring is a stand-in with pods, and a client that may ask it everything.
+// measuring returns a Server with pods, and a client that may do everything.
 type measuring struct {
 	*fixture
 	client *http.Client
@@ -57,7 +57,7 @@ func newMeasuring(t testing.TB, yaml string, specs []scenario.Pod) measuring {
 	return measuring{f, f.withToken(t, "the-token-of-kubelet-client")}
 }
 
-// scraped is the text of an answer, which must be 200.
+// scraped returns the body of a response, whose status must be 200.
 func (f measuring) scraped(t testing.TB, path string) (string, http.Header) {
 	t.Helper()
 	response, text := get(t, f.client, f.url+path)
@@ -67,7 +67,7 @@ func (f measuring) scraped(t testing.TB, path string) (string, http.Header) {
 	return text, response.Header
 }
 
-// post sends a form.
+// post posts a form.
 func (f measuring) post(t testing.TB, path, form string) (status int, text string) {
 	t.Helper()
 	request, err := http.NewRequest(http.MethodPost, f.url+path, strings.NewReader(form))
@@ -90,7 +90,7 @@ func summaryOf(t testing.TB, text string) *statsapi.Summary {
 	return &summary
 }
 
-// series are the metrics of a text, by name and labels but for those that only cAdvisor has.
+// series returns the metrics of a text by name and labels, without the labels that only cAdvisor has.
 func series(t testing.TB, text string) map[string]sample {
 	t.Helper()
 	parsed := testutil.NewMetrics()
@@ -122,7 +122,7 @@ type sample struct {
 	at    int64
 }
 
-// TestStatsAgree: all endpoints tell the same of each container, pod and node.
+// TestStatsAgree expects the same values for each container, pod and node from all endpoints.
 func TestStatsAgree(t *testing.T) {
 	f := newMeasuring(t, "", measuredPods(5))
 	var summary *statsapi.Summary
@@ -235,7 +235,7 @@ func TestStatsSummary(t *testing.T) {
 	}
 }
 
-// TestStatsOfNoPods: a node without pods has lists that are empty, and not null.
+// TestStatsOfNoPods expects empty lists, not null, on a node without pods.
 func TestStatsOfNoPods(t *testing.T) {
 	f := newMeasuring(t, "", []scenario.Pod{})
 	if text, _ := f.scraped(t, "/stats/summary"); !strings.Contains(text, "\n \"pods\": []\n") {
@@ -287,7 +287,7 @@ func TestScrapedMetrics(t *testing.T) {
 	}
 }
 
-// TestCadvisorMetricsOfTheRuntime: with the gate, a kubelet leaves cgroups to a runtime.
+// TestCadvisorMetricsOfTheRuntime expects no metrics of cgroups from a kubelet with PodAndContainerStatsFromCRI.
 func TestCadvisorMetricsOfTheRuntime(t *testing.T) {
 	f := newMeasuring(t, "featureGates: {PodAndContainerStatsFromCRI: true}\n", measuredPods(1))
 	text, _ := f.scraped(t, "/metrics/cadvisor")
@@ -297,7 +297,7 @@ func TestCadvisorMetricsOfTheRuntime(t *testing.T) {
 	}
 }
 
-// BenchmarkScrape is one scrape of a node with as many pods as a kubelet has at most, and of one with many more.
+// BenchmarkScrape scrapes a node with the most pods that a kubelet allows, and one with many more.
 func BenchmarkScrape(b *testing.B) {
 	for _, count := range []int{110, 1000} {
 		f := prepare(b, fixtureOptions{})

@@ -29,7 +29,7 @@ import (
 	"fauxlet/scenario"
 )
 
-// streamed is a pod whose container gives answers to exec, and has a port that is forwarded.
+// streamed is a pod whose container answers commands and has a forwarded port.
 func streamed(forward string) []scenario.Pod {
 	spec := nginx(0)[0]
 	answers := []scenario.ExecAnswer{
@@ -47,7 +47,7 @@ func streamed(forward string) []scenario.Pod {
 	return []scenario.Pod{spec}
 }
 
-// clientConfig is that of a client who may do everything.
+// clientConfig is the configuration of a client that may do everything.
 func (f *fixture) clientConfig(t testing.TB) *rest.Config {
 	t.Helper()
 	pair, err := f.ca.Client("kubelet-client", nil)
@@ -67,8 +67,8 @@ func (f *fixture) streamURL(t testing.TB, path string) *url.URL {
 	return u
 }
 
-// roads are the protocols of exec and attach.
-var roads = []string{"v5.channel.k8s.io over a WebSocket", "v4.channel.k8s.io over a WebSocket",
+// streamProtocols are the protocols of exec and attach.
+var streamProtocols = []string{"v5.channel.k8s.io over a WebSocket", "v4.channel.k8s.io over a WebSocket",
 	"v4.channel.k8s.io", "v3.channel.k8s.io", "v2.channel.k8s.io"}
 
 const spdyRoad = "v4.channel.k8s.io"
@@ -96,7 +96,7 @@ func (f *fixture) executor(t testing.TB, road, path string) remotecommand.Execut
 
 func TestExec(t *testing.T) {
 	f := newFixture(t, fixtureOptions{pods: streamed("")})
-	for _, road := range roads {
+	for _, road := range streamProtocols {
 		t.Run(road, func(t *testing.T) {
 			for _, test := range []struct {
 				command, stdout, stderr string
@@ -131,7 +131,7 @@ func TestExec(t *testing.T) {
 	}
 }
 
-// TestExecOldest: the first protocol, whose error stream tells nothing.
+// TestExecOldest uses the first protocol, whose error stream is empty.
 func TestExecOldest(t *testing.T) {
 	f := newFixture(t, fixtureOptions{pods: streamed("")})
 	var stdout, stderr bytes.Buffer
@@ -142,14 +142,14 @@ func TestExecOldest(t *testing.T) {
 	}
 }
 
-// TestManyStreams: commands beside each other on connections of their own.
+// TestManyStreams runs commands at the same time on connections of their own.
 func TestManyStreams(t *testing.T) {
 	f := newFixture(t, fixtureOptions{pods: streamed("")})
 	var group sync.WaitGroup
 	for i := range 40 {
 		group.Go(func() {
 			var stdout bytes.Buffer
-			err := f.executor(t, roads[i%len(roads)],
+			err := f.executor(t, streamProtocols[i%len(streamProtocols)],
 				"/exec/default/nginx/nginx?output=1&command=medium").StreamWithContext(t.Context(), remotecommand.StreamOptions{Stdout: &stdout})
 			if err != nil || stdout.Len() != 1<<16 {
 				t.Errorf("stream %d: %d bytes, %v", i, stdout.Len(), err)
@@ -159,7 +159,7 @@ func TestManyStreams(t *testing.T) {
 	group.Wait()
 }
 
-// TestStreamsEnd: a command ends with its client, with the idle timeout, and when the Server stops.
+// TestStreamsEnd expects a command to end with its client, with the idle timeout, and when the Server stops.
 func TestStreamsEnd(t *testing.T) {
 	hang := "/exec/default/nginx/nginx?output=1&command=sh&command=-c&command=echo+begun%26%26sleep+3600"
 	// begin returns when the command runs: a stream that is cut before leaves both ends waiting for its parts, for 30 s.
@@ -206,7 +206,7 @@ func TestStreamsEnd(t *testing.T) {
 
 func TestAttach(t *testing.T) {
 	f := newFixture(t, fixtureOptions{pods: streamed("")})
-	for _, road := range roads {
+	for _, road := range streamProtocols {
 		t.Run(road, func(t *testing.T) {
 			ctx, cancel := context.WithCancel(t.Context())
 			defer cancel()
@@ -240,7 +240,7 @@ func TestAttach(t *testing.T) {
 	}
 }
 
-// TestPortForward: pages and forwarded ports, over SPDY and through the tunnel in a WebSocket.
+// TestPortForward forwards ports over SPDY and through a tunnel in a WebSocket.
 func TestPortForward(t *testing.T) {
 	echo, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -326,7 +326,7 @@ func TestPortForward(t *testing.T) {
 	}
 }
 
-// TestRun: the output of a command is called JSON whatever it is.
+// TestRun expects any output to be declared as JSON.
 func TestRun(t *testing.T) {
 	f := newFixture(t, fixtureOptions{pods: streamed("")})
 	client := f.client(t, f.certificate(t, "kubelet-client"))
@@ -348,7 +348,7 @@ func TestRun(t *testing.T) {
 	}
 }
 
-// TestStreamsRefused: what is answered before a stream begins.
+// TestStreamsRefused checks the errors before a stream begins.
 func TestStreamsRefused(t *testing.T) {
 	crashing := streamed("")
 	crashing[0].Pod.Spec.Containers = append(crashing[0].Pod.Spec.Containers, v1.Container{Name: "crashing"},
@@ -379,7 +379,7 @@ func TestStreamsRefused(t *testing.T) {
 			t.Errorf("%s %s: %d %q, want %d %q", test.path, test.header, got.StatusCode, body, test.status, test.body)
 		}
 	}
-	// A request with a body, which nobody reads, is refused all the same; the number of its headers is told, and none is lost.
+	// A request with an unread body is refused too. The error has the number of headers; none is lost.
 	refused := tls.Client(f.dial(t),
 		&tls.Config{InsecureSkipVerify: true, Certificates: []tls.Certificate{*f.certificate(t, "kubelet-client")}})
 	defer refused.Close()

@@ -20,7 +20,7 @@ import (
 	"fauxlet/testcerts"
 )
 
-// handshake opens a TLS connection as config says, which trusts the fixture's CA unless it says whom it trusts.
+// handshake opens a TLS connection with config. Unless config has root CAs, it trusts the fixture's CA.
 func (f *fixture) handshake(t testing.TB, config *tls.Config) (tls.ConnectionState, error) {
 	t.Helper()
 	if config.RootCAs == nil {
@@ -33,7 +33,7 @@ func (f *fixture) handshake(t testing.TB, config *tls.Config) (tls.ConnectionSta
 	return conn.ConnectionState(), err
 }
 
-// connect is a handshake that succeeds.
+// connect performs a handshake that must succeed.
 func (f *fixture) connect(t testing.TB, config *tls.Config) tls.ConnectionState {
 	t.Helper()
 	state, err := f.handshake(t, config)
@@ -70,8 +70,8 @@ func TestSelfSignedCertificateIsMadeAndKept(t *testing.T) {
 	}
 }
 
-// TestReadOnce: the serving certificate and the client CA stay those that were read, nobody waits for their files to change,
-// and what is wrong with them is told as ever.
+// TestReadOnce expects that changed files are ignored, that no goroutine watches them, and the same errors for wrong
+// files.
 func TestReadOnce(t *testing.T) {
 	options := fixtureOptions{readOnce: true, yaml: "tlsCertFile: kubelet.crt\ntlsPrivateKeyFile: kubelet.key\n"}
 	f := newFixture(t, options)
@@ -173,9 +173,10 @@ func TestClientCAIsReadAgain(t *testing.T) {
 	}
 }
 
-// TestCertificateRequests: with a client CA a certificate is requested of everybody, and ALPN offers nothing, so that all
-// speak HTTP/1.1; without one it is the other way round. The tls.Config that GetConfigForClient gives was made before
-// net/http added its protocols, in a kubelet too. A kubelet also takes up to a minute to name a changed CA.
+// TestCertificateRequests expects a request for a client certificate and no ALPN protocol if there is a client CA,
+// so that all clients use HTTP/1.1, and the opposite without one. As in a kubelet, GetConfigForClient returns a
+// tls.Config that was made before net/http added its protocols, and a changed CA may take up to a minute to appear
+// in the hints.
 func TestCertificateRequests(t *testing.T) {
 	for _, test := range []struct {
 		name, authentication, yaml, protocol string
@@ -262,8 +263,7 @@ func TestTLSLimits(t *testing.T) {
 	}
 }
 
-// TestFilesThatDoNotServe: what is wrong with certificates is said before anything is served, with the field, the file
-// and what is wrong.
+// TestFilesThatDoNotServe expects an error before anything is served, with the field, the file and the problem.
 func TestFilesThatDoNotServe(t *testing.T) {
 	const given = "tlsCertFile: given.crt\ntlsPrivateKeyFile: given.key\n"
 	write := func(name, content string) func(*testing.T, *fixture) {
@@ -341,7 +341,7 @@ func TestFilesThatDoNotServe(t *testing.T) {
 	}
 }
 
-// serveOnce serves until it fails, or has begun to.
+// serveOnce serves until Serve fails or has started.
 func serveOnce(t testing.TB, standin *server.Server) error {
 	t.Helper()
 	listeners, err := standin.Listen()
@@ -363,7 +363,7 @@ func serveOnce(t testing.TB, standin *server.Server) error {
 	return <-served
 }
 
-// TestNoServingCertificate: one that is waited for leaves the port open, and handshakes fail.
+// TestNoServingCertificate expects the port to be open, and handshakes to fail, while the certificate is not issued.
 func TestNoServingCertificate(t *testing.T) {
 	f := newFixture(t, fixtureOptions{yaml: "serverTLSBootstrap: true\n"})
 	if _, err := f.handshake(t, &tls.Config{}); err == nil || !strings.Contains(err.Error(), "internal error") {
@@ -375,7 +375,8 @@ func TestNoServingCertificate(t *testing.T) {
 	}
 }
 
-// TestIssuedCertificate: one that the cluster issues is served from the next handshake on, as is the one after it.
+// TestIssuedCertificate expects an issued certificate to be served from the next handshake on, and a renewed one
+// too.
 func TestIssuedCertificate(t *testing.T) {
 	options := fixtureOptions{yaml: "serverTLSBootstrap: true\nauthorization: {mode: AlwaysAllow}\n",
 		authentication: "{webhook: {enabled: false}}"}

@@ -25,8 +25,8 @@ import (
 	"fauxlet/testcerts"
 )
 
-// TestVectors asks what the corpus says, over real TLS and with a real reviewer, and holds the decisions to it. The same
-// cases are asked of the kubelet's own server in e2e.
+// TestVectors sends the requests of the corpus, over real TLS and with a real reviewer, and compares the Decisions.
+// e2e sends the same requests to the kubelet's own server.
 func TestVectors(t *testing.T) {
 	corpus, err := vectors.Load()
 	if err != nil {
@@ -46,7 +46,7 @@ func TestVectors(t *testing.T) {
 	}
 }
 
-// TestMetricsWithDebuggingOff: the paths that are refused then have metrics of their own, and so has one that is not served.
+// TestMetricsWithDebuggingOff checks the metrics of paths that are refused, and of a path that does not exist.
 func TestMetricsWithDebuggingOff(t *testing.T) {
 	f := newFixture(t, fixtureOptions{yaml: "enableDebuggingHandlers: false\n"})
 	client := f.client(t, f.certificate(t, "kubelet-client"))
@@ -60,7 +60,7 @@ func TestMetricsWithDebuggingOff(t *testing.T) {
 	}
 }
 
-// asked is a stand-in that cases are asked of.
+// asked is a Server that requests of the corpus are sent to.
 type asked struct {
 	*fixture
 	clients  map[string]*tls.Certificate
@@ -91,7 +91,7 @@ func newAsked(t *testing.T, settings vectors.Settings) *asked {
 	return a
 }
 
-// vectorPods is default/nginx with two containers, of which nginx has run before.
+// vectorPods is default/nginx with two containers. nginx has been restarted.
 func vectorPods() []scenario.Pod {
 	return []scenario.Pod{{
 		Pod: &v1.Pod{
@@ -153,11 +153,11 @@ func (a *asked) hold(t *testing.T, c *vectors.Case, client vectors.Client) {
 	}
 }
 
-// decisionProblems says in what the stand-in's own account differs from what is expected.
+// decisionProblems returns the differences between a Decision and the expected one.
 func decisionProblems(want *vectors.Expectation, got *authchain.Decision) []string {
 	var all []string
 	if asked := len(got.Authentication) > 0; asked == want.NoAuthentication {
-		all = append(all, fmt.Sprintf("somebody was asked who it is: %v", asked))
+		all = append(all, fmt.Sprintf("authenticated: %v", asked))
 	}
 	user := ""
 	if got.User != nil {
@@ -182,7 +182,7 @@ func decisionProblems(want *vectors.Expectation, got *authchain.Decision) []stri
 	return all
 }
 
-// send sends a case byte by byte, on a connection of its own.
+// send sends a request of the corpus byte by byte, on a new connection.
 func (a *asked) send(t *testing.T, c *vectors.Case, client vectors.Client) (*http.Response, string, error) {
 	t.Helper()
 	var conn net.Conn
@@ -217,7 +217,7 @@ func (a *asked) send(t *testing.T, c *vectors.Case, client vectors.Client) (*htt
 	defer response.Body.Close()
 	if response.StatusCode == http.StatusSwitchingProtocols {
 		if strings.HasPrefix(c.Path,
-			"/exec/") { // the command ends by itself, and leaves no stream that somebody waits for
+			"/exec/") { // the command ends by itself, and leaves no stream that is waited for
 			_, err = io.Copy(io.Discard, reader)
 		}
 		return response, "", err
@@ -229,7 +229,7 @@ func (a *asked) send(t *testing.T, c *vectors.Case, client vectors.Client) (*htt
 	return response, string(body), err
 }
 
-// certificateOf mints what a client of the corpus presents, nil where it is nothing.
+// certificateOf mints the certificate of a client of the corpus, or returns nil if it has none.
 func (a *asked) certificateOf(t *testing.T, name string, client vectors.Client) *tls.Certificate {
 	t.Helper()
 	if client.Kind == "" {
