@@ -8,9 +8,9 @@ import (
 	"testing"
 )
 
-// TestDocs: the blocks of docs/go-tests.md are the examples, each beneath the name of its file, without its imports;
-// and it has all of them.
-func TestDocs(t *testing.T) {
+// TestGoTestsPageShowsTheExamples checks that docs/go-tests.md shows all examples, without their imports, each below a link
+// to its file.
+func TestGoTestsPageShowsTheExamples(t *testing.T) {
 	t.Parallel()
 	text, err := os.ReadFile("../docs/go-tests.md")
 	if err != nil {
