@@ -27,14 +27,14 @@ var imports = map[string][]string{
 	"conformance/probe":        {"config", "internal/pods", "server", "testcerts"},
 	"internal/node":            {"config", "internal/podlife", "internal/pods", "internal/podstats", "scenario"},
 	"internal/podlife":         {"scenario"},
-	"cmd/fauxlet":              {"authchain", "config", "conformance", "conformance/check", "conformance/probe", "internal/admin", "internal/color", "internal/decisions", "internal/demo", "internal/explain", "internal/explain/offline", "internal/faults", "internal/host", "internal/logging", "internal/node", "internal/pods", "internal/reviewapi", "internal/shellword", "internal/symptoms", "server", "testcerts"},
+	"cmd/fauxlet":              {"authchain", "config", "conformance", "conformance/check", "conformance/probe", "internal/admin", "internal/color", "internal/decisions", "internal/demo", "internal/explain", "internal/explain/offline", "internal/faults", "internal/host", "internal/logging", "internal/node", "internal/pods", "internal/reviewapi", "internal/shellword", "internal/symptoms", "testcerts"},
 	"internal/demo":            {"authchain", "config", "internal/admin", "internal/color", "internal/explain/offline", "internal/host", "internal/pods", "internal/reviewapi", "internal/shellword", "server", "testcerts"},
 	"internal/host":            {"authchain", "config", "internal/admin", "internal/admin/page", "internal/bootstrap", "internal/decisions", "internal/explain", "internal/explain/offline", "internal/faults", "internal/faulty", "internal/node", "internal/pods", "internal/podstats", "internal/shell", "internal/reviewapi", "scenario", "server"},
 	"internal/admin":           {"authchain", "internal/decisions", "internal/explain", "internal/faults"},
-	"internal/decisions":       {"authchain", "internal/explain"},
-	"internal/explain":         {"authchain", "config", "internal/shellword", "internal/tlserror"},
+	"internal/decisions":       {"authchain", "internal/color", "internal/explain"},
+	"internal/explain":         {"authchain", "config", "internal/color", "internal/shellword", "internal/tlserror"},
 	"internal/explain/offline": {"authchain", "internal/reviewapi", "config", "internal/explain", "internal/pods", "server", "scenario"},
-	"internal/symptoms":        {"internal/shellword", "internal/tlserror"},
+	"internal/symptoms":        {"internal/color", "internal/shellword", "internal/tlserror"},
 }
 
 // TestImports holds the packages to that, and keeps k8s.io/kubernetes, which is no library, out of the module. The tests of

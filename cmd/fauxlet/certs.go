@@ -13,33 +13,16 @@ import (
 )
 
 func newCerts() *cobra.Command {
-	var m minting
+	var m certsCommand
 	c := &cobra.Command{
-		Use:   "certs KIND NAME",
-		Short: "Mint a CA, and serving and client certificates, good ones and each broken kind",
-		Long: text(`
-			certs writes DIR/NAME.crt and DIR/NAME.key, signed by the CA in DIR/ca.crt and DIR/ca.key, which it makes if it
-			is not there. NAME is the common name too, unless --cn gives another. Files that are there are never written
-			over. The kinds, and what becomes of each between a kube-apiserver and a kubelet:
-
-		`) + "\n\n" + kindsTable(),
-		Example: example(`
-			# A CA, a serving certificate for a node, and kube-apiserver's client certificate.
-			fauxlet certs server node-1 --dir pki --host node-1 --host 192.0.2.7
-			fauxlet certs client kubelet-client --dir pki
-
-			# What fails, and how.
-			fauxlet certs client-expired late --dir pki
-			fauxlet certs server-common-name-only node-2 --dir pki --host node-2
-
-			# The CA alone.
-			fauxlet certs ca --dir pki`),
+		Use:  "certs KIND NAME",
+		Long: kindsTable(),
 		Args: func(c *cobra.Command, args []string) error {
 			switch {
 			case len(args) == 1 && args[0] == "ca", len(args) == 2:
 				return nil
 			case len(args) == 0:
-				return usagef(c, "which KIND of certificate, and its NAME?")
+				return usagef(c, "KIND and NAME are required")
 			case len(args) == 1:
 				return usagef(c, "a certificate of kind %q needs a NAME", args[0])
 			}
@@ -49,7 +32,7 @@ func newCerts() *cobra.Command {
 			if len(args) > 0 {
 				return nil, cobra.ShellCompDirectiveNoFileComp
 			}
-			names := []string{"ca\ta CA alone"}
+			names := []string{"ca\tonly the CA"}
 			for _, k := range testcerts.Kinds() {
 				names = append(names, k.Name+"\t"+k.Explains)
 			}
@@ -58,23 +41,23 @@ func newCerts() *cobra.Command {
 		RunE: func(c *cobra.Command, args []string) error { return m.run(c, args) },
 	}
 	flags := c.Flags()
-	flags.StringVar(&m.dir, "dir", "pki", "folder of the CA and of what it signs")
-	flags.StringVar(&m.request.CommonName, "cn", "", "common name: the user, in a client certificate (NAME, if it is empty)")
-	flags.StringArrayVar(&m.request.Organizations, "org", nil, "organization: a group, in a client certificate; may be repeated")
+	flags.StringVar(&m.dir, "dir", "pki", "folder of the CA and of the certificates")
+	flags.StringVar(&m.request.CommonName, "cn", "", "common name, the user in a client certificate (default: NAME)")
+	flags.StringArrayVar(&m.request.Organizations, "org", nil, "organization, a group in a client certificate; may be repeated")
 	flags.StringArrayVar(&m.request.Hosts, "host", nil, "DNS name or IP address of a serving certificate; may be repeated")
-	flags.DurationVar(&m.request.Life, "life", 365*24*time.Hour, "how long it is good for; the kinds that are wrong about dates take no notice")
-	flags.BoolVar(&m.request.RSA, "rsa", false, "an RSA key of 2048 bits rather than ECDSA on P-256")
-	flags.StringVar(&m.caName, "ca-cn", "fauxlet-ca", "common name of the CA, if it has to be made")
+	flags.DurationVar(&m.request.Life, "life", 365*24*time.Hour, "validity; kinds with wrong dates ignore it")
+	flags.BoolVar(&m.request.RSA, "rsa", false, "use an RSA key of 2048 bits instead of ECDSA on P-256")
+	flags.StringVar(&m.caName, "ca-cn", "fauxlet-ca", "common name of the CA, if it does not exist yet")
 	return c
 }
 
-// minting is the command line of certs.
-type minting struct {
+// certsCommand has the flags of certs.
+type certsCommand struct {
 	dir, caName string
 	request     testcerts.Request
 }
 
-func (m *minting) run(c *cobra.Command, args []string) error {
+func (m *certsCommand) run(c *cobra.Command, args []string) error {
 	if m.request.Life <= 0 {
 		return usagef(c, "--life: %v: must be more than 0", m.request.Life)
 	}
@@ -85,10 +68,10 @@ func (m *minting) run(c *cobra.Command, args []string) error {
 			return usagef(c, "%w", err)
 		}
 		if args[1] == "ca" || args[1] != filepath.Base(args[1]) {
-			return usagef(c, "NAME %q: it is the name of two files in --dir, and not of the CA's", args[1])
+			return usagef(c, "NAME %q: must be a file name in --dir, other than ca", args[1])
 		}
 		if kind.NeedsHosts && len(m.request.Hosts) == 0 {
-			return usagef(c, "--host: missing: a serving certificate needs the DNS names or IP addresses that it is for")
+			return usagef(c, "--host: required: a serving certificate needs DNS names or IP addresses")
 		}
 	}
 	folder, err := testcerts.OpenFolder(m.dir)
@@ -106,11 +89,12 @@ func (m *minting) run(c *cobra.Command, args []string) error {
 			m.request.CommonName = name
 		}
 		made := false
-		if _, err := folder.Pair(name, func() (*testcerts.Pair, error) { made = true; return kind.Mint(ca, m.request) }); err != nil {
+		issue := func() (*testcerts.Pair, error) { made = true; return kind.Mint(ca, m.request) }
+		if _, err := folder.Pair(name, issue); err != nil {
 			return err
 		}
 		if certFile, _ := folder.Files(name); !made {
-			return fmt.Errorf("%s is there already, and is kept; take another NAME, or remove it and its key", certFile)
+			return fmt.Errorf("%s exists and is kept; use another NAME, or remove it and its key", certFile)
 		}
 	}
 	certFile, keyFile := folder.Files(name)
@@ -118,6 +102,7 @@ func (m *minting) run(c *cobra.Command, args []string) error {
 	return nil
 }
 
+// kindsTable lists the kinds of certificates with what each is for.
 func kindsTable() string {
 	var b strings.Builder
 	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)

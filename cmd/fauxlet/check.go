@@ -2,67 +2,47 @@ package main
 
 import (
 	"context"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
 	"net/netip"
-	"os"
-	"strings"
 	"text/tabwriter"
 	"time"
 
 	"github.com/go-logr/logr"
 	"github.com/spf13/cobra"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
 	"k8s.io/klog/v2"
 
 	"fauxlet/conformance"
 	"fauxlet/conformance/check"
+	"fauxlet/testcerts"
 )
 
 func newCheck() *cobra.Command {
-	var k checking
+	var k checkCommand
 	c := &cobra.Command{
-		Use:   "check",
-		Short: "Find out why kubectl logs fails: check a kube-apiserver's way to the kubelets",
-		Long: text(`
-			check registers short-lived nodes in a cluster, listens in the place of their kubelets on this machine, has the
-			apiserver connect by what it is asked for (logs, exec, port-forward, nodes/proxy), and looks at both ends. It
-			tells which of kube-apiserver's kubelet flags are right, which are missing, what is not safe though it works, and
-			what to change. Everything that it made is removed, at the end and after Ctrl-C; what a run that was killed left
-			behind, the next one removes.
-
-			The nodes are cordoned and tainted, and nothing but the pods of the check is bound to them. No other object of
-			the cluster is changed.
-
-			Exit codes: 0, all checks passed; 1, a check failed (with --strict, or warned); 2, nothing or not all could be
-			checked.`),
-		Example: example(`
-			fauxlet check --kubeconfig admin.conf
-
-			# From a machine that the apiserver reaches by another address; with the CA that the nodes trust.
-			fauxlet check --kubeconfig admin.conf --node-ip 192.0.2.7 --client-ca /etc/kubernetes/pki/ca.crt
-
-			# Have a serving certificate issued by the cluster, as kubelets with serverTLSBootstrap have.
-			fauxlet check --kubeconfig admin.conf --approve-serving-certificate
-
-			# In CI.
-			fauxlet check --kubeconfig admin.conf --output junit --strict > check.xml
-
-			# What there is to check.
-			fauxlet check --list`),
+		Use:  "check",
 		Args: noArgs,
 		RunE: func(c *cobra.Command, _ []string) error { return k.run(c) },
 	}
 	flags := c.Flags()
-	k.clusterAccess.addTo(flags)
-	flags.StringSliceVar(&k.nodeIPs, "node-ip", nil, "an address of this machine that the apiserver can reach (default: the one from which this machine reaches the apiserver)")
-	flags.StringVar(&k.hostname, "node-hostname", "", "a name of --node-ip that the apiserver can look up, where nodes are dialled by name (default: localhost for a loopback address, otherwise none)")
+	flags.StringVar(&k.kubeconfig, "kubeconfig", "", "kubeconfig of a cluster admin; its current context is used")
+	flags.StringVar(&k.clientCA, "client-ca", "", "PEM file of the CAs that sign kube-apiserver's client certificate: the kubelets' clientCAFile")
+	flags.StringVar(&k.servingCA, "serving-ca-file", "", "CA that signs the kubelets' serving certificates, to issue one that kube-apiserver should accept")
+	flags.StringVar(&k.servingCAKey, "serving-ca-key-file", "", "key of --serving-ca-file")
+	flags.BoolVar(&k.approve, "approve-serving-certificate", false, "get that certificate from the cluster's signer "+
+		"kubernetes.io/kubelet-serving instead: create, approve and delete a CertificateSigningRequest")
+	flags.StringSliceVar(&k.nodeIPs, "node-ip", nil, "address of this machine that the apiserver can reach "+
+		"(default: the address from which this machine reaches the apiserver)")
+	flags.StringVar(&k.hostname, "node-hostname", "", "name for --node-ip that the apiserver can resolve, for clusters that "+
+		"dial nodes by name (default: localhost for a loopback address, otherwise none)")
+	flags.StringSliceVar(&k.only, "only", nil, "run only checks with these ids or prefixes of ids, and the checks that they need")
+	flags.BoolVar(&k.list, "list", false, "list the checks and exit")
 	flags.StringVarP(&k.output, "output", "o", "table", "table, json or junit")
-	flags.StringSliceVar(&k.only, "only", nil, "run these checks alone, by their ids or what those begin with, and those that they need")
-	flags.DurationVar(&k.timeout, "timeout", 2*time.Minute, "how long all may take")
-	flags.BoolVar(&k.strict, "strict", false, "a warning is a failure")
-	flags.BoolVar(&k.list, "list", false, "list the checks, and do nothing")
+	flags.BoolVar(&k.strict, "strict", false, "treat a warning as a failure")
+	flags.DurationVar(&k.timeout, "timeout", 2*time.Minute, "limit for the whole run")
 	completeFlag(c, "output", conformance.Formats()...)
 	var ids []string
 	for _, one := range check.Checks() {
@@ -72,16 +52,22 @@ func newCheck() *cobra.Command {
 	return c
 }
 
-// checking is the command line of check.
-type checking struct {
-	clusterAccess
-	hostname, output string
-	nodeIPs, only    []string
-	strict, list     bool
-	timeout          time.Duration
+// checkCommand has the flags of check.
+type checkCommand struct {
+	kubeconfig, clientCA, servingCA, servingCAKey string
+	hostname, output                              string
+	nodeIPs, only                                 []string
+	approve, strict, list                         bool
+	timeout                                       time.Duration
 }
 
-func (k *checking) run(c *cobra.Command) error {
+// Exit codes of check and probe, beside 0.
+const (
+	exitFound      = 1 // a check failed, or the probe found something dangerous
+	exitIncomplete = 2
+)
+
+func (k *checkCommand) run(c *cobra.Command) error {
 	all := check.Checks()
 	checks, err := check.Select(all, k.only)
 	if err != nil {
@@ -95,49 +81,45 @@ func (k *checking) run(c *cobra.Command) error {
 		return err
 	}
 	options.Checks = checks
-	// What the libraries of streams have to say of connections that break is what checks look at themselves.
+	// The streaming libraries log broken connections, which the checks break on purpose.
 	klog.SetLogger(logr.Discard())
 	progress := c.ErrOrStderr()
 	options.OnNotice = func(text string) { fmt.Fprintln(progress, text) }
 	options.OnResult = func(r conformance.Result) {
 		fmt.Fprintf(progress, "%-7s  %s  %.1f s\n", r.Verdict, r.ID, time.Duration(r.Duration).Seconds())
 	}
-	ctx, cancel := context.WithTimeoutCause(c.Context(), k.timeout, fmt.Errorf("--timeout: %v are over", k.timeout))
+	ctx, cancel := context.WithTimeoutCause(c.Context(), k.timeout, fmt.Errorf("--timeout: the run did not finish within %v", k.timeout))
 	defer cancel()
 	report, err := check.Run(ctx, *options)
 	if report != nil && len(report.Results) > 0 {
 		if err := report.Write(c.OutOrStdout(), k.output); err != nil {
-			return &exitError{err, 2}
+			return &exitError{err, exitIncomplete}
 		}
 	}
 	switch {
 	case err != nil:
-		return &exitError{err, 2}
+		return &exitError{err, exitIncomplete}
 	case report.Count(conformance.Fail) > 0 || k.strict && report.Count(conformance.Warn) > 0:
-		return &exitError{errors.New(report.Summary()), 1}
+		return &exitError{errors.New(report.Summary()), exitFound}
 	case report.Incomplete() > 0:
-		return &exitError{errors.New(report.Summary()), 2}
+		return &exitError{errors.New(report.Summary()), exitIncomplete}
 	}
 	return nil
 }
 
-// options are what the flags say.
-func (k *checking) options(c *cobra.Command) (*check.Options, error) {
+// options are the flags as options of the check.
+func (k *checkCommand) options(c *cobra.Command) (*check.Options, error) {
 	if k.kubeconfig == "" {
-		return nil, usagef(c, "--kubeconfig: there must be one, of an admin of the cluster")
+		return nil, usagef(c, "--kubeconfig: required: the kubeconfig of a cluster admin")
 	}
-	known := false
-	for _, format := range conformance.Formats() {
-		known = known || format == k.output
-	}
-	if !known {
-		return nil, usagef(c, "--output: %q is none of %s", k.output, strings.Join(conformance.Formats(), ", "))
+	if err := checkOneOf(c, "output", k.output, conformance.Formats()...); err != nil {
+		return nil, err
 	}
 	if k.timeout <= 0 {
 		return nil, usagef(c, "--timeout: %v: must be more than 0", k.timeout)
 	}
-	if err := k.clusterAccess.valid(c); err != nil {
-		return nil, err
+	if (k.servingCA == "") != (k.servingCAKey == "") {
+		return nil, usagef(c, "--serving-ca-file and --serving-ca-key-file: give both or neither")
 	}
 	o := &check.Options{ApproveServingCertificate: k.approve, NodeHostname: k.hostname, Tool: "fauxlet " + buildVersion()}
 	for _, text := range k.nodeIPs {
@@ -147,25 +129,40 @@ func (k *checking) options(c *cobra.Command) (*check.Options, error) {
 		}
 		o.NodeIPs = append(o.NodeIPs, ip)
 	}
-	cannot := func(err error) error { return &exitError{err, 2} }
-	var err error
-	if o.Cluster, err = k.cluster(); err != nil {
-		return nil, cannot(err)
-	}
-	if k.clientCA != "" {
-		data, err := os.ReadFile(k.clientCA)
-		if err != nil {
-			return nil, cannot(fmt.Errorf("--client-ca: %w", err))
-		}
-		o.ClientCA = x509.NewCertPool()
-		if !o.ClientCA.AppendCertsFromPEM(data) {
-			return nil, cannot(fmt.Errorf("--client-ca: %s: no certificate is in it; it is a PEM file", k.clientCA))
-		}
-	}
-	if o.ServingCA, err = k.servingAuthority(); err != nil {
-		return nil, cannot(err)
+	if err := k.readFiles(o); err != nil {
+		return nil, &exitError{err, exitIncomplete}
 	}
 	return o, nil
+}
+
+// readFiles reads the files that flags name.
+func (k *checkCommand) readFiles(o *check.Options) error {
+	var err error
+	if o.Cluster, err = clusterConfig(k.kubeconfig); err != nil {
+		return fmt.Errorf("--kubeconfig: %w", err)
+	}
+	if k.clientCA != "" {
+		if o.ClientCA, err = readPool(k.clientCA); err != nil {
+			return fmt.Errorf("--client-ca: %w", err)
+		}
+	}
+	if k.servingCA != "" {
+		if o.ServingCA, err = testcerts.LoadAuthority(k.servingCA, k.servingCAKey); err != nil {
+			return fmt.Errorf("--serving-ca-file: %w", err)
+		}
+	}
+	return nil
+}
+
+// clusterConfig is the client configuration of a kubeconfig's current context.
+func clusterConfig(kubeconfig string) (*rest.Config, error) {
+	config, err := clientcmd.BuildConfigFromFlags("", kubeconfig)
+	if err != nil {
+		return nil, err
+	}
+	config.UserAgent = "fauxlet/" + buildVersion()
+	config.WarningHandler = rest.NoWarnings{}
+	return config, nil
 }
 
 func listChecks(w io.Writer, checks []check.Check) error {

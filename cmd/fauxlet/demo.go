@@ -15,34 +15,7 @@ import (
 func newDemo() *cobra.Command {
 	var d demoFlags
 	c := &cobra.Command{
-		Use:   "demo",
-		Short: "Watch a kubelet authenticate and authorize requests on this machine, without a cluster",
-		Long: text(`
-			Watch a kubelet authenticate and authorize requests on this machine, without a cluster.
-
-			The demo writes a folder with the files of a kubelet: certificates, kubelet.yaml, a kubeconfig, tokens, RBAC
-			manifests and a pod. It starts a stand-in kubelet with these files, and a review API in place of a
-			kube-apiserver, both on loopback. Then it sends requests of several clients, and prints each as a curl line with
-			its status and the reason.
-
-			Files that exist in the folder are kept. Edit kubelet.yaml and start the demo again to see what changes. Edits
-			of rbac.yaml and tokens.csv apply while it runs.
-
-			With --tour it plays a lesson in scenes instead. Each scene shows what is configured, what is sent, what is
-			expected, what comes back, and why. Each has stand-in kubelets of its own, on free ports. The command fails if a
-			result is not the expected one.`),
-		Example: example(`
-			# Start the demo; stop it with Ctrl-C
-			fauxlet demo
-
-			# Use another folder and other ports
-			fauxlet demo --dir /tmp/demo --port 20250 --read-only-port 20255
-
-			# Play the tour, and press Enter for each scene
-			fauxlet demo --tour
-
-			# Play the tour without waiting
-			fauxlet demo --tour --yes`),
+		Use:  "demo",
 		Args: noArgs,
 		RunE: func(c *cobra.Command, _ []string) error { return d.run(c) },
 	}

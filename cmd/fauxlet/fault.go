@@ -1,11 +1,8 @@
 package main
 
 import (
-	"bufio"
-	"bytes"
+	"cmp"
 	"context"
-	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -16,30 +13,18 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 	"k8s.io/apimachinery/pkg/api/resource"
-	utilyaml "k8s.io/apimachinery/pkg/util/yaml"
-	"sigs.k8s.io/yaml"
 
 	"fauxlet/internal/admin"
+	"fauxlet/internal/color"
 	"fauxlet/internal/faults"
 	"fauxlet/internal/shellword"
 	"fauxlet/testcerts"
 )
 
 func newFault() *cobra.Command {
-	var f faulting
+	var f faultCommand
 	c := &cobra.Command{
-		Use:   "fault",
-		Short: "Have a running stand-in misbehave on purpose, as a kubelet does that is broken",
-		Long: text(`
-			fault sets, lists and ends the faults of a running fauxlet serve or demo: a certificate that has expired, a
-			connection that is cut in the middle, a reviewer that is down. None is active unless it is set, each strikes the
-			same in each run, and while one is active the log, /metrics, fauxlet watch and the decisions say so. What is set so ends
-			with the process.`),
-		Example: example(`
-			fauxlet fault kinds
-			fauxlet fault add status --status 503 --route '/containerLogs/**' --count 3
-			fauxlet fault list
-			fauxlet fault clear`),
+		Use:  "fault",
 		Args: noArgs,
 		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
@@ -50,15 +35,15 @@ func newFault() *cobra.Command {
 	return c
 }
 
-// faulting is the command line of fault.
-type faulting struct {
+// faultCommand has the flags that the subcommands of fault share.
+type faultCommand struct {
 	remote remoteFlags
 	output string
 }
 
-// ask asks the stand-in, after the flags that all have were looked at.
-func (f *faulting) ask(c *cobra.Command, ask func(context.Context, *admin.Client) error) error {
-	if err := f.checkOutput(c); err != nil {
+// call validates the common flags and calls do with a client of the stand-in.
+func (f *faultCommand) call(c *cobra.Command, do func(context.Context, *admin.Client) error) error {
+	if err := checkOneOf(c, "output", f.output, "text", "json"); err != nil {
 		return err
 	}
 	client, err := f.remote.client(c)
@@ -66,64 +51,51 @@ func (f *faulting) ask(c *cobra.Command, ask func(context.Context, *admin.Client
 		return err
 	}
 	defer client.Close()
-	return ask(c.Context(), client)
+	return do(c.Context(), client)
 }
 
-func (f *faulting) checkOutput(c *cobra.Command) error {
-	if f.output != "text" && f.output != "json" {
-		return usagef(c, "--output: %q is neither text nor json", f.output)
-	}
-	return nil
-}
-
-// tell writes value as JSON, or has it written as text.
-func (f *faulting) tell(c *cobra.Command, value any, words func(io.Writer)) error {
+// print writes value as JSON, or with text as text in columns.
+func (f *faultCommand) print(c *cobra.Command, value any, text func(io.Writer)) error {
 	if f.output == "json" {
-		encoder := json.NewEncoder(c.OutOrStdout())
-		encoder.SetIndent("", "  ")
-		return encoder.Encode(value)
+		return writeJSON(c.OutOrStdout(), value)
 	}
 	w := tabwriter.NewWriter(c.OutOrStdout(), 0, 0, 2, ' ', 0)
-	words(w)
+	text(w)
 	return w.Flush()
 }
 
-func (f *faulting) newList() *cobra.Command {
+func (f *faultCommand) newList() *cobra.Command {
 	return &cobra.Command{
-		Use:   "list",
-		Short: "List the faults that are active, and how often each has struck",
-		Example: example(`
-			fauxlet fault list
-			fauxlet fault list --output json`),
+		Use:  "list",
 		Args: noArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			return f.ask(c, func(ctx context.Context, client *admin.Client) error {
+			return f.call(c, func(ctx context.Context, client *admin.Client) error {
 				active, err := client.Faults(ctx)
 				if err != nil {
-					return f.remote.explain(err)
+					return f.remote.addRemedy(err)
 				}
-				return f.tell(c, active, func(w io.Writer) {
-					if len(active) == 0 {
-						fmt.Fprintln(w, "no fault is active")
-						return
-					}
-					fmt.Fprintln(w, "NAME\tKIND\tAPPLIED\tOF\tSINCE\tFROM\tWHAT")
-					for i := range active {
-						a := &active[i]
-						from := "here"
-						if a.Origin != "" {
-							from = visible(a.Origin)
-						}
-						fmt.Fprintf(w, "%s\t%s\t%d\t%d\t%s\t%s\t%s\n", a.Name, a.Kind, a.Applied, a.Matched, a.Since.Local().Format(time.TimeOnly), from, visible(details(a.Fault)))
-					}
-				})
+				return f.print(c, active, func(w io.Writer) { writeFaults(w, active) })
 			})
 		},
 	}
 }
 
-// details are the fields of a fault beside its name and kind, as flags.
-func details(fault faults.Fault) string {
+func writeFaults(w io.Writer, active []admin.ActiveFault) {
+	if len(active) == 0 {
+		fmt.Fprintln(w, "no fault is active")
+		return
+	}
+	fmt.Fprintln(w, "NAME\tKIND\tAPPLIED\tMATCHED\tSINCE\tORIGIN\tFIELDS")
+	for i := range active {
+		a := &active[i]
+		origin := cmp.Or(a.Origin, "command")
+		fmt.Fprintf(w, "%s\t%s\t%d\t%d\t%s\t%s\t%s\n", a.Name, a.Kind, a.Applied, a.Matched,
+			a.Since.Local().Format(time.TimeOnly), color.Printable(origin), color.Printable(fieldsOf(a.Fault)))
+	}
+}
+
+// fieldsOf are the fields of a fault as flags, without its name and kind.
+func fieldsOf(fault faults.Fault) string {
 	has, zero := pflag.NewFlagSet("", pflag.ContinueOnError), pflag.NewFlagSet("", pflag.ContinueOnError)
 	addFields(has, &fault)
 	addFields(zero, &faults.Fault{})
@@ -136,36 +108,42 @@ func details(fault faults.Fault) string {
 	return strings.Join(words, " ")
 }
 
-// addFields adds a flag for each field of a fault; what the fault has is their default.
+// addFields adds a flag for each field of a fault, with the value in the fault as default.
 func addFields(flags *pflag.FlagSet, fault *faults.Fault) {
 	flags.SortFlags = false
-	flags.StringVar(&fault.Name, "name", fault.Name, "a handle (default: the kind and a number, as in status-1)")
-	flags.StringVar(&fault.Certificate, "certificate", fault.Certificate, "a kind of serving certificate, as in server-expired; fauxlet certs --help lists them")
-	flags.DurationVar(&fault.Delay.Duration, "delay", fault.Delay.Duration, "how long something is waited with, as in 2s")
-	flags.Int64Var(&fault.Rate, "rate", fault.Rate, "bytes a second")
-	flags.Int64Var(&fault.After, "after", fault.After, "how many bytes go out before the cut")
-	flags.IntVar(&fault.Status, "status", fault.Status, "a status code from 400 to 599")
-	flags.StringVar(&fault.Body, "body", fault.Body, "what is sent with --status (default: the code in words)")
-	flags.StringVar(&fault.Answer, "answer", fault.Answer, "what a reviewer says that is wrong: deny, or other-user with --as")
-	flags.StringVar(&fault.As, "as", fault.As, "the user for whom a token is taken")
-	flags.DurationVar(&fault.Skew.Duration, "skew", fault.Skew.Duration, "how far the node's clock is ahead, as in 1h; behind, as in -1h")
-	flags.Var(quantity{&fault.Memory}, "memory", "the working set of each container, as in 900Mi")
-
-	flags.StringVar(&fault.Node, "node", fault.Node, "only on this node; as all that follow but --method and --review it may have *, ? and [a-z]")
-	flags.StringVar(&fault.Route, "route", fault.Route, "only requests for this path, in which * ends at a slash; with /** at its end, for all below")
-	flags.StringVar(&fault.Method, "method", fault.Method, "only requests of this method")
-	flags.StringVar(&fault.User, "user", fault.User, "only requests of this user")
-	flags.StringVar(&fault.Group, "group", fault.Group, "only requests of the users of this group")
-	flags.StringVar(&fault.Namespace, "namespace", fault.Namespace, "only what is about this namespace")
-	flags.StringVar(&fault.Pod, "pod", fault.Pod, "only what is about this pod")
-	flags.StringVar(&fault.Container, "container", fault.Container, "only what is about this container")
-	flags.StringVar(&fault.Review, "review", fault.Review, "only TokenReview, or only SubjectAccessReview")
-	flags.Int64Var(&fault.Count, "count", fault.Count, "how many times it strikes (default: always)")
-	flags.Float64Var(&fault.Share, "share", fault.Share, "the part of what it matches that it strikes, as in 0.1 (default: all)")
-	flags.Int64Var(&fault.Seed, "seed", fault.Seed, "which ones --share are")
+	flags.StringVar(&fault.Name, "name", fault.Name, "name of the fault (default: the kind and a number, as in status-1)")
+	flags.StringVar(&fault.Certificate, "certificate", fault.Certificate, "kind of serving certificate, as in server-expired; "+
+		"fauxlet certs --help lists them")
+	flags.DurationVar(&fault.Delay.Duration, "delay", fault.Delay.Duration, "delay, as in 2s")
+	flags.Int64Var(&fault.Rate, "rate", fault.Rate, "bytes per second")
+	flags.Int64Var(&fault.After, "after", fault.After, "bytes that are sent before the cut")
+	flags.IntVar(&fault.Status, "status", fault.Status, "status code from 400 to 599")
+	flags.StringVar(&fault.Body, "body", fault.Body, "body of the response with --status (default: the status text)")
+	flags.StringVar(&fault.Answer, "answer", fault.Answer, "wrong answer of a reviewer: deny, or other-user with --as")
+	flags.StringVar(&fault.As, "as", fault.As, "user that the reviewer returns for a token")
+	flags.DurationVar(&fault.Skew.Duration, "skew", fault.Skew.Duration, "offset of the node's clock, as in 1h (ahead) or -1h (behind)")
+	flags.Var(quantity{&fault.Memory}, "memory", "working set of each container, as in 900Mi")
+	own := pflag.NewFlagSet("", pflag.ContinueOnError)
+	own.SortFlags = false
+	own.StringVar(&fault.Node, "node", fault.Node, "only on this node. Patterns with *, ? and [a-z] are allowed here and below, "+
+		"except in --method and --review")
+	own.StringVar(&fault.Route, "route", fault.Route, "only requests for this path. * does not match a slash; /** at the end "+
+		"matches everything below")
+	own.StringVar(&fault.Method, "method", fault.Method, "only requests with this method")
+	own.StringVar(&fault.User, "user", fault.User, "only requests of this user")
+	own.StringVar(&fault.Group, "group", fault.Group, "only requests of users in this group")
+	own.StringVar(&fault.Namespace, "namespace", fault.Namespace, "only requests about this namespace")
+	own.StringVar(&fault.Pod, "pod", fault.Pod, "only requests about this pod")
+	own.StringVar(&fault.Container, "container", fault.Container, "only requests about this container")
+	own.StringVar(&fault.Review, "review", fault.Review, "only TokenReview, or only SubjectAccessReview")
+	own.Int64Var(&fault.Count, "count", fault.Count, "number of times that the fault applies (default: no limit)")
+	own.Float64Var(&fault.Share, "share", fault.Share, "share of the matches to which the fault applies, as in 0.1 (default: all)")
+	own.Int64Var(&fault.Seed, "seed", fault.Seed, "seed of the random choice for --share")
+	underHeading(own, "Scope")
+	flags.AddFlagSet(own)
 }
 
-// quantity is a resource.Quantity as a flag.
+// quantity makes a resource.Quantity a flag.
 type quantity struct{ *resource.Quantity }
 
 func (q quantity) Set(text string) (err error) {
@@ -175,35 +153,19 @@ func (q quantity) Set(text string) (err error) {
 
 func (q quantity) Type() string { return "quantity" }
 
-func (f *faulting) newAdd() *cobra.Command {
+func (f *faultCommand) newAdd() *cobra.Command {
 	var file string
 	var fault faults.Fault
 	c := &cobra.Command{
-		Use:   "add KIND | -f FILE",
-		Short: "Make a fault active",
-		Long: text(`
-			add makes a fault of a KIND active, and prints its name. Which flags a kind needs and takes, fauxlet fault kinds
-			tells. FILE has the same fields in YAML or JSON, with the kind as kind; a document for each fault, of which all
-			are checked before the first is added. - is standard input.`),
-		Example: example(`
-			# The next three requests for logs fail.
-			fauxlet fault add status --status 503 --route '/containerLogs/**' --count 3
-
-			# One in ten streams to a user breaks off after a megabyte.
-			fauxlet fault add cut --after 1000000 --user kubelet-client --share 0.1
-
-			# The certificate that the node serves with has expired.
-			fauxlet fault add serving-certificate --certificate server-expired
-
-			fauxlet fault add -f fault.yaml`),
+		Use: "add KIND | -f FILE",
 		Args: func(c *cobra.Command, args []string) error {
 			switch {
 			case len(args) > 1:
 				return usagef(c, "unexpected argument %q", args[1])
 			case len(args) == 0 && file == "":
-				return usagef(c, "which KIND of fault? fauxlet fault kinds lists them; or give a file with -f")
+				return usagef(c, "KIND is required, or a file with -f; fauxlet fault kinds lists the kinds")
 			case len(args) == 1 && file != "":
-				return usagef(c, "%q: with -f, the file says which kind", args[0])
+				return usagef(c, "%q: with -f, the kind is in the file", args[0])
 			}
 			return nil
 		},
@@ -231,7 +193,7 @@ func (f *faulting) newAdd() *cobra.Command {
 		},
 	}
 	addFields(c.Flags(), &fault)
-	c.Flags().StringVarP(&file, "filename", "f", "", "file of faults, in the place of KIND and the other flags")
+	c.Flags().StringVarP(&file, "filename", "f", "", "file with faults, instead of KIND and the other flags")
 	var serving []string
 	for _, kind := range testcerts.Kinds() {
 		if strings.HasPrefix(kind.Name, "server") {
@@ -244,8 +206,8 @@ func (f *faulting) newAdd() *cobra.Command {
 	return c
 }
 
-// addFile adds those of a file, in their order.
-func (f *faulting) addFile(c *cobra.Command, name string) error {
+// addFile adds the faults in a file, in their order.
+func (f *faultCommand) addFile(c *cobra.Command, name string) error {
 	var other string
 	own := c.LocalNonPersistentFlags()
 	c.Flags().Visit(func(flag *pflag.Flag) {
@@ -254,7 +216,7 @@ func (f *faulting) addFile(c *cobra.Command, name string) error {
 		}
 	})
 	if other != "" {
-		return usagef(c, "--%s: with -f, the file says what the fault is", other)
+		return usagef(c, "--%s: with -f, all fields are in the file", other)
 	}
 	var data []byte
 	var err error
@@ -266,52 +228,22 @@ func (f *faulting) addFile(c *cobra.Command, name string) error {
 	if err != nil {
 		return fmt.Errorf("-f: %w", err)
 	}
-	all, err := readFaults(data)
+	all, err := faults.ParseAll(data)
 	if err != nil {
 		return fmt.Errorf("-f: %s: %w", name, err)
 	}
 	return f.add(c, all...)
 }
 
-// readFaults reads documents of YAML or JSON, a fault each.
-func readFaults(data []byte) ([]faults.Fault, error) {
-	var all []faults.Fault
-	documents := utilyaml.NewYAMLReader(bufio.NewReader(bytes.NewReader(data)))
-	for {
-		document, err := documents.Read()
-		if errors.Is(err, io.EOF) {
-			break
-		} else if err != nil {
-			return nil, err
-		}
-		asJSON, err := yaml.YAMLToJSONStrict(document)
-		if err != nil {
-			return nil, err
-		}
-		if string(asJSON) == "null" {
-			continue
-		}
-		fault, err := faults.Parse(asJSON)
-		if err != nil {
-			return nil, fmt.Errorf("fault %d: %w", len(all)+1, err)
-		}
-		all = append(all, fault)
-	}
-	if len(all) == 0 {
-		return nil, errors.New("there is no fault in it")
-	}
-	return all, nil
-}
-
-func (f *faulting) add(c *cobra.Command, all ...faults.Fault) error {
-	return f.ask(c, func(ctx context.Context, client *admin.Client) error {
+func (f *faultCommand) add(c *cobra.Command, all ...faults.Fault) error {
+	return f.call(c, func(ctx context.Context, client *admin.Client) error {
 		for _, fault := range all {
 			active, err := client.AddFault(ctx, fault)
 			if err != nil {
-				return f.remote.explain(err)
+				return f.remote.addRemedy(err)
 			}
-			if err := f.tell(c, active, func(w io.Writer) {
-				fmt.Fprintf(w, "%s is active; fauxlet fault remove %[1]s ends it\n", active.Name)
+			if err := f.print(c, active, func(w io.Writer) {
+				fmt.Fprintf(w, "%s is active; end it with: fauxlet fault remove %[1]s\n", active.Name)
 			}); err != nil {
 				return err
 			}
@@ -320,15 +252,12 @@ func (f *faulting) add(c *cobra.Command, all ...faults.Fault) error {
 	})
 }
 
-func (f *faulting) newRemove() *cobra.Command {
+func (f *faultCommand) newRemove() *cobra.Command {
 	return &cobra.Command{
-		Use:   "remove NAME...",
-		Short: "End faults by their names",
-		Example: example(`
-			fauxlet fault remove status-1`),
+		Use: "remove NAME...",
 		Args: func(c *cobra.Command, args []string) error {
 			if len(args) == 0 {
-				return usagef(c, "the NAME of which fault? fauxlet fault list lists them, and fauxlet fault clear ends them all")
+				return usagef(c, "NAME is required; fauxlet fault list lists the names, and fauxlet fault clear ends all faults")
 			}
 			return nil
 		},
@@ -336,12 +265,12 @@ func (f *faulting) newRemove() *cobra.Command {
 			return f.names(c), cobra.ShellCompDirectiveNoFileComp
 		},
 		RunE: func(c *cobra.Command, args []string) error {
-			return f.ask(c, func(ctx context.Context, client *admin.Client) error {
+			return f.call(c, func(ctx context.Context, client *admin.Client) error {
 				for _, name := range args {
 					if err := client.RemoveFault(ctx, name); err != nil {
-						return f.remote.explain(err)
+						return f.remote.addRemedy(err)
 					}
-					if err := f.tell(c, map[string]string{"removed": name}, func(w io.Writer) { fmt.Fprintf(w, "%s has ended\n", name) }); err != nil {
+					if err := f.print(c, map[string]string{"removed": name}, func(w io.Writer) { fmt.Fprintf(w, "%s has ended\n", name) }); err != nil {
 						return err
 					}
 				}
@@ -351,13 +280,13 @@ func (f *faulting) newRemove() *cobra.Command {
 	}
 }
 
-// completionTimeout is how long a shell waits for the names of faults.
+// completionTimeout limits the completion of names in a shell.
 const completionTimeout = 2 * time.Second
 
-// names are those of the active faults, for a shell to complete; none where they cannot be had.
-func (f *faulting) names(c *cobra.Command) []string {
+// names returns the names of the active faults for completion in a shell, and none if the stand-in cannot be reached.
+func (f *faultCommand) names(c *cobra.Command) []string {
 	var names []string
-	_ = f.ask(c, func(ctx context.Context, client *admin.Client) error {
+	_ = f.call(c, func(ctx context.Context, client *admin.Client) error {
 		ctx, cancel := context.WithTimeout(ctx, completionTimeout)
 		defer cancel()
 		active, err := client.Faults(ctx)
@@ -369,51 +298,41 @@ func (f *faulting) names(c *cobra.Command) []string {
 	return names
 }
 
-func (f *faulting) newClear() *cobra.Command {
+func (f *faultCommand) newClear() *cobra.Command {
 	return &cobra.Command{
-		Use:   "clear",
-		Short: "End all faults",
-		Example: example(`
-			fauxlet fault clear`),
+		Use:  "clear",
 		Args: noArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			return f.ask(c, func(ctx context.Context, client *admin.Client) error {
+			return f.call(c, func(ctx context.Context, client *admin.Client) error {
 				cleared, err := client.ClearFaults(ctx)
 				if err != nil {
-					return f.remote.explain(err)
+					return f.remote.addRemedy(err)
 				}
-				return f.tell(c, map[string]int{"cleared": cleared}, func(w io.Writer) { fmt.Fprintf(w, "%d ended\n", cleared) })
+				return f.print(c, map[string]int{"cleared": cleared}, func(w io.Writer) { fmt.Fprintf(w, "%d ended\n", cleared) })
 			})
 		},
 	}
 }
 
-func (f *faulting) newKinds() *cobra.Command {
+func (f *faultCommand) newKinds() *cobra.Command {
 	return &cobra.Command{
-		Use:   "kinds",
-		Short: "List what can go wrong, and the flags that each kind needs and takes",
-		Example: example(`
-			fauxlet fault kinds`),
+		Use:  "kinds",
 		Args: noArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			if err := f.checkOutput(c); err != nil {
+			if err := checkOneOf(c, "output", f.output, "text", "json"); err != nil {
 				return err
 			}
 			var kinds []admin.FaultKind
 			for _, kind := range faults.Kinds() {
 				kinds = append(kinds, admin.FaultKind(kind))
 			}
-			return f.tell(c, kinds, func(w io.Writer) {
+			return f.print(c, kinds, func(w io.Writer) {
 				for _, kind := range kinds {
 					fmt.Fprintf(w, "%s\n    %s\n", kind.Name, kind.Explains)
-					for _, fields := range []struct {
-						say   string
-						names []string
-					}{{"needs", kind.Requires}, {"takes", append([]string{"name", "node"}, kind.Allows...)}} {
-						if len(fields.names) > 0 {
-							fmt.Fprintf(w, "    %s: --%s\n", fields.say, strings.Join(fields.names, " --"))
-						}
+					if len(kind.Requires) > 0 {
+						fmt.Fprintf(w, "    requires: --%s\n", strings.Join(kind.Requires, " --"))
 					}
+					fmt.Fprintf(w, "    accepts: --%s\n", strings.Join(append([]string{"name", "node"}, kind.Allows...), " --"))
 				}
 			})
 		},

@@ -2,6 +2,7 @@ package main
 
 import (
 	"cmp"
+	"embed"
 	"fmt"
 	"io"
 	"slices"
@@ -13,7 +14,7 @@ import (
 
 // writeHelp writes the help of a command: what it does, examples, usage, its flags by heading, and exit codes.
 func writeHelp(w io.Writer, c *cobra.Command) {
-	fmt.Fprintf(w, "%s\n", cmp.Or(c.Long, c.Short+"."))
+	fmt.Fprintf(w, "%s\n", cmp.Or(c.Long, c.Short))
 	if c.Example != "" {
 		fmt.Fprintf(w, "\nExamples:\n%s\n", c.Example)
 	}
@@ -129,21 +130,26 @@ func flagGroups(c *cobra.Command) []*flagGroup {
 
 const exitCodesKey = "exit codes"
 
-// exitCodes are the annotations of a command with a text about its exit codes.
-func exitCodes(s string) map[string]string { return map[string]string{exitCodesKey: example(s)} }
+// helpTexts has a text for each command: what it does, examples and exit codes.
+//
+//go:embed help
+var helpTexts embed.FS
 
-// text and example remove the indentation of the source from a help text.
-func text(s string) string { return outdent(s, "") }
-
-func example(s string) string { return outdent(s, "  ") }
-
-func outdent(s, indent string) string {
-	lines := strings.Split(strings.TrimSpace(s), "\n")
-	for i, line := range lines {
-		if line = strings.TrimLeft(line, "\t"); line != "" {
-			line = indent + line
-		}
-		lines[i] = line
+// addHelpTexts gives a command and all commands below it their help texts. If a command has a long text already, it follows
+// the description.
+func addHelpTexts(c *cobra.Command) {
+	path := strings.TrimPrefix(c.CommandPath(), c.Root().Name()+" ")
+	data, err := helpTexts.ReadFile("help/" + strings.ReplaceAll(path, " ", "-") + ".txt")
+	if err != nil {
+		panic(err) // a command without a help text
 	}
-	return strings.Join(lines, "\n")
+	text, codes, _ := strings.Cut(strings.TrimRight(string(data), "\n"), "\n\nExit codes:\n")
+	text, examples, _ := strings.Cut(text, "\n\nExamples:\n")
+	first, _, _ := strings.Cut(text, "\n")
+	c.Short, c.Example = strings.TrimSuffix(first, "."), examples
+	c.Long = strings.TrimSpace(text + "\n\n" + c.Long)
+	c.Annotations = map[string]string{exitCodesKey: codes}
+	for _, sub := range c.Commands() {
+		addHelpTexts(sub)
+	}
 }

@@ -12,76 +12,34 @@ import (
 	"strings"
 	"time"
 
-	"github.com/go-logr/zapr"
+	"github.com/go-logr/logr"
 	"github.com/spf13/cobra"
-	"go.uber.org/zap"
 	"golang.org/x/term"
 	"k8s.io/client-go/kubernetes"
-	"k8s.io/client-go/tools/clientcmd"
 	"k8s.io/klog/v2"
 
 	"fauxlet/conformance/probe"
 )
 
 func newProbe() *cobra.Command {
-	var p probing
+	var p probeCommand
 	c := &cobra.Command{
-		Use:   "probe URL",
-		Short: "Walk a real kubelet from outside: who may do what, what is set, what is dangerous",
-		Long: text(`
-			probe asks the kubelet at URL (https://HOST:PORT; the port is 10250 if it is left out) a fixed set of requests that
-			change nothing and run nothing: without a credential, with a certificate of a CA that was made up a moment ago, with
-			a made-up token, and with the credentials that it is given. It prints who may do what, the settings that this
-			comes of, with the evidence ("unknown" where other settings would give the same answers), and what is dangerous, with
-			the lines of the KubeletConfiguration that change it.
-
-			What an identity has is named by flags, or by --as NAME=KIND:FILE,…, which may be repeated; the kinds are
-			client-cert and client-key, token-file, and kubeconfig, of whose current context the user is taken. A token is sent
-			only to a kubelet whose serving certificate --ca verifies: whoever else got it could use it.
-
-			With --compare the kubelet is held against a stand-in of that configuration, which runs here meanwhile. What its
-			answers depend on RBAC for is taken from the kubelet's own answers, or asked of the apiserver of
-			--compare-kubeconfig.
-
-			Addresses that are neither of this machine nor private are probed only with --yes.
-
-			The exit code is 0 where nothing dangerous was found, 1 where something was, or where the kubelet is not as
-			--compare has it, and 2 where it could not be probed.`),
-		Example: example(`
-			# Whoever can reach the port can do this much.
-			fauxlet probe https://192.168.0.7:10250
-
-			# As kube-apiserver and as Prometheus, whose token goes to nobody but a kubelet of the cluster's CA.
-			fauxlet probe node-1 --ca ca.crt \
-			  --as apiserver=client-cert:apiserver-kubelet-client.crt,client-key:apiserver-kubelet-client.key \
-			  --as prometheus=token-file:prometheus.token
-
-			# Is it as its configuration says?
-			fauxlet probe node-1 --client-cert admin.crt --client-key admin.key --compare /var/lib/kubelet/config.yaml`),
+		Use: "probe URL",
 		Args: func(c *cobra.Command, args []string) error {
 			switch len(args) {
 			case 0:
-				return usagef(c, "which kubelet? Give its URL, as in https://192.168.0.7:10250")
+				return usagef(c, "URL is required, as in https://192.168.0.7:10250")
 			case 1:
 				return nil
 			}
 			return usagef(c, "unexpected argument %q", args[1])
 		},
 		RunE: func(c *cobra.Command, args []string) error {
-			if p.output != "table" && p.output != "json" {
-				return usagef(c, "--output: %q is neither table nor json", p.output)
-			}
-			if p.timeout <= 0 {
-				return usagef(c, "--timeout: %v: must be more than 0", p.timeout)
-			}
-			if p.readOnlyPort < 0 || p.readOnlyPort > 65535 {
-				return usagef(c, "--read-only-port: %d: it is a number from 1 to 65535, or 0 to look at none", p.readOnlyPort)
-			}
-			target, err := probe.ParseTarget(args[0])
+			options, err := p.options(c, args[0])
 			if err != nil {
-				return usagef(c, "%w", err)
+				return err
 			}
-			return p.run(c.Context(), target, c.OutOrStdout(), c.ErrOrStderr())
+			return p.run(c.Context(), options, c.OutOrStdout(), c.ErrOrStderr())
 		},
 	}
 	flags := c.Flags()
@@ -89,66 +47,87 @@ func newProbe() *cobra.Command {
 	flags.StringVar(&p.given.ClientKey, "client-key", "", "key of --client-cert")
 	flags.StringVar(&p.given.TokenFile, "token-file", "", "file with a bearer token to send")
 	flags.StringVar(&p.given.Kubeconfig, "kubeconfig", "", "kubeconfig with the user to authenticate as, by client certificate, token or both")
-	flags.StringArrayVar(&p.as, "as", nil, "somebody to ask as: NAME=KIND:FILE,KIND:FILE…, of the kinds client-cert, client-key, token-file and kubeconfig; may be repeated")
-	flags.StringVar(&p.ca, "ca", "", "file of the CAs that verify the serving certificate, in PEM")
-	flags.StringVar(&p.serverName, "server-name", "", "name or address that the serving certificate is verified for (the host of URL, if it is empty)")
-	flags.BoolVar(&p.trust, "insecure-skip-tls-verify", false, "send tokens to a kubelet that is not verified, too: if it is somebody else's, they can use them")
-	flags.IntVar(&p.readOnlyPort, "read-only-port", probe.DefaultReadOnlyPort, "read-only port to look at too; 0: none")
-	flags.DurationVar(&p.timeout, "timeout", 10*time.Second, "how long each connection, handshake and request may take")
-	flags.BoolVar(&p.yes, "yes", false, "probe an address that is neither of this machine nor private: do that only to what is yours")
+	flags.StringArrayVar(&p.as, "as", nil, "identity to send requests as: NAME=KIND:FILE,KIND:FILE..., where KIND is "+
+		"client-cert, client-key, token-file or kubeconfig; may be repeated")
+	underHeading(flags, "Identities", "client-cert", "client-key", "token-file", "kubeconfig", "as")
+	flags.StringVar(&p.ca, "ca", "", "PEM file of the CAs that verify the serving certificate")
+	flags.StringVar(&p.serverName, "server-name", "", "name or address to verify in the serving certificate (default: the host of URL)")
+	flags.BoolVar(&p.insecure, "insecure-skip-tls-verify", false, "send tokens even if the kubelet is not verified; another "+
+		"server in its place could use them")
+	flags.IntVar(&p.readOnlyPort, "read-only-port", probe.DefaultReadOnlyPort, "read-only port to probe too; 0 probes none")
+	flags.DurationVar(&p.timeout, "timeout", 10*time.Second, "limit for each connection, handshake and request")
+	flags.BoolVar(&p.yes, "yes", false, "allow an address that is neither of this machine nor private; probe only what is yours")
 	flags.StringVarP(&p.output, "output", "o", "table", "table or json")
-	flags.StringVar(&p.compare.File, "compare", "", "KubeletConfiguration to hold the kubelet against")
-	flags.StringVar(&p.compare.ClientCAFile, "compare-client-ca", "", "copy of the file that its authentication.x509.clientCAFile names on the node")
-	flags.StringVar(&p.compareKubeconfig, "compare-kubeconfig", "", "kubeconfig of the apiserver that says who a token is and what a user may; its user must be allowed to create tokenreviews and subjectaccessreviews. Tokens of --as are sent to it")
-	flags.StringVar(&p.compare.NodeName, "compare-node-name", "", "name of the node that it is asked about (what the serving certificate says, if it is empty)")
+	flags.StringVar(&p.compare.File, "compare", "", "KubeletConfiguration to compare the kubelet with")
+	flags.StringVar(&p.compare.ClientCAFile, "compare-client-ca", "", "local copy of the file in its authentication.x509.clientCAFile")
+	flags.StringVar(&p.compareKubeconfig, "compare-kubeconfig", "", "kubeconfig of the apiserver that reviews tokens and "+
+		"permissions. Its user must be allowed to create tokenreviews and subjectaccessreviews. Tokens of --as are sent to it")
+	flags.StringVar(&p.compare.NodeName, "compare-node-name", "", "name of the node in reviews (default: from the serving certificate)")
+	underHeading(flags, "Comparison", "compare", "compare-client-ca", "compare-kubeconfig", "compare-node-name")
 	completeFlag(c, "output", "table", "json")
 	return c
 }
 
-// probing is the command line of probe.
-type probing struct {
+// probeCommand has the flags of probe.
+type probeCommand struct {
 	given                  probe.CredentialFiles
 	as                     []string
 	ca, serverName, output string
-	trust, yes             bool
+	insecure, yes          bool
 	readOnlyPort           int
 	timeout                time.Duration
 	compare                probe.CompareOptions
 	compareKubeconfig      string
 }
 
-func (p *probing) run(ctx context.Context, target probe.Target, stdout, stderr io.Writer) error {
-	// What the stand-in of --compare and its libraries log is not what was asked for, and may have a reviewer's words in it.
-	klog.SetLogger(zapr.NewLogger(zap.NewNop()))
-	options := probe.Options{
-		Target: target, AllowPublicAddresses: p.yes, ServerName: p.serverName, SendTokensUnverified: p.trust, ReadOnlyPort: p.readOnlyPort, Timeout: p.timeout,
+// options are the URL and the flags as options of the probe, without the files that flags name.
+func (p *probeCommand) options(c *cobra.Command, url string) (probe.Options, error) {
+	target, err := probe.ParseTarget(url)
+	o := probe.Options{
+		Target: target, AllowPublicAddresses: p.yes, ServerName: p.serverName, SendTokensUnverified: p.insecure,
+		ReadOnlyPort: p.readOnlyPort, Timeout: p.timeout,
 		Lookup: func(ctx context.Context, name string) ([]netip.Addr, error) {
 			return net.DefaultResolver.LookupNetIP(ctx, "ip", name)
 		},
 	}
+	switch {
+	case err != nil:
+		return o, usagef(c, "%w", err)
+	case p.timeout <= 0:
+		return o, usagef(c, "--timeout: %v: must be more than 0", p.timeout)
+	case p.readOnlyPort < 0 || p.readOnlyPort > 65535:
+		return o, usagef(c, "--read-only-port: %d: must be from 0 to 65535; 0 probes none", p.readOnlyPort)
+	}
+	return o, checkOneOf(c, "output", p.output, "table", "json")
+}
+
+func (p *probeCommand) run(ctx context.Context, options probe.Options, stdout, stderr io.Writer) error {
+	// The log of the --compare stand-in would come between the report, and may contain words of a reviewer.
+	klog.SetLogger(logr.Discard())
 	report, err := p.probe(ctx, options, stderr)
 	if err != nil {
-		return &exitError{err, 2}
+		return &exitError{err, exitIncomplete}
 	}
 	write := report.WriteTable
 	if p.output == "json" {
 		write = report.WriteJSON
 	}
 	if err := write(stdout); err != nil {
-		return &exitError{err, 2}
+		return &exitError{err, exitIncomplete}
 	}
 	switch {
 	case !report.HasResponses():
-		return &exitError{fmt.Errorf("%s: no request was answered: %s", report.URL, report.FirstError()), 2}
+		return &exitError{fmt.Errorf("%s: no request was answered: %s", report.URL, report.FirstError()), exitIncomplete}
 	case report.Dangerous():
 		return errors.New("something dangerous was found")
 	case report.Differs():
-		return errors.New("the kubelet is not as --compare has it")
+		return errors.New("the kubelet differs from --compare")
 	}
 	return nil
 }
 
-func (p *probing) probe(ctx context.Context, options probe.Options, stderr io.Writer) (*probe.Report, error) {
+// probe reads the files that flags name and probes the kubelet.
+func (p *probeCommand) probe(ctx context.Context, options probe.Options, stderr io.Writer) (*probe.Report, error) {
 	var err error
 	if options.Identities, err = p.identities(); err != nil {
 		return nil, err
@@ -158,24 +137,14 @@ func (p *probing) probe(ctx context.Context, options probe.Options, stderr io.Wr
 			return nil, fmt.Errorf("--ca: %w", err)
 		}
 	}
-	switch {
-	case p.compare.File != "":
-		options.Compare = &p.compare
-		if p.compareKubeconfig != "" {
-			client, err := reviewClient(p.compareKubeconfig)
-			if err != nil {
-				return nil, fmt.Errorf("--compare-kubeconfig: %w", err)
-			}
-			p.compare.TokenReviews, p.compare.AccessReviews = client.AuthenticationV1(), client.AuthorizationV1()
-		}
-	case p.compareKubeconfig != "" || p.compare.ClientCAFile != "" || p.compare.NodeName != "":
-		return nil, errors.New("--compare-kubeconfig, --compare-client-ca and --compare-node-name say how to compare; give --compare FILE too")
+	if options.Compare, err = p.comparison(); err != nil {
+		return nil, err
 	}
 	done := func() {}
 	if file, ok := stderr.(*os.File); ok && term.IsTerminal(int(file.Fd())) {
-		const clear = "\r\x1b[K"
-		options.Progress = func(what string) { fmt.Fprintf(stderr, clear+"probing %s: %.60s", options.Target, what) }
-		done = func() { fmt.Fprint(stderr, clear) }
+		const clearLine = "\r\x1b[K"
+		options.Progress = func(what string) { fmt.Fprintf(stderr, clearLine+"probing %s: %.60s", options.Target, what) }
+		done = func() { fmt.Fprint(stderr, clearLine) }
 	}
 	report, err := probe.Run(ctx, options)
 	done()
@@ -183,15 +152,39 @@ func (p *probing) probe(ctx context.Context, options probe.Options, stderr io.Wr
 	case ctx.Err() != nil:
 		return nil, errors.New("interrupted")
 	case errors.Is(err, probe.ErrUnverified):
-		return nil, fmt.Errorf("%w; give --ca FILE, the CA of the serving certificate, and --server-name where it is not for the host of URL, or --insecure-skip-tls-verify to send it all the same", err)
+		return nil, fmt.Errorf("%w; give --ca with the CA of the serving certificate, and --server-name if it is not for "+
+			"the host of URL, or send the token regardless with --insecure-skip-tls-verify", err)
 	case errors.Is(err, probe.ErrNoClientCA):
-		return nil, fmt.Errorf("--compare: %w; copy it and give --compare-client-ca FILE", err)
+		return nil, fmt.Errorf("--compare: %w; copy the file and give --compare-client-ca", err)
 	}
 	return report, err
 }
 
-// identities are those of the flags.
-func (p *probing) identities() ([]probe.Identity, error) {
+// comparison returns the options of --compare, nil without it.
+func (p *probeCommand) comparison() (*probe.CompareOptions, error) {
+	if p.compare.File == "" {
+		if p.compareKubeconfig != "" || p.compare.ClientCAFile != "" || p.compare.NodeName != "" {
+			return nil, errors.New("--compare-kubeconfig, --compare-client-ca and --compare-node-name require --compare")
+		}
+		return nil, nil
+	}
+	if p.compareKubeconfig == "" {
+		return &p.compare, nil
+	}
+	config, err := clusterConfig(p.compareKubeconfig)
+	if err != nil {
+		return nil, fmt.Errorf("--compare-kubeconfig: %w", err)
+	}
+	client, err := kubernetes.NewForConfig(config)
+	if err != nil {
+		return nil, fmt.Errorf("--compare-kubeconfig: %w", err)
+	}
+	p.compare.TokenReviews, p.compare.AccessReviews = client.AuthenticationV1(), client.AuthorizationV1()
+	return &p.compare, nil
+}
+
+// identities reads the credentials of the flags.
+func (p *probeCommand) identities() ([]probe.Identity, error) {
 	var all []probe.Identity
 	if p.given != (probe.CredentialFiles{}) {
 		i, err := p.given.Identity("given")
@@ -218,7 +211,7 @@ func (p *probing) identities() ([]probe.Identity, error) {
 	return all, nil
 }
 
-// readPool reads the CAs of a file.
+// readPool reads a PEM file of CAs.
 func readPool(file string) (*x509.CertPool, error) {
 	data, err := os.ReadFile(file)
 	if err != nil {
@@ -226,16 +219,7 @@ func readPool(file string) (*x509.CertPool, error) {
 	}
 	pool := x509.NewCertPool()
 	if !pool.AppendCertsFromPEM(data) {
-		return nil, fmt.Errorf("%s: there is no certificate in it; it is a file in PEM", file)
+		return nil, fmt.Errorf("%s: contains no certificate in PEM", file)
 	}
 	return pool, nil
-}
-
-func reviewClient(kubeconfig string) (kubernetes.Interface, error) {
-	config, err := clientcmd.BuildConfigFromFlags("", kubeconfig)
-	if err != nil {
-		return nil, err
-	}
-	config.UserAgent = "fauxlet/" + buildVersion()
-	return kubernetes.NewForConfig(config)
 }

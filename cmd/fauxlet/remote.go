@@ -13,16 +13,17 @@ import (
 	"fauxlet/internal/admin"
 )
 
-// remoteFlags say which running stand-in is meant: where it shows its trace.
+// remoteFlags say which running stand-in kubelet to talk to: the address of its admin listener.
 type remoteFlags struct{ address, tokenFile string }
 
 func (r *remoteFlags) addTo(c *cobra.Command) {
 	flags := c.PersistentFlags()
-	flags.StringVar(&r.address, "address", adminAddress, "where the stand-in shows its decisions: its --admin-address, which its log tells, and its --ready-file as admin")
-	flags.StringVar(&r.tokenFile, "token-file", "", "file of the token that it wants: its --admin-token-file")
+	flags.StringVar(&r.address, "address", adminAddress, "admin listener of the stand-in: its --admin-address, which is in its log and its --ready-file")
+	flags.StringVar(&r.tokenFile, "token-file", "", "file with the token of the admin listener, the stand-in's --admin-token-file")
+	underHeading(flags, "Connection", "address", "token-file")
 }
 
-// client is for asking it. The caller should call Close when finished.
+// client returns a client of the admin API. The caller closes it.
 func (r *remoteFlags) client(c *cobra.Command) (*admin.Client, error) {
 	address := strings.TrimSuffix(strings.TrimPrefix(r.address, "http://"), "/")
 	if _, port, err := net.SplitHostPort(address); err != nil || port == "" || strings.ContainsAny(address, "/?#@ ") {
@@ -36,18 +37,20 @@ func (r *remoteFlags) client(c *cobra.Command) (*admin.Client, error) {
 	return admin.NewClient(address, token), nil
 }
 
-// explain adds to an error of a client what to do about it.
-func (r *remoteFlags) explain(err error) error {
-	var denied *admin.StatusError
+// addRemedy adds to an error of the client what to do about it.
+func (r *remoteFlags) addRemedy(err error) error {
+	var refused *admin.StatusError
 	switch {
-	case errors.As(err, &denied) && denied.Status == http.StatusUnauthorized && r.tokenFile == "":
-		return errors.New("--token-file: the stand-in wants a token: give the file that is its --admin-token-file")
-	case errors.As(err, &denied) && denied.Status == http.StatusUnauthorized:
-		return fmt.Errorf("--token-file: %s is not the token that the stand-in wants, which is that of its --admin-token-file", r.tokenFile)
-	case denied != nil:
-		return denied
+	case err == nil:
+		return nil
+	case errors.As(err, &refused) && refused.Status == http.StatusUnauthorized && r.tokenFile == "":
+		return errors.New("--token-file: the stand-in requires a token: give its --admin-token-file")
+	case errors.As(err, &refused) && refused.Status == http.StatusUnauthorized:
+		return fmt.Errorf("--token-file: the token in %s is wrong; the right one is in the stand-in's --admin-token-file", r.tokenFile)
+	case refused != nil:
+		return refused
 	case errors.Is(err, syscall.ECONNREFUSED):
-		return fmt.Errorf("--address: nobody listens on %s: start fauxlet serve or fauxlet demo, or say where one shows its decisions, which its log tells", r.address)
+		return fmt.Errorf("--address: nothing listens on %s: start fauxlet serve or fauxlet demo, or give the admin address from its log", r.address)
 	}
 	return fmt.Errorf("--address: %s: %w", r.address, err)
 }

@@ -10,25 +10,7 @@ import (
 
 func newRoot() *cobra.Command {
 	root := &cobra.Command{
-		Use:   "fauxlet",
-		Short: "A stand-in kubelet",
-		Long: text(`
-			Run a stand-in kubelet.
-
-			fauxlet answers on the kubelet's ports, authenticates and authorizes each request as a kubelet does, and serves
-			the logs of pods that do not run. Use it in place of a node to test, check or learn how a kube-apiserver and
-			other clients reach a kubelet.`),
-		Example: example(`
-			# Try it on this machine, without a cluster. Prints curl lines to paste.
-			fauxlet demo
-
-			# Replace a node's kubelet, with the kubelet's own file and flags.
-			fauxlet serve --config kubelet.yaml --kubeconfig kubelet.conf --hostname-override node-1 --scenario pods.yaml`),
-		Annotations: exitCodes(`
-			0  The command succeeded.
-			1  The command failed.
-			2  The command line was not understood.
-			check, probe and explain have exit codes of their own.`),
+		Use:                        "fauxlet",
 		SuggestionsMinimumDistance: 2,
 
 		SilenceErrors: true,
@@ -39,6 +21,7 @@ func newRoot() *cobra.Command {
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error { return &usageError{err, c.CommandPath()} })
 	root.SetHelpFunc(func(c *cobra.Command, _ []string) { writeHelp(c.OutOrStdout(), c) })
 	root.AddCommand(newServe(), newCheck(), newProbe(), newExplain(), newDemo(), newWatch(), newFault(), newReviews(), newCerts(), newVersion())
+	addHelpTexts(root)
 	root.InitDefaultCompletionCmd("serve")
 	root.InitDefaultHelpCmd()
 	for _, c := range root.Commands() {

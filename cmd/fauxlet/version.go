@@ -11,17 +11,13 @@ import (
 	"fauxlet/internal/host"
 )
 
-// version is set when the binary is built.
+// version is set by the linker. (Makefile)
 var version = "unknown"
 
 func newVersion() *cobra.Command {
 	var output string
 	c := &cobra.Command{
-		Use:   "version",
-		Short: "Print the version, and the kubelet's that it stands in for",
-		Example: example(`
-			fauxlet version
-			fauxlet version --output json`),
+		Use:  "version",
 		Args: noArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			v := thisBuild()
@@ -34,7 +30,7 @@ func newVersion() *cobra.Command {
 				encoder.SetIndent("", "  ")
 				return encoder.Encode(v)
 			}
-			return usagef(c, "--output: %q is neither text nor json", output)
+			return checkOneOf(c, "output", output, "text", "json")
 		},
 	}
 	c.Flags().StringVarP(&output, "output", "o", "text", "text or json")
@@ -42,7 +38,7 @@ func newVersion() *cobra.Command {
 	return c
 }
 
-// build is what this program is.
+// build describes this program.
 type build struct {
 	Version    string `json:"version"`
 	Kubernetes string `json:"kubernetesVersion"`
@@ -54,7 +50,7 @@ func thisBuild() build {
 	return build{buildVersion(), host.KubernetesVersion, runtime.Version(), runtime.GOOS + "/" + runtime.GOARCH}
 }
 
-// buildVersion is the version that make gave, or else the one that go install knows.
+// buildVersion is the version set by the linker, or the module version of a program built with go install.
 func buildVersion() string {
 	if version == "unknown" {
 		if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" && info.Main.Version != "(devel)" {

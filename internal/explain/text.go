@@ -1,4 +1,4 @@
-package main
+package explain
 
 import (
 	"fmt"
@@ -6,51 +6,49 @@ import (
 	"strings"
 
 	"fauxlet/internal/color"
-	"fauxlet/internal/explain"
 )
 
-func (e *explaining) printExplanation(w io.Writer, explanation explain.Explanation) error {
-	if e.output == "json" {
-		return writeJSON(w, explanation)
-	}
-	p := explanationPrinter{style: color.For(w)}
-	p.stages(&explanation)
-	fmt.Fprintf(&p, "\n%s\n", p.result(&explanation))
-	p.remedies(&explanation)
+// WriteText writes the explanation for people: stages, outcome, remedies.
+func (e *Explanation) WriteText(w io.Writer, style color.Style) error {
+	p := textPrinter{style: style}
+	p.stages(e)
+	fmt.Fprintf(&p, "\n%s\n", p.result(e))
+	p.remedies(e)
 	_, err := io.WriteString(w, p.String())
 	return err
 }
 
-// printWhatIf prints two explanations side by side.
-func (e *explaining) printWhatIf(w io.Writer, actual, whatIf explain.Explanation) error {
-	if e.output == "json" {
-		return writeJSON(w, struct {
-			Actual explain.Explanation `json:"actual"`
-			WhatIf explain.Explanation `json:"whatIf"`
-			Set    []string            `json:"set"`
-		}{actual, whatIf, e.whatIf})
-	}
-	p := explanationPrinter{style: color.For(w)}
-	p.compare(&actual, &whatIf, "with "+strings.Join(e.whatIf, ", "))
+// Details returns the stages and remedies as lines that begin with indent.
+func (e *Explanation) Details(style color.Style, indent string) string {
+	p := textPrinter{style: style, indent: indent}
+	p.stages(e)
+	p.remedies(e)
+	return p.String()
+}
+
+// WriteComparison writes two explanations side by side. The change describes how the configuration of whatIf differs.
+func WriteComparison(w io.Writer, style color.Style, actual, whatIf *Explanation, change string) error {
+	p := textPrinter{style: style}
+	p.compare(actual, whatIf, change)
 	_, err := io.WriteString(w, p.String())
 	return err
 }
 
-// explanationPrinter builds the text form of explanations.
-type explanationPrinter struct {
+// textPrinter builds the text form of explanations.
+type textPrinter struct {
 	strings.Builder
 	style  color.Style
 	indent string
 }
 
 // stateWidth is the length of the longest state, "not reached".
-const stateWidth = len(explain.NotReached)
+const stateWidth = len(NotReached)
 
-func (p *explanationPrinter) state(s explain.State) string {
-	return p.style.Paint(colourOf[string(s)], fmt.Sprintf("%-*s", stateWidth, s))
+func (p *textPrinter) state(s State) string {
+	return p.style.Paint(colorOfState[s], fmt.Sprintf("%-*s", stateWidth, s))
 }
 
-func nameWidth(explanation *explain.Explanation) int {
+func nameWidth(explanation *Explanation) int {
 	width := 0
 	for i := range explanation.Stages {
 		width = max(width, len(explanation.Stages[i].Name))
@@ -58,38 +56,42 @@ func nameWidth(explanation *explain.Explanation) int {
 	return width
 }
 
-func (p *explanationPrinter) stages(explanation *explain.Explanation) {
+func (p *textPrinter) stages(explanation *Explanation) {
 	width := nameWidth(explanation)
 	for i := range explanation.Stages {
 		stage := &explanation.Stages[i]
-		fmt.Fprintf(p, "%s%-*s  %s  %s\n", p.indent, width, stage.Name, p.state(stage.State), visible(stage.Message))
+		fmt.Fprintf(p, "%s%-*s  %s  %s\n", p.indent, width, stage.Name, p.state(stage.State), color.Printable(stage.Message))
 		for _, fact := range stage.Facts {
-			line := p.style.Paint(color.Dim, visible(fact.Name+": "+fact.Value))
+			line := p.style.Paint(color.Dim, color.Printable(fact.Name+": "+fact.Value))
 			fmt.Fprintf(p, "%s%*s  %s\n", p.indent, width+2+stateWidth, "", line)
 		}
 	}
 }
 
-var colourOfOutcome = map[explain.Outcome]color.Color{
-	explain.Allowed: color.Green, explain.NoAuthentication: color.Yellow, explain.Refused: color.Red, explain.NotServed: color.Red,
-	explain.NoRequest: color.Red, explain.Error: color.Magenta,
+var colorOfState = map[State]color.Color{
+	Passed: color.Green, Failed: color.Red, Skipped: color.Yellow, NotReached: color.Dim,
+}
+
+var colorOfOutcome = map[Outcome]color.Color{
+	Allowed: color.Green, NoAuthentication: color.Yellow, Refused: color.Red, NotServed: color.Red,
+	NoRequest: color.Red, Error: color.Magenta,
 }
 
 // result is the outcome in one line.
-func (p *explanationPrinter) result(e *explain.Explanation) string {
+func (p *textPrinter) result(e *Explanation) string {
 	status := ""
 	if e.Status != 0 {
 		status = fmt.Sprintf(" (%d)", e.Status)
 	}
-	return p.style.Paint(colourOfOutcome[e.Outcome], string(e.Outcome)) + status + ": " + visible(e.Reason)
+	return p.style.Paint(colorOfOutcome[e.Outcome], string(e.Outcome)) + status + ": " + color.Printable(e.Reason)
 }
 
-func (p *explanationPrinter) remedies(explanation *explain.Explanation) {
+func (p *textPrinter) remedies(explanation *Explanation) {
 	for i, remedy := range explanation.Remedies {
 		if i == 0 {
 			fmt.Fprintf(p, "\n%sRemedies:\n", p.indent)
 		}
-		fmt.Fprintf(p, "\n%s%d. %s\n", p.indent, i+1, visible(remedy.Summary))
+		fmt.Fprintf(p, "\n%s%d. %s\n", p.indent, i+1, color.Printable(remedy.Summary))
 		for _, form := range []struct{ name, text string }{
 			{"kubelet configuration", remedy.Kubelet}, {"kube-apiserver flags", remedy.Apiserver}, {"commands", remedy.Kubectl},
 		} {
@@ -98,11 +100,11 @@ func (p *explanationPrinter) remedies(explanation *explain.Explanation) {
 			}
 			fmt.Fprintf(p, "%s   %s\n", p.indent, p.style.Paint(color.Dim, form.name+":"))
 			for line := range strings.Lines(form.text) {
-				fmt.Fprintf(p, "%s     %s\n", p.indent, visible(strings.TrimRight(line, "\n")))
+				fmt.Fprintf(p, "%s     %s\n", p.indent, color.Printable(strings.TrimRight(line, "\n")))
 			}
 		}
 		if remedy.Caution != "" {
-			fmt.Fprintf(p, "%s   Caution: %s\n", p.indent, visible(remedy.Caution))
+			fmt.Fprintf(p, "%s   Caution: %s\n", p.indent, color.Printable(remedy.Caution))
 		}
 	}
 }
@@ -113,7 +115,7 @@ const (
 )
 
 // compare prints one line for each stage with both states, and below it the messages if they differ.
-func (p *explanationPrinter) compare(actual, whatIf *explain.Explanation, change string) {
+func (p *textPrinter) compare(actual, whatIf *Explanation, change string) {
 	width := max(nameWidth(actual), nameWidth(whatIf))
 	fmt.Fprintf(p, "%-*s  %-*s  %-*s  %s\n",
 		width, "", stateWidth, actualHead, stateWidth, whatIfHead, p.style.Paint(color.Dim, change))
@@ -124,7 +126,7 @@ func (p *explanationPrinter) compare(actual, whatIf *explain.Explanation, change
 	p.remedies(whatIf)
 }
 
-func (p *explanationPrinter) comparePair(width int, pair [2]*explain.Stage) {
+func (p *textPrinter) comparePair(width int, pair [2]*Stage) {
 	differ := pair[0] == nil || pair[1] == nil ||
 		pair[0].State != pair[1].State || pair[0].Message != pair[1].Message
 	name, states := "", [2]string{}
@@ -139,7 +141,7 @@ func (p *explanationPrinter) comparePair(width int, pair [2]*explain.Stage) {
 	}
 	message := ""
 	if !differ {
-		message = visible(pair[0].Message)
+		message = color.Printable(pair[0].Message)
 	}
 	line := fmt.Sprintf("%-*s  %s  %s  %s", width, name, states[0], states[1], message)
 	fmt.Fprintf(p, "%s\n", strings.TrimRight(line, " "))
@@ -148,17 +150,17 @@ func (p *explanationPrinter) comparePair(width int, pair [2]*explain.Stage) {
 	}
 	for i, stage := range pair {
 		if stage != nil {
-			fmt.Fprintf(p, "%*s  %s: %s\n", width, "", [2]string{actualHead, whatIfHead}[i], visible(stage.Message))
+			fmt.Fprintf(p, "%*s  %s: %s\n", width, "", [2]string{actualHead, whatIfHead}[i], color.Printable(stage.Message))
 		}
 	}
 }
 
 // pairStages pairs the stages of two explanations. The number of authorization stages may differ; a missing one is nil.
-func pairStages(a, b *explain.Explanation) [][2]*explain.Stage {
-	var pairs [][2]*explain.Stage
-	isCheck := func(s *explain.Stage) bool { return s.ID == explain.StageAuthorization }
+func pairStages(a, b *Explanation) [][2]*Stage {
+	var pairs [][2]*Stage
+	isCheck := func(s *Stage) bool { return s.ID == StageAuthorization }
 	for i, j := 0, 0; i < len(a.Stages) && j < len(b.Stages); {
-		pair := [2]*explain.Stage{&a.Stages[i], &b.Stages[j]}
+		pair := [2]*Stage{&a.Stages[i], &b.Stages[j]}
 		switch {
 		case isCheck(pair[1]) && !isCheck(pair[0]):
 			pair[0] = nil

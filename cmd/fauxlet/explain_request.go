@@ -1,0 +1,125 @@
+package main
+
+import (
+	"crypto/rand"
+	"fmt"
+	"net/http"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"fauxlet/internal/explain"
+	"fauxlet/internal/explain/offline"
+)
+
+// requestFlags describe the request to explain.
+type requestFlags struct {
+	clientCert, identity, tokenFile string
+	badToken, readOnly              bool
+	headers                         []string
+	servingCA, nodeAddress          string
+}
+
+func (e *explainCommand) addRequestFlags(c *cobra.Command) {
+	flags := c.Flags()
+	flags.StringVar(&e.clientCert, "client-cert", "", "client certificate in PEM, followed by intermediate CAs; no key is needed")
+	flags.StringVar(&e.identity, "token-identity", "", "send a bearer token of this user, with groups after commas: "+
+		"USER[,GROUP...]. With --tokens, a user of that file")
+	flags.StringVar(&e.tokenFile, "token-file", "", "file with a bearer token to send; with --kubeconfig, that apiserver reviews it")
+	flags.BoolVar(&e.badToken, "bad-token", false, "send an unknown bearer token")
+	flags.StringArrayVarP(&e.headers, "header", "H", nil, `header to send, as in "Accept: application/json"; may be repeated`)
+	flags.BoolVar(&e.readOnly, "plain-http", false, "send the request to the read-only port")
+	flags.StringVar(&e.servingCA, "kubelet-certificate-authority", "", "CA file with which the client verifies the kubelet's "+
+		"serving certificate. Without it, nothing is verified, as by a kube-apiserver without this flag")
+	flags.StringVar(&e.nodeAddress, "node-address", "", "address or name at which the client reaches the kubelet, and which "+
+		"must be in the serving certificate")
+	underHeading(flags, "Request", "client-cert", "token-identity", "token-file", "bad-token", "header", "plain-http",
+		"kubelet-certificate-authority", "node-address")
+}
+
+// request is the request of the flags and arguments. Its token, with --token-identity, is set later.
+func (e *explainCommand) request(c *cobra.Command, args []string) (offline.Request, error) {
+	r := offline.Request{Method: http.MethodGet, Header: http.Header{}, ReadOnly: e.readOnly}
+	switch len(args) {
+	case 1:
+		r.Target = args[0]
+	case 2:
+		r.Method, r.Target = strings.ToUpper(args[0]), args[1]
+	case 0:
+		return r, usagef(c, "PATH is required, as in /pods, or an error with --error")
+	default:
+		return r, usagef(c, "unexpected argument %q", args[2])
+	}
+	r.Verify.Host = e.nodeAddress
+	if err := e.checkConflicts(c); err != nil {
+		return r, err
+	}
+	for _, header := range e.headers {
+		name, value, ok := strings.Cut(header, ":")
+		if !ok || strings.EqualFold(name, "Authorization") { // the value is not printed: it may be a token
+			return r, usagef(c, "--header: must be NAME: VALUE, without a token; "+
+				"send a token with --token-identity, --token-file or --bad-token")
+		}
+		r.Header.Add(name, strings.TrimSpace(value))
+	}
+	if err := e.readRequestFiles(&r); err != nil {
+		return r, &exitError{err, exitInvalid}
+	}
+	return r, nil
+}
+
+func (e *explainCommand) checkConflicts(c *cobra.Command) error {
+	tokens := 0
+	for _, set := range []bool{e.identity != "", e.tokenFile != "", e.badToken} {
+		if set {
+			tokens++
+		}
+	}
+	switch inCluster := c.Flags().Changed("kubeconfig"); {
+	case tokens > 1:
+		return usagef(c, "--token-identity, --token-file, --bad-token: give only one of them")
+	case e.tokens != "" && e.identity == "":
+		return usagef(c, "--tokens: requires --token-identity, a user of that file")
+	case inCluster && len(e.rbac) > 0:
+		return usagef(c, "--rbac and --kubeconfig: give only one of them; permissions come from manifests or from the apiserver")
+	case inCluster && e.identity != "":
+		return usagef(c, "--token-identity: the apiserver of --kubeconfig cannot review a made-up token; "+
+			"give a real one with --token-file, or --rbac instead of --kubeconfig")
+	case !inCluster && e.tokenFile != "":
+		return usagef(c, "--token-file: only an apiserver can review a real token; "+
+			"give its --kubeconfig, or --token-identity instead of the token")
+	case e.nodeAddress != "" && e.servingCA == "":
+		return usagef(c, "--node-address: requires --kubelet-certificate-authority; "+
+			"without it, a kube-apiserver accepts any serving certificate")
+	}
+	return nil
+}
+
+// readRequestFiles reads the certificates and the token of the request.
+func (e *explainCommand) readRequestFiles(r *offline.Request) error {
+	var err error
+	if e.clientCert != "" {
+		if r.Certificates, err = explain.ReadCertificates(e.clientCert); err != nil {
+			return fmt.Errorf("--client-cert: %w", err)
+		}
+	}
+	if e.servingCA != "" {
+		if r.Verify.Roots, err = explain.ReadCertificates(e.servingCA); err != nil {
+			return fmt.Errorf("--kubelet-certificate-authority: %w", err)
+		}
+	}
+	if e.tokenFile != "" {
+		data, err := os.ReadFile(e.tokenFile)
+		if err != nil {
+			return fmt.Errorf("--token-file: %w", err)
+		}
+		if r.Token = strings.TrimSpace(string(data)); r.Token == "" {
+			return fmt.Errorf("--token-file: %s: the file is empty", e.tokenFile)
+		}
+	}
+	if e.badToken {
+		r.Token = rand.Text()
+	}
+	return nil
+}

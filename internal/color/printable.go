@@ -1,0 +1,24 @@
+package color
+
+import (
+	"strconv"
+	"strings"
+	"unicode"
+)
+
+// Printable escapes control characters. Clients choose paths and names, and a terminal would obey escape sequences in them.
+func Printable(s string) string {
+	if !strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsPrint(r) }) {
+		return s
+	}
+	var b strings.Builder
+	for _, r := range s {
+		if unicode.IsPrint(r) {
+			b.WriteRune(r)
+			continue
+		}
+		quoted := strconv.QuoteRune(r)
+		b.WriteString(quoted[1 : len(quoted)-1])
+	}
+	return b.String()
+}

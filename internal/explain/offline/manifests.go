@@ -1,0 +1,74 @@
+package offline
+
+import (
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"strings"
+
+	"k8s.io/apiserver/pkg/authentication/serviceaccount"
+	"k8s.io/apiserver/pkg/authentication/user"
+
+	"fauxlet/authchain"
+	"fauxlet/internal/reviewapi"
+)
+
+// Manifests stand in for an apiserver: they answer the reviews of a request.
+type Manifests struct {
+	// RBAC are RBAC manifests, or folders of them. Required with authorization mode Webhook.
+	RBAC []string
+	// Identity is the user of the request's bearer token, and its groups: USER[,GROUP...]. A service account also gets the
+	// groups of all service accounts. Empty: the request keeps the token that it has.
+	Identity string
+	// Tokens, if not empty, is a token file, as of kube-apiserver's --token-auth-file. Identity is then one of its users,
+	// with the groups in the file.
+	Tokens string
+}
+
+// ErrNoRBAC means that authorization needs RBAC manifests and there are none.
+var ErrNoRBAC = errors.New("authorization.mode is Webhook, so RBAC manifests must say what users may do " +
+	"(kubectl get clusterroles,clusterrolebindings -o yaml > rbac.yaml), or an apiserver must answer the reviews")
+
+// Apply makes the manifests answer the reviews of the kubelet, and gives the request a new token of the identity.
+func (m Manifests) Apply(kubelet *Options, request *Request) error {
+	if len(m.RBAC) == 0 && string(kubelet.Config.Kubelet.Authorization.Mode) == authchain.Webhook {
+		return ErrNoRBAC
+	}
+	api, err := reviewapi.New(reviewapi.Options{RBAC: m.RBAC})
+	if err != nil {
+		return fmt.Errorf("RBAC manifests: %w", err)
+	}
+	if m.Identity != "" {
+		identity, err := m.user()
+		if err != nil {
+			return err
+		}
+		request.Token = rand.Text()
+		api.SetTokens(reviewapi.NewTokens(map[string]*user.DefaultInfo{request.Token: identity}))
+	}
+	kubelet.TokenReviews, kubelet.AccessReviews, err = ReviewClients(api)
+	return err
+}
+
+func (m Manifests) user() (*user.DefaultInfo, error) {
+	if m.Tokens != "" {
+		tokens, err := reviewapi.LoadTokens(m.Tokens)
+		if err != nil {
+			return nil, fmt.Errorf("token file: %w", err)
+		}
+		found, ok := tokens.User(m.Identity)
+		if !ok {
+			return nil, fmt.Errorf("token file: %s has no token of the user %q", m.Tokens, m.Identity)
+		}
+		return &user.DefaultInfo{Name: found.GetName(), UID: found.GetUID(), Groups: found.GetGroups()}, nil
+	}
+	name, groups, _ := strings.Cut(m.Identity, ",")
+	identity := &user.DefaultInfo{Name: name}
+	if namespace, _, err := serviceaccount.SplitUsername(name); err == nil {
+		identity.Groups = serviceaccount.MakeGroupNames(namespace)
+	}
+	if groups != "" {
+		identity.Groups = append(identity.Groups, strings.Split(groups, ",")...)
+	}
+	return identity, nil
+}

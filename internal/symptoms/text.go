@@ -1,0 +1,44 @@
+package symptoms
+
+import (
+	"fmt"
+	"io"
+	"strings"
+
+	"fauxlet/internal/color"
+)
+
+// WriteText writes, for people, what is known about an error.
+func (d *Diagnosis) WriteText(w io.Writer, style color.Style) error {
+	var b strings.Builder
+	sources := d.Sources
+	if len(d.Findings) == 0 {
+		sources = nil // the source of an unknown error does not help
+	}
+	for _, source := range sources {
+		fmt.Fprintf(&b, "Reported by %s: %s.\n\n", source.Name, source.Meaning)
+	}
+	for i, found := range d.Findings {
+		if i > 0 {
+			b.WriteString("\n")
+		}
+		fmt.Fprintf(&b, "%s\n%s.\n\n", style.Paint(color.Red, color.Printable(found.Found)), color.Printable(found.Meaning))
+		for i, cause := range found.Causes {
+			fmt.Fprintf(&b, "%d. %s\n   check:  %s\n   remedy: %s\n",
+				i+1, color.Printable(cause.Cause), color.Printable(cause.Check), color.Printable(cause.Remedy))
+		}
+		printIndented(&b, "\nNext steps:\n", found.Next)
+		printIndented(&b, "\nPublic reports:\n", found.Reports)
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+func printIndented(b *strings.Builder, title string, lines []string) {
+	if len(lines) > 0 {
+		b.WriteString(title)
+	}
+	for _, line := range lines {
+		fmt.Fprintf(b, "  %s\n", color.Printable(line))
+	}
+}
