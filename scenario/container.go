@@ -19,42 +19,42 @@ type Container struct {
 	// Usage is the CPU and memory that the container uses.
 	Usage Usage `json:"usage,omitzero"`
 
-	// State is a state that never changes: Running, a waiting reason, or a reason of termination. The waiting reasons are
-	// ContainerCreating, CrashLoopBackOff, CreateContainerConfigError, CreateContainerError, ErrImageNeverPull, ErrImagePull,
-	// ImageInspectError, ImagePullBackOff, InvalidImageName, PodInitializing and RunContainerError. The reasons of
-	// termination are Completed, ContainerCannotRun, Error and OOMKilled. By default the state follows from the fields
-	// below. On a node that is not in a cluster, the default for a pod without a status is Completed for init containers
-	// and Running for other containers.
+	// State is a state that never changes: Running, a waiting reason, or a reason of termination. The waiting reasons
+	// are ContainerCreating, CrashLoopBackOff, CreateContainerConfigError, CreateContainerError, ErrImageNeverPull,
+	// ErrImagePull, ImageInspectError, ImagePullBackOff, InvalidImageName, PodInitializing and RunContainerError. The
+	// reasons of termination are Completed, ContainerCannotRun, Error and OOMKilled. By default the state follows from
+	// the fields below. On a node that is not in a cluster, the default for a pod without a status is Completed for
+	// init containers and Running for other containers.
 	State string `json:"state,omitempty"`
 
-	// StartAfter is how long the container takes to start the first time, as if it pulled its image. The time counts from
-	// the start of the pod or, after init containers, from the end of the last one. The default is 0.
+	// StartAfter is how long the container takes to start the first time, as if it pulled its image. The time counts
+	// from the start of the pod or, after init containers, from the end of the last one. The default is 0.
 	StartAfter metav1.Duration `json:"startAfter,omitzero"`
 
 	// ReadyAfter is the time from each start of the container until it is Ready. By default the startup and readiness
-	// probes of the spec decide: each succeeds after initialDelaySeconds and successThreshold periods. The value 0 makes
-	// the container Ready at once, whatever its probes are.
+	// probes of the spec decide: each succeeds after initialDelaySeconds and successThreshold periods. The value 0
+	// makes the container Ready at once, whatever its probes are.
 	ReadyAfter *metav1.Duration `json:"readyAfter,omitempty"`
 
-	// Exits makes the container end by itself. By default an init container that is not a sidecar ends at once with exit
-	// code 0, and every other container runs until it is stopped, whatever its restartPolicy is. A Job therefore needs
-	// Exits to complete.
+	// Exits makes the container end by itself. By default an init container that is not a sidecar ends at once with
+	// exit code 0, and every other container runs until it is stopped, whatever its restartPolicy is. A Job therefore
+	// needs Exits to complete.
 	Exits *Exit `json:"exits,omitempty"`
 
-	// Stops is how the container reacts to SIGTERM, for example when its pod is deleted. By default it ends at once with
-	// exit code 0.
+	// Stops is how the container reacts to SIGTERM, for example when its pod is deleted. By default it ends at once
+	// with exit code 0.
 	Stops Stop `json:"stops,omitzero"`
 
 	// Exec are scripted answers to commands. The first answer that matches the command of a request is given. Other
 	// commands run in a fake shell that has its own files and does not touch the host.
 	Exec []ExecAnswer `json:"exec,omitempty"`
 
-	// Files are the contents of files in the container by absolute path, beside the usual system files. Commands read and
-	// change them.
+	// Files are the contents of files in the container by absolute path, beside the usual system files. Commands read
+	// and change them.
 	Files map[string]string `json:"files,omitempty"`
 
-	// Ports are TCP ports on which the container listens, in addition to those of its spec. A pod without any port listens
-	// on every port.
+	// Ports are TCP ports on which the container listens, in addition to those of its spec. A pod without any port
+	// listens on every port.
 	Ports []Port `json:"ports,omitempty"`
 }
 
@@ -67,32 +67,31 @@ type Log struct {
 	// Seed selects a different series of generated lines.
 	Seed int64 `json:"seed,omitempty"`
 
-	// Start is the time of the first line. By default a log without an end starts one hour before the program does, and
-	// the last line of a log with an end is written when the program starts. In a cluster the default is the start of the
-	// container.
+	// Start is the time of the first line. By default a log without an end starts one hour before the program does,
+	// and the last line of a log with an end is written when the program starts. In a cluster the default is the start
+	// of the container.
 	Start *metav1.Time `json:"start,omitempty"`
 
 	// Interval is the time between two lines. The default is 1s.
 	Interval metav1.Duration `json:"interval,omitzero"`
 
-	// Lines is the number of generated lines. The default, 0, means no end while the container runs, and 100 lines for a
-	// container that has ended.
+	// Lines is the number of generated lines. The default, 0, means no end while the container runs, and 100 lines for
+	// a container that has ended.
 	Lines int64 `json:"lines,omitempty"`
 
 	// Stderr is the share of the lines, from 0 to 1, that go to standard error. The default is 0.
 	Stderr float64 `json:"stderr,omitempty"`
 
-	// Text contains the lines of the log. If all of them have the CRI's format, as in
-	// `2016-10-06T00:17:09.669794202Z stdout F text`, they also contain their times and streams. Text excludes Seed and
-	// Lines.
+	// Text contains the lines of the log. If all of them have the CRI's format, as in `2016-10-06T00:17:09.669794202Z
+	// stdout F text`, they also contain their times and streams. Text excludes Seed and Lines.
 	Text string `json:"text,omitempty"`
 
-	// File is the path of a file with the lines of the log, in the form that Text has. A relative path starts at the folder
-	// of the Scenario file. The file is read once, when the scenario is loaded. File excludes Seed and Lines.
+	// File is the path of a file with the lines of the log, in the form that Text has. A relative path starts at the
+	// folder of the Scenario file. The file is read once, when the scenario is loaded. File excludes Seed and Lines.
 	File string `json:"file,omitempty"`
 
-	// Previous is the log of the run before this one, as `kubectl logs --previous` shows it. A container with Previous has
-	// been restarted.
+	// Previous is the log of the run before this one, as `kubectl logs --previous` shows it. A container with Previous
+	// has been restarted.
 	Previous *Log `json:"previous,omitempty"`
 }
 
@@ -101,16 +100,16 @@ type Log struct {
 //	containers:
 //	- {pod: web, usage: {cpu: 250m, memory: 64Mi}}
 type Usage struct {
-	// CPU is in cores, as in 250m. The default is three quarters of the container's request or, without a request, a small
-	// amount that depends on the container's name.
+	// CPU is in cores, as in 250m. The default is three quarters of the container's request or, without a request, a
+	// small amount that depends on the container's name.
 	CPU resource.Quantity `json:"cpu,omitzero"`
 
 	// Memory is the working set in bytes, as in 64Mi. The default is made in the same way as the default of CPU.
 	Memory resource.Quantity `json:"memory,omitzero"`
 }
 
-// Exit is the end of a run. The pod's restartPolicy then decides whether the container starts again, after the kubelet's
-// back-off.
+// Exit is the end of a run. The pod's restartPolicy then decides whether the container starts again, after the
+// kubelet's back-off.
 //
 //	containers:
 //	- {namespace: ci, pod: "job-*", exits: {after: 10s, message: done}}
@@ -123,15 +122,15 @@ type Exit struct {
 	// OOMKilled, 128 for ContainerCannotRun, 1 for Error.
 	Code int32 `json:"code,omitempty"`
 
-	// Reason is the reason in the container's status: Completed, Error, OOMKilled or ContainerCannotRun. The default is
-	// Completed for exit code 0, and Error for any other.
+	// Reason is the reason in the container's status: Completed, Error, OOMKilled or ContainerCannotRun. The default
+	// is Completed for exit code 0, and Error for any other.
 	Reason string `json:"reason,omitempty"`
 
 	// Message is the text that the container leaves in its terminationMessagePath, at most 4096 bytes.
 	Message string `json:"message,omitempty"`
 
-	// Times is the number of runs that end in this way. The default, 0, means every run. A later run continues until it is
-	// stopped; in an init container that is not a sidecar, it ends with code 0 after the same time.
+	// Times is the number of runs that end in this way. The default, 0, means every run. A later run continues until
+	// it is stopped; in an init container that is not a sidecar, it ends with code 0 after the same time.
 	Times int32 `json:"times,omitempty"`
 }
 
@@ -140,8 +139,8 @@ type Exit struct {
 //	containers:
 //	- {pod: "slow-*", stops: {after: 20s, code: 143}}
 type Stop struct {
-	// After is how long the container takes to stop. If the pod's grace period ends before, the container is killed with
-	// exit code 137. The default is 0.
+	// After is how long the container takes to stop. If the pod's grace period ends before, the container is killed
+	// with exit code 137. The default is 0.
 	After metav1.Duration `json:"after,omitzero"`
 
 	// Code is the exit code, from 0 to 255. The default is 0.

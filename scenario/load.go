@@ -15,18 +15,18 @@ import (
 
 // Options are the options of [Load] and [Parse].
 type Options struct {
-	// InCluster is set for a node that is registered in a cluster. The cluster binds further pods to it, so a selector may
-	// name a pod that is not in the scenario.
+	// InCluster is set for a node that is registered in a cluster. The cluster binds further pods to it, so a selector
+	// may name a pod that is not in the scenario.
 	InCluster bool
 
-	// Dir is the folder at which relative paths of log files start; empty: the current folder. Load sets it to the folder
-	// of the Scenario file.
+	// Dir is the folder at which relative paths of log files start; empty: the current folder. Load sets it to the
+	// folder of the Scenario file.
 	Dir string
 }
 
-// Load reads and checks a Scenario file in YAML or JSON. An unknown or duplicate field is an error, as is an entry that
-// matches no container. Errors name the file and the path of the field. Pods are checked only for null; pods.NewStore
-// validates them.
+// Load reads and checks a Scenario file in YAML or JSON. An unknown or duplicate field is an error, as is an entry
+// that matches no container. Errors name the file and the path of the field. Pods are checked only for null;
+// pods.NewStore validates them.
 func Load(file string, o Options) (*Scenario, error) {
 	data, err := os.ReadFile(file)
 	if err != nil {

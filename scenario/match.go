@@ -11,14 +11,14 @@ import (
 	v1 "k8s.io/api/core/v1"
 )
 
-// ContainersOf returns the descriptions of a pod's containers by name. The first matching entry describes a container. A
-// container without a matching entry is missing.
+// ContainersOf returns the descriptions of a pod's containers by name. The first matching entry describes a container.
+// A container without a matching entry is missing.
 func (s *Scenario) ContainersOf(pod *v1.Pod) map[string]Container {
 	return s.ContainersOfNamed(pod, pod.Name)
 }
 
-// ContainersOfNamed is like [Scenario.ContainersOf] for a pod that has another name in the scenario. A static pod has: its
-// name in the cluster ends with the name of its node.
+// ContainersOfNamed is like [Scenario.ContainersOf] for a pod that has another name in the scenario. A static pod has:
+// its name in the cluster ends with the name of its node.
 func (s *Scenario) ContainersOfNamed(pod *v1.Pod, name string) map[string]Container {
 	var containers map[string]Container
 	for _, container := range containerNames(pod) {
@@ -68,8 +68,9 @@ func (s *Selector) isPattern() (bool, error) {
 	return found, nil
 }
 
-// completeSelector fills in the container of the selector of entry n. It checks that a selector without a pattern selects
-// a container of the scenario, and that no earlier entry has the same. Errors begin with a dot and a field, or a colon.
+// completeSelector fills in the container of the selector of entry n. It checks that a selector without a pattern
+// selects a container of the scenario, and that no earlier entry has the same. Errors begin with a dot and a field, or
+// a colon.
 func (s *Scenario) completeSelector(n int, inCluster bool) error {
 	selector := &s.Containers[n].Selector
 	pattern, err := selector.isPattern()

@@ -26,8 +26,8 @@ const referencePage = "../docs/scenario.md"
 // sections are the types of the page, in its order. Embedded types have no section of their own.
 var sections = []string{"Scenario", "ContainerEntry", "Container", "Log", "Usage", "Exit", "Stop", "ExecAnswer", "Port", "Fault"}
 
-// TestReferencePage compares docs/scenario.md with the doc comments of this package. With -update it writes the page. It
-// also loads every example.
+// TestReferencePage compares docs/scenario.md with the doc comments of this package. With -update it writes the page.
+// It also loads every example.
 func TestReferencePage(t *testing.T) {
 	g := newGenerator(t)
 	page := g.page()

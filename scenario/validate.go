@@ -45,8 +45,8 @@ const maxTerminationMessage = 4096
 // maxWait is far longer than a pod lives, and far below the largest time.Duration.
 const maxWait = 10 * 365 * 24 * time.Hour
 
-// Validate checks the description of a container whose spec has these limits; nil limits mean that there are none. Errors
-// begin with the name of the field, as in "exits.code: 300: must be from 0 to 255".
+// Validate checks the description of a container whose spec has these limits; nil limits mean that there are none.
+// Errors begin with the name of the field, as in "exits.code: 300: must be from 0 to 255".
 func (c *Container) Validate(limits v1.ResourceList) error {
 	if err := c.Log.validate(); err != nil {
 		return fmt.Errorf("log: %w", err)

@@ -118,9 +118,9 @@ func (l *Life) arrange() {
 	l.updateConditions()
 }
 
-// takeTurns sets the turn of each container: init containers and sidecars one after the other, then all main containers
-// together. A container before one that has already started does not delay the others again, for example a sidecar that
-// has ended since. (kubelet: pkg/kubelet/kuberuntime, computeInitContainerActions)
+// takeTurns sets the turn of each container: init containers and sidecars one after the other, then all main
+// containers together. A container before one that has already started does not delay the others again, for example a
+// sidecar that has ended since. (kubelet: pkg/kubelet/kuberuntime, computeInitContainerActions)
 func (l *Life) takeTurns() {
 	turn, lastStarted := l.began, l.lastStarted()
 	for i := range l.containers {
@@ -165,8 +165,8 @@ func (l *Life) isInitialized() bool {
 	})
 }
 
-// isDone reports whether the pod has ended by itself: all main containers have ended for good, or an init container has
-// failed for good.
+// isDone reports whether the pod has ended by itself: all main containers have ended for good, or an init container
+// has failed for good.
 func (l *Life) isDone() bool {
 	done := true
 	for i := range l.containers {

@@ -18,8 +18,8 @@ type container struct {
 	turn time.Time
 }
 
-// relistPeriod is how often a kubelet looks at its containers. A container that has ended starts again after this time at
-// the earliest. (kubelet: genericPlegRelistPeriod)
+// relistPeriod is how often a kubelet looks at its containers. A container that has ended starts again after this time
+// at the earliest. (kubelet: genericPlegRelistPeriod)
 const relistPeriod = time.Second
 
 // The kubelet's back-off. (kubelet: pkg/kubelet/kubelet.go, newCrashLoopBackOff)
@@ -97,8 +97,8 @@ func (c *container) exit() *scenario.Exit {
 	return exits
 }
 
-// due returns when the container next changes by itself, or zero for never. restarts is set if the container starts again
-// after its latest run.
+// due returns when the container next changes by itself, or zero for never. restarts is set if the container starts
+// again after its latest run.
 func (c *container) due(restarts bool) time.Time {
 	switch {
 	case c.isFixed():
@@ -134,8 +134,8 @@ func (c *container) due(restarts bool) time.Time {
 	return next
 }
 
-// dueWhileStopping returns when a container of a stopping pod becomes Ready, or zero for never. A kubelet then still runs
-// readiness probes, but no startup probes. (kubelet: pkg/kubelet/kubelet.go, SyncTerminatingPod)
+// dueWhileStopping returns when a container of a stopping pod becomes Ready, or zero for never. A kubelet then still
+// runs readiness probes, but no startup probes. (kubelet: pkg/kubelet/kubelet.go, SyncTerminatingPod)
 func (c *container) dueWhileStopping() time.Time {
 	if c.isFixed() || !c.run.isRunning() || !c.started || c.ready || !c.hasProbes() {
 		return time.Time{}

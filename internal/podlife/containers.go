@@ -18,8 +18,8 @@ const (
 	EphemeralContainer
 )
 
-// Containers iterates over the containers of a pod's spec: first init containers and sidecars, then main containers, then
-// ephemeral containers.
+// Containers iterates over the containers of a pod's spec: first init containers and sidecars, then main containers,
+// then ephemeral containers.
 func Containers(pod *v1.Pod) iter.Seq2[ContainerType, *v1.Container] {
 	return func(yield func(ContainerType, *v1.Container) bool) {
 		for i := range pod.Spec.InitContainers {

@@ -17,8 +17,8 @@ import (
 	"fauxlet/scenario"
 )
 
-// told is the status of a pod after so many seconds, as YAML.
-func told(t testing.TB, pod *v1.Pod, containers map[string]scenario.Container, after int) string {
+// statusAfter returns the status of a pod after a number of seconds, as YAML.
+func statusAfter(t testing.TB, pod *v1.Pod, containers map[string]scenario.Container, after int) string {
 	t.Helper()
 	l, err := podlife.New(pod, containers, settings, birth)
 	if err != nil {
@@ -32,7 +32,8 @@ func told(t testing.TB, pod *v1.Pod, containers map[string]scenario.Container, a
 	return string(text)
 }
 
-// TestFields has each field as a kubelet v1.37.2 reported it of such a pod. (a hollow node's: kubemark)
+// TestFields compares each field with a status that a kubelet v1.37.2 reported for the same pod. (from a hollow node of
+// kubemark)
 func TestFields(t *testing.T) {
 	pod := newPod(v1.RestartPolicyAlways, "web", func(pod *v1.Pod) {
 		pod.Generation = 3
@@ -124,7 +125,7 @@ resources:
     cpu: 100m
 startTime: "2026-11-23T10:00:00Z"
 `
-	if diff := cmp.Diff(want, told(t, pod, nil, 0)); diff != "" {
+	if diff := cmp.Diff(want, statusAfter(t, pod, nil, 0)); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
 	}
 
@@ -180,13 +181,13 @@ resources:
     ephemeral-storage: 1Gi
 startTime: "2026-11-23T10:00:00Z"
 `
-	if diff := cmp.Diff(waits, told(t, pod, map[string]scenario.Container{"web": {StartAfter: seconds(1)}}, 0)); diff != "" {
+	if diff := cmp.Diff(waits, statusAfter(t, pod, map[string]scenario.Container{"web": {StartAfter: seconds(1)}}, 0)); diff != "" {
 		t.Errorf("while it waits: -want +got:\n%s", diff)
 	}
 }
 
-// TestWords are those that a kubelet uses.
-func TestWords(t *testing.T) {
+// TestReasonsAndMessages compares reasons and messages with those of a kubelet.
+func TestReasonsAndMessages(t *testing.T) {
 	type containers = map[string]scenario.Container
 	for _, test := range []struct {
 		name       string
@@ -232,7 +233,7 @@ func TestWords(t *testing.T) {
 		}), nil, 0, []string{"reason: NodeLost", "resourceClaimStatuses:\n- name: gpu", `lastTransitionTime: "2026-11-23T09:00:00Z"`}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			got := told(t, test.pod, test.containers, test.after)
+			got := statusAfter(t, test.pod, test.containers, test.after)
 			folded := strings.Join(strings.Fields(got), " ")
 			for _, want := range test.want {
 				if !strings.Contains(got, want) && !strings.Contains(folded, want) {
@@ -243,7 +244,7 @@ func TestWords(t *testing.T) {
 	}
 }
 
-// TestMaxBackOff: crashLoopBackOff.maxContainerRestartPeriod bounds the first wait too.
+// TestMaxBackOff: crashLoopBackOff.maxContainerRestartPeriod also limits the first wait.
 func TestMaxBackOff(t *testing.T) {
 	brief := settings
 	brief.MaxBackOff = 3 * time.Second
@@ -257,7 +258,7 @@ func TestMaxBackOff(t *testing.T) {
 	}
 }
 
-// TestMemory: a node has many lives.
+// TestMemory: a life is small, because a process may have a hundred thousand of them.
 func TestMemory(t *testing.T) {
 	const many = 2000
 	specs := make([]*v1.Pod, many)
@@ -287,7 +288,7 @@ func TestMemory(t *testing.T) {
 	runtime.KeepAlive(specs)
 }
 
-// BenchmarkAt is a pod at rest.
+// BenchmarkAt measures At for a pod that does not change.
 func BenchmarkAt(b *testing.B) {
 	l, err := podlife.New(newPod(v1.RestartPolicyAlways, "c"), nil, settings, birth)
 	if err != nil {
@@ -299,7 +300,7 @@ func BenchmarkAt(b *testing.B) {
 	}
 }
 
-// BenchmarkDays is a pod that crashes, seen again after ten days, about 2900 restarts.
+// BenchmarkDays measures At for a crashing pod after ten days, which are about 2900 restarts.
 func BenchmarkDays(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
@@ -311,9 +312,9 @@ func BenchmarkDays(b *testing.B) {
 	}
 }
 
-// TestGenerationThatIsSeen: a pod that comes to its end by itself does not hear of its deletion before it has, nor does one
-// that is gone on with then.
-func TestGenerationThatIsSeen(t *testing.T) {
+// TestObservedGenerationWhileStopping: a pod that stops by itself does not observe a later deletion before it has
+// stopped. Neither does a life that is adopted meanwhile.
+func TestObservedGenerationWhileStopping(t *testing.T) {
 	containers := map[string]scenario.Container{"c": {Stops: scenario.Stop{After: seconds(60)}}}
 	pod := newPod(v1.RestartPolicyAlways, "c", deadline(4))
 	l, err := podlife.New(pod, containers, settings, birth)

@@ -9,8 +9,8 @@ import (
 	"fauxlet/scenario"
 )
 
-// FixedStatus returns the status of a pod that never changes: of one on a node that is not in a cluster. The pod has been
-// as it is since its creationTimestamp. Statuses of containers that pod.Status already contains are kept.
+// FixedStatus returns the status of a pod that never changes: of one on a node that is not in a cluster. The pod has
+// been as it is since its creationTimestamp. Statuses of containers that pod.Status already contains are kept.
 func FixedStatus(pod *v1.Pod, described map[string]scenario.Container) v1.PodStatus {
 	var moments []moment
 	initWaits := false

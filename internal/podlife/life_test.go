@@ -17,7 +17,7 @@ import (
 
 var birth = time.Date(2026, 11, 23, 10, 0, 0, 0, time.UTC)
 
-// newPod has main containers of these names, and what is done to it.
+// newPod makes a pod with main containers of these names, and applies the changes.
 func newPod(policy v1.RestartPolicy, names string, and ...func(*v1.Pod)) *v1.Pod {
 	pod := &v1.Pod{
 		ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "p", UID: "1", Generation: 1, CreationTimestamp: metav1.NewTime(birth)},
@@ -47,7 +47,7 @@ func withSidecar(name string) func(*v1.Pod) {
 	}
 }
 
-// deletedAt deletes the pod after so many seconds, with so many of grace.
+// deletedAt deletes the pod after a number of seconds, with a grace period.
 func deletedAt(at, grace int64) func(*v1.Pod) {
 	return func(pod *v1.Pod) {
 		pod.Generation++
@@ -60,13 +60,13 @@ func seconds(n float64) metav1.Duration {
 	return metav1.Duration{Duration: time.Duration(n * float64(time.Second))}
 }
 
-// exits is how a container ends after so many seconds with a code.
+// exits makes a container end after a number of seconds with an exit code.
 func exits(after float64, code int32) *scenario.Exit {
 	return &scenario.Exit{After: seconds(after), Code: code}
 }
 
-// inWords is a status on one line: its phase, the conditions that are met (Sandbox, Initialized, Ready, ContainersReady),
-// and its containers.
+// inWords returns a status on one line: its phase, the conditions that are true (Sandbox, Initialized, Ready,
+// ContainersReady), and its containers.
 func inWords(s v1.PodStatus) string {
 	var b strings.Builder
 	b.WriteString(string(s.Phase))
@@ -110,14 +110,14 @@ func stateInWords(s v1.ContainerState) string {
 	return s.Waiting.Reason
 }
 
-// moment is a time in seconds since the pod's birth, and what its status is then. A pod is one that is told of before.
-type moment struct {
+// expectation is the wanted status at a time in seconds since the pod was created. pod, if set, changes the pod before.
+type expectation struct {
 	at   float64
 	want string
 	pod  func(*v1.Pod)
 }
 
-// TestLife tells lives.
+// TestLife compares the statuses of whole lives with the expected ones.
 func TestLife(t *testing.T) {
 	never, always, onFailure := v1.RestartPolicyNever, v1.RestartPolicyAlways, v1.RestartPolicyOnFailure
 	type containers = map[string]scenario.Container
@@ -125,116 +125,116 @@ func TestLife(t *testing.T) {
 		name       string
 		pod        *v1.Pod
 		containers containers
-		story      []moment
+		story      []expectation
 		gone       bool
 	}{
-		{"runs", newPod(always, "c"), nil, []moment{{0, "Running SIRC c:Running+ready", nil}, {1e8, "Running SIRC c:Running+ready", nil}}, false},
-		{"two-containers-by-name", newPod(always, "b a"), nil, []moment{{0, "Running SIRC a:Running+ready b:Running+ready", nil}}, false},
-		{"starts-late", newPod(always, "a b"), containers{"b": {StartAfter: seconds(3.5)}}, []moment{
+		{"runs", newPod(always, "c"), nil, []expectation{{0, "Running SIRC c:Running+ready", nil}, {1e8, "Running SIRC c:Running+ready", nil}}, false},
+		{"two-containers-by-name", newPod(always, "b a"), nil, []expectation{{0, "Running SIRC a:Running+ready b:Running+ready", nil}}, false},
+		{"starts-late", newPod(always, "a b"), containers{"b": {StartAfter: seconds(3.5)}}, []expectation{
 			{0, "Pending SI a:Running+ready b:ContainerCreating", nil},
 			{3.4, "Pending SI a:Running+ready b:ContainerCreating", nil},
 			{3.5, "Running SIRC a:Running+ready b:Running+ready", nil},
 		}, false},
-		{"ready-late", newPod(always, "c"), containers{"c": {ReadyAfter: ptr.To(seconds(5))}}, []moment{
+		{"ready-late", newPod(always, "c"), containers{"c": {ReadyAfter: ptr.To(seconds(5))}}, []expectation{
 			{4.9, "Running SI c:Running+started", nil}, {5, "Running SIRC c:Running+ready", nil},
 		}, false},
-		{"probes", newPod(always, "c", probes(3, 6)), nil, []moment{
+		{"probes", newPod(always, "c", probes(3, 6)), nil, []expectation{
 			{0, "Running SI c:Running", nil}, {3, "Running SI c:Running+started", nil}, {6, "Running SIRC c:Running+ready", nil},
 		}, false},
 		{"probes-that-need-twice", newPod(always, "c", func(pod *v1.Pod) {
 			pod.Spec.Containers[0].ReadinessProbe = &v1.Probe{SuccessThreshold: 3, PeriodSeconds: 5}
-		}), nil, []moment{{9, "Running SI c:Running+started", nil}, {10, "Running SIRC c:Running+ready", nil}}, false},
-		{"ready-in-spite-of-probes", newPod(always, "c", probes(3, 6)), containers{"c": {ReadyAfter: ptr.To(seconds(0))}}, []moment{
+		}), nil, []expectation{{9, "Running SI c:Running+started", nil}, {10, "Running SIRC c:Running+ready", nil}}, false},
+		{"ready-in-spite-of-probes", newPod(always, "c", probes(3, 6)), containers{"c": {ReadyAfter: ptr.To(seconds(0))}}, []expectation{
 			{0, "Running SIRC c:Running+ready", nil},
 		}, false},
 
-		{"init-containers", newPod(always, "c", withInit("i j")), containers{"i": {Exits: exits(2, 0)}, "j": {StartAfter: seconds(3), Exits: exits(1, 0)}}, []moment{
+		{"init-containers", newPod(always, "c", withInit("i j")), containers{"i": {Exits: exits(2, 0)}, "j": {StartAfter: seconds(3), Exits: exits(1, 0)}}, []expectation{
 			{0, "Pending S i:Running+started j:PodInitializing c:PodInitializing", nil},
 			{2, "Pending S i:Completed(0)+ready j:PodInitializing c:PodInitializing", nil},
 			{5, "Pending S i:Completed(0)+ready j:Running+started c:PodInitializing", nil},
 			{6, "Running SIRC i:Completed(0)+ready j:Completed(0)+ready c:Running+ready", nil},
 		}, false},
-		{"init-containers-at-once", newPod(always, "c", withInit("i j")), nil, []moment{
+		{"init-containers-at-once", newPod(always, "c", withInit("i j")), nil, []expectation{
 			{0, "Running SIRC i:Completed(0)+ready j:Completed(0)+ready c:Running+ready", nil},
 		}, false},
-		{"init-fails-for-good", newPod(never, "c", withInit("i j")), containers{"i": {Exits: exits(2, 3)}}, []moment{
+		{"init-fails-for-good", newPod(never, "c", withInit("i j")), containers{"i": {Exits: exits(2, 3)}}, []expectation{
 			{1, "Pending S i:Running+started j:PodInitializing c:PodInitializing", nil},
 			{2, "Failed  i:Error(3) j:PodInitializing c:PodInitializing", nil},
 		}, false},
-		{"init-fails-twice", newPod(onFailure, "c", withInit("i")), containers{"i": {Exits: &scenario.Exit{After: seconds(2), Code: 1, Times: 2}}}, []moment{
+		{"init-fails-twice", newPod(onFailure, "c", withInit("i")), containers{"i": {Exits: &scenario.Exit{After: seconds(2), Code: 1, Times: 2}}}, []expectation{
 			{2, "Pending S i:Error(1) c:PodInitializing", nil},
 			{3, "Pending S i:Running+started#1<Error(1) c:PodInitializing", nil},
 			{6, "Pending S i:CrashLoopBackOff#1<Error(1) c:PodInitializing", nil},
 			{15, "Pending S i:Running+started#2<Error(1) c:PodInitializing", nil},
 			{17, "Running SIRC i:Completed(0)+ready#2<Error(1) c:Running+ready", nil},
 		}, false},
-		{"init-hangs", newPod(always, "c", withInit("i")), containers{"i": {State: "Running"}}, []moment{{1e6, "Pending S i:Running+started c:PodInitializing", nil}}, false},
+		{"init-hangs", newPod(always, "c", withInit("i")), containers{"i": {State: "Running"}}, []expectation{{1e6, "Pending S i:Running+started c:PodInitializing", nil}}, false},
 
-		{"sidecar", newPod(never, "c", withSidecar("s")), containers{"c": {Exits: exits(5, 0)}, "s": {Stops: scenario.Stop{After: seconds(2)}}}, []moment{
+		{"sidecar", newPod(never, "c", withSidecar("s")), containers{"c": {Exits: exits(5, 0)}, "s": {Stops: scenario.Stop{After: seconds(2)}}}, []expectation{
 			{0, "Running SIRC s:Running+ready c:Running+ready", nil},
 			{5, "Running SI s:Running+ready c:Completed(0)", nil},
 			{7, "Succeeded I s:Completed(0) c:Completed(0)", nil},
 		}, false},
-		{"sidecar-between", newPod(always, "c", withInit("i"), withSidecar("s"), withInit("j")), containers{"j": {Exits: exits(4, 0)}, "s": {StartAfter: seconds(1)}}, []moment{
+		{"sidecar-between", newPod(always, "c", withInit("i"), withSidecar("s"), withInit("j")), containers{"j": {Exits: exits(4, 0)}, "s": {StartAfter: seconds(1)}}, []expectation{
 			{0, "Pending S i:Completed(0)+ready s:PodInitializing j:PodInitializing c:PodInitializing", nil},
 			{1, "Pending S i:Completed(0)+ready s:Running+ready j:Running+started c:PodInitializing", nil},
 			{5, "Running SIRC i:Completed(0)+ready s:Running+ready j:Completed(0)+ready c:Running+ready", nil},
 		}, false},
 		{"sidecar-with-startup-probe", newPod(always, "c", withSidecar("s"), func(pod *v1.Pod) {
 			pod.Spec.InitContainers[0].StartupProbe = &v1.Probe{InitialDelaySeconds: 4}
-		}), nil, []moment{
+		}), nil, []expectation{
 			{3, "Pending S s:Running c:PodInitializing", nil}, {4, "Running SIRC s:Running+ready c:Running+ready", nil},
 		}, false},
-		{"sidecar-crashes", newPod(always, "c", withSidecar("s")), containers{"s": {Exits: &scenario.Exit{After: seconds(5), Code: 1, Times: 1}}}, []moment{
+		{"sidecar-crashes", newPod(always, "c", withSidecar("s")), containers{"s": {Exits: &scenario.Exit{After: seconds(5), Code: 1, Times: 1}}}, []expectation{
 			{5, "Running SI s:Error(1) c:Running+ready", nil}, {6, "Running SIRC s:Running+ready#1<Error(1) c:Running+ready", nil},
 		}, false},
 
-		{"sidecar-ends-with-0-again-and-again", newPod(always, "c", withSidecar("s")), containers{"s": {Exits: exits(2, 0)}}, []moment{
+		{"sidecar-ends-with-0-again-and-again", newPod(always, "c", withSidecar("s")), containers{"s": {Exits: exits(2, 0)}}, []expectation{
 			{2, "Running SI s:Completed(0) c:Running+ready", nil},
 			{3, "Running SIRC s:Running+ready#1<Completed(0) c:Running+ready", nil},
 			{14, "Running SI s:Completed(0)#1<Completed(0) c:Running+ready", nil}, // and not CrashLoopBackOff
 			{15, "Running SIRC s:Running+ready#2<Completed(0) c:Running+ready", nil},
 		}, false},
-		{"sidecar-in-back-off-holds-up-nobody", newPod(always, "c d", withSidecar("s"), withInit("i")), containers{
+		{"sidecar-in-back-off-does-not-delay-others", newPod(always, "c d", withSidecar("s"), withInit("i")), containers{
 			"s": {Exits: exits(1, 1)}, "i": {Exits: exits(6, 0)}, "d": {StartAfter: seconds(2)},
-		}, []moment{
+		}, []expectation{
 			{5, "Pending S s:CrashLoopBackOff#1<Error(1) i:Running+started c:PodInitializing d:PodInitializing", nil},
 			{6, "Pending SI s:CrashLoopBackOff#1<Error(1) i:Completed(0)+ready c:Running+ready d:PodInitializing", nil},
 			{8, "Running SI s:CrashLoopBackOff#1<Error(1) i:Completed(0)+ready c:Running+ready d:Running+ready", nil},
 		}, false},
-		{"stays-initialized", newPod(always, "c", withSidecar("s")), containers{"s": {Exits: exits(2, 1)}, "c": {Exits: exits(2, 1)}}, []moment{
+		{"stays-initialized", newPod(always, "c", withSidecar("s")), containers{"s": {Exits: exits(2, 1)}, "c": {Exits: exits(2, 1)}}, []expectation{
 			{3, "Running SIRC s:Running+ready#1<Error(1) c:Running+ready#1<Error(1)", nil},
 			{6, "Running SI s:CrashLoopBackOff#1<Error(1) c:CrashLoopBackOff#1<Error(1)", nil},
 		}, false},
-		{"sidecar-in-back-off-is-lost", newPod(never, "c", withSidecar("s")), containers{"s": {Exits: exits(1, 2)}, "c": {Exits: exits(8, 1)}}, []moment{
+		{"sidecar-in-back-off-is-lost", newPod(never, "c", withSidecar("s")), containers{"s": {Exits: exits(1, 2)}, "c": {Exits: exits(8, 1)}}, []expectation{
 			{7, "Running SI s:CrashLoopBackOff#1<Error(2) c:Running+ready", nil},
 			{8, "Failed I s:ContainerStatusUnknown(137)#1<Error(2) c:Error(1)", nil},
 		}, false},
-		{"init-fails-beside-a-sidecar", newPod(never, "c", withSidecar("s"), withInit("i")), containers{"i": {Exits: exits(3, 1)}, "s": {Stops: scenario.Stop{After: seconds(3)}}}, []moment{
+		{"init-fails-beside-a-sidecar", newPod(never, "c", withSidecar("s"), withInit("i")), containers{"i": {Exits: exits(3, 1)}, "s": {Stops: scenario.Stop{After: seconds(3)}}}, []expectation{
 			{3, "Pending S s:Running+ready i:Error(1) c:PodInitializing", nil},
 			{6, "Failed  s:Completed(0) i:Error(1) c:PodInitializing", nil},
 		}, false},
 
-		{"job", newPod(never, "c"), containers{"c": {Exits: exits(5, 0)}}, []moment{
+		{"job", newPod(never, "c"), containers{"c": {Exits: exits(5, 0)}}, []expectation{
 			{4, "Running SIRC c:Running+ready", nil}, {5, "Succeeded I c:Completed(0)", nil}, {1e8, "Succeeded I c:Completed(0)", nil},
 		}, false},
-		{"job-fails", newPod(never, "c d"), containers{"c": {Exits: exits(5, 0)}, "d": {Exits: &scenario.Exit{After: seconds(7), Reason: "OOMKilled"}}}, []moment{
+		{"job-fails", newPod(never, "c d"), containers{"c": {Exits: exits(5, 0)}, "d": {Exits: &scenario.Exit{After: seconds(7), Reason: "OOMKilled"}}}, []expectation{
 			{5, "Running SI c:Completed(0) d:Running+ready", nil}, {7, "Failed I c:Completed(0) d:OOMKilled(137)", nil},
 		}, false},
-		{"job-succeeds-in-the-end", newPod(onFailure, "c"), containers{"c": {Exits: &scenario.Exit{After: seconds(5), Code: 1, Times: 1}}}, []moment{
+		{"job-succeeds-in-the-end", newPod(onFailure, "c"), containers{"c": {Exits: &scenario.Exit{After: seconds(5), Code: 1, Times: 1}}}, []expectation{
 			{5, "Running SI c:Error(1)", nil}, {6, "Running SIRC c:Running+ready#1<Error(1)", nil},
 		}, false},
-		{"on-failure-ends-well", newPod(onFailure, "c"), containers{"c": {Exits: exits(5, 0)}}, []moment{{5, "Succeeded I c:Completed(0)", nil}}, false},
+		{"on-failure-ends-well", newPod(onFailure, "c"), containers{"c": {Exits: exits(5, 0)}}, []expectation{{5, "Succeeded I c:Completed(0)", nil}}, false},
 		{"rule-restarts", newPod(never, "c", func(pod *v1.Pod) {
 			pod.Spec.Containers[0].RestartPolicy = ptr.To(v1.ContainerRestartPolicyNever)
 			pod.Spec.Containers[0].RestartPolicyRules = []v1.ContainerRestartRule{{
 				Action: v1.ContainerRestartRuleActionRestart, ExitCodes: &v1.ContainerRestartRuleOnExitCodes{Operator: v1.ContainerRestartRuleOnExitCodesOpIn, Values: []int32{42}},
 			}}
-		}), containers{"c": {Exits: &scenario.Exit{After: seconds(5), Code: 42, Times: 1}}}, []moment{
+		}), containers{"c": {Exits: &scenario.Exit{After: seconds(5), Code: 42, Times: 1}}}, []expectation{
 			{5, "Running SI c:Error(42)", nil}, {6, "Running SIRC c:Running+ready#1<Error(42)", nil},
 		}, false},
 
-		{"crash-loop", newPod(always, "c"), containers{"c": {Exits: exits(1, 7)}}, []moment{
+		{"crash-loop", newPod(always, "c"), containers{"c": {Exits: exits(1, 7)}}, []expectation{
 			{1, "Running SI c:Error(7)", nil},
 			{2, "Running SIRC c:Running+ready#1<Error(7)", nil},
 			{3, "Running SI c:Error(7)#1<Error(7)", nil},
@@ -249,113 +249,113 @@ func TestLife(t *testing.T) {
 			{919, "Running SIRC c:Running+ready#8<Error(7)", nil},
 			{618 + 301*1000, "Running SIRC c:Running+ready#1007<Error(7)", nil},
 		}, false},
-		{"ends-well-again-and-again", newPod(always, "c"), containers{"c": {Exits: exits(1, 0)}}, []moment{{4, "Running SI c:CrashLoopBackOff#1<Completed(0)", nil}}, false},
-		{"back-off-is-forgiven", newPod(always, "c"), containers{"c": {Exits: exits(601, 1)}}, []moment{
+		{"ends-well-again-and-again", newPod(always, "c"), containers{"c": {Exits: exits(1, 0)}}, []expectation{{4, "Running SI c:CrashLoopBackOff#1<Completed(0)", nil}}, false},
+		{"back-off-is-forgiven", newPod(always, "c"), containers{"c": {Exits: exits(601, 1)}}, []expectation{
 			{602, "Running SIRC c:Running+ready#1<Error(1)", nil}, {1204, "Running SIRC c:Running+ready#2<Error(1)", nil}, {1806, "Running SIRC c:Running+ready#3<Error(1)", nil},
 		}, false},
-		{"crashes-twice", newPod(always, "c"), containers{"c": {Exits: &scenario.Exit{After: seconds(1), Code: 1, Times: 2}}}, []moment{
+		{"crashes-twice", newPod(always, "c"), containers{"c": {Exits: &scenario.Exit{After: seconds(1), Code: 1, Times: 2}}}, []expectation{
 			{12, "Running SI c:CrashLoopBackOff#1<Error(1)", nil}, {1e8, "Running SIRC c:Running+ready#2<Error(1)", nil},
 		}, false},
-		{"crashes-at-once", newPod(always, "c"), containers{"c": {Exits: exits(0, 1)}}, []moment{{0, "Running SI c:Error(1)", nil}, {1, "Running SI c:Error(1)#1<Error(1)", nil}, {11, "Running SI c:Error(1)#2<Error(1)", nil}}, false},
+		{"crashes-at-once", newPod(always, "c"), containers{"c": {Exits: exits(0, 1)}}, []expectation{{0, "Running SI c:Error(1)", nil}, {1, "Running SI c:Error(1)#1<Error(1)", nil}, {11, "Running SI c:Error(1)#2<Error(1)", nil}}, false},
 
-		{"no-image", newPod(always, "c d"), containers{"c": {State: "ImagePullBackOff"}}, []moment{{1e6, "Pending SI c:ImagePullBackOff d:Running+ready", nil}}, false},
-		{"crash-looping-since-ever", newPod(always, "c"), containers{"c": {State: "CrashLoopBackOff"}}, []moment{{0, "Running SI c:CrashLoopBackOff#7<Error(1)", nil}}, false},
-		{"killed-for-memory", newPod(always, "c"), containers{"c": {State: "OOMKilled"}}, []moment{{1e6, "Running SI c:OOMKilled(137)", nil}}, false},
-		{"completed", newPod(never, "c"), containers{"c": {State: "Completed"}}, []moment{{0, "Succeeded I c:Completed(0)", nil}}, false},
+		{"no-image", newPod(always, "c d"), containers{"c": {State: "ImagePullBackOff"}}, []expectation{{1e6, "Pending SI c:ImagePullBackOff d:Running+ready", nil}}, false},
+		{"crash-looping-since-ever", newPod(always, "c"), containers{"c": {State: "CrashLoopBackOff"}}, []expectation{{0, "Running SI c:CrashLoopBackOff#7<Error(1)", nil}}, false},
+		{"killed-for-memory", newPod(always, "c"), containers{"c": {State: "OOMKilled"}}, []expectation{{1e6, "Running SI c:OOMKilled(137)", nil}}, false},
+		{"completed", newPod(never, "c"), containers{"c": {State: "Completed"}}, []expectation{{0, "Succeeded I c:Completed(0)", nil}}, false},
 
-		{"deadline", newPod(always, "c", deadline(10)), nil, []moment{
+		{"deadline", newPod(always, "c", deadline(10)), nil, []expectation{
 			{9, "Running SIRC c:Running+ready", nil}, {10, "Failed/DeadlineExceeded I c:Completed(0)", nil},
 		}, false},
-		{"deadline-takes-time", newPod(always, "c", deadline(10)), containers{"c": {Stops: scenario.Stop{After: seconds(5)}}}, []moment{
+		{"deadline-takes-time", newPod(always, "c", deadline(10)), containers{"c": {Stops: scenario.Stop{After: seconds(5)}}}, []expectation{
 			{10, "Running SI c:Running+ready", nil}, {15, "Failed/DeadlineExceeded I c:Completed(0)", nil},
 		}, false},
-		{"deadline-before-it-ran", newPod(always, "c", deadline(10)), containers{"c": {State: "ImagePullBackOff"}}, []moment{
+		{"deadline-before-it-ran", newPod(always, "c", deadline(10)), containers{"c": {State: "ImagePullBackOff"}}, []expectation{
 			{10, "Failed/DeadlineExceeded I c:ContainerStatusUnknown(137)", nil},
 		}, false},
 
-		{"deadline-in-back-off", newPod(always, "c", deadline(10)), containers{"c": {Exits: exits(1, 7)}}, []moment{
+		{"deadline-in-back-off", newPod(always, "c", deadline(10)), containers{"c": {Exits: exits(1, 7)}}, []expectation{
 			{9, "Running SI c:CrashLoopBackOff#1<Error(7)", nil}, {10, "Failed/DeadlineExceeded I c:ContainerStatusUnknown(137)#1<Error(7)", nil},
 		}, false},
-		{"deadline-while-it-initializes", newPod(always, "c", withInit("i"), deadline(10)), containers{"i": {Exits: exits(60, 0)}}, []moment{
+		{"deadline-while-it-initializes", newPod(always, "c", withInit("i"), deadline(10)), containers{"i": {Exits: exits(60, 0)}}, []expectation{
 			{10, "Failed/DeadlineExceeded I i:Completed(0)+ready c:PodInitializing", nil},
 		}, false},
-		{"deadline-when-it-is-initialized", newPod(always, "c", withInit("i"), deadline(10)), containers{"c": {StartAfter: seconds(60)}}, []moment{
+		{"deadline-when-it-is-initialized", newPod(always, "c", withInit("i"), deadline(10)), containers{"c": {StartAfter: seconds(60)}}, []expectation{
 			{10, "Failed/DeadlineExceeded I i:Completed(0)+ready c:ContainerStatusUnknown(137)", nil},
 		}, false},
 
-		{"deleted", newPod(always, "c"), nil, []moment{{5, "Succeeded I c:Completed(0)", deletedAt(5, 30)}}, true},
-		{"deleted-slowly", newPod(always, "c d"), containers{"c": {Stops: scenario.Stop{After: seconds(8), Code: 143}}}, []moment{
+		{"deleted", newPod(always, "c"), nil, []expectation{{5, "Succeeded I c:Completed(0)", deletedAt(5, 30)}}, true},
+		{"deleted-slowly", newPod(always, "c d"), containers{"c": {Stops: scenario.Stop{After: seconds(8), Code: 143}}}, []expectation{
 			{5, "Running SIRC c:Running+ready d:Running+ready", deletedAt(5, 30)},
 			{12.9, "Running SIRC c:Running+ready d:Running+ready", nil},
 			{13, "Failed I c:Error(143) d:Completed(0)", nil},
 		}, true},
-		{"deleted-and-killed", newPod(always, "c"), containers{"c": {Stops: scenario.Stop{After: seconds(60)}}}, []moment{
+		{"deleted-and-killed", newPod(always, "c"), containers{"c": {Stops: scenario.Stop{After: seconds(60)}}}, []expectation{
 			{34, "Running SIRC c:Running+ready", deletedAt(5, 30)}, {35, "Failed I c:Error(137)", nil},
 		}, true},
-		{"deleted-again-with-less-grace", newPod(always, "c"), containers{"c": {Stops: scenario.Stop{After: seconds(60)}}}, []moment{
+		{"deleted-again-with-less-grace", newPod(always, "c"), containers{"c": {Stops: scenario.Stop{After: seconds(60)}}}, []expectation{
 			{6, "Running SIRC c:Running+ready", deletedAt(5, 30)}, {10, "Running SIRC c:Running+ready", deletedAt(10, 3)}, // which it does not hear
 			{34, "Running SIRC c:Running+ready", nil}, {35, "Failed I c:Error(137)", nil},
 		}, true},
-		{"ready-while-it-stops", newPod(always, "c d", probes(0, 8)), containers{"c": {Stops: scenario.Stop{After: seconds(5)}}, "d": {Stops: scenario.Stop{After: seconds(60)}}}, []moment{
+		{"ready-while-it-stops", newPod(always, "c d", probes(0, 8)), containers{"c": {Stops: scenario.Stop{After: seconds(5)}}, "d": {Stops: scenario.Stop{After: seconds(60)}}}, []expectation{
 			{5, "Running SI c:Running+started d:Running+ready", deletedAt(5, 20)}, {8, "Running SIRC c:Running+ready d:Running+ready", nil},
 			{25, "Failed I c:Completed(0) d:Error(137)", nil},
 		}, true},
-		{"never-started-while-it-stops", newPod(always, "c", probes(8, 9)), containers{"c": {Stops: scenario.Stop{After: seconds(60)}}}, []moment{
+		{"never-started-while-it-stops", newPod(always, "c", probes(8, 9)), containers{"c": {Stops: scenario.Stop{After: seconds(60)}}}, []expectation{
 			{5, "Running SI c:Running", deletedAt(5, 20)}, {24, "Running SI c:Running", nil}, {25, "Failed I c:Error(137)", nil},
 		}, true},
-		{"deleted-by-force", newPod(always, "c"), containers{"c": {Stops: scenario.Stop{After: seconds(60)}}}, []moment{{5, "Failed I c:Error(137)", deletedAt(5, 0)}}, true},
+		{"deleted-by-force", newPod(always, "c"), containers{"c": {Stops: scenario.Stop{After: seconds(60)}}}, []expectation{{5, "Failed I c:Error(137)", deletedAt(5, 0)}}, true},
 		{"deleted-with-sidecars", newPod(always, "c", withSidecar("s"), withSidecar("t")), containers{
 			"c": {Stops: scenario.Stop{After: seconds(2)}}, "s": {Stops: scenario.Stop{After: seconds(4)}}, "t": {Stops: scenario.Stop{After: seconds(3)}},
-		}, []moment{
+		}, []expectation{
 			{13, "Running SIRC s:Running+ready t:Running+ready c:Running+ready", deletedAt(5, 30)},
 			{14, "Succeeded I s:Completed(0) t:Completed(0) c:Completed(0)", nil},
 		}, true},
-		{"deleted-and-killed-with-sidecar", newPod(always, "c", withSidecar("s")), containers{"c": {Stops: scenario.Stop{After: seconds(60)}}, "s": {Stops: scenario.Stop{After: seconds(60)}}}, []moment{
+		{"deleted-and-killed-with-sidecar", newPod(always, "c", withSidecar("s")), containers{"c": {Stops: scenario.Stop{After: seconds(60)}}, "s": {Stops: scenario.Stop{After: seconds(60)}}}, []expectation{
 			{16.9, "Running SIRC s:Running+ready c:Running+ready", deletedAt(5, 10)}, {17, "Failed I s:Error(137) c:Error(137)", nil}, // which has two seconds of its own
 		}, true},
 		{"deleted-with-hook", newPod(always, "c", func(pod *v1.Pod) {
 			pod.Spec.Containers[0].Lifecycle = &v1.Lifecycle{PreStop: &v1.LifecycleHandler{Sleep: &v1.SleepAction{Seconds: 6}}}
-		}), nil, []moment{{10, "Running SIRC c:Running+ready", deletedAt(5, 30)}, {11, "Succeeded I c:Completed(0)", nil}}, true},
-		{"deleted-while-it-waits", newPod(always, "c"), containers{"c": {StartAfter: seconds(60)}}, []moment{
+		}), nil, []expectation{{10, "Running SIRC c:Running+ready", deletedAt(5, 30)}, {11, "Succeeded I c:Completed(0)", nil}}, true},
+		{"deleted-while-it-waits", newPod(always, "c"), containers{"c": {StartAfter: seconds(60)}}, []expectation{
 			{5, "Failed I c:ContainerStatusUnknown(137)", deletedAt(5, 30)}, {100, "Failed I c:ContainerStatusUnknown(137)", nil},
 		}, true},
-		{"deleted-while-it-initializes", newPod(always, "c", withInit("i j")), containers{"i": {Exits: exits(60, 0)}}, []moment{
+		{"deleted-while-it-initializes", newPod(always, "c", withInit("i j")), containers{"i": {Exits: exits(60, 0)}}, []expectation{
 			{5, "Failed  i:Completed(0)+ready j:PodInitializing c:PodInitializing", deletedAt(5, 30)},
 		}, true},
-		{"deleted-in-back-off", newPod(always, "c"), containers{"c": {Exits: exits(1, 7)}}, []moment{
+		{"deleted-in-back-off", newPod(always, "c"), containers{"c": {Exits: exits(1, 7)}}, []expectation{
 			{5, "Running SI c:CrashLoopBackOff#1<Error(7)", nil}, {6, "Failed I c:Error(7)#1<Error(7)", deletedAt(6, 30)}, {100, "Failed I c:Error(7)#1<Error(7)", nil},
 		}, true},
-		{"deleted-slowly-in-back-off", newPod(always, "c d"), containers{"c": {Exits: exits(1, 7)}, "d": {Stops: scenario.Stop{After: seconds(3)}}}, []moment{
+		{"deleted-slowly-in-back-off", newPod(always, "c d"), containers{"c": {Exits: exits(1, 7)}, "d": {Stops: scenario.Stop{After: seconds(3)}}}, []expectation{
 			{5, "Running SI c:CrashLoopBackOff#1<Error(7) d:Running+ready", nil},
 			{6, "Running SI c:Error(7)#1<Error(7) d:Running+ready", deletedAt(6, 30)}, {9, "Failed I c:Error(7)#1<Error(7) d:Completed(0)", nil},
 		}, true},
-		{"deleted-after-its-deadline", newPod(always, "c d", deadline(4)), containers{"c": {Exits: exits(1, 7)}, "d": {Stops: scenario.Stop{After: seconds(60)}}}, []moment{
+		{"deleted-after-its-deadline", newPod(always, "c d", deadline(4)), containers{"c": {Exits: exits(1, 7)}, "d": {Stops: scenario.Stop{After: seconds(60)}}}, []expectation{
 			{5, "Running SI c:CrashLoopBackOff#1<Error(7) d:Running+ready", nil},
 			{6, "Running SI c:CrashLoopBackOff#1<Error(7) d:Running+ready", deletedAt(6, 1)}, // which it does not hear
 			{33, "Running SI c:CrashLoopBackOff#1<Error(7) d:Running+ready", nil},
 			{34, "Failed/DeadlineExceeded I c:ContainerStatusUnknown(137)#1<Error(7) d:Error(137)", nil},
 		}, true},
-		{"deleted-after-the-end", newPod(never, "c"), containers{"c": {Exits: exits(1, 7)}}, []moment{
+		{"deleted-after-the-end", newPod(never, "c"), containers{"c": {Exits: exits(1, 7)}}, []expectation{
 			{1, "Failed I c:Error(7)", nil}, {6, "Failed I c:Error(7)", deletedAt(6, 30)},
 		}, true},
-		{"told-that-it-has-failed", newPod(always, "c"), containers{"c": {Stops: scenario.Stop{After: seconds(2)}}}, []moment{
+		{"marked-failed-in-the-api", newPod(always, "c"), containers{"c": {Stops: scenario.Stop{After: seconds(2)}}}, []expectation{
 			{5, "Failed/Evicted SI c:Running+ready", func(pod *v1.Pod) { pod.Status.Phase, pod.Status.Reason = v1.PodFailed, "Evicted" }}, {7, "Failed/Evicted I c:Completed(0)", nil},
 		}, false},
 
-		{"ephemeral", newPod(always, "c"), nil, []moment{
+		{"ephemeral", newPod(always, "c"), nil, []expectation{
 			{5, "Running SIRC c:Running+ready debug:Running", withEphemeral("debug")}, {100, "Running SIRC c:Running+ready debug:Running", nil},
 			{105, "Succeeded I c:Completed(0) debug:Completed(0)", deletedAt(105, 30)},
 		}, true},
-		{"ephemeral-ends", newPod(always, "c"), containers{"debug": {StartAfter: seconds(1), Exits: exits(3, 1)}}, []moment{
+		{"ephemeral-ends", newPod(always, "c"), containers{"debug": {StartAfter: seconds(1), Exits: exits(3, 1)}}, []expectation{
 			{5, "Running SIRC c:Running+ready debug:ContainerCreating", withEphemeral("debug")},
 			{6, "Running SIRC c:Running+ready debug:Running", nil}, {100, "Running SIRC c:Running+ready debug:Error(1)", nil},
 		}, false},
-		{"another-image", newPod(always, "c"), nil, []moment{
+		{"another-image", newPod(always, "c"), nil, []expectation{
 			{5, "Running SIRC c:Running+ready#1<Completed(0)", func(pod *v1.Pod) { pod.Spec.Containers[0].Image = "example.com/c:2" }},
 		}, false},
 		{"gate", newPod(always, "c", func(pod *v1.Pod) {
 			pod.Spec.ReadinessGates = []v1.PodReadinessGate{{ConditionType: "example.com/gate"}}
-		}), nil, []moment{
+		}), nil, []expectation{
 			{0, "Running SIC c:Running+ready", nil},
 			{5, "Running SIRC c:Running+ready", func(pod *v1.Pod) {
 				pod.Status.Conditions = []v1.PodCondition{{Type: "example.com/gate", Status: v1.ConditionTrue}}
@@ -409,15 +409,15 @@ func withEphemeral(name string) func(*v1.Pod) {
 	}
 }
 
-// TestRefused: what is wrong with a scenario is named.
-func TestRefused(t *testing.T) {
+// TestInvalidDescription: errors name the container and the field.
+func TestInvalidDescription(t *testing.T) {
 	_, err := podlife.New(newPod(v1.RestartPolicyAlways, "c"), map[string]scenario.Container{"c": {Exits: exits(-1, 0)}}, settings, birth)
 	if want := "container c of pod default/p: exits.after: -1s: must be from 0 to"; err == nil || !strings.Contains(err.Error(), want) {
 		t.Errorf("%v, want %s", err, want)
 	}
 }
 
-// TestAdopted: a life goes on from a status, as if the process had been there all the time.
+// TestAdopted: a life continues from a status as if the process had never stopped.
 func TestAdopted(t *testing.T) {
 	containers := map[string]scenario.Container{"c": {Exits: exits(1, 7)}}
 	pod := newPod(v1.RestartPolicyAlways, "c")
@@ -444,7 +444,7 @@ func TestAdopted(t *testing.T) {
 	}
 }
 
-// TestRejectedStays: a pod that came to its end without us keeps its status, whatever it says.
+// TestRejectedStays: a pod that had ended before its life began keeps its status.
 func TestRejectedStays(t *testing.T) {
 	pod := newPod(v1.RestartPolicyAlways, "c")
 	pod.Status = v1.PodStatus{Phase: v1.PodFailed, Reason: "OutOfcpu", Message: "Pod was rejected", StartTime: ptr.To(metav1.NewTime(birth))}
@@ -465,8 +465,8 @@ func TestRejectedStays(t *testing.T) {
 	}
 }
 
-// TestNeverBegun: a pod that is deleted before the node saw it begins nothing.
-func TestNeverBegun(t *testing.T) {
+// TestDeletedBeforeStart: no container starts in a pod that is deleted before the node sees it.
+func TestDeletedBeforeStart(t *testing.T) {
 	l, err := podlife.New(newPod(v1.RestartPolicyAlways, "c", deletedAt(0, 60)), nil, settings, birth)
 	if err != nil {
 		t.Fatal(err)

@@ -79,8 +79,8 @@ func reasonOf(code int32) string {
 type moment struct {
 	// run is the latest run, and last the one before.
 	run, last run
-	// waiting is the reason for which the container waits. It is empty for a container that runs, that has ended, or that
-	// only waits for its turn to start.
+	// waiting is the reason for which the container waits. It is empty for a container that runs, that has ended, or
+	// that only waits for its turn to start.
 	waiting string
 	// backOff is the whole length of a wait in CrashLoopBackOff.
 	backOff time.Duration
@@ -166,9 +166,8 @@ func (r *run) terminated(id string) *v1.ContainerStateTerminated {
 	}
 }
 
-// waitingMessage returns the kubelet's message. Where the kubelet passes on a message of the container runtime, it returns
-// a short one.
-// (kubelet: pkg/kubelet/images/image_manager.go; pkg/kubelet/kuberuntime, doBackOff)
+// waitingMessage returns the kubelet's message. Where the kubelet passes on a message of the container runtime, it
+// returns a short one. (kubelet: pkg/kubelet/images/image_manager.go; pkg/kubelet/kuberuntime, doBackOff)
 func (m *moment) waitingMessage(pod *v1.Pod, c *v1.Container) string {
 	notFound := fmt.Sprintf("failed to pull image %q: not found", withTag(c.Image))
 	switch m.waiting {

@@ -1,9 +1,9 @@
-// Package podlife computes the status that a kubelet would report for a pod, as a function of time, of the pod and of a
-// scenario's description of its containers. There is no I/O here, no goroutine and no clock.
+// Package podlife computes the status that a kubelet would report for a pod, as a function of time, of the pod and of
+// a scenario's description of its containers. There is no I/O here, no goroutine and no clock.
 //
-// Begin with [Life]. Everything that a life depends on is in the status that it reports, in whole seconds. A process that
-// is killed and started again therefore continues each life from the status in the API server. What would have happened
-// in between is computed as if the process had not stopped.
+// Begin with [Life]. Everything that a life depends on is in the status that it reports, in whole seconds. A process
+// that is killed and started again therefore continues each life from the status in the API server. What would have
+// happened in between is computed as if the process had not stopped.
 //
 // [FixedStatus] is the status of a pod that never changes, on a node that is not in a cluster.
 package podlife
@@ -25,8 +25,8 @@ import (
 type Settings struct {
 	// HostIPs are the addresses of the node, the main one first. A pod with hostNetwork has the same.
 	HostIPs []string
-	// PodIPs are the addresses of this pod: one, or one per IP family. The status shows them as soon as the pod's first
-	// container has been created.
+	// PodIPs are the addresses of this pod: one, or one per IP family. The status shows them as soon as the pod's
+	// first container has been created.
 	PodIPs []string
 	// MaxBackOff is the longest wait before a container that keeps ending is started again; 0 means five minutes.
 	// (KubeletConfiguration: crashLoopBackOff.maxContainerRestartPeriod)
@@ -49,9 +49,9 @@ type Life struct {
 	settled bool
 }
 
-// New begins the life of a pod that is bound to the node, or continues the life that the pod's status shows. Described are
-// the containers by name; a missing one behaves like the zero scenario.Container. New only reads the pod, which must not
-// change later. Errors are mistakes in described, and name the container and the field.
+// New begins the life of a pod that is bound to the node, or continues the life that the pod's status shows. Described
+// are the containers by name; a missing one behaves like the zero scenario.Container. New only reads the pod, which
+// must not change later. Errors are mistakes in described, and name the container and the field.
 func New(pod *v1.Pod, described map[string]scenario.Container, s Settings, now time.Time) (*Life, error) {
 	for _, name := range slices.Sorted(maps.Keys(described)) {
 		c := described[name]
@@ -87,9 +87,9 @@ func (l *Life) Update(pod *v1.Pod, now time.Time) {
 	}
 }
 
-// At returns the status at a time. A time before that of an earlier call gives the status of the earlier call. next is the
-// time at which the status changes by itself, or zero for never. gone reports that the pod is to be deleted and nothing of
-// it runs any more: after the status has been reported, the pod may be deleted.
+// At returns the status at a time. A time before that of an earlier call gives the status of the earlier call. next is
+// the time at which the status changes by itself, or zero for never. gone reports that the pod is to be deleted and
+// nothing of it runs any more: after the status has been reported, the pod may be deleted.
 //
 // The status shares unchanged parts with the pod, and must not be changed.
 func (l *Life) At(now time.Time) (status v1.PodStatus, next time.Time, gone bool) {

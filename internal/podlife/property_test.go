@@ -16,7 +16,7 @@ import (
 	"fauxlet/scenario"
 )
 
-// TestProperties: what is true of each life, of many that are made up.
+// TestProperties checks what must hold in every life, with many random pods and scenarios.
 func TestProperties(t *testing.T) {
 	for seed := range uint64(120) {
 		r := rand.New(rand.NewPCG(seed, 0))
@@ -34,7 +34,7 @@ func TestProperties(t *testing.T) {
 	}
 }
 
-// walk goes through a life in steps of any length.
+// walk goes through a life in steps of random length.
 type walk struct {
 	t          *testing.T
 	r          *rand.Rand
@@ -92,14 +92,14 @@ func (w *walk) step() {
 	w.adopted()
 }
 
-// same says that nothing changes until then.
+// same checks that nothing changes until a time.
 func (w *walk) same(then time.Time) {
 	if status, next, _ := w.life.At(then); !equality.Semantic.DeepEqual(status, w.status) || !next.Equal(w.next) {
 		w.t.Errorf("at %v, before %v: %s, next %v\nwas %s", then, w.next, inWords(status), next, inWords(w.status))
 	}
 }
 
-// compare holds a status to the one before.
+// compare compares a status with the one before.
 func (w *walk) compare(before v1.PodStatus, exact bool) {
 	now := w.status
 	if !now.StartTime.Equal(before.StartTime) {
@@ -159,7 +159,7 @@ func (w *walk) compare(before v1.PodStatus, exact bool) {
 	}
 }
 
-// isFinal says whether a container has ended and its pod's policy says that it stays so.
+// isFinal reports whether a container has ended and does not restart.
 func (w *walk) isFinal(name string, s v1.ContainerStatus) bool {
 	if s.State.Terminated == nil {
 		return false
@@ -172,7 +172,7 @@ func (w *walk) isFinal(name string, s v1.ContainerStatus) bool {
 	return false
 }
 
-// adopted: a process that is started again now goes on where this one is.
+// adopted checks that a process that starts now continues the life.
 func (w *walk) adopted() {
 	text, err := json.Marshal(w.status)
 	if err != nil {
@@ -194,7 +194,7 @@ func (w *walk) adopted() {
 	}
 }
 
-// again: one jump comes to the same as all the steps.
+// again checks that one long step has the same result as all steps.
 func (w *walk) again() {
 	if w.changed {
 		return
@@ -209,7 +209,7 @@ func containersOf(s v1.PodStatus) []v1.ContainerStatus {
 	return append(append(append([]v1.ContainerStatus(nil), s.InitContainerStatuses...), s.ContainerStatuses...), s.EphemeralContainerStatuses...)
 }
 
-// madeUp is a pod and a scenario for it.
+// madeUp returns a random pod and the descriptions of its containers.
 func madeUp(r *rand.Rand) (*v1.Pod, map[string]scenario.Container) {
 	one := func(of ...float64) metav1.Duration { return seconds(of[r.IntN(len(of))]) }
 	sometimes := func(n int) bool { return r.IntN(n) == 0 }

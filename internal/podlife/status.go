@@ -24,21 +24,23 @@ const (
 // progress is the state of a pod as a whole, beyond the moments of its containers.
 type progress struct {
 	stage stage
-	// outcome is the phase in which the pod ends whatever its containers do, for example after activeDeadlineSeconds. It
-	// is empty if the containers decide.
+	// outcome is the phase in which the pod ends whatever its containers do, for example after activeDeadlineSeconds.
+	// It is empty if the containers decide.
 	outcome v1.PodPhase
-	// initialized reports whether the init containers were done when the pod began to stop. If they were, main containers
-	// that never started count as lost; otherwise they still wait for their turn.
+	// initialized reports whether the init containers were done when the pod began to stop. If they were, main
+	// containers that never started count as lost; otherwise they still wait for their turn.
 	initialized bool
-	// wasInitialized reports whether the condition Initialized has ever been true. It then stays true when sidecars end.
+	// wasInitialized reports whether the condition Initialized has ever been true. It then stays true when sidecars
+	// end.
 	wasInitialized bool
 }
 
-// makeStatus returns the part of a pod's status that a kubelet derives from the spec and from the containers: everything
-// except addresses and times. momentOf returns the moment of the nth of [Containers].
+// makeStatus returns the part of a pod's status that a kubelet derives from the spec and from the containers:
+// everything except addresses and times. momentOf returns the moment of the nth of [Containers].
 //
-// The status shares unchanged parts with the pod. The caller may change the lists, but not what their entries point to.
-// (kubelet: pkg/kubelet/kubelet_pods.go, generateAPIPodStatus; pkg/kubelet/status, TerminatePod and mergePodStatus)
+// The status shares unchanged parts with the pod. The caller may change the lists, but not what their entries point
+// to. (kubelet: pkg/kubelet/kubelet_pods.go, generateAPIPodStatus; pkg/kubelet/status, TerminatePod and
+// mergePodStatus)
 func makeStatus(pod *v1.Pod, momentOf func(n int) *moment, p progress) v1.PodStatus {
 	s := v1.PodStatus{ObservedGeneration: pod.Generation, QOSClass: QOSClass(pod)}
 	if n := len(pod.Spec.InitContainers); n > 0 {
@@ -159,8 +161,8 @@ func termination(s *v1.ContainerStatus) *v1.ContainerStateTerminated {
 	return nil
 }
 
-// markLost gives a pod that has ended the kubelet's state for containers that were to run and cannot be found: terminated
-// with ContainerStatusUnknown. (kubelet: pkg/kubelet/status, TerminatePod)
+// markLost gives a pod that has ended the kubelet's state for containers that were to run and cannot be found:
+// terminated with ContainerStatusUnknown. (kubelet: pkg/kubelet/status, TerminatePod)
 func markLost(s *v1.PodStatus, initialized bool) {
 	mark := func(statuses []v1.ContainerStatus) {
 		for i := range statuses {
@@ -184,8 +186,8 @@ func markLost(s *v1.PodStatus, initialized bool) {
 	mark(inits[:begun])
 }
 
-// setResources sets the resources of the pod as a whole. A kubelet reads those of a running pod from its cgroup, which has
-// only CPU and memory. (kubelet: pkg/kubelet/kubelet_pods.go, convertToAPIPodLevelResourcesStatus)
+// setResources sets the resources of the pod as a whole. A kubelet reads those of a running pod from its cgroup, which
+// has only CPU and memory. (kubelet: pkg/kubelet/kubelet_pods.go, convertToAPIPodLevelResourcesStatus)
 func setResources(pod *v1.Pod, s *v1.PodStatus) {
 	requests := resource.PodRequests(pod, resource.PodResourcesOptions{})
 	limits := resource.PodLimits(pod, resource.PodResourcesOptions{})

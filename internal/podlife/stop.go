@@ -11,14 +11,14 @@ import (
 type stop struct {
 	// since is when the containers get SIGTERM, and kill when those that still run get SIGKILL.
 	since, kill time.Time
-	// outcome is the phase in which the pod ends whatever its containers do, with reason and message. It is empty if the
-	// containers decide.
+	// outcome is the phase in which the pod ends whatever its containers do, with reason and message. It is empty if
+	// the containers decide.
 	outcome         v1.PodPhase
 	reason, message string
 	// deleted is set if the pod stops because it is to be deleted.
 	deleted bool
-	// generation is the generation of the pod that stops. The kubelet does not observe newer ones until all containers have
-	// stopped. (kubelet: SyncTerminatingPod)
+	// generation is the generation of the pod that stops. The kubelet does not observe newer ones until all containers
+	// have stopped. (kubelet: SyncTerminatingPod)
 	generation int64
 	// initialized reports whether all init containers were done when the stop began.
 	initialized bool
@@ -51,9 +51,9 @@ func (l *Life) beginStop(at time.Time, grace time.Duration, s stop) {
 	}
 }
 
-// waitNoMore ends the back-off of containers: they are terminated for good, as there is no next run in a pod that is to be
-// deleted. In a pod that ends for another reason they keep waiting, and count as lost.
-// (kubelet: pkg/kubelet/container, ShouldContainerBeRestarted)
+// waitNoMore ends the back-off of containers: they are terminated for good, as there is no next run in a pod that is
+// to be deleted. In a pod that ends for another reason they keep waiting, and count as lost. (kubelet:
+// pkg/kubelet/container, ShouldContainerBeRestarted)
 func (l *Life) waitNoMore() {
 	for i := range l.containers {
 		if c := &l.containers[i]; c.run.hasEnded() {
@@ -62,8 +62,8 @@ func (l *Life) waitNoMore() {
 	}
 }
 
-// requestedStop returns the stop that the pod's current version requires, if any: it is to be deleted, or its phase in the
-// API server is terminal.
+// requestedStop returns the stop that the pod's current version requires, if any: it is to be deleted, or its phase in
+// the API server is terminal.
 func (l *Life) requestedStop(now time.Time) (since time.Time, grace time.Duration, s stop, requested bool) {
 	switch deleted := l.pod.DeletionTimestamp; {
 	case deleted != nil:
@@ -118,9 +118,9 @@ func (l *Life) hasBegun() bool {
 	return slices.ContainsFunc(l.containers, func(c container) bool { return c.hasStarted() || !c.turn.IsZero() })
 }
 
-// stopAll returns when all containers will have stopped, and calls each with every container that runs and its run after
-// the end. Main containers stop first, then sidecars, in reverse order.
-// (kubelet: pkg/kubelet/kuberuntime, killContainer and terminationOrdering)
+// stopAll returns when all containers will have stopped, and calls each with every container that runs and its run
+// after the end. Main containers stop first, then sidecars, in reverse order. (kubelet: pkg/kubelet/kuberuntime,
+// killContainer and terminationOrdering)
 func (l *Life) stopAll(each func(*container, run)) time.Time {
 	last := l.stop.since
 	for i := range l.containers {
@@ -163,7 +163,8 @@ func (c *container) stops(turn time.Time, s stop) (run, time.Time) {
 	return c.run.stopped(c.described.Stops, inSeconds(at), killed), at
 }
 
-// preStop returns how long the container's preStop hook takes. Hooks that run a command or send a request take no time.
+// preStop returns how long the container's preStop hook takes. Hooks that run a command or send a request take no
+// time.
 func (c *container) preStop() time.Duration {
 	if h := c.spec.Lifecycle; h != nil && h.PreStop != nil && h.PreStop.Sleep != nil {
 		return time.Duration(h.PreStop.Sleep.Seconds) * time.Second

@@ -57,7 +57,8 @@ func (d *decimal) increment() {
 	}
 }
 
-// requestCount is the number of different requests: few enough for a processor's cache, and enough not to look repeated.
+// requestCount is the number of different requests: few enough for a processor's cache, and enough not to look
+// repeated.
 const requestCount = 1 << 10
 
 // requests returns the texts after the number of a line, from a space to the line feed.

@@ -52,7 +52,8 @@ func (o *output) stream(isErr bool) (to io.Writer, err error) {
 	return to, err
 }
 
-// grow takes the buffer after a line was appended to it. done reports that the limit is reached and all has been written.
+// grow takes the buffer after a line was appended to it. done reports that the limit is reached and all has been
+// written.
 func (o *output) grow(buffer []byte) (done bool, err error) {
 	added := int64(len(buffer) - len(o.buffer))
 	if added >= o.remain {

@@ -1,8 +1,8 @@
 // Package podlog makes the logs of containers that do not run.
 //
-// A generated log is arithmetic. Line i is a function of the log's seed, the names of its container and i, and is written
-// at start + i × interval. So tailLines, sinceTime and limitBytes need no stored lines, a log of a billion lines takes no
-// memory, and two runs print the same. Instead, a text or a file can contain the lines.
+// A generated log is arithmetic. Line i is a function of the log's seed, the names of its container and i, and is
+// written at start + i × interval. So tailLines, sinceTime and limitBytes need no stored lines, a log of a billion
+// lines takes no memory, and two runs print the same. Instead, a text or a file can contain the lines.
 //
 // Begin with [New] and [Log.Read].
 package podlog
@@ -45,8 +45,8 @@ func New(l scenario.Log, c Container, made time.Time) (*Log, error) {
 // Began returns the time of the first line.
 func (l *Log) Began() time.Time { return l.lines.time(0) }
 
-// End ends the run: lines after this time are not written, and readers that follow the log return. Only the first call has
-// an effect. Calls must not be concurrent.
+// End ends the run: lines after this time are not written, and readers that follow the log return. Only the first call
+// has an effect. Calls must not be concurrent.
 func (l *Log) End(at time.Time) {
 	if l == nil || l.HasEnded() {
 		return

@@ -24,12 +24,12 @@ func clockSkew(ctx context.Context) time.Duration {
 	return ahead
 }
 
-// Read writes the lines that the options select to stdout and stderr. Each of them is nil if its lines are not wanted, and
-// both may be the same writer. running reports whether the container runs, so that more lines may come.
+// Read writes the lines that the options select to stdout and stderr. Each of them is nil if its lines are not wanted,
+// and both may be the same writer. running reports whether the container runs, so that more lines may come.
 //
-// With options.Follow, Read waits for further lines until ctx is done, which is not an error, or until the log has ended.
-// Before it waits, and at no other time, it flushes writers that have a Flush method. Read returns the errors of writers.
-// (k8s.io/cri-client/pkg/logs, ReadLogs)
+// With options.Follow, Read waits for further lines until ctx is done, which is not an error, or until the log has
+// ended. Before it waits, and at no other time, it flushes writers that have a Flush method. Read returns the errors
+// of writers. (k8s.io/cri-client/pkg/logs, ReadLogs)
 func (l *Log) Read(ctx context.Context, options *v1.PodLogOptions, running bool, stdout, stderr io.Writer) error {
 	if stdout != nil {
 		// The kubelet writes nothing, too, so that the response begins even if no line ever comes.
@@ -142,8 +142,8 @@ func (r *reader) writePlain(ctx context.Context, lines *generatedLines, next, en
 	return next, nil
 }
 
-// wait waits until line i is written or the run has ended. more reports whether there may be further lines; it is false
-// when ctx is done first. running reports whether the run has not ended.
+// wait waits until line i is written or the run has ended. more reports whether there may be further lines; it is
+// false when ctx is done first. running reports whether the run has not ended.
 func (r *reader) wait(ctx context.Context, i int64) (more, running bool) {
 	var written <-chan time.Time
 	if end, ends := r.log.lines.end(); !ends || i < end {

@@ -11,7 +11,8 @@ import (
 
 // Attacher connects the streams of attach requests with containers.
 type Attacher interface {
-	// Attach connects streams with a container. It returns when ctx is done, which also happens when the container ends.
+	// Attach connects streams with a container. It returns when ctx is done, which also happens when the container
+	// ends.
 	Attach(ctx context.Context, c AttachedContainer, streams Streams) error
 }
 
@@ -25,8 +26,9 @@ type AttachedContainer struct {
 
 // Attach connects streams with a container that runs, by the Store's [Attacher].
 //
-// The default Attacher writes what the container logs from now on, and repeats the input, like a program that echoes. It
-// returns when ctx is done or the container ends. For a container with stdinOnce, it also returns at the end of the input.
+// The default Attacher writes what the container logs from now on, and repeats the input, like a program that echoes.
+// It returns when ctx is done or the container ends. For a container with stdinOnce, it also returns at the end of the
+// input.
 func (s *Store) Attach(ctx context.Context, namespace, name, container string, streams Streams) error {
 	e, running := s.running(namespace, name, container)
 	if !running {

@@ -64,8 +64,8 @@ func validatePod(pod *v1.Pod, path *field.Path) field.ErrorList {
 	return errs
 }
 
-// complete returns a copy of the pod with the fields that an API server and a kubelet would have set. A pod with a phase
-// keeps its status, and so does a container with a status.
+// complete returns a copy of the pod with the fields that an API server and a kubelet would have set. A pod with a
+// phase keeps its status, and so does a container with a status.
 func complete(given *v1.Pod, described map[string]scenario.Container, made time.Time) *v1.Pod {
 	pod := given.DeepCopy()
 	pod.TypeMeta = metav1.TypeMeta{}

@@ -81,8 +81,8 @@ func setIfGiven(field *int64, value *int64) {
 	}
 }
 
-// variableValue returns the value of an environment variable that the pod contains: a literal, or one of its own fields.
-// The contents of ConfigMaps and Secrets are not available.
+// variableValue returns the value of an environment variable that the pod contains: a literal, or one of its own
+// fields. The contents of ConfigMaps and Secrets are not available.
 func variableValue(pod *v1.Pod, variable v1.EnvVar) (value string, found bool) {
 	if variable.ValueFrom == nil {
 		return variable.Value, true

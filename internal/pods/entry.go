@@ -59,8 +59,8 @@ func (e *entry) container(name string) *container {
 	return nil
 }
 
-// newEntry makes the entry of a pod that never changes. Its logs end where their descriptions say, whatever the times in
-// the status are.
+// newEntry makes the entry of a pod that never changes. Its logs end where their descriptions say, whatever the times
+// in the status are.
 func (s *Store) newEntry(pod scenario.Pod, made time.Time) (*entry, error) {
 	e := &entry{pod: pod.Pod, described: pod.Containers, connections: new(atomic.Int64)}
 	err := e.addContainers(func(c *container) error {
@@ -124,8 +124,8 @@ func (e *entry) addContainers(complete func(*container) error) error {
 // undescribed is the description of all containers that the scenario does not describe.
 var undescribed scenario.Container
 
-// updateEntry returns the entry for a new version of a pod; before is nil for a new pod. Running containers keep their log
-// and files. The other runs end after nothing can fail any more.
+// updateEntry returns the entry for a new version of a pod; before is nil for a new pod. Running containers keep their
+// log and files. The other runs end after nothing can fail any more.
 func (s *Store) updateEntry(before *entry, pod scenario.Pod) (*entry, error) {
 	e := &entry{pod: pod.Pod, described: pod.Containers, connections: new(atomic.Int64)}
 	samePod := before != nil && before.pod.UID == pod.Pod.UID
@@ -180,8 +180,8 @@ type runTimes struct {
 	began, ended time.Time
 }
 
-// runsOf returns the run whose log a kubelet serves, and the one before. For a container that waits for its next run, the
-// first is the last run. (kubelet: validateContainerLogStatus)
+// runsOf returns the run whose log a kubelet serves, and the one before. For a container that waits for its next run,
+// the first is the last run. (kubelet: validateContainerLogStatus)
 func runsOf(status *v1.ContainerStatus) (current, previous runTimes) {
 	if t := status.LastTerminationState.Terminated; t != nil {
 		previous = runTimes{id: t.ContainerID, began: t.StartedAt.Time, ended: t.FinishedAt.Time}

@@ -21,14 +21,14 @@ type Executor interface {
 
 // Environment is what commands see in a container, such as its files. It is safe for concurrent use.
 type Environment interface {
-	// Run runs a command without a shell and returns its exit code. The error is a [*StartError] if the command cannot be
-	// started, and the error of ctx if ctx is done first.
+	// Run runs a command without a shell and returns its exit code. The error is a [*StartError] if the command cannot
+	// be started, and the error of ctx if ctx is done first.
 	Run(ctx context.Context, command []string, streams Streams) (exitCode int, err error)
 }
 
-// Streams are the streams of a command or of an attached container. A stream that the client did not request is nil. With
-// TTY, all output goes to Stdout, and Resize delivers the sizes of the client's terminal. Resize is read until it is closed
-// or the command has ended.
+// Streams are the streams of a command or of an attached container. A stream that the client did not request is nil.
+// With TTY, all output goes to Stdout, and Resize delivers the sizes of the client's terminal. Resize is read until it
+// is closed or the command has ended.
 type Streams struct {
 	Stdin          io.Reader
 	Stdout, Stderr io.Writer
@@ -39,10 +39,10 @@ type Streams struct {
 // Size is the size of a terminal, in characters.
 type Size struct{ Width, Height uint16 }
 
-// StartError is the error of a command that could not be started, in the words of runc, which containerd and the docker
-// engine pass on. Containerd puts `failed to exec in container: failed to start exec "<id>": ` before them, and its client
-// gets an internal error without an exit code. cri-dockerd writes them as output and ends with Code, which is 126 or 127
-// as in a shell.
+// StartError is the error of a command that could not be started, in the words of runc, which containerd and the
+// docker engine pass on. Containerd puts `failed to exec in container: failed to start exec "<id>": ` before them, and
+// its client gets an internal error without an exit code. cri-dockerd writes them as output and ends with Code, which
+// is 126 or 127 as in a shell.
 type StartError struct {
 	Text string
 	Code int

@@ -15,7 +15,7 @@ import (
 	"fauxlet/scenario"
 )
 
-// flushed is what a client has seen: nothing until it is flushed.
+// flushed is a writer whose client sees only what has been flushed.
 type flushed struct {
 	mu         sync.Mutex
 	held, seen bytes.Buffer
@@ -35,14 +35,14 @@ func (f *flushed) Flush() {
 	f.held.WriteTo(&f.seen)
 }
 
-// read gives what was seen, and in how many flushes.
+// read returns what the client has seen, and the number of flushes.
 func (f *flushed) read() (seen string, flushes int) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.seen.String(), f.flushes
 }
 
-// TestFollow: lines come when they are written, flushed once each, until the client goes.
+// TestFollow: each line is sent and flushed when it is written, until the client disconnects.
 func TestFollow(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		start := time.Now().Add(-2500 * time.Millisecond)
@@ -69,7 +69,7 @@ func TestFollow(t *testing.T) {
 	})
 }
 
-// TestFollowEnd: a running container with nothing more to say is waited for all the same; a limit ends it.
+// TestFollowEnd: following does not end at the last line of a running container, but it ends at the limit of bytes.
 func TestFollowEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := logStore(t, scenario.Log{Text: "one\ntwo\n", Start: &metav1.Time{Time: time.Now().Add(-500 * time.Millisecond)}})

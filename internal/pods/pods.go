@@ -27,17 +27,17 @@ type Store struct {
 	byKey map[types.NamespacedName]*entry
 }
 
-// Runtime contains the parts of a Store that act like a container runtime. A nil field means the default, which needs no
-// shell.
+// Runtime contains the parts of a Store that act like a container runtime. A nil field means the default, which needs
+// no shell.
 type Runtime struct {
 	Executor      Executor
 	Attacher      Attacher
 	PortForwarder PortForwarder
 }
 
-// NewStore makes a Store of pods that never change, with the default [Runtime]. Missing fields of the pods are completed:
-// namespace default, a uid, and the status of a pod that has been running for an hour. Errors name fields as in a list of
-// pods or, for a description, the container and the pod.
+// NewStore makes a Store of pods that never change, with the default [Runtime]. Missing fields of the pods are
+// completed: namespace default, a uid, and the status of a pod that has been running for an hour. Errors name fields
+// as in a list of pods or, for a description, the container and the pod.
 func NewStore(all ...scenario.Pod) (*Store, error) { return Runtime{}.NewStore(all...) }
 
 // NewStore is like the function [NewStore], with this Runtime.
@@ -79,9 +79,9 @@ func (r Runtime) NewStore(all ...scenario.Pod) (*Store, error) {
 	return s, nil
 }
 
-// Put adds a pod of a cluster, or replaces the pod of that name. Nothing is completed: the pod has all fields that an API
-// server and a kubelet set, including its status. The log of a container begins and ends as the status shows. When a
-// container ends, so do readers that follow its log, and its commands.
+// Put adds a pod of a cluster, or replaces the pod of that name. Nothing is completed: the pod has all fields that an
+// API server and a kubelet set, including its status. The log of a container begins and ends as the status shows. When
+// a container ends, so do readers that follow its log, and its commands.
 //
 // The Store keeps the pod, which must not change later. After an error the Store is unchanged.
 func (s *Store) Put(pod scenario.Pod) error {
@@ -103,8 +103,8 @@ func (s *Store) Put(pod scenario.Pod) error {
 	return nil
 }
 
-// Remove removes a pod and ends its commands and the readers that follow its logs. It does nothing if the Store has no pod
-// of this name and uid.
+// Remove removes a pod and ends its commands and the readers that follow its logs. It does nothing if the Store has no
+// pod of this name and uid.
 func (s *Store) Remove(namespace, name string, uid types.UID) {
 	key := types.NamespacedName{Namespace: namespace, Name: name}
 	s.mu.Lock()
@@ -145,8 +145,8 @@ func keyOf(pod *v1.Pod) types.NamespacedName {
 // List returns all pods in the order in which they were added. The caller may change the slice, but not the pods.
 func (s *Store) List() []*v1.Pod { return slices.Clone(s.list()) }
 
-// Described returns all pods with the descriptions of their containers, in the order of List. The caller may change the
-// slice, but not the pods and descriptions.
+// Described returns all pods with the descriptions of their containers, in the order of List. The caller may change
+// the slice, but not the pods and descriptions.
 func (s *Store) Described() []scenario.Pod {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
@@ -157,8 +157,8 @@ func (s *Store) Described() []scenario.Pod {
 	return all
 }
 
-// Running returns the pods that a container runtime lists: those that run, with only the names and images of the containers
-// that run. (kubelet: pkg/kubelet/container, Pod.ToAPIPod)
+// Running returns the pods that a container runtime lists: those that run, with only the names and images of the
+// containers that run. (kubelet: pkg/kubelet/container, Pod.ToAPIPod)
 func (s *Store) Running() []*v1.Pod {
 	var running []*v1.Pod
 	for _, pod := range s.list() {

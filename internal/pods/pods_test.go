@@ -30,7 +30,7 @@ func newStore(t testing.TB, specs ...scenario.Pod) *pods.Store {
 	return store
 }
 
-// TestComplete: what an apiserver and a kubelet would have filled in is there.
+// TestComplete: fields that an API server and a kubelet would set are completed.
 func TestComplete(t *testing.T) {
 	given := newPod("", "nginx", "nginx", "sidecar")
 	given.Spec.InitContainers = []v1.Container{{Name: "init", Image: "init:1"}}
@@ -71,7 +71,7 @@ func TestComplete(t *testing.T) {
 	}
 }
 
-// TestNotRunning: a pod keeps the status that it comes with, and the runtime does not know it.
+// TestNotRunning: a pod keeps its given status, and the runtime does not list it.
 func TestNotRunning(t *testing.T) {
 	given := newPod("default", "job", "job")
 	given.Status.Phase = v1.PodSucceeded
@@ -81,7 +81,7 @@ func TestNotRunning(t *testing.T) {
 	}
 }
 
-// TestStates: what is given for the containers makes the pod's phase and conditions.
+// TestStates: the states of the containers determine the pod's phase and conditions.
 func TestStates(t *testing.T) {
 	for _, test := range []struct {
 		name, init, first, second string
@@ -127,8 +127,8 @@ func TestStates(t *testing.T) {
 	}
 }
 
-// TestRefused: each mistake is named with its field.
-func TestRefused(t *testing.T) {
+// TestInvalidPods: errors name the field.
+func TestInvalidPods(t *testing.T) {
 	withLog := func(log scenario.Log) []scenario.Pod {
 		return []scenario.Pod{{Pod: newPod("", "a", "c"), Containers: map[string]scenario.Container{"c": {Log: log}}}}
 	}

@@ -32,9 +32,9 @@ type ForwardedPod struct {
 
 // PortForward connects stream with a port of a pod, by the Store's [PortForwarder].
 //
-// With the default PortForwarder, a port of one of the containers answers HTTP requests with a page that names the pod and
-// the port, or is forwarded to the address in the scenario. Another port refuses the connection with the error of a
-// container runtime. A pod without any port answers on every port.
+// With the default PortForwarder, a port of one of the containers answers HTTP requests with a page that names the pod
+// and the port, or is forwarded to the address in the scenario. Another port refuses the connection with the error of
+// a container runtime. A pod without any port answers on every port.
 func (s *Store) PortForward(ctx context.Context, namespace, name string, port int32, stream io.ReadWriteCloser) error {
 	e, found := s.entry(namespace, name)
 	if !found {

@@ -19,7 +19,7 @@ import (
 	"fauxlet/scenario"
 )
 
-// living is a pod of one container, c, in its nth run, which began then; the runs before it were of a minute each.
+// living returns a pod whose container c is in its nth run. Each earlier run lasted a minute.
 func living(n int32, began time.Time) *v1.Pod {
 	pod := newPod("default", "p", "c")
 	pod.UID = "1"
@@ -33,7 +33,7 @@ func living(n int32, began time.Time) *v1.Pod {
 	return pod
 }
 
-// ended is living whose run has ended and waits for its next.
+// ended returns the pod of living after the end of the run; the container waits for its next run.
 func ended(n int32, began, over time.Time) *v1.Pod {
 	pod := living(n+1, over)
 	s := &pod.Status.ContainerStatuses[0]
@@ -54,7 +54,7 @@ func lines(t *testing.T, store *pods.Store, options v1.PodLogOptions) int {
 	return strings.Count(read(t, store, options), "\n")
 }
 
-// TestPutLogs: a log begins with its container and ends with it, as does that of the run before.
+// TestPutLogs: a log begins and ends with the run of its container. So does the log of the run before.
 func TestPutLogs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := newStore(t)
@@ -80,7 +80,7 @@ func TestPutLogs(t *testing.T) {
 	})
 }
 
-// TestPutEndsFollowers: who follows a log gets the lines up to the end of the container, and then the end.
+// TestPutEndsFollowers: a client that follows a log gets all lines until the container ends, and then the end.
 func TestPutEndsFollowers(t *testing.T) {
 	for _, test := range []struct {
 		name  string
@@ -120,7 +120,7 @@ func TestPutEndsFollowers(t *testing.T) {
 	}
 }
 
-// TestPutKeepsFiles: what a command has written stays for as long as the container runs, and no longer.
+// TestPutKeepsFiles: files that a command has written stay until the container ends.
 func TestPutKeepsFiles(t *testing.T) {
 	store := newStore(t)
 	run := func(command string) string {
@@ -146,7 +146,7 @@ func TestPutKeepsFiles(t *testing.T) {
 	}
 }
 
-// TestPutKillsCommands: a command and who is attached end with the container.
+// TestPutKillsCommands: commands and attached clients end with the container.
 func TestPutKillsCommands(t *testing.T) {
 	store := newStore(t)
 	put(t, store, living(0, time.Now()))
@@ -177,7 +177,7 @@ func TestPutKillsCommands(t *testing.T) {
 	}
 }
 
-// TestPutKeepsOrder: the list is in the order in which pods came, and one that was given out does not change.
+// TestPutKeepsOrder: List has the order in which pods were added, and earlier results do not change.
 func TestPutKeepsOrder(t *testing.T) {
 	store := newStore(t)
 	named := func(name string) *v1.Pod {
@@ -202,8 +202,8 @@ func TestPutKeepsOrder(t *testing.T) {
 	}
 }
 
-// TestPutRefused: what a scenario has wrong leaves the Store as it was.
-func TestPutRefused(t *testing.T) {
+// TestPutInvalid: an invalid description leaves the Store unchanged.
+func TestPutInvalid(t *testing.T) {
 	store := newStore(t)
 	put(t, store, living(0, time.Now()))
 	for name, containers := range map[string]map[string]scenario.Container{

@@ -21,7 +21,7 @@ var began = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 
 func ptr[T any](v T) *T { return &v }
 
-// logStore has one container, c of default/p.
+// logStore returns a Store with one container, c of default/p.
 func logStore(t testing.TB, log scenario.Log) *pods.Store {
 	t.Helper()
 	return newStore(t, scenario.Pod{Pod: newPod("default", "p", "c"), Containers: map[string]scenario.Container{"c": {Log: log}}})
@@ -36,7 +36,7 @@ func read(t testing.TB, store *pods.Store, options v1.PodLogOptions) string {
 	return b.String()
 }
 
-// TestText are the options on three lines that are a second apart.
+// TestText reads three lines, one second apart, with each option.
 func TestText(t *testing.T) {
 	store := logStore(t, scenario.Log{Text: "one\ntwo\nthree", Start: &metav1.Time{Time: began}})
 	after := func(d time.Duration) *metav1.Time { return &metav1.Time{Time: began.Add(d)} }
@@ -69,7 +69,7 @@ func TestText(t *testing.T) {
 	}
 }
 
-// TestCRI: a text in the runtime's own format keeps its times, streams and parts.
+// TestCRI: a text in the CRI's format has its own times, streams and partial lines.
 func TestCRI(t *testing.T) {
 	store := logStore(t, scenario.Log{Text: strings.Join([]string{
 		"2026-01-02T03:04:05.5Z stdout F plain",
@@ -94,7 +94,7 @@ func TestCRI(t *testing.T) {
 	}
 }
 
-// TestDeterministic: two Stores make the same lines up, another seed or name makes others.
+// TestDeterministic: two Stores generate the same lines; another seed or name gives other lines.
 func TestDeterministic(t *testing.T) {
 	log := scenario.Log{Lines: 50, Stderr: 0.3}
 	first := read(t, logStore(t, log), v1.PodLogOptions{})
@@ -107,7 +107,7 @@ func TestDeterministic(t *testing.T) {
 	}
 }
 
-// TestEndless: a log that began long ago is as long as it is old, and reading its end does not read the rest.
+// TestEndless: the length of a log without an end follows from its age, and reading its tail does not read the rest.
 func TestEndless(t *testing.T) {
 	store := logStore(t, scenario.Log{Start: &metav1.Time{Time: began}, Interval: metav1.Duration{Duration: time.Millisecond}})
 	lines := strings.Split(strings.TrimSpace(read(t, store, v1.PodLogOptions{TailLines: ptr[int64](3)})), "\n")
@@ -123,7 +123,7 @@ func TestEndless(t *testing.T) {
 	}
 }
 
-// TestPrevious: a log that ended before the other began.
+// TestPrevious: the previous log has ended before the current one begins.
 func TestPrevious(t *testing.T) {
 	store := logStore(t, scenario.Log{Text: "now", Start: &metav1.Time{Time: began}, Previous: &scenario.Log{Text: "then\nand then"}})
 	if got := read(t, store, v1.PodLogOptions{Previous: true, Timestamps: true}); got != "2026-01-02T03:04:03.000000000Z then\n2026-01-02T03:04:04.000000000Z and then\n" {
@@ -138,13 +138,13 @@ func TestPrevious(t *testing.T) {
 	if lines := strings.Count(read(t, ended, v1.PodLogOptions{Follow: true}), "\n"); lines != 100 {
 		t.Errorf("a container that crashed: %d lines, want 100", lines)
 	}
-	// Nobody waits for a container that is gone.
+	// Following the log of a container that has ended does not wait.
 	if got := read(t, store, v1.PodLogOptions{Previous: true, Follow: true}); got != "then\nand then\n" {
 		t.Errorf("got %q", got)
 	}
 }
 
-// TestNoLog: the kubelet's words for a container without a log.
+// TestNoLog: a container without a log gives the kubelet's errors.
 func TestNoLog(t *testing.T) {
 	with := func(status v1.ContainerStatus) scenario.Pod {
 		pod := newPod("default", "p", "c")
@@ -188,7 +188,7 @@ func TestNoLog(t *testing.T) {
 	}
 }
 
-// TestWriterFails: the error of a writer ends the reading.
+// TestWriterFails: Logs returns the error of a writer.
 func TestWriterFails(t *testing.T) {
 	gone := errors.New("gone")
 	err := logStore(t, scenario.Log{Lines: 1_000_000}).Logs(context.Background(), "default", "p", "c", &v1.PodLogOptions{}, failing{gone}, nil)
@@ -206,7 +206,7 @@ func (f failing) Write(p []byte) (int, error) {
 	return 0, f.err
 }
 
-// FuzzLogs compares what arithmetic answers with what reading every line would.
+// FuzzLogs compares the result of the arithmetic with the result of reading every line.
 func FuzzLogs(f *testing.F) {
 	f.Add(int64(20), int64(5), int64(3), int64(100), true, uint8(3), uint8(77))
 	f.Add(int64(3000), int64(-1), int64(-1), int64(-1), false, uint8(0), uint8(0))

@@ -11,8 +11,8 @@ import (
 	"sync"
 )
 
-// simpleExecutor is the default Executor. Its commands only read: echo, cat, ls, env, hostname, id, date, sleep, true, false,
-// and sh -c with one of these commands. It does not run programs of the host, and does not read its files.
+// simpleExecutor is the default Executor. Its commands only read: echo, cat, ls, env, hostname, id, date, sleep, true,
+// false, and sh -c with one of these commands. It does not run programs of the host, and does not read its files.
 type simpleExecutor struct{}
 
 func (simpleExecutor) NewEnvironment(config ContainerConfig) (Environment, error) {
@@ -119,7 +119,8 @@ func (e *simpleEnvironment) Run(ctx context.Context, command []string, streams S
 	if name == "sh" {
 		run = runShell
 	}
-	// The command may wait for its input, so it runs in a goroutine of its own. That ends when the caller closes the input.
+	// The command may wait for its input, so it runs in a goroutine of its own. That ends when the caller closes the
+	// input.
 	ended := make(chan int, 1)
 	go func() { ended <- run(ctx, e, command[1:], s) }()
 	select {

@@ -40,8 +40,8 @@ func runShell(ctx context.Context, e *simpleEnvironment, args []string, s *simpl
 	return run(ctx, e, words[1:], s)
 }
 
-// splitCommand splits a simple command into words as a shell does: with quotes, backslashes and variables. Anything else
-// that has a meaning in a shell is an error.
+// splitCommand splits a simple command into words as a shell does: with quotes, backslashes and variables. Anything
+// else that has a meaning in a shell is an error.
 func splitCommand(text string, variable func(string) string) ([]string, error) {
 	var words []string
 	var word strings.Builder

@@ -19,7 +19,7 @@ import (
 	"fauxlet/scenario"
 )
 
-// TestAnswers: the first answer whose command is that of the request, or any, is given.
+// TestAnswers: the first answer is given whose command is equal to the requested command, or empty.
 func TestAnswers(t *testing.T) {
 	store := newStore(t, scenario.Pod{Pod: newPod("default", "p", "c"), Containers: map[string]scenario.Container{"c": {Exec: []scenario.ExecAnswer{
 		{Command: []string{"cat", "a"}, Stdout: "one\ntwo\n"},
@@ -57,7 +57,7 @@ func TestAnswers(t *testing.T) {
 	}
 }
 
-// TestAnswerDelay: an answer waits, and no longer than its client.
+// TestAnswerDelay: an answer is delayed, but ends when its client disconnects.
 func TestAnswerDelay(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := newStore(t, scenario.Pod{Pod: newPod("default", "p", "c"), Containers: map[string]scenario.Container{"c": {
@@ -75,7 +75,7 @@ func TestAnswerDelay(t *testing.T) {
 	})
 }
 
-// TestAttach: what is logged from now on, and what is typed, comes back; on a terminal with carriage returns.
+// TestAttach: an attached client gets new log lines and its own input, on a terminal with carriage returns.
 func TestAttach(t *testing.T) {
 	for _, tty := range []bool{false, true} {
 		synctest.Test(t, func(t *testing.T) {
@@ -104,7 +104,7 @@ func TestAttach(t *testing.T) {
 	}
 }
 
-// TestAttachOnce: a container with stdinOnce ends with its input.
+// TestAttachOnce: attach to a container with stdinOnce ends with the input.
 func TestAttachOnce(t *testing.T) {
 	pod := newPod("default", "p", "c")
 	pod.Spec.Containers[0].StdinOnce = true
@@ -115,10 +115,10 @@ func TestAttachOnce(t *testing.T) {
 	}
 }
 
-// duplex is a stream of which one side is a client's.
+// duplex returns the two ends of a stream.
 func duplex() (client, stream net.Conn) { return net.Pipe() }
 
-// TestPorts: which ports of a pod listen.
+// TestPorts checks which ports of a pod listen.
 func TestPorts(t *testing.T) {
 	declared := newPod("default", "declared", "c")
 	declared.Spec.Containers[0].Ports = []v1.ContainerPort{{ContainerPort: 80}, {ContainerPort: 53, Protocol: v1.ProtocolUDP}}

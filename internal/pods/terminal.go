@@ -6,8 +6,8 @@ import (
 	"sync"
 )
 
-// terminal writes like the line discipline of a terminal. A line feed becomes a carriage return and a line feed, and so does
-// a carriage return, which is the echo of an Enter key.
+// terminal writes like the line discipline of a terminal. A line feed becomes a carriage return and a line feed, and
+// so does a carriage return, which is the echo of an Enter key.
 type terminal struct {
 	to   io.Writer
 	last byte

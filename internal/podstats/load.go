@@ -41,8 +41,8 @@ func newLoad(pod *v1.Pod, container *v1.Container, usage scenario.Usage) load {
 	return l
 }
 
-// average returns the given average or, if that is 0, three quarters of the container's request. A container with only a
-// limit requests its limit. A container with neither gets the value none.
+// average returns the given average or, if that is 0, three quarters of the container's request. A container with only
+// a limit requests its limit. A container with neither gets the value none.
 func (l load) average(given int64, container *v1.Container, name v1.ResourceName, scale resource.Scale, none uint64) uint64 {
 	if given > 0 {
 		return uint64(given)
@@ -55,8 +55,8 @@ func (l load) average(given int64, container *v1.Container, name v1.ResourceName
 	return none
 }
 
-// positive returns the amount of a resource, at most scenario.MaxCPU or scenario.MaxMemory. It returns 0 for a missing or
-// negative amount.
+// positive returns the amount of a resource, at most scenario.MaxCPU or scenario.MaxMemory. It returns 0 for a missing
+// or negative amount.
 func positive(list v1.ResourceList, name v1.ResourceName, scale resource.Scale) uint64 {
 	amount, there := list[name]
 	if !there || amount.Sign() <= 0 {
@@ -114,8 +114,8 @@ func (w wave) at(ms int64) uint64 {
 	return w.mean - w.swing + mulDiv(w.swing, 4*turn, w.period)
 }
 
-// sum returns the integral between two times in milliseconds since 1970, in units of the value times seconds, rounded down.
-// It never decreases as to grows.
+// sum returns the integral between two times in milliseconds since 1970, in units of the value times seconds, rounded
+// down. It never decreases as to grows.
 func (w wave) sum(from, to int64) uint64 {
 	if to <= from {
 		return 0

@@ -11,7 +11,7 @@ import (
 	"fauxlet/scenario"
 )
 
-// TestWaveSum holds the sum against one in big rationals, of the lines that the wave is made of.
+// TestWaveSum compares the sum with the exact integral in big rationals.
 func TestWaveSum(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 2))
 	for range 2_000 {

@@ -1,5 +1,5 @@
-// Package podstats computes what the containers of a node would use: the numbers behind /stats/summary, /metrics/cadvisor
-// and /metrics/resource. Nothing is measured.
+// Package podstats computes what the containers of a node would use: the numbers behind /stats/summary,
+// /metrics/cadvisor and /metrics/resource. Nothing is measured.
 //
 // Begin with [Measure]. The same pods on the same machine at the same time give the same numbers in every process.
 package podstats
@@ -14,15 +14,15 @@ import (
 	v1 "k8s.io/api/core/v1"
 )
 
-// Interval is the time between two measurements, as in the housekeeping of cAdvisor. Until the next measurement all requests
-// get the same numbers with the same timestamp.
+// Interval is the time between two measurements, as in the housekeeping of cAdvisor. Until the next measurement all
+// requests get the same numbers with the same timestamp.
 const Interval = 10 * time.Second
 
 // Unlimited is the value of a limit that is not set.
 const Unlimited = math.MaxUint64
 
-// Machine is the machine on which the node seems to run. If Cores, Memory and Booted are zero, they are derived from the
-// pods, so that the pods fit. Empty ids and versions are derived from the name of the node.
+// Machine is the machine on which the node seems to run. If Cores, Memory and Booted are zero, they are derived from
+// the pods, so that the pods fit. Empty ids and versions are derived from the name of the node.
 type Machine struct {
 	// Node is the name of the node.
 	Node string
@@ -32,8 +32,8 @@ type Machine struct {
 	// Booted is before the start of the first pod.
 	Booted time.Time
 
-	// Systemd selects the cgroup driver that names the cgroups. CgroupRoot is the cgroup above those of all pods, which is
-	// cgroupRoot in the KubeletConfiguration.
+	// Systemd selects the cgroup driver that names the cgroups. CgroupRoot is the cgroup above those of all pods,
+	// which is cgroupRoot in the KubeletConfiguration.
 	Systemd    bool
 	CgroupRoot string
 	// Pressure is set if the kernel reports pressure stall information (PSI).
@@ -63,8 +63,8 @@ func (m *Machine) identify() {
 type Measurement struct {
 	Time    time.Time
 	Machine Machine
-	// Cgroups are all cgroups of the node: the root, those of the system, and those of the pods in the order of the pods.
-	// The cgroup of a pod is followed by the cgroups of its sandbox and its containers.
+	// Cgroups are all cgroups of the node: the root, those of the system, and those of the pods in the order of the
+	// pods. The cgroup of a pod is followed by the cgroups of its sandbox and its containers.
 	Cgroups []Cgroup
 	// Images is the disk space of container images.
 	Images Disk
@@ -91,8 +91,8 @@ type Cgroup struct {
 	Kind Kind
 	// Path is the absolute path of the cgroup.
 	Path string
-	// Pod is set for pods, sandboxes and containers. Name is the name of a container. ID and Image are set for sandboxes and
-	// containers; ID is the id in the container runtime.
+	// Pod is set for pods, sandboxes and containers. Name is the name of a container. ID and Image are set for
+	// sandboxes and containers; ID is the id in the container runtime.
 	Pod             *v1.Pod
 	Name, ID, Image string
 	// Created is when the cgroup or its container was created.
@@ -115,8 +115,8 @@ type Cgroup struct {
 	Rootfs, Logs Disk
 }
 
-// CPU contains CPU times in nanoseconds since the cgroup was created. Rate is in nanocores: the growth of Total during the
-// last Interval.
+// CPU contains CPU times in nanoseconds since the cgroup was created. Rate is in nanocores: the growth of Total during
+// the last Interval.
 type CPU struct {
 	Total, User, System, Rate  uint64
 	Periods, Throttled         uint64 // counts

@@ -21,7 +21,7 @@ import (
 
 var since = time.Date(2026, 3, 1, 10, 0, 7, 0, time.UTC)
 
-// running is a pod of which the containers run since they were given.
+// running returns a pod whose containers have been running since the given times.
 func running(name string, started ...time.Time) *v1.Pod {
 	pod := &v1.Pod{
 		ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: name, UID: types.UID("uid-of-" + name), CreationTimestamp: metav1.NewTime(since)},
@@ -75,7 +75,7 @@ func find(t testing.TB, m *podstats.Measurement, kind podstats.Kind, pod, name s
 	return nil
 }
 
-// TestMeasureRateIsGrowth: what a container uses now is what its counter has grown by, and no counter goes back.
+// TestMeasureRateIsGrowth: the rate is the growth of the counter, and no counter decreases.
 func TestMeasureRateIsGrowth(t *testing.T) {
 	pod := running("a", since, since)
 	pod.Spec.Containers[0].Resources.Requests = v1.ResourceList{v1.ResourceCPU: resource.MustParse("3")}
@@ -104,7 +104,7 @@ func TestMeasureRateIsGrowth(t *testing.T) {
 	}
 }
 
-// notBelow compares the counters of two cgroups, one after the other.
+// notBelow checks that no counter is lower than before.
 func notBelow(t *testing.T, path string, now, before reflect.Value) {
 	t.Helper()
 	counters := map[string][]string{
@@ -130,7 +130,7 @@ func notBelow(t *testing.T, path string, now, before reflect.Value) {
 	}
 }
 
-// TestMeasureAddsUp: a cgroup has what those within it have, and fits on the machine.
+// TestMeasureAddsUp: the use of a cgroup is the sum of its children, and fits on the machine.
 func TestMeasureAddsUp(t *testing.T) {
 	var list []*v1.Pod
 	for i := range 300 {
@@ -173,7 +173,7 @@ func TestMeasureAddsUp(t *testing.T) {
 	}
 }
 
-// TestMeasureIsDeterministic: another Store of the same pods, asked within the same interval, tells the same.
+// TestMeasureIsDeterministic: the same pods give the same numbers within an interval.
 func TestMeasureIsDeterministic(t *testing.T) {
 	at := since.Add(26 * time.Hour).Truncate(podstats.Interval)
 	machine := podstats.Machine{Node: "node-1"}
@@ -191,7 +191,7 @@ func TestMeasureIsDeterministic(t *testing.T) {
 	}
 }
 
-func TestMeasureOnlyWhatRuns(t *testing.T) {
+func TestMeasureRunningContainersOnly(t *testing.T) {
 	pending := running("pending", time.Time{})
 	pending.Status.Phase = v1.PodPending
 	m := nodeOf(t,
@@ -211,8 +211,8 @@ func TestMeasureOnlyWhatRuns(t *testing.T) {
 	}
 }
 
-// TestMeasureAContainerThatJustStarted: its rate is over the time that it has run, and its counter begins at nothing.
-func TestMeasureAContainerThatJustStarted(t *testing.T) {
+// TestMeasureNewContainer: the rate of a new container covers the time that it has run, and its counter starts at 0.
+func TestMeasureNewContainer(t *testing.T) {
 	at := since.Truncate(podstats.Interval).Add(time.Hour)
 	node := nodeOf(t, running("a", at.Add(-2*time.Second)))
 	c := find(t, node.measure(podstats.Machine{}, at), podstats.KindContainer, "a", "c0")
@@ -271,7 +271,7 @@ func TestMeasurePaths(t *testing.T) {
 	}
 }
 
-func TestMeasureANodeWithoutPods(t *testing.T) {
+func TestMeasureNodeWithoutPods(t *testing.T) {
 	node := nodeOf(t)
 	first, next := node.measure(podstats.Machine{}, since), node.measure(podstats.Machine{}, since.Add(time.Minute))
 	if a, b := first.Cgroups[0].CPU.Total, next.Cgroups[0].CPU.Total; a == 0 || b <= a {
@@ -282,8 +282,8 @@ func TestMeasureANodeWithoutPods(t *testing.T) {
 	}
 }
 
-// TestMeasureWhatWasGiven: the usage of a Container is what it uses on average.
-func TestMeasureWhatWasGiven(t *testing.T) {
+// TestMeasureDescribedUsage: the described usage is the average use.
+func TestMeasureDescribedUsage(t *testing.T) {
 	given := scenario.Usage{CPU: resource.MustParse("250m"), Memory: resource.MustParse("64Mi")}
 	node := newNode(t, scenario.Pod{Pod: running("a", since), Containers: map[string]scenario.Container{"c0": {Usage: given}}})
 	const day = 24 * time.Hour

@@ -16,9 +16,9 @@ import (
 	"fauxlet/scenario"
 )
 
-// Measure computes the use of a node's resources at the last multiple of [Interval] before now. It includes a container once
-// the container runs at such a time, and a pod once it has such a container. adjust, if not nil, replaces the described
-// usage of a container; a container never uses more than its limits.
+// Measure computes the use of a node's resources at the last multiple of [Interval] before now. It includes a
+// container once the container runs at such a time, and a pod once it has such a container. adjust, if not nil,
+// replaces the described usage of a container; a container never uses more than its limits.
 func Measure(
 	pods []scenario.Pod, machine Machine, now time.Time,
 	adjust func(pod *v1.Pod, container string, usage scenario.Usage) scenario.Usage,
@@ -119,8 +119,8 @@ func Measure(
 	}
 }
 
-// booted returns the boot time of a machine: an hour before its first pod was created. A machine without pods seems to boot
-// every 30 days.
+// booted returns the boot time of a machine: an hour before its first pod was created. A machine without pods seems to
+// boot every 30 days.
 func booted(pods []scenario.Pod, at time.Time) time.Time {
 	first := at.Truncate(30 * 24 * time.Hour)
 	for i := range pods {
@@ -380,9 +380,8 @@ func (t *tree) scope(parent, id string) string {
 // period is the period of the kernel's CPU bandwidth control, in microseconds.
 const period = 100_000
 
-// shares returns the CPU shares that cAdvisor reports for a request in millicores. The kernel stores a weight from 1 to
-// 10000, so the result is rounded.
-// (cAdvisor: container/common, convertCPUWeightToCPULimit)
+// shares returns the CPU shares that cAdvisor reports for a request in millicores. The kernel stores a weight from 1
+// to 10000, so the result is rounded. (cAdvisor: container/common, convertCPUWeightToCPULimit)
 func shares(millicores uint64) uint64 {
 	shares := min(max(millicores*1024/1000, 2), 262_144)
 	weight := 1 + (shares-2)*9_999/262_142
