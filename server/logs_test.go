@@ -226,8 +226,7 @@ func TestFollowEndsWithTheClient(t *testing.T) {
 		{"HTTP/2.0", noClientCA},
 	} {
 		t.Run(test.proto, func(t *testing.T) {
-			// With readOnce no goroutine that watches files can start after IgnoreCurrent.
-			f := newFixture(t, fixtureOptions{pods: talkers(), authentication: test.authentication, readOnce: true})
+			f := newFixture(t, fixtureOptions{pods: talkers(), authentication: test.authentication})
 			client := f.withToken(t, "the-token-of-kubelet-client")
 			get(t, client, f.url+"/healthz") // opens the connections
 			before := append(slices.Clone(goleakOptions), goleak.IgnoreCurrent())
