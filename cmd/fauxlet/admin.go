@@ -26,13 +26,13 @@ type adminFlags struct {
 
 func (f *adminFlags) addTo(c *cobra.Command) {
 	flags := c.Flags()
-	flags.StringVar(&f.address, "admin-address", adminAddress, "host and port of the admin listener, which shows decisions and "+
-		"sets faults, for a browser, fauxlet watch and fauxlet fault. Port 0 takes a free port, and empty is no listener. "+
-		"Without this flag, a default port that is in use is only a warning")
-	flags.StringVar(&f.tokenFile, "admin-token-file", "", "file with the bearer token that clients of --admin-address must "+
-		"send; required if that is not a loopback address")
-	flags.IntVar(&f.keepDecisions, "keep-decisions", decisions.DefaultSize, "number of decisions to keep, over all nodes; "+
-		"each takes at most 16 KiB of memory")
+	flags.StringVar(&f.address, "admin-address", adminAddress, "host and port of the admin listener, which shows "+
+		"decisions and sets faults, for a browser, fauxlet watch and fauxlet fault. Port 0 takes a free port, and empty "+
+		"is no listener. Without this flag, a default port that is in use is only a warning")
+	flags.StringVar(&f.tokenFile, "admin-token-file", "", "file with the bearer token that clients of --admin-address "+
+		"must send; required if that is not a loopback address")
+	flags.IntVar(&f.keepDecisions, "keep-decisions", decisions.DefaultSize, "number of decisions to keep, over all "+
+		"nodes; each takes at most 16 KiB of memory")
 	underHeading(flags, "Admin listener", "admin-address", "admin-token-file", "keep-decisions")
 	f.flag = flags.Lookup("admin-address")
 }
@@ -41,7 +41,8 @@ func (f *adminFlags) addTo(c *cobra.Command) {
 func (f *adminFlags) options() (host.Admin, error) {
 	o := host.Admin{Address: f.address, Optional: !f.flag.Changed, KeepDecisions: f.keepDecisions, Build: thisBuild()}
 	if f.keepDecisions == 0 {
-		return o, fmt.Errorf("--keep-decisions: 0: must be from 1 to %d; --admin-address= turns the admin listener off", host.MaxDecisions)
+		return o, fmt.Errorf("--keep-decisions: 0: must be from 1 to %d; --admin-address= turns the admin listener off",
+			host.MaxDecisions)
 	}
 	var err error
 	if o.Token, err = readToken(f.tokenFile); err != nil {

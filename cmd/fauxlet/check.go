@@ -29,16 +29,19 @@ func newCheck() *cobra.Command {
 	}
 	flags := c.Flags()
 	flags.StringVar(&k.kubeconfig, "kubeconfig", "", "kubeconfig of a cluster admin; its current context is used")
-	flags.StringVar(&k.clientCA, "client-ca", "", "PEM file of the CAs that sign kube-apiserver's client certificate: the kubelets' clientCAFile")
-	flags.StringVar(&k.servingCA, "serving-ca-file", "", "CA that signs the kubelets' serving certificates, to issue one that kube-apiserver should accept")
+	flags.StringVar(&k.clientCA, "client-ca", "", "PEM file of the CAs that sign kube-apiserver's client certificate: "+
+		"the kubelets' clientCAFile")
+	flags.StringVar(&k.servingCA, "serving-ca-file", "", "CA that signs the kubelets' serving certificates, to issue "+
+		"one that kube-apiserver should accept")
 	flags.StringVar(&k.servingCAKey, "serving-ca-key-file", "", "key of --serving-ca-file")
 	flags.BoolVar(&k.approve, "approve-serving-certificate", false, "get that certificate from the cluster's signer "+
 		"kubernetes.io/kubelet-serving instead: create, approve and delete a CertificateSigningRequest")
-	flags.StringSliceVar(&k.nodeIPs, "node-ip", nil, "address of this machine that the apiserver can reach "+
-		"(default: the address from which this machine reaches the apiserver)")
-	flags.StringVar(&k.hostname, "node-hostname", "", "name for --node-ip that the apiserver can resolve, for clusters that "+
-		"dial nodes by name (default: localhost for a loopback address, otherwise none)")
-	flags.StringSliceVar(&k.only, "only", nil, "run only checks with these ids or prefixes of ids, and the checks that they need")
+	flags.StringSliceVar(&k.nodeIPs, "node-ip", nil, "address of this machine that the apiserver can reach (default: "+
+		"the address from which this machine reaches the apiserver)")
+	flags.StringVar(&k.hostname, "node-hostname", "", "name for --node-ip that the apiserver can resolve, for clusters "+
+		"that dial nodes by name (default: localhost for a loopback address, otherwise none)")
+	flags.StringSliceVar(&k.only, "only", nil, "run only checks with these ids or prefixes of ids, and the checks that "+
+		"they need")
 	flags.BoolVar(&k.list, "list", false, "list the checks and exit")
 	flags.StringVarP(&k.output, "output", "o", "table", "table, json or junit")
 	flags.BoolVar(&k.strict, "strict", false, "treat a warning as a failure")
@@ -88,7 +91,8 @@ func (k *checkCommand) run(c *cobra.Command) error {
 	options.OnResult = func(r conformance.Result) {
 		fmt.Fprintf(progress, "%-7s  %s  %.1f s\n", r.Verdict, r.ID, time.Duration(r.Duration).Seconds())
 	}
-	ctx, cancel := context.WithTimeoutCause(c.Context(), k.timeout, fmt.Errorf("--timeout: the run did not finish within %v", k.timeout))
+	timeout := fmt.Errorf("--timeout: the run did not finish within %v", k.timeout)
+	ctx, cancel := context.WithTimeoutCause(c.Context(), k.timeout, timeout)
 	defer cancel()
 	report, err := check.Run(ctx, *options)
 	if report != nil && len(report.Results) > 0 {

@@ -50,8 +50,10 @@ func newExplain() *cobra.Command {
 		"authorization.mode=AlwaysAllow; may be repeated")
 	flags.StringVar(&e.errorText, "error", "", "error to explain; - reads standard input")
 	e.addRequestFlags(c)
-	flags.StringArrayVar(&e.rbac, "rbac", nil, "RBAC manifest, or folder of manifests, that says what users may do; may be repeated")
-	flags.StringVar(&e.tokens, "tokens", "", "token file, as of kube-apiserver's --token-auth-file, with the groups of --token-identity")
+	flags.StringArrayVar(&e.rbac, "rbac", nil, "RBAC manifest, or folder of manifests, that says what users may do; "+
+		"may be repeated")
+	flags.StringVar(&e.tokens, "tokens", "", "token file, as of kube-apiserver's --token-auth-file, with the groups of "+
+		"--token-identity")
 	flags.StringVar(&e.scenario, "scenario", "", "Scenario file that lists the pods")
 	flags.DurationVar(&e.timeout, "timeout", 30*time.Second, "limit for the reviews by --kubeconfig")
 	underHeading(flags, "Cluster", "rbac", "tokens", "scenario", "timeout")
@@ -65,9 +67,10 @@ func newExplain() *cobra.Command {
 // affectsAnswer reports whether the answer to a request can depend on a kubelet flag.
 func affectsAnswer(flag string) bool {
 	switch flag {
-	case "config", "config-dir", "kubeconfig", "hostname-override", "cert-dir", "anonymous-auth", "authentication-token-webhook",
-		"client-ca-file", "authorization-mode", "enable-server", "enable-debugging-handlers", "read-only-port", "tls-cert-file",
-		"tls-private-key-file", "rotate-server-certificates":
+	case "config", "config-dir", "kubeconfig", "hostname-override", "cert-dir", "anonymous-auth",
+		"authentication-token-webhook", "client-ca-file", "authorization-mode", "enable-server",
+		"enable-debugging-handlers", "read-only-port", "tls-cert-file", "tls-private-key-file",
+		"rotate-server-certificates":
 		return true
 	}
 	return false
@@ -211,6 +214,9 @@ func exitOf(e explain.Explanation) error {
 	return &exitError{nil, exitRefused}
 }
 
+var errUnknownError = errors.New("this error is not known; docs/errors.md lists the known errors. To find the " +
+	"cause, run fauxlet check --kubeconfig admin.conf for kube-apiserver, or fauxlet probe for a kubelet")
+
 // maxErrorText limits the text read from standard input, in bytes.
 const maxErrorText = 1 << 20
 
@@ -239,8 +245,7 @@ func (e *explainCommand) explainError(c *cobra.Command) error {
 		return err
 	}
 	if len(d.Findings) == 0 {
-		return &exitError{errors.New("this error is not known; docs/errors.md lists the known errors. To find the cause, run " +
-			"fauxlet check --kubeconfig admin.conf for kube-apiserver, or fauxlet probe for a kubelet"), exitUnknownError}
+		return &exitError{errUnknownError, exitUnknownError}
 	}
 	return nil
 }

@@ -112,8 +112,8 @@ func fieldsOf(fault faults.Fault) string {
 func addFields(flags *pflag.FlagSet, fault *faults.Fault) {
 	flags.SortFlags = false
 	flags.StringVar(&fault.Name, "name", fault.Name, "name of the fault (default: the kind and a number, as in status-1)")
-	flags.StringVar(&fault.Certificate, "certificate", fault.Certificate, "kind of serving certificate, as in server-expired; "+
-		"fauxlet certs --help lists them")
+	flags.StringVar(&fault.Certificate, "certificate", fault.Certificate, "kind of serving certificate, as in "+
+		"server-expired; fauxlet certs --help lists them")
 	flags.DurationVar(&fault.Delay.Duration, "delay", fault.Delay.Duration, "delay, as in 2s")
 	flags.Int64Var(&fault.Rate, "rate", fault.Rate, "bytes per second")
 	flags.Int64Var(&fault.After, "after", fault.After, "bytes that are sent before the cut")
@@ -121,14 +121,15 @@ func addFields(flags *pflag.FlagSet, fault *faults.Fault) {
 	flags.StringVar(&fault.Body, "body", fault.Body, "body of the response with --status (default: the status text)")
 	flags.StringVar(&fault.Answer, "answer", fault.Answer, "wrong answer of a reviewer: deny, or other-user with --as")
 	flags.StringVar(&fault.As, "as", fault.As, "user that the reviewer returns for a token")
-	flags.DurationVar(&fault.Skew.Duration, "skew", fault.Skew.Duration, "offset of the node's clock, as in 1h (ahead) or -1h (behind)")
+	flags.DurationVar(&fault.Skew.Duration, "skew", fault.Skew.Duration, "offset of the node's clock, as in 1h (ahead) "+
+		"or -1h (behind)")
 	flags.Var(quantity{&fault.Memory}, "memory", "working set of each container, as in 900Mi")
 	own := pflag.NewFlagSet("", pflag.ContinueOnError)
 	own.SortFlags = false
-	own.StringVar(&fault.Node, "node", fault.Node, "only on this node. Patterns with *, ? and [a-z] are allowed here and below, "+
-		"except in --method and --review")
-	own.StringVar(&fault.Route, "route", fault.Route, "only requests for this path. * does not match a slash; /** at the end "+
-		"matches everything below")
+	own.StringVar(&fault.Node, "node", fault.Node, "only on this node. Patterns with *, ? and [a-z] are allowed here "+
+		"and below, except in --method and --review")
+	own.StringVar(&fault.Route, "route", fault.Route, "only requests for this path. * does not match a slash; /** at "+
+		"the end matches everything below")
 	own.StringVar(&fault.Method, "method", fault.Method, "only requests with this method")
 	own.StringVar(&fault.User, "user", fault.User, "only requests of this user")
 	own.StringVar(&fault.Group, "group", fault.Group, "only requests of users in this group")
@@ -137,7 +138,8 @@ func addFields(flags *pflag.FlagSet, fault *faults.Fault) {
 	own.StringVar(&fault.Container, "container", fault.Container, "only requests about this container")
 	own.StringVar(&fault.Review, "review", fault.Review, "only TokenReview, or only SubjectAccessReview")
 	own.Int64Var(&fault.Count, "count", fault.Count, "number of times that the fault applies (default: no limit)")
-	own.Float64Var(&fault.Share, "share", fault.Share, "share of the matches to which the fault applies, as in 0.1 (default: all)")
+	own.Float64Var(&fault.Share, "share", fault.Share, "share of the matches to which the fault applies, as in 0.1 "+
+		"(default: all)")
 	own.Int64Var(&fault.Seed, "seed", fault.Seed, "seed of the random choice for --share")
 	underHeading(own, "Scope")
 	flags.AddFlagSet(own)
@@ -270,7 +272,8 @@ func (f *faultCommand) newRemove() *cobra.Command {
 					if err := client.RemoveFault(ctx, name); err != nil {
 						return f.remote.addRemedy(err)
 					}
-					if err := f.print(c, map[string]string{"removed": name}, func(w io.Writer) { fmt.Fprintf(w, "%s has ended\n", name) }); err != nil {
+					text := func(w io.Writer) { fmt.Fprintf(w, "%s has ended\n", name) }
+					if err := f.print(c, map[string]string{"removed": name}, text); err != nil {
 						return err
 					}
 				}

@@ -105,7 +105,8 @@ func underHeading(flags *pflag.FlagSet, heading string, names ...string) {
 	})
 }
 
-// flagGroups are the visible flags of a command by heading, in the order in which the headings' first flags were defined.
+// flagGroups are the visible flags of a command by heading, in the order in which the headings' first flags were
+// defined.
 func flagGroups(c *cobra.Command) []*flagGroup {
 	var groups []*flagGroup
 	add := func(flag *pflag.Flag) {
@@ -135,8 +136,8 @@ const exitCodesKey = "exit codes"
 //go:embed help
 var helpTexts embed.FS
 
-// addHelpTexts gives a command and all commands below it their help texts. If a command has a long text already, it follows
-// the description.
+// addHelpTexts gives a command and all commands below it their help texts. If a command has a long text already, it
+// follows the description.
 func addHelpTexts(c *cobra.Command) {
 	path := strings.TrimPrefix(c.CommandPath(), c.Root().Name()+" ")
 	data, err := helpTexts.ReadFile("help/" + strings.ReplaceAll(path, " ", "-") + ".txt")

@@ -11,8 +11,9 @@ import (
 
 // kubeletHeadings group the kubelet's flags in the help text.
 var kubeletHeadings = []struct{ heading, flags string }{
-	{"Kubelet flags: files and apiserver", `config config-dir kubeconfig bootstrap-kubeconfig cert-dir root-dir pod-manifest-path
-		file-check-frequency feature-gates kube-api-burst kube-api-content-type kube-api-qps rotate-certificates v`},
+	{"Kubelet flags: files and apiserver", `config config-dir kubeconfig bootstrap-kubeconfig cert-dir root-dir
+		pod-manifest-path file-check-frequency feature-gates kube-api-burst
+		kube-api-content-type kube-api-qps rotate-certificates v`},
 	{"Kubelet flags: authentication and authorization", `anonymous-auth client-ca-file authentication-token-webhook
 		authentication-token-webhook-cache-ttl authorization-mode authorization-webhook-cache-authorized-ttl
 		authorization-webhook-cache-unauthorized-ttl`},
@@ -22,8 +23,8 @@ var kubeletHeadings = []struct{ heading, flags string }{
 	{"Kubelet flags: the node", ""},
 }
 
-// addKubeletFlags adds the kubelet's flags. Help lists those for which shown is true, and does not call them deprecated: to a
-// kubelet, every flag that its file has too is deprecated.
+// addKubeletFlags adds the kubelet's flags. Help lists those for which shown is true, and does not call them
+// deprecated: to a kubelet, every flag that its file has too is deprecated.
 func addKubeletFlags(c *cobra.Command, kubelet *config.Flags, shown func(name string) bool) {
 	flags := pflag.NewFlagSet("kubelet", pflag.ContinueOnError)
 	kubelet.AddTo(flags)
@@ -32,10 +33,10 @@ func addKubeletFlags(c *cobra.Command, kubelet *config.Flags, shown func(name st
 		flag.Deprecated = ""
 		flag.Usage, _, _ = strings.Cut(flag.Usage, " (DEPRECATED: ")
 	})
-	flags.Lookup("feature-gates").Usage = "Feature gates, as key=value pairs. All gates of a kubelet are accepted. These have an effect: " +
-		"ComponentFlagz, ComponentStatusz, ContainerCheckpoint, ExtendWebSocketsToKubelet, KubeletAllocatedPodsEndpoint, " +
-		"NodeLogQuery, PodLogsQuerySplitStreams, ReloadKubeletClientCAFile, ReloadKubeletServerCertificateFile, " +
-		"RotateKubeletServerCertificate."
+	flags.Lookup("feature-gates").Usage = "Feature gates, as key=value pairs. All gates of a kubelet are accepted. " +
+		"These have an effect: ComponentFlagz, ComponentStatusz, ContainerCheckpoint, ExtendWebSocketsToKubelet, " +
+		"KubeletAllocatedPodsEndpoint, NodeLogQuery, PodLogsQuerySplitStreams, ReloadKubeletClientCAFile, " +
+		"ReloadKubeletServerCertificateFile, RotateKubeletServerCertificate."
 	for _, g := range kubeletHeadings {
 		underHeading(flags, g.heading, strings.Fields(g.flags)...)
 	}

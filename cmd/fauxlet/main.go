@@ -1,5 +1,5 @@
-// Command fauxlet is a stand-in kubelet: it answers on the kubelet's ports, authenticates and authorizes each request as a
-// kubelet does, and serves the logs of pods that do not run.
+// Command fauxlet is a stand-in kubelet: it answers on the kubelet's ports, authenticates and authorizes each request
+// as a kubelet does, and serves the logs of pods that do not run.
 //
 // Each command has a file of its own, which parses flags, calls a package and prints the result. [newRoot] lists them.
 package main

@@ -46,23 +46,30 @@ func newProbe() *cobra.Command {
 	flags.StringVar(&p.given.ClientCert, "client-cert", "", "client certificate to send, in PEM")
 	flags.StringVar(&p.given.ClientKey, "client-key", "", "key of --client-cert")
 	flags.StringVar(&p.given.TokenFile, "token-file", "", "file with a bearer token to send")
-	flags.StringVar(&p.given.Kubeconfig, "kubeconfig", "", "kubeconfig with the user to authenticate as, by client certificate, token or both")
+	flags.StringVar(&p.given.Kubeconfig, "kubeconfig", "", "kubeconfig with the user to authenticate as, by client "+
+		"certificate, token or both")
 	flags.StringArrayVar(&p.as, "as", nil, "identity to send requests as: NAME=KIND:FILE,KIND:FILE..., where KIND is "+
 		"client-cert, client-key, token-file or kubeconfig; may be repeated")
 	underHeading(flags, "Identities", "client-cert", "client-key", "token-file", "kubeconfig", "as")
 	flags.StringVar(&p.ca, "ca", "", "PEM file of the CAs that verify the serving certificate")
-	flags.StringVar(&p.serverName, "server-name", "", "name or address to verify in the serving certificate (default: the host of URL)")
-	flags.BoolVar(&p.insecure, "insecure-skip-tls-verify", false, "send tokens even if the kubelet is not verified; another "+
-		"server in its place could use them")
-	flags.IntVar(&p.readOnlyPort, "read-only-port", probe.DefaultReadOnlyPort, "read-only port to probe too; 0 probes none")
+	flags.StringVar(&p.serverName, "server-name", "", "name or address to verify in the serving certificate (default: "+
+		"the host of URL)")
+	flags.BoolVar(&p.insecure, "insecure-skip-tls-verify", false, "send tokens even if the kubelet is not verified; "+
+		"another server in its place could use them")
+	flags.IntVar(&p.readOnlyPort, "read-only-port", probe.DefaultReadOnlyPort, "read-only port to probe too; 0 probes "+
+		"none")
 	flags.DurationVar(&p.timeout, "timeout", 10*time.Second, "limit for each connection, handshake and request")
-	flags.BoolVar(&p.yes, "yes", false, "allow an address that is neither of this machine nor private; probe only what is yours")
+	flags.BoolVar(&p.yes, "yes", false, "allow an address that is neither of this machine nor private; probe only what "+
+		"is yours")
 	flags.StringVarP(&p.output, "output", "o", "table", "table or json")
 	flags.StringVar(&p.compare.File, "compare", "", "KubeletConfiguration to compare the kubelet with")
-	flags.StringVar(&p.compare.ClientCAFile, "compare-client-ca", "", "local copy of the file in its authentication.x509.clientCAFile")
-	flags.StringVar(&p.compareKubeconfig, "compare-kubeconfig", "", "kubeconfig of the apiserver that reviews tokens and "+
-		"permissions. Its user must be allowed to create tokenreviews and subjectaccessreviews. Tokens of --as are sent to it")
-	flags.StringVar(&p.compare.NodeName, "compare-node-name", "", "name of the node in reviews (default: from the serving certificate)")
+	flags.StringVar(&p.compare.ClientCAFile, "compare-client-ca", "", "local copy of the file in its "+
+		"authentication.x509.clientCAFile")
+	flags.StringVar(&p.compareKubeconfig, "compare-kubeconfig", "", "kubeconfig of the apiserver that reviews tokens "+
+		"and permissions. Its user must be allowed to create tokenreviews and subjectaccessreviews. Tokens of --as are "+
+		"sent to it")
+	flags.StringVar(&p.compare.NodeName, "compare-node-name", "", "name of the node in reviews (default: from the "+
+		"serving certificate)")
 	underHeading(flags, "Comparison", "compare", "compare-client-ca", "compare-kubeconfig", "compare-node-name")
 	completeFlag(c, "output", "table", "json")
 	return c

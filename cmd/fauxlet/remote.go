@@ -18,8 +18,10 @@ type remoteFlags struct{ address, tokenFile string }
 
 func (r *remoteFlags) addTo(c *cobra.Command) {
 	flags := c.PersistentFlags()
-	flags.StringVar(&r.address, "address", adminAddress, "admin listener of the stand-in: its --admin-address, which is in its log and its --ready-file")
-	flags.StringVar(&r.tokenFile, "token-file", "", "file with the token of the admin listener, the stand-in's --admin-token-file")
+	flags.StringVar(&r.address, "address", adminAddress, "admin listener of the stand-in: its --admin-address, which "+
+		"is in its log and its --ready-file")
+	flags.StringVar(&r.tokenFile, "token-file", "", "file with the token of the admin listener, the stand-in's "+
+		"--admin-token-file")
 	underHeading(flags, "Connection", "address", "token-file")
 }
 
@@ -46,11 +48,13 @@ func (r *remoteFlags) addRemedy(err error) error {
 	case errors.As(err, &refused) && refused.Status == http.StatusUnauthorized && r.tokenFile == "":
 		return errors.New("--token-file: the stand-in requires a token: give its --admin-token-file")
 	case errors.As(err, &refused) && refused.Status == http.StatusUnauthorized:
-		return fmt.Errorf("--token-file: the token in %s is wrong; the right one is in the stand-in's --admin-token-file", r.tokenFile)
+		return fmt.Errorf("--token-file: the token in %s is wrong; the right one is in the stand-in's --admin-token-file",
+			r.tokenFile)
 	case refused != nil:
 		return refused
 	case errors.Is(err, syscall.ECONNREFUSED):
-		return fmt.Errorf("--address: nothing listens on %s: start fauxlet serve or fauxlet demo, or give the admin address from its log", r.address)
+		return fmt.Errorf("--address: nothing listens on %s: start fauxlet serve or fauxlet demo, or give the admin "+
+			"address from its log", r.address)
 	}
 	return fmt.Errorf("--address: %s: %w", r.address, err)
 }

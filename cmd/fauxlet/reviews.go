@@ -23,9 +23,11 @@ func newReviews() *cobra.Command {
 	}
 	flags := c.Flags()
 	flags.StringVar(&r.address, "address", "127.0.0.1:0", "host and port to listen on; port 0 takes a free one")
-	flags.StringSliceVar(&r.rbac, "rbac", nil, "file or folder of RBAC manifests; may be repeated. Without one, everything is denied")
+	flags.StringSliceVar(&r.rbac, "rbac", nil, "file or folder of RBAC manifests; may be repeated. Without one, "+
+		"everything is denied")
 	flags.StringVar(&r.tokens, "tokens", "", "token file. Without one, no token is valid")
-	flags.StringVar(&r.kubeconfig, "write-kubeconfig", "reviews.kubeconfig", "kubeconfig to write, with a credential for the review API; only its owner can read it")
+	flags.StringVar(&r.kubeconfig, "write-kubeconfig", "reviews.kubeconfig", "kubeconfig to write, with a credential "+
+		"for the review API; only its owner can read it")
 	r.log.addTo(c)
 	return c
 }
@@ -66,6 +68,7 @@ func (r *reviewsCommand) run(ctx context.Context, stderr io.Writer) error {
 		listener.Close()
 		return fmt.Errorf("--write-kubeconfig: %w", err)
 	}
-	logger.Info("serving reviews", zap.String("address", listener.Addr().String()), zap.String("kubeconfig", r.kubeconfig), zap.String("from", reviews.Summary()))
+	logger.Info("serving reviews", zap.String("address", listener.Addr().String()),
+		zap.String("kubeconfig", r.kubeconfig), zap.String("from", reviews.Summary()))
 	return reviews.Serve(ctx, listener)
 }

@@ -20,7 +20,8 @@ func newRoot() *cobra.Command {
 	}
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error { return &usageError{err, c.CommandPath()} })
 	root.SetHelpFunc(func(c *cobra.Command, _ []string) { writeHelp(c.OutOrStdout(), c) })
-	root.AddCommand(newServe(), newCheck(), newProbe(), newExplain(), newDemo(), newWatch(), newFault(), newReviews(), newCerts(), newVersion())
+	root.AddCommand(newServe(), newCheck(), newProbe(), newExplain(), newDemo(), newWatch(), newFault(), newReviews(),
+		newCerts(), newVersion())
 	addHelpTexts(root)
 	root.InitDefaultCompletionCmd("serve")
 	root.InitDefaultHelpCmd()
@@ -81,7 +82,8 @@ func checkOneOf(c *cobra.Command, flag, value string, values ...string) error {
 
 // completeFlag lets a shell complete the value of a flag. A value may be followed by a tab and a description.
 func completeFlag(c *cobra.Command, flag string, values ...string) {
-	if err := c.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp)); err != nil {
+	complete := cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp)
+	if err := c.RegisterFlagCompletionFunc(flag, complete); err != nil {
 		panic(err) // the flag does not exist
 	}
 }

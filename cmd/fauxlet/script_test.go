@@ -25,8 +25,8 @@ func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){"fauxlet": main})
 }
 
-// TestScripts runs the command lines in testdata and looks at what they print and leave behind. In each of them something
-// serves, so the program is the test's own, with the race detector in it where the test has it.
+// TestScripts runs the command lines in testdata and looks at what they print and leave behind. In each of them
+// something serves, so the program is the test's own, with the race detector in it where the test has it.
 func TestScripts(t *testing.T) {
 	t.Parallel()
 	runScripts(t, "testdata", nil)
@@ -83,7 +83,7 @@ func runScripts(t *testing.T, dir string, set func(*testscript.Env)) {
 	})
 }
 
-// waitFor waits until a file has a text in it.
+// waitFor waits until a file contains a text.
 func waitFor(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 2 {
 		ts.Fatalf("usage: waitfor FILE TEXT")
@@ -119,8 +119,8 @@ func occupy(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Setenv(args[0], fmt.Sprint(listener.Addr().(*net.TCPAddr).Port))
 }
 
-// address sets a variable, and SECURE, to the addresses that a ready file has of the trace and of the secure port. An address
-// of all is that of loopback.
+// address sets a variable, and SECURE, to the addresses that a ready file has of the trace and of the secure port. An
+// address of all is that of loopback.
 func address(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 2 {
 		ts.Fatalf("usage: address FILE VARIABLE")
@@ -135,7 +135,7 @@ func address(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Setenv(args[1], net.JoinHostPort("127.0.0.1", port))
 }
 
-// free sets a variable to a port that nobody listens on.
+// free sets a variable to a free port.
 func free(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 1 {
 		ts.Fatalf("usage: free VARIABLE")
@@ -146,8 +146,8 @@ func free(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(listener.Close())
 }
 
-// hold takes connections and never says a word, for the rest of the script. It sets the variable to its port, and writes
-// the file when the second connection has come.
+// hold takes connections and never says a word, for the rest of the script. It sets the variable to its port, and
+// writes the file when the second connection has come.
 func hold(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 2 {
 		ts.Fatalf("usage: hold VARIABLE FILE")
@@ -241,9 +241,9 @@ func pasted(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// page runs the commands in the sh blocks of a page of docs/, with the ports of a demo that has printed them in the place of a
-// kubelet's. It compares their exit codes with those that the page promises behind them ("# exit code 1", or else 0), and
-// wants the lines of a block that follows one, which shows a part of what is printed.
+// page runs the commands in the sh blocks of a page of docs/, with the ports of a demo that has printed them in the
+// place of a kubelet's. It compares their exit codes with those that the page promises behind them ("# exit code 1",
+// or else 0), and wants the lines of a block that follows one, which shows a part of what is printed.
 func page(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 3 {
 		ts.Fatalf("usage: page NAME DEMO-OUTPUT COUNT")

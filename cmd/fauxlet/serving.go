@@ -28,7 +28,8 @@ type serving struct {
 
 func (s *serving) addTo(c *cobra.Command) {
 	flags := c.Flags()
-	flags.StringVar(&s.scenario, "scenario", "", "Scenario file: the pods of the node, with their logs, ports, usage and answers to exec")
+	flags.StringVar(&s.scenario, "scenario", "", "Scenario file: the pods of the node, with their logs, ports, usage "+
+		"and answers to exec")
 	flags.StringVar(&s.readyFile, "ready-file", "", "file to write when all ports are open, with the addresses as JSON")
 	s.log.addTo(c)
 	s.admin.addTo(c)
@@ -36,7 +37,8 @@ func (s *serving) addTo(c *cobra.Command) {
 
 // options are the flags as options of a host.
 func (s *serving) options(cfg *config.Config, logger *zap.Logger) (host.Options, error) {
-	o := host.Options{Config: cfg, Scenario: s.scenario, MetricsAddress: s.nodes.metrics, Version: buildVersion(), Logger: logger}
+	o := host.Options{Config: cfg, Scenario: s.scenario, MetricsAddress: s.nodes.metrics, Version: buildVersion(),
+		Logger: logger}
 	var err error
 	if o.Nodes, err = s.nodes.options(); err != nil {
 		return o, err
@@ -101,8 +103,8 @@ func withFlag(err error) error {
 	return err
 }
 
-// manyGCPercent is the garbage allowed beside live memory, in percent, with many nodes. Memory limits their number, and at
-// rest they produce little garbage.
+// manyGCPercent is the garbage allowed beside live memory, in percent, with many nodes. Memory limits their number,
+// and at rest they produce little garbage.
 const manyGCPercent = 40
 
 // limitMemory makes the process use less memory if it has many nodes, unless the GOGC variable is set.

@@ -11,8 +11,8 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
-// tracePage runs the commands of docs/decisions.md, each in a shell, with the address of the trace that they are written for
-// replaced by that in $TRACE. One that has no end is interrupted once it has printed something.
+// tracePage runs the commands of docs/decisions.md, each in a shell, with the address of the trace that they are
+// written for replaced by that in $TRACE. One that has no end is interrupted once it has printed something.
 func tracePage(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 1 {
 		ts.Fatalf("usage: trace-page FILE")
@@ -39,7 +39,8 @@ func runOfTracePage(ts *testscript.TestScript, line string) {
 	if strings.HasPrefix(line, "fauxlet watch") || strings.HasPrefix(line, "fauxlet fault") {
 		line += " --address " + ts.Getenv("TRACE")
 	}
-	endless := strings.HasPrefix(line, "fauxlet watch") && !strings.Contains(line, "--follow=false") || strings.Contains(line, "curl -s -N")
+	endless := strings.HasPrefix(line, "fauxlet watch") && !strings.Contains(line, "--follow=false") ||
+		strings.Contains(line, "curl -s -N")
 	command := exec.Command("sh", "-c", "exec "+line)
 	command.Dir, command.Stderr = ts.MkAbs("."), ts.Stderr()
 	command.Env = []string{"PATH=" + ts.Getenv("PATH"), "HOME=" + ts.Getenv("HOME")}

@@ -28,12 +28,14 @@ func newWatch() *cobra.Command {
 	flags.StringVarP(&w.output, "output", "o", "text", "text, or json: one decision on each line, as in /api/decisions")
 	flags.BoolVarP(&w.follow, "follow", "f", true, "wait for new decisions; false prints the decisions so far and ends")
 	flags.IntVar(&w.tail, "tail", 10, "number of earlier decisions to print first; -1 is all that are kept")
-	flags.StringVar(&w.since, "since", "", "begin after this id, time (2026-01-02T15:04:05Z) or duration (5m). Then --tail defaults to -1")
-	flags.StringVar(&w.filter.Outcome, "outcome", "", "only decisions with this outcome: "+strings.Join(decisions.Outcomes, ", ")+
-		" (no authentication was needed)")
+	flags.StringVar(&w.since, "since", "", "begin after this id, time (2026-01-02T15:04:05Z) or duration (5m). Then "+
+		"--tail defaults to -1")
+	flags.StringVar(&w.filter.Outcome, "outcome", "", "only decisions with this outcome: "+
+		strings.Join(decisions.Outcomes, ", ")+" (no authentication was needed)")
 	flags.StringVar(&w.filter.User, "user", "", "only decisions about this user")
 	flags.StringVar(&w.filter.Node, "node", "", "only decisions of this node")
-	flags.StringVar(&w.filter.Path, "path", "", "only paths that begin with this, or without a leading slash, that contain it")
+	flags.StringVar(&w.filter.Path, "path", "", "only paths that begin with this, or without a leading slash, that "+
+		"contain it")
 	flags.StringVar(&w.filter.Status, "status", "", "only this status code, as in 403 or 4xx")
 	w.remote.addTo(c)
 	completeFlag(c, "outcome", decisions.Outcomes...)
@@ -132,7 +134,8 @@ func (w *watchCommand) readFlags(c *cobra.Command) error {
 	} else if ago, err := time.ParseDuration(w.since); err == nil {
 		w.filter.Since = time.Now().Add(-ago)
 	} else if w.filter.Since, err = time.Parse(time.RFC3339, w.since); err != nil {
-		return usagef(c, "--since: %q is neither an id, nor a time as in 2026-01-02T15:04:05Z, nor a duration as in 5m", w.since)
+		return usagef(c, "--since: %q is neither an id, nor a time as in 2026-01-02T15:04:05Z, nor a duration as in 5m",
+			w.since)
 	}
 	return nil
 }

@@ -22,15 +22,17 @@ type CredentialFiles struct {
 	Kubeconfig string
 }
 
-// ParseCredentialFiles parses a list of KIND:FILE, separated by commas. The kinds are client-cert, client-key, token-file
-// and kubeconfig.
+// ParseCredentialFiles parses a list of KIND:FILE, separated by commas. The kinds are client-cert, client-key,
+// token-file and kubeconfig.
 func ParseCredentialFiles(list string) (CredentialFiles, error) {
 	var c CredentialFiles
-	fields := map[string]*string{"client-cert": &c.ClientCert, "client-key": &c.ClientKey, "token-file": &c.TokenFile, "kubeconfig": &c.Kubeconfig}
+	fields := map[string]*string{"client-cert": &c.ClientCert, "client-key": &c.ClientKey, "token-file": &c.TokenFile,
+		"kubeconfig": &c.Kubeconfig}
 	for source := range strings.SplitSeq(list, ",") {
 		kind, file, _ := strings.Cut(source, ":")
 		if fields[kind] == nil || file == "" {
-			return c, fmt.Errorf("%q: must be KIND:FILE, where KIND is client-cert, client-key, token-file or kubeconfig", source)
+			return c, fmt.Errorf("%q: must be KIND:FILE, where KIND is client-cert, client-key, token-file or kubeconfig",
+				source)
 		}
 		*fields[kind] = file
 	}
@@ -76,7 +78,8 @@ func (c CredentialFiles) user() (*clientcmdapi.AuthInfo, error) {
 		if c.ClientCert == "" || c.ClientKey == "" {
 			return nil, fmt.Errorf("client-cert is %q and client-key is %q: both are required", c.ClientCert, c.ClientKey)
 		}
-		user.ClientCertificate, user.ClientKey, user.ClientCertificateData, user.ClientKeyData = c.ClientCert, c.ClientKey, nil, nil
+		user.ClientCertificate, user.ClientKey, user.ClientCertificateData, user.ClientKeyData = c.ClientCert,
+			c.ClientKey, nil, nil
 	}
 	if c.TokenFile != "" {
 		user.Token, user.TokenFile = "", c.TokenFile
@@ -95,14 +98,16 @@ func currentUser(kubeconfig string) (*clientcmdapi.AuthInfo, error) {
 	}
 	current := config.Contexts[config.CurrentContext]
 	if current == nil {
-		return nil, fmt.Errorf("%s: the current context %q does not exist; choose one with kubectl config use-context", kubeconfig, config.CurrentContext)
+		return nil, fmt.Errorf("%s: the current context %q does not exist; choose one with kubectl config use-context",
+			kubeconfig, config.CurrentContext)
 	}
 	user := config.AuthInfos[current.AuthInfo]
 	switch {
 	case user == nil:
 		return nil, fmt.Errorf("%s: the user %q does not exist", kubeconfig, current.AuthInfo)
 	case user.Exec != nil || user.AuthProvider != nil:
-		return nil, fmt.Errorf("%s: the user %q gets its credential from a program, which the probe does not run; write its token to a file, and give that file",
+		return nil, fmt.Errorf("%s: the user %q gets its credential from a program, which the probe does not run; write "+
+			"its token to a file, and give that file",
 			kubeconfig, current.AuthInfo)
 	}
 	return user, nil

@@ -27,8 +27,8 @@ const (
 	maxRetry   = 2 * time.Second
 )
 
-// Follow calls Decision for each decision that the server makes, until ctx is done, and connects again when the connection
-// is lost. It returns nil if ctx ended it, the error of Decision, or a [StatusError] if the server refuses.
+// Follow calls Decision for each decision that the server makes, until ctx is done, and connects again when the
+// connection is lost. It returns nil if ctx ended it, the error of Decision, or a [StatusError] if the server refuses.
 func (c *Client) Follow(ctx context.Context, o FollowOptions) error {
 	f := &follow{FollowOptions: o}
 	pause := firstRetry
@@ -84,8 +84,8 @@ func (f *follow) event(e Event) error {
 		if err := json.Unmarshal(e.Data, &dropped); err != nil {
 			return err
 		}
-		f.Note(fmt.Sprintf("%d decisions were dropped because they came too fast; "+
-			"the stand-in keeps more of them with a larger --keep-decisions", dropped.Count))
+		f.Note(fmt.Sprintf("%d decisions were dropped because they came too fast; the stand-in keeps more of them with a "+
+			"larger --keep-decisions", dropped.Count))
 	case EventDecision:
 		record := &decisions.Record{}
 		if err := json.Unmarshal(e.Data, record); err != nil {

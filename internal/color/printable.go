@@ -6,7 +6,8 @@ import (
 	"unicode"
 )
 
-// Printable escapes control characters. Clients choose paths and names, and a terminal would obey escape sequences in them.
+// Printable escapes control characters. Clients choose paths and names, and a terminal would obey escape sequences in
+// them.
 func Printable(s string) string {
 	if !strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsPrint(r) }) {
 		return s

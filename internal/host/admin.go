@@ -16,8 +16,8 @@ import (
 	"fauxlet/internal/explain"
 )
 
-// adminListener keeps the decisions of all nodes, shows them on the admin listener and exports them as OpenTelemetry spans.
-// A nil adminListener does nothing.
+// adminListener keeps the decisions of all nodes, shows them on the admin listener and exports them as OpenTelemetry
+// spans. A nil adminListener does nothing.
 type adminListener struct {
 	recorder *decisions.Recorder
 	server   *admin.Server    // nil without a listener
@@ -55,7 +55,8 @@ func (h *Host) openAdmin() (*adminListener, error) {
 	return a, nil
 }
 
-// listenAdmin opens the listener. It returns nil if there is no address, or if the address is optional and cannot be used.
+// listenAdmin opens the listener. It returns nil if there is no address, or if the address is optional and cannot be
+// used.
 func (h *Host) listenAdmin(a *adminListener) (*admin.Server, error) {
 	o := &h.options.Admin
 	if o.Address == "" {
@@ -74,7 +75,8 @@ func (h *Host) listenAdmin(a *adminListener) (*admin.Server, error) {
 		h.logger.Info("admin listener is open", zap.String("admin", server.Addr()), zap.Bool("token", o.Token != ""))
 		return server, nil
 	case o.Optional:
-		h.logger.Warn("no admin listener: its default address cannot be used, perhaps because another fauxlet uses it", zap.Error(err))
+		h.logger.Warn("no admin listener: its default address cannot be used, perhaps because another fauxlet uses it",
+			zap.Error(err))
 		return nil, nil
 	case errors.Is(err, syscall.EADDRINUSE):
 		err = fmt.Errorf("%w; take another port, or 0, which takes a free one", err)
@@ -83,7 +85,8 @@ func (h *Host) listenAdmin(a *adminListener) (*admin.Server, error) {
 }
 
 // spansLost is the log message for spans that could not be exported.
-const spansLost = "OpenTelemetry: spans are lost; tracing.endpoint must be a collector that accepts OTLP over gRPC without TLS"
+const spansLost = "OpenTelemetry: spans are lost; tracing.endpoint must be a collector that accepts OTLP over gRPC " +
+	"without TLS"
 
 // checkReady is the readiness check of the admin API.
 func (a *adminListener) checkReady() error {

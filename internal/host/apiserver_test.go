@@ -17,8 +17,8 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 )
 
-// apiserver is as much of a kube-apiserver as a node without pods needs: it stores Nodes, and answers all else with empty
-// lists and what was sent.
+// apiserver is as much of a kube-apiserver as a node without pods needs: it stores Nodes, and answers all else with
+// empty lists and what was sent.
 type apiserver struct {
 	*httptest.Server
 	// changed has room for one value, sent when a Node was created or deleted.
@@ -125,8 +125,8 @@ func (a *apiserver) deleteNode(w http.ResponseWriter, r *http.Request) {
 	writeJSON(w, http.StatusOK, metav1.Status{Status: metav1.StatusSuccess})
 }
 
-// list answers a list with no items. A watch stays open and has no events; one that wants the items first is invalid, so
-// that the client lists them instead.
+// list answers a list with no items. A watch stays open and has no events; one that wants the items first is invalid,
+// so that the client lists them instead.
 func (a *apiserver) list(w http.ResponseWriter, r *http.Request) {
 	switch query := r.URL.Query(); {
 	case query.Get("sendInitialEvents") != "":
@@ -140,7 +140,8 @@ func (a *apiserver) list(w http.ResponseWriter, r *http.Request) {
 		if strings.HasSuffix(r.URL.Path, "nodes") {
 			kind = "NodeList"
 		}
-		writeJSON(w, http.StatusOK, map[string]any{"kind": kind, "apiVersion": "v1", "metadata": map[string]string{"resourceVersion": "1"}, "items": []any{}})
+		writeJSON(w, http.StatusOK, map[string]any{"kind": kind, "apiVersion": "v1",
+			"metadata": map[string]string{"resourceVersion": "1"}, "items": []any{}})
 	}
 }
 
@@ -155,7 +156,8 @@ func echo(w http.ResponseWriter, r *http.Request) {
 
 func writeStatus(w http.ResponseWriter, code int, reason metav1.StatusReason) {
 	writeJSON(w, code, metav1.Status{
-		TypeMeta: metav1.TypeMeta{Kind: "Status", APIVersion: "v1"}, Status: metav1.StatusFailure, Code: int32(code), Reason: reason,
+		TypeMeta: metav1.TypeMeta{Kind: "Status", APIVersion: "v1"}, Status: metav1.StatusFailure, Code: int32(code),
+		Reason: reason,
 	})
 }
 

@@ -41,7 +41,8 @@ type membership struct {
 
 // membership returns how the named node joins its cluster, or with an empty name how all nodes join together.
 func (h *Host) membership(only string) membership {
-	return membership{only: only, registers: joins(h.options.Config), containers: h.scenario.containersOf, version: h.options.Version, logger: h.logger}
+	return membership{only: only, registers: joins(h.options.Config), containers: h.scenario.containersOf,
+		version: h.options.Version, logger: h.logger}
 }
 
 // ownCredentials reports whether each node has its own credential for the apiserver.
@@ -54,7 +55,8 @@ func (h *Host) ownCredentials() bool {
 func join(ctx context.Context, cfg *config.Config, m membership) (*cluster, error) {
 	if cfg.Kubeconfig == "" {
 		if cfg.BootstrapKubeconfig != "" {
-			return nil, optionErrorf("Config.BootstrapKubeconfig", "needs a kubeconfig too, the file to write the obtained credential to")
+			return nil, optionErrorf("Config.BootstrapKubeconfig", "needs a kubeconfig too, the file to write the obtained "+
+				"credential to")
 		}
 		return nil, nil
 	}
@@ -65,8 +67,9 @@ func join(ctx context.Context, cfg *config.Config, m membership) (*cluster, erro
 	}
 	kubelet := &cfg.Kubelet
 	connection, err := bootstrap.Connect(ctx, bootstrap.Options{
-		NodeName: cfg.NodeName, Kubeconfig: cfg.Kubeconfig, BootstrapKubeconfig: cfg.BootstrapKubeconfig, CertDir: cfg.CertDir,
-		Rotate: kubelet.RotateCertificates && m.only != "", Logger: m.logger,
+		NodeName: cfg.NodeName, Kubeconfig: cfg.Kubeconfig, BootstrapKubeconfig: cfg.BootstrapKubeconfig,
+		CertDir: cfg.CertDir,
+		Rotate:  kubelet.RotateCertificates && m.only != "", Logger: m.logger,
 		Configure: func(client *rest.Config) {
 			client.UserAgent = "fauxlet/" + m.version
 			client.ContentType = kubelet.ContentType
@@ -101,7 +104,8 @@ func join(ctx context.Context, cfg *config.Config, m membership) (*cluster, erro
 			return nil, optionErrorf("Config.Kubeconfig", "%w", err)
 		}
 		c.fleet, err = node.NewFleet(node.Options{
-			Client: client, Heartbeats: heartbeats, Only: m.only, Containers: m.containers, HeartbeatFailed: connection.CloseAll, Logger: m.logger,
+			Client: client, Heartbeats: heartbeats, Only: m.only, Containers: m.containers,
+			HeartbeatFailed: connection.CloseAll, Logger: m.logger,
 		})
 		if err != nil {
 			return nil, err
@@ -110,9 +114,8 @@ func join(ctx context.Context, cfg *config.Config, m membership) (*cluster, erro
 	return c, nil
 }
 
-// heartbeatConfig configures the client for heartbeats: a request times out before the next heartbeat is due, and does not
-// wait behind the rate limit of other requests.
-// (kubelet: cmd/kubelet/app/server.go, run)
+// heartbeatConfig configures the client for heartbeats: a request times out before the next heartbeat is due, and does
+// not wait behind the rate limit of other requests. (kubelet: cmd/kubelet/app/server.go, run)
 func heartbeatConfig(client *rest.Config, cfg *config.Config) *rest.Config {
 	heartbeats := rest.CopyConfig(client)
 	heartbeats.Timeout = cfg.Kubelet.NodeStatusUpdateFrequency.Duration
@@ -123,8 +126,8 @@ func heartbeatConfig(client *rest.Config, cfg *config.Config) *rest.Config {
 	return heartbeats
 }
 
-// run maintains the connection and the nodes until ctx is done. Nodes send requests to the apiserver once the connection is
-// authenticated.
+// run maintains the connection and the nodes until ctx is done. Nodes send requests to the apiserver once the
+// connection is authenticated.
 func (c *cluster) run(ctx context.Context, group interface{ Go(func() error) }) {
 	group.Go(func() error {
 		if err := c.connection.Await(ctx); err != nil {

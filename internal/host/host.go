@@ -64,7 +64,8 @@ func New(options Options) (*Host, error) {
 	if options.Nodes.Capacity == nil {
 		options.Nodes.Capacity = node.DefaultCapacity()
 	}
-	h := &Host{options: options, logger: options.Logger, faults: faults.NewSet(), booted: bootTime(), nodes: map[string]*Node{}}
+	h := &Host{options: options, logger: options.Logger, faults: faults.NewSet(), booted: bootTime(),
+		nodes: map[string]*Node{}}
 	cfg := options.Config
 	var err error
 	h.scenario, err = readScenario(options.Scenario, cfg.Kubelet.StaticPodPath, joins(cfg), options.numbered(), h.faults)
@@ -88,8 +89,8 @@ func (h *Host) Run(ctx context.Context) error {
 }
 
 // Start opens the admin listener and the ports of all nodes, and returns when all of them listen. Nodes register with
-// their cluster afterwards, in the background. The host stops when ctx is done or [Host.Stop] is called. If Start fails,
-// everything that it started has stopped.
+// their cluster afterwards, in the background. The host stops when ctx is done or [Host.Stop] is called. If Start
+// fails, everything that it started has stopped.
 //
 // Start sets the feature gates of package k8s.io/apiserver, which are global to the process, to the values in the
 // configuration.
@@ -130,7 +131,8 @@ func (h *Host) open() error {
 	}
 	h.admin.setReady()
 	open := h.Addresses()
-	h.logger.Info("serving", zap.String("node", h.options.nodeName(0)), zap.Int("nodes", len(h.each())), zap.String("secure", open.Secure),
+	h.logger.Info("serving", zap.String("node", h.options.nodeName(0)), zap.Int("nodes", len(h.each())),
+		zap.String("secure", open.Secure),
 		zap.String("readOnly", open.ReadOnly), zap.Int("pods", len(h.scenario.podSpecs())))
 	return nil
 }
@@ -145,13 +147,15 @@ func (h *Host) Wait() error {
 	return nil
 }
 
-// Stop stops the host and waits for it: followed logs end, other requests finish, and registered Nodes become not ready.
+// Stop stops the host and waits for it: followed logs end, other requests finish, and registered Nodes become not
+// ready.
 func (h *Host) Stop() error {
 	h.stop()
 	return h.Wait()
 }
 
-// Addresses are the addresses on which a host listens, as host and port. An address is empty if there is no such listener.
+// Addresses are the addresses on which a host listens, as host and port. An address is empty if there is no such
+// listener.
 type Addresses struct {
 	// Secure and ReadOnly are the ports of the first node.
 	Secure   string `json:"secure,omitempty"`

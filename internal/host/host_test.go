@@ -61,7 +61,8 @@ nodeLogs: {kubelet.log: %q}
 // get sends a request to a node, without a credential.
 func get(t *testing.T, address, path string) (status int, body string) {
 	t.Helper()
-	client := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, DisableKeepAlives: true}}
+	client := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true},
+		DisableKeepAlives: true}}
 	response, err := client.Get("https://" + address + path)
 	if err != nil {
 		t.Fatal(err)
@@ -127,7 +128,8 @@ func TestSeveralNodesJoinAndLeaveACluster(t *testing.T) {
 	cfg.Kubelet.ContentType = "application/json"
 	path := filepath.Join(t.TempDir(), "scenario.yaml")
 	writeScenario(t, path, "")
-	h := start(t, host.Options{Config: cfg, Scenario: path, Nodes: host.Nodes{Count: 3, NamePrefix: "fake-", Deregister: true}})
+	h := start(t, host.Options{Config: cfg, Scenario: path, Nodes: host.Nodes{Count: 3, NamePrefix: "fake-",
+		Deregister: true}})
 	cluster.awaitNodes(t, "fake-0", "fake-1", "fake-2")
 	addresses := h.Addresses()
 	for name, address := range addresses.Nodes {
@@ -162,12 +164,15 @@ func TestOptionErrors(t *testing.T) {
 		change func(*host.Options)
 		want   string
 	}{
-		"no configuration":          {func(o *host.Options) { o.Config = nil }, "Config: required"},
-		"several nodes, no cluster": {func(o *host.Options) { o.Nodes.Count = 3 }, "Nodes.Count: 3: several nodes need a cluster"},
-		"negative count":            {func(o *host.Options) { o.Nodes.Count = -1 }, "Nodes.Count: -1: must not be negative"},
-		"prefix for one node":       {func(o *host.Options) { o.Nodes.NamePrefix = "n-" }, `Nodes.NamePrefix: "n-": needs a number of nodes`},
-		"missing scenario":          {func(o *host.Options) { o.Scenario = "none.yaml" }, "Scenario: "},
-		"too many decisions":        {func(o *host.Options) { o.Admin.KeepDecisions = host.MaxDecisions + 1 }, "Admin.KeepDecisions: 1000001: must be from 1 to 1000000"},
+		"no configuration": {func(o *host.Options) { o.Config = nil }, "Config: required"},
+		"several nodes, no cluster": {func(o *host.Options) { o.Nodes.Count = 3 }, "Nodes.Count: 3: several nodes need a " +
+			"cluster"},
+		"negative count": {func(o *host.Options) { o.Nodes.Count = -1 }, "Nodes.Count: -1: must not be negative"},
+		"prefix for one node": {func(o *host.Options) { o.Nodes.NamePrefix = "n-" },
+			`Nodes.NamePrefix: "n-": needs a number of nodes`},
+		"missing scenario": {func(o *host.Options) { o.Scenario = "none.yaml" }, "Scenario: "},
+		"too many decisions": {func(o *host.Options) { o.Admin.KeepDecisions = host.MaxDecisions + 1 },
+			"Admin.KeepDecisions: 1000001: must be from 1 to 1000000"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			options := host.Options{Config: loadConfig(t, nil)}

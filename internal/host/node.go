@@ -22,7 +22,8 @@ import (
 // KubernetesVersion is the version of the kubelet that fauxlet stands in for.
 const KubernetesVersion = "v1.37.2"
 
-// kubeletVersion is the version in the status of Nodes. Programs that compare versions ignore the part after the plus sign.
+// kubeletVersion is the version in the status of Nodes. Programs that compare versions ignore the part after the plus
+// sign.
 const kubeletVersion = KubernetesVersion + "+fauxlet"
 
 // Node is one stand-in kubelet.
@@ -55,7 +56,8 @@ func addressOf(listener net.Listener) string {
 // registered reports whether the node has a Node object in a cluster.
 func (n *Node) registered() bool { return n.cluster != nil && n.cluster.fleet != nil }
 
-// Add starts one more node with server options of its own, outside any cluster. The host adds the recording of decisions.
+// Add starts one more node with server options of its own, outside any cluster. The host adds the recording of
+// decisions.
 func (h *Host) Add(options server.Options) (*Node, error) {
 	if h.group == nil {
 		return nil, errNotStarted
@@ -188,7 +190,8 @@ func portOf(listener net.Listener) int32 {
 	return int32(listener.Addr().(*net.TCPAddr).Port)
 }
 
-// serverOptions returns the options of the node's server, and the serving certificate that they use if the cluster issues it.
+// serverOptions returns the options of the node's server, and the serving certificate that they use if the cluster
+// issues it.
 func (h *Host) serverOptions(n *Node) (server.Options, *bootstrap.Serving, error) {
 	cfg := n.config
 	options := h.shared
@@ -214,13 +217,15 @@ func (h *Host) serverOptions(n *Node) (server.Options, *bootstrap.Serving, error
 		return options, nil, nil
 	}
 	capacity := h.options.Nodes.Capacity
-	options.Machine = podstats.NewMachine(cfg.NodeName, int(capacity.Cpu().Value()), uint64(capacity.Memory().Value()), h.booted)
+	options.Machine = podstats.NewMachine(cfg.NodeName, int(capacity.Cpu().Value()), uint64(capacity.Memory().Value()),
+		h.booted)
 	if !cfg.Kubelet.ServerTLSBootstrap || !cfg.Enabled("RotateKubeletServerCertificate") {
 		return options, nil, nil
 	}
 	serving, err := bootstrap.NewServing(bootstrap.ServingOptions{
-		NodeName: cfg.NodeName, CertDir: cfg.CertDir, CertFile: cfg.Kubelet.TLSCertFile, KeyFile: cfg.Kubelet.TLSPrivateKeyFile,
-		Client: n.cluster.client, Addresses: func() []v1.NodeAddress { return n.cluster.fleet.Addresses(cfg.NodeName) },
+		NodeName: cfg.NodeName, CertDir: cfg.CertDir, CertFile: cfg.Kubelet.TLSCertFile,
+		KeyFile: cfg.Kubelet.TLSPrivateKeyFile,
+		Client:  n.cluster.client, Addresses: func() []v1.NodeAddress { return n.cluster.fleet.Addresses(cfg.NodeName) },
 		AllowDNSOnly: cfg.Enabled("AllowDNSOnlyNodeCSR"), Logger: h.logger,
 	})
 	if err != nil {
@@ -231,7 +236,8 @@ func (h *Host) serverOptions(n *Node) (server.Options, *bootstrap.Serving, error
 	return options, serving, nil
 }
 
-// run serves the node until ctx is done. ownCluster: the connection to the apiserver is the node's alone and runs with it.
+// run serves the node until ctx is done. ownCluster: the connection to the apiserver is the node's alone and runs with
+// it.
 func (n *Node) run(ctx context.Context, ownCluster bool, serving *bootstrap.Serving) error {
 	if !ownCluster && serving == nil { // one goroutine instead of three, for each of many nodes
 		return n.server.Serve(ctx, n.listeners)

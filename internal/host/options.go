@@ -47,7 +47,8 @@ type Nodes struct {
 	// configuration. More than that needs a cluster to join. A Scenario file with the field nodes overrides Count.
 	Count int
 
-	// NamePrefix begins the names of Count nodes; a number from 0 follows. Empty: the name in the configuration and a dash.
+	// NamePrefix begins the names of Count nodes; a number from 0 follows. Empty: the name in the configuration and a
+	// dash.
 	NamePrefix string
 
 	// None starts the host without a node. [Host.Add] adds nodes.
@@ -84,8 +85,8 @@ type Admin struct {
 	// the answers in the Decision.
 	Reviewer *reviewapi.Server
 
-	// SentRequest, if set, returns the complete request behind a Decision, with its token, for a what-if. It returns nil if
-	// this process did not send the request.
+	// SentRequest, if set, returns the complete request behind a Decision, with its token, for a what-if. It returns nil
+	// if this process did not send the request.
 	SentRequest func(*authchain.Decision) *offline.Request
 
 	// Sender, if set, sends requests from the admin page.
@@ -102,7 +103,7 @@ const MaxDecisions = 1_000_000
 type OptionError struct {
 	// Field is the path of the field in Options, as in Nodes.Count, or in the configuration, as in Config.Kubeconfig.
 	Field string
-	// Err says what is wrong, beginning with the value if that helps.
+	// Err is the reason. It begins with the value if that helps.
 	Err error
 }
 
@@ -126,9 +127,11 @@ func (o *Options) validate() error {
 	case n.Count < 0:
 		return optionErrorf("Nodes.Count", "%d: must not be negative", n.Count)
 	case n.NamePrefix != "" && n.Count == 0:
-		return optionErrorf("Nodes.NamePrefix", "%q: needs a number of nodes; a single node has the name in the configuration", n.NamePrefix)
+		return optionErrorf("Nodes.NamePrefix", "%q: needs a number of nodes; a single node has the name in the "+
+			"configuration", n.NamePrefix)
 	case n.Count > 0 && len(validation.IsDNS1123Subdomain(last)) > 0:
-		return optionErrorf("Nodes.NamePrefix", "%q makes the name %q: %s", n.NamePrefix, last, validation.IsDNS1123Subdomain(last)[0])
+		return optionErrorf("Nodes.NamePrefix", "%q makes the name %q: %s", n.NamePrefix, last,
+			validation.IsDNS1123Subdomain(last)[0])
 	case n.Count > 0 && !joins(o.Config):
 		return optionErrorf("Nodes.Count", "%d: %w", n.Count, errNeedsCluster)
 	case o.Admin.KeepDecisions < 0 || o.Admin.KeepDecisions > MaxDecisions:

@@ -13,8 +13,8 @@ import (
 	"fauxlet/internal/faults"
 )
 
-// Reload reads the Scenario file again. Its pods, faults and number of nodes apply at once, and what it says of a container
-// applies to containers that start from now on. A file with an error changes nothing.
+// Reload reads the Scenario file again. Its pods, faults and number of nodes apply at once, and what it says of a
+// container applies to containers that start from now on. A file with an error changes nothing.
 func (h *Host) Reload() error {
 	if h.group == nil {
 		return errNotStarted
@@ -38,7 +38,8 @@ func (h *Host) Reload() error {
 	return nil
 }
 
-// followManifests reads the static pods of staticPodPath every fileCheckFrequency, as a kubelet does, until the host stops.
+// followManifests reads the static pods of staticPodPath every fileCheckFrequency, as a kubelet does, until the host
+// stops.
 func (h *Host) followManifests() error {
 	every := h.options.Config.Kubelet.FileCheckFrequency.Duration
 	if h.scenario.manifests == "" || every <= 0 {
@@ -95,8 +96,8 @@ func (h *Host) logStart() {
 	}
 }
 
-// logFaults logs which faults of the scenario have begun and ended since the faults before, so that a deliberate failure is
-// not taken for a real one.
+// logFaults logs which faults of the scenario have begun and ended since the faults before, so that a deliberate
+// failure is not taken for a real one.
 func (h *Host) logFaults(before []*faults.Active) {
 	now := h.faults.List()
 	for _, a := range before {
@@ -106,7 +107,8 @@ func (h *Host) logFaults(before []*faults.Active) {
 	}
 	for _, a := range now {
 		if a.Origin == ofScenario && !slices.Contains(before, a) {
-			h.logger.Warn("a fault is active from now on", zap.String("name", a.Name), zap.String("kind", a.Kind), zap.String("by", h.scenario.path))
+			h.logger.Warn("a fault is active from now on", zap.String("name", a.Name), zap.String("kind", a.Kind),
+				zap.String("by", h.scenario.path))
 		}
 	}
 }

@@ -33,7 +33,8 @@ type scenarioFile struct {
 
 // readScenario reads the file. An empty path is an empty scenario.
 func readScenario(path, manifests string, joins, numbered bool, active *faults.Set) (*scenarioFile, error) {
-	s := &scenarioFile{path: path, joins: joins, numbered: numbered, manifests: manifests, faults: active, file: &scenario.Scenario{}}
+	s := &scenarioFile{path: path, joins: joins, numbered: numbered, manifests: manifests, faults: active,
+		file: &scenario.Scenario{}}
 	return s, s.read()
 }
 
@@ -116,8 +117,8 @@ func (s *scenarioFile) staticPods() ([]*v1.Pod, error) {
 	return append(manifests, s.file.Pods...), nil
 }
 
-// containersOf returns what the scenario says of the containers of a pod. The name of a static pod ends in the node's name,
-// which the scenario does not repeat.
+// containersOf returns what the scenario says of the containers of a pod. The name of a static pod ends in the node's
+// name, which the scenario does not repeat.
 func (s *scenarioFile) containersOf(pod *v1.Pod) map[string]scenario.Container {
 	s.mu.RLock()
 	defer s.mu.RUnlock()

@@ -33,7 +33,8 @@ func (w whatIf) Settings(name string) ([]admin.Setting, error) {
 	return settings, nil
 }
 
-func (w whatIf) Explain(ctx context.Context, name string, d *authchain.Decision, set map[string]string) (explain.Explanation, error) {
+func (w whatIf) Explain(ctx context.Context, name string, d *authchain.Decision,
+	set map[string]string) (explain.Explanation, error) {
 	question, err := w.of(name)
 	if err != nil {
 		return explain.Explanation{}, err

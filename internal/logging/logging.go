@@ -23,9 +23,9 @@ var Formats = []string{"auto", "console", "json"}
 // TokenReview is a token.
 const maxVerbosity = 7
 
-// New returns a logger that writes to w in one of the Formats. It also becomes klog's logger, for the whole process, and
-// shows klog lines up to the verbosity, the kubelet's -v. The verbosity does not apply to the returned logger. The options
-// apply to both.
+// New returns a logger that writes to w in one of the Formats. It also becomes klog's logger, for the whole process,
+// and shows klog lines up to the verbosity, the kubelet's -v. The verbosity does not apply to the returned logger. The
+// options apply to both.
 func New(w io.Writer, format string, verbosity int, options ...zap.Option) (*zap.Logger, error) {
 	if !slices.Contains(Formats, format) {
 		return nil, fmt.Errorf("%q is none of %s", format, strings.Join(Formats, ", "))
@@ -41,7 +41,8 @@ func New(w io.Writer, format string, verbosity int, options ...zap.Option) (*zap
 		return nil, err
 	}
 	// zapr logs klog's V(n) at the zap level -n.
-	libraries := zap.New(withoutReviewErrors{zapcore.NewCore(encoder, sink, zapcore.Level(-verbosity))}, zap.ErrorOutput(sink))
+	libraries := zap.New(withoutReviewErrors{zapcore.NewCore(encoder, sink, zapcore.Level(-verbosity))},
+		zap.ErrorOutput(sink))
 	klog.SetLogger(zapr.NewLogger(libraries.WithOptions(options...).With(zap.String("from", "kubernetes"))))
 
 	logger := zap.New(zapcore.NewCore(encoder, sink, zapcore.InfoLevel), zap.ErrorOutput(sink))
@@ -70,8 +71,8 @@ func consoleEncoder() zapcore.Encoder {
 	return zapcore.NewConsoleEncoder(c)
 }
 
-// withoutReviewErrors cuts the reviewer's own words out of the library's line about a failed TokenReview, because they may
-// contain the token. The server logs the same error with the token's fingerprint instead.
+// withoutReviewErrors cuts the reviewer's own words out of the library's line about a failed TokenReview, because they
+// may contain the token. The server logs the same error with the token's fingerprint instead.
 type withoutReviewErrors struct{ zapcore.Core }
 
 // failedReview begins that line. (k8s.io/apiserver/plugin/pkg/authenticator/token/webhook)
