@@ -22,7 +22,7 @@ import (
 	"fauxlet/internal/faults"
 )
 
-// serve serves what options say on loopback until the test ends, and gives the URL.
+// serve starts a Server on loopback until the test ends, and returns its URL.
 func serve(t *testing.T, options admin.Options) (*admin.Server, string) {
 	t.Helper()
 	if options.Recorder == nil {
@@ -56,7 +56,7 @@ func client(t *testing.T) *http.Client {
 	return &http.Client{Transport: transport, Timeout: 30 * time.Second}
 }
 
-// ask sends a request with headers "Name: value", and gives the response with its body read.
+// ask sends a request with headers "Name: value", and returns the response and its body.
 func ask(t *testing.T, method, url, body string, headers ...string) (*http.Response, string) {
 	t.Helper()
 	request, err := http.NewRequest(method, url, strings.NewReader(body))
@@ -83,7 +83,7 @@ func ask(t *testing.T, method, url, body string, headers ...string) (*http.Respo
 	return response, string(data)
 }
 
-// recorded has six decisions of two nodes, of the minutes after noon.
+// recorded returns a Recorder with six decisions of two nodes, at 12:01 to 12:06.
 func recorded() *decisions.Recorder {
 	r := decisions.NewRecorder(0)
 	noon := time.Date(2026, 1, 2, 12, 0, 0, 0, time.UTC)
@@ -110,8 +110,8 @@ func recorded() *decisions.Recorder {
 	return r
 }
 
-// TestDecisions: which are told for which query, in order.
-func TestDecisions(t *testing.T) {
+// TestFilters: the IDs that each query selects, in order.
+func TestFilters(t *testing.T) {
 	_, base := serve(t, admin.Options{Recorder: recorded()})
 	for query, want := range map[string]string{
 		"":                                      "1 2 3 4 5 6",
@@ -120,7 +120,7 @@ func TestDecisions(t *testing.T) {
 		"outcome=error":                         "4",
 		"outcome=none":                          "5",
 		"user=viewer":                           "2 4",
-		"user=nobody":                           "",
+		"user=unknown":                          "",
 		"node=node-2":                           "3 4",
 		"path=/pods":                            "3 4",
 		"path=/containerLogs/":                  "1 2",
@@ -152,11 +152,11 @@ func TestDecisions(t *testing.T) {
 		_, export := ask(t, "GET", base+"/api/export?"+query, "")
 		var lines []decisions.Record
 		for line := range strings.Lines(export) {
-			var told decisions.Record
-			if err := json.Unmarshal([]byte(line), &told); err != nil {
+			var record decisions.Record
+			if err := json.Unmarshal([]byte(line), &record); err != nil {
 				t.Fatal(err)
 			}
-			lines = append(lines, told)
+			lines = append(lines, record)
 		}
 		if ids := numbers(lines); ids != want {
 			t.Errorf("export %q: %q, want %q", query, ids, want)
@@ -180,15 +180,15 @@ func mustQuery(t *testing.T, text string) url.Values {
 	return query
 }
 
-func numbers(told []decisions.Record) string {
+func numbers(records []decisions.Record) string {
 	var all []string
-	for _, d := range told {
+	for _, d := range records {
 		all = append(all, strconv.FormatUint(d.ID, 10))
 	}
 	return strings.Join(all, " ")
 }
 
-func TestDecision(t *testing.T) {
+func TestOneDecisionHasExplanation(t *testing.T) {
 	nodes := make(chan string, 10)
 	facts := func(node string) explain.Facts {
 		nodes <- node
@@ -215,11 +215,11 @@ func TestDecision(t *testing.T) {
 		_, _ = <-nodes, <-nodes
 	}
 	if _, body := ask(t, "GET", base+"/api/decisions?explanation=false", ""); strings.Contains(body, "explanation") {
-		t.Errorf("a road that nobody asked for: %s", body)
+		t.Errorf("explanation without request: %s", body)
 	}
 }
 
-// TestBadRequests: what is wrong is said, as JSON, with the parameter's name.
+// TestBadRequests: the error is JSON and names the parameter.
 func TestBadRequests(t *testing.T) {
 	_, base := serve(t, admin.Options{Recorder: recorded()})
 	for target, want := range map[string]string{
@@ -260,15 +260,14 @@ func TestBadRequests(t *testing.T) {
 	}
 }
 
-// TestIndexBuildReady: what is there beside decisions.
 func TestIndexBuildReady(t *testing.T) {
 	ready := make(chan error, 1)
 	_, base := serve(t, admin.Options{Build: map[string]string{"version": "v1"}, Ready: func() error { return <-ready }})
 	if _, body := ask(t, "GET", base+"/", ""); !strings.Contains(body, "/api/events") {
-		t.Errorf("/ says %q", body)
+		t.Errorf("/: %q", body)
 	}
 	if _, body := ask(t, "GET", base+"/api/build", ""); !strings.Contains(body, `"build":{"version":"v1"}`) {
-		t.Errorf("/api/build says %q", body)
+		t.Errorf("/api/build: %q", body)
 	}
 	ready <- io.EOF
 	if response, body := ask(t, "GET", base+"/readyz", ""); response.StatusCode != 503 || body != `{"error":"EOF"}`+"\n" {
@@ -280,8 +279,8 @@ func TestIndexBuildReady(t *testing.T) {
 	}
 }
 
-// TestPage: it stands beside the API, and under nothing of it.
-func TestPage(t *testing.T) {
+// TestPageDoesNotHandleAPI: the page gets every path except those of the API.
+func TestPageDoesNotHandleAPI(t *testing.T) {
 	page := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Security-Policy", "default-src 'self'")
 		_, _ = io.WriteString(w, "the page at "+r.URL.Path)
@@ -304,7 +303,6 @@ func TestPage(t *testing.T) {
 	}
 }
 
-// TestFaults: they are set, told and ended by the Client, and what is wrong with one is said.
 func TestFaults(t *testing.T) {
 	set := faults.NewSet()
 	var logged strings.Builder
@@ -375,8 +373,7 @@ func TestFaults(t *testing.T) {
 	}
 }
 
-// TestHalfRequests: who sends half a header is not waited for.
-func TestHalfRequests(t *testing.T) {
+func TestIncompleteRequestsTimeOut(t *testing.T) {
 	s, err := admin.Listen("127.0.0.1:0", admin.Options{Recorder: decisions.NewRecorder(0)})
 	if err != nil {
 		t.Fatal(err)

@@ -20,10 +20,10 @@ import (
 	"fauxlet/internal/decisions"
 )
 
-// errEnough ends a stream of events.
+// errEnough ends an event stream.
 var errEnough = errors.New("enough")
 
-// read reads events until there are as many decisions as said, and tells them as words: "start 2", "3", "dropped 4".
+// read reads events until there are count decisions, and returns them as words: "start 2", "3", "dropped 4".
 func read(t *testing.T, s *admin.Server, last string, filter decisions.Filter, count int, begun func()) (words []string, lastID string) {
 	t.Helper()
 	c := admin.NewClient(s.Addr(), "")
@@ -46,11 +46,11 @@ func read(t *testing.T, s *admin.Server, last string, filter decisions.Filter, c
 			}
 			words = append(words, fmt.Sprint("dropped ", dropped.Count))
 		case admin.EventDecision:
-			var told decisions.Record
-			if err := json.Unmarshal(e.Data, &told); err != nil {
+			var got decisions.Record
+			if err := json.Unmarshal(e.Data, &got); err != nil {
 				t.Error(err)
 			}
-			words = append(words, strconv.FormatUint(told.ID, 10))
+			words = append(words, strconv.FormatUint(got.ID, 10))
 			lastID = e.ID
 			count--
 		}
@@ -65,8 +65,8 @@ func read(t *testing.T, s *admin.Server, last string, filter decisions.Filter, c
 	return words, lastID
 }
 
-// TestEvents: what comes from now on, or since an id, or after what was read before.
-func TestEvents(t *testing.T) {
+// TestEventsBeginWhereRequested: at the next decision, after an ID or time, or where an earlier stream ended.
+func TestEventsBeginWhereRequested(t *testing.T) {
 	r := recorded()
 	s, _ := serve(t, admin.Options{Recorder: r})
 	record := func() { r.For("node-3")(decision("/metrics")) } // 7, 8 …
@@ -98,8 +98,7 @@ func TestEvents(t *testing.T) {
 	}
 }
 
-// TestEventsDropped: who reads too late is told how many are lost.
-func TestEventsDropped(t *testing.T) {
+func TestEventsCountDroppedDecisions(t *testing.T) {
 	r := decisions.NewRecorder(3)
 	s, base := serve(t, admin.Options{Recorder: r})
 	for i := range 10 {
@@ -117,14 +116,14 @@ func TestEventsDropped(t *testing.T) {
 	if words, _ := read(t, s, "other-9", decisions.Filter{}, 3, nil); !slices.Equal(words, []string{"start 7", "8", "9", "10"}) {
 		t.Errorf("all that is kept, after those of another process: %q", words)
 	}
-	var told admin.Decisions
-	if _, body := ask(t, "GET", base+"/api/decisions", ""); json.Unmarshal([]byte(body), &told) != nil || told.Missed != 5 {
-		t.Errorf("missed %d", told.Missed)
+	var got admin.Decisions
+	if _, body := ask(t, "GET", base+"/api/decisions", ""); json.Unmarshal([]byte(body), &got) != nil || got.Missed != 5 {
+		t.Errorf("missed %d", got.Missed)
 	}
 }
 
-// TestEventsOfSlowReaders: who does not read does not hold up who records, and is given up.
-func TestEventsOfSlowReaders(t *testing.T) {
+// TestSlowReaderIsDisconnected: it must not delay recording.
+func TestSlowReaderIsDisconnected(t *testing.T) {
 	r := decisions.NewRecorder(100)
 	s, err := admin.Listen("127.0.0.1:0", admin.Options{Recorder: r})
 	if err != nil {
@@ -139,15 +138,14 @@ func TestEventsOfSlowReaders(t *testing.T) {
 	if _, err := io.WriteString(conn, "GET /api/events HTTP/1.1\r\nHost: localhost\r\n\r\n"); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "somebody follows", func() bool { return s.Following() == 1 })
+	eventually(t, "the stream is open", func() bool { return s.Following() == 1 })
 	long := decision("/" + strings.Repeat("x", 16<<10))
-	eventually(t, "nobody follows any more", func() bool {
+	eventually(t, "the stream is closed", func() bool {
 		r.For("node-1")(long)
 		return s.Following() == 0
 	})
 }
 
-// TestEventsAreKeptAlive: something is sent where there is nothing to tell.
 func TestEventsAreKeptAlive(t *testing.T) {
 	s, err := admin.Listen("127.0.0.1:0", admin.Options{Recorder: decisions.NewRecorder(0)})
 	if err != nil {
@@ -170,8 +168,7 @@ func TestEventsAreKeptAlive(t *testing.T) {
 	}
 }
 
-// TestEventsEnd: with the Server, at once.
-func TestEventsEnd(t *testing.T) {
+func TestEventsEndWithServer(t *testing.T) {
 	r := decisions.NewRecorder(0)
 	s, err := admin.Listen("127.0.0.1:0", admin.Options{Recorder: r})
 	if err != nil {
@@ -197,8 +194,7 @@ func TestEventsEnd(t *testing.T) {
 	}
 }
 
-// TestFollowersAreBounded: one too many is sent away.
-func TestFollowersAreBounded(t *testing.T) {
+func TestNumberOfStreamsIsLimited(t *testing.T) {
 	s, base := serve(t, admin.Options{})
 	for range admin.MaxFollowers {
 		if _, err := io.WriteString(dial(t, s), "GET /api/events HTTP/1.1\r\nHost: localhost\r\n\r\n"); err != nil {
@@ -214,8 +210,8 @@ func TestFollowersAreBounded(t *testing.T) {
 	}
 }
 
-// TestLongPaths: what is kept of a request of the longest path can be followed.
-func TestLongPaths(t *testing.T) {
+// TestClientReadsLongEvents: a request may have a path of 1 MiB.
+func TestClientReadsLongEvents(t *testing.T) {
 	r := decisions.NewRecorder(0)
 	s, _ := serve(t, admin.Options{Recorder: r})
 	r.For("node-1")(&authchain.Decision{Time: time.Now(), Path: "/" + strings.Repeat("<", 1<<20)})
@@ -225,8 +221,8 @@ func TestLongPaths(t *testing.T) {
 	}
 }
 
-// TestClient: what answers and is not a fauxlet admin API is told from one, and nothing that answers is followed elsewhere.
-func TestClient(t *testing.T) {
+// TestClientDetectsOtherServers: it also follows no redirect.
+func TestClientDetectsOtherServers(t *testing.T) {
 	for name, test := range map[string]struct {
 		answer string
 		want   string

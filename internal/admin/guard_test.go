@@ -17,7 +17,7 @@ import (
 	"fauxlet/internal/faults"
 )
 
-const token = "a-token-that-nobody-guesses"
+const token = "a-token-for-this-test"
 
 func newCore(w io.Writer) zapcore.Core {
 	return zapcore.NewCore(zapcore.NewJSONEncoder(zap.NewProductionEncoderConfig()), zapcore.Lock(zapcore.AddSync(w)), zapcore.DebugLevel)
@@ -36,8 +36,8 @@ func dial(t *testing.T, s *admin.Server) net.Conn {
 	return conn
 }
 
-// TestGuard: who may ask a listener on loopback.
-func TestGuard(t *testing.T) {
+// TestOtherOriginsAreRejected: the headers that a loopback listener accepts.
+func TestOtherOriginsAreRejected(t *testing.T) {
 	s, base := serve(t, admin.Options{Recorder: recorded(), Faults: faults.NewSet()})
 	_, port, _ := net.SplitHostPort(s.Addr())
 	own := "Origin: http://127.0.0.1:" + port
@@ -105,8 +105,8 @@ func TestGuard(t *testing.T) {
 	}
 }
 
-// TestToken: where one is wanted, all of the API wants it, and it is told to nobody.
-func TestToken(t *testing.T) {
+// TestTokenIsRequired: for the whole API. It is never in a response or the log.
+func TestTokenIsRequired(t *testing.T) {
 	var logged strings.Builder
 	s, err := admin.Listen("0.0.0.0:0", admin.Options{Recorder: recorded(), Faults: faults.NewSet(), Token: token, Logger: zap.New(newCore(&logged))})
 	if err != nil {
@@ -157,8 +157,8 @@ func TestToken(t *testing.T) {
 	}
 }
 
-// TestListen: nothing is opened to others without a token, and none that can be guessed will do.
-func TestListen(t *testing.T) {
+// TestListenRequiresToken: other machines need a token that cannot be guessed.
+func TestListenRequiresToken(t *testing.T) {
 	taken := must(net.Listen("tcp", "127.0.0.1:0"))
 	defer taken.Close()
 	for name, test := range map[string]struct{ address, token, want string }{

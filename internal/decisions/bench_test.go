@@ -6,7 +6,7 @@ import (
 	"fauxlet/internal/decisions"
 )
 
-// BenchmarkRecord is what a request pays for being kept.
+// BenchmarkRecord measures what recording costs a request.
 func BenchmarkRecord(b *testing.B) {
 	record := decisions.NewRecorder(0).For("node-1")
 	d := decision("/containerLogs/default/nginx/nginx")

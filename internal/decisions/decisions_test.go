@@ -35,8 +35,7 @@ func ids(entries []*decisions.Entry) []uint64 {
 	return all
 }
 
-// TestRecorder: the last ones are kept, with the names of their nodes, in order.
-func TestRecorder(t *testing.T) {
+func TestRecorderKeepsLastDecisions(t *testing.T) {
 	r := decisions.NewRecorder(3)
 	one, two := r.For("node-1"), r.For("node-2")
 	if entries, upTo := r.After(0); entries != nil || upTo != 0 {
@@ -65,8 +64,8 @@ func TestRecorder(t *testing.T) {
 	}
 }
 
-// TestRecorderOfLargeDecisions: it is their size that counts then, and the newest is kept whatever its size is.
-func TestRecorderOfLargeDecisions(t *testing.T) {
+// TestRecorderLimitsMemory: it keeps fewer large Decisions, but always the newest.
+func TestRecorderLimitsMemory(t *testing.T) {
 	const size, bound = 100, 100 * 16 << 10
 	r := decisions.NewRecorder(size)
 	record := r.For("node-1")
@@ -83,7 +82,7 @@ func TestRecorderOfLargeDecisions(t *testing.T) {
 	}
 	record(decision(strings.Repeat("x", 2*bound)))
 	if entries, _ := r.After(0); !slices.Equal(ids(entries), []uint64{1001}) {
-		t.Errorf("%v beside one that is larger than all may be", ids(entries))
+		t.Errorf("%v next to an Entry that exceeds the limit", ids(entries))
 	}
 	for range 2 * size {
 		record(decision("/small"))
@@ -93,7 +92,7 @@ func TestRecorderOfLargeDecisions(t *testing.T) {
 	}
 }
 
-// TestFollower: it reads what comes in order, and is told how many it has missed.
+// TestFollower reads in order, and counts dropped Entries.
 func TestFollower(t *testing.T) {
 	r := decisions.NewRecorder(10)
 	record := r.For("node-1")
@@ -117,8 +116,37 @@ func TestFollower(t *testing.T) {
 	}
 }
 
-// TestRecordersAndFollowers: of all that is recorded at once each follower reads or misses each once, in order.
-func TestRecordersAndFollowers(t *testing.T) {
+// TestWait: Entries after the match are left for the next call.
+func TestWait(t *testing.T) {
+	r := decisions.NewRecorder(10)
+	record := r.For("node-1")
+	f := r.Follow(r.LastID())
+	defer f.Close()
+	for _, remote := range []string{"192.0.2.1:1", "192.0.2.1:2", "192.0.2.1:3"} {
+		d := decision("/pods")
+		d.Remote = remote
+		go record(d)
+		if e, err := f.Wait(t.Context(), decisions.From(remote)); err != nil || e.Decision != d {
+			t.Errorf("%s: %+v, %v", remote, e, err)
+		}
+	}
+	record(decision("/a"))
+	record(decision("/b"))
+	for _, path := range []string{"/a", "/b"} {
+		e, err := f.Wait(t.Context(), func(*decisions.Entry) bool { return true })
+		if err != nil || e.Decision.Path != path {
+			t.Errorf("%+v, %v, want %s", e, err, path)
+		}
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := f.Wait(ctx, decisions.From("192.0.2.1:4")); err != context.Canceled {
+		t.Errorf("%v", err)
+	}
+}
+
+// TestConcurrentRecordersAndFollowers: each follower reads or misses each Entry once, in order.
+func TestConcurrentRecordersAndFollowers(t *testing.T) {
 	const recording, following, each = 8, 4, 5000
 	for _, size := range []int{1, 7, recording * each} {
 		t.Run(fmt.Sprint(size), func(t *testing.T) {
@@ -178,8 +206,7 @@ func TestRecordersAndFollowers(t *testing.T) {
 	}
 }
 
-// TestRecordingDoesNotWait: not for one who follows and does not read.
-func TestRecordingDoesNotWait(t *testing.T) {
+func TestRecordingDoesNotWaitForFollowers(t *testing.T) {
 	r := decisions.NewRecorder(10)
 	record := r.For("node-1")
 	f := r.Follow(0)
@@ -190,9 +217,8 @@ func TestRecordingDoesNotWait(t *testing.T) {
 	}
 }
 
-// TestMemory: however many there are, what is kept does not grow. Each is of a connection of its own, whose certificates it
-// keeps alive.
-func TestMemory(t *testing.T) {
+// TestMemoryIsBounded: each Decision keeps the certificates of its own connection alive.
+func TestMemoryIsBounded(t *testing.T) {
 	ca, err := testcerts.NewAuthority("ca")
 	if err != nil {
 		t.Fatal(err)
@@ -238,7 +264,7 @@ func TestMemory(t *testing.T) {
 	if entries, _ := r.After(0); len(entries) != 1000 {
 		t.Errorf("%d are kept", len(entries))
 	}
-	// What a Decision is taken to be is about what it is.
+	// The estimated size of a Decision is close to its real size.
 	kept := float64(r.Bytes())
 	for i := range 1000 {
 		r.For("node-1")(decision(fmt.Sprint("/", i)))

@@ -24,7 +24,7 @@ import (
 	"fauxlet/internal/decisions"
 )
 
-// collecting is an OpenTelemetry collector that keeps what it gets.
+// collecting is an OpenTelemetry collector that keeps what it receives.
 type collecting struct {
 	collector.UnimplementedTraceServiceServer
 	got    chan *spans.ResourceSpans
@@ -41,7 +41,7 @@ func (c *collecting) Export(_ context.Context, request *collector.ExportTraceSer
 	return &collector.ExportTraceServiceResponse{}, nil
 }
 
-// collect starts a collector, and gives its address.
+// collect starts a collector and returns its address.
 func collect(t *testing.T) (*collecting, string) {
 	t.Helper()
 	c := &collecting{got: make(chan *spans.ResourceSpans, 100)}
@@ -57,8 +57,8 @@ func collect(t *testing.T) (*collecting, string) {
 	return c, listener.Addr().String()
 }
 
-// told are the facts of spans, by their names.
-func told(attributes []*common.KeyValue) map[string]string {
+// valuesOf returns attributes by their names.
+func valuesOf(attributes []*common.KeyValue) map[string]string {
 	all := map[string]string{}
 	for _, a := range attributes {
 		text := a.Value.GetStringValue()
@@ -70,7 +70,7 @@ func told(attributes []*common.KeyValue) map[string]string {
 	return all
 }
 
-// send has Spans send what is recorded, to their end, and gives what the collector got.
+// send exports Decisions as spans, and returns what the collector received.
 func send(t *testing.T, samplingRate int32, all ...*authchain.Decision) (sent []*spans.Span, resource map[string]string) {
 	t.Helper()
 	c, endpoint := collect(t)
@@ -89,7 +89,7 @@ func send(t *testing.T, samplingRate int32, all ...*authchain.Decision) (sent []
 	}
 	close(c.got)
 	for batch := range c.got {
-		resource = told(batch.Resource.Attributes)
+		resource = valuesOf(batch.Resource.Attributes)
 		for _, scope := range batch.ScopeSpans {
 			sent = append(sent, scope.Spans...)
 		}
@@ -97,8 +97,8 @@ func send(t *testing.T, samplingRate int32, all ...*authchain.Decision) (sent []
 	return sent, resource
 }
 
-// TestSpans: a request is a span within its client's, and its steps and questions are spans within it.
-func TestSpans(t *testing.T) {
+// TestSpanTree: a request is a span within its client's span, and contains a span for each step and check.
+func TestSpanTree(t *testing.T) {
 	at := time.Date(2026, 1, 2, 12, 0, 0, 0, time.UTC)
 	const traceID, client = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 	d := &authchain.Decision{
@@ -119,7 +119,7 @@ func TestSpans(t *testing.T) {
 	}
 	slices.SortFunc(sent, func(a, b *spans.Span) int { return strings.Compare(a.Name, b.Name) })
 	request := sent[0]
-	ofRequest := told(request.Attributes)
+	ofRequest := valuesOf(request.Attributes)
 	for i, want := range []struct {
 		name, parent  string
 		start, end    time.Duration
@@ -132,7 +132,7 @@ func TestSpans(t *testing.T) {
 		{"authenticate x509", hex.EncodeToString(request.SpanId), time.Millisecond, time.Millisecond, false, "fauxlet.reason", "none", "fauxlet.outcome", "skipped"},
 		{"authorize nodes/proxy", hex.EncodeToString(request.SpanId), 2 * time.Millisecond, 5 * time.Millisecond, true, "fauxlet.result", "error", "fauxlet.verb", "get"},
 	} {
-		got, facts := sent[i], told(sent[i].Attributes)
+		got, facts := sent[i], valuesOf(sent[i].Attributes)
 		start, end := time.Unix(0, int64(got.StartTimeUnixNano)).Sub(at), time.Unix(0, int64(got.EndTimeUnixNano)).Sub(at)
 		if got.Name != want.name || hex.EncodeToString(got.TraceId) != traceID || hex.EncodeToString(got.ParentSpanId) != want.parent ||
 			start != want.start || end != want.end || (got.Status.GetCode() == spans.Status_STATUS_CODE_ERROR) != want.failed ||
@@ -151,9 +151,8 @@ func TestSpans(t *testing.T) {
 	}
 }
 
-// TestSpansSampled: those that the rate or the client's span has sampled are sent, and no others. Nobody is believed on the
-// read-only port.
-func TestSpansSampled(t *testing.T) {
+// TestSampling: the rate and the client's span select spans; on the read-only port only the rate does.
+func TestSampling(t *testing.T) {
 	const sampled, not = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00"
 	secure := func(path, parent string) *authchain.Decision {
 		d := decision(path)
@@ -167,20 +166,20 @@ func TestSpansSampled(t *testing.T) {
 	}
 	all := func() []*authchain.Decision {
 		return []*authchain.Decision{
-			secure("/of-nobody", ""), secure("/sampled", sampled), secure("/not-sampled", not), secure("/nonsense", strings.Repeat("x", 55)), readOnly("/read-only", sampled),
+			secure("/no-client-span", ""), secure("/sampled", sampled), secure("/not-sampled", not), secure("/nonsense", strings.Repeat("x", 55)), readOnly("/read-only", sampled),
 			authchain.FailedHandshake("192.0.2.7:1", "no TLS"), authchain.NoRequest(time.Now(), "192.0.2.7:1", nil, "nothing came"),
 		}
 	}
 	for rate, want := range map[int32]string{
 		0:         "GET /sampled",
-		1_000_000: "GET /nonsense, GET /of-nobody, GET /read-only, GET /sampled, TLS handshake, connection without a request",
+		1_000_000: "GET /no-client-span, GET /nonsense, GET /read-only, GET /sampled, TLS handshake, connection without a request",
 	} {
 		sent, _ := send(t, rate, all()...)
 		var names []string
 		for _, s := range sent {
 			names = append(names, s.Name)
 			if s.Name == "GET /read-only" && len(s.ParentSpanId) > 0 {
-				t.Error("a client of the read-only port is believed")
+				t.Error("the span of a read-only client has a parent")
 			}
 		}
 		slices.Sort(names)
@@ -190,8 +189,8 @@ func TestSpansSampled(t *testing.T) {
 	}
 }
 
-// TestSpansThatAreNotTaken hold up nobody.
-func TestSpansThatAreNotTaken(t *testing.T) {
+// TestCollectorErrorsDoNotDelay: neither recording nor the end of Run.
+func TestCollectorErrorsDoNotDelay(t *testing.T) {
 	c, endpoint := collect(t)
 	c.refuse = true
 	rate := int32(1_000_000)

@@ -90,9 +90,9 @@ func (e *explainer) token() Stage {
 			s.fact("found in", tokenSources[step.Method])
 			s.fact("token", "SHA-256 "+step.Token+"…")
 			if step.Cached {
-				s.fact("TokenReview", "not sent: the result was cached")
+				s.fact("review", "no TokenReview: the result was cached")
 			} else {
-				s.fact("TokenReview", "sent")
+				s.fact("review", "TokenReview sent")
 			}
 			s.fact("duration", durationText(step.Duration))
 		}
@@ -100,7 +100,8 @@ func (e *explainer) token() Stage {
 		s.State, s.Message = NotReached, e.notReached()
 	default:
 		s.State = Skipped
-		s.Message = "no bearer token in the Authorization header; authentication.webhook.enabled is false, so it would not be read"
+		s.Message = "no bearer token in the Authorization header; " +
+			"authentication.webhook.enabled is false, so it would not be read"
 	}
 	return s
 }
@@ -165,7 +166,8 @@ func (e *explainer) attributes() Stage {
 		verb = `"" (this HTTP method has no verb)`
 	}
 	s.State = Passed
-	s.Message = fmt.Sprintf("%s %s requires the verb %s on %s", e.d.Method, e.d.Path, verb, strings.Join(names, ", or else on "))
+	s.Message = fmt.Sprintf("%s %s requires the verb %s on %s",
+		e.d.Method, e.d.Path, verb, strings.Join(names, ", or else on "))
 	s.fact("verb", verb)
 	s.fact("resource", strings.Join(names, ", or else "))
 	s.fact("node", checks[0].Name)
@@ -210,11 +212,11 @@ func authorizationCheck(c *authchain.Check, last bool) Stage {
 	s.fact("reason", c.Reason)
 	switch {
 	case c.Cached:
-		s.fact("SubjectAccessReview", "not sent: the result was cached")
+		s.fact("review", "no SubjectAccessReview: the result was cached")
 	case c.Reviews == 1:
-		s.fact("SubjectAccessReview", "sent")
+		s.fact("review", "SubjectAccessReview sent")
 	case c.Reviews > 1:
-		s.fact("SubjectAccessReview", fmt.Sprintf("sent %d times", c.Reviews))
+		s.fact("review", fmt.Sprintf("SubjectAccessReview sent %d times", c.Reviews))
 	}
 	s.fact("duration", durationText(c.Duration))
 	return s

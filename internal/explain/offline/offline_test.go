@@ -68,14 +68,14 @@ func TestExplainEndsOnceTheResponseBegins(t *testing.T) {
 
 func TestClosedPortHasNoRequest(t *testing.T) {
 	for _, test := range []struct {
-		flags map[string]string
-		asked offline.Request
-		why   string
+		flags   map[string]string
+		request offline.Request
+		why     string
 	}{
 		{nil, offline.Request{Target: "/pods", ReadOnly: true}, "readOnlyPort is 0"},
 		{map[string]string{"enable-server": "false"}, offline.Request{Target: "/pods"}, "enableServer is false"},
 	} {
-		e, err := openKubelet(t, test.flags).Explain(t.Context(), test.asked)
+		e, err := openKubelet(t, test.flags).Explain(t.Context(), test.request)
 		if err != nil || e.Outcome != explain.NoRequest || !strings.Contains(e.Reason, test.why) {
 			t.Errorf("%s: %q, %v, want %q", e.Outcome, e.Reason, err, test.why)
 		}

@@ -34,7 +34,7 @@ func TestWhatIfPredictsOtherConfigurations(t *testing.T) {
 		kubelets = append(kubelets, running)
 		whatIfs = append(whatIfs, offline.WhatIf{Config: w.load(t, settings), Pods: store})
 	}
-	asked, unknown := 0, 0
+	total, unknown := 0, 0
 	for row, claim := range claims.rows {
 		for from, running := range kubelets {
 			d := w.decision(t, running, claim.client)
@@ -56,7 +56,7 @@ func TestWhatIfPredictsOtherConfigurations(t *testing.T) {
 					explanation, err := whatIf.Explain(t.Context(), d, sent, set)
 					check(t, err)
 					name := fmt.Sprintf("row %d, from column %d to %d, known %t", row+1, from+1, to+1, known)
-					asked++
+					total++
 					switch want := claim.statuses[to]; {
 					case explanation.Outcome == explain.Error && !known:
 						unknown++
@@ -70,8 +70,8 @@ func TestWhatIfPredictsOtherConfigurations(t *testing.T) {
 			}
 		}
 	}
-	if asked < 200 || unknown == 0 || unknown > asked/3 {
-		t.Errorf("%d explanations, %d without a result", asked, unknown)
+	if total < 200 || unknown == 0 || unknown > total/3 {
+		t.Errorf("%d explanations, %d without a result", total, unknown)
 	}
 }
 
@@ -111,17 +111,17 @@ func changes(whatIf offline.WhatIf, settings vectors.Settings) map[string]string
 // decision sends GET /pods and returns the Decision.
 func (w *world) decision(t *testing.T, running *kubelettest.Kubelet, client vectors.Client) *authchain.Decision {
 	t.Helper()
-	asked := offline.Request{Method: http.MethodGet, Target: "/pods", Header: http.Header{}}
+	request := offline.Request{Method: http.MethodGet, Target: "/pods", Header: http.Header{}}
 	for _, header := range client.Headers {
 		key, value, _ := strings.Cut(header, ": ")
-		asked.Header.Add(key, value)
+		request.Header.Add(key, value)
 	}
 	var certificate *tls.Certificate
 	if pair := w.pair(t, client); pair != nil {
 		made := pair.TLS()
 		certificate = &made
 	}
-	send(t, running, certificate, asked)
+	send(t, running, certificate, request)
 	decisions := running.Decisions()
 	return decisions[len(decisions)-1]
 }

@@ -244,10 +244,10 @@ var defaults = vectors.Settings{
 func (w *world) compare(t *testing.T, name string, running *kubelettest.Kubelet, kubelet *offline.Kubelet,
 	client vectors.Client, method, target string) int {
 	t.Helper()
-	asked := offline.Request{Method: method, Target: target, Header: http.Header{}}
+	request := offline.Request{Method: method, Target: target, Header: http.Header{}}
 	for _, header := range client.Headers {
 		key, value, _ := strings.Cut(header, ": ")
-		asked.Header.Add(key, value)
+		request.Header.Add(key, value)
 	}
 	var certificate *tls.Certificate
 	if pair := w.pair(t, client); pair != nil {
@@ -256,12 +256,12 @@ func (w *world) compare(t *testing.T, name string, running *kubelettest.Kubelet,
 		for _, der := range certificate.Certificate {
 			parsed, err := x509.ParseCertificate(der)
 			check(t, err)
-			asked.Certificates = append(asked.Certificates, parsed)
+			request.Certificates = append(request.Certificates, parsed)
 		}
 	}
-	got, err := kubelet.Decide(t.Context(), asked)
+	got, err := kubelet.Decide(t.Context(), request)
 	check(t, err)
-	send(t, running, certificate, asked)
+	send(t, running, certificate, request)
 	decisions := running.Decisions()
 	want := decisions[len(decisions)-1]
 	if diff := cmp.Diff(comparable(want), comparable(got)); diff != "" {
@@ -309,18 +309,18 @@ func (w *world) pair(t *testing.T, client vectors.Client) *testcerts.Pair {
 }
 
 // send sends a request over a new connection.
-func send(t *testing.T, k *kubelettest.Kubelet, certificate *tls.Certificate, asked offline.Request) {
+func send(t *testing.T, k *kubelettest.Kubelet, certificate *tls.Certificate, request offline.Request) {
 	t.Helper()
 	settings := &tls.Config{RootCAs: k.CA.Pool()}
 	if certificate != nil {
 		settings.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return certificate, nil }
 	}
-	request, err := http.NewRequest(asked.Method, k.URL, nil)
+	r, err := http.NewRequest(request.Method, k.URL, nil)
 	check(t, err)
-	request.URL.Opaque = asked.Target // sent unchanged
-	request.Header = asked.Header.Clone()
+	r.URL.Opaque = request.Target // sent unchanged
+	r.Header = request.Header.Clone()
 	transport := &http.Transport{TLSClientConfig: settings, DisableKeepAlives: true}
-	response, err := transport.RoundTrip(request)
+	response, err := transport.RoundTrip(r)
 	check(t, err)
 	defer response.Body.Close()
 	_, err = io.Copy(io.Discard, response.Body)
