@@ -39,7 +39,7 @@ func TestClientsRejectTheCertificatesOfFaults(t *testing.T) {
 		"server-intermediate":     unknown,
 		"server-kubelet-default":  "cannot validate certificate for 127.0.0.1 because it doesn't contain any IP SANs",
 		"server-self-signed":      unknown,
-		"server-stranger":         unknown,
+		"server-unknown-ca":       unknown,
 		"server-chain-missing":    unknown,
 		"server-expired":          "certificate has expired or is not yet valid: current time ",
 		"server-not-yet-valid":    "certificate has expired or is not yet valid: current time ",

@@ -8,7 +8,7 @@ import (
 	"fauxlet/testcerts"
 )
 
-// A test needs a CA, what it signs, and what it would sign if somebody had made a mistake.
+// A CA signs a valid client certificate, and one with the wrong extended key usage.
 func Example() {
 	ca, err := testcerts.NewAuthority("cluster-ca")
 	if err != nil {
@@ -30,7 +30,7 @@ func Example() {
 	// CN=kubelet-client,O=operators: x509: certificate specifies an incompatible key usage
 }
 
-// Anything that the kinds do not have is made by changing the certificate before it is signed.
+// A function changes the certificate in a way for which there is no kind.
 func ExampleAuthority_Server() {
 	ca, err := testcerts.NewAuthority("cluster-ca")
 	if err != nil {

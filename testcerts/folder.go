@@ -11,12 +11,12 @@ import (
 	"path/filepath"
 )
 
-// Folder is a PKI of files: CAs and pairs, each as NAME.crt and NAME.key. What is there is used and never written over;
-// what is not is minted. Any number of processes may use one folder at a time: they get the same pairs. (Where the
-// system has no flock this holds for one process alone.)
+// Folder keeps CAs and pairs in files, each as NAME.crt and NAME.key. It uses existing files and never overwrites them,
+// and makes missing ones. Several processes may use one folder at the same time and get the same pairs. (On a system
+// without flock this holds within one process only.) It is safe for concurrent use.
 type Folder struct{ dir string }
 
-// OpenFolder makes the folder, if it is not there.
+// OpenFolder opens a folder, and creates it if it does not exist.
 func OpenFolder(dir string) (*Folder, error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, err
@@ -24,13 +24,13 @@ func OpenFolder(dir string) (*Folder, error) {
 	return &Folder{dir}, nil
 }
 
-// Files are where a certificate and its key are, or would be.
+// Files returns the paths of a certificate and its key, whether or not they exist.
 func (f *Folder) Files(name string) (certFile, keyFile string) {
 	return filepath.Join(f.dir, name+".crt"), filepath.Join(f.dir, name+".key")
 }
 
-// Authority gives the CA of that name: the one that is there, or else a new one, written. A new one is refused if the
-// folder has certificates of a CA with that common name, because they would stop to be of any use.
+// Authority returns the CA in NAME.crt and NAME.key, or makes it with commonName. It fails if the CA is missing while
+// the folder has a certificate that a CA with this commonName has signed: a new CA would make that certificate useless.
 func (f *Folder) Authority(name, commonName string) (*Authority, error) {
 	certFile, keyFile := f.Files(name)
 	return obtain(f, name, LoadAuthority, func() (*Authority, error) {
@@ -43,21 +43,22 @@ func (f *Folder) Authority(name, commonName string) (*Authority, error) {
 			return nil, err
 		}
 		if orphan != "" {
-			return nil, fmt.Errorf("%s and %s are not there, and %s is of a CA %q already; put them back, or remove all that it signed",
+			return nil, fmt.Errorf("%s and %s do not exist, but %s is signed by a CA %q; "+
+				"restore the CA, or remove all certificates that it signed",
 				certFile, keyFile, orphan, commonName)
 		}
 		return a, nil
 	})
 }
 
-// Pair gives the pair of that name: the one that is there, or else what mint makes, written. The folder is locked while
-// mint runs, which must not ask it for anything.
+// Pair returns the pair in NAME.crt and NAME.key, or makes it with mint and writes it. The folder is locked while mint
+// runs, so mint must not call methods of the folder.
 func (f *Folder) Pair(name string, mint func() (*Pair, error)) (*Pair, error) {
 	return obtain(f, name, LoadPair, mint)
 }
 
-// obtain loads what is there, or else mints and writes it. The folder is locked for the latter alone, so that one that
-// cannot be written to can be used.
+// obtain loads existing files, or mints and writes them. It locks the folder only for writing, so that a read-only
+// folder with all files can be used.
 func obtain[T interface {
 	Write(certFile, keyFile string) error
 }](
@@ -65,7 +66,7 @@ func obtain[T interface {
 ) (T, error) {
 	var none T
 	if name == "" || name != filepath.Base(name) || name == "." || name == ".." {
-		return none, fmt.Errorf("%q: not a name for files in %s; give one without slashes", name, f.dir)
+		return none, fmt.Errorf("%q: not a file name in %s; use a name without slashes", name, f.dir)
 	}
 	certFile, keyFile := f.Files(name)
 	if there, err := has(certFile, keyFile); err == nil && there {
@@ -76,7 +77,7 @@ func obtain[T interface {
 		return none, fmt.Errorf("lock %s: %w", f.dir, err)
 	}
 	defer unlock()
-	// Somebody else may have written it, or half of it, meanwhile.
+	// Another process may have written the files in the meantime, or one of them.
 	there, err := has(certFile, keyFile)
 	if err != nil {
 		return none, err
@@ -89,7 +90,7 @@ func obtain[T interface {
 		return none, err
 	}
 	if err := minted.Write(certFile, keyFile); err != nil {
-		// Neither was there. A key that was written before the certificate failed must not stay alone.
+		// Do not leave a key without a certificate.
 		if removed := os.Remove(keyFile); !errors.Is(removed, fs.ErrNotExist) {
 			err = errors.Join(err, removed)
 		}
@@ -98,8 +99,8 @@ func obtain[T interface {
 	return minted, nil
 }
 
-// has says whether both files are there, be they links to nowhere. One without the other is an error: it is not ours to
-// write over either.
+// has reports whether both files exist; a dangling symbolic link counts as a file. One file without the other is an
+// error, because neither may be overwritten.
 func has(certFile, keyFile string) (bool, error) {
 	_, certErr := os.Lstat(certFile)
 	_, keyErr := os.Lstat(keyFile)
@@ -117,11 +118,12 @@ func has(certFile, keyFile string) (bool, error) {
 	case keyErr == nil:
 		there, missing = keyFile, certFile
 	}
-	return false, fmt.Errorf("%s is there and %s is not; put it back, or remove the first to have both made anew", there, missing)
+	return false, fmt.Errorf("%s exists and %s does not; restore it, or remove the first, and both are made again",
+		there, missing)
 }
 
-// issuedBy finds a certificate in the folder whose issuer has the name of ca. A file that is no certificate is passed
-// over: it says what is wrong when it is asked for.
+// issuedBy returns a file in the folder whose certificate has the name of ca as its issuer, or "". It skips files that
+// are not certificates: loading them reports the error.
 func (f *Folder) issuedBy(ca *x509.Certificate) (file string, err error) {
 	entries, err := os.ReadDir(f.dir)
 	if err != nil {

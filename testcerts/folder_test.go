@@ -11,7 +11,7 @@ import (
 	"fauxlet/testcerts"
 )
 
-// open opens a PKI as the demo has it: a CA, one pair of it, and one of a stranger.
+// open opens a folder with a CA and a pair, and another CA and a pair.
 func open(dir string) (client *testcerts.Pair, err error) {
 	folder, err := testcerts.OpenFolder(dir)
 	if err != nil {
@@ -21,18 +21,19 @@ func open(dir string) (client *testcerts.Pair, err error) {
 	if err != nil {
 		return nil, err
 	}
-	strangers, err := folder.Authority("stranger-ca", "stranger-ca")
+	other, err := folder.Authority("unknown-ca", "unknown-ca")
 	if err != nil {
 		return nil, err
 	}
-	if _, err := folder.Pair("stranger", func() (*testcerts.Pair, error) { return strangers.Client("stranger", nil) }); err != nil {
+	if _, err := folder.Pair("untrusted", func() (*testcerts.Pair, error) { return other.Client("untrusted", nil) }); err != nil {
 		return nil, err
 	}
 	return folder.Pair("kubelet-client", func() (*testcerts.Pair, error) { return ca.Client("kubelet-client", nil) })
 }
 
 var folderFiles = []string{
-	"ca.crt", "ca.key", "kubelet-client.crt", "kubelet-client.key", "stranger-ca.crt", "stranger-ca.key", "stranger.crt", "stranger.key",
+	"ca.crt", "ca.key", "kubelet-client.crt", "kubelet-client.key",
+	"unknown-ca.crt", "unknown-ca.key", "untrusted.crt", "untrusted.key",
 }
 
 func contents(t *testing.T, dir string) map[string]string {
@@ -100,17 +101,17 @@ func TestFolderNeverWritesOver(t *testing.T) {
 		want   []string
 	}{
 		{name: "key-is-missing", remove: []string{"kubelet-client.key"},
-			want: []string{"kubelet-client.crt is there and", "kubelet-client.key is not; put it back"}},
+			want: []string{"kubelet-client.crt exists and", "kubelet-client.key does not; restore it"}},
 		{name: "certificate-is-missing", remove: []string{"kubelet-client.crt"},
-			want: []string{"kubelet-client.key is there and", "kubelet-client.crt is not; put it back"}},
-		{name: "key-of-the-ca-is-missing", remove: []string{"ca.key"}, want: []string{"ca.crt is there and"}},
+			want: []string{"kubelet-client.key exists and", "kubelet-client.crt does not; restore it"}},
+		{name: "key-of-the-ca-is-missing", remove: []string{"ca.key"}, want: []string{"ca.crt exists and"}},
 		{name: "ca-is-missing", remove: []string{"ca.crt", "ca.key"},
-			want: []string{"ca.crt and", "are not there, and", `kubelet-client.crt is of a CA "demo-ca" already`}},
+			want: []string{"ca.crt and", "do not exist, but", `kubelet-client.crt is signed by a CA "demo-ca"`}},
 		{name: "garbled", write: map[string]string{"kubelet-client.crt": "garbled"},
 			want: []string{"kubelet-client.crt and", "failed to find any PEM data"}},
 		{name: "empty", write: map[string]string{"ca.key": ""}, want: []string{"ca.key: tls: failed to find any PEM data in key input"}},
 		{name: "link-to-nowhere", remove: []string{"kubelet-client.crt", "kubelet-client.key"}, link: "kubelet-client.key",
-			want: []string{"kubelet-client.key is there and"}},
+			want: []string{"kubelet-client.key exists and"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			dir := t.TempDir()
@@ -153,7 +154,7 @@ func TestFolderNeverWritesOver(t *testing.T) {
 func TestFolderNames(t *testing.T) {
 	folder := must(testcerts.OpenFolder(t.TempDir()))(t)
 	for _, name := range []string{"", ".", "..", "../x", "a/b", "/etc/x"} {
-		if _, err := folder.Authority(name, "ca"); err == nil || !strings.Contains(err.Error(), "not a name for files") {
+		if _, err := folder.Authority(name, "ca"); err == nil || !strings.Contains(err.Error(), "not a file name") {
 			t.Errorf("name %q: error %v", name, err)
 		}
 	}

@@ -7,86 +7,93 @@ import (
 	"time"
 )
 
-// Request says what a certificate of a [Kind] is for.
+// Request describes the certificate that [Kind.Mint] makes.
 type Request struct {
-	CommonName    string
+	// CommonName is the user of a client certificate, or the name of the node.
+	CommonName string
+	// Organizations are the groups of a client certificate. Serving certificates ignore them.
 	Organizations []string
-	// Hosts are the DNS names and IP addresses of a serving certificate.
+	// Hosts are the DNS names and IP addresses of a serving certificate. Client certificates ignore them.
 	Hosts []string
-	// Life is how long the certificate is good for; 0: a year. The kinds that are wrong about dates take no notice.
+	// Life is how long the certificate is valid. 0 is a year. Kinds that are expired or not yet valid ignore it.
 	Life time.Duration
-	// RSA asks for an RSA key of 2048 bits rather than an ECDSA key on P-256.
+	// RSA selects an RSA key of 2048 bits instead of an ECDSA key on P-256.
 	RSA bool
 }
 
-// Kind is a sort of certificate, good or broken, by a name.
+// Kind is a kind of certificate with a name, valid or broken in one way. Kinds come from [Kinds] and [KindNamed].
 type Kind struct {
+	// Name is unique, such as client-expired or server-other-host.
 	Name string
-	// Serving: it is a kubelet's serving certificate, and Hosts are its subject alternative names. Otherwise it is one
-	// that a client presents to a kubelet.
+	// Serving is true for a kubelet's serving certificate, and false for a client certificate that a kubelet receives.
 	Serving bool
-	// NeedsHosts: it cannot be made without Hosts.
+	// NeedsHosts is true if the Request must have Hosts.
 	NeedsHosts bool
-	// Explains says what becomes of it between a kube-apiserver and a kubelet.
+	// Explains describes the certificate, and the result between a kube-apiserver and a kubelet: the kubelet's HTTP status
+	// for a client certificate, the kube-apiserver's error for a serving certificate.
 	Explains string
 
 	make maker
 }
 
-// kinds is all that can be minted by name. What becomes of clients was measured on a kubelet v1.37, of serving
-// certificates on a kube-apiserver v1.37 with --kubelet-certificate-authority; without that flag it accepts them all.
+// kinds lists all kinds. The results were measured: for client certificates with a kubelet v1.37, for serving
+// certificates with a kube-apiserver v1.37 and --kubelet-certificate-authority. Without that flag it accepts every
+// serving certificate.
 var kinds = []Kind{
 	{Name: "client", make: client,
-		Explains: "good: the common name is the user, the organizations are the groups"},
-	{Name: "client-intermediate", make: ofIntermediate(client),
-		Explains: "good: of an intermediate CA, whose certificate the file carries"},
+		Explains: "valid: the common name is the user, the organizations are the groups"},
+	{Name: "client-intermediate", make: byIntermediate(client),
+		Explains: "valid: signed by an intermediate CA, which the file contains"},
 	{Name: "client-no-usage", make: with(NoUsage, client),
 		Explains: "no extended key usage at all: accepted"},
 	{Name: "client-no-name", make: with(EmptyCN, client),
-		Explains: "no common name: no opinion, so the token decides, or else anonymous"},
+		Explains: "no common name: the kubelet skips it, and tries the token, then anonymous"},
 	{Name: "client-expired", make: with(Expired, client),
-		Explains: "expired: 401, even where anonymous is on; a good token rescues it"},
+		Explains: "expired: 401, even if anonymous is on, unless there is a valid token"},
 	{Name: "client-not-yet-valid", make: with(NotYetValid, client),
-		Explains: "not valid before tomorrow: 401, even where anonymous is on"},
-	{Name: "client-stranger", make: ofStranger(client),
-		Explains: "of a CA that the kubelet's clientCAFile does not have: 401, even where anonymous is on"},
-	{Name: "client-chain-missing", make: withoutChain(ofIntermediate(client)),
-		Explains: "of an intermediate CA, whose certificate the file lacks: 401, as a stranger's"},
+		Explains: "not valid before tomorrow: 401, even if anonymous is on"},
+	{Name: "client-unknown-ca", make: byUnknownCA(client),
+		Explains: "signed by a CA that is not in the kubelet's clientCAFile: 401, even if anonymous is on"},
+	{Name: "client-chain-missing", make: withoutChain(byIntermediate(client)),
+		Explains: "signed by an intermediate CA, which the file does not contain: 401, as with an unknown CA"},
 	{Name: "client-server-usage", make: with(ServerAuthOnly, client),
-		Explains: "its usage is server authentication alone: 401, even where anonymous is on"},
+		Explains: "extended key usage is server authentication only: 401, even if anonymous is on"},
 	{Name: "client-sha1", make: with(SHA1, client),
-		Explains: "weak: signed with SHA-1: 401, as a stranger's"},
+		Explains: "weak: signed with SHA-1: 401, as with an unknown CA"},
 
 	{Name: "server", Serving: true, NeedsHosts: true, make: server,
-		Explains: "good, for the given hosts"},
-	{Name: "server-intermediate", Serving: true, NeedsHosts: true, make: ofIntermediate(server),
-		Explains: "good: of an intermediate CA, whose certificate the file carries"},
+		Explains: "valid for the given hosts"},
+	{Name: "server-intermediate", Serving: true, NeedsHosts: true, make: byIntermediate(server),
+		Explains: "valid: signed by an intermediate CA, which the file contains"},
 	{Name: "server-kubelet-default", Serving: true, make: kubeletSelfSigned,
-		Explains: "what a kubelet makes for itself, for its host name alone: certificate signed by unknown authority; by address: doesn't contain any IP SANs"},
+		Explains: "the one that a kubelet makes for itself, for its host name only: " +
+			"x509: certificate signed by unknown authority; by address: doesn't contain any IP SANs"},
 	{Name: "server-self-signed", Serving: true, NeedsHosts: true, make: selfSigned,
 		Explains: "signed by its own key: x509: certificate signed by unknown authority"},
-	{Name: "server-stranger", Serving: true, NeedsHosts: true, make: ofStranger(server),
-		Explains: "of a CA that kube-apiserver was not given: x509: certificate signed by unknown authority"},
-	{Name: "server-chain-missing", Serving: true, NeedsHosts: true, make: withoutChain(ofIntermediate(server)),
-		Explains: "of an intermediate CA, whose certificate the file lacks: x509: certificate signed by unknown authority"},
+	{Name: "server-unknown-ca", Serving: true, NeedsHosts: true, make: byUnknownCA(server),
+		Explains: "signed by a CA that kube-apiserver does not trust: x509: certificate signed by unknown authority"},
+	{Name: "server-chain-missing", Serving: true, NeedsHosts: true, make: withoutChain(byIntermediate(server)),
+		Explains: "signed by an intermediate CA, which the file does not contain: " +
+			"x509: certificate signed by unknown authority"},
 	{Name: "server-expired", Serving: true, NeedsHosts: true, make: with(Expired, server),
 		Explains: "x509: certificate has expired or is not yet valid: current time … is after …"},
 	{Name: "server-not-yet-valid", Serving: true, NeedsHosts: true, make: with(NotYetValid, server),
 		Explains: "x509: certificate has expired or is not yet valid: current time … is before …"},
 	{Name: "server-other-host", Serving: true, make: forHosts(otherHosts, server),
-		Explains: "for other.invalid and 192.0.2.1 alone: x509: certificate is valid for 192.0.2.1, not …"},
+		Explains: "for other.invalid and 192.0.2.1 only: x509: certificate is valid for 192.0.2.1, not …"},
 	{Name: "server-common-name-only", Serving: true, make: forHosts(nil, server),
-		Explains: "no subject alternative names: x509: … doesn't contain any IP SANs; by name: relies on legacy Common Name field"},
+		Explains: "no subject alternative names: x509: … doesn't contain any IP SANs; " +
+			"by name: relies on legacy Common Name field"},
 	{Name: "server-client-usage", Serving: true, NeedsHosts: true, make: with(ClientAuthOnly, server),
-		Explains: "its usage is client authentication alone: x509: certificate specifies an incompatible key usage"},
+		Explains: "extended key usage is client authentication only: x509: certificate specifies an incompatible key usage"},
 	{Name: "server-sha1", Serving: true, NeedsHosts: true, make: with(SHA1, server),
 		Explains: "weak: signed with SHA-1: x509: certificate signed by unknown authority, because of an insecure algorithm"},
 }
 
-// Kinds lists the kinds: a client's, then a kubelet's, the good ones of each first.
+// Kinds returns all kinds: client certificates, then serving certificates, the valid ones of each first.
 func Kinds() []Kind { return slices.Clone(kinds) }
 
-// KindNamed finds a kind. The error lists those that there are.
+// KindNamed returns the kind with a name. Its error lists all names.
 func KindNamed(name string) (Kind, error) {
 	names := make([]string, len(kinds))
 	for i, k := range kinds {
@@ -95,19 +102,21 @@ func KindNamed(name string) (Kind, error) {
 		}
 		names[i] = k.Name
 	}
-	return Kind{}, fmt.Errorf("%q is no kind of certificate; there are %s", name, strings.Join(names, ", "))
+	return Kind{}, fmt.Errorf("%q is no kind of certificate; the kinds are %s", name, strings.Join(names, ", "))
 }
 
-// Mint makes a certificate of the kind, signed by a unless the kind is one that its verifiers' CA did not sign.
+// Mint makes a certificate of the kind. It is signed by a, or by an intermediate CA below a, unless the kind is
+// self-signed or signed by an unknown CA.
 func (k Kind) Mint(a *Authority, r Request) (*Pair, error) {
 	if k.make == nil {
-		return nil, fmt.Errorf("kind %q: not one of Kinds", k.Name)
+		return nil, fmt.Errorf("kind %q: Kinds does not list it", k.Name)
 	}
 	if k.NeedsHosts && len(r.Hosts) == 0 {
-		return nil, fmt.Errorf("kind %s: a serving certificate needs the hosts that it is for; give a DNS name or an IP address", k.Name)
+		return nil, fmt.Errorf("kind %s: a serving certificate needs hosts; give a DNS name or an IP address", k.Name)
 	}
 	if r.Life < 0 {
-		return nil, fmt.Errorf("kind %s: life %v: must be more than 0; for one that has expired take a kind of that name", k.Name, r.Life)
+		return nil, fmt.Errorf("kind %s: life %v: must be more than 0; for an expired certificate use an expired kind",
+			k.Name, r.Life)
 	}
 	var mutate []Mutate
 	if r.Life != 0 {

@@ -16,18 +16,18 @@ import (
 
 const unknownAuthority = "x509: certificate signed by unknown authority"
 
-// verdicts has each kind and what becomes of it. For a client: what a kubelet's authenticator makes of it. For a serving
-// certificate: what kube-apiserver v1.37.2 said of it by address and by name, word for word after "tls: failed to verify
-// certificate: ", times left out. openssl is the error number of openssl verify with the CA, 0 for OK; with the
-// arguments in opensslArgs, where there are any.
+// verdicts has the expected result of each kind. For a client certificate it is the result of a kubelet's
+// authenticator. For a serving certificate it is the error of kube-apiserver v1.37.2 when it dials by address and by
+// name, without the times and without "tls: failed to verify certificate: " before it. openssl is the error number of
+// openssl verify with the CA and opensslArgs, 0 for OK.
 var verdicts = map[string]struct {
-	user           string // accepted, as this user
+	user           string // the certificate is accepted as this user
 	noOpinion      bool
-	err            string // refused
-	errByName      string // where it differs from err
+	err            string // the certificate is refused
+	errByName      string // if it differs from err
 	openssl        int
 	opensslArgs    []string
-	opensslWithPEM bool // the file's own intermediates are given too
+	opensslWithPEM bool // openssl gets the intermediate CAs in the file
 }{
 	"client":               {user: "kubelet-client"},
 	"client-intermediate":  {user: "kubelet-client", opensslWithPEM: true},
@@ -35,7 +35,7 @@ var verdicts = map[string]struct {
 	"client-no-name":       {noOpinion: true},
 	"client-expired":       {err: "certificate has expired or is not yet valid: current time", openssl: 10},
 	"client-not-yet-valid": {err: "certificate has expired or is not yet valid: current time", openssl: 9},
-	"client-stranger":      {err: unknownAuthority, openssl: 20},
+	"client-unknown-ca":    {err: unknownAuthority, openssl: 20},
 	"client-chain-missing": {err: unknownAuthority, openssl: 20, opensslWithPEM: true},
 	"client-server-usage":  {err: "x509: certificate specifies an incompatible key usage", openssl: 26, opensslArgs: []string{"-purpose", "sslclient"}},
 	"client-sha1":          {err: "insecure algorithm ECDSA-SHA1", openssl: 68, opensslArgs: []string{"-auth_level", "2"}},
@@ -44,7 +44,7 @@ var verdicts = map[string]struct {
 	"server-intermediate":     {opensslWithPEM: true},
 	"server-kubelet-default":  {err: "x509: cannot validate certificate for 127.0.0.1 because it doesn't contain any IP SANs", errByName: unknownAuthority, openssl: 20},
 	"server-self-signed":      {err: unknownAuthority, openssl: 18},
-	"server-stranger":         {err: unknownAuthority, openssl: 20},
+	"server-unknown-ca":       {err: unknownAuthority, openssl: 20},
 	"server-chain-missing":    {err: unknownAuthority, openssl: 20, opensslWithPEM: true},
 	"server-expired":          {err: "x509: certificate has expired or is not yet valid: current time", openssl: 10},
 	"server-not-yet-valid":    {err: "x509: certificate has expired or is not yet valid: current time", openssl: 9},
@@ -57,7 +57,7 @@ var verdicts = map[string]struct {
 func request(k testcerts.Kind) testcerts.Request {
 	switch {
 	case k.Name == "server-kubelet-default":
-		return testcerts.Request{CommonName: "node-1"} // the kubelet gives itself no address
+		return testcerts.Request{CommonName: "node-1"} // a kubelet adds no address
 	case k.Serving:
 		return testcerts.Request{CommonName: "node-1", Hosts: []string{"node-1", "127.0.0.1"}}
 	}
@@ -75,7 +75,7 @@ func TestKinds(t *testing.T) {
 			t.Run(name, func(t *testing.T) {
 				want, ok := verdicts[k.Name]
 				if !ok {
-					t.Fatal("no verdict is expected of it; put one into the table")
+					t.Fatal("the kind has no entry in verdicts")
 				}
 				r := request(k)
 				r.RSA = rsa
@@ -179,7 +179,7 @@ func TestMintRequest(t *testing.T) {
 		request    testcerts.Request
 		want       string
 	}{
-		{"server-without-hosts", "server", testcerts.Request{CommonName: "node-1"}, "kind server: a serving certificate needs the hosts"},
+		{"server-without-hosts", "server", testcerts.Request{CommonName: "node-1"}, "kind server: a serving certificate needs hosts"},
 		{"negative-life", "client", testcerts.Request{CommonName: "c", Life: -time.Second}, "life -1s: must be more than 0"},
 		{"bad-host", "server-expired", testcerts.Request{CommonName: "c", Hosts: []string{"a:1"}}, `kind server-expired: host "a:1": neither`},
 		{"kubelet-default-without-name", "server-kubelet-default", testcerts.Request{}, "common name: empty"},

@@ -9,7 +9,7 @@ import (
 	"os"
 )
 
-// LoadPair reads a pair of PEM files. A certificate without its key, or with another's, is an error.
+// LoadPair reads a certificate and its key from PEM files. It fails if the key does not belong to the certificate.
 func LoadPair(certFile, keyFile string) (*Pair, error) {
 	certificates, err := os.ReadFile(certFile)
 	if err != nil {
@@ -26,7 +26,8 @@ func LoadPair(certFile, keyFile string) (*Pair, error) {
 	return pair, nil
 }
 
-// ParsePair is the pair of PEM blocks. A certificate without its key, or with another's, is an error.
+// ParsePair parses a certificate, optionally followed by its intermediate CAs, and its key, both in PEM. It fails if
+// the key does not belong to the certificate.
 func ParsePair(certificates, keyData []byte) (*Pair, error) {
 	loaded, err := tls.X509KeyPair(certificates, keyData)
 	if err != nil {
@@ -34,13 +35,13 @@ func ParsePair(certificates, keyData []byte) (*Pair, error) {
 	}
 	key, ok := loaded.PrivateKey.(crypto.Signer)
 	if !ok {
-		return nil, errors.New("a key that cannot sign; use an ECDSA or RSA key")
+		return nil, errors.New("the key cannot sign; use an ECDSA or RSA key")
 	}
 	return &Pair{CertPEM: certificates, KeyPEM: keyData, Leaf: loaded.Leaf, key: key, chain: loaded.Certificate}, nil
 }
 
-// LoadAuthority reads a CA from a pair of PEM files, which [Authority.Write] may have written. For an intermediate CA the
-// certificates that lead to the root follow its own, the root last or not at all; each must have signed the one before it.
+// LoadAuthority reads a CA from PEM files, such as those that [Authority.Write] writes. In the file of an intermediate
+// CA its own certificate comes first, then each issuer in turn; the root may be missing.
 func LoadAuthority(certFile, keyFile string) (*Authority, error) {
 	pair, err := LoadPair(certFile, keyFile)
 	if err != nil {
@@ -48,7 +49,7 @@ func LoadAuthority(certFile, keyFile string) (*Authority, error) {
 	}
 	a := &Authority{Cert: pair.Leaf, Key: pair.key}
 	if !a.Cert.IsCA {
-		return nil, fmt.Errorf("%s: %q is no CA, and nobody would trust what it signs; give a CA's certificate and key",
+		return nil, fmt.Errorf("%s: %q is not a CA certificate; give the certificate and key of a CA",
 			certFile, a.Cert.Subject)
 	}
 	below := a.Cert
@@ -58,7 +59,7 @@ func LoadAuthority(certFile, keyFile string) (*Authority, error) {
 			return nil, fmt.Errorf("%s: %w", certFile, err)
 		}
 		if err := below.CheckSignatureFrom(cert); err != nil {
-			return nil, fmt.Errorf("%s: %q does not follow from %q: %w; give the CA first, then those above it",
+			return nil, fmt.Errorf("%s: %q is not signed by %q: %w; put the CA first, then its issuer, and so on",
 				certFile, below.Subject, cert.Subject, err)
 		}
 		a.above = append(a.above, cert)

@@ -7,7 +7,7 @@ import (
 	"syscall"
 )
 
-// lock waits until nobody else holds the folder. The kernel lets go of it when the process ends, however it ends.
+// lock waits for the exclusive lock of the folder. The kernel releases it when the process ends for any reason.
 func lock(dir string) (unlock func(), err error) {
 	d, err := os.Open(dir)
 	if err != nil {

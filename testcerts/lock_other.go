@@ -6,7 +6,7 @@ import "sync"
 
 var inProcess sync.Mutex
 
-// lock holds off the other goroutines of this process; there is no flock here to hold off other processes.
+// lock locks out other goroutines of this process only, because the system has no flock.
 func lock(string) (unlock func(), err error) {
 	inProcess.Lock()
 	return inProcess.Unlock, nil

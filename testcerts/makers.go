@@ -2,10 +2,10 @@ package testcerts
 
 import "errors"
 
-// maker makes a certificate as a [Kind] has it.
+// maker makes a certificate of a [Kind].
 type maker func(a *Authority, r Request, mutate ...Mutate) (*Pair, error)
 
-// otherHosts are reserved never to be anybody's (RFC 2606, RFC 5737).
+// otherHosts are a name and an address that are reserved for documentation (RFC 2606, RFC 5737).
 var otherHosts = []string{"other.invalid", "192.0.2.1"}
 
 func client(a *Authority, r Request, mutate ...Mutate) (*Pair, error) {
@@ -27,7 +27,7 @@ func kubeletSelfSigned(_ *Authority, r Request, mutate ...Mutate) (*Pair, error)
 	return KubeletSelfSigned(r.CommonName, r.Hosts, mutate...)
 }
 
-// with changes what m makes; it has the last word on the request's dates.
+// with adds a mutation after all others, so that it also overrides Request.Life.
 func with(mutation Mutate, m maker) maker {
 	return func(a *Authority, r Request, mutate ...Mutate) (*Pair, error) {
 		return m(a, r, append(mutate, mutation)...)
@@ -41,17 +41,17 @@ func forHosts(hosts []string, m maker) maker {
 	}
 }
 
-func ofStranger(m maker) maker {
+func byUnknownCA(m maker) maker {
 	return func(_ *Authority, r Request, mutate ...Mutate) (*Pair, error) {
-		stranger, err := NewAuthority("stranger-ca")
+		unknown, err := NewAuthority("unknown-ca")
 		if err != nil {
 			return nil, err
 		}
-		return m(stranger, r, mutate...)
+		return m(unknown, r, mutate...)
 	}
 }
 
-func ofIntermediate(m maker) maker {
+func byIntermediate(m maker) maker {
 	return func(a *Authority, r Request, mutate ...Mutate) (*Pair, error) {
 		intermediate, err := a.Intermediate(a.Cert.Subject.CommonName + "-intermediate")
 		if err != nil {
@@ -61,7 +61,7 @@ func ofIntermediate(m maker) maker {
 	}
 }
 
-// withoutChain keeps of what m makes the certificate alone.
+// withoutChain leaves out the intermediate CAs.
 func withoutChain(m maker) maker {
 	return func(a *Authority, r Request, mutate ...Mutate) (*Pair, error) {
 		p, err := m(a, r, mutate...)

@@ -39,13 +39,13 @@ func serverTemplate(commonName string, hosts []string) (*x509.Certificate, error
 		} else if isDNSName(host) {
 			template.DNSNames = append(template.DNSNames, host)
 		} else {
-			return nil, fmt.Errorf("host %q: neither a DNS name nor an IP address; give it without scheme, port and brackets", host)
+			return nil, fmt.Errorf("host %q: neither a DNS name nor an IP address; remove any scheme, port and brackets", host)
 		}
 	}
 	return template, nil
 }
 
-// isDNSName is as lenient as verifiers are: a label may have underscores, and the first may be *.
+// isDNSName accepts the names that crypto/x509 verifies: labels may have underscores, and the first label may be *.
 func isDNSName(name string) bool {
 	if len(name) > 253 {
 		return false
@@ -66,7 +66,8 @@ func isDNSName(name string) bool {
 	return true
 }
 
-// mint completes a template, lets mutate change it, makes its key, and has parent sign it; nil: its own key.
+// mint completes a template, applies mutate, makes a key, and signs with the key of parent. With a nil parent the
+// certificate is self-signed.
 func mint(template *x509.Certificate, parent *Authority, mutate []Mutate) (*x509.Certificate, crypto.Signer, error) {
 	if template.NotAfter.IsZero() {
 		now := time.Now()
@@ -94,13 +95,13 @@ func mint(template *x509.Certificate, parent *Authority, mutate []Mutate) (*x509
 	if parent != nil {
 		signer, issuer = parent.Key, parent.Cert
 		if template.AuthorityKeyId == nil {
-			// The library leaves it out where subject and issuer have one name, and openssl then takes the
-			// certificate for a self-signed one.
+			// crypto/x509 omits it if subject and issuer have the same name. Without it, openssl regards such a
+			// certificate as self-signed.
 			template.AuthorityKeyId = issuer.SubjectKeyId
 		}
 	}
 	if _, ok := signer.Public().(*ecdsa.PublicKey); ok && template.SignatureAlgorithm == x509.SHA1WithRSA {
-		template.SignatureAlgorithm = x509.ECDSAWithSHA1 // [SHA1] cannot know the issuer's key
+		template.SignatureAlgorithm = x509.ECDSAWithSHA1 // [SHA1] does not see the issuer's key
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, issuer, key.Public(), signer)
 	if err != nil {

@@ -5,27 +5,28 @@ import (
 	"time"
 )
 
-// ValidFor sets the dates of a certificate.
+// ValidFor sets the validity period of a certificate.
 func ValidFor(from, to time.Time) Mutate {
 	return func(c *x509.Certificate) { c.NotBefore, c.NotAfter = from, to }
 }
 
-// Expired makes a certificate whose time ended an hour ago.
+// Expired makes a certificate that expired an hour ago.
 func Expired(c *x509.Certificate) {
 	c.NotBefore, c.NotAfter = time.Now().Add(-48*time.Hour), time.Now().Add(-time.Hour)
 }
 
-// NotYetValid makes a certificate whose time begins tomorrow. One that is written to a file is good from then on.
+// NotYetValid makes a certificate that is valid from 24 hours after now. One that is kept in a file longer becomes
+// valid.
 func NotYetValid(c *x509.Certificate) {
 	c.NotBefore, c.NotAfter = time.Now().Add(24*time.Hour), time.Now().Add(48*time.Hour)
 }
 
-// ServerAuthOnly makes a certificate whose extended key usage is server authentication and nothing else.
+// ServerAuthOnly makes a certificate whose only extended key usage is server authentication.
 func ServerAuthOnly(c *x509.Certificate) {
 	c.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}
 }
 
-// ClientAuthOnly makes a certificate whose extended key usage is client authentication and nothing else.
+// ClientAuthOnly makes a certificate whose only extended key usage is client authentication.
 func ClientAuthOnly(c *x509.Certificate) {
 	c.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}
 }
@@ -41,11 +42,11 @@ func NoSANs(c *x509.Certificate) {
 	c.DNSNames, c.IPAddresses, c.URIs, c.EmailAddresses = nil, nil, nil, nil
 }
 
-// RSA makes a certificate with an RSA key of 2048 bits rather than an ECDSA key on P-256.
+// RSA makes a certificate with an RSA key of 2048 bits instead of an ECDSA key on P-256.
 func RSA(c *x509.Certificate) {
 	c.PublicKeyAlgorithm = x509.RSA
-	c.KeyUsage |= x509.KeyUsageKeyEncipherment // for TLS 1.2 without Diffie-Hellman, as the kubelet's own has it
+	c.KeyUsage |= x509.KeyUsageKeyEncipherment // for RSA key exchange in TLS 1.2, like the kubelet's own certificate
 }
 
-// SHA1 makes a certificate that is signed with SHA-1, whatever the kind of the issuer's key.
+// SHA1 makes a certificate that is signed with SHA-1, by an RSA or ECDSA issuer.
 func SHA1(c *x509.Certificate) { c.SignatureAlgorithm = x509.SHA1WithRSA }

@@ -51,11 +51,11 @@ func TestOpenSSL(t *testing.T) {
 func verify(t *testing.T, openssl string, want int, args ...string) {
 	t.Helper()
 	out, err := exec.Command(openssl, args...).CombinedOutput()
-	told := "OK"
+	report := "OK"
 	if want != 0 {
-		told = fmt.Sprintf("error %d at ", want)
+		report = fmt.Sprintf("error %d at ", want)
 	}
-	if (err == nil) != (want == 0) || !strings.Contains(string(out), told) {
-		t.Errorf("openssl %s: %v\n%s\nwant %q", strings.Join(args, " "), err, out, told)
+	if (err == nil) != (want == 0) || !strings.Contains(string(out), report) {
+		t.Errorf("openssl %s: %v\n%s\nwant %q", strings.Join(args, " "), err, out, report)
 	}
 }

@@ -1,12 +1,14 @@
-// Package testcerts mints certificates: authorities, serving and client certificates, in memory or into files, good ones
-// and each of the broken kinds by which a connection between a kube-apiserver and a kubelet fails.
+// Package testcerts makes certificates for tests: CAs, serving certificates and client certificates, valid ones and
+// each of the broken kinds with which a connection between a kube-apiserver and a kubelet fails.
 //
-// Nothing here is for production: keys are made for tests and demonstrations, and an authority signs whatever it is
-// told to.
+// Begin with [NewAuthority], and sign with [Authority.Server] and [Authority.Client]. A [Mutate] changes one
+// certificate. [Kinds] lists the broken kinds by name. [Folder] keeps certificates in files.
 //
-// Keys are ECDSA on P-256, or RSA of 2048 bits with [RSA]. There is no kind with an RSA key of 1024 bits: since Go 1.24
-// crypto/rsa neither makes nor uses one, unless GODEBUG=rsa1024min=0 is set for the whole process. The kinds that are
-// weak have a signature with SHA-1 instead, which the library still makes and no longer accepts.
+// The package is for tests and demonstrations only. An [Authority] signs everything that it is given.
+//
+// Keys are ECDSA on P-256, or RSA of 2048 bits with [RSA]. There is no kind with a 1024-bit RSA key, because crypto/rsa
+// has refused them since Go 1.24 unless GODEBUG=rsa1024min=0 is set for the whole process. The weak kinds are signed
+// with SHA-1 instead: crypto/x509 still signs with SHA-1 and no longer accepts it.
 package testcerts
 
 import (
@@ -19,34 +21,36 @@ import (
 	"time"
 )
 
-// life is how long a certificate is good for where nothing else is said; backdate lets clocks differ.
+// life is the default lifetime of a certificate. Certificates are valid from backdate before now, because clocks
+// differ.
 const (
 	life     = 365 * 24 * time.Hour
 	backdate = time.Hour
 )
 
-// Mutate changes a certificate's template before it is signed. What it leaves alone is completed: the serial number, a
-// random one, and the key identifiers.
+// Mutate changes a certificate's template before it is signed. Afterwards a random serial number and the key
+// identifiers are added, unless the template has them.
 type Mutate = func(*x509.Certificate)
 
-// Authority is a CA that signs certificates. It is safe for concurrent use.
+// Authority is a root or intermediate CA. It is safe for concurrent use if its fields are not changed.
 type Authority struct {
 	Cert *x509.Certificate
 	Key  crypto.Signer
-	// above are the certificates from the one that signed Cert up to the root; none for a root.
+	// above are the CAs above this one, from the issuer of Cert up to the root. Empty for a root.
 	above []*x509.Certificate
 }
 
-// Pair is a certificate with its key.
+// Pair is a certificate with its private key.
 type Pair struct {
-	// CertPEM holds the certificate, then the intermediate authorities that lead to the root.
+	// CertPEM is the certificate followed by its intermediate CAs, without the root. KeyPEM is the key, in PKCS #8.
 	CertPEM, KeyPEM []byte
-	Leaf            *x509.Certificate
-	key             crypto.Signer
-	chain           [][]byte
+	// Leaf is the certificate itself, parsed.
+	Leaf  *x509.Certificate
+	key   crypto.Signer
+	chain [][]byte // the certificates of CertPEM, in DER
 }
 
-// NewAuthority makes a root CA, good for ten years.
+// NewAuthority makes a root CA that is valid for ten years.
 func NewAuthority(commonName string, mutate ...Mutate) (*Authority, error) {
 	cert, key, err := mint(authorityTemplate(commonName), nil, mutate)
 	if err != nil {
@@ -55,7 +59,8 @@ func NewAuthority(commonName string, mutate ...Mutate) (*Authority, error) {
 	return &Authority{Cert: cert, Key: key}, nil
 }
 
-// Intermediate makes a CA that a signs. Pairs of it carry its certificate after their own.
+// Intermediate makes an intermediate CA that is signed by a and valid for ten years. The pairs that it signs contain
+// its certificate after their own.
 func (a *Authority) Intermediate(commonName string, mutate ...Mutate) (*Authority, error) {
 	cert, key, err := mint(authorityTemplate(commonName), a, mutate)
 	if err != nil {
@@ -64,8 +69,8 @@ func (a *Authority) Intermediate(commonName string, mutate ...Mutate) (*Authorit
 	return &Authority{Cert: cert, Key: key, above: a.chain()}, nil
 }
 
-// Client makes a client certificate, good for a year. A kubelet takes commonName as the user and organizations as the
-// groups. The certificate has them as a set: their order is not kept.
+// Client makes a client certificate that is valid for a year. For a kubelet, commonName is the user and organizations
+// are the groups. The encoding of the certificate sorts the organizations.
 func (a *Authority) Client(commonName string, organizations []string, mutate ...Mutate) (*Pair, error) {
 	return a.issue(&x509.Certificate{
 		Subject:     pkix.Name{CommonName: commonName, Organization: organizations},
@@ -73,8 +78,8 @@ func (a *Authority) Client(commonName string, organizations []string, mutate ...
 	}, mutate)
 }
 
-// Server makes a serving certificate for hosts, good for a year. Hosts are DNS names and IP addresses, without port; any
-// other is an error. A name in commonName alone is not one that clients look at.
+// Server makes a serving certificate that is valid for a year. Each host is a DNS name or an IP address without a port,
+// and becomes a subject alternative name; anything else is an error. Clients ignore commonName.
 func (a *Authority) Server(commonName string, hosts []string, mutate ...Mutate) (*Pair, error) {
 	template, err := serverTemplate(commonName, hosts)
 	if err != nil {
@@ -83,8 +88,8 @@ func (a *Authority) Server(commonName string, hosts []string, mutate ...Mutate) 
 	return a.issue(template, mutate)
 }
 
-// SelfSigned makes a serving certificate that is signed by its own key. It is not the one that a kubelet makes for itself;
-// that is [KubeletSelfSigned].
+// SelfSigned makes a serving certificate that is signed by its own key. For the certificate that a kubelet makes for
+// itself see [KubeletSelfSigned].
 func SelfSigned(commonName string, hosts []string, mutate ...Mutate) (*Pair, error) {
 	template, err := serverTemplate(commonName, hosts)
 	if err != nil {
@@ -97,13 +102,15 @@ func SelfSigned(commonName string, hosts []string, mutate ...Mutate) (*Pair, err
 	return newPair(cert, key, nil)
 }
 
-// KubeletSelfSigned makes what a kubelet without a serving certificate makes for itself in --cert-dir: the common name is
-// host@TIME, the only subject alternative name is host, and it is signed by a CA host-ca@TIME that is made for it alone.
-// That CA's certificate follows in CertPEM; its key is thrown away. So it is not self-signed in the strict sense, and
-// openssl verify reports error 20, not 18.
+// KubeletSelfSigned makes the certificate that a kubelet without tlsCertFile makes for itself in --cert-dir. Its common
+// name is host@TIME, and its only subject alternative name is host. It is signed by a CA named host-ca@TIME, which
+// signs nothing else. The CA's certificate follows in CertPEM; its key is not kept. Because of that CA, openssl verify
+// reports error 20 (unable to get local issuer certificate) and not 18 (self-signed certificate).
 //
-// More hosts are for tests that dial an address; a kubelet adds none. The kubelet's keys are RSA of 2048 bits; see [RSA].
-// (kubelet: cmd/kubelet/app/server.go, InitializeTLS; client-go: util/cert, GenerateSelfSignedCertKey.)
+// The hosts in more become subject alternative names too. A kubelet adds none; they are for tests that dial an address.
+// A kubelet's own key is RSA of 2048 bits: pass [RSA] for the same.
+//
+// Source: InitializeTLS in cmd/kubelet/app/server.go, and GenerateSelfSignedCertKey in client-go/util/cert.
 func KubeletSelfSigned(host string, more []string, mutate ...Mutate) (*Pair, error) {
 	now := time.Now().Unix()
 	ca, err := NewAuthority(fmt.Sprintf("%s-ca@%d", host, now))
@@ -125,11 +132,11 @@ func (a *Authority) issue(template *x509.Certificate, mutate []Mutate) (*Pair, e
 	return newPair(cert, key, a.intermediates())
 }
 
-// CertPEM is the authority's own certificate.
+// CertPEM returns the CA's own certificate.
 func (a *Authority) CertPEM() []byte { return certPEM(a.Cert) }
 
-// Pool has what verifiers trust: the root of the authority. For an intermediate that was loaded from a file without its
-// root it has the topmost certificate of that file.
+// Pool returns a new pool with the root of the CA, for verifiers that trust it. For an intermediate CA that was loaded
+// from a file without the root, the pool has the topmost certificate in the file.
 func (a *Authority) Pool() *x509.CertPool {
 	chain := a.chain()
 	pool := x509.NewCertPool()
@@ -137,12 +144,12 @@ func (a *Authority) Pool() *x509.CertPool {
 	return pool
 }
 
-// chain is the authority's certificate and those above it.
+// chain is the CA's certificate followed by those of the CAs above it.
 func (a *Authority) chain() []*x509.Certificate {
 	return append([]*x509.Certificate{a.Cert}, a.above...)
 }
 
-// intermediates are the certificates of the chain that a verifier who trusts the root does not have.
+// intermediates is the chain without the root.
 func (a *Authority) intermediates() []*x509.Certificate {
 	chain := a.chain()
 	if top := chain[len(chain)-1]; isRoot(top) {
@@ -151,12 +158,14 @@ func (a *Authority) intermediates() []*x509.Certificate {
 	return chain
 }
 
-// isRoot says whether a CA signed its own certificate. The name alone does not tell: an intermediate may have its root's.
+// isRoot reports whether a CA signed its own certificate. Comparing names is not enough: an intermediate CA may have
+// the name of its root.
 func isRoot(c *x509.Certificate) bool {
-	return bytes.Equal(c.RawIssuer, c.RawSubject) && (len(c.AuthorityKeyId) == 0 || bytes.Equal(c.AuthorityKeyId, c.SubjectKeyId))
+	return bytes.Equal(c.RawIssuer, c.RawSubject) &&
+		(len(c.AuthorityKeyId) == 0 || bytes.Equal(c.AuthorityKeyId, c.SubjectKeyId))
 }
 
-// TLS is the pair as crypto/tls presents it, its chain included.
+// TLS returns the pair for a tls.Config, with its intermediate CAs.
 func (p *Pair) TLS() tls.Certificate {
 	return tls.Certificate{Certificate: p.chain, PrivateKey: p.key, Leaf: p.Leaf}
 }

@@ -20,7 +20,7 @@ import (
 	"fauxlet/testcerts"
 )
 
-// must is for calls that have no business to fail: must(testcerts.NewAuthority("ca"))(t).
+// must fails the test if a call failed: must(testcerts.NewAuthority("ca"))(t).
 func must[T any](v T, err error) func(testing.TB) T {
 	return func(t testing.TB) T {
 		t.Helper()
@@ -73,7 +73,7 @@ func TestCertificateFields(t *testing.T) {
 	}
 	for _, c := range []*x509.Certificate{client, server} {
 		if !c.NotBefore.Before(before.Add(-30 * time.Minute)) {
-			t.Errorf("%s: not before %v: clocks that are late would refuse it", c.Subject, c.NotBefore)
+			t.Errorf("%s: not before %v: a client whose clock is slow would refuse it", c.Subject, c.NotBefore)
 		}
 		if !bytes.Equal(c.AuthorityKeyId, ca.Cert.SubjectKeyId) {
 			t.Errorf("%s: the authority key identifier is not the CA's", c.Subject)
@@ -104,7 +104,7 @@ func TestRSA(t *testing.T) {
 	}
 }
 
-// TestMutateHasTheLastWord is for the certificates that have no mutator of their own.
+// TestMutateHasTheLastWord checks that a mutation overrides every default.
 func TestMutateHasTheLastWord(t *testing.T) {
 	ca := must(testcerts.NewAuthority("ca"))(t)
 	from, to := time.Now().Add(-time.Minute).Truncate(time.Second), time.Now().Add(time.Minute).Truncate(time.Second)
@@ -154,7 +154,7 @@ func TestIntermediateChain(t *testing.T) {
 		}
 	}
 
-	// As a file it is whole: who loads it signs what the root's verifiers accept.
+	// Loaded from a file, the CA still signs certificates that verifiers of the root accept.
 	dir := t.TempDir()
 	certFile, keyFile := filepath.Join(dir, "lower.crt"), filepath.Join(dir, "lower.key")
 	if err := lower.Write(certFile, keyFile); err != nil {
@@ -170,7 +170,7 @@ func TestIntermediateChain(t *testing.T) {
 	}
 }
 
-// TestIntermediateOfTheSameName tells the two apart by their keys, as verifiers do.
+// TestIntermediateOfTheSameName: verifiers distinguish the two CAs by their keys.
 func TestIntermediateOfTheSameName(t *testing.T) {
 	root := must(testcerts.NewAuthority("ca"))(t)
 	pair := must(must(root.Intermediate("ca"))(t).Server("node-1", []string{"node-1"}))(t)
@@ -203,8 +203,8 @@ func TestLoadErrors(t *testing.T) {
 		{"empty", "empty.crt", "ca.key", "failed to find any PEM data"},
 		{"key-of-another", "ca.crt", "leaf.key", "private key does not match public key; put both files of one pair there"},
 		{"swapped", "ca.key", "ca.crt", "PEM inputs may have been switched"},
-		{"not-a-ca", "leaf.crt", "leaf.key", `"CN=kubelet-client" is no CA`},
-		{"chain-in-wrong-order", "wrong-order.crt", "ca.key", `"CN=ca" does not follow from "CN=other"`},
+		{"not-a-ca", "leaf.crt", "leaf.key", `"CN=kubelet-client" is not a CA certificate`},
+		{"chain-in-wrong-order", "wrong-order.crt", "ca.key", `"CN=ca" is not signed by "CN=other"`},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			_, err := testcerts.LoadAuthority(path(c.cert), path(c.key))
@@ -218,8 +218,8 @@ func TestLoadErrors(t *testing.T) {
 	}
 }
 
-// dial shakes hands with a server that has the pair, as a kube-apiserver that was given the CA would under that name, and
-// returns what the client thinks of it.
+// dial performs a TLS handshake with a server that has the pair, like a kube-apiserver that trusts ca and dials host.
+// It returns the client's error.
 func dial(t testing.TB, ca *testcerts.Authority, pair *testcerts.Pair, host string) error {
 	t.Helper()
 	listener := must(tls.Listen("tcp", "127.0.0.1:0", &tls.Config{Certificates: []tls.Certificate{pair.TLS()}}))(t)
@@ -230,7 +230,7 @@ func dial(t testing.TB, ca *testcerts.Authority, pair *testcerts.Pair, host stri
 		if err != nil {
 			return
 		}
-		_, _ = io.Copy(io.Discard, conn) // until the client goes
+		_, _ = io.Copy(io.Discard, conn) // until the client closes the connection
 		conn.Close()
 	}()
 	dialer := &net.Dialer{Timeout: 10 * time.Second}

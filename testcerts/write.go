@@ -7,27 +7,27 @@ import (
 	"path/filepath"
 )
 
-// Write writes the pair into two files, each whole or not at all, over those that are there. The key is readable by its
-// owner alone from its first byte on; the certificate by all. To write only what is not there, see [Folder].
+// Write writes the pair into two files and replaces existing ones. Each file is replaced atomically. Only the owner can
+// read the key file, at any time; everyone can read the certificate. To keep existing files, use a [Folder].
 func (p *Pair) Write(certFile, keyFile string) error {
 	cert, err := stage(certFile, p.CertPEM, 0o644)
 	if err != nil {
 		return err
 	}
-	defer os.Remove(cert) // it is not there any more, if all went well
+	defer os.Remove(cert) // fails after the rename, which is fine
 	key, err := stage(keyFile, p.KeyPEM, 0o600)
 	if err != nil {
 		return err
 	}
 	defer os.Remove(key)
-	// The key goes first, so that whoever sees the certificate can use it.
+	// The key first: a program that waits for the certificate then finds both.
 	if err := os.Rename(key, keyFile); err != nil {
 		return err
 	}
 	return os.Rename(cert, certFile)
 }
 
-// Write writes the CA's certificate, followed by those above it, and its key as [Pair.Write] does.
+// Write writes the CA's key and its certificate, followed by the certificates of the CAs above it, like [Pair.Write].
 func (a *Authority) Write(certFile, keyFile string) error {
 	p, err := newPair(a.Cert, a.Key, a.above)
 	if err != nil {
@@ -36,9 +36,9 @@ func (a *Authority) Write(certFile, keyFile string) error {
 	return p.Write(certFile, keyFile)
 }
 
-// stage writes data into a new file beside path, from where it can be renamed, and returns its name.
+// stage writes data into a temporary file in the folder of path, ready to be renamed to path, and returns its name.
 func stage(path string, data []byte, mode os.FileMode) (_ string, err error) {
-	file, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*") // made with mode 0600
+	file, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*") // created with mode 0600
 	if err != nil {
 		return "", fmt.Errorf("write %s: %w", path, err)
 	}

@@ -64,7 +64,7 @@ func checkAccepted(ctx context.Context, r *run) (conformance.Result, error) {
 }
 
 // signedByNobody are the kinds of serving certificates for whose refusal it does not matter whom kube-apiserver trusts.
-var signedByNobody = map[string]bool{"server-self-signed": true, "server-kubelet-default": true, "server-stranger": true}
+var signedByNobody = map[string]bool{"server-self-signed": true, "server-kubelet-default": true, "server-unknown-ca": true}
 
 // bad are the kinds of serving certificates that must be refused, of those that can be made: what is wrong with the others
 // shows only where all else is right.

@@ -60,7 +60,7 @@ func mistakes() []mistake {
 					time.Now().Add(24*24*time.Hour)))
 			}},
 		{what: "it is of a CA that the kubelets do not trust", verdict: fail, id: "client.trusted",
-			flag: clientCertificateFlag, kind: "client-stranger"},
+			flag: clientCertificateFlag, kind: "client-unknown-ca"},
 		{what: "its intermediate CA is not in the file", verdict: fail, id: "client.trusted", flag: clientCertificateFlag,
 			kind: "client-chain-missing"},
 		{what: "it is signed with SHA-1", verdict: fail, id: "client.trusted", flag: clientCertificateFlag,

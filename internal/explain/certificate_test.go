@@ -20,7 +20,7 @@ var problemsOfKinds = map[string][]problemID{
 	"client-no-name":       {problemName},
 	"client-expired":       {problemExpired},
 	"client-not-yet-valid": {problemNotYetValid},
-	"client-stranger":      {problemUnknownCA},
+	"client-unknown-ca":    {problemUnknownCA},
 	"client-chain-missing": {problemUnknownCA},
 	"client-server-usage":  {problemUsage},
 	"client-sha1":          {problemWeakSignature},
@@ -29,7 +29,7 @@ var problemsOfKinds = map[string][]problemID{
 	"server-intermediate":     nil,
 	"server-kubelet-default":  {problemSelfSigned, problemName}, // its CA is self-signed
 	"server-self-signed":      {problemSelfSigned},
-	"server-stranger":         {problemUnknownCA},
+	"server-unknown-ca":       {problemUnknownCA},
 	"server-chain-missing":    {problemUnknownCA},
 	"server-expired":          {problemExpired},
 	"server-not-yet-valid":    {problemNotYetValid},

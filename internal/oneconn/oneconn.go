@@ -1,4 +1,4 @@
-// Package oneconn serves HTTP on a connection that is there already.
+// Package oneconn serves HTTP on one existing connection. [Pair] makes a connection within the process.
 package oneconn
 
 import (
@@ -10,8 +10,9 @@ import (
 	"sync"
 )
 
-// Serve serves handler on conn until the connection ends, and closes it. The context of its requests is done once the
-// other side is gone, even where a handler has taken the connection over and sees it only through its own reads.
+// Serve runs server on conn until the connection ends or ctx is done, and closes conn. The context of a request is done
+// when the other side has closed the connection. This also holds after a handler has hijacked it, as long as the
+// handler reads from it. Serve sets server.ConnContext.
 func Serve(ctx context.Context, conn net.Conn, server *http.Server) {
 	ctx, cancel := context.WithCancel(ctx)
 	listener := &listener{done: make(chan struct{})}
@@ -20,10 +21,10 @@ func Serve(ctx context.Context, conn net.Conn, server *http.Server) {
 	server.ConnContext = func(context.Context, net.Conn) context.Context { return ctx }
 	stop := context.AfterFunc(ctx, func() { watched.Close() })
 	defer stop()
-	_ = server.Serve(listener) // which ends with the listener
+	_ = server.Serve(listener) // returns when Accept fails
 }
 
-// listener gives the one connection, and ends when it is closed.
+// listener accepts one connection. The second Accept waits until that connection is closed, and fails.
 type listener struct {
 	conn  net.Conn
 	given bool
@@ -42,7 +43,7 @@ func (l *listener) Accept() (net.Conn, error) {
 func (l *listener) Close() error   { return nil }
 func (l *listener) Addr() net.Addr { return l.conn.LocalAddr() }
 
-// watched tells when the connection is of no more use.
+// watched calls gone when a read fails other than by a timeout, and closed when the connection is closed.
 type watched struct {
 	net.Conn
 	gone   context.CancelFunc

@@ -27,8 +27,7 @@ func pair(t *testing.T) (client, served net.Conn) {
 	return client, served
 }
 
-// TestServe: several requests on the connection; Serve returns when the client has closed it.
-func TestServe(t *testing.T) {
+func TestServeHandlesRequestsUntilClientCloses(t *testing.T) {
 	client, conn := pair(t)
 	ended := make(chan struct{})
 	go func() {
@@ -52,9 +51,8 @@ func TestServe(t *testing.T) {
 	<-ended
 }
 
-// TestHijacked: a handler that has taken the connection over learns from its context that the client is gone, and Serve
-// waits for it to close the connection.
-func TestHijacked(t *testing.T) {
+// TestHijackedRequestIsCanceledWhenClientCloses: Serve then waits until the handler has closed the connection.
+func TestHijackedRequestIsCanceledWhenClientCloses(t *testing.T) {
 	client, conn := pair(t)
 	ended := make(chan struct{})
 	go func() {
@@ -77,8 +75,7 @@ func TestHijacked(t *testing.T) {
 	<-ended
 }
 
-// TestStopped: the end of the context ends the connection.
-func TestStopped(t *testing.T) {
+func TestContextEndsConnection(t *testing.T) {
 	client, conn := pair(t)
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan struct{})
@@ -93,9 +90,9 @@ func TestStopped(t *testing.T) {
 	<-ended
 }
 
-// TestWritten: what is written to an end that is gone is lost, and fails when it is more than a send buffer takes; what
-// the other had sent can still be read.
-func TestWritten(t *testing.T) {
+// TestWriteToClosedEnd: data for an end that has closed is lost, and an error when it exceeds a send buffer. Data that
+// the closed end sent before can still be read.
+func TestWriteToClosedEnd(t *testing.T) {
 	near, far := pair(t)
 	if _, err := io.WriteString(far, "refused"); err != nil {
 		t.Fatal(err)

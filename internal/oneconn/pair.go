@@ -8,9 +8,9 @@ import (
 	"syscall"
 )
 
-// Pair makes both ends of a connection that nobody else can reach, and that behaves as one over a network: each end may
-// write before the other reads, and what is written after the other end has closed is lost without an error, up to
-// maxLost bytes, as what a send buffer takes.
+// Pair returns both ends of a connection within the process. The caller closes both. It behaves like a TCP connection:
+// each end can write before the other reads, and data that is written after the other end has closed is lost without an
+// error, up to maxLost bytes, as in a send buffer.
 func Pair() (net.Conn, net.Conn, error) {
 	syscall.ForkLock.RLock()
 	fds, err := syscall.Socketpair(syscall.AF_UNIX, syscall.SOCK_STREAM, 0)
@@ -25,7 +25,7 @@ func Pair() (net.Conn, net.Conn, error) {
 	var ends [2]*end
 	for i, fd := range fds {
 		file := os.NewFile(uintptr(fd), "socketpair")
-		conn, fileErr := net.FileConn(file) // which has its own descriptor
+		conn, fileErr := net.FileConn(file) // duplicates the descriptor
 		file.Close()
 		if fileErr != nil {
 			err = errors.Join(err, fileErr)
@@ -44,17 +44,19 @@ func Pair() (net.Conn, net.Conn, error) {
 	return ends[0], ends[1], nil
 }
 
-// maxLost is how much an end takes for one that has closed: no less than what a client sends while it still reads.
+// maxLost is how many bytes an end accepts after the other has closed: as much as a client may send while it still
+// reads.
 const maxLost = 64 << 10
 
-// end is one of a pair.
+// end is one end of a Pair.
 type end struct {
 	net.Conn
 	lost atomic.Int64 // bytes
 }
 
-// Write fails at once on a socket whose other end has closed. Over a network it would not: the answer that the other end
-// sent before it closed is still to be read. A proxy that copies both ways ends with the first error, and would lose it.
+// Write hides the error of a socket whose other end has closed, up to maxLost bytes. Over TCP such a write succeeds,
+// and the response that the other end sent before it closed can still be read. A proxy that copies in both directions
+// stops at the first error, so with an error here it would lose that response.
 func (e *end) Write(p []byte) (int, error) {
 	n, err := e.Conn.Write(p)
 	if (errors.Is(err, syscall.EPIPE) || errors.Is(err, syscall.ECONNRESET)) && e.lost.Add(int64(len(p))) <= maxLost {

@@ -1,12 +1,12 @@
-// Package shellword writes words of shell commands that people are to paste.
+// Package shellword quotes words for shell commands that a user can paste.
 package shellword
 
 import "strings"
 
-// plain are the characters that no shell takes for anything else.
+// plain are the characters without a special meaning in any shell.
 const plain = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_./:@%+,="
 
-// Join quotes words, and makes them a command.
+// Join quotes words and joins them with spaces.
 func Join(words []string) string {
 	quoted := make([]string, len(words))
 	for i, word := range words {
@@ -15,7 +15,7 @@ func Join(words []string) string {
 	return strings.Join(quoted, " ")
 }
 
-// Quote quotes a word for a POSIX shell, where it needs it.
+// Quote quotes a word for a POSIX shell. It returns a word without special characters unchanged.
 func Quote(word string) string {
 	if word != "" && strings.Trim(word, plain) == "" {
 		return word

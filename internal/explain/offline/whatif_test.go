@@ -47,12 +47,12 @@ var claims = struct {
 	[]claim{
 		{vectors.Client{}, [5]int{401, 200, 200, 401, 401}},
 		{vectors.Client{Kind: "client", CommonName: "kubelet-client"}, [5]int{200, 200, 200, 200, 401}},
-		{vectors.Client{Kind: "client-stranger", CommonName: "kubelet-client"}, [5]int{401, 401, 401, 401, 401}},
+		{vectors.Client{Kind: "client-unknown-ca", CommonName: "kubelet-client"}, [5]int{401, 401, 401, 401, 401}},
 		{vectors.Client{Kind: "client-expired", CommonName: "kubelet-client"}, [5]int{401, 401, 401, 401, 401}},
 		{vectors.Client{Headers: bearer("bad")}, [5]int{401, 401, 200, 401, 401}},
 		{vectors.Client{Headers: bearer("account")}, [5]int{403, 403, 200, 200, 401}},
 		{vectors.Client{Kind: "client", CommonName: "kubelet-client", Headers: bearer("bad")}, [5]int{200, 200, 200, 200, 401}},
-		{vectors.Client{Kind: "client-stranger", CommonName: "kubelet-client", Headers: bearer("account")}, [5]int{403, 403, 401, 200, 401}},
+		{vectors.Client{Kind: "client-unknown-ca", CommonName: "kubelet-client", Headers: bearer("account")}, [5]int{403, 403, 401, 200, 401}},
 	},
 }
 
