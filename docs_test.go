@@ -1,0 +1,87 @@
+package fauxlet_test
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+// TestDocs checks the Markdown pages of the repository: every relative link leads to an existing file and heading, and
+// every path of a Go file or package in backticks exists.
+func TestDocs(t *testing.T) {
+	t.Parallel()
+	out, err := exec.Command("git", "ls-files", "*.md").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	pages := strings.Fields(string(out))
+	if len(pages) < 20 {
+		t.Fatalf("git lists only %d pages", len(pages))
+	}
+	link := regexp.MustCompile(`\]\(([^)\s]+)\)`)
+	path := regexp.MustCompile("`((?:authchain|server|config|testcerts|scenario|kubelettest|conformance|internal|cmd|e2e|deploy|docs)/[\\w./-]*)`")
+	for _, page := range pages {
+		data, err := os.ReadFile(page)
+		if err != nil {
+			t.Fatal(err)
+		}
+		text := withoutCode(string(data))
+		for _, match := range link.FindAllStringSubmatch(text, -1) {
+			target, heading, _ := strings.Cut(match[1], "#")
+			if strings.Contains(target, "://") {
+				continue
+			}
+			file := page
+			if target != "" {
+				file = filepath.Join(filepath.Dir(page), target)
+			}
+			data, err := os.ReadFile(file)
+			if info, statErr := os.Stat(file); statErr == nil && info.IsDir() && heading == "" {
+				continue
+			}
+			if err != nil {
+				t.Errorf("%s links to %s: %v", page, match[1], err)
+			} else if heading != "" && !headings(string(data))[heading] {
+				t.Errorf("%s links to %s, but %s has no such heading", page, match[1], file)
+			}
+		}
+		if page == "CHANGELOG.md" { // it names paths that are gone
+			continue
+		}
+		for _, match := range path.FindAllStringSubmatch(text, -1) {
+			if _, err := os.Stat(match[1]); err != nil {
+				t.Errorf("%s names %s, which does not exist", page, match[1])
+			}
+		}
+	}
+}
+
+// withoutCode removes fenced code blocks.
+func withoutCode(text string) string {
+	var kept []string
+	fenced := false
+	for line := range strings.Lines(text) {
+		if strings.HasPrefix(line, "```") {
+			fenced = !fenced
+		} else if !fenced {
+			kept = append(kept, line)
+		}
+	}
+	return strings.Join(kept, "")
+}
+
+// headings returns the anchors of the headings of a page.
+func headings(text string) map[string]bool {
+	anchors := map[string]bool{}
+	dropped := regexp.MustCompile(`[^\w\- ]`)
+	for line := range strings.Lines(withoutCode(text)) {
+		if strings.HasPrefix(line, "#") {
+			title := strings.ToLower(strings.TrimSpace(strings.TrimLeft(line, "#")))
+			anchors[strings.ReplaceAll(dropped.ReplaceAllString(title, ""), " ", "-")] = true
+		}
+	}
+	return anchors
+}
