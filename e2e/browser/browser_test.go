@@ -178,7 +178,7 @@ func (b *tab) quiet() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for _, complaint := range b.complaints {
-		b.t.Errorf("the console says: %s", complaint)
+		b.t.Errorf("console: %s", complaint)
 	}
 	b.complaints = nil
 }
@@ -208,7 +208,7 @@ func (b *tab) until(what, expression string) {
 	defer ticker.Stop()
 	for deadline := time.Now().Add(patience); !js[bool](b, "Boolean("+expression+")"); <-ticker.C {
 		if time.Now().After(deadline) {
-			b.t.Fatalf("%s: it is not so: %s; the page says:\n%s", what, expression, js[string](b, "document.body.innerText"))
+			b.t.Fatalf("%s: not true: %s; text of the page:\n%s", what, expression, js[string](b, "document.body.innerText"))
 		}
 	}
 }

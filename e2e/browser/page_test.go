@@ -41,7 +41,7 @@ func sendFrom(b *tab, as, path string) {
 	b.set("#send-client", as)
 	b.set("#send-path", path)
 	b.do(chromedp.Click(chromedp.ID("send-button")))
-	b.until("the road of what was sent",
+	b.until("the explanation of the request",
 		fmt.Sprintf(`location.hash !== %q && document.getElementById("crumb").textContent.startsWith(location.hash + " ") && !document.getElementById("sent").hidden`,
 			before))
 }
@@ -52,32 +52,32 @@ func TestPage(t *testing.T) {
 	b := newTab(t, 1280, 860)
 	address := "http://" + demo.Admin + "/"
 	b.visit(address)
-	b.until("what was decided before", rows+" >= 10")
+	b.until("earlier decisions are listed", rows+" >= 10")
 
 	// A request comes in while the page is open.
 	send(t, demo, "/pods/live-one")
-	b.until("it comes live", `document.querySelector("#list .request").textContent.includes("/pods/live-one")`)
+	b.until("a new request appears", `document.querySelector("#list .request").textContent.includes("/pods/live-one")`)
 
 	// Send a request from the page. Its explanation has what-if settings.
 	sendFrom(b, "viewer", "/containerLogs/default/nginx/nginx?tailLines=3")
 	want := "TLS: passed,client certificate: passed,token: not reached,anonymous: not reached,identity: passed,attributes: passed,authorization of nodes/proxy: failed,response: failed"
 	if got := strings.Join(js[[]string](b, outcomes), ","); got != want {
-		t.Errorf("the road is %s, want %s", got, want)
+		t.Errorf("the explanation is %s, want %s", got, want)
 	}
 	if cures := js[string](b, `document.getElementById("remedy-list").innerText`); !strings.Contains(cures,
 		"kubectl create clusterrolebinding viewer --clusterrole=system:kubelet-api-admin --user=viewer") {
-		t.Errorf("the cures are %s", cures)
+		t.Errorf("the remedies are %s", cures)
 	}
 	if marks := js[int](b,
 		`new Set([...document.querySelectorAll("#stages .stage")].map(s => s.className + s.querySelector(".mark path").getAttribute("d"))).size`); marks < 3 {
-		t.Errorf("outcomes have %d shapes", marks)
+		t.Errorf("the outcomes have %d shapes, want at least 3", marks)
 	}
 	b.quiet()
 	refused := js[string](b, "location.hash")
 
 	// What if authorization were AlwaysAllow? Both explanations are beside each other.
 	const mode = `select[title="authorization.mode"]`
-	b.until("what if can be asked", `!document.getElementById("whatif").hidden`)
+	b.until("what-if is available", `!document.getElementById("whatif").hidden`)
 	b.set(mode, "AlwaysAllow")
 	b.until("what if",
 		`document.getElementById("whatif-result").textContent.includes("Instead of 403 refused: 200 allowed")`)
@@ -86,26 +86,26 @@ func TestPage(t *testing.T) {
 		t.Errorf("what differs is %q", differ)
 	}
 	b.set(mode, "Webhook")
-	b.until("as it was", `!document.querySelector("#stages.two")`)
+	b.until("the explanation is back to one column", `!document.querySelector("#stages.two")`)
 
 	// A link to one decision opens that decision.
 	other := b.another()
 	other.visit(address + refused)
-	other.until("the road of the link",
+	other.until("the explanation of the link",
 		`document.getElementById("title").textContent === "GET /containerLogs/default/nginx/nginx"`)
 	other.until("it is marked in the list", chosen+" > 0")
 	other.quiet()
 
 	// The server applies filters, and the page's address contains them.
 	b.set("#filter-outcome", "allowed")
-	b.until("allowed ones alone",
+	b.until("only allowed requests are shown",
 		rows+` > 0 && [...document.querySelectorAll("#list .result")].every(e => e.textContent.endsWith("allowed"))`)
 	if got := js[string](b, "location.search"); got != "?outcome=allowed" {
 		t.Errorf("the address has %q", got)
 	}
 	send(t, demo, "/pods/filtered-out")
 	b.set("#filter-outcome", "")
-	b.until("all of them", `document.getElementById("list").textContent.includes("/pods/filtered-out")`)
+	b.until("all requests are shown", `document.getElementById("list").textContent.includes("/pods/filtered-out")`)
 
 	// While the page is paused it shows no new requests, and loses none.
 	b.leave()
@@ -113,12 +113,12 @@ func TestPage(t *testing.T) {
 	b.until("paused",
 		`document.body.dataset.state === "paused" && document.getElementById("pause").getAttribute("aria-pressed") === "true"`)
 	send(t, demo, "/pods/while-paused")
-	b.until("it is counted", `document.getElementById("held").textContent === "show 1 new"`)
+	b.until("the request is counted", `document.getElementById("held").textContent === "show 1 new"`)
 	if js[bool](b, `document.getElementById("list").textContent.includes("/pods/while-paused")`) {
 		t.Error("a request came into the list while it was paused")
 	}
 	b.do(chromedp.KeyEvent("p"))
-	b.until("it is shown", `document.querySelector("#list .request").textContent.includes("/pods/while-paused")`)
+	b.until("the request is shown", `document.querySelector("#list .request").textContent.includes("/pods/while-paused")`)
 
 	// Everything can be done with the keyboard.
 	js[string](b, `location.hash = "#" + document.querySelector("#list a").dataset.id`)
@@ -135,12 +135,12 @@ func TestPage(t *testing.T) {
 	}
 	// Rows do not move while one has the keyboard focus.
 	send(t, demo, "/pods/under-the-keyboard")
-	b.until("it is held", `document.getElementById("held").textContent === "show 1 new"`)
+	b.until("the request is held back", `document.getElementById("held").textContent === "show 1 new"`)
 	b.do(chromedp.KeyEvent("/"))
 	b.until("the filter has the focus", `document.activeElement.id === "filter-path"`)
-	b.until("it is let in", `document.querySelector("#list .request").textContent.includes("/pods/under-the-keyboard")`)
+	b.until("the request appears", `document.querySelector("#list .request").textContent.includes("/pods/under-the-keyboard")`)
 	b.set("#filter-path", "under-the") // synthetic key events ignore preventDefault and leave a slash
-	b.until("one is left", rows+" === 1")
+	b.until("one request is shown", rows+" === 1")
 	b.do(chromedp.KeyEvent(kb.Escape))
 
 	// Screen readers announce changes, and find the parts by their names.
@@ -170,9 +170,9 @@ func TestMarkupIsText(t *testing.T) {
 	send(t, demo, (&url.URL{Path: evil}).EscapedPath())
 	b.until("it comes", fmt.Sprintf(`document.querySelector("#list .request").textContent === %q`, "GET "+evil))
 	js[string](b, `location.hash = "#" + document.querySelector("#list a").dataset.id`)
-	b.until("its road", fmt.Sprintf(`document.getElementById("title").textContent === %q`, "GET "+evil))
+	b.until("its explanation", fmt.Sprintf(`document.getElementById("title").textContent === %q`, "GET "+evil))
 	if got := js[int](b, `document.querySelectorAll("img, main script").length`); got != 0 {
-		t.Errorf("%d elements of the path are in the document", got)
+		t.Errorf("the path created %d elements", got)
 	}
 	// The page's policy would block scripts even if the page inserted markup by mistake.
 	if got := js[string](b,
@@ -180,7 +180,7 @@ func TestMarkupIsText(t *testing.T) {
 		t.Errorf("markup was %s", got)
 	}
 	if got := js[string](b, `fetch("https://example.invalid/").then(() => "sent", e => "refused")`); got != "refused" {
-		t.Errorf("a request to elsewhere was %s", got)
+		t.Errorf("a request to another origin was %s", got)
 	}
 }
 
@@ -214,7 +214,7 @@ func TestPagesFromElsewhere(t *testing.T) {
 			`/api/send", {method: "POST", mode: "no-cors", body: '{"client": "kubelet-client", "method": "GET", "path": "/pods/from-elsewhere"}'}).then(() => "", () => "")`)
 	b.visit(base + "/?path=from-elsewhere")
 	if got := js[int](b, rows); got != 0 {
-		t.Errorf("%d requests were sent for a page from elsewhere", got)
+		t.Errorf("%d requests of a page of another origin arrived", got)
 	}
 }
 
@@ -232,7 +232,7 @@ func TestWidths(t *testing.T) {
 				sendFrom(b, who, "/containerLogs/default/nginx/nginx?tailLines=3")
 				b.fits(who)
 			}
-			b.until("what if can be asked", `!document.getElementById("whatif").hidden`)
+			b.until("what-if is available", `!document.getElementById("whatif").hidden`)
 			b.leave()
 			b.until("it is in the list", chosen+" > 0")
 			b.shoot("page-" + size.name + ".png")
@@ -323,13 +323,13 @@ func TestItComesBack(t *testing.T) {
 	again, _ := startDemoOn(t, demo.Admin)
 	b.until("it is back", `document.body.dataset.state === "live"`)
 	send(t, again, "/pods/of-the-second")
-	b.until("the second, alone",
+	b.until("only the second demo's requests are shown",
 		`document.getElementById("list").textContent.includes("of-the-second") && !document.getElementById("list").textContent.includes("of-the-first")`)
 	b.do(chromedp.Navigate("http://" + demo.Admin + "/#99999"))
-	b.until("what is gone is said to be",
+	b.until("the page reports a missing decision",
 		`document.getElementById("nothing").textContent.includes("decision 99999 is no longer kept, or does not exist")`)
 	b.do(chromedp.Navigate("http://" + demo.Admin + "/#"))
-	b.until("and is forgotten",
+	b.until("the message disappears",
 		`document.getElementById("nothing").textContent === "Select a request to see how it was handled."`)
 }
 
@@ -341,13 +341,13 @@ func TestStates(t *testing.T) {
 	connection, err := tls.Dial("tcp", demo.Secure, &tls.Config{ServerName: "elsewhere"})
 	if err == nil {
 		connection.Close()
-		t.Fatal("the serving certificate is of a CA that this machine knows")
+		t.Fatal("this machine trusts the CA of the serving certificate")
 	}
 	b.until("the handshake", `document.querySelector("#list .request").textContent === "TLS handshake"`)
 	js[string](b, `location.hash = "#" + document.querySelector("#list a").dataset.id`)
-	b.until("its road", `document.querySelector("#stages .failed .name")?.textContent === "TLS"`)
+	b.until("its explanation", `document.querySelector("#stages .failed .name")?.textContent === "TLS"`)
 	if js[bool](b, `!document.getElementById("whatif").hidden`) {
-		t.Error("what if can be asked of what was no request")
+		t.Error("what-if is shown for a decision that is not about a request")
 	}
 	b.fits("a handshake")
 	b.shoot("handshake.png")
@@ -358,9 +358,9 @@ func TestStates(t *testing.T) {
 	b.shoot("sent.png")
 
 	sendFrom(b, "untrusted", "/pods")
-	b.until("what if can be asked", `!document.getElementById("whatif").hidden`)
+	b.until("what-if is available", `!document.getElementById("whatif").hidden`)
 	b.set(`select[title="authentication.anonymous.enabled"]`, "true")
-	b.until("anonymous is no way out",
+	b.until("anonymous gives the same result",
 		`document.getElementById("whatif-result").textContent.startsWith("Same result: 401 refused")`)
 	js[bool](b, `(document.getElementById("remedies").scrollIntoView(), true)`)
 	b.shoot("remedies.png")

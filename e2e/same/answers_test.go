@@ -251,6 +251,6 @@ func (c *comparison) series() {
 		return diff
 	})
 	if problem != "" {
-		c.t.Errorf("%s: the metrics have not counted the same:%s", c.name, problem)
+		c.t.Errorf("%s: the metrics have different values:%s", c.name, problem)
 	}
 }

@@ -42,7 +42,7 @@ func TestComparisonDetectsChangedFauxlet(t *testing.T) {
 					return
 				}
 			}
-			t.Fatalf("the comparison says %q, want something about %q", log.errors, strings.TrimSpace(test.aspect))
+			t.Fatalf("the comparison reports %q, want a report with %q", log.errors, strings.TrimSpace(test.aspect))
 		})
 	}
 }

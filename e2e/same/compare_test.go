@@ -236,7 +236,7 @@ func readDivergences(t *testing.T) divergences {
 	expect.NoError(t, decoder.Decode(&all))
 	for _, d := range all {
 		if d.Reason == "" || d.Fauxlet == 0 || len(d.Differs) == 0 {
-			t.Fatalf("divergences.json: %q: it needs a reason, fauxlet's status, and what differs", d.Requests)
+			t.Fatalf("divergences.json: %q: set reason, fauxlet and differs", d.Requests)
 		}
 		d.matches, err = regexp.Compile("^(?:" + d.Requests + ")$")
 		expect.NoError(t, err)

@@ -96,7 +96,7 @@ func TestSameRBAC(t *testing.T) {
 		t.Logf("seed %d: %d questions compared, of which %d are allowed, about %d objects", seed, questions, allowed,
 			len(w.objects))
 		if allowed < questions/5 || allowed > questions*4/5 {
-			t.Errorf("%d of %d questions are allowed: they prove little", allowed, questions)
+			t.Errorf("%d of %d reviews are allowed: too few", allowed, questions)
 		}
 	})
 	t.Run("tokens", func(t *testing.T) { sameTokens(t, plane.Client, w.ours) })

@@ -133,7 +133,7 @@ func faultsOf(named map[string]string) (reviewapi.Faults, error) {
 		case "SubjectAccessReview":
 			faults.SubjectAccessReview.Status = status
 		default:
-			return faults, fmt.Errorf("there are no reviews of the kind %q", kind)
+			return faults, fmt.Errorf("there is no kind of review %q", kind)
 		}
 	}
 	return faults, nil

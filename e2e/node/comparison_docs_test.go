@@ -35,7 +35,7 @@ func TestNodeDifferencesPageIsCurrent(t *testing.T) {
 func nodeDifferences() string {
 	var text strings.Builder
 	text.WriteString(`
-` + "`e2e/node/samenode_docs_test.go`" + ` writes this part from the differences that the comparison allows. One that no
+` + "`e2e/node/comparison_docs_test.go`" + ` writes this part from the differences that the comparison allows. One that no
 longer occurs fails the comparison.
 
 | of | a stand-in | why |
