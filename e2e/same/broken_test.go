@@ -18,6 +18,7 @@ import (
 
 // TestComparisonDetectsChangedFauxlet builds fauxlet with one wrong detail and wants the comparison to report it.
 func TestComparisonDetectsChangedFauxlet(t *testing.T) {
+	t.Parallel()
 	programs.Slow(t)
 	corpus, err := vectors.Load()
 	expect.NoError(t, err)
@@ -29,16 +30,17 @@ func TestComparisonDetectsChangedFauxlet(t *testing.T) {
 		{"a header", "server/errors.go", `w.Header().Set("Allow", response.allow)`, `_ = response.allow`, "\n  header Allow: "},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			programs.Replace(t, "fauxlet", buildChanged(t, test.file, test.from, test.to))
+			t.Parallel()
+			changed := configuration{fauxlet: buildChanged(t, test.file, test.from, test.to)}
 			log := &errorLog{TB: t}
-			c := newComparison(log, "defaults", nil, startSides(t, configuration{}, clients))
+			c := newComparison(log, "defaults", nil, startSides(t, changed, clients))
 			talks := ofVectors(t, "defaults", corpus)
 			rand.New(rand.NewPCG(1, 1)).Shuffle(len(talks), func(i, j int) { talks[i], talks[j] = talks[j], talks[i] })
 			for i := range talks {
-				c.run(talks[i:i+1], configuration{})
+				c.run(talks[i:i+1], changed)
 				said := slices.IndexFunc(log.errors, func(text string) bool { return strings.Contains(text, test.aspect) })
 				if said >= 0 { // one report is enough
-					t.Logf("with %s changed, after %d requests, the comparison says:\n%s", test.name, c.sent, log.errors[said])
+					t.Logf("with %s changed, after %d requests, the comparison reports:\n%s", test.name, c.sent, log.errors[said])
 					return
 				}
 			}

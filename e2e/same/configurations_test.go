@@ -30,6 +30,8 @@ type configuration struct {
 	caches bool
 	// faults of the reviewer during the whole comparison.
 	faults reviewapi.Faults
+	// fauxlet is the file to run as fauxlet; empty: the present one.
+	fauxlet string
 }
 
 // ownConfigurations are configurations that the vectors do not have.
@@ -104,8 +106,12 @@ func startSides(t *testing.T, c configuration, clients map[string]client) [2]*si
 				"--hostname-override=node-1", "--cert-dir=" + certDir,
 			}, c.flags...))
 		} else {
+			program := ""
+			if kind == "fauxlet" {
+				program = c.fauxlet
+			}
 			s.Kubelet = kubelet.Start(t, nil, kubelet.Options{
-				Kind: kind, Port: port, Dir: dir, CertDir: certDir, Kubeconfig: kubeconfig, Pods: []sample.Pod{comparedPod()},
+				Kind: kind, Program: program, Port: port, Dir: dir, CertDir: certDir, Kubeconfig: kubeconfig, Pods: []sample.Pod{comparedPod()},
 				Settings: comparedSettings(t, c, address, readOnly),
 			})
 		}

@@ -37,6 +37,7 @@ type Kubelet struct {
 // Options configure a kubelet.
 type Options struct {
 	Kind       string // fauxlet or reference; empty: UnderTest
+	Program    string // file to run; empty: the program of package programs
 	Node       string // name of the node; empty: node-1
 	Port       int    // 0: any free port
 	Dir        string // of its configuration; empty: a new folder
@@ -93,7 +94,11 @@ func Start(t testing.TB, plane *controlplane.Plane, o Options) *Kubelet {
 	default:
 		t.Fatalf("FAUXLET_E2E_KUBELET=%s: fauxlet or reference", o.Kind)
 	}
-	k.Process, err = programs.Start(o.Kind, programs.Path(t, o.Kind), args...)
+	program := o.Program
+	if program == "" {
+		program = programs.Path(t, o.Kind)
+	}
+	k.Process, err = programs.Start(o.Kind, program, args...)
 	expect.NoError(t, err)
 	t.Cleanup(func() {
 		if err := k.Stop(); err != nil {

@@ -81,20 +81,6 @@ func Path(t testing.TB, name string) string {
 	return path
 }
 
-// Replace makes Path return another file for a program until the test ends.
-func Replace(t *testing.T, name, path string) {
-	t.Helper()
-	before := Path(t, name)
-	set := func(path string) {
-		p := programNamed(name)
-		p.Lock()
-		defer p.Unlock()
-		p.path = path
-	}
-	set(path)
-	t.Cleanup(func() { set(before) })
-}
-
 // cached returns the file of a program in the cache folder, and builds it there if it is missing.
 func cached(name string) (string, error) {
 	root := os.Getenv("FAUXLET_E2E_CACHE")
