@@ -32,37 +32,37 @@ import (
 	"fauxlet/testcerts"
 )
 
-// apiserver is the part of a kube-apiserver that goes to kubelets, made of the libraries that a kube-apiserver is made of,
-// and as simple as it can be. What is wrong with it is chosen by name.
+// apiserver is the part of a kube-apiserver that connects to kubelets, built from the kube-apiserver's own libraries. It can
+// have one defect.
 type apiserver struct {
 	*httptest.Server
-	// wrong is the defect; empty: none.
-	wrong string
+	// defect is the name of the defect; empty for none.
+	defect string
 
 	kubelets  *http.Transport
-	transport func() *http.Transport // makes another
-	busy      sync.Mutex             // for the one that does one thing at a time
+	transport func() *http.Transport // returns a new one
+	busy      sync.Mutex             // for the defect "does one thing at a time"
 
 	mu    sync.Mutex
 	nodes map[string]*v1.Node
 	pods  map[string]*v1.Pod
 }
 
-// startAPIServer starts one, and gives it with the run of a check on it.
-func startAPIServer(t *testing.T, wrong string) *run {
+// startAPIServer starts an API server and returns a run for it.
+func startAPIServer(t *testing.T, defect string) *run {
 	t.Helper()
 	ca, err := testcerts.NewAuthority("ca")
 	must(t, err)
 	client, err := ca.Client("kubelet-client", nil)
 	must(t, err)
-	a := &apiserver{wrong: wrong, nodes: map[string]*v1.Node{}, pods: map[string]*v1.Pod{}}
+	a := &apiserver{defect: defect, nodes: map[string]*v1.Node{}, pods: map[string]*v1.Pod{}}
 	a.transport = func() *http.Transport {
 		return utilnet.SetTransportDefaults(&http.Transport{
 			TLSClientConfig: &tls.Config{InsecureSkipVerify: true, Certificates: []tls.Certificate{client.TLS()}}, MaxIdleConnsPerHost: 25,
 		})
 	}
 	a.kubelets = a.transport()
-	if wrong == "reads headers without an end" {
+	if defect == "reads headers without an end" {
 		a.kubelets.MaxResponseHeaderBytes = 1 << 40
 	}
 	mux := http.NewServeMux()
@@ -95,7 +95,7 @@ func startAPIServer(t *testing.T, wrong string) *run {
 	serving, err := ca.Server("node", []string{"127.0.0.1"})
 	must(t, err)
 	certificate := serving.TLS()
-	r.working = func() (*tls.Certificate, error) { return &certificate, nil }
+	r.accepted = func() (*tls.Certificate, error) { return &certificate, nil }
 	return r
 }
 
@@ -106,7 +106,7 @@ func must(t *testing.T, err error) {
 	}
 }
 
-// keep keeps an object by its name.
+// keep stores a created object by its name.
 func keep[T metav1.Object](a *apiserver, w http.ResponseWriter, r *http.Request, all map[string]T) {
 	var object T
 	if err := json.NewDecoder(r.Body).Decode(&object); err != nil {
@@ -137,16 +137,16 @@ func answerError(w http.ResponseWriter, err error) {
 	answerJSON(w, int(s.Code), &s)
 }
 
-// alone does what the apiserver that is good at one thing at a time does with all it does.
+// alone calls do, one call at a time with the defect "does one thing at a time".
 func (a *apiserver) alone(do func()) {
-	if a.wrong == "does one thing at a time" {
+	if a.defect == "does one thing at a time" {
 		a.busy.Lock()
 		defer a.busy.Unlock()
 	}
 	do()
 }
 
-// kubeletOf is where a node is.
+// kubeletOf returns the address of a Node's kubelet.
 func (a *apiserver) kubeletOf(name string) *url.URL {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -154,7 +154,7 @@ func (a *apiserver) kubeletOf(name string) *url.URL {
 	return &url.URL{Scheme: "https", Host: net.JoinHostPort(node.Status.Addresses[0].Address, strconv.Itoa(int(node.Status.DaemonEndpoints.KubeletEndpoint.Port)))}
 }
 
-// location is where a kubelet has a subresource of a pod, and what its Node declares.
+// location returns the kubelet's URL of a pod's subresource, and the declared features of the Node.
 func (a *apiserver) location(r *http.Request, verb string) (*url.URL, []string) {
 	a.mu.Lock()
 	pod := a.pods[r.PathValue("pod")]
@@ -189,7 +189,7 @@ func (a *apiserver) logNow(w http.ResponseWriter, r *http.Request) {
 		RedirectChecker: genericrest.PreventRedirects,
 	}
 	ctx := r.Context()
-	switch a.wrong {
+	switch a.defect {
 	case "follows redirects":
 		streamer.RedirectChecker = nil
 	case "follows redirects to others":
@@ -214,14 +214,14 @@ func (a *apiserver) logNow(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	defer stream.Close()
-	if a.wrong == "passes pages on" {
+	if a.defect == "passes pages on" {
 		contentType = "text/html"
 		w.Header().Set("Set-Cookie", "hostile=1")
 	}
 	w.Header().Set("Content-Type", contentType)
 	var to io.Writer = w
 	var from io.Reader = stream
-	switch a.wrong {
+	switch a.defect {
 	case "reads a log before it passes it on", "reads a log as fast as it can":
 		var all bytes.Buffer
 		_, _ = io.Copy(&all, from)
@@ -238,7 +238,7 @@ func (a *apiserver) logNow(w http.ResponseWriter, r *http.Request) {
 		}
 		return
 	}
-	if flush && a.wrong != "keeps lines back" {
+	if flush && a.defect != "keeps lines back" {
 		to = flushing{to, http.NewResponseController(w)}
 	}
 	w.WriteHeader(http.StatusOK)
@@ -257,7 +257,7 @@ func (f flushing) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// deaf hears of no error.
+// deaf ignores write errors.
 type deaf struct{ io.Writer }
 
 func (d deaf) Write(p []byte) (int, error) {
@@ -265,7 +265,7 @@ func (d deaf) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// newChecker makes a 500 of every error.
+// newChecker returns a checker that turns every error into a 500.
 type newChecker struct{}
 
 func (newChecker) Check(r *http.Response) error {
@@ -281,12 +281,12 @@ func (a *apiserver) stream(w http.ResponseWriter, r *http.Request, verb string) 
 		verb = "portForward"
 	}
 	location, features := a.location(r, verb)
-	if a.wrong == "speaks no "+map[bool]string{true: "WebSocket", false: "SPDY"}[r.Method == http.MethodGet] {
+	if a.defect == "speaks no "+map[bool]string{true: "WebSocket", false: "SPDY"}[r.Method == http.MethodGet] {
 		answerError(w, apierrors.NewBadRequest("Upgrade request required"))
 		return
 	}
 	var handler http.Handler = proxy.NewUpgradeAwareHandler(location, a.kubelets, false, true, a)
-	switch a.wrong {
+	switch a.defect {
 	case "follows redirects of upgrades", "passes redirects of upgrades on", "goes on after a refused upgrade":
 		handler = naive{a, location}
 	}
@@ -294,7 +294,7 @@ func (a *apiserver) stream(w http.ResponseWriter, r *http.Request, verb string) 
 	if len(features) == 0 {
 		options := translator.Options{Stdin: query.Get("stdin") == "true", Stdout: query.Get("stdout") == "true", Stderr: query.Get("stderr") == "true"}
 		switch {
-		case a.wrong == "takes any protocol" || a.wrong == "goes on after a refused upgrade":
+		case a.defect == "takes any protocol" || a.defect == "goes on after a refused upgrade":
 		case verb == "portForward":
 			handler = translator.NewTranslatingHandler(handler, translator.NewTunnelingHandler(handler), wsstream.IsWebSocketRequestWithTunnelingProtocol)
 		default:
@@ -304,10 +304,10 @@ func (a *apiserver) stream(w http.ResponseWriter, r *http.Request, verb string) 
 	handler.ServeHTTP(w, r)
 }
 
-// Error answers with an error of a proxy.
+// Error writes an error of the proxy.
 func (a *apiserver) Error(w http.ResponseWriter, _ *http.Request, err error) { answerError(w, err) }
 
-// naive is a proxy of upgrades as they were.
+// naive is a vulnerable proxy of upgrades, like those in old kube-apiservers.
 type naive struct {
 	*apiserver
 	location *url.URL
@@ -323,17 +323,17 @@ func (n naive) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	defer backend.Close()
 	_ = request.Write(backend)
-	if n.wrong == "follows redirects of upgrades" {
+	if n.defect == "follows redirects of upgrades" {
 		var head bytes.Buffer
-		answer, err := http.ReadResponse(newReader(io.TeeReader(backend, &head)), nil)
+		response, err := http.ReadResponse(newReader(io.TeeReader(backend, &head)), nil)
 		if err != nil {
 			answerError(w, err)
 			return
 		}
-		if to, err := answer.Location(); err == nil {
-			answer, err := (&http.Transport{TLSClientConfig: n.kubelets.TLSClientConfig, DisableKeepAlives: true}).RoundTrip(&http.Request{Method: "GET", URL: to, Header: http.Header{}})
+		if to, err := response.Location(); err == nil {
+			response, err := (&http.Transport{TLSClientConfig: n.kubelets.TLSClientConfig, DisableKeepAlives: true}).RoundTrip(&http.Request{Method: "GET", URL: to, Header: http.Header{}})
 			if err == nil {
-				answer.Body.Close()
+				response.Body.Close()
 			}
 			answerError(w, fmt.Errorf("redirected"))
 			return
@@ -366,7 +366,7 @@ func (r *replayed) Read(p []byte) (int, error) { return r.from.Read(p) }
 func (a *apiserver) proxy(w http.ResponseWriter, r *http.Request) {
 	to := a.kubeletOf(r.PathValue("node"))
 	ip := netip.MustParseAddr(to.Hostname())
-	if !ip.IsGlobalUnicast() && a.wrong != "goes anywhere by nodes/proxy" {
+	if !ip.IsGlobalUnicast() && a.defect != "goes anywhere by nodes/proxy" {
 		answerError(w, apierrors.NewBadRequest("address not allowed"))
 		return
 	}

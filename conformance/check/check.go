@@ -1,32 +1,28 @@
-// Package check finds out whether a kube-apiserver's way to the kubelets is in order: which of its kubelet flags are right,
-// which are missing, and what is unsafe though it works.
+// Package check checks how a kube-apiserver connects to kubelets: which of its kubelet flags are right, which are missing,
+// and what works but is unsafe.
 //
-// It listens in the place of kubelets, registers short-lived Nodes with pods bound to them, asks the apiserver through its
-// public API for what it must fetch from a kubelet, and looks at both ends: how the apiserver came, and what it then said
-// to its own client. Nothing is read from the apiserver's machine.
+// It registers short-lived Nodes with a pod each, listens in place of their kubelets, and requests logs and streams through
+// the public API. It then looks at both sides: the connection to the kubelet, and the response to the API client. It
+// reads nothing from the machine of the kube-apiserver.
 //
 // # A check
 //
-// Each is one [Check] in a table; [Checks] has all of them. Its run function gets a run and gives a result by [pass],
-// [fail], [warn] or [skip], or an error, for what kept it from coming to its end (an API request that failed, a time that
-// was over): that is no verdict about the apiserver, and neither is an answer that never came, which [answer.told] gives
-// as an error. An error that is a [skipped] skips the check. Whatever has to hold before the check can say anything about its own
-// flag, it names in Needs: where that did not pass, it is skipped, so that one mistake makes one check fail. Checks run side
-// by side; nothing they do may depend on another that they do not need.
+// A check is one [Check] in a table; [Checks] returns all of them. Its run function returns a result ([pass], [fail],
+// [warn] or [skip]), or an error if it could not complete, for example because an API request failed or no response came
+// ([logResponse.text]). An error of the type [skipped] skips the check. Needs names the checks that must pass first, so
+// that one mistake fails one check. Checks run concurrently and must not depend on checks that they do not need.
 //
-// # What a check works with
+// # Building blocks
 //
-//   - [run.node] makes a Node with a pod on it, where [nodeOptions] say what its addresses and port are;
-//   - [run.kubelet] listens as a kubelet ([kubeletOptions]: which certificate, which handler, or bytes by hand), and
-//     registers such a Node for itself. Close it when done. Without options it is a stand-in of package server that lets
-//     everybody do everything, with the serving certificate that the apiserver accepts;
-//   - [run.villain] listens as a kubelet that misbehaves (package hostile), and plays one behavior at a time;
-//   - [node.take] takes a [road], a request for a log or for a stream, and gives what comes of it on the wire;
-//   - [node.logs] and its like in asks.go ask the apiserver, and give its [answer];
-//   - [kubelet.seen] is what was [seen] of the connections that came, their handshakes and requests; [kubelet.await] waits
-//     until it is as wanted.
+//   - [run.node] creates a Node with a pod. [nodeOptions] set its addresses and port.
+//   - [run.kubelet] listens as a kubelet and registers a Node for it. [kubeletOptions] set the certificate and the handler.
+//     By default it is a stand-in (package server) that allows everything, with an accepted serving certificate. The caller
+//     closes it.
+//   - [run.hostileKubelet] listens as a kubelet that misbehaves (package hostile), with one behavior at a time.
+//   - [node.logs] requests a log with client-go. [node.send] sends a [userRequest] and returns the raw [reply].
+//   - [kubelet.observed] returns what was [observed] of all connections to the kubelet. [kubelet.await] waits for a state.
 //
-// Objects are removed when the run ends, whether a check removed them before or not.
+// The objects are deleted when the run ends.
 package check
 
 import (
@@ -36,43 +32,43 @@ import (
 	"fauxlet/conformance"
 )
 
-// Check is one question about an apiserver.
+// Check is one check of a kube-apiserver.
 type Check struct {
-	// ID is its name, after the group that it belongs to: reach.dialled.
+	// ID is the group and the name: reach.dialled.
 	ID string
-	// Title says in a few words what holds when it passes.
+	// Title states in a few words what is true if the check passes.
 	Title string
-	// Flag is what it is about: kube-apiserver's flag, or what else has to be set.
+	// Flag is the kube-apiserver flag, or another setting, that the check is about. May be empty.
 	Flag string
-	// Proves is a sentence for the documentation: what is known when it has passed.
+	// Proves states for the documentation what a pass proves.
 	Proves string
-	// Needs are the checks without which nothing can be said.
+	// Needs are the IDs of checks that must pass first.
 	Needs []string
 
 	run func(ctx context.Context, r *run) (conformance.Result, error)
 }
 
-// Checks are all checks, in the order in which they are reported.
+// Checks returns all checks in the order of the report.
 func Checks() []Check {
 	return slices.Concat(reachChecks(), clientChecks(), rightsChecks(), servingChecks(), tlsChecks(), streamChecks(), hostileChecks(), afterChecks())
 }
 
-// pass is the result of a check that found what it wanted.
+// pass returns the result of a check that found what it expects.
 func pass(evidence ...string) conformance.Result {
 	return conformance.Result{Verdict: conformance.Pass, Evidence: evidence}
 }
 
-// fail is the result of a check that did not. Why is a sentence without a full stop; the remedy can be pasted.
-func fail(why, remedy string, evidence ...string) conformance.Result {
-	return conformance.Result{Verdict: conformance.Fail, Reason: why, Remedy: remedy, Evidence: evidence}
+// fail returns the result of a failed check. The reason is a sentence without a full stop. The remedy can be pasted.
+func fail(reason, remedy string, evidence ...string) conformance.Result {
+	return conformance.Result{Verdict: conformance.Fail, Reason: reason, Remedy: remedy, Evidence: evidence}
 }
 
-// warn is the result of a check that found what works and should not be so.
-func warn(why, remedy string, evidence ...string) conformance.Result {
-	return conformance.Result{Verdict: conformance.Warn, Reason: why, Remedy: remedy, Evidence: evidence}
+// warn returns the result of a check that found something that works but is unsafe or will stop working.
+func warn(reason, remedy string, evidence ...string) conformance.Result {
+	return conformance.Result{Verdict: conformance.Warn, Reason: reason, Remedy: remedy, Evidence: evidence}
 }
 
-// skip is the result of a check that cannot say anything.
-func skip(why string, evidence ...string) conformance.Result {
-	return conformance.Result{Verdict: conformance.Skipped, Reason: why, Evidence: evidence}
+// skip returns the result of a check that cannot reach a verdict.
+func skip(reason string, evidence ...string) conformance.Result {
+	return conformance.Result{Verdict: conformance.Skipped, Reason: reason, Evidence: evidence}
 }

@@ -17,38 +17,38 @@ import (
 	"fauxlet/conformance"
 )
 
-// TestTable holds the checks to what a report and the documentation need of them.
+// TestTable: every check has the fields that the report and the documentation need.
 func TestTable(t *testing.T) {
-	seen := map[string]bool{}
+	defined := map[string]bool{}
 	for _, c := range Checks() {
 		if !regexp.MustCompile(`^[a-z]+\.[a-z0-9][a-z0-9.-]*$`).MatchString(c.ID) {
-			t.Errorf("%q is no id", c.ID)
+			t.Errorf("%q is not a valid ID", c.ID)
 		}
-		if seen[c.ID] {
-			t.Errorf("%s is there twice", c.ID)
+		if defined[c.ID] {
+			t.Errorf("duplicate ID %s", c.ID)
 		}
 		for _, need := range c.Needs {
-			if !seen[need] {
+			if !defined[need] {
 				t.Errorf("%s needs %s, which is not before it", c.ID, need)
 			}
 		}
-		seen[c.ID] = true
+		defined[c.ID] = true
 		if c.Title == "" || strings.HasSuffix(c.Title, ".") || len(c.Title) > 80 {
-			t.Errorf("%s: its title %q is none, or is a long one, or a sentence", c.ID, c.Title)
+			t.Errorf("%s: the title %q is empty, too long, or a sentence", c.ID, c.Title)
 		}
 		if !strings.HasSuffix(c.Proves, ".") {
-			t.Errorf("%s: what it proves is no sentence: %q", c.ID, c.Proves)
+			t.Errorf("%s: Proves is not a sentence: %q", c.ID, c.Proves)
 		}
 		if c.run == nil {
-			t.Errorf("%s does nothing", c.ID)
+			t.Errorf("%s has no function", c.ID)
 		}
 	}
-	if len(seen) < 20 {
-		t.Errorf("there are %d checks only", len(seen))
+	if len(defined) < 20 {
+		t.Errorf("only %d checks", len(defined))
 	}
 }
 
-// some are checks that need each other: d needs b and c, which need a; e needs nothing.
+// some are checks: d needs b and c, which need a; e needs nothing.
 var some = []Check{{ID: "g.a"}, {ID: "g.b", Needs: []string{"g.a"}}, {ID: "g.c", Needs: []string{"g.a"}}, {ID: "h.d", Needs: []string{"g.b", "g.c"}}, {ID: "h.e", Flag: "--e"}}
 
 func ids(all []Check) []string {
@@ -76,12 +76,12 @@ func TestSelect(t *testing.T) {
 			t.Errorf("%q: %s", test.only, diff)
 		}
 	}
-	if _, err := Select(some, []string{"g.a", "x"}); err == nil || !strings.Contains(err.Error(), `"x": no check has that name`) {
+	if _, err := Select(some, []string{"g.a", "x"}); err == nil || !strings.Contains(err.Error(), `"x" is neither a check nor a prefix of one`) {
 		t.Errorf("%v", err)
 	}
 }
 
-// scheduled runs some, and gives what became of each as a text.
+// scheduled runs the checks some and returns their results as texts.
 func scheduled(t *testing.T, ctx context.Context, do map[string]func(context.Context) (conformance.Result, error)) (results map[string]string, order []string) {
 	t.Helper()
 	all := schedule(ctx, some, func(r conformance.Result) { order = append(order, r.ID) }, func(ctx context.Context, c Check) (conformance.Result, error) {
@@ -122,7 +122,7 @@ func TestSchedule(t *testing.T) {
 		{"so is a skip", does{"g.c": gives(conformance.Result{}, fmt.Errorf("wrapped: %w", skipped("cannot")))},
 			map[string]string{"g.a": passed, "g.b": passed, "g.c": "skipped false cannot", "h.d": needs("g.c"), "h.e": passed}},
 		{"an error is no verdict", does{"g.b": gives(fail("why", "remedy"), errors.New("lost"))},
-			map[string]string{"g.a": passed, "g.b": "skipped true could not come to its end: lost", "g.c": passed, "h.d": needs("g.b"), "h.e": passed}},
+			map[string]string{"g.a": passed, "g.b": "skipped true did not complete: lost", "g.c": passed, "h.d": needs("g.b"), "h.e": passed}},
 		{"a flag of its own", does{"h.e": func(context.Context) (conformance.Result, error) {
 			r := pass()
 			r.Flag = "own"
@@ -136,13 +136,13 @@ func TestSchedule(t *testing.T) {
 			}
 			at := func(id string) int { return slices.Index(order, id) }
 			if len(order) != len(some) || at("g.a") > at("g.b") || at("g.a") > at("g.c") || at("h.d") < max(at("g.b"), at("g.c")) {
-				t.Errorf("told in the order %q", order)
+				t.Errorf("reported in the order %q", order)
 			}
 		})
 	}
 }
 
-// TestScheduleWithoutNeed has a check run without what it needs.
+// TestScheduleWithoutNeed runs a check without the check that it needs.
 func TestScheduleWithoutNeed(t *testing.T) {
 	got := schedule(t.Context(), some[1:2], func(conformance.Result) {}, nil)
 	if len(got) != 1 || got[0].Verdict != conformance.Skipped || got[0].Reason != "needs g.a, which is not run" {
@@ -150,7 +150,7 @@ func TestScheduleWithoutNeed(t *testing.T) {
 	}
 }
 
-// TestScheduleStops has a run stopped, and a check run out of its time.
+// TestScheduleStops stops a run, and exceeds the time limit of a check.
 func TestScheduleStops(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, stop := context.WithCancelCause(t.Context())
@@ -162,10 +162,10 @@ func TestScheduleStops(t *testing.T) {
 			time.Sleep(time.Second)
 			stop(errors.New("interrupted"))
 			<-ctx.Done()
-			return pass(), nil // it was done, and found nothing amiss
+			return pass(), nil // it passed before the run was stopped
 		}})
 		want := map[string]string{
-			"g.a": "skipped true could not come to its end: interrupted",
+			"g.a": "skipped true did not complete: interrupted",
 			"g.b": "skipped false needs g.a, which did not pass", "g.c": "skipped false needs g.a, which did not pass",
 			"h.d": "skipped false needs g.b, which did not pass", "h.e": "pass false ",
 		}
@@ -178,20 +178,20 @@ func TestScheduleStops(t *testing.T) {
 			<-ctx.Done()
 			return conformance.Result{}, errors.New("no answer")
 		}})
-		if took := time.Since(began); took != patience {
-			t.Errorf("it took %v, want %v", took, patience)
+		if took := time.Since(began); took != timeLimit {
+			t.Errorf("it took %v, want %v", took, timeLimit)
 		}
-		over := fmt.Sprintf("skipped true could not come to its end: not done within %v", patience)
+		over := fmt.Sprintf("skipped true did not complete: not finished within %v", timeLimit)
 		if got["h.e"] != over || got["g.a"] != over+": no answer" {
 			t.Errorf("%q", got)
 		}
 	})
 }
 
-// TestScheduleTogether has checks wait for each other, as many as run at once, and no more.
-func TestScheduleTogether(t *testing.T) {
+// TestScheduleParallelism: exactly parallelism checks run at once.
+func TestScheduleParallelism(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		many := make([]Check, 3*together)
+		many := make([]Check, 3*parallelism)
 		for i := range many {
 			many[i].ID = fmt.Sprintf("g.%d", i)
 		}
@@ -209,8 +209,8 @@ func TestScheduleTogether(t *testing.T) {
 			add(-1)
 			return pass(), nil
 		})
-		if most != together {
-			t.Errorf("%d ran at once, want %d", most, together)
+		if most != parallelism {
+			t.Errorf("%d ran at once, want %d", most, parallelism)
 		}
 	})
 }

@@ -13,9 +13,9 @@ import (
 
 const (
 	clientCertificate = "--kubelet-client-certificate"
-	// newClientCertificate is what to do about one that is of no use.
+	// newClientCertificate is the remedy for an unusable client certificate.
 	newClientCertificate = "--kubelet-client-certificate=kubelet-client.crt --kubelet-client-key=kubelet-client.key"
-	// soon is how long before its end a certificate should have been replaced.
+	// soon is the remaining lifetime below which a certificate should be renewed.
 	soon = 30 * 24 * time.Hour
 )
 
@@ -23,67 +23,67 @@ func clientChecks() []Check {
 	return []Check{
 		{
 			ID: "client.presented", Title: "kube-apiserver presents a client certificate", Flag: clientCertificate,
-			Proves: "When a kubelet asks for one, kube-apiserver presents a client certificate and has its key. Its evidence has the subject, issuer, dates and chain.",
+			Proves: "When a kubelet requests one, kube-apiserver presents a client certificate and has its key. The evidence has the subject, issuer, dates and chain.",
 			Needs:  []string{"reach.dialled"},
 			run:    checkPresented,
 		},
 		{
-			ID: "client.trusted", Title: "the nodes know who signed it", Flag: clientCertificate,
-			Proves: "The certificate, with the chain that comes with it, leads to a CA in `--client-ca`, which is what the kubelets have as clientCAFile; no signature on the way is weak.",
+			ID: "client.trusted", Title: "the nodes trust the client certificate's CA", Flag: clientCertificate,
+			Proves: "The certificate and its chain are signed by a CA in `--client-ca`, which is the kubelets' clientCAFile, without weak signatures.",
 			Needs:  []string{"client.presented"},
 			run:    checkTrusted,
 		},
 		{
-			ID: "client.valid", Title: "it is valid, and will be for 30 days", Flag: clientCertificate,
-			Proves: "The certificate is good now and for 30 days. Its evidence has the days that are left.",
+			ID: "client.valid", Title: "the client certificate is valid for at least 30 days", Flag: clientCertificate,
+			Proves: "The certificate is valid now and for the next 30 days. The evidence has the remaining days.",
 			Needs:  []string{"client.presented"},
 			run:    checkValid,
 		},
 		{
-			ID: "client.usage", Title: "it may be used by a client", Flag: clientCertificate,
-			Proves: "The extended key usage has client authentication, or there is none at all.",
+			ID: "client.usage", Title: "the client certificate is for client authentication", Flag: clientCertificate,
+			Proves: "The extended key usage includes client authentication, or there is none.",
 			Needs:  []string{"client.presented"},
 			run:    checkUsage,
 		},
 		{
-			ID: "client.subject", Title: "it says who the user is", Flag: clientCertificate,
-			Proves: "There is a common name, which a kubelet takes as the user, and it is not system:anonymous.",
+			ID: "client.subject", Title: "the client certificate has a user name", Flag: clientCertificate,
+			Proves: "The certificate has a common name, which a kubelet uses as the user name, and it is not system:anonymous.",
 			Needs:  []string{"client.presented"},
 			run:    checkSubject,
 		},
 	}
 }
 
-// visit is one connection of the apiserver with a kubelet that has nothing special, for what can be seen on any.
-type visit struct {
-	seen
-	// said is what the apiserver said of it to its own client.
-	said string
+// firstConnection is the connection to an ordinary kubelet that most checks examine.
+type firstConnection struct {
+	observed
+	// message is the kube-apiserver's response to its client.
+	message string
 }
 
-func (r *run) newVisit(ctx context.Context) (visit, error) {
-	came, said, err := r.visited(ctx, "visit", r.nodeIP, nil)
+func (r *run) newFirstConnection(ctx context.Context) (firstConnection, error) {
+	conn, message, err := r.connectTo(ctx, "visit", r.nodeIP, nil)
 	if err != nil {
-		return visit{}, err
+		return firstConnection{}, err
 	}
-	if came == nil || came.Hello == nil {
-		return visit{}, fmt.Errorf("kube-apiserver did not come, or began no TLS: %s", said)
+	if conn == nil || conn.Hello == nil {
+		return firstConnection{}, fmt.Errorf("kube-apiserver did not connect, or did not start TLS: %s", message)
 	}
-	return visit{*came, said}, nil
+	return firstConnection{*conn, message}, nil
 }
 
-// shaken is the visit of an apiserver that shook hands with a kubelet whose certificate it did not look at.
-func (r *run) shaken() (visit, error) {
-	v, err := r.visit()
+// handshake returns the first connection if its handshake succeeded, with a kubelet certificate that was not verified.
+func (r *run) handshake() (firstConnection, error) {
+	v, err := r.firstConnection()
 	if err == nil && v.TLS == nil {
-		err = skipped("kube-apiserver shakes hands with no kubelet at all; see client.presented")
+		err = skipped("no handshake with kube-apiserver succeeds; see client.presented")
 	}
 	return v, err
 }
 
-// presented are the certificates that the apiserver presents, its own first.
+// presented returns the kube-apiserver's client certificate and its chain, possibly empty.
 func (r *run) presented() ([]*x509.Certificate, error) {
-	v, err := r.shaken()
+	v, err := r.handshake()
 	if err != nil {
 		return nil, err
 	}
@@ -91,23 +91,24 @@ func (r *run) presented() ([]*x509.Certificate, error) {
 }
 
 func checkPresented(_ context.Context, r *run) (conformance.Result, error) {
-	v, err := r.visit()
+	v, err := r.firstConnection()
 	if err != nil {
 		return conformance.Result{}, err
 	}
 	if v.TLS == nil {
-		return fail("kube-apiserver cannot shake hands with a kubelet whose certificate it does not look at: its client certificate and key may be of no use, or not belong together",
-			newClientCertificate+" # a certificate and its own key", "answered: "+v.said, fmt.Sprintf("the end of the handshake: %v", v.HandshakeError)), nil
+		return fail("the TLS handshake fails although kube-apiserver does not verify the kubelet: perhaps its client certificate and key do not match",
+			newClientCertificate+" # a certificate and the key that belongs to it",
+			"answered: "+v.message, fmt.Sprintf("handshake error: %v", v.HandshakeError)), nil
 	}
 	chain := v.TLS.PeerCertificates
 	if len(chain) == 0 {
-		return fail("kube-apiserver presents no client certificate: a kubelet takes it for nobody (401), or for system:anonymous where that is allowed",
+		return fail("kube-apiserver presents no client certificate: a kubelet answers 401, or authenticates it as system:anonymous",
 			newClientCertificate+" # the certificate is signed by a CA in the kubelets' clientCAFile",
-			"a client certificate was asked for; presented: none"), nil
+			"a client certificate was requested; presented: none"), nil
 	}
-	evidence := []string{"presented: " + describe(chain[0])}
+	evidence := []string{"presented: " + describeCertificate(chain[0])}
 	for _, c := range chain[1:] {
-		evidence = append(evidence, "in its chain: "+describe(c))
+		evidence = append(evidence, "chain: "+describeCertificate(c))
 	}
 	return pass(evidence...), nil
 }
@@ -118,31 +119,31 @@ func checkTrusted(_ context.Context, r *run) (conformance.Result, error) {
 		return conformance.Result{}, err
 	}
 	leaf := chain[0]
-	presented := fmt.Sprintf("presented: subject %q, issuer %q, with %d certificates in its chain", leaf.Subject, leaf.Issuer, len(chain)-1)
+	presented := fmt.Sprintf("presented: subject %q, issuer %q, with a chain of %d certificates", leaf.Subject, leaf.Issuer, len(chain)-1)
 	if r.options.ClientCA == nil {
 		for i, c := range chain[1:] {
 			if err := chain[i].CheckSignatureFrom(c); err != nil {
-				return skip("the CAs that the nodes trust are not known: give --client-ca; and the chain does not hold together: "+err.Error(), presented), nil
+				return skip("the kubelets' client CA is unknown; give --client-ca. The chain is also inconsistent: "+err.Error(), presented), nil
 			}
 		}
-		return skip("the CAs that the nodes trust are not known: give --client-ca, the kubelets' clientCAFile", presented), nil
+		return skip("the kubelets' client CA is unknown; give --client-ca, the kubelets' clientCAFile", presented), nil
 	}
 	options := x509.VerifyOptions{
 		Roots: r.options.ClientCA, Intermediates: x509.NewCertPool(),
-		KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageAny}, // its usage is another check's
+		KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageAny}, // client.usage checks the usage
 	}
 	for _, c := range chain[1:] {
 		options.Intermediates.AddCert(c)
 	}
 	dated := *leaf
-	dated.NotBefore, dated.NotAfter = time.Time{}, time.Now().Add(soon) // so are its dates; the signature is of the bytes
+	dated.NotBefore, dated.NotAfter = time.Time{}, time.Now().Add(soon) // client.valid checks the dates
 	verified, err := dated.Verify(options)
 	if err != nil {
-		return fail("no CA in --client-ca vouches for kube-apiserver's client certificate: kubelets with that clientCAFile answer 401",
+		return fail("kube-apiserver's client certificate is not signed by a CA in --client-ca: kubelets with that clientCAFile answer 401",
 			newClientCertificate+" # signed by a CA in --client-ca, with its intermediates after it in the file",
 			presented, "verified: "+err.Error()), nil
 	}
-	return pass(presented, fmt.Sprintf("vouched for by %q", verified[0][len(verified[0])-1].Subject)), nil
+	return pass(presented, fmt.Sprintf("signed by %q", verified[0][len(verified[0])-1].Subject)), nil
 }
 
 func checkValid(_ context.Context, r *run) (conformance.Result, error) {
@@ -153,18 +154,18 @@ func checkValid(_ context.Context, r *run) (conformance.Result, error) {
 	return validity(chain[0], time.Now()), nil
 }
 
-// validity judges a certificate by its dates.
+// validity judges the dates of a certificate.
 func validity(c *x509.Certificate, now time.Time) conformance.Result {
 	left := c.NotAfter.Sub(now)
-	presented := fmt.Sprintf("presented: %s; %d days are left", describe(c), int(left.Hours()/24))
-	const remedy = newClientCertificate + " # with a new certificate; the files are read again by themselves. kubeadm: kubeadm certs renew apiserver-kubelet-client"
+	presented := fmt.Sprintf("presented: %s; %d days remain", describeCertificate(c), int(left.Hours()/24))
+	const remedy = newClientCertificate + " # with a new certificate; kube-apiserver reloads the files. With kubeadm: kubeadm certs renew apiserver-kubelet-client"
 	switch {
 	case left <= 0:
 		return fail("kube-apiserver's client certificate has expired: kubelets answer 401", remedy, presented)
 	case now.Before(c.NotBefore):
-		return fail("kube-apiserver's client certificate is not valid yet: kubelets answer 401; a clock may be wrong", remedy, presented)
+		return fail("kube-apiserver's client certificate is not valid yet: kubelets answer 401; check the clocks", remedy, presented)
 	case left < soon:
-		return warn(fmt.Sprintf("kube-apiserver's client certificate expires in %d days, and kubelets answer 401 from then on", int(left.Hours()/24)), remedy, presented)
+		return warn(fmt.Sprintf("kube-apiserver's client certificate expires in %d days; kubelets then answer 401", int(left.Hours()/24)), remedy, presented)
 	}
 	return pass(presented)
 }
@@ -177,12 +178,12 @@ func checkUsage(_ context.Context, r *run) (conformance.Result, error) {
 	return usage(chain[0]), nil
 }
 
-// usageNames are the extended key usages that one meets here.
+// usageNames are names of common extended key usages.
 var usageNames = map[x509.ExtKeyUsage]string{
 	x509.ExtKeyUsageAny: "any", x509.ExtKeyUsageClientAuth: "client authentication", x509.ExtKeyUsageServerAuth: "server authentication",
 }
 
-// usage judges a certificate by what it may be used for.
+// usage judges the extended key usage of a certificate.
 func usage(c *x509.Certificate) conformance.Result {
 	names := make([]string, len(c.ExtKeyUsage))
 	for i, u := range c.ExtKeyUsage {
@@ -195,7 +196,7 @@ func usage(c *x509.Certificate) conformance.Result {
 	}
 	presented := "extended key usage: " + strings.Join(names, ", ")
 	if len(names) == 0 {
-		return pass("extended key usage: none, which allows all")
+		return pass("extended key usage: none, which allows every usage")
 	}
 	if slices.Contains(c.ExtKeyUsage, x509.ExtKeyUsageAny) || slices.Contains(c.ExtKeyUsage, x509.ExtKeyUsageClientAuth) {
 		return pass(presented)
@@ -213,10 +214,10 @@ func checkSubject(_ context.Context, r *run) (conformance.Result, error) {
 	presented := fmt.Sprintf("user %q, groups %q", subject.CommonName, subject.Organization)
 	switch subject.CommonName {
 	case "":
-		return fail("kube-apiserver's client certificate has no common name: kubelets have no opinion of it, and answer 401, or take it for system:anonymous",
+		return fail("kube-apiserver's client certificate has no common name: kubelets ignore it and answer 401, or authenticate it as system:anonymous",
 			newClientCertificate+" # with a common name, as in -subj /CN=kube-apiserver-kubelet-client", presented), nil
 	case "system:anonymous":
-		return fail("kube-apiserver's client certificate is that of nobody", newClientCertificate+" # with another common name, as in -subj /CN=kube-apiserver-kubelet-client", presented), nil
+		return fail("kube-apiserver's client certificate has the user name system:anonymous", newClientCertificate+" # with another common name, as in -subj /CN=kube-apiserver-kubelet-client", presented), nil
 	}
 	return pass(presented), nil
 }

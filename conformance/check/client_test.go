@@ -10,8 +10,8 @@ import (
 	"fauxlet/testcerts"
 )
 
-// TestJudged has certificates judged by dates and usage.
-func TestJudged(t *testing.T) {
+// TestValidityAndUsage judges the dates and the usage of certificates.
+func TestValidityAndUsage(t *testing.T) {
 	ca, err := testcerts.NewAuthority("ca")
 	if err != nil {
 		t.Fatal(err)
@@ -60,12 +60,12 @@ func TestQuote(t *testing.T) {
 	}
 }
 
-func TestURLIn(t *testing.T) {
-	at := urlIn(`Get "https://internalip..fauxlet-check.invalid:10250/containerLogs/a/b/c?follow=true": dial tcp: lookup internalip..fauxlet-check.invalid: no such host`)
-	if at == nil || at.Hostname() != nowhere("InternalIP") || at.Port() != "10250" {
+func TestDialedURL(t *testing.T) {
+	at := dialedURL(`Get "https://internalip..fauxlet-check.invalid:10250/containerLogs/a/b/c?follow=true": dial tcp: lookup internalip..fauxlet-check.invalid: no such host`)
+	if at == nil || at.Hostname() != unresolvable("InternalIP") || at.Port() != "10250" {
 		t.Errorf("%v", at)
 	}
-	if at := urlIn("no preferred addresses found; known addresses: [{InternalDNS x}]"); at != nil {
+	if at := dialedURL("no preferred addresses found; known addresses: [{InternalDNS x}]"); at != nil {
 		t.Errorf("%v", at)
 	}
 }

@@ -15,30 +15,30 @@ import (
 
 var update = flag.Bool("update", false, "write docs/checks.md from the table")
 
-// groups say in a line what the checks of each group are about.
+// groups describe each group of checks in one line.
 var groups = map[string]string{
-	"reach":   "Is a node dialled, and where?",
-	"client":  "Who does kube-apiserver say it is?",
-	"rights":  "What may that user do?",
-	"serving": "Does kube-apiserver know a kubelet from somebody else?",
-	"tls":     "What TLS does kube-apiserver offer kubelets?",
-	"streams": "Does what is streamed come whole, at once, and to its end, and what is the user told where it does not?",
-	"hostile": "What can a kubelet that misbehaves do to kube-apiserver and its users? The kubelet is ours, and answers as no kubelet does. What no apiserver can see, as a kubelet that gives the log of another pod, is not looked for.",
-	"after":   "What stays open when all is done?",
+	"reach":   "Which addresses and ports does kube-apiserver connect to?",
+	"client":  "Which client certificate does kube-apiserver present?",
+	"rights":  "Which permissions does the user of that certificate have?",
+	"serving": "Does kube-apiserver verify kubelets?",
+	"tls":     "Which TLS parameters does kube-apiserver offer to kubelets?",
+	"streams": "Do logs and streams arrive completely and without delay, and which errors does the user get?",
+	"hostile": "What can a hostile kubelet do to kube-apiserver and its users? The check runs a kubelet that misbehaves. Attacks that a kube-apiserver cannot detect, such as the log of another pod, are out of scope.",
+	"after":   "Which connections stay open afterwards?",
 }
 
-// TestDocs holds docs/checks.md to the table.
+// TestDocs compares docs/checks.md with the table of checks.
 func TestDocs(t *testing.T) {
 	var b strings.Builder
-	b.WriteString("# The checks of `fauxlet check`\n\nWhat each proves of a kube-apiserver when it passes. One is skipped where what it needs did not pass. " +
-		"How to run them, and what to do about what they find, is in [check.md](check.md).\n\n" +
-		"This page is written from the table in the code: `go test ./conformance/check -run TestDocs -update`.\n")
+	b.WriteString("# The checks of `fauxlet check`\n\nThis page lists all checks and what a pass proves. A check is skipped if a check that it needs did not pass. " +
+		"[check.md](check.md) explains how to run them.\n\n" +
+		"This page is generated from the table in the code: `go test ./conformance/check -run TestDocs -update`.\n")
 	group := ""
 	for _, c := range Checks() {
 		if name, _, _ := strings.Cut(c.ID, "."); name != group {
 			group = name
 			if groups[group] == "" {
-				t.Errorf("the group %q is about nothing", group)
+				t.Errorf("the group %q has no description", group)
 			}
 			fmt.Fprintf(&b, "\n## %s\n\n%s\n\n| id | about | needs | passes when | proves |\n|---|---|---|---|---|\n", group, groups[group])
 		}
@@ -63,11 +63,11 @@ func TestDocs(t *testing.T) {
 		t.Fatal(err)
 	}
 	if diff := cmp.Diff(b.String(), string(got)); diff != "" {
-		t.Errorf("docs/checks.md is not what the table says; -update writes it:\n%s", diff)
+		t.Errorf("docs/checks.md is out of date; run this test with -update:\n%s", diff)
 	}
 }
 
-// TestGuide holds docs/check.md to checks and remedies that there are.
+// TestGuide: every check that docs/check.md names exists, and its role has the required permissions.
 func TestGuide(t *testing.T) {
 	guide, err := os.ReadFile("../../docs/check.md")
 	if err != nil {
@@ -76,18 +76,18 @@ func TestGuide(t *testing.T) {
 	all := ids(Checks())
 	named := regexp.MustCompile("`((?:"+strings.Join(slices.Sorted(maps.Keys(groups)), "|")+")\\.[a-z0-9.-]+)`").FindAllStringSubmatch(string(guide), -1)
 	if len(named) < 15 {
-		t.Errorf("docs/check.md names %d checks only", len(named))
+		t.Errorf("docs/check.md names only %d checks", len(named))
 	}
 	for _, match := range named {
 		if !slices.Contains(all, match[1]) {
-			t.Errorf("docs/check.md names %s, which there is not", match[1])
+			t.Errorf("docs/check.md names %s, which does not exist", match[1])
 		}
 	}
-	// The credential's rights that it lists, and those that are asked for.
-	for _, a := range slices.Concat(needed, neededToApprove) {
+
+	for _, a := range slices.Concat(required, requiredToApprove) {
 		for _, verb := range a.verbs {
 			if !regexp.MustCompile(`resources: \[[^]]*\b` + regexp.QuoteMeta(a.resource) + `\b[^]]*\],.* verbs: \[[^]]*\b` + verb + `\b`).Match(guide) {
-				t.Errorf("docs/check.md has no right to %s %s", verb, a.resource)
+				t.Errorf("the role in docs/check.md does not allow to %s %s", verb, a.resource)
 			}
 		}
 	}

@@ -19,77 +19,77 @@ func hostileChecks() []Check {
 	needs := []string{"reach.dialled"}
 	return []Check{
 		{
-			ID: "hostile.redirects", Title: "no redirect of a kubelet is followed", Needs: needs, run: checkRedirects,
-			Proves: "A kubelet cannot send kube-apiserver, with its credential, to itself, another node, kube-apiserver or a metadata service, nor an upgrading client (CVE-2018-1002102, CVE-2020-8559).",
+			ID: "hostile.redirects", Title: "kube-apiserver follows no redirect of a kubelet", Needs: needs, run: withHostileKubelet("redirect", updateRemedy, checkRedirects),
+			Proves: "A kubelet cannot redirect kube-apiserver with its credential, or a client that requests an upgrade, to itself, another node, kube-apiserver or a metadata service (CVE-2018-1002102, CVE-2020-8559).",
 		},
 		{
-			ID: "hostile.refused-upgrades", Title: "nothing goes by a connection whose upgrade was refused", Needs: needs, run: checkRefusedUpgrades,
-			Proves: "After an upgrade that a kubelet answers with an error no request of a user reaches the kubelet with kube-apiserver's credential (CVE-2018-1002105).",
+			ID: "hostile.refused-upgrades", Title: "a connection is not used after a refused upgrade", Needs: needs, run: checkRefusedUpgrades,
+			Proves: "After a kubelet refuses an upgrade, no request of the user reaches the kubelet with kube-apiserver's credential (CVE-2018-1002105).",
 		},
 		{
-			ID: "hostile.not-switching", Title: "an upgrade that is none ends", Needs: needs, run: checkNotSwitching,
-			Proves: "A kubelet that answers an upgrade with 200 and goes on talking is an error for the user, and talks to nobody.",
+			ID: "hostile.not-switching", Title: "an upgrade that is answered with 200 ends", Needs: needs, run: checkNotSwitching,
+			Proves: "If a kubelet answers an upgrade with 200, the user gets an error and the connection is not used.",
 		},
 		{
-			ID: "hostile.other-protocol", Title: "an upgrade to another protocol is refused where kube-apiserver speaks it", Needs: needs, run: checkOtherProtocol,
-			Proves: "kube-apiserver does not take a kubelet's 101 for another protocol as its own, and ends the connection with the user's.",
+			ID: "hostile.other-protocol", Title: "an upgrade to an unrequested protocol is refused where kube-apiserver translates", Needs: needs, run: withHostileKubelet("protocol", updateRemedy, checkOtherProtocol),
+			Proves: "kube-apiserver does not accept a kubelet's 101 for another protocol, and closes the connection when the user leaves.",
 		},
 		{
-			ID: "hostile.headers", Title: "headers without an end are not read without an end", Needs: needs, run: checkEndlessHeaders,
-			Proves: "Headers, one header line and interim responses that do not end are cut off, for logs.",
+			ID: "hostile.headers", Title: "endless headers are cut off", Needs: needs, run: withHostileKubelet("headers", updateRemedy, checkEndlessHeaders),
+			Proves: "For logs, kube-apiserver stops reading endless headers, header lines and interim responses.",
 		},
 		{
-			ID: "hostile.broken", Title: "an answer that breaks off ends the request", Needs: needs, run: checkBrokenAnswers,
-			Proves: "Bad chunks, wrong lengths, no HTTP, no TLS and cut connections neither hang a user's request nor leave a connection open.",
+			ID: "hostile.broken", Title: "a broken response ends the request", Needs: needs, run: withHostileKubelet("broken", updateRemedy, checkBrokenAnswers),
+			Proves: "Invalid chunks, wrong lengths, invalid HTTP or TLS, and broken connections neither hang a user's request nor leave a connection open.",
 		},
 		{
-			ID: "hostile.errors", Title: "an error without an end is not passed on without an end", Needs: needs, run: checkEndlessErrors,
-			Proves: "Of the words of a kubelet's error for logs only a part is read and passed on.",
+			ID: "hostile.errors", Title: "an endless error message is cut off", Needs: needs, run: withHostileKubelet("errors", updateRemedy, checkEndlessErrors),
+			Proves: "For logs, kube-apiserver reads and passes on only a part of a kubelet's error message.",
 		},
 		{
-			ID: "hostile.endless-log", Title: "a log without an end ends with its user", Needs: needs, run: checkEndlessLog,
-			Proves: "kube-apiserver reads a log no faster than its user does, and closes the connection to the kubelet when the user goes.",
+			ID: "hostile.endless-log", Title: "an endless log ends when its user leaves", Needs: needs, run: withHostileKubelet("endless", updateRemedy, checkEndlessLog),
+			Proves: "kube-apiserver reads a log no faster than its user, and closes the connection to the kubelet when the user leaves.",
 		},
 		{
-			ID: "hostile.page", Title: "HTML in a log is no page", Needs: needs, run: checkPage,
-			Proves: "What a container writes reaches a browser as plain text, and a kubelet's headers and cookies do not.",
+			ID: "hostile.page", Title: "HTML in a log is plain text", Needs: needs, run: withHostileKubelet("page", updateRemedy, checkPage),
+			Proves: "A browser gets the output of a container as plain text, and no headers or cookies of the kubelet.",
 		},
 		{
-			ID: "hostile.slow", Title: "a slow kubelet keeps nobody else waiting", Needs: needs, run: checkSlow,
-			Proves: "While a kubelet answers byte by byte, or not at all, kube-apiserver answers others, and leaves with its user.",
+			ID: "hostile.slow", Title: "a slow kubelet does not delay other requests", Needs: needs, run: withHostileKubelet("slow", updateRemedy, checkSlow),
+			Proves: "While a kubelet responds byte by byte, or not at all, kube-apiserver serves other requests. For logs it closes the connection when the user leaves.",
 		},
 		{
-			ID: "hostile.proxy-address", Title: "nodes/proxy does not go where a Node must not be", Needs: needs, run: checkProxyToLoopback,
-			Proves: "A Node that says its address is loopback or link-local does not make nodes/proxy a way to what listens beside kube-apiserver (CVE-2022-3294).",
+			ID: "hostile.proxy-address", Title: "nodes/proxy refuses loopback addresses", Needs: needs, run: checkProxyToLoopback,
+			Proves: "nodes/proxy does not connect to a Node with a loopback address, which would expose services on kube-apiserver's machine (CVE-2022-3294).",
 		},
 		{
-			ID: "hostile.proxy-redirects", Title: "no redirect is followed by nodes/proxy", Needs: needs, run: checkProxyRedirects,
-			Proves: "The same as hostile.redirects for nodes/proxy, which passes on what it gets; the evidence has how.",
+			ID: "hostile.proxy-redirects", Title: "nodes/proxy follows no redirect", Needs: needs, run: checkProxyRedirects,
+			Proves: "The same as hostile.redirects for nodes/proxy, which passes redirects on to the client. The evidence has the details.",
 		},
 	}
 }
 
-// pushing is how long a further request is waited for, which is on its way for a millisecond.
-const pushing = 250 * time.Millisecond
+// smuggleTimeout is the time to wait for a smuggled request, which takes about a millisecond.
+const smuggleTimeout = 250 * time.Millisecond
 
-// upgrade is the remedy for an apiserver with a hole: no flag closes one.
-const upgrade = "# kube-apiserver has to be updated; until then nobody may be given pods/log, pods/exec, pods/attach, pods/portforward, nodes/proxy"
+// updateRemedy is the remedy for a vulnerable kube-apiserver. No flag protects it.
+const updateRemedy = "# update kube-apiserver; until then do not grant pods/log, pods/exec, pods/attach, pods/portforward or nodes/proxy"
 
-// villain is a kubelet that misbehaves. How is said by play.
-type villain struct {
+// hostileKubelet is a kubelet that misbehaves. during sets its behavior.
+type hostileKubelet struct {
 	*kubelet
-	saw *hostile.Kubelet
+	recorder *hostile.Kubelet
 
 	mu       sync.Mutex
 	behavior hostile.Behavior
 	playing  context.Context
-	before   int // visits there were before this behavior
+	before   int // number of connections before this behavior
 }
 
-// villain listens as a kubelet that misbehaves, and registers its Node.
-func (r *run) villain(ctx context.Context, name string) (*villain, error) {
-	v := &villain{playing: ctx}
-	v.saw = &hostile.Kubelet{Choose: func(*http.Request) hostile.Behavior {
+// hostileKubelet starts a kubelet that misbehaves and creates its Node. The caller closes it.
+func (r *run) hostileKubelet(ctx context.Context, name string) (*hostileKubelet, error) {
+	v := &hostileKubelet{playing: ctx}
+	v.recorder = &hostile.Kubelet{Choose: func(*http.Request) hostile.Behavior {
 		_, behavior := v.now()
 		return behavior
 	}}
@@ -99,48 +99,47 @@ func (r *run) villain(ctx context.Context, name string) (*villain, error) {
 		tls:  func(c *tls.Config) { c.NextProtos = []string{"http/1.1"} },
 		raw: func(c *tls.Conn) {
 			playing, _ := v.now()
-			v.saw.Serve(playing, c)
+			v.recorder.Serve(playing, c)
 		},
 	})
 	return v, err
 }
 
-func (v *villain) now() (context.Context, hostile.Behavior) {
+func (v *hostileKubelet) now() (context.Context, hostile.Behavior) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	return v.playing, v.behavior
 }
 
-// play has the kubelet answer in a behavior while do asks the apiserver for something, and gives the connections that came
-// meanwhile. They have all ended, by themselves within the time for it, or else by the kubelet.
-func (v *villain) play(ctx context.Context, behavior hostile.Behavior, within time.Duration, do func()) (visits []hostile.Connection, ended bool) {
+// during sets a behavior, calls do, and returns the connections that came meanwhile. ended reports whether all of them ended
+// within the time limit. The others are then closed.
+func (v *hostileKubelet) during(ctx context.Context, behavior hostile.Behavior, within time.Duration, do func()) (visits []hostile.Connection, ended bool) {
 	playing, stop := context.WithCancel(ctx)
 	defer stop()
 	v.mu.Lock()
-	v.behavior, v.playing, v.before = behavior, playing, len(v.saw.Connections())
+	v.behavior, v.playing, v.before = behavior, playing, len(v.recorder.Connections())
 	v.mu.Unlock()
 	do()
 	waiting, cancel := context.WithTimeout(ctx, within)
 	defer cancel()
-	all, ended := v.saw.Wait(waiting, func(all []hostile.Connection) bool {
+	all, ended := v.recorder.Wait(waiting, func(all []hostile.Connection) bool {
 		return !slices.ContainsFunc(all[v.before:], func(v hostile.Connection) bool { return v.Ended.IsZero() })
 	})
 	return all[v.before:], ended
 }
 
-// patience is how long a kubelet waits for the end of a connection whose upgrade it refused. Where a kube-apiserver v1.37
-// translates, it forgets to close one, which stays open until its memory is collected; no more can come by it.
-func (v *villain) patience(way road) time.Duration {
-	if way.opensFirst() {
+// closeTimeout is the time to wait until the kube-apiserver closes a connection after a refused upgrade. If a kube-apiserver
+// v1.37 translates the protocol, it does not close the connection until garbage collection, but does not use it either.
+func (v *hostileKubelet) closeTimeout(req userRequest) time.Duration {
+	if req.upgradesEarly() {
 		return 20 * time.Millisecond
 	}
 	return v.run.soon
 }
 
-// meanwhile asks the apiserver for something else, as others do, and says how long that took. The answer comes soon, or
-// the error says that it does not.
-func (r *run) meanwhile(ctx context.Context) (time.Duration, error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, r.soon, fmt.Errorf("no answer to another request within %v", r.soon))
+// otherRequest sends an unrelated request and returns its response time, or an error after a time limit.
+func (r *run) otherRequest(ctx context.Context) (time.Duration, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, r.soon, fmt.Errorf("no response to another request within %v", r.soon))
 	defer cancel()
 	began := time.Now()
 	_, err := r.client.CoreV1().Pods(r.objects.Name()).List(ctx, metav1.ListOptions{Limit: 1})
@@ -150,40 +149,59 @@ func (r *run) meanwhile(ctx context.Context) (time.Duration, error) {
 	return time.Since(began), err
 }
 
-// finding collects what a check of several cases finds.
+// finding collects the evidence and the problems of a check with several cases.
 type finding struct {
 	evidence []string
-	wrong    []string
+	problems []string
 }
 
-// saw is evidence.
-func (f *finding) saw(format string, args ...any) {
+// note adds a line of evidence.
+func (f *finding) note(format string, args ...any) {
 	f.evidence = append(f.evidence, fmt.Sprintf(format, args...))
 }
 
-// blames says that something is wrong.
-func (f *finding) blames(format string, args ...any) {
-	f.wrong = append(f.wrong, fmt.Sprintf(format, args...))
+// problem adds a problem, which makes the check fail.
+func (f *finding) problem(format string, args ...any) {
+	f.problems = append(f.problems, fmt.Sprintf(format, args...))
 }
 
-// enough says that there is no need to look for more that is wrong.
-func (f *finding) enough() bool { return len(f.wrong) >= most }
+// enough reports whether there are enough problems to stop.
+func (f *finding) enough() bool { return len(f.problems) >= maxProblems }
 
-// cut is the result where the check could not come to its end: of what is wrong so far, or of nothing.
-func (f *finding) cut(remedy string, err error) (conformance.Result, error) {
-	if len(f.wrong) == 0 {
+// interrupted returns the result of a check that did not complete: a failure with the problems so far, or the error.
+func (f *finding) interrupted(remedy string, err error) (conformance.Result, error) {
+	if len(f.problems) == 0 {
 		return conformance.Result{}, err
 	}
 	return f.result(remedy), nil
 }
 
-// most is how much that is wrong is shown.
-const most = 4
+// maxProblems limits the number of reported problems.
+const maxProblems = 4
 
-// result is fail with the first that is wrong, and the others as evidence, or pass.
+// result returns a failure with the first problem as its reason and the others as evidence, or a pass.
 func (f *finding) result(remedy string) conformance.Result {
-	if len(f.wrong) == 0 {
+	if len(f.problems) == 0 {
 		return pass(f.evidence...)
 	}
-	return fail(f.wrong[0], remedy, append(slices.Clip(f.wrong[1:]), f.evidence...)...)
+	return fail(f.problems[0], remedy, append(slices.Clip(f.problems[1:]), f.evidence...)...)
+}
+
+// withHostileKubelet returns a check function that collects its finding with a hostile kubelet. If the function returns an
+// error, the check fails with the problems found so far, or does not complete if there are none.
+func withHostileKubelet(
+	name, remedy string, collect func(context.Context, *hostileKubelet, *finding) error,
+) func(context.Context, *run) (conformance.Result, error) {
+	return func(ctx context.Context, r *run) (conformance.Result, error) {
+		v, err := r.hostileKubelet(ctx, name)
+		if err != nil {
+			return conformance.Result{}, err
+		}
+		defer v.Close()
+		var f finding
+		if err := collect(ctx, v, &f); err != nil {
+			return f.interrupted(remedy, err)
+		}
+		return f.result(remedy), nil
+	}
 }

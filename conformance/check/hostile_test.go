@@ -16,25 +16,25 @@ import (
 
 func newReader(r io.Reader) *bufio.Reader { return bufio.NewReader(r) }
 
-// ours are the checks of these files.
+// ours are the hostile, streams and after checks.
 func ours() []Check { return slices.Concat(streamChecks(), hostileChecks(), afterChecks()) }
 
-// ran is a check that was run.
+// ran is the result of one check.
 type ran struct {
 	conformance.Result
 	err error
 }
 
-// runAll runs checks, each on its own apiserver, as many at once as a run does: they wait more than they work.
+// runAll runs each check on an API server of its own, with the parallelism of a run.
 func runAll(t *testing.T, runs []*run, ids []string) []ran {
 	all := ours()
 	results := make([]ran, len(runs))
 	var group errgroup.Group
-	group.SetLimit(together)
+	group.SetLimit(parallelism)
 	for i, r := range runs {
 		at := slices.IndexFunc(all, func(c Check) bool { return c.ID == ids[i] })
 		if at < 0 {
-			t.Fatalf("there is no check %q", ids[i])
+			t.Fatalf("unknown check %q", ids[i])
 		}
 		group.Go(func() error {
 			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
@@ -58,8 +58,8 @@ func (r ran) check(t *testing.T, verdict conformance.Verdict, why string) {
 	}
 }
 
-// TestRightApiserver: one that is made as a kube-apiserver is passes them all.
-func TestRightApiserver(t *testing.T) {
+// TestCorrectAPIServerPasses: an API server without a defect passes all checks.
+func TestCorrectAPIServerPasses(t *testing.T) {
 	all := ids(ours())
 	runs := make([]*run, len(all))
 	for i := range all {
@@ -68,7 +68,7 @@ func TestRightApiserver(t *testing.T) {
 	for i, result := range runAll(t, runs, all) {
 		t.Run(all[i], func(t *testing.T) {
 			if all[i] == "hostile.proxy-redirects" {
-				result.check(t, conformance.Skipped, "nodes/proxy does not go to 127.0.0.1")
+				result.check(t, conformance.Skipped, "nodes/proxy does not connect to 127.0.0.1")
 				return
 			}
 			result.check(t, conformance.Pass, "")
@@ -76,46 +76,46 @@ func TestRightApiserver(t *testing.T) {
 	}
 }
 
-// waits is how long an apiserver is waited for that is wrong in that it keeps waiting.
+// waits is the time limit (run.soon) for defects that make a check wait.
 const waits = 2 * time.Second
 
-// TestWrongApiservers: each check fails on an apiserver that is wrong about what it checks, and says so.
-func TestWrongApiservers(t *testing.T) {
+// TestDefectsAreFound: each check fails on an API server with the defect that it looks for, with the expected reason.
+func TestDefectsAreFound(t *testing.T) {
 	tests := []struct {
 		wrong, check, why string
 		soon              time.Duration
 	}{
-		{"follows redirects", "hostile.redirects", "times, and not once: logs, answered by a kubelet with 301 to itself", 0},
-		{"follows redirects to others", "hostile.redirects", "kube-apiserver has followed, and has shown there that it is CN=kubelet-client: logs, answered by a kubelet with 301 to another kubelet", 0},
-		{"follows redirects of upgrades", "hostile.redirects", "exec by SPDY, answered by a kubelet with 301", 0},
-		{"passes redirects of upgrades on", "hostile.redirects", "kube-apiserver passed the redirect on, by which its user's client takes its credential elsewhere: exec by SPDY", 0},
-		{"goes on after a refused upgrade", "hostile.refused-upgrades", "a user's own request went to the kubelet with kube-apiserver's credential (CVE-2018-1002105): exec by SPDY", 0},
-		{"goes on after a refused upgrade", "hostile.not-switching", "a user's own request went to the kubelet", 0},
-		{"takes any protocol", "hostile.other-protocol", "kube-apiserver took an answer of 101 for another protocol as its own", 0},
-		{"reads headers without an end", "hostile.headers", "kube-apiserver does not stop reading: logs, and the kubelet sends headers without an end", waits},
-		{"hangs where an answer breaks off", "hostile.broken", "the user's request does not end: logs, and the kubelet sends a chunk with a size that is no number", waits},
-		{"passes errors on as they are", "hostile.errors", "the user gets 256 KiB of it, and perhaps more", 0},
-		{"reads a log as fast as it can", "hostile.endless-log", "kube-apiserver goes on reading a log that its user does not read", 0},
-		{"does not see its user go", "hostile.endless-log", "the connection to the kubelet is still open 2s after the user has gone", waits},
-		{"does not see its user go", "after.open", "streams of clients that have gone are still open", waits},
-		{"does not see its user go", "hostile.slow", "the connection to the kubelet stays open after the user has gone: logs", waits},
-		{"does one thing at a time", "hostile.slow", "kube-apiserver does not answer others", waits},
-		{"passes pages on", "hostile.page", `a log is passed on as "text/html"`, 0},
-		{"goes anywhere by nodes/proxy", "hostile.proxy-address", "nodes/proxy goes to a Node that says its address is 127.0.0.1", 0},
-		{"keeps connections and does not use them", "after.reuse", "10 requests for logs, one after the other, leave 10 connections open", 0},
-		{"reads a log before it passes it on", "streams.latency", "a followed log has not begun within 2s", waits},
-		{"keeps lines back", "streams.latency", "a line of a followed log did not come within 2s", waits},
-		{"ends a log early", "streams.large-log", "of 67108864 bytes of a log 1048576 came, without an error", 0},
-		{"mixes up a log", "streams.large-log", "what came of a large log is not what was sent", 0},
-		{"takes its own for a status", "streams.words", "a kubelet's 400 for logs becomes 500", 0},
+		{"follows redirects", "hostile.redirects", "requests instead of one: logs, and the kubelet redirects (301) to itself", 0},
+		{"follows redirects to others", "hostile.redirects", "kube-apiserver followed a redirect and presented the certificate of CN=kubelet-client: logs, and the kubelet redirects (301) to another kubelet", 0},
+		{"follows redirects of upgrades", "hostile.redirects", "exec by SPDY, and the kubelet redirects (301)", 0},
+		{"passes redirects of upgrades on", "hostile.redirects", "kube-apiserver passed on the redirect, and the user's client may follow it with its credential: exec by SPDY", 0},
+		{"goes on after a refused upgrade", "hostile.refused-upgrades", "a smuggled request reached the kubelet with kube-apiserver's credential (CVE-2018-1002105): exec by SPDY", 0},
+		{"goes on after a refused upgrade", "hostile.not-switching", "a smuggled request reached the kubelet", 0},
+		{"takes any protocol", "hostile.other-protocol", "kube-apiserver accepted a 101 for another protocol", 0},
+		{"reads headers without an end", "hostile.headers", "kube-apiserver does not stop reading: logs, and the kubelet sends endless headers", waits},
+		{"hangs where an answer breaks off", "hostile.broken", "the user's request does not end: logs, and the kubelet sends a chunk whose size is not a number", waits},
+		{"passes errors on as they are", "hostile.errors", "the user gets at least 256 KiB of the message", 0},
+		{"reads a log as fast as it can", "hostile.endless-log", "kube-apiserver keeps reading a log although its user does not read it", 0},
+		{"does not see its user go", "hostile.endless-log", "the connection to the kubelet is still open 2s after the user left", waits},
+		{"does not see its user go", "after.open", "after their clients left", waits},
+		{"does not see its user go", "hostile.slow", "the connection to the kubelet stays open after the user left: logs", waits},
+		{"does one thing at a time", "hostile.slow", "kube-apiserver does not serve other requests", waits},
+		{"passes pages on", "hostile.page", `a log has the content type "text/html"`, 0},
+		{"goes anywhere by nodes/proxy", "hostile.proxy-address", "nodes/proxy connects to a Node with the address 127.0.0.1", 0},
+		{"keeps connections and does not use them", "after.reuse", "10 sequential requests for logs leave 10 connections open", 0},
+		{"reads a log before it passes it on", "streams.latency", "a followed log did not begin within 2s", waits},
+		{"keeps lines back", "streams.latency", "a line of a followed log did not arrive within 2s", waits},
+		{"ends a log early", "streams.large-log", "of 67108864 bytes of a log 1048576 arrived, without an error", 0},
+		{"mixes up a log", "streams.large-log", "the received log differs from the sent one", 0},
+		{"takes its own for a status", "streams.words", "the user gets 500 for a kubelet's 400 for logs", 0},
 		{"hangs where an answer breaks off", "streams.cut", "and the user's request does not end within", waits},
-		{"speaks no SPDY", "streams.exec-spdy", "exec by SPDY did not work", 0},
-		{"speaks no SPDY", "streams.port-forward-spdy", "port-forward by SPDY did not work", 0},
-		{"speaks no WebSocket", "streams.exec-websocket", "exec by WebSocket did not work", 0},
-		{"speaks no WebSocket", "streams.exec-websocket-to-kubelet", "exec by WebSocket did not work", 0},
-		{"speaks no WebSocket", "streams.port-forward-websocket", "port-forward by WebSocket did not work", 0},
-		{"speaks no WebSocket", "streams.port-forward-websocket-to-kubelet", "port-forward by WebSocket did not work", 0},
-		{"speaks no WebSocket", "streams.attach", "attach by WebSocket did not work", 0},
+		{"speaks no SPDY", "streams.exec-spdy", "exec with SPDY failed", 0},
+		{"speaks no SPDY", "streams.port-forward-spdy", "port-forward with SPDY failed", 0},
+		{"speaks no WebSocket", "streams.exec-websocket", "exec with WebSocket failed", 0},
+		{"speaks no WebSocket", "streams.exec-websocket-to-kubelet", "exec with WebSocket failed", 0},
+		{"speaks no WebSocket", "streams.port-forward-websocket", "port-forward with WebSocket failed", 0},
+		{"speaks no WebSocket", "streams.port-forward-websocket-to-kubelet", "port-forward with WebSocket failed", 0},
+		{"speaks no WebSocket", "streams.attach", "attach with WebSocket failed", 0},
 	}
 	runs, ids := make([]*run, len(tests)), make([]string, len(tests))
 	for i, test := range tests {

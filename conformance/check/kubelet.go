@@ -22,16 +22,15 @@ import (
 	"fauxlet/server"
 )
 
-// nodeOptions say what a Node is to be.
+// nodeOptions configure a Node. The name is required.
 type nodeOptions struct {
-	// name tells it from the other Nodes of the run. It ends the Node's name.
+	// name is the suffix of the Node's name.
 	name string
-	// addresses are those of the Node. Nil: the run's node IP, as an address of every type, so that it is dialled whatever
-	// the order of types is.
+	// addresses are the Node's addresses. The default is the run's node IP as an address of every type.
 	addresses []v1.NodeAddress
-	// port is that of the Node's status. 0: it says none.
+	// port is the kubelet port in the Node's status; 0 for none.
 	port int32
-	// features are what the Node declares, as in ExtendWebSocketsToKubelet.
+	// features are the Node's declared features, for example ExtendWebSocketsToKubelet.
 	features []string
 }
 
@@ -42,7 +41,7 @@ type node struct {
 	pod    *v1.Pod
 }
 
-// node registers a Node and binds a pod to it, whose name is the Node's.
+// node creates a Node and a pod with the same name that is bound to it.
 func (r *run) node(ctx context.Context, o nodeOptions) (*node, error) {
 	if o.addresses == nil {
 		o.addresses = stage.AddressesOfEveryType(r.nodeIP.String())
@@ -60,42 +59,41 @@ func (r *run) node(ctx context.Context, o nodeOptions) (*node, error) {
 	return &node{r, object, pod}, nil
 }
 
-// kubeletOptions say what listens as a kubelet. The zero value is a stand-in.
+// kubeletOptions configure a kubelet. Without handler, raw and plain it is a stand-in.
 type kubeletOptions struct {
-	// node is its Node. The port is filled in; the name must be given.
+	// node configures its Node. The port is set by run.kubelet.
 	node nodeOptions
-	// ip is where it listens. Zero: on the run's node IP.
+	// ip is the address to listen on. The default is the run's node IP.
 	ip netip.Addr
-	// tls changes the TLS configuration: its certificate, its versions. The configuration requests a client certificate and
-	// verifies none, and has the serving certificate that the apiserver accepts.
+	// tls modifies the TLS configuration, which requests a client certificate and does not verify it.
 	tls func(*tls.Config)
-	// certificate is the serving certificate. Nil: the one that works.
+	// certificate is the serving certificate. The default is one that the kube-apiserver accepts.
 	certificate *tls.Certificate
-	// containers says what is made up of the pod's container. (stand-in)
+	// container configures the stand-in's container.
 	container scenario.Container
-	// handler answers in the place of a stand-in; [run.standIn] makes one for it to fall back on.
+	// handler serves the requests instead of a stand-in.
 	handler http.Handler
-	// raw gets each connection after its handshake, in the place of an HTTP server. The connection is closed when it returns.
+	// raw handles each connection after the handshake, instead of an HTTP server. The connection is closed afterwards.
 	raw func(*tls.Conn)
-	// plain gets each connection before its handshake. It is closed when it returns.
+	// plain handles each connection before the handshake. The connection is closed afterwards.
 	plain func(net.Conn)
 }
 
-// kubelet listens in the place of one. Its methods are safe for concurrent use.
+// kubelet listens in place of a kubelet. Its methods are safe for concurrent use.
 type kubelet struct {
 	*node
 	listener net.Listener
 	http     *http.Server
-	conns    *hatch
+	conns    *connListener
 
 	mu      sync.Mutex
 	closed  bool
 	all     []*connection
-	changed chan struct{} // closed at the next change; nil while nobody waits
+	changed chan struct{} // closed at the next change; nil if await is not running
 	running sync.WaitGroup
 }
 
-// kubelet listens, and registers its Node with a pod.
+// kubelet starts a kubelet and creates its Node and pod. The caller closes it.
 func (r *run) kubelet(ctx context.Context, o kubeletOptions) (*kubelet, error) {
 	ip := o.ip
 	if !ip.IsValid() {
@@ -104,13 +102,13 @@ func (r *run) kubelet(ctx context.Context, o kubeletOptions) (*kubelet, error) {
 	certificate := o.certificate
 	if certificate == nil && o.plain == nil {
 		var err error
-		if certificate, err = r.working(); err != nil {
+		if certificate, err = r.accepted(); err != nil {
 			return nil, err
 		}
 	}
 	listener, err := net.Listen("tcp", netip.AddrPortFrom(ip, 0).String())
 	if err != nil {
-		return nil, fmt.Errorf("cannot listen on %v: %w; --node-ip is an address of this machine", ip, err)
+		return nil, fmt.Errorf("cannot listen on %v: %w; give --node-ip an address of this machine", ip, err)
 	}
 	k := &kubelet{listener: listener}
 	o.node.port = int32(listener.Addr().(*net.TCPAddr).Port)
@@ -133,7 +131,7 @@ func (r *run) kubelet(ctx context.Context, o kubeletOptions) (*kubelet, error) {
 			return nil, err
 		}
 	}
-	k.conns = newHatch(listener.Addr())
+	k.conns = newConnListener(listener.Addr())
 	k.http = &http.Server{
 		Handler:  recordRequests(handler),
 		ErrorLog: log.New(io.Discard, "", 0),
@@ -146,7 +144,7 @@ func (r *run) kubelet(ctx context.Context, o kubeletOptions) (*kubelet, error) {
 	return k, nil
 }
 
-// standIn is what stands on a kubelet's port: one that lets everybody do everything.
+// standIn returns the handler of a stand-in that allows every request.
 func (r *run) standIn(n *node, c scenario.Container) (http.Handler, error) {
 	store, err := pods.Runtime{Executor: execCheckExecutor{}}.NewStore(scenario.Pod{
 		Pod: &v1.Pod{
@@ -167,13 +165,11 @@ func (r *run) standIn(n *node, c scenario.Container) (http.Handler, error) {
 	return s.Handler(), nil
 }
 
-// port is the one that it listens on.
 func (k *kubelet) port() int { return k.listener.Addr().(*net.TCPAddr).Port }
 
 func (k *kubelet) address() string { return k.listener.Addr().String() }
 
-// Close closes its port and all connections, and returns when they have ended; handlers end with their connections. The
-// Node stays.
+// Close closes the listener and all connections, and waits for their handlers. It does not delete the Node.
 func (k *kubelet) Close() {
 	k.mu.Lock()
 	k.closed = true
@@ -194,16 +190,16 @@ func (k *kubelet) accept(config *tls.Config, o kubeletOptions) {
 		if err != nil {
 			return
 		}
-		c := &connection{Conn: conn, kubelet: k, seen: seen{Accepted: time.Now(), Local: conn.LocalAddr().String(), Remote: conn.RemoteAddr().String()}}
+		c := &connection{Conn: conn, kubelet: k, observed: observed{Accepted: time.Now(), Local: conn.LocalAddr().String(), Remote: conn.RemoteAddr().String()}}
 		if !k.add(c) {
 			conn.Close()
 			return
 		}
-		k.running.Go(func() { k.meet(c, config, o) })
+		k.running.Go(func() { k.serveConn(c, config, o) })
 	}
 }
 
-// add keeps a connection, unless the kubelet is closed.
+// add records a connection, unless the kubelet is closed.
 func (k *kubelet) add(c *connection) bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -211,49 +207,49 @@ func (k *kubelet) add(c *connection) bool {
 		return false
 	}
 	k.all = append(k.all, c)
-	k.tell()
+	k.notify()
 	return true
 }
 
-// tell tells those who wait that something was seen. The caller holds mu.
-func (k *kubelet) tell() {
+// notify wakes await. The caller holds mu.
+func (k *kubelet) notify() {
 	if k.changed != nil {
 		close(k.changed)
 		k.changed = nil
 	}
 }
 
-// recordHello has the connection keep what its client offers.
+// recordHello records the ClientHello of each connection.
 func recordHello(config *tls.Config) {
 	choose := config.GetConfigForClient
-	config.GetConfigForClient = func(said *tls.ClientHelloInfo) (*tls.Config, error) {
-		said.Conn.(*connection).change(func(s *seen) {
-			s.Hello = &hello{ServerName: said.ServerName, Protocols: said.SupportedProtos, Versions: said.SupportedVersions, CipherSuites: said.CipherSuites}
+	config.GetConfigForClient = func(message *tls.ClientHelloInfo) (*tls.Config, error) {
+		message.Conn.(*connection).change(func(s *observed) {
+			s.Hello = &clientHello{ServerName: message.ServerName, Protocols: message.SupportedProtos, Versions: message.SupportedVersions, CipherSuites: message.CipherSuites}
 		})
 		if choose != nil {
-			return choose(said)
+			return choose(message)
 		}
 		return nil, nil
 	}
 }
 
-// meet shakes hands, and hands the connection over.
-func (k *kubelet) meet(c *connection, config *tls.Config, o kubeletOptions) {
+// serveConn completes the handshake and passes the connection to its handler.
+func (k *kubelet) serveConn(c *connection, config *tls.Config, o kubeletOptions) {
 	if o.plain != nil {
 		defer c.Close()
 		o.plain(c)
 		return
 	}
 	conn := tls.Server(c, config)
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	ctx, cancel := context.WithTimeout(context.Background(), timeLimit)
 	defer cancel()
 	if err := conn.HandshakeContext(ctx); err != nil {
-		c.change(func(s *seen) { s.HandshakeError = err })
+		c.change(func(s *observed) { s.HandshakeError = err })
 		c.Close()
 		return
 	}
 	state := conn.ConnectionState()
-	c.change(func(s *seen) { s.TLS = &state })
+	c.change(func(s *observed) { s.TLS = &state })
 	if o.raw != nil {
 		defer conn.Close()
 		o.raw(conn)
@@ -262,19 +258,19 @@ func (k *kubelet) meet(c *connection, config *tls.Config, o kubeletOptions) {
 	k.conns.put(conn)
 }
 
-// seen is what was seen of all connections that came so far.
-func (k *kubelet) seen() []seen {
+// observed returns the current states of all connections.
+func (k *kubelet) observed() []observed {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	all := make([]seen, len(k.all))
+	all := make([]observed, len(k.all))
 	for i, c := range k.all {
-		all[i] = c.seen
+		all[i] = c.observed
 	}
 	return all
 }
 
-// await waits until what was seen is as wanted. When ctx is done first, the error says what was waited for.
-func (k *kubelet) await(ctx context.Context, what string, wanted func([]seen) bool) ([]seen, error) {
+// await waits until wanted returns true for the connections. If ctx is done first, the error contains what.
+func (k *kubelet) await(ctx context.Context, what string, wanted func([]observed) bool) ([]observed, error) {
 	for {
 		k.mu.Lock()
 		if k.changed == nil {
@@ -282,30 +278,30 @@ func (k *kubelet) await(ctx context.Context, what string, wanted func([]seen) bo
 		}
 		changed := k.changed
 		k.mu.Unlock()
-		if all := k.seen(); wanted(all) {
+		if all := k.observed(); wanted(all) {
 			return all, nil
 		}
 		select {
 		case <-changed:
 		case <-ctx.Done():
-			return k.seen(), fmt.Errorf("%s: %w", what, context.Cause(ctx))
+			return k.observed(), fmt.Errorf("%s: %w", what, context.Cause(ctx))
 		}
 	}
 }
 
-// hatch is a listener whose connections are put in by hand.
-type hatch struct {
+// connListener is a listener that accepts the connections passed to put.
+type connListener struct {
 	address net.Addr
 	conns   chan net.Conn
 	closed  chan struct{}
 	once    sync.Once
 }
 
-func newHatch(address net.Addr) *hatch {
-	return &hatch{address: address, conns: make(chan net.Conn), closed: make(chan struct{})}
+func newConnListener(address net.Addr) *connListener {
+	return &connListener{address: address, conns: make(chan net.Conn), closed: make(chan struct{})}
 }
 
-func (h *hatch) put(c net.Conn) {
+func (h *connListener) put(c net.Conn) {
 	select {
 	case h.conns <- c:
 	case <-h.closed:
@@ -313,7 +309,7 @@ func (h *hatch) put(c net.Conn) {
 	}
 }
 
-func (h *hatch) Accept() (net.Conn, error) {
+func (h *connListener) Accept() (net.Conn, error) {
 	select {
 	case c := <-h.conns:
 		return c, nil
@@ -322,9 +318,9 @@ func (h *hatch) Accept() (net.Conn, error) {
 	}
 }
 
-func (h *hatch) Addr() net.Addr { return h.address }
+func (h *connListener) Addr() net.Addr { return h.address }
 
-func (h *hatch) Close() error {
+func (h *connListener) Close() error {
 	h.once.Do(func() { close(h.closed) })
 	return nil
 }

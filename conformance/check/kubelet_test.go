@@ -24,7 +24,7 @@ import (
 	"fauxlet/testcerts"
 )
 
-// registering is a run whose cluster takes every object, and does nothing.
+// registering returns a run whose API server accepts every object.
 func registering(t *testing.T) *run {
 	t.Helper()
 	cluster := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -47,11 +47,11 @@ func registering(t *testing.T) *run {
 	return r
 }
 
-// listening is a kubelet of it, until the test ends.
+// listening returns a kubelet that is closed at the end of the test.
 func listening(t *testing.T, o kubeletOptions) *kubelet {
 	t.Helper()
 	r := registering(t)
-	o.node.name, o.certificate = "n", r.anybodys
+	o.node.name, o.certificate = "n", r.selfSigned
 	k, err := r.kubelet(t.Context(), o)
 	if err != nil {
 		t.Fatal(err)
@@ -60,8 +60,8 @@ func listening(t *testing.T, o kubeletOptions) *kubelet {
 	return k
 }
 
-// await waits for a kubelet to have seen what is wanted, for as long as tests do.
-func await(t *testing.T, k *kubelet, what string, wanted func([]seen) bool) []seen {
+// await waits for a state of the kubelet's connections, with a timeout.
+func await(t *testing.T, k *kubelet, what string, wanted func([]observed) bool) []observed {
 	t.Helper()
 	ctx, cancel := context.WithTimeoutCause(t.Context(), time.Minute, errors.New("did not come"))
 	defer cancel()
@@ -72,8 +72,8 @@ func await(t *testing.T, k *kubelet, what string, wanted func([]seen) bool) []se
 	return all
 }
 
-// TestSeen has clients come to a kubelet, and looks at what was seen of them.
-func TestSeen(t *testing.T) {
+// TestObserved compares the recorded state with the requests of clients.
+func TestObserved(t *testing.T) {
 	ca, err := testcerts.NewAuthority("ca")
 	if err != nil {
 		t.Fatal(err)
@@ -101,16 +101,16 @@ func TestSeen(t *testing.T) {
 				t.Fatal(err)
 			}
 			request.Header.Set("Authorization", "Bearer the-secret")
-			answer, err := client.Do(request)
+			response, err := client.Do(request)
 			if err != nil {
 				t.Fatal(err)
 			}
-			body, _ := io.ReadAll(answer.Body)
-			answer.Body.Close()
+			body, _ := io.ReadAll(response.Body)
+			response.Body.Close()
 			if string(body) != "two\n" {
 				t.Errorf("the log is %q", body)
 			}
-			all := k.seen()
+			all := k.observed()
 			if len(all) != 1 || len(all[0].Requests) != 1 {
 				t.Fatalf("%+v, want one request", all)
 			}
@@ -119,7 +119,7 @@ func TestSeen(t *testing.T) {
 				t.Errorf("%+v", got)
 			}
 			if strings.Contains(fmt.Sprintf("%+v", all), "the-secret") {
-				t.Error("the credential was kept")
+				t.Error("the credential was recorded")
 			}
 			if s.Local != k.address() || s.Remote == "" || s.Read == 0 || s.Written == 0 || s.HandshakeError != nil || !s.Closed.IsZero() {
 				t.Errorf("%+v", s)
@@ -131,26 +131,26 @@ func TestSeen(t *testing.T) {
 				t.Errorf("%+v", s.TLS)
 			}
 			client.CloseIdleConnections()
-			await(t, k, "the end of the connection", func(all []seen) bool { return !all[0].Closed.IsZero() })
+			await(t, k, "the end of the connection", func(all []observed) bool { return !all[0].Closed.IsZero() })
 		})
 	}
 }
 
-// TestSeenRefused has a client refuse the serving certificate.
-func TestSeenRefused(t *testing.T) {
+// TestObservedRefusal: a client refuses the serving certificate.
+func TestObservedRefusal(t *testing.T) {
 	k := listening(t, kubeletOptions{})
 	_, err := tls.Dial("tcp", k.address(), &tls.Config{ServerName: "node-1", MaxVersion: tls.VersionTLS12})
 	if err == nil {
-		t.Fatal("the certificate of nobody was accepted")
+		t.Fatal("an untrusted certificate was accepted")
 	}
-	all := await(t, k, "the end of the handshake", func(all []seen) bool { return len(all) == 1 && all[0].HandshakeError != nil })
+	all := await(t, k, "the end of the handshake", func(all []observed) bool { return len(all) == 1 && all[0].HandshakeError != nil })
 	if got := all[0].HandshakeError.Error(); !strings.Contains(got, "bad certificate") || all[0].TLS != nil || all[0].Hello.ServerName != "node-1" {
 		t.Errorf("%s: %+v", got, all[0])
 	}
 }
 
-// TestByHand has bytes exchanged by hand, after the handshake and before, and connections ended with the kubelet.
-func TestByHand(t *testing.T) {
+// TestRawAndPlain exchanges bytes after and before the handshake. Close ends the connections.
+func TestRawAndPlain(t *testing.T) {
 	echo := func(conn io.ReadWriter) {
 		line, _ := bufio.NewReader(conn).ReadString('\n')
 		fmt.Fprintf(conn, "you said %s", line)
@@ -173,23 +173,23 @@ func TestByHand(t *testing.T) {
 			}
 			defer conn.Close()
 			fmt.Fprintln(conn, "hello")
-			answer := bufio.NewReader(conn)
-			if line, err := answer.ReadString('\n'); line != "you said hello\n" {
+			response := bufio.NewReader(conn)
+			if line, err := response.ReadString('\n'); line != "you said hello\n" {
 				t.Errorf("%q, %v", line, err)
 			}
-			k.Close() // returns, though both ends are still there
-			if rest, _ := io.ReadAll(answer); len(rest) > 0 {
+			k.Close() // returns although both sides are still open
+			if rest, _ := io.ReadAll(response); len(rest) > 0 {
 				t.Errorf("after the end: %q", rest)
 			}
-			if all := k.seen(); len(all) != 1 || all[0].Closed.IsZero() || all[0].Read == 0 || (all[0].TLS == nil) != (name == "plain") {
+			if all := k.observed(); len(all) != 1 || all[0].Closed.IsZero() || all[0].Read == 0 || (all[0].TLS == nil) != (name == "plain") {
 				t.Errorf("%+v", all)
 			}
 		})
 	}
 }
 
-// TestResumable has a client come again that keeps sessions: whether it resumes one is the client's choice.
-func TestResumable(t *testing.T) {
+// TestSessionsCanBeResumed: the second connection of a client with a session cache is resumed.
+func TestSessionsCanBeResumed(t *testing.T) {
 	k := listening(t, kubeletOptions{})
 	config := &tls.Config{InsecureSkipVerify: true, ClientSessionCache: tls.NewLRUClientSessionCache(1)}
 	for i, want := range []bool{false, true} {
@@ -200,7 +200,7 @@ func TestResumable(t *testing.T) {
 		}
 		_, _ = io.Copy(io.Discard, answer.Body)
 		answer.Body.Close()
-		if all := k.seen(); len(all) != i+1 || all[i].TLS == nil || all[i].TLS.DidResume != want {
+		if all := k.observed(); len(all) != i+1 || all[i].TLS == nil || all[i].TLS.DidResume != want {
 			t.Errorf("connection %d: %+v, want it resumed: %v", i, all, want)
 		}
 	}

@@ -24,134 +24,135 @@ const preferredTypes = "--kubelet-preferred-address-types"
 func reachChecks() []Check {
 	return []Check{
 		{
-			ID: "reach.dialled", Title: "a node is dialled", Flag: "--node-ip",
-			Proves: "kube-apiserver connects with the address and port that a Node has, through whatever is between the two.",
+			ID: "reach.dialled", Title: "kube-apiserver connects to a node", Flag: "--node-ip",
+			Proves: "kube-apiserver connects to the address and port of a Node, through any proxy in between.",
 			run:    checkDialled,
 		},
 		{
-			ID: "reach.usual", Title: "a node that registered as kubelets do is dialled where it listens", Flag: preferredTypes,
-			Proves: "Of a Node with its name as Hostname and its address as InternalIP, the address is dialled. The name is looked up in no DNS: it is one that cannot be there, or that of `--node-hostname`.",
+			ID: "reach.usual", Title: "kube-apiserver dials the InternalIP of a node that a kubelet registers", Flag: preferredTypes,
+			Proves: "For a Node with a Hostname and an InternalIP, kube-apiserver dials the address. The host name cannot be resolved, unless `--node-hostname` is given.",
 			Needs:  []string{"reach.dialled"},
 			run:    checkUsual,
 		},
 		{
-			ID: "reach.order", Title: "internal addresses are preferred to external ones", Flag: preferredTypes,
-			Proves: "The order of address types, read by offering addresses of all types that cannot be dialled, has InternalIP before ExternalIP and ExternalDNS. Its evidence is the order.",
+			ID: "reach.order", Title: "internal addresses are preferred over external ones", Flag: preferredTypes,
+			Proves: "In kube-apiserver's order of address types, InternalIP comes before ExternalIP and ExternalDNS. The check observes the order with addresses that cannot be dialed. The evidence has the order.",
 			Needs:  []string{"reach.dialled"},
 			run:    checkOrder,
 		},
 		{
-			ID: "reach.port", Title: "the node's port is obeyed", Flag: "status.daemonEndpoints.kubeletEndpoint.port",
-			Proves: "The port in the Node's status is dialled, and where it changes the next request goes to the new one. Its evidence has the port for Nodes that tell none (`--kubelet-port`).",
+			ID: "reach.port", Title: "kube-apiserver dials the node's port", Flag: "status.daemonEndpoints.kubeletEndpoint.port",
+			Proves: "kube-apiserver dials the port in the Node's status. After the port changes, the next request goes to the new one. The evidence has the port for Nodes without one (`--kubelet-port`).",
 			Needs:  []string{"reach.dialled"},
 			run:    checkPort,
 		},
 		{
-			ID: "reach.ipv4", Title: "an IPv4 address is dialled", Flag: "--node-ip",
-			Proves: "A Node whose address is IPv4 is reached.",
+			ID: "reach.ipv4", Title: "kube-apiserver connects to an IPv4 address", Flag: "--node-ip",
+			Proves: "kube-apiserver connects to a Node with an IPv4 address.",
 			Needs:  []string{"reach.dialled"},
 			run: func(ctx context.Context, r *run) (conformance.Result, error) {
 				return r.checkFamily(ctx, "ipv4", "an IPv4", netip.Addr.Is4)
 			},
 		},
 		{
-			ID: "reach.ipv6", Title: "an IPv6 address is dialled", Flag: "--node-ip",
-			Proves: "A Node whose address is IPv6 is reached.",
+			ID: "reach.ipv6", Title: "kube-apiserver connects to an IPv6 address", Flag: "--node-ip",
+			Proves: "kube-apiserver connects to a Node with an IPv6 address.",
 			Needs:  []string{"reach.dialled"},
 			run: func(ctx context.Context, r *run) (conformance.Result, error) {
 				return r.checkFamily(ctx, "ipv6", "an IPv6", netip.Addr.Is6)
 			},
 		},
 		{
-			ID: "reach.names", Title: "a name is looked up and dialled", Flag: "--node-hostname",
-			Proves: "A Node whose address is a name that kube-apiserver can look up is reached.",
+			ID: "reach.names", Title: "kube-apiserver connects to a host name", Flag: "--node-hostname",
+			Proves: "kube-apiserver resolves the host name of a Node and connects to it.",
 			Needs:  []string{"reach.dialled"},
 			run:    checkNames,
 		},
 	}
 }
 
-// noneWanted begins what is said of a Node that has no address of a type that is looked for. (k8s.io/kubernetes:
-// pkg/util/node)
+// noneWanted is the error for a Node without an address of a preferred type. (k8s.io/kubernetes: pkg/util/node)
 const noneWanted = "no preferred addresses found"
 
-// arrival is how long the apiserver may take to come where nothing answers its packets.
+// arrival bounds the time until the kube-apiserver connects, if its packets get no answer.
 const arrival = 15 * time.Second
 
 func checkDialled(ctx context.Context, r *run) (conformance.Result, error) {
-	came, said, err := r.visited(ctx, "dialled", r.nodeIP, nil)
+	conn, message, err := r.connectTo(ctx, "dialled", r.nodeIP, nil)
 	if err != nil {
 		return conformance.Result{}, err
 	}
-	if came == nil && strings.Contains(said, noneWanted) {
-		result := fail("kube-apiserver looks for none of the types of address that a Node may have", preferredTypes+"=InternalIP,ExternalIP,Hostname", "answered: "+said)
+	if conn == nil && strings.Contains(message, noneWanted) {
+		result := fail("kube-apiserver prefers no type of address that a Node can have", preferredTypes+"=InternalIP,ExternalIP,Hostname", "answered: "+message)
 		result.Flag = preferredTypes
 		return result, nil
 	}
-	if came == nil {
-		return fail(fmt.Sprintf("kube-apiserver did not come to %s", r.nodeIP),
-			"fauxlet check --node-ip ADDRESS # an address of this machine that kube-apiserver can reach: not its own loopback where it runs elsewhere or in a container; open the way for TCP to this machine",
-			"answered: "+said), nil
+	if conn == nil {
+		return fail(fmt.Sprintf("kube-apiserver did not connect to %s", r.nodeIP),
+			"fauxlet check --node-ip ADDRESS # an address of this machine that kube-apiserver can reach; "+
+				"not a loopback address if it runs elsewhere or in a container. Firewalls must allow TCP to this machine",
+			"answered: "+message), nil
 	}
-	return pass(fmt.Sprintf("listened on %s, dialled from %s", came.Local, came.Remote)), nil
+	return pass(fmt.Sprintf("listening on %s, connected from %s", conn.Local, conn.Remote)), nil
 }
 
-// visited has the apiserver come to a Node with these addresses. It gives the first connection that came; nil for none.
-func (r *run) visited(ctx context.Context, name string, ip netip.Addr, addresses []v1.NodeAddress) (came *seen, said string, err error) {
-	k, err := r.kubelet(ctx, kubeletOptions{node: nodeOptions{name: name, addresses: addresses}, ip: ip, certificate: r.anybodys})
+// connectTo makes the kube-apiserver connect to a Node with these addresses. It returns the first connection (nil for none)
+// and the kube-apiserver's response to its client.
+func (r *run) connectTo(ctx context.Context, name string, ip netip.Addr, addresses []v1.NodeAddress) (conn *observed, message string, err error) {
+	k, err := r.kubelet(ctx, kubeletOptions{node: nodeOptions{name: name, addresses: addresses}, ip: ip, certificate: r.selfSigned})
 	if err != nil {
 		return nil, "", err
 	}
 	defer k.Close()
 	once, cancel := context.WithTimeout(ctx, arrival)
 	defer cancel()
-	said, err = k.logsInsecurely(once).told()
+	message, err = k.logsInsecurely(once).text()
 	if err != nil && once.Err() != nil && ctx.Err() == nil {
-		said, err = fmt.Sprintf("nothing within %v", arrival), nil
+		message, err = fmt.Sprintf("no response within %v", arrival), nil
 	}
-	if all := k.seen(); len(all) > 0 {
-		came = &all[0]
+	if all := k.observed(); len(all) > 0 {
+		conn = &all[0]
 	}
-	return came, said, err
+	return conn, message, err
 }
 
-// how is how a connection came.
-func (s *seen) how() string {
-	text := "listened on " + s.Local
+// describe describes a connection in one line.
+func (s *observed) describe() string {
+	text := "listening on " + s.Local
 	for _, one := range s.Requests {
-		return text + "; came: " + one.String()
+		return text + "; request: " + one.String()
 	}
-	return text + "; came without a request"
+	return text + "; connection without a request"
 }
 
 func checkUsual(ctx context.Context, r *run) (conformance.Result, error) {
 	name := r.options.NodeHostname
 	if name == "" {
-		name = nowhere("hostname")
+		name = unresolvable("hostname")
 	}
 	offered := []v1.NodeAddress{{Type: v1.NodeInternalIP, Address: r.nodeIP.String()}, {Type: v1.NodeHostName, Address: name}}
-	came, said, err := r.visited(ctx, "usual", r.nodeIP, offered)
+	conn, message, err := r.connectTo(ctx, "usual", r.nodeIP, offered)
 	if err != nil {
 		return conformance.Result{}, err
 	}
 	presented := "registered with " + addressesText(offered)
-	if came != nil {
-		return pass(presented, came.how()), nil
+	if conn != nil {
+		return pass(presented, conn.describe()), nil
 	}
-	return fail("a node with InternalIP and Hostname, as a kubelet registers it, is not dialled by its InternalIP, and its name is in no DNS",
-		preferredTypes+"=InternalIP,ExternalIP,Hostname", presented, "answered: "+said), nil
+	return fail("kube-apiserver does not dial the InternalIP of a node that has InternalIP and Hostname, and the host name cannot be resolved",
+		preferredTypes+"=InternalIP,ExternalIP,Hostname", presented, "answered: "+message), nil
 }
 
-// nowhere is a name for an address that nobody can look up, and nobody is asked for: an empty label is in no name. What is
-// told of it has it in it.
-func nowhere(name string) string { return strings.ToLower(name) + "..fauxlet-check.invalid" }
+// unresolvable returns a host name that fails before any DNS query, because it contains an empty label. kube-apiserver's
+// error contains it.
+func unresolvable(name string) string { return strings.ToLower(name) + "..fauxlet-check.invalid" }
 
-// dialledURL finds the URL that could not be dialled in what the apiserver says of it.
-var dialledURL = regexp.MustCompile(`"(https?://[^"]+)"`)
+// urlPattern matches the URL in a kube-apiserver's error about a failed connection.
+var urlPattern = regexp.MustCompile(`"(https?://[^"]+)"`)
 
-// urlIn is that URL; nil: none was dialled.
-func urlIn(said string) *url.URL {
-	match := dialledURL.FindStringSubmatch(said)
+// dialedURL returns the URL in a kube-apiserver's error, or nil.
+func dialedURL(message string) *url.URL {
+	match := urlPattern.FindStringSubmatch(message)
 	if match == nil {
 		return nil
 	}
@@ -165,40 +166,40 @@ func urlIn(said string) *url.URL {
 func checkOrder(ctx context.Context, r *run) (conformance.Result, error) {
 	offered := make([]v1.NodeAddress, len(stage.AddressTypes))
 	for i, t := range stage.AddressTypes {
-		offered[i] = v1.NodeAddress{Type: t, Address: nowhere(string(t))}
+		offered[i] = v1.NodeAddress{Type: t, Address: unresolvable(string(t))}
 	}
 	n, err := r.node(ctx, nodeOptions{name: "order", addresses: offered, port: 1})
 	if err != nil {
 		return conformance.Result{}, err
 	}
 	var order []string
-	said := ""
+	message := ""
 	for len(offered) > 0 {
-		if said, err = n.logs(ctx, nil).told(); err != nil {
+		if message, err = n.logs(ctx, nil).text(); err != nil {
 			return conformance.Result{}, err
 		}
-		at := urlIn(said)
+		at := dialedURL(message)
 		if at == nil {
-			break // of those that are left none is wanted
+			break // the remaining types are not preferred
 		}
 		i := slices.IndexFunc(offered, func(a v1.NodeAddress) bool { return a.Address == at.Hostname() })
 		if i < 0 {
-			return conformance.Result{}, fmt.Errorf("of %s, another address was dialled: %s", addressesText(offered), said)
+			return conformance.Result{}, fmt.Errorf("kube-apiserver dialed an address that is not one of %s: %s", addressesText(offered), message)
 		}
 		order = append(order, string(offered[i].Type))
 		offered = slices.Delete(offered, i, i+1)
-		if err := n.moves(ctx, offered, 1); err != nil {
+		if err := n.updateNode(ctx, offered, 1); err != nil {
 			return conformance.Result{}, err
 		}
 	}
 	evidence := []string{"the order is " + strings.Join(order, ",")}
 	if len(offered) > 0 {
-		evidence = append(evidence, "never dialled: "+addressesText(offered), "answered: "+said)
+		evidence = append(evidence, "not dialed: "+addressesText(offered), "answered: "+message)
 	}
 	internal := slices.Index(order, string(v1.NodeInternalIP))
 	for i, t := range order {
 		if strings.HasPrefix(t, "External") && (internal < 0 || i < internal) {
-			return warn(t+" is preferred to InternalIP: what kube-apiserver and kubelets exchange leaves the cluster's network where nodes have one",
+			return warn(t+" is preferred over InternalIP: traffic to kubelets leaves the cluster's network if nodes have an external address",
 				preferredTypes+"=InternalIP,ExternalIP,Hostname", evidence...), nil
 		}
 	}
@@ -213,9 +214,9 @@ func addressesText(all []v1.NodeAddress) string {
 	return strings.Join(texts, ", ")
 }
 
-// moves has the Node tell other addresses and another port; 0: none.
-func (n *node) moves(ctx context.Context, addresses []v1.NodeAddress, port int) error {
-	// Controllers change Nodes too: this is about nothing but these fields.
+// updateNode changes the Node's addresses and its port; 0 removes the port.
+func (n *node) updateNode(ctx context.Context, addresses []v1.NodeAddress, port int) error {
+	// A patch, because controllers change Nodes as well.
 	patch, err := json.Marshal(map[string]any{"status": map[string]any{
 		"addresses": addresses, "daemonEndpoints": v1.NodeDaemonEndpoints{KubeletEndpoint: v1.DaemonEndpoint{Port: int32(port)}},
 	}})
@@ -230,73 +231,73 @@ func checkPort(ctx context.Context, r *run) (conformance.Result, error) {
 	var both [2]*kubelet
 	for i := range both {
 		var err error
-		if both[i], err = r.kubelet(ctx, kubeletOptions{node: nodeOptions{name: fmt.Sprintf("port-%d", i)}, certificate: r.anybodys}); err != nil {
+		if both[i], err = r.kubelet(ctx, kubeletOptions{node: nodeOptions{name: fmt.Sprintf("port-%d", i)}, certificate: r.selfSigned}); err != nil {
 			return conformance.Result{}, err
 		}
 		defer both[i].Close()
 	}
 	first, second := both[0], both[1]
-	wrong := func(k *kubelet, said string) conformance.Result {
-		return fail(fmt.Sprintf("the Node's port was %d, and it was not dialled", k.port()),
-			"kubectl get nodes -o custom-columns=NAME:.metadata.name,PORT:.status.daemonEndpoints.kubeletEndpoint.Port", "answered: "+said)
+	wrong := func(k *kubelet, message string) conformance.Result {
+		return fail(fmt.Sprintf("kube-apiserver did not dial the Node's port %d", k.port()),
+			"kubectl get nodes -o custom-columns=NAME:.metadata.name,PORT:.status.daemonEndpoints.kubeletEndpoint.Port", "answered: "+message)
 	}
-	said, err := first.logsInsecurely(ctx).told()
+	message, err := first.logsInsecurely(ctx).text()
 	if err != nil {
 		return conformance.Result{}, err
 	}
-	if len(first.seen()) == 0 {
-		return wrong(first, said), nil
+	if len(first.observed()) == 0 {
+		return wrong(first, message), nil
 	}
-	if err := first.moves(ctx, stage.AddressesOfEveryType(r.nodeIP.String()), second.port()); err != nil {
+	if err := first.updateNode(ctx, stage.AddressesOfEveryType(r.nodeIP.String()), second.port()); err != nil {
 		return conformance.Result{}, err
 	}
-	if said, err = first.logsInsecurely(ctx).told(); err != nil {
+	if message, err = first.logsInsecurely(ctx).text(); err != nil {
 		return conformance.Result{}, err
 	}
-	if len(second.seen()) == 0 {
-		return wrong(second, said), nil
+	if len(second.observed()) == 0 {
+		return wrong(second, message), nil
 	}
-	evidence := []string{fmt.Sprintf("dialled at port %d, and at %d when the Node said so", first.port(), second.port())}
-	if err := first.moves(ctx, stage.AddressesOfEveryType(nowhere("port")), 0); err != nil {
+	evidence := []string{fmt.Sprintf("dialed port %d, and port %d after the Node changed", first.port(), second.port())}
+	if err := first.updateNode(ctx, stage.AddressesOfEveryType(unresolvable("port")), 0); err != nil {
 		return conformance.Result{}, err
 	}
-	if said, err = first.logsInsecurely(ctx).told(); err != nil {
+	if message, err = first.logsInsecurely(ctx).text(); err != nil {
 		return conformance.Result{}, err
 	}
-	if at := urlIn(said); at != nil {
-		evidence = append(evidence, "a Node that tells no port is dialled at "+at.Port())
+	if at := dialedURL(message); at != nil {
+		evidence = append(evidence, "for a Node without a port: dialed port "+at.Port())
 	}
 	return pass(evidence...), nil
 }
 
-// checkFamily has the apiserver come to an address of a family.
+// checkFamily makes the kube-apiserver connect to an address of one IP family.
 func (r *run) checkFamily(ctx context.Context, name, words string, of func(netip.Addr) bool) (conformance.Result, error) {
 	i := slices.IndexFunc(r.addresses, of)
 	if i < 0 {
 		return skip("no --node-ip is " + words + " address"), nil
 	}
 	ip := r.addresses[i]
-	came, said, err := r.visited(ctx, name, ip, stage.AddressesOfEveryType(ip.String()))
+	conn, message, err := r.connectTo(ctx, name, ip, stage.AddressesOfEveryType(ip.String()))
 	if err != nil {
 		return conformance.Result{}, err
 	}
-	if came == nil {
-		return fail(fmt.Sprintf("kube-apiserver did not come to %s", ip), "fauxlet check --node-ip ADDRESS # "+words+" address of this machine that kube-apiserver can reach", "answered: "+said), nil
+	if conn == nil {
+		return fail(fmt.Sprintf("kube-apiserver did not connect to %s", ip), "fauxlet check --node-ip ADDRESS # "+words+" address of this machine that kube-apiserver can reach", "answered: "+message), nil
 	}
-	return pass(came.how()), nil
+	return pass(conn.describe()), nil
 }
 
 func checkNames(ctx context.Context, r *run) (conformance.Result, error) {
 	if r.hostname == "" {
-		return skip("no name of this machine is known that kube-apiserver can look up: give --node-hostname"), nil
+		return skip("no host name of this machine is known that kube-apiserver can resolve; give --node-hostname"), nil
 	}
-	came, said, err := r.visited(ctx, "names", r.nodeIP, stage.AddressesOfEveryType(r.hostname))
+	conn, message, err := r.connectTo(ctx, "names", r.nodeIP, stage.AddressesOfEveryType(r.hostname))
 	if err != nil {
 		return conformance.Result{}, err
 	}
-	if came == nil {
-		return fail(fmt.Sprintf("kube-apiserver did not come to %s, which is to be %s", r.hostname, r.nodeIP),
-			"fauxlet check --node-hostname NAME # one that kube-apiserver's resolver has, for --node-ip", "answered: "+said), nil
+	if conn == nil {
+		return fail(fmt.Sprintf("kube-apiserver did not connect to %s, which should resolve to %s", r.hostname, r.nodeIP),
+			"fauxlet check --node-hostname NAME # a name that kube-apiserver resolves to --node-ip", "answered: "+message), nil
 	}
-	return pass(came.how()), nil
+	return pass(conn.describe()), nil
 }

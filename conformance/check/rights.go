@@ -16,64 +16,64 @@ import (
 func rightsChecks() []Check {
 	return []Check{
 		{
-			ID: "rights.sufficient", Title: "its user may do all that a kubelet is asked for", Flag: "ClusterRoleBinding to system:kubelet-api-admin",
-			Proves: "The user and groups of the client certificate may get and create nodes/proxy, and get nodes/log, stats, metrics, pods, healthz and configz (the last three by nodes/proxy too, as kubelets ask), by the cluster's own SubjectAccessReview.",
+			ID: "rights.sufficient", Title: "its user has the permissions for all kubelet requests", Flag: "ClusterRoleBinding to system:kubelet-api-admin",
+			Proves: "By SubjectAccessReviews in the cluster, the user and groups of the client certificate may get and create nodes/proxy, and get nodes/log, stats, metrics, pods, healthz and configz. For the last three nodes/proxy suffices, as in a kubelet.",
 			Needs:  []string{"client.subject"},
 			run:    checkSufficient,
 		},
 		{
-			ID: "rights.excess", Title: "its user may do no more than that", Flag: clientCertificate,
-			Proves: "The user is not in system:masters, and may not do what makes somebody an admin: read secrets, create pods, bind or escalate roles, impersonate.",
+			ID: "rights.excess", Title: "its user has no administrator's permissions", Flag: clientCertificate,
+			Proves: "The user is not in system:masters and cannot become an administrator: it may not read secrets, create pods, bind or escalate roles, or impersonate.",
 			Needs:  []string{"client.subject"},
 			run:    checkExcess,
 		},
 	}
 }
 
-// question is one thing that a user may do or not.
-type question struct {
+// permission is a verb on a resource.
+type permission struct {
 	verb, group, resource, sub string
-	// because says what a user cannot do who may not, or can who may.
-	because string
+	// use describes what the permission is for.
+	use string
 }
 
-func (q question) String() string {
-	text := q.verb + " " + q.resource
-	if q.sub != "" {
-		text += "/" + q.sub
+func (p permission) String() string {
+	text := p.verb + " " + p.resource
+	if p.sub != "" {
+		text += "/" + p.sub
 	}
-	if q.group != "" {
-		text += "." + q.group
+	if p.group != "" {
+		text += "." + p.group
 	}
 	return text
 }
 
-// ask asks the apiserver what a user may do, as a kubelet would. The answers are in the order of the questions.
-func (r *run) ask(ctx context.Context, user string, groups []string, node string, questions []question) ([]bool, error) {
+// checkPermissions sends a SubjectAccessReview for each permission, as a kubelet does. The results are in the same order.
+func (r *run) checkPermissions(ctx context.Context, user string, groups []string, node string, questions []permission) ([]bool, error) {
 	answers := make([]bool, len(questions))
 	group, ctx := errgroup.WithContext(ctx)
-	group.SetLimit(together)
-	for i, q := range questions {
+	group.SetLimit(parallelism)
+	for i, p := range questions {
 		group.Go(func() error {
-			attributes := &authorizationv1.ResourceAttributes{Verb: q.verb, Group: q.group, Version: "v1", Resource: q.resource, Subresource: q.sub}
-			if q.resource == "nodes" {
+			attributes := &authorizationv1.ResourceAttributes{Verb: p.verb, Group: p.group, Version: "v1", Resource: p.resource, Subresource: p.sub}
+			if p.resource == "nodes" {
 				attributes.Name = node
 			}
-			answer, err := r.client.AuthorizationV1().SubjectAccessReviews().Create(ctx, &authorizationv1.SubjectAccessReview{
+			logResponse, err := r.client.AuthorizationV1().SubjectAccessReviews().Create(ctx, &authorizationv1.SubjectAccessReview{
 				Spec: authorizationv1.SubjectAccessReviewSpec{User: user, Groups: groups, ResourceAttributes: attributes},
 			}, metav1.CreateOptions{})
 			if err != nil {
 				return err
 			}
-			answers[i] = answer.Status.Allowed
+			answers[i] = logResponse.Status.Allowed
 			return nil
 		})
 	}
 	return answers, group.Wait()
 }
 
-// caller is the user that kubelets take the apiserver for, with the groups.
-func (r *run) caller() (string, []string, error) {
+// clientIdentity returns the user and groups of the kube-apiserver's client certificate.
+func (r *run) clientIdentity() (string, []string, error) {
 	chain, err := r.presented()
 	if err != nil {
 		return "", nil, err
@@ -82,100 +82,100 @@ func (r *run) caller() (string, []string, error) {
 	return subject.CommonName, append(slices.Clone(subject.Organization), "system:authenticated"), nil
 }
 
-// kubeletAPI is what kubelets ask about who asks them. (kubelet: pkg/kubelet/server/auth.go)
-var kubeletAPI = []question{
+// kubeletAPI are the permissions that kubelets check. (k8s.io/kubernetes: pkg/kubelet/server/auth.go)
+var kubeletAPI = []permission{
 	{"get", "", "nodes", "proxy", "logs, exec, attach and port-forward by WebSocket, /pods"},
 	{"create", "", "nodes", "proxy", "exec, attach and port-forward by SPDY, run"},
 	{"get", "", "nodes", "log", "the node's own logs, /logs/"},
 	{"get", "", "nodes", "stats", "/stats/summary"},
-	{"get", "", "nodes", "metrics", "/metrics and those below it"},
+	{"get", "", "nodes", "metrics", "/metrics and below"},
 	{"get", "", "nodes", "pods", "/pods"},
 	{"get", "", "nodes", "healthz", "/healthz"},
 	{"get", "", "nodes", "configz", "/configz"},
 }
 
-// fallsBack are the subresources for which a kubelet asks about proxy too, before it refuses.
-var fallsBack = []string{"pods", "healthz", "configz"}
+// proxyFallback are the subresources for which a kubelet also accepts nodes/proxy.
+var proxyFallback = []string{"pods", "healthz", "configz"}
 
 func checkSufficient(ctx context.Context, r *run) (conformance.Result, error) {
-	user, groups, err := r.caller()
+	user, groups, err := r.clientIdentity()
 	if err != nil {
 		return conformance.Result{}, err
 	}
-	answers, err := r.ask(ctx, user, groups, r.objects.Name(), kubeletAPI)
+	answers, err := r.checkPermissions(ctx, user, groups, r.objects.Name(), kubeletAPI)
 	if err != nil {
 		return conformance.Result{}, err
 	}
 	var evidence, missing []string
-	for i, q := range kubeletAPI {
+	for i, p := range kubeletAPI {
 		word := "may"
 		switch {
 		case answers[i]:
-		case slices.Contains(fallsBack, q.sub) && answers[0]:
-			word = "may, by nodes/proxy,"
+		case slices.Contains(proxyFallback, p.sub) && answers[0]:
+			word = "may, with nodes/proxy,"
 		default:
 			word = "may not"
-			missing = append(missing, q.String())
+			missing = append(missing, p.String())
 		}
-		evidence = append(evidence, fmt.Sprintf("%s %s %s: %s", user, word, q, q.because))
+		evidence = append(evidence, fmt.Sprintf("%s %s %s: %s", user, word, p, p.use))
 	}
 	if missing != nil {
-		return fail(fmt.Sprintf("kubelets answer Forbidden to user %q, who may not %s", user, strings.Join(missing, ", ")),
+		return fail(fmt.Sprintf("kubelets answer Forbidden to user %q, which may not %s", user, strings.Join(missing, ", ")),
 			"kubectl create clusterrolebinding kubelet-client --clusterrole=system:kubelet-api-admin --user="+quote(user), evidence...), nil
 	}
 	return pass(evidence...), nil
 }
 
-// beyond is what makes its user an admin, one way or another.
-var beyond = []question{
+// adminPermissions are permissions with which a user can become an administrator.
+var adminPermissions = []permission{
 	{"get", "", "secrets", "", "read all secrets"},
 	{"create", "", "pods", "", "run anything anywhere"},
-	{"create", "", "serviceaccounts", "token", "be any service account"},
-	{"impersonate", "", "users", "", "be anybody"},
+	{"create", "", "serviceaccounts", "token", "act as any service account"},
+	{"impersonate", "", "users", "", "act as any user"},
 	{"create", "rbac.authorization.k8s.io", "clusterrolebindings", "", "bind roles"},
-	{"escalate", "rbac.authorization.k8s.io", "clusterroles", "", "make roles greater than its own"},
+	{"escalate", "rbac.authorization.k8s.io", "clusterroles", "", "create roles with more permissions than its own"},
 	{"*", "*", "*", "", "do anything"},
 }
 
 func checkExcess(ctx context.Context, r *run) (conformance.Result, error) {
-	user, groups, err := r.caller()
+	user, groups, err := r.clientIdentity()
 	if err != nil {
 		return conformance.Result{}, err
 	}
-	answers, err := r.ask(ctx, user, groups, "", beyond)
+	answers, err := r.checkPermissions(ctx, user, groups, "", adminPermissions)
 	if err != nil {
 		return conformance.Result{}, err
 	}
 	var found []string
-	for i, q := range beyond {
+	for i, p := range adminPermissions {
 		if answers[i] {
-			found = append(found, fmt.Sprintf("%s may %s: it can %s", user, q, q.because))
+			found = append(found, fmt.Sprintf("%s may %s: it can %s", user, p, p.use))
 		}
 	}
 	masters := slices.Contains(groups, "system:masters")
 	if masters {
-		found = append([]string{"its certificate has the group system:masters, whose members may do everything, whatever RBAC says"}, found...)
+		found = append([]string{"its certificate has the group system:masters, which may do everything regardless of RBAC"}, found...)
 	}
 	if found == nil {
-		return pass(fmt.Sprintf("%s, of %q, may do none of: %s", user, groups, questionsText(beyond))), nil
+		return pass(fmt.Sprintf("%s, in groups %q, has none of these permissions: %s", user, groups, permissionsText(adminPermissions))), nil
 	}
-	remedy := "kubectl get clusterrolebindings,rolebindings --all-namespaces -o wide | grep -F -- " + quote(user) + " # and of its groups; leave it system:kubelet-api-admin alone"
+	remedy := "kubectl get clusterrolebindings,rolebindings --all-namespaces -o wide | grep -F -- " + quote(user) + " # remove all its bindings, and those of its groups, except system:kubelet-api-admin"
 	if masters {
 		remedy = newClientCertificate + " # with a new certificate whose subject has no organization, as in -subj " + quote("/CN="+user) +
 			"\nkubectl create clusterrolebinding kubelet-client --clusterrole=system:kubelet-api-admin --user=" + quote(user)
 	}
-	return warn(fmt.Sprintf("user %q may do more than use kubelets: whoever gets hold of that certificate's key has the cluster", user), remedy, found...), nil
+	return warn(fmt.Sprintf("user %q may do more than use kubelets: anyone who gets the key of that certificate controls the cluster", user), remedy, found...), nil
 }
 
-func questionsText(all []question) string {
+func permissionsText(all []permission) string {
 	texts := make([]string, len(all))
-	for i, q := range all {
-		texts[i] = q.String()
+	for i, p := range all {
+		texts[i] = p.String()
 	}
 	return strings.Join(texts, ", ")
 }
 
-// quote quotes an argument for a shell, where it needs that.
+// quote quotes a shell argument if necessary.
 func quote(s string) string {
 	const plain = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.:/@=+,%"
 	if s != "" && strings.Trim(s, plain) == "" {

@@ -22,65 +22,66 @@ import (
 	"fauxlet/testcerts"
 )
 
-// Options say what is checked and from where.
+// Options configure a run. Cluster is required.
 type Options struct {
-	// Cluster is the way to the apiserver, as an admin.
+	// Cluster connects to the kube-apiserver as an administrator.
 	Cluster *rest.Config
-	// NodeIPs are addresses of this machine that the apiserver can reach. None: the one by which this machine reaches the
-	// apiserver.
+	// NodeIPs are addresses of this machine that the kube-apiserver can reach. The default is the local address of a
+	// connection to the kube-apiserver.
 	NodeIPs []netip.Addr
-	// NodeHostname is a name of the first of NodeIPs that the apiserver can look up. Empty: localhost, where that is on
-	// loopback, or else none.
+	// NodeHostname is a host name of the first NodeIP that the kube-apiserver can resolve. The default is localhost for a
+	// loopback address, otherwise none.
 	NodeHostname string
-	// ClientCA has the CAs by which the nodes know kube-apiserver: their clientCAFile. Nil: not known.
+	// ClientCA is the content of the kubelets' clientCAFile. May be nil.
 	ClientCA *x509.CertPool
-	// ServingCA signs serving certificates that the apiserver is to accept. Nil: there is none.
+	// ServingCA signs serving certificates that the kube-apiserver accepts. May be nil.
 	ServingCA *testcerts.Authority
-	// ApproveServingCertificate has the cluster's own signer issue one: a CertificateSigningRequest is made and approved.
+	// ApproveServingCertificate obtains a serving certificate from the cluster's signer, with a CertificateSigningRequest
+	// that the run approves.
 	ApproveServingCertificate bool
-	// Checks are what to run. Nil: all.
+	// Checks are the checks to run. The default is all checks.
 	Checks []Check
-	// OnResult, where it is set, gets each result as it comes, one at a time.
+	// OnResult, if set, is called with each result. Calls do not overlap.
 	OnResult func(conformance.Result)
-	// OnNotice, where it is set, gets what else there is to say.
+	// OnNotice, if set, is called with progress messages.
 	OnNotice func(string)
-	// Tool is the name and version of the program.
+	// Tool is the name and version of the program, for the report.
 	Tool string
 }
 
-// container is the only container of each pod.
+// container is the name of the only container of each pod.
 const container = stage.ContainerName
 
-// run is what checks work with.
+// run is the state of one run, which all checks share.
 type run struct {
 	options Options
 	client  *kubernetes.Clientset
 	config  *rest.Config
-	ctx     context.Context // of all checks, for what one does for the others too
-	// nodeIP is where kubelets listen; it is the first of addresses, all that they may listen on. hostname is a name by which
-	// the apiserver finds it; empty: none is known.
+	ctx     context.Context // of the whole run, for results that checks share
+	// addresses are the local addresses for kubelets, and nodeIP is the first of them. hostname is a name of nodeIP that the
+	// kube-apiserver can resolve, or empty.
 	nodeIP    netip.Addr
 	addresses []netip.Addr
 	hostname  string
 	objects   *stage.Stage
-	// standIns is the configuration of all stand-ins, but for the name of the node.
+	// standIns is the configuration of the stand-ins, without the node name.
 	standIns *config.Config
-	// good is the serving certificate that the apiserver is to accept, working the one that it does accept. Each is found
-	// once; an error that is a [skipped] says why there is none.
-	good, working func() (*tls.Certificate, error)
-	// anybodys is a serving certificate for those who are not verified.
-	anybodys *tls.Certificate
-	// visit is one connection of the apiserver, had once.
-	visit func() (visit, error)
-	// soon is how long an apiserver may take for what it should do at once.
+	// trusted returns a serving certificate that the kube-apiserver should accept, accepted one that it does accept. Both
+	// are determined once. An error of the type [skipped] has the reason if there is none.
+	trusted, accepted func() (*tls.Certificate, error)
+	// selfSigned is a serving certificate for requests that do not verify it.
+	selfSigned *tls.Certificate
+	// firstConnection connects the kube-apiserver to a kubelet, once.
+	firstConnection func() (firstConnection, error)
+	// soon is the time limit for things that a kube-apiserver should do at once.
 	soon time.Duration
 }
 
-// Run checks an apiserver, removes what it made there, and reports. When ctx is done it stops; what it made is
-// removed before it returns, for which it takes some time of its own.
+// Run runs the checks, deletes the objects that it created, and returns a report. It stops when ctx is done, and deletes
+// the objects before it returns, with a timeout of its own.
 //
-// With an error there is a report of the checks that came to their end, or none where nothing could be checked. That what
-// was made could not be removed is no error; the report tells it.
+// With an error, the report has the checks that completed; it is nil if no check could run. Objects that could not be
+// deleted are listed in the report and are not an error.
 func Run(ctx context.Context, o Options) (*conformance.Report, error) {
 	r, err := newRun(o)
 	if err != nil {
@@ -90,12 +91,12 @@ func Run(ctx context.Context, o Options) (*conformance.Report, error) {
 	version, err := discovery.ToDiscoveryInterfaceWithContext(r.client.Discovery()).ServerVersionWithContext(ctx)
 	if err != nil {
 		if cause := context.Cause(ctx); cause != nil {
-			err = cause // which says whose time was over
+			err = cause // names the timeout
 		}
-		return nil, fmt.Errorf("the apiserver at %s: %w", r.config.Host, err)
+		return nil, fmt.Errorf("kube-apiserver at %s: %w", r.config.Host, err)
 	}
 	report.TargetVersion = version.GitVersion
-	if err := lacks(ctx, r.client, r.needs()); err != nil {
+	if err := checkRequirements(ctx, r.client, r.requirements()); err != nil {
 		return nil, err
 	}
 	err = r.check(ctx, report)
@@ -104,7 +105,7 @@ func Run(ctx context.Context, o Options) (*conformance.Report, error) {
 	return report, err
 }
 
-// check runs the checks in a namespace of the run's own.
+// check runs the checks between Setup and Teardown of the objects.
 func (r *run) check(ctx context.Context, report *conformance.Report) error {
 	ctx, err := r.objects.Setup(ctx)
 	if err != nil {
@@ -115,12 +116,12 @@ func (r *run) check(ctx context.Context, report *conformance.Report) error {
 	return context.Cause(ctx)
 }
 
-// needs are the rights that the run needs.
-func (r *run) needs() []access {
+// requirements are the permissions that the run needs.
+func (r *run) requirements() []requirement {
 	if r.options.ApproveServingCertificate {
-		return slices.Concat(needed, neededToApprove)
+		return slices.Concat(required, requiredToApprove)
 	}
-	return needed
+	return required
 }
 
 func newRun(o Options) (*run, error) {
@@ -148,14 +149,14 @@ func newRun(o Options) (*run, error) {
 	if err := r.findAddresses(at); err != nil {
 		return nil, err
 	}
-	anybodys, err := testcerts.SelfSigned("fauxlet-check", r.hosts())
+	selfSigned, err := testcerts.SelfSigned("fauxlet-check", r.hosts())
 	if err != nil {
 		return nil, err
 	}
-	r.anybodys = ptr.To(anybodys.TLS())
-	r.visit = sync.OnceValues(func() (visit, error) { return r.newVisit(r.ctx) })
-	r.good = sync.OnceValues(func() (*tls.Certificate, error) { return r.newGood(r.ctx) })
-	r.working = sync.OnceValues(func() (*tls.Certificate, error) { return r.newWorking(r.ctx) })
+	r.selfSigned = ptr.To(selfSigned.TLS())
+	r.firstConnection = sync.OnceValues(func() (firstConnection, error) { return r.newFirstConnection(r.ctx) })
+	r.trusted = sync.OnceValues(func() (*tls.Certificate, error) { return r.newTrusted(r.ctx) })
+	r.accepted = sync.OnceValues(func() (*tls.Certificate, error) { return r.newAccepted(r.ctx) })
 	flags := config.NewFlags()
 	if err := flags.Set("hostname-override", "fauxlet-check"); err != nil {
 		return nil, err
@@ -167,7 +168,7 @@ func newRun(o Options) (*run, error) {
 	return r, nil
 }
 
-// findAddresses finds where to listen.
+// findAddresses determines the local addresses and the host name.
 func (r *run) findAddresses(apiserver *url.URL) error {
 	r.addresses, r.hostname = r.options.NodeIPs, r.options.NodeHostname
 	if len(r.addresses) == 0 {
@@ -176,7 +177,7 @@ func (r *run) findAddresses(apiserver *url.URL) error {
 			return err
 		}
 		r.addresses = []netip.Addr{address}
-		// On 127.0.0.1 the machine is the apiserver's, unless that is behind a forwarded port.
+		// With 127.0.0.1 the kube-apiserver runs on this machine, unless a port is forwarded to it.
 		if six := netip.IPv6Loopback(); address == netip.AddrFrom4([4]byte{127, 0, 0, 1}) && stage.CheckListen(six) == nil {
 			r.addresses = append(r.addresses, six)
 		}

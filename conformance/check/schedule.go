@@ -13,14 +13,14 @@ import (
 )
 
 const (
-	// together is how many checks run at once. They wait more than they work.
-	together = 8
-	// patience is how long one check may take.
-	patience = 30 * time.Second
+	// parallelism is the number of checks that run at once. They mostly wait.
+	parallelism = 8
+	// timeLimit bounds one check.
+	timeLimit = 30 * time.Second
 )
 
-// Select gives the checks that are meant by ids and beginnings of ids, with those that they need, in the order of all.
-// Nothing means all.
+// Select returns the checks whose IDs begin with one of only, and the checks that they need, in the order of all. If only is
+// empty, it returns all.
 func Select(all []Check, only []string) ([]Check, error) {
 	if len(only) == 0 {
 		return all, nil
@@ -46,28 +46,31 @@ func Select(all []Check, only []string) ([]Check, error) {
 			}
 		}
 		if !found {
-			return nil, fmt.Errorf("%q: no check has that name, or a name that begins so", name)
+			return nil, fmt.Errorf("%q is neither a check nor a prefix of one", name)
 		}
 	}
 	return slices.DeleteFunc(slices.Clone(all), func(c Check) bool { return !wanted[c.ID] }), nil
 }
 
-// skipped is an error by which what a check uses says that it cannot say anything.
+// skipped is an error that skips the check. Functions that checks share return it.
 type skipped string
 
 func (s skipped) Error() string { return string(s) }
 
-// schedule runs the checks, each after those that it needs, and tells each result as it comes, one at a time.
-func schedule(ctx context.Context, checks []Check, tell func(conformance.Result), do func(context.Context, Check) (conformance.Result, error)) []conformance.Result {
+// schedule runs each check after the checks that it needs. It calls onResult with each result; calls do not overlap.
+func schedule(
+	ctx context.Context, checks []Check, onResult func(conformance.Result),
+	do func(context.Context, Check) (conformance.Result, error),
+) []conformance.Result {
 	results := make([]conformance.Result, len(checks))
 	ended := make(map[string]chan struct{}, len(checks))
 	index := make(map[string]int, len(checks))
 	for i, c := range checks {
 		ended[c.ID], index[c.ID] = make(chan struct{}), i
 	}
-	var telling sync.Mutex
+	var reporting sync.Mutex
 	var all sync.WaitGroup
-	slots := make(chan struct{}, together)
+	slots := make(chan struct{}, parallelism)
 	for i, c := range checks {
 		all.Go(func() {
 			defer close(ended[c.ID])
@@ -85,7 +88,7 @@ func schedule(ctx context.Context, checks []Check, tell func(conformance.Result)
 				}
 				slots <- struct{}{}
 				defer func() { <-slots }()
-				return one(ctx, c, do)
+				return runOne(ctx, c, do)
 			}()
 			result.ID, result.Title = c.ID, c.Title
 			if result.Flag == "" {
@@ -95,26 +98,26 @@ func schedule(ctx context.Context, checks []Check, tell func(conformance.Result)
 				result.Evidence = []string{}
 			}
 			results[i] = result
-			telling.Lock()
-			defer telling.Unlock()
-			tell(result)
+			reporting.Lock()
+			defer reporting.Unlock()
+			onResult(result)
 		})
 	}
 	all.Wait()
 	return results
 }
 
-// one runs a check.
-func one(ctx context.Context, c Check, do func(context.Context, Check) (conformance.Result, error)) conformance.Result {
+// runOne runs a check with a time limit.
+func runOne(ctx context.Context, c Check, do func(context.Context, Check) (conformance.Result, error)) conformance.Result {
 	began := time.Now()
-	limited, cancel := context.WithTimeoutCause(ctx, patience, fmt.Errorf("not done within %v", patience))
+	limited, cancel := context.WithTimeoutCause(ctx, timeLimit, fmt.Errorf("not finished within %v", timeLimit))
 	defer cancel()
 	var result conformance.Result
 	err := context.Cause(limited)
 	if err == nil {
 		result, err = do(limited, c)
 	}
-	// Whatever is amiss when the run is stopped or the time is over, may be amiss because of that.
+	// After the end of the run or of the time limit, that end may be the cause of any other result.
 	if err != nil || result.Verdict != conformance.Pass {
 		switch {
 		case ctx.Err() != nil:
@@ -125,13 +128,13 @@ func one(ctx context.Context, c Check, do func(context.Context, Check) (conforma
 			err = context.Cause(limited)
 		}
 	}
-	var why skipped
+	var reason skipped
 	switch {
 	case err == nil:
-	case errors.As(err, &why):
-		result = skip(string(why))
+	case errors.As(err, &reason):
+		result = skip(string(reason))
 	default:
-		result = skip("could not come to its end: " + err.Error())
+		result = skip("did not complete: " + err.Error())
 		result.Incomplete = true
 	}
 	result.Duration = conformance.Seconds(time.Since(began))

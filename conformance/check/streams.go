@@ -26,7 +26,7 @@ import (
 	"fauxlet/scenario"
 )
 
-// toKubelet is the feature that a Node declares whose kubelet translates WebSockets; to another the apiserver does.
+// toKubelet is the declared feature of a Node whose kubelet translates WebSockets. For other Nodes the kube-apiserver does.
 const toKubelet = "ExtendWebSocketsToKubelet"
 
 func streamChecks() []Check {
@@ -42,57 +42,57 @@ func streamChecks() []Check {
 	}
 	return []Check{
 		{
-			ID: "streams.exec-spdy", Title: "exec works by SPDY", Needs: needs, run: exec(bySPDY, ""),
-			Proves: "A command gets its input to the end, and gives output, errors and exit code back, by the protocol of kubectl before v1.31.",
+			ID: "streams.exec-spdy", Title: "exec works with SPDY", Needs: needs, run: exec(bySPDY, ""),
+			Proves: "A command gets its complete input, and its output, errors and exit code come back, with the protocol of kubectl before v1.31.",
 		},
 		{
-			ID: "streams.exec-websocket", Title: "exec works by WebSocket", Needs: needs, run: exec(byWebSocket, ""),
-			Proves: "The same by the protocol of kubectl today, which kube-apiserver translates for the kubelet.",
+			ID: "streams.exec-websocket", Title: "exec works with WebSocket", Needs: needs, run: exec(byWebSocket, ""),
+			Proves: "The same with the protocol of kubectl since v1.31, which kube-apiserver translates for the kubelet.",
 		},
 		{
-			ID: "streams.exec-websocket-to-kubelet", Title: "exec works by WebSocket to the kubelet itself", Needs: needs, run: exec(byWebSocket, toKubelet),
-			Proves: "The same to a Node that declares that its kubelet translates.",
+			ID: "streams.exec-websocket-to-kubelet", Title: "exec works with WebSocket to the kubelet", Needs: needs, run: exec(byWebSocket, toKubelet),
+			Proves: "The same for a Node that declares ExtendWebSocketsToKubelet: its kubelet translates the protocol.",
 		},
 		{
-			ID: "streams.attach", Title: "attach works by SPDY and by WebSocket", Needs: needs, run: checkAttach,
-			Proves: "What is typed reaches the container, and what it writes comes back at once.",
+			ID: "streams.attach", Title: "attach works with SPDY and with WebSocket", Needs: needs, run: checkAttach,
+			Proves: "Input reaches the container, and its output comes back at once.",
 		},
 		{
-			ID: "streams.port-forward-spdy", Title: "port-forward works by SPDY", Needs: needs, run: forward(bySPDY, ""),
-			Proves: "A connection to a port of a pod carries bytes both ways, and the end of one direction by itself.",
+			ID: "streams.port-forward-spdy", Title: "port-forward works with SPDY", Needs: needs, run: forward(bySPDY, ""),
+			Proves: "A connection to a port of a pod carries bytes in both directions, and each direction can end separately.",
 		},
 		{
-			ID: "streams.port-forward-websocket", Title: "port-forward works by WebSocket", Needs: needs, run: forward(byWebSocket, ""),
-			Proves: "The same by the protocol of kubectl today.",
+			ID: "streams.port-forward-websocket", Title: "port-forward works with WebSocket", Needs: needs, run: forward(byWebSocket, ""),
+			Proves: "The same with the protocol of kubectl since v1.31.",
 		},
 		{
-			ID: "streams.port-forward-websocket-to-kubelet", Title: "port-forward works by WebSocket to the kubelet itself", Needs: needs, run: forward(byWebSocket, toKubelet),
-			Proves: "The same to a Node that declares that its kubelet translates.",
+			ID: "streams.port-forward-websocket-to-kubelet", Title: "port-forward works with WebSocket to the kubelet", Needs: needs, run: forward(byWebSocket, toKubelet),
+			Proves: "The same for a Node that declares ExtendWebSocketsToKubelet: its kubelet translates the protocol.",
 		},
 		{
-			ID: "streams.latency", Title: "a line of a followed log comes at once", Needs: needs, run: checkLatency,
-			Proves: "Nothing between the kubelet and the user keeps lines back until there are more.",
+			ID: "streams.latency", Title: "a line of a followed log arrives at once", Needs: needs, run: checkLatency,
+			Proves: "Nothing between the kubelet and the user buffers lines.",
 		},
 		{
-			ID: "streams.large-log", Title: "a large log comes whole", Needs: needs, run: checkLargeLog,
-			Proves: "64 MiB of a log are the same bytes at both ends.",
+			ID: "streams.large-log", Title: "a large log arrives completely", Needs: needs, run: checkLargeLog,
+			Proves: "A log of 64 MiB has the same bytes on both sides.",
 		},
 		{
-			ID: "streams.words", Title: "the user sees what the kubelet says", Needs: needs, run: checkWords,
-			Proves: "401, 403, 404 and 500 of a kubelet are that for the user; the evidence has the words.",
+			ID: "streams.words", Title: "the user gets the kubelet's errors", Needs: needs, run: checkWords,
+			Proves: "The user gets the same status for a kubelet's 401, 403, 404 and 500. The evidence has the messages.",
 		},
 		{
-			ID: "streams.cut", Title: "the user's request ends when the connection to the kubelet does", Needs: needs, run: checkCut,
-			Proves: "A connection that is cut in the midst of a log, or before any answer, keeps nobody waiting; the evidence has what the user sees.",
+			ID: "streams.cut", Title: "the user's request ends with the connection to the kubelet", Needs: needs, run: withHostileKubelet("cut", closeRemedy, checkCut),
+			Proves: "If the connection breaks in the middle of a log, or before the response, the user's request ends. The evidence has what the user gets.",
 		},
 		{
-			ID: "streams.timeout", Title: "how long a kubelet is waited for that does not answer", Flag: "--kubelet-timeout", Needs: needs, run: checkTimeout,
-			Proves: "Nothing that could fail: the evidence has how long kube-apiserver waits, which no flag bounds in v1.37.",
+			ID: "streams.timeout", Title: "how long kube-apiserver waits for a kubelet", Flag: "--kubelet-timeout", Needs: needs, run: checkTimeout,
+			Proves: "This check cannot fail. The evidence has how long kube-apiserver waits for a response; no flag limits it in v1.37.",
 		},
 	}
 }
 
-// protocol is what a client streams by.
+// protocol is a streaming protocol of a client.
 type protocol string
 
 const (
@@ -100,10 +100,13 @@ const (
 	byWebSocket protocol = "WebSocket"
 )
 
-// proxies is a remedy for streams that do not work while logs do.
-const proxies = "# what is between fauxlet and kube-apiserver, or between it and the nodes, must let through: Connection: Upgrade, for "
+// betweenRemedy begins the remedies that concern proxies.
+const betweenRemedy = "# a proxy between fauxlet and kube-apiserver, or between kube-apiserver and the nodes, "
 
-// executor is a client of exec or attach.
+// proxyRemedy is the remedy for streams that do not work although logs do.
+const proxyRemedy = betweenRemedy + "must pass on Connection: Upgrade for "
+
+// executor returns a client for exec or attach.
 func (r *run) executor(p protocol, to *url.URL) (remotecommand.Executor, error) {
 	if p == bySPDY {
 		return remotecommand.NewSPDYExecutor(r.config, http.MethodPost, to)
@@ -111,10 +114,10 @@ func (r *run) executor(p protocol, to *url.URL) (remotecommand.Executor, error) 
 	return remotecommand.NewWebSocketExecutor(r.config, http.MethodGet, to.String())
 }
 
-// typed is what a command gets: more than fits into any one buffer.
+// typed is the input of a command, larger than any single buffer.
 var typed = sync.OnceValue(func() []byte { return bytes.Repeat([]byte("0123456789abcde\n"), 1<<16) })
 
-// nodeOf is a Node for a protocol, that declares a feature unless that is empty.
+// nodeOf returns options for a Node that declares a feature, if it is not empty.
 func nodeOf(verb string, p protocol, feature string) nodeOptions {
 	o := nodeOptions{name: verb + "-" + strings.ToLower(string(p))}
 	if feature != "" {
@@ -135,9 +138,9 @@ func checkExec(ctx context.Context, r *run, p protocol, feature string) (conform
 	if err != nil {
 		return conformance.Result{}, err
 	}
-	evidence := []string{fmt.Sprintf("%s of %d bytes of input, by %s", strings.Join(execCommand, " "), len(typed()), p)}
-	// Proxies that close a connection with something unread reset it, and the end of what they pass on is lost now and then,
-	// on a busy machine: one that does it three times in a row does not let it through. (UpgradeAwareHandler)
+	evidence := []string{fmt.Sprintf("%s with %d bytes of input and %s", strings.Join(execCommand, " "), len(typed()), p)}
+	// A proxy that closes a connection with unread data resets it, and may lose the end of the stream on a busy machine
+	// (UpgradeAwareHandler). Three times in a row is a failure.
 	const tries = 3
 	var stdout, stderr bytes.Buffer
 	var took time.Duration
@@ -151,30 +154,30 @@ func checkExec(ctx context.Context, r *run, p protocol, feature string) (conform
 		if errors.As(err, &ended) || ctx.Err() != nil || try == tries {
 			break
 		}
-		evidence = append(evidence, fmt.Sprintf("try %d of %d: the end was lost, after %d bytes of output: %v", try, tries, stdout.Len(), err))
+		evidence = append(evidence, fmt.Sprintf("attempt %d of %d: the end of the stream was lost after %d bytes of output: %v", try, tries, stdout.Len(), err))
 	}
-	for _, request := range requests(k.seen()) {
+	for _, request := range requests(k.observed()) {
 		evidence = append(evidence, "to the kubelet: "+request.String())
 	}
-	remedy := proxies + string(p)
+	remedy := proxyRemedy + string(p)
 	var exit utilexec.ExitError
 	switch {
 	case ctx.Err() != nil:
-		return fail("exec did not end; half of the output came, or the end of the input did not arrive", remedy, append(evidence, fmt.Sprintf("%d bytes of output", stdout.Len()))...), nil
+		return fail("exec did not end; perhaps the end of the input did not arrive", remedy, append(evidence, fmt.Sprintf("%d bytes of output", stdout.Len()))...), nil
 	case !errors.As(err, &exit):
-		return fail(fmt.Sprintf("exec by %s did not work: %v", p, err), remedy, evidence...), nil
+		return fail(fmt.Sprintf("exec with %s failed: %v", p, err), remedy, evidence...), nil
 	case exit.ExitStatus() != 3:
-		return fail(fmt.Sprintf("the exit code is %d, and was 3", exit.ExitStatus()), remedy, evidence...), nil
+		return fail(fmt.Sprintf("the exit code is %d instead of 3", exit.ExitStatus()), remedy, evidence...), nil
 	case !bytes.Equal(stdout.Bytes(), typed()):
-		return fail(fmt.Sprintf("of %d bytes of output %d came, or others", len(typed()), stdout.Len()), remedy, evidence...), nil
+		return fail(fmt.Sprintf("the output differs: sent %d bytes, received %d", len(typed()), stdout.Len()), remedy, evidence...), nil
 	case stderr.String() != "said\n":
-		return fail(fmt.Sprintf("standard error is %q, and was %q", stderr.String(), "said\n"), remedy, evidence...), nil
+		return fail(fmt.Sprintf("standard error is %q instead of %q", stderr.String(), "said\n"), remedy, evidence...), nil
 	}
-	return pass(append(evidence, fmt.Sprintf("all of it came back after the input had ended, with standard error and exit code 3, in %v", took.Round(time.Millisecond)))...), nil
+	return pass(append(evidence, fmt.Sprintf("the whole output, standard error and exit code 3 came back after the end of the input, in %v", took.Round(time.Millisecond)))...), nil
 }
 
 func checkAttach(ctx context.Context, r *run) (conformance.Result, error) {
-	// Its log has ended: only what is typed comes back.
+	// The log has ended, so only the input comes back.
 	k, err := r.kubelet(ctx, kubeletOptions{node: nodeOptions{name: "attach"}, container: scenario.Container{Log: scenario.Log{Text: "started\n"}}})
 	if err != nil {
 		return conformance.Result{}, err
@@ -187,16 +190,16 @@ func checkAttach(ctx context.Context, r *run) (conformance.Result, error) {
 		if err != nil {
 			return conformance.Result{}, err
 		}
-		took, err := attachAndType(ctx, executor, "is anybody there?\n")
+		took, err := attachAndType(ctx, executor, "a line of input\n")
 		if err != nil {
-			return fail(fmt.Sprintf("attach by %s did not work: %v", p, err), proxies+string(p), evidence...), nil
+			return fail(fmt.Sprintf("attach with %s failed: %v", p, err), proxyRemedy+string(p), evidence...), nil
 		}
-		evidence = append(evidence, fmt.Sprintf("by %s: a line came back after %v", p, took.Round(10*time.Microsecond)))
+		evidence = append(evidence, fmt.Sprintf("with %s: a line came back after %v", p, took.Round(10*time.Microsecond)))
 	}
 	return pass(evidence...), nil
 }
 
-// attachAndType sends a line and waits for it to come back, then goes.
+// attachAndType sends a line, waits until it comes back, and disconnects.
 func attachAndType(ctx context.Context, executor remotecommand.Executor, text string) (time.Duration, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -206,7 +209,7 @@ func attachAndType(ctx context.Context, executor remotecommand.Executor, text st
 	go func() {
 		err := executor.StreamWithContext(ctx, remotecommand.StreamOptions{Stdin: stdin, Stdout: stdout})
 		stdin.Close()
-		stdout.CloseWithError(fmt.Errorf("attach has ended: %w", orEOF(err)))
+		stdout.CloseWithError(fmt.Errorf("attach ended: %w", orEOF(err)))
 		ended <- err
 	}()
 	began := time.Now()
@@ -247,21 +250,21 @@ func checkPortForward(ctx context.Context, r *run, p protocol, feature string) (
 	}
 	defer k.Close()
 	began := time.Now()
-	said, err := within(ctx, func() (string, error) { return forwardAndSend(r.config, p, k.url("portforward", ""), 80, typed()) })
-	evidence := []string{fmt.Sprintf("%d bytes to port 80, by %s", len(typed()), p)}
-	for _, request := range requests(k.seen()) {
+	message, err := within(ctx, func() (string, error) { return forwardAndSend(r.config, p, k.url("portforward", ""), 80, typed()) })
+	evidence := []string{fmt.Sprintf("%d bytes to port 80 with %s", len(typed()), p)}
+	for _, request := range requests(k.observed()) {
 		evidence = append(evidence, "to the kubelet: "+request.String())
 	}
 	if err != nil {
-		return fail(fmt.Sprintf("port-forward by %s did not work: %v", p, err), proxies+string(p), evidence...), nil
+		return fail(fmt.Sprintf("port-forward with %s failed: %v", p, err), proxyRemedy+string(p), evidence...), nil
 	}
-	if want := strconv.Itoa(len(typed())); said != want {
-		return fail(fmt.Sprintf("the port got %s bytes, of %s", said, want), proxies+string(p), evidence...), nil
+	if want := strconv.Itoa(len(typed())); message != want {
+		return fail(fmt.Sprintf("the port received %s of %s bytes", message, want), proxyRemedy+string(p), evidence...), nil
 	}
-	return pass(append(evidence, fmt.Sprintf("after the end of what was sent the port still answered, in %v", time.Since(began).Round(time.Millisecond)))...), nil
+	return pass(append(evidence, fmt.Sprintf("the port answered after the end of the input, in %v", time.Since(began).Round(time.Millisecond)))...), nil
 }
 
-// countAfterEnd is a server that says how many bytes it got, once there are no more.
+// countAfterEnd is a server that sends the number of received bytes after the end of the input.
 func countAfterEnd(listener net.Listener) {
 	for {
 		conn, err := listener.Accept()
@@ -276,7 +279,7 @@ func countAfterEnd(listener net.Listener) {
 	}
 }
 
-// forwardDialer is a client of port-forward.
+// forwardDialer returns a client for port-forward.
 func forwardDialer(config *rest.Config, p protocol, to *url.URL) (httpstream.Dialer, error) {
 	if p == byWebSocket {
 		return portforward.NewSPDYOverWebsocketDialerForStreaming(to, config)
@@ -288,7 +291,7 @@ func forwardDialer(config *rest.Config, p protocol, to *url.URL) (httpstream.Dia
 	return spdy.NewDialerForStreaming(upgrader, &http.Client{Transport: transport}, http.MethodPost, to), nil
 }
 
-// forwardAndSend sends to a port, ends that direction, and gives what comes back.
+// forwardAndSend sends data to a port, ends that direction, and returns what comes back.
 func forwardAndSend(config *rest.Config, p protocol, to *url.URL, port int, data []byte) (string, error) {
 	dialer, err := forwardDialer(config, p, to)
 	if err != nil {
@@ -307,7 +310,7 @@ func forwardAndSend(config *rest.Config, p protocol, to *url.URL, port int, data
 	if err != nil {
 		return "", err
 	}
-	problem.Close() // nothing is written to it
+	problem.Close() // the client does not write to it
 	header = header.Clone()
 	header.Set(v1.StreamType, v1.StreamTypeData)
 	stream, err := conn.CreateStream(header)
@@ -318,7 +321,7 @@ func forwardAndSend(config *rest.Config, p protocol, to *url.URL, port int, data
 		return "", err
 	}
 	stream.Close()
-	answer, err := io.ReadAll(stream)
+	logResponse, err := io.ReadAll(stream)
 	if err != nil {
 		return "", err
 	}
@@ -326,11 +329,11 @@ func forwardAndSend(config *rest.Config, p protocol, to *url.URL, port int, data
 	if err == nil && len(words) > 0 {
 		err = errors.New(string(words))
 	}
-	return string(answer), err
+	return string(logResponse), err
 }
 
-// within gives what do gives, or ctx's error. What knows no context goes on by itself, until its connection ends with
-// the kubelet's.
+// within returns the results of do, or the cause of ctx. If do ignores ctx, it continues in the background until the kubelet
+// closes its connection.
 func within[T any](ctx context.Context, do func() (T, error)) (T, error) {
 	type result struct {
 		value T

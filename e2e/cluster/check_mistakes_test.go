@@ -65,13 +65,13 @@ func mistakes() []mistake {
 			kind: "client-chain-missing"},
 		{what: "it is signed with SHA-1", verdict: fail, id: "client.trusted", flag: clientCertificateFlag,
 			kind: "client-sha1"},
-		{what: "it is for servers alone", verdict: fail, id: "client.usage", flag: clientCertificateFlag,
+		{what: "it is only for servers", verdict: fail, id: "client.usage", flag: clientCertificateFlag,
 			kind: "client-server-usage"},
 		{what: "it has no common name", verdict: fail, id: "client.subject", flag: clientCertificateFlag,
 			kind: "client-no-name"},
-		{what: "it is that of `system:anonymous`", verdict: fail, id: "client.subject", flag: clientCertificateFlag,
+		{what: "its user name is `system:anonymous`", verdict: fail, id: "client.subject", flag: clientCertificateFlag,
 			mint: named("system:anonymous")},
-		{what: "its key is another's", verdict: fail, id: "client.presented", flag: clientCertificateFlag,
+		{what: "its key does not match", verdict: fail, id: "client.presented", flag: clientCertificateFlag,
 			mint: func(ca *testcerts.Authority) (*testcerts.Pair, error) {
 				pair, err := ca.Client("kubelet-client", nil)
 				other, otherErr := ca.Client("kubelet-client", nil)
@@ -90,15 +90,15 @@ func mistakes() []mistake {
 			without: []string{clientCertificateFlag, "--kubelet-client-key"}},
 		{what: "serving certificates are not verified", verdict: warn, id: "serving.verified", flag: servingCAFlag,
 			without: []string{servingCAFlag}},
-		{what: "they are verified by another CA", verdict: fail, id: "serving.accepted", flag: servingCAFlag,
+		{what: "they are verified with another CA", verdict: fail, id: "serving.accepted", flag: servingCAFlag,
 			with: []string{servingCAFlag + "=stranger.crt"}},
-		{what: "address types are the default, and names are in no DNS", verdict: fail, id: "reach.usual",
+		{what: "the address types are the default, and host names cannot be resolved", verdict: fail, id: "reach.usual",
 			flag: addressTypesFlag, without: []string{addressTypesFlag}},
-		{what: "nodes are dialled by name alone", verdict: fail, id: "reach.usual", flag: addressTypesFlag,
+		{what: "the only address type is Hostname", verdict: fail, id: "reach.usual", flag: addressTypesFlag,
 			with: []string{addressTypesFlag + "=Hostname"}},
 		{what: "external addresses come first", verdict: warn, id: "reach.order", flag: addressTypesFlag,
 			with: []string{addressTypesFlag + "=ExternalIP,InternalIP,Hostname"}},
-		{what: "no address type is looked for", verdict: fail, id: "reach.dialled", flag: addressTypesFlag,
+		{what: "the list of address types is empty", verdict: fail, id: "reach.dialled", flag: addressTypesFlag,
 			with: []string{addressTypesFlag + "="}},
 		{what: "no controller signs serving certificates", verdict: fail, id: "serving.accepted",
 			flag: "--cluster-signing-cert-file", args: []string{"--approve-serving-certificate"}},
@@ -117,7 +117,7 @@ func TestCheckFindsMistakes(t *testing.T) {
 		rows = append(rows, fmt.Sprintf("| %s | %s `%s` | `%s` |", m.what, m.verdict, m.id, m.flag))
 	}
 	_, table, found := strings.Cut(expect.File(t, "../../docs/check.md"),
-		"| what is wrong | what tells | flag |\n|---|---|---|\n")
+		"| mistake | result | flag |\n|---|---|---|\n")
 	table, _, _ = strings.Cut(table, "\n\n")
 	if diff := cmp.Diff(strings.Join(rows, "\n"), table); !found || diff != "" {
 		t.Errorf("the table of docs/check.md (-want +is):\n%s", diff)

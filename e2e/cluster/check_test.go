@@ -134,7 +134,7 @@ func TestCheckGuide(t *testing.T) {
 	expect.NoError(t, plane.WriteKubeconfig(checker.Kubeconfig, "checker"))
 	got := programs.Run(t, checkCommand(t, &checker))
 	if got.Status != 2 || !strings.Contains(got.Stderr,
-		"may not do all that a check does; take an admin's, or allow it to create/delete/list namespaces, update namespaces/finalize, ") {
+		"lacks permissions; use an administrator's, or allow it to create/delete/list namespaces, update namespaces/finalize, ") {
 		t.Errorf("a check without any right: %+v", got)
 	}
 	_, role, _ := strings.Cut(page, "```yaml\n")
@@ -158,7 +158,7 @@ func TestCheckGuide(t *testing.T) {
 	expect.Eventually(t, time.Minute, "the role is in force", func() string {
 		last = programs.Run(t, checkCommand(t, &checker,
 			append(servingCAFlags(plane.PKI), "--client-ca", plane.PKI.CAFile)...))
-		if last.Status == 2 && strings.Contains(last.Stderr, "may not do all") {
+		if last.Status == 2 && strings.Contains(last.Stderr, "lacks permissions") {
 			return last.Stderr
 		}
 		return ""

@@ -10,66 +10,66 @@ import (
 	"time"
 )
 
-// seen is what was seen of a connection so far.
-type seen struct {
+// observed is the current state of a connection to a kubelet.
+type observed struct {
 	Accepted time.Time
-	// Local is where it was accepted, Remote who connected.
+	// Local and Remote are the addresses of the connection.
 	Local, Remote string
-	// Hello is the first that the client said; nil, if it said nothing.
-	Hello *hello
-	// HandshakeError is why there is no TLS; nil while shaking hands, too.
+	// Hello is the ClientHello; nil if there was none.
+	Hello *clientHello
+	// HandshakeError is the reason if the TLS handshake failed.
 	HandshakeError error
-	// TLS is the connection after its handshake; nil before.
+	// TLS is the state after the handshake; nil before.
 	TLS *tls.ConnectionState
-	// Requests are those that came, oldest first. They are none where bytes are exchanged by hand.
+	// Requests are the received requests, oldest first. It is empty if the kubelet does not serve HTTP.
 	Requests []request
-	// Read and Written are bytes on the wire.
+	// Read and Written count bytes on the wire.
 	Read, Written int64
-	// Closed is when it was closed by us, or the client's end of it was noticed; zero while it is open.
+	// Closed is the time when either side closed the connection; zero while it is open.
 	Closed time.Time
 }
 
-// hello is what a client offers.
-type hello struct {
+// clientHello is what a client offers in the handshake.
+type clientHello struct {
 	ServerName   string
 	Protocols    []string // of ALPN
 	Versions     []uint16
 	CipherSuites []uint16
 }
 
-// request is one that came.
+// request is a received request.
 type request struct {
 	Time time.Time
 	// Protocol is HTTP/1.1 or HTTP/2.0.
 	Protocol     string
 	Method, Host string
-	// URI is the path with its query.
+	// URI is the path with the query.
 	URI string
-	// Headers are the names of the headers. Values are not kept: one may be a credential.
+	// Headers are the header names. The values are not recorded, because one may be a credential.
 	Headers []string
 }
 
-// connection is one that came to a kubelet. What goes over it is seen.
+// connection is a connection to a kubelet that records its state.
 type connection struct {
 	net.Conn
-	kubelet *kubelet
-	seen    seen // guarded by the kubelet's mu; its slices and pointers are never changed, but replaced
+	kubelet  *kubelet
+	observed observed // guarded by the kubelet's mu; slices and pointers are replaced, not modified
 }
 
-// NetConn is the connection without being seen.
+// NetConn returns the underlying connection.
 func (c *connection) NetConn() net.Conn { return c.Conn }
 
-// change changes what was seen, and tells those who wait for it.
-func (c *connection) change(how func(*seen)) {
+// change updates the state and wakes await.
+func (c *connection) change(how func(*observed)) {
 	c.kubelet.mu.Lock()
 	defer c.kubelet.mu.Unlock()
-	how(&c.seen)
-	c.kubelet.tell()
+	how(&c.observed)
+	c.kubelet.notify()
 }
 
 func (c *connection) Read(p []byte) (int, error) {
 	n, err := c.Conn.Read(p)
-	c.change(func(s *seen) {
+	c.change(func(s *observed) {
 		s.Read += int64(n)
 		if err != nil && s.Closed.IsZero() && !isTimeout(err) {
 			s.Closed = time.Now()
@@ -80,12 +80,12 @@ func (c *connection) Read(p []byte) (int, error) {
 
 func (c *connection) Write(p []byte) (int, error) {
 	n, err := c.Conn.Write(p)
-	c.change(func(s *seen) { s.Written += int64(n) })
+	c.change(func(s *observed) { s.Written += int64(n) })
 	return n, err
 }
 
 func (c *connection) Close() error {
-	c.change(func(s *seen) {
+	c.change(func(s *observed) {
 		if s.Closed.IsZero() {
 			s.Closed = time.Now()
 		}
@@ -93,7 +93,7 @@ func (c *connection) Close() error {
 	return c.Conn.Close()
 }
 
-// isTimeout says whether an error is of a deadline, which net/http sets to interrupt a read.
+// isTimeout reports whether an error is from a deadline. net/http sets one to interrupt a read.
 func isTimeout(err error) bool {
 	n, ok := err.(net.Error)
 	return ok && n.Timeout()
@@ -101,7 +101,7 @@ func isTimeout(err error) bool {
 
 type connectionKey struct{}
 
-// recordRequests tells the connection of each request.
+// recordRequests records each request in the state of its connection.
 func recordRequests(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if c := connectionOf(r.Context()); c != nil {
@@ -110,13 +110,13 @@ func recordRequests(next http.Handler) http.Handler {
 				request.Headers = append(request.Headers, name)
 			}
 			slices.Sort(request.Headers)
-			c.change(func(s *seen) { s.Requests = append(slices.Clip(s.Requests), request) })
+			c.change(func(s *observed) { s.Requests = append(slices.Clip(s.Requests), request) })
 		}
 		next.ServeHTTP(w, r)
 	})
 }
 
-// connectionOf is the connection by which a request came.
+// connectionOf returns the connection of a request's context.
 func connectionOf(ctx context.Context) *connection {
 	conn, _ := ctx.Value(connectionKey{}).(*tls.Conn)
 	if conn == nil {
@@ -125,8 +125,8 @@ func connectionOf(ctx context.Context) *connection {
 	return conn.NetConn().(*connection)
 }
 
-// requests are those of all connections.
-func requests(all []seen) []request {
+// requests returns the requests of all connections.
+func requests(all []observed) []request {
 	var every []request
 	for _, s := range all {
 		every = append(every, s.Requests...)

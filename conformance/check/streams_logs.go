@@ -21,11 +21,11 @@ import (
 	"fauxlet/conformance/hostile"
 )
 
-// lateLine is how late a line of a followed log may come: a second is what people notice. Nothing on the way has a reason
-// to keep it for longer than it takes to write.
+// lateLine is the delay above which a followed log is late. A person notices a second, and no proxy has a reason to delay a
+// line.
 const lateLine = time.Second
 
-var errNotBegun = errors.New("it has not begun")
+var errNotBegun = errors.New("the log has not begun")
 
 func checkLatency(ctx context.Context, r *run) (conformance.Result, error) {
 	const lines = 15
@@ -51,13 +51,13 @@ func checkLatency(ctx context.Context, r *run) (conformance.Result, error) {
 	defer k.Close()
 	following, stop := context.WithCancel(ctx)
 	defer stop()
-	const remedy = "# what is between fauxlet and kube-apiserver, or between it and the nodes, must not buffer what is streamed; for nginx: proxy_buffering off"
+	const remedy = betweenRemedy + "must not buffer streams; with nginx: proxy_buffering off"
 	beginning, cancel := context.WithTimeoutCause(ctx, r.soon, errNotBegun)
 	defer cancel()
 	stream, err := within(beginning, func() (io.ReadCloser, error) { return k.follow(following) })
 	switch {
 	case errors.Is(err, errNotBegun):
-		return fail(fmt.Sprintf("a followed log has not begun within %v; somebody waits until there is something in it", r.soon), remedy), nil
+		return fail(fmt.Sprintf("a followed log did not begin within %v; perhaps a proxy waits for data", r.soon), remedy), nil
 	case err != nil:
 		return conformance.Result{}, err
 	}
@@ -80,31 +80,31 @@ func checkLatency(ctx context.Context, r *run) (conformance.Result, error) {
 		select {
 		case now, ok := <-read:
 			if !ok {
-				return fail("a followed log ended while its container writes", remedy), nil
+				return fail("a followed log ended while its container was writing", remedy), nil
 			}
 			took = append(took, now.Sub(at))
 		case <-time.After(r.soon):
-			return fail(fmt.Sprintf("a line of a followed log did not come within %v; somebody waits for more of them", r.soon), remedy,
-				fmt.Sprintf("%d lines had come before", len(took))), nil
+			return fail(fmt.Sprintf("a line of a followed log did not arrive within %v; perhaps a proxy buffers lines", r.soon), remedy,
+				fmt.Sprintf("%d lines arrived before", len(took))), nil
 		case <-ctx.Done():
 			return conformance.Result{}, context.Cause(ctx)
 		}
 	}
 	slices.Sort(took)
 	middle := took[len(took)/2]
-	evidence := fmt.Sprintf("%d lines, one at a time: half of them within %v, all within %v", lines, middle.Round(10*time.Microsecond), took[len(took)-1].Round(10*time.Microsecond))
+	evidence := fmt.Sprintf("%d single lines: half of them within %v, all within %v", lines, middle.Round(10*time.Microsecond), took[len(took)-1].Round(10*time.Microsecond))
 	if middle > lateLine {
-		return fail("lines of a followed log come late", remedy, evidence), nil
+		return fail("lines of a followed log arrive late", remedy, evidence), nil
 	}
 	return pass(evidence), nil
 }
 
-// follow asks for the log of the Node's pod as it grows.
+// follow follows the log of the Node's pod.
 func (n *node) follow(ctx context.Context) (io.ReadCloser, error) {
 	return n.run.client.CoreV1().Pods(n.pod.Namespace).GetLogs(n.pod.Name, &v1.PodLogOptions{Follow: true}).Stream(ctx)
 }
 
-// large is how large the log is that has to come whole.
+// large is the size of the log in streams.large-log.
 const large = 64 << 20
 
 func checkLargeLog(ctx context.Context, r *run) (conformance.Result, error) {
@@ -123,20 +123,20 @@ func checkLargeLog(ctx context.Context, r *run) (conformance.Result, error) {
 	got := sha256.New()
 	n, err := io.Copy(got, stream)
 	took := time.Since(began)
-	const remedy = "# what is between fauxlet and kube-apiserver, or between it and the nodes, must not limit the size or the time of an answer"
-	evidence := []string{fmt.Sprintf("a log of %s; %s came, in %v (%.0f MiB/s)", size(large), size(n), took.Round(time.Millisecond), float64(n)/(1<<20)/took.Seconds())}
+	const remedy = betweenRemedy + "must not limit the size or the duration of a response"
+	evidence := []string{fmt.Sprintf("a log of %s; received %s in %v (%.0f MiB/s)", size(large), size(n), took.Round(time.Millisecond), float64(n)/(1<<20)/took.Seconds())}
 	switch {
 	case err != nil:
 		return fail(fmt.Sprintf("a large log breaks off: %v", err), remedy, evidence...), nil
 	case n != large:
-		return fail(fmt.Sprintf("of %d bytes of a log %d came, without an error", int64(large), n), remedy, evidence...), nil
+		return fail(fmt.Sprintf("of %d bytes of a log %d arrived, without an error", int64(large), n), remedy, evidence...), nil
 	case !equalSums(sent, got):
-		return fail("what came of a large log is not what was sent", remedy, evidence...), nil
+		return fail("the received log differs from the sent one", remedy, evidence...), nil
 	}
-	return pass(append(evidence, fmt.Sprintf("SHA-256 %x at both ends", got.Sum(nil)[:8]))...), nil
+	return pass(append(evidence, fmt.Sprintf("the same SHA-256 on both sides: %x", got.Sum(nil)[:8]))...), nil
 }
 
-// writeNoise writes bytes that cannot be compressed.
+// writeNoise writes n incompressible bytes.
 func writeNoise(w io.Writer, n int) {
 	source := rand.New(rand.NewPCG(1, 2))
 	block := make([]byte, 64<<10)
@@ -144,7 +144,7 @@ func writeNoise(w io.Writer, n int) {
 		binary.LittleEndian.PutUint64(block[i:], source.Uint64())
 	}
 	for i := 0; n > 0; i++ {
-		binary.LittleEndian.PutUint64(block, uint64(i)) // so that no two are alike
+		binary.LittleEndian.PutUint64(block, uint64(i)) // every block differs
 		m, err := w.Write(block[:min(len(block), n)])
 		if err != nil {
 			return
@@ -173,67 +173,61 @@ func checkWords(ctx context.Context, r *run) (conformance.Result, error) {
 		s := got.status()
 		switch {
 		case s == nil:
-			f.blames("a kubelet's %d for logs becomes something else than a Status: %s", code, got.said())
+			f.problem("the user does not get a Status for a kubelet's %d for logs: %s", code, got.String())
 			continue
 		case s.Code != int32(code):
-			f.blames("a kubelet's %d for logs becomes %d: %s", code, s.Code, s.Message)
+			f.problem("the user gets %[2]d for a kubelet's %[1]d for logs: %[3]s", code, s.Code, s.Message)
 		}
-		f.saw("logs, %d: the user sees %q", code, s.Message)
+		f.note("logs, %d: the user sees %q", code, s.Message)
 	}
-	for _, way := range []road{roads[0], roads[1]} {
+	for _, req := range []userRequest{upgradeRequests[0], upgradeRequests[1]} {
 		for _, code := range []int{http.StatusUnauthorized, http.StatusForbidden, http.StatusNotFound, http.StatusInternalServerError} {
 			status.Store(int32(code))
-			got := k.take(ctx, way, part)
+			got := k.send(ctx, req, part)
 			if err := orCause(ctx, got.err); err != nil {
 				return conformance.Result{}, err
 			}
-			if got.isDone(way) {
-				f.blames("a kubelet's %d for %s becomes a success", code, way.name)
+			if got.isSuccess(req) {
+				f.problem("the user gets a success for a kubelet's %d for %s", code, req.name)
 			}
-			f.saw("%s, %d: the user sees %s", way.name, code, got.says())
+			f.note("%s, %d: the user sees %s", req.name, code, got.String())
 		}
 	}
-	return f.result("# what is between fauxlet and kube-apiserver must pass on status and body of an answer"), nil
+	return f.result(betweenRemedy + "must pass on the status and the body of a response"), nil
 }
 
-// bothWays is a remedy for what does not hear of the other side's end.
-const bothWays = "# what is between kube-apiserver and the nodes must pass on that a connection is closed"
+// closeRemedy is the remedy if the end of a connection does not reach the user.
+const closeRemedy = betweenRemedy + "must pass on the end of a connection"
 
-func checkCut(ctx context.Context, r *run) (conformance.Result, error) {
-	v, err := r.villain(ctx, "cut")
-	if err != nil {
-		return conformance.Result{}, err
-	}
-	defer v.Close()
-	var f finding
+func checkCut(ctx context.Context, v *hostileKubelet, f *finding) error {
 	for _, behavior := range hostile.BrokenResponses() {
 		if behavior.Name != "cut" && behavior.Name != "nothing" {
 			continue
 		}
-		for _, way := range []road{logs, following, roads[0], roads[1]} {
-			if behavior.Name == "cut" && way.verb != logs.verb {
-				continue // it is an answer with a log
+		for _, req := range []userRequest{logRequest, followRequest, upgradeRequests[0], upgradeRequests[1]} {
+			if behavior.Name == "cut" && req.verb != logRequest.verb {
+				continue // it sends the beginning of a log
 			}
 			var got reply
-			v.play(ctx, behavior, r.soon, func() { got = v.take(ctx, way, part) })
+			v.during(ctx, behavior, v.run.soon, func() { got = v.send(ctx, req, part) })
 			if err := context.Cause(ctx); err != nil {
-				return conformance.Result{}, err
+				return err
 			}
 			if got.hangs {
-				f.blames("%s: the kubelet %s, and the user's request does not end within %v", way.name, behavior.Action, r.soon)
-				return f.result(bothWays), nil
+				f.problem("%s: the kubelet %s, and the user's request does not end within %v", req.name, behavior.Action, v.run.soon)
+				return nil
 			}
-			f.saw("%s: the kubelet %s: the user sees %s", way.name, behavior.Action, got.says())
+			f.note("%s: the kubelet %s: the user sees %s", req.name, behavior.Action, got.String())
 		}
 	}
-	return f.result(bothWays), nil
+	return nil
 }
 
-// unanswered is how long a kubelet is waited for that does not answer.
+// unanswered is the time that the check waits for a kubelet that does not respond.
 const unanswered = 2 * time.Second
 
 func checkTimeout(ctx context.Context, r *run) (conformance.Result, error) {
-	v, err := r.villain(ctx, "timeout")
+	v, err := r.hostileKubelet(ctx, "timeout")
 	if err != nil {
 		return conformance.Result{}, err
 	}
@@ -241,15 +235,15 @@ func checkTimeout(ctx context.Context, r *run) (conformance.Result, error) {
 	waiting, cancel := context.WithTimeout(ctx, unanswered)
 	defer cancel()
 	began := time.Now()
-	var got answer
-	v.play(ctx, hostile.Silence(), r.soon, func() { got = v.logs(waiting, nil) })
+	var got logResponse
+	v.during(ctx, hostile.Silence(), r.soon, func() { got = v.logs(waiting, nil) })
 	if err := context.Cause(ctx); err != nil {
 		return conformance.Result{}, err
 	}
 	took := time.Since(began).Round(10 * time.Millisecond)
 	if waiting.Err() == nil {
-		return pass(fmt.Sprintf("after %v of no answer to a request for logs the user was told: %s", took, got.said())), nil
+		return pass(fmt.Sprintf("after %v without a response to a request for logs the user got: %s", took, got.String())), nil
 	}
-	return pass(fmt.Sprintf("a kubelet that takes a request for logs and never answers was waited for until the user had enough, after %v", took),
-		"kube-apiserver takes --kubelet-timeout and, up to v1.37, uses it for nothing (kubernetes/kubernetes#102052): there is no bound, and no flag that sets one"), nil
+	return pass(fmt.Sprintf("kube-apiserver waited for a kubelet that does not respond until the user gave up, after %v", took),
+		"up to v1.37, kube-apiserver accepts --kubelet-timeout but does not use it (kubernetes/kubernetes#102052): there is no timeout and no flag to set one"), nil
 }

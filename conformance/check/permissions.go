@@ -13,16 +13,16 @@ import (
 	"k8s.io/client-go/kubernetes"
 )
 
-// access is what the credential of a run must be allowed to do: verbs on a resource, which may have a subresource.
-type access struct {
+// requirement is a permission that the run's credential needs: verbs on a resource, which may have a subresource.
+type requirement struct {
 	group, resource string
 	verbs           []string
-	// name is that of the one object it is about; empty: all.
+	// name restricts it to one object; empty for all objects.
 	name string
 }
 
-// needed is all that a run does.
-var needed = []access{
+// required are the permissions for every run.
+var required = []requirement{
 	{"", "namespaces", []string{"create", "delete", "list"}, ""},
 	{"", "namespaces/finalize", []string{"update"}, ""},
 	{"", "nodes", []string{"create", "delete", "list"}, ""},
@@ -40,31 +40,31 @@ var needed = []access{
 	{"certificates.k8s.io", "certificatesigningrequests", []string{"list", "delete"}, ""},
 }
 
-// neededToApprove is what --approve-serving-certificate needs besides.
-var neededToApprove = []access{
+// requiredToApprove are the additional permissions for --approve-serving-certificate.
+var requiredToApprove = []requirement{
 	{"certificates.k8s.io", "certificatesigningrequests", []string{"create", "get"}, ""},
 	{"certificates.k8s.io", "certificatesigningrequests/approval", []string{"update"}, ""},
 	{"certificates.k8s.io", "signers", []string{"approve"}, certificatesv1.KubeletServingSignerName},
 }
 
-// lacks gives an error where the credential may not do all that is asked of it.
-func lacks(ctx context.Context, client *kubernetes.Clientset, all []access) error {
+// checkRequirements returns an error that lists the missing permissions of the credential.
+func checkRequirements(ctx context.Context, client *kubernetes.Clientset, all []requirement) error {
 	group, ctx := errgroup.WithContext(ctx)
-	group.SetLimit(together)
+	group.SetLimit(parallelism)
 	lacked := make([][]string, len(all))
 	for i, a := range all {
 		group.Go(func() error {
 			for _, verb := range a.verbs {
 				resource, sub, _ := strings.Cut(a.resource, "/")
-				answer, err := client.AuthorizationV1().SelfSubjectAccessReviews().Create(ctx, &authorizationv1.SelfSubjectAccessReview{
+				logResponse, err := client.AuthorizationV1().SelfSubjectAccessReviews().Create(ctx, &authorizationv1.SelfSubjectAccessReview{
 					Spec: authorizationv1.SelfSubjectAccessReviewSpec{ResourceAttributes: &authorizationv1.ResourceAttributes{
 						Verb: verb, Group: a.group, Resource: resource, Subresource: sub, Name: a.name,
 					}},
 				}, metav1.CreateOptions{})
 				if err != nil {
-					return fmt.Errorf("what the credential of --kubeconfig may do: %w", err)
+					return fmt.Errorf("cannot check the permissions of the credential in --kubeconfig: %w", err)
 				}
-				if !answer.Status.Allowed {
+				if !logResponse.Status.Allowed {
 					lacked[i] = append(lacked[i], verb)
 				}
 			}
@@ -89,7 +89,7 @@ func lacks(ctx context.Context, client *kubernetes.Clientset, all []access) erro
 		missing = append(missing, strings.Join(verbs, "/")+" "+what)
 	}
 	if missing != nil {
-		return errors.New("the credential of --kubeconfig may not do all that a check does; take an admin's, or allow it to " + strings.Join(missing, ", "))
+		return errors.New("the credential in --kubeconfig lacks permissions; use an administrator's, or allow it to " + strings.Join(missing, ", "))
 	}
 	return nil
 }

@@ -19,14 +19,14 @@ import (
 func afterChecks() []Check {
 	return []Check{
 		{
-			ID: "after.reuse", Title: "connections are used again",
-			Proves: "Requests for logs, one after the other, share a connection, by HTTP/2 and by HTTP/1.1, and leave no more than one open.",
+			ID: "after.reuse", Title: "connections are reused",
+			Proves: "Sequential requests for logs leave at most one connection open, with HTTP/2 and with HTTP/1.1.",
 			Needs:  []string{"reach.dialled"},
 			run:    checkReuse,
 		},
 		{
-			ID: "after.open", Title: "nothing stays open for clients that have gone",
-			Proves: "When its clients have gone, kube-apiserver ends what it has open for them to a kubelet: followed logs, exec, attach, port-forward.",
+			ID: "after.open", Title: "streams end when their clients leave",
+			Proves: "When its clients leave, kube-apiserver ends their streams to the kubelet: followed logs, exec, and port-forward.",
 			Needs:  []string{"reach.dialled"},
 			run:    checkOpen,
 		},
@@ -51,7 +51,7 @@ func checkReuse(ctx context.Context, r *run) (conformance.Result, error) {
 				return conformance.Result{}, got.err
 			}
 		}
-		all := k.seen()
+		all := k.observed()
 		open := 0
 		for _, s := range all {
 			if s.Closed.IsZero() {
@@ -59,11 +59,11 @@ func checkReuse(ctx context.Context, r *run) (conformance.Result, error) {
 			}
 		}
 		if open > 1 {
-			f.blames("%d requests for logs, one after the other, leave %d connections open", times, open)
+			f.problem("%d sequential requests for logs leave %d connections open", times, open)
 		}
-		f.saw("%d requests for logs, one after the other, by %s: %d connections, of which %d stays open for more", times, protocol, len(all), open)
+		f.note("%d sequential requests for logs with %s: %d connections, %d of them still open", times, protocol, len(all), open)
 	}
-	return f.result(upgrade), nil
+	return f.result(updateRemedy), nil
 }
 
 func checkOpen(ctx context.Context, r *run) (conformance.Result, error) {
@@ -120,12 +120,12 @@ func checkOpen(ctx context.Context, r *run) (conformance.Result, error) {
 			})
 			wanted++
 		}
-		for _, way := range roads {
-			if way.verb != "portforward" {
+		for _, req := range upgradeRequests {
+			if req.verb != "portforward" {
 				continue
 			}
 			gone.Go(func() {
-				if l, err := k.travel(clients, way); err == nil {
+				if l, err := k.open(clients, req); err == nil {
 					<-clients.Done()
 					l.Close()
 				}
@@ -149,7 +149,7 @@ func checkOpen(ctx context.Context, r *run) (conformance.Result, error) {
 		}
 	}
 	if !wait(ctx, func() bool { return began == wanted }) {
-		return conformance.Result{}, fmt.Errorf("not all of %d streams began: %w", wanted, context.Cause(ctx))
+		return conformance.Result{}, fmt.Errorf("only some of %d streams began: %w", wanted, context.Cause(ctx))
 	}
 	leave()
 	left := time.Now()
@@ -160,19 +160,19 @@ func checkOpen(ctx context.Context, r *run) (conformance.Result, error) {
 	if err := context.Cause(ctx); err != nil {
 		return conformance.Result{}, err
 	}
-	evidence := []string{fmt.Sprintf("%d followed logs, %d commands and %d forwarded ports were open at once", each, 2*each, 2*each)}
-	connections := k.seen()
-	still := len(slices.DeleteFunc(slices.Clone(connections), func(s seen) bool { return !s.Closed.IsZero() }))
-	evidence = append(evidence, fmt.Sprintf("of %d connections %d are open afterwards, for more requests", len(connections), still))
+	evidence := []string{fmt.Sprintf("open at once: %d followed logs, %d commands and %d forwarded ports", each, 2*each, 2*each)}
+	connections := k.observed()
+	still := len(slices.DeleteFunc(slices.Clone(connections), func(s observed) bool { return !s.Closed.IsZero() }))
+	evidence = append(evidence, fmt.Sprintf("%d connections, %d of them still open for further requests", len(connections), still))
 	if !ended {
 		mu.Lock()
 		defer mu.Unlock()
-		return fail(fmt.Sprintf("%d streams of clients that have gone are still open after %v", open, r.soon), upgrade, evidence...), nil
+		return fail(fmt.Sprintf("%d streams are still open %v after their clients left", open, r.soon), updateRemedy, evidence...), nil
 	}
-	return pass(append(evidence, fmt.Sprintf("all had ended %v after their clients had gone", took))...), nil
+	return pass(append(evidence, fmt.Sprintf("all streams ended within %v after their clients left", took))...), nil
 }
 
-// untilDone is an input without a byte, that ends with a context.
+// untilDone is an empty input that ends when its context is done.
 type untilDone struct{ ctx context.Context }
 
 func (u untilDone) Read([]byte) (int, error) {
