@@ -1,26 +1,20 @@
-// Package config turns what a kubelet is told (its flags, its configuration
-// file and the drop-ins beside it) into one validated Config, and reads the
-// Scenario file, which is fauxlet's own.
+// Package config loads a kubelet's configuration: its flags, its configuration file and the drop-ins beside it, as one
+// validated [Config]. Start with [NewFlags] and [Flags.Load].
 //
-// The kubelet v1.37 is followed in names, types, defaults, precedence and
-// words (kubelet: cmd/kubelet/app/server.go, pkg/kubelet/kubeletconfig,
-// pkg/kubelet/apis/config): flags win over drop-ins, drop-ins over the file;
-// with a file the defaults are those of kubelet.config.k8s.io/v1beta1 (webhook
-// on, anonymous off, mode Webhook, no read-only port), without one the legacy
-// ones (anonymous on, AlwaysAllow, port 10255). The kubelet's flags, defaults
-// and feature gates are measured data, embedded from kubelet.json; a program
-// in the e2e module prints that file from the kubelet itself, and a test there
-// fails when the two differ.
+// Names, types, defaults, precedence and error texts are those of the kubelet v1.37 (k8s.io/kubernetes:
+// cmd/kubelet/app/server.go, pkg/kubelet/kubeletconfig, pkg/kubelet/apis/config). Flags override drop-ins, and
+// drop-ins override the file. With a file, the defaults are those of kubelet.config.k8s.io/v1beta1 (webhook on,
+// anonymous off, mode Webhook, no read-only port). Without one, they are the legacy defaults (anonymous on,
+// AlwaysAllow, port 10255). The flags, defaults and feature gates are embedded from kubelet.json. A program in the e2e
+// module generates that file from the kubelet, and a test there fails if it is out of date.
 //
-// Deliberate differences:
-//   - port 0 is refused by a kubelet; here --port 0 asks for a free port;
-//   - the host is not looked at: cgroup v1, CPUs and the container runtime
-//     refuse nothing here;
-//   - a bad authorization mode, node IP, cipher suite or TLS version, which a
-//     kubelet finds only while it starts, is refused by Load in the same words;
-//   - imagepull allowlist patterns (preloadedImagesVerificationAllowlist) are not checked;
-//   - a feature gate that does not exist makes a kubelet panic when it is in
-//     the configuration file; here it is an error with the words of that panic.
+// Deliberate differences from a kubelet:
+//   - --port 0 chooses a free port. A kubelet refuses it.
+//   - The host is not examined: cgroups, CPUs and the container runtime are not checked.
+//   - Load refuses an invalid authorization mode, node IP, cipher suite or TLS version, with the kubelet's texts. A
+//     kubelet refuses them later, while it starts.
+//   - The patterns of preloadedImagesVerificationAllowlist are not checked.
+//   - An unknown feature gate in the file is an error with the text of the kubelet's panic.
 package config
 
 import (
@@ -34,18 +28,17 @@ import (
 
 // Config is the effective configuration of one stand-in kubelet.
 type Config struct {
-	// Kubelet is the effective KubeletConfiguration: defaulted, with flags
-	// applied and the file's relative paths made absolute. Every pointer that
-	// the kubelet's internal type holds as a plain value is set.
-	// Port is 0 only when the flag --port 0 asked for a free one.
+	// Kubelet is the effective KubeletConfiguration, with defaults and flags applied, and relative paths of the file
+	// made absolute. Pointers to fields that are plain values in the kubelet's internal type are never nil. Port is 0
+	// only with --port 0, which chooses a free port.
 	Kubelet kubeletconfigv1beta1.KubeletConfiguration
 
-	// NodeName is --hostname-override or the host's name, trimmed and in lower case.
+	// NodeName is --hostname-override or the host name, trimmed and in lower case.
 	NodeName string
-	// NodeIP is --node-ip as given; NodeIPs holds the addresses in it, none, one or a dual-stack pair.
+	// NodeIP is --node-ip as given. NodeIPs are its addresses: none, one, or a dual-stack pair.
 	NodeIP  string
 	NodeIPs []net.IP
-	// NodeLabels are those of --node-labels.
+	// NodeLabels is the value of --node-labels.
 	NodeLabels map[string]string
 
 	CertDir             string
@@ -53,32 +46,31 @@ type Config struct {
 	Kubeconfig          string
 	BootstrapKubeconfig string
 
-	// FeatureGates knows every gate of the kubelet. Use Enabled to ask for one by name.
+	// FeatureGates has every feature gate of the kubelet. Enabled looks one up by name.
 	FeatureGates featuregate.FeatureGate
-	// Ignored names, sorted and without dashes, the flags that were given and mean nothing to a stand-in.
+	// Ignored lists the given flags that have no effect on a stand-in, sorted, without dashes.
 	Ignored []string
-	// Warnings tells what the kubelet would only log, one sentence each.
+	// Warnings lists problems that a kubelet only logs, one sentence each.
 	Warnings []string
-	// HasConfigFile is true when --config was given, which selects the set of defaults.
+	// HasConfigFile is true if --config was given. The defaults depend on it.
 	HasConfigFile bool
 
 	flagz map[string]string
 }
 
-// Flagz is what /flagz says of the command line: each flag of a kubelet with its value, which for a flag that was not
-// given is the kubelet's default. The file is not in it.
+// Flagz returns every kubelet flag with its value on the command line, or its default, as /flagz serves it. Values
+// from the configuration file are not included.
 func (c *Config) Flagz() map[string]string { return c.flagz }
 
-// Enabled tells whether a feature gate is on; a gate that the kubelet does not know is off.
+// Enabled reports whether a feature gate is enabled. Unknown gates are disabled.
 func (c *Config) Enabled(gate string) bool {
 	return enabled(c.FeatureGates, gate)
 }
 
-// ServingFiles names the serving certificate and its key. selfSigned is true when
-// neither is configured and no certificate is to be requested from the cluster:
-// the files are then kubelet.crt and kubelet.key under CertDir, to be minted if
-// they are missing. With serverTLSBootstrap and no files, both names are empty.
-// (kubelet: InitializeTLS in cmd/kubelet/app/server.go)
+// ServingFiles returns the files of the serving certificate and its key. selfSigned is true if neither is configured
+// and serverTLSBootstrap is off: the files are then kubelet.crt and kubelet.key in CertDir, which the kubelet
+// generates if they are missing. With serverTLSBootstrap and no files, both names are empty. (k8s.io/kubernetes:
+// InitializeTLS in cmd/kubelet/app/server.go)
 func (c *Config) ServingFiles() (certFile, keyFile string, selfSigned bool) {
 	certFile, keyFile = c.Kubelet.TLSCertFile, c.Kubelet.TLSPrivateKeyFile
 	if certFile == "" && keyFile == "" && !c.Kubelet.ServerTLSBootstrap {
@@ -87,8 +79,8 @@ func (c *Config) ServingFiles() (certFile, keyFile string, selfSigned bool) {
 	return certFile, keyFile, false
 }
 
-// Configz is the body of GET /configz: the versioned configuration under the name
-// kubeletconfig, with the self-signed serving files filled in, as in the kubelet.
+// Configz returns the body of GET /configz: the versioned configuration in the field kubeletconfig, including the
+// names of self-signed serving files, as in the kubelet.
 func (c *Config) Configz() ([]byte, error) {
 	shown := c.Kubelet
 	shown.TLSCertFile, shown.TLSPrivateKeyFile, _ = c.ServingFiles()

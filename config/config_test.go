@@ -34,7 +34,7 @@ func mustLoad(t testing.TB, args ...string) *Config {
 	return c
 }
 
-// Every flag shows the kubelet's name, type, default, usage and deprecation.
+// TestFlagsAreTheKubelets compares the name, type, default, usage and deprecation of every flag with the kubelet's.
 func TestFlagsAreTheKubelets(t *testing.T) {
 	known, err := facts()
 	if err != nil {
@@ -113,7 +113,7 @@ func TestNode(t *testing.T) {
 	}
 }
 
-// What a kubelet refuses only while it starts is refused by Load, in its words and with advice.
+// TestStartErrors: Load returns the errors of a kubelet that starts, with the kubelet's text and a remedy.
 func TestStartErrors(t *testing.T) {
 	for _, test := range []struct {
 		name, arg, want string
@@ -211,7 +211,7 @@ func TestConfigz(t *testing.T) {
 	}
 }
 
-// A Flags can be used without a command line, and Load reads the files each time.
+// TestSetAndLoadAgain: Flags works without a command line, and Load reads the files on each call.
 func TestSetAndLoadAgain(t *testing.T) {
 	dir := t.TempDir()
 	writeFiles(t, dir, map[string]string{"k.yaml": header + "port: 7\nmaxPods: 7\n"})
@@ -246,7 +246,7 @@ func TestSetAndLoadAgain(t *testing.T) {
 	}
 }
 
-// Configurations are loaded side by side, as many nodes in one process do.
+// TestLoadConcurrently: a host with many nodes loads their configurations concurrently.
 func TestLoadConcurrently(t *testing.T) {
 	var wg sync.WaitGroup
 	for i := range 8 {

@@ -16,8 +16,8 @@ import (
 
 type kubeletConfiguration = kubeletconfigv1beta1.KubeletConfiguration
 
-// legacyConfiguration is what a kubelet starts from before it reads its flags.
-// (kubelet: NewKubeletConfiguration in cmd/kubelet/app/options)
+// legacyConfiguration returns the configuration of a kubelet before it reads its flags.
+// (k8s.io/kubernetes: NewKubeletConfiguration in cmd/kubelet/app/options)
 func legacyConfiguration(f *kubeletFacts) (*kubeletConfiguration, error) {
 	defaults, err := json.Marshal(f.Defaults)
 	if err != nil {
@@ -35,11 +35,9 @@ func legacyConfiguration(f *kubeletFacts) (*kubeletConfiguration, error) {
 	return kc, nil
 }
 
-// setDefaults fills what is left out, as v1beta1's defaulting and the round trip
-// through the kubelet's internal type do. Most defaults are values for a field at
-// its zero and come from the measured data; the exceptions depend on other fields
-// or on feature gates. gates nil means the gates' own defaults.
-// (kubelet: pkg/kubelet/apis/config/v1beta1/defaults.go)
+// setDefaults sets missing fields like the defaulting of v1beta1 and the round trip through the kubelet's internal
+// type. Most defaults replace a zero value and come from kubelet.json. The exceptions depend on other fields or on
+// feature gates. A nil gates means the default gates. (k8s.io/kubernetes: pkg/kubelet/apis/config/v1beta1/defaults.go)
 func setDefaults(f *kubeletFacts, kc *kubeletConfiguration, gates featuregate.FeatureGate) {
 	gated := func(name string) bool { return gates == nil || enabled(gates, name) }
 
@@ -66,7 +64,8 @@ func setDefaults(f *kubeletFacts, kc *kubeletConfiguration, gates featuregate.Fe
 	fillNil(f, kc)
 }
 
-// fillNil sets the pointers that the kubelet's internal type does not have, as converting to it and back does.
+// fillNil sets the pointers whose fields are plain values in the kubelet's internal type. Conversion to that type and
+// back has the same effect.
 func fillNil(f *kubeletFacts, kc *kubeletConfiguration) {
 	zero := f.Zero.DeepCopy()
 	walkFields(reflect.ValueOf(kc).Elem(), reflect.ValueOf(zero).Elem(), func(field, from reflect.Value) {
@@ -76,7 +75,7 @@ func fillNil(f *kubeletFacts, kc *kubeletConfiguration) {
 	})
 }
 
-// fillZero copies each field of from over a field that is at its zero.
+// fillZero copies the fields of from to the zero fields of into.
 func fillZero(into, from reflect.Value) {
 	walkFields(into, from, func(field, from reflect.Value) {
 		if field.IsZero() {
@@ -85,7 +84,8 @@ func fillZero(into, from reflect.Value) {
 	})
 }
 
-// walkFields visits the fields of two structs of one type, descending into structs other than durations and logging.
+// walkFields visits the fields of two structs of the same type. It descends into structs, except durations and the
+// logging configuration.
 func walkFields(into, from reflect.Value, visit func(field, from reflect.Value)) {
 	for i := range into.NumField() {
 		field := into.Field(i)
@@ -103,8 +103,8 @@ func walkFields(into, from reflect.Value, visit func(field, from reflect.Value))
 	}
 }
 
-// roundMemory rounds reserved memory up to thousandths, which only a file's is.
-// (kubelet: pkg/kubelet/apis/config/v1beta1/zz_generated.defaults.go)
+// roundMemory rounds reserved memory up to milli-units. A kubelet does this for a file, not for flags.
+// (k8s.io/kubernetes: pkg/kubelet/apis/config/v1beta1/zz_generated.defaults.go)
 func roundMemory(kc *kubeletConfiguration) {
 	for _, r := range kc.ReservedMemory {
 		for name, quantity := range r.Limits {
@@ -114,8 +114,8 @@ func roundMemory(kc *kubeletConfiguration) {
 	}
 }
 
-// setEvictionDefaults applies what the kubelet adds to a file, but not to flags alone.
-// (kubelet: loadConfigFile in cmd/kubelet/app/server.go)
+// setEvictionDefaults sets the eviction thresholds. A kubelet does this only if it has a configuration file.
+// (k8s.io/kubernetes: loadConfigFile in cmd/kubelet/app/server.go)
 func setEvictionDefaults(f *kubeletFacts, kc *kubeletConfiguration) {
 	if kc.EvictionHard == nil {
 		kc.EvictionHard = maps.Clone(f.EvictionHard)

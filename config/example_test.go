@@ -11,7 +11,7 @@ import (
 	"fauxlet/config"
 )
 
-// A file selects the newer set of defaults, and a flag overrules the file.
+// A file selects the v1beta1 defaults, and a flag overrides the file.
 func Example() {
 	dir, err := os.MkdirTemp("", "example")
 	if err != nil {

@@ -18,10 +18,10 @@ import (
 	kubeletconfigv1beta1 "k8s.io/kubelet/config/v1beta1"
 )
 
-// dropInExtension is the ending of the files in --config-dir that are read.
+// dropInExtension is the extension of drop-in files. A kubelet ignores other files in --config-dir.
 const dropInExtension = ".conf"
 
-// loader reads configuration files and collects what deserves a warning.
+// loader reads configuration files and collects warnings.
 type loader struct {
 	facts    *kubeletFacts
 	gates    featuregate.FeatureGate
@@ -33,7 +33,7 @@ func (l *loader) warnf(format string, args ...any) {
 	l.warnings = append(l.warnings, fmt.Sprintf(format, args...))
 }
 
-// gatesFor is the gates of the command line with those of a configuration over them.
+// gatesFor returns the gates of the command line, overridden by those of a configuration.
 func (l *loader) gatesFor(kc *kubeletConfiguration) (featuregate.FeatureGate, error) {
 	if l.gates == nil {
 		return nil, errors.New("no feature gates")
@@ -45,8 +45,8 @@ func (l *loader) gatesFor(kc *kubeletConfiguration) (featuregate.FeatureGate, er
 	return local, nil
 }
 
-// file reads the file of --config: decoded, defaulted, with its relative paths made absolute.
-// (kubelet: loadConfigFile in cmd/kubelet/app/server.go, pkg/kubelet/kubeletconfig/configfiles)
+// file reads the file of --config, sets defaults, and makes its relative paths absolute.
+// (k8s.io/kubernetes: loadConfigFile in cmd/kubelet/app/server.go, pkg/kubelet/kubeletconfig/configfiles)
 func (l *loader) file(name string) (*kubeletConfiguration, error) {
 	path, err := filepath.Abs(name)
 	if err != nil {
@@ -76,8 +76,8 @@ func (l *loader) file(name string) (*kubeletConfiguration, error) {
 	return kc, nil
 }
 
-// decode reads v1beta1 strictly and, when only that fails, once more leniently with a warning.
-// (kubelet: DecodeKubeletConfiguration in pkg/kubelet/kubeletconfig/util/codec)
+// decode decodes v1beta1 strictly. If only strict decoding fails, it decodes leniently and adds a warning.
+// (k8s.io/kubernetes: DecodeKubeletConfiguration in pkg/kubelet/kubeletconfig/util/codec)
 func (l *loader) decode(path string, data []byte) (*kubeletConfiguration, error) {
 	obj, gvk, err := decodeInto(data, nil, serializer.EnableStrict)
 	if runtime.IsStrictDecodingError(err) && !l.strict {
@@ -85,7 +85,7 @@ func (l *loader) decode(path string, data []byte) (*kubeletConfiguration, error)
 		if obj, gvk, err = decodeInto(data, nil, serializer.DisableStrict); err != nil {
 			return nil, fmt.Errorf("failed lenient decoding: %w", strictErr)
 		}
-		l.warnf("%s: using lenient decoding as strict decoding failed: %v; correct or remove what it names, it has no effect", path, strictErr)
+		l.warnf("%s: using lenient decoding as strict decoding failed: %v; correct or remove these fields, they have no effect", path, strictErr)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("failed to decode: %w", err)
@@ -97,7 +97,8 @@ func (l *loader) decode(path string, data []byte) (*kubeletConfiguration, error)
 	return kc, nil
 }
 
-// decodeInto decodes YAML or JSON of the group kubelet.config.k8s.io, into a type of it or into what is given.
+// decodeInto decodes YAML or JSON of the group kubelet.config.k8s.io into the given object, or into its own type if
+// nil.
 func decodeInto(data []byte, into runtime.Object, strictness serializer.CodecFactoryOptionsMutator) (runtime.Object, *schema.GroupVersionKind, error) {
 	scheme := runtime.NewScheme()
 	if err := kubeletconfigv1beta1.AddToScheme(scheme); err != nil {
@@ -106,8 +107,8 @@ func decodeInto(data []byte, into runtime.Object, strictness serializer.CodecFac
 	return serializer.NewCodecFactory(scheme, strictness).UniversalDeserializer().Decode(data, nil, into)
 }
 
-// makeAbsolute resolves a relative path in a field against a folder. An empty path stays empty.
-func makeAbsolute(kc *kubeletConfiguration, field, folder string) {
+// makeAbsolute joins a relative path in a field to a directory. An empty path stays empty.
+func makeAbsolute(kc *kubeletConfiguration, field, dir string) {
 	value, ok := fieldAt(reflect.ValueOf(kc).Elem(), field)
 	if ok && value.Kind() == reflect.Pointer {
 		value = value.Elem()
@@ -115,12 +116,12 @@ func makeAbsolute(kc *kubeletConfiguration, field, folder string) {
 	if !ok || !value.IsValid() || value.String() == "" || filepath.IsAbs(value.String()) {
 		return
 	}
-	value.SetString(filepath.Join(folder, value.String()))
+	value.SetString(filepath.Join(dir, value.String()))
 }
 
 // dropIns merges the .conf files under dir over kc, in lexical order, as JSON merge patches.
-// Relative paths in them stay relative to the working directory, as in the kubelet.
-// (kubelet: mergeKubeletConfigurations in cmd/kubelet/app/server.go)
+// Relative paths in drop-ins stay relative to the working directory, as in the kubelet.
+// (k8s.io/kubernetes: mergeKubeletConfigurations in cmd/kubelet/app/server.go)
 func (l *loader) dropIns(kc *kubeletConfiguration, dir string) (*kubeletConfiguration, error) {
 	base := kc.DeepCopy()
 	base.APIVersion, base.Kind = "", ""
@@ -156,7 +157,7 @@ func (l *loader) dropIns(kc *kubeletConfiguration, dir string) (*kubeletConfigur
 	return out, nil
 }
 
-// dropIn reads one drop-in as JSON.
+// dropIn reads one drop-in and returns it as JSON.
 func (l *loader) dropIn(name string) ([]byte, error) {
 	failed := func(err error) error {
 		return fmt.Errorf("failed to load kubelet dropin file, path: %s, error: %w", name, err)
@@ -186,7 +187,7 @@ func (l *loader) dropIn(name string) ([]byte, error) {
 		if l.strict {
 			return nil, failed(err)
 		}
-		l.warnf("%s: %v; a kubelet drops it without a word", path, err)
+		l.warnf("%s: %v; a kubelet ignores it and logs nothing", path, err)
 	}
 	content, ok := obj.(*unstructured.Unstructured)
 	if !ok {

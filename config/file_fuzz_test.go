@@ -8,8 +8,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// FuzzConfigFile: whatever stands in a configuration file and in a drop-in, it is an error or a configuration; the same
-// one each time; and one that, written into a file, is read again as it is.
+// FuzzConfigFile: any file and drop-in give an error or a configuration. Loading twice gives the same result, and so
+// does loading the result as a file.
 func FuzzConfigFile(f *testing.F) {
 	text, err := os.ReadFile("testdata/loads.json")
 	if err != nil {
@@ -51,15 +51,15 @@ func FuzzConfigFile(f *testing.F) {
 			return
 		}
 		if again, err := load(); err != nil {
-			t.Errorf("the second time: %v", err)
+			t.Errorf("second load: %v", err)
 		} else if diff := cmp.Diff(plain(t, c.Kubelet), plain(t, again.Kubelet)); diff != "" {
-			t.Errorf("the second time:\n%s", diff)
+			t.Errorf("second load:\n%s", diff)
 		}
 		if body, err := c.Configz(); err != nil || !json.Valid(body) {
 			t.Errorf("configz: %v %s", err, body)
 		}
 
-		// A drop-in's paths stay relative, and JSON leaves out what is empty, where the default is another.
+		// Paths of a drop-in stay relative, and JSON omits empty fields, whose defaults may differ.
 		if dropIn != "" || len(c.Kubelet.EvictionHard) == 0 || len(c.Kubelet.EnforceNodeAllocatable) == 0 {
 			return
 		}
@@ -69,9 +69,9 @@ func FuzzConfigFile(f *testing.F) {
 		}
 		writeFiles(t, dir, map[string]string{"kubelet.yaml": string(whole)})
 		if again, err := load(); err != nil {
-			t.Errorf("written into a file: %v\n%s", err, whole)
+			t.Errorf("loading the result as a file: %v\n%s", err, whole)
 		} else if diff := cmp.Diff(plain(t, c.Kubelet), plain(t, again.Kubelet)); diff != "" {
-			t.Errorf("written into a file:\n%s", diff)
+			t.Errorf("loading the result as a file:\n%s", diff)
 		}
 	})
 }

@@ -8,17 +8,15 @@ import (
 
 	"github.com/spf13/pflag"
 	cliflag "k8s.io/component-base/cli/flag"
-	_ "k8s.io/component-base/logs/json/register" // makes the log format json valid, as in the kubelet's command
+	_ "k8s.io/component-base/logs/json/register" // registers the log format json, as the kubelet does
 )
 
-// Flags are the kubelet's own flags. Each is parsed as the kubelet parses it, and
-// each value that was accepted is remembered, because a kubelet reads its command
-// line twice: once to find the configuration file and once more over it.
-// A Flags is not safe for concurrent use.
+// Flags are the kubelet's flags. They are parsed like the kubelet's. Flags records every accepted value, because a
+// kubelet applies its command line twice: to find the configuration file, and again over the file. It is not safe for
+// concurrent use.
 type Flags struct {
-	// Strict makes Load refuse a configuration file or drop-in with a field that
-	// does not exist, or twice the same one. A kubelet v1.37 reads such a file
-	// without it and logs one line; so does Load when Strict is false.
+	// Strict makes Load refuse a configuration file or drop-in with an unknown or duplicate field. Without Strict, Load
+	// ignores the field and adds a warning, like a kubelet v1.37.
 	Strict bool
 
 	node      nodeFlags
@@ -26,10 +24,10 @@ type Flags struct {
 	facts     map[string]flagFact
 	given     []assignment
 	overrides []override
-	err       error // a fault in the embedded data, told by Load
+	err       error // invalid embedded data; Load returns it
 }
 
-// nodeFlags are the flags without a field in KubeletConfiguration that mean something here.
+// nodeFlags are the flags that fauxlet uses and that have no field in KubeletConfiguration.
 type nodeFlags struct {
 	config, configDir               string
 	kubeconfig, bootstrapKubeconfig string
@@ -48,8 +46,8 @@ func (n *nodeFlags) targets() map[string]any {
 	}
 }
 
-// meaningful names the flags with a field in KubeletConfiguration on which fauxlet
-// acts. Every other flag is parsed, shown by /configz and listed in Config.Ignored.
+// meaningful lists the flags with a field in KubeletConfiguration that fauxlet uses. Every other flag is parsed,
+// appears in /configz and is listed in Config.Ignored.
 var meaningful = []string{
 	"address", "port", "read-only-port", "enable-server", "enable-debugging-handlers",
 	"anonymous-auth", "authentication-token-webhook", "authentication-token-webhook-cache-ttl", "client-ca-file",
@@ -69,7 +67,7 @@ type assignment struct{ name, value string }
 func NewFlags() *Flags {
 	f := &Flags{facts: map[string]flagFact{}, flags: pflag.NewFlagSet("kubelet", pflag.ContinueOnError)}
 	f.flags.SetNormalizeFunc(cliflag.WordSepNormalizeFunc)
-	f.flags.SetOutput(io.Discard) // a flag that Set gives a value is deprecated for people, not for programs
+	f.flags.SetOutput(io.Discard) // pflag prints a warning when Set is called for a deprecated flag
 	f.err = f.define()
 	return f
 }
@@ -109,7 +107,7 @@ func (f *Flags) define() error {
 	return nil
 }
 
-// recorder remembers the values that a flag accepted.
+// recorder records the values that a flag accepted.
 type recorder struct {
 	pflag.Value
 	name  string
@@ -124,14 +122,14 @@ func (r *recorder) Set(value string) error {
 	return nil
 }
 
-// AddTo adds the flags to fs, and has fs take an underscore in a flag's name for a
-// dash, as the kubelet does. A flag that fs has already is left alone.
+// AddTo adds the flags to fs, except those that fs already has. It makes fs accept underscores for dashes in flag
+// names, as the kubelet does.
 func (f *Flags) AddTo(fs *pflag.FlagSet) {
 	fs.SetNormalizeFunc(cliflag.WordSepNormalizeFunc)
 	fs.AddFlagSet(f.flags)
 }
 
-// Set gives one flag a value, as if it stood next on the command line.
+// Set sets a flag, as if it were the next argument on the command line.
 func (f *Flags) Set(name, value string) error {
 	if f.err != nil {
 		return f.err
@@ -145,12 +143,12 @@ func (f *Flags) Set(name, value string) error {
 	return nil
 }
 
-// FlagError puts the kubelet's words before an error of parsing the command line.
+// FlagError adds the kubelet's prefix to an error from parsing the command line.
 func FlagError(err error) error {
 	return fmt.Errorf("failed to parse kubelet flag: %w", err)
 }
 
-// replay gives kc the values of the command line.
+// replay applies the values of the command line to kc.
 func (f *Flags) replay(kc *kubeletConfiguration) error {
 	values := map[string]pflag.Value{}
 	for _, g := range f.given {
@@ -177,14 +175,14 @@ func (f *Flags) replay(kc *kubeletConfiguration) error {
 	return nil
 }
 
-// Means tells whether a flag of the kubelet means something to a stand-in. One that does not is parsed, shown by
-// /configz, and listed in Config.Ignored.
+// Means reports whether a kubelet flag has an effect on a stand-in. Other flags are parsed, appear in /configz, and
+// are listed in Config.Ignored.
 func (f *Flags) Means(name string) bool {
 	_, ok := f.node.targets()[name]
 	return ok || slices.Contains(meaningful, name)
 }
 
-// ignored names the given flags that mean nothing to a stand-in.
+// ignored lists the given flags that have no effect on a stand-in.
 func (f *Flags) ignored() []string {
 	var out []string
 	for _, g := range f.given {

@@ -8,7 +8,7 @@ import (
 	"k8s.io/component-base/featuregate"
 )
 
-// newGates makes a fresh set of the kubelet's feature gates at their defaults.
+// newGates returns the kubelet's feature gates with their defaults.
 func newGates(f *kubeletFacts) (featuregate.MutableVersionedFeatureGate, error) {
 	gates := featuregate.NewFeatureGate()
 	specs := map[featuregate.Feature]featuregate.VersionedSpecs{}
@@ -16,7 +16,7 @@ func newGates(f *kubeletFacts) (featuregate.MutableVersionedFeatureGate, error) 
 	for _, g := range f.Gates {
 		name := featuregate.Feature(g.Name)
 		if _, ok := there[name]; ok {
-			continue // AllAlpha and AllBeta are there already
+			continue // NewFeatureGate has added AllAlpha and AllBeta
 		}
 		spec := featuregate.FeatureSpec{Default: g.Default, LockToDefault: g.Locked, Version: version.MajorMinor(0, 0)}
 		switch g.Stage {
@@ -48,18 +48,18 @@ func newGates(f *kubeletFacts) (featuregate.MutableVersionedFeatureGate, error) 
 	return gates, nil
 }
 
-// enabled asks for one gate by name without the panic that an unknown one causes.
+// enabled looks up a gate by name. Unknown gates are disabled; FeatureGate.Enabled would panic.
 func enabled(gates featuregate.FeatureGate, name string) bool {
 	return gates != nil && known()[name] && gates.Enabled(featuregate.Feature(name))
 }
 
-// known are the names of all gates. A gate's own list of them is a copy of everything that it knows.
+// known has the names of all gates. It is cached, because FeatureGate.GetAll copies all specifications.
 var known = sync.OnceValue(func() map[string]bool {
 	names := map[string]bool{}
 	for name := range featuregate.NewFeatureGate().GetAll() {
 		names[string(name)] = true
 	}
-	if f, err := facts(); err == nil { // which Load tells, otherwise
+	if f, err := facts(); err == nil { // Load returns the error
 		for _, g := range f.Gates {
 			names[g.Name] = true
 		}

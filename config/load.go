@@ -12,11 +12,9 @@ import (
 	kubeletconfigv1beta1 "k8s.io/kubelet/config/v1beta1"
 )
 
-// Load reads the configuration that the flags ask for, in the kubelet's order:
-// gates of the command line, node labels, file, drop-ins, the flags once more over
-// both, validation, and what a kubelet checks while it starts. Its errors begin
-// with the kubelet's words. It may be called more than once, and reads the files
-// each time. (kubelet: NewKubeletCommand in cmd/kubelet/app/server.go)
+// Load loads the configuration in the kubelet's order: feature gates of the command line, node labels, file, drop-ins,
+// the flags again over both, validation, and the checks of a kubelet that starts. Its errors begin with the kubelet's
+// texts. It reads the files on each call. (k8s.io/kubernetes: NewKubeletCommand in cmd/kubelet/app/server.go)
 func (f *Flags) Load() (*Config, error) {
 	e, err := f.effective()
 	if err != nil {
@@ -37,7 +35,7 @@ func (f *Flags) Load() (*Config, error) {
 	return c, nil
 }
 
-// effective is the outcome of everything that a kubelet does before it starts.
+// effective is the configuration after validation, before a kubelet starts.
 type effective struct {
 	kc     *kubeletConfiguration
 	gates  featuregate.FeatureGate
@@ -91,7 +89,7 @@ func (f *Flags) effective() (*effective, error) {
 	return &effective{kc: kc, gates: gates, loader: l}, nil
 }
 
-// files reads the file and the drop-ins over the configuration of the flags, and the flags again over them.
+// files applies the file and the drop-ins to the configuration of the flags, and then the flags again.
 func (f *Flags) files(l *loader, kc *kubeletConfiguration) (*kubeletConfiguration, error) {
 	if f.node.config == "" && f.node.configDir == "" {
 		return kc, nil
@@ -127,7 +125,7 @@ func setGates(gates featuregate.MutableFeatureGate, kc *kubeletConfiguration) er
 	return nil
 }
 
-// sources tells a reader where the configuration came from.
+// sources lists where the configuration came from, for errors.
 func (f *Flags) sources() string {
 	var from []string
 	for _, path := range []string{f.node.config, f.node.configDir} {
@@ -138,8 +136,8 @@ func (f *Flags) sources() string {
 	return strings.Join(append(from, "command line"), ", ")
 }
 
-// start checks what a kubelet finds wrong only after validation, while it starts.
-// (kubelet: InitializeTLS, BuildAuthz, RunKubelet in cmd/kubelet/app)
+// start makes the checks that a kubelet makes only after validation, while it starts.
+// (k8s.io/kubernetes: InitializeTLS, BuildAuthz, RunKubelet in cmd/kubelet/app)
 func (l *loader) start(c *Config, node *nodeFlags) error {
 	if err := l.tls(&c.Kubelet); err != nil {
 		return fmt.Errorf("failed to construct kubelet dependencies: %w", err)

@@ -17,8 +17,8 @@ import (
 	utilerrors "k8s.io/apimachinery/pkg/util/errors"
 )
 
-// measuredLoad is a command line with its files and what the real kubelet made of
-// them; e2e/kubeletfacts measures testdata/loads.json.
+// measuredLoad is a command line with its files and the real kubelet's result. e2e/kubeletfacts generates
+// testdata/loads.json.
 type measuredLoad struct {
 	Name    string            `json:"name"`
 	Args    []string          `json:"args"`
@@ -29,7 +29,7 @@ type measuredLoad struct {
 	Error   string            `json:"error"`
 }
 
-// deliberate are the cases in which fauxlet differs from the kubelet, each with its reason.
+// deliberate lists the cases in which fauxlet differs from the kubelet, with the reasons.
 var deliberate = map[string]string{
 	"port 0 by flag": "it asks for a free port",
 }
@@ -76,7 +76,7 @@ func TestLoadsAsTheKubelet(t *testing.T) {
 				t.Fatal(err)
 			}
 			for name := range e.kc.StaticPodURLHeader {
-				e.kc.StaticPodURLHeader[name] = []string{"<masked>"} // as in the log that was measured
+				e.kc.StaticPodURLHeader[name] = []string{"<masked>"} // as in the kubelet's log
 			}
 			if diff := cmp.Diff(plain(t, want), plain(t, e.kc)); diff != "" {
 				t.Errorf("effective configuration (-kubelet +fauxlet):\n%s", diff)
@@ -85,7 +85,7 @@ func TestLoadsAsTheKubelet(t *testing.T) {
 	}
 }
 
-// checkError compares an error with the kubelet's and tells whether there should be one.
+// checkError compares an error with the kubelet's and reports whether an error is expected.
 func checkError(t *testing.T, c *measuredLoad, err error) bool {
 	t.Helper()
 	switch {
@@ -122,7 +122,7 @@ func checkError(t *testing.T, c *measuredLoad, err error) bool {
 	return false
 }
 
-// loadIn does what the kubelet's command does before it starts, in a folder with the files.
+// loadIn loads a configuration in a directory with the given files.
 func loadIn(t *testing.T, args []string, files map[string]string) (*effective, error) {
 	t.Helper()
 	dir := t.TempDir()
@@ -146,7 +146,7 @@ func loadIn(t *testing.T, args []string, files map[string]string) (*effective, e
 	return e, nil
 }
 
-// hidden is an error whose text does not tell where the test ran.
+// hidden returns an error's text without the test's directory.
 type hidden struct {
 	error
 	text string
@@ -179,7 +179,7 @@ func writeFiles(t testing.TB, dir string, files map[string]string) {
 	}
 }
 
-// plain is a configuration as JSON without its type.
+// plain returns a configuration as JSON without apiVersion and kind.
 func plain(t *testing.T, v any) map[string]any {
 	t.Helper()
 	text, ok := v.([]byte)

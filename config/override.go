@@ -10,19 +10,19 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// override is a field that has another value than the file, the drop-ins and the flags say.
+// override is a field whose value replaces that of the file, the drop-ins and the flags.
 type override struct {
 	field string
 	patch []byte // JSON merge patch
 }
 
-// Override gives a field of KubeletConfiguration another value than the file, the drop-ins and the flags say, in each Load
-// from now on: what if it were so? The field is named by its path, as in authentication.anonymous.enabled, and value is
-// written as in YAML; a relative path in it is one of the working directory. A kubelet has no such thing.
+// Override sets a field of KubeletConfiguration for all following calls of Load. It takes precedence over the file,
+// the drop-ins and the flags, and implements what-if. The field is a path such as authentication.anonymous.enabled.
+// The value is YAML. Relative paths in it are relative to the working directory. A kubelet has no equivalent.
 func (f *Flags) Override(field, value string) error {
 	var parsed any
 	if err := yaml.Unmarshal([]byte(value), &parsed); err != nil {
-		return fmt.Errorf("%s=%s: %w; write the value as in the configuration file", field, value, err)
+		return fmt.Errorf("%s=%s: %w; write the value as in a configuration file", field, value, err)
 	}
 	names := strings.Split(field, ".")
 	for i := len(names) - 1; i >= 0; i-- {
@@ -37,13 +37,13 @@ func (f *Flags) Override(field, value string) error {
 		_, _, err = decodeInto(strict, nil, serializer.EnableStrict)
 	}
 	if err != nil {
-		return fmt.Errorf("%s=%s: %w; name a field of KubeletConfiguration by its path, as in authentication.anonymous.enabled=true", field, value, err)
+		return fmt.Errorf("%s=%s: %w; give the path of a KubeletConfiguration field, for example authentication.anonymous.enabled=true", field, value, err)
 	}
 	f.overrides = append(f.overrides, override{field, patch})
 	return nil
 }
 
-// overridden is kc with the overrides over it.
+// overridden returns kc with the overrides applied.
 func (f *Flags) overridden(l *loader, kc *kubeletConfiguration) (*kubeletConfiguration, error) {
 	if len(f.overrides) == 0 {
 		return kc, nil

@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// TestOverride: what is overridden has the value, whatever says otherwise; the rest is as it was.
+// TestOverride: an override replaces the value of the file, the drop-ins and the flags. Other fields do not change.
 func TestOverride(t *testing.T) {
 	const file = `
 apiVersion: kubelet.config.k8s.io/v1beta1
@@ -65,14 +65,13 @@ authentication: {x509: {clientCAFile: ca.crt}, webhook: {cacheTTL: 7s}}
 	}
 }
 
-// TestOverrideIsChecked: a field that there is not, and a value that is none of it, are refused, and so is what a kubelet
-// refuses.
+// TestOverrideIsChecked: unknown fields, values of another type, and values that a kubelet refuses are errors.
 func TestOverrideIsChecked(t *testing.T) {
 	for _, test := range []struct{ field, value, says string }{
 		{"authentication.anonymus.enabled", "true", `unknown field "authentication.anonymus"`},
 		{"authentication.anonymous.enabled", "maybe", "authentication.anonymous.enabled=maybe"},
 		{"readOnlyPort", "{", "readOnlyPort={"},
-		{"", "1", "name a field of KubeletConfiguration"},
+		{"", "1", "give the path of a KubeletConfiguration field"},
 	} {
 		if err := NewFlags().Override(test.field, test.value); err == nil || !strings.Contains(err.Error(), test.says) {
 			t.Errorf("%s=%s: %v, want %q", test.field, test.value, err, test.says)

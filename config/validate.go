@@ -13,14 +13,14 @@ import (
 	kubeletapis "k8s.io/kubelet/pkg/apis"
 )
 
-// checker collects everything that is wrong with a configuration.
+// checker collects the errors in a configuration.
 type checker struct {
 	kc    *kubeletConfiguration
 	gates featuregate.FeatureGate
 	errs  []error
 }
 
-// refuse records a fault, in the kubelet's words, when wrong is true.
+// refuse adds an error with the kubelet's text if wrong is true.
 func (c *checker) refuse(wrong bool, format string, args ...any) {
 	if wrong {
 		c.errs = append(c.errs, fmt.Errorf("invalid configuration: "+format, args...))
@@ -29,7 +29,7 @@ func (c *checker) refuse(wrong bool, format string, args ...any) {
 
 func (c *checker) enabled(gate string) bool { return enabled(c.gates, gate) }
 
-// value is what a pointer that defaulting has set points at.
+// value dereferences a pointer that defaulting has set.
 func value[T any](p *T) T {
 	if p == nil {
 		var zero T
@@ -38,8 +38,8 @@ func value[T any](p *T) T {
 	return *p
 }
 
-// validate tells all that a kubelet's validation refuses; port 0 passes when freePort.
-// (kubelet: pkg/kubelet/apis/config/validation)
+// validate returns all errors of a kubelet's validation. It accepts port 0 if freePort is true.
+// (k8s.io/kubernetes: pkg/kubelet/apis/config/validation)
 func validate(kc *kubeletConfiguration, gates featuregate.MutableVersionedFeatureGate, freePort bool) error {
 	c := &checker{kc: kc, gates: gates}
 	c.errs = append(c.errs, gates.Validate()...)
@@ -62,7 +62,7 @@ func validateLogging(kc *kubeletConfiguration, gates featuregate.FeatureGate) er
 	return nil
 }
 
-// server checks the listeners and what they serve.
+// server checks the settings of the kubelet's server.
 func (c *checker) server(freePort bool) {
 	port := func(n int32) bool { return validation.IsValidPortNum(int(n)) == nil }
 	healthz := value(c.kc.HealthzPort)
@@ -79,7 +79,7 @@ func (c *checker) server(freePort bool) {
 }
 
 // validateLabels checks --node-labels.
-// (kubelet: ValidateKubeletFlags in cmd/kubelet/app/options)
+// (k8s.io/kubernetes: ValidateKubeletFlags in cmd/kubelet/app/options)
 func validateLabels(labels map[string]string) error {
 	var unknown, invalid []string
 	for key, value := range labels {
@@ -106,7 +106,7 @@ func validateLabels(labels map[string]string) error {
 	return nil
 }
 
-// kubernetesNamespace tells whether a label's prefix belongs to Kubernetes.
+// kubernetesNamespace reports whether a label's prefix is reserved for Kubernetes.
 func kubernetesNamespace(key string) bool {
 	prefix, _, ok := strings.Cut(key, "/")
 	if !ok {

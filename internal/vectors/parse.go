@@ -13,7 +13,7 @@ import (
 // Load reads the corpus.
 func Load() (*Corpus, error) { return load(files) }
 
-// load reads all *.txt of a file system. An error names the file and the line.
+// load parses all *.txt files of a file system. Errors have the file and the line.
 func load(fsys fs.FS) (*Corpus, error) {
 	p := &parser{corpus: &Corpus{Configurations: map[string]Settings{}, Clients: map[string]Client{}}}
 	names, err := fs.Glob(fsys, "*.txt")
@@ -30,13 +30,13 @@ func load(fsys fs.FS) (*Corpus, error) {
 			return nil, p.err
 		}
 	}
-	for i := range p.corpus.Cases { // a file may use what a later one has
+	for i := range p.corpus.Cases { // a file may use the clients and configurations of a later one
 		c := &p.corpus.Cases[i]
 		if _, known := p.corpus.Configurations[c.Configuration]; !known {
-			return nil, fmt.Errorf("%s: there is no configuration %q", c.Where, c.Configuration)
+			return nil, fmt.Errorf("%s: unknown configuration %q", c.Where, c.Configuration)
 		}
 		if _, known := p.corpus.Clients[c.Client]; !known {
-			return nil, fmt.Errorf("%s: there is no client %q", c.Where, c.Client)
+			return nil, fmt.Errorf("%s: unknown client %q", c.Where, c.Client)
 		}
 	}
 	return p.corpus, nil
@@ -46,19 +46,19 @@ type parser struct {
 	corpus *Corpus
 	where  string
 	err    error
-	// settings are those of the configuration whose lines are read.
+	// settings are the fields of the current configuration block; nil outside of one.
 	settings Settings
-	// outer are the lines that the present one stands below.
+	// outer are the lines that enclose the current line.
 	outer []outer
 }
 
-// outer is a line without a decision: what stands below it, deeper, has its parts too.
+// outer is a line without an expectation. Its parts also apply to the more deeply indented lines below it.
 type outer struct {
 	indent int
 	parts  parts
 }
 
-// parts are what a line says of requests. Each is a set, and nil where nothing is said.
+// parts are the alternatives on a line for each property of a request; nil if the line does not set the property.
 type parts struct {
 	configurations, clients, methods, paths, protocols, bodies, ports []string
 	headers                                                           [][]string
@@ -114,12 +114,12 @@ func (p *parser) line(line string) {
 
 func (p *parser) configuration(words []word) {
 	if len(words) != 1 {
-		p.fail("want: configuration NAME")
+		p.fail("a configuration line must be: configuration NAME")
 		return
 	}
 	name := words[0].text
 	if p.corpus.Configurations[name] != nil {
-		p.fail("configuration %q is there already", name)
+		p.fail("configuration %q is defined twice", name)
 		return
 	}
 	p.settings = Settings{}
@@ -130,7 +130,7 @@ func (p *parser) setting(line string) {
 	path, text, found := strings.Cut(line, ": ")
 	var value any
 	if err := yaml.Unmarshal([]byte(text), &value); !found || err != nil {
-		p.fail("want: path.of.field: value, in YAML (%v)", err)
+		p.fail("a setting must be: path.of.field: value, in YAML (%v)", err)
 		return
 	}
 	p.settings[path] = value
@@ -138,12 +138,12 @@ func (p *parser) setting(line string) {
 
 func (p *parser) client(words []word) {
 	if len(words) == 0 {
-		p.fail("want: client NAME [certificate KIND [CN=name] [O=group]...] [header \"Name: value\"]...")
+		p.fail("a client line must be: client NAME [certificate KIND [CN=name] [O=group]...] [header \"Name: value\"]...")
 		return
 	}
 	name := words[0].text
 	if _, there := p.corpus.Clients[name]; there {
-		p.fail("client %q is there already", name)
+		p.fail("client %q is defined twice", name)
 		return
 	}
 	var c Client
@@ -162,7 +162,7 @@ func (p *parser) client(words []word) {
 		case strings.HasPrefix(text, "O="):
 			c.Organizations = append(c.Organizations, text[2:])
 		default:
-			p.fail("client %s: %q: want certificate KIND, CN=, O= or header", name, text)
+			p.fail("client %s: unexpected %q; use certificate KIND, CN=, O= or header", name, text)
 			return
 		}
 	}
@@ -190,7 +190,7 @@ func (p *parser) request(indent int, words []word) {
 	}
 }
 
-// parts reads a line up to the arrow, and gives what follows it; nil where there is none.
+// parts parses a line up to the arrow. It returns the words after the arrow, or nil if there is none.
 func (p *parser) parts(words []word, all *parts) []word {
 	for len(words) > 0 {
 		text := words[0].text
@@ -200,7 +200,7 @@ func (p *parser) parts(words []word, all *parts) []word {
 		into := map[string]*[]string{"in": &all.configurations, "as": &all.clients, "over": &all.protocols, "sending": &all.bodies, "on": &all.ports}[text]
 		switch {
 		case len(words) < 2:
-			p.fail("%q: something should follow it", text)
+			p.fail("%q: the value is missing", text)
 			return nil
 		case into != nil:
 			*into = expand(words[1].text)
@@ -209,12 +209,12 @@ func (p *parser) parts(words []word, all *parts) []word {
 		case text == "while":
 			kind, fault, found := strings.Cut(words[1].text, " ")
 			if !found {
-				p.fail("while %q: want \"KIND fault\", as in \"TokenReview 403\"", words[1].text)
+				p.fail("while %q: must be \"KIND status\", for example \"TokenReview 403\"", words[1].text)
 				return nil
 			}
 			all.faults = also(all.faults, kind, expand(fault))
 		case words[0].quoted || strings.ToLower(text) == text && !strings.HasPrefix(text, "{"):
-			p.fail("%q: want in, as, on, over, with, sending, while, a METHOD with its path, or ->", text)
+			p.fail("unexpected %q; use in, as, on, over, with, sending, while, METHOD PATH, or ->", text)
 			return nil
 		default:
 			all.methods, all.paths = expand(text), expand(words[1].text)
@@ -224,7 +224,7 @@ func (p *parser) parts(words []word, all *parts) []word {
 	return nil
 }
 
-// also gives each of several sets of faults one more, in each of several ways.
+// also adds a fault to each set of faults, once for each alternative.
 func also(sets []map[string]string, kind string, faults []string) []map[string]string {
 	if sets == nil {
 		sets = []map[string]string{nil}
@@ -244,7 +244,7 @@ func also(sets []map[string]string, kind string, faults []string) []map[string]s
 	return all
 }
 
-// decision reads what follows the arrow.
+// decision parses the expectation after the arrow.
 func (p *parser) decision(words []word) *Expectation {
 	d := &Expectation{}
 	next := func() (word, bool) {
@@ -258,7 +258,7 @@ func (p *parser) decision(words []word) *Expectation {
 	status, _ := next()
 	var err error
 	if d.Status, err = strconv.Atoi(status.text); err != nil {
-		p.fail("%q after ->: want a status", status.text)
+		p.fail("%q after ->: must be a status", status.text)
 		return d
 	}
 	for w, ok := next(); ok; w, ok = next() {
@@ -273,7 +273,7 @@ func (p *parser) decision(words []word) *Expectation {
 		case w.text == "because" || w.text == "says" || w.text == "header":
 			value, ok := next()
 			if !ok {
-				p.fail("%s: something should follow it", w.text)
+				p.fail("%s: the value is missing", w.text)
 			}
 			switch w.text {
 			case "because":
@@ -286,11 +286,11 @@ func (p *parser) decision(words []word) *Expectation {
 			continue
 		}
 		if d.Authorization != NoAuthorization {
-			p.fail("%q: a second user", w.text)
+			p.fail("unexpected %q after the authorization", w.text)
 			return d
 		}
 		d.User = w.text
-		words = p.answer(d, words)
+		words = p.authorization(d, words)
 		if p.err != nil {
 			return d
 		}
@@ -298,8 +298,8 @@ func (p *parser) decision(words []word) *Expectation {
 	return d
 }
 
-// answer reads what was asked of a user: [groups] may [not] VERB subresource...
-func (p *parser) answer(d *Expectation, words []word) []word {
+// authorization parses the part after the user name: [groups] may [not] VERB subresource...
+func (p *parser) authorization(d *Expectation, words []word) []word {
 	if len(words) > 0 && strings.HasPrefix(words[0].text, "[") {
 		d.Groups = strings.Fields(strings.Trim(words[0].text, "[]"))
 		if d.Groups == nil {
@@ -308,7 +308,7 @@ func (p *parser) answer(d *Expectation, words []word) []word {
 		words = words[1:]
 	}
 	if len(words) == 0 {
-		p.fail("user %q: want may, may not, unsure or always after it", d.User)
+		p.fail("user %q must be followed by may, may not, unsure or always", d.User)
 		return nil
 	}
 	switch words[0].text {
@@ -324,7 +324,7 @@ func (p *parser) answer(d *Expectation, words []word) []word {
 			words = words[1:]
 		}
 	default:
-		p.fail("%q after user %q: want may, may not, unsure or always", words[0].text, d.User)
+		p.fail("unexpected %q after user %q; use may, may not, unsure or always", words[0].text, d.User)
 		return nil
 	}
 	words = words[1:]
@@ -340,15 +340,15 @@ func (p *parser) answer(d *Expectation, words []word) []word {
 		d.Subresources = append(d.Subresources, text)
 	}
 	if len(d.Subresources) == 0 {
-		p.fail("user %q: want VERB subresource... after may, may not and unsure", d.User)
+		p.fail("user %q: may, may not and unsure must be followed by VERB SUBRESOURCE...", d.User)
 	}
 	return words
 }
 
-// cases makes one of each combination.
+// cases adds a case for each combination of alternatives.
 func (p *parser) cases(all parts, want *Expectation) {
 	if len(all.configurations) == 0 || len(all.paths) == 0 {
-		p.fail("it is not said in which configuration, or which request")
+		p.fail("the configuration (in NAME) or the request (METHOD PATH) is missing")
 		return
 	}
 	or := func(set []string, otherwise string) []string {
@@ -378,7 +378,7 @@ func (p *parser) cases(all parts, want *Expectation) {
 		each(or(all.ports, "secure"), func(c *Case, v string) {
 			c.ReadOnly = v == "read-only"
 			if !c.ReadOnly && v != "secure" {
-				p.fail("on %q: want secure or read-only", v)
+				p.fail("on %q: must be secure or read-only", v)
 			}
 		})
 		each(or(all.clients, "no-credential"), func(c *Case, v string) { c.Client = v })
@@ -393,7 +393,7 @@ func (p *parser) cases(all parts, want *Expectation) {
 	}
 }
 
-// word is a part of a line: what stands between spaces, or a string in Go's quotes, or a list in brackets.
+// word is a part of a line: text between spaces, a quoted Go string, or a list in brackets.
 type word struct {
 	text   string
 	quoted bool
@@ -408,7 +408,7 @@ func (p *parser) split(line string) []word {
 		case '"':
 			prefix, err := strconv.QuotedPrefix(line)
 			if err != nil {
-				p.fail("a string has no end: %s", line)
+				p.fail("unterminated string: %s", line)
 				return nil
 			}
 			end = len(prefix)
@@ -421,7 +421,7 @@ func (p *parser) split(line string) []word {
 		case '[':
 			end = strings.IndexByte(line, ']') + 1
 			if end == 0 {
-				p.fail("a list has no end: %s", line)
+				p.fail("unterminated list: %s", line)
 				return nil
 			}
 			w.text = line[:end]
@@ -432,7 +432,7 @@ func (p *parser) split(line string) []word {
 	return words
 }
 
-// expand makes a set of a{b,c}: ab and ac. Braces without a comma stand for themselves.
+// expand returns the alternatives of a{b,c}: ab and ac. Braces without a comma are literal.
 func expand(text string) []string {
 	for open := 0; open < len(text); open++ {
 		if text[open] != '{' {

@@ -7,7 +7,7 @@ import (
 	"testing/fstest"
 )
 
-const known = "configuration plain\nclient nobody\nclient somebody\n"
+const known = "configuration plain\nclient no-credential\nclient other-client\n"
 
 func read(text string) (*Corpus, error) {
 	return load(fstest.MapFS{"x.txt": {Data: []byte(text)}})
@@ -25,13 +25,13 @@ func TestLoad(t *testing.T) {
 			key += kind + fault
 		}
 		if before, there := seen[key]; there {
-			t.Errorf("%s: %s stands in %s already", c.Where, c.Name(), before)
+			t.Errorf("%s: %s duplicates %s", c.Where, c.Name(), before)
 		}
 		seen[key] = c.Where
 	}
 	const least = 300
 	if len(corpus.Cases) < least {
-		t.Errorf("%d cases, want %d at least", len(corpus.Cases), least)
+		t.Errorf("%d cases, want at least %d", len(corpus.Cases), least)
 	}
 	t.Logf("%d cases, %d configurations, %d clients", len(corpus.Cases), len(corpus.Configurations), len(corpus.Clients))
 }
@@ -48,14 +48,14 @@ in {plain,full}
   {GET,POST} /pods/{,x}   # a comment
     nothing to see
 `)
-	if err == nil || !strings.Contains(err.Error(), "vectors/x.txt:13: \"nothing\"") {
+	if err == nil || !strings.Contains(err.Error(), "vectors/x.txt:13: unexpected \"nothing\"") {
 		t.Errorf("error %v", err)
 	}
 	corpus, err := read(known + `
 in plain
   {GET,POST} /pods/{,x} with "A: {1,2}"
-    as somebody -> 403 TokenReview viewer [a b] may not get pods proxy because "he \"may\" not" says "x" header "Allow: GET"
-    as nobody with "B: 3" on read-only over HTTP/1.0 sending "abc" while "TokenReview 403" -> 404 unasked
+    as other-client -> 403 TokenReview viewer [a b] may not get pods proxy because "he \"may\" not" says "x" header "Allow: GET"
+    as no-credential with "B: 3" on read-only over HTTP/1.0 sending "abc" while "TokenReview 403" -> 404 unasked
   BREW /{a} -> 401
 `)
 	if err != nil {
@@ -65,7 +65,7 @@ in plain
 		t.Fatalf("%d cases", len(corpus.Cases))
 	}
 	want := Case{
-		Where: "vectors/x.txt:7", Configuration: "plain", Client: "somebody", Protocol: "HTTP/1.1", Method: "POST", Path: "/pods/x", Headers: []string{"A: 2"},
+		Where: "vectors/x.txt:7", Configuration: "plain", Client: "other-client", Protocol: "HTTP/1.1", Method: "POST", Path: "/pods/x", Headers: []string{"A: 2"},
 		Want: Expectation{
 			Status: 403, TokenReviews: 1, User: "viewer", Groups: []string{"a", "b"}, Authorization: Denied, Verb: "get", Subresources: []string{"pods", "proxy"},
 			Reason: `he "may" not`, BodyContains: "x", Headers: []string{"Allow: GET"},
@@ -101,25 +101,25 @@ func contains(cases []Case, want Case) bool {
 
 func TestParseErrors(t *testing.T) {
 	for name, test := range map[string]struct{ text, want string }{
-		"no status":             {"in plain GET / -> ok", `vectors/x.txt:4: "ok" after ->: want a status`},
-		"no path":               {"in plain GET -> 200", `vectors/x.txt:4: "200": something should follow it`},
-		"unknown word":          {"in plain sometimes GET / -> 200", `vectors/x.txt:4: "sometimes": want in, as`},
-		"nothing after in":      {"in plain GET / as", `vectors/x.txt:4: "as": something should follow it`},
-		"no configuration":      {"GET / -> 200", "vectors/x.txt:4: it is not said in which configuration"},
-		"unknown configuration": {"in other GET / -> 200", `vectors/x.txt:4: there is no configuration "other"`},
-		"unknown client":        {"in plain GET / as me -> 200", `vectors/x.txt:4: there is no client "me"`},
+		"no status":             {"in plain GET / -> ok", `vectors/x.txt:4: "ok" after ->: must be a status`},
+		"no path":               {"in plain GET -> 200", `vectors/x.txt:4: "200": the value is missing`},
+		"unknown word":          {"in plain sometimes GET / -> 200", `vectors/x.txt:4: unexpected "sometimes"; use in, as`},
+		"nothing after in":      {"in plain GET / as", `vectors/x.txt:4: "as": the value is missing`},
+		"no configuration":      {"GET / -> 200", "vectors/x.txt:4: the configuration (in NAME) or the request"},
+		"unknown configuration": {"in other GET / -> 200", `vectors/x.txt:4: unknown configuration "other"`},
+		"unknown client":        {"in plain GET / as me -> 200", `vectors/x.txt:4: unknown client "me"`},
 		"unknown port":          {"in plain GET / on lpt1 -> 200", `vectors/x.txt:4: on "lpt1"`},
-		"no verb":               {"in plain GET / -> 200 me may", `vectors/x.txt:4: user "me": want VERB subresource`},
-		"user alone":            {"in plain GET / -> 200 me", `vectors/x.txt:4: user "me": want may`},
-		"two users":             {"in plain GET / -> 200 me always you always", `vectors/x.txt:4: "you": a second user`},
-		"no end of a string":    {"in plain GET / -> 200 says \"x", "vectors/x.txt:4: a string has no end"},
-		"no end of a list":      {"in plain GET / -> 200 me [a", "vectors/x.txt:4: a list has no end"},
+		"no verb":               {"in plain GET / -> 200 me may", `vectors/x.txt:4: user "me": may, may not and unsure must be followed by VERB`},
+		"user alone":            {"in plain GET / -> 200 me", `vectors/x.txt:4: user "me" must be followed by may`},
+		"two users":             {"in plain GET / -> 200 me always you always", `vectors/x.txt:4: unexpected "you" after the authorization`},
+		"no end of a string":    {"in plain GET / -> 200 says \"x", "vectors/x.txt:4: unterminated string"},
+		"no end of a list":      {"in plain GET / -> 200 me [a", "vectors/x.txt:4: unterminated list"},
 		"fault without a kind":  {"in plain GET / while 403 -> 200", "vectors/x.txt:4: while \"403\""},
 		"tab":                   {"\tin plain GET / -> 200", "vectors/x.txt:4: indent with spaces"},
-		"client twice":          {"client nobody", `vectors/x.txt:4: client "no-credential" is there already`},
-		"client's word":         {"client me CN", `vectors/x.txt:4: client me: "CN"`},
-		"configuration twice":   {"configuration plain", `vectors/x.txt:4: configuration "plain" is there already`},
-		"setting":               {"configuration x\n  field=1", "vectors/x.txt:5: want: path.of.field: value"},
+		"client twice":          {"client no-credential", `vectors/x.txt:4: client "no-credential" is defined twice`},
+		"client's word":         {"client me CN", `vectors/x.txt:4: client me: unexpected "CN"`},
+		"configuration twice":   {"configuration plain", `vectors/x.txt:4: configuration "plain" is defined twice`},
+		"setting":               {"configuration x\n  field=1", "vectors/x.txt:5: a setting must be: path.of.field: value"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := read(known + test.text)
@@ -156,7 +156,7 @@ func TestProblems(t *testing.T) {
 	first.Subresource, second.Subresource = "pods", "proxy"
 	good := Observed{Status: 403, Body: "Forbidden (user=viewer, verb=get, resource=nodes, subresource(s)=[pods proxy])\n", AccessReviews: []AccessReview{first, second}}
 	if problems := c.Problems(good); len(problems) > 0 {
-		t.Errorf("problems of what is expected: %q", problems)
+		t.Errorf("problems of the expected result: %q", problems)
 	}
 	for name, spoil := range map[string]func(*Case, *Observed){
 		"status":       func(_ *Case, o *Observed) { o.Status = 401 },
@@ -177,7 +177,7 @@ func TestProblems(t *testing.T) {
 			o.AccessReviews = []AccessReview{first, second}
 			spoil(&c, &o)
 			if len(c.Problems(o)) == 0 {
-				t.Error("nobody minds")
+				t.Error("no problem is reported")
 			}
 		})
 	}

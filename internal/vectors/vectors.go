@@ -1,6 +1,6 @@
-// Package vectors is the corpus of requests to a kubelet with the decision that each is expected to meet: a few files of
-// text, described in README.md, read by several suites. They hold of the kubelet's own server, which is asked them too,
-// and so of every server that stands in for one.
+// Package vectors is a corpus of requests to a kubelet with the expected results, in text files that README.md
+// describes. Several test suites send them, also to the kubelet's own server, which proves that the expectations are
+// right.
 package vectors
 
 import (
@@ -16,7 +16,7 @@ import (
 //go:embed *.txt rbac.yaml tokens.csv
 var files embed.FS
 
-// RBAC is what the reviewer that is asked allows, Tokens a token file with the tokens that it knows.
+// RBAC has the RBAC manifests, and Tokens the token file, of the review API that the kubelet uses.
 var (
 	//go:embed rbac.yaml
 	RBAC []byte
@@ -24,20 +24,21 @@ var (
 	Tokens []byte
 )
 
-// NodeName is that of the kubelet which is asked.
+// NodeName is the node name of the kubelet.
 const NodeName = "node-1"
 
-// Corpus is all that the files say.
+// Corpus is the content of the files.
 type Corpus struct {
 	Configurations map[string]Settings
 	Clients        map[string]Client
 	Cases          []Case
 }
 
-// Settings are fields of a KubeletConfiguration by their paths, as in "authentication.anonymous.enabled".
+// Settings maps paths of KubeletConfiguration fields to values, for example "authentication.anonymous.enabled" to
+// true.
 type Settings map[string]any
 
-// YAML is a KubeletConfiguration with those fields.
+// YAML returns a KubeletConfiguration with these fields.
 func (s Settings) YAML() ([]byte, error) {
 	root := map[string]any{"apiVersion": "kubelet.config.k8s.io/v1beta1", "kind": "KubeletConfiguration"}
 	for path, value := range s {
@@ -55,25 +56,25 @@ func (s Settings) YAML() ([]byte, error) {
 	return yaml.Marshal(root)
 }
 
-// Client is who sends a request: a certificate, headers, both or neither.
+// Client is a client with a certificate, headers, both or neither.
 type Client struct {
-	// Kind is one of testcerts.Kinds; empty: there is no certificate.
+	// Kind is the kind of certificate, one of testcerts.Kinds; empty for no certificate.
 	Kind          string
 	CommonName    string
 	Organizations []string
-	// Headers are lines, "Name: value".
+	// Headers are header lines, "Name: value".
 	Headers []string
 }
 
 // Case is one request in one configuration.
 type Case struct {
-	// Where is the file and line that it stands in.
+	// Where is the file and line of the case.
 	Where         string
 	Configuration string
 	Client        string
-	// ReadOnly: it is sent to the read-only port.
+	// ReadOnly means that the request is sent to the read-only port.
 	ReadOnly bool
-	// Faults are the ways in which reviews fail meanwhile, by their kinds.
+	// Faults maps the kind of a review to the status with which it fails during the request.
 	Faults map[string]string
 
 	// Protocol is HTTP/1.1 or HTTP/1.0.
@@ -85,7 +86,7 @@ type Case struct {
 	Want Expectation
 }
 
-// Name tells cases apart, for people.
+// Name identifies the case in test output.
 func (c *Case) Name() string {
 	port := ""
 	if c.ReadOnly {
@@ -98,7 +99,7 @@ func (c *Case) Name() string {
 	return name
 }
 
-// Bytes are the request as it is sent, byte by byte, with the client's own headers.
+// Bytes returns the request on the wire, with the client's headers.
 func (c *Case) Bytes(client Client) []byte {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s %s %s\r\nHost: node-1:10250\r\n", c.Method, c.Path, c.Protocol)
@@ -119,52 +120,52 @@ func (c *Case) Bytes(client Client) []byte {
 	return []byte(b.String())
 }
 
-// Authorization is how the questions about a user ended.
+// Authorization is the result of the authorization checks.
 type Authorization int
 
 const (
-	// NoAuthorization: nobody was asked who the client is, or nobody found out.
+	// NoAuthorization means that there were no checks: the request was not authenticated, or its authentication failed.
 	NoAuthorization Authorization = iota
-	// Allowed: the last question was answered with yes, those before it with no.
+	// Allowed means that the last check was allowed and those before it denied.
 	Allowed
-	// Denied: all were answered with no.
+	// Denied means that all checks were denied.
 	Denied
-	// CheckError: the last could not be answered.
+	// CheckError means that the last check failed with an error.
 	CheckError
-	// AlwaysAllow: there were no questions.
+	// AlwaysAllow means that the authorization mode is AlwaysAllow, which makes no checks.
 	AlwaysAllow
 )
 
-// Expectation is what is expected of a request.
+// Expectation is the expected result of a request.
 type Expectation struct {
 	Status int
-	// NoAuthentication: nobody asks who the client is.
+	// NoAuthentication means that the kubelet does not authenticate the request.
 	NoAuthentication bool
-	// TokenReviews is how many are sent.
+	// TokenReviews is the number of TokenReviews.
 	TokenReviews int
 
 	User string
-	// Groups are those of the user; nil: it is not said.
+	// Groups are the user's groups; nil for any.
 	Groups        []string
 	Authorization Authorization
 	Verb          string
 	Subresources  []string
 
-	// Reason is a part of the reason why the client was refused, in the words of a stand-in; a kubelet gives none.
+	// Reason is a part of a stand-in's reason for a refusal. A kubelet does not report reasons.
 	Reason string
-	// BodyContains is a part of the body. Headers are header lines of the response.
+	// BodyContains is a part of the response body. Headers are header lines of the response.
 	BodyContains string
 	Headers      []string
 }
 
-// AccessReview is a question that was put to the reviewer.
+// AccessReview is a SubjectAccessReview that the kubelet sent.
 type AccessReview struct {
 	User                              string
 	Groups                            []string
 	Verb, Resource, Subresource, Name string
 }
 
-// Observed is what became of a request.
+// Observed is the observed result of a request.
 type Observed struct {
 	Status        int
 	Header        http.Header
@@ -173,7 +174,7 @@ type Observed struct {
 	AccessReviews []AccessReview
 }
 
-// Problems says in what the observed differs from the decision that is expected.
+// Problems lists the differences between the observed and the expected result.
 func (c *Case) Problems(got Observed) []string {
 	var all []string
 	problem := func(format string, args ...any) { all = append(all, fmt.Sprintf(format, args...)) }
@@ -201,7 +202,7 @@ func (c *Case) Problems(got Observed) []string {
 	for _, access := range got.AccessReviews {
 		asked = append(asked, access.Subresource)
 		if access.User != want.User || access.Verb != want.Verb || access.Resource != "nodes" || access.Name != NodeName {
-			problem("asked whether %q may %q %s/%s of %s, want %q, %q and nodes of %s",
+			problem("review for user %q: verb %q, resource %s/%s of %s; want user %q, verb %q, nodes of %s",
 				access.User, access.Verb, access.Resource, access.Subresource, access.Name, want.User, want.Verb, NodeName)
 		}
 		if want.Groups != nil && !sameSet(access.Groups, want.Groups) {
@@ -209,12 +210,12 @@ func (c *Case) Problems(got Observed) []string {
 		}
 	}
 	if !slices.Equal(asked, want.Subresources) {
-		problem("asked about nodes/%v, want %v", asked, want.Subresources)
+		problem("reviews for nodes/%v, want %v", asked, want.Subresources)
 	}
 	return all
 }
 
-// refusal is the body of a request that did not pass.
+// refusal is the body of the response to a refused request.
 func (d *Expectation) refusal() string {
 	switch {
 	case d.Authorization == Denied:

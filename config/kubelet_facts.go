@@ -12,17 +12,17 @@ import (
 //go:embed kubelet.json
 var kubeletJSON []byte
 
-// kubeletFacts is what the kubelet says about itself; e2e/kubeletfacts measures it.
+// kubeletFacts is the content of kubelet.json, which e2e/kubeletfacts generates from the kubelet.
 type kubeletFacts struct {
-	// Defaults are those of a configuration file that says nothing.
+	// Defaults is the configuration of an empty file.
 	Defaults *kubeletconfigv1beta1.KubeletConfiguration `json:"defaults"`
-	// Legacy is a JSON merge patch over Defaults, for a command line without a file.
+	// Legacy is a JSON merge patch that turns Defaults into the defaults without a file.
 	Legacy json.RawMessage `json:"legacy"`
-	// Zero holds each pointer that the kubelet's internal type has as a plain value, at zero.
+	// Zero has zero values for the pointers whose fields are plain values in the kubelet's internal type.
 	Zero *kubeletconfigv1beta1.KubeletConfiguration `json:"zero"`
-	// Paths are the fields whose relative paths resolve against the file's folder.
+	// Paths are the fields with paths that are relative to the file's directory.
 	Paths []string `json:"paths"`
-	// EvictionHard is used when a configuration file does not set that field.
+	// EvictionHard is the default of that field in a configuration file.
 	EvictionHard map[string]string   `json:"evictionHard"`
 	Gates        []gateFact          `json:"gates"`
 	Dependencies map[string][]string `json:"dependencies"`
@@ -43,13 +43,13 @@ type flagFact struct {
 	Value       string `json:"value"`
 	Default     string `json:"default"`
 	NoOptDefVal string `json:"noOptDefault"`
-	// Field is the path in KubeletConfiguration that the flag sets; "" for a flag that has none.
+	// Field is the path of the KubeletConfiguration field that the flag sets, or "".
 	Field      string `json:"field"`
 	Usage      string `json:"usage"`
 	Deprecated string `json:"deprecated"`
 }
 
-// facts parses the embedded data once. An error is a fault of the build, which the tests of this package exclude.
+// facts parses kubelet.json once. An error is a bug; the tests of this package rule it out.
 var facts = sync.OnceValues(func() (*kubeletFacts, error) {
 	f := &kubeletFacts{}
 	if err := json.Unmarshal(kubeletJSON, f); err != nil {

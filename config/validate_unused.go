@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"time"
 	"unicode"
@@ -17,10 +18,10 @@ import (
 	"k8s.io/utils/cpuset"
 )
 
-// The checks of this file are of fields that mean nothing to a stand-in: a file
-// that a kubelet refuses is refused here too, whatever it is refused for.
+// The checks in this file concern fields that have no effect on a stand-in. They exist because a stand-in refuses
+// every file that a kubelet refuses.
 
-// node checks what the node says and asks of the cluster.
+// node checks the settings of the Node object and of the kubelet's clients.
 func (c *checker) node() {
 	c.refuse(c.kc.NodeLeaseDurationSeconds <= 0, "nodeLeaseDurationSeconds must be greater than 0")
 	c.refuse(value(c.kc.NodeStatusMaxImages) < -1,
@@ -72,7 +73,7 @@ func validTaint(t v1.Taint) bool {
 		(t.Effect == "" || checkEffect(t.Effect) == nil)
 }
 
-// resources checks CPU, memory, cgroups and the managers of them.
+// resources checks the settings of CPU, memory, cgroups and the resource managers.
 func (c *checker) resources() {
 	kc := c.kc
 	c.refuse(kc.SystemCgroups != "" && kc.CgroupRoot == "",
@@ -177,7 +178,7 @@ func (c *checker) enforcement() {
 	}
 }
 
-// shutdown checks the grace periods of the node's shutdown.
+// shutdown checks the grace periods of a node shutdown.
 func (c *checker) shutdown() {
 	all, critical := c.kc.ShutdownGracePeriod, c.kc.ShutdownGracePeriodCriticalPods
 	set := all.Duration > 0 || critical.Duration > 0
@@ -199,7 +200,7 @@ func (c *checker) shutdown() {
 	}
 }
 
-// images checks pulling and collecting of images.
+// images checks the settings of image pulls and image garbage collection.
 func (c *checker) images() {
 	kc := c.kc
 	low, high := value(kc.ImageGCLowThresholdPercent), value(kc.ImageGCHighThresholdPercent)
@@ -228,7 +229,7 @@ func (c *checker) images() {
 		"`preloadedImagesVerificationAllowlist` must not be set if KubeletEnsureSecretPulledImages feature gate is not enabled")
 }
 
-// containers checks the runtime, restarts, sysctls and log files of containers.
+// containers checks the settings of the runtime, restarts, sysctls and log files.
 func (c *checker) containers() {
 	kc := c.kc
 	c.refuse(kc.ContainerRuntimeEndpoint == "", "the containerRuntimeEndpoint was not specified or empty")
@@ -272,4 +273,12 @@ func (c *checker) sysctls() {
 		c.refuse(seen[plain], "duplicate sysctl %q found in defaultPodSysctls", plain)
 		seen[plain] = true
 	}
+}
+
+// sysctlName matches segments of lower-case letters, digits, - and _, separated by dots or slashes.
+var sysctlName = regexp.MustCompile(`^(?:[a-z0-9](?:[-_a-z0-9]*[a-z0-9])?[./])*[a-z0-9](?:[-_a-z0-9]*[a-z0-9])?$`)
+
+func validSysctl(name string) bool {
+	const longest = 253
+	return len(name) <= longest && sysctlName.MatchString(name)
 }

@@ -18,9 +18,8 @@ import (
 	netutils "k8s.io/utils/net"
 )
 
-// valueFor makes the flag.Value that parses as the kubelet's does, over target:
-// a settable field of a KubeletConfiguration, or the zero reflect.Value for a
-// place of its own.
+// valueFor returns a flag.Value that parses like the kubelet's and sets target. target is a settable field of a
+// KubeletConfiguration, or the zero reflect.Value for a new variable.
 func valueFor(f flagFact, target reflect.Value) (pflag.Value, error) {
 	switch f.Value {
 	case "pflag.boolValue":
@@ -33,7 +32,7 @@ func valueFor(f flagFact, target reflect.Value) (pflag.Value, error) {
 		return builtin(f, target, (*pflag.FlagSet).Int64Var)
 	case "pflag.durationValue":
 		return builtin(f, target, (*pflag.FlagSet).DurationVar)
-	case "pflag.flagValueWrapper": // of package flag, whose durations have other errors
+	case "pflag.flagValueWrapper": // from package flag, whose error texts for durations differ
 		return over(f, target, func(p *time.Duration) pflag.Value {
 			fs := flag.NewFlagSet(f.Name, flag.ContinueOnError)
 			fs.DurationVar(p, f.Name, *p, "")
@@ -76,7 +75,7 @@ func valueFor(f flagFact, target reflect.Value) (pflag.Value, error) {
 	return nil, fmt.Errorf("embedded kubelet.json: flag --%s has the unknown type %s", f.Name, f.Value)
 }
 
-// over points make at the target's memory, seen as a *T.
+// over calls make with the address of target as a *T.
 func over[T any](f flagFact, target reflect.Value, make func(*T) pflag.Value) (pflag.Value, error) {
 	p, err := pointerTo[T](f, target)
 	if err != nil {
@@ -91,7 +90,7 @@ func over[T any](f flagFact, target reflect.Value, make func(*T) pflag.Value) (p
 	return value, nil
 }
 
-// builtin borrows one of pflag's own types, which pflag exports only through its flag sets.
+// builtin returns a value of one of pflag's unexported types, which are available only through flag sets.
 func builtin[T any](f flagFact, target reflect.Value, add func(*pflag.FlagSet, *T, string, T, string)) (pflag.Value, error) {
 	return over(f, target, func(p *T) pflag.Value {
 		fs := pflag.NewFlagSet(f.Name, pflag.ContinueOnError)
@@ -111,7 +110,7 @@ func pointerTo[T any](f flagFact, target reflect.Value) (*T, error) {
 		target = target.Elem()
 	}
 	want := reflect.TypeFor[*T]()
-	// A duration sits inside metav1.Duration, for the logs inside one more type.
+	// A duration is a field of metav1.Duration, and for logging of one more type.
 	for want == reflect.TypeFor[*time.Duration]() && target.Kind() == reflect.Struct {
 		target = target.FieldByName("Duration")
 	}
@@ -121,7 +120,7 @@ func pointerTo[T any](f flagFact, target reflect.Value) (*T, error) {
 	return target.Addr().Convert(want).Interface().(*T), nil
 }
 
-// fieldAt finds a field of a struct by the path of its JSON names.
+// fieldAt returns a field of a struct by a path of JSON names.
 func fieldAt(in reflect.Value, path string) (reflect.Value, bool) {
 	for name := range strings.SplitSeq(path, ".") {
 		if in.Kind() == reflect.Pointer {
@@ -157,7 +156,7 @@ func fieldNamed(in reflect.Value, name string) (reflect.Value, bool) {
 	return reflect.Value{}, false
 }
 
-// ipValue accepts one IP address (kubelet: pkg/util/flag IPVar). An empty value changes nothing.
+// ipValue accepts an IP address (k8s.io/kubernetes: pkg/util/flag IPVar). An empty value changes nothing.
 type ipValue struct{ into *string }
 
 func (v *ipValue) Set(s string) error {
@@ -174,7 +173,7 @@ func (v *ipValue) Set(s string) error {
 func (v *ipValue) String() string { return *v.into }
 func (v *ipValue) Type() string   { return "ip" }
 
-// versionValue accepts what the kubelet's --version does: a boolean, raw, or a version to report.
+// versionValue accepts the values of the kubelet's --version: a boolean, raw, or a version to report.
 type versionValue struct{ into *string }
 
 func (v *versionValue) Set(s string) error {

@@ -12,8 +12,8 @@ import (
 	kubeletconfigv1beta1 "k8s.io/kubelet/config/v1beta1"
 )
 
-// taintsValue is the value of --register-with-taints: key[=value]:effect, comma separated.
-// (kubelet: pkg/util/flag RegisterWithTaintsVar, pkg/util/taints)
+// taintsValue is the value of --register-with-taints: key[=value]:effect, separated by commas.
+// (k8s.io/kubernetes: pkg/util/flag RegisterWithTaintsVar, pkg/util/taints)
 type taintsValue struct{ into *[]v1.Taint }
 
 func (v *taintsValue) Set(s string) error {
@@ -29,7 +29,7 @@ func (v *taintsValue) Set(s string) error {
 			return err
 		}
 		if remove {
-			continue // a kubelet parses these and drops them
+			continue // a kubelet parses and ignores these
 		}
 		if taint.Effect == "" {
 			return fmt.Errorf("invalid taint spec: %v", spec)
@@ -92,7 +92,7 @@ func (v *taintsValue) String() string {
 func (v *taintsValue) Type() string { return "[]v1.Taint" }
 
 // reservedMemoryValue is the value of --reserved-memory: node:type=quantity[,type=quantity][;node:…], repeatable.
-// (kubelet: pkg/util/flag ReservedMemoryVar)
+// (k8s.io/kubernetes: pkg/util/flag ReservedMemoryVar)
 type reservedMemoryValue struct {
 	into *[]kubeletconfigv1beta1.MemoryReservation
 	set  bool
@@ -135,7 +135,7 @@ func (v *reservedMemoryValue) Set(s string) error {
 	return nil
 }
 
-// memoryResource tells the resources that memory can be reserved for.
+// memoryResource reports whether --reserved-memory accepts a resource.
 func memoryResource(name v1.ResourceName) bool {
 	return name == v1.ResourceMemory || strings.HasPrefix(string(name), v1.ResourceHugePagesPrefix)
 }
