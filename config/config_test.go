@@ -50,8 +50,17 @@ func TestFlagsAreTheKubelets(t *testing.T) {
 			t.Errorf("no flag --%s", want.Name)
 			continue
 		}
-		is := flagFact{Name: got.Name, Shorthand: got.Shorthand, Type: got.Value.Type(), Value: want.Value, Default: got.DefValue,
-			NoOptDefVal: got.NoOptDefVal, Field: want.Field, Usage: got.Usage, Deprecated: got.Deprecated}
+		is := flagFact{
+			Name:        got.Name,
+			Shorthand:   got.Shorthand,
+			Type:        got.Value.Type(),
+			Value:       want.Value,
+			Default:     got.DefValue,
+			NoOptDefVal: got.NoOptDefVal,
+			Field:       want.Field,
+			Usage:       got.Usage,
+			Deprecated:  got.Deprecated,
+		}
 		if is != want {
 			t.Errorf("--%s\n got %+v\nwant %+v", want.Name, is, want)
 		}
@@ -85,24 +94,38 @@ func TestNode(t *testing.T) {
 		is   any
 	}{
 		{"name of the host", nil, func(c *Config) any { return c.NodeName }, strings.ToLower(host)},
-		{"name by flag in lower case and trimmed", []string{"--hostname-override= Node-1 "}, func(c *Config) any { return c.NodeName }, "node-1"},
+		{"name by flag in lower case and trimmed", []string{"--hostname-override= Node-1 "},
+			func(c *Config) any { return c.NodeName }, "node-1"},
 		{"no IP", nil, func(c *Config) any { return len(c.NodeIPs) }, 0},
-		{"one IP", []string{"--node-ip=10.0.0.1"}, func(c *Config) any { return fmt.Sprint(c.NodeIP, c.NodeIPs) }, "10.0.0.1[10.0.0.1]"},
-		{"two IPs", []string{"--node-ip=10.0.0.1, fd00::1"}, func(c *Config) any { return fmt.Sprint(c.NodeIPs) }, "[10.0.0.1 fd00::1]"},
-		{"one IP not parsed", []string{"--node-ip=10.0.0.1,x"}, func(c *Config) any { return fmt.Sprint(c.NodeIPs, c.Warnings) },
+		{"one IP", []string{"--node-ip=10.0.0.1"}, func(c *Config) any {
+			return fmt.Sprint(c.NodeIP,
+				c.NodeIPs)
+		}, "10.0.0.1[10.0.0.1]"},
+		{"two IPs", []string{"--node-ip=10.0.0.1, fd00::1"},
+			func(c *Config) any { return fmt.Sprint(c.NodeIPs) }, "[10.0.0.1 fd00::1]"},
+		{"one IP not parsed", []string{"--node-ip=10.0.0.1,x"},
+			func(c *Config) any { return fmt.Sprint(c.NodeIPs, c.Warnings) },
 			`[10.0.0.1] [--node-ip "10.0.0.1,x": could not parse some node IP(s), ignoring them: [x]]`},
-		{"labels", []string{"--node-labels=a=b,c=d"}, func(c *Config) any { return c.NodeLabels }, map[string]string{"a": "b", "c": "d"}},
-		{"default folders", nil, func(c *Config) any { return []string{c.CertDir, c.RootDir, c.Kubeconfig} }, []string{"/var/lib/kubelet/pki", "/var/lib/kubelet", ""}},
+		{"labels", []string{"--node-labels=a=b,c=d"}, func(c *Config) any { return c.NodeLabels },
+			map[string]string{"a": "b", "c": "d"}},
+		{"default folders", nil, func(c *Config) any { return []string{c.CertDir, c.RootDir, c.Kubeconfig} },
+			[]string{"/var/lib/kubelet/pki", "/var/lib/kubelet", ""}},
 		{"folders", []string{"--cert-dir=pki", "--root-dir=/x", "--kubeconfig=k", "--bootstrap-kubeconfig=b"},
-			func(c *Config) any { return []string{c.CertDir, c.RootDir, c.Kubeconfig, c.BootstrapKubeconfig} }, []string{"pki", "/x", "k", "b"}},
+			func(c *Config) any { return []string{c.CertDir, c.RootDir, c.Kubeconfig, c.BootstrapKubeconfig} },
+			[]string{"pki", "/x", "k", "b"}},
 		{"free port", []string{"--port=0"}, func(c *Config) any { return c.Kubelet.Port }, int32(0)},
-		{"nothing ignored", []string{"--port=0", "--v=2", "--node-ip=::1", "--anonymous-auth"}, func(c *Config) any { return len(c.Ignored) }, 0},
-		{"ignored in order and once", []string{"--max-open-files=5", "--cgroup_driver=systemd", "--max-open-files=6", "--port=7", "--version=false"},
+		{"nothing ignored", []string{"--port=0", "--v=2", "--node-ip=::1", "--anonymous-auth"},
+			func(c *Config) any { return len(c.Ignored) }, 0},
+		{"ignored in order and once", []string{"--max-open-files=5", "--cgroup_driver=systemd",
+			"--max-open-files=6", "--port=7", "--version=false"},
 			func(c *Config) any { return c.Ignored }, []string{"cgroup-driver", "max-open-files", "version"}},
-		{"ignored, yet shown", []string{"--cgroup-driver=systemd"}, func(c *Config) any { return c.Kubelet.CgroupDriver }, "systemd"},
-		{"insecure cipher", []string{"--tls-cipher-suites=TLS_RSA_WITH_AES_128_CBC_SHA"}, func(c *Config) any { return c.Warnings },
+		{"ignored, yet shown", []string{"--cgroup-driver=systemd"},
+			func(c *Config) any { return c.Kubelet.CgroupDriver }, "systemd"},
+		{"insecure cipher", []string{"--tls-cipher-suites=TLS_RSA_WITH_AES_128_CBC_SHA"},
+			func(c *Config) any { return c.Warnings },
 			[]string{"tlsCipherSuites (--tls-cipher-suites): use of insecure cipher detected: TLS_RSA_WITH_AES_128_CBC_SHA"}},
-		{"ciphers with TLS 1.3", []string{"--tls-cipher-suites=TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256", "--tls-min-version=VersionTLS13"}, func(c *Config) any { return c.Warnings },
+		{"ciphers with TLS 1.3", []string{"--tls-cipher-suites=TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256",
+			"--tls-min-version=VersionTLS13"}, func(c *Config) any { return c.Warnings },
 			[]string{"TLS 1.3 cipher suites are not configurable, ignoring --tls-cipher-suites"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -118,30 +141,38 @@ func TestStartErrors(t *testing.T) {
 	for _, test := range []struct {
 		name, arg, want string
 	}{
-		{"mode neither", "--authorization-mode=Foo", "failed to run Kubelet: unknown authorization mode Foo; set authorization.mode (--authorization-mode) to AlwaysAllow or Webhook"},
+		{"mode neither", "--authorization-mode=Foo", "failed to run Kubelet: unknown authorization mode Foo; set " +
+			"authorization.mode (--authorization-mode) to AlwaysAllow or Webhook"},
 		{"mode empty", "--authorization-mode=", "failed to run Kubelet: no authorization mode specified; set"},
-		{"cipher unknown", "--tls-cipher-suites=X", "failed to construct kubelet dependencies: Cipher suite X not supported or doesn't exist; tlsCipherSuites"},
-		{"TLS version unknown", "--tls-min-version=1.2", `failed to construct kubelet dependencies: unknown tls version "1.2"; tlsMinVersion (--tls-min-version) is one of VersionTLS10,`},
-		{"hostname blank", "--hostname-override= ", "failed to run Kubelet: empty hostname is invalid; set --hostname-override"},
-		{"three node IPs", "--node-ip=1.1.1.1,::1,2.2.2.2", `failed to run Kubelet: bad --node-ip "1.1.1.1,::1,2.2.2.2": must contain either a single IP or a dual-stack pair of IPs`},
+		{"cipher unknown", "--tls-cipher-suites=X", "failed to construct kubelet dependencies: Cipher suite X not " +
+			"supported or doesn't exist; tlsCipherSuites"},
+		{"TLS version unknown", "--tls-min-version=1.2",
+			`failed to construct kubelet dependencies: unknown tls version "1.2"; tlsMinVersion (--tls-min-version) is one of VersionTLS10,`},
+		{"hostname blank", "--hostname-override= ", "failed to run Kubelet: empty hostname is invalid; set " +
+			"--hostname-override"},
+		{"three node IPs", "--node-ip=1.1.1.1,::1,2.2.2.2",
+			`failed to run Kubelet: bad --node-ip "1.1.1.1,::1,2.2.2.2": must contain either a single IP or a dual-stack pair of IPs`},
 		{"unspecified node IP of two", "--node-ip=0.0.0.0,::1", "dual-stack node IP cannot include '0.0.0.0' or '::'"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			if _, err := load(t, test.arg); err == nil || !strings.HasPrefix(err.Error(), "failed to ") || !strings.Contains(err.Error(), test.want) {
+			if _, err := load(t, test.arg); err == nil || !strings.HasPrefix(err.Error(), "failed to ") ||
+				!strings.Contains(err.Error(), test.want) {
 				t.Errorf("error %v, want %s", err, test.want)
 			}
 		})
 	}
 	path := filepath.Join(t.TempDir(), "k.yaml")
 	writeFiles(t, filepath.Dir(path), map[string]string{"k.yaml": header + "tlsCurvePreferences: [1]\n"})
-	if _, err := load(t, "--config", path); err == nil || !strings.Contains(err.Error(), "curve preference 1 is not supported by the current Go version") {
+	if _, err := load(t, "--config", path); err == nil ||
+		!strings.Contains(err.Error(), "curve preference 1 is not supported by the current Go version") {
 		t.Errorf("curve 1: %v", err)
 	}
 }
 
 func TestStrict(t *testing.T) {
 	for _, test := range []struct{ name, file, dropIn, want string }{
-		{"unknown field", "authentication: {anonymus: {}}\n", "", `strict decoding error: unknown field "authentication.anonymus"`},
+		{"unknown field", "authentication: {anonymus: {}}\n", "",
+			`strict decoding error: unknown field "authentication.anonymus"`},
 		{"field twice", "port: 1\nport: 2\n", "", `key "port" already set in map`},
 		{"unknown field in a drop-in", "", "prot: 1\n", `unknown field "prot"`},
 	} {
@@ -156,7 +187,10 @@ func TestStrict(t *testing.T) {
 			if err != nil {
 				t.Fatalf("not strict: %v", err)
 			}
-			if !slices.ContainsFunc(c.Warnings, func(w string) bool { return strings.HasPrefix(w, dir) && strings.Contains(w, test.want) }) {
+			if !slices.ContainsFunc(
+				c.Warnings,
+				func(w string) bool { return strings.HasPrefix(w, dir) && strings.Contains(w, test.want) },
+			) {
 				t.Errorf("warnings %q", c.Warnings)
 			}
 			f.Strict = true
@@ -169,7 +203,8 @@ func TestStrict(t *testing.T) {
 
 func TestGates(t *testing.T) {
 	c := mustLoad(t, "--feature-gates=GracefulNodeShutdownBasedOnPodPriority=false,DefaultPodSysctls=true")
-	for gate, want := range map[string]bool{"DefaultPodSysctls": true, "GracefulNodeShutdownBasedOnPodPriority": false, "KubeletFineGrainedAuthz": true, "NoSuchGate": false} {
+	for gate, want := range map[string]bool{"DefaultPodSysctls": true,
+		"GracefulNodeShutdownBasedOnPodPriority": false, "KubeletFineGrainedAuthz": true, "NoSuchGate": false} {
 		if got := c.Enabled(gate); got != want {
 			t.Errorf("Enabled(%s) = %t", gate, got)
 		}
@@ -201,7 +236,8 @@ func TestConfigz(t *testing.T) {
 				t.Fatal(err)
 			}
 			kc := got["kubeletconfig"]
-			if len(got) != 1 || kc["kind"] != "KubeletConfiguration" || kc["apiVersion"] != "kubelet.config.k8s.io/v1beta1" {
+			if len(got) != 1 || kc["kind"] != "KubeletConfiguration" ||
+				kc["apiVersion"] != "kubelet.config.k8s.io/v1beta1" {
 				t.Errorf("body %s", body)
 			}
 			if kc["tlsCertFile"] != test.cert || kc["tlsPrivateKeyFile"] != test.key {

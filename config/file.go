@@ -40,7 +40,10 @@ func (l *loader) gatesFor(kc *kubeletConfiguration) (featuregate.FeatureGate, er
 	}
 	local := l.gates.DeepCopy()
 	if err := local.SetFromMap(kc.FeatureGates); err != nil {
-		return nil, fmt.Errorf("failed to merge global and in-flight KubeletConfiguration while setting defaults, error: %w", err)
+		return nil, fmt.Errorf(
+			"failed to merge global and in-flight KubeletConfiguration while setting defaults, error: %w",
+			err,
+		)
 	}
 	return local, nil
 }
@@ -85,7 +88,11 @@ func (l *loader) decode(path string, data []byte) (*kubeletConfiguration, error)
 		if obj, gvk, err = decodeInto(data, nil, serializer.DisableStrict); err != nil {
 			return nil, fmt.Errorf("failed lenient decoding: %w", strictErr)
 		}
-		l.warnf("%s: using lenient decoding as strict decoding failed: %v; correct or remove these fields, they have no effect", path, strictErr)
+		l.warnf(
+			"%s: using lenient decoding as strict decoding failed: %v; correct or remove these fields, they have no effect",
+			path,
+			strictErr,
+		)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("failed to decode: %w", err)
@@ -99,7 +106,11 @@ func (l *loader) decode(path string, data []byte) (*kubeletConfiguration, error)
 
 // decodeInto decodes YAML or JSON of the group kubelet.config.k8s.io into the given object, or into its own type if
 // nil.
-func decodeInto(data []byte, into runtime.Object, strictness serializer.CodecFactoryOptionsMutator) (runtime.Object, *schema.GroupVersionKind, error) {
+func decodeInto(
+	data []byte,
+	into runtime.Object,
+	strictness serializer.CodecFactoryOptionsMutator,
+) (runtime.Object, *schema.GroupVersionKind, error) {
 	scheme := runtime.NewScheme()
 	if err := kubeletconfigv1beta1.AddToScheme(scheme); err != nil {
 		return nil, nil, err
@@ -181,7 +192,11 @@ func (l *loader) dropIn(name string) ([]byte, error) {
 		return nil, fmt.Errorf("failed to load kubelet dropin file, path: %s, no apiVersion/kind", name)
 	}
 	if *gvk != kubeletconfigv1beta1.SchemeGroupVersion.WithKind("KubeletConfiguration") {
-		return nil, fmt.Errorf("failed to load kubelet dropin file, path: %s, unknown apiVersion/kind: %v", name, gvk.String())
+		return nil, fmt.Errorf(
+			"failed to load kubelet dropin file, path: %s, unknown apiVersion/kind: %v",
+			name,
+			gvk.String(),
+		)
 	}
 	if _, _, err := decodeInto(data, nil, serializer.EnableStrict); runtime.IsStrictDecodingError(err) {
 		if l.strict {

@@ -47,9 +47,17 @@ func valueFor(f flagFact, target reflect.Value) (pflag.Value, error) {
 	case "flag.MapStringStringNoSplit":
 		return over(f, target, func(p *map[string]string) pflag.Value { return cliflag.NewMapStringStringNoSplit(p) })
 	case "flag.LangleSeparatedMapStringString":
-		return over(f, target, func(p *map[string]string) pflag.Value { return cliflag.NewLangleSeparatedMapStringString(p) })
+		return over(
+			f,
+			target,
+			func(p *map[string]string) pflag.Value { return cliflag.NewLangleSeparatedMapStringString(p) },
+		)
 	case "flag.ColonSeparatedMultimapStringString":
-		return over(f, target, func(p *map[string][]string) pflag.Value { return cliflag.NewColonSeparatedMultimapStringString(p) })
+		return over(
+			f,
+			target,
+			func(p *map[string][]string) pflag.Value { return cliflag.NewColonSeparatedMultimapStringString(p) },
+		)
 	case "flag.ConfigurationMap":
 		return over(f, target, func(p *cliflag.ConfigurationMap) pflag.Value {
 			if *p == nil {
@@ -62,7 +70,11 @@ func valueFor(f flagFact, target reflect.Value) (pflag.Value, error) {
 	case "flag.RegisterWithTaintsVar":
 		return over(f, target, func(p *[]v1.Taint) pflag.Value { return &taintsValue{p} })
 	case "flag.ReservedMemoryVar":
-		return over(f, target, func(p *[]kubeletconfigv1beta1.MemoryReservation) pflag.Value { return &reservedMemoryValue{into: p} })
+		return over(
+			f,
+			target,
+			func(p *[]kubeletconfigv1beta1.MemoryReservation) pflag.Value { return &reservedMemoryValue{into: p} },
+		)
 	case "resource.QuantityValue":
 		return over(f, target, func(p *resource.QuantityValue) pflag.Value { return p })
 	case "v1.verbosityLevelPflag":
@@ -91,7 +103,11 @@ func over[T any](f flagFact, target reflect.Value, make func(*T) pflag.Value) (p
 }
 
 // builtin returns a value of one of pflag's unexported types, which are available only through flag sets.
-func builtin[T any](f flagFact, target reflect.Value, add func(*pflag.FlagSet, *T, string, T, string)) (pflag.Value, error) {
+func builtin[T any](
+	f flagFact,
+	target reflect.Value,
+	add func(*pflag.FlagSet, *T, string, T, string),
+) (pflag.Value, error) {
 	return over(f, target, func(p *T) pflag.Value {
 		fs := pflag.NewFlagSet(f.Name, pflag.ContinueOnError)
 		add(fs, p, f.Name, *p, "")

@@ -34,7 +34,10 @@ func (v *taintsValue) Set(s string) error {
 		if taint.Effect == "" {
 			return fmt.Errorf("invalid taint spec: %v", spec)
 		}
-		if slices.ContainsFunc(taints, func(t v1.Taint) bool { return t.Key == taint.Key && t.Effect == taint.Effect }) {
+		if slices.ContainsFunc(
+			taints,
+			func(t v1.Taint) bool { return t.Key == taint.Key && t.Effect == taint.Effect },
+		) {
 			return fmt.Errorf("duplicated taints with the same key and effect: %v", taint)
 		}
 		taints = append(taints, taint)
@@ -108,7 +111,10 @@ func (v *reservedMemoryValue) Set(s string) error {
 	for one := range strings.SplitSeq(s, ";") {
 		parts := strings.Split(one, ":")
 		if len(parts) != 2 {
-			return fmt.Errorf("the reserved memory has incorrect format, expected numaNodeID:type=quantity[,type=quantity...], got %s", one)
+			return fmt.Errorf(
+				"the reserved memory has incorrect format, expected numaNodeID:type=quantity[,type=quantity...], got %s",
+				one,
+			)
 		}
 		node, err := strconv.Atoi(parts[0])
 		if err != nil {

@@ -56,7 +56,8 @@ var meaningful = []string{
 	"rotate-server-certificates", "feature-gates",
 	"kube-api-qps", "kube-api-burst", "kube-api-content-type",
 	"healthz-bind-address", "healthz-port", "streaming-connection-idle-timeout",
-	"register-node", "register-with-taints", "provider-id", "max-pods", "pods-per-core", "pod-cidr", "kube-reserved", "system-reserved",
+	"register-node", "register-with-taints", "provider-id", "max-pods", "pods-per-core", "pod-cidr",
+	"kube-reserved", "system-reserved",
 	"node-status-update-frequency", "pod-manifest-path", "file-check-frequency", "rotate-certificates",
 	"v",
 }
@@ -87,7 +88,11 @@ func (f *Flags) define() error {
 		if fact.Field != "" {
 			var ok bool
 			if target, ok = fieldAt(reflect.ValueOf(shown).Elem(), fact.Field); !ok {
-				return fmt.Errorf("embedded kubelet.json: flag --%s names the unknown field %s", fact.Name, fact.Field)
+				return fmt.Errorf(
+					"embedded kubelet.json: flag --%s names the unknown field %s",
+					fact.Name,
+					fact.Field,
+				)
 			}
 		} else if p, ok := node[fact.Name]; ok {
 			target = reflect.ValueOf(p).Elem()
@@ -100,7 +105,12 @@ func (f *Flags) define() error {
 			return err
 		}
 		f.facts[fact.Name] = fact
-		flag := f.flags.VarPF(&recorder{Value: value, name: fact.Name, flags: f}, fact.Name, fact.Shorthand, fact.Usage)
+		flag := f.flags.VarPF(
+			&recorder{Value: value, name: fact.Name, flags: f},
+			fact.Name,
+			fact.Shorthand,
+			fact.Usage,
+		)
 		flag.NoOptDefVal = fact.NoOptDefVal
 		flag.Deprecated = fact.Deprecated
 	}

@@ -18,7 +18,11 @@ func newGates(f *kubeletFacts) (featuregate.MutableVersionedFeatureGate, error) 
 		if _, ok := there[name]; ok {
 			continue // NewFeatureGate has added AllAlpha and AllBeta
 		}
-		spec := featuregate.FeatureSpec{Default: g.Default, LockToDefault: g.Locked, Version: version.MajorMinor(0, 0)}
+		spec := featuregate.FeatureSpec{
+			Default:       g.Default,
+			LockToDefault: g.Locked,
+			Version:       version.MajorMinor(0, 0),
+		}
 		switch g.Stage {
 		case "ALPHA":
 			spec.PreRelease = featuregate.Alpha

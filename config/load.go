@@ -147,11 +147,18 @@ func (l *loader) start(c *Config, node *nodeFlags) error {
 		return fmt.Errorf("failed to run Kubelet: %w; set --hostname-override to the node's name", err)
 	}
 	switch mode := c.Kubelet.Authorization.Mode; mode {
-	case kubeletconfigv1beta1.KubeletAuthorizationModeAlwaysAllow, kubeletconfigv1beta1.KubeletAuthorizationModeWebhook:
+	case kubeletconfigv1beta1.KubeletAuthorizationModeAlwaysAllow,
+		kubeletconfigv1beta1.KubeletAuthorizationModeWebhook:
 	case "":
-		return fmt.Errorf("failed to run Kubelet: no authorization mode specified; set --authorization-mode to AlwaysAllow or Webhook")
+		return fmt.Errorf(
+			"failed to run Kubelet: no authorization mode specified; set --authorization-mode to AlwaysAllow or Webhook",
+		)
 	default:
-		return fmt.Errorf("failed to run Kubelet: unknown authorization mode %s; set authorization.mode (--authorization-mode) to AlwaysAllow or Webhook", mode)
+		return fmt.Errorf(
+			"failed to run Kubelet: unknown authorization mode %s; set authorization.mode (--authorization-mode) "+
+				"to AlwaysAllow or Webhook",
+			mode,
+		)
 	}
 	ips, invalid, err := nodeutil.ParseNodeIPArgument(node.nodeIP, node.cloudProvider)
 	if err != nil {
@@ -178,7 +185,11 @@ func (l *loader) tls(kc *kubeletConfiguration) error {
 	}
 	least, err := cliflag.TLSVersion(kc.TLSMinVersion)
 	if err != nil {
-		return fmt.Errorf("%w; tlsMinVersion (--tls-min-version) is one of %s", err, strings.Join(cliflag.TLSPossibleVersions(), ", "))
+		return fmt.Errorf(
+			"%w; tlsMinVersion (--tls-min-version) is one of %s",
+			err,
+			strings.Join(cliflag.TLSPossibleVersions(), ", "),
+		)
 	}
 	if newest, _ := cliflag.TLSVersion("VersionTLS13"); least == newest && len(suites) > 0 {
 		l.warnf("TLS 1.3 cipher suites are not configurable, ignoring --tls-cipher-suites")

@@ -65,7 +65,10 @@ func TestLoadsAsTheKubelet(t *testing.T) {
 			if checkError(t, &c, err) || e == nil {
 				return
 			}
-			if c.Lenient != slices.ContainsFunc(e.loader.warnings, func(w string) bool { return strings.Contains(w, "lenient decoding") }) {
+			if c.Lenient != slices.ContainsFunc(
+				e.loader.warnings,
+				func(w string) bool { return strings.Contains(w, "lenient decoding") },
+			) {
 				t.Errorf("kubelet decodes leniently: %t, warnings: %q", c.Lenient, e.loader.warnings)
 			}
 			if len(c.Config) == 0 {

@@ -32,12 +32,20 @@ func (f *Flags) Override(field, value string) error {
 	if err != nil {
 		return fmt.Errorf("%s=%s: %w", field, value, err)
 	}
-	strict, err := jsonpatch.MergePatch(patch, []byte(`{"apiVersion": "kubelet.config.k8s.io/v1beta1", "kind": "KubeletConfiguration"}`))
+	strict, err := jsonpatch.MergePatch(
+		patch,
+		[]byte(`{"apiVersion": "kubelet.config.k8s.io/v1beta1", "kind": "KubeletConfiguration"}`),
+	)
 	if err == nil {
 		_, _, err = decodeInto(strict, nil, serializer.EnableStrict)
 	}
 	if err != nil {
-		return fmt.Errorf("%s=%s: %w; give the path of a KubeletConfiguration field, for example authentication.anonymous.enabled=true", field, value, err)
+		return fmt.Errorf(
+			"%s=%s: %w; give the path of a KubeletConfiguration field, for example authentication.anonymous.enabled=true",
+			field,
+			value,
+			err,
+		)
 	}
 	f.overrides = append(f.overrides, override{field, patch})
 	return nil

@@ -23,7 +23,8 @@ authentication: {x509: {clientCAFile: ca.crt}, webhook: {cacheTTL: 7s}}
 			func(kc *kubeletConfiguration) bool {
 				return kc.Authentication.Webhook.CacheTTL.Duration == 9*time.Second
 			}},
-		{"over a flag", []string{"--config=kubelet.yaml", "--anonymous-auth=false"}, "authentication.anonymous.enabled", "true",
+		{"over a flag", []string{"--config=kubelet.yaml", "--anonymous-auth=false"},
+			"authentication.anonymous.enabled", "true",
 			func(kc *kubeletConfiguration) bool {
 				return *kc.Authentication.Anonymous.Enabled && kc.Authentication.Webhook.CacheTTL.Duration == 7*time.Second
 			}},
@@ -73,7 +74,8 @@ func TestOverrideIsChecked(t *testing.T) {
 		{"readOnlyPort", "{", "readOnlyPort={"},
 		{"", "1", "give the path of a KubeletConfiguration field"},
 	} {
-		if err := NewFlags().Override(test.field, test.value); err == nil || !strings.Contains(err.Error(), test.says) {
+		if err := NewFlags().Override(test.field, test.value); err == nil ||
+			!strings.Contains(err.Error(), test.says) {
 			t.Errorf("%s=%s: %v, want %q", test.field, test.value, err, test.says)
 		}
 	}

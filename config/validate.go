@@ -66,7 +66,11 @@ func validateLogging(kc *kubeletConfiguration, gates featuregate.FeatureGate) er
 func (c *checker) server(freePort bool) {
 	port := func(n int32) bool { return validation.IsValidPortNum(int(n)) == nil }
 	healthz := value(c.kc.HealthzPort)
-	c.refuse(healthz != 0 && !port(healthz), "healthzPort (--healthz-port) %v must be between 1 and 65535, inclusive", healthz)
+	c.refuse(
+		healthz != 0 && !port(healthz),
+		"healthzPort (--healthz-port) %v must be between 1 and 65535, inclusive",
+		healthz,
+	)
 	c.refuse(!port(c.kc.Port) && !freePort, "port (--port) %v must be between 1 and 65535, inclusive", c.kc.Port)
 	c.refuse(c.kc.ReadOnlyPort != 0 && !port(c.kc.ReadOnlyPort),
 		"readOnlyPort (--read-only-port) %v must be between 0 and 65535, inclusive", c.kc.ReadOnlyPort)
@@ -74,8 +78,15 @@ func (c *checker) server(freePort bool) {
 		"serverTLSBootstrap %v requires feature gate RotateKubeletServerCertificate", c.kc.ServerTLSBootstrap)
 	query := value(c.kc.EnableSystemLogQuery)
 	c.refuse(query && !c.enabled("NodeLogQuery"), "NodeLogQuery feature gate is required for enableSystemLogQuery")
-	c.refuse(query && !value(c.kc.EnableSystemLogHandler), "enableSystemLogHandler is required for enableSystemLogQuery")
-	c.refuse(c.kc.RunOnce, "runOnce (--runOnce) %v, Runonce mode has been deprecated and should not be set", c.kc.RunOnce)
+	c.refuse(
+		query && !value(c.kc.EnableSystemLogHandler),
+		"enableSystemLogHandler is required for enableSystemLogQuery",
+	)
+	c.refuse(
+		c.kc.RunOnce,
+		"runOnce (--runOnce) %v, Runonce mode has been deprecated and should not be set",
+		c.kc.RunOnce,
+	)
 }
 
 // validateLabels checks --node-labels.
@@ -96,9 +107,14 @@ func validateLabels(labels map[string]string) error {
 	slices.Sort(unknown)
 	slices.Sort(invalid)
 	if len(unknown) > 0 {
-		return fmt.Errorf("unknown 'kubernetes.io' or 'k8s.io' labels specified with --node-labels: %v\n"+
-			"--node-labels in the 'kubernetes.io' namespace must begin with an allowed prefix (%s) or be in the specifically allowed set (%s)",
-			unknown, strings.Join(kubeletapis.KubeletLabelNamespaces(), ", "), strings.Join(kubeletapis.KubeletLabels(), ", "))
+		return fmt.Errorf(
+			"unknown 'kubernetes.io' or 'k8s.io' labels specified with --node-labels: %v\n"+
+				"--node-labels in the 'kubernetes.io' namespace must begin with an allowed prefix (%s) or be in "+
+				"the specifically allowed set (%s)",
+			unknown,
+			strings.Join(kubeletapis.KubeletLabelNamespaces(), ", "),
+			strings.Join(kubeletapis.KubeletLabels(), ", "),
+		)
 	}
 	if len(invalid) > 0 {
 		return fmt.Errorf("invalid node labels: %s", strings.Join(invalid, "; "))

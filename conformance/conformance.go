@@ -1,5 +1,5 @@
-// Package conformance defines the report of a conformance run: one [Result] for each check, together a [Report].
-// A report is written as a table for people, as JSON (report.schema.json describes it), or as JUnit XML for CI systems.
+// Package conformance defines the report of a conformance run: one [Result] for each check, together a [Report]. A
+// report is written as a table for people, as JSON (report.schema.json describes it), or as JUnit XML for CI systems.
 //
 // The checks themselves are in package check, which checks a kube-apiserver.
 package conformance

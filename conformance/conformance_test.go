@@ -20,13 +20,58 @@ import (
 func example() *conformance.Report {
 	return &conformance.Report{
 		Tool: "fauxlet test", Target: "https://192.0.2.1:6443", TargetVersion: "v1.37.2",
-		Started: time.Date(2026, 11, 24, 12, 0, 0, 0, time.FixedZone("", 3600)), Duration: conformance.Seconds(2345 * time.Millisecond),
+		Started: time.Date(
+			2026,
+			11,
+			24,
+			12,
+			0,
+			0,
+			0,
+			time.FixedZone("", 3600),
+		), Duration: conformance.Seconds(2345 * time.Millisecond),
 		Results: []conformance.Result{
-			{ID: "reach.dialled", Title: "nodes are dialed", Verdict: conformance.Pass, Evidence: []string{"listened on 192.0.2.7:1"}, Flag: "--node-ip", Duration: conformance.Seconds(time.Millisecond)},
-			{ID: "client.presented", Title: "a certificate is presented", Verdict: conformance.Fail, Reason: "none is presented", Evidence: []string{"presented: none", "answered: <401> & \x00\x1b[31mred"}, Flag: "--kubelet-client-certificate", Remedy: "--kubelet-client-certificate=a.crt\n--kubelet-client-key=a.key"},
-			{ID: "client.valid", Title: "it is valid", Verdict: conformance.Skipped, Reason: "needs client.presented, which did not pass", Evidence: []string{}},
-			{ID: "serving.verified", Title: "bad ones are refused", Verdict: conformance.Warn, Reason: "insecure", Evidence: []string{"accepted: all"}, Flag: "--kubelet-certificate-authority", Remedy: "--kubelet-certificate-authority=ca.crt"},
-			{ID: "tls.sni", Title: "a name is sent", Verdict: conformance.Skipped, Reason: "did not complete: no response", Evidence: []string{}, Incomplete: true},
+			{
+				ID:       "reach.dialled",
+				Title:    "nodes are dialed",
+				Verdict:  conformance.Pass,
+				Evidence: []string{"listened on 192.0.2.7:1"},
+				Flag:     "--node-ip",
+				Duration: conformance.Seconds(time.Millisecond),
+			},
+			{
+				ID:       "client.presented",
+				Title:    "a certificate is presented",
+				Verdict:  conformance.Fail,
+				Reason:   "none is presented",
+				Evidence: []string{"presented: none", "answered: <401> & \x00\x1b[31mred"},
+				Flag:     "--kubelet-client-certificate",
+				Remedy:   "--kubelet-client-certificate=a.crt\n--kubelet-client-key=a.key",
+			},
+			{
+				ID:       "client.valid",
+				Title:    "it is valid",
+				Verdict:  conformance.Skipped,
+				Reason:   "needs client.presented, which did not pass",
+				Evidence: []string{},
+			},
+			{
+				ID:       "serving.verified",
+				Title:    "bad ones are refused",
+				Verdict:  conformance.Warn,
+				Reason:   "insecure",
+				Evidence: []string{"accepted: all"},
+				Flag:     "--kubelet-certificate-authority",
+				Remedy:   "--kubelet-certificate-authority=ca.crt",
+			},
+			{
+				ID:         "tls.sni",
+				Title:      "a name is sent",
+				Verdict:    conformance.Skipped,
+				Reason:     "did not complete: no response",
+				Evidence:   []string{},
+				Incomplete: true,
+			},
 		},
 		NotRemoved: []string{"node fauxlet-check-a-b"},
 	}
@@ -117,11 +162,19 @@ func TestJSON(t *testing.T) {
 		"a failure without a remedy": func(_, result map[string]any) {
 			delete(result, "remedy")
 		},
-		"a pass with a reason":             func(_, result map[string]any) { result["verdict"] = "pass"; delete(result, "remedy") },
-		"a skipped check without a reason": func(_, result map[string]any) { result["verdict"] = "skipped"; delete(result, "reason") },
-		"a failure that is incomplete":     func(_, result map[string]any) { result["incomplete"] = true },
-		"a time of day":                    func(report, _ map[string]any) { report["started"] = "12:00" },
-		"a negative duration":              func(_, result map[string]any) { result["durationSeconds"] = -1 },
+		"a pass with a reason": func(_,
+			result map[string]any) {
+			result["verdict"] = "pass"
+			delete(result, "remedy")
+		},
+		"a skipped check without a reason": func(_,
+			result map[string]any) {
+			result["verdict"] = "skipped"
+			delete(result, "reason")
+		},
+		"a failure that is incomplete": func(_, result map[string]any) { result["incomplete"] = true },
+		"a time of day":                func(report, _ map[string]any) { report["started"] = "12:00" },
+		"a negative duration":          func(_, result map[string]any) { result["durationSeconds"] = -1 },
 	} {
 		var document map[string]any
 		if err := json.Unmarshal([]byte(text), &document); err != nil {
@@ -135,7 +188,8 @@ func TestJSON(t *testing.T) {
 }
 
 func TestUnknownFormat(t *testing.T) {
-	if err := example().Write(&bytes.Buffer{}, "yaml"); err == nil || err.Error() != `unknown format "yaml"; use one of table, json, junit` {
+	if err := example().Write(&bytes.Buffer{}, "yaml"); err == nil ||
+		err.Error() != `unknown format "yaml"; use one of table, json, junit` {
 		t.Errorf("%v", err)
 	}
 }

@@ -18,12 +18,30 @@ type element struct {
 }
 
 var junit = map[string]element{
-	"testsuites": {attributes: []string{"tests", "failures", "errors", "time", "name", "disabled"}, children: []string{"testsuite"}},
-	"testsuite": {
-		attributes: []string{"name!", "tests!", "failures", "errors", "skipped", "time", "timestamp", "hostname", "id", "package", "disabled"},
-		children:   []string{"properties", "testcase", "system-out", "system-err"},
+	"testsuites": {
+		attributes: []string{"tests", "failures", "errors", "time", "name", "disabled"},
+		children:   []string{"testsuite"},
 	},
-	"testcase":   {attributes: []string{"name!", "classname", "time", "status", "assertions"}, children: []string{"skipped", "error", "failure", "system-out", "system-err"}},
+	"testsuite": {
+		attributes: []string{
+			"name!",
+			"tests!",
+			"failures",
+			"errors",
+			"skipped",
+			"time",
+			"timestamp",
+			"hostname",
+			"id",
+			"package",
+			"disabled",
+		},
+		children: []string{"properties", "testcase", "system-out", "system-err"},
+	},
+	"testcase": {
+		attributes: []string{"name!", "classname", "time", "status", "assertions"},
+		children:   []string{"skipped", "error", "failure", "system-out", "system-err"},
+	},
 	"skipped":    {attributes: []string{"message", "type"}, text: true},
 	"error":      {attributes: []string{"message", "type"}, text: true},
 	"failure":    {attributes: []string{"message", "type"}, text: true},

@@ -32,8 +32,8 @@ import (
 	"fauxlet/testcerts"
 )
 
-// apiserver is the part of a kube-apiserver that connects to kubelets, built from the kube-apiserver's own libraries. It can
-// have one defect.
+// apiserver is the part of a kube-apiserver that connects to kubelets, built from the kube-apiserver's own libraries.
+// It can have one defect.
 type apiserver struct {
 	*httptest.Server
 	// defect is the name of the defect; empty for none.
@@ -58,7 +58,10 @@ func startAPIServer(t *testing.T, defect string) *run {
 	a := &apiserver{defect: defect, nodes: map[string]*v1.Node{}, pods: map[string]*v1.Pod{}}
 	a.transport = func() *http.Transport {
 		return utilnet.SetTransportDefaults(&http.Transport{
-			TLSClientConfig: &tls.Config{InsecureSkipVerify: true, Certificates: []tls.Certificate{client.TLS()}}, MaxIdleConnsPerHost: 25,
+			TLSClientConfig: &tls.Config{
+				InsecureSkipVerify: true,
+				Certificates:       []tls.Certificate{client.TLS()},
+			}, MaxIdleConnsPerHost: 25,
 		})
 	}
 	a.kubelets = a.transport()
@@ -66,15 +69,26 @@ func startAPIServer(t *testing.T, defect string) *run {
 		a.kubelets.MaxResponseHeaderBytes = 1 << 40
 	}
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /version", func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, `{"gitVersion":"v1.37.2"}`) })
+	mux.HandleFunc(
+		"GET /version",
+		func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, `{"gitVersion":"v1.37.2"}`) },
+	)
 	mux.HandleFunc("POST /api/v1/nodes", func(w http.ResponseWriter, r *http.Request) { keep(a, w, r, a.nodes) })
-	mux.HandleFunc("POST /api/v1/namespaces/{namespace}/pods", func(w http.ResponseWriter, r *http.Request) { keep(a, w, r, a.pods) })
+	mux.HandleFunc(
+		"POST /api/v1/namespaces/{namespace}/pods",
+		func(w http.ResponseWriter, r *http.Request) { keep(a, w, r, a.pods) },
+	)
 	mux.HandleFunc("GET /api/v1/namespaces/{namespace}/pods", func(w http.ResponseWriter, _ *http.Request) {
-		a.alone(func() { answerJSON(w, 200, &v1.PodList{TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "PodList"}}) })
+		a.alone(
+			func() { answerJSON(w, 200, &v1.PodList{TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "PodList"}}) },
+		)
 	})
 	mux.HandleFunc("GET /api/v1/namespaces/{namespace}/pods/{pod}/log", a.log)
 	for _, verb := range []string{"exec", "attach", "portforward"} {
-		mux.HandleFunc("/api/v1/namespaces/{namespace}/pods/{pod}/"+verb, func(w http.ResponseWriter, r *http.Request) { a.stream(w, r, verb) })
+		mux.HandleFunc(
+			"/api/v1/namespaces/{namespace}/pods/{pod}/"+verb,
+			func(w http.ResponseWriter, r *http.Request) { a.stream(w, r, verb) },
+		)
 	}
 	mux.HandleFunc("/api/v1/nodes/{node}/proxy/{path...}", a.proxy)
 	a.Server = httptest.NewUnstartedServer(mux)
@@ -87,7 +101,11 @@ func startAPIServer(t *testing.T, defect string) *run {
 		a.kubelets.CloseIdleConnections()
 	})
 	r, err := newRun(Options{
-		Cluster: &rest.Config{Host: a.URL, ContentConfig: rest.ContentConfig{ContentType: "application/json"}, TLSClientConfig: rest.TLSClientConfig{Insecure: true}},
+		Cluster: &rest.Config{
+			Host:            a.URL,
+			ContentConfig:   rest.ContentConfig{ContentType: "application/json"},
+			TLSClientConfig: rest.TLSClientConfig{Insecure: true},
+		},
 		NodeIPs: []netip.Addr{netip.MustParseAddr("127.0.0.1")},
 	})
 	must(t, err)
@@ -151,7 +169,13 @@ func (a *apiserver) kubeletOf(name string) *url.URL {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	node := a.nodes[name]
-	return &url.URL{Scheme: "https", Host: net.JoinHostPort(node.Status.Addresses[0].Address, strconv.Itoa(int(node.Status.DaemonEndpoints.KubeletEndpoint.Port)))}
+	return &url.URL{
+		Scheme: "https",
+		Host: net.JoinHostPort(
+			node.Status.Addresses[0].Address,
+			strconv.Itoa(int(node.Status.DaemonEndpoints.KubeletEndpoint.Port)),
+		),
+	}
 }
 
 // location returns the kubelet's URL of a pod's subresource, and the declared features of the Node.
@@ -292,13 +316,25 @@ func (a *apiserver) stream(w http.ResponseWriter, r *http.Request, verb string) 
 	}
 	query := r.URL.Query()
 	if len(features) == 0 {
-		options := translator.Options{Stdin: query.Get("stdin") == "true", Stdout: query.Get("stdout") == "true", Stderr: query.Get("stderr") == "true"}
+		options := translator.Options{
+			Stdin:  query.Get("stdin") == "true",
+			Stdout: query.Get("stdout") == "true",
+			Stderr: query.Get("stderr") == "true",
+		}
 		switch {
 		case a.defect == "takes any protocol" || a.defect == "goes on after a refused upgrade":
 		case verb == "portForward":
-			handler = translator.NewTranslatingHandler(handler, translator.NewTunnelingHandler(handler), wsstream.IsWebSocketRequestWithTunnelingProtocol)
+			handler = translator.NewTranslatingHandler(
+				handler,
+				translator.NewTunnelingHandler(handler),
+				wsstream.IsWebSocketRequestWithTunnelingProtocol,
+			)
 		default:
-			handler = translator.NewTranslatingHandler(handler, translator.NewStreamTranslatorHandler(location, a.kubelets, 0, options), wsstream.IsWebSocketRequestWithStreamCloseProtocol)
+			handler = translator.NewTranslatingHandler(
+				handler,
+				translator.NewStreamTranslatorHandler(location, a.kubelets, 0, options),
+				wsstream.IsWebSocketRequestWithStreamCloseProtocol,
+			)
 		}
 	}
 	handler.ServeHTTP(w, r)
@@ -331,7 +367,9 @@ func (n naive) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 		if to, err := response.Location(); err == nil {
-			response, err := (&http.Transport{TLSClientConfig: n.kubelets.TLSClientConfig, DisableKeepAlives: true}).RoundTrip(&http.Request{Method: "GET", URL: to, Header: http.Header{}})
+			response, err := (&http.Transport{TLSClientConfig: n.kubelets.TLSClientConfig, DisableKeepAlives: true}).RoundTrip(
+				&http.Request{Method: "GET", URL: to, Header: http.Header{}},
+			)
 			if err == nil {
 				response.Body.Close()
 			}

@@ -1,26 +1,28 @@
-// Package check checks how a kube-apiserver connects to kubelets: which of its kubelet flags are right, which are missing,
-// and what works but is unsafe.
+// Package check checks how a kube-apiserver connects to kubelets: which of its kubelet flags are right, which are
+// missing, and what works but is unsafe.
 //
-// It registers short-lived Nodes with a pod each, listens in place of their kubelets, and requests logs and streams through
-// the public API. It then looks at both sides: the connection to the kubelet, and the response to the API client. It
-// reads nothing from the machine of the kube-apiserver.
+// It registers short-lived Nodes with a pod each, listens in place of their kubelets, and requests logs and streams
+// through the public API. It then looks at both sides: the connection to the kubelet, and the response to the API
+// client. It reads nothing from the machine of the kube-apiserver.
 //
 // # A check
 //
 // A check is one [Check] in a table; [Checks] returns all of them. Its run function returns a result ([pass], [fail],
-// [warn] or [skip]), or an error if it could not complete, for example because an API request failed or no response came
-// ([logResponse.text]). An error of the type [skipped] skips the check. Needs names the checks that must pass first, so
-// that one mistake fails one check. Checks run concurrently and must not depend on checks that they do not need.
+// [warn] or [skip]), or an error if it could not complete, for example because an API request failed or no response
+// came ([logResponse.text]). An error of the type [skipped] skips the check. Needs names the checks that must pass
+// first, so that one mistake fails one check. Checks run concurrently and must not depend on checks that they do not
+// need.
 //
 // # Building blocks
 //
 //   - [run.node] creates a Node with a pod. [nodeOptions] set its addresses and port.
-//   - [run.kubelet] listens as a kubelet and registers a Node for it. [kubeletOptions] set the certificate and the handler.
-//     By default it is a stand-in (package server) that allows everything, with an accepted serving certificate. The caller
-//     closes it.
+//   - [run.kubelet] listens as a kubelet and registers a Node for it. [kubeletOptions] set the certificate and the
+//     handler. By default it is a stand-in (package server) that allows everything, with an accepted serving
+//     certificate. The caller closes it.
 //   - [run.hostileKubelet] listens as a kubelet that misbehaves (package hostile), with one behavior at a time.
 //   - [node.logs] requests a log with client-go. [node.send] sends a [userRequest] and returns the raw [reply].
-//   - [kubelet.observed] returns what was [observed] of all connections to the kubelet. [kubelet.await] waits for a state.
+//   - [kubelet.observed] returns what was [observed] of all connections to the kubelet. [kubelet.await] waits for a
+//     state.
 //
 // The objects are deleted when the run ends.
 package check
@@ -50,7 +52,16 @@ type Check struct {
 
 // Checks returns all checks in the order of the report.
 func Checks() []Check {
-	return slices.Concat(reachChecks(), clientChecks(), rightsChecks(), servingChecks(), tlsChecks(), streamChecks(), hostileChecks(), afterChecks())
+	return slices.Concat(
+		reachChecks(),
+		clientChecks(),
+		rightsChecks(),
+		servingChecks(),
+		tlsChecks(),
+		streamChecks(),
+		hostileChecks(),
+		afterChecks(),
+	)
 }
 
 // pass returns the result of a check that found what it expects.

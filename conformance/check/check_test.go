@@ -49,7 +49,13 @@ func TestTable(t *testing.T) {
 }
 
 // some are checks: d needs b and c, which need a; e needs nothing.
-var some = []Check{{ID: "g.a"}, {ID: "g.b", Needs: []string{"g.a"}}, {ID: "g.c", Needs: []string{"g.a"}}, {ID: "h.d", Needs: []string{"g.b", "g.c"}}, {ID: "h.e", Flag: "--e"}}
+var some = []Check{
+	{ID: "g.a"},
+	{ID: "g.b", Needs: []string{"g.a"}},
+	{ID: "g.c", Needs: []string{"g.a"}},
+	{ID: "h.d", Needs: []string{"g.b", "g.c"}},
+	{ID: "h.e", Flag: "--e"},
+}
 
 func ids(all []Check) []string {
 	names := make([]string, len(all))
@@ -76,20 +82,30 @@ func TestSelect(t *testing.T) {
 			t.Errorf("%q: %s", test.only, diff)
 		}
 	}
-	if _, err := Select(some, []string{"g.a", "x"}); err == nil || !strings.Contains(err.Error(), `"x" is neither a check nor a prefix of one`) {
+	if _, err := Select(some, []string{"g.a", "x"}); err == nil ||
+		!strings.Contains(err.Error(), `"x" is neither a check nor a prefix of one`) {
 		t.Errorf("%v", err)
 	}
 }
 
 // scheduled runs the checks some and returns their results as texts.
-func scheduled(t *testing.T, ctx context.Context, do map[string]func(context.Context) (conformance.Result, error)) (results map[string]string, order []string) {
+func scheduled(
+	t *testing.T,
+	ctx context.Context,
+	do map[string]func(context.Context) (conformance.Result, error),
+) (results map[string]string, order []string) {
 	t.Helper()
-	all := schedule(ctx, some, func(r conformance.Result) { order = append(order, r.ID) }, func(ctx context.Context, c Check) (conformance.Result, error) {
-		if f := do[c.ID]; f != nil {
-			return f(ctx)
-		}
-		return pass(c.ID), nil
-	})
+	all := schedule(
+		ctx,
+		some,
+		func(r conformance.Result) { order = append(order, r.ID) },
+		func(ctx context.Context, c Check) (conformance.Result, error) {
+			if f := do[c.ID]; f != nil {
+				return f(ctx)
+			}
+			return pass(c.ID), nil
+		},
+	)
 	results = map[string]string{}
 	for i, r := range all {
 		if r.ID != some[i].ID || r.Flag != some[i].Flag && r.Flag != "own" || r.Evidence == nil {
@@ -122,7 +138,8 @@ func TestSchedule(t *testing.T) {
 		{"so is a skip", does{"g.c": gives(conformance.Result{}, fmt.Errorf("wrapped: %w", skipped("cannot")))},
 			map[string]string{"g.a": passed, "g.b": passed, "g.c": "skipped false cannot", "h.d": needs("g.c"), "h.e": passed}},
 		{"an error is no verdict", does{"g.b": gives(fail("why", "remedy"), errors.New("lost"))},
-			map[string]string{"g.a": passed, "g.b": "skipped true did not complete: lost", "g.c": passed, "h.d": needs("g.b"), "h.e": passed}},
+			map[string]string{"g.a": passed, "g.b": "skipped true did not complete: lost", "g.c": passed,
+				"h.d": needs("g.b"), "h.e": passed}},
 		{"a flag of its own", does{"h.e": func(context.Context) (conformance.Result, error) {
 			r := pass()
 			r.Flag = "own"
@@ -135,7 +152,8 @@ func TestSchedule(t *testing.T) {
 				t.Error(diff)
 			}
 			at := func(id string) int { return slices.Index(order, id) }
-			if len(order) != len(some) || at("g.a") > at("g.b") || at("g.a") > at("g.c") || at("h.d") < max(at("g.b"), at("g.c")) {
+			if len(order) != len(some) || at("g.a") > at("g.b") || at("g.a") > at("g.c") ||
+				at("h.d") < max(at("g.b"), at("g.c")) {
 				t.Errorf("reported in the order %q", order)
 			}
 		})
@@ -174,10 +192,14 @@ func TestScheduleStops(t *testing.T) {
 		}
 
 		began := time.Now()
-		got, _ = scheduled(t, t.Context(), does{"h.e": wait, "g.a": func(ctx context.Context) (conformance.Result, error) {
-			<-ctx.Done()
-			return conformance.Result{}, errors.New("no answer")
-		}})
+		got, _ = scheduled(
+			t,
+			t.Context(),
+			does{"h.e": wait, "g.a": func(ctx context.Context) (conformance.Result, error) {
+				<-ctx.Done()
+				return conformance.Result{}, errors.New("no answer")
+			}},
+		)
 		if took := time.Since(began); took != timeLimit {
 			t.Errorf("it took %v, want %v", took, timeLimit)
 		}
@@ -203,12 +225,17 @@ func TestScheduleParallelism(t *testing.T) {
 			now += n
 			most = max(most, now)
 		}
-		schedule(t.Context(), many, func(conformance.Result) {}, func(context.Context, Check) (conformance.Result, error) {
-			add(1)
-			time.Sleep(time.Second)
-			add(-1)
-			return pass(), nil
-		})
+		schedule(
+			t.Context(),
+			many,
+			func(conformance.Result) {},
+			func(context.Context, Check) (conformance.Result, error) {
+				add(1)
+				time.Sleep(time.Second)
+				add(-1)
+				return pass(), nil
+			},
+		)
 		if most != parallelism {
 			t.Errorf("%d ran at once, want %d", most, parallelism)
 		}

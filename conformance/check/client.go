@@ -23,9 +23,10 @@ func clientChecks() []Check {
 	return []Check{
 		{
 			ID: "client.presented", Title: "kube-apiserver presents a client certificate", Flag: clientCertificate,
-			Proves: "When a kubelet requests one, kube-apiserver presents a client certificate and has its key. The evidence has the subject, issuer, dates and chain.",
-			Needs:  []string{"reach.dialled"},
-			run:    checkPresented,
+			Proves: "When a kubelet requests one, kube-apiserver presents a client certificate and has its key. " +
+				"The evidence has the subject, issuer, dates and chain.",
+			Needs: []string{"reach.dialled"},
+			run:   checkPresented,
 		},
 		{
 			ID: "client.trusted", Title: "the nodes trust the client certificate's CA", Flag: clientCertificate,
@@ -96,15 +97,21 @@ func checkPresented(_ context.Context, r *run) (conformance.Result, error) {
 		return conformance.Result{}, err
 	}
 	if v.TLS == nil {
-		return fail("the TLS handshake fails although kube-apiserver does not verify the kubelet: perhaps its client certificate and key do not match",
+		return fail(
+			"the TLS handshake fails although kube-apiserver does not verify the kubelet: perhaps its client "+
+				"certificate and key do not match",
 			newClientCertificate+" # a certificate and the key that belongs to it",
-			"answered: "+v.message, fmt.Sprintf("handshake error: %v", v.HandshakeError)), nil
+			"answered: "+v.message,
+			fmt.Sprintf("handshake error: %v", v.HandshakeError),
+		), nil
 	}
 	chain := v.TLS.PeerCertificates
 	if len(chain) == 0 {
-		return fail("kube-apiserver presents no client certificate: a kubelet answers 401, or authenticates it as system:anonymous",
+		return fail(
+			"kube-apiserver presents no client certificate: a kubelet answers 401, or authenticates it as system:anonymous",
 			newClientCertificate+" # the certificate is signed by a CA in the kubelets' clientCAFile",
-			"a client certificate was requested; presented: none"), nil
+			"a client certificate was requested; presented: none",
+		), nil
 	}
 	evidence := []string{"presented: " + describeCertificate(chain[0])}
 	for _, c := range chain[1:] {
@@ -119,14 +126,25 @@ func checkTrusted(_ context.Context, r *run) (conformance.Result, error) {
 		return conformance.Result{}, err
 	}
 	leaf := chain[0]
-	presented := fmt.Sprintf("presented: subject %q, issuer %q, with a chain of %d certificates", leaf.Subject, leaf.Issuer, len(chain)-1)
+	presented := fmt.Sprintf(
+		"presented: subject %q, issuer %q, with a chain of %d certificates",
+		leaf.Subject,
+		leaf.Issuer,
+		len(chain)-1,
+	)
 	if r.options.ClientCA == nil {
 		for i, c := range chain[1:] {
 			if err := chain[i].CheckSignatureFrom(c); err != nil {
-				return skip("the kubelets' client CA is unknown; give --client-ca. The chain is also inconsistent: "+err.Error(), presented), nil
+				return skip(
+					"the kubelets' client CA is unknown; give --client-ca. The chain is also inconsistent: "+err.Error(),
+					presented,
+				), nil
 			}
 		}
-		return skip("the kubelets' client CA is unknown; give --client-ca, the kubelets' clientCAFile", presented), nil
+		return skip(
+			"the kubelets' client CA is unknown; give --client-ca, the kubelets' clientCAFile",
+			presented,
+		), nil
 	}
 	options := x509.VerifyOptions{
 		Roots: r.options.ClientCA, Intermediates: x509.NewCertPool(),
@@ -139,9 +157,13 @@ func checkTrusted(_ context.Context, r *run) (conformance.Result, error) {
 	dated.NotBefore, dated.NotAfter = time.Time{}, time.Now().Add(soon) // client.valid checks the dates
 	verified, err := dated.Verify(options)
 	if err != nil {
-		return fail("kube-apiserver's client certificate is not signed by a CA in --client-ca: kubelets with that clientCAFile answer 401",
+		return fail(
+			"kube-apiserver's client certificate is not signed by a CA in --client-ca: kubelets with that "+
+				"clientCAFile answer 401",
 			newClientCertificate+" # signed by a CA in --client-ca, with its intermediates after it in the file",
-			presented, "verified: "+err.Error()), nil
+			presented,
+			"verified: "+err.Error(),
+		), nil
 	}
 	return pass(presented, fmt.Sprintf("signed by %q", verified[0][len(verified[0])-1].Subject)), nil
 }
@@ -158,14 +180,26 @@ func checkValid(_ context.Context, r *run) (conformance.Result, error) {
 func validity(c *x509.Certificate, now time.Time) conformance.Result {
 	left := c.NotAfter.Sub(now)
 	presented := fmt.Sprintf("presented: %s; %d days remain", describeCertificate(c), int(left.Hours()/24))
-	const remedy = newClientCertificate + " # with a new certificate; kube-apiserver reloads the files. With kubeadm: kubeadm certs renew apiserver-kubelet-client"
+	const remedy = newClientCertificate + " # with a new certificate; kube-apiserver reloads the files. With " +
+		"kubeadm: kubeadm certs renew apiserver-kubelet-client"
 	switch {
 	case left <= 0:
 		return fail("kube-apiserver's client certificate has expired: kubelets answer 401", remedy, presented)
 	case now.Before(c.NotBefore):
-		return fail("kube-apiserver's client certificate is not valid yet: kubelets answer 401; check the clocks", remedy, presented)
+		return fail(
+			"kube-apiserver's client certificate is not valid yet: kubelets answer 401; check the clocks",
+			remedy,
+			presented,
+		)
 	case left < soon:
-		return warn(fmt.Sprintf("kube-apiserver's client certificate expires in %d days; kubelets then answer 401", int(left.Hours()/24)), remedy, presented)
+		return warn(
+			fmt.Sprintf(
+				"kube-apiserver's client certificate expires in %d days; kubelets then answer 401",
+				int(left.Hours()/24),
+			),
+			remedy,
+			presented,
+		)
 	}
 	return pass(presented)
 }
@@ -180,7 +214,8 @@ func checkUsage(_ context.Context, r *run) (conformance.Result, error) {
 
 // usageNames are names of common extended key usages.
 var usageNames = map[x509.ExtKeyUsage]string{
-	x509.ExtKeyUsageAny: "any", x509.ExtKeyUsageClientAuth: "client authentication", x509.ExtKeyUsageServerAuth: "server authentication",
+	x509.ExtKeyUsageAny: "any", x509.ExtKeyUsageClientAuth: "client authentication",
+	x509.ExtKeyUsageServerAuth: "server authentication",
 }
 
 // usage judges the extended key usage of a certificate.
@@ -198,7 +233,8 @@ func usage(c *x509.Certificate) conformance.Result {
 	if len(names) == 0 {
 		return pass("extended key usage: none, which allows every usage")
 	}
-	if slices.Contains(c.ExtKeyUsage, x509.ExtKeyUsageAny) || slices.Contains(c.ExtKeyUsage, x509.ExtKeyUsageClientAuth) {
+	if slices.Contains(c.ExtKeyUsage, x509.ExtKeyUsageAny) ||
+		slices.Contains(c.ExtKeyUsage, x509.ExtKeyUsageClientAuth) {
 		return pass(presented)
 	}
 	return fail("kube-apiserver's client certificate is not for client authentication: kubelets answer 401",
@@ -214,10 +250,18 @@ func checkSubject(_ context.Context, r *run) (conformance.Result, error) {
 	presented := fmt.Sprintf("user %q, groups %q", subject.CommonName, subject.Organization)
 	switch subject.CommonName {
 	case "":
-		return fail("kube-apiserver's client certificate has no common name: kubelets ignore it and answer 401, or authenticate it as system:anonymous",
-			newClientCertificate+" # with a common name, as in -subj /CN=kube-apiserver-kubelet-client", presented), nil
+		return fail(
+			"kube-apiserver's client certificate has no common name: kubelets ignore it and answer 401, or "+
+				"authenticate it as system:anonymous",
+			newClientCertificate+" # with a common name, as in -subj /CN=kube-apiserver-kubelet-client",
+			presented,
+		), nil
 	case "system:anonymous":
-		return fail("kube-apiserver's client certificate has the user name system:anonymous", newClientCertificate+" # with another common name, as in -subj /CN=kube-apiserver-kubelet-client", presented), nil
+		return fail(
+			"kube-apiserver's client certificate has the user name system:anonymous",
+			newClientCertificate+" # with another common name, as in -subj /CN=kube-apiserver-kubelet-client",
+			presented,
+		), nil
 	}
 	return pass(presented), nil
 }

@@ -27,11 +27,13 @@ func TestValidityAndUsage(t *testing.T) {
 	}{
 		{"of a year", valid, testcerts.ValidFor(now.Add(-time.Hour), now.Add(365*24*time.Hour)), conformance.Pass, ""},
 		{"of 31 days", valid, testcerts.ValidFor(now.Add(-time.Hour), now.Add(31*24*time.Hour)), conformance.Pass, ""},
-		{"of 29 days", valid, testcerts.ValidFor(now.Add(-time.Hour), now.Add(29*24*time.Hour+time.Hour)), conformance.Warn, "expires in 29 days"},
+		{"of 29 days", valid, testcerts.ValidFor(now.Add(-time.Hour), now.Add(29*24*time.Hour+time.Hour)),
+			conformance.Warn, "expires in 29 days"},
 		{"expired", valid, testcerts.Expired, conformance.Fail, "has expired"},
 		{"of tomorrow", valid, testcerts.NotYetValid, conformance.Fail, "is not valid yet"},
 		{"for clients", usage, testcerts.ClientAuthOnly, conformance.Pass, ""},
-		{"for all", usage, func(c *x509.Certificate) { c.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageAny} }, conformance.Pass, ""},
+		{"for all", usage, func(c *x509.Certificate) { c.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageAny} },
+			conformance.Pass, ""},
 		{"for nothing special", usage, testcerts.NoUsage, conformance.Pass, ""},
 		{"for servers", usage, testcerts.ServerAuthOnly, conformance.Fail, "not for client authentication"},
 		{"for mail", usage, func(c *x509.Certificate) { c.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageEmailProtection} }, conformance.Fail, "not for client authentication"},
@@ -41,7 +43,8 @@ func TestValidityAndUsage(t *testing.T) {
 			t.Fatal(err)
 		}
 		got := test.judge(pair.Leaf)
-		if got.Verdict != test.want || !strings.Contains(got.Reason, test.why) || (got.Reason == "") != (test.why == "") {
+		if got.Verdict != test.want || !strings.Contains(got.Reason, test.why) ||
+			(got.Reason == "") != (test.why == "") {
 			t.Errorf("%s: %+v, want %s, %q", test.name, got, test.want, test.why)
 		}
 		if got.Verdict != conformance.Pass && got.Remedy == "" || len(got.Evidence) == 0 {
@@ -52,7 +55,8 @@ func TestValidityAndUsage(t *testing.T) {
 
 func TestQuote(t *testing.T) {
 	for in, want := range map[string]string{
-		"kubelet-client": "kubelet-client", "system:node:a": "system:node:a", "": "''", "a b": "'a b'", "$(id)": "'$(id)'", "it's": `'it'\''s'`, "*": "'*'",
+		"kubelet-client": "kubelet-client", "system:node:a": "system:node:a", "": "''", "a b": "'a b'",
+		"$(id)": "'$(id)'", "it's": `'it'\''s'`, "*": "'*'",
 	} {
 		if got := quote(in); got != want {
 			t.Errorf("%q: %s, want %s", in, got, want)
@@ -61,7 +65,9 @@ func TestQuote(t *testing.T) {
 }
 
 func TestDialedURL(t *testing.T) {
-	at := dialedURL(`Get "https://internalip..fauxlet-check.invalid:10250/containerLogs/a/b/c?follow=true": dial tcp: lookup internalip..fauxlet-check.invalid: no such host`)
+	at := dialedURL(
+		`Get "https://internalip..fauxlet-check.invalid:10250/containerLogs/a/b/c?follow=true": dial tcp: lookup internalip..fauxlet-check.invalid: no such host`,
+	)
 	if at == nil || at.Hostname() != unresolvable("InternalIP") || at.Port() != "10250" {
 		t.Errorf("%v", at)
 	}

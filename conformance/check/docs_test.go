@@ -23,16 +23,19 @@ var groups = map[string]string{
 	"serving": "Does kube-apiserver verify kubelets?",
 	"tls":     "Which TLS parameters does kube-apiserver offer to kubelets?",
 	"streams": "Do logs and streams arrive completely and without delay, and which errors does the user get?",
-	"hostile": "What can a hostile kubelet do to kube-apiserver and its users? The check runs a kubelet that misbehaves. Attacks that a kube-apiserver cannot detect, such as the log of another pod, are out of scope.",
-	"after":   "Which connections stay open afterwards?",
+	"hostile": "What can a hostile kubelet do to kube-apiserver and its users? The check runs a kubelet that " +
+		"misbehaves. Attacks that a kube-apiserver cannot detect, such as the log of another pod, are out of scope.",
+	"after": "Which connections stay open afterwards?",
 }
 
 // TestDocs compares docs/checks.md with the table of checks.
 func TestDocs(t *testing.T) {
 	var b strings.Builder
-	b.WriteString("# The checks of `fauxlet check`\n\nThis page lists all checks and what a pass proves. A check is skipped if a check that it needs did not pass. " +
-		"[check.md](check.md) explains how to run them.\n\n" +
-		"This page is generated from the table in the code: `go test ./conformance/check -run TestDocs -update`.\n")
+	b.WriteString(
+		"# The checks of `fauxlet check`\n\nThis page lists all checks and what a pass proves. A check is skipped if a check that it needs did not pass. " +
+			"[check.md](check.md) explains how to run them.\n\n" +
+			"This page is generated from the table in the code: `go test ./conformance/check -run TestDocs -update`.\n",
+	)
 	group := ""
 	for _, c := range Checks() {
 		if name, _, _ := strings.Cut(c.ID, "."); name != group {
@@ -40,7 +43,12 @@ func TestDocs(t *testing.T) {
 			if groups[group] == "" {
 				t.Errorf("the group %q has no description", group)
 			}
-			fmt.Fprintf(&b, "\n## %s\n\n%s\n\n| id | about | needs | passes when | proves |\n|---|---|---|---|---|\n", group, groups[group])
+			fmt.Fprintf(
+				&b,
+				"\n## %s\n\n%s\n\n| id | about | needs | passes when | proves |\n|---|---|---|---|---|\n",
+				group,
+				groups[group],
+			)
 		}
 		about := ""
 		if c.Flag != "" {
@@ -74,7 +82,8 @@ func TestGuide(t *testing.T) {
 		t.Fatal(err)
 	}
 	all := ids(Checks())
-	named := regexp.MustCompile("`((?:"+strings.Join(slices.Sorted(maps.Keys(groups)), "|")+")\\.[a-z0-9.-]+)`").FindAllStringSubmatch(string(guide), -1)
+	named := regexp.MustCompile("`((?:"+strings.Join(slices.Sorted(maps.Keys(groups)), "|")+")\\.[a-z0-9.-]+)`").
+		FindAllStringSubmatch(string(guide), -1)
 	if len(named) < 15 {
 		t.Errorf("docs/check.md names only %d checks", len(named))
 	}
@@ -86,7 +95,9 @@ func TestGuide(t *testing.T) {
 
 	for _, a := range slices.Concat(required, requiredToApprove) {
 		for _, verb := range a.verbs {
-			if !regexp.MustCompile(`resources: \[[^]]*\b` + regexp.QuoteMeta(a.resource) + `\b[^]]*\],.* verbs: \[[^]]*\b` + verb + `\b`).Match(guide) {
+			if !regexp.MustCompile(`resources: \[[^]]*\b` + regexp.QuoteMeta(a.resource) +
+				`\b[^]]*\],.* verbs: \[[^]]*\b` + verb + `\b`).
+				Match(guide) {
 				t.Errorf("the role in docs/check.md does not allow to %s %s", verb, a.resource)
 			}
 		}

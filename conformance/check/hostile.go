@@ -19,52 +19,71 @@ func hostileChecks() []Check {
 	needs := []string{"reach.dialled"}
 	return []Check{
 		{
-			ID: "hostile.redirects", Title: "kube-apiserver follows no redirect of a kubelet", Needs: needs, run: withHostileKubelet("redirect", updateRemedy, checkRedirects),
-			Proves: "A kubelet cannot redirect kube-apiserver with its credential, or a client that requests an upgrade, to itself, another node, kube-apiserver or a metadata service (CVE-2018-1002102, CVE-2020-8559).",
+			ID: "hostile.redirects", Title: "kube-apiserver follows no redirect of a kubelet", Needs: needs,
+			run: withHostileKubelet("redirect", updateRemedy, checkRedirects),
+			Proves: "A kubelet cannot redirect kube-apiserver with its credential, or a client that requests an " +
+				"upgrade, to itself, another node, kube-apiserver or a metadata service (CVE-2018-1002102, CVE-2020-8559).",
 		},
 		{
-			ID: "hostile.refused-upgrades", Title: "a connection is not used after a refused upgrade", Needs: needs, run: checkRefusedUpgrades,
-			Proves: "After a kubelet refuses an upgrade, no request of the user reaches the kubelet with kube-apiserver's credential (CVE-2018-1002105).",
+			ID: "hostile.refused-upgrades", Title: "a connection is not used after a refused " +
+				"upgrade", Needs: needs, run: checkRefusedUpgrades,
+			Proves: "After a kubelet refuses an upgrade, no request of the user reaches the kubelet with " +
+				"kube-apiserver's credential (CVE-2018-1002105).",
 		},
 		{
-			ID: "hostile.not-switching", Title: "an upgrade that is answered with 200 ends", Needs: needs, run: checkNotSwitching,
+			ID: "hostile.not-switching", Title: "an upgrade that is answered with 200 ends", Needs: needs,
+			run:    checkNotSwitching,
 			Proves: "If a kubelet answers an upgrade with 200, the user gets an error and the connection is not used.",
 		},
 		{
-			ID: "hostile.other-protocol", Title: "an upgrade to an unrequested protocol is refused where kube-apiserver translates", Needs: needs, run: withHostileKubelet("protocol", updateRemedy, checkOtherProtocol),
-			Proves: "kube-apiserver does not accept a kubelet's 101 for another protocol, and closes the connection when the user leaves.",
+			ID: "hostile.other-protocol", Title: "an upgrade to an unrequested protocol is refused where " +
+				"kube-apiserver translates", Needs: needs, run: withHostileKubelet("protocol", updateRemedy, checkOtherProtocol),
+			Proves: "kube-apiserver does not accept a kubelet's 101 for another protocol, and closes the " +
+				"connection when the user leaves.",
 		},
 		{
-			ID: "hostile.headers", Title: "endless headers are cut off", Needs: needs, run: withHostileKubelet("headers", updateRemedy, checkEndlessHeaders),
+			ID: "hostile.headers", Title: "endless headers are cut off", Needs: needs,
+			run:    withHostileKubelet("headers", updateRemedy, checkEndlessHeaders),
 			Proves: "For logs, kube-apiserver stops reading endless headers, header lines and interim responses.",
 		},
 		{
-			ID: "hostile.broken", Title: "a broken response ends the request", Needs: needs, run: withHostileKubelet("broken", updateRemedy, checkBrokenAnswers),
-			Proves: "Invalid chunks, wrong lengths, invalid HTTP or TLS, and broken connections neither hang a user's request nor leave a connection open.",
+			ID: "hostile.broken", Title: "a broken response ends the request", Needs: needs,
+			run: withHostileKubelet("broken", updateRemedy, checkBrokenAnswers),
+			Proves: "Invalid chunks, wrong lengths, invalid HTTP or TLS, and broken connections neither hang a " +
+				"user's request nor leave a connection open.",
 		},
 		{
-			ID: "hostile.errors", Title: "an endless error message is cut off", Needs: needs, run: withHostileKubelet("errors", updateRemedy, checkEndlessErrors),
+			ID: "hostile.errors", Title: "an endless error message is cut off", Needs: needs,
+			run:    withHostileKubelet("errors", updateRemedy, checkEndlessErrors),
 			Proves: "For logs, kube-apiserver reads and passes on only a part of a kubelet's error message.",
 		},
 		{
-			ID: "hostile.endless-log", Title: "an endless log ends when its user leaves", Needs: needs, run: withHostileKubelet("endless", updateRemedy, checkEndlessLog),
-			Proves: "kube-apiserver reads a log no faster than its user, and closes the connection to the kubelet when the user leaves.",
+			ID: "hostile.endless-log", Title: "an endless log ends when its user leaves", Needs: needs,
+			run: withHostileKubelet("endless", updateRemedy, checkEndlessLog),
+			Proves: "kube-apiserver reads a log no faster than its user, and closes the connection to the kubelet " +
+				"when the user leaves.",
 		},
 		{
-			ID: "hostile.page", Title: "HTML in a log is plain text", Needs: needs, run: withHostileKubelet("page", updateRemedy, checkPage),
+			ID: "hostile.page", Title: "HTML in a log is plain text", Needs: needs,
+			run:    withHostileKubelet("page", updateRemedy, checkPage),
 			Proves: "A browser gets the output of a container as plain text, and no headers or cookies of the kubelet.",
 		},
 		{
-			ID: "hostile.slow", Title: "a slow kubelet does not delay other requests", Needs: needs, run: withHostileKubelet("slow", updateRemedy, checkSlow),
-			Proves: "While a kubelet responds byte by byte, or not at all, kube-apiserver serves other requests. For logs it closes the connection when the user leaves.",
+			ID: "hostile.slow", Title: "a slow kubelet does not delay other requests", Needs: needs,
+			run: withHostileKubelet("slow", updateRemedy, checkSlow),
+			Proves: "While a kubelet responds byte by byte, or not at all, kube-apiserver serves other requests. " +
+				"For logs it closes the connection when the user leaves.",
 		},
 		{
-			ID: "hostile.proxy-address", Title: "nodes/proxy refuses loopback addresses", Needs: needs, run: checkProxyToLoopback,
-			Proves: "nodes/proxy does not connect to a Node with a loopback address, which would expose services on kube-apiserver's machine (CVE-2022-3294).",
+			ID: "hostile.proxy-address", Title: "nodes/proxy refuses loopback addresses", Needs: needs,
+			run: checkProxyToLoopback,
+			Proves: "nodes/proxy does not connect to a Node with a loopback address, which would expose services " +
+				"on kube-apiserver's machine (CVE-2022-3294).",
 		},
 		{
 			ID: "hostile.proxy-redirects", Title: "nodes/proxy follows no redirect", Needs: needs, run: checkProxyRedirects,
-			Proves: "The same as hostile.redirects for nodes/proxy, which passes redirects on to the client. The evidence has the details.",
+			Proves: "The same as hostile.redirects for nodes/proxy, which passes redirects on to the client. The " +
+				"evidence has the details.",
 		},
 	}
 }
@@ -73,7 +92,8 @@ func hostileChecks() []Check {
 const smuggleTimeout = 250 * time.Millisecond
 
 // updateRemedy is the remedy for a vulnerable kube-apiserver. No flag protects it.
-const updateRemedy = "# update kube-apiserver; until then do not grant pods/log, pods/exec, pods/attach, pods/portforward or nodes/proxy"
+const updateRemedy = "# update kube-apiserver; until then do not grant pods/log, pods/exec, pods/attach, " +
+	"pods/portforward or nodes/proxy"
 
 // hostileKubelet is a kubelet that misbehaves. during sets its behavior.
 type hostileKubelet struct {
@@ -111,9 +131,14 @@ func (v *hostileKubelet) now() (context.Context, hostile.Behavior) {
 	return v.playing, v.behavior
 }
 
-// during sets a behavior, calls do, and returns the connections that came meanwhile. ended reports whether all of them ended
-// within the time limit. The others are then closed.
-func (v *hostileKubelet) during(ctx context.Context, behavior hostile.Behavior, within time.Duration, do func()) (visits []hostile.Connection, ended bool) {
+// during sets a behavior, calls do, and returns the connections that came meanwhile. ended reports whether all of them
+// ended within the time limit. The others are then closed.
+func (v *hostileKubelet) during(
+	ctx context.Context,
+	behavior hostile.Behavior,
+	within time.Duration,
+	do func(),
+) (visits []hostile.Connection, ended bool) {
 	playing, stop := context.WithCancel(ctx)
 	defer stop()
 	v.mu.Lock()
@@ -128,8 +153,9 @@ func (v *hostileKubelet) during(ctx context.Context, behavior hostile.Behavior, 
 	return all[v.before:], ended
 }
 
-// closeTimeout is the time to wait until the kube-apiserver closes a connection after a refused upgrade. If a kube-apiserver
-// v1.37 translates the protocol, it does not close the connection until garbage collection, but does not use it either.
+// closeTimeout is the time to wait until the kube-apiserver closes a connection after a refused upgrade. If a
+// kube-apiserver v1.37 translates the protocol, it does not close the connection until garbage collection, but does
+// not use it either.
 func (v *hostileKubelet) closeTimeout(req userRequest) time.Duration {
 	if req.upgradesEarly() {
 		return 20 * time.Millisecond
@@ -139,7 +165,11 @@ func (v *hostileKubelet) closeTimeout(req userRequest) time.Duration {
 
 // otherRequest sends an unrelated request and returns its response time, or an error after a time limit.
 func (r *run) otherRequest(ctx context.Context) (time.Duration, error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, r.soon, fmt.Errorf("no response to another request within %v", r.soon))
+	ctx, cancel := context.WithTimeoutCause(
+		ctx,
+		r.soon,
+		fmt.Errorf("no response to another request within %v", r.soon),
+	)
 	defer cancel()
 	began := time.Now()
 	_, err := r.client.CoreV1().Pods(r.objects.Name()).List(ctx, metav1.ListOptions{Limit: 1})
@@ -187,8 +217,8 @@ func (f *finding) result(remedy string) conformance.Result {
 	return fail(f.problems[0], remedy, append(slices.Clip(f.problems[1:]), f.evidence...)...)
 }
 
-// withHostileKubelet returns a check function that collects its finding with a hostile kubelet. If the function returns an
-// error, the check fails with the problems found so far, or does not complete if there are none.
+// withHostileKubelet returns a check function that collects its finding with a hostile kubelet. If the function
+// returns an error, the check fails with the problems found so far, or does not complete if there are none.
 func withHostileKubelet(
 	name, remedy string, collect func(context.Context, *hostileKubelet, *finding) error,
 ) func(context.Context, *run) (conformance.Result, error) {

@@ -20,10 +20,16 @@ const (
 )
 
 func checkEndlessHeaders(ctx context.Context, v *hostileKubelet, f *finding) error {
-	for _, behavior := range []hostile.Behavior{hostile.EndlessHeaders(plenty), hostile.EndlessHeader(plenty), hostile.Informational(plenty)} {
+	for _, behavior := range []hostile.Behavior{hostile.EndlessHeaders(plenty), hostile.EndlessHeader(plenty),
+		hostile.Informational(plenty)} {
 		var got reply
 		// kube-apiserver v1.37 reads 10 MiB, perhaps over a slow network.
-		visits, ended := v.during(ctx, behavior, v.run.soon, func() { got = v.sendWithin(ctx, logRequest, part, 3*v.run.soon) })
+		visits, ended := v.during(
+			ctx,
+			behavior,
+			v.run.soon,
+			func() { got = v.sendWithin(ctx, logRequest, part, 3*v.run.soon) },
+		)
 		what := "logs, and the kubelet " + behavior.Action
 		switch {
 		case len(visits) == 0 || context.Cause(ctx) != nil:
@@ -41,7 +47,11 @@ func checkEndlessHeaders(ctx context.Context, v *hostileKubelet, f *finding) err
 	req := upgradeRequests[0]
 	visits, _ := v.during(ctx, hostile.EndlessHeaders(spare), smuggleTimeout, func() { v.sendAndLeave(ctx, req) })
 	if len(visits) == 1 && visits[0].Answered {
-		f.note("%s: kube-apiserver read all %s of headers and waited for more: a kubelet can fill its memory without a limit", req.name, size(visits[0].Sent))
+		f.note(
+			"%s: kube-apiserver read all %s of headers and waited for more: a kubelet can fill its memory without a limit",
+			req.name,
+			size(visits[0].Sent),
+		)
 	}
 	if took, err := v.run.otherRequest(ctx); err != nil {
 		f.problem("kube-apiserver does not serve other requests: %v", err)
@@ -77,7 +87,10 @@ func checkBrokenAnswers(ctx context.Context, v *hostileKubelet, f *finding) erro
 		}
 	}
 	if len(short) > 0 {
-		f.note("if a log breaks off after its beginning, the user gets 200, the beginning, and no error: %s", strings.Join(short, ", "))
+		f.note(
+			"if a log breaks off after its beginning, the user gets 200, the beginning, and no error: %s",
+			strings.Join(short, ", "),
+		)
 	}
 	// Responses that are not HTTP from the first byte on are tried for upgrades as well.
 	for _, req := range upgradeRequests {
@@ -107,7 +120,12 @@ func checkBrokenAnswers(ctx context.Context, v *hostileKubelet, f *finding) erro
 func checkEndlessErrors(ctx context.Context, v *hostileKubelet, f *finding) error {
 	for _, status := range []int{http.StatusNotFound, http.StatusInternalServerError, http.StatusServiceUnavailable} {
 		var got reply
-		visits, ended := v.during(ctx, hostile.EndlessBody(status, plenty), v.run.soon, func() { got = v.send(ctx, logRequest, part) })
+		visits, ended := v.during(
+			ctx,
+			hostile.EndlessBody(status, plenty),
+			v.run.soon,
+			func() { got = v.send(ctx, logRequest, part) },
+		)
 		what := fmt.Sprintf("logs, and the kubelet answers %d with an endless message", status)
 		switch {
 		case len(visits) == 0 || context.Cause(ctx) != nil:
@@ -118,14 +136,24 @@ func checkEndlessErrors(ctx context.Context, v *hostileKubelet, f *finding) erro
 		case !ended || visits[0].Answered:
 			f.problem("kube-apiserver does not stop reading: %s; it read %s", what, size(visits[0].Sent))
 		default:
-			f.note("%s: the user gets %d with %s, and the connection is closed", what, got.status, size(int64(len(got.text))))
+			f.note(
+				"%s: the user gets %d with %s, and the connection is closed",
+				what,
+				got.status,
+				size(int64(len(got.text))),
+			)
 		}
 	}
 	// kube-apiserver v1.37 has no limit for upgrades: it keeps what it reads until the kubelet ends, or, if it does not
 	// translate the protocol, for ten seconds. Operators cannot change that, so it is only evidence.
 	for _, req := range upgradeRequests {
 		var got reply
-		visits, ended := v.during(ctx, hostile.EndlessBody(http.StatusInternalServerError, spare), smuggleTimeout, func() { got = v.sendAndLeave(ctx, req) })
+		visits, ended := v.during(
+			ctx,
+			hostile.EndlessBody(http.StatusInternalServerError, spare),
+			smuggleTimeout,
+			func() { got = v.sendAndLeave(ctx, req) },
+		)
 		what := req.name + ", and the kubelet answers 500 with an endless message"
 		switch {
 		case len(visits) == 0 || context.Cause(ctx) != nil:
@@ -135,7 +163,11 @@ func checkEndlessErrors(ctx context.Context, v *hostileKubelet, f *finding) erro
 		case ended && !visits[0].Answered:
 			f.note("%s: the connection is closed when the user leaves, after %s", what, size(visits[0].Sent))
 		default:
-			f.note("%s: kube-apiserver read %s without passing them on: a kubelet can fill its memory without a limit", what, size(visits[0].Sent))
+			f.note(
+				"%s: kube-apiserver read %s without passing them on: a kubelet can fill its memory without a limit",
+				what,
+				size(visits[0].Sent),
+			)
 		}
 	}
 	return nil
@@ -167,14 +199,21 @@ func checkEndlessLog(ctx context.Context, v *hostileKubelet, f *finding) error {
 		case !ended:
 			f.problem("the connection to the kubelet is still open %v after the user left: %s", v.run.soon, req.name)
 		default:
-			f.note("%s, endless: kube-apiserver read %s while its user read nothing, served another request in %v, and closed the connection %v after the user left",
-				req.name, size(sent), others.Round(time.Millisecond), visits[0].Ended.Sub(left).Round(time.Millisecond))
+			f.note(
+				"%s, endless: kube-apiserver read %s while its user read nothing, served another request in %v, "+
+					"and closed the connection %v after the user left",
+				req.name,
+				size(sent),
+				others.Round(time.Millisecond),
+				visits[0].Ended.Sub(left).Round(time.Millisecond),
+			)
 		}
 	}
 	return nil
 }
 
-// holdOpen sends a request and reads nothing. It returns when the kubelet has received the request. leave ends the request.
+// holdOpen sends a request and reads nothing. It returns when the kubelet has received the request. leave ends the
+// request.
 func (v *hostileKubelet) holdOpen(ctx context.Context, req userRequest) (leave func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	gone := make(chan struct{})
@@ -189,7 +228,8 @@ func (v *hostileKubelet) holdOpen(ctx context.Context, req userRequest) (leave f
 	return func() { cancel(); <-gone }
 }
 
-// sendAndLeave sends a request, and ends it shortly after the kubelet has received it, unless the response has ended before.
+// sendAndLeave sends a request, and ends it shortly after the kubelet has received it, unless the response has ended
+// before.
 func (v *hostileKubelet) sendAndLeave(ctx context.Context, req userRequest) reply {
 	leaving, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -239,25 +279,49 @@ func checkPage(ctx context.Context, v *hostileKubelet, f *finding) error {
 		}
 		kind := got.header.Get("Content-Type")
 		if plain, _, _ := strings.Cut(kind, ";"); plain != "text/plain" {
-			f.problem("a log has the content type %q: a browser that shows it runs scripts of the container in kube-apiserver's origin", kind)
+			f.problem(
+				"a log has the content type %q: a browser that shows it runs scripts of the container in kube-apiserver's origin",
+				kind,
+			)
 		}
 		for _, name := range hostile.PageHeaders() {
 			if value := got.header.Get(name); value != "" {
 				f.problem("a kubelet's header is passed on: %s: %s", name, value)
 			}
 		}
-		f.note("%s with HTML and a cookie: the user gets %d, Content-Type: %s, X-Content-Type-Options: %s, and none of the kubelet's headers",
-			req.name, got.status, kind, orNone(got.header.Get("X-Content-Type-Options")))
+		f.note(
+			"%s with HTML and a cookie: the user gets %d, Content-Type: %s, X-Content-Type-Options: %s, and none "+
+				"of the kubelet's headers",
+			req.name,
+			got.status,
+			kind,
+			orNone(got.header.Get("X-Content-Type-Options")),
+		)
 	}
 	var got reply
-	v.during(ctx, hostile.Page(http.StatusInternalServerError), v.run.soon, func() { got = v.send(ctx, logRequest, part) })
+	v.during(
+		ctx,
+		hostile.Page(http.StatusInternalServerError),
+		v.run.soon,
+		func() { got = v.send(ctx, logRequest, part) },
+	)
 	if kind := got.header.Get("Content-Type"); strings.Contains(kind, "html") || got.header.Get("Set-Cookie") != "" {
-		f.problem("an error for a log is passed on as the kubelet's page: Content-Type: %s, Set-Cookie: %s", kind, orNone(got.header.Get("Set-Cookie")))
+		f.problem(
+			"an error for a log is passed on as the kubelet's page: Content-Type: %s, Set-Cookie: %s",
+			kind,
+			orNone(got.header.Get("Set-Cookie")),
+		)
 	}
 	req := upgradeRequests[0]
 	v.during(ctx, hostile.Page(http.StatusForbidden), v.run.soon, func() { got = v.send(ctx, req, part) })
-	f.note("%s, refused with HTML and a cookie: the user gets %d, Content-Type: %s, Set-Cookie: %s; browsers do not request this upgrade",
-		req.name, got.status, orNone(got.header.Get("Content-Type")), orNone(got.header.Get("Set-Cookie")))
+	f.note(
+		"%s, refused with HTML and a cookie: the user gets %d, Content-Type: %s, Set-Cookie: %s; browsers do not "+
+			"request this upgrade",
+		req.name,
+		got.status,
+		orNone(got.header.Get("Content-Type")),
+		orNone(got.header.Get("Set-Cookie")),
+	)
 	return nil
 }
 
@@ -287,11 +351,21 @@ func checkSlow(ctx context.Context, v *hostileKubelet, f *finding) error {
 				f.problem("kube-apiserver does not serve other requests: %s: %v", what, err)
 				return nil
 			case ended:
-				f.note("%s: it served another request in %v, and closed the connection %v after the user left", what, others.Round(time.Millisecond), visits[0].Ended.Sub(left).Round(time.Millisecond))
+				f.note(
+					"%s: it served another request in %v, and closed the connection %v after the user left",
+					what,
+					others.Round(time.Millisecond),
+					visits[0].Ended.Sub(left).Round(time.Millisecond),
+				)
 			case req.verb == logRequest.verb:
 				f.problem("the connection to the kubelet stays open after the user left: %s", what)
 			default:
-				f.note("%s: it served another request in %v; the connection stays open after the user left, until the kubelet responds: kube-apiserver does not notice earlier", what, others.Round(time.Millisecond))
+				f.note(
+					"%s: it served another request in %v; the connection stays open after the user left, until "+
+						"the kubelet responds: kube-apiserver does not notice earlier",
+					what,
+					others.Round(time.Millisecond),
+				)
 			}
 		}
 	}

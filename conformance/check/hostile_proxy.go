@@ -13,7 +13,14 @@ import (
 
 // proxyTo requests a path of the kubelet through nodes/proxy. It returns an error if there was no response.
 func (n *node) proxyTo(ctx context.Context, path string) (reply, error) {
-	to := n.run.client.CoreV1().RESTClient().Get().Resource("nodes").Name(n.object.Name).SubResource("proxy").Suffix(path).URL()
+	to := n.run.client.CoreV1().
+		RESTClient().
+		Get().
+		Resource("nodes").
+		Name(n.object.Name).
+		SubResource("proxy").
+		Suffix(path).
+		URL()
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, to.String(), nil)
 	if err != nil {
 		return reply{}, err
@@ -31,7 +38,14 @@ func checkProxyToLoopback(ctx context.Context, r *run) (conformance.Result, erro
 	var f finding
 	for i, address := range []string{"127.0.0.1", "::1"} {
 		// The port has no listener: a kube-apiserver that connects to it is refused.
-		n, err := r.node(ctx, nodeOptions{name: fmt.Sprintf("hostile-loopback-%d", i), addresses: stage.AddressesOfEveryType(address), port: 1})
+		n, err := r.node(
+			ctx,
+			nodeOptions{
+				name:      fmt.Sprintf("hostile-loopback-%d", i),
+				addresses: stage.AddressesOfEveryType(address),
+				port:      1,
+			},
+		)
 		if err != nil {
 			return conformance.Result{}, err
 		}
@@ -49,7 +63,12 @@ func checkProxyToLoopback(ctx context.Context, r *run) (conformance.Result, erro
 
 func checkProxyRedirects(ctx context.Context, r *run) (conformance.Result, error) {
 	if !r.nodeIP.IsGlobalUnicast() {
-		return skip(fmt.Sprintf("nodes/proxy does not connect to %v (address not allowed); give --node-ip an address that is not loopback", r.nodeIP)), nil
+		return skip(
+			fmt.Sprintf(
+				"nodes/proxy does not connect to %v (address not allowed); give --node-ip an address that is not loopback",
+				r.nodeIP,
+			),
+		), nil
 	}
 	v, err := r.hostileKubelet(ctx, "proxy")
 	if err != nil {
@@ -66,7 +85,12 @@ func checkProxyRedirects(ctx context.Context, r *run) (conformance.Result, error
 		for _, target := range redirectTargets {
 			before := target.visits()
 			var got reply
-			visits, _ := v.during(ctx, hostile.Redirect(status, target.url), r.soon, func() { got, err = v.proxyTo(ctx, "/pods") })
+			visits, _ := v.during(
+				ctx,
+				hostile.Redirect(status, target.url),
+				r.soon,
+				func() { got, err = v.proxyTo(ctx, "/pods") },
+			)
 			if err != nil || context.Cause(ctx) != nil {
 				return conformance.Result{}, fmt.Errorf("nodes/proxy: %w", orCause(ctx, err))
 			}
@@ -80,19 +104,35 @@ func checkProxyRedirects(ctx context.Context, r *run) (conformance.Result, error
 				f.problem("the user did not get the redirect: %s; the user got %s", what, got.String())
 			}
 			if status == http.StatusFound {
-				f.note("%s: not followed; the user gets %d, Location: %s", what, got.status, orNone(got.header.Get("Location")))
+				f.note(
+					"%s: not followed; the user gets %d, Location: %s",
+					what,
+					got.status,
+					orNone(got.header.Get("Location")),
+				)
 			}
 		}
 	}
-	f.note("nodes/proxy passes on what a kubelet serves, including redirects and HTML. Do not use it with a client that follows " +
-		"redirects with its credential, or with a browser")
+	f.note(
+		"nodes/proxy passes on what a kubelet serves, including redirects and HTML. Do not use it with a client " +
+			"that follows " +
+			"redirects with its credential, or with a browser",
+	)
 	var got reply
 	v.during(ctx, hostile.Page(http.StatusOK), r.soon, func() { got, err = v.proxyTo(ctx, "/logs/") })
 	if err == nil {
-		f.note("nodes/proxy of HTML, with a cookie: the user gets %d, Content-Type: %s, Set-Cookie: %s, Access-Control-Allow-Origin: %s",
-			got.status, orNone(got.header.Get("Content-Type")), orNone(got.header.Get("Set-Cookie")), orNone(got.header.Get("Access-Control-Allow-Origin")))
+		f.note(
+			"nodes/proxy of HTML, with a cookie: the user gets %d, Content-Type: %s, Set-Cookie: %s, "+
+				"Access-Control-Allow-Origin: %s",
+			got.status,
+			orNone(got.header.Get("Content-Type")),
+			orNone(got.header.Get("Set-Cookie")),
+			orNone(got.header.Get("Access-Control-Allow-Origin")),
+		)
 		if got.header.Get("Access-Control-Allow-Origin") != "" {
-			f.problem("a kubelet controls which sites may read kube-apiserver's responses: Access-Control-Allow-Origin is passed on")
+			f.problem(
+				"a kubelet controls which sites may read kube-apiserver's responses: Access-Control-Allow-Origin is passed on",
+			)
 		}
 	}
 	return f.result(updateRemedy), nil

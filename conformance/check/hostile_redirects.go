@@ -17,7 +17,13 @@ import (
 )
 
 // redirects are the statuses of redirects.
-var redirects = []int{http.StatusMovedPermanently, http.StatusFound, http.StatusSeeOther, http.StatusTemporaryRedirect, http.StatusPermanentRedirect}
+var redirects = []int{
+	http.StatusMovedPermanently,
+	http.StatusFound,
+	http.StatusSeeOther,
+	http.StatusTemporaryRedirect,
+	http.StatusPermanentRedirect,
+}
 
 // redirectTarget is the target of a redirect.
 type redirectTarget struct {
@@ -27,9 +33,13 @@ type redirectTarget struct {
 	presentedThere func() string
 }
 
-// redirectTargets returns the targets: the kubelet itself, another kubelet, the kube-apiserver, and a plain HTTP server on
-// this machine in place of a cloud's metadata service. The caller calls done.
-func (r *run) redirectTargets(ctx context.Context, v *hostileKubelet, name string) (all []redirectTarget, done func(), err error) {
+// redirectTargets returns the targets: the kubelet itself, another kubelet, the kube-apiserver, and a plain HTTP
+// server on this machine in place of a cloud's metadata service. The caller calls done.
+func (r *run) redirectTargets(
+	ctx context.Context,
+	v *hostileKubelet,
+	name string,
+) (all []redirectTarget, done func(), err error) {
 	other, err := r.kubelet(ctx, kubeletOptions{node: nodeOptions{name: name + "-other"}, raw: func(*tls.Conn) {}})
 	if err != nil {
 		return nil, nil, err
@@ -62,10 +72,25 @@ func (r *run) redirectTargets(ctx context.Context, v *hostileKubelet, name strin
 		return nil, nil, err
 	}
 	all = []redirectTarget{
-		{"itself", fmt.Sprintf("https://%s/%s", v.address(), redirectMarker), none, noCertificate}, // the hostile kubelet records its connections
-		{"another kubelet", fmt.Sprintf("https://%s/%s", other.address(), redirectMarker), func() int { return len(other.observed()) }, other.presentedThere},
+		{
+			"itself",
+			fmt.Sprintf("https://%s/%s", v.address(), redirectMarker),
+			none,
+			noCertificate,
+		}, // the hostile kubelet records its connections
+		{
+			"another kubelet",
+			fmt.Sprintf("https://%s/%s", other.address(), redirectMarker),
+			func() int { return len(other.observed()) },
+			other.presentedThere,
+		},
 		{"kube-apiserver", base.JoinPath("/version").String(), none, noCertificate}, // the response would show it
-		{"a metadata address", fmt.Sprintf("http://%s/latest/meta-data/%s", metadata.Addr(), redirectMarker), func() int { mu.Lock(); defer mu.Unlock(); return came }, noCertificate},
+		{
+			"a metadata address",
+			fmt.Sprintf("http://%s/latest/meta-data/%s", metadata.Addr(), redirectMarker),
+			func() int { mu.Lock(); defer mu.Unlock(); return came },
+			noCertificate,
+		},
 	}
 	return all, func() { other.Close(); metadata.Close() }, nil
 }
@@ -112,8 +137,8 @@ func (n *node) sendWithin(ctx context.Context, req userRequest, limit int64, wit
 	return reply{l.status, l.header, text, ctx.Err() != nil || !ended && int64(len(text)) < limit, nil}
 }
 
-// isSuccess reports whether the response is a success: an upgrade or a 2xx. If the kube-apiserver upgrades early, the Status
-// in the stream decides.
+// isSuccess reports whether the response is a success: an upgrade or a 2xx. If the kube-apiserver upgrades early, the
+// Status in the stream decides.
 func (a reply) isSuccess(req userRequest) bool {
 	if a.status == http.StatusSwitchingProtocols && req.upgradesEarly() {
 		return strings.Contains(a.text, `"status":"Success"`)
@@ -140,7 +165,12 @@ func checkRedirects(ctx context.Context, v *hostileKubelet, f *finding) error {
 				}
 				visited := target.visits()
 				var got reply
-				visits, _ := v.during(ctx, hostile.Redirect(status, target.url), v.closeTimeout(req), func() { got = v.send(ctx, req, 64<<10) })
+				visits, _ := v.during(
+					ctx,
+					hostile.Redirect(status, target.url),
+					v.closeTimeout(req),
+					func() { got = v.send(ctx, req, 64<<10) },
+				)
 				if err := context.Cause(ctx); err != nil {
 					return err
 				}
@@ -160,7 +190,10 @@ func checkRedirects(ctx context.Context, v *hostileKubelet, f *finding) error {
 				case got.isSuccess(req):
 					f.problem("the user got no error: %s; the user got %s", what, got.String())
 				case got.status >= 300 && got.status < 400:
-					f.problem("kube-apiserver passed on the redirect, and the user's client may follow it with its credential: %s", what)
+					f.problem(
+						"kube-apiserver passed on the redirect, and the user's client may follow it with its credential: %s",
+						what,
+					)
 				}
 			}
 		}

@@ -53,7 +53,8 @@ func (r ran) check(t *testing.T, verdict conformance.Verdict, why string) {
 	if r.err != nil {
 		t.Fatal(r.err)
 	}
-	if r.Verdict != verdict || !strings.Contains(r.Reason, why) || (r.Verdict == conformance.Fail) != (r.Remedy != "") {
+	if r.Verdict != verdict || !strings.Contains(r.Reason, why) ||
+		(r.Verdict == conformance.Fail) != (r.Remedy != "") {
 		t.Errorf("%s: %q, remedy %q, want %s: %q", r.Verdict, r.Reason, r.Remedy, verdict, why)
 	}
 }
@@ -85,24 +86,80 @@ func TestDefectsAreFound(t *testing.T) {
 		wrong, check, why string
 		soon              time.Duration
 	}{
-		{"follows redirects", "hostile.redirects", "requests instead of one: logs, and the kubelet redirects (301) to itself", 0},
-		{"follows redirects to others", "hostile.redirects", "kube-apiserver followed a redirect and presented the certificate of CN=kubelet-client: logs, and the kubelet redirects (301) to another kubelet", 0},
+		{
+			"follows redirects",
+			"hostile.redirects",
+			"requests instead of one: logs, and the kubelet redirects (301) to itself",
+			0,
+		},
+		{
+			"follows redirects to others",
+			"hostile.redirects",
+			"kube-apiserver followed a redirect and presented the certificate of CN=kubelet-client: logs, and the " +
+				"kubelet redirects (301) to another kubelet",
+			0,
+		},
 		{"follows redirects of upgrades", "hostile.redirects", "exec by SPDY, and the kubelet redirects (301)", 0},
-		{"passes redirects of upgrades on", "hostile.redirects", "kube-apiserver passed on the redirect, and the user's client may follow it with its credential: exec by SPDY", 0},
-		{"goes on after a refused upgrade", "hostile.refused-upgrades", "a smuggled request reached the kubelet with kube-apiserver's credential (CVE-2018-1002105): exec by SPDY", 0},
+		{
+			"passes redirects of upgrades on",
+			"hostile.redirects",
+			"kube-apiserver passed on the redirect, and the user's client may follow it with its credential: exec by SPDY",
+			0,
+		},
+		{
+			"goes on after a refused upgrade",
+			"hostile.refused-upgrades",
+			"a smuggled request reached the kubelet with kube-apiserver's credential (CVE-2018-1002105): exec by SPDY",
+			0,
+		},
 		{"goes on after a refused upgrade", "hostile.not-switching", "a smuggled request reached the kubelet", 0},
 		{"takes any protocol", "hostile.other-protocol", "kube-apiserver accepted a 101 for another protocol", 0},
-		{"reads headers without an end", "hostile.headers", "kube-apiserver does not stop reading: logs, and the kubelet sends endless headers", waits},
-		{"hangs where an answer breaks off", "hostile.broken", "the user's request does not end: logs, and the kubelet sends a chunk whose size is not a number", waits},
+		{
+			"reads headers without an end",
+			"hostile.headers",
+			"kube-apiserver does not stop reading: logs, and the kubelet sends endless headers",
+			waits,
+		},
+		{
+			"hangs where an answer breaks off",
+			"hostile.broken",
+			"the user's request does not end: logs, and the kubelet sends a chunk whose size is not a number",
+			waits,
+		},
 		{"passes errors on as they are", "hostile.errors", "the user gets at least 256 KiB of the message", 0},
-		{"reads a log as fast as it can", "hostile.endless-log", "kube-apiserver keeps reading a log although its user does not read it", 0},
-		{"does not see its user go", "hostile.endless-log", "the connection to the kubelet is still open 2s after the user left", waits},
+		{
+			"reads a log as fast as it can",
+			"hostile.endless-log",
+			"kube-apiserver keeps reading a log although its user does not read it",
+			0,
+		},
+		{
+			"does not see its user go",
+			"hostile.endless-log",
+			"the connection to the kubelet is still open 2s after the user left",
+			waits,
+		},
 		{"does not see its user go", "after.open", "after their clients left", waits},
-		{"does not see its user go", "hostile.slow", "the connection to the kubelet stays open after the user left: logs", waits},
+		{
+			"does not see its user go",
+			"hostile.slow",
+			"the connection to the kubelet stays open after the user left: logs",
+			waits,
+		},
 		{"does one thing at a time", "hostile.slow", "kube-apiserver does not serve other requests", waits},
 		{"passes pages on", "hostile.page", `a log has the content type "text/html"`, 0},
-		{"goes anywhere by nodes/proxy", "hostile.proxy-address", "nodes/proxy connects to a Node with the address 127.0.0.1", 0},
-		{"keeps connections and does not use them", "after.reuse", "10 sequential requests for logs leave 10 connections open", 0},
+		{
+			"goes anywhere by nodes/proxy",
+			"hostile.proxy-address",
+			"nodes/proxy connects to a Node with the address 127.0.0.1",
+			0,
+		},
+		{
+			"keeps connections and does not use them",
+			"after.reuse",
+			"10 sequential requests for logs leave 10 connections open",
+			0,
+		},
 		{"reads a log before it passes it on", "streams.latency", "a followed log did not begin within 2s", waits},
 		{"keeps lines back", "streams.latency", "a line of a followed log did not arrive within 2s", waits},
 		{"ends a log early", "streams.large-log", "of 67108864 bytes of a log 1048576 arrived, without an error", 0},
@@ -126,6 +183,9 @@ func TestDefectsAreFound(t *testing.T) {
 		}
 	}
 	for i, result := range runAll(t, runs, ids) {
-		t.Run(tests[i].wrong+"/"+tests[i].check, func(t *testing.T) { result.check(t, conformance.Fail, tests[i].why) })
+		t.Run(
+			tests[i].wrong+"/"+tests[i].check,
+			func(t *testing.T) { result.check(t, conformance.Fail, tests[i].why) },
+		)
 	}
 }

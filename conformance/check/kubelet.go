@@ -190,7 +190,15 @@ func (k *kubelet) accept(config *tls.Config, o kubeletOptions) {
 		if err != nil {
 			return
 		}
-		c := &connection{Conn: conn, kubelet: k, observed: observed{Accepted: time.Now(), Local: conn.LocalAddr().String(), Remote: conn.RemoteAddr().String()}}
+		c := &connection{
+			Conn:    conn,
+			kubelet: k,
+			observed: observed{
+				Accepted: time.Now(),
+				Local:    conn.LocalAddr().String(),
+				Remote:   conn.RemoteAddr().String(),
+			},
+		}
 		if !k.add(c) {
 			conn.Close()
 			return
@@ -224,7 +232,12 @@ func recordHello(config *tls.Config) {
 	choose := config.GetConfigForClient
 	config.GetConfigForClient = func(message *tls.ClientHelloInfo) (*tls.Config, error) {
 		message.Conn.(*connection).change(func(s *observed) {
-			s.Hello = &clientHello{ServerName: message.ServerName, Protocols: message.SupportedProtos, Versions: message.SupportedVersions, CipherSuites: message.CipherSuites}
+			s.Hello = &clientHello{
+				ServerName:   message.ServerName,
+				Protocols:    message.SupportedProtos,
+				Versions:     message.SupportedVersions,
+				CipherSuites: message.CipherSuites,
+			}
 		})
 		if choose != nil {
 			return choose(message)

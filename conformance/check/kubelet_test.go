@@ -37,7 +37,10 @@ func registering(t *testing.T) *run {
 	}))
 	t.Cleanup(cluster.Close)
 	r, err := newRun(Options{
-		Cluster: &rest.Config{Host: cluster.URL, ContentConfig: rest.ContentConfig{ContentType: runtime.ContentTypeJSON}},
+		Cluster: &rest.Config{
+			Host:          cluster.URL,
+			ContentConfig: rest.ContentConfig{ContentType: runtime.ContentTypeJSON},
+		},
 		NodeIPs: []netip.Addr{netip.MustParseAddr("127.0.0.1")},
 	})
 	if err != nil {
@@ -88,12 +91,16 @@ func TestObserved(t *testing.T) {
 		http2    bool
 		protocol string
 	}{
-		{"HTTP/2, with a certificate", &tls.Config{InsecureSkipVerify: true, Certificates: []tls.Certificate{pair.TLS()}}, true, "HTTP/2.0"},
-		{"HTTP/1.1, with none", &tls.Config{InsecureSkipVerify: true, ServerName: "node-1", MaxVersion: tls.VersionTLS12}, false, "HTTP/1.1"},
+		{"HTTP/2, with a certificate", &tls.Config{InsecureSkipVerify: true,
+			Certificates: []tls.Certificate{pair.TLS()}}, true, "HTTP/2.0"},
+		{"HTTP/1.1, with none", &tls.Config{InsecureSkipVerify: true, ServerName: "node-1",
+			MaxVersion: tls.VersionTLS12}, false, "HTTP/1.1"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			k := listening(t, kubeletOptions{container: scenario.Container{Log: scenario.Log{Text: "one\ntwo\n"}}})
-			client := &http.Client{Transport: &http.Transport{TLSClientConfig: test.config, ForceAttemptHTTP2: test.http2}}
+			client := &http.Client{
+				Transport: &http.Transport{TLSClientConfig: test.config, ForceAttemptHTTP2: test.http2},
+			}
 			t.Cleanup(client.CloseIdleConnections)
 			uri := "/containerLogs/" + k.pod.Namespace + "/" + k.pod.Name + "/" + container + "?tailLines=1"
 			request, err := http.NewRequest(http.MethodGet, "https://"+k.address()+uri, nil)
@@ -115,16 +122,19 @@ func TestObserved(t *testing.T) {
 				t.Fatalf("%+v, want one request", all)
 			}
 			s, got := all[0], all[0].Requests[0]
-			if got.Protocol != test.protocol || got.Method != "GET" || got.URI != uri || got.Host != k.address() || !slices.Contains(got.Headers, "Authorization") {
+			if got.Protocol != test.protocol || got.Method != "GET" || got.URI != uri || got.Host != k.address() ||
+				!slices.Contains(got.Headers, "Authorization") {
 				t.Errorf("%+v", got)
 			}
 			if strings.Contains(fmt.Sprintf("%+v", all), "the-secret") {
 				t.Error("the credential was recorded")
 			}
-			if s.Local != k.address() || s.Remote == "" || s.Read == 0 || s.Written == 0 || s.HandshakeError != nil || !s.Closed.IsZero() {
+			if s.Local != k.address() || s.Remote == "" || s.Read == 0 || s.Written == 0 || s.HandshakeError != nil ||
+				!s.Closed.IsZero() {
 				t.Errorf("%+v", s)
 			}
-			if s.Hello == nil || s.Hello.ServerName != test.config.ServerName || len(s.Hello.CipherSuites) == 0 || slices.Contains(s.Hello.Versions, tls.VersionTLS13) != (test.config.MaxVersion == 0) {
+			if s.Hello == nil || s.Hello.ServerName != test.config.ServerName || len(s.Hello.CipherSuites) == 0 ||
+				slices.Contains(s.Hello.Versions, tls.VersionTLS13) != (test.config.MaxVersion == 0) {
 				t.Errorf("%+v", s.Hello)
 			}
 			if s.TLS == nil || len(s.TLS.PeerCertificates) != len(test.config.Certificates) {
@@ -143,8 +153,14 @@ func TestObservedRefusal(t *testing.T) {
 	if err == nil {
 		t.Fatal("an untrusted certificate was accepted")
 	}
-	all := await(t, k, "the end of the handshake", func(all []observed) bool { return len(all) == 1 && all[0].HandshakeError != nil })
-	if got := all[0].HandshakeError.Error(); !strings.Contains(got, "bad certificate") || all[0].TLS != nil || all[0].Hello.ServerName != "node-1" {
+	all := await(
+		t,
+		k,
+		"the end of the handshake",
+		func(all []observed) bool { return len(all) == 1 && all[0].HandshakeError != nil },
+	)
+	if got := all[0].HandshakeError.Error(); !strings.Contains(got, "bad certificate") || all[0].TLS != nil ||
+		all[0].Hello.ServerName != "node-1" {
 		t.Errorf("%s: %+v", got, all[0])
 	}
 }
@@ -163,7 +179,10 @@ func TestRawAndPlain(t *testing.T) {
 		"raw": {kubeletOptions{raw: func(conn *tls.Conn) { echo(conn) }}, func(address string) (net.Conn, error) {
 			return tls.Dial("tcp", address, &tls.Config{InsecureSkipVerify: true})
 		}},
-		"plain": {kubeletOptions{plain: func(conn net.Conn) { echo(conn) }}, func(address string) (net.Conn, error) { return net.Dial("tcp", address) }},
+		"plain": {kubeletOptions{plain: func(conn net.Conn) { echo(conn) }}, func(address string) (net.Conn,
+			error) {
+			return net.Dial("tcp", address)
+		}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			k := listening(t, test.options)
@@ -181,7 +200,8 @@ func TestRawAndPlain(t *testing.T) {
 			if rest, _ := io.ReadAll(response); len(rest) > 0 {
 				t.Errorf("after the end: %q", rest)
 			}
-			if all := k.observed(); len(all) != 1 || all[0].Closed.IsZero() || all[0].Read == 0 || (all[0].TLS == nil) != (name == "plain") {
+			if all := k.observed(); len(all) != 1 || all[0].Closed.IsZero() || all[0].Read == 0 ||
+				(all[0].TLS == nil) != (name == "plain") {
 				t.Errorf("%+v", all)
 			}
 		})

@@ -26,9 +26,10 @@ func afterChecks() []Check {
 		},
 		{
 			ID: "after.open", Title: "streams end when their clients leave",
-			Proves: "When its clients leave, kube-apiserver ends their streams to the kubelet: followed logs, exec, and port-forward.",
-			Needs:  []string{"reach.dialled"},
-			run:    checkOpen,
+			Proves: "When its clients leave, kube-apiserver ends their streams to the kubelet: followed logs, " +
+				"exec, and port-forward.",
+			Needs: []string{"reach.dialled"},
+			run:   checkOpen,
 		},
 	}
 }
@@ -41,7 +42,13 @@ func checkReuse(ctx context.Context, r *run) (conformance.Result, error) {
 		if protocol != "h2" {
 			name = "reuse-h1"
 		}
-		k, err := r.kubelet(ctx, kubeletOptions{node: nodeOptions{name: name}, tls: func(c *tls.Config) { c.NextProtos = []string{protocol} }})
+		k, err := r.kubelet(
+			ctx,
+			kubeletOptions{
+				node: nodeOptions{name: name},
+				tls:  func(c *tls.Config) { c.NextProtos = []string{protocol} },
+			},
+		)
 		if err != nil {
 			return conformance.Result{}, err
 		}
@@ -61,7 +68,13 @@ func checkReuse(ctx context.Context, r *run) (conformance.Result, error) {
 		if open > 1 {
 			f.problem("%d sequential requests for logs leave %d connections open", times, open)
 		}
-		f.note("%d sequential requests for logs with %s: %d connections, %d of them still open", times, protocol, len(all), open)
+		f.note(
+			"%d sequential requests for logs with %s: %d connections, %d of them still open",
+			times,
+			protocol,
+			len(all),
+			open,
+		)
 	}
 	return f.result(updateRemedy), nil
 }
@@ -84,11 +97,17 @@ func checkOpen(ctx context.Context, r *run) (conformance.Result, error) {
 		}
 	}
 	var standIn http.Handler
-	k, err := r.kubelet(ctx, kubeletOptions{node: nodeOptions{name: "open"}, handler: http.HandlerFunc(func(w http.ResponseWriter, request *http.Request) {
-		count(1)
-		defer count(-1)
-		standIn.ServeHTTP(w, request)
-	})})
+	k, err := r.kubelet(
+		ctx,
+		kubeletOptions{
+			node: nodeOptions{name: "open"},
+			handler: http.HandlerFunc(func(w http.ResponseWriter, request *http.Request) {
+				count(1)
+				defer count(-1)
+				standIn.ServeHTTP(w, request)
+			}),
+		},
+	)
 	if err != nil {
 		return conformance.Result{}, err
 	}
@@ -116,7 +135,10 @@ func checkOpen(ctx context.Context, r *run) (conformance.Result, error) {
 				return conformance.Result{}, err
 			}
 			gone.Go(func() {
-				_ = executor.StreamWithContext(clients, remotecommand.StreamOptions{Stdin: untilDone{clients}, Stdout: io.Discard})
+				_ = executor.StreamWithContext(
+					clients,
+					remotecommand.StreamOptions{Stdin: untilDone{clients}, Stdout: io.Discard},
+				)
 			})
 			wanted++
 		}
@@ -160,14 +182,22 @@ func checkOpen(ctx context.Context, r *run) (conformance.Result, error) {
 	if err := context.Cause(ctx); err != nil {
 		return conformance.Result{}, err
 	}
-	evidence := []string{fmt.Sprintf("open at once: %d followed logs, %d commands and %d forwarded ports", each, 2*each, 2*each)}
+	evidence := []string{
+		fmt.Sprintf("open at once: %d followed logs, %d commands and %d forwarded ports", each, 2*each, 2*each),
+	}
 	connections := k.observed()
 	still := len(slices.DeleteFunc(slices.Clone(connections), func(s observed) bool { return !s.Closed.IsZero() }))
-	evidence = append(evidence, fmt.Sprintf("%d connections, %d of them still open for further requests", len(connections), still))
+	evidence = append(
+		evidence,
+		fmt.Sprintf("%d connections, %d of them still open for further requests", len(connections), still),
+	)
 	if !ended {
 		mu.Lock()
 		defer mu.Unlock()
-		return fail(fmt.Sprintf("%d streams are still open %v after their clients left", open, r.soon), updateRemedy, evidence...), nil
+		return fail(
+			fmt.Sprintf("%d streams are still open %v after their clients left", open, r.soon),
+			updateRemedy,
+			evidence...), nil
 	}
 	return pass(append(evidence, fmt.Sprintf("all streams ended within %v after their clients left", took))...), nil
 }

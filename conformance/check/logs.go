@@ -39,8 +39,8 @@ func (a logResponse) String() string {
 	return string(a.body)
 }
 
-// text is the text that a user of kubectl would see. It returns an error if there was no response, so that the check does
-// not complete.
+// text is the text that a user of kubectl would see. It returns an error if there was no response, so that the check
+// does not complete.
 func (a logResponse) text() (string, error) {
 	if a.err != nil && a.status() == nil {
 		return "", fmt.Errorf("no response from kube-apiserver: %w", a.err)

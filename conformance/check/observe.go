@@ -105,7 +105,13 @@ type connectionKey struct{}
 func recordRequests(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if c := connectionOf(r.Context()); c != nil {
-			request := request{Time: time.Now(), Protocol: r.Proto, Method: r.Method, Host: r.Host, URI: r.URL.RequestURI()}
+			request := request{
+				Time:     time.Now(),
+				Protocol: r.Proto,
+				Method:   r.Method,
+				Host:     r.Host,
+				URI:      r.URL.RequestURI(),
+			}
 			for name := range r.Header {
 				request.Headers = append(request.Headers, name)
 			}

@@ -56,11 +56,15 @@ func checkRequirements(ctx context.Context, client *kubernetes.Clientset, all []
 		group.Go(func() error {
 			for _, verb := range a.verbs {
 				resource, sub, _ := strings.Cut(a.resource, "/")
-				logResponse, err := client.AuthorizationV1().SelfSubjectAccessReviews().Create(ctx, &authorizationv1.SelfSubjectAccessReview{
-					Spec: authorizationv1.SelfSubjectAccessReviewSpec{ResourceAttributes: &authorizationv1.ResourceAttributes{
-						Verb: verb, Group: a.group, Resource: resource, Subresource: sub, Name: a.name,
-					}},
-				}, metav1.CreateOptions{})
+				logResponse, err := client.AuthorizationV1().
+					SelfSubjectAccessReviews().
+					Create(ctx, &authorizationv1.SelfSubjectAccessReview{
+						Spec: authorizationv1.SelfSubjectAccessReviewSpec{
+							ResourceAttributes: &authorizationv1.ResourceAttributes{
+								Verb: verb, Group: a.group, Resource: resource, Subresource: sub, Name: a.name,
+							},
+						},
+					}, metav1.CreateOptions{})
 				if err != nil {
 					return fmt.Errorf("cannot check the permissions of the credential in --kubeconfig: %w", err)
 				}
@@ -89,7 +93,12 @@ func checkRequirements(ctx context.Context, client *kubernetes.Clientset, all []
 		missing = append(missing, strings.Join(verbs, "/")+" "+what)
 	}
 	if missing != nil {
-		return errors.New("the credential in --kubeconfig lacks permissions; use an administrator's, or allow it to " + strings.Join(missing, ", "))
+		return errors.New(
+			"the credential in --kubeconfig lacks permissions; use an administrator's, or allow it to " + strings.Join(
+				missing,
+				", ",
+			),
+		)
 	}
 	return nil
 }

@@ -29,19 +29,22 @@ func reachChecks() []Check {
 			run:    checkDialled,
 		},
 		{
-			ID: "reach.usual", Title: "kube-apiserver dials the InternalIP of a node that a kubelet registers", Flag: preferredTypes,
+			ID: "reach.usual", Title: "kube-apiserver dials the InternalIP of a node that a kubelet " +
+				"registers", Flag: preferredTypes,
 			Proves: "For a Node with a Hostname and an InternalIP, kube-apiserver dials the address. The host name cannot be resolved, unless `--node-hostname` is given.",
 			Needs:  []string{"reach.dialled"},
 			run:    checkUsual,
 		},
 		{
 			ID: "reach.order", Title: "internal addresses are preferred over external ones", Flag: preferredTypes,
-			Proves: "In kube-apiserver's order of address types, InternalIP comes before ExternalIP and ExternalDNS. The check observes the order with addresses that cannot be dialed. The evidence has the order.",
-			Needs:  []string{"reach.dialled"},
-			run:    checkOrder,
+			Proves: "In kube-apiserver's order of address types, InternalIP comes before ExternalIP and " +
+				"ExternalDNS. The check observes the order with addresses that cannot be dialed. The evidence has the order.",
+			Needs: []string{"reach.dialled"},
+			run:   checkOrder,
 		},
 		{
-			ID: "reach.port", Title: "kube-apiserver dials the node's port", Flag: "status.daemonEndpoints.kubeletEndpoint.port",
+			ID: "reach.port", Title: "kube-apiserver dials the node's port",
+			Flag:   "status.daemonEndpoints.kubeletEndpoint.port",
 			Proves: "kube-apiserver dials the port in the Node's status. After the port changes, the next request goes to the new one. The evidence has the port for Nodes without one (`--kubelet-port`).",
 			Needs:  []string{"reach.dialled"},
 			run:    checkPort,
@@ -83,7 +86,11 @@ func checkDialled(ctx context.Context, r *run) (conformance.Result, error) {
 		return conformance.Result{}, err
 	}
 	if conn == nil && strings.Contains(message, noneWanted) {
-		result := fail("kube-apiserver prefers no type of address that a Node can have", preferredTypes+"=InternalIP,ExternalIP,Hostname", "answered: "+message)
+		result := fail(
+			"kube-apiserver prefers no type of address that a Node can have",
+			preferredTypes+"=InternalIP,ExternalIP,Hostname",
+			"answered: "+message,
+		)
 		result.Flag = preferredTypes
 		return result, nil
 	}
@@ -96,10 +103,18 @@ func checkDialled(ctx context.Context, r *run) (conformance.Result, error) {
 	return pass(fmt.Sprintf("listening on %s, connected from %s", conn.Local, conn.Remote)), nil
 }
 
-// connectTo makes the kube-apiserver connect to a Node with these addresses. It returns the first connection (nil for none)
-// and the kube-apiserver's response to its client.
-func (r *run) connectTo(ctx context.Context, name string, ip netip.Addr, addresses []v1.NodeAddress) (conn *observed, message string, err error) {
-	k, err := r.kubelet(ctx, kubeletOptions{node: nodeOptions{name: name, addresses: addresses}, ip: ip, certificate: r.selfSigned})
+// connectTo makes the kube-apiserver connect to a Node with these addresses. It returns the first connection (nil for
+// none) and the kube-apiserver's response to its client.
+func (r *run) connectTo(
+	ctx context.Context,
+	name string,
+	ip netip.Addr,
+	addresses []v1.NodeAddress,
+) (conn *observed, message string, err error) {
+	k, err := r.kubelet(
+		ctx,
+		kubeletOptions{node: nodeOptions{name: name, addresses: addresses}, ip: ip, certificate: r.selfSigned},
+	)
 	if err != nil {
 		return nil, "", err
 	}
@@ -130,7 +145,10 @@ func checkUsual(ctx context.Context, r *run) (conformance.Result, error) {
 	if name == "" {
 		name = unresolvable("hostname")
 	}
-	offered := []v1.NodeAddress{{Type: v1.NodeInternalIP, Address: r.nodeIP.String()}, {Type: v1.NodeHostName, Address: name}}
+	offered := []v1.NodeAddress{
+		{Type: v1.NodeInternalIP, Address: r.nodeIP.String()},
+		{Type: v1.NodeHostName, Address: name},
+	}
 	conn, message, err := r.connectTo(ctx, "usual", r.nodeIP, offered)
 	if err != nil {
 		return conformance.Result{}, err
@@ -139,12 +157,17 @@ func checkUsual(ctx context.Context, r *run) (conformance.Result, error) {
 	if conn != nil {
 		return pass(presented, conn.describe()), nil
 	}
-	return fail("kube-apiserver does not dial the InternalIP of a node that has InternalIP and Hostname, and the host name cannot be resolved",
-		preferredTypes+"=InternalIP,ExternalIP,Hostname", presented, "answered: "+message), nil
+	return fail(
+		"kube-apiserver does not dial the InternalIP of a node that has InternalIP and Hostname, and the host "+
+			"name cannot be resolved",
+		preferredTypes+"=InternalIP,ExternalIP,Hostname",
+		presented,
+		"answered: "+message,
+	), nil
 }
 
-// unresolvable returns a host name that fails before any DNS query, because it contains an empty label. kube-apiserver's
-// error contains it.
+// unresolvable returns a host name that fails before any DNS query, because it contains an empty label.
+// kube-apiserver's error contains it.
 func unresolvable(name string) string { return strings.ToLower(name) + "..fauxlet-check.invalid" }
 
 // urlPattern matches the URL in a kube-apiserver's error about a failed connection.
@@ -184,7 +207,11 @@ func checkOrder(ctx context.Context, r *run) (conformance.Result, error) {
 		}
 		i := slices.IndexFunc(offered, func(a v1.NodeAddress) bool { return a.Address == at.Hostname() })
 		if i < 0 {
-			return conformance.Result{}, fmt.Errorf("kube-apiserver dialed an address that is not one of %s: %s", addressesText(offered), message)
+			return conformance.Result{}, fmt.Errorf(
+				"kube-apiserver dialed an address that is not one of %s: %s",
+				addressesText(offered),
+				message,
+			)
 		}
 		order = append(order, string(offered[i].Type))
 		offered = slices.Delete(offered, i, i+1)
@@ -199,8 +226,11 @@ func checkOrder(ctx context.Context, r *run) (conformance.Result, error) {
 	internal := slices.Index(order, string(v1.NodeInternalIP))
 	for i, t := range order {
 		if strings.HasPrefix(t, "External") && (internal < 0 || i < internal) {
-			return warn(t+" is preferred over InternalIP: traffic to kubelets leaves the cluster's network if nodes have an external address",
-				preferredTypes+"=InternalIP,ExternalIP,Hostname", evidence...), nil
+			return warn(
+				t+" is preferred over InternalIP: traffic to kubelets leaves the cluster's network if nodes have "+
+					"an external address",
+				preferredTypes+"=InternalIP,ExternalIP,Hostname",
+				evidence...), nil
 		}
 	}
 	return pass(evidence...), nil
@@ -218,12 +248,15 @@ func addressesText(all []v1.NodeAddress) string {
 func (n *node) updateNode(ctx context.Context, addresses []v1.NodeAddress, port int) error {
 	// A patch, because controllers change Nodes as well.
 	patch, err := json.Marshal(map[string]any{"status": map[string]any{
-		"addresses": addresses, "daemonEndpoints": v1.NodeDaemonEndpoints{KubeletEndpoint: v1.DaemonEndpoint{Port: int32(port)}},
+		"addresses":       addresses,
+		"daemonEndpoints": v1.NodeDaemonEndpoints{KubeletEndpoint: v1.DaemonEndpoint{Port: int32(port)}},
 	}})
 	if err != nil {
 		return err
 	}
-	_, err = n.run.client.CoreV1().Nodes().Patch(ctx, n.object.Name, types.MergePatchType, patch, metav1.PatchOptions{}, "status")
+	_, err = n.run.client.CoreV1().
+		Nodes().
+		Patch(ctx, n.object.Name, types.MergePatchType, patch, metav1.PatchOptions{}, "status")
 	return err
 }
 
@@ -231,15 +264,19 @@ func checkPort(ctx context.Context, r *run) (conformance.Result, error) {
 	var both [2]*kubelet
 	for i := range both {
 		var err error
-		if both[i], err = r.kubelet(ctx, kubeletOptions{node: nodeOptions{name: fmt.Sprintf("port-%d", i)}, certificate: r.selfSigned}); err != nil {
+		if both[i], err = r.kubelet(ctx, kubeletOptions{node: nodeOptions{name: fmt.Sprintf("port-%d", i)},
+			certificate: r.selfSigned}); err != nil {
 			return conformance.Result{}, err
 		}
 		defer both[i].Close()
 	}
 	first, second := both[0], both[1]
 	wrong := func(k *kubelet, message string) conformance.Result {
-		return fail(fmt.Sprintf("kube-apiserver did not dial the Node's port %d", k.port()),
-			"kubectl get nodes -o custom-columns=NAME:.metadata.name,PORT:.status.daemonEndpoints.kubeletEndpoint.Port", "answered: "+message)
+		return fail(
+			fmt.Sprintf("kube-apiserver did not dial the Node's port %d", k.port()),
+			"kubectl get nodes -o custom-columns=NAME:.metadata.name,PORT:.status.daemonEndpoints.kubeletEndpoint.Port",
+			"answered: "+message,
+		)
 	}
 	message, err := first.logsInsecurely(ctx).text()
 	if err != nil {
@@ -257,7 +294,9 @@ func checkPort(ctx context.Context, r *run) (conformance.Result, error) {
 	if len(second.observed()) == 0 {
 		return wrong(second, message), nil
 	}
-	evidence := []string{fmt.Sprintf("dialed port %d, and port %d after the Node changed", first.port(), second.port())}
+	evidence := []string{
+		fmt.Sprintf("dialed port %d, and port %d after the Node changed", first.port(), second.port()),
+	}
 	if err := first.updateNode(ctx, stage.AddressesOfEveryType(unresolvable("port")), 0); err != nil {
 		return conformance.Result{}, err
 	}
@@ -271,7 +310,11 @@ func checkPort(ctx context.Context, r *run) (conformance.Result, error) {
 }
 
 // checkFamily makes the kube-apiserver connect to an address of one IP family.
-func (r *run) checkFamily(ctx context.Context, name, words string, of func(netip.Addr) bool) (conformance.Result, error) {
+func (r *run) checkFamily(
+	ctx context.Context,
+	name, words string,
+	of func(netip.Addr) bool,
+) (conformance.Result, error) {
 	i := slices.IndexFunc(r.addresses, of)
 	if i < 0 {
 		return skip("no --node-ip is " + words + " address"), nil
@@ -282,22 +325,31 @@ func (r *run) checkFamily(ctx context.Context, name, words string, of func(netip
 		return conformance.Result{}, err
 	}
 	if conn == nil {
-		return fail(fmt.Sprintf("kube-apiserver did not connect to %s", ip), "fauxlet check --node-ip ADDRESS # "+words+" address of this machine that kube-apiserver can reach", "answered: "+message), nil
+		return fail(
+			fmt.Sprintf("kube-apiserver did not connect to %s", ip),
+			"fauxlet check --node-ip ADDRESS # "+words+" address of this machine that kube-apiserver can reach",
+			"answered: "+message,
+		), nil
 	}
 	return pass(conn.describe()), nil
 }
 
 func checkNames(ctx context.Context, r *run) (conformance.Result, error) {
 	if r.hostname == "" {
-		return skip("no host name of this machine is known that kube-apiserver can resolve; give --node-hostname"), nil
+		return skip(
+			"no host name of this machine is known that kube-apiserver can resolve; give --node-hostname",
+		), nil
 	}
 	conn, message, err := r.connectTo(ctx, "names", r.nodeIP, stage.AddressesOfEveryType(r.hostname))
 	if err != nil {
 		return conformance.Result{}, err
 	}
 	if conn == nil {
-		return fail(fmt.Sprintf("kube-apiserver did not connect to %s, which should resolve to %s", r.hostname, r.nodeIP),
-			"fauxlet check --node-hostname NAME # a name that kube-apiserver resolves to --node-ip", "answered: "+message), nil
+		return fail(
+			fmt.Sprintf("kube-apiserver did not connect to %s, which should resolve to %s", r.hostname, r.nodeIP),
+			"fauxlet check --node-hostname NAME # a name that kube-apiserver resolves to --node-ip",
+			"answered: "+message,
+		), nil
 	}
 	return pass(conn.describe()), nil
 }

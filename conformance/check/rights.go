@@ -16,16 +16,20 @@ import (
 func rightsChecks() []Check {
 	return []Check{
 		{
-			ID: "rights.sufficient", Title: "its user has the permissions for all kubelet requests", Flag: "ClusterRoleBinding to system:kubelet-api-admin",
-			Proves: "By SubjectAccessReviews in the cluster, the user and groups of the client certificate may get and create nodes/proxy, and get nodes/log, stats, metrics, pods, healthz and configz. For the last three nodes/proxy suffices, as in a kubelet.",
-			Needs:  []string{"client.subject"},
-			run:    checkSufficient,
+			ID: "rights.sufficient", Title: "its user has the permissions for all kubelet requests",
+			Flag: "ClusterRoleBinding to system:kubelet-api-admin",
+			Proves: "By SubjectAccessReviews in the cluster, the user and groups of the client certificate may " +
+				"get and create nodes/proxy, and get nodes/log, stats, metrics, pods, healthz and configz. For " +
+				"the last three nodes/proxy suffices, as in a kubelet.",
+			Needs: []string{"client.subject"},
+			run:   checkSufficient,
 		},
 		{
 			ID: "rights.excess", Title: "its user has no administrator's permissions", Flag: clientCertificate,
-			Proves: "The user is not in system:masters and cannot become an administrator: it may not read secrets, create pods, bind or escalate roles, or impersonate.",
-			Needs:  []string{"client.subject"},
-			run:    checkExcess,
+			Proves: "The user is not in system:masters and cannot become an administrator: it may not read " +
+				"secrets, create pods, bind or escalate roles, or impersonate.",
+			Needs: []string{"client.subject"},
+			run:   checkExcess,
 		},
 	}
 }
@@ -48,20 +52,39 @@ func (p permission) String() string {
 	return text
 }
 
-// checkPermissions sends a SubjectAccessReview for each permission, as a kubelet does. The results are in the same order.
-func (r *run) checkPermissions(ctx context.Context, user string, groups []string, node string, questions []permission) ([]bool, error) {
+// checkPermissions sends a SubjectAccessReview for each permission, as a kubelet does. The results are in the same
+// order.
+func (r *run) checkPermissions(
+	ctx context.Context,
+	user string,
+	groups []string,
+	node string,
+	questions []permission,
+) ([]bool, error) {
 	answers := make([]bool, len(questions))
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(parallelism)
 	for i, p := range questions {
 		group.Go(func() error {
-			attributes := &authorizationv1.ResourceAttributes{Verb: p.verb, Group: p.group, Version: "v1", Resource: p.resource, Subresource: p.sub}
+			attributes := &authorizationv1.ResourceAttributes{
+				Verb:        p.verb,
+				Group:       p.group,
+				Version:     "v1",
+				Resource:    p.resource,
+				Subresource: p.sub,
+			}
 			if p.resource == "nodes" {
 				attributes.Name = node
 			}
-			logResponse, err := r.client.AuthorizationV1().SubjectAccessReviews().Create(ctx, &authorizationv1.SubjectAccessReview{
-				Spec: authorizationv1.SubjectAccessReviewSpec{User: user, Groups: groups, ResourceAttributes: attributes},
-			}, metav1.CreateOptions{})
+			logResponse, err := r.client.AuthorizationV1().
+				SubjectAccessReviews().
+				Create(ctx, &authorizationv1.SubjectAccessReview{
+					Spec: authorizationv1.SubjectAccessReviewSpec{
+						User:               user,
+						Groups:             groups,
+						ResourceAttributes: attributes,
+					},
+				}, metav1.CreateOptions{})
 			if err != nil {
 				return err
 			}
@@ -120,8 +143,12 @@ func checkSufficient(ctx context.Context, r *run) (conformance.Result, error) {
 		evidence = append(evidence, fmt.Sprintf("%s %s %s: %s", user, word, p, p.use))
 	}
 	if missing != nil {
-		return fail(fmt.Sprintf("kubelets answer Forbidden to user %q, which may not %s", user, strings.Join(missing, ", ")),
-			"kubectl create clusterrolebinding kubelet-client --clusterrole=system:kubelet-api-admin --user="+quote(user), evidence...), nil
+		return fail(
+			fmt.Sprintf("kubelets answer Forbidden to user %q, which may not %s", user, strings.Join(missing, ", ")),
+			"kubectl create clusterrolebinding kubelet-client --clusterrole=system:kubelet-api-admin --user="+quote(
+				user,
+			),
+			evidence...), nil
 	}
 	return pass(evidence...), nil
 }
@@ -154,17 +181,38 @@ func checkExcess(ctx context.Context, r *run) (conformance.Result, error) {
 	}
 	masters := slices.Contains(groups, "system:masters")
 	if masters {
-		found = append([]string{"its certificate has the group system:masters, which may do everything regardless of RBAC"}, found...)
+		found = append(
+			[]string{"its certificate has the group system:masters, which may do everything regardless of RBAC"},
+			found...)
 	}
 	if found == nil {
-		return pass(fmt.Sprintf("%s, in groups %q, has none of these permissions: %s", user, groups, permissionsText(adminPermissions))), nil
+		return pass(
+			fmt.Sprintf(
+				"%s, in groups %q, has none of these permissions: %s",
+				user,
+				groups,
+				permissionsText(adminPermissions),
+			),
+		), nil
 	}
-	remedy := "kubectl get clusterrolebindings,rolebindings --all-namespaces -o wide | grep -F -- " + quote(user) + " # remove all its bindings, and those of its groups, except system:kubelet-api-admin"
+	remedy := "kubectl get clusterrolebindings,rolebindings --all-namespaces -o wide | grep -F -- " + quote(
+		user,
+	) + " # remove all its bindings, and those of its groups, except system:kubelet-api-admin"
 	if masters {
-		remedy = newClientCertificate + " # with a new certificate whose subject has no organization, as in -subj " + quote("/CN="+user) +
-			"\nkubectl create clusterrolebinding kubelet-client --clusterrole=system:kubelet-api-admin --user=" + quote(user)
+		remedy = newClientCertificate + " # with a new certificate whose subject has no organization, as in -subj " + quote(
+			"/CN="+user,
+		) +
+			"\nkubectl create clusterrolebinding kubelet-client --clusterrole=system:kubelet-api-admin --user=" + quote(
+			user,
+		)
 	}
-	return warn(fmt.Sprintf("user %q may do more than use kubelets: anyone who gets the key of that certificate controls the cluster", user), remedy, found...), nil
+	return warn(
+		fmt.Sprintf(
+			"user %q may do more than use kubelets: anyone who gets the key of that certificate controls the cluster",
+			user,
+		),
+		remedy,
+		found...), nil
 }
 
 func permissionsText(all []permission) string {

@@ -58,8 +58,8 @@ type run struct {
 	client  *kubernetes.Clientset
 	config  *rest.Config
 	ctx     context.Context // of the whole run, for results that checks share
-	// addresses are the local addresses for kubelets, and nodeIP is the first of them. hostname is a name of nodeIP that the
-	// kube-apiserver can resolve, or empty.
+	// addresses are the local addresses for kubelets, and nodeIP is the first of them. hostname is a name of nodeIP
+	// that the kube-apiserver can resolve, or empty.
 	nodeIP    netip.Addr
 	addresses []netip.Addr
 	hostname  string
@@ -77,8 +77,8 @@ type run struct {
 	soon time.Duration
 }
 
-// Run runs the checks, deletes the objects that it created, and returns a report. It stops when ctx is done, and deletes
-// the objects before it returns, with a timeout of its own.
+// Run runs the checks, deletes the objects that it created, and returns a report. It stops when ctx is done, and
+// deletes the objects before it returns, with a timeout of its own.
 //
 // With an error, the report has the checks that completed; it is nil if no check could run. Objects that could not be
 // deleted are listed in the report and are not an error.
@@ -87,7 +87,12 @@ func Run(ctx context.Context, o Options) (*conformance.Report, error) {
 	if err != nil {
 		return nil, err
 	}
-	report := &conformance.Report{Tool: o.Tool, Target: r.config.Host, Started: time.Now(), Results: []conformance.Result{}}
+	report := &conformance.Report{
+		Tool:    o.Tool,
+		Target:  r.config.Host,
+		Started: time.Now(),
+		Results: []conformance.Result{},
+	}
 	version, err := discovery.ToDiscoveryInterfaceWithContext(r.client.Discovery()).ServerVersionWithContext(ctx)
 	if err != nil {
 		if cause := context.Cause(ctx); cause != nil {
@@ -112,7 +117,12 @@ func (r *run) check(ctx context.Context, report *conformance.Report) error {
 		return err
 	}
 	r.ctx = ctx
-	report.Results = schedule(ctx, r.options.Checks, r.options.OnResult, func(ctx context.Context, c Check) (conformance.Result, error) { return c.run(ctx, r) })
+	report.Results = schedule(
+		ctx,
+		r.options.Checks,
+		r.options.OnResult,
+		func(ctx context.Context, c Check) (conformance.Result, error) { return c.run(ctx, r) },
+	)
 	return context.Cause(ctx)
 }
 
@@ -178,7 +188,8 @@ func (r *run) findAddresses(apiserver *url.URL) error {
 		}
 		r.addresses = []netip.Addr{address}
 		// With 127.0.0.1 the kube-apiserver runs on this machine, unless a port is forwarded to it.
-		if six := netip.IPv6Loopback(); address == netip.AddrFrom4([4]byte{127, 0, 0, 1}) && stage.CheckListen(six) == nil {
+		if six := netip.IPv6Loopback(); address == netip.AddrFrom4([4]byte{127, 0, 0, 1}) &&
+			stage.CheckListen(six) == nil {
 			r.addresses = append(r.addresses, six)
 		}
 	}

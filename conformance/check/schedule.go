@@ -19,8 +19,8 @@ const (
 	timeLimit = 30 * time.Second
 )
 
-// Select returns the checks whose IDs begin with one of only, and the checks that they need, in the order of all. If only is
-// empty, it returns all.
+// Select returns the checks whose IDs begin with one of only, and the checks that they need, in the order of all. If
+// only is empty, it returns all.
 func Select(all []Check, only []string) ([]Check, error) {
 	if len(only) == 0 {
 		return all, nil
@@ -108,7 +108,11 @@ func schedule(
 }
 
 // runOne runs a check with a time limit.
-func runOne(ctx context.Context, c Check, do func(context.Context, Check) (conformance.Result, error)) conformance.Result {
+func runOne(
+	ctx context.Context,
+	c Check,
+	do func(context.Context, Check) (conformance.Result, error),
+) conformance.Result {
 	began := time.Now()
 	limited, cancel := context.WithTimeoutCause(ctx, timeLimit, fmt.Errorf("not finished within %v", timeLimit))
 	defer cancel()

@@ -58,17 +58,29 @@ func checkAccepted(ctx context.Context, r *run) (conformance.Result, error) {
 	}
 	presented := fmt.Sprintf("presented: %s, for %s", describeCertificate(leaf), strings.Join(r.hosts(), ", "))
 	if !tried.accepted {
-		return fail("kube-apiserver refuses a serving certificate from the nodes' signer",
-			fmt.Sprintf("%s=ca.crt # a file that contains the CA %s", servingAuthority, quote(leaf.Issuer.String())), presented, "answered: "+tried.message), nil
+		return fail(
+			"kube-apiserver refuses a serving certificate from the nodes' signer",
+			fmt.Sprintf(
+				"%s=ca.crt # a file that contains the CA %s",
+				servingAuthority,
+				quote(leaf.Issuer.String()),
+			),
+			presented,
+			"answered: "+tried.message,
+		), nil
 	}
 	return pass(presented, "answered: "+tried.message), nil
 }
 
 // rejectedWithoutCA are the kinds of certificates that must be refused whatever CA the kube-apiserver trusts.
-var rejectedWithoutCA = map[string]bool{"server-self-signed": true, "server-kubelet-default": true, "server-unknown-ca": true}
+var rejectedWithoutCA = map[string]bool{
+	"server-self-signed":     true,
+	"server-kubelet-default": true,
+	"server-unknown-ca":      true,
+}
 
-// untrustedKinds returns the kinds of serving certificates that must be refused and can be issued. The other kinds (not)
-// need the nodes' signer: their defect is the only reason to refuse them.
+// untrustedKinds returns the kinds of serving certificates that must be refused and can be issued. The other kinds
+// (not) need the nodes' signer: their defect is the only reason to refuse them.
 func (r *run) untrustedKinds() (kinds []testcerts.Kind, not []string) {
 	for _, kind := range testcerts.Kinds() {
 		switch {
@@ -99,7 +111,14 @@ func checkVerified(ctx context.Context, r *run) (conformance.Result, error) {
 	group.SetLimit(parallelism)
 	for i, kind := range kinds {
 		group.Go(func() error {
-			pair, err := kind.Mint(ca, testcerts.Request{CommonName: r.nodeIP.String(), Hosts: r.hosts(), Life: stage.ServingCertificateLifetime})
+			pair, err := kind.Mint(
+				ca,
+				testcerts.Request{
+					CommonName: r.nodeIP.String(),
+					Hosts:      r.hosts(),
+					Life:       stage.ServingCertificateLifetime,
+				},
+			)
 			if err != nil {
 				return err
 			}
@@ -120,16 +139,26 @@ func checkVerified(ctx context.Context, r *run) (conformance.Result, error) {
 		}
 	}
 	if not != nil {
-		evidence = append(evidence, "not tried, because they need --serving-ca-file and --serving-ca-key-file: "+strings.Join(not, ", "))
+		evidence = append(
+			evidence,
+			"not tried, because they need --serving-ca-file and --serving-ca-key-file: "+strings.Join(not, ", "),
+		)
 	}
 	switch len(accepted) {
 	case 0:
 		return pass(evidence...), nil
 	case len(kinds):
-		return warn("insecure: kube-apiserver does not verify serving certificates; an attacker who can impersonate a node (by its address, "+
-			"DNS, ARP or BGP, or by changing its Node) can read and change all data of kubectl logs, exec, cp and port-forward",
-			servingAuthority+"=ca.crt # a file with the CA that signs the kubelets' serving certificates; kubelets get one with serverTLSBootstrap: true", evidence...), nil
+		return warn(
+			"insecure: kube-apiserver does not verify serving certificates; an attacker who can impersonate a "+
+				"node (by its address, "+
+				"DNS, ARP or BGP, or by changing its Node) can read and change all data of kubectl logs, exec, cp "+
+				"and port-forward",
+			servingAuthority+"=ca.crt # a file with the CA that signs the kubelets' serving certificates; "+
+				"kubelets get one with serverTLSBootstrap: true",
+			evidence...), nil
 	}
-	return fail("kube-apiserver verifies serving certificates, but accepts invalid ones: "+strings.Join(accepted, ", "),
-		servingAuthority+"=ca.crt # a file with only the nodes' CA; and a kube-apiserver that verifies like v1.37", evidence...), nil
+	return fail(
+		"kube-apiserver verifies serving certificates, but accepts invalid ones: "+strings.Join(accepted, ", "),
+		servingAuthority+"=ca.crt # a file with only the nodes' CA; and a kube-apiserver that verifies like v1.37",
+		evidence...), nil
 }

@@ -15,8 +15,10 @@ import (
 )
 
 // noServing is the error if there is no serving certificate that the kube-apiserver should accept.
-const noServing = skipped("there is no serving certificate that kube-apiserver should accept; give the kubelets' signer " +
-	"with --serving-ca-file and --serving-ca-key-file, or let the cluster issue one with --approve-serving-certificate")
+const noServing = skipped(
+	"there is no serving certificate that kube-apiserver should accept; give the kubelets' signer " +
+		"with --serving-ca-file and --serving-ca-key-file, or let the cluster issue one with --approve-serving-certificate",
+)
 
 // hosts are the names and addresses in the run's serving certificates.
 func (r *run) hosts() []string {
@@ -30,12 +32,16 @@ func (r *run) hosts() []string {
 	return hosts
 }
 
-// newTrusted issues or obtains a serving certificate that the kube-apiserver should accept. If neither is configured, the
-// error is noServing.
+// newTrusted issues or obtains a serving certificate that the kube-apiserver should accept. If neither is configured,
+// the error is noServing.
 func (r *run) newTrusted(ctx context.Context) (*tls.Certificate, error) {
 	if ca := r.options.ServingCA; ca != nil {
 		now := time.Now()
-		pair, err := ca.Server(r.objects.Name(), r.hosts(), testcerts.ValidFor(now.Add(-stage.ServingCertificateLifetime), now.Add(stage.ServingCertificateLifetime)))
+		pair, err := ca.Server(
+			r.objects.Name(),
+			r.hosts(),
+			testcerts.ValidFor(now.Add(-stage.ServingCertificateLifetime), now.Add(stage.ServingCertificateLifetime)),
+		)
 		if err != nil {
 			return nil, err
 		}
@@ -51,8 +57,8 @@ func (r *run) newTrusted(ctx context.Context) (*tls.Certificate, error) {
 	return nil, noServing
 }
 
-// newAccepted determines a serving certificate that the kube-apiserver accepts: the trusted one, or a self-signed one if it
-// does not verify certificates.
+// newAccepted determines a serving certificate that the kube-apiserver accepts: the trusted one, or a self-signed one
+// if it does not verify certificates.
 func (r *run) newAccepted(ctx context.Context) (*tls.Certificate, error) {
 	if _, err := r.handshake(); err != nil {
 		return nil, err
@@ -104,23 +110,36 @@ func (r *run) tryCertificate(ctx context.Context, name string, certificate *tls.
 		return attempt{}, err
 	}
 	// The response may arrive before the kubelet notices the end of the handshake.
-	all, err := k.await(ctx, "waiting for the end of the handshake; kube-apiserver answered: "+logResponse.String(), func(all []observed) bool {
-		return len(all) == 0 || all[0].HandshakeError != nil || all[0].TLS != nil
-	})
+	all, err := k.await(
+		ctx,
+		"waiting for the end of the handshake; kube-apiserver answered: "+logResponse.String(),
+		func(all []observed) bool {
+			return len(all) == 0 || all[0].HandshakeError != nil || all[0].TLS != nil
+		},
+	)
 	switch {
 	case err != nil:
 		return attempt{}, err
 	case len(all) == 0:
 		return attempt{}, fmt.Errorf("kube-apiserver did not connect: %w", logResponse.err)
 	case len(requests(all)) > 0:
-		return attempt{}, fmt.Errorf("kube-apiserver sent a request, but did not pass on the response: %w", logResponse.err)
+		return attempt{}, fmt.Errorf(
+			"kube-apiserver sent a request, but did not pass on the response: %w",
+			logResponse.err,
+		)
 	}
 	return attempt{message: logResponse.String()}, nil
 }
 
 // describeCertificate describes a certificate in one line.
 func describeCertificate(c *x509.Certificate) string {
-	return fmt.Sprintf("subject %q, issuer %q, valid from %s to %s", c.Subject, c.Issuer, c.NotBefore.UTC().Format(time.DateTime), c.NotAfter.UTC().Format(time.DateTime))
+	return fmt.Sprintf(
+		"subject %q, issuer %q, valid from %s to %s",
+		c.Subject,
+		c.Issuer,
+		c.NotBefore.UTC().Format(time.DateTime),
+		c.NotAfter.UTC().Format(time.DateTime),
+	)
 }
 
 // leafOf returns the parsed leaf certificate.

@@ -26,7 +26,8 @@ import (
 	"fauxlet/scenario"
 )
 
-// toKubelet is the declared feature of a Node whose kubelet translates WebSockets. For other Nodes the kube-apiserver does.
+// toKubelet is the declared feature of a Node whose kubelet translates WebSockets. For other Nodes the kube-apiserver
+// does.
 const toKubelet = "ExtendWebSocketsToKubelet"
 
 func streamChecks() []Check {
@@ -43,14 +44,16 @@ func streamChecks() []Check {
 	return []Check{
 		{
 			ID: "streams.exec-spdy", Title: "exec works with SPDY", Needs: needs, run: exec(bySPDY, ""),
-			Proves: "A command gets its complete input, and its output, errors and exit code come back, with the protocol of kubectl before v1.31.",
+			Proves: "A command gets its complete input, and its output, errors and exit code come back, with the " +
+				"protocol of kubectl before v1.31.",
 		},
 		{
 			ID: "streams.exec-websocket", Title: "exec works with WebSocket", Needs: needs, run: exec(byWebSocket, ""),
 			Proves: "The same with the protocol of kubectl since v1.31, which kube-apiserver translates for the kubelet.",
 		},
 		{
-			ID: "streams.exec-websocket-to-kubelet", Title: "exec works with WebSocket to the kubelet", Needs: needs, run: exec(byWebSocket, toKubelet),
+			ID: "streams.exec-websocket-to-kubelet", Title: "exec works with WebSocket to the " +
+				"kubelet", Needs: needs, run: exec(byWebSocket, toKubelet),
 			Proves: "The same for a Node that declares ExtendWebSocketsToKubelet: its kubelet translates the protocol.",
 		},
 		{
@@ -62,11 +65,13 @@ func streamChecks() []Check {
 			Proves: "A connection to a port of a pod carries bytes in both directions, and each direction can end separately.",
 		},
 		{
-			ID: "streams.port-forward-websocket", Title: "port-forward works with WebSocket", Needs: needs, run: forward(byWebSocket, ""),
+			ID: "streams.port-forward-websocket", Title: "port-forward works with WebSocket", Needs: needs,
+			run:    forward(byWebSocket, ""),
 			Proves: "The same with the protocol of kubectl since v1.31.",
 		},
 		{
-			ID: "streams.port-forward-websocket-to-kubelet", Title: "port-forward works with WebSocket to the kubelet", Needs: needs, run: forward(byWebSocket, toKubelet),
+			ID: "streams.port-forward-websocket-to-kubelet", Title: "port-forward works with WebSocket to the " +
+				"kubelet", Needs: needs, run: forward(byWebSocket, toKubelet),
 			Proves: "The same for a Node that declares ExtendWebSocketsToKubelet: its kubelet translates the protocol.",
 		},
 		{
@@ -82,12 +87,16 @@ func streamChecks() []Check {
 			Proves: "The user gets the same status for a kubelet's 401, 403, 404 and 500. The evidence has the messages.",
 		},
 		{
-			ID: "streams.cut", Title: "the user's request ends with the connection to the kubelet", Needs: needs, run: withHostileKubelet("cut", closeRemedy, checkCut),
-			Proves: "If the connection breaks in the middle of a log, or before the response, the user's request ends. The evidence has what the user gets.",
+			ID: "streams.cut", Title: "the user's request ends with the connection to the kubelet", Needs: needs,
+			run: withHostileKubelet("cut", closeRemedy, checkCut),
+			Proves: "If the connection breaks in the middle of a log, or before the response, the user's request " +
+				"ends. The evidence has what the user gets.",
 		},
 		{
-			ID: "streams.timeout", Title: "how long kube-apiserver waits for a kubelet", Flag: "--kubelet-timeout", Needs: needs, run: checkTimeout,
-			Proves: "This check cannot fail. The evidence has how long kube-apiserver waits for a response; no flag limits it in v1.37.",
+			ID: "streams.timeout", Title: "how long kube-apiserver waits for a kubelet",
+			Flag: "--kubelet-timeout", Needs: needs, run: checkTimeout,
+			Proves: "This check cannot fail. The evidence has how long kube-apiserver waits for a response; no " +
+				"flag limits it in v1.37.",
 		},
 	}
 }
@@ -133,12 +142,20 @@ func checkExec(ctx context.Context, r *run, p protocol, feature string) (conform
 		return conformance.Result{}, err
 	}
 	defer k.Close()
-	query := url.Values{"container": {container}, "command": execCommand, "stdin": {"true"}, "stdout": {"true"}, "stderr": {"true"}}
+	query := url.Values{
+		"container": {container},
+		"command":   execCommand,
+		"stdin":     {"true"},
+		"stdout":    {"true"},
+		"stderr":    {"true"},
+	}
 	executor, err := r.executor(p, k.url("exec", query.Encode()))
 	if err != nil {
 		return conformance.Result{}, err
 	}
-	evidence := []string{fmt.Sprintf("%s with %d bytes of input and %s", strings.Join(execCommand, " "), len(typed()), p)}
+	evidence := []string{
+		fmt.Sprintf("%s with %d bytes of input and %s", strings.Join(execCommand, " "), len(typed()), p),
+	}
 	// A proxy that closes a connection with unread data resets it, and may lose the end of the stream on a busy machine
 	// (UpgradeAwareHandler). Three times in a row is a failure.
 	const tries = 3
@@ -148,13 +165,25 @@ func checkExec(ctx context.Context, r *run, p protocol, feature string) (conform
 		stdout.Reset()
 		stderr.Reset()
 		began := time.Now()
-		err = executor.StreamWithContext(ctx, remotecommand.StreamOptions{Stdin: bytes.NewReader(typed()), Stdout: &stdout, Stderr: &stderr})
+		err = executor.StreamWithContext(
+			ctx,
+			remotecommand.StreamOptions{Stdin: bytes.NewReader(typed()), Stdout: &stdout, Stderr: &stderr},
+		)
 		took = time.Since(began)
 		var ended utilexec.ExitError
 		if errors.As(err, &ended) || ctx.Err() != nil || try == tries {
 			break
 		}
-		evidence = append(evidence, fmt.Sprintf("attempt %d of %d: the end of the stream was lost after %d bytes of output: %v", try, tries, stdout.Len(), err))
+		evidence = append(
+			evidence,
+			fmt.Sprintf(
+				"attempt %d of %d: the end of the stream was lost after %d bytes of output: %v",
+				try,
+				tries,
+				stdout.Len(),
+				err,
+			),
+		)
 	}
 	for _, request := range requests(k.observed()) {
 		evidence = append(evidence, "to the kubelet: "+request.String())
@@ -163,22 +192,44 @@ func checkExec(ctx context.Context, r *run, p protocol, feature string) (conform
 	var exit utilexec.ExitError
 	switch {
 	case ctx.Err() != nil:
-		return fail("exec did not end; perhaps the end of the input did not arrive", remedy, append(evidence, fmt.Sprintf("%d bytes of output", stdout.Len()))...), nil
+		return fail(
+			"exec did not end; perhaps the end of the input did not arrive",
+			remedy,
+			append(evidence, fmt.Sprintf("%d bytes of output", stdout.Len()))...), nil
 	case !errors.As(err, &exit):
 		return fail(fmt.Sprintf("exec with %s failed: %v", p, err), remedy, evidence...), nil
 	case exit.ExitStatus() != 3:
 		return fail(fmt.Sprintf("the exit code is %d instead of 3", exit.ExitStatus()), remedy, evidence...), nil
 	case !bytes.Equal(stdout.Bytes(), typed()):
-		return fail(fmt.Sprintf("the output differs: sent %d bytes, received %d", len(typed()), stdout.Len()), remedy, evidence...), nil
+		return fail(
+			fmt.Sprintf("the output differs: sent %d bytes, received %d", len(typed()), stdout.Len()),
+			remedy,
+			evidence...), nil
 	case stderr.String() != "said\n":
-		return fail(fmt.Sprintf("standard error is %q instead of %q", stderr.String(), "said\n"), remedy, evidence...), nil
+		return fail(
+			fmt.Sprintf("standard error is %q instead of %q", stderr.String(), "said\n"),
+			remedy,
+			evidence...), nil
 	}
-	return pass(append(evidence, fmt.Sprintf("the whole output, standard error and exit code 3 came back after the end of the input, in %v", took.Round(time.Millisecond)))...), nil
+	return pass(
+		append(
+			evidence,
+			fmt.Sprintf(
+				"the whole output, standard error and exit code 3 came back after the end of the input, in %v",
+				took.Round(time.Millisecond),
+			),
+		)...), nil
 }
 
 func checkAttach(ctx context.Context, r *run) (conformance.Result, error) {
 	// The log has ended, so only the input comes back.
-	k, err := r.kubelet(ctx, kubeletOptions{node: nodeOptions{name: "attach"}, container: scenario.Container{Log: scenario.Log{Text: "started\n"}}})
+	k, err := r.kubelet(
+		ctx,
+		kubeletOptions{
+			node:      nodeOptions{name: "attach"},
+			container: scenario.Container{Log: scenario.Log{Text: "started\n"}},
+		},
+	)
 	if err != nil {
 		return conformance.Result{}, err
 	}
@@ -194,7 +245,10 @@ func checkAttach(ctx context.Context, r *run) (conformance.Result, error) {
 		if err != nil {
 			return fail(fmt.Sprintf("attach with %s failed: %v", p, err), proxyRemedy+string(p), evidence...), nil
 		}
-		evidence = append(evidence, fmt.Sprintf("with %s: a line came back after %v", p, took.Round(10*time.Microsecond)))
+		evidence = append(
+			evidence,
+			fmt.Sprintf("with %s: a line came back after %v", p, took.Round(10*time.Microsecond)),
+		)
 	}
 	return pass(evidence...), nil
 }
@@ -250,7 +304,10 @@ func checkPortForward(ctx context.Context, r *run, p protocol, feature string) (
 	}
 	defer k.Close()
 	began := time.Now()
-	message, err := within(ctx, func() (string, error) { return forwardAndSend(r.config, p, k.url("portforward", ""), 80, typed()) })
+	message, err := within(
+		ctx,
+		func() (string, error) { return forwardAndSend(r.config, p, k.url("portforward", ""), 80, typed()) },
+	)
 	evidence := []string{fmt.Sprintf("%d bytes to port 80 with %s", len(typed()), p)}
 	for _, request := range requests(k.observed()) {
 		evidence = append(evidence, "to the kubelet: "+request.String())
@@ -259,9 +316,19 @@ func checkPortForward(ctx context.Context, r *run, p protocol, feature string) (
 		return fail(fmt.Sprintf("port-forward with %s failed: %v", p, err), proxyRemedy+string(p), evidence...), nil
 	}
 	if want := strconv.Itoa(len(typed())); message != want {
-		return fail(fmt.Sprintf("the port received %s of %s bytes", message, want), proxyRemedy+string(p), evidence...), nil
+		return fail(
+			fmt.Sprintf("the port received %s of %s bytes", message, want),
+			proxyRemedy+string(p),
+			evidence...), nil
 	}
-	return pass(append(evidence, fmt.Sprintf("the port answered after the end of the input, in %v", time.Since(began).Round(time.Millisecond)))...), nil
+	return pass(
+		append(
+			evidence,
+			fmt.Sprintf(
+				"the port answered after the end of the input, in %v",
+				time.Since(began).Round(time.Millisecond),
+			),
+		)...), nil
 }
 
 // countAfterEnd is a server that sends the number of received bytes after the end of the input.
@@ -332,8 +399,8 @@ func forwardAndSend(config *rest.Config, p protocol, to *url.URL, port int, data
 	return string(logResponse), err
 }
 
-// within returns the results of do, or the cause of ctx. If do ignores ctx, it continues in the background until the kubelet
-// closes its connection.
+// within returns the results of do, or the cause of ctx. If do ignores ctx, it continues in the background until the
+// kubelet closes its connection.
 func within[T any](ctx context.Context, do func() (T, error)) (T, error) {
 	type result struct {
 		value T

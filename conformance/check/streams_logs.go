@@ -21,8 +21,8 @@ import (
 	"fauxlet/conformance/hostile"
 )
 
-// lateLine is the delay above which a followed log is late. A person notices a second, and no proxy has a reason to delay a
-// line.
+// lateLine is the delay above which a followed log is late. A person notices a second, and no proxy has a reason to
+// delay a line.
 const lateLine = time.Second
 
 var errNotBegun = errors.New("the log has not begun")
@@ -30,21 +30,27 @@ var errNotBegun = errors.New("the log has not begun")
 func checkLatency(ctx context.Context, r *run) (conformance.Result, error) {
 	const lines = 15
 	write, written := make(chan struct{}), make(chan time.Time, lines)
-	k, err := r.kubelet(ctx, kubeletOptions{node: nodeOptions{name: "latency"}, handler: http.HandlerFunc(func(w http.ResponseWriter, request *http.Request) {
-		control := http.NewResponseController(w)
-		_ = control.Flush()
-		for {
-			select {
-			case <-write:
-			case <-request.Context().Done():
-				return
-			}
-			now := time.Now()
-			fmt.Fprintln(w, "a line of a log")
-			_ = control.Flush()
-			written <- now
-		}
-	})})
+	k, err := r.kubelet(
+		ctx,
+		kubeletOptions{
+			node: nodeOptions{name: "latency"},
+			handler: http.HandlerFunc(func(w http.ResponseWriter, request *http.Request) {
+				control := http.NewResponseController(w)
+				_ = control.Flush()
+				for {
+					select {
+					case <-write:
+					case <-request.Context().Done():
+						return
+					}
+					now := time.Now()
+					fmt.Fprintln(w, "a line of a log")
+					_ = control.Flush()
+					written <- now
+				}
+			}),
+		},
+	)
 	if err != nil {
 		return conformance.Result{}, err
 	}
@@ -57,7 +63,10 @@ func checkLatency(ctx context.Context, r *run) (conformance.Result, error) {
 	stream, err := within(beginning, func() (io.ReadCloser, error) { return k.follow(following) })
 	switch {
 	case errors.Is(err, errNotBegun):
-		return fail(fmt.Sprintf("a followed log did not begin within %v; perhaps a proxy waits for data", r.soon), remedy), nil
+		return fail(
+			fmt.Sprintf("a followed log did not begin within %v; perhaps a proxy waits for data", r.soon),
+			remedy,
+		), nil
 	case err != nil:
 		return conformance.Result{}, err
 	}
@@ -84,15 +93,26 @@ func checkLatency(ctx context.Context, r *run) (conformance.Result, error) {
 			}
 			took = append(took, now.Sub(at))
 		case <-time.After(r.soon):
-			return fail(fmt.Sprintf("a line of a followed log did not arrive within %v; perhaps a proxy buffers lines", r.soon), remedy,
-				fmt.Sprintf("%d lines arrived before", len(took))), nil
+			return fail(
+				fmt.Sprintf(
+					"a line of a followed log did not arrive within %v; perhaps a proxy buffers lines",
+					r.soon,
+				),
+				remedy,
+				fmt.Sprintf("%d lines arrived before", len(took)),
+			), nil
 		case <-ctx.Done():
 			return conformance.Result{}, context.Cause(ctx)
 		}
 	}
 	slices.Sort(took)
 	middle := took[len(took)/2]
-	evidence := fmt.Sprintf("%d single lines: half of them within %v, all within %v", lines, middle.Round(10*time.Microsecond), took[len(took)-1].Round(10*time.Microsecond))
+	evidence := fmt.Sprintf(
+		"%d single lines: half of them within %v, all within %v",
+		lines,
+		middle.Round(10*time.Microsecond),
+		took[len(took)-1].Round(10*time.Microsecond),
+	)
 	if middle > lateLine {
 		return fail("lines of a followed log arrive late", remedy, evidence), nil
 	}
@@ -101,7 +121,10 @@ func checkLatency(ctx context.Context, r *run) (conformance.Result, error) {
 
 // follow follows the log of the Node's pod.
 func (n *node) follow(ctx context.Context) (io.ReadCloser, error) {
-	return n.run.client.CoreV1().Pods(n.pod.Namespace).GetLogs(n.pod.Name, &v1.PodLogOptions{Follow: true}).Stream(ctx)
+	return n.run.client.CoreV1().
+		Pods(n.pod.Namespace).
+		GetLogs(n.pod.Name, &v1.PodLogOptions{Follow: true}).
+		Stream(ctx)
 }
 
 // large is the size of the log in streams.large-log.
@@ -109,7 +132,15 @@ const large = 64 << 20
 
 func checkLargeLog(ctx context.Context, r *run) (conformance.Result, error) {
 	sent := sha256.New()
-	k, err := r.kubelet(ctx, kubeletOptions{node: nodeOptions{name: "large"}, handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { writeNoise(io.MultiWriter(w, sent), large) })})
+	k, err := r.kubelet(
+		ctx,
+		kubeletOptions{
+			node: nodeOptions{name: "large"},
+			handler: http.HandlerFunc(
+				func(w http.ResponseWriter, _ *http.Request) { writeNoise(io.MultiWriter(w, sent), large) },
+			),
+		},
+	)
 	if err != nil {
 		return conformance.Result{}, err
 	}
@@ -124,12 +155,23 @@ func checkLargeLog(ctx context.Context, r *run) (conformance.Result, error) {
 	n, err := io.Copy(got, stream)
 	took := time.Since(began)
 	const remedy = betweenRemedy + "must not limit the size or the duration of a response"
-	evidence := []string{fmt.Sprintf("a log of %s; received %s in %v (%.0f MiB/s)", size(large), size(n), took.Round(time.Millisecond), float64(n)/(1<<20)/took.Seconds())}
+	evidence := []string{
+		fmt.Sprintf(
+			"a log of %s; received %s in %v (%.0f MiB/s)",
+			size(large),
+			size(n),
+			took.Round(time.Millisecond),
+			float64(n)/(1<<20)/took.Seconds(),
+		),
+	}
 	switch {
 	case err != nil:
 		return fail(fmt.Sprintf("a large log breaks off: %v", err), remedy, evidence...), nil
 	case n != large:
-		return fail(fmt.Sprintf("of %d bytes of a log %d arrived, without an error", int64(large), n), remedy, evidence...), nil
+		return fail(
+			fmt.Sprintf("of %d bytes of a log %d arrived, without an error", int64(large), n),
+			remedy,
+			evidence...), nil
 	case !equalSums(sent, got):
 		return fail("the received log differs from the sent one", remedy, evidence...), nil
 	}
@@ -158,13 +200,22 @@ func equalSums(a, b hash.Hash) bool { return string(a.Sum(nil)) == string(b.Sum(
 func checkWords(ctx context.Context, r *run) (conformance.Result, error) {
 	const words = "these are the words of the kubelet"
 	var status atomic.Int32
-	k, err := r.kubelet(ctx, kubeletOptions{node: nodeOptions{name: "words"}, handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { http.Error(w, words, int(status.Load())) })})
+	k, err := r.kubelet(
+		ctx,
+		kubeletOptions{
+			node: nodeOptions{name: "words"},
+			handler: http.HandlerFunc(
+				func(w http.ResponseWriter, _ *http.Request) { http.Error(w, words, int(status.Load())) },
+			),
+		},
+	)
 	if err != nil {
 		return conformance.Result{}, err
 	}
 	defer k.Close()
 	var f finding
-	for _, code := range []int{http.StatusBadRequest, http.StatusUnauthorized, http.StatusForbidden, http.StatusNotFound, http.StatusInternalServerError} {
+	for _, code := range []int{http.StatusBadRequest, http.StatusUnauthorized, http.StatusForbidden,
+		http.StatusNotFound, http.StatusInternalServerError} {
 		status.Store(int32(code))
 		got := k.logs(ctx, nil)
 		if err := context.Cause(ctx); err != nil {
@@ -181,7 +232,8 @@ func checkWords(ctx context.Context, r *run) (conformance.Result, error) {
 		f.note("logs, %d: the user sees %q", code, s.Message)
 	}
 	for _, req := range []userRequest{upgradeRequests[0], upgradeRequests[1]} {
-		for _, code := range []int{http.StatusUnauthorized, http.StatusForbidden, http.StatusNotFound, http.StatusInternalServerError} {
+		for _, code := range []int{http.StatusUnauthorized, http.StatusForbidden, http.StatusNotFound,
+			http.StatusInternalServerError} {
 			status.Store(int32(code))
 			got := k.send(ctx, req, part)
 			if err := orCause(ctx, got.err); err != nil {
@@ -214,7 +266,12 @@ func checkCut(ctx context.Context, v *hostileKubelet, f *finding) error {
 				return err
 			}
 			if got.hangs {
-				f.problem("%s: the kubelet %s, and the user's request does not end within %v", req.name, behavior.Action, v.run.soon)
+				f.problem(
+					"%s: the kubelet %s, and the user's request does not end within %v",
+					req.name,
+					behavior.Action,
+					v.run.soon,
+				)
 				return nil
 			}
 			f.note("%s: the kubelet %s: the user sees %s", req.name, behavior.Action, got.String())
@@ -242,8 +299,16 @@ func checkTimeout(ctx context.Context, r *run) (conformance.Result, error) {
 	}
 	took := time.Since(began).Round(10 * time.Millisecond)
 	if waiting.Err() == nil {
-		return pass(fmt.Sprintf("after %v without a response to a request for logs the user got: %s", took, got.String())), nil
+		return pass(
+			fmt.Sprintf("after %v without a response to a request for logs the user got: %s", took, got.String()),
+		), nil
 	}
-	return pass(fmt.Sprintf("kube-apiserver waited for a kubelet that does not respond until the user gave up, after %v", took),
-		"up to v1.37, kube-apiserver accepts --kubelet-timeout but does not use it (kubernetes/kubernetes#102052): there is no timeout and no flag to set one"), nil
+	return pass(
+		fmt.Sprintf(
+			"kube-apiserver waited for a kubelet that does not respond until the user gave up, after %v",
+			took,
+		),
+		"up to v1.37, kube-apiserver accepts --kubelet-timeout but does not use it "+
+			"(kubernetes/kubernetes#102052): there is no timeout and no flag to set one",
+	), nil
 }

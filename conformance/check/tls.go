@@ -23,13 +23,15 @@ func tlsChecks() []Check {
 		},
 		{
 			ID: "tls.ciphers", Title: "no weak cipher suite is offered",
-			Proves: "kube-apiserver offers no cipher suite that Go's crypto/tls lists as insecure. The evidence lists all offered suites.",
-			Needs:  needs, run: checkCiphers,
+			Proves: "kube-apiserver offers no cipher suite that Go's crypto/tls lists as insecure. The evidence " +
+				"lists all offered suites.",
+			Needs: needs, run: checkCiphers,
 		},
 		{
 			ID: "tls.sni", Title: "the server name is a node's host name, never its address",
-			Proves: "The server name in the handshake is the node's host name, or empty if kube-apiserver dials an address (RFC 6066).",
-			Needs:  needs, run: checkSNI,
+			Proves: "The server name in the handshake is the node's host name, or empty if kube-apiserver dials " +
+				"an address (RFC 6066).",
+			Needs: needs, run: checkSNI,
 		},
 		{
 			ID: "tls.alpn", Title: "HTTP/2 and HTTP/1.1 are offered, and both work",
@@ -61,7 +63,8 @@ func tlsChecks() []Check {
 }
 
 // updateTLSRemedy is the remedy for TLS problems: kube-apiserver has no flags for TLS as a client.
-const updateTLSRemedy = "kubectl version # kube-apiserver has no flag for the TLS that it offers to kubelets: use a supported version, and look for a proxy that terminates TLS between it and the nodes"
+const updateTLSRemedy = "kubectl version # kube-apiserver has no flag for the TLS that it offers to kubelets: use " +
+	"a supported version, and look for a proxy that terminates TLS between it and the nodes"
 
 func checkVersions(_ context.Context, r *run) (conformance.Result, error) {
 	s, err := r.handshake()
@@ -97,9 +100,15 @@ func checkCiphers(_ context.Context, r *run) (conformance.Result, error) {
 			weak = append(weak, name)
 		}
 	}
-	evidence := []string{"offered: " + strings.Join(all, ", "), "negotiated: " + tls.CipherSuiteName(s.TLS.CipherSuite)}
+	evidence := []string{
+		"offered: " + strings.Join(all, ", "),
+		"negotiated: " + tls.CipherSuiteName(s.TLS.CipherSuite),
+	}
 	if weak != nil {
-		return warn("kube-apiserver offers weak cipher suites: "+strings.Join(weak, ", "), updateTLSRemedy, evidence...), nil
+		return warn(
+			"kube-apiserver offers weak cipher suites: "+strings.Join(weak, ", "),
+			updateTLSRemedy,
+			evidence...), nil
 	}
 	return pass(evidence...), nil
 }
@@ -111,7 +120,10 @@ func checkSNI(ctx context.Context, r *run) (conformance.Result, error) {
 	}
 	evidence := []string{fmt.Sprintf("dialed %s, server name %q", r.nodeIP, s.Hello.ServerName)}
 	if s.Hello.ServerName != "" {
-		return warn("the server name is not empty although kube-apiserver dialed an address; perhaps a proxy sets it", updateTLSRemedy, evidence...), nil
+		return warn(
+			"the server name is not empty although kube-apiserver dialed an address; perhaps a proxy sets it",
+			updateTLSRemedy,
+			evidence...), nil
 	}
 	if r.hostname == "" {
 		return pass(append(evidence, "not tried with a host name: --node-hostname was not given")...), nil
@@ -135,10 +147,15 @@ func checkALPN(ctx context.Context, r *run) (conformance.Result, error) {
 	if err != nil {
 		return conformance.Result{}, err
 	}
-	evidence := []string{fmt.Sprintf("offered: %s; negotiated: %s", strings.Join(s.Hello.Protocols, ", "), s.TLS.NegotiatedProtocol)}
+	evidence := []string{
+		fmt.Sprintf("offered: %s; negotiated: %s", strings.Join(s.Hello.Protocols, ", "), s.TLS.NegotiatedProtocol),
+	}
 	for _, wanted := range []string{"h2", "http/1.1"} {
 		if !slices.Contains(s.Hello.Protocols, wanted) {
-			return warn("kube-apiserver does not offer "+wanted, "DISABLE_HTTP2= # in kube-apiserver's environment; and no proxy that terminates TLS between it and the nodes", evidence...), nil
+			return warn(
+				"kube-apiserver does not offer "+wanted,
+				"DISABLE_HTTP2= # in kube-apiserver's environment; and no proxy that terminates TLS between it and the nodes",
+				evidence...), nil
 		}
 	}
 	for i, protocols := range [][]string{{"h2"}, {"http/1.1"}, nil} {
@@ -146,13 +163,20 @@ func checkALPN(ctx context.Context, r *run) (conformance.Result, error) {
 		if protocols == nil {
 			words = "no ALPN"
 		}
-		message, all, err := r.connectWithTLS(ctx, fmt.Sprintf("alpn-%d", i), func(c *tls.Config) { c.NextProtos = protocols })
+		message, all, err := r.connectWithTLS(
+			ctx,
+			fmt.Sprintf("alpn-%d", i),
+			func(c *tls.Config) { c.NextProtos = protocols },
+		)
 		if err != nil {
 			return conformance.Result{}, err
 		}
 		conn := requests(all)
 		if len(conn) == 0 {
-			return fail("kube-apiserver does not connect to a kubelet with "+words, updateTLSRemedy, append(evidence, "answered: "+message)...), nil
+			return fail(
+				"kube-apiserver does not connect to a kubelet with "+words,
+				updateTLSRemedy,
+				append(evidence, "answered: "+message)...), nil
 		}
 		evidence = append(evidence, fmt.Sprintf("to a kubelet with %s: %s", words, conn[0].Protocol))
 	}
@@ -160,7 +184,11 @@ func checkALPN(ctx context.Context, r *run) (conformance.Result, error) {
 }
 
 // connectWithTLS makes the kube-apiserver connect to a kubelet with a modified TLS configuration.
-func (r *run) connectWithTLS(ctx context.Context, name string, change func(*tls.Config)) (message string, all []observed, err error) {
+func (r *run) connectWithTLS(
+	ctx context.Context,
+	name string,
+	change func(*tls.Config),
+) (message string, all []observed, err error) {
 	k, err := r.kubelet(ctx, kubeletOptions{node: nodeOptions{name: name}, certificate: r.selfSigned, tls: change})
 	if err != nil {
 		return "", nil, err
@@ -186,7 +214,10 @@ func checkResumption(ctx context.Context, r *run) (conformance.Result, error) {
 	defer k.Close()
 	for range 2 {
 		if logResponse := k.logsInsecurely(ctx); logResponse.err != nil {
-			return conformance.Result{}, fmt.Errorf("kube-apiserver's response to a request for a log: %w", logResponse.err)
+			return conformance.Result{}, fmt.Errorf(
+				"kube-apiserver's response to a request for a log: %w",
+				logResponse.err,
+			)
 		}
 	}
 	all := k.observed()
@@ -199,7 +230,11 @@ func checkResumption(ctx context.Context, r *run) (conformance.Result, error) {
 	}
 	evidence := "the second connection " + how
 	if !slices.EqualFunc(all[0].TLS.PeerCertificates, all[1].TLS.PeerCertificates, (*x509.Certificate).Equal) {
-		return fail("on its second connection kube-apiserver did not present the client certificate of the first", newClientCertificate, evidence), nil
+		return fail(
+			"on its second connection kube-apiserver did not present the client certificate of the first",
+			newClientCertificate,
+			evidence,
+		), nil
 	}
 	return pass(evidence, "it presented the same client certificate"), nil
 }
@@ -208,12 +243,26 @@ func (r *run) checkOnly(ctx context.Context, name string, version uint16) (confo
 	if _, err := r.handshake(); err != nil {
 		return conformance.Result{}, err
 	}
-	message, all, err := r.connectWithTLS(ctx, name, func(c *tls.Config) { c.MinVersion, c.MaxVersion = version, version })
+	message, all, err := r.connectWithTLS(
+		ctx,
+		name,
+		func(c *tls.Config) { c.MinVersion, c.MaxVersion = version, version },
+	)
 	if err != nil {
 		return conformance.Result{}, err
 	}
 	if len(requests(all)) == 0 {
-		return fail("kube-apiserver does not connect to a kubelet with only "+tls.VersionName(version), updateTLSRemedy, "answered: "+message), nil
+		return fail(
+			"kube-apiserver does not connect to a kubelet with only "+tls.VersionName(version),
+			updateTLSRemedy,
+			"answered: "+message,
+		), nil
 	}
-	return pass(fmt.Sprintf("negotiated %s, %s", tls.VersionName(all[0].TLS.Version), tls.CipherSuiteName(all[0].TLS.CipherSuite))), nil
+	return pass(
+		fmt.Sprintf(
+			"negotiated %s, %s",
+			tls.VersionName(all[0].TLS.Version),
+			tls.CipherSuiteName(all[0].TLS.CipherSuite),
+		),
+	), nil
 }

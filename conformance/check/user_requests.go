@@ -28,26 +28,74 @@ type userRequest struct {
 	translated bool
 }
 
-// upgradesEarly reports whether the kube-apiserver accepts the user's upgrade before the kubelet has responded. Errors are
-// then reported in the stream.
+// upgradesEarly reports whether the kube-apiserver accepts the user's upgrade before the kubelet has responded. Errors
+// are then reported in the stream.
 func (u userRequest) upgradesEarly() bool { return u.translated && u.verb != "portforward" }
 
 // upgradeRequests are the stream requests for a Node that declares no features.
 var upgradeRequests = []userRequest{
-	{name: "exec by SPDY", verb: "exec", query: execQuery, method: http.MethodPost, header: spdyHeader("v4.channel.k8s.io")},
-	{name: "exec by WebSocket", verb: "exec", query: execQuery, method: http.MethodGet, header: webSocketHeader("v5.channel.k8s.io"), translated: true},
-	{name: "exec by WebSocket v4", verb: "exec", query: execQuery, method: http.MethodGet, header: webSocketHeader("v4.channel.k8s.io")},
-	{name: "attach by SPDY", verb: "attach", query: "stdout=true&container=" + container, method: http.MethodPost, header: spdyHeader("v4.channel.k8s.io")},
-	{name: "attach by WebSocket", verb: "attach", query: "stdout=true&container=" + container, method: http.MethodGet, header: webSocketHeader("v5.channel.k8s.io"), translated: true},
-	{name: "port-forward by SPDY", verb: "portforward", method: http.MethodPost, header: spdyHeader("portforward.k8s.io")},
-	{name: "port-forward by WebSocket", verb: "portforward", method: http.MethodGet, header: webSocketHeader("SPDY/3.1+portforward.k8s.io"), translated: true},
+	{
+		name:   "exec by SPDY",
+		verb:   "exec",
+		query:  execQuery,
+		method: http.MethodPost,
+		header: spdyHeader("v4.channel.k8s.io"),
+	},
+	{
+		name:       "exec by WebSocket",
+		verb:       "exec",
+		query:      execQuery,
+		method:     http.MethodGet,
+		header:     webSocketHeader("v5.channel.k8s.io"),
+		translated: true,
+	},
+	{
+		name:   "exec by WebSocket v4",
+		verb:   "exec",
+		query:  execQuery,
+		method: http.MethodGet,
+		header: webSocketHeader("v4.channel.k8s.io"),
+	},
+	{
+		name:   "attach by SPDY",
+		verb:   "attach",
+		query:  "stdout=true&container=" + container,
+		method: http.MethodPost,
+		header: spdyHeader("v4.channel.k8s.io"),
+	},
+	{
+		name:       "attach by WebSocket",
+		verb:       "attach",
+		query:      "stdout=true&container=" + container,
+		method:     http.MethodGet,
+		header:     webSocketHeader("v5.channel.k8s.io"),
+		translated: true,
+	},
+	{
+		name:   "port-forward by SPDY",
+		verb:   "portforward",
+		method: http.MethodPost,
+		header: spdyHeader("portforward.k8s.io"),
+	},
+	{
+		name:       "port-forward by WebSocket",
+		verb:       "portforward",
+		method:     http.MethodGet,
+		header:     webSocketHeader("SPDY/3.1+portforward.k8s.io"),
+		translated: true,
+	},
 }
 
 // logRequest requests a log.
 var logRequest = userRequest{name: "logs", verb: "log", query: "container=" + container, method: http.MethodGet}
 
 // followRequest follows a log.
-var followRequest = userRequest{name: "followed logs", verb: "log", query: "follow=true&container=" + container, method: http.MethodGet}
+var followRequest = userRequest{
+	name:   "followed logs",
+	verb:   "log",
+	query:  "follow=true&container=" + container,
+	method: http.MethodGet,
+}
 
 const execQuery = "command=true&stdout=true&container=" + container
 
@@ -56,13 +104,25 @@ func spdyHeader(protocol string) http.Header {
 }
 
 func webSocketHeader(protocol string) http.Header {
-	return http.Header{"Connection": {"Upgrade"}, "Upgrade": {"websocket"}, "Sec-Websocket-Version": {"13"}, "Sec-Websocket-Protocol": {protocol}}
+	return http.Header{
+		"Connection":             {"Upgrade"},
+		"Upgrade":                {"websocket"},
+		"Sec-Websocket-Version":  {"13"},
+		"Sec-Websocket-Protocol": {protocol},
+	}
 }
 
 // url is the URL of a subresource of the Node's pod.
 func (n *node) url(verb, query string) *url.URL {
-	return n.run.client.CoreV1().RESTClient().Post().Namespace(n.pod.Namespace).Resource("pods").Name(n.pod.Name).SubResource(verb).
-		URL().ResolveReference(&url.URL{RawQuery: query})
+	return n.run.client.CoreV1().
+		RESTClient().
+		Post().
+		Namespace(n.pod.Namespace).
+		Resource("pods").
+		Name(n.pod.Name).
+		SubResource(verb).
+		URL().
+		ResolveReference(&url.URL{RawQuery: query})
 }
 
 // rawConn is a connection to the kube-apiserver after one request. It is closed when the context of dial is done.
@@ -146,5 +206,8 @@ func (l *rawConn) until(from io.Reader, limit int64, within time.Duration) (stri
 	_ = l.SetReadDeadline(time.Now().Add(within))
 	read, err := io.ReadAll(io.LimitReader(from, limit))
 	// net.ErrClosed means that the context was done first.
-	return string(read), !errors.Is(err, os.ErrDeadlineExceeded) && !errors.Is(err, net.ErrClosed) && int64(len(read)) < limit
+	return string(
+			read,
+		), !errors.Is(err, os.ErrDeadlineExceeded) && !errors.Is(err, net.ErrClosed) &&
+			int64(len(read)) < limit
 }

@@ -24,8 +24,8 @@ func floods(name, action, begin, text string, limit int64) Behavior {
 	}}
 }
 
-// Redirect answers with a redirect, in every header that a client might follow. The client must not follow it, and must
-// not pass it on to a client that requested an upgrade.
+// Redirect answers with a redirect, in every header that a client might follow. The client must not follow it, and
+// must not pass it on to a client that requested an upgrade.
 //
 // CVE-2018-1002102: kube-apiserver before v1.14 followed a kubelet's redirect with its own credential for kubelets.
 // CVE-2020-8559: kube-apiserver before v1.18.6 passed it on to the user's client, which followed with the user's
@@ -36,17 +36,20 @@ func Redirect(status int, location string) Behavior {
 			"Content-Type: text/plain", "Content-Length: 6")+"moved\n")
 }
 
-// Refuse answers an upgrade with an error status and listens for more requests. The client must close the connection, so
-// that the user cannot send requests over it.
+// Refuse answers an upgrade with an error status and listens for more requests. The client must close the connection,
+// so that the user cannot send requests over it.
 //
 // CVE-2018-1002105: kube-apiserver before v1.10.11 let the user write to this connection.
 func Refuse(status int) Behavior {
-	return sends(fmt.Sprintf("refuse-%d", status), fmt.Sprintf("answers an upgrade with %d and listens for more requests", status),
-		head(status, "Content-Type: text/plain", "Content-Length: 8")+"refused\n")
+	return sends(
+		fmt.Sprintf("refuse-%d", status),
+		fmt.Sprintf("answers an upgrade with %d and listens for more requests", status),
+		head(status, "Content-Type: text/plain", "Content-Length: 8")+"refused\n",
+	)
 }
 
-// NotSwitching answers an upgrade with a status that is neither an error nor 101. The client must report an error to the
-// user and close the connection.
+// NotSwitching answers an upgrade with a status that is neither an error nor 101. The client must report an error to
+// the user and close the connection.
 func NotSwitching(status int) Behavior {
 	b := Refuse(status)
 	b.Name = fmt.Sprintf("not-switching-%d", status)
@@ -54,21 +57,37 @@ func NotSwitching(status int) Behavior {
 	return b
 }
 
-// OtherProtocol answers an upgrade with 101 for a protocol that was not requested, and continues in HTTP. A client that
-// speaks the requested protocol itself, as a kube-apiserver that translates WebSockets does, must close the connection.
+// OtherProtocol answers an upgrade with 101 for a protocol that was not requested, and continues in HTTP. A client
+// that speaks the requested protocol itself, as a kube-apiserver that translates WebSockets does, must close the
+// connection.
 func OtherProtocol() Behavior {
-	return sends("other-protocol", "answers an upgrade with 101 for a protocol that was not requested, and continues in HTTP",
-		head(http.StatusSwitchingProtocols, "Connection: Upgrade", "Upgrade: chat/1.0"))
+	return sends(
+		"other-protocol",
+		"answers an upgrade with 101 for a protocol that was not requested, and continues in HTTP",
+		head(http.StatusSwitchingProtocols, "Connection: Upgrade", "Upgrade: chat/1.0"),
+	)
 }
 
 // EndlessHeaders sends header lines without an end, up to limit bytes. The client must stop reading.
 func EndlessHeaders(limit int64) Behavior {
-	return floods("endless-headers", "sends endless headers", "HTTP/1.1 200 OK\r\n", "X-Endless: "+strings.Repeat("x", 1000)+"\r\n", limit)
+	return floods(
+		"endless-headers",
+		"sends endless headers",
+		"HTTP/1.1 200 OK\r\n",
+		"X-Endless: "+strings.Repeat("x", 1000)+"\r\n",
+		limit,
+	)
 }
 
 // EndlessHeader sends one header line without an end, up to limit bytes. The client must stop reading.
 func EndlessHeader(limit int64) Behavior {
-	return floods("endless-header", "sends an endless header line", "HTTP/1.1 200 OK\r\nX-Endless: ", strings.Repeat("x", 1000), limit)
+	return floods(
+		"endless-header",
+		"sends an endless header line",
+		"HTTP/1.1 200 OK\r\nX-Endless: ",
+		strings.Repeat("x", 1000),
+		limit,
+	)
 }
 
 // Informational sends interim responses (103) without an end, up to limit bytes. The client must stop reading.
@@ -77,8 +96,8 @@ func Informational(limit int64) Behavior {
 	return floods("informational", "sends endless interim responses (103)", "", interim, limit)
 }
 
-// EndlessBody sends a body without an end, up to limit bytes. Of a log, the client must not read more than its user does,
-// and must close the connection when the user leaves. Of an error, it must read and pass on a limited part only.
+// EndlessBody sends a body without an end, up to limit bytes. Of a log, the client must not read more than its user
+// does, and must close the connection when the user leaves. Of an error, it must read and pass on a limited part only.
 func EndlessBody(status int, limit int64) Behavior {
 	line := strings.Repeat("endless ", 1023) + "endless\n"
 	return floods(fmt.Sprintf("endless-body-%d", status), fmt.Sprintf("answers %d with an endless body", status),
@@ -88,8 +107,8 @@ func EndlessBody(status int, limit int64) Behavior {
 // firstLine is how a log begins that then breaks off.
 const firstLine = "line one\n"
 
-// BrokenResponses returns the behaviors that answer a request for a log with something that is not valid HTTP or TLS, or
-// that breaks off. The client must end its user's request in bounded time.
+// BrokenResponses returns the behaviors that answer a request for a log with something that is not valid HTTP or TLS,
+// or that breaks off. The client must end its user's request in bounded time.
 func BrokenResponses() []Behavior {
 	chunked := head(http.StatusOK, "Content-Type: text/plain", "Transfer-Encoding: chunked") + chunk(firstLine)
 	sized := func(size string) string {
@@ -127,7 +146,11 @@ func BrokenResponses() []Behavior {
 		notHTTP(text("bad-status", "answers with the status -1", "HTTP/1.1 -1 No\r\n\r\n")),
 		notHTTP(text("bad-header", "sends a header without a name", "HTTP/1.1 200 OK\r\n: x\r\n\r\n")),
 		notHTTP(text("nothing", "closes the connection without a response", "")),
-		after("cut", "closes TCP in the middle of a log without closing TLS", func(x *exchange) { raw(x.conn).Close() }),
+		after(
+			"cut",
+			"closes TCP in the middle of a log without closing TLS",
+			func(x *exchange) { raw(x.conn).Close() },
+		),
 		after("reset", "resets TCP in the middle of a log", func(x *exchange) {
 			tcp := raw(x.conn)
 			if wrapper, ok := tcp.(interface{ NetConn() net.Conn }); ok {
@@ -161,25 +184,44 @@ func raw(conn net.Conn) net.Conn {
 // connection when its user leaves.
 func Drip(every time.Duration) Behavior {
 	return Behavior{Name: "drip", Action: "sends its response byte by byte", respond: func(x *exchange) error {
-		return x.drip(head(http.StatusOK, "Content-Type: text/plain", "Content-Length: 1000")+strings.Repeat("slowly\n", 142), every)
+		return x.drip(
+			head(http.StatusOK, "Content-Type: text/plain", "Content-Length: 1000")+strings.Repeat("slowly\n", 142),
+			every,
+		)
 	}}
 }
 
-// Silence accepts the request and never responds. The client must serve others meanwhile, and close the connection when
-// its user leaves.
+// Silence accepts the request and never responds. The client must serve others meanwhile, and close the connection
+// when its user leaves.
 func Silence() Behavior {
-	return Behavior{Name: "silence", Action: "accepts the request and never responds", respond: func(*exchange) error { return nil }}
+	return Behavior{
+		Name:    "silence",
+		Action:  "accepts the request and never responds",
+		respond: func(*exchange) error { return nil },
+	}
 }
 
-// Page answers with HTML, a cookie and other headers that control a browser. The client must pass on the body of a log as
-// plain text, and none of the headers.
+// Page answers with HTML, a cookie and other headers that control a browser. The client must pass on the body of a log
+// as plain text, and none of the headers.
 func Page(status int) Behavior {
 	return sends(fmt.Sprintf("page-%d", status), "answers with HTML, a cookie, and hop-by-hop headers",
-		head(status, "Content-Type: text/html", "Set-Cookie: hostile=1; Path=/", "X-Hostile: 1",
-			"Access-Control-Allow-Origin: *", "Access-Control-Allow-Credentials: true", "Content-Security-Policy: script-src *",
-			"Alt-Svc: h2=\"hostile.invalid:443\"", "Strict-Transport-Security: max-age=0", "Clear-Site-Data: \"*\"",
-			"Connection: X-Hostile, close", "Keep-Alive: timeout=1000", "Proxy-Authenticate: Basic", "Trailer: X-Trailer",
-			fmt.Sprintf("Content-Length: %d", len(script)))+script)
+		head(
+			status,
+			"Content-Type: text/html",
+			"Set-Cookie: hostile=1; Path=/",
+			"X-Hostile: 1",
+			"Access-Control-Allow-Origin: *",
+			"Access-Control-Allow-Credentials: true",
+			"Content-Security-Policy: script-src *",
+			"Alt-Svc: h2=\"hostile.invalid:443\"",
+			"Strict-Transport-Security: max-age=0",
+			"Clear-Site-Data: \"*\"",
+			"Connection: X-Hostile, close",
+			"Keep-Alive: timeout=1000",
+			"Proxy-Authenticate: Basic",
+			"Trailer: X-Trailer",
+			fmt.Sprintf("Content-Length: %d", len(script)),
+		)+script)
 }
 
 // script must never run in a browser.

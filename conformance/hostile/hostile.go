@@ -1,8 +1,10 @@
-// Package hostile is a kubelet that misbehaves. It answers each request on the raw connection in a way that no kubelet does,
-// and records how the client reacts. The checks of a kube-apiserver register it as a Node's kubelet and observe whether the
-// kube-apiserver follows redirects, leaks its credential, hangs, or lets a user act with the kube-apiserver's rights.
+// Package hostile is a kubelet that misbehaves. It answers each request on the raw connection in a way that no kubelet
+// does, and records how the client reacts. The checks of a kube-apiserver register it as a Node's kubelet and observe
+// whether the kube-apiserver follows redirects, leaks its credential, hangs, or lets a user act with the
+// kube-apiserver's rights.
 //
-// A kubelet that returns the log of another pod or runs another command is out of scope: a kube-apiserver cannot detect it.
+// A kubelet that returns the log of another pod or runs another command is out of scope: a kube-apiserver cannot
+// detect it.
 //
 // behaviors.go defines the behaviors.
 package hostile
@@ -62,8 +64,8 @@ type Kubelet struct {
 	changed     chan struct{} // closed at the next change; nil if Wait is not running
 }
 
-// Serve answers on a connection and closes it. It returns when the client or the behavior ends the connection, or when ctx
-// is done. For a *tls.Conn it completes the handshake first.
+// Serve answers on a connection and closes it. It returns when the client or the behavior ends the connection, or when
+// ctx is done. For a *tls.Conn it completes the handshake first.
 func (k *Kubelet) Serve(ctx context.Context, conn net.Conn) {
 	record := &Connection{}
 	k.update(func() { k.connections = append(k.connections, record) })
@@ -194,8 +196,8 @@ func (x *exchange) drip(text string, every time.Duration) error {
 	return nil
 }
 
-// listen reads what follows the first request until the connection ends. It records every further request and answers it
-// with the body Smuggled, which the test can recognize.
+// listen reads what follows the first request until the connection ends. It records every further request and answers
+// it with the body Smuggled, which the test can recognize.
 func (x *exchange) listen() {
 	defer close(x.gone)
 	for {

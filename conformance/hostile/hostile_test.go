@@ -34,7 +34,11 @@ func serve(t *testing.T, behavior hostile.Behavior) (*hostile.Kubelet, string, *
 	must(t, err)
 	client, err := ca.Client("kube-apiserver", nil)
 	must(t, err)
-	listener, err := tls.Listen("tcp", "127.0.0.1:0", &tls.Config{Certificates: []tls.Certificate{server.TLS()}, ClientAuth: tls.RequestClientCert})
+	listener, err := tls.Listen(
+		"tcp",
+		"127.0.0.1:0",
+		&tls.Config{Certificates: []tls.Certificate{server.TLS()}, ClientAuth: tls.RequestClientCert},
+	)
 	must(t, err)
 	kubelet := &hostile.Kubelet{Choose: func(*http.Request) hostile.Behavior { return behavior }}
 	ctx, cancel := context.WithCancel(context.Background())
@@ -49,7 +53,12 @@ func serve(t *testing.T, behavior hostile.Behavior) (*hostile.Kubelet, string, *
 		}
 	})
 	t.Cleanup(func() { cancel(); listener.Close(); served.Wait() })
-	return kubelet, listener.Addr().String(), &tls.Config{RootCAs: ca.Pool(), Certificates: []tls.Certificate{client.TLS()}}
+	return kubelet, listener.Addr().
+			String(),
+		&tls.Config{
+			RootCAs:      ca.Pool(),
+			Certificates: []tls.Certificate{client.TLS()},
+		}
 }
 
 func must(t *testing.T, err error) {
@@ -138,7 +147,12 @@ func TestBehaviors(t *testing.T) {
 			defer transport.CloseIdleConnections()
 			ctx, cancel := context.WithCancel(t.Context())
 			defer cancel()
-			request, err := http.NewRequestWithContext(ctx, "GET", "https://"+address+"/containerLogs/a/b/c?tailLines=1", nil)
+			request, err := http.NewRequestWithContext(
+				ctx,
+				"GET",
+				"https://"+address+"/containerLogs/a/b/c?tailLines=1",
+				nil,
+			)
 			must(t, err)
 			body := make([]byte, 100)
 			status := 0
@@ -160,7 +174,8 @@ func TestBehaviors(t *testing.T) {
 				response.Body.Close()
 			}
 			transport.CloseIdleConnections()
-			if test.err == "" && err != nil || test.err != "" && (err == nil || !strings.Contains(err.Error(), test.err)) {
+			if test.err == "" && err != nil ||
+				test.err != "" && (err == nil || !strings.Contains(err.Error(), test.err)) {
 				t.Errorf("error %v, want %q", err, test.err)
 			}
 			if test.status != 0 && status != test.status {
@@ -170,7 +185,9 @@ func TestBehaviors(t *testing.T) {
 				t.Errorf("body %q, want it to begin %q", body, test.body)
 			}
 			v := ended(t, kubelet, 1)[0]
-			if v.Behavior != test.behavior.Name || v.Path != "/containerLogs/a/b/c?tailLines=1" || v.Certificate.Subject.CommonName != "kube-apiserver" || v.More != nil {
+			if v.Behavior != test.behavior.Name || v.Path != "/containerLogs/a/b/c?tailLines=1" ||
+				v.Certificate.Subject.CommonName != "kube-apiserver" ||
+				v.More != nil {
 				t.Errorf("connection %+v", v)
 			}
 			if test.behavior.Action == "" {
@@ -218,7 +235,8 @@ func TestListensForMoreRequests(t *testing.T) {
 
 // TestServeReturns: Serve returns when its context is done and when the client closes the connection.
 func TestServeReturns(t *testing.T) {
-	for _, behavior := range []hostile.Behavior{hostile.Silence(), hostile.EndlessBody(200, 1<<62), hostile.Drip(time.Hour)} {
+	for _, behavior := range []hostile.Behavior{hostile.Silence(), hostile.EndlessBody(200, 1<<62),
+		hostile.Drip(time.Hour)} {
 		for name, stop := range map[string]func(conn net.Conn, cancel func()){
 			"context": func(_ net.Conn, cancel func()) { cancel() },
 			"client":  func(conn net.Conn, _ func()) { conn.Close() },
@@ -233,7 +251,10 @@ func TestServeReturns(t *testing.T) {
 				returned := make(chan struct{})
 				go func() { defer close(returned); kubelet.Serve(ctx, served) }()
 				io.WriteString(client, "GET / HTTP/1.1\r\nHost: x\r\n\r\n")
-				if _, ok := kubelet.Wait(t.Context(), func(v []hostile.Connection) bool { return len(v) == 1 && v[0].Path == "/" }); !ok {
+				if _, ok := kubelet.Wait(t.Context(), func(v []hostile.Connection) bool {
+					return len(v) == 1 &&
+						v[0].Path == "/"
+				}); !ok {
 					t.Fatal("the request was not seen")
 				}
 				stop(client, cancel)
@@ -249,7 +270,8 @@ func TestServeReturns(t *testing.T) {
 func TestWaitEndsWithContext(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if connections, ok := new(hostile.Kubelet).Wait(ctx, func([]hostile.Connection) bool { return false }); ok || len(connections) != 0 {
+	if connections, ok := new(hostile.Kubelet).Wait(ctx, func([]hostile.Connection) bool { return false }); ok ||
+		len(connections) != 0 {
 		t.Errorf("%v %v", connections, ok)
 	}
 }

@@ -38,7 +38,12 @@ func (p *prober) compare(ctx context.Context, seen *observation, settings []Sett
 	if err != nil {
 		return nil, err
 	}
-	c := &Comparison{Configuration: p.options.Compare.File, Reviews: "from the given kube-apiserver", Differences: []Difference{}, NotCompared: []string{}}
+	c := &Comparison{
+		Configuration: p.options.Compare.File,
+		Reviews:       "from the given kube-apiserver",
+		Differences:   []Difference{},
+		NotCompared:   []string{},
+	}
 	if p.options.Compare.reviewsObserved() {
 		c.Reviews = "inferred from the kubelet's responses"
 	}
@@ -52,7 +57,8 @@ func (p *prober) compare(ctx context.Context, seen *observation, settings []Sett
 	c.certificate(seen.certificate, configured)
 	for n := range seen.identities {
 		i := &seen.identities[n]
-		if p.options.Compare.reviewsObserved() && i.secret() && seen.tokenIgnored(i) && values[webhookEnabled] == isTrue {
+		if p.options.Compare.reviewsObserved() && i.secret() && seen.tokenIgnored(i) &&
+			values[webhookEnabled] == isTrue {
 			c.skip("responses to " + i.Name + ": it is unknown whether its token is valid")
 			continue
 		}
@@ -61,7 +67,13 @@ func (p *prober) compare(ctx context.Context, seen *observation, settings []Sett
 	if seen.readOnly.State == Open && standIn.readOnly.State == Open {
 		var kubelet, other []Response
 		for n := range rows {
-			kubelet, other = append(kubelet, seen.readOnly.Responses[rows[n].String()]), append(other, standIn.readOnly.Responses[rows[n].String()])
+			kubelet, other = append(
+				kubelet,
+				seen.readOnly.Responses[rows[n].String()],
+			), append(
+				other,
+				standIn.readOnly.Responses[rows[n].String()],
+			)
 		}
 		c.responses("on the read-only port", kubelet, other)
 	}

@@ -41,7 +41,8 @@ func (c *CompareOptions) reviewsObserved() bool {
 	return c.TokenReviews == nil || c.AccessReviews == nil
 }
 
-// load reads the configuration twice: unchanged, and changed to listen on loopback with the serving certificate in dir.
+// load reads the configuration twice: unchanged, and changed to listen on loopback with the serving certificate in
+// dir.
 func (c *CompareOptions) load(dir, node string) (written, served *config.Config, err error) {
 	kubelet := config.NewFlags()
 	kubelet.Strict = true
@@ -57,12 +58,26 @@ func (c *CompareOptions) load(dir, node string) (written, served *config.Config,
 		return nil, nil, err
 	}
 	certFile, keyFile := servingFiles(dir)
-	flags := []string{"address", "127.0.0.1", "healthz-port", "0", "cert-dir", dir, "rotate-server-certificates", "false", "tls-cert-file", certFile, "tls-private-key-file", keyFile}
+	flags := []string{
+		"address",
+		"127.0.0.1",
+		"healthz-port",
+		"0",
+		"cert-dir",
+		dir,
+		"rotate-server-certificates",
+		"false",
+		"tls-cert-file",
+		certFile,
+		"tls-private-key-file",
+		keyFile,
+	}
 	if file := written.Kubelet.Authentication.X509.ClientCAFile; file != "" {
 		if c.ClientCAFile != "" {
 			flags = append(flags, "client-ca-file", c.ClientCAFile)
 		} else if _, err := os.Stat(file); errors.Is(err, fs.ErrNotExist) {
-			return nil, nil, fmt.Errorf("%s: authentication.x509.clientCAFile: %s is not on this machine; %w", c.File, file, ErrNoClientCA)
+			return nil, nil, fmt.Errorf("%s: authentication.x509.clientCAFile: %s is not on this "+
+				"machine; %w", c.File, file, ErrNoClientCA)
 		}
 	}
 	served, err = load(flags...)
@@ -76,8 +91,8 @@ func servingFiles(dir string) (certFile, keyFile string) {
 	return filepath.Join(dir, "serving.crt"), filepath.Join(dir, "serving.key")
 }
 
-// servingPair writes a serving certificate for the stand-in. It has the kubelet's type of key, because the accepted cipher
-// suites depend on it.
+// servingPair writes a serving certificate for the stand-in. It has the kubelet's type of key, because the accepted
+// cipher suites depend on it.
 func servingPair(dir string, seen *observation) (*tls.Config, error) {
 	ca, err := testcerts.NewAuthority("fauxlet-probe-ca")
 	if err != nil {
@@ -97,9 +112,12 @@ func servingPair(dir string, seen *observation) (*tls.Config, error) {
 	return &tls.Config{RootCAs: ca.Pool()}, pair.Write(certFile, keyFile)
 }
 
-// observeStandIn starts a stand-in with the configuration in this process, on loopback, and probes it like the kubelet.
-// written is the unchanged configuration.
-func (p *prober) observeStandIn(ctx context.Context, seen *observation) (o *observation, written *config.Config, err error) {
+// observeStandIn starts a stand-in with the configuration in this process, on loopback, and probes it like the
+// kubelet. written is the unchanged configuration.
+func (p *prober) observeStandIn(
+	ctx context.Context,
+	seen *observation,
+) (o *observation, written *config.Config, err error) {
 	c := p.options.Compare
 	dir, err := os.MkdirTemp("", "fauxlet-probe-")
 	if err != nil {
@@ -152,7 +170,10 @@ func (p *prober) observeStandIn(ctx context.Context, seen *observation) (o *obse
 	s := &endpoint{target: target, address: address.String(), name: target.Host, verify: verify}
 	o = p.observe(ctx, s, seen.identities, nil)
 	if len(o.tls.chain) == 0 {
-		return nil, nil, errors.Join(ctx.Err(), fmt.Errorf("%s: the handshake with a stand-in fails: %s", c.File, o.tls.Error))
+		return nil, nil, errors.Join(
+			ctx.Err(),
+			fmt.Errorf("%s: the handshake with a stand-in fails: %s", c.File, o.tls.Error),
+		)
 	}
 	o.readOnly = p.probeReadOnly(ctx, s, readOnly)
 	return o, written, ctx.Err()

@@ -13,7 +13,11 @@ import (
 // TestCompare holds one kubelet against configurations: its own, and each with one thing changed.
 func TestCompare(t *testing.T) {
 	t.Parallel()
-	real := settings{"authentication": authentication(true, true, "ca.crt"), "readOnlyPort": closedPort(t), "serverTLSBootstrap": true}
+	real := settings{
+		"authentication":     authentication(true, true, "ca.crt"),
+		"readOnlyPort":       closedPort(t),
+		"serverTLSBootstrap": true,
+	}
 	changed := func(name string, value any) settings {
 		all := settings{}
 		for name, value := range real {
@@ -24,7 +28,12 @@ func TestCompare(t *testing.T) {
 	}
 	w := newWorld(t, anonymousReads)
 	k := w.start(t, real, "rotate-server-certificates", "false")
-	identities := []probe.Identity{w.as(t, "kubelet-client"), w.as(t, "pods-reader"), w.as(t, "outsider"), withToken("scraper", scraperToken)}
+	identities := []probe.Identity{
+		w.as(t, "kubelet-client"),
+		w.as(t, "pods-reader"),
+		w.as(t, "outsider"),
+		withToken("scraper", scraperToken),
+	}
 
 	for _, test := range []struct {
 		name     string
@@ -38,25 +47,34 @@ func TestCompare(t *testing.T) {
 		{name: "its own, with reviews", settings: real, reviews: true, want: []string{"serverTLSBootstrap: false, true"}},
 		{name: "its own, no other identities", settings: real, builtIn: true, not: []string{"serverTLSBootstrap: unknown"}},
 		{name: "anonymous off", settings: changed("authentication", authentication(false, true, "ca.crt")), builtIn: true,
-			want: []string{"authentication.anonymous.enabled: true, false", "as no-credential: 403, 401", "as no-credential: admitted, 401"}},
+			want: []string{"authentication.anonymous.enabled: true, false", "as no-credential: 403, 401",
+				"as no-credential: admitted, 401"}},
 		{name: "webhook off", settings: changed("authentication", authentication(true, false, "ca.crt")), builtIn: true,
-			want: []string{"authentication.webhook.enabled: true, false", "as invalid-token: 401, 403", "as invalid-token: 401, admitted"}},
+			want: []string{"authentication.webhook.enabled: true, false", "as invalid-token: 401, 403",
+				"as invalid-token: 401, admitted"}},
 		{name: "webhook off, a token", settings: changed("authentication", authentication(true, false, "ca.crt")),
-			want: []string{"authentication.webhook.enabled: true, false", "serverTLSBootstrap: false, true", "as invalid-token: 401, 403", "as invalid-token: 401, admitted"}},
+			want: []string{"authentication.webhook.enabled: true, false", "serverTLSBootstrap: " +
+				"false, true", "as invalid-token: 401, 403", "as invalid-token: 401, admitted"}},
 		{name: "no client CA", settings: changed("authentication", authentication(true, true, "")), builtIn: true,
-			want: []string{"authentication.x509.clientCAFile: set, not set", "ALPN: none, h2; http/1.1", "as unknown-ca: 401, 403", "as unknown-ca: 401, admitted"}},
+			want: []string{"authentication.x509.clientCAFile: set, not set", "ALPN: none, h2; http/1.1",
+				"as unknown-ca: 401, 403", "as unknown-ca: 401, admitted"}},
 		{name: "AlwaysAllow", settings: changed("authorization", alwaysAllow), builtIn: true,
 			want: []string{"authorization.mode: Webhook, AlwaysAllow", "as no-credential: 403, admitted"}},
-		{name: "no read-only port", settings: changed("readOnlyPort", 0), builtIn: true, want: []string{"readOnlyPort: PORT, 0"}},
+		{name: "no read-only port", settings: changed("readOnlyPort", 0), builtIn: true,
+			want: []string{"readOnlyPort: PORT, 0"}},
 		{name: "TLS 1.3", settings: changed("tlsMinVersion", "VersionTLS13"), builtIn: true,
 			want: []string{"tlsMinVersion: VersionTLS12, VersionTLS13", "VersionTLS12: accepted, refused"}},
-		{name: "fewer cipher suites", settings: changed("tlsCipherSuites", []string{"TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256"}), builtIn: true,
+		{name: "fewer cipher suites", settings: changed("tlsCipherSuites",
+			[]string{"TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256"}), builtIn: true,
 			want: []string{"cipher suites of VersionTLS12: *, TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256"}},
 		{name: "no debugging handlers", settings: changed("enableDebuggingHandlers", false), builtIn: true,
-			want: []string{"enableDebuggingHandlers: true, false", "as no-credential: 200, 405", "as no-credential: 403, 404", "as unknown-ca: 401, 404", "as invalid-token: 401, 404"}},
-		{name: "no server", settings: changed("enableServer", false), builtIn: true, want: []string{"enableServer: true, false"}},
+			want: []string{"enableDebuggingHandlers: true, false", "as no-credential: 200, 405",
+				"as no-credential: 403, 404", "as unknown-ca: 401, 404", "as invalid-token: 401, 404"}},
+		{name: "no server", settings: changed("enableServer", false), builtIn: true,
+			want: []string{"enableServer: true, false"}},
 		{name: "a certificate that the kubelet generates", settings: changed("serverTLSBootstrap", false), builtIn: true,
-			want: []string{"serving certificate: issued by CN=cluster-ca, self-signed by the kubelet: neither tlsCertFile nor serverTLSBootstrap is set"}},
+			want: []string{"serving certificate: issued by CN=cluster-ca, self-signed by the kubelet: neither " +
+				"tlsCertFile nor serverTLSBootstrap is set"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
@@ -65,7 +83,13 @@ func TestCompare(t *testing.T) {
 			if test.reviews {
 				compare.TokenReviews, compare.AccessReviews = w.tokens, w.access
 			}
-			options := probe.Options{Target: k.target, CA: w.ca.Pool(), ReadOnlyPort: k.readOnly, Compare: compare, Identities: identities}
+			options := probe.Options{
+				Target:       k.target,
+				CA:           w.ca.Pool(),
+				ReadOnlyPort: k.readOnly,
+				Compare:      compare,
+				Identities:   identities,
+			}
 			if test.builtIn {
 				options.Identities = nil
 			}
@@ -102,7 +126,10 @@ func TestCompareUnknownRBAC(t *testing.T) {
 	file := w.configuration(t, "anonymous.yaml", settings{"authentication": authentication(true, true, "ca.crt")})
 	options := probe.Options{Target: k.target, ReadOnlyPort: k.readOnly, Compare: &probe.CompareOptions{File: file}}
 	report := run(t, options)
-	at := slices.IndexFunc(report.Comparison.Differences, func(d probe.Difference) bool { return d.What == "as no-credential" })
+	at := slices.IndexFunc(
+		report.Comparison.Differences,
+		func(d probe.Difference) bool { return d.What == "as no-credential" },
+	)
 	if at < 0 || !strings.Contains(report.Comparison.Differences[at].Configuration, "RBAC decides") {
 		t.Errorf("differences %+v", report.Comparison.Differences)
 	}
@@ -125,13 +152,24 @@ func TestCompareIgnoredToken(t *testing.T) {
 	w := newWorld(t, "")
 	k := w.start(t, settings{"authentication": authentication(true, false, "ca.crt")})
 	file := w.configuration(t, "webhook.yaml", settings{"authentication": authentication(true, true, "ca.crt")})
-	report := run(t, probe.Options{Target: k.target, CA: w.ca.Pool(), Compare: &probe.CompareOptions{File: file}, Identities: []probe.Identity{withToken("scraper", scraperToken)}})
+	report := run(
+		t,
+		probe.Options{
+			Target:     k.target,
+			CA:         w.ca.Pool(),
+			Compare:    &probe.CompareOptions{File: file},
+			Identities: []probe.Identity{withToken("scraper", scraperToken)},
+		},
+	)
 	for _, d := range report.Comparison.Differences {
 		if d.What == "as scraper" {
 			t.Errorf("compared: %+v", d)
 		}
 	}
-	if !strings.Contains(strings.Join(report.Comparison.NotCompared, "\n"), "responses to scraper: it is unknown whether its token is valid") {
+	if !strings.Contains(
+		strings.Join(report.Comparison.NotCompared, "\n"),
+		"responses to scraper: it is unknown whether its token is valid",
+	) {
 		t.Errorf("not compared: %q", report.Comparison.NotCompared)
 	}
 }
@@ -141,9 +179,14 @@ func TestCompareWithoutTheClientCA(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, "")
 	k := w.start(t, nil)
-	file := w.configuration(t, "node.yaml", settings{"authentication": authentication(false, true, "/there/is/no/ca.crt")})
+	file := w.configuration(
+		t,
+		"node.yaml",
+		settings{"authentication": authentication(false, true, "/there/is/no/ca.crt")},
+	)
 	options := probe.Options{Target: k.target, Compare: &probe.CompareOptions{File: file}}
-	if _, err := probe.Run(t.Context(), options); err == nil || !strings.Contains(err.Error(), "/there/is/no/ca.crt is not on this machine") {
+	if _, err := probe.Run(t.Context(), options); err == nil ||
+		!strings.Contains(err.Error(), "/there/is/no/ca.crt is not on this machine") {
 		t.Errorf("error %v", err)
 	}
 	other, err := testcerts.NewAuthority("other-ca")
@@ -152,7 +195,8 @@ func TestCompareWithoutTheClientCA(t *testing.T) {
 	}
 	options.Compare.ClientCAFile = w.write(t, "other-ca.crt", other.CertPEM())
 	report := run(t, options)
-	if d := report.Comparison.Differences; len(d) != 2 || d[0].Kubelet != "CN=cluster-ca" || d[0].Configuration != "CN=other-ca" {
+	if d := report.Comparison.Differences; len(d) != 2 || d[0].Kubelet != "CN=cluster-ca" ||
+		d[0].Configuration != "CN=other-ca" {
 		t.Errorf("differences %+v", d)
 	}
 }

@@ -54,7 +54,8 @@ const expiresSoon = 7 * 24 * time.Hour
 // findings judges the observation. values are the inferred settings.
 func (o *observation) findings(values map[string]string, now time.Time) []Finding {
 	all := []Finding{}
-	for _, judge := range []func(map[string]string) []Finding{o.judgeAnonymous, o.judgeCredentials, o.judgeAuthorization, o.judgeReadOnly, o.judgeVersions} {
+	for _, judge := range []func(map[string]string) []Finding{o.judgeAnonymous, o.judgeCredentials,
+		o.judgeAuthorization, o.judgeReadOnly, o.judgeVersions} {
 		all = append(all, judge(values)...)
 	}
 	all = append(all, o.judgeCertificate(now)...)
@@ -88,7 +89,8 @@ func (o *observation) judgeAnonymous(map[string]string) []Finding {
 		return nil
 	case len(run) > 0:
 		return []Finding{{
-			ID: "anonymous-runs", Severity: Critical, What: "Requests without a credential may run commands in every container of the node.",
+			ID: "anonymous-runs", Severity: Critical, What: "Requests without a credential may run commands in " +
+				"every container of the node.",
 			Evidence: "without a credential: " + strings.Join(run, ", ") + " were admitted",
 			Risk: "Anyone who reaches the port becomes root in containers that run as root, and gets mounted secrets, " +
 				"service account tokens, and with a privileged container the node.",
@@ -104,7 +106,8 @@ func (o *observation) judgeAnonymous(map[string]string) []Finding {
 		}}
 	}
 	return []Finding{{
-		ID: "anonymous-enabled", Severity: Medium, What: "Requests without a credential are authenticated as system:anonymous, which may do little.",
+		ID: "anonymous-enabled", Severity: Medium, What: "Requests without a credential are authenticated as " +
+			"system:anonymous, which may do little.",
 		Evidence: how,
 		Risk: "A single binding to system:anonymous or system:unauthenticated, made for another purpose, " +
 			"would open the node.",
@@ -143,7 +146,8 @@ func (o *observation) judgeCredentials(values map[string]string) []Finding {
 	}
 	if values[clientCAFile] == notSet {
 		all = append(all, Finding{
-			ID: "no-client-ca", Severity: Note, What: "The kubelet requests no client certificate, so it cannot authenticate kube-apiserver.",
+			ID: "no-client-ca", Severity: Note, What: "The kubelet requests no client certificate, so it cannot " +
+				"authenticate kube-apiserver.",
 			Evidence:      "the handshake had no CertificateRequest",
 			Configuration: "authentication:\n  x509:\n    clientCAFile: /etc/kubernetes/pki/ca.crt\n",
 			Remedy:        "Use the CA that signs kube-apiserver's --kubelet-client-certificate.",
@@ -156,9 +160,11 @@ func (o *observation) judgeAuthorization(values map[string]string) []Finding {
 	var all []Finding
 	if values[authorizationMode] == "AlwaysAllow" {
 		all = append(all, Finding{
-			ID: "always-allow", Severity: High, What: "Every authenticated user may do everything: there are no authorization checks.",
-			Evidence:      "authorization.mode is AlwaysAllow",
-			Risk:          "Any certificate of the client CA, and the token of any workload, runs commands in all containers of the node.",
+			ID: "always-allow", Severity: High, What: "Every authenticated user may do everything: there are no " +
+				"authorization checks.",
+			Evidence: "authorization.mode is AlwaysAllow",
+			Risk: "Any certificate of the client CA, and the token of any workload, runs commands in all " +
+				"containers of the node.",
 			Configuration: webhookMode,
 			Remedy: "Bind the users that need access: kubectl create clusterrolebinding kubelet-client " +
 				"--clusterrole=system:kubelet-api-admin --user=kube-apiserver-kubelet-client",
@@ -168,7 +174,8 @@ func (o *observation) judgeAuthorization(values map[string]string) []Finding {
 		get, post := o.response(i.Name, "GET /exec"+impossiblePod), o.response(i.Name, "POST /exec"+impossiblePod)
 		if get.Access == Admitted && post.Access == Forbidden && i.Name != NoCredential {
 			all = append(all, Finding{
-				ID: "get-runs", Severity: Medium, What: i.Name + " may get nodes/proxy but not create it. That is not read-only: exec over WebSocket is a GET.",
+				ID: "get-runs", Severity: Medium, What: i.Name + " may get nodes/proxy but not create it. That is " +
+					"not read-only: exec over WebSocket is a GET.",
 				Evidence: fmt.Sprintf("%s: GET /exec…: %d, POST /exec…: %d", i.Name, get.Status, post.Status),
 				Risk:     "This credential, perhaps of a monitoring agent, runs commands in all containers of the node.",
 				Remedy: "Grant the necessary ones of nodes/metrics, nodes/stats, nodes/log, nodes/pods, nodes/healthz " +
@@ -188,7 +195,8 @@ func (o *observation) judgeAuthorization(values map[string]string) []Finding {
 		for _, a := range o.responses[i.Name] {
 			if a.slow {
 				all = append(all, Finding{
-					ID: "slow-refusal", Severity: Note, What: "The kubelet takes long to refuse " + i.Name + ". Perhaps its TokenReviews fail.",
+					ID: "slow-refusal", Severity: Note, What: "The kubelet takes long to refuse " + i.Name +
+						". Perhaps its TokenReviews fail.",
 					Evidence: fmt.Sprintf("%s: 401 after %v", i.Name, a.took.Round(100*time.Millisecond)),
 					Remedy: "Check that it reaches the kube-apiserver of its --kubeconfig and may create tokenreviews " +
 						delegate + ".",
@@ -205,7 +213,8 @@ func (o *observation) judgeReadOnly(map[string]string) []Finding {
 		return nil
 	}
 	return []Finding{{
-		ID: "read-only-port", Severity: High, What: fmt.Sprintf("Port %d serves every client without authentication and TLS.", o.readOnly.Port),
+		ID: "read-only-port", Severity: High, What: fmt.Sprintf("Port %d serves every client without "+
+			"authentication and TLS.", o.readOnly.Port),
 		Evidence: "without a credential: " + list(o.readOnly.served(), "a kubelet responds"),
 		Risk: "Anyone who reaches the port reads the specifications of all pods, with the environment of their " +
 			"containers. Anyone on the network path reads along.",
@@ -259,7 +268,8 @@ func (o *observation) judgeVersions(map[string]string) []Finding {
 func (o *observation) judgeCertificate(now time.Time) []Finding {
 	if o.tls.pending() {
 		return []Finding{{
-			ID: "no-serving-certificate", Severity: Note, What: "The kubelet has no serving certificate: every handshake fails, and so do kubectl logs and exec.",
+			ID: "no-serving-certificate", Severity: Note, What: "The kubelet has no serving certificate: every " +
+				"handshake fails, and so do kubectl logs and exec.",
 			Evidence: o.tls.Error,
 			Remedy:   approve + ". Without serverTLSBootstrap, check that tlsCertFile and tlsPrivateKeyFile are both set.",
 		}}
@@ -268,9 +278,10 @@ func (o *observation) judgeCertificate(now time.Time) []Finding {
 	if c == nil {
 		return nil
 	}
-	const impostor = "An attacker on the network path can take the kubelet's place: they read logs and the input of exec, " +
+	const impostor = "An attacker on the network path can take the kubelet's place: they read logs and the input " +
+		"of exec, " +
 		"and get the tokens of scrapers."
-	const unusable = "Clients that verify it cannot connect. If they are then told not to verify it: " + impostor
+	const unusable = "Clients that verify it cannot connect. If verification is then disabled: " + impostor
 	const renew = "Put a new pair into tlsCertFile and tlsPrivateKeyFile, or let the cluster issue one: " +
 		"serverTLSBootstrap: true. " + approve
 	var all []Finding
@@ -281,8 +292,16 @@ func (o *observation) judgeCertificate(now time.Time) []Finding {
 		add(Finding{ID: "certificate-expired", Severity: High, What: "The serving certificate has expired.",
 			Evidence: expiry, Risk: unusable, Configuration: bootstrapOn, Remedy: renew})
 	case now.Before(c.NotBefore):
-		add(Finding{ID: "certificate-not-yet-valid", Severity: High, What: "The serving certificate is not valid yet.",
-			Evidence: expiry, Risk: unusable, Remedy: "Compare the clocks. " + renew})
+		add(
+			Finding{
+				ID:       "certificate-not-yet-valid",
+				Severity: High,
+				What:     "The serving certificate is not valid yet.",
+				Evidence: expiry,
+				Risk:     unusable,
+				Remedy:   "Compare the clocks. " + renew,
+			},
+		)
 	case c.NotAfter.Sub(now) < expiresSoon:
 		add(Finding{ID: "certificate-expires", Severity: Note, What: "The serving certificate expires soon.",
 			Evidence: expiry, Remedy: renew})
@@ -309,9 +328,17 @@ func (o *observation) judgeCertificate(now time.Time) []Finding {
 			Remedy:   "If clients use another name, give --server-name. Otherwise they cannot verify it. " + renew})
 	}
 	if c.weakness != "" {
-		add(Finding{ID: "certificate-weak", Severity: Medium, What: "The serving certificate is weak: " + c.weakness + ".",
-			Evidence: c.Key + ", " + c.Signature,
-			Risk:     "With enough computing power an attacker can forge it. " + impostor, Configuration: bootstrapOn, Remedy: renew})
+		add(
+			Finding{
+				ID:            "certificate-weak",
+				Severity:      Medium,
+				What:          "The serving certificate is weak: " + c.weakness + ".",
+				Evidence:      c.Key + ", " + c.Signature,
+				Risk:          "With enough computing power an attacker can forge it. " + impostor,
+				Configuration: bootstrapOn,
+				Remedy:        renew,
+			},
+		)
 	}
 	return all
 }

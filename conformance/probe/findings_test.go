@@ -15,7 +15,14 @@ import (
 
 func TestFindings(t *testing.T) {
 	t.Parallel()
-	weak := settings{"tlsMinVersion": "VersionTLS11", "tlsCipherSuites": []string{"TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA256", "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256", "TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA"}}
+	weak := settings{
+		"tlsMinVersion": "VersionTLS11",
+		"tlsCipherSuites": []string{
+			"TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA256",
+			"TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256",
+			"TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA",
+		},
+	}
 	for _, test := range []struct {
 		name     string
 		settings settings
@@ -26,27 +33,44 @@ func TestFindings(t *testing.T) {
 	}{
 		{name: "well configured"},
 		{name: "well configured, all identities", as: []string{"kubelet-client", "pods-reader", "outsider"}},
-		{name: "anonymous may do nothing", settings: settings{"authentication": authentication(true, true, "ca.crt")}, want: []string{"medium anonymous-enabled"}},
-		{name: "anonymous reads", settings: settings{"authentication": authentication(true, true, "ca.crt")}, rbac: anonymousReads, want: []string{"high anonymous-reads"}},
-		{name: "anonymous reads, webhook off", settings: settings{"authentication": authentication(true, false, "ca.crt")}, rbac: anonymousReads, want: []string{"high anonymous-reads", "high invalid-token-accepted"}},
-		{name: "anonymous, webhook off", settings: settings{"authentication": authentication(true, false, "ca.crt")}, want: []string{"medium anonymous-enabled", "medium invalid-token-accepted"}},
-		{name: "wide open", settings: settings{"authentication": authentication(true, false, ""), "authorization": alwaysAllow},
+		{name: "anonymous may do nothing", settings: settings{"authentication": authentication(true, true,
+			"ca.crt")}, want: []string{"medium anonymous-enabled"}},
+		{name: "anonymous reads", settings: settings{"authentication": authentication(true, true, "ca.crt")},
+			rbac: anonymousReads, want: []string{"high anonymous-reads"}},
+		{name: "anonymous reads, webhook off", settings: settings{"authentication": authentication(true, false,
+			"ca.crt")}, rbac: anonymousReads, want: []string{"high anonymous-reads", "high invalid-token-accepted"}},
+		{name: "anonymous, webhook off", settings: settings{"authentication": authentication(true, false,
+			"ca.crt")}, want: []string{"medium anonymous-enabled", "medium invalid-token-accepted"}},
+		{name: "wide open", settings: settings{"authentication": authentication(true, false, ""),
+			"authorization": alwaysAllow},
 			want: []string{"critical anonymous-runs", "high invalid-token-accepted", "high always-allow", "note no-client-ca"}},
-		{name: "wide open, no debugging handlers", settings: settings{"authentication": authentication(true, true, "ca.crt"), "authorization": alwaysAllow, "enableDebuggingHandlers": false},
+		{name: "wide open, no debugging handlers", settings: settings{"authentication": authentication(true,
+			true, "ca.crt"), "authorization": alwaysAllow, "enableDebuggingHandlers": false},
 			want: []string{"high anonymous-reads"}},
-		{name: "AlwaysAllow", settings: settings{"authorization": alwaysAllow}, as: []string{"outsider"}, want: []string{"high always-allow"}},
+		{name: "AlwaysAllow", settings: settings{"authorization": alwaysAllow}, as: []string{"outsider"},
+			want: []string{"high always-allow"}},
 		{name: "AlwaysAllow, no credential"}, // it cannot be observed
 		{name: "get on proxy", as: []string{"proxy-getter"}, want: []string{"medium get-runs"}},
 		{name: "read-only port", settings: settings{"readOnlyPort": closedPort(t)}, want: []string{"high read-only-port"}},
-		{name: "no client CA", settings: settings{"authentication": authentication(false, true, "")}, want: []string{"note no-client-ca"}},
-		{name: "tokens ignored", settings: settings{"authentication": authentication(false, false, "ca.crt")}, as: []string{"kubelet-client"}, want: []string{"note tokens-ignored"}},
+		{name: "no client CA", settings: settings{"authentication": authentication(false, true, "")},
+			want: []string{"note no-client-ca"}},
+		{name: "tokens ignored", settings: settings{"authentication": authentication(false, false, "ca.crt")},
+			as: []string{"kubelet-client"}, want: []string{"note tokens-ignored"}},
 		{name: "weak TLS", settings: weak, want: []string{"medium old-tls", "medium weak-ciphers"}},
 
 		{name: "expired", serving: serving(testcerts.Expired), want: []string{"high certificate-expired"}},
 		{name: "not yet valid", serving: serving(testcerts.NotYetValid), want: []string{"high certificate-not-yet-valid"}},
-		{name: "SHA-1", serving: serving(testcerts.SHA1), want: []string{"high certificate-unverified", "medium certificate-weak"}},
-		{name: "other host", serving: func(w *world) (*testcerts.Pair, error) { return w.ca.Server("x", []string{"192.0.2.1"}) }, want: []string{"high certificate-unverified"}},
-		{name: "self-signed by the kubelet", serving: func(*world) (*testcerts.Pair, error) { return testcerts.KubeletSelfSigned("node-1", nil) }, want: []string{"medium certificate-kubelet-self-signed"}},
+		{name: "SHA-1", serving: serving(testcerts.SHA1), want: []string{"high certificate-unverified",
+			"medium certificate-weak"}},
+		{name: "other host", serving: func(w *world) (*testcerts.Pair, error) {
+			return w.ca.Server("x",
+				[]string{"192.0.2.1"})
+		}, want: []string{"high certificate-unverified"}},
+		{name: "self-signed by the kubelet", serving: func(*world) (*testcerts.Pair,
+			error) {
+			return testcerts.KubeletSelfSigned("node-1", nil)
+		},
+			want: []string{"medium certificate-kubelet-self-signed"}},
 		{name: "another CA", serving: func(*world) (*testcerts.Pair, error) {
 			other, err := testcerts.NewAuthority("other-ca")
 			if err != nil {
@@ -64,7 +88,12 @@ func TestFindings(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				flags = []string{"tls-cert-file", w.write(t, "other.crt", pair.CertPEM), "tls-private-key-file", w.write(t, "other.key", pair.KeyPEM)}
+				flags = []string{
+					"tls-cert-file",
+					w.write(t, "other.crt", pair.CertPEM),
+					"tls-private-key-file",
+					w.write(t, "other.key", pair.KeyPEM),
+				}
 			}
 			k := w.start(t, test.settings, flags...)
 			var identities []probe.Identity
@@ -95,7 +124,8 @@ func serving(mutate testcerts.Mutate) func(*world) (*testcerts.Pair, error) {
 // looksRight checks that a finding is complete and its configuration is a valid part of a KubeletConfiguration.
 func looksRight(t *testing.T, f probe.Finding) {
 	t.Helper()
-	if f.What == "" || f.Evidence == "" || (f.Risk == "") != (f.Severity == probe.Note) || f.Configuration+f.Remedy == "" {
+	if f.What == "" || f.Evidence == "" || (f.Risk == "") != (f.Severity == probe.Note) ||
+		f.Configuration+f.Remedy == "" {
 		t.Errorf("%s: incomplete: %+v", f.ID, f)
 	}
 	if err := yaml.UnmarshalStrict([]byte(f.Configuration), &kubeletconfigv1beta1.KubeletConfiguration{}); err != nil {

@@ -36,8 +36,9 @@ func TestMain(m *testing.M) {
 	)
 }
 
-// world has a CA, a directory, and a review API. kubelet-client has the rights of system:kubelet-api-admin, pods-reader may
-// get nodes/pods, proxy-getter may get nodes/proxy, outsider has no rights. scraper-token is a token of pods-reader.
+// world has a CA, a directory, and a review API. kubelet-client has the rights of system:kubelet-api-admin,
+// pods-reader may get nodes/pods, proxy-getter may get nodes/proxy, outsider has no rights. scraper-token is a token
+// of pods-reader.
 type world struct {
 	dir    string
 	ca     *testcerts.Authority
@@ -112,7 +113,9 @@ func newWorld(t *testing.T, rbac string) *world {
 	ended := make(chan error, 1)
 	go func() { ended <- reviews.Serve(ctx, listener) }()
 	asking := reviews.RESTConfig(listener.Addr().String())
-	asking.NextProtos = []string{"http/1.1"} // a server of HTTP/2 gives connections that are open a second when it stops
+	asking.NextProtos = []string{
+		"http/1.1",
+	} // a server of HTTP/2 gives connections that are open a second when it stops
 	client, err := rest.HTTPClientFor(asking)
 	if err != nil {
 		t.Fatal(err)
@@ -171,7 +174,12 @@ type settings map[string]any
 // configuration writes a KubeletConfiguration with a client CA. settings override its fields.
 func (w *world) configuration(t *testing.T, name string, changed settings) string {
 	t.Helper()
-	all := settings{"apiVersion": "kubelet.config.k8s.io/v1beta1", "kind": "KubeletConfiguration", "address": "127.0.0.1", "healthzPort": 0}
+	all := settings{
+		"apiVersion":  "kubelet.config.k8s.io/v1beta1",
+		"kind":        "KubeletConfiguration",
+		"address":     "127.0.0.1",
+		"healthzPort": 0,
+	}
 	all["authentication"] = settings{"x509": settings{"clientCAFile": "ca.crt"}}
 	maps.Copy(all, changed)
 	data, err := yaml.Marshal(all)
@@ -200,7 +208,22 @@ func (w *world) start(t *testing.T, changed settings, flags ...string) *kubelet 
 		t.Fatal(err)
 	}
 	given := config.NewFlags()
-	all := append([]string{"config", w.configuration(t, "kubelet.yaml", changed), "port", "0", "hostname-override", "node-1", "cert-dir", w.dir, "tls-cert-file", certFile, "tls-private-key-file", keyFile}, flags...)
+	all := append(
+		[]string{
+			"config",
+			w.configuration(t, "kubelet.yaml", changed),
+			"port",
+			"0",
+			"hostname-override",
+			"node-1",
+			"cert-dir",
+			w.dir,
+			"tls-cert-file",
+			certFile,
+			"tls-private-key-file",
+			keyFile,
+		},
+		flags...)
 	for pair := range slices.Chunk(all, 2) {
 		if err := given.Set(pair[0], pair[1]); err != nil {
 			t.Fatal(err)
@@ -298,7 +321,10 @@ func table(t *testing.T, r *probe.Report) string {
 func serve(t *testing.T, certificate tls.Certificate, answer func(net.Conn)) probe.Target {
 	t.Helper()
 	listener := listen(t)
-	secure := tls.NewListener(listener, &tls.Config{Certificates: []tls.Certificate{certificate}, ClientAuth: tls.RequestClientCert})
+	secure := tls.NewListener(
+		listener,
+		&tls.Config{Certificates: []tls.Certificate{certificate}, ClientAuth: tls.RequestClientCert},
+	)
 	t.Cleanup(func() { listener.Close() })
 	go func() {
 		for {

@@ -48,18 +48,32 @@ func identities(given []Identity) ([]Identity, error) {
 	if _, err := rand.Read(random); err != nil {
 		return nil, err
 	}
-	all := []Identity{{Name: NoCredential}, {Name: UnknownCA, Certificate: &certificate}, {Name: InvalidToken, Token: "fauxlet-probe-" + hex.EncodeToString(random), madeUp: true}}
+	all := []Identity{
+		{Name: NoCredential},
+		{Name: UnknownCA, Certificate: &certificate},
+		{Name: InvalidToken, Token: "fauxlet-probe-" + hex.EncodeToString(random), madeUp: true},
+	}
 	for _, g := range given {
 		for _, other := range all {
 			if g.Name == other.Name {
-				return nil, fmt.Errorf("identity %q: the name is already in use; every probe has the identities %s, %s and %s", g.Name, NoCredential, UnknownCA, InvalidToken)
+				return nil, fmt.Errorf(
+					"identity %q: the name is already in use; every probe has the identities %s, %s and %s",
+					g.Name,
+					NoCredential,
+					UnknownCA,
+					InvalidToken,
+				)
 			}
 		}
 		if g.Name == "" {
 			return nil, errors.New("an identity has no name")
 		}
 		if g.Certificate == nil && g.Token == "" {
-			return nil, fmt.Errorf("identity %q has neither a certificate nor a token; every probe includes %s, which has none", g.Name, NoCredential)
+			return nil, fmt.Errorf(
+				"identity %q has neither a certificate nor a token; every probe includes %s, which has none",
+				g.Name,
+				NoCredential,
+			)
 		}
 		all = append(all, g)
 	}

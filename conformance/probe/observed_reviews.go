@@ -22,14 +22,16 @@ type accessCheck struct{ user, verb, subresource string }
 
 // observedReviews answers TokenReviews and SubjectAccessReviews with the results that the kubelet's responses imply: a
 // token that it accepted is valid, and a request that it admitted is allowed. Other reviews fail with an error. The
-// stand-in then answers 500, which marks the responses that depend on unknown RBAC rules. It is an http.RoundTripper and
-// opens no connection.
+// stand-in then answers 500, which marks the responses that depend on unknown RBAC rules. It is an http.RoundTripper
+// and opens no connection.
 type observedReviews struct {
 	users   map[string]string // by token
 	allowed map[accessCheck]bool
 }
 
-func newObservedReviews(seen *observation) (authenticationv1.AuthenticationV1Interface, authorizationv1.AuthorizationV1Interface, error) {
+func newObservedReviews(
+	seen *observation,
+) (authenticationv1.AuthenticationV1Interface, authorizationv1.AuthorizationV1Interface, error) {
 	config := &rest.Config{Host: "http://reviews.invalid", QPS: -1, Transport: seen.reviews()}
 	client, err := rest.HTTPClientFor(config)
 	if err != nil {
@@ -66,8 +68,8 @@ func (o *observation) reviews() *observedReviews {
 	return s
 }
 
-// infer records a user's permissions. If one of two permissions suffices for a request, and no other response shows which
-// one the user has, it is the first.
+// infer records a user's permissions. If one of two permissions suffices for a request, and no other response shows
+// which one the user has, it is the first.
 func (s *observedReviews) infer(user string, responses []Response) {
 	record := func(r *row, subresource string, allowed bool) {
 		q := accessCheck{user, r.verb(), subresource}
@@ -93,15 +95,18 @@ func (s *observedReviews) infer(user string, responses []Response) {
 		if !a.admitted() || len(r.subresources) == 1 {
 			continue
 		}
-		explained := slices.ContainsFunc(r.subresources, func(subresource string) bool { return s.allowed[accessCheck{user, r.verb(), subresource}] })
+		explained := slices.ContainsFunc(
+			r.subresources,
+			func(subresource string) bool { return s.allowed[accessCheck{user, r.verb(), subresource}] },
+		)
 		if _, known := s.allowed[accessCheck{user, r.verb(), r.subresources[0]}]; !known || !explained {
 			record(r, r.subresources[0], true)
 		}
 	}
 }
 
-// user returns the user name of an identity: from the kubelet's responses, or else from the credential that the kubelet
-// must have accepted. It is empty if the identity was not authenticated.
+// user returns the user name of an identity: from the kubelet's responses, or else from the credential that the
+// kubelet must have accepted. It is empty if the identity was not authenticated.
 func (o *observation) user(i *Identity) string {
 	if user := o.userOf(i.Name); user != "" {
 		return user
@@ -157,7 +162,11 @@ func (s *observedReviews) RoundTrip(request *http.Request) (*http.Response, erro
 		}
 		allowed, known := s.allowed[accessCheck{review.Spec.User, attributes.Verb, attributes.Subresource}]
 		if !known {
-			refusal := apierrors.NewForbidden(schema.GroupResource{Group: authorization.GroupName, Resource: "subjectaccessreviews"}, "", nil)
+			refusal := apierrors.NewForbidden(
+				schema.GroupResource{Group: authorization.GroupName, Resource: "subjectaccessreviews"},
+				"",
+				nil,
+			)
 			return jsonResponse(request, http.StatusForbidden, refusal.Status())
 		}
 		review.Status.Allowed = allowed
@@ -172,7 +181,10 @@ func jsonResponse(request *http.Request, status int, object any) (*http.Response
 		return nil, err
 	}
 	return &http.Response{
-		StatusCode: status, Status: http.StatusText(status), Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1, Request: request,
-		Header: http.Header{"Content-Type": {"application/json"}}, ContentLength: int64(len(body)), Body: io.NopCloser(bytes.NewReader(body)),
+		StatusCode: status, Status: http.StatusText(status), Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
+		Request: request,
+		Header: http.Header{
+			"Content-Type": {"application/json"},
+		}, ContentLength: int64(len(body)), Body: io.NopCloser(bytes.NewReader(body)),
 	}, nil
 }

@@ -1,13 +1,13 @@
-// Package probe examines a kubelet from outside with a fixed set of requests that change nothing. It reports which client
-// may do what, which settings explain that, and what is dangerous.
+// Package probe examines a kubelet from outside with a fixed set of requests that change nothing. It reports which
+// client may do what, which settings explain that, and what is dangerous.
 //
-// [Run] makes TLS handshakes, sends every request as every identity, and then reads the read-only port. settings.go infers
-// the settings, one function for each; findings.go judges them. A setting is unknown if other values would give the same
-// responses. With [Options.Compare], Run also probes a stand-in kubelet with a given configuration and reports the
-// differences.
+// [Run] makes TLS handshakes, sends every request as every identity, and then reads the read-only port. settings.go
+// infers the settings, one function for each; findings.go judges them. A setting is unknown if other values would give
+// the same responses. With [Options.Compare], Run also probes a stand-in kubelet with a given configuration and
+// reports the differences.
 //
-// A [Report] contains no secrets: no tokens and no response bodies. Tokens are sent only to a server whose certificate is
-// verified, unless [Options.SendTokensUnverified] is set.
+// A [Report] contains no secrets: no tokens and no response bodies. Tokens are sent only to a server whose certificate
+// is verified, unless [Options.SendTokensUnverified] is set.
 package probe
 
 import (
@@ -71,10 +71,16 @@ func (p *prober) progress(step string) {
 	p.options.Progress(step)
 }
 
-// Run probes a kubelet. It returns an error if the target is not allowed or cannot be reached, an identity is invalid, or
-// ctx is done. Any response of the kubelet is part of the report.
+// Run probes a kubelet. It returns an error if the target is not allowed or cannot be reached, an identity is invalid,
+// or ctx is done. Any response of the kubelet is part of the report.
 func Run(ctx context.Context, options Options) (*Report, error) {
-	options.Timeout, options.Patience = cmp.Or(options.Timeout, 10*time.Second), cmp.Or(options.Patience, 2*time.Second)
+	options.Timeout, options.Patience = cmp.Or(
+		options.Timeout,
+		10*time.Second,
+	), cmp.Or(
+		options.Patience,
+		2*time.Second,
+	)
 	options.ServerName = cmp.Or(options.ServerName, options.Target.Host)
 	p := &prober{options: options}
 	all, err := identities(options.Identities)
@@ -110,8 +116,9 @@ func Run(ctx context.Context, options Options) (*Report, error) {
 		return nil, err
 	}
 	report := &Report{
-		URL: options.Target.String(), Address: s.address, Version: seen.version(), Requests: seen.requests(), ReadOnly: seen.readOnly,
-		TLS: seen.tls, Certificate: seen.certificate, Settings: seen.settings(),
+		URL: options.Target.String(), Address: s.address, Version: seen.version(), Requests: seen.requests(),
+		ReadOnly: seen.readOnly,
+		TLS:      seen.tls, Certificate: seen.certificate, Settings: seen.settings(),
 	}
 	for _, i := range all {
 		report.Identities = append(report.Identities, IdentityReport{i.Name, i.credential(), seen.userOf(i.Name)})

@@ -26,7 +26,12 @@ import (
 )
 
 // serveText starts a TLS server with a certificate of ca for loopback. answer returns the whole response to a request.
-func serveText(t *testing.T, ca *testcerts.Authority, answer func(*http.Request) string, mutate ...testcerts.Mutate) probe.Target {
+func serveText(
+	t *testing.T,
+	ca *testcerts.Authority,
+	answer func(*http.Request) string,
+	mutate ...testcerts.Mutate,
+) probe.Target {
 	t.Helper()
 	pair, err := ca.Server("other", []string{"127.0.0.1"}, mutate...)
 	if err != nil {
@@ -61,7 +66,8 @@ func newAuthority(t *testing.T) *testcerts.Authority {
 func TestNotAKubelet(t *testing.T) {
 	t.Parallel()
 	for name, answer := range map[string]string{
-		"an apiserver": response("401 Unauthorized", `{"kind":"Status","apiVersion":"v1","status":"Failure","message":"Unauthorized","code":401}`),
+		"an apiserver": response("401 Unauthorized",
+			`{"kind":"Status","apiVersion":"v1","status":"Failure","message":"Unauthorized","code":401}`),
 		"a web server": response("200 OK", "<html>"),
 		"a proxy":      response("502 Bad Gateway", ""),
 		"a redirect":   "HTTP/1.1 302 Found\r\nLocation: http://192.0.2.1/\r\nContent-Length: 0\r\n\r\n",
@@ -69,7 +75,10 @@ func TestNotAKubelet(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			report := run(t, probe.Options{Target: serveText(t, newAuthority(t), func(*http.Request) string { return answer })})
+			report := run(
+				t,
+				probe.Options{Target: serveText(t, newAuthority(t), func(*http.Request) string { return answer })},
+			)
 			for _, s := range report.Settings {
 				if s.Value != "unknown" {
 					t.Errorf("%s: %s", s.Name, s.Value)
@@ -78,7 +87,8 @@ func TestNotAKubelet(t *testing.T) {
 			if report.Dangerous() {
 				t.Errorf("findings %q", found(report))
 			}
-			if answered := name != "not HTTP" && name != "a proxy"; report.HasResponses() != answered && name != "a proxy" {
+			if answered := name != "not HTTP" && name != "a proxy"; report.HasResponses() != answered &&
+				name != "a proxy" {
 				t.Errorf("HasResponses is %v", report.HasResponses())
 			}
 		})
@@ -90,11 +100,15 @@ func TestOlderKubelet(t *testing.T) {
 	t.Parallel()
 	ca := newAuthority(t)
 	target := serveText(t, ca, func(r *http.Request) string {
-		return response("403 Forbidden", "Forbidden (user=system:anonymous, verb=get, resource=nodes, subresource=proxy)")
+		return response(
+			"403 Forbidden",
+			"Forbidden (user=system:anonymous, verb=get, resource=nodes, subresource=proxy)",
+		)
 	})
 	report := run(t, probe.Options{Target: target})
 	got := values(report)
-	if got[fineGrained] != "false" || got[authorizationMode] != "Webhook" || got[anonymousEnabled] != "true" || got[webhookEnabled] != "false" {
+	if got[fineGrained] != "false" || got[authorizationMode] != "Webhook" || got[anonymousEnabled] != "true" ||
+		got[webhookEnabled] != "false" {
 		t.Errorf("settings %v", got)
 	}
 	if report.Identities[0].User != "system:anonymous" {
@@ -107,7 +121,10 @@ func TestContradiction(t *testing.T) {
 	t.Parallel()
 	target := serveText(t, newAuthority(t), func(r *http.Request) string {
 		if r.Header.Get("Authorization") != "" {
-			return response("403 Forbidden", "Forbidden (user=x, verb=get, resource=nodes, subresource(s)=[pods proxy])\n")
+			return response(
+				"403 Forbidden",
+				"Forbidden (user=x, verb=get, resource=nodes, subresource(s)=[pods proxy])\n",
+			)
 		}
 		return response("401 Unauthorized", "Unauthorized")
 	})
@@ -119,7 +136,10 @@ func TestContradiction(t *testing.T) {
 func TestReviewsFail(t *testing.T) {
 	t.Parallel()
 	target := serveText(t, newAuthority(t), func(r *http.Request) string {
-		return response("500 Internal Server Error", "Authorization error (user=system:anonymous, verb=get, resource=nodes, subresource=pods)")
+		return response(
+			"500 Internal Server Error",
+			"Authorization error (user=system:anonymous, verb=get, resource=nodes, subresource=pods)",
+		)
 	})
 	report := run(t, probe.Options{Target: target})
 	if got := values(report); got[authorizationMode] != "Webhook" || got[anonymousEnabled] != "true" {
@@ -147,11 +167,18 @@ func TestTokens(t *testing.T) {
 		if received%2 == 0 {
 			return "HTTP/1.1 " + token + "\r\n\r\n"
 		}
-		return response("403 Forbidden", "Forbidden (user="+token+", verb=get, resource=nodes, subresource(s)=[pods proxy])\n")
+		return response(
+			"403 Forbidden",
+			"Forbidden (user="+token+", verb=get, resource=nodes, subresource(s)=[pods proxy])\n",
+		)
 	})
 	identities := []probe.Identity{withToken("scraper", token)}
 
-	if _, err := probe.Run(t.Context(), probe.Options{Target: target, Identities: identities}); !errors.Is(err, probe.ErrUnverified) || strings.Contains(err.Error(), token) {
+	if _, err := probe.Run(t.Context(), probe.Options{Target: target, Identities: identities}); !errors.Is(
+		err,
+		probe.ErrUnverified,
+	) ||
+		strings.Contains(err.Error(), token) {
 		t.Errorf("without a CA: %v", err)
 	}
 	for name, options := range map[string]probe.Options{
@@ -170,7 +197,8 @@ func TestTokens(t *testing.T) {
 			t.Errorf("%s: no request without a credential", name)
 		}
 	}
-	for name, options := range map[string]probe.Options{"verified": {CA: ca.Pool()}, "trusted": {SendTokensUnverified: true}} {
+	for name, options := range map[string]probe.Options{"verified": {CA: ca.Pool()},
+		"trusted": {SendTokensUnverified: true}} {
 		received = 0
 		options.Target, options.Identities = target, identities
 		report := run(t, options)
@@ -194,7 +222,11 @@ func TestNothingIsLogged(t *testing.T) {
 	log.SetOutput(&logged)
 	t.Cleanup(func() { log.SetOutput(os.Stderr) })
 	ca := newAuthority(t)
-	target := serveText(t, ca, func(*http.Request) string { return response("401 Unauthorized", "Unauthorized") + "and " + token })
+	target := serveText(
+		t,
+		ca,
+		func(*http.Request) string { return response("401 Unauthorized", "Unauthorized") + "and " + token },
+	)
 	run(t, probe.Options{Target: target, CA: ca.Pool(), Identities: []probe.Identity{withToken("scraper", token)}})
 	if logged.Len() > 0 {
 		t.Errorf("logged: %s", logged.String())
@@ -206,7 +238,10 @@ func TestControlCharactersAreReplaced(t *testing.T) {
 	t.Parallel()
 	ca := newAuthority(t)
 	target := serveText(t, ca, func(*http.Request) string {
-		return response("403 Forbidden", "Forbidden (user=\x1b[2J\x07me\tyou, verb=get, resource=nodes, subresource(s)=[pods proxy])\n")
+		return response(
+			"403 Forbidden",
+			"Forbidden (user=\x1b[2J\x07me\tyou, verb=get, resource=nodes, subresource(s)=[pods proxy])\n",
+		)
 	}, func(c *x509.Certificate) { c.Subject.CommonName = "a\x1b[31m\nNothing dangerous was found." })
 	report := run(t, probe.Options{Target: target, CA: newAuthority(t).Pool()})
 	text := table(t, report)
@@ -221,15 +256,21 @@ func TestControlCharactersAreReplaced(t *testing.T) {
 // TestSlowRefusal: an identity sends no further requests after a slow 401.
 func TestSlowRefusal(t *testing.T) {
 	t.Parallel()
-	target := serveText(t, newAuthority(t), func(*http.Request) string { return response("401 Unauthorized", "Unauthorized") })
+	target := serveText(
+		t,
+		newAuthority(t),
+		func(*http.Request) string { return response("401 Unauthorized", "Unauthorized") },
+	)
 	report := run(t, probe.Options{Target: target, Patience: 1})
 	for _, i := range report.Identities {
 		first, second := report.Requests[0].Responses[i.Name], report.Requests[1].Responses[i.Name]
-		if first.Status != 401 || second.Access != probe.NotSent || !strings.HasPrefix(second.Error, "the refusal took ") {
+		if first.Status != 401 || second.Access != probe.NotSent ||
+			!strings.HasPrefix(second.Error, "the refusal took ") {
 			t.Errorf("%s: %+v, then %+v", i.Name, first, second)
 		}
 	}
-	if ids := found(report); !slices.Equal(ids, []string{"slow-refusal", "slow-refusal", "slow-refusal"}) || report.Dangerous() {
+	if ids := found(report); !slices.Equal(ids, []string{"slow-refusal", "slow-refusal", "slow-refusal"}) ||
+		report.Dangerous() {
 		t.Errorf("findings %q", ids)
 	}
 	if report := run(t, probe.Options{Target: target}); report.Requests[1].Responses[probe.InvalidToken].Status != 401 {
@@ -265,7 +306,14 @@ func TestInvalidIdentities(t *testing.T) {
 		"has no name":                       {withToken("", "x")},
 		"neither a certificate nor a token": {{Name: "a"}},
 	} {
-		_, err := probe.Run(t.Context(), probe.Options{Target: probe.Target{Host: "127.0.0.1", Port: "1"}, Identities: identities, SendTokensUnverified: true})
+		_, err := probe.Run(
+			t.Context(),
+			probe.Options{
+				Target:               probe.Target{Host: "127.0.0.1", Port: "1"},
+				Identities:           identities,
+				SendTokensUnverified: true,
+			},
+		)
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v: %v, want %q", identities, err, want)
 		}
@@ -276,11 +324,16 @@ func TestInvalidIdentities(t *testing.T) {
 func TestJSON(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, anonymousReads)
-	open := w.start(t, settings{"authentication": authentication(true, true, "ca.crt"), "readOnlyPort": closedPort(t)})
+	open := w.start(
+		t,
+		settings{"authentication": authentication(true, true, "ca.crt"), "readOnlyPort": closedPort(t)},
+	)
 	for name, options := range map[string]probe.Options{
-		"all there is": {Target: open.target, CA: w.ca.Pool(), ReadOnlyPort: open.readOnly, Identities: []probe.Identity{w.as(t, "outsider"), w.as(t, "kubelet-client")},
-			Compare: &probe.CompareOptions{File: w.configuration(t, "other.yaml", nil)}},
-		"unverified":     {Target: open.target, CA: newAuthority(t).Pool(), Identities: []probe.Identity{withToken("scraper", scraperToken)}},
+		"all there is": {Target: open.target, CA: w.ca.Pool(), ReadOnlyPort: open.readOnly,
+			Identities: []probe.Identity{w.as(t, "outsider"), w.as(t, "kubelet-client")},
+			Compare:    &probe.CompareOptions{File: w.configuration(t, "other.yaml", nil)}},
+		"unverified": {Target: open.target, CA: newAuthority(t).Pool(),
+			Identities: []probe.Identity{withToken("scraper", scraperToken)}},
 		"no certificate": {Target: newWorld(t, "").start(t, settings{"serverTLSBootstrap": true}).target},
 	} {
 		var first bytes.Buffer

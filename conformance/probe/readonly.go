@@ -50,7 +50,11 @@ func (p *prober) probeReadOnly(ctx context.Context, s *endpoint, port int) ReadO
 	if err != nil {
 		return ro
 	}
-	session := &session{p: p, address: net.JoinHostPort(host, strconv.Itoa(port)), host: net.JoinHostPort(s.target.Host, strconv.Itoa(port))}
+	session := &session{
+		p:       p,
+		address: net.JoinHostPort(host, strconv.Itoa(port)),
+		host:    net.JoinHostPort(s.target.Host, strconv.Itoa(port)),
+	}
 	defer session.close()
 	for n := range rows {
 		r := &rows[n]

@@ -142,7 +142,8 @@ func (r *Report) writeTLS(b *strings.Builder) {
 		row("  names", list(c.Names, "none"))
 		row("  valid", c.NotBefore.Format(time.DateTime)+" to "+c.NotAfter.Format(time.DateTime)+" UTC")
 		row("  key", c.Key+"; signed with "+c.Signature)
-		verified := map[string]string{"yes": "by the given CA", "no": "not by the given CA: " + c.Error, unknown: "no CA was given (--ca)"}[c.Verified]
+		verified := map[string]string{"yes": "by the given CA", "no": "not by the given CA: " + c.Error,
+			unknown: "no CA was given (--ca)"}[c.Verified]
 		row("  verified", verified)
 	})
 }

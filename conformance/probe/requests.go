@@ -48,9 +48,9 @@ func (r *row) rights() []string {
 // impossiblePod is the path of a container that cannot exist: the pod name is invalid.
 const impossiblePod = "/fauxlet-probe/No_Such_Pod/none"
 
-// rows are the fixed requests. None of them changes or runs anything: the exec requests name a pod that cannot exist and
-// no stream, and a kubelet refuses them before it looks for the pod; /debug/pprof/ names no profile; and /debug/flags/v
-// changes a flag on PUT only.
+// rows are the fixed requests. None of them changes or runs anything: the exec requests name a pod that cannot exist
+// and no stream, and a kubelet refuses them before it looks for the pod; /debug/pprof/ names no profile; and
+// /debug/flags/v changes a flag on PUT only.
 var rows = []row{
 	{method: "GET", path: "/healthz", subresources: []string{"healthz", "proxy"}, readOnly: true},
 	{method: "GET", path: "/pods", subresources: []string{"pods", "proxy"}, readOnly: true},
@@ -123,7 +123,9 @@ func (a *Response) authenticated() bool {
 }
 
 var (
-	forbidden = regexp.MustCompile(`^Forbidden \(user=(.*), verb=[a-z]*, resource=nodes, subresource(?:=|\(s\)=\[)([a-z ]*)\]?\)\s*$`)
+	forbidden = regexp.MustCompile(
+		`^Forbidden \(user=(.*), verb=[a-z]*, resource=nodes, subresource(?:=|\(s\)=\[)([a-z ]*)\]?\)\s*$`,
+	)
 	undecided = regexp.MustCompile(`^Authorization error \(user=(.*), verb=[a-z]*, resource=nodes, subresource=`)
 	disabled  = regexp.MustCompile(`^(Debug|logs|profiling|flags) endpoints? (?:is|are) disabled\.\s*$`)
 )
@@ -149,7 +151,8 @@ func classify(r *row, status int, body []byte) Response {
 		a.Access = NotServed
 	case status == http.StatusMethodNotAllowed && disabled.MatchString(text):
 		a.Access, a.kubelet, a.handler = Disabled, true, disabled.FindStringSubmatch(text)[1]
-	case status == http.StatusBadGateway || status == http.StatusServiceUnavailable || status == http.StatusGatewayTimeout:
+	case status == http.StatusBadGateway || status == http.StatusServiceUnavailable ||
+		status == http.StatusGatewayTimeout:
 		a.Access, a.Error = NoResponse, "a proxy answered: "+http.StatusText(status)
 	case status == http.StatusOK && r.path == "/pods":
 		a.kubelet = bytes.Contains(body, []byte(`"kind":"PodList"`))

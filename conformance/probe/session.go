@@ -27,8 +27,9 @@ type endpoint struct {
 	name string
 }
 
-// session sends the requests of one client over one connection, which it makes again when the server closes it. It does
-// not use http.Transport, because that logs data that arrives without a request, and such data may contain the token.
+// session sends the requests of one client over one connection, which it makes again when the server closes it. It
+// does not use http.Transport, because that logs data that arrives without a request, and such data may contain the
+// token.
 type session struct {
 	p       *prober
 	address string
@@ -39,8 +40,8 @@ type session struct {
 	conn net.Conn
 }
 
-// session returns a session of an identity. It verifies the server's certificate only before it sends a token, which an
-// impostor could use. An impostor cannot use a client certificate, because the key is not sent.
+// session returns a session of an identity. It verifies the server's certificate only before it sends a token, which
+// an impostor could use. An impostor cannot use a client certificate, because the key is not sent.
 func (p *prober) session(s *endpoint, i *Identity) *session {
 	config := &tls.Config{ServerName: s.name, MinVersion: tls.VersionTLS10, InsecureSkipVerify: true}
 	if i.secret() && s.verify != nil {
@@ -49,7 +50,10 @@ func (p *prober) session(s *endpoint, i *Identity) *session {
 	}
 	if i.Certificate != nil {
 		// Without this, Go does not send a certificate of a CA that the server does not list.
-		config.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return i.Certificate, nil }
+		config.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate,
+			error) {
+			return i.Certificate, nil
+		}
 	}
 	return &session{p: p, address: s.address, host: s.target.authority(), tls: config, token: i.Token}
 }
@@ -97,7 +101,15 @@ func (c *session) send(ctx context.Context, r *row) Response {
 	}
 	a.took = time.Since(start)
 	if c.token != "" { // the server may repeat the token
-		a.user, a.Error = strings.ReplaceAll(a.user, c.token, "(the token)"), strings.ReplaceAll(a.Error, c.token, "(the token)")
+		a.user, a.Error = strings.ReplaceAll(
+			a.user,
+			c.token,
+			"(the token)",
+		), strings.ReplaceAll(
+			a.Error,
+			c.token,
+			"(the token)",
+		)
 	}
 	return a
 }

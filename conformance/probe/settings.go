@@ -110,7 +110,8 @@ func (o *observation) isKubelet() bool {
 func (o *observation) settings() []Setting {
 	all := []Setting{
 		o.anonymous(), o.webhook(), o.clientCA(), o.mode(), o.readOnlySetting(), o.bootstrap(), o.minVersion(),
-		o.debugging(), o.handler(systemLogHandler, "/logs/", "logs"), o.handler(profilingHandler, "/debug/pprof/", "profiling"),
+		o.debugging(), o.handler(systemLogHandler, "/logs/", "logs"), o.handler(profilingHandler,
+			"/debug/pprof/", "profiling"),
 		o.handler(debugFlagsHandler, "/debug/flags/v", "flags"), o.fineGrained(),
 	}
 	if !o.isKubelet() && !o.tls.pending() {
@@ -165,9 +166,17 @@ func (o *observation) webhook() Setting {
 	case invalid && anonymous:
 		return Setting{webhookEnabled, isFalse, how + ", like a request without a token"}
 	case invalid:
-		return Setting{webhookEnabled, unknown, how + ", but requests without a credential get 401: no kubelet does that"}
+		return Setting{
+			webhookEnabled,
+			unknown,
+			how + ", but requests without a credential get 401: no kubelet does that",
+		}
 	case anonymous && o.refused(InvalidToken):
-		return Setting{webhookEnabled, isTrue, InvalidToken + ": 401, but requests without a credential are anonymous"}
+		return Setting{
+			webhookEnabled,
+			isTrue,
+			InvalidToken + ": 401, but requests without a credential are anonymous",
+		}
 	}
 	for i := range o.identities {
 		identity := &o.identities[i]
@@ -194,7 +203,8 @@ func (o *observation) clientCA() Setting {
 	return Setting{clientCAFile, notSet, "no client certificate is requested"}
 }
 
-// mode: only Webhook mode denies a request or fails to authorize it. If every request is allowed, it can be either mode.
+// mode: only Webhook mode denies a request or fails to authorize it. If every request is allowed, it can be either
+// mode.
 func (o *observation) mode() Setting {
 	identity, r, a := o.find(func(_ *row, a *Response) bool {
 		return a.kubelet && (a.Access == Forbidden || a.Access == AuthorizationError)
@@ -206,7 +216,11 @@ func (o *observation) mode() Setting {
 		return Setting{authorizationMode, unknown, "every request of " + identity +
 			" was allowed: the mode is AlwaysAllow, or RBAC allows that user everything"}
 	}
-	return Setting{authorizationMode, unknown, "no request reached authorization; probe with a valid credential to find out"}
+	return Setting{
+		authorizationMode,
+		unknown,
+		"no request reached authorization; probe with a valid credential to find out",
+	}
 }
 
 func (o *observation) readOnlySetting() Setting {
@@ -215,7 +229,11 @@ func (o *observation) readOnlySetting() Setting {
 	case Open:
 		return Setting{readOnlyPort, port, "it responds without authentication"}
 	case Closed:
-		return Setting{readOnlyPort, "not " + port, "connections to " + port + " are refused; other ports were not probed"}
+		return Setting{
+			readOnlyPort,
+			"not " + port,
+			"connections to " + port + " are refused; other ports were not probed",
+		}
 	case NotKubelet:
 		return Setting{readOnlyPort, "not " + port, "the server on port " + port + " is not a kubelet"}
 	case NotProbed:
@@ -228,15 +246,23 @@ func (o *observation) readOnlySetting() Setting {
 func (o *observation) bootstrap() Setting {
 	switch {
 	case o.tls.pending():
-		return Setting{serverBootstrap, unknown, "there is no serving certificate: it is true and no certificate was issued yet, " +
-			"or tlsCertFile is set without tlsPrivateKeyFile"}
+		return Setting{
+			serverBootstrap,
+			unknown,
+			"there is no serving certificate: it is true and no certificate was issued yet, " +
+				"or tlsCertFile is set without tlsPrivateKeyFile",
+		}
 	case o.certificate == nil:
 		return Setting{serverBootstrap, unknown, "no handshake succeeded"}
 	case o.certificate.Kind == KubeletSelfSigned:
 		return Setting{serverBootstrap, isFalse, "the serving certificate is self-signed by the kubelet"}
 	case o.certificate.Kind == IssuedForNode:
-		return Setting{serverBootstrap, unknown, "the serving certificate has the subject that the cluster's signer requires; " +
-			"it may also come from tlsCertFile"}
+		return Setting{
+			serverBootstrap,
+			unknown,
+			"the serving certificate has the subject that the cluster's signer requires; " +
+				"it may also come from tlsCertFile",
+		}
 	}
 	return Setting{serverBootstrap, unknown, "the origin of the serving certificate is unknown"}
 }
@@ -258,7 +284,11 @@ func (o *observation) minVersion() Setting {
 func (o *observation) debugging() Setting {
 	identity, r, a := o.find(func(_ *row, a *Response) bool { return a.handler == "Debug" })
 	if a != nil {
-		return Setting{debuggingHandlers, isFalse, fmt.Sprintf("%s: %s: %q", identity, r, "Debug endpoints are disabled.")}
+		return Setting{
+			debuggingHandlers,
+			isFalse,
+			fmt.Sprintf("%s: %s: %q", identity, r, "Debug endpoints are disabled."),
+		}
 	}
 	switch a := o.response(NoCredential, "GET /configz"); {
 	case a.Access == NotServed && a.Status == 404:
@@ -287,7 +317,8 @@ func (o *observation) handler(name, path, word string) Setting {
 
 var gateMetric = regexp.MustCompile(`(?m)^kubernetes_feature_enabled\{name="KubeletFineGrainedAuthz"[^}]*\} (\d)`)
 
-// fineGrained: a 403 lists the checked subresources. An identity that may get nodes/pods but not nodes/proxy shows it too.
+// fineGrained: a 403 lists the checked subresources. An identity that may get nodes/pods but not nodes/proxy shows it
+// too.
 func (o *observation) fineGrained() Setting {
 	identity, r, a := o.find(func(r *row, a *Response) bool { return r.path == "/pods" && len(a.subresources) > 0 })
 	if a != nil {
@@ -301,7 +332,10 @@ func (o *observation) fineGrained() Setting {
 			return Setting{fineGrained, isTrue, i.Name + " may get nodes/pods, but not nodes/proxy"}
 		}
 	}
-	if _, _, a := o.find(func(r *row, a *Response) bool { return r.path == "/metrics" && gateMetric.Match(a.body) }); a != nil {
+	if _, _, a := o.find(func(r *row, a *Response) bool {
+		return r.path == "/metrics" &&
+			gateMetric.Match(a.body)
+	}); a != nil {
 		return Setting{fineGrained, strconv.FormatBool(string(gateMetric.FindSubmatch(a.body)[1]) == "1"),
 			"kubernetes_feature_enabled in the kubelet's /metrics"}
 	}
@@ -327,7 +361,9 @@ func (o *observation) configz() (*kubeletconfigv1beta1.KubeletConfiguration, str
 func valuesOf(c *kubeletconfigv1beta1.KubeletConfiguration) map[string]string {
 	values := map[string]string{
 		clientCAFile: notSet, authorizationMode: string(c.Authorization.Mode),
-		readOnlyPort: strconv.Itoa(int(c.ReadOnlyPort)), serverBootstrap: strconv.FormatBool(c.ServerTLSBootstrap), tlsMinVersion: c.TLSMinVersion,
+		readOnlyPort: strconv.Itoa(
+			int(c.ReadOnlyPort),
+		), serverBootstrap: strconv.FormatBool(c.ServerTLSBootstrap), tlsMinVersion: c.TLSMinVersion,
 	}
 	if c.Authentication.X509.ClientCAFile != "" {
 		values[clientCAFile] = set

@@ -27,7 +27,9 @@ const (
 
 func authentication(anonymous, webhook bool, ca string) settings {
 	return settings{
-		"anonymous": settings{"enabled": anonymous}, "webhook": settings{"enabled": webhook}, "x509": settings{"clientCAFile": ca},
+		"anonymous": settings{
+			"enabled": anonymous,
+		}, "webhook": settings{"enabled": webhook}, "x509": settings{"clientCAFile": ca},
 	}
 }
 
@@ -36,15 +38,19 @@ var alwaysAllow = settings{"mode": "AlwaysAllow"}
 // TestSettings probes each configuration without and with credentials. Every setting is inferred correctly or unknown.
 func TestSettings(t *testing.T) {
 	t.Parallel()
-	// What is told in all cases but those that say otherwise: without a credential, and with one that may read /configz.
+	// The expected settings, unless a case overrides them: without a credential, and with one that may read /configz.
 	outside := map[string]string{
-		anonymousEnabled: "false", webhookEnabled: "unknown", clientCAFile: "set", authorizationMode: "unknown", serverBootstrap: "unknown",
-		tlsMinVersion: "VersionTLS12", debuggingHandlers: "true", systemLogHandler: "unknown", profilingHandler: "unknown", debugFlagsHandler: "unknown",
+		anonymousEnabled: "false", webhookEnabled: "unknown", clientCAFile: "set", authorizationMode: "unknown",
+		serverBootstrap: "unknown",
+		tlsMinVersion:   "VersionTLS12", debuggingHandlers: "true", systemLogHandler: "unknown",
+		profilingHandler: "unknown", debugFlagsHandler: "unknown",
 		fineGrained: "unknown",
 	}
 	inside := map[string]string{
-		anonymousEnabled: "false", webhookEnabled: "true", clientCAFile: "set", authorizationMode: "Webhook", readOnlyPort: "0", serverBootstrap: "false",
-		tlsMinVersion: "VersionTLS12", debuggingHandlers: "true", systemLogHandler: "true", profilingHandler: "true", debugFlagsHandler: "true",
+		anonymousEnabled: "false", webhookEnabled: "true", clientCAFile: "set", authorizationMode: "Webhook",
+		readOnlyPort: "0", serverBootstrap: "false",
+		tlsMinVersion: "VersionTLS12", debuggingHandlers: "true", systemLogHandler: "true",
+		profilingHandler: "true", debugFlagsHandler: "true",
 		fineGrained: "true",
 	}
 	const admin, pods, none = "kubelet-client", "pods-reader", "outsider"
@@ -58,38 +64,54 @@ func TestSettings(t *testing.T) {
 		{name: "defaults", as: []string{admin}},
 		{name: "defaults", as: []string{pods}, want: map[string]string{authorizationMode: "Webhook", fineGrained: "true"}},
 		{name: "defaults", as: []string{none}, want: map[string]string{authorizationMode: "Webhook", fineGrained: "true"}},
-		{name: "defaults", as: []string{scraperToken}, want: map[string]string{webhookEnabled: "true", authorizationMode: "Webhook", fineGrained: "true"}},
+		{name: "defaults", as: []string{scraperToken}, want: map[string]string{webhookEnabled: "true",
+			authorizationMode: "Webhook", fineGrained: "true"}},
 		{name: "defaults, a bad token", as: []string{"bad-token"}},
 
 		{name: "anonymous", settings: settings{"authentication": authentication(true, true, "ca.crt")},
-			want: map[string]string{anonymousEnabled: "true", webhookEnabled: "true", authorizationMode: "Webhook", fineGrained: "true"}},
+			want: map[string]string{anonymousEnabled: "true", webhookEnabled: "true",
+				authorizationMode: "Webhook", fineGrained: "true"}},
 		{name: "anonymous, webhook off", settings: settings{"authentication": authentication(true, false, "ca.crt")},
-			want: map[string]string{anonymousEnabled: "true", webhookEnabled: "false", authorizationMode: "Webhook", fineGrained: "true"}},
+			want: map[string]string{anonymousEnabled: "true", webhookEnabled: "false",
+				authorizationMode: "Webhook", fineGrained: "true"}},
 		{name: "webhook off", settings: settings{"authentication": authentication(false, false, "ca.crt")}},
-		{name: "webhook off", settings: settings{"authentication": authentication(false, false, "ca.crt")}, as: []string{scraperToken}},
-		{name: "webhook off", settings: settings{"authentication": authentication(false, false, "ca.crt")}, as: []string{admin},
+		{name: "webhook off", settings: settings{"authentication": authentication(false, false, "ca.crt")},
+			as: []string{scraperToken}},
+		{name: "webhook off", settings: settings{"authentication": authentication(false, false, "ca.crt")},
+			as:   []string{admin},
 			want: map[string]string{webhookEnabled: "false"}},
 
 		// All that anonymous asks is allowed, and it reads in /configz that this is so for everybody.
-		{name: "AlwaysAllow, anonymous", settings: settings{"authentication": authentication(true, false, "ca.crt"), "authorization": alwaysAllow}, as: []string{admin},
+		{name: "AlwaysAllow, anonymous", settings: settings{"authentication": authentication(true, false,
+			"ca.crt"), "authorization": alwaysAllow}, as: []string{admin},
 			want: map[string]string{anonymousEnabled: "true", webhookEnabled: "false", authorizationMode: "AlwaysAllow"}},
 		{name: "AlwaysAllow", settings: settings{"authorization": alwaysAllow}},
 		{name: "AlwaysAllow", settings: settings{"authorization": alwaysAllow}, as: []string{none, admin},
 			want: map[string]string{authorizationMode: "AlwaysAllow"}},
-		{name: "AlwaysAllow, no /configz", settings: settings{"authorization": alwaysAllow, "enableDebuggingHandlers": false}, as: []string{none},
+		{name: "AlwaysAllow, no /configz", settings: settings{"authorization": alwaysAllow,
+			"enableDebuggingHandlers": false}, as: []string{none},
 			want: map[string]string{debuggingHandlers: "false", fineGrained: "true"}}, // which /metrics says
 
-		{name: "no client CA", settings: settings{"authentication": authentication(false, true, "")}, want: map[string]string{clientCAFile: "not set"}},
-		{name: "no client CA", settings: settings{"authentication": authentication(false, true, "")}, as: []string{scraperToken},
-			want: map[string]string{clientCAFile: "not set", webhookEnabled: "true", authorizationMode: "Webhook", fineGrained: "true"}},
-		{name: "no method", settings: settings{"authentication": authentication(false, false, "")}, as: []string{none}, want: map[string]string{clientCAFile: "not set"}},
+		{name: "no client CA", settings: settings{"authentication": authentication(false, true, "")},
+			want: map[string]string{clientCAFile: "not set"}},
+		{name: "no client CA", settings: settings{"authentication": authentication(false, true, "")},
+			as: []string{scraperToken},
+			want: map[string]string{clientCAFile: "not set", webhookEnabled: "true",
+				authorizationMode: "Webhook", fineGrained: "true"}},
+		{name: "no method", settings: settings{"authentication": authentication(false, false, "")},
+			as: []string{none}, want: map[string]string{clientCAFile: "not set"}},
 
-		{name: "no debugging handlers", settings: settings{"enableDebuggingHandlers": false}, want: map[string]string{debuggingHandlers: "false"}},
-		{name: "handlers off", settings: settings{"enableSystemLogHandler": false, "enableProfilingHandler": false, "enableDebugFlagsHandler": false}},
-		{name: "handlers off", settings: settings{"enableSystemLogHandler": false, "enableProfilingHandler": false, "enableDebugFlagsHandler": false}, as: []string{admin},
+		{name: "no debugging handlers", settings: settings{"enableDebuggingHandlers": false},
+			want: map[string]string{debuggingHandlers: "false"}},
+		{name: "handlers off", settings: settings{"enableSystemLogHandler": false,
+			"enableProfilingHandler": false, "enableDebugFlagsHandler": false}},
+		{name: "handlers off", settings: settings{"enableSystemLogHandler": false,
+			"enableProfilingHandler": false, "enableDebugFlagsHandler": false}, as: []string{admin},
 			want: map[string]string{systemLogHandler: "false", profilingHandler: "false", debugFlagsHandler: "false"}},
-		{name: "TLS 1.3", settings: settings{"tlsMinVersion": "VersionTLS13"}, want: map[string]string{tlsMinVersion: "VersionTLS13"}},
-		{name: "TLS 1.0", settings: settings{"tlsMinVersion": "VersionTLS10"}, as: []string{admin}, want: map[string]string{tlsMinVersion: "VersionTLS10"}},
+		{name: "TLS 1.3", settings: settings{"tlsMinVersion": "VersionTLS13"},
+			want: map[string]string{tlsMinVersion: "VersionTLS13"}},
+		{name: "TLS 1.0", settings: settings{"tlsMinVersion": "VersionTLS10"}, as: []string{admin},
+			want: map[string]string{tlsMinVersion: "VersionTLS10"}},
 	} {
 		name := test.name
 		for _, as := range test.as {
@@ -137,7 +159,8 @@ func TestReadOnlyPort(t *testing.T) {
 		w := newWorld(t, "")
 		k := w.start(t, settings{"readOnlyPort": closedPort(t)})
 		report := w.run(t, k)
-		if got := values(report)[readOnlyPort]; got != strconv.Itoa(k.readOnly) || report.ReadOnly.State != probe.Open {
+		if got := values(report)[readOnlyPort]; got != strconv.Itoa(k.readOnly) ||
+			report.ReadOnly.State != probe.Open {
 			t.Errorf("%q, %s: want open %d", got, report.ReadOnly.State, k.readOnly)
 		}
 	})
@@ -159,7 +182,8 @@ func TestReadOnlyPort(t *testing.T) {
 		w := newWorld(t, "")
 		k := w.start(t, settings{"readOnlyPort": closedPort(t)})
 		k.readOnly = 0
-		if report := w.run(t, k); values(report)[readOnlyPort] != "unknown" || report.ReadOnly.State != probe.NotProbed {
+		if report := w.run(t, k); values(report)[readOnlyPort] != "unknown" ||
+			report.ReadOnly.State != probe.NotProbed {
 			t.Errorf("%q, %s", values(report)[readOnlyPort], report.ReadOnly.State)
 		}
 	})
@@ -194,7 +218,9 @@ func TestServingCertificate(t *testing.T) {
 		t.Parallel()
 		w := newWorld(t, "")
 		c := w.run(t, w.start(t, nil)).Certificate
-		if c.Kind != probe.IssuedForNode || c.Verified != "yes" || !c.ForHost || c.Subject != "CN=system:node:node-1" || c.Issuer != "CN=cluster-ca" {
+		if c.Kind != probe.IssuedForNode || c.Verified != "yes" || !c.ForHost ||
+			c.Subject != "CN=system:node:node-1" ||
+			c.Issuer != "CN=cluster-ca" {
 			t.Errorf("%+v", c)
 		}
 	})

@@ -31,9 +31,16 @@ func ParseTarget(text string) (Target, error) {
 	}
 	switch {
 	case u.Scheme != "https":
-		return Target{}, fmt.Errorf("URL %q: the scheme is %q; give https://HOST:PORT of the secure port; the read-only port is probed as well", text, u.Scheme)
+		return Target{}, fmt.Errorf(
+			"URL %q: the scheme is %q; give https://HOST:PORT of the secure port; the read-only port is probed as well",
+			text,
+			u.Scheme,
+		)
 	case u.User != nil:
-		return Target{}, fmt.Errorf("URL of %q: it must not contain credentials; give --as, --client-cert or --token-file", u.Hostname())
+		return Target{}, fmt.Errorf(
+			"URL of %q: it must not contain credentials; give --as, --client-cert or --token-file",
+			u.Hostname(),
+		)
 	case u.Hostname() == "":
 		return Target{}, fmt.Errorf("URL %q has no host; give https://HOST:PORT", text)
 	case u.Path != "" && u.Path != "/" || u.RawQuery != "" || u.Fragment != "":
@@ -56,8 +63,8 @@ func (t Target) authority() string { return net.JoinHostPort(t.Host, t.Port) }
 // Lookup returns the addresses of a host name, like [net.Resolver.LookupNetIP] with the network "ip".
 type Lookup func(ctx context.Context, name string) ([]netip.Addr, error)
 
-// resolve returns the addresses of the target. Unless allowPublic is true, all of them must be loopback or private. The
-// probe later dials one of them and does not resolve the name again, because the result could change.
+// resolve returns the addresses of the target. Unless allowPublic is true, all of them must be loopback or private.
+// The probe later dials one of them and does not resolve the name again, because the result could change.
 func (t Target) resolve(ctx context.Context, lookup Lookup, allowPublic bool) ([]netip.Addr, error) {
 	addresses := []netip.Addr{}
 	if a, err := netip.ParseAddr(t.Host); err == nil {
@@ -75,7 +82,11 @@ func (t Target) resolve(ctx context.Context, lookup Lookup, allowPublic bool) ([
 			if a.String() != t.Host {
 				of = ", an address of " + t.Host
 			}
-			return nil, fmt.Errorf("%s%s is neither a loopback nor a private address; nothing was sent; give --yes to probe it, if it is yours", addresses[i], of)
+			return nil, fmt.Errorf(
+				"%s%s is neither a loopback nor a private address; nothing was sent; give --yes to probe it, if it is yours",
+				addresses[i],
+				of,
+			)
 		}
 	}
 	return addresses, nil

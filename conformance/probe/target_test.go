@@ -33,7 +33,8 @@ func TestParseTarget(t *testing.T) {
 		"https://node-1?a=b":      "more than a host and a port",
 		"https://u:s3cret@node-1": "it must not contain credentials",
 	} {
-		if _, err := probe.ParseTarget(text); err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "s3cret") {
+		if _, err := probe.ParseTarget(text); err == nil || !strings.Contains(err.Error(), want) ||
+			strings.Contains(err.Error(), "s3cret") {
 			t.Errorf("%q: %v, want %q", text, err, want)
 		}
 	}
@@ -63,15 +64,22 @@ func TestPublicAddressIsRefused(t *testing.T) {
 	t.Parallel()
 	for _, addresses := range [][]string{
 		{"192.0.2.1"}, {"127.0.0.1", "192.0.2.1"}, {"2001:db8::1"}, {"::ffff:192.0.2.1"}, {"169.254.169.254"}, {"fe80::1"},
-		{"0.0.0.0"}, {"::"}, {"100.64.0.1"}, {"224.0.0.1"}, {"64:ff9b::7f00:1"}, {"172.32.0.1"}, {"192.169.0.1"}, {"11.0.0.1"},
+		{"0.0.0.0"}, {"::"}, {"100.64.0.1"}, {"224.0.0.1"}, {"64:ff9b::7f00:1"}, {"172.32.0.1"}, {"192.169.0.1"},
+		{"11.0.0.1"},
 	} {
 		n := &names{answers: [][]string{addresses}}
-		_, err := probe.Run(t.Context(), probe.Options{Target: probe.Target{Host: "node-1", Port: "10250"}, Lookup: n.lookup})
-		if err == nil || !strings.Contains(err.Error(), "neither a loopback nor a private address") || !strings.Contains(err.Error(), "--yes") {
+		_, err := probe.Run(
+			t.Context(),
+			probe.Options{Target: probe.Target{Host: "node-1", Port: "10250"}, Lookup: n.lookup},
+		)
+		if err == nil || !strings.Contains(err.Error(), "neither a loopback nor a private address") ||
+			!strings.Contains(err.Error(), "--yes") {
 			t.Errorf("%s: %v", addresses, err)
 		}
 	}
-	if _, err := probe.Run(t.Context(), probe.Options{Target: probe.Target{Host: "192.0.2.1", Port: "10250"}}); err == nil || !strings.HasPrefix(err.Error(), "192.0.2.1 is neither") {
+	if _, err := probe.Run(t.Context(), probe.Options{Target: probe.Target{Host: "192.0.2.1",
+		Port: "10250"}}); err == nil ||
+		!strings.HasPrefix(err.Error(), "192.0.2.1 is neither") {
 		t.Errorf("by address: %v", err)
 	}
 }
@@ -82,17 +90,28 @@ func TestNameIsResolvedOnce(t *testing.T) {
 	w := newWorld(t, "")
 	k := w.start(t, nil)
 	n := &names{answers: [][]string{{"::ffff:127.0.0.1"}, {"192.0.2.1"}}}
-	report := run(t, probe.Options{Target: probe.Target{Host: "node-1", Port: k.target.Port}, Lookup: n.lookup, ReadOnlyPort: k.readOnly})
+	report := run(
+		t,
+		probe.Options{
+			Target:       probe.Target{Host: "node-1", Port: k.target.Port},
+			Lookup:       n.lookup,
+			ReadOnlyPort: k.readOnly,
+		},
+	)
 	if n.asked != 1 || !report.HasResponses() || report.Address != net.JoinHostPort("127.0.0.1", k.target.Port) {
 		t.Errorf("looked up %d times, dialled %s, answered %v", n.asked, report.Address, report.HasResponses())
 	}
-	if _, err := probe.Run(t.Context(), probe.Options{Target: k.target, Lookup: (&names{answers: [][]string{nil}}).lookup}); err != nil {
+	if _, err := probe.Run(t.Context(), probe.Options{Target: k.target,
+		Lookup: (&names{answers: [][]string{nil}}).lookup}); err != nil {
 		t.Errorf("an address was looked up: %v", err)
 	}
-	if _, err := probe.Run(t.Context(), probe.Options{Target: probe.Target{Host: "node-1", Port: "1"}, Lookup: (&names{answers: [][]string{nil}}).lookup}); err == nil || err.Error() != "no such host" {
+	if _, err := probe.Run(t.Context(), probe.Options{Target: probe.Target{Host: "node-1", Port: "1"},
+		Lookup: (&names{answers: [][]string{nil}}).lookup}); err == nil ||
+		err.Error() != "no such host" {
 		t.Errorf("a name that is none: %v", err)
 	}
-	if _, err := probe.Run(t.Context(), probe.Options{Target: probe.Target{Host: "node-1", Port: "1"}, Lookup: (&names{answers: [][]string{{}}}).lookup}); err == nil {
+	if _, err := probe.Run(t.Context(), probe.Options{Target: probe.Target{Host: "node-1", Port: "1"},
+		Lookup: (&names{answers: [][]string{{}}}).lookup}); err == nil {
 		t.Error("a name without an address is probed")
 	}
 }
@@ -107,7 +126,9 @@ func TestTheNextAddress(t *testing.T) {
 	if report.Address != net.JoinHostPort("127.0.0.1", k.target.Port) {
 		t.Errorf("dialled %s", report.Address)
 	}
-	if _, err := probe.Run(t.Context(), probe.Options{Target: probe.Target{Host: "127.0.0.1", Port: w.closed(t)}}); err == nil || !strings.Contains(err.Error(), "connection refused") {
+	if _, err := probe.Run(t.Context(), probe.Options{Target: probe.Target{Host: "127.0.0.1",
+		Port: w.closed(t)}}); err == nil ||
+		!strings.Contains(err.Error(), "connection refused") {
 		t.Errorf("nothing listens: %v", err)
 	}
 }

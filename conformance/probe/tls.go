@@ -18,7 +18,8 @@ type TLS struct {
 	Versions []Version `json:"versions"`
 	// Protocols are the protocols that the server accepts by ALPN.
 	Protocols []string `json:"protocols"`
-	// ClientCertificateRequested means that the server requests a client certificate. ClientCAs are the CAs that it lists.
+	// ClientCertificateRequested means that the server requests a client certificate. ClientCAs are the CAs that it
+	// lists.
 	ClientCertificateRequested bool     `json:"clientCertificateRequested"`
 	ClientCAs                  []string `json:"clientCAs,omitempty"`
 
@@ -30,8 +31,8 @@ type Version struct {
 	// Name is as in tlsMinVersion, for example VersionTLS12.
 	Name     string `json:"name"`
 	Accepted bool   `json:"accepted"`
-	// CipherSuites are the suites that the server accepts, in its order. Of TLS 1.3 only the first can be observed. A server
-	// accepts no suites for another kind of key than its certificate's, whatever its configuration.
+	// CipherSuites are the suites that the server accepts, in its order. Of TLS 1.3 only the first can be observed. A
+	// server accepts no suites for another kind of key than its certificate's, whatever its configuration.
 	CipherSuites []string `json:"cipherSuites,omitempty"`
 	Error        string   `json:"error,omitempty"`
 
@@ -44,7 +45,10 @@ var versions = []struct {
 	id   uint16
 	name string
 }{
-	{tls.VersionTLS10, "VersionTLS10"}, {tls.VersionTLS11, "VersionTLS11"}, {tls.VersionTLS12, "VersionTLS12"}, {tls.VersionTLS13, "VersionTLS13"},
+	{
+		tls.VersionTLS10,
+		"VersionTLS10",
+	}, {tls.VersionTLS11, "VersionTLS11"}, {tls.VersionTLS12, "VersionTLS12"}, {tls.VersionTLS13, "VersionTLS13"},
 }
 
 // pending is the alert of a kubelet that has no serving certificate yet.
@@ -93,7 +97,11 @@ func (p *prober) version(ctx context.Context, s *endpoint, id uint16, name strin
 	v := Version{Name: name}
 	suites := allSuites()
 	for len(suites) > 0 {
-		state, err := p.handshake(ctx, s, func(c *tls.Config) { c.MinVersion, c.MaxVersion, c.CipherSuites = id, id, suites })
+		state, err := p.handshake(
+			ctx,
+			s,
+			func(c *tls.Config) { c.MinVersion, c.MaxVersion, c.CipherSuites = id, id, suites },
+		)
 		if err != nil {
 			if !v.Accepted {
 				v.Error, v.refused = err.Error(), strings.HasPrefix(err.Error(), "remote error: ")

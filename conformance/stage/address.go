@@ -19,8 +19,8 @@ func CheckListen(address netip.Addr) error {
 	return listener.Close()
 }
 
-// LocalAddressFor returns the local address from which this machine sends packets to an API server. It sends nothing: it
-// connects a UDP socket and closes it.
+// LocalAddressFor returns the local address from which this machine sends packets to an API server. It sends nothing:
+// it connects a UDP socket and closes it.
 func LocalAddressFor(apiserver *url.URL) (netip.Addr, error) {
 	const problem = "cannot find the address of this machine that the kube-apiserver can reach"
 	port := apiserver.Port()

@@ -24,8 +24,8 @@ import (
 // signerTimeout bounds the time between the approval of a request and its certificate.
 const signerTimeout = 15 * time.Second
 
-// ServingCertificateLifetime is the lifetime of a run's serving certificates, plus the same time before now for clocks that
-// differ.
+// ServingCertificateLifetime is the lifetime of a run's serving certificates, plus the same time before now for clocks
+// that differ.
 const ServingCertificateLifetime = time.Hour
 
 // ErrNotIssued means that the cluster has no signer for kubelet serving certificates, or that the signer failed.
@@ -59,7 +59,10 @@ func (s *Stage) IssueServingCertificate(ctx context.Context, hosts []string) (*t
 		Spec: certificatesv1.CertificateSigningRequestSpec{
 			Request: csr, SignerName: certificatesv1.KubeletServingSignerName,
 			ExpirationSeconds: ptr.To(int32(ServingCertificateLifetime / time.Second)),
-			Usages:            []certificatesv1.KeyUsage{certificatesv1.UsageDigitalSignature, certificatesv1.UsageServerAuth},
+			Usages: []certificatesv1.KeyUsage{
+				certificatesv1.UsageDigitalSignature,
+				certificatesv1.UsageServerAuth,
+			},
 		},
 	}, requests.Create)
 	if err != nil {

@@ -31,8 +31,8 @@ type ownedObjects struct {
 	requests   []certificatesv1.CertificateSigningRequest
 }
 
-// findOwned lists the objects of a run, or of all runs if id is empty. It ignores objects that have the label but not a
-// name of the run, because fauxlet did not create them.
+// findOwned lists the objects of a run, or of all runs if id is empty. It ignores objects that have the label but not
+// a name of the run, because fauxlet did not create them.
 func findOwned(ctx context.Context, client *kubernetes.Clientset, id string) (*ownedObjects, error) {
 	options := metav1.ListOptions{LabelSelector: runLabel}
 	if id != "" {
@@ -86,8 +86,8 @@ func (o *ownedObjects) names() []string {
 	return all
 }
 
-// remove deletes all objects of a run. It finds them by the run's label, deletes them by UID, and repeats this until no
-// object is left or the timeout has passed. It returns the remaining objects and the last error.
+// remove deletes all objects of a run. It finds them by the run's label, deletes them by UID, and repeats this until
+// no object is left or the timeout has passed. It returns the remaining objects and the last error.
 func remove(ctx context.Context, client *kubernetes.Clientset, id string) (notRemoved []string) {
 	ctx, cancel := context.WithTimeout(ctx, removeTimeout)
 	defer cancel()

@@ -75,8 +75,8 @@ func lastChanged(o metav1.Object) time.Time {
 	return last
 }
 
-// deadRuns returns the IDs of runs that are dead: the Lease has expired, or there is no Lease and the newest object is older
-// than leaseDuration. leases maps run IDs to Leases. now is the time of the API server's clock.
+// deadRuns returns the IDs of runs that are dead: the Lease has expired, or there is no Lease and the newest object is
+// older than leaseDuration. leases maps run IDs to Leases. now is the time of the API server's clock.
 func deadRuns(all *ownedObjects, leases map[string]*coordinationv1.Lease, now time.Time) []string {
 	last, order := map[string]time.Time{}, []string{}
 	all.each(func(_ string, object metav1.Object) {

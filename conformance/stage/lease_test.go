@@ -15,14 +15,23 @@ import (
 func TestDeadRuns(t *testing.T) {
 	now := time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)
 	object := func(id string, age time.Duration) metav1.ObjectMeta {
-		return metav1.ObjectMeta{Name: nameOf(id) + "-x", Labels: map[string]string{runLabel: id}, CreationTimestamp: metav1.Time{Time: now.Add(-age)}}
+		return metav1.ObjectMeta{
+			Name:              nameOf(id) + "-x",
+			Labels:            map[string]string{runLabel: id},
+			CreationTimestamp: metav1.Time{Time: now.Add(-age)},
+		}
 	}
 	node := func(id string, age time.Duration) *ownedObjects {
 		return &ownedObjects{nodes: []v1.Node{{ObjectMeta: object(id, age)}}}
 	}
 	renewed := func(made, renewed time.Duration) *coordinationv1.Lease {
-		lease := &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{CreationTimestamp: metav1.Time{Time: now.Add(-made)}}}
-		lease.ManagedFields = []metav1.ManagedFieldsEntry{{Manager: "other"}, {Manager: "fauxlet", Time: ptr.To(metav1.NewTime(now.Add(-renewed)))}}
+		lease := &coordinationv1.Lease{
+			ObjectMeta: metav1.ObjectMeta{CreationTimestamp: metav1.Time{Time: now.Add(-made)}},
+		}
+		lease.ManagedFields = []metav1.ManagedFieldsEntry{
+			{Manager: "other"},
+			{Manager: "fauxlet", Time: ptr.To(metav1.NewTime(now.Add(-renewed)))},
+		}
 		// The run's own clock may be wrong, so renewTime must be ignored.
 		lease.Spec.RenewTime = ptr.To(metav1.NewMicroTime(now.Add(24 * time.Hour)))
 		return lease
@@ -37,10 +46,14 @@ func TestDeadRuns(t *testing.T) {
 		{"last renewed too long ago", node("a", time.Hour), renewed(time.Hour, 61*time.Second), true},
 		{"never renewed, but new", node("a", time.Second), renewed(5*time.Second, 5*time.Second), false},
 		{"no Lease yet", &ownedObjects{namespaces: []v1.Namespace{{ObjectMeta: object("a", 2*time.Second)}}}, nil, false},
-		{"a namespace without a Lease", &ownedObjects{namespaces: []v1.Namespace{{ObjectMeta: object("a", 2*time.Minute)}}}, nil, true},
+		{"a namespace without a Lease", &ownedObjects{namespaces: []v1.Namespace{{ObjectMeta: object("a",
+			2*time.Minute)}}}, nil, true},
 		{"a Node without a namespace", node("a", 2*time.Minute), nil, true},
-		{"the newest object counts", &ownedObjects{nodes: []v1.Node{{ObjectMeta: object("a", 2*time.Minute)}, {ObjectMeta: object("a", time.Second)}, {ObjectMeta: object("a", 3*time.Minute)}}}, nil, false},
-		{"a CertificateSigningRequest", &ownedObjects{requests: []certificatesv1.CertificateSigningRequest{{ObjectMeta: object("a", time.Hour)}}}, nil, true},
+		{"the newest object counts", &ownedObjects{nodes: []v1.Node{{ObjectMeta: object("a", 2*time.Minute)},
+			{ObjectMeta: object("a", time.Second)}, {ObjectMeta: object("a", 3*time.Minute)}}}, nil, false},
+		{"a CertificateSigningRequest",
+			&ownedObjects{requests: []certificatesv1.CertificateSigningRequest{{ObjectMeta: object("a",
+				time.Hour)}}}, nil, true},
 	} {
 		leases := map[string]*coordinationv1.Lease{"other": renewed(0, 0)}
 		if test.lease != nil {
@@ -55,7 +68,8 @@ func TestDeadRuns(t *testing.T) {
 // TestIsOwned has objects with the label but without a name of the run.
 func TestIsOwned(t *testing.T) {
 	for name, want := range map[string]bool{
-		"fauxlet-check-a": true, "fauxlet-check-a-x": true, "fauxlet-check-ab": false, "fauxlet-check-b-x": false, "kube-system": false, "": false,
+		"fauxlet-check-a": true, "fauxlet-check-a-x": true, "fauxlet-check-ab": false,
+		"fauxlet-check-b-x": false, "kube-system": false, "": false,
 	} {
 		if got := isOwned(&metav1.ObjectMeta{Name: name, Labels: map[string]string{runLabel: "a"}}); got != want {
 			t.Errorf("%q: %v, want %v", name, got, want)

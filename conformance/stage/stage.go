@@ -1,6 +1,6 @@
-// Package stage creates the objects that a run of fauxlet check needs in a cluster: a namespace with a Lease that shows
-// that the run is alive, Nodes with a pod bound to each, and a CertificateSigningRequest. All objects have a label with the
-// run's ID. They are deleted when the run ends. If the run was killed, the next run deletes them.
+// Package stage creates the objects that a run of fauxlet check needs in a cluster: a namespace with a Lease that
+// shows that the run is alive, Nodes with a pod bound to each, and a CertificateSigningRequest. All objects have a
+// label with the run's ID. They are deleted when the run ends. If the run was killed, the next run deletes them.
 package stage
 
 import (
@@ -52,8 +52,9 @@ func nameOf(id string) string { return "fauxlet-check-" + id }
 
 func (s *Stage) labels() map[string]string { return map[string]string{runLabel: s.id} }
 
-// Setup creates the namespace and its Lease, keeps renewing the Lease, and deletes what dead runs have left behind. The
-// returned context is cancelled when the Lease cannot be renewed. The caller must call Teardown, even after an error.
+// Setup creates the namespace and its Lease, keeps renewing the Lease, and deletes what dead runs have left behind.
+// The returned context is cancelled when the Lease cannot be renewed. The caller must call Teardown, even after an
+// error.
 func (s *Stage) Setup(ctx context.Context) (context.Context, error) {
 	namespace, err := s.createNamespace(ctx)
 	if err != nil {
@@ -70,8 +71,8 @@ func (s *Stage) Setup(ctx context.Context) (context.Context, error) {
 	return ctx, nil
 }
 
-// Teardown deletes all objects of the run. It returns the objects that remain, and the error that prevented their removal.
-// It has a timeout of its own and also runs if ctx is already cancelled.
+// Teardown deletes all objects of the run. It returns the objects that remain, and the error that prevented their
+// removal. It has a timeout of its own and also runs if ctx is already cancelled.
 func (s *Stage) Teardown(ctx context.Context) (notRemoved []string) {
 	s.stop(nil)
 	s.renewing.Wait()
@@ -105,9 +106,9 @@ func (s *Stage) createNamespace(ctx context.Context) (*v1.Namespace, error) {
 	return namespace, err
 }
 
-// CreateNode creates a Node that nothing else is scheduled on. It is ready, because a cloud provider's controller deletes
-// unready Nodes that the provider does not know. It has no operating system label, because DaemonSets that tolerate every
-// taint select by that label.
+// CreateNode creates a Node that nothing else is scheduled on. It is ready, because a cloud provider's controller
+// deletes unready Nodes that the provider does not know. It has no operating system label, because DaemonSets that
+// tolerate every taint select by that label.
 func (s *Stage) CreateNode(ctx context.Context, suffix string, status v1.NodeStatus) (*v1.Node, error) {
 	now := metav1.Now()
 	status.Conditions = []v1.NodeCondition{{

@@ -138,7 +138,9 @@ func (p *parser) setting(line string) {
 
 func (p *parser) client(words []word) {
 	if len(words) == 0 {
-		p.fail("a client line must be: client NAME [certificate KIND [CN=name] [O=group]...] [header \"Name: value\"]...")
+		p.fail(
+			"a client line must be: client NAME [certificate KIND [CN=name] [O=group]...] [header \"Name: value\"]...",
+		)
 		return
 	}
 	name := words[0].text
@@ -197,7 +199,8 @@ func (p *parser) parts(words []word, all *parts) []word {
 		if text == "->" && !words[0].quoted {
 			return words[1:]
 		}
-		into := map[string]*[]string{"in": &all.configurations, "as": &all.clients, "over": &all.protocols, "sending": &all.bodies, "on": &all.ports}[text]
+		into := map[string]*[]string{"in": &all.configurations, "as": &all.clients, "over": &all.protocols,
+			"sending": &all.bodies, "on": &all.ports}[text]
 		switch {
 		case len(words) < 2:
 			p.fail("%q: the value is missing", text)

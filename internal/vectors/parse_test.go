@@ -33,7 +33,12 @@ func TestLoad(t *testing.T) {
 	if len(corpus.Cases) < least {
 		t.Errorf("%d cases, want at least %d", len(corpus.Cases), least)
 	}
-	t.Logf("%d cases, %d configurations, %d clients", len(corpus.Cases), len(corpus.Configurations), len(corpus.Clients))
+	t.Logf(
+		"%d cases, %d configurations, %d clients",
+		len(corpus.Cases),
+		len(corpus.Configurations),
+		len(corpus.Clients),
+	)
 }
 
 func TestParse(t *testing.T) {
@@ -65,9 +70,11 @@ in plain
 		t.Fatalf("%d cases", len(corpus.Cases))
 	}
 	want := Case{
-		Where: "vectors/x.txt:7", Configuration: "plain", Client: "other-client", Protocol: "HTTP/1.1", Method: "POST", Path: "/pods/x", Headers: []string{"A: 2"},
+		Where: "vectors/x.txt:7", Configuration: "plain", Client: "other-client", Protocol: "HTTP/1.1",
+		Method: "POST", Path: "/pods/x", Headers: []string{"A: 2"},
 		Want: Expectation{
-			Status: 403, TokenReviews: 1, User: "viewer", Groups: []string{"a", "b"}, Authorization: Denied, Verb: "get", Subresources: []string{"pods", "proxy"},
+			Status: 403, TokenReviews: 1, User: "viewer", Groups: []string{"a", "b"}, Authorization: Denied,
+			Verb: "get", Subresources: []string{"pods", "proxy"},
 			Reason: `he "may" not`, BodyContains: "x", Headers: []string{"Allow: GET"},
 		},
 	}
@@ -75,17 +82,21 @@ in plain
 		t.Errorf("no %+v", want)
 	}
 	want = Case{
-		Where: "vectors/x.txt:8", Configuration: "plain", Client: "no-credential", ReadOnly: true, Faults: map[string]string{"TokenReview": "403"},
-		Protocol: "HTTP/1.0", Method: "GET", Path: "/pods/", Headers: []string{"A: 1", "B: 3"}, Body: "abc", Want: Expectation{Status: 404, NoAuthentication: true},
+		Where: "vectors/x.txt:8", Configuration: "plain", Client: "no-credential", ReadOnly: true,
+		Faults:   map[string]string{"TokenReview": "403"},
+		Protocol: "HTTP/1.0", Method: "GET", Path: "/pods/", Headers: []string{"A: 1", "B: 3"}, Body: "abc",
+		Want: Expectation{Status: 404, NoAuthentication: true},
 	}
 	if !contains(corpus.Cases, want) {
 		t.Errorf("no %+v", want)
 	}
-	if last := corpus.Cases[16]; last.Path != "/{a}" || last.Method != "BREW" || last.Client != "no-credential" || last.Headers != nil {
+	if last := corpus.Cases[16]; last.Path != "/{a}" || last.Method != "BREW" || last.Client != "no-credential" ||
+		last.Headers != nil {
 		t.Errorf("last: %+v", last)
 	}
 	got := string(corpus.Cases[0].Bytes(Client{Headers: []string{"Authorization: Basic x"}}))
-	if want := "GET /pods/ HTTP/1.1\r\nHost: node-1:10250\r\nConnection: close\r\nAuthorization: Basic x\r\nA: 1\r\n\r\n"; got != want {
+	if want := "GET /pods/ HTTP/1.1\r\nHost: node-1:10250\r\nConnection: close\r\nAuthorization: Basic x\r\nA: " +
+		"1\r\n\r\n"; got != want {
 		t.Errorf("bytes %q, want %q", got, want)
 	}
 }
@@ -109,17 +120,19 @@ func TestParseErrors(t *testing.T) {
 		"unknown configuration": {"in other GET / -> 200", `vectors/x.txt:4: unknown configuration "other"`},
 		"unknown client":        {"in plain GET / as me -> 200", `vectors/x.txt:4: unknown client "me"`},
 		"unknown port":          {"in plain GET / on lpt1 -> 200", `vectors/x.txt:4: on "lpt1"`},
-		"no verb":               {"in plain GET / -> 200 me may", `vectors/x.txt:4: user "me": may, may not and unsure must be followed by VERB`},
-		"user alone":            {"in plain GET / -> 200 me", `vectors/x.txt:4: user "me" must be followed by may`},
-		"two users":             {"in plain GET / -> 200 me always you always", `vectors/x.txt:4: unexpected "you" after the authorization`},
-		"no end of a string":    {"in plain GET / -> 200 says \"x", "vectors/x.txt:4: unterminated string"},
-		"no end of a list":      {"in plain GET / -> 200 me [a", "vectors/x.txt:4: unterminated list"},
-		"fault without a kind":  {"in plain GET / while 403 -> 200", "vectors/x.txt:4: while \"403\""},
-		"tab":                   {"\tin plain GET / -> 200", "vectors/x.txt:4: indent with spaces"},
-		"client twice":          {"client no-credential", `vectors/x.txt:4: client "no-credential" is defined twice`},
-		"client's word":         {"client me CN", `vectors/x.txt:4: client me: unexpected "CN"`},
-		"configuration twice":   {"configuration plain", `vectors/x.txt:4: configuration "plain" is defined twice`},
-		"setting":               {"configuration x\n  field=1", "vectors/x.txt:5: a setting must be: path.of.field: value"},
+		"no verb": {"in plain GET / -> 200 me may",
+			`vectors/x.txt:4: user "me": may, may not and unsure must be followed by VERB`},
+		"user alone": {"in plain GET / -> 200 me", `vectors/x.txt:4: user "me" must be followed by may`},
+		"two users": {"in plain GET / -> 200 me always you always",
+			`vectors/x.txt:4: unexpected "you" after the authorization`},
+		"no end of a string":   {"in plain GET / -> 200 says \"x", "vectors/x.txt:4: unterminated string"},
+		"no end of a list":     {"in plain GET / -> 200 me [a", "vectors/x.txt:4: unterminated list"},
+		"fault without a kind": {"in plain GET / while 403 -> 200", "vectors/x.txt:4: while \"403\""},
+		"tab":                  {"\tin plain GET / -> 200", "vectors/x.txt:4: indent with spaces"},
+		"client twice":         {"client no-credential", `vectors/x.txt:4: client "no-credential" is defined twice`},
+		"client's word":        {"client me CN", `vectors/x.txt:4: client me: unexpected "CN"`},
+		"configuration twice":  {"configuration plain", `vectors/x.txt:4: configuration "plain" is defined twice`},
+		"setting":              {"configuration x\n  field=1", "vectors/x.txt:5: a setting must be: path.of.field: value"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := read(known + test.text)
@@ -131,7 +144,11 @@ func TestParseErrors(t *testing.T) {
 }
 
 func TestSettingsYAML(t *testing.T) {
-	text, err := Settings{"authentication.anonymous.enabled": true, "authentication.webhook.enabled": false, "address": "127.0.0.1"}.YAML()
+	text, err := Settings{
+		"authentication.anonymous.enabled": true,
+		"authentication.webhook.enabled":   false,
+		"address":                          "127.0.0.1",
+	}.YAML()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -150,11 +167,25 @@ kind: KubeletConfiguration
 }
 
 func TestProblems(t *testing.T) {
-	c := Case{Method: "GET", Want: Expectation{Status: 403, User: "viewer", Groups: []string{"b", "a"}, Authorization: Denied, Verb: "get", Subresources: []string{"pods", "proxy"}}}
+	c := Case{
+		Method: "GET",
+		Want: Expectation{
+			Status:        403,
+			User:          "viewer",
+			Groups:        []string{"b", "a"},
+			Authorization: Denied,
+			Verb:          "get",
+			Subresources:  []string{"pods", "proxy"},
+		},
+	}
 	access := AccessReview{User: "viewer", Groups: []string{"a", "b"}, Verb: "get", Resource: "nodes", Name: NodeName}
 	first, second := access, access
 	first.Subresource, second.Subresource = "pods", "proxy"
-	good := Observed{Status: 403, Body: "Forbidden (user=viewer, verb=get, resource=nodes, subresource(s)=[pods proxy])\n", AccessReviews: []AccessReview{first, second}}
+	good := Observed{
+		Status:        403,
+		Body:          "Forbidden (user=viewer, verb=get, resource=nodes, subresource(s)=[pods proxy])\n",
+		AccessReviews: []AccessReview{first, second},
+	}
 	if problems := c.Problems(good); len(problems) > 0 {
 		t.Errorf("problems of the expected result: %q", problems)
 	}

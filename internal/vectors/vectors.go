@@ -105,7 +105,10 @@ func (c *Case) Bytes(client Client) []byte {
 	fmt.Fprintf(&b, "%s %s %s\r\nHost: node-1:10250\r\n", c.Method, c.Path, c.Protocol)
 	headers := slices.Concat(client.Headers, c.Headers)
 	named := func(name string) bool {
-		return slices.ContainsFunc(headers, func(h string) bool { return strings.HasPrefix(strings.ToLower(h), name+":") })
+		return slices.ContainsFunc(
+			headers,
+			func(h string) bool { return strings.HasPrefix(strings.ToLower(h), name+":") },
+		)
 	}
 	if !named("connection") {
 		b.WriteString("Connection: close\r\n")
@@ -201,9 +204,19 @@ func (c *Case) Problems(got Observed) []string {
 	var asked []string
 	for _, access := range got.AccessReviews {
 		asked = append(asked, access.Subresource)
-		if access.User != want.User || access.Verb != want.Verb || access.Resource != "nodes" || access.Name != NodeName {
-			problem("review for user %q: verb %q, resource %s/%s of %s; want user %q, verb %q, nodes of %s",
-				access.User, access.Verb, access.Resource, access.Subresource, access.Name, want.User, want.Verb, NodeName)
+		if access.User != want.User || access.Verb != want.Verb || access.Resource != "nodes" ||
+			access.Name != NodeName {
+			problem(
+				"review for user %q: verb %q, resource %s/%s of %s; want user %q, verb %q, nodes of %s",
+				access.User,
+				access.Verb,
+				access.Resource,
+				access.Subresource,
+				access.Name,
+				want.User,
+				want.Verb,
+				NodeName,
+			)
 		}
 		if want.Groups != nil && !sameSet(access.Groups, want.Groups) {
 			problem("groups %q, want %q", access.Groups, want.Groups)
@@ -219,9 +232,19 @@ func (c *Case) Problems(got Observed) []string {
 func (d *Expectation) refusal() string {
 	switch {
 	case d.Authorization == Denied:
-		return fmt.Sprintf("Forbidden (user=%s, verb=%s, resource=nodes, subresource(s)=%v)\n", d.User, d.Verb, d.Subresources)
+		return fmt.Sprintf(
+			"Forbidden (user=%s, verb=%s, resource=nodes, subresource(s)=%v)\n",
+			d.User,
+			d.Verb,
+			d.Subresources,
+		)
 	case d.Authorization == CheckError:
-		return fmt.Sprintf("Authorization error (user=%s, verb=%s, resource=nodes, subresource=%s)", d.User, d.Verb, d.Subresources[len(d.Subresources)-1])
+		return fmt.Sprintf(
+			"Authorization error (user=%s, verb=%s, resource=nodes, subresource=%s)",
+			d.User,
+			d.Verb,
+			d.Subresources[len(d.Subresources)-1],
+		)
 	case d.Status == http.StatusUnauthorized:
 		return "Unauthorized"
 	}
