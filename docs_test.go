@@ -22,7 +22,8 @@ func TestDocs(t *testing.T) {
 		t.Fatalf("git lists only %d pages", len(pages))
 	}
 	link := regexp.MustCompile(`\]\(([^)\s]+)\)`)
-	path := regexp.MustCompile("`((?:authchain|server|config|testcerts|scenario|kubelettest|conformance|internal|cmd|e2e|deploy|docs)/[\\w./-]*)`")
+	path := regexp.MustCompile(
+		"`((?:authchain|server|config|testcerts|scenario|kubelettest|conformance|internal|cmd|e2e|deploy|docs)/[\\w./-]*)`")
 	for _, page := range pages {
 		data, err := os.ReadFile(page)
 		if err != nil {

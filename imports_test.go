@@ -12,33 +12,45 @@ import (
 
 // imports says which of our packages each of our packages may import. What is not here imports none of them.
 var imports = map[string][]string{
-	"internal/faults":          {"testcerts"},
-	"internal/faulty":          {"authchain", "internal/faults", "scenario", "testcerts"},
-	"kubelettest":              {"authchain", "internal/reviewapi", "config", "internal/faults", "internal/faulty", "internal/pods", "server", "testcerts", "scenario"},
-	"kubelettest/fakeshell":    {"internal/shell", "kubelettest"},
-	"scenario":                 {"internal/faults"},
-	"internal/pods":            {"internal/oneconn", "internal/podlife", "internal/podlog", "internal/stableid", "scenario"},
-	"internal/podlog":          {"scenario"},
-	"internal/podstats":        {"internal/podlife", "internal/stableid", "scenario"},
-	"internal/shell":           {"internal/pods"},
-	"server":                   {"authchain", "config", "internal/oneconn", "internal/podlog", "internal/pods", "internal/podstats", "internal/tlserror", "scenario"},
-	"conformance/check":        {"config", "conformance", "conformance/hostile", "conformance/stage", "internal/pods", "server", "testcerts", "scenario"},
-	"conformance/stage":        {"testcerts"},
-	"conformance/probe":        {"config", "internal/pods", "server", "testcerts"},
-	"internal/node":            {"config", "internal/podlife", "internal/pods", "internal/podstats", "scenario"},
-	"internal/podlife":         {"scenario"},
-	"cmd/fauxlet":              {"authchain", "config", "conformance", "conformance/check", "conformance/probe", "internal/admin", "internal/color", "internal/decisions", "internal/demo", "internal/explain", "internal/explain/offline", "internal/faults", "internal/host", "internal/logging", "internal/node", "internal/pods", "internal/reviewapi", "internal/shellword", "internal/symptoms", "testcerts"},
-	"internal/demo":            {"authchain", "config", "internal/admin", "internal/color", "internal/explain/offline", "internal/host", "internal/pods", "internal/reviewapi", "internal/shellword", "server", "testcerts"},
-	"internal/host":            {"authchain", "config", "internal/admin", "internal/admin/page", "internal/bootstrap", "internal/decisions", "internal/explain", "internal/explain/offline", "internal/faults", "internal/faulty", "internal/node", "internal/pods", "internal/podstats", "internal/shell", "internal/reviewapi", "scenario", "server"},
-	"internal/admin":           {"authchain", "internal/decisions", "internal/explain", "internal/faults"},
-	"internal/decisions":       {"authchain", "internal/color", "internal/explain"},
-	"internal/explain":         {"authchain", "config", "internal/color", "internal/shellword", "internal/tlserror"},
-	"internal/explain/offline": {"authchain", "internal/reviewapi", "config", "internal/explain", "internal/pods", "server", "scenario"},
-	"internal/symptoms":        {"internal/color", "internal/shellword", "internal/tlserror"},
+	"internal/faults": {"testcerts"},
+	"internal/faulty": {"authchain", "internal/faults", "scenario", "testcerts"},
+	"kubelettest": {"authchain", "internal/reviewapi", "config", "internal/faults", "internal/faulty",
+		"internal/pods", "server", "testcerts", "scenario"},
+	"kubelettest/fakeshell": {"internal/shell", "kubelettest"},
+	"scenario":              {"internal/faults"},
+	"internal/pods": {"internal/oneconn", "internal/podlife", "internal/podlog", "internal/stableid",
+		"scenario"},
+	"internal/podlog":   {"scenario"},
+	"internal/podstats": {"internal/podlife", "internal/stableid", "scenario"},
+	"internal/shell":    {"internal/pods"},
+	"server": {"authchain", "config", "internal/oneconn", "internal/podlog", "internal/pods",
+		"internal/podstats", "internal/tlserror", "scenario"},
+	"conformance/check": {"config", "conformance", "conformance/hostile", "conformance/stage", "internal/pods",
+		"server", "testcerts", "scenario"},
+	"conformance/stage": {"testcerts"},
+	"conformance/probe": {"config", "internal/pods", "server", "testcerts"},
+	"internal/node":     {"config", "internal/podlife", "internal/pods", "internal/podstats", "scenario"},
+	"internal/podlife":  {"scenario"},
+	"cmd/fauxlet": {"authchain", "config", "conformance", "conformance/check", "conformance/probe",
+		"internal/admin", "internal/color", "internal/decisions", "internal/demo", "internal/explain",
+		"internal/explain/offline", "internal/faults", "internal/host", "internal/logging", "internal/node",
+		"internal/pods", "internal/reviewapi", "internal/shellword", "internal/symptoms", "testcerts"},
+	"internal/demo": {"authchain", "config", "internal/admin", "internal/color", "internal/explain/offline",
+		"internal/host", "internal/pods", "internal/reviewapi", "internal/shellword", "server", "testcerts"},
+	"internal/host": {"authchain", "config", "internal/admin", "internal/admin/page", "internal/bootstrap",
+		"internal/decisions", "internal/explain", "internal/explain/offline", "internal/faults", "internal/faulty",
+		"internal/node", "internal/pods", "internal/podstats", "internal/shell", "internal/reviewapi", "scenario",
+		"server"},
+	"internal/admin":     {"authchain", "internal/decisions", "internal/explain", "internal/faults"},
+	"internal/decisions": {"authchain", "internal/color", "internal/explain"},
+	"internal/explain":   {"authchain", "config", "internal/color", "internal/shellword", "internal/tlserror"},
+	"internal/explain/offline": {"authchain", "internal/reviewapi", "config", "internal/explain", "internal/pods",
+		"server", "scenario"},
+	"internal/symptoms": {"internal/color", "internal/shellword", "internal/tlserror"},
 }
 
-// TestImports holds the packages to that, and keeps k8s.io/kubernetes, which is no library, out of the module. The tests of
-// others import kubelettest: it depends on nothing that the packages which it is made of do not.
+// TestImports holds the packages to that, and keeps k8s.io/kubernetes, which is no library, out of the module. The
+// tests of others import kubelettest: it depends on nothing that the packages which it is made of do not.
 func TestImports(t *testing.T) {
 	out, err := exec.Command("go", "list", "-json=ImportPath,Imports,Deps", "./...").Output()
 	if err != nil {
@@ -81,8 +93,11 @@ func TestImports(t *testing.T) {
 		if strings.Contains(first, ".") && !slices.Contains(parts, dep) {
 			t.Errorf("kubelettest depends on %s, which none of its parts does", dep)
 		}
-		if strings.HasPrefix(dep, "mvdan.cc/sh") || slices.Contains([]string{"fauxlet/internal/shell", "fauxlet/internal/admin", "fauxlet/internal/admin/page"}, dep) {
-			t.Errorf("kubelettest depends on %s: a test that needs a kubelet must not link the shell or the admin page", dep)
+		if strings.HasPrefix(dep, "mvdan.cc/sh") ||
+			slices.Contains([]string{"fauxlet/internal/shell", "fauxlet/internal/admin", "fauxlet/internal/admin/page"},
+				dep) {
+			t.Errorf("kubelettest depends on %s: a test that needs a kubelet must not link the shell or the admin page",
+				dep)
 		}
 	}
 	if seen < 7 {

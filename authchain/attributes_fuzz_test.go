@@ -15,9 +15,12 @@ import (
 // and verbByRule state a second time. (kubelet: pkg/kubelet/server/auth.go, GetRequestAttributes)
 func FuzzAttributes(f *testing.F) {
 	for _, path := range []string{
-		"/", "", "*", "/pods", "/pods/", "/podsx", "/allocatedPods/default/nginx", "/runningpods/", "/runningpods", "/runningPods/", "/healthz/ping",
-		"/healthz", "/configz", "/configz/x", "/stats/summary", "/stats", "/statsx", "/metrics/cadvisor", "/metricsx", "/logs/kubelet.log", "/log",
-		"/checkpoint/a/b/c", "/statusz", "/flagz", "/flagz/", "/exec/a/b/c", "//pods", "/pods//", "/./pods", "/pods/../exec", "/PODS", "/pods\x00", "/stats%2fsummary",
+		"/", "", "*", "/pods", "/pods/", "/podsx", "/allocatedPods/default/nginx", "/runningpods/", "/runningpods",
+		"/runningPods/", "/healthz/ping",
+		"/healthz", "/configz", "/configz/x", "/stats/summary", "/stats", "/statsx", "/metrics/cadvisor", "/metricsx",
+		"/logs/kubelet.log", "/log",
+		"/checkpoint/a/b/c", "/statusz", "/flagz", "/flagz/", "/exec/a/b/c", "//pods", "/pods//", "/./pods",
+		"/pods/../exec", "/PODS", "/pods\x00", "/stats%2fsummary",
 	} {
 		f.Add(http.MethodGet, path, "node-1", true)
 		f.Add(http.MethodPost, path, "node-1", false)
@@ -36,7 +39,8 @@ func FuzzAttributes(f *testing.F) {
 		}
 		for _, subresource := range asked {
 			want := authorizer.AttributesRecord{
-				User: u, Verb: verbByRule(method), APIVersion: "v1", Resource: "nodes", Subresource: subresource, Name: node,
+				User: u, Verb: verbByRule(method), APIVersion: "v1", Resource: "nodes", Subresource: subresource,
+				Name:            node,
 				ResourceRequest: true, Path: path,
 			}
 			got := a.of(u, request, subresource)

@@ -59,7 +59,8 @@ func TestChecksOfEachPath(t *testing.T) {
 				if asked := a.asked()[before:]; !slices.Equal(asked, want) {
 					t.Errorf("asked %q, want %q", asked, want)
 				}
-				text := "Forbidden (user=kubelet-client, verb=" + verb + ", resource=nodes, subresource(s)=[" + strings.Join(subresources, " ") + "])\n"
+				text := "Forbidden (user=kubelet-client, verb=" + verb + ", resource=nodes, subresource(s)=[" +
+					strings.Join(subresources, " ") + "])\n"
 				if status != 403 || c.method != "HEAD" && body != text {
 					t.Errorf("%d %q, want 403 %q", status, body, text)
 				}

@@ -20,7 +20,8 @@ const (
 func TestCredentialsByConfiguration(t *testing.T) {
 	p := newPKI(t)
 	a := newAPIServer(t)
-	a.users[serviceAccountToken] = authenticationv1api.UserInfo{Username: serviceAccount, Groups: []string{"system:serviceaccounts"}}
+	a.users[serviceAccountToken] = authenticationv1api.UserInfo{Username: serviceAccount,
+		Groups: []string{"system:serviceaccounts"}}
 
 	good := client(t, p.clusterCA, "kubelet-client", []string{"operators"})
 	stranger := client(t, p.strangerCA, "kubelet-client", nil)
@@ -34,7 +35,8 @@ func TestCredentialsByConfiguration(t *testing.T) {
 	columns := []column{
 		{name: "webhook"},
 		{name: "anonymous", configure: func(c *authchain.Config) { c.Anonymous = true }},
-		{name: "anonymous-no-webhook", configure: func(c *authchain.Config) { c.Anonymous, c.TokenWebhook = true, false }},
+		{name: "anonymous-no-webhook",
+			configure: func(c *authchain.Config) { c.Anonymous, c.TokenWebhook = true, false }},
 		{name: "always-allow", configure: func(c *authchain.Config) { c.Mode = authchain.AlwaysAllow }},
 		{name: "nothing", noCA: true, configure: func(c *authchain.Config) { c.ClientCA, c.TokenWebhook = nil, false }},
 	}
@@ -52,7 +54,8 @@ func TestCredentialsByConfiguration(t *testing.T) {
 		{"none", credential{}, [5]cell{
 			refused, {200, anonymousUser}, {200, anonymousUser}, refused, refused}},
 		{"client-certificate", with(good, ""), [5]cell{
-			{200, "kubelet-client"}, {200, "kubelet-client"}, {200, "kubelet-client"}, {200, "kubelet-client"}, refused}},
+			{200, "kubelet-client"}, {200, "kubelet-client"}, {200, "kubelet-client"}, {200, "kubelet-client"},
+			refused}},
 		{"stranger", with(stranger, ""), [5]cell{refused, refused, refused, refused, refused}},
 		{"expired", with(expired, ""), [5]cell{refused, refused, refused, refused, refused}},
 		{"bad-token", bearer("unknown-token"), [5]cell{
@@ -60,7 +63,8 @@ func TestCredentialsByConfiguration(t *testing.T) {
 		{"service-account", bearer(serviceAccountToken), [5]cell{
 			{403, serviceAccount}, {403, serviceAccount}, {200, anonymousUser}, {200, serviceAccount}, refused}},
 		{"client-certificate-and-bad-token", with(good, "unknown-token"), [5]cell{
-			{200, "kubelet-client"}, {200, "kubelet-client"}, {200, "kubelet-client"}, {200, "kubelet-client"}, refused}},
+			{200, "kubelet-client"}, {200, "kubelet-client"}, {200, "kubelet-client"}, {200, "kubelet-client"},
+			refused}},
 		{"stranger-and-good-token", with(stranger, serviceAccountToken), [5]cell{
 			{403, serviceAccount}, {403, serviceAccount}, refused, {200, serviceAccount}, refused}},
 	}
@@ -86,7 +90,8 @@ func TestCredentialsByConfiguration(t *testing.T) {
 						user = decision.User.GetName()
 					}
 					if status != want.status || user != want.user {
-						t.Fatalf("got %d as %q, want %d as %q; %s", status, user, want.status, want.user, decision.Why())
+						t.Fatalf("got %d as %q, want %d as %q; %s", status, user, want.status, want.user,
+							decision.Why())
 					}
 					switch status {
 					case 401:
@@ -94,7 +99,8 @@ func TestCredentialsByConfiguration(t *testing.T) {
 							t.Errorf("body %q", body)
 						}
 					case 403:
-						if want := "Forbidden (user=" + user + ", verb=get, resource=nodes, subresource(s)=[pods proxy])\n"; body != want {
+						if want := "Forbidden (user=" + user +
+							", verb=get, resource=nodes, subresource(s)=[pods proxy])\n"; body != want {
 							t.Errorf("body %q, want %q", body, want)
 						}
 					}

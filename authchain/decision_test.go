@@ -54,7 +54,8 @@ func TestDecisionJSON(t *testing.T) {
 		got.Why != `allowed: user "`+serviceAccount+`" may get nodes/metrics: RBAC: allowed by a binding` {
 		t.Errorf("status %d, why %q", got.Status, got.Why)
 	}
-	if first, second, asked := got.Authentication[0], got.Authentication[1], got.Authorization[0]; first.Start <= 0 || second.Start < first.Start+first.Duration ||
+	if first, second, asked := got.Authentication[0], got.Authentication[1],
+		got.Authorization[0]; first.Start <= 0 || second.Start < first.Start+first.Duration ||
 		asked.Start < second.Start+second.Duration || asked.Duration <= 0 || got.Duration > 0 &&
 		asked.Start+asked.Duration > got.Duration {
 		t.Errorf("the steps are not one after the other: %v+%v, %v+%v, %v+%v", first.Start, first.Duration,

@@ -34,9 +34,10 @@ func TestUnusualCredentials(t *testing.T) {
 	}
 	protocols := func(token string) credential {
 		return credential{header: http.Header{
-			"Connection":             {"Upgrade"},
-			"Upgrade":                {"websocket"},
-			"Sec-Websocket-Protocol": {"base64url.bearer.authorization.k8s.io." + base64.RawURLEncoding.EncodeToString([]byte(token)) + ", v4.channel.k8s.io"},
+			"Connection": {"Upgrade"},
+			"Upgrade":    {"websocket"},
+			"Sec-Websocket-Protocol": {"base64url.bearer.authorization.k8s.io." +
+				base64.RawURLEncoding.EncodeToString([]byte(token)) + ", v4.channel.k8s.io"},
 		}}
 	}
 
@@ -68,7 +69,8 @@ func TestUnusualCredentials(t *testing.T) {
 			by: authchain.MethodAnonymous},
 		{name: "token", credential: bearer(serviceAccountToken), status: 200, user: serviceAccount,
 			groups: []string{"system:serviceaccounts", "system:authenticated"}, by: authchain.MethodBearerToken},
-		{name: "bad-token", credential: bearer("unknown-token"), status: 401, why: "refused: the TokenReview of token "},
+		{name: "bad-token", credential: bearer("unknown-token"), status: 401,
+			why: "refused: the TokenReview of token "},
 		{name: "basic", credential: credential{authorization: "Basic dXNlcjpwYXNz"}, status: 200,
 			user: anonymousUser, by: authchain.MethodAnonymous},
 		{name: "bare-bearer", credential: credential{authorization: "Bearer"}, status: 200, user: anonymousUser,
@@ -112,7 +114,8 @@ func TestUnusualCredentials(t *testing.T) {
 			if !strings.HasPrefix(decision.Why(), c.why) {
 				t.Errorf("why: %q, want %q", decision.Why(), c.why)
 			}
-			if strings.Contains(decision.Why(), serviceAccountToken) || strings.Contains(decision.Why(), "unknown-token") {
+			if strings.Contains(decision.Why(), serviceAccountToken) ||
+				strings.Contains(decision.Why(), "unknown-token") {
 				t.Errorf("the reason has a token in it: %q", decision.Why())
 			}
 		})
@@ -155,7 +158,8 @@ func TestNoCredential(t *testing.T) {
 	p, a := newPKI(t), newAPIServer(t)
 	s := newStandin(t, newChain(t, webhookConfig(p, a)), true)
 	_, _, decision := s.send(t, "GET", "/pods", credential{})
-	want := "refused: no client certificate was presented; no bearer token in the Authorization header; no bearer token among the WebSocket subprotocols; anonymous authentication is off"
+	want := "refused: no client certificate was presented; no bearer token in the Authorization header; no bearer " +
+		"token among the WebSocket subprotocols; anonymous authentication is off"
 	if decision.Why() != want {
 		t.Errorf("why: %q", decision.Why())
 	}

@@ -118,7 +118,8 @@ func (d *Decision) whyNotAuthenticated() string {
 
 // sentence is called for each allowed request, so it avoids fmt.
 func (c *Check) sentence(u user.Info) string {
-	return "user " + strconv.Quote(u.GetName()) + " may " + verbPhrase(c.Verb) + " " + c.Resource + "/" + c.Subresource +
+	return "user " + strconv.Quote(u.GetName()) + " may " + verbPhrase(c.Verb) + " " + c.Resource + "/" +
+		c.Subresource +
 		reasonPhrase(c.Reason)
 }
 

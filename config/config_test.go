@@ -123,7 +123,8 @@ func TestNode(t *testing.T) {
 			func(c *Config) any { return c.Kubelet.CgroupDriver }, "systemd"},
 		{"insecure cipher", []string{"--tls-cipher-suites=TLS_RSA_WITH_AES_128_CBC_SHA"},
 			func(c *Config) any { return c.Warnings },
-			[]string{"tlsCipherSuites (--tls-cipher-suites): use of insecure cipher detected: TLS_RSA_WITH_AES_128_CBC_SHA"}},
+			[]string{"tlsCipherSuites (--tls-cipher-suites): use of insecure cipher detected: " +
+				"TLS_RSA_WITH_AES_128_CBC_SHA"}},
 		{"ciphers with TLS 1.3", []string{"--tls-cipher-suites=TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256",
 			"--tls-min-version=VersionTLS13"}, func(c *Config) any { return c.Warnings },
 			[]string{"TLS 1.3 cipher suites are not configurable, ignoring --tls-cipher-suites"}},

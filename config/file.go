@@ -89,7 +89,8 @@ func (l *loader) decode(path string, data []byte) (*kubeletConfiguration, error)
 			return nil, fmt.Errorf("failed lenient decoding: %w", strictErr)
 		}
 		l.warnf(
-			"%s: using lenient decoding as strict decoding failed: %v; correct or remove these fields, they have no effect",
+			"%s: using lenient decoding as strict decoding failed: %v; correct or remove these fields, they have "+
+				"no effect",
 			path,
 			strictErr,
 		)

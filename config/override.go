@@ -41,7 +41,8 @@ func (f *Flags) Override(field, value string) error {
 	}
 	if err != nil {
 		return fmt.Errorf(
-			"%s=%s: %w; give the path of a KubeletConfiguration field, for example authentication.anonymous.enabled=true",
+			"%s=%s: %w; give the path of a KubeletConfiguration field, for example "+
+				"authentication.anonymous.enabled=true",
 			field,
 			value,
 			err,

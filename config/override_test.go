@@ -26,7 +26,8 @@ authentication: {x509: {clientCAFile: ca.crt}, webhook: {cacheTTL: 7s}}
 		{"over a flag", []string{"--config=kubelet.yaml", "--anonymous-auth=false"},
 			"authentication.anonymous.enabled", "true",
 			func(kc *kubeletConfiguration) bool {
-				return *kc.Authentication.Anonymous.Enabled && kc.Authentication.Webhook.CacheTTL.Duration == 7*time.Second
+				return *kc.Authentication.Anonymous.Enabled &&
+					kc.Authentication.Webhook.CacheTTL.Duration == 7*time.Second
 			}},
 		{"over flags alone", nil, "authorization.mode", "Webhook",
 			func(kc *kubeletConfiguration) bool {

@@ -333,17 +333,20 @@ func (c *checker) images() {
 		)
 		c.refuse(
 			len(kc.PreloadedImagesVerificationAllowlist) > 0 && policy != "NeverVerifyAllowlistedImages",
-			"can't set `preloadedImagesVerificationAllowlist` if `imagePullCredentialsVertificationPolicy` is not \"NeverVerifyAllowlistedImages\"",
+			"can't set `preloadedImagesVerificationAllowlist` if `imagePullCredentialsVertificationPolicy` is not "+
+				"\"NeverVerifyAllowlistedImages\"",
 		)
 		return
 	}
 	c.refuse(
 		policy != "",
-		"`imagePullCredentialsVerificationPolicy` must not be set if KubeletEnsureSecretPulledImages feature gate is not enabled",
+		"`imagePullCredentialsVerificationPolicy` must not be set if KubeletEnsureSecretPulledImages feature gate "+
+			"is not enabled",
 	)
 	c.refuse(
 		len(kc.PreloadedImagesVerificationAllowlist) > 0,
-		"`preloadedImagesVerificationAllowlist` must not be set if KubeletEnsureSecretPulledImages feature gate is not enabled",
+		"`preloadedImagesVerificationAllowlist` must not be set if KubeletEnsureSecretPulledImages feature gate is "+
+			"not enabled",
 	)
 }
 
@@ -377,7 +380,8 @@ func (c *checker) containers() {
 	case restart != nil:
 		c.refuse(
 			true,
-			"FeatureGate KubeletCrashLoopBackOffMax not enabled, CrashLoopBackOff.MaxContainerRestartPeriod must not be set",
+			"FeatureGate KubeletCrashLoopBackOffMax not enabled, CrashLoopBackOff.MaxContainerRestartPeriod must "+
+				"not be set",
 		)
 	}
 	c.sysctls()

@@ -80,7 +80,8 @@ func junitError(document string) error {
 			given := map[string]string{}
 			for _, a := range token.Attr {
 				given[a.Name.Local] = a.Value
-				if !slices.Contains(allowed.attributes, a.Name.Local) && !slices.Contains(allowed.attributes, a.Name.Local+"!") {
+				if !slices.Contains(allowed.attributes, a.Name.Local) &&
+					!slices.Contains(allowed.attributes, a.Name.Local+"!") {
 					return fmt.Errorf("%q has no attribute %q", name, a.Name.Local)
 				}
 				switch a.Name.Local {

@@ -29,7 +29,10 @@ func (k *Kubelet) Client(user string) *http.Client {
 	}
 	certificate := c.certificate.TLS()
 	// Like a kube-apiserver, present the certificate whatever CAs the kubelet asks for.
-	trusting.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &certificate, nil }
+	trusting.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate,
+		error) {
+		return &certificate, nil
+	}
 	return &http.Client{Transport: direct}
 }
 

@@ -39,7 +39,8 @@ func load(dir string, ca *testcerts.Authority, o *options) (*config.Config, erro
 	}
 	uncached := metav1.Duration{Duration: time.Nanosecond} // 0 would mean the default
 	kubelet := &kubeletconfigv1beta1.KubeletConfiguration{
-		TypeMeta:          metav1.TypeMeta{APIVersion: kubeletconfigv1beta1.SchemeGroupVersion.String(), Kind: "KubeletConfiguration"},
+		TypeMeta: metav1.TypeMeta{APIVersion: kubeletconfigv1beta1.SchemeGroupVersion.String(),
+			Kind: "KubeletConfiguration"},
 		Address:           loopback,
 		HealthzPort:       ptr.To[int32](0),
 		TLSCertFile:       path("kubelet.crt"),
@@ -50,8 +51,9 @@ func load(dir string, ca *testcerts.Authority, o *options) (*config.Config, erro
 			Anonymous: kubeletconfigv1beta1.KubeletAnonymousAuthentication{Enabled: ptr.To(false)},
 		},
 		Authorization: kubeletconfigv1beta1.KubeletAuthorization{
-			Mode:    kubeletconfigv1beta1.KubeletAuthorizationModeWebhook,
-			Webhook: kubeletconfigv1beta1.KubeletWebhookAuthorization{CacheAuthorizedTTL: uncached, CacheUnauthorizedTTL: uncached},
+			Mode: kubeletconfigv1beta1.KubeletAuthorizationModeWebhook,
+			Webhook: kubeletconfigv1beta1.KubeletWebhookAuthorization{CacheAuthorizedTTL: uncached,
+				CacheUnauthorizedTTL: uncached},
 		},
 	}
 	for _, change := range o.configure {

@@ -28,7 +28,8 @@ func (k *Kubelet) Decisions() []*authchain.Decision {
 	made, underWay := k.decisions.settled(ctx)
 	if len(underWay) > 0 {
 		k.test.Fatalf("kubelettest: Decisions: these requests have not ended:%s\n"+
-			"end them first (close the response's body, cancel its context), or wait for one Decision with Await", list(underWay, request))
+			"end them first (close the response's body, cancel its context), or wait for one Decision with Await",
+			list(underWay, request))
 	}
 	return slices.DeleteFunc(made, func(d *authchain.Decision) bool { return d.NoRequest != "" })
 }
@@ -126,7 +127,8 @@ func (d *decisions) settled(ctx context.Context) (made, underWay []*authchain.De
 	defer d.mu.Unlock()
 	made = slices.Clone(d.all)
 	for {
-		underWay = slices.DeleteFunc(slices.Clone(made), func(began *authchain.Decision) bool { return !d.underWay[began] })
+		underWay = slices.DeleteFunc(slices.Clone(made),
+			func(began *authchain.Decision) bool { return !d.underWay[began] })
 		if len(underWay) == 0 || !d.change(ctx) {
 			return made, underWay
 		}
@@ -135,7 +137,8 @@ func (d *decisions) settled(ctx context.Context) (made, underWay []*authchain.De
 
 // first waits for the first complete Decision for which wanted returns true; nil if ctx ends first. It also returns
 // the others that it has seen.
-func (d *decisions) first(ctx context.Context, wanted func(*authchain.Decision) bool) (found *authchain.Decision, others []*authchain.Decision) {
+func (d *decisions) first(ctx context.Context, wanted func(*authchain.Decision) bool) (found *authchain.Decision,
+	others []*authchain.Decision) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	seen := map[*authchain.Decision]bool{}

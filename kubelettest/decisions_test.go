@@ -12,7 +12,8 @@ import (
 func TestSettledWaitsForRequestsThatHaveArrived(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := newDecisions()
-		first, second, handshake, later := &authchain.Decision{Path: "/1"}, &authchain.Decision{Path: "/2"}, &authchain.Decision{Handshake: "EOF"}, &authchain.Decision{}
+		first, second, handshake, later := &authchain.Decision{Path: "/1"}, &authchain.Decision{Path: "/2"},
+			&authchain.Decision{Handshake: "EOF"}, &authchain.Decision{}
 		d.begin(first)
 		d.begin(second)
 		d.observe(second)
@@ -71,7 +72,8 @@ func TestFirstLooksAtEachCompleteDecisionOnce(t *testing.T) {
 		}
 		d.observe(wanted)
 		synctest.Wait()
-		if found != wanted || !slices.Equal(looked, []string{"/other", "/wanted"}) || !slices.Equal(others, []*authchain.Decision{other}) {
+		if found != wanted || !slices.Equal(looked, []string{"/other", "/wanted"}) ||
+			!slices.Equal(others, []*authchain.Decision{other}) {
 			t.Errorf("it looked at %q and found %v, others %v", looked, found, others)
 		}
 	})

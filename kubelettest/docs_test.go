@@ -8,8 +8,8 @@ import (
 	"testing"
 )
 
-// TestGoTestsPageShowsTheExamples checks that docs/go-tests.md shows all examples, without their imports, each below a link
-// to its file.
+// TestGoTestsPageShowsTheExamples checks that docs/go-tests.md shows all examples, without their imports, each below
+// a link to its file.
 func TestGoTestsPageShowsTheExamples(t *testing.T) {
 	t.Parallel()
 	text, err := os.ReadFile("../docs/go-tests.md")
@@ -21,7 +21,8 @@ func TestGoTestsPageShowsTheExamples(t *testing.T) {
 		t.Fatal(err)
 	}
 	blocks := map[string]string{}
-	for _, block := range regexp.MustCompile("(?s)\\]\\(../kubelettest/([a-z_]+\\.go)\\)\n\n```go\n(.*?)```\n").FindAllStringSubmatch(string(text), -1) {
+	for _, block := range regexp.MustCompile(
+		"(?s)\\]\\(../kubelettest/([a-z_]+\\.go)\\)\n\n```go\n(.*?)```\n").FindAllStringSubmatch(string(text), -1) {
 		blocks[block[1]] = block[2]
 	}
 	if all := strings.Count(string(text), "```go\n"); all != len(examples) || len(blocks) != len(examples) {

@@ -42,10 +42,13 @@ func TestAuthorizer(t *testing.T) {
 		status             int
 		why                string
 	}{
-		{"auditor-7", "GET", "/containerLogs/default/nginx/nginx", 200, `allowed: user "auditor-7" may get nodes/proxy`},
-		{"auditor-7", "POST", "/run/default/nginx/nginx?cmd=id", 403, `refused: user "auditor-7" may not create nodes/proxy: auditors only look`},
+		{"auditor-7", "GET", "/containerLogs/default/nginx/nginx", 200,
+			`allowed: user "auditor-7" may get nodes/proxy`},
+		{"auditor-7", "POST", "/run/default/nginx/nginx?cmd=id", 403,
+			`refused: user "auditor-7" may not create nodes/proxy: auditors only look`},
 		{"developer", "GET", "/logs/", 403, `refused: user "developer" may not get nodes/log: not an auditor`},
-		{"developer", "GET", "/pods", 403, `refused: user "developer" may not get nodes/pods nor nodes/proxy: not an auditor`},
+		{"developer", "GET", "/pods", 403,
+			`refused: user "developer" may not get nodes/pods nor nodes/proxy: not an auditor`},
 	} {
 		request, err := http.NewRequestWithContext(t.Context(), test.method, k.URL+test.path, nil)
 		if err != nil {
@@ -58,7 +61,8 @@ func TestAuthorizer(t *testing.T) {
 		response.Body.Close()
 		decisions := k.Decisions()
 		if why := decisions[len(decisions)-1].Why(); response.StatusCode != test.status || why != test.why {
-			t.Errorf("%s %s: %d, %s; want %d, %s", test.method, test.path, response.StatusCode, why, test.status, test.why)
+			t.Errorf("%s %s: %d, %s; want %d, %s", test.method, test.path, response.StatusCode, why, test.status,
+				test.why)
 		}
 	}
 	k.AssertChecked(t, "developer", "get nodes/log", "get nodes/pods", "get nodes/proxy")

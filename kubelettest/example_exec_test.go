@@ -19,12 +19,14 @@ func TestExec(t *testing.T) {
 	k := kubelettest.New(t, kubelettest.WithPods(kubelettest.Pod("shop", "db", map[string]scenario.Container{
 		"postgres": {
 			// One command has a fixed answer. Other commands see these files.
-			Exec:  []scenario.ExecAnswer{{Command: []string{"pg_dump", "shop"}, Stderr: "no such database\n", ExitCode: 3}},
+			Exec: []scenario.ExecAnswer{{Command: []string{"pg_dump", "shop"}, Stderr: "no such database\n",
+				ExitCode: 3}},
 			Files: map[string]string{"/etc/motd": "do not touch\n"},
 		},
 	})))
 	run := func(command ...string) (stdout, stderr string, err error) {
-		at, err := url.Parse(k.URL + "/exec/shop/db/postgres?" + url.Values{"command": command, "output": {"1"}, "error": {"1"}}.Encode())
+		at, err := url.Parse(k.URL + "/exec/shop/db/postgres?" +
+			url.Values{"command": command, "output": {"1"}, "error": {"1"}}.Encode())
 		if err != nil {
 			t.Fatal(err)
 		}

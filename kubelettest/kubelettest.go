@@ -165,11 +165,13 @@ func (k *Kubelet) Start() (err error) {
 		}
 	}()
 	standin, err := server.New(server.Options{
-		Config: k.config, Pods: k.Pods, NodeLogs: k.options.nodeLogs, TokenReviews: reviews.tokens, AccessReviews: reviews.access,
-		Logger: k.logger, ReadOnce: true, Drain: -1, Begin: k.decisions.begin, Observe: k.decisions.observe,
+		Config: k.config, Pods: k.Pods, NodeLogs: k.options.nodeLogs, TokenReviews: reviews.tokens,
+		AccessReviews: reviews.access,
+		Logger:        k.logger, ReadOnce: true, Drain: -1, Begin: k.decisions.begin, Observe: k.decisions.observe,
 		Collectors: []prometheus.Collector{k.faulty.Collector()},
 		Decorators: server.Decorators{
-			ClockSkew: k.faulty.ClockSkew, WrapClientCA: k.faulty.ClientCA, WrapHandler: k.faulty.Handler(server.PathTarget),
+			ClockSkew: k.faulty.ClockSkew, WrapClientCA: k.faulty.ClientCA,
+			WrapHandler:   k.faulty.Handler(server.PathTarget),
 			ConfigureHTTP: k.faulty.ConfigureHTTP, Usage: k.faulty.Usage,
 		},
 	})
@@ -202,7 +204,8 @@ func (k *Kubelet) Start() (err error) {
 		patience, cancel := patient(k.test)
 		defer cancel()
 		if _, open := k.decisions.settled(patience); len(open) > 0 {
-			err = errors.Join(err, fmt.Errorf("Close: a bug in fauxlet: these requests do not end:%s", list(open, request)))
+			err = errors.Join(err, fmt.Errorf("Close: a bug in fauxlet: these requests do not end:%s",
+				list(open, request)))
 		}
 		return errors.Join(err, reviews.stop())
 	}

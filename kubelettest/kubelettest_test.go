@@ -47,7 +47,8 @@ func TestNewWithoutOptions(t *testing.T) {
 	}
 	k.AssertChecked(t, "kubelet-client", "get nodes/proxy", "get nodes/pods")
 	k.AssertChecked(t, "system:anonymous")
-	if reviews := k.Reviews(); len(reviews) != 2 || reviews[0].Access.ResourceAttributes.Name != "node-1" || reviews[0].Code != 201 {
+	if reviews := k.Reviews(); len(reviews) != 2 || reviews[0].Access.ResourceAttributes.Name != "node-1" ||
+		reviews[0].Code != 201 {
 		t.Errorf("reviews: %+v", reviews)
 	}
 	if k.NodeName != "node-1" || k.ReadOnlyURL != "" {
@@ -58,7 +59,8 @@ func TestNewWithoutOptions(t *testing.T) {
 func TestUsersHaveCredentialsAndRights(t *testing.T) {
 	t.Parallel()
 	k := kubelettest.New(t,
-		kubelettest.WithUser(kubelettest.User{Name: prometheus, Token: true, Allow: []string{"get nodes/metrics,nodes/stats"}}),
+		kubelettest.WithUser(kubelettest.User{Name: prometheus, Token: true,
+			Allow: []string{"get nodes/metrics,nodes/stats"}}),
 		kubelettest.WithUser(kubelettest.User{Name: "alice", Groups: []string{"operators"}}),
 		kubelettest.WithUser(kubelettest.User{Name: "a/b", Allow: []string{"get,create nodes/proxy"}}),
 		kubelettest.WithRBAC(`
@@ -75,11 +77,14 @@ subjects: [{kind: Group, name: operators}]
 `))
 	expect(t, k, prometheus, "/metrics/resource", 200, "container_memory_working_set_bytes")
 	expect(t, k, prometheus, "/stats/summary", 200, `"nodeName": "node-1"`)
-	expect(t, k, prometheus, logsPath, 403, "Forbidden (user="+prometheus+", verb=get, resource=nodes, subresource(s)=[proxy])")
+	expect(t, k, prometheus, logsPath, 403,
+		"Forbidden (user="+prometheus+", verb=get, resource=nodes, subresource(s)=[proxy])")
 	expect(t, k, "alice", logsPath, 200, "GET")
 	expect(t, k, "a/b", logsPath, 200, "GET")
 	k.AssertChecked(t, prometheus, "get nodes/metrics", "get nodes/stats", "get nodes/proxy")
-	if groups, want := k.Decisions()[0].User.GetGroups(), []string{"system:serviceaccounts", "system:serviceaccounts:monitoring", "system:authenticated"}; !slices.Equal(groups, want) {
+	if groups, want := k.Decisions()[0].User.GetGroups(),
+		[]string{"system:serviceaccounts", "system:serviceaccounts:monitoring",
+			"system:authenticated"}; !slices.Equal(groups, want) {
 		t.Errorf("groups of a service account: %q, want %q", groups, want)
 	}
 
@@ -137,9 +142,10 @@ func TestOptions(t *testing.T) {
 	})
 	t.Run("no server", func(t *testing.T) {
 		t.Parallel()
-		k := kubelettest.New(t, kubelettest.WithReadOnlyPort(), kubelettest.WithConfig(func(c *kubeletconfigv1beta1.KubeletConfiguration) {
-			c.EnableServer = ptr.To(false)
-		}))
+		k := kubelettest.New(t, kubelettest.WithReadOnlyPort(),
+			kubelettest.WithConfig(func(c *kubeletconfigv1beta1.KubeletConfiguration) {
+				c.EnableServer = ptr.To(false)
+			}))
 		if k.URL != "" {
 			t.Errorf("URL %s", k.URL)
 		}
@@ -162,7 +168,8 @@ func TestOptions(t *testing.T) {
 		if asked := k.Reviews()[0].Access.ResourceAttributes.Name; asked != "node-7" {
 			t.Errorf("asked about node %q", asked)
 		}
-		if containers := k.Pods.List()[0].Spec.Containers; containers[0].Name != "app" || containers[1].Name != "proxy" {
+		if containers := k.Pods.List()[0].Spec.Containers; containers[0].Name != "app" ||
+			containers[1].Name != "proxy" {
 			t.Errorf("containers %v", containers)
 		}
 	})
@@ -198,21 +205,28 @@ func TestNewFailsForInvalidOptions(t *testing.T) {
 		options []kubelettest.Option
 		want    string
 	}{
-		"no name":        {of(kubelettest.WithUser(kubelettest.User{})), "WithUser: User.Name is empty"},
-		"twice":          {of(user(), user()), `WithUser: two users have the name "a"`},
-		"half a right":   {of(user("get")), `WithUser: user "a": right "get": want a verb and a resource, as in "get nodes/metrics"`},
-		"another verb":   {of(user("list nodes/pods")), `a kubelet does not check the verb "list"; it checks get, create, update, patch, delete, *`},
+		"no name": {of(kubelettest.WithUser(kubelettest.User{})), "WithUser: User.Name is empty"},
+		"twice":   {of(user(), user()), `WithUser: two users have the name "a"`},
+		"half a right": {of(user("get")),
+			`WithUser: user "a": right "get": want a verb and a resource, as in "get nodes/metrics"`},
+		"another verb": {of(user("list nodes/pods")),
+			`a kubelet does not check the verb "list"; it checks get, create, update, patch, delete, *`},
 		"another object": {of(user("get pods/log")), `a kubelet does not check "pods/log", only subresources of nodes`},
 		"a pattern":      {of(user("get nodes/*")), `RBAC has no nodes/*`},
 		"no manifest":    {of(kubelettest.WithRBAC("kind: Pod\napiVersion: v1")), "WithRBAC: document 1: "},
-		"a bad manifest": {of(kubelettest.WithRBAC(`{"apiVersion":"rbac.authorization.k8s.io/v1","kind":"ClusterRole","metadata":{"name":"x"},"rules":[{"resources":["nodes"]}]}`)), "verbs"},
-		"a bad pod":      {of(kubelettest.WithPods(kubelettest.Pod("default", "no_name", nil))), "WithPods: [pods[0].metadata.name: Invalid value"},
-		"a bad node":     {of(kubelettest.WithNodeName(" ")), "WithNodeName"},
-		"a bad log":      {of(kubelettest.WithNodeLogs(map[string]string{"../x": ""})), "../x"},
-		"a bad field":    {of(config(func(c *kubeletconfigv1beta1.KubeletConfiguration) { c.Authorization.Mode = "Never" })), "WithConfig"},
-		"a bad fault":    {of(kubelettest.WithFaults(faults.Fault{Kind: faults.Status})), "WithFaults: status: "},
-		"no such file":   {of(config(func(c *kubeletconfigv1beta1.KubeletConfiguration) { c.TLSCertFile = "/nowhere" })), "/nowhere"},
-		"a port in use":  {of(config(func(c *kubeletconfigv1beta1.KubeletConfiguration) { c.Address = "192.0.2.1" })), "192.0.2.1"},
+		"a bad manifest": {of(kubelettest.WithRBAC(
+			`{"apiVersion":"rbac.authorization.k8s.io/v1","kind":"ClusterRole","metadata":{"name":"x"},"rules":[{"resources":["nodes"]}]}`)), "verbs"},
+		"a bad pod": {of(kubelettest.WithPods(kubelettest.Pod("default", "no_name", nil))),
+			"WithPods: [pods[0].metadata.name: Invalid value"},
+		"a bad node": {of(kubelettest.WithNodeName(" ")), "WithNodeName"},
+		"a bad log":  {of(kubelettest.WithNodeLogs(map[string]string{"../x": ""})), "../x"},
+		"a bad field": {of(config(
+			func(c *kubeletconfigv1beta1.KubeletConfiguration) { c.Authorization.Mode = "Never" })), "WithConfig"},
+		"a bad fault": {of(kubelettest.WithFaults(faults.Fault{Kind: faults.Status})), "WithFaults: status: "},
+		"no such file": {of(config(
+			func(c *kubeletconfigv1beta1.KubeletConfiguration) { c.TLSCertFile = "/nowhere" })), "/nowhere"},
+		"a port in use": {of(config(func(c *kubeletconfigv1beta1.KubeletConfiguration) { c.Address = "192.0.2.1" })),
+			"192.0.2.1"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			before := goleak.IgnoreCurrent()
@@ -243,13 +257,17 @@ func TestMisuseFailsTheTest(t *testing.T) {
 		use  func(testing.TB, *kubelettest.Kubelet)
 		want string
 	}{
-		"an unknown user": {func(_ testing.TB, k *kubelettest.Kubelet) { k.Client("alice") }, `unknown user "alice"; the users are ["kubelet-client"]`},
-		"no token":        {func(_ testing.TB, k *kubelettest.Kubelet) { k.Token("kubelet-client") }, `Token: user "kubelet-client" has a client certificate`},
-		"invalid right":   {func(_ testing.TB, k *kubelettest.Kubelet) { k.SetAllowed("kubelet-client", "all") }, `SetAllowed: user "kubelet-client": right "all"`},
+		"an unknown user": {func(_ testing.TB, k *kubelettest.Kubelet) { k.Client("alice") },
+			`unknown user "alice"; the users are ["kubelet-client"]`},
+		"no token": {func(_ testing.TB, k *kubelettest.Kubelet) { k.Token("kubelet-client") },
+			`Token: user "kubelet-client" has a client certificate`},
+		"invalid right": {func(_ testing.TB, k *kubelettest.Kubelet) { k.SetAllowed("kubelet-client", "all") },
+			`SetAllowed: user "kubelet-client": right "all"`},
 		"missing checks": {func(t testing.TB, k *kubelettest.Kubelet) {
 			k.AssertChecked(t, "alice", "get nodes/log", "get nodes/proxy")
 		}, "the kubelet checked that user \"alice\" is allowed to (nothing)\nwant get nodes/log, then get nodes/proxy"},
-		"an invalid fault": {func(_ testing.TB, k *kubelettest.Kubelet) { k.Inject(faults.Fault{Kind: "fire"}) }, `Inject: fire: kind: "fire" is not a kind of fault`},
+		"an invalid fault": {func(_ testing.TB, k *kubelettest.Kubelet) { k.Inject(faults.Fault{Kind: "fire"}) },
+			`Inject: fire: kind: "fire" is not a kind of fault`},
 		"no such Decision": {func(t testing.TB, k *kubelettest.Kubelet) {
 			get(t, k.Client("kubelet-client"), k.URL+"/healthz")
 			k.Await(func(d *authchain.Decision) bool { return d.Status == http.StatusTeapot })
@@ -265,7 +283,8 @@ func TestMisuseFailsTheTest(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			if said := failing(t, func(t testing.TB) { test.use(t, kubelettest.New(t)) }); !strings.Contains(said, test.want) {
+			if said := failing(t, func(t testing.TB) { test.use(t, kubelettest.New(t)) }); !strings.Contains(said,
+				test.want) {
 				t.Errorf("it said %q, want %q", said, test.want)
 			}
 		})
@@ -275,7 +294,8 @@ func TestMisuseFailsTheTest(t *testing.T) {
 func TestDecisionsNameTheFaultsThatAffectedThem(t *testing.T) {
 	t.Parallel()
 	k := kubelettest.New(t, kubelettest.WithFaults(
-		faults.Fault{Name: "broken", Kind: faults.Status, Status: 503, Scope: faults.Scope{User: "kubelet-client", Count: 1}},
+		faults.Fault{Name: "broken", Kind: faults.Status, Status: 503,
+			Scope: faults.Scope{User: "kubelet-client", Count: 1}},
 	))
 	expect(t, k, kubelettest.NoCredential, logsPath, 401, "") // outside the scope
 	expect(t, k, "kubelet-client", logsPath, 503, "")
@@ -331,7 +351,8 @@ func TestCloseEndsRequestsUnderWay(t *testing.T) {
 	before := goleak.IgnoreCurrent()
 	t.Run("closed", func(t *testing.T) {
 		k := kubelettest.New(t, kubelettest.WithReadOnlyPort(),
-			kubelettest.WithPods(kubelettest.Pod("default", "nginx", map[string]scenario.Container{"nginx": {Log: scenario.Log{Lines: 10_000_000}}})),
+			kubelettest.WithPods(kubelettest.Pod("default", "nginx",
+				map[string]scenario.Container{"nginx": {Log: scenario.Log{Lines: 10_000_000}}})),
 			kubelettest.WithUser(kubelettest.User{Name: prometheus, Token: true}))
 		client := k.Client("kubelet-client")
 		for _, path := range []string{logsPath, logsPath + "?follow=true"} {
@@ -414,7 +435,8 @@ func TestStartReturnsErrorsAndLeavesNothing(t *testing.T) {
 	for name, option := range map[string]kubelettest.Option{
 		"invalid fault":       kubelettest.WithFaults(faults.Fault{Kind: faults.Status}),
 		"unavailable address": config(func(c *kubeletconfigv1beta1.KubeletConfiguration) { c.Address = "192.0.2.1" }),
-		"missing file":        config(func(c *kubeletconfigv1beta1.KubeletConfiguration) { c.TLSCertFile = "/nowhere" }),
+		"missing file": config(
+			func(c *kubeletconfigv1beta1.KubeletConfiguration) { c.TLSCertFile = "/nowhere" }),
 	} {
 		if k, err := kubelettest.Start(option); err == nil {
 			t.Errorf("%s: no error", name)

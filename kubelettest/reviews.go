@@ -77,7 +77,8 @@ type reviews struct {
 }
 
 // startReviews makes the review API serve. The clients send their requests through a transport that wrap returns.
-func startReviews(server *reviewapi.Server, contentType string, wrap func(http.RoundTripper) http.RoundTripper) (*reviews, error) {
+func startReviews(server *reviewapi.Server, contentType string,
+	wrap func(http.RoundTripper) http.RoundTripper) (*reviews, error) {
 	listener, err := net.Listen("tcp", net.JoinHostPort(loopback, "0"))
 	if err != nil {
 		return nil, err

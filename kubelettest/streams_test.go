@@ -19,7 +19,8 @@ import (
 // TestAttach: client-go attaches over WebSockets, too.
 func TestAttach(t *testing.T) {
 	t.Parallel()
-	k := kubelettest.New(t, kubelettest.WithUser(kubelettest.User{Name: "debugger", Token: true, Allow: []string{"get,create nodes/proxy"}}))
+	k := kubelettest.New(t, kubelettest.WithUser(
+		kubelettest.User{Name: "debugger", Token: true, Allow: []string{"get,create nodes/proxy"}}))
 	attach, err := remotecommand.NewWebSocketExecutorForProtocols(k.RESTConfig("debugger"), http.MethodGet,
 		k.URL+"/attach/default/nginx/nginx?input=1&output=1", "v4.channel.k8s.io")
 	if err != nil {
@@ -51,7 +52,8 @@ func TestAttach(t *testing.T) {
 // TestPortForward: client-go forwards a port.
 func TestPortForward(t *testing.T) {
 	t.Parallel()
-	k := kubelettest.New(t, kubelettest.WithPods(kubelettest.Pod("shop", "web", map[string]scenario.Container{"app": {Ports: []scenario.Port{{Port: 8080}}}})))
+	k := kubelettest.New(t, kubelettest.WithPods(
+		kubelettest.Pod("shop", "web", map[string]scenario.Container{"app": {Ports: []scenario.Port{{Port: 8080}}}})))
 	transport, upgrader, err := spdy.RoundTripperFor(k.RESTConfig("kubelet-client"))
 	if err != nil {
 		t.Fatal(err)

@@ -115,13 +115,15 @@ func rules(rights []string) ([]rbacv1.PolicyRule, error) {
 		}
 		for _, verb := range rule.Verbs {
 			if !slices.Contains(verbs, verb) {
-				return nil, fmt.Errorf("right %q: a kubelet does not check the verb %q; it checks %s", right, verb, strings.Join(verbs, ", "))
+				return nil, fmt.Errorf("right %q: a kubelet does not check the verb %q; it checks %s", right, verb,
+					strings.Join(verbs, ", "))
 			}
 		}
 		for _, resource := range rule.Resources {
 			subresource, ok := strings.CutPrefix(resource, "nodes/")
 			if resource != "*" && (!ok || subresource == "") {
-				return nil, fmt.Errorf("right %q: a kubelet does not check %q, only subresources of nodes, as in nodes/proxy", right, resource)
+				return nil, fmt.Errorf("right %q: a kubelet does not check %q, only subresources of nodes, as in "+
+					"nodes/proxy", right, resource)
 			}
 			if subresource == "*" {
 				return nil, fmt.Errorf("right %q: RBAC has no nodes/*; list the subresources, or use *", right)
@@ -217,7 +219,8 @@ func (k *Kubelet) withToken(method, user string) *credential {
 	k.test.Helper()
 	c := k.credential(user)
 	if !c.Token {
-		k.test.Fatalf("kubelettest: %s: user %q has a client certificate, which cannot be revoked; set User.Token", method, user)
+		k.test.Fatalf("kubelettest: %s: user %q has a client certificate, which cannot be revoked; set User.Token",
+			method, user)
 	}
 	return c
 }

@@ -15,17 +15,21 @@ import (
 // webhook returns an authorizer that calls a webhook as a kube-apiserver does. An error is a denial with a reason, as
 // with failurePolicy NoOpinion. Unlike a kube-apiserver it does not retry after a 5xx: a test would have to wait.
 // (k8s.io/apiserver: plugin/pkg/authorizer/webhook)
-func webhook(handler http.Handler) func(context.Context, authorizationv1.SubjectAccessReviewSpec) authorizationv1.SubjectAccessReviewStatus {
-	return func(ctx context.Context, spec authorizationv1.SubjectAccessReviewSpec) authorizationv1.SubjectAccessReviewStatus {
+func webhook(handler http.Handler) func(context.Context,
+	authorizationv1.SubjectAccessReviewSpec) authorizationv1.SubjectAccessReviewStatus {
+	return func(ctx context.Context,
+		spec authorizationv1.SubjectAccessReviewSpec) authorizationv1.SubjectAccessReviewStatus {
 		status, err := callWebhook(ctx, handler, spec)
 		if err != nil {
-			return authorizationv1.SubjectAccessReviewStatus{EvaluationError: "the webhook of WithAuthorizer: " + err.Error()}
+			return authorizationv1.SubjectAccessReviewStatus{EvaluationError: "the webhook of WithAuthorizer: " +
+				err.Error()}
 		}
 		return status
 	}
 }
 
-func callWebhook(ctx context.Context, handler http.Handler, spec authorizationv1.SubjectAccessReviewSpec) (none authorizationv1.SubjectAccessReviewStatus, err error) {
+func callWebhook(ctx context.Context, handler http.Handler,
+	spec authorizationv1.SubjectAccessReviewSpec) (none authorizationv1.SubjectAccessReviewStatus, err error) {
 	review := authorizationv1.SubjectAccessReview{
 		TypeMeta: metav1.TypeMeta{APIVersion: authorizationv1.SchemeGroupVersion.String(), Kind: "SubjectAccessReview"},
 		Spec:     spec,

@@ -24,34 +24,41 @@ func TestWithAuthorizer(t *testing.T) {
 		allowed bool
 		why     string // of the review, in its status
 	}{
-		"allowed":          {`{"status":{"allowed":true,"reason":"a friend"}}`, 200, true, "a friend"},
-		"denied":           {`{"status":{"allowed":false,"denied":true,"reason":"no friend"}}`, 200, false, "no friend"},
-		"no opinion":       {`{"status":{"allowed":false}}`, 201, false, ""},
-		"both":             {`{"status":{"allowed":true,"denied":true}}`, 200, false, "the webhook of WithAuthorizer: the answer is both allowed and denied"},
-		"an error":         {"down for maintenance", 500, false, "the webhook of WithAuthorizer: status 500: down for maintenance"},
+		"allowed": {`{"status":{"allowed":true,"reason":"a friend"}}`, 200, true, "a friend"},
+		"denied": {`{"status":{"allowed":false,"denied":true,"reason":"no friend"}}`, 200, false,
+			"no friend"},
+		"no opinion": {`{"status":{"allowed":false}}`, 201, false, ""},
+		"both": {`{"status":{"allowed":true,"denied":true}}`, 200, false,
+			"the webhook of WithAuthorizer: the answer is both allowed and denied"},
+		"an error": {"down for maintenance", 500, false,
+			"the webhook of WithAuthorizer: status 500: down for maintenance"},
 		"an allowed error": {`{"status":{"allowed":true}}`, 404, false, "status 404"},
-		"no review":        {"yes", 200, false, "the webhook of WithAuthorizer: the answer is not a SubjectAccessReview: "},
+		"no review": {"yes", 200, false,
+			"the webhook of WithAuthorizer: the answer is not a SubjectAccessReview: "},
 	} {
 		t.Run(name, func(t *testing.T) {
-			k := kubelettest.New(t, kubelettest.WithAuthorizer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-				asked = authorizationv1.SubjectAccessReview{}
-				if err := json.NewDecoder(r.Body).Decode(&asked); err != nil {
-					t.Error(err)
-				}
-				w.WriteHeader(test.code)
-				w.Write([]byte(test.answer))
-			})))
+			k := kubelettest.New(t, kubelettest.WithAuthorizer(
+				http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+					asked = authorizationv1.SubjectAccessReview{}
+					if err := json.NewDecoder(r.Body).Decode(&asked); err != nil {
+						t.Error(err)
+					}
+					w.WriteHeader(test.code)
+					w.Write([]byte(test.answer))
+				})))
 			want := http.StatusForbidden
 			if test.allowed {
 				want = http.StatusOK
 			}
 			expect(t, k, "kubelet-client", logsPath, want, "")
-			if asked.Kind != "SubjectAccessReview" || asked.APIVersion != "authorization.k8s.io/v1" || asked.Spec.User != "kubelet-client" ||
+			if asked.Kind != "SubjectAccessReview" || asked.APIVersion != "authorization.k8s.io/v1" ||
+				asked.Spec.User != "kubelet-client" ||
 				asked.Spec.ResourceAttributes.Subresource != "proxy" || asked.Spec.ResourceAttributes.Name != "node-1" {
 				t.Errorf("the webhook was asked %+v", asked)
 			}
 			status := k.Reviews()[0].AccessStatus
-			if why := status.Reason + status.EvaluationError; status.Allowed != test.allowed || !strings.Contains(why, test.why) {
+			if why := status.Reason + status.EvaluationError; status.Allowed != test.allowed ||
+				!strings.Contains(why, test.why) {
 				t.Errorf("the review says %+v, want %v and %q", status, test.allowed, test.why)
 			}
 			k.AssertChecked(t, "kubelet-client", "get nodes/proxy")

@@ -63,7 +63,8 @@ faults:
 		}},
 		{pod: s.Pods[1], containers: map[string]scenario.Container{
 			"prepare": {Log: scenario.Log{Lines: 1}},
-			"proxy":   {Log: scenario.Log{File: filepath.Join(dir, "proxy.log"), Previous: &scenario.Log{File: "/var/log/old.log"}}},
+			"proxy": {Log: scenario.Log{File: filepath.Join(dir, "proxy.log"),
+				Previous: &scenario.Log{File: "/var/log/old.log"}}},
 		}},
 	} {
 		if diff := cmp.Diff(want.containers, s.ContainersOf(want.pod)); diff != "" {
@@ -79,7 +80,8 @@ func TestFirstMatchingEntryWins(t *testing.T) {
 - {pod: "web-*", log: {lines: 3}}
 - {namespace: "*", pod: "*", log: {lines: 4}}
 `
-	if _, err := scenario.Parse([]byte(text), scenario.Options{}); err == nil || !strings.Contains(err.Error(), "no pod default/web-1") {
+	if _, err := scenario.Parse([]byte(text), scenario.Options{}); err == nil ||
+		!strings.Contains(err.Error(), "no pod default/web-1") {
 		t.Errorf("for a node outside a cluster: error %v, want that there is no pod web-1", err)
 	}
 	s, err := scenario.Parse([]byte(text), scenario.Options{InCluster: true})
@@ -126,11 +128,14 @@ func TestLoadErrors(t *testing.T) {
 			want: `unknown field "containers[0].stat"; correct the spelling`},
 		{name: "unknown field of a log", text: head + nginx + "containers:\n- {pod: nginx, log: {intervall: 1s}}",
 			want: `unknown field "containers[0].log.intervall"`},
-		{name: "unknown field of a fault", text: head + "faults:\n- {kind: cut, aftr: 1}", want: `unknown field "faults[0].aftr"`},
+		{name: "unknown field of a fault", text: head + "faults:\n- {kind: cut, aftr: 1}",
+			want: `unknown field "faults[0].aftr"`},
 		{name: "duplicate field", text: head + nginx + "pods: []", want: `key "pods" already set in map`},
-		{name: "number of another type", text: head + nginx + "containers:\n- {pod: nginx}\n- {pod: nginx, log: {lines: ten}}",
+		{name: "number of another type",
+			text: head + nginx + "containers:\n- {pod: nginx}\n- {pod: nginx, log: {lines: ten}}",
 			want: "containers[1]: json: cannot unmarshal string"},
-		{name: "name of another type", text: head + nginx + "containers:\n- {pod: 7}", want: "containers[0]: json: cannot unmarshal number"},
+		{name: "name of another type", text: head + nginx + "containers:\n- {pod: 7}",
+			want: "containers[0]: json: cannot unmarshal number"},
 		{name: "bad duration", text: head + nginx + "containers:\n- {pod: nginx, log: {interval: soon}}",
 			want: `containers[0]: time: invalid duration "soon"`},
 		{name: "pod of another type", text: head + "pods: [7]", want: "pods[0]: json: cannot unmarshal number"},
@@ -142,14 +147,17 @@ func TestLoadErrors(t *testing.T) {
 			want: "containers[0].pod: no pod x/nginx"},
 		{name: "unknown container", text: head + nginx + "containers:\n- {pod: nginx, container: sidecar}",
 			want: `containers[0].container: pod default/nginx has no container "sidecar"; it has nginx`},
-		{name: "no pod named", text: head + nginx + "containers:\n- {container: nginx}", want: "containers[0].pod: missing"},
+		{name: "no pod named", text: head + nginx + "containers:\n- {container: nginx}",
+			want: "containers[0].pod: missing"},
 		{name: "bad pattern", text: head + nginx + "containers:\n- {pod: 'web-['}",
 			want: `containers[0].pod: "web-[": syntax error in pattern`},
-		{name: "container described twice", text: head + nginx + "containers:\n- {pod: nginx}\n- {pod: nginx, container: nginx}",
+		{name: "container described twice",
+			text: head + nginx + "containers:\n- {pod: nginx}\n- {pod: nginx, container: nginx}",
 			want: "containers[1]: container nginx of pod default/nginx is already described in containers[0]"},
 		{name: "invalid container", text: head + "containers:\n- {pod: '*', exits: {code: 300}}",
 			want: "containers[0].exits.code: 300: must be from 0 to 255"},
-		{name: "invalid log", text: head + "containers:\n- {pod: '*', log: {lines: -1}}", want: "containers[0].log: lines: -1"},
+		{name: "invalid log", text: head + "containers:\n- {pod: '*', log: {lines: -1}}",
+			want: "containers[0].log: lines: -1"},
 		{name: "negative nodes", text: head + "nodes: -3", want: "nodes: -3: must not be negative"},
 		{name: "invalid fault", text: head + "faults: [{kind: cut}, {kind: fire}]", want: `faults[1].kind: "fire"`},
 	} {

@@ -100,7 +100,8 @@ func (s *Scenario) completeSelector(n int, inCluster bool) error {
 	}
 	for j, earlier := range s.Containers[:n] {
 		if earlier.Selector == *selector {
-			return fmt.Errorf(": container %s of pod %s/%s is already described in containers[%d]; put the two entries together",
+			return fmt.Errorf(": container %s of pod %s/%s is already described in containers[%d]; put the two "+
+				"entries together",
 				selector.Container, selector.Namespace, selector.Pod, j)
 		}
 	}

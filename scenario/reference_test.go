@@ -24,7 +24,8 @@ var update = flag.Bool("update", false, "write docs/scenario.md")
 const referencePage = "../docs/scenario.md"
 
 // sections are the types of the page, in its order. Embedded types have no section of their own.
-var sections = []string{"Scenario", "ContainerEntry", "Container", "Log", "Usage", "Exit", "Stop", "ExecAnswer", "Port", "Fault"}
+var sections = []string{"Scenario", "ContainerEntry", "Container", "Log", "Usage", "Exit", "Stop", "ExecAnswer", "Port",
+	"Fault"}
 
 // TestReferencePage compares docs/scenario.md with the doc comments of this package. With -update it writes the page.
 // It also loads every example.
@@ -46,7 +47,8 @@ func TestReferencePage(t *testing.T) {
 	}
 	got, err := os.ReadFile(referencePage)
 	if err != nil || !bytes.Equal(got, page) {
-		t.Errorf("%s is not up to date (%v); run: go test ./scenario -run TestReferencePage -update", referencePage, err)
+		t.Errorf("%s is not up to date (%v); run: go test ./scenario -run TestReferencePage -update", referencePage,
+			err)
 	}
 }
 
@@ -177,7 +179,8 @@ func typeName(expr ast.Expr) string {
 	case *ast.SelectorExpr:
 		name := t.X.(*ast.Ident).Name + "." + t.Sel.Name
 		if known, found := map[string]string{
-			"metav1.Duration": "duration", "metav1.Time": "time", "resource.Quantity": "quantity", "v1.Pod": "core/v1 Pod",
+			"metav1.Duration": "duration", "metav1.Time": "time", "resource.Quantity": "quantity",
+			"v1.Pod": "core/v1 Pod",
 		}[name]; found {
 			return known
 		}

@@ -79,12 +79,14 @@ func (c *Container) validateState() error {
 	if c.State == "" {
 		return nil
 	}
-	if c.State != StateRunning && !slices.Contains(waitingReasons, c.State) && !slices.Contains(terminationReasons, c.State) {
+	if c.State != StateRunning && !slices.Contains(waitingReasons, c.State) &&
+		!slices.Contains(terminationReasons, c.State) {
 		return fmt.Errorf("state: %q: must be %s, a waiting reason (%s) or a reason of termination (%s)",
 			c.State, StateRunning, strings.Join(waitingReasons, ", "), strings.Join(terminationReasons, ", "))
 	}
 	if c.Exits != nil || c.State != StateRunning && (c.StartAfter.Duration != 0 || c.ReadyAfter != nil) {
-		return fmt.Errorf("state: %q: this state never changes; remove startAfter, readyAfter and exits, or remove state", c.State)
+		return fmt.Errorf("state: %q: this state never changes; remove startAfter, readyAfter and exits, or "+
+			"remove state", c.State)
 	}
 	return nil
 }
@@ -117,13 +119,16 @@ func (l *Log) validate() error {
 	generated := l.Text == "" && l.File == ""
 	switch {
 	case interval < 0:
-		return fmt.Errorf("interval: %v: must not be negative; it is the time between two lines, by default 1s", interval)
+		return fmt.Errorf("interval: %v: must not be negative; it is the time between two lines, by default 1s",
+			interval)
 	case l.Lines < 0:
 		return fmt.Errorf("lines: %d: must not be negative; 0 is a log without an end", l.Lines)
 	case l.Lines > math.MaxInt64/4/int64(interval):
-		return fmt.Errorf("lines: %d: too many for an interval of %v: the log would last longer than 70 years", l.Lines, interval)
+		return fmt.Errorf("lines: %d: too many for an interval of %v: the log would last longer than 70 years", l.Lines,
+			interval)
 	case !(l.Stderr >= 0 && l.Stderr <= 1): // also false for NaN
-		return fmt.Errorf("stderr: %v: must be from 0 to 1; it is the share of the lines that go to standard error", l.Stderr)
+		return fmt.Errorf("stderr: %v: must be from 0 to 1; it is the share of the lines that go to standard error",
+			l.Stderr)
 	case l.Text != "" && l.File != "":
 		return errors.New("text and file: set only one of them")
 	case !generated && (l.Lines != 0 || l.Seed != 0):
@@ -151,11 +156,14 @@ func (u *Usage) validate(limits v1.ResourceList) error {
 		limit, limited := limits[amount.resourceName]
 		switch {
 		case amount.value.Sign() < 0:
-			return fmt.Errorf("usage.%s: %s: must not be negative; remove it for the default", amount.field, amount.value.String())
+			return fmt.Errorf("usage.%s: %s: must not be negative; remove it for the default", amount.field,
+				amount.value.String())
 		case amount.value.Cmp(amount.most) > 0:
-			return fmt.Errorf("usage.%s: %s: must be at most %s", amount.field, amount.value.String(), amount.most.String())
+			return fmt.Errorf("usage.%s: %s: must be at most %s", amount.field, amount.value.String(),
+				amount.most.String())
 		case limited && amount.value.Cmp(limit) > 0:
-			return fmt.Errorf("usage.%s: %s: must be at most the container's limit, %s; lower the usage or raise resources.limits.%s",
+			return fmt.Errorf("usage.%s: %s: must be at most the container's limit, %s; lower the usage or raise "+
+				"resources.limits.%s",
 				amount.field, amount.value.String(), limit.String(), amount.field)
 		}
 	}
@@ -177,7 +185,8 @@ func (e *Exit) validate() error {
 	case e.Times < 0:
 		return fmt.Errorf("times: %d: must not be negative; 0 means every run", e.Times)
 	case len(e.Message) > maxTerminationMessage:
-		return fmt.Errorf("message: must be at most %d bytes, as in a kubelet; it has %d", maxTerminationMessage, len(e.Message))
+		return fmt.Errorf("message: must be at most %d bytes, as in a kubelet; it has %d", maxTerminationMessage,
+			len(e.Message))
 	}
 	return nil
 }
@@ -201,7 +210,8 @@ func (p *Port) validate() error {
 		err = errors.New("it is not on loopback")
 	}
 	if err != nil {
-		return fmt.Errorf("forward: %q: %w; it must be an address and port on loopback, as in 127.0.0.1:8080", p.Forward, err)
+		return fmt.Errorf("forward: %q: %w; it must be an address and port on loopback, as in 127.0.0.1:8080",
+			p.Forward, err)
 	}
 	return nil
 }

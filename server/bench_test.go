@@ -72,8 +72,10 @@ func BenchmarkBeside(b *testing.B) {
 			b.ReportMetric(bareRates[middle], "bare-req/s")
 			b.ReportMetric(ratios[middle], "ratio")
 			fmt.Fprintf(os.Stderr,
-				"%-20s %9.0f req/s %7.1f MB/s   bare %9.0f req/s   ratio %.2f (lowest %.2f, highest %.2f of %d rounds; wanted: %.1f)\n",
-				load.name, rates[middle], rates[middle]*float64(len(body))/1e6, bareRates[middle], ratios[middle], ratios[0], ratios[benchRounds-1], benchRounds, load.wanted)
+				"%-20s %9.0f req/s %7.1f MB/s   bare %9.0f req/s   ratio %.2f (lowest %.2f, highest %.2f of %d "+
+					"rounds; wanted: %.1f)\n",
+				load.name, rates[middle], rates[middle]*float64(len(body))/1e6, bareRates[middle], ratios[middle],
+				ratios[0], ratios[benchRounds-1], benchRounds, load.wanted)
 		})
 	}
 }

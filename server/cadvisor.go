@@ -58,7 +58,8 @@ var cgroupLabels = []string{"container", "id", "image", "name", "namespace", "po
 
 var (
 	cadvisorVersion = prometheus.NewDesc("cadvisor_version_info",
-		"A metric with a constant '1' value labeled by kernel version, OS version, docker version, cadvisor version & cadvisor revision.",
+		"A metric with a constant '1' value labeled by kernel version, OS version, docker version, cadvisor "+
+			"version & cadvisor revision.",
 		[]string{"kernelVersion", "osVersion", "dockerVersion", "cadvisorVersion", "cadvisorRevision"}, nil)
 	cadvisorError = prometheus.NewDesc("container_scrape_error",
 		"1 if there was an error while getting container metrics, 0 otherwise", nil, nil)

@@ -86,7 +86,8 @@ func TestConnectionsWithoutARequest(t *testing.T) {
 				}
 				return
 			}
-			if len(decisions) != 1 || decisions[0].NoRequest != test.want || decisions[0].Remote != conn.LocalAddr().String() ||
+			if len(decisions) != 1 || decisions[0].NoRequest != test.want ||
+				decisions[0].Remote != conn.LocalAddr().String() ||
 				decisions[0].Duration <= 0 || decisions[0].Outcome() != "" {
 				t.Fatalf("%d, the first %+v", len(decisions), decisions[0])
 			}

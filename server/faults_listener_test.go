@@ -29,8 +29,8 @@ func (f *fixture) shakeAt(host string, config *tls.Config) (tls.ConnectionState,
 	return conn.ConnectionState(), nil
 }
 
-// TestClientsRejectTheCertificatesOfFaults tries each kind of certificate, by address and by name. No client trusts the CA
-// that signs them. Go clients, such as a kube-apiserver, check dates and names first.
+// TestClientsRejectTheCertificatesOfFaults tries each kind of certificate, by address and by name. No client trusts
+// the CA that signs them. Go clients, such as a kube-apiserver, check dates and names first.
 func TestClientsRejectTheCertificatesOfFaults(t *testing.T) {
 	f := newFixture(t, fixtureOptions{})
 	unknown := "certificate signed by unknown authority"
@@ -296,8 +296,10 @@ func TestFaultsChangeUnderLoad(t *testing.T) {
 	}
 	for range 5 {
 		for _, text := range []string{
-			`{"kind": "connection-refused"}`, `{"kind": "connection-reset", "share": 0.5}`, `{"kind": "serving-certificate", "certificate": "server-expired"}`,
-			`{"kind": "connection-black-hole", "count": 1}`, `{"kind": "caches-flushed"}`, `{"kind": "cut", "after": 3}`, `{"kind": "clock-skew", "skew": "-1h"}`, `{"kind": "reviewer-wrong"}`,
+			`{"kind": "connection-refused"}`, `{"kind": "connection-reset", "share": 0.5}`,
+			`{"kind": "serving-certificate", "certificate": "server-expired"}`,
+			`{"kind": "connection-black-hole", "count": 1}`, `{"kind": "caches-flushed"}`,
+			`{"kind": "cut", "after": 3}`, `{"kind": "clock-skew", "skew": "-1h"}`, `{"kind": "reviewer-wrong"}`,
 		} {
 			f.fault(t, text)
 			if text != `{"kind": "connection-reset", "share": 0.5}` {

@@ -11,8 +11,8 @@ import (
 	"fauxlet/testcerts"
 )
 
-// TestClockSkew checks that client certificates must be valid by both clocks, and that the Date header and the times of logs
-// and measurements follow the node's clock.
+// TestClockSkew checks that client certificates must be valid by both clocks, and that the Date header and the times
+// of logs and measurements follow the node's clock.
 func TestClockSkew(t *testing.T) {
 	f := newFixture(t, fixtureOptions{})
 	now := time.Now()
@@ -91,8 +91,8 @@ func TestClockSkew(t *testing.T) {
 	}
 }
 
-// TestMemoryHeavy checks all endpoints that report memory: containers in the scope use the given amount or their limit, the
-// others what they used before.
+// TestMemoryHeavy checks all endpoints that report memory: containers in the scope use the given amount or their
+// limit, the others what they used before.
 func TestMemoryHeavy(t *testing.T) {
 	f := newMeasuring(t, "", measuredPods(2))
 	const (

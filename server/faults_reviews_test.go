@@ -17,7 +17,8 @@ const (
 	cached   = "{x509: {clientCAFile: ca.crt}, webhook: {cacheTTL: 1h}}"
 )
 
-// TestReviewerFaults checks the kubelet's answer with each fault of reviewers, for clients with a certificate and a token.
+// TestReviewerFaults checks the kubelet's answer with each fault of reviewers, for clients with a certificate and a
+// token.
 func TestReviewerFaults(t *testing.T) {
 	const tokenOf, certificateOf = "token", "certificate"
 	for name, test := range map[string]struct {
@@ -32,28 +33,34 @@ func TestReviewerFaults(t *testing.T) {
 		"down, token": {[]string{`{"kind": "reviewer-down"}`}, tokenOf, []int{401}, "Unauthorized",
 			"connect: connection refused", []string{"reviewer-down-1"}, 0},
 		"down, certificate": {[]string{`{"kind": "reviewer-down"}`}, certificateOf, []int{500},
-			"Authorization error (user=kubelet-client, verb=get, resource=nodes, subresource=proxy)", "connect: connection refused", []string{"reviewer-down-1"}, 0},
+			"Authorization error (user=kubelet-client, verb=get, resource=nodes, subresource=proxy)",
+			"connect: connection refused", []string{"reviewer-down-1"}, 0},
 		"down for a while": {[]string{`{"kind": "reviewer-down", "count": 1}`}, certificateOf, []int{500, 200},
 			"", "", nil, 0},
 		"down for tokens": {[]string{`{"kind": "reviewer-down", "review": "TokenReview"}`}, certificateOf,
 			[]int{200}, "", "", nil, 0},
 		"down for access": {[]string{`{"kind": "reviewer-down", "review": "SubjectAccessReview"}`}, tokenOf,
 			[]int{500}, "", "connect: connection refused", []string{"reviewer-down-1"}, 0},
-		"down for a user": {[]string{`{"kind": "reviewer-down", "user": "kubelet-*", "group": "system:authenticated"}`}, tokenOf, []int{500}, "", "connect: connection refused", []string{"reviewer-down-1"}, 0},
+		"down for a user": {[]string{`{"kind": "reviewer-down", "user": "kubelet-*", "group": "system:authenticated"}`},
+			tokenOf, []int{500}, "", "connect: connection refused", []string{"reviewer-down-1"}, 0},
 		"down for another": {[]string{`{"kind": "reviewer-down", "user": "prometheus"}`}, tokenOf, []int{200}, "",
 			"", nil, 0},
 		"slow": {[]string{`{"kind": "reviewer-slow", "delay": "40ms"}`}, tokenOf, []int{200}, "", "",
 			[]string{"reviewer-slow-1"}, 80 * time.Millisecond},
-		"slow, once": {[]string{`{"kind": "reviewer-slow", "delay": "40ms", "review": "SubjectAccessReview"}`}, tokenOf, []int{200}, "", "", []string{"reviewer-slow-1"}, 40 * time.Millisecond},
+		"slow, once": {[]string{`{"kind": "reviewer-slow", "delay": "40ms", "review": "SubjectAccessReview"}`}, tokenOf,
+			[]int{200}, "", "", []string{"reviewer-slow-1"}, 40 * time.Millisecond},
 		"wrong, token": {[]string{`{"kind": "reviewer-wrong"}`}, tokenOf, []int{401}, "Unauthorized",
 			"invalid bearer token", []string{"reviewer-wrong-1"}, 0},
 		"wrong, certificate": {[]string{`{"kind": "reviewer-wrong", "answer": "deny"}`}, certificateOf, []int{403},
-			"Forbidden (user=kubelet-client, verb=get, resource=nodes, subresource(s)=[proxy])\n", "", []string{"reviewer-wrong-1"}, 0},
+			"Forbidden (user=kubelet-client, verb=get, resource=nodes, subresource(s)=[proxy])\n", "",
+			[]string{"reviewer-wrong-1"}, 0},
 		"wrong of another": {[]string{`{"kind": "reviewer-wrong", "user": "prometheus"}`}, tokenOf, []int{200},
 			"", "", nil, 0},
 		"wrong about who": {[]string{`{"kind": "reviewer-wrong", "answer": "other-user", "as": "eve"}`}, tokenOf,
-			[]int{403}, "Forbidden (user=eve, verb=get, resource=nodes, subresource(s)=[proxy])\n", "", []string{"reviewer-wrong-1"}, 0},
-		"right about who": {[]string{`{"kind": "reviewer-wrong", "answer": "other-user", "as": "kubelet-client"}`}, tokenOf, []int{200}, "", "", []string{"reviewer-wrong-1"}, 0},
+			[]int{403}, "Forbidden (user=eve, verb=get, resource=nodes, subresource(s)=[proxy])\n", "",
+			[]string{"reviewer-wrong-1"}, 0},
+		"right about who": {[]string{`{"kind": "reviewer-wrong", "answer": "other-user", "as": "kubelet-client"}`},
+			tokenOf, []int{200}, "", "", []string{"reviewer-wrong-1"}, 0},
 		"who, certificate": {[]string{`{"kind": "reviewer-wrong", "answer": "other-user", "as": "eve"}`},
 			certificateOf, []int{200}, "", "", nil, 0},
 		"revoking, token": {[]string{`{"kind": "reviewer-revoking", "review": "TokenReview"}`}, tokenOf,
@@ -93,7 +100,8 @@ func TestReviewerFaults(t *testing.T) {
 	}
 }
 
-// TestReplacedUserIsInTheDecision checks that a Decision names both users, and that the caches are emptied when the fault ends.
+// TestReplacedUserIsInTheDecision checks that a Decision names both users, and that the caches are emptied when the
+// fault ends.
 func TestReplacedUserIsInTheDecision(t *testing.T) {
 	f := newFixture(t, fixtureOptions{authentication: cached})
 	client := f.withToken(t, "the-token-of-kubelet-client")
@@ -135,8 +143,8 @@ func TestCachedAccessOfReplacementDoesNotGrantAccess(t *testing.T) {
 	}
 }
 
-// TestRevokedTokenIsValidWhileCached also checks that caches-flushed ends that, and that the token is valid again when the
-// faults end.
+// TestRevokedTokenIsValidWhileCached also checks that caches-flushed ends that, and that the token is valid again
+// when the faults end.
 func TestRevokedTokenIsValidWhileCached(t *testing.T) {
 	f := newFixture(t, fixtureOptions{authentication: cached})
 	client := f.withToken(t, "the-token-of-kubelet-client")
@@ -164,8 +172,8 @@ func TestRevokedTokenIsValidWhileCached(t *testing.T) {
 	}
 }
 
-// TestCachesFlushed checks that nothing is cached while the fault is active, and that the caches are emptied even if the fault
-// begins and ends between two requests.
+// TestCachesFlushed checks that nothing is cached while the fault is active, and that the caches are emptied even if
+// the fault begins and ends between two requests.
 func TestCachesFlushed(t *testing.T) {
 	f := newFixture(t, fixtureOptions{authentication: cached})
 	client := f.withToken(t, "the-token-of-kubelet-client")

@@ -87,7 +87,8 @@ func TestAnswerFaults(t *testing.T) {
 		"slow, then cut": {[]string{`{"kind": "slow-body", "rate": 1000}`, `{"kind": "cut", "after": 60}`},
 			log10, 200, ten[:60], io.ErrUnexpectedEOF, []string{"slow-body-1", "cut-1"}, 55 * time.Millisecond},
 		"slow, then failed": {[]string{`{"kind": "status", "status": 500}`,
-			`{"kind": "slow-first-byte", "delay": "20ms"}`}, log10, 500, "Internal Server Error", nil, []string{"slow-first-byte-1", "status-1"}, 20 * time.Millisecond},
+			`{"kind": "slow-first-byte", "delay": "20ms"}`}, log10, 500, "Internal Server Error", nil,
+			[]string{"slow-first-byte-1", "status-1"}, 20 * time.Millisecond},
 		"of another route": {[]string{`{"kind": "status", "status": 500, "route": "/exec/**"}`}, log10, 200, ten,
 			nil, nil, 0},
 		"of another pod": {[]string{`{"kind": "status", "status": 500, "pod": "web-*"}`}, log10, 200, ten, nil,
@@ -134,7 +135,8 @@ func TestAnswerFaults(t *testing.T) {
 					test.affectedBy)
 			}
 			logged := lines.All()[len(lines.All())-1].ContextMap()["affectedBy"]
-			if want := fmt.Sprint(test.affectedBy); logged == nil && test.affectedBy != nil || logged != nil && fmt.Sprint(logged) != want {
+			if want := fmt.Sprint(test.affectedBy); logged == nil && test.affectedBy != nil || logged != nil &&
+				fmt.Sprint(logged) != want {
 				t.Errorf("logged %v, want %v", logged, want)
 			}
 		})
@@ -169,7 +171,8 @@ func TestStreamFaults(t *testing.T) {
 			exec := func(command string) (string, error) {
 				var stdout bytes.Buffer
 				err := f.executor(t, road,
-					"/exec/default/nginx/nginx?output=1&error=1&command="+command).StreamWithContext(t.Context(), remotecommand.StreamOptions{Stdout: &stdout, Stderr: io.Discard})
+					"/exec/default/nginx/nginx?output=1&error=1&command="+command).StreamWithContext(t.Context(),
+					remotecommand.StreamOptions{Stdout: &stdout, Stderr: io.Discard})
 				return stdout.String(), err
 			}
 			cut := f.fault(t, `{"kind": "cut", "after": 10000, "route": "/exec/**", "count": 1}`)
@@ -328,7 +331,8 @@ func TestNoFaultGrantsAccess(t *testing.T) {
 			t.Errorf("%s is not tried", kind.Name)
 		}
 	}
-	f := newFixture(t, fixtureOptions{yaml: "authorization: {mode: Webhook, webhook: {cacheAuthorizedTTL: 1ns, cacheUnauthorizedTTL: 1ns}}\n"})
+	f := newFixture(t, fixtureOptions{yaml: "authorization: {mode: Webhook, webhook: {cacheAuthorizedTTL: 1ns, " +
+		"cacheUnauthorizedTTL: 1ns}}\n"})
 	stranger, err := f.ca.Client("late", nil, func(c *x509.Certificate) {
 		c.NotBefore, c.NotAfter = time.Now().Add(-3*time.Hour), time.Now().Add(-time.Hour)
 	})

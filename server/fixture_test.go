@@ -107,7 +107,8 @@ type fixture struct {
 type fixtureOptions struct {
 	// yaml are lines of the KubeletConfiguration beyond those that every fixture has.
 	yaml string
-	// authentication is that of the KubeletConfiguration; empty: a client CA, and tokens whose reviews are not remembered.
+	// authentication is that of the KubeletConfiguration; empty: a client CA, and tokens whose reviews are not
+	// remembered.
 	authentication string
 	// flags are added to the command line.
 	flags []string

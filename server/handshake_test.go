@@ -46,7 +46,8 @@ func TestFailedHandshakes(t *testing.T) {
 		"another CA, 1.2": {shake(&tls.Config{RootCAs: other.Pool(), MaxVersion: tls.VersionTLS12}),
 			"the client does not accept the serving certificate (remote error: tls: bad certificate)"},
 		"TLS 1.1": {shake(&tls.Config{MinVersion: tls.VersionTLS10, MaxVersion: tls.VersionTLS11}),
-			"the client offers no TLS version that tlsMinVersion allows (tls: client offered only unsupported versions: [302 301])"},
+			"the client offers no TLS version that tlsMinVersion allows (tls: client offered only unsupported " +
+				"versions: [302 301])"},
 		"plain HTTP": {say("GET / HTTP/1.1\r\n\r\n"),
 			"the client sent plain HTTP to a TLS port (client sent an HTTP request to an HTTPS server)"},
 		"garbage": {say("garbage"),
@@ -55,9 +56,11 @@ func TestFailedHandshakes(t *testing.T) {
 		"half a hello": {say("\x16\x03\x01\x02\x00\x01"),
 			"the client closed the connection during the handshake (unexpected EOF)"},
 		"an unknown CA": {say("\x15\x03\x03\x00\x02\x02\x30"),
-			"the client does not trust the serving certificate: its CA is unknown to the client (remote error: tls: unknown certificate authority)"},
+			"the client does not trust the serving certificate: its CA is unknown to the client (remote error: " +
+				"tls: unknown certificate authority)"},
 		"expired": {say("\x15\x03\x03\x00\x02\x02\x2d"),
-			"the client does not accept the serving certificate: it has expired (remote error: tls: expired certificate)"},
+			"the client does not accept the serving certificate: it has expired (remote error: tls: expired " +
+				"certificate)"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -26,7 +26,8 @@ func (s *Server) sharedCertificate() (func() *tls.Certificate, error) {
 	if !selfSigned {
 		theirCert, theirKey, _ := s.like.config.ServingFiles()
 		if s.like.tls.serving == nil || certFile != theirCert || keyFile != theirKey {
-			return nil, errors.New("server: Options.Like is not listening, or has another tlsCertFile or tlsPrivateKeyFile")
+			return nil, errors.New("server: Options.Like is not listening, or has another tlsCertFile or " +
+				"tlsPrivateKeyFile")
 		}
 		return s.like.tls.serving, nil
 	}

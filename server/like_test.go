@@ -28,7 +28,8 @@ func twoNodes(t *testing.T, options fixtureOptions, metrics prometheus.Registere
 	var first *server.Server
 	for i, name := range []string{"node-1", "node-2"} {
 		store, err := pods.NewStore(scenario.Pod{Pod: &v1.Pod{
-			ObjectMeta: metav1.ObjectMeta{Name: "on-" + name}, Spec: v1.PodSpec{Containers: []v1.Container{{Name: "c"}}},
+			ObjectMeta: metav1.ObjectMeta{Name: "on-" + name},
+			Spec:       v1.PodSpec{Containers: []v1.Container{{Name: "c"}}},
 		}})
 		if err != nil {
 			t.Fatal(err)
@@ -130,7 +131,8 @@ func TestLikeServerChecksItsOwnNode(t *testing.T) {
 	}
 	tokens, access := f.clients(t)
 	second, err := server.New(server.Options{
-		Config: f.load(t, []string{"--hostname-override=node-2"}), Pods: store, Like: first, Observe: f.observe, TokenReviews: tokens, AccessReviews: access,
+		Config: f.load(t, []string{"--hostname-override=node-2"}), Pods: store, Like: first, Observe: f.observe,
+		TokenReviews: tokens, AccessReviews: access,
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -61,7 +61,8 @@ func (h *logHandlers) getContainerLogs(w http.ResponseWriter, r *http.Request) e
 	if options.Stream != nil && *options.Stream != v1.LogStreamAll {
 		if !h.splitStreams {
 			return statusErrorf(http.StatusBadRequest,
-				"unable to return the given log stream: %q. Please enable PodLogsQuerySplitStreams feature gate in kubelet", *options.Stream)
+				"unable to return the given log stream: %q. Please enable PodLogsQuerySplitStreams feature gate "+
+					"in kubelet", *options.Stream)
 		}
 		if *options.Stream == v1.LogStreamStdout {
 			stderr = nil

@@ -23,12 +23,18 @@ func FuzzLogOptions(f *testing.F) {
 	const lines = 100 // of the log
 
 	for _, query := range []string{
-		"", "tailLines=5", "tailLines=0", "tailLines=-1", "tailLines=x", "tailLines=9223372036854775807", "tailLines=9223372036854775808", "tailLines=+1", "tailLines=",
-		"tail=5", "tail=all", "tail=all&tailLines=3", "tail=&tailLines=3", "tail=x", "limitBytes=10", "limitBytes=0", "limitBytes=9223372036854775807", "limitBytes=10&tailLines=2",
-		"sinceSeconds=10", "sinceSeconds=0", "sinceSeconds=9223372036854775807", "sinceSeconds=-9223372036854775808", "sinceSeconds=9223372037",
-		"sinceTime=2026-01-02T03:04:05Z", "sinceTime=", "sinceTime=0001-01-01T00:00:00Z", "sinceTime=9999-12-31T23:59:59%2B23:59", "sinceTime=x", "sinceTime=2026-01-02T03:04:05Z&sinceSeconds=1",
-		"timestamps=true", "timestamps=0&timestamps=1", "previous=true", "previous=False", "follow=true", "follow=1&tailLines=1", "follow",
-		"stream=Stdout", "stream=Stderr", "stream=All", "stream=stdout", "stream=&tailLines=1", "stream=Stdout&tailLines=1", "%zz=1&tailLines=1", "tailLines=1;limitBytes=1", "a=%00",
+		"", "tailLines=5", "tailLines=0", "tailLines=-1", "tailLines=x", "tailLines=9223372036854775807",
+		"tailLines=9223372036854775808", "tailLines=+1", "tailLines=",
+		"tail=5", "tail=all", "tail=all&tailLines=3", "tail=&tailLines=3", "tail=x", "limitBytes=10", "limitBytes=0",
+		"limitBytes=9223372036854775807", "limitBytes=10&tailLines=2",
+		"sinceSeconds=10", "sinceSeconds=0", "sinceSeconds=9223372036854775807", "sinceSeconds=-9223372036854775808",
+		"sinceSeconds=9223372037",
+		"sinceTime=2026-01-02T03:04:05Z", "sinceTime=", "sinceTime=0001-01-01T00:00:00Z",
+		"sinceTime=9999-12-31T23:59:59%2B23:59", "sinceTime=x", "sinceTime=2026-01-02T03:04:05Z&sinceSeconds=1",
+		"timestamps=true", "timestamps=0&timestamps=1", "previous=true", "previous=False", "follow=true",
+		"follow=1&tailLines=1", "follow",
+		"stream=Stdout", "stream=Stderr", "stream=All", "stream=stdout", "stream=&tailLines=1",
+		"stream=Stdout&tailLines=1", "%zz=1&tailLines=1", "tailLines=1;limitBytes=1", "a=%00",
 	} {
 		f.Add(query)
 	}

@@ -21,7 +21,8 @@ func TestLogsOverHTTP2(t *testing.T) {
 		t.Errorf("no previous log: %d %q, Content-Type %q", got.StatusCode, body, got.Header["Content-Type"])
 	}
 	if got, body := f.ask(t, client, "GET",
-		"/containerLogs/default/nginx/nope"); got.StatusCode != http.StatusNotFound || got.ContentLength != int64(len(body)) {
+		"/containerLogs/default/nginx/nope"); got.StatusCode != http.StatusNotFound ||
+		got.ContentLength != int64(len(body)) {
 		t.Errorf("%d, Content-Length %d of %q", got.StatusCode, got.ContentLength, body)
 	}
 }

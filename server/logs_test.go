@@ -44,7 +44,8 @@ func talkers() []scenario.Pod {
 		},
 	}
 	pod.Status.ContainerStatuses = []v1.ContainerStatus{running("nginx"), running("again"),
-		{Name: "waits", State: v1.ContainerState{Waiting: &v1.ContainerStateWaiting{Reason: "ContainerCreating"}}}, running("ticks")}
+		{Name: "waits", State: v1.ContainerState{Waiting: &v1.ContainerStateWaiting{Reason: "ContainerCreating"}}},
+		running("ticks")}
 	pod.Status.ContainerStatuses[1].LastTerminationState.Terminated = &v1.ContainerStateTerminated{ContainerID: "containerd://before"}
 	return []scenario.Pod{{Pod: pod, Containers: map[string]scenario.Container{
 		"nginx": {Log: scenario.Log{Text: fourLines}},
@@ -81,7 +82,8 @@ func runLogs(t *testing.T, yaml string, exchanges []logExchange) {
 			}
 			contentType, typed := got.Header["Content-Type"]
 			if began := slices.Equal(got.TransferEncoding, []string{"chunked"}); began == typed {
-				t.Errorf("Content-Type %q with Transfer-Encoding %q: a log has no type, and an error that comes before it has one", contentType, got.TransferEncoding)
+				t.Errorf("Content-Type %q with Transfer-Encoding %q: a log has no type, and an error that comes "+
+					"before it has one", contentType, got.TransferEncoding)
 			}
 		})
 	}
@@ -95,7 +97,8 @@ func TestLogOptions(t *testing.T) {
 	)
 	timed := strings.NewReplacer("stdout F ", "", "stderr F ", "").Replace(fourLines)
 	gated := func(stream string) string {
-		return `unable to return the given log stream: "` + stream + `". Please enable PodLogsQuerySplitStreams feature gate in kubelet`
+		return `unable to return the given log stream: "` + stream +
+			`". Please enable PodLogsQuerySplitStreams feature gate in kubelet`
 	}
 	runLogs(t, "", []logExchange{
 		{"nginx", "", 200, all},
@@ -192,7 +195,8 @@ func TestLogHead(t *testing.T) {
 	got := f.raw(t, f.certificate(t, "kubelet-client"),
 		"GET /containerLogs/default/nginx/nginx?tailLines=1 HTTP/1.1\r\nHost: node-1\r\nConnection: close\r\n\r\n")
 	got = date.ReplaceAllString(got, "Date: …")
-	if want := "HTTP/1.1 200 OK\r\nDate: …\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n7\r\nline 4\n\r\n0\r\n\r\n"; got != want {
+	if want := "HTTP/1.1 200 OK\r\nDate: …\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n7\r\nline " +
+		"4\n\r\n0\r\n\r\n"; got != want {
 		t.Errorf("%q, want %q", got, want)
 	}
 }
@@ -244,8 +248,8 @@ func TestFollowEndsWithTheClient(t *testing.T) {
 	}
 }
 
-// awaitNoFollower waits until no goroutine serves or reads a log. It looks at stacks, because the server starts goroutines
-// that watch files at any time, which a comparison with an earlier list of goroutines would report.
+// awaitNoFollower waits until no goroutine serves or reads a log. It looks at stacks, because the server starts
+// goroutines that watch files at any time, which a comparison with an earlier list of goroutines would report.
 func awaitNoFollower(t testing.TB) {
 	t.Helper()
 	stacks := make([]byte, 4<<20)

@@ -89,15 +89,18 @@ func newMetrics(given ...prometheus.Collector) *metrics {
 		}, labels),
 		webSockets: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "kubelet_websocket_streaming_requests_total",
-			Help: "[ALPHA] Total number of WebSocket streaming requests (exec/attach/portforward) received by the kubelet.",
+			Help: "[ALPHA] Total number of WebSocket streaming requests (exec/attach/portforward) received by " +
+				"the kubelet.",
 		}, []string{"subresource"}),
 		provider: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "kubelet_metrics_provider",
-			Help: "[ALPHA] Metrics provider used by kubelet to collect container stats. Values can be 'cadvisor' and 'cri'",
+			Help: "[ALPHA] Metrics provider used by kubelet to collect container stats. Values can be 'cadvisor' " +
+				"and 'cri'",
 		}, []string{"provider"}),
 		decisions: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "fauxlet_decisions_total",
-			Help: "Requests on which the chain decided, by authentication step (none: not authenticated), outcome (allowed, refused, error), and whether all results of reviews came from a cache.",
+			Help: "Requests on which the chain decided, by authentication step (none: not authenticated), outcome " +
+				"(allowed, refused, error), and whether all results of reviews came from a cache.",
 		}, []string{"authenticated_by", "outcome", "cached"}),
 		handshakes: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "fauxlet_tls_handshake_failures_total",
@@ -129,7 +132,8 @@ func (m *metrics) countDecision(d *authchain.Decision) {
 
 // knownMethods are the values of the `method` label. Any other method is "other".
 var knownMethods = map[string]bool{
-	"OPTIONS": true, "GET": true, "HEAD": true, "POST": true, "PUT": true, "DELETE": true, "TRACE": true, "CONNECT": true,
+	"OPTIONS": true, "GET": true, "HEAD": true, "POST": true, "PUT": true, "DELETE": true, "TRACE": true,
+	"CONNECT": true,
 }
 
 // series has the metrics of one method and path.

@@ -71,7 +71,8 @@ func TestRequestMetrics(t *testing.T) {
 	} {
 		t.Run(test.request, func(t *testing.T) {
 			method, path, _ := exchange{request: test.request}.parts()
-			labels := `{long_running="` + strconv.FormatBool(test.long) + `",method="` + test.method + `",path="` + test.path + `",server_type="readwrite"}`
+			labels := `{long_running="` + strconv.FormatBool(test.long) + `",method="` + test.method + `",path="` +
+				test.path + `",server_type="readwrite"}`
 			seen := f.seen()
 			f.ask(t, client, method, path)
 			f.decision(t, seen+1)
@@ -90,13 +91,15 @@ func TestRequestMetrics(t *testing.T) {
 		})
 	}
 
-	// On the read-only port the debugging handlers are off, and each has its own bucket but one: "pprof" is not "debug".
+	// On the read-only port the debugging handlers are off, and each has its own bucket but one: "pprof" is not
+	// "debug".
 	f.url = f.readOnly
 	for path, bucket := range map[string]string{"/pods": "pods", "/containerLogs/a/b/c": "containerLogs",
 		"/logs/": "logs", "/debug/pprof/": "other", "/configz": "other"} {
 		f.ask(t, client, "PUT", path)
 		f.url = secure
-		name := `kubelet_http_requests_total{long_running="false",method="PUT",path="` + bucket + `",server_type="readonly"}`
+		name := `kubelet_http_requests_total{long_running="false",method="PUT",path="` + bucket +
+			`",server_type="readonly"}`
 		if f.scrape(t, client)[name] == 0 {
 			t.Errorf("%s: no %s", path, name)
 		}
@@ -128,9 +131,11 @@ func TestDecisionMetrics(t *testing.T) {
 	admin := f.client(t, f.certificate(t, "kubelet-client"))
 	viewer, anonymous, prometheus := f.client(t, f.certificate(t, "viewer")), f.client(t, nil), f.withToken(t,
 		"the-token-of-prometheus")
-	const authn, authz = `apiserver_delegated_authn_request_total{code="201"}`, `apiserver_delegated_authz_request_total{code="201"}`
+	const authn, authz = `apiserver_delegated_authn_request_total{code="201"}`,
+		`apiserver_delegated_authz_request_total{code="201"}`
 	decisions := func(by, cached, outcome string) string {
-		return `fauxlet_decisions_total{authenticated_by="` + by + `",cached="` + cached + `",outcome="` + outcome + `"}`
+		return `fauxlet_decisions_total{authenticated_by="` + by + `",cached="` + cached + `",outcome="` + outcome +
+			`"}`
 	}
 	f.scrape(t, admin) // so that it need not be asked about again
 	for _, test := range []struct {
@@ -191,7 +196,8 @@ func sum(samples map[string]float64, part string) float64 {
 // TestFailClosed expects that no request passes while the apiserver is down, and that all is well again when it is
 // back, without a restart.
 func TestFailClosed(t *testing.T) {
-	f := newFixture(t, fixtureOptions{yaml: "authorization: {mode: Webhook, webhook: {cacheAuthorizedTTL: 1ns, cacheUnauthorizedTTL: 1ns}}\n"})
+	f := newFixture(t, fixtureOptions{yaml: "authorization: {mode: Webhook, webhook: {cacheAuthorizedTTL: 1ns, " +
+		"cacheUnauthorizedTTL: 1ns}}\n"})
 	certificate, token := f.client(t, f.certificate(t, "kubelet-client")), f.withToken(t,
 		"the-token-of-kubelet-client")
 	expect := func(what string, client *http.Client, status int, wantBody string) *authchain.Decision {

@@ -134,7 +134,8 @@ func (l *nodeLogs) answer(w http.ResponseWriter, r *http.Request, query *logQuer
 		fmt.Fprint(out, l.journal.query(known, query))
 	}
 	if len(files) > 0 && query.hasOptions() {
-		fmt.Fprintf(out, "\noptions present and query resolved to log files for %v\ntry without specifying options\n", files)
+		fmt.Fprintf(out, "\noptions present and query resolved to log files for %v\ntry without specifying options\n",
+			files)
 		return
 	}
 	for _, service := range files {
@@ -182,10 +183,12 @@ const journalInterval = 10 * time.Second
 
 var journalMessages = map[string][]string{
 	"kubelet": {
-		`"Status for pod updated" node=%q`, `"Nothing to do for the pods of the node" node=%q`, `"Lease renewed" node=%q`,
+		`"Status for pod updated" node=%q`, `"Nothing to do for the pods of the node" node=%q`,
+		`"Lease renewed" node=%q`,
 	},
 	"containerd": {
-		`level=info msg="image garbage collection: nothing to collect" node=%q`, `level=info msg="containers listed" node=%q`,
+		`level=info msg="image garbage collection: nothing to collect" node=%q`,
+		`level=info msg="containers listed" node=%q`,
 	},
 }
 

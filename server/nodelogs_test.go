@@ -25,7 +25,9 @@ func TestNodeLogs(t *testing.T) {
 		{"/logs/kubelet.log", 200, "one\ntwo\n"},
 		{"/logs/containers/web.log", 200, "web\n"},
 		{"/logs/pods/a/b/0.log", 200, "deep\n"},
-		{"/logs/", 200, "<!doctype html>\n<meta name=\"viewport\" content=\"width=device-width\">\n<pre>\n<a href=\"containers/\">containers/</a>\n<a href=\"kubelet.log\">kubelet.log</a>\n<a href=\"pods/\">pods/</a>\n</pre>\n"},
+		{"/logs/", 200, "<!doctype html>\n<meta name=\"viewport\" content=\"width=device-width\">\n<pre>\n<a " +
+			"href=\"containers/\">containers/</a>\n<a href=\"kubelet.log\">kubelet.log</a>\n<a " +
+			"href=\"pods/\">pods/</a>\n</pre>\n"},
 		{"/logs/" + strings.Repeat("n", 255), 404, "404 page not found\n"},
 		{"/logs/" + strings.Repeat("n", 256), 500, "500 Internal Server Error\n"},
 		{"/logs/" + strings.Repeat("n/", 2100), 500, "500 Internal Server Error\n"},
@@ -173,7 +175,8 @@ func TestVerbosity(t *testing.T) {
 		{"10", 200, "successfully set klog.logging.verbosity to 10\n"},
 		{"x", 400, "strconv.ParseUint: parsing \"x\": invalid syntax\n"},
 		{"-1", 400, "strconv.ParseUint: parsing \"-1\": invalid syntax\n"},
-		{"4294967295", 400, "failed set klog.logging.verbosity 4294967295: strconv.ParseInt: parsing \"4294967295\": value out of range\n"},
+		{"4294967295", 400, "failed set klog.logging.verbosity 4294967295: strconv.ParseInt: parsing " +
+			"\"4294967295\": value out of range\n"},
 		{strings.Repeat("1", 2<<20), 400, "error reading request body: http: request body too large\n"},
 		{"0", 200, "successfully set klog.logging.verbosity to 0\n"},
 	} {

@@ -66,9 +66,11 @@ var resourceMetrics = struct {
 	containerMemory: resourceMetric("container_memory_working_set_bytes",
 		"[STABLE] Current working set of the container in bytes", "container", "pod", "namespace"),
 	containerSwap: resourceMetric("container_swap_usage_bytes",
-		"[ALPHA] Current amount of the container swap usage in bytes. Reported only on non-windows systems", "container", "pod", "namespace"),
+		"[ALPHA] Current amount of the container swap usage in bytes. Reported only on non-windows systems",
+		"container", "pod", "namespace"),
 	containerSwapLimit: resourceMetric("container_swap_limit_bytes",
-		"[ALPHA] Current amount of the container swap limit in bytes. Reported only on non-windows systems", "container", "pod", "namespace"),
+		"[ALPHA] Current amount of the container swap limit in bytes. Reported only on non-windows systems",
+		"container", "pod", "namespace"),
 	containerStart: resourceMetric("container_start_time_seconds",
 		"[STABLE] Start time of the container since unix epoch in seconds", "container", "pod", "namespace"),
 	podCPU: resourceMetric("pod_cpu_usage_seconds_total",
@@ -76,7 +78,8 @@ var resourceMetrics = struct {
 	podMemory: resourceMetric("pod_memory_working_set_bytes",
 		"[STABLE] Current working set of the pod in bytes", "pod", "namespace"),
 	podSwap: resourceMetric("pod_swap_usage_bytes",
-		"[ALPHA] Current amount of the pod swap usage in bytes. Reported only on non-windows systems", "pod", "namespace"),
+		"[ALPHA] Current amount of the pod swap usage in bytes. Reported only on non-windows systems", "pod",
+		"namespace"),
 	scrapeError: resourceMetric("resource_scrape_error",
 		"[STABLE] 1 if there was an error while getting container metrics, 0 otherwise"),
 }
@@ -91,7 +94,8 @@ func (h *statsHandlers) getResourceMetrics(w http.ResponseWriter, r *http.Reques
 	is := &resourceMetrics
 	return writeMetrics(w, r, gathering{
 		descriptions: []*prometheus.Desc{
-			is.nodeCPU, is.nodeMemory, is.nodeSwap, is.containerCPU, is.containerMemory, is.containerSwap, is.containerSwapLimit, is.containerStart,
+			is.nodeCPU, is.nodeMemory, is.nodeSwap, is.containerCPU, is.containerMemory, is.containerSwap,
+			is.containerSwapLimit, is.containerStart,
 			is.podCPU, is.podMemory, is.podSwap, is.scrapeError,
 		},
 		send: func(to chan<- prometheus.Metric) {

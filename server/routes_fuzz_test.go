@@ -20,8 +20,8 @@ import (
 	"fauxlet/server"
 )
 
-// FuzzRouter asks for any method and target, without a credential. The target goes through net/http's own parser, so that
-// a line feed in it begins headers. What must hold, whatever is asked:
+// FuzzRouter asks for any method and target, without a credential. The target goes through net/http's own parser, so
+// that a line feed in it begins headers. What must hold, whatever is asked:
 //
 //   - no handler panics, and the same request is answered with the same status twice;
 //   - on the secure port a request ends in the first router, which redirects to the cleaned path (301, 307) or knows no
@@ -36,17 +36,25 @@ func FuzzRouter(f *testing.F) {
 	reviews := &reviewer{}
 	// Profiles take seconds and change the process, so they are off.
 	asking := newUnserved(f, "{anonymous: {enabled: true}, webhook: {enabled: false}}",
-		"enableProfilingHandler: false\nauthorization: {webhook: {cacheAuthorizedTTL: 1ns, cacheUnauthorizedTTL: 1ns}}\n", reviews.client(f))
+		"enableProfilingHandler: false\nauthorization: {webhook: {cacheAuthorizedTTL: 1ns, "+
+			"cacheUnauthorizedTTL: 1ns}}\n", reviews.client(f))
 
 	for _, target := range []string{
-		"/", "/pods", "/pods/", "/pods/x", "//pods", "/./pods", "/pods/../exec", "/runningpods/", "/runningpods", "/allocatedPods", "/allocatedPods/default/nginx",
-		"/containerLogs/default/nginx/nginx", "/containerLogs/default/nginx", "/containerLogs//nginx/nginx", "/containerLogs/default/ng%2finx/nginx", "/containerLogs/%zz",
-		"/run/default/nginx/nginx", "/exec/default/nginx/nginx", "/exec/default/nginx/uid/nginx", "/attach/default/nginx/nginx/", "/portForward/default/nginx", "/checkpoint/default/nginx/nginx",
-		"/stats/", "/stats/summary", "/stats/summary/", "/metrics", "/metrics/", "/metrics/cadvisor", "/metrics/probes", "/metrics/resource", "/metrics/slis",
-		"/healthz", "/healthz/ping", "/healthz/nope", "/configz", "/flagz", "/statusz", "/logs/", "/logs", "/logs/kubelet.log", "/logs/..%2f..%2fetc/passwd",
+		"/", "/pods", "/pods/", "/pods/x", "//pods", "/./pods", "/pods/../exec", "/runningpods/", "/runningpods",
+		"/allocatedPods", "/allocatedPods/default/nginx",
+		"/containerLogs/default/nginx/nginx", "/containerLogs/default/nginx", "/containerLogs//nginx/nginx",
+		"/containerLogs/default/ng%2finx/nginx", "/containerLogs/%zz",
+		"/run/default/nginx/nginx", "/exec/default/nginx/nginx", "/exec/default/nginx/uid/nginx",
+		"/attach/default/nginx/nginx/", "/portForward/default/nginx", "/checkpoint/default/nginx/nginx",
+		"/stats/", "/stats/summary", "/stats/summary/", "/metrics", "/metrics/", "/metrics/cadvisor", "/metrics/probes",
+		"/metrics/resource", "/metrics/slis",
+		"/healthz", "/healthz/ping", "/healthz/nope", "/configz", "/flagz", "/statusz", "/logs/", "/logs",
+		"/logs/kubelet.log", "/logs/..%2f..%2fetc/passwd",
 		"/debug/pprof/", "/debug/pprof/cmdline", "/debug/flags/v", "*", "http://other/pods", "/%", "/\x80", "/pods?x=y",
-		"/pods HTTP/1.1\r\nAuthorization: Bearer x\r\nX: ", "/pods HTTP/1.1\nAccept: text/html\nX:", "/run/default/nginx/nginx HTTP/1.1\nContent-Length: 1\n\nx",
-		"/exec/default/nginx/nginx HTTP/1.1\nConnection: Upgrade\nUpgrade: websocket\nX:", "/portForward/default/nginx HTTP/1.1\nConnection: Upgrade\nUpgrade: SPDY/3.1\nX:",
+		"/pods HTTP/1.1\r\nAuthorization: Bearer x\r\nX: ", "/pods HTTP/1.1\nAccept: text/html\nX:",
+		"/run/default/nginx/nginx HTTP/1.1\nContent-Length: 1\n\nx",
+		"/exec/default/nginx/nginx HTTP/1.1\nConnection: Upgrade\nUpgrade: websocket\nX:",
+		"/portForward/default/nginx HTTP/1.1\nConnection: Upgrade\nUpgrade: SPDY/3.1\nX:",
 	} {
 		f.Add("GET", target, "proxy")
 		f.Add("POST", target, "")
@@ -209,6 +217,7 @@ func (r *reviewer) RoundTrip(request *http.Request) (*http.Response, error) {
 		return nil, err
 	}
 	return &http.Response{
-		StatusCode: http.StatusCreated, Header: http.Header{"Content-Type": {"application/json"}}, Body: io.NopCloser(bytes.NewReader(body)), Request: request,
+		StatusCode: http.StatusCreated, Header: http.Header{"Content-Type": {"application/json"}},
+		Body: io.NopCloser(bytes.NewReader(body)), Request: request,
 	}, nil
 }

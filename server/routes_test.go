@@ -82,7 +82,8 @@ func (want response) check(t *testing.T, got *http.Response, body string) {
 		nosniff = "nosniff"
 	}
 	for name, value := range map[string]string{
-		"Content-Type": want.contentType, "X-Content-Type-Options": nosniff, "Allow": want.allow, "Location": want.location,
+		"Content-Type": want.contentType, "X-Content-Type-Options": nosniff, "Allow": want.allow,
+		"Location": want.location,
 	} {
 		if got := got.Header.Get(name); got != value {
 			t.Errorf("%s: %q, want %q", name, got, value)
@@ -250,7 +251,8 @@ func TestRoutes(t *testing.T) {
 		{"GET /portforward/default/nginx", noSuchService},
 		{"POST /checkpoint/default/nginx/nginx",
 			response{status: 500,
-				body: "checkpointing of default/nginx/nginx failed (rpc error: code = Unimplemented desc = method CheckpointContainer not implemented)", contentType: text}},
+				body: "checkpointing of default/nginx/nginx failed (rpc error: code = Unimplemented desc = method " +
+					"CheckpointContainer not implemented)", contentType: text}},
 		{"POST /checkpoint/default/nginx/nginx Accept: text/plain", noText},
 		{"POST /checkpoint/default/nope/nginx", noSuchPod},
 		{"POST /checkpoint/default/nginx/nope",
@@ -278,7 +280,9 @@ func TestRoutes(t *testing.T) {
 		{"GET /statusz", response{status: 200, body: "\nkubelet statusz\nWarning: …", contentType: text}},
 
 		{"GET /logs/", response{status: 200,
-			body: "<!doctype html>\n<meta name=\"viewport\" content=\"width=device-width\">\n<pre>\n<a href=\"kubelet.log\">kubelet.log</a>\n<a href=\"syslog\">syslog</a>\n</pre>\n", contentType: "text/html; charset=utf-8"}},
+			body: "<!doctype html>\n<meta name=\"viewport\" content=\"width=device-width\">\n<pre>\n<a " +
+				"href=\"kubelet.log\">kubelet.log</a>\n<a href=\"syslog\">syslog</a>\n</pre>\n",
+			contentType: "text/html; charset=utf-8"}},
 		{"GET /logs/a/b", noSuchFile},
 		{"GET /logs/ Accept: text/plain", noAccept},
 		{"POST /logs/", noMethod("GET")},

@@ -47,8 +47,8 @@ func captureKlog(t *testing.T, w zapcore.WriteSyncer, verbosity string) {
 		t.Fatal(err)
 	}
 	core := zapcore.NewCore(zapcore.NewJSONEncoder(zap.NewProductionEncoderConfig()), w, zapcore.Level(-10))
-	// What is flushed each minute, once /healthz was asked, reads the logger (k8s.io/apiserver/pkg/server/healthz). Flush takes
-	// klog's lock, which a change of the logger does not.
+	// What is flushed each minute, once /healthz was asked, reads the logger (k8s.io/apiserver/pkg/server/healthz).
+	// Flush takes klog's lock, which a change of the logger does not.
 	change := func(logger func()) {
 		klog.Flush()
 		logger()

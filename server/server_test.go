@@ -17,7 +17,8 @@ func TestNewErrors(t *testing.T) {
 		want                 []string
 	}{
 		"tokens and no kubeconfig": {"{x509: {clientCAFile: ca.crt}}", "", []string{
-			"no client provided, cannot use webhook authentication", "--kubeconfig", "authentication.webhook.enabled: false"}},
+			"no client provided, cannot use webhook authentication", "--kubeconfig",
+			"authentication.webhook.enabled: false"}},
 		"Webhook and no kubeconfig": {"{webhook: {enabled: false}, x509: {clientCAFile: ca.crt}}", "", []string{
 			"no client provided, cannot use webhook authorization", "--kubeconfig", "authorization.mode: AlwaysAllow"}},
 	} {

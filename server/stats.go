@@ -184,8 +184,9 @@ func (s *summarizer) cpu(c *podstats.Cgroup) *statsapi.CPUStats {
 func (s *summarizer) memory(c *podstats.Cgroup) *statsapi.MemoryStats {
 	m := &c.Memory
 	stats := &statsapi.MemoryStats{
-		Time: s.at, UsageBytes: &m.Usage, WorkingSetBytes: &m.WorkingSet, RSSBytes: &m.RSS, PageFaults: &m.Faults, MajorPageFaults: &m.MajorFaults,
-		PSI: &statsapi.PSIStats{},
+		Time: s.at, UsageBytes: &m.Usage, WorkingSetBytes: &m.WorkingSet, RSSBytes: &m.RSS, PageFaults: &m.Faults,
+		MajorPageFaults: &m.MajorFaults,
+		PSI:             &statsapi.PSIStats{},
 	}
 	if c.MemoryLimit != podstats.Unlimited {
 		stats.AvailableBytes = ptr.To(c.MemoryLimit - min(m.WorkingSet, c.MemoryLimit))

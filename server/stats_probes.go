@@ -14,7 +14,8 @@ import (
 // The metrics of /metrics/probes. (kubelet: pkg/kubelet/prober/prober_manager.go)
 var (
 	probeTotal = prometheus.NewDesc("prober_probe_total",
-		"[BETA] Cumulative number of a liveness, readiness or startup probe for a container by result.", []string{"probe_type", "result", "container", "pod", "namespace", "pod_uid"}, nil)
+		"[BETA] Cumulative number of a liveness, readiness or startup probe for a container by result.",
+		[]string{"probe_type", "result", "container", "pod", "namespace", "pod_uid"}, nil)
 	probeDuration = prometheus.NewDesc("prober_probe_duration_seconds",
 		"[ALPHA] Duration in seconds for a probe response.", []string{"probe_type", "container", "pod",
 			"namespace"}, nil)

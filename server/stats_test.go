@@ -251,19 +251,23 @@ func TestScrapedMetrics(t *testing.T) {
 	f := newMeasuring(t, "cgroupDriver: systemd\n", measuredPods(1))
 	for path, want := range map[string][]string{
 		"/metrics/resource": {
-			"# HELP container_cpu_usage_seconds_total [STABLE] Cumulative cpu time consumed by the container in core-seconds\n# TYPE container_cpu_usage_seconds_total counter\n",
-			"# HELP node_swap_usage_bytes [ALPHA] Current swap usage of the node in bytes. Reported only on non-windows systems\n# TYPE node_swap_usage_bytes gauge\n",
+			"# HELP container_cpu_usage_seconds_total [STABLE] Cumulative cpu time consumed by the container in " +
+				"core-seconds\n# TYPE container_cpu_usage_seconds_total counter\n",
+			"# HELP node_swap_usage_bytes [ALPHA] Current swap usage of the node in bytes. Reported only on " +
+				"non-windows systems\n# TYPE node_swap_usage_bytes gauge\n",
 			"\nresource_scrape_error 0\n",
 		},
 		"/metrics/cadvisor": {
-			"# HELP container_cpu_usage_seconds_total Cumulative cpu time consumed in seconds.\n# TYPE container_cpu_usage_seconds_total counter\n",
+			"# HELP container_cpu_usage_seconds_total Cumulative cpu time consumed in seconds.\n# TYPE " +
+				"container_cpu_usage_seconds_total counter\n",
 			`container_memory_usage_bytes{container="",id="/",image="",name="",namespace="",pod=""} `,
 			`container_spec_cpu_quota{container="app",id="/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod`,
 			`container_network_receive_bytes_total{container="",id="/kubepods.slice/`,
 			"\ncontainer_scrape_error 0\n", "\nmachine_scrape_error 0\n", "\nmachine_nvm_capacity{",
 		},
 		"/metrics/probes": {
-			"# HELP process_start_time_seconds [ALPHA] Start time of the process since unix epoch in seconds.\n# TYPE process_start_time_seconds gauge\n",
+			"# HELP process_start_time_seconds [ALPHA] Start time of the process since unix epoch in seconds.\n# " +
+				"TYPE process_start_time_seconds gauge\n",
 			`prober_probe_total{container="app",namespace="default",pod="web-0",pod_uid="`,
 			`probe_type="Startup",result="successful"} 1` + "\n",
 			`prober_probe_duration_seconds_count{container="app",namespace="default",pod="web-0",probe_type="Liveness"} `,
@@ -276,7 +280,8 @@ func TestScrapedMetrics(t *testing.T) {
 					t.Errorf("%q is not in\n%s", part, text)
 				}
 			}
-			if got := header.Get("Content-Type"); got != "text/plain; version=0.0.4; charset=utf-8; escaping=underscores" {
+			if got := header.Get("Content-Type"); got != "text/plain; version=0.0.4; charset=utf-8; "+
+				"escaping=underscores" {
 				t.Errorf("Content-Type %q", got)
 			}
 			if header.Get("Process-Start-Time-Unix") == "" {

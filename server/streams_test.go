@@ -108,7 +108,8 @@ func TestExec(t *testing.T) {
 			} {
 				var stdout, stderr bytes.Buffer
 				err := f.executor(t, road,
-					"/exec/default/nginx/nginx?output=1&error=1&command="+test.command).StreamWithContext(t.Context(), remotecommand.StreamOptions{Stdout: &stdout, Stderr: &stderr})
+					"/exec/default/nginx/nginx?output=1&error=1&command="+test.command).StreamWithContext(t.Context(),
+					remotecommand.StreamOptions{Stdout: &stdout, Stderr: &stderr})
 				var exit utilexec.CodeExitError
 				switch versioned := !strings.HasPrefix(road, "v2") && !strings.HasPrefix(road, "v3"); {
 				case test.code == 0 && err != nil, test.code != 0 && err == nil:
@@ -136,7 +137,8 @@ func TestExecOldest(t *testing.T) {
 	f := newFixture(t, fixtureOptions{pods: streamed("")})
 	var stdout, stderr bytes.Buffer
 	err := f.executor(t, "channel.k8s.io",
-		"/exec/default/nginx/nginx?output=1&error=1&command=greet").StreamWithContext(t.Context(), remotecommand.StreamOptions{Stdout: &stdout, Stderr: &stderr})
+		"/exec/default/nginx/nginx?output=1&error=1&command=greet").StreamWithContext(t.Context(),
+		remotecommand.StreamOptions{Stdout: &stdout, Stderr: &stderr})
 	if err != nil || stdout.String() != "hello\n" || stderr.String() != "(quietly)\n" {
 		t.Errorf("%v, stdout %q, stderr %q", err, &stdout, &stderr)
 	}
@@ -150,7 +152,8 @@ func TestManyStreams(t *testing.T) {
 		group.Go(func() {
 			var stdout bytes.Buffer
 			err := f.executor(t, streamProtocols[i%len(streamProtocols)],
-				"/exec/default/nginx/nginx?output=1&command=medium").StreamWithContext(t.Context(), remotecommand.StreamOptions{Stdout: &stdout})
+				"/exec/default/nginx/nginx?output=1&command=medium").StreamWithContext(t.Context(),
+				remotecommand.StreamOptions{Stdout: &stdout})
 			if err != nil || stdout.Len() != 1<<16 {
 				t.Errorf("stream %d: %d bytes, %v", i, stdout.Len(), err)
 			}
@@ -162,7 +165,8 @@ func TestManyStreams(t *testing.T) {
 // TestStreamsEnd expects a command to end with its client, with the idle timeout, and when the Server stops.
 func TestStreamsEnd(t *testing.T) {
 	hang := "/exec/default/nginx/nginx?output=1&command=sh&command=-c&command=echo+begun%26%26sleep+3600"
-	// begin returns when the command runs: a stream that is cut before leaves both ends waiting for its parts, for 30 s.
+	// begin returns when the command runs: a stream that is cut before leaves both ends waiting for its parts, for 30
+	// s.
 	begin := func(t *testing.T, ctx context.Context, f *fixture) chan error {
 		ended := make(chan error, 1)
 		output, stdout := io.Pipe()
@@ -290,7 +294,8 @@ func TestPortForward(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			response, err := (&http.Client{Transport: &http.Transport{DisableKeepAlives: true}}).Get(fmt.Sprintf("http://127.0.0.1:%d/a?b=c", ports[0].Local))
+			response, err := (&http.Client{Transport: &http.Transport{DisableKeepAlives: true}}).Get(
+				fmt.Sprintf("http://127.0.0.1:%d/a?b=c", ports[0].Local))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -384,7 +389,8 @@ func TestStreamsRefused(t *testing.T) {
 		&tls.Config{InsecureSkipVerify: true, Certificates: []tls.Certificate{*f.certificate(t, "kubelet-client")}})
 	defer refused.Close()
 	io.WriteString(refused,
-		"POST /exec/default/nginx/nginx?output=1 HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nAuthorization: Bearer x\r\nContent-Length: 10\r\n\r\n0123456789")
+		"POST /exec/default/nginx/nginx?output=1 HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nAuthorization: "+
+			"Bearer x\r\nContent-Length: 10\r\n\r\n0123456789")
 	answer, err := http.ReadResponse(bufio.NewReader(refused), nil)
 	if err != nil {
 		t.Fatal(err)
@@ -397,7 +403,8 @@ func TestStreamsRefused(t *testing.T) {
 	conn := tls.Client(f.dial(t),
 		&tls.Config{InsecureSkipVerify: true, Certificates: []tls.Certificate{*f.certificate(t, "kubelet-client")}})
 	defer conn.Close()
-	io.WriteString(conn, "GET /portForward/default/nope HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Protocol: v4.channel.k8s.io\r\n\r\n")
+	io.WriteString(conn, "GET /portForward/default/nope HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: "+
+		"websocket\r\nSec-WebSocket-Protocol: v4.channel.k8s.io\r\n\r\n")
 	response, err := http.ReadResponse(bufio.NewReader(conn), nil)
 	if err != nil {
 		t.Fatal(err)

@@ -100,7 +100,8 @@ func (s *Server) loadClientCA(file string) (ca dynamiccertificates.CAContentProv
 		ca, err = dynamiccertificates.NewDynamicCAContentFromFile(name, file)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("authentication.x509.clientCAFile (--client-ca-file) %q: %w; it must be a PEM file with the certificates of the CAs that sign client certificates", file, err)
+		return nil, fmt.Errorf("authentication.x509.clientCAFile (--client-ca-file) %q: %w; it must be a PEM file "+
+			"with the certificates of the CAs that sign client certificates", file, err)
 	}
 	return ca, nil
 }
@@ -113,12 +114,14 @@ func (s *Server) servingCertificate(secure *secureTLS) (func() *tls.Certificate,
 	switch {
 	case s.config.Kubelet.ServerTLSBootstrap && s.config.Enabled("RotateKubeletServerCertificate"):
 		if s.issued == nil {
-			s.logger.Warn("serverTLSBootstrap is true, but nothing requests a serving certificate: all TLS handshakes will fail, as with a kubelet whose request has not been approved")
+			s.logger.Warn("serverTLSBootstrap is true, but nothing requests a serving certificate: all TLS " +
+				"handshakes will fail, as with a kubelet whose request has not been approved")
 			return func() *tls.Certificate { return nil }, nil
 		}
 		return s.issued, nil
 	case certFile == "" || keyFile == "":
-		return nil, fmt.Errorf("tlsCertFile is %q and tlsPrivateKeyFile is %q: set both, or leave both empty for a self-signed pair in --cert-dir", certFile, keyFile)
+		return nil, fmt.Errorf("tlsCertFile is %q and tlsPrivateKeyFile is %q: set both, or leave both empty for a "+
+			"self-signed pair in --cert-dir", certFile, keyFile)
 	case selfSigned:
 		if err := s.selfSign(certFile, keyFile); err != nil {
 			return nil, err
@@ -177,7 +180,8 @@ func (s *Server) selfSign(certFile, keyFile string) error {
 		func() error { return certutil.WriteCert(certFile, cert) },
 	} {
 		if err := write(); err != nil {
-			return fmt.Errorf("--cert-dir %q: %w; choose a folder that can be written to, or set tlsCertFile and tlsPrivateKeyFile", s.config.CertDir, err)
+			return fmt.Errorf("--cert-dir %q: %w; choose a folder that can be written to, or set tlsCertFile and "+
+				"tlsPrivateKeyFile", s.config.CertDir, err)
 		}
 	}
 	s.logger.Info("made a self-signed serving certificate", zap.String("certificate", certFile),

@@ -305,7 +305,8 @@ func TestFilesThatDoNotServe(t *testing.T) {
 					string(other(t, f)))
 			}, []string{"authentication.x509.clientCAFile", "ca.crt", "PEM"}},
 		"a CA bundle with garbage in PEM": {"",
-			write("ca.crt", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"), []string{"authentication.x509.clientCAFile", "ca.crt", "x509"}},
+			write("ca.crt", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"),
+			[]string{"authentication.x509.clientCAFile", "ca.crt", "x509"}},
 		"a certificate folder with half": {"",
 			func(_ *testing.T, f *fixture) { os.Remove(f.path("kubelet.key")) }, []string{"--cert-dir",
 				"kubelet.key", "remove both"}},

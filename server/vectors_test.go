@@ -53,7 +53,8 @@ func TestMetricsWithDebuggingOff(t *testing.T) {
 	for path, bucket := range map[string]string{"/pprof": "pprof", "/debug/pprof/": "other", "/run/": "run",
 		"/logs/": "logs", "/configz": "other"} {
 		f.ask(t, client, "PUT", path)
-		name := `kubelet_http_requests_total{long_running="false",method="PUT",path="` + bucket + `",server_type="readwrite"}`
+		name := `kubelet_http_requests_total{long_running="false",method="PUT",path="` + bucket +
+			`",server_type="readwrite"}`
 		if f.scrape(t, client)[name] == 0 {
 			t.Errorf("%s: no %s", path, name)
 		}
@@ -75,7 +76,8 @@ func newAsked(t *testing.T, settings vectors.Settings) *asked {
 		pods:  vectorPods(),
 		before: func(f *fixture) {
 			all := vectors.Settings{
-				"address": "127.0.0.1", "authentication.x509.clientCAFile": "ca.crt", "authentication.webhook.cacheTTL": "1ns",
+				"address": "127.0.0.1", "authentication.x509.clientCAFile": "ca.crt",
+				"authentication.webhook.cacheTTL":          "1ns",
 				"authorization.webhook.cacheAuthorizedTTL": "1ns", "authorization.webhook.cacheUnauthorizedTTL": "1ns",
 			}
 			maps.Copy(all, settings)
@@ -143,7 +145,8 @@ func (a *asked) hold(t *testing.T, c *vectors.Case, client vectors.Client) {
 		default:
 			asked := record.Access.ResourceAttributes
 			observed.AccessReviews = append(observed.AccessReviews, vectors.AccessReview{
-				User: record.Access.User, Groups: record.Access.Groups, Verb: asked.Verb, Resource: asked.Resource, Subresource: asked.Subresource, Name: asked.Name,
+				User: record.Access.User, Groups: record.Access.Groups, Verb: asked.Verb, Resource: asked.Resource,
+				Subresource: asked.Subresource, Name: asked.Name,
 			})
 		}
 		a.reviewed = max(a.reviewed, record.Number)

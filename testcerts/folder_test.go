@@ -25,7 +25,8 @@ func open(dir string) (client *testcerts.Pair, err error) {
 	if err != nil {
 		return nil, err
 	}
-	if _, err := folder.Pair("untrusted", func() (*testcerts.Pair, error) { return other.Client("untrusted", nil) }); err != nil {
+	if _, err := folder.Pair("untrusted",
+		func() (*testcerts.Pair, error) { return other.Client("untrusted", nil) }); err != nil {
 		return nil, err
 	}
 	return folder.Pair("kubelet-client", func() (*testcerts.Pair, error) { return ca.Client("kubelet-client", nil) })
@@ -109,8 +110,10 @@ func TestFolderNeverWritesOver(t *testing.T) {
 			want: []string{"ca.crt and", "do not exist, but", `kubelet-client.crt is signed by a CA "demo-ca"`}},
 		{name: "garbled", write: map[string]string{"kubelet-client.crt": "garbled"},
 			want: []string{"kubelet-client.crt and", "failed to find any PEM data"}},
-		{name: "empty", write: map[string]string{"ca.key": ""}, want: []string{"ca.key: tls: failed to find any PEM data in key input"}},
-		{name: "link-to-nowhere", remove: []string{"kubelet-client.crt", "kubelet-client.key"}, link: "kubelet-client.key",
+		{name: "empty", write: map[string]string{"ca.key": ""},
+			want: []string{"ca.key: tls: failed to find any PEM data in key input"}},
+		{name: "link-to-nowhere", remove: []string{"kubelet-client.crt", "kubelet-client.key"},
+			link: "kubelet-client.key",
 			want: []string{"kubelet-client.key exists and"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {

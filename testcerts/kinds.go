@@ -29,8 +29,8 @@ type Kind struct {
 	Serving bool
 	// NeedsHosts is true if the Request must have Hosts.
 	NeedsHosts bool
-	// Explains describes the certificate, and the result between a kube-apiserver and a kubelet: the kubelet's HTTP status
-	// for a client certificate, the kube-apiserver's error for a serving certificate.
+	// Explains describes the certificate, and the result between a kube-apiserver and a kubelet: the kubelet's HTTP
+	// status for a client certificate, the kube-apiserver's error for a serving certificate.
 	Explains string
 
 	make maker
@@ -85,9 +85,11 @@ var kinds = []Kind{
 		Explains: "no subject alternative names: x509: … doesn't contain any IP SANs; " +
 			"by name: relies on legacy Common Name field"},
 	{Name: "server-client-usage", Serving: true, NeedsHosts: true, make: with(ClientAuthOnly, server),
-		Explains: "extended key usage is client authentication only: x509: certificate specifies an incompatible key usage"},
+		Explains: "extended key usage is client authentication only: x509: certificate specifies an incompatible " +
+			"key usage"},
 	{Name: "server-sha1", Serving: true, NeedsHosts: true, make: with(SHA1, server),
-		Explains: "weak: signed with SHA-1: x509: certificate signed by unknown authority, because of an insecure algorithm"},
+		Explains: "weak: signed with SHA-1: x509: certificate signed by unknown authority, because of an insecure " +
+			"algorithm"},
 }
 
 // Kinds returns all kinds: client certificates, then serving certificates, the valid ones of each first.

@@ -37,21 +37,31 @@ var verdicts = map[string]struct {
 	"client-not-yet-valid": {err: "certificate has expired or is not yet valid: current time", openssl: 9},
 	"client-unknown-ca":    {err: unknownAuthority, openssl: 20},
 	"client-chain-missing": {err: unknownAuthority, openssl: 20, opensslWithPEM: true},
-	"client-server-usage":  {err: "x509: certificate specifies an incompatible key usage", openssl: 26, opensslArgs: []string{"-purpose", "sslclient"}},
-	"client-sha1":          {err: "insecure algorithm ECDSA-SHA1", openssl: 68, opensslArgs: []string{"-auth_level", "2"}},
+	"client-server-usage": {err: "x509: certificate specifies an incompatible key usage", openssl: 26,
+		opensslArgs: []string{"-purpose", "sslclient"}},
+	"client-sha1": {err: "insecure algorithm ECDSA-SHA1", openssl: 68,
+		opensslArgs: []string{"-auth_level", "2"}},
 
-	"server":                  {},
-	"server-intermediate":     {opensslWithPEM: true},
-	"server-kubelet-default":  {err: "x509: cannot validate certificate for 127.0.0.1 because it doesn't contain any IP SANs", errByName: unknownAuthority, openssl: 20},
-	"server-self-signed":      {err: unknownAuthority, openssl: 18},
-	"server-unknown-ca":       {err: unknownAuthority, openssl: 20},
-	"server-chain-missing":    {err: unknownAuthority, openssl: 20, opensslWithPEM: true},
-	"server-expired":          {err: "x509: certificate has expired or is not yet valid: current time", openssl: 10},
-	"server-not-yet-valid":    {err: "x509: certificate has expired or is not yet valid: current time", openssl: 9},
-	"server-other-host":       {err: "x509: certificate is valid for 192.0.2.1, not 127.0.0.1", errByName: "x509: certificate is valid for other.invalid, not node-1", openssl: 62, opensslArgs: []string{"-verify_hostname", "node-1"}},
-	"server-common-name-only": {err: "x509: cannot validate certificate for 127.0.0.1 because it doesn't contain any IP SANs", errByName: "x509: certificate relies on legacy Common Name field, use SANs instead", openssl: 64, opensslArgs: []string{"-verify_ip", "127.0.0.1"}},
-	"server-client-usage":     {err: "x509: certificate specifies an incompatible key usage", openssl: 26, opensslArgs: []string{"-purpose", "sslserver"}},
-	"server-sha1":             {err: unknownAuthority + ` (possibly because of "x509: cannot verify signature: insecure algorithm ECDSA-SHA1"`, openssl: 68, opensslArgs: []string{"-auth_level", "2"}},
+	"server":              {},
+	"server-intermediate": {opensslWithPEM: true},
+	"server-kubelet-default": {err: "x509: cannot validate certificate for 127.0.0.1 because it doesn't contain " +
+		"any IP SANs", errByName: unknownAuthority, openssl: 20},
+	"server-self-signed":   {err: unknownAuthority, openssl: 18},
+	"server-unknown-ca":    {err: unknownAuthority, openssl: 20},
+	"server-chain-missing": {err: unknownAuthority, openssl: 20, opensslWithPEM: true},
+	"server-expired":       {err: "x509: certificate has expired or is not yet valid: current time", openssl: 10},
+	"server-not-yet-valid": {err: "x509: certificate has expired or is not yet valid: current time", openssl: 9},
+	"server-other-host": {err: "x509: certificate is valid for 192.0.2.1, not 127.0.0.1",
+		errByName: "x509: certificate is valid for other.invalid, not node-1", openssl: 62,
+		opensslArgs: []string{"-verify_hostname", "node-1"}},
+	"server-common-name-only": {err: "x509: cannot validate certificate for 127.0.0.1 because it doesn't contain " +
+		"any IP SANs", errByName: "x509: certificate relies on legacy Common Name field, use SANs instead", openssl: 64,
+		opensslArgs: []string{"-verify_ip", "127.0.0.1"}},
+	"server-client-usage": {err: "x509: certificate specifies an incompatible key usage", openssl: 26,
+		opensslArgs: []string{"-purpose", "sslserver"}},
+	"server-sha1": {err: unknownAuthority +
+		` (possibly because of "x509: cannot verify signature: insecure algorithm ECDSA-SHA1"`, openssl: 68,
+		opensslArgs: []string{"-auth_level", "2"}},
 }
 
 func request(k testcerts.Kind) testcerts.Request {
@@ -159,18 +169,21 @@ func TestKindNames(t *testing.T) {
 			t.Errorf("KindNamed(%q): %v, %v", k.Name, got, err)
 		}
 	}
-	if _, err := testcerts.KindNamed("client-rotten"); err == nil || !strings.Contains(err.Error(), `"client-rotten" is no kind`) || !strings.Contains(err.Error(), "server-sha1") {
+	if _, err := testcerts.KindNamed("client-rotten"); err == nil ||
+		!strings.Contains(err.Error(), `"client-rotten" is no kind`) || !strings.Contains(err.Error(), "server-sha1") {
 		t.Errorf("an unknown kind: %v, want it and those that there are", err)
 	}
 }
 
 func TestMintRequest(t *testing.T) {
 	ca := must(testcerts.NewAuthority("ca"))(t)
-	hour := must(must(testcerts.KindNamed("client"))(t).Mint(ca, testcerts.Request{CommonName: "c", Life: time.Hour}))(t).Leaf
+	hour := must(must(testcerts.KindNamed("client"))(t).Mint(ca, testcerts.Request{CommonName: "c", Life: time.Hour}))(
+		t).Leaf
 	if left := time.Until(hour.NotAfter); left > time.Hour || left < 59*time.Minute {
 		t.Errorf("%v are left of an hour", left)
 	}
-	expired := must(must(testcerts.KindNamed("client-expired"))(t).Mint(ca, testcerts.Request{CommonName: "c", Life: time.Hour}))(t).Leaf
+	expired := must(must(testcerts.KindNamed("client-expired"))(t).Mint(ca,
+		testcerts.Request{CommonName: "c", Life: time.Hour}))(t).Leaf
 	if time.Now().Before(expired.NotAfter) {
 		t.Errorf("expired, and good until %v, as the request says", expired.NotAfter)
 	}
@@ -179,9 +192,12 @@ func TestMintRequest(t *testing.T) {
 		request    testcerts.Request
 		want       string
 	}{
-		{"server-without-hosts", "server", testcerts.Request{CommonName: "node-1"}, "kind server: a serving certificate needs hosts"},
-		{"negative-life", "client", testcerts.Request{CommonName: "c", Life: -time.Second}, "life -1s: must be more than 0"},
-		{"bad-host", "server-expired", testcerts.Request{CommonName: "c", Hosts: []string{"a:1"}}, `kind server-expired: host "a:1": neither`},
+		{"server-without-hosts", "server", testcerts.Request{CommonName: "node-1"},
+			"kind server: a serving certificate needs hosts"},
+		{"negative-life", "client", testcerts.Request{CommonName: "c", Life: -time.Second},
+			"life -1s: must be more than 0"},
+		{"bad-host", "server-expired", testcerts.Request{CommonName: "c", Hosts: []string{"a:1"}},
+			`kind server-expired: host "a:1": neither`},
 		{"kubelet-default-without-name", "server-kubelet-default", testcerts.Request{}, "common name: empty"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -21,7 +21,8 @@ func LoadPair(certFile, keyFile string) (*Pair, error) {
 	}
 	pair, err := ParsePair(certificates, keyData)
 	if err != nil {
-		return nil, fmt.Errorf("%s and %s: %w; put both files of one pair there, or remove both", certFile, keyFile, err)
+		return nil, fmt.Errorf("%s and %s: %w; put both files of one pair there, or remove both", certFile, keyFile,
+			err)
 	}
 	return pair, nil
 }

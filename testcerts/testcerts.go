@@ -127,7 +127,8 @@ func KubeletSelfSigned(host string, more []string, mutate ...Mutate) (*Pair, err
 func (a *Authority) issue(template *x509.Certificate, mutate []Mutate) (*Pair, error) {
 	cert, key, err := mint(template, a, mutate)
 	if err != nil {
-		return nil, fmt.Errorf("certificate %q of CA %q: %w", template.Subject.CommonName, a.Cert.Subject.CommonName, err)
+		return nil, fmt.Errorf("certificate %q of CA %q: %w", template.Subject.CommonName, a.Cert.Subject.CommonName,
+			err)
 	}
 	return newPair(cert, key, a.intermediates())
 }

@@ -56,7 +56,8 @@ func TestCertificateFields(t *testing.T) {
 	server := must(ca.Server("node-1", []string{"node-1", "*.example.com", "127.0.0.1", "::1"}))(t).Leaf
 
 	slices.Sort(client.Subject.Organization)
-	if got := client.Subject; got.CommonName != "kubelet-client" || !slices.Equal(got.Organization, []string{"system:nodes", "viewers"}) {
+	if got := client.Subject; got.CommonName != "kubelet-client" ||
+		!slices.Equal(got.Organization, []string{"system:nodes", "viewers"}) {
 		t.Errorf("subject %v", got)
 	}
 	if want := []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}; !slices.Equal(client.ExtKeyUsage, want) {
@@ -68,7 +69,8 @@ func TestCertificateFields(t *testing.T) {
 	if want := []string{"node-1", "*.example.com"}; !slices.Equal(server.DNSNames, want) {
 		t.Errorf("DNS names %q, want %q", server.DNSNames, want)
 	}
-	if len(server.IPAddresses) != 2 || !server.IPAddresses[0].Equal(net.IPv4(127, 0, 0, 1)) || !server.IPAddresses[1].Equal(net.IPv6loopback) {
+	if len(server.IPAddresses) != 2 || !server.IPAddresses[0].Equal(net.IPv4(127, 0, 0, 1)) ||
+		!server.IPAddresses[1].Equal(net.IPv6loopback) {
 		t.Errorf("IP addresses %v", server.IPAddresses)
 	}
 	for _, c := range []*x509.Certificate{client, server} {
@@ -116,7 +118,8 @@ func TestMutateHasTheLastWord(t *testing.T) {
 	if !leaf.NotBefore.Equal(from) || !leaf.NotAfter.Equal(to) {
 		t.Errorf("valid from %v to %v, want %v to %v", leaf.NotBefore, leaf.NotAfter, from, to)
 	}
-	if leaf.Subject.CommonName != "someone-else" || leaf.KeyUsage != x509.KeyUsageKeyAgreement || !bytes.Equal(leaf.SubjectKeyId, []byte{1, 2, 3}) {
+	if leaf.Subject.CommonName != "someone-else" || leaf.KeyUsage != x509.KeyUsageKeyAgreement ||
+		!bytes.Equal(leaf.SubjectKeyId, []byte{1, 2, 3}) {
 		t.Errorf("subject %v, key usage %b, subject key identifier %x", leaf.Subject, leaf.KeyUsage, leaf.SubjectKeyId)
 	}
 	_, err := ca.Client("someone", nil, func(c *x509.Certificate) { c.PublicKeyAlgorithm = x509.Ed25519 })
@@ -127,8 +130,10 @@ func TestMutateHasTheLastWord(t *testing.T) {
 
 func TestServerHosts(t *testing.T) {
 	ca := must(testcerts.NewAuthority("ca"))(t)
-	for _, host := range []string{"", "node-1:10250", "https://node-1", "[::1]", "a..b", "node 1", "-a", "nöde", "fe80::1%eth0", strings.Repeat("a", 64)} {
-		if _, err := ca.Server("node-1", []string{"good", host}); err == nil || !strings.Contains(err.Error(), "DNS name nor an IP address") {
+	for _, host := range []string{"", "node-1:10250", "https://node-1", "[::1]", "a..b", "node 1", "-a", "nöde",
+		"fe80::1%eth0", strings.Repeat("a", 64)} {
+		if _, err := ca.Server("node-1", []string{"good", host}); err == nil ||
+			!strings.Contains(err.Error(), "DNS name nor an IP address") {
 			t.Errorf("host %q: error %v, want one that says what a host is", host, err)
 		}
 		if _, err := testcerts.SelfSigned("node-1", []string{host}); err == nil {
@@ -199,9 +204,11 @@ func TestLoadErrors(t *testing.T) {
 	for _, c := range []struct{ name, cert, key, want string }{
 		{"no-file", "absent.crt", "ca.key", "absent.crt: no such file"},
 		{"no-key-file", "ca.crt", "absent.key", "absent.key: no such file"},
-		{"garbled", "garbled.crt", "ca.key", "garbled.crt and " + path("ca.key") + ": tls: failed to find any PEM data in certificate input"},
+		{"garbled", "garbled.crt", "ca.key",
+			"garbled.crt and " + path("ca.key") + ": tls: failed to find any PEM data in certificate input"},
 		{"empty", "empty.crt", "ca.key", "failed to find any PEM data"},
-		{"key-of-another", "ca.crt", "leaf.key", "private key does not match public key; put both files of one pair there"},
+		{"key-of-another", "ca.crt", "leaf.key",
+			"private key does not match public key; put both files of one pair there"},
 		{"swapped", "ca.key", "ca.crt", "PEM inputs may have been switched"},
 		{"not-a-ca", "leaf.crt", "leaf.key", `"CN=kubelet-client" is not a CA certificate`},
 		{"chain-in-wrong-order", "wrong-order.crt", "ca.key", `"CN=ca" is not signed by "CN=other"`},
@@ -213,7 +220,8 @@ func TestLoadErrors(t *testing.T) {
 			}
 		})
 	}
-	if loaded := must(testcerts.LoadPair(path("leaf.crt"), path("leaf.key")))(t); !loaded.Leaf.Equal(leaf.Leaf) || !bytes.Equal(loaded.KeyPEM, leaf.KeyPEM) {
+	if loaded := must(testcerts.LoadPair(path("leaf.crt"), path("leaf.key")))(t); !loaded.Leaf.Equal(leaf.Leaf) ||
+		!bytes.Equal(loaded.KeyPEM, leaf.KeyPEM) {
 		t.Error("the pair that was loaded is not the one that was written")
 	}
 }
@@ -234,7 +242,8 @@ func dial(t testing.TB, ca *testcerts.Authority, pair *testcerts.Pair, host stri
 		conn.Close()
 	}()
 	dialer := &net.Dialer{Timeout: 10 * time.Second}
-	conn, err := tls.DialWithDialer(dialer, "tcp", listener.Addr().String(), &tls.Config{RootCAs: ca.Pool(), ServerName: host})
+	conn, err := tls.DialWithDialer(dialer, "tcp", listener.Addr().String(),
+		&tls.Config{RootCAs: ca.Pool(), ServerName: host})
 	if err == nil {
 		conn.Close()
 	}

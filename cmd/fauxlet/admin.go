@@ -27,7 +27,8 @@ type adminFlags struct {
 func (f *adminFlags) addTo(c *cobra.Command) {
 	flags := c.Flags()
 	flags.StringVar(&f.address, "admin-address", adminAddress, "host and port of the admin listener, which shows "+
-		"decisions and sets faults, for a browser, fauxlet watch and fauxlet fault. Port 0 takes a free port, and empty "+
+		"decisions and sets faults, for a browser, fauxlet watch and fauxlet fault. Port 0 takes a free port, "+
+		"and empty "+
 		"is no listener. Without this flag, a default port that is in use is only a warning")
 	flags.StringVar(&f.tokenFile, "admin-token-file", "", "file with the bearer token that clients of --admin-address "+
 		"must send; required if that is not a loopback address")

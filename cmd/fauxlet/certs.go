@@ -45,7 +45,8 @@ func newCerts() *cobra.Command {
 	flags.StringVar(&m.request.CommonName, "cn", "", "common name, the user in a client certificate (default: NAME)")
 	flags.StringArrayVar(&m.request.Organizations, "org", nil, "organization, a group in a client certificate; may be "+
 		"repeated")
-	flags.StringArrayVar(&m.request.Hosts, "host", nil, "DNS name or IP address of a serving certificate; may be repeated")
+	flags.StringArrayVar(&m.request.Hosts, "host", nil,
+		"DNS name or IP address of a serving certificate; may be repeated")
 	flags.DurationVar(&m.request.Life, "life", 365*24*time.Hour, "validity; kinds with wrong dates ignore it")
 	flags.BoolVar(&m.request.RSA, "rsa", false, "use an RSA key of 2048 bits instead of ECDSA on P-256")
 	flags.StringVar(&m.caName, "ca-cn", "fauxlet-ca", "common name of the CA, if it does not exist yet")

@@ -38,10 +38,12 @@ func newCheck() *cobra.Command {
 		"kubernetes.io/kubelet-serving instead: create, approve and delete a CertificateSigningRequest")
 	flags.StringSliceVar(&k.nodeIPs, "node-ip", nil, "address of this machine that the apiserver can reach (default: "+
 		"the address from which this machine reaches the apiserver)")
-	flags.StringVar(&k.hostname, "node-hostname", "", "name for --node-ip that the apiserver can resolve, for clusters "+
-		"that dial nodes by name (default: localhost for a loopback address, otherwise none)")
-	flags.StringSliceVar(&k.only, "only", nil, "run only checks with these ids or prefixes of ids, and the checks that "+
-		"they need")
+	flags.StringVar(&k.hostname, "node-hostname", "",
+		"name for --node-ip that the apiserver can resolve, for clusters "+
+			"that dial nodes by name (default: localhost for a loopback address, otherwise none)")
+	flags.StringSliceVar(&k.only, "only", nil,
+		"run only checks with these ids or prefixes of ids, and the checks that "+
+			"they need")
 	flags.BoolVar(&k.list, "list", false, "list the checks and exit")
 	flags.StringVarP(&k.output, "output", "o", "table", "table, json or junit")
 	flags.BoolVar(&k.strict, "strict", false, "treat a warning as a failure")
@@ -125,7 +127,8 @@ func (k *checkCommand) options(c *cobra.Command) (*check.Options, error) {
 	if (k.servingCA == "") != (k.servingCAKey == "") {
 		return nil, usagef(c, "--serving-ca-file and --serving-ca-key-file: give both or neither")
 	}
-	o := &check.Options{ApproveServingCertificate: k.approve, NodeHostname: k.hostname, Tool: "fauxlet " + buildVersion()}
+	o := &check.Options{ApproveServingCertificate: k.approve, NodeHostname: k.hostname,
+		Tool: "fauxlet " + buildVersion()}
 	for _, text := range k.nodeIPs {
 		ip, err := netip.ParseAddr(text)
 		if err != nil {

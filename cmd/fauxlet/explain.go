@@ -36,8 +36,10 @@ func newExplain() *cobra.Command {
 	c := &cobra.Command{
 		Use: "explain [METHOD] PATH",
 		ValidArgsFunction: cobra.FixedCompletions([]string{
-			"/containerLogs/", "/exec/", "/attach/", "/portForward/", "/run/", "/pods", "/runningpods/", "/healthz", "/configz",
-			"/logs/", "/metrics", "/metrics/cadvisor", "/metrics/resource", "/metrics/probes", "/stats/summary", "/debug/pprof/",
+			"/containerLogs/", "/exec/", "/attach/", "/portForward/", "/run/", "/pods", "/runningpods/", "/healthz",
+			"/configz",
+			"/logs/", "/metrics", "/metrics/cadvisor", "/metrics/resource", "/metrics/probes", "/stats/summary",
+			"/debug/pprof/",
 			"/checkpoint/",
 		}, cobra.ShellCompDirectiveNoFileComp|cobra.ShellCompDirectiveNoSpace),
 		RunE: func(c *cobra.Command, args []string) error { return e.run(c, args) },
@@ -52,8 +54,9 @@ func newExplain() *cobra.Command {
 	e.addRequestFlags(c)
 	flags.StringArrayVar(&e.rbac, "rbac", nil, "RBAC manifest, or folder of manifests, that says what users may do; "+
 		"may be repeated")
-	flags.StringVar(&e.tokens, "tokens", "", "token file, as of kube-apiserver's --token-auth-file, with the groups of "+
-		"--token-identity")
+	flags.StringVar(&e.tokens, "tokens", "",
+		"token file, as of kube-apiserver's --token-auth-file, with the groups of "+
+			"--token-identity")
 	flags.StringVar(&e.scenario, "scenario", "", "Scenario file that lists the pods")
 	flags.DurationVar(&e.timeout, "timeout", 30*time.Second, "limit for the reviews by --kubeconfig")
 	underHeading(flags, "Cluster", "rbac", "tokens", "scenario", "timeout")
@@ -231,7 +234,8 @@ func (e *explainCommand) explainError(c *cobra.Command) error {
 		text = string(data)
 	}
 	if text == "" {
-		return &exitError{errors.New("--error: the text is empty; errors are often on standard error (2>&1)"), exitInvalid}
+		return &exitError{errors.New("--error: the text is empty; errors are often on standard error (2>&1)"),
+			exitInvalid}
 	}
 	d := symptoms.Diagnose(text)
 	if d.Findings == nil {

@@ -23,8 +23,9 @@ type requestFlags struct {
 
 func (e *explainCommand) addRequestFlags(c *cobra.Command) {
 	flags := c.Flags()
-	flags.StringVar(&e.clientCert, "client-cert", "", "client certificate in PEM, followed by intermediate CAs; no key "+
-		"is needed")
+	flags.StringVar(&e.clientCert, "client-cert", "",
+		"client certificate in PEM, followed by intermediate CAs; no key "+
+			"is needed")
 	flags.StringVar(&e.identity, "token-identity", "", "send a bearer token of this user, with groups after commas: "+
 		"USER[,GROUP...]. With --tokens, a user of that file")
 	flags.StringVar(&e.tokenFile, "token-file", "", "file with a bearer token to send; with --kubeconfig, that "+
@@ -88,13 +89,15 @@ func (e *explainCommand) checkConflicts(c *cobra.Command) error {
 		return usagef(c, "--rbac and --kubeconfig: give only one of them; permissions come from manifests or from the "+
 			"apiserver")
 	case inCluster && e.identity != "":
-		return usagef(c, "--token-identity: the apiserver of --kubeconfig cannot review a made-up token; give a real one "+
+		return usagef(c, "--token-identity: the apiserver of --kubeconfig cannot review a made-up token; give a "+
+			"real one "+
 			"with --token-file, or --rbac instead of --kubeconfig")
 	case !inCluster && e.tokenFile != "":
 		return usagef(c, "--token-file: only an apiserver can review a real token; give its --kubeconfig, or "+
 			"--token-identity instead of the token")
 	case e.nodeAddress != "" && e.servingCA == "":
-		return usagef(c, "--node-address: requires --kubelet-certificate-authority; without it, a kube-apiserver accepts "+
+		return usagef(c, "--node-address: requires --kubelet-certificate-authority; without it, a "+
+			"kube-apiserver accepts "+
 			"any serving certificate")
 	}
 	return nil

@@ -111,7 +111,8 @@ func fieldsOf(fault faults.Fault) string {
 // addFields adds a flag for each field of a fault, with the value in the fault as default.
 func addFields(flags *pflag.FlagSet, fault *faults.Fault) {
 	flags.SortFlags = false
-	flags.StringVar(&fault.Name, "name", fault.Name, "name of the fault (default: the kind and a number, as in status-1)")
+	flags.StringVar(&fault.Name, "name", fault.Name,
+		"name of the fault (default: the kind and a number, as in status-1)")
 	flags.StringVar(&fault.Certificate, "certificate", fault.Certificate, "kind of serving certificate, as in "+
 		"server-expired; fauxlet certs --help lists them")
 	flags.DurationVar(&fault.Delay.Duration, "delay", fault.Delay.Duration, "delay, as in 2s")
@@ -121,8 +122,9 @@ func addFields(flags *pflag.FlagSet, fault *faults.Fault) {
 	flags.StringVar(&fault.Body, "body", fault.Body, "body of the response with --status (default: the status text)")
 	flags.StringVar(&fault.Answer, "answer", fault.Answer, "wrong answer of a reviewer: deny, or other-user with --as")
 	flags.StringVar(&fault.As, "as", fault.As, "user that the reviewer returns for a token")
-	flags.DurationVar(&fault.Skew.Duration, "skew", fault.Skew.Duration, "offset of the node's clock, as in 1h (ahead) "+
-		"or -1h (behind)")
+	flags.DurationVar(&fault.Skew.Duration, "skew", fault.Skew.Duration,
+		"offset of the node's clock, as in 1h (ahead) "+
+			"or -1h (behind)")
 	flags.Var(quantity{&fault.Memory}, "memory", "working set of each container, as in 900Mi")
 	own := pflag.NewFlagSet("", pflag.ContinueOnError)
 	own.SortFlags = false
@@ -259,7 +261,8 @@ func (f *faultCommand) newRemove() *cobra.Command {
 		Use: "remove NAME...",
 		Args: func(c *cobra.Command, args []string) error {
 			if len(args) == 0 {
-				return usagef(c, "NAME is required; fauxlet fault list lists the names, and fauxlet fault clear ends all faults")
+				return usagef(c, "NAME is required; fauxlet fault list lists the names, and fauxlet fault clear "+
+					"ends all faults")
 			}
 			return nil
 		},
@@ -311,7 +314,8 @@ func (f *faultCommand) newClear() *cobra.Command {
 				if err != nil {
 					return f.remote.addRemedy(err)
 				}
-				return f.print(c, map[string]int{"cleared": cleared}, func(w io.Writer) { fmt.Fprintf(w, "%d ended\n", cleared) })
+				return f.print(c, map[string]int{"cleared": cleared},
+					func(w io.Writer) { fmt.Fprintf(w, "%d ended\n", cleared) })
 			})
 		},
 	}
@@ -335,7 +339,8 @@ func (f *faultCommand) newKinds() *cobra.Command {
 					if len(kind.Requires) > 0 {
 						fmt.Fprintf(w, "    requires: --%s\n", strings.Join(kind.Requires, " --"))
 					}
-					fmt.Fprintf(w, "    accepts: --%s\n", strings.Join(append([]string{"name", "node"}, kind.Allows...), " --"))
+					fmt.Fprintf(w, "    accepts: --%s\n",
+						strings.Join(append([]string{"name", "node"}, kind.Allows...), " --"))
 				}
 			})
 		},

@@ -14,7 +14,8 @@ import (
 type logFlags struct{ format string }
 
 func (l *logFlags) addTo(c *cobra.Command) {
-	c.Flags().StringVar(&l.format, "log-format", "auto", "console, json, or auto: console on a terminal, json elsewhere")
+	c.Flags().StringVar(&l.format, "log-format", "auto",
+		"console, json, or auto: console on a terminal, json elsewhere")
 	completeFlag(c, "log-format", logging.Formats...)
 }
 

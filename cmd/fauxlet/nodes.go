@@ -30,15 +30,17 @@ func (n *nodeFlags) addTo(c *cobra.Command) {
 		"are --port and those after it, or free ones with --port 0. 0 is one node, named as a kubelet names it")
 	flags.StringVar(&n.prefix, "node-name-prefix", "", "beginning of the names of --nodes; a number from 0 follows "+
 		"(default: the host name or --hostname-override, and a dash)")
-	flags.BoolVar(&n.deregister, "deregister-node", false, "delete the Node when the process stops, instead of leaving "+
-		"it not ready")
+	flags.BoolVar(&n.deregister, "deregister-node", false,
+		"delete the Node when the process stops, instead of leaving "+
+			"it not ready")
 	flags.StringArrayVar(&n.addresses, "node-address", nil, "additional address of the Node, as in "+
 		"ExternalIP=203.0.113.7; the types are ExternalIP, InternalIP, ExternalDNS, InternalDNS and Hostname. May be "+
 		"repeated")
 	flags.StringToStringVar(&n.capacity, "capacity", nil, "capacity that the Node reports, as in "+
 		"cpu=8,memory=32Gi,example.com/gpu=2 (default cpu=8,memory=32Gi,ephemeral-storage=200Gi)")
 	flags.StringVar(&n.metrics, "metrics-address", "", "host and port, as in 127.0.0.1:9250, where the metrics of all "+
-		"nodes are served with the label node, over plain HTTP and without authentication. Each node also serves its own "+
+		"nodes are served with the label node, over plain HTTP and without authentication. Each node also "+
+		"serves its own "+
 		"on its ports")
 	underHeading(flags, "Nodes in a cluster", "nodes", "node-name-prefix", "deregister-node", "node-address",
 		"capacity", "metrics-address")
@@ -70,7 +72,8 @@ func (n *nodeFlags) nodeAddresses() ([]v1.NodeAddress, error) {
 				return nil, fmt.Errorf("--node-address: %q: %s", text, problems[0])
 			}
 		default:
-			return nil, fmt.Errorf("--node-address: %q: must be a type and an address, as in ExternalIP=203.0.113.7; the "+
+			return nil, fmt.Errorf("--node-address: %q: must be a type and an address, as in "+
+				"ExternalIP=203.0.113.7; the "+
 				"types are ExternalIP, InternalIP, ExternalDNS, InternalDNS and Hostname", text)
 		}
 		all = append(all, v1.NodeAddress{Type: v1.NodeAddressType(kind), Address: address})

@@ -59,8 +59,9 @@ func newProbe() *cobra.Command {
 	flags.IntVar(&p.readOnlyPort, "read-only-port", probe.DefaultReadOnlyPort, "read-only port to probe too; 0 probes "+
 		"none")
 	flags.DurationVar(&p.timeout, "timeout", 10*time.Second, "limit for each connection, handshake and request")
-	flags.BoolVar(&p.yes, "yes", false, "allow an address that is neither of this machine nor private; probe only what "+
-		"is yours")
+	flags.BoolVar(&p.yes, "yes", false,
+		"allow an address that is neither of this machine nor private; probe only what "+
+			"is yours")
 	flags.StringVarP(&p.output, "output", "o", "table", "table or json")
 	flags.StringVar(&p.compare.File, "compare", "", "KubeletConfiguration to compare the kubelet with")
 	flags.StringVar(&p.compare.ClientCAFile, "compare-client-ca", "", "local copy of the file in its "+
@@ -124,7 +125,8 @@ func (p *probeCommand) run(ctx context.Context, options probe.Options, stdout, s
 	}
 	switch {
 	case !report.HasResponses():
-		return &exitError{fmt.Errorf("%s: no request was answered: %s", report.URL, report.FirstError()), exitIncomplete}
+		return &exitError{fmt.Errorf("%s: no request was answered: %s", report.URL, report.FirstError()),
+			exitIncomplete}
 	case report.Dangerous():
 		return errors.New("something dangerous was found")
 	case report.Differs():
@@ -150,7 +152,10 @@ func (p *probeCommand) probe(ctx context.Context, options probe.Options, stderr 
 	done := func() {}
 	if file, ok := stderr.(*os.File); ok && term.IsTerminal(int(file.Fd())) {
 		const clearLine = "\r\x1b[K"
-		options.Progress = func(what string) { fmt.Fprintf(stderr, clearLine+"probing %s: %.60s", options.Target, what) }
+		options.Progress = func(
+			what string) {
+			fmt.Fprintf(stderr, clearLine+"probing %s: %.60s", options.Target, what)
+		}
 		done = func() { fmt.Fprint(stderr, clearLine) }
 	}
 	report, err := probe.Run(ctx, options)
@@ -159,7 +164,8 @@ func (p *probeCommand) probe(ctx context.Context, options probe.Options, stderr 
 	case ctx.Err() != nil:
 		return nil, errors.New("interrupted")
 	case errors.Is(err, probe.ErrUnverified):
-		return nil, fmt.Errorf("%w; give --ca with the CA of the serving certificate, and --server-name if it is not for "+
+		return nil, fmt.Errorf("%w; give --ca with the CA of the serving certificate, and --server-name if it "+
+			"is not for "+
 			"the host of URL, or send the token regardless with --insecure-skip-tls-verify", err)
 	case errors.Is(err, probe.ErrNoClientCA):
 		return nil, fmt.Errorf("--compare: %w; copy the file and give --compare-client-ca", err)

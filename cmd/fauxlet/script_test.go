@@ -55,8 +55,8 @@ func runScripts(t *testing.T, dir string, set func(*testscript.Env)) {
 		Setup: func(e *testscript.Env) error {
 			// Nothing of the machine's own may be read.
 			e.Setenv("HOME", e.WorkDir)
-			// A program with the race detector in it waits a second when it ends, for races in what goes on behind main.
-			// Nothing does behind a command that has printed its answer. The scripts that end servers unset it.
+			// A program with the race detector in it waits a second when it ends, for races in what goes on behind
+			// main. Nothing does behind a command that has printed its answer. The scripts that end servers unset it.
 			e.Setenv("GORACE", "atexit_sleep_ms=0")
 			docs, err := filepath.Abs("../../docs")
 			e.Setenv("DOCS", docs)

@@ -23,7 +23,8 @@ func newVersion() *cobra.Command {
 			v := thisBuild()
 			switch output {
 			case "text":
-				fmt.Fprintf(c.OutOrStdout(), "fauxlet %s, standing in for a kubelet %s (%s, %s)\n", v.Version, v.Kubernetes,
+				fmt.Fprintf(c.OutOrStdout(), "fauxlet %s, standing in for a kubelet %s (%s, %s)\n", v.Version,
+					v.Kubernetes,
 					v.Go, v.Platform)
 				return nil
 			case "json":

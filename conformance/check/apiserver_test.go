@@ -367,7 +367,8 @@ func (n naive) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 		if to, err := response.Location(); err == nil {
-			response, err := (&http.Transport{TLSClientConfig: n.kubelets.TLSClientConfig, DisableKeepAlives: true}).RoundTrip(
+			response, err := (&http.Transport{TLSClientConfig: n.kubelets.TLSClientConfig,
+				DisableKeepAlives: true}).RoundTrip(
 				&http.Request{Method: "GET", URL: to, Header: http.Header{}},
 			)
 			if err == nil {

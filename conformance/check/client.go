@@ -30,9 +30,10 @@ func clientChecks() []Check {
 		},
 		{
 			ID: "client.trusted", Title: "the nodes trust the client certificate's CA", Flag: clientCertificate,
-			Proves: "The certificate and its chain are signed by a CA in `--client-ca`, which is the kubelets' clientCAFile, without weak signatures.",
-			Needs:  []string{"client.presented"},
-			run:    checkTrusted,
+			Proves: "The certificate and its chain are signed by a CA in `--client-ca`, which is the kubelets' " +
+				"clientCAFile, without weak signatures.",
+			Needs: []string{"client.presented"},
+			run:   checkTrusted,
 		},
 		{
 			ID: "client.valid", Title: "the client certificate is valid for at least 30 days", Flag: clientCertificate,
@@ -48,9 +49,10 @@ func clientChecks() []Check {
 		},
 		{
 			ID: "client.subject", Title: "the client certificate has a user name", Flag: clientCertificate,
-			Proves: "The certificate has a common name, which a kubelet uses as the user name, and it is not system:anonymous.",
-			Needs:  []string{"client.presented"},
-			run:    checkSubject,
+			Proves: "The certificate has a common name, which a kubelet uses as the user name, and it is not " +
+				"system:anonymous.",
+			Needs: []string{"client.presented"},
+			run:   checkSubject,
 		},
 	}
 }
@@ -108,7 +110,8 @@ func checkPresented(_ context.Context, r *run) (conformance.Result, error) {
 	chain := v.TLS.PeerCertificates
 	if len(chain) == 0 {
 		return fail(
-			"kube-apiserver presents no client certificate: a kubelet answers 401, or authenticates it as system:anonymous",
+			"kube-apiserver presents no client certificate: a kubelet answers 401, or authenticates it as "+
+				"system:anonymous",
 			newClientCertificate+" # the certificate is signed by a CA in the kubelets' clientCAFile",
 			"a client certificate was requested; presented: none",
 		), nil
@@ -136,7 +139,8 @@ func checkTrusted(_ context.Context, r *run) (conformance.Result, error) {
 		for i, c := range chain[1:] {
 			if err := chain[i].CheckSignatureFrom(c); err != nil {
 				return skip(
-					"the kubelets' client CA is unknown; give --client-ca. The chain is also inconsistent: "+err.Error(),
+					"the kubelets' client CA is unknown; give --client-ca. The chain is also inconsistent: "+
+						err.Error(),
 					presented,
 				), nil
 			}

@@ -36,7 +36,10 @@ func TestValidityAndUsage(t *testing.T) {
 			conformance.Pass, ""},
 		{"for nothing special", usage, testcerts.NoUsage, conformance.Pass, ""},
 		{"for servers", usage, testcerts.ServerAuthOnly, conformance.Fail, "not for client authentication"},
-		{"for mail", usage, func(c *x509.Certificate) { c.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageEmailProtection} }, conformance.Fail, "not for client authentication"},
+		{"for mail", usage, func(
+			c *x509.Certificate) {
+			c.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageEmailProtection}
+		}, conformance.Fail, "not for client authentication"},
 	} {
 		pair, err := ca.Client("kubelet-client", nil, test.mutate)
 		if err != nil {

@@ -32,7 +32,8 @@ var groups = map[string]string{
 func TestDocs(t *testing.T) {
 	var b strings.Builder
 	b.WriteString(
-		"# The checks of `fauxlet check`\n\nThis page lists all checks and what a pass proves. A check is skipped if a check that it needs did not pass. " +
+		"# The checks of `fauxlet check`\n\nThis page lists all checks and what a pass proves. A check is skipped " +
+			"if a check that it needs did not pass. " +
 			"[check.md](check.md) explains how to run them.\n\n" +
 			"This page is generated from the table in the code: `go test ./conformance/check -run TestDocs -update`.\n",
 	)

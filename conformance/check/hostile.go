@@ -22,7 +22,8 @@ func hostileChecks() []Check {
 			ID: "hostile.redirects", Title: "kube-apiserver follows no redirect of a kubelet", Needs: needs,
 			run: withHostileKubelet("redirect", updateRemedy, checkRedirects),
 			Proves: "A kubelet cannot redirect kube-apiserver with its credential, or a client that requests an " +
-				"upgrade, to itself, another node, kube-apiserver or a metadata service (CVE-2018-1002102, CVE-2020-8559).",
+				"upgrade, to itself, another node, kube-apiserver or a metadata service (CVE-2018-1002102, " +
+				"CVE-2020-8559).",
 		},
 		{
 			ID: "hostile.refused-upgrades", Title: "a connection is not used after a refused " +
@@ -37,7 +38,8 @@ func hostileChecks() []Check {
 		},
 		{
 			ID: "hostile.other-protocol", Title: "an upgrade to an unrequested protocol is refused where " +
-				"kube-apiserver translates", Needs: needs, run: withHostileKubelet("protocol", updateRemedy, checkOtherProtocol),
+				"kube-apiserver translates", Needs: needs,
+			run: withHostileKubelet("protocol", updateRemedy, checkOtherProtocol),
 			Proves: "kube-apiserver does not accept a kubelet's 101 for another protocol, and closes the " +
 				"connection when the user leaves.",
 		},
@@ -81,7 +83,8 @@ func hostileChecks() []Check {
 				"on kube-apiserver's machine (CVE-2022-3294).",
 		},
 		{
-			ID: "hostile.proxy-redirects", Title: "nodes/proxy follows no redirect", Needs: needs, run: checkProxyRedirects,
+			ID: "hostile.proxy-redirects", Title: "nodes/proxy follows no redirect", Needs: needs,
+			run: checkProxyRedirects,
 			Proves: "The same as hostile.redirects for nodes/proxy, which passes redirects on to the client. The " +
 				"evidence has the details.",
 		},

@@ -11,7 +11,8 @@ import (
 )
 
 const (
-	// plenty is the limit of a response that the kube-apiserver must cut off earlier. It exceeds all buffers on the way.
+	// plenty is the limit of a response that the kube-apiserver must cut off earlier. It exceeds all buffers on the
+	// way.
 	plenty = 32 << 20
 	// spare is the limit of a response that kube-apiserver v1.37 reads completely. It is small enough to do no harm.
 	spare = 12 << 20
@@ -48,7 +49,8 @@ func checkEndlessHeaders(ctx context.Context, v *hostileKubelet, f *finding) err
 	visits, _ := v.during(ctx, hostile.EndlessHeaders(spare), smuggleTimeout, func() { v.sendAndLeave(ctx, req) })
 	if len(visits) == 1 && visits[0].Answered {
 		f.note(
-			"%s: kube-apiserver read all %s of headers and waited for more: a kubelet can fill its memory without a limit",
+			"%s: kube-apiserver read all %s of headers and waited for more: a kubelet can fill its memory "+
+				"without a limit",
 			req.name,
 			size(visits[0].Sent),
 		)
@@ -280,7 +282,8 @@ func checkPage(ctx context.Context, v *hostileKubelet, f *finding) error {
 		kind := got.header.Get("Content-Type")
 		if plain, _, _ := strings.Cut(kind, ";"); plain != "text/plain" {
 			f.problem(
-				"a log has the content type %q: a browser that shows it runs scripts of the container in kube-apiserver's origin",
+				"a log has the content type %q: a browser that shows it runs scripts of the container in "+
+					"kube-apiserver's origin",
 				kind,
 			)
 		}

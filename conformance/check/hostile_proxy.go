@@ -65,7 +65,8 @@ func checkProxyRedirects(ctx context.Context, r *run) (conformance.Result, error
 	if !r.nodeIP.IsGlobalUnicast() {
 		return skip(
 			fmt.Sprintf(
-				"nodes/proxy does not connect to %v (address not allowed); give --node-ip an address that is not loopback",
+				"nodes/proxy does not connect to %v (address not allowed); give --node-ip an address that is "+
+					"not loopback",
 				r.nodeIP,
 			),
 		), nil
@@ -131,7 +132,8 @@ func checkProxyRedirects(ctx context.Context, r *run) (conformance.Result, error
 		)
 		if got.header.Get("Access-Control-Allow-Origin") != "" {
 			f.problem(
-				"a kubelet controls which sites may read kube-apiserver's responses: Access-Control-Allow-Origin is passed on",
+				"a kubelet controls which sites may read kube-apiserver's responses: Access-Control-Allow-Origin " +
+					"is passed on",
 			)
 		}
 	}

@@ -191,7 +191,8 @@ func checkRedirects(ctx context.Context, v *hostileKubelet, f *finding) error {
 					f.problem("the user got no error: %s; the user got %s", what, got.String())
 				case got.status >= 300 && got.status < 400:
 					f.problem(
-						"kube-apiserver passed on the redirect, and the user's client may follow it with its credential: %s",
+						"kube-apiserver passed on the redirect, and the user's client may follow it with its "+
+							"credential: %s",
 						what,
 					)
 				}

@@ -103,7 +103,8 @@ func TestDefectsAreFound(t *testing.T) {
 		{
 			"passes redirects of upgrades on",
 			"hostile.redirects",
-			"kube-apiserver passed on the redirect, and the user's client may follow it with its credential: exec by SPDY",
+			"kube-apiserver passed on the redirect, and the user's client may follow it with its credential: " +
+				"exec by SPDY",
 			0,
 		},
 		{

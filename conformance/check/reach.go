@@ -31,23 +31,26 @@ func reachChecks() []Check {
 		{
 			ID: "reach.usual", Title: "kube-apiserver dials the InternalIP of a node that a kubelet " +
 				"registers", Flag: preferredTypes,
-			Proves: "For a Node with a Hostname and an InternalIP, kube-apiserver dials the address. The host name cannot be resolved, unless `--node-hostname` is given.",
-			Needs:  []string{"reach.dialled"},
-			run:    checkUsual,
+			Proves: "For a Node with a Hostname and an InternalIP, kube-apiserver dials the address. The host name " +
+				"cannot be resolved, unless `--node-hostname` is given.",
+			Needs: []string{"reach.dialled"},
+			run:   checkUsual,
 		},
 		{
 			ID: "reach.order", Title: "internal addresses are preferred over external ones", Flag: preferredTypes,
 			Proves: "In kube-apiserver's order of address types, InternalIP comes before ExternalIP and " +
-				"ExternalDNS. The check observes the order with addresses that cannot be dialed. The evidence has the order.",
+				"ExternalDNS. The check observes the order with addresses that cannot be dialed. The evidence has " +
+				"the order.",
 			Needs: []string{"reach.dialled"},
 			run:   checkOrder,
 		},
 		{
 			ID: "reach.port", Title: "kube-apiserver dials the node's port",
-			Flag:   "status.daemonEndpoints.kubeletEndpoint.port",
-			Proves: "kube-apiserver dials the port in the Node's status. After the port changes, the next request goes to the new one. The evidence has the port for Nodes without one (`--kubelet-port`).",
-			Needs:  []string{"reach.dialled"},
-			run:    checkPort,
+			Flag: "status.daemonEndpoints.kubeletEndpoint.port",
+			Proves: "kube-apiserver dials the port in the Node's status. After the port changes, the next request " +
+				"goes to the new one. The evidence has the port for Nodes without one (`--kubelet-port`).",
+			Needs: []string{"reach.dialled"},
+			run:   checkPort,
 		},
 		{
 			ID: "reach.ipv4", Title: "kube-apiserver connects to an IPv4 address", Flag: "--node-ip",
@@ -97,7 +100,8 @@ func checkDialled(ctx context.Context, r *run) (conformance.Result, error) {
 	if conn == nil {
 		return fail(fmt.Sprintf("kube-apiserver did not connect to %s", r.nodeIP),
 			"fauxlet check --node-ip ADDRESS # an address of this machine that kube-apiserver can reach; "+
-				"not a loopback address if it runs elsewhere or in a container. Firewalls must allow TCP to this machine",
+				"not a loopback address if it runs elsewhere or in a container. Firewalls must allow TCP to "+
+				"this machine",
 			"answered: "+message), nil
 	}
 	return pass(fmt.Sprintf("listening on %s, connected from %s", conn.Local, conn.Remote)), nil

@@ -199,9 +199,10 @@ func checkExcess(ctx context.Context, r *run) (conformance.Result, error) {
 		user,
 	) + " # remove all its bindings, and those of its groups, except system:kubelet-api-admin"
 	if masters {
-		remedy = newClientCertificate + " # with a new certificate whose subject has no organization, as in -subj " + quote(
-			"/CN="+user,
-		) +
+		remedy = newClientCertificate + " # with a new certificate whose subject has no organization, as in -subj " +
+			quote(
+				"/CN="+user,
+			) +
 			"\nkubectl create clusterrolebinding kubelet-client --clusterrole=system:kubelet-api-admin --user=" + quote(
 			user,
 		)

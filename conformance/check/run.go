@@ -29,15 +29,15 @@ type Options struct {
 	// NodeIPs are addresses of this machine that the kube-apiserver can reach. The default is the local address of a
 	// connection to the kube-apiserver.
 	NodeIPs []netip.Addr
-	// NodeHostname is a host name of the first NodeIP that the kube-apiserver can resolve. The default is localhost for a
-	// loopback address, otherwise none.
+	// NodeHostname is a host name of the first NodeIP that the kube-apiserver can resolve. The default is localhost
+	// for a loopback address, otherwise none.
 	NodeHostname string
 	// ClientCA is the content of the kubelets' clientCAFile. May be nil.
 	ClientCA *x509.CertPool
 	// ServingCA signs serving certificates that the kube-apiserver accepts. May be nil.
 	ServingCA *testcerts.Authority
-	// ApproveServingCertificate obtains a serving certificate from the cluster's signer, with a CertificateSigningRequest
-	// that the run approves.
+	// ApproveServingCertificate obtains a serving certificate from the cluster's signer, with a
+	// CertificateSigningRequest that the run approves.
 	ApproveServingCertificate bool
 	// Checks are the checks to run. The default is all checks.
 	Checks []Check
@@ -66,8 +66,8 @@ type run struct {
 	objects   *stage.Stage
 	// standIns is the configuration of the stand-ins, without the node name.
 	standIns *config.Config
-	// trusted returns a serving certificate that the kube-apiserver should accept, accepted one that it does accept. Both
-	// are determined once. An error of the type [skipped] has the reason if there is none.
+	// trusted returns a serving certificate that the kube-apiserver should accept, accepted one that it does accept.
+	// Both are determined once. An error of the type [skipped] has the reason if there is none.
 	trusted, accepted func() (*tls.Certificate, error)
 	// selfSigned is a serving certificate for requests that do not verify it.
 	selfSigned *tls.Certificate

@@ -17,7 +17,8 @@ import (
 // noServing is the error if there is no serving certificate that the kube-apiserver should accept.
 const noServing = skipped(
 	"there is no serving certificate that kube-apiserver should accept; give the kubelets' signer " +
-		"with --serving-ca-file and --serving-ca-key-file, or let the cluster issue one with --approve-serving-certificate",
+		"with --serving-ca-file and --serving-ca-key-file, or let the cluster issue one with " +
+		"--approve-serving-certificate",
 )
 
 // hosts are the names and addresses in the run's serving certificates.

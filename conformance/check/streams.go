@@ -49,7 +49,8 @@ func streamChecks() []Check {
 		},
 		{
 			ID: "streams.exec-websocket", Title: "exec works with WebSocket", Needs: needs, run: exec(byWebSocket, ""),
-			Proves: "The same with the protocol of kubectl since v1.31, which kube-apiserver translates for the kubelet.",
+			Proves: "The same with the protocol of kubectl since v1.31, which kube-apiserver translates for " +
+				"the kubelet.",
 		},
 		{
 			ID: "streams.exec-websocket-to-kubelet", Title: "exec works with WebSocket to the " +
@@ -61,8 +62,10 @@ func streamChecks() []Check {
 			Proves: "Input reaches the container, and its output comes back at once.",
 		},
 		{
-			ID: "streams.port-forward-spdy", Title: "port-forward works with SPDY", Needs: needs, run: forward(bySPDY, ""),
-			Proves: "A connection to a port of a pod carries bytes in both directions, and each direction can end separately.",
+			ID: "streams.port-forward-spdy", Title: "port-forward works with SPDY", Needs: needs,
+			run: forward(bySPDY, ""),
+			Proves: "A connection to a port of a pod carries bytes in both directions, and each direction can end " +
+				"separately.",
 		},
 		{
 			ID: "streams.port-forward-websocket", Title: "port-forward works with WebSocket", Needs: needs,
@@ -84,7 +87,8 @@ func streamChecks() []Check {
 		},
 		{
 			ID: "streams.words", Title: "the user gets the kubelet's errors", Needs: needs, run: checkWords,
-			Proves: "The user gets the same status for a kubelet's 401, 403, 404 and 500. The evidence has the messages.",
+			Proves: "The user gets the same status for a kubelet's 401, 403, 404 and 500. The evidence has the " +
+				"messages.",
 		},
 		{
 			ID: "streams.cut", Title: "the user's request ends with the connection to the kubelet", Needs: needs,

@@ -35,8 +35,9 @@ func tlsChecks() []Check {
 		},
 		{
 			ID: "tls.alpn", Title: "HTTP/2 and HTTP/1.1 are offered, and both work",
-			Proves: "kube-apiserver offers h2 and http/1.1, and works with kubelets that support only one of them, or no ALPN.",
-			Needs:  needs, run: checkALPN,
+			Proves: "kube-apiserver offers h2 and http/1.1, and works with kubelets that support only one of them, " +
+				"or no ALPN.",
+			Needs: needs, run: checkALPN,
 		},
 		{
 			ID: "tls.resumption", Title: "a resumed session has the same client certificate",
@@ -154,7 +155,8 @@ func checkALPN(ctx context.Context, r *run) (conformance.Result, error) {
 		if !slices.Contains(s.Hello.Protocols, wanted) {
 			return warn(
 				"kube-apiserver does not offer "+wanted,
-				"DISABLE_HTTP2= # in kube-apiserver's environment; and no proxy that terminates TLS between it and the nodes",
+				"DISABLE_HTTP2= # in kube-apiserver's environment; and no proxy that terminates TLS between it and "+
+					"the nodes",
 				evidence...), nil
 		}
 	}

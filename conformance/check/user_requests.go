@@ -23,8 +23,8 @@ type userRequest struct {
 	// verb is the pod's subresource.
 	verb, query, method string
 	header              http.Header
-	// translated means that the kube-apiserver terminates the user's protocol and translates it for the kubelet, instead
-	// of proxying bytes.
+	// translated means that the kube-apiserver terminates the user's protocol and translates it for the kubelet,
+	// instead of proxying bytes.
 	translated bool
 }
 

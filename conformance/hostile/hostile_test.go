@@ -199,7 +199,8 @@ func TestBehaviors(t *testing.T) {
 
 // TestListensForMoreRequests: after its response a kubelet records and answers further requests.
 func TestListensForMoreRequests(t *testing.T) {
-	for _, behavior := range []hostile.Behavior{hostile.Refuse(500), hostile.NotSwitching(200), hostile.OtherProtocol()} {
+	for _, behavior := range []hostile.Behavior{hostile.Refuse(500), hostile.NotSwitching(200),
+		hostile.OtherProtocol()} {
 		t.Run(behavior.Name, func(t *testing.T) {
 			t.Parallel()
 			kubelet, address, config := serve(t, behavior)

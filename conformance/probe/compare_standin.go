@@ -28,7 +28,8 @@ type CompareOptions struct {
 	File string
 	// ClientCAFile replaces the configuration's clientCAFile, which is a file on the node. If empty, that file is read.
 	ClientCAFile string
-	// NodeName is the node name in SubjectAccessReviews. The default is the name in the serving certificate, or the host.
+	// NodeName is the node name in SubjectAccessReviews. The default is the name in the serving certificate, or the
+	// host.
 	NodeName string
 	// TokenReviews and AccessReviews authenticate tokens and authorize users for the stand-in. If either is nil, the
 	// stand-in's reviews are inferred from the kubelet's responses, and unobserved results are not compared.

@@ -44,9 +44,12 @@ func TestCompare(t *testing.T) {
 		not      []string // parts of what is not compared
 	}{
 		{name: "its own", settings: real, want: []string{"serverTLSBootstrap: false, true"}},
-		{name: "its own, with reviews", settings: real, reviews: true, want: []string{"serverTLSBootstrap: false, true"}},
-		{name: "its own, no other identities", settings: real, builtIn: true, not: []string{"serverTLSBootstrap: unknown"}},
-		{name: "anonymous off", settings: changed("authentication", authentication(false, true, "ca.crt")), builtIn: true,
+		{name: "its own, with reviews", settings: real, reviews: true,
+			want: []string{"serverTLSBootstrap: false, true"}},
+		{name: "its own, no other identities", settings: real, builtIn: true,
+			not: []string{"serverTLSBootstrap: unknown"}},
+		{name: "anonymous off", settings: changed("authentication", authentication(false, true, "ca.crt")),
+			builtIn: true,
 			want: []string{"authentication.anonymous.enabled: true, false", "as no-credential: 403, 401",
 				"as no-credential: admitted, 401"}},
 		{name: "webhook off", settings: changed("authentication", authentication(true, false, "ca.crt")), builtIn: true,
@@ -72,7 +75,8 @@ func TestCompare(t *testing.T) {
 				"as no-credential: 403, 404", "as unknown-ca: 401, 404", "as invalid-token: 401, 404"}},
 		{name: "no server", settings: changed("enableServer", false), builtIn: true,
 			want: []string{"enableServer: true, false"}},
-		{name: "a certificate that the kubelet generates", settings: changed("serverTLSBootstrap", false), builtIn: true,
+		{name: "a certificate that the kubelet generates", settings: changed("serverTLSBootstrap", false),
+			builtIn: true,
 			want: []string{"serving certificate: issued by CN=cluster-ca, self-signed by the kubelet: neither " +
 				"tlsCertFile nor serverTLSBootstrap is set"}},
 	} {

@@ -18,7 +18,8 @@ type CredentialFiles struct {
 	ClientCert, ClientKey string
 	// TokenFile holds a bearer token.
 	TokenFile string
-	// Kubeconfig is a kubeconfig file, of which the user of the current context is read. The other fields take precedence.
+	// Kubeconfig is a kubeconfig file, of which the user of the current context is read. The other fields take
+	// precedence.
 	Kubeconfig string
 }
 
@@ -31,7 +32,8 @@ func ParseCredentialFiles(list string) (CredentialFiles, error) {
 	for source := range strings.SplitSeq(list, ",") {
 		kind, file, _ := strings.Cut(source, ":")
 		if fields[kind] == nil || file == "" {
-			return c, fmt.Errorf("%q: must be KIND:FILE, where KIND is client-cert, client-key, token-file or kubeconfig",
+			return c, fmt.Errorf("%q: must be KIND:FILE, where KIND is client-cert, client-key, token-file or "+
+				"kubeconfig",
 				source)
 		}
 		*fields[kind] = file
@@ -76,7 +78,8 @@ func (c CredentialFiles) user() (*clientcmdapi.AuthInfo, error) {
 	}
 	if c.ClientCert != "" || c.ClientKey != "" {
 		if c.ClientCert == "" || c.ClientKey == "" {
-			return nil, fmt.Errorf("client-cert is %q and client-key is %q: both are required", c.ClientCert, c.ClientKey)
+			return nil, fmt.Errorf("client-cert is %q and client-key is %q: both are required", c.ClientCert,
+				c.ClientKey)
 		}
 		user.ClientCertificate, user.ClientKey, user.ClientCertificateData, user.ClientKeyData = c.ClientCert,
 			c.ClientKey, nil, nil
@@ -106,7 +109,8 @@ func currentUser(kubeconfig string) (*clientcmdapi.AuthInfo, error) {
 	case user == nil:
 		return nil, fmt.Errorf("%s: the user %q does not exist", kubeconfig, current.AuthInfo)
 	case user.Exec != nil || user.AuthProvider != nil:
-		return nil, fmt.Errorf("%s: the user %q gets its credential from a program, which the probe does not run; write "+
+		return nil, fmt.Errorf("%s: the user %q gets its credential from a program, which the probe does not "+
+			"run; write "+
 			"its token to a file, and give that file",
 			kubeconfig, current.AuthInfo)
 	}

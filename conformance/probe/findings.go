@@ -137,7 +137,8 @@ func (o *observation) judgeCredentials(values map[string]string) []Finding {
 		if how, yes := o.accepted(InvalidToken); yes {
 			f.ID, f.Severity, f.Evidence = "invalid-token-accepted", Medium, how
 			f.What = "Tokens are ignored: a request with an invalid token is authenticated as system:anonymous."
-			f.Risk = "An expired or revoked token still has the rights of anonymous, and no log shows that it is invalid."
+			f.Risk = "An expired or revoked token still has the rights of anonymous, and no log shows that it " +
+				"is invalid."
 			if len(o.admitted(InvalidToken, reads)) > 0 {
 				f.Severity = High
 			}
@@ -271,7 +272,8 @@ func (o *observation) judgeCertificate(now time.Time) []Finding {
 			ID: "no-serving-certificate", Severity: Note, What: "The kubelet has no serving certificate: every " +
 				"handshake fails, and so do kubectl logs and exec.",
 			Evidence: o.tls.Error,
-			Remedy:   approve + ". Without serverTLSBootstrap, check that tlsCertFile and tlsPrivateKeyFile are both set.",
+			Remedy: approve + ". Without serverTLSBootstrap, check that tlsCertFile and tlsPrivateKeyFile are " +
+				"both set.",
 		}}
 	}
 	c := o.certificate

@@ -43,7 +43,8 @@ func TestFindings(t *testing.T) {
 			"ca.crt")}, want: []string{"medium anonymous-enabled", "medium invalid-token-accepted"}},
 		{name: "wide open", settings: settings{"authentication": authentication(true, false, ""),
 			"authorization": alwaysAllow},
-			want: []string{"critical anonymous-runs", "high invalid-token-accepted", "high always-allow", "note no-client-ca"}},
+			want: []string{"critical anonymous-runs", "high invalid-token-accepted", "high always-allow",
+				"note no-client-ca"}},
 		{name: "wide open, no debugging handlers", settings: settings{"authentication": authentication(true,
 			true, "ca.crt"), "authorization": alwaysAllow, "enableDebuggingHandlers": false},
 			want: []string{"high anonymous-reads"}},
@@ -51,7 +52,8 @@ func TestFindings(t *testing.T) {
 			want: []string{"high always-allow"}},
 		{name: "AlwaysAllow, no credential"}, // it cannot be observed
 		{name: "get on proxy", as: []string{"proxy-getter"}, want: []string{"medium get-runs"}},
-		{name: "read-only port", settings: settings{"readOnlyPort": closedPort(t)}, want: []string{"high read-only-port"}},
+		{name: "read-only port", settings: settings{"readOnlyPort": closedPort(t)},
+			want: []string{"high read-only-port"}},
 		{name: "no client CA", settings: settings{"authentication": authentication(false, true, "")},
 			want: []string{"note no-client-ca"}},
 		{name: "tokens ignored", settings: settings{"authentication": authentication(false, false, "ca.crt")},
@@ -59,7 +61,8 @@ func TestFindings(t *testing.T) {
 		{name: "weak TLS", settings: weak, want: []string{"medium old-tls", "medium weak-ciphers"}},
 
 		{name: "expired", serving: serving(testcerts.Expired), want: []string{"high certificate-expired"}},
-		{name: "not yet valid", serving: serving(testcerts.NotYetValid), want: []string{"high certificate-not-yet-valid"}},
+		{name: "not yet valid", serving: serving(testcerts.NotYetValid),
+			want: []string{"high certificate-not-yet-valid"}},
 		{name: "SHA-1", serving: serving(testcerts.SHA1), want: []string{"high certificate-unverified",
 			"medium certificate-weak"}},
 		{name: "other host", serving: func(w *world) (*testcerts.Pair, error) {

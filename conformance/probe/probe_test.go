@@ -359,11 +359,14 @@ func TestJSON(t *testing.T) {
 			continue
 		}
 		for name, modify := range map[string]func(map[string]any){
-			"no settings":              func(report map[string]any) { delete(report, "settings") },
-			"another field":            func(report map[string]any) { report["extra"] = 1 },
-			"unknown access":           func(report map[string]any) { firstResponse(report)["access"] = "maybe" },
-			"a body":                   func(report map[string]any) { firstResponse(report)["body"] = "x" },
-			"a finding without a risk": func(report map[string]any) { delete(report["findings"].([]any)[0].(map[string]any), "risk") },
+			"no settings":    func(report map[string]any) { delete(report, "settings") },
+			"another field":  func(report map[string]any) { report["extra"] = 1 },
+			"unknown access": func(report map[string]any) { firstResponse(report)["access"] = "maybe" },
+			"a body":         func(report map[string]any) { firstResponse(report)["body"] = "x" },
+			"a finding without a risk": func(
+				report map[string]any) {
+				delete(report["findings"].([]any)[0].(map[string]any), "risk")
+			},
 		} {
 			document := decoded(t, first.Bytes())
 			modify(document)

@@ -62,8 +62,10 @@ func TestSettings(t *testing.T) {
 	}{
 		{name: "defaults"},
 		{name: "defaults", as: []string{admin}},
-		{name: "defaults", as: []string{pods}, want: map[string]string{authorizationMode: "Webhook", fineGrained: "true"}},
-		{name: "defaults", as: []string{none}, want: map[string]string{authorizationMode: "Webhook", fineGrained: "true"}},
+		{name: "defaults", as: []string{pods},
+			want: map[string]string{authorizationMode: "Webhook", fineGrained: "true"}},
+		{name: "defaults", as: []string{none},
+			want: map[string]string{authorizationMode: "Webhook", fineGrained: "true"}},
 		{name: "defaults", as: []string{scraperToken}, want: map[string]string{webhookEnabled: "true",
 			authorizationMode: "Webhook", fineGrained: "true"}},
 		{name: "defaults, a bad token", as: []string{"bad-token"}},
@@ -84,7 +86,8 @@ func TestSettings(t *testing.T) {
 		// All that anonymous asks is allowed, and it reads in /configz that this is so for everybody.
 		{name: "AlwaysAllow, anonymous", settings: settings{"authentication": authentication(true, false,
 			"ca.crt"), "authorization": alwaysAllow}, as: []string{admin},
-			want: map[string]string{anonymousEnabled: "true", webhookEnabled: "false", authorizationMode: "AlwaysAllow"}},
+			want: map[string]string{anonymousEnabled: "true", webhookEnabled: "false",
+				authorizationMode: "AlwaysAllow"}},
 		{name: "AlwaysAllow", settings: settings{"authorization": alwaysAllow}},
 		{name: "AlwaysAllow", settings: settings{"authorization": alwaysAllow}, as: []string{none, admin},
 			want: map[string]string{authorizationMode: "AlwaysAllow"}},

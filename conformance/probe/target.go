@@ -83,7 +83,8 @@ func (t Target) resolve(ctx context.Context, lookup Lookup, allowPublic bool) ([
 				of = ", an address of " + t.Host
 			}
 			return nil, fmt.Errorf(
-				"%s%s is neither a loopback nor a private address; nothing was sent; give --yes to probe it, if it is yours",
+				"%s%s is neither a loopback nor a private address; nothing was sent; give --yes to probe it, if "+
+					"it is yours",
 				addresses[i],
 				of,
 			)

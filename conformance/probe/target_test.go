@@ -14,7 +14,8 @@ import (
 func TestParseTarget(t *testing.T) {
 	for text, want := range map[string]string{
 		"https://node-1:10250": "https://node-1:10250", "https://node-1:10250/": "https://node-1:10250",
-		"node-1": "https://node-1:10250", "node-1:20250": "https://node-1:20250", "192.168.0.7": "https://192.168.0.7:10250",
+		"node-1": "https://node-1:10250", "node-1:20250": "https://node-1:20250",
+		"192.168.0.7": "https://192.168.0.7:10250",
 		"[fd00::7]:1": "https://[fd00::7]:1", "https://[::1]": "https://[::1]:10250",
 	} {
 		target, err := probe.ParseTarget(text)
@@ -63,7 +64,8 @@ func (n *names) lookup(context.Context, string) ([]netip.Addr, error) {
 func TestPublicAddressIsRefused(t *testing.T) {
 	t.Parallel()
 	for _, addresses := range [][]string{
-		{"192.0.2.1"}, {"127.0.0.1", "192.0.2.1"}, {"2001:db8::1"}, {"::ffff:192.0.2.1"}, {"169.254.169.254"}, {"fe80::1"},
+		{"192.0.2.1"}, {"127.0.0.1", "192.0.2.1"}, {"2001:db8::1"}, {"::ffff:192.0.2.1"}, {"169.254.169.254"},
+		{"fe80::1"},
 		{"0.0.0.0"}, {"::"}, {"100.64.0.1"}, {"224.0.0.1"}, {"64:ff9b::7f00:1"}, {"172.32.0.1"}, {"192.169.0.1"},
 		{"11.0.0.1"},
 	} {

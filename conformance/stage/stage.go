@@ -19,11 +19,11 @@ import (
 const (
 	// runLabel is on every object of a run. Its value is the run's ID.
 	runLabel = "fauxlet.check/run"
-	// accountName is the service account of the pods. Clusters with the ServiceAccount admission plugin require one; the
-	// pods do not mount its token.
+	// accountName is the service account of the pods. Clusters with the ServiceAccount admission plugin require one;
+	// the pods do not mount its token.
 	accountName = "fauxlet-check"
-	// createTimeout bounds the creation of one object. Creation continues after the run is stopped: the API server might
-	// still carry out an aborted request after everything else has been deleted.
+	// createTimeout bounds the creation of one object. Creation continues after the run is stopped: the API server
+	// might still carry out an aborted request after everything else has been deleted.
 	createTimeout = 15 * time.Second
 )
 

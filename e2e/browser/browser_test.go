@@ -208,7 +208,8 @@ func (b *tab) until(what, expression string) {
 	defer ticker.Stop()
 	for deadline := time.Now().Add(patience); !js[bool](b, "Boolean("+expression+")"); <-ticker.C {
 		if time.Now().After(deadline) {
-			b.t.Fatalf("%s: not true: %s; text of the page:\n%s", what, expression, js[string](b, "document.body.innerText"))
+			b.t.Fatalf("%s: not true: %s; text of the page:\n%s", what, expression,
+				js[string](b, "document.body.innerText"))
 		}
 	}
 }

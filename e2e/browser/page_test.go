@@ -60,7 +60,8 @@ func TestPage(t *testing.T) {
 
 	// Send a request from the page. Its explanation has what-if settings.
 	sendFrom(b, "viewer", "/containerLogs/default/nginx/nginx?tailLines=3")
-	want := "TLS: passed,client certificate: passed,token: not reached,anonymous: not reached,identity: passed,attributes: passed,authorization of nodes/proxy: failed,response: failed"
+	want := "TLS: passed,client certificate: passed,token: not reached,anonymous: not reached,identity: " +
+		"passed,attributes: passed,authorization of nodes/proxy: failed,response: failed"
 	if got := strings.Join(js[[]string](b, outcomes), ","); got != want {
 		t.Errorf("the explanation is %s, want %s", got, want)
 	}
@@ -82,7 +83,8 @@ func TestPage(t *testing.T) {
 	b.until("what if",
 		`document.getElementById("whatif-result").textContent.includes("Instead of 403 refused: 200 allowed")`)
 	if differ := js[[]string](b,
-		`[...document.querySelectorAll("#stages .changed .name")].map(e => e.textContent)`); fmt.Sprint(differ) != "[authorization of nodes/proxy response]" {
+		`[...document.querySelectorAll("#stages .changed .name")].map(e => e.textContent)`); fmt.Sprint(
+		differ) != "[authorization of nodes/proxy response]" {
 		t.Errorf("what differs is %q", differ)
 	}
 	b.set(mode, "Webhook")
@@ -118,7 +120,8 @@ func TestPage(t *testing.T) {
 		t.Error("a request came into the list while it was paused")
 	}
 	b.do(chromedp.KeyEvent("p"))
-	b.until("the request is shown", `document.querySelector("#list .request").textContent.includes("/pods/while-paused")`)
+	b.until("the request is shown",
+		`document.querySelector("#list .request").textContent.includes("/pods/while-paused")`)
 
 	// Everything can be done with the keyboard.
 	js[string](b, `location.hash = "#" + document.querySelector("#list a").dataset.id`)
@@ -138,7 +141,8 @@ func TestPage(t *testing.T) {
 	b.until("the request is held back", `document.getElementById("held").textContent === "show 1 new"`)
 	b.do(chromedp.KeyEvent("/"))
 	b.until("the filter has the focus", `document.activeElement.id === "filter-path"`)
-	b.until("the request appears", `document.querySelector("#list .request").textContent.includes("/pods/under-the-keyboard")`)
+	b.until("the request appears",
+		`document.querySelector("#list .request").textContent.includes("/pods/under-the-keyboard")`)
 	b.set("#filter-path", "under-the") // synthetic key events ignore preventDefault and leave a slash
 	b.until("one request is shown", rows+" === 1")
 	b.do(chromedp.KeyEvent(kb.Escape))
@@ -297,7 +301,8 @@ func TestToken(t *testing.T) {
 	b.until("it asks", `!document.getElementById("token").hidden && document.getElementById("main").hidden`)
 	for _, try := range []struct{ token, then string }{
 		{"another-token-of-32-letters-or-so", `document.getElementById("token-wrong").textContent !== ""`},
-		{token, `document.body.dataset.state === "live" && ` + rows + ` > 0 && document.getElementById("token").hidden`},
+		{token, `document.body.dataset.state === "live" && ` + rows +
+			` > 0 && document.getElementById("token").hidden`},
 	} {
 		b.set("#token-value", try.token)
 		b.do(chromedp.Click(chromedp.CSS("#token button")))
@@ -305,7 +310,8 @@ func TestToken(t *testing.T) {
 	}
 	sendFrom(b, "untrusted", "/pods")
 	if kept := js[string](b,
-		`JSON.stringify({...localStorage, ...sessionStorage}) + document.cookie + location.href`); strings.Contains(kept,
+		`JSON.stringify({...localStorage, ...sessionStorage}) + document.cookie + location.href`); strings.Contains(
+		kept,
 		token) {
 		t.Errorf("the token is in %s", kept)
 	}

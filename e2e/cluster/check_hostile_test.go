@@ -30,7 +30,8 @@ func TestCheckStreamsAndHostileKubelets(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 		defer cancel()
 		cmd := exec.CommandContext(ctx, "unshare", "--net", "sh", "-c",
-			`ip link set lo up && ip address add `+nodeAddress+`/32 dev lo && ip route add default dev lo && exec "$0" "$@"`,
+			`ip link set lo up && ip address add `+nodeAddress+
+				`/32 dev lo && ip route add default dev lo && exec "$0" "$@"`,
 			os.Args[0], "-test.run=^TestCheckStreamsAndHostileKubelets$", "-test.v")
 		cmd.Env = append(os.Environ(), inside+"=1")
 		cmd.WaitDelay = 10 * time.Second

@@ -151,7 +151,8 @@ func TestCheckLeavesNothing(t *testing.T) {
 		b := midway(t, plane)
 		expect.NoError(t, b.Process.Signal(signal))
 		got := reported(t, b.end(t))
-		if got.Status != 2 || !strings.Contains(got.Stderr, "signal received") || got.report.Count(conformance.Fail) > 0 {
+		if got.Status != 2 || !strings.Contains(got.Stderr, "signal received") ||
+			got.report.Count(conformance.Fail) > 0 {
 			t.Errorf("%v: %+v, want status 2 and no failed check", signal, got)
 		}
 		leaves(t, plane, before)

@@ -61,7 +61,8 @@ func mistakes() []mistake {
 			}},
 		{what: "it is of a CA that the kubelets do not trust", verdict: fail, id: "client.trusted",
 			flag: clientCertificateFlag, kind: "client-unknown-ca"},
-		{what: "its intermediate CA is not in the file", verdict: fail, id: "client.trusted", flag: clientCertificateFlag,
+		{what: "its intermediate CA is not in the file", verdict: fail, id: "client.trusted",
+			flag: clientCertificateFlag,
 			kind: "client-chain-missing"},
 		{what: "it is signed with SHA-1", verdict: fail, id: "client.trusted", flag: clientCertificateFlag,
 			kind: "client-sha1"},
@@ -218,7 +219,8 @@ func findMistakes(t *testing.T, mistakes []mistake) {
 					}
 				})
 			case m.args != nil:
-				if !slices.Equal(flags, []string{"--cluster-signing-cert-file=ca.crt", "--cluster-signing-key-file=ca.key"}) {
+				if !slices.Equal(flags, []string{"--cluster-signing-cert-file=ca.crt",
+					"--cluster-signing-key-file=ca.key"}) {
 					t.Errorf("remedy %q", command)
 				}
 				plane.StartControllerManager(t, controlplane.CertificateControllers, time.Hour)

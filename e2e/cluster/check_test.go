@@ -134,7 +134,8 @@ func TestCheckGuide(t *testing.T) {
 	expect.NoError(t, plane.WriteKubeconfig(checker.Kubeconfig, "checker"))
 	got := programs.Run(t, checkCommand(t, &checker))
 	if got.Status != 2 || !strings.Contains(got.Stderr,
-		"lacks permissions; use an administrator's, or allow it to create/delete/list namespaces, update namespaces/finalize, ") {
+		"lacks permissions; use an administrator's, or allow it to create/delete/list namespaces, update "+
+			"namespaces/finalize, ") {
 		t.Errorf("a check without any right: %+v", got)
 	}
 	_, role, _ := strings.Cut(page, "```yaml\n")

@@ -47,7 +47,8 @@ func TestLogsFailWithUnknownServingCA(t *testing.T) {
 	k := kubelet.Start(t, plane, kubelet.Options{Node: "127.0.0.1"})
 	plane.Register(t, k.Node, k.Port, sample.Nginx())
 	plane.LogsFail(t,
-		fmt.Sprintf("Error from server: Get %q: tls: failed to verify certificate: x509: certificate signed by unknown authority",
+		fmt.Sprintf("Error from server: Get %q: tls: failed to verify certificate: x509: certificate signed by "+
+			"unknown authority",
 			logsURL(k.Port)))
 	expect.Eventually(t, time.Minute, "the kubelet logs the failed handshake", func() string {
 		const words = "remote error: tls: bad certificate"
@@ -76,7 +77,8 @@ func TestLogsFailWithoutIPSAN(t *testing.T) {
 	k := kubelet.Start(t, plane, kubelet.Options{})
 	plane.Register(t, k.Node, k.Port, sample.Nginx())
 	plane.LogsFail(t,
-		fmt.Sprintf("Error from server: Get %q: tls: failed to verify certificate: x509: cannot validate certificate for 127.0.0.1 because it doesn't contain any IP SANs",
+		fmt.Sprintf("Error from server: Get %q: tls: failed to verify certificate: x509: cannot validate "+
+			"certificate for 127.0.0.1 because it doesn't contain any IP SANs",
 			logsURL(k.Port)))
 }
 
@@ -88,7 +90,8 @@ func TestAnonymousLogsAreForbidden(t *testing.T) {
 		k := kubelet.Start(t, plane, kubelet.Options{})
 		plane.Register(t, k.Node, k.Port, sample.Nginx())
 		plane.LogsFail(t,
-			"error: You must be logged in to the server (the server has asked for the client to provide credentials ( pods/log nginx))")
+			"error: You must be logged in to the server (the server has asked for the client to provide "+
+				"credentials ( pods/log nginx))")
 	})
 	anonymous := kubelet.Settings{"authentication.anonymous.enabled": true}
 	t.Run("anonymous on", func(t *testing.T) {
@@ -100,8 +103,9 @@ func TestAnonymousLogsAreForbidden(t *testing.T) {
 		plane.LogsPrinted(t)
 	})
 	t.Run("AlwaysAllow", func(t *testing.T) {
-		k := kubelet.Start(t, plane, kubelet.Options{Settings: kubelet.Settings{"authentication.anonymous.enabled": true,
-			"authorization.mode": "AlwaysAllow"}})
+		k := kubelet.Start(t, plane,
+			kubelet.Options{Settings: kubelet.Settings{"authentication.anonymous.enabled": true,
+				"authorization.mode": "AlwaysAllow"}})
 		plane.Register(t, k.Node, k.Port, sample.Nginx())
 		plane.LogsPrinted(t)
 	})
@@ -129,7 +133,8 @@ func TestSecureAndReadOnlyPorts(t *testing.T) {
 	for _, path := range []string{"/containerLogs/default/nginx/nginx", "/exec/default/nginx/nginx",
 		"/run/default/nginx/nginx", "/attach/default/nginx/nginx", "/portForward/default/nginx"} {
 		for _, method := range []string{"GET", "POST"} {
-			if got := plain(method, k.ReadOnly, path); got.Status != 405 || got.Body != "Debug endpoints are disabled.\n" {
+			if got := plain(method, k.ReadOnly, path); got.Status != 405 ||
+				got.Body != "Debug endpoints are disabled.\n" {
 				t.Errorf("%s %s of the read-only port: %+v", method, path, got)
 			}
 		}

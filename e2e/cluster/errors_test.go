@@ -46,7 +46,8 @@ func TestKubectlErrorsAreRecognized(t *testing.T) {
 			for _, f := range d.Findings {
 				found = append(found, fmt.Sprintf("%s: %q", f.ID, f.Found))
 			}
-			t.Errorf("kubectl %q: status %d\n%s%sis recognized as %q, want %s", args, got.Status, got.Stdout, got.Stderr,
+			t.Errorf("kubectl %q: status %d\n%s%sis recognized as %q, want %s", args, got.Status, got.Stdout,
+				got.Stderr,
 				found, id)
 		}
 		return got.Stdout + got.Stderr
@@ -95,7 +96,8 @@ func TestKubectlErrorsAreRecognized(t *testing.T) {
 			fails(t, plane, "upgrade-unauthorized", "exec", "nginx", "--", "id")
 		})
 		t.Run("anonymous on", func(t *testing.T) {
-			k := kubelet.Start(t, plane, kubelet.Options{Settings: kubelet.Settings{"authentication.anonymous.enabled": true}})
+			k := kubelet.Start(t, plane,
+				kubelet.Options{Settings: kubelet.Settings{"authentication.anonymous.enabled": true}})
 			plane.Register(t, k.Node, k.Port, sample.Nginx())
 			fails(t, plane, "forbidden-anonymous", "logs", "nginx")
 			fails(t, plane, "forbidden-anonymous", "exec", "nginx", "--", "id")
@@ -115,7 +117,8 @@ func TestKubectlErrorsAreRecognized(t *testing.T) {
 		}
 		expect.Contains(t, "fauxlet explain --error", asked.Stdout,
 			"\nthe kubelet authenticates its client as kubelet-client, but that user may not get nodes/proxy (403)")
-		const cure = "kubectl create clusterrolebinding kubelet-client --clusterrole=system:kubelet-api-admin --user=kubelet-client"
+		const cure = "kubectl create clusterrolebinding kubelet-client --clusterrole=system:kubelet-api-admin " +
+			"--user=kubelet-client"
 		expect.Contains(t, "fauxlet explain --error", asked.Stdout, "\n  "+cure+"\n")
 		t.Cleanup(func() {
 			plane.Kubectl(t, "delete", "clusterrolebinding", "kubelet-client")

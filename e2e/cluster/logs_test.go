@@ -20,7 +20,8 @@ func TestKubectlLogsOptions(t *testing.T) {
 	plane := controlplane.Shared(t, controlplane.WithClientCertificate)
 	plane.Bind(t, controlplane.KubeletAPIAdmin, controlplane.User("kubelet-client"))
 	now := time.Now().Truncate(time.Second)
-	main := []sample.Line{{At: now.Add(-2 * time.Hour), Text: "oldest"}, {At: now.Add(-30 * time.Minute), Text: "older"},
+	main := []sample.Line{{At: now.Add(-2 * time.Hour), Text: "oldest"},
+		{At: now.Add(-30 * time.Minute), Text: "older"},
 		{At: now.Add(-time.Minute), Text: "old"}}
 	web := sample.Pod{Namespace: "shop", Name: "web", Containers: []sample.Container{
 		{Name: "main", Log: main, Previous: []sample.Line{{At: now.Add(-3 * time.Hour), Text: "last words"}}},
@@ -45,17 +46,21 @@ func TestKubectlLogsOptions(t *testing.T) {
 		{"-c main --tail 0", programs.Result{}},
 		{"-c main --tail 9", programs.Result{Stdout: "oldest\nolder\nold\n"}},
 		{"-c main --since 1h", programs.Result{Stdout: "older\nold\n"}},
-		{"-c main --since-time " + now.Add(-10*time.Minute).UTC().Format(time.RFC3339), programs.Result{Stdout: "old\n"}},
+		{"-c main --since-time " + now.Add(-10*time.Minute).UTC().Format(time.RFC3339),
+			programs.Result{Stdout: "old\n"}},
 		{"-c main --timestamps", programs.Result{Stdout: stamped}},
 		{"-c main --limit-bytes 9", programs.Result{Stdout: "oldest\nol"}},
 		{"-c main --tail 2 --limit-bytes 3", programs.Result{Stdout: "old"}},
 		{"-c main -p", programs.Result{Stdout: "last words\n"}},
 		{"--all-containers", programs.Result{Stdout: sorted("oldest\nolder\nold\nbeside\n")}},
-		{"--all-containers --prefix --tail 1", programs.Result{Stdout: "[pod/web/main] old\n[pod/web/sidecar] beside\n"}},
+		{"--all-containers --prefix --tail 1",
+			programs.Result{Stdout: "[pod/web/main] old\n[pod/web/sidecar] beside\n"}},
 		{"-c sidecar -p", programs.Result{Status: 1,
-			Stderr: "Error from server (BadRequest): previous terminated container \"sidecar\" in pod \"web\" not found\n"}},
+			Stderr: "Error from server (BadRequest): previous terminated container \"sidecar\" in pod \"web\" " +
+				"not found\n"}},
 		{"-c other",
-			programs.Result{Status: 1, Stderr: "error: container other is not valid for pod web out of: main, sidecar\n"}},
+			programs.Result{Status: 1,
+				Stderr: "error: container other is not valid for pod web out of: main, sidecar\n"}},
 	} {
 		t.Run(test.args, func(t *testing.T) {
 			got := plane.Kubectl(t, append([]string{"logs", "-n", "shop", "web"}, strings.Fields(test.args)...)...)
@@ -104,7 +109,8 @@ func TestKubectlLogsFollow(t *testing.T) {
 	expect.Eventually(t, time.Minute, "the kubelet ends the followed log", func() string {
 		inflight := k.Get(t, "/metrics", adminOfKubelets(t, plane)).Body
 		at := slices.IndexFunc(strings.Split(inflight, "\n"), func(l string) bool {
-			return strings.HasPrefix(l, "kubelet_http_inflight_requests{") && strings.Contains(l, `path="containerLogs"`)
+			return strings.HasPrefix(l, "kubelet_http_inflight_requests{") &&
+				strings.Contains(l, `path="containerLogs"`)
 		})
 		if at < 0 {
 			return "no kubelet_http_inflight_requests of containerLogs"

@@ -26,7 +26,8 @@ func TestNodeProxy(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 		defer cancel()
 		cmd := exec.CommandContext(ctx, "unshare", "--net", "sh", "-c",
-			`ip link set lo up && ip address add `+nodeAddress+`/32 dev lo && ip route add default dev lo && exec "$0" "$@"`,
+			`ip link set lo up && ip address add `+nodeAddress+
+				`/32 dev lo && ip route add default dev lo && exec "$0" "$@"`,
 			os.Args[0], "-test.run=^TestNodeProxy$", "-test.v")
 		cmd.Env = append(os.Environ(), inside+"=1")
 		cmd.WaitDelay = 10 * time.Second
@@ -63,7 +64,8 @@ func TestNodeProxy(t *testing.T) {
 			test.begins = kubelet.UnderTest()
 		}
 		if got.Status != 0 || !strings.HasPrefix(got.Stdout, test.begins) {
-			t.Errorf("get --raw …/proxy%s: status %d, %.200q %s, want it to begin with %q", test.path, got.Status, got.Stdout,
+			t.Errorf("get --raw …/proxy%s: status %d, %.200q %s, want it to begin with %q", test.path, got.Status,
+				got.Stdout,
 				got.Stderr, test.begins)
 		}
 	}

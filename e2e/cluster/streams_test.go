@@ -246,7 +246,8 @@ func TestKubectlPortForward(t *testing.T) {
 		}
 		go io.Copy(io.Discard, stdout)
 		for number := 1; number <= 3; number++ {
-			request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://127.0.0.1:"+found[1]+"/index.html", nil)
+			request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://127.0.0.1:"+found[1]+"/index.html",
+				nil)
 			expect.NoError(t, err)
 			got := kubelet.Send(t, &http.Transport{DisableKeepAlives: true}, request)
 			want := fmt.Sprintf("pod default/nginx\nport 80\nconnection %d\nGET /index.html\n", number)
@@ -305,7 +306,8 @@ func TestKubectlLogsOfOtherContainers(t *testing.T) {
 		{[]string{"-c", "crashing"}, programs.Result{Stdout: "panic: now\n"}},
 		{[]string{"-c", "crashing", "-p"}, programs.Result{Stdout: "panic: before\n"}},
 		{[]string{"-c", "prepare", "-p"}, programs.Result{Status: 1,
-			Stderr: "Error from server (BadRequest): previous terminated container \"prepare\" in pod \"job\" not found\n"}},
+			Stderr: "Error from server (BadRequest): previous terminated container \"prepare\" in pod \"job\" " +
+				"not found\n"}},
 	} {
 		if got := plane.Kubectl(t, append([]string{"logs", "job"}, test.args...)...); got != test.want {
 			t.Errorf("kubectl logs job %s: %+v, want %+v", strings.Join(test.args, " "), got, test.want)

@@ -58,15 +58,18 @@ var written = []load{
 	{Name: "map flag twice", Args: []string{"--kube-reserved=cpu=1", "--kube-reserved=memory=1Gi"}},
 	{Name: "vmodule adds to the file's", Args: []string{config, "--vmodule=a=1", "--vmodule=b=2"},
 		Files: file("logging: {vmodule: [{filePattern: c, verbosity: 3}]}\n")},
-	{Name: "empty address keeps the address", Args: []string{config, "--address="}, Files: file("address: 127.0.0.1\n")},
+	{Name: "empty address keeps the address", Args: []string{config, "--address="},
+		Files: file("address: 127.0.0.1\n")},
 	{Name: "flag v short", Args: []string{"-v", "4"}},
 	{Name: "flag v over file", Args: []string{config, "--v=2"}, Files: file("logging: {verbosity: 5}\n")},
 
 	// Drop-ins.
 	{Name: "drop-ins in lexical order", Args: []string{config, dir},
-		Files: file("port: 1\n", "conf/10-a.conf", header+"port: 10\nmaxPods: 10\n", "conf/9-b.conf", header+"port: 9\n")},
+		Files: file("port: 1\n", "conf/10-a.conf", header+"port: 10\nmaxPods: 10\n", "conf/9-b.conf",
+			header+"port: 9\n")},
 	{Name: "drop-ins in folders", Args: []string{config, dir},
-		Files: file("", "conf/b/1.conf", header+"port: 2\n", "conf/a/9.conf", header+"port: 1\nmaxPods: 5\n", "conf/c.conf",
+		Files: file("", "conf/b/1.conf", header+"port: 2\n", "conf/a/9.conf", header+"port: 1\nmaxPods: 5\n",
+			"conf/c.conf",
 			header+"readOnlyPort: 3\n")},
 	{Name: "only .conf is read", Args: []string{config, dir},
 		Files: file("port: 1\n", "conf/1.yaml", header+"port: 10\n", "conf/2.conf.bak", "{", "conf/.conf",
@@ -109,15 +112,23 @@ var written = []load{
 
 	// Defaulting.
 	{Name: "explicit zeros", Args: []string{config},
-		Files: file("port: 0\nreadOnlyPort: 0\nhealthzPort: 0\nregistryPullQPS: 0\nregistryBurst: 0\neventRecordQPS: 0\nkubeAPIQPS: 0\nmaxPods: 0\npodPidsLimit: 0\nsyncFrequency: 0s\nstreamingConnectionIdleTimeout: 0s\nauthentication: {webhook: {cacheTTL: 0s}}\nauthorization: {webhook: {cacheAuthorizedTTL: 0s, cacheUnauthorizedTTL: 0s}}\n")},
+		Files: file("port: 0\nreadOnlyPort: 0\nhealthzPort: 0\nregistryPullQPS: 0\nregistryBurst: " +
+			"0\neventRecordQPS: 0\nkubeAPIQPS: 0\nmaxPods: 0\npodPidsLimit: 0\nsyncFrequency: " +
+			"0s\nstreamingConnectionIdleTimeout: 0s\nauthentication: {webhook: {cacheTTL: 0s}}\nauthorization: " +
+			"{webhook: {cacheAuthorizedTTL: 0s, cacheUnauthorizedTTL: 0s}}\n")},
 	{Name: "explicit empties", Args: []string{config},
-		Files: file("address: \"\"\nauthorization: {mode: \"\"}\nresolvConf: \"\"\nenforceNodeAllocatable: []\nevictionHard: {}\nclusterDNS: []\ncontentType: \"\"\ncontainerRuntimeEndpoint: \"\"\n")},
+		Files: file("address: \"\"\nauthorization: {mode: \"\"}\nresolvConf: \"\"\nenforceNodeAllocatable: " +
+			"[]\nevictionHard: {}\nclusterDNS: []\ncontentType: \"\"\ncontainerRuntimeEndpoint: \"\"\n")},
 	{Name: "explicit nulls", Args: []string{config},
 		Files: file("port: null\nauthentication: null\nenableServer: null\nfeatureGates: null\nlogging: null\n")},
 	{Name: "all off", Args: []string{config},
-		Files: file("enableServer: false\nenableDebuggingHandlers: false\nenableProfilingHandler: false\nenableDebugFlagsHandler: false\nenableSystemLogHandler: false\nregisterNode: false\nfailSwapOn: false\nserializeImagePulls: false\nauthentication: {anonymous: {enabled: false}, webhook: {enabled: false}}\n")},
+		Files: file("enableServer: false\nenableDebuggingHandlers: false\nenableProfilingHandler: " +
+			"false\nenableDebugFlagsHandler: false\nenableSystemLogHandler: false\nregisterNode: " +
+			"false\nfailSwapOn: false\nserializeImagePulls: false\nauthentication: {anonymous: {enabled: false}, " +
+			"webhook: {enabled: false}}\n")},
 	{Name: "durations", Args: []string{config},
-		Files: file("nodeStatusUpdateFrequency: 5s\nstreamingConnectionIdleTimeout: 1h\nauthentication: {webhook: {cacheTTL: 10s}}\nauthorization: {webhook: {cacheAuthorizedTTL: 1s, cacheUnauthorizedTTL: 2s}}\n")},
+		Files: file("nodeStatusUpdateFrequency: 5s\nstreamingConnectionIdleTimeout: 1h\nauthentication: {webhook: " +
+			"{cacheTTL: 10s}}\nauthorization: {webhook: {cacheAuthorizedTTL: 1s, cacheUnauthorizedTTL: 2s}}\n")},
 	{Name: "report frequency follows update frequency", Args: []string{config},
 		Files: file("nodeStatusUpdateFrequency: 20s\n")},
 	{Name: "report frequency does not follow the flag", Args: []string{config, "--node-status-update-frequency=20s"},
@@ -141,7 +152,9 @@ var written = []load{
 	// Paths.
 	{Name: "relative paths", Args: []string{"--config=etc/kubelet.yaml"},
 		Files: files("etc/kubelet.yaml",
-			header+"staticPodPath: manifests\ntlsCertFile: pki/../a.crt\ntlsPrivateKeyFile: ./a.key\nauthentication: {x509: {clientCAFile: ../ca.crt}}\nresolvConf: resolv.conf\nvolumePluginDir: plugins\npodLogsDir: logs\n")},
+			header+"staticPodPath: manifests\ntlsCertFile: pki/../a.crt\ntlsPrivateKeyFile: "+
+				"./a.key\nauthentication: {x509: {clientCAFile: ../ca.crt}}\nresolvConf: "+
+				"resolv.conf\nvolumePluginDir: plugins\npodLogsDir: logs\n")},
 	{Name: "absolute paths", Args: []string{config},
 		Files: file("tlsCertFile: /a.crt\ntlsPrivateKeyFile: /b/../a.key\n")},
 	{Name: "relative paths by flag", Args: []string{config, "--tls-cert-file=a.crt", "--client-ca-file=ca.crt"},
@@ -182,7 +195,8 @@ var written = []load{
 	{Name: "other group", Args: []string{config},
 		Files: files("kubelet.yaml", "apiVersion: apps/v1\nkind: KubeletConfiguration\n")},
 	{Name: "unknown field", Args: []string{config}, Files: file("prot: 1\n")},
-	{Name: "unknown field within", Args: []string{config}, Files: file("authentication: {anonymus: {enabled: true}}\n")},
+	{Name: "unknown field within", Args: []string{config},
+		Files: file("authentication: {anonymus: {enabled: true}}\n")},
 	{Name: "field in another case", Args: []string{config}, Files: file("Port: 1\nreadonlyPort: 5\n")},
 	{Name: "field twice", Args: []string{config}, Files: file("port: 1\nport: 2\n")},
 	{Name: "field of another type", Args: []string{config}, Files: file("port: x\n")},
@@ -219,7 +233,19 @@ var written = []load{
 	{Name: "read-only port too large", Args: []string{config}, Files: file("readOnlyPort: 65536\n")},
 	{Name: "healthz port negative", Args: []string{config}, Files: file("healthzPort: -1\n")},
 	{Name: "many faults", Args: []string{config},
-		Files: file("port: 99999\nreadOnlyPort: -1\nhealthzPort: 99999\nrunOnce: true\nmaxPods: -1\nkubeAPIQPS: -1\nkubeAPIBurst: -1\nnodeStatusMaxImages: -2\nnodeLeaseDurationSeconds: -1\noomScoreAdj: 1001\niptablesDropBit: 32\nimageGCHighThresholdPercent: 101\nimageGCLowThresholdPercent: -1\nhairpinMode: x\ntopologyManagerPolicy: x\ntopologyManagerScope: x\nmemorySwap: {swapBehavior: x}\ncontainerLogMaxFiles: 1\ncontainerLogMaxWorkers: 0\ncontainerLogMonitorInterval: 1s\nshutdownGracePeriod: 1ms\nshutdownGracePeriodCriticalPods: 2ms\nimageMinimumGCAge: 3m\nimageMaximumGCAge: 1m\ncrashLoopBackOff: {maxContainerRestartPeriod: 1ms}\nenforceNodeAllocatable: [pods, pods, none, x, system-reserved, kube-reserved-compressible]\ncgroupsPerQOS: false\nmemoryThrottlingFactor: 2\nmemoryReservationPolicy: x\nuserNamespaces: {idsPerPod: 1}\nreservedSystemCPUs: x\nkubeReservedCgroup: y\nsystemCgroups: z\nimagePullCredentialsVerificationPolicy: x\ncpuCFSQuotaPeriod: 1s\nmaxParallelImagePulls: 3\nserializeImagePulls: true\npodLogsDir: /a/../b\u00fc\nshowHiddenMetricsForVersion: x\n")},
+		Files: file("port: 99999\nreadOnlyPort: -1\nhealthzPort: 99999\nrunOnce: true\nmaxPods: -1\nkubeAPIQPS: " +
+			"-1\nkubeAPIBurst: -1\nnodeStatusMaxImages: -2\nnodeLeaseDurationSeconds: -1\noomScoreAdj: " +
+			"1001\niptablesDropBit: 32\nimageGCHighThresholdPercent: 101\nimageGCLowThresholdPercent: " +
+			"-1\nhairpinMode: x\ntopologyManagerPolicy: x\ntopologyManagerScope: x\nmemorySwap: {swapBehavior: " +
+			"x}\ncontainerLogMaxFiles: 1\ncontainerLogMaxWorkers: 0\ncontainerLogMonitorInterval: " +
+			"1s\nshutdownGracePeriod: 1ms\nshutdownGracePeriodCriticalPods: 2ms\nimageMinimumGCAge: " +
+			"3m\nimageMaximumGCAge: 1m\ncrashLoopBackOff: {maxContainerRestartPeriod: " +
+			"1ms}\nenforceNodeAllocatable: [pods, pods, none, x, system-reserved, " +
+			"kube-reserved-compressible]\ncgroupsPerQOS: false\nmemoryThrottlingFactor: " +
+			"2\nmemoryReservationPolicy: x\nuserNamespaces: {idsPerPod: 1}\nreservedSystemCPUs: " +
+			"x\nkubeReservedCgroup: y\nsystemCgroups: z\nimagePullCredentialsVerificationPolicy: " +
+			"x\ncpuCFSQuotaPeriod: 1s\nmaxParallelImagePulls: 3\nserializeImagePulls: true\npodLogsDir: " +
+			"/a/../b\u00fc\nshowHiddenMetricsForVersion: x\n")},
 	{Name: "system log query without its gate", Args: []string{config},
 		Files: file("enableSystemLogQuery: true\nfeatureGates: {NodeLogQuery: false}\n")},
 	{Name: "system log query without the handler", Args: []string{config},
@@ -240,9 +266,11 @@ var written = []load{
 	{Name: "log flush as a number", Args: []string{config}, Files: file("logging: {flushFrequency: 1000000000}\n")},
 	{Name: "vmodule with json", Args: []string{"--logging-format=json", "--vmodule=a=1"}},
 	{Name: "reserved memory faults", Args: []string{config},
-		Files: file("reservedMemory: [{numaNode: 0, limits: {cpu: \"1\", memory: \"0\"}}, {numaNode: 0, limits: {memory: 1Gi}}]\n")},
+		Files: file("reservedMemory: [{numaNode: 0, limits: {cpu: \"1\", memory: \"0\"}}, {numaNode: 0, limits: " +
+			"{memory: 1Gi}}]\n")},
 	{Name: "sysctl faults", Args: []string{config},
-		Files: file("featureGates: {DefaultPodSysctls: true}\ndefaultPodSysctls: {\"A\": \"1\", kernel.nothing: \"1\", net.ipv4.ip_forward: \"1\", net/ipv4/ip_forward: \"1\"}\n")},
+		Files: file("featureGates: {DefaultPodSysctls: true}\ndefaultPodSysctls: {\"A\": \"1\", kernel.nothing: " +
+			"\"1\", net.ipv4.ip_forward: \"1\", net/ipv4/ip_forward: \"1\"}\n")},
 	{Name: "sysctls without their gate", Args: []string{config},
 		Files: file("defaultPodSysctls: {net.ipv4.ip_forward: \"1\"}\n")},
 	{Name: "taint in the file", Args: []string{config},
@@ -250,7 +278,8 @@ var written = []load{
 	{Name: "tracing", Args: []string{config},
 		Files: file("tracing: {endpoint: \"http://a:4317\", samplingRatePerMillion: -1}\n")},
 	{Name: "shutdown by priority and by period", Args: []string{config},
-		Files: file("shutdownGracePeriod: 10s\nshutdownGracePeriodByPodPriority: [{priority: 1, shutdownGracePeriodSeconds: 1}]\n")},
+		Files: file("shutdownGracePeriod: 10s\nshutdownGracePeriodByPodPriority: [{priority: 1, " +
+			"shutdownGracePeriodSeconds: 1}]\n")},
 
 	// More drop-ins.
 	{Name: "drop-in of an unknown gate", Args: []string{config, dir},
@@ -321,8 +350,9 @@ var written = []load{
 	{Name: "a duration as a number", Args: []string{config}, Files: file("syncFrequency: 10\n")},
 
 	// More flags.
-	{Name: "booleans in all spellings", Args: []string{"--anonymous-auth=T", "--enable-server=1", "--fail-swap-on=FALSE",
-		"--register-node=f"}},
+	{Name: "booleans in all spellings",
+		Args: []string{"--anonymous-auth=T", "--enable-server=1", "--fail-swap-on=FALSE",
+			"--register-node=f"}},
 	{Name: "boolean in none", Args: []string{"--anonymous-auth=yes"}},
 	{Name: "duration without a unit", Args: []string{"--sync-frequency=10"}},
 	{Name: "empty lists and maps by flag", Args: []string{config, "--cluster-dns=", "--kube-reserved=",
@@ -340,7 +370,8 @@ var written = []load{
 
 	// More validation.
 	{Name: "eviction soft", Args: []string{config},
-		Files: file("evictionSoft: {memory.available: 1Gi}\nevictionSoftGracePeriod: {memory.available: 1m}\nevictionMaxPodGracePeriod: 7\nevictionMinimumReclaim: {nodefs.available: 1Gi}\n")},
+		Files: file("evictionSoft: {memory.available: 1Gi}\nevictionSoftGracePeriod: {memory.available: " +
+			"1m}\nevictionMaxPodGracePeriod: 7\nevictionMinimumReclaim: {nodefs.available: 1Gi}\n")},
 	{Name: "eviction that cannot be", Args: []string{config},
 		Files: file("evictionHard: {memory.available: 200%, nope: \"1\", nodefs.available: x}\n")},
 	{Name: "reserved quantities that cannot be", Args: []string{config},
@@ -348,7 +379,8 @@ var written = []load{
 	{Name: "sizes that cannot be", Args: []string{config},
 		Files: file("containerLogMaxSize: x\nclusterDNS: [x]\nclusterDomain: a b\naddress: x\nhealthzBindAddress: x\n")},
 	{Name: "policies that cannot be", Args: []string{config},
-		Files: file("cpuManagerPolicy: x\nmemoryManagerPolicy: x\nsingleProcessOOMKill: true\nimagePullCredentialsVerificationPolicy: NeverVerify\npreloadedImagesVerificationAllowlist: [a]\n")},
+		Files: file("cpuManagerPolicy: x\nmemoryManagerPolicy: x\nsingleProcessOOMKill: " +
+			"true\nimagePullCredentialsVerificationPolicy: NeverVerify\npreloadedImagesVerificationAllowlist: [a]\n")},
 	{Name: "thresholds that cross", Args: []string{config},
 		Files: file("imageGCHighThresholdPercent: 50\nimageGCLowThresholdPercent: 60\n")},
 	{Name: "TLS words that are found later", Args: []string{config},

@@ -57,6 +57,7 @@ func compare(t *testing.T, measured any, name, argument string) {
 		}
 		return []byte("(end)")
 	}
-	t.Errorf("config/%s, line %d: committed %s, measured %s; in the folder e2e run go run ./kubeletfacts %s > ../config/%s",
+	t.Errorf("config/%s, line %d: committed %s, measured %s; in the folder e2e run go run ./kubeletfacts %s > "+
+		"../config/%s",
 		name, at+1, line(wantLines), line(gotLines), argument, name)
 }

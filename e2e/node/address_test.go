@@ -46,7 +46,8 @@ healthzPort: 0
 `), 0o644))
 	at("192.0.2.7")
 	command := programs.Confined(t, root, 65532, 65532, nil,
-		[]string{"/fauxlet", "serve", "--config=/kubelet.yaml", "--kubeconfig=/kubeconfig", "--cert-dir=/pki", "--port=0",
+		[]string{"/fauxlet", "serve", "--config=/kubelet.yaml", "--kubeconfig=/kubeconfig", "--cert-dir=/pki",
+			"--port=0",
 			"--hostname-override=" + name, "-v=2"})
 	fauxlet, err := programs.Start("fauxlet", command[0], command[1:]...)
 	expect.NoError(t, err)

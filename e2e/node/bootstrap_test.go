@@ -169,7 +169,8 @@ func TestBootstrap(t *testing.T) {
 	b := startGuideNode(t, g, plane, node)
 	b.awaitLog(t, `User \"system:bootstrap:07401b\" cannot create resource \"certificatesigningrequests\"`)
 	b.awaitLog(t,
-		"kubectl create clusterrolebinding kubelet-bootstrap --clusterrole=system:node-bootstrapper --group=system:bootstrappers")
+		"kubectl create clusterrolebinding kubelet-bootstrap --clusterrole=system:node-bootstrapper "+
+			"--group=system:bootstrappers")
 	g.Run(t, "What the token may do")
 
 	client := b.current(t, "client", "")
@@ -409,7 +410,8 @@ func TestBootstrapManyNodes(t *testing.T) {
 		return len(links)
 	}
 	count("have a serving certificate", served)
-	ttl := regexp.MustCompile(`(?m)^kubelet_certificate_manager_(client|server)_ttl_seconds\{node="many-\d+"\} 3\.?\d+(e\+03)?$`) // of an hour and five minutes
+	ttl := regexp.MustCompile(
+		`(?m)^kubelet_certificate_manager_(client|server)_ttl_seconds\{node="many-\d+"\} 3\.?\d+(e\+03)?$`) // of an hour and five minutes
 	expect.Eventually(t, time.Minute, "their certificates are in the metrics", func() string {
 		text := expect.Page(t, "http://"+metrics+"/metrics")
 		if got := len(ttl.FindAllString(text, -1)); got != 2*nodes {

@@ -47,7 +47,8 @@ func TestNodeReplacesCertificatesAfterClockJump(t *testing.T) {
 	scenario := filepath.Join(t.TempDir(), "scenario.yaml")
 	expect.NoError(t,
 		os.WriteFile(scenario,
-			[]byte("apiVersion: fauxlet/v1alpha1\nkind: Scenario\ncontainers:\n- {pod: ends, exits: {after: 15s}}\n"), 0o644))
+			[]byte("apiVersion: fauxlet/v1alpha1\nkind: Scenario\ncontainers:\n- {pod: ends, exits: {after: 15s}}\n"),
+			0o644))
 	const node = "jumping"
 	b := startBootstrapNodeOf(t, plane, programs.JumpingClock, node, "auto", true, "--scenario", scenario)
 	client := b.current(t, "client", "")

@@ -31,12 +31,14 @@ var sameNodeDifferences = []nodeDifference{
 	{
 		what: "Node",
 		paths: []string{
-			`status\.nodeInfo\.(bootID|machineID|systemUUID)`, `status\.nodeInfo\.kernelVersion`, `status\.nodeInfo\.osImage`,
+			`status\.nodeInfo\.(bootID|machineID|systemUUID)`, `status\.nodeInfo\.kernelVersion`,
+			`status\.nodeInfo\.osImage`,
 			`status\.nodeInfo\.containerRuntimeVersion`, `status\.nodeInfo\.kubeletVersion`,
 		},
 		hollow: ".*", fauxlet: ".+",
-		text: "`nodeInfo` describes no real machine, kernel or system. `containerRuntimeVersion` is `fauxlet://`, and `kubeletVersion` ends in `+fauxlet`",
-		why:  "a stand-in says what it is",
+		text: "`nodeInfo` describes no real machine, kernel or system. `containerRuntimeVersion` is `fauxlet://`, " +
+			"and `kubeletVersion` ends in `+fauxlet`",
+		why: "a stand-in says what it is",
 	},
 	{
 		what: "Node",
@@ -46,7 +48,8 @@ var sameNodeDifferences = []nodeDifference{
 		},
 		hollow: "-", fauxlet: "0",
 		text: "the capacity for huge pages of 1Gi and 2Mi is 0",
-		why:  "a kubelet on a usual machine reports the same. The kubelet of this comparison runs on a fake machine without page sizes",
+		why: "a kubelet on a usual machine reports the same. The kubelet of this comparison runs on a fake " +
+			"machine without page sizes",
 	},
 	{
 		what:    "Node",
@@ -54,7 +57,8 @@ var sameNodeDifferences = []nodeDifference{
 		hollow:  "InPlacePodLevelResourcesVerticalScaling|InPlacePodVerticalScalingInitContainers|RestartAllContainersOnContainerExits",
 		fauxlet: "-",
 		text:    "`declaredFeatures` has only `ExtendWebSocketsToKubelet`",
-		why:     "it cannot resize pods or restart all containers of a pod, and the scheduler relies on what a node declares",
+		why: "it cannot resize pods or restart all containers of a pod, and the scheduler relies on what a " +
+			"node declares",
 	},
 	{
 		what:   "CSINode",
@@ -89,15 +93,17 @@ var sameNodeDifferences = []nodeDifference{
 		what:   "pod that does not pass its probes",
 		paths:  []string{`ready`, `goes on`},
 		hollow: "false", fauxlet: "true",
-		text: "probes do not run and never fail: a container becomes Ready after their initial delay, and they do not restart it",
-		why:  "there is nothing to probe; `readyAfter` and `exits` say when a container is Ready, and when it ends",
+		text: "probes do not run and never fail: a container becomes Ready after their initial delay, and they do " +
+			"not restart it",
+		why: "there is nothing to probe; `readyAfter` and `exits` say when a container is Ready, and when it ends",
 	},
 	{
 		what:   "conduct",
 		paths:  []string{`reports pods before their containers`},
 		hollow: "it does", fauxlet: "-",
-		text: "the first status of a pod includes its first containers, created or started; a kubelet sends a status without containers a moment before",
-		why:  "it saves a request for each pod",
+		text: "the first status of a pod includes its first containers, created or started; a kubelet sends a " +
+			"status without containers a moment before",
+		why: "it saves a request for each pod",
 	},
 	{
 		what:   "events",
@@ -264,7 +270,8 @@ func (c *comparer) unmet(t testing.TB) {
 	for i, d := range sameNodeDifferences {
 		for _, pattern := range d.paths {
 			if !c.met[place(i, pattern)] {
-				t.Errorf("%s %s: the kubelet's %s and fauxlet's %s no longer occur; remove the entry from sameNodeDifferences",
+				t.Errorf("%s %s: the kubelet's %s and fauxlet's %s no longer occur; remove the entry from "+
+					"sameNodeDifferences",
 					d.what, pattern, d.hollow, d.fauxlet)
 			}
 		}
@@ -331,8 +338,10 @@ func (c *comparer) unmatched(of, other []stage, ofHollow bool) []string {
 			continue
 		}
 		all = append(all,
-			fmt.Sprintf("for %v it was (phase %s), and the other never; the nearest of its %d stages differs in\n      %s",
-				s.lasted.Round(100*time.Millisecond), s.status["phase"], len(other)-from, strings.Join(nearest, "\n      ")))
+			fmt.Sprintf("for %v it was (phase %s), and the other never; the nearest of its %d stages differs "+
+				"in\n      %s",
+				s.lasted.Round(100*time.Millisecond), s.status["phase"], len(other)-from,
+				strings.Join(nearest, "\n      ")))
 	}
 	return all
 }

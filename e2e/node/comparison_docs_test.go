@@ -27,7 +27,8 @@ func TestNodeDifferencesPageIsCurrent(t *testing.T) {
 		return
 	}
 	if string(page) != want {
-		t.Errorf("%s does not end with sameNodeDifferences and masked; write it with FAUXLET_E2E_WRITE_DOCS=1 go test -run %s ./node",
+		t.Errorf("%s does not end with sameNodeDifferences and masked; write it with FAUXLET_E2E_WRITE_DOCS=1 go "+
+			"test -run %s ./node",
 			path, t.Name())
 	}
 }

@@ -118,7 +118,8 @@ func shapes() []shape {
 			Containers: named("a")}, lives: map[string]life{"i": ends("1s", 2, 1)}},
 		{name: "init-fails-always", spec: v1.PodSpec{InitContainers: named("i"), Containers: named("a")},
 			lives: map[string]life{"i": ends("1s", 2, 0)}},
-		{name: "sidecars", spec: v1.PodSpec{InitContainers: []v1.Container{sidecar(v1.Container{Name: "s"}), {Name: "i"}},
+		{name: "sidecars", spec: v1.PodSpec{InitContainers: []v1.Container{sidecar(v1.Container{Name: "s"}),
+			{Name: "i"}},
 			Containers: named("a")}, lives: map[string]life{"i": ends(aWhile, 0, 0)}},
 		{name: "sidecar-starts-late", spec: v1.PodSpec{InitContainers: []v1.Container{slowSidecar},
 			Containers: named("a")}},
@@ -130,8 +131,10 @@ func shapes() []shape {
 			lives: map[string]life{"a": ends(aWhile, 1, 0), "s": {Stops: &stops{Code: 143}}}},
 		{name: "sidecar-crashes", spec: v1.PodSpec{InitContainers: []v1.Container{sidecar(v1.Container{Name: "s"})},
 			Containers: named("a")}, lives: map[string]life{"s": ends("1s", 1, 0)}},
-		{name: "sidecar-crashes-early", spec: v1.PodSpec{InitContainers: []v1.Container{sidecar(v1.Container{Name: "s"}),
-			{Name: "i"}}, Containers: named("a")}, lives: map[string]life{"s": ends("1s", 1, 0), "i": ends(aWhile, 0, 0)}},
+		{name: "sidecar-crashes-early",
+			spec: v1.PodSpec{InitContainers: []v1.Container{sidecar(v1.Container{Name: "s"}),
+				{Name: "i"}}, Containers: named("a")},
+			lives: map[string]life{"s": ends("1s", 1, 0), "i": ends(aWhile, 0, 0)}},
 		{name: "job", spec: v1.PodSpec{RestartPolicy: v1.RestartPolicyNever, Containers: named("a")},
 			lives: map[string]life{"a": ends(aWhile, 0, 0)}},
 		{name: "job-fails", spec: v1.PodSpec{RestartPolicy: v1.RestartPolicyNever, Containers: named("a", "b")},
@@ -204,14 +207,16 @@ func generatedShapes(seed uint64, count int) []shape {
 			var is life
 			switch {
 			case deadline:
-			case c.RestartPolicy != nil && s.spec.RestartPolicy != v1.RestartPolicyAlways: // the pod may end at the same time
+			// the pod may end at the same time
+			case c.RestartPolicy != nil && s.spec.RestartPolicy != v1.RestartPolicyAlways:
 			case init && often(50):
 				is.Exits = &exits{After: aWhile}
 				if often(25) {
 					is.Exits = &exits{After: "1s", Code: 1, Times: 1}
 				}
 			case !init && often(45):
-				is.Exits = &exits{After: []string{"1s", aWhile}[r.IntN(2)], Code: []int{0, 0, 1, 7}[r.IntN(4)], Times: 1}
+				is.Exits = &exits{After: []string{"1s", aWhile}[r.IntN(2)], Code: []int{0, 0, 1, 7}[r.IntN(4)],
+					Times: 1}
 			}
 			if is.Exits != nil && !restless && often(50) {
 				is.Exits.Times, restless = 0, true

@@ -89,7 +89,8 @@ func TestSameNode(t *testing.T) {
 func (s *sameNode) start(t *testing.T) {
 	ctx := context.Background()
 	for _, side := range sides {
-		_, err := s.plane.Client.CoreV1().Namespaces().Create(ctx, &v1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: side}},
+		_, err := s.plane.Client.CoreV1().Namespaces().Create(ctx,
+			&v1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: side}},
 			metav1.CreateOptions{})
 		if err != nil && !apierrors.IsAlreadyExists(err) {
 			t.Fatal(err)
@@ -117,7 +118,8 @@ spec: {containers: [{name: agent, image: "example.com/agent:1"}]}
 		for _, side := range sides {
 			for _, namespace := range []string{side, "default"} {
 				err := s.plane.Client.CoreV1().Pods(namespace).DeleteCollection(ctx,
-					metav1.DeleteOptions{GracePeriodSeconds: &now}, metav1.ListOptions{FieldSelector: "spec.nodeName=" + side})
+					metav1.DeleteOptions{GracePeriodSeconds: &now},
+					metav1.ListOptions{FieldSelector: "spec.nodeName=" + side})
 				if err != nil {
 					t.Error(err)
 				}
@@ -299,7 +301,8 @@ func (s *sameNode) change(t *testing.T, j *journey) bool {
 		for _, gate := range j.spec.ReadinessGates {
 			patch := fmt.Sprintf(`{"status":{"conditions":[{"type":%q,"status":"True","lastTransitionTime":"2026-01-01T00:00:00Z"}]}}`,
 				gate.ConditionType)
-			_, err := pods.Patch(ctx, j.name, types.StrategicMergePatchType, []byte(patch), metav1.PatchOptions{}, "status")
+			_, err := pods.Patch(ctx, j.name, types.StrategicMergePatchType, []byte(patch), metav1.PatchOptions{},
+				"status")
 			expect.NoError(t, err)
 		}
 		if j.debugged {
@@ -348,7 +351,8 @@ func (s *sameNode) conduct(t *testing.T) {
 	})
 	s.compare(t, "events", func(side int) (any, error) {
 		is := map[string]string{}
-		for _, line := range regexp.MustCompile(`(?m)^event: (?:Normal|Warning) (\S+)`).FindAllStringSubmatch(s.hollow.Out.String(),
+		for _, line := range regexp.MustCompile(`(?m)^event: (?:Normal|Warning) (\S+)`).FindAllStringSubmatch(
+			s.hollow.Out.String(),
 			-1) {
 			if side == 0 {
 				is[line[1]] = "reported"

@@ -57,7 +57,9 @@ func startKWOK(t *testing.T, r *fleetRun) {
 		for i := range r.nodes {
 			names = append(names, fleetPod(i, j))
 		}
-		text += fmt.Sprintf("---\napiVersion: kwok.x-k8s.io/v1alpha1\nkind: ClusterLogs\nmetadata: {name: logs-%d}\nspec:\n  selector: {matchNamespaces: [default], matchNames: [%s]}\n  logs:\n  - {containers: [web], logsFile: %s}\n",
+		text += fmt.Sprintf("---\napiVersion: kwok.x-k8s.io/v1alpha1\nkind: ClusterLogs\nmetadata: {name: "+
+			"logs-%d}\nspec:\n  selector: {matchNamespaces: [default], matchNames: [%s]}\n  logs:\n  - "+
+			"{containers: [web], logsFile: %s}\n",
 			j, strings.Join(names, ","), log)
 	}
 	for _, stage := range kwokStages {

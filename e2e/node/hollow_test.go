@@ -39,6 +39,7 @@ func hostAddress(t testing.TB) string {
 			return ip.IP.String()
 		}
 	}
-	t.Fatal("this machine has no IPv4 address except loopback, which a kubelet refuses for its node: ip link add dummy0 type dummy; ip addr add 192.0.2.1/32 dev dummy0")
+	t.Fatal("this machine has no IPv4 address except loopback, which a kubelet refuses for its node: ip link add " +
+		"dummy0 type dummy; ip addr add 192.0.2.1/32 dev dummy0")
 	return ""
 }

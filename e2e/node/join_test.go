@@ -68,7 +68,8 @@ func join(t testing.TB, c *controlplane.Plane, o joinOptions) *joined {
 		"--cert-dir", filepath.Join(dir, "pki"), "--port", "0", "--ready-file", n.ready, "-v=2"}
 	if o.scenario != "" {
 		file := filepath.Join(dir, "scenario.yaml")
-		expect.NoError(t, os.WriteFile(file, []byte("apiVersion: fauxlet/v1alpha1\nkind: Scenario\n"+o.scenario), 0o644))
+		expect.NoError(t, os.WriteFile(file, []byte("apiVersion: fauxlet/v1alpha1\nkind: Scenario\n"+o.scenario),
+			0o644))
 		n.args = append(n.args, "--scenario", file)
 	}
 	n.args = append(n.args, o.args...)
@@ -134,7 +135,8 @@ func TestNodeJoins(t *testing.T) {
 	plane := controlplane.Shared(t, controlplane.ForNodes)
 	plane.Bind(t, controlplane.KubeletAPIAdmin, controlplane.User("kubelet-client"))
 	n := join(t, plane, joinOptions{settings: kubelet.ServingCertificate(t), args: []string{
-		"--node-labels=rack=7,node.kubernetes.io/instance-type=stand-in", "--register-with-taints=fauxlet=true:NoSchedule",
+		"--node-labels=rack=7,node.kubernetes.io/instance-type=stand-in",
+		"--register-with-taints=fauxlet=true:NoSchedule",
 		"--node-address=ExternalDNS=node-1.example.com", "--capacity=cpu=3,example.com/gpu=2", "--max-pods=50"}})
 	node := plane.AwaitNode(t, n.name, "is Ready", controlplane.ReadyIs(v1.ConditionTrue))
 
@@ -270,7 +272,8 @@ func TestNodeScenario(t *testing.T) {
 	manifest := filepath.Join(manifests, "proxy.yaml")
 	expect.NoError(t,
 		os.WriteFile(manifest,
-			[]byte("apiVersion: v1\nkind: Pod\nmetadata: {name: proxy}\nspec: {containers: [{name: proxy, image: proxy}]}\n"),
+			[]byte("apiVersion: v1\nkind: Pod\nmetadata: {name: proxy}\nspec: {containers: [{name: proxy, image: "+
+				"proxy}]}\n"),
 			0o644))
 	n := join(t, plane, joinOptions{settings: s, scenario: `
 pods:

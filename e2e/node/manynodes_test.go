@@ -81,7 +81,8 @@ func TestManyNodes(t *testing.T) {
 			text := expect.Page(t, "http://"+metrics+"/metrics")
 			for _, name := range []string{"many-0", "many-1", "many-2", "many-3", "many-4"} {
 				if there := strings.Contains(text,
-					fmt.Sprintf(`kubelet_http_requests_total{long_running="false",method="GET",node=%q,`, name)); there &&
+					fmt.Sprintf(`kubelet_http_requests_total{long_running="false",method="GET",node=%q,`,
+						name)); there &&
 					!slices.Contains(names, name) {
 					return fmt.Sprintf("the metrics of %s are there: %v", name, there)
 				}

@@ -76,7 +76,8 @@ func TestNodeRecoversFromOutages(t *testing.T) {
 			way.set(true, false)
 			way.cut()
 			n.awaitLog(t, failing, 3, from)
-			plane.KubectlPrints(t, nil, "run", "meanwhile", "--image=nginx", `--overrides={"spec":{"nodeName":"node-1"}}`)
+			plane.KubectlPrints(t, nil, "run", "meanwhile", "--image=nginx",
+				`--overrides={"spec":{"nodeName":"node-1"}}`)
 			way.set(false, false)
 			plane.AwaitPod(t, "meanwhile", "runs", controlplane.PhaseIs(v1.PodRunning))
 			plane.KubectlPrints(t, nil, "delete", "pod", "meanwhile", "--wait=false")
@@ -104,7 +105,8 @@ func TestNodeRecoversFromOutages(t *testing.T) {
 			})
 		}},
 		{"its Lease is deleted", func(t *testing.T) {
-			expect.NoError(t, plane.Client.CoordinationV1().Leases("kube-node-lease").Delete(context.Background(), n.name,
+			expect.NoError(t, plane.Client.CoordinationV1().Leases("kube-node-lease").Delete(context.Background(),
+				n.name,
 				metav1.DeleteOptions{}))
 		}},
 		{"it is killed", func(t *testing.T) {
@@ -144,7 +146,8 @@ func TestNodeChurn(t *testing.T) {
 			n.start(t)
 		}
 		group.Go(func() error {
-			pod, err := pods.Create(ctx, controlplane.BoundTo(n.name, fmt.Sprintf("churn-%d", i)), metav1.CreateOptions{})
+			pod, err := pods.Create(ctx, controlplane.BoundTo(n.name, fmt.Sprintf("churn-%d", i)),
+				metav1.CreateOptions{})
 			if err != nil {
 				return err
 			}

@@ -50,7 +50,8 @@ func nodeClient(t testing.TB, c *controlplane.Plane, node string) *kubernetes.Cl
 func forget(t testing.TB, c *controlplane.Plane, node string) {
 	for _, signer := range []string{controlplane.ClientSigner, controlplane.ServingSigner} {
 		for _, request := range c.CertificateRequests(t, node, signer) {
-			expect.NoError(t, c.Client.CertificatesV1().CertificateSigningRequests().Delete(context.Background(), request.Name,
+			expect.NoError(t, c.Client.CertificatesV1().CertificateSigningRequests().Delete(context.Background(),
+				request.Name,
 				metav1.DeleteOptions{}))
 		}
 	}
@@ -82,7 +83,8 @@ func TestServingCertificateFollowsAddresses(t *testing.T) {
 	t.Cleanup(func() { forget(t, plane, node) })
 	var addresses atomic.Pointer[[]v1.NodeAddress]
 	at := func(ip string) {
-		addresses.Store(&[]v1.NodeAddress{{Type: v1.NodeInternalIP, Address: ip}, {Type: v1.NodeHostName, Address: node}})
+		addresses.Store(&[]v1.NodeAddress{{Type: v1.NodeInternalIP, Address: ip},
+			{Type: v1.NodeHostName, Address: node}})
 	}
 	at("127.0.0.1")
 	serving, err := nodeidentity.NewServing(nodeidentity.ServingOptions{
@@ -256,7 +258,8 @@ func TestCertificateRequestsMatchKubelet(t *testing.T) {
 		return func(dir string) error {
 			connection, err := nodeidentity.Connect(ctx,
 				nodeidentity.Options{NodeName: node, Kubeconfig: filepath.Join(dir, "kubelet.conf"),
-					BootstrapKubeconfig: filepath.Join(dir, "bootstrap.conf"), CertDir: filepath.Join(dir, "pki"), Rotate: rotate})
+					BootstrapKubeconfig: filepath.Join(dir, "bootstrap.conf"), CertDir: filepath.Join(dir, "pki"),
+					Rotate: rotate})
 			if err != nil {
 				return err
 			}
@@ -270,7 +273,8 @@ func TestCertificateRequestsMatchKubelet(t *testing.T) {
 		theirs, itself func(dir string) error
 	}{
 		{"client, once", controlplane.ClientSigner, sameKey, func(dir string) error {
-			return bootstrap.LoadClientCert(ctx, filepath.Join(dir, "kubelet.conf"), filepath.Join(dir, "bootstrap.conf"),
+			return bootstrap.LoadClientCert(ctx, filepath.Join(dir, "kubelet.conf"),
+				filepath.Join(dir, "bootstrap.conf"),
 				filepath.Join(dir, "pki"), node)
 		}, ours(false)},
 		{"client, rotating", controlplane.ClientSigner, func(string) {}, func(dir string) error {
@@ -280,7 +284,8 @@ func TestCertificateRequestsMatchKubelet(t *testing.T) {
 			if err != nil {
 				return err
 			}
-			manager, err := kubeletcertificate.NewKubeletClientCertificateManager(pki, node, config.CertData, config.KeyData,
+			manager, err := kubeletcertificate.NewKubeletClientCertificateManager(pki, node, config.CertData,
+				config.KeyData,
 				config.CertFile, config.KeyFile,
 				func(current *tls.Certificate) (kubernetes.Interface, error) {
 					if current != nil {
@@ -326,7 +331,8 @@ func TestCertificateRequestsMatchKubelet(t *testing.T) {
 				all[i] = factsOf(t, plane, node, test.signer, dir)
 				forget(t, plane, node)
 			}
-			if len(all[0].Requests) != 1 || len(all[0].Files) != 2 || (all[0].Kubeconfig == "") != (test.name == "serving") {
+			if len(all[0].Requests) != 1 || len(all[0].Files) != 2 ||
+				(all[0].Kubeconfig == "") != (test.name == "serving") {
 				t.Fatalf("the kubelet's facts: %+v", all[0])
 			}
 			if difference := cmp.Diff(all[0], all[1]); difference != "" {

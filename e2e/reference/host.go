@@ -116,7 +116,8 @@ func (h *host) GetKubeletContainerLogs(ctx context.Context, podFullName, contain
 		}
 	}
 	asked := &logs.LogOptions{
-		TailLines: options.TailLines, LimitBytes: options.LimitBytes, Follow: options.Follow, Timestamp: options.Timestamps,
+		TailLines: options.TailLines, LimitBytes: options.LimitBytes, Follow: options.Follow,
+		Timestamp: options.Timestamps,
 	}
 	if options.SinceSeconds != nil {
 		asked.Since = time.Now().Add(-time.Duration(*options.SinceSeconds) * time.Second)

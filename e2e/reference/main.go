@@ -110,7 +110,8 @@ func run(ctx context.Context, args []string) error {
 		healthy := http.NewServeMux()
 		healthz.InstallHandler(healthy)
 		go wait.UntilWithContext(ctx, func(context.Context) {
-			err := http.ListenAndServe(net.JoinHostPort(config.HealthzBindAddress, strconv.Itoa(int(config.HealthzPort))),
+			err := http.ListenAndServe(
+				net.JoinHostPort(config.HealthzBindAddress, strconv.Itoa(int(config.HealthzPort))),
 				healthy)
 			klog.FromContext(ctx).Error(err, "Failed to start healthz server")
 		}, 5*time.Second)

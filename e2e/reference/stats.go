@@ -57,7 +57,10 @@ func (m *measured) measure(ctx context.Context, list []*v1.Pod, node string,
 		Node: node, Systemd: config.CgroupDriver == "systemd", CgroupRoot: config.CgroupRoot,
 		Pressure: cadvisor.IsPsiEnabled(klog.FromContext(ctx)),
 	}
-	m.cgroups = cgroups{measure: func() *podstats.Measurement { return podstats.Measure(store.Described(), machine, time.Now(), nil) }}
+	m.cgroups = cgroups{measure: func() *podstats.Measurement {
+		return podstats.Measure(store.Described(), machine,
+			time.Now(), nil)
+	}}
 	files, err := os.MkdirTemp("", "reference-")
 	if err != nil {
 		return nil, err
@@ -110,7 +113,8 @@ func (m *measured) GetNode(context.Context) (*v1.Node, error) {
 }
 
 func (m *measured) GetNodeConfig() cm.NodeConfig {
-	return cm.NodeConfig{KubeletCgroupsName: m.path(podstats.KindKubelet), RuntimeCgroupsName: m.path(podstats.KindRuntime)}
+	return cm.NodeConfig{KubeletCgroupsName: m.path(podstats.KindKubelet),
+		RuntimeCgroupsName: m.path(podstats.KindRuntime)}
 }
 
 func (m *measured) GetPodCgroupRoot() string { return m.path(podstats.KindPods) }
@@ -189,9 +193,10 @@ func (c cgroups) RootFsInfo() (cadvisorapi.FsInfo, error) {
 		if fs.Device == podstats.PartitionDevice {
 			free := fs.Inodes - fs.InodesUsed
 			return cadvisorapi.FsInfo{
-				Timestamp: m.Time, Device: fs.Device, Mountpoint: "/", Capacity: fs.Capacity, Available: fs.Capacity - fs.Used,
-				Usage:  fs.Used,
-				Inodes: &fs.Inodes, InodesFree: &free,
+				Timestamp: m.Time, Device: fs.Device, Mountpoint: "/", Capacity: fs.Capacity,
+				Available: fs.Capacity - fs.Used,
+				Usage:     fs.Used,
+				Inodes:    &fs.Inodes, InodesFree: &free,
 			}, nil
 		}
 	}
@@ -330,7 +335,8 @@ func (r containers) ListContainerStats(context.Context,
 	for _, c := range m.Cgroups {
 		if c.Kind == podstats.KindContainer {
 			all = append(all, &runtimeapi.ContainerStats{
-				Attributes: &runtimeapi.ContainerAttributes{Id: c.ID, Metadata: &runtimeapi.ContainerMetadata{Name: c.Name}},
+				Attributes: &runtimeapi.ContainerAttributes{Id: c.ID,
+					Metadata: &runtimeapi.ContainerMetadata{Name: c.Name}},
 				WritableLayer: &runtimeapi.FilesystemUsage{
 					Timestamp: m.Time.UnixNano(), FsId: &runtimeapi.FilesystemIdentifier{Mountpoint: "/"},
 					UsedBytes:  &runtimeapi.UInt64Value{Value: c.Rootfs.Used},

@@ -89,7 +89,8 @@ func (c *streamed) execSync(ctx context.Context, id string, cmd []string) ([]byt
 	err := c.store.Exec(ctx, namespace, name, container, cmd, pods.Streams{Stdout: &stdout, Stderr: &stderr})
 	if exit, ok := err.(utilexec.ExitError); ok {
 		err = utilexec.CodeExitError{
-			Err:  fmt.Errorf("command '%s' exited with %d: %s", strings.Join(cmd, " "), exit.ExitStatus(), stderr.String()),
+			Err: fmt.Errorf("command '%s' exited with %d: %s", strings.Join(cmd, " "), exit.ExitStatus(),
+				stderr.String()),
 			Code: exit.ExitStatus(),
 		}
 	}

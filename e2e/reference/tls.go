@@ -24,7 +24,8 @@ func newTLSConfig(ctx context.Context, o *settings, auth server.AuthInterface) (
 	}
 	if chosen.CertFile == "" || chosen.KeyFile == "" {
 		return nil,
-			errors.New("serverTLSBootstrap: the reference does not ask for a serving certificate; give tlsCertFile and tlsPrivateKeyFile")
+			errors.New("serverTLSBootstrap: the reference does not ask for a serving certificate; give tlsCertFile " +
+				"and tlsPrivateKeyFile")
 	}
 	config := &tls.Config{MinVersion: chosen.MinVersion, CipherSuites: chosen.CipherSuites,
 		CurvePreferences: chosen.CurvePreferences}

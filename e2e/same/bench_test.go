@@ -43,7 +43,8 @@ func BenchmarkBesideKubelet(b *testing.B) {
 
 	var log []sample.Line
 	for i := range 20_000 {
-		log = append(log, sample.Line{At: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC).Add(time.Duration(i) * time.Second),
+		log = append(log, sample.Line{At: time.Date(2026, 1, 2, 3, 4, 5, 0,
+			time.UTC).Add(time.Duration(i) * time.Second),
 			Text: fmt.Sprintf(`%d 10.244.1.41 "GET /items/%d HTTP/1.1" 200 13936`, i, i%491)})
 	}
 	long := sample.Pod{Namespace: "default", Name: "nginx", Containers: []sample.Container{{Name: "nginx", Log: log}}}
@@ -80,8 +81,10 @@ func BenchmarkBesideKubelet(b *testing.B) {
 			b.ReportMetric(theirs[middle], "kubelet-req/s")
 			b.ReportMetric(ratios[middle], "ratio")
 			fmt.Fprintf(os.Stderr,
-				"%-20s %9.0f req/s   the kubelet's server %9.0f req/s   ratio %.1f (lowest %.1f, highest %.1f of %d rounds); resident after the first %.1f MB, after the last %.1f MB\n",
-				load.name, ours[middle], theirs[middle], ratios[middle], ratios[0], ratios[benchRounds-1], benchRounds, memory[0],
+				"%-20s %9.0f req/s   the kubelet's server %9.0f req/s   ratio %.1f (lowest %.1f, highest %.1f of "+
+					"%d rounds); resident after the first %.1f MB, after the last %.1f MB\n",
+				load.name, ours[middle], theirs[middle], ratios[middle], ratios[0], ratios[benchRounds-1], benchRounds,
+				memory[0],
 				memory[benchRounds-1])
 		})
 	}

@@ -27,7 +27,8 @@ func TestComparisonDetectsChangedFauxlet(t *testing.T) {
 		{"a route's subresource", "authchain/attributes.go", `{"/stats", []string{"stats"}}`,
 			`{"/stats", []string{"metrics"}}`, "\n  reviews: "},
 		{"a status", "server/logs.go", "http.StatusUnprocessableEntity", "http.StatusBadRequest", "\n  status: "},
-		{"a header", "server/errors.go", `w.Header().Set("Allow", response.allow)`, `_ = response.allow`, "\n  header Allow: "},
+		{"a header", "server/errors.go", `w.Header().Set("Allow", response.allow)`, `_ = response.allow`,
+			"\n  header Allow: "},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
@@ -38,9 +39,11 @@ func TestComparisonDetectsChangedFauxlet(t *testing.T) {
 			rand.New(rand.NewPCG(1, 1)).Shuffle(len(talks), func(i, j int) { talks[i], talks[j] = talks[j], talks[i] })
 			for i := range talks {
 				c.run(talks[i:i+1], changed)
-				said := slices.IndexFunc(log.errors, func(text string) bool { return strings.Contains(text, test.aspect) })
+				said := slices.IndexFunc(log.errors,
+					func(text string) bool { return strings.Contains(text, test.aspect) })
 				if said >= 0 { // one report is enough
-					t.Logf("with %s changed, after %d requests, the comparison reports:\n%s", test.name, c.sent, log.errors[said])
+					t.Logf("with %s changed, after %d requests, the comparison reports:\n%s", test.name, c.sent,
+						log.errors[said])
 					return
 				}
 			}

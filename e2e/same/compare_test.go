@@ -163,7 +163,8 @@ func signs(body string) string {
 func families(body string) string {
 	var all []string
 	for line := range strings.Lines(body) {
-		for _, prefix := range []string{"kubelet_http_", "kubelet_server_", "kubelet_websocket_", "apiserver_delegated_",
+		for _, prefix := range []string{"kubelet_http_", "kubelet_server_", "kubelet_websocket_",
+			"apiserver_delegated_",
 			"authentication_", "authorization_", "kubernetes_healthcheck", "kubernetes_feature_enabled",
 			"kubernetes_build_info", "prober_", "process_start"} {
 			if strings.HasPrefix(line, "# HELP "+prefix) || strings.HasPrefix(line, "# TYPE "+prefix) {

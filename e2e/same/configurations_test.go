@@ -111,7 +111,8 @@ func startSides(t *testing.T, c configuration, clients map[string]client) [2]*si
 				program = c.fauxlet
 			}
 			s.Kubelet = kubelet.Start(t, nil, kubelet.Options{
-				Kind: kind, Program: program, Port: port, Dir: dir, CertDir: certDir, Kubeconfig: kubeconfig, Pods: []sample.Pod{comparedPod()},
+				Kind: kind, Program: program, Port: port, Dir: dir, CertDir: certDir, Kubeconfig: kubeconfig,
+				Pods:     []sample.Pod{comparedPod()},
 				Settings: comparedSettings(t, c, address, readOnly),
 			})
 		}

@@ -142,6 +142,7 @@ func (c *counts) hold(t *testing.T) {
 	for _, n := range c.by["source"] {
 		total += n
 	}
-	t.Logf("%d requests were compared in %d configurations: %v, %v, %v, by status %v", total, len(c.by["configuration"]),
+	t.Logf("%d requests were compared in %d configurations: %v, %v, %v, by status %v", total,
+		len(c.by["configuration"]),
 		c.by["source"], c.by["route"], c.by["connection"], c.by["status"])
 }

@@ -21,7 +21,8 @@ func TestDifferencesPageIsCurrent(t *testing.T) {
 	got, err := os.ReadFile(path)
 	expect.NoError(t, err)
 	if string(got) != want {
-		t.Errorf("%s does not match divergences.json, masks and notAsked; write it with FAUXLET_E2E_WRITE_DOCS=1 go test -run %s ./same",
+		t.Errorf("%s does not match divergences.json, masks and notAsked; write it with FAUXLET_E2E_WRITE_DOCS=1 "+
+			"go test -run %s ./same",
 			path, t.Name())
 	}
 }
@@ -44,7 +45,8 @@ this page fails the test. So does a difference on this page that no longer occur
 	if len(known) == 0 {
 		page.WriteString("There are none.\n")
 	} else {
-		page.WriteString("| requests (configuration, port, client, method, path) | fauxlet's status | what differs | why |\n|---|---|---|---|\n")
+		page.WriteString("| requests (configuration, port, client, method, path) | fauxlet's status | what differs " +
+			"| why |\n|---|---|---|---|\n")
 		for _, d := range known {
 			fmt.Fprintf(&page, "| `%s` | %d | %s | %s |\n", strings.ReplaceAll(d.Requests, "|", `\|`), d.Fauxlet,
 				strings.Join(d.Differs, ", "), d.Reason)

@@ -303,7 +303,8 @@ func (c *conversation) holdHTTP2(s *side) []observation {
 		} else {
 			body, err := io.ReadAll(response.Body)
 			response.Body.Close()
-			o.status, o.code, o.header, o.body = response.Proto+" "+response.Status, response.StatusCode, response.Header,
+			o.status, o.code, o.header, o.body = response.Proto+" "+response.Status, response.StatusCode,
+				response.Header,
 				string(body)
 			if err != nil {
 				o.connection = "broken off"

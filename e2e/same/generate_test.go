@@ -133,7 +133,8 @@ func (g *generator) dress(talk *conversation, r *request) {
 	case n < 0.06:
 		r.protocol = "HTTP/1.0"
 	case n < 0.07:
-		r.protocol = pick(g, []string{"HTTP/1.2", "HTTP/2.0", "HTTP/0.9", "http/1.1", "HTTP/1.01", "HTTP/3", "HTTX/1.1"})
+		r.protocol = pick(g, []string{"HTTP/1.2", "HTTP/2.0", "HTTP/0.9", "http/1.1", "HTTP/1.01", "HTTP/3",
+			"HTTX/1.1"})
 	}
 	if g.one(0.25) {
 		r.header = pick(g, []string{hangUp, hangUp, "Connection: keep-alive\r\n", "Connection: Close\r\n",
@@ -155,7 +156,8 @@ func (g *generator) dress(talk *conversation, r *request) {
 			r.body = fmt.Sprintf("%x\r\n%s\r\n0\r\n\r\n", len(r.body), r.body)
 		}
 		if g.one(0.4) {
-			r.header += pick(g, []string{"Content-Type: application/json", "Content-Type: application/x-www-form-urlencoded",
+			r.header += pick(g, []string{"Content-Type: application/json",
+				"Content-Type: application/x-www-form-urlencoded",
 				"Content-Type: ;;", "Expect: 100-continue", "Expect: something"}) + "\r\n"
 		}
 	}
@@ -164,7 +166,8 @@ func (g *generator) dress(talk *conversation, r *request) {
 // stream returns a request for streams, as a client sends it.
 func (g *generator) stream() request {
 	webSocket := func(protocol string) string {
-		return "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Protocol: " +
+		return "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: " +
+			"dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Protocol: " +
 			protocol + "\r\n"
 	}
 	spdy := func(protocol string) string {
@@ -185,7 +188,8 @@ func (g *generator) stream() request {
 			pick(g, []string{"output=1&command=true", "input=1&output=1&error=1&command=cat",
 				"input=1&output=1&tty=1&command=sh", "error=1&command=ls"})
 		if g.one(0.5) {
-			r.header = spdy(pick(g, []string{"v4.channel.k8s.io", "v3.channel.k8s.io", "v2.channel.k8s.io", "channel.k8s.io",
+			r.header = spdy(pick(g, []string{"v4.channel.k8s.io", "v3.channel.k8s.io", "v2.channel.k8s.io",
+				"channel.k8s.io",
 				"v4.channel.k8s.io\r\nX-Stream-Protocol-Version: v3.channel.k8s.io"}))
 		} else {
 			r.method, r.header = "GET", webSocket(pick(g,
@@ -201,7 +205,8 @@ func (g *generator) upgrade() string {
 	if g.one(0.5) {
 		header := pick(g, []string{"Connection: Upgrade\r\n", "Connection: Upgrade\r\n", "Connection: upgrade\r\n",
 			"Connection: keep-alive, Upgrade\r\n", ""}) +
-			pick(g, []string{"Upgrade: SPDY/3.1\r\n", "Upgrade: SPDY/3.1\r\n", "Upgrade: spdy/3.1\r\n", "Upgrade: SPDY/3\r\n",
+			pick(g, []string{"Upgrade: SPDY/3.1\r\n", "Upgrade: SPDY/3.1\r\n", "Upgrade: spdy/3.1\r\n",
+				"Upgrade: SPDY/3\r\n",
 				"Upgrade: SPDY/3.1, websocket\r\n", ""})
 		for g.one(0.7) {
 			header += "X-Stream-Protocol-Version: " + pick(g, []string{
@@ -214,13 +219,15 @@ func (g *generator) upgrade() string {
 	header := pick(g, []string{"Connection: Upgrade\r\n", "Connection: Upgrade\r\n", "Connection: upgrade\r\n", ""}) +
 		pick(g, []string{"Upgrade: websocket\r\n", "Upgrade: websocket\r\n", "Upgrade: WebSocket\r\n",
 			"Upgrade: websocket2\r\n"}) +
-		pick(g, []string{"Sec-WebSocket-Version: 13\r\n", "Sec-WebSocket-Version: 13\r\n", "Sec-WebSocket-Version: 13\r\n",
+		pick(g, []string{"Sec-WebSocket-Version: 13\r\n", "Sec-WebSocket-Version: 13\r\n",
+			"Sec-WebSocket-Version: 13\r\n",
 			"Sec-WebSocket-Version: 8\r\n", "Sec-WebSocket-Version: 99\r\n", ""}) +
 		pick(g, []string{"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n",
 			"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n", "Sec-WebSocket-Key: short\r\n", ""})
 	if g.one(0.85) {
 		header += "Sec-WebSocket-Protocol: " + pick(g, []string{
-			"v5.channel.k8s.io", "v4.channel.k8s.io", "v4.base64.channel.k8s.io", "channel.k8s.io", "base64.channel.k8s.io",
+			"v5.channel.k8s.io", "v4.channel.k8s.io", "v4.base64.channel.k8s.io", "channel.k8s.io",
+			"base64.channel.k8s.io",
 			"v5.channel.k8s.io, v4.channel.k8s.io", "v6.channel.k8s.io",
 			"SPDY/3.1+portforward.k8s.io", "portforward.k8s.io",
 			"v4.channel.k8s.io, base64url.bearer.authorization.k8s.io.YWRtaW4tdG9rZW4", ", ,", "nope",
@@ -238,8 +245,9 @@ func (g *generator) query(t target) string {
 		if t.query != nil && g.one(0.85) {
 			parts = append(parts, pick(g, t.query))
 		} else if g.one(0.3) {
-			parts = append(parts, pick(g, []string{"x=y", "x", "%zz", ";", "a;b=c", "=", "&", "timeout=1s", "pretty=true",
-				"a=%00", "a=\xff", strings.Repeat("q", 3000) + "=1"}))
+			parts = append(parts, pick(g,
+				[]string{"x=y", "x", "%zz", ";", "a;b=c", "=", "&", "timeout=1s", "pretty=true",
+					"a=%00", "a=\xff", strings.Repeat("q", 3000) + "=1"}))
 		} else if t.query == nil {
 			break
 		}
@@ -257,7 +265,8 @@ type target struct {
 var (
 	streamQuery = []string{
 		"output=1", "error=1", "input=1", "tty=1", "tty=true", "stdin=1", "stdout=true", "output=0", "output=x",
-		"output=1&error=1", "tty=1&error=1", "command=ls", "command=echo&command=hi", "command=", "input=1&output=1&tty=1",
+		"output=1&error=1", "tty=1&error=1", "command=ls", "command=echo&command=hi", "command=",
+		"input=1&output=1&tty=1",
 	}
 	portQuery = []string{"port=80", "port=80&port=81", "port=0", "port=x", "port=", "port=65536", "ports=80"}
 )
@@ -300,8 +309,10 @@ var targets = []target{
 			"command=ls"}}, {path: "/run/default/nginx/nope", methods: "POST", query: []string{"cmd=ls"}},
 	{path: "/run/default/nope/nginx", methods: "POST"},
 	{path: "/checkpoint/default/nginx/nginx", methods: "POST", query: []string{"timeout=1", "timeout=x", "timeout="}},
-	{path: "/checkpoint/default/nginx/nope", methods: "POST"}, {path: "/checkpoint/default/nope/nginx", methods: "POST"},
-	{path: "/"}, {path: "/nope"}, {path: "/spec/"}, {path: "/cri/exec/token"}, {path: "/version"}, {path: "/openapi/v2"},
+	{path: "/checkpoint/default/nginx/nope", methods: "POST"},
+	{path: "/checkpoint/default/nope/nginx", methods: "POST"},
+	{path: "/"}, {path: "/nope"}, {path: "/spec/"}, {path: "/cri/exec/token"}, {path: "/version"},
+	{path: "/openapi/v2"},
 	{path: "/api/v1/nodes"},
 }
 
@@ -318,7 +329,8 @@ var someHeaders = []string{
 	"Range: bytes=0-2", "Range: bytes=9-", "If-Modified-Since: Thu, 01 Jan 1970 00:00:00 GMT",
 	"If-Modified-Since: Thu, 01 Jan 2099 00:00:00 GMT", "If-None-Match: *",
 	"Impersonate-User: kubelet-client", "X-Remote-User: kubelet-client", "X-Remote-Group: system:masters",
-	"X-Forwarded-For: 10.0.0.1", "X-Forwarded-Proto: http", "Origin: https://example.org", "Origin: null", "Cookie: a=b",
+	"X-Forwarded-For: 10.0.0.1", "X-Forwarded-Proto: http", "Origin: https://example.org", "Origin: null",
+	"Cookie: a=b",
 	"Referer: x",
 	"Traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", "Audit-Id: x", "User-Agent: ",
 	"User-Agent: kubectl/v1.37", "X-Http-Method-Override: DELETE", "Kubectl-Command: x",
@@ -342,7 +354,8 @@ var mutations = []func(g *generator, path string) string{
 	// Insert something.
 	func(g *generator, path string) string {
 		return g.insert(path, pick(g, []string{"/", "//", "/./", "/../", "%2F", "%2f", "%5C", "\\", "%00", "%01", "%zz",
-			"%", "é", "%C3%A9", "\xff", "%FF", "+", "*", "{x}", "\"", "<", "'", "%25", "%252F", " ", "\t", "@", ":", "~",
+			"%", "é", "%C3%A9", "\xff", "%FF", "+", "*", "{x}", "\"", "<", "'", "%25", "%252F", " ", "\t", "@", ":",
+			"~",
 			"|"}))
 	},
 	// Encode one character differently.
@@ -368,11 +381,15 @@ var mutations = []func(g *generator, path string) string{
 		return g.segments(path, func(parts []string, at int) []string { return append(parts[:at:at], parts[at+1:]...) })
 	},
 	func(g *generator, path string) string {
-		return g.segments(path, func(parts []string, at int) []string { return append(parts[:at+1:at+1], parts[at:]...) })
+		return g.segments(path, func(parts []string,
+			at int) []string {
+			return append(parts[:at+1:at+1], parts[at:]...)
+		})
 	},
 	func(g *generator, path string) string {
 		return g.segments(path, func(parts []string, at int) []string {
-			parts[at] = pick(g, []string{"", ".", "..", "nginx", "default", "nope", "kube-system", "%2e", "*", "nginx%2Fnginx",
+			parts[at] = pick(g, []string{"", ".", "..", "nginx", "default", "nope", "kube-system", "%2e", "*",
+				"nginx%2Fnginx",
 				strings.Repeat("n", 300), strings.Repeat("n", 8000), "中"})
 			return parts
 		})
@@ -380,7 +397,8 @@ var mutations = []func(g *generator, path string) string{
 	// Return something that is not a path.
 	func(g *generator, path string) string {
 		return pick(g, []string{"http://elsewhere" + path, "https://node-1:10250" + path, "http:" + path,
-			strings.TrimPrefix(path, "/"), "*", path + "#x", "?" + path, "http://[::1" + path, "", "//elsewhere" + path})
+			strings.TrimPrefix(path, "/"), "*", path + "#x", "?" + path, "http://[::1" + path, "",
+			"//elsewhere" + path})
 	},
 }
 

@@ -84,7 +84,8 @@ func (s *side) probe() map[string]string {
 		})
 		for _, as := range []string{"no-credential", "kubelet-client", "stranger"} {
 			config := s.clients[as].tls()
-			config.MinVersion, config.MaxVersion, config.ClientSessionCache = version, version, tls.NewLRUClientSessionCache(4)
+			config.MinVersion, config.MaxVersion, config.ClientSessionCache = version, version,
+				tls.NewLRUClientSessionCache(4)
 			name := fmt.Sprintf("resumption in %s as %s", tls.VersionName(version), as)
 			results[name] = s.handshake(config) + ", then " + s.handshake(config)
 		}

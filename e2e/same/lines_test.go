@@ -78,17 +78,21 @@ func TestSameLines(t *testing.T) {
 									theirs.LimitBytes, ours.LimitBytes = &limit, &limit
 								}
 								var want, got bytes.Buffer
-								if err := logs.ReadLogs(context.Background(), file, "", theirs, nil, wanted(&want, stream, "stdout"),
+								if err := logs.ReadLogs(context.Background(), file, "", theirs, nil,
+									wanted(&want, stream, "stdout"),
 									wanted(&want, stream, "stderr")); err != nil {
 									t.Fatal(err)
 								}
-								if err := store.Logs(context.Background(), "default", "p", "c", ours, wanted(&got, stream, "stdout"),
+								if err := store.Logs(context.Background(), "default", "p", "c", ours,
+									wanted(&got, stream, "stdout"),
 									wanted(&got, stream, "stderr")); err != nil {
 									t.Fatal(err)
 								}
 								if !bytes.Equal(got.Bytes(), want.Bytes()) {
-									t.Fatalf("tail %d, since %v, limit %d, timestamps %v, %s: %d bytes, want %d:\n%.300q\nwant\n%.300q",
-										tail, since, limit, timestamps, stream, got.Len(), want.Len(), got.String(), want.String())
+									t.Fatalf("tail %d, since %v, limit %d, timestamps %v, %s: %d bytes, want "+
+										"%d:\n%.300q\nwant\n%.300q",
+										tail, since, limit, timestamps, stream, got.Len(), want.Len(), got.String(),
+										want.String())
 								}
 							}
 						}

@@ -22,7 +22,8 @@ var uidAttribute = asn1.ObjectIdentifier{1, 3, 6, 1, 4, 1, 57683, 2}
 // oddClients adds clients with unusual certificates and headers.
 func oddClients(t *testing.T, p *controlplane.PKI, all map[string]client) {
 	t.Helper()
-	mint := func(ca *testcerts.Authority, commonName string, groups []string, mutate ...testcerts.Mutate) *tls.Certificate {
+	mint := func(ca *testcerts.Authority, commonName string, groups []string,
+		mutate ...testcerts.Mutate) *tls.Certificate {
 		pair, err := ca.Client(commonName, groups, mutate...)
 		expect.NoError(t, err)
 		certificate := pair.TLS()

@@ -63,7 +63,8 @@ var probes = []struct {
 	{"anonymous", kubelet.Settings{anonymous: true}, nil, nil,
 		nil}, // an anonymous client may read everything, even /configz
 	{"anonymous, webhook off", kubelet.Settings{anonymous: true, webhook: false}, nil, nil, nil},
-	{"AlwaysAllow for everybody", kubelet.Settings{anonymous: true, webhook: false, mode: "AlwaysAllow"}, nil, nil, nil},
+	{"AlwaysAllow for everybody", kubelet.Settings{anonymous: true, webhook: false, mode: "AlwaysAllow"}, nil, nil,
+		nil},
 	{"AlwaysAllow", kubelet.Settings{mode: "AlwaysAllow"}, nil, nil,
 		[]string{webhook, mode, serverBootstrap, logHandler, profiling, debugFlags, fineGrained}},
 	{"AlwaysAllow", kubelet.Settings{mode: "AlwaysAllow"}, nil, []string{"outsider"}, nil},
@@ -91,7 +92,8 @@ var probes = []struct {
 	{"no read-only port", kubelet.Settings{"readOnlyPort": 0}, nil, []string{"kubelet-client"}, nil},
 	{"TLS 1.3", kubelet.Settings{"tlsMinVersion": "VersionTLS13"}, nil, []string{"kubelet-client"}, nil},
 	{"weak TLS", kubelet.Settings{"tlsMinVersion": "VersionTLS10",
-		"tlsCipherSuites": []string{"TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256", "TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA256",
+		"tlsCipherSuites": []string{"TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256",
+			"TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA256",
 			"TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA"}}, nil,
 		nil, []string{webhook, mode, serverBootstrap, logHandler, profiling, debugFlags, fineGrained}},
 
@@ -135,14 +137,16 @@ func TestProbeReportsSettings(t *testing.T) {
 					options.Identities = append(options.Identities, identity)
 				}
 				if test.flags == nil {
-					options.Compare = &kubeletprobe.CompareOptions{File: filepath.Join(s.Dir, "kubelet.yaml"), NodeName: "node-1"}
+					options.Compare = &kubeletprobe.CompareOptions{File: filepath.Join(s.Dir, "kubelet.yaml"),
+						NodeName: "node-1"}
 				}
 				if reports[i], err = kubeletprobe.Run(t.Context(), options); err != nil {
 					t.Fatalf("%s: %v", s.kind, err)
 				}
 				checkSettings(t, s, reports[i], test.settings, test.unknown, options.ReadOnlyPort)
 				if reports[i].Differs() {
-					t.Errorf("%s differs from a stand-in with its own configuration: %+v", s.kind, reports[i].Comparison.Differences)
+					t.Errorf("%s differs from a stand-in with its own configuration: %+v", s.kind,
+						reports[i].Comparison.Differences)
 				}
 			}
 			same := cmp.Options{
@@ -183,7 +187,8 @@ func checkSettings(t *testing.T, s *side, report *kubeletprobe.Report, changed k
 			value = "unknown"
 		}
 		if setting.Value != value {
-			t.Errorf("%s: %s: reported %s, is %s; evidence: %s", s.kind, setting.Name, setting.Value, value, setting.Evidence)
+			t.Errorf("%s: %s: reported %s, is %s; evidence: %s", s.kind, setting.Name, setting.Value, value,
+				setting.Evidence)
 		}
 	}
 	if len(report.Settings) != len(plainSettings)+1 {

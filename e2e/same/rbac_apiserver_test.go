@@ -139,16 +139,19 @@ func rbacSentinels() []runtime.Object {
 			Rules: []rbacv1.PolicyRule{{Verbs: []string{"get"}, NonResourceURLs: []string{"/sentinel"}}}},
 		&rbacv1.Role{ObjectMeta: meta, Rules: []rbacv1.PolicyRule{{Verbs: []string{"get"}, APIGroups: []string{""},
 			Resources: []string{"configmaps"}}}},
-		&rbacv1.ClusterRoleBinding{ObjectMeta: everywhere, RoleRef: rbacv1.RoleRef{Kind: "ClusterRole", Name: "sentinel"},
+		&rbacv1.ClusterRoleBinding{ObjectMeta: everywhere,
+			RoleRef:  rbacv1.RoleRef{Kind: "ClusterRole", Name: "sentinel"},
 			Subjects: subjects},
-		&rbacv1.RoleBinding{ObjectMeta: meta, RoleRef: rbacv1.RoleRef{Kind: "Role", Name: "sentinel"}, Subjects: subjects},
+		&rbacv1.RoleBinding{ObjectMeta: meta, RoleRef: rbacv1.RoleRef{Kind: "Role", Name: "sentinel"},
+			Subjects: subjects},
 	}
 }
 
 func (w *rbacComparison) awaitSentinels(t *testing.T) {
 	t.Helper()
 	for _, spec := range []authorizationv1.SubjectAccessReviewSpec{
-		{User: "sentinel", NonResourceAttributes: &authorizationv1.NonResourceAttributes{Verb: "get", Path: "/sentinel"}},
+		{User: "sentinel", NonResourceAttributes: &authorizationv1.NonResourceAttributes{Verb: "get",
+			Path: "/sentinel"}},
 		{User: "sentinel", ResourceAttributes: &authorizationv1.ResourceAttributes{Verb: "get", Resource: "configmaps",
 			Namespace: "default"}},
 	} {

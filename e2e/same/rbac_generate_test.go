@@ -157,7 +157,8 @@ func (g *rbacGenerator) objects() (all []runtime.Object) {
 		// A Role may have a ClusterRole's name.
 		roles := []string{clusterRoles[g.random.IntN(10)], g.name("role"), g.name("role"), g.name("role")}
 		for _, name := range roles {
-			role := &rbacv1.Role{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name}, Rules: g.rulesOf(true)}
+			role := &rbacv1.Role{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name},
+				Rules: g.rulesOf(true)}
 			g.rules["Role/"+namespace+"/"+name], all = role.Rules, append(all, role)
 		}
 		roles = append(roles, "gone-3")
@@ -209,7 +210,8 @@ func (g *rbacGenerator) anyQuestion() authorizationv1.SubjectAccessReviewSpec {
 		spec.Groups = g.some(rbacUserGroups)
 	}
 	if g.chance(25) {
-		spec.NonResourceAttributes = &authorizationv1.NonResourceAttributes{Verb: g.one(rbacVerbs), Path: g.one(rbacPaths)}
+		spec.NonResourceAttributes = &authorizationv1.NonResourceAttributes{Verb: g.one(rbacVerbs),
+			Path: g.one(rbacPaths)}
 		return spec
 	}
 	resource, subresource, _ := strings.Cut(g.one(rbacResources), "/")
@@ -267,7 +269,8 @@ func (g *rbacGenerator) aimed() authorizationv1.SubjectAccessReviewSpec {
 	resource, subresource, _ := strings.Cut(g.one(rule.Resources), "/")
 	a := &authorizationv1.ResourceAttributes{
 		Verb: verb, Group: star(g.one(rule.APIGroups), "", "batch"), Version: "v1",
-		Resource: star(resource, "nodes", "jobs"), Subresource: subresource, Name: g.one(rbacNames), Namespace: b.namespace,
+		Resource: star(resource, "nodes", "jobs"), Subresource: subresource, Name: g.one(rbacNames),
+		Namespace: b.namespace,
 	}
 	if len(rule.ResourceNames) > 0 {
 		a.Name = g.one(rule.ResourceNames)

@@ -52,7 +52,8 @@ func TestSameRBAC(t *testing.T) {
 	defaults := rbacObjects(t, plane.Client)
 	generated := g.objects()
 	for _, name := range rbacNamespaces[1:] {
-		_, err := plane.Client.CoreV1().Namespaces().Create(ctx, &v1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}},
+		_, err := plane.Client.CoreV1().Namespaces().Create(ctx,
+			&v1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}},
 			metav1.CreateOptions{})
 		expect.NoError(t, err)
 	}

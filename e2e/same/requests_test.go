@@ -175,7 +175,8 @@ var paths = []string{
 
 // queries are queries of containerLogs.
 var queries = []string{
-	"tailLines=1", "tailLines=0", "tailLines=99", "tailLines=-1", "tailLines=x", "tailLines=", "tailLines=1&tailLines=2",
+	"tailLines=1", "tailLines=0", "tailLines=99", "tailLines=-1", "tailLines=x", "tailLines=",
+	"tailLines=1&tailLines=2",
 	"tailLines=9223372036854775808",
 	"tail=1", "tail=all", "tail=x", "tail=-1", "tail=1&tailLines=2", "tail=all&tailLines=1",
 	"limitBytes=5", "limitBytes=0", "limitBytes=-1", "limitBytes=x", "limitBytes=1&tailLines=1",

@@ -127,7 +127,8 @@ func (c conversation) smaller() []conversation {
 				set(less)
 			}
 			if len(segments[p]) > 30 {
-				less.path = strings.Join(slices.Concat(segments[:p], []string{segments[p][:len(segments[p])/2]}, segments[p+1:]),
+				less.path = strings.Join(
+					slices.Concat(segments[:p], []string{segments[p][:len(segments[p])/2]}, segments[p+1:]),
 					"/")
 				set(less)
 			}

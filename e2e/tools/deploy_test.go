@@ -49,7 +49,8 @@ func kustomize(t testing.TB, c *controlplane.Plane, overlay string, components .
 	expect.NoError(t, err)
 	kustomization := map[string][]string{"resources": {filepath.Join(relative, overlay)}}
 	for _, component := range components {
-		kustomization["components"] = append(kustomization["components"], filepath.Join(relative, "components", component))
+		kustomization["components"] = append(kustomization["components"],
+			filepath.Join(relative, "components", component))
 	}
 	sample.WriteYAML(t, filepath.Join(dir, "kustomization.yaml"), kustomization)
 	return c.KubectlPrints(t, nil, "kustomize", dir)
@@ -253,7 +254,8 @@ func TestDeployedPodsServeNodes(t *testing.T) {
 			plane.AwaitAccess(t, controlplane.User("kubelet-client"), true)
 			var replicas []*running
 			for i := range test.replicas {
-				replicas = append(replicas, runPod(t, plane, fmt.Sprintf("fauxlet-%d", i), fmt.Sprintf("127.10.250.%d", 10+i)))
+				replicas = append(replicas,
+					runPod(t, plane, fmt.Sprintf("fauxlet-%d", i), fmt.Sprintf("127.10.250.%d", 10+i)))
 			}
 			t.Cleanup(func() { plane.KubectlPrints(t, nil, "delete", "nodes", "--selector=fauxlet=true") })
 			for i, nodes := range test.replicas {
@@ -265,7 +267,8 @@ func TestDeployedPodsServeNodes(t *testing.T) {
 					"pod/agent-fauxlet-0")
 				// No kubelet confirms at the end that the pod has stopped.
 				t.Cleanup(func() {
-					plane.KubectlPrints(t, nil, "delete", "pod", "agent-fauxlet-0", "--namespace=fauxlet", "--grace-period=0",
+					plane.KubectlPrints(t, nil, "delete", "pod", "agent-fauxlet-0", "--namespace=fauxlet",
+						"--grace-period=0",
 						"--force")
 				})
 			}
@@ -273,7 +276,8 @@ func TestDeployedPodsServeNodes(t *testing.T) {
 			// The stand-in reviews a client's token.
 			token, err := clientToken(plane)
 			expect.NoError(t, err)
-			(&kubelet.Kubelet{Secure: replicas[0].ip + ":10250"}).Expect(t, "/pods", kubelet.Credential{Token: token}, 403, "")
+			(&kubelet.Kubelet{Secure: replicas[0].ip + ":10250"}).Expect(t, "/pods", kubelet.Credential{Token: token},
+				403, "")
 
 			// The next container of the pod finds its nodes.
 			for i, r := range replicas {
@@ -295,7 +299,8 @@ func TestDeployedPodsServeNodes(t *testing.T) {
 				spare[access{"patch", "nodes/status", ""}] = true // if the node runs longer
 			}
 			for _, resource := range []string{"nodes", "pods"} {
-				spare[access{"list", resource, ""}] = true // for an older kube-apiserver, whose watches do not begin with a list
+				spare[access{"list", resource,
+					""}] = true // for an older kube-apiserver, whose watches do not begin with a list
 			}
 			granted, used := granted(t, manifest), used(t, plane, from)
 			for what := range used {
@@ -328,7 +333,8 @@ func nodesSplit(t testing.TB, c *controlplane.Plane, replicas []*running, count 
 			for i := range list.Items {
 				node := &list.Items[i]
 				replica := slices.IndexFunc(replicas, func(r *running) bool {
-					return slices.Contains(node.Status.Addresses, v1.NodeAddress{Type: v1.NodeInternalIP, Address: r.ip})
+					return slices.Contains(node.Status.Addresses,
+						v1.NodeAddress{Type: v1.NodeInternalIP, Address: r.ip})
 				})
 				if replica < 0 {
 					return "there is " + node.Name

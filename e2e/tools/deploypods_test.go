@@ -38,7 +38,8 @@ func runPod(t testing.TB, c *controlplane.Plane, name, ip string) *running {
 	r := &running{ip: ip}
 	expect.Eventually(t, time.Minute, "pod "+name+" is made", func() string {
 		var err error
-		if r.pod, err = c.Client.CoreV1().Pods("fauxlet").Get(context.Background(), name, metav1.GetOptions{}); err != nil {
+		if r.pod, err = c.Client.CoreV1().Pods("fauxlet").Get(context.Background(), name,
+			metav1.GetOptions{}); err != nil {
 			return err.Error()
 		}
 		return ""
@@ -62,7 +63,8 @@ func runPod(t testing.TB, c *controlplane.Plane, name, ip string) *running {
 	}
 	// The address of kubernetes.default.svc, as kube-proxy would provide it. Each pod has its own.
 	service := strings.Replace(ip, "127.10.250.", "127.10.251.", 1)
-	expect.NoError(t, os.WriteFile(filepath.Join(root, "etc/hosts"), []byte(service+" kubernetes.default.svc\n"), 0o644))
+	expect.NoError(t, os.WriteFile(filepath.Join(root, "etc/hosts"), []byte(service+" kubernetes.default.svc\n"),
+		0o644))
 	serveAt(t, c, net.JoinHostPort(service, "443"))
 
 	values := map[string]string{}
@@ -147,7 +149,8 @@ func fillVolume(t testing.TB, c *controlplane.Plane, pod *v1.Pod, name, dir stri
 		var object *v1.ConfigMap
 		expect.Eventually(t, time.Minute, "ConfigMap exists: "+name, func() string {
 			var err error
-			if object, err = c.Client.CoreV1().ConfigMaps(pod.Namespace).Get(ctx, name, metav1.GetOptions{}); err != nil {
+			if object, err = c.Client.CoreV1().ConfigMaps(pod.Namespace).Get(ctx, name,
+				metav1.GetOptions{}); err != nil {
 				return err.Error()
 			}
 			return ""
@@ -164,7 +167,8 @@ func fillVolume(t testing.TB, c *controlplane.Plane, pod *v1.Pod, name, dir stri
 		case volume.ConfigMap != nil:
 			configMap(volume.ConfigMap.Name, volume.ConfigMap.Items)
 		case volume.Secret != nil:
-			secret, err := c.Client.CoreV1().Secrets(pod.Namespace).Get(ctx, volume.Secret.SecretName, metav1.GetOptions{})
+			secret, err := c.Client.CoreV1().Secrets(pod.Namespace).Get(ctx, volume.Secret.SecretName,
+				metav1.GetOptions{})
 			expect.NoError(t, err)
 			for key, content := range secret.Data {
 				write(key, string(content), os.FileMode(*volume.Secret.DefaultMode))
@@ -178,10 +182,12 @@ func fillVolume(t testing.TB, c *controlplane.Plane, pod *v1.Pod, name, dir stri
 				case source.ServiceAccountToken != nil:
 					request := &authenticationv1.TokenRequest{Spec: authenticationv1.TokenRequestSpec{
 						ExpirationSeconds: source.ServiceAccountToken.ExpirationSeconds,
-						BoundObjectRef: &authenticationv1.BoundObjectReference{APIVersion: "v1", Kind: "Pod", Name: pod.Name,
-							UID: pod.UID},
+						BoundObjectRef: &authenticationv1.BoundObjectReference{APIVersion: "v1", Kind: "Pod",
+							Name: pod.Name,
+							UID:  pod.UID},
 					}}
-					made, err := c.Client.CoreV1().ServiceAccounts(pod.Namespace).CreateToken(ctx, pod.Spec.ServiceAccountName,
+					made, err := c.Client.CoreV1().ServiceAccounts(pod.Namespace).CreateToken(ctx,
+						pod.Spec.ServiceAccountName,
 						request, metav1.CreateOptions{})
 					expect.NoError(t, err)
 					write(source.ServiceAccountToken.Path, made.Status.Token, 0o640)

@@ -36,7 +36,8 @@ func TestJoinGuide(t *testing.T) {
 	up, serve, _ := strings.Cut(bare[0]+bare[1], "fauxlet serve ")
 	up = reworded(t, up, "2379", client, "6443", apiserver,
 		"etcd --data-dir etcd ",
-		fmt.Sprintf("etcd --data-dir etcd --unsafe-no-fsync --log-level=warn --listen-client-urls=http://127.0.0.1:%[1]s "+
+		fmt.Sprintf("etcd --data-dir etcd --unsafe-no-fsync --log-level=warn "+
+			"--listen-client-urls=http://127.0.0.1:%[1]s "+
 			"--advertise-client-urls=http://127.0.0.1:%[1]s --listen-peer-urls=http://127.0.0.1:%[2]s ", client, peer),
 		"--secure-port=", "--bind-address=127.0.0.1 --endpoint-reconciler-type=none --secure-port=")
 	plane := g.Start(t, up+"touch up\ntrap 'kill %2; wait %2; kill %1; wait' TERM\nwait\n")
@@ -86,8 +87,9 @@ func TestJoinGuide(t *testing.T) {
 
 	many := guide.New(t, "many-nodes.md", g.Dir, "fauxlet")
 	metrics := "127.0.0.1:" + port()
-	fauxlet := many.Start(t, "exec "+reworded(t, many.Block(t, "", "sh"), "--nodes 1000", "--nodes 10", "127.0.0.1:9250",
-		metrics, "--port 0", "--port 0 --read-only-port 0"))
+	fauxlet := many.Start(t,
+		"exec "+reworded(t, many.Block(t, "", "sh"), "--nodes 1000", "--nodes 10", "127.0.0.1:9250",
+			metrics, "--port 0", "--port 0 --read-only-port 0"))
 	are(10, "Ready")
 	expect.Eventually(t, time.Minute, "they are in the ready file", func() string {
 		file, err := os.ReadFile(filepath.Join(g.Dir, "ready.json"))

@@ -158,8 +158,9 @@ func declareCapacity(t testing.TB, k *kubelet.Kubelet, plane *controlplane.Plane
 	expect.NoError(t, err)
 	memory := summaryOf(t, k, kubelet.Credential{Token: token}).Node.Memory
 	node.Status.Capacity = v1.ResourceList{
-		v1.ResourceCPU:    resource.MustParse("4"),
-		v1.ResourceMemory: *resource.NewQuantity(int64(*memory.AvailableBytes+*memory.WorkingSetBytes), resource.BinarySI),
+		v1.ResourceCPU: resource.MustParse("4"),
+		v1.ResourceMemory: *resource.NewQuantity(int64(*memory.AvailableBytes+*memory.WorkingSetBytes),
+			resource.BinarySI),
 	}
 	node.Status.Allocatable = node.Status.Capacity
 	_, err = nodes.UpdateStatus(ctx, node, metav1.UpdateOptions{})

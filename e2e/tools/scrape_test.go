@@ -34,7 +34,8 @@ func measuredPods() []sample.Pod {
 		{Namespace: "kube-system", Name: "resolver",
 			Containers: []sample.Container{{Name: "setup", Log: log, Init: true}, {Name: "dns", Log: log},
 				{Name: "broken", Log: log, Crashes: true}}},
-		{Namespace: "default", Name: "crashes", Containers: []sample.Container{{Name: "broken", Log: log, Crashes: true}}},
+		{Namespace: "default", Name: "crashes",
+			Containers: []sample.Container{{Name: "broken", Log: log, Crashes: true}}},
 	}
 }
 
@@ -87,7 +88,8 @@ func TestMetricsAndSummaryShapesMatchKubelet(t *testing.T) {
 				}
 				for _, header := range []string{"Content-Type", "Cache-Control", "X-Content-Type-Options"} {
 					if want.Header.Get(header) != got.Header.Get(header) {
-						t.Errorf("%s: %s: reference %q, fauxlet %q", path, header, want.Header.Get(header), got.Header.Get(header))
+						t.Errorf("%s: %s: reference %q, fauxlet %q", path, header, want.Header.Get(header),
+							got.Header.Get(header))
 					}
 				}
 				if (want.Header.Get("Process-Start-Time-Unix") == "") != (got.Header.Get("Process-Start-Time-Unix") == "") {

@@ -99,12 +99,16 @@ func recorded() *decisions.Recorder {
 	}
 	admin, viewer := &user.DefaultInfo{Name: "admin"}, &user.DefaultInfo{Name: "viewer"}
 	at("node-1", 1, authchain.Decision{Method: "GET", Path: "/containerLogs/default/nginx/nginx", Status: 200,
-		Authentication: steps(authchain.OutcomeAuthenticated), User: admin, Authorization: question(authchain.CheckAllowed)})
+		Authentication: steps(authchain.OutcomeAuthenticated), User: admin,
+		Authorization: question(authchain.CheckAllowed)})
 	at("node-1", 2, authchain.Decision{Method: "GET", Path: "/containerLogs/default/nginx/nginx", Status: 403,
-		Authentication: steps(authchain.OutcomeAuthenticated), User: viewer, Authorization: question(authchain.CheckDenied)})
-	at("node-2", 3, authchain.Decision{Method: "GET", Path: "/pods", Status: 401, Authentication: steps(authchain.OutcomeRefused)})
+		Authentication: steps(authchain.OutcomeAuthenticated), User: viewer,
+		Authorization: question(authchain.CheckDenied)})
+	at("node-2", 3, authchain.Decision{Method: "GET", Path: "/pods", Status: 401,
+		Authentication: steps(authchain.OutcomeRefused)})
 	at("node-2", 4, authchain.Decision{Method: "GET", Path: "/pods", Status: 500,
-		Authentication: steps(authchain.OutcomeAuthenticated), User: viewer, Authorization: question(authchain.CheckError)})
+		Authentication: steps(authchain.OutcomeAuthenticated), User: viewer,
+		Authorization: question(authchain.CheckError)})
 	at("node-1", 5, authchain.Decision{Method: "GET", Path: "/healthz", Status: 200})
 	at("node-1", 6, authchain.Decision{Handshake: "the client does not speak TLS"})
 	return r
@@ -143,7 +147,8 @@ func TestFilters(t *testing.T) {
 	} {
 		response, body := ask(t, "GET", base+"/api/decisions?"+query, "")
 		var got admin.Decisions
-		if err := json.Unmarshal([]byte(body), &got); err != nil || response.StatusCode != 200 || response.Header.Get("Content-Type") != "application/json" {
+		if err := json.Unmarshal([]byte(body), &got); err != nil || response.StatusCode != 200 ||
+			response.Header.Get("Content-Type") != "application/json" {
 			t.Fatalf("%s: %v %s %s", query, err, response.Status, body)
 		}
 		if ids := numbers(got.Decisions); ids != want || got.Last != 6 || got.Recorded != 6 || got.Instance == "" {
@@ -200,8 +205,10 @@ func TestOneDecisionHasExplanation(t *testing.T) {
 	if err := json.Unmarshal([]byte(body), &got); err != nil {
 		t.Fatal(err)
 	}
-	if got.ID != 2 || got.Node != "node-1" || got.Outcome != "refused" || got.User.Name != "viewer" || got.Status != 403 ||
-		got.Why != `refused: user "viewer" may not get nodes/proxy` || got.Explanation == nil || got.Explanation.Outcome != explain.Refused || len(got.Explanation.Remedies) == 0 {
+	if got.ID != 2 || got.Node != "node-1" || got.Outcome != "refused" || got.User.Name != "viewer" ||
+		got.Status != 403 ||
+		got.Why != `refused: user "viewer" may not get nodes/proxy` || got.Explanation == nil ||
+		got.Explanation.Outcome != explain.Refused || len(got.Explanation.Remedies) == 0 {
 		t.Errorf("%s", body)
 	}
 	if node := <-nodes; node != "node-1" {
@@ -209,7 +216,8 @@ func TestOneDecisionHasExplanation(t *testing.T) {
 	}
 	// All of them, with what is known of each node looked up once.
 	for _, query := range []string{"decisions", "export"} {
-		if _, body := ask(t, "GET", base+"/api/"+query+"?explanation=true", ""); strings.Count(body, `"explanation":{"stages":[`) != 6 || len(nodes) != 2 {
+		if _, body := ask(t, "GET", base+"/api/"+query+"?explanation=true", ""); strings.Count(body,
+			`"explanation":{"stages":[`) != 6 || len(nodes) != 2 {
 			t.Errorf("%s: %d nodes were looked up for %s", query, len(nodes), body)
 		}
 		_, _ = <-nodes, <-nodes
@@ -262,7 +270,8 @@ func TestBadRequests(t *testing.T) {
 
 func TestIndexBuildReady(t *testing.T) {
 	ready := make(chan error, 1)
-	_, base := serve(t, admin.Options{Build: map[string]string{"version": "v1"}, Ready: func() error { return <-ready }})
+	_, base := serve(t, admin.Options{Build: map[string]string{"version": "v1"},
+		Ready: func() error { return <-ready }})
 	if _, body := ask(t, "GET", base+"/", ""); !strings.Contains(body, "/api/events") {
 		t.Errorf("/: %q", body)
 	}
@@ -270,7 +279,8 @@ func TestIndexBuildReady(t *testing.T) {
 		t.Errorf("/api/build: %q", body)
 	}
 	ready <- io.EOF
-	if response, body := ask(t, "GET", base+"/readyz", ""); response.StatusCode != 503 || body != `{"error":"EOF"}`+"\n" {
+	if response, body := ask(t, "GET", base+"/readyz", ""); response.StatusCode != 503 || body != `{"error":"EOF"}`+
+		"\n" {
 		t.Errorf("%s %q while it is not ready", response.Status, body)
 	}
 	ready <- nil
@@ -293,12 +303,15 @@ func TestPageDoesNotHandleAPI(t *testing.T) {
 			t.Errorf("%s: %q, want %q", path, body, want)
 		}
 	}
-	for _, path := range []string{"/api/nothing", "/api/", "/api/whatif", "/api/send", "//api/decisions", "/x/../api/decisions", "/%61pi/decisions"} {
-		if response, body := ask(t, "GET", base+path, ""); response.StatusCode != 401 || strings.Contains(body, "page") {
+	for _, path := range []string{"/api/nothing", "/api/", "/api/whatif", "/api/send", "//api/decisions",
+		"/x/../api/decisions", "/%61pi/decisions"} {
+		if response, body := ask(t, "GET", base+path, ""); response.StatusCode != 401 ||
+			strings.Contains(body, "page") {
 			t.Errorf("%s: %s %q", path, response.Status, body)
 		}
 	}
-	if response, _ := ask(t, "GET", base+"/", ""); response.Header.Get("Content-Security-Policy") != "default-src 'self'" {
+	if response, _ := ask(t, "GET", base+"/",
+		""); response.Header.Get("Content-Security-Policy") != "default-src 'self'" {
 		t.Error("the page has no policy of its own")
 	}
 }
@@ -313,7 +326,8 @@ func TestFaults(t *testing.T) {
 	if active, err := c.Faults(t.Context()); err != nil || active == nil || len(active) != 0 {
 		t.Errorf("%v %v", active, err)
 	}
-	added, err := c.AddFault(t.Context(), faults.Fault{Kind: faults.Status, Status: 503, Scope: faults.Scope{Route: "/pods", Count: 2}})
+	added, err := c.AddFault(t.Context(),
+		faults.Fault{Kind: faults.Status, Status: 503, Scope: faults.Scope{Route: "/pods", Count: 2}})
 	if err != nil || added.Name != "status-1" || added.Since.IsZero() {
 		t.Fatalf("%+v %v", added, err)
 	}
@@ -321,7 +335,8 @@ func TestFaults(t *testing.T) {
 		t.Fatal(err)
 	}
 	active, err := c.Faults(t.Context())
-	if err != nil || len(active) != 2 || active[0].Route != "/pods" || active[0].Status != 503 || active[0].Count != 2 || active[1].Name != "slow" {
+	if err != nil || len(active) != 2 || active[0].Route != "/pods" || active[0].Status != 503 ||
+		active[0].Count != 2 || active[1].Name != "slow" {
 		t.Errorf("%+v %v", active, err)
 	}
 	if _, body := ask(t, "GET", base+"/api/faults/slow", ""); !strings.Contains(body, `"kind":"caches-flushed"`) {
@@ -348,7 +363,8 @@ func TestFaults(t *testing.T) {
 		``:   "400",
 		`{"kind":"status","status":503,"body":"` + strings.Repeat("x", 2<<20) + `"}`: "413",
 	} {
-		if response, text := ask(t, "POST", base+"/api/faults", body, "Content-Type: application/json"); response.Status[:3] != want {
+		if response, text := ask(t, "POST", base+"/api/faults", body,
+			"Content-Type: application/json"); response.Status[:3] != want {
 			t.Errorf("%.40s: %s %s", body, response.Status, text)
 		}
 	}
@@ -368,7 +384,8 @@ func TestFaults(t *testing.T) {
 	}
 	_, body := ask(t, "GET", base+"/api/fault-kinds", "")
 	var kinds struct{ Kinds []admin.FaultKind }
-	if err := json.Unmarshal([]byte(body), &kinds); err != nil || len(kinds.Kinds) != len(faults.Kinds()) || kinds.Kinds[0].Name == "" || kinds.Kinds[0].Explains == "" {
+	if err := json.Unmarshal([]byte(body), &kinds); err != nil || len(kinds.Kinds) != len(faults.Kinds()) ||
+		kinds.Kinds[0].Name == "" || kinds.Kinds[0].Explains == "" {
 		t.Errorf("%v %s", err, body)
 	}
 }

@@ -29,8 +29,8 @@ const (
 	headerTimeout = 30 * time.Second
 )
 
-// NewClient returns a Client of the Server at an address, HOST:PORT. The token is empty if the Server requires none. The
-// caller should call Close when finished.
+// NewClient returns a Client of the Server at an address, HOST:PORT. The token is empty if the Server requires none.
+// The caller should call Close when finished.
 func NewClient(address, token string) *Client {
 	return &Client{address: address, token: token, http: &http.Client{
 		Transport: &http.Transport{
@@ -103,7 +103,8 @@ func (c *Client) call(ctx context.Context, method, path string, body, result any
 	return nil
 }
 
-// send sends a request, with body as JSON unless it is nil. The error is a *StatusError unless the response is a success.
+// send sends a request, with body as JSON unless it is nil. The error is a *StatusError unless the response is a
+// success.
 func (c *Client) send(ctx context.Context, method, path string, body any, header http.Header) (*http.Response, error) {
 	var data io.Reader
 	if body != nil {

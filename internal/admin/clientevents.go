@@ -30,8 +30,8 @@ type Event struct {
 }
 
 // Events calls handle with the events that a filter selects. They follow the event with the ID last, or, if that is
-// empty, are new ones. Events returns the error of handle or ctx, or the reason why the stream ended: it does not end by
-// itself.
+// empty, are new ones. Events returns the error of handle or ctx, or the reason why the stream ended: it does not end
+// by itself.
 func (c *Client) Events(ctx context.Context, last string, filter decisions.Filter, handle func(Event) error) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)

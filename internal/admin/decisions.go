@@ -67,8 +67,8 @@ func (s *Server) getDecision(w http.ResponseWriter, r *http.Request) error {
 	return writeJSON(w, http.StatusOK, s.recordFunc(true)(e))
 }
 
-// recordFunc returns a function that converts Entries, with or without their explanations. It looks up the facts of each
-// node once.
+// recordFunc returns a function that converts Entries, with or without their explanations. It looks up the facts of
+// each node once.
 func (s *Server) recordFunc(withExplanation bool) func(*decisions.Entry) decisions.Record {
 	if !withExplanation {
 		return (*decisions.Entry).Record

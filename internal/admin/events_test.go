@@ -24,7 +24,8 @@ import (
 var errEnough = errors.New("enough")
 
 // read reads events until there are count decisions, and returns them as words: "start 2", "3", "dropped 4".
-func read(t *testing.T, s *admin.Server, last string, filter decisions.Filter, count int, begun func()) (words []string, lastID string) {
+func read(t *testing.T, s *admin.Server, last string, filter decisions.Filter, count int, begun func()) (words []string,
+	lastID string) {
 	t.Helper()
 	c := admin.NewClient(s.Addr(), "")
 	defer c.Close()
@@ -79,20 +80,24 @@ func TestEventsBeginWhereRequested(t *testing.T) {
 	if words, _ = read(t, s, last, decisions.Filter{}, 2, nil); !slices.Equal(words, []string{"start 7", "8", "9"}) {
 		t.Errorf("after what was read: %q", words)
 	}
-	if words, _ = read(t, s, "", decisions.Filter{After: 7}, 2, nil); !slices.Equal(words, []string{"start 7", "8", "9"}) {
+	if words, _ = read(t, s, "", decisions.Filter{After: 7}, 2, nil); !slices.Equal(words,
+		[]string{"start 7", "8", "9"}) {
 		t.Errorf("since 7: %q", words)
 	}
-	if words, _ = read(t, s, "", decisions.Filter{Since: time.Date(2026, 1, 2, 12, 4, 30, 0, time.UTC)}, 5, nil); !slices.Equal(words, []string{"start 0", "5", "6", "7", "8", "9"}) {
+	if words, _ = read(t, s, "", decisions.Filter{Since: time.Date(2026, 1, 2, 12, 4, 30, 0, time.UTC)}, 5,
+		nil); !slices.Equal(words, []string{"start 0", "5", "6", "7", "8", "9"}) {
 		t.Errorf("since a time: %q", words)
 	}
-	if words, _ = read(t, s, "other-5", decisions.Filter{Path: "/metrics"}, 3, nil); !slices.Equal(words, []string{"start 0", "7", "8", "9"}) {
+	if words, _ = read(t, s, "other-5", decisions.Filter{Path: "/metrics"}, 3, nil); !slices.Equal(words,
+		[]string{"start 0", "7", "8", "9"}) {
 		t.Errorf("after those of a process before, with a filter: %q", words)
 	}
 	for _, bad := range []string{"7", "-", "x-y"} {
 		c := admin.NewClient(s.Addr(), "")
 		defer c.Close()
 		var denied *admin.StatusError
-		if err := c.Events(t.Context(), bad, decisions.Filter{}, nil); !errors.As(err, &denied) || denied.Status != http.StatusBadRequest {
+		if err := c.Events(t.Context(), bad, decisions.Filter{}, nil); !errors.As(err, &denied) ||
+			denied.Status != http.StatusBadRequest {
 			t.Errorf("after %q: %v", bad, err)
 		}
 	}
@@ -113,11 +118,13 @@ func TestEventsCountDroppedDecisions(t *testing.T) {
 			t.Errorf("all that is kept: %q", words)
 		}
 	}
-	if words, _ := read(t, s, "other-9", decisions.Filter{}, 3, nil); !slices.Equal(words, []string{"start 7", "8", "9", "10"}) {
+	if words, _ := read(t, s, "other-9", decisions.Filter{}, 3, nil); !slices.Equal(words,
+		[]string{"start 7", "8", "9", "10"}) {
 		t.Errorf("all that is kept, after those of another process: %q", words)
 	}
 	var got admin.Decisions
-	if _, body := ask(t, "GET", base+"/api/decisions", ""); json.Unmarshal([]byte(body), &got) != nil || got.Missed != 5 {
+	if _, body := ask(t, "GET", base+"/api/decisions", ""); json.Unmarshal([]byte(body), &got) != nil ||
+		got.Missed != 5 {
 		t.Errorf("missed %d", got.Missed)
 	}
 }
@@ -215,7 +222,8 @@ func TestClientReadsLongEvents(t *testing.T) {
 	r := decisions.NewRecorder(0)
 	s, _ := serve(t, admin.Options{Recorder: r})
 	r.For("node-1")(&authchain.Decision{Time: time.Now(), Path: "/" + strings.Repeat("<", 1<<20)})
-	words, _ := read(t, s, "", decisions.Filter{Path: "<"}, 1, func() { r.For("node-1")(decision("/" + strings.Repeat("<", 1<<20))) })
+	words, _ := read(t, s, "", decisions.Filter{Path: "<"}, 1,
+		func() { r.For("node-1")(decision("/" + strings.Repeat("<", 1<<20))) })
 	if !slices.Equal(words, []string{"start 1", "2"}) {
 		t.Errorf("%q", words)
 	}
@@ -227,12 +235,15 @@ func TestClientDetectsOtherServers(t *testing.T) {
 		answer string
 		want   string
 	}{
-		"a page":       {"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 5\r\n\r\n<html", "not a fauxlet admin API"},
-		"not found":    {"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n", "not a fauxlet admin API: 404"},
-		"a redirect":   {"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:1/\r\nContent-Length: 0\r\n\r\n", "not a fauxlet admin API: 302"},
-		"no HTTP":      {"SSH-2.0-OpenSSH\r\n", "malformed HTTP"},
-		"nothing":      {"", "EOF"},
-		"half a reply": {"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nContent-Length: 50\r\n\r\n{\"inst", "EOF"},
+		"a page": {"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 5\r\n\r\n<html",
+			"not a fauxlet admin API"},
+		"not found": {"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n", "not a fauxlet admin API: 404"},
+		"a redirect": {"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:1/\r\nContent-Length: 0\r\n\r\n",
+			"not a fauxlet admin API: 302"},
+		"no HTTP": {"SSH-2.0-OpenSSH\r\n", "malformed HTTP"},
+		"nothing": {"", "EOF"},
+		"half a reply": {"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nContent-Length: 50\r\n\r\n{\"inst",
+			"EOF"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			listener := must(net.Listen("tcp", "127.0.0.1:0"))
@@ -250,10 +261,12 @@ func TestClientDetectsOtherServers(t *testing.T) {
 			}()
 			c := admin.NewClient(listener.Addr().String(), "")
 			defer c.Close()
-			if _, err := c.Decisions(t.Context(), decisions.Filter{}); err == nil || !strings.Contains(err.Error(), test.want) {
+			if _, err := c.Decisions(t.Context(), decisions.Filter{}); err == nil ||
+				!strings.Contains(err.Error(), test.want) {
 				t.Errorf("decisions: %v, want %s", err, test.want)
 			}
-			if err := c.Events(t.Context(), "", decisions.Filter{}, nil); err == nil || !strings.Contains(err.Error(), test.want) {
+			if err := c.Events(t.Context(), "", decisions.Filter{}, nil); err == nil ||
+				!strings.Contains(err.Error(), test.want) {
 				t.Errorf("events: %v, want %s", err, test.want)
 			}
 		})

@@ -84,7 +84,8 @@ func (f *follow) event(e Event) error {
 		if err := json.Unmarshal(e.Data, &dropped); err != nil {
 			return err
 		}
-		f.Note(fmt.Sprintf("%d decisions were dropped because they came too fast; the stand-in keeps more of them with a "+
+		f.Note(fmt.Sprintf("%d decisions were dropped because they came too fast; the stand-in keeps more of "+
+			"them with a "+
 			"larger --keep-decisions", dropped.Count))
 	case EventDecision:
 		record := &decisions.Record{}

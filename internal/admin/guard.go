@@ -12,8 +12,9 @@ import (
 	"strings"
 )
 
-// guard protects the listener from web pages of other origins that are open in a browser on this machine, and, if there is
-// a token, from clients without it. The server sends no CORS headers, so other origins cannot read its responses.
+// guard protects the listener from web pages of other origins that are open in a browser on this machine, and, if
+// there is a token, from clients without it. The server sends no CORS headers, so other origins cannot read its
+// responses.
 type guard struct {
 	// loopback is true if the listener has a loopback address.
 	loopback bool
@@ -60,7 +61,8 @@ func (g *guard) requireToken(next http.Handler) http.Handler {
 
 func (g *guard) checkOrigin(r *http.Request) error {
 	if !g.allowsHost(r.Host) {
-		return errorf(http.StatusForbidden, "Host %q does not name this listener; use its IP address or localhost", r.Host)
+		return errorf(http.StatusForbidden, "Host %q does not name this listener; use its IP address or localhost",
+			r.Host)
 	}
 	if origin := r.Header.Values("Origin"); len(origin) > 1 || len(origin) == 1 && origin[0] != "http://"+r.Host {
 		return errorf(http.StatusForbidden, "Origin %q: requests from pages of another origin are not allowed", origin)
@@ -86,8 +88,9 @@ func (g *guard) checkOrigin(r *http.Request) error {
 	return nil
 }
 
-// allowsHost prevents DNS rebinding: a page whose own name resolves to this machine sends that name as Host. It cannot send
-// an IP address. A listener beyond loopback accepts any IP address, because addresses may be translated on the way.
+// allowsHost prevents DNS rebinding: a page whose own name resolves to this machine sends that name as Host. It
+// cannot send an IP address. A listener beyond loopback accepts any IP address, because addresses may be translated
+// on the way.
 func (g *guard) allowsHost(hostport string) bool {
 	host := hostport
 	if name, _, err := net.SplitHostPort(hostport); err == nil {

@@ -20,7 +20,8 @@ import (
 const token = "a-token-for-this-test"
 
 func newCore(w io.Writer) zapcore.Core {
-	return zapcore.NewCore(zapcore.NewJSONEncoder(zap.NewProductionEncoderConfig()), zapcore.Lock(zapcore.AddSync(w)), zapcore.DebugLevel)
+	return zapcore.NewCore(zapcore.NewJSONEncoder(zap.NewProductionEncoderConfig()), zapcore.Lock(zapcore.AddSync(w)),
+		zapcore.DebugLevel)
 }
 
 func dial(t *testing.T, s *admin.Server) net.Conn {
@@ -53,7 +54,8 @@ func TestOtherOriginsAreRejected(t *testing.T) {
 		{"IPv6", "GET /api/decisions", []string{"Host: [::1]:" + port}, "200"},
 		{"without a port", "GET /api/decisions", []string{"Host: [::1]"}, "200"},
 		{"a name that points here", "GET /api/decisions", []string{"Host: evil.example:" + port}, "403"},
-		{"a name that begins like one of ours", "GET /api/decisions", []string{"Host: localhost.evil.example:" + port}, "403"},
+		{"a name that begins like one of ours", "GET /api/decisions", []string{"Host: localhost.evil.example:" + port},
+			"403"},
 		{"a name that begins like an address", "GET /", []string{"Host: 127.0.0.1.evil.example"}, "403"},
 		{"a name, for readiness", "GET /readyz", []string{"Host: evil.example"}, "403"},
 		{"an address that is not loopback", "GET /api/decisions", []string{"Host: 203.0.113.7:" + port}, "403"},
@@ -65,19 +67,26 @@ func TestOtherOriginsAreRejected(t *testing.T) {
 		{"a page of nowhere", "GET /api/events", []string{"Origin: null"}, "403"},
 		{"an empty origin", "GET /api/decisions", []string{"Origin: "}, "403"},
 		{"two origins", "GET /api/decisions", []string{own, "Origin: http://evil.example"}, "403"},
-		{"an image of a page from elsewhere", "GET /api/export", []string{"Sec-Fetch-Site: cross-site", "Sec-Fetch-Mode: no-cors", "Sec-Fetch-Dest: image"}, "403"},
-		{"a frame of a page from elsewhere", "GET /", []string{"Sec-Fetch-Site: cross-site", "Sec-Fetch-Mode: navigate", "Sec-Fetch-Dest: iframe"}, "403"},
-		{"a link on a page from elsewhere", "GET /", []string{"Sec-Fetch-Site: cross-site", "Sec-Fetch-Mode: navigate", "Sec-Fetch-Dest: document"}, "200"},
-		{"its address, typed", "GET /", []string{"Sec-Fetch-Site: none", "Sec-Fetch-Mode: navigate", "Sec-Fetch-Dest: document"}, "200"},
+		{"an image of a page from elsewhere", "GET /api/export",
+			[]string{"Sec-Fetch-Site: cross-site", "Sec-Fetch-Mode: no-cors", "Sec-Fetch-Dest: image"}, "403"},
+		{"a frame of a page from elsewhere", "GET /",
+			[]string{"Sec-Fetch-Site: cross-site", "Sec-Fetch-Mode: navigate", "Sec-Fetch-Dest: iframe"}, "403"},
+		{"a link on a page from elsewhere", "GET /",
+			[]string{"Sec-Fetch-Site: cross-site", "Sec-Fetch-Mode: navigate", "Sec-Fetch-Dest: document"}, "200"},
+		{"its address, typed", "GET /",
+			[]string{"Sec-Fetch-Site: none", "Sec-Fetch-Mode: navigate", "Sec-Fetch-Dest: document"}, "200"},
 
 		{"a change", "DELETE /api/faults", []string{"Content-Type: application/json"}, "200"},
-		{"a change by its own page", "DELETE /api/faults", []string{"Content-Type: application/json; charset=utf-8", own}, "200"},
-		{"a change by a page from elsewhere", "DELETE /api/faults", []string{"Content-Type: application/json", "Origin: http://evil.example"}, "403"},
+		{"a change by its own page", "DELETE /api/faults",
+			[]string{"Content-Type: application/json; charset=utf-8", own}, "200"},
+		{"a change by a page from elsewhere", "DELETE /api/faults",
+			[]string{"Content-Type: application/json", "Origin: http://evil.example"}, "403"},
 		{"a form", "POST /api/faults", []string{"Content-Type: application/x-www-form-urlencoded"}, "415"},
 		{"a form that is text", "POST /api/faults", []string{"Content-Type: text/plain"}, "415"},
 		{"a change of no type", "DELETE /api/faults/x", nil, "415"},
 		{"a change of two types", "DELETE /api/faults", []string{"Content-Type: text/plain, application/json"}, "415"},
-		{"what a browser asks before", "OPTIONS /api/faults", []string{"Origin: http://evil.example", "Access-Control-Request-Method: DELETE"}, "403"},
+		{"what a browser asks before", "OPTIONS /api/faults",
+			[]string{"Origin: http://evil.example", "Access-Control-Request-Method: DELETE"}, "403"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			method, path, _ := strings.Cut(test.request, " ")
@@ -98,7 +107,8 @@ func TestOtherOriginsAreRejected(t *testing.T) {
 					t.Errorf("%s: %q, want %q", name, got, want)
 				}
 			}
-			if policy := response.Header.Get("Content-Security-Policy"); !strings.Contains(policy, "frame-ancestors 'none'") {
+			if policy := response.Header.Get("Content-Security-Policy"); !strings.Contains(policy,
+				"frame-ancestors 'none'") {
 				t.Errorf("Content-Security-Policy: %q", policy)
 			}
 		})
@@ -108,7 +118,8 @@ func TestOtherOriginsAreRejected(t *testing.T) {
 // TestTokenIsRequired: for the whole API. It is never in a response or the log.
 func TestTokenIsRequired(t *testing.T) {
 	var logged strings.Builder
-	s, err := admin.Listen("0.0.0.0:0", admin.Options{Recorder: recorded(), Faults: faults.NewSet(), Token: token, Logger: zap.New(newCore(&logged))})
+	s, err := admin.Listen("0.0.0.0:0",
+		admin.Options{Recorder: recorded(), Faults: faults.NewSet(), Token: token, Logger: zap.New(newCore(&logged))})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -117,11 +128,14 @@ func TestTokenIsRequired(t *testing.T) {
 	base := "http://127.0.0.1:" + port
 	for path, open := range map[string]bool{
 		"/": true, "/readyz": true,
-		"/api/decisions": false, "/api/decisions/1": false, "/api/events": false, "/api/export": false, "/api/faults": false, "/api/build": false, "/api/nothing": false,
+		"/api/decisions": false, "/api/decisions/1": false, "/api/events": false, "/api/export": false,
+		"/api/faults": false, "/api/build": false, "/api/nothing": false,
 	} {
 		for header, right := range map[string]bool{
-			"X: y": false, "Authorization: Bearer": false, "Authorization: Bearer ": false, "Authorization: Bearer " + token + "x": false,
-			"Authorization: Bearer " + token[1:]: false, "Authorization: Basic " + token: false, "Authorization: " + token: false,
+			"X: y": false, "Authorization: Bearer": false, "Authorization: Bearer ": false,
+			"Authorization: Bearer " + token + "x": false,
+			"Authorization: Bearer " + token[1:]:   false, "Authorization: Basic " + token: false,
+			"Authorization: " + token:        false,
 			"Authorization: bearer " + token: true,
 		} {
 			if right && path == "/api/events" {
@@ -131,14 +145,16 @@ func TestTokenIsRequired(t *testing.T) {
 			if got := response.StatusCode != 401; got != (open || right) {
 				t.Errorf("%s with %q: %s", path, header, response.Status)
 			}
-			if response.StatusCode == 401 && response.Header.Get("WWW-Authenticate") == "" || strings.Contains(body, token) {
+			if response.StatusCode == 401 && response.Header.Get("WWW-Authenticate") == "" ||
+				strings.Contains(body, token) {
 				t.Errorf("%s with %q: %v %s", path, header, response.Header, body)
 			}
 		}
 	}
 	// Addresses may be translated on the way here, names are still those of pages.
 	for host, want := range map[string]int{"203.0.113.7:10240": 200, "[2001:db8::1]": 200, "evil.example": 403} {
-		if response, _ := ask(t, "GET", base+"/api/decisions", "", "Authorization: Bearer "+token, "Host: "+host); response.StatusCode != want {
+		if response, _ := ask(t, "GET", base+"/api/decisions", "", "Authorization: Bearer "+token,
+			"Host: "+host); response.StatusCode != want {
 			t.Errorf("Host %s: %s, want %d", host, response.Status, want)
 		}
 	}

@@ -85,7 +85,8 @@ func TestWhatIfAndSendAreProtected(t *testing.T) {
 	node := &fakeNode{recorder: decisions.NewRecorder(0)}
 	_, base := serve(t, admin.Options{Recorder: node.recorder, WhatIf: node, Sender: node})
 	for _, path := range []string{"/api/whatif", "/api/send"} {
-		for _, header := range []string{"Origin: http://evil.example", "Sec-Fetch-Site: cross-site", "Host: evil.example"} {
+		for _, header := range []string{"Origin: http://evil.example", "Sec-Fetch-Site: cross-site",
+			"Host: evil.example"} {
 			response, _ := ask(t, "POST", base+path, `{"decision":1}`, "Content-Type: application/json", header)
 			if response.StatusCode != 403 {
 				t.Errorf("%s with %s: %s", path, header, response.Status)

@@ -1,6 +1,6 @@
-// Package admin serves the Decisions of a process over HTTP: as JSON, as an event stream, and as JSON lines for export.
-// The same listener has a readiness check, build information, the web page of package page, and the API for faults. It is
-// separate from the kubelet's ports.
+// Package admin serves the Decisions of a process over HTTP: as JSON, as an event stream, and as JSON lines for
+// export. The same listener has a readiness check, build information, the web page of package page, and the API for
+// faults. It is separate from the kubelet's ports.
 //
 // [Listen] returns a [Server] for the Decisions of a [decisions.Recorder]. [Client] is the client of its API.
 package admin
@@ -58,8 +58,8 @@ type Options struct {
 	Ready func() error
 	// Build is returned by /api/build, as JSON.
 	Build any
-	// Page handles all paths except /readyz and those below /api/. It needs no token, so it must not contain secrets. It
-	// may set its own Content-Security-Policy. Nil: / returns a list of the API's paths.
+	// Page handles all paths except /readyz and those below /api/. It needs no token, so it must not contain secrets.
+	// It may set its own Content-Security-Policy. Nil: / returns a list of the API's paths.
 	Page http.Handler
 	// WhatIf answers /api/whatif. Nil: what-if is not available.
 	WhatIf WhatIf
@@ -79,8 +79,8 @@ type Server struct {
 	following atomic.Int64 // open event streams
 }
 
-// Listen opens a listener at an address, such as 127.0.0.1:10240, and returns a Server for it. Port 0 selects a free port.
-// The caller must call Serve or Close. If the port is in use, the error wraps syscall.EADDRINUSE.
+// Listen opens a listener at an address, such as 127.0.0.1:10240, and returns a Server for it. Port 0 selects a free
+// port. The caller must call Serve or Close. If the port is in use, the error wraps syscall.EADDRINUSE.
 func Listen(address string, options Options) (*Server, error) {
 	if options.Logger == nil {
 		options.Logger = zap.NewNop()

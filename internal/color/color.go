@@ -23,8 +23,8 @@ const (
 // Style paints text if it is true and returns it unchanged otherwise.
 type Style bool
 
-// For returns the Style for w: true if w is a terminal that shows colors, unless the environment variable NO_COLOR is set
-// (https://no-color.org).
+// For returns the Style for w: true if w is a terminal that shows colors, unless the environment variable NO_COLOR is
+// set (https://no-color.org).
 func For(w io.Writer) Style {
 	file, ok := w.(*os.File)
 	return Style(ok && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb" && term.IsTerminal(int(file.Fd())))

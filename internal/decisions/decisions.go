@@ -18,8 +18,8 @@ import (
 // DefaultSize is the number of Decisions that a Recorder keeps by default.
 const DefaultSize = 1000
 
-// bytesPerDecision limits the memory of a Recorder, as an average over its size. Only a Decision about an unusually large
-// request (a long path, large certificates) takes more.
+// bytesPerDecision limits the memory of a Recorder, as an average over its size. Only a Decision about an unusually
+// large request (a long path, large certificates) takes more.
 const bytesPerDecision = 16 << 10
 
 // Entry is a recorded Decision.
@@ -45,8 +45,8 @@ type Record struct {
 // Record returns the Entry's JSON form, without an explanation.
 func (e *Entry) Record() Record { return Record{ID: e.ID, Node: e.Node, Report: e.Decision.Report()} }
 
-// Recorder keeps the most recent Decisions. It is safe for concurrent use. Recording takes no lock and never waits for a
-// reader: it stores the Decision itself in a ring, and readers convert it to JSON.
+// Recorder keeps the most recent Decisions. It is safe for concurrent use. Recording takes no lock and never waits
+// for a reader: it stores the Decision itself in a ring, and readers convert it to JSON.
 type Recorder struct {
 	// instance distinguishes the IDs of this process from those of an earlier one.
 	instance string
@@ -62,8 +62,8 @@ type Recorder struct {
 	missed    atomic.Uint64
 }
 
-// NewRecorder returns a Recorder of the last size Decisions. It keeps fewer if they are large: at most 16 KiB on average,
-// but always the newest one. A size below 1 means [DefaultSize].
+// NewRecorder returns a Recorder of the last size Decisions. It keeps fewer if they are large: at most 16 KiB on
+// average, but always the newest one. A size below 1 means [DefaultSize].
 func NewRecorder(size int) *Recorder {
 	if size < 1 {
 		size = DefaultSize
@@ -162,8 +162,8 @@ func (r *Recorder) at(id uint64) (e *Entry, ok bool) {
 	return nil, false // record has taken the ID, but not stored the Entry yet
 }
 
-// After returns the kept Entries with an ID above id, in order. The next call should pass upTo, the highest ID for which
-// the result is complete.
+// After returns the kept Entries with an ID above id, in order. The next call should pass upTo, the highest ID for
+// which the result is complete.
 func (r *Recorder) After(id uint64) (entries []*Entry, upTo uint64) {
 	last := r.last.Load()
 	if id >= last {

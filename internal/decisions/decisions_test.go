@@ -43,13 +43,15 @@ func TestRecorderKeepsLastDecisions(t *testing.T) {
 	}
 	one(decision("/1"))
 	two(decision("/2"))
-	if entries, upTo := r.After(0); !slices.Equal(ids(entries), []uint64{1, 2}) || upTo != 2 || entries[0].Node != "node-1" || entries[1].Node != "node-2" {
+	if entries, upTo := r.After(0); !slices.Equal(ids(entries), []uint64{1, 2}) || upTo != 2 ||
+		entries[0].Node != "node-1" || entries[1].Node != "node-2" {
 		t.Errorf("%v up to %d", ids(entries), upTo)
 	}
 	for i := 3; i <= 5; i++ {
 		one(decision(fmt.Sprint("/", i)))
 	}
-	for after, want := range map[uint64][]uint64{0: {3, 4, 5}, 2: {3, 4, 5}, 3: {4, 5}, 5: nil, 9: nil, math.MaxUint64: nil} {
+	for after, want := range map[uint64][]uint64{0: {3, 4, 5}, 2: {3, 4, 5}, 3: {4, 5}, 5: nil, 9: nil,
+		math.MaxUint64: nil} {
 		if entries, upTo := r.After(after); !slices.Equal(ids(entries), want) || upTo != max(5, after) {
 			t.Errorf("after %d: %v up to %d, want %v", after, ids(entries), upTo, want)
 		}
@@ -100,13 +102,15 @@ func TestFollower(t *testing.T) {
 	f := r.Follow(1)
 	defer f.Close()
 	go record(decision("/2"))
-	if entries, dropped, err := f.Next(t.Context()); err != nil || dropped != 0 || !slices.Equal(ids(entries), []uint64{2}) {
+	if entries, dropped, err := f.Next(t.Context()); err != nil || dropped != 0 ||
+		!slices.Equal(ids(entries), []uint64{2}) {
 		t.Errorf("%v, %d dropped, %v", ids(entries), dropped, err)
 	}
 	for range 25 {
 		record(decision("/many"))
 	}
-	if entries, dropped, err := f.Next(t.Context()); err != nil || dropped != 15 || len(entries) != 10 || entries[9].ID != 27 {
+	if entries, dropped, err := f.Next(t.Context()); err != nil || dropped != 15 || len(entries) != 10 ||
+		entries[9].ID != 27 {
 		t.Errorf("%v, %d dropped, %v", ids(entries), dropped, err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
@@ -243,7 +247,8 @@ func TestMemoryIsBounded(t *testing.T) {
 					}
 					d := decision("/containerLogs/default/nginx/nginx")
 					d.TLS = &tls.ConnectionState{PeerCertificates: []*x509.Certificate{certificate}}
-					d.Authentication = []authchain.Step{{Method: authchain.MethodX509, Outcome: authchain.OutcomeAuthenticated}}
+					d.Authentication = []authchain.Step{{Method: authchain.MethodX509,
+						Outcome: authchain.OutcomeAuthenticated}}
 					record(d)
 					parsed.Add(1)
 				}
@@ -259,7 +264,8 @@ func TestMemoryIsBounded(t *testing.T) {
 	after := fill(40_000)
 	const may = 512 << 10
 	if after > full+may {
-		t.Errorf("%d KiB are in use after %d decisions, and %d KiB were when the ring was full", after>>10, parsed.Load(), full>>10)
+		t.Errorf("%d KiB are in use after %d decisions, and %d KiB were when the ring was full", after>>10,
+			parsed.Load(), full>>10)
 	}
 	if entries, _ := r.After(0); len(entries) != 1000 {
 		t.Errorf("%d are kept", len(entries))

@@ -59,8 +59,8 @@ func (f *Follower) Next(ctx context.Context) (entries []*Entry, dropped uint64, 
 	}
 }
 
-// Wait returns the first new Entry that matches. Entries after it are left for the next call. It returns the error of ctx
-// when that is done.
+// Wait returns the first new Entry that matches. Entries after it are left for the next call. It returns the error of
+// ctx when that is done.
 //
 // To wait for the Decision about a request, follow before sending it: a Decision is recorded shortly after its response
 // was written.

@@ -17,8 +17,8 @@ import (
 	"fauxlet/authchain"
 )
 
-// Spans exports Decisions as OpenTelemetry spans, with the kubelet's library and configuration. Each request is a span in
-// its client's trace. It contains a span for each authentication step and each authorization check.
+// Spans exports Decisions as OpenTelemetry spans, with the kubelet's library and configuration. Each request is a
+// span in its client's trace. It contains a span for each authentication step and each authorization check.
 type Spans struct {
 	follower *Follower
 	provider tracing.TracerProvider
@@ -28,10 +28,10 @@ type Spans struct {
 // spansTimeout limits the export of the remaining spans when Run ends.
 const spansTimeout = 2 * time.Second
 
-// NewSpans returns Spans for the Decisions that r records from now on. Run must be called. As in the kubelet, they go to
-// the endpoint without TLS, samplingRatePerMillion selects them, and spans whose client samples them are always exported.
-// Host is the machine's name. The endpoint need not be reachable: spans that it does not accept are dropped.
-// (kubelet: cmd/kubelet/app/server.go, newTracerProvider)
+// NewSpans returns Spans for the Decisions that r records from now on. Run must be called. As in the kubelet, they go
+// to the endpoint without TLS, samplingRatePerMillion selects them, and spans whose client samples them are always
+// exported. Host is the machine's name. The endpoint need not be reachable: spans that it does not accept are
+// dropped. (kubelet: cmd/kubelet/app/server.go, newTracerProvider)
 func NewSpans(ctx context.Context, r *Recorder, c *tracingapi.TracingConfiguration, host string) (*Spans, error) {
 	resource := sdkresource.WithAttributes(semconv.ServiceName("kubelet"), semconv.HostName(host))
 	provider, err := tracing.NewProvider(ctx, c, nil, []sdkresource.Option{resource})

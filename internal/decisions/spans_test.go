@@ -31,7 +31,8 @@ type collecting struct {
 	refuse bool
 }
 
-func (c *collecting) Export(_ context.Context, request *collector.ExportTraceServiceRequest) (*collector.ExportTraceServiceResponse, error) {
+func (c *collecting) Export(_ context.Context,
+	request *collector.ExportTraceServiceRequest) (*collector.ExportTraceServiceResponse, error) {
 	if c.refuse {
 		return nil, status.Error(codes.InvalidArgument, "no")
 	}
@@ -71,11 +72,13 @@ func valuesOf(attributes []*common.KeyValue) map[string]string {
 }
 
 // send exports Decisions as spans, and returns what the collector received.
-func send(t *testing.T, samplingRate int32, all ...*authchain.Decision) (sent []*spans.Span, resource map[string]string) {
+func send(t *testing.T, samplingRate int32, all ...*authchain.Decision) (sent []*spans.Span,
+	resource map[string]string) {
 	t.Helper()
 	c, endpoint := collect(t)
 	r := decisions.NewRecorder(0)
-	s, err := decisions.NewSpans(t.Context(), r, &tracingapi.TracingConfiguration{Endpoint: &endpoint, SamplingRatePerMillion: &samplingRate}, "host-1")
+	s, err := decisions.NewSpans(t.Context(), r,
+		&tracingapi.TracingConfiguration{Endpoint: &endpoint, SamplingRatePerMillion: &samplingRate}, "host-1")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -102,13 +105,17 @@ func TestSpanTree(t *testing.T) {
 	at := time.Date(2026, 1, 2, 12, 0, 0, 0, time.UTC)
 	const traceID, client = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 	d := &authchain.Decision{
-		Time: at, Duration: 5 * time.Millisecond, Remote: "192.0.2.7:1234", TLS: &tls.ConnectionState{Version: tls.VersionTLS13, CipherSuite: tls.TLS_AES_128_GCM_SHA256},
-		Method: "GET", Path: "/containerLogs/default/nginx/nginx", Status: 500, Err: "oh", Traceparent: "00-" + traceID + "-" + client + "-01",
+		Time: at, Duration: 5 * time.Millisecond, Remote: "192.0.2.7:1234",
+		TLS:    &tls.ConnectionState{Version: tls.VersionTLS13, CipherSuite: tls.TLS_AES_128_GCM_SHA256},
+		Method: "GET", Path: "/containerLogs/default/nginx/nginx", Status: 500, Err: "oh",
+		Traceparent: "00-" + traceID + "-" + client + "-01",
 		Authentication: []authchain.Step{
 			{Method: authchain.MethodX509, Outcome: authchain.OutcomeSkipped, Reason: "none", Start: time.Millisecond},
-			{Method: authchain.MethodBearerToken, Outcome: authchain.OutcomeAuthenticated, Token: "12345678", Cached: true, Start: time.Millisecond, Duration: time.Millisecond}},
-		User:          &user.DefaultInfo{Name: "viewer", Groups: []string{"a", "b"}},
-		Authorization: []authchain.Check{{Verb: "get", Resource: "nodes", Subresource: "proxy", Result: authchain.CheckError, Reviews: 5, Start: 2 * time.Millisecond, Duration: 3 * time.Millisecond}},
+			{Method: authchain.MethodBearerToken, Outcome: authchain.OutcomeAuthenticated, Token: "12345678",
+				Cached: true, Start: time.Millisecond, Duration: time.Millisecond}},
+		User: &user.DefaultInfo{Name: "viewer", Groups: []string{"a", "b"}},
+		Authorization: []authchain.Check{{Verb: "get", Resource: "nodes", Subresource: "proxy",
+			Result: authchain.CheckError, Reviews: 5, Start: 2 * time.Millisecond, Duration: 3 * time.Millisecond}},
 	}
 	sent, resource := send(t, 0, d)
 	if resource["service.name"] != "kubelet" || resource["host.name"] != "host-1" {
@@ -127,21 +134,30 @@ func TestSpanTree(t *testing.T) {
 		key, fact     string
 		andKey, value string
 	}{
-		{"GET /containerLogs", client, 0, 5 * time.Millisecond, true, "user.name", "viewer", "network.peer.address", "192.0.2.7"},
-		{"authenticate bearer token", hex.EncodeToString(request.SpanId), time.Millisecond, 2 * time.Millisecond, false, "fauxlet.token", "12345678", "fauxlet.outcome", "authenticated"},
-		{"authenticate x509", hex.EncodeToString(request.SpanId), time.Millisecond, time.Millisecond, false, "fauxlet.reason", "none", "fauxlet.outcome", "skipped"},
-		{"authorize nodes/proxy", hex.EncodeToString(request.SpanId), 2 * time.Millisecond, 5 * time.Millisecond, true, "fauxlet.result", "error", "fauxlet.verb", "get"},
+		{"GET /containerLogs", client, 0, 5 * time.Millisecond, true, "user.name", "viewer", "network.peer.address",
+			"192.0.2.7"},
+		{"authenticate bearer token", hex.EncodeToString(request.SpanId), time.Millisecond, 2 * time.Millisecond, false,
+			"fauxlet.token", "12345678", "fauxlet.outcome", "authenticated"},
+		{"authenticate x509", hex.EncodeToString(request.SpanId), time.Millisecond, time.Millisecond, false,
+			"fauxlet.reason", "none", "fauxlet.outcome", "skipped"},
+		{"authorize nodes/proxy", hex.EncodeToString(request.SpanId), 2 * time.Millisecond, 5 * time.Millisecond, true,
+			"fauxlet.result", "error", "fauxlet.verb", "get"},
 	} {
 		got, facts := sent[i], valuesOf(sent[i].Attributes)
-		start, end := time.Unix(0, int64(got.StartTimeUnixNano)).Sub(at), time.Unix(0, int64(got.EndTimeUnixNano)).Sub(at)
-		if got.Name != want.name || hex.EncodeToString(got.TraceId) != traceID || hex.EncodeToString(got.ParentSpanId) != want.parent ||
-			start != want.start || end != want.end || (got.Status.GetCode() == spans.Status_STATUS_CODE_ERROR) != want.failed ||
+		start, end := time.Unix(0, int64(got.StartTimeUnixNano)).Sub(at),
+			time.Unix(0, int64(got.EndTimeUnixNano)).Sub(at)
+		if got.Name != want.name || hex.EncodeToString(got.TraceId) != traceID ||
+			hex.EncodeToString(got.ParentSpanId) != want.parent ||
+			start != want.start || end != want.end ||
+			(got.Status.GetCode() == spans.Status_STATUS_CODE_ERROR) != want.failed ||
 			facts[want.key] != want.fact || facts[want.andKey] != want.value {
 			t.Errorf("got %v, from %v to %v, want %+v", got, start, end, want)
 		}
 	}
-	if request.Kind != spans.Span_SPAN_KIND_SERVER || request.Status.Message != "oh" || ofRequest["k8s.node.name"] != "node-1" || ofRequest["url.path"] != d.Path ||
-		ofRequest["tls.protocol.version"] != "1.3" || ofRequest["fauxlet.outcome"] != "error" || !strings.HasPrefix(ofRequest["fauxlet.why"], "error: ") {
+	if request.Kind != spans.Span_SPAN_KIND_SERVER || request.Status.Message != "oh" ||
+		ofRequest["k8s.node.name"] != "node-1" || ofRequest["url.path"] != d.Path ||
+		ofRequest["tls.protocol.version"] != "1.3" || ofRequest["fauxlet.outcome"] != "error" ||
+		!strings.HasPrefix(ofRequest["fauxlet.why"], "error: ") {
 		t.Errorf("%v", request)
 	}
 	for key, value := range ofRequest {
@@ -153,7 +169,8 @@ func TestSpanTree(t *testing.T) {
 
 // TestSampling: the rate and the client's span select spans; on the read-only port only the rate does.
 func TestSampling(t *testing.T) {
-	const sampled, not = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00"
+	const sampled, not = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+		"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00"
 	secure := func(path, parent string) *authchain.Decision {
 		d := decision(path)
 		d.TLS, d.Traceparent = &tls.ConnectionState{}, parent
@@ -166,13 +183,16 @@ func TestSampling(t *testing.T) {
 	}
 	all := func() []*authchain.Decision {
 		return []*authchain.Decision{
-			secure("/no-client-span", ""), secure("/sampled", sampled), secure("/not-sampled", not), secure("/nonsense", strings.Repeat("x", 55)), readOnly("/read-only", sampled),
-			authchain.FailedHandshake("192.0.2.7:1", "no TLS"), authchain.NoRequest(time.Now(), "192.0.2.7:1", nil, "nothing came"),
+			secure("/no-client-span", ""), secure("/sampled", sampled), secure("/not-sampled", not),
+			secure("/nonsense", strings.Repeat("x", 55)), readOnly("/read-only", sampled),
+			authchain.FailedHandshake("192.0.2.7:1", "no TLS"),
+			authchain.NoRequest(time.Now(), "192.0.2.7:1", nil, "nothing came"),
 		}
 	}
 	for rate, want := range map[int32]string{
-		0:         "GET /sampled",
-		1_000_000: "GET /no-client-span, GET /nonsense, GET /read-only, GET /sampled, TLS handshake, connection without a request",
+		0: "GET /sampled",
+		1_000_000: "GET /no-client-span, GET /nonsense, GET /read-only, GET /sampled, TLS handshake, connection " +
+			"without a request",
 	} {
 		sent, _ := send(t, rate, all()...)
 		var names []string
@@ -195,7 +215,8 @@ func TestCollectorErrorsDoNotDelay(t *testing.T) {
 	c.refuse = true
 	rate := int32(1_000_000)
 	r := decisions.NewRecorder(10)
-	s, err := decisions.NewSpans(t.Context(), r, &tracingapi.TracingConfiguration{Endpoint: &endpoint, SamplingRatePerMillion: &rate}, "host-1")
+	s, err := decisions.NewSpans(t.Context(), r,
+		&tracingapi.TracingConfiguration{Endpoint: &endpoint, SamplingRatePerMillion: &rate}, "host-1")
 	if err != nil {
 		t.Fatal(err)
 	}

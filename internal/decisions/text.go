@@ -24,7 +24,8 @@ func (d *Record) Line(style color.Style) string {
 	at := style.Paint(color.Dim, d.Time.Local().Format("15:04:05.000"))
 	took := style.Paint(color.Dim, d.Duration.Round(time.Microsecond).String())
 	return fmt.Sprintf("%s  %s  %s  %s  %s  %s\n",
-		at, color.Printable(d.Node), style.Paint(outcome, status), color.Printable(request), d.reason(style, outcome), took)
+		at, color.Printable(d.Node), style.Paint(outcome, status), color.Printable(request), d.reason(style, outcome),
+		took)
 }
 
 func (d *Record) reason(style color.Style, of color.Color) string {
@@ -57,8 +58,8 @@ func colorOfOutcome(outcome string) color.Color {
 	return color.Dim
 }
 
-// Details returns the stages and remedies of the decision's explanation, indented, and an empty line. If the record has no
-// explanation, it is made from the report.
+// Details returns the stages and remedies of the decision's explanation, indented, and an empty line. If the record
+// has no explanation, it is made from the report.
 func (d *Record) Details(style color.Style) string {
 	explanation := d.Explanation
 	if explanation == nil {

@@ -44,7 +44,8 @@ func TestLine(t *testing.T) {
 		},
 		"in color": {
 			report: response(403, "refused", "refused: no"), style: true,
-			want: "\x1b[2m15:04:05.000\x1b[0m  node-1  \x1b[31m403\x1b[0m  GET /pods  \x1b[31mrefused\x1b[0m: no  \x1b[2m0s\x1b[0m\n",
+			want: "\x1b[2m15:04:05.000\x1b[0m  node-1  \x1b[31m403\x1b[0m  GET /pods  \x1b[31mrefused\x1b[0m: no  " +
+				"\x1b[2m0s\x1b[0m\n",
 		},
 		"escape sequences": {
 			report: hostile,

@@ -15,8 +15,9 @@ func TestCurl(t *testing.T) {
 			want: `curl -i --cacert 'my demo/pki/ca.crt' https://127.0.0.1:10250/pods`,
 		},
 		{
-			name: "certificate, method and query", request: request{client: viewer, method: "POST", path: "/run/a/b/c?cmd=id"},
-			want: `curl -i -X POST --cacert 'my demo/pki/ca.crt' --cert 'my demo/pki/viewer.crt' --key 'my demo/pki/viewer.key' 'https://127.0.0.1:10250/run/a/b/c?cmd=id'`,
+			name:    "certificate, method and query",
+			request: request{client: viewer, method: "POST", path: "/run/a/b/c?cmd=id"},
+			want:    `curl -i -X POST --cacert 'my demo/pki/ca.crt' --cert 'my demo/pki/viewer.crt' --key 'my demo/pki/viewer.key' 'https://127.0.0.1:10250/run/a/b/c?cmd=id'`,
 		},
 		{
 			name: "valid token is read from its file", request: request{client: prometheus, path: "/metrics"},

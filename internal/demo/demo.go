@@ -26,11 +26,11 @@ type Options struct {
 	// Out receives the first screen. Style says whether it shows colors.
 	Out   io.Writer
 	Style color.Style
-	// Port and ReadOnlyPort replace the ports in kubelet.yaml, unless they are nil. Port 0 is a free port; ReadOnlyPort 0
-	// is none.
+	// Port and ReadOnlyPort replace the ports in kubelet.yaml, unless they are nil. Port 0 is a free port;
+	// ReadOnlyPort 0 is none.
 	Port, ReadOnlyPort *int32
-	// Host has the options of the host. Run sets those about the kubelet's configuration and the demo's clients, and the
-	// Scenario if it is empty.
+	// Host has the options of the host. Run sets those about the kubelet's configuration and the demo's clients, and
+	// the Scenario if it is empty.
 	Host host.Options
 	// Logger makes a logger with a verbosity (klog's -v). Its options apply to all that is logged.
 	Logger func(verbosity int, options ...zap.Option) (*zap.Logger, error)

@@ -68,7 +68,8 @@ func (p *pageClients) Send(ctx context.Context, wanted admin.SendRequest) (*admi
 	if got.err != nil {
 		return nil, got.err
 	}
-	sent := &admin.SendResult{Status: got.status, Command: p.sender.folder.curl(r, address), Remote: got.decision.Remote}
+	sent := &admin.SendResult{Status: got.status, Command: p.sender.folder.curl(r, address),
+		Remote: got.decision.Remote}
 	if utf8.Valid(got.body) {
 		sent.Body = string(got.body)
 	}

@@ -160,9 +160,10 @@ var scenes = []scene{
 	{
 		title: "A serving certificate that the client does not accept",
 		steps: []step{{
-			configured: "no tlsCertFile: the kubelet makes a self-signed serving certificate, valid for the node's name alone",
-			fields:     map[string]string{fieldCert: "", fieldKey: ""},
-			send:       logToNodeName, reason: "certificate signed by unknown authority",
+			configured: "no tlsCertFile: the kubelet makes a self-signed serving certificate, valid for the node's " +
+				"name alone",
+			fields: map[string]string{fieldCert: "", fieldKey: ""},
+			send:   logToNodeName, reason: "certificate signed by unknown authority",
 		}, {
 			send: logToAddress, reason: "doesn't contain any IP SANs",
 		}, {
@@ -204,8 +205,10 @@ var scenes = []scene{
 	{
 		title: "Anonymous authentication is on, and that is not enough",
 		steps: []step{{
-			configured: fieldAnonymous + ": true" + otherwiseRecommended, fields: map[string]string{fieldAnonymous: "true"},
-			send: logWithoutCredential, status: http.StatusForbidden, reason: `user "system:anonymous" may not get nodes/proxy`,
+			configured: fieldAnonymous + ": true" + otherwiseRecommended,
+			fields:     map[string]string{fieldAnonymous: "true"},
+			send:       logWithoutCredential, status: http.StatusForbidden,
+			reason: `user "system:anonymous" may not get nodes/proxy`,
 		}},
 		why: `The request is now authenticated, as system:anonymous. The kubelet then sends a SubjectAccessReview, and no
 			role is bound to system:anonymous: 403 Forbidden instead of 401 Unauthorized.`,
@@ -224,9 +227,10 @@ var scenes = []scene{
 			send:   logAsPrometheus,
 			status: http.StatusForbidden, reason: "may not get nodes/proxy",
 		}, {
-			configured: fieldWebhook + ": false" + otherwiseRecommended, fields: map[string]string{fieldWebhook: "false"},
-			send:   metricsAsPrometheus,
-			status: http.StatusUnauthorized, reason: "was not read",
+			configured: fieldWebhook + ": false" + otherwiseRecommended,
+			fields:     map[string]string{fieldWebhook: "false"},
+			send:       metricsAsPrometheus,
+			status:     http.StatusUnauthorized, reason: "was not read",
 		}},
 		why: `The kubelet sends the token to the kube-apiserver in a TokenReview, and the response names the user. Each path
 			needs a permission of its own: /metrics/probes needs nodes/metrics, a log needs nodes/proxy. Without webhook
@@ -238,9 +242,10 @@ var scenes = []scene{
 		claim: `"With anonymous authentication on, a kubelet ignores certificates and tokens." In fact anonymous is the last
 			step, and only for a request without a credential.`,
 		steps: []step{{
-			configured: fieldAnonymous + ": true" + otherwiseRecommended, fields: map[string]string{fieldAnonymous: "true"},
-			send:   logWithTwoCredentials,
-			status: http.StatusOK, reason: `user "kubelet-client"`,
+			configured: fieldAnonymous + ": true" + otherwiseRecommended,
+			fields:     map[string]string{fieldAnonymous: "true"},
+			send:       logWithTwoCredentials,
+			status:     http.StatusOK, reason: `user "kubelet-client"`,
 		}, {
 			send:   logAsUntrustedWithToken,
 			status: http.StatusForbidden, reason: `user "` + prometheusUser + `"`,
@@ -319,10 +324,12 @@ var scenes = []scene{
 		steps: []step{{
 			configured: "development: " + fieldAnonymous + ": true, " + fieldMode + ": AlwaysAllow",
 			fields:     map[string]string{fieldAnonymous: "true", fieldMode: "AlwaysAllow"},
-			send:       logWithoutCredential, status: http.StatusOK, reason: `user "system:anonymous" may get nodes/proxy`,
+			send:       logWithoutCredential, status: http.StatusOK,
+			reason: `user "system:anonymous" may get nodes/proxy`,
 		}, {
 			configured: "production: " + recommended,
-			send:       logWithoutCredential, status: http.StatusUnauthorized, reason: "anonymous authentication is off",
+			send:       logWithoutCredential, status: http.StatusUnauthorized,
+			reason: "anonymous authentication is off",
 		}, {
 			send: logAsViewer, status: http.StatusForbidden, reason: `user "viewer" may not`,
 		}, {

@@ -30,7 +30,8 @@ func TestTourStopsWhenContextEnds(t *testing.T) {
 	ctx, stop := context.WithCancel(t.Context())
 	stop()
 	in, _ := io.Pipe() // nothing is ever read from it
-	if err := Tour(ctx, TourOptions{Folder: openFolder(t), In: in, Out: io.Discard}); !errors.Is(err, context.Canceled) {
+	if err := Tour(ctx, TourOptions{Folder: openFolder(t), In: in, Out: io.Discard}); !errors.Is(err,
+		context.Canceled) {
 		t.Errorf("error %v, want %v", err, context.Canceled)
 	}
 }
@@ -44,7 +45,8 @@ func TestResultReportsDifference(t *testing.T) {
 		got  *response
 		want string
 	}{
-		{name: "as expected", step: step{status: http.StatusForbidden}, got: forbidden, want: "Received    403 Forbidden\n"},
+		{name: "as expected", step: step{status: http.StatusForbidden}, got: forbidden,
+			want: "Received    403 Forbidden\n"},
 		{
 			name: "other status", step: step{status: http.StatusOK}, got: forbidden,
 			want: "403 Forbidden (not as expected: 200 OK, reason: )\n",

@@ -35,8 +35,9 @@ const (
 	problemNoSAN         problemID = "no subject alternative name"
 )
 
-// clientCertificateProblems returns all problems of a client certificate, which is the first of presented. The others are
-// the intermediate CAs that the client sent. Roots are the kubelet's client CAs; if they are nil, the chain is not checked.
+// clientCertificateProblems returns all problems of a client certificate, which is the first of presented. The others
+// are the intermediate CAs that the client sent. Roots are the kubelet's client CAs; if they are nil, the chain is
+// not checked.
 func clientCertificateProblems(presented, roots []*x509.Certificate, now time.Time) []problem {
 	if len(presented) == 0 {
 		return nil
@@ -53,13 +54,14 @@ func clientCertificateProblems(presented, roots []*x509.Certificate, now time.Ti
 		harmless("its common name is system:anonymous, so it grants the rights of an anonymous client only")
 	}
 	if slices.Contains(subject.Organization, user.SystemPrivilegedGroup) {
-		harmless("its organization is system:masters, so its owner may do everything, and no role binding can change that")
+		harmless("its organization is system:masters, so its owner may do everything, and no role binding can " +
+			"change that")
 	}
 	return problems
 }
 
-// servingCertificateProblems returns all problems of a serving certificate, which is the first of served, for a client that
-// trusts roots and connects to host, a DNS name or an IP address. An empty host is not checked.
+// servingCertificateProblems returns all problems of a serving certificate, which is the first of served, for a
+// client that trusts roots and connects to host, a DNS name or an IP address. An empty host is not checked.
 func servingCertificateProblems(served, roots []*x509.Certificate, host string, now time.Time) []problem {
 	if len(served) == 0 {
 		return nil
@@ -69,8 +71,10 @@ func servingCertificateProblems(served, roots []*x509.Certificate, host string, 
 	switch {
 	case host == "" || leaf.VerifyHostname(host) == nil:
 	case len(leaf.DNSNames)+len(leaf.IPAddresses) == 0:
-		problems = append(problems, problem{ID: problemNoSAN, Message: fmt.Sprintf("it has no subject alternative names, so "+
-			"it is valid for no host, and not for %s; clients ignore its common name %q", host, leaf.Subject.CommonName)})
+		problems = append(problems,
+			problem{ID: problemNoSAN, Message: fmt.Sprintf("it has no subject alternative names, so "+
+				"it is valid for no host, and not for %s; clients ignore its common name %q", host,
+				leaf.Subject.CommonName)})
 	default:
 		problems = append(problems, problem{ID: problemName, Message: fmt.Sprintf(
 			"valid for %s, but not for %s", strings.Join(hostsOf(leaf), ", "), host)})
@@ -87,9 +91,10 @@ func hostsOf(c *x509.Certificate) []string {
 	return hosts
 }
 
-// commonProblems checks the chain, the dates and the usage of a certificate. It checks each separately, so that no problem
-// hides another. Source names the setting that contains the roots.
-func commonProblems(presented, roots []*x509.Certificate, usage x509.ExtKeyUsage, now time.Time, source string) []problem {
+// commonProblems checks the chain, the dates and the usage of a certificate. It checks each separately, so that no
+// problem hides another. Source names the setting that contains the roots.
+func commonProblems(presented, roots []*x509.Certificate, usage x509.ExtKeyUsage, now time.Time,
+	source string) []problem {
 	leaf, intermediates := presented[0], presented[1:]
 	var problems []problem
 	chain := []*x509.Certificate{leaf}
@@ -126,7 +131,8 @@ func dateProblems(which string, notBefore, notAfter, now time.Time) []problem {
 			"%s expired at %s, %s ago", which, notAfter.UTC().Format(time.RFC3339), roughly(now.Sub(notAfter)))}}
 	case now.Before(notBefore):
 		return []problem{{ID: problemNotYetValid, Message: fmt.Sprintf(
-			"%s is not valid before %s, in %s", which, notBefore.UTC().Format(time.RFC3339), roughly(notBefore.Sub(now)))}}
+			"%s is not valid before %s, in %s", which, notBefore.UTC().Format(time.RFC3339),
+			roughly(notBefore.Sub(now)))}}
 	}
 	return nil
 }

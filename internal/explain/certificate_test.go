@@ -39,7 +39,8 @@ var problemsOfKinds = map[string][]problemID{
 	"server-sha1":             {problemWeakSignature},
 }
 
-// TestProblemsOfKinds compares with crypto/x509: a certificate must have a harmful problem if and only if it is refused.
+// TestProblemsOfKinds compares with crypto/x509: a certificate must have a harmful problem if and only if it is
+// refused.
 func TestProblemsOfKinds(t *testing.T) {
 	ca := authority(t, "cluster-ca")
 	now := time.Now()
@@ -77,8 +78,10 @@ func TestAllProblemsAreFound(t *testing.T) {
 		mutate []testcerts.Mutate
 		want   []string
 	}{
-		{"unknown CA, expired, serving usage", authority(t, "stranger-ca"), []testcerts.Mutate{testcerts.Expired, testcerts.ServerAuthOnly},
-			[]string{`signed by the CA "stranger-ca", but clientCAFile contains "cluster-ca"`, "it expired at", "its extended key usage is server authentication, without client authentication"}},
+		{"unknown CA, expired, serving usage", authority(t, "stranger-ca"),
+			[]testcerts.Mutate{testcerts.Expired, testcerts.ServerAuthOnly},
+			[]string{`signed by the CA "stranger-ca", but clientCAFile contains "cluster-ca"`, "it expired at",
+				"its extended key usage is server authentication, without client authentication"}},
 		{"CA with the same name and another key", other, nil,
 			[]string{`signed by a CA named "cluster-ca" with another key`}},
 		{"expired, CA expired too", old, []testcerts.Mutate{testcerts.Expired},
@@ -136,7 +139,8 @@ func problemsOf(serving bool, presented []*x509.Certificate, ca *testcerts.Autho
 
 // accept verifies a certificate as a kubelet or kube-apiserver does.
 func accept(serving bool, presented []*x509.Certificate, ca *testcerts.Authority, now time.Time) error {
-	options := x509.VerifyOptions{Roots: ca.Pool(), Intermediates: x509.NewCertPool(), CurrentTime: now, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}}
+	options := x509.VerifyOptions{Roots: ca.Pool(), Intermediates: x509.NewCertPool(), CurrentTime: now,
+		KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}}
 	if serving {
 		options.KeyUsages, options.DNSName = nil, host
 	}
@@ -156,7 +160,9 @@ func authority(t testing.TB, name string) *testcerts.Authority {
 
 func mint(t testing.TB, kind testcerts.Kind, ca *testcerts.Authority) []*x509.Certificate {
 	t.Helper()
-	pair, err := kind.Mint(ca, testcerts.Request{CommonName: "kubelet-client", Hosts: []string{host}[:map[bool]int{true: 0, false: 1}[kind.Name == "server-kubelet-default"]]})
+	pair, err := kind.Mint(ca,
+		testcerts.Request{CommonName: "kubelet-client",
+			Hosts: []string{host}[:map[bool]int{true: 0, false: 1}[kind.Name == "server-kubelet-default"]]})
 	check(t, err)
 	return parse(t, pair)
 }

@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// chainOf returns a chain from leaf to a root, and a time at which it is valid. It ignores the current date: it tries the
-// times at which the certificates become valid and expire.
+// chainOf returns a chain from leaf to a root, and a time at which it is valid. It ignores the current date: it tries
+// the times at which the certificates become valid and expire.
 func chainOf(leaf *x509.Certificate, intermediates, roots []*x509.Certificate, usage []x509.ExtKeyUsage) (
 	chain []*x509.Certificate, at time.Time, err error) {
 	times := []time.Time{leaf.NotBefore, leaf.NotAfter}
@@ -67,17 +67,22 @@ func chainProblem(leaf *x509.Certificate, intermediates, roots []*x509.Certifica
 			return problem{ID: problemWeakSignature, Message: fmt.Sprintf(
 				"%s with %v, which is no longer accepted", signed, x509.SignatureAlgorithm(weak))}
 		case err != nil:
-			return problem{ID: problemOtherKey, Message: fmt.Sprintf("%s by a CA named %q with another key than the CA of "+
-				"that name in %s: the CA was recreated, or there are two CAs with the same name", signed, issuer, source)}
+			return problem{ID: problemOtherKey,
+				Message: fmt.Sprintf("%s by a CA named %q with another key than the CA of "+
+					"that name in %s: the CA was recreated, or there are two CAs with the same name", signed, issuer,
+					source)}
 		}
 	}
 	switch {
 	case bytes.Equal(last.RawIssuer, last.RawSubject):
-		return problem{ID: problemSelfSigned, Message: fmt.Sprintf("%s by itself (self-signed), and not contained in %s, "+
-			"which contains %s", signed, source, namesOf(roots))}
+		return problem{ID: problemSelfSigned,
+			Message: fmt.Sprintf("%s by itself (self-signed), and not contained in %s, "+
+				"which contains %s", signed, source, namesOf(roots))}
 	case !known:
-		return problem{ID: problemUnknownCA, Message: fmt.Sprintf("%s by the CA %q, but %s contains %s. If one of these signed "+
-			"%q, the client must send the certificate of %q too", signed, issuer, source, namesOf(roots), issuer, issuer)}
+		return problem{ID: problemUnknownCA,
+			Message: fmt.Sprintf("%s by the CA %q, but %s contains %s. If one of these signed "+
+				"%q, the client must send the certificate of %q too", signed, issuer, source, namesOf(roots), issuer,
+				issuer)}
 	}
 	return problem{ID: problemChain, Message: strings.TrimPrefix(err.Error(), "x509: ")}
 }

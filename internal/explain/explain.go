@@ -1,6 +1,6 @@
-// Package explain describes how a kubelet handled a request, and how to change the result. An [Explanation] goes through
-// the stages of a [authchain.Decision] (TLS, client certificate, token, anonymous, identity, attributes, authorization,
-// response). If the request was refused or failed, it lists a [Remedy] for each likely cause.
+// Package explain describes how a kubelet handled a request, and how to change the result. An [Explanation] goes
+// through the stages of a [authchain.Decision] (TLS, client certificate, token, anonymous, identity, attributes,
+// authorization, response). If the request was refused or failed, it lists a [Remedy] for each likely cause.
 //
 // This package decides nothing: the Decision already states what happened. Explain adds words, the facts of each stage,
 // every problem of a certificate instead of only the first one, and the remedies, which are all in remedies.go.

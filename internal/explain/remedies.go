@@ -113,7 +113,8 @@ func unknownCARemedies(issuer string) []Remedy {
 		Apiserver: clientFiles,
 		Kubectl:   "openssl verify -CAfile ca.crt kubelet-client.crt",
 	}, {
-		Summary: fmt.Sprintf("add the certificate of the CA %q to the kubelet's clientCAFile; the file may contain several, "+
+		Summary: fmt.Sprintf("add the certificate of the CA %q to the kubelet's clientCAFile; the file may contain "+
+			"several, "+
 			"and the kubelet reloads it without a restart", issuer),
 		Kubelet: clientCA,
 		Caution: "the kubelet then accepts every certificate of that CA: the common name becomes the user name, " +
@@ -139,11 +140,13 @@ func reviewRemedies(why string, facts Facts, r review) []Remedy {
 		Summary: fmt.Sprintf("allow the kubelet's user to create %s; a node's own credential (user system:node:%s, "+
 			"group system:nodes) may do so without any binding", r.kind, node),
 		Kubectl: fmt.Sprintf("kubectl auth can-i create %s --as system:node:%s --as-group system:nodes\n"+
-			"kubectl create clusterrolebinding kubelet-reviews --clusterrole=system:auth-delegator --user=USER-OF-THE-KUBELET",
+			"kubectl create clusterrolebinding kubelet-reviews --clusterrole=system:auth-delegator "+
+			"--user=USER-OF-THE-KUBELET",
 			r.resource, node),
 	}
 	reach := Remedy{
-		Summary: fmt.Sprintf("make sure that the kubelet reaches its apiserver, which answers %s: check the server in the "+
+		Summary: fmt.Sprintf("make sure that the kubelet reaches its apiserver, which answers %s: check the "+
+			"server in the "+
 			"kubelet's --kubeconfig, and that the apiserver runs", r.kind),
 		Kubectl: "kubectl --kubeconfig /etc/kubernetes/kubelet.conf get --raw /readyz",
 	}
@@ -199,7 +202,8 @@ func bindingRemedies(d *authchain.Report) []Remedy {
 			object, check.Verb, resource(check), object, object, subject, verify),
 	}
 	if check.Subresource == "proxy" {
-		narrow.Caution = "nodes/proxy covers the whole kubelet API except metrics, stats and log; even the verb get allows " +
+		narrow.Caution = "nodes/proxy covers the whole kubelet API except metrics, stats and log; even the verb " +
+			"get allows " +
 			"running commands, over a WebSocket"
 	}
 	switch {
@@ -224,8 +228,8 @@ func canI(d *authchain.Report) string {
 	return strings.Join(words, " ")
 }
 
-// objectName returns a name for a ClusterRole of a user: the last part of the user name, without characters that are not
-// allowed there.
+// objectName returns a name for a ClusterRole of a user: the last part of the user name, without characters that are
+// not allowed there.
 func objectName(userName string) string {
 	if i := strings.LastIndex(userName, ":"); i >= 0 && i < len(userName)-1 {
 		userName = userName[i+1:]

@@ -32,14 +32,16 @@ var (
 		Kubelet: servingFiles,
 	}
 	serveTrusted = Remedy{
-		Summary: "use a serving certificate that is signed by a CA which the client trusts, and whose subject alternative " +
+		Summary: "use a serving certificate that is signed by a CA which the client trusts, and whose subject " +
+			"alternative " +
 			"names include the address that the client connects to",
 		Kubelet:   servingFiles,
 		Apiserver: "--kubelet-certificate-authority=ca.crt",
 		Kubectl:   "fauxlet certs server NODE --dir pki --host ADDRESS-OF-THE-NODE",
 	}
 	serveAddress = Remedy{
-		Summary: "use a serving certificate whose subject alternative names include the address that the client connects " +
+		Summary: "use a serving certificate whose subject alternative names include the address that the client " +
+			"connects " +
 			"to, or let the client connect to another address of the node",
 		Kubelet:   servingFiles,
 		Apiserver: "--kubelet-preferred-address-types=InternalIP,ExternalIP,Hostname",
@@ -70,7 +72,8 @@ var (
 		Kubelet: "tlsMinVersion: VersionTLS12",
 	}
 	allowCipherSuites = Remedy{
-		Summary: "allow a cipher suite and a curve that the client supports; with empty fields the kubelet uses Go's defaults",
+		Summary: "allow a cipher suite and a curve that the client supports; with empty fields the kubelet uses " +
+			"Go's defaults",
 		Kubelet: "tlsCipherSuites: []\ntlsCurvePreferences: []",
 	}
 )
@@ -86,8 +89,8 @@ var handshakeRemedies = map[tlserror.Kind][]Remedy{
 	tlserror.NoCipherSuite:        {allowCipherSuites},
 }
 
-// servingProblemRemedies are the remedies for problems of a serving certificate. For other problems, which are about its
-// chain, see servingRemedies.
+// servingProblemRemedies are the remedies for problems of a serving certificate. For other problems, which are about
+// its chain, see servingRemedies.
 var servingProblemRemedies = map[problemID][]Remedy{
 	problemExpired:       {renewServing, approveServing},
 	problemNotYetValid:   {setClocks},
@@ -133,7 +136,8 @@ var (
 		Apiserver: clientFiles,
 	}
 	sendToken = Remedy{
-		Summary: "for a client other than kube-apiserver (metrics-server, Prometheus, curl): send a service account's token",
+		Summary: "for a client other than kube-apiserver (metrics-server, Prometheus, curl): send a service " +
+			"account's token",
 		Kubectl: `curl --cacert ca.crt -H "Authorization: Bearer $(kubectl create token SERVICE-ACCOUNT)" ` +
 			`https://NODE:10250/metrics`,
 	}
@@ -151,7 +155,8 @@ var (
 		Summary: "enable anonymous authentication",
 		Kubelet: "authentication: {anonymous: {enabled: true}}",
 		Kubectl: bindEveryone,
-		Caution: "everyone who reaches the port can then run commands in every pod of the node. Anonymous authentication " +
+		Caution: "everyone who reaches the port can then run commands in every pod of the node. Anonymous " +
+			"authentication " +
 			"alone turns 401 into 403; access needs the binding as well, or authorization.mode AlwaysAllow",
 	}
 )
@@ -189,6 +194,7 @@ var (
 	alwaysAllow = Remedy{
 		Summary: "disable authorization",
 		Kubelet: "authorization: {mode: AlwaysAllow}",
-		Caution: "every authenticated client may then do everything on the node; with anonymous authentication, everyone",
+		Caution: "every authenticated client may then do everything on the node; with anonymous " +
+			"authentication, everyone",
 	}
 )

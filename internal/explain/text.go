@@ -60,7 +60,8 @@ func (p *textPrinter) stages(explanation *Explanation) {
 	width := nameWidth(explanation)
 	for i := range explanation.Stages {
 		stage := &explanation.Stages[i]
-		fmt.Fprintf(p, "%s%-*s  %s  %s\n", p.indent, width, stage.Name, p.state(stage.State), color.Printable(stage.Message))
+		fmt.Fprintf(p, "%s%-*s  %s  %s\n", p.indent, width, stage.Name, p.state(stage.State),
+			color.Printable(stage.Message))
 		for _, fact := range stage.Facts {
 			line := p.style.Paint(color.Dim, color.Printable(fact.Name+": "+fact.Value))
 			fmt.Fprintf(p, "%s%*s  %s\n", p.indent, width+2+stateWidth, "", line)
@@ -93,7 +94,8 @@ func (p *textPrinter) remedies(explanation *Explanation) {
 		}
 		fmt.Fprintf(p, "\n%s%d. %s\n", p.indent, i+1, color.Printable(remedy.Summary))
 		for _, form := range []struct{ name, text string }{
-			{"kubelet configuration", remedy.Kubelet}, {"kube-apiserver flags", remedy.Apiserver}, {"commands", remedy.Kubectl},
+			{"kubelet configuration", remedy.Kubelet}, {"kube-apiserver flags", remedy.Apiserver},
+			{"commands", remedy.Kubectl},
 		} {
 			if form.text == "" {
 				continue
@@ -150,7 +152,8 @@ func (p *textPrinter) comparePair(width int, pair [2]*Stage) {
 	}
 	for i, stage := range pair {
 		if stage != nil {
-			fmt.Fprintf(p, "%*s  %s: %s\n", width, "", [2]string{actualHead, whatIfHead}[i], color.Printable(stage.Message))
+			fmt.Fprintf(p, "%*s  %s: %s\n", width, "", [2]string{actualHead, whatIfHead}[i],
+				color.Printable(stage.Message))
 		}
 	}
 }

@@ -45,22 +45,27 @@ var (
 
 var kinds = []Kind{
 	{Name: ServingCertificate, Requires: []string{"certificate"}, Allows: some,
-		Explains: "the kubelet has a serving certificate that clients should reject: handshakes present one of the kind " +
+		Explains: "the kubelet has a serving certificate that clients should reject: handshakes present one of " +
+			"the kind " +
 			"`certificate`, for the node's name and the dialled address"},
 	{Name: ConnectionRefused,
 		Explains: "the kubelet is not running: neither the secure nor the read-only port is open"},
 	{Name: ConnectionReset, Allows: some,
-		Explains: "a firewall or a load balancer rejects the client: a connection to the secure port is reset as soon as it is made"},
+		Explains: "a firewall or a load balancer rejects the client: a connection to the secure port is reset as " +
+			"soon as it is made"},
 	{Name: ConnectionBlackHole, Allows: some,
-		Explains: "the kubelet hangs, or packets are lost: a connection to the secure port is accepted and never answered"},
+		Explains: "the kubelet hangs, or packets are lost: a connection to the secure port is accepted and " +
+			"never answered"},
 	{Name: SlowHandshake, Requires: []string{"delay"}, Allows: some,
 		Explains: "the node has no CPU left, or the network is slow: the TLS handshake begins after `delay`"},
 	{Name: SlowFirstByte, Requires: []string{"delay"}, Allows: request,
 		Explains: "the container runtime is slow: the answer to an authorized request begins after `delay`"},
 	{Name: SlowBody, Requires: []string{"rate"}, Allows: request,
-		Explains: "the network or the disk is slow: answers, logs and streams to the client come at `rate` bytes per second"},
+		Explains: "the network or the disk is slow: answers, logs and streams to the client come at `rate` bytes " +
+			"per second"},
 	{Name: Cut, Allows: append([]string{"after"}, request...),
-		Explains: "the node or its network fails in the middle: an answer, a log or a stream ends after `after` bytes, without a proper end"},
+		Explains: "the node or its network fails in the middle: an answer, a log or a stream ends after `after` " +
+			"bytes, without a proper end"},
 	{Name: Status, Requires: []string{"status"}, Allows: append([]string{"body"}, request...),
 		Explains: "the kubelet or its runtime fails: an authorized request is answered with `status` and `body`"},
 	{Name: ReviewerDown, Allows: reviews,
@@ -68,17 +73,22 @@ var kinds = []Kind{
 	{Name: ReviewerSlow, Requires: []string{"delay"}, Allows: reviews,
 		Explains: "the apiserver that reviews tokens and access is overloaded: a review is sent after `delay`"},
 	{Name: ReviewerWrong, Allows: append([]string{"answer", "as"}, reviews...),
-		Explains: "the apiserver has the wrong tokens or the wrong RBAC: it denies everything (`answer: deny`), or authenticates " +
+		Explains: "the apiserver has the wrong tokens or the wrong RBAC: it denies everything (`answer: deny`), or " +
+			"authenticates " +
 			"a token as the user `as` (`answer: other-user`)"},
 	{Name: ReviewerRevoking, Allows: reviews,
-		Explains: "a token or a right is revoked: a review that was allowed once is denied from then on; cached answers still hold"},
+		Explains: "a token or a right is revoked: a review that was allowed once is denied from then on; cached " +
+			"answers still hold"},
 	{Name: CachesFlushed,
-		Explains: "the kubelet has just been started: it caches nothing about certificates, tokens and access, and each request is reviewed anew"},
+		Explains: "the kubelet has just been started: it caches nothing about certificates, tokens and access, and " +
+			"each request is reviewed anew"},
 	{Name: ClockSkew, Requires: []string{"skew"},
-		Explains: "the node's clock is wrong by `skew`: it determines the validity of client certificates, the Date header, and " +
+		Explains: "the node's clock is wrong by `skew`: it determines the validity of client certificates, the " +
+			"Date header, and " +
 			"the times of logs and measurements"},
 	{Name: MemoryHeavy, Requires: []string{"memory"}, Allows: []string{"namespace", "pod", "container"},
-		Explains: "containers use too much memory: /stats/summary, /metrics/resource and /metrics/cadvisor report `memory` for " +
+		Explains: "containers use too much memory: /stats/summary, /metrics/resource and /metrics/cadvisor report " +
+			"`memory` for " +
 			"each, or its limit if that is lower"},
 }
 

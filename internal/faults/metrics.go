@@ -29,6 +29,7 @@ func (c *collector) Collect(metrics chan<- prometheus.Metric) {
 			continue
 		}
 		metrics <- prometheus.MustNewConstMetric(activeDesc, prometheus.GaugeValue, 1, a.Name, a.Kind)
-		metrics <- prometheus.MustNewConstMetric(appliedDesc, prometheus.CounterValue, float64(a.Applied()), a.Name, a.Kind)
+		metrics <- prometheus.MustNewConstMetric(appliedDesc, prometheus.CounterValue, float64(a.Applied()), a.Name,
+			a.Kind)
 	}
 }

@@ -87,7 +87,8 @@ func (s *Set) Add(f Fault) (*Active, error) {
 	defer s.mu.Unlock()
 	now := slices.Clone(s.List())
 	if other := named(now, f.Name); other != nil {
-		return nil, fmt.Errorf("name: %q: an active fault of the kind %s has this name; remove it first, or choose another name", f.Name, other.Kind)
+		return nil, fmt.Errorf("name: %q: an active fault of the kind %s has this name; remove it first, or choose "+
+			"another name", f.Name, other.Kind)
 	}
 	added := activate(f, "", now)
 	s.set(append(now, added))
@@ -142,7 +143,8 @@ func (s *Set) Replace(origin string, faults []Fault) error {
 			continue
 		}
 		if other := named(taken, f.Name); other != nil {
-			return fmt.Errorf("[%d].name: %q: another fault, of the kind %s, has this name; choose another name", i, f.Name, other.Kind)
+			return fmt.Errorf("[%d].name: %q: another fault, of the kind %s, has this name; choose another name", i,
+				f.Name, other.Kind)
 		}
 		now[i] = again(before, f, origin, taken)
 		taken = append(taken, now[i])

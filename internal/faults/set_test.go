@@ -32,7 +32,8 @@ func names(set *faults.Set) string {
 
 func TestScopeMatchesWhenAllPatternsMatch(t *testing.T) {
 	target := faults.Target{
-		Node: "node-1", Route: "/containerLogs/default/web-0/app", Method: "GET", User: "oidc:https://issuer/7", Groups: []string{"dev", "system:authenticated"},
+		Node: "node-1", Route: "/containerLogs/default/web-0/app", Method: "GET", User: "oidc:https://issuer/7",
+		Groups:    []string{"dev", "system:authenticated"},
 		Namespace: "default", Pod: "web-0", Container: "app", Review: faults.TokenReview,
 	}
 	for name, test := range map[string]struct {
@@ -147,7 +148,8 @@ func TestGeneratedNamesAreUnique(t *testing.T) {
 	if got := names(set); got != "cut-2 mine cut-1" {
 		t.Errorf("there are %s", got)
 	}
-	if _, err := set.Add(faults.Fault{Name: "mine", Kind: faults.CachesFlushed}); err == nil || !strings.HasPrefix(err.Error(), `name: "mine": an active fault of the kind cut has this name`) {
+	if _, err := set.Add(faults.Fault{Name: "mine", Kind: faults.CachesFlushed}); err == nil ||
+		!strings.HasPrefix(err.Error(), `name: "mine": an active fault of the kind cut has this name`) {
 		t.Errorf("the same name twice: %v", err)
 	}
 	if _, err := set.Add(faults.Fault{Kind: faults.Status}); err == nil {
@@ -180,7 +182,8 @@ func TestReplaceKeepsUnchangedFaultsAndOtherOrigins(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	replace(`{"kind": "cut"}`, `{"kind": "cut", "after": 7}`, `{"name": "fat", "kind": "memory-heavy", "memory": "1Gi"}`)
+	replace(`{"kind": "cut"}`, `{"kind": "cut", "after": 7}`,
+		`{"name": "fat", "kind": "memory-heavy", "memory": "1Gi"}`)
 	if got := names(set); got != "own cut-1 cut-2 fat" {
 		t.Fatalf("there are %s", got)
 	}
@@ -188,12 +191,14 @@ func TestReplaceKeepsUnchangedFaultsAndOtherOrigins(t *testing.T) {
 	set.Apply(&faults.Target{}, faults.Cut)
 
 	before := set.Version()
-	replace(`{"kind": "cut"}`, `{"kind": "cut", "after": 7}`, `{"name": "fat", "kind": "memory-heavy", "memory": "1024Mi"}`)
+	replace(`{"kind": "cut"}`, `{"kind": "cut", "after": 7}`,
+		`{"name": "fat", "kind": "memory-heavy", "memory": "1024Mi"}`)
 	if set.Version() != before {
 		t.Error("the same faults again are a change")
 	}
 	// Another fault has taken the first name, and one fault has changed.
-	replace(`{"kind": "connection-reset", "name": "cut-1"}`, `{"kind": "cut", "after": 7}`, `{"name": "fat", "kind": "memory-heavy", "memory": "2Gi"}`)
+	replace(`{"kind": "connection-reset", "name": "cut-1"}`, `{"kind": "cut", "after": 7}`,
+		`{"name": "fat", "kind": "memory-heavy", "memory": "2Gi"}`)
 	if got := names(set); got != "own cut-1 cut-2 fat" {
 		t.Fatalf("there are %s", got)
 	}
@@ -202,14 +207,17 @@ func TestReplaceKeepsUnchangedFaultsAndOtherOrigins(t *testing.T) {
 	}
 	before = set.Version()
 	for want, texts := range map[string][]string{
-		`[1].name: "own": another fault, of the kind caches-flushed, has this name`: {`{"kind": "cut"}`, `{"kind": "cut", "name": "own"}`},
-		`[1].name: "x": another fault, of the kind cut, has this name`:              {`{"kind": "cut", "name": "x"}`, `{"kind": "cut", "name": "x"}`},
+		`[1].name: "own": another fault, of the kind caches-flushed, has this name`: {`{"kind": "cut"}`,
+			`{"kind": "cut", "name": "own"}`},
+		`[1].name: "x": another fault, of the kind cut, has this name`: {`{"kind": "cut", "name": "x"}`,
+			`{"kind": "cut", "name": "x"}`},
 	} {
 		if err := set.Replace("scenario", parse(texts...)); err == nil || !strings.HasPrefix(err.Error(), want) {
 			t.Errorf("%v, want %s", err, want)
 		}
 	}
-	if err := set.Replace("scenario", []faults.Fault{{Kind: faults.Status}}); err == nil || !strings.HasPrefix(err.Error(), "[0].status: missing") {
+	if err := set.Replace("scenario", []faults.Fault{{Kind: faults.Status}}); err == nil ||
+		!strings.HasPrefix(err.Error(), "[0].status: missing") {
 		t.Errorf("an error of a fault: %v", err)
 	}
 	if set.Version() != before {
@@ -293,7 +301,8 @@ func TestActiveFaultAsJSONAndMetrics(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := string(data); !strings.HasPrefix(got, `{"name":"cut-1","kind":"cut","after":7,"count":1,"since":"`) || !strings.HasSuffix(got, `,"matched":2,"applied":1}`) {
+	if got := string(data); !strings.HasPrefix(got, `{"name":"cut-1","kind":"cut","after":7,"count":1,"since":"`) ||
+		!strings.HasSuffix(got, `,"matched":2,"applied":1}`) {
 		t.Error(got)
 	}
 	if err := testutil.CollectAndCompare(set.Collector("a"), strings.NewReader(`

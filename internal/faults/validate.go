@@ -38,7 +38,8 @@ func (f *Fault) Validate() error {
 		required := slices.Contains(kind.Requires, field.name)
 		if field.set && !required && !slices.Contains(kind.Allows, field.name) {
 			allowed := append(slices.Clone(kind.Requires), kind.Allows...)
-			return fmt.Errorf("%s: %v: the kind %s does not have this field; remove it (%s)", field.name, field.value, kind.Name, list(allowed))
+			return fmt.Errorf("%s: %v: the kind %s does not have this field; remove it (%s)", field.name, field.value,
+				kind.Name, list(allowed))
 		}
 		if !field.set && required {
 			return fmt.Errorf("%s: missing: the kind %s requires it: %s", field.name, kind.Name, kind.Explains)
@@ -107,7 +108,8 @@ func (f *Fault) validateParameters() error {
 	case f.Status != 0 && (f.Status < 400 || f.Status > 599):
 		return fmt.Errorf("status: %d: must be from 400 to 599", f.Status)
 	case f.Answer != "" && f.Answer != Deny && f.Answer != OtherUser:
-		return fmt.Errorf("answer: %q: must be %s or %s; a fault cannot allow what a reviewer denies: grant the right with RBAC, or set authorization.mode: AlwaysAllow", f.Answer, Deny, OtherUser)
+		return fmt.Errorf("answer: %q: must be %s or %s; a fault cannot allow what a reviewer denies: grant the "+
+			"right with RBAC, or set authorization.mode: AlwaysAllow", f.Answer, Deny, OtherUser)
 	case (f.Answer == OtherUser) != (f.As != ""):
 		return fmt.Errorf("as: %q: set it together with answer: %s, and only then", f.As, OtherUser)
 	case f.Answer == OtherUser && f.Review == SubjectAccessReview:
@@ -131,12 +133,14 @@ func validateCertificate(name string) error {
 			serving = append(serving, k.Name)
 		}
 	}
-	return fmt.Errorf("certificate: %q is not a kind of serving certificate; the kinds are %s", name, strings.Join(serving, ", "))
+	return fmt.Errorf("certificate: %q is not a kind of serving certificate; the kinds are %s", name,
+		strings.Join(serving, ", "))
 }
 
 // methods are the values of Scope.Method.
 var methods = []string{
-	http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete, http.MethodConnect, http.MethodOptions, http.MethodTrace,
+	http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete,
+	http.MethodConnect, http.MethodOptions, http.MethodTrace,
 }
 
 func (s *Scope) validate() error {
@@ -154,11 +158,14 @@ func (s *Scope) validate() error {
 	case s.Method != "" && !slices.Contains(methods, s.Method):
 		return fmt.Errorf("method: %q: must be one of %s", s.Method, strings.Join(methods, ", "))
 	case s.Review != "" && s.Review != TokenReview && s.Review != SubjectAccessReview:
-		return fmt.Errorf("review: %q: must be %s or %s, or left out for both", s.Review, TokenReview, SubjectAccessReview)
+		return fmt.Errorf("review: %q: must be %s or %s, or left out for both", s.Review, TokenReview,
+			SubjectAccessReview)
 	case s.Count < 0:
-		return fmt.Errorf("count: %d: must not be negative; it is how often the fault applies, and 0 is always", s.Count)
+		return fmt.Errorf("count: %d: must not be negative; it is how often the fault applies, and 0 is always",
+			s.Count)
 	case !(s.Share >= 0 && s.Share <= 1):
-		return fmt.Errorf("share: %v: must be from 0 to 1; it is the part of the matches that the fault applies to, and 0 is all", s.Share)
+		return fmt.Errorf("share: %v: must be from 0 to 1; it is the part of the matches that the fault applies "+
+			"to, and 0 is all", s.Share)
 	case s.Seed != 0 && s.Share == 0:
 		return fmt.Errorf("seed: %d: has no effect without share; set share, or leave seed out", s.Seed)
 	}

@@ -27,13 +27,17 @@ func TestClientCANeedsBothClocks(t *testing.T) {
 		from, to time.Duration
 		refused  string // a part of the error; empty: accepted
 	}{
-		"right clock, valid":                  {from: -hour, to: hour},
-		"right clock, expired":                {from: -2 * hour, to: -hour, refused: "expired or is not yet valid"},
-		"ahead, valid by both":                {skew: "90m", from: -hour, to: 2 * hour},
-		"ahead, valid by the true clock only": {skew: "90m", from: -hour, to: hour, refused: "expired or is not yet valid"},
-		"ahead, valid by its clock only":      {skew: "90m", from: hour, to: 2 * hour, refused: "but not by the true clock"},
-		"behind, valid by its clock only":     {skew: "-50m", from: -hour, to: -hour / 2, refused: "but not by the true clock"},
-		"ahead, valid at neither":             {skew: "90m", from: 2 * hour, to: 3 * hour, refused: "expired or is not yet valid"},
+		"right clock, valid":   {from: -hour, to: hour},
+		"right clock, expired": {from: -2 * hour, to: -hour, refused: "expired or is not yet valid"},
+		"ahead, valid by both": {skew: "90m", from: -hour, to: 2 * hour},
+		"ahead, valid by the true clock only": {skew: "90m", from: -hour, to: hour,
+			refused: "expired or is not yet valid"},
+		"ahead, valid by its clock only": {skew: "90m", from: hour, to: 2 * hour,
+			refused: "but not by the true clock"},
+		"behind, valid by its clock only": {skew: "-50m", from: -hour, to: -hour / 2,
+			refused: "but not by the true clock"},
+		"ahead, valid at neither": {skew: "90m", from: 2 * hour, to: 3 * hour,
+			refused: "expired or is not yet valid"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			n, set := node()
@@ -70,7 +74,8 @@ func TestClientCAIsUnchangedWithoutFaults(t *testing.T) {
 	}
 	n, set := node()
 	add(t, set, `{"kind": "clock-skew", "skew": "1h", "node": "node-2"}`)
-	if options, _ := n.ClientCA(fixedCA{authority}).VerifyOptions(); !options.CurrentTime.IsZero() || n.ClockSkew() != 0 {
+	if options, _ := n.ClientCA(fixedCA{authority}).VerifyOptions(); !options.CurrentTime.IsZero() ||
+		n.ClockSkew() != 0 {
 		t.Errorf("a fault of another node sets the time %v, skew %v", options.CurrentTime, n.ClockSkew())
 	}
 	add(t, set, `{"kind": "caches-flushed"}`)

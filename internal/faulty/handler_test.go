@@ -41,14 +41,16 @@ func TestHandlerAppliesToItsScope(t *testing.T) {
 		path   string
 		status int
 	}{
-		"every request":     {`{"kind": "status", "status": 503}`, "/pods", 503},
-		"this node":         {`{"kind": "status", "status": 503, "node": "node-1"}`, "/pods", 503},
-		"another node":      {`{"kind": "status", "status": 503, "node": "node-2"}`, "/pods", 200},
-		"this container":    {`{"kind": "status", "status": 503, "pod": "nginx", "container": "a*"}`, "/containerLogs/default/nginx/app", 503},
-		"another container": {`{"kind": "status", "status": 503, "container": "b*"}`, "/containerLogs/default/nginx/app", 200},
-		"no container":      {`{"kind": "status", "status": 503, "container": "*"}`, "/pods", 200},
-		"this user":         {`{"kind": "status", "status": 503, "user": "alice"}`, "/pods", 503},
-		"another user":      {`{"kind": "status", "status": 503, "group": "admins"}`, "/pods", 200},
+		"every request": {`{"kind": "status", "status": 503}`, "/pods", 503},
+		"this node":     {`{"kind": "status", "status": 503, "node": "node-1"}`, "/pods", 503},
+		"another node":  {`{"kind": "status", "status": 503, "node": "node-2"}`, "/pods", 200},
+		"this container": {`{"kind": "status", "status": 503, "pod": "nginx", "container": "a*"}`,
+			"/containerLogs/default/nginx/app", 503},
+		"another container": {`{"kind": "status", "status": 503, "container": "b*"}`,
+			"/containerLogs/default/nginx/app", 200},
+		"no container": {`{"kind": "status", "status": 503, "container": "*"}`, "/pods", 200},
+		"this user":    {`{"kind": "status", "status": 503, "user": "alice"}`, "/pods", 503},
+		"another user": {`{"kind": "status", "status": 503, "group": "admins"}`, "/pods", 200},
 	} {
 		t.Run(name, func(t *testing.T) {
 			n, set := node()
@@ -57,7 +59,8 @@ func TestHandlerAppliesToItsScope(t *testing.T) {
 			decision.User = &user.DefaultInfo{Name: "alice", Groups: []string{"developers"}}
 			response := httptest.NewRecorder()
 			n.Handler(names)(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})).ServeHTTP(response, request)
-			if response.Code != test.status || slices.Contains(decision.AffectedBy, fault.Name) != (test.status == 503) {
+			if response.Code != test.status ||
+				slices.Contains(decision.AffectedBy, fault.Name) != (test.status == 503) {
 				t.Errorf("status %d, affected by %q; want %d", response.Code, decision.AffectedBy, test.status)
 			}
 			if decision.User.GetName() != "alice" || decision.Status != 0 || decision.Err != "" {

@@ -58,7 +58,8 @@ func (l *listener) Addr() net.Addr { return l.address }
 var (
 	readOnlyKinds = []string{faults.ConnectionRefused}
 	secureKinds   = []string{
-		faults.ConnectionRefused, faults.ServingCertificate, faults.ConnectionReset, faults.ConnectionBlackHole, faults.SlowHandshake,
+		faults.ConnectionRefused, faults.ServingCertificate, faults.ConnectionReset, faults.ConnectionBlackHole,
+		faults.SlowHandshake,
 	}
 )
 
@@ -123,7 +124,8 @@ func (l *listener) reopen() {
 	l.retry = time.AfterFunc(retryInterval, func() {
 		l.mu.Lock()
 		defer l.mu.Unlock()
-		refused := slices.ContainsFunc(l.active, func(a *faults.Active) bool { return a.Kind == faults.ConnectionRefused })
+		refused := slices.ContainsFunc(l.active,
+			func(a *faults.Active) bool { return a.Kind == faults.ConnectionRefused })
 		if l.inner == nil && !l.closed && !refused {
 			l.reopen()
 		}

@@ -72,7 +72,8 @@ func (v *reviewer) RoundTrip(r *http.Request) (*http.Response, error) {
 }
 
 // reviewToken answers a TokenReview. The user is not known before the reviewer has answered.
-func (v *reviewer) reviewToken(r *http.Request, body []byte, sent *authenticationapi.TokenReview) (*http.Response, error) {
+func (v *reviewer) reviewToken(r *http.Request, body []byte, sent *authenticationapi.TokenReview) (*http.Response,
+	error) {
 	t := v.node.target()
 	t.Review = faults.TokenReview
 	if err := v.failBefore(r, &t); err != nil {
@@ -119,7 +120,8 @@ func replaceUser(user authenticationapi.UserInfo, as string) (authenticationapi.
 }
 
 // reviewAccess answers a SubjectAccessReview.
-func (v *reviewer) reviewAccess(r *http.Request, body []byte, sent *authorizationapi.SubjectAccessReview) (*http.Response, error) {
+func (v *reviewer) reviewAccess(r *http.Request, body []byte,
+	sent *authorizationapi.SubjectAccessReview) (*http.Response, error) {
 	t := v.node.target()
 	t.Review, t.User, t.Groups = faults.SubjectAccessReview, sent.Spec.User, sent.Spec.Groups
 	if err := v.failBefore(r, &t); err != nil {
@@ -154,7 +156,8 @@ func (v *reviewer) reviewAccess(r *http.Request, body []byte, sent *authorizatio
 
 // reviewBoth asks about the user that a fault has named and then about the user whom it replaced. It returns the
 // first answer that does not allow the access, or else the second.
-func (v *reviewer) reviewBoth(r *http.Request, sent *authorizationapi.SubjectAccessReview, replaced string) (*http.Response, error) {
+func (v *reviewer) reviewBoth(r *http.Request, sent *authorizationapi.SubjectAccessReview,
+	replaced string) (*http.Response, error) {
 	var trueUser authenticationapi.UserInfo
 	if err := json.Unmarshal([]byte(replaced), &trueUser); err != nil {
 		return nil, err

@@ -87,7 +87,8 @@ func (r *reviewerTest) allowed(t *testing.T, user authenticationv1.UserInfo) (bo
 	t.Helper()
 	review := &authorizationv1.SubjectAccessReview{Spec: authorizationv1.SubjectAccessReviewSpec{
 		User: user.Username, Groups: user.Groups, Extra: map[string]authorizationv1.ExtraValue{},
-		ResourceAttributes: &authorizationv1.ResourceAttributes{Verb: "get", Resource: "nodes", Subresource: "proxy", Name: "node-1"},
+		ResourceAttributes: &authorizationv1.ResourceAttributes{Verb: "get", Resource: "nodes", Subresource: "proxy",
+			Name: "node-1"},
 	}}
 	for key, value := range user.Extra {
 		review.Spec.Extra[key] = authorizationv1.ExtraValue(value)
@@ -208,7 +209,8 @@ func TestRoundTripperPassesOtherRequests(t *testing.T) {
 		return &http.Response{StatusCode: http.StatusOK, Body: http.NoBody}, nil
 	}))
 	for _, method := range []string{http.MethodGet, http.MethodPost} {
-		request, err := http.NewRequestWithContext(t.Context(), method, "http://apiserver/api/v1/nodes", strings.NewReader(`{"kind": "Node", "apiVersion": "v1"}`))
+		request, err := http.NewRequestWithContext(t.Context(), method, "http://apiserver/api/v1/nodes",
+			strings.NewReader(`{"kind": "Node", "apiVersion": "v1"}`))
 		if err != nil {
 			t.Fatal(err)
 		}

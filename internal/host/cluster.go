@@ -55,8 +55,9 @@ func (h *Host) ownCredentials() bool {
 func join(ctx context.Context, cfg *config.Config, m membership) (*cluster, error) {
 	if cfg.Kubeconfig == "" {
 		if cfg.BootstrapKubeconfig != "" {
-			return nil, optionErrorf("Config.BootstrapKubeconfig", "needs a kubeconfig too, the file to write the obtained "+
-				"credential to")
+			return nil, optionErrorf("Config.BootstrapKubeconfig",
+				"needs a kubeconfig too, the file to write the obtained "+
+					"credential to")
 		}
 		return nil, nil
 	}

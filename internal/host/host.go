@@ -68,7 +68,8 @@ func New(options Options) (*Host, error) {
 		nodes: map[string]*Node{}}
 	cfg := options.Config
 	var err error
-	h.scenario, err = readScenario(options.Scenario, cfg.Kubelet.StaticPodPath, joins(cfg), options.numbered(), h.faults)
+	h.scenario, err = readScenario(options.Scenario, cfg.Kubelet.StaticPodPath, joins(cfg), options.numbered(),
+		h.faults)
 	if err != nil {
 		return nil, err
 	}

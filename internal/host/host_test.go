@@ -91,7 +91,8 @@ func TestOneNodeServesReloadsAndStops(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "scenario.yaml")
 	writeScenario(t, path, "one\n")
 	h := start(t, host.Options{Config: loadConfig(t, nil), Scenario: path, Admin: host.Admin{Address: "127.0.0.1:0"}})
-	if status, body := get(t, h.Addresses().Secure, "/pods"); status != http.StatusOK || !strings.Contains(body, `"web"`) {
+	if status, body := get(t, h.Addresses().Secure, "/pods"); status != http.StatusOK ||
+		!strings.Contains(body, `"web"`) {
 		t.Errorf("/pods: %d %s", status, body)
 	}
 	response, err := http.Get("http://" + h.Addresses().Admin + "/api/decisions")
@@ -133,7 +134,8 @@ func TestSeveralNodesJoinAndLeaveACluster(t *testing.T) {
 	cluster.awaitNodes(t, "fake-0", "fake-1", "fake-2")
 	addresses := h.Addresses()
 	for name, address := range addresses.Nodes {
-		if status, body := get(t, address, "/pods"); status != http.StatusOK || !strings.Contains(body, `"nodeName":"`+name) {
+		if status, body := get(t, address, "/pods"); status != http.StatusOK ||
+			!strings.Contains(body, `"nodeName":"`+name) {
 			t.Errorf("%s: /pods: %d %s", name, status, body)
 		}
 	}
@@ -146,7 +148,8 @@ func TestSeveralNodesJoinAndLeaveACluster(t *testing.T) {
 		conn.Close()
 		t.Error("the port of a removed node is open")
 	}
-	if err := os.WriteFile(path, []byte("{apiVersion: fauxlet/v1alpha1, kind: Scenario, nodes: 4}"), 0o600); err != nil {
+	if err := os.WriteFile(path, []byte("{apiVersion: fauxlet/v1alpha1, kind: Scenario, nodes: 4}"),
+		0o600); err != nil {
 		t.Fatal(err)
 	}
 	if err := h.Reload(); err != nil {
@@ -165,8 +168,9 @@ func TestOptionErrors(t *testing.T) {
 		want   string
 	}{
 		"no configuration": {func(o *host.Options) { o.Config = nil }, "Config: required"},
-		"several nodes, no cluster": {func(o *host.Options) { o.Nodes.Count = 3 }, "Nodes.Count: 3: several nodes need a " +
-			"cluster"},
+		"several nodes, no cluster": {func(o *host.Options) { o.Nodes.Count = 3 },
+			"Nodes.Count: 3: several nodes need a " +
+				"cluster"},
 		"negative count": {func(o *host.Options) { o.Nodes.Count = -1 }, "Nodes.Count: -1: must not be negative"},
 		"prefix for one node": {func(o *host.Options) { o.Nodes.NamePrefix = "n-" },
 			`Nodes.NamePrefix: "n-": needs a number of nodes`},

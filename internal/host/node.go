@@ -174,8 +174,9 @@ func (h *Host) listen(n *Node) (*bootstrap.Serving, error) {
 	}
 	if err := n.cluster.fleet.Add(node.Spec{
 		Config: n.config, Pods: n.store, Port: portOf(n.listeners.Secure), Machine: options.Machine,
-		Addresses: h.options.Nodes.Addresses, Capacity: h.options.Nodes.Capacity, Deregister: h.options.Nodes.Deregister,
-		Version: h.options.Version, KubeletVersion: kubeletVersion, Static: static,
+		Addresses: h.options.Nodes.Addresses, Capacity: h.options.Nodes.Capacity,
+		Deregister: h.options.Nodes.Deregister,
+		Version:    h.options.Version, KubeletVersion: kubeletVersion, Static: static,
 	}); err != nil {
 		n.listeners.Close()
 		return nil, err
@@ -224,8 +225,9 @@ func (h *Host) serverOptions(n *Node) (server.Options, *bootstrap.Serving, error
 	}
 	serving, err := bootstrap.NewServing(bootstrap.ServingOptions{
 		NodeName: cfg.NodeName, CertDir: cfg.CertDir, CertFile: cfg.Kubelet.TLSCertFile,
-		KeyFile: cfg.Kubelet.TLSPrivateKeyFile,
-		Client:  n.cluster.client, Addresses: func() []v1.NodeAddress { return n.cluster.fleet.Addresses(cfg.NodeName) },
+		KeyFile:      cfg.Kubelet.TLSPrivateKeyFile,
+		Client:       n.cluster.client,
+		Addresses:    func() []v1.NodeAddress { return n.cluster.fleet.Addresses(cfg.NodeName) },
 		AllowDNSOnly: cfg.Enabled("AllowDNSOnlyNodeCSR"), Logger: h.logger,
 	})
 	if err != nil {

@@ -43,8 +43,9 @@ type Options struct {
 
 // Nodes says how many nodes there are and what their Node objects report.
 type Nodes struct {
-	// Count is the number of nodes, each with its own name, port and pods. With 0 there is one node, with the name in the
-	// configuration. More than that needs a cluster to join. A Scenario file with the field nodes overrides Count.
+	// Count is the number of nodes, each with its own name, port and pods. With 0 there is one node, with the name in
+	// the configuration. More than that needs a cluster to join. A Scenario file with the field nodes overrides
+	// Count.
 	Count int
 
 	// NamePrefix begins the names of Count nodes; a number from 0 follows. Empty: the name in the configuration and a
@@ -81,12 +82,12 @@ type Admin struct {
 	// Build describes the program; the admin API returns it as JSON.
 	Build any
 
-	// Reviewer, if set, answers the TokenReviews and SubjectAccessReviews of a what-if. Otherwise a what-if can only reuse
-	// the answers in the Decision.
+	// Reviewer, if set, answers the TokenReviews and SubjectAccessReviews of a what-if. Otherwise a what-if can only
+	// reuse the answers in the Decision.
 	Reviewer *reviewapi.Server
 
-	// SentRequest, if set, returns the complete request behind a Decision, with its token, for a what-if. It returns nil
-	// if this process did not send the request.
+	// SentRequest, if set, returns the complete request behind a Decision, with its token, for a what-if. It returns
+	// nil if this process did not send the request.
 	SentRequest func(*authchain.Decision) *offline.Request
 
 	// Sender, if set, sends requests from the admin page.

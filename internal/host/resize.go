@@ -17,8 +17,9 @@ func (h *Host) Resize(ctx context.Context, count int) error {
 		return errNotStarted
 	}
 	if !h.options.numbered() || count < 1 {
-		return optionErrorf("Nodes.Count", "%d: only a host of several nodes can change to another number of nodes, at "+
-			"least 1", count)
+		return optionErrorf("Nodes.Count",
+			"%d: only a host of several nodes can change to another number of nodes, at "+
+				"least 1", count)
 	}
 	h.changing.Lock()
 	defer h.changing.Unlock()
@@ -27,8 +28,9 @@ func (h *Host) Resize(ctx context.Context, count int) error {
 
 func (h *Host) resize(ctx context.Context, count int) error {
 	if first := int(h.options.Config.Kubelet.Port); first != 0 && first+count-1 > maxPort {
-		return optionErrorf("Config.Kubelet.Port", "%d: the last of %d nodes would listen on %d, above the highest port, "+
-			"%d; give a lower port, or 0 for free ones",
+		return optionErrorf("Config.Kubelet.Port",
+			"%d: the last of %d nodes would listen on %d, above the highest port, "+
+				"%d; give a lower port, or 0 for free ones",
 			first, count, first+count-1, maxPort)
 	}
 	missing, surplus := h.compare(count)

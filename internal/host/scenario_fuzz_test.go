@@ -19,19 +19,32 @@ import (
 // FuzzScenario: whatever stands in a scenario, it is an error or pods that can be listed and whose logs can be read.
 func FuzzScenario(f *testing.F) {
 	const head = "apiVersion: fauxlet/v1alpha1\nkind: Scenario\n"
-	const pod = "pods: [{metadata: {name: a, namespace: n}, spec: {initContainers: [{name: i}], containers: [{name: c, ports: [{containerPort: 80}]}]}}]\n"
+	const pod = "pods: [{metadata: {name: a, namespace: n}, spec: {initContainers: [{name: i}], containers: " +
+		"[{name: c, ports: [{containerPort: 80}]}]}}]\n"
 	for _, text := range []string{
-		"", "\n", "a: [", "- 1", "null", "apiVersion: fauxlet/v1alpha1", head, head + "pods: null", head + "pods: [null]", head + "pods: [{}]", head + "pods: [{metadata: {name: a}}]",
-		head + pod, head + pod + "containers: [{pod: a, namespace: n, container: c}]", head + pod + "containers: [{pod: a}]", head + pod + "containers: [null]", head + pod + "containers: [{}, {}]",
-		head + pod + "containers: [{pod: a, namespace: n, container: c, log: {lines: 9223372036854775807, interval: 1ns}}]",
-		head + pod + "containers: [{pod: a, namespace: n, container: c, log: {start: 0001-01-01T00:00:00Z, interval: 2562047h, stderr: 0.5, seed: -1}}]",
-		head + pod + "containers: [{pod: a, namespace: n, container: c, log: {start: 9999-12-31T23:59:59Z, stderr: 1, lines: 3, previous: {}}}]",
-		head + pod + "containers: [{pod: a, namespace: n, container: c, log: {text: \"2016-10-06T00:17:09.669794202Z stdout P a\\n\"}}]",
+		"", "\n", "a: [", "- 1", "null", "apiVersion: fauxlet/v1alpha1", head, head + "pods: null",
+		head + "pods: [null]", head + "pods: [{}]", head + "pods: [{metadata: {name: a}}]",
+		head + pod, head + pod + "containers: [{pod: a, namespace: n, container: c}]",
+		head + pod + "containers: [{pod: a}]", head + pod + "containers: [null]", head + pod + "containers: [{}, {}]",
+		head + pod + "containers: [{pod: a, namespace: n, container: c, log: {lines: 9223372036854775807, " +
+			"interval: 1ns}}]",
+		head + pod + "containers: [{pod: a, namespace: n, container: c, log: {start: 0001-01-01T00:00:00Z, " +
+			"interval: 2562047h, stderr: 0.5, seed: -1}}]",
+		head + pod + "containers: [{pod: a, namespace: n, container: c, log: {start: 9999-12-31T23:59:59Z, stderr: " +
+			"1, lines: 3, previous: {}}}]",
+		head + pod + "containers: [{pod: a, namespace: n, container: c, log: {text: " +
+			"\"2016-10-06T00:17:09.669794202Z stdout P a\\n\"}}]",
 		head + pod + "containers: [{pod: a, namespace: n, container: c, log: {file: a.log}}]",
-		head + pod + "containers: [{pod: a, namespace: n, container: c, state: CrashLoopBackOff, usage: {cpu: 250m, memory: 64Mi}, exec: [{command: [a], exitCode: 3, delay: 1s}], files: {/etc/motd: hi}, ports: [{port: 80, forward: \"127.0.0.1:8080\"}]}]",
-		head + pod + "containers: [{pod: a, namespace: n, container: c, usage: {cpu: -1, memory: 9E18}, ports: [{port: 0}]}]",
-		head + "pods: [{metadata: {name: a}, spec: {containers: [{name: c}, {name: c}]}}]", head + "pods: [{metadata: {name: a, uid: x}, spec: {containers: [{name: c}]}}, {metadata: {name: b, uid: x}, spec: {containers: [{name: c}]}}]",
-		head + "pods: [{metadata: {name: a, creationTimestamp: null}, spec: {containers: [{name: c}]}, status: {phase: Running, containerStatuses: [{name: other}]}}]",
+		head + pod + "containers: [{pod: a, namespace: n, container: c, state: CrashLoopBackOff, usage: {cpu: " +
+			"250m, memory: 64Mi}, exec: [{command: [a], exitCode: 3, delay: 1s}], files: {/etc/motd: hi}, ports: " +
+			"[{port: 80, forward: \"127.0.0.1:8080\"}]}]",
+		head + pod + "containers: [{pod: a, namespace: n, container: c, usage: {cpu: -1, memory: 9E18}, ports: " +
+			"[{port: 0}]}]",
+		head + "pods: [{metadata: {name: a}, spec: {containers: [{name: c}, {name: c}]}}]",
+		head + "pods: [{metadata: {name: a, uid: x}, spec: {containers: [{name: c}]}}, {metadata: {name: b, uid: " +
+			"x}, spec: {containers: [{name: c}]}}]",
+		head + "pods: [{metadata: {name: a, creationTimestamp: null}, spec: {containers: [{name: c}]}, status: " +
+			"{phase: Running, containerStatuses: [{name: other}]}}]",
 		head + "nodeLogs: {kubelet.log: a, a/b.log: c, ../x: y}", head + "nodeLogs: {a: b, a: c}",
 	} {
 		f.Add([]byte(text))

@@ -25,7 +25,8 @@ func TestScenarioGivesImages(t *testing.T) {
 		t.Fatal(err)
 	}
 	spec := static[0].Spec
-	if got := [3]string{spec.InitContainers[0].Image, spec.Containers[0].Image, spec.Containers[1].Image}; got != [3]string{"migrate", "app", "nginx"} {
+	if got := [3]string{spec.InitContainers[0].Image, spec.Containers[0].Image,
+		spec.Containers[1].Image}; got != [3]string{"migrate", "app", "nginx"} {
 		t.Errorf("the images are %q", got)
 	}
 }

@@ -32,9 +32,10 @@ func TestServeHandlesRequestsUntilClientCloses(t *testing.T) {
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
-		oneconn.Serve(context.Background(), conn, &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			fmt.Fprint(w, r.URL.Path)
-		})})
+		oneconn.Serve(context.Background(), conn,
+			&http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				fmt.Fprint(w, r.URL.Path)
+			})})
 	}()
 	reader := bufio.NewReader(client)
 	for _, path := range []string{"/one", "/two"} {
@@ -57,16 +58,17 @@ func TestHijackedRequestIsCanceledWhenClientCloses(t *testing.T) {
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
-		oneconn.Serve(context.Background(), conn, &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			taken, _, err := w.(http.Hijacker).Hijack()
-			if err != nil {
-				t.Error(err)
-				return
-			}
-			defer taken.Close()
-			go io.Copy(io.Discard, taken)
-			<-r.Context().Done()
-		})})
+		oneconn.Serve(context.Background(), conn,
+			&http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				taken, _, err := w.(http.Hijacker).Hijack()
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				defer taken.Close()
+				go io.Copy(io.Discard, taken)
+				<-r.Context().Done()
+			})})
 	}()
 	if _, err := io.WriteString(client, "GET / HTTP/1.1\r\nHost: x\r\n\r\n"); err != nil {
 		t.Fatal(err)

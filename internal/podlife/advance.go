@@ -8,7 +8,8 @@ import (
 )
 
 // timedConditions are the conditions whose transition times a life keeps.
-var timedConditions = [...]v1.PodConditionType{v1.PodReadyToStartContainers, v1.PodInitialized, v1.PodReady, v1.ContainersReady}
+var timedConditions = [...]v1.PodConditionType{v1.PodReadyToStartContainers, v1.PodInitialized, v1.PodReady,
+	v1.ContainersReady}
 
 type condition struct {
 	met   bool

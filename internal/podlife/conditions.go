@@ -45,11 +45,13 @@ func setConditions(pod *v1.Pod, s *v1.PodStatus, stage stage, concluded v1.PodPh
 		add(v1.PodReadyToStartContainers, true, "", "")
 	}
 
-	mainStarted := slices.ContainsFunc(s.ContainerStatuses, func(c v1.ContainerStatus) bool { return c.State.Waiting == nil })
+	mainStarted := slices.ContainsFunc(s.ContainerStatuses,
+		func(c v1.ContainerStatus) bool { return c.State.Waiting == nil })
 	if concluded == v1.PodSucceeded {
 		add(v1.PodInitialized, true, "PodCompleted", "")
 	} else if names := incompleteInit(pod, s); len(names) > 0 && !mainStarted && !wasInitialized {
-		add(v1.PodInitialized, false, "ContainersNotInitialized", fmt.Sprintf("containers with incomplete status: %v", names))
+		add(v1.PodInitialized, false, "ContainersNotInitialized",
+			fmt.Sprintf("containers with incomplete status: %v", names))
 	} else {
 		add(v1.PodInitialized, true, "", "")
 	}
@@ -66,7 +68,8 @@ func setConditions(pod *v1.Pod, s *v1.PodStatus, stage stage, concluded v1.PodPh
 	add(v1.PodScheduled, true, "", "")
 	if restartsAllContainers(pod) {
 		reason := map[v1.PodPhase]string{v1.PodSucceeded: "PodCompleted", v1.PodFailed: "PodFailed"}[concluded]
-		s.Conditions = append(s.Conditions, v1.PodCondition{Type: v1.AllContainersRestarting, Status: v1.ConditionFalse, Reason: reason})
+		s.Conditions = append(s.Conditions,
+			v1.PodCondition{Type: v1.AllContainersRestarting, Status: v1.ConditionFalse, Reason: reason})
 	}
 }
 
@@ -118,9 +121,11 @@ func closedGates(pod *v1.Pod, conditions []v1.PodCondition) string {
 	for _, gate := range pod.Spec.ReadinessGates {
 		i := slices.IndexFunc(conditions, func(c v1.PodCondition) bool { return c.Type == gate.ConditionType })
 		if i < 0 {
-			closed = append(closed, fmt.Sprintf("corresponding condition of pod readiness gate %q does not exist.", gate.ConditionType))
+			closed = append(closed, fmt.Sprintf("corresponding condition of pod readiness gate %q does not exist.",
+				gate.ConditionType))
 		} else if status := conditions[i].Status; status != v1.ConditionTrue {
-			closed = append(closed, fmt.Sprintf("the status of pod readiness gate %q is not \"True\", but %v", gate.ConditionType, status))
+			closed = append(closed, fmt.Sprintf("the status of pod readiness gate %q is not \"True\", but %v",
+				gate.ConditionType, status))
 		}
 	}
 	return strings.Join(closed, ", ")

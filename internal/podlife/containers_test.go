@@ -16,13 +16,16 @@ func TestQoS(t *testing.T) {
 		status     v1.PodQOSClass
 		want       v1.PodQOSClass
 	}{
-		"nothing":          {containers: []v1.ResourceRequirements{{}}, want: v1.PodQOSBestEffort},
-		"limits":           {containers: []v1.ResourceRequirements{{Limits: list("1")}}, want: v1.PodQOSGuaranteed},
-		"requests":         {containers: []v1.ResourceRequirements{{Requests: list("1")}}, want: v1.PodQOSBurstable},
-		"both, the same":   {containers: []v1.ResourceRequirements{{Requests: list("1"), Limits: list("1")}}, want: v1.PodQOSGuaranteed},
-		"both, not":        {containers: []v1.ResourceRequirements{{Requests: list("1"), Limits: list("2")}}, want: v1.PodQOSBurstable},
-		"one without":      {containers: []v1.ResourceRequirements{{Limits: list("1")}, {}}, want: v1.PodQOSBurstable},
-		"its status knows": {containers: []v1.ResourceRequirements{{}}, status: v1.PodQOSGuaranteed, want: v1.PodQOSGuaranteed},
+		"nothing":  {containers: []v1.ResourceRequirements{{}}, want: v1.PodQOSBestEffort},
+		"limits":   {containers: []v1.ResourceRequirements{{Limits: list("1")}}, want: v1.PodQOSGuaranteed},
+		"requests": {containers: []v1.ResourceRequirements{{Requests: list("1")}}, want: v1.PodQOSBurstable},
+		"both, the same": {containers: []v1.ResourceRequirements{{Requests: list("1"), Limits: list("1")}},
+			want: v1.PodQOSGuaranteed},
+		"both, not": {containers: []v1.ResourceRequirements{{Requests: list("1"), Limits: list("2")}},
+			want: v1.PodQOSBurstable},
+		"one without": {containers: []v1.ResourceRequirements{{Limits: list("1")}, {}}, want: v1.PodQOSBurstable},
+		"its status knows": {containers: []v1.ResourceRequirements{{}}, status: v1.PodQOSGuaranteed,
+			want: v1.PodQOSGuaranteed},
 	} {
 		t.Run(name, func(t *testing.T) {
 			pod := &v1.Pod{}

@@ -38,11 +38,13 @@ func TestFields(t *testing.T) {
 	pod := newPod(v1.RestartPolicyAlways, "web", func(pod *v1.Pod) {
 		pod.Generation = 3
 		pod.Status.QOSClass = v1.PodQOSBurstable
-		pod.Status.Conditions = []v1.PodCondition{{Type: v1.DisruptionTarget, Status: v1.ConditionTrue, Reason: "EvictionByEvictionAPI"}}
+		pod.Status.Conditions = []v1.PodCondition{{Type: v1.DisruptionTarget, Status: v1.ConditionTrue,
+			Reason: "EvictionByEvictionAPI"}}
 		c := &pod.Spec.Containers[0]
 		c.Image = "nginx"
 		c.VolumeMounts = []v1.VolumeMount{{Name: "d", MountPath: "/data", ReadOnly: true}, {Name: "e", MountPath: "/e"}}
-		c.Resources.Requests = v1.ResourceList{v1.ResourceCPU: resource.MustParse("100m"), v1.ResourceEphemeralStorage: resource.MustParse("1Gi")}
+		c.Resources.Requests = v1.ResourceList{v1.ResourceCPU: resource.MustParse("100m"),
+			v1.ResourceEphemeralStorage: resource.MustParse("1Gi")}
 		c.Resources.Limits = v1.ResourceList{v1.ResourceMemory: resource.MustParse("128Mi")}
 	})
 	const start = `allocatedResources:
@@ -181,7 +183,8 @@ resources:
     ephemeral-storage: 1Gi
 startTime: "2026-11-23T10:00:00Z"
 `
-	if diff := cmp.Diff(waits, statusAfter(t, pod, map[string]scenario.Container{"web": {StartAfter: seconds(1)}}, 0)); diff != "" {
+	if diff := cmp.Diff(waits,
+		statusAfter(t, pod, map[string]scenario.Container{"web": {StartAfter: seconds(1)}}, 0)); diff != "" {
 		t.Errorf("while it waits: -want +got:\n%s", diff)
 	}
 }
@@ -198,39 +201,57 @@ func TestReasonsAndMessages(t *testing.T) {
 	}{
 		{"back-off", newPod(v1.RestartPolicyAlways, "c"), containers{"c": {Exits: exits(1, 7)}}, 20, []string{
 			"message: back-off 20s restarting failed container=c pod=p_default(1)", "reason: CrashLoopBackOff"}},
-		{"longest-back-off", newPod(v1.RestartPolicyAlways, "c"), containers{"c": {State: "CrashLoopBackOff"}}, 0, []string{
-			"message: back-off 5m0s restarting failed container=c pod=p_default(1)", "restartCount: 7", "image: example.com/c:1"}},
+		{"longest-back-off", newPod(v1.RestartPolicyAlways, "c"), containers{"c": {State: "CrashLoopBackOff"}}, 0,
+			[]string{
+				"message: back-off 5m0s restarting failed container=c pod=p_default(1)", "restartCount: 7",
+				"image: example.com/c:1"}},
 		{"no-image", newPod(v1.RestartPolicyAlways, "c"), containers{"c": {State: "ImagePullBackOff"}}, 0, []string{
 			`message: 'Back-off pulling image "example.com/c:1": ErrImagePull:`, "podIP: 10.0.0.7"}},
-		{"image-never-pulled", newPod(v1.RestartPolicyAlways, "c"), containers{"c": {State: "ErrImageNeverPull"}}, 0, []string{
-			`message: Container image "example.com/c:1" is not present with pull policy of Never`}},
-		{"no-image-name", newPod(v1.RestartPolicyAlways, "c"), containers{"c": {State: "InvalidImageName"}}, 0, []string{`Failed to apply default image tag "example.com/c:1"`}},
+		{"image-never-pulled", newPod(v1.RestartPolicyAlways, "c"), containers{"c": {State: "ErrImageNeverPull"}}, 0,
+			[]string{
+				`message: Container image "example.com/c:1" is not present with pull policy of Never`}},
+		{"no-image-name", newPod(v1.RestartPolicyAlways, "c"), containers{"c": {State: "InvalidImageName"}}, 0,
+			[]string{`Failed to apply default image tag "example.com/c:1"`}},
 		{"init", newPod(v1.RestartPolicyAlways, "c", withInit("i j")), containers{"i": {State: "Running"}}, 0, []string{
-			"message: 'containers with incomplete status: [i j]'", "reason: ContainersNotInitialized", "reason: PodInitializing"}},
-		{"sidecar-before-the-others", newPod(v1.RestartPolicyAlways, "b a", withSidecar("s")), containers{"s": {ReadyAfter: ptr.To(seconds(9))}, "a": {ReadyAfter: ptr.To(seconds(9))}, "b": {ReadyAfter: ptr.To(seconds(9))}}, 0, []string{
-			"message: 'containers with unready status: [s b a]'"}},
+			"message: 'containers with incomplete status: [i j]'", "reason: ContainersNotInitialized",
+			"reason: PodInitializing"}},
+		{"sidecar-before-the-others", newPod(v1.RestartPolicyAlways, "b a", withSidecar("s")),
+			containers{"s": {ReadyAfter: ptr.To(seconds(9))}, "a": {ReadyAfter: ptr.To(seconds(9))},
+				"b": {ReadyAfter: ptr.To(seconds(9))}}, 0, []string{
+				"message: 'containers with unready status: [s b a]'"}},
 		{"gate", newPod(v1.RestartPolicyAlways, "c", func(pod *v1.Pod) {
 			pod.Spec.ReadinessGates = []v1.PodReadinessGate{{ConditionType: "a"}, {ConditionType: "b"}}
 			pod.Status.Conditions = []v1.PodCondition{{Type: "b", Status: v1.ConditionFalse}}
 		}), nil, 0, []string{
-			`corresponding condition of pod readiness gate "a" does not exist., the`, `status of pod readiness gate "b" is not "True", but False`, "reason: ReadinessGatesNotReady"}},
-		{"succeeded", newPod(v1.RestartPolicyNever, "c"), containers{"c": {Exits: &scenario.Exit{Message: "all done"}}}, 0, []string{
-			"reason: PodCompleted", "message: pod sandbox is not ready", "reason: PodSandboxNotReady", "message: all done", "reason: Completed"}},
-		{"failed", newPod(v1.RestartPolicyNever, "c"), containers{"c": {Exits: exits(0, 1)}}, 0, []string{"reason: PodFailed", "reason: Error"}},
+			`corresponding condition of pod readiness gate "a" does not exist., the`,
+			`status of pod readiness gate "b" is not "True", but False`, "reason: ReadinessGatesNotReady"}},
+		{"succeeded", newPod(v1.RestartPolicyNever, "c"), containers{"c": {Exits: &scenario.Exit{Message: "all done"}}},
+			0, []string{
+				"reason: PodCompleted", "message: pod sandbox is not ready", "reason: PodSandboxNotReady",
+				"message: all done", "reason: Completed"}},
+		{"failed", newPod(v1.RestartPolicyNever, "c"), containers{"c": {Exits: exits(0, 1)}}, 0,
+			[]string{"reason: PodFailed", "reason: Error"}},
 		{"deadline", newPod(v1.RestartPolicyNever, "c", deadline(5)), nil, 5, []string{
-			"message: Pod was active on the node longer than the specified deadline", "reason: DeadlineExceeded", "reason: PodFailed"}},
-		{"lost", newPod(v1.RestartPolicyNever, "c", deadline(5)), containers{"c": {StartAfter: seconds(9)}}, 5, []string{
-			"message: The container could not be located when the pod was terminated", "reason: ContainerStatusUnknown", "finishedAt: null"}},
+			"message: Pod was active on the node longer than the specified deadline", "reason: DeadlineExceeded",
+			"reason: PodFailed"}},
+		{"lost", newPod(v1.RestartPolicyNever, "c", deadline(5)), containers{"c": {StartAfter: seconds(9)}}, 5,
+			[]string{
+				"message: The container could not be located when the pod was terminated",
+				"reason: ContainerStatusUnknown",
+				"finishedAt: null"}},
 		{"restarts-all", newPod(v1.RestartPolicyNever, "c", func(pod *v1.Pod) {
 			pod.Spec.Containers[0].RestartPolicyRules = []v1.ContainerRestartRule{{Action: v1.ContainerRestartRuleActionRestartAllContainers}}
 		}), nil, 0, []string{"type: AllContainersRestarting"}},
-		{"host-network", newPod(v1.RestartPolicyNever, "c", func(pod *v1.Pod) { pod.Spec.HostNetwork = true }), containers{"c": {StartAfter: seconds(9)}}, 0, []string{
-			"podIP: 192.0.2.1\npodIPs:\n- ip: 192.0.2.1\n- ip: 2001:db8::1"}},
+		{"host-network", newPod(v1.RestartPolicyNever, "c", func(pod *v1.Pod) { pod.Spec.HostNetwork = true }),
+			containers{"c": {StartAfter: seconds(9)}}, 0, []string{
+				"podIP: 192.0.2.1\npodIPs:\n- ip: 192.0.2.1\n- ip: 2001:db8::1"}},
 		{"what-others-said-stays", newPod(v1.RestartPolicyNever, "c", func(pod *v1.Pod) {
 			pod.Status.Phase, pod.Status.Reason = v1.PodRunning, "NodeLost"
 			pod.Status.ResourceClaimStatuses = []v1.PodResourceClaimStatus{{Name: "gpu"}}
-			pod.Status.Conditions = []v1.PodCondition{{Type: v1.PodScheduled, Status: v1.ConditionTrue, LastTransitionTime: metav1.NewTime(birth.Add(-time.Hour))}}
-		}), nil, 0, []string{"reason: NodeLost", "resourceClaimStatuses:\n- name: gpu", `lastTransitionTime: "2026-11-23T09:00:00Z"`}},
+			pod.Status.Conditions = []v1.PodCondition{{Type: v1.PodScheduled, Status: v1.ConditionTrue,
+				LastTransitionTime: metav1.NewTime(birth.Add(-time.Hour))}}
+		}), nil, 0, []string{"reason: NodeLost", "resourceClaimStatuses:\n- name: gpu",
+			`lastTransitionTime: "2026-11-23T09:00:00Z"`}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			got := statusAfter(t, test.pod, test.containers, test.after)
@@ -248,7 +269,8 @@ func TestReasonsAndMessages(t *testing.T) {
 func TestMaxBackOff(t *testing.T) {
 	brief := settings
 	brief.MaxBackOff = 3 * time.Second
-	l, err := podlife.New(newPod(v1.RestartPolicyAlways, "c"), map[string]scenario.Container{"c": {Exits: exits(0, 1)}}, brief, birth)
+	l, err := podlife.New(newPod(v1.RestartPolicyAlways, "c"), map[string]scenario.Container{"c": {Exits: exits(0, 1)}},
+		brief, birth)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -304,7 +326,8 @@ func BenchmarkAt(b *testing.B) {
 func BenchmarkDays(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
-		l, err := podlife.New(newPod(v1.RestartPolicyAlways, "c"), map[string]scenario.Container{"c": {Exits: exits(1, 1)}}, settings, birth)
+		l, err := podlife.New(newPod(v1.RestartPolicyAlways, "c"),
+			map[string]scenario.Container{"c": {Exits: exits(1, 1)}}, settings, birth)
 		if err != nil {
 			b.Fatal(err)
 		}
@@ -335,8 +358,10 @@ func TestObservedGenerationWhileStopping(t *testing.T) {
 			generation int64
 		}{{7, 1}, {40, 2}} {
 			status, _, _ := l.At(birth.Add(seconds(want.at).Duration))
-			if status.ObservedGeneration != want.generation || status.Conditions[0].ObservedGeneration != want.generation {
-				t.Errorf("after %v seconds: observedGeneration %d, of a condition %d, want %d", want.at, status.ObservedGeneration, status.Conditions[0].ObservedGeneration, want.generation)
+			if status.ObservedGeneration != want.generation ||
+				status.Conditions[0].ObservedGeneration != want.generation {
+				t.Errorf("after %v seconds: observedGeneration %d, of a condition %d, want %d", want.at,
+					status.ObservedGeneration, status.Conditions[0].ObservedGeneration, want.generation)
 			}
 		}
 	}

@@ -20,7 +20,8 @@ func FixedStatus(pod *v1.Pod, described map[string]scenario.Container) v1.PodSta
 		if c.State == "" && kind == MainContainer && initWaits {
 			m = moment{}
 		}
-		initWaits = initWaits || kind == InitContainer && m.run.reason != completed || kind == Sidecar && !m.run.isRunning()
+		initWaits = initWaits || kind == InitContainer && m.run.reason != completed || kind == Sidecar &&
+			!m.run.isRunning()
 		moments = append(moments, m)
 	}
 	status := makeStatus(pod, func(n int) *moment { return &moments[n] }, progress{})

@@ -181,7 +181,8 @@ func (m *moment) waitingMessage(pod *v1.Pod, c *v1.Container) string {
 	case "ErrImageNeverPull":
 		return fmt.Sprintf("Container image %q is not present with pull policy of Never", c.Image)
 	case "InvalidImageName":
-		return fmt.Sprintf("Failed to apply default image tag %q: couldn't parse image name %q: invalid reference format",
+		return fmt.Sprintf("Failed to apply default image tag %q: couldn't parse image name %q: invalid "+
+			"reference format",
 			c.Image, c.Image)
 	case "ImageInspectError":
 		return fmt.Sprintf("Failed to inspect image %q: not found", c.Image)
@@ -238,7 +239,8 @@ func restarts(pod *v1.Pod, kind ContainerType, c *v1.Container, code int32) bool
 	policy := pod.Spec.RestartPolicy
 	if c.RestartPolicy != nil {
 		policy = v1.RestartPolicy(*c.RestartPolicy)
-		if slices.ContainsFunc(c.RestartPolicyRules, func(r v1.ContainerRestartRule) bool { return ruleMatches(r, code) }) {
+		if slices.ContainsFunc(c.RestartPolicyRules,
+			func(r v1.ContainerRestartRule) bool { return ruleMatches(r, code) }) {
 			return true // every action of a rule restarts the container
 		}
 	}

@@ -47,10 +47,11 @@ func TestMomentSurvivesStatus(t *testing.T) {
 // A container's restart rules and policy take precedence over the pod's policy.
 func TestRestarts(t *testing.T) {
 	rule := func(operator v1.ContainerRestartRuleOnExitCodesOperator, codes ...int32) *v1.Container {
-		return &v1.Container{RestartPolicy: ptr.To(v1.ContainerRestartPolicyNever), RestartPolicyRules: []v1.ContainerRestartRule{{
-			Action:    v1.ContainerRestartRuleActionRestart,
-			ExitCodes: &v1.ContainerRestartRuleOnExitCodes{Operator: operator, Values: codes},
-		}}}
+		return &v1.Container{RestartPolicy: ptr.To(v1.ContainerRestartPolicyNever),
+			RestartPolicyRules: []v1.ContainerRestartRule{{
+				Action:    v1.ContainerRestartRuleActionRestart,
+				ExitCodes: &v1.ContainerRestartRuleOnExitCodes{Operator: operator, Values: codes},
+			}}}
 	}
 	plain := &v1.Container{}
 	sidecar := &v1.Container{RestartPolicy: ptr.To(v1.ContainerRestartPolicyAlways)}
@@ -68,12 +69,15 @@ func TestRestarts(t *testing.T) {
 		{name: "OnFailure after failure", policy: v1.RestartPolicyOnFailure, container: plain, code: 1, want: true},
 		{name: "Never", policy: v1.RestartPolicyNever, container: plain, code: 1},
 		{name: "init container completed", policy: v1.RestartPolicyAlways, kind: InitContainer, container: plain},
-		{name: "init container failed", policy: v1.RestartPolicyAlways, kind: InitContainer, container: plain, code: 1, want: true},
-		{name: "ephemeral container", policy: v1.RestartPolicyAlways, kind: EphemeralContainer, container: plain, code: 1},
+		{name: "init container failed", policy: v1.RestartPolicyAlways, kind: InitContainer, container: plain, code: 1,
+			want: true},
+		{name: "ephemeral container", policy: v1.RestartPolicyAlways, kind: EphemeralContainer, container: plain,
+			code: 1},
 		{name: "sidecar", policy: v1.RestartPolicyNever, kind: Sidecar, container: sidecar, want: true},
 		{name: "rule In matches", policy: v1.RestartPolicyNever, container: rule(in, 1, 42), code: 42, want: true},
 		{name: "rule In does not match", policy: v1.RestartPolicyAlways, container: rule(in, 1, 42), code: 43},
-		{name: "rule NotIn matches", policy: v1.RestartPolicyNever, container: rule(notIn, 1, 42), code: 43, want: true},
+		{name: "rule NotIn matches", policy: v1.RestartPolicyNever, container: rule(notIn, 1, 42), code: 43,
+			want: true},
 		{name: "rule NotIn does not match", policy: v1.RestartPolicyNever, container: rule(notIn, 1, 42), code: 42},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -88,8 +92,9 @@ func TestRestarts(t *testing.T) {
 // The status that is made for a pod without one has the form of a kubelet's.
 func TestFixedStatus(t *testing.T) {
 	pod := &v1.Pod{Spec: v1.PodSpec{
-		InitContainers: []v1.Container{{Name: "i"}, {Name: "side", RestartPolicy: ptr.To(v1.ContainerRestartPolicyAlways)}},
-		Containers:     []v1.Container{{Name: "b"}, {Name: "a"}},
+		InitContainers: []v1.Container{{Name: "i"},
+			{Name: "side", RestartPolicy: ptr.To(v1.ContainerRestartPolicyAlways)}},
+		Containers: []v1.Container{{Name: "b"}, {Name: "a"}},
 		EphemeralContainers: []v1.EphemeralContainer{
 			{EphemeralContainerCommon: v1.EphemeralContainerCommon{Name: "debug", Image: "busybox"}},
 		},

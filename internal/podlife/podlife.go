@@ -126,8 +126,10 @@ func (l *Life) status() v1.PodStatus {
 	}
 	l.setAddresses(&s)
 	// Other components set these fields. (kubelet: pkg/kubelet/status, mergePodStatus)
-	s.ResourceClaimStatuses, s.ExtendedResourceClaimStatus = before.ResourceClaimStatuses, before.ExtendedResourceClaimStatus
-	s.NodeAllocatableResourceClaimStatuses, s.VolumeHealth = before.NodeAllocatableResourceClaimStatuses, before.VolumeHealth
+	s.ResourceClaimStatuses, s.ExtendedResourceClaimStatus = before.ResourceClaimStatuses,
+		before.ExtendedResourceClaimStatus
+	s.NodeAllocatableResourceClaimStatuses, s.VolumeHealth = before.NodeAllocatableResourceClaimStatuses,
+		before.VolumeHealth
 	return s
 }
 

@@ -21,7 +21,8 @@ func TestProperties(t *testing.T) {
 	for seed := range uint64(120) {
 		r := rand.New(rand.NewPCG(seed, 0))
 		pod, containers := madeUp(r)
-		w := &walk{t: t, r: r, pod: pod, containers: containers, now: birth.Add(time.Duration(r.IntN(1000)) * time.Millisecond)}
+		w := &walk{t: t, r: r, pod: pod, containers: containers,
+			now: birth.Add(time.Duration(r.IntN(1000)) * time.Millisecond)}
 		w.begin()
 		for range 40 {
 			if w.step(); t.Failed() {
@@ -67,7 +68,8 @@ func (w *walk) step() {
 	switch choice := w.r.IntN(10); {
 	case choice == 0: // far
 		w.now = w.now.Add(time.Duration(w.r.Int64N(int64(3 * time.Hour))))
-	case w.next.IsZero() && choice == 1 && w.pod.DeletionTimestamp == nil || choice == 2 && w.pod.DeletionTimestamp == nil && w.r.IntN(8) == 0:
+	case w.next.IsZero() && choice == 1 && w.pod.DeletionTimestamp == nil || choice == 2 &&
+		w.pod.DeletionTimestamp == nil && w.r.IntN(8) == 0:
 		w.now = w.now.Add(time.Duration(w.r.Int64N(int64(time.Second))))
 		w.pod = w.pod.DeepCopy()
 		deletedAt(int64(w.now.Sub(birth)/time.Second), int64(w.r.IntN(20)))(w.pod)
@@ -116,14 +118,17 @@ func (w *walk) compare(before v1.PodStatus, exact bool) {
 	}
 	for i, c := range now.Conditions {
 		old := before.Conditions[i]
-		if changed := c.Status != old.Status; exact && changed == c.LastTransitionTime.Equal(&old.LastTransitionTime) && changed != (c.LastTransitionTime.Unix() == old.LastTransitionTime.Unix()) {
-			w.t.Errorf("%s was %s since %v, and is %s since %v", c.Type, old.Status, old.LastTransitionTime, c.Status, c.LastTransitionTime)
+		if changed := c.Status != old.Status; exact && changed == c.LastTransitionTime.Equal(&old.LastTransitionTime) &&
+			changed != (c.LastTransitionTime.Unix() == old.LastTransitionTime.Unix()) {
+			w.t.Errorf("%s was %s since %v, and is %s since %v", c.Type, old.Status, old.LastTransitionTime, c.Status,
+				c.LastTransitionTime)
 		}
 		if exact && c.Status != old.Status && c.LastTransitionTime.Unix() != w.now.Unix() {
 			w.t.Errorf("at %v %s is %s since %v", w.now, c.Type, c.Status, c.LastTransitionTime)
 		}
 		if c.LastTransitionTime.Before(&old.LastTransitionTime) || c.LastTransitionTime.After(w.now) {
-			w.t.Errorf("at %v: %s was %s since %v, and is %s since %v", w.now, c.Type, old.Status, old.LastTransitionTime, c.Status, c.LastTransitionTime)
+			w.t.Errorf("at %v: %s was %s since %v, and is %s since %v", w.now, c.Type, old.Status,
+				old.LastTransitionTime, c.Status, c.LastTransitionTime)
 		}
 	}
 	old := map[string]v1.ContainerStatus{}
@@ -144,10 +149,12 @@ func (w *walk) compare(before v1.PodStatus, exact bool) {
 		if w.isFinal(c.Name, was) && c.State.Terminated == nil { // the apiserver would not have it
 			w.t.Errorf("%s had ended, and is %s", c.Name, stateInWords(c.State))
 		}
-		if running := c.State.Running; running != nil && (running.StartedAt.After(w.now) || running.StartedAt.Before(now.StartTime)) {
+		if running := c.State.Running; running != nil &&
+			(running.StartedAt.After(w.now) || running.StartedAt.Before(now.StartTime)) {
 			w.t.Errorf("at %v: %s runs since %v", w.now, c.Name, running.StartedAt)
 		}
-		if last := c.LastTerminationState.Terminated; c.State.Running != nil && c.RestartCount > 0 && (last == nil || last.FinishedAt.After(c.State.Running.StartedAt.Time)) {
+		if last := c.LastTerminationState.Terminated; c.State.Running != nil && c.RestartCount > 0 &&
+			(last == nil || last.FinishedAt.After(c.State.Running.StartedAt.Time)) {
 			w.t.Errorf("%s runs since %v after %v", c.Name, c.State.Running.StartedAt, last)
 		}
 	}
@@ -185,7 +192,8 @@ func (w *walk) adopted() {
 	}
 	status, next, _ := w.new(pod, w.now).At(w.now)
 	if !equality.Semantic.DeepEqual(status, w.status) || !next.Equal(w.next) {
-		w.t.Errorf("adopted at %v: %s, next %v\nwas %s, next %v", w.now, inWords(status), next, inWords(w.status), w.next)
+		w.t.Errorf("adopted at %v: %s, next %v\nwas %s, next %v", w.now, inWords(status), next, inWords(w.status),
+			w.next)
 		for i, c := range status.Conditions {
 			if !equality.Semantic.DeepEqual(c, w.status.Conditions[i]) {
 				w.t.Errorf("%+v\nwas %+v", c, w.status.Conditions[i])
@@ -201,12 +209,14 @@ func (w *walk) again() {
 	}
 	l := w.new(w.pod, w.began)
 	if status, next, _ := l.At(w.now); !equality.Semantic.DeepEqual(status, w.status) || !next.Equal(w.next) {
-		w.t.Errorf("in one jump: %s, next %v\nin steps:    %s, next %v", inWords(status), next, inWords(w.status), w.next)
+		w.t.Errorf("in one jump: %s, next %v\nin steps:    %s, next %v", inWords(status), next, inWords(w.status),
+			w.next)
 	}
 }
 
 func containersOf(s v1.PodStatus) []v1.ContainerStatus {
-	return append(append(append([]v1.ContainerStatus(nil), s.InitContainerStatuses...), s.ContainerStatuses...), s.EphemeralContainerStatuses...)
+	return append(append(append([]v1.ContainerStatus(nil), s.InitContainerStatuses...), s.ContainerStatuses...),
+		s.EphemeralContainerStatuses...)
 }
 
 // madeUp returns a random pod and the descriptions of its containers.
@@ -242,7 +252,8 @@ func madeUp(r *rand.Rand) (*v1.Pod, map[string]scenario.Container) {
 				is.ReadyAfter = ptr.To(one(0, 1, 5, 5.5))
 			}
 			if sometimes(2) {
-				is.Exits = &scenario.Exit{After: one(0, 0.2, 1, 4.7, 30, 700), Code: int32(r.IntN(2)), Times: int32(r.IntN(4)), Message: "bye"}
+				is.Exits = &scenario.Exit{After: one(0, 0.2, 1, 4.7, 30, 700), Code: int32(r.IntN(2)),
+					Times: int32(r.IntN(4)), Message: "bye"}
 			}
 		}
 		is.Stops = scenario.Stop{After: one(0, 0, 1, 3.5, 60), Code: int32(r.IntN(2)) * 143}

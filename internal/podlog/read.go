@@ -38,7 +38,8 @@ func (l *Log) Read(ctx context.Context, options *v1.PodLogOptions, running bool,
 		}
 	}
 	r := reader{
-		log: l, options: options, out: newOutput(stdout, stderr, options.LimitBytes), lineStart: true, ahead: clockSkew(ctx),
+		log: l, options: options, out: newOutput(stdout, stderr, options.LimitBytes), lineStart: true,
+		ahead: clockSkew(ctx),
 	}
 	defer r.out.release()
 	return r.read(ctx, time.Now(), running)

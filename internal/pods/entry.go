@@ -100,7 +100,8 @@ func (e *entry) addContainers(complete func(*container) error) error {
 	names := podlife.ContainerNames(e.pod)
 	for name := range e.described {
 		if !slices.Contains(names, name) {
-			return fmt.Errorf("pod %s/%s: it has no container %q; it has %s", e.pod.Namespace, e.pod.Name, name, strings.Join(names, ", "))
+			return fmt.Errorf("pod %s/%s: it has no container %q; it has %s", e.pod.Namespace, e.pod.Name, name,
+				strings.Join(names, ", "))
 		}
 	}
 	e.containers = make([]*container, 0, len(names))

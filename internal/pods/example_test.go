@@ -21,7 +21,8 @@ func Example() {
 			Spec:       v1.PodSpec{Containers: []v1.Container{{Name: "nginx"}}},
 		},
 		// A thousand million lines take no memory.
-		Containers: map[string]scenario.Container{"nginx": {Log: scenario.Log{Lines: 1e9, Start: &start, Interval: metav1.Duration{Duration: time.Microsecond}}}},
+		Containers: map[string]scenario.Container{"nginx": {Log: scenario.Log{Lines: 1e9, Start: &start,
+			Interval: metav1.Duration{Duration: time.Microsecond}}}},
 	})
 	if err != nil {
 		fmt.Println(err)

@@ -51,7 +51,8 @@ func TestFollow(t *testing.T) {
 		w := &flushed{}
 		done := make(chan error)
 		go func() {
-			done <- store.Logs(ctx, "default", "p", "c", &v1.PodLogOptions{Follow: true, TailLines: ptr[int64](1)}, w, w)
+			done <- store.Logs(ctx, "default", "p", "c", &v1.PodLogOptions{Follow: true, TailLines: ptr[int64](1)}, w,
+				w)
 		}()
 		for i, want := range []string{"2 ", "3 ", "4 ", "5 "} {
 			synctest.Wait()
@@ -72,7 +73,8 @@ func TestFollow(t *testing.T) {
 // TestFollowEnd: following does not end at the last line of a running container, but it ends at the limit of bytes.
 func TestFollowEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		store := logStore(t, scenario.Log{Text: "one\ntwo\n", Start: &metav1.Time{Time: time.Now().Add(-500 * time.Millisecond)}})
+		store := logStore(t, scenario.Log{Text: "one\ntwo\n",
+			Start: &metav1.Time{Time: time.Now().Add(-500 * time.Millisecond)}})
 		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
 		defer cancel()
 		begin := time.Now()
@@ -86,8 +88,10 @@ func TestFollowEnd(t *testing.T) {
 
 		begin = time.Now()
 		w = &flushed{}
-		endless := logStore(t, scenario.Log{Start: &metav1.Time{Time: time.Now()}, Interval: metav1.Duration{Duration: time.Minute}})
-		if err := endless.Logs(t.Context(), "default", "p", "c", &v1.PodLogOptions{Follow: true, LimitBytes: ptr[int64](100)}, w, w); err != nil {
+		endless := logStore(t, scenario.Log{Start: &metav1.Time{Time: time.Now()},
+			Interval: metav1.Duration{Duration: time.Minute}})
+		if err := endless.Logs(t.Context(), "default", "p", "c",
+			&v1.PodLogOptions{Follow: true, LimitBytes: ptr[int64](100)}, w, w); err != nil {
 			t.Fatal(err)
 		}
 		if n := w.held.Len() + w.seen.Len(); n != 100 || time.Since(begin) > 5*time.Minute {
@@ -103,7 +107,8 @@ func TestFollowEmpty(t *testing.T) {
 		defer cancel()
 		store := logStore(t, scenario.Log{Start: &metav1.Time{Time: time.Now().Add(time.Hour)}})
 		w := &flushed{}
-		if err := store.Logs(ctx, "default", "p", "c", &v1.PodLogOptions{Follow: true}, w, w); err != nil || w.flushes != 1 || w.seen.Len() != 0 {
+		if err := store.Logs(ctx, "default", "p", "c", &v1.PodLogOptions{Follow: true}, w, w); err != nil ||
+			w.flushes != 1 || w.seen.Len() != 0 {
 			t.Errorf("%v, %d flushes, %q", err, w.flushes, w.seen.String())
 		}
 	})

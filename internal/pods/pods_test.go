@@ -34,7 +34,8 @@ func newStore(t testing.TB, specs ...scenario.Pod) *pods.Store {
 func TestComplete(t *testing.T) {
 	given := newPod("", "nginx", "nginx", "sidecar")
 	given.Spec.InitContainers = []v1.Container{{Name: "init", Image: "init:1"}}
-	store := newStore(t, scenario.Pod{Pod: given, Containers: map[string]scenario.Container{"nginx": {Log: scenario.Log{Previous: &scenario.Log{}}}}})
+	store := newStore(t, scenario.Pod{Pod: given,
+		Containers: map[string]scenario.Container{"nginx": {Log: scenario.Log{Previous: &scenario.Log{}}}}})
 	pod, found := store.Get("default", "nginx")
 	if !found {
 		t.Fatal("the pod is not in namespace default")
@@ -46,14 +47,18 @@ func TestComplete(t *testing.T) {
 	if len(pod.UID) != 36 || pod.UID != again.UID {
 		t.Errorf("uids %q and %q: want the same at each start", pod.UID, again.UID)
 	}
-	if pod.Status.Phase != v1.PodRunning || len(pod.Status.ContainerStatuses) != 2 || len(pod.Status.InitContainerStatuses) != 1 {
+	if pod.Status.Phase != v1.PodRunning || len(pod.Status.ContainerStatuses) != 2 ||
+		len(pod.Status.InitContainerStatuses) != 1 {
 		t.Fatalf("status %+v", pod.Status)
 	}
-	nginx, sidecar, init := pod.Status.ContainerStatuses[0], pod.Status.ContainerStatuses[1], pod.Status.InitContainerStatuses[0]
-	if nginx.State.Running == nil || !nginx.Ready || nginx.RestartCount != 1 || nginx.LastTerminationState.Terminated == nil {
+	nginx, sidecar, init := pod.Status.ContainerStatuses[0], pod.Status.ContainerStatuses[1],
+		pod.Status.InitContainerStatuses[0]
+	if nginx.State.Running == nil || !nginx.Ready || nginx.RestartCount != 1 ||
+		nginx.LastTerminationState.Terminated == nil {
 		t.Errorf("nginx, which has a previous log: %+v", nginx)
 	}
-	if sidecar.RestartCount != 0 || sidecar.LastTerminationState.Terminated != nil || sidecar.ContainerID == nginx.ContainerID {
+	if sidecar.RestartCount != 0 || sidecar.LastTerminationState.Terminated != nil ||
+		sidecar.ContainerID == nginx.ContainerID {
 		t.Errorf("sidecar: %+v", sidecar)
 	}
 	if init.State.Terminated == nil || init.State.Terminated.Reason != "Completed" {
@@ -66,7 +71,8 @@ func TestComplete(t *testing.T) {
 	}
 
 	running := store.Running()
-	if len(running) != 1 || len(running[0].Spec.Containers) != 2 || running[0].Status.Phase != "" || running[0].UID != pod.UID {
+	if len(running) != 1 || len(running[0].Spec.Containers) != 2 || running[0].Status.Phase != "" ||
+		running[0].UID != pod.UID {
 		t.Errorf("the runtime knows %+v", running)
 	}
 }
@@ -96,8 +102,10 @@ func TestStates(t *testing.T) {
 		{name: "init-runs", init: "Running", phase: v1.PodPending, running: 1},
 		{name: "init-crashes", init: "CrashLoopBackOff", phase: v1.PodPending},
 		{name: "init-failed", init: "Error", policy: v1.RestartPolicyNever, phase: v1.PodFailed},
-		{name: "succeeded", first: "Completed", second: "Completed", policy: v1.RestartPolicyOnFailure, phase: v1.PodSucceeded, initialized: true},
-		{name: "failed", first: "Completed", second: "OOMKilled", policy: v1.RestartPolicyNever, phase: v1.PodFailed, initialized: true},
+		{name: "succeeded", first: "Completed", second: "Completed", policy: v1.RestartPolicyOnFailure,
+			phase: v1.PodSucceeded, initialized: true},
+		{name: "failed", first: "Completed", second: "OOMKilled", policy: v1.RestartPolicyNever, phase: v1.PodFailed,
+			initialized: true},
 		{name: "restarting", first: "Error", second: "Error", phase: v1.PodRunning, initialized: true},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -117,7 +125,8 @@ func TestStates(t *testing.T) {
 			if running != test.running {
 				t.Errorf("%d containers run, want %d", running, test.running)
 			}
-			want := map[v1.PodConditionType]bool{v1.PodInitialized: test.initialized, v1.PodReady: test.ready, v1.ContainersReady: test.ready}
+			want := map[v1.PodConditionType]bool{v1.PodInitialized: test.initialized, v1.PodReady: test.ready,
+				v1.ContainersReady: test.ready}
 			for _, c := range pod.Status.Conditions {
 				if met, there := want[c.Type]; there && met != (c.Status == v1.ConditionTrue) {
 					t.Errorf("condition %+v", c)
@@ -135,7 +144,8 @@ func TestInvalidPods(t *testing.T) {
 	aboveLimit := func() []scenario.Pod {
 		pod := newPod("", "a", "c")
 		pod.Spec.Containers[0].Resources.Limits = v1.ResourceList{v1.ResourceCPU: resource.MustParse("1")}
-		return []scenario.Pod{{Pod: pod, Containers: map[string]scenario.Container{"c": {Usage: scenario.Usage{CPU: resource.MustParse("2")}}}}}
+		return []scenario.Pod{{Pod: pod,
+			Containers: map[string]scenario.Container{"c": {Usage: scenario.Usage{CPU: resource.MustParse("2")}}}}}
 	}
 	sameUID := newPod("", "b", "c")
 	sameUID.UID = "u"
@@ -151,16 +161,24 @@ func TestInvalidPods(t *testing.T) {
 		{"no-pod", []scenario.Pod{{}}, "pods[0]: Required value"},
 		{"no-name", []scenario.Pod{{Pod: newPod("", "", "c")}}, "pods[0].metadata.name: Required value"},
 		{"bad-name", []scenario.Pod{{Pod: newPod("", "A_b", "c")}}, `pods[0].metadata.name: Invalid value: "A_b"`},
-		{"bad-namespace", []scenario.Pod{{Pod: newPod("a.b", "a", "c")}}, `pods[0].metadata.namespace: Invalid value: "a.b"`},
+		{"bad-namespace", []scenario.Pod{{Pod: newPod("a.b", "a", "c")}},
+			`pods[0].metadata.namespace: Invalid value: "a.b"`},
 		{"no-containers", []scenario.Pod{{Pod: newPod("", "a")}}, "pods[0].spec.containers: Required value"},
-		{"nameless-container", []scenario.Pod{{Pod: newPod("", "a", "c", "")}}, "pods[0].spec.containers[1].name: Required value"},
-		{"container-twice", []scenario.Pod{{Pod: newPod("", "a", "c", "c")}}, `pods[0].spec.containers[1].name: Duplicate value: "c"`},
-		{"container-and-init-container", []scenario.Pod{{Pod: twice}}, `pods[0].spec.containers[0].name: Duplicate value: "c"`},
-		{"pod-twice", []scenario.Pod{{Pod: newPod("", "a", "c")}, {Pod: newPod("default", "a", "c")}}, `pods[1].metadata.name: Duplicate value: "default/a"`},
-		{"uid-twice", []scenario.Pod{{Pod: otherUID}, {Pod: sameUID}}, `pods[1].metadata.uid: Invalid value: "u": is also the uid of pod default/a`},
-		{"log-of-no-container", []scenario.Pod{{Pod: newPod("", "a", "c"), Containers: map[string]scenario.Container{"d": {Log: scenario.Log{}}}}}, `it has no container "d"`},
+		{"nameless-container", []scenario.Pod{{Pod: newPod("", "a", "c", "")}},
+			"pods[0].spec.containers[1].name: Required value"},
+		{"container-twice", []scenario.Pod{{Pod: newPod("", "a", "c", "c")}},
+			`pods[0].spec.containers[1].name: Duplicate value: "c"`},
+		{"container-and-init-container", []scenario.Pod{{Pod: twice}},
+			`pods[0].spec.containers[0].name: Duplicate value: "c"`},
+		{"pod-twice", []scenario.Pod{{Pod: newPod("", "a", "c")}, {Pod: newPod("default", "a", "c")}},
+			`pods[1].metadata.name: Duplicate value: "default/a"`},
+		{"uid-twice", []scenario.Pod{{Pod: otherUID}, {Pod: sameUID}},
+			`pods[1].metadata.uid: Invalid value: "u": is also the uid of pod default/a`},
+		{"log-of-no-container", []scenario.Pod{{Pod: newPod("", "a", "c"),
+			Containers: map[string]scenario.Container{"d": {Log: scenario.Log{}}}}}, `it has no container "d"`},
 		{"invalid-log", withLog(scenario.Log{Lines: -1}), "container c of pod default/a: log: lines: -1"},
-		{"usage-above-limit", aboveLimit(), "container c of pod default/a: usage.cpu: 2: must be at most the container's limit"},
+		{"usage-above-limit", aboveLimit(),
+			"container c of pod default/a: usage.cpu: 2: must be at most the container's limit"},
 		{"no-file", withLog(scenario.Log{File: "does/not/exist"}), "file: open does/not/exist"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -51,7 +51,9 @@ func (pageForwarder) PortForward(ctx context.Context, pod ForwardedPod, port int
 	forward, listens := findPort(&pod.Pod, port)
 	if !listens {
 		// (containerd: internal/cri/server/sandbox_portforward_linux.go)
-		return fmt.Errorf("failed to execute portforward in network namespace %q: failed to connect to localhost:%d inside namespace %q, IPv4: dial tcp4 127.0.0.1:%d: connect: connection refused IPv6 dial tcp6 [::1]:%d: connect: connection refused ",
+		return fmt.Errorf("failed to execute portforward in network namespace %q: failed to connect to "+
+			"localhost:%d inside namespace %q, IPv4: dial tcp4 127.0.0.1:%d: connect: connection refused IPv6 dial "+
+			"tcp6 [::1]:%d: connect: connection refused ",
 			"/var/run/netns/"+string(pod.Pod.Pod.UID), port, pod.Pod.Pod.UID, port, port)
 	}
 	if forward != "" {

@@ -25,9 +25,11 @@ func living(n int32, began time.Time) *v1.Pod {
 	pod.UID = "1"
 	id := func(n int32) string { return "fauxlet://" + string('0'+n) }
 	pod.Status.Phase = v1.PodRunning
-	status := v1.ContainerStatus{Name: "c", ContainerID: id(n), RestartCount: n, State: v1.ContainerState{Running: &v1.ContainerStateRunning{StartedAt: metav1.NewTime(began)}}}
+	status := v1.ContainerStatus{Name: "c", ContainerID: id(n), RestartCount: n,
+		State: v1.ContainerState{Running: &v1.ContainerStateRunning{StartedAt: metav1.NewTime(began)}}}
 	if n > 0 {
-		status.LastTerminationState.Terminated = &v1.ContainerStateTerminated{ContainerID: id(n - 1), StartedAt: metav1.NewTime(began.Add(-time.Minute)), FinishedAt: metav1.NewTime(began)}
+		status.LastTerminationState.Terminated = &v1.ContainerStateTerminated{ContainerID: id(n - 1),
+			StartedAt: metav1.NewTime(began.Add(-time.Minute)), FinishedAt: metav1.NewTime(began)}
 	}
 	pod.Status.ContainerStatuses = []v1.ContainerStatus{status}
 	return pod
@@ -87,7 +89,10 @@ func TestPutEndsFollowers(t *testing.T) {
 		after func(store *pods.Store, began time.Time)
 	}{
 		{"restarted", func(store *pods.Store, began time.Time) { put(t, store, living(1, began.Add(3*time.Second))) }},
-		{"crashed", func(store *pods.Store, began time.Time) { put(t, store, ended(0, began, began.Add(3*time.Second))) }},
+		{"crashed", func(store *pods.Store,
+			began time.Time) {
+			put(t, store, ended(0, began, began.Add(3*time.Second)))
+		}},
 		{"removed", func(store *pods.Store, _ time.Time) { store.Remove("default", "p", "1") }},
 		{"replaced", func(store *pods.Store, _ time.Time) {
 			other := living(0, time.Now())
@@ -153,7 +158,8 @@ func TestPutKillsCommands(t *testing.T) {
 	started, write := io.Pipe()
 	done := make(chan error)
 	go func() {
-		done <- store.Exec(context.Background(), "default", "p", "c", []string{"sh", "-c", "echo started; sleep 3600"}, pods.Streams{Stdout: write})
+		done <- store.Exec(context.Background(), "default", "p", "c", []string{"sh", "-c", "echo started; sleep 3600"},
+			pods.Streams{Stdout: write})
 	}()
 	if _, err := io.ReadFull(started, make([]byte, len("started\n"))); err != nil {
 		t.Fatal(err)

@@ -24,7 +24,8 @@ func ptr[T any](v T) *T { return &v }
 // logStore returns a Store with one container, c of default/p.
 func logStore(t testing.TB, log scenario.Log) *pods.Store {
 	t.Helper()
-	return newStore(t, scenario.Pod{Pod: newPod("default", "p", "c"), Containers: map[string]scenario.Container{"c": {Log: log}}})
+	return newStore(t, scenario.Pod{Pod: newPod("default", "p", "c"),
+		Containers: map[string]scenario.Container{"c": {Log: log}}})
 }
 
 func read(t testing.TB, store *pods.Store, options v1.PodLogOptions) string {
@@ -58,8 +59,10 @@ func TestText(t *testing.T) {
 		{"limit", v1.PodLogOptions{LimitBytes: ptr[int64](5)}, "one\nt"},
 		{"limit-at-a-line", v1.PodLogOptions{LimitBytes: ptr[int64](4)}, "one\n"},
 		{"limit-more", v1.PodLogOptions{LimitBytes: ptr[int64](100)}, "one\ntwo\nthree\n"},
-		{"timestamps", v1.PodLogOptions{Timestamps: true, TailLines: ptr[int64](1)}, "2026-01-02T03:04:07.000000000Z three\n"},
-		{"timestamps-and-limit", v1.PodLogOptions{Timestamps: true, LimitBytes: ptr[int64](31)}, "2026-01-02T03:04:05.000000000Z "},
+		{"timestamps", v1.PodLogOptions{Timestamps: true, TailLines: ptr[int64](1)},
+			"2026-01-02T03:04:07.000000000Z three\n"},
+		{"timestamps-and-limit", v1.PodLogOptions{Timestamps: true, LimitBytes: ptr[int64](31)},
+			"2026-01-02T03:04:05.000000000Z "},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			if got := read(t, store, c.options); got != c.want {
@@ -81,7 +84,8 @@ func TestCRI(t *testing.T) {
 	if got, want := read(t, store, v1.PodLogOptions{}), "plain\nwrong\nin parts\n\n"; got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}
-	want := "2026-01-02T03:04:05.500000000Z plain\n2026-01-02T03:04:06.000000000+02:00 wrong\n2026-01-02T03:04:07.000000000Z in parts\n2026-01-02T03:04:09.000000000Z \n"
+	want := "2026-01-02T03:04:05.500000000Z plain\n2026-01-02T03:04:06.000000000+02:00 " +
+		"wrong\n2026-01-02T03:04:07.000000000Z in parts\n2026-01-02T03:04:09.000000000Z \n"
 	if got := read(t, store, v1.PodLogOptions{Timestamps: true}); got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}
@@ -109,7 +113,8 @@ func TestDeterministic(t *testing.T) {
 
 // TestEndless: the length of a log without an end follows from its age, and reading its tail does not read the rest.
 func TestEndless(t *testing.T) {
-	store := logStore(t, scenario.Log{Start: &metav1.Time{Time: began}, Interval: metav1.Duration{Duration: time.Millisecond}})
+	store := logStore(t, scenario.Log{Start: &metav1.Time{Time: began},
+		Interval: metav1.Duration{Duration: time.Millisecond}})
 	lines := strings.Split(strings.TrimSpace(read(t, store, v1.PodLogOptions{TailLines: ptr[int64](3)})), "\n")
 	if len(lines) != 3 {
 		t.Fatalf("%d lines", len(lines))
@@ -125,8 +130,11 @@ func TestEndless(t *testing.T) {
 
 // TestPrevious: the previous log has ended before the current one begins.
 func TestPrevious(t *testing.T) {
-	store := logStore(t, scenario.Log{Text: "now", Start: &metav1.Time{Time: began}, Previous: &scenario.Log{Text: "then\nand then"}})
-	if got := read(t, store, v1.PodLogOptions{Previous: true, Timestamps: true}); got != "2026-01-02T03:04:03.000000000Z then\n2026-01-02T03:04:04.000000000Z and then\n" {
+	store := logStore(t, scenario.Log{Text: "now", Start: &metav1.Time{Time: began},
+		Previous: &scenario.Log{Text: "then\nand then"}})
+	if got := read(t, store,
+		v1.PodLogOptions{Previous: true,
+			Timestamps: true}); got != "2026-01-02T03:04:03.000000000Z then\n2026-01-02T03:04:04.000000000Z and then\n" {
 		t.Errorf("got %q", got)
 	}
 	made := logStore(t, scenario.Log{Previous: &scenario.Log{}})
@@ -134,7 +142,8 @@ func TestPrevious(t *testing.T) {
 		t.Errorf("%d lines, want 100", lines)
 	}
 	// So has a container that does not run, whatever its log would have been.
-	ended := newStore(t, scenario.Pod{Pod: newPod("default", "p", "c"), Containers: map[string]scenario.Container{"c": {State: "CrashLoopBackOff"}}})
+	ended := newStore(t, scenario.Pod{Pod: newPod("default", "p", "c"),
+		Containers: map[string]scenario.Container{"c": {State: "CrashLoopBackOff"}}})
 	if lines := strings.Count(read(t, ended, v1.PodLogOptions{Follow: true}), "\n"); lines != 100 {
 		t.Errorf("a container that crashed: %d lines, want 100", lines)
 	}
@@ -163,14 +172,20 @@ func TestNoLog(t *testing.T) {
 		previous bool
 		err      string
 	}{
-		{"running-without-previous", scenario.Pod{Pod: newPod("default", "p", "c")}, true, `previous terminated container "c" in pod "p" not found`},
-		{"creating", with(waiting("ContainerCreating")), false, `container "c" in pod "p" is waiting to start: ContainerCreating`},
-		{"image-pull", with(waiting("ErrImagePull")), false, `container "c" in pod "p" is waiting to start: image can't be pulled`},
-		{"image-pull-back-off", with(waiting("ImagePullBackOff")), false, `container "c" in pod "p" is waiting to start: trying and failing to pull image`},
+		{"running-without-previous", scenario.Pod{Pod: newPod("default", "p", "c")}, true,
+			`previous terminated container "c" in pod "p" not found`},
+		{"creating", with(waiting("ContainerCreating")), false,
+			`container "c" in pod "p" is waiting to start: ContainerCreating`},
+		{"image-pull", with(waiting("ErrImagePull")), false,
+			`container "c" in pod "p" is waiting to start: image can't be pulled`},
+		{"image-pull-back-off", with(waiting("ImagePullBackOff")), false,
+			`container "c" in pod "p" is waiting to start: trying and failing to pull image`},
 		{"no-state", with(v1.ContainerStatus{}), false, `container "c" in pod "p" is waiting to start - no logs yet`},
-		{"terminated-without-id", with(v1.ContainerStatus{State: v1.ContainerState{Terminated: ended("")}}), false, `container "c" in pod "p" is terminated`},
+		{"terminated-without-id", with(v1.ContainerStatus{State: v1.ContainerState{Terminated: ended("")}}), false,
+			`container "c" in pod "p" is terminated`},
 		{"terminated", with(v1.ContainerStatus{State: v1.ContainerState{Terminated: ended("x://1")}}), false, ""},
-		{"crash-loop", with(v1.ContainerStatus{State: waiting("CrashLoopBackOff").State, LastTerminationState: v1.ContainerState{Terminated: ended("x://1")}}), false, ""},
+		{"crash-loop", with(v1.ContainerStatus{State: waiting("CrashLoopBackOff").State,
+			LastTerminationState: v1.ContainerState{Terminated: ended("x://1")}}), false, ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			// A followed log of a container that does not run ends by itself.
@@ -183,7 +198,9 @@ func TestNoLog(t *testing.T) {
 	}
 	pending := newPod("default", "p", "c")
 	pending.Status.Phase = v1.PodPending
-	if err := newStore(t, scenario.Pod{Pod: pending}).Logs(context.Background(), "default", "p", "c", &v1.PodLogOptions{}, io.Discard, nil); err == nil || err.Error() != `container "c" in pod "p" is not available` {
+	if err := newStore(t, scenario.Pod{Pod: pending}).Logs(context.Background(), "default", "p", "c",
+		&v1.PodLogOptions{}, io.Discard, nil); err == nil ||
+		err.Error() != `container "c" in pod "p" is not available` {
 		t.Errorf("%v", err)
 	}
 }
@@ -191,7 +208,8 @@ func TestNoLog(t *testing.T) {
 // TestWriterFails: Logs returns the error of a writer.
 func TestWriterFails(t *testing.T) {
 	gone := errors.New("gone")
-	err := logStore(t, scenario.Log{Lines: 1_000_000}).Logs(context.Background(), "default", "p", "c", &v1.PodLogOptions{}, failing{gone}, nil)
+	err := logStore(t, scenario.Log{Lines: 1_000_000}).Logs(context.Background(), "default", "p", "c",
+		&v1.PodLogOptions{}, failing{gone}, nil)
 	if !errors.Is(err, gone) {
 		t.Errorf("%v", err)
 	}
@@ -216,17 +234,20 @@ func FuzzLogs(f *testing.F) {
 		if lines < 1 {
 			lines += 12000
 		}
-		store := logStore(t, scenario.Log{Lines: lines, Start: &metav1.Time{Time: began}, Stderr: float64(stderr) / 255})
+		store := logStore(t, scenario.Log{Lines: lines, Start: &metav1.Time{Time: began},
+			Stderr: float64(stderr) / 255})
 		options := v1.PodLogOptions{Timestamps: timestamps}
 
 		// Every line by itself, with its time and stream.
 		var all []string
 		var isErr []bool
 		var outs, errs bytes.Buffer
-		if err := store.Logs(context.Background(), "default", "p", "c", &v1.PodLogOptions{Timestamps: true}, &outs, &errs); err != nil {
+		if err := store.Logs(context.Background(), "default", "p", "c", &v1.PodLogOptions{Timestamps: true}, &outs,
+			&errs); err != nil {
 			t.Fatal(err)
 		}
-		next := map[bool][]string{false: strings.SplitAfter(outs.String(), "\n"), true: strings.SplitAfter(errs.String(), "\n")}
+		next := map[bool][]string{false: strings.SplitAfter(outs.String(), "\n"),
+			true: strings.SplitAfter(errs.String(), "\n")}
 		for i := range lines {
 			stamp := began.Add(time.Duration(i) * time.Second).Format("2006-01-02T15:04:05.000000000Z ")
 			fromErr := strings.HasPrefix(next[true][0], stamp)
@@ -254,7 +275,8 @@ func FuzzLogs(f *testing.F) {
 			stdout = nil
 		}
 		for i := first; i < lines; i++ {
-			if began.Add(time.Duration(i)*time.Second).Before(from) || isErr[i] && stderrOf == nil || !isErr[i] && stdout == nil {
+			if began.Add(time.Duration(i)*time.Second).Before(from) || isErr[i] && stderrOf == nil || !isErr[i] &&
+				stdout == nil {
 				continue
 			}
 			line := all[i]
@@ -293,7 +315,8 @@ func BenchmarkLogs(b *testing.B) {
 			b.ReportAllocs()
 			b.SetBytes(int64(len(read(b, store, c.options))))
 			for b.Loop() {
-				if err := store.Logs(context.Background(), "default", "p", "c", &c.options, io.Discard, io.Discard); err != nil {
+				if err := store.Logs(context.Background(), "default", "p", "c", &c.options, io.Discard,
+					io.Discard); err != nil {
 					b.Fatal(err)
 				}
 			}

@@ -34,7 +34,8 @@ func (simpleExecutor) NewEnvironment(config ContainerConfig) (Environment, error
 		home = "/root"
 	}
 	for _, variable := range []string{
-		"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOSTNAME=" + config.Hostname, "HOME=" + home,
+		"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOSTNAME=" + config.Hostname,
+		"HOME=" + home,
 	} {
 		if name, _, _ := strings.Cut(variable, "="); !e.hasVariable(name) {
 			e.env = append(e.env, variable)

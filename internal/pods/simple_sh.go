@@ -79,7 +79,8 @@ func splitCommand(text string, variable func(string) string) ([]string, error) {
 			}
 			word.WriteString(value)
 			i, inWord = i+length-1, inWord || value != ""
-		case strings.IndexByte("|&;<>()`*?[{}~#\n", c) >= 0 && !(c != '\n' && strings.IndexByte("{}~#[", c) >= 0 && inWord):
+		case strings.IndexByte("|&;<>()`*?[{}~#\n", c) >= 0 &&
+			!(c != '\n' && strings.IndexByte("{}~#[", c) >= 0 && inWord):
 			return nil, fmt.Errorf("syntax error: %q is not supported", string(c))
 		default:
 			word.WriteByte(c)

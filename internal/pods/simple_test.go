@@ -37,7 +37,8 @@ func TestSimpleCommands(t *testing.T) {
 		{name: "cat stdin", command: []string{"cat"}, stdin: "input", stdout: "input"},
 		{name: "cat files", command: []string{"cat", "a.txt", "/srv/sub/b.txt"}, stdout: "first\nsecond\n"},
 		{name: "cat system file", command: []string{"cat", "/etc/hostname"}, stdout: "web-1\n"},
-		{name: "cat missing file", command: []string{"cat", "none"}, stderr: "cat: can't open 'none': No such file or directory\n", code: 1},
+		{name: "cat missing file", command: []string{"cat", "none"},
+			stderr: "cat: can't open 'none': No such file or directory\n", code: 1},
 		{name: "cat directory", command: []string{"cat", "sub"}, stderr: "cat: read error: Is a directory\n", code: 1},
 		{name: "ls working directory", command: []string{"ls"}, stdout: "a.txt\nsub\n"},
 		{name: "ls directory", command: []string{"ls", "-1", "/"}, stdout: "etc\nsrv\n"},
@@ -51,23 +52,30 @@ func TestSimpleCommands(t *testing.T) {
 		{name: "true", command: []string{"true"}},
 		{name: "false", command: []string{"false"}, code: 1},
 		{name: "sleep", command: []string{"sleep", "0.001"}},
-		{name: "sleep without number", command: []string{"sleep", "long"}, stderr: "sleep: invalid number 'long'\n", code: 1},
-		{name: "sh", command: []string{"sh", "-c", `echo 'a  b' "$COLOR-${COLOR}" \$x $NONE`}, stdout: "a  b blue-blue $x\n"},
+		{name: "sleep without number", command: []string{"sleep", "long"}, stderr: "sleep: invalid number 'long'\n",
+			code: 1},
+		{name: "sh", command: []string{"sh", "-c", `echo 'a  b' "$COLOR-${COLOR}" \$x $NONE`},
+			stdout: "a  b blue-blue $x\n"},
 		{name: "sh exit", command: []string{"/bin/sh", "-c", "exit 3"}, code: 3},
 		{name: "sh empty", command: []string{"sh", "-c", " "}},
-		{name: "sh unknown command", command: []string{"sh", "-c", "grep a"}, stderr: "sh: grep: not found\n", code: 127},
+		{name: "sh unknown command", command: []string{"sh", "-c", "grep a"}, stderr: "sh: grep: not found\n",
+			code: 127},
 		{name: "sh pipe", command: []string{"sh", "-c", "echo a | cat"}, code: 2,
-			stderr: "sh: syntax error: \"|\" is not supported; commands here are limited to `sh -c` with one simple command\n"},
+			stderr: "sh: syntax error: \"|\" is not supported; commands here are limited to `sh -c` with one " +
+				"simple command\n"},
 		{name: "sh command substitution", command: []string{"sh", "-c", `echo "$(date)"`}, code: 2,
-			stderr: "sh: syntax error: \"$(\" is not supported; commands here are limited to `sh -c` with one simple command\n"},
+			stderr: "sh: syntax error: \"$(\" is not supported; commands here are limited to `sh -c` with one " +
+				"simple command\n"},
 		{name: "sh open quote", command: []string{"sh", "-c", "echo 'a"}, code: 2,
-			stderr: "sh: syntax error: unterminated quoted string; commands here are limited to `sh -c` with one simple command\n"},
+			stderr: "sh: syntax error: unterminated quoted string; commands here are limited to `sh -c` with one " +
+				"simple command\n"},
 		{name: "sh interactive", command: []string{"sh"}, code: 2,
 			stderr: "sh: no script; commands here are limited to `sh -c` with one simple command\n"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			var stdout, stderr bytes.Buffer
-			code, err := e.Run(t.Context(), test.command, Streams{Stdin: strings.NewReader(test.stdin), Stdout: &stdout, Stderr: &stderr})
+			code, err := e.Run(t.Context(), test.command,
+				Streams{Stdin: strings.NewReader(test.stdin), Stdout: &stdout, Stderr: &stderr})
 			if err != nil || code != test.code || stdout.String() != test.stdout || stderr.String() != test.stderr {
 				t.Errorf("code %d, error %v, stdout %q, stderr %q; want code %d, stdout %q, stderr %q",
 					code, err, &stdout, &stderr, test.code, test.stdout, test.stderr)
@@ -81,7 +89,8 @@ func TestSimpleCommandCannotStart(t *testing.T) {
 	for _, command := range [][]string{nil, {""}, {"grep", "a"}} {
 		code, err := e.Run(t.Context(), command, Streams{})
 		var start *StartError
-		if !errors.As(err, &start) || code != 127 || start.Code != 127 || !strings.Contains(start.Text, "executable file not found in $PATH") {
+		if !errors.As(err, &start) || code != 127 || start.Code != 127 ||
+			!strings.Contains(start.Text, "executable file not found in $PATH") {
 			t.Errorf("command %q: code %d, error %v; want a StartError with code 127", command, code, err)
 		}
 	}
@@ -104,7 +113,8 @@ func TestSimpleCommandEndsWithContext(t *testing.T) {
 func TestSimpleCommandOnTerminal(t *testing.T) {
 	e := newSimpleEnvironment(t, ContainerConfig{})
 	var screen bytes.Buffer
-	code, err := e.Run(t.Context(), []string{"cat"}, Streams{Stdin: strings.NewReader("hi\r\x04more"), Stdout: &screen, TTY: true})
+	code, err := e.Run(t.Context(), []string{"cat"},
+		Streams{Stdin: strings.NewReader("hi\r\x04more"), Stdout: &screen, TTY: true})
 	if code != 0 || err != nil || screen.String() != "hi\r\nhi\r\n" {
 		t.Errorf("code %d, error %v, screen %q; want the input twice: as echo and as output of cat", code, err, &screen)
 	}

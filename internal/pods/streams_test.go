@@ -21,11 +21,12 @@ import (
 
 // TestAnswers: the first answer is given whose command is equal to the requested command, or empty.
 func TestAnswers(t *testing.T) {
-	store := newStore(t, scenario.Pod{Pod: newPod("default", "p", "c"), Containers: map[string]scenario.Container{"c": {Exec: []scenario.ExecAnswer{
-		{Command: []string{"cat", "a"}, Stdout: "one\ntwo\n"},
-		{Command: []string{"cat"}, Stderr: "which?\n", ExitCode: 2},
-		{Command: nil, Stdout: "anything\n"},
-	}}}})
+	store := newStore(t, scenario.Pod{Pod: newPod("default", "p", "c"),
+		Containers: map[string]scenario.Container{"c": {Exec: []scenario.ExecAnswer{
+			{Command: []string{"cat", "a"}, Stdout: "one\ntwo\n"},
+			{Command: []string{"cat"}, Stderr: "which?\n", ExitCode: 2},
+			{Command: nil, Stdout: "anything\n"},
+		}}}})
 	for _, test := range []struct {
 		command        string
 		tty            bool
@@ -39,7 +40,8 @@ func TestAnswers(t *testing.T) {
 		{"dog a", false, "anything\n", "", 0},
 	} {
 		var stdout, stderr bytes.Buffer
-		err := store.Exec(t.Context(), "default", "p", "c", strings.Fields(test.command), pods.Streams{Stdout: &stdout, Stderr: &stderr, TTY: test.tty})
+		err := store.Exec(t.Context(), "default", "p", "c", strings.Fields(test.command),
+			pods.Streams{Stdout: &stdout, Stderr: &stderr, TTY: test.tty})
 		var exit utilexec.ExitError
 		if code := 0; errors.As(err, &exit) {
 			if code = exit.ExitStatus(); code != test.code {
@@ -52,7 +54,8 @@ func TestAnswers(t *testing.T) {
 			t.Errorf("%s: %q and %q, want %q and %q", test.command, &stdout, &stderr, test.stdout, test.stderr)
 		}
 	}
-	if err := store.Exec(t.Context(), "default", "p", "other", nil, pods.Streams{}); err == nil || err.Error() != `container not found ("other")` {
+	if err := store.Exec(t.Context(), "default", "p", "other", nil, pods.Streams{}); err == nil ||
+		err.Error() != `container not found ("other")` {
 		t.Error(err)
 	}
 }
@@ -60,16 +63,20 @@ func TestAnswers(t *testing.T) {
 // TestAnswerDelay: an answer is delayed, but ends when its client disconnects.
 func TestAnswerDelay(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		store := newStore(t, scenario.Pod{Pod: newPod("default", "p", "c"), Containers: map[string]scenario.Container{"c": {
-			Exec: []scenario.ExecAnswer{{Stdout: "late", Delay: metav1.Duration{Duration: time.Minute}}}}}})
+		store := newStore(t, scenario.Pod{Pod: newPod("default", "p", "c"),
+			Containers: map[string]scenario.Container{"c": {
+				Exec: []scenario.ExecAnswer{{Stdout: "late", Delay: metav1.Duration{Duration: time.Minute}}}}}})
 		began := time.Now()
 		var stdout bytes.Buffer
-		if err := store.Exec(t.Context(), "default", "p", "c", []string{"x"}, pods.Streams{Stdout: &stdout}); err != nil || stdout.String() != "late" || time.Since(began) != time.Minute {
+		if err := store.Exec(t.Context(), "default", "p", "c", []string{"x"},
+			pods.Streams{Stdout: &stdout}); err != nil || stdout.String() != "late" ||
+			time.Since(began) != time.Minute {
 			t.Errorf("%q after %v, %v", &stdout, time.Since(began), err)
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
-		if err := store.Exec(ctx, "default", "p", "c", []string{"x"}, pods.Streams{}); !errors.Is(err, context.DeadlineExceeded) {
+		if err := store.Exec(ctx, "default", "p", "c", []string{"x"}, pods.Streams{}); !errors.Is(err,
+			context.DeadlineExceeded) {
 			t.Error(err)
 		}
 	})
@@ -80,7 +87,8 @@ func TestAttach(t *testing.T) {
 	for _, tty := range []bool{false, true} {
 		synctest.Test(t, func(t *testing.T) {
 			start := metav1.NewTime(time.Now().Add(500 * time.Millisecond))
-			store := newStore(t, scenario.Pod{Pod: newPod("default", "p", "c"), Containers: map[string]scenario.Container{"c": {Log: scenario.Log{Text: "one\ntwo\n", Start: &start}}}})
+			store := newStore(t, scenario.Pod{Pod: newPod("default", "p", "c"),
+				Containers: map[string]scenario.Container{"c": {Log: scenario.Log{Text: "one\ntwo\n", Start: &start}}}})
 			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 			defer cancel()
 			var stdout bytes.Buffer
@@ -90,7 +98,8 @@ func TestAttach(t *testing.T) {
 				io.WriteString(typed, "hello\r")
 				typed.Close()
 			}()
-			if err := store.Attach(ctx, "default", "p", "c", pods.Streams{Stdin: stdin, Stdout: &stdout, TTY: tty}); err != nil {
+			if err := store.Attach(ctx, "default", "p", "c",
+				pods.Streams{Stdin: stdin, Stdout: &stdout, TTY: tty}); err != nil {
 				t.Error(err)
 			}
 			want := "one\nhello\rtwo\n"
@@ -110,7 +119,9 @@ func TestAttachOnce(t *testing.T) {
 	pod.Spec.Containers[0].StdinOnce = true
 	store := newStore(t, scenario.Pod{Pod: pod})
 	var stdout bytes.Buffer
-	if err := store.Attach(t.Context(), "default", "p", "c", pods.Streams{Stdin: strings.NewReader("all\n"), Stdout: &stdout}); err != nil || !strings.Contains(stdout.String(), "all\n") {
+	if err := store.Attach(t.Context(), "default", "p", "c",
+		pods.Streams{Stdin: strings.NewReader("all\n"), Stdout: &stdout}); err != nil ||
+		!strings.Contains(stdout.String(), "all\n") {
 		t.Errorf("%q, %v", &stdout, err)
 	}
 }
@@ -121,16 +132,19 @@ func duplex() (client, stream net.Conn) { return net.Pipe() }
 // TestPorts checks which ports of a pod listen.
 func TestPorts(t *testing.T) {
 	declared := newPod("default", "declared", "c")
-	declared.Spec.Containers[0].Ports = []v1.ContainerPort{{ContainerPort: 80}, {ContainerPort: 53, Protocol: v1.ProtocolUDP}}
+	declared.Spec.Containers[0].Ports = []v1.ContainerPort{{ContainerPort: 80},
+		{ContainerPort: 53, Protocol: v1.ProtocolUDP}}
 	store := newStore(t,
 		scenario.Pod{Pod: newPod("default", "any", "c")},
-		scenario.Pod{Pod: declared, Containers: map[string]scenario.Container{"c": {Ports: []scenario.Port{{Port: 81}}}}},
+		scenario.Pod{Pod: declared,
+			Containers: map[string]scenario.Container{"c": {Ports: []scenario.Port{{Port: 81}}}}},
 	)
 	for _, test := range []struct {
 		pod     string
 		port    int32
 		listens bool
-	}{{"any", 1, true}, {"declared", 80, true}, {"declared", 81, true}, {"declared", 53, false}, {"declared", 82, false}} {
+	}{{"any", 1, true}, {"declared", 80, true}, {"declared", 81, true}, {"declared", 53, false},
+		{"declared", 82, false}} {
 		client, stream := duplex()
 		ended := make(chan error)
 		go func() {
@@ -148,7 +162,8 @@ func TestPorts(t *testing.T) {
 			t.Errorf("%s:%d: %v", test.pod, test.port, err)
 		}
 	}
-	if err := store.PortForward(t.Context(), "default", "none", 80, nil); err == nil || err.Error() != `pod not found ("none_default")` {
+	if err := store.PortForward(t.Context(), "default", "none", 80, nil); err == nil ||
+		err.Error() != `pod not found ("none_default")` {
 		t.Error(err)
 	}
 }

@@ -28,7 +28,8 @@ const (
 
 func newLoad(pod *v1.Pod, container *v1.Container, usage scenario.Usage) load {
 	l := load{hash: hashOf(string(pod.UID), container.Name)}
-	cpu := l.average(usage.CPU.ScaledValue(resource.Nano), container, v1.ResourceCPU, resource.Nano, uint64(l.digit(5, 50))*millicore)
+	cpu := l.average(usage.CPU.ScaledValue(resource.Nano), container, v1.ResourceCPU, resource.Nano,
+		uint64(l.digit(5, 50))*millicore)
 	memory := l.average(usage.Memory.Value(), container, v1.ResourceMemory, 0, uint64(l.digit(20, 100))*mebibyte)
 	l.cpu = wave{mean: cpu, swing: cpu / 4, period: uint64(4 * l.digit(60_000, 180_000)), phase: l.hash % 720_000}
 	l.memory = wave{mean: memory, swing: memory / 20, period: l.cpu.period * 3, phase: l.hash % 2_160_000}
@@ -43,7 +44,8 @@ func newLoad(pod *v1.Pod, container *v1.Container, usage scenario.Usage) load {
 
 // average returns the given average or, if that is 0, three quarters of the container's request. A container with only
 // a limit requests its limit. A container with neither gets the value none.
-func (l load) average(given int64, container *v1.Container, name v1.ResourceName, scale resource.Scale, none uint64) uint64 {
+func (l load) average(given int64, container *v1.Container, name v1.ResourceName, scale resource.Scale,
+	none uint64) uint64 {
 	if given > 0 {
 		return uint64(given)
 	}
@@ -74,7 +76,8 @@ func positive(list v1.ResourceList, name v1.ResourceName, scale resource.Scale) 
 
 // digit returns a number from low to high that depends on the hash and on the two bounds.
 func (l load) digit(low, high int) int {
-	return low + int(hashOf(string(binary.BigEndian.AppendUint64(nil, l.hash)), fmt.Sprint(low, high))%uint64(high-low+1))
+	return low + int(hashOf(string(binary.BigEndian.AppendUint64(nil, l.hash)),
+		fmt.Sprint(low, high))%uint64(high-low+1))
 }
 
 func hashOf(parts ...string) uint64 {

@@ -94,15 +94,20 @@ func TestLoadIsMadeOfWhatIsKnown(t *testing.T) {
 		cpuFrom, cpuTo uint64 // millicores
 		memFrom, memTo uint64 // MiB
 	}{
-		"nothing":  {cpuFrom: 5, cpuTo: 50, memFrom: 20, memTo: 100},
-		"requests": {resources: v1.ResourceRequirements{Requests: list("400m", "1Gi")}, cpuFrom: 300, cpuTo: 300, memFrom: 768, memTo: 768},
-		"limits":   {resources: v1.ResourceRequirements{Limits: list("200m", "4Mi")}, cpuFrom: 150, cpuTo: 150, memFrom: 3, memTo: 3},
+		"nothing": {cpuFrom: 5, cpuTo: 50, memFrom: 20, memTo: 100},
+		"requests": {resources: v1.ResourceRequirements{Requests: list("400m", "1Gi")}, cpuFrom: 300, cpuTo: 300,
+			memFrom: 768, memTo: 768},
+		"limits": {resources: v1.ResourceRequirements{Limits: list("200m", "4Mi")}, cpuFrom: 150, cpuTo: 150,
+			memFrom: 3, memTo: 3},
 		"usage": {
-			resources: v1.ResourceRequirements{Requests: list("400m", "1Gi")}, usage: scenario.Usage{CPU: resource.MustParse("2"), Memory: resource.MustParse("3Mi")},
-			cpuFrom: 2_000, cpuTo: 2_000, memFrom: 3, memTo: 3,
+			resources: v1.ResourceRequirements{Requests: list("400m", "1Gi")},
+			usage:     scenario.Usage{CPU: resource.MustParse("2"), Memory: resource.MustParse("3Mi")},
+			cpuFrom:   2_000, cpuTo: 2_000, memFrom: 3, memTo: 3,
 		},
-		"a limit below what would be made up": {resources: v1.ResourceRequirements{Limits: list("1m", "1Mi"), Requests: list("8m", "9Mi")}, cpuFrom: 1, cpuTo: 1, memFrom: 1, memTo: 1},
-		"an absurd request":                   {resources: v1.ResourceRequirements{Requests: list("1e20", "1e20")}, cpuFrom: 3_072_000, cpuTo: 3_072_000, memFrom: 192 << 20, memTo: 192 << 20},
+		"a limit below what would be made up": {resources: v1.ResourceRequirements{Limits: list("1m", "1Mi"),
+			Requests: list("8m", "9Mi")}, cpuFrom: 1, cpuTo: 1, memFrom: 1, memTo: 1},
+		"an absurd request": {resources: v1.ResourceRequirements{Requests: list("1e20", "1e20")},
+			cpuFrom: 3_072_000, cpuTo: 3_072_000, memFrom: 192 << 20, memTo: 192 << 20},
 	} {
 		t.Run(name, func(t *testing.T) {
 			l := newLoad(pod, &v1.Container{Name: "c", Resources: test.resources}, test.usage)

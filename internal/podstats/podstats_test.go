@@ -24,13 +24,15 @@ var since = time.Date(2026, 3, 1, 10, 0, 7, 0, time.UTC)
 // running returns a pod whose containers have been running since the given times.
 func running(name string, started ...time.Time) *v1.Pod {
 	pod := &v1.Pod{
-		ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: name, UID: types.UID("uid-of-" + name), CreationTimestamp: metav1.NewTime(since)},
-		Status:     v1.PodStatus{Phase: v1.PodRunning},
+		ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: name, UID: types.UID("uid-of-" + name),
+			CreationTimestamp: metav1.NewTime(since)},
+		Status: v1.PodStatus{Phase: v1.PodRunning},
 	}
 	for i, at := range started {
 		name := fmt.Sprint("c", i)
 		pod.Spec.Containers = append(pod.Spec.Containers, v1.Container{Name: name, Image: "image"})
-		status := v1.ContainerStatus{Name: name, State: v1.ContainerState{Running: &v1.ContainerStateRunning{StartedAt: metav1.NewTime(at)}}}
+		status := v1.ContainerStatus{Name: name,
+			State: v1.ContainerState{Running: &v1.ContainerStateRunning{StartedAt: metav1.NewTime(at)}}}
 		if at.IsZero() {
 			status.State = v1.ContainerState{Waiting: &v1.ContainerStateWaiting{Reason: "CrashLoopBackOff"}}
 		}
@@ -88,7 +90,8 @@ func TestMeasureRateIsGrowth(t *testing.T) {
 		for j := range m.Cgroups {
 			c, before := &m.Cgroups[j], &last.Cgroups[j]
 			if c.CPU.Total != before.CPU.Total+c.CPU.Rate*seconds {
-				t.Fatalf("%s at %v: %d, after %d and at a rate of %d", c.Path, m.Time, c.CPU.Total, before.CPU.Total, c.CPU.Rate)
+				t.Fatalf("%s at %v: %d, after %d and at a rate of %d", c.Path, m.Time, c.CPU.Total, before.CPU.Total,
+					c.CPU.Rate)
 			}
 			if c.CPU.User+c.CPU.System != c.CPU.Total {
 				t.Fatalf("%s: user %d + system %d, total %d", c.Path, c.CPU.User, c.CPU.System, c.CPU.Total)
@@ -100,7 +103,8 @@ func TestMeasureRateIsGrowth(t *testing.T) {
 		last = m
 	}
 	if low < 1.6e9 || high > 2.9e9 || high-low < 0.9e9 {
-		t.Errorf("a container that requests 3 CPUs uses from %d to %d nanocores, want from 3/4 of 2.25 to 5/4 of it", low, high)
+		t.Errorf("a container that requests 3 CPUs uses from %d to %d nanocores, want from 3/4 of 2.25 to 5/4 of it",
+			low, high)
 	}
 }
 
@@ -136,7 +140,8 @@ func TestMeasureAddsUp(t *testing.T) {
 	for i := range 300 {
 		list = append(list, running(fmt.Sprint("pod-", i), since, since.Add(time.Minute)))
 	}
-	list[0].Spec.Containers[0].Resources.Limits = v1.ResourceList{v1.ResourceCPU: resource.MustParse("1"), v1.ResourceMemory: resource.MustParse("64Mi")}
+	list[0].Spec.Containers[0].Resources.Limits = v1.ResourceList{v1.ResourceCPU: resource.MustParse("1"),
+		v1.ResourceMemory: resource.MustParse("64Mi")}
 	m := nodeOf(t, list...).measure(podstats.Machine{Node: "n"}, since.Add(time.Hour))
 	var podCPU, containerCPU, podMemory, containerMemory, all uint64
 	for i := range m.Cgroups {
@@ -152,18 +157,22 @@ func TestMeasureAddsUp(t *testing.T) {
 			all = c.CPU.Total
 		}
 		memory := &c.Memory
-		if memory.WorkingSet > memory.Usage || memory.Usage > c.MemoryLimit || memory.RSS > memory.WorkingSet || memory.WorkingSet+memory.InactiveFile != memory.Usage {
+		if memory.WorkingSet > memory.Usage || memory.Usage > c.MemoryLimit || memory.RSS > memory.WorkingSet ||
+			memory.WorkingSet+memory.InactiveFile != memory.Usage {
 			t.Errorf("%s: memory does not fit: %+v of %d", c.Path, *memory, c.MemoryLimit)
 		}
 	}
 	if podCPU != containerCPU || podCPU != all || podMemory != containerMemory {
-		t.Errorf("pods use %d ns and %d bytes, their containers %d and %d, all together %d ns", podCPU, podMemory, containerCPU, containerMemory, all)
+		t.Errorf("pods use %d ns and %d bytes, their containers %d and %d, all together %d ns", podCPU, podMemory,
+			containerCPU, containerMemory, all)
 	}
 	node := &m.Cgroups[0]
 	if node.Kind != podstats.KindNode || node.CPU.Total <= all || node.Memory.WorkingSet <= podMemory {
-		t.Errorf("the node uses %d ns and %d bytes, its pods %d and %d", node.CPU.Total, node.Memory.WorkingSet, all, podMemory)
+		t.Errorf("the node uses %d ns and %d bytes, its pods %d and %d", node.CPU.Total, node.Memory.WorkingSet, all,
+			podMemory)
 	}
-	if node.CPU.Rate > uint64(m.Machine.Cores)*1e9 || node.Memory.Usage > m.Machine.Memory || node.MemoryLimit != m.Machine.Memory {
+	if node.CPU.Rate > uint64(m.Machine.Cores)*1e9 || node.Memory.Usage > m.Machine.Memory ||
+		node.MemoryLimit != m.Machine.Memory {
 		t.Errorf("%d nanocores and %d bytes do not fit on %+v", node.CPU.Rate, node.Memory.Usage, m.Machine)
 	}
 	for _, fs := range node.Filesystems {
@@ -205,7 +214,8 @@ func TestMeasureRunningContainersOnly(t *testing.T) {
 			got = append(got, fmt.Sprintf("%d %s %s", c.Kind, c.Pod.Name, c.Name))
 		}
 	}
-	want := []string{fmt.Sprint(int(podstats.KindPod), " a "), fmt.Sprint(int(podstats.KindSandbox), " a "), fmt.Sprint(int(podstats.KindContainer), " a c0")}
+	want := []string{fmt.Sprint(int(podstats.KindPod), " a "), fmt.Sprint(int(podstats.KindSandbox), " a "),
+		fmt.Sprint(int(podstats.KindContainer), " a c0")}
 	if !slices.Equal(got, want) {
 		t.Errorf("got %q, want %q", got, want)
 	}
@@ -220,7 +230,8 @@ func TestMeasureNewContainer(t *testing.T) {
 		t.Errorf("after 2 s: %d ns, at a rate of %d", c.CPU.Total, c.CPU.Rate)
 	}
 	// A restart is a new counter.
-	if restarted := find(t, nodeOf(t, running("a", since)).measure(podstats.Machine{}, at), podstats.KindContainer, "a", "c0"); restarted.CPU.Total <= c.CPU.Total {
+	if restarted := find(t, nodeOf(t, running("a", since)).measure(podstats.Machine{}, at), podstats.KindContainer, "a",
+		"c0"); restarted.CPU.Total <= c.CPU.Total {
 		t.Errorf("after an hour: %d ns, after 2 s: %d", restarted.CPU.Total, c.CPU.Total)
 	}
 }
@@ -240,13 +251,16 @@ func TestMeasurePaths(t *testing.T) {
 		all        string
 		containers []string // but for their ids
 	}{
-		"cgroupfs": {podstats.Machine{}, "/kubepods", []string{"/kubepods/burstable/pod0-1-0/", "/kubepods/pod0-1-1/", "/kubepods/besteffort/pod0-1-2/"}},
+		"cgroupfs": {podstats.Machine{}, "/kubepods",
+			[]string{"/kubepods/burstable/pod0-1-0/", "/kubepods/pod0-1-1/", "/kubepods/besteffort/pod0-1-2/"}},
 		"systemd": {podstats.Machine{Systemd: true}, "/kubepods.slice", []string{
 			"/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod0_1_0.slice/cri-containerd-",
 			"/kubepods.slice/kubepods-pod0_1_1.slice/cri-containerd-",
 			"/kubepods.slice/kubepods-besteffort.slice/kubepods-besteffort-pod0_1_2.slice/cri-containerd-",
 		}},
-		"a root, cgroupfs": {podstats.Machine{CgroupRoot: "/a/b"}, "/a/b/kubepods", []string{"/a/b/kubepods/burstable/pod0-1-0/", "/a/b/kubepods/pod0-1-1/", "/a/b/kubepods/besteffort/pod0-1-2/"}},
+		"a root, cgroupfs": {podstats.Machine{CgroupRoot: "/a/b"}, "/a/b/kubepods",
+			[]string{"/a/b/kubepods/burstable/pod0-1-0/", "/a/b/kubepods/pod0-1-1/",
+				"/a/b/kubepods/besteffort/pod0-1-2/"}},
 		"a root, systemd": {podstats.Machine{Systemd: true, CgroupRoot: "a"}, "/a.slice/a-kubepods.slice", []string{
 			"/a.slice/a-kubepods.slice/a-kubepods-burstable.slice/a-kubepods-burstable-pod0_1_0.slice/cri-containerd-",
 			"/a.slice/a-kubepods.slice/a-kubepods-pod0_1_1.slice/cri-containerd-",
@@ -285,7 +299,8 @@ func TestMeasureNodeWithoutPods(t *testing.T) {
 // TestMeasureDescribedUsage: the described usage is the average use.
 func TestMeasureDescribedUsage(t *testing.T) {
 	given := scenario.Usage{CPU: resource.MustParse("250m"), Memory: resource.MustParse("64Mi")}
-	node := newNode(t, scenario.Pod{Pod: running("a", since), Containers: map[string]scenario.Container{"c0": {Usage: given}}})
+	node := newNode(t, scenario.Pod{Pod: running("a", since),
+		Containers: map[string]scenario.Container{"c0": {Usage: given}}})
 	const day = 24 * time.Hour
 	c := find(t, node.measure(podstats.Machine{}, since.Add(day)), podstats.KindContainer, "a", "c0")
 	if got, want := c.CPU.Total, uint64(day/4); got < want/100*99 || got > want/100*101 {

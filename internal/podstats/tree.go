@@ -80,8 +80,10 @@ func Measure(
 	}
 
 	// The system uses a fixed amount, and a little more for each pod.
-	groups[kubelet] = t.service(KindKubelet, "kubelet", 25*millicore+uint64(count)*millicore, 60*mebibyte+uint64(count)*mebibyte/4)
-	groups[runtime] = t.service(KindRuntime, "containerd", 15*millicore+uint64(count)*millicore/2, 50*mebibyte+uint64(count)*mebibyte/4)
+	groups[kubelet] = t.service(KindKubelet, "kubelet", 25*millicore+uint64(count)*millicore,
+		60*mebibyte+uint64(count)*mebibyte/4)
+	groups[runtime] = t.service(KindRuntime, "containerd", 15*millicore+uint64(count)*millicore/2,
+		50*mebibyte+uint64(count)*mebibyte/4)
 	rest := t.service(kindGroup, "the rest", 40*millicore, 380*mebibyte)
 	groups[system] = t.group(kindGroup, "/system.slice")
 	for _, c := range []*Cgroup{&groups[kubelet], &groups[runtime], &rest} {
@@ -179,7 +181,9 @@ func (t *tree) addPod(p scenario.Pod) {
 		if !started.Before(t.at) {
 			continue
 		}
-		t.groups = append(t.groups, t.container(pod, parent, &c, t.adjust(pod, c.Name, p.Containers[c.Name].Usage), status.ContainerID, started))
+		t.groups = append(t.groups,
+			t.container(pod, parent, &c, t.adjust(pod, c.Name, p.Containers[c.Name].Usage), status.ContainerID,
+				started))
 		requested += positive(c.Resources.Requests, v1.ResourceCPU, resource.Milli)
 		cpu := positive(c.Resources.Limits, v1.ResourceCPU, resource.Milli)
 		bytes := positive(c.Resources.Limits, v1.ResourceMemory, 0)
@@ -208,7 +212,8 @@ func (t *tree) addPod(p scenario.Pod) {
 	group.Memory.WorkingSet = min(group.Memory.WorkingSet, group.MemoryLimit)
 }
 
-func (t *tree) container(pod *v1.Pod, parent string, c *v1.Container, usage scenario.Usage, id string, started time.Time) Cgroup {
+func (t *tree) container(pod *v1.Pod, parent string, c *v1.Container, usage scenario.Usage, id string,
+	started time.Time) Cgroup {
 	l := newLoad(pod, c, usage)
 	group := t.group(KindContainer, "")
 	group.Pod, group.Name, group.Image, group.Created = pod, c.Name, c.Image, started
@@ -229,7 +234,8 @@ func (t *tree) container(pod *v1.Pod, parent string, c *v1.Container, usage scen
 		group.CPU.Throttled = group.CPU.Periods / 100
 		group.CPU.ThrottledTime = group.CPU.Throttled * 12 * uint64(time.Millisecond)
 	}
-	group.IO = IO{ReadBytes: uint64(l.digit(1, 32)) * mebibyte, WriteBytes: elapsed / 1000 * pageSize / 4 / pageSize * pageSize}
+	group.IO = IO{ReadBytes: uint64(l.digit(1, 32)) * mebibyte,
+		WriteBytes: elapsed / 1000 * pageSize / 4 / pageSize * pageSize}
 	group.IO.Reads, group.IO.Writes = group.IO.ReadBytes/(8*pageSize), group.IO.WriteBytes/pageSize
 	group.Rootfs = Disk{Used: uint64(l.digit(3, 60)) * pageSize, Inodes: uint64(l.digit(7, 30))}
 	group.Logs = Disk{Used: uint64(l.digit(1, 12)) * pageSize, Inodes: 1}
@@ -277,7 +283,8 @@ func (t *tree) service(kind Kind, name string, cpu, memory uint64) Cgroup {
 
 // group returns an empty cgroup that was created when the machine booted.
 func (t *tree) group(kind Kind, path string) Cgroup {
-	return Cgroup{Kind: kind, Path: path, Created: t.machine.Booted, Shares: shares(1000), Period: period, MemoryLimit: Unlimited, SwapLimit: Unlimited}
+	return Cgroup{Kind: kind, Path: path, Created: t.machine.Booted, Shares: shares(1000), Period: period,
+		MemoryLimit: Unlimited, SwapLimit: Unlimited}
 }
 
 // use sets CPU, memory and processes. All parts of the memory are multiples of the page size.
@@ -306,7 +313,8 @@ func (t *tree) use(group *Cgroup, l load) {
 	m.MajorFaults = uint64(l.digit(0, 40))
 
 	processes := uint64(l.digit(1, 6))
-	group.Processes = Processes{Processes: processes, Threads: processes * 4, Files: processes * 9, Sockets: processes * 2}
+	group.Processes = Processes{Processes: processes, Threads: processes * 4, Files: processes * 9,
+		Sockets: processes * 2}
 }
 
 // fit chooses missing sizes of the machine so that at least half of it is free.
@@ -328,13 +336,15 @@ func (t *tree) filesystems(node *Cgroup, images, disk Disk) []Filesystem {
 	root := Filesystem{
 		Device: PartitionDevice, Capacity: 100 << 30, Inodes: 6_553_600,
 		Used: 6<<30 + images.Used + disk.Used, InodesUsed: 210_000 + images.Inodes + disk.Inodes,
-		Reads: node.IO.Reads, ReadSectors: node.IO.ReadBytes / 512, Writes: node.IO.Writes, WrittenSectors: node.IO.WriteBytes / 512,
+		Reads: node.IO.Reads, ReadSectors: node.IO.ReadBytes / 512, Writes: node.IO.Writes,
+		WrittenSectors: node.IO.WriteBytes / 512,
 	}
 	for root.Capacity < 2*root.Used {
 		root.Capacity, root.Inodes = root.Capacity*2, root.Inodes*2
 	}
 	root.ReadTime, root.WriteTime = root.Reads*200_000, root.Writes*400_000
-	run := Filesystem{Device: "/run", Capacity: t.machine.Memory / 10, Used: 1_200 * pageSize, Inodes: 819_200, InodesUsed: 900}
+	run := Filesystem{Device: "/run", Capacity: t.machine.Memory / 10, Used: 1_200 * pageSize, Inodes: 819_200,
+		InodesUsed: 900}
 	shm := Filesystem{Device: "/dev/shm", Capacity: t.machine.Memory / 2, Inodes: 1 << 20, InodesUsed: 1}
 	return []Filesystem{shm, root, run}
 }

@@ -110,7 +110,8 @@ func validateAccess(review *authorizationv1.SubjectAccessReview) (errs field.Err
 		errs = append(errs, field.Invalid(path, value, exactlyOneAttributes))
 	}
 	if spec.User == "" && len(spec.Groups) == 0 {
-		errs = append(errs, field.Invalid(path.Child("user"), spec.User, "at least one of user or group must be specified"))
+		errs = append(errs, field.Invalid(path.Child("user"), spec.User,
+			"at least one of user or group must be specified"))
 	}
 	if spec.ResourceAttributes != nil {
 		errs = append(errs, validateSelectors(spec.ResourceAttributes, path.Child("resourceAttributes"))...)
@@ -129,7 +130,8 @@ func validateSelectors(asked *authorizationv1.ResourceAttributes, path *field.Pa
 		errs = append(errs, validateForm(s.RawSelector, len(s.Requirements), at)...)
 		for i, requirement := range s.Requirements {
 			options := metav1validation.FieldSelectorValidationOptions{AllowUnknownOperatorInRequirement: true}
-			errs = append(errs, metav1validation.ValidateFieldSelectorRequirement(requirement, options, at.Child("requirements").Index(i))...)
+			errs = append(errs, metav1validation.ValidateFieldSelectorRequirement(requirement, options,
+				at.Child("requirements").Index(i))...)
 		}
 	}
 	if s := asked.LabelSelector; s != nil {
@@ -137,7 +139,8 @@ func validateSelectors(asked *authorizationv1.ResourceAttributes, path *field.Pa
 		errs = append(errs, validateForm(s.RawSelector, len(s.Requirements), at)...)
 		for i, requirement := range s.Requirements {
 			options := metav1validation.LabelSelectorValidationOptions{AllowUnknownOperatorInRequirement: true}
-			errs = append(errs, metav1validation.ValidateLabelSelectorRequirement(requirement, options, at.Child("requirements").Index(i))...)
+			errs = append(errs, metav1validation.ValidateLabelSelectorRequirement(requirement, options,
+				at.Child("requirements").Index(i))...)
 		}
 	}
 	return errs
@@ -147,9 +150,11 @@ func validateSelectors(asked *authorizationv1.ResourceAttributes, path *field.Pa
 func validateForm(raw string, requirements int, path *field.Path) field.ErrorList {
 	switch {
 	case raw != "" && requirements > 0:
-		return field.ErrorList{field.Invalid(path.Child("rawSelector"), raw, "may not specified at the same time as requirements")}
+		return field.ErrorList{field.Invalid(path.Child("rawSelector"), raw,
+			"may not specified at the same time as requirements")}
 	case raw == "" && requirements == 0:
-		return field.ErrorList{field.Required(path.Child("requirements"), fmt.Sprintf("when %s is specified, requirements or rawSelector is required", path))}
+		return field.ErrorList{field.Required(path.Child("requirements"),
+			fmt.Sprintf("when %s is specified, requirements or rawSelector is required", path))}
 	}
 	return nil
 }

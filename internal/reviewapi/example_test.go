@@ -33,8 +33,9 @@ func Example() {
 	}
 	answer, err := client.AuthorizationV1().SubjectAccessReviews().Create(ctx, &authorizationv1.SubjectAccessReview{
 		Spec: authorizationv1.SubjectAccessReviewSpec{
-			User:               "kubelet-client",
-			ResourceAttributes: &authorizationv1.ResourceAttributes{Verb: "get", Resource: "nodes", Subresource: "proxy", Name: "node-1"},
+			User: "kubelet-client",
+			ResourceAttributes: &authorizationv1.ResourceAttributes{Verb: "get", Resource: "nodes",
+				Subresource: "proxy", Name: "node-1"},
 		},
 	}, metav1.CreateOptions{})
 	if err != nil {

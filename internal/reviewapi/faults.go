@@ -177,8 +177,10 @@ func (f Fault) inject(w http.ResponseWriter, r *http.Request, resource schema.Gr
 }
 
 func (f Fault) error(resource schema.GroupResource) error {
-	err := apierrors.NewGenericServerResponse(f.Status, "post", resource, "", "a fault was set on this review", f.RetryAfter, false)
-	err.ErrStatus.Details = &metav1.StatusDetails{Group: resource.Group, Kind: resource.Resource, RetryAfterSeconds: int32(f.RetryAfter)}
+	err := apierrors.NewGenericServerResponse(f.Status, "post", resource, "", "a fault was set on this review",
+		f.RetryAfter, false)
+	err.ErrStatus.Details = &metav1.StatusDetails{Group: resource.Group, Kind: resource.Resource,
+		RetryAfterSeconds: int32(f.RetryAfter)}
 	err.ErrStatus.Message = fmt.Sprintf("%s: a fault was set on this review", err.ErrStatus.Message)
 	return err
 }

@@ -37,12 +37,15 @@ func TestFaults(t *testing.T) {
 		recorded string
 		code     int
 	}{
-		"403":     {Fault{Status: 403}, apierrors.IsForbidden, "a fault was set on this review", "status 403", 403},
-		"429":     {Fault{Status: 429}, apierrors.IsTooManyRequests, "a fault was set on this review", "status 429", 429},
-		"500":     {Fault{Status: 500}, apierrors.IsInternalError, "a fault was set on this review", "status 500", 500},
-		"503":     {Fault{Status: 503}, apierrors.IsServiceUnavailable, "a fault was set on this review", "status 503", 503},
-		"garbage": {Fault{Garbage: true}, func(err error) bool { return err != nil }, "invalid character", "garbage", 201},
-		"drop":    {Fault{Drop: true}, func(err error) bool { return err != nil }, "", "drop", 0},
+		"403": {Fault{Status: 403}, apierrors.IsForbidden, "a fault was set on this review", "status 403", 403},
+		"429": {Fault{Status: 429}, apierrors.IsTooManyRequests, "a fault was set on this review", "status 429",
+			429},
+		"500": {Fault{Status: 500}, apierrors.IsInternalError, "a fault was set on this review", "status 500", 500},
+		"503": {Fault{Status: 503}, apierrors.IsServiceUnavailable, "a fault was set on this review", "status 503",
+			503},
+		"garbage": {Fault{Garbage: true}, func(err error) bool { return err != nil }, "invalid character", "garbage",
+			201},
+		"drop": {Fault{Drop: true}, func(err error) bool { return err != nil }, "", "drop", 0},
 	} {
 		t.Run(name, func(t *testing.T) {
 			set(t, test.fault)
@@ -51,10 +54,13 @@ func TestFaults(t *testing.T) {
 				t.Errorf("error %v", err)
 			}
 			record := last()
-			if record.Fault != test.recorded || record.Code != test.code || record.Token != Fingerprint("alice-secret") || record.TokenStatus != nil {
+			if record.Fault != test.recorded || record.Code != test.code ||
+				record.Token != Fingerprint("alice-secret") || record.TokenStatus != nil {
 				t.Errorf("record %+v", record)
 			}
-			if review, err := askAccess(t, c, question{user: "u", groups: "system:masters", verb: "get", what: "/x"}); err != nil || !review.Status.Allowed {
+			if review, err := askAccess(t, c,
+				question{user: "u", groups: "system:masters", verb: "get", what: "/x"}); err != nil ||
+				!review.Status.Allowed {
 				t.Errorf("the other kind of review: %v", err)
 			}
 		})
@@ -84,7 +90,8 @@ func TestFaults(t *testing.T) {
 			eventually(t, "a review", func() bool { return server.Counts().TokenReviews > before })
 			cancel()
 		}()
-		request := c.AuthenticationV1().RESTClient().Post().Resource("tokenreviews").Body([]byte(`{"spec":{"token":"x"}}`)).SetHeader("Content-Type", "application/json")
+		request := c.AuthenticationV1().RESTClient().Post().Resource("tokenreviews").Body(
+			[]byte(`{"spec":{"token":"x"}}`)).SetHeader("Content-Type", "application/json")
 		if err := request.Do(ctx).Error(); !errors.Is(err, context.Canceled) {
 			t.Errorf("error %v", err)
 		}
@@ -95,8 +102,10 @@ func TestFaults(t *testing.T) {
 
 	t.Run("retry after", func(t *testing.T) {
 		set(t, Fault{Status: 429, RetryAfter: 7, Times: 1})
-		response, answer := send(t, server, address, http.MethodPost, "/apis/authentication.k8s.io/v1/tokenreviews", "application/json", "application/json", []byte(`{"spec":{"token":"x"}}`))
-		if response.StatusCode != 429 || response.Header.Get("Retry-After") != "7" || !strings.Contains(answer, `"retryAfterSeconds":7`) {
+		response, answer := send(t, server, address, http.MethodPost, "/apis/authentication.k8s.io/v1/tokenreviews",
+			"application/json", "application/json", []byte(`{"spec":{"token":"x"}}`))
+		if response.StatusCode != 429 || response.Header.Get("Retry-After") != "7" ||
+			!strings.Contains(answer, `"retryAfterSeconds":7`) {
 			t.Errorf("%d, %v: %s", response.StatusCode, response.Header, answer)
 		}
 	})
@@ -152,7 +161,8 @@ func TestLatency(t *testing.T) {
 		}
 		ask := func(ctx context.Context) *httptest.ResponseRecorder {
 			answer := httptest.NewRecorder()
-			request := httptest.NewRequestWithContext(ctx, http.MethodPost, "/apis/authorization.k8s.io/v1/subjectaccessreviews",
+			request := httptest.NewRequestWithContext(ctx, http.MethodPost,
+				"/apis/authorization.k8s.io/v1/subjectaccessreviews",
 				strings.NewReader(`{"spec":{"user":"u","nonResourceAttributes":{}}}`))
 			request.Header.Set("Authorization", "Bearer "+server.token)
 			server.Handler().ServeHTTP(answer, request)
@@ -206,7 +216,8 @@ func TestFaultsRefused(t *testing.T) {
 		"latency: -1s: want 0 or more":                                    {Latency: -time.Second},
 		"times: -1: want 0 (always) or more":                              {Times: -1},
 	} {
-		if err := server.SetFaults(Faults{SubjectAccessReview: fault}); err == nil || err.Error() != "faults: subjectAccessReview."+want && err.Error() != "faults: subjectAccessReview: "+want {
+		if err := server.SetFaults(Faults{SubjectAccessReview: fault}); err == nil ||
+			err.Error() != "faults: subjectAccessReview."+want && err.Error() != "faults: subjectAccessReview: "+want {
 			t.Errorf("%+v: error %v, want %s", fault, err, want)
 		}
 	}

@@ -72,9 +72,11 @@ func (s *Server) routes() http.Handler {
 		endpoint, found := endpoints[r.URL.Path]
 		switch {
 		case !found:
-			fail(w, r, apierrors.NewGenericServerResponse(http.StatusNotFound, "", schema.GroupResource{}, "", "", 0, false))
+			fail(w, r, apierrors.NewGenericServerResponse(http.StatusNotFound, "", schema.GroupResource{}, "", "", 0,
+				false))
 		case r.Method != http.MethodPost:
-			fail(w, r, apierrors.NewGenericServerResponse(http.StatusMethodNotAllowed, "", schema.GroupResource{}, "", "", 0, false))
+			fail(w, r, apierrors.NewGenericServerResponse(http.StatusMethodNotAllowed, "", schema.GroupResource{}, "",
+				"", 0, false))
 		default:
 			s.review(w, r, endpoint, caller.User.GetName())
 		}
@@ -89,7 +91,8 @@ func ok(w http.ResponseWriter, _ *http.Request) {
 
 func getVersion(w http.ResponseWriter, r *http.Request) {
 	if r.Method != http.MethodGet && r.Method != http.MethodHead {
-		fail(w, r, apierrors.NewGenericServerResponse(http.StatusMethodNotAllowed, "", schema.GroupResource{}, "", "", 0, false))
+		fail(w, r, apierrors.NewGenericServerResponse(http.StatusMethodNotAllowed, "", schema.GroupResource{}, "", "",
+			0, false))
 		return
 	}
 	responsewriters.WriteRawJSON(http.StatusOK, version.Info{Major: "1", Minor: "37", GitVersion: "v1.37.2+fauxlet"}, w)
@@ -136,7 +139,8 @@ func (s *Server) review(w http.ResponseWriter, r *http.Request, e endpoint, call
 	}
 	record.Code = http.StatusCreated
 	keep()
-	responsewriters.WriteObjectNegotiated(scheme.Codecs, negotiation.DefaultEndpointRestrictions, e.gvk.GroupVersion(), w, r, http.StatusCreated, answer, false)
+	responsewriters.WriteObjectNegotiated(scheme.Codecs, negotiation.DefaultEndpointRestrictions, e.gvk.GroupVersion(),
+		w, r, http.StatusCreated, answer, false)
 }
 
 // describe records the contents of a review, with its token as a fingerprint.
@@ -155,7 +159,8 @@ func describe(object runtime.Object, record *Record) {
 // read decodes the body. The query's fieldValidation decides whether unknown fields cause Warning headers or an
 // error.
 func (s *Server) read(w http.ResponseWriter, r *http.Request, e endpoint) (runtime.Object, error) {
-	if _, _, err := negotiation.NegotiateOutputMediaType(r, scheme.Codecs, negotiation.DefaultEndpointRestrictions); err != nil {
+	if _, _, err := negotiation.NegotiateOutputMediaType(r, scheme.Codecs,
+		negotiation.DefaultEndpointRestrictions); err != nil {
 		return nil, err
 	}
 	input, err := negotiation.NegotiateInputSerializer(r, false, scheme.Codecs)
@@ -195,7 +200,8 @@ func (s *Server) read(w http.ResponseWriter, r *http.Request, e endpoint) (runti
 	case gvk.Kind != e.gvk.Kind:
 		return nil, undecodable(fmt.Errorf("only %s can be posted here", e.gvk.Kind), gvk, e.gvk)
 	case gvk.GroupVersion() != e.gvk.GroupVersion():
-		return nil, apierrors.NewBadRequest(fmt.Sprintf("the API version in the data (%s) does not match the expected API version (%s)", gvk.GroupVersion(), e.gvk.GroupVersion()))
+		return nil, apierrors.NewBadRequest(fmt.Sprintf("the API version in the data (%s) does not match the "+
+			"expected API version (%s)", gvk.GroupVersion(), e.gvk.GroupVersion()))
 	}
 	return object, nil
 }
@@ -204,7 +210,9 @@ func (s *Server) read(w http.ResponseWriter, r *http.Request, e endpoint) (runti
 // does not quote the body, which may contain a token.
 func undecodable(err error, found *schema.GroupVersionKind, wanted schema.GroupVersionKind) error {
 	if found != nil && found.Kind != "" {
-		return apierrors.NewBadRequest(fmt.Sprintf("%s in version %q cannot be handled as a %s: %v", found.Kind, found.Version, wanted.Kind, err))
+		return apierrors.NewBadRequest(
+			fmt.Sprintf("%s in version %q cannot be handled as a %s: %v", found.Kind, found.Version, wanted.Kind, err))
 	}
-	return apierrors.NewBadRequest(fmt.Sprintf("the object provided is unrecognized (must be of type %s): %v", wanted.Kind, err))
+	return apierrors.NewBadRequest(
+		fmt.Sprintf("the object provided is unrecognized (must be of type %s): %v", wanted.Kind, err))
 }

@@ -13,8 +13,8 @@ import (
 	"k8s.io/client-go/kubernetes/scheme"
 )
 
-// TestBadRequestsFailAsInKubeAPIServer compares with the errors of kube-apiserver v1.37.2. They differ in 406, and in that
-// ours never quote the body.
+// TestBadRequestsFailAsInKubeAPIServer compares with the errors of kube-apiserver v1.37.2. They differ in 406, and in
+// that ours never quote the body.
 func TestBadRequestsFailAsInKubeAPIServer(t *testing.T) {
 	server, address := start(t, Options{MaxBody: 1 << 16})
 	const (
@@ -28,32 +28,68 @@ func TestBadRequestsFailAsInKubeAPIServer(t *testing.T) {
 		status                                  int
 		want                                    string
 	}{
-		"another kind":           {path: tokens, body: `{"apiVersion":"v1","kind":"Pod","metadata":{"name":"s3cret"}}`, status: 400, want: `Pod in version "v1" cannot be handled as a TokenReview: `},
-		"the other review":       {path: tokens, body: `{"apiVersion":"authorization.k8s.io/v1","kind":"SubjectAccessReview"}`, status: 400, want: `SubjectAccessReview in version "v1" cannot be handled as a TokenReview: `},
-		"an unknown kind":        {path: tokens, body: `{"apiVersion":"authentication.k8s.io/v1","kind":"Foo",` + secret + `}`, status: 400, want: `Foo in version "v1" cannot be handled as a TokenReview: no kind "Foo" is registered`},
-		"another version":        {path: tokens, body: `{"apiVersion":"authentication.k8s.io/v1beta1","kind":"TokenReview",` + secret + `}`, status: 400, want: "the API version in the data (authentication.k8s.io/v1beta1) does not match the expected API version (authentication.k8s.io/v1)"},
-		"no kind, no version":    {path: tokens, body: `{` + secret + `}`, status: 201, want: `"error":"invalid bearer token"`},
-		"a wrong type":           {path: tokens, body: review + `"spec":{"token":12345}}`, status: 400, want: `TokenReview in version "v1" cannot be handled as a TokenReview: json: cannot unmarshal number`},
-		"no JSON":                {path: tokens, body: `s3cret`, status: 400, want: "the object provided is unrecognized (must be of type TokenReview): couldn't get version/kind; json parse error: "},
-		"an empty body":          {path: tokens, status: 400, want: "the object provided is unrecognized (must be of type TokenReview): "},
-		"a list":                 {path: tokens, body: `[]`, status: 400, want: "the object provided is unrecognized (must be of type TokenReview): "},
-		"not protobuf":           {path: tokens, contentType: "application/vnd.kubernetes.protobuf", body: "k8s\x00s3cret", status: 400, want: "the object provided is unrecognized (must be of type TokenReview): unexpected EOF"},
-		"no protobuf at all":     {path: tokens, contentType: "application/vnd.kubernetes.protobuf", body: "s3cret", status: 400, want: "the object provided is unrecognized (must be of type TokenReview): provided data does not appear to be a protobuf message"},
-		"unknown content type":   {path: tokens, contentType: "text/plain", body: `{}`, status: 415, want: "the body of the request was in an unknown format - accepted media types include: application/json, application/yaml, application/vnd.kubernetes.protobuf"},
-		"CBOR, as an apiserver":  {path: tokens, contentType: "application/cbor", body: `{}`, status: 415, want: "unknown format"},
-		"unknown accept":         {path: tokens, accept: "text/html", body: `{` + secret + `}`, status: 406, want: "only the following media types are accepted: application/json, application/yaml, application/vnd.kubernetes.protobuf"},
-		"unknown field":          {path: tokens, body: review + `"spec":{"token":"s3cret","bogus":1}}`, status: 201, want: `"error":"invalid bearer token"`},
-		"unknown field, strict":  {path: tokens + "?fieldValidation=Strict", body: review + `"spec":{"token":"s3cret","bogus":1}}`, status: 400, want: `TokenReview in version "v1" cannot be handled as a TokenReview: strict decoding error: unknown field "spec.bogus"`},
-		"unknown field, ignored": {path: tokens + "?fieldValidation=Ignore", body: review + `"spec":{"token":"s3cret","bogus":1}}`, status: 201, want: `"error":"invalid bearer token"`},
-		"unknown validation":     {path: tokens + "?fieldValidation=Foo", body: review + secret + `}`, status: 422, want: `CreateOptions.meta.k8s.io "" is invalid: fieldValidation: Unsupported value: "Foo"`},
-		"too large":              {path: tokens, body: `"` + strings.Repeat("x", 1<<16), status: 413, want: "limit is 65536"},
-		"too deep":               {path: access, body: strings.Repeat(`{"spec":`, 8000), status: 400, want: "the object provided is unrecognized"},
-		"GET":                    {method: "GET", path: tokens, status: 405, want: "the server does not allow this method on the requested resource"},
-		"DELETE":                 {method: "DELETE", path: access, status: 405, want: "the server does not allow this method on the requested resource"},
-		"a name":                 {path: tokens + "/x", status: 404, want: "the server could not find the requested resource"},
-		"another resource":       {path: "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", status: 404, want: "the server could not find the requested resource"},
-		"two slashes":            {path: "/apis//authorization.k8s.io/v1/subjectaccessreviews", status: 404, want: "the server could not find the requested resource"},
-		"version, POST":          {path: "/version", status: 405, want: "the server does not allow this method on the requested resource"},
+		"another kind": {path: tokens, body: `{"apiVersion":"v1","kind":"Pod","metadata":{"name":"s3cret"}}`,
+			status: 400, want: `Pod in version "v1" cannot be handled as a TokenReview: `},
+		"the other review": {path: tokens,
+			body: `{"apiVersion":"authorization.k8s.io/v1","kind":"SubjectAccessReview"}`, status: 400,
+			want: `SubjectAccessReview in version "v1" cannot be handled as a TokenReview: `},
+		"an unknown kind": {path: tokens,
+			body: `{"apiVersion":"authentication.k8s.io/v1","kind":"Foo",` + secret + `}`, status: 400,
+			want: `Foo in version "v1" cannot be handled as a TokenReview: no kind "Foo" is registered`},
+		"another version": {path: tokens,
+			body: `{"apiVersion":"authentication.k8s.io/v1beta1","kind":"TokenReview",` + secret + `}`, status: 400,
+			want: "the API version in the data (authentication.k8s.io/v1beta1) does not match the expected API " +
+				"version (authentication.k8s.io/v1)"},
+		"no kind, no version": {path: tokens, body: `{` + secret + `}`, status: 201,
+			want: `"error":"invalid bearer token"`},
+		"a wrong type": {path: tokens, body: review + `"spec":{"token":12345}}`, status: 400,
+			want: `TokenReview in version "v1" cannot be handled as a TokenReview: json: cannot unmarshal number`},
+		"no JSON": {path: tokens, body: `s3cret`, status: 400,
+			want: "the object provided is unrecognized (must be of type TokenReview): couldn't get version/kind; " +
+				"json parse error: "},
+		"an empty body": {path: tokens, status: 400,
+			want: "the object provided is unrecognized (must be of type TokenReview): "},
+		"a list": {path: tokens, body: `[]`, status: 400,
+			want: "the object provided is unrecognized (must be of type TokenReview): "},
+		"not protobuf": {path: tokens, contentType: "application/vnd.kubernetes.protobuf",
+			body: "k8s\x00s3cret", status: 400,
+			want: "the object provided is unrecognized (must be of type TokenReview): unexpected EOF"},
+		"no protobuf at all": {path: tokens, contentType: "application/vnd.kubernetes.protobuf", body: "s3cret",
+			status: 400, want: "the object provided is unrecognized (must be of type TokenReview): provided data " +
+				"does not appear to be a protobuf message"},
+		"unknown content type": {path: tokens, contentType: "text/plain", body: `{}`, status: 415,
+			want: "the body of the request was in an unknown format - accepted media types include: " +
+				"application/json, application/yaml, application/vnd.kubernetes.protobuf"},
+		"CBOR, as an apiserver": {path: tokens, contentType: "application/cbor", body: `{}`, status: 415,
+			want: "unknown format"},
+		"unknown accept": {path: tokens, accept: "text/html", body: `{` + secret + `}`, status: 406,
+			want: "only the following media types are accepted: application/json, application/yaml, " +
+				"application/vnd.kubernetes.protobuf"},
+		"unknown field": {path: tokens, body: review + `"spec":{"token":"s3cret","bogus":1}}`, status: 201,
+			want: `"error":"invalid bearer token"`},
+		"unknown field, strict": {path: tokens + "?fieldValidation=Strict",
+			body: review + `"spec":{"token":"s3cret","bogus":1}}`, status: 400,
+			want: `TokenReview in version "v1" cannot be handled as a TokenReview: strict decoding error: unknown field "spec.bogus"`},
+		"unknown field, ignored": {path: tokens + "?fieldValidation=Ignore",
+			body: review + `"spec":{"token":"s3cret","bogus":1}}`, status: 201, want: `"error":"invalid bearer token"`},
+		"unknown validation": {path: tokens + "?fieldValidation=Foo", body: review + secret + `}`, status: 422,
+			want: `CreateOptions.meta.k8s.io "" is invalid: fieldValidation: Unsupported value: "Foo"`},
+		"too large": {path: tokens, body: `"` + strings.Repeat("x", 1<<16), status: 413,
+			want: "limit is 65536"},
+		"too deep": {path: access, body: strings.Repeat(`{"spec":`, 8000), status: 400,
+			want: "the object provided is unrecognized"},
+		"GET": {method: "GET", path: tokens, status: 405,
+			want: "the server does not allow this method on the requested resource"},
+		"DELETE": {method: "DELETE", path: access, status: 405,
+			want: "the server does not allow this method on the requested resource"},
+		"a name": {path: tokens + "/x", status: 404,
+			want: "the server could not find the requested resource"},
+		"another resource": {path: "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", status: 404,
+			want: "the server could not find the requested resource"},
+		"two slashes": {path: "/apis//authorization.k8s.io/v1/subjectaccessreviews", status: 404,
+			want: "the server could not find the requested resource"},
+		"version, POST": {path: "/version", status: 405,
+			want: "the server does not allow this method on the requested resource"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if test.method == "" {
@@ -65,7 +101,8 @@ func TestBadRequestsFailAsInKubeAPIServer(t *testing.T) {
 			if test.accept == "" {
 				test.accept = "application/json"
 			}
-			response, answer := send(t, server, address, test.method, test.path, test.contentType, test.accept, []byte(test.body))
+			response, answer := send(t, server, address, test.method, test.path, test.contentType, test.accept,
+				[]byte(test.body))
 			if response.StatusCode != test.status {
 				t.Fatalf("status %d, want %d: %s", response.StatusCode, test.status, answer)
 			}
@@ -74,7 +111,8 @@ func TestBadRequestsFailAsInKubeAPIServer(t *testing.T) {
 					t.Errorf("answer %s\nwant one with %s", answer, test.want)
 				}
 				warning := response.Header.Get("Warning")
-				if warned, want := warning == `299 - "unknown field \"spec.bogus\""`, name == "unknown field"; warned != want {
+				if warned, want := warning == `299 - "unknown field \"spec.bogus\""`,
+					name == "unknown field"; warned != want {
 					t.Errorf("warning %q", warning)
 				}
 				return
@@ -83,7 +121,8 @@ func TestBadRequestsFailAsInKubeAPIServer(t *testing.T) {
 			if err := json.Unmarshal([]byte(answer), &status); err != nil {
 				t.Fatalf("%v: %s", err, answer)
 			}
-			if status.Kind != "Status" || int(status.Code) != test.status || !strings.Contains(status.Message, test.want) {
+			if status.Kind != "Status" || int(status.Code) != test.status ||
+				!strings.Contains(status.Message, test.want) {
 				t.Errorf("answer %s\nwant a Status %d with %s", answer, test.status, test.want)
 			}
 			if strings.Contains(answer, "s3cret") || strings.Contains(answer, "733363726574") {
@@ -101,7 +140,8 @@ func TestBadRequestsFailAsInKubeAPIServer(t *testing.T) {
 func TestHealthAndVersionNeedNoCredential(t *testing.T) {
 	server, address := start(t, Options{})
 	server.token = "" // the requests below send no credential
-	for path, want := range map[string]string{"/healthz": "ok", "/readyz": "ok", "/livez": "ok", "/version": `"minor": "37"`} {
+	for path, want := range map[string]string{"/healthz": "ok", "/readyz": "ok", "/livez": "ok",
+		"/version": `"minor": "37"`} {
 		response, answer := send(t, server, address, http.MethodGet, path, "", "*/*", nil)
 		if response.StatusCode != http.StatusOK || !strings.Contains(answer, want) {
 			t.Errorf("%s: %d %q", path, response.StatusCode, answer)
@@ -120,7 +160,8 @@ func FuzzReview(f *testing.F) {
 		f.Fatal(err)
 	}
 	f.Add(false, "application/json", []byte(`{"spec":{"token":"x"}}`))
-	f.Add(true, "application/json", []byte(`{"spec":{"user":"x","resourceAttributes":{"labelSelector":{"requirements":[{}]}}}}`))
+	f.Add(true, "application/json",
+		[]byte(`{"spec":{"user":"x","resourceAttributes":{"labelSelector":{"requirements":[{}]}}}}`))
 	f.Add(true, "application/vnd.kubernetes.protobuf", []byte("k8s\x00\n\x00"))
 	f.Add(false, "application/yaml", []byte("spec: {token: [}"))
 	f.Fuzz(func(t *testing.T, access bool, contentType string, body []byte) {

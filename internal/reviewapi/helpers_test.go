@@ -73,9 +73,11 @@ func client(t testing.TB, config *rest.Config) *kubernetes.Clientset {
 	return clients
 }
 
-func askToken(t testing.TB, c *kubernetes.Clientset, token string, audiences ...string) (*authenticationv1.TokenReview, error) {
+func askToken(t testing.TB, c *kubernetes.Clientset, token string, audiences ...string) (*authenticationv1.TokenReview,
+	error) {
 	return c.AuthenticationV1().TokenReviews().Create(t.Context(),
-		&authenticationv1.TokenReview{Spec: authenticationv1.TokenReviewSpec{Token: token, Audiences: audiences}}, metav1.CreateOptions{})
+		&authenticationv1.TokenReview{Spec: authenticationv1.TokenReviewSpec{Token: token, Audiences: audiences}},
+		metav1.CreateOptions{})
 }
 
 func askAccess(t testing.TB, c *kubernetes.Clientset, q question) (*authorizationv1.SubjectAccessReview, error) {
@@ -84,14 +86,16 @@ func askAccess(t testing.TB, c *kubernetes.Clientset, q question) (*authorizatio
 }
 
 // mint returns a certificate that is valid for an hour. It is self-signed if parent is nil.
-func mint(t testing.TB, parent *x509.Certificate, parentKey *ecdsa.PrivateKey, template *x509.Certificate) (*x509.Certificate, *ecdsa.PrivateKey) {
+func mint(t testing.TB, parent *x509.Certificate, parentKey *ecdsa.PrivateKey,
+	template *x509.Certificate) (*x509.Certificate, *ecdsa.PrivateKey) {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		t.Fatal(err)
 	}
 	issued := *template
-	issued.SerialNumber, issued.NotBefore, issued.NotAfter = big.NewInt(1), time.Now().Add(-time.Minute), time.Now().Add(time.Hour)
+	issued.SerialNumber, issued.NotBefore, issued.NotAfter = big.NewInt(1), time.Now().Add(-time.Minute),
+		time.Now().Add(time.Hour)
 	if parent == nil {
 		parent, parentKey = &issued, key
 	}
@@ -112,11 +116,13 @@ func withCertificate(t testing.TB, config *rest.Config, certificate *x509.Certif
 	if err != nil {
 		t.Fatal(err)
 	}
-	config.CertData, config.KeyData = certificatePEM(certificate.Raw), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})
+	config.CertData, config.KeyData = certificatePEM(certificate.Raw),
+		pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})
 }
 
 // send sends one request to the server without client-go.
-func send(t testing.TB, server *Server, address, method, path, contentType, accept string, body []byte) (*http.Response, string) {
+func send(t testing.TB, server *Server, address, method, path, contentType, accept string, body []byte) (*http.Response,
+	string) {
 	t.Helper()
 	httpClient, err := rest.HTTPClientFor(server.RESTConfig(address))
 	if err != nil {

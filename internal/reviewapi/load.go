@@ -81,7 +81,8 @@ func newPolicy(manifests []manifest) (*Policy, error) {
 		}
 		identity := Reference{Kind: kind, Namespace: meta.Namespace, Name: meta.Name}
 		if first, twice := seen[identity]; twice {
-			problems = append(problems, fmt.Errorf("%s%s: duplicate of %s; remove one of them", m.place(), identity, first))
+			problems = append(problems,
+				fmt.Errorf("%s%s: duplicate of %s; remove one of them", m.place(), identity, first))
 			continue
 		}
 		seen[identity] = ref
@@ -95,11 +96,14 @@ func newPolicy(manifests []manifest) (*Policy, error) {
 				aggregates = append(aggregates, newAggregate(r, object.AggregationRule))
 			}
 		case *rbacv1.Role:
-			p.roles[types.NamespacedName{Namespace: meta.Namespace, Name: meta.Name}] = &role{Reference: ref, rules: newRules(object.Rules, ref)}
+			p.roles[types.NamespacedName{Namespace: meta.Namespace, Name: meta.Name}] = &role{Reference: ref,
+				rules: newRules(object.Rules, ref)}
 		case *rbacv1.ClusterRoleBinding:
-			p.clusterBindings = append(p.clusterBindings, &binding{Reference: ref, roleRef: object.RoleRef, subjects: object.Subjects})
+			p.clusterBindings = append(p.clusterBindings,
+				&binding{Reference: ref, roleRef: object.RoleRef, subjects: object.Subjects})
 		case *rbacv1.RoleBinding:
-			p.bindings[meta.Namespace] = append(p.bindings[meta.Namespace], &binding{Reference: ref, roleRef: object.RoleRef, subjects: object.Subjects})
+			p.bindings[meta.Namespace] = append(p.bindings[meta.Namespace],
+				&binding{Reference: ref, roleRef: object.RoleRef, subjects: object.Subjects})
 		}
 	}
 	if len(problems) > 0 {

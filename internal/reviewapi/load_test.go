@@ -12,8 +12,9 @@ import (
 )
 
 const (
-	head     = "apiVersion: rbac.authorization.k8s.io/v1\n"
-	aRole    = head + "kind: ClusterRole\nmetadata: {name: r}\nrules: [{apiGroups: [\"\"], resources: [pods], verbs: [get]}]\n"
+	head  = "apiVersion: rbac.authorization.k8s.io/v1\n"
+	aRole = head + "kind: ClusterRole\nmetadata: {name: r}\nrules: [{apiGroups: [\"\"], resources: [pods], " +
+		"verbs: [get]}]\n"
 	aBinding = head + "kind: ClusterRoleBinding\nmetadata: {name: b}\nroleRef: {kind: ClusterRole, name: r}\n"
 )
 
@@ -22,41 +23,70 @@ func TestLoadPolicyReportsMistakes(t *testing.T) {
 		manifest string
 		want     []string
 	}{
-		"not YAML":             {"a: b\n---\n\ta: [", []string{"rbac.yaml: document 2: "}},
-		"not JSON":             {`{"kind": `, []string{"rbac.yaml: document 1: not JSON: unexpected EOF"}},
-		"a scalar":             {"hello", []string{"rbac.yaml: document 1: "}},
-		"unknown field":        {aRole + "---\n" + strings.Replace(aRole, "verbs", "verb", 1), []string{`rbac.yaml: document 2: ClusterRole: strict decoding error: unknown field "rules[0].verb"`}},
-		"a key twice":          {aRole + "rules: []\n", []string{`rbac.yaml: document 1: `, `key "rules" already set`}},
-		"wrong type":           {head + "kind: ClusterRole\nmetadata: {name: r}\nrules: x\n", []string{"rbac.yaml: document 1: ClusterRole: "}},
-		"unknown kind":         {aRole + "---\napiVersion: apps/v1\nkind: Deployment\n", []string{"rbac.yaml: document 2: Deployment of apps/v1 is not supported, only ClusterRole, "}},
-		"unknown version":      {"apiVersion: rbac.authorization.k8s.io/v1beta1\nkind: ClusterRole\n", []string{"document 1: ClusterRole of rbac.authorization.k8s.io/v1beta1 is not supported"}},
-		"no kind":              {head + "metadata: {name: r}\n", []string{"rbac.yaml: document 1: kind is not set"}},
-		"no apiVersion":        {"kind: ClusterRole\n", []string{"rbac.yaml: document 1: apiVersion is not set; it must be rbac.authorization.k8s.io/v1"}},
-		"unknown kind in List": {"apiVersion: v1\nkind: List\nitems:\n- {apiVersion: v1, kind: Pod}\n", []string{"rbac.yaml: document 1: items[0]: Pod of v1 is not supported"}},
-		"twice":                {aRole + "---\n" + aRole, []string{`rbac.yaml: document 2: ClusterRole "r": duplicate of ClusterRole "r" (`, `rbac.yaml, document 1); remove one`}},
+		"not YAML": {"a: b\n---\n\ta: [", []string{"rbac.yaml: document 2: "}},
+		"not JSON": {`{"kind": `, []string{"rbac.yaml: document 1: not JSON: unexpected EOF"}},
+		"a scalar": {"hello", []string{"rbac.yaml: document 1: "}},
+		"unknown field": {aRole + "---\n" + strings.Replace(aRole, "verbs", "verb", 1),
+			[]string{`rbac.yaml: document 2: ClusterRole: strict decoding error: unknown field "rules[0].verb"`}},
+		"a key twice": {aRole + "rules: []\n", []string{`rbac.yaml: document 1: `, `key "rules" already set`}},
+		"wrong type": {head + "kind: ClusterRole\nmetadata: {name: r}\nrules: x\n",
+			[]string{"rbac.yaml: document 1: ClusterRole: "}},
+		"unknown kind": {aRole + "---\napiVersion: apps/v1\nkind: Deployment\n",
+			[]string{"rbac.yaml: document 2: Deployment of apps/v1 is not supported, only ClusterRole, "}},
+		"unknown version": {"apiVersion: rbac.authorization.k8s.io/v1beta1\nkind: ClusterRole\n",
+			[]string{"document 1: ClusterRole of rbac.authorization.k8s.io/v1beta1 is not supported"}},
+		"no kind": {head + "metadata: {name: r}\n", []string{"rbac.yaml: document 1: kind is not set"}},
+		"no apiVersion": {"kind: ClusterRole\n",
+			[]string{"rbac.yaml: document 1: apiVersion is not set; it must be rbac.authorization.k8s.io/v1"}},
+		"unknown kind in List": {"apiVersion: v1\nkind: List\nitems:\n- {apiVersion: v1, kind: Pod}\n",
+			[]string{"rbac.yaml: document 1: items[0]: Pod of v1 is not supported"}},
+		"twice": {aRole + "---\n" + aRole,
+			[]string{`rbac.yaml: document 2: ClusterRole "r": duplicate of ClusterRole "r" (`,
+				`rbac.yaml, document 1); remove one`}},
 
-		"no name":                  {head + "kind: ClusterRole\n", []string{`document 1: ClusterRole "": metadata.name: Required value`}},
-		"name with a slash":        {strings.Replace(aRole, "name: r", "name: a/b", 1), []string{`ClusterRole "a/b": metadata.name: Invalid value: "a/b": may not contain '/'`}},
-		"Role, no namespace":       {strings.Replace(aRole, "ClusterRole", "Role", 1), []string{`Role "r": metadata.namespace: Required value`}},
-		"rule, no verbs":           {strings.Replace(aRole, "verbs: [get]", "verbs: []", 1), []string{"rules[0].verbs: Required value"}},
-		"rule, no group":           {strings.Replace(aRole, `apiGroups: [""], `, "", 1), []string{"rules[0].apiGroups: Required value"}},
-		"rule, no resource":        {strings.Replace(aRole, `resources: [pods], `, "", 1), []string{"rules[0].resources: Required value"}},
-		"rule, path and resource":  {strings.Replace(aRole, `verbs:`, "nonResourceURLs: [/x], verbs:", 1), []string{"rules[0].nonResourceURLs: Invalid value", "both regular resources and non-resource URLs"}},
-		"Role, path":               {head + "kind: Role\nmetadata: {name: r, namespace: x}\nrules: [{nonResourceURLs: [/x], verbs: [get]}]\n", []string{"rules[0].nonResourceURLs: Invalid value", "namespaced rules cannot apply"}},
-		"aggregation, no selector": {head + "kind: ClusterRole\nmetadata: {name: r}\naggregationRule: {}\n", []string{"aggregationRule.clusterRoleSelectors: Required value"}},
-		"aggregation, bad operator": {head + "kind: ClusterRole\nmetadata: {name: r}\naggregationRule: {clusterRoleSelectors: [{matchExpressions: [{key: a, operator: Near}]}]}\n",
+		"no name": {head + "kind: ClusterRole\n",
+			[]string{`document 1: ClusterRole "": metadata.name: Required value`}},
+		"name with a slash": {strings.Replace(aRole, "name: r", "name: a/b", 1),
+			[]string{`ClusterRole "a/b": metadata.name: Invalid value: "a/b": may not contain '/'`}},
+		"Role, no namespace": {strings.Replace(aRole, "ClusterRole", "Role", 1),
+			[]string{`Role "r": metadata.namespace: Required value`}},
+		"rule, no verbs": {strings.Replace(aRole, "verbs: [get]", "verbs: []", 1),
+			[]string{"rules[0].verbs: Required value"}},
+		"rule, no group": {strings.Replace(aRole, `apiGroups: [""], `, "", 1),
+			[]string{"rules[0].apiGroups: Required value"}},
+		"rule, no resource": {strings.Replace(aRole, `resources: [pods], `, "", 1),
+			[]string{"rules[0].resources: Required value"}},
+		"rule, path and resource": {strings.Replace(aRole, `verbs:`, "nonResourceURLs: [/x], verbs:", 1),
+			[]string{"rules[0].nonResourceURLs: Invalid value", "both regular resources and non-resource URLs"}},
+		"Role, path": {head + "kind: Role\nmetadata: {name: r, namespace: x}\nrules: " +
+			"[{nonResourceURLs: [/x], verbs: [get]}]\n",
+			[]string{"rules[0].nonResourceURLs: Invalid value", "namespaced rules cannot apply"}},
+		"aggregation, no selector": {head + "kind: ClusterRole\nmetadata: {name: r}\naggregationRule: {}\n",
+			[]string{"aggregationRule.clusterRoleSelectors: Required value"}},
+		"aggregation, bad operator": {head + "kind: ClusterRole\nmetadata: {name: r}\naggregationRule: " +
+			"{clusterRoleSelectors: [{matchExpressions: [{key: a, operator: Near}]}]}\n",
 			[]string{`aggregationRule.clusterRoleSelectors[0].matchExpressions[0].operator: Invalid value: "Near"`}},
 
-		"roleRef, kind":         {strings.Replace(aBinding, "kind: ClusterRole,", "kind: Role,", 1), []string{`ClusterRoleBinding "b": roleRef.kind: Unsupported value: "Role": supported values: "ClusterRole"`}},
-		"roleRef, group":        {strings.Replace(aBinding, "kind: ClusterRole,", "kind: ClusterRole, apiGroup: apps,", 1), []string{`roleRef.apiGroup: Unsupported value: "apps"`}},
-		"roleRef, no name":      {strings.Replace(aBinding, ", name: r}", "}", 1), []string{"roleRef.name: Required value"}},
-		"subject, no name":      {aBinding + "subjects: [{kind: User}]\n", []string{"subjects[0].name: Required value"}},
-		"subject, kind":         {aBinding + "subjects: [{kind: user, name: x}]\n", []string{`subjects[0].kind: Unsupported value: "user": supported values: "ServiceAccount", "User", "Group"`}},
-		"subject, group":        {aBinding + "subjects: [{kind: User, name: x, apiGroup: v1}]\n", []string{`subjects[0].apiGroup: Unsupported value: "v1"`}},
-		"account, no namespace": {aBinding + "subjects: [{kind: ServiceAccount, name: x}]\n", []string{"subjects[0].namespace: Required value"}},
-		"account, group":        {aBinding + "subjects: [{kind: ServiceAccount, name: x, namespace: ns, apiGroup: rbac.authorization.k8s.io}]\n", []string{"subjects[0].apiGroup: Unsupported value"}},
-		"account, name":         {aBinding + "subjects: [{kind: ServiceAccount, name: \"a:b\", namespace: ns}]\n", []string{`subjects[0].name: Invalid value: "a:b"`}},
-		"two mistakes":          {strings.Replace(aRole, "verbs: [get]", "verbs: []", 1) + "---\n" + aBinding + "subjects: [{kind: User}]\n", []string{"document 1: ", "document 2: "}},
+		"roleRef, kind": {strings.Replace(aBinding, "kind: ClusterRole,", "kind: Role,", 1),
+			[]string{`ClusterRoleBinding "b": roleRef.kind: Unsupported value: "Role": supported values: "ClusterRole"`}},
+		"roleRef, group": {strings.Replace(aBinding, "kind: ClusterRole,", "kind: ClusterRole, apiGroup: apps,",
+			1), []string{`roleRef.apiGroup: Unsupported value: "apps"`}},
+		"roleRef, no name": {strings.Replace(aBinding, ", name: r}", "}", 1),
+			[]string{"roleRef.name: Required value"}},
+		"subject, no name": {aBinding + "subjects: [{kind: User}]\n",
+			[]string{"subjects[0].name: Required value"}},
+		"subject, kind": {aBinding + "subjects: [{kind: user, name: x}]\n",
+			[]string{`subjects[0].kind: Unsupported value: "user": supported values: "ServiceAccount", "User", "Group"`}},
+		"subject, group": {aBinding + "subjects: [{kind: User, name: x, apiGroup: v1}]\n",
+			[]string{`subjects[0].apiGroup: Unsupported value: "v1"`}},
+		"account, no namespace": {aBinding + "subjects: [{kind: ServiceAccount, name: x}]\n",
+			[]string{"subjects[0].namespace: Required value"}},
+		"account, group": {aBinding + "subjects: [{kind: ServiceAccount, name: x, namespace: ns, apiGroup: " +
+			"rbac.authorization.k8s.io}]\n", []string{"subjects[0].apiGroup: Unsupported value"}},
+		"account, name": {aBinding + "subjects: [{kind: ServiceAccount, name: \"a:b\", namespace: ns}]\n",
+			[]string{`subjects[0].name: Invalid value: "a:b"`}},
+		"two mistakes": {strings.Replace(aRole, "verbs: [get]", "verbs: []", 1) + "---\n" + aBinding +
+			"subjects: [{kind: User}]\n", []string{"document 1: ", "document 2: "}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "rbac.yaml")
@@ -107,7 +137,8 @@ func TestLoadPolicyWithoutFilesAllowsMastersOnly(t *testing.T) {
 			t.Errorf("%s: allowed", name)
 		}
 	}
-	for name, path := range map[string]string{"no such file": filepath.Join(t.TempDir(), "gone.yaml"), "an empty folder": t.TempDir()} {
+	for name, path := range map[string]string{"no such file": filepath.Join(t.TempDir(), "gone.yaml"),
+		"an empty folder": t.TempDir()} {
 		if _, err := LoadPolicy(path); err == nil || !strings.Contains(err.Error(), path) {
 			t.Errorf("%s: error %v, want one that names %s", name, err, path)
 		}
@@ -115,10 +146,12 @@ func TestLoadPolicyWithoutFilesAllowsMastersOnly(t *testing.T) {
 }
 
 func TestNewPolicyDoesNotChangeItsObjects(t *testing.T) {
-	role := &rbacv1.ClusterRole{ObjectMeta: metav1.ObjectMeta{Name: "r"}, Rules: []rbacv1.PolicyRule{{NonResourceURLs: []string{"*"}, Verbs: []string{"*"}}}}
+	role := &rbacv1.ClusterRole{ObjectMeta: metav1.ObjectMeta{Name: "r"},
+		Rules: []rbacv1.PolicyRule{{NonResourceURLs: []string{"*"}, Verbs: []string{"*"}}}}
 	binding := &rbacv1.ClusterRoleBinding{
-		ObjectMeta: metav1.ObjectMeta{Name: "b", Namespace: "dropped"}, RoleRef: rbacv1.RoleRef{Kind: "ClusterRole", Name: "r"},
-		Subjects: []rbacv1.Subject{{Kind: "Group", Name: "g"}},
+		ObjectMeta: metav1.ObjectMeta{Name: "b", Namespace: "dropped"},
+		RoleRef:    rbacv1.RoleRef{Kind: "ClusterRole", Name: "r"},
+		Subjects:   []rbacv1.Subject{{Kind: "Group", Name: "g"}},
 	}
 	policy, err := NewPolicy(role, binding)
 	if err != nil {

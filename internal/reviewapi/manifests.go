@@ -88,7 +88,8 @@ var rbacDecoder = func() runtime.Decoder {
 	return info.StrictSerializer
 }()
 
-const rbacKinds = "ClusterRole, ClusterRoleBinding, Role and RoleBinding of rbac.authorization.k8s.io/v1, and Lists of them"
+const rbacKinds = "ClusterRole, ClusterRoleBinding, Role and RoleBinding of rbac.authorization.k8s.io/v1, and " +
+	"Lists of them"
 
 func parseManifests(files []file) ([]manifest, error) {
 	var manifests []manifest
@@ -149,7 +150,8 @@ func decode(document []byte) ([]runtime.Object, error) {
 	object, gvk, err := rbacDecoder.Decode(document, nil, nil)
 	switch {
 	case runtime.IsNotRegisteredError(err) && gvk != nil:
-		return nil, fmt.Errorf("%s of %s is not supported, only %s; remove the document", gvk.Kind, gvk.GroupVersion(), rbacKinds)
+		return nil, fmt.Errorf("%s of %s is not supported, only %s; remove the document", gvk.Kind, gvk.GroupVersion(),
+			rbacKinds)
 	case runtime.IsMissingKind(err):
 		return nil, fmt.Errorf("kind is not set; it must be one of %s", rbacKinds)
 	case runtime.IsMissingVersion(err):

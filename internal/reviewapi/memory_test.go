@@ -82,24 +82,28 @@ subjects: [{kind: User, name: alice}]
 		t.Errorf("with a policy: %s", got)
 	}
 
-	if _, err := ParseManifests("rbac", []byte("kind: Pod\napiVersion: v1")); err == nil || !strings.HasPrefix(err.Error(), "rbac: document 1: ") {
+	if _, err := ParseManifests("rbac", []byte("kind: Pod\napiVersion: v1")); err == nil ||
+		!strings.HasPrefix(err.Error(), "rbac: document 1: ") {
 		t.Errorf("error %v, want one that names rbac and document 1", err)
 	}
 }
 
 func TestAuthorizeReplacesRBAC(t *testing.T) {
 	server := newInMemory(t, Options{
-		Authorize: func(_ context.Context, spec authorizationv1.SubjectAccessReviewSpec) authorizationv1.SubjectAccessReviewStatus {
+		Authorize: func(_ context.Context,
+			spec authorizationv1.SubjectAccessReviewSpec) authorizationv1.SubjectAccessReviewStatus {
 			return authorizationv1.SubjectAccessReviewStatus{Denied: true, Reason: spec.User + " is not welcome"}
 		},
 	})
 	w := httptest.NewRecorder()
 	post(server, w, accessPath, access)
-	if got, want := w.Body.String(), `"status":{"allowed":false,"denied":true,"reason":"alice is not welcome"}`; !strings.Contains(got, want) {
+	if got, want := w.Body.String(),
+		`"status":{"allowed":false,"denied":true,"reason":"alice is not welcome"}`; !strings.Contains(got, want) {
 		t.Errorf("answer %s, want one with %s", got, want)
 	}
 	reviews := server.Reviews()
-	if len(reviews) != 1 || reviews[0].Access.User != "alice" || !reviews[0].AccessStatus.Denied || reviews[0].Grant != nil {
+	if len(reviews) != 1 || reviews[0].Access.User != "alice" || !reviews[0].AccessStatus.Denied ||
+		reviews[0].Grant != nil {
 		t.Errorf("reviews %+v", reviews)
 	}
 }

@@ -61,7 +61,8 @@ type Grant struct {
 // String describes the grant as in the reason of a kube-apiserver: `ClusterRoleBinding "b" of ClusterRole "r" to User
 // "u"`. A namespaced name is written name/namespace.
 func (g Grant) String() string {
-	return fmt.Sprintf("%s of %s %q to %s", describeBinding(g.Binding), g.Role.Kind, g.Role.Name, describeSubject(g.Subject, g.Binding.Namespace))
+	return fmt.Sprintf("%s of %s %q to %s", describeBinding(g.Binding), g.Role.Kind, g.Role.Name,
+		describeSubject(g.Subject, g.Binding.Namespace))
 }
 
 func describeBinding(b Reference) string {

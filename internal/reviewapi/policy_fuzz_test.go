@@ -13,7 +13,8 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 )
 
-// FuzzManifests checks that every manifest is either an error or a policy that answers as the documentation of RBAC says.
+// FuzzManifests checks that every manifest is either an error or a policy that answers as the documentation of RBAC
+// says.
 func FuzzManifests(f *testing.F) {
 	manifest, err := os.ReadFile("testdata/rbac.yaml")
 	if err != nil {
@@ -27,7 +28,8 @@ func FuzzManifests(f *testing.F) {
 	}
 	f.Add([]byte(`{"apiVersion":"v1","kind":"List","items":[{"apiVersion":"rbac.authorization.k8s.io/v1","kind":"ClusterRole","metadata":{"name":"a"},"rules":[{"verbs":["get"],"nonResourceURLs":["/*"]}]},`+
 		`{"apiVersion":"rbac.authorization.k8s.io/v1","kind":"ClusterRoleBinding","metadata":{"name":"a"},"roleRef":{"kind":"ClusterRole","name":"a"},"subjects":[{"kind":"User","name":"u"}]}]}`), "u", "", "get", "/x", "", "")
-	f.Add([]byte("apiVersion: v1\nkind: List\nitems: [{kind: List, apiVersion: v1, items: [null]}]\n"), "", "", "", "", "", "")
+	f.Add([]byte("apiVersion: v1\nkind: List\nitems: [{kind: List, apiVersion: v1, items: [null]}]\n"), "", "", "", "",
+		"", "")
 	f.Fuzz(func(t *testing.T, manifest []byte, user, groups, verb, what, name, namespace string) {
 		manifests, err := parseManifests([]file{{name: "fuzz.yaml", data: manifest}})
 		if err != nil {
@@ -46,8 +48,8 @@ func FuzzManifests(f *testing.F) {
 	})
 }
 
-// FuzzPolicy makes roles, bindings and a request of its input, so that each input is a valid policy, and compares the answer
-// with the documentation of RBAC.
+// FuzzPolicy makes roles, bindings and a request of its input, so that each input is a valid policy, and compares the
+// answer with the documentation of RBAC.
 func FuzzPolicy(f *testing.F) {
 	for seed := range 64 {
 		drawn := make([]byte, 160)
@@ -77,7 +79,8 @@ func (o objects) check(t *testing.T, policy *Policy, spec authorizationv1.Subjec
 	t.Helper()
 	verdict, want := policy.Authorize(spec), o.allow(spec)
 	if verdict.Allowed != want {
-		t.Fatalf("allowed is %v, want %v\nspec %+v\nattributes %+v %+v\nverdict %+v", verdict.Allowed, want, spec, spec.ResourceAttributes, spec.NonResourceAttributes, verdict)
+		t.Fatalf("allowed is %v, want %v\nspec %+v\nattributes %+v %+v\nverdict %+v", verdict.Allowed, want, spec,
+			spec.ResourceAttributes, spec.NonResourceAttributes, verdict)
 	}
 	byRule := verdict.Allowed && !slices.Contains(spec.Groups, "system:masters")
 	if byRule != (verdict.Grant != nil) {
@@ -93,7 +96,8 @@ func (o objects) check(t *testing.T, policy *Policy, spec authorizationv1.Subjec
 		t.Errorf("the rule %+v does not match", verdict.Grant.Rule)
 	}
 	grants, _ := policy.Grants(spec.User, spec.Groups, namespaceOf(spec))
-	if !slices.ContainsFunc(grants, func(g Grant) bool { return g.String() == verdict.Grant.String() && g.Index == verdict.Grant.Index }) {
+	if !slices.ContainsFunc(grants,
+		func(g Grant) bool { return g.String() == verdict.Grant.String() && g.Index == verdict.Grant.Index }) {
 		t.Errorf("Grants does not know %v", verdict.Grant)
 	}
 }
@@ -133,7 +137,8 @@ func (o objects) allow(spec authorizationv1.SubjectAccessReviewSpec) bool {
 			}
 			return s.Namespace != "" && spec.User == "system:serviceaccount:"+s.Namespace+":"+s.Name
 		})
-		if isSubject && slices.ContainsFunc(o.rules(ref.Kind, namespace, ref.Name, map[string]bool{}), func(rule rbacv1.PolicyRule) bool { return matches(rule, spec) }) {
+		if isSubject && slices.ContainsFunc(o.rules(ref.Kind, namespace, ref.Name, map[string]bool{}),
+			func(rule rbacv1.PolicyRule) bool { return matches(rule, spec) }) {
 			return true
 		}
 	}
@@ -158,10 +163,11 @@ func (o objects) rules(kind, namespace, name string, seen map[string]bool) (rule
 			seen[name] = true
 			for _, other := range o {
 				part, ok := other.(*rbacv1.ClusterRole)
-				if ok && slices.ContainsFunc(role.AggregationRule.ClusterRoleSelectors, func(s metav1.LabelSelector) bool {
-					selector, err := metav1.LabelSelectorAsSelector(&s)
-					return err == nil && selector.Matches(labels.Set(part.Labels))
-				}) {
+				if ok && slices.ContainsFunc(role.AggregationRule.ClusterRoleSelectors,
+					func(s metav1.LabelSelector) bool {
+						selector, err := metav1.LabelSelectorAsSelector(&s)
+						return err == nil && selector.Matches(labels.Set(part.Labels))
+					}) {
 					rules = append(rules, o.rules(kind, namespace, part.Name, seen)...)
 				}
 			}
@@ -192,7 +198,8 @@ func matches(rule rbacv1.PolicyRule, spec authorizationv1.SubjectAccessReviewSpe
 	if asked.Subresource != "" {
 		resources = []string{"*", asked.Resource + "/" + asked.Subresource, "*/" + asked.Subresource}
 	}
-	return has(rule.Verbs, "*", asked.Verb) && has(rule.APIGroups, "*", asked.Group) && has(rule.Resources, resources...) &&
+	return has(rule.Verbs, "*", asked.Verb) && has(rule.APIGroups, "*", asked.Group) &&
+		has(rule.Resources, resources...) &&
 		(len(rule.ResourceNames) == 0 || has(rule.ResourceNames, asked.Name))
 }
 
@@ -220,12 +227,14 @@ func (d *drawer) some(of ...string) []string {
 }
 
 var (
-	drawnVerbs      = []string{"get", "create", "*", "ge", ""}
-	drawnGroups     = []string{"", "apps", "*"}
-	drawnResources  = []string{"nodes", "nodes/proxy", "nodes/log", "nodes/*", "*", "*/log", "*/*", "pods", "pods/log", "nodes/", "/log", "*/", "nodes/proxy/log"}
-	drawnNames      = []string{"a", "b", "*", ""}
-	drawnPaths      = []string{"/a", "/a*", "/a/*", "*", "/*", "/a/b", "**", "/a/**", "/", "/a*b", ""}
-	drawnUsers      = []string{"u", "v", "system:serviceaccount:s:a", "system:serviceaccount:t:a", "system:serviceaccount:s:a:b", ""}
+	drawnVerbs     = []string{"get", "create", "*", "ge", ""}
+	drawnGroups    = []string{"", "apps", "*"}
+	drawnResources = []string{"nodes", "nodes/proxy", "nodes/log", "nodes/*", "*", "*/log", "*/*", "pods", "pods/log",
+		"nodes/", "/log", "*/", "nodes/proxy/log"}
+	drawnNames = []string{"a", "b", "*", ""}
+	drawnPaths = []string{"/a", "/a*", "/a/*", "*", "/*", "/a/b", "**", "/a/**", "/", "/a*b", ""}
+	drawnUsers = []string{"u", "v", "system:serviceaccount:s:a", "system:serviceaccount:t:a",
+		"system:serviceaccount:s:a:b", ""}
 	drawnUserGroups = []string{"g", "h", "u", "system:masters"}
 	drawnNamespaces = []string{"s", "t"}
 	drawnRoles      = []string{"a", "b", "c", "gone"}
@@ -235,7 +244,8 @@ func (d *drawer) rule(namespaced bool) rbacv1.PolicyRule {
 	if !namespaced && d.number(3) == 0 {
 		return rbacv1.PolicyRule{Verbs: d.some(drawnVerbs...), NonResourceURLs: d.some(drawnPaths...)}
 	}
-	rule := rbacv1.PolicyRule{Verbs: d.some(drawnVerbs...), APIGroups: d.some(drawnGroups...), Resources: d.some(drawnResources...)}
+	rule := rbacv1.PolicyRule{Verbs: d.some(drawnVerbs...), APIGroups: d.some(drawnGroups...),
+		Resources: d.some(drawnResources...)}
 	if d.number(3) == 0 {
 		rule.ResourceNames = d.some(drawnNames...)
 	}
@@ -245,22 +255,26 @@ func (d *drawer) rule(namespaced bool) rbacv1.PolicyRule {
 // objects are four ClusterRoles, of which two may be aggregated, a Role in each namespace, and six bindings.
 func (d *drawer) objects() (all objects) {
 	for i, name := range []string{"a", "b", "c", "d"} {
-		role := &rbacv1.ClusterRole{ObjectMeta: metav1.ObjectMeta{Name: name, Labels: map[string]string{"l": d.one("1", "2", "3")}}, Rules: []rbacv1.PolicyRule{d.rule(false)}}
+		role := &rbacv1.ClusterRole{ObjectMeta: metav1.ObjectMeta{Name: name,
+			Labels: map[string]string{"l": d.one("1", "2", "3")}}, Rules: []rbacv1.PolicyRule{d.rule(false)}}
 		if i < 2 && d.number(2) == 0 {
 			role.AggregationRule = &rbacv1.AggregationRule{ClusterRoleSelectors: []metav1.LabelSelector{{MatchLabels: map[string]string{"l": d.one("1", "2", "3")}}}}
 		}
 		all = append(all, role)
 	}
 	for _, namespace := range drawnNamespaces {
-		all = append(all, &rbacv1.Role{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "a"}, Rules: []rbacv1.PolicyRule{d.rule(true)}})
+		all = append(all, &rbacv1.Role{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "a"},
+			Rules: []rbacv1.PolicyRule{d.rule(true)}})
 	}
 	for _, name := range []string{"1", "2", "3", "4", "5", "6"} {
 		if name < "4" {
-			all = append(all, &rbacv1.ClusterRoleBinding{ObjectMeta: metav1.ObjectMeta{Name: name}, Subjects: []rbacv1.Subject{d.subject(false)},
-				RoleRef: rbacv1.RoleRef{Kind: "ClusterRole", Name: d.one(drawnRoles...)}})
+			all = append(all, &rbacv1.ClusterRoleBinding{ObjectMeta: metav1.ObjectMeta{Name: name},
+				Subjects: []rbacv1.Subject{d.subject(false)},
+				RoleRef:  rbacv1.RoleRef{Kind: "ClusterRole", Name: d.one(drawnRoles...)}})
 			continue
 		}
-		all = append(all, &rbacv1.RoleBinding{ObjectMeta: metav1.ObjectMeta{Namespace: d.one(drawnNamespaces...), Name: name}, Subjects: []rbacv1.Subject{d.subject(true), d.subject(true)},
+		all = append(all, &rbacv1.RoleBinding{ObjectMeta: metav1.ObjectMeta{Namespace: d.one(drawnNamespaces...),
+			Name: name}, Subjects: []rbacv1.Subject{d.subject(true), d.subject(true)},
 			RoleRef: rbacv1.RoleRef{Kind: d.one("ClusterRole", "Role"), Name: d.one(drawnRoles...)}})
 	}
 	return all
@@ -286,11 +300,13 @@ func (d *drawer) question() authorizationv1.SubjectAccessReviewSpec {
 		spec.Groups = d.some(drawnUserGroups...)
 	}
 	if d.number(3) == 0 {
-		spec.NonResourceAttributes = &authorizationv1.NonResourceAttributes{Verb: d.one(drawnVerbs...), Path: d.one(drawnPaths...)}
+		spec.NonResourceAttributes = &authorizationv1.NonResourceAttributes{Verb: d.one(drawnVerbs...),
+			Path: d.one(drawnPaths...)}
 		return spec
 	}
 	resource, subresource, _ := strings.Cut(d.one(drawnResources...), "/")
-	spec.ResourceAttributes = &authorizationv1.ResourceAttributes{Verb: d.one(drawnVerbs...), Group: d.one(drawnGroups...), Version: "v1", Resource: resource,
+	spec.ResourceAttributes = &authorizationv1.ResourceAttributes{Verb: d.one(drawnVerbs...),
+		Group: d.one(drawnGroups...), Version: "v1", Resource: resource,
 		Subresource: subresource, Name: d.one(drawnNames...), Namespace: d.one("", "s", "t")}
 	return spec
 }

@@ -28,7 +28,8 @@ func (q question) spec() authorizationv1.SubjectAccessReviewSpec {
 	}
 	resource, subresource, _ := strings.Cut(what, "/")
 	spec.ResourceAttributes = &authorizationv1.ResourceAttributes{
-		Verb: q.verb, Group: group, Version: "v1", Resource: resource, Subresource: subresource, Name: q.name, Namespace: q.namespace,
+		Verb: q.verb, Group: group, Version: "v1", Resource: resource, Subresource: subresource, Name: q.name,
+		Namespace: q.namespace,
 	}
 	return spec
 }
@@ -60,63 +61,98 @@ func answers() map[string]answered {
 		orphanReader = `RBAC: allowed by RoleBinding "readers/team" of Role "reader" to User "orphan"`
 	)
 	return map[string]answered{
-		"resource":                        {question{user: "kubelet-client", verb: "get", what: "nodes", name: "a"}, yes, byAdmin},
-		"verb proxy on nodes":             {question{user: "kubelet-client", verb: "proxy", what: "nodes", name: "a"}, yes, byAdmin},
-		"nodes/proxy":                     {question{user: "kubelet-client", verb: "get", what: "nodes/proxy", name: "a"}, yes, byAdmin},
-		"nodes/proxy, any verb":           {question{user: "kubelet-client", verb: "create", what: "nodes/proxy", name: "a"}, yes, byAdmin},
-		"nodes/proxy, empty verb of HEAD": {question{user: "kubelet-client", verb: "", what: "nodes/proxy", name: "a"}, yes, byAdmin},
-		"fine-grained subresource":        {question{user: "kubelet-client", verb: "get", what: "nodes/configz", name: "a"}, yes, byAdmin},
-		"subresource not listed":          {question{user: "kubelet-client", verb: "get", what: "nodes/checkpoint", name: "a"}, no, ""},
-		"resource gives no subresource":   {question{user: "kubelet-client", verb: "watch", what: "nodes/status", name: "a"}, no, ""},
-		"verb not listed":                 {question{user: "kubelet-client", verb: "delete", what: "nodes", name: "a"}, no, ""},
-		"other API group":                 {question{user: "kubelet-client", verb: "get", what: "apps:nodes", name: "a"}, no, ""},
-		"other user":                      {question{user: "Kubelet-client", verb: "get", what: "nodes/proxy", name: "a"}, no, ""},
-		"user name as a group":            {question{user: "x", groups: "kubelet-client", verb: "get", what: "nodes/proxy"}, no, ""},
-		"no rule is about paths":          {question{user: "kubelet-client", verb: "get", what: "/healthz"}, no, ""},
+		"resource": {question{user: "kubelet-client", verb: "get", what: "nodes", name: "a"},
+			yes, byAdmin},
+		"verb proxy on nodes": {question{user: "kubelet-client", verb: "proxy", what: "nodes", name: "a"},
+			yes, byAdmin},
+		"nodes/proxy": {question{user: "kubelet-client", verb: "get", what: "nodes/proxy",
+			name: "a"}, yes, byAdmin},
+		"nodes/proxy, any verb": {question{user: "kubelet-client", verb: "create", what: "nodes/proxy",
+			name: "a"}, yes, byAdmin},
+		"nodes/proxy, empty verb of HEAD": {question{user: "kubelet-client", verb: "", what: "nodes/proxy", name: "a"},
+			yes, byAdmin},
+		"fine-grained subresource": {question{user: "kubelet-client", verb: "get", what: "nodes/configz",
+			name: "a"}, yes, byAdmin},
+		"subresource not listed": {question{user: "kubelet-client", verb: "get", what: "nodes/checkpoint",
+			name: "a"}, no, ""},
+		"resource gives no subresource": {question{user: "kubelet-client", verb: "watch", what: "nodes/status",
+			name: "a"}, no, ""},
+		"verb not listed": {question{user: "kubelet-client", verb: "delete", what: "nodes", name: "a"},
+			no, ""},
+		"other API group": {question{user: "kubelet-client", verb: "get", what: "apps:nodes",
+			name: "a"}, no, ""},
+		"other user": {question{user: "Kubelet-client", verb: "get", what: "nodes/proxy",
+			name: "a"}, no, ""},
+		"user name as a group": {question{user: "x", groups: "kubelet-client", verb: "get",
+			what: "nodes/proxy"}, no, ""},
+		"no rule is about paths": {question{user: "kubelet-client", verb: "get", what: "/healthz"}, no, ""},
 
-		"resourceNames, listed":         {question{user: "x", groups: "a,monitoring", verb: "get", what: "nodes/metrics", name: "node-b"}, yes, byGroup},
-		"resourceNames, not listed":     {question{user: "x", groups: "monitoring", verb: "get", what: "nodes/metrics", name: "node-c"}, no, ""},
-		"resourceNames, no name":        {question{user: "x", groups: "monitoring", verb: "get", what: "nodes/metrics"}, no, ""},
-		"service account":               {question{user: account, verb: "get", what: "nodes/metrics", name: "node-a"}, yes, byAccount},
-		"service account, other space":  {question{user: "system:serviceaccount:default:prometheus", verb: "get", what: "nodes/metrics", name: "node-a"}, no, ""},
-		"service account, longer name":  {question{user: account + "2", verb: "get", what: "nodes/metrics", name: "node-a"}, no, ""},
-		"service account, bare name":    {question{user: "prometheus", verb: "get", what: "nodes/metrics", name: "node-a"}, no, ""},
-		"service account, first in row": {question{user: account, groups: "monitoring", verb: "get", what: "nodes/metrics", name: "node-a"}, yes, byGroup},
+		"resourceNames, listed": {question{user: "x", groups: "a,monitoring", verb: "get",
+			what: "nodes/metrics", name: "node-b"}, yes, byGroup},
+		"resourceNames, not listed": {question{user: "x", groups: "monitoring", verb: "get", what: "nodes/metrics",
+			name: "node-c"}, no, ""},
+		"resourceNames, no name": {question{user: "x", groups: "monitoring", verb: "get", what: "nodes/metrics"},
+			no, ""},
+		"service account": {question{user: account, verb: "get", what: "nodes/metrics", name: "node-a"},
+			yes, byAccount},
+		"service account, other space": {question{user: "system:serviceaccount:default:prometheus", verb: "get",
+			what: "nodes/metrics", name: "node-a"}, no, ""},
+		"service account, longer name": {question{user: account + "2", verb: "get", what: "nodes/metrics",
+			name: "node-a"}, no, ""},
+		"service account, bare name": {question{user: "prometheus", verb: "get", what: "nodes/metrics",
+			name: "node-a"}, no, ""},
+		"service account, first in row": {question{user: account, groups: "monitoring", verb: "get",
+			what: "nodes/metrics", name: "node-a"}, yes, byGroup},
 
-		"path":                           {question{user: "walker", verb: "get", what: "/healthz"}, yes, byPaths},
-		"path, longer":                   {question{user: "walker", verb: "get", what: "/healthz/ping"}, no, ""},
-		"path, star":                     {question{user: "walker", verb: "get", what: "/metrics/cadvisor"}, yes, byPaths},
+		"path":         {question{user: "walker", verb: "get", what: "/healthz"}, yes, byPaths},
+		"path, longer": {question{user: "walker", verb: "get", what: "/healthz/ping"}, no, ""},
+		"path, star": {question{user: "walker", verb: "get", what: "/metrics/cadvisor"}, yes,
+			byPaths},
 		"path, star matches nothing":     {question{user: "walker", verb: "get", what: "/metrics/"}, yes, byPaths},
 		"path, star needs what is there": {question{user: "walker", verb: "get", what: "/metrics"}, no, ""},
 		"path, two stars are one":        {question{user: "walker", verb: "get", what: "/logs/x"}, yes, byPaths},
 		"path, other verb":               {question{user: "walker", verb: "post", what: "/healthz"}, no, ""},
 		"path rules give no resource":    {question{user: "walker", verb: "get", what: "healthz"}, no, ""},
 
-		"*/status of any resource":            {question{user: "wilder", verb: "get", what: "apps:deployments/status"}, yes, byWild},
-		"*/status is no resource":             {question{user: "wilder", verb: "get", what: "apps:deployments"}, no, ""},
-		"*/status of other groups":            {question{user: "wilder", verb: "get", what: "batch:jobs/status"}, no, ""},
-		"*/status not */xstatus":              {question{user: "wilder", verb: "get", what: "apps:deployments/xstatus"}, no, ""},
-		"nodes/* matches no subresource":      {question{user: "wilder", verb: "get", what: "nodes/log"}, no, ""},
-		"a verb has no prefix star":           {question{user: "wilder", verb: "update", what: "nodes/status"}, no, ""},
-		"stars match everything":              {question{user: "wilder", verb: "watch", what: "x.io:things/sub", name: "n", namespace: "s"}, yes, byWild},
+		"*/status of any resource": {question{user: "wilder", verb: "get", what: "apps:deployments/status"},
+			yes, byWild},
+		"*/status is no resource": {question{user: "wilder", verb: "get", what: "apps:deployments"}, no,
+			""},
+		"*/status of other groups": {question{user: "wilder", verb: "get", what: "batch:jobs/status"}, no,
+			""},
+		"*/status not */xstatus": {question{user: "wilder", verb: "get", what: "apps:deployments/xstatus"},
+			no, ""},
+		"nodes/* matches no subresource": {question{user: "wilder", verb: "get", what: "nodes/log"}, no, ""},
+		"a verb has no prefix star":      {question{user: "wilder", verb: "update", what: "nodes/status"}, no, ""},
+		"stars match everything": {question{user: "wilder", verb: "watch", what: "x.io:things/sub",
+			name: "n", namespace: "s"}, yes, byWild},
 		"resource star is no path":            {question{user: "wilder", verb: "watch", what: "/healthz"}, no, ""},
 		"asking for * needs a * in the rule":  {question{user: "wilder", verb: "*", what: "pods"}, no, ""},
 		"asking for resource * matches the *": {question{user: "wilder", verb: "watch", what: "*:*"}, yes, byWild},
 
-		"aggregated twice":                 {question{user: "viewer", verb: "get", what: "pods/log", name: "p", namespace: "any"}, yes, byView},
-		"aggregated role's own rules gone": {question{user: "viewer", verb: "get", what: "secrets", namespace: "any"}, no, missing},
+		"aggregated twice": {question{user: "viewer", verb: "get", what: "pods/log", name: "p",
+			namespace: "any"}, yes, byView},
+		"aggregated role's own rules gone": {question{user: "viewer", verb: "get", what: "secrets", namespace: "any"},
+			no, missing},
 
-		"missing role":                      {question{user: "orphan", verb: "get", what: "pods"}, no, missing},
-		"missing roles, both":               {question{user: "orphan", verb: "get", what: "pods", namespace: "team"}, no, missingTwo},
-		"missing role, another rule allows": {question{user: "orphan", verb: "get", what: "configmaps", namespace: "team"}, yes, orphanReader},
+		"missing role": {question{user: "orphan", verb: "get", what: "pods"}, no, missing},
+		"missing roles, both": {question{user: "orphan", verb: "get", what: "pods", namespace: "team"},
+			no, missingTwo},
+		"missing role, another rule allows": {question{user: "orphan", verb: "get", what: "configmaps",
+			namespace: "team"}, yes, orphanReader},
 
-		"RoleBinding, its own namespace's account": {question{user: builder, verb: "list", what: "configmaps", namespace: "team"}, yes, byReaders},
-		"RoleBinding, another namespace":           {question{user: builder, verb: "list", what: "configmaps", namespace: "default"}, no, ""},
-		"RoleBinding, cluster-wide":                {question{user: builder, verb: "list", what: "configmaps"}, no, ""},
-		"RoleBinding of a ClusterRole":             {question{user: "x", groups: "team", verb: "get", what: "pods", name: "p", namespace: "team"}, yes, byTeam},
+		"RoleBinding, its own namespace's account": {question{user: builder, verb: "list", what: "configmaps",
+			namespace: "team"}, yes, byReaders},
+		"RoleBinding, another namespace": {question{user: builder, verb: "list", what: "configmaps",
+			namespace: "default"}, no, ""},
+		"RoleBinding, cluster-wide": {question{user: builder, verb: "list", what: "configmaps"}, no, ""},
+		"RoleBinding of a ClusterRole": {question{user: "x", groups: "team", verb: "get", what: "pods",
+			name: "p", namespace: "team"}, yes, byTeam},
 
-		"system:masters, anything":      {question{user: "root", groups: "system:masters", verb: "smash", what: "x.io:windows"}, yes, ""},
-		"system:masters, any path":      {question{user: "root", groups: "a,system:masters", verb: "get", what: "/x"}, yes, ""},
+		"system:masters, anything": {question{user: "root", groups: "system:masters", verb: "smash",
+			what: "x.io:windows"}, yes, ""},
+		"system:masters, any path": {question{user: "root", groups: "a,system:masters", verb: "get", what: "/x"},
+			yes, ""},
 		"system:masters is no username": {question{user: "system:masters", verb: "get", what: "pods"}, no, ""},
 		"unknown user":                  {question{user: "eve", verb: "get", what: "pods"}, no, ""},
 	}
@@ -131,7 +167,8 @@ func TestAuthorize(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			verdict := policy.Authorize(test.spec())
 			if verdict.Allowed != test.allowed || verdict.Reason != test.reason || verdict.EvaluationError != "" {
-				t.Errorf("allowed %v, reason %q, error %q\nwant    %v, reason %q", verdict.Allowed, verdict.Reason, verdict.EvaluationError, test.allowed, test.reason)
+				t.Errorf("allowed %v, reason %q, error %q\nwant    %v, reason %q", verdict.Allowed, verdict.Reason,
+					verdict.EvaluationError, test.allowed, test.reason)
 			}
 			if byRule := test.allowed && test.reason != ""; byRule != (verdict.Grant != nil) {
 				t.Errorf("grant %v", verdict.Grant)
@@ -205,16 +242,22 @@ func TestSelectorErrors(t *testing.T) {
 		asked *authorizationv1.ResourceAttributes
 		want  string
 	}{
-		"no selector":        {&authorizationv1.ResourceAttributes{}, ""},
-		"field raw":          {field("spec.nodeName=a"), ""},
-		"field raw bad":      {field("x"), "fieldSelector" + ignored},
-		"field good":         {field("", metav1.FieldSelectorRequirement{Key: "a", Operator: "In", Values: []string{"b"}}), ""},
-		"field Exists":       {field("", metav1.FieldSelectorRequirement{Key: "a", Operator: "Exists"}), "fieldSelector" + ignored},
-		"field two values":   {field("", metav1.FieldSelectorRequirement{Key: "a", Operator: "In", Values: []string{"b", "c"}}), "fieldSelector" + ignored},
-		"label raw":          {label("a=b,c!=d"), ""},
-		"label raw bad":      {label("a=b,,"), "labelSelector" + ignored},
-		"label one of two":   {label("", metav1.LabelSelectorRequirement{Key: "a", Operator: "Exists"}, metav1.LabelSelectorRequirement{Key: "a", Operator: "Near"}), "labelSelector" + partially},
-		"label unknown only": {label("", metav1.LabelSelectorRequirement{Key: "a", Operator: "Near"}), "labelSelector" + ignored},
+		"no selector":   {&authorizationv1.ResourceAttributes{}, ""},
+		"field raw":     {field("spec.nodeName=a"), ""},
+		"field raw bad": {field("x"), "fieldSelector" + ignored},
+		"field good": {field("",
+			metav1.FieldSelectorRequirement{Key: "a", Operator: "In", Values: []string{"b"}}), ""},
+		"field Exists": {field("", metav1.FieldSelectorRequirement{Key: "a", Operator: "Exists"}),
+			"fieldSelector" + ignored},
+		"field two values": {field("",
+			metav1.FieldSelectorRequirement{Key: "a", Operator: "In", Values: []string{"b", "c"}}),
+			"fieldSelector" + ignored},
+		"label raw":     {label("a=b,c!=d"), ""},
+		"label raw bad": {label("a=b,,"), "labelSelector" + ignored},
+		"label one of two": {label("", metav1.LabelSelectorRequirement{Key: "a", Operator: "Exists"},
+			metav1.LabelSelectorRequirement{Key: "a", Operator: "Near"}), "labelSelector" + partially},
+		"label unknown only": {label("", metav1.LabelSelectorRequirement{Key: "a", Operator: "Near"}),
+			"labelSelector" + ignored},
 	} {
 		t.Run(name, func(t *testing.T) {
 			want := test.want
@@ -233,7 +276,8 @@ func BenchmarkAuthorize(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	spec := question{user: "kubelet-client", groups: "system:authenticated", verb: "get", what: "nodes/proxy", name: "a"}.spec()
+	spec := question{user: "kubelet-client", groups: "system:authenticated", verb: "get", what: "nodes/proxy",
+		name: "a"}.spec()
 	b.ReportAllocs()
 	for b.Loop() {
 		if !policy.Authorize(spec).Allowed {

@@ -90,13 +90,21 @@ func TestReloadThroughLinks(t *testing.T) {
 	write(t, elsewhere, "four,alice,1\n")
 	link(elsewhere, "tokens.new")
 	rename(t, filepath.Join(folder, "tokens.new"), filepath.Join(folder, "tokens.csv"))
-	eventually(t, "four", func() bool { review, err := askToken(t, c, "four"); return err == nil && review.Status.Authenticated })
+	eventually(t, "four", func() bool {
+		review,
+			err := askToken(t, c, "four")
+		return err == nil && review.Status.Authenticated
+	})
 	write(t, elsewhere, "five,alice,1\n")
-	eventually(t, "five", func() bool { review, err := askToken(t, c, "five"); return err == nil && review.Status.Authenticated })
+	eventually(t, "five", func() bool {
+		review,
+			err := askToken(t, c, "five")
+		return err == nil && review.Status.Authenticated
+	})
 }
 
-// TestReloadKeepsTheLastValidFile also checks that an invalid file is reported once, and that the other file still takes
-// effect.
+// TestReloadKeepsTheLastValidFile also checks that an invalid file is reported once, and that the other file still
+// takes effect.
 func TestReloadKeepsTheLastValidFile(t *testing.T) {
 	folder, tokens := t.TempDir(), filepath.Join(t.TempDir(), "tokens.csv")
 	roles, bindings := filepath.Join(folder, "a.yaml"), filepath.Join(folder, "b.yaml")
@@ -104,7 +112,9 @@ func TestReloadKeepsTheLastValidFile(t *testing.T) {
 	write(t, roles, aRole)
 	write(t, bindings, aBinding+"subjects: [{kind: User, name: alice}]\n")
 	reloads := make(chan reloaded, 10)
-	server, address := start(t, Options{RBAC: []string{folder}, Tokens: tokens, OnReload: func(err error, summary string) { reloads <- reloaded{err, summary} }})
+	server, address := start(t,
+		Options{RBAC: []string{folder}, Tokens: tokens,
+			OnReload: func(err error, summary string) { reloads <- reloaded{err, summary} }})
 	if got, want := server.Summary(), "1 role, 1 binding; 1 token"; got != want {
 		t.Errorf("summary %q, want %q", got, want)
 	}
@@ -121,7 +131,8 @@ func TestReloadKeepsTheLastValidFile(t *testing.T) {
 		t.Helper()
 		select {
 		case got := <-reloads:
-			if (got.err == nil) != (wantError == "") || got.err != nil && !strings.Contains(got.err.Error(), wantError) || got.summary != wantSummary {
+			if (got.err == nil) != (wantError == "") || got.err != nil &&
+				!strings.Contains(got.err.Error(), wantError) || got.summary != wantSummary {
 				t.Errorf("OnReload %v, %q\nwant %q, %q", got.err, got.summary, wantError, wantSummary)
 			}
 		case <-t.Context().Done():
@@ -132,7 +143,8 @@ func TestReloadKeepsTheLastValidFile(t *testing.T) {
 	}
 
 	replace(t, bindings, aBinding+"subjects: [{kind: User, nom: bob}]\n")
-	next(bindings+`: document 1: ClusterRoleBinding: strict decoding error: unknown field "subjects[0].nom"`, "still 1 role, 1 binding")
+	next(bindings+`: document 1: ClusterRoleBinding: strict decoding error: unknown field "subjects[0].nom"`,
+		"still 1 role, 1 binding")
 	if !allowed("alice") || allowed("bob") {
 		t.Error("a bad file changed who may what")
 	}

@@ -28,8 +28,9 @@ const tokensFile = "alice-secret,alice,u1,\"dev,ops\"\n" +
 
 // encodings are the content types that client-go supports.
 var encodings = map[string]rest.ContentConfig{
-	"JSON":                {ContentType: runtime.ContentTypeJSON},
-	"protobuf":            {ContentType: runtime.ContentTypeProtobuf, AcceptContentTypes: runtime.ContentTypeProtobuf + "," + runtime.ContentTypeJSON},
+	"JSON": {ContentType: runtime.ContentTypeJSON},
+	"protobuf": {ContentType: runtime.ContentTypeProtobuf,
+		AcceptContentTypes: runtime.ContentTypeProtobuf + "," + runtime.ContentTypeJSON},
 	"protobuf one-way":    {ContentType: runtime.ContentTypeProtobuf, AcceptContentTypes: runtime.ContentTypeJSON},
 	"YAML":                {ContentType: runtime.ContentTypeYAML, AcceptContentTypes: runtime.ContentTypeJSON},
 	"what client-go does": {},
@@ -53,16 +54,23 @@ func TestTokenReview(t *testing.T) {
 		}{
 			"known": {"alice-secret", nil, authenticationv1.TokenReviewStatus{
 				Authenticated: true, User: user("alice", "u1", "dev", "ops", "system:authenticated"), Audiences: both}},
-			"service account": {"prom-secret", nil, authenticationv1.TokenReviewStatus{Authenticated: true, Audiences: both,
-				User: user("system:serviceaccount:observe:prometheus", "u2", "system:serviceaccounts", "system:serviceaccounts:observe", "system:authenticated")}},
+			"service account": {"prom-secret", nil,
+				authenticationv1.TokenReviewStatus{Authenticated: true, Audiences: both,
+					User: user("system:serviceaccount:observe:prometheus", "u2", "system:serviceaccounts",
+						"system:serviceaccounts:observe", "system:authenticated")}},
 			"system:anonymous is not authenticated": {"anon-secret", nil, authenticationv1.TokenReviewStatus{
 				Authenticated: true, User: user("system:anonymous", "u3"), Audiences: both}},
-			"unknown":               {"nope", nil, authenticationv1.TokenReviewStatus{Error: invalid}},
-			"space within":          {"alice secret", nil, authenticationv1.TokenReviewStatus{Error: invalid}},
-			"space before is none":  {" alice-secret", []string{"three"}, authenticationv1.TokenReviewStatus{Authenticated: true, User: user("system:anonymous", "", "system:unauthenticated"), Audiences: []string{"three"}}},
-			"one audience of two":   {"alice-secret", []string{"two", "three"}, authenticationv1.TokenReviewStatus{Authenticated: true, User: user("alice", "u1", "dev", "ops", "system:authenticated"), Audiences: []string{"two"}}},
-			"none of the audiences": {"alice-secret", []string{"three"}, authenticationv1.TokenReviewStatus{Error: invalid}},
-			"the caller's own":      {server.token, nil, authenticationv1.TokenReviewStatus{Error: invalid}},
+			"unknown":      {"nope", nil, authenticationv1.TokenReviewStatus{Error: invalid}},
+			"space within": {"alice secret", nil, authenticationv1.TokenReviewStatus{Error: invalid}},
+			"space before is none": {" alice-secret", []string{"three"},
+				authenticationv1.TokenReviewStatus{Authenticated: true,
+					User: user("system:anonymous", "", "system:unauthenticated"), Audiences: []string{"three"}}},
+			"one audience of two": {"alice-secret", []string{"two", "three"},
+				authenticationv1.TokenReviewStatus{Authenticated: true,
+					User: user("alice", "u1", "dev", "ops", "system:authenticated"), Audiences: []string{"two"}}},
+			"none of the audiences": {"alice-secret", []string{"three"},
+				authenticationv1.TokenReviewStatus{Error: invalid}},
+			"the caller's own": {server.token, nil, authenticationv1.TokenReviewStatus{Error: invalid}},
 		} {
 			t.Run(encoding+"/"+name, func(t *testing.T) {
 				review, err := askToken(t, c, test.token, test.audiences...)
@@ -70,8 +78,10 @@ func TestTokenReview(t *testing.T) {
 					t.Fatal(err)
 				}
 				got := review.Status
-				if got.Authenticated != test.want.Authenticated || got.Error != test.want.Error || !slices.Equal(got.Audiences, test.want.Audiences) ||
-					got.User.Username != test.want.User.Username || got.User.UID != test.want.User.UID || !slices.Equal(got.User.Groups, test.want.User.Groups) {
+				if got.Authenticated != test.want.Authenticated || got.Error != test.want.Error ||
+					!slices.Equal(got.Audiences, test.want.Audiences) ||
+					got.User.Username != test.want.User.Username || got.User.UID != test.want.User.UID ||
+					!slices.Equal(got.User.Groups, test.want.User.Groups) {
 					t.Errorf("status %+v\nwant   %+v", got, test.want)
 				}
 			})
@@ -119,20 +129,27 @@ func TestSubjectAccessReviewInvalid(t *testing.T) {
 	}{
 		"no attributes": {spec: authorizationv1.SubjectAccessReviewSpec{User: "u"},
 			want: ".authorization.k8s.io \"\" is invalid: spec: Invalid value: null: " + exactlyOneAttributes},
-		"both attributes": {spec: authorizationv1.SubjectAccessReviewSpec{User: "u", NonResourceAttributes: path, ResourceAttributes: &authorizationv1.ResourceAttributes{}},
+		"both attributes": {spec: authorizationv1.SubjectAccessReviewSpec{User: "u", NonResourceAttributes: path,
+			ResourceAttributes: &authorizationv1.ResourceAttributes{}},
 			want: `spec: Invalid value: {"Path":"/x","Verb":"get"}: ` + exactlyOneAttributes},
-		"no user": {spec: authorizationv1.SubjectAccessReviewSpec{NonResourceAttributes: path}, want: `spec.user: Invalid value: "": at least one of user or group must be specified`},
-		"a name":  {meta: metav1.ObjectMeta{Name: "n"}, spec: authorizationv1.SubjectAccessReviewSpec{User: "u", NonResourceAttributes: path}, want: "metadata: Invalid value: "},
+		"no user": {spec: authorizationv1.SubjectAccessReviewSpec{NonResourceAttributes: path},
+			want: `spec.user: Invalid value: "": at least one of user or group must be specified`},
+		"a name": {meta: metav1.ObjectMeta{Name: "n"},
+			spec: authorizationv1.SubjectAccessReviewSpec{User: "u", NonResourceAttributes: path},
+			want: "metadata: Invalid value: "},
 		"empty selector": {spec: resource(func(a *authorizationv1.ResourceAttributes) {
 			a.FieldSelector = &authorizationv1.FieldSelectorAttributes{}
 		}),
-			want: "spec.resourceAttributes.fieldSelector.requirements: Required value: when spec.resourceAttributes.fieldSelector is specified, requirements or rawSelector is required"},
+			want: "spec.resourceAttributes.fieldSelector.requirements: Required value: when " +
+				"spec.resourceAttributes.fieldSelector is specified, requirements or rawSelector is required"},
 		"selector twice": {spec: resource(func(a *authorizationv1.ResourceAttributes) {
-			a.LabelSelector = &authorizationv1.LabelSelectorAttributes{RawSelector: "a=b", Requirements: []metav1.LabelSelectorRequirement{{Key: "a", Operator: "Exists"}}}
+			a.LabelSelector = &authorizationv1.LabelSelectorAttributes{RawSelector: "a=b",
+				Requirements: []metav1.LabelSelectorRequirement{{Key: "a", Operator: "Exists"}}}
 		}), want: `spec.resourceAttributes.labelSelector.rawSelector: Invalid value: "a=b": may not specified at the same time as requirements`},
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, err := c.AuthorizationV1().SubjectAccessReviews().Create(t.Context(), &authorizationv1.SubjectAccessReview{ObjectMeta: test.meta, Spec: test.spec}, metav1.CreateOptions{})
+			_, err := c.AuthorizationV1().SubjectAccessReviews().Create(t.Context(),
+				&authorizationv1.SubjectAccessReview{ObjectMeta: test.meta, Spec: test.spec}, metav1.CreateOptions{})
 			if !apierrors.IsInvalid(err) || !strings.Contains(err.Error(), test.want) {
 				t.Errorf("error %v\nwant one with %s", err, test.want)
 			}
@@ -142,20 +159,28 @@ func TestSubjectAccessReviewInvalid(t *testing.T) {
 		spec := resource(func(a *authorizationv1.ResourceAttributes) {
 			a.LabelSelector = &authorizationv1.LabelSelectorAttributes{RawSelector: ",,"}
 		})
-		review, err := c.AuthorizationV1().SubjectAccessReviews().Create(t.Context(), &authorizationv1.SubjectAccessReview{ObjectMeta: metav1.ObjectMeta{Namespace: "n"}, Spec: spec}, metav1.CreateOptions{})
+		review, err := c.AuthorizationV1().SubjectAccessReviews().Create(t.Context(),
+			&authorizationv1.SubjectAccessReview{ObjectMeta: metav1.ObjectMeta{Namespace: "n"}, Spec: spec},
+			metav1.CreateOptions{})
 		if err != nil {
 			t.Fatal(err)
 		}
-		if review.Namespace != "" || review.Status.EvaluationError != "spec.resourceAttributes.labelSelector ignored due to parse error" {
+		if review.Namespace != "" ||
+			review.Status.EvaluationError != "spec.resourceAttributes.labelSelector ignored due to parse error" {
 			t.Errorf("review %+v", review)
 		}
 	})
 }
 
 func TestOnlyAuthenticatedCallersMayCreateReviews(t *testing.T) {
-	ca, caKey := mint(t, nil, nil, &x509.Certificate{Subject: pkix.Name{CommonName: "callers"}, IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign})
-	strangers, strangersKey := mint(t, nil, nil, &x509.Certificate{Subject: pkix.Name{CommonName: "strangers"}, IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign})
-	leaf := &x509.Certificate{Subject: pkix.Name{CommonName: "system:node:a"}, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}}
+	ca, caKey := mint(t, nil, nil,
+		&x509.Certificate{Subject: pkix.Name{CommonName: "callers"}, IsCA: true, BasicConstraintsValid: true,
+			KeyUsage: x509.KeyUsageCertSign})
+	strangers, strangersKey := mint(t, nil, nil,
+		&x509.Certificate{Subject: pkix.Name{CommonName: "strangers"}, IsCA: true, BasicConstraintsValid: true,
+			KeyUsage: x509.KeyUsageCertSign})
+	leaf := &x509.Certificate{Subject: pkix.Name{CommonName: "system:node:a"},
+		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}}
 	good, goodKey := mint(t, ca, caKey, leaf)
 	stranger, strangerKey := mint(t, strangers, strangersKey, leaf)
 	pool := x509.NewCertPool()
@@ -166,12 +191,17 @@ func TestOnlyAuthenticatedCallersMayCreateReviews(t *testing.T) {
 		change func(*rest.Config)
 		caller string // empty: 401
 	}{
-		"our token":              {func(*rest.Config) {}, "fauxlet"},
-		"no credential":          {func(c *rest.Config) { c.BearerToken = "" }, ""},
-		"wrong token":            {func(c *rest.Config) { c.BearerToken += "x" }, ""},
-		"a token of the file":    {func(c *rest.Config) { c.BearerToken = "alice-secret" }, ""},
-		"a certificate":          {func(c *rest.Config) { c.BearerToken = ""; withCertificate(t, c, good, goodKey) }, "system:node:a"},
-		"a stranger's":           {func(c *rest.Config) { c.BearerToken = ""; withCertificate(t, c, stranger, strangerKey) }, ""},
+		"our token":           {func(*rest.Config) {}, "fauxlet"},
+		"no credential":       {func(c *rest.Config) { c.BearerToken = "" }, ""},
+		"wrong token":         {func(c *rest.Config) { c.BearerToken += "x" }, ""},
+		"a token of the file": {func(c *rest.Config) { c.BearerToken = "alice-secret" }, ""},
+		"a certificate": {func(c *rest.Config) { c.BearerToken = ""; withCertificate(t, c, good, goodKey) },
+			"system:node:a"},
+		"a stranger's": {func(
+			c *rest.Config) {
+			c.BearerToken = ""
+			withCertificate(t, c, stranger, strangerKey)
+		}, ""},
 		"a stranger's and token": {func(c *rest.Config) { withCertificate(t, c, stranger, strangerKey) }, "fauxlet"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -231,7 +261,8 @@ func TestKubeconfig(t *testing.T) {
 	if err != nil || version.Minor != "37" {
 		t.Errorf("version %v, error %v", version, err)
 	}
-	if err := server.WriteKubeconfig(filepath.Join(t.TempDir(), "no", "such", "folder"), address); err == nil || strings.Contains(err.Error(), server.token) {
+	if err := server.WriteKubeconfig(filepath.Join(t.TempDir(), "no", "such", "folder"), address); err == nil ||
+		strings.Contains(err.Error(), server.token) {
 		t.Errorf("error %v", err)
 	}
 }
@@ -263,7 +294,8 @@ func TestReviewsKeepsTheNewestRecords(t *testing.T) {
 	if _, err := askToken(t, c, "alice-secret"); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := askAccess(t, c, question{user: "kubelet-client", verb: "get", what: "nodes/proxy", name: "a"}); err != nil {
+	if _, err := askAccess(t, c,
+		question{user: "kubelet-client", verb: "get", what: "nodes/proxy", name: "a"}); err != nil {
 		t.Fatal(err)
 	}
 	if got, want := server.Counts(), (Counts{TokenReviews: 4, SubjectAccessReviews: 1}); got != want {
@@ -274,10 +306,12 @@ func TestReviewsKeepsTheNewestRecords(t *testing.T) {
 		t.Fatalf("reviews %+v", reviews)
 	}
 	token, access := reviews[1], reviews[2]
-	if token.Token != Fingerprint("alice-secret") || token.Code != 201 || token.TokenStatus.User.Username != "alice" || token.Caller != "fauxlet" {
+	if token.Token != Fingerprint("alice-secret") || token.Code != 201 || token.TokenStatus.User.Username != "alice" ||
+		token.Caller != "fauxlet" {
 		t.Errorf("record %+v", token)
 	}
-	if access.Access.ResourceAttributes.Name != "a" || !access.AccessStatus.Allowed || access.Grant.Binding.Name != "kubelet-client" {
+	if access.Access.ResourceAttributes.Name != "a" || !access.AccessStatus.Allowed ||
+		access.Grant.Binding.Name != "kubelet-client" {
 		t.Errorf("record %+v", access)
 	}
 }

@@ -60,9 +60,9 @@ type Options struct {
 	// ClientCA, if set, also authenticates callers by client certificates that it verifies.
 	ClientCA *x509.CertPool
 
-	// Certificate is the serving certificate, and CA the PEM bundle with which callers verify it. Without CA it is the
-	// last certificate of the chain. Without Certificate, New makes a self-signed one in memory for the DNS names and IP
-	// addresses in Hosts, or for localhost, 127.0.0.1 and ::1.
+	// Certificate is the serving certificate, and CA the PEM bundle with which callers verify it. Without CA it is
+	// the last certificate of the chain. Without Certificate, New makes a self-signed one in memory for the DNS names
+	// and IP addresses in Hosts, or for localhost, 127.0.0.1 and ::1.
 	Certificate *tls.Certificate
 	CA          []byte
 	Hosts       []string
@@ -71,8 +71,9 @@ type Options struct {
 	MaxBody int64
 	// Records is the number of reviews to keep for [Server.Reviews]. 0: 256; negative: none.
 	Records int
-	// OnReload, if set, is called when a file in RBAC or Tokens has changed, one call at a time. With a nil err, summary
-	// describes the new contents. Otherwise the file is invalid, and summary describes the contents that stay in force.
+	// OnReload, if set, is called when a file in RBAC or Tokens has changed, one call at a time. With a nil err,
+	// summary describes the new contents. Otherwise the file is invalid, and summary describes the contents that stay
+	// in force.
 	OnReload func(err error, summary string)
 	// ErrorLog is http.Server.ErrorLog, for example for failed handshakes.
 	ErrorLog *log.Logger
@@ -123,7 +124,8 @@ func New(options Options) (*Server, error) {
 	}
 	// A kube-apiserver reviews tokens with the authenticators of its own clients, and --anonymous-auth is on.
 	s.reviewer = union.NewFailOnError(
-		group.NewAuthenticatedGroupAdder(bearertoken.New(authenticator.WrapAudienceAgnosticToken(options.Audiences, currentTokens{s.tokens}))),
+		group.NewAuthenticatedGroupAdder(
+			bearertoken.New(authenticator.WrapAudienceAgnosticToken(options.Audiences, currentTokens{s.tokens}))),
 		anonymous.NewAuthenticator(nil))
 	s.callers = s.newCallers()
 	s.handler = s.routes()

@@ -75,8 +75,8 @@ func (s *Server) tlsConfig() *tls.Config {
 		NextProtos:   []string{"h2", "http/1.1"},
 	}
 	if s.options.ClientCA != nil {
-		// The authenticator verifies the certificate, as in a kube-apiserver. A certificate of another CA receives a 401,
-		// not a failed handshake.
+		// The authenticator verifies the certificate, as in a kube-apiserver. A certificate of another CA receives a
+		// 401, not a failed handshake.
 		config.ClientAuth, config.ClientCAs = tls.RequestClientCert, s.options.ClientCA
 	}
 	return config

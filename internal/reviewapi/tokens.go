@@ -75,7 +75,8 @@ func parseTokens(f file) (*Tokens, error) {
 		}
 		tokens.check(f.name, line, record)
 		if before, twice := lines[token]; twice {
-			tokens.warn("%s: line %d: token %s is also in line %d; the later line counts", f.name, line, Fingerprint(token), before)
+			tokens.warn("%s: line %d: token %s is also in line %d; the later line counts", f.name, line,
+				Fingerprint(token), before)
 		}
 		lines[token] = line
 		users[token] = &user.DefaultInfo{Name: record[1], UID: record[2]}
@@ -103,7 +104,8 @@ func (t *Tokens) check(name string, line int, record []string) {
 	case record[1] == "":
 		t.warn("%s: line %d: the user name is empty", name, line)
 	case len(record) > 4:
-		t.warn("%s: line %d: %d columns: only the 4th holds groups, the rest is ignored; quote the groups: \"group1,group2\"", name, line, len(record))
+		t.warn("%s: line %d: %d columns: only the 4th holds groups, the rest is ignored; quote the groups: "+
+			"\"group1,group2\"", name, line, len(record))
 	}
 	for _, column := range record {
 		if column != strings.TrimSpace(column) {

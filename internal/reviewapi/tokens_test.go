@@ -15,17 +15,26 @@ func TestLoadTokens(t *testing.T) {
 		user       *user.DefaultInfo
 		warnings   []string
 	}{
-		"two groups":         {`secret,alice,7,"dev,ops"`, "secret", &user.DefaultInfo{Name: "alice", UID: "7", Groups: []string{"dev", "ops"}}, nil},
-		"no groups":          {"secret,bob,8", "secret", &user.DefaultInfo{Name: "bob", UID: "8"}, nil},
-		"empty groups":       {`secret,bob,8,""`, "secret", &user.DefaultInfo{Name: "bob", UID: "8", Groups: []string{""}}, nil},
-		"unknown":            {"secret,bob,8", "other", nil, nil},
-		"empty file":         {"", "secret", nil, nil},
-		"later line counts":  {"secret,a,1\n\nsecret,b,2\n", "secret", &user.DefaultInfo{Name: "b", UID: "2"}, []string{"line 3: token 2bb80d53 is also in line 1"}},
-		"no token":           {",a,1\nsecret,b,2", "secret", &user.DefaultInfo{Name: "b", UID: "2"}, []string{"line 1: the token is empty"}},
-		"unquoted groups":    {"secret,a,1,dev,ops", "secret", &user.DefaultInfo{Name: "a", UID: "1", Groups: []string{"dev"}}, []string{"line 1: 5 columns: only the 4th holds groups"}},
-		"a comment is none":  {"#secret,a,1", "#secret", &user.DefaultInfo{Name: "a", UID: "1"}, []string{"line 1: `#` begins no comment"}},
-		"no user name":       {"secret,,1", "secret", &user.DefaultInfo{UID: "1"}, []string{"line 1: the user name is empty"}},
-		"spaces are not cut": {"secret, a,1", "secret", &user.DefaultInfo{Name: " a", UID: "1"}, []string{"line 1: spaces around a column"}},
+		"two groups": {`secret,alice,7,"dev,ops"`, "secret",
+			&user.DefaultInfo{Name: "alice", UID: "7", Groups: []string{"dev", "ops"}}, nil},
+		"no groups": {"secret,bob,8", "secret", &user.DefaultInfo{Name: "bob", UID: "8"}, nil},
+		"empty groups": {`secret,bob,8,""`, "secret",
+			&user.DefaultInfo{Name: "bob", UID: "8", Groups: []string{""}}, nil},
+		"unknown":    {"secret,bob,8", "other", nil, nil},
+		"empty file": {"", "secret", nil, nil},
+		"later line counts": {"secret,a,1\n\nsecret,b,2\n", "secret", &user.DefaultInfo{Name: "b", UID: "2"},
+			[]string{"line 3: token 2bb80d53 is also in line 1"}},
+		"no token": {",a,1\nsecret,b,2", "secret", &user.DefaultInfo{Name: "b", UID: "2"},
+			[]string{"line 1: the token is empty"}},
+		"unquoted groups": {"secret,a,1,dev,ops", "secret",
+			&user.DefaultInfo{Name: "a", UID: "1", Groups: []string{"dev"}},
+			[]string{"line 1: 5 columns: only the 4th holds groups"}},
+		"a comment is none": {"#secret,a,1", "#secret", &user.DefaultInfo{Name: "a", UID: "1"},
+			[]string{"line 1: `#` begins no comment"}},
+		"no user name": {"secret,,1", "secret", &user.DefaultInfo{UID: "1"},
+			[]string{"line 1: the user name is empty"}},
+		"spaces are not cut": {"secret, a,1", "secret", &user.DefaultInfo{Name: " a", UID: "1"},
+			[]string{"line 1: spaces around a column"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "tokens.csv")
@@ -40,7 +49,8 @@ func TestLoadTokens(t *testing.T) {
 			}
 			if ok {
 				got := response.User
-				if got.GetName() != test.user.Name || got.GetUID() != test.user.UID || !slices.Equal(got.GetGroups(), test.user.Groups) {
+				if got.GetName() != test.user.Name || got.GetUID() != test.user.UID ||
+					!slices.Equal(got.GetGroups(), test.user.Groups) {
 					t.Errorf("user %+v, want %+v", got, test.user)
 				}
 			}
@@ -48,7 +58,8 @@ func TestLoadTokens(t *testing.T) {
 				t.Fatalf("warnings %q, want %q", tokens.Warnings, test.warnings)
 			}
 			for i, want := range test.warnings {
-				if !strings.Contains(tokens.Warnings[i], path+": "+want) || strings.Contains(tokens.Warnings[i], "secret") {
+				if !strings.Contains(tokens.Warnings[i], path+": "+want) ||
+					strings.Contains(tokens.Warnings[i], "secret") {
 					t.Errorf("warning %q, want %q", tokens.Warnings[i], want)
 				}
 			}
@@ -77,7 +88,8 @@ func TestLoadTokensRefuses(t *testing.T) {
 			}
 		})
 	}
-	if _, err := LoadTokens(filepath.Join(t.TempDir(), "gone.csv")); err == nil || !strings.Contains(err.Error(), "gone.csv") {
+	if _, err := LoadTokens(filepath.Join(t.TempDir(), "gone.csv")); err == nil ||
+		!strings.Contains(err.Error(), "gone.csv") {
 		t.Errorf("no such file: %v", err)
 	}
 }

@@ -31,7 +31,9 @@ func validate(object runtime.Object) (meta metav1.ObjectMeta, kind string, errs 
 		errs = append(validateMeta(&o.ObjectMeta, true), validateRoleRef(&o.RoleRef, "Role", "ClusterRole")...)
 		return o.ObjectMeta, "RoleBinding", append(errs, validateSubjects(o.Subjects, true)...)
 	default:
-		return meta, fmt.Sprintf("%T", object), field.ErrorList{field.NotSupported(field.NewPath("kind"), fmt.Sprintf("%T", object), []string{"ClusterRole", "ClusterRoleBinding", "Role", "RoleBinding"})}
+		return meta, fmt.Sprintf("%T", object),
+			field.ErrorList{field.NotSupported(field.NewPath("kind"), fmt.Sprintf("%T", object),
+				[]string{"ClusterRole", "ClusterRoleBinding", "Role", "RoleBinding"})}
 	}
 }
 
@@ -49,18 +51,22 @@ func validateRules(rules []rbacv1.PolicyRule, namespaced bool) (errs field.Error
 		}
 		if len(rule.NonResourceURLs) == 0 {
 			if len(rule.APIGroups) == 0 {
-				errs = append(errs, field.Required(path.Child("apiGroups"), `resource rules must supply at least one api group: "" is the core group`))
+				errs = append(errs, field.Required(path.Child("apiGroups"),
+					`resource rules must supply at least one api group: "" is the core group`))
 			}
 			if len(rule.Resources) == 0 {
-				errs = append(errs, field.Required(path.Child("resources"), "resource rules must supply at least one resource"))
+				errs = append(errs, field.Required(path.Child("resources"),
+					"resource rules must supply at least one resource"))
 			}
 			continue
 		}
 		if namespaced {
-			errs = append(errs, field.Invalid(path.Child("nonResourceURLs"), rule.NonResourceURLs, "namespaced rules cannot apply to non-resource URLs"))
+			errs = append(errs, field.Invalid(path.Child("nonResourceURLs"), rule.NonResourceURLs,
+				"namespaced rules cannot apply to non-resource URLs"))
 		}
 		if len(rule.APIGroups)+len(rule.Resources)+len(rule.ResourceNames) > 0 {
-			errs = append(errs, field.Invalid(path.Child("nonResourceURLs"), rule.NonResourceURLs, "rules cannot apply to both regular resources and non-resource URLs"))
+			errs = append(errs, field.Invalid(path.Child("nonResourceURLs"), rule.NonResourceURLs,
+				"rules cannot apply to both regular resources and non-resource URLs"))
 		}
 	}
 	return errs
@@ -72,11 +78,13 @@ func validateAggregation(rule *rbacv1.AggregationRule) (errs field.ErrorList) {
 	}
 	path := field.NewPath("aggregationRule", "clusterRoleSelectors")
 	if len(rule.ClusterRoleSelectors) == 0 {
-		errs = append(errs, field.Required(path, "at least one clusterRoleSelector required if aggregationRule is non-nil"))
+		errs = append(errs, field.Required(path,
+			"at least one clusterRoleSelector required if aggregationRule is non-nil"))
 	}
 	for i := range rule.ClusterRoleSelectors {
 		selector := &rule.ClusterRoleSelectors[i]
-		found := metav1validation.ValidateLabelSelector(selector, metav1validation.LabelSelectorValidationOptions{}, path.Index(i))
+		found := metav1validation.ValidateLabelSelector(selector, metav1validation.LabelSelectorValidationOptions{},
+			path.Index(i))
 		if _, err := metav1.LabelSelectorAsSelector(selector); err != nil && len(found) == 0 {
 			found = append(found, field.Invalid(path.Index(i), selector, err.Error()))
 		}
@@ -121,13 +129,15 @@ func validateSubjects(subjects []rbacv1.Subject, namespaced bool) (errs field.Er
 		case rbacv1.ServiceAccountKind:
 			group = ""
 			if subject.Name != "" {
-				errs = append(errs, invalid(path.Child("name"), subject.Name, validation.ValidateServiceAccountName(subject.Name, false))...)
+				errs = append(errs, invalid(path.Child("name"), subject.Name,
+					validation.ValidateServiceAccountName(subject.Name, false))...)
 			}
 			if !namespaced && subject.Namespace == "" {
 				errs = append(errs, field.Required(path.Child("namespace"), ""))
 			}
 		default:
-			errs = append(errs, field.NotSupported(path.Child("kind"), subject.Kind, []string{rbacv1.ServiceAccountKind, rbacv1.UserKind, rbacv1.GroupKind}))
+			errs = append(errs, field.NotSupported(path.Child("kind"), subject.Kind,
+				[]string{rbacv1.ServiceAccountKind, rbacv1.UserKind, rbacv1.GroupKind}))
 			continue
 		}
 		if subject.APIGroup != group {

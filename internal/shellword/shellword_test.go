@@ -7,7 +7,8 @@ import (
 
 // TestQuote compares each word with the output of a shell that prints the quoted word.
 func TestQuote(t *testing.T) {
-	for _, word := range []string{"", "plain", "--user=system:node:node-1", "two words", "it's", "$(id)", "`id`", "a;b", "a\nb", `a\b`, `"`, "~", "#", "*", "ü"} {
+	for _, word := range []string{"", "plain", "--user=system:node:node-1", "two words", "it's", "$(id)", "`id`", "a;b",
+		"a\nb", `a\b`, `"`, "~", "#", "*", "ü"} {
 		out, err := exec.Command("sh", "-c", "printf %s "+Quote(word)).Output()
 		if err != nil || string(out) != word {
 			t.Errorf("%q is quoted as %s, and read as %q, %v", word, Quote(word), out, err)

@@ -58,18 +58,21 @@ func TestErrorsOfGo(t *testing.T) {
 			return get(t, &http.Transport{DialContext: dialer.DialContext}, "https://127.0.0.1:10250/pods")
 		}, values: map[string]string{"address": "127.0.0.1:10250"}},
 		{id: "timeout", variant: "a handshake", reproduce: func(t *testing.T) string {
-			return get(t, &http.Transport{TLSHandshakeTimeout: time.Millisecond}, "https://"+accept(t, func(conn net.Conn) { io.Copy(io.Discard, conn) })+"/pods")
+			return get(t, &http.Transport{TLSHandshakeTimeout: time.Millisecond},
+				"https://"+accept(t, func(conn net.Conn) { io.Copy(io.Discard, conn) })+"/pods")
 		}},
 		{id: "no-such-host", reproduce: func(t *testing.T) string {
 			dialer := &net.Dialer{Resolver: &net.Resolver{PreferGo: true, Dial: emptyDNS}}
 			return get(t, &http.Transport{DialContext: dialer.DialContext}, "https://node-1.example:10250/pods")
 		}, values: map[string]string{"host": "node-1.example"}},
 		{id: "proxy-refuses", reproduce: func(t *testing.T) string {
-			proxy := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(http.StatusForbidden) }))
+			proxy := httptest.NewServer(
+				http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(http.StatusForbidden) }))
 			t.Cleanup(proxy.Close)
 			at, err := url.Parse(proxy.URL)
 			check(t, err)
-			return get(t, &http.Transport{Proxy: http.ProxyURL(at)}, "https://192.0.2.7:10250/containerLogs/default/nginx/nginx")
+			return get(t, &http.Transport{Proxy: http.ProxyURL(at)},
+				"https://192.0.2.7:10250/containerLogs/default/nginx/nginx")
 		}},
 
 		{id: "client-certificate-refused", variant: "an expired one", reproduce: refusedClient(ca, "client-expired")},
@@ -77,26 +80,34 @@ func TestErrorsOfGo(t *testing.T) {
 		{id: "client-certificate-refused", variant: "a server's", reproduce: refusedClient(ca, "client-server-usage")},
 
 		{id: "unknown-authority", variant: "a stranger's", reproduce: serving("server-unknown-ca", false)},
-		{id: "unknown-authority", variant: "the kubelet's own, by name", reproduce: serving("server-kubelet-default", true)},
-		{id: "unknown-authority", variant: "a chain that is missing", reproduce: serving("server-chain-missing", false)},
+		{id: "unknown-authority", variant: "the kubelet's own, by name",
+			reproduce: serving("server-kubelet-default", true)},
+		{id: "unknown-authority", variant: "a chain that is missing",
+			reproduce: serving("server-chain-missing", false)},
 		{id: "unknown-authority-other-key", reproduce: func(t *testing.T) string {
-			other, err := testcerts.NewAuthority("cluster-ca", func(c *x509.Certificate) { c.SubjectKeyId = ca.Cert.SubjectKeyId })
+			other, err := testcerts.NewAuthority("cluster-ca",
+				func(c *x509.Certificate) { c.SubjectKeyId = ca.Cert.SubjectKeyId })
 			check(t, err)
 			pair, err := other.Server("node-1", []string{"127.0.0.1"})
 			check(t, err)
 			return clientError(t, serve(t, pair.TLS()), ca.Pool(), "127.0.0.1")
 		}, values: map[string]string{"ca": "cluster-ca"}},
-		{id: "weak-signature", reproduce: serving("server-sha1", false), values: map[string]string{"algorithm": "ECDSA-SHA1"}},
-		{id: "no-ip-sans", reproduce: serving("server-common-name-only", false), values: map[string]string{"host": "127.0.0.1"}},
+		{id: "weak-signature", reproduce: serving("server-sha1", false),
+			values: map[string]string{"algorithm": "ECDSA-SHA1"}},
+		{id: "no-ip-sans", reproduce: serving("server-common-name-only", false),
+			values: map[string]string{"host": "127.0.0.1"}},
 		{id: "no-ip-sans", variant: "the kubelet's own", reproduce: serving("server-kubelet-default", false)},
 		{id: "common-name-alone", reproduce: serving("server-common-name-only", true)},
-		{id: "wrong-name", variant: "an address", reproduce: serving("server-other-host", false), values: map[string]string{"host": "127.0.0.1", "valid": "192.0.2.1"}},
-		{id: "wrong-name", variant: "a name", reproduce: serving("server-other-host", true), values: map[string]string{"host": "node-1", "valid": "other.invalid"}},
+		{id: "wrong-name", variant: "an address", reproduce: serving("server-other-host", false),
+			values: map[string]string{"host": "127.0.0.1", "valid": "192.0.2.1"}},
+		{id: "wrong-name", variant: "a name", reproduce: serving("server-other-host", true),
+			values: map[string]string{"host": "node-1", "valid": "other.invalid"}},
 		{id: "expired", reproduce: serving("server-expired", false)},
 		{id: "not-yet-valid", reproduce: serving("server-not-yet-valid", false)},
 		{id: "wrong-usage", reproduce: serving("server-client-usage", false)},
 		{id: "any-x509", reproduce: func(t *testing.T) string {
-			narrow, err := testcerts.NewAuthority("narrow-ca", func(c *x509.Certificate) { c.ExcludedDNSDomains = []string{"node-1"} })
+			narrow, err := testcerts.NewAuthority("narrow-ca",
+				func(c *x509.Certificate) { c.ExcludedDNSDomains = []string{"node-1"} })
 			check(t, err)
 			pair, err := narrow.Server("node-1", []string{"node-1"})
 			check(t, err)
@@ -147,10 +158,13 @@ func TestErrorsOfGo(t *testing.T) {
 		}},
 		{id: "protocol-version", variant: "the version", reproduce: func(t *testing.T) string {
 			s := serveWith(t, &tls.Config{MinVersion: tls.VersionTLS13, Certificates: []tls.Certificate{good(t, ca)}})
-			return get(t, &http.Transport{TLSClientConfig: &tls.Config{MaxVersion: tls.VersionTLS12}}, "https://"+s.address+"/pods")
+			return get(t, &http.Transport{TLSClientConfig: &tls.Config{MaxVersion: tls.VersionTLS12}},
+				"https://"+s.address+"/pods")
 		}},
 		{id: "protocol-version", variant: "the cipher suites", reproduce: func(t *testing.T) string {
-			s := serveWith(t, &tls.Config{MaxVersion: tls.VersionTLS12, CipherSuites: []uint16{tls.TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256}, Certificates: []tls.Certificate{good(t, ca)}})
+			s := serveWith(t, &tls.Config{MaxVersion: tls.VersionTLS12,
+				CipherSuites: []uint16{tls.TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256},
+				Certificates: []tls.Certificate{good(t, ca)}})
 			return get(t, &http.Transport{TLSClientConfig: &tls.Config{}}, "https://"+s.address+"/pods")
 		}},
 		{id: "connection-reset", reproduce: func(t *testing.T) string {
@@ -160,7 +174,8 @@ func TestErrorsOfGo(t *testing.T) {
 			})+"/pods")
 		}},
 		{id: "eof", variant: "no answer", reproduce: func(t *testing.T) string {
-			cut := httptest.NewUnstartedServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }))
+			cut := httptest.NewUnstartedServer(
+				http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }))
 			cut.StartTLS()
 			t.Cleanup(cut.Close)
 			return get(t, cut.Client().Transport, cut.URL+"/pods")
@@ -251,7 +266,8 @@ func clientError(t *testing.T, s *served, roots *x509.CertPool, host string) str
 	there := func(ctx context.Context, _, _ string) (net.Conn, error) {
 		return (&net.Dialer{}).DialContext(ctx, "tcp", s.address)
 	}
-	return get(t, &http.Transport{DialContext: there, TLSClientConfig: &tls.Config{RootCAs: roots}}, "https://"+net.JoinHostPort(host, port)+"/containerLogs/default/nginx/nginx")
+	return get(t, &http.Transport{DialContext: there, TLSClientConfig: &tls.Config{RootCAs: roots}},
+		"https://"+net.JoinHostPort(host, port)+"/containerLogs/default/nginx/nginx")
 }
 
 // accept listens, and passes each connection to serve.
@@ -326,7 +342,8 @@ func refusedClient(ca *testcerts.Authority, kind string) func(*testing.T) string
 			t.Fatal("the certificate is accepted")
 		}
 		// As a kubelet logs it. (kubelet: pkg/kubelet/server/server.go, InstallAuthFilter)
-		return `E0102 03:04:05.000000 1 server.go:387] "Unable to authenticate the request due to an error" err=` + strings.TrimSpace(fmt.Sprintf("%q", err.Error()))
+		return `E0102 03:04:05.000000 1 server.go:387] "Unable to authenticate the request due to an error" err=` +
+			strings.TrimSpace(fmt.Sprintf("%q", err.Error()))
 	}
 }
 

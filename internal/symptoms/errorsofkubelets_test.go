@@ -39,35 +39,47 @@ func TestMain(m *testing.M) {
 func TestErrorsOfKubelets(t *testing.T) {
 	const logs = "/containerLogs/default/nginx/nginx"
 	var (
-		prometheus = kubelettest.User{Name: "system:serviceaccount:monitoring:prometheus", Token: true, Allow: []string{"get nodes/stats"}}
-		node       = kubelettest.User{Name: "system:node:node-2", Groups: []string{"system:nodes"}}
-		viewer     = kubelettest.User{Name: "viewer"}
+		prometheus = kubelettest.User{Name: "system:serviceaccount:monitoring:prometheus", Token: true,
+			Allow: []string{"get nodes/stats"}}
+		node   = kubelettest.User{Name: "system:node:node-2", Groups: []string{"system:nodes"}}
+		viewer = kubelettest.User{Name: "viewer"}
 	)
 	k := kubelettest.New(t, kubelettest.WithUser(prometheus), kubelettest.WithUser(node), kubelettest.WithUser(viewer))
 	prove(t, ofKubelets, []reproduction{
 		{id: "forbidden-node", reproduce: func(t *testing.T) string { return body(t, k, node.Name, logs) },
 			values: map[string]string{"user": node.Name, "verb": "get", "subresource": "proxy"}},
-		{id: "forbidden-service-account", reproduce: func(t *testing.T) string { return body(t, k, prometheus.Name, "/metrics") },
-			values: map[string]string{"account": "monitoring:prometheus", "subresource": "metrics"}},
-		{id: "forbidden-service-account", variant: "two rights", reproduce: func(t *testing.T) string { return body(t, k, prometheus.Name, "/pods") },
-			values: map[string]string{"subresource": "pods"}},
-		{id: "forbidden-subresource", reproduce: func(t *testing.T) string { return body(t, k, viewer.Name, "/stats/summary") },
-			values: map[string]string{"user": "viewer", "subresource": "stats"}},
-		{id: "forbidden-subresource", variant: "two rights", reproduce: func(t *testing.T) string { return body(t, k, viewer.Name, "/configz") },
-			values: map[string]string{"subresource": "configz"}},
+		{id: "forbidden-service-account",
+			reproduce: func(t *testing.T) string { return body(t, k, prometheus.Name, "/metrics") },
+			values:    map[string]string{"account": "monitoring:prometheus", "subresource": "metrics"}},
+		{id: "forbidden-service-account", variant: "two rights",
+			reproduce: func(t *testing.T) string { return body(t, k, prometheus.Name, "/pods") },
+			values:    map[string]string{"subresource": "pods"}},
+		{id: "forbidden-subresource",
+			reproduce: func(t *testing.T) string { return body(t, k, viewer.Name, "/stats/summary") },
+			values:    map[string]string{"user": "viewer", "subresource": "stats"}},
+		{id: "forbidden-subresource", variant: "two rights",
+			reproduce: func(t *testing.T) string { return body(t, k, viewer.Name, "/configz") },
+			values:    map[string]string{"subresource": "configz"}},
 		{id: "forbidden", reproduce: func(t *testing.T) string { return body(t, k, viewer.Name, logs) },
 			values: map[string]string{"user": "viewer", "verb": "get", "resource": "nodes", "subresource": "proxy"}},
-		{id: "scraper-forbidden", variant: "Prometheus", reproduce: func(t *testing.T) string { return prometheusError(status(t, k, prometheus.Name, "/metrics")) }},
+		{id: "scraper-forbidden", variant: "Prometheus",
+			reproduce: func(t *testing.T) string { return prometheusError(status(t, k, prometheus.Name, "/metrics")) }},
 		{id: "scraper-forbidden", variant: "metrics-server", reproduce: func(t *testing.T) string {
 			return metricsServerError(status(t, k, prometheus.Name, "/metrics/resource"))
 		}},
-		{id: "scraper-unauthorized", variant: "Prometheus", reproduce: func(t *testing.T) string { return prometheusError(status(t, k, kubelettest.NoCredential, "/metrics")) }},
-		{id: "scraper-unauthorized", variant: "metrics-server without token authentication", reproduce: func(t *testing.T) string {
-			k := kubelettest.New(t, kubelettest.WithUser(prometheus), kubelettest.WithConfig(func(c *kubeletconfigv1beta1.KubeletConfiguration) {
-				c.Authentication.Webhook.Enabled = ptr.To(false)
-			}))
-			return metricsServerError(status(t, k, prometheus.Name, "/metrics/resource"))
-		}},
+		{id: "scraper-unauthorized", variant: "Prometheus",
+			reproduce: func(t *testing.T) string {
+				return prometheusError(status(t, k, kubelettest.NoCredential,
+					"/metrics"))
+			}},
+		{id: "scraper-unauthorized", variant: "metrics-server without token authentication",
+			reproduce: func(t *testing.T) string {
+				k := kubelettest.New(t, kubelettest.WithUser(prometheus),
+					kubelettest.WithConfig(func(c *kubeletconfigv1beta1.KubeletConfiguration) {
+						c.Authentication.Webhook.Enabled = ptr.To(false)
+					}))
+				return metricsServerError(status(t, k, prometheus.Name, "/metrics/resource"))
+			}},
 		{id: "token-refused", reproduce: func(t *testing.T) string {
 			k := kubelettest.New(t, kubelettest.WithUser(prometheus))
 			k.Reviewer.SetTokens(reviewapi.NewTokens(map[string]*user.DefaultInfo{}))
@@ -91,11 +103,18 @@ func TestErrorsOfKubelets(t *testing.T) {
 			status(t, k, "kubelet-client", logs)
 			return klogged.lineWith(t, "webhook authorizer")
 		}, values: map[string]string{"which": "authorizer"}},
-		{id: "not-served", variant: "the first router", reproduce: func(t *testing.T) string { return body(t, k, kubelettest.NoCredential, "/spec/") }},
-		{id: "not-served", variant: "the second router", reproduce: func(t *testing.T) string { return body(t, k, "kubelet-client", "/pods/x") }},
-		{id: "pod-does-not-exist", reproduce: func(t *testing.T) string { return body(t, k, "kubelet-client", "/containerLogs/default/web/nginx") }},
+		{id: "not-served", variant: "the first router",
+			reproduce: func(t *testing.T) string { return body(t, k, kubelettest.NoCredential, "/spec/") }},
+		{id: "not-served", variant: "the second router",
+			reproduce: func(t *testing.T) string { return body(t, k, "kubelet-client", "/pods/x") }},
+		{id: "pod-does-not-exist",
+			reproduce: func(t *testing.T) string {
+				return body(t, k, "kubelet-client",
+					"/containerLogs/default/web/nginx")
+			}},
 		{id: "handlers-off", reproduce: func(t *testing.T) string {
-			k := kubelettest.New(t, kubelettest.WithConfig(func(c *kubeletconfigv1beta1.KubeletConfiguration) { c.EnableDebuggingHandlers = ptr.To(false) }))
+			k := kubelettest.New(t, kubelettest.WithConfig(
+				func(c *kubeletconfigv1beta1.KubeletConfiguration) { c.EnableDebuggingHandlers = ptr.To(false) }))
 			return body(t, k, "kubelet-client", logs)
 		}},
 	})
@@ -104,9 +123,11 @@ func TestErrorsOfKubelets(t *testing.T) {
 // prometheusError returns Prometheus' error for a status. (github.com/prometheus/prometheus: scrape/scrape.go)
 func prometheusError(status string) string { return "server returned HTTP status " + status }
 
-// metricsServerError returns metrics-server's error for a status. (sigs.k8s.io/metrics-server: pkg/scraper/client/resource/client.go, scraper.go)
+// metricsServerError returns metrics-server's error for a status. (sigs.k8s.io/metrics-server:
+// pkg/scraper/client/resource/client.go, scraper.go)
 func metricsServerError(status string) string {
-	return fmt.Sprintf("E0102 03:04:05.000000 1 scraper.go:149] \"Failed to scrape node\" err=%q node=\"node-1\"", fmt.Sprintf("request failed, status: %q", status))
+	return fmt.Sprintf("E0102 03:04:05.000000 1 scraper.go:149] \"Failed to scrape node\" err=%q node=\"node-1\"",
+		fmt.Sprintf("request failed, status: %q", status))
 }
 
 func ask(t *testing.T, k *kubelettest.Kubelet, user, path string) (status, body string) {

@@ -1,7 +1,8 @@
 package symptoms
 
 const (
-	metricsServerFlags = "It has its own flags: --kubelet-certificate-authority, --kubelet-preferred-address-types, and " +
+	metricsServerFlags = "It has its own flags: --kubelet-certificate-authority, " +
+		"--kubelet-preferred-address-types, and " +
 		"--kubelet-insecure-tls, which disables verification"
 	prometheusSettings = "In place of kube-apiserver's flags, its scrape job has tls_config (ca_file, server_name) and " +
 		"authorization"

@@ -1,6 +1,7 @@
-// Package symptoms recognizes errors that occur between kubectl, kube-apiserver, metrics scrapers and kubelets. For each
-// error it has the meaning, the causes with their checks and remedies, and commands to run. [Diagnose] finds errors in a
-// text. All knowledge is in one table, in table*.go, from which docs/errors.md is generated. A test reproduces each error.
+// Package symptoms recognizes errors that occur between kubectl, kube-apiserver, metrics scrapers and kubelets. For
+// each error it has the meaning, the causes with their checks and remedies, and commands to run. [Diagnose] finds
+// errors in a text. All knowledge is in one table, in table*.go, from which docs/errors.md is generated. A test
+// reproduces each error.
 package symptoms
 
 import (
@@ -105,7 +106,8 @@ func Diagnose(text string) Diagnosis {
 	return d
 }
 
-// find looks for a symptom. It overwrites what it finds, so that a general symptom does not match a part of a specific one.
+// find looks for a symptom. It overwrites what it finds, so that a general symptom does not match a part of a
+// specific one.
 func (s Symptom) find(remaining []byte) (Finding, bool) {
 	pattern := compiled()[s.pattern]
 	matches := pattern.FindAllSubmatchIndex(remaining, -1)

@@ -39,6 +39,7 @@ const (
 
 // table contains all symptoms. A specific symptom comes before a general one that would match a part of its text.
 var table = slices.Concat(
-	kubectlErrors, networkErrors, credentialErrors, servingErrors, handshakeErrors, authenticationErrors, authorizationErrors,
+	kubectlErrors, networkErrors, credentialErrors, servingErrors, handshakeErrors, authenticationErrors,
+	authorizationErrors,
 	handlerErrors,
 )

@@ -5,9 +5,10 @@ import "fauxlet/internal/tlserror"
 // handshakeErrors are about the TLS handshake and the connection.
 var handshakeErrors = []Symptom{
 	{
-		ID:      "no-serving-certificate",
-		Texts:   []string{"TLS handshake error from …: no serving certificate available for the kubelet"},
-		pattern: `(?:TLS handshake error from ` + address + `: )?no (?:serving )?certificate available(?: for the kubelet)?`,
+		ID:    "no-serving-certificate",
+		Texts: []string{"TLS handshake error from …: no serving certificate available for the kubelet"},
+		pattern: `(?:TLS handshake error from ` + address +
+			`: )?no (?:serving )?certificate available(?: for the kubelet)?`,
 		Meaning: "the kubelet uses serverTLSBootstrap, and its certificate has not been issued yet; clients " +
 			"report: remote error: tls: internal error",
 		Causes: []Cause{

@@ -47,10 +47,15 @@ func TestTable(t *testing.T) {
 func TestTextsAreRecognized(t *testing.T) {
 	fill := strings.NewReplacer(
 		"dial tcp …:10250", "dial tcp 192.0.2.7:10250", "https://…:10250/…", "https://192.0.2.7:10250/pods",
-		"error from …:", "error from 192.0.2.9:41234:", "certificate for …", "certificate for 192.0.2.7", "valid for …, not …", "valid for node-2, not node-1",
-		"on …:", "on 192.0.2.53:53:", "time … is before …", "time 2026-01-02T03:04:05Z is before 2026-01-03T00:00:00Z", "time … is after …", "time 2026-01-02T03:04:05Z is after 2026-01-01T00:00:00Z",
-		`because of "…"`, `because of "x509: ECDSA verification failure"`, "algorithm …", "algorithm SHA1-RSA", "user=system:node:…", "user=system:node:node-1", "user=system:serviceaccount:…", "user=system:serviceaccount:a:b",
-		"x509: …", "x509: something", "connection: …", "connection: what", "container … is", "container a is", "pod …;", "pod b;",
+		"error from …:", "error from 192.0.2.9:41234:", "certificate for …", "certificate for 192.0.2.7",
+		"valid for …, not …", "valid for node-2, not node-1",
+		"on …:", "on 192.0.2.53:53:", "time … is before …", "time 2026-01-02T03:04:05Z is before 2026-01-03T00:00:00Z",
+		"time … is after …", "time 2026-01-02T03:04:05Z is after 2026-01-01T00:00:00Z",
+		`because of "…"`, `because of "x509: ECDSA verification failure"`, "algorithm …", "algorithm SHA1-RSA",
+		"user=system:node:…", "user=system:node:node-1", "user=system:serviceaccount:…",
+		"user=system:serviceaccount:a:b",
+		"x509: …", "x509: something", "connection: …", "connection: what", "container … is", "container a is", "pod …;",
+		"pod b;",
 	)
 	for _, s := range table {
 		for _, text := range s.Texts {
@@ -65,13 +70,19 @@ func TestTextsAreRecognized(t *testing.T) {
 
 // TestOnlySpecificErrorIsFound: an error within the text of another one, or before it, is no second finding.
 func TestOnlySpecificErrorIsFound(t *testing.T) {
-	const attempt = "E1125 00:47:28.911480    8654 memcache.go:381] \"Couldn't get current server API group list\" err=\"Get \\\"https://127.0.0.1:38759/api?timeout=32s\\\": "
+	const attempt = "E1125 00:47:28.911480    8654 memcache.go:381] \"Couldn't get current server API group list\" " +
+		"err=\"Get \\\"https://127.0.0.1:38759/api?timeout=32s\\\": "
 	for _, test := range []struct{ text, id, found string }{
-		{attempt + "dial tcp 127.0.0.1:38759: connect: connection refused\"\nThe connection to the server 127.0.0.1:38759 was refused - did you specify the right host or port?\n",
-			"kubectl-cannot-connect", "The connection to the server 127.0.0.1:38759 was refused - did you specify the right host or port?"},
-		{attempt + "tls: failed to verify certificate: x509: certificate signed by unknown authority\"\nUnable to connect to the server: tls: failed to verify certificate: x509: certificate signed by unknown authority\n",
-			"kubectl-cannot-connect", "Unable to connect to the server: tls: failed to verify certificate: x509: certificate signed by unknown authority"},
-		{"error: Internal error occurred: unable to upgrade connection: pod does not exist\n", "pod-does-not-exist", "pod does not exist"},
+		{attempt + "dial tcp 127.0.0.1:38759: connect: connection refused\"\nThe connection to the server " +
+			"127.0.0.1:38759 was refused - did you specify the right host or port?\n",
+			"kubectl-cannot-connect",
+			"The connection to the server 127.0.0.1:38759 was refused - did you specify the right host or port?"},
+		{attempt + "tls: failed to verify certificate: x509: certificate signed by unknown authority\"\nUnable to " +
+			"connect to the server: tls: failed to verify certificate: x509: certificate signed by unknown authority\n",
+			"kubectl-cannot-connect", "Unable to connect to the server: tls: failed to verify certificate: x509: " +
+				"certificate signed by unknown authority"},
+		{"error: Internal error occurred: unable to upgrade connection: pod does not exist\n", "pod-does-not-exist",
+			"pod does not exist"},
 	} {
 		d := Diagnose(test.text)
 		if len(d.Findings) != 1 || d.Findings[0].ID != test.id || d.Findings[0].Found != test.found {
@@ -97,7 +108,8 @@ func TestCommandsAreQuoted(t *testing.T) {
 }
 
 func TestUnknownTextsHaveNoFindings(t *testing.T) {
-	for _, text := range []string{"", "\n", "all is well", "Error from server (NotFound): services \"x\" not found", "panic: nil", strings.Repeat("a", 2*maxText)} {
+	for _, text := range []string{"", "\n", "all is well", "Error from server (NotFound): services \"x\" not found",
+		"panic: nil", strings.Repeat("a", 2*maxText)} {
 		if d := Diagnose(text); len(d.Findings) != 0 {
 			t.Errorf("%.80q is %+v", text, d)
 		}

@@ -22,7 +22,8 @@ func (d *Diagnosis) WriteText(w io.Writer, style color.Style) error {
 		if i > 0 {
 			b.WriteString("\n")
 		}
-		fmt.Fprintf(&b, "%s\n%s.\n\n", style.Paint(color.Red, color.Printable(found.Found)), color.Printable(found.Meaning))
+		fmt.Fprintf(&b, "%s\n%s.\n\n", style.Paint(color.Red, color.Printable(found.Found)),
+			color.Printable(found.Meaning))
 		for i, cause := range found.Causes {
 			fmt.Fprintf(&b, "%d. %s\n   check:  %s\n   remedy: %s\n",
 				i+1, color.Printable(cause.Cause), color.Printable(cause.Check), color.Printable(cause.Remedy))

@@ -112,9 +112,10 @@ func contains(cases []Case, want Case) bool {
 
 func TestParseErrors(t *testing.T) {
 	for name, test := range map[string]struct{ text, want string }{
-		"no status":             {"in plain GET / -> ok", `vectors/x.txt:4: "ok" after ->: must be a status`},
-		"no path":               {"in plain GET -> 200", `vectors/x.txt:4: "200": the value is missing`},
-		"unknown word":          {"in plain sometimes GET / -> 200", `vectors/x.txt:4: unexpected "sometimes"; use in, as`},
+		"no status": {"in plain GET / -> ok", `vectors/x.txt:4: "ok" after ->: must be a status`},
+		"no path":   {"in plain GET -> 200", `vectors/x.txt:4: "200": the value is missing`},
+		"unknown word": {"in plain sometimes GET / -> 200",
+			`vectors/x.txt:4: unexpected "sometimes"; use in, as`},
 		"nothing after in":      {"in plain GET / as", `vectors/x.txt:4: "as": the value is missing`},
 		"no configuration":      {"GET / -> 200", "vectors/x.txt:4: the configuration (in NAME) or the request"},
 		"unknown configuration": {"in other GET / -> 200", `vectors/x.txt:4: unknown configuration "other"`},
@@ -132,7 +133,8 @@ func TestParseErrors(t *testing.T) {
 		"client twice":         {"client no-credential", `vectors/x.txt:4: client "no-credential" is defined twice`},
 		"client's word":        {"client me CN", `vectors/x.txt:4: client me: unexpected "CN"`},
 		"configuration twice":  {"configuration plain", `vectors/x.txt:4: configuration "plain" is defined twice`},
-		"setting":              {"configuration x\n  field=1", "vectors/x.txt:5: a setting must be: path.of.field: value"},
+		"setting": {"configuration x\n  field=1",
+			"vectors/x.txt:5: a setting must be: path.of.field: value"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := read(known + test.text)

@@ -20,7 +20,8 @@ func TestCommandsRunInShell(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			k := kubelettest.New(t, test.options...)
 			var stdout bytes.Buffer
-			_ = k.Pods.Exec(t.Context(), "default", "nginx", "nginx", []string{"sh", "-c", "echo b | tr b B"}, pods.Streams{Stdout: &stdout})
+			_ = k.Pods.Exec(t.Context(), "default", "nginx", "nginx", []string{"sh", "-c", "echo b | tr b B"},
+				pods.Streams{Stdout: &stdout})
 			if stdout.String() != test.stdout {
 				t.Errorf("stdout %q, want %q", &stdout, test.stdout)
 			}

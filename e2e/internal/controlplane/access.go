@@ -76,7 +76,8 @@ func Group(name string) rbacv1.Subject {
 func (c *Plane) Token(t testing.TB, name string) (string, rbacv1.Subject) {
 	t.Helper()
 	ctx, accounts := context.Background(), c.Client.CoreV1().ServiceAccounts("default")
-	_, err := accounts.Create(ctx, &v1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: name}}, metav1.CreateOptions{})
+	_, err := accounts.Create(ctx, &v1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: name}},
+		metav1.CreateOptions{})
 	expect.NoError(t, err)
 	t.Cleanup(func() { expect.NoError(t, accounts.Delete(ctx, name, metav1.DeleteOptions{})) })
 	request, err := accounts.CreateToken(ctx, name, &authenticationv1.TokenRequest{}, metav1.CreateOptions{})

@@ -150,7 +150,8 @@ func prepare(t testing.TB, flags []string, etcd *Etcd) (*Plane, error) {
 		"--endpoint-reconciler-type=none", "--disable-admission-plugins=ServiceAccount",
 	}
 	for _, flag := range flags {
-		if name, file, _ := strings.Cut(flag, "="); slices.Contains([]string{".crt", ".key", ".csv"}, filepath.Ext(file)) {
+		if name, file, _ := strings.Cut(flag, "="); slices.Contains([]string{".crt", ".key", ".csv"},
+			filepath.Ext(file)) {
 			flag = name + "=" + filepath.Join(p.Dir, file)
 		}
 		plane.Args = append(plane.Args, flag)

@@ -31,7 +31,8 @@ func (c *Plane) KubectlCommand(t testing.TB, ctx context.Context, args ...string
 func (c *Plane) LogsFail(t testing.TB, words string) {
 	t.Helper()
 	if got := c.Kubectl(t, "logs", "nginx"); got.Status != 1 || got.Stdout != "" || got.Stderr != words+"\n" {
-		t.Fatalf("kubectl logs nginx: status %d, stdout %q, stderr\n  %q, want\n  %q", got.Status, got.Stdout, got.Stderr,
+		t.Fatalf("kubectl logs nginx: status %d, stdout %q, stderr\n  %q, want\n  %q", got.Status, got.Stdout,
+			got.Stderr,
 			words+"\n")
 	}
 }

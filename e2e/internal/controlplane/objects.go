@@ -133,7 +133,8 @@ func (c *Plane) AwaitPod(t testing.TB, name, what string, problem func(*v1.Pod) 
 	var pod *v1.Pod
 	expect.Eventually(t, time.Minute, "pod "+name+" "+what, func() string {
 		var err error
-		if pod, err = c.Client.CoreV1().Pods("default").Get(context.Background(), name, metav1.GetOptions{}); err != nil {
+		if pod, err = c.Client.CoreV1().Pods("default").Get(context.Background(), name,
+			metav1.GetOptions{}); err != nil {
 			return err.Error()
 		}
 		return problem(pod)

@@ -107,7 +107,8 @@ func cached(name string) (string, error) {
 	}
 	path := filepath.Join(dir, name+"-"+key)
 	now := time.Now()
-	if err := os.Chtimes(path, now, now); err == nil || !errors.Is(err, os.ErrNotExist) { // keeps prune from removing it
+	// keeps prune from removing it
+	if err := os.Chtimes(path, now, now); err == nil || !errors.Is(err, os.ErrNotExist) {
 		return path, err
 	}
 	temporary := path + ".tmp"

@@ -60,7 +60,8 @@ func Missing(packages ...string) error {
 	}
 	var problems []string
 	if notRoot {
-		problems = append(problems, "these tests make network namespaces and change their root folder; run them as root")
+		problems = append(problems,
+			"these tests make network namespaces and change their root folder; run them as root")
 	}
 	if missing != nil {
 		slices.Sort(install)

@@ -45,14 +45,16 @@ func WriteScenario(t testing.TB, dir, logs string, pods []Pod) string {
 		}
 	}
 	return WriteYAML(t, filepath.Join(dir, "scenario.yaml"), map[string]any{
-		"apiVersion": "fauxlet/v1alpha1", "kind": "Scenario", "pods": objects, "containers": entries, "nodeLogs": nodeLogs,
+		"apiVersion": "fauxlet/v1alpha1", "kind": "Scenario", "pods": objects, "containers": entries,
+		"nodeLogs": nodeLogs,
 	})
 }
 
 // nodeLogs are the node's own log files below /var/log.
 var nodeLogs = map[string]string{
-	"kubelet.log": "started\nserving\n", "empty.log": "", "containers/a&b.log": "a\n", "containers/deep/er/c.log": "c\n",
-	"noext": "plain",
+	"kubelet.log": "started\nserving\n", "empty.log": "", "containers/a&b.log": "a\n",
+	"containers/deep/er/c.log": "c\n",
+	"noext":                    "plain",
 }
 
 // WriteNodeLogs writes the node's own log files for the reference.

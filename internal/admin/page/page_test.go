@@ -15,7 +15,8 @@ import (
 func TestHandler(t *testing.T) {
 	server := httptest.NewServer(page.Handler())
 	defer server.Close()
-	external := regexp.MustCompile(`(?i)https?://[^\s"'<>]+|url\(|@import|innerHTML|insertAdjacentHTML|document\.write|\beval\b|style="|<script>| on\w+="`)
+	external := regexp.MustCompile(
+		`(?i)https?://[^\s"'<>]+|url\(|@import|innerHTML|insertAdjacentHTML|document\.write|\beval\b|style="|<script>| on\w+="`)
 	for path, kind := range map[string]string{
 		"/": "text/html", "/page.css": "text/css", "/icon.svg": "image/svg+xml",
 		"/page.js": "text/javascript", "/api.js": "text/javascript", "/draw.js": "text/javascript",
@@ -36,7 +37,8 @@ func TestHandler(t *testing.T) {
 			t.Errorf("%s: %s, %s", path, response.Status, got)
 		}
 		policy := response.Header.Get("Content-Security-Policy")
-		if !strings.HasPrefix(policy, "default-src 'none'; ") || strings.Contains(policy, "unsafe") || strings.Contains(policy, "*") {
+		if !strings.HasPrefix(policy, "default-src 'none'; ") || strings.Contains(policy, "unsafe") ||
+			strings.Contains(policy, "*") {
 			t.Errorf("%s: the policy is %q", path, policy)
 		}
 		for _, found := range external.FindAllString(string(body), -1) {

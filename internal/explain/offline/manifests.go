@@ -17,11 +17,11 @@ import (
 type Manifests struct {
 	// RBAC are RBAC manifests, or folders of them. Required with authorization mode Webhook.
 	RBAC []string
-	// Identity is the user of the request's bearer token, and its groups: USER[,GROUP...]. A service account also gets the
-	// groups of all service accounts. Empty: the request keeps the token that it has.
+	// Identity is the user of the request's bearer token, and its groups: USER[,GROUP...]. A service account also
+	// gets the groups of all service accounts. Empty: the request keeps the token that it has.
 	Identity string
-	// Tokens, if not empty, is a token file, as of kube-apiserver's --token-auth-file. Identity is then one of its users,
-	// with the groups in the file.
+	// Tokens, if not empty, is a token file, as of kube-apiserver's --token-auth-file. Identity is then one of its
+	// users, with the groups in the file.
 	Tokens string
 }
 

@@ -2,8 +2,8 @@
 // memory through the [server.Server] of a configuration. The result is therefore the server's own: there is no second
 // authentication chain and no second table of routes.
 //
-// The TLS handshake is not simulated. Package offline hands the client's certificates to the chain as if the handshake had
-// succeeded, so that their private keys are not needed.
+// The TLS handshake is not simulated. Package offline hands the client's certificates to the chain as if the
+// handshake had succeeded, so that their private keys are not needed.
 package offline
 
 import (
@@ -38,8 +38,8 @@ type Options struct {
 	Pods *pods.Store
 }
 
-// Kubelet answers as a kubelet that has just started with the configuration. Requests share nothing except the caches of
-// the authentication webhook. It is safe for concurrent use.
+// Kubelet answers as a kubelet that has just started with the configuration. Requests share nothing except the caches
+// of the authentication webhook. It is safe for concurrent use.
 type Kubelet struct {
 	options Options
 	facts   explain.Facts
@@ -97,8 +97,8 @@ type Request struct {
 // ErrConnectionRefused is wrapped by the error of [Kubelet.Decide] if the configuration does not open the port.
 var ErrConnectionRefused = errors.New("connection refused: nothing listens there")
 
-// Decide returns the Decision about a request. It waits for the beginning of the response only: streams and followed logs
-// do not block it. An error means that the request cannot be sent.
+// Decide returns the Decision about a request. It waits for the beginning of the response only: streams and followed
+// logs do not block it. An error means that the request cannot be sent.
 func (k *Kubelet) Decide(ctx context.Context, request Request) (*authchain.Decision, error) {
 	d, _, err := k.decide(ctx, request)
 	return d, err
@@ -176,7 +176,8 @@ func (k *Kubelet) Explain(ctx context.Context, request Request) (explain.Explana
 	return explanation, nil
 }
 
-// explainUpgrade replaces the server's error about the missing upgrade of a streaming request, which cannot be sent here.
+// explainUpgrade replaces the server's error about the missing upgrade of a streaming request, which cannot be sent
+// here.
 func explainUpgrade(e *explain.Explanation) {
 	response := e.Stage(explain.StageResponse)
 	response.State, response.Facts = explain.Passed, nil

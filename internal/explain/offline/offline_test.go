@@ -58,7 +58,8 @@ func TestExplainEndsOnceTheResponseBegins(t *testing.T) {
 		e, err := k.Explain(ctx, offline.Request{Method: test.method, Target: test.target})
 		check(t, err)
 		if e.Outcome != explain.Allowed || e.Status != test.status {
-			t.Errorf("%s %s: %s, %d, want %d: %+v", test.method, test.target, e.Outcome, e.Status, test.status, e.Stage(explain.StageResponse))
+			t.Errorf("%s %s: %s, %d, want %d: %+v", test.method, test.target, e.Outcome, e.Status, test.status,
+				e.Stage(explain.StageResponse))
 		}
 	}
 	if ctx.Err() != nil {
@@ -80,7 +81,8 @@ func TestClosedPortHasNoRequest(t *testing.T) {
 			t.Errorf("%s: %q, %v, want %q", e.Outcome, e.Reason, err, test.why)
 		}
 	}
-	e, err := openKubelet(t, map[string]string{"read-only-port": "10255"}).Explain(t.Context(), offline.Request{Target: "/pods", ReadOnly: true})
+	e, err := openKubelet(t, map[string]string{"read-only-port": "10255"}).Explain(t.Context(),
+		offline.Request{Target: "/pods", ReadOnly: true})
 	if err != nil || e.Outcome != explain.NoAuthentication || e.Status != 200 {
 		t.Errorf("%s, %d, %v", e.Outcome, e.Status, err)
 	}
@@ -89,7 +91,8 @@ func TestClosedPortHasNoRequest(t *testing.T) {
 func TestInvalidTargets(t *testing.T) {
 	k := openKubelet(t, nil)
 	for _, target := range []string{"", "pods", "https://node/pods", "/%zz"} {
-		if _, err := k.Decide(t.Context(), offline.Request{Target: target}); err == nil || !strings.Contains(err.Error(), "not a path") {
+		if _, err := k.Decide(t.Context(), offline.Request{Target: target}); err == nil ||
+			!strings.Contains(err.Error(), "not a path") {
 			t.Errorf("%q: %v", target, err)
 		}
 	}

@@ -19,7 +19,8 @@ func (k *Kubelet) makePod(path string) error {
 		return nil
 	}
 	container = cmp.Or(container, "main")
-	spec := scenario.Pod{Pod: &v1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name, UID: types.UID(uid)}}}
+	spec := scenario.Pod{Pod: &v1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name,
+		UID: types.UID(uid)}}}
 	spec.Pod.Spec.Containers = []v1.Container{{Name: container, Image: container}}
 	spec.Pod.Status = v1.PodStatus{Phase: v1.PodRunning, ContainerStatuses: []v1.ContainerStatus{{
 		Name: container, ContainerID: "fauxlet://" + container,

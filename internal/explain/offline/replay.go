@@ -34,7 +34,8 @@ type replay struct {
 }
 
 // clients returns clients whose reviews are answered by the replay.
-func (p *replay) clients() (authenticationv1.AuthenticationV1Interface, authorizationv1.AuthorizationV1Interface, error) {
+func (p *replay) clients() (authenticationv1.AuthenticationV1Interface, authorizationv1.AuthorizationV1Interface,
+	error) {
 	c := &rest.Config{Host: "http://offline", QPS: -1}
 	if p.reviewer != nil {
 		c = p.reviewer.RESTConfig("offline")

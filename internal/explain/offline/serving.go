@@ -36,9 +36,9 @@ func (k *Kubelet) verify(v Verification) (*explain.Serving, *explain.Explanation
 	return serving, serving.Explain(time.Now()), nil
 }
 
-// servingCertificates returns what the kubelet would serve: the certificate issued by the cluster (nil if none was issued
-// yet), the certificate in the configured files, or a self-signed one. It makes a self-signed one in memory if the kubelet
-// has not stored any.
+// servingCertificates returns what the kubelet would serve: the certificate issued by the cluster (nil if none was
+// issued yet), the certificate in the configured files, or a self-signed one. It makes a self-signed one in memory if
+// the kubelet has not stored any.
 func (k *Kubelet) servingCertificates() ([]*x509.Certificate, error) {
 	config := k.options.Config
 	file, _, selfSigned := config.ServingFiles()

@@ -81,7 +81,8 @@ func (w WhatIf) configWith(set map[string]string) (*config.Config, error) {
 			for _, s := range known {
 				names = append(names, s.Field)
 			}
-			return nil, fmt.Errorf("%s: what-if cannot change this field; it can change %s", field, strings.Join(names, ", "))
+			return nil, fmt.Errorf("%s: what-if cannot change this field; it can change %s", field,
+				strings.Join(names, ", "))
 		}
 		if !slices.Contains(known[i].Values, value) {
 			return nil, fmt.Errorf("%s: %q is not one of %q", field, value, known[i].Values)

@@ -14,9 +14,9 @@ import (
 	"fauxlet/internal/reviewapi"
 )
 
-// WhatIf finds out how a kubelet with other settings would have handled a request. It sends nothing: the Reviewer answers
-// reviews in memory, or, without one, the results recorded in the request's Decision do. Where neither has a result, the
-// outcome is an error.
+// WhatIf finds out how a kubelet with other settings would have handled a request. It sends nothing: the Reviewer
+// answers reviews in memory, or, without one, the results recorded in the request's Decision do. Where neither has a
+// result, the outcome is an error.
 type WhatIf struct {
 	// Config is the kubelet's configuration. Required; it is not changed.
 	Config *config.Config
@@ -29,8 +29,8 @@ type WhatIf struct {
 // ErrNoAuthentication is the error of [WhatIf.Explain] for a Decision without authentication.
 var ErrNoAuthentication = errors.New("the request was not authenticated, so these settings do not change its result")
 
-// Explain explains the request of a Decision with other values of some settings, by their fields. Original is the request
-// if it is available: a Decision has neither its query nor its token.
+// Explain explains the request of a Decision with other values of some settings, by their fields. Original is the
+// request if it is available: a Decision has neither its query nor its token.
 func (w WhatIf) Explain(
 	ctx context.Context, d *authchain.Decision, original *Request, set map[string]string) (explain.Explanation, error) {
 	if d.Handshake != "" || d.NoRequest != "" || len(d.Authentication) == 0 {

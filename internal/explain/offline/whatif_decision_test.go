@@ -63,7 +63,8 @@ func TestWhatIfPredictsOtherConfigurations(t *testing.T) {
 						if explanation.Status != 401 && explanation.Status != 500 {
 							t.Errorf("%s: status %d without a result", name, explanation.Status)
 						}
-					case explanation.Status != want && !(!known && len(claim.client.Headers) > 0 && d.By() == authchain.MethodX509):
+					case explanation.Status != want &&
+						!(!known && len(claim.client.Headers) > 0 && d.By() == authchain.MethodX509):
 						t.Errorf("%s: %d, want %d: %s", name, explanation.Status, want, explanation.Reason)
 					}
 				}
@@ -136,16 +137,23 @@ func TestInvalidSettings(t *testing.T) {
 		set  map[string]string
 		want string
 	}{
-		{map[string]string{"port": "1"}, "port: what-if cannot change this field; it can change authentication.x509.clientCAFile, authentication.webhook.enabled, authentication.anonymous.enabled, authorization.mode"},
-		{map[string]string{"authorization.mode": "AlwaysDeny"}, `authorization.mode: "AlwaysDeny" is not one of ["Webhook" "AlwaysAllow"]`},
-		{map[string]string{"authentication.x509.clientCAFile": "/etc/passwd"}, `authentication.x509.clientCAFile: "/etc/passwd" is not one of`},
-		{map[string]string{"authentication.anonymous.enabled": "yes"}, `authentication.anonymous.enabled: "yes" is not one of ["false" "true"]`},
+		{map[string]string{"port": "1"}, "port: what-if cannot change this field; it can change " +
+			"authentication.x509.clientCAFile, authentication.webhook.enabled, authentication.anonymous.enabled, " +
+			"authorization.mode"},
+		{map[string]string{"authorization.mode": "AlwaysDeny"},
+			`authorization.mode: "AlwaysDeny" is not one of ["Webhook" "AlwaysAllow"]`},
+		{map[string]string{"authentication.x509.clientCAFile": "/etc/passwd"},
+			`authentication.x509.clientCAFile: "/etc/passwd" is not one of`},
+		{map[string]string{"authentication.anonymous.enabled": "yes"},
+			`authentication.anonymous.enabled: "yes" is not one of ["false" "true"]`},
 	} {
-		if _, err := whatIf.Explain(t.Context(), d, nil, test.set); err == nil || !strings.HasPrefix(err.Error(), test.want) {
+		if _, err := whatIf.Explain(t.Context(), d, nil, test.set); err == nil ||
+			!strings.HasPrefix(err.Error(), test.want) {
 			t.Errorf("%v: %v, want %s", test.set, err, test.want)
 		}
 	}
-	for _, d := range []*authchain.Decision{authchain.FailedHandshake("192.0.2.1:1", "EOF"), {Path: "/nothing", Status: 404}} {
+	for _, d := range []*authchain.Decision{authchain.FailedHandshake("192.0.2.1:1", "EOF"),
+		{Path: "/nothing", Status: 404}} {
 		if _, err := whatIf.Explain(t.Context(), d, nil, nil); !errors.Is(err, offline.ErrNoAuthentication) {
 			t.Errorf("%+v: %v", d, err)
 		}

@@ -31,8 +31,8 @@ import (
 	"fauxlet/testcerts"
 )
 
-// claims is the table of docs/claims.md: the status of GET /pods by configuration (column) and credential (row). RBAC allows
-// kubelet-client and system:anonymous, but not the service account.
+// claims is the table of docs/claims.md: the status of GET /pods by configuration (column) and credential (row). RBAC
+// allows kubelet-client and system:anonymous, but not the service account.
 var claims = struct {
 	configurations []vectors.Settings
 	rows           []claim
@@ -51,8 +51,10 @@ var claims = struct {
 		{vectors.Client{Kind: "client-expired", CommonName: "kubelet-client"}, [5]int{401, 401, 401, 401, 401}},
 		{vectors.Client{Headers: bearer("bad")}, [5]int{401, 401, 200, 401, 401}},
 		{vectors.Client{Headers: bearer("account")}, [5]int{403, 403, 200, 200, 401}},
-		{vectors.Client{Kind: "client", CommonName: "kubelet-client", Headers: bearer("bad")}, [5]int{200, 200, 200, 200, 401}},
-		{vectors.Client{Kind: "client-unknown-ca", CommonName: "kubelet-client", Headers: bearer("account")}, [5]int{403, 403, 401, 200, 401}},
+		{vectors.Client{Kind: "client", CommonName: "kubelet-client", Headers: bearer("bad")},
+			[5]int{200, 200, 200, 200, 401}},
+		{vectors.Client{Kind: "client-unknown-ca", CommonName: "kubelet-client", Headers: bearer("account")},
+			[5]int{403, 403, 401, 200, 401}},
 	},
 }
 
@@ -82,8 +84,8 @@ subjects:
 	tokens = "account,system:serviceaccount:default:metrics,1,\"system:serviceaccounts,system:serviceaccounts:default\"\n"
 )
 
-// TestOverridesDecideLikeServer: for each cell of the claims, an offline kubelet with the configuration file of the next
-// column, and overrides that turn it into that of this column, must decide like a running server of this column.
+// TestOverridesDecideLikeServer: for each cell of the claims, an offline kubelet with the configuration file of the
+// next column, and overrides that turn it into that of this column, must decide like a running server of this column.
 func TestOverridesDecideLikeServer(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -132,12 +134,14 @@ func TestRandomCasesDecideLikeServer(t *testing.T) {
 // randomSettings returns a configuration. All have the same fields, so that one can override another.
 func randomSettings(random *rand.Rand) vectors.Settings {
 	toss := func() bool { return random.IntN(2) == 0 }
-	s := vectors.Settings{"authentication.anonymous.enabled": toss(), "authentication.webhook.enabled": random.IntN(3) > 0, "authorization.mode": "Webhook"}
+	s := vectors.Settings{"authentication.anonymous.enabled": toss(),
+		"authentication.webhook.enabled": random.IntN(3) > 0, "authorization.mode": "Webhook"}
 	if random.IntN(4) == 0 {
 		s["authorization.mode"] = "AlwaysAllow"
 	}
 	s["authentication.x509.clientCAFile"] = []string{"", caFile, caFile, caFile}[random.IntN(4)]
-	for _, field := range []string{"enableDebuggingHandlers", "enableProfilingHandler", "enableSystemLogHandler", "enableDebugFlagsHandler"} {
+	for _, field := range []string{"enableDebuggingHandlers", "enableProfilingHandler", "enableSystemLogHandler",
+		"enableDebugFlagsHandler"} {
 		s[field] = random.IntN(5) > 0
 	}
 	return s
@@ -145,9 +149,12 @@ func randomSettings(random *rand.Rand) vectors.Settings {
 
 func randomTarget(random *rand.Rand) (method, target string) {
 	pick := func(of ...string) string { return of[random.IntN(len(of))] }
-	target = pick("/pods", "/pods/", "/pods/x", "/runningpods/", "/healthz", "/healthz/ping", "/configz", "/metrics", "/metrics/cadvisor",
-		"/metrics/resource", "/stats/summary", "/stats/", "/logs/", "/containerLogs/default/nginx/nginx", "/containerLogs/default/nginx/nginx?tailLines=no",
-		"/containerLogs/default/other/nginx", "/run/default/nginx/nginx?cmd=true", "/attach/", "/portForward/", "/checkpoint/default/nginx/nginx", "/debug/pprof/",
+	target = pick("/pods", "/pods/", "/pods/x", "/runningpods/", "/healthz", "/healthz/ping", "/configz", "/metrics",
+		"/metrics/cadvisor",
+		"/metrics/resource", "/stats/summary", "/stats/", "/logs/", "/containerLogs/default/nginx/nginx",
+		"/containerLogs/default/nginx/nginx?tailLines=no",
+		"/containerLogs/default/other/nginx", "/run/default/nginx/nginx?cmd=true", "/attach/", "/portForward/",
+		"/checkpoint/default/nginx/nginx", "/debug/pprof/",
 		"/debug/flags/v", "/statusz", "/flagz", "/allocatedPods", "/", "/nothing", "//pods", "/metrics/../pods")
 	return pick("GET", "GET", "GET", "GET", "POST", "HEAD", "DELETE", "OPTIONS"), target
 }
@@ -173,11 +180,12 @@ func newWorld(t *testing.T) *world {
 // run starts a kubelet with these settings and its reviewer.
 func (w *world) run(t *testing.T, settings vectors.Settings, rbac, tokens string) *kubelettest.Kubelet {
 	t.Helper()
-	k := kubelettest.New(t, kubelettest.WithCA(w.ca), kubelettest.WithPods(nginx()), kubelettest.WithConfig(func(c *kubeletconfigv1beta1.KubeletConfiguration) {
-		text, err := w.inFile(settings).YAML()
-		check(t, err)
-		check(t, yaml.Unmarshal(text, c))
-	}))
+	k := kubelettest.New(t, kubelettest.WithCA(w.ca), kubelettest.WithPods(nginx()),
+		kubelettest.WithConfig(func(c *kubeletconfigv1beta1.KubeletConfiguration) {
+			text, err := w.inFile(settings).YAML()
+			check(t, err)
+			check(t, yaml.Unmarshal(text, c))
+		}))
 	objects, err := reviewapi.ParseManifests("rbac", []byte(rbac))
 	check(t, err)
 	policy, err := reviewapi.NewPolicy(objects...)
@@ -285,7 +293,8 @@ func comparable(d *authchain.Decision) any {
 		steps = append(steps, fmt.Sprint(s.Method, s.Outcome, s.Reason, s.Token, s.Cached))
 	}
 	for _, c := range report.Authorization {
-		steps = append(steps, fmt.Sprint(c.Verb, c.Resource, c.Subresource, c.Name, c.Result, c.Reason, c.Reviews, c.Cached))
+		steps = append(steps, fmt.Sprint(c.Verb, c.Resource, c.Subresource, c.Name, c.Result, c.Reason, c.Reviews,
+			c.Cached))
 	}
 	return map[string]any{
 		"explanation": explanation, "steps": steps, "user": report.User, "status": report.Status, "error": report.Err,
@@ -302,7 +311,8 @@ func (w *world) pair(t *testing.T, client vectors.Client) *testcerts.Pair {
 	if w.minted[key] == nil {
 		kind, err := testcerts.KindNamed(client.Kind)
 		check(t, err)
-		w.minted[key], err = kind.Mint(w.ca, testcerts.Request{CommonName: client.CommonName, Organizations: client.Organizations})
+		w.minted[key], err = kind.Mint(w.ca,
+			testcerts.Request{CommonName: client.CommonName, Organizations: client.Organizations})
 		check(t, err)
 	}
 	return w.minted[key]
@@ -313,7 +323,10 @@ func send(t *testing.T, k *kubelettest.Kubelet, certificate *tls.Certificate, re
 	t.Helper()
 	settings := &tls.Config{RootCAs: k.CA.Pool()}
 	if certificate != nil {
-		settings.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return certificate, nil }
+		settings.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate,
+			error) {
+			return certificate, nil
+		}
 	}
 	r, err := http.NewRequest(request.Method, k.URL, nil)
 	check(t, err)
