@@ -10,7 +10,7 @@ import (
 	"testing"
 )
 
-// imports says which of our packages each of our packages may import. What is not here imports none of them.
+// imports lists the packages of the module that each package may import. A package that is missing here may import none.
 var imports = map[string][]string{
 	"internal/faults": {"testcerts"},
 	"internal/faulty": {"authchain", "internal/faults", "scenario", "testcerts"},
@@ -49,8 +49,8 @@ var imports = map[string][]string{
 	"internal/symptoms": {"internal/color", "internal/shellword", "internal/tlserror"},
 }
 
-// TestImports holds the packages to that, and keeps k8s.io/kubernetes, which is no library, out of the module. The
-// tests of others import kubelettest: it depends on nothing that the packages which it is made of do not.
+// TestImports compares the imports of every package with that list. It also checks that no package depends on
+// k8s.io/kubernetes, and that kubelettest, which other modules import, has no dependencies beyond its parts.
 func TestImports(t *testing.T) {
 	out, err := exec.Command("go", "list", "-json=ImportPath,Imports,Deps", "./...").Output()
 	if err != nil {

@@ -107,7 +107,7 @@ func (a *api) serve(w http.ResponseWriter, r *http.Request) {
 	verb := verbs[r.Method]
 	body, err := io.ReadAll(r.Body)
 	if err != nil {
-		return // whoever asked has gone
+		return // the client has gone
 	}
 	if of.name == "" && verb == "get" {
 		verb = "list"

@@ -270,7 +270,7 @@ func TestFleetPods(t *testing.T) {
 		t.Error("a node was added twice")
 	}
 	w.stop()
-	for _, name := range []string{"c", "d"} { // which are nobody's
+	for _, name := range []string{"c", "d"} { // pods that belong to no node of the Fleet
 		if asked := w.requests(); slices.Contains(asked, "patch pods/status "+name) ||
 			slices.Contains(asked, "delete pods "+name) {
 			t.Errorf("%s was touched: %q", name, asked)

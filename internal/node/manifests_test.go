@@ -49,7 +49,7 @@ func TestReadManifests(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			if err := syscall.Mkfifo(filepath.Join(dir, "pipe"), 0o644); err != nil { // which nobody ever writes to
+			if err := syscall.Mkfifo(filepath.Join(dir, "pipe"), 0o644); err != nil { // a read would block forever
 				t.Fatal(err)
 			}
 			pods, err := ReadManifests(filepath.Join(dir, test.path))

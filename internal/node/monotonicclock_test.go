@@ -12,7 +12,7 @@ func TestMonotonicClock(t *testing.T) {
 		what              string
 		now, passed, want time.Duration // since the start
 	}{
-		{"it is told for the first time", 0, time.Minute, 0},
+		{"first reading", 0, time.Minute, 0},
 		{"time passes", 10 * time.Second, 70 * time.Second, 10 * time.Second},
 		{"it jumps ahead", time.Hour, 71 * time.Second, time.Hour},
 		{"it is set back, and goes on", 12 * time.Second, 72 * time.Second, time.Hour + time.Second},

@@ -187,7 +187,7 @@ func TestAdopt(t *testing.T) {
 			}, "1 theirs theirs"},
 		{"annotations", []string{"enable-controller-attach-detach", "false"},
 			func(node *v1.Node) string { return fmt.Sprint(node.Annotations) }, "map[theirs:a]"},
-		{"what another kubelet told", nil, func(node *v1.Node) string {
+		{"status of another kubelet", nil, func(node *v1.Node) string {
 			s := node.Status
 			return fmt.Sprint(len(s.Images), len(s.RuntimeHandlers), s.Features, len(s.VolumesInUse),
 				len(s.VolumesAttached))

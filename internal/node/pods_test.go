@@ -347,7 +347,7 @@ func TestPodIsChanged(t *testing.T) {
 			}
 			test.change(changed)
 			w.put(changed)
-			w.eventually("it is as it was told", func() string {
+			w.eventually("the status is unchanged", func() string {
 				now, err := w.client.CoreV1().Pods("default").Get(context.Background(), "a", metav1.GetOptions{})
 				if err != nil || !test.is(now.Status) {
 					return fmt.Sprint(err, now.Status)
