@@ -42,7 +42,8 @@ func (f *adminFlags) addTo(c *cobra.Command) {
 func (f *adminFlags) options() (host.Admin, error) {
 	o := host.Admin{Address: f.address, Optional: !f.flag.Changed, KeepDecisions: f.keepDecisions, Build: thisBuild()}
 	if f.keepDecisions == 0 {
-		return o, fmt.Errorf("--keep-decisions: 0: must be from 1 to %d; to keep none, turn the admin listener off with --admin-address=''",
+		return o, fmt.Errorf("--keep-decisions: 0: must be from 1 to %d; to keep none, turn the admin listener off "+
+			"with --admin-address=''",
 			host.MaxDecisions)
 	}
 	var err error

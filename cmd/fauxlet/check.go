@@ -34,8 +34,9 @@ func newCheck() *cobra.Command {
 	flags.StringVar(&k.servingCA, "serving-ca-file", "", "CA that signs the kubelets' serving certificates, to issue "+
 		"one that kube-apiserver should accept")
 	flags.StringVar(&k.servingCAKey, "serving-ca-key-file", "", "key of --serving-ca-file")
-	flags.BoolVar(&k.approve, "approve-serving-certificate", false, "get the serving certificate of the check's kubelets from the cluster's signer "+
-		"kubernetes.io/kubelet-serving instead: create, approve and delete a CertificateSigningRequest")
+	flags.BoolVar(&k.approve, "approve-serving-certificate", false,
+		"get the serving certificate of the check's kubelets from the cluster's signer "+
+			"kubernetes.io/kubelet-serving instead: create, approve and delete a CertificateSigningRequest")
 	flags.StringSliceVar(&k.nodeIPs, "node-ip", nil, "address of this machine that the apiserver can reach (default: "+
 		"the address from which this machine reaches the apiserver)")
 	flags.StringVar(&k.hostname, "node-hostname", "",

@@ -76,7 +76,7 @@ func runScripts(t *testing.T, dir string, set func(*testscript.Env)) {
 			"mode":       mode,
 			"pasted":     pasted,
 			"page":       page,
-			"trace-page": tracePage,
+			"admin-page": adminPage,
 		},
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,

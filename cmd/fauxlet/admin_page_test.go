@@ -11,11 +11,11 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
-// tracePage runs the commands of docs/decisions.md, each in a shell, with the address of the trace that they are
-// written for replaced by that in $TRACE. One that has no end is interrupted once it has printed something.
-func tracePage(ts *testscript.TestScript, neg bool, args []string) {
+// adminPage runs the commands of docs/decisions.md, each in a shell, with the address of the trace that they are
+// written for replaced by that in $ADMIN. One that has no end is interrupted once it has printed something.
+func adminPage(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 1 {
-		ts.Fatalf("usage: trace-page FILE")
+		ts.Fatalf("usage: admin-page FILE")
 	}
 	text, err := os.ReadFile(args[0])
 	ts.Check(err)
@@ -26,7 +26,7 @@ func tracePage(ts *testscript.TestScript, neg bool, args []string) {
 		}
 		commands, _, _ := strings.Cut(block, "```")
 		for command := range strings.Lines(commands) {
-			runOfTracePage(ts, strings.ReplaceAll(strings.TrimSpace(command), adminAddress, ts.Getenv("TRACE")))
+			runOfTracePage(ts, strings.ReplaceAll(strings.TrimSpace(command), adminAddress, ts.Getenv("ADMIN")))
 			run++
 		}
 	}
@@ -37,7 +37,7 @@ func tracePage(ts *testscript.TestScript, neg bool, args []string) {
 
 func runOfTracePage(ts *testscript.TestScript, line string) {
 	if strings.HasPrefix(line, "fauxlet watch") || strings.HasPrefix(line, "fauxlet fault") {
-		line += " --address " + ts.Getenv("TRACE")
+		line += " --address " + ts.Getenv("ADMIN")
 	}
 	endless := strings.HasPrefix(line, "fauxlet watch") && !strings.Contains(line, "--follow=false") ||
 		strings.Contains(line, "curl -s -N")
