@@ -71,7 +71,7 @@ lint: ## run gofmt, go vet (also for other platforms), staticcheck, go mod tidy 
 .PHONY: generate
 generate: ## rewrite the generated pages of docs/ from the code (those made by make e2e are compared there)
 	go test $$(git grep -l 'flag.Bool("update"' -- '*_test.go' ':!e2e' | xargs -n1 dirname | sort -u | sed 's#^#./#') \
-		-count=1 -run 'TestDocs|TestReferencePage' -update
+		-count=1 -run 'TestDocs|TestReferencePage|TestGoTestsPage' -update
 
 .PHONY: tidy
 tidy: ## format the code, and add and remove requirements of both modules

@@ -1,6 +1,7 @@
 package kubelettest_test
 
 import (
+	"flag"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -8,11 +9,14 @@ import (
 	"testing"
 )
 
+var update = flag.Bool("update", false, "write the examples into docs/go-tests.md")
+
 // TestGoTestsPageShowsTheExamples checks that docs/go-tests.md shows all examples, without their imports, each below
 // a link to its file.
 func TestGoTestsPageShowsTheExamples(t *testing.T) {
 	t.Parallel()
-	text, err := os.ReadFile("../docs/go-tests.md")
+	const page = "../docs/go-tests.md"
+	text, err := os.ReadFile(page)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -20,22 +24,37 @@ func TestGoTestsPageShowsTheExamples(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	block := regexp.MustCompile("(?s)\\]\\(../kubelettest/([a-z_]+\\.go)\\)\n\n```go\n(.*?)```\n")
+	if *update {
+		text = block.ReplaceAllFunc(text, func(old []byte) []byte {
+			name := string(block.FindSubmatch(old)[1])
+			return []byte("](../kubelettest/" + name + ")\n\n```go\n" + exampleCode(t, name) + "```\n")
+		})
+		if err := os.WriteFile(page, text, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
 	blocks := map[string]string{}
-	for _, block := range regexp.MustCompile(
-		"(?s)\\]\\(../kubelettest/([a-z_]+\\.go)\\)\n\n```go\n(.*?)```\n").FindAllStringSubmatch(string(text), -1) {
-		blocks[block[1]] = block[2]
+	for _, found := range block.FindAllStringSubmatch(string(text), -1) {
+		blocks[found[1]] = found[2]
 	}
 	if all := strings.Count(string(text), "```go\n"); all != len(examples) || len(blocks) != len(examples) {
 		t.Errorf("%d blocks, %d of them below a link to a file; the examples are %q", all, len(blocks), examples)
 	}
 	for _, name := range examples {
-		file, err := os.ReadFile(name)
-		if err != nil {
-			t.Fatal(err)
-		}
-		_, code, _ := strings.Cut(string(file), "\n)\n\n")
-		if blocks[name] != code {
-			t.Errorf("%s: docs/go-tests.md differs from the file:\n%s", name, blocks[name])
+		if blocks[name] != exampleCode(t, name) {
+			t.Errorf("%s: docs/go-tests.md differs from the file; -update writes it:\n%s", name, blocks[name])
 		}
 	}
+}
+
+// exampleCode returns an example file without its imports.
+func exampleCode(t testing.TB, name string) string {
+	t.Helper()
+	file, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, code, _ := strings.Cut(string(file), "\n)\n\n")
+	return code
 }

@@ -5,7 +5,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"syscall"
 	"testing"
 )
 
@@ -49,7 +48,7 @@ func TestReadManifests(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			if err := syscall.Mkfifo(filepath.Join(dir, "pipe"), 0o644); err != nil { // a read would block forever
+			if err := makeFIFO(filepath.Join(dir, "pipe")); err != nil { // a read would block forever
 				t.Fatal(err)
 			}
 			pods, err := ReadManifests(filepath.Join(dir, test.path))

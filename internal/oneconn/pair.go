@@ -3,7 +3,6 @@ package oneconn
 import (
 	"errors"
 	"net"
-	"os"
 	"sync/atomic"
 	"syscall"
 )
@@ -12,36 +11,11 @@ import (
 // each end can write before the other reads, and data that is written after the other end has closed is lost without an
 // error, up to maxLost bytes, as in a send buffer.
 func Pair() (net.Conn, net.Conn, error) {
-	syscall.ForkLock.RLock()
-	fds, err := syscall.Socketpair(syscall.AF_UNIX, syscall.SOCK_STREAM, 0)
-	if err == nil {
-		syscall.CloseOnExec(fds[0])
-		syscall.CloseOnExec(fds[1])
-	}
-	syscall.ForkLock.RUnlock()
+	a, b, err := connectedSockets()
 	if err != nil {
-		return nil, nil, os.NewSyscallError("socketpair", err)
-	}
-	var ends [2]*end
-	for i, fd := range fds {
-		file := os.NewFile(uintptr(fd), "socketpair")
-		conn, fileErr := net.FileConn(file) // duplicates the descriptor
-		file.Close()
-		if fileErr != nil {
-			err = errors.Join(err, fileErr)
-			continue
-		}
-		ends[i] = &end{Conn: conn}
-	}
-	if err != nil {
-		for _, end := range ends {
-			if end != nil {
-				end.Close()
-			}
-		}
 		return nil, nil, err
 	}
-	return ends[0], ends[1], nil
+	return &end{Conn: a}, &end{Conn: b}, nil
 }
 
 // maxLost is how many bytes an end accepts after the other has closed: as much as a client may send while it still
