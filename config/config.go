@@ -1,12 +1,12 @@
 // Package config loads a kubelet's configuration: its flags, its configuration file and the drop-ins beside it, as one
 // validated [Config]. Start with [NewFlags] and [Flags.Load].
 //
-// Names, types, defaults, precedence and error texts are those of the kubelet v1.37 (k8s.io/kubernetes:
+// Names, types, defaults, precedence and error texts match the kubelet v1.37 (k8s.io/kubernetes:
 // cmd/kubelet/app/server.go, pkg/kubelet/kubeletconfig, pkg/kubelet/apis/config). Flags override drop-ins, and
-// drop-ins override the file. With a file, the defaults are those of kubelet.config.k8s.io/v1beta1 (webhook on,
-// anonymous off, mode Webhook, no read-only port). Without one, they are the legacy defaults (anonymous on,
-// AlwaysAllow, port 10255). The flags, defaults and feature gates are embedded from kubelet.json. A program in the e2e
-// module generates that file from the kubelet, and a test there fails if it is out of date.
+// drop-ins override the file. With a file, the defaults of kubelet.config.k8s.io/v1beta1 apply (webhook on,
+// anonymous off, mode Webhook, no read-only port). Without a file, the legacy defaults apply (anonymous on,
+// AlwaysAllow, port 10255). The flags, defaults and feature gates are embedded from kubelet.json. A program in the
+// e2e module generates that file from the kubelet, and a test there fails if it is out of date.
 //
 // Deliberate differences from a kubelet:
 //   - --port 0 chooses a free port. A kubelet refuses it.
@@ -35,7 +35,7 @@ type Config struct {
 
 	// NodeName is --hostname-override or the host name, trimmed and in lower case.
 	NodeName string
-	// NodeIP is --node-ip as given. NodeIPs are its addresses: none, one, or a dual-stack pair.
+	// NodeIP is the value of --node-ip. NodeIPs are its parsed addresses: none, one, or a dual-stack pair.
 	NodeIP  string
 	NodeIPs []net.IP
 	// NodeLabels is the value of --node-labels.
@@ -46,13 +46,13 @@ type Config struct {
 	Kubeconfig          string
 	BootstrapKubeconfig string
 
-	// FeatureGates has every feature gate of the kubelet. Enabled looks one up by name.
+	// FeatureGates has every feature gate of the kubelet. Config.Enabled looks up a gate by name.
 	FeatureGates featuregate.FeatureGate
 	// Ignored lists the given flags that have no effect on a stand-in, sorted, without dashes.
 	Ignored []string
 	// Warnings lists problems that a kubelet only logs, one sentence each.
 	Warnings []string
-	// HasConfigFile is true if --config was given. The defaults depend on it.
+	// HasConfigFile is true if --config was given. It decides which defaults apply.
 	HasConfigFile bool
 
 	flagz map[string]string

@@ -62,7 +62,7 @@ func TestFlagsAreTheKubelets(t *testing.T) {
 			Deprecated:  got.Deprecated,
 		}
 		if is != want {
-			t.Errorf("--%s\n got %+v\nwant %+v", want.Name, is, want)
+			t.Errorf("the declaration of --%s differs from the kubelet's\n got %+v\nwant %+v", want.Name, is, want)
 		}
 	}
 	fs.VisitAll(func(f *pflag.Flag) {
@@ -131,7 +131,7 @@ func TestNode(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			if got := test.want(mustLoad(t, test.args...)); !reflect.DeepEqual(got, test.is) {
-				t.Errorf("got %v, want %v", got, test.is)
+				t.Errorf("effective value %v, want %v", got, test.is)
 			}
 		})
 	}
@@ -158,7 +158,7 @@ func TestStartErrors(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			if _, err := load(t, test.arg); err == nil || !strings.HasPrefix(err.Error(), "failed to ") ||
 				!strings.Contains(err.Error(), test.want) {
-				t.Errorf("error %v, want %s", err, test.want)
+				t.Errorf("Load returned the error %v, want one that contains %s", err, test.want)
 			}
 		})
 	}
@@ -166,7 +166,7 @@ func TestStartErrors(t *testing.T) {
 	writeFiles(t, filepath.Dir(path), map[string]string{"k.yaml": header + "tlsCurvePreferences: [1]\n"})
 	if _, err := load(t, "--config", path); err == nil ||
 		!strings.Contains(err.Error(), "curve preference 1 is not supported by the current Go version") {
-		t.Errorf("curve 1: %v", err)
+		t.Errorf("Load returned the error %v, want one that refuses curve preference 1", err)
 	}
 }
 
@@ -186,17 +186,17 @@ func TestStrict(t *testing.T) {
 			}
 			c, err := f.Load()
 			if err != nil {
-				t.Fatalf("not strict: %v", err)
+				t.Fatalf("Load without Strict failed: %v", err)
 			}
 			if !slices.ContainsFunc(
 				c.Warnings,
 				func(w string) bool { return strings.HasPrefix(w, dir) && strings.Contains(w, test.want) },
 			) {
-				t.Errorf("warnings %q", c.Warnings)
+				t.Errorf("unexpected warnings: %q", c.Warnings)
 			}
 			f.Strict = true
 			if _, err := f.Load(); err == nil || !strings.Contains(err.Error(), test.want) {
-				t.Errorf("strict: %v", err)
+				t.Errorf("Load with Strict returned the wrong error: %v", err)
 			}
 		})
 	}
@@ -207,11 +207,11 @@ func TestGates(t *testing.T) {
 	for gate, want := range map[string]bool{"DefaultPodSysctls": true,
 		"GracefulNodeShutdownBasedOnPodPriority": false, "KubeletFineGrainedAuthz": true, "NoSuchGate": false} {
 		if got := c.Enabled(gate); got != want {
-			t.Errorf("Enabled(%s) = %t", gate, got)
+			t.Errorf("Enabled(%s) is %t, want the opposite", gate, got)
 		}
 	}
 	if mustLoad(t).Enabled("DefaultPodSysctls") {
-		t.Error("one configuration's gates show in another's")
+		t.Error("the feature gates set for one configuration are also set in a later one")
 	}
 }
 
@@ -239,16 +239,16 @@ func TestConfigz(t *testing.T) {
 			kc := got["kubeletconfig"]
 			if len(got) != 1 || kc["kind"] != "KubeletConfiguration" ||
 				kc["apiVersion"] != "kubelet.config.k8s.io/v1beta1" {
-				t.Errorf("body %s", body)
+				t.Errorf("Configz returned %s, want one versioned KubeletConfiguration", body)
 			}
 			if kc["tlsCertFile"] != test.cert || kc["tlsPrivateKeyFile"] != test.key {
-				t.Errorf("serving files %v, %v", kc["tlsCertFile"], kc["tlsPrivateKeyFile"])
+				t.Errorf("wrong serving certificate or key: %v, %v", kc["tlsCertFile"], kc["tlsPrivateKeyFile"])
 			}
 		})
 	}
 }
 
-// TestSetAndLoadAgain: Flags works without a command line, and Load reads the files on each call.
+// TestSetAndLoadAgain: flags can be set with Flags.Set alone, and every call of Load reads the files anew.
 func TestSetAndLoadAgain(t *testing.T) {
 	dir := t.TempDir()
 	writeFiles(t, dir, map[string]string{"k.yaml": header + "port: 7\nmaxPods: 7\n"})
@@ -265,20 +265,20 @@ func TestSetAndLoadAgain(t *testing.T) {
 			t.Fatal(err)
 		}
 		if c.Kubelet.Port != 8 || c.Kubelet.MaxPods != pods || !c.HasConfigFile {
-			t.Errorf("port %d, pods %d, want 8, %d", c.Kubelet.Port, c.Kubelet.MaxPods, pods)
+			t.Errorf("port %d and maxPods %d with a file, want 8 and %d", c.Kubelet.Port, c.Kubelet.MaxPods, pods)
 		}
 		c.Kubelet.FeatureGates = map[string]bool{"changed": true}
 		*c.Kubelet.EnableServer = false
 	}
 	if c := mustLoad(t); !*c.Kubelet.EnableServer {
-		t.Error("changing one configuration changed the defaults")
+		t.Error("a change of one loaded configuration also changed the defaults of the next")
 	}
 	for name, want := range map[string]string{
 		"nope": "failed to parse kubelet flag: unknown flag: --nope",
 		"v":    `failed to parse kubelet flag: invalid argument "x" for "-v, --v" flag`,
 	} {
 		if err := f.Set(name, "x"); err == nil || !strings.HasPrefix(err.Error(), want) {
-			t.Errorf("Set(%s): %v", name, err)
+			t.Errorf("Set(%s) returned the wrong error: %v", name, err)
 		}
 	}
 }
@@ -290,7 +290,7 @@ func TestLoadConcurrently(t *testing.T) {
 		wg.Go(func() {
 			c, err := load(t, fmt.Sprintf("--port=%d", i+1), "--feature-gates=MemoryQoS=true")
 			if err != nil || c.Kubelet.Port != int32(i+1) || !c.Enabled("MemoryQoS") {
-				t.Errorf("%d: %+v, %v", i, c, err)
+				t.Errorf("concurrent load %d returned the configuration %+v and the error %v", i, c, err)
 			}
 		})
 	}

@@ -75,7 +75,7 @@ func fillNil(f *kubeletFacts, kc *kubeletConfiguration) {
 	})
 }
 
-// fillZero copies the fields of from to the zero fields of into.
+// fillZero sets each zero field of the struct into to the value of the same field of the struct from.
 func fillZero(into, from reflect.Value) {
 	walkFields(into, from, func(field, from reflect.Value) {
 		if field.IsZero() {
@@ -103,8 +103,8 @@ func walkFields(into, from reflect.Value, visit func(field, from reflect.Value))
 	}
 }
 
-// roundMemory rounds reserved memory up to milli-units. A kubelet does this for a file, not for flags.
-// (k8s.io/kubernetes: pkg/kubelet/apis/config/v1beta1/zz_generated.defaults.go)
+// roundMemory rounds reserved memory up to milli-units. A kubelet rounds values from a file, but not values from
+// flags. (k8s.io/kubernetes: pkg/kubelet/apis/config/v1beta1/zz_generated.defaults.go)
 func roundMemory(kc *kubeletConfiguration) {
 	for _, r := range kc.ReservedMemory {
 		for name, quantity := range r.Limits {

@@ -11,7 +11,7 @@ import (
 	"fauxlet/config"
 )
 
-// A file selects the v1beta1 defaults, and a flag overrides the file.
+// If a configuration file is given, the v1beta1 defaults apply. A flag overrides the file.
 func Example() {
 	dir, err := os.MkdirTemp("", "example")
 	if err != nil {
@@ -33,7 +33,7 @@ authentication: {x509: {clientCAFile: /pki/ca.crt}}
 		{"--hostname-override=node-1", "--config=" + file, "--port=10450", "--cgroup-driver=systemd"},
 	} {
 		fs := pflag.NewFlagSet("serve", pflag.ContinueOnError)
-		fs.SetOutput(io.Discard) // the kubelet's warnings about deprecated flags
+		fs.SetOutput(io.Discard) // hides the warnings about deprecated flags
 		flags := config.NewFlags()
 		flags.AddTo(fs)
 		if err := fs.Parse(args); err != nil {

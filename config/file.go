@@ -33,7 +33,7 @@ func (l *loader) warnf(format string, args ...any) {
 	l.warnings = append(l.warnings, fmt.Sprintf(format, args...))
 }
 
-// gatesFor returns the gates of the command line, overridden by those of a configuration.
+// gatesFor returns the feature gates of the command line, overridden by the feature gates of a configuration.
 func (l *loader) gatesFor(kc *kubeletConfiguration) (featuregate.FeatureGate, error) {
 	if l.gates == nil {
 		return nil, errors.New("no feature gates")
@@ -48,7 +48,7 @@ func (l *loader) gatesFor(kc *kubeletConfiguration) (featuregate.FeatureGate, er
 	return local, nil
 }
 
-// file reads the file of --config, sets defaults, and makes its relative paths absolute.
+// file reads the configuration file of --config, sets defaults, and makes its relative paths absolute.
 // (k8s.io/kubernetes: loadConfigFile in cmd/kubelet/app/server.go, pkg/kubelet/kubeletconfig/configfiles)
 func (l *loader) file(name string) (*kubeletConfiguration, error) {
 	path, err := filepath.Abs(name)
@@ -105,8 +105,8 @@ func (l *loader) decode(path string, data []byte) (*kubeletConfiguration, error)
 	return kc, nil
 }
 
-// decodeInto decodes YAML or JSON of the group kubelet.config.k8s.io into the given object, or into its own type if
-// nil.
+// decodeInto decodes YAML or JSON of the group kubelet.config.k8s.io into the given object. If the object is nil,
+// the kind in the document determines the type of the result.
 func decodeInto(
 	data []byte,
 	into runtime.Object,
@@ -119,7 +119,7 @@ func decodeInto(
 	return serializer.NewCodecFactory(scheme, strictness).UniversalDeserializer().Decode(data, nil, into)
 }
 
-// makeAbsolute joins a relative path in a field to a directory. An empty path stays empty.
+// makeAbsolute makes a relative path in a field absolute, starting from a directory. An empty path stays empty.
 func makeAbsolute(kc *kubeletConfiguration, field, dir string) {
 	value, ok := fieldAt(reflect.ValueOf(kc).Elem(), field)
 	if ok && value.Kind() == reflect.Pointer {

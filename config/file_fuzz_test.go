@@ -8,8 +8,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// FuzzConfigFile: any file and drop-in give an error or a configuration. Loading twice gives the same result, and so
-// does loading the result as a file.
+// FuzzConfigFile: for any file and drop-in, Load returns an error or a configuration and never panics. Loading the
+// files again, or loading the resulting configuration as a file, gives the same configuration.
 func FuzzConfigFile(f *testing.F) {
 	text, err := os.ReadFile("testdata/loads.json")
 	if err != nil {
@@ -51,15 +51,16 @@ func FuzzConfigFile(f *testing.F) {
 			return
 		}
 		if again, err := load(); err != nil {
-			t.Errorf("second load: %v", err)
+			t.Errorf("loading the same files again failed: %v", err)
 		} else if diff := cmp.Diff(plain(t, c.Kubelet), plain(t, again.Kubelet)); diff != "" {
-			t.Errorf("second load:\n%s", diff)
+			t.Errorf("loading the same files again gives another configuration (-first +second):\n%s", diff)
 		}
 		if body, err := c.Configz(); err != nil || !json.Valid(body) {
-			t.Errorf("configz: %v %s", err, body)
+			t.Errorf("Configz returned the error %v or invalid JSON: %s", err, body)
 		}
 
-		// Paths of a drop-in stay relative, and JSON omits empty fields, whose defaults may differ.
+		// Two kinds of configuration change when they are loaded as a file: relative paths from a drop-in become
+		// absolute, and empty fields get defaults because JSON omits them.
 		if dropIn != "" || len(c.Kubelet.EvictionHard) == 0 || len(c.Kubelet.EnforceNodeAllocatable) == 0 {
 			return
 		}
@@ -69,9 +70,9 @@ func FuzzConfigFile(f *testing.F) {
 		}
 		writeFiles(t, dir, map[string]string{"kubelet.yaml": string(whole)})
 		if again, err := load(); err != nil {
-			t.Errorf("loading the result as a file: %v\n%s", err, whole)
+			t.Errorf("loading the effective configuration as a file failed: %v\n%s", err, whole)
 		} else if diff := cmp.Diff(plain(t, c.Kubelet), plain(t, again.Kubelet)); diff != "" {
-			t.Errorf("loading the result as a file:\n%s", diff)
+			t.Errorf("loading the effective configuration as a file changes it (-first +second):\n%s", diff)
 		}
 	})
 }

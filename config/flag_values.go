@@ -32,7 +32,7 @@ func valueFor(f flagFact, target reflect.Value) (pflag.Value, error) {
 		return builtin(f, target, (*pflag.FlagSet).Int64Var)
 	case "pflag.durationValue":
 		return builtin(f, target, (*pflag.FlagSet).DurationVar)
-	case "pflag.flagValueWrapper": // from package flag, whose error texts for durations differ
+	case "pflag.flagValueWrapper": // wraps package flag, whose error texts for durations differ
 		return over(f, target, func(p *time.Duration) pflag.Value {
 			fs := flag.NewFlagSet(f.Name, flag.ContinueOnError)
 			fs.DurationVar(p, f.Name, *p, "")
@@ -87,7 +87,7 @@ func valueFor(f flagFact, target reflect.Value) (pflag.Value, error) {
 	return nil, fmt.Errorf("embedded kubelet.json: flag --%s has the unknown type %s", f.Name, f.Value)
 }
 
-// over calls make with the address of target as a *T.
+// over calls make with a *T that points to target.
 func over[T any](f flagFact, target reflect.Value, make func(*T) pflag.Value) (pflag.Value, error) {
 	p, err := pointerTo[T](f, target)
 	if err != nil {
@@ -102,7 +102,7 @@ func over[T any](f flagFact, target reflect.Value, make func(*T) pflag.Value) (p
 	return value, nil
 }
 
-// builtin returns a value of one of pflag's unexported types, which are available only through flag sets.
+// builtin returns a value of one of pflag's unexported types. Only a flag set can create such a value.
 func builtin[T any](
 	f flagFact,
 	target reflect.Value,
@@ -126,7 +126,7 @@ func pointerTo[T any](f flagFact, target reflect.Value) (*T, error) {
 		target = target.Elem()
 	}
 	want := reflect.TypeFor[*T]()
-	// A duration is a field of metav1.Duration, and for logging of one more type.
+	// A duration field has the type metav1.Duration, or another type in the logging configuration.
 	for want == reflect.TypeFor[*time.Duration]() && target.Kind() == reflect.Struct {
 		target = target.FieldByName("Duration")
 	}

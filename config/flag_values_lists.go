@@ -29,7 +29,7 @@ func (v *taintsValue) Set(s string) error {
 			return err
 		}
 		if remove {
-			continue // a kubelet parses and ignores these
+			continue // a kubelet parses and ignores taints that end with -
 		}
 		if taint.Effect == "" {
 			return fmt.Errorf("invalid taint spec: %v", spec)
@@ -141,7 +141,7 @@ func (v *reservedMemoryValue) Set(s string) error {
 	return nil
 }
 
-// memoryResource reports whether --reserved-memory accepts a resource.
+// memoryResource reports whether --reserved-memory accepts the name of a resource.
 func memoryResource(name v1.ResourceName) bool {
 	return name == v1.ResourceMemory || strings.HasPrefix(string(name), v1.ResourceHugePagesPrefix)
 }

@@ -11,9 +11,9 @@ import (
 	_ "k8s.io/component-base/logs/json/register" // registers the log format json, as the kubelet does
 )
 
-// Flags are the kubelet's flags. They are parsed like the kubelet's. Flags records every accepted value, because a
-// kubelet applies its command line twice: to find the configuration file, and again over the file. It is not safe for
-// concurrent use.
+// Flags are the kubelet's flags, parsed as a kubelet parses them. Flags records every accepted value, because a
+// kubelet applies its command line twice: first to find the configuration file, and again to override the file.
+// Flags is not safe for concurrent use.
 type Flags struct {
 	// Strict makes Load refuse a configuration file or drop-in with an unknown or duplicate field. Without Strict, Load
 	// ignores the field and adds a warning, like a kubelet v1.37.
@@ -64,7 +64,7 @@ var meaningful = []string{
 
 type assignment struct{ name, value string }
 
-// NewFlags returns the kubelet's flags at the kubelet's defaults.
+// NewFlags returns the kubelet's flags with the kubelet's defaults.
 func NewFlags() *Flags {
 	f := &Flags{facts: map[string]flagFact{}, flags: pflag.NewFlagSet("kubelet", pflag.ContinueOnError)}
 	f.flags.SetNormalizeFunc(cliflag.WordSepNormalizeFunc)
@@ -132,7 +132,7 @@ func (r *recorder) Set(value string) error {
 	return nil
 }
 
-// AddTo adds the flags to fs, except those that fs already has. It makes fs accept underscores for dashes in flag
+// AddTo adds the flags to fs, except flags that fs already has. It makes fs accept underscores for dashes in flag
 // names, as the kubelet does.
 func (f *Flags) AddTo(fs *pflag.FlagSet) {
 	fs.SetNormalizeFunc(cliflag.WordSepNormalizeFunc)
@@ -185,8 +185,8 @@ func (f *Flags) replay(kc *kubeletConfiguration) error {
 	return nil
 }
 
-// Means reports whether a kubelet flag has an effect on a stand-in. Other flags are parsed, appear in /configz, and
-// are listed in Config.Ignored.
+// Means reports whether a kubelet flag has an effect on a stand-in. All other flags are parsed, appear in /configz,
+// and are listed in Config.Ignored.
 func (f *Flags) Means(name string) bool {
 	_, ok := f.node.targets()[name]
 	return ok || slices.Contains(meaningful, name)

@@ -20,9 +20,9 @@ type kubeletFacts struct {
 	Legacy json.RawMessage `json:"legacy"`
 	// Zero has zero values for the pointers whose fields are plain values in the kubelet's internal type.
 	Zero *kubeletconfigv1beta1.KubeletConfiguration `json:"zero"`
-	// Paths are the fields with paths that are relative to the file's directory.
+	// Paths are the fields that contain file paths. A relative path starts at the configuration file's directory.
 	Paths []string `json:"paths"`
-	// EvictionHard is the default of that field in a configuration file.
+	// EvictionHard is the default of the field evictionHard in a configuration file.
 	EvictionHard map[string]string   `json:"evictionHard"`
 	Gates        []gateFact          `json:"gates"`
 	Dependencies map[string][]string `json:"dependencies"`
@@ -49,7 +49,7 @@ type flagFact struct {
 	Deprecated string `json:"deprecated"`
 }
 
-// facts parses kubelet.json once. An error is a bug; the tests of this package rule it out.
+// facts parses kubelet.json once. An error is a bug that the tests of this package would find.
 var facts = sync.OnceValues(func() (*kubeletFacts, error) {
 	f := &kubeletFacts{}
 	if err := json.Unmarshal(kubeletJSON, f); err != nil {

@@ -12,9 +12,10 @@ import (
 	kubeletconfigv1beta1 "k8s.io/kubelet/config/v1beta1"
 )
 
-// Load loads the configuration in the kubelet's order: feature gates of the command line, node labels, file, drop-ins,
-// the flags again over both, validation, and the checks of a kubelet that starts. Its errors begin with the kubelet's
-// texts. It reads the files on each call. (k8s.io/kubernetes: NewKubeletCommand in cmd/kubelet/app/server.go)
+// Load loads the configuration in the kubelet's order: feature gates of the command line, node labels, file,
+// drop-ins, all flags (which override the file and drop-ins), validation, and the checks that a kubelet makes while
+// it starts. Errors begin with the kubelet's texts. Load reads the files on each call. (k8s.io/kubernetes:
+// NewKubeletCommand in cmd/kubelet/app/server.go)
 func (f *Flags) Load() (*Config, error) {
 	e, err := f.effective()
 	if err != nil {
@@ -136,8 +137,8 @@ func (f *Flags) sources() string {
 	return strings.Join(append(from, "command line"), ", ")
 }
 
-// start makes the checks that a kubelet makes only after validation, while it starts.
-// (k8s.io/kubernetes: InitializeTLS, BuildAuthz, RunKubelet in cmd/kubelet/app)
+// start makes the checks that a kubelet makes after validation, while it starts. (k8s.io/kubernetes: InitializeTLS,
+// BuildAuthz, RunKubelet in cmd/kubelet/app)
 func (l *loader) start(c *Config, node *nodeFlags) error {
 	if err := l.tls(&c.Kubelet); err != nil {
 		return fmt.Errorf("failed to construct kubelet dependencies: %w", err)

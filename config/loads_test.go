@@ -57,7 +57,7 @@ func TestLoadsAsTheKubelet(t *testing.T) {
 		t.Run(c.Name, func(t *testing.T) {
 			if why, ok := deliberate[c.Name]; ok {
 				if _, err := loadIn(t, c.Args, c.Files); err != nil {
-					t.Errorf("error %v, although %s", err, why)
+					t.Errorf("unexpected error %v; fauxlet should accept this because %s", err, why)
 				}
 				return
 			}
@@ -69,7 +69,7 @@ func TestLoadsAsTheKubelet(t *testing.T) {
 				e.loader.warnings,
 				func(w string) bool { return strings.Contains(w, "lenient decoding") },
 			) {
-				t.Errorf("kubelet decodes leniently: %t, warnings: %q", c.Lenient, e.loader.warnings)
+				t.Errorf("kubelet decodes leniently: %t; fauxlet's warnings: %q", c.Lenient, e.loader.warnings)
 			}
 			if len(c.Config) == 0 {
 				c.Config = json.RawMessage("{}")
@@ -79,7 +79,7 @@ func TestLoadsAsTheKubelet(t *testing.T) {
 				t.Fatal(err)
 			}
 			for name := range e.kc.StaticPodURLHeader {
-				e.kc.StaticPodURLHeader[name] = []string{"<masked>"} // as in the kubelet's log
+				e.kc.StaticPodURLHeader[name] = []string{"<masked>"} // the kubelet's log masks the values
 			}
 			if diff := cmp.Diff(plain(t, want), plain(t, e.kc)); diff != "" {
 				t.Errorf("effective configuration (-kubelet +fauxlet):\n%s", diff)
@@ -95,7 +95,7 @@ func checkError(t *testing.T, c *measuredLoad, err error) bool {
 	case len(c.Invalid) > 0:
 		var list utilerrors.Aggregate
 		if !errors.As(err, &list) {
-			t.Fatalf("error %v, want %q", err, c.Invalid)
+			t.Fatalf("error %v, want the validation errors %q", err, c.Invalid)
 		}
 		var got []string
 		for _, one := range list.Errors() {
@@ -103,24 +103,24 @@ func checkError(t *testing.T, c *measuredLoad, err error) bool {
 		}
 		slices.Sort(got)
 		if diff := cmp.Diff(c.Invalid, got); diff != "" {
-			t.Errorf("validation (-kubelet +fauxlet):\n%s", diff)
+			t.Errorf("validation errors differ (-kubelet +fauxlet):\n%s", diff)
 		}
 		if !strings.HasPrefix(err.Error(), "failed to validate kubelet configuration, error: ") {
-			t.Errorf("error %v", err)
+			t.Errorf("the error does not begin with the kubelet's prefix: %v", err)
 		}
 		return true
 	case c.Error != "":
 		if err == nil {
-			t.Fatalf("no error, want %s", c.Error)
+			t.Fatalf("Load accepted the configuration, want the error %s", c.Error)
 		}
 		want, panics := strings.CutPrefix(c.Error, "panic: ")
 		got := schemeName.ReplaceAllString(err.Error(), "in scheme")
 		if got != want && !(panics && strings.HasSuffix(got, want)) {
-			t.Errorf("error\n%s\nwant\n%s", got, want)
+			t.Errorf("got the error\n%s\nwant the kubelet's error\n%s", got, want)
 		}
 		return true
 	case err != nil:
-		t.Fatalf("error %v, want none", err)
+		t.Fatalf("unexpected error: %v", err)
 	}
 	return false
 }
@@ -149,7 +149,7 @@ func loadIn(t *testing.T, args []string, files map[string]string) (*effective, e
 	return e, nil
 }
 
-// hidden returns an error's text without the test's directory.
+// hidden returns an error's text without the path of the test's temporary directory.
 type hidden struct {
 	error
 	text string

@@ -10,15 +10,16 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// override is a field whose value replaces that of the file, the drop-ins and the flags.
+// override is a value for one field. It takes precedence over the file, the drop-ins and the flags.
 type override struct {
 	field string
 	patch []byte // JSON merge patch
 }
 
-// Override sets a field of KubeletConfiguration for all following calls of Load. It takes precedence over the file,
-// the drop-ins and the flags, and implements what-if. The field is a path such as authentication.anonymous.enabled.
-// The value is YAML. Relative paths in it are relative to the working directory. A kubelet has no equivalent.
+// Override sets a field of KubeletConfiguration for all following calls of Load. The value takes precedence over the
+// file, the drop-ins and the flags. Override implements what-if. The field is a path such as
+// authentication.anonymous.enabled. The value is YAML. Relative paths in it are relative to the working directory. A
+// kubelet has no equivalent.
 func (f *Flags) Override(field, value string) error {
 	var parsed any
 	if err := yaml.Unmarshal([]byte(value), &parsed); err != nil {

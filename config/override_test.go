@@ -61,13 +61,13 @@ authentication: {x509: {clientCAFile: ca.crt}, webhook: {cacheTTL: 7s}}
 				t.Fatal(err)
 			}
 			if !test.holds(&c.Kubelet) {
-				t.Errorf("%s=%s: %+v", test.field, test.value, c.Kubelet)
+				t.Errorf("the override %s=%s has the wrong effect: %+v", test.field, test.value, c.Kubelet)
 			}
 		})
 	}
 }
 
-// TestOverrideIsChecked: unknown fields, values of another type, and values that a kubelet refuses are errors.
+// TestOverrideIsChecked: unknown fields, values of the wrong type, and values that a kubelet refuses are errors.
 func TestOverrideIsChecked(t *testing.T) {
 	for _, test := range []struct{ field, value, says string }{
 		{"authentication.anonymus.enabled", "true", `unknown field "authentication.anonymus"`},
@@ -77,7 +77,7 @@ func TestOverrideIsChecked(t *testing.T) {
 	} {
 		if err := NewFlags().Override(test.field, test.value); err == nil ||
 			!strings.Contains(err.Error(), test.says) {
-			t.Errorf("%s=%s: %v, want %q", test.field, test.value, err, test.says)
+			t.Errorf("the override %s=%s returned the error %v, want %q", test.field, test.value, err, test.says)
 		}
 	}
 	f := NewFlags()
@@ -85,6 +85,6 @@ func TestOverrideIsChecked(t *testing.T) {
 		t.Fatal(err)
 	}
 	if _, err := f.Load(); err == nil || !strings.Contains(err.Error(), "unknown authorization mode RBAC") {
-		t.Errorf("Load: %v", err)
+		t.Errorf("Load returned the wrong error for an override with the authorization mode RBAC: %v", err)
 	}
 }

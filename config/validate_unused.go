@@ -18,8 +18,8 @@ import (
 	"k8s.io/utils/cpuset"
 )
 
-// The checks in this file concern fields that have no effect on a stand-in. They exist because a stand-in refuses
-// every file that a kubelet refuses.
+// The fields that are checked in this file have no effect on a stand-in. The checks exist because a stand-in must
+// refuse every file that a kubelet refuses.
 
 // node checks the settings of the Node object and of the kubelet's clients.
 func (c *checker) node() {

@@ -9,16 +9,16 @@ import (
 	"time"
 )
 
-// Verdict is the result of a check in one word.
+// Verdict is the result of a check as one word.
 type Verdict string
 
 // The verdicts. Every result except Pass has a reason.
 const (
-	// Pass means that the check found what it expects.
+	// Pass means that the check found no problem.
 	Pass Verdict = "pass"
 	// Fail means that something does not work, or that a configured protection does not protect.
 	Fail Verdict = "fail"
-	// Warn means that it works, but is unsafe or will stop working soon.
+	// Warn means that something works, but is unsafe or will stop working soon.
 	Warn Verdict = "warn"
 	// Skipped means that the check could not reach a verdict.
 	Skipped Verdict = "skipped"
@@ -65,9 +65,9 @@ func (s *Seconds) UnmarshalJSON(data []byte) error {
 type Report struct {
 	// Tool is the name and version of the program that ran the checks.
 	Tool string `json:"tool"`
-	// Target is the URL of the checked server.
+	// Target is the URL of the server that was checked.
 	Target string `json:"target"`
-	// TargetVersion is the version that the server reports.
+	// TargetVersion is the version that the checked server reports.
 	TargetVersion string    `json:"targetVersion,omitempty"`
 	Started       time.Time `json:"started"`
 	Duration      Seconds   `json:"durationSeconds"`
@@ -76,7 +76,7 @@ type Report struct {
 	NotRemoved []string `json:"notRemoved,omitempty"`
 }
 
-// Count returns the number of results with a verdict.
+// Count returns the number of results with the given verdict.
 func (r *Report) Count(v Verdict) int {
 	return r.count(func(result *Result) bool { return result.Verdict == v })
 }

@@ -16,7 +16,7 @@ import (
 	"fauxlet/conformance"
 )
 
-// example returns a report with a result of every kind.
+// example returns a report with a result of every verdict, and one result that is incomplete.
 func example() *conformance.Report {
 	return &conformance.Report{
 		Tool: "fauxlet test", Target: "https://192.0.2.1:6443", TargetVersion: "v1.37.2",
@@ -112,7 +112,7 @@ https://192.0.2.1:6443 in 2.3s: 1 passed, 1 failed, 1 warned, 2 skipped (1 of th
 not removed: node fauxlet-check-a-b (the next run removes it)
 `
 	if diff := cmp.Diff(want, write(t, example(), "table")); diff != "" {
-		t.Error(diff)
+		t.Errorf("wrong table (-want +got):\n%s", diff)
 	}
 }
 
@@ -137,14 +137,14 @@ func TestJSON(t *testing.T) {
 		t.Fatal(err)
 	}
 	if err := schemaError(t, document); err != nil {
-		t.Errorf("%v\n%s", err, text)
+		t.Errorf("the JSON report does not match the schema: %v\n%s", err, text)
 	}
 	var read conformance.Report
 	if err := json.Unmarshal([]byte(text), &read); err != nil {
 		t.Fatal(err)
 	}
 	if diff := cmp.Diff(text, write(t, &read, "json")); diff != "" {
-		t.Errorf("decoded and encoded again: %s", diff)
+		t.Errorf("decoding and encoding changes the report: %s", diff)
 	}
 	if !strings.Contains(text, `"answered: <401> & `) {
 		t.Errorf("HTML characters are escaped: %s", text)
@@ -182,7 +182,7 @@ func TestJSON(t *testing.T) {
 		}
 		modify(document, document["results"].([]any)[1].(map[string]any))
 		if schemaError(t, document) == nil {
-			t.Errorf("%s: the schema accepts it", name)
+			t.Errorf("the schema accepts an invalid report: %s", name)
 		}
 	}
 }
@@ -190,6 +190,6 @@ func TestJSON(t *testing.T) {
 func TestUnknownFormat(t *testing.T) {
 	if err := example().Write(&bytes.Buffer{}, "yaml"); err == nil ||
 		err.Error() != `unknown format "yaml"; use one of table, json, junit` {
-		t.Errorf("%v", err)
+		t.Errorf("Write returned the wrong error for an unknown format: %v", err)
 	}
 }

@@ -15,7 +15,7 @@ import (
 // Formats returns the format names that [Report.Write] accepts.
 func Formats() []string { return []string{"table", "json", "junit"} }
 
-// Write writes the report in a format.
+// Write writes the report in one of the Formats.
 func (r *Report) Write(w io.Writer, format string) error {
 	switch format {
 	case "table":
@@ -85,8 +85,8 @@ func (r *Report) Summary() string {
 	return text
 }
 
-// writeJUnit writes one test suite. JUnit has no warnings: a check that warns is a passed test with the warning in its
-// output. A check that did not complete is a test error.
+// writeJUnit writes one test suite. JUnit has no warnings, so a check that warns is a passed test with the warning
+// in its output. A check that did not complete is a test error.
 func (r *Report) writeJUnit(w io.Writer) error {
 	suite := junit.Testsuite{
 		Name: "fauxlet " + r.Target, Tests: len(r.Results),

@@ -114,7 +114,7 @@ func junitError(document string) error {
 func TestJUnit(t *testing.T) {
 	text := write(t, example(), "junit")
 	if err := junitError(text); err != nil {
-		t.Errorf("%v\n%s", err, text)
+		t.Errorf("the report is not valid JUnit XML: %v\n%s", err, text)
 	}
 	for _, part := range []string{
 		`<testsuite name="fauxlet https://192.0.2.1:6443" tests="5" failures="1" errors="1" id="0" skipped="1" time="2.345" timestamp="2026-11-24T11:00:00">`,
@@ -125,14 +125,14 @@ func TestJUnit(t *testing.T) {
 		`warn: insecure`,
 	} {
 		if !strings.Contains(text, part) {
-			t.Errorf("%s\nwant in it: %s", text, part)
+			t.Errorf("the report is\n%s\nwant it to contain: %s", text, part)
 		}
 	}
 	if strings.Count(text, "<failure") != 1 || strings.Count(text, "<skipped") != 1 {
-		t.Errorf("want one failure and one skipped test: %s", text)
+		t.Errorf("want exactly one failure and one skipped test in: %s", text)
 	}
 
-	// junitError rejects invalid documents.
+	// Invalid documents show that junitError can fail.
 	for name, change := range map[string][2]string{
 		"another element":    {"<skipped", "<omitted"},
 		"no name":            {`name="client.presented"`, ""},
@@ -142,7 +142,7 @@ func TestJUnit(t *testing.T) {
 		"no end":             {"</testsuites>", ""},
 	} {
 		if changed := strings.Replace(text, change[0], change[1], 1); changed == text || junitError(changed) == nil {
-			t.Errorf("%s: junitError accepts it", name)
+			t.Errorf("junitError accepts an invalid document, or the change had no effect: %s", name)
 		}
 	}
 }

@@ -40,7 +40,7 @@ type apiserver struct {
 	defect string
 
 	kubelets  *http.Transport
-	transport func() *http.Transport // returns a new one
+	transport func() *http.Transport // returns a new transport
 	busy      sync.Mutex             // for the defect "does one thing at a time"
 
 	mu    sync.Mutex
@@ -48,7 +48,7 @@ type apiserver struct {
 	pods  map[string]*v1.Pod
 }
 
-// startAPIServer starts an API server and returns a run for it.
+// startAPIServer starts an API server with a defect and returns a run that checks it.
 func startAPIServer(t *testing.T, defect string) *run {
 	t.Helper()
 	ca, err := testcerts.NewAuthority("ca")
@@ -155,7 +155,7 @@ func answerError(w http.ResponseWriter, err error) {
 	answerJSON(w, int(s.Code), &s)
 }
 
-// alone calls do, one call at a time with the defect "does one thing at a time".
+// alone calls do. With the defect "does one thing at a time", calls wait for each other.
 func (a *apiserver) alone(do func()) {
 	if a.defect == "does one thing at a time" {
 		a.busy.Lock()
@@ -281,7 +281,7 @@ func (f flushing) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// deaf ignores write errors.
+// deaf is a writer that ignores write errors.
 type deaf struct{ io.Writer }
 
 func (d deaf) Write(p []byte) (int, error) {
@@ -340,10 +340,10 @@ func (a *apiserver) stream(w http.ResponseWriter, r *http.Request, verb string) 
 	handler.ServeHTTP(w, r)
 }
 
-// Error writes an error of the proxy.
+// Error responds with an error of the proxy.
 func (a *apiserver) Error(w http.ResponseWriter, _ *http.Request, err error) { answerError(w, err) }
 
-// naive is a vulnerable proxy of upgrades, like those in old kube-apiservers.
+// naive is a vulnerable proxy of upgrades, like the proxies in old kube-apiservers.
 type naive struct {
 	*apiserver
 	location *url.URL

@@ -7,7 +7,7 @@
 //
 // # A check
 //
-// A check is one [Check] in a table; [Checks] returns all of them. Its run function returns a result ([pass], [fail],
+// A check is one [Check] in a table; [Checks] returns the table. Its run function returns a result ([pass], [fail],
 // [warn] or [skip]), or an error if it could not complete, for example because an API request failed or no response
 // came ([logResponse.text]). An error of the type [skipped] skips the check. Needs names the checks that must pass
 // first, so that one mistake fails one check. Checks run concurrently and must not depend on checks that they do not
@@ -38,11 +38,11 @@ import (
 type Check struct {
 	// ID is the group and the name: reach.dialled.
 	ID string
-	// Title states in a few words what is true if the check passes.
+	// Title is a few words that are true if the check passes.
 	Title string
 	// Flag is the kube-apiserver flag, or another setting, that the check is about. May be empty.
 	Flag string
-	// Proves states for the documentation what a pass proves.
+	// Proves is a sentence for the documentation: what a pass proves.
 	Proves string
 	// Needs are the IDs of checks that must pass first.
 	Needs []string
@@ -64,17 +64,18 @@ func Checks() []Check {
 	)
 }
 
-// pass returns the result of a check that found what it expects.
+// pass returns the result of a check that found no problem.
 func pass(evidence ...string) conformance.Result {
 	return conformance.Result{Verdict: conformance.Pass, Evidence: evidence}
 }
 
-// fail returns the result of a failed check. The reason is a sentence without a full stop. The remedy can be pasted.
+// fail returns the result of a failed check. The reason is a sentence without a full stop. The remedy is text that
+// can be pasted.
 func fail(reason, remedy string, evidence ...string) conformance.Result {
 	return conformance.Result{Verdict: conformance.Fail, Reason: reason, Remedy: remedy, Evidence: evidence}
 }
 
-// warn returns the result of a check that found something that works but is unsafe or will stop working.
+// warn returns the result of a check that found a working configuration that is unsafe or will stop working.
 func warn(reason, remedy string, evidence ...string) conformance.Result {
 	return conformance.Result{Verdict: conformance.Warn, Reason: reason, Remedy: remedy, Evidence: evidence}
 }

@@ -48,7 +48,7 @@ func TestTable(t *testing.T) {
 	}
 }
 
-// some are checks: d needs b and c, which need a; e needs nothing.
+// some has five checks: d needs b and c, both of them need a, and e needs no other check.
 var some = []Check{
 	{ID: "g.a"},
 	{ID: "g.b", Needs: []string{"g.a"}},
@@ -76,19 +76,19 @@ func TestSelect(t *testing.T) {
 	} {
 		got, err := Select(some, test.only)
 		if err != nil {
-			t.Errorf("%q: %v", test.only, err)
+			t.Errorf("Select(%q) failed: %v", test.only, err)
 		}
 		if diff := cmp.Diff(test.want, ids(got)); diff != "" {
-			t.Errorf("%q: %s", test.only, diff)
+			t.Errorf("Select(%q) returned the wrong checks (-want +got): %s", test.only, diff)
 		}
 	}
 	if _, err := Select(some, []string{"g.a", "x"}); err == nil ||
 		!strings.Contains(err.Error(), `"x" is neither a check nor a prefix of one`) {
-		t.Errorf("%v", err)
+		t.Errorf("Select returned the wrong error: %v", err)
 	}
 }
 
-// scheduled runs the checks some and returns their results as texts.
+// scheduled runs the checks in some. It returns their results as texts, and their IDs in the order of the reports.
 func scheduled(
 	t *testing.T,
 	ctx context.Context,
@@ -109,7 +109,7 @@ func scheduled(
 	results = map[string]string{}
 	for i, r := range all {
 		if r.ID != some[i].ID || r.Flag != some[i].Flag && r.Flag != "own" || r.Evidence == nil {
-			t.Errorf("%d: %+v", i, r)
+			t.Errorf("result %d has the wrong ID or flag, or no evidence: %+v", i, r)
 		}
 		results[r.ID] = fmt.Sprintf("%s %v %s", r.Verdict, r.Incomplete, r.Reason)
 	}
@@ -151,26 +151,26 @@ func TestSchedule(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			got, order := scheduled(t, t.Context(), test.do)
 			if diff := cmp.Diff(test.want, got); diff != "" {
-				t.Error(diff)
+				t.Errorf("wrong results (-want +got):\n%s", diff)
 			}
 			at := func(id string) int { return slices.Index(order, id) }
 			if len(order) != len(some) || at("g.a") > at("g.b") || at("g.a") > at("g.c") ||
 				at("h.d") < max(at("g.b"), at("g.c")) {
-				t.Errorf("reported in the order %q", order)
+				t.Errorf("the order %q has results before the results that they need", order)
 			}
 		})
 	}
 }
 
-// TestScheduleWithoutNeed runs a check without the check that it needs.
+// TestScheduleWithoutNeed: a check is skipped if the check that it needs is not part of the run.
 func TestScheduleWithoutNeed(t *testing.T) {
 	got := schedule(t.Context(), some[1:2], func(conformance.Result) {}, nil)
 	if len(got) != 1 || got[0].Verdict != conformance.Skipped || got[0].Reason != "needs g.a, which is not run" {
-		t.Errorf("%+v", got)
+		t.Errorf("the results are %+v, want one skipped check", got)
 	}
 }
 
-// TestScheduleStops stops a run, and exceeds the time limit of a check.
+// TestScheduleStops interrupts one run, and lets a check of another run exceed the time limit.
 func TestScheduleStops(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, stop := context.WithCancelCause(t.Context())
@@ -182,7 +182,7 @@ func TestScheduleStops(t *testing.T) {
 			time.Sleep(time.Second)
 			stop(errors.New("interrupted"))
 			<-ctx.Done()
-			return pass(), nil // it passed before the run was stopped
+			return pass(), nil // a pass counts even if the run has been stopped
 		}})
 		want := map[string]string{
 			"g.a": "skipped true did not complete: interrupted",
@@ -190,7 +190,7 @@ func TestScheduleStops(t *testing.T) {
 			"h.d": "skipped false needs g.b, which did not pass", "h.e": "pass false ",
 		}
 		if diff := cmp.Diff(want, got); diff != "" {
-			t.Error(diff)
+			t.Errorf("wrong results (-want +got):\n%s", diff)
 		}
 
 		began := time.Now()
@@ -203,16 +203,17 @@ func TestScheduleStops(t *testing.T) {
 			}},
 		)
 		if took := time.Since(began); took != timeLimit {
-			t.Errorf("it took %v, want %v", took, timeLimit)
+			t.Errorf("the run took %v, want the time limit %v", took, timeLimit)
 		}
 		over := fmt.Sprintf("skipped true did not complete: not finished within %v", timeLimit)
 		if got["h.e"] != over || got["g.a"] != over+": no answer" {
-			t.Errorf("%q", got)
+			t.Errorf("wrong results after the time limit: %q", got)
 		}
 	})
 }
 
-// TestScheduleParallelism: exactly parallelism checks run at once.
+// TestScheduleParallelism: the number of checks that run at once reaches the constant parallelism and does not
+// exceed it.
 func TestScheduleParallelism(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		many := make([]Check, 3*parallelism)
@@ -239,7 +240,7 @@ func TestScheduleParallelism(t *testing.T) {
 			},
 		)
 		if most != parallelism {
-			t.Errorf("%d ran at once, want %d", most, parallelism)
+			t.Errorf("at most %d checks ran at once, want %d", most, parallelism)
 		}
 	})
 }

@@ -13,7 +13,7 @@ import (
 
 const (
 	clientCertificate = "--kubelet-client-certificate"
-	// newClientCertificate is the remedy for an unusable client certificate.
+	// newClientCertificate is the remedy if the client certificate is unusable.
 	newClientCertificate = "--kubelet-client-certificate=kubelet-client.crt --kubelet-client-key=kubelet-client.key"
 	// soon is the remaining lifetime below which a certificate should be renewed.
 	soon = 30 * 24 * time.Hour
@@ -60,7 +60,7 @@ func clientChecks() []Check {
 // firstConnection is the connection to an ordinary kubelet that most checks examine.
 type firstConnection struct {
 	observed
-	// message is the kube-apiserver's response to its client.
+	// message is what the kube-apiserver responded to the API client.
 	message string
 }
 
@@ -84,7 +84,7 @@ func (r *run) handshake() (firstConnection, error) {
 	return v, err
 }
 
-// presented returns the kube-apiserver's client certificate and its chain, possibly empty.
+// presented returns the certificates that the kube-apiserver presented, its client certificate first; possibly none.
 func (r *run) presented() ([]*x509.Certificate, error) {
 	v, err := r.handshake()
 	if err != nil {

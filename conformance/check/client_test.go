@@ -10,7 +10,7 @@ import (
 	"fauxlet/testcerts"
 )
 
-// TestValidityAndUsage judges the dates and the usage of certificates.
+// TestValidityAndUsage tests the results for certificates with various dates and usages.
 func TestValidityAndUsage(t *testing.T) {
 	ca, err := testcerts.NewAuthority("ca")
 	if err != nil {
@@ -48,10 +48,11 @@ func TestValidityAndUsage(t *testing.T) {
 		got := test.judge(pair.Leaf)
 		if got.Verdict != test.want || !strings.Contains(got.Reason, test.why) ||
 			(got.Reason == "") != (test.why == "") {
-			t.Errorf("%s: %+v, want %s, %q", test.name, got, test.want, test.why)
+			t.Errorf("%s: the result is %+v, want the verdict %s and the reason %q", test.name, got, test.want,
+				test.why)
 		}
 		if got.Verdict != conformance.Pass && got.Remedy == "" || len(got.Evidence) == 0 {
-			t.Errorf("%s: no remedy or no evidence: %+v", test.name, got)
+			t.Errorf("%s: the result lacks a remedy or evidence: %+v", test.name, got)
 		}
 	}
 }
@@ -62,7 +63,7 @@ func TestQuote(t *testing.T) {
 		"$(id)": "'$(id)'", "it's": `'it'\''s'`, "*": "'*'",
 	} {
 		if got := quote(in); got != want {
-			t.Errorf("%q: %s, want %s", in, got, want)
+			t.Errorf("quote(%q) is %s, want %s", in, got, want)
 		}
 	}
 }
@@ -72,9 +73,9 @@ func TestDialedURL(t *testing.T) {
 		`Get "https://internalip..fauxlet-check.invalid:10250/containerLogs/a/b/c?follow=true": dial tcp: lookup internalip..fauxlet-check.invalid: no such host`,
 	)
 	if at == nil || at.Hostname() != unresolvable("InternalIP") || at.Port() != "10250" {
-		t.Errorf("%v", at)
+		t.Errorf("dialedURL returned %v, want the URL in the error", at)
 	}
 	if at := dialedURL("no preferred addresses found; known addresses: [{InternalDNS x}]"); at != nil {
-		t.Errorf("%v", at)
+		t.Errorf("dialedURL returned %v, want nil for an error without a URL", at)
 	}
 }

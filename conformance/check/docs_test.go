@@ -15,7 +15,7 @@ import (
 
 var update = flag.Bool("update", false, "write docs/checks.md from the table")
 
-// groups describe each group of checks in one line.
+// groups has a one-line description of each group of checks.
 var groups = map[string]string{
 	"reach":   "Which addresses and ports does kube-apiserver connect to?",
 	"client":  "Which client certificate does kube-apiserver present?",
@@ -76,7 +76,7 @@ func TestDocs(t *testing.T) {
 	}
 }
 
-// TestGuide: every check that docs/check.md names exists, and its role has the required permissions.
+// TestGuide: every check that docs/check.md names exists, and the role in that page has the required permissions.
 func TestGuide(t *testing.T) {
 	guide, err := os.ReadFile("../../docs/check.md")
 	if err != nil {

@@ -10,7 +10,7 @@ import (
 // execCommand is the command of the exec checks. It tests all streams and the exit code.
 var execCommand = []string{"sh", "-c", "cat; echo said >&2; exit 3"}
 
-// execCheckExecutor gives every command the result of execCommand. No shell is needed for it.
+// execCheckExecutor runs no shell: it gives every command the result that execCommand would have.
 type execCheckExecutor struct{}
 
 func (execCheckExecutor) NewEnvironment(pods.ContainerConfig) (pods.Environment, error) {

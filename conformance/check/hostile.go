@@ -94,11 +94,11 @@ func hostileChecks() []Check {
 // smuggleTimeout is the time to wait for a smuggled request, which takes about a millisecond.
 const smuggleTimeout = 250 * time.Millisecond
 
-// updateRemedy is the remedy for a vulnerable kube-apiserver. No flag protects it.
+// updateRemedy is the remedy for a vulnerable kube-apiserver: an update, because no flag protects it.
 const updateRemedy = "# update kube-apiserver; until then do not grant pods/log, pods/exec, pods/attach, " +
 	"pods/portforward or nodes/proxy"
 
-// hostileKubelet is a kubelet that misbehaves. during sets its behavior.
+// hostileKubelet is a kubelet that misbehaves. Its method during sets the current behavior.
 type hostileKubelet struct {
 	*kubelet
 	recorder *hostile.Kubelet
@@ -106,7 +106,7 @@ type hostileKubelet struct {
 	mu       sync.Mutex
 	behavior hostile.Behavior
 	playing  context.Context
-	before   int // number of connections before this behavior
+	before   int // number of connections before the current behavior was set
 }
 
 // hostileKubelet starts a kubelet that misbehaves and creates its Node. The caller closes it.
@@ -134,8 +134,8 @@ func (v *hostileKubelet) now() (context.Context, hostile.Behavior) {
 	return v.playing, v.behavior
 }
 
-// during sets a behavior, calls do, and returns the connections that came meanwhile. ended reports whether all of them
-// ended within the time limit. The others are then closed.
+// during sets a behavior, calls do, and returns the connections that have arrived since then. ended reports whether all
+// these connections ended within the time limit. Connections that are still open are then closed.
 func (v *hostileKubelet) during(
 	ctx context.Context,
 	behavior hostile.Behavior,
@@ -157,8 +157,8 @@ func (v *hostileKubelet) during(
 }
 
 // closeTimeout is the time to wait until the kube-apiserver closes a connection after a refused upgrade. If a
-// kube-apiserver v1.37 translates the protocol, it does not close the connection until garbage collection, but does
-// not use it either.
+// kube-apiserver v1.37 translates the protocol, it neither uses nor closes the connection until garbage collection
+// closes it.
 func (v *hostileKubelet) closeTimeout(req userRequest) time.Duration {
 	if req.upgradesEarly() {
 		return 20 * time.Millisecond
@@ -166,7 +166,8 @@ func (v *hostileKubelet) closeTimeout(req userRequest) time.Duration {
 	return v.run.soon
 }
 
-// otherRequest sends an unrelated request and returns its response time, or an error after a time limit.
+// otherRequest sends a request that does not involve the hostile kubelet. It returns the response time, or an error
+// after a time limit.
 func (r *run) otherRequest(ctx context.Context) (time.Duration, error) {
 	ctx, cancel := context.WithTimeoutCause(
 		ctx,
@@ -182,7 +183,7 @@ func (r *run) otherRequest(ctx context.Context) (time.Duration, error) {
 	return time.Since(began), err
 }
 
-// finding collects the evidence and the problems of a check with several cases.
+// finding collects the evidence and the problems that the cases of one check find.
 type finding struct {
 	evidence []string
 	problems []string
@@ -221,7 +222,7 @@ func (f *finding) result(remedy string) conformance.Result {
 }
 
 // withHostileKubelet returns a check function that collects its finding with a hostile kubelet. If the function
-// returns an error, the check fails with the problems found so far, or does not complete if there are none.
+// returns an error, the check fails with the problems found so far. If there are none, it does not complete.
 func withHostileKubelet(
 	name, remedy string, collect func(context.Context, *hostileKubelet, *finding) error,
 ) func(context.Context, *run) (conformance.Result, error) {

@@ -11,12 +11,14 @@ import (
 )
 
 const (
-	// plenty is the limit of a response that the kube-apiserver must cut off earlier. It exceeds all buffers on the
-	// way.
+	// plenty is the limit of a response that the kube-apiserver must cut off earlier. It exceeds the sum of all
+	// buffers between the kubelet and the user.
 	plenty = 32 << 20
-	// spare is the limit of a response that kube-apiserver v1.37 reads completely. It is small enough to do no harm.
+	// spare is the limit of a response that kube-apiserver v1.37 might read completely. It is small enough to do no
+	// harm.
 	spare = 12 << 20
-	// part is the allowed length of an error message for the user. A kube-apiserver reads 50,000 bytes of it.
+	// part is the maximum length of an error message for the user. A kube-apiserver reads only 50,000 bytes of a
+	// kubelet's error.
 	part = 256 << 10
 )
 
@@ -24,7 +26,7 @@ func checkEndlessHeaders(ctx context.Context, v *hostileKubelet, f *finding) err
 	for _, behavior := range []hostile.Behavior{hostile.EndlessHeaders(plenty), hostile.EndlessHeader(plenty),
 		hostile.Informational(plenty)} {
 		var got reply
-		// kube-apiserver v1.37 reads 10 MiB, perhaps over a slow network.
+		// The time limit is long because kube-apiserver v1.37 reads 10 MiB, perhaps over a slow network.
 		visits, ended := v.during(
 			ctx,
 			behavior,
@@ -44,7 +46,8 @@ func checkEndlessHeaders(ctx context.Context, v *hostileKubelet, f *finding) err
 			f.note("%s: cut off after %s; the user gets %s", what, size(visits[0].Sent), got.String())
 		}
 	}
-	// kube-apiserver v1.37 has no limit for upgrades. Operators cannot change that, so it is only evidence.
+	// kube-apiserver v1.37 does not limit the headers of a response to an upgrade. Operators cannot change that, so
+	// it is reported as evidence, not as a problem.
 	req := upgradeRequests[0]
 	visits, _ := v.during(ctx, hostile.EndlessHeaders(spare), smuggleTimeout, func() { v.sendAndLeave(ctx, req) })
 	if len(visits) == 1 && visits[0].Answered {
@@ -94,7 +97,7 @@ func checkBrokenAnswers(ctx context.Context, v *hostileKubelet, f *finding) erro
 			strings.Join(short, ", "),
 		)
 	}
-	// Responses that are not HTTP from the first byte on are tried for upgrades as well.
+	// Responses that are not HTTP from the first byte on are also sent in response to upgrades.
 	for _, req := range upgradeRequests {
 		for _, behavior := range hostile.BrokenResponses() {
 			if !behavior.NotHTTP || f.enough() {
@@ -146,8 +149,9 @@ func checkEndlessErrors(ctx context.Context, v *hostileKubelet, f *finding) erro
 			)
 		}
 	}
-	// kube-apiserver v1.37 has no limit for upgrades: it keeps what it reads until the kubelet ends, or, if it does not
-	// translate the protocol, for ten seconds. Operators cannot change that, so it is only evidence.
+	// kube-apiserver v1.37 does not limit the error body of a refused upgrade. It keeps all data until the kubelet
+	// ends the response or, if it does not translate the protocol, for ten seconds. Operators cannot change that, so
+	// it is reported as evidence, not as a problem.
 	for _, req := range upgradeRequests {
 		var got reply
 		visits, ended := v.during(
@@ -214,8 +218,8 @@ func checkEndlessLog(ctx context.Context, v *hostileKubelet, f *finding) error {
 	return nil
 }
 
-// holdOpen sends a request and reads nothing. It returns when the kubelet has received the request. leave ends the
-// request.
+// holdOpen sends a request and reads nothing. It returns when the kubelet has received the request. The caller calls
+// leave to end the request.
 func (v *hostileKubelet) holdOpen(ctx context.Context, req userRequest) (leave func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	gone := make(chan struct{})
@@ -230,8 +234,8 @@ func (v *hostileKubelet) holdOpen(ctx context.Context, req userRequest) (leave f
 	return func() { cancel(); <-gone }
 }
 
-// sendAndLeave sends a request, and ends it shortly after the kubelet has received it, unless the response has ended
-// before.
+// sendAndLeave sends a request and cancels it shortly after the kubelet has received it, unless the response ends
+// earlier.
 func (v *hostileKubelet) sendAndLeave(ctx context.Context, req userRequest) reply {
 	leaving, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -247,7 +251,8 @@ func (v *hostileKubelet) sendAndLeave(ctx context.Context, req userRequest) repl
 	}
 }
 
-// awaitStall waits until the kube-apiserver stops reading for a while, or has read everything.
+// awaitStall waits until the kube-apiserver has stopped reading the kubelet's response for a while, or has read all
+// of it.
 func (v *hostileKubelet) awaitStall(ctx context.Context) (sent int64, stalled bool) {
 	ticker := time.NewTicker(v.run.soon / 5)
 	defer ticker.Stop()
@@ -336,7 +341,7 @@ func checkSlow(ctx context.Context, v *hostileKubelet, f *finding) error {
 			var left time.Time
 			within := v.run.soon
 			if req.verb != logRequest.verb {
-				within = smuggleTimeout // the connection stays open, see below
+				within = smuggleTimeout // kube-apiserver keeps it open until the kubelet responds
 			}
 			visits, ended := v.during(ctx, behavior, within, func() {
 				leave := v.holdOpen(ctx, req)
@@ -375,7 +380,7 @@ func checkSlow(ctx context.Context, v *hostileKubelet, f *finding) error {
 	return nil
 }
 
-// size formats a number of bytes.
+// size formats a number of bytes for the report.
 func size(bytes int64) string {
 	switch {
 	case bytes >= 10<<20:

@@ -37,7 +37,7 @@ func (n *node) proxyTo(ctx context.Context, path string) (reply, error) {
 func checkProxyToLoopback(ctx context.Context, r *run) (conformance.Result, error) {
 	var f finding
 	for i, address := range []string{"127.0.0.1", "::1"} {
-		// The port has no listener: a kube-apiserver that connects to it is refused.
+		// Nothing listens on this port, so a kube-apiserver that connects to it gets "connection refused".
 		n, err := r.node(
 			ctx,
 			nodeOptions{
@@ -140,7 +140,7 @@ func checkProxyRedirects(ctx context.Context, r *run) (conformance.Result, error
 	return f.result(updateRemedy), nil
 }
 
-// orCause returns the cause of ctx if it is done, otherwise err.
+// orCause returns the cause of ctx if ctx is done, otherwise err.
 func orCause(ctx context.Context, err error) error {
 	if cause := context.Cause(ctx); cause != nil {
 		return cause

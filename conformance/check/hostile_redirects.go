@@ -16,7 +16,7 @@ import (
 	"fauxlet/conformance/hostile"
 )
 
-// redirects are the statuses of redirects.
+// redirects are the HTTP statuses of redirects.
 var redirects = []int{
 	http.StatusMovedPermanently,
 	http.StatusFound,
@@ -25,16 +25,17 @@ var redirects = []int{
 	http.StatusPermanentRedirect,
 }
 
-// redirectTarget is the target of a redirect.
+// redirectTarget is a server that a redirect names.
 type redirectTarget struct {
 	name, url string
-	// visits counts the connections. presentedThere describes the client certificate that was presented, if any.
+	// visits counts the connections to the target. presentedThere describes the client certificate that the target
+	// received, if any.
 	visits         func() int
 	presentedThere func() string
 }
 
-// redirectTargets returns the targets: the kubelet itself, another kubelet, the kube-apiserver, and a plain HTTP
-// server on this machine in place of a cloud's metadata service. The caller calls done.
+// redirectTargets returns the targets: the redirecting kubelet itself, another kubelet, the kube-apiserver, and a
+// plain HTTP server on this machine in place of a cloud's metadata service. The caller calls done to close them.
 func (r *run) redirectTargets(
 	ctx context.Context,
 	v *hostileKubelet,
@@ -77,14 +78,15 @@ func (r *run) redirectTargets(
 			fmt.Sprintf("https://%s/%s", v.address(), redirectMarker),
 			none,
 			noCertificate,
-		}, // the hostile kubelet records its connections
+		}, // the hostile kubelet records its own connections
 		{
 			"another kubelet",
 			fmt.Sprintf("https://%s/%s", other.address(), redirectMarker),
 			func() int { return len(other.observed()) },
 			other.presentedThere,
 		},
-		{"kube-apiserver", base.JoinPath("/version").String(), none, noCertificate}, // the response would show it
+		// Visits are not counted here, because the response would show that the redirect was followed.
+		{"kube-apiserver", base.JoinPath("/version").String(), none, noCertificate},
 		{
 			"a metadata address",
 			fmt.Sprintf("http://%s/latest/meta-data/%s", metadata.Addr(), redirectMarker),
@@ -105,16 +107,16 @@ func (k *kubelet) presentedThere() string {
 	return ""
 }
 
-// redirectMarker is in the paths of redirects only.
+// redirectMarker occurs in the paths of redirects and in no other path.
 const redirectMarker = "fauxlet-check-redirected"
 
-// reply is a user's response to a userRequest.
+// reply is the response that a user gets to a userRequest.
 type reply struct {
 	// status is the HTTP status; 0 if there was no response.
 	status int
 	header http.Header
 	text   string
-	// hangs means that neither the end of the response nor the limit was reached in time.
+	// hangs means that the response reached neither its end nor the limit in time.
 	hangs bool
 	err   error
 }
@@ -133,12 +135,12 @@ func (n *node) sendWithin(ctx context.Context, req userRequest, limit int64, wit
 	}
 	defer l.Close()
 	text, ended := l.text(limit, within)
-	// If ctx is done, the response may be a reaction to that.
+	// If ctx is done, the response may only be a consequence of the cancellation.
 	return reply{l.status, l.header, text, ctx.Err() != nil || !ended && int64(len(text)) < limit, nil}
 }
 
-// isSuccess reports whether the response is a success: an upgrade or a 2xx. If the kube-apiserver upgrades early, the
-// Status in the stream decides.
+// isSuccess reports whether the response is a success: an upgrade or a 2xx. If the kube-apiserver upgrades before
+// the kubelet has responded, the Status in the stream decides.
 func (a reply) isSuccess(req userRequest) bool {
 	if a.status == http.StatusSwitchingProtocols && req.upgradesEarly() {
 		return strings.Contains(a.text, `"status":"Success"`)
@@ -158,7 +160,7 @@ func checkRedirects(ctx context.Context, v *hostileKubelet, f *finding) error {
 		for i, status := range redirects {
 			for j, target := range redirectTargets {
 				if req.verb != logRequest.verb && (i+n)%len(redirectTargets) != j {
-					continue // every status and every target once, because each case needs two handshakes
+					continue // not every combination of status and target, because each needs two handshakes
 				}
 				if f.enough() {
 					return nil
@@ -214,7 +216,7 @@ func requestsOf(visits []hostile.Connection) int {
 	return n
 }
 
-// String is the response in one line.
+// String returns the response in one line.
 func (a reply) String() string {
 	if a.err != nil {
 		return "an error: " + a.err.Error()

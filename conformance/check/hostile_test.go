@@ -16,7 +16,7 @@ import (
 
 func newReader(r io.Reader) *bufio.Reader { return bufio.NewReader(r) }
 
-// ours are the hostile, streams and after checks.
+// ours returns the checks of the groups hostile, streams and after.
 func ours() []Check { return slices.Concat(streamChecks(), hostileChecks(), afterChecks()) }
 
 // ran is the result of one check.
@@ -55,7 +55,8 @@ func (r ran) check(t *testing.T, verdict conformance.Verdict, why string) {
 	}
 	if r.Verdict != verdict || !strings.Contains(r.Reason, why) ||
 		(r.Verdict == conformance.Fail) != (r.Remedy != "") {
-		t.Errorf("%s: %q, remedy %q, want %s: %q", r.Verdict, r.Reason, r.Remedy, verdict, why)
+		t.Errorf("the verdict is %s with the reason %q and the remedy %q, want %s and a reason with %q",
+			r.Verdict, r.Reason, r.Remedy, verdict, why)
 	}
 }
 
@@ -77,7 +78,7 @@ func TestCorrectAPIServerPasses(t *testing.T) {
 	}
 }
 
-// waits is the time limit (run.soon) for defects that make a check wait.
+// waits is the value of run.soon for defects that make a check wait until that time limit.
 const waits = 2 * time.Second
 
 // TestDefectsAreFound: each check fails on an API server with the defect that it looks for, with the expected reason.
@@ -178,7 +179,7 @@ func TestDefectsAreFound(t *testing.T) {
 	runs, ids := make([]*run, len(tests)), make([]string, len(tests))
 	for i, test := range tests {
 		runs[i], ids[i] = startAPIServer(t, test.wrong), test.check
-		runs[i].soon = 20 * time.Second // so that nothing depends on how busy this machine is
+		runs[i].soon = 20 * time.Second // so long that a busy machine changes no result
 		if test.soon > 0 {
 			runs[i].soon = test.soon
 		}

@@ -10,8 +10,8 @@ import (
 	"fauxlet/conformance/hostile"
 )
 
-// smuggledRequest is sent by the user after a refused upgrade. It is a request to the kubelet that the kube-apiserver
-// has not authorized.
+// smuggledRequest is a request to the kubelet that the kube-apiserver has not authorized. The user sends it after a
+// refused upgrade, on the same connection.
 const smuggledRequest = "GET /runningpods/ HTTP/1.1\r\nHost: kubelet\r\nConnection: close\r\n\r\n"
 
 // smuggle sends a request, reads the response, and then sends smuggledRequest on the same connection.
@@ -36,7 +36,7 @@ func (v *hostileKubelet) smuggle(ctx context.Context, req userRequest) (logRespo
 	return logResponse, more
 }
 
-// awaitRequest waits until the kube-apiserver has sent its request, with a timeout.
+// awaitRequest waits, with a timeout, until the kube-apiserver has sent its request to the kubelet.
 func (v *hostileKubelet) awaitRequest(ctx context.Context) {
 	waiting, cancel := context.WithTimeout(ctx, 3*v.run.soon)
 	defer cancel()
@@ -94,8 +94,8 @@ func checkNotSwitching(ctx context.Context, r *run) (conformance.Result, error) 
 	)
 }
 
-// trySmuggling requests upgrades from a kubelet with each behavior, and checks that a smuggled request does not reach
-// it.
+// trySmuggling requests upgrades from a kubelet with each behavior, and checks that a smuggled request does not
+// reach the kubelet.
 func (r *run) trySmuggling(
 	ctx context.Context,
 	name string,

@@ -28,7 +28,7 @@ type nodeOptions struct {
 	name string
 	// addresses are the Node's addresses. The default is the run's node IP as an address of every type.
 	addresses []v1.NodeAddress
-	// port is the kubelet port in the Node's status; 0 for none.
+	// port is the kubelet port in the Node's status; 0 means that the status has no port.
 	port int32
 	// features are the Node's declared features, for example ExtendWebSocketsToKubelet.
 	features []string
@@ -59,15 +59,15 @@ func (r *run) node(ctx context.Context, o nodeOptions) (*node, error) {
 	return &node{r, object, pod}, nil
 }
 
-// kubeletOptions configure a kubelet. Without handler, raw and plain it is a stand-in.
+// kubeletOptions configure a kubelet. It is a stand-in unless handler, raw or plain is set.
 type kubeletOptions struct {
-	// node configures its Node. The port is set by run.kubelet.
+	// node configures the kubelet's Node, except the port, which run.kubelet sets.
 	node nodeOptions
 	// ip is the address to listen on. The default is the run's node IP.
 	ip netip.Addr
-	// tls modifies the TLS configuration, which requests a client certificate and does not verify it.
+	// tls modifies the TLS configuration. By default it requests a client certificate and does not verify it.
 	tls func(*tls.Config)
-	// certificate is the serving certificate. The default is one that the kube-apiserver accepts.
+	// certificate is the serving certificate. The default is a certificate that the kube-apiserver accepts.
 	certificate *tls.Certificate
 	// container configures the stand-in's container.
 	container scenario.Container
@@ -89,7 +89,7 @@ type kubelet struct {
 	mu      sync.Mutex
 	closed  bool
 	all     []*connection
-	changed chan struct{} // closed at the next change; nil if await is not running
+	changed chan struct{} // closed at the next change; nil if no await is running
 	running sync.WaitGroup
 }
 
@@ -219,7 +219,7 @@ func (k *kubelet) add(c *connection) bool {
 	return true
 }
 
-// notify wakes await. The caller holds mu.
+// notify wakes await. The caller must hold mu.
 func (k *kubelet) notify() {
 	if k.changed != nil {
 		close(k.changed)
@@ -282,7 +282,8 @@ func (k *kubelet) observed() []observed {
 	return all
 }
 
-// await waits until wanted returns true for the connections. If ctx is done first, the error contains what.
+// await waits until wanted returns true for the connections. If ctx is done first, it returns an error that names
+// the awaited state with the text what.
 func (k *kubelet) await(ctx context.Context, what string, wanted func([]observed) bool) ([]observed, error) {
 	for {
 		k.mu.Lock()

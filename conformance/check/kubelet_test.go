@@ -30,7 +30,7 @@ func registering(t *testing.T) *run {
 	cluster := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		var object map[string]any
 		if err := json.NewDecoder(r.Body).Decode(&object); err != nil || r.Method != http.MethodPost {
-			t.Errorf("%s %s: %v", r.Method, r.URL, err)
+			t.Errorf("cannot answer the request %s %s: %v", r.Method, r.URL, err)
 		}
 		w.Header().Set("Content-Type", runtime.ContentTypeJSON)
 		_ = json.NewEncoder(w).Encode(object)
@@ -70,12 +70,12 @@ func await(t *testing.T, k *kubelet, what string, wanted func([]observed) bool) 
 	defer cancel()
 	all, err := k.await(ctx, what, wanted)
 	if err != nil {
-		t.Fatalf("%v: %+v", err, all)
+		t.Fatalf("%v; connections: %+v", err, all)
 	}
 	return all
 }
 
-// TestObserved compares the recorded state with the requests of clients.
+// TestObserved: the recorded state of a connection matches the requests that a client sent.
 func TestObserved(t *testing.T) {
 	ca, err := testcerts.NewAuthority("ca")
 	if err != nil {
@@ -115,30 +115,30 @@ func TestObserved(t *testing.T) {
 			body, _ := io.ReadAll(response.Body)
 			response.Body.Close()
 			if string(body) != "two\n" {
-				t.Errorf("the log is %q", body)
+				t.Errorf("the log is %q, want its last line", body)
 			}
 			all := k.observed()
 			if len(all) != 1 || len(all[0].Requests) != 1 {
-				t.Fatalf("%+v, want one request", all)
+				t.Fatalf("connections %+v, want one connection with one request", all)
 			}
 			s, got := all[0], all[0].Requests[0]
 			if got.Protocol != test.protocol || got.Method != "GET" || got.URI != uri || got.Host != k.address() ||
 				!slices.Contains(got.Headers, "Authorization") {
-				t.Errorf("%+v", got)
+				t.Errorf("wrong record of the request: %+v", got)
 			}
 			if strings.Contains(fmt.Sprintf("%+v", all), "the-secret") {
-				t.Error("the credential was recorded")
+				t.Error("the value of the Authorization header was recorded")
 			}
 			if s.Local != k.address() || s.Remote == "" || s.Read == 0 || s.Written == 0 || s.HandshakeError != nil ||
 				!s.Closed.IsZero() {
-				t.Errorf("%+v", s)
+				t.Errorf("wrong record of the connection: %+v", s)
 			}
 			if s.Hello == nil || s.Hello.ServerName != test.config.ServerName || len(s.Hello.CipherSuites) == 0 ||
 				slices.Contains(s.Hello.Versions, tls.VersionTLS13) != (test.config.MaxVersion == 0) {
-				t.Errorf("%+v", s.Hello)
+				t.Errorf("wrong record of the ClientHello: %+v", s.Hello)
 			}
 			if s.TLS == nil || len(s.TLS.PeerCertificates) != len(test.config.Certificates) {
-				t.Errorf("%+v", s.TLS)
+				t.Errorf("wrong record of the TLS state: %+v", s.TLS)
 			}
 			client.CloseIdleConnections()
 			await(t, k, "the end of the connection", func(all []observed) bool { return !all[0].Closed.IsZero() })
@@ -146,7 +146,7 @@ func TestObserved(t *testing.T) {
 	}
 }
 
-// TestObservedRefusal: a client refuses the serving certificate.
+// TestObservedRefusal: the recorded handshake error is the alert of a client that refuses the serving certificate.
 func TestObservedRefusal(t *testing.T) {
 	k := listening(t, kubeletOptions{})
 	_, err := tls.Dial("tcp", k.address(), &tls.Config{ServerName: "node-1", MaxVersion: tls.VersionTLS12})
@@ -161,11 +161,11 @@ func TestObservedRefusal(t *testing.T) {
 	)
 	if got := all[0].HandshakeError.Error(); !strings.Contains(got, "bad certificate") || all[0].TLS != nil ||
 		all[0].Hello.ServerName != "node-1" {
-		t.Errorf("%s: %+v", got, all[0])
+		t.Errorf("wrong handshake error %s or wrong record of the connection: %+v", got, all[0])
 	}
 }
 
-// TestRawAndPlain exchanges bytes after and before the handshake. Close ends the connections.
+// TestRawAndPlain exchanges bytes with a raw handler (after the handshake) and a plain one (without it).
 func TestRawAndPlain(t *testing.T) {
 	echo := func(conn io.ReadWriter) {
 		line, _ := bufio.NewReader(conn).ReadString('\n')
@@ -194,15 +194,15 @@ func TestRawAndPlain(t *testing.T) {
 			fmt.Fprintln(conn, "hello")
 			response := bufio.NewReader(conn)
 			if line, err := response.ReadString('\n'); line != "you said hello\n" {
-				t.Errorf("%q, %v", line, err)
+				t.Errorf("received %q and the error %v, want the echoed line", line, err)
 			}
-			k.Close() // returns although both sides are still open
+			k.Close() // must end the connection, which both sides still hold open
 			if rest, _ := io.ReadAll(response); len(rest) > 0 {
-				t.Errorf("after the end: %q", rest)
+				t.Errorf("data arrived after Close: %q", rest)
 			}
 			if all := k.observed(); len(all) != 1 || all[0].Closed.IsZero() || all[0].Read == 0 ||
 				(all[0].TLS == nil) != (name == "plain") {
-				t.Errorf("%+v", all)
+				t.Errorf("wrong record of the connection: %+v", all)
 			}
 		})
 	}
@@ -221,7 +221,7 @@ func TestSessionsCanBeResumed(t *testing.T) {
 		_, _ = io.Copy(io.Discard, answer.Body)
 		answer.Body.Close()
 		if all := k.observed(); len(all) != i+1 || all[i].TLS == nil || all[i].TLS.DidResume != want {
-			t.Errorf("connection %d: %+v, want it resumed: %v", i, all, want)
+			t.Errorf("connection %d of %+v: want its TLS session resumed: %v", i, all, want)
 		}
 	}
 }

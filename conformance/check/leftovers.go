@@ -202,7 +202,7 @@ func checkOpen(ctx context.Context, r *run) (conformance.Result, error) {
 	return pass(append(evidence, fmt.Sprintf("all streams ended within %v after their clients left", took))...), nil
 }
 
-// untilDone is an empty input that ends when its context is done.
+// untilDone is an input stream without data that ends when its context is done.
 type untilDone struct{ ctx context.Context }
 
 func (u untilDone) Read([]byte) (int, error) {

@@ -15,13 +15,13 @@ import (
 // logResponse is the kube-apiserver's response to a request for a log.
 type logResponse struct {
 	body []byte
-	// err is the error that a user of kubectl would see.
+	// err is the error that kubectl would print.
 	err error
-	// took is the time until the end of the body.
+	// took is the time between the request and the end of the response body.
 	took time.Duration
 }
 
-// status is the Status in the response; nil if it has none.
+// status is the Status object in the response; nil if the response has none.
 func (a logResponse) status() *metav1.Status {
 	var status apierrors.APIStatus
 	if !errors.As(a.err, &status) {
@@ -31,7 +31,7 @@ func (a logResponse) status() *metav1.Status {
 	return &s
 }
 
-// String is the text that a user of kubectl would see: the error, or the log.
+// String returns the text that kubectl would print: the error, or the log.
 func (a logResponse) String() string {
 	if a.err != nil {
 		return a.err.Error()
@@ -39,8 +39,8 @@ func (a logResponse) String() string {
 	return string(a.body)
 }
 
-// text is the text that a user of kubectl would see. It returns an error if there was no response, so that the check
-// does not complete.
+// text returns the text that kubectl would print. It returns an error if the kube-apiserver did not respond; the
+// check then does not complete.
 func (a logResponse) text() (string, error) {
 	if a.err != nil && a.status() == nil {
 		return "", fmt.Errorf("no response from kube-apiserver: %w", a.err)
@@ -48,7 +48,7 @@ func (a logResponse) text() (string, error) {
 	return a.String(), nil
 }
 
-// logs requests the log of the Node's pod. o may be nil.
+// logs requests the log of the Node's pod. The options o may be nil.
 func (n *node) logs(ctx context.Context, o *v1.PodLogOptions) logResponse {
 	if o == nil {
 		o = &v1.PodLogOptions{}

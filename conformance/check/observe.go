@@ -15,13 +15,13 @@ type observed struct {
 	Accepted time.Time
 	// Local and Remote are the addresses of the connection.
 	Local, Remote string
-	// Hello is the ClientHello; nil if there was none.
+	// Hello is the ClientHello; nil if none was received.
 	Hello *clientHello
-	// HandshakeError is the reason if the TLS handshake failed.
+	// HandshakeError is the reason why the TLS handshake failed; nil if it has not failed.
 	HandshakeError error
-	// TLS is the state after the handshake; nil before.
+	// TLS is the TLS state after the handshake; nil before its end.
 	TLS *tls.ConnectionState
-	// Requests are the received requests, oldest first. It is empty if the kubelet does not serve HTTP.
+	// Requests are the received requests, oldest first. Requests is empty if the kubelet does not serve HTTP.
 	Requests []request
 	// Read and Written count bytes on the wire.
 	Read, Written int64
@@ -29,15 +29,15 @@ type observed struct {
 	Closed time.Time
 }
 
-// clientHello is what a client offers in the handshake.
+// clientHello has the parts of a ClientHello that checks need.
 type clientHello struct {
 	ServerName   string
-	Protocols    []string // of ALPN
+	Protocols    []string // offered by ALPN
 	Versions     []uint16
 	CipherSuites []uint16
 }
 
-// request is a received request.
+// request describes a received HTTP request.
 type request struct {
 	Time time.Time
 	// Protocol is HTTP/1.1 or HTTP/2.0.
@@ -59,7 +59,7 @@ type connection struct {
 // NetConn returns the underlying connection.
 func (c *connection) NetConn() net.Conn { return c.Conn }
 
-// change updates the state and wakes await.
+// change updates the state of the connection and wakes await.
 func (c *connection) change(how func(*observed)) {
 	c.kubelet.mu.Lock()
 	defer c.kubelet.mu.Unlock()
@@ -93,7 +93,7 @@ func (c *connection) Close() error {
 	return c.Conn.Close()
 }
 
-// isTimeout reports whether an error is from a deadline. net/http sets one to interrupt a read.
+// isTimeout reports whether an error comes from an expired deadline. net/http sets a deadline to interrupt a read.
 func isTimeout(err error) bool {
 	n, ok := err.(net.Error)
 	return ok && n.Timeout()
@@ -122,7 +122,7 @@ func recordRequests(next http.Handler) http.Handler {
 	})
 }
 
-// connectionOf returns the connection of a request's context.
+// connectionOf returns the connection that carries a request, from the request's context.
 func connectionOf(ctx context.Context) *connection {
 	conn, _ := ctx.Value(connectionKey{}).(*tls.Conn)
 	if conn == nil {

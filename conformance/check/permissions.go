@@ -17,11 +17,11 @@ import (
 type requirement struct {
 	group, resource string
 	verbs           []string
-	// name restricts it to one object; empty for all objects.
+	// name restricts the permission to one object; empty means all objects.
 	name string
 }
 
-// required are the permissions for every run.
+// required are the permissions that every run needs.
 var required = []requirement{
 	{"", "namespaces", []string{"create", "delete", "list"}, ""},
 	{"", "namespaces/finalize", []string{"update"}, ""},

@@ -80,7 +80,7 @@ func reachChecks() []Check {
 // noneWanted is the error for a Node without an address of a preferred type. (k8s.io/kubernetes: pkg/util/node)
 const noneWanted = "no preferred addresses found"
 
-// arrival bounds the time until the kube-apiserver connects, if its packets get no answer.
+// arrival is the time to wait for the kube-apiserver's connection, in case its packets do not arrive.
 const arrival = 15 * time.Second
 
 func checkDialled(ctx context.Context, r *run) (conformance.Result, error) {
@@ -107,8 +107,8 @@ func checkDialled(ctx context.Context, r *run) (conformance.Result, error) {
 	return pass(fmt.Sprintf("listening on %s, connected from %s", conn.Local, conn.Remote)), nil
 }
 
-// connectTo makes the kube-apiserver connect to a Node with these addresses. It returns the first connection (nil for
-// none) and the kube-apiserver's response to its client.
+// connectTo makes the kube-apiserver connect to a Node with these addresses. It returns the first connection, or nil
+// if none arrived, and the kube-apiserver's response to the API client.
 func (r *run) connectTo(
 	ctx context.Context,
 	name string,
@@ -170,14 +170,14 @@ func checkUsual(ctx context.Context, r *run) (conformance.Result, error) {
 	), nil
 }
 
-// unresolvable returns a host name that fails before any DNS query, because it contains an empty label.
-// kube-apiserver's error contains it.
+// unresolvable returns a host name that fails before any DNS query, because it contains an empty label. The
+// kube-apiserver's error contains the name.
 func unresolvable(name string) string { return strings.ToLower(name) + "..fauxlet-check.invalid" }
 
 // urlPattern matches the URL in a kube-apiserver's error about a failed connection.
 var urlPattern = regexp.MustCompile(`"(https?://[^"]+)"`)
 
-// dialedURL returns the URL in a kube-apiserver's error, or nil.
+// dialedURL returns the URL that a kube-apiserver's error names, or nil if it names none.
 func dialedURL(message string) *url.URL {
 	match := urlPattern.FindStringSubmatch(message)
 	if match == nil {
@@ -207,7 +207,7 @@ func checkOrder(ctx context.Context, r *run) (conformance.Result, error) {
 		}
 		at := dialedURL(message)
 		if at == nil {
-			break // the remaining types are not preferred
+			break // no remaining address has a preferred type
 		}
 		i := slices.IndexFunc(offered, func(a v1.NodeAddress) bool { return a.Address == at.Hostname() })
 		if i < 0 {
@@ -250,7 +250,7 @@ func addressesText(all []v1.NodeAddress) string {
 
 // updateNode changes the Node's addresses and its port; 0 removes the port.
 func (n *node) updateNode(ctx context.Context, addresses []v1.NodeAddress, port int) error {
-	// A patch, because controllers change Nodes as well.
+	// This is a patch, not an update, because controllers change Nodes at the same time.
 	patch, err := json.Marshal(map[string]any{"status": map[string]any{
 		"addresses":       addresses,
 		"daemonEndpoints": v1.NodeDaemonEndpoints{KubeletEndpoint: v1.DaemonEndpoint{Port: int32(port)}},

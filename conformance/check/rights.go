@@ -37,7 +37,7 @@ func rightsChecks() []Check {
 // permission is a verb on a resource.
 type permission struct {
 	verb, group, resource, sub string
-	// use describes what the permission is for.
+	// use describes the purpose of the permission.
 	use string
 }
 
@@ -52,8 +52,8 @@ func (p permission) String() string {
 	return text
 }
 
-// checkPermissions sends a SubjectAccessReview for each permission, as a kubelet does. The results are in the same
-// order.
+// checkPermissions sends a SubjectAccessReview for each permission, as a kubelet does. The results are in the order
+// of the permissions.
 func (r *run) checkPermissions(
 	ctx context.Context,
 	user string,

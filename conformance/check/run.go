@@ -29,7 +29,7 @@ type Options struct {
 	// NodeIPs are addresses of this machine that the kube-apiserver can reach. The default is the local address of a
 	// connection to the kube-apiserver.
 	NodeIPs []netip.Addr
-	// NodeHostname is a host name of the first NodeIP that the kube-apiserver can resolve. The default is localhost
+	// NodeHostname is a host name that the kube-apiserver resolves to the first of NodeIPs. The default is localhost
 	// for a loopback address, otherwise none.
 	NodeHostname string
 	// ClientCA is the content of the kubelets' clientCAFile. May be nil.
@@ -57,28 +57,29 @@ type run struct {
 	options Options
 	client  *kubernetes.Clientset
 	config  *rest.Config
-	ctx     context.Context // of the whole run, for results that checks share
-	// addresses are the local addresses for kubelets, and nodeIP is the first of them. hostname is a name of nodeIP
-	// that the kube-apiserver can resolve, or empty.
+	ctx     context.Context // of the whole run; used for results that several checks share
+	// addresses are the local addresses for kubelets, and nodeIP is the first of them. hostname is a name that the
+	// kube-apiserver resolves to nodeIP, or empty.
 	nodeIP    netip.Addr
 	addresses []netip.Addr
 	hostname  string
 	objects   *stage.Stage
 	// standIns is the configuration of the stand-ins, without the node name.
 	standIns *config.Config
-	// trusted returns a serving certificate that the kube-apiserver should accept, accepted one that it does accept.
-	// Both are determined once. An error of the type [skipped] has the reason if there is none.
+	// trusted returns a serving certificate that the kube-apiserver should accept. accepted returns a serving
+	// certificate that it does accept. Each is determined once. If there is no such certificate, the error has the
+	// type [skipped] and contains the reason.
 	trusted, accepted func() (*tls.Certificate, error)
-	// selfSigned is a serving certificate for requests that do not verify it.
+	// selfSigned is a serving certificate for checks in which the kube-apiserver does not verify the kubelet.
 	selfSigned *tls.Certificate
-	// firstConnection connects the kube-apiserver to a kubelet, once.
+	// firstConnection makes the kube-apiserver connect to a kubelet. Later calls return the same result.
 	firstConnection func() (firstConnection, error)
-	// soon is the time limit for things that a kube-apiserver should do at once.
+	// soon is the time limit for actions that a kube-apiserver should perform immediately.
 	soon time.Duration
 }
 
 // Run runs the checks, deletes the objects that it created, and returns a report. It stops when ctx is done, and
-// deletes the objects before it returns, with a timeout of its own.
+// deletes the objects before it returns, with a separate timeout.
 //
 // With an error, the report has the checks that completed; it is nil if no check could run. Objects that could not be
 // deleted are listed in the report and are not an error.
@@ -96,7 +97,7 @@ func Run(ctx context.Context, o Options) (*conformance.Report, error) {
 	version, err := discovery.ToDiscoveryInterfaceWithContext(r.client.Discovery()).ServerVersionWithContext(ctx)
 	if err != nil {
 		if cause := context.Cause(ctx); cause != nil {
-			err = cause // names the timeout
+			err = cause // unlike err, the cause names the timeout
 		}
 		return nil, fmt.Errorf("kube-apiserver at %s: %w", r.config.Host, err)
 	}
@@ -110,7 +111,7 @@ func Run(ctx context.Context, o Options) (*conformance.Report, error) {
 	return report, err
 }
 
-// check runs the checks between Setup and Teardown of the objects.
+// check runs the checks after the Setup and before the Teardown of the run's objects.
 func (r *run) check(ctx context.Context, report *conformance.Report) error {
 	ctx, err := r.objects.Setup(ctx)
 	if err != nil {
@@ -187,7 +188,8 @@ func (r *run) findAddresses(apiserver *url.URL) error {
 			return err
 		}
 		r.addresses = []netip.Addr{address}
-		// With 127.0.0.1 the kube-apiserver runs on this machine, unless a port is forwarded to it.
+		// A kube-apiserver that is reached through 127.0.0.1 runs on this machine, unless a port is forwarded to it.
+		// It can then probably reach ::1 too.
 		if six := netip.IPv6Loopback(); address == netip.AddrFrom4([4]byte{127, 0, 0, 1}) &&
 			stage.CheckListen(six) == nil {
 			r.addresses = append(r.addresses, six)

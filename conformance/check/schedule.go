@@ -13,14 +13,14 @@ import (
 )
 
 const (
-	// parallelism is the number of checks that run at once. They mostly wait.
+	// parallelism is the number of checks that run at once. It is high because checks mostly wait.
 	parallelism = 8
 	// timeLimit bounds one check.
 	timeLimit = 30 * time.Second
 )
 
-// Select returns the checks whose IDs begin with one of only, and the checks that they need, in the order of all. If
-// only is empty, it returns all.
+// Select returns the checks whose IDs begin with an element of only, and the checks that they need, in the order of
+// all. If only is empty, Select returns all checks.
 func Select(all []Check, only []string) ([]Check, error) {
 	if len(only) == 0 {
 		return all, nil
@@ -52,7 +52,7 @@ func Select(all []Check, only []string) ([]Check, error) {
 	return slices.DeleteFunc(slices.Clone(all), func(c Check) bool { return !wanted[c.ID] }), nil
 }
 
-// skipped is an error that skips the check. Functions that checks share return it.
+// skipped is an error that skips the check. Functions that several checks share return it.
 type skipped string
 
 func (s skipped) Error() string { return string(s) }
@@ -121,7 +121,7 @@ func runOne(
 	if err == nil {
 		result, err = do(limited, c)
 	}
-	// After the end of the run or of the time limit, that end may be the cause of any other result.
+	// If the run or the time limit has ended, any result but a pass may be a consequence of that end.
 	if err != nil || result.Verdict != conformance.Pass {
 		switch {
 		case ctx.Err() != nil:

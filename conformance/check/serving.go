@@ -76,15 +76,16 @@ func checkAccepted(ctx context.Context, r *run) (conformance.Result, error) {
 	return pass(presented, "answered: "+tried.message), nil
 }
 
-// rejectedWithoutCA are the kinds of certificates that must be refused whatever CA the kube-apiserver trusts.
+// rejectedWithoutCA are the kinds of certificates that the kube-apiserver must refuse, whichever CA it trusts.
 var rejectedWithoutCA = map[string]bool{
 	"server-self-signed":     true,
 	"server-kubelet-default": true,
 	"server-unknown-ca":      true,
 }
 
-// untrustedKinds returns the kinds of serving certificates that must be refused and can be issued. The other kinds
-// (not) need the nodes' signer: their defect is the only reason to refuse them.
+// untrustedKinds returns the kinds of serving certificates that the kube-apiserver must refuse and that this run can
+// issue. The result not lists the other kinds. They must be signed by the CA of the nodes' certificates, so that
+// their defect is the only reason to refuse them.
 func (r *run) untrustedKinds() (kinds []testcerts.Kind, not []string) {
 	for _, kind := range testcerts.Kinds() {
 		switch {

@@ -14,7 +14,7 @@ import (
 	"fauxlet/testcerts"
 )
 
-// noServing is the error if there is no serving certificate that the kube-apiserver should accept.
+// noServing is the error if the run has no serving certificate that the kube-apiserver should accept.
 const noServing = skipped(
 	"there is no serving certificate that kube-apiserver should accept; give the kubelets' signer " +
 		"with --serving-ca-file and --serving-ca-key-file, or let the cluster issue one with " +
@@ -58,8 +58,8 @@ func (r *run) newTrusted(ctx context.Context) (*tls.Certificate, error) {
 	return nil, noServing
 }
 
-// newAccepted determines a serving certificate that the kube-apiserver accepts: the trusted one, or a self-signed one
-// if it does not verify certificates.
+// newAccepted determines a serving certificate that the kube-apiserver accepts: the trusted certificate or, if the
+// kube-apiserver does not verify certificates, a self-signed one.
 func (r *run) newAccepted(ctx context.Context) (*tls.Certificate, error) {
 	if _, err := r.handshake(); err != nil {
 		return nil, err
@@ -89,7 +89,7 @@ func (r *run) newAccepted(ctx context.Context) (*tls.Certificate, error) {
 // attempt is the result of a connection with a serving certificate.
 type attempt struct {
 	accepted bool
-	// message is the kube-apiserver's response to its client.
+	// message is what the kube-apiserver responded to the API client.
 	message string
 }
 

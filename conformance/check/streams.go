@@ -26,8 +26,8 @@ import (
 	"fauxlet/scenario"
 )
 
-// toKubelet is the declared feature of a Node whose kubelet translates WebSockets. For other Nodes the kube-apiserver
-// does.
+// toKubelet is the declared feature of a Node whose kubelet translates WebSockets. For other Nodes, the
+// kube-apiserver translates them.
 const toKubelet = "ExtendWebSocketsToKubelet"
 
 func streamChecks() []Check {
@@ -105,7 +105,7 @@ func streamChecks() []Check {
 	}
 }
 
-// protocol is a streaming protocol of a client.
+// protocol is a streaming protocol that a client uses.
 type protocol string
 
 const (
@@ -113,10 +113,10 @@ const (
 	byWebSocket protocol = "WebSocket"
 )
 
-// betweenRemedy begins the remedies that concern proxies.
+// betweenRemedy begins the remedies for problems that a proxy on the way may cause.
 const betweenRemedy = "# a proxy between fauxlet and kube-apiserver, or between kube-apiserver and the nodes, "
 
-// proxyRemedy is the remedy for streams that do not work although logs do.
+// proxyRemedy is the remedy if logs work but streams do not.
 const proxyRemedy = betweenRemedy + "must pass on Connection: Upgrade for "
 
 // executor returns a client for exec or attach.
@@ -127,10 +127,10 @@ func (r *run) executor(p protocol, to *url.URL) (remotecommand.Executor, error) 
 	return remotecommand.NewWebSocketExecutor(r.config, http.MethodGet, to.String())
 }
 
-// typed is the input of a command, larger than any single buffer.
+// typed returns the input of a command. It is larger than any single buffer.
 var typed = sync.OnceValue(func() []byte { return bytes.Repeat([]byte("0123456789abcde\n"), 1<<16) })
 
-// nodeOf returns options for a Node that declares a feature, if it is not empty.
+// nodeOf returns options for a Node that declares a feature. If the feature is empty, the Node declares none.
 func nodeOf(verb string, p protocol, feature string) nodeOptions {
 	o := nodeOptions{name: verb + "-" + strings.ToLower(string(p))}
 	if feature != "" {
@@ -160,8 +160,8 @@ func checkExec(ctx context.Context, r *run, p protocol, feature string) (conform
 	evidence := []string{
 		fmt.Sprintf("%s with %d bytes of input and %s", strings.Join(execCommand, " "), len(typed()), p),
 	}
-	// A proxy that closes a connection with unread data resets it, and may lose the end of the stream on a busy machine
-	// (UpgradeAwareHandler). Three times in a row is a failure.
+	// A proxy that closes a connection with unread data resets it, and may lose the end of the stream on a busy
+	// machine (UpgradeAwareHandler). The check fails only if the end is lost three times in a row.
 	const tries = 3
 	var stdout, stderr bytes.Buffer
 	var took time.Duration
@@ -226,7 +226,7 @@ func checkExec(ctx context.Context, r *run, p protocol, feature string) (conform
 }
 
 func checkAttach(ctx context.Context, r *run) (conformance.Result, error) {
-	// The log has ended, so only the input comes back.
+	// The container's log has ended, so the output consists only of the echoed input.
 	k, err := r.kubelet(
 		ctx,
 		kubeletOptions{
@@ -257,7 +257,7 @@ func checkAttach(ctx context.Context, r *run) (conformance.Result, error) {
 	return pass(evidence...), nil
 }
 
-// attachAndType sends a line, waits until it comes back, and disconnects.
+// attachAndType attaches, sends a line, waits until the container echoes it, and disconnects.
 func attachAndType(ctx context.Context, executor remotecommand.Executor, text string) (time.Duration, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -335,7 +335,7 @@ func checkPortForward(ctx context.Context, r *run, p protocol, feature string) (
 		)...), nil
 }
 
-// countAfterEnd is a server that sends the number of received bytes after the end of the input.
+// countAfterEnd is a server that waits for the end of a client's data and then sends the number of received bytes.
 func countAfterEnd(listener net.Listener) {
 	for {
 		conn, err := listener.Accept()
@@ -362,7 +362,7 @@ func forwardDialer(config *rest.Config, p protocol, to *url.URL) (httpstream.Dia
 	return spdy.NewDialerForStreaming(upgrader, &http.Client{Transport: transport}, http.MethodPost, to), nil
 }
 
-// forwardAndSend sends data to a port, ends that direction, and returns what comes back.
+// forwardAndSend sends data to a port through port-forward, closes its sending side, and returns the reply.
 func forwardAndSend(config *rest.Config, p protocol, to *url.URL, port int, data []byte) (string, error) {
 	dialer, err := forwardDialer(config, p, to)
 	if err != nil {
@@ -381,7 +381,7 @@ func forwardAndSend(config *rest.Config, p protocol, to *url.URL, port int, data
 	if err != nil {
 		return "", err
 	}
-	problem.Close() // the client does not write to it
+	problem.Close() // closes the sending side, because clients do not write to the error stream
 	header = header.Clone()
 	header.Set(v1.StreamType, v1.StreamTypeData)
 	stream, err := conn.CreateStream(header)
@@ -403,8 +403,8 @@ func forwardAndSend(config *rest.Config, p protocol, to *url.URL, port int, data
 	return string(logResponse), err
 }
 
-// within returns the results of do, or the cause of ctx. If do ignores ctx, it continues in the background until the
-// kubelet closes its connection.
+// within returns the results of do, or the cause of ctx. If do does not return when ctx is done, it continues in the
+// background until the kubelet closes its connection.
 func within[T any](ctx context.Context, do func() (T, error)) (T, error) {
 	type result struct {
 		value T

@@ -21,8 +21,8 @@ import (
 	"fauxlet/conformance/hostile"
 )
 
-// lateLine is the delay above which a followed log is late. A person notices a second, and no proxy has a reason to
-// delay a line.
+// lateLine is the delay above which a line of a followed log is late. People notice a delay of a second, and no
+// proxy has a reason to delay a line.
 const lateLine = time.Second
 
 var errNotBegun = errors.New("the log has not begun")
@@ -127,7 +127,7 @@ func (n *node) follow(ctx context.Context) (io.ReadCloser, error) {
 		Stream(ctx)
 }
 
-// large is the size of the log in streams.large-log.
+// large is the size of the log that the check streams.large-log requests.
 const large = 64 << 20
 
 func checkLargeLog(ctx context.Context, r *run) (conformance.Result, error) {
@@ -186,7 +186,7 @@ func writeNoise(w io.Writer, n int) {
 		binary.LittleEndian.PutUint64(block[i:], source.Uint64())
 	}
 	for i := 0; n > 0; i++ {
-		binary.LittleEndian.PutUint64(block, uint64(i)) // every block differs
+		binary.LittleEndian.PutUint64(block, uint64(i)) // makes every block different
 		m, err := w.Write(block[:min(len(block), n)])
 		if err != nil {
 			return
@@ -248,7 +248,7 @@ func checkWords(ctx context.Context, r *run) (conformance.Result, error) {
 	return f.result(betweenRemedy + "must pass on the status and the body of a response"), nil
 }
 
-// closeRemedy is the remedy if the end of a connection does not reach the user.
+// closeRemedy is the remedy if the user is not notified that the kubelet's connection has ended.
 const closeRemedy = betweenRemedy + "must pass on the end of a connection"
 
 func checkCut(ctx context.Context, v *hostileKubelet, f *finding) error {
@@ -280,7 +280,7 @@ func checkCut(ctx context.Context, v *hostileKubelet, f *finding) error {
 	return nil
 }
 
-// unanswered is the time that the check waits for a kubelet that does not respond.
+// unanswered is the timeout of a log request to a kubelet that does not respond.
 const unanswered = 2 * time.Second
 
 func checkTimeout(ctx context.Context, r *run) (conformance.Result, error) {

@@ -63,7 +63,8 @@ func tlsChecks() []Check {
 	}
 }
 
-// updateTLSRemedy is the remedy for TLS problems: kube-apiserver has no flags for TLS as a client.
+// updateTLSRemedy is the remedy for TLS problems: an update, because kube-apiserver has no flags for TLS as a
+// client.
 const updateTLSRemedy = "kubectl version # kube-apiserver has no flag for the TLS that it offers to kubelets: use " +
 	"a supported version, and look for a proxy that terminates TLS between it and the nodes"
 

@@ -20,7 +20,7 @@ import (
 // userRequest is a request for a log or a stream as a user's client sends it to the kube-apiserver.
 type userRequest struct {
 	name string
-	// verb is the pod's subresource.
+	// verb is the requested subresource of the pod.
 	verb, query, method string
 	header              http.Header
 	// translated means that the kube-apiserver terminates the user's protocol and translates it for the kubelet,
@@ -28,8 +28,8 @@ type userRequest struct {
 	translated bool
 }
 
-// upgradesEarly reports whether the kube-apiserver accepts the user's upgrade before the kubelet has responded. Errors
-// are then reported in the stream.
+// upgradesEarly reports whether the kube-apiserver accepts the user's upgrade before the kubelet has responded. The
+// kube-apiserver then reports errors in the stream.
 func (u userRequest) upgradesEarly() bool { return u.translated && u.verb != "portforward" }
 
 // upgradeRequests are the stream requests for a Node that declares no features.
@@ -86,10 +86,10 @@ var upgradeRequests = []userRequest{
 	},
 }
 
-// logRequest requests a log.
+// logRequest requests a log and does not follow it.
 var logRequest = userRequest{name: "logs", verb: "log", query: "container=" + container, method: http.MethodGet}
 
-// followRequest follows a log.
+// followRequest requests a log and follows it.
 var followRequest = userRequest{
 	name:   "followed logs",
 	verb:   "log",
@@ -129,7 +129,7 @@ func (n *node) url(verb, query string) *url.URL {
 type rawConn struct {
 	net.Conn
 	in *bufio.Reader
-	// status, header and body are from the response. After an upgrade, body is the stream.
+	// status, header and body are parts of the response. After an upgrade, body is the stream.
 	status int
 	header http.Header
 	body   io.Reader
@@ -192,12 +192,12 @@ func (l *rawConn) read(request *http.Request) error {
 	return nil
 }
 
-// text reads the body up to a limit and a timeout. ended reports whether it read the end of the body.
+// text reads the body until its end, a limit or a timeout. ended reports whether text reached the end of the body.
 func (l *rawConn) text(limit int64, within time.Duration) (text string, ended bool) {
 	return l.until(l.body, limit, within)
 }
 
-// more is like text for the data after the response.
+// more reads the data after the response, like text.
 func (l *rawConn) more(limit int64, within time.Duration) (text string, ended bool) {
 	return l.until(l.in, limit, within)
 }
@@ -205,7 +205,7 @@ func (l *rawConn) more(limit int64, within time.Duration) (text string, ended bo
 func (l *rawConn) until(from io.Reader, limit int64, within time.Duration) (string, bool) {
 	_ = l.SetReadDeadline(time.Now().Add(within))
 	read, err := io.ReadAll(io.LimitReader(from, limit))
-	// net.ErrClosed means that the context was done first.
+	// net.ErrClosed means that the connection was closed because the context is done.
 	return string(
 			read,
 		), !errors.Is(err, os.ErrDeadlineExceeded) && !errors.Is(err, net.ErrClosed) &&

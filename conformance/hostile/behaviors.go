@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// sends returns a behavior that sends text and then listens on the connection.
+// sends returns a behavior that sends text and then reads further requests from the connection.
 func sends(name, action, text string) Behavior {
 	return Behavior{Name: name, Action: action, respond: func(x *exchange) error { return x.send(text) }}
 }
@@ -24,22 +24,22 @@ func floods(name, action, begin, text string, limit int64) Behavior {
 	}}
 }
 
-// Redirect answers with a redirect, in every header that a client might follow. The client must not follow it, and
-// must not pass it on to a client that requested an upgrade.
+// Redirect answers with a redirect, in every header that a client might follow. The client must not follow the
+// redirect, and must not pass it on to a user who requested an upgrade.
 //
 // CVE-2018-1002102: kube-apiserver before v1.14 followed a kubelet's redirect with its own credential for kubelets.
-// CVE-2020-8559: kube-apiserver before v1.18.6 passed it on to the user's client, which followed with the user's
-// credential.
+// CVE-2020-8559: kube-apiserver before v1.18.6 passed the redirect on to the user's client, and that client followed
+// it with the user's credential.
 func Redirect(status int, location string) Behavior {
 	return sends(fmt.Sprintf("redirect-%d", status), fmt.Sprintf("answers %d, Location: %s", status, location),
 		head(status, "Location: "+location, "Refresh: 0; url="+location, "Connection: close",
 			"Content-Type: text/plain", "Content-Length: 6")+"moved\n")
 }
 
-// Refuse answers an upgrade with an error status and listens for more requests. The client must close the connection,
+// Refuse answers an upgrade with an error status and then reads more requests. The client must close the connection,
 // so that the user cannot send requests over it.
 //
-// CVE-2018-1002105: kube-apiserver before v1.10.11 let the user write to this connection.
+// CVE-2018-1002105: kube-apiserver before v1.10.11 let the user write to the refused connection.
 func Refuse(status int) Behavior {
 	return sends(
 		fmt.Sprintf("refuse-%d", status),
@@ -58,8 +58,8 @@ func NotSwitching(status int) Behavior {
 }
 
 // OtherProtocol answers an upgrade with 101 for a protocol that was not requested, and continues in HTTP. A client
-// that speaks the requested protocol itself, as a kube-apiserver that translates WebSockets does, must close the
-// connection.
+// that speaks the requested protocol itself must close the connection. A kube-apiserver that translates WebSockets
+// is such a client.
 func OtherProtocol() Behavior {
 	return sends(
 		"other-protocol",
@@ -96,15 +96,16 @@ func Informational(limit int64) Behavior {
 	return floods("informational", "sends endless interim responses (103)", "", interim, limit)
 }
 
-// EndlessBody sends a body without an end, up to limit bytes. Of a log, the client must not read more than its user
-// does, and must close the connection when the user leaves. Of an error, it must read and pass on a limited part only.
+// EndlessBody sends a body without an end, up to limit bytes. If the body is a log, the client must not read more
+// than its user does, and must close the connection when the user leaves. If the body is an error, the client must
+// read and pass on only a limited part.
 func EndlessBody(status int, limit int64) Behavior {
 	line := strings.Repeat("endless ", 1023) + "endless\n"
 	return floods(fmt.Sprintf("endless-body-%d", status), fmt.Sprintf("answers %d with an endless body", status),
 		head(status, "Content-Type: text/plain", "Transfer-Encoding: chunked"), chunk(line), limit)
 }
 
-// firstLine is how a log begins that then breaks off.
+// firstLine is the beginning of every log that breaks off.
 const firstLine = "line one\n"
 
 // BrokenResponses returns the behaviors that answer a request for a log with something that is not valid HTTP or TLS,
@@ -115,7 +116,8 @@ func BrokenResponses() []Behavior {
 		return head(http.StatusOK, "Content-Type: text/plain", "Content-Length: "+size)
 	}
 	notHTTP := func(b Behavior) Behavior { b.NotHTTP = true; return b }
-	// text sends a text and hangs up. after sends the beginning of a log, calls do, and hangs up.
+	// text returns a behavior that sends a text and closes the connection. after returns a behavior that sends the
+	// beginning of a log, calls do, and closes the connection.
 	text := func(name, action, text string) Behavior {
 		return Behavior{Name: name, Action: action, respond: func(x *exchange) error {
 			if err := x.send(text); err != nil {
@@ -172,7 +174,7 @@ func BrokenResponses() []Behavior {
 	}
 }
 
-// raw returns the connection under TLS.
+// raw returns the connection that carries the TLS connection.
 func raw(conn net.Conn) net.Conn {
 	if secure, ok := conn.(*tls.Conn); ok {
 		return secure.NetConn()
@@ -180,8 +182,8 @@ func raw(conn net.Conn) net.Conn {
 	return conn
 }
 
-// Drip sends a response byte by byte, including its headers. The client must serve others meanwhile, and close the
-// connection when its user leaves.
+// Drip sends a response byte by byte, including its headers. The client must serve other users during the response,
+// and close the connection when its user leaves.
 func Drip(every time.Duration) Behavior {
 	return Behavior{Name: "drip", Action: "sends its response byte by byte", respond: func(x *exchange) error {
 		return x.drip(
@@ -191,8 +193,8 @@ func Drip(every time.Duration) Behavior {
 	}}
 }
 
-// Silence accepts the request and never responds. The client must serve others meanwhile, and close the connection
-// when its user leaves.
+// Silence accepts the request and never responds. The client must serve other users while it waits, and close the
+// connection when its user leaves.
 func Silence() Behavior {
 	return Behavior{
 		Name:    "silence",
@@ -201,8 +203,8 @@ func Silence() Behavior {
 	}
 }
 
-// Page answers with HTML, a cookie and other headers that control a browser. The client must pass on the body of a log
-// as plain text, and none of the headers.
+// Page answers with HTML, a cookie and other headers that control a browser. The client must pass on the body of a
+// log as plain text, and must not pass on any of these headers.
 func Page(status int) Behavior {
 	return sends(fmt.Sprintf("page-%d", status), "answers with HTML, a cookie, and hop-by-hop headers",
 		head(

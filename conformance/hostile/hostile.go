@@ -1,12 +1,12 @@
-// Package hostile is a kubelet that misbehaves. It answers each request on the raw connection in a way that no kubelet
-// does, and records how the client reacts. The checks of a kube-apiserver register it as a Node's kubelet and observe
-// whether the kube-apiserver follows redirects, leaks its credential, hangs, or lets a user act with the
-// kube-apiserver's rights.
+// Package hostile provides a kubelet that misbehaves. It answers each request on the raw connection in a way that no
+// real kubelet would, and records how the client reacts. The checks of a kube-apiserver register it as a Node's
+// kubelet and observe whether the kube-apiserver follows redirects, leaks its credential, hangs, or lets a user act
+// with the kube-apiserver's rights.
 //
 // A kubelet that returns the log of another pod or runs another command is out of scope: a kube-apiserver cannot
 // detect it.
 //
-// behaviors.go defines the behaviors.
+// The file behaviors.go defines the ways to misbehave.
 package hostile
 
 import (
@@ -36,32 +36,32 @@ type Behavior struct {
 
 // Connection records one connection of a client.
 type Connection struct {
-	// Behavior is the name of the behavior that the first request met; empty if there was no request.
+	// Behavior is the name of the behavior that answered the first request; empty if there was no request.
 	Behavior string
 	// Method, Path and Header are from the first request. Path includes the query.
 	Method, Path string
 	Header       http.Header
-	// Certificate is the client certificate; nil if there was none.
+	// Certificate is the client certificate; nil if the client sent none.
 	Certificate *x509.Certificate
 	// More lists the method and path of every further request, and Noise counts received bytes that are not a request.
 	More  []string
 	Noise int64
 	// Sent counts the response bytes that the kernel accepted.
 	Sent int64
-	// Answered is true once the response was sent as far as the behavior goes.
+	// Answered is true once the behavior has sent its whole response.
 	Answered bool
 	// Ended is the time when either side closed the connection; zero while it is open.
 	Ended time.Time
 }
 
-// Kubelet serves connections. Choose must be set; the other fields are ready as zero values.
+// Kubelet serves connections. Choose must be set; the other fields need no initialization.
 type Kubelet struct {
-	// Choose returns the behavior for the first request of a connection.
+	// Choose returns the behavior for a connection, given its first request.
 	Choose func(*http.Request) Behavior
 
 	mu          sync.Mutex
 	connections []*Connection
-	changed     chan struct{} // closed at the next change; nil if Wait is not running
+	changed     chan struct{} // closed at the next change; nil if no Wait is running
 }
 
 // Serve answers on a connection and closes it. It returns when the client or the behavior ends the connection, or when
@@ -96,7 +96,7 @@ func (k *Kubelet) Serve(ctx context.Context, conn net.Conn) {
 	if _, err := io.Copy(io.Discard, request.Body); err != nil {
 		return
 	}
-	// Reading while it responds is how it notices that the client has closed the connection.
+	// listen reads during the response, because only a read detects that the client has closed the connection.
 	x := &exchange{conn: conn, in: in, kubelet: k, record: record, gone: make(chan struct{})}
 	go x.listen()
 	err = behavior.respond(x)
@@ -119,7 +119,8 @@ func (k *Kubelet) Connections() []Connection {
 	return all
 }
 
-// Wait waits until done returns true for the connections. It returns the last state, and false if ctx was done first.
+// Wait waits until done returns true for the connections. It returns the last state of the connections, and false if
+// ctx was done first.
 func (k *Kubelet) Wait(ctx context.Context, done func([]Connection) bool) ([]Connection, bool) {
 	for {
 		k.mu.Lock()
@@ -150,10 +151,10 @@ func (k *Kubelet) update(change func()) {
 	}
 }
 
-// errHangUp is returned by a behavior that ends with the kubelet closing the connection.
+// errHangUp is returned by a behavior after which the kubelet closes the connection.
 var errHangUp = errors.New("hang up")
 
-// exchange is the connection that a behavior responds on.
+// exchange is a connection on which a behavior responds.
 type exchange struct {
 	conn    net.Conn
 	in      *bufio.Reader
@@ -196,14 +197,14 @@ func (x *exchange) drip(text string, every time.Duration) error {
 	return nil
 }
 
-// listen reads what follows the first request until the connection ends. It records every further request and answers
-// it with the body Smuggled, which the test can recognize.
+// listen reads all data after the first request until the connection ends. It records every further request and
+// answers it with the body Smuggled, so that a check can recognize the response.
 func (x *exchange) listen() {
 	defer close(x.gone)
 	for {
 		request, err := http.ReadRequest(x.in)
 		if err != nil {
-			// Read on in any case, to notice the end of the connection.
+			// Continue to read, to detect the end of the connection.
 			_, _ = io.Copy(noiseCounter{x}, x.in)
 			x.conn.Close()
 			return
@@ -218,7 +219,7 @@ func (x *exchange) listen() {
 	}
 }
 
-// noiseCounter counts the bytes that are written to it.
+// noiseCounter counts the bytes that are written to it, in Connection.Noise.
 type noiseCounter struct{ x *exchange }
 
 func (n noiseCounter) Write(p []byte) (int, error) {

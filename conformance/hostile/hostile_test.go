@@ -68,7 +68,7 @@ func must(t *testing.T, err error) {
 	}
 }
 
-// ended waits until a kubelet has had n connections, and they have ended.
+// ended waits until a kubelet has had n connections and all of them have ended.
 func ended(t *testing.T, k *hostile.Kubelet, n int) []hostile.Connection {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
@@ -112,8 +112,8 @@ func TestBehaviors(t *testing.T) {
 	type test struct {
 		behavior hostile.Behavior
 		status   int
-		err      string // in words of the error, of the answer or of its body
-		body     string // how it begins
+		err      string // part of the expected error
+		body     string // beginning of the expected body
 	}
 	tests := []test{
 		{hostile.Redirect(302, "https://127.0.0.1:1/"), 302, "", "moved\n"},
@@ -164,7 +164,7 @@ func TestBehaviors(t *testing.T) {
 					n, err = io.ReadFull(response.Body, body)
 					body = body[:n]
 					if errors.Is(err, io.ErrUnexpectedEOF) {
-						_, err = response.Body.Read(make([]byte, 1)) // io.EOF at the end of a complete body
+						_, err = response.Body.Read(make([]byte, 1)) // returns io.EOF if the body is complete
 					}
 					if errors.Is(err, io.EOF) {
 						err = nil
@@ -182,22 +182,22 @@ func TestBehaviors(t *testing.T) {
 				t.Errorf("status %d, want %d", status, test.status)
 			}
 			if !strings.HasPrefix(string(body), test.body) {
-				t.Errorf("body %q, want it to begin %q", body, test.body)
+				t.Errorf("body %q, want it to begin with %q", body, test.body)
 			}
 			v := ended(t, kubelet, 1)[0]
 			if v.Behavior != test.behavior.Name || v.Path != "/containerLogs/a/b/c?tailLines=1" ||
 				v.Certificate.Subject.CommonName != "kube-apiserver" ||
 				v.More != nil {
-				t.Errorf("connection %+v", v)
+				t.Errorf("wrong record of the connection: %+v", v)
 			}
 			if test.behavior.Action == "" {
-				t.Errorf("no action: %+v", test.behavior)
+				t.Errorf("the behavior has no Action: %+v", test.behavior)
 			}
 		})
 	}
 }
 
-// TestListensForMoreRequests: after its response a kubelet records and answers further requests.
+// TestListensForMoreRequests: after its response to an upgrade, a kubelet records and answers further requests.
 func TestListensForMoreRequests(t *testing.T) {
 	for _, behavior := range []hostile.Behavior{hostile.Refuse(500), hostile.NotSwitching(200),
 		hostile.OtherProtocol()} {
@@ -218,17 +218,17 @@ func TestListensForMoreRequests(t *testing.T) {
 				body, err := io.ReadAll(response.Body)
 				must(t, err)
 				if smuggled := string(body) == hostile.Smuggled; smuggled != (i > 0) {
-					t.Errorf("%s: %q", path, body)
+					t.Errorf("the request for %s got the wrong body %q", path, body)
 				}
 			}
 			io.WriteString(conn, "\x80\x03no request\r\n\r\n")
 			conn.Close()
 			v := ended(t, kubelet, 1)[0]
 			if got := fmt.Sprint(v.Method, v.Path, v.More); got != "POST/exec/a/b/c[POST /pods POST /runningpods/]" {
-				t.Errorf("requests %s", got)
+				t.Errorf("wrong record of the requests: %s", got)
 			}
 			if !v.Answered || v.Noise == 0 {
-				t.Errorf("answered: %v; noise: %d bytes", v.Answered, v.Noise)
+				t.Errorf("Answered is %v, want true; Noise is %d bytes, want more than 0", v.Answered, v.Noise)
 			}
 		})
 	}
@@ -256,12 +256,12 @@ func TestServeReturns(t *testing.T) {
 					return len(v) == 1 &&
 						v[0].Path == "/"
 				}); !ok {
-					t.Fatal("the request was not seen")
+					t.Fatal("the kubelet did not record the request")
 				}
 				stop(client, cancel)
 				<-returned
 				if v := kubelet.Connections()[0]; v.Ended.IsZero() {
-					t.Errorf("connection %+v", v)
+					t.Errorf("the connection has no end: %+v", v)
 				}
 			})
 		}
@@ -273,6 +273,6 @@ func TestWaitEndsWithContext(t *testing.T) {
 	cancel()
 	if connections, ok := new(hostile.Kubelet).Wait(ctx, func([]hostile.Connection) bool { return false }); ok ||
 		len(connections) != 0 {
-		t.Errorf("%v %v", connections, ok)
+		t.Errorf("Wait returned the connections %v and %v, want none and false", connections, ok)
 	}
 }

@@ -12,7 +12,7 @@ import (
 
 // Certificate describes the serving certificate.
 type Certificate struct {
-	// Kind is the apparent origin.
+	// Kind is the apparent origin of the certificate.
 	Kind      CertificateKind `json:"kind"`
 	Subject   string          `json:"subject"`
 	Issuer    string          `json:"issuer"`
@@ -27,19 +27,21 @@ type Certificate struct {
 	Verified string `json:"verified"`
 	Error    string `json:"error,omitempty"`
 
-	weakness string // empty for none
+	weakness string // describes a weak key or signature; may be empty
 }
 
 // CertificateKind is the apparent origin of a serving certificate.
 type CertificateKind string
 
 const (
-	// KubeletSelfSigned is the pair that a kubelet generates in its certificate directory: subject NAME@TIME, issuer
-	// NAME-ca@TIME. The kubelet discards the CA's key, so no client can verify the certificate.
+	// KubeletSelfSigned is a certificate that a kubelet generates in its certificate directory. Its subject is
+	// NAME@TIME, its issuer NAME-ca@TIME. The kubelet discards the CA's key, so no client can verify the
+	// certificate.
 	KubeletSelfSigned CertificateKind = "kubelet self-signed"
-	// SelfSigned is signed by its own key.
+	// SelfSigned is a certificate that is signed by its own key.
 	SelfSigned CertificateKind = "self-signed"
-	// IssuedForNode has the subject system:node:NAME, as the signer kubernetes.io/kubelet-serving issues it.
+	// IssuedForNode is a certificate with the subject system:node:NAME, as the signer kubernetes.io/kubelet-serving
+	// issues it.
 	IssuedForNode CertificateKind = "issued for a node"
 	// OtherKind is any other certificate.
 	OtherKind CertificateKind = "other"
@@ -51,7 +53,8 @@ var (
 	nodeName       = regexp.MustCompile(`^system:node:(.+)$`)
 )
 
-// describeCertificate describes the certificate of a handshake. roots may be nil.
+// describeCertificate describes the serving certificate of a handshake. If roots is nil, the certificate is not
+// verified.
 func describeCertificate(chain []*x509.Certificate, host string, roots *x509.CertPool, now time.Time) *Certificate {
 	leaf := chain[0]
 	c := &Certificate{

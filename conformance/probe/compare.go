@@ -10,7 +10,7 @@ import (
 	"fauxlet/config"
 )
 
-// Comparison lists the differences between the kubelet and a stand-in with a given configuration.
+// Comparison lists the differences between the probed kubelet and a stand-in with a given configuration.
 type Comparison struct {
 	// Configuration is the name of the KubeletConfiguration file.
 	Configuration string `json:"configuration"`
@@ -23,16 +23,16 @@ type Comparison struct {
 
 // Difference is a difference in a setting, or in the responses to one or more requests.
 type Difference struct {
-	// What is the setting, or the client: "as NAME".
+	// What is the name of the setting, or "as NAME" for responses to the client NAME.
 	What string `json:"what"`
 	// Requests are the requests whose responses differ.
 	Requests []string `json:"requests,omitempty"`
-	// Kubelet is the kubelet's value, Configuration the stand-in's.
+	// Kubelet is the value or response of the kubelet, Configuration the value or response of the stand-in.
 	Kubelet       string `json:"kubelet"`
 	Configuration string `json:"configuration"`
 }
 
-// compare compares the observation with a stand-in of the configuration.
+// compare compares the observation of the kubelet with a stand-in that has the configuration.
 func (p *prober) compare(ctx context.Context, seen *observation, settings []Setting) (*Comparison, error) {
 	standIn, configured, err := p.observeStandIn(ctx, seen)
 	if err != nil {
@@ -86,7 +86,7 @@ func (c *Comparison) differ(what, kubelet, configuration string, requests ...str
 
 func (c *Comparison) skip(what string) { c.NotCompared = append(c.NotCompared, what) }
 
-// settings compares the known settings.
+// settings compares the settings whose values are known.
 func (c *Comparison) settings(settings []Setting, values map[string]string) {
 	for _, s := range settings {
 		value := values[s.Name]
@@ -141,7 +141,8 @@ func accepted(yes bool) string {
 	return "refused"
 }
 
-// certificate compares the origin of the serving certificate. The contents of tlsCertFile are not available here.
+// certificate compares the origin of the serving certificate. The contents of tlsCertFile are on the node and cannot
+// be compared.
 func (c *Comparison) certificate(kubelet *Certificate, configured *config.Config) {
 	if kubelet == nil {
 		return
@@ -156,8 +157,8 @@ func (c *Comparison) certificate(kubelet *Certificate, configured *config.Config
 	}
 }
 
-// responses compares the responses to one client, in the order of rows: whether the request was admitted, and if both
-// admit it, the status.
+// responses compares the responses to one client, in the order of rows. It compares whether the kubelet and the
+// stand-in admit a request and, if both do, the status.
 func (c *Comparison) responses(client string, kubelet, standIn []Response) {
 	var differences []Difference
 	var undecided []string

@@ -22,14 +22,15 @@ import (
 	"fauxlet/testcerts"
 )
 
-// CompareOptions describe the configuration that a kubelet is compared with.
+// CompareOptions describe the configuration with which a kubelet is compared.
 type CompareOptions struct {
 	// File is the KubeletConfiguration file, read like `fauxlet serve --config`.
 	File string
-	// ClientCAFile replaces the configuration's clientCAFile, which is a file on the node. If empty, that file is read.
+	// ClientCAFile replaces the configuration's clientCAFile, which is a file on the node. If empty, Run reads the
+	// file that the configuration names.
 	ClientCAFile string
-	// NodeName is the node name in SubjectAccessReviews. The default is the name in the serving certificate, or the
-	// host.
+	// NodeName is the node name in SubjectAccessReviews. The default is the name in the serving certificate or,
+	// without such a name, the target's host.
 	NodeName string
 	// TokenReviews and AccessReviews authenticate tokens and authorize users for the stand-in. If either is nil, the
 	// stand-in's reviews are inferred from the kubelet's responses, and unobserved results are not compared.
@@ -114,7 +115,7 @@ func servingPair(dir string, seen *observation) (*tls.Config, error) {
 }
 
 // observeStandIn starts a stand-in with the configuration in this process, on loopback, and probes it like the
-// kubelet. written is the unchanged configuration.
+// kubelet. The parameter written is the unchanged configuration.
 func (p *prober) observeStandIn(
 	ctx context.Context,
 	seen *observation,
@@ -180,7 +181,8 @@ func (p *prober) observeStandIn(
 	return o, written, ctx.Err()
 }
 
-// nodeName returns the configured node name, the one in the serving certificate, or the target's host.
+// nodeName returns the first that is known: the configured node name, the name in the serving certificate, or the
+// target's host.
 func (p *prober) nodeName(seen *observation) string {
 	if p.options.Compare.NodeName != "" {
 		return p.options.Compare.NodeName

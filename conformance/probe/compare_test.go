@@ -10,7 +10,7 @@ import (
 	"fauxlet/testcerts"
 )
 
-// TestCompare holds one kubelet against configurations: its own, and each with one thing changed.
+// TestCompare compares one kubelet with its own configuration, and with copies that each differ in one setting.
 func TestCompare(t *testing.T) {
 	t.Parallel()
 	real := settings{
@@ -38,10 +38,10 @@ func TestCompare(t *testing.T) {
 	for _, test := range []struct {
 		name     string
 		settings settings
-		builtIn  bool     // only the identities of every probe
-		reviews  bool     // the world's reviewer is asked
-		want     []string // what differs: WHAT: KUBELET, CONFIGURATION
-		not      []string // parts of what is not compared
+		builtIn  bool     // use only the three identities that every probe has
+		reviews  bool     // the stand-in uses the review API instead of inferred reviews
+		want     []string // expected differences, as WHAT: KUBELET, CONFIGURATION
+		not      []string // parts of the expected NotCompared
 	}{
 		{name: "its own", settings: real, want: []string{"serverTLSBootstrap: false, true"}},
 		{name: "its own, with reviews", settings: real, reviews: true,
@@ -107,22 +107,22 @@ func TestCompare(t *testing.T) {
 			for n, want := range test.want {
 				before, after, _ := strings.Cut(strings.ReplaceAll(want, "PORT", k.port()), "*")
 				if n >= len(got) || !strings.HasPrefix(got[n], before) || !strings.HasSuffix(got[n], after) {
-					t.Fatalf("differences %q, want %q", got, test.want)
+					t.Fatalf("the differences are %q, want %q", got, test.want)
 				}
 			}
 			if len(got) != len(test.want) {
-				t.Errorf("differences %q, want %q", got, test.want)
+				t.Errorf("the differences are %q, want %q", got, test.want)
 			}
 			for _, not := range test.not {
 				if !strings.Contains(strings.Join(c.NotCompared, "\n"), not) {
-					t.Errorf("not compared: %q, want %q among it", c.NotCompared, not)
+					t.Errorf("NotCompared is %q, want it to contain %q", c.NotCompared, not)
 				}
 			}
 		})
 	}
 }
 
-// TestCompareUnknownRBAC: if anonymous authentication is disabled, the rights of anonymous are unknown.
+// TestCompareUnknownRBAC: if the kubelet refuses anonymous requests, its responses do not show their rights.
 func TestCompareUnknownRBAC(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, anonymousReads)
@@ -135,7 +135,7 @@ func TestCompareUnknownRBAC(t *testing.T) {
 		func(d probe.Difference) bool { return d.What == "as no-credential" },
 	)
 	if at < 0 || !strings.Contains(report.Comparison.Differences[at].Configuration, "RBAC decides") {
-		t.Errorf("differences %+v", report.Comparison.Differences)
+		t.Errorf("no difference says that RBAC decides about anonymous requests: %+v", report.Comparison.Differences)
 	}
 	options.Compare.TokenReviews, options.Compare.AccessReviews = w.tokens, w.access
 	var got []string
@@ -146,11 +146,11 @@ func TestCompareUnknownRBAC(t *testing.T) {
 	}
 	slices.Sort(got)
 	if !slices.Equal(got, []string{"401, 403", "401, admitted"}) {
-		t.Errorf("with reviews: %q", got)
+		t.Errorf("with the review API, the differences for anonymous requests are %q", got)
 	}
 }
 
-// TestCompareIgnoredToken: where the webhook is off, a token may be as good as it likes.
+// TestCompareIgnoredToken: a kubelet without the token webhook does not show whether a token is valid.
 func TestCompareIgnoredToken(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, "")
@@ -167,18 +167,18 @@ func TestCompareIgnoredToken(t *testing.T) {
 	)
 	for _, d := range report.Comparison.Differences {
 		if d.What == "as scraper" {
-			t.Errorf("compared: %+v", d)
+			t.Errorf("the responses to the ignored token were compared: %+v", d)
 		}
 	}
 	if !strings.Contains(
 		strings.Join(report.Comparison.NotCompared, "\n"),
 		"responses to scraper: it is unknown whether its token is valid",
 	) {
-		t.Errorf("not compared: %q", report.Comparison.NotCompared)
+		t.Errorf("NotCompared does not mention the ignored token: %q", report.Comparison.NotCompared)
 	}
 }
 
-// TestCompareWithoutTheClientCA: the configuration is a node's, and its files are not here.
+// TestCompareWithoutTheClientCA: the configuration comes from a node, and its clientCAFile is not on this machine.
 func TestCompareWithoutTheClientCA(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, "")
@@ -191,7 +191,7 @@ func TestCompareWithoutTheClientCA(t *testing.T) {
 	options := probe.Options{Target: k.target, Compare: &probe.CompareOptions{File: file}}
 	if _, err := probe.Run(t.Context(), options); err == nil ||
 		!strings.Contains(err.Error(), "/there/is/no/ca.crt is not on this machine") {
-		t.Errorf("error %v", err)
+		t.Errorf("the error does not name the missing clientCAFile: %v", err)
 	}
 	other, err := testcerts.NewAuthority("other-ca")
 	if err != nil {
@@ -201,7 +201,7 @@ func TestCompareWithoutTheClientCA(t *testing.T) {
 	report := run(t, options)
 	if d := report.Comparison.Differences; len(d) != 2 || d[0].Kubelet != "CN=cluster-ca" ||
 		d[0].Configuration != "CN=other-ca" {
-		t.Errorf("differences %+v", d)
+		t.Errorf("the differences are %+v, want the client CA and the responses to it", d)
 	}
 }
 
@@ -217,7 +217,7 @@ func TestCompareLeavesNothingBehind(t *testing.T) {
 	}
 	for _, entry := range left {
 		if strings.HasPrefix(entry.Name(), "fauxlet-probe-") {
-			t.Errorf("%s was not removed", entry.Name())
+			t.Errorf("the temporary directory %s was not removed", entry.Name())
 		}
 	}
 }

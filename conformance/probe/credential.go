@@ -11,15 +11,15 @@ import (
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 )
 
-// CredentialFiles are the files that hold the credential of an [Identity]. Errors name the fields as flags spell them:
-// client-cert, client-key, token-file and kubeconfig.
+// CredentialFiles are the files that hold the credential of an [Identity]. In errors, the fields have the names of
+// the KINDs of [ParseCredentialFiles]: client-cert, client-key, token-file and kubeconfig.
 type CredentialFiles struct {
-	// ClientCert and ClientKey are PEM files. Both or neither are set.
+	// ClientCert and ClientKey are PEM files. Either both or neither are set.
 	ClientCert, ClientKey string
 	// TokenFile holds a bearer token.
 	TokenFile string
-	// Kubeconfig is a kubeconfig file, of which the user of the current context is read. The other fields take
-	// precedence.
+	// Kubeconfig is a kubeconfig file. Identity reads the user of its current context. The other fields take
+	// precedence over that user's credential.
 	Kubeconfig string
 }
 
@@ -41,7 +41,7 @@ func ParseCredentialFiles(list string) (CredentialFiles, error) {
 	return c, nil
 }
 
-// Identity reads the files.
+// Identity reads the files and returns the identity with their credential.
 func (c CredentialFiles) Identity(name string) (*Identity, error) {
 	user, err := c.user()
 	if err != nil {
@@ -117,7 +117,7 @@ func currentUser(kubeconfig string) (*clientcmdapi.AuthInfo, error) {
 	return user, nil
 }
 
-// keyPairOf returns the client certificate of a user, nil if it has none.
+// keyPairOf returns the client certificate of a kubeconfig user, or nil if the user has none.
 func keyPairOf(user *clientcmdapi.AuthInfo) (*tls.Certificate, error) {
 	cert, err := dataOrFile(user.ClientCertificateData, user.ClientCertificate)
 	if err != nil {

@@ -13,13 +13,13 @@ import (
 type Severity string
 
 const (
-	Critical Severity = "critical" // anyone who reaches the port can take over the node's containers
+	Critical Severity = "critical" // any client that reaches the port can take over the node's containers
 	High     Severity = "high"     // secrets are readable, or a protection is missing
-	Medium   Severity = "medium"   // one more mistake, or an attacker on the network, makes it High
+	Medium   Severity = "medium"   // becomes High with one more mistake, or with an attacker on the network
 	Note     Severity = "note"     // not dangerous
 )
 
-// severities are in the order of the report.
+// severities lists all severities in the order of the report.
 var severities = []Severity{Critical, High, Medium, Note}
 
 // Finding is something that the operator of the kubelet should know or change.
@@ -30,7 +30,8 @@ type Finding struct {
 	Evidence string   `json:"evidence"`
 	// Risk is what an attacker could do. Empty for a Note.
 	Risk string `json:"risk,omitempty"`
-	// Configuration is a part of a KubeletConfiguration that fixes it. Remedy is what to do otherwise, or in addition.
+	// Configuration is a part of a KubeletConfiguration that fixes the problem. Remedy is an action to take instead,
+	// or in addition.
 	Configuration string `json:"configuration,omitempty"`
 	Remedy        string `json:"remedy,omitempty"`
 }
@@ -51,7 +52,7 @@ const (
 // expiresSoon is the remaining lifetime below which a certificate is reported.
 const expiresSoon = 7 * 24 * time.Hour
 
-// findings judges the observation. values are the inferred settings.
+// findings returns the findings for an observation. values are the inferred settings.
 func (o *observation) findings(values map[string]string, now time.Time) []Finding {
 	all := []Finding{}
 	for _, judge := range []func(map[string]string) []Finding{o.judgeAnonymous, o.judgeCredentials,
@@ -65,12 +66,12 @@ func (o *observation) findings(values map[string]string, now time.Time) []Findin
 	return all
 }
 
-// runs and reads classify the requests: those that run a command, and those that read data.
+// runs reports whether a request would run a command, reads whether it reads data.
 func runs(r *row) bool { return strings.HasPrefix(r.path, "/exec/") }
 
 func reads(r *row) bool { return r.method == "GET" && r.path != "/healthz" && !runs(r) }
 
-// admitted lists the admitted requests of an identity.
+// admitted lists the admitted requests of an identity, of one kind: runs or reads.
 func (o *observation) admitted(identity string, kind func(*row) bool) []string {
 	var all []string
 	for n := range o.responses[identity] {
@@ -314,7 +315,7 @@ func (o *observation) judgeCertificate(now time.Time) []Finding {
 			What:     "The kubelet generated its serving certificate itself: no client has a CA to verify it.",
 			Evidence: "subject " + c.Subject + ", issuer " + c.Issuer,
 			Risk:     impostor, Configuration: bootstrapOn, Remedy: giveCA})
-	case len(all) > 0 && all[0].Severity != Note: // its dates already explain why it is not verified
+	case len(all) > 0 && all[0].Severity != Note: // its dates explain why the certificate is not verified
 	case c.Verified == "no":
 		add(Finding{ID: "certificate-unverified", Severity: High,
 			What:     "The given CA does not verify the serving certificate.",

@@ -29,7 +29,7 @@ func TestFindings(t *testing.T) {
 		rbac     string
 		as       []string
 		serving  func(*world) (*testcerts.Pair, error)
-		want     []string // severity and id
+		want     []string // severity and ID of each expected finding
 	}{
 		{name: "well configured"},
 		{name: "well configured, all identities", as: []string{"kubelet-client", "pods-reader", "outsider"}},
@@ -50,7 +50,7 @@ func TestFindings(t *testing.T) {
 			want: []string{"high anonymous-reads"}},
 		{name: "AlwaysAllow", settings: settings{"authorization": alwaysAllow}, as: []string{"outsider"},
 			want: []string{"high always-allow"}},
-		{name: "AlwaysAllow, no credential"}, // it cannot be observed
+		{name: "AlwaysAllow, no credential"}, // without a credential, AlwaysAllow cannot be observed
 		{name: "get on proxy", as: []string{"proxy-getter"}, want: []string{"medium get-runs"}},
 		{name: "read-only port", settings: settings{"readOnlyPort": closedPort(t)},
 			want: []string{"high read-only-port"}},
@@ -110,11 +110,11 @@ func TestFindings(t *testing.T) {
 				looksRight(t, f)
 			}
 			if !slices.Equal(got, test.want) {
-				t.Errorf("findings %q, want %q\n%s", got, test.want, table(t, report))
+				t.Errorf("the findings are %q, want %q\n%s", got, test.want, table(t, report))
 			}
 			dangerous := slices.ContainsFunc(test.want, func(f string) bool { return !strings.HasPrefix(f, "note ") })
 			if report.Dangerous() != dangerous {
-				t.Errorf("Dangerous is %v", report.Dangerous())
+				t.Errorf("Dangerous is %v, which does not match the expected severities", report.Dangerous())
 			}
 		})
 	}
@@ -129,9 +129,9 @@ func looksRight(t *testing.T, f probe.Finding) {
 	t.Helper()
 	if f.What == "" || f.Evidence == "" || (f.Risk == "") != (f.Severity == probe.Note) ||
 		f.Configuration+f.Remedy == "" {
-		t.Errorf("%s: incomplete: %+v", f.ID, f)
+		t.Errorf("the finding %s is incomplete: %+v", f.ID, f)
 	}
 	if err := yaml.UnmarshalStrict([]byte(f.Configuration), &kubeletconfigv1beta1.KubeletConfiguration{}); err != nil {
-		t.Errorf("%s: invalid KubeletConfiguration: %v", f.ID, err)
+		t.Errorf("the configuration of the finding %s is not a valid KubeletConfiguration: %v", f.ID, err)
 	}
 }

@@ -30,8 +30,8 @@ import (
 func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m,
 		goleak.IgnoreTopFunction("k8s.io/klog/v2.(*flushDaemon).run.func1"),
-		goleak.IgnoreAnyFunction("k8s.io/apimachinery/pkg/util/wait.Forever"), // of /healthz/log
-		// A Server that was made and never served holds what was to watch its files.
+		goleak.IgnoreAnyFunction("k8s.io/apimachinery/pkg/util/wait.Forever"), // runs for /healthz/log
+		// A Server that never serves leaves the work queue of its file watchers running.
 		goleak.IgnoreTopFunction("k8s.io/client-go/util/workqueue.(*delayingType[...]).waitingLoop"),
 	)
 }
@@ -115,7 +115,7 @@ func newWorld(t *testing.T, rbac string) *world {
 	asking := reviews.RESTConfig(listener.Addr().String())
 	asking.NextProtos = []string{
 		"http/1.1",
-	} // a server of HTTP/2 gives connections that are open a second when it stops
+	} // an HTTP/2 server takes a second to stop while connections are open
 	client, err := rest.HTTPClientFor(asking)
 	if err != nil {
 		t.Fatal(err)
@@ -154,7 +154,7 @@ func listen(t *testing.T) net.Listener {
 	return listener
 }
 
-// as returns an identity with a client certificate of the CA.
+// as returns an identity with a client certificate that the world's CA signed.
 func (w *world) as(t *testing.T, name string, mutate ...testcerts.Mutate) probe.Identity {
 	t.Helper()
 	pair, err := w.ca.Client(name, nil, mutate...)
@@ -165,7 +165,7 @@ func (w *world) as(t *testing.T, name string, mutate ...testcerts.Mutate) probe.
 	return probe.Identity{Name: name, Certificate: &certificate}
 }
 
-// withToken returns an identity with only a token.
+// withToken returns an identity with a bearer token and no client certificate.
 func withToken(name, token string) probe.Identity { return probe.Identity{Name: name, Token: token} }
 
 // settings are fields of a KubeletConfiguration.
@@ -189,14 +189,14 @@ func (w *world) configuration(t *testing.T, name string, changed settings) strin
 	return w.write(t, name, data)
 }
 
-// kubelet is a stand-in to probe.
+// kubelet is a stand-in that serves on loopback, to be probed.
 type kubelet struct {
 	target   probe.Target
 	readOnly int
 }
 
-// start serves a configuration until the test ends. The serving certificate is from the CA, for 127.0.0.1, unless the
-// configuration or the flags set another.
+// start serves a configuration until the test ends. Unless the configuration or the flags set another serving
+// certificate, it is signed by the world's CA and valid for 127.0.0.1.
 func (w *world) start(t *testing.T, changed settings, flags ...string) *kubelet {
 	t.Helper()
 	pair, err := w.ca.Server("system:node:node-1", []string{"127.0.0.1"})
@@ -266,7 +266,7 @@ func targetOf(listener net.Listener) probe.Target {
 	return probe.Target{Host: host, Port: port}
 }
 
-// closedPort returns a port without a listener.
+// closedPort returns a port on which nothing listens.
 func closedPort(t *testing.T) int {
 	t.Helper()
 	listener := listen(t)
@@ -289,7 +289,7 @@ func run(t *testing.T, options probe.Options) *probe.Report {
 	return report
 }
 
-// values returns the settings by name.
+// values returns the inferred values of the settings by name.
 func values(r *probe.Report) map[string]string {
 	all := map[string]string{}
 	for _, s := range r.Settings {
@@ -298,7 +298,7 @@ func values(r *probe.Report) map[string]string {
 	return all
 }
 
-// found returns the IDs of the findings.
+// found returns the IDs of the findings in a report.
 func found(r *probe.Report) []string {
 	ids := []string{}
 	for _, f := range r.Findings {

@@ -11,7 +11,7 @@ import (
 	"fauxlet/testcerts"
 )
 
-// Identity is a client of the kubelet with its credentials.
+// Identity is a client of the kubelet and its credentials.
 type Identity struct {
 	// Name identifies the client in the report.
 	Name string
@@ -27,13 +27,14 @@ type Identity struct {
 const (
 	// NoCredential sends no credential.
 	NoCredential = "no-credential"
-	// UnknownCA has a client certificate of a CA that was generated for this probe.
+	// UnknownCA sends a client certificate of a CA that was generated for this probe, so the kubelet cannot trust
+	// it.
 	UnknownCA = "unknown-ca"
-	// InvalidToken has a bearer token that was generated for this probe.
+	// InvalidToken sends a bearer token that was generated for this probe, so the token cannot be valid.
 	InvalidToken = "invalid-token"
 )
 
-// identities returns the identities of every probe, followed by the given ones.
+// identities returns the identities of every probe, followed by the given identities.
 func identities(given []Identity) ([]Identity, error) {
 	ca, err := testcerts.NewAuthority("fauxlet-probe-unknown-ca")
 	if err != nil {
@@ -108,7 +109,7 @@ func (i *Identity) leaf() *x509.Certificate {
 	return leaf
 }
 
-// credential describes the identity's credentials.
+// credential describes the identity's credentials for the report.
 func (i *Identity) credential() string {
 	var what string
 	if leaf := i.leaf(); leaf != nil {

@@ -20,10 +20,10 @@ import (
 // accessCheck identifies a SubjectAccessReview for a subresource of nodes.
 type accessCheck struct{ user, verb, subresource string }
 
-// observedReviews answers TokenReviews and SubjectAccessReviews with the results that the kubelet's responses imply: a
-// token that it accepted is valid, and a request that it admitted is allowed. Other reviews fail with an error. The
-// stand-in then answers 500, which marks the responses that depend on unknown RBAC rules. It is an http.RoundTripper
-// and opens no connection.
+// observedReviews answers TokenReviews and SubjectAccessReviews with the results that the kubelet's responses imply:
+// a token that the kubelet accepted is valid, and a request that the kubelet admitted is allowed. Other reviews fail
+// with an error. The stand-in then answers 500, which marks the responses that depend on unknown RBAC rules.
+// observedReviews is an http.RoundTripper and opens no connection.
 type observedReviews struct {
 	users   map[string]string // by token
 	allowed map[accessCheck]bool
@@ -69,7 +69,7 @@ func (o *observation) reviews() *observedReviews {
 }
 
 // infer records a user's permissions. If one of two permissions suffices for a request, and no other response shows
-// which one the user has, it is the first.
+// which of them the user has, infer records the first.
 func (s *observedReviews) infer(user string, responses []Response) {
 	record := func(r *row, subresource string, allowed bool) {
 		q := accessCheck{user, r.verb(), subresource}
@@ -83,7 +83,7 @@ func (s *observedReviews) infer(user string, responses []Response) {
 		case a.Access == Forbidden:
 			checked := r.subresources
 			if a.subresources != nil {
-				checked = a.subresources // without KubeletFineGrainedAuthz a kubelet checks only the last one
+				checked = a.subresources // checked without KubeletFineGrainedAuthz: the last only
 			}
 			for _, subresource := range checked {
 				record(r, subresource, false)
@@ -105,8 +105,8 @@ func (s *observedReviews) infer(user string, responses []Response) {
 	}
 }
 
-// user returns the user name of an identity: from the kubelet's responses, or else from the credential that the
-// kubelet must have accepted. It is empty if the identity was not authenticated.
+// user returns the user name of an identity, from the kubelet's responses or, if they do not contain it, from the
+// credential that the kubelet must have accepted. The name is empty if the identity was not authenticated.
 func (o *observation) user(i *Identity) string {
 	if user := o.userOf(i.Name); user != "" {
 		return user
@@ -125,8 +125,8 @@ func (o *observation) user(i *Identity) string {
 
 const anonymousUser = "system:anonymous"
 
-// tokenIgnored reports whether the kubelet ignored the identity's token, or may have: the webhook is disabled, or it
-// authenticated the client certificate first.
+// tokenIgnored reports whether the kubelet ignored the identity's token, or may have ignored it: either the webhook
+// is disabled, or the kubelet authenticated the client certificate first.
 func (o *observation) tokenIgnored(i *Identity) bool {
 	return i.Token == "" || o.webhook().Value == isFalse || i.Certificate != nil && o.tls.ClientCertificateRequested
 }

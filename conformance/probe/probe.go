@@ -1,10 +1,10 @@
 // Package probe examines a kubelet from outside with a fixed set of requests that change nothing. It reports which
-// client may do what, which settings explain that, and what is dangerous.
+// requests each client may make, which settings explain the responses, and which findings are dangerous.
 //
-// [Run] makes TLS handshakes, sends every request as every identity, and then reads the read-only port. settings.go
-// infers the settings, one function for each; findings.go judges them. A setting is unknown if other values would give
-// the same responses. With [Options.Compare], Run also probes a stand-in kubelet with a given configuration and
-// reports the differences.
+// [Run] makes TLS handshakes, sends every request as every identity, and then reads the read-only port. The file
+// settings.go infers the settings, with one function for each. The file findings.go rates the dangers. A setting is
+// unknown if other values would give the same responses. With [Options.Compare], Run also probes a stand-in kubelet
+// with a given configuration and reports the differences.
 //
 // A [Report] contains no secrets: no tokens and no response bodies. Tokens are sent only to a server whose certificate
 // is verified, unless [Options.SendTokensUnverified] is set.
@@ -22,7 +22,7 @@ import (
 	"time"
 )
 
-// DefaultReadOnlyPort is the usual read-only port of a kubelet.
+// DefaultReadOnlyPort is the usual number of a kubelet's read-only port.
 const DefaultReadOnlyPort = 10255
 
 // Options configure a probe. Target is required.
@@ -35,13 +35,15 @@ type Options struct {
 
 	// Identities send the requests, in addition to [NoCredential], [UnknownCA] and [InvalidToken].
 	Identities []Identity
-	// CA verifies the serving certificate for ServerName (default: the target's host). If nil, it is not verified.
+	// CA verifies the serving certificate for ServerName (default: the target's host). If nil, the certificate is
+	// not verified.
 	CA         *x509.CertPool
 	ServerName string
 	// SendTokensUnverified sends tokens to a server whose certificate is not verified. An impostor could use them.
 	SendTokensUnverified bool
 
-	// ReadOnlyPort is the read-only port to probe. The port in the kubelet's /configz takes precedence. 0 probes none.
+	// ReadOnlyPort is the read-only port to probe. If an identity may read /configz, the port named there takes
+	// precedence. 0 means that no read-only port is probed.
 	ReadOnlyPort int
 	// Timeout bounds each connection, handshake and request. 0 means 10 seconds.
 	Timeout time.Duration
@@ -139,7 +141,7 @@ func Run(ctx context.Context, options Options) (*Report, error) {
 // ErrUnverified is the error of Run for an identity with a token if no CA is given to verify the server.
 var ErrUnverified = errors.New("its token is not sent to a server that is not verified")
 
-// observe probes the secure port.
+// observe probes the secure port and returns everything that was observed.
 func (p *prober) observe(ctx context.Context, s *endpoint, all []Identity, roots *x509.CertPool) *observation {
 	o := &observation{identities: all, tls: p.handshakes(ctx, s)}
 	if len(o.tls.chain) > 0 {

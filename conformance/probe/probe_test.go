@@ -81,21 +81,21 @@ func TestNotAKubelet(t *testing.T) {
 			)
 			for _, s := range report.Settings {
 				if s.Value != "unknown" {
-					t.Errorf("%s: %s", s.Name, s.Value)
+					t.Errorf("the setting %s is inferred as %s, want unknown", s.Name, s.Value)
 				}
 			}
 			if report.Dangerous() {
-				t.Errorf("findings %q", found(report))
+				t.Errorf("unexpected dangerous findings: %q", found(report))
 			}
 			if answered := name != "not HTTP" && name != "a proxy"; report.HasResponses() != answered &&
 				name != "a proxy" {
-				t.Errorf("HasResponses is %v", report.HasResponses())
+				t.Errorf("HasResponses is %v, want the opposite", report.HasResponses())
 			}
 		})
 	}
 }
 
-// TestOlderKubelet has the responses of a kubelet without KubeletFineGrainedAuthz.
+// TestOlderKubelet probes a server with the responses of a kubelet without KubeletFineGrainedAuthz.
 func TestOlderKubelet(t *testing.T) {
 	t.Parallel()
 	ca := newAuthority(t)
@@ -109,14 +109,15 @@ func TestOlderKubelet(t *testing.T) {
 	got := values(report)
 	if got[fineGrained] != "false" || got[authorizationMode] != "Webhook" || got[anonymousEnabled] != "true" ||
 		got[webhookEnabled] != "false" {
-		t.Errorf("settings %v", got)
+		t.Errorf("wrong inferred settings: %v", got)
 	}
 	if report.Identities[0].User != "system:anonymous" {
-		t.Errorf("user %q", report.Identities[0].User)
+		t.Errorf("the user without a credential is %q, want system:anonymous", report.Identities[0].User)
 	}
 }
 
-// TestContradiction: requests without a credential are refused, but an invalid token is not.
+// TestContradiction: if requests without a credential get a 401, but an invalid token gets a 403, the webhook
+// setting is unknown.
 func TestContradiction(t *testing.T) {
 	t.Parallel()
 	target := serveText(t, newAuthority(t), func(r *http.Request) string {
@@ -129,7 +130,7 @@ func TestContradiction(t *testing.T) {
 		return response("401 Unauthorized", "Unauthorized")
 	})
 	if got := values(run(t, probe.Options{Target: target}))[webhookEnabled]; got != "unknown" {
-		t.Errorf("%s: %s", webhookEnabled, got)
+		t.Errorf("the setting %s is inferred as %s, want unknown", webhookEnabled, got)
 	}
 }
 
@@ -143,14 +144,14 @@ func TestReviewsFail(t *testing.T) {
 	})
 	report := run(t, probe.Options{Target: target})
 	if got := values(report); got[authorizationMode] != "Webhook" || got[anonymousEnabled] != "true" {
-		t.Errorf("settings %v", got)
+		t.Errorf("wrong inferred settings: %v", got)
 	}
 	if !strings.Contains(strings.Join(found(report), " "), "reviews-fail") {
-		t.Errorf("findings %q", found(report))
+		t.Errorf("the findings %q lack reviews-fail", found(report))
 	}
 }
 
-// TestTokens: a token is sent to a verified server only, and is not in the report even if the server repeats it.
+// TestTokens: tokens are sent to verified servers only. No report contains a token, even if the server repeats it.
 func TestTokens(t *testing.T) {
 	t.Parallel()
 	const token = "s3cret-token-of-mine"
@@ -179,7 +180,7 @@ func TestTokens(t *testing.T) {
 		probe.ErrUnverified,
 	) ||
 		strings.Contains(err.Error(), token) {
-		t.Errorf("without a CA: %v", err)
+		t.Errorf("with a token and without a CA, the error is %v, want ErrUnverified", err)
 	}
 	for name, options := range map[string]probe.Options{
 		"another CA":   {CA: other.Pool()},
@@ -188,13 +189,13 @@ func TestTokens(t *testing.T) {
 		options.Target, options.Identities = target, identities
 		report := run(t, options)
 		if received != 0 {
-			t.Fatalf("%s: the token was sent", name)
+			t.Fatalf("%s: the token was sent to a server that is not verified", name)
 		}
 		if a := report.Requests[1].Responses["scraper"]; a.Access != probe.NotSent {
-			t.Errorf("%s: %+v", name, a)
+			t.Errorf("%s: the request with the token is reported as %+v, want NotSent", name, a)
 		}
 		if report.Requests[1].Responses[probe.NoCredential].Status != 401 {
-			t.Errorf("%s: no request without a credential", name)
+			t.Errorf("%s: the request without a credential did not get a 401", name)
 		}
 	}
 	for name, options := range map[string]probe.Options{"verified": {CA: ca.Pool()},
@@ -229,7 +230,7 @@ func TestNothingIsLogged(t *testing.T) {
 	)
 	run(t, probe.Options{Target: target, CA: ca.Pool(), Identities: []probe.Identity{withToken("scraper", token)}})
 	if logged.Len() > 0 {
-		t.Errorf("logged: %s", logged.String())
+		t.Errorf("unexpected log output: %s", logged.String())
 	}
 }
 
@@ -246,10 +247,10 @@ func TestControlCharactersAreReplaced(t *testing.T) {
 	report := run(t, probe.Options{Target: target, CA: newAuthority(t).Pool()})
 	text := table(t, report)
 	if strings.ContainsAny(text, "\x1b\x07\t") || strings.Contains(text, "\nNothing dangerous") {
-		t.Errorf("%q", text)
+		t.Errorf("the report contains control characters or a line of the server: %q", text)
 	}
 	if !strings.Contains(text, "me�you") {
-		t.Error("the user is missing")
+		t.Error("the report does not contain the user name with its control character replaced")
 	}
 }
 
@@ -266,15 +267,15 @@ func TestSlowRefusal(t *testing.T) {
 		first, second := report.Requests[0].Responses[i.Name], report.Requests[1].Responses[i.Name]
 		if first.Status != 401 || second.Access != probe.NotSent ||
 			!strings.HasPrefix(second.Error, "the refusal took ") {
-			t.Errorf("%s: %+v, then %+v", i.Name, first, second)
+			t.Errorf("%s: the responses are %+v and %+v, want a 401 and NotSent", i.Name, first, second)
 		}
 	}
 	if ids := found(report); !slices.Equal(ids, []string{"slow-refusal", "slow-refusal", "slow-refusal"}) ||
 		report.Dangerous() {
-		t.Errorf("findings %q", ids)
+		t.Errorf("the findings are %q, want slow-refusal for each identity and nothing dangerous", ids)
 	}
 	if report := run(t, probe.Options{Target: target}); report.Requests[1].Responses[probe.InvalidToken].Status != 401 {
-		t.Error("the requests stop after a fast 401")
+		t.Error("the probe sent no further requests after a fast 401")
 	}
 }
 
@@ -285,7 +286,7 @@ func TestInterrupted(t *testing.T) {
 	defer listener.Close()
 	ctx, cancel := context.WithCancel(t.Context())
 	go func() {
-		if conn, err := listener.Accept(); err == nil { // the connection that checks the address
+		if conn, err := listener.Accept(); err == nil { // the probe first connects to check the address
 			conn.Close()
 		}
 		if conn, err := listener.Accept(); err == nil {
@@ -294,7 +295,7 @@ func TestInterrupted(t *testing.T) {
 		cancel()
 	}()
 	if _, err := probe.Run(ctx, probe.Options{Target: targetOf(listener)}); !errors.Is(err, context.Canceled) {
-		t.Errorf("error %v", err)
+		t.Errorf("error %v, want context.Canceled", err)
 	}
 }
 
@@ -315,12 +316,12 @@ func TestInvalidIdentities(t *testing.T) {
 			},
 		)
 		if err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("%v: %v, want %q", identities, err, want)
+			t.Errorf("the identities %v returned the error %v, want %q", identities, err, want)
 		}
 	}
 }
 
-// TestJSON holds reports to the schema, and reads them back.
+// TestJSON validates reports against the schema, decodes them, and encodes them again.
 func TestJSON(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, anonymousReads)
@@ -342,7 +343,7 @@ func TestJSON(t *testing.T) {
 		}
 		document := decoded(t, first.Bytes())
 		if err := schemaError(t, document); err != nil {
-			t.Errorf("%s: %v\n%s", name, err, first.String())
+			t.Errorf("%s: the report does not match the schema: %v\n%s", name, err, first.String())
 		}
 		var again probe.Report
 		if err := json.Unmarshal(first.Bytes(), &again); err != nil {
@@ -353,7 +354,7 @@ func TestJSON(t *testing.T) {
 			t.Fatal(err)
 		}
 		if second.String() != first.String() {
-			t.Errorf("%s: decoding and encoding changes it", name)
+			t.Errorf("%s: decoding and encoding changes the report", name)
 		}
 		if name != "all there is" {
 			continue
@@ -371,7 +372,7 @@ func TestJSON(t *testing.T) {
 			document := decoded(t, first.Bytes())
 			modify(document)
 			if schemaError(t, document) == nil {
-				t.Errorf("%s: the schema accepts it", name)
+				t.Errorf("the schema accepts an invalid report: %s", name)
 			}
 		}
 	}

@@ -13,9 +13,9 @@ import (
 type PortState string
 
 const (
-	Open         PortState = "open"          // a kubelet's read-only port responds
+	Open         PortState = "open"          // the read-only port of a kubelet responds
 	Closed       PortState = "closed"        // connections are refused
-	NotKubelet   PortState = "not a kubelet" // something else responds
+	NotKubelet   PortState = "not a kubelet" // a program other than a kubelet responds
 	Unresponsive PortState = "unresponsive"  // nothing responds; perhaps a firewall drops the packets
 	NotProbed    PortState = "not probed"    // the probe skipped it
 )
@@ -29,7 +29,7 @@ type ReadOnlyPort struct {
 	Responses map[string]Response `json:"responses,omitempty"`
 }
 
-// served lists the requests that the read-only port serves.
+// served lists the requests that a kubelet's read-only port serves.
 func (r *ReadOnlyPort) served() []string {
 	var served []string
 	for n := range rows {

@@ -8,10 +8,10 @@ import (
 
 // Report is the result of a probe.
 type Report struct {
-	// URL is the target as given, Address the address that was dialed.
+	// URL is the given target, Address the address that the probe dialed.
 	URL     string `json:"url"`
 	Address string `json:"address"`
-	// Version is from the kubelet's /metrics; empty if no identity may read it.
+	// Version is the version in the kubelet's /metrics; empty if no identity may read /metrics.
 	Version     string           `json:"version,omitempty"`
 	Identities  []IdentityReport `json:"identities"`
 	Requests    []Request        `json:"requests"`
@@ -28,7 +28,7 @@ type IdentityReport struct {
 	Name string `json:"name"`
 	// Credential describes the client's credentials.
 	Credential string `json:"credential"`
-	// User is the client's user name according to a 403 or 500 of the kubelet; empty if there was none.
+	// User is the client's user name in a 403 or 500 of the kubelet; empty if there was no such response.
 	User string `json:"user,omitempty"`
 }
 
@@ -36,13 +36,13 @@ type IdentityReport struct {
 type Request struct {
 	Method string `json:"method"`
 	Path   string `json:"path"`
-	// Rights are the RBAC permissions for it, for example "get nodes/proxy". One of them is sufficient.
+	// Rights are the RBAC permissions for the request, for example "get nodes/proxy". One of them is sufficient.
 	Rights []string `json:"rights"`
 	// Responses are keyed by identity name.
 	Responses map[string]Response `json:"responses"`
 }
 
-// Dangerous reports whether there is a finding above the severity Note.
+// Dangerous reports whether any finding is more severe than Note.
 func (r *Report) Dangerous() bool {
 	return slices.ContainsFunc(r.Findings, func(f Finding) bool { return f.Severity != Note })
 }

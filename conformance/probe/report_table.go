@@ -28,7 +28,7 @@ func (r *Report) WriteTable(w io.Writer) error {
 	return err
 }
 
-// line replaces characters that are not printable, so that the text is one line and cannot control a terminal.
+// line replaces characters that are not printable. The result is one line and cannot control a terminal.
 func line(s string) string {
 	return strings.Map(func(c rune) rune {
 		if unicode.IsPrint(c) {
@@ -95,7 +95,7 @@ func (r *Report) writeMatrix(b *strings.Builder) {
 	}
 }
 
-// cell is the status of a response, or the number of the reason why there is none.
+// cell returns the status of a response. If there is no status, it returns the number of the reason in reasons.
 func cell(key string, responses map[string]Response, reasons *[]string) string {
 	a, sent := responses[key]
 	switch {

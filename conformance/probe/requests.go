@@ -45,12 +45,12 @@ func (r *row) rights() []string {
 	return all
 }
 
-// impossiblePod is the path of a container that cannot exist: the pod name is invalid.
+// impossiblePod is the path of a container that cannot exist, because the pod name is invalid.
 const impossiblePod = "/fauxlet-probe/No_Such_Pod/none"
 
-// rows are the fixed requests. None of them changes or runs anything: the exec requests name a pod that cannot exist
-// and no stream, and a kubelet refuses them before it looks for the pod; /debug/pprof/ names no profile; and
-// /debug/flags/v changes a flag on PUT only.
+// rows are the fixed requests. None of them changes or runs anything. The exec requests name a pod that cannot exist
+// and request no stream, so a kubelet refuses them before it looks for the pod. The request for /debug/pprof/ names
+// no profile. A kubelet changes the flag of /debug/flags/v only in response to PUT.
 var rows = []row{
 	{method: "GET", path: "/healthz", subresources: []string{"healthz", "proxy"}, readOnly: true},
 	{method: "GET", path: "/pods", subresources: []string{"pods", "proxy"}, readOnly: true},
@@ -71,7 +71,7 @@ var rows = []row{
 	{method: "OPTIONS", path: "/containerLogs" + impossiblePod, subresources: []string{"proxy"}},
 }
 
-// Access is how far a request came in authentication and authorization.
+// Access is the result of authentication and authorization for a request.
 type Access string
 
 const (
@@ -83,7 +83,7 @@ const (
 	Forbidden Access = "forbidden"
 	// AuthorizationError means authenticated, but the authorization check failed (500).
 	AuthorizationError Access = "authorization error"
-	// Unauthenticated is the status 401.
+	// Unauthenticated means that authentication failed (401).
 	Unauthenticated Access = "unauthenticated"
 	// NotServed means that the endpoint does not exist. The kubelet answers this before it authenticates.
 	NotServed Access = "not served"
@@ -101,12 +101,12 @@ type Response struct {
 	// Error is the reason why there is no status.
 	Error string `json:"error,omitempty"`
 
-	// user and subresources are from the kubelet's 403 or 500.
+	// user and subresources are parsed from the kubelet's 403 or 500.
 	user         string
 	subresources []string
-	// handler is the disabled handler in the kubelet's words: Debug, logs, profiling or flags.
+	// handler is the kubelet's name for the disabled handler: Debug, logs, profiling or flags.
 	handler string
-	// kubelet means that the text is typical of a kubelet.
+	// kubelet is true if the response text is typical of a kubelet.
 	kubelet bool
 	cause   error // the error behind Error
 	took    time.Duration
@@ -146,7 +146,7 @@ func classify(r *row, status int, body []byte) Response {
 	case status == http.StatusInternalServerError && undecided.MatchString(text):
 		a.Access, a.kubelet, a.user = AuthorizationError, true, undecided.FindStringSubmatch(text)[1]
 	case status == http.StatusInternalServerError && r.method == http.MethodHead:
-		a.Access = AuthorizationError // HEAD has no body to recognize, and no handler for it can fail
+		a.Access = AuthorizationError // a response to HEAD has no body, and no handler for HEAD can fail
 	case status == http.StatusNotFound && text == "404 page not found\n", status/100 == 3:
 		a.Access = NotServed
 	case status == http.StatusMethodNotAllowed && disabled.MatchString(text):

@@ -14,7 +14,7 @@ import (
 	"time"
 )
 
-// longBody and shortBody limit the size of a response: one whose body is needed, and any other.
+// longBody limits the size of a response whose body is needed, shortBody the size of any other response.
 const longBody, shortBody = 16 << 20, 64 << 10
 
 // endpoint is the probed server at one address. Its name was resolved once.
@@ -23,13 +23,13 @@ type endpoint struct {
 	address string
 	// verify is used to verify the certificate before a token is sent. If nil, tokens are sent unverified.
 	verify *tls.Config
-	// name is the server name of the handshake, and the name that the certificate is verified for.
+	// name is the server name of the handshake, and the name for which the certificate is verified.
 	name string
 }
 
-// session sends the requests of one client over one connection, which it makes again when the server closes it. It
-// does not use http.Transport, because that logs data that arrives without a request, and such data may contain the
-// token.
+// session sends the requests of one client over one connection. When the server closes the connection, session makes
+// a new one. It does not use http.Transport, because http.Transport logs data that arrives without a request, and
+// such data may contain the token.
 type session struct {
 	p       *prober
 	address string
@@ -180,12 +180,12 @@ func (p *prober) sendAll(ctx context.Context, s *endpoint, all []Identity) map[s
 	return responses
 }
 
-// sendAs sends every request as one identity. It stops after a refusal that took long.
+// sendAs sends every request as one identity. It stops after a slow refusal (see Options.Patience).
 func (p *prober) sendAs(ctx context.Context, s *endpoint, i *Identity) []Response {
 	session := p.session(s, i)
 	defer session.close()
 	responses := make([]Response, len(rows))
-	stopped := "" // the reason
+	stopped := "" // the reason why no further requests are sent
 	for n := range rows {
 		if stopped != "" {
 			responses[n] = Response{Access: NotSent, Error: stopped}

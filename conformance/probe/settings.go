@@ -50,7 +50,7 @@ type observation struct {
 	identities  []Identity
 	tls         TLS
 	certificate *Certificate          // nil without a handshake
-	responses   map[string][]Response // by identity, in the order of rows
+	responses   map[string][]Response // by identity name, each in the order of rows
 	readOnly    ReadOnlyPort
 }
 
@@ -76,7 +76,7 @@ func (o *observation) find(matches func(r *row, a *Response) bool) (identity str
 	return "", nil, nil
 }
 
-// accepted reports whether an identity was authenticated, with the response that shows it.
+// accepted reports whether an identity was authenticated, and returns the response that shows it.
 func (o *observation) accepted(identity string) (string, bool) {
 	for n := range o.responses[identity] {
 		if a := &o.responses[identity][n]; a.authenticated() {
@@ -100,13 +100,13 @@ func (o *observation) refused(identity string) bool {
 	return n > 0
 }
 
-// isKubelet reports whether any response is typical of a kubelet.
+// isKubelet reports whether at least one response is typical of a kubelet.
 func (o *observation) isKubelet() bool {
 	_, _, a := o.find(func(_ *row, a *Response) bool { return a.kubelet })
 	return a != nil
 }
 
-// settings infers the settings. The kubelet's /configz, if an identity may read it, supplies the unknown ones.
+// settings infers the settings. If an identity may read /configz, it supplies the settings that cannot be inferred.
 func (o *observation) settings() []Setting {
 	all := []Setting{
 		o.anonymous(), o.webhook(), o.clientCA(), o.mode(), o.readOnlySetting(), o.bootstrap(), o.minVersion(),
@@ -129,7 +129,8 @@ func (o *observation) settings() []Setting {
 	return all
 }
 
-// compareWith compares the inferred value with the value in /configz; "" if /configz does not have it.
+// compareWith compares the inferred value with the value in /configz, and uses the latter if no value was inferred.
+// configz is "" if /configz does not have the setting. reader is the identity that could read /configz.
 func (s *Setting) compareWith(configz, reader string) {
 	switch {
 	case configz == "":
@@ -157,8 +158,8 @@ func (o *observation) anonymous() Setting {
 	return Setting{anonymousEnabled, unknown, "no response to a request without a credential"}
 }
 
-// webhook: if tokens are read, an invalid one gets a 401. If not, the request is anonymous. Without anonymous
-// authentication that is a 401 as well, and only a valid token shows the difference.
+// webhook: if the kubelet reads tokens, an invalid token gets a 401. If not, a request with a token is anonymous. If
+// anonymous authentication is disabled, it gets a 401 as well, and only a valid token shows the difference.
 func (o *observation) webhook() Setting {
 	_, anonymous := o.accepted(NoCredential)
 	how, invalid := o.accepted(InvalidToken)
@@ -203,8 +204,8 @@ func (o *observation) clientCA() Setting {
 	return Setting{clientCAFile, notSet, "no client certificate is requested"}
 }
 
-// mode: only Webhook mode denies a request or fails to authorize it. If every request is allowed, it can be either
-// mode.
+// mode: a denied request, or a failed authorization check, shows Webhook mode. If every request is allowed, the mode
+// can be Webhook or AlwaysAllow.
 func (o *observation) mode() Setting {
 	identity, r, a := o.find(func(_ *row, a *Response) bool {
 		return a.kubelet && (a.Access == Forbidden || a.Access == AuthorizationError)
@@ -299,7 +300,8 @@ func (o *observation) debugging() Setting {
 	return Setting{debuggingHandlers, unknown, "no response to /configz"}
 }
 
-// handler infers the setting of one debugging handler. word is its name in the kubelet's message that it is disabled.
+// handler infers the setting of one debugging handler. word is the handler's name in the kubelet's message that the
+// handler is disabled.
 func (o *observation) handler(name, path, word string) Setting {
 	identity, r, a := o.find(func(r *row, a *Response) bool {
 		return r.String() == "GET "+path && (a.Access == Admitted && a.Status < 500 || a.handler == word)
@@ -317,8 +319,8 @@ func (o *observation) handler(name, path, word string) Setting {
 
 var gateMetric = regexp.MustCompile(`(?m)^kubernetes_feature_enabled\{name="KubeletFineGrainedAuthz"[^}]*\} (\d)`)
 
-// fineGrained: a 403 lists the checked subresources. An identity that may get nodes/pods but not nodes/proxy shows it
-// too.
+// fineGrained: a 403 lists the checked subresources. The responses to an identity that may get nodes/pods but not
+// nodes/proxy show the setting too.
 func (o *observation) fineGrained() Setting {
 	identity, r, a := o.find(func(r *row, a *Response) bool { return r.path == "/pods" && len(a.subresources) > 0 })
 	if a != nil {
@@ -342,7 +344,7 @@ func (o *observation) fineGrained() Setting {
 	return Setting{fineGrained, unknown, "no 403 for /pods, which would list the checked subresources"}
 }
 
-// configz returns the kubelet's /configz and the identity that could read it, or nil.
+// configz returns the kubelet's /configz and the identity that could read it, or nil if no identity could.
 func (o *observation) configz() (*kubeletconfigv1beta1.KubeletConfiguration, string) {
 	identity, _, a := o.find(func(r *row, a *Response) bool { return r.path == "/configz" && a.body != nil })
 	if a == nil {

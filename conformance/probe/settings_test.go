@@ -38,7 +38,7 @@ var alwaysAllow = settings{"mode": "AlwaysAllow"}
 // TestSettings probes each configuration without and with credentials. Every setting is inferred correctly or unknown.
 func TestSettings(t *testing.T) {
 	t.Parallel()
-	// The expected settings, unless a case overrides them: without a credential, and with one that may read /configz.
+	// The default expectations: outside for probes that cannot read /configz, inside for probes that can.
 	outside := map[string]string{
 		anonymousEnabled: "false", webhookEnabled: "unknown", clientCAFile: "set", authorizationMode: "unknown",
 		serverBootstrap: "unknown",
@@ -58,7 +58,7 @@ func TestSettings(t *testing.T) {
 		name     string
 		settings settings
 		as       []string
-		want     map[string]string // what is not as outside, or as inside with kubelet-client
+		want     map[string]string // differences from outside or, if as has kubelet-client, from inside
 	}{
 		{name: "defaults"},
 		{name: "defaults", as: []string{admin}},
@@ -83,7 +83,7 @@ func TestSettings(t *testing.T) {
 			as:   []string{admin},
 			want: map[string]string{webhookEnabled: "false"}},
 
-		// All that anonymous asks is allowed, and it reads in /configz that this is so for everybody.
+		// With AlwaysAllow, anonymous requests can read /configz, which shows the authorization mode.
 		{name: "AlwaysAllow, anonymous", settings: settings{"authentication": authentication(true, false,
 			"ca.crt"), "authorization": alwaysAllow}, as: []string{admin},
 			want: map[string]string{anonymousEnabled: "true", webhookEnabled: "false",
@@ -93,7 +93,7 @@ func TestSettings(t *testing.T) {
 			want: map[string]string{authorizationMode: "AlwaysAllow"}},
 		{name: "AlwaysAllow, no /configz", settings: settings{"authorization": alwaysAllow,
 			"enableDebuggingHandlers": false}, as: []string{none},
-			want: map[string]string{debuggingHandlers: "false", fineGrained: "true"}}, // which /metrics says
+			want: map[string]string{debuggingHandlers: "false", fineGrained: "true"}}, // inferred from /metrics
 
 		{name: "no client CA", settings: settings{"authentication": authentication(false, true, "")},
 			want: map[string]string{clientCAFile: "not set"}},
@@ -142,10 +142,10 @@ func TestSettings(t *testing.T) {
 			report := w.run(t, k, identities...)
 			for _, s := range report.Settings {
 				if s.Value != want[s.Name] {
-					t.Errorf("%s: %q, want %q; evidence: %s", s.Name, s.Value, want[s.Name], s.Evidence)
+					t.Errorf("setting %s is %q, want %q; evidence: %s", s.Name, s.Value, want[s.Name], s.Evidence)
 				}
 				if s.Evidence == "" {
-					t.Errorf("%s: %s without evidence", s.Name, s.Value)
+					t.Errorf("the setting %s is inferred as %s without evidence", s.Name, s.Value)
 				}
 			}
 			if t.Failed() {
@@ -164,7 +164,7 @@ func TestReadOnlyPort(t *testing.T) {
 		report := w.run(t, k)
 		if got := values(report)[readOnlyPort]; got != strconv.Itoa(k.readOnly) ||
 			report.ReadOnly.State != probe.Open {
-			t.Errorf("%q, %s: want open %d", got, report.ReadOnly.State, k.readOnly)
+			t.Errorf("the read-only port is %q and %s, want it open on %d", got, report.ReadOnly.State, k.readOnly)
 		}
 	})
 	t.Run("where /configz says", func(t *testing.T) {
@@ -174,10 +174,10 @@ func TestReadOnlyPort(t *testing.T) {
 		really := k.readOnly
 		k.readOnly = closedPort(t)
 		if got := values(w.run(t, k))[readOnlyPort]; got != "not "+strconv.Itoa(k.readOnly) {
-			t.Errorf("%q: another port was probed", got)
+			t.Errorf("the read-only port is %q, want only that the probed port is excluded", got)
 		}
 		if got := values(w.run(t, k, w.as(t, "kubelet-client")))[readOnlyPort]; got != strconv.Itoa(really) {
-			t.Errorf("%q: want the port of /configz, %d", got, really)
+			t.Errorf("the read-only port is %q, want the port in /configz, %d", got, really)
 		}
 	})
 	t.Run("not looked at", func(t *testing.T) {
@@ -187,7 +187,8 @@ func TestReadOnlyPort(t *testing.T) {
 		k.readOnly = 0
 		if report := w.run(t, k); values(report)[readOnlyPort] != "unknown" ||
 			report.ReadOnly.State != probe.NotProbed {
-			t.Errorf("%q, %s", values(report)[readOnlyPort], report.ReadOnly.State)
+			t.Errorf("the read-only port is %q and %s, want it unknown and not probed",
+				values(report)[readOnlyPort], report.ReadOnly.State)
 		}
 	})
 	t.Run("something else", func(t *testing.T) {
@@ -210,7 +211,8 @@ func TestReadOnlyPort(t *testing.T) {
 		k.readOnly = port
 		report := w.run(t, k)
 		if report.ReadOnly.State != probe.NotKubelet || values(report)[readOnlyPort] != "not "+strconv.Itoa(port) {
-			t.Errorf("%s, %q: want other", report.ReadOnly.State, values(report)[readOnlyPort])
+			t.Errorf("the state is %s and the read-only port %q, want NotKubelet and the port excluded",
+				report.ReadOnly.State, values(report)[readOnlyPort])
 		}
 	})
 }
@@ -224,7 +226,7 @@ func TestServingCertificate(t *testing.T) {
 		if c.Kind != probe.IssuedForNode || c.Verified != "yes" || !c.ForHost ||
 			c.Subject != "CN=system:node:node-1" ||
 			c.Issuer != "CN=cluster-ca" {
-			t.Errorf("%+v", c)
+			t.Errorf("wrong description of a certificate issued for a node: %+v", c)
 		}
 	})
 	t.Run("the kubelet's own", func(t *testing.T) {
@@ -232,7 +234,7 @@ func TestServingCertificate(t *testing.T) {
 		w := newWorld(t, "")
 		report := w.run(t, w.start(t, nil, "tls-cert-file", "", "tls-private-key-file", ""))
 		if c := report.Certificate; c.Kind != probe.KubeletSelfSigned || c.Verified != "no" || c.ForHost {
-			t.Errorf("%+v", c)
+			t.Errorf("wrong description of a certificate that the kubelet generated: %+v", c)
 		}
 		if values(report)[serverBootstrap] != "false" {
 			t.Error("serverTLSBootstrap is not inferred from the certificate")
@@ -243,20 +245,20 @@ func TestServingCertificate(t *testing.T) {
 		w := newWorld(t, "")
 		report := w.run(t, w.start(t, settings{"serverTLSBootstrap": true, "readOnlyPort": closedPort(t)}))
 		if report.HasResponses() || report.Certificate != nil {
-			t.Error("HasResponses is true")
+			t.Error("the report has responses or a certificate, although every handshake failed")
 		}
 		if ids := found(report); len(ids) != 2 || ids[0] != "read-only-port" || ids[1] != "no-serving-certificate" {
-			t.Errorf("findings %q", ids)
+			t.Errorf("the findings are %q, want read-only-port and no-serving-certificate", ids)
 		}
 		for _, s := range report.Settings {
 			if s.Name != readOnlyPort && s.Value != "unknown" {
-				t.Errorf("%s: %s without a handshake", s.Name, s.Value)
+				t.Errorf("the setting %s is inferred as %s without a handshake", s.Name, s.Value)
 			}
 		}
 	})
 }
 
-// TestListedClientCAs: the report has the CAs that the server lists, and certificates of other CAs are sent as well.
+// TestListedClientCAs: the report lists the server's client CAs. Certificates of other CAs are sent all the same.
 func TestListedClientCAs(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, "")
@@ -267,12 +269,13 @@ func TestListedClientCAs(t *testing.T) {
 	w.write(t, "ca.crt", append(w.ca.CertPEM(), other.CertPEM()...))
 	report := w.run(t, w.start(t, nil), w.as(t, "late", testcerts.Expired))
 	if cas := report.TLS.ClientCAs; len(cas) != 2 || cas[0] != "CN=cluster-ca" || cas[1] != "CN=other-ca" {
-		t.Errorf("client CAs %q", cas)
+		t.Errorf("the listed client CAs are %q, want CN=cluster-ca and CN=other-ca", cas)
 	}
 	for _, request := range report.Requests {
 		for _, name := range []string{probe.UnknownCA, "late"} {
 			if request.Responses[name].Status != 401 {
-				t.Errorf("%s %s as %s: %+v", request.Method, request.Path, name, request.Responses[name])
+				t.Errorf("the request %s %s as %s got %+v, want a 401",
+					request.Method, request.Path, name, request.Responses[name])
 			}
 		}
 	}

@@ -15,7 +15,7 @@ const defaultPort = "10250"
 
 // Target is the secure port of the kubelet to probe.
 type Target struct {
-	// Host is a name or an address, Port a number.
+	// Host is a host name or an IP address, Port a number.
 	Host, Port string
 }
 
@@ -93,11 +93,11 @@ func (t Target) resolve(ctx context.Context, lookup Lookup, allowPublic bool) ([
 	return addresses, nil
 }
 
-// isLocal reports whether an address is loopback or private (RFC 1918, RFC 4193). Link-local addresses are not: the
-// metadata services of cloud providers serve credentials there.
+// isLocal reports whether an address is loopback or private (RFC 1918, RFC 4193). Link-local addresses do not count
+// as local, because the metadata services of cloud providers serve credentials there.
 func isLocal(a netip.Addr) bool { return a.IsLoopback() || a.IsPrivate() }
 
-// connect returns the first address that accepts a connection.
+// connect returns the first address that accepts a TCP connection.
 func (p *prober) connect(ctx context.Context, addresses []netip.Addr, port string) (netip.Addr, error) {
 	var first error
 	for _, a := range addresses {

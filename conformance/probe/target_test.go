@@ -20,7 +20,7 @@ func TestParseTarget(t *testing.T) {
 	} {
 		target, err := probe.ParseTarget(text)
 		if err != nil || target.String() != want {
-			t.Errorf("%q: %v, %v, want %s", text, target, err, want)
+			t.Errorf("ParseTarget(%q) returned %v and the error %v, want %s", text, target, err, want)
 		}
 	}
 	for text, want := range map[string]string{
@@ -36,12 +36,13 @@ func TestParseTarget(t *testing.T) {
 	} {
 		if _, err := probe.ParseTarget(text); err == nil || !strings.Contains(err.Error(), want) ||
 			strings.Contains(err.Error(), "s3cret") {
-			t.Errorf("%q: %v, want %q", text, err, want)
+			t.Errorf("ParseTarget(%q) returned the error %v, want %q", text, err, want)
 		}
 	}
 }
 
-// names is a resolver with another answer for each lookup.
+// names is a resolver. Each lookup returns the next element of answers, and the last element again after that. A nil
+// element is an error.
 type names struct {
 	answers [][]string
 	asked   int
@@ -60,7 +61,7 @@ func (n *names) lookup(context.Context, string) ([]netip.Addr, error) {
 	return all, nil
 }
 
-// TestPublicAddressIsRefused: a single public address suffices, in any position.
+// TestPublicAddressIsRefused: a host name is refused if any of its addresses is public.
 func TestPublicAddressIsRefused(t *testing.T) {
 	t.Parallel()
 	for _, addresses := range [][]string{
@@ -76,17 +77,17 @@ func TestPublicAddressIsRefused(t *testing.T) {
 		)
 		if err == nil || !strings.Contains(err.Error(), "neither a loopback nor a private address") ||
 			!strings.Contains(err.Error(), "--yes") {
-			t.Errorf("%s: %v", addresses, err)
+			t.Errorf("a name with the addresses %s: error %v, want a refusal that names --yes", addresses, err)
 		}
 	}
 	if _, err := probe.Run(t.Context(), probe.Options{Target: probe.Target{Host: "192.0.2.1",
 		Port: "10250"}}); err == nil ||
 		!strings.HasPrefix(err.Error(), "192.0.2.1 is neither") {
-		t.Errorf("by address: %v", err)
+		t.Errorf("a public address as the target returned the error %v, want a refusal", err)
 	}
 }
 
-// TestNameIsResolvedOnce: the probe dials the address that it checked.
+// TestNameIsResolvedOnce: the probe resolves the name once and dials the address that passed the check.
 func TestNameIsResolvedOnce(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, "")
@@ -101,36 +102,37 @@ func TestNameIsResolvedOnce(t *testing.T) {
 		},
 	)
 	if n.asked != 1 || !report.HasResponses() || report.Address != net.JoinHostPort("127.0.0.1", k.target.Port) {
-		t.Errorf("looked up %d times, dialled %s, answered %v", n.asked, report.Address, report.HasResponses())
+		t.Errorf("the name was resolved %d times, the address %s dialed; HasResponses is %v",
+			n.asked, report.Address, report.HasResponses())
 	}
 	if _, err := probe.Run(t.Context(), probe.Options{Target: k.target,
 		Lookup: (&names{answers: [][]string{nil}}).lookup}); err != nil {
-		t.Errorf("an address was looked up: %v", err)
+		t.Errorf("a target that is an address was resolved like a name: %v", err)
 	}
 	if _, err := probe.Run(t.Context(), probe.Options{Target: probe.Target{Host: "node-1", Port: "1"},
 		Lookup: (&names{answers: [][]string{nil}}).lookup}); err == nil ||
 		err.Error() != "no such host" {
-		t.Errorf("a name that is none: %v", err)
+		t.Errorf("a name that does not resolve returned the error %v, want no such host", err)
 	}
 	if _, err := probe.Run(t.Context(), probe.Options{Target: probe.Target{Host: "node-1", Port: "1"},
 		Lookup: (&names{answers: [][]string{{}}}).lookup}); err == nil {
-		t.Error("a name without an address is probed")
+		t.Error("a name that resolves to no address was accepted")
 	}
 }
 
-// TestTheNextAddress: of several the first that takes connections is probed.
+// TestTheNextAddress: the probe uses the first address of a name that accepts connections.
 func TestTheNextAddress(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, "")
 	k := w.start(t, nil)
-	n := &names{answers: [][]string{{"127.0.0.2", "127.0.0.1"}}} // the stand-in listens on the second alone
+	n := &names{answers: [][]string{{"127.0.0.2", "127.0.0.1"}}} // the stand-in listens on the second address only
 	report := run(t, probe.Options{Target: probe.Target{Host: "node-1", Port: k.target.Port}, Lookup: n.lookup})
 	if report.Address != net.JoinHostPort("127.0.0.1", k.target.Port) {
-		t.Errorf("dialled %s", report.Address)
+		t.Errorf("the probe dialed %s, want the address that accepts connections", report.Address)
 	}
 	if _, err := probe.Run(t.Context(), probe.Options{Target: probe.Target{Host: "127.0.0.1",
 		Port: w.closed(t)}}); err == nil ||
 		!strings.Contains(err.Error(), "connection refused") {
-		t.Errorf("nothing listens: %v", err)
+		t.Errorf("a port without a listener returned the error %v, want connection refused", err)
 	}
 }

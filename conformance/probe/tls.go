@@ -13,7 +13,7 @@ import (
 
 // TLS describes the handshakes of the secure port.
 type TLS struct {
-	// Error is the reason if no handshake succeeded.
+	// Error is the reason why no handshake succeeded; empty if one did.
 	Error    string    `json:"error,omitempty"`
 	Versions []Version `json:"versions"`
 	// Protocols are the protocols that the server accepts by ALPN.
@@ -28,19 +28,20 @@ type TLS struct {
 
 // Version is a version of TLS.
 type Version struct {
-	// Name is as in tlsMinVersion, for example VersionTLS12.
+	// Name is a value of tlsMinVersion, for example VersionTLS12.
 	Name     string `json:"name"`
 	Accepted bool   `json:"accepted"`
-	// CipherSuites are the suites that the server accepts, in its order. Of TLS 1.3 only the first can be observed. A
-	// server accepts no suites for another kind of key than its certificate's, whatever its configuration.
+	// CipherSuites are the suites that the server accepts, in the order of its preference. For TLS 1.3, only the
+	// first suite can be observed. A server never accepts suites that need another kind of key than its certificate
+	// has, even if they are configured.
 	CipherSuites []string `json:"cipherSuites,omitempty"`
 	Error        string   `json:"error,omitempty"`
 
-	// refused means that the server sent a TLS alert.
+	// refused is true if the server sent a TLS alert.
 	refused bool
 }
 
-// versions are the values of tlsMinVersion.
+// versions are the TLS versions that tlsMinVersion can name.
 var versions = []struct {
 	id   uint16
 	name string
@@ -51,12 +52,12 @@ var versions = []struct {
 	}, {tls.VersionTLS11, "VersionTLS11"}, {tls.VersionTLS12, "VersionTLS12"}, {tls.VersionTLS13, "VersionTLS13"},
 }
 
-// pending is the alert of a kubelet that has no serving certificate yet.
+// pending is the TLS alert that a kubelet without a serving certificate sends.
 const pending = "tls: internal error"
 
 func (t *TLS) pending() bool { return strings.Contains(t.Error, pending) }
 
-// handshakes detects what the server offers, with one handshake for each property.
+// handshakes detects the TLS properties of the server, with one handshake for each property.
 func (p *prober) handshakes(ctx context.Context, s *endpoint) TLS {
 	t := TLS{Versions: []Version{}, Protocols: []string{}}
 	_, err := p.handshake(ctx, s, func(c *tls.Config) {
@@ -129,7 +130,7 @@ func allSuites() []uint16 {
 	return all
 }
 
-// handshake makes a TLS handshake and closes the connection.
+// handshake makes a TLS handshake and then closes the connection.
 func (p *prober) handshake(ctx context.Context, s *endpoint, change func(*tls.Config)) (tls.ConnectionState, error) {
 	ctx, cancel := context.WithTimeout(ctx, p.options.Timeout)
 	defer cancel()

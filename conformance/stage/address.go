@@ -44,8 +44,8 @@ var AddressTypes = []v1.NodeAddressType{
 	v1.NodeHostName, v1.NodeInternalDNS, v1.NodeInternalIP, v1.NodeExternalDNS, v1.NodeExternalIP,
 }
 
-// AddressesOfEveryType returns the same address once for each type. A kube-apiserver then dials it whatever its
-// --kubelet-preferred-address-types are.
+// AddressesOfEveryType returns the same address once for each type. A kube-apiserver then dials the address with any
+// value of --kubelet-preferred-address-types.
 func AddressesOfEveryType(address string) []v1.NodeAddress {
 	all := make([]v1.NodeAddress, len(AddressTypes))
 	for i, t := range AddressTypes {

@@ -24,8 +24,8 @@ import (
 // signerTimeout bounds the time between the approval of a request and its certificate.
 const signerTimeout = 15 * time.Second
 
-// ServingCertificateLifetime is the lifetime of a run's serving certificates, plus the same time before now for clocks
-// that differ.
+// ServingCertificateLifetime is the time for which a run's serving certificates are valid from now on. Certificates
+// that a run signs itself are also valid for the same time before now, because clocks differ.
 const ServingCertificateLifetime = time.Hour
 
 // ErrNotIssued means that the cluster has no signer for kubelet serving certificates, or that the signer failed.

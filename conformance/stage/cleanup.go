@@ -18,9 +18,10 @@ import (
 const (
 	// removeTimeout bounds the removal of a run's objects.
 	removeTimeout = 30 * time.Second
-	// pollInterval is the pause between two looks at the state of an object.
+	// pollInterval is the pause between two reads of an object's state.
 	pollInterval = 100 * time.Millisecond
-	// namespaceControllerDelay is the time that a namespace controller gets to begin with a deleted namespace.
+	// namespaceControllerDelay is the time to wait for a namespace controller to start the deletion of a namespace's
+	// contents.
 	namespaceControllerDelay = 500 * time.Millisecond
 )
 
@@ -31,8 +32,8 @@ type ownedObjects struct {
 	requests   []certificatesv1.CertificateSigningRequest
 }
 
-// findOwned lists the objects of a run, or of all runs if id is empty. It ignores objects that have the label but not
-// a name of the run, because fauxlet did not create them.
+// findOwned lists the objects of a run, or of all runs if id is empty. It ignores objects with the run's label whose
+// names do not belong to the run, because fauxlet did not create them.
 func findOwned(ctx context.Context, client *kubernetes.Clientset, id string) (*ownedObjects, error) {
 	options := metav1.ListOptions{LabelSelector: runLabel}
 	if id != "" {
@@ -64,7 +65,7 @@ func isOwned(o metav1.Object) bool {
 	return id != "" && (o.GetName() == nameOf(id) || strings.HasPrefix(o.GetName(), nameOf(id)+"-"))
 }
 
-// each calls visit for every object with its kind.
+// each calls visit with every object and its kind.
 func (o *ownedObjects) each(visit func(kind string, object metav1.Object)) {
 	for i := range o.nodes {
 		visit("node", &o.nodes[i])
@@ -77,7 +78,7 @@ func (o *ownedObjects) each(visit func(kind string, object metav1.Object)) {
 	}
 }
 
-// names returns the kind and name of every object.
+// names returns the kind and name of every object, as text.
 func (o *ownedObjects) names() []string {
 	var all []string
 	o.each(func(kind string, object metav1.Object) {
@@ -86,8 +87,8 @@ func (o *ownedObjects) names() []string {
 	return all
 }
 
-// remove deletes all objects of a run. It finds them by the run's label, deletes them by UID, and repeats this until
-// no object is left or the timeout has passed. It returns the remaining objects and the last error.
+// remove deletes all objects of a run. It finds the objects by the run's label, deletes them by UID, and repeats
+// both steps until no object is left or the timeout has passed. It returns the remaining objects and the last error.
 func remove(ctx context.Context, client *kubernetes.Clientset, id string) (notRemoved []string) {
 	ctx, cancel := context.WithTimeout(ctx, removeTimeout)
 	defer cancel()
@@ -144,7 +145,7 @@ func (o *ownedObjects) delete(ctx context.Context, client *kubernetes.Clientset,
 		}
 	}
 	if len(o.nodes)+len(o.requests) > 0 {
-		return nil // the caller lists them again before the namespaces are deleted
+		return nil // the caller lists the objects again before it deletes the namespaces
 	}
 	for _, namespace := range o.namespaces {
 		var err error
@@ -162,14 +163,15 @@ func (o *ownedObjects) delete(ctx context.Context, client *kubernetes.Clientset,
 	return nil
 }
 
-// isFailure reports whether a deletion failed. It is no failure if the object is gone or another object has its name.
+// isFailure reports whether a deletion failed. A deletion has not failed if the object is gone, or if its name now
+// belongs to another object.
 func isFailure(err error) bool {
 	return err != nil && !apierrors.IsNotFound(err) && !apierrors.IsConflict(err)
 }
 
 // finalize removes the finalizer of a run's namespace. Without a kube-controller-manager the namespace would exist
-// forever. It does nothing if a controller has started to delete the namespace, or has put objects of its own into it
-// (the default service account, the root CA ConfigMap), which shows that one exists.
+// forever. finalize does nothing if a kube-controller-manager exists: it has started to delete the namespace, or has
+// created objects in it (the default service account, the root CA ConfigMap).
 func finalize(ctx context.Context, client *kubernetes.Clientset, namespace *v1.Namespace) error {
 	if len(namespace.Status.Conditions) > 0 ||
 		!slices.Equal(namespace.Spec.Finalizers, []v1.FinalizerName{v1.FinalizerKubernetes}) {

@@ -18,9 +18,9 @@ import (
 const (
 	leaseName     = "run"
 	renewInterval = 10 * time.Second
-	// renewDeadline stops a run that cannot renew its Lease, well before the Lease expires.
+	// renewDeadline is the time after which a run that cannot renew its Lease stops, well before the Lease expires.
 	renewDeadline = 40 * time.Second
-	// leaseDuration is the age of the last renewal at which a run counts as dead.
+	// leaseDuration is the time after the last renewal when the Lease expires and the run counts as dead.
 	leaseDuration = time.Minute
 )
 
@@ -64,7 +64,7 @@ func (s *Stage) renewLease(ctx context.Context, stop context.CancelCauseFunc) {
 	}
 }
 
-// lastChanged is the time of an object's last change by the API server's clock.
+// lastChanged returns the time of an object's last change, according to the API server's clock.
 func lastChanged(o metav1.Object) time.Time {
 	last := o.GetCreationTimestamp().Time
 	for _, entry := range o.GetManagedFields() {

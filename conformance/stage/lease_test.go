@@ -32,7 +32,7 @@ func TestDeadRuns(t *testing.T) {
 			{Manager: "other"},
 			{Manager: "fauxlet", Time: ptr.To(metav1.NewTime(now.Add(-renewed)))},
 		}
-		// The run's own clock may be wrong, so renewTime must be ignored.
+		// renewTime comes from the run's own clock, which may be wrong, so it must be ignored.
 		lease.Spec.RenewTime = ptr.To(metav1.NewMicroTime(now.Add(24 * time.Hour)))
 		return lease
 	}
@@ -61,22 +61,22 @@ func TestDeadRuns(t *testing.T) {
 			leases["a"] = test.lease
 		}
 		if got := slices.Equal(deadRuns(test.all, leases, now), []string{"a"}); got != test.want {
-			t.Errorf("%s: dead is %v, want %v", test.name, got, test.want)
+			t.Errorf("%s: the run is considered dead: %v, want %v", test.name, got, test.want)
 		}
 	}
 }
 
-// TestIsOwned has objects with the label but without a name of the run.
+// TestIsOwned includes objects that have the run's label but whose name is not one of the run's names.
 func TestIsOwned(t *testing.T) {
 	for name, want := range map[string]bool{
 		"fauxlet-check-a": true, "fauxlet-check-a-x": true, "fauxlet-check-ab": false,
 		"fauxlet-check-b-x": false, "kube-system": false, "": false,
 	} {
 		if got := isOwned(&metav1.ObjectMeta{Name: name, Labels: map[string]string{runLabel: "a"}}); got != want {
-			t.Errorf("%q: %v, want %v", name, got, want)
+			t.Errorf("the object %q is owned by the run: %v, want %v", name, got, want)
 		}
 	}
 	if isOwned(&metav1.ObjectMeta{Name: "fauxlet-check-", Labels: map[string]string{runLabel: ""}}) {
-		t.Error("an object without a run ID is owned")
+		t.Error("an object without a run ID is considered owned")
 	}
 }

@@ -22,8 +22,9 @@ const (
 	// accountName is the service account of the pods. Clusters with the ServiceAccount admission plugin require one;
 	// the pods do not mount its token.
 	accountName = "fauxlet-check"
-	// createTimeout bounds the creation of one object. Creation continues after the run is stopped: the API server
-	// might still carry out an aborted request after everything else has been deleted.
+	// createTimeout bounds the creation of one object. A request to create an object is not aborted when the run is
+	// stopped, because the API server might still carry out an aborted request after all other objects have been
+	// deleted.
 	createTimeout = 15 * time.Second
 )
 
@@ -40,7 +41,7 @@ type Stage struct {
 	stop     context.CancelCauseFunc
 }
 
-// New returns a Stage with a new run ID. It does not create anything. notify is called with progress messages.
+// New returns a Stage with a new run ID. It does not create any object. notify is called with progress messages.
 func New(client *kubernetes.Clientset, notify func(string)) *Stage {
 	return &Stage{client: client, id: newID(), notify: notify, stop: func(error) {}}
 }
@@ -52,9 +53,9 @@ func nameOf(id string) string { return "fauxlet-check-" + id }
 
 func (s *Stage) labels() map[string]string { return map[string]string{runLabel: s.id} }
 
-// Setup creates the namespace and its Lease, keeps renewing the Lease, and deletes what dead runs have left behind.
-// The returned context is cancelled when the Lease cannot be renewed. The caller must call Teardown, even after an
-// error.
+// Setup creates the namespace and its Lease, keeps renewing the Lease, and deletes the objects that dead runs have
+// left behind. The returned context is cancelled when the Lease cannot be renewed. The caller must call Teardown,
+// even after an error.
 func (s *Stage) Setup(ctx context.Context) (context.Context, error) {
 	namespace, err := s.createNamespace(ctx)
 	if err != nil {
@@ -72,7 +73,7 @@ func (s *Stage) Setup(ctx context.Context) (context.Context, error) {
 }
 
 // Teardown deletes all objects of the run. It returns the objects that remain, and the error that prevented their
-// removal. It has a timeout of its own and also runs if ctx is already cancelled.
+// removal. Teardown has a separate timeout and also runs if ctx is already cancelled.
 func (s *Stage) Teardown(ctx context.Context) (notRemoved []string) {
 	s.stop(nil)
 	s.renewing.Wait()
@@ -106,9 +107,9 @@ func (s *Stage) createNamespace(ctx context.Context) (*v1.Namespace, error) {
 	return namespace, err
 }
 
-// CreateNode creates a Node that nothing else is scheduled on. It is ready, because a cloud provider's controller
-// deletes unready Nodes that the provider does not know. It has no operating system label, because DaemonSets that
-// tolerate every taint select by that label.
+// CreateNode creates a Node on which no other pods are scheduled. The Node is ready, because a cloud provider's
+// controller deletes unready Nodes that the provider does not know. The Node has no operating system label, because
+// DaemonSets that tolerate every taint select Nodes by the operating system label.
 func (s *Stage) CreateNode(ctx context.Context, suffix string, status v1.NodeStatus) (*v1.Node, error) {
 	now := metav1.Now()
 	status.Conditions = []v1.NodeCondition{{
