@@ -47,7 +47,7 @@ func TestFlagsAreTheKubelets(t *testing.T) {
 		seen[want.Name] = true
 		got := fs.Lookup(want.Name)
 		if got == nil {
-			t.Errorf("no flag --%s", want.Name)
+			t.Errorf("the kubelet's flag --%s is missing", want.Name)
 			continue
 		}
 		is := flagFact{
@@ -72,12 +72,12 @@ func TestFlagsAreTheKubelets(t *testing.T) {
 	})
 	for _, name := range meaningful {
 		if !seen[name] {
-			t.Errorf("meaningful names --%s, which is not a flag of the kubelet", name)
+			t.Errorf("meaningful lists --%s, but the kubelet has no such flag", name)
 		}
 	}
 	for name := range (&nodeFlags{}).targets() {
 		if !seen[name] {
-			t.Errorf("targets names --%s, which is not a flag of the kubelet", name)
+			t.Errorf("targets lists --%s, but the kubelet has no such flag", name)
 		}
 	}
 }

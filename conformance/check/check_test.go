@@ -29,7 +29,7 @@ func TestTable(t *testing.T) {
 		}
 		for _, need := range c.Needs {
 			if !defined[need] {
-				t.Errorf("%s needs %s, which is not before it", c.ID, need)
+				t.Errorf("%s needs %s, so %[2]s must come first in the table", c.ID, need)
 			}
 		}
 		defined[c.ID] = true
@@ -40,11 +40,11 @@ func TestTable(t *testing.T) {
 			t.Errorf("%s: Proves is not a sentence: %q", c.ID, c.Proves)
 		}
 		if c.run == nil {
-			t.Errorf("%s has no function", c.ID)
+			t.Errorf("%s has no run function", c.ID)
 		}
 	}
 	if len(defined) < 20 {
-		t.Errorf("only %d checks", len(defined))
+		t.Errorf("the table has only %d checks", len(defined))
 	}
 }
 

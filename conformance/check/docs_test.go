@@ -90,7 +90,7 @@ func TestGuide(t *testing.T) {
 	}
 	for _, match := range named {
 		if !slices.Contains(all, match[1]) {
-			t.Errorf("docs/check.md names %s, which does not exist", match[1])
+			t.Errorf("docs/check.md names the check %s, but no such check exists", match[1])
 		}
 	}
 

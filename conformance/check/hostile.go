@@ -134,8 +134,8 @@ func (v *hostileKubelet) now() (context.Context, hostile.Behavior) {
 	return v.playing, v.behavior
 }
 
-// during sets a behavior, calls do, and returns the connections that have arrived since then. ended reports whether all
-// these connections ended within the time limit. Connections that are still open are then closed.
+// during sets a behavior, calls do, and returns the connections that have arrived since then. ended reports whether
+// all these connections ended within the time limit. Connections that are still open are then closed.
 func (v *hostileKubelet) during(
 	ctx context.Context,
 	behavior hostile.Behavior,

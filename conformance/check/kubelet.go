@@ -79,7 +79,7 @@ type kubeletOptions struct {
 	plain func(net.Conn)
 }
 
-// kubelet listens in place of a kubelet. Its methods are safe for concurrent use.
+// kubelet is a listener that takes the place of a real kubelet. Its methods are safe for concurrent use.
 type kubelet struct {
 	*node
 	listener net.Listener

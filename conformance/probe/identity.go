@@ -27,8 +27,8 @@ type Identity struct {
 const (
 	// NoCredential sends no credential.
 	NoCredential = "no-credential"
-	// UnknownCA sends a client certificate of a CA that was generated for this probe, so the kubelet cannot trust
-	// it.
+	// UnknownCA sends a client certificate of a CA that was generated for this probe, so no kubelet
+	// trusts it.
 	UnknownCA = "unknown-ca"
 	// InvalidToken sends a bearer token that was generated for this probe, so the token cannot be valid.
 	InvalidToken = "invalid-token"

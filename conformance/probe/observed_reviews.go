@@ -83,7 +83,8 @@ func (s *observedReviews) infer(user string, responses []Response) {
 		case a.Access == Forbidden:
 			checked := r.subresources
 			if a.subresources != nil {
-				checked = a.subresources // checked without KubeletFineGrainedAuthz: the last only
+				// Without KubeletFineGrainedAuthz, a kubelet checks only the last subresource.
+				checked = a.subresources
 			}
 			for _, subresource := range checked {
 				record(r, subresource, false)

@@ -106,7 +106,8 @@ func (o *observation) isKubelet() bool {
 	return a != nil
 }
 
-// settings infers the settings. If an identity may read /configz, it supplies the settings that cannot be inferred.
+// settings infers the settings. If an identity may read /configz, settings that cannot be inferred are
+// taken from there.
 func (o *observation) settings() []Setting {
 	all := []Setting{
 		o.anonymous(), o.webhook(), o.clientCA(), o.mode(), o.readOnlySetting(), o.bootstrap(), o.minVersion(),
@@ -158,8 +159,8 @@ func (o *observation) anonymous() Setting {
 	return Setting{anonymousEnabled, unknown, "no response to a request without a credential"}
 }
 
-// webhook: if the kubelet reads tokens, an invalid token gets a 401. If not, a request with a token is anonymous. If
-// anonymous authentication is disabled, it gets a 401 as well, and only a valid token shows the difference.
+// webhook: with the webhook, an invalid token gets a 401. Without it, a request with a token is anonymous. If
+// anonymous authentication is disabled, this request gets a 401 as well, and only a valid token shows the difference.
 func (o *observation) webhook() Setting {
 	_, anonymous := o.accepted(NoCredential)
 	how, invalid := o.accepted(InvalidToken)

@@ -258,7 +258,8 @@ func TestServingCertificate(t *testing.T) {
 	})
 }
 
-// TestListedClientCAs: the report lists the server's client CAs. Certificates of other CAs are sent all the same.
+// TestListedClientCAs: the report lists the server's client CAs. The probe also sends
+// certificates of CAs that are not listed.
 func TestListedClientCAs(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, "")
