@@ -160,7 +160,7 @@ func (o *observation) anonymous() Setting {
 }
 
 // webhook: with the webhook, an invalid token gets a 401. Without it, a request with a token is anonymous. If
-// anonymous authentication is disabled, this request gets a 401 as well, and only a valid token shows the difference.
+// anonymous authentication is disabled, this request also gets a 401, and only a valid token shows the difference.
 func (o *observation) webhook() Setting {
 	_, anonymous := o.accepted(NoCredential)
 	how, invalid := o.accepted(InvalidToken)
