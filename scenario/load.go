@@ -15,8 +15,8 @@ import (
 
 // Options are the options of [Load] and [Parse].
 type Options struct {
-	// InCluster is set for a node that is registered in a cluster. The cluster binds further pods to it, so a selector
-	// may name a pod that is not in the scenario.
+	// InCluster is set for a node that is registered in a cluster. The cluster binds further pods to such a node, so
+	// a selector may name a pod that is not in the scenario.
 	InCluster bool
 
 	// Dir is the folder at which relative paths of log files start; empty: the current folder. Load sets it to the
@@ -76,7 +76,8 @@ func Parse(data []byte, o Options) (*Scenario, error) {
 	return s, nil
 }
 
-// checkKind rejects files of another kind before their fields are read, because each of those fields would be unknown.
+// checkKind rejects files of a different kind before the fields are decoded. Otherwise the error would be about an
+// unknown field.
 func checkKind(text []byte) error {
 	var meta struct {
 		APIVersion string `json:"apiVersion"`
@@ -107,8 +108,8 @@ func unmarshal(text []byte, s *Scenario) error {
 	return fmt.Errorf("%s; correct the spelling or remove it", strings.Join(problems, ", "))
 }
 
-// locate adds the list entry to an error of the decoder, which does not name it: it decodes each entry of the lists by
-// itself until one fails.
+// locate adds the index of the invalid list entry to an error of the decoder, because the decoder does not report
+// it. locate decodes the entries of the lists one by one until one of them fails.
 func locate(text []byte, failed error) error {
 	var lists map[string]any
 	if json.Unmarshal(text, &lists) != nil {
@@ -152,7 +153,7 @@ func (s *Scenario) completeEntries(o Options) error {
 	return nil
 }
 
-// resolve makes the log's relative file names start at a folder.
+// resolve replaces relative paths of log files by paths below a folder.
 func (l *Log) resolve(dir string) {
 	if l.File != "" && !filepath.IsAbs(l.File) {
 		l.File = filepath.Join(dir, l.File)

@@ -46,7 +46,7 @@ faults:
 		t.Fatal(err)
 	}
 	if len(s.Pods) != 2 || s.Pods[0].Namespace != "default" || s.Pods[1].UID != "7" {
-		t.Errorf("pods = %+v", s.Pods)
+		t.Errorf("the scenario has the pods %+v", s.Pods)
 	}
 	if s.Nodes != 3 || s.NodeLogs["kubelet.log"] != "started\n" {
 		t.Errorf("nodes = %d, nodeLogs = %q", s.Nodes, s.NodeLogs)
@@ -82,7 +82,7 @@ func TestFirstMatchingEntryWins(t *testing.T) {
 `
 	if _, err := scenario.Parse([]byte(text), scenario.Options{}); err == nil ||
 		!strings.Contains(err.Error(), "no pod default/web-1") {
-		t.Errorf("for a node outside a cluster: error %v, want that there is no pod web-1", err)
+		t.Errorf("for a node outside a cluster: error %v, want an error about the missing pod web-1", err)
 	}
 	s, err := scenario.Parse([]byte(text), scenario.Options{InCluster: true})
 	if err != nil {
@@ -164,13 +164,13 @@ func TestLoadErrors(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			_, err := scenario.Parse([]byte(test.text), scenario.Options{})
 			if err == nil || !strings.Contains(err.Error(), test.want) {
-				t.Errorf("error %v, want one with %q", err, test.want)
+				t.Errorf("error %v, want an error that contains %q", err, test.want)
 			}
 		})
 	}
 	_, err := scenario.Load(filepath.Join(t.TempDir(), "none.yaml"), scenario.Options{})
 	if err == nil || !strings.Contains(err.Error(), "none.yaml") {
-		t.Errorf("a missing file: error %v, want one with its name", err)
+		t.Errorf("a missing file: error %v, want an error that contains the name of the file", err)
 	}
 }
 

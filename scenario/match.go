@@ -17,8 +17,8 @@ func (s *Scenario) ContainersOf(pod *v1.Pod) map[string]Container {
 	return s.ContainersOfNamed(pod, pod.Name)
 }
 
-// ContainersOfNamed is like [Scenario.ContainersOf] for a pod that has another name in the scenario. A static pod has:
-// its name in the cluster ends with the name of its node.
+// ContainersOfNamed is like [Scenario.ContainersOf] for a pod that has a different name in the scenario. Static pods
+// have a different name there, because their names in the cluster end with the name of the node.
 func (s *Scenario) ContainersOfNamed(pod *v1.Pod, name string) map[string]Container {
 	var containers map[string]Container
 	for _, container := range containerNames(pod) {
@@ -69,8 +69,8 @@ func (s *Selector) isPattern() (bool, error) {
 }
 
 // completeSelector fills in the container of the selector of entry n. It checks that a selector without a pattern
-// selects a container of the scenario, and that no earlier entry has the same. Errors begin with a dot and a field, or
-// a colon.
+// selects a container of the scenario, and that no earlier entry has the same selector. Errors begin with a dot and
+// a field, or a colon.
 func (s *Scenario) completeSelector(n int, inCluster bool) error {
 	selector := &s.Containers[n].Selector
 	pattern, err := selector.isPattern()

@@ -23,7 +23,8 @@ var update = flag.Bool("update", false, "write docs/scenario.md")
 
 const referencePage = "../docs/scenario.md"
 
-// sections are the types of the page, in its order. Embedded types have no section of their own.
+// sections are the types that the page describes, in the order of the page. Embedded types have no section of their
+// own.
 var sections = []string{"Scenario", "ContainerEntry", "Container", "Log", "Usage", "Exit", "Stop", "ExecAnswer", "Port",
 	"Fault"}
 
@@ -167,7 +168,7 @@ func (g *generator) fields(typ *doc.Type) []docField {
 	return fields
 }
 
-// typeName returns the type of a field in the words of the page.
+// typeName returns the name that the page uses for the type of a field.
 func typeName(expr ast.Expr) string {
 	switch t := expr.(type) {
 	case *ast.StarExpr:
@@ -199,7 +200,7 @@ func typeName(expr ast.Expr) string {
 	return fmt.Sprintf("%T", expr)
 }
 
-// useJSONNames replaces the Go names of fields in a text by their names in the file.
+// useJSONNames replaces the Go names of fields in a text by the names of these fields in a Scenario file.
 func useJSONNames(text string, fields []docField) string {
 	for _, f := range fields {
 		text = regexp.MustCompile(`\b`+f.goName+`\b`).ReplaceAllLiteralString(text, "`"+f.jsonName+"`")

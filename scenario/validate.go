@@ -28,8 +28,8 @@ var (
 	terminationReasons = []string{"Completed", "ContainerCannotRun", "Error", "OOMKilled"}
 )
 
-// MaxCPU and MaxMemory are the most that a container may use. They are far above any node, and small enough for the
-// arithmetic with nanocores and bytes in 64 bits.
+// MaxCPU and MaxMemory are the most that a container may use. They are far more than any node has, and small enough
+// that calculations with nanocores and bytes fit into 64 bits.
 var (
 	MaxCPU    = resource.MustParse("4096")
 	MaxMemory = resource.MustParse("256Ti")
@@ -38,11 +38,12 @@ var (
 // DefaultLogInterval is the time between two lines of a log without an interval.
 const DefaultLogInterval = time.Second
 
-// maxTerminationMessage is the most that a kubelet keeps, in bytes.
-// (kubelet: pkg/kubelet/container, MaxContainerTerminationMessageLength)
+// maxTerminationMessage is the maximum length, in bytes, of the termination message that a kubelet keeps. (kubelet:
+// pkg/kubelet/container, MaxContainerTerminationMessageLength)
 const maxTerminationMessage = 4096
 
-// maxWait is far longer than a pod lives, and far below the largest time.Duration.
+// maxWait is the longest duration that a description may contain. It is far longer than the life of any pod, and far
+// below the largest time.Duration.
 const maxWait = 10 * 365 * 24 * time.Hour
 
 // Validate checks the description of a container whose spec has these limits; nil limits mean that there are none.
@@ -126,7 +127,7 @@ func (l *Log) validate() error {
 	case l.Lines > math.MaxInt64/4/int64(interval):
 		return fmt.Errorf("lines: %d: too many for an interval of %v: the log would last longer than 70 years", l.Lines,
 			interval)
-	case !(l.Stderr >= 0 && l.Stderr <= 1): // also false for NaN
+	case !(l.Stderr >= 0 && l.Stderr <= 1): // the inner condition is also false for NaN
 		return fmt.Errorf("stderr: %v: must be from 0 to 1; it is the share of the lines that go to standard error",
 			l.Stderr)
 	case l.Text != "" && l.File != "":

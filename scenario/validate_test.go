@@ -125,11 +125,11 @@ func TestValidateUsage(t *testing.T) {
 	}
 }
 
-// expect fails unless err contains want; an empty want expects no error.
+// expect fails the test unless err contains want. If want is empty, err must be nil.
 func expect(t *testing.T, err error, want string) {
 	t.Helper()
 	if (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
-		t.Errorf("error %v, want one with %q", err, want)
+		t.Errorf("error %v, want an error that contains %q", err, want)
 	}
 }
 

@@ -40,19 +40,20 @@ import (
 
 func TestMain(m *testing.M) {
 	klog.SetLogger(logr.Discard())
-	if err := flag.Set("test.parallel", "16"); err != nil { // tests wait for seconds without using CPU time
+	if err := flag.Set("test.parallel", "16"); err != nil { // the tests mostly wait, so many can run in parallel
 		panic(err)
 	}
 	goleak.VerifyTestMain(gcAfterTests{m})
 }
 
-// gcAfterTests runs the garbage collector after the tests. client-go stops the goroutine that watches a certificate's
-// files only when its transport is collected. (k8s.io/client-go/transport, tlsTransportCache.get)
+// gcAfterTests runs the garbage collector after the tests. The goroutine of client-go that watches a certificate's
+// files ends only when the garbage collector frees its transport. (k8s.io/client-go/transport,
+// tlsTransportCache.get)
 type gcAfterTests struct{ *testing.M }
 
 func (c gcAfterTests) Run() int {
 	exit := c.M.Run()
-	for range 3 { // each run collects what the previous one released
+	for range 3 { // each run can free objects that the previous run has released
 		runtime.GC()
 	}
 	return exit
@@ -72,7 +73,7 @@ type api struct {
 
 	mu       sync.Mutex
 	requests []*certificatesv1.CertificateSigningRequest
-	watchers map[chan watch.Event]string // by the watched name
+	watchers map[chan watch.Event]string // the value is the name of the watched request
 	refuse   error                       // if set, the answer to each new request
 }
 
@@ -103,7 +104,7 @@ func newAPI(t testing.TB) *api {
 	return a
 }
 
-// user returns the authenticated user of r, empty if there is none.
+// user returns the authenticated user of r, or an empty string if r is not authenticated.
 func (a *api) user(r *http.Request) string {
 	if r.Header.Get("Authorization") == "Bearer "+token {
 		return bootUser
@@ -234,14 +235,16 @@ func (a *api) all() []*certificatesv1.CertificateSigningRequest {
 	return slices.Clone(a.requests)
 }
 
-// nth waits for the request with index n, counted from 0.
+// nth waits for the CertificateSigningRequest with index n, counted from 0, and returns it.
 func (a *api) nth(t testing.TB, n int) *certificatesv1.CertificateSigningRequest {
 	t.Helper()
-	eventually(t, fmt.Sprintf("request %d", n), func() bool { return len(a.all()) > n })
+	eventually(t, fmt.Sprintf("the CertificateSigningRequest with index %d is created", n), func() bool {
+		return len(a.all()) > n
+	})
 	return a.all()[n]
 }
 
-// change changes a request and sends it to its watchers.
+// change modifies a CertificateSigningRequest and sends the new version to its watchers.
 func (a *api) change(name string, with func(*certificatesv1.CertificateSigningRequest)) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -270,7 +273,8 @@ func condition(kind certificatesv1.RequestConditionType,
 	}
 }
 
-// issue approves and signs a request like kube-controller-manager, with a start five minutes ago.
+// issue approves and signs a request like kube-controller-manager. The validity of the certificate starts five
+// minutes ago.
 func (a *api) issue(t testing.TB, request *certificatesv1.CertificateSigningRequest) *x509.Certificate {
 	t.Helper()
 	content := parse(t, request)
@@ -304,7 +308,7 @@ func parse(t testing.TB, request *certificatesv1.CertificateSigningRequest) *x50
 	return content
 }
 
-// kubeconfig writes a kubeconfig for the API with a credential, and returns file.
+// kubeconfig writes a kubeconfig for the API with a credential to file, and returns file.
 func (a *api) kubeconfig(t testing.TB, file string, credential clientcmdapi.AuthInfo) string {
 	t.Helper()
 	config := clientcmdapi.NewConfig()
@@ -330,7 +334,7 @@ func must(t testing.TB, err error) {
 	}
 }
 
-// eventually waits until so returns true, at most 20 s, because the machine may be busy.
+// eventually waits until so returns true. It waits up to 20 s, because the machine may be busy.
 func eventually(t testing.TB, what string, so func() bool) {
 	t.Helper()
 	deadline, tick := time.After(20*time.Second), time.NewTicker(10*time.Millisecond)

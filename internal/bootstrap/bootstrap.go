@@ -1,10 +1,10 @@
 // Package bootstrap obtains a node's client and serving certificates from the cluster, as a kubelet does. It uses the
 // kubelet's own library, k8s.io/client-go/util/certificate.
 //
-// [Connect] returns a client configuration for the apiserver. It uses the certificate of the kubeconfig. If that is
-// missing or expired, it requests one as the user of the bootstrap kubeconfig. [NewServing] requests a serving
-// certificate as the node. Both certificates are stored under the kubelet's file names and renewed before they expire.
-// There is no global state, so one process may run any number of nodes.
+// [Connect] returns a client configuration for the apiserver. It uses the certificate of the kubeconfig. If this
+// certificate is missing or expired, it requests a new one as the user of the bootstrap kubeconfig. [NewServing]
+// requests a serving certificate as the node. Both certificates are stored under the kubelet's file names and
+// renewed before they expire. There is no global state, so one process may run any number of nodes.
 //
 // Sources of the behaviour, in k8s.io/kubernetes v1.37: cmd/kubelet/app/server.go (buildKubeletClientConfig),
 // pkg/kubelet/certificate and its bootstrap.
@@ -32,7 +32,7 @@ import (
 type Options struct {
 	// NodeName is the name of the node. Required.
 	NodeName string
-	// Kubeconfig is the file of --kubeconfig. It is written when a certificate is requested. Required.
+	// Kubeconfig is the file of --kubeconfig. Connect writes this file when it requests a certificate. Required.
 	Kubeconfig string
 	// BootstrapKubeconfig is the file of --bootstrap-kubeconfig. Its credential, such as a bootstrap token, may
 	// request a client certificate. It is read if Kubeconfig is missing, invalid, or has an expired certificate.
@@ -61,7 +61,7 @@ type Connection struct {
 	metrics []prometheus.Collector
 	period  time.Duration // between two checks of the certificate in Run
 
-	life  <-chan struct{} // closed with the ctx of Connect
+	life  <-chan struct{} // the Done channel of the ctx of Connect
 	ended chan struct{}   // closed when all goroutines have ended
 
 	lastCertificate *tls.Certificate
@@ -76,7 +76,7 @@ const (
 	exitAfter = 5 * time.Minute
 )
 
-// Connect returns a connection for the node. Its error is the one that a kubelet would exit with, or the error of
+// Connect returns a connection for the node. Its error is the error with which a kubelet would exit, or the error of
 // ctx. If there is no certificate yet, Connect requests one. Without Rotate it waits until the request is approved
 // and signed. With Rotate it returns at once, and the client is unauthenticated until [Connection.Await] returns, as
 // in a kubelet. If there is a certificate already, the apiserver need not be reachable.
@@ -115,8 +115,8 @@ func Connect(ctx context.Context, o Options) (*Connection, error) {
 	return &Connection{Config: config, node: o.NodeName, logger: o.Logger, dialer: dialer}, nil
 }
 
-// Await waits until there is a client certificate. Its error is the one that a kubelet would exit with, or the error of
-// ctx. Calling it is optional. It must be called before Run.
+// Await waits until there is a client certificate. Its error is the error with which a kubelet would exit, or the
+// error of ctx. Calling Await is optional, but a call must come before Run.
 func (c *Connection) Await(ctx context.Context) error {
 	if c.manager == nil {
 		return nil
@@ -131,8 +131,8 @@ func (c *Connection) Await(ctx context.Context) error {
 }
 
 // Run closes old connections whenever a new client certificate arrives. It returns nil when ctx ends. It returns an
-// error when a kubelet would exit, so that the next start can bootstrap again: five minutes after the certificate has
-// expired, if the apiserver answers but issues no new one. Call it once, at any time.
+// error when a kubelet would exit, so that the next start can bootstrap again: five minutes after the certificate
+// has expired, if the apiserver answers but issues no new certificate. Call Run once, at any time.
 func (c *Connection) Run(ctx context.Context) error {
 	if c.manager == nil {
 		<-ctx.Done()
@@ -165,8 +165,8 @@ func libraryLogger(nodeName string) klog.Logger {
 	return klog.Background().WithValues("node", nodeName)
 }
 
-// mustBeWritable checks dir before a certificate is requested. Without the check a certificate that cannot be stored
-// would be requested again and again.
+// mustBeWritable returns an error if files cannot be created in dir. It is called before a certificate is requested.
+// Without the check a certificate that cannot be stored would be requested again and again.
 func mustBeWritable(dir string) error {
 	if dir == "" {
 		return errors.New("--cert-dir is empty; set it to a folder for certificates")

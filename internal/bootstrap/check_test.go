@@ -44,22 +44,22 @@ func TestRunEndsWithoutCertificate(t *testing.T) {
 				time.Sleep(exitAfter - 2*time.Second)
 				synctest.Wait()
 				if len(ran) != 0 {
-					t.Fatalf("Run ended within %v: %v", time.Since(began), <-ran)
+					t.Fatalf("Run ended too early, after %v: %v", time.Since(began), <-ran)
 				}
 				time.Sleep(10 * time.Second)
 				synctest.Wait()
 				if !healthy {
 					if len(ran) != 0 {
-						t.Fatalf("Run ended: %v", <-ran)
+						t.Fatalf("Run ended although it should continue: %v", <-ran)
 					}
 					stop()
 					synctest.Wait()
 				}
 				switch err := <-ran; {
 				case healthy && (err == nil || !strings.Contains(err.Error(), "--bootstrap-kubeconfig")):
-					t.Errorf("error %v", err)
+					t.Errorf("error %v, want an error about --bootstrap-kubeconfig", err)
 				case !healthy && err != nil:
-					t.Errorf("error %v", err)
+					t.Errorf("error %v, want none while the apiserver does not answer", err)
 				}
 				stop()
 			})

@@ -23,7 +23,7 @@ func TestBootstrapWithRotation(t *testing.T) {
 	request := w.nth(t, 0)
 	wantsClientRequest(t, request, bootUser)
 	if !strings.HasPrefix(request.Name, "csr-") {
-		t.Errorf("name of the request: %s", request.Name)
+		t.Errorf("the CertificateSigningRequest has the unexpected name %s", request.Name)
 	}
 	w.logs(t, "waiting for approval", "approve=kubectl certificate approve "+request.Name, "node=node-1")
 	w.hasFiles(t)
@@ -39,7 +39,7 @@ func TestBootstrapWithRotation(t *testing.T) {
 	w.hasKubeconfig(t)
 	w.logs(t, "certificate issued", "file="+w.path("pki/kubelet-client-2"))
 
-	// The next start makes no request, even if the bootstrap kubeconfig is invalid by then.
+	// After a restart the node requests no certificate, even if the bootstrap kubeconfig is invalid.
 	w.again()
 	must(t, os.WriteFile(w.options.BootstrapKubeconfig, []byte("{"), 0o600))
 	if got := whoami(t, w.wait(t, w.connect())); got != "system:node:node-1" || len(w.all()) != 1 {
@@ -47,8 +47,8 @@ func TestBootstrapWithRotation(t *testing.T) {
 	}
 }
 
-// TestBootstrapOnce checks that without rotation the name of the request is derived from the key, and that the key is
-// kept until the request is answered, so that a restart makes no second request.
+// TestBootstrapOnce checks that without rotation the name of the request is derived from the key, and that the key
+// is kept until the request is approved or denied, so that a restart makes no second request.
 func TestBootstrapOnce(t *testing.T) {
 	t.Parallel()
 	w := newFixture(t, false)
@@ -56,7 +56,7 @@ func TestBootstrapOnce(t *testing.T) {
 	request := w.nth(t, 0)
 	wantsClientRequest(t, request, bootUser)
 	if !regexp.MustCompile(`^node-csr-[\w-]{43}$`).MatchString(request.Name) {
-		t.Errorf("name of the request: %s", request.Name)
+		t.Errorf("the CertificateSigningRequest has the unexpected name %s", request.Name)
 	}
 	w.logs(t, "approve=kubectl certificate approve "+request.Name)
 	w.hasFiles(t, `kubelet-client\.key\.tmp`)
@@ -65,7 +65,7 @@ func TestBootstrapOnce(t *testing.T) {
 		t.Fatalf("error %v", err)
 	}
 	if _, err := os.Stat(w.options.Kubeconfig); !errors.Is(err, fs.ErrNotExist) {
-		t.Errorf("there is a kubeconfig but no certificate: %v", err)
+		t.Errorf("a kubeconfig exists before the certificate was issued: %v", err)
 	}
 
 	done = w.connect()
@@ -133,12 +133,12 @@ func TestCertificateCannotBeRequested(t *testing.T) {
 // machine.
 const shortLife = 8 * time.Second
 
-// TestRotation checks that the current certificate authenticates the request for the next one, and that connections
-// with the old one are then closed.
+// TestRotation checks that the current certificate authenticates the request for its successor, and that connections
+// with the old certificate are then closed.
 func TestRotation(t *testing.T) {
 	t.Parallel()
 	w := newFixture(t, true)
-	w.life = shortLife // it starts 5 minutes ago, so it is due for renewal at once
+	w.life = shortLife // the validity starts 5 minutes ago, so the renewal is due at once
 	done := w.connect()
 	first := w.issue(t, w.nth(t, 0))
 	connection := w.wait(t, done)
@@ -154,7 +154,7 @@ func TestRotation(t *testing.T) {
 	w.mu.Unlock()
 	w.issue(t, second)
 	w.logs(t, "closing connections that used the previous one")
-	eventually(t, "the first has expired", func() bool { return time.Now().After(first.NotAfter) })
+	eventually(t, "the first certificate has expired", func() bool { return time.Now().After(first.NotAfter) })
 	if got := whoami(t, connection); got != "system:node:node-1" {
 		t.Errorf("authenticated as %q", got)
 	}
@@ -166,8 +166,8 @@ func TestRotation(t *testing.T) {
 	must(t, <-ran)
 }
 
-// TestAdminsKubeconfig checks the kubeconfig of kubeadm's first kubelet, which contains an admin's certificate. It is
-// used, stored, and replaced at once.
+// TestAdminsKubeconfig checks the kubeconfig of kubeadm's first kubelet, which contains an admin's certificate. The
+// node stores and uses this certificate, and requests its own certificate at once.
 func TestAdminsKubeconfig(t *testing.T) {
 	t.Parallel()
 	w := newFixture(t, true)
@@ -187,7 +187,9 @@ func TestAdminsKubeconfig(t *testing.T) {
 	ran := make(chan error, 1)
 	go func() { ran <- connection.Run(w.ctx) }()
 	w.issue(t, request)
-	eventually(t, "the node's own certificate", func() bool { return whoami(t, connection) == "system:node:node-1" })
+	eventually(t, "the connection uses the node's own certificate", func() bool {
+		return whoami(t, connection) == "system:node:node-1"
+	})
 	w.stop()
 	must(t, <-ran)
 }
@@ -213,8 +215,8 @@ func TestKubeconfigWithToken(t *testing.T) {
 	must(t, connection.Run(w.ctx))
 }
 
-// TestExpiredWhileItRuns checks a node that started with a valid certificate which expired before its renewal. It then
-// requests a certificate as the user of the bootstrap kubeconfig, which is read again.
+// TestExpiredWhileItRuns checks a node whose certificate expires before it is renewed. The node then reads the
+// bootstrap kubeconfig again, and requests a certificate as the user of this kubeconfig.
 func TestExpiredWhileItRuns(t *testing.T) {
 	t.Parallel()
 	w := newFixture(t, true)
@@ -230,14 +232,16 @@ func TestExpiredWhileItRuns(t *testing.T) {
 	go func() { ran <- connection.Run(w.ctx) }()
 	first := w.nth(t, 0)
 	wantsClientRequest(t, first, "system:node:node-1")
-	eventually(t, "it has expired", func() bool { return time.Now().After(pair.Leaf.NotAfter) })
+	eventually(t, "the certificate has expired", func() bool { return time.Now().After(pair.Leaf.NotAfter) })
 	w.change(first.Name, condition(certificatesv1.CertificateDenied, "TooLate"))
 	w.logs(t, "the bootstrap kubeconfig cannot be read", "later.conf")
 	w.kubeconfig(t, w.options.BootstrapKubeconfig, clientcmdapi.AuthInfo{Token: token})
 	second := w.nth(t, 1)
 	wantsClientRequest(t, second, bootUser)
 	w.issue(t, second)
-	eventually(t, "it is the node again", func() bool { return whoami(t, connection) == "system:node:node-1" })
+	eventually(t, "the connection is authenticated as the node again", func() bool {
+		return whoami(t, connection) == "system:node:node-1"
+	})
 	w.stop()
 	must(t, <-ran)
 }

@@ -28,8 +28,8 @@ import (
 )
 
 const (
-	// temporaryKey is the file with the key of a pending request. The next start finds it and continues the same
-	// request.
+	// temporaryKey is the file with the private key of a pending request. After a restart the node uses the same key
+	// and so continues the same request.
 	temporaryKey = "kubelet-client.key.tmp"
 	// serverTimeout is how long to wait for a healthy apiserver before requesting the certificate anyway.
 	serverTimeout = time.Minute
@@ -92,8 +92,8 @@ func (o *Options) bootstrap(ctx context.Context) error {
 	return write(o.Kubeconfig, config, files.CurrentPath())
 }
 
-// bootstrapKey returns the key for the request, in PEM: the key of the previous certificate, of a pending request, or
-// a new one.
+// bootstrapKey returns the private key for the request, in PEM. It is the key of the previous certificate, the key
+// of a pending request, or a new key.
 func bootstrapKey(files certificate.Store, keyFile string) ([]byte, error) {
 	if current, err := files.Current(); err == nil && current.PrivateKey != nil {
 		if key, err := keyutil.MarshalPrivateKeyToPEM(current.PrivateKey); err == nil {
@@ -142,7 +142,8 @@ func request(ctx context.Context, client kubernetes.Interface, keyPEM []byte, su
 	if err != nil {
 		return nil, err
 	}
-	// This order differs from the library's list on purpose: the name of the request is a digest of it.
+	// Keep this order, although the library uses a different one: the name of the request is a digest that includes
+	// the usages in this order.
 	usages := []certificatesv1.KeyUsage{certificatesv1.UsageDigitalSignature, certificatesv1.UsageClientAuth}
 	if _, ok := key.(*rsa.PrivateKey); ok {
 		usages = append(usages, certificatesv1.UsageKeyEncipherment)

@@ -11,12 +11,13 @@ import (
 	"fauxlet/testcerts"
 )
 
-// broken are damaged files of an earlier start, and how Connect treats them.
+// broken contains cases of damaged files from an earlier start, with the result of Connect.
 var broken = map[string]struct {
 	spoil func(testing.TB, *fixture)
-	// refused are parts of the error with rotation; nil: a new certificate is requested. Without rotation it always is,
+	// refused are texts that the error contains with rotation. If it is nil, Connect requests a new certificate.
 	refused []string
-	// unless refusedOnce has parts of the error without rotation.
+	// refusedOnce are texts that the error contains without rotation. If it is nil, Connect requests a new
+	// certificate.
 	refusedOnce []string
 }{
 	"no kubeconfig": {spoil: func(t testing.TB, w *fixture) { must(t, os.RemoveAll(w.dir+"/pki")) }},
@@ -68,7 +69,8 @@ var broken = map[string]struct {
 	},
 }
 
-// keeps stores a certificate and a kubeconfig as an earlier start would have. It returns the file of the certificate.
+// keeps stores a certificate and a kubeconfig like an earlier start of the node. It returns the path of the
+// certificate file.
 func (w *fixture) keeps(t testing.TB, pair *testcerts.Pair) string {
 	t.Helper()
 	file := w.path("pki/kubelet-client-2026-01-02-03-04-05.pem")
@@ -106,7 +108,7 @@ func TestDamagedFilesAreReplaced(t *testing.T) {
 				w.hasKubeconfig(t)
 				for _, kept := range before {
 					if !strings.Contains(kept, "->") && !slices.Contains(w.files(t), kept) {
-						t.Errorf("%s is gone", kept)
+						t.Errorf("Connect has removed the existing file %s", kept)
 					}
 				}
 			})

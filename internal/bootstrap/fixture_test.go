@@ -24,7 +24,7 @@ import (
 	"fauxlet/internal/bootstrap"
 )
 
-// fixture is a node's files, its apiserver and its log.
+// fixture contains a node's files, its apiserver and its log.
 type fixture struct {
 	*api
 	dir     string
@@ -65,7 +65,7 @@ type connected struct {
 	err        error
 }
 
-// connect starts Connect and Await in a goroutine. They end after a minute at the latest.
+// connect starts Connect and Await in a goroutine. Both return after at most one minute.
 func (w *fixture) connect() <-chan connected {
 	done := make(chan connected, 1)
 	ctx := w.ctx
@@ -151,11 +151,11 @@ func (w *fixture) files(t testing.TB) (names []string) {
 		name := entry.Name()
 		if target, err := os.Readlink(filepath.Join(w.options.CertDir, name)); err == nil {
 			if filepath.Dir(target) != w.options.CertDir {
-				t.Errorf("%s points to %s", name, target)
+				t.Errorf("the link %s points to %s, outside the certificate folder", name, target)
 			}
 			name += " -> " + filepath.Base(target)
 		} else if info, err := entry.Info(); err != nil || info.Mode() != 0o600 {
-			t.Errorf("%s: mode %v, %v", name, info.Mode(), err)
+			t.Errorf("file %s: mode %v, error %v; want mode 0600", name, info.Mode(), err)
 		}
 		names = append(names, name)
 	}
@@ -181,7 +181,7 @@ func wantsClientRequest(t testing.TB, request *certificatesv1.CertificateSigning
 	t.Helper()
 	content := parse(t, request)
 	if got := content.Subject.String(); got != "CN=system:node:node-1,O=system:nodes" {
-		t.Errorf("subject %s", got)
+		t.Errorf("unexpected subject of the request: %s", got)
 	}
 	if len(content.DNSNames)+len(content.IPAddresses)+len(content.URIs)+len(content.EmailAddresses) != 0 {
 		t.Errorf("the request has unwanted names: %v %v", content.DNSNames, content.IPAddresses)
@@ -190,28 +190,29 @@ func wantsClientRequest(t testing.TB, request *certificatesv1.CertificateSigning
 	if spec.SignerName != "kubernetes.io/kube-apiserver-client-kubelet" || spec.ExpirationSeconds != nil ||
 		spec.Username != user ||
 		!slices.Equal(spec.Usages, []certificatesv1.KeyUsage{"digital signature", "client auth"}) {
-		t.Errorf("%+v", spec)
+		t.Errorf("unexpected spec of the request: %+v", spec)
 	}
 }
 
-// hasKubeconfig checks that the kubeconfig equals a kubelet's: its only credential is the link.
+// hasKubeconfig checks that the kubeconfig equals the kubeconfig that a kubelet writes. Its only credential is the
+// link to the current certificate.
 func (w *fixture) hasKubeconfig(t testing.TB) {
 	t.Helper()
 	if info, err := os.Stat(w.options.Kubeconfig); err != nil || info.Mode() != 0o600 {
-		t.Errorf("kubeconfig: %v, %v", info, err)
+		t.Errorf("mode of the kubeconfig: %v, error %v", info, err)
 	}
 	got, err := clientcmd.LoadFromFile(w.options.Kubeconfig)
 	must(t, err)
 	cluster, user, context := got.Clusters["default-cluster"], got.AuthInfos["default-auth"],
 		got.Contexts["default-context"]
 	if cluster == nil || user == nil || context == nil || got.CurrentContext != "default-context" {
-		t.Fatalf("kubeconfig: %+v", got)
+		t.Fatalf("unexpected structure of the kubeconfig: %+v", got)
 	}
 	current := w.path("pki/kubelet-client-current.pem")
 	if cluster.Server != w.URL || !bytes.Equal(cluster.CertificateAuthorityData, w.ca.CertPEM()) ||
 		user.ClientCertificate != current || user.ClientKey != current || user.Token != "" ||
 		context.Cluster != "default-cluster" || context.AuthInfo != "default-auth" || context.Namespace != "default" {
-		t.Errorf("kubeconfig: %+v %+v %+v", cluster, user, context)
+		t.Errorf("unexpected content of the kubeconfig: cluster %+v, user %+v, context %+v", cluster, user, context)
 	}
 }
 

@@ -15,7 +15,7 @@ import (
 	certutil "k8s.io/client-go/util/cert"
 )
 
-// load reads a kubeconfig. Errors name the flag.
+// load reads a kubeconfig. Errors contain the name of the flag.
 func load(flag, file string) (*rest.Config, error) {
 	rules := &clientcmd.ClientConfigLoadingRules{ExplicitPath: file}
 	content, err := rules.Load()
@@ -30,9 +30,9 @@ func load(flag, file string) (*rest.Config, error) {
 	return config, nil
 }
 
-// unusable returns the reason why a kubeconfig cannot be used without a bootstrap, or nil if it can. Only a valid
-// client certificate makes it usable; other credentials do not. A non-nil err is fatal. (kubelet:
-// bootstrap.isClientConfigStillValid)
+// unusable returns as why the reason why a bootstrap is necessary, or nil if the kubeconfig can be used as it is. A
+// kubeconfig can be used if it contains a valid client certificate; other credentials do not count. A non-nil err is
+// fatal. (kubelet: bootstrap.isClientConfigStillValid)
 func unusable(file string) (why, err error) {
 	if _, err := os.Stat(file); errors.Is(err, fs.ErrNotExist) {
 		return err, nil
@@ -63,8 +63,8 @@ func unusable(file string) (why, err error) {
 	return nil, nil
 }
 
-// checkKeyPair returns an error if the client certificate and its key do not belong together. A kubelet does not check
-// this, and then each of its requests fails.
+// checkKeyPair returns an error if the client certificate and its key do not belong together. A kubelet does not
+// check this, so each request of a kubelet with such files fails.
 func checkKeyPair(config *rest.Config) error {
 	content := &rest.Config{TLSClientConfig: config.TLSClientConfig}
 	if err := rest.LoadTLSFiles(content); err != nil || len(content.CertData) == 0 {

@@ -16,22 +16,24 @@ import (
 	"k8s.io/klog/v2"
 )
 
-// rotation wraps the library's manager so that it can be woken. The library sleeps until the certificate is due for
-// renewal, which may take a year. It uses the monotonic clock. So neither its Stop method wakes it, nor an expiry that
-// wall-clock time has jumped over, for example while the machine was suspended.
+// rotation wraps the library's certificate manager so that the manager can be woken. The manager sleeps until the
+// certificate is due for renewal, which may take a year. Its Stop method does not end the sleep. The sleep uses the
+// monotonic clock, so it also continues when the wall-clock time jumps past the expiry, for example after the
+// machine was suspended.
 type rotation struct {
 	certificate.Manager
 	ended atomic.Bool
 	woken chan struct{}
 	once  sync.Once
 
-	// expires is the expiry of the current certificate in nanoseconds since 1970, 0 without a certificate. requesting
-	// is true while the library is awake and requests a certificate.
+	// expires is the expiry of the current certificate in nanoseconds since 1970, or 0 if there is no certificate.
+	// requesting is true while the library is awake and requests a certificate.
 	expires    atomic.Int64
 	requesting atomic.Bool
 }
 
-// mismatch is a template that no certificate satisfies. When the library sees it, it wakes and requests a client.
+// mismatch is a template that no certificate satisfies. When GetTemplate returns it, the library wakes and calls
+// ClientsetFn for a client.
 var mismatch = &x509.CertificateRequest{Subject: pkix.Name{CommonName: "mismatch"}}
 
 var (
@@ -54,7 +56,7 @@ func newRotation(nodeName string, config certificate.Config) (*rotation, error) 
 		return wanted
 	}
 	if clientset == nil {
-		close(r.woken) // without a client the library does not sleep
+		close(r.woken) // without ClientsetFn the library does not sleep
 	} else {
 		config.ClientsetFn = func(current *tls.Certificate) (kubernetes.Interface, error) {
 			if r.ended.Load() {
@@ -83,8 +85,8 @@ func newRotation(nodeName string, config certificate.Config) (*rotation, error) 
 	return r, nil
 }
 
-// overslept reports whether the certificate has expired while the library sleeps. The library calls GetTemplate every
-// second, which checks this.
+// overslept reports whether the certificate has expired while the library sleeps. It is called every second, because
+// the library calls GetTemplate every second.
 func (r *rotation) overslept() bool {
 	expires := r.expires.Load()
 	return expires != 0 && !r.requesting.Load() && time.Now().UnixNano() > expires
@@ -119,7 +121,7 @@ func (s expiryStore) record(current *tls.Certificate, err error) {
 func (r *rotation) Stop() {
 	r.ended.Store(true)
 	if r.Current() != nil {
-		// The library may be asleep. It checks the template every second, finds the mismatch, and requests a client.
+		// The library may be asleep. It gets the template every second, finds the mismatch, and calls ClientsetFn.
 		select {
 		case <-r.woken:
 		case <-time.After(1500 * time.Millisecond):

@@ -12,7 +12,7 @@ import (
 	"k8s.io/client-go/util/certificate"
 )
 
-// held is a store with one certificate.
+// held is a certificate store that contains one certificate.
 type held struct{ certificate *tls.Certificate }
 
 func (h held) Current() (*tls.Certificate, error) { return h.certificate, nil }
@@ -21,7 +21,8 @@ func (h held) Update(_, _ []byte) (*tls.Certificate, error) {
 	return nil, errors.New("nothing is issued here")
 }
 
-// asleep starts a rotation whose certificate is valid for another hour. The channel receives each request for a client.
+// asleep starts a rotation whose certificate is valid for another hour. The channel receives a value for each call
+// of ClientsetFn.
 func asleep(t *testing.T, template *x509.CertificateRequest) (*rotation, <-chan bool) {
 	t.Helper()
 	leaf := &x509.Certificate{Subject: pkix.Name{CommonName: "node"}, NotBefore: time.Now(),
@@ -44,8 +45,8 @@ func asleep(t *testing.T, template *x509.CertificateRequest) (*rotation, <-chan 
 	return r, requests
 }
 
-// TestOverslept checks that the library is woken when the certificate expires before its renewal, as after a jump of
-// the clock, but not if there is no template.
+// TestOverslept checks that the library is woken if the certificate expires before it is renewed, for example
+// because the clock has jumped. The library is not woken if there is no template.
 func TestOverslept(t *testing.T) {
 	t.Parallel()
 	wanted := &x509.CertificateRequest{Subject: pkix.Name{CommonName: "node"}}
@@ -53,21 +54,21 @@ func TestOverslept(t *testing.T) {
 	_, staysRequests := asleep(t, wanted)
 	nothing, nothingRequests := asleep(t, nil)
 	if jumps.overslept() {
-		t.Error("overslept, but the certificate is valid")
+		t.Error("overslept is true although the certificate is valid")
 	}
 	for _, r := range []*rotation{jumps, nothing} {
-		r.expires.Store(time.Now().UnixNano() - 1) // the effect of a jump of the clock
+		r.expires.Store(time.Now().UnixNano() - 1) // simulate that the clock has jumped past the expiry
 		if !r.overslept() {
-			t.Error("not overslept, but the certificate has expired")
+			t.Error("overslept is false although the certificate has expired")
 		}
 	}
 	select {
 	case <-jumpsRequests:
 	case <-time.After(20 * time.Second):
-		t.Fatal("no client was requested within 20 s")
+		t.Fatal("the library did not call ClientsetFn within 20 s")
 	}
 	if jumps.overslept() {
-		t.Error("overslept, but the library is awake")
+		t.Error("overslept is true although the library is awake")
 	}
 	if len(staysRequests) != 0 || len(nothingRequests) != 0 {
 		t.Errorf("%d requests with a valid certificate, and %d without a template; want none", len(staysRequests),

@@ -53,8 +53,8 @@ var (
 	}
 )
 
-// newTTL returns a gauge of the remaining lifetime in whole seconds. Without a certificate it is +Inf. The library no
-// longer returns an expired certificate, so that is +Inf too.
+// newTTL returns a gauge of the remaining lifetime in whole seconds. Without a certificate the value is +Inf. The
+// library does not return an expired certificate, so the value is also +Inf after the expiry.
 func newTTL(opts prometheus.GaugeOpts, current func() *tls.Certificate) prometheus.GaugeFunc {
 	return prometheus.NewGaugeFunc(opts, func() float64 {
 		if certificate := current(); certificate != nil {

@@ -14,10 +14,11 @@ import (
 	"k8s.io/client-go/util/watchlist"
 )
 
-// nextAutomatic describes what the library does after a refused request.
+// nextAutomatic is the part of a log line that describes the library's reaction to a refused request.
 const nextAutomatic = "a new request follows automatically, within seconds at first and later every 30 seconds"
 
-// requestLogger logs the progress of each CertificateSigningRequest with its name. The library does not log names.
+// requestLogger logs the progress of each CertificateSigningRequest with the name of the request. The library does
+// not log these names.
 type requestLogger struct {
 	logger *zap.Logger
 	node   string
@@ -25,16 +26,17 @@ type requestLogger struct {
 	next   string // what happens after a refusal
 
 	mu   sync.Mutex
-	last string // the last event, so that each is logged once
+	last string // the latest event, so that repeated events are logged once
 }
 
-// wrap returns client with its calls about CertificateSigningRequests logged.
+// wrap returns a client that logs its calls about CertificateSigningRequests and otherwise behaves like the given
+// client.
 func (l *requestLogger) wrap(client kubernetes.Interface) kubernetes.Interface {
 	return loggedClient{client, l}
 }
 
-// once returns the logger for an event of the request name, or a logger that drops everything if it was the last
-// event too.
+// once returns the logger for an event of the request with this name. If the previous event was the same, it returns
+// a logger that drops everything.
 func (l *requestLogger) once(name, event string) *zap.Logger {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -59,7 +61,7 @@ func (l *requestLogger) created(name string, err error) {
 	}
 }
 
-// remedy returns what to do about a request that could not be created.
+// remedy returns advice for the user when a request could not be created.
 func (l *requestLogger) remedy(err error) string {
 	switch {
 	case apierrors.IsUnauthorized(err) && l.kind == "client":
@@ -159,8 +161,8 @@ func (c loggedRequests) Watch(ctx context.Context, options metav1.ListOptions) (
 	return newLoggedWatch(events, c.log), nil
 }
 
-// loggedWatch is a watch that logs its events. watch.Filter cannot be used: it blocks forever if the reader stops
-// reading.
+// loggedWatch is a watch that logs its events. It does not use watch.Filter, because the goroutine of watch.Filter
+// blocks forever if the reader stops reading.
 type loggedWatch struct {
 	watch.Interface
 	events  chan watch.Event

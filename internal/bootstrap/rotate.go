@@ -43,7 +43,7 @@ func (o *Options) connectRotating(ctx context.Context) (*Connection, error) {
 	o.Configure(c.Config)
 	failures := newClientFailures()
 	requests := &requestLogger{logger: o.Logger, node: o.NodeName, kind: "client", next: nextAutomatic}
-	var own *rest.Config // a copy of c.Config, because the caller may change that
+	var own *rest.Config // a copy of c.Config, because the caller may change the original
 	template := &x509.CertificateRequest{Subject: subject(o.NodeName)}
 	rotation, err := newRotation(o.NodeName, certificate.Config{
 		// The current certificate authenticates the request for its successor. The bootstrap credential is used for
@@ -62,8 +62,8 @@ func (o *Options) connectRotating(ctx context.Context) (*Connection, error) {
 		GetTemplate: func() *x509.CertificateRequest { return template },
 		SignerName:  certificatesv1.KubeAPIServerClientKubeletSignerName,
 		GetUsages:   certificate.DefaultKubeletClientGetUsages,
-		// On a control plane node kubeadm writes an admin's certificate into the kubelet's kubeconfig. It is used
-		// once and replaced at once.
+		// On a control plane node kubeadm writes an admin's certificate into the kubelet's kubeconfig. This
+		// certificate is used only until the node has its own.
 		BootstrapCertificatePEM: config.CertData,
 		BootstrapKeyPEM:         config.KeyData,
 		CertificateStore:        files,
@@ -90,8 +90,8 @@ func (o *Options) connectRotating(ctx context.Context) (*Connection, error) {
 }
 
 // loadRotating returns the configuration that requests the first certificate, and the configuration that uses it.
-// They are equal unless a bootstrap is necessary. In that case the kubeconfig is written at once. (kubelet:
-// bootstrap.LoadClientConfig)
+// They are equal unless a bootstrap is necessary. If it is necessary, loadRotating writes the kubeconfig at once.
+// (kubelet: bootstrap.LoadClientConfig)
 func (o *Options) loadRotating() (requestConfig, config *rest.Config, err error) {
 	var why error
 	if o.BootstrapKubeconfig != "" {
@@ -124,8 +124,9 @@ func (o *Options) loadRotating() (requestConfig, config *rest.Config, err error)
 }
 
 // bootstrapConfig returns the configuration for a request while there is no certificate. It reads the bootstrap
-// kubeconfig again, and falls back to given. A kubelet that started with a certificate only uses that one, and
-// bootstraps again at its next start.
+// kubeconfig again. If that fails, it returns given. This differs from a kubelet: a kubelet that started with a
+// certificate requests its successor only with that certificate, and uses the bootstrap kubeconfig only at its next
+// start.
 func (o *Options) bootstrapConfig(given *rest.Config) *rest.Config {
 	if o.BootstrapKubeconfig == "" {
 		return given
@@ -169,8 +170,8 @@ func (c *Connection) setTransport() error {
 	return nil
 }
 
-// checkUntil checks the certificate every period until done returns true or ctx ends. It returns the error that a
-// kubelet would exit with.
+// checkUntil checks the certificate every period until done returns true or ctx ends. It returns the error with
+// which a kubelet would exit.
 func (c *Connection) checkUntil(ctx context.Context, period time.Duration, done func() bool) error {
 	tick := time.NewTicker(period)
 	defer tick.Stop()

@@ -27,14 +27,15 @@ type ServingOptions struct {
 	NodeName string
 	// CertDir is the folder of --cert-dir. Required.
 	CertDir string
-	// CertFile and KeyFile are the fields tlsCertFile and tlsPrivateKeyFile. They are served until CertDir has an
-	// issued certificate.
+	// CertFile and KeyFile are the fields tlsCertFile and tlsPrivateKeyFile. Their certificate is served until
+	// CertDir contains an issued certificate.
 	CertFile, KeyFile string
-	// Client creates the requests, as the node. Nil: no request is made, and the certificate in the files is served.
+	// Client creates the requests, authenticated as the node. If Client is nil, no certificate is requested, and the
+	// certificate in the files is served.
 	Client kubernetes.Interface
 	// Addresses returns the current addresses of the node. No certificate is requested before they contain an IP
-	// address. A new one is requested when they contain an address that the certificate lacks. It is called about
-	// once a second, from several goroutines. Required.
+	// address. A new one is requested when they contain an address that the certificate lacks. Addresses is called
+	// about once a second, from several goroutines. Required.
 	Addresses func() []v1.NodeAddress
 	// AllowDNSOnly is the feature gate AllowDNSOnlyNodeCSR: request a certificate even without an IP address.
 	AllowDNSOnly bool
@@ -94,11 +95,12 @@ func (s *Serving) Run(ctx context.Context) {
 	s.manager.Stop()
 }
 
-// Current returns the certificate to serve. It is nil if there is none or it has expired; handshakes must then be
-// refused.
+// Current returns the certificate to serve. It is nil if there is no certificate or if it has expired. The caller
+// must then refuse TLS handshakes.
 func (s *Serving) Current() *tls.Certificate { return s.manager.Current() }
 
-// template makes the template of the request. The library calls get every second, so the result is cached.
+// template creates the x509 template of the certificate request. The library calls get every second, so get caches
+// its result.
 type template struct {
 	nodeName  string
 	addresses func() []v1.NodeAddress

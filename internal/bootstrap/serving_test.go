@@ -56,7 +56,7 @@ func (w *fixture) clientOf(t testing.TB, node string) kubernetes.Interface {
 	return client
 }
 
-// has sets the addresses of the node, each as TYPE=ADDRESS.
+// has sets the addresses of the node. Each argument has the form TYPE=ADDRESS.
 func (s *server) has(addresses ...string) {
 	all := []v1.NodeAddress{}
 	for _, text := range addresses {
@@ -97,7 +97,7 @@ func wantsServingRequest(t testing.TB, request *certificatesv1.CertificateSignin
 		spec.ExpirationSeconds != nil ||
 		spec.Username != "system:node:node-1" ||
 		!slices.Equal(spec.Usages, []certificatesv1.KeyUsage{"digital signature", "server auth"}) {
-		t.Errorf("%s: %+v", request.Name, spec)
+		t.Errorf("unexpected spec of request %s: %+v", request.Name, spec)
 	}
 }
 
@@ -120,8 +120,8 @@ func TestServing(t *testing.T) {
 	s.current(t, serving, first.SerialNumber.String())
 	s.hasFiles(t, "kubelet-server-"+stamp+`\.pem`, `kubelet-server-current\.pem -> kubelet-server-`+stamp+`\.pem`)
 
-	// A missing address makes no new request. A new address does. The old certificate is served until the new one is
-	// issued.
+	// If an address disappears, no new certificate is requested. If an address is added, a new certificate is
+	// requested. The old certificate is served until the new one is issued.
 	s.has("Hostname=node-1", "InternalIP=192.0.2.7")
 	s.has("Hostname=node-1", "InternalIP=192.0.2.8")
 	second := s.nth(t, 1)
@@ -139,10 +139,10 @@ func TestServing(t *testing.T) {
 		got["kubelet_certificate_manager_server_rotation_seconds"] < 1 ||
 		got["kubelet_certificate_manager_server_ttl_seconds"] < 3500 ||
 		got["kubelet_certificate_manager_server_ttl_seconds"] > 3600 {
-		t.Errorf("metrics: %v", got)
+		t.Errorf("unexpected metrics: %v", got)
 	}
 
-	// The next start serves at once and makes no request.
+	// After a restart the certificate is served at once, and no certificate is requested.
 	s.again()
 	s.current(t, s.start(t), issued(t, s.fixture, third))
 	if len(s.all()) != 3 {
@@ -159,7 +159,7 @@ func issued(t testing.TB, w *fixture, request *certificatesv1.CertificateSigning
 
 func (s *server) current(t testing.TB, serving *bootstrap.Serving, serial string) {
 	t.Helper()
-	eventually(t, "serial number "+serial, func() bool {
+	eventually(t, "the node serves the certificate with serial number "+serial, func() bool {
 		current := serving.Current()
 		return current != nil && current.Leaf.SerialNumber.String() == serial
 	})
@@ -197,7 +197,8 @@ func TestServingWithoutAddress(t *testing.T) {
 	wantsServingRequest(t, s.nth(t, 1), "node-1", "192.0.2.7")
 }
 
-// TestServingOfFiles checks that tlsCertFile is served until a certificate is issued, and without a client forever.
+// TestServingOfFiles checks that tlsCertFile is served until a certificate is issued. Without a client, it is served
+// forever.
 func TestServingOfFiles(t *testing.T) {
 	t.Parallel()
 	s := newServer(t)
@@ -243,7 +244,7 @@ func TestServingFiles(t *testing.T) {
 	}
 	for name, test := range map[string]struct {
 		spoil func(testing.TB, *server, *testcerts.Pair)
-		want  []string // parts of the error; nil: a new certificate is requested
+		want  []string // texts that the error contains; if nil, a new certificate is requested
 	}{
 		"a truncated certificate": {func(t testing.TB, s *server,
 			good *testcerts.Pair) {
@@ -286,7 +287,7 @@ func TestServingFiles(t *testing.T) {
 			}
 			serving := s.start(t)
 			if name == "a link between two" {
-				// The process ended between the two steps of a rotation.
+				// The files look as if the process had ended between the two steps of a rotation.
 				s.current(t, serving, good.Leaf.SerialNumber.String())
 				return
 			}
@@ -318,7 +319,7 @@ func TestServingCannotBeStored(t *testing.T) {
 	s.hasFiles(t, "kubelet-server-"+stamp+`\.pem`, `kubelet-server-current\.pem -> kubelet-server-`+stamp+`\.pem`)
 }
 
-// gather returns the value, or the count, of each metric by its name.
+// gather returns the value of each metric by its name; for a histogram, the number of observations.
 func gather(t testing.TB, collectors []prometheus.Collector) map[string]float64 {
 	t.Helper()
 	registry := prometheus.NewRegistry()
@@ -347,7 +348,7 @@ func TestMetricsWithoutCertificate(t *testing.T) {
 	must(t, err)
 	got := gather(t, serving.Metrics())
 	if ttl := got["kubelet_certificate_manager_server_ttl_seconds"]; !math.IsInf(ttl, 1) || len(got) != 3 {
-		t.Errorf("metrics: %v", got)
+		t.Errorf("unexpected metrics: %v", got)
 	}
 }
 
@@ -376,10 +377,11 @@ func TestManyNodes(t *testing.T) {
 		w.issue(t, request)
 	}
 	for i, serving := range all {
-		eventually(t, "a certificate", func() bool { return serving.Current() != nil })
+		eventually(t, "the node serves a certificate", func() bool { return serving.Current() != nil })
 		if leaf := serving.Current().Leaf; leaf.Subject.CommonName != fmt.Sprintf("system:node:node-%d", i) ||
 			leaf.IPAddresses[0][3] != byte(i) {
-			t.Errorf("node %d serves %s %v", i, leaf.Subject, leaf.IPAddresses)
+			t.Errorf("node %d serves a certificate with subject %s and addresses %v", i, leaf.Subject,
+				leaf.IPAddresses)
 		}
 	}
 	stop()

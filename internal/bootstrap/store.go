@@ -29,7 +29,7 @@ func newStore(logger *zap.Logger, nodeName, kind, dir, certFile, keyFile string)
 // currentFile returns the path of the link to the current certificate and key.
 func currentFile(dir, kind string) string { return filepath.Join(dir, "kubelet-"+kind+"-current.pem") }
 
-// valid reports whether there is a certificate that has not expired.
+// valid reports whether the store contains a certificate that has not expired.
 func (s *store) valid() bool {
 	current, err := s.Current()
 	return err == nil && time.Now().Before(current.Leaf.NotAfter)

@@ -39,8 +39,8 @@ type api struct {
 
 	mu      sync.Mutex
 	objects map[objectKey]object
-	changes []change      // the first brought version 1
-	more    chan struct{} // closed when there is more in it
+	changes []change      // the first change made resource version 1
+	more    chan struct{} // closed when changes has a new element
 	asked   []string
 	// refuse, if set, returns the error for a request such as "patch pods/status a".
 	refuse func(request string) error
@@ -54,7 +54,8 @@ type object interface {
 // objectKey identifies an object.
 type objectKey struct{ kind, namespace, name string }
 
-// change is an object before and after a change. nil: it did not exist before, or was deleted.
+// change is an object before and after a change. was is nil if the object was created, and now is nil if it was
+// deleted.
 type change struct {
 	of       objectKey
 	was, now object
@@ -76,8 +77,9 @@ func newAPI(t testing.TB) *api {
 	t.Helper()
 	a := &api{objects: map[objectKey]object{}, more: make(chan struct{})}
 	a.Server = httptest.NewUnstartedServer(http.HandlerFunc(a.serve))
-	a.Config.ErrorLog = log.New(io.Discard, "", 0) // of connections that end with the test
-	a.EnableHTTP2 = true                           // as many requests at once as there are nodes, and one connection
+	// Drop the errors about connections that are still open when the test ends.
+	a.Config.ErrorLog = log.New(io.Discard, "", 0)
+	a.EnableHTTP2 = true // all nodes send their requests concurrently on one connection
 	a.StartTLS()
 	config := &rest.Config{Host: a.URL, QPS: -1, TLSClientConfig: rest.TLSClientConfig{Insecure: true}}
 	config.ContentType, config.AcceptContentTypes = "application/json", "application/json"
@@ -107,7 +109,7 @@ func (a *api) serve(w http.ResponseWriter, r *http.Request) {
 	verb := verbs[r.Method]
 	body, err := io.ReadAll(r.Body)
 	if err != nil {
-		return // the client has gone
+		return // the client has disconnected
 	}
 	if of.name == "" && verb == "get" {
 		verb = "list"
@@ -202,7 +204,7 @@ func (a *api) set(of objectKey, now object) {
 	was := a.objects[of]
 	if now == nil {
 		delete(a.objects, of)
-		last := was.DeepCopyObject().(object) // a watch tells of it in the version in which it went
+		last := was.DeepCopyObject().(object) // a watch reports the object with the version of its deletion
 		last.SetResourceVersion(strconv.Itoa(len(a.changes) + 1))
 		a.changes = append(a.changes, change{of, last, nil})
 	} else {
@@ -252,7 +254,7 @@ func (a *api) put(o object) {
 		kind = "pods"
 	}
 	o.GetObjectKind().SetGroupVersionKind(
-		kinds[kind].object().GetObjectKind().GroupVersionKind()) // which clients take away
+		kinds[kind].object().GetObjectKind().GroupVersionKind()) // client-go removes the kind from decoded objects
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.set(objectKey{kind, o.GetNamespace(), o.GetName()}, o)
@@ -277,8 +279,8 @@ func (a *api) update(of objectKey, body []byte) (object, error) {
 	return updated, nil
 }
 
-// patch merges like the apiserver. A patch of a pod's status changes the status only. A patch of a Node's status
-// changes everything except the spec.
+// patch applies a patch like the apiserver. A patch of a pod's status changes only the status. A patch of a Node's
+// status changes everything except the spec.
 func (a *api) patch(of objectKey, sub string, body []byte) (object, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -314,7 +316,7 @@ func (a *api) patch(of objectKey, sub string, body []byte) (object, error) {
 		}
 	}
 	if now, err := json.Marshal(patched); err == nil && string(now) == string(before) {
-		return there, nil // which is no new version
+		return there, nil // a patch without effect makes no new version
 	}
 	a.set(of, patched)
 	return patched, nil
@@ -356,7 +358,7 @@ func (a *api) remove(of objectKey, body []byte) (object, error) {
 	return deleted, nil
 }
 
-// chosen returns the filter of a field selector.
+// chosen returns the filter for the field selector of a request.
 func chosen(r *http.Request, of objectKey) (func(objectKey, object) bool, error) {
 	selector, err := fields.ParseSelector(r.FormValue("fieldSelector"))
 	return func(other objectKey, o object) bool {
@@ -389,7 +391,8 @@ func (a *api) list(r *http.Request, of objectKey) (any, error) {
 		"metadata": map[string]string{"resourceVersion": strconv.Itoa(len(a.changes))}, "items": items}, nil
 }
 
-// watch sends the changes since a version. A request for initial events is refused, so that the client lists instead.
+// watch sends the changes since a version. It refuses a request for initial events, so that the client sends a list
+// request instead.
 func (a *api) watch(w http.ResponseWriter, r *http.Request, of objectKey) error {
 	wanted, err := chosen(r, of)
 	if err == nil && r.FormValue("sendInitialEvents") != "" {

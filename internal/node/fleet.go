@@ -37,25 +37,28 @@ import (
 
 // Options configure a Fleet. All its nodes share them.
 type Options struct {
-	// Client is the client for the apiserver. If its credential belongs to a node, set Only to that node. Required.
+	// Client is the client for the apiserver. If its credential is a node's credential, set Only to the name of that
+	// node. Required.
 	Client kubernetes.Interface
 
 	// Heartbeats is the client that renews Leases and reports node statuses. Its requests should time out before the
 	// next one is due. Nil: use Client.
 	Heartbeats kubernetes.Interface
 
-	// Only limits the Fleet to one node. It then watches that Node and its pods only, which a node's own credential
-	// may do. Empty: watch all Nodes, and all pods that are bound to a node.
+	// Only, if set, is the name of the only node of the Fleet. The Fleet then watches only this Node and its pods,
+	// so that a node's own credential is sufficient. If Only is empty, the Fleet watches all Nodes and all pods that
+	// are bound to a node.
 	Only string
 
-	// Containers returns what the Scenario file defines for the containers of a pod, by container name. Nil: nothing.
+	// Containers returns the Scenario file's descriptions of a pod's containers, by container name. If Containers is
+	// nil, no container has a description.
 	Containers func(*v1.Pod) map[string]scenario.Container
 
 	// HeartbeatFailed, if set, is called after repeated failures to renew a Lease or to report a status, so that the
 	// caller can close the connections to the apiserver.
 	HeartbeatFailed func()
 
-	// Logger logs what the nodes do. Nil: no log.
+	// Logger logs the actions of the nodes. If it is nil, nothing is logged.
 	Logger *zap.Logger
 }
 
@@ -85,7 +88,7 @@ type Spec struct {
 type Fleet struct {
 	options Options
 	client  kubernetes.Interface
-	// heartbeats is the client for requests that must not wait for a dead connection.
+	// heartbeats is the client for requests that must fail quickly on a dead connection.
 	heartbeats kubernetes.Interface
 	logger     *zap.Logger
 
@@ -98,7 +101,7 @@ type Fleet struct {
 	registering chan struct{}
 
 	mu sync.RWMutex
-	// running ends when the nodes must leave. It is nil before Run and after it.
+	// running is a context that is done when the nodes must stop. It is nil before and after Run.
 	running context.Context
 	members map[string]*member
 	lives   map[types.NamespacedName]*podEntry
@@ -206,8 +209,8 @@ func (f *Fleet) nodeDeleted(object any) {
 	}
 }
 
-// Run keeps the nodes and their pods up to date until ctx is done. Then the nodes leave, which may take a few
-// seconds. Call it once. Nodes may be added before and during Run.
+// Run keeps the nodes and their pods up to date until ctx is done. Then each node reports that it is not ready or
+// deletes its Node, which may take a few seconds. Call Run once. Nodes may be added before and during Run.
 func (f *Fleet) Run(ctx context.Context) error {
 	// The watches end after the nodes have left.
 	watching, unwatch := context.WithCancel(context.WithoutCancel(ctx))
@@ -240,7 +243,7 @@ func (f *Fleet) Run(ctx context.Context) error {
 	return nil
 }
 
-// Add adds a node. It registers once the Fleet runs.
+// Add adds a node. The node registers as soon as the Fleet runs.
 func (f *Fleet) Add(spec Spec) error {
 	if spec.Config == nil || spec.Pods == nil {
 		return errors.New("node: Spec.Config and Spec.Pods are required")
@@ -279,7 +282,8 @@ func (f *Fleet) queuePods(m *member) {
 	}
 }
 
-// Remove stops a node and deletes its Node object. It returns when that is done, or with the error of ctx.
+// Remove stops a node and deletes its Node object. Remove returns after the deletion. If ctx is done first, Remove
+// returns the error of ctx.
 func (f *Fleet) Remove(ctx context.Context, name string) error {
 	f.mu.Lock()
 	m := f.members[name]
@@ -296,7 +300,7 @@ func (f *Fleet) Remove(ctx context.Context, name string) error {
 	}
 	m.deregister.Store(true)
 	if m.stop == nil {
-		return nil // never started
+		return nil // the node never started
 	}
 	m.stop()
 	select {
@@ -321,7 +325,7 @@ func (f *Fleet) SetStatic(name string, static []*v1.Pod) error {
 	}
 	for key, pod := range m.static {
 		if same := now[key]; same != nil && same.UID == pod.UID {
-			now[key] = pod // unchanged: keep the time when it was first seen
+			now[key] = pod // an unchanged pod keeps the time when it was first read
 		}
 		delete(f.static, key)
 		f.queue.Add(key)
@@ -359,7 +363,8 @@ func (f *Fleet) member(name string) *member {
 	return f.members[name]
 }
 
-// getNode returns a Node from the cache, or nil if it is not there (yet).
+// getNode returns a Node from the cache, or nil if the cache does not contain it, for example because the watch has
+// not delivered it yet.
 func (f *Fleet) getNode(name string) *v1.Node {
 	object, found, err := f.nodes.GetIndexer().GetByKey(name)
 	if err != nil || !found {
@@ -376,7 +381,7 @@ func (f *Fleet) getPod(key types.NamespacedName) *v1.Pod {
 	return object.(*v1.Pod)
 }
 
-// lastSeen returns a deleted object in its last known state.
+// lastSeen returns the last known state of a deleted object. object comes from a delete event of an informer.
 func lastSeen[T any](object any) (T, bool) {
 	if unknown, is := object.(cache.DeletedFinalStateUnknown); is {
 		object = unknown.Obj
@@ -389,7 +394,7 @@ func keyOf(pod *v1.Pod) types.NamespacedName {
 	return types.NamespacedName{Namespace: pod.Namespace, Name: pod.Name}
 }
 
-// selected returns a ListerWatcher with a field selector.
+// selected returns a ListerWatcher that lists and watches objects with a field selector.
 func selected[List runtime.Object](client kubernetes.Interface, selector fields.Selector,
 	list func(context.Context, metav1.ListOptions) (List, error),
 	observe func(context.Context, metav1.ListOptions) (watch.Interface, error),

@@ -30,7 +30,8 @@ import (
 func TestMain(m *testing.M) {
 	klog.SetLogger(logr.Discard())
 	goleak.VerifyTestMain(m, goleak.IgnoreTopFunction("k8s.io/klog/v2.(*flushDaemon).run.func1"),
-		goleak.IgnoreTopFunction("k8s.io/apimachinery/pkg/watch.(*filteredWatch).loop")) // of the tests' own watches
+		// The goroutine of a watch that a test started.
+		goleak.IgnoreTopFunction("k8s.io/apimachinery/pkg/watch.(*filteredWatch).loop"))
 }
 
 // fixture is a Fleet with its apiserver.
@@ -40,14 +41,14 @@ type fixture struct {
 	fleet  *Fleet
 	stores map[string]*pods.Store
 	stop   func()
-	// containers are the Scenario's containers, by the name of the pod.
+	// containers are the Scenario's descriptions of containers, by pod name and container name.
 	containers map[string]map[string]scenario.Container
-	log        *observer.ObservedLogs // of what is worth a warning
+	log        *observer.ObservedLogs // log lines with level warning or higher
 	// failed counts the calls of HeartbeatFailed.
 	failed atomic.Int32
 }
 
-// newFixture makes a Fleet that does not run yet. there are existing objects.
+// newFixture makes a Fleet that does not run yet. The objects in there exist in the apiserver from the start.
 func newFixture(t *testing.T, there ...object) *fixture {
 	t.Helper()
 	w := &fixture{t: t, api: newAPI(t), stores: map[string]*pods.Store{},
@@ -59,7 +60,7 @@ func newFixture(t *testing.T, there ...object) *fixture {
 	return w
 }
 
-// again replaces the Fleet by a new one, as after a restart of the process.
+// again replaces the Fleet by a new Fleet, as a restart of the process does.
 func (w *fixture) again() {
 	w.t.Helper()
 	core, log := observer.New(zap.WarnLevel)
@@ -131,15 +132,15 @@ func (w *fixture) eventually(what string, problem func() string) {
 		select {
 		case <-tick.C:
 		case <-deadline:
-			w.t.Fatalf("%s: %s\nrequests: %q", what, last, w.requests())
+			w.t.Fatalf("did not happen: %s: %s\nrequests: %q", what, last, w.requests())
 		}
 	}
 }
 
-// awaitRequests waits until a request was made a number of times.
+// awaitRequests waits until the apiserver has received a request at least a number of times.
 func (w *fixture) awaitRequests(request string, times int) {
 	w.t.Helper()
-	w.eventually(fmt.Sprintf("asked is %d times: %s", times, request), func() string {
+	w.eventually(fmt.Sprintf("the apiserver gets %d times the request %s", times, request), func() string {
 		if n := w.count(request); n < times {
 			return fmt.Sprint(n)
 		}
@@ -151,7 +152,7 @@ func (w *fixture) node(name string) (*v1.Node, error) {
 	return w.client.CoreV1().Nodes().Get(context.Background(), name, metav1.GetOptions{})
 }
 
-// awaitReady waits until the Ready condition of a Node has a status.
+// awaitReady waits until the Ready condition of a Node has the given status.
 func (w *fixture) awaitReady(name string, status v1.ConditionStatus) *v1.Node {
 	w.t.Helper()
 	var node *v1.Node
@@ -242,13 +243,15 @@ func TestFleetPods(t *testing.T) {
 	for _, name := range []string{"before", "a", "b"} {
 		pod := w.awaitPhase(name, v1.PodRunning)
 		if pod.Status.HostIP != "192.0.2.7" || pod.Status.PodIP == "" || ips[pod.Status.PodIP] {
-			t.Errorf("%s is at %q on %q, and taken are %v", name, pod.Status.PodIP, pod.Status.HostIP, ips)
+			t.Errorf("pod %s has IP %q on host %q; IPs of the pods before: %v", name, pod.Status.PodIP,
+				pod.Status.HostIP, ips)
 		}
 		ips[pod.Status.PodIP] = true
 	}
 	w.awaitServed("node-1", map[string]types.UID{"before": "1", "a": "2"})
 	w.awaitServed("node-2", map[string]types.UID{"b": "3"})
-	// A pod deleted by force disappears here too. A new pod of the same name is a different pod.
+	// A pod that is deleted by force disappears from the node too. A new pod of the same name counts as a different
+	// pod.
 	w.delete("a", 0)
 	w.awaitServed("node-1", map[string]types.UID{"before": "1"})
 	w.create(podOf("node-1", "a", "6"))
@@ -260,20 +263,20 @@ func TestFleetPods(t *testing.T) {
 	}
 	w.awaitServed("node-1", map[string]types.UID{})
 	if _, err := w.node("node-1"); !apierrors.IsNotFound(err) {
-		t.Errorf("the removed Node still exists: %v", err)
+		t.Errorf("the Node object of a removed node still exists: %v", err)
 	}
 	w.awaitServed("node-2", map[string]types.UID{"b": "3"})
 	if err := w.fleet.Remove(context.Background(), "node-1"); err == nil {
-		t.Error("a node was removed twice")
+		t.Error("no error for a node that is removed twice")
 	}
 	if err := w.fleet.Add(w.specOf("node-2")); err == nil {
-		t.Error("a node was added twice")
+		t.Error("no error for a node that is added twice")
 	}
 	w.stop()
 	for _, name := range []string{"c", "d"} { // pods that belong to no node of the Fleet
 		if asked := w.requests(); slices.Contains(asked, "patch pods/status "+name) ||
 			slices.Contains(asked, "delete pods "+name) {
-			t.Errorf("%s was touched: %q", name, asked)
+			t.Errorf("the Fleet changed pod %s; requests: %q", name, asked)
 		}
 	}
 }
@@ -295,12 +298,12 @@ func TestRejectedStatusIsRetried(t *testing.T) {
 	w.awaitPhase("b", v1.PodRunning)
 	w.awaitPhase("a", v1.PodRunning)
 	if n := refused.Load(); n <= 3 {
-		t.Errorf("it was sent %d times", n)
+		t.Errorf("the status was sent %d times", n)
 	}
 }
 
-// TestFleetLeaves checks that a stopping node becomes NotReady or is deleted, becomes NotReady if it may not be
-// deleted, and that its pods are not changed.
+// TestFleetLeaves checks that a node that stops becomes NotReady or, with Deregister, is deleted. If the apiserver
+// forbids the deletion, the node becomes NotReady. The pods of the node are not changed.
 func TestFleetLeaves(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
@@ -339,12 +342,12 @@ func TestFleetLeaves(t *testing.T) {
 				for _, c := range node.Status.Conditions {
 					if c.Type == v1.NodeReady &&
 						(c.Status != v1.ConditionFalse || c.Message != "node is shutting down") {
-						t.Errorf("%+v", c)
+						t.Errorf("the condition Ready is %+v, want False with message \"node is shutting down\"", c)
 					}
 				}
 			}
 			if pod := w.awaitPhase("a", v1.PodRunning); pod.DeletionTimestamp != nil {
-				t.Error("the pod was deleted")
+				t.Error("the pod of a stopped node was deleted")
 			}
 		})
 	}
@@ -367,17 +370,18 @@ func TestFleetAdopts(t *testing.T) {
 	node := w.awaitReady("node-1", v1.ConditionTrue)
 	if node.UID != "7" || !node.Spec.Unschedulable || len(node.Spec.Taints) != 1 ||
 		node.Spec.Taints[0].Key != "theirs" {
-		t.Errorf("%v %+v: taints are for new Nodes", node.UID, node.Spec)
+		t.Errorf("UID %v, spec %+v: the existing Node was replaced or got taints", node.UID, node.Spec)
 	}
 	if node.Labels["theirs"] != "kept" || node.Labels[v1.LabelHostname] != "node-1" {
-		t.Errorf("labels %v", node.Labels)
+		t.Errorf("wrong labels of the adopted Node: %v", node.Labels)
 	}
 	theirs := node.Status.Allocatable["example.com/theirs"]
 	if node.Status.Capacity.Cpu().Value() != 8 || theirs.Value() != 3 {
-		t.Errorf("capacity %v, allocatable %v", node.Status.Capacity, node.Status.Allocatable)
+		t.Errorf("wrong capacity %v or allocatable %v of the adopted Node", node.Status.Capacity,
+			node.Status.Allocatable)
 	}
 	if !slices.ContainsFunc(node.Status.Conditions, func(c v1.NodeCondition) bool { return c.Type == "Theirs" }) {
-		t.Errorf("conditions %+v", node.Status.Conditions)
+		t.Errorf("wrong conditions of the adopted Node: %+v", node.Status.Conditions)
 	}
 }
 
@@ -392,11 +396,11 @@ func TestFleetStaticPods(t *testing.T) {
 	mirror := w.awaitPhase("agent-node-1", v1.PodRunning)
 	if mirror.Annotations[annotationMirror] == "" || len(mirror.OwnerReferences) != 1 ||
 		mirror.OwnerReferences[0].Kind != "Node" {
-		t.Errorf("%+v", mirror.ObjectMeta)
+		t.Errorf("wrong metadata of the mirror pod: %+v", mirror.ObjectMeta)
 	}
 	names := func(wanted ...string) {
 		t.Helper()
-		w.eventually(fmt.Sprintf("served are %v", wanted), func() string {
+		w.eventually(fmt.Sprintf("the node serves the pods %v", wanted), func() string {
 			if got := slices.Sorted(maps.Keys(w.served("node-1"))); !slices.Equal(got, wanted) {
 				return fmt.Sprint(got)
 			}
@@ -406,7 +410,7 @@ func TestFleetStaticPods(t *testing.T) {
 	names("agent-node-1", "blocked-node-1")
 
 	w.delete("agent-node-1", 30)
-	w.eventually("the mirror is another", func() string {
+	w.eventually("the deleted mirror pod is replaced", func() string {
 		pod, err := w.client.CoreV1().Pods("default").Get(context.Background(), "agent-node-1", metav1.GetOptions{})
 		if err != nil || pod.UID == mirror.UID {
 			return fmt.Sprint(pod.UID, err)
@@ -415,12 +419,12 @@ func TestFleetStaticPods(t *testing.T) {
 	})
 	again := w.awaitPhase("agent-node-1", v1.PodRunning)
 	if again.Annotations[annotationMirror] != mirror.Annotations[annotationMirror] {
-		t.Error("the mirror pod has changed")
+		t.Error("the new mirror pod has a different hash annotation")
 	}
 	if err := w.fleet.SetStatic("node-1", []*v1.Pod{manifest("agent", "agent:2")}); err != nil {
 		t.Fatal(err)
 	}
-	w.eventually("the mirror is of the new pod", func() string {
+	w.eventually("the mirror pod has the image of the changed static pod", func() string {
 		pod, err := w.client.CoreV1().Pods("default").Get(context.Background(), "agent-node-1", metav1.GetOptions{})
 		if err != nil || pod.Spec.Containers[0].Image != "agent:2" {
 			return fmt.Sprint(pod, err)
@@ -428,7 +432,7 @@ func TestFleetStaticPods(t *testing.T) {
 		return ""
 	})
 	if err := w.fleet.SetStatic("node-1", []*v1.Pod{manifest("agent", "a"), manifest("agent", "b")}); err == nil {
-		t.Error("two static pods have one name")
+		t.Error("no error for two static pods with the same name")
 	}
 	if err := w.fleet.SetStatic("node-1", nil); err != nil {
 		t.Fatal(err)
@@ -436,7 +440,7 @@ func TestFleetStaticPods(t *testing.T) {
 	if n := w.count("delete pods blocked-node-1"); n > 0 {
 		t.Errorf("the ordinary pod with the mirror pod's name was deleted %d times", n)
 	}
-	w.eventually("the mirror is gone", func() string {
+	w.eventually("the mirror pod of the removed static pod is deleted", func() string {
 		_, err := w.client.CoreV1().Pods("default").Get(context.Background(), "agent-node-1", metav1.GetOptions{})
 		if !apierrors.IsNotFound(err) {
 			return fmt.Sprint(err)
@@ -454,7 +458,7 @@ func TestFleetOnly(t *testing.T) {
 	}
 	w.run().add(w.specOf("node-1"))
 	if err := w.fleet.Add(w.specOf("node-2")); err == nil {
-		t.Error("another node was added")
+		t.Error("no error for a node other than Only")
 	}
 	w.create(podOf("node-1", "a", "1"))
 	w.awaitPhase("a", v1.PodRunning)
@@ -464,7 +468,7 @@ func TestFleetOnly(t *testing.T) {
 			continue
 		}
 		if of != "pods spec.nodeName=node-1" && of != "nodes metadata.name=node-1" {
-			t.Errorf("requests: %q", asked)
+			t.Errorf("unexpected request: %q", asked)
 		}
 	}
 }
@@ -484,11 +488,11 @@ func TestRequiredOptions(t *testing.T) {
 	spec := w.specOf("node-1")
 	spec.Static = []*v1.Pod{manifest("a", "a:1"), manifest("a", "a:2")}
 	if err := w.fleet.Add(spec); err == nil || !strings.Contains(err.Error(), "default/a-node-1") {
-		t.Errorf("two static pods of one name: %v", err)
+		t.Errorf("two static pods with the same name: error %v", err)
 	}
 	spec = w.specOf("node-1")
 	spec.Config.Kubelet.SystemReserved = map[string]string{"cpu": "much"}
 	if err := w.fleet.Add(spec); err == nil || !strings.Contains(err.Error(), `systemReserved: cpu: "much"`) {
-		t.Errorf("no quantity: %v", err)
+		t.Errorf("an invalid quantity in systemReserved: error %v", err)
 	}
 }

@@ -19,15 +19,16 @@ type ipam struct {
 	ranges []*addressRange
 }
 
-// addressRange allocates the addresses of a prefix in turn, so that a released address is not reused at once.
+// addressRange allocates the addresses of a prefix in ascending order, so that a released address is not reused at
+// once.
 type addressRange struct {
 	prefix netip.Prefix
 	last   netip.Addr
 	taken  map[netip.Addr]types.UID
 }
 
-// derivedRanges contains the ranges derived from names: shared address space, which cluster networks do not use (RFC
-// 6598).
+// derivedRanges is the prefix that contains all ranges derived from names. It is the shared address space of RFC
+// 6598, which cluster networks do not use.
 var derivedRanges = netip.MustParsePrefix("100.64.0.0/10")
 
 // newIPAM makes an allocator for the CIDRs of a node, one for each IP family. Without CIDRs it uses a derived range
@@ -48,8 +49,8 @@ func newIPAM(node string, cidrs []string) (*ipam, error) {
 }
 
 // derivedRange returns the range of a node name, always the same for the same name. Names that differ only in their
-// final number, like the nodes of one process, get consecutive ranges, so they never share one. Other names share a
-// range with a probability of 1 in 16384.
+// final number, like the names of the nodes of one process, get consecutive ranges, so two such names never get the
+// same range. Two other names get the same range with a probability of 1 in 16384.
 func derivedRange(node string) netip.Prefix {
 	stem := strings.TrimRight(node, "0123456789")
 	number, _ := strconv.ParseUint(node[len(stem):], 10, 32) // 0 if there is no number or it is too large
@@ -105,8 +106,8 @@ func (r *addressRange) next() (netip.Addr, bool) {
 	return netip.Addr{}, false
 }
 
-// keep reserves the addresses that a pod already has. It returns false, and reserves nothing, if another pod has one of
-// them.
+// keep reserves the addresses that a pod already has. If one of them belongs to a different pod, keep reserves
+// nothing and returns false.
 func (m *ipam) keep(pod types.UID, ips []string) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()

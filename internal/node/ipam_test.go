@@ -27,8 +27,8 @@ func mustTake(t *testing.T, m *ipam, pod string) []string {
 	return ips
 }
 
-// TestAddresses checks that each pod gets one address of each range, that no two pods share one, and that network and
-// broadcast addresses are not used.
+// TestAddresses checks that each pod gets one address of each range, that no two pods get the same address, and that
+// network and broadcast addresses are not used.
 func TestAddresses(t *testing.T) {
 	for _, test := range []struct {
 		name  string
@@ -49,20 +49,20 @@ func TestAddresses(t *testing.T) {
 			for i := range test.room {
 				last = mustTake(t, m, fmt.Sprint(i))
 				if i == 0 && !slices.Equal(last, test.first) {
-					t.Errorf("the first pod has %v, want %v", last, test.first)
+					t.Errorf("the first pod got the addresses %v, want %v", last, test.first)
 				}
 				if len(last) != len(test.cidrs) {
-					t.Errorf("%v, want one of each of %v", last, test.cidrs)
+					t.Errorf("got the addresses %v, want one address of each range in %v", last, test.cidrs)
 				}
 				for _, ip := range last {
 					if given[ip] {
-						t.Errorf("%s was allocated twice", ip)
+						t.Errorf("the address %s was allocated twice", ip)
 					}
 					given[ip] = true
 				}
 			}
 			if ips, err := m.take("one more"); err == nil {
-				t.Fatalf("one pod too many got %v", ips)
+				t.Fatalf("the ranges are used up, but a pod got %v", ips)
 			}
 			if test.room == 0 {
 				return
@@ -86,7 +86,7 @@ func TestAddressesInTurn(t *testing.T) {
 	first := mustTake(t, m, "a")
 	m.release("a", first)
 	if next := mustTake(t, m, "b"); slices.Equal(next, first) {
-		t.Errorf("%v was allocated again at once", next)
+		t.Errorf("the released addresses %v were allocated again at once", next)
 	}
 }
 
@@ -99,20 +99,20 @@ func TestAddressesAreKept(t *testing.T) {
 		}
 	}
 	if m.keep("b", []string{"10.1.2.1"}) {
-		t.Error("two pods kept one address")
+		t.Error("two pods kept the same address")
 	}
 	if got := mustTake(t, m, "c"); got[0] != "10.1.2.2" {
 		t.Errorf("allocated %v, want the last free address", got)
 	}
-	m.release("b", []string{"10.1.2.1"}) // which it never had
+	m.release("b", []string{"10.1.2.1"}) // b never had this address
 	if ips, err := m.take("d"); err == nil {
 		t.Errorf("allocated %v, which belongs to another pod", ips)
 	}
 	if m.keep("e", []string{"nonsense"}) {
-		t.Error("a text that is no address was kept")
+		t.Error("keep accepted a text that is not an IP address")
 	}
-	if !m.keep("f", []string{"192.0.2.1"}) { // of the node's range before the cluster gave it another
-		t.Error("an address of another range was not kept")
+	if !m.keep("f", []string{"192.0.2.1"}) { // from an earlier range of the node
+		t.Error("keep refused an address outside the current ranges")
 	}
 }
 
@@ -124,16 +124,16 @@ func TestDerivedRanges(t *testing.T) {
 		name := fmt.Sprintf("fake-%d", i)
 		prefix := derivedRange(name)
 		if other, there := all[prefix]; there {
-			t.Fatalf("%s and %s both have %s", name, other, prefix)
+			t.Fatalf("nodes %s and %s have the same range %s", name, other, prefix)
 		}
 		all[prefix] = name
 		if !derivedRanges.Contains(prefix.Addr()) || prefix != prefix.Masked() || prefix != derivedRange(name) {
-			t.Fatalf("%s has %s", name, prefix)
+			t.Fatalf("node %s has the invalid or unstable range %s", name, prefix)
 		}
 	}
 	for _, name := range []string{"", "1", "node", "node-99999999999999999999"} {
 		if prefix := derivedRange(name); !derivedRanges.Contains(prefix.Addr()) {
-			t.Errorf("%q has %s", name, prefix)
+			t.Errorf("node %q has the range %s, which is outside the derived ranges", name, prefix)
 		}
 	}
 }

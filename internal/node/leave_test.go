@@ -8,8 +8,8 @@ import (
 	v1 "k8s.io/api/core/v1"
 )
 
-// TestFleetLeavesWhileALeaseIsRenewed checks that a renewal that is cancelled by the end of the Fleet does not close
-// the connections. The nodes need them to report that they leave.
+// TestFleetLeavesWhileALeaseIsRenewed checks that the connections stay open when the end of the Fleet cancels the
+// renewal of a Lease. The nodes need the connections to report that they are not ready.
 func TestFleetLeavesWhileALeaseIsRenewed(t *testing.T) {
 	t.Parallel()
 	w := newFixture(t).run()

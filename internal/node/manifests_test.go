@@ -15,7 +15,7 @@ func TestReadManifests(t *testing.T) {
 	for _, test := range []struct {
 		name  string
 		files map[string]string
-		path  string // within the folder
+		path  string // path of the manifest in the folder
 		want  []string
 		err   string
 	}{
@@ -48,7 +48,7 @@ func TestReadManifests(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			if err := makeFIFO(filepath.Join(dir, "pipe")); err != nil { // a read would block forever
+			if err := makeFIFO(filepath.Join(dir, "pipe")); err != nil { // reading a pipe would block forever
 				t.Fatal(err)
 			}
 			pods, err := ReadManifests(filepath.Join(dir, test.path))
@@ -60,7 +60,7 @@ func TestReadManifests(t *testing.T) {
 			before, after, _ := strings.Cut(test.err, ".*")
 			switch {
 			case test.err == "" && (err != nil || !slices.Equal(names, test.want)):
-				t.Errorf("%v, %v, want %v", names, err, test.want)
+				t.Errorf("pods %v, error %v; want pods %v", names, err, test.want)
 			case test.err != "" && (err == nil || !strings.Contains(err.Error(), before) ||
 				!strings.Contains(err.Error(), after)):
 				t.Errorf("error %v, want %s", err, test.err)
@@ -68,6 +68,6 @@ func TestReadManifests(t *testing.T) {
 		})
 	}
 	if pods, err := ReadManifests(""); pods != nil || err != nil {
-		t.Errorf("no path: %v, %v", pods, err)
+		t.Errorf("empty path: pods %v, error %v", pods, err)
 	}
 }

@@ -16,7 +16,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 )
 
-// TestManyNodes checks that a node needs two goroutines, and that removed nodes leave none behind.
+// TestManyNodes checks that each node needs two goroutines, and that no goroutines of removed nodes remain.
 func TestManyNodes(t *testing.T) {
 	const many = 300
 	w := newFixture(t).run()
@@ -30,7 +30,7 @@ func TestManyNodes(t *testing.T) {
 		names[i] = fmt.Sprintf("node-%d", i)
 		w.add(w.specOf(names[i]))
 	}
-	w.eventually("all have a Lease", func() string {
+	w.eventually("all nodes have a Lease", func() string {
 		leases, err := w.client.CoordinationV1().Leases(v1.NamespaceNodeLease).List(context.Background(),
 			metav1.ListOptions{})
 		if err != nil || len(leases.Items) != many+1 {
@@ -38,8 +38,8 @@ func TestManyNodes(t *testing.T) {
 		}
 		return ""
 	})
-	w.eventually("a node is two goroutines", func() string {
-		if n := runtime.NumGoroutine() - before; n > 2*many+20 { // and those of requests that end
+	w.eventually("each node needs at most two goroutines", func() string {
+		if n := runtime.NumGoroutine() - before; n > 2*many+20 { // 20 more for requests in progress
 			return fmt.Sprint(n)
 		}
 		return ""
@@ -55,9 +55,9 @@ func TestManyNodes(t *testing.T) {
 	removing.Wait()
 	nodes, err := w.client.CoreV1().Nodes().List(context.Background(), metav1.ListOptions{})
 	if err != nil || len(nodes.Items) != 1 {
-		t.Errorf("%d Nodes, %v", len(nodes.Items), err)
+		t.Errorf("%d Nodes, error %v; want 1 Node", len(nodes.Items), err)
 	}
-	w.eventually("nothing is left of them", func() string {
+	w.eventually("the goroutines of removed nodes end", func() string {
 		if n := runtime.NumGoroutine() - before; n > 20 {
 			return fmt.Sprint(n)
 		}
@@ -106,7 +106,8 @@ func TestNodesComeAndGo(t *testing.T) {
 	}
 }
 
-// TestRemovedWhileItRegisters checks that a node that is removed during its registration leaves no Node behind.
+// TestRemovedWhileItRegisters checks that a node that is removed during its registration leaves no Node object in
+// the apiserver.
 func TestRemovedWhileItRegisters(t *testing.T) {
 	w := newFixture(t)
 	asked, answer := make(chan struct{}), make(chan struct{})
@@ -121,9 +122,9 @@ func TestRemovedWhileItRegisters(t *testing.T) {
 	<-asked
 	removed := make(chan error, 1)
 	go func() { removed <- w.fleet.Remove(context.Background(), "node-1") }()
-	w.eventually("it is removed", func() string {
+	w.eventually("the node is removed from the Fleet", func() string {
 		if w.fleet.member("node-1") != nil {
-			return "it is not"
+			return "the node is still in the Fleet"
 		}
 		return ""
 	})
@@ -131,19 +132,19 @@ func TestRemovedWhileItRegisters(t *testing.T) {
 	if err := <-removed; err != nil {
 		t.Error(err)
 	}
-	w.eventually("the request has been answered", func() string {
+	w.eventually("the Node is created and then deleted", func() string {
 		if node, err := w.node("node-1"); !apierrors.IsNotFound(err) {
 			return fmt.Sprint(node.Name, err)
 		}
 		if w.created("nodes") != 1 {
-			return "it has not"
+			return "the Node was not created"
 		}
 		return ""
 	})
 }
 
-// TestFleetAddsWhileItStops checks that a node that is added while the Fleet stops has left, or never started, at the
-// end.
+// TestFleetAddsWhileItStops checks a node that is added while the Fleet stops. When Run returns, this node has
+// stopped or was never started.
 func TestFleetAddsWhileItStops(t *testing.T) {
 	t.Parallel()
 	w := newFixture(t)
@@ -160,7 +161,7 @@ func TestFleetAddsWhileItStops(t *testing.T) {
 	}
 	var adding sync.WaitGroup
 	for _, spec := range specs {
-		adding.Go(func() { _ = w.fleet.Add(spec) }) // which may be too late
+		adding.Go(func() { _ = w.fleet.Add(spec) }) // Add may fail because the Fleet has stopped
 	}
 	w.stop()
 	adding.Wait()
@@ -178,6 +179,6 @@ func TestStoppedFleetRegistersNothing(t *testing.T) {
 		t.Error(err)
 	}
 	if n := w.created("nodes"); n > 0 {
-		t.Errorf("%d Nodes were created", n)
+		t.Errorf("%d Nodes were created, want none", n)
 	}
 }

@@ -32,10 +32,11 @@ type member struct {
 	stop       context.CancelFunc
 	gone       chan struct{}
 	deregister atomic.Bool
-	// registered is the UID of the Node at registration. It is nil before that and after the Node was deleted.
+	// registered is the UID of the Node at registration. It is nil before the registration and after the Node was
+	// deleted.
 	registered atomic.Pointer[types.UID]
 
-	// reported is when the status was sent last. reportDelay is added to the interval until the next report.
+	// reported is when the status was last sent. reportDelay is added to the interval until the next report.
 	reported    time.Time
 	reportDelay time.Duration
 
@@ -64,13 +65,15 @@ const (
 	registerMost  = 7 * time.Second
 	// updateRetries is how often a failed status report is repeated without delay. (kubelet: nodeStatusUpdateRetry)
 	updateRetries = 5
-	// renewShare is the part of its duration after which a Lease is renewed. (kubelet: nodeLeaseRenewIntervalFraction)
+	// renewShare is the fraction of its duration after which a Lease is renewed. (kubelet:
+	// nodeLeaseRenewIntervalFraction)
 	renewShare = 0.25
-	// leaveTimeout limits one attempt to register, and the final report of a node, including the wait for other nodes.
+	// leaveTimeout limits one attempt to register. It also limits the final report of a node, including the time
+	// that the report waits for other nodes.
 	leaveTimeout = 20 * time.Second
 )
 
-// run registers the node, then renews its Lease and reports its status until ctx is done. Then the node leaves.
+// run registers the node, then renews its Lease and reports its status until ctx is done. Then it calls leave.
 func (m *member) run(ctx context.Context) {
 	if !m.register(ctx) {
 		return
@@ -85,7 +88,7 @@ func (m *member) run(ctx context.Context) {
 	var renewing sync.WaitGroup
 	defer renewing.Wait()
 	renewing.Go(func() { controller.Run(ctx) })
-	// The registration was the first report. (kubelet: syncNodeStatus, with its jitter)
+	// The registration has already reported the status once. (kubelet: syncNodeStatus, with its jitter)
 	every := kubelet.NodeStatusUpdateFrequency.Duration
 	select {
 	case <-ctx.Done():
@@ -95,7 +98,7 @@ func (m *member) run(ctx context.Context) {
 }
 
 // heartbeatFailed reports that the connections may be dead. It does nothing if the heartbeat failed because the Node
-// was deleted or because the node is leaving: then the connections work, and other nodes use them.
+// was deleted or because the node is stopping. In these cases the connections work, and other nodes use them.
 func (m *member) heartbeatFailed(ctx context.Context) {
 	if _, err := m.uid(); err == nil && ctx.Err() == nil && m.fleet.options.HeartbeatFailed != nil {
 		m.fleet.options.HeartbeatFailed()
@@ -112,8 +115,8 @@ func (m *member) ownLease(lease *coordinationv1.Lease) error {
 	return err
 }
 
-// uid returns the UID of the Node, from the cache or, before the watch has delivered it, from the registration. It is
-// an error if the Node does not exist.
+// uid returns the UID of the Node, from the cache or, before the watch has delivered it, from the registration. It
+// returns an error if the Node does not exist.
 func (m *member) uid() (types.UID, error) {
 	if node := m.fleet.getNode(m.name); node != nil {
 		return node.UID, nil
@@ -124,7 +127,7 @@ func (m *member) uid() (types.UID, error) {
 	return "", fmt.Errorf("node %q not found", m.name)
 }
 
-// register creates or adopts the Node, and retries until that succeeds. It returns false if ctx is done first.
+// register creates or adopts the Node, and retries until it succeeds. It returns false if ctx is done first.
 func (m *member) register(ctx context.Context) bool {
 	backoff := wait.Backoff{Duration: registerFirst, Factor: 2, Steps: 1 << 30, Cap: registerMost}
 	for {
@@ -145,7 +148,8 @@ func (m *member) register(ctx context.Context) bool {
 	}
 }
 
-// takeTurn waits until fewer than the limit of nodes are registering, then tries to register the Node.
+// takeTurn waits until fewer than the maximum number of nodes are registering, and then tries once to register the
+// Node.
 func (m *member) takeTurn(ctx context.Context) error {
 	select {
 	case m.fleet.registering <- struct{}{}:
@@ -167,7 +171,7 @@ func (m *member) tryRegister(ctx context.Context) error {
 	now := time.Now()
 	created, err := nodes.Create(ctx, m.initial(now), metav1.CreateOptions{})
 	if err == nil {
-		uid := created.UID // a copy, so that the rest of the object can be freed
+		uid := created.UID // copy the UID, so that the object can be freed
 		m.registered.Store(&uid)
 		m.logger.Info("Successfully registered node", zap.Int32("port", m.port))
 		m.sent(now, true)
@@ -193,7 +197,7 @@ func (m *member) tryRegister(ctx context.Context) error {
 	return nil
 }
 
-// sent records when the status was sent. After a change the next report gets a random delay, so that the nodes of a
+// sent records that the status was sent. After a change the next report gets a random delay, so that the nodes of a
 // fleet do not all report at the same time. (kubelet: calculateDelay)
 func (m *member) sent(at time.Time, changed bool) {
 	m.reported, m.reportDelay = at, 0
@@ -203,15 +207,17 @@ func (m *member) sent(at time.Time, changed bool) {
 	}
 }
 
-// report sends the status if it has changed, or was sent too long ago. (kubelet: updateNodeStatus)
+// report sends the status if it has changed or if the last report is too old. (kubelet: updateNodeStatus)
 func (m *member) report(ctx context.Context) {
-	if m.fleet.options.Only != "" { // many nodes are at one address, which is not looked for a hundred times a second
+	// The many nodes of a process share one address, so only a single node looks its address up before each report.
+	if m.fleet.options.Only != "" {
 		if err := m.findAddresses(m.spec); err != nil {
 			m.logger.Warn("the node's addresses are as they were", zap.Error(err))
 		}
 	}
 	for try := range updateRetries {
-		// The first time what is watched will do. (kubelet: tryUpdateNodeStatus)
+		// The first attempt uses the cached Node; later attempts read it from the apiserver. (kubelet:
+		// tryUpdateNodeStatus)
 		var watched *v1.Node
 		if try == 0 {
 			watched = m.fleet.getNode(m.name)
@@ -227,7 +233,8 @@ func (m *member) report(ctx context.Context) {
 	}
 }
 
-// tryReport makes one attempt to report the status. existing is the cached Node; nil: read it from the apiserver.
+// tryReport makes one attempt to report the status. existing is the cached Node. If it is nil, tryReport reads the
+// Node from the apiserver.
 func (m *member) tryReport(ctx context.Context, existing *v1.Node, is readiness) error {
 	if existing == nil {
 		var err error
@@ -274,8 +281,8 @@ func (m *member) leave(stopped context.Context) {
 	m.logger.Info("node is NotReady")
 }
 
-// addressesOfPods returns the allocator of pod IPs. It is remade when the Node's podCIDRs change, which may be after
-// the first pod.
+// addressesOfPods returns the allocator of pod IPs. It makes a new allocator when the Node's podCIDRs change. They
+// may change after the first pod has started.
 func (m *member) addressesOfPods() (*ipam, error) {
 	var cidrs []string
 	if node := m.fleet.getNode(m.name); node != nil {
@@ -304,7 +311,7 @@ func (m *member) addressesOfPods() (*ipam, error) {
 
 // bound returns the pods in the cache that are bound to the node.
 func (m *member) bound() []*v1.Pod {
-	objects, _ := m.fleet.pods.GetIndexer().ByIndex(indexNode, m.name) // the only error is an unknown index
+	objects, _ := m.fleet.pods.GetIndexer().ByIndex(indexNode, m.name) // the only possible error is an unknown index
 	bound := make([]*v1.Pod, len(objects))
 	for i, object := range objects {
 		bound[i] = object.(*v1.Pod)

@@ -24,7 +24,7 @@ func (w *fixture) restless(name string, flags ...string) Spec {
 	return spec
 }
 
-// awaitLease waits until a node's Lease was renewed after a time.
+// awaitLease waits until a node's Lease has a renewTime later than the given time.
 func (w *fixture) awaitLease(name string, after time.Time) *coordinationv1.Lease {
 	w.t.Helper()
 	var lease *coordinationv1.Lease
@@ -51,15 +51,15 @@ func (w *fixture) deleteLease(name string) {
 	}
 }
 
-// deleteNode deletes a Node and waits until the Fleet has seen that.
+// deleteNode deletes a Node and waits until the Fleet has noticed the deletion.
 func (w *fixture) deleteNode(name string) {
 	w.t.Helper()
 	if err := w.client.CoreV1().Nodes().Delete(context.Background(), name, metav1.DeleteOptions{}); err != nil {
 		w.t.Fatal(err)
 	}
-	w.eventually("the Fleet knows that it is deleted", func() string {
+	w.eventually("the Fleet notices the deleted Node", func() string {
 		if _, err := w.fleet.member(name).uid(); err == nil {
-			return "it does not"
+			return "the Fleet still has its UID"
 		}
 		return ""
 	})
@@ -73,7 +73,7 @@ func TestLease(t *testing.T) {
 	node := w.awaitReady("node-1", v1.ConditionTrue)
 	lease := w.awaitLease("node-1", time.Time{})
 	if s := lease.Spec; *s.HolderIdentity != "node-1" || *s.LeaseDurationSeconds != 1 {
-		t.Errorf("%+v", s)
+		t.Errorf("wrong spec of the Lease: %+v", s)
 	}
 	if o := lease.OwnerReferences; len(o) != 1 || o[0].Kind != "Node" || o[0].Name != "node-1" || o[0].UID != node.UID {
 		t.Errorf("owners %+v, want node-1 with %s", o, node.UID)
@@ -84,12 +84,13 @@ func TestLease(t *testing.T) {
 	}
 	w.deleteLease("node-1")
 	if again := w.awaitLease("node-1", renewed.Spec.RenewTime.Time); again.UID == lease.UID {
-		t.Error("the Lease was not deleted")
+		t.Error("the Lease has its old UID after the deletion")
 	}
 }
 
-// TestNodeIsDeleted checks that a deleted Node is not created again, neither are its Lease and mirror pods, and that
-// the connections stay open. If the Node is created again, the node agent serves it again.
+// TestNodeIsDeleted checks that after the deletion of a Node the Fleet does not create the Node, its Lease and its
+// mirror pods again, and that the connections stay open. If another program creates the Node again, the Fleet uses
+// it again.
 func TestNodeIsDeleted(t *testing.T) {
 	t.Parallel()
 	w := newFixture(t).run()
@@ -101,20 +102,20 @@ func TestNodeIsDeleted(t *testing.T) {
 	w.awaitPhase("agent-node-1", v1.PodRunning)
 	w.deleteNode("node-1")
 	failed := w.failed.Load()
-	// The garbage collector does this in a real cluster.
+	// In a real cluster the garbage collector deletes the Lease and the mirror pod.
 	w.deleteLease("node-1")
 	w.delete("agent-node-1", 0)
-	w.awaitRequests("get leases node-1", w.count("get leases node-1")+2) // as it tries to renew it
+	w.awaitRequests("get leases node-1", w.count("get leases node-1")+2) // the node tries to renew the Lease
 	for _, request := range []string{"create nodes node-1", "create leases node-1", "create pods agent-node-1"} {
 		if n := w.count(request); n != 1 {
-			t.Errorf("%s: %d times", request, n)
+			t.Errorf("%s: requested %d times, want once", request, n)
 		}
 	}
 	if again := w.failed.Load(); again != failed {
 		t.Errorf("HeartbeatFailed was called %d times although only the Node was deleted", again-failed)
 	}
 	if _, err := w.node("node-1"); !apierrors.IsNotFound(err) {
-		t.Errorf("the Node exists again: %v", err)
+		t.Errorf("the deleted Node exists again: %v", err)
 	}
 	if _, there := w.served("node-1")["agent-node-1"]; !there {
 		t.Error("the static pod is not served")
@@ -131,7 +132,8 @@ func TestNodeIsDeleted(t *testing.T) {
 	w.awaitPhase("agent-node-1", v1.PodRunning)
 }
 
-// TestStatusIsReported checks that a status is sent again when it is old or wrong, until the apiserver accepts it.
+// TestStatusIsReported checks that a node sends its status again when the last report is old or when the Node in the
+// apiserver differs, until the apiserver accepts the report.
 func TestStatusIsReported(t *testing.T) {
 	t.Parallel()
 	w := newFixture(t)
@@ -146,26 +148,27 @@ func TestStatusIsReported(t *testing.T) {
 	often.Config.Kubelet.NodeStatusReportFrequency.Duration = 50 * time.Millisecond
 	w.run().add(often)
 	w.add(w.restless("node-1"))
-	w.awaitRequests("patch nodes/status often", 3) // although it is what it was
+	w.awaitRequests("patch nodes/status often", 3) // reports of an unchanged status
 	node := w.awaitReady("node-1", v1.ConditionTrue)
 	refused.Store(true)
 	node.Labels[v1.LabelOSStable] = "plan9"
 	node.Status.Conditions = slices.DeleteFunc(node.Status.Conditions,
 		func(c v1.NodeCondition) bool { return c.Type == v1.NodeReady })
 	w.put(node)
-	w.eventually("connections are said to be dead", func() string {
+	w.eventually("HeartbeatFailed is called", func() string {
 		if w.failed.Load() == 0 {
-			return "they are not"
+			return "it was not called"
 		}
 		return ""
 	})
 	refused.Store(false)
 	if node := w.awaitReady("node-1", v1.ConditionTrue); node.Labels[v1.LabelOSStable] == "plan9" {
-		t.Errorf("%v", node.Labels)
+		t.Errorf("the labels were not corrected: %v", node.Labels)
 	}
 }
 
-// TestNodeMayNotBeCreated checks a credential that may not create its Node but may use an existing one, now or later.
+// TestNodeMayNotBeCreated checks a credential that may not create its Node. The node uses an existing Node, or waits
+// until the Node exists.
 func TestNodeMayNotBeCreated(t *testing.T) {
 	t.Parallel()
 	w := newFixture(t)

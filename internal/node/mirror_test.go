@@ -46,7 +46,7 @@ func TestStaticPodWithoutMirror(t *testing.T) {
 				}
 				return nil
 			})
-			w.eventually("it runs", func() string {
+			w.eventually("the static pod runs", func() string {
 				pod, there := w.stores["node-1"].Get("default", "agent-node-1")
 				if !there || pod.Status.Phase != v1.PodRunning {
 					return fmt.Sprint(there)
@@ -59,8 +59,8 @@ func TestStaticPodWithoutMirror(t *testing.T) {
 	}
 }
 
-// TestMirrorPodChangedByOthers checks that conditions of other programs on a mirror pod stay, and that changes of the
-// node's own fields are reverted.
+// TestMirrorPodChangedByOthers checks that conditions that other programs set on a mirror pod are kept, and that
+// their changes to the node's own fields are reverted.
 func TestMirrorPodChangedByOthers(t *testing.T) {
 	w := withAgent(t, nil)
 	mirror := w.awaitPhase("agent-node-1", v1.PodRunning)
@@ -71,15 +71,15 @@ func TestMirrorPodChangedByOthers(t *testing.T) {
 	w.put(written)
 	mirror = w.awaitPhase("agent-node-1", v1.PodRunning)
 	if !slices.ContainsFunc(mirror.Status.Conditions, func(c v1.PodCondition) bool { return c.Type == theirs.Type }) {
-		t.Errorf("the foreign condition is missing: %+v", mirror.Status.Conditions)
+		t.Errorf("the condition of another program is missing: %+v", mirror.Status.Conditions)
 	}
 	if s := mirror.Status.ContainerStatuses; len(s) != 1 || s[0].RestartCount != 0 || s[0].State.Running == nil {
 		t.Errorf("the container was stopped: %+v", s)
 	}
 }
 
-// TestStaticPodIsReadAgain checks that an unchanged manifest keeps its pod, and that a changed manifest makes a new
-// one.
+// TestStaticPodIsReadAgain checks that the pod of an unchanged manifest stays the same, and that a changed manifest
+// replaces its pod.
 func TestStaticPodIsReadAgain(t *testing.T) {
 	w := withAgent(t, nil)
 	mirror := w.awaitPhase("agent-node-1", v1.PodRunning)
@@ -99,7 +99,7 @@ func TestStaticPodIsReadAgain(t *testing.T) {
 	w.awaitPhase("other-node-1", v1.PodRunning)
 	if again := served(); again.UID != before.UID ||
 		again.Annotations[annotationSeen] != before.Annotations[annotationSeen] {
-		t.Errorf("the pod has changed to %+v from %+v", again.ObjectMeta, before.ObjectMeta)
+		t.Errorf("the metadata of the pod is now %+v, and was %+v", again.ObjectMeta, before.ObjectMeta)
 	}
 	if again := w.awaitPhase("agent-node-1", v1.PodRunning); again.UID != mirror.UID {
 		t.Error("the mirror pod was replaced")
@@ -130,7 +130,7 @@ func TestMirrorAfterRestart(t *testing.T) {
 	spec = w.specOf("node-1")
 	spec.Static = []*v1.Pod{manifest("same", "a:1"), manifest("changed", "a:2")}
 	w.run().add(spec)
-	w.eventually("mirrors are as the manifests", func() string {
+	w.eventually("the mirror pods match the manifests", func() string {
 		all, err := w.client.CoreV1().Pods("default").List(context.Background(), metav1.ListOptions{})
 		if err != nil {
 			return err.Error()

@@ -3,13 +3,13 @@ package node
 import "time"
 
 // monotonicClock is wall-clock time that never runs backwards. When the system clock is set back, it continues from
-// its last value. Package podlife requires this: the life of a pod must not see a time before one that it has seen.
+// its last value. Package podlife requires such a clock: times that are passed to a pod's life must not decrease.
 type monotonicClock struct {
 	last   time.Time
 	passed time.Duration
 }
 
-// read returns the time. now is the wall-clock time, passed the monotonic time since a fixed moment.
+// read returns the time. now is the wall-clock time. passed is the monotonic time since a fixed moment.
 func (c *monotonicClock) read(now time.Time, passed time.Duration) time.Time {
 	if next := c.last.Add(passed - c.passed); now.Before(next) {
 		now = next

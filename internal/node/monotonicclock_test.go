@@ -10,7 +10,7 @@ func TestMonotonicClock(t *testing.T) {
 	var o monotonicClock
 	for _, step := range []struct {
 		what              string
-		now, passed, want time.Duration // since the start
+		now, passed, want time.Duration // durations since the start of the clock
 	}{
 		{"first reading", 0, time.Minute, 0},
 		{"time passes", 10 * time.Second, 70 * time.Second, 10 * time.Second},

@@ -22,13 +22,14 @@ import (
 // pkg/volume/util)
 const controllerManagedAttach = "volumes.kubernetes.io/controller-managed-attach-detach"
 
-// The older names of the OS and architecture labels, which kubelets still set. (k8s.io/kubelet/pkg/apis)
+// The older names of the OS and architecture labels. Kubelets still set them. (k8s.io/kubelet/pkg/apis)
 const (
 	labelBetaOS   = "beta.kubernetes.io/os"
 	labelBetaArch = "beta.kubernetes.io/arch"
 )
 
-// description is everything that a node reports about itself. Only its addresses may change while it runs.
+// description contains everything that a node reports about itself. Only the addresses may change while the node
+// runs.
 type description struct {
 	name        string
 	addresses   atomic.Pointer[[]v1.NodeAddress]
@@ -101,7 +102,7 @@ func describe(spec *Spec) (*description, error) {
 	return d, d.findAddresses(spec)
 }
 
-// findAddresses updates the node's addresses. A kubelet does that before each report.
+// findAddresses updates the node's addresses. A kubelet updates them before each report.
 func (d *description) findAddresses(spec *Spec) error {
 	found, err := addresses(spec)
 	if err != nil {
@@ -138,7 +139,7 @@ func (d *description) reserve(reservations ...map[string]string) error {
 	return nil
 }
 
-// less returns of minus amount, or zero if that is negative.
+// less subtracts amount from of. It returns zero instead of a negative result.
 func less(of, amount resource.Quantity) resource.Quantity {
 	left := of.DeepCopy()
 	left.Sub(amount)
@@ -148,10 +149,10 @@ func less(of, amount resource.Quantity) resource.Quantity {
 	return left
 }
 
-// addresses returns the addresses of the node: --node-ip; otherwise the address that the server listens on, if it is
-// a single one; otherwise, as in a kubelet, the node's name if it is an IP address, its DNS record, or the address of
-// the default route. (kubelet: nodestatus.NodeAddress. A kubelet rejects loopback addresses. Fauxlet accepts them,
-// for a control plane on the same machine.)
+// addresses returns the addresses of the node. They come from the first available source: --node-ip; the address
+// that the server listens on, unless it listens on all addresses; the node's name, if it is an IP address; the DNS
+// record of the node's name; the network interface of the default route. (kubelet: nodestatus.NodeAddress. A kubelet
+// rejects loopback addresses. Fauxlet accepts them, for a control plane on the same machine.)
 func addresses(spec *Spec) ([]v1.NodeAddress, error) {
 	ips, name := spec.Config.NodeIPs, spec.Config.NodeName
 	specified := func(ip net.IP) bool { return ip != nil && !ip.IsUnspecified() }
@@ -207,7 +208,7 @@ func addresses(spec *Spec) ([]v1.NodeAddress, error) {
 	return all, nil
 }
 
-// ips returns the node's internal IPs. Pods with hostNetwork have them too.
+// ips returns the node's internal IPs. They are also the IPs of pods with hostNetwork.
 func (d *description) ips() []string {
 	var ips []string
 	for _, address := range *d.addresses.Load() {
@@ -218,7 +219,7 @@ func (d *description) ips() []string {
 	return ips
 }
 
-// initial returns the Node object for its creation.
+// initial returns the Node object that the node creates when it registers.
 func (d *description) initial(now time.Time) *v1.Node {
 	node := &v1.Node{
 		ObjectMeta: metav1.ObjectMeta{Name: d.name, Labels: maps.Clone(d.labels),
@@ -285,7 +286,7 @@ func (d *description) setStatus(node *v1.Node, is readiness, now time.Time) {
 	s.DaemonEndpoints.KubeletEndpoint.Port = d.port
 	s.NodeInfo = d.info
 	s.DeclaredFeatures = d.features
-	// An earlier, real kubelet may have set these. Fauxlet has none of them.
+	// A real kubelet that ran earlier under this name may have set these fields. Fauxlet supports none of them.
 	s.Images, s.VolumesInUse, s.RuntimeHandlers, s.Features = nil, nil, nil, nil
 
 	at := metav1.NewTime(now.Truncate(time.Second))

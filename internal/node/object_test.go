@@ -87,7 +87,7 @@ func TestDescribe(t *testing.T) {
 				t.Fatal(err)
 			}
 			if got := test.look(d); got != test.want {
-				t.Errorf("%s, want %s", got, test.want)
+				t.Errorf("got %s, want %s", got, test.want)
 			}
 		})
 	}
@@ -110,7 +110,8 @@ func amount(name v1.ResourceName) func(*description) string {
 	}
 }
 
-// TestUpdate checks that a heartbeat alone is not a change, and that a condition has the time of its last change.
+// TestUpdate checks that new heartbeat times alone do not count as a change, and that the transition time of a
+// condition is the time of its last change.
 func TestUpdate(t *testing.T) {
 	w := &fixture{t: t, stores: map[string]*pods.Store{}}
 	spec := w.specOf("node-1")
@@ -125,7 +126,7 @@ func TestUpdate(t *testing.T) {
 				return c
 			}
 		}
-		t.Fatal("there is no condition Ready")
+		t.Fatal("the Node has no condition Ready")
 		return v1.NodeCondition{}
 	}
 	later := first.Add(time.Minute)
@@ -203,7 +204,7 @@ func TestAdopt(t *testing.T) {
 			existing := before()
 			node, changed := d.update(d.adopt(existing), ready, time.Now())
 			if got := test.look(node); got != test.want || !changed {
-				t.Errorf("%s, changed %v, want %s", got, changed, test.want)
+				t.Errorf("got %s (changed: %v), want %s", got, changed, test.want)
 			}
 			if !equality.Semantic.DeepEqual(existing, before()) {
 				t.Error("the existing object was modified")

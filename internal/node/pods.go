@@ -24,13 +24,13 @@ type podEntry struct {
 	uid    types.UID
 	life   *podlife.Life
 	clock  monotonicClock
-	// shown is the latest version from the apiserver that life has seen. For a static pod it is the mirror pod, nil
-	// before that exists.
+	// shown is the latest version of the pod in the apiserver that was passed to life. For a static pod it is the
+	// mirror pod, or nil if no mirror pod exists yet.
 	shown *v1.Pod
 	// status is the latest status of a static pod.
 	status     v1.PodStatus
 	containers map[string]scenario.Container
-	// ipam is the allocator of the pod's IPs. Nil: it has none allocated.
+	// ipam is the allocator from which the pod has its IPs. It is nil if the pod has no allocated IPs.
 	ipam *ipam
 	ips  []string
 }
@@ -52,8 +52,8 @@ func (f *Fleet) work(ctx context.Context) {
 	}
 }
 
-// sync brings one pod up to date, in the node's store and in the apiserver. The queue never runs it twice at the same
-// time for one pod.
+// sync brings one pod up to date, in the node's store and in the apiserver. The queue ensures that calls for the
+// same pod do not overlap.
 func (f *Fleet) sync(ctx context.Context, key types.NamespacedName) error {
 	shown := f.getPod(key) // the apiserver's version
 	pod, m := shown, (*member)(nil)
@@ -73,7 +73,7 @@ func (f *Fleet) sync(ctx context.Context, key types.NamespacedName) error {
 	if pod == nil || m == nil {
 		return nil
 	}
-	var mirrorErr error // returned at the end: a static pod runs without its mirror pod
+	var mirrorErr error // returned at the end, because a static pod runs even without its mirror pod
 	if pod != shown {
 		shown, mirrorErr = m.mirror(ctx, pod, shown)
 	} else if isMirror(pod) {
@@ -169,8 +169,8 @@ func (m *member) begin(pod, shown *v1.Pod, now time.Time) (*podEntry, error) {
 	return l, err
 }
 
-// known returns the pod as podlife should see it. For a static pod that is the static pod with its own status, plus
-// those conditions of the mirror pod that other programs have set.
+// known returns the version of the pod that is passed to podlife. For a static pod it has the spec and the status of
+// the static pod, plus the conditions that other programs have set on the mirror pod.
 func (l *podEntry) known(pod, shown *v1.Pod) *v1.Pod {
 	if pod == shown {
 		return pod
@@ -223,7 +223,7 @@ func uidOf(pod *v1.Pod) types.UID {
 	return pod.UID
 }
 
-// drop forgets a pod that was deleted or is no longer on a node of the Fleet.
+// drop removes a pod that was deleted or is no longer on a node of the Fleet.
 func (f *Fleet) drop(key types.NamespacedName, l *podEntry) {
 	f.mu.Lock()
 	delete(f.lives, key)
@@ -232,8 +232,9 @@ func (f *Fleet) drop(key types.NamespacedName, l *podEntry) {
 	l.release()
 }
 
-// patch reports a pod status. It ignores a pod that was deleted or replaced, because the watch will deliver that.
-// (kubelet: pkg/util/pod, PatchPodStatus. A kubelet reads the pod first; fauxlet compares with the cached version.)
+// patch reports a pod status. It is not an error if the pod was deleted or replaced, because the watch will report
+// that change. (kubelet: pkg/util/pod, PatchPodStatus. A kubelet reads the pod first; fauxlet compares with the
+// cached version.)
 func (f *Fleet) patch(ctx context.Context, shown *v1.Pod, status *v1.PodStatus) error {
 	before, err := json.Marshal(v1.Pod{Status: shown.Status})
 	if err != nil {

@@ -24,7 +24,7 @@ func nodeWith(cidrs ...string) *v1.Node {
 		Spec: v1.NodeSpec{PodCIDR: cidrs[0], PodCIDRs: cidrs}}
 }
 
-// once returns a pod that exits at once.
+// once returns a pod whose container exits at once.
 func (w *fixture) once(name string) *v1.Pod {
 	pod := podOf("node-1", name, types.UID(name))
 	pod.Spec.RestartPolicy = v1.RestartPolicyNever
@@ -41,14 +41,14 @@ func (w *fixture) awaitNone(name string) {
 			return fmt.Sprint(err)
 		}
 		if _, there := w.served("node-1")[name]; there {
-			return "it is served"
+			return "the node still serves the pod"
 		}
 		return ""
 	})
 }
 
-// TestPodAddresses checks that as many pods run as there are addresses, each with one of each range. A pod that has
-// ended needs none.
+// TestPodAddresses checks that as many pods can run as there are addresses, and that each gets one address of each
+// range. Pods that have ended occupy no addresses.
 func TestPodAddresses(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
@@ -77,7 +77,7 @@ func TestPodAddresses(t *testing.T) {
 				pod := w.once(fmt.Sprintf("once-%d", i))
 				w.create(pod)
 				if ended := w.awaitPhase(pod.Name, v1.PodSucceeded); len(ended.Status.PodIPs) != len(test.cidrs) {
-					t.Errorf("it was at %v", ended.Status.PodIPs)
+					t.Errorf("a pod that has ended reports the IPs %v, want one of each range", ended.Status.PodIPs)
 				}
 			}
 			given := map[string]bool{}
@@ -87,7 +87,7 @@ func TestPodAddresses(t *testing.T) {
 				pod := w.awaitPhase(name, v1.PodRunning)
 				if given[pod.Status.PodIP] || !strings.HasPrefix(pod.Status.PodIP, test.prefix) ||
 					len(pod.Status.PodIPs) != len(test.cidrs) {
-					t.Errorf("%s is at %v, and taken are %v", name, pod.Status.PodIPs, given)
+					t.Errorf("pod %s has the IPs %v; IPs of the pods before: %v", name, pod.Status.PodIPs, given)
 				}
 				given[pod.Status.PodIP] = true
 			}
@@ -98,14 +98,14 @@ func TestPodAddresses(t *testing.T) {
 				return pod
 			}())
 			if pod := w.awaitPhase("host", v1.PodRunning); pod.Status.PodIP != "192.0.2.7" {
-				t.Errorf("on the host's network it is at %s", pod.Status.PodIP)
+				t.Errorf("a pod with hostNetwork has the IP %s", pod.Status.PodIP)
 			}
 			if pod := w.awaitPhase("waits", v1.PodPending); pod.Status.PodIP != "" {
-				t.Errorf("it is at %s, and nothing is left", pod.Status.PodIP)
+				t.Errorf("a pod has the IP %s, but no address was free", pod.Status.PodIP)
 			}
 			w.delete("stays-0", 0)
 			if pod := w.awaitPhase("waits", v1.PodRunning); pod.Status.PodIP == "" {
-				t.Error("it has no address")
+				t.Error("the waiting pod has no IP after an address was released")
 			}
 		})
 	}
@@ -133,11 +133,11 @@ func TestPodAddressesAfterRestart(t *testing.T) {
 			w.create(podOf("node-1", "d", "d"))
 			for _, name := range []string{"b", "c"} {
 				if ip := w.awaitPhase(name, v1.PodRunning).Status.PodIP; ip != before[name] {
-					t.Errorf("%s is at %s, and was at %s", name, ip, before[name])
+					t.Errorf("pod %s has the IP %s, and had %s before the restart", name, ip, before[name])
 				}
 			}
 			if ip := w.awaitPhase("d", v1.PodRunning).Status.PodIP; ip == before["b"] || ip == before["c"] {
-				t.Errorf("d is at %s, and others are at %v", ip, before)
+				t.Errorf("pod d has the IP %s of an existing pod; IPs before the restart: %v", ip, before)
 			}
 		})
 	}
@@ -160,35 +160,35 @@ func TestPodAddressesAreReserved(t *testing.T) {
 		t.Fatal(err)
 	}
 	if ips := mustTake(t, addresses, "c"); ips[0] != "10.1.2.3" {
-		t.Errorf("given is %v", ips)
+		t.Errorf("allocated %v, want the first address that is not reserved", ips)
 	}
 }
 
 // TestPodAddressesComeLater checks that a pod that starts before the Node has podCIDRs keeps its address, and that
-// the next pod gets one of these ranges.
+// the next pod gets an address from the podCIDRs.
 func TestPodAddressesComeLater(t *testing.T) {
 	w := newFixture(t).run()
 	w.add(w.specOf("node-1"))
 	w.create(podOf("node-1", "early", "early"))
 	early := w.awaitPhase("early", v1.PodRunning)
 	if !strings.HasPrefix(early.Status.PodIP, "100.") {
-		t.Errorf("it is at %s", early.Status.PodIP)
+		t.Errorf("before the Node has podCIDRs, a pod has the IP %s", early.Status.PodIP)
 	}
 	node := w.awaitReady("node-1", v1.ConditionTrue)
 	node.Spec.PodCIDRs = []string{"10.1.2.0/24"}
 	w.put(node)
-	w.eventually("the Fleet knows", func() string {
+	w.eventually("the Fleet sees the podCIDRs", func() string {
 		if node := w.fleet.getNode("node-1"); node == nil || len(node.Spec.PodCIDRs) == 0 {
-			return "it does not"
+			return "the cached Node has no podCIDRs"
 		}
 		return ""
 	})
 	w.create(podOf("node-1", "late", "late"))
 	if late := w.awaitPhase("late", v1.PodRunning); late.Status.PodIP != "10.1.2.1" {
-		t.Errorf("it is at %s", late.Status.PodIP)
+		t.Errorf("after the Node has podCIDRs, a new pod has the IP %s", late.Status.PodIP)
 	}
 	if now := w.awaitPhase("early", v1.PodRunning); now.Status.PodIP != early.Status.PodIP {
-		t.Errorf("it is at %s, and was at %s", now.Status.PodIP, early.Status.PodIP)
+		t.Errorf("the IP of the early pod is %s, and was %s before", now.Status.PodIP, early.Status.PodIP)
 	}
 }
 
@@ -199,8 +199,8 @@ func TestPodIsDeleted(t *testing.T) {
 	for _, test := range []struct {
 		name   string
 		stops  time.Duration
-		graces []int64 // of one request after another
-		byNode bool    // it is the node that deletes it in the end
+		graces []int64 // the grace periods, in seconds, of successive deletions
+		byNode bool    // the node deletes the pod from the apiserver
 	}{
 		{"ends at once", 0, []int64{30}, true},
 		{"ends in time", time.Second, []int64{30}, true},
@@ -218,33 +218,33 @@ func TestPodIsDeleted(t *testing.T) {
 			for i, grace := range test.graces {
 				w.delete("a", grace)
 				if i < len(test.graces)-1 {
-					w.eventually("the node knows", func() string {
+					w.eventually("the node sees the deletionTimestamp", func() string {
 						if pod, there := w.stores["node-1"].Get("default", "a"); !there ||
 							pod.DeletionTimestamp == nil {
-							return "it does not"
+							return "the node's pod has no deletionTimestamp"
 						}
 						return ""
 					})
 				}
 			}
 			w.awaitNone("a")
-			// A new pod of the same name inherits nothing.
+			// A new pod of the same name starts without the state of the deleted pod.
 			delete(w.containers, "a")
 			w.create(podOf("node-1", "a", "2"))
 			if pod := w.awaitPhase("a", v1.PodRunning); pod.UID != "2" ||
 				pod.Status.ContainerStatuses[0].RestartCount != 0 {
-				t.Errorf("%s: %+v", pod.UID, pod.Status)
+				t.Errorf("the new pod has UID %s and status %+v", pod.UID, pod.Status)
 			}
 			w.awaitServed("node-1", map[string]types.UID{"a": "2"})
 			if n := w.count("delete pods a") - len(test.graces); n > 0 != test.byNode {
-				t.Errorf("the node has deleted it %d times", n)
+				t.Errorf("the node has deleted the pod %d times", n)
 			}
 		})
 	}
 }
 
-// TestPodWasReplaced checks that a request for one pod does not change another pod that has its name by then, and is
-// not an error.
+// TestPodWasReplaced checks a request of the node for a pod that was meanwhile replaced by a new pod of the same
+// name: the request does not change the new pod, and logs no warning.
 func TestPodWasReplaced(t *testing.T) {
 	for _, test := range []struct{ request, node string }{
 		{"patch pods/status a", "node-2"}, {"patch pods/status a", "node-1"}, {"delete pods a", "node-2"},
@@ -254,7 +254,7 @@ func TestPodWasReplaced(t *testing.T) {
 			t.Parallel()
 			w := newFixture(t)
 			var swap sync.Once
-			byTest := test.request == "delete pods a" // which asks for it first
+			byTest := test.request == "delete pods a" // the test sends the first such request
 			at := objectKey{"pods", "default", "a"}
 			w.refuse = func(request string) error {
 				if request != test.request || byTest && w.count(request) < 2 {
@@ -268,10 +268,10 @@ func TestPodWasReplaced(t *testing.T) {
 					w.set(at, nil)
 					w.set(at, another)
 					w.mu.Unlock()
-					w.eventually("the Fleet knows", func() string {
+					w.eventually("the Fleet sees the new pod", func() string {
 						if pod := w.fleet.getPod(types.NamespacedName{Namespace: "default", Name: "a"}); pod == nil ||
 							pod.UID != "2" {
-							return "it does not"
+							return "the cache does not contain the new pod"
 						}
 						return ""
 					})
@@ -291,13 +291,13 @@ func TestPodWasReplaced(t *testing.T) {
 			w.awaitRequests(test.request, 1)
 			w.awaitServed("node-1", served)
 			if pod := w.awaitPhase("a", phase); pod.UID != "2" {
-				t.Errorf("it is %s", pod.UID)
+				t.Errorf("the pod in the apiserver has UID %s, want 2", pod.UID)
 			}
 			w.delete("a", 0)
 			w.awaitNone("a")
 			w.stop()
 			for _, line := range w.log.All() {
-				t.Errorf("%s %v", line.Message, line.ContextMap())
+				t.Errorf("unexpected warning: %s %v", line.Message, line.ContextMap())
 			}
 		})
 	}

@@ -89,11 +89,12 @@ func (m *member) mirror(ctx context.Context, pod, shown *v1.Pod) (*v1.Pod, error
 	case shown.Annotations[annotationMirror] == pod.Annotations[annotationHash] && shown.DeletionTimestamp == nil:
 		return shown, nil
 	default:
-		return nil, m.fleet.delete(ctx, shown) // the watch delivers the deletion, and then a new one is created
+		// After the watch has delivered the deletion, a new mirror pod is created.
+		return nil, m.fleet.delete(ctx, shown)
 	}
 	uid, err := m.uid()
 	if err != nil {
-		return nil, nil // the watch delivers the Node later
+		return nil, nil // sync runs again when the watch delivers the Node
 	}
 	mirror := pod.DeepCopy()
 	mirror.UID = ""
@@ -104,7 +105,7 @@ func (m *member) mirror(ctx context.Context, pod, shown *v1.Pod) (*v1.Pod, error
 		Controller: &controller}}
 	made, err := m.fleet.client.CoreV1().Pods(mirror.Namespace).Create(ctx, mirror, metav1.CreateOptions{})
 	if apierrors.IsAlreadyExists(err) {
-		return nil, nil // the watch is about to deliver it
+		return nil, nil // the mirror pod exists, and the watch will deliver it
 	}
 	if err != nil {
 		return nil, fmt.Errorf("create the mirror pod: %w", err)
@@ -114,7 +115,7 @@ func (m *member) mirror(ctx context.Context, pod, shown *v1.Pod) (*v1.Pod, error
 
 // ReadManifests reads static pods from a file, or from every file of a folder whose name does not begin with a dot.
 // An empty path, or a path that does not exist, gives no pods. (kubelet: pkg/kubelet/config, sourceFile. A kubelet
-// logs an unreadable file and continues; here it is an error.)
+// logs an unreadable file and continues. ReadManifests returns an error.)
 func ReadManifests(path string) ([]*v1.Pod, error) {
 	if path == "" {
 		return nil, nil

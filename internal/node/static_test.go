@@ -9,7 +9,8 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 )
 
-// TestStaticPod checks the annotations of a static pod, and that it is the same when it is read again.
+// TestStaticPod checks the annotations of a static pod, and that its UID is the same when its manifest is read
+// again.
 func TestStaticPod(t *testing.T) {
 	manifest := &v1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "agent"},
 		Spec: v1.PodSpec{Containers: []v1.Container{{Name: "agent"}}}}
@@ -19,7 +20,7 @@ func TestStaticPod(t *testing.T) {
 		manifest.Spec.Containers[0].Image = image
 		all, err := staticPods([]*v1.Pod{manifest}, "Node-1", at)
 		if err != nil || all[key] == nil {
-			t.Fatalf("%v: %v", all, err)
+			t.Fatalf("pods %v, error %v", all, err)
 		}
 		return all[key]
 	}
@@ -28,16 +29,16 @@ func TestStaticPod(t *testing.T) {
 	for name, want := range map[string]string{annotationHash: string(pod.UID), annotationSource: "file",
 		annotationSeen: "2026-11-23T10:00:00.000000005Z"} {
 		if got := pod.Annotations[name]; got != want {
-			t.Errorf("%s is %q, want %q", name, got, want)
+			t.Errorf("annotation %s is %q, want %q", name, got, want)
 		}
 	}
 	if again := read("a", first.Add(time.Hour)); again.UID != pod.UID {
 		t.Errorf("UID after reading again: %s, before: %s", again.UID, pod.UID)
 	}
 	if changed := read("b", first); changed.UID == pod.UID {
-		t.Error("a changed image kept the UID")
+		t.Error("a static pod has the same UID after its image has changed")
 	}
 	if !IsStatic(pod) {
-		t.Error("IsStatic is false")
+		t.Error("IsStatic is false for a static pod")
 	}
 }

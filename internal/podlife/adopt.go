@@ -9,7 +9,8 @@ import (
 	"fauxlet/scenario"
 )
 
-// adopt recovers the state of the life from the pod's status. A container with a fixed State gets that state.
+// adopt recovers the state of the life from the pod's status. A container whose description has a fixed State gets
+// that State instead.
 func (l *Life) adopt() {
 	latest := func(t time.Time) {
 		if t.After(l.now) {

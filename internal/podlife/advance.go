@@ -7,7 +7,7 @@ import (
 	v1 "k8s.io/api/core/v1"
 )
 
-// timedConditions are the conditions whose transition times a life keeps.
+// timedConditions are the conditions for which a life remembers the time of the last transition.
 var timedConditions = [...]v1.PodConditionType{v1.PodReadyToStartContainers, v1.PodInitialized, v1.PodReady,
 	v1.ContainersReady}
 
@@ -28,14 +28,14 @@ func conditionOf(s *v1.PodStatus, kind v1.PodConditionType) *v1.PodCondition {
 	return nil
 }
 
-// Events of the pod as a whole. The event of a container is its index.
+// Events that concern the pod as a whole. An event of one container is a number from 0: the index of the container.
 const (
 	noEvent = -1 - iota
 	deadlineExceeded
 	allStopped
 )
 
-// advance makes all changes that are due up to a time.
+// advance applies all changes that are due at or before now.
 func (l *Life) advance(now time.Time) {
 	for {
 		at, event := l.next()
@@ -95,7 +95,7 @@ func (l *Life) next() (at time.Time, event int) {
 	return at, event
 }
 
-// restarts reports whether a container has ended and starts again.
+// restarts reports whether a container has ended and will start again.
 func (l *Life) restarts(c *container) bool {
 	return c.run.hasEnded() && restarts(l.pod, c.kind, c.spec, c.run.code)
 }
@@ -107,8 +107,8 @@ func (l *Life) maxBackOff() time.Duration {
 	return defaultBackOff
 }
 
-// arrange makes the changes that follow at once from the last one: the next container gets its turn, the pod ends, and
-// conditions change.
+// arrange applies the changes that follow immediately from the latest event: the next container may start, the pod
+// ends, or conditions change.
 func (l *Life) arrange() {
 	if l.stage == living {
 		l.takeTurns()
@@ -119,22 +119,23 @@ func (l *Life) arrange() {
 	l.updateConditions()
 }
 
-// takeTurns sets the turn of each container: init containers and sidecars one after the other, then all main
-// containers together. A container before one that has already started does not delay the others again, for example a
-// sidecar that has ended since. (kubelet: pkg/kubelet/kuberuntime, computeInitContainerActions)
+// takeTurns sets the time from which each container may start: init containers and sidecars one after another, then
+// all main containers together. If a container has already started, the containers before it no longer delay the
+// start of others. An example is a sidecar that has ended and restarts. (kubelet: pkg/kubelet/kuberuntime,
+// computeInitContainerActions)
 func (l *Life) takeTurns() {
 	turn, lastStarted := l.began, l.lastStarted()
 	for i := range l.containers {
 		c := &l.containers[i]
 		if c.kind == EphemeralContainer {
-			continue // its turn begins when it is added
+			continue // an ephemeral container may start as soon as it is added
 		}
 		c.turn = turn
 		switch {
 		case c.kind == MainContainer:
 		case i < lastStarted && !c.isInitialized():
 		case !c.isInitialized():
-			turn = time.Time{} // the containers after it have to wait
+			turn = time.Time{} // the containers after this one have to wait
 		case !turn.IsZero() && c.initializedAt().After(turn):
 			turn = c.initializedAt()
 		}
@@ -152,22 +153,23 @@ func (l *Life) lastStarted() int {
 	return last
 }
 
-// mainMayRun reports whether the last init container or sidecar is done. The earlier ones were done before it started.
-// (kubelet: pkg/kubelet/status, hasPodInitialized)
+// mainMayRun reports whether the last init container has completed or, if it is a sidecar, has started. The earlier
+// init containers and sidecars were done before the last one started. (kubelet: pkg/kubelet/status,
+// hasPodInitialized)
 func (l *Life) mainMayRun() bool {
 	last := len(l.pod.Spec.InitContainers) - 1
 	return last < 0 || l.lastStarted() > last || l.containers[last].isInitialized()
 }
 
-// isInitialized reports whether all init containers and sidecars are done now.
+// isInitialized reports whether all init containers have completed and all sidecars have started.
 func (l *Life) isInitialized() bool {
 	return !slices.ContainsFunc(l.containers, func(c container) bool {
 		return (c.kind == InitContainer || c.kind == Sidecar) && !c.isInitialized()
 	})
 }
 
-// isDone reports whether the pod has ended by itself: all main containers have ended for good, or an init container
-// has failed for good.
+// isDone reports whether the pod has ended by itself: either all main containers have ended and will not restart, or
+// an init container has failed and will not restart.
 func (l *Life) isDone() bool {
 	done := true
 	for i := range l.containers {
@@ -185,7 +187,7 @@ func (l *Life) isDone() bool {
 	return done
 }
 
-// anyRuns reports whether a container runs.
+// anyRuns reports whether at least one container runs.
 func (l *Life) anyRuns() bool {
 	return slices.ContainsFunc(l.containers, func(c container) bool { return c.run.isRunning() })
 }
@@ -200,7 +202,8 @@ func (l *Life) anyCreated() bool {
 // wasInitialized reports whether the condition Initialized has ever been true.
 func (l *Life) wasInitialized() bool { return l.conditions[timedIndex(v1.PodInitialized)].met }
 
-// updateConditions records when a condition changes. It decides as setConditions does, without making reasons.
+// updateConditions records when a condition changes. It applies the same rules as setConditions, but creates no
+// reasons and messages.
 func (l *Life) updateConditions() {
 	started, ready := false, l.stage != ended && l.stop.outcome == ""
 	for i := range l.containers {

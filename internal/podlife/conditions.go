@@ -19,9 +19,9 @@ var kubeletConditions = []v1.PodConditionType{
 	v1.PodResizeInProgress, v1.PodResizePending, v1.AllContainersRestarting,
 }
 
-// setConditions adds the kubelet's conditions after the conditions that others have set. The container statuses are
-// still in the order of the spec. concluded is the phase that the conditions reflect. (kubelet:
-// pkg/kubelet/status/generate.go)
+// setConditions appends the kubelet's conditions to the conditions that other programs have set. The container
+// statuses must still be in the order of the spec. concluded is the phase from which the conditions are derived.
+// (kubelet: pkg/kubelet/status/generate.go)
 func setConditions(pod *v1.Pod, s *v1.PodStatus, stage stage, concluded v1.PodPhase, wasInitialized bool) {
 	s.Conditions = make([]v1.PodCondition, 0, max(5, len(pod.Status.Conditions)))
 	for _, c := range pod.Status.Conditions {
@@ -114,8 +114,8 @@ func readiness(pod *v1.Pod, s *v1.PodStatus, concluded v1.PodPhase) (ready bool,
 	return true, "", ""
 }
 
-// closedGates returns the kubelet's message about readiness gates whose condition is not True; empty if there are
-// none.
+// closedGates returns the kubelet's message about readiness gates whose condition is not True. The message is empty
+// if all gates are True.
 func closedGates(pod *v1.Pod, conditions []v1.PodCondition) string {
 	var closed []string
 	for _, gate := range pod.Spec.ReadinessGates {
@@ -131,7 +131,8 @@ func closedGates(pod *v1.Pod, conditions []v1.PodCondition) string {
 	return strings.Join(closed, ", ")
 }
 
-// restartsAllContainers reports whether the end of one container may restart all containers of the pod.
+// restartsAllContainers reports whether the pod has a restart rule that restarts all its containers when one
+// container ends.
 func restartsAllContainers(pod *v1.Pod) bool {
 	for _, c := range Containers(pod) {
 		for _, rule := range c.RestartPolicyRules {

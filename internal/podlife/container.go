@@ -18,8 +18,8 @@ type container struct {
 	turn time.Time
 }
 
-// relistPeriod is how often a kubelet looks at its containers. A container that has ended starts again after this time
-// at the earliest. (kubelet: genericPlegRelistPeriod)
+// relistPeriod is the interval at which a kubelet lists its containers. A container that has ended restarts after
+// this time at the earliest. (kubelet: genericPlegRelistPeriod)
 const relistPeriod = time.Second
 
 // The kubelet's back-off. (kubelet: pkg/kubelet/kubelet.go, newCrashLoopBackOff)
@@ -37,11 +37,11 @@ func (c *container) isFixed() bool {
 
 func (c *container) hasStarted() bool { return !c.run.started.IsZero() }
 
-// hasProbes reports whether probes decide about the container being started and ready.
+// hasProbes reports whether probes determine when the container is started and ready.
 func (c *container) hasProbes() bool { return c.kind == MainContainer || c.kind == Sidecar }
 
-// isInitialized reports whether the next container may start: this init container has completed, or this sidecar has
-// started.
+// isInitialized reports whether the next container may start: either this is an init container that has completed,
+// or it is a sidecar that has started.
 func (c *container) isInitialized() bool {
 	if c.kind == Sidecar {
 		return c.run.isRunning() && c.started
@@ -49,8 +49,8 @@ func (c *container) isInitialized() bool {
 	return c.run.hasEnded() && c.run.code == 0 && c.waiting == ""
 }
 
-// initializedAt returns when isInitialized became true. It depends on the run alone, so that it is the same after an
-// adoption.
+// initializedAt returns when isInitialized became true. The result depends only on the run, so it is the same when
+// another process continues the life from the pod's status.
 func (c *container) initializedAt() time.Time {
 	if c.kind == Sidecar {
 		started, _ := c.probeTimes()
@@ -144,7 +144,7 @@ func (c *container) dueWhileStopping() time.Time {
 	return ready
 }
 
-// step makes the change that is due.
+// step applies the change that is due for this container.
 func (c *container) step(now time.Time, maxBackOff time.Duration) {
 	if !c.run.isRunning() {
 		if wait := c.nextBackOff(maxBackOff); c.run.hasEnded() && c.waiting == "" && wait > relistPeriod {
@@ -177,11 +177,11 @@ func (c *container) probe(now time.Time) {
 	c.started, c.ready = !now.Before(started), !now.Before(ready)
 }
 
-// end replaces the run by the same run after its end.
+// end records that the current run has ended. r is the run with its end filled in.
 func (c *container) end(r run) { c.run, c.started, c.ready = r, false, false }
 
-// nextBackOff returns how long the container waits after its latest run before it starts again. There is no wait after
-// the first run, nor after a long one. (kubelet: pkg/kubelet/kuberuntime, doBackOff)
+// nextBackOff returns how long the container waits after its latest run before it starts again. There is no wait
+// after the first run or after a run longer than backOffReset. (kubelet: pkg/kubelet/kuberuntime, doBackOff)
 func (c *container) nextBackOff(maxBackOff time.Duration) time.Duration {
 	if c.run.number == 0 || c.run.finished.Sub(c.run.started) > backOffReset {
 		return 0

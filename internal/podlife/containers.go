@@ -68,7 +68,8 @@ func ContainerSpec(pod *v1.Pod, name string) *v1.Container {
 	return nil
 }
 
-// ContainerStatus returns the status of a container of any type, or nil if the pod's status has none.
+// ContainerStatus returns the status of a container of any type, or nil if the pod's status does not contain the
+// container.
 func ContainerStatus(pod *v1.Pod, name string) *v1.ContainerStatus {
 	for _, statuses := range [][]v1.ContainerStatus{
 		pod.Status.ContainerStatuses, pod.Status.InitContainerStatuses, pod.Status.EphemeralContainerStatuses,

@@ -34,7 +34,7 @@ func TestQoS(t *testing.T) {
 				pod.Spec.Containers = append(pod.Spec.Containers, v1.Container{Resources: r})
 			}
 			if got := QOSClass(pod); got != test.want {
-				t.Errorf("%s, want %s", got, test.want)
+				t.Errorf("got %s, want %s", got, test.want)
 			}
 		})
 	}

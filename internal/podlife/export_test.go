@@ -1,4 +1,4 @@
 package podlife
 
-// Restarts is for tests outside the package.
+// Restarts gives the tests of package podlife_test access to restarts.
 var Restarts = restarts

@@ -32,8 +32,8 @@ func statusAfter(t testing.TB, pod *v1.Pod, containers map[string]scenario.Conta
 	return string(text)
 }
 
-// TestFields compares each field with a status that a kubelet v1.37.2 reported for the same pod. (from a hollow node of
-// kubemark)
+// TestFields compares each field of a status with the status that a kubelet v1.37.2 reported for the same pod. The
+// expected statuses come from a hollow node of kubemark.
 func TestFields(t *testing.T) {
 	pod := newPod(v1.RestartPolicyAlways, "web", func(pod *v1.Pod) {
 		pod.Generation = 3
@@ -185,11 +185,11 @@ startTime: "2026-11-23T10:00:00Z"
 `
 	if diff := cmp.Diff(waits,
 		statusAfter(t, pod, map[string]scenario.Container{"web": {StartAfter: seconds(1)}}, 0)); diff != "" {
-		t.Errorf("while it waits: -want +got:\n%s", diff)
+		t.Errorf("while the container waits: -want +got:\n%s", diff)
 	}
 }
 
-// TestReasonsAndMessages compares reasons and messages with those of a kubelet.
+// TestReasonsAndMessages compares reasons and messages with the reasons and messages that a kubelet reports.
 func TestReasonsAndMessages(t *testing.T) {
 	type containers = map[string]scenario.Container
 	for _, test := range []struct {
@@ -258,14 +258,14 @@ func TestReasonsAndMessages(t *testing.T) {
 			folded := strings.Join(strings.Fields(got), " ")
 			for _, want := range test.want {
 				if !strings.Contains(got, want) && !strings.Contains(folded, want) {
-					t.Errorf("there is no %s in:\n%s", want, got)
+					t.Errorf("the status lacks %s:\n%s", want, got)
 				}
 			}
 		})
 	}
 }
 
-// TestMaxBackOff: crashLoopBackOff.maxContainerRestartPeriod also limits the first wait.
+// TestMaxBackOff checks that crashLoopBackOff.maxContainerRestartPeriod also limits the first wait.
 func TestMaxBackOff(t *testing.T) {
 	brief := settings
 	brief.MaxBackOff = 3 * time.Second
@@ -274,13 +274,13 @@ func TestMaxBackOff(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	status, _, _ := l.At(birth.Add(time.Minute)) // after 1 s, and then each 3
+	status, _, _ := l.At(birth.Add(time.Minute)) // the first restart comes after 1 s, then one every 3 s
 	if got, want := inWords(status), "Running SI c:CrashLoopBackOff#20<Error(1)"; got != want {
-		t.Errorf("%s, want %s", got, want)
+		t.Errorf("status %s, want %s", got, want)
 	}
 }
 
-// TestMemory: a life is small, because a process may have a hundred thousand of them.
+// TestMemory checks that a life needs at most 4 KiB, because a process may have a hundred thousand lives.
 func TestMemory(t *testing.T) {
 	const many = 2000
 	specs := make([]*v1.Pod, many)
@@ -335,8 +335,9 @@ func BenchmarkDays(b *testing.B) {
 	}
 }
 
-// TestObservedGenerationWhileStopping: a pod that stops by itself does not observe a later deletion before it has
-// stopped. Neither does a life that is adopted meanwhile.
+// TestObservedGenerationWhileStopping checks observedGeneration of a pod that is already stopping when it is
+// deleted: the pod does not observe the deletion until all containers have stopped. The same holds for a life that
+// continues from the pod's status while the pod stops.
 func TestObservedGenerationWhileStopping(t *testing.T) {
 	containers := map[string]scenario.Container{"c": {Stops: scenario.Stop{After: seconds(60)}}}
 	pod := newPod(v1.RestartPolicyAlways, "c", deadline(4))
@@ -360,7 +361,7 @@ func TestObservedGenerationWhileStopping(t *testing.T) {
 			status, _, _ := l.At(birth.Add(seconds(want.at).Duration))
 			if status.ObservedGeneration != want.generation ||
 				status.Conditions[0].ObservedGeneration != want.generation {
-				t.Errorf("after %v seconds: observedGeneration %d, of a condition %d, want %d", want.at,
+				t.Errorf("after %v seconds: observedGeneration is %d, and %d in a condition; want %d", want.at,
 					status.ObservedGeneration, status.Conditions[0].ObservedGeneration, want.generation)
 			}
 		}

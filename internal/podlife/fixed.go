@@ -9,8 +9,9 @@ import (
 	"fauxlet/scenario"
 )
 
-// FixedStatus returns the status of a pod that never changes: of one on a node that is not in a cluster. The pod has
-// been as it is since its creationTimestamp. Statuses of containers that pod.Status already contains are kept.
+// FixedStatus returns the status of a pod that never changes. Pods of a node that is not in a cluster have such a
+// status. The pod seems to be in this state since its creationTimestamp. Container statuses that pod.Status already
+// contains are kept.
 func FixedStatus(pod *v1.Pod, described map[string]scenario.Container) v1.PodStatus {
 	var moments []moment
 	initWaits := false
@@ -36,7 +37,7 @@ func FixedStatus(pod *v1.Pod, described map[string]scenario.Container) v1.PodSta
 	return status
 }
 
-// keepGiven replaces the statuses in made by the given ones of the same container.
+// keepGiven replaces a status in made by the given status of the same container, if there is one.
 func keepGiven(made, given []v1.ContainerStatus) {
 	for i := range made {
 		at := slices.IndexFunc(given, func(s v1.ContainerStatus) bool { return s.Name == made[i].Name })
@@ -46,8 +47,8 @@ func keepGiven(made, given []v1.ContainerStatus) {
 	}
 }
 
-// fixedMoment returns the moment of a container that has not changed since a time: of one with a State, and of any
-// container of a pod with a [FixedStatus].
+// fixedMoment returns the state of a container that has not changed since a time. It is used for containers whose
+// description has a State, and for all containers of a pod with a [FixedStatus].
 func fixedMoment(c *scenario.Container, kind ContainerType, since time.Time) moment {
 	since = since.Truncate(time.Second)
 	state := c.State

@@ -17,7 +17,7 @@ import (
 
 var birth = time.Date(2026, 11, 23, 10, 0, 0, 0, time.UTC)
 
-// newPod makes a pod with main containers of these names, and applies the changes.
+// newPod makes a pod with main containers, whose names are separated by spaces, and applies the changes.
 func newPod(policy v1.RestartPolicy, names string, and ...func(*v1.Pod)) *v1.Pod {
 	pod := &v1.Pod{
 		ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "p", UID: "1", Generation: 1,
@@ -64,7 +64,7 @@ func seconds(n float64) metav1.Duration {
 	return metav1.Duration{Duration: time.Duration(n * float64(time.Second))}
 }
 
-// exits makes a container end after a number of seconds with an exit code.
+// exits returns the description of a container that ends after a number of seconds with an exit code.
 func exits(after float64, code int32) *scenario.Exit {
 	return &scenario.Exit{After: seconds(after), Code: code}
 }
@@ -116,14 +116,15 @@ func stateInWords(s v1.ContainerState) string {
 	return s.Waiting.Reason
 }
 
-// expectation is the wanted status at a time in seconds since the pod was created. pod, if set, changes the pod before.
+// expectation is the wanted status at a time in seconds since the pod was created. The function pod, if set, changes
+// the pod before that time.
 type expectation struct {
 	at   float64
 	want string
 	pod  func(*v1.Pod)
 }
 
-// TestLife compares the statuses of whole lives with the expected ones.
+// TestLife compares the statuses of pods, from creation to end, with the expected statuses.
 func TestLife(t *testing.T) {
 	never, always, onFailure := v1.RestartPolicyNever, v1.RestartPolicyAlways, v1.RestartPolicyOnFailure
 	type containers = map[string]scenario.Container
@@ -212,7 +213,8 @@ func TestLife(t *testing.T) {
 			containers{"s": {Exits: exits(2, 0)}}, []expectation{
 				{2, "Running SI s:Completed(0) c:Running+ready", nil},
 				{3, "Running SIRC s:Running+ready#1<Completed(0) c:Running+ready", nil},
-				{14, "Running SI s:Completed(0)#1<Completed(0) c:Running+ready", nil}, // and not CrashLoopBackOff
+				// During the back-off the state is Completed, not CrashLoopBackOff.
+				{14, "Running SI s:Completed(0)#1<Completed(0) c:Running+ready", nil},
 				{15, "Running SIRC s:Running+ready#2<Completed(0) c:Running+ready", nil},
 			}, false},
 		{"sidecar-in-back-off-does-not-delay-others", newPod(always, "c d", withSidecar("s"), withInit("i")),
@@ -274,7 +276,7 @@ func TestLife(t *testing.T) {
 			{2, "Running SIRC c:Running+ready#1<Error(7)", nil},
 			{3, "Running SI c:Error(7)#1<Error(7)", nil},
 			{4, "Running SI c:CrashLoopBackOff#1<Error(7)", nil},
-			{13, "Running SIRC c:Running+ready#2<Error(7)", nil},  // 10 s
+			{13, "Running SIRC c:Running+ready#2<Error(7)", nil},  // after a back-off of 10 s
 			{34, "Running SIRC c:Running+ready#3<Error(7)", nil},  // 20
 			{75, "Running SIRC c:Running+ready#4<Error(7)", nil},  // 40
 			{156, "Running SIRC c:Running+ready#5<Error(7)", nil}, // 80
@@ -348,7 +350,7 @@ func TestLife(t *testing.T) {
 			}, true},
 		{"deleted-again-with-less-grace", newPod(always, "c"),
 			containers{"c": {Stops: scenario.Stop{After: seconds(60)}}}, []expectation{
-				// which it does not hear
+				// the container ignores SIGTERM until it is killed
 				{6, "Running SIRC c:Running+ready", deletedAt(5, 30)},
 				{10, "Running SIRC c:Running+ready", deletedAt(10, 3)},
 				{34, "Running SIRC c:Running+ready", nil}, {35, "Failed I c:Error(137)", nil},
@@ -377,7 +379,7 @@ func TestLife(t *testing.T) {
 		{"deleted-and-killed-with-sidecar", newPod(always, "c", withSidecar("s")),
 			containers{"c": {Stops: scenario.Stop{After: seconds(60)}},
 				"s": {Stops: scenario.Stop{After: seconds(60)}}}, []expectation{
-				// which has two seconds of its own
+				// the sidecar gets the minimum of two seconds after the main container
 				{16.9, "Running SIRC s:Running+ready c:Running+ready", deletedAt(5, 10)},
 				{17, "Failed I s:Error(137) c:Error(137)", nil},
 			}, true},
@@ -406,7 +408,7 @@ func TestLife(t *testing.T) {
 		{"deleted-after-its-deadline", newPod(always, "c d", deadline(4)),
 			containers{"c": {Exits: exits(1, 7)}, "d": {Stops: scenario.Stop{After: seconds(60)}}}, []expectation{
 				{5, "Running SI c:CrashLoopBackOff#1<Error(7) d:Running+ready", nil},
-				// which it does not hear
+				// the container ignores SIGTERM until it is killed
 				{6, "Running SI c:CrashLoopBackOff#1<Error(7) d:Running+ready", deletedAt(6, 1)},
 				{33, "Running SI c:CrashLoopBackOff#1<Error(7) d:Running+ready", nil},
 				{34, "Failed/DeadlineExceeded I c:ContainerStatusUnknown(137)#1<Error(7) d:Error(137)", nil},
@@ -466,7 +468,7 @@ func TestLife(t *testing.T) {
 				}
 			}
 			if gone != test.gone {
-				t.Errorf("gone is %v, want %v", gone, test.gone)
+				t.Errorf("gone = %v, want %v", gone, test.gone)
 			}
 		})
 	}
@@ -494,17 +496,17 @@ func withEphemeral(name string) func(*v1.Pod) {
 	}
 }
 
-// TestInvalidDescription: errors name the container and the field.
+// TestInvalidDescription checks that errors name the container and the field.
 func TestInvalidDescription(t *testing.T) {
 	_, err := podlife.New(newPod(v1.RestartPolicyAlways, "c"),
 		map[string]scenario.Container{"c": {Exits: exits(-1, 0)}}, settings, birth)
 	if want := "container c of pod default/p: exits.after: -1s: must be from 0 to"; err == nil ||
 		!strings.Contains(err.Error(), want) {
-		t.Errorf("%v, want %s", err, want)
+		t.Errorf("error %v, want %s", err, want)
 	}
 }
 
-// TestAdopted: a life continues from a status as if the process had never stopped.
+// TestAdopted checks that a life continues from a pod's status as if the process had never stopped.
 func TestAdopted(t *testing.T) {
 	containers := map[string]scenario.Container{"c": {Exits: exits(1, 7)}}
 	pod := newPod(v1.RestartPolicyAlways, "c")
@@ -524,14 +526,15 @@ func TestAdopted(t *testing.T) {
 	want, wantNext, _ := l.At(later)
 	got, next, _ := after.At(later)
 	if !equality.Semantic.DeepEqual(got, want) || !next.Equal(wantNext) {
-		t.Errorf("adopted: %s, next at %v\nwant    %s, next at %v", inWords(got), next, inWords(want), wantNext)
+		t.Errorf("after adoption: %s, next change at %v\nwant            %s, next change at %v", inWords(got), next,
+			inWords(want), wantNext)
 	}
 	if got.ContainerStatuses[0].RestartCount < 100 {
-		t.Errorf("in ten hours: %s", inWords(got))
+		t.Errorf("status in ten hours: %s", inWords(got))
 	}
 }
 
-// TestRejectedStays: a pod that had ended before its life began keeps its status.
+// TestRejectedStays checks that a pod that had ended before its life began keeps its status.
 func TestRejectedStays(t *testing.T) {
 	pod := newPod(v1.RestartPolicyAlways, "c")
 	pod.Status = v1.PodStatus{Phase: v1.PodFailed, Reason: "OutOfcpu", Message: "Pod was rejected",
@@ -548,12 +551,12 @@ func TestRejectedStays(t *testing.T) {
 		}
 		status, next, gone := l.At(birth.Add(time.Hour))
 		if !equality.Semantic.DeepEqual(status, pod.Status) || !next.IsZero() || gone != deleted {
-			t.Errorf("deleted %v: %s, next at %v, gone %v", deleted, inWords(status), next, gone)
+			t.Errorf("deleted %v: status %s, next change at %v, gone %v", deleted, inWords(status), next, gone)
 		}
 	}
 }
 
-// TestDeletedBeforeStart: no container starts in a pod that is deleted before the node sees it.
+// TestDeletedBeforeStart checks that no container starts in a pod that was deleted before the node saw the pod.
 func TestDeletedBeforeStart(t *testing.T) {
 	l, err := podlife.New(newPod(v1.RestartPolicyAlways, "c", deletedAt(0, 60)), nil, settings, birth)
 	if err != nil {
@@ -561,6 +564,6 @@ func TestDeletedBeforeStart(t *testing.T) {
 	}
 	status, _, gone := l.At(birth)
 	if got, want := inWords(status), "Failed I c:ContainerStatusUnknown(137)"; got != want || !gone {
-		t.Errorf("%s, gone %v, want %s", got, gone, want)
+		t.Errorf("status %s, gone %v, want %s", got, gone, want)
 	}
 }

@@ -17,15 +17,15 @@ import (
 	"fauxlet/scenario"
 )
 
-// run is one run of a container, from its start to its end. The zero run means that there was none.
+// run is one run of a container, from its start to its end. The zero value means that the container has not run.
 type run struct {
 	// number counts the earlier runs.
 	number int32
-	// image is the image in the spec when the run started; empty if it is still the same.
+	// image is the image in the spec when the run started. It is empty if the spec still has the same image.
 	image string
 	// started and finished are in whole seconds, as in the API. finished is zero while the container runs.
 	started, finished time.Time
-	// code, reason and message describe the end.
+	// code, reason and message describe how the run ended.
 	code            int32
 	reason, message string
 }
@@ -47,7 +47,7 @@ func (r run) exited(e *scenario.Exit, when time.Time) run {
 	return r
 }
 
-// stopped returns the run after SIGTERM has ended it or, if killed is set, SIGKILL.
+// stopped returns the run after its end. The run was ended by SIGKILL if killed is set, and by SIGTERM otherwise.
 func (r run) stopped(s scenario.Stop, when time.Time, killed bool) run {
 	r.finished, r.code = when, s.Code
 	if killed {
@@ -62,10 +62,10 @@ const (
 	crashLoop = "CrashLoopBackOff"
 )
 
-// exitCodes are the usual exit codes of the reasons of termination.
+// exitCodes maps each reason of termination to its usual exit code.
 var exitCodes = map[string]int32{completed: 0, "ContainerCannotRun": 128, "Error": 1, "OOMKilled": killedCode}
 
-// killedCode is the exit code after SIGKILL.
+// killedCode is the exit code of a container that SIGKILL has ended.
 const killedCode = 137
 
 func reasonOf(code int32) string {
@@ -75,20 +75,21 @@ func reasonOf(code int32) string {
 	return "Error"
 }
 
-// moment is the state of a container at one time: all that a kubelet learns from its container runtime and its probes.
+// moment is the state of a container at one time: everything that a kubelet gets from the container runtime and from
+// the probes.
 type moment struct {
-	// run is the latest run, and last the one before.
+	// run is the latest run, and last is the run before it.
 	run, last run
-	// waiting is the reason for which the container waits. It is empty for a container that runs, that has ended, or
-	// that only waits for its turn to start.
+	// waiting is the reason why the container waits, as in its status. It is empty for a container that runs or has
+	// ended, and for a container that has not started because containers before it are not done.
 	waiting string
-	// backOff is the whole length of a wait in CrashLoopBackOff.
+	// backOff is the total length of the current wait in CrashLoopBackOff.
 	backOff time.Duration
 	// started and ready report whether the startup probe and the readiness probe have succeeded in this run.
 	started, ready bool
 }
 
-// momentOf recovers the moment from a container status that moment.status has made.
+// momentOf recovers the moment from a container status. It is the inverse of moment.status.
 func momentOf(s *v1.ContainerStatus, spec *v1.Container) moment {
 	m := moment{last: runOf(s.LastTerminationState.Terminated, s.RestartCount-1)}
 	switch {
@@ -108,7 +109,8 @@ func momentOf(s *v1.ContainerStatus, spec *v1.Container) moment {
 	return m
 }
 
-// runOf recovers a run that has ended. The status of a container that was lost has no times, and gives no run.
+// runOf recovers a run that has ended from the terminated state in the status. For a lost container, whose status
+// has no times, it returns the zero run.
 func runOf(t *v1.ContainerStateTerminated, number int32) run {
 	if t == nil || t.FinishedAt.IsZero() {
 		return run{}
@@ -166,8 +168,9 @@ func (r *run) terminated(id string) *v1.ContainerStateTerminated {
 	}
 }
 
-// waitingMessage returns the kubelet's message. Where the kubelet passes on a message of the container runtime, it
-// returns a short one. (kubelet: pkg/kubelet/images/image_manager.go; pkg/kubelet/kuberuntime, doBackOff)
+// waitingMessage returns the kubelet's message for a waiting container. Where a kubelet passes on a message of the
+// container runtime, waitingMessage returns a short substitute. (kubelet: pkg/kubelet/images/image_manager.go;
+// pkg/kubelet/kuberuntime, doBackOff)
 func (m *moment) waitingMessage(pod *v1.Pod, c *v1.Container) string {
 	notFound := fmt.Sprintf("failed to pull image %q: not found", withTag(c.Image))
 	switch m.waiting {
@@ -209,7 +212,8 @@ func volumeMounts(c *v1.Container) []v1.VolumeMountStatus {
 	return mounts
 }
 
-// withTag returns the image that a kubelet pulls. (kubelet: pkg/kubelet/images, applyDefaultImageTag)
+// withTag returns the name of the image that a kubelet pulls: with the tag latest if the name has neither tag nor
+// digest. (kubelet: pkg/kubelet/images, applyDefaultImageTag)
 func withTag(image string) string {
 	if image == "" || strings.ContainsAny(image[strings.LastIndexByte(image, '/')+1:], ":@") {
 		return image
@@ -217,7 +221,7 @@ func withTag(image string) string {
 	return image + ":latest"
 }
 
-// runtimeScheme is the scheme of container ids, as containerd:// is in other nodes.
+// runtimeScheme is the prefix of container IDs in statuses. On nodes with containerd the prefix is containerd://.
 const runtimeScheme = "fauxlet://"
 
 // containerID returns an id that depends only on the run, so that it is the same in every process.

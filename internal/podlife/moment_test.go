@@ -10,7 +10,7 @@ import (
 	"k8s.io/utils/ptr"
 )
 
-// A moment that is recovered from a status makes the same status again.
+// TestMomentSurvivesStatus checks that a moment that was recovered from a status produces the same status again.
 func TestMomentSurvivesStatus(t *testing.T) {
 	began := time.Date(2026, 11, 23, 10, 0, 0, 0, time.UTC)
 	earlier := run{
@@ -35,16 +35,17 @@ func TestMomentSurvivesStatus(t *testing.T) {
 			pod.Namespace, pod.Name, pod.UID = "default", "p", "1"
 			status := makeStatus(pod, func(int) *moment { return &test.moment }, progress{})
 			recovered := momentOf(&status.ContainerStatuses[0], &pod.Spec.Containers[0])
-			recovered.backOff = test.moment.backOff // the status has it only as text
+			recovered.backOff = test.moment.backOff // the status contains the back-off only in a message
 			again := makeStatus(pod, func(int) *moment { return &recovered }, progress{})
 			if diff := cmp.Diff(status, again); diff != "" {
-				t.Errorf("-first +again:\n%s", diff)
+				t.Errorf("-first status +status of the recovered moment:\n%s", diff)
 			}
 		})
 	}
 }
 
-// A container's restart rules and policy take precedence over the pod's policy.
+// TestRestarts checks that a container's restart rules and restart policy take precedence over the pod's restart
+// policy.
 func TestRestarts(t *testing.T) {
 	rule := func(operator v1.ContainerRestartRuleOnExitCodesOperator, codes ...int32) *v1.Container {
 		return &v1.Container{RestartPolicy: ptr.To(v1.ContainerRestartPolicyNever),
@@ -89,7 +90,7 @@ func TestRestarts(t *testing.T) {
 	}
 }
 
-// The status that is made for a pod without one has the form of a kubelet's.
+// TestFixedStatus checks that the status of a pod that never changes has the same form as a kubelet's status.
 func TestFixedStatus(t *testing.T) {
 	pod := &v1.Pod{Spec: v1.PodSpec{
 		InitContainers: []v1.Container{{Name: "i"},
@@ -105,11 +106,11 @@ func TestFixedStatus(t *testing.T) {
 		t.Errorf("wrong order: main containers are sorted by name, init containers are not: %+v", s)
 	}
 	if side := s.InitContainerStatuses[1]; side.State.Running == nil || !side.Ready {
-		t.Errorf("the sidecar is %+v, want one that is running and ready", side)
+		t.Errorf("the sidecar is %+v, want a running and ready sidecar", side)
 	}
 	debug := s.EphemeralContainerStatuses[0]
 	if debug.State.Running == nil || debug.Ready || debug.Started != nil || debug.Image != "busybox:latest" {
-		t.Errorf("the ephemeral container is %+v, want one that runs without probes", debug)
+		t.Errorf("the ephemeral container is %+v, want a running container without probe results", debug)
 	}
 	if s.QOSClass != v1.PodQOSBestEffort || s.Resources == nil || s.StartTime == nil {
 		t.Errorf("the status lacks fields: %+v", s)

@@ -1,9 +1,9 @@
 // Package podlife computes the status that a kubelet would report for a pod, as a function of time, of the pod and of
 // a scenario's description of its containers. There is no I/O here, no goroutine and no clock.
 //
-// Begin with [Life]. Everything that a life depends on is in the status that it reports, in whole seconds. A process
-// that is killed and started again therefore continues each life from the status in the API server. What would have
-// happened in between is computed as if the process had not stopped.
+// Begin with [Life]. The reported status contains everything that a life depends on, with times in whole seconds. A
+// process that is killed and started again therefore continues each life from the status in the API server. The
+// changes that were due while the process was not running are computed as if it had not stopped.
 //
 // [FixedStatus] is the status of a pod that never changes, on a node that is not in a cluster.
 package podlife
@@ -21,12 +21,12 @@ import (
 	"fauxlet/scenario"
 )
 
-// Settings are the node's part in the life of a pod.
+// Settings are the properties of the node that affect the life of a pod.
 type Settings struct {
-	// HostIPs are the addresses of the node, the main one first. A pod with hostNetwork has the same.
+	// HostIPs are the addresses of the node, the main one first. A pod with hostNetwork has the same addresses.
 	HostIPs []string
-	// PodIPs are the addresses of this pod: one, or one per IP family. The status shows them as soon as the pod's
-	// first container has been created.
+	// PodIPs are the addresses of this pod: one address, or one per IP family. The status contains them as soon as
+	// the pod's first container has been created.
 	PodIPs []string
 	// MaxBackOff is the longest wait before a container that keeps ending is started again; 0 means five minutes.
 	// (KubeletConfiguration: crashLoopBackOff.maxContainerRestartPeriod)
@@ -39,7 +39,7 @@ type Life struct {
 	described map[string]scenario.Container
 	settings  Settings
 	began     time.Time
-	// now is the time for which all of the following holds. It never goes back.
+	// now is the time for which the following fields are valid. It never goes back.
 	now        time.Time
 	containers []container // in the order of Containers
 	conditions [len(timedConditions)]condition
@@ -49,9 +49,10 @@ type Life struct {
 	settled bool
 }
 
-// New begins the life of a pod that is bound to the node, or continues the life that the pod's status shows. Described
-// are the containers by name; a missing one behaves like the zero scenario.Container. New only reads the pod, which
-// must not change later. Errors are mistakes in described, and name the container and the field.
+// New begins the life of a pod that is bound to the node, or continues the life that the pod's status shows. The
+// descriptions of the containers are in described, by container name. A container without a description behaves like
+// the zero scenario.Container. New only reads the pod, which must not change later. It returns an error if a
+// description is invalid. The error names the container and the field.
 func New(pod *v1.Pod, described map[string]scenario.Container, s Settings, now time.Time) (*Life, error) {
 	for _, name := range slices.Sorted(maps.Keys(described)) {
 		c := described[name]
@@ -87,9 +88,10 @@ func (l *Life) Update(pod *v1.Pod, now time.Time) {
 	}
 }
 
-// At returns the status at a time. A time before that of an earlier call gives the status of the earlier call. next is
-// the time at which the status changes by itself, or zero for never. gone reports that the pod is to be deleted and
-// nothing of it runs any more: after the status has been reported, the pod may be deleted.
+// At returns the status at a time. If an earlier call had a later time, At returns the status at that later time.
+// next is the time at which the status next changes without an update, or zero for never. gone reports that the pod
+// has a deletionTimestamp and none of its containers runs. The caller may delete such a pod after it has reported
+// the status.
 //
 // The status shares unchanged parts with the pod, and must not be changed.
 func (l *Life) At(now time.Time) (status v1.PodStatus, next time.Time, gone bool) {
@@ -121,7 +123,7 @@ func (l *Life) status() v1.PodStatus {
 	switch {
 	case s.Phase == l.stop.outcome && l.stop.reason != "":
 		s.Reason, s.Message = l.stop.reason, l.stop.message
-	case s.Phase == before.Phase: // the earlier reason and message belong to this phase
+	case s.Phase == before.Phase: // the phase is unchanged, so its earlier reason and message still apply
 		s.Reason, s.Message = before.Reason, before.Message
 	}
 	l.setAddresses(&s)
@@ -149,7 +151,7 @@ func (l *Life) setTransitionTimes(conditions []v1.PodCondition) {
 	}
 }
 
-// setAddresses sets the addresses of the host, and those of the pod once its sandbox exists.
+// setAddresses sets the addresses of the host and, once the pod's sandbox exists, the addresses of the pod.
 func (l *Life) setAddresses(s *v1.PodStatus) {
 	if len(l.settings.HostIPs) > 0 {
 		s.HostIP = l.settings.HostIPs[0]

@@ -16,7 +16,7 @@ import (
 	"fauxlet/scenario"
 )
 
-// TestProperties checks what must hold in every life, with many random pods and scenarios.
+// TestProperties checks invariants of a pod's life with many random pods and scenarios.
 func TestProperties(t *testing.T) {
 	for seed := range uint64(120) {
 		r := rand.New(rand.NewPCG(seed, 0))
@@ -45,7 +45,7 @@ type walk struct {
 	began, now time.Time
 	status     v1.PodStatus
 	next       time.Time
-	changed    bool // by Update
+	changed    bool // Update was called
 }
 
 func (w *walk) begin() {
@@ -66,7 +66,7 @@ func (w *walk) new(pod *v1.Pod, now time.Time) *podlife.Life {
 func (w *walk) step() {
 	before, exact := w.status, false
 	switch choice := w.r.IntN(10); {
-	case choice == 0: // far
+	case choice == 0: // a long step over many changes
 		w.now = w.now.Add(time.Duration(w.r.Int64N(int64(3 * time.Hour))))
 	case w.next.IsZero() && choice == 1 && w.pod.DeletionTimestamp == nil || choice == 2 &&
 		w.pod.DeletionTimestamp == nil && w.r.IntN(8) == 0:
@@ -79,7 +79,7 @@ func (w *walk) step() {
 	case w.next.IsZero():
 		w.now = w.now.Add(time.Duration(w.r.Int64N(int64(time.Hour))))
 		w.same(w.now)
-	case choice < 6: // to when it changes
+	case choice < 6: // a step to the next change
 		w.same(w.now.Add(time.Duration(w.r.Int64N(int64(w.next.Sub(w.now))))))
 		w.same(w.next.Add(-1))
 		w.now, exact = w.next, true
@@ -88,24 +88,26 @@ func (w *walk) step() {
 	}
 	w.status, w.next, _ = w.life.At(w.now)
 	if !w.next.IsZero() && !w.next.After(w.now) {
-		w.t.Errorf("at %v: what is next has been, at %v", w.now, w.next)
+		w.t.Errorf("at %v: the next change is in the past, at %v", w.now, w.next)
 	}
 	w.compare(before, exact)
 	w.adopted()
 }
 
-// same checks that nothing changes until a time.
+// same checks that the status at a later time, before the next change, equals the current status.
 func (w *walk) same(then time.Time) {
 	if status, next, _ := w.life.At(then); !equality.Semantic.DeepEqual(status, w.status) || !next.Equal(w.next) {
-		w.t.Errorf("at %v, before %v: %s, next %v\nwas %s", then, w.next, inWords(status), next, inWords(w.status))
+		w.t.Errorf("at %v, before the next change at %v: the status is %s, with a next change at %v\nbefore it was %s",
+			then, w.next, inWords(status), next, inWords(w.status))
 	}
 }
 
-// compare compares a status with the one before.
+// compare checks a status against the previous status. exact is set if the walk has moved exactly to the time of the
+// next change.
 func (w *walk) compare(before v1.PodStatus, exact bool) {
 	now := w.status
 	if !now.StartTime.Equal(before.StartTime) {
-		w.t.Errorf("startTime was %v, and is %v", before.StartTime, now.StartTime)
+		w.t.Errorf("startTime has changed from %v to %v", before.StartTime, now.StartTime)
 	}
 	if before.Phase == v1.PodSucceeded || before.Phase == v1.PodFailed {
 		before.ObservedGeneration = now.ObservedGeneration
@@ -113,21 +115,22 @@ func (w *walk) compare(before v1.PodStatus, exact bool) {
 			before.Conditions[i].ObservedGeneration = now.ObservedGeneration
 		}
 		if !equality.Semantic.DeepEqual(before, now) {
-			w.t.Errorf("it had ended:\n%s\n%s", inWords(before), inWords(now))
+			w.t.Errorf("the pod had ended, but its status changed from\n%s\nto\n%s", inWords(before), inWords(now))
 		}
 	}
 	for i, c := range now.Conditions {
 		old := before.Conditions[i]
 		if changed := c.Status != old.Status; exact && changed == c.LastTransitionTime.Equal(&old.LastTransitionTime) &&
 			changed != (c.LastTransitionTime.Unix() == old.LastTransitionTime.Unix()) {
-			w.t.Errorf("%s was %s since %v, and is %s since %v", c.Type, old.Status, old.LastTransitionTime, c.Status,
-				c.LastTransitionTime)
+			w.t.Errorf("condition %s was %s since %v, and is now %s since %v", c.Type, old.Status,
+				old.LastTransitionTime, c.Status, c.LastTransitionTime)
 		}
 		if exact && c.Status != old.Status && c.LastTransitionTime.Unix() != w.now.Unix() {
-			w.t.Errorf("at %v %s is %s since %v", w.now, c.Type, c.Status, c.LastTransitionTime)
+			w.t.Errorf("at %v: condition %s is %s since %v, want since now", w.now, c.Type, c.Status,
+				c.LastTransitionTime)
 		}
 		if c.LastTransitionTime.Before(&old.LastTransitionTime) || c.LastTransitionTime.After(w.now) {
-			w.t.Errorf("at %v: %s was %s since %v, and is %s since %v", w.now, c.Type, old.Status,
+			w.t.Errorf("at %v: condition %s was %s since %v, and is now %s since %v", w.now, c.Type, old.Status,
 				old.LastTransitionTime, c.Status, c.LastTransitionTime)
 		}
 	}
@@ -141,28 +144,29 @@ func (w *walk) compare(before v1.PodStatus, exact bool) {
 			continue
 		}
 		if c.RestartCount < was.RestartCount {
-			w.t.Errorf("%s: restartCount was %d, and is %d", c.Name, was.RestartCount, c.RestartCount)
+			w.t.Errorf("container %s: restartCount has fallen from %d to %d", c.Name, was.RestartCount,
+				c.RestartCount)
 		}
 		if c.RestartCount == was.RestartCount && was.ContainerID != "" && c.ContainerID != was.ContainerID {
-			w.t.Errorf("%s: containerID was %s, and is %s", c.Name, was.ContainerID, c.ContainerID)
+			w.t.Errorf("container %s: containerID has changed from %s to %s", c.Name, was.ContainerID, c.ContainerID)
 		}
-		if w.isFinal(c.Name, was) && c.State.Terminated == nil { // the apiserver would not have it
-			w.t.Errorf("%s had ended, and is %s", c.Name, stateInWords(c.State))
+		if w.isFinal(c.Name, was) && c.State.Terminated == nil { // the apiserver rejects such a change
+			w.t.Errorf("container %s had ended for good, and is now %s", c.Name, stateInWords(c.State))
 		}
 		if running := c.State.Running; running != nil &&
 			(running.StartedAt.After(w.now) || running.StartedAt.Before(now.StartTime)) {
-			w.t.Errorf("at %v: %s runs since %v", w.now, c.Name, running.StartedAt)
+			w.t.Errorf("at %v: container %s seems to run since %v", w.now, c.Name, running.StartedAt)
 		}
 		if last := c.LastTerminationState.Terminated; c.State.Running != nil && c.RestartCount > 0 &&
 			(last == nil || last.FinishedAt.After(c.State.Running.StartedAt.Time)) {
-			w.t.Errorf("%s runs since %v after %v", c.Name, c.State.Running.StartedAt, last)
+			w.t.Errorf("container %s runs since %v, but its last run is %v", c.Name, c.State.Running.StartedAt, last)
 		}
 	}
 	phase := func(s v1.PodStatus) int {
 		return map[v1.PodPhase]int{v1.PodPending: 0, v1.PodRunning: 1, v1.PodSucceeded: 2, v1.PodFailed: 2}[s.Phase]
 	}
 	if phase(now) < phase(before) {
-		w.t.Errorf("phase was %s, and is %s", before.Phase, now.Phase)
+		w.t.Errorf("the phase has changed from %s to %s", before.Phase, now.Phase)
 	}
 }
 
@@ -179,7 +183,7 @@ func (w *walk) isFinal(name string, s v1.ContainerStatus) bool {
 	return false
 }
 
-// adopted checks that a process that starts now continues the life.
+// adopted checks that a process that starts now continues the life from the status.
 func (w *walk) adopted() {
 	text, err := json.Marshal(w.status)
 	if err != nil {
@@ -192,17 +196,17 @@ func (w *walk) adopted() {
 	}
 	status, next, _ := w.new(pod, w.now).At(w.now)
 	if !equality.Semantic.DeepEqual(status, w.status) || !next.Equal(w.next) {
-		w.t.Errorf("adopted at %v: %s, next %v\nwas %s, next %v", w.now, inWords(status), next, inWords(w.status),
-			w.next)
+		w.t.Errorf("after adoption at %v: %s, next change at %v\nbefore: %s, next change at %v", w.now,
+			inWords(status), next, inWords(w.status), w.next)
 		for i, c := range status.Conditions {
 			if !equality.Semantic.DeepEqual(c, w.status.Conditions[i]) {
-				w.t.Errorf("%+v\nwas %+v", c, w.status.Conditions[i])
+				w.t.Errorf("condition after adoption: %+v\nbefore: %+v", c, w.status.Conditions[i])
 			}
 		}
 	}
 }
 
-// again checks that one long step has the same result as all steps.
+// again checks that one long step has the same result as all the steps of the walk together.
 func (w *walk) again() {
 	if w.changed {
 		return

@@ -9,29 +9,29 @@ import (
 	"k8s.io/component-helpers/resource"
 )
 
-// stage is a part of a pod's life.
+// stage is one of the three successive parts of a pod's life.
 type stage uint8
 
 const (
-	// living: containers start, and start again as restartPolicy allows.
+	// living means that containers start, and restart as restartPolicy allows.
 	living stage = iota
-	// stopping: no container starts any more, and some still run.
+	// stopping means that no container starts any more, but some still run.
 	stopping
-	// ended: no container runs.
+	// ended means that no container runs or will run.
 	ended
 )
 
 // progress is the state of a pod as a whole, beyond the moments of its containers.
 type progress struct {
 	stage stage
-	// outcome is the phase in which the pod ends whatever its containers do, for example after activeDeadlineSeconds.
-	// It is empty if the containers decide.
+	// outcome is the phase in which the pod ends regardless of its containers, for example after
+	// activeDeadlineSeconds. It is empty if the exit codes of the containers determine the phase.
 	outcome v1.PodPhase
 	// initialized reports whether the init containers were done when the pod began to stop. If they were, main
-	// containers that never started count as lost; otherwise they still wait for their turn.
+	// containers that never started count as lost. Otherwise such containers are still waiting in PodInitializing.
 	initialized bool
-	// wasInitialized reports whether the condition Initialized has ever been true. It then stays true when sidecars
-	// end.
+	// wasInitialized reports whether the condition Initialized has ever been true. If so, the condition stays true
+	// even when sidecars end.
 	wasInitialized bool
 }
 
@@ -67,7 +67,7 @@ func makeStatus(pod *v1.Pod, momentOf func(n int) *moment, p progress) v1.PodSta
 	s.Phase = phase(pod, &s, stage)
 	concluded := cmp.Or(p.outcome, s.Phase)
 	if stage == living && isTerminal(s.Phase) {
-		stage = ended // by itself
+		stage = ended // the containers have ended by themselves
 	}
 	setConditions(pod, &s, stage, concluded, p.wasInitialized)
 	switch {
@@ -186,8 +186,9 @@ func markLost(s *v1.PodStatus, initialized bool) {
 	mark(inits[:begun])
 }
 
-// setResources sets the resources of the pod as a whole. A kubelet reads those of a running pod from its cgroup, which
-// has only CPU and memory. (kubelet: pkg/kubelet/kubelet_pods.go, convertToAPIPodLevelResourcesStatus)
+// setResources sets the resources of the pod as a whole. A kubelet reads the resources of a running pod from the
+// pod's cgroup, so it reports only CPU and memory. (kubelet: pkg/kubelet/kubelet_pods.go,
+// convertToAPIPodLevelResourcesStatus)
 func setResources(pod *v1.Pod, s *v1.PodStatus) {
 	requests := resource.PodRequests(pod, resource.PodResourcesOptions{})
 	limits := resource.PodLimits(pod, resource.PodResourcesOptions{})

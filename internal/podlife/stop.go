@@ -7,24 +7,25 @@ import (
 	v1 "k8s.io/api/core/v1"
 )
 
-// stop is the end of a pod.
+// stop describes how and when a pod stops.
 type stop struct {
-	// since is when the containers get SIGTERM, and kill when those that still run get SIGKILL.
+	// since is when the containers get SIGTERM. kill is when the containers that still run get SIGKILL.
 	since, kill time.Time
-	// outcome is the phase in which the pod ends whatever its containers do, with reason and message. It is empty if
-	// the containers decide.
+	// outcome is the phase in which the pod ends regardless of its containers, with reason and message. It is empty
+	// if the exit codes of the containers determine the phase.
 	outcome         v1.PodPhase
 	reason, message string
-	// deleted is set if the pod stops because it is to be deleted.
+	// deleted is set if the pod stops because of its deletionTimestamp.
 	deleted bool
-	// generation is the generation of the pod that stops. The kubelet does not observe newer ones until all containers
-	// have stopped. (kubelet: SyncTerminatingPod)
+	// generation is the pod's generation when the stop began. The kubelet does not observe a newer generation until
+	// all containers have stopped. (kubelet: SyncTerminatingPod)
 	generation int64
 	// initialized reports whether all init containers were done when the stop began.
 	initialized bool
 }
 
-// minGracePeriod is the least time that each container gets. (kubelet: minimumGracePeriodInSeconds)
+// minGracePeriod is the minimum time between SIGTERM and SIGKILL of each container. (kubelet:
+// minimumGracePeriodInSeconds)
 const minGracePeriod = 2 * time.Second
 
 // defaultGracePeriod is the API server's default of terminationGracePeriodSeconds.
@@ -37,13 +38,13 @@ func (l *Life) gracePeriod() time.Duration {
 	return defaultGracePeriod
 }
 
-// beginStop sends the containers SIGTERM.
+// beginStop stops the pod: its containers get SIGTERM.
 func (l *Life) beginStop(at time.Time, grace time.Duration, s stop) {
 	at = inSeconds(at)
 	s.since, s.kill, s.initialized = at, at.Add(grace), l.mainMayRun()
 	s.generation = l.pod.Generation
 	if observed := l.pod.Status.ObservedGeneration; l.pod.DeletionTimestamp != nil && !s.deleted && observed > 0 {
-		s.generation = observed // the deletion has raised the generation, and came later
+		s.generation = observed // the deletion came later and has increased the generation
 	}
 	l.stop, l.stage = s, stopping
 	if s.deleted {
@@ -51,8 +52,8 @@ func (l *Life) beginStop(at time.Time, grace time.Duration, s stop) {
 	}
 }
 
-// waitNoMore ends the back-off of containers: they are terminated for good, as there is no next run in a pod that is
-// to be deleted. In a pod that ends for another reason they keep waiting, and count as lost. (kubelet:
+// waitNoMore ends the back-off of the containers of a deleted pod: they become terminated, because they will not run
+// again. In a pod that ends for another reason such containers keep waiting, and count as lost at the end. (kubelet:
 // pkg/kubelet/container, ShouldContainerBeRestarted)
 func (l *Life) waitNoMore() {
 	for i := range l.containers {
@@ -62,8 +63,8 @@ func (l *Life) waitNoMore() {
 	}
 }
 
-// requestedStop returns the stop that the pod's current version requires, if any: it is to be deleted, or its phase in
-// the API server is terminal.
+// requestedStop returns the stop that the pod's current version requires, if any. A pod must stop if it has a
+// deletionTimestamp or if its phase in the API server is terminal.
 func (l *Life) requestedStop(now time.Time) (since time.Time, grace time.Duration, s stop, requested bool) {
 	switch deleted := l.pod.DeletionTimestamp; {
 	case deleted != nil:
@@ -81,7 +82,7 @@ func (l *Life) requestedStop(now time.Time) (since time.Time, grace time.Duratio
 	return since, grace, s, false
 }
 
-// follow makes the changes that a new version of the pod requires, and then those that are due.
+// follow applies the changes that a new version of the pod requires, and then all changes that are due.
 func (l *Life) follow(now time.Time) {
 	since, grace, s, requested := l.requestedStop(now)
 	if requested && l.stage == living {
@@ -113,12 +114,12 @@ func (c *container) follow(now time.Time) {
 	}
 }
 
-// hasBegun reports whether a container has started or has its turn.
+// hasBegun reports whether any container has started or may start.
 func (l *Life) hasBegun() bool {
 	return slices.ContainsFunc(l.containers, func(c container) bool { return c.hasStarted() || !c.turn.IsZero() })
 }
 
-// stopAll returns when all containers will have stopped, and calls each with every container that runs and its run
+// stopAll returns when all containers will have stopped. It calls each for every running container, with its run
 // after the end. Main containers stop first, then sidecars, in reverse order. (kubelet: pkg/kubelet/kuberuntime,
 // killContainer and terminationOrdering)
 func (l *Life) stopAll(each func(*container, run)) time.Time {
@@ -142,7 +143,8 @@ func (l *Life) stopAll(each func(*container, run)) time.Time {
 	return last
 }
 
-// stops returns the run after the end of a container whose turn to stop has come, and the time of its end.
+// stops returns a container's run after its end, and the time of the end. turn is when the container may begin to
+// stop.
 func (c *container) stops(turn time.Time, s stop) (run, time.Time) {
 	sigterm := turn.Add(c.preStop())
 	if sigterm.After(s.kill) {
@@ -157,7 +159,7 @@ func (c *container) stops(turn time.Time, s stop) (run, time.Time) {
 	if killed {
 		at = kill
 	}
-	if at.Before(c.run.started) { // it started after the stop began
+	if at.Before(c.run.started) { // the container started after the stop began
 		at = c.run.started
 	}
 	return c.run.stopped(c.described.Stops, inSeconds(at), killed), at

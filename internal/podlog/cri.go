@@ -6,13 +6,14 @@ import (
 	"time"
 )
 
-// criLines are the lines of a log file that a container runtime has written. All of them have been written.
+// criLines are the lines of a log file of a container runtime. All lines count as written, even lines with a later
+// time.
 type criLines []criLine
 
 type criLine struct {
 	at    time.Time
 	isErr bool
-	// text ends with a line feed, unless the line is partial: then the next line continues it.
+	// text ends with a line feed, unless the line is partial. The next line then continues a partial line.
 	text []byte
 }
 
@@ -56,7 +57,7 @@ func (c criLines) time(i int64) time.Time {
 	return c[i].at
 }
 
-// from returns 0, because the times need not be in order.
+// from implements lines. It returns 0, because the times need not be in order.
 func (c criLines) from(time.Time) int64 { return 0 }
 
 func (c criLines) stderr(i int64) bool { return c[i].isErr }

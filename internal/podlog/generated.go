@@ -7,7 +7,8 @@ import (
 	"sync"
 )
 
-// generatedLines look like the access log of a web server. Each is its number and one of a fixed set of requests.
+// generatedLines look like the access log of a web server. Each line consists of its number and one of a fixed set
+// of requests.
 type generatedLines struct{ schedule }
 
 func (g *generatedLines) appendLine(b []byte, i int64) []byte {
@@ -15,8 +16,9 @@ func (g *generatedLines) appendLine(b []byte, i int64) []byte {
 	return append(b, requests()[g.random(i)%requestCount]...)
 }
 
-// appendLines appends the lines from next until end, or until b has full bytes. It returns the number of the line that
-// comes next. It has the result of many calls of appendLine, and is faster because it counts in decimal digits.
+// appendLines appends the lines from next until end, or until b has full bytes. It returns the number of the next
+// line to append. The result is the same as from many calls of appendLine, but appendLines is faster because it
+// increments the number in decimal digits.
 func (g *generatedLines) appendLines(b []byte, next, end int64, full int) ([]byte, int64) {
 	requests := requests()
 	number := newDecimal(next)
@@ -28,7 +30,7 @@ func (g *generatedLines) appendLines(b []byte, next, end int64, full int) ([]byt
 	return b, next
 }
 
-// decimal is a number as digits, which start at first and end at the end of the array.
+// decimal is a number as decimal digits. The digits start at index first and end at the end of the array.
 type decimal struct {
 	digits [20]byte
 	first  int
@@ -57,11 +59,11 @@ func (d *decimal) increment() {
 	}
 }
 
-// requestCount is the number of different requests: few enough for a processor's cache, and enough not to look
-// repeated.
+// requestCount is the number of different requests: few enough to fit into a processor's cache, and enough that
+// readers notice no repetition.
 const requestCount = 1 << 10
 
-// requests returns the texts after the number of a line, from a space to the line feed.
+// requests returns the texts that follow the number of a line. Each begins with a space and ends with a line feed.
 var requests = sync.OnceValue(func() *[requestCount][]byte {
 	methods := [...]string{"GET", "GET", "GET", "GET", "GET", "HEAD", "POST", "PUT"}
 	paths := [...]string{"/", "/index.html", "/items/%d", "/items/%d", "/items/%d", "/cart/%d", "/login", "/healthz"}

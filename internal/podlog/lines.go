@@ -7,27 +7,29 @@ import (
 
 // lines is the content of a log: numbered lines, each with a time and a stream. It is safe for concurrent use.
 type lines interface {
-	// written returns the number of lines that had been written at a time.
+	// written returns how many lines had been written by a time.
 	written(now time.Time) int64
-	// time returns when line i is written. After the last line it is when a next one would be written.
+	// time returns when line i is written. If i is the number of lines, it returns when a further line would be
+	// written.
 	time(i int64) time.Time
-	// end returns the number of lines, and false if there is no last line.
+	// end returns the number of lines, or false if the log has no end.
 	end() (int64, bool)
-	// from returns a line before which all lines were written before since.
+	// from returns the number of a line at which a reader of the lines since a time may begin: all lines before it
+	// were written earlier.
 	from(since time.Time) int64
 	stderr(i int64) bool
-	// appendLine appends the text of line i with its line feed.
+	// appendLine appends the text of line i, including its line feed, to b.
 	appendLine(b []byte, i int64) []byte
 }
 
-// schedule writes line i at start + i × interval.
+// schedule determines the time of each line: line i is written at start + i × interval.
 type schedule struct {
 	start    time.Time
 	interval time.Duration
 	// lines is the number of lines; 0 means that there is no end.
 	lines int64
 	seed  uint64
-	// stderrBelow is the share of standard error, in 1/2^32.
+	// stderrBelow is the share of lines that go to standard error, in units of 1/2^32.
 	stderrBelow uint64
 }
 
@@ -57,7 +59,7 @@ func (s *schedule) stderr(i int64) bool {
 	return s.stderrBelow > 0 && s.random(i)>>32 <= s.stderrBelow
 }
 
-// random returns 64 bits for line i. (splitmix64)
+// random returns 64 pseudorandom bits for line i. (splitmix64)
 func (s *schedule) random(i int64) uint64 {
 	z := s.seed + uint64(i)*0x9e3779b97f4a7c15
 	z = (z ^ z>>30) * 0xbf58476d1ce4e5b9
@@ -73,7 +75,7 @@ type textLines struct {
 
 func (t *textLines) appendLine(b []byte, i int64) []byte { return append(b, t.text[i]...) }
 
-// end differs from schedule.end for an empty text, which has an end.
+// end implements lines. Unlike schedule.end, it reports that a log with 0 lines has an end.
 func (t *textLines) end() (int64, bool) { return int64(len(t.text)), true }
 
 func (t *textLines) written(now time.Time) int64 {

@@ -7,10 +7,11 @@ import (
 	"sync"
 )
 
-// chunk is the number of bytes that are written at once. A kubelet writes and flushes each line by itself.
+// chunk is the number of bytes in one write. A kubelet instead writes and flushes each line separately.
 const chunk = 256 << 10
 
-// buffers are buffers that no reader uses. A chunk is written when it is full, so a buffer holds a chunk and one line.
+// buffers is a pool of unused buffers. A chunk is written after the line that fills it, so a buffer has room for a
+// chunk and one line.
 var buffers = sync.Pool{New: func() any {
 	b := make([]byte, 0, chunk+1<<10)
 	return &b
@@ -19,7 +20,7 @@ var buffers = sync.Pool{New: func() any {
 // output collects lines into chunks, for one or two streams, and stops after a number of bytes.
 type output struct {
 	stdout, stderr io.Writer
-	// buffer is to be written to to, which is one of the two.
+	// buffer contains lines that have not been written yet. They go to the writer to, which is stdout or stderr.
 	buffer []byte
 	to     io.Writer
 	same   bool
@@ -35,8 +36,8 @@ func newOutput(stdout, stderr io.Writer, limit *int64) *output {
 	return o
 }
 
-// stream selects the stream of the next line and returns its writer, or nil if the line is not wanted. It first writes
-// the buffer if that belongs to the other stream.
+// stream selects the stream of the next line and returns its writer, or nil if the line is not wanted. If the buffer
+// contains lines of the opposite stream, it writes them first.
 func (o *output) stream(isErr bool) (to io.Writer, err error) {
 	to = o.stdout
 	if isErr {
@@ -52,8 +53,8 @@ func (o *output) stream(isErr bool) (to io.Writer, err error) {
 	return to, err
 }
 
-// grow takes the buffer after a line was appended to it. done reports that the limit is reached and all has been
-// written.
+// grow stores the buffer after the caller has appended a line to it, and writes the buffer if it is full. done
+// reports that the limit of bytes is reached and everything has been written.
 func (o *output) grow(buffer []byte) (done bool, err error) {
 	added := int64(len(buffer) - len(o.buffer))
 	if added >= o.remain {
@@ -69,7 +70,7 @@ func (o *output) grow(buffer []byte) (done bool, err error) {
 	return false, nil
 }
 
-// flush writes the buffer.
+// flush writes the contents of the buffer and empties it.
 func (o *output) flush() error {
 	if len(o.buffer) == 0 {
 		return nil
@@ -98,7 +99,7 @@ func (o *output) flushWriters() {
 	}
 }
 
-// sameWriter reports whether both streams have one writer. Writers that cannot be compared count as two.
+// sameWriter reports whether both streams go to the same writer. Writers that cannot be compared count as different.
 func sameWriter(a, b io.Writer) bool {
 	if a == nil || b == nil {
 		return true

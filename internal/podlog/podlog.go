@@ -1,8 +1,9 @@
 // Package podlog makes the logs of containers that do not run.
 //
-// A generated log is arithmetic. Line i is a function of the log's seed, the names of its container and i, and is
-// written at start + i × interval. So tailLines, sinceTime and limitBytes need no stored lines, a log of a billion
-// lines takes no memory, and two runs print the same. Instead, a text or a file can contain the lines.
+// The lines of a generated log are computed when they are read, and never stored. Line i depends only on the log's
+// seed, the names of its container and i, and is written at start + i × interval. So a log of a billion lines takes
+// no memory, options such as tailLines are fast, and each run of the program generates the same lines. The lines of
+// a log may also come from a text or a file.
 //
 // Begin with [New] and [Log.Read].
 package podlog
@@ -18,7 +19,7 @@ import (
 	"fauxlet/scenario"
 )
 
-// Age is how long a generated log without a start has been written when the program starts.
+// Age is the age of a generated log without a start when the program starts.
 const Age = time.Hour
 
 // Container is the name of a container. Logs of different containers have different lines.
@@ -27,13 +28,13 @@ type Container struct{ Namespace, Pod, Name string }
 // Log is the log of one run of a container. It is safe for concurrent use. The methods End and Ended accept a nil Log.
 type Log struct {
 	lines lines
-	// ended is closed when the run has ended at endedAt, which is set before.
+	// ended is closed when the run has ended. endedAt is the time of the end, and is set before ended is closed.
 	ended   chan struct{}
 	endedAt time.Time
 }
 
-// New makes a log from its description. made is the time before which a log with an end and without a start has ended.
-// New reads the file of the description; that is its only error.
+// New makes a log from its description. A log with an end and without a start ends just before made. If the
+// description names a file, New reads it, and returns an error only if that fails.
 func New(l scenario.Log, c Container, made time.Time) (*Log, error) {
 	lines, err := newLines(l, c, made)
 	if err != nil {
@@ -45,8 +46,8 @@ func New(l scenario.Log, c Container, made time.Time) (*Log, error) {
 // Began returns the time of the first line.
 func (l *Log) Began() time.Time { return l.lines.time(0) }
 
-// End ends the run: lines after this time are not written, and readers that follow the log return. Only the first call
-// has an effect. Calls must not be concurrent.
+// End ends the run: the log gets no lines after this time, and readers that follow the log return. Only the first
+// call has an effect. Calls must not be concurrent.
 func (l *Log) End(at time.Time) {
 	if l == nil || l.HasEnded() {
 		return
@@ -73,7 +74,7 @@ func (l *Log) HasEnded() bool {
 	}
 }
 
-// written returns the number of lines at a time.
+// written returns how many lines the log has at a time.
 func (l *Log) written(now time.Time) int64 {
 	if l.HasEnded() && l.endedAt.Before(now) {
 		now = l.endedAt
@@ -81,10 +82,10 @@ func (l *Log) written(now time.Time) int64 {
 	return l.lines.written(now)
 }
 
-// finishedLines is the default number of lines in the log of a container that does not run.
+// finishedLines is the default number of lines in the log of a container that has ended.
 const finishedLines = 100
 
-// Finished returns the description of a log that has an end, for a container that does not run.
+// Finished returns the description of the log of a container that has ended: l with a limited number of lines.
 func Finished(l scenario.Log) scenario.Log {
 	if l.Text == "" && l.File == "" && l.Lines == 0 {
 		l.Lines = finishedLines

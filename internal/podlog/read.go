@@ -14,7 +14,8 @@ const timestampFormat = "2006-01-02T15:04:05.000000000Z07:00 "
 
 type clockSkewKey struct{}
 
-// WithClock returns a context for reading logs with the times of a clock that is ahead of this machine's.
+// WithClock returns a context for [Log.Read]. It shifts the timestamps of lines as if the node's clock were ahead of
+// this machine's clock.
 func WithClock(ctx context.Context, ahead time.Duration) context.Context {
 	return context.WithValue(ctx, clockSkewKey{}, ahead)
 }
@@ -24,7 +25,7 @@ func clockSkew(ctx context.Context) time.Duration {
 	return ahead
 }
 
-// Read writes the lines that the options select to stdout and stderr. Each of them is nil if its lines are not wanted,
+// Read writes the lines that the options select to stdout and stderr. A nil writer drops the lines of its stream,
 // and both may be the same writer. running reports whether the container runs, so that more lines may come.
 //
 // With options.Follow, Read waits for further lines until ctx is done, which is not an error, or until the log has
@@ -32,7 +33,7 @@ func clockSkew(ctx context.Context) time.Duration {
 // of writers. (k8s.io/cri-client/pkg/logs, ReadLogs)
 func (l *Log) Read(ctx context.Context, options *v1.PodLogOptions, running bool, stdout, stderr io.Writer) error {
 	if stdout != nil {
-		// The kubelet writes nothing, too, so that the response begins even if no line ever comes.
+		// Like the kubelet, make an empty write, so that the response begins even if the log never gets a line.
 		if _, err := stdout.Write(nil); err != nil {
 			return err
 		}
@@ -45,15 +46,15 @@ func (l *Log) Read(ctx context.Context, options *v1.PodLogOptions, running bool,
 	return r.read(ctx, time.Now(), running)
 }
 
-// reader reads a log once.
+// reader is the state of one call of Read.
 type reader struct {
 	log     *Log
 	options *v1.PodLogOptions
 	out     *output
 	since   time.Time
-	// lineStart is set after a line with a line feed: the next line gets a timestamp.
+	// lineStart is set if the previous line ended with a line feed. The next line then begins with a timestamp.
 	lineStart bool
-	// ahead is how far the clock of the timestamps is ahead of this machine's.
+	// ahead is the difference between the clock for timestamps and this machine's clock.
 	ahead time.Duration
 }
 
@@ -123,12 +124,13 @@ func (r *reader) write(ctx context.Context, next, end int64) (done bool, err err
 	return false, nil
 }
 
-// isPlain reports whether no line needs a decision: all are written to standard output as they are.
+// isPlain reports whether all lines go to standard output unchanged, so that they need not be examined one by one.
 func (r *reader) isPlain(lines *generatedLines) bool {
 	return !r.options.Timestamps && lines.stderrBelow == 0 && r.out.stdout != nil && r.since.IsZero()
 }
 
-// writePlain writes whole chunks while the limit of bytes is not near. It returns the line that comes next.
+// writePlain writes whole chunks while the limit of bytes is not near. It returns the number of the next line to
+// write.
 func (r *reader) writePlain(ctx context.Context, lines *generatedLines, next, end int64) (int64, error) {
 	if _, err := r.out.stream(false); err != nil {
 		return next, err
@@ -144,7 +146,7 @@ func (r *reader) writePlain(ctx context.Context, lines *generatedLines, next, en
 }
 
 // wait waits until line i is written or the run has ended. more reports whether there may be further lines; it is
-// false when ctx is done first. running reports whether the run has not ended.
+// false if ctx is done first. running reports whether the run still continues.
 func (r *reader) wait(ctx context.Context, i int64) (more, running bool) {
 	var written <-chan time.Time
 	if end, ends := r.log.lines.end(); !ends || i < end {

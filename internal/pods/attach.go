@@ -24,11 +24,10 @@ type AttachedContainer struct {
 	FollowLog func(ctx context.Context, stdout, stderr io.Writer) error
 }
 
-// Attach connects streams with a container that runs, by the Store's [Attacher].
+// Attach connects streams with a running container through the Store's [Attacher].
 //
-// The default Attacher writes what the container logs from now on, and repeats the input, like a program that echoes.
-// It returns when ctx is done or the container ends. For a container with stdinOnce, it also returns at the end of the
-// input.
+// The default Attacher writes the lines that the container logs from now on, and echoes the input. It returns when
+// ctx is done or the container ends. For a container with stdinOnce, it also returns at the end of the input.
 func (s *Store) Attach(ctx context.Context, namespace, name, container string, streams Streams) error {
 	e, running := s.running(namespace, name, container)
 	if !running {

@@ -15,7 +15,7 @@ import (
 	"fauxlet/scenario"
 )
 
-// validatePod checks what the rest of the package relies on: names are valid, and each container has its own.
+// validatePod checks the assumptions of this package: names are valid, and no two containers have the same name.
 func validatePod(pod *v1.Pod, path *field.Path) field.ErrorList {
 	if pod == nil {
 		return field.ErrorList{field.Required(path, "a core/v1 Pod")}
@@ -64,8 +64,8 @@ func validatePod(pod *v1.Pod, path *field.Path) field.ErrorList {
 	return errs
 }
 
-// complete returns a copy of the pod with the fields that an API server and a kubelet would have set. A pod with a
-// phase keeps its status, and so does a container with a status.
+// complete returns a copy of the pod with the fields that an API server and a kubelet would have set. A status with
+// a phase is kept as it is, and so is the status of each container that already has one.
 func complete(given *v1.Pod, described map[string]scenario.Container, made time.Time) *v1.Pod {
 	pod := given.DeepCopy()
 	pod.TypeMeta = metav1.TypeMeta{}

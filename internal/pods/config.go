@@ -18,7 +18,7 @@ type ContainerConfig struct {
 	Env []string
 	// UID and GID are the user and group of the commands.
 	UID, GID int64
-	// WorkingDir is the absolute path where commands start; empty: "/".
+	// WorkingDir is the absolute path of the folder in which commands start. Empty means "/".
 	WorkingDir string
 	// Command is the command of process 1.
 	Command []string
@@ -28,7 +28,7 @@ type ContainerConfig struct {
 	Started time.Time
 }
 
-// environment returns the environment of a container's current run. The first call makes it.
+// environment returns the environment of a container's current run. The first call creates the environment.
 func (e *entry) environment(executor Executor, c *container) (Environment, error) {
 	c.run.once.Do(func() { c.run.environment, c.run.err = executor.NewEnvironment(e.config(c)) })
 	return c.run.environment, c.run.err
@@ -81,8 +81,8 @@ func setIfGiven(field *int64, value *int64) {
 	}
 }
 
-// variableValue returns the value of an environment variable that the pod contains: a literal, or one of its own
-// fields. The contents of ConfigMaps and Secrets are not available.
+// variableValue returns the value of an environment variable if the pod alone determines it: a literal, or a
+// reference to a field of the pod. The contents of ConfigMaps and Secrets are not available.
 func variableValue(pod *v1.Pod, variable v1.EnvVar) (value string, found bool) {
 	if variable.ValueFrom == nil {
 		return variable.Value, true

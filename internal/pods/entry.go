@@ -17,7 +17,7 @@ import (
 	"fauxlet/scenario"
 )
 
-// entry is one version of a pod in a Store. It does not change: Put makes a new entry.
+// entry is one version of a pod in a Store. An entry is immutable: Put creates a new one.
 type entry struct {
 	pod        *v1.Pod
 	described  map[string]scenario.Container
@@ -26,7 +26,7 @@ type entry struct {
 	connections *atomic.Int64
 }
 
-// container is a container of a pod, with its current run and the one before.
+// container is a container of a pod, with its current run and its previous run.
 type container struct {
 	name      string
 	described *scenario.Container
@@ -35,15 +35,15 @@ type container struct {
 	previous *run
 }
 
-// run is one run of a container. Successive versions of the pod share it, so that the files that commands have written
-// stay.
+// run is one run of a container. Successive versions of the pod share the run, so that files that commands have
+// written are kept.
 type run struct {
 	// id is the container ID in the status.
 	id string
-	// log ends with the run. It is nil for a container without a status.
+	// log is the log of this run, and ends when the run ends. It is nil for a container without a status.
 	log *podlog.Log
 
-	// environment is made for the first command, since most containers never get one.
+	// environment is created for the first command, because most containers never get a command.
 	once        sync.Once
 	environment Environment
 	err         error
@@ -59,8 +59,8 @@ func (e *entry) container(name string) *container {
 	return nil
 }
 
-// newEntry makes the entry of a pod that never changes. Its logs end where their descriptions say, whatever the times
-// in the status are.
+// newEntry makes the entry of a pod that never changes. Only the descriptions of the logs determine where the logs
+// end; the times in the status are ignored.
 func (s *Store) newEntry(pod scenario.Pod, made time.Time) (*entry, error) {
 	e := &entry{pod: pod.Pod, described: pod.Containers, connections: new(atomic.Int64)}
 	err := e.addContainers(func(c *container) error {
@@ -95,7 +95,7 @@ func (e *entry) logName(c *container) podlog.Container {
 	return podlog.Container{Namespace: e.pod.Namespace, Pod: e.pod.Name, Name: c.name}
 }
 
-// addContainers makes e.containers and calls complete for each of them, which sets its runs.
+// addContainers fills e.containers. It calls complete for each container, and complete sets the container's runs.
 func (e *entry) addContainers(complete func(*container) error) error {
 	names := podlife.ContainerNames(e.pod)
 	for name := range e.described {
@@ -125,8 +125,8 @@ func (e *entry) addContainers(complete func(*container) error) error {
 // undescribed is the description of all containers that the scenario does not describe.
 var undescribed scenario.Container
 
-// updateEntry returns the entry for a new version of a pod; before is nil for a new pod. Running containers keep their
-// log and files. The other runs end after nothing can fail any more.
+// updateEntry returns the entry for a new version of a pod. before is the entry of the earlier version, or nil for a
+// new pod. Running containers keep their log and files. Other runs are ended last, after all checks that can fail.
 func (s *Store) updateEntry(before *entry, pod scenario.Pod) (*entry, error) {
 	e := &entry{pod: pod.Pod, described: pod.Containers, connections: new(atomic.Int64)}
 	samePod := before != nil && before.pod.UID == pod.Pod.UID
@@ -175,14 +175,14 @@ func (s *Store) updateEntry(before *entry, pod scenario.Pod) (*entry, error) {
 	return e, nil
 }
 
-// runTimes is a run in a container status. ended is zero while it runs.
+// runTimes is a run in a container status. ended is zero while the container runs.
 type runTimes struct {
 	id           string
 	began, ended time.Time
 }
 
-// runsOf returns the run whose log a kubelet serves, and the one before. For a container that waits for its next run,
-// the first is the last run. (kubelet: validateContainerLogStatus)
+// runsOf returns the run whose log a kubelet serves, and the run before it. For a container that waits to restart,
+// current is the run that has ended. (kubelet: validateContainerLogStatus)
 func runsOf(status *v1.ContainerStatus) (current, previous runTimes) {
 	if t := status.LastTerminationState.Terminated; t != nil {
 		previous = runTimes{id: t.ContainerID, began: t.StartedAt.Time, ended: t.FinishedAt.Time}
@@ -199,7 +199,7 @@ func runsOf(status *v1.ContainerStatus) (current, previous runTimes) {
 	return current, previous
 }
 
-// findOrMakeRun returns the earlier run with this id, or a new run.
+// findOrMakeRun returns the run with this id from the earlier entry, or a new run if there is none.
 func (e *entry) findOrMakeRun(c *container, at runTimes, described scenario.Log, earlier []*run) (*run, error) {
 	for _, r := range earlier {
 		if r != nil && r.id == at.id {
@@ -221,14 +221,14 @@ func (e *entry) findOrMakeRun(c *container, at runTimes, described scenario.Log,
 	return r, nil
 }
 
-// endAt ends the run. It does nothing for a nil run and a zero time.
+// endAt ends the run at a time. It does nothing if the run is nil or the time is zero.
 func (r *run) endAt(when time.Time) {
 	if r != nil && !when.IsZero() {
 		r.log.End(when)
 	}
 }
 
-// untilEnd returns a context that is done when ctx is, or when the run has ended.
+// untilEnd returns a context that is done when ctx is done or when the run has ended.
 func (r *run) untilEnd(ctx context.Context) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancel(ctx)
 	go func() {
@@ -241,14 +241,14 @@ func (r *run) untilEnd(ctx context.Context) (context.Context, context.CancelFunc
 	return ctx, cancel
 }
 
-// end ends all runs.
+// end ends all runs of the pod.
 func (e *entry) end(when time.Time) {
 	for _, c := range e.containers {
 		c.run.endAt(when)
 	}
 }
 
-// endAllBut ends the runs that the next version of the pod does not contain.
+// endAllBut ends all runs except the runs that the next version of the pod contains too.
 func (e *entry) endAllBut(next *entry) {
 	now := time.Now()
 	for _, c := range e.containers {

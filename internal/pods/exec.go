@@ -21,8 +21,8 @@ type Executor interface {
 
 // Environment is what commands see in a container, such as its files. It is safe for concurrent use.
 type Environment interface {
-	// Run runs a command without a shell and returns its exit code. The error is a [*StartError] if the command cannot
-	// be started, and the error of ctx if ctx is done first.
+	// Run runs a command without a shell and returns its exit code. The error is a [*StartError] if the command
+	// cannot be started, or ctx.Err() if ctx is done before the command has ended.
 	Run(ctx context.Context, command []string, streams Streams) (exitCode int, err error)
 }
 
@@ -39,10 +39,10 @@ type Streams struct {
 // Size is the size of a terminal, in characters.
 type Size struct{ Width, Height uint16 }
 
-// StartError is the error of a command that could not be started, in the words of runc, which containerd and the
-// docker engine pass on. Containerd puts `failed to exec in container: failed to start exec "<id>": ` before them, and
-// its client gets an internal error without an exit code. cri-dockerd writes them as output and ends with Code, which
-// is 126 or 127 as in a shell.
+// StartError is the error of a command that could not be started, with the message of runc, which containerd and the
+// docker engine pass on. Containerd puts `failed to exec in container: failed to start exec "<id>": ` before the
+// message, and the client gets an internal error without an exit code. cri-dockerd writes the message as output and
+// returns Code as the exit code. Code is 126 or 127, as in a shell.
 type StartError struct {
 	Text string
 	Code int
@@ -50,9 +50,9 @@ type StartError struct {
 
 func (e *StartError) Error() string { return e.Text }
 
-// Exec runs a command in a container that runs, or gives the scenario's answer to it. It returns when the command has
-// ended, with a [utilexec.CodeExitError] for any exit code except 0, or when ctx is done. For a command that cannot be
-// started, it writes the reason to standard error, as cri-dockerd does.
+// Exec runs a command in a running container, or returns the scenario's scripted answer to the command. It returns
+// when the command has ended, with a [utilexec.CodeExitError] for any exit code except 0, or when ctx is done. For a
+// command that cannot be started, it writes the reason to standard error, as cri-dockerd does.
 func (s *Store) Exec(ctx context.Context, namespace, name, container string, command []string, streams Streams) error {
 	e, running := s.running(namespace, name, container)
 	if !running {
@@ -77,7 +77,7 @@ func (s *Store) Exec(ctx context.Context, namespace, name, container string, com
 	return err
 }
 
-// killedCode is the exit code of a command whose container ends.
+// killedCode is the exit code of a command that is killed because its container ends.
 const killedCode = 137
 
 func (s *Store) exec(ctx context.Context, e *entry, c *container, command []string, streams Streams) error {
@@ -127,7 +127,7 @@ func giveAnswer(ctx context.Context, a *scenario.ExecAnswer, streams Streams) er
 	return exitError(a.ExitCode)
 }
 
-// sleep waits, or returns the error of ctx if that is done first.
+// sleep waits for a duration. It returns ctx.Err() if ctx is done first.
 func sleep(ctx context.Context, d time.Duration) error {
 	if d <= 0 {
 		return nil
@@ -142,7 +142,7 @@ func sleep(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// exitError returns the error of a command that has ended with a code: nil for 0.
+// exitError returns the error for an exit code, or nil for exit code 0.
 func exitError(code int) error {
 	if code == 0 {
 		return nil

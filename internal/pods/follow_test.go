@@ -15,7 +15,7 @@ import (
 	"fauxlet/scenario"
 )
 
-// flushed is a writer whose client sees only what has been flushed.
+// flushed is a writer that passes data on to the client only when it is flushed.
 type flushed struct {
 	mu         sync.Mutex
 	held, seen bytes.Buffer
@@ -35,14 +35,14 @@ func (f *flushed) Flush() {
 	f.held.WriteTo(&f.seen)
 }
 
-// read returns what the client has seen, and the number of flushes.
+// read returns the data that the client has received, and the number of flushes.
 func (f *flushed) read() (seen string, flushes int) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.seen.String(), f.flushes
 }
 
-// TestFollow: each line is sent and flushed when it is written, until the client disconnects.
+// TestFollow checks that each line is sent and flushed when it is written, until the client disconnects.
 func TestFollow(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		start := time.Now().Add(-2500 * time.Millisecond)
@@ -59,7 +59,7 @@ func TestFollow(t *testing.T) {
 			seen, flushes := w.read()
 			lines := strings.SplitAfter(seen, "\n")
 			if len(lines) != i+2 || !strings.HasPrefix(lines[i], want) || flushes != i+1 {
-				t.Fatalf("after %v: %q in %d flushes", time.Since(start), lines, flushes)
+				t.Fatalf("after %v the client has the lines %q, in %d flushes", time.Since(start), lines, flushes)
 			}
 			time.Sleep(time.Second)
 		}
@@ -70,7 +70,8 @@ func TestFollow(t *testing.T) {
 	})
 }
 
-// TestFollowEnd: following does not end at the last line of a running container, but it ends at the limit of bytes.
+// TestFollowEnd checks that a followed log of a running container does not end after its last line, but ends when
+// limitBytes is reached.
 func TestFollowEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := logStore(t, scenario.Log{Text: "one\ntwo\n",
@@ -83,7 +84,7 @@ func TestFollowEnd(t *testing.T) {
 			t.Fatal(err)
 		}
 		if waited := time.Since(begin); w.seen.String() != "one\ntwo\n" || waited != time.Hour {
-			t.Errorf("%q after %v", w.seen.String(), waited)
+			t.Errorf("got %q after %v, want both lines and an end after an hour", w.seen.String(), waited)
 		}
 
 		begin = time.Now()
@@ -95,12 +96,12 @@ func TestFollowEnd(t *testing.T) {
 			t.Fatal(err)
 		}
 		if n := w.held.Len() + w.seen.Len(); n != 100 || time.Since(begin) > 5*time.Minute {
-			t.Errorf("%d bytes after %v", n, time.Since(begin))
+			t.Errorf("got %d bytes after %v, want 100 bytes within 5 minutes", n, time.Since(begin))
 		}
 	})
 }
 
-// TestFollowEmpty: the response begins even if no line ever comes.
+// TestFollowEmpty checks that the response begins even if the log never gets a line.
 func TestFollowEmpty(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
@@ -109,7 +110,8 @@ func TestFollowEmpty(t *testing.T) {
 		w := &flushed{}
 		if err := store.Logs(ctx, "default", "p", "c", &v1.PodLogOptions{Follow: true}, w, w); err != nil ||
 			w.flushes != 1 || w.seen.Len() != 0 {
-			t.Errorf("%v, %d flushes, %q", err, w.flushes, w.seen.String())
+			t.Errorf("error %v, %d flushes, content %q; want no error, one flush and no content", err, w.flushes,
+				w.seen.String())
 		}
 	})
 }

@@ -10,10 +10,10 @@ import (
 	"fauxlet/internal/podlife"
 )
 
-// Logs writes the log of a container as the options select, to stdout and stderr. Each is nil if its lines are not
-// wanted, and both may be the same writer. Errors about the pod and the container have the kubelet's words; a kubelet
-// sends them with status 400. For the options and the errors of writers see podlog.Log.Read. (kubelet:
-// GetKubeletContainerLogs, validateContainerLogStatus)
+// Logs writes the lines of a container's log that the options select to stdout and stderr. A nil writer drops the
+// lines of its stream, and both may be the same writer. Errors about the pod and the container have the kubelet's
+// text, and a kubelet sends them with status 400. For the options and the errors of writers see podlog.Log.Read.
+// (kubelet: GetKubeletContainerLogs, validateContainerLogStatus)
 func (s *Store) Logs(
 	ctx context.Context, namespace, name, container string, options *v1.PodLogOptions, stdout, stderr io.Writer,
 ) error {

@@ -1,5 +1,5 @@
-// Package pods keeps the pods of a node and answers the requests for them: their logs, commands, attached streams and
-// forwarded ports. No container runs. What a container shows comes from its description in a scenario.
+// Package pods keeps the pods of a node and answers the requests for them: their logs, commands, attached streams
+// and forwarded ports. No container actually runs: the descriptions in a scenario determine what clients see.
 //
 // Begin with [Store]. Packages podlife and podlog compute statuses and logs.
 package pods
@@ -27,8 +27,8 @@ type Store struct {
 	byKey map[types.NamespacedName]*entry
 }
 
-// Runtime contains the parts of a Store that act like a container runtime. A nil field means the default, which needs
-// no shell.
+// Runtime contains the parts of a Store that act like a container runtime. A nil field means the built-in default.
+// The defaults need no shell on the host.
 type Runtime struct {
 	Executor      Executor
 	Attacher      Attacher
@@ -79,9 +79,9 @@ func (r Runtime) NewStore(all ...scenario.Pod) (*Store, error) {
 	return s, nil
 }
 
-// Put adds a pod of a cluster, or replaces the pod of that name. Nothing is completed: the pod has all fields that an
-// API server and a kubelet set, including its status. The log of a container begins and ends as the status shows. When
-// a container ends, so do readers that follow its log, and its commands.
+// Put adds a pod of a cluster, or replaces the pod of that name. Put adds no missing fields: the pod must have all
+// fields that an API server and a kubelet set, including its status. The log of a container begins and ends as the
+// status shows. When a container ends, its commands and the readers that follow its log end too.
 //
 // The Store keeps the pod, which must not change later. After an error the Store is unchanged.
 func (s *Store) Put(pod scenario.Pod) error {
@@ -157,8 +157,8 @@ func (s *Store) Described() []scenario.Pod {
 	return all
 }
 
-// Running returns the pods that a container runtime lists: those that run, with only the names and images of the
-// containers that run. (kubelet: pkg/kubelet/container, Pod.ToAPIPod)
+// Running returns the pods that a container runtime lists: the pods with running containers, reduced to the names
+// and images of these containers. (kubelet: pkg/kubelet/container, Pod.ToAPIPod)
 func (s *Store) Running() []*v1.Pod {
 	var running []*v1.Pod
 	for _, pod := range s.list() {
@@ -186,7 +186,8 @@ func (s *Store) Get(namespace, name string) (*v1.Pod, bool) {
 	return e.pod, true
 }
 
-// running returns the entry of a container that runs. Like a container runtime it looks only at the names.
+// running returns the entry of a running container. Like a container runtime, it finds the container by names only,
+// not by the pod's uid.
 func (s *Store) running(namespace, name, container string) (*entry, bool) {
 	e, found := s.entry(namespace, name)
 	if !found || !isRunning(podlife.ContainerStatus(e.pod, container)) {
@@ -195,7 +196,7 @@ func (s *Store) running(namespace, name, container string) (*entry, bool) {
 	return e, true
 }
 
-// IsRunning reports whether the pod has a container of that name, of any type, that runs.
+// IsRunning reports whether the pod has a running container of that name, of any type.
 func (s *Store) IsRunning(namespace, name, container string) bool {
 	_, running := s.running(namespace, name, container)
 	return running

@@ -30,7 +30,7 @@ func newStore(t testing.TB, specs ...scenario.Pod) *pods.Store {
 	return store
 }
 
-// TestComplete: fields that an API server and a kubelet would set are completed.
+// TestComplete checks that NewStore sets the missing fields that an API server and a kubelet would set.
 func TestComplete(t *testing.T) {
 	given := newPod("", "nginx", "nginx", "sidecar")
 	given.Spec.InitContainers = []v1.Container{{Name: "init", Image: "init:1"}}
@@ -41,11 +41,11 @@ func TestComplete(t *testing.T) {
 		t.Fatal("the pod is not in namespace default")
 	}
 	if given.Namespace != "" || given.Status.Phase != "" {
-		t.Error("the pod that was given was changed")
+		t.Error("NewStore has changed its argument")
 	}
 	again, _ := newStore(t, scenario.Pod{Pod: given}).Get("default", "nginx")
 	if len(pod.UID) != 36 || pod.UID != again.UID {
-		t.Errorf("uids %q and %q: want the same at each start", pod.UID, again.UID)
+		t.Errorf("uids %q and %q, want the same uid at each start", pod.UID, again.UID)
 	}
 	if pod.Status.Phase != v1.PodRunning || len(pod.Status.ContainerStatuses) != 2 ||
 		len(pod.Status.InitContainerStatuses) != 1 {
@@ -55,14 +55,14 @@ func TestComplete(t *testing.T) {
 		pod.Status.InitContainerStatuses[0]
 	if nginx.State.Running == nil || !nginx.Ready || nginx.RestartCount != 1 ||
 		nginx.LastTerminationState.Terminated == nil {
-		t.Errorf("nginx, which has a previous log: %+v", nginx)
+		t.Errorf("status of nginx, which has a previous log and so must have been restarted: %+v", nginx)
 	}
 	if sidecar.RestartCount != 0 || sidecar.LastTerminationState.Terminated != nil ||
 		sidecar.ContainerID == nginx.ContainerID {
-		t.Errorf("sidecar: %+v", sidecar)
+		t.Errorf("status of the sidecar: %+v", sidecar)
 	}
 	if init.State.Terminated == nil || init.State.Terminated.Reason != "Completed" {
-		t.Errorf("init: %+v", init)
+		t.Errorf("status of the init container: %+v", init)
 	}
 	for _, condition := range pod.Status.Conditions {
 		if condition.Status != v1.ConditionTrue {
@@ -73,21 +73,22 @@ func TestComplete(t *testing.T) {
 	running := store.Running()
 	if len(running) != 1 || len(running[0].Spec.Containers) != 2 || running[0].Status.Phase != "" ||
 		running[0].UID != pod.UID {
-		t.Errorf("the runtime knows %+v", running)
+		t.Errorf("Running returns %+v", running)
 	}
 }
 
-// TestNotRunning: a pod keeps its given status, and the runtime does not list it.
+// TestNotRunning checks that a pod that does not run keeps its given status and is missing from the result of
+// Running.
 func TestNotRunning(t *testing.T) {
 	given := newPod("default", "job", "job")
 	given.Status.Phase = v1.PodSucceeded
 	store := newStore(t, scenario.Pod{Pod: given})
 	if len(store.Running()) != 0 || len(store.List()) != 1 {
-		t.Errorf("running %v, all %v", store.Running(), store.List())
+		t.Errorf("Running returns %v, List returns %v", store.Running(), store.List())
 	}
 }
 
-// TestStates: the states of the containers determine the pod's phase and conditions.
+// TestStates checks that the states of the containers determine the pod's phase and conditions.
 func TestStates(t *testing.T) {
 	for _, test := range []struct {
 		name, init, first, second string
@@ -136,7 +137,7 @@ func TestStates(t *testing.T) {
 	}
 }
 
-// TestInvalidPods: errors name the field.
+// TestInvalidPods checks that errors name the field.
 func TestInvalidPods(t *testing.T) {
 	withLog := func(log scenario.Log) []scenario.Pod {
 		return []scenario.Pod{{Pod: newPod("", "a", "c"), Containers: map[string]scenario.Container{"c": {Log: log}}}}
@@ -183,7 +184,7 @@ func TestInvalidPods(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			if _, err := pods.NewStore(c.specs...); err == nil || !strings.Contains(err.Error(), c.err) {
-				t.Errorf("%v, want %s", err, c.err)
+				t.Errorf("error %v, want %s", err, c.err)
 			}
 		})
 	}

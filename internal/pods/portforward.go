@@ -19,7 +19,8 @@ import (
 
 // PortForwarder connects forwarded streams with the ports of pods.
 type PortForwarder interface {
-	// PortForward connects stream with a port until one of the sides ends or ctx is done, and closes stream.
+	// PortForward connects stream with a port until the client or the port closes its connection, or ctx is done.
+	// Then it closes stream.
 	PortForward(ctx context.Context, pod ForwardedPod, port int32, stream io.ReadWriteCloser) error
 }
 
@@ -30,11 +31,11 @@ type ForwardedPod struct {
 	Connections *atomic.Int64
 }
 
-// PortForward connects stream with a port of a pod, by the Store's [PortForwarder].
+// PortForward connects stream with a port of a pod through the Store's [PortForwarder].
 //
-// With the default PortForwarder, a port of one of the containers answers HTTP requests with a page that names the pod
-// and the port, or is forwarded to the address in the scenario. Another port refuses the connection with the error of
-// a container runtime. A pod without any port answers on every port.
+// The default PortForwarder answers HTTP requests to a port of one of the containers with a page that names the pod
+// and the port, or forwards the port to the address in the scenario. It refuses connections to other ports with the
+// error of a container runtime. A pod without any port answers on every port.
 func (s *Store) PortForward(ctx context.Context, namespace, name string, port int32, stream io.ReadWriteCloser) error {
 	e, found := s.entry(namespace, name)
 	if !found {
@@ -97,7 +98,8 @@ func findPort(pod *scenario.Pod, port int32) (forward string, listens bool) {
 	return "", !hasPorts
 }
 
-// splice copies both ways between stream and an address. The end of one direction does not end the other.
+// splice copies data in both directions between stream and an address. When one direction ends, the opposite
+// direction continues.
 func splice(ctx context.Context, stream io.ReadWriteCloser, address string) error {
 	defer stream.Close()
 	conn, err := (&net.Dialer{Timeout: 10 * time.Second}).DialContext(ctx, "tcp", address)
@@ -116,7 +118,7 @@ func splice(ctx context.Context, stream io.ReadWriteCloser, address string) erro
 	if _, err := io.Copy(stream, conn); err != nil {
 		return err
 	}
-	stream.Close() // no more data to the client; what it still sends is copied
+	stream.Close() // the client gets no more data, but data from the client is still copied
 	select {
 	case err = <-sent:
 	case <-ctx.Done():
@@ -124,8 +126,8 @@ func splice(ctx context.Context, stream io.ReadWriteCloser, address string) erro
 	return err
 }
 
-// streamConn makes a net.Conn of a stream. It reads through a pipe, because a server sets deadlines to end a read that
-// waits.
+// streamConn turns a stream into a net.Conn. It reads through a pipe that supports deadlines, because an HTTP server
+// interrupts a blocked read by a deadline.
 type streamConn struct {
 	net.Conn
 	stream io.ReadWriteCloser

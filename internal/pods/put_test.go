@@ -35,7 +35,7 @@ func living(n int32, began time.Time) *v1.Pod {
 	return pod
 }
 
-// ended returns the pod of living after the end of the run; the container waits for its next run.
+// ended returns the same pod as living after its nth run has ended. The container waits to restart.
 func ended(n int32, began, over time.Time) *v1.Pod {
 	pod := living(n+1, over)
 	s := &pod.Status.ContainerStatuses[0]
@@ -56,7 +56,7 @@ func lines(t *testing.T, store *pods.Store, options v1.PodLogOptions) int {
 	return strings.Count(read(t, store, options), "\n")
 }
 
-// TestPutLogs: a log begins and ends with the run of its container. So does the log of the run before.
+// TestPutLogs checks that the current log and the previous log each begin and end with their run of the container.
 func TestPutLogs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := newStore(t)
@@ -69,20 +69,21 @@ func TestPutLogs(t *testing.T) {
 		put(t, store, ended(0, began, began.Add(5*time.Second)))
 		for _, previous := range []bool{false, true} {
 			if got := lines(t, store, v1.PodLogOptions{Previous: previous}); got != 6 {
-				t.Errorf("of a run of 5 s, previous %v: %d lines, want 6", previous, got)
+				t.Errorf("log of a run of 5 s with previous=%v: %d lines, want 6", previous, got)
 			}
 		}
 		put(t, store, living(1, time.Now()))
 		if got := lines(t, store, v1.PodLogOptions{}); got != 1 {
-			t.Errorf("of a run that begins: %d lines, want 1", got)
+			t.Errorf("log of a run that has just begun: %d lines, want 1", got)
 		}
 		if got := lines(t, store, v1.PodLogOptions{Previous: true}); got != 6 {
-			t.Errorf("of the run before: %d lines, want 6", got)
+			t.Errorf("log of the previous run: %d lines, want 6", got)
 		}
 	})
 }
 
-// TestPutEndsFollowers: a client that follows a log gets all lines until the container ends, and then the end.
+// TestPutEndsFollowers checks that a client that follows a log gets all lines until the container ends, and that the
+// response then ends.
 func TestPutEndsFollowers(t *testing.T) {
 	for _, test := range []struct {
 		name  string
@@ -112,20 +113,20 @@ func TestPutEndsFollowers(t *testing.T) {
 				}()
 				time.Sleep(3 * time.Second)
 				synctest.Wait()
-				put(t, store, living(0, began)) // nothing has happened to the container
+				put(t, store, living(0, began)) // an update that does not affect the container
 				test.after(store, began)
 				if err := <-done; err != nil {
 					t.Fatal(err)
 				}
 				if got := strings.Count(out.String(), "\n"); got != 4 {
-					t.Errorf("%d lines, want 4:\n%s", got, out.String())
+					t.Errorf("the client got %d lines, want 4:\n%s", got, out.String())
 				}
 			})
 		})
 	}
 }
 
-// TestPutKeepsFiles: files that a command has written stay until the container ends.
+// TestPutKeepsFiles checks that files that a command has written are kept until the container ends.
 func TestPutKeepsFiles(t *testing.T) {
 	store := newStore(t)
 	run := func(command string) string {
@@ -143,15 +144,15 @@ func TestPutKeepsFiles(t *testing.T) {
 	changed.Labels = map[string]string{"a": "b"}
 	put(t, store, changed)
 	if got := run("cat /tmp/file"); got != "mine\n" {
-		t.Errorf("of the same run: %q", got)
+		t.Errorf("file in the same run: %q", got)
 	}
 	put(t, store, living(1, time.Now()))
 	if got := run("cat /tmp/file"); got != "" {
-		t.Errorf("of the run after: %q, want no such file", got)
+		t.Errorf("file in the next run: %q, want no such file", got)
 	}
 }
 
-// TestPutKillsCommands: commands and attached clients end with the container.
+// TestPutKillsCommands checks that commands and attached clients end when the container ends.
 func TestPutKillsCommands(t *testing.T) {
 	store := newStore(t)
 	put(t, store, living(0, time.Now()))
@@ -168,22 +169,23 @@ func TestPutKillsCommands(t *testing.T) {
 	go func() { attached <- store.Attach(context.Background(), "default", "p", "c", pods.Streams{}) }()
 	store.Remove("default", "p", types.UID("another's"))
 	if _, there := store.Get("default", "p"); !there {
-		t.Fatal("removed by the uid of another")
+		t.Fatal("Remove has removed a pod with a different uid")
 	}
 	store.Remove("default", "p", "1")
 	var exit utilexec.CodeExitError
 	if err := <-done; !errors.As(err, &exit) || exit.Code != 137 {
-		t.Errorf("exec: %v, want exit code 137", err)
+		t.Errorf("exec: error %v, want exit code 137", err)
 	}
 	if err := <-attached; err != nil && err.Error() != `container not found ("c")` {
-		t.Errorf("attach: %v", err)
+		t.Errorf("attach: error %v", err)
 	}
 	if list := store.List(); len(list) != 0 {
-		t.Errorf("left: %v", list)
+		t.Errorf("pods left after Remove: %v", list)
 	}
 }
 
-// TestPutKeepsOrder: List has the order in which pods were added, and earlier results do not change.
+// TestPutKeepsOrder checks that List returns pods in the order in which they were added, and that Put does not
+// change earlier results of List.
 func TestPutKeepsOrder(t *testing.T) {
 	store := newStore(t)
 	named := func(name string) *v1.Pod {
@@ -204,11 +206,11 @@ func TestPutKeepsOrder(t *testing.T) {
 	store.Remove("default", "a", "a")
 	put(t, store, named("d"))
 	if names(before) != "abc" || names(store.List()) != "bcd" {
-		t.Errorf("before %s, after %s; want abc, bcd", names(before), names(store.List()))
+		t.Errorf("before the changes %s, after them %s; want abc, bcd", names(before), names(store.List()))
 	}
 }
 
-// TestPutInvalid: an invalid description leaves the Store unchanged.
+// TestPutInvalid checks that Put with an invalid description leaves the Store unchanged.
 func TestPutInvalid(t *testing.T) {
 	store := newStore(t)
 	put(t, store, living(0, time.Now()))
@@ -217,11 +219,11 @@ func TestPutInvalid(t *testing.T) {
 		"no such file":      {"c": {Log: scenario.Log{File: "/nonexistent"}}},
 	} {
 		if err := store.Put(scenario.Pod{Pod: living(1, time.Now()), Containers: containers}); err == nil {
-			t.Errorf("%s: no error", name)
+			t.Errorf("%s: Put returned no error", name)
 		}
 	}
 	pod, _ := store.Get("default", "p")
 	if pod.Status.ContainerStatuses[0].RestartCount != 0 {
-		t.Error("it is another pod now")
+		t.Error("a failed Put has replaced the pod")
 	}
 }

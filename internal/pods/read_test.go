@@ -21,7 +21,7 @@ var began = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 
 func ptr[T any](v T) *T { return &v }
 
-// logStore returns a Store with one container, c of default/p.
+// logStore returns a Store with one pod, default/p, which has one container, c.
 func logStore(t testing.TB, log scenario.Log) *pods.Store {
 	t.Helper()
 	return newStore(t, scenario.Pod{Pod: newPod("default", "p", "c"),
@@ -72,7 +72,7 @@ func TestText(t *testing.T) {
 	}
 }
 
-// TestCRI: a text in the CRI's format has its own times, streams and partial lines.
+// TestCRI checks that a text in the CRI's log format determines the times, streams and partial lines of the log.
 func TestCRI(t *testing.T) {
 	store := logStore(t, scenario.Log{Text: strings.Join([]string{
 		"2026-01-02T03:04:05.5Z stdout F plain",
@@ -94,41 +94,43 @@ func TestCRI(t *testing.T) {
 		t.Fatal(err)
 	}
 	if stdout.String() != "plain\nin parts\n\n" || stderr.String() != "wrong\n" {
-		t.Errorf("stdout %q, stderr %q", stdout.String(), stderr.String())
+		t.Errorf("got stdout %q, stderr %q", stdout.String(), stderr.String())
 	}
 }
 
-// TestDeterministic: two Stores generate the same lines; another seed or name gives other lines.
+// TestDeterministic checks that two Stores generate the same lines, and that a different seed or name gives
+// different lines.
 func TestDeterministic(t *testing.T) {
 	log := scenario.Log{Lines: 50, Stderr: 0.3}
 	first := read(t, logStore(t, log), v1.PodLogOptions{})
 	if second := read(t, logStore(t, log), v1.PodLogOptions{}); second != first {
-		t.Errorf("%q\nand\n%q", first, second)
+		t.Errorf("two Stores generate different lines:\n%q\nand\n%q", first, second)
 	}
 	log.Seed = 1
 	if other := read(t, logStore(t, log), v1.PodLogOptions{}); other == first {
-		t.Error("another seed made the same lines up")
+		t.Error("a different seed generates the same lines")
 	}
 }
 
-// TestEndless: the length of a log without an end follows from its age, and reading its tail does not read the rest.
+// TestEndless checks that the length of a log without an end depends on its age, and that its last lines can be read
+// without reading the lines before them.
 func TestEndless(t *testing.T) {
 	store := logStore(t, scenario.Log{Start: &metav1.Time{Time: began},
 		Interval: metav1.Duration{Duration: time.Millisecond}})
 	lines := strings.Split(strings.TrimSpace(read(t, store, v1.PodLogOptions{TailLines: ptr[int64](3)})), "\n")
 	if len(lines) != 3 {
-		t.Fatalf("%d lines", len(lines))
+		t.Fatalf("got %d lines", len(lines))
 	}
 	var number int64
 	if _, err := fmt.Sscan(lines[2], &number); err != nil {
 		t.Fatal(err)
 	}
 	if age := time.Since(began).Milliseconds(); number < age-60_000 || number > age {
-		t.Errorf("the last line is %d, and the log is %d ms old", number, age)
+		t.Errorf("the last line has number %d, but the log is %d ms old", number, age)
 	}
 }
 
-// TestPrevious: the previous log has ended before the current one begins.
+// TestPrevious checks that the previous log ends before the current log begins.
 func TestPrevious(t *testing.T) {
 	store := logStore(t, scenario.Log{Text: "now", Start: &metav1.Time{Time: began},
 		Previous: &scenario.Log{Text: "then\nand then"}})
@@ -139,21 +141,21 @@ func TestPrevious(t *testing.T) {
 	}
 	made := logStore(t, scenario.Log{Previous: &scenario.Log{}})
 	if lines := strings.Count(read(t, made, v1.PodLogOptions{Previous: true}), "\n"); lines != 100 {
-		t.Errorf("%d lines, want 100", lines)
+		t.Errorf("the previous log has %d lines, want 100", lines)
 	}
-	// So has a container that does not run, whatever its log would have been.
+	// The log of a container that does not run also has 100 lines, even if its description has no end.
 	ended := newStore(t, scenario.Pod{Pod: newPod("default", "p", "c"),
 		Containers: map[string]scenario.Container{"c": {State: "CrashLoopBackOff"}}})
 	if lines := strings.Count(read(t, ended, v1.PodLogOptions{Follow: true}), "\n"); lines != 100 {
-		t.Errorf("a container that crashed: %d lines, want 100", lines)
+		t.Errorf("log of a crashed container: %d lines, want 100", lines)
 	}
-	// Following the log of a container that has ended does not wait.
+	// A request that follows the log of a container that has ended returns at once.
 	if got := read(t, store, v1.PodLogOptions{Previous: true, Follow: true}); got != "then\nand then\n" {
 		t.Errorf("got %q", got)
 	}
 }
 
-// TestNoLog: a container without a log gives the kubelet's errors.
+// TestNoLog checks that Logs returns the kubelet's errors for a container without a log.
 func TestNoLog(t *testing.T) {
 	with := func(status v1.ContainerStatus) scenario.Pod {
 		pod := newPod("default", "p", "c")
@@ -188,11 +190,11 @@ func TestNoLog(t *testing.T) {
 			LastTerminationState: v1.ContainerState{Terminated: ended("x://1")}}), false, ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			// A followed log of a container that does not run ends by itself.
+			// A request that follows the log of a container that does not run must return by itself.
 			err := newStore(t, c.spec).Logs(context.Background(), "default", "p", "c",
 				&v1.PodLogOptions{Previous: c.previous, Follow: c.name == "terminated"}, io.Discard, io.Discard)
 			if got := fmt.Sprint(err); got != c.err && !(c.err == "" && err == nil) {
-				t.Errorf("%v, want %s", err, c.err)
+				t.Errorf("error %v, want %s", err, c.err)
 			}
 		})
 	}
@@ -201,17 +203,17 @@ func TestNoLog(t *testing.T) {
 	if err := newStore(t, scenario.Pod{Pod: pending}).Logs(context.Background(), "default", "p", "c",
 		&v1.PodLogOptions{}, io.Discard, nil); err == nil ||
 		err.Error() != `container "c" in pod "p" is not available` {
-		t.Errorf("%v", err)
+		t.Errorf("Logs returned the error %v", err)
 	}
 }
 
-// TestWriterFails: Logs returns the error of a writer.
+// TestWriterFails checks that Logs returns the error of a writer that fails.
 func TestWriterFails(t *testing.T) {
 	gone := errors.New("gone")
 	err := logStore(t, scenario.Log{Lines: 1_000_000}).Logs(context.Background(), "default", "p", "c",
 		&v1.PodLogOptions{}, failing{gone}, nil)
 	if !errors.Is(err, gone) {
-		t.Errorf("%v", err)
+		t.Errorf("Logs returned the error %v", err)
 	}
 }
 
@@ -224,7 +226,8 @@ func (f failing) Write(p []byte) (int, error) {
 	return 0, f.err
 }
 
-// FuzzLogs compares the result of the arithmetic with the result of reading every line.
+// FuzzLogs compares the output for random options, which is computed without reading all lines, with the output of a
+// simple implementation that reads every line.
 func FuzzLogs(f *testing.F) {
 	f.Add(int64(20), int64(5), int64(3), int64(100), true, uint8(3), uint8(77))
 	f.Add(int64(3000), int64(-1), int64(-1), int64(-1), false, uint8(0), uint8(0))
@@ -296,7 +299,7 @@ func FuzzLogs(f *testing.F) {
 			t.Fatal(err)
 		}
 		if got.String() != expected {
-			t.Errorf("%d bytes, want %d", got.Len(), len(expected))
+			t.Errorf("got %d bytes, want %d", got.Len(), len(expected))
 		}
 	})
 }

@@ -11,8 +11,8 @@ import (
 	"sync"
 )
 
-// simpleExecutor is the default Executor. Its commands only read: echo, cat, ls, env, hostname, id, date, sleep, true,
-// false, and sh -c with one of these commands. It does not run programs of the host, and does not read its files.
+// simpleExecutor is the default Executor. Its commands only read: echo, cat, ls, env, hostname, id, date, sleep,
+// true, false, and sh -c with one of these commands. It runs no programs of the host and reads none of its files.
 type simpleExecutor struct{}
 
 func (simpleExecutor) NewEnvironment(config ContainerConfig) (Environment, error) {
@@ -44,7 +44,7 @@ func (simpleExecutor) NewEnvironment(config ContainerConfig) (Environment, error
 	return e, nil
 }
 
-// simpleEnvironment never changes.
+// simpleEnvironment is the environment of a container with the default Executor. It is immutable.
 type simpleEnvironment struct {
 	config ContainerConfig
 	env    []string
@@ -64,7 +64,7 @@ func (e *simpleEnvironment) variable(name string) string {
 	return ""
 }
 
-// simpleCommands are the commands except sh. They return their exit codes.
+// simpleCommands are all commands except sh. Each function returns the exit code.
 var simpleCommands = map[string]func(ctx context.Context, e *simpleEnvironment, args []string, s *simpleStreams) int{
 	"cat": runCat, "date": runDate, "echo": runEcho, "env": runEnv, "hostname": runHostname, "id": runID, "ls": runLs,
 	"sleep": runSleep,
@@ -84,7 +84,7 @@ func (s *simpleStreams) fail(format string, args ...any) int {
 	return 1
 }
 
-// Run implements [Environment]. On a terminal the input ends with Ctrl-C or Ctrl-D.
+// Run implements [Environment]. On a terminal, Ctrl-C or Ctrl-D ends the input.
 func (e *simpleEnvironment) Run(ctx context.Context, command []string, streams Streams) (exitCode int, err error) {
 	name := ""
 	if len(command) > 0 {
@@ -120,8 +120,8 @@ func (e *simpleEnvironment) Run(ctx context.Context, command []string, streams S
 	if name == "sh" {
 		run = runShell
 	}
-	// The command may wait for its input, so it runs in a goroutine of its own. That ends when the caller closes the
-	// input.
+	// The command runs in a separate goroutine, because it may block while reading its input. The goroutine ends
+	// when the caller closes the input.
 	ended := make(chan int, 1)
 	go func() { ended <- run(ctx, e, command[1:], s) }()
 	select {
@@ -132,7 +132,8 @@ func (e *simpleEnvironment) Run(ctx context.Context, command []string, streams S
 	}
 }
 
-// gate is a writer that drops what is written after it was closed, and everything if to is nil.
+// gate is a writer that drops all data that is written after it was closed. If the field to is nil, it drops all
+// data.
 type gate struct {
 	lock sync.Mutex
 	to   io.Writer
@@ -147,14 +148,14 @@ func (g *gate) Write(p []byte) (int, error) {
 	return g.to.Write(p)
 }
 
-// close waits for a write to return.
+// close closes the gate. It waits until a write in progress has returned.
 func (g *gate) close() {
 	g.lock.Lock()
 	defer g.lock.Unlock()
 	g.to = nil
 }
 
-// keyboard reads what a terminal sends. It echoes the keys and ends at Ctrl-C or Ctrl-D.
+// keyboard reads the input of a terminal. It echoes each key, and the input ends at Ctrl-C or Ctrl-D.
 type keyboard struct {
 	from  io.Reader
 	echo  io.Writer

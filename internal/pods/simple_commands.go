@@ -79,7 +79,8 @@ func (e *simpleEnvironment) absolute(name string) string {
 	return path.Join(cmp.Or(e.config.WorkingDir, "/"), name)
 }
 
-// isDir reports whether a directory exists: the working directory, or one with a file below it.
+// isDir reports whether a directory exists. The working directory exists, and so does every directory that contains
+// a file at any depth.
 func (e *simpleEnvironment) isDir(name string) bool {
 	return name == "/" || name == path.Clean(cmp.Or(e.config.WorkingDir, "/")) || len(e.entries(name)) > 0
 }

@@ -40,8 +40,8 @@ func runShell(ctx context.Context, e *simpleEnvironment, args []string, s *simpl
 	return run(ctx, e, words[1:], s)
 }
 
-// splitCommand splits a simple command into words as a shell does: with quotes, backslashes and variables. Anything
-// else that has a meaning in a shell is an error.
+// splitCommand splits a simple command into words as a shell does: with quotes, backslashes and variables. All other
+// shell syntax is an error.
 func splitCommand(text string, variable func(string) string) ([]string, error) {
 	var words []string
 	var word strings.Builder
@@ -93,7 +93,8 @@ func splitCommand(text string, variable func(string) string) ([]string, error) {
 	return words, nil
 }
 
-// doubleQuoted returns the content of a double-quoted string, and its length with the closing quote.
+// doubleQuoted returns the content of a double-quoted string, and the length of the string up to and including the
+// closing quote.
 func doubleQuoted(text string, variable func(string) string) (content string, length int, err error) {
 	var b strings.Builder
 	for i := 0; i < len(text); i++ {

@@ -19,7 +19,7 @@ import (
 	"fauxlet/scenario"
 )
 
-// TestAnswers: the first answer is given whose command is equal to the requested command, or empty.
+// TestAnswers checks that Exec returns the first answer whose command is empty or equal to the requested command.
 func TestAnswers(t *testing.T) {
 	store := newStore(t, scenario.Pod{Pod: newPod("default", "p", "c"),
 		Containers: map[string]scenario.Container{"c": {Exec: []scenario.ExecAnswer{
@@ -48,10 +48,11 @@ func TestAnswers(t *testing.T) {
 				t.Errorf("%s: exit code %d, want %d", test.command, code, test.code)
 			}
 		} else if err != nil || test.code != 0 {
-			t.Errorf("%s: %v", test.command, err)
+			t.Errorf("%s: error %v", test.command, err)
 		}
 		if stdout.String() != test.stdout || stderr.String() != test.stderr {
-			t.Errorf("%s: %q and %q, want %q and %q", test.command, &stdout, &stderr, test.stdout, test.stderr)
+			t.Errorf("%s: stdout %q and stderr %q, want %q and %q", test.command, &stdout, &stderr, test.stdout,
+				test.stderr)
 		}
 	}
 	if err := store.Exec(t.Context(), "default", "p", "other", nil, pods.Streams{}); err == nil ||
@@ -60,7 +61,8 @@ func TestAnswers(t *testing.T) {
 	}
 }
 
-// TestAnswerDelay: an answer is delayed, but ends when its client disconnects.
+// TestAnswerDelay checks that an answer is delayed as described, and that the delay ends when the client
+// disconnects.
 func TestAnswerDelay(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := newStore(t, scenario.Pod{Pod: newPod("default", "p", "c"),
@@ -71,7 +73,7 @@ func TestAnswerDelay(t *testing.T) {
 		if err := store.Exec(t.Context(), "default", "p", "c", []string{"x"},
 			pods.Streams{Stdout: &stdout}); err != nil || stdout.String() != "late" ||
 			time.Since(began) != time.Minute {
-			t.Errorf("%q after %v, %v", &stdout, time.Since(began), err)
+			t.Errorf("stdout %q after %v, error %v", &stdout, time.Since(began), err)
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
@@ -82,7 +84,8 @@ func TestAnswerDelay(t *testing.T) {
 	})
 }
 
-// TestAttach: an attached client gets new log lines and its own input, on a terminal with carriage returns.
+// TestAttach checks that an attached client gets new log lines and an echo of its input, and that a terminal gets
+// carriage returns.
 func TestAttach(t *testing.T) {
 	for _, tty := range []bool{false, true} {
 		synctest.Test(t, func(t *testing.T) {
@@ -107,13 +110,13 @@ func TestAttach(t *testing.T) {
 				want = "one\r\nhello\r\ntwo\r\n"
 			}
 			if stdout.String() != want {
-				t.Errorf("%q, want %q", &stdout, want)
+				t.Errorf("stdout %q, want %q", &stdout, want)
 			}
 		})
 	}
 }
 
-// TestAttachOnce: attach to a container with stdinOnce ends with the input.
+// TestAttachOnce checks that attach to a container with stdinOnce returns at the end of the input.
 func TestAttachOnce(t *testing.T) {
 	pod := newPod("default", "p", "c")
 	pod.Spec.Containers[0].StdinOnce = true
@@ -122,14 +125,14 @@ func TestAttachOnce(t *testing.T) {
 	if err := store.Attach(t.Context(), "default", "p", "c",
 		pods.Streams{Stdin: strings.NewReader("all\n"), Stdout: &stdout}); err != nil ||
 		!strings.Contains(stdout.String(), "all\n") {
-		t.Errorf("%q, %v", &stdout, err)
+		t.Errorf("stdout %q, error %v", &stdout, err)
 	}
 }
 
 // duplex returns the two ends of a stream.
 func duplex() (client, stream net.Conn) { return net.Pipe() }
 
-// TestPorts checks which ports of a pod listen.
+// TestPorts checks which ports of a pod accept connections.
 func TestPorts(t *testing.T) {
 	declared := newPod("default", "declared", "c")
 	declared.Spec.Containers[0].Ports = []v1.ContainerPort{{ContainerPort: 80},
@@ -156,10 +159,10 @@ func TestPorts(t *testing.T) {
 		answer, _ := io.ReadAll(client)
 		err := <-ended
 		if listens := strings.HasPrefix(string(answer), "HTTP/1.0 200 OK\r\n"); listens != test.listens {
-			t.Errorf("%s:%d: %q, %v", test.pod, test.port, answer, err)
+			t.Errorf("%s:%d: answer %q, error %v", test.pod, test.port, answer, err)
 		}
 		if !test.listens && (err == nil || !strings.Contains(err.Error(), "connect: connection refused")) {
-			t.Errorf("%s:%d: %v", test.pod, test.port, err)
+			t.Errorf("%s:%d: error %v", test.pod, test.port, err)
 		}
 	}
 	if err := store.PortForward(t.Context(), "default", "none", 80, nil); err == nil ||

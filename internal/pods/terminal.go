@@ -6,8 +6,8 @@ import (
 	"sync"
 )
 
-// terminal writes like the line discipline of a terminal. A line feed becomes a carriage return and a line feed, and
-// so does a carriage return, which is the echo of an Enter key.
+// terminal is a writer that converts line ends like the line discipline of a terminal. Each line feed and each
+// carriage return becomes a carriage return and a line feed. The carriage returns are echoes of the Enter key.
 type terminal struct {
 	to   io.Writer
 	last byte
@@ -33,7 +33,7 @@ func (t *terminal) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// lockedWriter serializes writes. It drops empty writes, which would be empty frames on a stream.
+// lockedWriter serializes writes. It drops empty writes, because each would send an empty frame on a stream.
 type lockedWriter struct {
 	lock sync.Mutex
 	to   io.Writer

@@ -12,11 +12,12 @@ import (
 	"fauxlet/scenario"
 )
 
-// load describes the use of a container: CPU and memory as waves, and smaller values that depend on its name.
+// load describes how many resources a container uses: CPU and memory as waves, and less important values, such as
+// the number of threads, derived from the container's name.
 type load struct {
 	cpu    wave // nanocores
 	memory wave // bytes
-	// hash is different for each container. The smaller values are made from it.
+	// hash is different for each container. The less important values are derived from it.
 	hash uint64
 }
 
@@ -42,8 +43,8 @@ func newLoad(pod *v1.Pod, container *v1.Container, usage scenario.Usage) load {
 	return l
 }
 
-// average returns the given average or, if that is 0, three quarters of the container's request. A container with only
-// a limit requests its limit. A container with neither gets the value none.
+// average returns the given average or, if that is 0, three quarters of the container's request. The request of a
+// container with only a limit is its limit. For a container without request and limit, average returns none.
 func (l load) average(given int64, container *v1.Container, name v1.ResourceName, scale resource.Scale,
 	none uint64) uint64 {
 	if given > 0 {
@@ -86,7 +87,7 @@ func hashOf(parts ...string) uint64 {
 		hash.Write([]byte(part))
 		hash.Write([]byte{0})
 	}
-	// The last bytes hardly change the upper bits of FNV, so mix them.
+	// In FNV the last bytes hardly affect the upper bits, so mix the bits.
 	mixed := hash.Sum64()
 	mixed ^= mixed >> 32
 	mixed *= 0x9e3779b97f4a7c15
@@ -94,12 +95,14 @@ func hashOf(parts ...string) uint64 {
 }
 
 // wave is a triangle wave: it rises in a straight line from mean-swing to mean+swing, and falls back. period is in
-// milliseconds and a multiple of 4. The wave is a function of the time of day, and so the same in every process.
+// milliseconds and a multiple of 4. The value depends only on the wall-clock time, so it is the same in every
+// process.
 //
-// All arithmetic is in integers. So sums never decrease, and a rate is exactly the difference of two sums.
+// All arithmetic is in integers. Rounding errors therefore never make a sum decrease, and a rate is exactly the
+// difference of two sums.
 type wave struct{ mean, swing, period, phase uint64 }
 
-// below lowers the wave so that it never exceeds a limit.
+// below changes mean and swing so that the wave never exceeds a limit.
 func (w *wave) below(limit uint64) {
 	w.mean = min(w.mean, limit)
 	w.swing = min(w.swing, limit-w.mean)
@@ -117,8 +120,8 @@ func (w wave) at(ms int64) uint64 {
 	return w.mean - w.swing + mulDiv(w.swing, 4*turn, w.period)
 }
 
-// sum returns the integral between two times in milliseconds since 1970, in units of the value times seconds, rounded
-// down. It never decreases as to grows.
+// sum returns the integral of the wave between two times in milliseconds since 1970, rounded down. Its unit is the
+// unit of the wave times seconds. A later end never gives a smaller sum.
 func (w wave) sum(from, to int64) uint64 {
 	if to <= from {
 		return 0
@@ -150,7 +153,7 @@ func (w wave) swung(ms int64) int64 {
 	return 2*turn*turn - turn*period
 }
 
-// mulDiv returns a×b÷c. The product may overflow 64 bits, the result must not.
+// mulDiv returns a×b÷c. The product a×b may exceed 64 bits, but the result must not.
 func mulDiv(a, b, c uint64) uint64 {
 	high, low := bits.Mul64(a, b)
 	quotient, _ := bits.Div64(high%c, low, c)

@@ -11,7 +11,7 @@ import (
 	"fauxlet/scenario"
 )
 
-// TestWaveSum compares the sum with the exact integral in big rationals.
+// TestWaveSum compares sum with the exact integral, computed with big.Rat.
 func TestWaveSum(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 2))
 	for range 2_000 {
@@ -21,7 +21,7 @@ func TestWaveSum(t *testing.T) {
 		to := from + random.Int64N(4*int64(w.period))
 		want := new(big.Rat)
 		for at := from; at < to; {
-			// The next corner: every half period.
+			// The wave changes direction every half period.
 			half := int64(w.period / 2)
 			next := min(to, at+half-int64(w.turn(at))%half)
 			ends := new(big.Rat).Add(exactly(w, at), exactly(w, next)) // a trapezium
@@ -45,24 +45,24 @@ func exactly(w wave, ms int64) *big.Rat {
 }
 
 func TestWaveNeverFalls(t *testing.T) {
-	// 100 cores for five years, which is all that nanoseconds in 64 bits can hold.
+	// 100 cores for five years: this is close to the largest number of nanoseconds that fits into 64 bits.
 	w := wave{mean: 100e9, swing: 25e9, period: 720_000, phase: 12_345}
 	const years = 5 * 365 * 24 * 3_600_000
 	last := uint64(0)
 	for to := int64(1); to < years; to += years/5_000 + 1_237 {
 		sum := w.sum(0, to)
 		if sum < last {
-			t.Fatalf("sum(0, %d) = %d, after %d", to, sum, last)
+			t.Fatalf("sum(0, %d) = %d, which is less than the earlier sum %d", to, sum, last)
 		}
 		last = sum
 	}
 	if want := w.mean * (years / 1000) / 10 * 9; last < want {
-		t.Errorf("after five years %d, want more than %d", last, want)
+		t.Errorf("the sum after five years is %d, want more than %d", last, want)
 	}
 	if w.sum(5, 5) != 0 || w.sum(5, 4) != 0 {
-		t.Error("no time, and yet something was used")
+		t.Error("the sum over an empty interval is not 0")
 	}
-	// A kernel's counter begins again where it ends, and so does this one.
+	// Like a counter of the kernel, the sum wraps around when it exceeds 64 bits.
 	w.mean = uint64(scenario.MaxCPU.ScaledValue(resource.Nano))
 	w.swing = w.mean / 4
 	w.sum(0, 20*years)
@@ -78,7 +78,7 @@ func TestWaveStaysBelowItsLimit(t *testing.T) {
 	}
 	w.below(80)
 	if w.mean != 80 || w.swing != 0 {
-		t.Errorf("%+v, want 80 and still", w)
+		t.Errorf("the wave is %+v, want a constant 80", w)
 	}
 }
 
@@ -112,10 +112,10 @@ func TestLoadIsMadeOfWhatIsKnown(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			l := newLoad(pod, &v1.Container{Name: "c", Resources: test.resources}, test.usage)
 			if milli := l.cpu.mean / millicore; milli < test.cpuFrom || milli > test.cpuTo {
-				t.Errorf("%d millicores, want %d to %d", milli, test.cpuFrom, test.cpuTo)
+				t.Errorf("average CPU is %d millicores, want %d to %d", milli, test.cpuFrom, test.cpuTo)
 			}
 			if mib := l.memory.mean / mebibyte; mib < test.memFrom || mib > test.memTo {
-				t.Errorf("%d MiB, want %d to %d", mib, test.memFrom, test.memTo)
+				t.Errorf("average memory is %d MiB, want %d to %d", mib, test.memFrom, test.memTo)
 			}
 		})
 	}

@@ -1,5 +1,5 @@
-// Package podstats computes what the containers of a node would use: the numbers behind /stats/summary,
-// /metrics/cadvisor and /metrics/resource. Nothing is measured.
+// Package podstats computes the resource usage of the containers of a node for /stats/summary, /metrics/cadvisor and
+// /metrics/resource. It measures nothing: all numbers are made up.
 //
 // Begin with [Measure]. The same pods on the same machine at the same time give the same numbers in every process.
 package podstats
@@ -14,26 +14,26 @@ import (
 	v1 "k8s.io/api/core/v1"
 )
 
-// Interval is the time between two measurements, as in the housekeeping of cAdvisor. Until the next measurement all
-// requests get the same numbers with the same timestamp.
+// Interval is the time between two measurements, like the housekeeping interval of cAdvisor. Until the next
+// measurement all requests get the same numbers with the same timestamp.
 const Interval = 10 * time.Second
 
 // Unlimited is the value of a limit that is not set.
 const Unlimited = math.MaxUint64
 
-// Machine is the machine on which the node seems to run. If Cores, Memory and Booted are zero, they are derived from
-// the pods, so that the pods fit. Empty ids and versions are derived from the name of the node.
+// Machine is the simulated machine of the node. If Cores, Memory or Booted is zero, its value is chosen so that the
+// pods fit on the machine. Empty ids and versions are derived from the name of the node.
 type Machine struct {
 	// Node is the name of the node.
 	Node string
 	// Cores is the number of logical CPUs, and Memory is in bytes.
 	Cores  int
 	Memory uint64
-	// Booted is before the start of the first pod.
+	// Booted is the boot time of the machine. It must be before the start of the first pod.
 	Booted time.Time
 
-	// Systemd selects the cgroup driver that names the cgroups. CgroupRoot is the cgroup above those of all pods,
-	// which is cgroupRoot in the KubeletConfiguration.
+	// Systemd selects the cgroup driver that names the cgroups. CgroupRoot is the parent of the cgroups of all pods:
+	// cgroupRoot in the KubeletConfiguration.
 	Systemd    bool
 	CgroupRoot string
 	// Pressure is set if the kernel reports pressure stall information (PSI).
@@ -43,14 +43,14 @@ type Machine struct {
 	Kernel, OS             string
 }
 
-// NewMachine returns the machine of a node, which both its Node object and its metrics show.
+// NewMachine returns the machine of a node. The Node object and the metrics of the node both use it.
 func NewMachine(node string, cores int, memory uint64, booted time.Time) Machine {
 	m := Machine{Node: node, Cores: cores, Memory: memory, Booted: booted}
 	m.identify()
 	return m
 }
 
-// identify fills in empty ids and versions. They depend only on the node's name and start.
+// identify fills in empty ids and versions. They depend only on the name and the boot time of the node.
 func (m *Machine) identify() {
 	m.Kernel = cmp.Or(m.Kernel, "6.12.48-fauxlet")
 	m.OS = cmp.Or(m.OS, "fauxlet (there is no machine)")
@@ -63,12 +63,13 @@ func (m *Machine) identify() {
 type Measurement struct {
 	Time    time.Time
 	Machine Machine
-	// Cgroups are all cgroups of the node: the root, those of the system, and those of the pods in the order of the
-	// pods. The cgroup of a pod is followed by the cgroups of its sandbox and its containers.
+	// Cgroups are all cgroups of the node: first the root cgroup, then the cgroups of the system, then the cgroups
+	// of the pods in the order of the pods. The cgroup of a pod is followed by the cgroups of its sandbox and its
+	// containers.
 	Cgroups []Cgroup
 	// Images is the disk space of container images.
 	Images Disk
-	// Threads is the number of threads on the node, and MaxThreads its limit.
+	// Threads is the number of threads on the node, and MaxThreads is the maximum number.
 	Threads, MaxThreads uint64
 }
 
@@ -76,7 +77,7 @@ type Measurement struct {
 type Kind int
 
 const (
-	kindGroup     Kind = iota // a group of cgroups, or another service
+	kindGroup     Kind = iota // a cgroup that only contains other cgroups, or any other service
 	KindNode                  // the root cgroup
 	KindKubelet               // the service of the kubelet
 	KindRuntime               // the service of the container runtime
@@ -95,7 +96,7 @@ type Cgroup struct {
 	// sandboxes and containers; ID is the id in the container runtime.
 	Pod             *v1.Pod
 	Name, ID, Image string
-	// Created is when the cgroup or its container was created.
+	// Created is when the cgroup was created; for a container, when the container was created.
 	Created time.Time
 
 	// Shares, Period and Quota limit the CPU, in cAdvisor's units. Quota 0 means no limit.

@@ -77,7 +77,8 @@ func find(t testing.TB, m *podstats.Measurement, kind podstats.Kind, pod, name s
 	return nil
 }
 
-// TestMeasureRateIsGrowth: the rate is the growth of the counter, and no counter decreases.
+// TestMeasureRateIsGrowth checks that the CPU rate equals the growth of the CPU counter, and that no counter
+// decreases.
 func TestMeasureRateIsGrowth(t *testing.T) {
 	pod := running("a", since, since)
 	pod.Spec.Containers[0].Resources.Requests = v1.ResourceList{v1.ResourceCPU: resource.MustParse("3")}
@@ -90,11 +91,12 @@ func TestMeasureRateIsGrowth(t *testing.T) {
 		for j := range m.Cgroups {
 			c, before := &m.Cgroups[j], &last.Cgroups[j]
 			if c.CPU.Total != before.CPU.Total+c.CPU.Rate*seconds {
-				t.Fatalf("%s at %v: %d, after %d and at a rate of %d", c.Path, m.Time, c.CPU.Total, before.CPU.Total,
-					c.CPU.Rate)
+				t.Fatalf("%s at %v: CPU total %d, before it %d, with a rate of %d", c.Path, m.Time, c.CPU.Total,
+					before.CPU.Total, c.CPU.Rate)
 			}
 			if c.CPU.User+c.CPU.System != c.CPU.Total {
-				t.Fatalf("%s: user %d + system %d, total %d", c.Path, c.CPU.User, c.CPU.System, c.CPU.Total)
+				t.Fatalf("%s: CPU user %d + system %d is not the total %d", c.Path, c.CPU.User, c.CPU.System,
+					c.CPU.Total)
 			}
 			notBelow(t, c.Path, reflect.ValueOf(*c), reflect.ValueOf(*before))
 		}
@@ -103,12 +105,12 @@ func TestMeasureRateIsGrowth(t *testing.T) {
 		last = m
 	}
 	if low < 1.6e9 || high > 2.9e9 || high-low < 0.9e9 {
-		t.Errorf("a container that requests 3 CPUs uses from %d to %d nanocores, want from 3/4 of 2.25 to 5/4 of it",
+		t.Errorf("a container that requests 3 CPUs uses from %d to %d nanocores, want from 3/4 to 5/4 of 2.25 CPUs",
 			low, high)
 	}
 }
 
-// notBelow checks that no counter is lower than before.
+// notBelow checks that each counter is at least as high as in the earlier measurement.
 func notBelow(t *testing.T, path string, now, before reflect.Value) {
 	t.Helper()
 	counters := map[string][]string{
@@ -120,7 +122,7 @@ func notBelow(t *testing.T, path string, now, before reflect.Value) {
 		for _, name := range names {
 			a, b := now.FieldByName(group).FieldByName(name).Uint(), before.FieldByName(group).FieldByName(name).Uint()
 			if a < b {
-				t.Fatalf("%s: %s.%s fell from %d to %d", path, group, name, b, a)
+				t.Fatalf("%s: the counter %s.%s has decreased from %d to %d", path, group, name, b, a)
 			}
 		}
 	}
@@ -128,13 +130,14 @@ func notBelow(t *testing.T, path string, now, before reflect.Value) {
 		a, b := now.FieldByName("Network").Index(i), before.FieldByName("Network").Index(i)
 		for _, name := range []string{"RxBytes", "RxPackets", "TxBytes", "TxPackets"} {
 			if a.FieldByName(name).Uint() < b.FieldByName(name).Uint() {
-				t.Fatalf("%s: Network.%s fell", path, name)
+				t.Fatalf("%s: the counter Network.%s has decreased", path, name)
 			}
 		}
 	}
 }
 
-// TestMeasureAddsUp: the use of a cgroup is the sum of its children, and fits on the machine.
+// TestMeasureAddsUp checks that the usage of a cgroup is the sum of the usage of its children, and that all usage
+// fits on the machine.
 func TestMeasureAddsUp(t *testing.T) {
 	var list []*v1.Pod
 	for i := range 300 {
@@ -159,7 +162,7 @@ func TestMeasureAddsUp(t *testing.T) {
 		memory := &c.Memory
 		if memory.WorkingSet > memory.Usage || memory.Usage > c.MemoryLimit || memory.RSS > memory.WorkingSet ||
 			memory.WorkingSet+memory.InactiveFile != memory.Usage {
-			t.Errorf("%s: memory does not fit: %+v of %d", c.Path, *memory, c.MemoryLimit)
+			t.Errorf("%s: memory %+v exceeds the limit %d", c.Path, *memory, c.MemoryLimit)
 		}
 	}
 	if podCPU != containerCPU || podCPU != all || podMemory != containerMemory {
@@ -173,16 +176,16 @@ func TestMeasureAddsUp(t *testing.T) {
 	}
 	if node.CPU.Rate > uint64(m.Machine.Cores)*1e9 || node.Memory.Usage > m.Machine.Memory ||
 		node.MemoryLimit != m.Machine.Memory {
-		t.Errorf("%d nanocores and %d bytes do not fit on %+v", node.CPU.Rate, node.Memory.Usage, m.Machine)
+		t.Errorf("%d nanocores and %d bytes exceed the machine %+v", node.CPU.Rate, node.Memory.Usage, m.Machine)
 	}
 	for _, fs := range node.Filesystems {
 		if fs.Used > fs.Capacity || fs.InodesUsed > fs.Inodes {
-			t.Errorf("the disk is more than full: %+v", fs)
+			t.Errorf("more of the disk is used than exists: %+v", fs)
 		}
 	}
 }
 
-// TestMeasureIsDeterministic: the same pods give the same numbers within an interval.
+// TestMeasureIsDeterministic checks that the same pods give the same numbers within one interval.
 func TestMeasureIsDeterministic(t *testing.T) {
 	at := since.Add(26 * time.Hour).Truncate(podstats.Interval)
 	machine := podstats.Machine{Node: "node-1"}
@@ -196,7 +199,7 @@ func TestMeasureIsDeterministic(t *testing.T) {
 	}
 	other := nodeOf(t, running("a", since), running("b", since)).measure(machine, at.Add(podstats.Interval))
 	if cmp.Equal(first.Cgroups, other.Cgroups) {
-		t.Error("the next measurement is the same")
+		t.Error("the measurement of the next interval is the same")
 	}
 }
 
@@ -204,7 +207,7 @@ func TestMeasureRunningContainersOnly(t *testing.T) {
 	pending := running("pending", time.Time{})
 	pending.Status.Phase = v1.PodPending
 	m := nodeOf(t,
-		running("a", since, time.Time{}, since.Add(time.Hour)), // runs, waits, starts later
+		running("a", since, time.Time{}, since.Add(time.Hour)), // one container runs, one waits, one starts later
 		pending,
 		running("late", since.Add(time.Hour)),
 	).measure(podstats.Machine{}, since.Add(time.Minute))
@@ -221,15 +224,16 @@ func TestMeasureRunningContainersOnly(t *testing.T) {
 	}
 }
 
-// TestMeasureNewContainer: the rate of a new container covers the time that it has run, and its counter starts at 0.
+// TestMeasureNewContainer checks that the rate of a new container covers only the time for which the container has
+// run, and that its counter starts at 0.
 func TestMeasureNewContainer(t *testing.T) {
 	at := since.Truncate(podstats.Interval).Add(time.Hour)
 	node := nodeOf(t, running("a", at.Add(-2*time.Second)))
 	c := find(t, node.measure(podstats.Machine{}, at), podstats.KindContainer, "a", "c0")
 	if c.CPU.Total == 0 || c.CPU.Total > 2*63*1e6 || c.CPU.Rate*2 != c.CPU.Total {
-		t.Errorf("after 2 s: %d ns, at a rate of %d", c.CPU.Total, c.CPU.Rate)
+		t.Errorf("after 2 s the CPU total is %d ns, with a rate of %d", c.CPU.Total, c.CPU.Rate)
 	}
-	// A restart is a new counter.
+	// A restart resets the counter to 0.
 	if restarted := find(t, nodeOf(t, running("a", since)).measure(podstats.Machine{}, at), podstats.KindContainer, "a",
 		"c0"); restarted.CPU.Total <= c.CPU.Total {
 		t.Errorf("after an hour: %d ns, after 2 s: %d", restarted.CPU.Total, c.CPU.Total)
@@ -249,7 +253,7 @@ func TestMeasurePaths(t *testing.T) {
 	for name, test := range map[string]struct {
 		machine    podstats.Machine
 		all        string
-		containers []string // but for their ids
+		containers []string // paths without the ids
 	}{
 		"cgroupfs": {podstats.Machine{}, "/kubepods",
 			[]string{"/kubepods/burstable/pod0-1-0/", "/kubepods/pod0-1-1/", "/kubepods/besteffort/pod0-1-2/"}},
@@ -278,7 +282,7 @@ func TestMeasurePaths(t *testing.T) {
 					want += ".scope"
 				}
 				if got := find(t, m, podstats.KindContainer, pod, "c0").Path; got != want {
-					t.Errorf("%s, want %s", got, want)
+					t.Errorf("cgroups %s, want %s", got, want)
 				}
 			}
 		})
@@ -289,14 +293,14 @@ func TestMeasureNodeWithoutPods(t *testing.T) {
 	node := nodeOf(t)
 	first, next := node.measure(podstats.Machine{}, since), node.measure(podstats.Machine{}, since.Add(time.Minute))
 	if a, b := first.Cgroups[0].CPU.Total, next.Cgroups[0].CPU.Total; a == 0 || b <= a {
-		t.Errorf("the node has used %d ns, a minute later %d", a, b)
+		t.Errorf("the CPU total of the node is %d ns, and a minute later %d", a, b)
 	}
 	if !first.Machine.Booted.Equal(next.Machine.Booted) {
-		t.Errorf("booted at %v, and at %v", first.Machine.Booted, next.Machine.Booted)
+		t.Errorf("the boot time has changed from %v to %v", first.Machine.Booted, next.Machine.Booted)
 	}
 }
 
-// TestMeasureDescribedUsage: the described usage is the average use.
+// TestMeasureDescribedUsage checks that the average usage equals the usage in the container's description.
 func TestMeasureDescribedUsage(t *testing.T) {
 	given := scenario.Usage{CPU: resource.MustParse("250m"), Memory: resource.MustParse("64Mi")}
 	node := newNode(t, scenario.Pod{Pod: running("a", since),
@@ -304,9 +308,9 @@ func TestMeasureDescribedUsage(t *testing.T) {
 	const day = 24 * time.Hour
 	c := find(t, node.measure(podstats.Machine{}, since.Add(day)), podstats.KindContainer, "a", "c0")
 	if got, want := c.CPU.Total, uint64(day/4); got < want/100*99 || got > want/100*101 {
-		t.Errorf("%d ns in a day, want about %d", got, want)
+		t.Errorf("CPU total of a day is %d ns, want about %d", got, want)
 	}
 	if got := c.Memory.WorkingSet; got < 60<<20 || got > 68<<20 {
-		t.Errorf("%d bytes, want about 64Mi", got)
+		t.Errorf("the average memory is %d bytes, want about 64Mi", got)
 	}
 }

@@ -16,8 +16,8 @@ import (
 	"fauxlet/scenario"
 )
 
-// Measure computes the use of a node's resources at the last multiple of [Interval] before now. It includes a
-// container once the container runs at such a time, and a pod once it has such a container. adjust, if not nil,
+// Measure computes the resource usage of a node at the last multiple of [Interval] before now. A container is
+// included if it runs at that time, and a pod is included if at least one of its containers is. adjust, if not nil,
 // replaces the described usage of a container; a container never uses more than its limits.
 func Measure(
 	pods []scenario.Pod, machine Machine, now time.Time,
@@ -79,7 +79,7 @@ func Measure(
 		}
 	}
 
-	// The system uses a fixed amount, and a little more for each pod.
+	// The system services use a fixed amount, plus a small amount per pod.
 	groups[kubelet] = t.service(KindKubelet, "kubelet", 25*millicore+uint64(count)*millicore,
 		60*mebibyte+uint64(count)*mebibyte/4)
 	groups[runtime] = t.service(KindRuntime, "containerd", 15*millicore+uint64(count)*millicore/2,
@@ -99,7 +99,7 @@ func Measure(
 	root.MemoryLimit, root.SwapLimit = t.machine.Memory, 0
 	groups[all].MemoryLimit = t.machine.Memory
 	groups[all].Shares = shares(uint64(t.machine.Cores) * 1000)
-	root.Processes.Processes, root.Processes.Files, root.Processes.Sockets = 140, 60, 10 // the kernel's own, and init
+	root.Processes.Processes, root.Processes.Files, root.Processes.Sockets = 140, 60, 10 // kernel threads and init
 	uptime := t.since(t.machine.Booted)
 	network.Name = "eth0"
 	network.RxBytes += uptime * 5
@@ -107,7 +107,7 @@ func Measure(
 	network.RxPackets += uptime / 40
 	network.TxPackets += uptime / 50
 	root.Network = []Interface{network}
-	// Pods with hostNetwork have the network of the node.
+	// Pods with hostNetwork use the network interfaces of the node.
 	for i := first; i < len(groups); i++ {
 		if groups[i].Kind == KindSandbox && groups[i].Pod.Spec.HostNetwork {
 			groups[i].Network = root.Network
@@ -121,8 +121,8 @@ func Measure(
 	}
 }
 
-// booted returns the boot time of a machine: an hour before its first pod was created. A machine without pods seems to
-// boot every 30 days.
+// booted returns the boot time of a machine: an hour before its first pod was created. A machine without pods has a
+// boot time that advances every 30 days.
 func booted(pods []scenario.Pod, at time.Time) time.Time {
 	first := at.Truncate(30 * 24 * time.Hour)
 	for i := range pods {
@@ -168,7 +168,7 @@ func (t *tree) addPod(p scenario.Pod) {
 	for kind, spec := range podlife.Containers(pod) {
 		c := *spec
 		if kind == podlife.EphemeralContainer {
-			c.Resources = v1.ResourceRequirements{} // the API allows none
+			c.Resources = v1.ResourceRequirements{} // the API allows no resources in ephemeral containers
 		}
 		status := podlife.ContainerStatus(pod, c.Name)
 		if status == nil || status.State.Running == nil {
@@ -349,7 +349,7 @@ func (t *tree) filesystems(node *Cgroup, images, disk Disk) []Filesystem {
 	return []Filesystem{shm, root, run}
 }
 
-// since returns milliseconds, at least 0.
+// since returns the milliseconds from a time until the measurement, at least 0.
 func (t *tree) since(from time.Time) uint64 { return uint64(max(t.at.Sub(from).Milliseconds(), 0)) }
 
 // parts returns the name of a cgroup as path elements, including the cgroup root.
@@ -400,7 +400,8 @@ func shares(millicores uint64) uint64 {
 
 var hexID = regexp.MustCompile(`^[0-9a-f]{32,64}$`)
 
-// runtimeID returns the id in a container's status if it has the form of a runtime's ids, and otherwise a made one.
+// runtimeID returns the id in a container's status if it has the format of a container runtime's ids. Otherwise it
+// returns an id derived from the names.
 func runtimeID(pod *v1.Pod, name, status string) string {
 	if _, id, _ := strings.Cut(status, "://"); hexID.MatchString(id) {
 		return id

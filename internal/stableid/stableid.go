@@ -1,4 +1,4 @@
-// Package stableid makes ids that are the same in every process.
+// Package stableid derives ids from names, so that every process gets the same id for the same name.
 package stableid
 
 import (
@@ -6,7 +6,8 @@ import (
 	"fmt"
 )
 
-// UUID returns a UUID that depends only on a name. (version 8 of RFC 9562: made by a rule of the application)
+// UUID returns a UUID that depends only on a name. The UUID has version 8 of RFC 9562, which is for
+// application-specific rules.
 func UUID(name string) string {
 	sum := sha256.Sum256([]byte("fauxlet " + name))
 	sum[6] = sum[6]&0x0f | 0x80
