@@ -30,7 +30,7 @@ import (
 
 var update = flag.Bool("update", false, "take the screenshots in docs/images anew")
 
-// patience limits every wait, on a machine that is busy with other tests.
+// patience limits every wait of these tests. It is long, because the machine may be busy with other tests.
 const patience = 2 * time.Minute
 
 func TestMain(m *testing.M) { os.Exit(programs.Main(m, "browser")) }
@@ -42,10 +42,10 @@ func must(t testing.TB, err error) {
 	}
 }
 
-// open has the addresses of a demo.
+// open contains the addresses of a running demo.
 type open struct{ Secure, ReadOnly, Admin, dir string }
 
-// startDemo runs a demo on ports of its own until the test ends.
+// startDemo runs a demo on free ports until the test ends.
 func startDemo(t testing.TB) *open {
 	t.Helper()
 	demo, _ := startDemoOn(t, "127.0.0.1:0")
@@ -75,7 +75,7 @@ func startDemoOn(t testing.TB, address string, flags ...string) (demo *open, sto
 		stop()
 		if t.Failed() {
 			lines := strings.Split(strings.TrimSpace(out.String()), "\n")
-			t.Logf("the demo said last:\n%s", strings.Join(lines[max(0, len(lines)-10):], "\n"))
+			t.Logf("last output of the demo:\n%s", strings.Join(lines[max(0, len(lines)-10):], "\n"))
 		}
 	})
 	demo = &open{dir: filepath.Join(dir, "demo")}
@@ -108,22 +108,22 @@ func (o *output) String() string {
 	return o.text.String()
 }
 
-// tab is a page in Chromium.
+// tab is a browser tab in Chromium with one page.
 type tab struct {
 	t   testing.TB
 	ctx context.Context
 
 	mu sync.Mutex
-	// complaints are errors and warnings of the console, and uncaught exceptions.
+	// complaints are the errors and warnings in the browser console, and uncaught exceptions.
 	complaints []string
 }
 
-// newTab starts Chromium and opens a page of a width and height.
+// newTab starts Chromium and opens a tab with the given width and height in pixels.
 func newTab(t testing.TB, width, height int64) *tab {
 	t.Helper()
 	path, err := exec.LookPath("chromium")
 	if err != nil {
-		t.Fatalf("%v: these tests use the page in Chromium: apt-get install chromium", err)
+		t.Fatalf("%v: these tests need Chromium: apt-get install chromium", err)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 5*patience)
 	t.Cleanup(cancel)
@@ -136,7 +136,7 @@ func newTab(t testing.TB, width, height int64) *tab {
 	return b
 }
 
-// another opens another page in the same Chromium.
+// another opens another tab in the same Chromium.
 func (b *tab) another() *tab {
 	other := &tab{t: b.t}
 	ctx, shut := chromedp.NewContext(b.ctx, chromedp.WithListener(other.listen))
@@ -190,7 +190,7 @@ func (b *tab) do(actions ...chromedp.Action[chromedp.Void]) {
 	}
 }
 
-// js evaluates an expression, and waits for it if it is a promise.
+// js evaluates a JavaScript expression. If the result is a promise, js waits for it.
 func js[T any](b *tab, expression string) T {
 	b.t.Helper()
 	value, err := chromedp.Run(b.ctx, chromedp.Evaluate[T](expression, chromedp.EvalAwaitPromise))
@@ -200,8 +200,8 @@ func js[T any](b *tab, expression string) T {
 	return value
 }
 
-// until waits for an expression to become true. It polls from the test, because the page's policy forbids evaluation
-// in the page.
+// until waits until a JavaScript expression is true. It polls from the test, because the content security policy of
+// the page forbids evaluation in the page.
 func (b *tab) until(what, expression string) {
 	b.t.Helper()
 	ticker := time.NewTicker(50 * time.Millisecond)
@@ -214,7 +214,7 @@ func (b *tab) until(what, expression string) {
 	}
 }
 
-// set sets the value of a field as if it was typed or chosen.
+// set sets the value of a form field and sends the events that a browser sends when a user changes it.
 func (b *tab) set(selector, value string) {
 	b.t.Helper()
 	js[bool](b, fmt.Sprintf(`(() => {
@@ -224,7 +224,7 @@ func (b *tab) set(selector, value string) {
 		return true })()`, selector, value))
 }
 
-// prefers sets the preferred color scheme of the system: light or dark.
+// prefers sets the color scheme that the operating system prefers: light or dark.
 func (b *tab) prefers(scheme string) {
 	b.t.Helper()
 	b.do(chromedp.Func(func(ctx context.Context, t *chromedp.Target) error {
@@ -234,18 +234,18 @@ func (b *tab) prefers(scheme string) {
 	}))
 }
 
-// visit opens an address and waits until the page follows new decisions.
+// visit opens a URL and waits until the page follows new decisions.
 func (b *tab) visit(address string) {
 	b.t.Helper()
 	b.do(chromedp.Navigate(address))
 	b.until("the page follows", `document.body.dataset.state === "live"`)
 }
 
-// shown are the screenshots in docs/.
+// shown lists the screenshots that are stored in docs/images.
 var shown = []string{"page-desktop.png", "page-phone-dark.png", "whatif-desktop.png"}
 
-// shoot takes a screenshot. With -update those of docs/ go to docs/images; all others become artifacts of the test
-// (go test -artifacts).
+// shoot takes a screenshot. With -update, shoot writes the screenshots in shown to docs/images. All other
+// screenshots are test artifacts (go test -artifacts).
 func (b *tab) shoot(name string) {
 	b.t.Helper()
 	picture, err := chromedp.Run(b.ctx, chromedp.CaptureScreenshot())

@@ -30,11 +30,11 @@ func send(t testing.TB, demo *open, path string) {
 const (
 	rows   = `document.querySelectorAll("#list a").length`
 	chosen = `Number(document.querySelector("#list [aria-current]")?.dataset.id ?? 0)`
-	// outcomes are the stages of the explanation, as "name: outcome".
+	// outcomes is a JavaScript expression for the stages of the shown explanation, each as "name: outcome".
 	outcomes = `[...document.querySelectorAll("#stages > li > .stage:first-child")].map(s => s.querySelector(".name").textContent + ": " + s.querySelector(".word").textContent)`
 )
 
-// sendFrom sends a request from the page, and waits for its explanation.
+// sendFrom sends a request with the form on the page, and waits for the explanation of that request.
 func sendFrom(b *tab, as, path string) {
 	b.t.Helper()
 	before := js[string](b, "location.hash")
@@ -46,7 +46,8 @@ func sendFrom(b *tab, as, path string) {
 			before))
 }
 
-// TestPage uses the page as a person does who sees it for the first time.
+// TestPage uses the page like a first-time user: it follows requests, sends one, tries a what-if, filters and
+// pauses.
 func TestPage(t *testing.T) {
 	demo := startDemo(t)
 	b := newTab(t, 1280, 860)
@@ -58,7 +59,7 @@ func TestPage(t *testing.T) {
 	send(t, demo, "/pods/live-one")
 	b.until("a new request appears", `document.querySelector("#list .request").textContent.includes("/pods/live-one")`)
 
-	// Send a request from the page. Its explanation has what-if settings.
+	// Send a request from the page. The explanation of the request has what-if settings.
 	sendFrom(b, "viewer", "/containerLogs/default/nginx/nginx?tailLines=3")
 	want := "TLS: passed,client certificate: passed,token: not reached,anonymous: not reached,identity: " +
 		"passed,attributes: passed,authorization of nodes/proxy: failed,response: failed"
@@ -76,16 +77,17 @@ func TestPage(t *testing.T) {
 	b.quiet()
 	refused := js[string](b, "location.hash")
 
-	// What if authorization were AlwaysAllow? Both explanations are beside each other.
+	// Try the what-if setting AlwaysAllow. The page shows the real explanation and the what-if explanation side by
+	// side.
 	const mode = `select[title="authorization.mode"]`
 	b.until("what-if is available", `!document.getElementById("whatif").hidden`)
 	b.set(mode, "AlwaysAllow")
-	b.until("what if",
+	b.until("the what-if explanation is shown",
 		`document.getElementById("whatif-result").textContent.includes("Instead of 403 refused: 200 allowed")`)
 	if differ := js[[]string](b,
 		`[...document.querySelectorAll("#stages .changed .name")].map(e => e.textContent)`); fmt.Sprint(
 		differ) != "[authorization of nodes/proxy response]" {
-		t.Errorf("what differs is %q", differ)
+		t.Errorf("the differences between the two explanations are %q", differ)
 	}
 	b.set(mode, "Webhook")
 	b.until("the explanation is back to one column", `!document.querySelector("#stages.two")`)
@@ -98,21 +100,21 @@ func TestPage(t *testing.T) {
 	other.until("it is marked in the list", chosen+" > 0")
 	other.quiet()
 
-	// The server applies filters, and the page's address contains them.
+	// The server applies the filters, and the URL of the page contains them.
 	b.set("#filter-outcome", "allowed")
 	b.until("only allowed requests are shown",
 		rows+` > 0 && [...document.querySelectorAll("#list .result")].every(e => e.textContent.endsWith("allowed"))`)
 	if got := js[string](b, "location.search"); got != "?outcome=allowed" {
-		t.Errorf("the address has %q", got)
+		t.Errorf("the URL of the page has %q", got)
 	}
 	send(t, demo, "/pods/filtered-out")
 	b.set("#filter-outcome", "")
 	b.until("all requests are shown", `document.getElementById("list").textContent.includes("/pods/filtered-out")`)
 
-	// While the page is paused it shows no new requests, and loses none.
+	// A paused page shows no new requests. It shows all of them when it continues.
 	b.leave()
 	b.do(chromedp.KeyEvent("p"))
-	b.until("paused",
+	b.until("the page is paused",
 		`document.body.dataset.state === "paused" && document.getElementById("pause").getAttribute("aria-pressed") === "true"`)
 	send(t, demo, "/pods/while-paused")
 	b.until("the request is counted", `document.getElementById("held").textContent === "show 1 new"`)
@@ -123,9 +125,9 @@ func TestPage(t *testing.T) {
 	b.until("the request is shown",
 		`document.querySelector("#list .request").textContent.includes("/pods/while-paused")`)
 
-	// Everything can be done with the keyboard.
+	// All controls work with the keyboard.
 	js[string](b, `location.hash = "#" + document.querySelector("#list a").dataset.id`)
-	b.until("the first is chosen", chosen+` === Number(document.querySelector("#list a").dataset.id)`)
+	b.until("the first request is selected", chosen+` === Number(document.querySelector("#list a").dataset.id)`)
 	first := js[int](b, chosen)
 	for _, step := range []struct {
 		key  string
@@ -136,60 +138,62 @@ func TestPage(t *testing.T) {
 			fmt.Sprintf("%s === %d && location.hash === '#%d' && document.activeElement.dataset.id === '%d'", chosen,
 				step.want, step.want, step.want))
 	}
-	// Rows do not move while one has the keyboard focus.
+	// Rows do not move while a row has the keyboard focus.
 	send(t, demo, "/pods/under-the-keyboard")
 	b.until("the request is held back", `document.getElementById("held").textContent === "show 1 new"`)
 	b.do(chromedp.KeyEvent("/"))
 	b.until("the filter has the focus", `document.activeElement.id === "filter-path"`)
 	b.until("the request appears",
 		`document.querySelector("#list .request").textContent.includes("/pods/under-the-keyboard")`)
-	b.set("#filter-path", "under-the") // synthetic key events ignore preventDefault and leave a slash
+	b.set("#filter-path", "under-the") // clear the slash: preventDefault has no effect on synthetic key events
 	b.until("one request is shown", rows+" === 1")
 	b.do(chromedp.KeyEvent(kb.Escape))
 
-	// Screen readers announce changes, and find the parts by their names.
+	// A live region announces changes to screen readers, and all controls have accessible names.
 	if got := js[string](b,
 		`document.getElementById("live").getAttribute("aria-live") + " " + (document.getElementById("live").textContent !== "")`); got != "polite true" {
-		t.Errorf("the live region: %s", got)
+		t.Errorf("the live region contains %s", got)
 	}
 	if unnamed := js[[]string](b,
 		`[...document.querySelectorAll("button, input, select")].filter(e => !e.hidden && !e.labels?.length && !e.getAttribute("aria-label") && !e.textContent.trim()).map(e => e.id)`); len(unnamed) > 0 {
-		t.Errorf("without a name: %q", unnamed)
+		t.Errorf("controls without an accessible name: %q", unnamed)
 	}
 	b.quiet()
 }
 
-// leave removes the focus.
+// leave removes the keyboard focus from the focused element.
 func (b *tab) leave() {
 	b.t.Helper()
 	js[bool](b, `(document.activeElement.blur(), true)`)
 }
 
-// TestMarkupIsText sends markup in requests. The page shows it as text.
+// TestMarkupIsText sends requests that contain HTML. The page shows the HTML as text.
 func TestMarkupIsText(t *testing.T) {
 	demo := startDemo(t)
 	b := newTab(t, 1280, 860)
 	b.visit("http://" + demo.Admin + "/")
 	const evil = `/pods/<img src=x onerror=alert(1)><script>alert(2)</script>"'&amp;`
 	send(t, demo, (&url.URL{Path: evil}).EscapedPath())
-	b.until("it comes", fmt.Sprintf(`document.querySelector("#list .request").textContent === %q`, "GET "+evil))
+	b.until("the request with HTML is listed",
+		fmt.Sprintf(`document.querySelector("#list .request").textContent === %q`, "GET "+evil))
 	js[string](b, `location.hash = "#" + document.querySelector("#list a").dataset.id`)
-	b.until("its explanation", fmt.Sprintf(`document.getElementById("title").textContent === %q`, "GET "+evil))
+	b.until("the explanation of the request is shown",
+		fmt.Sprintf(`document.getElementById("title").textContent === %q`, "GET "+evil))
 	if got := js[int](b, `document.querySelectorAll("img, main script").length`); got != 0 {
 		t.Errorf("the path created %d elements", got)
 	}
-	// The page's policy would block scripts even if the page inserted markup by mistake.
+	// The content security policy of the page blocks scripts even if the page inserted HTML by mistake.
 	if got := js[string](b,
 		`(() => { try { document.body.insertAdjacentHTML("beforeend", "<b>x</b>"); return "taken" } catch (e) { return e.name } })()`); got != "TypeError" {
-		t.Errorf("markup was %s", got)
+		t.Errorf("inserting HTML: %s, want TypeError", got)
 	}
 	if got := js[string](b, `fetch("https://example.invalid/").then(() => "sent", e => "refused")`); got != "refused" {
-		t.Errorf("a request to another origin was %s", got)
+		t.Errorf("a request to another origin was %s, want it blocked", got)
 	}
 }
 
-// TestPagesFromElsewhere opens a page of another origin. It cannot read or send anything, and cannot show the admin
-// page in a frame.
+// TestPagesFromElsewhere opens a page from another origin. That page cannot read from the admin API or send requests
+// to it, and cannot show the admin page in a frame.
 func TestPagesFromElsewhere(t *testing.T) {
 	demo := startDemo(t)
 	elsewhere := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
@@ -212,17 +216,17 @@ func TestPagesFromElsewhere(t *testing.T) {
 			t.Errorf("%s: %s", request, got)
 		}
 	}
-	// A request that does not read the answer is refused too.
+	// The server also refuses a request whose response the other page does not read (mode no-cors).
 	js[string](b,
 		`fetch("`+base+
 			`/api/send", {method: "POST", mode: "no-cors", body: '{"client": "kubelet-client", "method": "GET", "path": "/pods/from-elsewhere"}'}).then(() => "", () => "")`)
 	b.visit(base + "/?path=from-elsewhere")
 	if got := js[int](b, rows); got != 0 {
-		t.Errorf("%d requests of a page of another origin arrived", got)
+		t.Errorf("%d requests from a page of another origin were accepted", got)
 	}
 }
 
-// TestWidths wants the page to fit a telephone, and takes screenshots.
+// TestWidths checks that the page fits the screen of a telephone, and takes screenshots.
 func TestWidths(t *testing.T) {
 	demo := startDemo(t)
 	for _, size := range []struct {
@@ -238,14 +242,14 @@ func TestWidths(t *testing.T) {
 			}
 			b.until("what-if is available", `!document.getElementById("whatif").hidden`)
 			b.leave()
-			b.until("it is in the list", chosen+" > 0")
+			b.until("the request is in the list", chosen+" > 0")
 			b.shoot("page-" + size.name + ".png")
 			b.prefers("dark")
 			b.fits("dark")
 			b.shoot("page-" + size.name + "-dark.png")
 			b.prefers("light")
 			b.set(`select[title="authorization.mode"]`, "AlwaysAllow")
-			b.until("what if", `document.querySelector("#stages.two") !== null`)
+			b.until("the what-if explanation is shown", `document.querySelector("#stages.two") !== null`)
 			b.fits("what if")
 			b.shoot("whatif-" + size.name + ".png")
 			b.quiet()
@@ -258,11 +262,12 @@ func (b *tab) fits(when string) {
 	b.t.Helper()
 	if over := js[[]string](b,
 		`[...document.querySelectorAll("html, #list, #detail, main")].filter(e => e.scrollWidth > e.clientWidth).map(e => e.tagName + "#" + e.id + " " + e.scrollWidth)`); len(over) > 0 {
-		b.t.Errorf("%s: wider than the window: %q", when, over)
+		b.t.Errorf("%s: these elements are wider than the window: %q", when, over)
 	}
 }
 
-// TestColours wants the colors of the system until the button selects others, which the page remembers.
+// TestColours checks that the page uses the color scheme of the operating system until the user selects another one
+// with the button. The page remembers the selection.
 func TestColours(t *testing.T) {
 	demo := startDemo(t)
 	b := newTab(t, 1280, 860)
@@ -273,24 +278,25 @@ func TestColours(t *testing.T) {
 	b.prefers("dark")
 	dark := paper()
 	if light == dark {
-		t.Errorf("light and dark are both %s", light)
+		t.Errorf("the light and the dark scheme have the same background %s", light)
 	}
 	b.do(chromedp.Click(chromedp.ID("theme")))
 	if got := paper(); got != light {
-		t.Errorf("light was chosen, and it is %s", got)
+		t.Errorf("light was selected, but the background is %s", got)
 	}
 	b.visit("http://" + demo.Admin + "/?x=1")
 	if got := paper(); got != light {
-		t.Errorf("light was chosen before, and it is %s", got)
+		t.Errorf("light was selected before the reload, but the background is %s", got)
 	}
 	b.do(chromedp.Click(chromedp.ID("theme")))
 	b.prefers("light")
 	if got := paper(); got != dark {
-		t.Errorf("dark was chosen, and it is %s", got)
+		t.Errorf("dark was selected, but the background is %s", got)
 	}
 }
 
-// TestToken wants the page to ask for a token if one is needed, to report a wrong one, and to store it nowhere.
+// TestToken checks that the page prompts for the admin token if the server requires one, reports a wrong token, and
+// does not store the token.
 func TestToken(t *testing.T) {
 	const token = "a-token-of-32-letters-or-so-more"
 	file := filepath.Join(t.TempDir(), "token")
@@ -298,7 +304,8 @@ func TestToken(t *testing.T) {
 	demo, _ := startDemoOn(t, "127.0.0.1:0", "--admin-token-file", file)
 	b := newTab(t, 1280, 860)
 	b.do(chromedp.Navigate("http://" + demo.Admin + "/"))
-	b.until("it asks", `!document.getElementById("token").hidden && document.getElementById("main").hidden`)
+	b.until("the page prompts for the token",
+		`!document.getElementById("token").hidden && document.getElementById("main").hidden`)
 	for _, try := range []struct{ token, then string }{
 		{"another-token-of-32-letters-or-so", `document.getElementById("token-wrong").textContent !== ""`},
 		{token, `document.body.dataset.state === "live" && ` + rows +
@@ -306,28 +313,29 @@ func TestToken(t *testing.T) {
 	} {
 		b.set("#token-value", try.token)
 		b.do(chromedp.Click(chromedp.CSS("#token button")))
-		b.until("with "+try.token, try.then)
+		b.until("the page has reacted to the token "+try.token, try.then)
 	}
 	sendFrom(b, "untrusted", "/pods")
 	if kept := js[string](b,
 		`JSON.stringify({...localStorage, ...sessionStorage}) + document.cookie + location.href`); strings.Contains(
 		kept,
 		token) {
-		t.Errorf("the token is in %s", kept)
+		t.Errorf("the page stored the token in %s", kept)
 	}
 }
 
-// TestItComesBack stops the demo and starts another. The page reports that, and then follows the new one.
+// TestItComesBack stops the demo and starts another. The page reports the lost connection, and then follows the new
+// demo.
 func TestItComesBack(t *testing.T) {
 	demo, stop := startDemoOn(t, "127.0.0.1:0")
 	b := newTab(t, 1280, 860)
 	b.visit("http://" + demo.Admin + "/")
 	send(t, demo, "/pods/of-the-first")
-	b.until("the first", `document.getElementById("list").textContent.includes("of-the-first")`)
+	b.until("the page shows the first demo", `document.getElementById("list").textContent.includes("of-the-first")`)
 	stop()
-	b.until("it is gone", `document.body.dataset.state === "lost"`)
+	b.until("the page reports that the first demo has stopped", `document.body.dataset.state === "lost"`)
 	again, _ := startDemoOn(t, demo.Admin)
-	b.until("it is back", `document.body.dataset.state === "live"`)
+	b.until("the page is connected to the second demo", `document.body.dataset.state === "live"`)
 	send(t, again, "/pods/of-the-second")
 	b.until("only the second demo's requests are shown",
 		`document.getElementById("list").textContent.includes("of-the-second") && !document.getElementById("list").textContent.includes("of-the-first")`)
@@ -339,7 +347,7 @@ func TestItComesBack(t *testing.T) {
 		`document.getElementById("nothing").textContent === "Select a request to see how it was handled."`)
 }
 
-// TestStates covers the remaining displays: a failed handshake, a truncated answer, and errors.
+// TestStates covers what no other test displays: a failed handshake, a truncated response, and errors.
 func TestStates(t *testing.T) {
 	demo := startDemo(t)
 	b := newTab(t, 1280, 860)
@@ -349,11 +357,13 @@ func TestStates(t *testing.T) {
 		connection.Close()
 		t.Fatal("this machine trusts the CA of the serving certificate")
 	}
-	b.until("the handshake", `document.querySelector("#list .request").textContent === "TLS handshake"`)
+	b.until("the failed handshake is listed",
+		`document.querySelector("#list .request").textContent === "TLS handshake"`)
 	js[string](b, `location.hash = "#" + document.querySelector("#list a").dataset.id`)
-	b.until("its explanation", `document.querySelector("#stages .failed .name")?.textContent === "TLS"`)
+	b.until("the explanation of the handshake is shown",
+		`document.querySelector("#stages .failed .name")?.textContent === "TLS"`)
 	if js[bool](b, `!document.getElementById("whatif").hidden`) {
-		t.Error("what-if is shown for a decision that is not about a request")
+		t.Error("the page offers what-if for a failed handshake, which is not a request")
 	}
 	b.fits("a handshake")
 	b.shoot("handshake.png")

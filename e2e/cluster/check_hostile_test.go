@@ -15,10 +15,11 @@ import (
 	"fauxlet/e2e/internal/programs"
 )
 
-// hostileChecks selects the checks of streams, of kubelets that misbehave, and of connections that stay open.
+// hostileChecks selects the conformance checks for streams, for misbehaving kubelets and for connections that stay
+// open.
 var hostileChecks = []string{"--only", "streams", "--only", "hostile", "--only", "after"}
 
-// TestCheckStreamsAndHostileKubelets runs these checks on a real kube-apiserver, which passes all of them and keeps
+// TestCheckStreamsAndHostileKubelets runs hostileChecks on a real kube-apiserver. It must pass all of them and keep
 // its memory below 1 GiB. The test runs itself once more as root in a network namespace with an address that is not
 // loopback, because kube-apiserver refuses to proxy nodes/proxy to loopback.
 func TestCheckStreamsAndHostileKubelets(t *testing.T) {
@@ -37,7 +38,7 @@ func TestCheckStreamsAndHostileKubelets(t *testing.T) {
 		cmd.WaitDelay = 10 * time.Second
 		out, err := cmd.CombinedOutput()
 		if err != nil || !strings.Contains(string(out), "--- PASS: TestCheckStreamsAndHostileKubelets") {
-			t.Errorf("in a network of its own (as root, with unshare and ip): %v\n%s", err, out)
+			t.Errorf("the test in its own network namespace (as root, with unshare and ip) failed: %v\n%s", err, out)
 		}
 	} else {
 		args = append([]string{"--node-ip", nodeAddress}, hostileChecks...)
@@ -48,10 +49,10 @@ func TestCheckStreamsAndHostileKubelets(t *testing.T) {
 	began := time.Now()
 	got := runCheck(t, plane, append(servingCAFlags(plane.PKI), args...)...)
 	peak := peak(t, plane.APIServer)
-	t.Logf("%d checks in %v; the apiserver took up to %d MiB", len(got.report.Results),
+	t.Logf("%d checks in %v; peak memory of kube-apiserver: %d MiB", len(got.report.Results),
 		time.Since(began).Round(time.Millisecond), peak>>10)
 	if peak > 1<<20 {
-		t.Errorf("the apiserver took %d MiB: want at most 1 GiB", peak>>10)
+		t.Errorf("peak memory of kube-apiserver is %d MiB, want at most 1 GiB", peak>>10)
 	}
 	got.passes(t)
 	for _, r := range got.report.Results {
@@ -62,11 +63,11 @@ func TestCheckStreamsAndHostileKubelets(t *testing.T) {
 			strings.Join(r.Evidence, "\n  "))
 	}
 	if strings.TrimSpace(got.Stderr) != "" {
-		t.Logf("on standard error: %s", got.Stderr)
+		t.Logf("standard error: %s", got.Stderr)
 	}
 }
 
-// peak returns the largest resident memory of a process so far, in kB.
+// peak returns the peak resident memory of a process since its start, in kB.
 func peak(t *testing.T, p *programs.Process) (kB int) {
 	t.Helper()
 	_, after, _ := strings.Cut(expect.File(t, fmt.Sprintf("/proc/%d/status", p.Cmd.Process.Pid)), "VmHWM:")

@@ -26,7 +26,7 @@ import (
 	"fauxlet/e2e/internal/programs"
 )
 
-// objects returns the UIDs of all objects of the kinds that a check creates, by kind and name.
+// objects returns the UIDs of all objects whose kind fauxlet check creates. The keys are kind and name.
 func objects(t testing.TB, c *controlplane.Plane) map[string]string {
 	t.Helper()
 	ctx, all := context.Background(), map[string]string{}
@@ -84,11 +84,11 @@ func objects(t testing.TB, c *controlplane.Plane) map[string]string {
 func leaves(t testing.TB, c *controlplane.Plane, before map[string]string) {
 	t.Helper()
 	if diff := cmp.Diff(before, objects(t, c)); diff != "" {
-		t.Errorf("the objects of the cluster have changed (-before +after):\n%s", diff)
+		t.Errorf("the cluster has other objects than before (-before +after):\n%s", diff)
 	}
 }
 
-// background is a fauxlet check that runs beside the test.
+// background is a fauxlet check that runs in the background.
 type background struct {
 	*exec.Cmd
 	stdout, stderr programs.Buffer
@@ -102,7 +102,7 @@ func midway(t testing.TB, c *controlplane.Plane, args ...string) *background {
 	b.Stdout, b.Stderr = &b.stdout, &b.stderr
 	expect.NoError(t, b.Start())
 	t.Cleanup(func() { _ = b.Process.Kill() })
-	expect.Eventually(t, time.Minute, "a check has Nodes", func() string {
+	expect.Eventually(t, time.Minute, "the check creates a Node", func() string {
 		for name := range objects(t, c) {
 			if _, there := before[name]; !there && strings.HasPrefix(name, "node ") {
 				return ""
@@ -121,7 +121,7 @@ func (b *background) end(t testing.TB) programs.Result {
 	return programs.Result{Stdout: b.stdout.String(), Stderr: b.stderr.String(), Status: b.ProcessState.ExitCode()}
 }
 
-// TestCheckLeavesNothing interrupts checks in several ways, and wants the cluster to have the objects that it had
+// TestCheckLeavesNothing interrupts checks in several ways, and checks that the cluster then has the same objects as
 // before. A killed check leaves objects behind; the next check removes them when they are more than a minute old.
 func TestCheckLeavesNothing(t *testing.T) {
 	t.Parallel()
@@ -132,7 +132,7 @@ func TestCheckLeavesNothing(t *testing.T) {
 	foreign := foreign(t, plane)
 	before := objects(t, plane)
 
-	// Two checks at the same time.
+	// Run two checks at the same time.
 	var both sync.WaitGroup
 	results := make([]programs.Result, 2)
 	for i := range results {
@@ -163,7 +163,7 @@ func TestCheckLeavesNothing(t *testing.T) {
 	}
 	leaves(t, plane, before)
 
-	// A connection that breaks once.
+	// Run a check whose connection to kube-apiserver breaks once.
 	link := startLink(t, plane)
 	b := midway(t, link.plane)
 	link.cut()
@@ -173,7 +173,7 @@ func TestCheckLeavesNothing(t *testing.T) {
 	}
 	leaves(t, plane, before)
 
-	// A check that is killed, and a check that loses its connection for good.
+	// Kill one check, and cut the connection of another check for good. Both leave objects behind.
 	b = midway(t, plane)
 	expect.NoError(t, b.Process.Kill())
 	b.end(t)
@@ -185,16 +185,16 @@ func TestCheckLeavesNothing(t *testing.T) {
 		t.Errorf("a connection that is lost: %+v, want status 2 and a list of what is left", got)
 	}
 
-	// Another check leaves such objects alone for a minute, because their owner may still run. Afterwards it removes
-	// them.
+	// For a minute, another check does not remove such objects, because the check that created them may still run.
+	// Afterwards it removes them.
 	runCheck(t, plane, "--only", "reach.dialled")
 	after := objects(t, plane)
 	for _, name := range slices.Sorted(maps.Keys(killed)) {
 		if after[name] != killed[name] {
-			t.Errorf("%s was removed by another check moments after its own was killed", name)
+			t.Errorf("another check removed %s moments after the check that created it was killed", name)
 		}
 	}
-	expect.Eventually(t, 3*time.Minute, "the next check removes what is left", func() string {
+	expect.Eventually(t, 3*time.Minute, "the next check removes the leftover objects", func() string {
 		got := runCheck(t, plane, "--only", "reach.dialled")
 		if got.Status != 0 {
 			t.Errorf("the next check: %+v", got)
@@ -202,7 +202,7 @@ func TestCheckLeavesNothing(t *testing.T) {
 		return cmp.Diff(before, objects(t, plane))
 	})
 	if got := objects(t, plane)["node /"+foreign]; got != before["node /"+foreign] || got == "" {
-		t.Error("the check removed a Node of another name that has its label")
+		t.Error("the check removed a Node that has the label of a check but another name")
 	}
 }
 
@@ -218,7 +218,7 @@ func foreign(t testing.TB, c *controlplane.Plane) string {
 
 // link forwards connections to kube-apiserver until it is cut.
 type link struct {
-	plane    *controlplane.Plane // with a kubeconfig whose server is the link
+	plane    *controlplane.Plane // its kubeconfig connects through the link
 	listener net.Listener
 
 	mu    sync.Mutex

@@ -20,9 +20,10 @@ import (
 	"fauxlet/testcerts"
 )
 
-// mistake is one thing wrong with a kube-apiserver, and the one result of a check that then is not a pass.
+// mistake is one mistake in the configuration of a kube-apiserver, and the one conformance check that then does not
+// pass.
 type mistake struct {
-	what    string // its row in docs/check.md
+	what    string // the description in the row of docs/check.md
 	verdict conformance.Verdict
 	id      string
 	flag    string
@@ -35,15 +36,15 @@ type mistake struct {
 	args    []string // arguments of the check
 }
 
-// Flags of kube-apiserver that the mistakes change.
+// These are the kube-apiserver flags that the mistakes change.
 const (
 	clientCertificateFlag = "--kubelet-client-certificate"
 	servingCAFlag         = "--kubelet-certificate-authority"
 	addressTypesFlag      = "--kubelet-preferred-address-types"
 )
 
-// mistakes lists the rows of docs/check.md. kube-apiserver reads changed certificate files without a restart; the
-// mistakes in its flags need one.
+// mistakes lists the rows of docs/check.md. kube-apiserver reads changed certificate files without a restart. A
+// mistake in the flags needs a restart.
 func mistakes() []mistake {
 	fail, warn := conformance.Fail, conformance.Warn
 	named := func(name string, organizations ...string) func(*testcerts.Authority) (*testcerts.Pair, error) {
@@ -106,9 +107,9 @@ func mistakes() []mistake {
 	}
 }
 
-// TestCheckFindsMistakes makes each mistake of docs/check.md on a healthy kube-apiserver. It wants the check to find
-// that mistake and nothing else, does what the remedy says, and wants the check to pass then. Several kube-apiservers
-// share the mistakes, because each takes some time to read a changed certificate or to restart.
+// TestCheckFindsMistakes makes each mistake of docs/check.md on a healthy kube-apiserver. fauxlet check must find
+// that mistake and no other. Then the test applies the remedy, and the check must pass. The mistakes are distributed
+// over several kube-apiservers, because reading a changed certificate or restarting takes some time.
 func TestCheckFindsMistakes(t *testing.T) {
 	t.Parallel()
 	programs.Slow(t)
@@ -137,7 +138,7 @@ func TestCheckFindsMistakes(t *testing.T) {
 	}
 }
 
-// findMistakes makes mistakes one after another on a kube-apiserver of its own.
+// findMistakes makes the given mistakes one after another on a kube-apiserver that no other test uses.
 func findMistakes(t *testing.T, mistakes []mistake) {
 	plane := controlplane.NewStopped(t, checkable)
 	p, dir := plane.PKI, t.TempDir()
@@ -156,7 +157,7 @@ func findMistakes(t *testing.T, mistakes []mistake) {
 	known := append(servingCAFlags(p), "--client-ca", p.CAFile)
 	check := func(more []string) checked {
 		args := append([]string{"--only", "reach,client,rights,serving,tls"}, known...)
-		if more != nil { // let the cluster's signer issue the serving certificate
+		if more != nil { // the cluster's signer then issues the serving certificate
 			args = append([]string{"--only", "serving", "--client-ca", p.CAFile}, more...)
 		}
 		return runCheck(t, plane, args...)
@@ -184,7 +185,7 @@ func findMistakes(t *testing.T, mistakes []mistake) {
 				expect.NoError(t, err)
 				expect.NoError(t, pair.Write(certFile, keyFile))
 			}
-			// kube-apiserver uses a changed certificate a second later.
+			// kube-apiserver begins to use a changed certificate about a second after the file changes.
 			var found conformance.Result
 			expect.Eventually(t, time.Minute, "the mistake is found", func() string {
 				got, amiss := check(m.args), []conformance.Result(nil)
@@ -202,7 +203,7 @@ func findMistakes(t *testing.T, mistakes []mistake) {
 				return ""
 			})
 
-			// Do what the remedy says.
+			// Apply the remedy.
 			forFlags, _, _ := strings.Cut(found.Remedy, "#")
 			switch command, flags := found.Remedy, remedyFlags.FindAllString(forFlags, -1); {
 			case strings.HasPrefix(command, "kubectl create "):
@@ -221,18 +222,18 @@ func findMistakes(t *testing.T, mistakes []mistake) {
 			case m.args != nil:
 				if !slices.Equal(flags, []string{"--cluster-signing-cert-file=ca.crt",
 					"--cluster-signing-key-file=ca.key"}) {
-					t.Errorf("remedy %q", command)
+					t.Errorf("the test cannot apply the remedy %q", command)
 				}
 				plane.StartControllerManager(t, controlplane.CertificateControllers, time.Hour)
 			case m.mint != nil && len(flags) == 0:
 				if !strings.Contains(command, "system:kubelet-api-admin") {
-					t.Errorf("remedy %q", command)
+					t.Errorf("the test cannot apply the remedy %q", command)
 				}
 				expect.NoError(t, good.Write(certFile, keyFile))
 			case m.mint != nil:
 				if !slices.Equal(flags, []string{clientCertificateFlag + "=kubelet-client.crt",
 					"--kubelet-client-key=kubelet-client.key"}) {
-					t.Errorf("remedy %q", command)
+					t.Errorf("the test cannot apply the remedy %q", command)
 				}
 				expect.NoError(t, good.Write(certFile, keyFile))
 			default:
@@ -262,8 +263,8 @@ func findMistakes(t *testing.T, mistakes []mistake) {
 
 var remedyFlags = regexp.MustCompile(`--[a-z-]+=[^ ]+`)
 
-// changed returns the arguments of kube-apiserver without the flags of some names and with other flags. A flag in
-// with replaces one of the same name. Relative files in with are files of the PKI.
+// changed returns kube-apiserver arguments without the flags named in without and with the flags in with. A flag in
+// with replaces the flag of the same name. Relative paths in with are files of the PKI.
 func changed(p *controlplane.PKI, args, without, with []string) []string {
 	args = slices.Clone(args)
 	remove := func(name string) {

@@ -28,13 +28,13 @@ import (
 var checkable = append([]string{"--kubelet-preferred-address-types=InternalIP,ExternalIP,Hostname"},
 	controlplane.VerifyingServingCertificates...)
 
-// checked is the output of one fauxlet check.
+// checked is the output and the report of one fauxlet check.
 type checked struct {
 	programs.Result
 	report conformance.Report
 }
 
-// checkCommand returns a fauxlet check of a kube-apiserver that prints JSON.
+// checkCommand returns the command that runs fauxlet check against a kube-apiserver and prints JSON.
 func checkCommand(t testing.TB, c *controlplane.Plane, args ...string) *exec.Cmd {
 	t.Helper()
 	cmd := exec.Command(programs.Path(t, "fauxlet"),
@@ -65,12 +65,12 @@ func reported(t testing.TB, got programs.Result) checked {
 	return result
 }
 
-// servingCAFlags returns the flags that give a check the CA for its serving certificates.
+// servingCAFlags returns the flags of fauxlet check for the CA that signs its serving certificates.
 func servingCAFlags(p *controlplane.PKI) []string {
 	return []string{"--serving-ca-file", p.CAFile, "--serving-ca-key-file", p.CAKeyFile}
 }
 
-// passes fails the test unless every check passes. Checks that cannot run on a loopback address may be skipped.
+// passes fails the test unless every check passes. Only checks that cannot run on a loopback address may be skipped.
 func (c checked) passes(t testing.TB) {
 	t.Helper()
 	if c.Status != 0 || len(c.report.NotRemoved) > 0 {
@@ -96,13 +96,13 @@ func TestCheckPasses(t *testing.T) {
 	}
 	for _, part := range []string{"PRIVATE KEY", "Bearer "} {
 		if strings.Contains(got.Stdout+got.Stderr, part) {
-			t.Errorf("%q is in the output", part)
+			t.Errorf("the output contains %q", part)
 		}
 	}
 }
 
-// TestCheckGuide runs the commands of docs/check.md. Then it runs a check as a user who has only the rights that this
-// page lists.
+// TestCheckGuide runs the commands of docs/check.md. Then it runs a check as a user with only the rights listed on
+// that page.
 func TestCheckGuide(t *testing.T) {
 	t.Parallel()
 	programs.Slow(t)
@@ -126,7 +126,7 @@ func TestCheckGuide(t *testing.T) {
 		}
 	}
 	if blocks < 3 || !strings.Contains(expect.File(t, filepath.Join(dir, "check.xml")), "<testsuites ") {
-		t.Errorf("%d blocks were run, and check.xml has no results", blocks)
+		t.Errorf("%d blocks were run, want at least 3; or check.xml has no results", blocks)
 	}
 
 	checker := *plane
@@ -136,7 +136,7 @@ func TestCheckGuide(t *testing.T) {
 	if got.Status != 2 || !strings.Contains(got.Stderr,
 		"lacks permissions; use an administrator's, or allow it to create/delete/list namespaces, update "+
 			"namespaces/finalize, ") {
-		t.Errorf("a check without any right: %+v", got)
+		t.Errorf("a check by a user without rights: %+v", got)
 	}
 	_, role, _ := strings.Cut(page, "```yaml\n")
 	role, _, _ = strings.Cut(role, "```")
@@ -156,7 +156,7 @@ func TestCheckGuide(t *testing.T) {
 			metav1.DeleteOptions{}))
 	})
 	var last programs.Result
-	expect.Eventually(t, time.Minute, "the role is in force", func() string {
+	expect.Eventually(t, time.Minute, "the check passes with the role", func() string {
 		last = programs.Run(t, checkCommand(t, &checker,
 			append(servingCAFlags(plane.PKI), "--client-ca", plane.PKI.CAFile)...))
 		if last.Status == 2 && strings.Contains(last.Stderr, "lacks permissions") {
@@ -168,7 +168,7 @@ func TestCheckGuide(t *testing.T) {
 }
 
 // TestCheckWithIssuedCertificate checks a cluster with controllers. The serving certificate comes from the cluster's
-// signer, and pods need a service account. The controllers remove what the check leaves to them.
+// signer, and pods need a service account. The controllers remove the objects that the check leaves for them.
 func TestCheckWithIssuedCertificate(t *testing.T) {
 	t.Parallel()
 	programs.Slow(t)

@@ -16,8 +16,8 @@ import (
 	"fauxlet/e2e/internal/sample"
 )
 
-// These tests prove the statements of docs/claims.md, which have numbers there. Each shows the failure in kubectl's
-// words, then the remedy, then the logs.
+// These tests prove the numbered statements of docs/claims.md. Each test provokes the error that kubectl prints,
+// applies the remedy, and reads the logs.
 
 func logsURL(port int) string {
 	return fmt.Sprintf("https://127.0.0.1:%d/containerLogs/default/nginx/nginx", port)
@@ -42,8 +42,8 @@ func TestLogsFailWithUnknownServingCA(t *testing.T) {
 	t.Parallel()
 	plane := controlplane.Shared(t, controlplane.VerifyingServingCertificates)
 	plane.Bind(t, controlplane.KubeletAPIAdmin, controlplane.User("kubelet-client"))
-	// The self-signed certificate is for the node's name. If that were not the address that kube-apiserver dials, the
-	// name would be the first error.
+	// The self-signed certificate is valid for the node's name. The node is named like the address that
+	// kube-apiserver dials; otherwise kubectl would print an error about the name.
 	k := kubelet.Start(t, plane, kubelet.Options{Node: "127.0.0.1"})
 	plane.Register(t, k.Node, k.Port, sample.Nginx())
 	plane.LogsFail(t,
@@ -258,7 +258,7 @@ func TestRecipes(t *testing.T) {
 		plane.LogsPrinted(t)
 		k.Expect(t, "/pods", kubelet.Credential{}, 200, "")
 	})
-	// TestBootstrap covers a serving certificate that the node requests.
+	// TestBootstrap in package node covers a serving certificate that the node requests.
 	t.Run("production", func(t *testing.T) {
 		plane := controlplane.Shared(t, controlplane.VerifyingServingCertificates)
 		plane.Bind(t, controlplane.KubeletAPIAdmin, controlplane.User("kubelet-client"))

@@ -11,14 +11,15 @@ import (
 	"fauxlet/testcerts"
 )
 
-// credentials are the rows of the table that was measured on the kubelet's own server.
+// credentials lists the credentials that measure sends, in the order of its expected statuses. The statuses were
+// measured on the kubelet's own server.
 var credentials = []string{
 	"none", "good certificate", "stranger's certificate", "expired certificate", "bad token", "service account token",
 	"good certificate + bad token", "stranger's certificate + good token",
 }
 
-// TestAnonymousIsTheLastResort and TestCertificateThenToken are columns of that table: the status of GET /pods for
-// each of credentials.
+// TestAnonymousIsTheLastResort sends GET /pods with each credential to kubelets that allow anonymous requests. Each
+// row lists the expected statuses in the order of credentials.
 //
 // Statement 6 of docs/claims.md.
 func TestAnonymousIsTheLastResort(t *testing.T) {
@@ -30,7 +31,9 @@ func TestAnonymousIsTheLastResort(t *testing.T) {
 		[]int{200, 200, 401, 401, 200, 200, 200, 401})
 }
 
-// Statement 7.
+// TestCertificateThenToken sends GET /pods with each credential to kubelets that refuse anonymous requests.
+//
+// Statement 7 of docs/claims.md.
 func TestCertificateThenToken(t *testing.T) {
 	t.Parallel()
 	measure(t, "webhook on, anonymous off, Webhook", kubelet.Settings{},
@@ -42,8 +45,8 @@ func TestCertificateThenToken(t *testing.T) {
 		[]int{401, 401, 401, 401, 401, 401, 401, 401})
 }
 
-// measure sends GET /pods with each credential. kubelet-client has the role system:kubelet-api-admin, and so has
-// system:anonymous if anonymous authentication is on. The service account has no role.
+// measure sends GET /pods with each credential. The user kubelet-client has the role system:kubelet-api-admin. The
+// user system:anonymous has that role too if anonymous authentication is on. The service account has no role.
 func measure(t *testing.T, name string, configuration kubelet.Settings, statuses []int) {
 	t.Run(name, func(t *testing.T) {
 		plane := controlplane.Shared(t, controlplane.WithClientCertificate)
@@ -90,7 +93,7 @@ func TestServiceAccountToken(t *testing.T) {
 	k.Expect(t, "/pods", as, 403, "Forbidden (user="+user+", verb=get, resource=nodes, subresource(s)=[pods proxy])\n")
 
 	plane.Bind(t, controlplane.KubeletAPIAdmin, account)
-	expect.Eventually(t, time.Minute, "the cached denial is over", func() string {
+	expect.Eventually(t, time.Minute, "the cached denial has expired", func() string {
 		if got := k.Get(t, "/containerLogs/default/nginx/nginx", as); got.Status != 200 || got.Body != sample.NginxLog {
 			return got.Body
 		}
@@ -99,8 +102,8 @@ func TestServiceAccountToken(t *testing.T) {
 	k.Expect(t, "/pods", as, 200, "")
 }
 
-// TestKubeletFailsClosedWithoutAPIServer stops kube-apiserver and wants the kubelet to refuse every request until it
-// is back.
+// TestKubeletFailsClosedWithoutAPIServer stops kube-apiserver. The kubelet must refuse every request until
+// kube-apiserver runs again.
 func TestKubeletFailsClosedWithoutAPIServer(t *testing.T) {
 	t.Parallel()
 	plane := controlplane.New(t, controlplane.WithClientCertificate)

@@ -22,8 +22,8 @@ import (
 	"fauxlet/internal/symptoms"
 )
 
-// TestKubectlErrorsAreRecognized provokes each error of internal/symptoms whose proof is this test. The output of
-// kubectl must be recognized as that error and no other.
+// TestKubectlErrorsAreRecognized provokes each error of internal/symptoms that names this test as its proof. fauxlet
+// explain must recognize the output of kubectl as that error and no other.
 func TestKubectlErrorsAreRecognized(t *testing.T) {
 	t.Parallel()
 	const proof = "e2e/cluster TestKubectlErrorsAreRecognized"
@@ -32,12 +32,12 @@ func TestKubectlErrorsAreRecognized(t *testing.T) {
 	for _, symptom := range symptoms.Table() {
 		ofProof[symptom.ID] = symptom.Proof == proof
 	}
-	// fails runs kubectl, which must fail with the error id, and returns its output.
+	// fails runs kubectl and returns its output. kubectl must fail with the error that has the given ID.
 	fails := func(t *testing.T, plane *controlplane.Plane, id string, args ...string) string {
 		t.Helper()
 		proved[id] = true
 		if !ofProof[id] {
-			t.Errorf("the proof of %s is another test", id)
+			t.Errorf("the catalog names another test as the proof of %s", id)
 		}
 		got := plane.Kubectl(t, args...)
 		d := symptoms.Diagnose(got.Stdout + got.Stderr)
@@ -77,7 +77,8 @@ func TestKubectlErrorsAreRecognized(t *testing.T) {
 		nodes := plane.Client.CoreV1().Nodes()
 		node, err := nodes.Get(context.Background(), k.Node, metav1.GetOptions{})
 		expect.NoError(t, err)
-		// TCP has no route to the broadcast address of loopback, so that no other machine is dialled.
+		// A TCP connection to the broadcast address of loopback fails on this machine, so the test contacts no other
+		// machine.
 		node.Status.Addresses[0].Address = "127.255.255.255"
 		node, err = nodes.UpdateStatus(context.Background(), node, metav1.UpdateOptions{})
 		expect.NoError(t, err)
@@ -110,7 +111,7 @@ func TestKubectlErrorsAreRecognized(t *testing.T) {
 		fails(t, plane, "forbidden", "logs", "nginx")
 		fails(t, plane, "forbidden", "exec", "nginx", "--", "id")
 
-		// The way a reader of docs/explain.md does it.
+		// Look up the error with fauxlet explain --error, as docs/explain.md describes.
 		asked := programs.Run(t, shell(t, plane, `fauxlet explain --error "$(kubectl logs nginx 2>&1)"`))
 		if asked.Status != 0 || asked.Stderr != "" {
 			t.Fatalf("fauxlet explain --error: %+v", asked)
@@ -175,7 +176,8 @@ func TestKubectlErrorsAreRecognized(t *testing.T) {
 	}
 }
 
-// shell returns a shell command with kubectl and fauxlet on its PATH, for the administrator of the control plane.
+// shell returns a shell command that has kubectl and fauxlet on its PATH and the administrator's kubeconfig of the
+// control plane.
 func shell(t testing.TB, plane *controlplane.Plane, line string) *exec.Cmd {
 	t.Helper()
 	g := guide.New(t, "explain.md", t.TempDir(), "kubectl", "fauxlet")

@@ -11,8 +11,8 @@ import (
 	"fauxlet/e2e/internal/programs"
 )
 
-// TestExplainAgreesWithKubelet compares what fauxlet explain prints for a configuration with what a running kubelet
-// of that configuration answers. A real kube-apiserver answers the reviews of both.
+// TestExplainAgreesWithKubelet compares the verdict of fauxlet explain for a configuration with the response of a
+// running kubelet that has the same configuration. Both send their reviews to a real kube-apiserver.
 func TestExplainAgreesWithKubelet(t *testing.T) {
 	t.Parallel()
 	plane := controlplane.Shared(t, controlplane.WithClientCertificate)

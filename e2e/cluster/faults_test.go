@@ -18,7 +18,8 @@ import (
 	"fauxlet/internal/faults"
 )
 
-// faultRow is one row of the table in docs/faults.md: a fault, and what kubectl logs and kubectl exec print with it.
+// faultRow is one row of the table in docs/faults.md: a fault, and the output of kubectl logs and kubectl exec while
+// the fault is active.
 type faultRow struct {
 	add       []string // arguments of fauxlet fault add
 	logs, run string
@@ -34,9 +35,9 @@ func faultRows(t *testing.T) (rows []faultRow) {
 	return rows
 }
 
-// differs compares the output of kubectl with a cell of the table, and returns the difference or nothing. A cell that
-// begins with "works" wants success and the output always. Other cells want the output in their code, where
-// NODE:10250 stands for the kubelet's address and … for any text.
+// differs compares the output of kubectl with a cell of the table. It returns the difference, or the empty string.
+// If the cell begins with "works", kubectl must succeed with its usual output. Otherwise kubectl must print the code
+// in the cell, where NODE:10250 stands for the kubelet's address and … for any text.
 func differs(cell, address string, got programs.Result, always string) string {
 	printed := strings.Join(strings.Fields(got.Stdout+got.Stderr), " ")
 	if strings.HasPrefix(cell, "works") {
@@ -62,11 +63,11 @@ func differs(cell, address string, got programs.Result, always string) string {
 	return ""
 }
 
-// waits is how long a kubectl must run to prove that it waits.
+// waits is how long kubectl must run before the test accepts that it waits for a response.
 const waits = 15 * time.Second
 
-// TestKubectlErrorsOfFaults injects each fault of docs/faults.md. kubectl must print what the page says, and the log
-// again after the fault is cleared.
+// TestKubectlErrorsOfFaults injects each fault of docs/faults.md. kubectl must print the text on the page, and after
+// the fault is cleared the log again.
 func TestKubectlErrorsOfFaults(t *testing.T) {
 	t.Parallel()
 	programs.Slow(t)
@@ -98,7 +99,7 @@ func TestKubectlErrorsOfFaults(t *testing.T) {
 				plane.LogsPrinted(t)
 			}()
 			fault(t, append([]string{"add"}, row.add...)...)
-			if row.add[0] == faults.ReviewerRevoking { // the fault spares the first review
+			if row.add[0] == faults.ReviewerRevoking { // the fault does not affect the first review
 				plane.LogsPrinted(t)
 				plane.Kubectl(t, echo...)
 			}
@@ -117,7 +118,7 @@ func TestKubectlErrorsOfFaults(t *testing.T) {
 			var active []struct{ Applied int }
 			expect.NoError(t, json.Unmarshal([]byte(fault(t, "list", "--output", "json")), &active))
 			if len(active) != 1 || active[0].Applied == 0 && row.add[0] != faults.MemoryHeavy {
-				t.Errorf("active are %+v, want one that has been applied", active)
+				t.Errorf("the active faults are %+v, want one fault that has been applied", active)
 			}
 		})
 	}

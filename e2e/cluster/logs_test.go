@@ -102,7 +102,7 @@ func TestKubectlLogsFollow(t *testing.T) {
 		}
 	}
 	if took := time.Since(began); took < 400*time.Millisecond {
-		t.Errorf("8 lines after %v: more than 2 of them are older than the request", took)
+		t.Errorf("8 lines arrived after %v, so more than 2 of them were written before the request", took)
 	}
 	expect.NoError(t, cmd.Process.Kill())
 	_ = cmd.Wait()
@@ -122,7 +122,7 @@ func TestKubectlLogsFollow(t *testing.T) {
 	})
 }
 
-// adminOfKubelets returns kube-apiserver's own client certificate.
+// adminOfKubelets returns the credential that kube-apiserver presents to kubelets.
 func adminOfKubelets(t testing.TB, plane *controlplane.Plane) kubelet.Credential {
 	t.Helper()
 	pair, err := plane.PKI.CA.Client("kubelet-client", nil)

@@ -13,12 +13,12 @@ import (
 	"fauxlet/e2e/internal/sample"
 )
 
-// nodeAddress is the address of the node in a network namespace. kube-apiserver refuses to proxy nodes/proxy to
-// loopback.
+// nodeAddress is the address of the node in the network namespace. It is not loopback, because kube-apiserver
+// refuses to proxy nodes/proxy to loopback.
 const nodeAddress = "192.0.2.1"
 
-// TestNodeProxy sends requests through nodes/{name}/proxy of a real kube-apiserver. It runs itself once more as root
-// in a network namespace.
+// TestNodeProxy sends requests through nodes/{name}/proxy of a real kube-apiserver. The test runs itself once more
+// as root in a network namespace, because kube-apiserver refuses to proxy to loopback.
 func TestNodeProxy(t *testing.T) {
 	t.Parallel()
 	const inside = "FAUXLET_E2E_NODE_NETWORK"
@@ -33,7 +33,7 @@ func TestNodeProxy(t *testing.T) {
 		cmd.WaitDelay = 10 * time.Second
 		out, err := cmd.CombinedOutput()
 		if err != nil || !strings.Contains(string(out), "--- PASS: TestNodeProxy") {
-			t.Errorf("in a network of its own (as root, with unshare and ip): %v\n%s", err, out)
+			t.Errorf("the test in its own network namespace (as root, with unshare and ip) failed: %v\n%s", err, out)
 		}
 		return
 	}
@@ -69,7 +69,7 @@ func TestNodeProxy(t *testing.T) {
 				got.Stderr, test.begins)
 		}
 	}
-	// The role of kubelet-client does not include statusz, which has an attribute of its own.
+	// The role of kubelet-client does not include nodes/statusz, the resource that authorizes /statusz.
 	if got := plane.Kubectl(t, "get", "--raw", "/api/v1/nodes/node-1/proxy/statusz"); got.Status != 1 ||
 		!strings.Contains(got.Stderr, "subresource(s)=[statusz]") {
 		t.Errorf("statusz: %+v, want it forbidden", got)

@@ -25,14 +25,14 @@ import (
 	"fauxlet/e2e/internal/sample"
 )
 
-// paths are the three ways in which a stream reaches the kubelet: SPDY from end to end; a WebSocket that
-// kube-apiserver translates to SPDY; and a WebSocket that it passes on, because the Node declares that its kubelet
-// translates.
+// paths lists the three ways in which a stream reaches the kubelet: SPDY from end to end, a WebSocket that
+// kube-apiserver translates to SPDY, and a WebSocket that kube-apiserver passes on unchanged. kube-apiserver passes
+// it on if the Node declares that its kubelet can translate.
 var paths = []struct {
 	name       string
 	websocket  bool
 	declared   bool
-	translated bool // by the kubelet
+	translated bool // whether the kubelet translates the WebSocket
 }{
 	{name: "spdy"},
 	{name: "websocket-to-the-apiserver", websocket: true},
@@ -40,7 +40,7 @@ var paths = []struct {
 	{name: "spdy-to-a-node-that-declares", declared: true},
 }
 
-// streaming is a node with a pod, and one path to it.
+// streaming is a node with a pod, and one of paths by which streams reach the node.
 type streaming struct {
 	plane   *controlplane.Plane
 	kubelet *kubelet.Kubelet
@@ -62,8 +62,8 @@ func (s *streaming) kubectl(t testing.TB, stdin string, args ...string) programs
 	return programs.Run(t, cmd)
 }
 
-// overEachPath runs a test over each path. The kubelet's metrics then show whether it translated a WebSocket, which
-// proves that the test used that path.
+// overEachPath runs a test once for each of paths. Afterwards it reads the kubelet's metrics: they count translated
+// WebSockets, and so prove which path the streams took.
 func overEachPath(t *testing.T, pods []sample.Pod, test func(*testing.T, *streaming)) {
 	plane := controlplane.Shared(t, controlplane.WithClientCertificate)
 	plane.Bind(t, controlplane.KubeletAPIAdmin, controlplane.User("kubelet-client"))
@@ -86,7 +86,7 @@ func overEachPath(t *testing.T, pods []sample.Pod, test func(*testing.T, *stream
 	}
 }
 
-// declare sets the declared features of a Node, as its kubelet would.
+// declare sets the field declaredFeatures in the status of a Node, as its kubelet would.
 func declare(t testing.TB, c *controlplane.Plane, node string, features ...string) {
 	t.Helper()
 	nodes := c.Client.CoreV1().Nodes()
@@ -96,7 +96,7 @@ func declare(t testing.TB, c *controlplane.Plane, node string, features ...strin
 	object, err = nodes.UpdateStatus(context.Background(), object, metav1.UpdateOptions{})
 	expect.NoError(t, err)
 	if len(object.Status.DeclaredFeatures) != len(features) {
-		t.Fatalf("kube-apiserver kept %q of the declared features", object.Status.DeclaredFeatures)
+		t.Fatalf("kube-apiserver stored the declared features as %q", object.Status.DeclaredFeatures)
 	}
 }
 
@@ -162,7 +162,7 @@ func TestKubectlExecTerminal(t *testing.T) {
 		ended := make(chan struct{})
 		go func() {
 			defer close(ended)
-			_, _ = io.Copy(screen, terminal) // ends with EIO when kubectl does
+			_, _ = io.Copy(screen, terminal) // Copy returns EIO when kubectl ends
 		}()
 		shows := func(want string) {
 			t.Helper()
@@ -183,7 +183,7 @@ func TestKubectlExecTerminal(t *testing.T) {
 		shows("42 forty-two\r\n")
 		types("sleep 1000\r")
 		shows("sleep 1000\r\n")
-		types("\x03") // Ctrl-C ends it
+		types("\x03") // Ctrl-C ends the running command
 		types("hostname; echo said\r")
 		shows("nginx\r\nsaid\r\n")
 		types("exit 3\r")
@@ -242,7 +242,7 @@ func TestKubectlPortForward(t *testing.T) {
 		}
 		found := regexp.MustCompile(`^Forwarding from 127\.0\.0\.1:(\d+) -> 80$`).FindStringSubmatch(lines.Text())
 		if found == nil {
-			t.Fatalf("port-forward says %q", lines.Text())
+			t.Fatalf("port-forward printed %q", lines.Text())
 		}
 		go io.Copy(io.Discard, stdout)
 		for number := 1; number <= 3; number++ {
@@ -260,7 +260,7 @@ func TestKubectlPortForward(t *testing.T) {
 	})
 }
 
-// TestKubectlCopy copies files into a container and out of it. kubectl runs tar in the fake shell for that.
+// TestKubectlCopy copies files into a container and back with kubectl cp, which runs tar in the fake shell.
 func TestKubectlCopy(t *testing.T) {
 	t.Parallel()
 	overEachPath(t, []sample.Pod{sample.Nginx()}, func(t *testing.T, s *streaming) {
@@ -279,7 +279,7 @@ func TestKubectlCopy(t *testing.T) {
 		}
 		if got := s.kubectl(t, "", "exec", "nginx", "--", "wc", "-l",
 			"/tmp/given/file.txt"); got.Stdout != "10000 /tmp/given/file.txt\n" {
-			t.Errorf("in the container: %+v", got)
+			t.Errorf("the copied file in the container: %+v", got)
 		}
 	})
 }

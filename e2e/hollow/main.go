@@ -1,9 +1,10 @@
-// Command hollow is a kubelet of Kubernetes' own code that joins a cluster as a node without running real containers.
-// TestSameNode runs it beside fauxlet and compares what the two report.
+// Command hollow is a kubelet made of Kubernetes' own code. It joins a cluster as a node, but does not run real
+// containers. TestSameNode runs hollow and fauxlet in one cluster and compares their reports.
 //
-// It is built from the parts of kubemark's hollow node, with these differences: containers end as the pod says, where
-// kubemark's run forever; probes run, where kubemark's always succeed; pods have cgroups; and events are printed, one
-// per line. So the status that it reports for a pod is the status that a kubelet reports.
+// Command hollow is built from the parts of kubemark's hollow node, with four differences. Containers end as the pod
+// specifies; in kubemark they run forever. Probes run; in kubemark they always succeed. Pods have cgroups. Events
+// are printed, one per line. With these differences hollow reports the same pod status as a kubelet with real
+// containers.
 package main
 
 import (
@@ -56,7 +57,7 @@ func run() error {
 		return err
 	}
 	clientConfig.UserAgent = "hollow"
-	clientConfig.QPS = -1 // with a kubelet's 50, many changes at once are reported late
+	clientConfig.QPS = -1 // no limit: with the kubelet's default of 50, it reports many simultaneous changes late
 	client, err := kubernetes.NewForConfig(clientConfig)
 	if err != nil {
 		return err
@@ -72,7 +73,7 @@ func run() error {
 	config.EnableControllerAttachDetach = true // the default
 	config.ProviderID = ""
 	config.FileCheckFrequency.Duration = time.Second
-	config.SyncFrequency.Duration = time.Second // notice the end of a back-off soon
+	config.SyncFrequency.Duration = time.Second // detect the end of a back-off soon
 	if *static != "" {
 		config.StaticPodPath = *static
 	}
@@ -90,7 +91,8 @@ func run() error {
 		images, newRuntime(), cgroups{cm.NewStubContainerManager()})
 	node.KubeletDeps.ProbeManager = nil // the kubelet then creates its own
 	node.KubeletDeps.OSInterface = &containertest.FakeOS{}
-	// With any other recorder the kubelet reads /dev/kmsg, which does not exist everywhere.
+	// The recorder must be a FakeRecorder. With any other recorder the kubelet reads /dev/kmsg, which some machines
+	// lack.
 	events := make(chan string)
 	node.KubeletDeps.Recorder = &record.FakeRecorder{Events: events}
 	go func() {

@@ -13,12 +13,13 @@ import (
 	utilexec "k8s.io/utils/exec"
 )
 
-// lifeVariable is the environment variable of a container that says how it ends, in the form of fauxlet's scenario.
+// lifeVariable is the environment variable of a container that specifies how the container ends, in the format of a
+// fauxlet scenario.
 const lifeVariable = "HOLLOW_LIFE"
 
 // containerLife is how a container ends.
 type containerLife struct {
-	// Init marks an init container: it ends with exit code 0 unless Exits says otherwise.
+	// Init marks an init container. It ends with exit code 0 unless Exits gives another one.
 	Init  bool `json:"init"`
 	Exits *struct {
 		After  metav1.Duration `json:"after"`
@@ -34,7 +35,7 @@ type containerLife struct {
 
 const killed = 137
 
-// containerRuntime is the fake runtime of the CRI's own tests, with containers that end.
+// containerRuntime is the fake runtime from the CRI's own tests, extended with containers that end.
 type containerRuntime struct {
 	*apitest.FakeRuntimeService
 
@@ -92,7 +93,7 @@ func (r *containerRuntime) CreateContainer(ctx context.Context, sandbox string, 
 	return id, nil
 }
 
-// StartContainer starts the container and ends it when its time comes.
+// StartContainer starts the container, and schedules its end.
 func (r *containerRuntime) StartContainer(ctx context.Context, id string) error {
 	if err := r.FakeRuntimeService.StartContainer(ctx, id); err != nil {
 		return err
@@ -133,8 +134,8 @@ func (r *containerRuntime) StopContainer(ctx context.Context, id string, timeout
 	return nil
 }
 
-// ExecSync runs a probe. Its command is the time after the start of the container from which the probe succeeds, such
-// as ["3s"].
+// ExecSync runs a probe. The command of the probe is a duration, such as ["3s"]. The probe fails until the container
+// has run that long.
 func (r *containerRuntime) ExecSync(_ context.Context, id string, command []string, _ time.Duration) ([]byte, []byte,
 	error) {
 	if len(command) != 1 {
@@ -165,7 +166,7 @@ func (r *containerRuntime) runs(id string) bool {
 	return c != nil && c.State == runtimeapi.ContainerState_CONTAINER_RUNNING
 }
 
-// end ends a running container with a reason, as a runtime does.
+// end ends a running container and records a reason, as a container runtime does.
 func (r *containerRuntime) end(id string, code int32, reason string) {
 	r.Lock()
 	defer r.Unlock()

@@ -6,12 +6,13 @@ const (
 	dir    = "--config-dir=conf"
 )
 
-// file returns the files of a case: a configuration file of the right kind, and more.
+// file returns the files of a case: a configuration file with the right kind and the given content, and further
+// files.
 func file(body string, more ...string) map[string]string {
 	return files(append([]string{"kubelet.yaml", header + body}, more...)...)
 }
 
-// files pairs names with contents.
+// files makes a map from alternating names and contents.
 func files(pairs ...string) map[string]string {
 	out := map[string]string{}
 	for i := 0; i+1 < len(pairs); i += 2 {
@@ -20,7 +21,7 @@ func files(pairs ...string) map[string]string {
 	return out
 }
 
-// written are cases that each test one rule. flagCases adds one for every flag.
+// written lists the cases that are written by hand; each tests one rule. flagCases adds a case for every flag.
 var written = []load{
 	{Name: "no flags"},
 	{Name: "empty config", Args: []string{config}, Files: file("")},
@@ -28,7 +29,7 @@ var written = []load{
 		Files: files("kubelet.yaml",
 			`{"apiVersion":"kubelet.config.k8s.io/v1beta1","kind":"KubeletConfiguration","port":10350}`)},
 
-	// Both sets of defaults, and which one applies.
+	// The two sets of defaults (with and without a configuration file), and when each applies.
 	{Name: "flags only, all four legacy defaults overruled",
 		Args: []string{"--anonymous-auth=false", "--authentication-token-webhook", "--authorization-mode=Webhook",
 			"--read-only-port=0"}},

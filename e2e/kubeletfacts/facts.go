@@ -20,17 +20,18 @@ import (
 )
 
 type facts struct {
-	// Defaults is the configuration of an empty file after the kubelet's defaulting and its conversion to the
-	// internal type and back.
+	// Defaults is the configuration that the kubelet makes of an empty file: after defaulting, and after conversion
+	// to the internal type and back.
 	Defaults object `json:"defaults"`
-	// Legacy is the JSON merge patch from Defaults to the configuration without a file.
+	// Legacy is the JSON merge patch from Defaults to the configuration of a kubelet without a configuration file.
 	Legacy object `json:"legacy"`
-	// Zero is an empty internal configuration in its versioned form. It shows every field that the conversion fills
-	// in.
+	// Zero is an empty internal configuration, converted to the versioned type. It shows every field that the
+	// conversion fills in.
 	Zero object `json:"zero"`
-	// Paths are the fields whose relative paths are relative to the file's folder.
+	// Paths lists the fields that contain file paths. A relative path is relative to the folder of the configuration
+	// file.
 	Paths []string `json:"paths"`
-	// EvictionHard applies if a configuration file does not set the field.
+	// EvictionHard is the default of the field evictionHard for a configuration file that does not set it.
 	EvictionHard map[string]string `json:"evictionHard"`
 	Gates        []gate            `json:"gates"`
 	// Dependencies lists, for each gate, the gates that it depends on.
@@ -50,7 +51,8 @@ type gate struct {
 type flag struct {
 	Name      string `json:"name"`
 	Shorthand string `json:"shorthand,omitempty"`
-	// Type is the name in the usage text. Value is the Go type that parses the flag; it distinguishes more than Type.
+	// Type is the type name in the usage text. Value is the Go type that parses the flag; flags with the same Type
+	// can have different Values.
 	Type        string `json:"type"`
 	Value       string `json:"value"`
 	Default     string `json:"default,omitempty"`
@@ -114,7 +116,8 @@ func versionedJSON(kc *kubeletconfig.KubeletConfiguration) (object, error) {
 	return out, json.Unmarshal(text, &out)
 }
 
-// difference returns the JSON merge patch from one object to another. A field that only the first has becomes null.
+// difference returns the JSON merge patch from one object to another. A field that exists only in the first object
+// becomes null.
 func difference(from, to object) object {
 	patch := object{}
 	for key, want := range to {
@@ -138,7 +141,7 @@ func difference(from, to object) object {
 	return patch
 }
 
-// onlyPath returns the path of the one leaf in which two configurations differ, or "".
+// onlyPath returns the path of the only leaf field in which two configurations differ, or "" if they are equal.
 func onlyPath(from, to object) (string, error) {
 	at := difference(from, to)
 	var path []string
@@ -211,7 +214,7 @@ func measureGates() ([]gate, map[string][]string) {
 	return gates, needs
 }
 
-// kubeletFlags returns the flag set of the kubelet's command, built as the command does.
+// kubeletFlags returns the flag set of the kubelet, built in the same way as in the kubelet's command.
 func kubeletFlags() (*pflag.FlagSet, *kubeletconfig.KubeletConfiguration, error) {
 	kc, err := options.NewKubeletConfiguration()
 	if err != nil {
@@ -226,7 +229,7 @@ func kubeletFlags() (*pflag.FlagSet, *kubeletconfig.KubeletConfiguration, error)
 	return fs, kc, nil
 }
 
-// samples has a valid value for each flag of the configuration.
+// samples has a valid value for each flag that sets a configuration field.
 var samples = []string{
 	"true", "false", "7", "7s", "10.11.12.13", "a=true", "a=b", "a<b", "a:b",
 	"0:memory=1Gi", "k=v:NoSchedule", "p=7", "7Ki",
@@ -254,14 +257,15 @@ func measureFlags(legacy object) ([]flag, error) {
 }
 
 func measureField(f *flag, legacy object) error {
-	// The usage text of some flags depends on other flags. Setting a value and comparing is reliable.
+	// The field of a flag is found by setting the flag and comparing configurations. The usage text is not reliable,
+	// because for some flags it depends on other flags.
 	for _, sample := range samples {
 		fs, kc, err := kubeletFlags()
 		if err != nil {
 			return err
 		}
 		if strings.HasSuffix(f.Value, "versionValue") {
-			return nil // it sets a global variable, not the configuration
+			return nil // this flag sets a global variable, not a configuration field
 		}
 		if fs.Set(f.Name, sample) != nil {
 			continue
@@ -280,8 +284,8 @@ func measureField(f *flag, legacy object) error {
 	return nil
 }
 
-// valueType returns the name of a flag's parser: the type of pflag's own values, and for maps whether they split at
-// commas.
+// valueType returns the name of a flag's parser: the Go type of the flag's value. For maps, the name also contains
+// whether the parser splits at commas.
 func valueType(v pflag.Value) string {
 	name := strings.TrimPrefix(fmt.Sprintf("%T", v), "*")
 	if m, ok := v.(*cliflag.MapStringString); ok && m.NoSplit {

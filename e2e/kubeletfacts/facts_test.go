@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// TestMain lets the test binary be the kubelet of one case, as main does.
+// TestMain lets the test binary run as the child process that executes the kubelet for one case, as main does.
 func TestMain(m *testing.M) {
 	if args, ok := os.LookupEnv(childArgs); ok {
 		runChild(args)
@@ -16,7 +16,8 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// TestCommittedFactsAreTheKubelets compares the data that package config embeds with this version of the kubelet.
+// TestCommittedFactsAreTheKubelets measures the required version of the kubelet, and compares the results with the
+// data that package config embeds.
 func TestCommittedFactsAreTheKubelets(t *testing.T) {
 	got, err := measureFacts()
 	if err != nil {

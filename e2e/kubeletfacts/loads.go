@@ -18,30 +18,30 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// A load is a command line with its files, and the configuration or the error that the kubelet makes of them.
+// A load is a kubelet command line with its files, and the result: a configuration or an error.
 type load struct {
 	Name  string            `json:"name"`
 	Args  []string          `json:"args"`
 	Files map[string]string `json:"files,omitempty"`
 
-	// Config is the effective configuration as a JSON merge patch over the defaults of a file.
+	// Config is the effective configuration, as a JSON merge patch over the defaults for a configuration file.
 	Config object `json:"config,omitempty"`
-	// Lenient is set if strict decoding of the file failed and the kubelet continued.
+	// Lenient is true if strict decoding of the file failed and the kubelet continued with lenient decoding.
 	Lenient bool `json:"lenient,omitempty"`
-	// Invalid are the validation errors, sorted.
+	// Invalid has the validation errors, sorted.
 	Invalid []string `json:"invalid,omitempty"`
 	// Error is any other error. $DIR stands for the folder of the files.
 	Error string `json:"error,omitempty"`
 }
 
-// The kubelet's own command sets process-wide state, so that each case runs in a process of its own. It must not get
-// past validation: the marker is a flag value that validation always refuses, and that error is removed from the
-// result.
+// The kubelet's command changes global variables, so each case runs in its own process. The command must stop at
+// validation. For that, each command line contains the marker, a flag value that validation always refuses; the
+// error about the marker is removed from the result.
 const (
 	childArgs   = "KUBELETFACTS_CHILD"
 	marker      = "--event-burst=-1"
 	markerError = "invalid configuration: eventBurst (--event-burst) -1 must not be a negative number"
-	// This error depends on the machine of the measurement and is removed.
+	// This error depends on the machine that runs kubeletfacts. It is removed from the result.
 	hostError = "kubelet is configured to not run on a host using cgroup v1"
 )
 
@@ -106,8 +106,8 @@ func measureLoads() ([]load, error) {
 	return cases, nil
 }
 
-// flagCases returns a case with a valid value for each flag of the configuration, and one with an invalid value for
-// every flag.
+// flagCases returns two kinds of cases: one with a valid value for each flag that sets a configuration field, and
+// one with an invalid value for every flag.
 func flagCases(flags []flag) []load {
 	var out []load
 	for _, f := range flags {
@@ -176,7 +176,7 @@ func (l *load) measure(defaults object) error {
 	return nil
 }
 
-// schemeName is a position in the kubelet's source that its errors contain.
+// schemeName matches a position in the kubelet's source code, which some errors of the kubelet contain.
 var schemeName = regexp.MustCompile(`in scheme "[^"]*"`)
 
 func runKubelet(dir, args string) (*result, string, error) {

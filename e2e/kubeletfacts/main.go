@@ -1,8 +1,7 @@
-// Command kubeletfacts prints, as JSON, what the kubelet of the required
-// k8s.io/kubernetes version says about itself: its flags, the configuration
-// field behind each, the defaults and the feature gates. Package config embeds
-// that output, so that it can follow the kubelet without linking it, and the
-// test beside this file fails when the two drift apart.
+// Command kubeletfacts prints facts about the kubelet of the required k8s.io/kubernetes version as JSON: its flags,
+// the configuration field that each flag sets, the defaults and the feature gates. Package config embeds this
+// output, so that it behaves like the kubelet without linking the kubelet's code. TestCommittedFactsAreTheKubelets
+// fails if the embedded output is out of date.
 //
 // From the folder of this module:
 //
@@ -56,7 +55,7 @@ func run(args []string) error {
 	return err
 }
 
-// encode is the form in which the data is committed.
+// encode writes a value as JSON, in the format of the committed files.
 func encode(v any) ([]byte, error) {
 	text, err := json.MarshalIndent(v, "", " ")
 	if err != nil {

@@ -14,13 +14,13 @@ import (
 	"fauxlet/e2e/internal/programs"
 )
 
-// TestNodeFollowsItsDNSName changes the address to which a node's name resolves. The node reports the new address and
-// requests a serving certificate for it.
+// TestNodeFollowsItsDNSName changes the address to which the host name of a node resolves. The node reports the new
+// address and requests a serving certificate for it.
 func TestNodeFollowsItsDNSName(t *testing.T) {
 	t.Parallel()
 	plane := bootstrapPlane(t)
 	const name = "moving"
-	root := t.TempDir() // a root folder with its own /etc/hosts
+	root := t.TempDir() // the root folder of the node process, with its own /etc/hosts
 	expect.NoError(t, os.Link(programs.Path(t, "fauxlet"), filepath.Join(root, "fauxlet")))
 	for _, dir := range []string{"etc", "pki"} {
 		expect.NoError(t, os.Mkdir(filepath.Join(root, dir), 0o755))
@@ -34,7 +34,8 @@ func TestNodeFollowsItsDNSName(t *testing.T) {
 	kubeconfig := filepath.Join(root, "kubeconfig")
 	expect.NoError(t, plane.WriteKubeconfig(kubeconfig, "system:node:"+name, "system:nodes"))
 	expect.NoError(t, os.Chmod(kubeconfig, 0o644))
-	// The kubeconfig names the CA file by its path outside of this root.
+	// The kubeconfig contains the path of the CA file. The file must exist at the same path below the new root
+	// folder.
 	expect.NoError(t, os.MkdirAll(filepath.Join(root, filepath.Dir(plane.PKI.CAFile)), 0o755))
 	expect.NoError(t, os.WriteFile(filepath.Join(root, plane.PKI.CAFile), plane.PKI.CA.CertPEM(), 0o644))
 	expect.NoError(t, os.WriteFile(filepath.Join(root, "kubelet.yaml"), []byte(`

@@ -26,7 +26,7 @@ import (
 // bootstrapping are kube-apiserver flags for nodes that join with a bootstrap token.
 var bootstrapping = append([]string{"--enable-bootstrap-token-auth"}, controlplane.ForNodes...)
 
-// bootstrapGuide returns docs/bootstrap.md for one node of a control plane.
+// bootstrapGuide returns the guide docs/bootstrap.md, prepared for one node of a control plane.
 func bootstrapGuide(t testing.TB, plane *controlplane.Plane, node string) *guide.Guide {
 	t.Helper()
 	g := guide.New(t, "bootstrap.md", t.TempDir(), "kubectl", "fauxlet")
@@ -59,7 +59,7 @@ func startBootstrapped(t testing.TB, plane *controlplane.Plane, name, dir string
 	return startProgram(t, plane, "fauxlet", name, dir, args)
 }
 
-// startProgram starts a program of package programs, either fauxlet or the one with a jumping clock.
+// startProgram starts a program of package programs: either fauxlet or programs.JumpingClock.
 func startProgram(t testing.TB, plane *controlplane.Plane, program, name, dir string, args []string) *bootstrapped {
 	t.Helper()
 	b := &bootstrapped{plane: plane, program: program, name: name, dir: dir, args: append(args, "--port", "0", "-v=2")}
@@ -81,10 +81,10 @@ func startProgram(t testing.TB, plane *controlplane.Plane, program, name, dir st
 	return b
 }
 
-// start starts the process in its folder. After the process has ended it can be started again.
+// start starts the process in its folder. After the process has ended, start can be called again.
 func (b *bootstrapped) start(t testing.TB) {
 	t.Helper()
-	// programs.Start cannot change the working folder, so that a shell does.
+	// A shell changes the working folder, because programs.Start cannot.
 	var err error
 	b.Process, err = programs.Start("fauxlet", "/bin/sh",
 		append([]string{"-c", `cd "$0" && exec "$@"`, b.dir, programs.Path(t, b.program)}, b.args...)...)
@@ -102,7 +102,7 @@ func (b *bootstrapped) again(t testing.TB) {
 // awaitLog waits until the process has logged some text.
 func (b *bootstrapped) awaitLog(t testing.TB, words string) {
 	t.Helper()
-	expect.Eventually(t, time.Minute, "the log has "+words, func() string {
+	expect.Eventually(t, time.Minute, "the log contains "+words, func() string {
 		if !strings.Contains(b.Out.String(), words) {
 			return "not yet"
 		}
@@ -110,8 +110,8 @@ func (b *bootstrapped) awaitLog(t testing.TB, words string) {
 	})
 }
 
-// current waits until the link for the "client" or "server" certificate points to another file than before. It checks
-// the file's name and mode and returns its path.
+// current waits until the symbolic link for the "client" or "server" certificate points to another file than before.
+// It checks the name and mode of that file and returns its path.
 func (b *bootstrapped) current(t testing.TB, kind, before string) string {
 	t.Helper()
 	link := filepath.Join(b.dir, "pki", "kubelet-"+kind+"-current.pem")
@@ -136,7 +136,7 @@ func (b *bootstrapped) current(t testing.TB, kind, before string) string {
 	return target
 }
 
-// wantsRequest compares a certificate request with the one that a kubelet sends.
+// wantsRequest fails the test unless a certificate request has the fields of a request from a kubelet.
 func wantsRequest(t testing.TB, request certificatesv1.CertificateSigningRequest, node, asker string,
 	usage certificatesv1.KeyUsage, names, addresses string) {
 	t.Helper()
@@ -224,8 +224,9 @@ func TestBootstrap(t *testing.T) {
 	}
 }
 
-// bootstrapPlane returns a control plane for nodes with bootstrap tokens. The controllers approve client certificates
-// for tokens of the group "auto", and not for those of "manual". Certificates are valid for an hour.
+// bootstrapPlane returns a control plane for nodes with bootstrap tokens. The controllers approve client
+// certificates for bootstrap tokens of the group "auto". They do not approve them for tokens of the group "manual".
+// Certificates are valid for an hour.
 func bootstrapPlane(t testing.TB) *controlplane.Plane {
 	t.Helper()
 	plane := controlplane.Shared(t, bootstrapping)
@@ -235,14 +236,15 @@ func bootstrapPlane(t testing.TB) *controlplane.Plane {
 	return plane
 }
 
-// startBootstrapNode starts fauxlet as a node with a token of a group and no kubeconfig of its own.
+// startBootstrapNode starts fauxlet as a node that has a bootstrap token of the given group, and no kubeconfig
+// besides the bootstrap kubeconfig.
 func startBootstrapNode(t testing.TB, c *controlplane.Plane, name, group string, rotate bool,
 	args ...string) *bootstrapped {
 	t.Helper()
 	return startBootstrapNodeOf(t, c, "fauxlet", name, group, rotate, args...)
 }
 
-// startBootstrapNodeOf is startBootstrapNode for another build of fauxlet.
+// startBootstrapNodeOf is startBootstrapNode for the named build of fauxlet.
 func startBootstrapNodeOf(t testing.TB, c *controlplane.Plane, program, name, group string, rotate bool,
 	args ...string) *bootstrapped {
 	t.Helper()
@@ -256,7 +258,8 @@ func startBootstrapNodeOf(t testing.TB, c *controlplane.Plane, program, name, gr
 			"--kubeconfig", "kubelet.conf", "--cert-dir", "pki", "--hostname-override", name}, args...))
 }
 
-// bootstrapToken creates a bootstrap token until the test ends, and writes a kubeconfig with it.
+// bootstrapToken creates a bootstrap token, which is deleted when the test ends, and writes a kubeconfig with that
+// token.
 func bootstrapToken(t testing.TB, c *controlplane.Plane, file, group string) {
 	t.Helper()
 	ctx, secrets := context.Background(), c.Client.CoreV1().Secrets("kube-system")
@@ -276,8 +279,9 @@ func bootstrapToken(t testing.TB, c *controlplane.Plane, file, group string) {
 	expect.NoError(t, clientcmd.WriteToFile(*config, file))
 }
 
-// TestBootstrapContinuesAfterKill kills a node while its request is pending. With rotation the restarted node sends a
-// new request, because it had its key in memory. Without rotation it waits for the same request.
+// TestBootstrapContinuesAfterKill kills a node while its request is pending. With rotation, the private key was only
+// in memory, so the restarted node sends a new request. Without rotation, the key is in a file, and the restarted
+// node waits for the first request.
 func TestBootstrapContinuesAfterKill(t *testing.T) {
 	t.Parallel()
 	plane := bootstrapPlane(t)
@@ -295,11 +299,11 @@ func TestBootstrapContinuesAfterKill(t *testing.T) {
 				for _, request := range plane.CertificateRequests(t, name, controlplane.ClientSigner) {
 					seen[request.Name] = true
 					if strings.HasPrefix(request.Name, "node-csr-") == rotate {
-						t.Errorf("the request's name is %s", request.Name)
+						t.Errorf("the name of the request is %s", request.Name)
 					}
 				}
 				if want := n + 1; rotate && len(seen) != want || !rotate && len(seen) != 1 {
-					t.Fatalf("after %d starts there are the requests %v", n+1, seen)
+					t.Fatalf("after %d starts of the node, the requests are %v", n+1, seen)
 				}
 			}
 			for name := range seen {
@@ -308,13 +312,13 @@ func TestBootstrapContinuesAfterKill(t *testing.T) {
 			b.current(t, "client", "")
 			plane.AwaitNode(t, name, "is registered", func(*v1.Node) string { return "" })
 			if all := plane.CertificateRequests(t, name, controlplane.ClientSigner); len(all) != len(seen) {
-				t.Errorf("%d requests, of %d starts", len(all), starts)
+				t.Errorf("%d requests after %d starts of the node", len(all), starts)
 			}
 		})
 	}
 }
 
-// TestBootstrapRequestsAgainAfterDenial denies a request. The node logs that and sends another.
+// TestBootstrapRequestsAgainAfterDenial denies a request. The node logs the denial and sends another request.
 func TestBootstrapRequestsAgainAfterDenial(t *testing.T) {
 	t.Parallel()
 	plane := bootstrapPlane(t)
@@ -327,8 +331,8 @@ func TestBootstrapRequestsAgainAfterDenial(t *testing.T) {
 	b.current(t, "client", "")
 }
 
-// TestBootstrapAfterExpiry starts a node whose client certificate has expired. It requests a new one with its
-// bootstrap kubeconfig and keeps the old file.
+// TestBootstrapAfterExpiry starts a node whose client certificate has expired. The node requests a new certificate
+// with its bootstrap kubeconfig, and keeps the file of the old certificate.
 func TestBootstrapAfterExpiry(t *testing.T) {
 	t.Parallel()
 	programs.Slow(t)
@@ -347,7 +351,7 @@ func TestBootstrapAfterExpiry(t *testing.T) {
 	expect.NoError(t, os.Symlink(old, link))
 	b.start(t)
 	if again := b.current(t, "client", old); again == good {
-		t.Error("the node uses the previous certificate again")
+		t.Error("the node uses the valid certificate that the test replaced with an expired one")
 	}
 	b.awaitLog(t, "the client certificate expired at ")
 	if _, err := os.Stat(old); err != nil {
@@ -355,12 +359,12 @@ func TestBootstrapAfterExpiry(t *testing.T) {
 	}
 	if all := plane.CertificateRequests(t, b.name, controlplane.ClientSigner); len(all) != 2 ||
 		!strings.HasPrefix(all[1].Spec.Username, "system:bootstrap:") {
-		t.Errorf("%d requests, the last by %s", len(all), all[len(all)-1].Spec.Username)
+		t.Errorf("%d certificate requests; user of the last one: %s", len(all), all[len(all)-1].Spec.Username)
 	}
 }
 
-// TestBootstrapManyNodes runs several nodes in one process. Each has certificates of its own and keeps them when the
-// process is killed.
+// TestBootstrapManyNodes runs several nodes in one process. Each node has its own certificates, and keeps them when
+// the process is killed and started again.
 func TestBootstrapManyNodes(t *testing.T) {
 	t.Parallel()
 	programs.Slow(t)
@@ -410,9 +414,10 @@ func TestBootstrapManyNodes(t *testing.T) {
 		return len(links)
 	}
 	count("have a serving certificate", served)
+	// The certificates are valid for one hour and five minutes, so about 3900 seconds remain.
 	ttl := regexp.MustCompile(
-		`(?m)^kubelet_certificate_manager_(client|server)_ttl_seconds\{node="many-\d+"\} 3\.?\d+(e\+03)?$`) // of an hour and five minutes
-	expect.Eventually(t, time.Minute, "their certificates are in the metrics", func() string {
+		`(?m)^kubelet_certificate_manager_(client|server)_ttl_seconds\{node="many-\d+"\} 3\.?\d+(e\+03)?$`)
+	expect.Eventually(t, time.Minute, "the metrics contain the certificates of all nodes", func() string {
 		text := expect.Page(t, "http://"+metrics+"/metrics")
 		if got := len(ttl.FindAllString(text, -1)); got != 2*nodes {
 			return fmt.Sprintf("%d, want %d", got, 2*nodes)

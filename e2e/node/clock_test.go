@@ -34,8 +34,8 @@ func (b *bootstrapped) jump(t testing.TB, ahead time.Duration) {
 }
 
 // TestNodeReplacesCertificatesAfterClockJump moves the clock of a node past the expiry of its certificates. The node
-// stops serving with them and requests new ones as the user of its bootstrap kubeconfig. Its pods continue when the
-// clock is set back.
+// stops serving with the expired certificates, and requests new ones as the user of its bootstrap kubeconfig. The
+// pods of the node still run after the clock is set back.
 func TestNodeReplacesCertificatesAfterClockJump(t *testing.T) {
 	t.Parallel()
 	programs.Slow(t)
@@ -65,7 +65,7 @@ func TestNodeReplacesCertificatesAfterClockJump(t *testing.T) {
 	}
 	expect.Eventually(t, time.Minute, "kubectl logs", logs)
 
-	// From now on the signer issues certificates that are valid by the node's clock too.
+	// Restart the signer: from now on its certificates are valid long enough for the node's clock too.
 	expect.NoError(t, signer.Stop())
 	plane.StartControllerManager(t, controlplane.CertificateControllers, 2*time.Hour)
 	b.jump(t, time.Hour)
@@ -79,7 +79,7 @@ func TestNodeReplacesCertificatesAfterClockJump(t *testing.T) {
 	b.current(t, "client", client)
 	all := plane.CertificateRequests(t, node, controlplane.ClientSigner)
 	if len(all) != 2 || !strings.HasPrefix(all[1].Spec.Username, "system:bootstrap:") {
-		t.Errorf("%d requests, the last by %s", len(all), all[len(all)-1].Spec.Username)
+		t.Errorf("%d certificate requests; user of the last one: %s", len(all), all[len(all)-1].Spec.Username)
 	}
 	approve(t, plane, plane.PendingRequest(t, node, controlplane.ServingSigner).Name)
 	b.current(t, "server", server)

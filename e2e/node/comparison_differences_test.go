@@ -16,17 +16,17 @@ import (
 	"fauxlet/e2e/internal/expect"
 )
 
-// nodeDifference is an allowed difference between the two nodes.
+// nodeDifference is an allowed difference between the kubelet (program hollow) and fauxlet.
 type nodeDifference struct {
 	what    string   // kind of the object
 	paths   []string // patterns of whole field paths; each must occur
-	hollow  string   // a pattern of the kubelet's value, the whole of it; absent is "-"
-	fauxlet string   // pattern of fauxlet's value
+	hollow  string   // pattern for the kubelet's whole value; a missing value is "-"
+	fauxlet string   // pattern for fauxlet's whole value
 	text    string   // description for docs/node.md
 	why     string
 }
 
-// sameNodeDifferences are all allowed differences. One that no longer occurs fails the test too.
+// sameNodeDifferences lists all allowed differences. The test also fails if a listed difference no longer occurs.
 var sameNodeDifferences = []nodeDifference{
 	{
 		what: "Node",
@@ -117,7 +117,8 @@ var sameNodeDifferences = []nodeDifference{
 // flat maps the paths of an object's fields, such as status.conditions[0].type, to their values.
 type flat map[string]string
 
-// masked maps the ends of field paths to a replacement for their values. Any two objects differ in these fields.
+// masked maps the ends of field paths to replacements for the values of these fields. The values differ between any
+// two objects, even of the same node.
 var masked = map[string]string{
 	"uid": "(uid)", "resourceVersion": "(version)", "creationTimestamp": "(time)", "deletionTimestamp": "(time)",
 	"renewTime":         "(time)",
@@ -126,8 +127,8 @@ var masked = map[string]string{
 	"containerID": "(id)", "imageID": "(image)", "Port": "(port)",
 }
 
-// flatten returns the fields of an object. Words that name the node are replaced, so that objects of two nodes can be
-// compared.
+// flatten returns the fields of an object. It replaces words that contain the name of the node, so that objects of
+// two nodes can be compared.
 func flatten(t testing.TB, object any, words ...string) flat {
 	t.Helper()
 	text, err := json.Marshal(object)
@@ -168,7 +169,7 @@ func flatten(t testing.TB, object any, words ...string) flat {
 	return fields
 }
 
-// statusOf returns the fields of a pod's status, without words that name the node.
+// statusOf returns the fields of a pod's status. Words that contain the name of the node are replaced.
 func statusOf(t testing.TB, pod *v1.Pod) flat {
 	t.Helper()
 	words := []string{string(pod.UID), "(uid)", "_" + pod.Namespace + "(", "_(namespace)("}
@@ -178,7 +179,7 @@ func statusOf(t testing.TB, pod *v1.Pod) flat {
 	return flatten(t, pod.Status, words...)
 }
 
-// inShort returns the phases and container states of each stage.
+// inShort returns a short description of stages: the phase and the container states of each.
 func inShort(all []stage) string {
 	var text strings.Builder
 	for _, s := range all {
@@ -205,10 +206,10 @@ func (f flat) String() string {
 
 // comparer compares objects and records which allowed differences occurred.
 type comparer struct {
-	met map[string]bool // by index in sameNodeDifferences and path
+	met map[string]bool // keys: index in sameNodeDifferences, and path
 }
 
-// differ returns the differences between two objects, and the allowed ones among them.
+// differ returns the differences between two objects that are not allowed, and separately those that are allowed.
 func (c *comparer) differ(what string, hollow, fauxlet flat) (all, known []string) {
 	paths := map[string]bool{}
 	for path := range hollow {
@@ -284,7 +285,7 @@ type stage struct {
 	lasted time.Duration
 }
 
-// stages returns the different statuses of a history in their order.
+// stages returns the distinct consecutive statuses of a history in order.
 func stages(t testing.TB, history []moment) []stage {
 	t.Helper()
 	var all []stage
@@ -305,11 +306,11 @@ func stages(t testing.TB, history []moment) []stage {
 	return all
 }
 
-// lasting is how long a status must last so that the other node must have it too. A kubelet looks at its containers
-// once a second and then reports what it finds; on a busy machine it takes longer.
+// lasting is the shortest duration of a status that both nodes must report. Shorter statuses may be missing, because
+// a kubelet inspects its containers only once a second, and less often on a busy machine.
 const lasting = 4500 * time.Millisecond
 
-// unmatched returns the stages of one node that lasted and that the other node does not have in the same order.
+// unmatched returns the long enough stages of one node that do not occur, in the same order, on the other node.
 func (c *comparer) unmatched(of, other []stage, ofHollow bool) []string {
 	var all []string
 	from := 0

@@ -11,8 +11,8 @@ import (
 	"fauxlet/e2e/internal/expect"
 )
 
-// TestNodeDifferencesPageIsCurrent compares the end of docs/node.md with sameNodeDifferences and masked. With
-// FAUXLET_E2E_WRITE_DOCS=1 it writes the page.
+// TestNodeDifferencesPageIsCurrent compares the last section of docs/node.md with sameNodeDifferences and masked.
+// With FAUXLET_E2E_WRITE_DOCS=1 the test writes that section.
 func TestNodeDifferencesPageIsCurrent(t *testing.T) {
 	const path, heading = "../../docs/node.md", "## Differences\n"
 	page, err := os.ReadFile(path)

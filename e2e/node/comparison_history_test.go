@@ -15,21 +15,21 @@ import (
 	"fauxlet/e2e/internal/expect"
 )
 
-// histories are the histories of all pods in some namespaces, recorded by a watch.
+// histories has the versions of all pods in some namespaces, recorded by a watch.
 type histories struct {
 	mu  sync.Mutex
 	all map[types.NamespacedName][]moment
 	err string // why the watch ended
 }
 
-// moment is a version of a pod and when it was seen.
+// moment is a version of a pod and the time when the watch reported it.
 type moment struct {
 	at      time.Time
 	pod     *v1.Pod
 	deleted bool
 }
 
-// watchPods records histories until the test ends.
+// watchPods watches pods and records their histories until the test ends.
 func watchPods(t testing.TB, c *controlplane.Plane, namespaces ...string) *histories {
 	t.Helper()
 	h := &histories{all: map[types.NamespacedName][]moment{}}

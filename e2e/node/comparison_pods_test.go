@@ -18,17 +18,18 @@ import (
 type shape struct {
 	name  string
 	spec  v1.PodSpec
-	lives map[string]life // by container
-	grace *int64          // grace period of the deletion; nil: that of the pod
+	lives map[string]life // keys: names of containers
+	grace *int64          // grace period of the deletion; nil: the grace period in the pod spec
 	// hurried pods are deleted a second time, with a shorter grace period.
 	hurried bool
 	// debugged pods get an ephemeral container while they run.
 	debugged bool
 }
 
-// life is how a container ends. fauxlet reads it from a scenario, and hollow from a variable of the container.
+// life describes when and how a container ends. fauxlet reads it from a scenario, and hollow from an environment
+// variable of the container.
 type life struct {
-	Init  bool   `json:"init,omitempty"` // for hollow alone, whose runtime does not see which containers are init containers
+	Init  bool   `json:"init,omitempty"` // only for hollow: its runtime cannot detect init containers
 	Exits *exits `json:"exits,omitempty"`
 	Stops *stops `json:"stops,omitempty"`
 }
@@ -44,16 +45,17 @@ type stops struct {
 	Code  int    `json:"code,omitempty"`
 }
 
-// aWhile is how long a container stays in a state that must be seen. longer is twice as long.
+// aWhile is how long a container stays in a state that both nodes must report. longer is twice that time.
 const (
 	aWhile = "6s"
 	longer = "12s"
 )
 
-// ends is a container that runs for a time and then ends, for a number of times; 0: always.
+// ends returns the life of a container that runs for a time and then ends. It does so in the given number of runs; 0
+// means in every run.
 func ends(after string, code, times int) life { return life{Exits: &exits{after, code, times}} }
 
-// pod returns the pod in a namespace, bound to a node.
+// pod returns the pod of a shape in a namespace, bound to a node.
 func (s *shape) pod(t testing.TB, namespace, node string) *v1.Pod {
 	t.Helper()
 	pod := &v1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: s.name}, Spec: *s.spec.DeepCopy()}
@@ -77,13 +79,13 @@ func (s *shape) pod(t testing.TB, namespace, node string) *v1.Pod {
 	return pod
 }
 
-// sidecar returns an init container as a sidecar.
+// sidecar returns an init container that is a sidecar (restart policy Always).
 func sidecar(c v1.Container) v1.Container {
 	c.RestartPolicy = ptr.To(v1.ContainerRestartPolicyAlways)
 	return c
 }
 
-// named returns containers of these names.
+// named returns containers with the given names.
 func named(names ...string) []v1.Container {
 	var all []v1.Container
 	for _, name := range names {
@@ -92,7 +94,7 @@ func named(names ...string) []v1.Container {
 	return all
 }
 
-// probe passes from a number of seconds after the container's start.
+// probe returns a probe that succeeds once the container has run for a number of seconds.
 func probe(delay int32) *v1.Probe {
 	return &v1.Probe{
 		ProbeHandler:        v1.ProbeHandler{Exec: &v1.ExecAction{Command: []string{"0s"}}},
@@ -100,7 +102,7 @@ func probe(delay int32) *v1.Probe {
 	}
 }
 
-// shapes returns the pods that are written by hand.
+// shapes returns the shapes that are written by hand.
 func shapes() []shape {
 	probed := named("a", "b")
 	probed[0].ReadinessProbe, probed[0].StartupProbe = probe(4), probe(0)
@@ -181,8 +183,8 @@ func requesting(cpu, memory string) v1.ResourceRequirements {
 	return v1.ResourceRequirements{Requests: list, Limits: list}
 }
 
-// generatedShapes returns random combinations of what the written pods have. At most one container of each ends
-// repeatedly: with two, the states of both nodes rarely agree for long.
+// generatedShapes returns shapes that combine the features of the written shapes at random. In each pod at most one
+// container ends repeatedly. With two such containers, the two nodes would rarely be in the same state for long.
 func generatedShapes(seed uint64, count int) []shape {
 	r := rand.New(rand.NewPCG(seed, 1))
 	often := func(percent int) bool { return r.IntN(100) < percent }
@@ -192,7 +194,7 @@ func generatedShapes(seed uint64, count int) []shape {
 		s.spec.RestartPolicy = []v1.RestartPolicy{v1.RestartPolicyAlways, v1.RestartPolicyOnFailure,
 			v1.RestartPolicyNever}[r.IntN(3)]
 		s.spec.HostNetwork = often(15)
-		deadline := often(15) // at which nothing else happens to the pod, because the order would be random
+		deadline := often(15) // a pod with a deadline has no other events: their order would be random
 		if deadline {
 			s.spec.ActiveDeadlineSeconds = ptr.To[int64](8)
 		}
@@ -207,7 +209,7 @@ func generatedShapes(seed uint64, count int) []shape {
 			var is life
 			switch {
 			case deadline:
-			// the pod may end at the same time
+			// keep these containers running: otherwise the pod could end at the same moment as the container
 			case c.RestartPolicy != nil && s.spec.RestartPolicy != v1.RestartPolicyAlways:
 			case init && often(50):
 				is.Exits = &exits{After: aWhile}

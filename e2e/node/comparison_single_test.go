@@ -11,8 +11,8 @@ import (
 	"fauxlet/e2e/internal/expect"
 )
 
-// single are pods for which a stand-in differs from a kubelet by design. Each is compared alone, by a few of its
-// properties. seen returns nil while there is nothing to compare.
+// single lists pods that behave differently on fauxlet and a kubelet by design. Each pod is compared separately, by
+// a few of its properties. seen returns these properties, or nil if the pod has no result yet.
 var single = []struct {
 	what string
 	spec v1.PodSpec
@@ -46,10 +46,10 @@ var single = []struct {
 	},
 }
 
-// failing succeeds an hour after its container starts. (program hollow)
+// failing is a probe that fails during the test: hollow lets it succeed one hour after its container starts.
 var failing = v1.ProbeHandler{Exec: &v1.ExecAction{Command: []string{"1h"}}}
 
-// singlePods compares these pods.
+// singlePods runs each pod of single on both nodes and compares the properties.
 func (s *sameNode) singlePods(t *testing.T) {
 	for i, l := range single {
 		name := fmt.Sprint("single-", i)

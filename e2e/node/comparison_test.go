@@ -25,17 +25,17 @@ import (
 	"fauxlet/e2e/internal/programs"
 )
 
-// The number of generated pods and the seed that they are generated from. FAUXLET_E2E_PODS and FAUXLET_E2E_SEED set
-// others.
+// These are the default number of generated pods and the default seed. The environment variables FAUXLET_E2E_PODS
+// and FAUXLET_E2E_SEED replace them.
 const (
 	defaultPods = 30
 	defaultSeed = 1
 )
 
-// sides are the two nodes. The pods of each are in a namespace of the same name.
+// sides are the names of the two nodes. The pods of a node are in the namespace with the same name.
 var sides = [2]string{"side-hollow", "side-fauxlet"}
 
-// sameNode is a kubelet of Kubernetes' own code and a stand-in in one cluster, with the same pods.
+// sameNode is a cluster with two nodes that run the same pods: hollow, made of the kubelet's own code, and fauxlet.
 type sameNode struct {
 	*comparer
 	plane     *controlplane.Plane
@@ -45,17 +45,17 @@ type sameNode struct {
 	histories *histories
 }
 
-// journey is the history of the two pods of one shape.
+// journey is the progress of the two pods of one shape, one on each node.
 type journey struct {
 	*shape
-	// changed is when the pods had their last change, or since when they need none. deleted is when they were
-	// deleted.
+	// changed is when the test last changed the pods, or when it found that they need no change. deleted is when the
+	// test deleted the pods.
 	changed, deleted time.Time
-	problems         []string // of their present state
+	problems         []string // differences between the present states of the pods
 }
 
-// TestSameNode runs fauxlet beside a kubelet of Kubernetes' own code (program hollow) with the same pods. It compares
-// Nodes, Leases, static pods, and every status of every pod from its creation to its deletion.
+// TestSameNode runs fauxlet and a kubelet made of Kubernetes' own code (program hollow) with the same pods. It
+// compares Nodes, Leases, static pods, and every status of every pod from its creation to its deletion.
 func TestSameNode(t *testing.T) {
 	t.Parallel()
 	programs.Slow(t)
@@ -109,7 +109,7 @@ spec: {containers: [{name: agent, image: "example.com/agent:1"}]}
 	s.hollow = startHollow(t, s.plane, sides[0], append(both, "--pod-manifest-path", static)...)
 	settings := kubelet.ServingCertificate(t)
 	settings["staticPodPath"] = static
-	// The resources that the kubelet finds on its machine.
+	// Give fauxlet the resources that the kubelet reports for this machine.
 	machine := []string{"--capacity", "cpu=1,memory=3840Mi,ephemeral-storage=0"}
 	s.fauxlet = join(t, s.plane, joinOptions{name: sides[1], settings: settings, scenario: s.scenario(t),
 		args: append(both, machine...)})
@@ -155,7 +155,7 @@ func (s *sameNode) scenario(t *testing.T) string {
 	return string(text)
 }
 
-// compare compares an object of one side with the same object of the other.
+// compare compares an object of one node with the corresponding object of the other node.
 func (s *sameNode) compare(t *testing.T, what string, from func(side int) (any, error)) {
 	t.Helper()
 	var all [2]flat
@@ -176,7 +176,7 @@ func (s *sameNode) compare(t *testing.T, what string, from func(side int) (any, 
 	s.meet(known)
 }
 
-// objects compares the objects other than pods.
+// objects compares all objects of the nodes other than pods.
 func (s *sameNode) objects(t *testing.T) {
 	ctx := context.Background()
 	s.compare(t, "Node", func(side int) (any, error) {
@@ -193,7 +193,7 @@ func (s *sameNode) objects(t *testing.T) {
 		all, err := s.plane.Client.StorageV1().CSINodes().List(ctx,
 			metav1.ListOptions{FieldSelector: "metadata.name=" + sides[side]})
 		if err == nil && len(all.Items) == 0 && side == 0 {
-			err = fmt.Errorf("it does not exist yet")
+			err = fmt.Errorf("the object does not exist yet")
 		}
 		if err != nil {
 			return nil, err
@@ -220,11 +220,11 @@ func (s *sameNode) objects(t *testing.T) {
 	})
 }
 
-// restful is how long two pods must have been the same to count as settled. No container runs or waits that long
-// before it settles, except in a long back-off.
+// restful is how long the states of two pods must be equal before the pods count as settled. No container runs or
+// waits longer than restful before its state is final, except in a long back-off.
 const restful = 13 * time.Second
 
-// travel lets all pods settle, changes them, deletes them, and compares their histories.
+// travel waits until all pods have settled, changes them, deletes them, and compares their histories.
 func (s *sameNode) travel(t *testing.T) {
 	done := map[*journey]bool{}
 	_ = expect.Within(2*time.Minute, func() string {
@@ -246,7 +246,7 @@ func (s *sameNode) travel(t *testing.T) {
 	}
 }
 
-// step advances the pods of a shape as far as their state allows, and reports whether they are gone.
+// step changes or deletes the pods of a shape if they have settled. It reports whether the pods are gone.
 func (s *sameNode) step(t *testing.T, j *journey) (gone bool) {
 	var now [2]flat
 	for i, side := range sides {
@@ -292,8 +292,8 @@ func (s *sameNode) delete(t *testing.T, j *journey, grace *int64) {
 	}
 }
 
-// change sets the conditions that a pod waits for, or adds an ephemeral container. It reports whether there was
-// anything to change.
+// change sets the conditions that the pods wait for, or adds an ephemeral container. It reports whether the pods
+// needed a change.
 func (s *sameNode) change(t *testing.T, j *journey) bool {
 	ctx := context.Background()
 	for _, side := range sides {
@@ -317,7 +317,7 @@ func (s *sameNode) change(t *testing.T, j *journey) bool {
 	return j.debugged || j.spec.ReadinessGates != nil
 }
 
-// compareJourney compares the history of a pod on both nodes and reports differences.
+// compareJourney compares the histories of a pod on both nodes and reports differences.
 func (s *sameNode) compareJourney(t *testing.T, j *journey) {
 	problems := j.problems
 	hollow, fauxlet := stages(t, s.histories.of(sides[0], j.name)), stages(t, s.histories.of(sides[1], j.name))
@@ -336,7 +336,7 @@ func (s *sameNode) compareJourney(t *testing.T, j *journey) {
 		inShort(hollow), inShort(fauxlet))
 }
 
-// conduct compares properties of all pods together.
+// conduct compares properties that each node shows over all of its pods, such as the reported events.
 func (s *sameNode) conduct(t *testing.T) {
 	s.compare(t, "conduct", func(side int) (any, error) {
 		is := map[string]string{}
@@ -377,7 +377,7 @@ func anyCreated(s *v1.PodStatus) bool {
 		func(c v1.ContainerStatus) bool { return c.ContainerID != "" })
 }
 
-// stop stops both nodes and compares what they leave.
+// stop stops both nodes and compares the objects that they leave behind.
 func (s *sameNode) stop(t *testing.T) {
 	expect.NoError(t, s.hollow.Stop())
 	s.fauxlet.halt(t)

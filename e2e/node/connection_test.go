@@ -12,18 +12,19 @@ import (
 	"fauxlet/e2e/internal/expect"
 )
 
-// connection forwards a node's connections to kube-apiserver until it is cut.
+// connection forwards TCP connections of a node to kube-apiserver. A test can cut or block them.
 type connection struct {
 	net.Listener
 	to string
 
 	mu    sync.Mutex
 	conns map[net.Conn]bool
-	// closed closes connections as they arrive. silent keeps them open and forwards nothing.
+	// With closed, new connections are closed at once. With silent, connections stay open, but no data is forwarded.
 	closed, silent bool
 }
 
-// newConnection starts a connection to a control plane, and returns a kubeconfig of the node that uses it.
+// newConnection starts a connection to a control plane. It also returns a kubeconfig with which the node uses the
+// connection.
 func newConnection(t testing.TB, plane *controlplane.Plane, node string) (*connection, string) {
 	t.Helper()
 	to, err := url.Parse(plane.URL)
@@ -84,7 +85,7 @@ func (r *connection) carry(conn net.Conn) {
 	r.mu.Unlock()
 }
 
-// muted writes to a connection unless the connection is silent.
+// muted is a writer that discards data while the connection is silent.
 type muted struct {
 	connection *connection
 	to         io.Writer

@@ -15,7 +15,7 @@ import (
 	"fauxlet/e2e/internal/programs"
 )
 
-// podReadyIs returns a condition for AwaitPod: the pod's condition Ready has this status.
+// podReadyIs returns a problem function for AwaitPod that waits for a status of the pod's condition Ready.
 func podReadyIs(status v1.ConditionStatus) func(*v1.Pod) string {
 	return func(pod *v1.Pod) string {
 		for _, c := range pod.Status.Conditions {
@@ -27,9 +27,9 @@ func podReadyIs(status v1.ConditionStatus) func(*v1.Pod) string {
 	}
 }
 
-// TestNodeWithControllers runs a node with kube-scheduler and the node controllers. They remove the taint of a new
-// Node and bind pods to it. While the node cannot reach kube-apiserver they mark it as failed. It recovers with the
-// pods that it had.
+// TestNodeWithControllers runs a node with kube-scheduler and the node controllers. The controllers remove the taint
+// of the new Node, and the scheduler binds pods to it. While the node cannot reach kube-apiserver, the controllers
+// mark the Node as failed. Afterwards the node recovers with the same pods.
 func TestNodeWithControllers(t *testing.T) {
 	t.Parallel()
 	programs.Slow(t)
@@ -53,7 +53,7 @@ func TestNodeWithControllers(t *testing.T) {
 	before := plane.AwaitPod(t, "stays", "is bound, and Ready", podReadyIs(v1.ConditionTrue))
 	t.Cleanup(func() { plane.RemovePod(t, before) })
 	if before.Spec.NodeName != n.name {
-		t.Errorf("it is bound to %q", before.Spec.NodeName)
+		t.Errorf("the pod is bound to node %q", before.Spec.NodeName)
 	}
 	plane.CreatePod(t, controlplane.BoundTo(n.name, "goes"))
 	plane.AwaitPod(t, "goes", "runs", controlplane.PhaseIs(v1.PodRunning))

@@ -21,14 +21,14 @@ import (
 	"fauxlet/e2e/internal/programs"
 )
 
-// kwokStages are the files of KWOK's own kustomize/stage/fast.
+// kwokStages lists the files in the folder kustomize/stage/fast of the KWOK sources.
 var kwokStages = []string{
 	"node/fast/node-initialize.yaml", "node/heartbeat-with-lease/node-heartbeat-with-lease.yaml",
 	"pod/fast/pod-ready.yaml", "pod/fast/pod-complete.yaml", "pod/fast/pod-delete.yaml",
 }
 
-// kwokOptions is KWOK's own kustomize/kwok/kwok.yaml with two changes: it manages all nodes, and it reads stages and
-// logs from files instead of custom resources.
+// kwokOptions is the file kustomize/kwok/kwok.yaml of the KWOK sources with two changes: KWOK manages all nodes, and
+// reads stages and logs from files instead of custom resources.
 const kwokOptions = `apiVersion: config.kwok.x-k8s.io/v1alpha1
 kind: KwokConfiguration
 options:
@@ -43,8 +43,8 @@ options:
   nodeLeaseDurationSeconds: 40
 `
 
-// startKWOK starts KWOK and creates the Nodes, because KWOK does not. FAUXLET_E2E_KWOK_PARALLELISM replaces KWOK's
-// default of 4 parallel workers.
+// startKWOK starts KWOK. It also creates the Nodes, because KWOK does not create them. FAUXLET_E2E_KWOK_PARALLELISM
+// replaces KWOK's default of 4 parallel workers.
 func startKWOK(t *testing.T, r *fleetRun) {
 	dir := t.TempDir()
 	config := filepath.Join(dir, "kwok.yaml")

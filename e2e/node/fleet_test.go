@@ -23,7 +23,7 @@ import (
 	"fauxlet/e2e/internal/programs"
 )
 
-// The size of a fleet, and how long it is measured without load.
+// These are the default size of a fleet, and the default duration of the measurement without load.
 const (
 	podsPerNode    = 10
 	smallFleet     = 20
@@ -34,11 +34,11 @@ const (
 
 // fleet is a program that runs many nodes.
 type fleet struct {
-	name  string // in package programs
+	name  string // name of the program in package programs
 	start func(*testing.T, *fleetRun)
 }
 
-// fleetRun is one fleet on a control plane of its own.
+// fleetRun is one fleet on a control plane that no other test uses.
 type fleetRun struct {
 	plane   *controlplane.Plane
 	client  *kubernetes.Clientset
@@ -48,16 +48,16 @@ type fleetRun struct {
 	counts  *fleetCounts
 }
 
-// TestFleet runs many nodes in one process and wants all of them Ready, all their pods Running, Leases renewed in
-// time and the logs of the right pods. With FAUXLET_E2E_FLEET=1000 it measures 1000 nodes, and then the same with
-// KWOK.
+// TestFleet runs many nodes in one process. All nodes must become Ready and all pods Running, Leases must be renewed
+// in time, and each log must come from the right pod. With FAUXLET_E2E_FLEET=1000 the test measures 1000 nodes of
+// fauxlet, and then 1000 nodes of KWOK.
 func TestFleet(t *testing.T) {
 	programs.Slow(t)
 	nodes, rest := programs.NumberFromEnvironment(t, "FAUXLET_E2E_FLEET", 0), fleetRest
 	kwok := nodes > 0
 	if nodes == 0 {
 		nodes, rest = smallFleet, smallFleetRest
-		t.Parallel() // the measurements of the small fleet are not compared
+		t.Parallel() // with a small fleet, other tests may disturb the measurements
 	}
 	alone(t)
 	fleets := []fleet{{"fauxlet", startFauxlets}}
@@ -150,7 +150,7 @@ func (r *fleetRun) createPods(t *testing.T) {
 	}))
 }
 
-// eachPod calls do for all pods, several at a time.
+// eachPod calls do for every pod, with several calls in parallel.
 func (r *fleetRun) eachPod(do func(node, i int) error) error {
 	var group errgroup.Group
 	group.SetLimit(16)
@@ -193,13 +193,13 @@ func (r *fleetRun) atRest(t *testing.T, f *figures) {
 			age := time.Since(lease.Spec.RenewTime.Time)
 			f.leaseAge = max(f.leaseAge, age)
 			if most := time.Duration(*lease.Spec.LeaseDurationSeconds) * time.Second; age > most {
-				t.Errorf("the Lease of %s was renewed %v ago, and lasts %v", lease.Name, age, most)
+				t.Errorf("the Lease of %s was renewed %v ago, but it expires after %v", lease.Name, age, most)
 			}
 		}
 	}
 	await(settling)
 	leasesInTime()
-	f.leaseAge = 0 // the first Leases were renewed a moment ago
+	f.leaseAge = 0 // not measured yet: the nodes have just created their Leases
 	fleet, apiserver := programs.UsageOf(t, r.process), programs.UsageOf(t, r.plane.APIServer)
 	requests := r.requests(t)
 	const looks = 5
@@ -215,7 +215,7 @@ func (r *fleetRun) atRest(t *testing.T, f *figures) {
 	f.requests = map[string]float64{}
 	for what, count := range r.requests(t) {
 		if what == "LIST leases" {
-			count -= looks // requests of this test
+			count -= looks // the requests that this test sent
 		}
 		if rate := (count - requests[what]) / seconds; rate > 0 {
 			f.requests[what] = rate
@@ -223,7 +223,7 @@ func (r *fleetRun) atRest(t *testing.T, f *figures) {
 	}
 }
 
-// await waits. The test measures what happens meanwhile.
+// await waits for the given time, during which the test measures the fleet.
 func await(d time.Duration) { <-time.After(d) }
 
 // startFauxlets starts one fauxlet that runs all nodes.
@@ -246,7 +246,7 @@ func startFauxlets(t *testing.T, r *fleetRun) {
 	expect.NoError(t, err)
 }
 
-// fleetTable returns a line for each measurement, with the ratio if there are two fleets.
+// fleetTable returns a table with a line for each measurement. For two fleets, each line ends with the ratio.
 func fleetTable(names []string, columns []figures) string {
 	var text strings.Builder
 	row := func(what string, values []float64, format string) {

@@ -10,8 +10,8 @@ import (
 	"fauxlet/e2e/internal/programs"
 )
 
-// startHollow starts the program hollow as a node with its own certificate: Kubernetes' own kubelet code without real
-// containers. It is stopped with the test.
+// startHollow starts the program hollow, a kubelet without real containers, as a node with its own client
+// certificate. The program is stopped with the test.
 func startHollow(t testing.TB, c *controlplane.Plane, name string, args ...string) *programs.Process {
 	t.Helper()
 	kubeconfig := filepath.Join(t.TempDir(), "kubeconfig")
@@ -28,8 +28,8 @@ func startHollow(t testing.TB, c *controlplane.Plane, name string, args ...strin
 	return p
 }
 
-// hostAddress returns an address of this machine that is not loopback. A kubelet refuses a loopback address for its
-// node.
+// hostAddress returns an address of this machine that is not loopback. A kubelet does not accept a loopback address
+// for its node.
 func hostAddress(t testing.TB) string {
 	t.Helper()
 	all, err := net.InterfaceAddrs()

@@ -28,7 +28,7 @@ type joined struct {
 	name  string
 	plane *controlplane.Plane
 	args  []string
-	// open are the addresses in the ready file.
+	// open has the addresses from the ready file.
 	open struct {
 		Secure string
 		Nodes  map[string]string
@@ -39,14 +39,14 @@ type joined struct {
 // joinOptions configure a stand-in kubelet.
 type joinOptions struct {
 	name       string // empty: node-1
-	kubeconfig string // empty: with the node's own certificate
+	kubeconfig string // empty: a new kubeconfig with the node's own certificate
 	settings   kubelet.Settings
 	scenario   string
 	args       []string
 }
 
-// join starts a stand-in kubelet that registers itself, and waits until it listens. It is stopped, and its Node
-// deleted, with the test.
+// join starts a stand-in kubelet that registers itself, and waits until it listens. When the test ends, the process
+// is stopped and its Node deleted.
 func join(t testing.TB, c *controlplane.Plane, o joinOptions) *joined {
 	t.Helper()
 	if o.name == "" {
@@ -82,7 +82,7 @@ func join(t testing.TB, c *controlplane.Plane, o joinOptions) *joined {
 	return n
 }
 
-// start starts the process and waits until it listens. After the process has ended it can be started again.
+// start starts the process and waits until it listens. After the process has ended, start can be called again.
 func (n *joined) start(t testing.TB) {
 	t.Helper()
 	if err := os.Remove(n.ready); err != nil && !os.IsNotExist(err) {
@@ -129,7 +129,8 @@ func (n *joined) kill(t testing.TB) {
 	<-n.Ended
 }
 
-// TestNodeJoins starts a node with one command against a new control plane, and does what a tester does with it.
+// TestNodeJoins starts a node with one command on a control plane, and uses the node: it checks the Node and its
+// Lease, runs a pod, and reads its logs.
 func TestNodeJoins(t *testing.T) {
 	t.Parallel()
 	plane := controlplane.Shared(t, controlplane.ForNodes)
@@ -165,7 +166,7 @@ func TestNodeJoins(t *testing.T) {
 		t.Errorf("capacity %v, allocatable %v", node.Status.Capacity, node.Status.Allocatable)
 	}
 	plane.KubectlPrints(t, []string{"node-1   Ready", "v1.37.2+fauxlet"}, "get", "nodes")
-	expect.Eventually(t, time.Minute, "its Lease is renewed and owned by the Node", func() string {
+	expect.Eventually(t, time.Minute, "the Lease of the node is renewed and owned by the Node", func() string {
 		lease, err := plane.Client.CoordinationV1().Leases("kube-node-lease").Get(context.Background(), n.name,
 			metav1.GetOptions{})
 		if err != nil {
@@ -198,11 +199,11 @@ func TestNodeJoins(t *testing.T) {
 	plane.AwaitNode(t, n.name, "is not ready after it was stopped", controlplane.ReadyIs(v1.ConditionFalse))
 }
 
-// TestNodeDeregisters wants the Node to be deleted when a node with --deregister-node stops.
+// TestNodeDeregisters stops a node that runs with --deregister-node. The node must delete its Node object.
 func TestNodeDeregisters(t *testing.T) {
 	t.Parallel()
 	plane := controlplane.Shared(t, controlplane.ForNodes)
-	// A node's own certificate may not delete Nodes.
+	// The node needs another credential, because a node's own certificate may not delete Nodes.
 	n := join(t, plane, joinOptions{kubeconfig: plane.Kubeconfig, settings: kubelet.ServingCertificate(t),
 		args: []string{"--deregister-node"}})
 	plane.AwaitNode(t, n.name, "is Ready", controlplane.ReadyIs(v1.ConditionTrue))
@@ -213,7 +214,8 @@ func TestNodeDeregisters(t *testing.T) {
 	}
 }
 
-// TestNodeKeepsPodsAfterRestart kills and stops a node and starts it again. It continues with the pods that it had.
+// TestNodeKeepsPodsAfterRestart kills a node, stops it with SIGTERM, and starts it again each time. The node must
+// continue with the same pods.
 func TestNodeKeepsPodsAfterRestart(t *testing.T) {
 	t.Parallel()
 	plane := controlplane.Shared(t, controlplane.ForNodes)
@@ -260,8 +262,8 @@ func TestNodeKeepsPodsAfterRestart(t *testing.T) {
 	plane.AwaitNode(t, n.name, "is Ready again", controlplane.ReadyIs(v1.ConditionTrue))
 }
 
-// TestNodeScenario checks that pods behave as a scenario describes by name or by pattern. The scenario's own pods
-// become static pods with mirror pods.
+// TestNodeScenario checks that pods behave as a scenario describes by name or by pattern. The pods that the scenario
+// defines become static pods with mirror pods.
 func TestNodeScenario(t *testing.T) {
 	t.Parallel()
 	plane := controlplane.Shared(t, controlplane.ForNodes)
@@ -313,7 +315,7 @@ containers:
 	})
 	plane.KubectlPrints(t, []string{"HTTP/1.1"}, "logs", "broken-2", "--previous", "--tail=1")
 
-	// A deleted mirror pod comes back. The mirror pod of a removed static pod is deleted.
+	// The node creates a deleted mirror pod again. When a static pod is removed, the node deletes its mirror pod.
 	plane.KubectlPrints(t, nil, "delete", "pod", "agent-node-1", "--wait=false")
 	plane.AwaitPod(t, "agent-node-1", "exists again", func(pod *v1.Pod) string {
 		if pod.UID == mirror.UID || pod.Status.Phase != v1.PodRunning {

@@ -22,7 +22,7 @@ import (
 	"fauxlet/e2e/internal/programs"
 )
 
-// onlyMany1 allows kube-apiserver to access the API of one node and no other.
+// onlyMany1 allows kube-apiserver to access the kubelet API of the node many-1 and of no other node.
 const onlyMany1 = `
 apiVersion: rbac.authorization.k8s.io/v1
 kind: ClusterRole
@@ -37,8 +37,8 @@ roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: only-man
 subjects: [{apiGroup: rbac.authorization.k8s.io, kind: User, name: kubelet-client}]
 `
 
-// TestManyNodes runs one process with as many nodes as its scenario says, and changes the number by a reload. Each
-// node authorizes requests for itself and has its own pods, port and metrics.
+// TestManyNodes runs one process with the number of nodes in its scenario, and changes this number with a reload.
+// Each node authorizes its requests separately, and has its own pods, port and metrics.
 func TestManyNodes(t *testing.T) {
 	t.Parallel()
 	programs.Slow(t)
@@ -67,7 +67,8 @@ func TestManyNodes(t *testing.T) {
 		}
 		return names
 	}
-	// are waits until exactly these nodes exist and are Ready: in the cluster, in the ready file and in the metrics.
+	// are waits until exactly the named nodes are Ready in the cluster and listed in the ready file and in the
+	// metrics.
 	are := func(names ...string) {
 		t.Helper()
 		expect.Eventually(t, time.Minute, fmt.Sprintf("the nodes are %v", names), func() string {
@@ -104,7 +105,7 @@ func TestManyNodes(t *testing.T) {
 	}
 	plane.KubectlPrints(t, []string{"HTTP/1.1"}, "logs", "web-many-1", "--tail=1")
 	got := plane.Kubectl(t, "logs", "web-many-0")
-	expect.Contains(t, "logs of a node that may not be read", got.Stderr,
+	expect.Contains(t, "logs from a node that kube-apiserver may not access", got.Stderr,
 		`Forbidden (user=kubelet-client, verb=get, resource=nodes, subresource(s)=[proxy])`)
 	text := expect.Page(t, "http://"+metrics+"/metrics")
 	for _, want := range []string{

@@ -9,8 +9,8 @@ import (
 	"fauxlet/e2e/internal/reviews"
 )
 
-// Limits for the memory of an idle `fauxlet serve`, in bytes: all resident memory, most of which is the program file
-// and shared between processes, and the anonymous part.
+// These limits, in bytes, apply to the memory of an idle `fauxlet serve`: one to all resident memory, which consists
+// mostly of the program file and is shared between processes, and one to anonymous memory.
 const (
 	idleMemory = 72 << 20
 	idleOwn    = 20 << 20

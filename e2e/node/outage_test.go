@@ -18,7 +18,7 @@ import (
 	"fauxlet/e2e/internal/programs"
 )
 
-// works checks that a new pod starts and is deleted, and that the Lease is renewed from now on.
+// works checks that a node works: a new pod starts and can be deleted, and the node renews its Lease after the call.
 func (n *joined) works(t testing.TB, name string) {
 	t.Helper()
 	plane, now := n.plane, time.Now()
@@ -40,7 +40,7 @@ func (n *joined) works(t testing.TB, name string) {
 	plane.AwaitNode(t, n.name, "is Ready", controlplane.ReadyIs(v1.ConditionTrue))
 }
 
-// awaitLog waits until the log has some text count times after the byte from.
+// awaitLog waits until the log contains a text count times after byte offset from.
 func (n *joined) awaitLog(t testing.TB, words string, count, from int) {
 	t.Helper()
 	expect.Eventually(t, 3*time.Minute, "fauxlet logs "+words, func() string {
@@ -52,7 +52,7 @@ func (n *joined) awaitLog(t testing.TB, words string, count, from int) {
 }
 
 // TestNodeRecoversFromOutages breaks the connection between a node and its control plane in several ways. The node
-// recovers each time, with the same pods.
+// must recover each time and still run the same pods.
 func TestNodeRecoversFromOutages(t *testing.T) {
 	t.Parallel()
 	programs.Slow(t)
@@ -125,14 +125,15 @@ func TestNodeRecoversFromOutages(t *testing.T) {
 	}
 }
 
-// TestNodeChurn creates and deletes a thousand pods within a minute and kills the node meanwhile. No pod is left.
+// TestNodeChurn creates and deletes a thousand pods within a minute and kills the node in the middle. In the end no
+// pod may exist.
 func TestNodeChurn(t *testing.T) {
 	t.Parallel()
 	programs.Slow(t)
 	alone(t)
 	plane := controlplane.Shared(t, controlplane.ForNodes)
 	s := kubelet.ServingCertificate(t)
-	s["kubeAPIQPS"], s["kubeAPIBurst"] = 500, 1000 // the default of 50 per second takes longer
+	s["kubeAPIQPS"], s["kubeAPIBurst"] = 500, 1000 // with the default of 50 per second the test takes longer
 	n := join(t, plane, joinOptions{settings: s})
 	plane.AwaitNode(t, n.name, "is Ready", controlplane.ReadyIs(v1.ConditionTrue))
 	ctx, pods := context.Background(), plane.Client.CoreV1().Pods("default")
@@ -168,7 +169,7 @@ func TestNodeChurn(t *testing.T) {
 		})
 	}
 	expect.NoError(t, group.Wait())
-	expect.Eventually(t, time.Minute, "all are gone", func() string {
+	expect.Eventually(t, time.Minute, "all pods are gone", func() string {
 		if left := plane.PodsOf(t, n.name); len(left) > 0 {
 			return fmt.Sprintf("%d are left, such as %v", len(left), left)
 		}
@@ -204,7 +205,7 @@ func TestDeletedNodeStaysDeletedUntilRestart(t *testing.T) {
 	n.awaitLog(t, "Error updating node status, will retry", 10, 0)
 	if _, err := plane.Client.CoreV1().Nodes().Get(context.Background(), n.name,
 		metav1.GetOptions{}); !apierrors.IsNotFound(err) {
-		t.Errorf("it exists again: %v", err)
+		t.Errorf("the Node exists again: %v", err)
 	}
 	n.halt(t)
 	n.start(t)

@@ -34,7 +34,7 @@ import (
 	"fauxlet/testcerts"
 )
 
-// nodeClient returns a client with a node's own certificate.
+// nodeClient returns a Kubernetes client that authenticates with a node's own certificate.
 func nodeClient(t testing.TB, c *controlplane.Plane, node string) *kubernetes.Clientset {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "kubeconfig")
@@ -74,8 +74,9 @@ func approve(t testing.TB, c *controlplane.Plane, name string) {
 	})
 }
 
-// TestServingCertificateFollowsAddresses gives a node another address. The node requests a new serving certificate
-// and serves the old one until the request is approved. After a denial it sends another request.
+// TestServingCertificateFollowsAddresses gives a node another address. The node must request a new serving
+// certificate, and use the old one until the request is approved. After a denial, the node must send another
+// request.
 func TestServingCertificateFollowsAddresses(t *testing.T) {
 	t.Parallel()
 	plane := bootstrapPlane(t)
@@ -98,7 +99,7 @@ func TestServingCertificateFollowsAddresses(t *testing.T) {
 	t.Cleanup(func() { stop(); <-ended })
 	serves := func(ip string) {
 		t.Helper()
-		expect.Eventually(t, time.Minute, "it serves for "+ip, func() string {
+		expect.Eventually(t, time.Minute, "the serving certificate is valid for "+ip, func() string {
 			current := serving.Current()
 			if current == nil {
 				return "nothing"
@@ -122,8 +123,8 @@ func TestServingCertificateFollowsAddresses(t *testing.T) {
 	serves("127.0.0.2")
 }
 
-// TestNodeFollowsRotatedCA replaces the signer's CA. The node continues with its pods and with certificates of the
-// new CA.
+// TestNodeFollowsRotatedCA replaces the CA of the signer. The node must obtain certificates from the new CA and
+// still run its pods.
 func TestNodeFollowsRotatedCA(t *testing.T) {
 	t.Parallel()
 	programs.Slow(t)
@@ -148,7 +149,8 @@ func TestNodeFollowsRotatedCA(t *testing.T) {
 
 	b := startBootstrapNode(t, plane, "lasting", "auto", true)
 	n := &joined{name: b.name, plane: plane}
-	// uses waits until both certificates come from an issuer and kube-apiserver and the node accept each other.
+	// uses waits until the client and serving certificates of the node come from the given issuer, and
+	// kube-apiserver and the node accept each other.
 	uses := func(issuer string) {
 		t.Helper()
 		approve(t, plane, plane.PendingRequest(t, b.name, controlplane.ServingSigner).Name)
@@ -175,7 +177,8 @@ func TestNodeFollowsRotatedCA(t *testing.T) {
 	plane.RunsStill(t, before)
 }
 
-// Statement 16 of docs/claims.md: the flag is gone. TestBootstrap uses its successor, --cluster-signing-duration.
+// Statement 16 of docs/claims.md: kube-controller-manager no longer has this flag. TestBootstrap uses the flag that
+// replaced it, --cluster-signing-duration.
 func TestSigningDuration(t *testing.T) {
 	t.Parallel()
 	p, err := programs.Start("kube-controller-manager", programs.Path(t, "kube-controller-manager"),
@@ -186,7 +189,7 @@ func TestSigningDuration(t *testing.T) {
 		"unknown flag: --experimental-cluster-signing-duration")
 }
 
-// identityFacts describe how a node obtained a certificate.
+// identityFacts describes how a node obtained its certificates: requests, files, kubeconfig and metrics.
 type identityFacts struct {
 	Requests   []string
 	Files      []string
@@ -195,7 +198,7 @@ type identityFacts struct {
 
 var digits = regexp.MustCompile(`\d{4}(-\d\d){5}`)
 
-// factsOf returns the facts of a node, without random parts.
+// factsOf returns the identityFacts of a node, with random parts removed.
 func factsOf(t testing.TB, c *controlplane.Plane, node, signer, dir string) identityFacts {
 	t.Helper()
 	var f identityFacts
@@ -227,8 +230,8 @@ func factsOf(t testing.TB, c *controlplane.Plane, node, signer, dir string) iden
 	return f
 }
 
-// TestCertificateRequestsMatchKubelet lets the kubelet's own code and fauxlet obtain the same certificates, one after
-// the other. It compares the requests, the files, the kubeconfig and the metrics.
+// TestCertificateRequestsMatchKubelet lets the kubelet's own code and fauxlet obtain the same certificates, one
+// program after the other. The test compares the certificate requests, the files, the kubeconfig and the metrics.
 func TestCertificateRequestsMatchKubelet(t *testing.T) {
 	t.Parallel()
 	programs.Slow(t)
@@ -247,7 +250,7 @@ func TestCertificateRequestsMatchKubelet(t *testing.T) {
 			{Type: "Other", Address: "192.0.2.78"}, {Type: v1.NodeHostName, Address: "alike"},
 		}
 	}
-	// Both use the same key, because the request's name is its digest.
+	// Both programs use the same private key, because the name of the request contains a digest of the key.
 	pair, err := plane.PKI.CA.Client("shared key", nil)
 	expect.NoError(t, err)
 	sameKey := func(dir string) {
@@ -263,7 +266,7 @@ func TestCertificateRequestsMatchKubelet(t *testing.T) {
 			if err != nil {
 				return err
 			}
-			return connection.Await(ctx) // with rotation the first certificate comes after this
+			return connection.Await(ctx) // with rotation, the first certificate arrives only after Connect
 		}
 	}
 	var serving *nodeidentity.Serving
@@ -346,7 +349,7 @@ func TestCertificateRequestsMatchKubelet(t *testing.T) {
 	theirs, own := described(t, legacyregistry.DefaultGatherer), described(t, registry)
 	for name, text := range own {
 		if theirs[name] != text {
-			t.Errorf("metric %s\nof the kubelet %s", text, theirs[name])
+			t.Errorf("metric of fauxlet %s\nmetric of the kubelet %s", text, theirs[name])
 		}
 	}
 	if len(own) != 3 {
@@ -354,7 +357,7 @@ func TestCertificateRequestsMatchKubelet(t *testing.T) {
 	}
 }
 
-// described describes each metric except its value.
+// described returns a description of each metric, without the value.
 func described(t testing.TB, gatherer compbasemetrics.Gatherer) map[string]string {
 	t.Helper()
 	families, err := gatherer.Gather()

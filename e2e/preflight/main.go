@@ -1,5 +1,5 @@
-// Command preflight checks that this machine has the tools that the end-to-end tests use, and lists all that are
-// missing with their Debian packages. `make e2e` runs it before it builds anything.
+// Command preflight checks that this machine has the tools that the end-to-end tests use, and lists all missing
+// tools with their Debian packages. `make e2e` runs this command before it builds anything.
 package main
 
 import (

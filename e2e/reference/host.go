@@ -25,7 +25,8 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// host is what the kubelet's server needs from the rest of a kubelet: pods and logs from files.
+// host implements the interface through which the kubelet's server uses the rest of a kubelet. It reads pods and
+// logs from files.
 type host struct {
 	measured
 	pods           []*v1.Pod
@@ -110,7 +111,7 @@ func (h *host) GetKubeletContainerLogs(ctx context.Context, podFullName, contain
 		}
 		file += ".previous"
 	}
-	if stdout != nil { // sends the header before the first line
+	if stdout != nil { // send the response header before the first line
 		if _, err := stdout.Write(nil); err != nil {
 			return err
 		}
@@ -128,8 +129,8 @@ func (h *host) GetKubeletContainerLogs(ctx context.Context, podFullName, contain
 	return logs.ReadLogs(ctx, filepath.Join(h.logs, file+".log"), file, asked, runtime{}, stdout, stderr)
 }
 
-// runtime is the part of a container runtime that followed logs use. It takes the name of a log file for a container
-// ID. The container runs unless the file is a previous log.
+// runtime implements the part of a container runtime that the kubelet uses to follow logs. The container ID is the
+// name of the log file. The container counts as running unless the file is a previous log.
 type runtime struct{ internalapi.RuntimeService }
 
 func (runtime) ContainerStatus(_ context.Context, id string, _ bool) (*runtimeapi.ContainerStatusResponse, error) {
@@ -140,8 +141,8 @@ func (runtime) ContainerStatus(_ context.Context, id string, _ bool) (*runtimeap
 	return &runtimeapi.ContainerStatusResponse{Status: &runtimeapi.ContainerStatus{State: state}}, nil
 }
 
-// ServeLogs serves /logs/ from a folder of its own instead of the host's /var/log. (kubelet: pkg/kubelet/kubelet.go,
-// Run, without the queries)
+// ServeLogs serves /logs/ from a given folder instead of /var/log. It does not support log queries. (kubelet:
+// pkg/kubelet/kubelet.go, Run)
 func (h *host) ServeLogs(w http.ResponseWriter, req *http.Request) {
 	http.StripPrefix("/logs/", http.FileServer(http.Dir(h.nodeLogs))).ServeHTTP(w, req)
 }

@@ -1,10 +1,10 @@
-// Command reference is what fauxlet is measured against: the kubelet's own server, authentication, authorization, TLS
-// and configuration, at the required version of k8s.io/kubernetes, over a host that has pods and logs but runs
-// nothing.
+// Command reference runs the kubelet's own server, to which the tests compare fauxlet. Authentication,
+// authorization, TLS and configuration are the code of the required version of k8s.io/kubernetes. Pods and logs come
+// from files; no container runs.
 //
-// What the kubelet keeps to itself (the order in which pkg/kubelet and cmd/kubelet/app put these parts together) is
-// put together here in the same order. It takes the kubelet's flags, and four more: --pods, --logs, --node-logs and
-// --ready-file.
+// The kubelet does not export the functions of pkg/kubelet and cmd/kubelet/app that assemble these parts. Command
+// reference assembles them in the same order. It accepts the kubelet's flags, and four more: --pods, --logs,
+// --node-logs and --ready-file.
 package main
 
 import (
@@ -129,13 +129,13 @@ func run(ctx context.Context, args []string) error {
 	return nil
 }
 
-// addresses are the listening addresses, in the form of `fauxlet serve --ready-file`.
+// addresses has the listening addresses. Its JSON has the format of `fauxlet serve --ready-file`.
 type addresses struct {
 	Secure   string `json:"secure,omitempty"`
 	ReadOnly string `json:"readOnly,omitempty"`
 }
 
-// wait returns when the servers accept connections. They do not signal that themselves.
+// wait dials the servers until they accept connections, because the servers do not signal that they listen.
 func (a *addresses) wait(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
 	defer cancel()

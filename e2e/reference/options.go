@@ -27,7 +27,7 @@ import (
 	_ "k8s.io/component-base/logs/json/register"
 )
 
-// settings are the command line and the configuration made from it.
+// settings contains the parsed command line and the resulting configuration.
 type settings struct {
 	flags                       *options.KubeletFlags
 	config                      kubeletconfig.KubeletConfiguration
@@ -44,7 +44,8 @@ func (o *settings) own(fs *pflag.FlagSet) {
 	fs.StringVar(&o.ready, "ready-file", "", "file that gets the addresses that are listened on, as JSON")
 }
 
-// loadOptions parses flags twice, so that they take precedence over the file. (kubelet: cmd/kubelet/app/server.go)
+// loadOptions parses the flags before and after it reads the configuration file, so that flags take precedence over
+// the file. (kubelet: cmd/kubelet/app/server.go)
 func loadOptions(ctx context.Context, args []string) (*settings, error) {
 	o := &settings{flags: options.NewKubeletFlags()}
 	config, err := options.NewKubeletConfiguration()
@@ -80,7 +81,7 @@ func loadOptions(ctx context.Context, args []string) (*settings, error) {
 		options.NewKubeletFlags().AddFlags(again)
 		options.AddKubeletConfigFlags(again, config)
 		(&settings{}).own(again)
-		all.VisitAll(func(f *pflag.Flag) { // the other flags set globals and have been parsed
+		all.VisitAll(func(f *pflag.Flag) { // all other flags set global variables, and have already been parsed
 			if again.Lookup(f.Name) == nil {
 				again.VarP(cliflag.NoOp{}, f.Name, f.Shorthand, f.Usage)
 			}
@@ -102,12 +103,12 @@ func loadOptions(ctx context.Context, args []string) (*settings, error) {
 		return nil, err
 	}
 	if config.Port == 0 {
-		// The kubelet does not report a port that it chose, and refuses 0.
+		// Port 0 cannot be used: the kubelet refuses it, and would not report the chosen port.
 		if config.Port, err = freePort(config.Address); err != nil {
 			return nil, err
 		}
 	}
-	// This server runs no containers, so that it may start on a host with cgroup v1.
+	// Allow hosts with cgroup v1, because this server runs no containers.
 	valid := config.DeepCopy()
 	valid.FailCgroupV1 = false
 	if err := validation.ValidateKubeletConfiguration(valid, utilfeature.DefaultFeatureGate); err != nil {
@@ -149,7 +150,7 @@ func freePort(address string) (int32, error) {
 	return int32(listener.Addr().(*net.TCPAddr).Port), nil
 }
 
-// registerConfigz registers the configuration for /configz. (kubelet: cmd/kubelet/app/server.go, initConfigz)
+// registerConfigz makes the configuration available at /configz. (kubelet: cmd/kubelet/app/server.go, initConfigz)
 func registerConfigz(config *kubeletconfig.KubeletConfiguration) error {
 	scheme, _, err := kubeletscheme.NewSchemeAndCodecs()
 	if err != nil {

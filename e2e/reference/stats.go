@@ -32,16 +32,16 @@ import (
 	"fauxlet/scenario"
 )
 
-// measured is the kubelet's own stats provider over a cAdvisor and a container runtime with the numbers that fauxlet
-// generates.
+// measured is the kubelet's own stats provider. Its cAdvisor and its container runtime are fakes that return the
+// numbers that fauxlet generates.
 type measured struct {
 	*stats.Provider
 	cgroups
 	store *pods.Store
 }
 
-// measure starts the stats provider. The returned function removes the folder of the logs, whose sizes the kubelet
-// reads itself.
+// measure starts the stats provider. It writes log files to a folder, because the kubelet reads their sizes from
+// disk. The returned function removes the folder.
 func (m *measured) measure(ctx context.Context, list []*v1.Pod, node string,
 	config *kubeletconfig.KubeletConfiguration, analyzer serverstats.ResourceAnalyzer) (func(), error) {
 	var specs []scenario.Pod
@@ -77,7 +77,7 @@ func (m *measured) measure(ctx context.Context, list []*v1.Pod, node string,
 	return func() { _ = os.RemoveAll(files) }, nil
 }
 
-// writeFiles writes logs and /etc/hosts with the wanted sizes.
+// writeFiles writes log files and /etc/hosts files that have the generated sizes.
 func (m *measured) writeFiles(dir string) error {
 	if err := os.WriteFile(filepath.Join(dir, "hosts"), make([]byte, 4096), 0o644); err != nil {
 		return err
@@ -143,7 +143,7 @@ func (m *measured) ListBlockVolumesForPod(types.UID) (map[string]volume.BlockVol
 	return nil, false
 }
 
-// cgroups implements cAdvisor's interface.
+// cgroups implements the kubelet's interface to cAdvisor.
 type cgroups struct{ measure func() *podstats.Measurement }
 
 func (cgroups) Start() error { return nil }
@@ -173,7 +173,7 @@ func (c cgroups) GetRequestedContainersInfo(name string,
 	return all, err
 }
 
-// MachineInfo has no timestamp, like the copy that a kubelet keeps. (kubelet: NewMainKubelet)
+// MachineInfo returns no timestamp, because the copy that a kubelet caches has none. (kubelet: NewMainKubelet)
 func (c cgroups) MachineInfo(klog.Logger) (*cadvisorapi.MachineInfo, error) {
 	m := c.measure().Machine
 	return &cadvisorapi.MachineInfo{
@@ -209,7 +209,7 @@ func (c cgroups) ContainerFsInfo(context.Context) (cadvisorapi.FsInfo, error) { 
 
 func (c cgroups) GetDirFsInfo(string) (cadvisorapi.FsInfo, error) { return c.RootFsInfo() }
 
-// containerInfo describes a cgroup as cAdvisor reads one of version 2.
+// containerInfo describes a cgroup in the way cAdvisor does on a host with cgroup v2.
 func containerInfo(m *podstats.Measurement, c *podstats.Cgroup) cadvisorapi.ContainerInfo {
 	info := cadvisorapi.ContainerInfo{
 		ContainerReference: cadvisorapi.ContainerReference{Name: c.Path},
@@ -299,7 +299,7 @@ func (r containers) ListContainers(context.Context, *runtimeapi.ContainerFilter)
 	m, sandbox := r.measure(), ""
 	for _, c := range m.Cgroups {
 		switch c.Kind {
-		case podstats.KindSandbox: // precedes its containers
+		case podstats.KindSandbox: // a sandbox precedes its containers
 			sandbox = c.ID
 		case podstats.KindContainer:
 			all = append(all, &runtimeapi.Container{
@@ -327,7 +327,7 @@ func (r containers) ListPodSandbox(context.Context, *runtimeapi.PodSandboxFilter
 	return all, nil
 }
 
-// ListContainerStats returns disk usage. The kubelet takes the rest from cAdvisor.
+// ListContainerStats returns only disk usage. The kubelet takes all other statistics from cAdvisor.
 func (r containers) ListContainerStats(context.Context,
 	*runtimeapi.ContainerStatsFilter) ([]*runtimeapi.ContainerStats, error) {
 	var all []*runtimeapi.ContainerStats
@@ -348,7 +348,7 @@ func (r containers) ListContainerStats(context.Context,
 	return all, nil
 }
 
-// images implements the part of the runtime for images.
+// images implements the image service of a container runtime.
 type images struct {
 	internalapi.ImageManagerService
 	cgroups

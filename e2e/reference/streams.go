@@ -17,8 +17,8 @@ import (
 	"fauxlet/internal/pods"
 )
 
-// streamed is the container runtime for exec, attach and port-forward. The library that runtimes use serves them on a
-// port of its own, and fauxlet's fake shell runs the commands.
+// streamed is the container runtime for exec, attach and port-forward. It serves streams on a separate port, with
+// the streaming library that container runtimes use. fauxlet's fake shell runs the commands.
 type streamed struct {
 	store  *pods.Store
 	server streaming.Server
@@ -39,7 +39,7 @@ func newStreamed(store *pods.Store) (*streamed, error) {
 	return c, nil
 }
 
-// id returns the runtime's ID of a container.
+// id returns the ID that the container runtime uses for a container.
 func (c *streamed) id(podFullName, container string) (string, bool) {
 	name, namespace, _ := strings.Cut(podFullName, "_")
 	return namespace + "/" + name + "/" + container, c.store.IsRunning(namespace, name, container)
@@ -82,7 +82,7 @@ func streams(in io.Reader, out, err io.WriteCloser, tty bool, resize <-chan remo
 	return s
 }
 
-// execSync runs a command to its end. (k8s.io/cri-client, ExecSync; kuberuntime, RunInContainer)
+// execSync runs a command and waits for its end. (k8s.io/cri-client, ExecSync; kuberuntime, RunInContainer)
 func (c *streamed) execSync(ctx context.Context, id string, cmd []string) ([]byte, error) {
 	namespace, name, container := names(id)
 	var stdout, stderr strings.Builder

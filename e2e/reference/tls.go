@@ -15,7 +15,7 @@ import (
 	"k8s.io/kubernetes/pkg/kubelet/server"
 )
 
-// newTLSConfig returns the TLS configuration of the secure port, with certificate files watched until ctx ends.
+// newTLSConfig returns the TLS configuration of the secure port, and watches the certificate files until ctx ends.
 // (kubelet: pkg/kubelet/kubelet.go, NewMainKubelet and initializeModules)
 func newTLSConfig(ctx context.Context, o *settings, auth server.AuthInterface) (*tls.Config, error) {
 	chosen, err := app.InitializeTLS(ctx, o.flags, &o.config)

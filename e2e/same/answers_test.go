@@ -17,9 +17,9 @@ import (
 // the same configuration, files, ports and policy. It compares status, headers except Date, body, reviews sent, the
 // state of the connection, the TLS parameters offered, and the values of the metrics at the end.
 //
-// The requests are those of internal/vectors, those of requests_test.go, and generated ones. FAUXLET_E2E_SEED and
-// FAUXLET_E2E_REQUESTS (their number) change the generated ones. divergences.json lists the allowed differences; one
-// that no longer occurs fails the test too.
+// The requests come from internal/vectors, from requests_test.go and from a generator. FAUXLET_E2E_SEED sets the
+// seed of the generator, and FAUXLET_E2E_REQUESTS the number of generated requests. divergences.json lists the
+// allowed differences; the test also fails if a listed difference no longer occurs.
 func TestSameAnswers(t *testing.T) {
 	t.Parallel()
 	corpus, err := vectors.Load()
@@ -30,7 +30,7 @@ func TestSameAnswers(t *testing.T) {
 	t.Logf("generated requests: FAUXLET_E2E_SEED=%d FAUXLET_E2E_REQUESTS=%d", seed, requests)
 	all := allConfigurations(corpus)
 	ran := newCounts()
-	t.Run("in", func(t *testing.T) { // returns when all configurations have been compared
+	t.Run("in", func(t *testing.T) { // Run returns when all parallel subtests have ended
 		for _, name := range sortedKeys(all) {
 			t.Run(name, func(t *testing.T) {
 				t.Parallel()
@@ -51,7 +51,7 @@ func TestSameAnswers(t *testing.T) {
 		}
 	})
 	if len(ran.by["configuration"]) < len(all) {
-		return // -run selected some of them, -short left some out, or one failed early
+		return // not all configurations were compared, because of -run, -short or an early failure
 	}
 	if requests >= defaultRequests {
 		ran.hold(t)
@@ -61,7 +61,7 @@ func TestSameAnswers(t *testing.T) {
 	}
 }
 
-// quickConfigurations are compared with -short too.
+// quickConfigurations lists the configurations that are also compared with -short.
 var quickConfigurations = []string{"defaults", "anonymous", "flags-only"}
 
 const (
@@ -76,7 +76,8 @@ type comparison struct {
 	known  divergences
 	sides  [2]*side
 	counts *counts
-	// found counts differences by route and aspect. Only the first of each are reported in full.
+	// found counts differences by route and aspect. For each pair, only the first few differences are reported in
+	// full.
 	found map[string]int
 	spent time.Duration
 	sent  int
@@ -93,8 +94,8 @@ type finding struct {
 	difference
 }
 
-// run sends each conversation to both servers at the same time, and one conversation after another, so that each
-// review belongs to one request.
+// run sends each conversation to both servers in parallel. It waits for the end of a conversation before it starts
+// the next one, so that each review belongs to one request.
 func (c *comparison) run(conversations []conversation, how configuration) {
 	began := time.Now()
 	for i := range conversations {
@@ -147,7 +148,8 @@ func (c *comparison) differences(talk *conversation, seen [2][]observation) []fi
 	return all
 }
 
-// expect compares both answers with a vector. Differences between the two have been reported already.
+// expect compares the answers of both servers with a vector. The caller has already reported differences between the
+// two answers.
 func (c *comparison) expect(talk *conversation, seen [2][]observation, same bool) {
 	for i, s := range c.sides {
 		if i == 1 && !same {
@@ -172,8 +174,8 @@ func (c *comparison) expect(talk *conversation, seen [2][]observation, same bool
 	}
 }
 
-// Limits for a configuration: how many differences of the same kind are reported in full, and for how many the
-// smallest request is searched.
+// These limits apply to each configuration: how many differences of the same kind are reported in full, and for how
+// many differences the smallest request is searched.
 const (
 	reportedOfEach = 2
 	shrunk         = 12
@@ -220,8 +222,9 @@ func (c *comparison) summarize() {
 	c.t.Logf("%s: %d requests in %v", c.name, c.sent, c.spent.Round(10*time.Millisecond))
 }
 
-// series compares the values of the metrics. It waits, because a server may still count a request: up to 30 s if a
-// client left before all streams of an attach or exec had begun (DefaultStreamCreationTimeout).
+// series compares the values of the metrics of both servers. It waits until they are equal, because a server may
+// count a request late: up to 30 s late if the client disconnected before all streams of an attach or exec were
+// created (DefaultStreamCreationTimeout).
 func (c *comparison) series() {
 	var diff string
 	problem := expect.Within(time.Minute, func() string {

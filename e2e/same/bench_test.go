@@ -26,9 +26,10 @@ const (
 	benchRound       = 2 * time.Second
 )
 
-// BenchmarkBesideKubelet measures fauxlet beside the kubelet's own server: two processes with the same configuration,
-// log file, reviewer and warm caches, which take turns over mutual TLS on kept connections. It also reports fauxlet's
-// memory after the first round and after the last, because fauxlet keeps the last Decisions.
+// BenchmarkBesideKubelet compares the speed of fauxlet and of the kubelet's own server. The two processes have the
+// same configuration, log file, reviewer and warm caches. They take turns, and clients use mutual TLS on persistent
+// connections. The benchmark also reports fauxlet's memory after the first round and after the last round, because
+// fauxlet stores the most recent Decisions.
 func BenchmarkBesideKubelet(b *testing.B) {
 	p, err := controlplane.Certificates()
 	expect.NoError(b, err)

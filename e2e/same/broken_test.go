@@ -16,7 +16,8 @@ import (
 	"fauxlet/internal/vectors"
 )
 
-// TestComparisonDetectsChangedFauxlet builds fauxlet with one wrong detail and wants the comparison to report it.
+// TestComparisonDetectsChangedFauxlet builds fauxlet with one deliberate error in its source. The comparison must
+// report the error.
 func TestComparisonDetectsChangedFauxlet(t *testing.T) {
 	t.Parallel()
 	programs.Slow(t)
@@ -41,7 +42,7 @@ func TestComparisonDetectsChangedFauxlet(t *testing.T) {
 				c.run(talks[i:i+1], changed)
 				said := slices.IndexFunc(log.errors,
 					func(text string) bool { return strings.Contains(text, test.aspect) })
-				if said >= 0 { // one report is enough
+				if said >= 0 { // one report is enough for this test
 					t.Logf("with %s changed, after %d requests, the comparison reports:\n%s", test.name, c.sent,
 						log.errors[said])
 					return
@@ -52,7 +53,7 @@ func TestComparisonDetectsChangedFauxlet(t *testing.T) {
 	}
 }
 
-// errorLog collects errors instead of failing the test.
+// errorLog collects the errors of a comparison. The errors do not fail the test.
 type errorLog struct {
 	testing.TB
 	errors []string
@@ -64,7 +65,7 @@ func (l *errorLog) Errorf(format string, args ...any) {
 
 func (l *errorLog) Fail() { l.errors = append(l.errors, "Fail") }
 
-// buildChanged builds fauxlet with some text of a file replaced.
+// buildChanged builds fauxlet after replacing text in one source file.
 func buildChanged(t *testing.T, file, from, to string) string {
 	t.Helper()
 	original, err := filepath.Abs(filepath.Join("../..", file))

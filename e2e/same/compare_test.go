@@ -19,7 +19,7 @@ import (
 	"fauxlet/e2e/internal/expect"
 )
 
-// A mask removes from a body what differs between two runs of the same server.
+// A mask removes from a response body the parts that differ between two runs of the same server.
 type mask struct {
 	What string
 	of   func(body string) bool // whether the mask applies to a body
@@ -33,8 +33,8 @@ func replaced(from, to string) func(string) string {
 	return func(body string) string { return pattern.ReplaceAllString(body, to) }
 }
 
-// masks are all masks. Besides them, the addresses, ports and folders of the two processes are replaced, and the
-// headers Date, Last-Modified (of /logs/) and Process-Start-Time-Unix.
+// masks lists all masks. In addition to masks, the comparison replaces the addresses, ports and folders of the two
+// processes, and the headers Date, Last-Modified (of /logs/) and Process-Start-Time-Unix.
 var masks = []mask{
 	{"numbers and times in /stats/summary, and the order of its systemContainers, which a kubelet keeps in a map",
 		matching(`^\{\s*"node":`), summary},
@@ -88,7 +88,8 @@ func (o *observation) mask(s *side) {
 	}
 }
 
-// lengthOfMasked reports whether an answer to a HEAD has the length of a body that would be masked.
+// lengthOfMasked reports whether an answer to a HEAD request contains the length of a body to which a mask would
+// apply. Such lengths differ between servers.
 func lengthOfMasked(method, target string, code int) bool {
 	return method == http.MethodHead && code == http.StatusOK &&
 		slices.Contains([]string{"metrics", "stats", "flagz", "statusz", "debug"}, rootOf(target))
@@ -121,7 +122,7 @@ func profile(body string) bool {
 	return strings.Contains(body, "\x00--")
 }
 
-// summary returns a /stats/summary without its numbers.
+// summary returns a /stats/summary with its numbers removed.
 func summary(body string) string {
 	var parsed map[string]any
 	if err := json.Unmarshal([]byte(body), &parsed); err != nil {
@@ -143,7 +144,7 @@ func summary(body string) string {
 
 var numbers = regexp.MustCompile(`(":) ("[0-9T:.Z-]{20,}"|-?[0-9.e+]+)`)
 
-// signs replaces the sign between names and values by a bar.
+// signs returns a table in which the character between names and values is replaced by a bar.
 func signs(body string) string {
 	first := regexp.MustCompile(`(?m)^(?:Started|address)(: |:|=| )`).FindStringSubmatch(body)
 	if first == nil {
@@ -158,8 +159,8 @@ func signs(body string) string {
 	return head + line.ReplaceAllString(rest, "$1|")
 }
 
-// families returns the names and types of the metrics about serving, which both servers have. Their values are
-// compared at the end.
+// families returns the names and types of the metrics that both servers have, the metrics about serving requests.
+// The values are compared at the end of the test.
 func families(body string) string {
 	var all []string
 	for line := range strings.Lines(body) {
@@ -201,7 +202,7 @@ func compare(want, got observation) []difference {
 		}
 	}
 	if want.body != got.body {
-		// A diff by lines then shows the differing part of JSON that is on one line.
+		// Put each JSON field on its own line, so that a diff by lines shows only the fields that differ.
 		add("body", lines(want.body), lines(got.body))
 	}
 	if !slices.Equal(want.reviews, got.reviews) {
@@ -214,14 +215,14 @@ func lines(body string) string { return strings.ReplaceAll(body, ",", ",\n") }
 
 // divergence is a known, allowed difference.
 type divergence struct {
-	Requests string   `json:"requests"` // a regular expression for whole IDs of requests
+	Requests string   `json:"requests"` // a regular expression that must match the whole ID of a request
 	Differs  []string `json:"differs"`  // status, body, reviews, connection, header NAME
-	Fauxlet  int      `json:"fauxlet"`  // fauxlet's status; with another status nothing may differ
+	Fauxlet  int      `json:"fauxlet"`  // fauxlet's status; with any other status, no difference is allowed
 	Reason   string   `json:"reason"`
 
 	matches *regexp.Regexp
 	mu      sync.Mutex      // guards seen
-	seen    map[string]bool // by what differs
+	seen    map[string]bool // keys: the differing parts
 }
 
 type divergences []*divergence
@@ -262,7 +263,7 @@ func (all divergences) allow(id, aspect string, want, got observation) bool {
 	return allowed
 }
 
-// gone returns the divergences of which an aspect did not occur.
+// gone returns the divergences that have at least one aspect which did not occur.
 func (all divergences) gone() divergences {
 	return slices.DeleteFunc(slices.Clone(all), func(d *divergence) bool { return len(d.seen) == len(d.Differs) })
 }

@@ -21,20 +21,20 @@ import (
 	"fauxlet/internal/vectors"
 )
 
-// configuration is a configuration in which the two servers are compared.
+// configuration is a kubelet configuration, and the conditions under which the two servers are compared with it.
 type configuration struct {
 	settings kubelet.Settings
 	// flags, if not nil, are used instead of a configuration file.
 	flags []string
-	// caches keeps answers of the reviewer for the default time.
+	// caches makes the servers cache reviews for the default time.
 	caches bool
-	// faults of the reviewer during the whole comparison.
+	// faults are active in the reviewer during the whole comparison.
 	faults reviewapi.Faults
-	// fauxlet is the file to run as fauxlet; empty: the present one.
+	// fauxlet is the program file of fauxlet; empty: the program built from the current sources.
 	fauxlet string
 }
 
-// ownConfigurations are configurations that the vectors do not have.
+// ownConfigurations lists configurations that the vectors do not contain.
 var ownConfigurations = map[string]configuration{
 	"caches": {caches: true},
 	"tls13":  {settings: kubelet.Settings{"tlsMinVersion": "VersionTLS13"}},
@@ -52,8 +52,8 @@ var ownConfigurations = map[string]configuration{
 		"authentication.anonymous.enabled": true, "authentication.webhook.enabled": false,
 		"authorization.mode": "AlwaysAllow",
 	}},
-	// The defaults without a configuration file: anonymous on, AlwaysAllow, and a self-signed certificate with an RSA
-	// key.
+	// The kubelet's defaults without a configuration file: anonymous authentication on, authorization mode
+	// AlwaysAllow, and a self-signed certificate with an RSA key.
 	"flags-only": {flags: []string{}},
 	"flags-client-ca": {flags: []string{"--client-ca-file=ca.crt", "--authentication-token-webhook",
 		"--authorization-mode=Webhook", "--anonymous-auth=false", "--kubeconfig=kubeconfig", "--register-node=false"}},
@@ -64,7 +64,7 @@ var ownConfigurations = map[string]configuration{
 		SubjectAccessReview: reviewapi.Fault{Garbage: true}}},
 }
 
-// allConfigurations returns ownConfigurations and those of the vectors.
+// allConfigurations returns ownConfigurations and the configurations of the vectors.
 func allConfigurations(corpus *vectors.Corpus) map[string]configuration {
 	all := maps.Clone(ownConfigurations)
 	for name, s := range corpus.Configurations {
@@ -79,14 +79,15 @@ type side struct {
 	kind    string
 	reviews *reviews.Server
 	clients map[string]client
-	// same replaces addresses and folders, which differ between the two.
+	// same replaces the addresses and folders of this server, which differ from the addresses and folders of the
+	// other server.
 	same *strings.Replacer
-	// faults of the reviewer now.
+	// faults are the faults that are now active in the reviewer.
 	faults reviewapi.Faults
 }
 
-// startSides starts the reference and fauxlet in a configuration, on the same ports of different addresses. They are
-// stopped with the test.
+// startSides starts the reference and fauxlet with the same configuration, on the same ports of different addresses.
+// Both are stopped with the test.
 func startSides(t *testing.T, c configuration, clients map[string]client) [2]*side {
 	t.Helper()
 	var sides [2]*side
@@ -94,7 +95,7 @@ func startSides(t *testing.T, c configuration, clients map[string]client) [2]*si
 	certDir := filepath.Join(root, "pki")
 	for i, kind := range []string{"reference", "fauxlet"} {
 		s := &side{kind: kind, clients: clients, reviews: reviews.Start(t)}
-		dir := filepath.Join(root, "abc"[i:i+1]) // of the same length, because some answers contain it
+		dir := filepath.Join(root, "abc"[i:i+1]) // the names have the same length, because some answers contain them
 		expect.NoError(t, os.Mkdir(dir, 0o755))
 		kubeconfig := filepath.Join(dir, "kubeconfig")
 		expect.NoError(t, os.Rename(s.reviews.Kubeconfig, kubeconfig))
@@ -124,7 +125,7 @@ func startSides(t *testing.T, c configuration, clients map[string]client) [2]*si
 
 func comparedSettings(t *testing.T, c configuration, address string, readOnly int) kubelet.Settings {
 	all := kubelet.Settings{"address": address, "readOnlyPort": readOnly}
-	ttl := map[bool]string{false: "1ns", true: "5m"}[c.caches] // with 1ns nothing is cached
+	ttl := map[bool]string{false: "1ns", true: "5m"}[c.caches] // 1ns turns the caches off
 	for _, field := range []string{"authentication.webhook.cacheTTL", "authorization.webhook.cacheAuthorizedTTL",
 		"authorization.webhook.cacheUnauthorizedTTL"} {
 		all[field] = ttl
@@ -134,8 +135,8 @@ func comparedSettings(t *testing.T, c configuration, address string, readOnly in
 	return all
 }
 
-// startWithFlags starts a server without a configuration file. The values ca.crt and kubeconfig of flags are replaced
-// by the test's files.
+// startWithFlags starts a server that has flags but no configuration file. In the flags, the values ca.crt and
+// kubeconfig are replaced by the paths of the test's files.
 func startWithFlags(t *testing.T, kind, dir string, flags []string) *kubelet.Kubelet {
 	t.Helper()
 	p, err := controlplane.Certificates()
@@ -185,7 +186,7 @@ func startWithFlags(t *testing.T, kind, dir string, flags []string) *kubelet.Kub
 	return k
 }
 
-// fail sets the faults of the reviewer.
+// fail sets the faults that the reviewer injects.
 func (s *side) fail(t testing.TB, faults reviewapi.Faults) {
 	if s.faults != faults {
 		expect.NoError(t, s.reviews.API.SetFaults(faults))
@@ -193,7 +194,7 @@ func (s *side) fail(t testing.TB, faults reviewapi.Faults) {
 	}
 }
 
-// comparedPod is the pod of the vectors. Its logs are old, so that no answer depends on the time.
+// comparedPod is the pod that the vectors use. The log lines are old, so that no answer depends on the current time.
 func comparedPod() sample.Pod {
 	at := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	return sample.Pod{Namespace: "default", Name: "nginx", Containers: []sample.Container{

@@ -14,7 +14,7 @@ import (
 	"fauxlet/e2e/internal/reviews"
 )
 
-// configzCases are configuration files, as settings over those of every test, and flags.
+// configzCases lists configurations: settings that are added to the settings of every test, and flags.
 var configzCases = map[string]struct {
 	settings kubelet.Settings
 	args     []string
@@ -82,7 +82,7 @@ var configzCases = map[string]struct {
 }
 
 // TestSameConfigz compares the effective configuration that both servers return for the same file and flags. Package
-// kubeletfacts compares the loading alone, with its errors and drop-ins.
+// kubeletfacts tests how configurations are loaded, including errors and drop-in files.
 //
 // Statement 5 of docs/claims.md.
 func TestSameConfigz(t *testing.T) {
@@ -99,14 +99,14 @@ func TestSameConfigz(t *testing.T) {
 				Settings: c.settings, Args: c.args}
 			responses := map[string]kubelet.Response{}
 			for _, kind := range []string{"reference", "fauxlet"} {
-				t.Run(kind, func(t *testing.T) { // stops the process and frees its port
+				t.Run(kind, func(t *testing.T) { // the end of the subtest stops the process and frees its port
 					o.Kind = kind
 					responses[kind] = kubelet.Start(t, nil, o).Get(t, "/configz", kubelet.Credential{Pair: client})
 				})
 			}
 			want, got := responses["reference"], responses["fauxlet"]
 			if want.Status != http.StatusOK || got.Status != http.StatusOK {
-				t.Fatalf("%d %q of the reference, %d %q of fauxlet", want.Status, want.Body, got.Status, got.Body)
+				t.Fatalf("/configz: reference %d %q, fauxlet %d %q", want.Status, want.Body, got.Status, got.Body)
 			}
 			var wanted, gotten map[string]any
 			expect.NoError(t, json.Unmarshal([]byte(want.Body), &wanted))
@@ -114,7 +114,7 @@ func TestSameConfigz(t *testing.T) {
 			if diff := cmp.Diff(wanted, gotten); diff != "" {
 				t.Errorf("configz (-reference +fauxlet):\n%s", diff)
 			} else if want.Body != got.Body {
-				t.Errorf("the same in another order:\n%s\n%s", want.Body, got.Body)
+				t.Errorf("the fields are equal but their order differs:\n%s\n%s", want.Body, got.Body)
 			}
 		})
 	}

@@ -89,7 +89,7 @@ var roots = []string{
 	"configz", "flagz", "statusz", "debug",
 }
 
-// mustRun is the minimum of requests of each kind, so that the suite cannot shrink unnoticed.
+// mustRun is the minimum number of requests of each kind. It fails the test if the comparison loses requests.
 var mustRun = map[string]map[string]int{
 	"source": {"generated": 5000, "vectors": 1000, "written": 3000},
 	"route": {
@@ -104,7 +104,7 @@ var mustRun = map[string]map[string]int{
 		"406": 80, "422": 20, "500": 150},
 }
 
-// Minimums for each configuration and each client.
+// These are the minimum numbers of requests for each configuration and for each client.
 const (
 	leastOfConfiguration = 200
 	leastOfClient        = 8

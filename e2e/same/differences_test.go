@@ -9,8 +9,8 @@ import (
 	"fauxlet/e2e/internal/expect"
 )
 
-// TestDifferencesPageIsCurrent compares docs/differences.md with divergences.json, the masks and the exemptions. With
-// FAUXLET_E2E_WRITE_DOCS=1 it writes the page.
+// TestDifferencesPageIsCurrent compares docs/differences.md with divergences.json, the masks and the exemptions.
+// With FAUXLET_E2E_WRITE_DOCS=1 the test writes the page.
 func TestDifferencesPageIsCurrent(t *testing.T) {
 	const path = "../../docs/differences.md"
 	want := differencesPage(readDivergences(t))

@@ -18,18 +18,19 @@ import (
 	"fauxlet/internal/vectors"
 )
 
-// request is sent byte by byte, because HTTP clients would correct it.
+// request is an HTTP request that the test writes to the connection itself, because HTTP clients would correct
+// malformed requests.
 type request struct {
 	method, path string
 	protocol     string // empty: HTTP/1.1
-	header       string // complete lines
+	header       string // complete header lines
 	body         string
 }
 
 // conversation is a sequence of requests that one client sends over one connection.
 type conversation struct {
-	from      string // the file or generator that it comes from
-	as        string // name of the client
+	from      string // the file or generator of the conversation
+	as        string // name of the client that sends the requests
 	readOnly  bool
 	http2     bool
 	pipelined bool // all requests are sent before any answer is read
@@ -55,7 +56,7 @@ func (c *conversation) id(i int) string {
 	return id
 }
 
-// observation is the answer to a request and its effects.
+// observation is the answer to a request, and the observed effects of the request.
 type observation struct {
 	failed     string // why there was no response
 	status     string
@@ -71,7 +72,7 @@ type observation struct {
 // patience limits the time for an answer.
 const patience = 10 * time.Second
 
-// hold sends a conversation to one server.
+// hold sends the requests of a conversation to one server and returns the observations.
 func (c *conversation) hold(s *side) []observation {
 	s.reviews.Take()
 	var seen []observation
@@ -108,7 +109,7 @@ func (c *conversation) holdHTTP1(s *side) []observation {
 		for i := range c.requests {
 			all.WriteString(text(i))
 		}
-		_, _ = io.WriteString(conn, all.String()) // a write error shows as a missing response
+		_, _ = io.WriteString(conn, all.String()) // a failed write shows as a missing response
 	}
 	for i, r := range c.requests {
 		o := &seen[i]
@@ -144,7 +145,8 @@ func (c *conversation) dial(s *side, protocol string) (net.Conn, error) {
 	return tls.DialWithDialer(dialer, "tcp", s.Secure, config)
 }
 
-// tls presents the client's certificate whatever CAs the server accepts.
+// tls returns a configuration that presents the client's certificate even if the server does not list its CA as
+// acceptable.
 func (c client) tls() *tls.Config {
 	config := &tls.Config{InsecureSkipVerify: true, MinVersion: tls.VersionTLS10}
 	if c.certificate != nil {
@@ -171,7 +173,7 @@ func (r *request) text(header string) string {
 	return r.method + " " + r.path + " " + protocol + "\r\nHost: node-1:10250\r\n" + header + r.header + "\r\n" + r.body
 }
 
-// follows reports whether the answer to a request never ends.
+// follows reports whether a request follows a log, so that its answer never ends.
 func (r *request) follows() bool {
 	_, query, _ := strings.Cut(r.path, "?")
 	values, _ := url.ParseQuery(query)
@@ -179,7 +181,7 @@ func (r *request) follows() bool {
 	return there && value[0] != "0" && !strings.EqualFold(value[0], "false")
 }
 
-// read reads a response, and reports whether the connection can be used for another request.
+// read reads a response. It also reports whether the connection can be used for another request.
 func (o *observation) read(r request, conn net.Conn, reader *bufio.Reader) bool {
 	var response *http.Response
 	for {
@@ -196,7 +198,7 @@ func (o *observation) read(r request, conn net.Conn, reader *bufio.Reader) bool 
 	defer response.Body.Close()
 	o.status += response.Proto + " " + response.Status
 	o.code, o.header = response.StatusCode, response.Header
-	if len(response.TransferEncoding) > 0 { // net/http removes it from the header
+	if len(response.TransferEncoding) > 0 { // net/http removes Transfer-Encoding from the header
 		o.header["Transfer-Encoding"] = response.TransferEncoding
 	}
 	if response.StatusCode == http.StatusSwitchingProtocols {
@@ -238,7 +240,7 @@ func afterwards(conn net.Conn, reader *bufio.Reader) string {
 	return fmt.Sprintf("kept: %d", response.StatusCode)
 }
 
-// reason describes an error without what differs between connections.
+// reason describes an error without the parts that differ between connections, such as ports.
 func reason(err error) string {
 	var network net.Error
 	var alert tls.AlertError
@@ -267,7 +269,7 @@ func (s *side) offersHTTP2() bool {
 	return conn.(*tls.Conn).ConnectionState().NegotiatedProtocol == "h2"
 }
 
-// holdHTTP2 sends requests one by one over HTTP/2.
+// holdHTTP2 sends the requests of a conversation one by one over HTTP/2 and returns the observations.
 func (c *conversation) holdHTTP2(s *side) []observation {
 	seen := make([]observation, len(c.requests))
 	as := s.clients[c.as]
@@ -316,7 +318,7 @@ func (c *conversation) holdHTTP2(s *side) []observation {
 	return seen
 }
 
-// inWords describes reviews and the status codes of their answers.
+// inWords returns a text that describes reviews and the status codes of their responses.
 func inWords(records []reviewapi.Record) []string {
 	var words []string
 	for _, record := range records {

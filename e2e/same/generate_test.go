@@ -10,7 +10,8 @@ import (
 	"strings"
 )
 
-// generate returns conversations with a total number of requests. The same seed gives the same conversations.
+// generate returns conversations that have the given number of requests in total. The same seed gives the same
+// conversations.
 func generate(configuration string, seed uint64, requests int, clients map[string]client, http2 bool) []conversation {
 	hash := fnv.New64a()
 	hash.Write([]byte(configuration))
@@ -29,8 +30,8 @@ func generate(configuration string, seed uint64, requests int, clients map[strin
 type generator struct {
 	*rand.Rand
 	clients []string
-	next    int  // of the clients, which take turns
-	http2   bool // the server offers HTTP/2
+	next    int  // index of the next client; clients take turns
+	http2   bool // whether the server offers HTTP/2
 }
 
 func (g *generator) one(in float64) bool { return g.Float64() < in }
@@ -80,7 +81,7 @@ func (g *generator) request(talk *conversation) request {
 			r.path += "?" + query
 		}
 		if talk.http2 {
-			// The HTTP/2 client refuses to send what HTTP/2 forbids.
+			// Skip these requests over HTTP/2: the HTTP/2 client refuses to send anything that HTTP/2 forbids.
 			if parsed, err := url.ParseRequestURI(r.path); err != nil || strings.ContainsAny(parsed.Path, "\x00\n") {
 				continue
 			}
@@ -100,7 +101,7 @@ func (g *generator) request(talk *conversation) request {
 	}
 }
 
-// exemption is a kind of request that is not generated, and the reason.
+// exemption is a kind of request that the generator never produces, and the reason for that.
 type exemption struct {
 	What, Reason string
 	path, query  *regexp.Regexp
@@ -127,7 +128,7 @@ var notAsked = []exemption{
 		regexp.MustCompile(`^/*logs`), regexp.MustCompile(`query|sinceTime|untilTime|tailLines|pattern|boot`)},
 }
 
-// dress gives a request headers, a body, and a protocol.
+// dress adds random headers, a body and a protocol version to a request.
 func (g *generator) dress(talk *conversation, r *request) {
 	switch n := g.Float64(); {
 	case n < 0.06:
@@ -148,7 +149,7 @@ func (g *generator) dress(talk *conversation, r *request) {
 	}
 	if g.one(0.1) || r.method == "PUT" && g.one(0.5) {
 		r.body = pick(g, []string{"abc", "{}", "2", "-1", "0", "tailLines=1", "\x00", "x=y&z",
-			strings.Repeat("b", 1500)}) // longer, and what is not read of it may cost the answer
+			strings.Repeat("b", 1500)}) // not longer: with an unread body the answer may get lost
 		if g.one(0.7) {
 			r.header += fmt.Sprintf("Content-Length: %d\r\n", len(r.body))
 		} else {
@@ -163,7 +164,7 @@ func (g *generator) dress(talk *conversation, r *request) {
 	}
 }
 
-// stream returns a request for streams, as a client sends it.
+// stream returns a request for streams with the headers that a real client sends.
 func (g *generator) stream() request {
 	webSocket := func(protocol string) string {
 		return "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: " +
@@ -200,7 +201,7 @@ func (g *generator) stream() request {
 	return r
 }
 
-// upgrade returns the headers of one way to ask for streams.
+// upgrade returns the headers of an upgrade request for streams, in one of the possible protocols.
 func (g *generator) upgrade() string {
 	if g.one(0.5) {
 		header := pick(g, []string{"Connection: Upgrade\r\n", "Connection: Upgrade\r\n", "Connection: upgrade\r\n",
@@ -258,7 +259,7 @@ func (g *generator) query(t target) string {
 // target is a path that mutations start from.
 type target struct {
 	path    string
-	methods string // a method that it answers, if not GET
+	methods string // a method that the path supports, if not GET
 	query   []string
 }
 
@@ -341,7 +342,7 @@ var someHeaders = []string{
 	"Authorization: Negotiate x", "Authorization:",
 }
 
-// mutations change a path a little.
+// mutations are functions that make a small change to a path.
 var mutations = []func(g *generator, path string) string{
 	func(g *generator, path string) string { return path + "/" },
 	func(g *generator, path string) string {

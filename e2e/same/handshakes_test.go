@@ -12,8 +12,8 @@ import (
 	"time"
 )
 
-// handshakes compares what TLS offers on the secure port: versions, cipher suites, key exchanges, protocols,
-// certificates, the hints for client certificates, and resumption.
+// handshakes compares the TLS parameters that both servers offer on the secure port: versions, cipher suites, key
+// exchanges, protocols, certificates, the hints for client certificates, and resumption.
 func (c *comparison) handshakes() {
 	var seen [2]map[string]string
 	for i, s := range c.sides {
@@ -38,7 +38,7 @@ func (c *comparison) handshakes() {
 var curves = []tls.CurveID{tls.X25519, tls.CurveP256, tls.CurveP384, tls.CurveP521, tls.X25519MLKEM768,
 	tls.SecP256r1MLKEM768, tls.SecP384r1MLKEM1024}
 
-// probe makes many kinds of handshakes and returns the result of each.
+// probe makes many different TLS handshakes and returns the result of each.
 func (s *side) probe() map[string]string {
 	results := map[string]string{}
 	try := func(name string, change func(*tls.Config)) {
@@ -95,7 +95,8 @@ func (s *side) probe() map[string]string {
 	return results
 }
 
-// handshake returns the result of a handshake. It sends one request, so that session tickets arrive.
+// handshake makes a TLS handshake and returns a description of the result. It also sends one request, because
+// session tickets arrive with the answer.
 func (s *side) handshake(config *tls.Config) string {
 	conn, err := tls.DialWithDialer(&net.Dialer{Timeout: patience}, "tcp", s.Secure, config)
 	if err != nil {

@@ -18,8 +18,9 @@ import (
 	"fauxlet/scenario"
 )
 
-// TestSameLines compares package podlog with the kubelet's own reader of logs. The same lines, written to a file as a
-// container runtime writes them, give the same bytes for every combination of options.
+// TestSameLines compares package podlog with the kubelet's own log reader. Both read the same lines, the kubelet's
+// reader from a file in the format of container runtimes. They must return the same bytes for every combination of
+// options.
 func TestSameLines(t *testing.T) {
 	t.Parallel()
 	start := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
@@ -104,7 +105,7 @@ func TestSameLines(t *testing.T) {
 	t.Logf("%d combinations gave the same bytes", compared)
 }
 
-// wanted returns where a stream goes: nowhere if the options select another.
+// wanted returns the writer for a stream. If the options select the other stream, the writer is nil.
 func wanted(b *bytes.Buffer, stream, this string) io.Writer {
 	if stream != "both" && stream != this {
 		return nil
@@ -112,7 +113,7 @@ func wanted(b *bytes.Buffer, stream, this string) io.Writer {
 	return b
 }
 
-// runtimeFile returns the generated log in the form of a container runtime.
+// runtimeFile returns the generated log in the format of container runtimes.
 func runtimeFile(t *testing.T, store *pods.Store) []byte {
 	t.Helper()
 	var file bytes.Buffer
@@ -124,7 +125,8 @@ func runtimeFile(t *testing.T, store *pods.Store) []byte {
 	return file.Bytes()
 }
 
-// criWriter inserts the stream and the tag of a whole line between the time and the text of each line.
+// criWriter converts lines to the CRI format. It inserts the stream and the tag F (full line) between the time and
+// the text of each line.
 type criWriter struct {
 	file   *bytes.Buffer
 	stream string

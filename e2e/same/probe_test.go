@@ -20,8 +20,8 @@ import (
 	"fauxlet/internal/vectors"
 )
 
-// plainSettings are the settings of a kubelet whose configuration sets nothing else, by the names in a probe's
-// report.
+// plainSettings has the settings of a kubelet whose configuration sets no further fields. The keys are the names in
+// a probe's report.
 var plainSettings = kubelet.Settings{
 	"authentication.anonymous.enabled": false, "authentication.webhook.enabled": true,
 	"authentication.x509.clientCAFile": "set",
@@ -43,9 +43,10 @@ const (
 	fineGrained     = "featureGates.KubeletFineGrainedAuthz"
 )
 
-// probes are configurations, and the credentials that probe them. The settings in unknown cannot be found out; all
-// others must be reported correctly. In the policy of the vectors, kubelet-client and system:anonymous may do
-// everything but get nodes/configz, and outsider and the holder of good-token nothing.
+// probes lists configurations, and the credentials with which each is probed. A probe cannot detect the settings in
+// unknown, and must report all others correctly. The policy of the vectors allows kubelet-client and
+// system:anonymous everything except to get nodes/configz. It allows nothing to outsider and to the user of
+// good-token.
 var probes = []struct {
 	name     string
 	settings kubelet.Settings
@@ -97,14 +98,14 @@ var probes = []struct {
 			"TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA"}}, nil,
 		nil, []string{webhook, mode, serverBootstrap, logHandler, profiling, debugFlags, fineGrained}},
 
-	// The defaults without a configuration file, with a self-signed serving certificate.
+	// The kubelet's defaults without a configuration file, including a self-signed serving certificate.
 	{"flags alone", kubelet.Settings{anonymous: true, webhook: false, mode: "AlwaysAllow", clientCA: ""}, []string{},
 		nil, nil},
 }
 
-// TestProbeReportsSettings probes the kubelet's own server and fauxlet in the same configurations. Each setting is
-// reported correctly or as unknown, and both reports are the same. The kubelet's own server must also equal a
-// stand-in with its configuration.
+// TestProbeReportsSettings probes the kubelet's own server and fauxlet in the same configurations. The probe must
+// report each setting correctly or as unknown, and both reports must be equal. Compared with fauxlet serve in the
+// same configuration, the kubelet's own server must show no difference.
 func TestProbeReportsSettings(t *testing.T) {
 	t.Parallel()
 	programs.Slow(t)
@@ -196,7 +197,7 @@ func checkSettings(t *testing.T, s *side, report *kubeletprobe.Report, changed k
 	}
 }
 
-// withoutPorts returns a report without what differs between two processes.
+// withoutPorts returns a report without the number of the read-only port, which differs between two processes.
 func withoutPorts(r *kubeletprobe.Report) *kubeletprobe.Report {
 	same := *r
 	same.Settings = slices.Clone(r.Settings)

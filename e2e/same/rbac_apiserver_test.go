@@ -23,12 +23,12 @@ import (
 	"fauxlet/internal/reviewapi"
 )
 
-// rbacComparison is a policy, as a real kube-apiserver and as package reviewapi evaluate it.
+// rbacComparison compares how a real kube-apiserver (real) and package reviewapi (ours) evaluate the same policy.
 type rbacComparison struct {
 	real, ours *kubernetes.Clientset
 	objects    []runtime.Object
 	policy     *reviewapi.Policy
-	// alone are policies with one binding each.
+	// alone has a policy for each binding that contains only this binding.
 	alone []oneBinding
 }
 
@@ -38,7 +38,7 @@ type oneBinding struct {
 	policy    *reviewapi.Policy
 }
 
-// serve starts a server of package reviewapi with the policy.
+// serve starts a server of package reviewapi that evaluates the policy.
 func (w *rbacComparison) serve(t *testing.T, rbac, tokens string) {
 	t.Helper()
 	server, err := reviewapi.New(reviewapi.Options{RBAC: []string{rbac}, Tokens: tokens})
@@ -56,7 +56,7 @@ func (w *rbacComparison) serve(t *testing.T, rbac, tokens string) {
 	expect.NoError(t, err)
 }
 
-// split makes a policy of each binding.
+// split fills alone: it makes a separate policy for each binding.
 func (w *rbacComparison) split(t *testing.T) {
 	t.Helper()
 	var roles []runtime.Object
@@ -82,7 +82,7 @@ func (w *rbacComparison) split(t *testing.T) {
 	}
 }
 
-// awaitAggregation waits until the aggregated roles of both have the same rules.
+// awaitAggregation waits until the aggregated roles have the same rules in kube-apiserver as in package reviewapi.
 func (w *rbacComparison) awaitAggregation(t *testing.T) {
 	t.Helper()
 	rules := func(of []rbacv1.PolicyRule) (words []string) {
@@ -129,7 +129,8 @@ func (w *rbacComparison) clusterRoles() (roles []runtime.Object) {
 	return roles
 }
 
-// rbacSentinels let the user sentinel read /sentinel, and the ConfigMap sentinel in a namespace.
+// rbacSentinels returns roles and bindings that allow the user sentinel to read /sentinel, and the ConfigMap
+// sentinel in a namespace.
 func rbacSentinels() []runtime.Object {
 	meta := metav1.ObjectMeta{Namespace: "default", Name: "sentinel"}
 	everywhere := metav1.ObjectMeta{Name: "sentinel"}
@@ -155,7 +156,7 @@ func (w *rbacComparison) awaitSentinels(t *testing.T) {
 		{User: "sentinel", ResourceAttributes: &authorizationv1.ResourceAttributes{Verb: "get", Resource: "configmaps",
 			Namespace: "default"}},
 	} {
-		expect.Eventually(t, time.Minute, "the apiserver acts on all that it was given", func() string {
+		expect.Eventually(t, time.Minute, "kube-apiserver has read all roles and bindings", func() string {
 			if got := askAccess(w.real, spec); !got.status.Allowed {
 				return fmt.Sprintf("%+v", got)
 			}
@@ -183,8 +184,8 @@ func (w *rbacComparison) ask(spec authorizationv1.SubjectAccessReviewSpec) (real
 	return askAccess(w.real, spec), askAccess(w.ours, spec)
 }
 
-// difference returns how two answers differ, or nothing. If several bindings allow a request, or name missing roles,
-// kube-apiserver reports them in random order.
+// difference describes how two answers differ, or returns the empty string. It ignores order: if several bindings
+// allow a request, or name missing roles, kube-apiserver reports them in random order.
 func (w *rbacComparison) difference(spec authorizationv1.SubjectAccessReviewSpec, real, ours accessAnswer) string {
 	diff := cmp.Diff(fmt.Sprintf("%+v", real), fmt.Sprintf("%+v", ours))
 	if diff == "" {
@@ -208,7 +209,8 @@ func (w *rbacComparison) difference(spec authorizationv1.SubjectAccessReviewSpec
 	return diff
 }
 
-// reasons returns the reasons that kube-apiserver may give: of ClusterRoleBindings before RoleBindings.
+// reasons returns the reasons that kube-apiserver may give for allowing a request. It evaluates ClusterRoleBindings
+// before RoleBindings.
 func (w *rbacComparison) reasons(spec authorizationv1.SubjectAccessReviewSpec) (reasons []string) {
 	for _, namespaced := range []bool{false, true} {
 		for _, one := range w.alone {
@@ -225,7 +227,7 @@ func (w *rbacComparison) reasons(spec authorizationv1.SubjectAccessReviewSpec) (
 	return nil
 }
 
-// missingRoles returns the parts of the reason for a denial, sorted.
+// missingRoles splits the reason for a denial into its parts, one per missing role, and sorts them.
 func missingRoles(reason string) []string {
 	list, ok := strings.CutPrefix(reason, "rbac: RBAC: ")
 	if !ok {
@@ -236,7 +238,7 @@ func missingRoles(reason string) []string {
 	return parts
 }
 
-// shrink returns the smallest review for which the two differ.
+// shrink removes fields from a review as long as the two answers still differ, and returns the smallest such review.
 func (w *rbacComparison) shrink(spec authorizationv1.SubjectAccessReviewSpec) authorizationv1.SubjectAccessReviewSpec {
 	for shorter := true; shorter; {
 		shorter = false
@@ -276,7 +278,7 @@ func (w *rbacComparison) shrink(spec authorizationv1.SubjectAccessReviewSpec) au
 	return spec
 }
 
-// explain describes a review with the bindings and roles that matter to it.
+// explain describes a review together with the bindings and roles that affect its result.
 func (w *rbacComparison) explain(spec authorizationv1.SubjectAccessReviewSpec, real, ours accessAnswer) string {
 	var b strings.Builder
 	print := func(object any) {

@@ -13,11 +13,12 @@ import (
 	"fauxlet/e2e/internal/controlplane"
 )
 
-// rbacGenerator generates roles, bindings and reviews from few words, so that they often match, or almost match.
+// rbacGenerator generates roles, bindings and reviews. It uses only a few words, so that reviews and roles often
+// match or almost match.
 type rbacGenerator struct {
 	random   *rand.Rand
 	made     int
-	rules    map[string][]rbacv1.PolicyRule // by kind, namespace and name of the role
+	rules    map[string][]rbacv1.PolicyRule // keys: kind, namespace and name of the role
 	bindings []rbacBinding
 }
 
@@ -49,7 +50,7 @@ func (g *rbacGenerator) chance(percent int) bool { return g.random.IntN(100) < p
 
 func (g *rbacGenerator) one(of []string) string { return of[g.random.IntN(len(of))] }
 
-// some returns one to three elements, with repetitions.
+// some returns one to three random elements, possibly with repetitions.
 func (g *rbacGenerator) some(of []string) []string {
 	all := []string{g.one(of)}
 	for len(all) < 3 && g.chance(40) {
@@ -124,7 +125,7 @@ func (g *rbacGenerator) aggregation() *rbacv1.AggregationRule {
 	return rule
 }
 
-// objects returns roles, some of them aggregated, and bindings, some of them to missing roles.
+// objects returns roles and bindings. Some roles are aggregated, and some bindings refer to missing roles.
 func (g *rbacGenerator) objects() (all []runtime.Object) {
 	g.rules = map[string][]rbacv1.PolicyRule{}
 	var clusterRoles []string
@@ -133,11 +134,11 @@ func (g *rbacGenerator) objects() (all []runtime.Object) {
 			Rules: g.rulesOf(false)}
 		role.Labels["made"] = "here"
 		switch {
-		case i >= 26: // its own rules are overwritten; no role selects it
+		case i >= 26: // aggregated: its own rules are overwritten; no role selects it
 			role.AggregationRule, role.Labels = g.aggregation(), nil
-		case i >= 22: // has no rules of its own, because rules of two roles that select each other would grow forever
+		case i >= 22: // no rules, because the rules of two roles that select each other would grow forever
 			role.AggregationRule, role.Rules = g.aggregation(), nil
-		case i == 0: // part of a role that every kube-apiserver has
+		case i == 0: // aggregated into a default role of every kube-apiserver
 			role.Labels["rbac.authorization.k8s.io/aggregate-to-view"] = "true"
 		}
 		g.rules["ClusterRole//"+role.Name] = role.Rules
@@ -154,7 +155,7 @@ func (g *rbacGenerator) objects() (all []runtime.Object) {
 		g.bindings, all = append(g.bindings, rbacBinding{"", binding.RoleRef, binding.Subjects}), append(all, binding)
 	}
 	for _, namespace := range rbacNamespaces {
-		// A Role may have a ClusterRole's name.
+		// A Role may have the same name as a ClusterRole.
 		roles := []string{clusterRoles[g.random.IntN(10)], g.name("role"), g.name("role"), g.name("role")}
 		for _, name := range roles {
 			role := &rbacv1.Role{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name},
@@ -176,7 +177,7 @@ func (g *rbacGenerator) objects() (all []runtime.Object) {
 	return all
 }
 
-// review returns a review that a rule often allows, or would but for one word.
+// review returns a review. Often a rule allows it, or would allow it if one word were different.
 func (g *rbacGenerator) review() authorizationv1.SubjectAccessReviewSpec {
 	spec := g.anyQuestion()
 	if g.chance(75) {
@@ -222,7 +223,7 @@ func (g *rbacGenerator) anyQuestion() authorizationv1.SubjectAccessReviewSpec {
 	return spec
 }
 
-// aimed returns a review that a rule of a binding allows.
+// aimed returns a review that matches a rule of one of the bindings.
 func (g *rbacGenerator) aimed() authorizationv1.SubjectAccessReviewSpec {
 	spec := g.anyQuestion()
 	spec.Groups = nil
@@ -282,7 +283,7 @@ func (g *rbacGenerator) aimed() authorizationv1.SubjectAccessReviewSpec {
 	return spec
 }
 
-// miss changes one word.
+// miss changes one word of a review, so that the rule no longer matches.
 func (g *rbacGenerator) miss(spec *authorizationv1.SubjectAccessReviewSpec) {
 	near := func(word string) string {
 		switch g.random.IntN(5) {
@@ -330,7 +331,7 @@ func (g *rbacGenerator) miss(spec *authorizationv1.SubjectAccessReviewSpec) {
 	}
 }
 
-// selectors adds valid and invalid selectors.
+// selectors adds valid and invalid field or label selectors to a review.
 func (g *rbacGenerator) selectors(a *authorizationv1.ResourceAttributes) {
 	raw := g.one([]string{"", "a=b", "a", "a in (b,c)", "a=b,", "=", "!a", "a=b,c!=d"})
 	if g.chance(50) {

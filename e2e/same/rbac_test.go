@@ -32,9 +32,10 @@ import (
 	"fauxlet/internal/reviewapi"
 )
 
-// TestSameRBAC gives the same generated roles and bindings to a real kube-apiserver, with the controller-manager's
-// own aggregation controller, and to package reviewapi, with the roles that every kube-apiserver has. It compares
-// their answers to SubjectAccessReviews and TokenReviews, and which objects they refuse.
+// TestSameRBAC gives the same generated roles and bindings to a real kube-apiserver and to package reviewapi.
+// kube-controller-manager's aggregation controller runs beside kube-apiserver, and package reviewapi also has the
+// default roles of kube-apiserver. The test compares the answers to SubjectAccessReviews and TokenReviews, and which
+// objects the two refuse.
 func TestSameRBAC(t *testing.T) {
 	t.Parallel()
 	programs.Slow(t)
@@ -71,7 +72,7 @@ func TestSameRBAC(t *testing.T) {
 	w.serve(t, file, tokens)
 	w.split(t)
 	w.awaitAggregation(t)
-	for _, object := range rbacSentinels() { // last, so that all others have been read when these have
+	for _, object := range rbacSentinels() { // last: kube-apiserver reads them after all others
 		expect.NoError(t, createRBAC(plane.Client, object))
 	}
 	w.awaitSentinels(t)
@@ -91,10 +92,10 @@ func TestSameRBAC(t *testing.T) {
 			real, ours = w.ask(spec)
 			t.Errorf("%s\n%s", w.difference(spec, real, ours), w.explain(spec, real, ours))
 			if differing++; differing == 5 {
-				t.Fatal("there may be more")
+				t.Fatal("too many differences; the comparison stops here")
 			}
 		}
-		t.Logf("seed %d: %d questions compared, of which %d are allowed, about %d objects", seed, questions, allowed,
+		t.Logf("seed %d: %d reviews compared, of which %d are allowed, with %d objects", seed, questions, allowed,
 			len(w.objects))
 		if allowed < questions/5 || allowed > questions*4/5 {
 			t.Errorf("%d of %d reviews are allowed: too few", allowed, questions)
@@ -115,7 +116,7 @@ func TestSameRBAC(t *testing.T) {
 				expect.NoError(t, err)
 				t.Errorf("kube-apiserver finds %q\nfauxlet        finds %q\nof\n%s", real, ours, text)
 				if differing++; differing == 5 {
-					t.Fatal("there may be more")
+					t.Fatal("too many differences; the comparison stops here")
 				}
 			}
 		}
@@ -126,7 +127,7 @@ func TestSameRBAC(t *testing.T) {
 	})
 }
 
-// realFaults returns the fields that kube-apiserver refuses, each with the kind of error.
+// realFaults returns the fields of an object that kube-apiserver refuses, each with the type of the error.
 func realFaults(err error) (faults []string) {
 	if err == nil {
 		return nil
@@ -141,7 +142,8 @@ func realFaults(err error) (faults []string) {
 	return tidied(faults)
 }
 
-// ourFaults returns the same for a policy of package reviewapi, whose error messages are different.
+// ourFaults returns the fields that package reviewapi refuses, in the format of realFaults. The error messages of
+// package reviewapi have another format.
 func ourFaults(_ *reviewapi.Policy, err error) (faults []string) {
 	if err == nil {
 		return nil
@@ -160,7 +162,8 @@ func ourFaults(_ *reviewapi.Policy, err error) (faults []string) {
 	return tidied(faults)
 }
 
-// tidied sorts faults and removes those that kube-apiserver repeats for a selector and its parts.
+// tidied sorts errors, and removes errors that kube-apiserver reports twice: for a selector and again for a part of
+// it.
 func tidied(faults []string) []string {
 	slices.Sort(faults)
 	return slices.DeleteFunc(slices.Compact(faults), func(fault string) bool {
@@ -170,7 +173,7 @@ func tidied(faults []string) []string {
 	})
 }
 
-// rbacTokens is the token file of both.
+// rbacTokens is the token file that kube-apiserver and package reviewapi both read.
 const rbacTokens = `token-1,alice,1001,"devs,ops"
 token-2,system:serviceaccount:team-a:sa-1,1002
 token-3,bob,,""
@@ -202,7 +205,7 @@ func sameTokens(t *testing.T, real, ours *kubernetes.Clientset) {
 	}
 }
 
-// rbacObjects returns all RBAC objects of a kube-apiserver.
+// rbacObjects returns all RBAC objects in a kube-apiserver.
 func rbacObjects(t *testing.T, client *kubernetes.Clientset) (all []runtime.Object) {
 	t.Helper()
 	ctx := context.Background()
@@ -227,7 +230,7 @@ func rbacObjects(t *testing.T, client *kubernetes.Clientset) (all []runtime.Obje
 		all = append(all, &bindings.Items[i])
 	}
 	if len(clusterRoles.Items) < 50 || len(clusterBindings.Items) < 10 {
-		t.Fatalf("the apiserver has only %d objects of its own", len(all))
+		t.Fatalf("kube-apiserver has only %d default RBAC objects", len(all))
 	}
 	return all
 }
@@ -271,7 +274,7 @@ func writeRBAC(t *testing.T, objects []runtime.Object) string {
 	return path
 }
 
-// rbacSeed is 1, or FAUXLET_E2E_SEED.
+// rbacSeed returns the seed in FAUXLET_E2E_SEED, or 1 if that variable is empty.
 func rbacSeed(t *testing.T) uint64 {
 	t.Helper()
 	text := os.Getenv("FAUXLET_E2E_SEED")

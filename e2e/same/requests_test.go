@@ -14,7 +14,7 @@ import (
 	"fauxlet/testcerts"
 )
 
-// client is a certificate and headers.
+// client is a client certificate and the headers that the client adds to every request.
 type client struct {
 	certificate *tls.Certificate
 	header      string
@@ -46,7 +46,7 @@ func newClients(t *testing.T, corpus *vectors.Corpus) map[string]client {
 	return all
 }
 
-// written returns the requests of this file for a configuration in which they make a difference.
+// written returns the handwritten requests of this file that are useful in the given configuration.
 func written(configuration string, corpus *vectors.Corpus) []conversation {
 	var all []conversation
 	add := func(readOnly bool, as string, r request) {
@@ -91,7 +91,7 @@ func written(configuration string, corpus *vectors.Corpus) []conversation {
 	return all
 }
 
-// ofVectors returns the vectors of a configuration.
+// ofVectors returns the conversations for the vectors of a configuration.
 func ofVectors(t *testing.T, configuration string, corpus *vectors.Corpus) []conversation {
 	t.Helper()
 	var all []conversation
@@ -141,7 +141,7 @@ func faultsOf(named map[string]string) (reviewapi.Faults, error) {
 
 const logsPath = "/containerLogs/default/nginx/nginx"
 
-// paths are requested with GET as kubelet-client, on both ports.
+// paths lists paths that kubelet-client requests with GET, on the secure and on the read-only port.
 var paths = []string{
 	"/", "//", "/nope", "/nope/", "/spec", "/spec/",
 	"/pods", "/pods/", "/pods?x=y", "/pods/x", "//pods", "/pods//", "/./pods", "/../pods", "/x/../pods", "/pods/..",
@@ -173,7 +173,7 @@ var paths = []string{
 	"/containerLogs/default/ng%22inx/nginx", "/containerLogs/default/nginx/%E4%B8%AD",
 }
 
-// queries are queries of containerLogs.
+// queries lists queries for /containerLogs.
 var queries = []string{
 	"tailLines=1", "tailLines=0", "tailLines=99", "tailLines=-1", "tailLines=x", "tailLines=",
 	"tailLines=1&tailLines=2",
@@ -190,7 +190,7 @@ var queries = []string{
 	"nope=1", "%zz", ";", "a;b", "insecureSkipTLSVerifyBackend=true", "container=x",
 }
 
-// methods are sent to each of methodPaths.
+// methods lists methods. A request with each method is sent to each of methodPaths.
 var (
 	methods     = []string{"HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "BREW", "get"}
 	methodPaths = []string{
@@ -201,14 +201,14 @@ var (
 	}
 )
 
-// askedByAll are the paths that every client requests.
+// askedByAll lists the paths that every client requests.
 var askedByAll = []string{
 	"/pods", logsPath, "/healthz", "/healthz/ping", "/configz", "/stats/nope", "/metrics/nope", "/nope", "/logs/nope",
 	"/debug/pprof/nope", "/flagz", "/statusz", "/checkpoint/default/nope/nginx", "/runningpods/",
 	"/exec/default/nope/nginx?output=1", "/allocatedPods", "/pods/", "/healthzx", "/metrics/cadvisorx",
 }
 
-// headed are requests with headers or bodies.
+// headed lists requests that have special headers or bodies.
 var headed = []request{
 	{method: "GET", path: "/pods", header: "Accept: text/plain\r\n"},
 	{method: "GET", path: "/pods", header: "Accept: application/json\r\n"},

@@ -8,8 +8,8 @@ import (
 	"strings"
 )
 
-// counted are the metrics whose values must be equal after the same requests: of requests, reviews and
-// authentication. For a duration the number of observations counts.
+// counted lists the metrics whose values must be equal after the same requests: metrics about requests, reviews and
+// authentication. For metrics of durations, only the number of observations is compared.
 var counted = []string{
 	"kubelet_http_requests_total", "kubelet_http_inflight_requests", "kubelet_http_requests_duration_seconds_count",
 	"kubelet_websocket_streaming_requests_total",
@@ -17,7 +17,7 @@ var counted = []string{
 	"authenticated_user_requests", "authentication_attempts",
 }
 
-// scrape reads those series of /metrics.
+// scrape requests /metrics and returns the values of the series of counted.
 func (s *side) scrape(conn net.Conn, r request) map[string]string {
 	defer conn.Close()
 	values := map[string]string{}

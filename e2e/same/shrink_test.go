@@ -8,13 +8,13 @@ import (
 	"time"
 )
 
-// Limits for the search for the smallest conversation.
+// These limits apply to the search for the smallest conversation.
 const (
 	mostTries = 150
 	mostTime  = 30 * time.Second
 )
 
-// shrink removes from a conversation what is not needed to show a difference.
+// shrink removes all parts of a conversation that are not needed to reproduce a difference.
 func (c *comparison) shrink(talk conversation, aspects []string) conversation {
 	talk.vector = nil
 	tries, began := 0, time.Now()
@@ -141,7 +141,8 @@ func without(header string, drop func(string) bool) string {
 	return strings.Join(slices.DeleteFunc(strings.SplitAfter(header, "\r\n"), drop), "")
 }
 
-// curl returns the conversation as a command for one of the servers. A certificate has the name of its client.
+// curl returns a curl command that sends the conversation to one of the servers. In the command, the file of a
+// client certificate has the name of the client.
 func (c *conversation) curl(s *side) string {
 	scheme, address := "https", s.Secure
 	if c.readOnly {

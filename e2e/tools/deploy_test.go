@@ -39,7 +39,7 @@ var (
 	components = []string{"certs-by-bootstrap", "certs-by-secret", "deregister", "kubelet-api-admin", "static-pods"}
 )
 
-// kustomize renders an overlay of deploy/ with components.
+// kustomize returns the manifest that kubectl kustomize renders for an overlay of deploy/ and the given components.
 func kustomize(t testing.TB, c *controlplane.Plane, overlay string, components ...string) string {
 	t.Helper()
 	deploy, err := filepath.Abs("../../deploy")
@@ -56,8 +56,8 @@ func kustomize(t testing.TB, c *controlplane.Plane, overlay string, components .
 	return c.KubectlPrints(t, nil, "kustomize", dir)
 }
 
-// feed runs kubectl with a manifest on its standard input. It must succeed without a warning, for example of pod
-// security.
+// feed runs kubectl with a manifest on its standard input. kubectl must succeed without a warning; violations of pod
+// security standards, for example, cause warnings.
 func feed(t testing.TB, c *controlplane.Plane, manifest string, args ...string) {
 	t.Helper()
 	if got := fed(t, c, manifest, args...); got.Status != 0 || got.Stderr != "" {
@@ -91,8 +91,8 @@ func objects[T any](t testing.TB, manifest, kind string) (found []T) {
 }
 
 // deployPlane returns a control plane with the controllers and the admission plugins that a StatefulSet needs. Its
-// audit log has the requests of the service accounts in the namespace fauxlet. The controllers run until the test
-// ends.
+// audit log records the requests of the service accounts in the namespace fauxlet. The controllers run until the
+// test ends.
 func deployPlane(t testing.TB, flags []string) *controlplane.Plane {
 	t.Helper()
 	plane := controlplane.SharedBy(t, "deploy "+strings.Join(flags, " "), func() (*controlplane.Plane, error) {
@@ -129,14 +129,15 @@ func auditLog(c *controlplane.Plane) string {
 	return filepath.Join(filepath.Dir(c.Kubeconfig), "audit.log")
 }
 
-// applied applies a manifest until the test ends.
+// applied applies a manifest, and deletes its objects when the test ends.
 func applied(t testing.TB, c *controlplane.Plane, manifest string) {
 	t.Helper()
 	feed(t, c, manifest, "apply", "--server-side")
 	t.Cleanup(func() { feed(t, c, manifest, "delete", "--ignore-not-found", "--timeout=2m") })
 }
 
-// TestDeployManifestsAreAdmitted sends each overlay to kube-apiserver, alone and with each component.
+// TestDeployManifestsAreAdmitted sends each overlay to kube-apiserver, both without components and with each
+// component. kube-apiserver must accept it without warnings.
 func TestDeployManifestsAreAdmitted(t *testing.T) {
 	t.Parallel()
 	plane := deployPlane(t, controlplane.WithClientCertificate)
@@ -163,10 +164,10 @@ func TestDeployManifestsAreAdmitted(t *testing.T) {
 	}
 }
 
-// access is a verb on a resource, in one namespace or in all.
+// access is a right: a verb on a resource, in one namespace or (if the namespace is empty) in all namespaces.
 type access struct{ verb, resource, namespace string }
 
-// granted returns what a manifest allows the service account to do.
+// granted returns the rights that a manifest grants to the service account.
 func granted(t testing.TB, manifest string) map[access]bool {
 	t.Helper()
 	all := map[access]bool{}
@@ -190,8 +191,8 @@ func granted(t testing.TB, manifest string) map[access]bool {
 	return all
 }
 
-// used returns what the service account has requested since a position in the audit log. A refused request fails the
-// test.
+// used returns the rights that the requests of the service account needed since a byte offset in the audit log. A
+// refused request fails the test.
 func used(t testing.TB, c *controlplane.Plane, from int) map[access]bool {
 	t.Helper()
 	all := map[access]bool{}
@@ -211,7 +212,7 @@ func used(t testing.TB, c *controlplane.Plane, from int) map[access]bool {
 		}
 		ref := event.ObjectRef
 		if ref.Resource == "" {
-			continue // every authenticated user may read /healthz and the like
+			continue // every authenticated user may read /healthz and similar paths
 		}
 		resource := strings.TrimPrefix(ref.APIGroup+"/"+ref.Resource, "/")
 		if ref.Subresource != "" {
@@ -226,7 +227,8 @@ func used(t testing.TB, c *controlplane.Plane, from int) map[access]bool {
 }
 
 // TestDeployedPodsServeNodes applies deploy/, runs the pods of its StatefulSet, and uses their nodes as a tester
-// does. The service account needs every right that it has, and no request of it is refused.
+// does. The service account must use every right that it has, and kube-apiserver must not refuse any of its
+// requests.
 func TestDeployedPodsServeNodes(t *testing.T) {
 	t.Parallel()
 	programs.Slow(t)
@@ -234,7 +236,7 @@ func TestDeployedPodsServeNodes(t *testing.T) {
 	for _, test := range []struct {
 		overlay, component string
 		count              int        // number of nodes per replica
-		replicas           [][]string // some nodes of each replica
+		replicas           [][]string // names of some nodes of each replica
 	}{
 		{"one-node", "static-pods", 1, [][]string{{"fauxlet-0"}}},
 		{"fleet", "deregister", 100, [][]string{{"fauxlet-0-0", "fauxlet-0-99"}, {"fauxlet-1-0", "fauxlet-1-99"}}},
@@ -265,7 +267,7 @@ func TestDeployedPodsServeNodes(t *testing.T) {
 			if test.component == "static-pods" {
 				plane.KubectlPrints(t, nil, "wait", "--for=condition=Ready", "--timeout=1m", "--namespace=fauxlet",
 					"pod/agent-fauxlet-0")
-				// No kubelet confirms at the end that the pod has stopped.
+				// Delete the pod by force, because no kubelet confirms that it has stopped.
 				t.Cleanup(func() {
 					plane.KubectlPrints(t, nil, "delete", "pod", "agent-fauxlet-0", "--namespace=fauxlet",
 						"--grace-period=0",
@@ -273,13 +275,13 @@ func TestDeployedPodsServeNodes(t *testing.T) {
 				})
 			}
 
-			// The stand-in reviews a client's token.
+			// The stand-in kubelet authenticates a client's token with a TokenReview.
 			token, err := clientToken(plane)
 			expect.NoError(t, err)
 			(&kubelet.Kubelet{Secure: replicas[0].ip + ":10250"}).Expect(t, "/pods", kubelet.Credential{Token: token},
 				403, "")
 
-			// The next container of the pod finds its nodes.
+			// After a restart of its container, the pod continues with its nodes.
 			for i, r := range replicas {
 				expect.NoError(t, r.Stop())
 				if test.component == "deregister" {
@@ -292,25 +294,25 @@ func TestDeployedPodsServeNodes(t *testing.T) {
 				plane.AwaitNode(t, test.replicas[i][0], "is not ready", controlplane.ReadyIs(v1.ConditionFalse))
 			}
 
-			// Rights that the service account needs in other situations than this one.
+			// The service account needs these rights only in situations that this test does not create.
 			spare := map[access]bool{}
 			if test.component == "deregister" {
-				spare[access{"get", "nodes", ""}] = true          // if the Node exists already
-				spare[access{"patch", "nodes/status", ""}] = true // if the node runs longer
+				spare[access{"get", "nodes", ""}] = true          // needed if the Node already exists
+				spare[access{"patch", "nodes/status", ""}] = true // needed if the node runs longer
 			}
 			for _, resource := range []string{"nodes", "pods"} {
 				spare[access{"list", resource,
-					""}] = true // for an older kube-apiserver, whose watches do not begin with a list
+					""}] = true // needed for older kube-apiservers, whose watches do not begin with a list
 			}
 			granted, used := granted(t, manifest), used(t, plane, from)
 			for what := range used {
 				if !granted[what] {
-					t.Errorf("%+v was allowed, but is not in the manifests", what)
+					t.Errorf("kube-apiserver allowed %+v, which the manifests do not grant", what)
 				}
 			}
 			for what := range granted {
 				if !used[what] && !spare[what] {
-					t.Errorf("%+v is allowed and not needed: %v", what,
+					t.Errorf("the manifests grant %+v, which is not needed: %v", what,
 						slices.SortedFunc(maps.Keys(used), func(a, b access) int {
 							return strings.Compare(a.resource+a.verb, b.resource+b.verb)
 						}))
@@ -320,8 +322,8 @@ func TestDeployedPodsServeNodes(t *testing.T) {
 	}
 }
 
-// nodesSplit waits until exactly the nodes of these replicas exist. Each must be Ready and served only by its
-// replica, on a port of its own.
+// nodesSplit waits until exactly the nodes of the given replicas exist. Each node must be Ready, and only its
+// replica must serve it, on a port that no other node has.
 func nodesSplit(t testing.TB, c *controlplane.Plane, replicas []*running, count int) {
 	t.Helper()
 	expect.Eventually(t, time.Minute, fmt.Sprintf("%d replicas have %d nodes each", len(replicas), count),
@@ -329,7 +331,7 @@ func nodesSplit(t testing.TB, c *controlplane.Plane, replicas []*running, count 
 			list, err := c.Client.CoreV1().Nodes().List(context.Background(),
 				metav1.ListOptions{LabelSelector: "fauxlet=true"})
 			expect.NoError(t, err)
-			at := map[string]string{} // node by address
+			at := map[string]string{} // keys: addresses; values: names of nodes
 			for i := range list.Items {
 				node := &list.Items[i]
 				replica := slices.IndexFunc(replicas, func(r *running) bool {
@@ -340,14 +342,14 @@ func nodesSplit(t testing.TB, c *controlplane.Plane, replicas []*running, count 
 					return "there is " + node.Name
 				}
 				if pod := replicas[replica].pod.Name; node.Name != pod && !strings.HasPrefix(node.Name, pod+"-") {
-					t.Fatalf("node %s is at pod %s", node.Name, pod)
+					t.Fatalf("node %s has the address of pod %s", node.Name, pod)
 				}
 				if unready := controlplane.ReadyIs(v1.ConditionTrue)(node); unready != "" {
 					return node.Name + ": " + unready
 				}
 				place := fmt.Sprintf("%s:%d", replicas[replica].ip, node.Status.DaemonEndpoints.KubeletEndpoint.Port)
 				if other := at[place]; other != "" {
-					t.Fatalf("%s and %s are at %s", node.Name, other, place)
+					t.Fatalf("nodes %s and %s have the same address %s", node.Name, other, place)
 				}
 				at[place] = node.Name
 			}
@@ -375,7 +377,8 @@ func clientToken(plane *controlplane.Plane) (string, error) {
 	return request.Status.Token, nil
 }
 
-// tested uses nodes as a tester does: it creates a pod on each, reads its log, runs a command in it, and deletes it.
+// tested uses nodes as a tester does: on each node it creates a pod, reads the log of the pod, runs a command in it,
+// and deletes the pod.
 func tested(t testing.TB, c *controlplane.Plane, r *running, nodes []string) {
 	t.Helper()
 	for _, name := range nodes {
@@ -424,8 +427,8 @@ func TestDeployedPodsGetCertificates(t *testing.T) {
 	})
 }
 
-// certificatesBySecret wants the serving certificate of a Secret to be served, and clients to be verified with the CA
-// of another.
+// certificatesBySecret checks that the nodes serve with the certificate in one Secret, and verify client
+// certificates with the CA in another Secret.
 func certificatesBySecret(t *testing.T, plane *controlplane.Plane) {
 	const ip = "127.10.250.3"
 	applied(t, plane, kustomize(t, plane, "one-node", "certs-by-secret", "kubelet-api-admin"))
@@ -442,8 +445,8 @@ func certificatesBySecret(t *testing.T, plane *controlplane.Plane) {
 	tested(t, plane, r, []string{"fauxlet-0"})
 }
 
-// certificatesByBootstrap wants each of count nodes to have its own client and serving certificate, and no requests
-// from the service account.
+// certificatesByBootstrap checks that each of count nodes obtains its own client and serving certificate, and that
+// the service account sends no requests.
 func certificatesByBootstrap(t *testing.T, plane *controlplane.Plane, overlay string, count int, nodes ...string) {
 	from := 0
 	if _, err := os.Stat(auditLog(plane)); err == nil {
@@ -454,13 +457,13 @@ func certificatesByBootstrap(t *testing.T, plane *controlplane.Plane, overlay st
 		// kube-controller-manager needs a minute and a half for 200 requests.
 		fewer := strings.Replace(manifest, "- --nodes=100\n", fmt.Sprintf("- --nodes=%d\n", count), 1)
 		if fewer == manifest {
-			t.Fatalf("slices are not of 100 nodes:\n%s", manifest)
+			t.Fatalf("the manifest does not divide the nodes into slices of 100:\n%s", manifest)
 		}
 		manifest = fewer
 	}
 	applied(t, plane, manifest)
 	if granted := granted(t, manifest); len(granted) != 0 {
-		t.Errorf("the service account may %v", granted)
+		t.Errorf("the service account has the rights %v, want none", granted)
 	}
 	const id, secret = "fauxle", "0123456789abcdef"
 	plane.KubectlPrints(t, nil, "--namespace=kube-system", "create", "secret", "generic", "bootstrap-token-"+id,
@@ -492,7 +495,7 @@ func certificatesByBootstrap(t *testing.T, plane *controlplane.Plane, overlay st
 	tested(t, plane, r, nodes)
 	nodesSplit(t, plane, []*running{r}, count)
 	if used := used(t, plane, from); len(used) != 0 {
-		t.Errorf("the service account sent %v", used)
+		t.Errorf("the service account used the rights %v, want no requests", used)
 	}
 	if _, err := plane.Client.RbacV1().ClusterRoles().Get(context.Background(), "fauxlet",
 		metav1.GetOptions{}); !apierrors.IsNotFound(err) {
@@ -500,7 +503,8 @@ func certificatesByBootstrap(t *testing.T, plane *controlplane.Plane, overlay st
 	}
 }
 
-// approveServing approves serving certificates, as the component documents, until a number of nodes have theirs.
+// approveServing approves requests for serving certificates, with the command in the documentation of the component,
+// until the given number of nodes have a serving certificate.
 func approveServing(t testing.TB, c *controlplane.Plane, nodes int) {
 	t.Helper()
 	expect.Eventually(t, 2*time.Minute, fmt.Sprintf("%d nodes have serving certificates", nodes), func() string {

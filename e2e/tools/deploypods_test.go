@@ -22,8 +22,8 @@ import (
 	"fauxlet/e2e/internal/programs"
 )
 
-// running is the container of a pod, started by this test as a kubelet would start it: in a root folder where only
-// its volumes are writable, as its user, without privileges, with its own arguments and environment.
+// running is the container of a pod. The test starts the container as a kubelet would: with the user, arguments and
+// environment of the pod spec, without privileges, and in a root folder in which only the volumes are writable.
 type running struct {
 	*programs.Process
 	pod  *v1.Pod
@@ -31,12 +31,12 @@ type running struct {
 	argv []string
 }
 
-// runPod waits until a pod of deploy/ exists and runs it at an address of 127.10.250.0/24. It is stopped with the
-// test.
+// runPod waits until a pod of deploy/ exists, and runs the pod at an address in 127.10.250.0/24. The pod is stopped
+// with the test.
 func runPod(t testing.TB, c *controlplane.Plane, name, ip string) *running {
 	t.Helper()
 	r := &running{ip: ip}
-	expect.Eventually(t, time.Minute, "pod "+name+" is made", func() string {
+	expect.Eventually(t, time.Minute, "pod "+name+" is created", func() string {
 		var err error
 		if r.pod, err = c.Client.CoreV1().Pods("fauxlet").Get(context.Background(), name,
 			metav1.GetOptions{}); err != nil {
@@ -61,7 +61,8 @@ func runPod(t testing.TB, c *controlplane.Plane, name, ip string) *running {
 		expect.NoError(t, os.MkdirAll(dir, 0o755))
 		fillVolume(t, c, r.pod, mount.Name, dir)
 	}
-	// The address of kubernetes.default.svc, as kube-proxy would provide it. Each pod has its own.
+	// Give the pod an address for kubernetes.default.svc, because no kube-proxy runs here. Each pod has a different
+	// address.
 	service := strings.Replace(ip, "127.10.250.", "127.10.251.", 1)
 	expect.NoError(t, os.WriteFile(filepath.Join(root, "etc/hosts"), []byte(service+" kubernetes.default.svc\n"),
 		0o644))
@@ -99,8 +100,8 @@ func runPod(t testing.TB, c *controlplane.Plane, name, ip string) *running {
 	return r
 }
 
-// start starts the container and waits until its readiness probe succeeds. After the container has ended it can be
-// started again.
+// start starts the container and waits until its readiness probe succeeds. After the container has ended, start can
+// be called again.
 func (r *running) start(t testing.TB) {
 	t.Helper()
 	var err error
@@ -135,7 +136,7 @@ func (r *running) start(t testing.TB) {
 	}
 }
 
-// fillVolume fills a volume of the pod as a kubelet does. The pod's group can read it.
+// fillVolume fills a volume of the pod as a kubelet does. The pod's group can read the files.
 func fillVolume(t testing.TB, c *controlplane.Plane, pod *v1.Pod, name, dir string) {
 	t.Helper()
 	ctx, group := context.Background(), int(*pod.Spec.SecurityContext.FSGroup)
@@ -213,7 +214,7 @@ func serveAt(t testing.TB, c *controlplane.Plane, address string) {
 		for {
 			near, err := listener.Accept()
 			if err != nil {
-				return // closed at the end of the test
+				return // the listener is closed at the end of the test
 			}
 			far, err := net.Dial("tcp", strings.TrimPrefix(c.URL, "https://"))
 			if err != nil {

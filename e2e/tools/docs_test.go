@@ -28,7 +28,7 @@ func TestPagesNameExistingTests(t *testing.T) {
 		}
 		for _, name := range names {
 			if !strings.Contains(sources.String(), "\nfunc "+name+"(t *testing.T)") {
-				t.Errorf("docs/%s names %s, and there is no such test", page, name)
+				t.Errorf("docs/%s names the test %s, which does not exist", page, name)
 			}
 		}
 	}

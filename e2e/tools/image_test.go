@@ -70,13 +70,13 @@ func TestImage(t *testing.T) {
 	port := programs.FreePort(t)
 	flags := []string{"serve", "--address=127.0.0.1", fmt.Sprintf("--port=%d", port), "--read-only-port=0",
 		"--healthz-port=0", "--hostname-override=node-1"}
-	// Without a mounted folder it cannot write anywhere.
+	// Without a mounted folder, fauxlet cannot write any file.
 	command = within(flags...)
 	got := programs.Run(t, exec.Command(command[0], command[1:]...))
 	if got.Status != 1 {
 		t.Errorf("fauxlet serve without a folder for its certificate: status %d", got.Status)
 	}
-	expect.Contains(t, "what it says", got.Stderr, "--cert-dir")
+	expect.Contains(t, "standard error of fauxlet serve", got.Stderr, "--cert-dir")
 
 	pki := filepath.Join(root, "pki")
 	expect.NoError(t, os.Mkdir(pki, 0o700))
@@ -92,7 +92,7 @@ func TestImage(t *testing.T) {
 	})
 	client := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true},
 		DisableKeepAlives: true}}
-	expect.Eventually(t, time.Minute, "it answers", func() string {
+	expect.Eventually(t, time.Minute, "fauxlet in the image answers", func() string {
 		response, err := client.Get(fmt.Sprintf("https://127.0.0.1:%d/healthz", port))
 		if err != nil {
 			return err.Error()

@@ -13,7 +13,8 @@ import (
 	"fauxlet/e2e/internal/programs"
 )
 
-// reworded replaces each old text by the new one. Every old text must occur.
+// reworded replaces texts in the page. oldNew alternates old and new texts, and the page must contain every old
+// text.
 func reworded(t testing.TB, text string, oldNew ...string) string {
 	t.Helper()
 	for i := 0; i < len(oldNew); i += 2 {
@@ -25,8 +26,8 @@ func reworded(t testing.TB, text string, oldNew ...string) string {
 	return text
 }
 
-// TestJoinGuide runs the commands of docs/join.md with a bare control plane in an empty folder, and the first command
-// of docs/many-nodes.md. Only ports and addresses are changed.
+// TestJoinGuide runs the commands of docs/join.md with a bare control plane in an empty folder, and the first
+// command of docs/many-nodes.md. The test changes only ports and addresses in the commands.
 func TestJoinGuide(t *testing.T) {
 	t.Parallel()
 	g := guide.New(t, "join.md", t.TempDir(), "etcd", "kube-apiserver", "kubectl", "fauxlet")
@@ -44,7 +45,7 @@ func TestJoinGuide(t *testing.T) {
 	expect.Eventually(t, 2*time.Minute, "the control plane is up", func() string {
 		select {
 		case <-plane.Ended:
-			t.Fatalf("it has ended: %v", plane.Err)
+			t.Fatalf("the control plane has ended: %v", plane.Err)
 		default:
 		}
 		_, err := os.Stat(filepath.Join(g.Dir, "up"))
@@ -55,7 +56,7 @@ func TestJoinGuide(t *testing.T) {
 	})
 
 	const admin = "KUBECONFIG=admin.conf"
-	const list = "kubectl get nodes" // the page begins with it
+	const list = "kubectl get nodes" // the first command of the page
 	are := func(count int, status string) (listed string) {
 		t.Helper()
 		expect.Eventually(t, time.Minute, fmt.Sprintf("%d nodes are %s", count, status), func() string {
@@ -91,7 +92,7 @@ func TestJoinGuide(t *testing.T) {
 		"exec "+reworded(t, many.Block(t, "", "sh"), "--nodes 1000", "--nodes 10", "127.0.0.1:9250",
 			metrics, "--port 0", "--port 0 --read-only-port 0"))
 	are(10, "Ready")
-	expect.Eventually(t, time.Minute, "they are in the ready file", func() string {
+	expect.Eventually(t, time.Minute, "the ready file contains the nodes", func() string {
 		file, err := os.ReadFile(filepath.Join(g.Dir, "ready.json"))
 		if err != nil || !strings.Contains(string(file), `"fake-9":`) {
 			return fmt.Sprint(string(file), err)

@@ -30,8 +30,8 @@ type usage struct {
 	Containers []usage
 }
 
-// TestMetricsServer lets a real metrics-server scrape fauxlet with a service account's token. kubectl top must print,
-// through kube-apiserver, what the kubelet reported.
+// TestMetricsServer lets a real metrics-server scrape fauxlet with a service account's token. kubectl top must print
+// the numbers that the kubelet reported. It reads them through kube-apiserver.
 func TestMetricsServer(t *testing.T) {
 	t.Parallel()
 	programs.Slow(t)
@@ -44,7 +44,7 @@ func TestMetricsServer(t *testing.T) {
 	declareCapacity(t, k, plane, token)
 	plane.StartMetricsServer(t, token, port)
 
-	// What the kubelet reported, by the time of the measurement.
+	// These are the numbers that the kubelet reported. The keys are the times of the measurements.
 	seen := map[time.Time]map[string]reported{}
 	listen := func() { recordSummary(t, k, token, seen) }
 	var node usage
@@ -77,7 +77,7 @@ func TestMetricsServer(t *testing.T) {
 			}
 			rate := (now[name].cpu - before[name].cpu) / uint64(got.Window.Seconds())
 			cpu := got.Usage[v1.ResourceCPU]
-			// metrics-server computes in floating point.
+			// Allow rounding errors, because metrics-server computes with floating-point numbers.
 			if nanocores := cpu.ScaledValue(resource.Nano); nanocores < int64(rate)-1 || nanocores > int64(rate)+1 {
 				t.Errorf("%q uses %d nanocores, want the kubelet's %d", name, nanocores, rate)
 			}
@@ -89,7 +89,8 @@ func TestMetricsServer(t *testing.T) {
 	}
 	expect.Eventually(t, 12*podstats.Interval, "the metrics API lists everything that runs", read)
 
-	// kubectl prints rounded numbers. Both must come from the same measurement.
+	// kubectl prints rounded numbers. The output for the node and the output for the pods must come from the same
+	// measurement.
 	expect.Eventually(t, 3*podstats.Interval, "kubectl top prints one measurement", func() string {
 		if problem := read(); problem != "" {
 			return problem
@@ -123,7 +124,7 @@ func TestMetricsServer(t *testing.T) {
 	})
 }
 
-// cpu and memory return the text that kubectl prints.
+// cpu and memory return the numbers in the format that kubectl top prints.
 func (u usage) cpu() string {
 	cpu := u.Usage[v1.ResourceCPU]
 	return fmt.Sprintf("%dm", cpu.MilliValue())
@@ -134,10 +135,10 @@ func (u usage) memory() string {
 	return fmt.Sprintf("%dMi", memory.Value()>>20)
 }
 
-// reported is CPU time and working set.
+// reported is the CPU time and the working set that the kubelet reports for a container or the node.
 type reported struct{ cpu, memory uint64 }
 
-// recordSummary records what /stats/summary reports, by pod and container. The node's key is "".
+// recordSummary records the numbers in /stats/summary. The keys are pod and container; the key of the node is "".
 func recordSummary(t testing.TB, k *kubelet.Kubelet, token string, seen map[time.Time]map[string]reported) {
 	t.Helper()
 	summary := summaryOf(t, k, kubelet.Credential{Token: token})
@@ -150,7 +151,7 @@ func recordSummary(t testing.TB, k *kubelet.Kubelet, token string, seen map[time
 	seen[summary.Node.CPU.Time.UTC()] = all
 }
 
-// declareCapacity sets the capacity of the Node to what the kubelet reports.
+// declareCapacity sets the capacity in the status of the Node to the capacity that the kubelet reports.
 func declareCapacity(t testing.TB, k *kubelet.Kubelet, plane *controlplane.Plane, token string) {
 	t.Helper()
 	ctx, nodes := context.Background(), plane.Client.CoreV1().Nodes()

@@ -24,7 +24,7 @@ import (
 	"fauxlet/internal/podstats"
 )
 
-// measuredPods are pods with and without running containers.
+// measuredPods returns pods with and without running containers.
 func measuredPods() []sample.Pod {
 	at := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	log := []sample.Line{{At: at, Text: "one"}}
@@ -39,14 +39,15 @@ func measuredPods() []sample.Pod {
 	}
 }
 
-// measuredPaths are the endpoints that report resource use.
+// measuredPaths lists the endpoints that report resource use.
 var measuredPaths = []string{
 	"/metrics/resource", "/metrics/cadvisor", "/metrics/probes", "/stats/summary",
 	"/stats/summary?only_cpu_and_memory=true", "/stats/summary/?only_cpu_and_memory=1",
 }
 
 // TestMetricsAndSummaryShapesMatchKubelet compares the resource use that fauxlet and the reference report within one
-// interval of measurement: names, labels, types, help texts and all values except times and those of the machine.
+// interval of measurement: names, labels, types, help texts, and all values except times and values that depend on
+// the machine.
 func TestMetricsAndSummaryShapesMatchKubelet(t *testing.T) {
 	t.Parallel()
 	reviews := reviews.Start(t)
@@ -108,16 +109,18 @@ func TestMetricsAndSummaryShapesMatchKubelet(t *testing.T) {
 	}
 }
 
-// ofThisProcess matches metrics whose value or time belongs to the process or the scrape.
+// ofThisProcess matches metrics whose value or timestamp depends on the process or on the time of the scrape.
 var ofThisProcess = regexp.MustCompile(`^((?:process_start_time_seconds|container_last_seen\{[^}]*\})) .*$`)
 
-// metricsShape returns the lines of an exposition in order, with values.
+// metricsShape returns the lines of a metrics page in order. It keeps the values, except those that ofThisProcess
+// matches.
 func metricsShape(t testing.TB, text string) []string {
 	t.Helper()
 	var shape []string
 	for line := range strings.Lines(text) {
 		line = strings.TrimSuffix(line, "\n")
-		// Hidden since 1.29. The reference is built without a version and reports 0.0.0, so that it shows the metric.
+		// Skip scrape_error: Kubernetes hides this metric since 1.29. The reference shows it, because it is built
+		// without a version and reports 0.0.0.
 		if strings.HasPrefix(line, "scrape_error ") || strings.HasPrefix(line, "# HELP scrape_error ") ||
 			strings.HasPrefix(line, "# TYPE scrape_error ") {
 			continue
@@ -127,8 +130,8 @@ func metricsShape(t testing.TB, text string) []string {
 	return shape
 }
 
-// summaryShape returns a summary without times and without values of the machine. It sorts what a kubelet lists in
-// the order of a Go map.
+// summaryShape returns a summary without times and without values that depend on the machine. It sorts the lists
+// that a kubelet returns in the random order of a Go map.
 func summaryShape(t testing.TB, text string) any {
 	t.Helper()
 	var summary statsapi.Summary
@@ -172,7 +175,7 @@ func summaryShape(t testing.TB, text string) any {
 	return shape
 }
 
-// cadvisorLint is what promtool reports about cAdvisor's own names.
+// cadvisorLint matches the complaints of promtool about metric names of cAdvisor.
 const cadvisorLint = `cadvisor_version_info label names should be written in 'snake_case' not 'camelCase'
 container_fs_inodes_total non-counter metrics should not have "_total" suffix
 container_memory_failcnt counter metrics should have "_total" suffix`
@@ -204,14 +207,14 @@ func TestPromtoolAcceptsMetrics(t *testing.T) {
 					(kind == "fauxlet" || path != "/metrics") {
 					t.Errorf("%s: status %d: %s", path, said.Status, complaint)
 				} else if complaint != want {
-					t.Logf("%s: promtool on a kubelet's own names:\n%s", path, complaint)
+					t.Logf("%s: complaints of promtool about the kubelet's metric names:\n%s", path, complaint)
 				}
 			}
 		})
 	}
 }
 
-// debian returns the path of a program in a Debian package.
+// debian returns the path of a program, and names its Debian package if the program is missing.
 func debian(t testing.TB, program, pkg string) string {
 	t.Helper()
 	path, err := exec.LookPath(program)
@@ -294,7 +297,7 @@ func TestPrometheusScrapes(t *testing.T) {
 		}
 		return ""
 	})
-	// Prometheus reads the same from both endpoints, and its rates are those that the kubelet reports.
+	// Prometheus must read the same values from both endpoints, and compute the rates that the kubelet reports.
 	expect.Eventually(t, 5*podstats.Interval, "each endpoint has a rate", func() string {
 		rates := map[string]string{}
 		for _, job := range []string{"token /metrics/cadvisor", "certificate /metrics/resource"} {
@@ -334,7 +337,7 @@ func TestPrometheusScrapes(t *testing.T) {
 	})
 }
 
-// summaryOf returns the answer of /stats/summary.
+// summaryOf requests /stats/summary and returns the response.
 func summaryOf(t testing.TB, k *kubelet.Kubelet, as kubelet.Credential) *statsapi.Summary {
 	t.Helper()
 	got := k.Get(t, "/stats/summary", as)

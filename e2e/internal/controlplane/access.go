@@ -32,7 +32,7 @@ func (c *Plane) Bind(t testing.TB, role string, subject rbacv1.Subject) {
 	c.AwaitAccess(t, subject, true)
 }
 
-// AwaitAccess waits until kube-apiserver allows, or denies, a subject to get nodes/proxy.
+// AwaitAccess waits until kube-apiserver allows a subject to get nodes/proxy, or denies it, as wanted.
 func (c *Plane) AwaitAccess(t testing.TB, subject rbacv1.Subject, wanted bool) {
 	t.Helper()
 	spec := authorizationv1.SubjectAccessReviewSpec{
@@ -62,12 +62,12 @@ func (c *Plane) AwaitAccess(t testing.TB, subject rbacv1.Subject, wanted bool) {
 // KubeletAPIAdmin is the cluster role that allows everything on a kubelet.
 const KubeletAPIAdmin = "system:kubelet-api-admin"
 
-// User is a subject of a binding.
+// User returns the subject of a binding for a user.
 func User(name string) rbacv1.Subject {
 	return rbacv1.Subject{APIGroup: rbacv1.GroupName, Kind: rbacv1.UserKind, Name: name}
 }
 
-// Group is a subject of a binding.
+// Group returns the subject of a binding for a group.
 func Group(name string) rbacv1.Subject {
 	return rbacv1.Subject{APIGroup: rbacv1.GroupName, Kind: rbacv1.GroupKind, Name: name}
 }

@@ -9,18 +9,18 @@ import (
 	"fauxlet/testcerts"
 )
 
-// PKI is the certificate authority that all control planes and kubelets of a test binary use, and one that none of
-// them trusts.
+// PKI has two certificate authorities: CA, which all control planes and kubelets of a test binary use, and
+// UnknownCA, which none of them trusts.
 type PKI struct {
-	Dir               string // of the certificates and keys that flags name
+	Dir               string // folder of the certificates and keys that flags name
 	CA, UnknownCA     *testcerts.Authority
-	CAFile, CAKeyFile string // of CA
-	UnknownCAFile     string // stranger.crt in Dir
+	CAFile, CAKeyFile string // certificate and key of CA
+	UnknownCAFile     string // certificate of UnknownCA: stranger.crt in Dir
 
 	mu sync.Mutex // guards the files that Pair writes
 }
 
-// Certificates returns the PKI of this test binary, and creates it for the first caller.
+// Certificates returns the PKI of this test binary. The first call creates it.
 var Certificates = sync.OnceValues(func() (*PKI, error) {
 	dir := filepath.Join(programs.Scratch, "pki")
 	p := &PKI{
@@ -45,7 +45,8 @@ var Certificates = sync.OnceValues(func() (*PKI, error) {
 	return p, os.WriteFile(p.UnknownCAFile, p.UnknownCA.CertPEM(), 0o644)
 })
 
-// Pair returns the files of a certificate and its key in Dir. If they do not exist, Pair writes what mint returns.
+// Pair returns the paths of a certificate and its key in Dir. If the files do not exist, Pair calls mint and writes
+// the certificate and key that mint returns.
 func (p *PKI) Pair(name string, mint func() (*testcerts.Pair, error)) (certFile, keyFile string, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -60,7 +61,7 @@ func (p *PKI) Pair(name string, mint func() (*testcerts.Pair, error)) (certFile,
 	return certFile, keyFile, pair.Write(certFile, keyFile)
 }
 
-// ClientPair returns a function that issues a client certificate of CA, for Pair.
+// ClientPair returns a function for Pair that issues a client certificate signed by CA.
 func (p *PKI) ClientPair(name string, organizations ...string) func() (*testcerts.Pair, error) {
 	return func() (*testcerts.Pair, error) { return p.CA.Client(name, organizations) }
 }

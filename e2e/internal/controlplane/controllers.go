@@ -11,12 +11,12 @@ import (
 	"fauxlet/e2e/internal/programs"
 )
 
-// CertificateControllers are the controllers that approve the requests of nodes for client certificates and sign
-// approved requests.
+// CertificateControllers lists two controllers: one approves the certificate requests of nodes for client
+// certificates, the other signs all approved requests.
 const CertificateControllers = "certificatesigningrequest-signing-controller,certificatesigningrequest-approving-controller"
 
-// StartControllerManager starts a kube-controller-manager with some controllers. It signs certificates with the CA of
-// the PKI, valid for the given duration. It is stopped with the test.
+// StartControllerManager starts a kube-controller-manager that runs the named controllers. It signs certificates
+// with the CA of the PKI, and they are valid for the given duration. The process is stopped with the test.
 func (c *Plane) StartControllerManager(t testing.TB, controllers string, signing time.Duration,
 	args ...string) *programs.Process {
 	t.Helper()
@@ -27,8 +27,8 @@ func (c *Plane) StartControllerManager(t testing.TB, controllers string, signing
 	}, args...)...)
 }
 
-// StartController starts a component of the control plane, such as kube-scheduler, and waits until it is healthy. It
-// is stopped with the test.
+// StartController starts a component of the control plane, such as kube-scheduler, and waits until the component is
+// healthy. The component is stopped with the test.
 func (c *Plane) StartController(t testing.TB, name string, args ...string) *programs.Process {
 	t.Helper()
 	port := programs.FreePort(t)
@@ -48,7 +48,7 @@ func (c *Plane) StartController(t testing.TB, name string, args ...string) *prog
 	expect.Eventually(t, time.Minute, name+" is healthy", func() string {
 		select {
 		case <-p.Ended:
-			t.Fatalf("it has ended: %v\n%s", p.Err, p.Out.String())
+			t.Fatalf("the process has ended: %v\n%s", p.Err, p.Out.String())
 		default:
 		}
 		answer, err := client.Get(fmt.Sprintf("https://127.0.0.1:%d/healthz", port))

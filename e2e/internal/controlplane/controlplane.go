@@ -1,8 +1,9 @@
-// Package controlplane runs the control planes of the end-to-end tests: a real etcd, kube-apiserver and, where a test
-// needs them, kube-controller-manager and metrics-server. It has what tests do there: create objects, bind roles, run
-// kubectl, and wait for the result.
+// Package controlplane runs the control planes of the end-to-end tests: a real etcd, kube-apiserver and, where a
+// test needs them, kube-controller-manager and metrics-server. It also has the operations that tests need: create
+// objects, bind roles, run kubectl, and wait for the result.
 //
-// Begin with Shared, which lends a control plane to a test, and New, for tests that stop or restart theirs.
+// Begin with Shared, which lends a control plane to one test at a time. Tests that stop or restart their control
+// plane call New.
 package controlplane
 
 import (
@@ -26,39 +27,39 @@ import (
 	"fauxlet/testcerts"
 )
 
-// Plane is a kube-apiserver with its etcd, and an administrator's access to it.
+// Plane is a kube-apiserver with its etcd, and a client and a kubeconfig of its administrator.
 type Plane struct {
 	PKI        *PKI
 	Etcd       *Etcd
 	URL        string
-	Kubeconfig string // of the administrator
+	Kubeconfig string // kubeconfig of the administrator
 	Client     *kubernetes.Clientset
-	Args       []string // of kube-apiserver, for the next Start
+	Args       []string // arguments of kube-apiserver, for the next Start
 	APIServer  *programs.Process
 
-	path string // of kube-apiserver
+	path string // program file of kube-apiserver
 }
 
-// Sets of kubelet flags that several tests run a kube-apiserver with. Without flags it presents no client certificate
-// and accepts any serving certificate.
+// These sets of flags configure how kube-apiserver connects to kubelets. Without any of these flags, kube-apiserver
+// presents no client certificate and accepts any serving certificate.
 var (
 	NoKubeletFlags        = []string{}
 	WithClientCertificate = []string{"--kubelet-client-certificate=kubelet-client.crt",
 		"--kubelet-client-key=kubelet-client.key"}
 	VerifyingServingCertificates = append([]string{"--kubelet-certificate-authority=ca.crt"}, WithClientCertificate...)
 
-	// ForNodes is for nodes that register themselves. They may change only their own objects, and kube-apiserver dials
-	// their addresses, because no DNS resolves their names.
+	// ForNodes is for nodes that register themselves. Each node may change only its own objects. kube-apiserver
+	// dials the addresses of the nodes, because no DNS server resolves their names.
 	ForNodes = append([]string{"--enable-admission-plugins=NodeRestriction",
 		"--kubelet-preferred-address-types=InternalIP"},
 		VerifyingServingCertificates...)
 )
 
-// own limits how many control planes of New, NewWithEtcd and their like run at the same time in one test binary. Even
-// an idle kube-apiserver takes a few percent of a core.
+// own limits how many unshared control planes (from New, NewWithEtcd or NewStopped) run at the same time in one test
+// binary. Even an idle kube-apiserver uses a few percent of a processor core.
 var own = make(chan struct{}, 3)
 
-// New starts a control plane that no other test uses. It is stopped with the test.
+// New starts a control plane that no other test uses. The control plane is stopped with the test.
 func New(t testing.TB, flags []string) *Plane {
 	t.Helper()
 	plane := NewStopped(t, flags)
@@ -66,7 +67,7 @@ func New(t testing.TB, flags []string) *Plane {
 	return plane
 }
 
-// NewWithEtcd is New with an etcd of its own, for tests that restart it.
+// NewWithEtcd is New with a separate etcd, for tests that restart etcd.
 func NewWithEtcd(t testing.TB, flags []string) *Plane {
 	t.Helper()
 	etcd, err := newEtcd(t)
@@ -77,8 +78,8 @@ func NewWithEtcd(t testing.TB, flags []string) *Plane {
 	return plane
 }
 
-// NewStopped returns a control plane that no other test uses, for tests that change its arguments before they start
-// it. It is stopped with the test.
+// NewStopped returns a control plane that no other test uses and that is not started. Tests can change its arguments
+// and then call Start. The control plane is stopped with the test.
 func NewStopped(t testing.TB, flags []string) *Plane {
 	t.Helper()
 	etcd, err := theEtcd(t)
@@ -104,7 +105,8 @@ func newStopped(t testing.TB, flags []string, etcd *Etcd) *Plane {
 	return plane
 }
 
-// Prepare returns a control plane that is not started. The caller starts it; Main stops it after the last test.
+// Prepare returns a control plane that is not started. The caller starts the control plane; Main stops it after the
+// last test.
 func Prepare(t testing.TB, flags []string) (*Plane, error) {
 	etcd, err := theEtcd(t)
 	if err != nil {
@@ -168,11 +170,11 @@ func prepare(t testing.TB, flags []string, etcd *Etcd) (*Plane, error) {
 	return plane, err
 }
 
-// starting lets one kube-apiserver start at a time. Each keeps a core busy for some seconds, and tests with time
-// limits of their own run meanwhile.
+// starting is held while a kube-apiserver starts, so that only one starts at a time. A start keeps a processor core
+// busy for some seconds, and other tests with time limits run during that time.
 var starting sync.Mutex
 
-// Start starts kube-apiserver with Args and waits until it is ready. After Process.Stop it can be started again.
+// Start starts kube-apiserver with Args and waits until it is ready. After Process.Stop, Start can be called again.
 func (c *Plane) Start() error {
 	starting.Lock()
 	defer starting.Unlock()
@@ -207,7 +209,7 @@ func (c *Plane) Start() error {
 	return nil
 }
 
-// WriteKubeconfig writes a kubeconfig with a new client certificate of a user.
+// WriteKubeconfig writes a kubeconfig with a new client certificate for a user.
 func (c *Plane) WriteKubeconfig(path, user string, groups ...string) error {
 	pair, err := c.PKI.CA.Client(user, groups)
 	if err != nil {

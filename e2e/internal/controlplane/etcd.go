@@ -13,20 +13,20 @@ import (
 	"fauxlet/e2e/internal/programs"
 )
 
-// Etcd is a running etcd. Each kube-apiserver that uses it has a prefix of its own.
+// Etcd is a running etcd. Each kube-apiserver stores its objects under a different key prefix in it.
 type Etcd struct {
 	url     string
 	command []string
 	process *programs.Process
 }
 
-// sharedEtcd is the etcd of all control planes but those of NewWithEtcd.
+// sharedEtcd is the etcd of all control planes except those that NewWithEtcd creates.
 var sharedEtcd struct {
 	sync.Mutex
 	etcd *Etcd
 }
 
-// theEtcd returns the shared etcd, and starts it for the first caller.
+// theEtcd returns the shared etcd. The first call starts it.
 func theEtcd(t testing.TB) (*Etcd, error) {
 	sharedEtcd.Lock()
 	defer sharedEtcd.Unlock()

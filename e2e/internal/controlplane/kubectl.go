@@ -18,7 +18,7 @@ func (c *Plane) Kubectl(t testing.TB, args ...string) programs.Result {
 	return programs.Run(t, c.KubectlCommand(t, context.Background(), args...))
 }
 
-// KubectlCommand returns a kubectl of the administrator that is not started.
+// KubectlCommand returns a kubectl command with the kubeconfig of the administrator. The caller starts it.
 func (c *Plane) KubectlCommand(t testing.TB, ctx context.Context, args ...string) *exec.Cmd {
 	t.Helper()
 	cmd := exec.CommandContext(ctx, programs.Path(t, "kubectl"),
@@ -27,7 +27,7 @@ func (c *Plane) KubectlCommand(t testing.TB, ctx context.Context, args ...string
 	return cmd
 }
 
-// LogsFail runs kubectl logs on the pod of sample.Nginx. It must fail and print exactly this error.
+// LogsFail runs kubectl logs for the pod of sample.Nginx. kubectl must fail and print exactly the given error.
 func (c *Plane) LogsFail(t testing.TB, words string) {
 	t.Helper()
 	if got := c.Kubectl(t, "logs", "nginx"); got.Status != 1 || got.Stdout != "" || got.Stderr != words+"\n" {
@@ -37,7 +37,7 @@ func (c *Plane) LogsFail(t testing.TB, words string) {
 	}
 }
 
-// LogsPrinted runs kubectl logs on the pod of sample.Nginx. It must print the pod's log.
+// LogsPrinted runs kubectl logs for the pod of sample.Nginx. kubectl must print the pod's log.
 func (c *Plane) LogsPrinted(t testing.TB) {
 	t.Helper()
 	if got := c.Kubectl(t, "logs", "nginx"); got != (programs.Result{Stdout: sample.NginxLog}) {
@@ -45,7 +45,8 @@ func (c *Plane) LogsPrinted(t testing.TB) {
 	}
 }
 
-// KubectlPrints runs kubectl, which must succeed and print each of parts. It returns the output.
+// KubectlPrints runs kubectl and returns its output. kubectl must succeed, and the output must contain each of
+// parts.
 func (c *Plane) KubectlPrints(t testing.TB, parts []string, args ...string) string {
 	t.Helper()
 	got := c.Kubectl(t, args...)
@@ -58,7 +59,7 @@ func (c *Plane) KubectlPrints(t testing.TB, parts []string, args ...string) stri
 	return got.Stdout
 }
 
-// Apply creates the objects of a manifest until the test ends.
+// Apply creates the objects of a manifest, and deletes them when the test ends.
 func (c *Plane) Apply(t testing.TB, manifest string) {
 	t.Helper()
 	apply := func(verb string, more ...string) {

@@ -17,9 +17,9 @@ import (
 	"fauxlet/testcerts"
 )
 
-// aggregation is what a metrics-server needs in the cluster beside ScraperRole: the right to review its own clients'
-// requests, and an APIService. A Service of the type ExternalName is the only one that leads kube-apiserver to
-// loopback.
+// aggregation has the objects that a metrics-server needs in the cluster, besides ScraperRole: the right to send
+// reviews about its own clients, and an APIService. The Service has the type ExternalName, because no other type can
+// lead kube-apiserver to a loopback address.
 const aggregation = ScraperRole + `---
 apiVersion: rbac.authorization.k8s.io/v1
 kind: ClusterRoleBinding
@@ -50,7 +50,7 @@ spec:
   caBundle: CA
 `
 
-// NewWithMetricsAPI is New with an APIService for metrics.k8s.io that leads to a port of loopback.
+// NewWithMetricsAPI is New plus an APIService for metrics.k8s.io that leads to a port on 127.0.0.1.
 func NewWithMetricsAPI(t testing.TB, port int, flags ...string) *Plane {
 	t.Helper()
 	plane := NewStopped(t, flags)
@@ -69,8 +69,8 @@ func NewWithMetricsAPI(t testing.TB, port int, flags ...string) *Plane {
 	return plane
 }
 
-// StartMetricsServer starts a metrics-server that uses a service account's token, and waits until kube-apiserver
-// reaches it. It is stopped with the test.
+// StartMetricsServer starts a metrics-server with a service account's token, and waits until kube-apiserver can
+// reach the metrics-server. The metrics-server is stopped with the test.
 func (c *Plane) StartMetricsServer(t testing.TB, token string, port int) {
 	t.Helper()
 	dir := t.TempDir()

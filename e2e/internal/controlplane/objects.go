@@ -15,13 +15,13 @@ import (
 	"fauxlet/e2e/internal/sample"
 )
 
-// Register creates a Node on 127.0.0.1 and its pods until the test ends.
+// Register creates a Node with the address 127.0.0.1 and its pods, and deletes them when the test ends.
 func (c *Plane) Register(t testing.TB, node string, port int, pods ...sample.Pod) {
 	t.Helper()
 	c.RegisterAt(t, node, "127.0.0.1", port, pods...)
 }
 
-// RegisterAt is Register with another address of the Node.
+// RegisterAt is Register with the given address for the Node.
 func (c *Plane) RegisterAt(t testing.TB, node, address string, port int, pods ...sample.Pod) {
 	t.Helper()
 	ctx := context.Background()
@@ -70,7 +70,8 @@ func (c *Plane) AwaitNode(t testing.TB, name, what string, problem func(*v1.Node
 	return node
 }
 
-// DeleteNode deletes a Node, if it exists, and its Lease, as the garbage collector would.
+// DeleteNode deletes a Node, if it exists, and its Lease. In a full cluster the garbage collector would delete the
+// Lease.
 func (c *Plane) DeleteNode(t testing.TB, name string) {
 	t.Helper()
 	ctx := context.Background()
@@ -84,7 +85,7 @@ func (c *Plane) DeleteNode(t testing.TB, name string) {
 	}
 }
 
-// ReadyIs returns a condition for AwaitNode: the Node's condition Ready has this status.
+// ReadyIs returns a problem function for AwaitNode that waits for a status of the Node's condition Ready.
 func ReadyIs(status v1.ConditionStatus) func(*v1.Node) string {
 	return func(node *v1.Node) string {
 		for _, c := range node.Status.Conditions {
@@ -108,7 +109,7 @@ func BoundTo(node, name string, with ...func(*v1.Pod)) *v1.Pod {
 	return pod
 }
 
-// CreatePod creates a pod until the test ends.
+// CreatePod creates a pod, and removes it when the test ends.
 func (c *Plane) CreatePod(t testing.TB, pod *v1.Pod) *v1.Pod {
 	t.Helper()
 	created, err := c.Client.CoreV1().Pods(pod.Namespace).Create(context.Background(), pod, metav1.CreateOptions{})
@@ -142,7 +143,7 @@ func (c *Plane) AwaitPod(t testing.TB, name, what string, problem func(*v1.Pod) 
 	return pod
 }
 
-// PhaseIs returns a condition for AwaitPod: the pod has this phase.
+// PhaseIs returns a problem function for AwaitPod that waits for a phase of the pod.
 func PhaseIs(phase v1.PodPhase) func(*v1.Pod) string {
 	return func(pod *v1.Pod) string {
 		if pod.Status.Phase != phase {
@@ -164,7 +165,7 @@ func (c *Plane) AwaitNoPod(t testing.TB, name string) {
 	})
 }
 
-// PodsOf returns the UIDs of a node's pods by name.
+// PodsOf returns the UIDs of a node's pods. The keys are the names of the pods.
 func (c *Plane) PodsOf(t testing.TB, node string) map[string]types.UID {
 	t.Helper()
 	list, err := c.Client.CoreV1().Pods("").List(context.Background(),
@@ -177,7 +178,7 @@ func (c *Plane) PodsOf(t testing.TB, node string) map[string]types.UID {
 	return all
 }
 
-// RunsStill fails the test unless a pod is the same as before and runs in the same containers.
+// RunsStill fails the test unless a pod has the same UID as before and runs the same containers.
 func (c *Plane) RunsStill(t testing.TB, before *v1.Pod) {
 	t.Helper()
 	after := c.AwaitPod(t, before.Name, "still runs", PhaseIs(v1.PodRunning))

@@ -16,13 +16,13 @@ import (
 	"fauxlet/testcerts"
 )
 
-// Signers of a node's certificates.
+// These are the signers of a node's client certificate and serving certificate.
 const (
 	ClientSigner  = certificatesv1.KubeAPIServerClientKubeletSignerName
 	ServingSigner = certificatesv1.KubeletServingSignerName
 )
 
-// CertificateRequests returns the requests of a node to a signer, oldest first.
+// CertificateRequests returns the certificate requests that a node sent to a signer, oldest first.
 func (c *Plane) CertificateRequests(t testing.TB, node, signer string) []certificatesv1.CertificateSigningRequest {
 	t.Helper()
 	list, err := c.Client.CertificatesV1().CertificateSigningRequests().List(context.Background(),
@@ -40,7 +40,8 @@ func (c *Plane) CertificateRequests(t testing.TB, node, signer string) []certifi
 	return found
 }
 
-// PendingRequest waits for a request of a node that is neither approved nor denied, and returns the newest.
+// PendingRequest waits until a node has a certificate request that is neither approved nor denied, and returns the
+// newest such request.
 func (c *Plane) PendingRequest(t testing.TB, node, signer string) certificatesv1.CertificateSigningRequest {
 	t.Helper()
 	var found certificatesv1.CertificateSigningRequest
@@ -66,7 +67,8 @@ func ParseRequest(t testing.TB, request certificatesv1.CertificateSigningRequest
 	return content
 }
 
-// ReadCertificate reads the first certificate of a file in which a kubelet keeps a certificate with its key.
+// ReadCertificate reads the first certificate from a file. A kubelet stores a certificate and its key in one such
+// file.
 func ReadCertificate(t testing.TB, file string) *x509.Certificate {
 	t.Helper()
 	pair, err := testcerts.LoadPair(file, file)

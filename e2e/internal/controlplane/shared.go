@@ -6,22 +6,22 @@ import (
 	"testing"
 )
 
-// instances is how many control planes with the same flags Shared starts at most. Tests that find all of them in use
-// wait.
+// instances is the largest number of control planes with the same flags that Shared starts. If all of them are in
+// use, a test waits.
 const instances = 2
 
-// started is one control plane of Shared. Tests use it one after another.
+// started is one control plane that Shared has started. Tests use it one after another.
 type started struct {
 	plane *Plane
-	user  string // the top-level test that uses it; empty: free
-	uses  int    // how often that test, with its subtests, has asked for it and not ended yet
+	user  string // the top-level test that uses the control plane; empty: free
+	uses  int    // how many calls of Shared by that test and its subtests have not been released yet
 }
 
 var shared = struct {
 	sync.Mutex
 	freed  *sync.Cond
 	byKey  map[string][]*started
-	starts map[string]int // running and starting, by key
+	starts map[string]int // number of control planes that run or start, by key
 }{byKey: map[string][]*started{}, starts: map[string]int{}}
 
 func init() { shared.freed = sync.NewCond(&shared) }
@@ -30,8 +30,8 @@ func init() { shared.freed = sync.NewCond(&shared) }
 // Subtests of one test get the same control plane. Names of certificates and keys in flags are files of the PKI. A
 // test deletes the objects that it creates there.
 //
-// A test that needs two control planes at once asks for the one with more flags first, so that two tests cannot wait
-// for each other.
+// A test that needs two control planes at once must call Shared for the one with more flags first, so that two tests
+// cannot wait for each other.
 func Shared(t testing.TB, flags []string) *Plane {
 	t.Helper()
 	return SharedBy(t, strings.Join(flags, " "), func() (*Plane, error) {
@@ -43,7 +43,7 @@ func Shared(t testing.TB, flags []string) *Plane {
 	})
 }
 
-// SharedBy is Shared for control planes that start starts. The key names their kind.
+// SharedBy is Shared for another kind of control plane. The function start starts one, and the key names the kind.
 func SharedBy(t testing.TB, key string, start func() (*Plane, error)) *Plane {
 	t.Helper()
 	user, _, _ := strings.Cut(t.Name(), "/")
@@ -64,7 +64,8 @@ func SharedBy(t testing.TB, key string, start func() (*Plane, error)) *Plane {
 	return s.plane
 }
 
-// take returns a control plane that the user has already or that is free, starts one, or waits.
+// take returns a control plane for a user: the one that the user already has, a free one, or a new one. If none is
+// available and no more may be started, take waits.
 func take(key, user string, start func() (*Plane, error)) (*started, error) {
 	shared.Lock()
 	defer shared.Unlock()
@@ -90,7 +91,8 @@ func take(key, user string, start func() (*Plane, error)) (*started, error) {
 	}
 }
 
-// startOne starts another control plane for a user. It is called with the lock, and releases it meanwhile.
+// startOne starts another control plane for a user. The caller holds the lock; startOne releases it while the
+// control plane starts.
 func startOne(key, user string, start func() (*Plane, error)) (s *started, err error) {
 	shared.starts[key]++
 	shared.Unlock()

@@ -1,4 +1,5 @@
-// Package expect has the assertions and waits that all end-to-end tests share. Each fails the test that calls it.
+// Package expect has the assertions and waits that all end-to-end tests share. Each function fails the test that
+// calls it.
 package expect
 
 import (
@@ -10,7 +11,7 @@ import (
 	"time"
 )
 
-// NoError ends the test if there is an error.
+// NoError ends the test if err is not nil.
 func NoError(t testing.TB, err error) {
 	t.Helper()
 	if err != nil {
@@ -22,11 +23,11 @@ func NoError(t testing.TB, err error) {
 func Contains(t testing.TB, name, text, part string) {
 	t.Helper()
 	if !strings.Contains(text, part) {
-		t.Errorf("%s: %q, want %q in it", name, text, part)
+		t.Errorf("%s: %q does not contain %q", name, text, part)
 	}
 }
 
-// File returns the content of a file.
+// File returns the content of a file. If the file cannot be read, it ends the test.
 func File(t testing.TB, path string) string {
 	t.Helper()
 	data, err := os.ReadFile(path)

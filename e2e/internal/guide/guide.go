@@ -1,4 +1,4 @@
-// Package guide runs the commands of the pages in docs/, so that the pages stay true.
+// Package guide runs the commands on the pages in docs/, to prove that the commands work.
 package guide
 
 import (
@@ -14,14 +14,14 @@ import (
 	"fauxlet/e2e/internal/programs"
 )
 
-// Guide runs the commands of a page of docs/ in a folder.
+// Guide runs the commands of one page of docs/ in a folder.
 type Guide struct {
 	page, text, Dir string
 	Env             []string
 }
 
-// New reads a page. Its commands run in dir with the named programs on their PATH. Programs that they start are
-// killed when the test binary ends.
+// New reads a page. The commands of the page run in dir, with the named programs on the PATH. Programs started by
+// the commands are killed when the test binary ends.
 func New(t testing.TB, page, dir string, names ...string) *Guide {
 	t.Helper()
 	g := &Guide{page: page, text: expect.File(t, filepath.Join(programs.Repository(), "docs", page)), Dir: dir}
@@ -34,13 +34,14 @@ func New(t testing.TB, page, dir string, names ...string) *Guide {
 	return g
 }
 
-// Block returns the first code block of a language under a heading, or the first of the page without a heading.
+// Block returns the first code block in a language under a heading. If the heading is empty, it returns the first
+// such block of the page.
 func (g *Guide) Block(t testing.TB, heading, language string) string {
 	t.Helper()
 	return g.Blocks(t, heading, language)[0]
 }
 
-// Blocks returns the code blocks of a language under a heading.
+// Blocks returns all code blocks in a language under a heading.
 func (g *Guide) Blocks(t testing.TB, heading, language string) (blocks []string) {
 	t.Helper()
 	section := g.text

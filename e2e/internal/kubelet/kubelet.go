@@ -1,5 +1,5 @@
 // Package kubelet starts the kubelets of the end-to-end tests: fauxlet, or the kubelet's own server (program
-// reference), with the same configuration, pods and logs. It sends requests to them.
+// reference), both with the same configuration, pods and logs. It also sends requests to these kubelets.
 package kubelet
 
 import (
@@ -17,7 +17,8 @@ import (
 	"fauxlet/e2e/internal/sample"
 )
 
-// UnderTest returns which kubelet tests run: fauxlet, or with FAUXLET_E2E_KUBELET=reference the kubelet's own server.
+// UnderTest returns the kind of kubelet that the tests start: fauxlet, or with FAUXLET_E2E_KUBELET=reference the
+// kubelet's own server.
 func UnderTest() string {
 	if name := os.Getenv("FAUXLET_E2E_KUBELET"); name != "" {
 		return name
@@ -40,7 +41,7 @@ type Options struct {
 	Program    string // file to run; empty: the program of package programs
 	Node       string // name of the node; empty: node-1
 	Port       int    // 0: any free port
-	Dir        string // of its configuration; empty: a new folder
+	Dir        string // folder of the configuration; empty: a new folder
 	CertDir    string // empty: pki in Dir
 	Kubeconfig string // empty: a new one with the node's own certificate
 	Settings   Settings
@@ -48,8 +49,8 @@ type Options struct {
 	Args       []string
 }
 
-// Start starts a kubelet and waits until it listens. It is stopped with the test. The control plane may be nil if
-// Kubeconfig is set.
+// Start starts a kubelet and waits until it listens. The kubelet is stopped with the test. The control plane may be
+// nil if Kubeconfig is set.
 func Start(t testing.TB, plane *controlplane.Plane, o Options) *Kubelet {
 	t.Helper()
 	if o.Node == "" {
@@ -76,7 +77,7 @@ func Start(t testing.TB, plane *controlplane.Plane, o Options) *Kubelet {
 	expect.NoError(t, err)
 	config, err := o.Settings.YAML(p)
 	expect.NoError(t, err)
-	own := filepath.Join(k.Dir, o.Kind) // the two programs take pods and logs in different ways
+	own := filepath.Join(k.Dir, o.Kind) // fauxlet and reference read pods and logs from different files
 	expect.NoError(t, os.Mkdir(own, 0o755))
 	configFile, ready := filepath.Join(k.Dir, "kubelet.yaml"), filepath.Join(own, "ready.json")
 	expect.NoError(t, os.WriteFile(configFile, config, 0o644))

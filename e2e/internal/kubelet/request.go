@@ -24,13 +24,13 @@ type Response struct {
 	Body   string
 }
 
-// Get sends a GET to a kubelet's secure port on a connection of its own.
+// Get sends a GET to a kubelet's secure port on a new connection.
 func (k *Kubelet) Get(t testing.TB, path string, as Credential) Response {
 	t.Helper()
-	config := &tls.Config{InsecureSkipVerify: true} // these tests are about the client
+	config := &tls.Config{InsecureSkipVerify: true} // these tests verify clients, not the serving certificate
 	if as.Pair != nil {
 		pair := as.Pair.TLS()
-		// Presented whatever CAs the kubelet accepts.
+		// Present the certificate even if the kubelet does not list its CA as acceptable.
 		config.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &pair, nil }
 	}
 	transport := &http.Transport{TLSClientConfig: config, DisableKeepAlives: true}
@@ -52,7 +52,8 @@ func Send(t testing.TB, transport http.RoundTripper, request *http.Request) Resp
 	return Response{response.StatusCode, response.Header, string(body)}
 }
 
-// Expect sends a GET and fails the test for another status or body. An empty body accepts any.
+// Expect sends a GET and fails the test unless the response has the given status and body. An empty body matches any
+// body.
 func (k *Kubelet) Expect(t testing.TB, path string, as Credential, status int, body string) {
 	t.Helper()
 	if got := k.Get(t, path, as); got.Status != status || body != "" && got.Body != body {
@@ -60,7 +61,8 @@ func (k *Kubelet) Expect(t testing.TB, path string, as Credential, status int, b
 	}
 }
 
-// Forbidden is the body of a 403 for a user. kubectl prints its line feed too.
+// Forbidden returns the body of the 403 response for a user. The body ends with a line feed, which kubectl prints
+// too.
 func Forbidden(user string) string {
 	return fmt.Sprintf("Forbidden (user=%s, verb=get, resource=nodes, subresource(s)=[proxy])\n", user)
 }

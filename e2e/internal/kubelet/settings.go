@@ -13,7 +13,7 @@ import (
 	"fauxlet/testcerts"
 )
 
-// ServingCertificate returns settings with a serving certificate of the PKI's CA for 127.0.0.1.
+// ServingCertificate returns settings with a serving certificate for 127.0.0.1 that the PKI's CA has signed.
 func ServingCertificate(t testing.TB) Settings {
 	t.Helper()
 	p, err := controlplane.Certificates()
@@ -25,11 +25,12 @@ func ServingCertificate(t testing.TB) Settings {
 	return Settings{"tlsCertFile": cert, "tlsPrivateKeyFile": key}
 }
 
-// Settings are fields of a KubeletConfiguration by their paths, such as "authentication.anonymous.enabled".
+// Settings are values for fields of a KubeletConfiguration. The keys are paths of fields, such as
+// "authentication.anonymous.enabled".
 type Settings map[string]any
 
-// YAML returns a configuration file. Unless the settings say otherwise, answers of kube-apiserver are cached for 10
-// ms only, so that tests need not wait.
+// YAML returns a configuration file. Unless the settings contain other cache times, the kubelet caches reviews for
+// 10 ms only, so that tests need not wait.
 func (s Settings) YAML(p *controlplane.PKI) ([]byte, error) {
 	all := Settings{
 		"apiVersion": "kubelet.config.k8s.io/v1beta1", "kind": "KubeletConfiguration",

@@ -1,8 +1,9 @@
 // Package programs builds the programs that the end-to-end tests run, starts and stops them, and checks that the
 // tools which the tests need are installed.
 //
-// Programs that are not fauxlet are built from the Go modules that e2e/go.mod requires, into a cache folder outside
-// the tree: FAUXLET_E2E_CACHE, or fauxlet-e2e in the user's cache folder. The first build takes about 20 minutes.
+// Programs other than fauxlet are built from the Go modules that e2e/go.mod requires. The binaries are kept in a
+// cache folder outside the repository: FAUXLET_E2E_CACHE, or fauxlet-e2e in the user's cache folder. The first build
+// takes about 20 minutes.
 package programs
 
 import (
@@ -25,8 +26,8 @@ import (
 const Version = "v1.37.2"
 
 // Modules names the package of each program by the name of its binary. A package with a version is built with the
-// dependencies of its own module, fauxlet with those of the repository's go.mod, and the others with those of
-// e2e/go.mod.
+// dependencies from the go.mod of its module. fauxlet is built with the go.mod of the repository, and all other
+// packages with e2e/go.mod.
 var Modules = map[string]string{
 	"fauxlet":                 "./cmd/fauxlet",
 	"etcd":                    "go.etcd.io/etcd/server/v3",
@@ -40,7 +41,7 @@ var Modules = map[string]string{
 	"reference":               "./reference",
 }
 
-// program is a program of this run.
+// program is the state of one program in this test binary.
 type program struct {
 	sync.Mutex        // held while the program is built
 	path       string // empty until it is built
@@ -60,7 +61,8 @@ func programNamed(name string) *program {
 	return built[name]
 }
 
-// Path returns the file of a program, and builds it first if the cache has none for the current sources.
+// Path returns the file of a program. If the cache has no file for the current sources, Path builds the program
+// first.
 func Path(t testing.TB, name string) string {
 	t.Helper()
 	p := programNamed(name)
@@ -81,7 +83,7 @@ func Path(t testing.TB, name string) string {
 	return path
 }
 
-// cached returns the file of a program in the cache folder, and builds it there if it is missing.
+// cached returns the file of a program in the cache folder. If the file is missing, cached builds the program.
 func cached(name string) (string, error) {
 	root := os.Getenv("FAUXLET_E2E_CACHE")
 	if root == "" {
@@ -107,7 +109,7 @@ func cached(name string) (string, error) {
 	}
 	path := filepath.Join(dir, name+"-"+key)
 	now := time.Now()
-	// keeps prune from removing it
+	// prune then does not remove the file
 	if err := os.Chtimes(path, now, now); err == nil || !errors.Is(err, os.ErrNotExist) {
 		return path, err
 	}
@@ -126,7 +128,8 @@ func cached(name string) (string, error) {
 	return path, prune(filepath.Join(dir, name+"-????????????"), path)
 }
 
-// prune removes files of older sources, except those used within the last week: another checkout may need them.
+// prune removes programs built from older sources. It keeps programs used within the last week, because another
+// checkout may need them.
 func prune(pattern, keep string) error {
 	const unused = 7 * 24 * time.Hour
 	paths, err := filepath.Glob(pattern)
@@ -142,8 +145,8 @@ func prune(pattern, keep string) error {
 	return err
 }
 
-// sources returns a hash of everything a program is built from: the Go version, the versions of its modules, and the
-// source files of this repository that it imports.
+// sources returns a hash over all sources of a program: the Go version, the versions of its modules, and the source
+// files of this repository that it imports.
 func sources(name string) (string, error) {
 	hash := sha256.New()
 	fmt.Fprintln(hash, runtime.Version(), runtime.GOOS, runtime.GOARCH)
@@ -193,7 +196,7 @@ func moduleVersions(dir string) ([]byte, error) {
 	return versions, nil
 }
 
-// repositoryFiles returns the source files of this repository that a package and its imports consist of.
+// repositoryFiles returns the source files in this repository of a package and of its imports.
 func repositoryFiles(dir, pkg string) ([]string, error) {
 	const files = `{{with .Module}}{{if or .Main (eq .Path "fauxlet")}}` +
 		`{{range $.GoFiles}}{{$.Dir}}/{{.}}{{"\n"}}{{end}}{{range $.EmbedFiles}}{{$.Dir}}/{{.}}{{"\n"}}{{end}}{{end}}{{end}}`
@@ -212,7 +215,7 @@ func goBuild(dir, output, pkg string, flags ...string) error {
 	return goRun(cmd, pkg)
 }
 
-// goInstall builds a program with the dependencies of its own module into a folder.
+// goInstall builds a program into a folder, with the dependencies from the program's own go.mod.
 func goInstall(dir, name string) (string, error) {
 	cmd := exec.Command("go", "install", Modules[name])
 	cmd.Env = append(os.Environ(), "GOBIN="+dir)

@@ -10,8 +10,8 @@ import (
 )
 
 // JumpingClock names a build of fauxlet whose wall clock jumps. On SIGUSR1 it reads the file "clock" in its working
-// folder and adds that many seconds to the wall clock. The monotonic clock, and so every timer, runs on unchanged, as
-// it does when an operator sets the clock of a Linux machine.
+// folder and adds that many seconds to the wall clock. The monotonic clock and all timers are not affected, as when
+// an operator sets the clock of a Linux machine.
 const JumpingClock = "fauxlet-jumping"
 
 // jumpNow replaces the first line of time.Now. jumpOnSignal is added to package main of fauxlet.
@@ -41,7 +41,8 @@ func init() {
 `
 )
 
-// buildJumpingClock builds fauxlet with a changed package time, for this run alone.
+// buildJumpingClock builds fauxlet with a changed package time. Other programs and later runs use the unchanged
+// package.
 func buildJumpingClock(name string) (string, error) {
 	root, err := exec.Command("go", "env", "GOROOT").Output()
 	if err != nil {
@@ -57,7 +58,7 @@ func buildJumpingClock(name string) (string, error) {
 	if !found || !jumps {
 		return "", fmt.Errorf("%s: time.Now does not begin as expected; adapt jumpNow", source)
 	}
-	main := filepath.Join(Repository(), "cmd/fauxlet/jump_on_signal.go") // the overlay adds this file
+	main := filepath.Join(Repository(), "cmd/fauxlet/jump_on_signal.go") // this file exists only in the build overlay
 	changed := map[string]string{
 		source: before + "\nvar Jumped int64\n\nfunc Now() Time {\n" + jumpNow + now,
 		main:   jumpOnSignal,

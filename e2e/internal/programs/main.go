@@ -14,9 +14,10 @@ import (
 // Scratch is a folder for files that several tests of a package share. Main removes it after the last test.
 var Scratch string
 
-// Main runs the tests of one package of this module and returns the exit code of the test binary. Before it builds or
-// starts anything, it checks that the tools which the package needs are installed. The name of the package, such as
-// "cluster", selects them from a table; see Missing. With -short, Main prints which tests were left out.
+// Main runs the tests of one package of this module and returns the exit code of the test binary. Before it builds
+// or starts anything, it checks that the tools which the package needs are installed. The name of the package, such
+// as "cluster", selects the tools from a table; see Missing. With -short, Main prints the names of the tests that
+// were left out.
 func Main(m *testing.M, pkg string) int {
 	flag.Parse()
 	if missing := Missing(pkg); missing != nil {
@@ -43,9 +44,9 @@ func Main(m *testing.M, pkg string) int {
 	return code
 }
 
-// parallel is how many tests of a package run at the same time, unless -parallel says otherwise. Most tests wait most
-// of the time, for a control plane or for a node, so that their number does not depend on the number of processors.
-// The comparisons of package same keep a processor busy.
+// parallel is how many tests of a package run at the same time, unless the flag -parallel is given. Most tests spend
+// their time waiting for a control plane or a node, so the number does not depend on the number of processors.
+// Package same is different: each of its comparisons keeps a processor busy.
 var parallel = map[string]int{"same": 4, "cluster": 32, "node": 32, "tools": 8, "browser": 2}
 
 func setParallel(pkg string) {
@@ -56,7 +57,7 @@ func setParallel(pkg string) {
 	}
 }
 
-// slow are the tests that -short left out.
+// slow has the names of the tests that -short left out.
 var slow struct {
 	sync.Mutex
 	names []string
@@ -74,7 +75,7 @@ func Slow(t testing.TB) {
 	t.Skip("left out by -short")
 }
 
-// shared are the processes that run until the last test has ended.
+// shared has the processes that run until the last test has ended.
 var shared struct {
 	sync.Mutex
 	first []*Process
@@ -88,7 +89,8 @@ func StopAtExit(p *Process) {
 	shared.first = append(shared.first, p)
 }
 
-// StopLast registers a process that Main stops after those of StopAtExit, because they do not end without it: etcd.
+// StopLast registers a process that Main stops after all processes registered with StopAtExit. Tests register etcd
+// here, because kube-apiserver does not end properly without etcd.
 func StopLast(p *Process) {
 	shared.Lock()
 	defer shared.Unlock()
@@ -102,7 +104,7 @@ func stopShared() error {
 	return errors.Join(stopAll(shared.first), stopAll(shared.last))
 }
 
-// stopAll stops processes at the same time.
+// stopAll stops several processes in parallel.
 func stopAll(processes []*Process) error {
 	failed := make([]error, len(processes))
 	var group sync.WaitGroup
@@ -118,7 +120,8 @@ func Progress(format string, args ...any) {
 	fmt.Fprintf(os.Stderr, "e2e: "+format+"\n", args...)
 }
 
-// NumberFromEnvironment returns the value of an environment variable, or otherwise if it is empty.
+// NumberFromEnvironment returns the number in an environment variable. If the variable is empty, it returns the
+// value of the parameter otherwise.
 func NumberFromEnvironment(t testing.TB, name string, otherwise uint64) uint64 {
 	t.Helper()
 	text := os.Getenv(name)

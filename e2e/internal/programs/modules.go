@@ -2,7 +2,7 @@
 
 package programs
 
-// These imports keep the modules of the programs that Path builds in go.mod.
+// These imports make go mod tidy keep the modules of the programs that Path builds in go.mod.
 import (
 	_ "go.etcd.io/etcd/server/v3/etcdmain"
 	_ "k8s.io/component-base/cli"

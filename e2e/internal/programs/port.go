@@ -11,12 +11,12 @@ import (
 	"testing"
 )
 
-// Ports are handed out from a range below the one from which Linux takes ports for outgoing connections (32768 to
-// 60999), so that no connection of another test takes a port between FreePort and the start of the server.
+// FreePort chooses from the ports between firstPort and lastPort. They are below the range that Linux uses for
+// outgoing connections (32768 to 60999), so that no connection can take the port before the server starts.
 const firstPort, lastPort = 15000, 32000
 
-// FreePort returns a port of 127.0.0.1 on which nothing listens. All test binaries on this machine share one counter,
-// so that no two of them get the same port unless the range has been used up in between.
+// FreePort returns a port of 127.0.0.1 on which nothing listens. All test binaries on this machine share one
+// counter, so that two tests never get the same port until the whole range has been used.
 func FreePort(t testing.TB) int {
 	t.Helper()
 	port, err := nextFreePort()

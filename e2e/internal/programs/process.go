@@ -21,8 +21,8 @@ type Process struct {
 	Err   error
 }
 
-// starter starts processes from one thread that never ends, because Linux kills a process with Pdeathsig when the
-// thread that started it ends, even if the rest of the program runs on.
+// starter starts all processes from one thread that never ends. Linux kills a process with Pdeathsig when the thread
+// that started it ends, even while the test binary still runs.
 var starter = sync.OnceValue(func() chan func() {
 	work := make(chan func())
 	go func() {
@@ -34,7 +34,7 @@ var starter = sync.OnceValue(func() chan func() {
 	return work
 })
 
-// Start starts a program. The caller stops it. The name appears in errors and logs.
+// Start starts a program. The caller must call Stop. The name appears in errors and logs.
 func Start(name, path string, args ...string) (*Process, error) {
 	p := &Process{name: name, Cmd: exec.Command(path, args...), Ended: make(chan struct{})}
 	p.Cmd.Stdout, p.Cmd.Stderr = &p.Out, &p.Out
@@ -69,7 +69,7 @@ func (p *Process) Stop() error {
 	}
 }
 
-// LogOnFailure logs the last lines of the process's output after the byte from, if the test has failed.
+// If the test has failed, LogOnFailure logs the last lines of the process's output, starting at byte offset from.
 func (p *Process) LogOnFailure(t testing.TB, from int) {
 	if !t.Failed() {
 		return

@@ -10,13 +10,14 @@ import (
 	"fauxlet/e2e/internal/expect"
 )
 
-// Result is the output of a command and its exit code.
+// Result is the output and the exit code of a command.
 type Result struct {
 	Stdout, Stderr string
 	Status         int
 }
 
-// Run runs a command to its end. It fails the test if the command cannot be started, but not for an exit code.
+// Run runs a command and waits for its end. It ends the test if the command cannot be started. A nonzero exit code
+// does not fail the test.
 func Run(t testing.TB, cmd *exec.Cmd) Result {
 	t.Helper()
 	var stdout, stderr bytes.Buffer
@@ -28,15 +29,15 @@ func Run(t testing.TB, cmd *exec.Cmd) Result {
 	return Result{stdout.String(), stderr.String(), cmd.ProcessState.ExitCode()}
 }
 
-// OpenSSL runs openssl and returns its output and whether it succeeded.
+// OpenSSL runs openssl. It returns the output, and whether openssl succeeded.
 func OpenSSL(t testing.TB, args ...string) (string, bool) {
 	t.Helper()
 	got := Run(t, exec.Command("openssl", args...))
 	return got.Stdout + got.Stderr, got.Status == 0
 }
 
-// Confined returns the command line that runs a program in another root folder, as a user and group, with no other
-// environment than the given one. It needs root.
+// Confined returns a command line that runs a program in another root folder, with the given user, group and
+// environment. The test must run as root.
 func Confined(t testing.TB, root string, uid, gid int64, environment, args []string) []string {
 	t.Helper()
 	path := func(program string) string {

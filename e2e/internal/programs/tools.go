@@ -9,7 +9,7 @@ import (
 	"strings"
 )
 
-// tools are the commands that the tests run beside what they build, with the Debian package of each.
+// tools maps each command that the tests run but do not build to its Debian package.
 var tools = map[string]string{
 	"bash":       "bash",
 	"buildah":    "buildah",
@@ -24,8 +24,8 @@ var tools = map[string]string{
 	"unshare":    "util-linux",
 }
 
-// root stands in a list of tools for tests that run as root: they make network namespaces or change their root
-// folder.
+// root is an entry in a list of tools for tests that must run as root, because they create network namespaces or
+// change their root folder.
 const root = "root"
 
 // needs lists the tools that the tests of each package use.
@@ -37,12 +37,12 @@ var needs = map[string][]string{
 	"browser": {"chromium"},
 }
 
-// Packages returns the names of the packages of tests.
+// Packages returns the names of the test packages.
 func Packages() []string { return slices.Sorted(maps.Keys(needs)) }
 
-// Missing returns an error that names everything the tests of some packages need and this machine lacks, with the
-// Debian packages to install. It returns nil if nothing is missing. A missing tool is an error rather than a reason
-// to skip tests, because a skipped test looks like a passed one.
+// Missing returns an error that names every tool that the tests of the given packages need and this machine lacks,
+// with the Debian packages to install. It returns nil if nothing is missing. A missing tool is an error rather than
+// a reason to skip tests, because a skipped test looks like a passed one.
 func Missing(packages ...string) error {
 	var missing, install []string
 	notRoot := false

@@ -24,9 +24,10 @@ func UsageOf(t testing.TB, p *Process) Usage {
 	var u Usage
 	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.Cmd.Process.Pid))
 	expect.NoError(t, err)
-	// After the name, which may have blanks, in parentheses: field 3 is the first; 14 and 15 are user and system time.
+	// The second field is the program name in parentheses, which may contain blanks. The fields after it begin with
+	// field 3. Fields 14 and 15 are user and system time.
 	fields := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
-	const ticks = 100 // of USER_HZ, which is 100 wherever Go runs
+	const ticks = 100 // clock ticks per second (USER_HZ), which is 100 on every Linux that Go supports
 	for _, field := range fields[11:13] {
 		n, err := strconv.ParseFloat(field, 64)
 		expect.NoError(t, err)

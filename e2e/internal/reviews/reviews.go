@@ -1,4 +1,5 @@
-// Package reviews runs a review API for kubelets that are compared without a control plane.
+// Package reviews runs a server for TokenReviews and SubjectAccessReviews, for tests that compare kubelets without a
+// control plane.
 package reviews
 
 import (
@@ -40,7 +41,7 @@ func Start(t testing.TB) *Server {
 	return r
 }
 
-// Take returns the reviews since the last call.
+// Take returns the reviews that the server has received since the last call of Take.
 func (r *Server) Take() []reviewapi.Record {
 	var taken []reviewapi.Record
 	for _, record := range r.API.Reviews() {

@@ -1,4 +1,5 @@
-// Package sample has pods with logs, and writes them in the forms that fauxlet and the reference read.
+// Package sample has pods with logs, and writes them to files in the formats that fauxlet and the program reference
+// read.
 package sample
 
 import (
@@ -42,7 +43,7 @@ func Nginx() Pod {
 const NginxLog = "GET / 200\nGET /favicon.ico 404\n"
 
 func (p Pod) Object() *v1.Pod {
-	began := metav1.NewTime(time.Date(2026, 1, 2, 3, 0, 0, 0, time.UTC)) // the same for both sides of a comparison
+	began := metav1.NewTime(time.Date(2026, 1, 2, 3, 0, 0, 0, time.UTC)) // fixed, so that both kubelets report it
 	object := &v1.Pod{
 		ObjectMeta: metav1.ObjectMeta{Namespace: p.Namespace, Name: p.Name,
 			UID: types.UID("8a5a2b1c-0000-4000-8000-" + fmt.Sprintf("%012x", len(p.Name))), CreationTimestamp: began},

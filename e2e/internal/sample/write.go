@@ -15,7 +15,7 @@ import (
 	"fauxlet/e2e/internal/expect"
 )
 
-// WritePods writes pods as a file for the reference.
+// WritePods writes pods to a file for the program reference.
 func WritePods(t testing.TB, dir string, pods []Pod) string {
 	t.Helper()
 	list := v1.PodList{TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "PodList"}}
@@ -25,7 +25,7 @@ func WritePods(t testing.TB, dir string, pods []Pod) string {
 	return WriteYAML(t, filepath.Join(dir, "pods.yaml"), list)
 }
 
-// WriteScenario writes pods, and their logs in a folder, as a scenario for fauxlet.
+// WriteScenario writes a scenario for fauxlet that contains the pods. It writes their logs to a folder.
 func WriteScenario(t testing.TB, dir, logs string, pods []Pod) string {
 	t.Helper()
 	var objects []*v1.Pod
@@ -57,7 +57,7 @@ var nodeLogs = map[string]string{
 	"noext":                    "plain",
 }
 
-// WriteNodeLogs writes the node's own log files for the reference.
+// WriteNodeLogs writes the node's own log files for the program reference.
 func WriteNodeLogs(t testing.TB, dir string) string {
 	t.Helper()
 	for name, text := range nodeLogs {
@@ -80,7 +80,8 @@ func logFile(dir string, p Pod, c Container, attempt string) string {
 	return filepath.Join(dir, p.Namespace+"_"+p.Name+"_"+c.Name+attempt+".log")
 }
 
-// WriteLogs writes logs in the CRI format, and appends to those that grow until the test ends.
+// WriteLogs writes the logs of containers in the CRI format. It appends lines to the logs that grow until the test
+// ends.
 func WriteLogs(t testing.TB, dir string, pods []Pod) string {
 	t.Helper()
 	expect.NoError(t, os.Mkdir(dir, 0o755))
