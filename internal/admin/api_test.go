@@ -56,7 +56,7 @@ func client(t *testing.T) *http.Client {
 	return &http.Client{Transport: transport, Timeout: 30 * time.Second}
 }
 
-// ask sends a request with headers "Name: value", and returns the response and its body.
+// ask sends a request with the given headers, each in the form "Name: value". It returns the response and its body.
 func ask(t *testing.T, method, url, body string, headers ...string) (*http.Response, string) {
 	t.Helper()
 	request, err := http.NewRequest(method, url, strings.NewReader(body))
@@ -83,7 +83,7 @@ func ask(t *testing.T, method, url, body string, headers ...string) (*http.Respo
 	return response, string(data)
 }
 
-// recorded returns a Recorder with six decisions of two nodes, at 12:01 to 12:06.
+// recorded returns a Recorder with six Decisions of two nodes, made one minute apart from 12:01 to 12:06.
 func recorded() *decisions.Recorder {
 	r := decisions.NewRecorder(0)
 	noon := time.Date(2026, 1, 2, 12, 0, 0, 0, time.UTC)
@@ -114,7 +114,8 @@ func recorded() *decisions.Recorder {
 	return r
 }
 
-// TestFilters: the IDs that each query selects, in order.
+// TestFilters checks which Decisions each query of /api/decisions and /api/export selects. The expected value lists
+// their IDs.
 func TestFilters(t *testing.T) {
 	_, base := serve(t, admin.Options{Recorder: recorded()})
 	for query, want := range map[string]string{
@@ -152,7 +153,7 @@ func TestFilters(t *testing.T) {
 			t.Fatalf("%s: %v %s %s", query, err, response.Status, body)
 		}
 		if ids := numbers(got.Decisions); ids != want || got.Last != 6 || got.Recorded != 6 || got.Instance == "" {
-			t.Errorf("%q: %q, want %q; last %d of %d", query, ids, want, got.Last, got.Recorded)
+			t.Errorf("query %q: IDs %q, want %q; last ID %d, recorded %d", query, ids, want, got.Last, got.Recorded)
 		}
 		_, export := ask(t, "GET", base+"/api/export?"+query, "")
 		var lines []decisions.Record
@@ -164,14 +165,14 @@ func TestFilters(t *testing.T) {
 			lines = append(lines, record)
 		}
 		if ids := numbers(lines); ids != want {
-			t.Errorf("export %q: %q, want %q", query, ids, want)
+			t.Errorf("export with query %q: IDs %q, want %q", query, ids, want)
 		}
 		if filter, err := decisions.ParseFilter(mustQuery(t, query)); err != nil {
 			t.Errorf("%q: %v", query, err)
 		} else if again, err := decisions.ParseFilter(filter.Query()); err != nil || !again.Since.Equal(filter.Since) {
-			t.Errorf("%q is %q when it is written again: %v", query, filter.Query().Encode(), err)
+			t.Errorf("query %q becomes %q when parsed and encoded: %v", query, filter.Query().Encode(), err)
 		} else if again.Since = filter.Since; again != filter {
-			t.Errorf("%q is %q when it is written again", query, filter.Query().Encode())
+			t.Errorf("the query %q becomes %q after parsing and encoding it", query, filter.Query().Encode())
 		}
 	}
 }
@@ -212,22 +213,22 @@ func TestOneDecisionHasExplanation(t *testing.T) {
 		t.Errorf("%s", body)
 	}
 	if node := <-nodes; node != "node-1" {
-		t.Errorf("facts of %q", node)
+		t.Errorf("facts were looked up for the node %q", node)
 	}
-	// All of them, with what is known of each node looked up once.
+	// Listing all Decisions with explanations must look up the facts of each node only once.
 	for _, query := range []string{"decisions", "export"} {
 		if _, body := ask(t, "GET", base+"/api/"+query+"?explanation=true", ""); strings.Count(body,
 			`"explanation":{"stages":[`) != 6 || len(nodes) != 2 {
-			t.Errorf("%s: %d nodes were looked up for %s", query, len(nodes), body)
+			t.Errorf("%s: facts were looked up %d times for %s", query, len(nodes), body)
 		}
 		_, _ = <-nodes, <-nodes
 	}
 	if _, body := ask(t, "GET", base+"/api/decisions?explanation=false", ""); strings.Contains(body, "explanation") {
-		t.Errorf("explanation without request: %s", body)
+		t.Errorf("a Decision has an explanation that the query does not request: %s", body)
 	}
 }
 
-// TestBadRequests: the error is JSON and names the parameter.
+// TestBadRequests checks that the error response to an invalid request is JSON and names the invalid parameter.
 func TestBadRequests(t *testing.T) {
 	_, base := serve(t, admin.Options{Recorder: recorded()})
 	for target, want := range map[string]string{
@@ -281,15 +282,16 @@ func TestIndexBuildReady(t *testing.T) {
 	ready <- io.EOF
 	if response, body := ask(t, "GET", base+"/readyz", ""); response.StatusCode != 503 || body != `{"error":"EOF"}`+
 		"\n" {
-		t.Errorf("%s %q while it is not ready", response.Status, body)
+		t.Errorf("/readyz before the process is ready: %s %q", response.Status, body)
 	}
 	ready <- nil
 	if response, body := ask(t, "GET", base+"/readyz", ""); response.StatusCode != 200 || body != "ok" {
-		t.Errorf("%s %q when it is", response.Status, body)
+		t.Errorf("/readyz when the process is ready: %s %q", response.Status, body)
 	}
 }
 
-// TestPageDoesNotHandleAPI: the page gets every path except those of the API.
+// TestPageDoesNotHandleAPI checks that the page's handler receives every request except requests to paths of the
+// API.
 func TestPageDoesNotHandleAPI(t *testing.T) {
 	page := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Security-Policy", "default-src 'self'")
@@ -312,7 +314,7 @@ func TestPageDoesNotHandleAPI(t *testing.T) {
 	}
 	if response, _ := ask(t, "GET", base+"/",
 		""); response.Header.Get("Content-Security-Policy") != "default-src 'self'" {
-		t.Error("the page has no policy of its own")
+		t.Error("the page's own Content-Security-Policy was replaced")
 	}
 }
 
@@ -372,14 +374,14 @@ func TestFaults(t *testing.T) {
 		t.Error(err)
 	}
 	if err := c.RemoveFault(t.Context(), "slow"); err == nil || err.Error() != `no fault "slow" is active` {
-		t.Errorf("removed twice: %v", err)
+		t.Errorf("removing the fault a second time: error %v", err)
 	}
 	if cleared, err := c.ClearFaults(t.Context()); err != nil || cleared != 1 || len(set.List()) != 0 {
-		t.Errorf("cleared %d, %v, and there are %d", cleared, err, len(set.List()))
+		t.Errorf("ClearFaults returned %d, %v, and %d faults are still active", cleared, err, len(set.List()))
 	}
 	for _, want := range []string{"fault injected", `"name":"status-1"`, "fault removed", "all faults removed"} {
 		if !strings.Contains(logged.String(), want) {
-			t.Errorf("%q is not in the log: %s", want, logged.String())
+			t.Errorf("the log does not contain %q: %s", want, logged.String())
 		}
 	}
 	_, body := ask(t, "GET", base+"/api/fault-kinds", "")
@@ -402,12 +404,12 @@ func TestIncompleteRequestsTimeOut(t *testing.T) {
 		t.Fatal(err)
 	}
 	if answer, err := bufio.NewReader(conn).ReadString('\n'); err == nil && !strings.Contains(answer, "408") {
-		t.Errorf("answered %q", answer)
+		t.Errorf("the server responded with %q, want no response", answer)
 	}
-	// A header that has no end.
+	// The request header is larger than the limit and never ends.
 	conn = dial(t, s)
 	go io.WriteString(conn, "GET / HTTP/1.1\r\nHost: localhost\r\nX: "+strings.Repeat("x", 40<<10))
 	if answer, _ := bufio.NewReader(conn).ReadString('\n'); !strings.Contains(answer, "431") {
-		t.Errorf("answered %q to a header of 40 KiB", answer)
+		t.Errorf("response %q to a request header of 40 KiB", answer)
 	}
 }

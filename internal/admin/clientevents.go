@@ -15,13 +15,14 @@ import (
 const (
 	// maxSilence is how long an event stream may be silent. The Server sends something every keepAlive.
 	maxSilence = 3 * keepAlive
-	// maxEvent is the maximum length of a line, in bytes: a path may have 1 MiB, and more as JSON.
+	// maxEvent is the maximum length of a line of the event stream, in bytes. A request path may have 1 MiB, and its
+	// JSON form is longer.
 	maxEvent = 16 << 20
 )
 
 // Event is an event of /api/events.
 type Event struct {
-	// Name is [EventStart], [EventDecision], [EventDropped], or unknown to this version.
+	// Name is [EventStart], [EventDecision] or [EventDropped]. A newer server may send other names.
 	Name string
 	// ID is the ID of a Decision's event, from which a later stream can resume.
 	ID string
@@ -29,9 +30,9 @@ type Event struct {
 	Data []byte
 }
 
-// Events calls handle with the events that a filter selects. They follow the event with the ID last, or, if that is
-// empty, are new ones. Events returns the error of handle or ctx, or the reason why the stream ended: it does not end
-// by itself.
+// Events calls handle for each event that the filter selects. The stream begins after the event with the ID last; if
+// last is empty, it contains only new events. Events returns when handle returns an error, ctx is done, or the
+// connection is lost. The error is never nil.
 func (c *Client) Events(ctx context.Context, last string, filter decisions.Filter, handle func(Event) error) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -75,7 +76,7 @@ func (c *Client) Events(ctx context.Context, last string, filter decisions.Filte
 	return io.ErrUnexpectedEOF
 }
 
-// addLine adds a line "field: value" of the stream.
+// addLine adds a line of the stream, of the form "field: value", to the event.
 func (e *Event) addLine(line string) {
 	field, value, _ := strings.Cut(line, ":")
 	value = strings.TrimPrefix(value, " ")

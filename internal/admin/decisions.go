@@ -11,12 +11,13 @@ import (
 
 // Decisions is the response of /api/decisions.
 type Decisions struct {
-	// Instance identifies the process; IDs of different instances are unrelated. Last is the ID up to which the list is
-	// complete, apart from filtered and dropped Decisions. Recorded is the number of Decisions so far.
+	// Instance identifies the server process. IDs of different instances are unrelated. Last is the highest ID that
+	// the list takes into account: except for filtered and dropped Decisions, the list is complete up to Last.
+	// Recorded is the number of Decisions so far.
 	Instance string `json:"instance"`
 	Last     uint64 `json:"last"`
 	Recorded uint64 `json:"recorded"`
-	// Missed is how many Decisions were dropped before a reader of events read them, for all readers.
+	// Missed counts Decisions that were dropped before an event stream could send them, summed over all streams.
 	Missed    uint64             `json:"missed"`
 	Decisions []decisions.Record `json:"decisions"`
 }

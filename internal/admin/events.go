@@ -17,17 +17,18 @@ import (
 const (
 	// maxFollowers is the maximum number of open event streams.
 	maxFollowers = 100
-	// sendAt is the number of buffered bytes at which events are sent.
+	// sendAt is the size of the buffer, in bytes, at which buffered events are sent to the client.
 	sendAt = 32 << 10
 )
 
-// Names of the events of /api/events.
+// Names of the events that /api/events sends.
 const (
 	// EventStart is the first event. Its data is a [StartEvent].
 	EventStart = "start"
-	// EventDecision has a [decisions.Record]. Only this event has an ID from which a client can resume.
+	// EventDecision is sent for each Decision. Its data is a [decisions.Record]. Only this event has an ID from
+	// which a client can resume.
 	EventDecision = "decision"
-	// EventDropped has a [DroppedEvent].
+	// EventDropped is sent after Decisions were lost. Its data is a [DroppedEvent].
 	EventDropped = "dropped"
 )
 
@@ -49,8 +50,8 @@ func eventID(instance string, id uint64) string {
 }
 
 // followAfter returns the ID after which a stream begins. Last-Event-ID resumes a stream; if it belongs to another
-// process, the stream begins with the oldest Decision. Otherwise the query decides, and without one only new Decisions
-// follow.
+// process, the stream begins with the oldest Decision. Without Last-Event-ID, the query's since parameter selects
+// the beginning. Without either, the stream contains only new Decisions.
 func (s *Server) followAfter(r *http.Request, filter *decisions.Filter) (uint64, error) {
 	oldest := s.recorder.OldestID() - 1
 	if last := r.Header.Get("Last-Event-ID"); last != "" {
@@ -103,7 +104,7 @@ func (s *Server) getEvents(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
-// stream sends what the follower reads, until ctx is done or the client does not accept it.
+// stream sends the Decisions that the follower reads, until ctx is done or a write to the client fails.
 func (s *Server) stream(ctx context.Context, out *eventStream, follower *decisions.Follower, filter *decisions.Filter) {
 	for {
 		if out.send() != nil {

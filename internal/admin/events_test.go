@@ -20,7 +20,7 @@ import (
 	"fauxlet/internal/decisions"
 )
 
-// errEnough ends an event stream.
+// errEnough is returned by event handlers of these tests to end the event stream.
 var errEnough = errors.New("enough")
 
 // read reads events until there are count decisions, and returns them as words: "start 2", "3", "dropped 4".
@@ -66,31 +66,32 @@ func read(t *testing.T, s *admin.Server, last string, filter decisions.Filter, c
 	return words, lastID
 }
 
-// TestEventsBeginWhereRequested: at the next decision, after an ID or time, or where an earlier stream ended.
+// TestEventsBeginWhereRequested checks that a stream begins with the next Decision, after a given ID or time, or
+// where an earlier stream ended.
 func TestEventsBeginWhereRequested(t *testing.T) {
 	r := recorded()
 	s, _ := serve(t, admin.Options{Recorder: r})
 	record := func() { r.For("node-3")(decision("/metrics")) } // 7, 8 …
 	words, last := read(t, s, "", decisions.Filter{}, 1, record)
 	if !slices.Equal(words, []string{"start 6", "7"}) {
-		t.Errorf("from now on: %q", words)
+		t.Errorf("a stream of new Decisions: %q", words)
 	}
 	record()
 	record()
 	if words, _ = read(t, s, last, decisions.Filter{}, 2, nil); !slices.Equal(words, []string{"start 7", "8", "9"}) {
-		t.Errorf("after what was read: %q", words)
+		t.Errorf("a stream that resumes after the last event: %q", words)
 	}
 	if words, _ = read(t, s, "", decisions.Filter{After: 7}, 2, nil); !slices.Equal(words,
 		[]string{"start 7", "8", "9"}) {
-		t.Errorf("since 7: %q", words)
+		t.Errorf("a stream since ID 7: %q", words)
 	}
 	if words, _ = read(t, s, "", decisions.Filter{Since: time.Date(2026, 1, 2, 12, 4, 30, 0, time.UTC)}, 5,
 		nil); !slices.Equal(words, []string{"start 0", "5", "6", "7", "8", "9"}) {
-		t.Errorf("since a time: %q", words)
+		t.Errorf("a stream since a time: %q", words)
 	}
 	if words, _ = read(t, s, "other-5", decisions.Filter{Path: "/metrics"}, 3, nil); !slices.Equal(words,
 		[]string{"start 0", "7", "8", "9"}) {
-		t.Errorf("after those of a process before, with a filter: %q", words)
+		t.Errorf("a stream that resumes with an event ID of an earlier process, with a filter: %q", words)
 	}
 	for _, bad := range []string{"7", "-", "x-y"} {
 		c := admin.NewClient(s.Addr(), "")
@@ -98,7 +99,7 @@ func TestEventsBeginWhereRequested(t *testing.T) {
 		var denied *admin.StatusError
 		if err := c.Events(t.Context(), bad, decisions.Filter{}, nil); !errors.As(err, &denied) ||
 			denied.Status != http.StatusBadRequest {
-			t.Errorf("after %q: %v", bad, err)
+			t.Errorf("resuming with the invalid event ID %q: %v", bad, err)
 		}
 	}
 }
@@ -115,21 +116,22 @@ func TestEventsCountDroppedDecisions(t *testing.T) {
 	}
 	for _, filter := range []decisions.Filter{{Since: time.Unix(0, 0)}, {Since: time.Unix(0, 0), Path: "/"}} {
 		if words, _ := read(t, s, "", filter, 3, nil); !slices.Equal(words, []string{"start 7", "8", "9", "10"}) {
-			t.Errorf("all that is kept: %q", words)
+			t.Errorf("a stream of all kept Decisions: %q", words)
 		}
 	}
 	if words, _ := read(t, s, "other-9", decisions.Filter{}, 3, nil); !slices.Equal(words,
 		[]string{"start 7", "8", "9", "10"}) {
-		t.Errorf("all that is kept, after those of another process: %q", words)
+		t.Errorf("a stream that resumes with an event ID of another process: %q", words)
 	}
 	var got admin.Decisions
 	if _, body := ask(t, "GET", base+"/api/decisions", ""); json.Unmarshal([]byte(body), &got) != nil ||
 		got.Missed != 5 {
-		t.Errorf("missed %d", got.Missed)
+		t.Errorf("Missed is %d", got.Missed)
 	}
 }
 
-// TestSlowReaderIsDisconnected: it must not delay recording.
+// TestSlowReaderIsDisconnected checks that a client that does not read its event stream is disconnected and does not
+// delay recording.
 func TestSlowReaderIsDisconnected(t *testing.T) {
 	r := decisions.NewRecorder(100)
 	s, err := admin.Listen("127.0.0.1:0", admin.Options{Recorder: r})
@@ -197,7 +199,7 @@ func TestEventsEndWithServer(t *testing.T) {
 		t.Errorf("Serve: %v", err)
 	}
 	if n := s.Following(); n != 0 {
-		t.Errorf("%d follow", n)
+		t.Errorf("%d event streams are open", n)
 	}
 }
 
@@ -213,11 +215,11 @@ func TestNumberOfStreamsIsLimited(t *testing.T) {
 		t.Errorf("%s %s", response.Status, body)
 	}
 	if n := s.Following(); n != admin.MaxFollowers {
-		t.Errorf("%d follow", n)
+		t.Errorf("%d event streams are open", n)
 	}
 }
 
-// TestClientReadsLongEvents: a request may have a path of 1 MiB.
+// TestClientReadsLongEvents checks an event about a request with a path of 1 MiB.
 func TestClientReadsLongEvents(t *testing.T) {
 	r := decisions.NewRecorder(0)
 	s, _ := serve(t, admin.Options{Recorder: r})
@@ -229,7 +231,8 @@ func TestClientReadsLongEvents(t *testing.T) {
 	}
 }
 
-// TestClientDetectsOtherServers: it also follows no redirect.
+// TestClientDetectsOtherServers checks that the client reports a server that is not the admin API, and follows no
+// redirect.
 func TestClientDetectsOtherServers(t *testing.T) {
 	for name, test := range map[string]struct {
 		answer string
@@ -278,7 +281,7 @@ func eventually(t *testing.T, what string, holds func() bool) {
 	t.Helper()
 	for deadline := time.Now().Add(30 * time.Second); !holds(); <-time.After(2 * time.Millisecond) {
 		if time.Now().After(deadline) {
-			t.Fatalf("never came: %s", what)
+			t.Fatalf("the condition did not become true: %s", what)
 		}
 	}
 }

@@ -2,7 +2,7 @@ package admin
 
 import "time"
 
-// SetLimits shortens the timeouts that a test would otherwise wait for.
+// SetLimits sets shorter timeouts, so that tests do not wait for the real ones.
 func (s *Server) SetLimits(header, keepAlive, patience time.Duration) {
 	s.limits.header, s.limits.keepAlive, s.limits.patience = header, keepAlive, patience
 }
@@ -10,5 +10,5 @@ func (s *Server) SetLimits(header, keepAlive, patience time.Duration) {
 // Following returns the number of open event streams.
 func (s *Server) Following() int64 { return s.following.Load() }
 
-// MaxFollowers is the limit of Following.
+// MaxFollowers is the maximum number of open event streams.
 const MaxFollowers = maxFollowers

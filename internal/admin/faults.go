@@ -16,7 +16,8 @@ const maxFault = 1 << 20
 // ActiveFault is the JSON form of an active fault.
 type ActiveFault struct {
 	faults.Fault
-	// Since is when the fault was injected. Origin is the file that contains it, empty if there is none.
+	// Since is when the fault was injected. Origin is the file that defines the fault, or empty if it was injected
+	// through the API.
 	Since  time.Time `json:"since"`
 	Origin string    `json:"origin,omitempty"`
 	// Matched and Applied are the counts of [faults.Active].

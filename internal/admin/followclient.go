@@ -13,22 +13,25 @@ import (
 // FollowOptions configure [Client.Follow].
 type FollowOptions struct {
 	Filter decisions.Filter
-	// After is the id of the last event that was read, and Instance the server process that it came from.
+	// After is the ID of the last event that the caller has read. Instance identifies the server process that sent
+	// it.
 	After, Instance string
 	// Decision is called for each decision. Its error ends Follow.
 	Decision func(*decisions.Record) error
-	// Note is called with a sentence about lost connections, restarts of the server and dropped decisions.
+	// Note is called with a sentence for the user when the connection is lost, the server was restarted, or
+	// decisions were dropped.
 	Note func(string)
 }
 
-// Pauses before Follow connects again: the first, and the longest.
+// The first and the longest pause before Follow connects again.
 const (
 	firstRetry = 100 * time.Millisecond
 	maxRetry   = 2 * time.Second
 )
 
 // Follow calls Decision for each decision that the server makes, until ctx is done, and connects again when the
-// connection is lost. It returns nil if ctx ended it, the error of Decision, or a [StatusError] if the server refuses.
+// connection is lost. It returns nil when ctx is done, the error that Decision returned, or a [StatusError] if the
+// server refuses the request.
 func (c *Client) Follow(ctx context.Context, o FollowOptions) error {
 	f := &follow{FollowOptions: o}
 	pause := firstRetry
@@ -58,11 +61,11 @@ func (c *Client) Follow(ctx context.Context, o FollowOptions) error {
 	}
 }
 
-// follow is one call of Follow.
+// follow holds the state of one call of Follow.
 type follow struct {
 	FollowOptions
 	lost   bool  // there is no connection
-	failed error // of Decision
+	failed error // the error that Decision returned
 }
 
 func (f *follow) event(e Event) error {

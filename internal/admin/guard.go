@@ -67,7 +67,8 @@ func (g *guard) checkOrigin(r *http.Request) error {
 	if origin := r.Header.Values("Origin"); len(origin) > 1 || len(origin) == 1 && origin[0] != "http://"+r.Host {
 		return errorf(http.StatusForbidden, "Origin %q: requests from pages of another origin are not allowed", origin)
 	}
-	// Browsers send Sec-Fetch-Site where they send no Origin. Following a link to this listener is harmless.
+	// Browsers send Sec-Fetch-Site even with requests that have no Origin header. Following a link to this listener
+	// is harmless.
 	switch site := r.Header.Get("Sec-Fetch-Site"); site {
 	case "", "same-origin", "none":
 	default:
@@ -88,9 +89,9 @@ func (g *guard) checkOrigin(r *http.Request) error {
 	return nil
 }
 
-// allowsHost prevents DNS rebinding: a page whose own name resolves to this machine sends that name as Host. It
-// cannot send an IP address. A listener beyond loopback accepts any IP address, because addresses may be translated
-// on the way.
+// allowsHost reports whether the Host header is acceptable. It prevents DNS rebinding: a web page can make its own
+// DNS name resolve to this machine, but its requests then have that name as Host, never an IP address. A listener on
+// an address other than loopback accepts any IP address as Host, because NAT may translate addresses.
 func (g *guard) allowsHost(hostport string) bool {
 	host := hostport
 	if name, _, err := net.SplitHostPort(hostport); err == nil {
@@ -103,7 +104,7 @@ func (g *guard) allowsHost(hostport string) bool {
 	return err == nil && (address.Unmap().IsLoopback() || !g.loopback)
 }
 
-// hasToken reports whether a request has the required token. Its duration does not depend on the token.
+// hasToken reports whether a request has the required token. The comparison takes constant time.
 func (g *guard) hasToken(r *http.Request) bool {
 	if g.token == nil {
 		return true

@@ -37,7 +37,7 @@ func dial(t *testing.T, s *admin.Server) net.Conn {
 	return conn
 }
 
-// TestOtherOriginsAreRejected: the headers that a loopback listener accepts.
+// TestOtherOriginsAreRejected checks which Host, Origin and Sec-Fetch-Site headers a loopback listener accepts.
 func TestOtherOriginsAreRejected(t *testing.T) {
 	s, base := serve(t, admin.Options{Recorder: recorded(), Faults: faults.NewSet()})
 	_, port, _ := net.SplitHostPort(s.Addr())
@@ -96,7 +96,7 @@ func TestOtherOriginsAreRejected(t *testing.T) {
 			}
 			for name := range response.Header {
 				if strings.HasPrefix(name, "Access-Control-") {
-					t.Errorf("there is a header %s", name)
+					t.Errorf("the response has the header %s", name)
 				}
 			}
 			for name, want := range map[string]string{
@@ -115,7 +115,8 @@ func TestOtherOriginsAreRejected(t *testing.T) {
 	}
 }
 
-// TestTokenIsRequired: for the whole API. It is never in a response or the log.
+// TestTokenIsRequired checks that every path of the API requires the token, and that the token never occurs in a
+// response or the log.
 func TestTokenIsRequired(t *testing.T) {
 	var logged strings.Builder
 	s, err := admin.Listen("0.0.0.0:0",
@@ -139,7 +140,7 @@ func TestTokenIsRequired(t *testing.T) {
 			"Authorization: bearer " + token: true,
 		} {
 			if right && path == "/api/events" {
-				continue // which has no end
+				continue // an event stream does not end
 			}
 			response, body := ask(t, "GET", base+path, "", header)
 			if got := response.StatusCode != 401; got != (open || right) {
@@ -151,7 +152,8 @@ func TestTokenIsRequired(t *testing.T) {
 			}
 		}
 	}
-	// Addresses may be translated on the way here, names are still those of pages.
+	// NAT may translate addresses, so any IP address is accepted as Host. A DNS name may belong to a hostile web
+	// page, so it is rejected.
 	for host, want := range map[string]int{"203.0.113.7:10240": 200, "[2001:db8::1]": 200, "evil.example": 403} {
 		if response, _ := ask(t, "GET", base+"/api/decisions", "", "Authorization: Bearer "+token,
 			"Host: "+host); response.StatusCode != want {
@@ -164,7 +166,7 @@ func TestTokenIsRequired(t *testing.T) {
 		t.Error(err)
 	}
 	if !strings.Contains(logged.String(), "fault injected") || strings.Contains(logged.String(), token) {
-		t.Errorf("the log: %s", logged.String())
+		t.Errorf("the log contains the token: %s", logged.String())
 	}
 	wrong := admin.NewClient("127.0.0.1:"+port, token+"x")
 	defer wrong.Close()
@@ -173,7 +175,8 @@ func TestTokenIsRequired(t *testing.T) {
 	}
 }
 
-// TestListenRequiresToken: other machines need a token that cannot be guessed.
+// TestListenRequiresToken checks that a listener that other machines can reach requires a token of sufficient
+// length.
 func TestListenRequiresToken(t *testing.T) {
 	taken := must(net.Listen("tcp", "127.0.0.1:0"))
 	defer taken.Close()

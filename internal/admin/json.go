@@ -19,7 +19,7 @@ func errorf(status int, format string, args ...any) *apiError {
 	return &apiError{status, fmt.Sprintf(format, args...)}
 }
 
-// handler serves a request or returns an error. An error that is no apiError becomes status 400.
+// handler serves a request or returns an error. Any error other than an apiError becomes status 400.
 type handler func(http.ResponseWriter, *http.Request) error
 
 func (h handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -48,7 +48,8 @@ func writeJSON(w http.ResponseWriter, status int, value any) error {
 	return nil
 }
 
-// maxBody is the maximum size of a request's body, in bytes. Faults have a limit of their own.
+// maxBody is the maximum size of a request's body, in bytes. For requests that inject a fault, the limit is
+// maxFault.
 const maxBody = 64 << 10
 
 // readJSON reads a request's body and rejects unknown fields.

@@ -11,7 +11,7 @@ import (
 type route struct {
 	pattern string
 	handler handler
-	summary string // for the index; empty: not listed
+	summary string // for the index; a route without a summary is not listed
 }
 
 func (s *Server) routes() []route {
@@ -51,7 +51,7 @@ func (s *Server) api() http.Handler {
 	return mux
 }
 
-// getIndex lists the routes for people.
+// getIndex returns a list of the routes as text for humans.
 func (s *Server) getIndex(w http.ResponseWriter, _ *http.Request) error {
 	var b strings.Builder
 	b.WriteString("fauxlet admin API: how this stand-in kubelet handled requests, and why.\n\n")

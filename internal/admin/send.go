@@ -9,16 +9,16 @@ import (
 
 // Sender sends requests to the stand-in kubelet on behalf of its clients. The demo has one.
 type Sender interface {
-	// Clients returns the clients with their credentials in words.
+	// Clients returns the clients, each with a description of its credential.
 	Clients() []SendClient
-	// Send sends a request. It must not send requests anywhere else.
+	// Send sends a request to the stand-in kubelet. It must not send requests to any other server.
 	Send(ctx context.Context, request SendRequest) (*SendResult, error)
 }
 
 // SendClient is a client on whose behalf the Sender can send requests.
 type SendClient struct {
 	Name string `json:"name"`
-	// Description describes its credential.
+	// Description describes the client's credential.
 	Description string `json:"description"`
 }
 
@@ -29,12 +29,12 @@ type SendRequest struct {
 	Path   string `json:"path"`
 }
 
-// SendResult is the response.
+// SendResult is the response of /api/send.
 type SendResult struct {
 	// Decision is the ID of the Decision about the request, 0 if it was not recorded in time.
 	Decision uint64 `json:"decision,omitempty"`
 	Status   int    `json:"status"`
-	// Body is the beginning of the response, empty if that is not text.
+	// Body is the beginning of the response body, or empty if the body is not text.
 	Body string `json:"body,omitempty"`
 	// Command is a shell command that sends the same request.
 	Command string `json:"command,omitempty"`

@@ -23,14 +23,14 @@ import (
 
 // limits are timeouts of a Server.
 type limits struct {
-	header  time.Duration // reading a request's header
-	request time.Duration // a complete request, except for event streams
-	idle    time.Duration // a connection between requests
-	drain   time.Duration // open requests when the Server stops
+	header  time.Duration // maximum time to read a request's header
+	request time.Duration // maximum time to read a complete request, except for event streams
+	idle    time.Duration // maximum time that a connection is idle between requests
+	drain   time.Duration // maximum time for open requests to end when the Server stops
 	// keepAlive is the longest pause in an event stream. A reader that takes longer than patience to accept data is
 	// disconnected.
 	keepAlive, patience time.Duration
-	decision            time.Duration // waiting for the Decision about a request that has its response
+	decision            time.Duration // maximum wait for the Decision after the response
 }
 
 var defaultLimits = limits{
@@ -46,11 +46,12 @@ const (
 
 // Options configure a Server.
 type Options struct {
-	// Recorder has the Decisions. Required.
+	// Recorder keeps the Decisions that the Server returns. Required.
 	Recorder *decisions.Recorder
-	// Faults are the faults of the process, for the API to list and to change. Nil: the API has no fault injection.
+	// Faults holds the active faults of the process, which the API lists and changes. Nil: the API has no fault
+	// injection.
 	Faults *faults.Set
-	// Facts returns what explanations can use about a node. Nil: they use the Decision only.
+	// Facts returns the facts about a node that explanations use. Nil: explanations use only the Decision.
 	Facts func(node string) explain.Facts
 	// Token, if set, is required in every API request. It must be set unless the address is a loopback address.
 	Token string
@@ -105,7 +106,7 @@ func (s *Server) Addr() string { return s.listener.Addr().String() }
 // Close closes the listener of a Server on which Serve is not called.
 func (s *Server) Close() error { return s.listener.Close() }
 
-// handler returns the handler of everything behind the listener.
+// handler returns the handler for all requests to the listener: the API, /readyz and the page.
 func (s *Server) handler() http.Handler {
 	mux := http.NewServeMux()
 	api := s.api()

@@ -12,11 +12,13 @@ import (
 type WhatIf interface {
 	// Settings returns the settings of a node that can be changed.
 	Settings(node string) ([]Setting, error)
-	// Explain explains the request of a Decision with other values of some settings, by their fields.
+	// Explain explains how the request of a Decision would have been handled with changed settings. The map set has
+	// the new values by field.
 	Explain(ctx context.Context, node string, d *authchain.Decision, set map[string]string) (explain.Explanation, error)
 }
 
-// Setting is a field of KubeletConfiguration, by its path, and its possible values. The first is the current one.
+// Setting is a field of KubeletConfiguration, given by its path, with its possible values. The first value is the
+// current one.
 type Setting struct {
 	Field  string   `json:"field"`
 	Values []string `json:"values"`
@@ -28,7 +30,7 @@ type WhatIfRequest struct {
 	Set      map[string]string `json:"set"`
 }
 
-// WhatIfResult is the response.
+// WhatIfResult is the response of /api/whatif.
 type WhatIfResult struct {
 	Actual explain.Explanation `json:"actual"`
 	WhatIf explain.Explanation `json:"whatIf"`

@@ -63,7 +63,7 @@ type Recorder struct {
 }
 
 // NewRecorder returns a Recorder of the last size Decisions. It keeps fewer if they are large: at most 16 KiB on
-// average, but always the newest one. A size below 1 means [DefaultSize].
+// average. It always keeps the newest Decision. A size below 1 means [DefaultSize].
 func NewRecorder(size int) *Recorder {
 	if size < 1 {
 		size = DefaultSize
@@ -101,7 +101,7 @@ func (r *Recorder) record(node string, d *authchain.Decision) {
 	for {
 		old := slot.Load()
 		if old != nil && old.ID > e.ID {
-			break // newer Entries have filled the whole ring since e got its ID
+			break // newer Entries have already replaced e in the ring
 		}
 		if slot.CompareAndSwap(old, e) {
 			added := e.size
@@ -139,7 +139,7 @@ func (r *Recorder) shrink(newest uint64) {
 	}
 }
 
-// first returns the lowest ID that fits into the ring together with last.
+// first returns the lowest ID that the ring can still hold when last is its newest ID.
 func (r *Recorder) first(last uint64) uint64 {
 	if size := uint64(len(r.slots)); last > size {
 		return last - size + 1
@@ -162,8 +162,8 @@ func (r *Recorder) at(id uint64) (e *Entry, ok bool) {
 	return nil, false // record has taken the ID, but not stored the Entry yet
 }
 
-// After returns the kept Entries with an ID above id, in order. The next call should pass upTo, the highest ID for
-// which the result is complete.
+// After returns the kept Entries with an ID above id, in order. The result is complete up to the ID upTo, which the
+// caller should pass as id in its next call.
 func (r *Recorder) After(id uint64) (entries []*Entry, upTo uint64) {
 	last := r.last.Load()
 	if id >= last {

@@ -39,13 +39,13 @@ func TestRecorderKeepsLastDecisions(t *testing.T) {
 	r := decisions.NewRecorder(3)
 	one, two := r.For("node-1"), r.For("node-2")
 	if entries, upTo := r.After(0); entries != nil || upTo != 0 {
-		t.Errorf("%v up to %d, of nothing", entries, upTo)
+		t.Errorf("an empty Recorder returned %v up to ID %d", entries, upTo)
 	}
 	one(decision("/1"))
 	two(decision("/2"))
 	if entries, upTo := r.After(0); !slices.Equal(ids(entries), []uint64{1, 2}) || upTo != 2 ||
 		entries[0].Node != "node-1" || entries[1].Node != "node-2" {
-		t.Errorf("%v up to %d", ids(entries), upTo)
+		t.Errorf("After returned the IDs %v up to ID %d", ids(entries), upTo)
 	}
 	for i := 3; i <= 5; i++ {
 		one(decision(fmt.Sprint("/", i)))
@@ -53,20 +53,21 @@ func TestRecorderKeepsLastDecisions(t *testing.T) {
 	for after, want := range map[uint64][]uint64{0: {3, 4, 5}, 2: {3, 4, 5}, 3: {4, 5}, 5: nil, 9: nil,
 		math.MaxUint64: nil} {
 		if entries, upTo := r.After(after); !slices.Equal(ids(entries), want) || upTo != max(5, after) {
-			t.Errorf("after %d: %v up to %d, want %v", after, ids(entries), upTo, want)
+			t.Errorf("after ID %d: IDs %v up to ID %d, want %v", after, ids(entries), upTo, want)
 		}
 	}
 	if e := r.Get(4); e == nil || e.Decision.Path != "/4" {
-		t.Errorf("4 is %+v", e)
+		t.Errorf("the Entry with ID 4 is %+v", e)
 	}
 	for _, id := range []uint64{0, 2, 6} {
 		if e := r.Get(id); e != nil {
-			t.Errorf("%d is %+v", id, e)
+			t.Errorf("the Entry with ID %d is %+v", id, e)
 		}
 	}
 }
 
-// TestRecorderLimitsMemory: it keeps fewer large Decisions, but always the newest.
+// TestRecorderLimitsMemory checks that a Recorder keeps fewer Decisions when they are large, and always keeps the
+// newest one.
 func TestRecorderLimitsMemory(t *testing.T) {
 	const size, bound = 100, 100 * 16 << 10
 	r := decisions.NewRecorder(size)
@@ -75,26 +76,26 @@ func TestRecorderLimitsMemory(t *testing.T) {
 	for range 1000 {
 		record(decision(long))
 		if r.Bytes() > bound {
-			t.Fatalf("%d bytes are kept, and %d may be", r.Bytes(), bound)
+			t.Fatalf("the Recorder keeps %d bytes, want at most %d", r.Bytes(), bound)
 		}
 	}
 	entries, upTo := r.After(0)
 	if len(entries) != 7 || upTo != 1000 || entries[6].ID != 1000 {
-		t.Errorf("%v up to %d", ids(entries), upTo)
+		t.Errorf("After returned the IDs %v up to ID %d", ids(entries), upTo)
 	}
 	record(decision(strings.Repeat("x", 2*bound)))
 	if entries, _ := r.After(0); !slices.Equal(ids(entries), []uint64{1001}) {
-		t.Errorf("%v next to an Entry that exceeds the limit", ids(entries))
+		t.Errorf("after an Entry larger than the limit, the IDs %v are kept", ids(entries))
 	}
 	for range 2 * size {
 		record(decision("/small"))
 	}
 	if entries, _ := r.After(0); len(entries) != size || r.Bytes() > size<<10 {
-		t.Errorf("%d small ones, of %d bytes", len(entries), r.Bytes())
+		t.Errorf("%d small Entries of %d bytes in total are kept", len(entries), r.Bytes())
 	}
 }
 
-// TestFollower reads in order, and counts dropped Entries.
+// TestFollower checks that a Follower returns Entries in order and counts the dropped ones.
 func TestFollower(t *testing.T) {
 	r := decisions.NewRecorder(10)
 	record := r.For("node-1")
@@ -104,14 +105,14 @@ func TestFollower(t *testing.T) {
 	go record(decision("/2"))
 	if entries, dropped, err := f.Next(t.Context()); err != nil || dropped != 0 ||
 		!slices.Equal(ids(entries), []uint64{2}) {
-		t.Errorf("%v, %d dropped, %v", ids(entries), dropped, err)
+		t.Errorf("Next returned the IDs %v, %d dropped, error %v", ids(entries), dropped, err)
 	}
 	for range 25 {
 		record(decision("/many"))
 	}
 	if entries, dropped, err := f.Next(t.Context()); err != nil || dropped != 15 || len(entries) != 10 ||
 		entries[9].ID != 27 {
-		t.Errorf("%v, %d dropped, %v", ids(entries), dropped, err)
+		t.Errorf("Next returned the IDs %v, %d dropped, error %v", ids(entries), dropped, err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
@@ -120,7 +121,7 @@ func TestFollower(t *testing.T) {
 	}
 }
 
-// TestWait: Entries after the match are left for the next call.
+// TestWait checks that Wait leaves the Entries after the matching one for the next call.
 func TestWait(t *testing.T) {
 	r := decisions.NewRecorder(10)
 	record := r.For("node-1")
@@ -149,7 +150,8 @@ func TestWait(t *testing.T) {
 	}
 }
 
-// TestConcurrentRecordersAndFollowers: each follower reads or misses each Entry once, in order.
+// TestConcurrentRecordersAndFollowers checks that each Follower returns each Entry once and in order, or counts it
+// as dropped.
 func TestConcurrentRecordersAndFollowers(t *testing.T) {
 	const recording, following, each = 8, 4, 5000
 	for _, size := range []int{1, 7, recording * each} {
@@ -171,7 +173,7 @@ func TestConcurrentRecordersAndFollowers(t *testing.T) {
 						missed += dropped
 						for _, e := range entries {
 							if e.ID <= last {
-								t.Errorf("%d after %d", e.ID, last)
+								t.Errorf("ID %d was returned after ID %d", e.ID, last)
 							}
 							last = e.ID
 						}
@@ -181,7 +183,7 @@ func TestConcurrentRecordersAndFollowers(t *testing.T) {
 						}
 					}
 					if seen+missed != recording*each || size > each && missed > 0 {
-						t.Errorf("seen %d, missed %d", seen, missed)
+						t.Errorf("the followers read %d Entries and missed %d", seen, missed)
 					}
 				})
 			}
@@ -197,14 +199,14 @@ func TestConcurrentRecordersAndFollowers(t *testing.T) {
 			readers.Wait()
 			entries, upTo := r.After(0)
 			if upTo != recording*each || len(entries) > size || size > 1 && len(entries) == 0 {
-				t.Errorf("%d are kept up to %d", len(entries), upTo)
+				t.Errorf("%d Entries are kept, up to ID %d", len(entries), upTo)
 			}
 			var bytes int64
 			if n := len(entries); n > 0 {
 				bytes = r.Bytes() / int64(n)
 			}
 			if bytes < 700 || bytes > 800 {
-				t.Errorf("%d bytes each", bytes)
+				t.Errorf("an Entry takes %d bytes", bytes)
 			}
 		})
 	}
@@ -217,11 +219,12 @@ func TestRecordingDoesNotWaitForFollowers(t *testing.T) {
 	defer f.Close()
 	d := decision("/")
 	if allocations := testing.AllocsPerRun(1000, func() { record(d) }); allocations > 1 {
-		t.Errorf("%v allocations for each", allocations)
+		t.Errorf("%v allocations for each recorded Decision", allocations)
 	}
 }
 
-// TestMemoryIsBounded: each Decision keeps the certificates of its own connection alive.
+// TestMemoryIsBounded checks that memory does not grow once the ring is full, although each Decision refers to the
+// certificates of a different connection.
 func TestMemoryIsBounded(t *testing.T) {
 	ca, err := testcerts.NewAuthority("ca")
 	if err != nil {
@@ -264,11 +267,11 @@ func TestMemoryIsBounded(t *testing.T) {
 	after := fill(40_000)
 	const may = 512 << 10
 	if after > full+may {
-		t.Errorf("%d KiB are in use after %d decisions, and %d KiB were when the ring was full", after>>10,
+		t.Errorf("%d KiB are in use after %d Decisions, but %d KiB when the ring was first full", after>>10,
 			parsed.Load(), full>>10)
 	}
 	if entries, _ := r.After(0); len(entries) != 1000 {
-		t.Errorf("%d are kept", len(entries))
+		t.Errorf("%d Entries are kept", len(entries))
 	}
 	// The estimated size of a Decision is close to its real size.
 	kept := float64(r.Bytes())
@@ -279,7 +282,7 @@ func TestMemoryIsBounded(t *testing.T) {
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
 	if freed := float64(after) - float64(m.HeapAlloc); freed < 0.3*kept || freed > 1.5*kept {
-		t.Errorf("%.0f KiB were in use for what is taken to be %.0f KiB", freed/1024, kept/1024)
+		t.Errorf("the Decisions took %.0f KiB, but their estimated size is %.0f KiB", freed/1024, kept/1024)
 	}
 }
 

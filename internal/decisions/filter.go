@@ -25,8 +25,8 @@ type Filter struct {
 	// After is an ID, Since a time. Only later Entries match.
 	After uint64
 	Since time.Time
-	// Limit is the maximum number of Entries, 0 for no limit. With After they are the first ones, otherwise the last
-	// ones.
+	// Limit is the maximum number of Entries, 0 for no limit. With After, the result has the first Entries after
+	// that ID; otherwise it has the newest Entries.
 	Limit int
 	// Explanation includes the explanation in each Record.
 	Explanation bool

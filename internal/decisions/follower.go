@@ -39,8 +39,8 @@ func (f *Follower) wake() {
 	}
 }
 
-// Next waits for new Entries and returns them in order. Dropped is how many Entries before them were lost; Next may
-// return these alone, without an Entry. It returns the error of ctx when that is done.
+// Next waits for new Entries and returns them in order. Dropped is the number of lost Entries before the returned
+// ones. Next may report dropped Entries without returning any Entry. It returns the error of ctx when ctx is done.
 func (f *Follower) Next(ctx context.Context) (entries []*Entry, dropped uint64, err error) {
 	for {
 		before := f.read
@@ -59,8 +59,8 @@ func (f *Follower) Next(ctx context.Context) (entries []*Entry, dropped uint64, 
 	}
 }
 
-// Wait returns the first new Entry that matches. Entries after it are left for the next call. It returns the error of
-// ctx when that is done.
+// Wait returns the first new Entry that matches. The next call continues with the Entry after it. Wait returns the
+// error of ctx when ctx is done.
 //
 // To wait for the Decision about a request, follow before sending it: a Decision is recorded shortly after its response
 // was written.
@@ -84,7 +84,8 @@ func (f *Follower) Wait(ctx context.Context, matches func(*Entry) bool) (*Entry,
 	}
 }
 
-// From matches the Decisions about requests from a client's address, HOST:PORT.
+// From returns a function for [Follower.Wait] that matches Decisions about requests from a client's address,
+// HOST:PORT.
 func From(remote string) func(*Entry) bool {
 	return func(e *Entry) bool { return e.Decision.Remote == remote }
 }

@@ -8,7 +8,8 @@ import (
 	"time"
 )
 
-// parameter is a query parameter: how to read it into a Filter, and how to write it, empty if the Filter has none.
+// parameter is a query parameter with two functions. One reads its value into a Filter; the other returns its value
+// from a Filter, or an empty string if the Filter does not use the parameter.
 type parameter struct {
 	name  string
 	parse func(*Filter, string) error

@@ -28,10 +28,10 @@ type Spans struct {
 // spansTimeout limits the export of the remaining spans when Run ends.
 const spansTimeout = 2 * time.Second
 
-// NewSpans returns Spans for the Decisions that r records from now on. Run must be called. As in the kubelet, they go
-// to the endpoint without TLS, samplingRatePerMillion selects them, and spans whose client samples them are always
-// exported. Host is the machine's name. The endpoint need not be reachable: spans that it does not accept are
-// dropped. (kubelet: cmd/kubelet/app/server.go, newTracerProvider)
+// NewSpans returns Spans for the Decisions that r records from now on. Run must be called. As in the kubelet, spans
+// are sent to the endpoint without TLS, samplingRatePerMillion is the share of requests that are exported, and
+// requests that the client samples are always exported. Host is the machine's name. The endpoint need not be
+// reachable: spans that it does not accept are dropped. (kubelet: cmd/kubelet/app/server.go, newTracerProvider)
 func NewSpans(ctx context.Context, r *Recorder, c *tracingapi.TracingConfiguration, host string) (*Spans, error) {
 	resource := sdkresource.WithAttributes(semconv.ServiceName("kubelet"), semconv.HostName(host))
 	provider, err := tracing.NewProvider(ctx, c, nil, []sdkresource.Option{resource})
@@ -41,8 +41,9 @@ func NewSpans(ctx context.Context, r *Recorder, c *tracingapi.TracingConfigurati
 	return &Spans{follower: r.Follow(r.LastID()), provider: provider, tracer: provider.Tracer("fauxlet/decisions")}, nil
 }
 
-// Run exports spans until ctx is done, and then those of the Decisions recorded before, for at most 2 s. It returns an
-// error if that is too short. It follows the Recorder, so that no request waits for it.
+// Run exports spans until ctx is done. It then exports the Decisions that are already recorded, for at most 2 s, and
+// returns an error if some remain. Run reads Decisions from the Recorder in its own goroutine, so requests never
+// wait for it.
 func (s *Spans) Run(ctx context.Context) error {
 	defer s.follower.Close()
 	for {

@@ -24,7 +24,7 @@ import (
 	"fauxlet/internal/decisions"
 )
 
-// collecting is an OpenTelemetry collector that keeps what it receives.
+// collecting is an OpenTelemetry collector that keeps the spans that it receives.
 type collecting struct {
 	collector.UnimplementedTraceServiceServer
 	got    chan *spans.ResourceSpans
@@ -86,7 +86,7 @@ func send(t *testing.T, samplingRate int32, all ...*authchain.Decision) (sent []
 		r.For("node-1")(d)
 	}
 	ctx, stop := context.WithCancel(t.Context())
-	stop() // what is recorded is sent all the same
+	stop() // Run still exports the Decisions that are already recorded
 	if err := s.Run(ctx); err != nil {
 		t.Error(err)
 	}
@@ -100,7 +100,8 @@ func send(t *testing.T, samplingRate int32, all ...*authchain.Decision) (sent []
 	return sent, resource
 }
 
-// TestSpanTree: a request is a span within its client's span, and contains a span for each step and check.
+// TestSpanTree checks that a request becomes a child of the client's span, and has a child span for each
+// authentication step and authorization check.
 func TestSpanTree(t *testing.T) {
 	at := time.Date(2026, 1, 2, 12, 0, 0, 0, time.UTC)
 	const traceID, client = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
@@ -119,7 +120,7 @@ func TestSpanTree(t *testing.T) {
 	}
 	sent, resource := send(t, 0, d)
 	if resource["service.name"] != "kubelet" || resource["host.name"] != "host-1" {
-		t.Errorf("of %v", resource)
+		t.Errorf("resource attributes %v", resource)
 	}
 	if len(sent) != 4 {
 		t.Fatalf("%d spans: %v", len(sent), sent)
@@ -151,7 +152,7 @@ func TestSpanTree(t *testing.T) {
 			start != want.start || end != want.end ||
 			(got.Status.GetCode() == spans.Status_STATUS_CODE_ERROR) != want.failed ||
 			facts[want.key] != want.fact || facts[want.andKey] != want.value {
-			t.Errorf("got %v, from %v to %v, want %+v", got, start, end, want)
+			t.Errorf("span %v, from %v to %v, want %+v", got, start, end, want)
 		}
 	}
 	if request.Kind != spans.Span_SPAN_KIND_SERVER || request.Status.Message != "oh" ||
@@ -162,12 +163,13 @@ func TestSpanTree(t *testing.T) {
 	}
 	for key, value := range ofRequest {
 		if value == "" {
-			t.Errorf("%s has no value", key)
+			t.Errorf("the attribute %s has no value", key)
 		}
 	}
 }
 
-// TestSampling: the rate and the client's span select spans; on the read-only port only the rate does.
+// TestSampling checks that the sampling rate and the client's sampling flag select spans. On the read-only port only
+// the rate does.
 func TestSampling(t *testing.T) {
 	const sampled, not = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
 		"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00"
@@ -209,7 +211,7 @@ func TestSampling(t *testing.T) {
 	}
 }
 
-// TestCollectorErrorsDoNotDelay: neither recording nor the end of Run.
+// TestCollectorErrorsDoNotDelay checks that errors of the collector delay neither recording nor the end of Run.
 func TestCollectorErrorsDoNotDelay(t *testing.T) {
 	c, endpoint := collect(t)
 	c.refuse = true

@@ -59,7 +59,7 @@ func colorOfOutcome(outcome string) color.Color {
 }
 
 // Details returns the stages and remedies of the decision's explanation, indented, and an empty line. If the record
-// has no explanation, it is made from the report.
+// has no explanation, Details makes one from the report.
 func (d *Record) Details(style color.Style) string {
 	explanation := d.Explanation
 	if explanation == nil {

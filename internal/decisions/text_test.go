@@ -8,7 +8,7 @@ import (
 	"fauxlet/internal/color"
 )
 
-// TestLine checks colors by outcome, and that no other escape sequence gets into a line.
+// TestLine checks the color for each outcome, and that escape sequences in a request are quoted.
 func TestLine(t *testing.T) {
 	response := func(status int, outcome, why string) authchain.Report {
 		return authchain.Report{Method: "GET", Path: "/pods", Status: status, Outcome: outcome, Why: why}

@@ -1,5 +1,6 @@
-// Package page is the web page of the admin listener: a list of decisions as they are made, the explanation of one of
-// them, its remedies, and what-if. It is static files; all data comes from the admin API, nothing from other servers.
+// Package page is the web page of the admin listener: a live list of decisions, the explanation and remedies of a
+// selected decision, and what-if. The page consists of static files. All its data comes from the admin API; it loads
+// nothing from other servers.
 package page
 
 import (

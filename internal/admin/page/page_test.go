@@ -11,7 +11,7 @@ import (
 	"fauxlet/internal/admin/page"
 )
 
-// TestHandler: all files are served with a strict policy, and use nothing from other servers.
+// TestHandler checks that all files are served with a strict Content-Security-Policy and refer to no other server.
 func TestHandler(t *testing.T) {
 	server := httptest.NewServer(page.Handler())
 	defer server.Close()
@@ -39,11 +39,11 @@ func TestHandler(t *testing.T) {
 		policy := response.Header.Get("Content-Security-Policy")
 		if !strings.HasPrefix(policy, "default-src 'none'; ") || strings.Contains(policy, "unsafe") ||
 			strings.Contains(policy, "*") {
-			t.Errorf("%s: the policy is %q", path, policy)
+			t.Errorf("%s: Content-Security-Policy is %q", path, policy)
 		}
 		for _, found := range external.FindAllString(string(body), -1) {
 			if found != "http://www.w3.org/2000/svg" { // an XML namespace
-				t.Errorf("%s contains %q", path, found)
+				t.Errorf("%s refers to another server: %q", path, found)
 			}
 		}
 	}
