@@ -24,7 +24,7 @@ import (
 // limits are timeouts of a Server.
 type limits struct {
 	header  time.Duration // maximum time to read a request's header
-	request time.Duration // maximum time to read a complete request, except for event streams
+	request time.Duration // maximum time for a complete request, except for event streams
 	idle    time.Duration // maximum time that a connection is idle between requests
 	drain   time.Duration // maximum time for open requests to end when the Server stops
 	// keepAlive is the longest pause in an event stream. A reader that takes longer than patience to accept data is

@@ -101,7 +101,7 @@ func (r *Recorder) record(node string, d *authchain.Decision) {
 	for {
 		old := slot.Load()
 		if old != nil && old.ID > e.ID {
-			break // newer Entries have already replaced e in the ring
+			break // a newer Entry already occupies the slot
 		}
 		if slot.CompareAndSwap(old, e) {
 			added := e.size

@@ -10,7 +10,7 @@ import (
 	"k8s.io/apiserver/pkg/authentication/user"
 )
 
-// problem is a problem of a certificate.
+// problem is a reason why a certificate is refused, or a probable mistake in it.
 type problem struct {
 	ID problemID
 	// Message states the problem with the certificate's own values: a sentence without a full stop.
@@ -35,9 +35,9 @@ const (
 	problemNoSAN         problemID = "no subject alternative name"
 )
 
-// clientCertificateProblems returns all problems of a client certificate, which is the first of presented. The others
-// are the intermediate CAs that the client sent. Roots are the kubelet's client CAs; if they are nil, the chain is
-// not checked.
+// clientCertificateProblems returns all problems of a client certificate. The first certificate of presented is the
+// client's own; the others are the intermediate CAs that the client sent. Roots are the kubelet's client CAs; if
+// they are nil, the chain is not checked.
 func clientCertificateProblems(presented, roots []*x509.Certificate, now time.Time) []problem {
 	if len(presented) == 0 {
 		return nil
@@ -60,8 +60,9 @@ func clientCertificateProblems(presented, roots []*x509.Certificate, now time.Ti
 	return problems
 }
 
-// servingCertificateProblems returns all problems of a serving certificate, which is the first of served, for a
-// client that trusts roots and connects to host, a DNS name or an IP address. An empty host is not checked.
+// servingCertificateProblems returns all problems of a serving certificate for a client that trusts roots and
+// connects to host. The first certificate of served is the kubelet's own; the others are intermediate CAs. Host is a
+// DNS name or an IP address; if it is empty, the name is not checked.
 func servingCertificateProblems(served, roots []*x509.Certificate, host string, now time.Time) []problem {
 	if len(served) == 0 {
 		return nil
@@ -91,8 +92,8 @@ func hostsOf(c *x509.Certificate) []string {
 	return hosts
 }
 
-// commonProblems checks the chain, the dates and the usage of a certificate. It checks each separately, so that no
-// problem hides another. Source names the setting that contains the roots.
+// commonProblems checks the chain, the dates and the usage of a certificate. It checks them independently and
+// reports all problems, not only the first. Source names the setting that contains the roots.
 func commonProblems(presented, roots []*x509.Certificate, usage x509.ExtKeyUsage, now time.Time,
 	source string) []problem {
 	leaf, intermediates := presented[0], presented[1:]
@@ -137,7 +138,8 @@ func dateProblems(which string, notBefore, notAfter, now time.Time) []problem {
 	return nil
 }
 
-// usageProblem names the certificate of the chain that does not allow a usage. A CA restricts what it signs.
+// usageProblem returns a problem that names the certificate of the chain that does not allow a usage. The extended
+// key usages of a CA also restrict the certificates that it signs.
 func usageProblem(chain []*x509.Certificate, usage x509.ExtKeyUsage) problem {
 	which, c := "its extended key usage", chain[0]
 	for i := 1; i < len(chain) && allowsUsage(c, usage); i++ {
@@ -147,7 +149,8 @@ func usageProblem(chain []*x509.Certificate, usage x509.ExtKeyUsage) problem {
 	return problem{ID: problemUsage, Message: fmt.Sprintf("%s is %s, without %s", which, usages(c), usageNames[usage])}
 }
 
-// allowsUsage reports whether a certificate itself allows a usage. A certificate without usages allows all.
+// allowsUsage reports whether a certificate allows a usage, without regard to its issuers. A certificate without
+// extended key usages allows every usage.
 func allowsUsage(c *x509.Certificate, usage x509.ExtKeyUsage) bool {
 	return len(c.ExtKeyUsage)+len(c.UnknownExtKeyUsage) == 0 ||
 		slices.Contains(c.ExtKeyUsage, usage) || slices.Contains(c.ExtKeyUsage, x509.ExtKeyUsageAny)
@@ -159,7 +162,7 @@ var usageNames = map[x509.ExtKeyUsage]string{
 	x509.ExtKeyUsageEmailProtection: "e-mail protection",
 }
 
-// usages returns a certificate's extended key usages in words.
+// usages describes a certificate's extended key usages in English.
 func usages(c *x509.Certificate) string {
 	var all []string
 	for _, usage := range c.ExtKeyUsage {

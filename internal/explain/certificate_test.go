@@ -12,7 +12,7 @@ import (
 
 const host = "192.0.2.7"
 
-// problemsOfKinds are the problems of each kind of certificate in package testcerts.
+// problemsOfKinds has the expected problems of each kind of certificate in package testcerts.
 var problemsOfKinds = map[string][]problemID{
 	"client":               nil,
 	"client-intermediate":  nil,
@@ -39,8 +39,8 @@ var problemsOfKinds = map[string][]problemID{
 	"server-sha1":             {problemWeakSignature},
 }
 
-// TestProblemsOfKinds compares with crypto/x509: a certificate must have a harmful problem if and only if it is
-// refused.
+// TestProblemsOfKinds checks the problems of each kind of certificate. A certificate must have a problem that is not
+// harmless if and only if crypto/x509 refuses it.
 func TestProblemsOfKinds(t *testing.T) {
 	ca := authority(t, "cluster-ca")
 	now := time.Now()
@@ -65,7 +65,7 @@ func TestProblemsOfKinds(t *testing.T) {
 	}
 }
 
-// TestAllProblemsAreFound has certificates with more than one problem.
+// TestAllProblemsAreFound checks that all problems are returned for certificates that have several.
 func TestAllProblemsAreFound(t *testing.T) {
 	ca, other := authority(t, "cluster-ca"), authority(t, "cluster-ca")
 	old, err := testcerts.NewAuthority("old-ca", testcerts.Expired)
@@ -102,7 +102,7 @@ func TestAllProblemsAreFound(t *testing.T) {
 			}
 			for i, want := range test.want {
 				if !strings.Contains(problems[i].Message, want) {
-					t.Errorf("%q, want %q in it", problems[i].Message, want)
+					t.Errorf("problem %q, want it to contain %q", problems[i].Message, want)
 				}
 			}
 		})
@@ -137,7 +137,7 @@ func problemsOf(serving bool, presented []*x509.Certificate, ca *testcerts.Autho
 	return clientCertificateProblems(presented, roots, now)
 }
 
-// accept verifies a certificate as a kubelet or kube-apiserver does.
+// accept returns nil if a kubelet would accept the client certificate, or a kube-apiserver the serving certificate.
 func accept(serving bool, presented []*x509.Certificate, ca *testcerts.Authority, now time.Time) error {
 	options := x509.VerifyOptions{Roots: ca.Pool(), Intermediates: x509.NewCertPool(), CurrentTime: now,
 		KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}}

@@ -10,8 +10,9 @@ import (
 	"time"
 )
 
-// chainOf returns a chain from leaf to a root, and a time at which it is valid. It ignores the current date: it tries
-// the times at which the certificates become valid and expire.
+// chainOf returns a chain from leaf to a root, and a time at which it is valid. It ignores the current time.
+// Instead, it tries the times at which the certificates become valid and expire, because verification succeeds at
+// one of them if it succeeds at any time.
 func chainOf(leaf *x509.Certificate, intermediates, roots []*x509.Certificate, usage []x509.ExtKeyUsage) (
 	chain []*x509.Certificate, at time.Time, err error) {
 	times := []time.Time{leaf.NotBefore, leaf.NotAfter}
@@ -116,7 +117,7 @@ func namesOf(certificates []*x509.Certificate) string {
 
 func subjectOf(c *x509.Certificate) string { return nameOf(c.Subject.CommonName, c.Subject.String()) }
 
-// nameOf returns the common name, or the whole distinguished name if it has none.
+// nameOf returns the common name, or the whole distinguished name if the common name is empty.
 func nameOf(commonName, distinguishedName string) string {
 	if commonName != "" {
 		return commonName

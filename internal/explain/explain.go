@@ -2,8 +2,9 @@
 // through the stages of a [authchain.Decision] (TLS, client certificate, token, anonymous, identity, attributes,
 // authorization, response). If the request was refused or failed, it lists a [Remedy] for each likely cause.
 //
-// This package decides nothing: the Decision already states what happened. Explain adds words, the facts of each stage,
-// every problem of a certificate instead of only the first one, and the remedies, which are all in remedies.go.
+// This package does not authenticate or authorize: the Decision already states what happened. An Explanation adds
+// descriptions, the facts of each stage, all problems of a certificate instead of only the first one, and the
+// remedies from remedies.go.
 package explain
 
 import (
@@ -21,7 +22,8 @@ type Explanation struct {
 	Status int `json:"status,omitempty"`
 	// Reason is the cause of the outcome: a sentence without a full stop.
 	Reason string `json:"reason"`
-	// Remedies are changes that would help, the most likely first. They exist for the outcomes refused and error only.
+	// Remedies are changes that would make the request succeed, the most likely one first. Only the outcomes refused
+	// and error have remedies.
 	Remedies []Remedy `json:"remedies,omitempty"`
 }
 
@@ -31,9 +33,9 @@ type Outcome string
 const (
 	// Allowed: the client is authenticated and authorized. The handler may still have returned an error; see Status.
 	Allowed Outcome = "allowed"
-	// Refused: the client is not authenticated, or not authorized, or ended the TLS handshake.
+	// Refused: the client is not authenticated or not authorized, or the TLS handshake failed.
 	Refused Outcome = "refused"
-	// Error: authentication or authorization did not come to a result.
+	// Error: authentication or authorization ended with an error.
 	Error Outcome = "error"
 	// NoAuthentication: the request was served without authentication, as on the read-only port.
 	NoAuthentication Outcome = "no authentication"
@@ -52,8 +54,8 @@ func Decision(d *authchain.Decision, facts Facts) Explanation {
 	return Report(&report, facts)
 }
 
-// Report explains a Decision of which only the Report is available. It finds problems of the client certificate only if
-// that is among the facts.
+// Report explains a Decision if only its Report is available. It checks the client certificate for problems only if
+// facts contains that certificate.
 func Report(d *authchain.Report, facts Facts) Explanation {
 	e := explainer{d: d, facts: facts}
 	explanation := Explanation{Stages: e.stages(), Outcome: e.outcome(), Status: d.Status}
@@ -64,7 +66,7 @@ func Report(d *authchain.Report, facts Facts) Explanation {
 	return explanation
 }
 
-// explainer derives the parts of one Explanation.
+// explainer builds one Explanation from a Decision's Report and the facts.
 type explainer struct {
 	d     *authchain.Report
 	facts Facts

@@ -14,7 +14,7 @@ import (
 	"fauxlet/testcerts"
 )
 
-// TestExplanations explains the decisions of an authentication chain without reviewers.
+// TestExplanations checks the explanations of Decisions that an authentication chain makes without sending reviews.
 func TestExplanations(t *testing.T) {
 	ca := authority(t, "cluster-ca")
 	facts := Facts{ClientCAs: []*x509.Certificate{ca.Cert}}
@@ -25,14 +25,14 @@ func TestExplanations(t *testing.T) {
 	)
 	for _, test := range []struct {
 		name            string
-		certificateKind string // of testcerts; empty: no certificate
+		certificateKind string // a kind of package testcerts; empty: no certificate
 		anonymous       bool
 		token           bool
 
 		outcome Outcome
-		reason  string // a part of it
+		reason  string // a part of the explanation's reason
 		states  string
-		remedy  string // a part of the remedies; empty: none
+		remedy  string // a part of the remedies; empty: no remedy is expected
 	}{
 		{name: "valid certificate", certificateKind: "client",
 			outcome: Allowed, reason: `user "kubelet-client" may get nodes/proxy`, states: authenticatedByCertificate},
@@ -72,7 +72,7 @@ func TestExplanations(t *testing.T) {
 			}
 			expectRemedy(t, e, test.remedy)
 			if data, err := json.Marshal(e); err != nil || strings.Contains(string(data), "secret-token") {
-				t.Errorf("as JSON: %s, %v", data, err)
+				t.Errorf("the explanation as JSON: %s, error %v", data, err)
 			}
 		})
 	}
@@ -132,7 +132,7 @@ func TestRequestsWithoutAuthentication(t *testing.T) {
 		d := &authchain.Decision{TLS: test.tls, Status: test.status, Method: "GET", Path: "/x"}
 		e := Decision(d, Facts{})
 		if e.Outcome != test.outcome || e.Reason == "" || len(e.Remedies) > 0 {
-			t.Errorf("%s: %s, %q, %v, want %s", test.name, e.Outcome, e.Reason, e.Remedies, test.outcome)
+			t.Errorf("%s: outcome %s, reason %q, %v, want %s", test.name, e.Outcome, e.Reason, e.Remedies, test.outcome)
 		}
 	}
 }
@@ -145,7 +145,8 @@ func states(e Explanation) string {
 	return strings.Join(all, ",")
 }
 
-// expectRemedy expects a text in the remedies, or none if it is empty.
+// expectRemedy fails the test unless the remedies contain the text want. If want is empty, there must be no
+// remedies.
 func expectRemedy(t *testing.T, e Explanation, want string) {
 	t.Helper()
 	got := fmt.Sprintf("%+v", e.Remedies)

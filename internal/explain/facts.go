@@ -10,14 +10,14 @@ import (
 	"fauxlet/config"
 )
 
-// Facts are details about the kubelet and the client that a Decision does not contain. All are optional: an Explanation
-// has more detail if they are set.
+// Facts are details about the kubelet and the client that a Decision does not contain. All fields are optional. An
+// Explanation has more detail if they are set.
 type Facts struct {
 	// Config is the kubelet's configuration.
 	Config *config.Config
 	// ClientCAs are the certificates in authentication.x509.clientCAFile.
 	ClientCAs []*x509.Certificate
-	// Presented are the certificates that the client sent, its own first.
+	// Presented are the certificates that the client sent. The client's own certificate comes first.
 	Presented []*x509.Certificate
 }
 

@@ -11,8 +11,8 @@ import (
 	"fauxlet/internal/tlserror"
 )
 
-// Remedy is a change after which a refused request would be allowed. It has one or more forms. Words in capitals are
-// placeholders.
+// Remedy is a change after which a refused request would be allowed. The change is given in one or more forms. Words
+// in capitals are placeholders.
 type Remedy struct {
 	// Summary describes the change: a sentence without a full stop.
 	Summary string `json:"summary"`
@@ -24,7 +24,7 @@ type Remedy struct {
 	Caution string `json:"caution,omitempty"`
 }
 
-// remedies returns the remedies for a request that was refused or ended with an error.
+// remedies returns all remedies for a request that was refused or ended with an error.
 func remedies(d *authchain.Report, facts Facts) []Remedy {
 	switch {
 	case d.Handshake != "":
@@ -101,7 +101,7 @@ func clientCertificateRemedies(d *authchain.Report, facts Facts) []Remedy {
 			all = append(all, unknownCARemedies(issuer)...)
 		}
 	}
-	if len(all) == 0 { // no other problem was found, and the client CAs are not available
+	if len(all) == 0 { // no problem was found; without the client CAs, the signer was not checked
 		all = unknownCARemedies(issuer)
 	}
 	return all
@@ -130,7 +130,7 @@ var (
 	accessReviews = review{"SubjectAccessReviews", "subjectaccessreviews.authorization.k8s.io"}
 )
 
-// reviewRemedies returns the remedies for a review without a response.
+// reviewRemedies returns the remedies for a review that failed or got no response.
 func reviewRemedies(why string, facts Facts, r review) []Remedy {
 	node := "NODE"
 	if facts.Config != nil {
@@ -179,8 +179,9 @@ func authorizationRemedies(d *authchain.Report, facts Facts) []Remedy {
 	return append(all, alwaysAllow)
 }
 
-// bindingRemedies returns role bindings for the user. For a service account the narrow one is first. Other users are
-// usually kube-apiserver's, which needs system:kubelet-api-admin.
+// bindingRemedies returns remedies that bind the user to a role. For a service account, a role that allows only this
+// request comes first. For other users, the role system:kubelet-api-admin comes first, because such a user is
+// usually kube-apiserver's and needs that role.
 func bindingRemedies(d *authchain.Report) []Remedy {
 	check, name := &d.Authorization[0], d.User.Name
 	subject := shellword.Quote("--user=" + name)
@@ -215,7 +216,7 @@ func bindingRemedies(d *authchain.Report) []Remedy {
 	return []Remedy{wide, narrow}
 }
 
-// canI returns the kubectl command that runs the same authorization check.
+// canI returns the kubectl auth can-i command for the Decision's first authorization check.
 func canI(d *authchain.Report) string {
 	c := &d.Authorization[0]
 	words := []string{
@@ -228,8 +229,8 @@ func canI(d *authchain.Report) string {
 	return strings.Join(words, " ")
 }
 
-// objectName returns a name for a ClusterRole of a user: the last part of the user name, without characters that are
-// not allowed there.
+// objectName derives the name of a ClusterRole from a user name. It is the last part of the user name, without
+// characters that object names must not contain.
 func objectName(userName string) string {
 	if i := strings.LastIndex(userName, ":"); i >= 0 && i < len(userName)-1 {
 		userName = userName[i+1:]

@@ -89,8 +89,8 @@ var handshakeRemedies = map[tlserror.Kind][]Remedy{
 	tlserror.NoCipherSuite:        {allowCipherSuites},
 }
 
-// servingProblemRemedies are the remedies for problems of a serving certificate. For other problems, which are about
-// its chain, see servingRemedies.
+// servingProblemRemedies are the remedies for problems of a serving certificate. Problems of the certificate's chain
+// are handled in servingRemedies.
 var servingProblemRemedies = map[problemID][]Remedy{
 	problemExpired:       {renewServing, approveServing},
 	problemNotYetValid:   {setClocks},
@@ -161,8 +161,8 @@ var (
 	}
 )
 
-// clientProblemRemedies are the remedies for problems of a client certificate. For other problems, which are about its
-// chain, see unknownCARemedies.
+// clientProblemRemedies are the remedies for problems of a client certificate. Problems of the certificate's chain
+// are handled in unknownCARemedies.
 var clientProblemRemedies = map[problemID]Remedy{
 	problemExpired: {
 		Summary:   "renew the client certificate and restart the client, or let it reload the file",

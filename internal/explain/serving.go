@@ -9,9 +9,9 @@ import (
 	"fauxlet/internal/tlserror"
 )
 
-// Serving is a kubelet's serving certificate together with what a client needs to verify it.
+// Serving is a kubelet's serving certificate, with the CAs and the host name that a client uses to verify it.
 type Serving struct {
-	// Served are the certificates that the kubelet sends, its own first.
+	// Served are the certificates that the kubelet sends. Its own certificate comes first.
 	Served []*x509.Certificate
 	// Roots are the CAs that the client trusts, such as --kubelet-certificate-authority of kube-apiserver.
 	Roots []*x509.Certificate
@@ -19,7 +19,8 @@ type Serving struct {
 	Host string
 }
 
-// Explain explains the failed TLS handshake. It returns nil if the client accepts the certificate.
+// Explain explains why the client refuses the certificate in the TLS handshake. It returns nil if the client accepts
+// the certificate.
 func (s *Serving) Explain(now time.Time) *Explanation {
 	if len(s.Served) == 0 {
 		explanation := failedHandshake("no serving certificate available for the kubelet")

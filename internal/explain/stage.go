@@ -10,7 +10,7 @@ import (
 // Stage is one part of an Explanation.
 type Stage struct {
 	ID string `json:"id"`
-	// Name is the ID in words.
+	// Name is the stage's name for display, such as "client certificate".
 	Name  string `json:"name"`
 	State State  `json:"state"`
 	// Message states what happened: a sentence without a full stop.
@@ -27,11 +27,12 @@ const (
 	Failed State = "failed"
 	// Skipped: the stage did not apply to the request.
 	Skipped State = "skipped"
-	// NotReached: an earlier stage had decided already.
+	// NotReached: an earlier stage ended the request.
 	NotReached State = "not reached"
 )
 
-// The IDs of the stages, in order. Each occurs once, except StageAuthorization: it occurs once per authorization check.
+// The IDs of the stages, in order. An Explanation has each stage once, except StageAuthorization, which it has once
+// per authorization check.
 const (
 	StageTLS           = "tls"
 	StageCertificate   = "certificate"

@@ -8,7 +8,7 @@ import (
 	"fauxlet/internal/color"
 )
 
-// WriteText writes the explanation for people: stages, outcome, remedies.
+// WriteText writes the explanation as text for humans: stages, outcome, remedies.
 func (e *Explanation) WriteText(w io.Writer, style color.Style) error {
 	p := textPrinter{style: style}
 	p.stages(e)
@@ -26,7 +26,8 @@ func (e *Explanation) Details(style color.Style, indent string) string {
 	return p.String()
 }
 
-// WriteComparison writes two explanations side by side. The change describes how the configuration of whatIf differs.
+// WriteComparison writes the actual and the what-if explanation side by side. The text in change describes how the
+// configurations differ.
 func WriteComparison(w io.Writer, style color.Style, actual, whatIf *Explanation, change string) error {
 	p := textPrinter{style: style}
 	p.compare(actual, whatIf, change)
@@ -78,7 +79,7 @@ var colorOfOutcome = map[Outcome]color.Color{
 	NoRequest: color.Red, Error: color.Magenta,
 }
 
-// result is the outcome in one line.
+// result returns the outcome as one line of text.
 func (p *textPrinter) result(e *Explanation) string {
 	status := ""
 	if e.Status != 0 {
@@ -116,7 +117,8 @@ const (
 	whatIfHead = "what-if"
 )
 
-// compare prints one line for each stage with both states, and below it the messages if they differ.
+// compare prints one line per stage with the states in both explanations. If the messages differ, it prints both
+// below that line.
 func (p *textPrinter) compare(actual, whatIf *Explanation, change string) {
 	width := max(nameWidth(actual), nameWidth(whatIf))
 	fmt.Fprintf(p, "%-*s  %-*s  %-*s  %s\n",
@@ -158,7 +160,8 @@ func (p *textPrinter) comparePair(width int, pair [2]*Stage) {
 	}
 }
 
-// pairStages pairs the stages of two explanations. The number of authorization stages may differ; a missing one is nil.
+// pairStages pairs the stages of two explanations. If one explanation has fewer authorization stages, its part of
+// the remaining pairs is nil.
 func pairStages(a, b *Explanation) [][2]*Stage {
 	var pairs [][2]*Stage
 	isCheck := func(s *Stage) bool { return s.ID == StageAuthorization }

@@ -1,9 +1,9 @@
-// Package faults has the deliberate failures of a node. A [Fault] is one failure with its scope: which connections,
-// requests, reviews or containers it applies to. A [Set] holds the active faults of a process. Package faulty injects
-// them.
+// Package faults defines the deliberate failures that can be injected into a node. A [Fault] is one failure with its
+// scope: which connections, requests, reviews or containers it applies to. A [Set] holds the active faults of a
+// process. Package faulty injects them.
 //
-// Nothing is random. A fault applies to the same ones of what it matches in each run. No kind of fault grants access:
-// what a reviewer denies stays denied whatever is active.
+// Faults are not random: in each run, a fault applies to the same ones of its matching requests. No kind of fault
+// grants access: a request that a reviewer denies stays denied, whichever faults are active.
 package faults
 
 import (
@@ -17,7 +17,7 @@ import (
 
 // Fault is one deliberate failure and its scope. [Kinds] says which fields each kind requires and allows.
 type Fault struct {
-	// Name identifies an active fault. If empty, it is the kind and a number, as in status-1.
+	// Name identifies an active fault. If it is empty, a name is made from the kind and a number, as in status-1.
 	Name string `json:"name,omitempty"`
 	// Kind is the name of one of [Kinds].
 	Kind string `json:"kind"`
@@ -28,12 +28,15 @@ type Fault struct {
 	Delay metav1.Duration `json:"delay,omitzero"`
 	// Rate is in bytes per second.
 	Rate int64 `json:"rate,omitempty"`
-	// After is the number of bytes of an answer, or of a stream to the client, before the cut.
+	// After is the number of bytes of a response, or of a stream to the client, that are sent before the connection
+	// is cut.
 	After int64 `json:"after,omitempty"`
-	// Status is an HTTP status code from 400 to 599. Body is sent with it; if empty, the text of the code.
+	// Status is an HTTP status code from 400 to 599. Body is the response body. If Body is empty, the response body
+	// is the standard text of the status code.
 	Status int    `json:"status,omitempty"`
 	Body   string `json:"body,omitempty"`
-	// Answer is the wrong answer of a reviewer: [Deny] or [OtherUser]; if empty, Deny. As is the user for OtherUser.
+	// Answer is the wrong answer of a reviewer: [Deny] or [OtherUser]. Empty means Deny. As is the name of the user
+	// that OtherUser returns.
 	Answer string `json:"answer,omitempty"`
 	As     string `json:"as,omitempty"`
 	// Skew is how far the node's clock is ahead; negative: behind.
@@ -44,8 +47,9 @@ type Fault struct {
 	Scope
 }
 
-// Scope says what a fault applies to. An empty field matches everything. All fields but Method and Review are
-// patterns of package path (*, ?, [a-z]). In Route a * does not match a slash; in the other fields it does.
+// Scope selects the connections, requests, reviews or containers that a fault applies to. An empty field matches
+// everything. All fields but Method and Review are patterns of package path (*, ?, [a-z]). In Route a * does not
+// match a slash; in the other fields it does.
 type Scope struct {
 	// Node is the name of the node.
 	Node string `json:"node,omitempty"`
@@ -56,7 +60,8 @@ type Scope struct {
 	// User and Group belong to the authenticated client. They match no request on the read-only port.
 	User  string `json:"user,omitempty"`
 	Group string `json:"group,omitempty"`
-	// Namespace, Pod and Container are named by the path of a request, or are those of a measured container.
+	// Namespace, Pod and Container match the names in the path of a request, or the names of a container whose usage
+	// is measured.
 	Namespace string `json:"namespace,omitempty"`
 	Pod       string `json:"pod,omitempty"`
 	Container string `json:"container,omitempty"`
@@ -65,8 +70,8 @@ type Scope struct {
 
 	// Count is how often the fault applies; 0: always.
 	Count int64 `json:"count,omitempty"`
-	// Share is the part of the matches that the fault applies to, from 0 to 1; 0: all. Seed and the number of the
-	// match choose which ones, so they are the same in each run.
+	// Share is the fraction of matches that the fault applies to, from 0 to 1; 0 means all. Seed and the number of a
+	// match determine whether the fault applies to it, so each run gives the same result.
 	Share float64 `json:"share,omitempty"`
 	Seed  int64   `json:"seed,omitempty"`
 }
@@ -75,7 +80,8 @@ type Scope struct {
 const (
 	// Deny denies every review.
 	Deny = "deny"
-	// OtherUser authenticates a token as another user. The client is then allowed only what both users are allowed.
+	// OtherUser authenticates a token as another user. A request is then allowed only if both the true and the other
+	// user are allowed.
 	OtherUser = "other-user"
 )
 

@@ -10,7 +10,7 @@ import (
 func TestParseNamesTheWrongField(t *testing.T) {
 	for name, test := range map[string]struct {
 		json string
-		want string // of the error; empty: there is none
+		want string // the beginning of the error; empty: no error is expected
 	}{
 		"least":          {`{"kind": "connection-refused"}`, ""},
 		"all of a scope": {`{"name": "x", "kind": "status", "status": 503, "body": "no", "node": "n-*", "route": "/exec/**", "method": "POST", "user": "system:*", "group": "system:[a-m]*", "namespace": "default", "pod": "web-?", "container": "*", "count": 3, "share": 0.5, "seed": 7}`, ""},
@@ -91,19 +91,19 @@ func TestKindsAllowTheFieldsInTheirTable(t *testing.T) {
 	}
 	for _, kind := range faults.Kinds() {
 		if kind.Explains == "" {
-			t.Errorf("%s is not explained", kind.Name)
+			t.Errorf("the kind %s has no description", kind.Name)
 		}
 		allowed := map[string]bool{}
 		fields := `"kind": "` + kind.Name + `", "node": "x"`
 		for _, field := range append(kind.Requires, kind.Allows...) {
 			allowed[field] = true
-			if field == "seed" || field == "as" { // which need others beside them
+			if field == "seed" || field == "as" { // these fields are valid only together with others
 				continue
 			}
 			fields += `, "` + field + `": ` + values[field]
 		}
 		if _, err := faults.Parse([]byte("{" + fields + "}")); err != nil {
-			t.Errorf("%s with all that it may have: %v", kind.Name, err)
+			t.Errorf("the kind %s with all its fields: %v", kind.Name, err)
 		}
 		for field, value := range values {
 			if allowed[field] {
@@ -111,7 +111,7 @@ func TestKindsAllowTheFieldsInTheirTable(t *testing.T) {
 			}
 			if _, err := faults.Parse([]byte("{" + fields + `, "` + field + `": ` + value + "}")); err == nil ||
 				!strings.Contains(err.Error(), "the kind "+kind.Name+" does not have this field") {
-				t.Errorf("%s with %s: %v", kind.Name, field, err)
+				t.Errorf("the kind %s with the field %s, which it does not have: %v", kind.Name, field, err)
 			}
 		}
 	}

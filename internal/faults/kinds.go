@@ -29,14 +29,15 @@ const (
 // Kind is a kind of fault, named after its cause.
 type Kind struct {
 	Name string
-	// Explains says which real failure the kind stands for, and what it does.
+	// Explains describes the real failure that the kind imitates, and its effect.
 	Explains string
 	// Requires and Allows are JSON names of fields of a [Fault]: required ones, and optional ones besides name and
 	// node.
 	Requires, Allows []string
 }
 
-// The fields of a scope, by what a kind of fault affects.
+// Sets of scope fields that several kinds allow: fields that select some of the matches, fields of faults that
+// affect requests, and fields of faults that affect reviews.
 var (
 	some    = []string{"count", "share", "seed"}
 	request = append([]string{"route", "method", "user", "group", "namespace", "pod", "container"}, some...)
@@ -92,7 +93,7 @@ var kinds = []Kind{
 			"each, or its limit if that is lower"},
 }
 
-// Kinds returns all kinds: of connections first, then of answers, of reviewers, and of the node.
+// Kinds returns all kinds: faults of connections first, then faults of responses, of reviewers, and of the node.
 func Kinds() []Kind { return slices.Clone(kinds) }
 
 // KindNamed returns the kind with a name. The error lists all kinds.

@@ -6,8 +6,8 @@ import (
 	"strings"
 )
 
-// Target is a connection, a request, a review or a container that a fault may apply to. A field that is unknown is
-// empty, and no scope that sets that field matches it.
+// Target is a connection, a request, a review or a container that a fault may apply to. A field of Target that is
+// unknown is empty. A scope that sets a field does not match a target in which that field is empty.
 type Target struct {
 	Node                      string
 	Route, Method             string
@@ -58,12 +58,13 @@ func matchesRoute(pattern, route string) bool {
 	return is && err == nil
 }
 
-// selects says whether Share selects the n-th match, counted from 0.
+// selects reports whether Share selects the n-th match, counted from 0.
 func (s *Scope) selects(n int64) bool {
 	if s.Share == 0 || s.Share == 1 {
 		return true
 	}
-	// This is splitmix64. A float64 holds 53 bits.
+	// The hash function is splitmix64. Only the upper 53 bits are used, because a float64 has a precision of 53
+	// bits.
 	z := uint64(s.Seed) + uint64(n+1)*0x9e3779b97f4a7c15
 	z = (z ^ z>>30) * 0xbf58476d1ce4e5b9
 	z = (z ^ z>>27) * 0x94d049bb133111eb

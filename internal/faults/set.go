@@ -16,17 +16,17 @@ type Set struct {
 	// mu is held while the faults are changed, until all followers have returned.
 	mu        sync.Mutex
 	followers []*follower
-	// now is the present Version; nil if no fault has ever been active.
+	// now is the current Version, or nil if no fault has ever been active.
 	now atomic.Pointer[Version]
 }
 
 // Version is the list of active faults between two changes. Each change makes a new Version, even an empty one.
 type Version struct{ active []*Active }
 
-// Active is an active fault. Compare pointers to find out whether two are the same.
+// Active is an active fault. Two pointers to an Active are equal if and only if they refer to the same injection.
 type Active struct {
 	Fault
-	// Since is when it became active.
+	// Since is the time at which the fault became active.
 	Since time.Time
 	// Origin is where the fault comes from, for example a file; see [Set.Replace].
 	Origin string
@@ -34,8 +34,8 @@ type Active struct {
 	matched, applied atomic.Int64
 }
 
-// Matched counts the connections, requests, reviews or containers in the fault's scope. Applied counts those that the
-// fault was applied to, which are fewer if the fault has a count or a share.
+// Matched counts the connections, requests, reviews or containers in the fault's scope. Applied counts those to
+// which the fault was applied; it can be lower than Matched if the fault has a count or a share.
 func (a *Active) Matched() int64 { return a.matched.Load() }
 func (a *Active) Applied() int64 { return a.applied.Load() }
 
@@ -53,8 +53,8 @@ func (a *Active) MarshalJSON() ([]byte, error) {
 // NewSet returns an empty Set.
 func NewSet() *Set { return &Set{} }
 
-// Version returns the present Version; nil if no fault has ever been active. It is one atomic load. A caller can
-// compare it with an earlier one to find out whether anything has changed.
+// Version returns the current Version, or nil if no fault has ever been active. It costs one atomic load. The active
+// faults are unchanged as long as Version returns the same pointer.
 func (s *Set) Version() *Version {
 	if s == nil {
 		return nil
@@ -73,11 +73,11 @@ func (v *Version) List() []*Active {
 	return v.active
 }
 
-// Empty says whether no fault is active.
+// Empty reports whether no fault is active.
 func (s *Set) Empty() bool { return len(s.List()) == 0 }
 
-// Add makes a fault active and returns it, with a name if it had none. All followers have returned when Add returns.
-// If the fault is invalid or its name is taken, Add changes nothing and returns an error.
+// Add activates a fault and returns it. A fault without a name gets one. Add returns after all functions passed to
+// Follow have returned. If the fault is invalid or its name is taken, Add changes nothing and returns an error.
 func (s *Set) Add(f Fault) (*Active, error) {
 	if err := f.Validate(); err != nil {
 		return nil, err
@@ -95,8 +95,8 @@ func (s *Set) Add(f Fault) (*Active, error) {
 	return added, nil
 }
 
-// Remove ends the fault with a name, whatever its origin. A fault of a file becomes active again when the file is
-// read again.
+// Remove ends the active fault with the given name, whatever its origin. If the fault is defined in a file, it
+// becomes active again when the file is read again.
 func (s *Set) Remove(name string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -159,7 +159,7 @@ func (s *Set) Replace(origin string, faults []Fault) error {
 	return nil
 }
 
-// again returns the active fault of before that equals f, or activates f.
+// again returns the fault in before that equals f, or, if there is none, activates f.
 func again(before []*Active, f Fault, origin string, taken []*Active) *Active {
 	f.complete()
 	for _, a := range before {
@@ -174,7 +174,7 @@ func again(before []*Active, f Fault, origin string, taken []*Active) *Active {
 	return activate(f, origin, taken)
 }
 
-// activate returns a new active fault, with a name that none of the others has.
+// activate returns a new active fault with a name that differs from the names of the others.
 func activate(f Fault, origin string, others []*Active) *Active {
 	for n := 1; f.Name == ""; n++ {
 		if name := fmt.Sprintf("%s-%d", f.Kind, n); named(others, name) == nil {
@@ -193,7 +193,7 @@ func named(all []*Active, name string) *Active {
 	return nil
 }
 
-// set replaces the active faults and calls the followers. The caller holds mu.
+// set replaces the active faults and calls the functions that were passed to Follow. The caller holds mu.
 func (s *Set) set(now []*Active) {
 	if slices.Equal(now, s.List()) {
 		return
@@ -232,7 +232,8 @@ func (v *Version) Matching(t *Target, kind string) []*Active {
 	return all
 }
 
-// OfNode returns the faults of some kinds whose scope includes a node, in the order of the kinds.
+// OfNode returns the active faults of the given kinds whose scope includes a node. They are ordered as the kinds
+// are.
 func (v *Version) OfNode(node string, kinds ...string) []*Active {
 	var all []*Active
 	for _, kind := range kinds {
@@ -245,8 +246,8 @@ func (v *Version) OfNode(node string, kinds ...string) []*Active {
 	return all
 }
 
-// Apply returns the first active fault of a kind that applies to the target, or nil. It counts what matches the scope
-// of a fault, and what a fault applies to.
+// Apply returns the first active fault of a kind that applies to the target, or nil. It updates the counts Matched
+// and Applied of the faults.
 func (s *Set) Apply(t *Target, kind string) *Active {
 	for _, a := range s.List() {
 		if a.Kind == kind && a.Apply(t) {
@@ -256,7 +257,7 @@ func (s *Set) Apply(t *Target, kind string) *Active {
 	return nil
 }
 
-// Apply says whether the fault applies to the target. It counts as [Set.Apply] does.
+// Apply reports whether the fault applies to the target, and updates its counts as [Set.Apply] does.
 func (a *Active) Apply(t *Target) bool {
 	if !a.Scope.matches(t) {
 		return false

@@ -73,7 +73,7 @@ func TestScopeMatchesWhenAllPatternsMatch(t *testing.T) {
 				t.Errorf("applied: %v, want %v", got, test.want)
 			}
 			if got := active.Matched() == 1; got != test.want {
-				t.Errorf("%d matches", active.Matched())
+				t.Errorf("the fault counts %d matches", active.Matched())
 			}
 			if empty := (faults.Scope{}); test.scope != empty && set.Apply(&faults.Target{}, fault.Kind) != nil {
 				t.Error("the fault applies to a target without any field")
@@ -82,7 +82,7 @@ func TestScopeMatchesWhenAllPatternsMatch(t *testing.T) {
 	}
 }
 
-// applications returns the numbers of those targets, among count, that a cut applies to.
+// applications presents count targets to the set, and returns the numbers of the targets that a cut applies to.
 func applications(set *faults.Set, count int) []int {
 	var all []int
 	for i := range count {
@@ -104,13 +104,13 @@ func TestCountAndShareSelectTheSameInEachRun(t *testing.T) {
 	}
 	first := applications(with(faults.Scope{Share: 0.25, Seed: 1}), 1000)
 	if len(first) < 200 || len(first) > 300 {
-		t.Errorf("a quarter of 1000 is %d", len(first))
+		t.Errorf("a share of 0.25 applies to %d of 1000 targets", len(first))
 	}
 	if again := applications(with(faults.Scope{Share: 0.25, Seed: 1}), 1000); !slices.Equal(first, again) {
-		t.Error("the same share selects others the second time")
+		t.Error("the same share and seed select other targets the second time")
 	}
 	if other := applications(with(faults.Scope{Share: 0.25, Seed: 2}), 1000); slices.Equal(first, other) {
-		t.Error("another seed selects the same ones")
+		t.Error("another seed selects the same targets")
 	}
 	if got := applications(with(faults.Scope{Share: 0.25, Seed: 1, Count: 3}), 1000); !slices.Equal(got, first[:3]) {
 		t.Errorf("share and count select %v, want %v", got, first[:3])
@@ -127,11 +127,11 @@ func TestFirstFaultAppliesUntilItsCountIsUsedUp(t *testing.T) {
 	second := add(t, set, faults.Fault{Kind: faults.Status, Status: 503})
 	for i, want := range []*faults.Active{first, second, second} {
 		if got := set.Apply(&faults.Target{}, faults.Status); got != want {
-			t.Errorf("application %d is of %v", i, got)
+			t.Errorf("application %d is by the fault %v", i, got)
 		}
 	}
 	if first.Applied() != 1 || first.Matched() != 3 || second.Applied() != 2 || second.Matched() != 2 {
-		t.Errorf("%d of %d, %d of %d", first.Applied(), first.Matched(), second.Applied(), second.Matched())
+		t.Errorf("applied to %d of %d and %d of %d matches", first.Applied(), first.Matched(), second.Applied(), second.Matched())
 	}
 }
 
@@ -146,20 +146,20 @@ func TestGeneratedNamesAreUnique(t *testing.T) {
 	}
 	add(t, set, faults.Fault{Kind: faults.Cut})
 	if got := names(set); got != "cut-2 mine cut-1" {
-		t.Errorf("there are %s", got)
+		t.Errorf("the active faults are %s", got)
 	}
 	if _, err := set.Add(faults.Fault{Name: "mine", Kind: faults.CachesFlushed}); err == nil ||
 		!strings.HasPrefix(err.Error(), `name: "mine": an active fault of the kind cut has this name`) {
-		t.Errorf("the same name twice: %v", err)
+		t.Errorf("adding a second fault with the same name: %v", err)
 	}
 	if _, err := set.Add(faults.Fault{Kind: faults.Status}); err == nil {
-		t.Error("a status without one was taken")
+		t.Error("a fault of the kind status without a status code was accepted")
 	}
 	if err := set.Remove("yours"); err == nil || err.Error() != `no fault "yours" is active` {
-		t.Errorf("Remove of another: %v", err)
+		t.Errorf("removing an unknown fault: %v", err)
 	}
 	if got := set.Clear(); got != 3 || !set.Empty() {
-		t.Errorf("%d cleared, there are %s", got, names(set))
+		t.Errorf("Clear returned %d, the active faults are %s", got, names(set))
 	}
 }
 
@@ -185,7 +185,7 @@ func TestReplaceKeepsUnchangedFaultsAndOtherOrigins(t *testing.T) {
 	replace(`{"kind": "cut"}`, `{"kind": "cut", "after": 7}`,
 		`{"name": "fat", "kind": "memory-heavy", "memory": "1Gi"}`)
 	if got := names(set); got != "own cut-1 cut-2 fat" {
-		t.Fatalf("there are %s", got)
+		t.Fatalf("the active faults are %s", got)
 	}
 	second, fat := set.List()[2], set.List()[3]
 	set.Apply(&faults.Target{}, faults.Cut)
@@ -194,13 +194,13 @@ func TestReplaceKeepsUnchangedFaultsAndOtherOrigins(t *testing.T) {
 	replace(`{"kind": "cut"}`, `{"kind": "cut", "after": 7}`,
 		`{"name": "fat", "kind": "memory-heavy", "memory": "1024Mi"}`)
 	if set.Version() != before {
-		t.Error("the same faults again are a change")
+		t.Error("replacing faults by equal faults changed the Set")
 	}
-	// Another fault has taken the first name, and one fault has changed.
+	// The first fault has a new kind but the old name cut-1, and the last fault has changed.
 	replace(`{"kind": "connection-reset", "name": "cut-1"}`, `{"kind": "cut", "after": 7}`,
 		`{"name": "fat", "kind": "memory-heavy", "memory": "2Gi"}`)
 	if got := names(set); got != "own cut-1 cut-2 fat" {
-		t.Fatalf("there are %s", got)
+		t.Fatalf("the active faults are %s", got)
 	}
 	if set.List()[2] != second || set.List()[3] == fat {
 		t.Error("the unchanged fault must stay, and the changed one must not")
@@ -213,19 +213,19 @@ func TestReplaceKeepsUnchangedFaultsAndOtherOrigins(t *testing.T) {
 			`{"kind": "cut", "name": "x"}`},
 	} {
 		if err := set.Replace("scenario", parse(texts...)); err == nil || !strings.HasPrefix(err.Error(), want) {
-			t.Errorf("%v, want %s", err, want)
+			t.Errorf("Replace returned %v, want %s", err, want)
 		}
 	}
 	if err := set.Replace("scenario", []faults.Fault{{Kind: faults.Status}}); err == nil ||
 		!strings.HasPrefix(err.Error(), "[0].status: missing") {
-		t.Errorf("an error of a fault: %v", err)
+		t.Errorf("replacing by an invalid fault: %v", err)
 	}
 	if set.Version() != before {
-		t.Error("an error changed something")
+		t.Error("Replace returned an error, but changed the Set")
 	}
 	replace()
 	if got := names(set); got != "own" {
-		t.Errorf("there are %s", got)
+		t.Errorf("the active faults are %s", got)
 	}
 }
 
@@ -248,7 +248,7 @@ func TestFollowersRunBeforeAChangeReturns(t *testing.T) {
 func TestVersionChangesThoughTheFaultsAreTheSame(t *testing.T) {
 	var none *faults.Set
 	if none.Version() != nil || !none.Empty() || none.Apply(&faults.Target{}, faults.Cut) != nil {
-		t.Error("a nil Set has something")
+		t.Error("a nil Set is not empty")
 	}
 	set := faults.NewSet()
 	before := set.Version()
@@ -283,14 +283,14 @@ func TestCountHoldsUnderConcurrency(t *testing.T) {
 	}
 	workers.Wait()
 	if counted.Matched() != 4000 || counted.Applied() != 100 {
-		t.Errorf("%d of %d", counted.Applied(), counted.Matched())
+		t.Errorf("applied to %d of %d matches", counted.Applied(), counted.Matched())
 	}
 }
 
 func TestActiveFaultAsJSONAndMetrics(t *testing.T) {
 	set := faults.NewSet()
 	if got := testutil.CollectAndCount(set.Collector("")); got != 0 {
-		t.Errorf("%d metrics of no fault", got)
+		t.Errorf("%d metrics without an active fault", got)
 	}
 	add(t, set, faults.Fault{Kind: faults.Cut, After: 7, Scope: faults.Scope{Count: 1}})
 	add(t, set, faults.Fault{Kind: faults.CachesFlushed, Scope: faults.Scope{Node: "b"}})
@@ -316,6 +316,6 @@ fauxlet_fault_applied_total{fault="cut-1",kind="cut"} 1
 		t.Error(err)
 	}
 	if got := testutil.CollectAndCount(set.Collector("")); got != 4 {
-		t.Errorf("%d metrics of two faults", got)
+		t.Errorf("%d metrics with two active faults", got)
 	}
 }

@@ -51,7 +51,7 @@ func (f *Fault) Validate() error {
 	return f.Scope.validate()
 }
 
-// complete sets fields that follow from others.
+// complete sets fields whose values follow from other fields.
 func (f *Fault) complete() {
 	if f.Kind == ReviewerWrong && f.Answer == OtherUser {
 		f.Review = TokenReview

@@ -7,17 +7,19 @@ import (
 	"fauxlet/internal/faults"
 )
 
-// cacheKinds are the kinds of fault that change what the server's caches hold, caches-flushed first. reviewer-down
-// and reviewer-slow are not among them: a failed review is not cached.
+// cacheKinds are the kinds of fault that change what the server's caches hold, caches-flushed first. The kinds
+// reviewer-down and reviewer-slow are missing, because the caches do not store failed reviews.
 var cacheKinds = []string{faults.CachesFlushed, faults.ReviewerWrong, faults.ReviewerRevoking}
 
-// FollowCaches calls reset whenever a fault makes it necessary to empty the server's caches of reviews, until a
-// listener of the node is closed. enabled says whether the caches are used from then on.
+// FollowCaches calls reset whenever a change of the active faults requires the server to empty its review caches.
+// The parameter enabled of reset is false if the server must not use the caches afterwards. FollowCaches stops
+// calling reset when a listener of the node is closed.
 //
-// Caches are emptied when a fault ends that may have left wrong answers in them, and when caches-flushed begins. When
-// another fault begins they stay: a real reviewer that changes its mind does not reach the kubelet's caches either.
+// The caches are emptied when caches-flushed begins, and when a fault ends that may have left wrong answers in them.
+// They are not emptied when a reviewer's fault begins, because a real reviewer that changes its answers cannot empty
+// the kubelet's caches either.
 func (n *Node) FollowCaches(reset func(enabled bool)) {
-	var mu sync.Mutex // makes the first update, below, wait for one that a change causes
+	var mu sync.Mutex // serializes the first update, below, with updates that changes of faults cause
 	var before []*faults.Active
 	update := func() {
 		mu.Lock()

@@ -17,7 +17,8 @@ import (
 // GetCertificate is the type of [crypto/tls.Config.GetCertificate].
 type GetCertificate = func(*tls.ClientHelloInfo) (*tls.Certificate, error)
 
-// GetCertificate returns next, with the certificate of an active fault in the handshakes that the fault applies to.
+// GetCertificate decorates next. In a handshake to which a serving-certificate fault applies, the result returns the
+// fault's certificate; in other handshakes it calls next.
 func (n *Node) GetCertificate(next GetCertificate) GetCertificate {
 	return func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
 		node := n.target()
@@ -33,13 +34,13 @@ func (n *Node) GetCertificate(next GetCertificate) GetCertificate {
 	}
 }
 
-// decorateTLS changes config so that handshakes present the certificates of active faults. No session is resumed
-// meanwhile: a client that resumes a session is not shown a certificate.
+// decorateTLS changes config so that handshakes present the certificates of active faults. While such a fault is
+// active, TLS sessions are not resumed, because a resumed session has no certificate message.
 func (n *Node) decorateTLS(config *tls.Config) {
 	inner, plain := config.GetConfigForClient, config.Clone()
-	plain.NextProtos = []string{"h2", "http/1.1"} // net/http adds them to the original only
+	plain.NextProtos = []string{"h2", "http/1.1"} // net/http sets NextProtos only in the original config
 	config.GetConfigForClient = func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
-		var wanted *tls.Config // nil is the original
+		var wanted *tls.Config // nil selects the original config
 		if inner != nil {
 			var err error
 			if wanted, err = inner(hello); err != nil {
@@ -59,8 +60,9 @@ func (n *Node) decorateTLS(config *tls.Config) {
 	}
 }
 
-// hosts are the names and addresses that a valid certificate for this client must have: the node's name, those of the
-// server's own certificate, the name that the client sent, and the address that it dialled.
+// hosts returns the names and addresses that a valid certificate for this client must have: the node's name, the
+// names and addresses in the server's own certificate, the server name that the client sent, and the address that it
+// dialled.
 func (n *Node) hosts(own *tls.Certificate, hello *tls.ClientHelloInfo) []string {
 	hosts := []string{n.name}
 	if own != nil && own.Leaf != nil {
@@ -88,7 +90,8 @@ type certificates struct {
 }
 
 const (
-	// keepCertificates is short enough that a certificate that becomes valid tomorrow is still not valid when it is
+	// keepCertificates is how long a minted certificate is used again. It is much shorter than a day, so that a
+	// certificate of the kind server-not-yet-valid, which becomes valid after 24 hours, is never valid when it is
 	// used.
 	keepCertificates = time.Hour
 	maxCertificates  = 64
@@ -117,7 +120,7 @@ func (c *certificates) get(fault *faults.Active, node string, hosts []string) (*
 	}
 	request := testcerts.Request{CommonName: node, Hosts: hosts}
 	if kind.Name == "server-kubelet-default" {
-		request.Hosts = nil // a kubelet's self-signed certificate has the node's name alone
+		request.Hosts = nil // a kubelet's self-signed certificate contains only the node's name
 	}
 	pair, err := kind.Mint(c.authority, request)
 	if err != nil {

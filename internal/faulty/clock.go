@@ -20,8 +20,8 @@ func (n *Node) ClockSkew() time.Duration {
 	return 0
 }
 
-// ClientCA returns a provider that verifies client certificates by the node's clock. While the clock is skewed, or
-// while caches are flushed, it also makes each request verify its certificate anew.
+// ClientCA returns a provider that verifies client certificates by the node's clock. While the clock is skewed or
+// caches-flushed is active, it also makes the server verify the certificate again for each request.
 func (n *Node) ClientCA(next authchain.CAProvider) authchain.CAProvider {
 	return clientCA{next, n}
 }
@@ -42,8 +42,9 @@ func (c clientCA) VerifyOptions() (x509.VerifyOptions, bool) {
 	return options, ok
 }
 
-// VerifyChain refuses a chain that is not valid at the true time. The chain has been verified at the node's time
-// already, so a certificate must be valid by both clocks: a skewed clock never makes an expired certificate valid.
+// VerifyChain refuses a chain that is not valid at the true time. The caller has already verified the chain at the
+// node's time. So a certificate must be valid by both clocks, and a skewed clock never makes an expired certificate
+// valid.
 func (c clientCA) VerifyChain(chain []*x509.Certificate) error {
 	now := time.Now()
 	for _, certificate := range chain {

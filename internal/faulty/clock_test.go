@@ -25,7 +25,7 @@ func TestClientCANeedsBothClocks(t *testing.T) {
 	for name, test := range map[string]struct {
 		skew     string // empty: the clock is right
 		from, to time.Duration
-		refused  string // a part of the error; empty: accepted
+		refused  string // a part of the error; empty: the certificate is accepted
 	}{
 		"right clock, valid":   {from: -hour, to: hour},
 		"right clock, expired": {from: -2 * hour, to: -hour, refused: "expired or is not yet valid"},
@@ -52,7 +52,7 @@ func TestClientCANeedsBothClocks(t *testing.T) {
 			ca := n.ClientCA(fixedCA{authority})
 			options, ok := ca.VerifyOptions()
 			if !ok {
-				t.Fatal("no options")
+				t.Fatal("the client CA returned no verify options")
 			}
 			chains, err := pair.TLS().Leaf.Verify(options)
 			if err == nil {
@@ -76,7 +76,7 @@ func TestClientCAIsUnchangedWithoutFaults(t *testing.T) {
 	add(t, set, `{"kind": "clock-skew", "skew": "1h", "node": "node-2"}`)
 	if options, _ := n.ClientCA(fixedCA{authority}).VerifyOptions(); !options.CurrentTime.IsZero() ||
 		n.ClockSkew() != 0 {
-		t.Errorf("a fault of another node sets the time %v, skew %v", options.CurrentTime, n.ClockSkew())
+		t.Errorf("a fault of another node changed the time to %v, the skew to %v", options.CurrentTime, n.ClockSkew())
 	}
 	add(t, set, `{"kind": "caches-flushed"}`)
 	if options, _ := n.ClientCA(fixedCA{authority}).VerifyOptions(); options.CurrentTime.IsZero() {

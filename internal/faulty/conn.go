@@ -16,12 +16,13 @@ import (
 type conn struct {
 	net.Conn
 	listener *listener
-	// affectedBy has the names of the faults that affect the connection. It is complete when the handshake is done.
+	// affectedBy lists the names of the faults that affect the connection. It is complete when the handshake is
+	// done.
 	affectedBy []string
 	// slow, if set, delays the first Read.
 	slow *faults.Active
-	// idle: no request is under way. reused: there was a request before. change is the listener's count of changes
-	// when the connection was made.
+	// idle is true while no request is in progress. reused is true after the first request. change is the value of
+	// the listener's counter changes when the connection was made.
 	idle   atomic.Bool
 	reused bool
 	change int64
@@ -50,7 +51,8 @@ func (c *conn) Close() error {
 	return c.Conn.Close()
 }
 
-// CloseWrite is how net/http ends a connection on which the client may still be sending.
+// CloseWrite closes the sending side. net/http calls it before it closes a connection on which the client may still
+// be sending.
 func (c *conn) CloseWrite() error {
 	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok {
 		return half.CloseWrite()
@@ -58,8 +60,8 @@ func (c *conn) CloseWrite() error {
 	return nil
 }
 
-// setState closes a connection that becomes idle, if faults of connections have begun or ended since it was made. The
-// http.Server calls it in the connection's own goroutine.
+// setState is called by the http.Server, in the connection's own goroutine, when the connection changes its state.
+// If the connection becomes idle, and connection faults have begun or ended since it was made, setState closes it.
 func (c *conn) setState(state http.ConnState) {
 	c.idle.Store(state == http.StateIdle)
 	if state != http.StateIdle {
@@ -71,10 +73,10 @@ func (c *conn) setState(state http.ConnState) {
 	}
 }
 
-// isStale says whether faults of connections have begun or ended since the connection was made.
+// isStale reports whether connection faults have begun or ended since the connection was made.
 func (c *conn) isStale() bool { return c.change != c.listener.changes.Load() }
 
-// connOf returns the conn of a connection, also below TLS; nil if it has none.
+// connOf returns the conn inside a connection, looking below TLS if necessary. It returns nil if there is none.
 func connOf(inner net.Conn) *conn {
 	if secure, ok := inner.(*tls.Conn); ok {
 		inner = secure.NetConn()
@@ -83,8 +85,8 @@ func connOf(inner net.Conn) *conn {
 	return c
 }
 
-// lostConn stands for a connection that a fault has taken away. Each Read returns the reason, so that the server
-// records a failed handshake.
+// lostConn replaces a connection that a fault has reset or left unanswered. Each Read returns the reason as an
+// error, so that the server records a failed handshake.
 type lostConn struct {
 	remote, local net.Addr
 	fault         string
@@ -95,7 +97,7 @@ func newLostConn(c net.Conn, fault *faults.Active, reason string) *lostConn {
 	return &lostConn{c.RemoteAddr(), c.LocalAddr(), fault.Name, errors.New(reason)}
 }
 
-// AffectedBy names the fault.
+// AffectedBy returns the name of the fault that took the connection.
 func (c *lostConn) AffectedBy() []string { return []string{c.fault} }
 
 func (c *lostConn) Read([]byte) (int, error)         { return 0, c.err }

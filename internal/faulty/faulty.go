@@ -1,12 +1,12 @@
 // Package faulty injects the active faults of package faults into one node. A [Node] decorates the standard
 // interfaces around a server: its listeners, its [net/http.Server], its handler, its client CA, its clock, and the
-// transport by which it sends reviews. The server itself does not know faults.
+// transport by which it sends reviews. The server itself contains no code for faults.
 //
-// A fault never grants access. Faults of answers apply after the request has been authorized. Faults of reviews turn
-// "allowed" into "denied", or leave the answer as it is. A client certificate must be valid by the true clock as well
-// as by a skewed one.
+// A fault never grants access. Faults that change responses apply after the request has been authorized. Faults that
+// change reviews can turn "allowed" into "denied", never the reverse. While the clock is skewed, a client
+// certificate must be valid at the true time and at the skewed time.
 //
-// Each decorator returns what it was given, or passes straight through, while no fault is active.
+// While no fault is active, a decorator returns the decorated value itself or only forwards calls to it.
 package faulty
 
 import (
@@ -21,7 +21,7 @@ import (
 	"fauxlet/internal/faults"
 )
 
-// Node injects faults into the node of one name. Its methods are safe for concurrent use.
+// Node injects faults into one node. Its methods are safe for concurrent use.
 type Node struct {
 	name         string
 	faults       *faults.Set
@@ -30,7 +30,7 @@ type Node struct {
 
 	mu       sync.Mutex
 	stopping chan struct{} // closed when the node stops
-	unfollow []func()      // to call then
+	unfollow []func()      // functions to call when the node stops
 }
 
 // NewNode returns the decorators of the node with the given name. They inject the faults in set whose scope includes
@@ -45,10 +45,10 @@ func NewNode(name string, set *faults.Set, logger *zap.Logger) *Node {
 // Collector returns the metrics of the node's active faults.
 func (n *Node) Collector() prometheus.Collector { return n.faults.Collector(n.name) }
 
-// target is the node itself. Callers add the request, review or container that a fault may apply to.
+// target returns a Target with only the node set. Callers add the fields of a request, review or container.
 func (n *Node) target() faults.Target { return faults.Target{Node: n.name} }
 
-// active returns the active faults of some kinds that include this node.
+// active returns the active faults of the given kinds whose scope includes this node.
 func (n *Node) active(kinds ...string) []*faults.Active {
 	return n.faults.Version().OfNode(n.name, kinds...)
 }
@@ -62,7 +62,8 @@ func (n *Node) apply(ctx context.Context, t *faults.Target, kind string) *faults
 	return fault
 }
 
-// stop ends all delays, and what stopFollowing was given. A listener calls it when it is closed.
+// stop ends all delays and calls the functions that were passed to stopFollowing. A listener calls it when it is
+// closed.
 func (n *Node) stop() {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -75,7 +76,7 @@ func (n *Node) stop() {
 	n.unfollow = nil
 }
 
-// stopFollowing calls unfollow when the node stops.
+// stopFollowing registers a function that is called when the node stops.
 func (n *Node) stopFollowing(unfollow func()) {
 	n.mu.Lock()
 	defer n.mu.Unlock()

@@ -20,13 +20,13 @@ func TestMain(m *testing.M) {
 		goleak.IgnoreAnyFunction("k8s.io/apimachinery/pkg/util/wait.Forever"))
 }
 
-// node returns the decorators of node-1 and its set of active faults, which is empty.
+// node returns the decorators of node-1 and an empty set of active faults for it.
 func node() (*faulty.Node, *faults.Set) {
 	set := faults.NewSet()
 	return faulty.NewNode("node-1", set, nil), set
 }
 
-// add makes a fault active, given as JSON.
+// add parses a fault from JSON and activates it.
 func add(t testing.TB, set *faults.Set, text string) *faults.Active {
 	t.Helper()
 	fault, err := faults.Parse([]byte(text))
@@ -61,6 +61,6 @@ func serveReviews(t *testing.T, server *reviewapi.Server) *rest.Config {
 	})
 	config := server.RESTConfig(listener.Addr().String())
 	config.QPS = -1
-	config.NextProtos = []string{"http/1.1"} // an HTTP/2 server that stops waits a second for its connections
+	config.NextProtos = []string{"http/1.1"} // when it stops, an HTTP/2 server waits a second for its connections
 	return config
 }

@@ -11,12 +11,14 @@ import (
 	"fauxlet/internal/faults"
 )
 
-// Path returns what the path of a request names; an empty string is a thing that it does not name.
+// Path returns the namespace, pod, UID and container in the path of a request. An empty string means that the path
+// does not contain that part.
 type Path = func(path string) (namespace, pod, uid, container string)
 
-// Handler returns a decorator of the handlers of requests that have been authorized: a slow first byte, a status in
-// place of an answer, a slow or cut answer. names returns what a request's path names. While no fault is active the
-// decorator returns next itself, so it may be called for each request.
+// Handler returns a decorator for handlers of authorized requests. Faults can delay the first byte of a response,
+// replace the response by an error status, or slow or cut the response. The function names extracts the pod and
+// container from a request's path. While no fault is active, the decorator returns next itself, so it is cheap
+// enough to call for each request.
 func (n *Node) Handler(names Path) func(next http.Handler) http.Handler {
 	return func(next http.Handler) http.Handler {
 		if n.faults.Empty() {
@@ -36,7 +38,7 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	target := h.target(r)
 	if slow := h.node.apply(r.Context(), &target, faults.SlowFirstByte); slow != nil {
 		if err := h.node.wait(r.Context(), slow.Delay.Duration); err != nil {
-			panic(http.ErrAbortHandler) // the client is gone
+			panic(http.ErrAbortHandler) // the client has disconnected
 		}
 	}
 	if fault := h.node.apply(r.Context(), &target, faults.Status); fault != nil {
@@ -57,7 +59,7 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// target is the request as the scope of a fault describes it.
+// target returns the request's properties that the scope of a fault can match.
 func (h *handler) target(r *http.Request) faults.Target {
 	t := h.node.target()
 	t.Method, t.Route = r.Method, r.URL.Path

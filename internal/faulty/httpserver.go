@@ -10,8 +10,8 @@ import (
 	"fauxlet/internal/faults"
 )
 
-// ConfigureHTTP decorates a server of one of the node's ports before it serves: its TLS, its handler, and its hooks
-// on connections. The connections must come from [Node.Listener].
+// ConfigureHTTP decorates the http.Server of one of the node's ports: its TLS configuration, its handler, and its
+// connection hooks. It must be called before the server serves. The connections must come from [Node.Listener].
 func (n *Node) ConfigureHTTP(server *http.Server) {
 	if server.TLSConfig != nil {
 		n.decorateTLS(server.TLSConfig)
@@ -41,8 +41,8 @@ func (n *Node) ConfigureHTTP(server *http.Server) {
 
 type connKey struct{}
 
-// allRequests decorates the handler of all requests, before authentication. Its faults affect every request of the
-// node: clock-skew and caches-flushed.
+// allRequests decorates the handler that all requests pass before authentication. It records the faults that affect
+// every request to the node: clock-skew and caches-flushed.
 func (n *Node) allRequests(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if n.faults.Version() == nil {
@@ -68,10 +68,9 @@ func (n *Node) allRequests(next http.Handler) http.Handler {
 	})
 }
 
-// leaveStale makes a client send its next request over another connection, if faults of connections have begun or
-// ended since this connection was made. With HTTP/2, where other requests may be under way, that is after this
-// request. With HTTP/1.1 this request is dropped as if the connection had been closed before it came: clients repeat
-// it, because an idle connection may always be closed.
+// leaveStale makes a client use a new connection if connection faults have begun or ended since this connection was
+// made. An HTTP/2 connection may have other requests in progress, so it is closed after this request. On HTTP/1.1,
+// this request is dropped as if the connection had been closed while idle; clients send such a request again.
 func leaveStale(c *conn, w http.ResponseWriter, r *http.Request) {
 	if !c.isStale() {
 		return

@@ -13,11 +13,11 @@ import (
 	"fauxlet/internal/faults"
 )
 
-// listener is one of a node's ports, with the faults of connections. When such a fault begins or ends it closes the
-// connections that are idle: a client that keeps a connection would not notice the fault.
+// listener decorates one of a node's ports with connection faults. When such a fault begins or ends, the listener
+// closes idle connections, because a client that keeps its connection would not notice the fault.
 type listener struct {
 	node *Node
-	// secure is false for the read-only port, which has the fault connection-refused only.
+	// secure is false for the read-only port. On that port, connection-refused is the only connection fault.
 	secure   bool
 	address  net.Addr
 	unfollow func()
@@ -31,17 +31,18 @@ type listener struct {
 	// conns are the open connections. blackHoles are the connections that are never answered, each with its fault.
 	conns      map[*conn]bool
 	blackHoles map[net.Conn]*faults.Active
-	// active are the active faults of connections that include this node.
+	// active are the active connection faults whose scope includes this node.
 	active []*faults.Active
 	// changes counts the changes of active.
 	changes atomic.Int64
 }
 
-// Listener decorates one of the node's ports with the faults of connections. secure is false for the read-only port.
-// The returned listener keeps the address while connections are refused, and opens it again afterwards. Closing it
+// Listener decorates one of the node's ports with connection faults. secure is false for the read-only port. The
+// returned listener keeps the address while connections are refused, and opens it again afterwards. Closing it
 // closes inner and ends all delays of the node's faults.
 //
-// A connection that a fault takes away is returned by Accept as one whose handshake fails with the reason.
+// If a fault resets a connection or leaves it unanswered, Accept returns a substitute whose handshake fails with the
+// reason, so that the server records it.
 func (n *Node) Listener(inner net.Listener, secure bool) net.Listener {
 	l := &listener{
 		node: n, secure: secure, address: inner.Addr(), inner: inner, changed: make(chan struct{}),
@@ -54,7 +55,7 @@ func (n *Node) Listener(inner net.Listener, secure bool) net.Listener {
 
 func (l *listener) Addr() net.Addr { return l.address }
 
-// The kinds of fault that affect connections, by port.
+// The kinds of fault that affect connections, for the secure and the read-only port.
 var (
 	readOnlyKinds = []string{faults.ConnectionRefused}
 	secureKinds   = []string{
@@ -63,7 +64,7 @@ var (
 	}
 )
 
-// update makes the listener follow the active faults.
+// update applies the currently active faults to the listener.
 func (l *listener) update() {
 	kinds := readOnlyKinds
 	if l.secure {
@@ -101,17 +102,18 @@ func (l *listener) update() {
 	}
 }
 
-// replace puts another listener behind this one; nil refuses connections. The caller holds mu.
+// replace sets the inner listener. With nil, connections are refused. The caller holds mu.
 func (l *listener) replace(inner net.Listener) {
 	l.inner = inner
 	close(l.changed)
 	l.changed = make(chan struct{})
 }
 
-// retryInterval is how often the listener tries to open a port that another program has taken meanwhile.
+// retryInterval is how often the listener tries to open its port again if another program has taken the port while
+// connections were refused.
 const retryInterval = time.Second
 
-// reopen listens on the address again, as soon as that is possible. The caller holds mu.
+// reopen listens on the address again. If the address is in use, it tries again later. The caller holds mu.
 func (l *listener) reopen() {
 	inner, err := net.Listen(l.address.Network(), l.address.String())
 	if err == nil {
@@ -161,7 +163,8 @@ func (l *listener) Accept() (net.Conn, error) {
 	}
 }
 
-// decorate returns the connection to serve in place of accepted, or nil if the listener was closed meanwhile.
+// decorate returns the connection to serve in place of accepted. It returns nil if the listener is closed before
+// decorate returns.
 func (l *listener) decorate(accepted net.Conn) net.Conn {
 	c := &conn{Conn: accepted, listener: l, change: l.changes.Load()}
 	if l.secure && !l.node.faults.Empty() {
@@ -192,7 +195,7 @@ func (l *listener) decorate(accepted net.Conn) net.Conn {
 	return c
 }
 
-// swallow keeps a connection open and answers nothing, until the client closes it, the fault ends, or the listener is
+// swallow keeps a connection open without answering, until the client closes it, the fault ends, or the listener is
 // closed.
 func (l *listener) swallow(c net.Conn, fault *faults.Active) {
 	l.mu.Lock()

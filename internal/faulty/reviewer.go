@@ -24,11 +24,11 @@ import (
 	"fauxlet/internal/faults"
 )
 
-// RoundTripper returns the transport by which the node sends TokenReviews and SubjectAccessReviews to its reviewer
-// (the apiserver), with the faults of reviewers. Other requests pass unchanged.
+// RoundTripper decorates the transport that sends the node's TokenReviews and SubjectAccessReviews to its reviewer
+// (the apiserver) with the faults of reviewers. Other requests pass unchanged.
 //
-// A fault turns "allowed" into "denied", makes a review fail, or replaces the user of a token by another one. In the
-// last case both users must be allowed.
+// A fault can turn "allowed" into "denied", make a review fail, or replace the user of a token by another user. If a
+// fault has replaced the user, access is allowed only if both users are allowed.
 func (n *Node) RoundTripper(next http.RoundTripper) http.RoundTripper {
 	return &reviewer{node: n, next: next, allowed: map[*faults.Active]map[[sha256.Size]byte]bool{}}
 }
@@ -38,12 +38,13 @@ type reviewer struct {
 	next http.RoundTripper
 
 	mu sync.Mutex
-	// allowed are the tokens and access reviews that the reviewer has allowed while a reviewer-revoking fault was
-	// active.
+	// allowed has, for each reviewer-revoking fault, the hashes of the tokens and access reviews that the reviewer
+	// has allowed while the fault was active.
 	allowed map[*faults.Active]map[[sha256.Size]byte]bool
 }
 
-// maxAllowed is how many subjects are remembered for one fault. Further ones are revoked at once.
+// maxAllowed is the maximum number of subjects (tokens and access reviews) that are stored for one fault. Further
+// subjects are revoked at once.
 const maxAllowed = 1 << 12
 
 // WrappedRoundTripper returns the decorated transport, so that its idle connections can be closed.
@@ -71,7 +72,8 @@ func (v *reviewer) RoundTrip(r *http.Request) (*http.Response, error) {
 	return v.send(r, body)
 }
 
-// reviewToken answers a TokenReview. The user is not known before the reviewer has answered.
+// reviewToken answers a TokenReview. The user is unknown until the reviewer has answered, so the fault's scope is
+// matched after that.
 func (v *reviewer) reviewToken(r *http.Request, body []byte, sent *authenticationapi.TokenReview) (*http.Response,
 	error) {
 	t := v.node.target()
@@ -105,14 +107,14 @@ func (v *reviewer) reviewToken(r *http.Request, body []byte, sent *authenticatio
 	return withAnswer(response, answer)
 }
 
-// invalidToken is how an apiserver answers a token that it cannot authenticate.
+// invalidToken is an apiserver's answer to a token that it cannot authenticate.
 var invalidToken = authenticationapi.TokenReviewStatus{Error: "[invalid bearer token, token lookup failed]"}
 
-// replacedUser is the key of a user's extra fields that holds the user whom a fault has replaced. A
-// SubjectAccessReview about a user with this key asks about both users.
+// replacedUser is a key in a user's extra fields. Its value is the true user, whom a fault has replaced. For a
+// SubjectAccessReview about a user with this key, both users are reviewed.
 const replacedUser = "fauxlet/instead-of"
 
-// replaceUser returns the user named as, with the true user in an extra field.
+// replaceUser returns a user with the name as, which has the true user in an extra field.
 func replaceUser(user authenticationapi.UserInfo, as string) (authenticationapi.UserInfo, error) {
 	replaced, err := json.Marshal(user)
 	extra := map[string]authenticationapi.ExtraValue{replacedUser: {string(replaced)}}
@@ -154,8 +156,8 @@ func (v *reviewer) reviewAccess(r *http.Request, body []byte,
 	return withAnswer(response, answer)
 }
 
-// reviewBoth asks about the user that a fault has named and then about the user whom it replaced. It returns the
-// first answer that does not allow the access, or else the second.
+// reviewBoth reviews the access of the replacing user, and then the access of the true user. It returns the first
+// answer that does not allow the access, or the second answer if both allow it.
 func (v *reviewer) reviewBoth(r *http.Request, sent *authorizationapi.SubjectAccessReview,
 	replaced string) (*http.Response, error) {
 	var trueUser authenticationapi.UserInfo
@@ -177,7 +179,7 @@ func (v *reviewer) reviewBoth(r *http.Request, sent *authorizationapi.SubjectAcc
 	}
 	second := sent.DeepCopy()
 	second.Spec.User, second.Spec.UID, second.Spec.Groups = trueUser.Username, trueUser.UID, trueUser.Groups
-	if !slices.Contains(trueUser.Groups, user.AllAuthenticated) { // the chain has added it to the named user
+	if !slices.Contains(trueUser.Groups, user.AllAuthenticated) { // the authentication chain has added this group to the replacing user
 		second.Spec.Groups = append(second.Spec.Groups, user.AllAuthenticated)
 	}
 	second.Spec.Extra = map[string]authorizationapi.ExtraValue{}
@@ -201,14 +203,14 @@ func (v *reviewer) failBefore(r *http.Request, t *faults.Target) error {
 	return &net.OpError{Op: "dial", Net: "tcp", Addr: hostAddr(r.URL.Host), Err: refused}
 }
 
-// hostAddr is the address of a host that is not dialled.
+// hostAddr is the net.Addr of the reviewer in errors about connections that are not attempted.
 type hostAddr string
 
 func (hostAddr) Network() string  { return "tcp" }
 func (a hostAddr) String() string { return string(a) }
 
-// apply returns the fault of a kind that applies to a review, or nil, and records it in the Decisions that wait for
-// the review.
+// apply returns the fault of a kind that applies to a review, or nil. It records the fault in the Decisions of all
+// requests that wait for the review.
 func (v *reviewer) apply(ctx context.Context, t *faults.Target, kind string) *faults.Active {
 	fault := v.node.faults.Apply(t, kind)
 	if fault != nil {
@@ -217,8 +219,8 @@ func (v *reviewer) apply(ctx context.Context, t *faults.Target, kind string) *fa
 	return fault
 }
 
-// isRevoked says whether a reviewer-revoking fault revokes a token or right that the reviewer has allowed. The first
-// time it stays allowed.
+// isRevoked reports whether a reviewer-revoking fault revokes a token or access that the reviewer has allowed. The
+// first review of each subject stays allowed.
 func (v *reviewer) isRevoked(ctx context.Context, t *faults.Target, subject [sha256.Size]byte) bool {
 	version := v.node.faults.Version()
 	for _, revoking := range version.Matching(t, faults.ReviewerRevoking) {
@@ -233,7 +235,7 @@ func (v *reviewer) isRevoked(ctx context.Context, t *faults.Target, subject [sha
 	return false
 }
 
-// isFirst says whether a subject is allowed for the first time since the fault began, and remembers it.
+// isFirst reports whether a subject is allowed for the first time since the fault began, and stores the subject.
 func (v *reviewer) isFirst(version *faults.Version, revoking *faults.Active, subject [sha256.Size]byte) bool {
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -263,10 +265,10 @@ func (v *reviewer) send(r *http.Request, body []byte) (*http.Response, error) {
 	return v.next.RoundTrip(r)
 }
 
-// codec writes reviews as JSON, in their own version.
+// codec encodes reviews as JSON in the API version of their type.
 var codec = scheme.Codecs.LegacyCodec(authenticationapi.SchemeGroupVersion, authorizationapi.SchemeGroupVersion)
 
-// sendReview sends another review in place of the one in r.
+// sendReview sends a review in place of the body of r.
 func (v *reviewer) sendReview(r *http.Request, review apiruntime.Object) (*http.Response, error) {
 	body, err := apiruntime.Encode(codec, review)
 	if err != nil {

@@ -32,8 +32,8 @@ roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: all}
 subjects: [{apiGroup: rbac.authorization.k8s.io, kind: User, name: admin}]
 `
 
-// reviewerTest is a client of a review API, through the round tripper of node-1. The user admin is allowed
-// everything, and viewer nothing. Each has a token of the same name.
+// reviewerTest is a client that sends reviews to a review API through the round tripper of node-1. The user admin is
+// allowed everything, and viewer nothing. Each has a token of the same name.
 type reviewerTest struct {
 	client *kubernetes.Clientset
 	set    *faults.Set
@@ -138,8 +138,9 @@ func TestRoundTripperFailsReviews(t *testing.T) {
 	}
 }
 
-// TestReplacedUserIsAllowedWhatBothAre checks both directions: a client without rights does not gain them by being
-// taken for an administrator, and an administrator loses them.
+// TestReplacedUserIsAllowedWhatBothAre checks both directions of a replacement. A client without rights gains none
+// when a fault replaces it by an administrator. An administrator loses rights when a fault replaces it by a user
+// without rights.
 func TestReplacedUserIsAllowedWhatBothAre(t *testing.T) {
 	r := newReviewerTest(t, "application/vnd.kubernetes.protobuf")
 	for _, test := range []struct {
@@ -155,7 +156,7 @@ func TestReplacedUserIsAllowedWhatBothAre(t *testing.T) {
 		if err != nil || user.Username != test.as {
 			t.Errorf("token %s: user %q, %v", test.token, user.Username, err)
 		}
-		// The user is cached by the kubelet, and may be used after the fault has ended.
+		// The kubelet may cache the replacing user and still use it after the fault has ended.
 		for _, when := range []string{"during", "after"} {
 			if allowed, err := r.allowed(t, user); err != nil || allowed != test.allowed {
 				t.Errorf("%s the fault, %s as %s: allowed %v, %v", when, test.token, test.as, allowed, err)
@@ -165,7 +166,8 @@ func TestReplacedUserIsAllowedWhatBothAre(t *testing.T) {
 	}
 }
 
-// TestNoFaultOfReviewersGrantsAccess tries every kind of fault with users and tokens that are refused without it.
+// TestNoFaultOfReviewersGrantsAccess activates each kind of fault, and sends reviews of users and tokens that are
+// refused without faults.
 func TestNoFaultOfReviewersGrantsAccess(t *testing.T) {
 	r := newReviewerTest(t, "application/json")
 	for _, kind := range faults.Kinds() {
@@ -189,7 +191,7 @@ func TestNoFaultOfReviewersGrantsAccess(t *testing.T) {
 				}
 				viewer, _ := r.token(t, "viewer")
 				if allowed, _ := r.allowed(t, viewer); allowed {
-					t.Errorf("%s: viewer, taken for %q, is allowed", text, viewer.Username)
+					t.Errorf("%s: viewer, replaced by %q, is allowed", text, viewer.Username)
 				}
 			}
 			r.set.Clear()
@@ -219,7 +221,7 @@ func TestRoundTripperPassesOtherRequests(t *testing.T) {
 		}
 	}
 	if len(sent) != 2 {
-		t.Errorf("sent %q", sent)
+		t.Errorf("the transport sent %q", sent)
 	}
 }
 

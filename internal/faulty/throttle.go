@@ -13,11 +13,11 @@ import (
 	"fauxlet/internal/faults"
 )
 
-// throttle writes slowly, ends after some bytes, or both.
+// throttle limits the rate of writes, or fails after a number of bytes, or both.
 type throttle struct {
 	node      *Node
 	ctx       context.Context
-	slow, cut *faults.Active // or nil
+	slow, cut *faults.Active // nil if the fault does not apply
 	written   int64
 	isCut     bool
 }
@@ -25,7 +25,7 @@ type throttle struct {
 // chunksPerSecond is how many chunks a slow throttle writes in a second.
 const chunksPerSecond = 10
 
-// write writes p with send, in chunks, and fails where the cut is.
+// write passes p to send in chunks. It returns an error when it reaches the byte at which the connection is cut.
 func (t *throttle) write(p []byte, send func([]byte) (int, error)) (written int, err error) {
 	for len(p) > 0 {
 		chunk := p
@@ -55,7 +55,7 @@ func (t *throttle) write(p []byte, send func([]byte) (int, error)) (written int,
 	return written, nil
 }
 
-// responseWriter is a slow or cut answer.
+// responseWriter writes a slow or cut response.
 type responseWriter struct {
 	http.ResponseWriter
 	throttle
@@ -63,7 +63,7 @@ type responseWriter struct {
 
 func (w *responseWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
-// Write writes nothing after the cut. The handler may still try to send its error.
+// Write writes nothing after the cut, even if the handler then tries to send an error message.
 func (w *responseWriter) Write(p []byte) (int, error) {
 	if len(p) == 0 {
 		return w.ResponseWriter.Write(p)
@@ -76,15 +76,15 @@ func (w *responseWriter) Write(p []byte) (int, error) {
 		return n, err
 	})
 	if w.isCut {
-		// The client receives what came before the cut, at least the headers.
+		// The client must receive everything before the cut, and at least the headers.
 		w.ResponseWriter.Write(nil)
 		http.NewResponseController(w.ResponseWriter).Flush()
 	}
 	return written, err
 }
 
-// Hijack returns a connection whose stream to the client is slow or cut. The count begins after the head of the
-// answer.
+// Hijack returns a connection whose stream to the client is slow or cut. Bytes are counted from the end of the
+// response's headers.
 func (w *responseWriter) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	inner, buffered, err := http.NewResponseController(w.ResponseWriter).Hijack()
 	if err != nil {
@@ -98,7 +98,7 @@ func (w *responseWriter) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 type streamConn struct {
 	net.Conn
 	throttle
-	// headWritten: the head of the answer has been written.
+	// headWritten is true when the response's status line and headers have been written.
 	headWritten bool
 }
 
@@ -121,7 +121,7 @@ func (c *streamConn) Write(p []byte) (int, error) {
 	return head + n, err
 }
 
-// hangUp closes a connection as if the node had gone away: without the TLS alert that ends one properly.
+// hangUp closes a connection as if the node had failed: it sends no TLS close_notify alert.
 func hangUp(c net.Conn) {
 	if secure, ok := c.(*tls.Conn); ok {
 		c = secure.NetConn()

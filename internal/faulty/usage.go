@@ -11,8 +11,8 @@ import (
 	"fauxlet/scenario"
 )
 
-// Usage returns what a container uses while memory-heavy is active. It counts the fault once for each request,
-// however many containers the request measures.
+// Usage returns the usage of a container, with the memory of an active memory-heavy fault. It counts the fault once
+// per request, even if the request measures several containers.
 func (n *Node) Usage(ctx context.Context, pod *v1.Pod, container string, usage scenario.Usage) scenario.Usage {
 	if n.faults.Empty() {
 		return usage

@@ -13,15 +13,15 @@ import (
 	"fauxlet/internal/reviewapi"
 )
 
-// Manifests stand in for an apiserver: they answer the reviews of a request.
+// Manifests replaces the apiserver: TokenReviews and SubjectAccessReviews are answered from these files.
 type Manifests struct {
 	// RBAC are RBAC manifests, or folders of them. Required with authorization mode Webhook.
 	RBAC []string
 	// Identity is the user of the request's bearer token, and its groups: USER[,GROUP...]. A service account also
-	// gets the groups of all service accounts. Empty: the request keeps the token that it has.
+	// gets the groups that Kubernetes gives to every service account. Empty: the request keeps its own token.
 	Identity string
-	// Tokens, if not empty, is a token file, as of kube-apiserver's --token-auth-file. Identity is then one of its
-	// users, with the groups in the file.
+	// Tokens, if not empty, is the path of a token file in the format of kube-apiserver's --token-auth-file.
+	// Identity is then one of its users, with the groups in the file.
 	Tokens string
 }
 
@@ -29,7 +29,8 @@ type Manifests struct {
 var ErrNoRBAC = errors.New("authorization.mode is Webhook, so RBAC manifests must say what users may do " +
 	"(kubectl get clusterroles,clusterrolebindings -o yaml > rbac.yaml), or an apiserver must answer the reviews")
 
-// Apply makes the manifests answer the reviews of the kubelet, and gives the request a new token of the identity.
+// Apply configures the kubelet so that the manifests answer its reviews. If Identity is set, it also gives the
+// request a new token for that user.
 func (m Manifests) Apply(kubelet *Options, request *Request) error {
 	if len(m.RBAC) == 0 && string(kubelet.Config.Kubelet.Authorization.Mode) == authchain.Webhook {
 		return ErrNoRBAC

@@ -1,6 +1,6 @@
-// Package offline finds out how a kubelet would handle a request, without running the kubelet. It passes the request in
-// memory through the [server.Server] of a configuration. The result is therefore the server's own: there is no second
-// authentication chain and no second table of routes.
+// Package offline finds out how a kubelet would handle a request, without running the kubelet. It makes a
+// [server.Server] from the configuration and passes the request to it in memory. The result comes from the server
+// itself, so it cannot differ from the result of a running stand-in kubelet.
 //
 // The TLS handshake is not simulated. Package offline hands the client's certificates to the chain as if the
 // handshake had succeeded, so that their private keys are not needed.
@@ -30,16 +30,16 @@ import (
 type Options struct {
 	// Config is the kubelet's configuration. Required.
 	Config *config.Config
-	// TokenReviews and AccessReviews are the clients of a cluster, or those of [ReviewClients]. They may be nil where
-	// [server.Options] allows it.
+	// TokenReviews and AccessReviews are the clients that send reviews to a cluster, or the clients that
+	// [ReviewClients] returns. They may be nil where [server.Options] allows it.
 	TokenReviews  authenticationv1.AuthenticationV1Interface
 	AccessReviews authorizationv1.AuthorizationV1Interface
 	// Pods are the node's pods. Nil: every pod that a request names exists.
 	Pods *pods.Store
 }
 
-// Kubelet answers as a kubelet that has just started with the configuration. Requests share nothing except the caches
-// of the authentication webhook. It is safe for concurrent use.
+// Kubelet handles requests like a kubelet that has just started with the configuration. Requests share only the
+// review caches. It is safe for concurrent use.
 type Kubelet struct {
 	options Options
 	facts   explain.Facts
@@ -51,7 +51,7 @@ type Kubelet struct {
 	requests int
 }
 
-// New returns a Kubelet. Its errors are those of [server.New].
+// New returns a Kubelet, or the error of [server.New].
 func New(options Options) (*Kubelet, error) {
 	if options.Config == nil {
 		return nil, errors.New("offline: Options.Config is required")
@@ -94,7 +94,7 @@ type Request struct {
 	Verify Verification
 }
 
-// ErrConnectionRefused is wrapped by the error of [Kubelet.Decide] if the configuration does not open the port.
+// ErrConnectionRefused means that the configuration does not open the port. The error of [Kubelet.Decide] wraps it.
 var ErrConnectionRefused = errors.New("connection refused: nothing listens there")
 
 // Decide returns the Decision about a request. It waits for the beginning of the response only: streams and followed
@@ -104,7 +104,7 @@ func (k *Kubelet) Decide(ctx context.Context, request Request) (*authchain.Decis
 	return d, err
 }
 
-// decide also returns the beginning of the response.
+// decide returns the Decision about a request and the beginning of the response.
 func (k *Kubelet) decide(ctx context.Context, request Request) (*authchain.Decision, *responseStart, error) {
 	handler, err := k.handler(request.ReadOnly)
 	if err != nil {
@@ -176,8 +176,8 @@ func (k *Kubelet) Explain(ctx context.Context, request Request) (explain.Explana
 	return explanation, nil
 }
 
-// explainUpgrade replaces the server's error about the missing upgrade of a streaming request, which cannot be sent
-// here.
+// explainUpgrade replaces the server's error about a streaming request without an upgrade: offline requests cannot
+// upgrade their connection.
 func explainUpgrade(e *explain.Explanation) {
 	response := e.Stage(explain.StageResponse)
 	response.State, response.Facts = explain.Passed, nil

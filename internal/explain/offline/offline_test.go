@@ -38,7 +38,8 @@ authorization: {mode: AlwaysAllow}
 	return k
 }
 
-// TestExplainEndsOnceTheResponseBegins: streams and followed logs must not block, or leave goroutines behind.
+// TestExplainEndsOnceTheResponseBegins checks that requests for streams and followed logs neither block Explain nor
+// leave goroutines behind.
 func TestExplainEndsOnceTheResponseBegins(t *testing.T) {
 	defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
 	k := openKubelet(t, nil)
@@ -78,13 +79,13 @@ func TestClosedPortHasNoRequest(t *testing.T) {
 	} {
 		e, err := openKubelet(t, test.flags).Explain(t.Context(), test.request)
 		if err != nil || e.Outcome != explain.NoRequest || !strings.Contains(e.Reason, test.why) {
-			t.Errorf("%s: %q, %v, want %q", e.Outcome, e.Reason, err, test.why)
+			t.Errorf("outcome %s, reason %q, error %v; want reason %q", e.Outcome, e.Reason, err, test.why)
 		}
 	}
 	e, err := openKubelet(t, map[string]string{"read-only-port": "10255"}).Explain(t.Context(),
 		offline.Request{Target: "/pods", ReadOnly: true})
 	if err != nil || e.Outcome != explain.NoAuthentication || e.Status != 200 {
-		t.Errorf("%s, %d, %v", e.Outcome, e.Status, err)
+		t.Errorf("outcome %s, status %d, error %v", e.Outcome, e.Status, err)
 	}
 }
 
@@ -93,7 +94,7 @@ func TestInvalidTargets(t *testing.T) {
 	for _, target := range []string{"", "pods", "https://node/pods", "/%zz"} {
 		if _, err := k.Decide(t.Context(), offline.Request{Target: target}); err == nil ||
 			!strings.Contains(err.Error(), "not a path") {
-			t.Errorf("%q: %v", target, err)
+			t.Errorf("the request target %q: error %v", target, err)
 		}
 	}
 	if _, err := k.Decide(t.Context(), offline.Request{Target: "/pods", Method: "GE T"}); err == nil {

@@ -22,7 +22,7 @@ import (
 	"fauxlet/internal/reviewapi"
 )
 
-// placeholder replaces the token of a Decision, which contains only the token's fingerprint.
+// placeholder is sent in place of the original token, because a Decision contains only the token's fingerprint.
 const placeholder = "the-token-of-the-decision"
 
 var encodedPlaceholder = base64.RawURLEncoding.EncodeToString([]byte(placeholder))
@@ -33,7 +33,7 @@ type replay struct {
 	reviewer *reviewapi.Server // may be nil
 }
 
-// clients returns clients whose reviews are answered by the replay.
+// clients returns clients that send their reviews to the replay.
 func (p *replay) clients() (authenticationv1.AuthenticationV1Interface, authorizationv1.AuthorizationV1Interface,
 	error) {
 	c := &rest.Config{Host: "http://offline", QPS: -1}
@@ -126,7 +126,7 @@ func (p *replay) reviewAccess(body []byte) (any, error) {
 	return nil, unknown
 }
 
-// reviewed reports whether a check has the result of a SubjectAccessReview.
+// reviewed reports whether the result of a check came from a SubjectAccessReview.
 func reviewed(c *authchain.Check) bool {
 	return (c.Reviews > 0 || c.Cached) && c.Result != authchain.CheckError
 }
@@ -135,7 +135,7 @@ func isAbout(c *authchain.Check, a *authorizationapi.ResourceAttributes) bool {
 	return c.Verb == a.Verb && c.Resource == a.Resource && c.Subresource == a.Subresource && c.Name == a.Name
 }
 
-// restoreToken replaces the fingerprint of the placeholder by that of the original token.
+// restoreToken replaces the placeholder's fingerprint in a Decision by the fingerprint of the original token.
 func (p *replay) restoreToken(d *authchain.Decision) {
 	original := "?"
 	for i := range p.decision.Authentication {

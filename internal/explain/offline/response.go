@@ -7,8 +7,8 @@ import (
 	"strings"
 )
 
-// serve calls the handler. A handler panics with http.ErrAbortHandler to abort a response that has begun; serve ends
-// normally then.
+// serve calls the handler. If the handler panics with http.ErrAbortHandler to abort a response that has begun, serve
+// returns normally.
 func serve(handler http.Handler, w http.ResponseWriter, r *http.Request) {
 	defer func() {
 		if p := recover(); p != nil && p != http.ErrAbortHandler {
@@ -18,20 +18,21 @@ func serve(handler http.Handler, w http.ResponseWriter, r *http.Request) {
 	handler.ServeHTTP(w, r)
 }
 
-// maxResponse is how much of a response is kept, in bytes.
+// maxResponse is the maximum number of bytes of a response that are kept.
 const maxResponse = 4 << 10
 
 var errEnough = errors.New("offline: the beginning of the response is enough")
 
-// responseStart is a ResponseWriter that keeps the beginning of a response and then ends the request. It has everything
-// that handlers use on an HTTP/2 connection. It cannot be hijacked, so streams are refused.
+// responseStart is a ResponseWriter that keeps the beginning of a response and then ends the request. It implements
+// all interfaces that handlers use on an HTTP/2 connection. It is not an http.Hijacker, so handlers refuse to
+// upgrade the connection for a stream.
 type responseStart struct {
 	header http.Header
 	body   bytes.Buffer
 	begun  func()
 }
 
-// wantsUpgrade reports whether a streaming handler refused the request because it does not ask for an upgrade.
+// wantsUpgrade reports whether a streaming handler refused the request because it has no upgrade headers.
 // (k8s.io/apimachinery: pkg/util/proxy, UpgradeAwareHandler)
 func (s *responseStart) wantsUpgrade() bool {
 	return strings.HasPrefix(s.body.String(), "Upgrade request required")

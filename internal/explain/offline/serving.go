@@ -16,9 +16,10 @@ import (
 
 // Verification states how a client, such as kube-apiserver, verifies the serving certificate.
 type Verification struct {
-	// Roots are the CAs that the client trusts. Nil: it does not verify the certificate.
+	// Roots are the CAs that the client trusts. Nil: the client does not verify the certificate.
 	Roots []*x509.Certificate
-	// Host is the DNS name or the IP address that it connects to. Empty: it does not verify the name.
+	// Host is the DNS name or the IP address that the client connects to. Empty: the client does not verify the
+	// name.
 	Host string
 }
 
@@ -36,9 +37,10 @@ func (k *Kubelet) verify(v Verification) (*explain.Serving, *explain.Explanation
 	return serving, serving.Explain(time.Now()), nil
 }
 
-// servingCertificates returns what the kubelet would serve: the certificate issued by the cluster (nil if none was
-// issued yet), the certificate in the configured files, or a self-signed one. It makes a self-signed one in memory if
-// the kubelet has not stored any.
+// servingCertificates returns the certificates that the kubelet would serve. With serverTLSBootstrap this is the
+// certificate that the cluster issued, or nil if it has not issued any. Otherwise it is the certificate in the
+// configured files, or else a self-signed certificate. If the kubelet has not stored a self-signed certificate, one
+// is made in memory.
 func (k *Kubelet) servingCertificates() ([]*x509.Certificate, error) {
 	config := k.options.Config
 	file, _, selfSigned := config.ServingFiles()

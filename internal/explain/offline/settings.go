@@ -11,7 +11,7 @@ import (
 
 // Setting is a field of the configuration that WhatIf can change.
 type Setting struct {
-	// Field is its path in KubeletConfiguration.
+	// Field is the setting's path in KubeletConfiguration.
 	Field string
 	// Values are the possible values. The first one is the current value.
 	Values []string
@@ -49,7 +49,8 @@ func parseBool(value string) *bool {
 	return &b
 }
 
-// setMode avoids importing the API package of the mode's type.
+// setMode sets an authorization mode. It is generic so that this package need not import the API package of the
+// mode's type.
 func setMode[T ~string](mode *T, value string) { *mode = T(value) }
 
 // Settings returns the settings that can be changed, with their possible values.
@@ -69,7 +70,7 @@ func (w WhatIf) Settings() []Setting {
 	return all
 }
 
-// configWith returns a copy of the configuration with other values of some settings.
+// configWith returns a copy of the configuration with the values in set, which maps fields to values.
 func (w WhatIf) configWith(set map[string]string) (*config.Config, error) {
 	c := *w.Config
 	c.Kubelet = *w.Config.Kubelet.DeepCopy()

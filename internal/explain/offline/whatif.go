@@ -14,9 +14,9 @@ import (
 	"fauxlet/internal/reviewapi"
 )
 
-// WhatIf finds out how a kubelet with other settings would have handled a request. It sends nothing: the Reviewer
-// answers reviews in memory, or, without one, the results recorded in the request's Decision do. Where neither has a
-// result, the outcome is an error.
+// WhatIf finds out how a kubelet with other settings would have handled a request. It sends nothing. Reviews are
+// answered in memory by the Reviewer, or, without a Reviewer, with the results that the request's Decision recorded.
+// If no result is available, the outcome is an error.
 type WhatIf struct {
 	// Config is the kubelet's configuration. Required; it is not changed.
 	Config *config.Config
@@ -29,8 +29,9 @@ type WhatIf struct {
 // ErrNoAuthentication is the error of [WhatIf.Explain] for a Decision without authentication.
 var ErrNoAuthentication = errors.New("the request was not authenticated, so these settings do not change its result")
 
-// Explain explains the request of a Decision with other values of some settings, by their fields. Original is the
-// request if it is available: a Decision has neither its query nor its token.
+// Explain explains how the request of a Decision would have been handled with changed settings. The map set has the
+// new values by field. Original is the original request, if it is available; it adds the query and the token, which
+// a Decision does not contain.
 func (w WhatIf) Explain(
 	ctx context.Context, d *authchain.Decision, original *Request, set map[string]string) (explain.Explanation, error) {
 	if d.Handshake != "" || d.NoRequest != "" || len(d.Authentication) == 0 {
@@ -60,7 +61,7 @@ func (w WhatIf) Explain(
 	reviews.restoreToken(decided)
 	upgrade := response.wantsUpgrade()
 	if explain.Outcome(d.Outcome()) == explain.Allowed && explain.Outcome(decided.Outcome()) == explain.Allowed {
-		// The settings do not affect the handler, and its real response is available.
+		// The settings do not affect the handler, so the response of the original request applies.
 		decided.Status, decided.Err, upgrade = d.Status, d.Err, false
 	}
 	explanation := explain.Decision(decided, k.facts)
@@ -72,7 +73,7 @@ func (w WhatIf) Explain(
 	return explanation, nil
 }
 
-// requestOf rebuilds a request from its Decision.
+// requestOf rebuilds a request from the Decision about it.
 func requestOf(d *authchain.Decision) Request {
 	target := url.URL{Path: d.Path}
 	request := Request{Method: d.Method, Target: target.RequestURI(), Header: http.Header{}}

@@ -20,8 +20,9 @@ import (
 	"fauxlet/kubelettest"
 )
 
-// TestWhatIfPredictsOtherConfigurations: a Decision of one column of the claims, explained with the settings of another
-// column, must have the status of that column. Without a reviewer the outcome may be an error, but never allowed.
+// TestWhatIfPredictsOtherConfigurations takes a Decision that was made in the configuration of one column of the
+// claims, and explains it with the settings of every other column. The explanation must have the status in that
+// other column. Without a reviewer, the outcome may also be an error.
 func TestWhatIfPredictsOtherConfigurations(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -72,7 +73,7 @@ func TestWhatIfPredictsOtherConfigurations(t *testing.T) {
 		}
 	}
 	if total < 200 || unknown == 0 || unknown > total/3 {
-		t.Errorf("%d explanations, %d without a result", total, unknown)
+		t.Errorf("%d explanations, of which %d have no result", total, unknown)
 	}
 }
 
@@ -90,7 +91,8 @@ func (w *world) load(t *testing.T, settings vectors.Settings) *config.Config {
 	return c
 }
 
-// changes returns what turns a kubelet's settings into others, or nil if what-if cannot do that.
+// changes returns the values to set by what-if so that a kubelet has the given settings, or nil if what-if cannot
+// change one of them.
 func changes(whatIf offline.WhatIf, settings vectors.Settings) map[string]string {
 	set := map[string]string{}
 	for _, s := range whatIf.Settings() {
@@ -109,7 +111,7 @@ func changes(whatIf offline.WhatIf, settings vectors.Settings) map[string]string
 	return set
 }
 
-// decision sends GET /pods and returns the Decision.
+// decision sends GET /pods to a running kubelet as the client and returns the Decision.
 func (w *world) decision(t *testing.T, running *kubelettest.Kubelet, client vectors.Client) *authchain.Decision {
 	t.Helper()
 	request := offline.Request{Method: http.MethodGet, Target: "/pods", Header: http.Header{}}
@@ -149,13 +151,13 @@ func TestInvalidSettings(t *testing.T) {
 	} {
 		if _, err := whatIf.Explain(t.Context(), d, nil, test.set); err == nil ||
 			!strings.HasPrefix(err.Error(), test.want) {
-			t.Errorf("%v: %v, want %s", test.set, err, test.want)
+			t.Errorf("changing the settings %v: error %v, want %s", test.set, err, test.want)
 		}
 	}
 	for _, d := range []*authchain.Decision{authchain.FailedHandshake("192.0.2.1:1", "EOF"),
 		{Path: "/nothing", Status: 404}} {
 		if _, err := whatIf.Explain(t.Context(), d, nil, nil); !errors.Is(err, offline.ErrNoAuthentication) {
-			t.Errorf("%+v: %v", d, err)
+			t.Errorf("explaining the Decision %+v: error %v", d, err)
 		}
 	}
 }

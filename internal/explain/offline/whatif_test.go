@@ -65,7 +65,7 @@ type claim struct {
 
 func bearer(token string) []string { return []string{"Authorization: Bearer " + token} }
 
-// RBAC and tokens for the claims.
+// The RBAC manifests and the token file for the claims.
 const (
 	claimsRBAC = `
 apiVersion: rbac.authorization.k8s.io/v1
@@ -84,8 +84,9 @@ subjects:
 	tokens = "account,system:serviceaccount:default:metrics,1,\"system:serviceaccounts,system:serviceaccounts:default\"\n"
 )
 
-// TestOverridesDecideLikeServer: for each cell of the claims, an offline kubelet with the configuration file of the
-// next column, and overrides that turn it into that of this column, must decide like a running server of this column.
+// TestOverridesDecideLikeServer compares an offline kubelet with a running server for each cell of the claims. The
+// server has the configuration of the cell's column. The offline kubelet has the configuration file of the next
+// column, and overrides that change it to the configuration of the cell's column. Both must make the same Decision.
 func TestOverridesDecideLikeServer(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -103,7 +104,8 @@ func TestOverridesDecideLikeServer(t *testing.T) {
 	}
 }
 
-// TestRandomCasesDecideLikeServer is the same test with random configurations, credentials and paths.
+// TestRandomCasesDecideLikeServer compares an offline kubelet with a running server for random configurations,
+// credentials and paths.
 func TestRandomCasesDecideLikeServer(t *testing.T) {
 	const configurations, cases = 12, 25
 	t.Parallel()
@@ -131,7 +133,8 @@ func TestRandomCasesDecideLikeServer(t *testing.T) {
 	}
 }
 
-// randomSettings returns a configuration. All have the same fields, so that one can override another.
+// randomSettings returns a configuration. All random configurations set the same fields, so that each can override
+// any other.
 func randomSettings(random *rand.Rand) vectors.Settings {
 	toss := func() bool { return random.IntN(2) == 0 }
 	s := vectors.Settings{"authentication.anonymous.enabled": toss(),
@@ -162,7 +165,7 @@ func randomTarget(random *rand.Rand) (method, target string) {
 // caFile is a placeholder for the path of the client CA file in settings.
 const caFile = "CA-FILE"
 
-// world is what the running and the offline kubelets share.
+// world holds the files and certificates that running and offline kubelets share.
 type world struct {
 	ca     *testcerts.Authority
 	caFile string
@@ -177,7 +180,7 @@ func newWorld(t *testing.T) *world {
 	return w
 }
 
-// run starts a kubelet with these settings and its reviewer.
+// run starts a kubelet with the given settings, and its reviewer.
 func (w *world) run(t *testing.T, settings vectors.Settings, rbac, tokens string) *kubelettest.Kubelet {
 	t.Helper()
 	k := kubelettest.New(t, kubelettest.WithCA(w.ca), kubelettest.WithPods(nginx()),
@@ -199,7 +202,7 @@ func (w *world) run(t *testing.T, settings vectors.Settings, rbac, tokens string
 	return k
 }
 
-// inFile returns settings as in a configuration file, with the path of the CA.
+// inFile returns the settings for a configuration file, with the real path of the client CA file.
 func (w *world) inFile(settings vectors.Settings) vectors.Settings {
 	all := vectors.Settings{"authentication.x509.clientCAFile": w.caFile, "authentication.webhook.cacheTTL": "1ns",
 		"authorization.webhook.cacheAuthorizedTTL": "1ns", "authorization.webhook.cacheUnauthorizedTTL": "1ns"}
@@ -222,7 +225,7 @@ func (w *world) offline(t *testing.T, running *kubelettest.Kubelet, base, settin
 	check(t, flags.Set("config", file))
 	check(t, flags.Set("hostname-override", running.NodeName))
 	overrides := maps.Clone(w.inFile(settings))
-	for field := range base { // reset to the default
+	for field := range base { // overrides reset a field of the file to its default
 		if _, ok := overrides[field]; !ok {
 			overrides[field] = defaults[field]
 		}
@@ -248,7 +251,7 @@ var defaults = vectors.Settings{
 	"authentication.anonymous.enabled": false, "authentication.webhook.enabled": true, "authorization.mode": "Webhook",
 }
 
-// compare sends a request to both kubelets, expects the same Decision, and returns its status.
+// compare sends a request to the running and the offline kubelet, expects equal Decisions, and returns their status.
 func (w *world) compare(t *testing.T, name string, running *kubelettest.Kubelet, kubelet *offline.Kubelet,
 	client vectors.Client, method, target string) int {
 	t.Helper()
@@ -278,8 +281,8 @@ func (w *world) compare(t *testing.T, name string, running *kubelettest.Kubelet,
 	return want.Status
 }
 
-// comparable returns what two Decisions about the same request must have in common: everything except times, addresses
-// and the parameters of TLS.
+// comparable returns the parts of a Decision that must be equal in two Decisions about the same request: all parts
+// except times, addresses and TLS parameters.
 func comparable(d *authchain.Decision) any {
 	explanation := explain.Decision(d, explain.Facts{})
 	isDuration := func(f explain.Fact) bool { return f.Name == "duration" }
