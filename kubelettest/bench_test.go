@@ -6,7 +6,8 @@ import (
 	"fauxlet/kubelettest"
 )
 
-// BenchmarkNew is what a stand-in costs a test: from New to a first answer, and its end.
+// BenchmarkNew measures the time that a stand-in kubelet adds to a test: to start it, to send a first request, and
+// to stop it.
 func BenchmarkNew(b *testing.B) {
 	for b.Loop() {
 		k := kubelettest.New(b)

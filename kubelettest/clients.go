@@ -28,7 +28,7 @@ func (k *Kubelet) Client(user string) *http.Client {
 		return &http.Client{Transport: transport.NewBearerAuthRoundTripper(c.token, direct)}
 	}
 	certificate := c.certificate.TLS()
-	// Like a kube-apiserver, present the certificate whatever CAs the kubelet asks for.
+	// Like a kube-apiserver, send the certificate regardless of the CAs in the kubelet's certificate request.
 	trusting.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate,
 		error) {
 		return &certificate, nil

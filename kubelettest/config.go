@@ -21,7 +21,7 @@ import (
 
 const loopback = "127.0.0.1"
 
-// load writes the files of a kubelet into dir, and loads them as a kubelet does.
+// load writes a kubelet's configuration files into dir, and loads them as a kubelet does.
 func load(dir string, ca *testcerts.Authority, o *options) (*config.Config, error) {
 	if strings.TrimSpace(o.nodeName) == "" {
 		return nil, errors.New("WithNodeName: the name is empty")
@@ -70,7 +70,7 @@ func load(dir string, ca *testcerts.Authority, o *options) (*config.Config, erro
 	flags.Strict = true
 	given := map[string]string{"config": path("kubelet.json"), "hostname-override": o.nodeName, "cert-dir": dir}
 	if kubelet.Port == 0 {
-		given["port"] = "0" // the configuration file cannot say 0
+		given["port"] = "0" // in the configuration file, 0 would mean the default port
 	}
 	for name, value := range given {
 		if err := flags.Set(name, value); err != nil {
@@ -84,7 +84,7 @@ func load(dir string, ca *testcerts.Authority, o *options) (*config.Config, erro
 	return cfg, nil
 }
 
-// listen opens the ports, and writes the free ports that it chose into the configuration.
+// listen opens the ports and writes the chosen port numbers into the configuration.
 func listen(standin *server.Server, cfg *config.Config, o *options) (*server.Listeners, error) {
 	listeners, err := standin.Listen()
 	if err != nil {

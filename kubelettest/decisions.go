@@ -15,12 +15,14 @@ import (
 const patience = 30 * time.Second
 
 // Decisions returns a Decision for each request, in the order in which the requests arrived. Failed handshakes are
-// among them. Connections that ended without a request, which HTTP clients open ahead of need, are left out.
+// included. Connections that ended without a request are left out, because HTTP clients open some connections that
+// they never use.
 //
-// A Decision is complete when its handler has returned, which may be a moment after the client has received the
-// response. Decisions waits for the requests that have arrived so far. So the Decision of each response that the test
-// has received is among them. If a request does not end within 30 s, Decisions fails the test: end followed logs and
-// streams before, or use [Kubelet.Await] to wait for one Decision.
+// A Decision is complete when the request's handler has returned. This can be a moment after the client has received
+// the response, so Decisions waits for all requests that have arrived so far. The result therefore includes the
+// Decision about each response that the test has received. If a request does not end within 30 s, Decisions fails
+// the test. To avoid that, end followed logs and streams first, or use [Kubelet.Await] to wait for a single
+// Decision.
 func (k *Kubelet) Decisions() []*authchain.Decision {
 	k.test.Helper()
 	ctx, cancel := patient(k.test)
@@ -34,10 +36,10 @@ func (k *Kubelet) Decisions() []*authchain.Decision {
 	return slices.DeleteFunc(made, func(d *authchain.Decision) bool { return d.NoRequest != "" })
 }
 
-// Await waits for a Decision for which wanted returns true, and returns the first one. Use it for a request of
-// another goroutine, for a failed handshake, which the client may notice before the kubelet, and for a connection
-// without a request. If none arrives within 30 s, it fails the test. wanted sees each Decision once, and must not
-// call the Kubelet.
+// Await waits for a Decision for which wanted returns true, and returns the first one. Use it for a request that
+// another goroutine sends, for a failed handshake (the client may detect the failure before the kubelet does), and
+// for a connection without a request. If no such Decision arrives within 30 s, Await fails the test. wanted sees
+// each Decision once, and must not call the Kubelet.
 func (k *Kubelet) Await(wanted func(*authchain.Decision) bool) *authchain.Decision {
 	k.test.Helper()
 	ctx, cancel := patient(k.test)
@@ -49,7 +51,7 @@ func (k *Kubelet) Await(wanted func(*authchain.Decision) bool) *authchain.Decisi
 	return found
 }
 
-// patient returns a context that ends when a method should stop waiting.
+// patient returns a context that ends after patience, or shortly before the test's deadline if that is earlier.
 func patient(test reporter) (context.Context, context.CancelFunc) {
 	until := time.Now().Add(patience)
 	if limited, ok := test.(interface{ Deadline() (time.Time, bool) }); ok {
@@ -73,7 +75,7 @@ func list(decisions []*authchain.Decision, format func(*authchain.Decision) stri
 	return b.String()
 }
 
-// request describes a Decision that may be incomplete.
+// request describes the request of a Decision that may be incomplete.
 func request(d *authchain.Decision) string { return d.Method + " " + d.Path }
 
 func outcome(d *authchain.Decision) string {
@@ -89,7 +91,7 @@ func outcome(d *authchain.Decision) string {
 // decisions are the Decisions of a Kubelet.
 type decisions struct {
 	mu sync.Mutex
-	// all is in the order in which the requests arrived. underWay are the incomplete ones.
+	// all has all Decisions, in the order in which the requests arrived. underWay has the incomplete Decisions.
 	all      []*authchain.Decision
 	underWay map[*authchain.Decision]bool
 	// changed is closed and replaced when a Decision is complete.
@@ -108,7 +110,7 @@ func (d *decisions) begin(began *authchain.Decision) {
 	d.all = append(d.all, began)
 }
 
-// observe completes the Decision of a request, or adds one of a connection without a request.
+// observe marks the Decision about a request as complete, or adds a Decision about a connection without a request.
 func (d *decisions) observe(made *authchain.Decision) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -136,7 +138,7 @@ func (d *decisions) settled(ctx context.Context) (made, underWay []*authchain.De
 }
 
 // first waits for the first complete Decision for which wanted returns true; nil if ctx ends first. It also returns
-// the others that it has seen.
+// the other Decisions that it has passed to wanted.
 func (d *decisions) first(ctx context.Context, wanted func(*authchain.Decision) bool) (found *authchain.Decision,
 	others []*authchain.Decision) {
 	d.mu.Lock()
@@ -159,7 +161,8 @@ func (d *decisions) first(ctx context.Context, wanted func(*authchain.Decision) 
 	}
 }
 
-// change unlocks mu until a Decision is complete. It returns false if ctx ends first.
+// change unlocks mu, waits until another Decision is complete, and locks mu again. It returns false if ctx ends
+// first.
 func (d *decisions) change(ctx context.Context) bool {
 	changed := d.changed
 	d.mu.Unlock()

@@ -22,7 +22,7 @@ func TestSettledWaitsForRequestsThatHaveArrived(t *testing.T) {
 		go func() { made, _ = d.settled(context.Background()) }()
 		synctest.Wait()
 		if made != nil {
-			t.Fatalf("it did not wait for a request under way: %v", made)
+			t.Fatalf("settled did not wait for a request in progress: %v", made)
 		}
 		d.begin(later)
 		d.observe(first)
@@ -34,7 +34,7 @@ func TestSettledWaitsForRequestsThatHaveArrived(t *testing.T) {
 		ended, end := context.WithCancel(context.Background())
 		end()
 		if _, underWay := d.settled(ended); len(underWay) != 1 || underWay[0] != later {
-			t.Errorf("under way: %v, want the later one", underWay)
+			t.Errorf("incomplete Decisions: %v, want the later one", underWay)
 		}
 	})
 }
@@ -46,7 +46,7 @@ func TestDecisionsLeaveOutConnectionsWithoutRequest(t *testing.T) {
 	k.decisions.begin(request)
 	k.decisions.observe(request)
 	if made := k.Decisions(); !slices.Equal(made, []*authchain.Decision{request}) {
-		t.Errorf("%v, want only the request's", made)
+		t.Errorf("Decisions returned %v, want only the Decision about the request", made)
 	}
 }
 
@@ -68,13 +68,13 @@ func TestFirstLooksAtEachCompleteDecisionOnce(t *testing.T) {
 		d.observe(other)
 		synctest.Wait()
 		if found != nil || !slices.Equal(looked, []string{"/other"}) {
-			t.Fatalf("it looked at %q and found %v", looked, found)
+			t.Fatalf("first examined %q and found %v", looked, found)
 		}
 		d.observe(wanted)
 		synctest.Wait()
 		if found != wanted || !slices.Equal(looked, []string{"/other", "/wanted"}) ||
 			!slices.Equal(others, []*authchain.Decision{other}) {
-			t.Errorf("it looked at %q and found %v, others %v", looked, found, others)
+			t.Errorf("first examined %q and found %v, others %v", looked, found, others)
 		}
 	})
 }

@@ -17,19 +17,19 @@ import (
 	"fauxlet/kubelettest"
 )
 
-// leaks are goroutines that live as long as the process, or that client-go leaves for a moment.
+// leaks lists goroutines that the leak test ignores: they run as long as the process, or client-go stops them late.
 var leaks = []goleak.Option{
 	goleak.IgnoreTopFunction("k8s.io/klog/v2.(*flushDaemon).run.func1"),
-	goleak.IgnoreAnyFunction("k8s.io/apimachinery/pkg/util/wait.Forever"), // of /healthz/log
-	// The client of a closed WebSocket ends with its next ping.
+	goleak.IgnoreAnyFunction("k8s.io/apimachinery/pkg/util/wait.Forever"), // started by the handler of /healthz/log
+	// After a WebSocket is closed, the client's heartbeat goroutine ends at its next ping.
 	goleak.IgnoreTopFunction("k8s.io/client-go/tools/remotecommand.(*heartbeat).start"),
-	// A closed SPDY connection waits a while for a reader of its last error.
+	// After an SPDY connection is closed, its goroutine waits some time for a reader of the last error.
 	goleak.IgnoreTopFunction("github.com/moby/spdystream.(*Connection).shutdown"),
 }
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m, leaks...) }
 
-// fakeT records failures instead of failing the test. It has an early deadline.
+// fakeT records failures instead of failing the test. Its deadline is near, so that waiting methods give up soon.
 type fakeT struct {
 	testing.TB
 	deadline time.Time
@@ -89,7 +89,7 @@ func expect(t testing.TB, k *kubelettest.Kubelet, user, path string, status int,
 	}
 }
 
-// logged keeps the lines that are logged to a test.
+// logged is a testing.TB that keeps the lines that are logged to it.
 type logged struct {
 	testing.TB
 	mu    sync.Mutex

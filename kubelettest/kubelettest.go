@@ -1,5 +1,6 @@
 // Package kubelettest runs a stand-in kubelet inside a Go program, as net/http/httptest runs a web server. It is for
-// tests of the clients of kubelets: scrapers of metrics, log collectors, authorizers, clients of exec.
+// tests of programs that send requests to kubelets, such as metrics scrapers, log collectors and clients of exec,
+// and for tests of authorizers.
 //
 //	func TestScraper(t *testing.T) {
 //		k := kubelettest.New(t, kubelettest.WithUser(kubelettest.User{Name: "prometheus", Token: true, Allow: []string{"get nodes/metrics"}}))
@@ -7,18 +8,19 @@
 //		…
 //	}
 //
-// [New] starts a kubelet for one test and stops it with the test. [Start] is for everything else: TestMain, Ginkgo,
-// or a program. Both take tens of milliseconds and listen on free ports of 127.0.0.1. Many kubelets may run at once.
+// [New] starts a kubelet for one test and stops it when the test ends. [Start] starts a kubelet elsewhere: in
+// TestMain, in a Ginkgo suite, or in a program. Both take tens of milliseconds and listen on free ports of
+// 127.0.0.1. Many kubelets may run at once.
 //
 // The kubelet is the server of package server, with TLS, a CA of its own, a configuration that is read as a kubelet
-// reads it, and a review API in place of a kube-apiserver. So clients receive a kubelet's own answers, 401 and 403
-// included.
+// reads it, and a review API in place of a kube-apiserver. So clients receive the same responses as from a kubelet,
+// including 401 and 403.
 //
-// Unlike a kubelet's, the default configuration caches no reviews: each request is checked anew, and a change of
-// rights takes effect at once. [WithConfig] changes that and any other field.
+// Unlike in a kubelet, reviews are not cached by default: each request is reviewed again, and a change of rights
+// takes effect at once. [WithConfig] changes that and any other field.
 //
-// [Kubelet.Decisions] returns how each request was decided, and [Kubelet.Checked] which access the kubelet checked
-// for a user. New also logs the Decisions to the test.
+// [Kubelet.Decisions] returns the authentication and authorization result of each request. [Kubelet.Checked] returns
+// the access that the kubelet checked for a user. A kubelet of New also logs its Decisions to the test.
 package kubelettest
 
 import (
@@ -43,15 +45,16 @@ import (
 
 // Kubelet is a stand-in kubelet. Many goroutines may call its methods at once.
 //
-// A method that is misused, for example with the name of an unknown user, fails the test of [New] with
-// [testing.T.FailNow], and so must be called from the test's own goroutine. Without a test it panics.
+// If a method is called with invalid arguments, for example the name of an unknown user, it fails the test that was
+// passed to [New] with [testing.T.FailNow]. Such methods must therefore be called from the test's own goroutine. A
+// kubelet without a test panics instead.
 type Kubelet struct {
 	// URL is the URL of the secure port, as in https://127.0.0.1:41234. It is empty with enableServer: false.
 	URL string
 	// ReadOnlyURL is the URL of the read-only port, as in http://127.0.0.1:41235. It is empty without
 	// [WithReadOnlyPort].
 	ReadOnlyURL string
-	// NodeName is the name of the node. Reviews name it.
+	// NodeName is the name of the node. SubjectAccessReviews contain it as the resource's name.
 	NodeName string
 	// CA signs the serving certificate and the users' client certificates, and is the configuration's clientCAFile.
 	// Tests can mint other certificates with it, for example an expired one.
@@ -67,7 +70,7 @@ type Kubelet struct {
 	logger    *zap.Logger
 	options   *options
 	config    *config.Config
-	dir       string // of the configuration's files
+	dir       string // contains the configuration files
 	faulty    *faulty.Node
 	users     *users
 	decisions *decisions
@@ -98,7 +101,8 @@ func New(t testing.TB, with ...Option) *Kubelet {
 }
 
 // Start starts a kubelet without a test: in TestMain, in a Ginkgo suite, in a program. The caller must call
-// [Kubelet.Close]. Without options it is the kubelet of [New], but logs nothing; see [WithLogger].
+// [Kubelet.Close]. Without options the kubelet is the same as from [New], except that it logs nothing; see
+// [WithLogger].
 func Start(with ...Option) (*Kubelet, error) { return start(panicking{}, with) }
 
 // NewUnstarted returns a kubelet that does not listen yet, for a caller that wants to change its pods, its faults or
@@ -116,7 +120,8 @@ func start(test reporter, with []Option) (*Kubelet, error) {
 	return k, nil
 }
 
-// newUnstarted makes all parts of a kubelet. If it fails, nothing is left of them.
+// newUnstarted makes all parts of a kubelet. If it fails, it removes all files and stops all goroutines that it has
+// started.
 func newUnstarted(test reporter, with []Option) (_ *Kubelet, err error) {
 	o := newOptions(with)
 	k := &Kubelet{CA: o.ca, test: test, logger: o.logger, options: o, decisions: newDecisions()}
@@ -199,7 +204,7 @@ func (k *Kubelet) Start() (err error) {
 		stop()
 		k.users.closeIdle()
 		err := <-served
-		// A handler may outlive its connection. It must not wait for the reviewer any longer.
+		// A handler may still wait for the reviewer after its connection is closed. Cancel its reviews.
 		reviews.cancel()
 		patience, cancel := patient(k.test)
 		defer cancel()
@@ -212,8 +217,8 @@ func (k *Kubelet) Start() (err error) {
 	return nil
 }
 
-// Close stops the kubelet. From then on connections are refused. Open connections are cut, and all goroutines have
-// ended when Close returns. Decisions and reviews can still be read. A second call does nothing.
+// Close stops the kubelet. It closes the ports and all open connections. All of the kubelet's goroutines have ended
+// when Close returns. Decisions and reviews can still be read. A second call does nothing.
 //
 // To make a node unreachable for a while, inject the fault [faults.ConnectionRefused] instead.
 func (k *Kubelet) Close() error {
@@ -230,13 +235,13 @@ func (k *Kubelet) Close() error {
 	return errors.Join(err, os.RemoveAll(k.dir))
 }
 
-// reporter is the part of [testing.TB] that reports the misuse of a method.
+// reporter is the part of [testing.TB] by which methods report invalid arguments and timeouts.
 type reporter interface {
 	Helper()
 	Fatalf(format string, args ...any)
 }
 
-// panicking is the reporter of a kubelet without a test.
+// panicking is the reporter of a kubelet without a test. It panics.
 type panicking struct{}
 
 func (panicking) Helper() {}

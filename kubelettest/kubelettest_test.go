@@ -129,7 +129,7 @@ func TestOptions(t *testing.T) {
 		expect(t, k, "kubelet-client", logsPath, 200, "")
 		k.AssertChecked(t, "kubelet-client", "get nodes/proxy")
 		if d := k.Decisions(); !d[1].Cached() {
-			t.Error("the Decision does not say that the check was cached")
+			t.Error("the Decision does not record that the check was cached")
 		}
 	})
 	t.Run("ports that the configuration names", func(t *testing.T) {
@@ -137,7 +137,7 @@ func TestOptions(t *testing.T) {
 		k := kubelettest.New(t)
 		_, configz := get(t, k.Client("kubelet-client"), k.URL+"/configz")
 		if port := k.URL[strings.LastIndex(k.URL, ":"):]; !strings.Contains(configz, `"port"`+port) {
-			t.Errorf("%s: /configz says %s", k.URL, configz)
+			t.Errorf("%s: /configz returned %s", k.URL, configz)
 		}
 	})
 	t.Run("no server", func(t *testing.T) {
@@ -166,7 +166,7 @@ func TestOptions(t *testing.T) {
 		expect(t, k, "kubelet-client", "/logs/kubelet.log", 200, "started\n")
 		expect(t, k, "kubelet-client", logsPath, 404, `pod "nginx" does not exist`)
 		if asked := k.Reviews()[0].Access.ResourceAttributes.Name; asked != "node-7" {
-			t.Errorf("asked about node %q", asked)
+			t.Errorf("the review is about the node %q", asked)
 		}
 		if containers := k.Pods.List()[0].Spec.Containers; containers[0].Name != "app" ||
 			containers[1].Name != "proxy" {
@@ -178,7 +178,7 @@ func TestOptions(t *testing.T) {
 		one := kubelettest.New(t)
 		other := kubelettest.New(t, kubelettest.WithCA(one.CA), kubelettest.WithNodeName("node-2"))
 		if status, _ := get(t, one.Client("kubelet-client"), other.URL+logsPath); status != 200 {
-			t.Errorf("at the other: %d", status)
+			t.Errorf("the client got status %d from the other node", status)
 		}
 	})
 	t.Run("a certificate that the test mints", func(t *testing.T) {
@@ -194,7 +194,7 @@ func TestOptions(t *testing.T) {
 			t.Errorf("with a certificate that has expired: %d", status)
 		}
 		if why := k.Decisions()[0].Why(); !strings.Contains(why, "expired") {
-			t.Errorf("decided: %s", why)
+			t.Errorf("the Decision's reason is %s", why)
 		}
 	})
 }
@@ -232,7 +232,7 @@ func TestNewFailsForInvalidOptions(t *testing.T) {
 			before := goleak.IgnoreCurrent()
 			said := failing(t, func(t testing.TB) { kubelettest.New(t, test.options...) })
 			if !strings.HasPrefix(said, "kubelettest: ") || !strings.Contains(said, test.want) {
-				t.Errorf("it said %q, want %q", said, test.want)
+				t.Errorf("the failure was %q, want %q", said, test.want)
 			}
 			if err := goleak.Find(append(slices.Clone(leaks), before)...); err != nil {
 				t.Error(err)
@@ -285,7 +285,7 @@ func TestMisuseFailsTheTest(t *testing.T) {
 			t.Parallel()
 			if said := failing(t, func(t testing.TB) { test.use(t, kubelettest.New(t)) }); !strings.Contains(said,
 				test.want) {
-				t.Errorf("it said %q, want %q", said, test.want)
+				t.Errorf("the failure was %q, want %q", said, test.want)
 			}
 		})
 	}
@@ -329,7 +329,7 @@ func TestAwaitWaitsForHandshakesAndLaterRequests(t *testing.T) {
 	}
 	d := k.Await(func(d *authchain.Decision) bool { return strings.Contains(d.Handshake, "the client does not") })
 	if d.Status != 0 || d.User != nil {
-		t.Errorf("the Decision of a handshake: %+v", d)
+		t.Errorf("the Decision about the failed handshake is %+v", d)
 	}
 
 	client := k.Client("kubelet-client")
@@ -346,7 +346,8 @@ func TestAwaitWaitsForHandshakesAndLaterRequests(t *testing.T) {
 	}
 }
 
-// TestCloseEndsRequestsUnderWay also checks that Close leaves nothing behind, and that Decisions can still be read.
+// TestCloseEndsRequestsUnderWay checks that Close ends requests in progress, leaves no files or goroutines behind,
+// and that Decisions can still be read afterwards.
 func TestCloseEndsRequestsUnderWay(t *testing.T) {
 	before := goleak.IgnoreCurrent()
 	t.Run("closed", func(t *testing.T) {
@@ -376,13 +377,13 @@ func TestCloseEndsRequestsUnderWay(t *testing.T) {
 		began := time.Now()
 		k.Close()
 		if took := time.Since(began); took > 9*time.Second {
-			t.Errorf("it took %v", took)
+			t.Errorf("Close took %v", took)
 		}
 		if err := <-hung; err == nil {
-			t.Error("a request that was waiting for the reviewer was answered")
+			t.Error("a request that waited for the reviewer got a response")
 		}
 		if _, err := k.Client("kubelet-client").Get(k.URL); !errors.Is(err, syscall.ECONNREFUSED) {
-			t.Errorf("a closed kubelet: %v", err)
+			t.Errorf("a request to a closed kubelet: error %v", err)
 		}
 		if n := len(k.Decisions()); n != 3 {
 			t.Errorf("%d Decisions, want 3", n)
@@ -422,7 +423,7 @@ func TestMisusePanicsWithoutATest(t *testing.T) {
 	defer k.Close()
 	defer func() {
 		if text := fmt.Sprint(recover()); !strings.Contains(text, `unknown user "alice"`) {
-			t.Errorf("it panicked with %s", text)
+			t.Errorf("the panic was %s", text)
 		}
 	}()
 	k.Client("alice")
@@ -444,7 +445,7 @@ func TestStartReturnsErrorsAndLeavesNothing(t *testing.T) {
 		}
 	}
 	if files, err := os.ReadDir(dir); err != nil || len(files) > 0 {
-		t.Errorf("files left: %v, %v", files, err)
+		t.Errorf("files remain after the failure: %v, error %v", files, err)
 	}
 	if err := goleak.Find(append(slices.Clone(leaks), before)...); err != nil {
 		t.Error(err)

@@ -50,23 +50,23 @@ func newOptions(with []Option) *options {
 // WithNodeName sets the name of the node. The default is node-1.
 func WithNodeName(name string) Option { return func(o *options) { o.nodeName = name } }
 
-// WithCA makes an existing CA sign the certificates, for example [Kubelet.CA] of another kubelet, so that both accept
-// the same clients. By default, and if ca is nil, each kubelet has a CA of its own.
+// WithCA sets the CA that signs the certificates. If it is [Kubelet.CA] of another kubelet, both kubelets accept the
+// same clients. By default, and if ca is nil, each kubelet has a CA of its own.
 func WithCA(ca *testcerts.Authority) Option { return func(o *options) { o.ca = ca } }
 
 // WithUser adds a user. A user with the name kubelet-client replaces the default one.
 func WithUser(u User) Option { return func(o *options) { o.users = append(o.users, u) } }
 
 // WithRBAC adds RBAC manifests to the rights in [User.Allow]: one or more documents of YAML or JSON, as for kubectl.
-// A test can check with it that the ClusterRole of a deployment is sufficient.
+// With WithRBAC, a test can check that the ClusterRole in a deployment's manifests is sufficient.
 func WithRBAC(manifests string) Option {
 	return func(o *options) { o.manifests = append(o.manifests, manifests) }
 }
 
-// WithAuthorizer makes a webhook decide what users are allowed to do, in place of [User.Allow] and [WithRBAC]. It
-// receives each SubjectAccessReview (authorization.k8s.io/v1, as JSON) in a POST to the path /, and answers with a
-// review that has a status, as for a kube-apiserver with --authorization-mode=Webhook. For a webhook that listens
-// already, use [net/http/httputil.NewSingleHostReverseProxy].
+// WithAuthorizer makes a webhook decide what users are allowed to do, in place of [User.Allow] and [WithRBAC]. The
+// webhook receives each SubjectAccessReview (authorization.k8s.io/v1, as JSON) in a POST to the path /, and answers
+// with a review that has a status, as for a kube-apiserver with --authorization-mode=Webhook. To use a webhook that
+// already runs as a server, pass [net/http/httputil.NewSingleHostReverseProxy].
 func WithAuthorizer(webhook http.Handler) Option { return func(o *options) { o.authorizer = webhook } }
 
 // WithPods adds pods. It removes the default pod, default/nginx.
@@ -82,9 +82,9 @@ func WithNodeLogs(files map[string]string) Option { return func(o *options) { o.
 // shell, use package kubelettest/fakeshell.
 func WithExecutor(executor pods.Executor) Option { return func(o *options) { o.executor = executor } }
 
-// WithConfig changes the configuration before it is defaulted and validated as a kubelet does it. Before the change
-// it has webhook authentication and authorization with a cache TTL of one nanosecond, no anonymous authentication, a
-// clientCAFile, a serving certificate, and a free port on 127.0.0.1.
+// WithConfig changes the configuration before it is defaulted and validated as a kubelet does it. The configuration
+// that change receives has webhook authentication and authorization with a cache TTL of one nanosecond, no anonymous
+// authentication, a clientCAFile, a serving certificate, and a free port on 127.0.0.1.
 func WithConfig(change func(*kubeletconfigv1beta1.KubeletConfiguration)) Option {
 	return func(o *options) { o.configure = append(o.configure, change) }
 }

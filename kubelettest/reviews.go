@@ -18,7 +18,7 @@ import (
 )
 
 // Reviews returns the TokenReviews and SubjectAccessReviews that the kubelet has sent, with their answers, in order.
-// The reviews of each response that the test has received are among them.
+// The result includes the reviews for each response that the test has received.
 func (k *Kubelet) Reviews() []reviewapi.Record { return k.Reviewer.Reviews() }
 
 // Checked returns the access that the kubelet has checked for a user by SubjectAccessReviews, in order and in the
@@ -66,7 +66,7 @@ func newReviewer(logger *zap.Logger, users *users, o *options) (*reviewapi.Serve
 	return server, users.update(server)
 }
 
-// reviews is a review API that serves, with the kubelet's clients for it.
+// reviews is a running review API, with the clients by which the kubelet sends its reviews.
 type reviews struct {
 	tokens authenticationclient.AuthenticationV1Interface
 	access authorizationclient.AuthorizationV1Interface
@@ -76,7 +76,7 @@ type reviews struct {
 	served chan error
 }
 
-// startReviews makes the review API serve. The clients send their requests through a transport that wrap returns.
+// startReviews starts the review API. The clients send their reviews through the transport that wrap returns.
 func startReviews(server *reviewapi.Server, contentType string,
 	wrap func(http.RoundTripper) http.RoundTripper) (*reviews, error) {
 	listener, err := net.Listen("tcp", net.JoinHostPort(loopback, "0"))
@@ -85,7 +85,7 @@ func startReviews(server *reviewapi.Server, contentType string,
 	}
 	config := server.RESTConfig(listener.Addr().String())
 	config.ContentType = contentType
-	config.NextProtos = []string{"http/1.1"} // an HTTP/2 server that stops waits a second for its connections
+	config.NextProtos = []string{"http/1.1"} // when it stops, an HTTP/2 server waits a second for its connections
 	r := &reviews{served: make(chan error, 1)}
 	if r.client, err = rest.HTTPClientFor(config); err == nil {
 		r.client.Transport = wrap(r.client.Transport)
@@ -103,7 +103,7 @@ func startReviews(server *reviewapi.Server, contentType string,
 	return r, nil
 }
 
-// stop stops the review API, and returns when it has stopped.
+// stop stops the review API and waits until it has stopped.
 func (r *reviews) stop() error {
 	r.cancel()
 	utilnet.CloseIdleConnectionsFor(r.client.Transport)

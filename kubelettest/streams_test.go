@@ -16,7 +16,7 @@ import (
 	"fauxlet/scenario"
 )
 
-// TestAttach: client-go attaches over WebSockets, too.
+// TestAttach checks that client-go can attach to a container over a WebSocket.
 func TestAttach(t *testing.T) {
 	t.Parallel()
 	k := kubelettest.New(t, kubelettest.WithUser(
@@ -42,14 +42,14 @@ func TestAttach(t *testing.T) {
 		screen.Write(buffer[:n])
 	}
 	go io.Copy(io.Discard, shown)
-	k.Close() // which ends what never would
+	k.Close() // ends the attached stream, which does not end by itself
 	<-attached
 	typed.Close()
 	shown.Close()
 	k.AssertChecked(t, "debugger", "get nodes/proxy")
 }
 
-// TestPortForward: client-go forwards a port.
+// TestPortForward checks that client-go can forward a port to a pod.
 func TestPortForward(t *testing.T) {
 	t.Parallel()
 	k := kubelettest.New(t, kubelettest.WithPods(

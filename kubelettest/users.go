@@ -19,11 +19,12 @@ import (
 	"fauxlet/testcerts"
 )
 
-// User is a user whom the kubelet can authenticate.
+// User is a user that the kubelet can authenticate.
 type User struct {
 	// Name is the user name, as in kubelet-client or system:serviceaccount:monitoring:prometheus. Required.
 	Name string
-	// Groups are the groups of the user. The groups of a service account are added.
+	// Groups are the groups of the user. A service account also gets the groups that Kubernetes gives to service
+	// accounts.
 	Groups []string
 	// Token gives the user a bearer token. Without it the user has a client certificate.
 	Token bool
@@ -32,7 +33,7 @@ type User struct {
 	Allow []string
 }
 
-// kubeletClient is the user as which a kube-apiserver sends its requests to kubelets, with the rights of the
+// kubeletClient is the identity that a kube-apiserver uses for its requests to kubelets, with the rights of the
 // ClusterRole system:kubelet-api-admin.
 var kubeletClient = User{Name: "kubelet-client", Allow: []string{
 	"* nodes/configz,nodes/healthz,nodes/log,nodes/metrics,nodes/pods,nodes/proxy,nodes/stats",
@@ -101,7 +102,7 @@ func (u *users) add(user User) (err error) {
 	return nil
 }
 
-// rules returns rights as RBAC rules.
+// rules converts rights, in the form of User.Allow, to RBAC rules.
 func rules(rights []string) ([]rbacv1.PolicyRule, error) {
 	verbs := []string{"get", "create", "update", "patch", "delete", "*"}
 	var rules []rbacv1.PolicyRule
@@ -168,7 +169,7 @@ func (u *users) tokens() *reviewapi.Tokens {
 	return reviewapi.NewTokens(tokens)
 }
 
-// update gives the reviewer the present users and rights.
+// update passes the current users and rights to the reviewer.
 func (u *users) update(server *reviewapi.Server) error {
 	policy, err := u.policy()
 	if err != nil {
@@ -179,8 +180,8 @@ func (u *users) update(server *reviewapi.Server) error {
 	return nil
 }
 
-// SetAllowed replaces the rights in [User.Allow]. Without rights the user has only those of the manifests of
-// [WithRBAC].
+// SetAllowed replaces the rights in [User.Allow]. If rights is empty, the user keeps only the rights that the
+// manifests of [WithRBAC] grant.
 func (k *Kubelet) SetAllowed(user string, rights ...string) {
 	k.test.Helper()
 	u := k.users
@@ -204,7 +205,8 @@ func (k *Kubelet) Token(user string) string {
 	return k.withToken("Token", user).token
 }
 
-// RotateToken revokes a user's token and returns a new one. Clients made before keep the old token, which is refused.
+// RotateToken revokes a user's token and returns a new one. Clients that were made earlier still send the old token
+// and are refused.
 func (k *Kubelet) RotateToken(user string) string {
 	k.test.Helper()
 	k.users.mu.Lock()

@@ -12,9 +12,10 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// webhook returns an authorizer that calls a webhook as a kube-apiserver does. An error is a denial with a reason, as
-// with failurePolicy NoOpinion. Unlike a kube-apiserver it does not retry after a 5xx: a test would have to wait.
-// (k8s.io/apiserver: plugin/pkg/authorizer/webhook)
+// webhook returns an authorizer that calls a webhook as a kube-apiserver does. If the webhook fails, access is
+// denied with the error as the reason, as with failurePolicy NoOpinion. Unlike a kube-apiserver, the authorizer does
+// not retry after a response with status 5xx, so that tests need not wait. (k8s.io/apiserver:
+// plugin/pkg/authorizer/webhook)
 func webhook(handler http.Handler) func(context.Context,
 	authorizationv1.SubjectAccessReviewSpec) authorizationv1.SubjectAccessReviewStatus {
 	return func(ctx context.Context,

@@ -14,7 +14,8 @@ import (
 	"fauxlet/kubelettest"
 )
 
-// TestWithAuthorizer: the webhook's word holds, and whatever it does besides is a denial that says why.
+// TestWithAuthorizer checks that the webhook's answer decides about access, and that an error or invalid answer of
+// the webhook denies access with a reason.
 func TestWithAuthorizer(t *testing.T) {
 	t.Parallel()
 	var asked authorizationv1.SubjectAccessReview
@@ -22,7 +23,7 @@ func TestWithAuthorizer(t *testing.T) {
 		answer  string
 		code    int
 		allowed bool
-		why     string // of the review, in its status
+		why     string // the reason in the review's status
 	}{
 		"allowed": {`{"status":{"allowed":true,"reason":"a friend"}}`, 200, true, "a friend"},
 		"denied": {`{"status":{"allowed":false,"denied":true,"reason":"no friend"}}`, 200, false,
@@ -54,19 +55,20 @@ func TestWithAuthorizer(t *testing.T) {
 			if asked.Kind != "SubjectAccessReview" || asked.APIVersion != "authorization.k8s.io/v1" ||
 				asked.Spec.User != "kubelet-client" ||
 				asked.Spec.ResourceAttributes.Subresource != "proxy" || asked.Spec.ResourceAttributes.Name != "node-1" {
-				t.Errorf("the webhook was asked %+v", asked)
+				t.Errorf("the webhook received %+v", asked)
 			}
 			status := k.Reviews()[0].AccessStatus
 			if why := status.Reason + status.EvaluationError; status.Allowed != test.allowed ||
 				!strings.Contains(why, test.why) {
-				t.Errorf("the review says %+v, want %v and %q", status, test.allowed, test.why)
+				t.Errorf("the review's status is %+v, want %v and %q", status, test.allowed, test.why)
 			}
 			k.AssertChecked(t, "kubelet-client", "get nodes/proxy")
 		})
 	}
 }
 
-// TestWithAuthorizerElsewhere: a webhook that serves already is a handler by a reverse proxy.
+// TestWithAuthorizerElsewhere checks that a reverse proxy can pass reviews to a webhook that already runs as a
+// server.
 func TestWithAuthorizerElsewhere(t *testing.T) {
 	t.Parallel()
 	served := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -8,7 +8,7 @@ import (
 	"fauxlet/testcerts"
 )
 
-// A CA signs a valid client certificate, and one with the wrong extended key usage.
+// A CA signs a valid client certificate, and a client certificate with the wrong extended key usage.
 func Example() {
 	ca, err := testcerts.NewAuthority("cluster-ca")
 	if err != nil {
@@ -30,7 +30,7 @@ func Example() {
 	// CN=kubelet-client,O=operators: x509: certificate specifies an incompatible key usage
 }
 
-// A function changes the certificate in a way for which there is no kind.
+// A Mutate function can make certificates for which there is no Kind.
 func ExampleAuthority_Server() {
 	ca, err := testcerts.NewAuthority("cluster-ca")
 	if err != nil {

@@ -29,8 +29,9 @@ func (f *Folder) Files(name string) (certFile, keyFile string) {
 	return filepath.Join(f.dir, name+".crt"), filepath.Join(f.dir, name+".key")
 }
 
-// Authority returns the CA in NAME.crt and NAME.key, or makes it with commonName. It fails if the CA is missing while
-// the folder has a certificate that a CA with this commonName has signed: a new CA would make that certificate useless.
+// Authority returns the CA in NAME.crt and NAME.key. If the files do not exist, it makes a CA with commonName and
+// writes them. It fails if they do not exist but the folder has a certificate that a CA with this commonName has
+// signed, because a new CA would invalidate that certificate.
 func (f *Folder) Authority(name, commonName string) (*Authority, error) {
 	certFile, keyFile := f.Files(name)
 	return obtain(f, name, LoadAuthority, func() (*Authority, error) {
@@ -51,14 +52,14 @@ func (f *Folder) Authority(name, commonName string) (*Authority, error) {
 	})
 }
 
-// Pair returns the pair in NAME.crt and NAME.key, or makes it with mint and writes it. The folder is locked while mint
-// runs, so mint must not call methods of the folder.
+// Pair returns the pair in NAME.crt and NAME.key. If the files do not exist, it makes the pair with mint and writes
+// them. The folder is locked while mint runs, so mint must not call methods of the folder.
 func (f *Folder) Pair(name string, mint func() (*Pair, error)) (*Pair, error) {
 	return obtain(f, name, LoadPair, mint)
 }
 
-// obtain loads existing files, or mints and writes them. It locks the folder only for writing, so that a read-only
-// folder with all files can be used.
+// obtain loads existing files, or mints a certificate and writes the files. It locks the folder only to write, so
+// that a read-only folder can be used if it has all files.
 func obtain[T interface {
 	Write(certFile, keyFile string) error
 }](
@@ -77,7 +78,7 @@ func obtain[T interface {
 		return none, fmt.Errorf("lock %s: %w", f.dir, err)
 	}
 	defer unlock()
-	// Another process may have written the files in the meantime, or one of them.
+	// Another process may have written one or both files before this process got the lock.
 	there, err := has(certFile, keyFile)
 	if err != nil {
 		return none, err

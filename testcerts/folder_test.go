@@ -11,7 +11,7 @@ import (
 	"fauxlet/testcerts"
 )
 
-// open opens a folder with a CA and a pair, and another CA and a pair.
+// open opens a folder and obtains two CAs from it, each with one pair.
 func open(dir string) (client *testcerts.Pair, err error) {
 	folder, err := testcerts.OpenFolder(dir)
 	if err != nil {
@@ -68,7 +68,8 @@ func TestFolderIsWrittenOnce(t *testing.T) {
 	}
 }
 
-// TestFolderMintsWhatIsMissing keeps the CA, so that all else stays good.
+// TestFolderMintsWhatIsMissing checks that a missing pair is made again and signed by the CA that the folder already
+// has.
 func TestFolderMintsWhatIsMissing(t *testing.T) {
 	dir := t.TempDir()
 	old := must(open(dir))(t)
@@ -80,11 +81,11 @@ func TestFolderMintsWhatIsMissing(t *testing.T) {
 	}
 	pair := must(open(dir))(t)
 	if pair.Leaf.Equal(old.Leaf) {
-		t.Error("the pair that was removed is there again")
+		t.Error("Pair returned the removed pair")
 	}
 	ca := must(testcerts.LoadAuthority(filepath.Join(dir, "ca.crt"), filepath.Join(dir, "ca.key")))(t)
 	if user, _, _, err := authenticate(ca, pair); user != "kubelet-client" {
-		t.Errorf("user %q, error %v: the CA that is there did not sign it", user, err)
+		t.Errorf("user %q, error %v: the CA in the folder did not sign the certificate", user, err)
 	}
 	for name, data := range contents(t, dir) {
 		if !strings.HasPrefix(name, "kubelet-client.") && data != before[name] {
@@ -98,7 +99,7 @@ func TestFolderNeverWritesOver(t *testing.T) {
 		name   string
 		remove []string
 		write  map[string]string
-		link   string // to nowhere
+		link   string // a dangling symbolic link with this name
 		want   []string
 	}{
 		{name: "key-is-missing", remove: []string{"kubelet-client.key"},
@@ -147,7 +148,7 @@ func TestFolderNeverWritesOver(t *testing.T) {
 			after := contents(t, dir)
 			for _, name := range folderFiles {
 				if after[name] != before[name] {
-					t.Errorf("%s was touched", name)
+					t.Errorf("%s was changed", name)
 				}
 			}
 		})
@@ -170,7 +171,7 @@ func TestFolderNames(t *testing.T) {
 	}
 }
 
-// TestFolderLeavesNoHalf has the certificate fail when its key is written already.
+// TestFolderLeavesNoHalf checks that no key file remains if writing the certificate fails after the key was written.
 func TestFolderLeavesNoHalf(t *testing.T) {
 	dir := t.TempDir()
 	folder := must(testcerts.OpenFolder(dir))(t)
@@ -183,12 +184,13 @@ func TestFolderLeavesNoHalf(t *testing.T) {
 		return ca.Client("x", nil)
 	})
 	if err == nil {
-		t.Error("a certificate was written over a folder")
+		t.Error("a certificate file replaced a folder")
 	}
 	wantFiles(t, dir, "ca.crt", "ca.key", "x.crt")
 }
 
-// TestFolderConcurrently has everybody come to an empty folder at once: all get the pairs of the first.
+// TestFolderConcurrently opens an empty folder from many goroutines at the same time. All must get the pairs that
+// the first one has made.
 func TestFolderConcurrently(t *testing.T) {
 	for range 10 {
 		dir := filepath.Join(t.TempDir(), "pki")
@@ -204,13 +206,13 @@ func TestFolderConcurrently(t *testing.T) {
 				t.Fatal(errs[i])
 			}
 			if !bytes.Equal(got[i].CertPEM, got[0].CertPEM) || !bytes.Equal(got[i].KeyPEM, got[0].KeyPEM) {
-				t.Fatal("two got different pairs")
+				t.Fatal("two goroutines got different pairs")
 			}
 		}
 		wantFiles(t, dir, folderFiles...)
 		ca := must(testcerts.LoadAuthority(filepath.Join(dir, "ca.crt"), filepath.Join(dir, "ca.key")))(t)
 		if user, _, _, err := authenticate(ca, got[0]); user != "kubelet-client" {
-			t.Fatalf("user %q, error %v: the CA that is there did not sign it", user, err)
+			t.Fatalf("user %q, error %v: the CA in the folder did not sign the certificate", user, err)
 		}
 	}
 }

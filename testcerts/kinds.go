@@ -15,13 +15,14 @@ type Request struct {
 	Organizations []string
 	// Hosts are the DNS names and IP addresses of a serving certificate. Client certificates ignore them.
 	Hosts []string
-	// Life is how long the certificate is valid. 0 is a year. Kinds that are expired or not yet valid ignore it.
+	// Life is how long the certificate is valid. 0 means one year. Kinds that are expired or not yet valid ignore
+	// it.
 	Life time.Duration
 	// RSA selects an RSA key of 2048 bits instead of an ECDSA key on P-256.
 	RSA bool
 }
 
-// Kind is a kind of certificate with a name, valid or broken in one way. Kinds come from [Kinds] and [KindNamed].
+// Kind is a named kind of certificate, either valid or with one defect. Kinds come from [Kinds] and [KindNamed].
 type Kind struct {
 	// Name is unique, such as client-expired or server-other-host.
 	Name string
@@ -29,16 +30,17 @@ type Kind struct {
 	Serving bool
 	// NeedsHosts is true if the Request must have Hosts.
 	NeedsHosts bool
-	// Explains describes the certificate, and the result between a kube-apiserver and a kubelet: the kubelet's HTTP
-	// status for a client certificate, the kube-apiserver's error for a serving certificate.
+	// Explains describes the certificate and the result of using it between a kube-apiserver and a kubelet. For a
+	// client certificate, the result is the kubelet's HTTP status; for a serving certificate, it is the
+	// kube-apiserver's error.
 	Explains string
 
 	make maker
 }
 
 // kinds lists all kinds. The results were measured: for client certificates with a kubelet v1.37, for serving
-// certificates with a kube-apiserver v1.37 and --kubelet-certificate-authority. Without that flag it accepts every
-// serving certificate.
+// certificates with a kube-apiserver v1.37 and --kubelet-certificate-authority. Without that flag, kube-apiserver
+// accepts every serving certificate.
 var kinds = []Kind{
 	{Name: "client", make: client,
 		Explains: "valid: the common name is the user, the organizations are the groups"},
@@ -95,7 +97,7 @@ var kinds = []Kind{
 // Kinds returns all kinds: client certificates, then serving certificates, the valid ones of each first.
 func Kinds() []Kind { return slices.Clone(kinds) }
 
-// KindNamed returns the kind with a name. Its error lists all names.
+// KindNamed returns the kind with the given name. If there is none, the error lists all names.
 func KindNamed(name string) (Kind, error) {
 	names := make([]string, len(kinds))
 	for i, k := range kinds {

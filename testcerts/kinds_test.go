@@ -16,15 +16,15 @@ import (
 
 const unknownAuthority = "x509: certificate signed by unknown authority"
 
-// verdicts has the expected result of each kind. For a client certificate it is the result of a kubelet's
-// authenticator. For a serving certificate it is the error of kube-apiserver v1.37.2 when it dials by address and by
-// name, without the times and without "tls: failed to verify certificate: " before it. openssl is the error number of
-// openssl verify with the CA and opensslArgs, 0 for OK.
+// verdicts has the expected result of each kind. For a client certificate, this is the result of a kubelet's
+// authenticator. For a serving certificate, these are the errors of kube-apiserver v1.37.2 when it dials an IP
+// address (err) and a DNS name (errByName), without times and without the prefix "tls: failed to verify certificate:
+// ". The field openssl is the error number of openssl verify with the CA and opensslArgs; 0 means OK.
 var verdicts = map[string]struct {
-	user           string // the certificate is accepted as this user
+	user           string // not empty: the certificate is accepted as this user
 	noOpinion      bool
-	err            string // the certificate is refused
-	errByName      string // if it differs from err
+	err            string // not empty: the certificate is refused with this error
+	errByName      string // empty: the same as err
 	openssl        int
 	opensslArgs    []string
 	opensslWithPEM bool // openssl gets the intermediate CAs in the file
@@ -67,7 +67,7 @@ var verdicts = map[string]struct {
 func request(k testcerts.Kind) testcerts.Request {
 	switch {
 	case k.Name == "server-kubelet-default":
-		return testcerts.Request{CommonName: "node-1"} // a kubelet adds no address
+		return testcerts.Request{CommonName: "node-1"} // the kubelet's own certificate has no IP address
 	case k.Serving:
 		return testcerts.Request{CommonName: "node-1", Hosts: []string{"node-1", "127.0.0.1"}}
 	}
@@ -91,7 +91,7 @@ func TestKinds(t *testing.T) {
 				r.RSA = rsa
 				pair := must(k.Mint(ca, r))(t)
 				if rsa != (pair.Leaf.PublicKeyAlgorithm == x509.RSA) {
-					t.Errorf("key %v, asked for RSA: %v", pair.Leaf.PublicKeyAlgorithm, rsa)
+					t.Errorf("key %v, but the request has RSA: %v", pair.Leaf.PublicKeyAlgorithm, rsa)
 				}
 				if k.Serving {
 					byName := want.err
@@ -111,7 +111,7 @@ func TestKinds(t *testing.T) {
 					t.Errorf("user %q, want %q", user, want.user)
 				}
 				if ok && !slices.Equal(groups, []string{"viewers"}) {
-					t.Errorf("groups %q, want viewers alone", groups)
+					t.Errorf("groups %q, want only viewers", groups)
 				}
 			})
 		}
@@ -125,13 +125,13 @@ func wantError(t *testing.T, who string, err error, want string) {
 	t.Helper()
 	switch {
 	case want == "" && err != nil:
-		t.Errorf("%s: %v, want it accepted", who, err)
+		t.Errorf("%s: %v, want no error", who, err)
 	case want != "" && (err == nil || !strings.Contains(err.Error(), want)):
 		t.Errorf("%s: %v, want %q", who, err, want)
 	}
 }
 
-// authenticate asks the authenticator that the kubelet has.
+// authenticate authenticates a request with the client certificate by the authenticator that kubelets use.
 func authenticate(ca *testcerts.Authority, pair *testcerts.Pair) (user string, groups []string, ok bool, err error) {
 	options := x509request.DefaultVerifyOptions()
 	options.Roots = ca.Pool()
@@ -159,10 +159,10 @@ func TestKindNames(t *testing.T) {
 			prefix = "server"
 		}
 		if k.Name != prefix && !strings.HasPrefix(k.Name, prefix+"-") {
-			t.Errorf("kind %q: its name does not say that it is a %s's", k.Name, prefix)
+			t.Errorf("kind %q: its name does not begin with %s", k.Name, prefix)
 		}
 		if seen[k.Name] || k.Explains == "" {
-			t.Errorf("kind %q: seen before: %v, explained: %q", k.Name, seen[k.Name], k.Explains)
+			t.Errorf("kind %q: duplicate: %v, description %q", k.Name, seen[k.Name], k.Explains)
 		}
 		seen[k.Name] = true
 		if got, err := testcerts.KindNamed(k.Name); err != nil || got.Explains != k.Explains {
@@ -171,7 +171,7 @@ func TestKindNames(t *testing.T) {
 	}
 	if _, err := testcerts.KindNamed("client-rotten"); err == nil ||
 		!strings.Contains(err.Error(), `"client-rotten" is no kind`) || !strings.Contains(err.Error(), "server-sha1") {
-		t.Errorf("an unknown kind: %v, want it and those that there are", err)
+		t.Errorf("an unknown kind: error %v, want the name and all kinds", err)
 	}
 }
 
@@ -180,12 +180,12 @@ func TestMintRequest(t *testing.T) {
 	hour := must(must(testcerts.KindNamed("client"))(t).Mint(ca, testcerts.Request{CommonName: "c", Life: time.Hour}))(
 		t).Leaf
 	if left := time.Until(hour.NotAfter); left > time.Hour || left < 59*time.Minute {
-		t.Errorf("%v are left of an hour", left)
+		t.Errorf("a certificate for one hour is valid for another %v", left)
 	}
 	expired := must(must(testcerts.KindNamed("client-expired"))(t).Mint(ca,
 		testcerts.Request{CommonName: "c", Life: time.Hour}))(t).Leaf
 	if time.Now().Before(expired.NotAfter) {
-		t.Errorf("expired, and good until %v, as the request says", expired.NotAfter)
+		t.Errorf("an expired certificate is valid until %v, because the request has a Life", expired.NotAfter)
 	}
 	for _, c := range []struct {
 		name, kind string
@@ -208,6 +208,6 @@ func TestMintRequest(t *testing.T) {
 		})
 	}
 	if _, err := (testcerts.Kind{Name: "made-up"}).Mint(ca, testcerts.Request{}); err == nil {
-		t.Error("a kind that is not of the registry was minted")
+		t.Error("a Kind that does not come from Kinds minted a certificate")
 	}
 }

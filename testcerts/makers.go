@@ -5,7 +5,7 @@ import "errors"
 // maker makes a certificate of a [Kind].
 type maker func(a *Authority, r Request, mutate ...Mutate) (*Pair, error)
 
-// otherHosts are a name and an address that are reserved for documentation (RFC 2606, RFC 5737).
+// otherHosts are a DNS name and an IP address that never belong to a real host (RFC 2606, RFC 5737).
 var otherHosts = []string{"other.invalid", "192.0.2.1"}
 
 func client(a *Authority, r Request, mutate ...Mutate) (*Pair, error) {
@@ -27,7 +27,7 @@ func kubeletSelfSigned(_ *Authority, r Request, mutate ...Mutate) (*Pair, error)
 	return KubeletSelfSigned(r.CommonName, r.Hosts, mutate...)
 }
 
-// with adds a mutation after all others, so that it also overrides Request.Life.
+// with returns a maker that applies a mutation after all others, so that the mutation also overrides Request.Life.
 func with(mutation Mutate, m maker) maker {
 	return func(a *Authority, r Request, mutate ...Mutate) (*Pair, error) {
 		return m(a, r, append(mutate, mutation)...)
@@ -61,7 +61,7 @@ func byIntermediate(m maker) maker {
 	}
 }
 
-// withoutChain leaves out the intermediate CAs.
+// withoutChain returns a maker whose pairs do not contain the intermediate CAs.
 func withoutChain(m maker) maker {
 	return func(a *Authority, r Request, mutate ...Mutate) (*Pair, error) {
 		p, err := m(a, r, mutate...)

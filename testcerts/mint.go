@@ -45,7 +45,8 @@ func serverTemplate(commonName string, hosts []string) (*x509.Certificate, error
 	return template, nil
 }
 
-// isDNSName accepts the names that crypto/x509 verifies: labels may have underscores, and the first label may be *.
+// isDNSName reports whether crypto/x509 can verify a name: labels may contain underscores, and the first label may
+// be *.
 func isDNSName(name string) bool {
 	if len(name) > 253 {
 		return false
@@ -95,13 +96,13 @@ func mint(template *x509.Certificate, parent *Authority, mutate []Mutate) (*x509
 	if parent != nil {
 		signer, issuer = parent.Key, parent.Cert
 		if template.AuthorityKeyId == nil {
-			// crypto/x509 omits it if subject and issuer have the same name. Without it, openssl regards such a
-			// certificate as self-signed.
+			// crypto/x509 omits the authority key identifier if subject and issuer have the same name. Without the
+			// identifier, openssl regards such a certificate as self-signed.
 			template.AuthorityKeyId = issuer.SubjectKeyId
 		}
 	}
 	if _, ok := signer.Public().(*ecdsa.PublicKey); ok && template.SignatureAlgorithm == x509.SHA1WithRSA {
-		template.SignatureAlgorithm = x509.ECDSAWithSHA1 // [SHA1] does not see the issuer's key
+		template.SignatureAlgorithm = x509.ECDSAWithSHA1 // the mutation SHA1 does not have the issuer's key
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, issuer, key.Public(), signer)
 	if err != nil {

@@ -10,7 +10,8 @@ import (
 	"fauxlet/testcerts"
 )
 
-// TestOpenSSL has a second opinion of each kind: the one that the tutorials tell operators to ask for.
+// TestOpenSSL checks each kind of certificate with openssl verify, because tutorials recommend that command to
+// operators.
 func TestOpenSSL(t *testing.T) {
 	openssl, err := exec.LookPath("openssl")
 	if err != nil {
@@ -47,7 +48,7 @@ func TestOpenSSL(t *testing.T) {
 	})
 }
 
-// verify runs openssl verify and expects that error number; 0: OK.
+// verify runs openssl verify and expects the error number want; 0 means success.
 func verify(t *testing.T, openssl string, want int, args ...string) {
 	t.Helper()
 	out, err := exec.Command(openssl, args...).CombinedOutput()

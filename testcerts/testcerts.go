@@ -1,14 +1,14 @@
 // Package testcerts makes certificates for tests: CAs, serving certificates and client certificates, valid ones and
-// each of the broken kinds with which a connection between a kube-apiserver and a kubelet fails.
+// certificates with each of the defects that make a connection between a kube-apiserver and a kubelet fail.
 //
 // Begin with [NewAuthority], and sign with [Authority.Server] and [Authority.Client]. A [Mutate] changes one
 // certificate. [Kinds] lists the broken kinds by name. [Folder] keeps certificates in files.
 //
-// The package is for tests and demonstrations only. An [Authority] signs everything that it is given.
+// The package is for tests and demonstrations only. An [Authority] signs every certificate without checking it.
 //
-// Keys are ECDSA on P-256, or RSA of 2048 bits with [RSA]. There is no kind with a 1024-bit RSA key, because crypto/rsa
-// has refused them since Go 1.24 unless GODEBUG=rsa1024min=0 is set for the whole process. The weak kinds are signed
-// with SHA-1 instead: crypto/x509 still signs with SHA-1 and no longer accepts it.
+// Keys are ECDSA on P-256, or RSA of 2048 bits with [RSA]. There is no kind with a 1024-bit RSA key, because
+// crypto/rsa has refused them since Go 1.24 unless GODEBUG=rsa1024min=0 is set for the whole process. The weak kinds
+// are signed with SHA-1 instead: crypto/x509 still makes SHA-1 signatures, but no longer accepts them.
 package testcerts
 
 import (
@@ -21,15 +21,15 @@ import (
 	"time"
 )
 
-// life is the default lifetime of a certificate. Certificates are valid from backdate before now, because clocks
-// differ.
+// life is the default lifetime of a certificate. Certificates become valid at the time backdate before now, so that
+// clients whose clocks are slow accept them.
 const (
 	life     = 365 * 24 * time.Hour
 	backdate = time.Hour
 )
 
-// Mutate changes a certificate's template before it is signed. Afterwards a random serial number and the key
-// identifiers are added, unless the template has them.
+// Mutate changes a certificate's template before it is signed. After the last Mutate, a random serial number and the
+// key identifiers are added unless the template already has them.
 type Mutate = func(*x509.Certificate)
 
 // Authority is a root or intermediate CA. It is safe for concurrent use if its fields are not changed.
@@ -107,8 +107,8 @@ func SelfSigned(commonName string, hosts []string, mutate ...Mutate) (*Pair, err
 // signs nothing else. The CA's certificate follows in CertPEM; its key is not kept. Because of that CA, openssl verify
 // reports error 20 (unable to get local issuer certificate) and not 18 (self-signed certificate).
 //
-// The hosts in more become subject alternative names too. A kubelet adds none; they are for tests that dial an address.
-// A kubelet's own key is RSA of 2048 bits: pass [RSA] for the same.
+// The hosts in more become subject alternative names too. A kubelet itself adds no further names; they are for tests
+// that dial an IP address. A kubelet's own key is an RSA key of 2048 bits; pass [RSA] to get the same.
 //
 // Source: InitializeTLS in cmd/kubelet/app/server.go, and GenerateSelfSignedCertKey in client-go/util/cert.
 func KubeletSelfSigned(host string, more []string, mutate ...Mutate) (*Pair, error) {
@@ -145,12 +145,12 @@ func (a *Authority) Pool() *x509.CertPool {
 	return pool
 }
 
-// chain is the CA's certificate followed by those of the CAs above it.
+// chain returns the CA's certificate, followed by the certificates of the CAs above it.
 func (a *Authority) chain() []*x509.Certificate {
 	return append([]*x509.Certificate{a.Cert}, a.above...)
 }
 
-// intermediates is the chain without the root.
+// intermediates returns the chain without the root.
 func (a *Authority) intermediates() []*x509.Certificate {
 	chain := a.chain()
 	if top := chain[len(chain)-1]; isRoot(top) {

@@ -20,7 +20,8 @@ import (
 	"fauxlet/testcerts"
 )
 
-// must fails the test if a call failed: must(testcerts.NewAuthority("ca"))(t).
+// must returns the value of a call, or fails the test if the call returned an error:
+// must(testcerts.NewAuthority("ca"))(t).
 func must[T any](v T, err error) func(testing.TB) T {
 	return func(t testing.TB) T {
 		t.Helper()
@@ -134,10 +135,10 @@ func TestServerHosts(t *testing.T) {
 		"fe80::1%eth0", strings.Repeat("a", 64)} {
 		if _, err := ca.Server("node-1", []string{"good", host}); err == nil ||
 			!strings.Contains(err.Error(), "DNS name nor an IP address") {
-			t.Errorf("host %q: error %v, want one that says what a host is", host, err)
+			t.Errorf("host %q: error %v, want an error that describes a valid host", host, err)
 		}
 		if _, err := testcerts.SelfSigned("node-1", []string{host}); err == nil {
-			t.Errorf("host %q: no error of SelfSigned", host)
+			t.Errorf("host %q: SelfSigned returned no error", host)
 		}
 	}
 }
@@ -159,7 +160,7 @@ func TestIntermediateChain(t *testing.T) {
 		}
 	}
 
-	// Loaded from a file, the CA still signs certificates that verifiers of the root accept.
+	// A CA that is loaded from a file must still sign certificates that clients accept if they trust the root.
 	dir := t.TempDir()
 	certFile, keyFile := filepath.Join(dir, "lower.crt"), filepath.Join(dir, "lower.key")
 	if err := lower.Write(certFile, keyFile); err != nil {
@@ -175,7 +176,8 @@ func TestIntermediateChain(t *testing.T) {
 	}
 }
 
-// TestIntermediateOfTheSameName: verifiers distinguish the two CAs by their keys.
+// TestIntermediateOfTheSameName checks an intermediate CA that has the same name as its root. Clients must
+// distinguish the two by their keys.
 func TestIntermediateOfTheSameName(t *testing.T) {
 	root := must(testcerts.NewAuthority("ca"))(t)
 	pair := must(must(root.Intermediate("ca"))(t).Server("node-1", []string{"node-1"}))(t)
@@ -222,7 +224,7 @@ func TestLoadErrors(t *testing.T) {
 	}
 	if loaded := must(testcerts.LoadPair(path("leaf.crt"), path("leaf.key")))(t); !loaded.Leaf.Equal(leaf.Leaf) ||
 		!bytes.Equal(loaded.KeyPEM, leaf.KeyPEM) {
-		t.Error("the pair that was loaded is not the one that was written")
+		t.Error("the loaded pair differs from the written pair")
 	}
 }
 

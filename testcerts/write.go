@@ -7,20 +7,21 @@ import (
 	"path/filepath"
 )
 
-// Write writes the pair into two files and replaces existing ones. Each file is replaced atomically. Only the owner can
-// read the key file, at any time; everyone can read the certificate. To keep existing files, use a [Folder].
+// Write writes the pair into two files and replaces existing ones. Each file is replaced atomically. At no time can
+// users other than its owner read the key file. All users can read the certificate. To keep existing files, use a
+// [Folder].
 func (p *Pair) Write(certFile, keyFile string) error {
 	cert, err := stage(certFile, p.CertPEM, 0o644)
 	if err != nil {
 		return err
 	}
-	defer os.Remove(cert) // fails after the rename, which is fine
+	defer os.Remove(cert) // does nothing after a successful rename
 	key, err := stage(keyFile, p.KeyPEM, 0o600)
 	if err != nil {
 		return err
 	}
 	defer os.Remove(key)
-	// The key first: a program that waits for the certificate then finds both.
+	// Rename the key first, so that a program that waits for the certificate file then finds both files.
 	if err := os.Rename(key, keyFile); err != nil {
 		return err
 	}

@@ -13,7 +13,7 @@ import (
 func TestWriteModes(t *testing.T) {
 	dir := t.TempDir()
 	certFile, keyFile := filepath.Join(dir, "x.crt"), filepath.Join(dir, "x.key")
-	// What was there, be it open to all, is replaced with its mode.
+	// An existing key file that all users can read must be replaced by a file that only its owner can read.
 	if err := os.WriteFile(keyFile, []byte("old"), 0o666); err != nil {
 		t.Fatal(err)
 	}
@@ -30,7 +30,7 @@ func TestWriteModes(t *testing.T) {
 		wantFiles(t, dir, "x.crt", "x.key")
 	}
 	if loaded := must(testcerts.LoadPair(certFile, keyFile))(t); !loaded.Leaf.Equal(pair.Leaf) {
-		t.Error("the pair written last is not the one that is there")
+		t.Error("the files do not contain the pair that was written last")
 	}
 }
 
@@ -38,16 +38,16 @@ func TestWriteFailsWhole(t *testing.T) {
 	pair := must(must(testcerts.NewAuthority("ca"))(t).Client("kubelet-client", nil))(t)
 	dir := t.TempDir()
 	if err := pair.Write(filepath.Join(dir, "no-folder", "x.crt"), filepath.Join(dir, "x.key")); err == nil {
-		t.Error("a certificate was written into a folder that is not there")
+		t.Error("writing a certificate into a missing folder succeeded")
 	}
 	if err := pair.Write(filepath.Join(dir, "x.crt"), filepath.Join(dir, "no-folder", "x.key")); err == nil {
-		t.Error("a key was written into a folder that is not there")
+		t.Error("writing a key into a missing folder succeeded")
 	}
 	if err := os.Mkdir(filepath.Join(dir, "y.key"), 0o755); err != nil {
 		t.Fatal(err)
 	}
 	if err := pair.Write(filepath.Join(dir, "y.crt"), filepath.Join(dir, "y.key")); err == nil {
-		t.Error("a key was written over a folder")
+		t.Error("a key file replaced a folder")
 	}
 	wantFiles(t, dir, "y.key")
 }
@@ -59,7 +59,7 @@ func wantMode(t *testing.T, file string, want fs.FileMode) {
 	}
 }
 
-// wantFiles wants nothing else in the folder: no temporary file stays.
+// wantFiles fails the test unless the folder contains exactly these files, and so no temporary file.
 func wantFiles(t *testing.T, dir string, want ...string) {
 	t.Helper()
 	var got []string
@@ -67,6 +67,6 @@ func wantFiles(t *testing.T, dir string, want ...string) {
 		got = append(got, entry.Name())
 	}
 	if !slices.Equal(got, want) {
-		t.Errorf("%s has %q, want %q", dir, got, want)
+		t.Errorf("the folder %s contains %q, want %q", dir, got, want)
 	}
 }

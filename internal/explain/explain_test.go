@@ -132,7 +132,7 @@ func TestRequestsWithoutAuthentication(t *testing.T) {
 		d := &authchain.Decision{TLS: test.tls, Status: test.status, Method: "GET", Path: "/x"}
 		e := Decision(d, Facts{})
 		if e.Outcome != test.outcome || e.Reason == "" || len(e.Remedies) > 0 {
-			t.Errorf("%s: outcome %s, reason %q, %v, want %s", test.name, e.Outcome, e.Reason, e.Remedies, test.outcome)
+			t.Errorf("%s: %s, reason %q, %v, want %s", test.name, e.Outcome, e.Reason, e.Remedies, test.outcome)
 		}
 	}
 }

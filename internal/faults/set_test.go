@@ -131,7 +131,8 @@ func TestFirstFaultAppliesUntilItsCountIsUsedUp(t *testing.T) {
 		}
 	}
 	if first.Applied() != 1 || first.Matched() != 3 || second.Applied() != 2 || second.Matched() != 2 {
-		t.Errorf("applied to %d of %d and %d of %d matches", first.Applied(), first.Matched(), second.Applied(), second.Matched())
+		t.Errorf("the first fault applied to %d of %d, the second to %d of %d",
+			first.Applied(), first.Matched(), second.Applied(), second.Matched())
 	}
 }
 

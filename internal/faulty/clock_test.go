@@ -76,7 +76,7 @@ func TestClientCAIsUnchangedWithoutFaults(t *testing.T) {
 	add(t, set, `{"kind": "clock-skew", "skew": "1h", "node": "node-2"}`)
 	if options, _ := n.ClientCA(fixedCA{authority}).VerifyOptions(); !options.CurrentTime.IsZero() ||
 		n.ClockSkew() != 0 {
-		t.Errorf("a fault of another node changed the time to %v, the skew to %v", options.CurrentTime, n.ClockSkew())
+		t.Errorf("another node's fault sets the time %v, skew %v", options.CurrentTime, n.ClockSkew())
 	}
 	add(t, set, `{"kind": "caches-flushed"}`)
 	if options, _ := n.ClientCA(fixedCA{authority}).VerifyOptions(); options.CurrentTime.IsZero() {

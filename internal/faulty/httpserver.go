@@ -42,7 +42,8 @@ func (n *Node) ConfigureHTTP(server *http.Server) {
 type connKey struct{}
 
 // allRequests decorates the handler that all requests pass before authentication. It records the faults that affect
-// every request to the node: clock-skew and caches-flushed.
+// every request to the node (clock-skew and caches-flushed) in the Decision, and sets the Date header by the skewed
+// clock.
 func (n *Node) allRequests(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if n.faults.Version() == nil {

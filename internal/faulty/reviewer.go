@@ -72,8 +72,8 @@ func (v *reviewer) RoundTrip(r *http.Request) (*http.Response, error) {
 	return v.send(r, body)
 }
 
-// reviewToken answers a TokenReview. The user is unknown until the reviewer has answered, so the fault's scope is
-// matched after that.
+// reviewToken answers a TokenReview. The user is unknown until the reviewer has answered, so the scopes of
+// reviewer-wrong and reviewer-revoking are matched after that.
 func (v *reviewer) reviewToken(r *http.Request, body []byte, sent *authenticationapi.TokenReview) (*http.Response,
 	error) {
 	t := v.node.target()
@@ -179,7 +179,7 @@ func (v *reviewer) reviewBoth(r *http.Request, sent *authorizationapi.SubjectAcc
 	}
 	second := sent.DeepCopy()
 	second.Spec.User, second.Spec.UID, second.Spec.Groups = trueUser.Username, trueUser.UID, trueUser.Groups
-	if !slices.Contains(trueUser.Groups, user.AllAuthenticated) { // the authentication chain has added this group to the replacing user
+	if !slices.Contains(trueUser.Groups, user.AllAuthenticated) { // the chain added it to the other user
 		second.Spec.Groups = append(second.Spec.Groups, user.AllAuthenticated)
 	}
 	second.Spec.Extra = map[string]authorizationapi.ExtraValue{}

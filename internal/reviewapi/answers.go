@@ -18,17 +18,17 @@ import (
 	"k8s.io/apiserver/pkg/registry/rest"
 )
 
-// currentTokens authenticates with the tokens in force.
+// currentTokens authenticates with the current tokens.
 type currentTokens struct{ source *source[*Tokens] }
 
 func (c currentTokens) AuthenticateToken(ctx context.Context, token string) (*authenticator.Response, bool, error) {
 	return c.source.current().AuthenticateToken(ctx, token)
 }
 
-// reviewToken answers a TokenReview. Like a kube-apiserver it puts the token into a request of its own and
-// authenticates that request. So an unknown token, or one with other audiences, is an `invalid bearer token`. A token
-// that begins with a space is no token, and is authenticated as system:anonymous. (k8s.io/kubernetes:
-// pkg/registry/authentication/tokenreview)
+// reviewToken answers a TokenReview. Like a kube-apiserver, it makes a new request with the token as its bearer
+// token and authenticates that request. So an unknown token, or a token for other audiences, results in the error
+// `invalid bearer token`. A token that begins with a space counts as no token, so it is authenticated as
+// system:anonymous. (k8s.io/kubernetes: pkg/registry/authentication/tokenreview)
 func (s *Server) reviewToken(r *http.Request, object runtime.Object, record *Record) (runtime.Object, error) {
 	review := object.(*authenticationv1.TokenReview)
 	if review.Spec.Token == "" {
@@ -67,8 +67,8 @@ func (s *Server) reviewToken(r *http.Request, object runtime.Object, record *Rec
 	return review, nil
 }
 
-// reviewAccess answers a SubjectAccessReview from the policy, or with Options.Authorize. (k8s.io/kubernetes:
-// pkg/registry/authorization/subjectaccessreview)
+// reviewAccess answers a SubjectAccessReview with Options.Authorize if it is set, and otherwise from the policy.
+// (k8s.io/kubernetes: pkg/registry/authorization/subjectaccessreview)
 func (s *Server) reviewAccess(r *http.Request, object runtime.Object, record *Record) (runtime.Object, error) {
 	review := object.(*authorizationv1.SubjectAccessReview)
 	wipe(&review.ObjectMeta)
@@ -90,7 +90,7 @@ func (s *Server) reviewAccess(r *http.Request, object runtime.Object, record *Re
 	return review, nil
 }
 
-// wipe removes what a caller cannot set on a cluster-wide object.
+// wipe clears the metadata fields that a caller cannot set on a cluster-scoped object.
 func wipe(meta *metav1.ObjectMeta) {
 	rest.WipeObjectMetaSystemFields(meta)
 	meta.Namespace = ""
@@ -98,11 +98,13 @@ func wipe(meta *metav1.ObjectMeta) {
 
 const exactlyOneAttributes = "exactly one of nonResourceAttributes or resourceAttributes must be specified"
 
-// validateAccess says what an apiserver refuses with 422. (k8s.io/kubernetes: pkg/apis/authorization/validation)
+// validateAccess returns the errors for which an apiserver rejects a SubjectAccessReview with 422.
+// (k8s.io/kubernetes: pkg/apis/authorization/validation)
 func validateAccess(review *authorizationv1.SubjectAccessReview) (errs field.ErrorList) {
 	spec, path := &review.Spec, field.NewPath("spec")
 	if (spec.ResourceAttributes == nil) == (spec.NonResourceAttributes == nil) {
-		// An apiserver tells its internal type, which has these names.
+		// The error message contains the attributes as an apiserver formats them, with the field names of its
+		// internal type.
 		var value *struct{ Path, Verb string }
 		if asked := spec.NonResourceAttributes; asked != nil {
 			value = &struct{ Path, Verb string }{asked.Path, asked.Verb}
@@ -146,7 +148,7 @@ func validateSelectors(asked *authorizationv1.ResourceAttributes, path *field.Pa
 	return errs
 }
 
-// validateForm: a selector is written either raw or as requirements.
+// validateForm checks that a selector has exactly one of its two forms: raw, or requirements.
 func validateForm(raw string, requirements int, path *field.Path) field.ErrorList {
 	switch {
 	case raw != "" && requirements > 0:

@@ -13,7 +13,8 @@ import (
 	"fauxlet/internal/reviewapi"
 )
 
-// A kubelet asks whether kubelet-client may read logs through a node; the answer comes from manifests.
+// A kubelet sends a SubjectAccessReview about kubelet-client's access to nodes/proxy. The server answers it from
+// RBAC manifests.
 func Example() {
 	server, err := reviewapi.New(reviewapi.Options{RBAC: []string{"testdata/rbac.yaml"}})
 	if err != nil {
@@ -52,7 +53,7 @@ func Example() {
 	// <nil>
 }
 
-// A policy answers without any server, too.
+// A Policy can also be evaluated without a server.
 func ExamplePolicy_Authorize() {
 	policy, err := reviewapi.LoadPolicy("testdata/rbac.yaml")
 	if err != nil {

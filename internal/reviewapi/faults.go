@@ -12,31 +12,33 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 )
 
-// Faults make reviews fail, by the kind of review. The zero value is no fault.
+// Faults make reviews fail. There is one Fault for each kind of review. The zero value is no fault.
 //
-// These faults happen on the server, so that a real kubelet meets them too. A stand-in kubelet's own faults of
-// reviewers are those of package faulty.
+// These faults are injected in the review server, so that they also affect a real kubelet. Package faulty injects
+// faults of reviewers on the side of a stand-in kubelet.
 type Faults struct {
 	TokenReview         Fault
 	SubjectAccessReview Fault
 }
 
-// Fault is the failure of a review, after its caller was authenticated and its body was read. At most one of Status,
-// Hang, Garbage and Drop may be set. Latency may be set with each of them or alone.
+// Fault is the failure of a review. It happens after the server has authenticated the caller and read the body. At
+// most one of Status, Hang, Garbage and Drop may be set. Latency may be set with each of them or alone.
 type Fault struct {
-	// Status is the HTTP status of the answer, 400 to 599, with a Status object as its body.
+	// Status is the HTTP status of the response, from 400 to 599. The response body is a Status object.
 	Status int
-	// RetryAfter is sent with Status, in seconds. client-go then waits and retries, up to 10 times.
+	// RetryAfter is the value of the Retry-After header that is sent with Status, in seconds. client-go waits that
+	// long and retries, up to 10 times.
 	RetryAfter int
 	// Hang sends no answer until the caller disconnects or the server stops.
 	Hang bool
-	// Garbage answers 201 with a body that is not JSON.
+	// Garbage sends a response with status 201 and a body that is not JSON.
 	Garbage bool
 	// Drop closes the caller's connection.
 	Drop bool
 	// Latency delays the answer.
 	Latency time.Duration
-	// Times is how many reviews fail before the fault ends. 0: all, until it is removed.
+	// Times is how many reviews fail before the fault ends. 0 means that all reviews fail until the fault is
+	// removed.
 	Times int
 }
 
@@ -87,7 +89,7 @@ func (f Fault) String() string {
 	return name + f.Latency.String()
 }
 
-// faults are the faults in force.
+// faults holds the current faults.
 type faults struct {
 	mu  sync.Mutex
 	now Faults
@@ -100,7 +102,7 @@ func (f *faults) of(kind string) *Fault {
 	return &f.now.SubjectAccessReview
 }
 
-// take returns the fault of the next review, and counts it.
+// take returns the fault for the next review of a kind, and decrements Times if it is set.
 func (f *faults) take(kind string) Fault {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -128,23 +130,24 @@ func (s *Server) SetFaults(faults Faults) error {
 	return nil
 }
 
-// Faults returns the faults in force. Times is the number of reviews that will still fail.
+// Faults returns the current faults. Their field Times is the number of reviews that will still fail.
 func (s *Server) Faults() Faults {
 	s.faults.mu.Lock()
 	defer s.faults.mu.Unlock()
 	return s.faults.now
 }
 
-// garbage is neither JSON nor protobuf nor a review.
+// garbage is a response body that is neither JSON nor protobuf.
 const garbage = "<html>not a review\x00\xff"
 
 type connKey struct{}
 
-// inject applies the fault. If done is false and err is nil, the review must be answered as usual. Otherwise err, if
-// set, is the answer.
+// inject applies the fault. If err is not nil, the caller must answer with err. If done is true, the caller must not
+// answer. Otherwise the caller must answer the review as usual.
 func (f Fault) inject(w http.ResponseWriter, r *http.Request, resource schema.GroupResource) (done bool, err error) {
 	if f.Hang || f.Latency > 0 {
-		// The body has been read. The server's read timeout would otherwise end the request's context.
+		// Remove the read deadline: the body is read completely, and the server's read timeout would end the
+		// request's context.
 		_ = http.NewResponseController(w).SetReadDeadline(time.Time{})
 	}
 	if f.Latency > 0 {

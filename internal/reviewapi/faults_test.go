@@ -61,7 +61,7 @@ func TestFaults(t *testing.T) {
 			if review, err := askAccess(t, c,
 				question{user: "u", groups: "system:masters", verb: "get", what: "/x"}); err != nil ||
 				!review.Status.Allowed {
-				t.Errorf("the other kind of review: %v", err)
+				t.Errorf("the fault affects the other kind of review: %v", err)
 			}
 		})
 	}
@@ -73,7 +73,7 @@ func TestFaults(t *testing.T) {
 				t.Errorf("review %d: error %v", i, err)
 			}
 			if left := server.Faults().TokenReview.Times; i == 0 && left != 1 {
-				t.Errorf("%d left, want 1", left)
+				t.Errorf("the fault will affect %d more reviews, want 1", left)
 			}
 		}
 		if server.Faults() != (Faults{}) {
@@ -189,10 +189,10 @@ func TestLatency(t *testing.T) {
 		defer cancel()
 		defer func() {
 			if aborted := recover(); aborted != http.ErrAbortHandler {
-				t.Errorf("the caller left: %v", aborted)
+				t.Errorf("after the caller disconnected: aborted is %v", aborted)
 			}
 			if reviews := server.Reviews(); len(reviews) != 3 || reviews[2].Code != 0 {
-				t.Errorf("recorded %+v", reviews)
+				t.Errorf("the recorded reviews are %+v", reviews)
 			}
 		}()
 		ask(ctx)
@@ -235,7 +235,7 @@ func eventually(t testing.TB, what string, happened func() bool) {
 	for !happened() {
 		select {
 		case <-deadline:
-			t.Errorf("no %s within 20 s", what)
+			t.Errorf("not within 20 s: %s", what)
 			return
 		case <-tick.C:
 		}

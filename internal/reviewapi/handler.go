@@ -27,7 +27,7 @@ const (
 	kindSubjectAccessReview = "SubjectAccessReview"
 )
 
-// asIs decodes a body into the version that it names.
+// asIs decodes a body into the API version that the body states, without conversion.
 var asIs = scheme.Codecs.WithoutConversion()
 
 // endpoint is one kind of review.
@@ -50,8 +50,8 @@ var endpoints = map[string]endpoint{
 	},
 }
 
-// routes returns the handler of all paths. Health and version need no credential, as by a kube-apiserver's default
-// RBAC rules. All other paths need an authenticated caller.
+// routes returns the handler of all paths. The health and version paths need no credential, as with the default RBAC
+// rules of a kube-apiserver. All other paths need an authenticated caller.
 func (s *Server) routes() http.Handler {
 	open := map[string]http.HandlerFunc{
 		"/healthz": ok, "/livez": ok, "/readyz": ok,
@@ -98,7 +98,7 @@ func getVersion(w http.ResponseWriter, r *http.Request) {
 	responsewriters.WriteRawJSON(http.StatusOK, version.Info{Major: "1", Minor: "37", GitVersion: "v1.37.2+fauxlet"}, w)
 }
 
-// fail answers with err as a Status object, in the encoding that the client accepts.
+// fail writes err as a Status object, in an encoding that the client accepts.
 func fail(w http.ResponseWriter, r *http.Request, err error) {
 	responsewriters.ErrorNegotiated(err, scheme.Codecs, metav1.Unversioned, w, r)
 }
@@ -120,7 +120,7 @@ func (s *Server) review(w http.ResponseWriter, r *http.Request, e endpoint, call
 		record.Code = http.StatusCreated
 	}
 	if fault.Hang || fault.Drop || fault.Garbage {
-		keep() // the fault sends the answer, if any
+		keep() // record the review now, because the fault sends the response or drops the connection
 	}
 	done, err := fault.inject(w, r, e.gr)
 	if err == nil && done {
@@ -143,7 +143,7 @@ func (s *Server) review(w http.ResponseWriter, r *http.Request, e endpoint, call
 		w, r, http.StatusCreated, answer, false)
 }
 
-// describe records the contents of a review, with its token as a fingerprint.
+// describe copies the contents of a review to its record. It replaces the token by a fingerprint.
 func describe(object runtime.Object, record *Record) {
 	switch review := object.(type) {
 	case *authenticationv1.TokenReview:
@@ -206,8 +206,8 @@ func (s *Server) read(w http.ResponseWriter, r *http.Request, e endpoint) (runti
 	return object, nil
 }
 
-// undecodable returns kube-apiserver's error for a body that is not the expected review. Unlike a kube-apiserver it
-// does not quote the body, which may contain a token.
+// undecodable returns kube-apiserver's error for a body that is not the expected review. Unlike kube-apiserver's
+// error, it does not quote the body, because the body may contain a token.
 func undecodable(err error, found *schema.GroupVersionKind, wanted schema.GroupVersionKind) error {
 	if found != nil && found.Kind != "" {
 		return apierrors.NewBadRequest(

@@ -13,8 +13,8 @@ import (
 	"k8s.io/client-go/kubernetes/scheme"
 )
 
-// TestBadRequestsFailAsInKubeAPIServer compares with the errors of kube-apiserver v1.37.2. They differ in 406, and in
-// that ours never quote the body.
+// TestBadRequestsFailAsInKubeAPIServer compares with the errors of kube-apiserver v1.37.2. The errors of this
+// package differ in two ways: in the response with status 406, and because they never quote the body.
 func TestBadRequestsFailAsInKubeAPIServer(t *testing.T) {
 	server, address := start(t, Options{MaxBody: 1 << 16})
 	const (
@@ -108,7 +108,7 @@ func TestBadRequestsFailAsInKubeAPIServer(t *testing.T) {
 			}
 			if test.status == http.StatusCreated {
 				if !strings.Contains(answer, test.want) {
-					t.Errorf("answer %s\nwant one with %s", answer, test.want)
+					t.Errorf("response %s\nwant it to contain %s", answer, test.want)
 				}
 				warning := response.Header.Get("Warning")
 				if warned, want := warning == `299 - "unknown field \"spec.bogus\""`,

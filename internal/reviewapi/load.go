@@ -15,8 +15,8 @@ import (
 )
 
 // LoadPolicy reads RBAC manifests: files with one or more YAML or JSON documents, and folders of such files. Unknown
-// fields, other kinds, and objects that an apiserver rejects are errors. The error lists all of them, each with its
-// file, document and field. Without paths the policy allows system:masters only.
+// fields, other kinds, and objects that an apiserver rejects are errors. The returned error lists all mistakes, each
+// with its file, document and field. Without paths the policy allows system:masters only.
 func LoadPolicy(paths ...string) (*Policy, error) {
 	files, err := readManifests(paths)
 	if err != nil {
@@ -131,7 +131,7 @@ func newRules(written []rbacv1.PolicyRule, source Reference) []rule {
 func newAggregate(r *role, written *rbacv1.AggregationRule) aggregate {
 	a := aggregate{role: r}
 	for i := range written.ClusterRoleSelectors {
-		// validate has parsed the selectors before, so there is no error.
+		// validate has already parsed the selectors, so parsing cannot fail here.
 		if selector, err := metav1.LabelSelectorAsSelector(&written.ClusterRoleSelectors[i]); err == nil {
 			a.selectors = append(a.selectors, selector)
 		}
@@ -141,8 +141,9 @@ func newAggregate(r *role, written *rbacv1.AggregationRule) aggregate {
 
 // resolve sets the rules of aggregated roles as the clusterrole-aggregation-controller does. Each selector adds the
 // rules of the roles that it selects, in the order of their names, without duplicates and without the role itself.
-// Rules in the manifest of an aggregated role are ignored, because the controller overwrites them. An aggregated role
-// may select another one, so this repeats until nothing changes. It ends because rules are only added.
+// Rules in the manifest of an aggregated role are ignored, because the controller overwrites them. An aggregated
+// role may select another one, so this repeats until nothing changes. The repetition ends because rules are only
+// added.
 func (p *Policy) resolve(aggregates []aggregate, roleLabels map[string]labels.Set) {
 	names := make([]string, 0, len(p.clusterRoles))
 	for name := range p.clusterRoles {

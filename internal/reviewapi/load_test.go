@@ -97,7 +97,7 @@ func TestLoadPolicyReportsMistakes(t *testing.T) {
 			}
 			for _, want := range append(test.want, path) {
 				if !strings.Contains(err.Error(), want) {
-					t.Errorf("error %q\nlacks %q", err, want)
+					t.Errorf("error %q\ndoes not contain %q", err, want)
 				}
 			}
 		})
@@ -140,7 +140,7 @@ func TestLoadPolicyWithoutFilesAllowsMastersOnly(t *testing.T) {
 	for name, path := range map[string]string{"no such file": filepath.Join(t.TempDir(), "gone.yaml"),
 		"an empty folder": t.TempDir()} {
 		if _, err := LoadPolicy(path); err == nil || !strings.Contains(err.Error(), path) {
-			t.Errorf("%s: error %v, want one that names %s", name, err, path)
+			t.Errorf("%s: error %v, want an error that contains %s", name, err, path)
 		}
 	}
 }

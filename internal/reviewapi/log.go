@@ -2,7 +2,7 @@ package reviewapi
 
 import "go.uber.org/zap"
 
-// LogReloads is an Options.OnReload that logs.
+// LogReloads returns a function for Options.OnReload that logs each change.
 func LogReloads(logger *zap.Logger) func(error, string) {
 	return func(err error, summary string) {
 		if err != nil {

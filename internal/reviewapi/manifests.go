@@ -26,8 +26,8 @@ type file struct {
 	data []byte
 }
 
-// readManifests reads files, and the .yaml, .yml and .json files directly in folders, in the order of their names. It
-// skips names that begin with a dot, which a mounted ConfigMap has.
+// readManifests reads files, and the .yaml, .yml and .json files directly in folders, in the order of their names.
+// It skips names that begin with a dot, because a mounted ConfigMap contains such entries for internal use.
 func readManifests(paths []string) ([]file, error) {
 	var files []file
 	for _, path := range paths {

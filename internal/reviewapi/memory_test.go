@@ -11,7 +11,7 @@ import (
 	"k8s.io/apiserver/pkg/authentication/user"
 )
 
-// newInMemory returns a Server without files.
+// newInMemory returns a Server that reads no files.
 func newInMemory(t testing.TB, options Options) *Server {
 	t.Helper()
 	server, err := New(options)
@@ -21,7 +21,7 @@ func newInMemory(t testing.TB, options Options) *Server {
 	return server
 }
 
-// post sends a review to the handler with the credential of the kubeconfig.
+// post sends a review to the server's handler, with the bearer token that the server's kubeconfig contains.
 func post(server *Server, w http.ResponseWriter, path, body string) {
 	request := httptest.NewRequest(http.MethodPost, path, strings.NewReader(body))
 	request.Header.Set("Authorization", "Bearer "+server.token)
@@ -45,18 +45,18 @@ func TestSetPolicyAndSetTokensTakeEffectAtOnce(t *testing.T) {
 	}
 	const token = `{"spec":{"token":"secret"}}`
 	if got := asked(tokenPath, token); !strings.Contains(got, `"error":"invalid bearer token"`) {
-		t.Errorf("before: %s", got)
+		t.Errorf("before the change: %s", got)
 	}
 	server.SetTokens(NewTokens(map[string]*user.DefaultInfo{"secret": {Name: "alice"}}))
 	if got := asked(tokenPath, token); !strings.Contains(got, `"authenticated":true,"user":{"username":"alice"`) {
-		t.Errorf("with a token: %s", got)
+		t.Errorf("after SetTokens: %s", got)
 	}
 	if got, want := server.Summary(), "1 token"; !strings.HasSuffix(got, want) {
 		t.Errorf("summary %q, want one that ends with %q", got, want)
 	}
 
 	if got := asked(accessPath, access); !strings.Contains(got, `"allowed":false`) {
-		t.Errorf("before: %s", got)
+		t.Errorf("before the change: %s", got)
 	}
 	objects, err := ParseManifests("rbac", []byte(`
 apiVersion: rbac.authorization.k8s.io/v1
@@ -79,7 +79,7 @@ subjects: [{kind: User, name: alice}]
 	}
 	server.SetPolicy(policy)
 	if got := asked(accessPath, access); !strings.Contains(got, `"allowed":true`) {
-		t.Errorf("with a policy: %s", got)
+		t.Errorf("after SetPolicy: %s", got)
 	}
 
 	if _, err := ParseManifests("rbac", []byte("kind: Pod\napiVersion: v1")); err == nil ||
@@ -108,7 +108,8 @@ func TestAuthorizeReplacesRBAC(t *testing.T) {
 	}
 }
 
-// recordsAtAnswer counts how many reviews there are when the first byte of an answer is written.
+// recordsAtAnswer is a ResponseWriter that counts the recorded reviews when the first byte of the response is
+// written.
 type recordsAtAnswer struct {
 	*httptest.ResponseRecorder
 	server *Server
@@ -120,8 +121,8 @@ func (r *recordsAtAnswer) WriteHeader(code int) {
 	r.ResponseRecorder.WriteHeader(code)
 }
 
-// TestReviewsAreRecordedBeforeTheirAnswer checks that a client that has received an answer finds the review, with each
-// fault.
+// TestReviewsAreRecordedBeforeTheirAnswer checks that the review is already recorded when the response is written,
+// without a fault and with each fault.
 func TestReviewsAreRecordedBeforeTheirAnswer(t *testing.T) {
 	for name, test := range map[string]struct {
 		fault Fault
@@ -142,7 +143,7 @@ func TestReviewsAreRecordedBeforeTheirAnswer(t *testing.T) {
 			post(server, w, accessPath, test.body)
 			reviews := server.Reviews()
 			if w.seen != 1 || len(reviews) != 1 || reviews[0].Code != test.code || w.Code != test.code {
-				t.Errorf("%d at the answer %d; then %+v", w.seen, w.Code, reviews)
+				t.Errorf("%d reviews recorded at the response %d; then %+v", w.seen, w.Code, reviews)
 			}
 		})
 	}

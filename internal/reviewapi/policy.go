@@ -17,8 +17,8 @@ import (
 // Policy evaluates RBAC manifests. It is immutable and safe for concurrent use.
 //
 // It looks at ClusterRoleBindings first, then at the RoleBindings of the request's namespace, in the order of the
-// manifests. A kube-apiserver has no order within each of the two. If two bindings allow a request, its reason may
-// name either.
+// manifests. A kube-apiserver has no fixed order among ClusterRoleBindings, or among RoleBindings. If two bindings
+// allow a request, the reason in kube-apiserver's answer may name either of them.
 type Policy struct {
 	clusterRoles    map[string]*role
 	roles           map[types.NamespacedName]*role
@@ -50,16 +50,16 @@ type Grant struct {
 	Binding Reference
 	// Subject is the first subject of the binding that matches the user.
 	Subject rbacv1.Subject
-	// Role is the role in the binding's roleRef. Source is the role whose manifest contains Rule. It differs from Role
-	// if that is aggregated. Index is the index of the rule in Source.
+	// Role is the role in the binding's roleRef. Source is the role whose manifest contains Rule. If Role is
+	// aggregated, Source is one of the roles that it aggregates. Index is the index of the rule in Source.
 	Role   Reference
 	Source Reference
 	Index  int
 	Rule   rbacv1.PolicyRule
 }
 
-// String describes the grant as in the reason of a kube-apiserver: `ClusterRoleBinding "b" of ClusterRole "r" to User
-// "u"`. A namespaced name is written name/namespace.
+// String describes the grant with the words of kube-apiserver's reason: `ClusterRoleBinding "b" of ClusterRole "r"
+// to User "u"`. A namespaced name is written name/namespace.
 func (g Grant) String() string {
 	return fmt.Sprintf("%s of %s %q to %s", describeBinding(g.Binding), g.Role.Kind, g.Role.Name,
 		describeSubject(g.Subject, g.Binding.Namespace))
@@ -90,15 +90,15 @@ type Verdict struct {
 	// matching binding refers to and that do not exist.
 	Reason          string
 	EvaluationError string
-	// Grant allowed the request. It is nil if the request is denied, and for a member of system:masters, who needs no
-	// rule.
+	// Grant is the grant that allowed the request. It is nil if the request is denied, and also for members of
+	// system:masters, because they are allowed everything without a rule.
 	Grant *Grant
 }
 
 // Authorize evaluates a SubjectAccessReview like a kube-apiserver with --authorization-mode RBAC. Members of
-// system:masters are allowed everything. Other users are allowed what a rule of a role allows that a matching binding
-// grants. RBAC has no rules that deny. (k8s.io/kubernetes: plugin/pkg/auth/authorizer/rbac,
-// pkg/registry/rbac/validation)
+// system:masters are allowed everything. Other users are allowed a request if a binding that matches the user refers
+// to a role with a rule that allows the request. RBAC has no rules that deny. (k8s.io/kubernetes:
+// plugin/pkg/auth/authorizer/rbac, pkg/registry/rbac/validation)
 //
 // A spec must have either resource or non-resource attributes. Otherwise it is not allowed and has an
 // EvaluationError; a Server answers it with 422.
@@ -135,7 +135,7 @@ func (p *Policy) Authorize(spec authorizationv1.SubjectAccessReviewSpec) Verdict
 }
 
 // Grants returns all rules that apply to a user, cluster-wide and, unless namespace is empty, in that namespace. The
-// error names missing roles of matching bindings. The grants are valid even then.
+// error names missing roles of matching bindings. The returned grants are valid even if there is an error.
 func (p *Policy) Grants(username string, groups []string, namespace string) ([]Grant, error) {
 	var grants []Grant
 	var missing []error
@@ -178,7 +178,7 @@ func newGrant(b *binding, subject *rbacv1.Subject, role *role, rule rule) Grant 
 	}
 }
 
-// matching iterates over the bindings that match the user, each with its first subject that does.
+// matching iterates over the bindings that match the user, each with its first matching subject.
 func (p *Policy) matching(username string, groups []string, namespace string) iter.Seq2[*binding, *rbacv1.Subject] {
 	return func(yield func(*binding, *rbacv1.Subject) bool) {
 		scopes := [2][]*binding{p.clusterBindings, p.bindings[namespace]}
@@ -214,7 +214,8 @@ func subjectMatches(subject *rbacv1.Subject, username string, groups []string, b
 	}
 }
 
-// roleOf returns the role in a binding's roleRef. The error is that of an apiserver's lister.
+// roleOf returns the role in a binding's roleRef. If the role does not exist, the error has the text of an
+// apiserver's error.
 func (p *Policy) roleOf(b *binding) (*role, error) {
 	if b.roleRef.Kind == "Role" {
 		if found := p.roles[types.NamespacedName{Namespace: b.Namespace, Name: b.roleRef.Name}]; found != nil {

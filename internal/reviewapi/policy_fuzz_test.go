@@ -13,8 +13,8 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 )
 
-// FuzzManifests checks that every manifest is either an error or a policy that answers as the documentation of RBAC
-// says.
+// FuzzManifests checks that each manifest either results in an error, or in a policy that answers as the
+// documentation of RBAC requires.
 func FuzzManifests(f *testing.F) {
 	manifest, err := os.ReadFile("testdata/rbac.yaml")
 	if err != nil {
@@ -48,12 +48,12 @@ func FuzzManifests(f *testing.F) {
 	})
 }
 
-// FuzzPolicy makes roles, bindings and a request of its input, so that each input is a valid policy, and compares the
-// answer with the documentation of RBAC.
+// FuzzPolicy derives roles, bindings and a request from its input, so that each input is a valid policy. It compares
+// the policy's answer with the documentation of RBAC.
 func FuzzPolicy(f *testing.F) {
 	for seed := range 64 {
 		drawn := make([]byte, 160)
-		for i := range drawn { // the numbers only have to differ between seeds
+		for i := range drawn { // the values are arbitrary, but must differ between seeds
 			drawn[i] = byte((i*i*31 + i*seed*17 + seed*seed*7) >> 2)
 		}
 		f.Add(drawn)
@@ -71,7 +71,7 @@ func FuzzPolicy(f *testing.F) {
 	})
 }
 
-// objects evaluate RBAC literally as its documentation describes it, without regard to speed.
+// objects is a second, slow implementation of RBAC that follows the text of its documentation.
 type objects []runtime.Object
 
 // check compares the answer of the policy, and the grant that it names, with the objects.
@@ -98,7 +98,7 @@ func (o objects) check(t *testing.T, policy *Policy, spec authorizationv1.Subjec
 	grants, _ := policy.Grants(spec.User, spec.Groups, namespaceOf(spec))
 	if !slices.ContainsFunc(grants,
 		func(g Grant) bool { return g.String() == verdict.Grant.String() && g.Index == verdict.Grant.Index }) {
-		t.Errorf("Grants does not know %v", verdict.Grant)
+		t.Errorf("Grants does not return the grant %v", verdict.Grant)
 	}
 }
 
@@ -203,7 +203,7 @@ func matches(rule rbacv1.PolicyRule, spec authorizationv1.SubjectAccessReviewSpe
 		(len(rule.ResourceNames) == 0 || has(rule.ResourceNames, asked.Name))
 }
 
-// drawer makes choices from bytes. When there are no more bytes, it makes the first choice.
+// drawer makes choices, one per byte of the input. When no bytes are left, it returns the first choice.
 type drawer struct{ rest []byte }
 
 func (d *drawer) number(below int) int {
@@ -252,7 +252,7 @@ func (d *drawer) rule(namespaced bool) rbacv1.PolicyRule {
 	return rule
 }
 
-// objects are four ClusterRoles, of which two may be aggregated, a Role in each namespace, and six bindings.
+// objects returns four ClusterRoles, two of which may be aggregated, a Role in each namespace, and six bindings.
 func (d *drawer) objects() (all objects) {
 	for i, name := range []string{"a", "b", "c", "d"} {
 		role := &rbacv1.ClusterRole{ObjectMeta: metav1.ObjectMeta{Name: name,

@@ -8,7 +8,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// question is a short form of a request: a verb with `[group:]resource[/subresource] [name]` or with a path.
+// question is a short form of an access review: a user, a verb, and either `[group:]resource[/subresource]` with an
+// optional name, or a path.
 type question struct {
 	user, groups, verb, what, name, namespace string
 }
@@ -34,14 +35,15 @@ func (q question) spec() authorizationv1.SubjectAccessReviewSpec {
 	return spec
 }
 
-// answered is a question with the answer of kube-apiserver v1.37.2, started with --authorization-mode RBAC.
+// answered is a request with the answer that kube-apiserver v1.37.2 gave with --authorization-mode RBAC.
 type answered struct {
 	question
 	allowed bool
 	reason  string
 }
 
-// answers were recorded with testdata/rbac.yaml.
+// answers returns requests with kube-apiserver's answers, which were recorded with the manifests in
+// testdata/rbac.yaml.
 func answers() map[string]answered {
 	const (
 		yes          = true
@@ -225,7 +227,7 @@ rules: [{apiGroups: [""], resources: [pods], verbs: [get]}, {apiGroups: [""], re
 	}
 	for _, name := range []string{"a", "b"} {
 		if rules := policy.clusterRoles[name].rules; len(rules) != 1 {
-			t.Errorf("%s has %d rules, want the leaf's once", name, len(rules))
+			t.Errorf("%s has %d rules, want each rule of the leaf role once", name, len(rules))
 		}
 	}
 }

@@ -9,10 +9,10 @@ import (
 	authorizationv1 "k8s.io/api/authorization/v1"
 )
 
-// Record is a received review with its answer. It is recorded before the answer is sent, so that a client that has
-// received the answer finds it. Callers must not change what it points to.
+// Record is a received review with its answer. The server records it before it sends the answer, so a client that
+// has received the answer finds the Record. Callers must not change the values that the fields point to.
 type Record struct {
-	// Number counts reviews of both kinds, from 1.
+	// Number is the review's sequence number, counted from 1 for both kinds together.
 	Number uint64
 	Time   time.Time
 	// Kind is TokenReview or SubjectAccessReview.
@@ -26,15 +26,16 @@ type Record struct {
 	// Access is the spec of a SubjectAccessReview.
 	Access *authorizationv1.SubjectAccessReviewSpec
 
-	// Fault describes the fault that the review met; see [Fault.String].
+	// Fault describes the fault that was injected into the review; see [Fault.String].
 	Fault string
 	// Code is the HTTP status of the answer; 0 if a fault prevented it. Message is the message of an error.
 	Code    int
 	Message string
-	// The status in the answer, by the kind of review; nil without an answer.
+	// TokenStatus or AccessStatus is the status in the answer, depending on the kind of review. Both are nil if
+	// there is no answer.
 	TokenStatus  *authenticationv1.TokenReviewStatus
 	AccessStatus *authorizationv1.SubjectAccessReviewStatus
-	// Grant allowed the access; see [Verdict].
+	// Grant is the RBAC grant that allowed the access; see [Verdict].
 	Grant *Grant
 }
 

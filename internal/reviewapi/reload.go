@@ -16,8 +16,8 @@ import (
 	"github.com/fsnotify/fsnotify"
 )
 
-// source is a value that is parsed from files, and parsed again when they change. If the files become invalid, the
-// last valid value stays in force.
+// source holds a value that is parsed from files, and parsed again when the files change. If the files become
+// invalid, the last valid value is kept.
 type source[T any] struct {
 	name      string
 	read      func() ([]file, error)
@@ -26,7 +26,7 @@ type source[T any] struct {
 	value     atomic.Pointer[T]
 	mu        sync.Mutex
 	tried     bool
-	last      [sha256.Size]byte // of the files that were parsed last, valid or not
+	last      [sha256.Size]byte // hash of the files that were parsed last, valid or not
 	lastError string
 }
 
@@ -59,12 +59,13 @@ func newTokensSource(path string) *source[*Tokens] {
 	}
 }
 
-// current returns the value in force. It panics before the first successful refresh.
+// current returns the current value. It panics if refresh has never succeeded.
 func (s *source[T]) current() T { return *s.value.Load() }
 
 func (s *source[T]) summary() string { return s.describe(s.current()) }
 
-// refresh reads the files. changed says whether their contents, or the error, differ from the last time.
+// refresh reads the files. changed is true if the contents of the files, or the error, differ from the previous
+// refresh.
 func (s *source[T]) refresh() (changed bool, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -97,7 +98,7 @@ func (s *source[T]) refresh() (changed bool, err error) {
 }
 
 // Reload reads the files now, whether or not they are watched, and calls OnReload for each change. If a file is
-// invalid, its last valid contents stay in force. The other files take effect all the same.
+// invalid, its last valid contents are kept; the other files still take effect.
 func (s *Server) Reload() error {
 	return errors.Join(reload(s, s.policy), reload(s, s.tokens))
 }
@@ -117,8 +118,8 @@ func reload[T any](s *Server, from *source[T]) error {
 const (
 	// settle is how long files must be unchanged before they are read, because editors write a file in several steps.
 	settle = 100 * time.Millisecond
-	// backstop is how often files are read without a notification. Network file systems send none, nor does a folder
-	// that has been removed and made again.
+	// backstop is how often files are read without a notification. Network file systems send no notifications, and
+	// neither does a folder that was deleted and created again.
 	backstop = time.Minute
 )
 
@@ -138,7 +139,7 @@ func (s *Server) Watch(ctx context.Context) error {
 	}
 	defer watcher.Close()
 
-	quiet := time.NewTimer(0) // what changed before now was not seen: look once
+	quiet := time.NewTimer(0) // fires at once, because changes before this point caused no notification
 	defer quiet.Stop()
 	tick := time.NewTicker(backstop)
 	defer tick.Stop()
@@ -160,8 +161,8 @@ func (s *Server) Watch(ctx context.Context) error {
 	}
 }
 
-// watchFolders watches every folder in which a change of the files can be noticed. Missing folders are tried again
-// later.
+// watchFolders watches every folder in which a change of the files can be noticed. Folders that do not exist are
+// tried again later.
 func (s *Server) watchFolders(watcher *fsnotify.Watcher) {
 	paths := s.options.RBAC
 	if s.options.Tokens != "" {

@@ -12,7 +12,7 @@ type reloaded struct {
 	summary string
 }
 
-// TestReload changes files in the ways in which editors and Kubernetes do it, and waits until the change takes effect.
+// TestReload changes a file in each way that editors and Kubernetes use, and waits until the change takes effect.
 func TestReload(t *testing.T) {
 	const before = "before,alice,1\n"
 	const after = "after,bob,2\n"
@@ -48,7 +48,7 @@ func TestReload(t *testing.T) {
 				return err == nil && review.Status.Authenticated
 			})
 			if review, err := askToken(t, c, "before"); err != nil || review.Status.Authenticated {
-				t.Errorf("the old token: %+v, %v", review.Status, err)
+				t.Errorf("the removed token is still valid: %+v, %v", review.Status, err)
 			}
 		})
 	}
@@ -139,14 +139,14 @@ func TestReloadKeepsTheLastValidFile(t *testing.T) {
 		}
 	}
 	if !allowed("alice") || allowed("bob") {
-		t.Fatal("not as written")
+		t.Fatal("the policy does not match the files before the change")
 	}
 
 	replace(t, bindings, aBinding+"subjects: [{kind: User, nom: bob}]\n")
 	next(bindings+`: document 1: ClusterRoleBinding: strict decoding error: unknown field "subjects[0].nom"`,
 		"still 1 role, 1 binding")
 	if !allowed("alice") || allowed("bob") {
-		t.Error("a bad file changed who may what")
+		t.Error("an invalid file changed the policy")
 	}
 	if err := server.Reload(); err == nil || !strings.Contains(err.Error(), "nom") {
 		t.Errorf("Reload: %v", err)
@@ -160,7 +160,7 @@ func TestReloadKeepsTheLastValidFile(t *testing.T) {
 	replace(t, bindings, aBinding+"subjects: [{kind: User, name: bob}]\n")
 	next("", "1 role, 1 binding")
 	if allowed("alice") || !allowed("bob") {
-		t.Error("a good file was not taken")
+		t.Error("a valid file did not change the policy")
 	}
 	if err := os.Remove(roles); err != nil {
 		t.Fatal(err)
@@ -183,7 +183,7 @@ func TestOnlyOneWatches(t *testing.T) {
 	}
 }
 
-// replace changes a file at once, so that a reader never sees half of it.
+// replace replaces a file atomically, so that readers never see a part of the new content.
 func replace(t testing.TB, path, content string) {
 	t.Helper()
 	write(t, path+"~", content)

@@ -26,7 +26,7 @@ const tokensFile = "alice-secret,alice,u1,\"dev,ops\"\n" +
 	"prom-secret,system:serviceaccount:observe:prometheus,u2,\"system:serviceaccounts,system:serviceaccounts:observe\"\n" +
 	"anon-secret,system:anonymous,u3\n"
 
-// encodings are the content types that client-go supports.
+// encodings has client configurations for the content types that client-go supports.
 var encodings = map[string]rest.ContentConfig{
 	"JSON": {ContentType: runtime.ContentTypeJSON},
 	"protobuf": {ContentType: runtime.ContentTypeProtobuf,
@@ -151,7 +151,7 @@ func TestSubjectAccessReviewInvalid(t *testing.T) {
 			_, err := c.AuthorizationV1().SubjectAccessReviews().Create(t.Context(),
 				&authorizationv1.SubjectAccessReview{ObjectMeta: test.meta, Spec: test.spec}, metav1.CreateOptions{})
 			if !apierrors.IsInvalid(err) || !strings.Contains(err.Error(), test.want) {
-				t.Errorf("error %v\nwant one with %s", err, test.want)
+				t.Errorf("error %v\nwant an error with %s", err, test.want)
 			}
 		})
 	}
@@ -247,7 +247,7 @@ func TestKubeconfig(t *testing.T) {
 		t.Errorf("mode %v", info.Mode())
 	}
 	if entries, _ := os.ReadDir(filepath.Dir(path)); len(entries) != 1 {
-		t.Errorf("left behind: %v", entries)
+		t.Errorf("temporary files remain: %v", entries)
 	}
 	config, err := clientcmd.BuildConfigFromFlags("", path)
 	if err != nil {

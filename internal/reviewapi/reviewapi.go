@@ -1,5 +1,5 @@
-// Package reviewapi serves the two APIs of a kube-apiserver by which a kubelet authenticates tokens and authorizes
-// users. Nothing else of a kube-apiserver is in it.
+// Package reviewapi serves the two APIs of a kube-apiserver that kubelets use to authenticate tokens and to
+// authorize users. It has no other part of a kube-apiserver.
 //   - A TokenReview (authentication.k8s.io/v1) is answered from a token file, in the format of --token-auth-file.
 //   - A SubjectAccessReview (authorization.k8s.io/v1) is answered from RBAC manifests: ClusterRoles with aggregation, Roles,
 //     ClusterRoleBindings and RoleBindings. Members of system:masters are allowed everything. A rule is compared by verb,
@@ -8,12 +8,12 @@
 // Both files are read again when they change. A stand-in kubelet without a cluster sends its reviews here over HTTPS,
 // with the same client-go as to a kube-apiserver.
 //
-// The answers, their wording included, are those of kube-apiserver v1.37 with --authorization-mode RBAC
-// --token-auth-file. Comments name the sources in k8s.io/kubernetes. The known differences: an answer has no
+// The answers, including their texts, are the same as from kube-apiserver v1.37 with --authorization-mode RBAC and
+// --token-auth-file. Comments name the sources in k8s.io/kubernetes. The known differences are: an answer has no
 // managedFields; a status in the request is ignored; an unknown path is always answered with a Status object; every
 // authenticated caller may create reviews.
 //
-// Reviews can be made to fail ([Server.SetFaults]), and the received ones are recorded ([Server.Reviews]).
+// Tests can make reviews fail with [Server.SetFaults], and read the received reviews with [Server.Reviews].
 package reviewapi
 
 import (
@@ -47,22 +47,22 @@ type Options struct {
 	// reads them. Serve and Watch read them again when they change.
 	RBAC   []string
 	Tokens string
-	// Authorize, if set, answers SubjectAccessReviews in place of RBAC. Its context is that of the request. Many
-	// goroutines call it at once.
+	// Authorize, if set, answers SubjectAccessReviews in place of RBAC. Its context is the context of the HTTP
+	// request. Several goroutines may call it at once.
 	Authorize func(context.Context, authorizationv1.SubjectAccessReviewSpec) authorizationv1.SubjectAccessReviewStatus
 	// Audiences are the audiences of all tokens. If empty: DefaultAudience.
 	Audiences []string
 
-	// CallerName is the user of the generated kubeconfig; if empty: fauxlet. CallerToken is its bearer token; if empty,
-	// a random one. It authenticates callers of this API and must not be one of Tokens, which are what reviews are
-	// about.
+	// CallerName is the user of the generated kubeconfig; if empty: fauxlet. CallerToken is its bearer token; if
+	// empty, a random one. It authenticates callers of this API and must not be in Tokens. Tokens has the tokens
+	// that callers send for review.
 	CallerName, CallerToken string
 	// ClientCA, if set, also authenticates callers by client certificates that it verifies.
 	ClientCA *x509.CertPool
 
-	// Certificate is the serving certificate, and CA the PEM bundle with which callers verify it. Without CA it is
-	// the last certificate of the chain. Without Certificate, New makes a self-signed one in memory for the DNS names
-	// and IP addresses in Hosts, or for localhost, 127.0.0.1 and ::1.
+	// Certificate is the serving certificate, and CA the PEM bundle with which callers verify it. If CA is empty,
+	// callers verify with the last certificate of the chain. Without Certificate, New makes a self-signed one in
+	// memory for the DNS names and IP addresses in Hosts, or for localhost, 127.0.0.1 and ::1.
 	Certificate *tls.Certificate
 	CA          []byte
 	Hosts       []string
@@ -72,8 +72,8 @@ type Options struct {
 	// Records is the number of reviews to keep for [Server.Reviews]. 0: 256; negative: none.
 	Records int
 	// OnReload, if set, is called when a file in RBAC or Tokens has changed, one call at a time. With a nil err,
-	// summary describes the new contents. Otherwise the file is invalid, and summary describes the contents that stay
-	// in force.
+	// summary describes the new contents. Otherwise the file is invalid, and summary describes the previous
+	// contents, which are still used.
 	OnReload func(err error, summary string)
 	// ErrorLog is http.Server.ErrorLog, for example for failed handshakes.
 	ErrorLog *log.Logger
@@ -95,8 +95,8 @@ type Server struct {
 	watching    atomic.Bool
 }
 
-// New reads the files and returns a Server. Any mistake in them is an error, so that a Server never has half a
-// policy.
+// New reads the files and returns a Server. Any mistake in the files is an error, so that a Server never has an
+// incomplete policy.
 func New(options Options) (*Server, error) {
 	if len(options.Audiences) == 0 {
 		options.Audiences = []string{DefaultAudience}
@@ -122,7 +122,8 @@ func New(options Options) (*Server, error) {
 	if err := s.setIdentity(); err != nil {
 		return nil, err
 	}
-	// A kube-apiserver reviews tokens with the authenticators of its own clients, and --anonymous-auth is on.
+	// A kube-apiserver reviews tokens with the authenticators that it uses for its own clients. By default this
+	// includes anonymous authentication.
 	s.reviewer = union.NewFailOnError(
 		group.NewAuthenticatedGroupAdder(
 			bearertoken.New(authenticator.WrapAudienceAgnosticToken(options.Audiences, currentTokens{s.tokens}))),
@@ -171,14 +172,14 @@ func (s *Server) newCallers() authenticator.Request {
 	return group.NewAuthenticatedGroupAdder(union.New(steps...))
 }
 
-// Handler returns the API without Serve. Files are then watched by Watch only, and client certificates are verified
-// only if the TLS server requests them.
+// Handler returns the API's handler, for callers that do not use Serve. Files are then watched by Watch only, and
+// client certificates are verified only if the TLS server requests them.
 func (s *Server) Handler() http.Handler { return s.handler }
 
-// Policy returns the RBAC policy in force.
+// Policy returns the current RBAC policy.
 func (s *Server) Policy() *Policy { return s.policy.current() }
 
-// Tokens returns the tokens in force.
+// Tokens returns the current tokens.
 func (s *Server) Tokens() *Tokens { return s.tokens.current() }
 
 // SetPolicy replaces the policy. If Options.RBAC names files, their next change replaces it again.
@@ -187,5 +188,5 @@ func (s *Server) SetPolicy(p *Policy) { s.policy.value.Store(&p) }
 // SetTokens replaces the tokens. If Options.Tokens names a file, its next change replaces them again.
 func (s *Server) SetTokens(t *Tokens) { s.tokens.value.Store(&t) }
 
-// Summary returns the numbers of roles, bindings and tokens in force, and the warnings about the files.
+// Summary returns the current numbers of roles, bindings and tokens, and the warnings about the files.
 func (s *Server) Summary() string { return s.policy.summary() + "; " + s.tokens.summary() }

@@ -8,8 +8,9 @@ import (
 	rbacv1 "k8s.io/api/rbac/v1"
 )
 
-// ruleAllows says whether one rule allows a request. A rule has resources or non-resource URLs, and matches requests
-// of that form only. (k8s.io/kubernetes: plugin/pkg/auth/authorizer/rbac/rbac.go, RuleAllows)
+// ruleAllows reports whether one rule allows a request. A rule has either resources or non-resource URLs. It matches
+// only requests for resources, or only requests for URLs. (k8s.io/kubernetes:
+// plugin/pkg/auth/authorizer/rbac/rbac.go, RuleAllows)
 func ruleAllows(rule *rbacv1.PolicyRule, spec *authorizationv1.SubjectAccessReviewSpec) bool {
 	if asked := spec.ResourceAttributes; asked != nil {
 		return includes(rule.Verbs, asked.Verb) &&
@@ -21,7 +22,8 @@ func ruleAllows(rule *rbacv1.PolicyRule, spec *authorizationv1.SubjectAccessRevi
 	return includes(rule.Verbs, asked.Verb) && pathMatches(rule.NonResourceURLs, asked.Path)
 }
 
-// includes compares a verb or an API group with the values of a rule. `*` matches every value.
+// includes reports whether a rule's values contain a verb or an API group. The value `*` matches every verb and
+// group.
 func includes(values []string, asked string) bool {
 	return slices.ContainsFunc(values, func(value string) bool { return value == "*" || value == asked })
 }

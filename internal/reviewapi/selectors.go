@@ -32,7 +32,7 @@ func selectorErrors(asked *authorizationv1.ResourceAttributes) string {
 	return strings.Join(problems, "; ")
 }
 
-// appendProblem appends the errors of one selector: of its requirements, or, if it has none, of its raw form.
+// appendProblem appends the errors of one selector. It checks the requirements, or, if there are none, the raw form.
 func appendProblem(problems []string, name string, requirements, readable int, parseRaw func() error) []string {
 	switch {
 	case requirements == 0 && parseRaw() == nil, requirements > 0 && readable == requirements:

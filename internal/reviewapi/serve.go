@@ -47,7 +47,7 @@ func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
 		tasks.Go(func() {
 			if err := s.Watch(ctx); err != nil && !errors.Is(err, errWatched) {
 				watchError = err
-				cancel() // without a watch, changes of the files would go unnoticed
+				cancel() // stop serving: without the watch, changes of the files would be missed
 			}
 		})
 	}
@@ -75,8 +75,8 @@ func (s *Server) tlsConfig() *tls.Config {
 		NextProtos:   []string{"h2", "http/1.1"},
 	}
 	if s.options.ClientCA != nil {
-		// The authenticator verifies the certificate, as in a kube-apiserver. A certificate of another CA receives a
-		// 401, not a failed handshake.
+		// The authenticator verifies the certificate, as in a kube-apiserver. So a client certificate of another CA
+		// leads to a response with status 401, not to a failed handshake.
 		config.ClientAuth, config.ClientCAs = tls.RequestClientCert, s.options.ClientCA
 	}
 	return config
@@ -99,12 +99,12 @@ func newServingCertificate(hosts []string) (tls.Certificate, error) {
 	template := &x509.Certificate{
 		SerialNumber:          serial,
 		Subject:               pkix.Name{CommonName: fmt.Sprintf("%s@%d", hosts[0], now.Unix())},
-		NotBefore:             now.Add(-time.Hour), // clocks differ
+		NotBefore:             now.Add(-time.Hour), // the clients' clocks may be slow
 		NotAfter:              now.AddDate(1, 0, 0),
 		KeyUsage:              x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign,
 		ExtKeyUsage:           []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
 		BasicConstraintsValid: true,
-		IsCA:                  true, // clients other than Go's accept it as a CA only so
+		IsCA:                  true, // some TLS clients trust a self-signed certificate only if it is a CA
 	}
 	for _, host := range hosts {
 		if ip := net.ParseIP(host); ip != nil {

@@ -30,13 +30,13 @@ type Tokens struct {
 	authenticator *tokenfile.TokenAuthenticator
 	users         []*user.DefaultInfo // in the order of the lines
 	count         int
-	// Warnings are about lines that a kube-apiserver accepts, but that are probably mistakes. They contain no tokens,
+	// Warnings describe lines that a kube-apiserver accepts, but that are probably mistakes. They contain no tokens,
 	// only fingerprints.
 	Warnings []string
 }
 
 // LoadTokens reads a token file. It accepts what a kube-apiserver accepts. If a token occurs twice, its last line
-// counts. Errors name the file and the line. (k8s.io/apiserver: pkg/authentication/token/tokenfile)
+// takes effect. Errors name the file and the line. (k8s.io/apiserver: pkg/authentication/token/tokenfile)
 func LoadTokens(path string) (*Tokens, error) {
 	data, err := os.ReadFile(path)
 	if err != nil {
@@ -124,7 +124,8 @@ func (t *Tokens) AuthenticateToken(ctx context.Context, token string) (*authenti
 	return t.authenticator.AuthenticateToken(ctx, token)
 }
 
-// User returns the user with a name, with the UID and groups of its first line. The caller must not change it.
+// User returns the user with the given name, with the UID and groups in the first line for that name. The caller
+// must not change it.
 func (t *Tokens) User(name string) (user.Info, bool) {
 	for _, u := range t.users {
 		if u.Name == name {

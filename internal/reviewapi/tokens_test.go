@@ -84,7 +84,7 @@ func TestLoadTokensRefuses(t *testing.T) {
 				t.Errorf("error %v, want %s", err, test.want)
 			}
 			if err != nil && strings.Contains(err.Error(), "secret") {
-				t.Errorf("the error tells a token: %v", err)
+				t.Errorf("the error contains a token: %v", err)
 			}
 		})
 	}

@@ -12,9 +12,9 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation/field"
 )
 
-// validate defaults an RBAC object and returns the errors for which an apiserver would reject it. The API group of
-// roleRef and subjects may be left out. The namespace of a cluster-scoped object is removed, as by kubectl.
-// (k8s.io/kubernetes: pkg/apis/rbac/v1/defaults.go, pkg/apis/rbac/validation)
+// validate sets the defaults of an RBAC object, and returns the errors for which an apiserver would reject the
+// object. The API group of roleRef and subjects may be left out. The namespace of a cluster-scoped object is
+// removed, as by kubectl. (k8s.io/kubernetes: pkg/apis/rbac/v1/defaults.go, pkg/apis/rbac/validation)
 func validate(object runtime.Object) (meta metav1.ObjectMeta, kind string, errs field.ErrorList) {
 	switch o := object.(type) {
 	case *rbacv1.ClusterRole:

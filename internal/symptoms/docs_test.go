@@ -24,7 +24,7 @@ This page is generated from the table in the code: ` + "`go test ./internal/symp
 |---|---|
 `
 
-// TestDocs compares docs/errors.md with the table.
+// TestDocs checks that docs/errors.md is what the table of symptoms generates.
 func TestDocs(t *testing.T) {
 	page := docsPage()
 	const path = "../../docs/errors.md"
@@ -66,7 +66,7 @@ func docsPage() string {
 	return docsIntroduction + list.String() + sections.String()
 }
 
-// sentence capitalizes the first letter, unless the sentence begins with the name of a program.
+// sentence capitalizes the first letter of a sentence, unless the sentence begins with the name of a program.
 func sentence(s string) string {
 	for _, program := range []string{"kube", "metrics-server"} {
 		if strings.HasPrefix(s, program) {

@@ -28,7 +28,8 @@ import (
 func TestErrorsOfGo(t *testing.T) {
 	ca, err := testcerts.NewAuthority("cluster-ca")
 	check(t, err)
-	// serving returns the error of a client that trusts ca, about a kind of serving certificate.
+	// serving returns a function that returns the error of a client that trusts ca and connects to a server with a
+	// certificate of the given kind. With byName, the client connects by DNS name, otherwise by IP address.
 	serving := func(kind string, byName bool) func(*testing.T) string {
 		return func(t *testing.T) string {
 			host := "127.0.0.1"
@@ -204,18 +205,19 @@ func get(t *testing.T, transport http.RoundTripper, target string) string {
 	response, err := (&http.Client{Transport: transport, Timeout: 30 * time.Second}).Get(target)
 	if err == nil {
 		response.Body.Close()
-		t.Fatalf("GET %s is answered: %s", target, response.Status)
+		t.Fatalf("GET %s: status %s, want an error", target, response.Status)
 	}
 	return err.Error()
 }
 
-// served is a Go HTTPS server and its log.
+// served is a running Go HTTPS server with its log.
 type served struct {
 	address string
 	log     chan string
 }
 
-// serve starts a server with certificates. Without one it is like a kubelet whose certificate is not issued yet.
+// serve starts a server with certificates. Without a certificate, the server fails handshakes like a kubelet whose
+// certificate is not issued yet.
 func serve(t *testing.T, certificates ...tls.Certificate) *served {
 	config := &tls.Config{Certificates: certificates}
 	if len(certificates) == 0 {
@@ -253,7 +255,7 @@ func (s *served) logLine(t *testing.T) string {
 	case line := <-s.log:
 		return line
 	case <-time.After(30 * time.Second):
-		t.Fatal("the server has said nothing")
+		t.Fatal("the server has logged nothing")
 		return ""
 	}
 }
@@ -270,7 +272,7 @@ func clientError(t *testing.T, s *served, roots *x509.CertPool, host string) str
 		"https://"+net.JoinHostPort(host, port)+"/containerLogs/default/nginx/nginx")
 }
 
-// accept listens, and passes each connection to serve.
+// accept listens on a free port and passes each connection to serve. It returns the address.
 func accept(t *testing.T, serve func(net.Conn)) string {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
@@ -302,13 +304,13 @@ func good(t *testing.T, ca *testcerts.Authority) tls.Certificate {
 	return pair.TLS()
 }
 
-// emptyDNS is a DNS server without records.
+// emptyDNS dials a DNS server in memory that has no records.
 func emptyDNS(context.Context, string, string) (net.Conn, error) {
 	client, server := net.Pipe()
 	go func() {
 		defer server.Close()
 		for {
-			// Of a stream, a message follows its length.
+			// On a stream, DNS puts the length of a message before the message.
 			var length [2]byte
 			if _, err := io.ReadFull(server, length[:]); err != nil {
 				return
@@ -318,7 +320,7 @@ func emptyDNS(context.Context, string, string) (net.Conn, error) {
 				return
 			}
 			const noSuchName = 3
-			query[2], query[3] = query[2]|0x80, noSuchName // it is an answer now
+			query[2], query[3] = query[2]|0x80, noSuchName // turn the query into a response
 			if _, err := server.Write(append(length[:], query...)); err != nil {
 				return
 			}
@@ -327,7 +329,8 @@ func emptyDNS(context.Context, string, string) (net.Conn, error) {
 	return client, nil
 }
 
-// refusedClient returns the error of the kubelet's authenticator about a client certificate.
+// refusedClient returns a function that returns the kubelet's log line about a client certificate that its
+// authenticator refuses.
 func refusedClient(ca *testcerts.Authority, kind string) func(*testing.T) string {
 	return func(t *testing.T) string {
 		k, err := testcerts.KindNamed(kind)
@@ -339,9 +342,9 @@ func refusedClient(ca *testcerts.Authority, kind string) func(*testing.T) string
 		r := &http.Request{TLS: &tls.ConnectionState{PeerCertificates: []*x509.Certificate{pair.Leaf}}}
 		_, _, err = x509request.New(options, x509request.CommonNameUserConversion).AuthenticateRequest(r)
 		if err == nil {
-			t.Fatal("the certificate is accepted")
+			t.Fatal("the authenticator accepts the certificate")
 		}
-		// As a kubelet logs it. (kubelet: pkg/kubelet/server/server.go, InstallAuthFilter)
+		// The log line has the form of a kubelet's. (kubelet: pkg/kubelet/server/server.go, InstallAuthFilter)
 		return `E0102 03:04:05.000000 1 server.go:387] "Unable to authenticate the request due to an error" err=` +
 			strings.TrimSpace(fmt.Sprintf("%q", err.Error()))
 	}

@@ -20,7 +20,7 @@ import (
 	"fauxlet/kubelettest"
 )
 
-// klogged is the klog output of this process.
+// klogged collects the klog output of the test process.
 var klogged buffer
 
 func TestMain(m *testing.M) {
@@ -138,7 +138,7 @@ func ask(t *testing.T, k *kubelettest.Kubelet, user, path string) (status, body 
 	data, err := io.ReadAll(response.Body)
 	check(t, err)
 	if response.StatusCode == http.StatusOK {
-		t.Fatalf("%s as %q is answered: %s", path, user, data)
+		t.Fatalf("GET %s as %q succeeded, want an error: %s", path, user, data)
 	}
 	return response.Status, string(data)
 }
@@ -167,7 +167,7 @@ func (b *buffer) Write(p []byte) (int, error) {
 	return b.text.Write(p)
 }
 
-// lineWith waits for a line that contains a text, and returns the last one.
+// lineWith waits until a line contains the text, and returns the last such line.
 func (b *buffer) lineWith(t *testing.T, text string) (found string) {
 	t.Helper()
 	klog.Flush()
@@ -179,7 +179,7 @@ func (b *buffer) lineWith(t *testing.T, text string) (found string) {
 		}
 	}
 	if found == "" {
-		t.Fatalf("nothing was logged of a %s: %s", text, b.text.String())
+		t.Fatalf("no log line contains %s: %s", text, b.text.String())
 	}
 	return found
 }

@@ -14,13 +14,13 @@ type reproduction struct {
 	id string
 	// variant distinguishes several reproductions of a symptom.
 	variant string
-	// values are expected values from the text.
+	// values are values that Diagnose must find in the text.
 	values    map[string]string
 	reproduce func(*testing.T) string
 }
 
-// prove runs the reproductions, expects each to be recognized as its symptom only, and requires one for every symptom
-// with this proof.
+// prove runs the reproductions. Diagnose must recognize each error as its expected symptom and no other. Every
+// symptom with the given proof must have a reproduction.
 func prove(t *testing.T, proof Proof, reproductions []reproduction) {
 	proved := map[string]bool{}
 	for _, r := range reproductions {
@@ -49,7 +49,8 @@ func prove(t *testing.T, proof Proof, reproductions []reproduction) {
 	}
 }
 
-// TestErrorsOfFaults: every error in docs/faults.md is known. The tests of that page prove that kubectl prints it.
+// TestErrorsOfFaults checks that Diagnose recognizes every error in docs/faults.md. The tests of that page prove
+// that kubectl prints these errors.
 func TestErrorsOfFaults(t *testing.T) {
 	const path = "../../docs/faults.md"
 	page, err := os.ReadFile(path)
@@ -60,7 +61,7 @@ func TestErrorsOfFaults(t *testing.T) {
 			"after 2026-01-01T00:00:00Z").Replace(cell)
 		d := Diagnose(text)
 		if len(d.Findings) != 1 {
-			t.Errorf("%s: %q is %+v", path, text, d.Findings)
+			t.Errorf("%s: %q has the findings %+v", path, text, d.Findings)
 			continue
 		}
 		reproductions = append(reproductions,
@@ -69,8 +70,8 @@ func TestErrorsOfFaults(t *testing.T) {
 	prove(t, ofFaults, reproductions)
 }
 
-// TestPublicReports: errors from public reports, with changed addresses and names, are recognized, and so are their
-// sources.
+// TestPublicReports checks that Diagnose recognizes errors from public reports, and the program that sent the
+// request. Addresses and names in the reports are changed.
 func TestPublicReports(t *testing.T) {
 	for _, test := range []struct{ text, source, id string }{
 		{`Error from server: Get https://192.0.2.143:10250/containerLogs/tyd/redis-master-wtc0v/master: x509: certificate signed by unknown authority`, "kubectl", "unknown-authority"},

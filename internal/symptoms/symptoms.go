@@ -1,7 +1,7 @@
 // Package symptoms recognizes errors that occur between kubectl, kube-apiserver, metrics scrapers and kubelets. For
-// each error it has the meaning, the causes with their checks and remedies, and commands to run. [Diagnose] finds
-// errors in a text. All knowledge is in one table, in table*.go, from which docs/errors.md is generated. A test
-// reproduces each error.
+// each error it states the meaning, the causes with their checks and remedies, and commands to run. [Diagnose] finds
+// errors in a text. All errors are in one table, in the files table*.go. The page docs/errors.md is generated from
+// the table. Each error is reproduced by a test.
 package symptoms
 
 import (
@@ -21,28 +21,29 @@ type Symptom struct {
 	Meaning string `json:"meaning"`
 	// Causes are ordered: the most likely one is first.
 	Causes []Cause `json:"causes"`
-	// Next are commands to run. Words in capitals are placeholders. Diagnose replaces names in braces by values of the
-	// text.
+	// Next are commands to run. Words in capitals are placeholders. Diagnose replaces names in braces by values that
+	// it finds in the text.
 	Next []string `json:"next"`
 	// Reports are public discussions of the error.
 	Reports []string `json:"reports,omitempty"`
 	// Proof is the test that reproduces the error.
 	Proof Proof `json:"-"`
 
-	// pattern finds the error. Its named groups are the names in braces.
+	// pattern is a regular expression that matches the error. Its named groups are the names that may occur in
+	// braces in other fields.
 	pattern string
 }
 
 // Cause is a possible cause of an error.
 type Cause struct {
 	Cause string `json:"cause"`
-	// Check tells how to recognize this cause.
+	// Check describes how to find out whether this is the cause.
 	Check string `json:"check"`
-	// Remedy is the change that helps.
+	// Remedy is the change that removes the cause.
 	Remedy string `json:"remedy"`
 }
 
-// Source is a program, recognized by the form of its errors.
+// Source is a program that Diagnose recognizes by the form of its errors.
 type Source struct {
 	Name string `json:"name"`
 	// Meaning states which program sent the request, and which settings correspond to kube-apiserver's flags.
@@ -54,9 +55,9 @@ type Source struct {
 // Finding is a Symptom that was found in a text.
 type Finding struct {
 	Symptom
-	// Found is the matching part of the text, the last one if there are several.
+	// Found is the part of the text that matches the symptom. If several parts match, it is the last one.
 	Found string `json:"found"`
-	// Values are the values of the names in braces.
+	// Values has the values from the text, by the names that occur in braces.
 	Values map[string]string `json:"values,omitempty"`
 }
 
@@ -81,7 +82,7 @@ var compiled = sync.OnceValue(func() map[string]*regexp.Regexp {
 	return all
 })
 
-// Table returns all known symptoms, in the order in which Diagnose looks for them.
+// Table returns all known symptoms, in the order in which Diagnose tries them.
 func Table() []Symptom { return append([]Symptom(nil), table...) }
 
 // Diagnose finds known errors in a text: a single error, or a log. It returns each Symptom at most once.
@@ -106,15 +107,15 @@ func Diagnose(text string) Diagnosis {
 	return d
 }
 
-// find looks for a symptom. It overwrites what it finds, so that a general symptom does not match a part of a
-// specific one.
+// find looks for a symptom in the remaining text. It overwrites the text that it finds, so that a more general
+// symptom does not match the same text again.
 func (s Symptom) find(remaining []byte) (Finding, bool) {
 	pattern := compiled()[s.pattern]
 	matches := pattern.FindAllSubmatchIndex(remaining, -1)
 	if len(matches) == 0 {
 		return Finding{}, false
 	}
-	last := matches[len(matches)-1] // kubectl prints its attempts before the final error
+	last := matches[len(matches)-1] // the last match, because kubectl logs failed attempts before its final error
 	found := Finding{
 		Symptom: s,
 		Found:   strings.TrimSpace(string(remaining[last[0]:last[1]])),
@@ -134,8 +135,8 @@ func (s Symptom) find(remaining []byte) (Finding, bool) {
 
 var valueName = regexp.MustCompile(`\{[a-z]+\}`)
 
-// fill replaces the names in braces by their values, or by the name in capitals if there is none. It quotes values in
-// commands, because the text may come from anywhere.
+// fill replaces names in braces by their values. A name without a value is replaced by the name in capitals. In
+// commands, fill quotes the values for the shell, because the text is untrusted.
 func (f *Finding) fill() {
 	plain, quoted := make([]string, 0, 2*len(f.Values)), make([]string, 0, 2*len(f.Values))
 	for name, value := range f.Values {

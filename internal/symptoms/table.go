@@ -6,17 +6,20 @@ import "slices"
 type Proof string
 
 const (
-	// ofGo: a client and a server with Go's net and crypto/tls, as in kube-apiserver, kubelets and scrapers.
+	// ofGo: the test reproduces the error between a Go client and a Go server, as kube-apiserver, kubelets and
+	// scrapers are.
 	ofGo Proof = "internal/symptoms TestErrorsOfGo"
-	// ofKubelets: the response or the log of a stand-in kubelet.
+	// ofKubelets: the test reproduces the error in the response or the log of a stand-in kubelet.
 	ofKubelets Proof = "internal/symptoms TestErrorsOfKubelets"
-	// ofKubectl: kubectl and kube-apiserver with a stand-in kubelet.
+	// ofKubectl: the test reproduces the error in the output of kubectl, with a kube-apiserver and a stand-in
+	// kubelet.
 	ofKubectl Proof = "e2e/cluster TestKubectlErrorsAreRecognized"
-	// ofFaults: the same with an injected fault; docs/faults.md contains the errors.
+	// ofFaults: the test reproduces the error in the output of kubectl, with a fault injected into a stand-in
+	// kubelet. The errors are in docs/faults.md.
 	ofFaults Proof = "e2e/cluster TestKubectlErrorsOfFaults"
 )
 
-// Commands for several errors.
+// Commands that several symptoms share.
 const (
 	showNode = "kubectl get node NODE " +
 		"-o jsonpath='{.status.addresses}{\"\\n\"}{.status.daemonEndpoints}{\"\\n\"}'"
@@ -29,10 +32,11 @@ const (
 	probe = "fauxlet probe https://{address}"
 )
 
-// Parts of several patterns.
+// Parts of regular expressions that several patterns share.
 const (
 	address = `(?P<address>\[?[\w.:%-]+?\]?:\d+)`
-	// attributes is part of the kubelet's 403 and 500. Before v1.33 it was subresource=proxy, without the list.
+	// attributes matches the authorization attributes in the kubelet's responses with status 403 and 500. Before
+	// v1.33 they ended in subresource=proxy; since then they have a list of subresources.
 	attributes = `, verb=(?P<verb>\w*), resource=(?P<resource>\w+), ` +
 		`subresource(?:\(s\))?=\[?(?P<subresource>\w+)[\w ]*\]?\)`
 )

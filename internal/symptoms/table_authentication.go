@@ -1,6 +1,6 @@
 package symptoms
 
-// authenticationErrors are the kubelet's 401.
+// authenticationErrors are the errors that follow from a kubelet's response with status 401.
 var authenticationErrors = []Symptom{
 	{
 		ID:      "upgrade-unauthorized",

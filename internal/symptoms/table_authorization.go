@@ -1,6 +1,7 @@
 package symptoms
 
-// authorizationErrors are the kubelet's 403, and its 500 if a review fails.
+// authorizationErrors are the errors that follow from a kubelet's response with status 403, or with status 500 after
+// a failed review.
 var authorizationErrors = []Symptom{
 	{
 		ID:      "forbidden-anonymous",

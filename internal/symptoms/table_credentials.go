@@ -1,7 +1,7 @@
 package symptoms
 
-// credentialErrors are in a kubelet's log, about a client's credential. Their texts include those of serving
-// certificates, so they come first.
+// credentialErrors are errors in a kubelet's log about a client's credential. They come before servingErrors in the
+// table, because their texts contain the texts of servingErrors.
 var credentialErrors = []Symptom{
 	{
 		ID: "client-certificate-refused",

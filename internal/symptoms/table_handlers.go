@@ -1,6 +1,6 @@
 package symptoms
 
-// handlerErrors are the responses to authorized requests.
+// handlerErrors are error responses of the kubelet to authorized requests.
 var handlerErrors = []Symptom{
 	{
 		ID:    "waiting-to-start",

@@ -2,7 +2,7 @@ package symptoms
 
 import "fauxlet/internal/tlserror"
 
-// handshakeErrors are about the TLS handshake and the connection.
+// handshakeErrors are errors of the TLS handshake and of established connections.
 var handshakeErrors = []Symptom{
 	{
 		ID:    "no-serving-certificate",

@@ -1,6 +1,6 @@
 package symptoms
 
-// kubectlErrors are about kubectl and kube-apiserver only, without a kubelet.
+// kubectlErrors are errors between kubectl and kube-apiserver, before a kubelet is involved.
 var kubectlErrors = []Symptom{
 	{
 		ID: "kubectl-cannot-connect",

@@ -6,7 +6,8 @@ import (
 	"testing"
 )
 
-// TestTable: every row is complete, and uses only names that its pattern contains.
+// TestTable checks that every row of the table is complete, and that each name in braces is a group of the row's
+// pattern.
 func TestTable(t *testing.T) {
 	if len(table) < 20 {
 		t.Errorf("only %d symptoms", len(table))
@@ -22,7 +23,7 @@ func TestTable(t *testing.T) {
 		}
 		for _, report := range s.Reports {
 			if !strings.HasPrefix(report, "https://github.com/") {
-				t.Errorf("%s: report %s", s.ID, report)
+				t.Errorf("%s: the report %s is not a valid reference", s.ID, report)
 			}
 		}
 		texts := append([]string{s.Meaning}, s.Next...)
@@ -43,7 +44,8 @@ func TestTable(t *testing.T) {
 	}
 }
 
-// TestTextsAreRecognized: the texts of a symptom, with values for the variable parts, are recognized.
+// TestTextsAreRecognized checks that Diagnose recognizes the texts of each symptom, with values in place of the
+// variable parts.
 func TestTextsAreRecognized(t *testing.T) {
 	fill := strings.NewReplacer(
 		"dial tcp …:10250", "dial tcp 192.0.2.7:10250", "https://…:10250/…", "https://192.0.2.7:10250/pods",
@@ -62,13 +64,14 @@ func TestTextsAreRecognized(t *testing.T) {
 			text = fill.Replace(text)
 			found := Diagnose(text).Findings
 			if len(found) != 1 || found[0].ID != s.ID {
-				t.Errorf("%s: %q is %+v", s.ID, text, found)
+				t.Errorf("%s: %q has the findings %+v", s.ID, text, found)
 			}
 		}
 	}
 }
 
-// TestOnlySpecificErrorIsFound: an error within the text of another one, or before it, is no second finding.
+// TestOnlySpecificErrorIsFound checks texts in which a general error is a part of a specific error, or is logged
+// before it. Diagnose must report only the specific error.
 func TestOnlySpecificErrorIsFound(t *testing.T) {
 	const attempt = "E1125 00:47:28.911480    8654 memcache.go:381] \"Couldn't get current server API group list\" " +
 		"err=\"Get \\\"https://127.0.0.1:38759/api?timeout=32s\\\": "
@@ -86,12 +89,13 @@ func TestOnlySpecificErrorIsFound(t *testing.T) {
 	} {
 		d := Diagnose(test.text)
 		if len(d.Findings) != 1 || d.Findings[0].ID != test.id || d.Findings[0].Found != test.found {
-			t.Errorf("%q is %+v, want %s, of %q", test.text, d.Findings, test.id, test.found)
+			t.Errorf("%q has the findings %+v, want %s with the text %q", test.text, d.Findings, test.id, test.found)
 		}
 	}
 }
 
-// TestCommandsAreQuoted: a value from the text is one word of a command.
+// TestCommandsAreQuoted checks that a value from the text is quoted, so that it is a single word of the shell
+// command.
 func TestCommandsAreQuoted(t *testing.T) {
 	d := Diagnose(`Forbidden (user=x; rm -rf $(pwd), verb=get, resource=nodes, subresource(s)=[proxy])`)
 	if len(d.Findings) != 1 {
@@ -111,7 +115,7 @@ func TestUnknownTextsHaveNoFindings(t *testing.T) {
 	for _, text := range []string{"", "\n", "all is well", "Error from server (NotFound): services \"x\" not found",
 		"panic: nil", strings.Repeat("a", 2*maxText)} {
 		if d := Diagnose(text); len(d.Findings) != 0 {
-			t.Errorf("%.80q is %+v", text, d)
+			t.Errorf("%.80q has the diagnosis %+v, want no findings", text, d)
 		}
 	}
 }

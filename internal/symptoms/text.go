@@ -8,7 +8,7 @@ import (
 	"fauxlet/internal/color"
 )
 
-// WriteText writes, for people, what is known about an error.
+// WriteText writes the diagnosis as text for humans.
 func (d *Diagnosis) WriteText(w io.Writer, style color.Style) error {
 	var b strings.Builder
 	sources := d.Sources

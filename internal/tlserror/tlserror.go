@@ -1,5 +1,5 @@
-// Package tlserror recognizes why a TLS handshake with a kubelet failed, by the texts of Go's crypto/tls and
-// net/http. The server, explanations and the table of symptoms share its one table.
+// Package tlserror recognizes the reason why a TLS handshake with a kubelet failed from the error texts of Go's
+// crypto/tls and net/http. The server, the explanations and the table of symptoms all use its table.
 package tlserror
 
 import (
@@ -27,12 +27,12 @@ const (
 	ConnectionReset      Kind = "connection reset"
 )
 
-// table is ordered: a text that contains another one comes first. The texts are parts of errors. The kubelet's log
-// shows "remote error" for an alert that the client sent.
+// table lists the reasons with parts of their error texts. If a text contains another text, it comes first. Texts
+// with "remote error" are about an alert that the client sent to the kubelet.
 var table = []struct {
 	kind  Kind
 	texts []string
-	// cause describes the failure of a handshake from the kubelet's side.
+	// cause describes the failed handshake from the kubelet's point of view.
 	cause string
 }{
 	{NoServingCertificate, []string{"no serving certificate available"}, "there is no serving certificate yet"},
@@ -64,14 +64,14 @@ var table = []struct {
 	{ConnectionReset, []string{"connection reset by peer"}, "the client reset the connection during the handshake"},
 }
 
-// Recognize returns the reason in the text of an error, and "" if there is none that it knows.
+// Recognize returns the reason that the text of an error states, or "" if the text contains no known reason.
 func Recognize(text string) Kind {
 	kind, _ := find(text)
 	return kind
 }
 
-// Explain returns the text of a server's handshake error after a description of its cause: "CAUSE (TEXT)". It returns
-// an unknown text unchanged.
+// Explain returns a description of the cause, followed by the text of the server's handshake error in parentheses:
+// "CAUSE (TEXT)". If the reason is unknown, it returns the text unchanged.
 func Explain(text string) string {
 	if _, cause := find(text); cause != "" {
 		return fmt.Sprintf("%s (%s)", cause, text)

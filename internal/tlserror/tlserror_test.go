@@ -6,7 +6,8 @@ import (
 	"testing"
 )
 
-// TestTableOrder: no text is hidden by a text before it, and an explained text is recognized again.
+// TestTableOrder checks that each text in the table is recognized as its own reason and not as an earlier one, and
+// that the result of Explain is recognized as the same reason.
 func TestTableOrder(t *testing.T) {
 	for _, row := range table {
 		for _, text := range row.texts {
@@ -19,7 +20,7 @@ func TestTableOrder(t *testing.T) {
 				t.Errorf("%q is explained as %q, which is recognized as %q", text, explained, Recognize(explained))
 			}
 			if pattern := Pattern(row.kind); !regexp.MustCompile(pattern).MatchString(text) {
-				t.Errorf("%s does not match %q", pattern, text)
+				t.Errorf("the pattern %s does not match %q", pattern, text)
 			}
 		}
 	}

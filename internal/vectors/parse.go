@@ -13,7 +13,7 @@ import (
 // Load reads the corpus.
 func Load() (*Corpus, error) { return load(files) }
 
-// load parses all *.txt files of a file system. Errors have the file and the line.
+// load parses all *.txt files of a file system. Errors begin with the file and the line.
 func load(fsys fs.FS) (*Corpus, error) {
 	p := &parser{corpus: &Corpus{Configurations: map[string]Settings{}, Clients: map[string]Client{}}}
 	names, err := fs.Glob(fsys, "*.txt")
@@ -30,7 +30,7 @@ func load(fsys fs.FS) (*Corpus, error) {
 			return nil, p.err
 		}
 	}
-	for i := range p.corpus.Cases { // a file may use the clients and configurations of a later one
+	for i := range p.corpus.Cases { // now, because a case may use a client of a later file
 		c := &p.corpus.Cases[i]
 		if _, known := p.corpus.Configurations[c.Configuration]; !known {
 			return nil, fmt.Errorf("%s: unknown configuration %q", c.Where, c.Configuration)
@@ -58,7 +58,8 @@ type outer struct {
 	parts  parts
 }
 
-// parts are the alternatives on a line for each property of a request; nil if the line does not set the property.
+// parts has, for each property of a request, the alternative values on a line. A field is nil if the line does not
+// set that property.
 type parts struct {
 	configurations, clients, methods, paths, protocols, bodies, ports []string
 	headers                                                           [][]string
@@ -192,7 +193,7 @@ func (p *parser) request(indent int, words []word) {
 	}
 }
 
-// parts parses a line up to the arrow. It returns the words after the arrow, or nil if there is none.
+// parts parses a line up to the arrow. It returns the words after the arrow, or nil if the line has no arrow.
 func (p *parser) parts(words []word, all *parts) []word {
 	for len(words) > 0 {
 		text := words[0].text
@@ -227,7 +228,7 @@ func (p *parser) parts(words []word, all *parts) []word {
 	return nil
 }
 
-// also adds a fault to each set of faults, once for each alternative.
+// also returns the combinations of each set of faults with each alternative fault of a kind.
 func also(sets []map[string]string, kind string, faults []string) []map[string]string {
 	if sets == nil {
 		sets = []map[string]string{nil}
@@ -301,7 +302,7 @@ func (p *parser) decision(words []word) *Expectation {
 	return d
 }
 
-// authorization parses the part after the user name: [groups] may [not] VERB subresource...
+// authorization parses the part of an expectation after the user name: [groups] may [not] VERB subresource...
 func (p *parser) authorization(d *Expectation, words []word) []word {
 	if len(words) > 0 && strings.HasPrefix(words[0].text, "[") {
 		d.Groups = strings.Fields(strings.Trim(words[0].text, "[]"))

@@ -79,7 +79,7 @@ in plain
 		},
 	}
 	if !contains(corpus.Cases, want) {
-		t.Errorf("no %+v", want)
+		t.Errorf("the corpus does not contain the case %+v", want)
 	}
 	want = Case{
 		Where: "vectors/x.txt:8", Configuration: "plain", Client: "no-credential", ReadOnly: true,
@@ -88,11 +88,11 @@ in plain
 		Want: Expectation{Status: 404, NoAuthentication: true},
 	}
 	if !contains(corpus.Cases, want) {
-		t.Errorf("no %+v", want)
+		t.Errorf("the corpus does not contain the case %+v", want)
 	}
 	if last := corpus.Cases[16]; last.Path != "/{a}" || last.Method != "BREW" || last.Client != "no-credential" ||
 		last.Headers != nil {
-		t.Errorf("last: %+v", last)
+		t.Errorf("the last case is %+v", last)
 	}
 	got := string(corpus.Cases[0].Bytes(Client{Headers: []string{"Authorization: Basic x"}}))
 	if want := "GET /pods/ HTTP/1.1\r\nHost: node-1:10250\r\nConnection: close\r\nAuthorization: Basic x\r\nA: " +

@@ -1,6 +1,6 @@
-// Package vectors is a corpus of requests to a kubelet with the expected results, in text files that README.md
-// describes. Several test suites send them, also to the kubelet's own server, which proves that the expectations are
-// right.
+// Package vectors has a corpus of requests to a kubelet with their expected results. The corpus is in text files;
+// README.md describes their format. Several test suites send the requests. One suite sends them to the real
+// kubelet's server, which proves that the expectations are correct.
 package vectors
 
 import (
@@ -16,7 +16,8 @@ import (
 //go:embed *.txt rbac.yaml tokens.csv
 var files embed.FS
 
-// RBAC has the RBAC manifests, and Tokens the token file, of the review API that the kubelet uses.
+// RBAC contains the RBAC manifests, and Tokens the token file, for the review API that answers the kubelet's
+// reviews.
 var (
 	//go:embed rbac.yaml
 	RBAC []byte
@@ -99,7 +100,7 @@ func (c *Case) Name() string {
 	return name
 }
 
-// Bytes returns the request on the wire, with the client's headers.
+// Bytes returns the bytes of the request as they are sent, including the client's headers.
 func (c *Case) Bytes(client Client) []byte {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s %s %s\r\nHost: node-1:10250\r\n", c.Method, c.Path, c.Protocol)
@@ -154,7 +155,8 @@ type Expectation struct {
 	Verb          string
 	Subresources  []string
 
-	// Reason is a part of a stand-in's reason for a refusal. A kubelet does not report reasons.
+	// Reason is a part of the reason for a refusal, as a stand-in kubelet reports it. A real kubelet does not report
+	// reasons.
 	Reason string
 	// BodyContains is a part of the response body. Headers are header lines of the response.
 	BodyContains string

@@ -1,5 +1,5 @@
-// Package fakeshell gives kubelets of package kubelettest a shell for exec requests. It is a package of its own
-// because it links a shell interpreter, which most tests do not need.
+// Package fakeshell gives kubelets of package kubelettest a shell for exec requests. It is a separate package
+// because it links a shell interpreter, and most tests do not need one.
 package fakeshell
 
 import (
@@ -7,7 +7,7 @@ import (
 	"fauxlet/kubelettest"
 )
 
-// Option makes exec requests without a scripted answer run in a fake POSIX shell. The shell has its own files in
-// memory and some seventy commands. It runs no program of the host, opens none of its files and no socket. Files that
-// a command writes stay until the kubelet stops.
+// Option runs the commands of exec requests in a fake POSIX shell if the scenario has no answer for them. The shell
+// has about seventy commands, and keeps its files in memory until the kubelet stops. It runs no programs of the
+// host, opens no files of the host, and opens no sockets.
 func Option() kubelettest.Option { return kubelettest.WithExecutor(shell.Executor{}) }
