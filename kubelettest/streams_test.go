@@ -81,7 +81,7 @@ func TestPortForward(t *testing.T) {
 	}
 	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
 	if status, body := get(t, client, fmt.Sprintf("http://127.0.0.1:%d/", ports[0].Local)); status != 200 {
-		t.Errorf("%d %s", status, body)
+		t.Errorf("status %d, body %s", status, body)
 	}
 	close(stop)
 	if err := <-forwarded; err != nil {

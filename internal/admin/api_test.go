@@ -150,7 +150,7 @@ func TestFilters(t *testing.T) {
 		var got admin.Decisions
 		if err := json.Unmarshal([]byte(body), &got); err != nil || response.StatusCode != 200 ||
 			response.Header.Get("Content-Type") != "application/json" {
-			t.Fatalf("%s: %v %s %s", query, err, response.Status, body)
+			t.Fatalf("query %s: error %v, status %s, body %s", query, err, response.Status, body)
 		}
 		if ids := numbers(got.Decisions); ids != want || got.Last != 6 || got.Recorded != 6 || got.Instance == "" {
 			t.Errorf("query %q: IDs %q, want %q; last ID %d, recorded %d", query, ids, want, got.Last, got.Recorded)
@@ -168,7 +168,7 @@ func TestFilters(t *testing.T) {
 			t.Errorf("export with query %q: IDs %q, want %q", query, ids, want)
 		}
 		if filter, err := decisions.ParseFilter(mustQuery(t, query)); err != nil {
-			t.Errorf("%q: %v", query, err)
+			t.Errorf("parsing the query %q: error %v", query, err)
 		} else if again, err := decisions.ParseFilter(filter.Query()); err != nil || !again.Since.Equal(filter.Since) {
 			t.Errorf("query %q becomes %q when parsed and encoded: %v", query, filter.Query().Encode(), err)
 		} else if again.Since = filter.Since; again != filter {
@@ -309,7 +309,7 @@ func TestPageDoesNotHandleAPI(t *testing.T) {
 		"/x/../api/decisions", "/%61pi/decisions"} {
 		if response, body := ask(t, "GET", base+path, ""); response.StatusCode != 401 ||
 			strings.Contains(body, "page") {
-			t.Errorf("%s: %s %q", path, response.Status, body)
+			t.Errorf("%s: status %s, body %q", path, response.Status, body)
 		}
 	}
 	if response, _ := ask(t, "GET", base+"/",
@@ -326,7 +326,7 @@ func TestFaults(t *testing.T) {
 	c := admin.NewClient(s.Addr(), "")
 	defer c.Close()
 	if active, err := c.Faults(t.Context()); err != nil || active == nil || len(active) != 0 {
-		t.Errorf("%v %v", active, err)
+		t.Errorf("Faults returned %v, error %v", active, err)
 	}
 	added, err := c.AddFault(t.Context(),
 		faults.Fault{Kind: faults.Status, Status: 503, Scope: faults.Scope{Route: "/pods", Count: 2}})
@@ -367,7 +367,7 @@ func TestFaults(t *testing.T) {
 	} {
 		if response, text := ask(t, "POST", base+"/api/faults", body,
 			"Content-Type: application/json"); response.Status[:3] != want {
-			t.Errorf("%.40s: %s %s", body, response.Status, text)
+			t.Errorf("injecting %.40s: status %s, body %s", body, response.Status, text)
 		}
 	}
 	if err := c.RemoveFault(t.Context(), "slow"); err != nil {

@@ -34,7 +34,7 @@ func read(t *testing.T, s *admin.Server, last string, filter decisions.Filter, c
 		case admin.EventStart:
 			var started admin.StartEvent
 			if err := json.Unmarshal(e.Data, &started); err != nil || started.Instance == "" {
-				t.Errorf("%v %s", err, e.Data)
+				t.Errorf("invalid data of an event: error %v, data %s", err, e.Data)
 			}
 			words = append(words, fmt.Sprint("start ", started.After))
 			if begun != nil {
@@ -112,7 +112,7 @@ func TestEventsCountDroppedDecisions(t *testing.T) {
 	}
 	words, _ := read(t, s, "", decisions.Filter{After: 2}, 3, nil)
 	if !slices.Equal(words, []string{"start 2", "dropped 5", "8", "9", "10"}) {
-		t.Errorf("%q", words)
+		t.Errorf("the stream has the events %q", words)
 	}
 	for _, filter := range []decisions.Filter{{Since: time.Unix(0, 0)}, {Since: time.Unix(0, 0), Path: "/"}} {
 		if words, _ := read(t, s, "", filter, 3, nil); !slices.Equal(words, []string{"start 7", "8", "9", "10"}) {
@@ -212,7 +212,7 @@ func TestNumberOfStreamsIsLimited(t *testing.T) {
 	}
 	eventually(t, "all follow", func() bool { return s.Following() == admin.MaxFollowers })
 	if response, body := ask(t, "GET", base+"/api/events", ""); response.StatusCode != http.StatusServiceUnavailable {
-		t.Errorf("%s %s", response.Status, body)
+		t.Errorf("status %s, body %s", response.Status, body)
 	}
 	if n := s.Following(); n != admin.MaxFollowers {
 		t.Errorf("%d event streams are open", n)
@@ -227,7 +227,7 @@ func TestClientReadsLongEvents(t *testing.T) {
 	words, _ := read(t, s, "", decisions.Filter{Path: "<"}, 1,
 		func() { r.For("node-1")(decision("/" + strings.Repeat("<", 1<<20))) })
 	if !slices.Equal(words, []string{"start 1", "2"}) {
-		t.Errorf("%q", words)
+		t.Errorf("the stream has the events %q", words)
 	}
 }
 

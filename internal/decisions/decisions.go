@@ -48,7 +48,7 @@ func (e *Entry) Record() Record { return Record{ID: e.ID, Node: e.Node, Report: 
 // Recorder keeps the most recent Decisions. It is safe for concurrent use. Recording takes no lock and never waits
 // for a reader: it stores the Decision itself in a ring, and readers convert it to JSON.
 type Recorder struct {
-	// instance distinguishes the IDs of this process from those of an earlier one.
+	// instance distinguishes the IDs of this process from the IDs of an earlier process.
 	instance string
 	slots    []atomic.Pointer[Entry]
 	maxBytes int64

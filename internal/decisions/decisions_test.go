@@ -117,7 +117,7 @@ func TestFollower(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	if _, _, err := f.Next(ctx); err != context.Canceled {
-		t.Errorf("%v", err)
+		t.Errorf("unexpected error: %v", err)
 	}
 }
 
@@ -132,7 +132,7 @@ func TestWait(t *testing.T) {
 		d.Remote = remote
 		go record(d)
 		if e, err := f.Wait(t.Context(), decisions.From(remote)); err != nil || e.Decision != d {
-			t.Errorf("%s: %+v, %v", remote, e, err)
+			t.Errorf("Wait for %s returned %+v, error %v", remote, e, err)
 		}
 	}
 	record(decision("/a"))
@@ -140,13 +140,13 @@ func TestWait(t *testing.T) {
 	for _, path := range []string{"/a", "/b"} {
 		e, err := f.Wait(t.Context(), func(*decisions.Entry) bool { return true })
 		if err != nil || e.Decision.Path != path {
-			t.Errorf("%+v, %v, want %s", e, err, path)
+			t.Errorf("Wait returned %+v, error %v, want the path %s", e, err, path)
 		}
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	if _, err := f.Wait(ctx, decisions.From("192.0.2.1:4")); err != context.Canceled {
-		t.Errorf("%v", err)
+		t.Errorf("unexpected error: %v", err)
 	}
 }
 

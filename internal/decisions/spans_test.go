@@ -159,7 +159,7 @@ func TestSpanTree(t *testing.T) {
 		ofRequest["k8s.node.name"] != "node-1" || ofRequest["url.path"] != d.Path ||
 		ofRequest["tls.protocol.version"] != "1.3" || ofRequest["fauxlet.outcome"] != "error" ||
 		!strings.HasPrefix(ofRequest["fauxlet.why"], "error: ") {
-		t.Errorf("%v", request)
+		t.Errorf("the request's span is %v", request)
 	}
 	for key, value := range ofRequest {
 		if value == "" {

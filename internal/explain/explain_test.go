@@ -108,7 +108,7 @@ func TestHandshakeErrorsHaveRemedies(t *testing.T) {
 	} {
 		e := Decision(authchain.FailedHandshake("192.0.2.9:1234", handshake), Facts{})
 		if e.Outcome != Refused || e.Reason != "TLS handshake failed: "+handshake {
-			t.Errorf("%s: %s", e.Outcome, e.Reason)
+			t.Errorf("outcome %s, reason %s", e.Outcome, e.Reason)
 		}
 		if want := "failed" + strings.Repeat(",not reached", 7); states(e) != want {
 			t.Errorf("%s: states %s", handshake, states(e))

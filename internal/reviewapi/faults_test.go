@@ -106,7 +106,7 @@ func TestFaults(t *testing.T) {
 			"application/json", "application/json", []byte(`{"spec":{"token":"x"}}`))
 		if response.StatusCode != 429 || response.Header.Get("Retry-After") != "7" ||
 			!strings.Contains(answer, `"retryAfterSeconds":7`) {
-			t.Errorf("%d, %v: %s", response.StatusCode, response.Header, answer)
+			t.Errorf("status %d, header %v, body %s", response.StatusCode, response.Header, answer)
 		}
 	})
 }

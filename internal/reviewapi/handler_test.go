@@ -119,7 +119,7 @@ func TestBadRequestsFailAsInKubeAPIServer(t *testing.T) {
 			}
 			var status metav1.Status
 			if err := json.Unmarshal([]byte(answer), &status); err != nil {
-				t.Fatalf("%v: %s", err, answer)
+				t.Fatalf("the response is not a Status: error %v, body %s", err, answer)
 			}
 			if status.Kind != "Status" || int(status.Code) != test.status ||
 				!strings.Contains(status.Message, test.want) {
@@ -144,7 +144,7 @@ func TestHealthAndVersionNeedNoCredential(t *testing.T) {
 		"/version": `"minor": "37"`} {
 		response, answer := send(t, server, address, http.MethodGet, path, "", "*/*", nil)
 		if response.StatusCode != http.StatusOK || !strings.Contains(answer, want) {
-			t.Errorf("%s: %d %q", path, response.StatusCode, answer)
+			t.Errorf("%s: status %d, body %q", path, response.StatusCode, answer)
 		}
 	}
 	response, answer := send(t, server, address, http.MethodGet, "/nope", "", "application/json", nil)
@@ -179,7 +179,7 @@ func FuzzReview(f *testing.F) {
 		answer := httptest.NewRecorder()
 		server.Handler().ServeHTTP(answer, request)
 		if _, _, err := scheme.Codecs.UniversalDeserializer().Decode(answer.Body.Bytes(), nil, nil); err != nil {
-			t.Errorf("%d %s: %v", answer.Code, answer.Body, err)
+			t.Errorf("status %d, body %s: error %v", answer.Code, answer.Body, err)
 		}
 	})
 }

@@ -131,7 +131,7 @@ func TestLoadPolicyWithoutFilesAllowsMastersOnly(t *testing.T) {
 	for name, paths := range map[string][]string{"no path": nil, "comment": {empty}} {
 		policy, err := LoadPolicy(paths...)
 		if err != nil {
-			t.Fatalf("%s: %v", name, err)
+			t.Fatalf("%s: LoadPolicy returned %v", name, err)
 		}
 		if policy.Authorize(question{user: "u", verb: "get", what: "pods"}.spec()).Allowed {
 			t.Errorf("%s: allowed", name)

@@ -99,15 +99,15 @@ func TestOnlySpecificErrorIsFound(t *testing.T) {
 func TestCommandsAreQuoted(t *testing.T) {
 	d := Diagnose(`Forbidden (user=x; rm -rf $(pwd), verb=get, resource=nodes, subresource(s)=[proxy])`)
 	if len(d.Findings) != 1 {
-		t.Fatalf("%+v", d)
+		t.Fatalf("findings: %+v", d)
 	}
 	for _, command := range d.Findings[0].Next {
 		if strings.Contains(strings.ReplaceAll(command, `'x; rm -rf $(pwd)'`, ""), "rm -rf") {
-			t.Errorf("%s", command)
+			t.Errorf("the value is not quoted, or missing: %s", command)
 		}
 	}
 	if !strings.Contains(d.Findings[0].Meaning, "x; rm -rf $(pwd)") {
-		t.Errorf("%s", d.Findings[0].Meaning)
+		t.Errorf("the value is not quoted, or missing: %s", d.Findings[0].Meaning)
 	}
 }
 
@@ -127,7 +127,7 @@ func FuzzDiagnose(f *testing.F) {
 	f.Fuzz(func(t *testing.T, text string) {
 		for _, found := range Diagnose(text).Findings {
 			if found.ID == "" || len(found.Next) == 0 {
-				t.Errorf("%+v", found)
+				t.Errorf("findings: %+v", found)
 			}
 		}
 	})

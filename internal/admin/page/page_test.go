@@ -34,7 +34,7 @@ func TestHandler(t *testing.T) {
 			t.Fatal(err)
 		}
 		if got := response.Header.Get("Content-Type"); response.StatusCode != 200 || !strings.HasPrefix(got, kind) {
-			t.Errorf("%s: %s, %s", path, response.Status, got)
+			t.Errorf("%s: status %s, Content-Type %s", path, response.Status, got)
 		}
 		policy := response.Header.Get("Content-Security-Policy")
 		if !strings.HasPrefix(policy, "default-src 'none'; ") || strings.Contains(policy, "unsafe") ||
