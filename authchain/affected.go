@@ -5,8 +5,8 @@ import (
 	"slices"
 )
 
-// AddAffectedBy adds names to AffectedBy; see [Decision]. A name that is there already is not added again. Only the
-// goroutine that serves the request may call it.
+// AddAffectedBy adds names to AffectedBy; see [Decision]. Names that AffectedBy already contains are not added
+// again. Only the goroutine that serves the request may call it.
 func (d *Decision) AddAffectedBy(names ...string) {
 	for _, name := range names {
 		if !slices.Contains(d.AffectedBy, name) {

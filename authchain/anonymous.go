@@ -7,8 +7,8 @@ import (
 	"k8s.io/apiserver/pkg/authentication/request/anonymous"
 )
 
-// newAnonymousStep authenticates any request as system:anonymous, in the group system:unauthenticated. It is the last
-// step. A request with a refused credential does not reach it.
+// newAnonymousStep returns the last step. It authenticates any request as system:anonymous, in the group
+// system:unauthenticated. A request with a refused credential does not reach this step.
 func newAnonymousStep() authenticator.Request {
 	return recordedStep{
 		method:        MethodAnonymous,

@@ -15,7 +15,7 @@ type attributes struct {
 	fineGrained bool
 }
 
-// verbs maps an HTTP method to the API verb. All other methods, also HEAD and OPTIONS, have the empty verb.
+// verbs maps an HTTP method to the API verb. All other methods, including HEAD and OPTIONS, have the empty verb.
 var verbs = map[string]string{
 	http.MethodPost:   "create",
 	http.MethodGet:    "get",
@@ -24,9 +24,9 @@ var verbs = map[string]string{
 	http.MethodDelete: "delete",
 }
 
-// subresources maps a path, and all paths below it, to the subresources of the node that allow access to it. Any
-// other path has the subresource proxy. If there are two, the second is checked when the first is denied; without
-// KubeletFineGrainedAuthz such a path has proxy alone.
+// subresources maps a path, and all paths below it, to the subresources of the node that allow access to it. Paths
+// that are not in the map have the subresource proxy. If a path has two subresources, the second is checked when the
+// first is denied. Without KubeletFineGrainedAuthz, such a path has only proxy.
 var subresources = []struct {
 	path   string
 	checks []string
@@ -62,7 +62,7 @@ func Subresources(path string, fineGrained bool) []string {
 	return proxyOnly
 }
 
-// of returns the attributes of one check: may u send r, by way of the node's subresource?
+// of returns the attributes of one check: may user u send request r, according to this subresource of the node?
 func (a attributes) of(u user.Info, r *http.Request, subresource string) authorizer.AttributesRecord {
 	return authorizer.AttributesRecord{
 		User:            u,

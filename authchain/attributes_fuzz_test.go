@@ -11,8 +11,9 @@ import (
 	"k8s.io/apiserver/pkg/authorization/authorizer"
 )
 
-// FuzzAttributes checks the attributes of any method and path against the kubelet's rules, which subresourcesByRule
-// and verbByRule state a second time. (kubelet: pkg/kubelet/server/auth.go, GetRequestAttributes)
+// FuzzAttributes checks the attributes of any method and path against the kubelet's rules. subresourcesByRule and
+// verbByRule implement these rules independently of the code under test. (kubelet: pkg/kubelet/server/auth.go,
+// GetRequestAttributes)
 func FuzzAttributes(f *testing.F) {
 	for _, path := range []string{
 		"/", "", "*", "/pods", "/pods/", "/podsx", "/allocatedPods/default/nginx", "/runningpods/", "/runningpods",
@@ -35,7 +36,7 @@ func FuzzAttributes(f *testing.F) {
 		asked := Subresources(path, fineGrained)
 
 		if want := subresourcesByRule(path, fineGrained); !slices.Equal(asked, want) {
-			t.Errorf("%s needs %q, with a kubelet %q", path, asked, want)
+			t.Errorf("the subresources of %s are %q; a kubelet checks %q", path, asked, want)
 		}
 		for _, subresource := range asked {
 			want := authorizer.AttributesRecord{
@@ -45,17 +46,17 @@ func FuzzAttributes(f *testing.F) {
 			}
 			got := a.of(u, request, subresource)
 			if got.User != want.User {
-				t.Errorf("the check is about %v", got.User)
+				t.Errorf("the check names the user %v", got.User)
 			}
 			got.User, want.User = nil, nil
 			if !sameAttributes(got, want) {
-				t.Errorf("%s %s asks %+v, want %+v", method, path, got, want)
+				t.Errorf("the attributes of %s %s are %+v, want %+v", method, path, got, want)
 			}
 		}
 	})
 }
 
-// sameAttributes compares the attributes that appear in a SubjectAccessReview.
+// sameAttributes compares only the attributes that a SubjectAccessReview contains.
 func sameAttributes(a, b authorizer.AttributesRecord) bool {
 	return a.Verb == b.Verb && a.Namespace == b.Namespace && a.APIGroup == b.APIGroup &&
 		a.APIVersion == b.APIVersion &&
@@ -79,8 +80,8 @@ func verbByRule(method string) string {
 	return ""
 }
 
-// subresourcesByRule returns a fine subresource for some paths, and then a coarse one, which is proxy for most
-// paths.
+// subresourcesByRule returns the subresources that a kubelet checks for a path: for some paths a fine-grained
+// subresource and then proxy, for most paths only proxy.
 func subresourcesByRule(path string, fineGrained bool) []string {
 	under := func(segment string) bool { return strings.HasPrefix(path+"/", "/"+segment+"/") }
 	coarse := "proxy"

@@ -14,8 +14,9 @@ import (
 	"k8s.io/apiserver/plugin/pkg/authorizer/webhook/metrics"
 )
 
-// newAuthorizer is the kubelet's BuildAuthz. It builds the webhook itself, without authorizerfactory, to wrap the
-// webhook's metrics: they are called once for each review that is sent, and so can count reviews.
+// newAuthorizer does the same as the kubelet's BuildAuthz. It builds the webhook itself, without authorizerfactory,
+// in order to wrap the webhook's metrics: the webhook calls the metrics once for each review that it sends, so they
+// can count reviews.
 func newAuthorizer(config Config) (authorizer.UnconditionalAuthorizer, error) {
 	switch config.Mode {
 	case AlwaysAllow:
@@ -40,8 +41,8 @@ func newAuthorizer(config Config) (authorizer.UnconditionalAuthorizer, error) {
 	}
 }
 
-// authorize checks one subresource after the other until one is allowed. A check that fails ends the request with a
-// 500: it may have been the one that allows the request, so neither 200 nor 403 would be right. (kubelet:
+// authorize checks the subresources in order until one is allowed. A check that fails ends the request with a 500.
+// The failed check might have allowed the request, so neither 200 nor 403 would be right. (kubelet:
 // InstallAuthFilter)
 func (c *Chain) authorize(r *http.Request, decision *Decision) error {
 	user := decision.User

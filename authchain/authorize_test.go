@@ -10,7 +10,7 @@ import (
 	"fauxlet/authchain"
 )
 
-// TestChecksOfEachPath checks which subresources are checked for each method and path, if all are denied.
+// TestChecksOfEachPath checks which subresources are checked for each method and path if all checks are denied.
 func TestChecksOfEachPath(t *testing.T) {
 	p, a := newPKI(t), newAPIServer(t)
 	coarse := webhookConfig(p, a)
@@ -57,7 +57,7 @@ func TestChecksOfEachPath(t *testing.T) {
 					want = append(want, verb+" "+subresource)
 				}
 				if asked := a.asked()[before:]; !slices.Equal(asked, want) {
-					t.Errorf("asked %q, want %q", asked, want)
+					t.Errorf("access reviews %q, want %q", asked, want)
 				}
 				text := "Forbidden (user=kubelet-client, verb=" + verb + ", resource=nodes, subresource(s)=[" +
 					strings.Join(subresources, " ") + "])\n"
@@ -72,12 +72,12 @@ func TestChecksOfEachPath(t *testing.T) {
 	for _, spec := range a.accesses {
 		if attributes := spec.ResourceAttributes; attributes.Resource != "nodes" || attributes.Name != "node-1" ||
 			attributes.Version != "v1" || attributes.Namespace != "" {
-			t.Fatalf("asked about %+v", attributes)
+			t.Fatalf("the access review has the attributes %+v", attributes)
 		}
 	}
 }
 
-// TestProxyIsCheckedAfterDenial checks the second subresource only if the first is denied.
+// TestProxyIsCheckedAfterDenial expects the second subresource to be checked only if the first is denied.
 func TestProxyIsCheckedAfterDenial(t *testing.T) {
 	p, a := newPKI(t), newAPIServer(t)
 	s := newStandin(t, newChain(t, webhookConfig(p, a)), true)
@@ -103,7 +103,7 @@ func TestProxyIsCheckedAfterDenial(t *testing.T) {
 	}
 }
 
-// TestAccessReviewFails expects a 500 at once: after a failed review, proxy is not checked.
+// TestAccessReviewFails expects a 500 as soon as one review fails: the subresource proxy is not checked afterwards.
 func TestAccessReviewFails(t *testing.T) {
 	p, a := newPKI(t), newAPIServer(t)
 	a.intercept = func(w http.ResponseWriter, _ *http.Request) bool {
@@ -125,7 +125,8 @@ func TestAccessReviewFails(t *testing.T) {
 	}
 }
 
-// TestAccessCache expects allowed and denied results to be cached for their own TTL, and the Decision to record it.
+// TestAccessCache expects allowed and denied results to be cached, each for its own TTL, and the Decision to record
+// that a result came from the cache.
 func TestAccessCache(t *testing.T) {
 	p := newPKI(t)
 	for _, c := range []struct {
@@ -163,7 +164,7 @@ func TestAccessCache(t *testing.T) {
 	}
 }
 
-// TestAlwaysAllowIsNotCached expects that no result counts as cached in mode AlwaysAllow.
+// TestAlwaysAllowIsNotCached expects that Decisions in mode AlwaysAllow never count as cached.
 func TestAlwaysAllowIsNotCached(t *testing.T) {
 	p, a := newPKI(t), newAPIServer(t)
 	config := webhookConfig(p, a)
@@ -182,7 +183,7 @@ func TestAlwaysAllowIsNotCached(t *testing.T) {
 	}
 }
 
-// TestNewErrors expects the kubelet's errors for a webhook without a client, and for a wrong mode.
+// TestNewErrors expects the kubelet's error texts for a webhook without a client, and for an unknown mode.
 func TestNewErrors(t *testing.T) {
 	for _, c := range []struct {
 		name   string

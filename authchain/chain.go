@@ -1,11 +1,10 @@
-// Package authchain authenticates and authorizes a request as a kubelet does, and records how it came to its
-// decision.
+// Package authchain authenticates and authorizes a request as a kubelet does, and records each step of the decision.
 //
-// A [Chain] tries a client certificate, then a bearer token, then anonymous access. It then asks the authorizer for
-// one or two permissions on the node. The authenticators and authorizers are the ones from k8s.io/apiserver that the
-// kubelet uses, in the kubelet's order. This package adds the record: [Chain.Decide] returns a [Decision] with the
-// outcome of each authentication step, the user, and the result of each authorization check, and whether a cache
-// supplied it.
+// A [Chain] tries a client certificate, then a bearer token, then anonymous access. It then checks with the
+// authorizer one or two permissions on the node. The authenticators and authorizers are the ones from
+// k8s.io/apiserver that the kubelet uses, in the kubelet's order. This package adds the record: [Chain.Decide]
+// returns a [Decision] with the outcome of each authentication step, the user, the result of each authorization
+// check, and whether a cache supplied each result.
 //
 // Begin with [New] and [Chain.Decide].
 //
@@ -44,7 +43,7 @@ type Config struct {
 	NodeName string
 
 	// ClientCA supplies the CAs for client certificates (authentication.x509.clientCAFile). The chain calls it for
-	// each request, so the CAs may change. If it is nil, the chain ignores client certificates.
+	// each request, so the CAs may change. If ClientCA is nil, the chain ignores client certificates.
 	ClientCA CAProvider
 
 	// TokenWebhook turns on bearer tokens (authentication.webhook.enabled). The chain then sends a TokenReview to
@@ -73,8 +72,8 @@ type Config struct {
 }
 
 // CAProvider supplies the options for verifying client certificates, in particular the root CAs. It returns false
-// while it has none. To change the roots it must return another pool; it must not change a pool that it has returned.
-// It must be safe for concurrent use. The dynamic CA of k8s.io/apiserver/pkg/server/dynamiccertificates is a
+// while it has no CAs. To change the roots it must return a new pool; it must not change a pool that it has returned
+// before. It must be safe for concurrent use. The dynamic CA of k8s.io/apiserver/pkg/server/dynamiccertificates is a
 // CAProvider.
 type CAProvider interface {
 	VerifyOptions() (x509.VerifyOptions, bool)
@@ -91,8 +90,8 @@ type ChainVerifier interface {
 }
 
 // retryBackoff repeats a failed review up to four times within about 4.5 s. A review that the apiserver refuses with
-// 401 or 403 is not repeated. (k8s.io/apiserver/pkg/server/options, DefaultAuthWebhookRetryBackoff; repeated here
-// because that package links a whole apiserver)
+// 401 or 403 is not repeated. The value is copied from k8s.io/apiserver/pkg/server/options,
+// DefaultAuthWebhookRetryBackoff, because importing that package would link a whole apiserver.
 var retryBackoff = wait.Backoff{Duration: 500 * time.Millisecond, Factor: 1.5, Jitter: 0.2, Steps: 5}
 
 // Chain authenticates and authorizes requests. It is safe for concurrent use.
@@ -100,11 +99,13 @@ type Chain struct {
 	authenticator authenticator.Request
 	authorizer    authorizer.UnconditionalAuthorizer
 	attributes    attributes
-	// sendsReviews: the authorizer sends SubjectAccessReviews, so a check without one was answered from the cache.
+	// sendsReviews is true if the authorizer sends SubjectAccessReviews. A check for which none was sent then came
+	// from the cache.
 	sendsReviews bool
 }
 
-// Errors of [New], in the kubelet's words: the configuration requires a webhook, but the Config has no client for it.
+// These errors of [New] have the kubelet's words. The configuration requires a webhook, but the Config has no client
+// for it.
 var (
 	ErrNoTokenReviews  = errors.New("no client provided, cannot use webhook authentication")
 	ErrNoAccessReviews = errors.New("no client provided, cannot use webhook authorization")
@@ -155,10 +156,10 @@ func newAuthenticator(config Config) (authenticator.Request, error) {
 	return union.NewFailOnError(credential, newAnonymousStep()), nil
 }
 
-// Decide authenticates and authorizes r, and returns the Decision about it, which is never nil. If the request may
-// not pass, the error is a [*Refusal], which holds the response of a kubelet.
+// Decide authenticates and authorizes r, and returns the Decision about r, which is never nil. If the request is not
+// allowed, the error is a [*Refusal], which holds the response that a kubelet would send.
 //
-// If the context of r carries a Decision (see [NewDecision]), Decide completes and returns that one.
+// If the context of r carries a Decision (see [NewDecision]), Decide completes and returns that Decision.
 //
 // Decide removes an accepted credential from the headers of r, as the kubelet's authenticators do.
 func (c *Chain) Decide(r *http.Request) (*Decision, error) {
@@ -177,11 +178,11 @@ func (c *Chain) Decide(r *http.Request) (*Decision, error) {
 	return decision, nil
 }
 
-// Refusal is the response to a request that may not pass: 401 if it is not authenticated, 403 if it is not
+// Refusal is the response to a request that is not allowed: 401 if it is not authenticated, 403 if it is not
 // authorized, 500 if an authorization check failed.
 type Refusal struct {
 	Status int
-	// Body is the whole body of the response.
+	// Body is the complete body of the response.
 	Body string
 }
 

@@ -15,8 +15,9 @@ const (
 	anonymousUser       = "system:anonymous"
 )
 
-// TestCredentialsByConfiguration tries every credential with every configuration on GET /pods. The results were
-// measured on a kubelet v1.37. kubelet-client may do everything; where anonymous is on, so may system:anonymous.
+// TestCredentialsByConfiguration tries every credential with every configuration on GET /pods. The expected results
+// were measured on a kubelet v1.37. kubelet-client may do everything. Where anonymous access is on, system:anonymous
+// may do everything too.
 func TestCredentialsByConfiguration(t *testing.T) {
 	p := newPKI(t)
 	a := newAPIServer(t)

@@ -44,22 +44,22 @@ type Decision struct {
 
 	// Status is the status code of the response.
 	Status int
-	// Err is the error of the handler, after the request has passed the chain.
+	// Err is the error of the handler, for a request that the chain has allowed.
 	Err string
 
-	// Handshake is why the TLS handshake failed. If it is set, there was no request, and only Time, Remote and
-	// AffectedBy are set too.
+	// Handshake is the error of a failed TLS handshake. If it is set, there was no request, and only Time, Remote
+	// and AffectedBy are set too.
 	Handshake string
 
-	// NoRequest is why a connection ended without a request. If it is set, only Time, Duration, Remote, AffectedBy
-	// and, after a handshake, TLS are set too.
+	// NoRequest is the reason why a connection ended without a request. If it is set, only Time, Duration, Remote,
+	// AffectedBy and, after a completed handshake, TLS are set too.
 	NoRequest string
 
 	// AffectedBy names the injected faults that affected the request, its connection or its reviews. The chain does
 	// not interpret the names; see [AddAffectedBy].
 	AffectedBy []string
 
-	// Most requests take one step and one check. These arrays save their allocation.
+	// Most requests have one step and one check. These arrays avoid a separate allocation for them.
 	firstStep  [1]Step
 	firstCheck [1]Check
 }
@@ -67,7 +67,7 @@ type Decision struct {
 // Method is the name of an authentication step.
 type Method string
 
-// The authentication steps, in the order of the chain.
+// The names of the authentication steps, in the order of the chain.
 const (
 	MethodX509           Method = "x509"
 	MethodBearerToken    Method = "bearer token"
@@ -95,11 +95,11 @@ type Step struct {
 	Outcome Outcome `json:"outcome"`
 	// Reason explains the outcome. It is empty if the step authenticated the user.
 	Reason string `json:"reason,omitempty"`
-	// Token is the Fingerprint of the token, if the step looked at one.
+	// Token is the Fingerprint of the token, if the step examined a token.
 	Token string `json:"token,omitempty"`
-	// Start is when the step began, since the request's Time.
+	// Start is when the step began, relative to the Decision's Time.
 	Start time.Duration `json:"startNanoseconds"`
-	// Cached: the result for the token came from the cache, without a TokenReview.
+	// Cached is true if the result for the token came from the cache, without a TokenReview.
 	Cached   bool          `json:"cached,omitempty"`
 	Duration time.Duration `json:"durationNanoseconds"`
 
@@ -126,18 +126,19 @@ type Check struct {
 	Result CheckResult `json:"result"`
 	// Reason is the authorizer's reason. With RBAC it names the binding and the role that allow the request.
 	Reason string `json:"reason,omitempty"`
-	// Start is when the check began, since the request's Time.
+	// Start is when the check began, relative to the Decision's Time.
 	Start time.Duration `json:"startNanoseconds"`
 	// Reviews counts the SubjectAccessReviews that were sent, including retries.
 	Reviews int `json:"reviews"`
-	// Cached: the result came from the cache, without a SubjectAccessReview. It is false in mode AlwaysAllow.
+	// Cached is true if the result came from the cache, without a SubjectAccessReview. It is false in mode
+	// AlwaysAllow.
 	Cached   bool          `json:"cached,omitempty"`
 	Duration time.Duration `json:"durationNanoseconds"`
 
 	err error
 }
 
-// decisionContext is a context that carries a Decision. It is one allocation for both.
+// decisionContext is a context that contains its Decision, so that both need only one allocation.
 type decisionContext struct {
 	context.Context
 	decision Decision
@@ -152,15 +153,15 @@ func (c *decisionContext) Value(key any) any {
 	return c.Context.Value(key)
 }
 
-// longQuery is the length of a query, in bytes, above which the Decision copies the path. Otherwise the Decision
-// would keep the whole request line in memory, of which the path is a substring.
+// longQuery is the length of a query, in bytes, above which the Decision copies the path. The path is a substring of
+// the request line; without the copy, the Decision would keep the whole request line in memory.
 const longQuery = 1 << 10
 
 // traceparentLength is the length of a traceparent of version 00, in bytes.
 const traceparentLength = 55
 
-// NewDecision returns a new Decision of r, which arrived now, and a shallow copy of r whose context carries it. Pass
-// the copy to [Chain.Decide] and to the handlers; they find the Decision by [FromContext].
+// NewDecision returns a new Decision about r with the current time, and a shallow copy of r whose context carries
+// the Decision. Pass the copy to [Chain.Decide] and to the handlers; they find the Decision by [FromContext].
 func NewDecision(r *http.Request) (*Decision, *http.Request) {
 	ctx := &decisionContext{Context: r.Context(), decision: Decision{
 		Time:   time.Now(),
@@ -190,12 +191,12 @@ func FromContext(ctx context.Context) *Decision {
 	return decision
 }
 
-// FailedHandshake returns the Decision about a connection whose TLS handshake has failed now.
+// FailedHandshake returns the Decision about a connection whose TLS handshake has just failed.
 func FailedHandshake(remote, reason string) *Decision {
 	return &Decision{Time: time.Now(), Remote: remote, Handshake: reason}
 }
 
-// NoRequest returns the Decision about a connection that was opened at the given time and has ended now, without a
+// NoRequest returns the Decision about a connection that was opened at the given time and has just ended without a
 // request. state is nil on a port without TLS.
 func NoRequest(opened time.Time, remote string, state *tls.ConnectionState, reason string) *Decision {
 	return &Decision{Time: opened, Duration: time.Since(opened), Remote: remote, TLS: state, NoRequest: reason}

@@ -25,7 +25,7 @@ func TestDecisionJSON(t *testing.T) {
 		t.Fatal(err)
 	}
 	if strings.Contains(string(data), serviceAccountToken) {
-		t.Error("there is a token in the Decision")
+		t.Error("the JSON of the Decision contains the token")
 	}
 	var got authchain.Report
 	if err := json.Unmarshal(data, &got); err != nil {
@@ -63,7 +63,7 @@ func TestDecisionJSON(t *testing.T) {
 	}
 }
 
-// TestTraceparent expects the header in the Decision if it has the right length.
+// TestTraceparent expects the Decision to contain the header only if the header has the right length.
 func TestTraceparent(t *testing.T) {
 	const parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 	for name, test := range map[string]struct {

@@ -16,8 +16,8 @@ import (
 	"fauxlet/testcerts"
 )
 
-// TestUnusualCredentials tries unusual credentials. The results were measured on a kubelet v1.37. Anonymous is on,
-// and all users may do everything.
+// TestUnusualCredentials tries unusual credentials. The expected results were measured on a kubelet v1.37. Anonymous
+// access is on, and all users may do everything.
 func TestUnusualCredentials(t *testing.T) {
 	p := newPKI(t)
 	a := newAPIServer(t)
@@ -141,7 +141,8 @@ func TestUnusualCredentials(t *testing.T) {
 	})
 }
 
-// TestTokenIsIgnoredWithoutWebhook expects the Decision to say that a token was ignored because the webhook is off.
+// TestTokenIsIgnoredWithoutWebhook expects the Decision to record that a token was ignored because webhook
+// authentication is off.
 func TestTokenIsIgnoredWithoutWebhook(t *testing.T) {
 	p, a := newPKI(t), newAPIServer(t)
 	config := webhookConfig(p, a)
@@ -153,7 +154,8 @@ func TestTokenIsIgnoredWithoutWebhook(t *testing.T) {
 	}
 }
 
-// TestNoCredential expects the reason of a 401 without any credential. A kubelet does not log it.
+// TestNoCredential checks the reason in the Decision of a 401 without any credential. A kubelet does not log such a
+// reason.
 func TestNoCredential(t *testing.T) {
 	p, a := newPKI(t), newAPIServer(t)
 	s := newStandin(t, newChain(t, webhookConfig(p, a)), true)
@@ -165,7 +167,8 @@ func TestNoCredential(t *testing.T) {
 	}
 }
 
-// TestTokenReviewFails expects a 401, and a step that ended with an error and was not refused.
+// TestTokenReviewFails expects a 401 and a step with the outcome "error" rather than "refused" when the TokenReview
+// fails.
 func TestTokenReviewFails(t *testing.T) {
 	p := newPKI(t)
 	for _, c := range []struct {
@@ -197,7 +200,8 @@ func TestTokenReviewFails(t *testing.T) {
 	}
 }
 
-// TestReviewerRepeatsToken expects no token in responses and Decisions, even if the reviewer repeats it in an error.
+// TestReviewerRepeatsToken expects no token in responses and Decisions, even if the review API repeats the token in
+// an error.
 func TestReviewerRepeatsToken(t *testing.T) {
 	const token = `s3cret-"token"`
 	p := newPKI(t)
@@ -231,7 +235,8 @@ func TestReviewerRepeatsToken(t *testing.T) {
 	}
 }
 
-// TestTokenCache expects which results are cached, and whether the Decision records it.
+// TestTokenCache checks which results are cached, and whether the Decision records that a result came from the
+// cache.
 func TestTokenCache(t *testing.T) {
 	p := newPKI(t)
 	for _, c := range []struct {

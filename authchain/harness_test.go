@@ -21,7 +21,7 @@ import (
 	"fauxlet/testcerts"
 )
 
-// clusterCA is the client CA of the chain. strangerCA is another CA, which the chain does not know.
+// clusterCA is the client CA of the chain. strangerCA is a CA that the chain does not trust.
 type pki struct {
 	clusterCA, strangerCA, serverCA *testcerts.Authority
 }
@@ -59,7 +59,7 @@ func (f fixedCA) VerifyOptions() (x509.VerifyOptions, bool) {
 }
 
 // apiserver answers reviews over HTTP. users maps a token to its user; allowed maps a user to the subresources that
-// it may use. It records the reviews, and intercept can replace its answers.
+// the user may access. It records the reviews. Tests can replace its answers with intercept.
 type apiserver struct {
 	*httptest.Server
 	clients *kubernetes.Clientset
@@ -69,9 +69,9 @@ type apiserver struct {
 	allowed      map[string][]string
 	tokenReviews []string
 	accesses     []authorizationv1api.SubjectAccessReviewSpec
-	// intercept answers in the place of the apiserver where it returns true.
+	// intercept may answer a request itself; it then returns true, and the apiserver does not answer.
 	intercept func(w http.ResponseWriter, r *http.Request) bool
-	// tokenError is the status.error of a token that is not known.
+	// tokenError is the status.error of the TokenReview of an unknown token.
 	tokenError string
 }
 
@@ -145,7 +145,7 @@ func (a *apiserver) allow(allowed map[string][]string) {
 	a.allowed = allowed
 }
 
-// asked returns the verbs and subresources of the access reviews so far.
+// asked returns the verbs and subresources of all access reviews received so far.
 func (a *apiserver) asked() []string {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -156,7 +156,7 @@ func (a *apiserver) asked() []string {
 	return asked
 }
 
-// standin is a TLS server with the chain and no other handler. It answers 200 to a request that passes.
+// standin is a TLS server with the chain and no other handler. It answers 200 to each request that the chain allows.
 type standin struct {
 	*httptest.Server
 	mu        sync.Mutex
@@ -220,7 +220,8 @@ func (s *standin) send(t testing.TB, method, path string, c credential) (int, st
 	transport := s.Client().Transport.(*http.Transport).Clone()
 	transport.DisableKeepAlives = true
 	if c.certificate != nil {
-		// Presented whatever CAs the server asks for, as a kube-apiserver's is.
+		// Send the certificate even if its CA is not in the server's list of acceptable CAs, as a kube-apiserver
+		// does.
 		transport.TLSClientConfig.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
 			return c.certificate, nil
 		}
@@ -247,7 +248,7 @@ func (s *standin) send(t testing.TB, method, path string, c credential) (int, st
 	return response.StatusCode, string(body), s.last()
 }
 
-// webhookConfig is the chain of a default KubeletConfiguration, with caches off.
+// webhookConfig is the chain of a default KubeletConfiguration, but with caches off.
 func webhookConfig(p *pki, a *apiserver) authchain.Config {
 	return authchain.Config{
 		NodeName:      "node-1",

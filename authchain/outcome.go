@@ -8,7 +8,7 @@ import (
 	"k8s.io/apiserver/pkg/authentication/user"
 )
 
-// By returns the step that authenticated the user, or "" if none did.
+// By returns the step that authenticated the user, or "" if no step did.
 func (d *Decision) By() Method {
 	for i := range d.Authentication {
 		if d.Authentication[i].Outcome == OutcomeAuthenticated {
@@ -43,7 +43,7 @@ func (d *Decision) Outcome() string {
 	return "refused"
 }
 
-// Cached returns whether the decision came from the caches alone: there was at least one result that needs a review,
+// Cached returns whether the whole decision came from caches: at least one of its results normally needs a review,
 // and no review was sent.
 func (d *Decision) Cached() bool {
 	cached := false

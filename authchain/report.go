@@ -8,7 +8,7 @@ import (
 	"k8s.io/apiserver/pkg/authentication/user"
 )
 
-// Report is the JSON form of a [Decision]. It can be written and read.
+// Report is the JSON form of a [Decision]. It can be marshalled and unmarshalled.
 type Report struct {
 	Time     time.Time     `json:"time"`
 	Duration time.Duration `json:"durationNanoseconds"`
@@ -17,14 +17,14 @@ type Report struct {
 	Connection *Connection `json:"connection,omitempty"`
 	Method     string      `json:"method,omitempty"`
 	Path       string      `json:"path,omitempty"`
-	// Traceparent is the value that the client sent.
+	// Traceparent is the traceparent header that the client sent.
 	Traceparent string `json:"traceparent,omitempty"`
 
 	Authentication []Step    `json:"authentication,omitempty"`
 	User           *UserInfo `json:"user,omitempty"`
 	Authorization  []Check   `json:"authorization,omitempty"`
 
-	// Outcome, By, Cached and Why are the results of the Decision's methods of these names.
+	// Outcome, By, Cached and Why are the results of the Decision's methods with the same names.
 	Outcome string `json:"outcome,omitempty"`
 	By      Method `json:"by,omitempty"`
 	Cached  bool   `json:"cached,omitempty"`
@@ -54,7 +54,7 @@ type Connection struct {
 	ServerName string `json:"serverName,omitempty"`
 	// Protocol is the protocol negotiated by ALPN.
 	Protocol string `json:"protocol,omitempty"`
-	// Resumed: the handshake resumed an earlier TLS session.
+	// Resumed is true if the handshake resumed an earlier TLS session.
 	Resumed     bool         `json:"resumed,omitempty"`
 	Certificate *Certificate `json:"clientCertificate,omitempty"`
 }
@@ -68,7 +68,8 @@ type Certificate struct {
 	NotAfter  time.Time `json:"notAfter"`
 }
 
-// Report returns the Report of a complete Decision. The two share slices and maps, which must not be changed.
+// Report returns the Report of a complete Decision. The Report and the Decision share slices and maps, which must
+// not be changed.
 func (d *Decision) Report() Report {
 	return Report{
 		Time: d.Time, Duration: d.Duration,

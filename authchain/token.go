@@ -22,8 +22,8 @@ import (
 )
 
 // newTokenSteps returns the step for a token in the Authorization header and the step for a token in the WebSocket
-// subprotocol. Both share one cache of TokenReviews. The cache keeps "authenticated" and "not authenticated", but no
-// errors. (delegating.go)
+// subprotocol. Both steps share one cache of TokenReviews. The cache keeps the results "authenticated" and "not
+// authenticated", but no errors. (delegating.go)
 func newTokenSteps(client authenticationv1.AuthenticationV1Interface, ttl time.Duration) (bearer,
 	protocol authenticator.Request, err error) {
 	authenticatorfactory.RegisterMetrics()
@@ -40,7 +40,8 @@ func newTokenSteps(client authenticationv1.AuthenticationV1Interface, ttl time.D
 		return nil, nil, err
 	}
 	reviewer := &tokenReviewer{sender: sender}
-	// The cache is made at the first token: in a process with many nodes most of them never receive one.
+	// The cache is created when the first token arrives, because most nodes of a process with many nodes never
+	// receive a token.
 	cached := &recordedToken{reviewer: reviewer, cache: sync.OnceValue(func() authenticator.Token {
 		return cache.New(reviewer, false, ttl, ttl)
 	})}
@@ -62,7 +63,7 @@ func newTokenSteps(client authenticationv1.AuthenticationV1Interface, ttl time.D
 	return bearer, protocol, nil
 }
 
-// explainToken sets the reason of a step; noToken is the reason if the request has no token for it.
+// explainToken sets the reason of a step. noToken is the reason if the request has no token for the step.
 func explainToken(s *Step, noToken string) {
 	var failed *failedReview
 	switch {
@@ -79,16 +80,16 @@ func explainToken(s *Step, noToken string) {
 	}
 }
 
-// Fingerprint returns the first 8 hexadecimal digits of the SHA-256 of a token. Logs and Decisions show it in place
-// of the token: it distinguishes tokens without revealing them.
+// Fingerprint returns the first 8 hexadecimal digits of the SHA-256 of a token. Logs and Decisions show the
+// fingerprint in place of the token: it distinguishes tokens without revealing them.
 func Fingerprint(token string) string {
 	return fingerprint(sha256.Sum256([]byte(token)))
 }
 
 func fingerprint(sum [sha256.Size]byte) string { return hex.EncodeToString(sum[:4]) }
 
-// recordedToken looks tokens up in the cache. It records in the current step the token's fingerprint, and whether the
-// cache had the result.
+// recordedToken looks tokens up in the cache. It records in the current step the token's fingerprint, and whether
+// the result came from the cache.
 type recordedToken struct {
 	reviewer *tokenReviewer
 	cache    func() authenticator.Token
@@ -111,8 +112,8 @@ func (t *recordedToken) AuthenticateToken(ctx context.Context, token string) (*a
 	return response, ok, err
 }
 
-// withoutToken replaces the token in the text of err by its fingerprint. The reviewer chooses the text of its errors,
-// and may repeat the token in it.
+// withoutToken replaces the token in the text of err by its fingerprint. The review API chooses the text of its
+// errors, and may repeat the token in it.
 func withoutToken(err error, token string) error {
 	quoted := strconv.Quote(token)
 	text := strings.NewReplacer(token, Fingerprint(token), quoted[1:len(quoted)-1],
@@ -123,7 +124,7 @@ func withoutToken(err error, token string) error {
 	return &rewordedError{text, err}
 }
 
-// rewordedError is an error with another text.
+// rewordedError is an error whose text has been replaced.
 type rewordedError struct {
 	text string
 	err  error
@@ -132,7 +133,8 @@ type rewordedError struct {
 func (e *rewordedError) Error() string { return e.text }
 func (e *rewordedError) Unwrap() error { return e.err }
 
-// ignoredToken stands in the place of the token steps when they are off. It records that a bearer token was ignored.
+// ignoredToken replaces the token steps when bearer tokens are turned off. It records that a bearer token was
+// ignored.
 type ignoredToken struct{}
 
 func (ignoredToken) AuthenticateRequest(r *http.Request) (*authenticator.Response, bool, error) {

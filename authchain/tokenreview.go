@@ -13,23 +13,23 @@ import (
 
 // tokenReviewer sends TokenReviews, and remembers the last review of each token.
 //
-// It stands below the cache. The cache shares one review between requests that wait for the same token, and calls the
-// reviewer with a context of its own. So a request cannot see whether its result was cached; it looks here afterwards
-// for a review that ended since it began.
+// The cache calls the tokenReviewer when it has no result for a token. Requests that wait for the same token share
+// one review, and the review has a context of its own. So a request cannot detect whether its result was cached.
+// Instead, it looks afterwards for a review that ended since the request began.
 type tokenReviewer struct {
 	sender authenticator.Token
-	// last is indexed by the token's hash. If two tokens share a slot and are reviewed at the same moment, a result
-	// may be recorded as cached that was not; nothing else depends on it.
+	// last is indexed by the token's hash. If two tokens share a slot and are reviewed at the same moment, a new
+	// result may be recorded as cached. Nothing else depends on last.
 	last slots[tokenReview]
 }
 
-// tokenReview is one TokenReview. While it is sent, its context carries it.
+// tokenReview is one TokenReview. The context of the review's HTTP request carries it.
 type tokenReview struct {
 	token [sha256.Size]byte
 	ended time.Time
-	// answered: the reviewer answered with a status of 2xx.
+	// answered is true if the review API answered with a 2xx status.
 	answered bool
-	// affectedBy has the names that are added to the Decisions that wait for the review.
+	// affectedBy has the names of faults that are added to the Decisions of all requests that wait for the review.
 	affectedBy []string
 }
 
@@ -41,8 +41,8 @@ func tokenReviewFrom(ctx context.Context) *tokenReview {
 	return review
 }
 
-// AuthenticateToken sends a review. The error is a failedReview if the reviewer did not answer, and otherwise the
-// reviewer's error about the token.
+// AuthenticateToken sends a review. The error is a failedReview if the review API did not answer; otherwise it is
+// the review API's error about the token.
 func (t *tokenReviewer) AuthenticateToken(ctx context.Context, token string) (*authenticator.Response, bool, error) {
 	review := &tokenReview{token: sha256.Sum256([]byte(token))}
 	response, ok, err := t.sender.AuthenticateToken(context.WithValue(ctx, tokenReviewKey{}, review), token)
@@ -66,13 +66,13 @@ func (t *tokenReviewer) reviewedSince(sum [sha256.Size]byte, start time.Time) *t
 	return nil
 }
 
-// failedReview is the error of a TokenReview without an answer. It has the text of the error that it wraps.
+// failedReview is the error of a TokenReview that was not answered. It has the text of the error that it wraps.
 type failedReview struct{ error }
 
 func (f *failedReview) Unwrap() error { return f.error }
 
-// slots is a fixed number of pointers, indexed by a hash. They are allocated at the first use: in a process with many
-// nodes most of them are never used.
+// slots is a fixed number of pointers, indexed by a hash. They are allocated at the first use, because most nodes of
+// a process with many nodes never use them.
 type slots[T any] struct {
 	once sync.Once
 	all  *[1024]atomic.Pointer[T]

@@ -54,17 +54,18 @@ func newX509Step(ca CAProvider) authenticator.Request {
 	}
 }
 
-// cachingX509 verifies the same certificates once and not for each request, because verifying a P-256 signature costs
-// more than the rest of the chain. The result depends on the certificates, the verify options and the time alone.
-// Only success is cached.
+// cachingX509 verifies a certificate once and not for each request, because verifying a P-256 signature costs more
+// than the rest of the chain. The result depends only on the certificates, the verify options and the time. Only
+// successful verifications are cached.
 type cachingX509 struct {
 	verify        func() (stdx509.VerifyOptions, bool)
 	authenticator authenticator.Request
-	// cache is indexed by the last bytes of the leaf's signature. A later certificate replaces an earlier one.
+	// cache is indexed by the last bytes of the leaf certificate's signature. A later certificate with the same
+	// index replaces an earlier one.
 	cache slots[verified]
 }
 
-// verified is a verified chain with its user.
+// verified is a verified certificate chain with its user.
 type verified struct {
 	certificates []*stdx509.Certificate
 	roots        *stdx509.CertPool
@@ -81,8 +82,8 @@ func (c *cachingX509) AuthenticateRequest(r *http.Request) (*authenticator.Respo
 	if r.TLS == nil || len(r.TLS.PeerCertificates) == 0 || len(r.TLS.PeerCertificates[0].Signature) < 8 {
 		return c.authenticator.AuthenticateRequest(r)
 	}
-	// The options are read before the authenticator reads them, so a result is never cached for newer roots than it
-	// used.
+	// The options are read before the authenticator reads them. If the roots change in between, the result is cached
+	// for the older roots, and the cache never returns it for the newer ones.
 	options, ok := c.verify()
 	if !ok || options.Roots == nil || options.Intermediates != nil || !options.CurrentTime.IsZero() ||
 		len(options.CertificatePolicies) > 0 {
@@ -105,7 +106,7 @@ func (c *cachingX509) AuthenticateRequest(r *http.Request) (*authenticator.Respo
 	return response, true, nil
 }
 
-// userWithValidity is the user of a client certificate, and the time in which all certificates of its chain are
+// userWithValidity is the user of a client certificate, and the period in which all certificates of its chain are
 // valid.
 type userWithValidity struct {
 	user.Info

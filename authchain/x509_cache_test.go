@@ -18,8 +18,8 @@ func (c *changingCA) VerifyOptions() (x509.VerifyOptions, bool) {
 	return x509.VerifyOptions{Roots: c.pool.Load(), KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}}, true
 }
 
-// TestVerifiedCertificateIsCachedForItsRoots expects that the cache of verified certificates does not accept a
-// certificate by other roots, nor another certificate.
+// TestVerifiedCertificateIsCachedForItsRoots expects that the cache of verified certificates never accepts a
+// certificate after the roots have changed, and never accepts a different certificate.
 func TestVerifiedCertificateIsCachedForItsRoots(t *testing.T) {
 	p := newPKI(t)
 	ca := &changingCA{}

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// TestUserWithValidity expects a cached user to be valid exactly while all certificates of the chain are.
+// TestUserWithValidity expects a cached user to be valid exactly as long as all certificates of the chain are valid.
 func TestUserWithValidity(t *testing.T) {
 	noon := time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC)
 	at := func(hours int) time.Time { return noon.Add(time.Duration(hours) * time.Hour) }
@@ -32,16 +32,16 @@ func TestUserWithValidity(t *testing.T) {
 			user := response.User.(*userWithValidity)
 			for _, when := range c.holds {
 				if !user.validAt(when) {
-					t.Errorf("does not hold at %v", when)
+					t.Errorf("the user is not valid at %v", when)
 				}
 			}
 			for _, when := range c.gone {
 				if user.validAt(when) {
-					t.Errorf("holds at %v", when)
+					t.Errorf("the user is still valid at %v, outside the validity of a certificate", when)
 				}
 			}
 			if user.validAt(user.notAfter.Add(1)) || user.validAt(user.notBefore.Add(-1)) {
-				t.Error("holds a moment too long")
+				t.Error("the user is still valid just after a certificate has expired")
 			}
 		})
 	}

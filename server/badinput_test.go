@@ -24,7 +24,7 @@ func (f *fixture) dial(t testing.TB) net.Conn {
 	return conn
 }
 
-// raw sends bytes over TLS and returns everything that it receives until the connection is closed.
+// raw sends bytes over TLS and returns everything that it receives until the server closes the connection.
 func (f *fixture) raw(t testing.TB, certificate *tls.Certificate, request string) string {
 	t.Helper()
 	conn := tls.Client(f.dial(t),
@@ -33,7 +33,7 @@ func (f *fixture) raw(t testing.TB, certificate *tls.Certificate, request string
 	if err := conn.Handshake(); err != nil {
 		t.Fatal(err)
 	}
-	go io.WriteString(conn, request) // the server may answer and close before it has read all
+	go io.WriteString(conn, request) // the server may close the connection before it has read everything
 	answer, _ := io.ReadAll(conn)
 	return string(answer)
 }
@@ -108,7 +108,7 @@ func TestBadInput(t *testing.T) {
 	}
 }
 
-// answers fails the test unless the server answers another request.
+// answers fails the test if the server does not answer another request.
 func answers(t testing.TB, f *fixture) {
 	t.Helper()
 	if got, body := get(t, f.client(t, f.certificate(t, "kubelet-client")),
@@ -129,10 +129,10 @@ func TestPlainHTTPToTheTLSPort(t *testing.T) {
 	answers(t, f)
 }
 
-// TestSilentClients expects that clients which send nothing, or half a handshake or request, delay neither other
-// clients nor the end of Serve.
+// TestSilentClients expects that clients which send nothing, half a handshake, or half a request do not delay other
+// clients, and do not delay the end of Serve.
 func TestSilentClients(t *testing.T) {
-	t.Parallel() // the end of Serve takes seconds
+	t.Parallel() // Serve needs several seconds to stop
 	f := newFixture(t, fixtureOptions{})
 	for range 20 {
 		f.dial(t)

@@ -11,8 +11,8 @@ import (
 	"fauxlet/authchain"
 )
 
-// BenchmarkRequest measures one request in the process, without a connection: a client certificate, a cached
-// SubjectAccessReview, and a short answer. Its allocations must not grow.
+// BenchmarkRequest measures one request inside the process, without a connection: with a client certificate, a
+// cached SubjectAccessReview, and a short response. The number of allocations must not grow.
 func BenchmarkRequest(b *testing.B) {
 	options := fixtureOptions{observe: func(*authchain.Decision) {}}
 	f := prepare(b, options)

@@ -26,10 +26,10 @@ const (
 	benchLines       = 20000
 )
 
-// BenchmarkBeside compares requests for the log of a container with a bare net/http TLS server that writes the same
+// BenchmarkBeside compares requests for a container's log with a bare net/http TLS server that writes the same
 // bytes, over mutual TLS on kept connections. The Server authenticates, authorizes with a cached Webhook, and logs
-// each Decision. The two take turns, and the result is the ratio: two separate benchmarks would compare two moments
-// of a machine.
+// each Decision. The two servers take turns, and the result is the ratio of their speeds: with two separate
+// benchmarks, a change in the machine's load would distort the comparison.
 func BenchmarkBeside(b *testing.B) {
 	file, err := os.OpenFile(os.DevNull, os.O_WRONLY, 0)
 	if err != nil {
@@ -80,7 +80,7 @@ func BenchmarkBeside(b *testing.B) {
 	}
 }
 
-// serveBare serves body from a TLS server with the fixture's serving certificate, and returns its URL.
+// serveBare serves body from a TLS server with the fixture's serving certificate, and returns the server's URL.
 func serveBare(b *testing.B, f *fixture, body []byte) string {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -88,7 +88,8 @@ func serveBare(b *testing.B, f *fixture, body []byte) string {
 	}
 	server := &http.Server{
 		Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-			// The headers of a kubelet's log, so that the responses are the same to the byte.
+			// The bare server sends the headers of a kubelet's log response, so that both responses have exactly the
+			// same bytes.
 			w.Header().Set("Transfer-Encoding", "chunked")
 			w.Header()["Content-Type"] = nil
 			w.Write(body)
@@ -115,7 +116,7 @@ func fetch(b *testing.B, client *http.Client, url string) []byte {
 	return body
 }
 
-// drive sends requests over all connections for a while and returns how many were answered each second.
+// drive sends requests over all connections for a while and returns the number of responses per second.
 func drive(b *testing.B, client *http.Client, url string, while time.Duration) float64 {
 	ctx, cancel := context.WithTimeout(context.Background(), while)
 	defer cancel()

@@ -14,11 +14,11 @@ import (
 	"fauxlet/internal/decisions"
 )
 
-// BenchmarkTrace measures the cost of recording Decisions: it compares a Server whose Decisions are kept, as fauxlet
-// serve does, with one whose Decisions are dropped. They take turns, over mutual TLS on kept connections. The result
-// is the ratio of requests answered.
+// BenchmarkTrace measures the cost of recording Decisions. It compares a Server whose Decisions are kept, as in
+// fauxlet serve, with a Server whose Decisions are dropped. The two take turns, over mutual TLS on kept connections.
+// The result is the ratio of their request rates.
 func BenchmarkTrace(b *testing.B) {
-	// Many short rounds: what else the machine does meanwhile is the same to both.
+	// With many short rounds, other load on the machine affects both Servers equally.
 	const path, rounds, round = "/containerLogs/default/nginx/nginx?tailLines=10", 81, 200 * time.Millisecond
 	recorder := decisions.NewRecorder(decisions.DefaultSize)
 	start := func(observe func(*authchain.Decision)) (string, *http.Client) {
@@ -29,12 +29,13 @@ func BenchmarkTrace(b *testing.B) {
 	}
 	off, offClient := start(func(*authchain.Decision) {})
 	on, onClient := start(recorder.For("node-1"))
-	drive(b, offClient, off, round) // both are warm
+	drive(b, offClient, off, round) // both Servers warm up
 	drive(b, onClient, on, round)
 
 	var ratios []float64
 	for i := range rounds {
-		// Which is first is changed each time: what one leaves to be collected, the other pays for.
+		// The two Servers take turns at running first, because the second one pays for collecting the garbage of the
+		// first.
 		var without, with float64
 		if i%2 == 0 {
 			without, with = drive(b, offClient, off, round), drive(b, onClient, on, round)

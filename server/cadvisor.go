@@ -12,9 +12,10 @@ import (
 	"fauxlet/internal/podstats"
 )
 
-// getCadvisorMetrics serves the metrics of cAdvisor, which is a part of the kubelet, about the machine and its
-// cgroups. With PodAndContainerStatsFromCRI the kubelet gets the metrics of cgroups from the container runtime; this
-// runtime has none. (kubelet: InstallAuthNotRequiredHandlers, containerPrometheusLabelsFunc)
+// getCadvisorMetrics serves the metrics of cAdvisor about the machine and its cgroups. cAdvisor is a part of the
+// kubelet. With PodAndContainerStatsFromCRI the kubelet gets the metrics of cgroups from the container runtime; the
+// runtime of this package has no such metrics. (kubelet: InstallAuthNotRequiredHandlers,
+// containerPrometheusLabelsFunc)
 func (h *statsHandlers) getCadvisorMetrics(w http.ResponseWriter, r *http.Request) error {
 	scrape := &cadvisorScrape{Measurement: h.measure(r), now: h.now(), cgroups: h.cgroups}
 	descriptions := []*prometheus.Desc{cadvisorVersion, cadvisorError, cadvisorSeen, machineError}
@@ -31,13 +32,13 @@ func (h *statsHandlers) getCadvisorMetrics(w http.ResponseWriter, r *http.Reques
 type cadvisorMetric struct {
 	name, help string
 	kind       prometheus.ValueType
-	labels     []string // besides cgroupLabels
-	// untimed: the metric has no timestamp.
+	labels     []string // in addition to cgroupLabels
+	// untimed is true if the metric has no timestamp.
 	untimed bool
-	// pressure: the metric needs a kernel with PSI.
+	// pressure is true if the metric needs a kernel with PSI.
 	pressure bool
-	// value returns the metric's value, and whether the cgroup has one. A metric with labels has values instead,
-	// which calls give once for each.
+	// value returns the metric's value, and whether the cgroup has such a value. A metric with labels has the field
+	// values instead. It is a function that calls its argument once for each value.
 	value  func(c *podstats.Cgroup) (float64, bool)
 	values func(c *podstats.Cgroup, give func(value float64, labels ...string))
 
@@ -82,7 +83,7 @@ func (s *cadvisorScrape) send(to chan<- prometheus.Metric) {
 	}
 	to <- constant(cadvisorVersion, prometheus.GaugeValue, 1, s.Machine.Kernel, s.Machine.OS, "", "", "")
 	to <- constant(cadvisorError, prometheus.GaugeValue, 0)
-	// Sorted as they are written, so that the registry has little to sort.
+	// The metrics are sorted in the order of the output, so that the registry has little to sort.
 	ordered := make([]*podstats.Cgroup, len(s.Cgroups))
 	for i := range s.Cgroups {
 		ordered[i] = &s.Cgroups[i]
@@ -123,7 +124,7 @@ func (s *cadvisorScrape) sendCgroup(c *podstats.Cgroup, to chan<- prometheus.Met
 	}
 }
 
-// machineMetric is a metric of the machine. Without value it is 0.
+// machineMetric is a metric of the machine. If its field value is nil, the metric is always 0.
 type machineMetric struct {
 	description *prometheus.Desc
 	value       func(*podstats.Machine) int

@@ -186,7 +186,7 @@ var cadvisorMetrics = described([]cadvisorMetric{
 		help: "Soft ulimit values for the container root process. Unlimited if -1, except priority and nice",
 		kind: gauge, labels: []string{"ulimit"},
 		values: func(c *podstats.Cgroup, give func(float64, ...string)) {
-			if c.Kind == podstats.KindNode || c.ID != "" { // cAdvisor knows the first process of these alone
+			if c.Kind == podstats.KindNode || c.ID != "" { // other cgroups have no root process in cAdvisor
 				give(1<<20, "max_open_files")
 			}
 		}},
@@ -245,7 +245,8 @@ func none(*podstats.Filesystem) float64 { return 0 }
 
 func ioTime(f *podstats.Filesystem) float64 { return seconds(f.ReadTime + f.WriteTime) }
 
-// disk returns a metric of a cgroup's input and output and, if the cgroup has filesystems, of these.
+// disk returns a metric of the disk input and output of a cgroup and, if the cgroup has filesystems, of each
+// filesystem.
 func disk(name, help string, of func(*podstats.IO) uint64, also func(*podstats.Filesystem) float64) cadvisorMetric {
 	return cadvisorMetric{name: name, help: help, kind: counter, labels: []string{"device"},
 		values: func(c *podstats.Cgroup, give func(float64, ...string)) {

@@ -11,7 +11,7 @@ import (
 	"fauxlet/authchain"
 )
 
-// certificate mints a client certificate of the client CA.
+// certificate creates a client certificate that the client CA signs.
 func (f *fixture) certificate(t testing.TB, user string) *tls.Certificate {
 	t.Helper()
 	pair, err := f.ca.Client(user, nil)
@@ -22,8 +22,8 @@ func (f *fixture) certificate(t testing.TB, user string) *tls.Certificate {
 	return &certificate
 }
 
-// client returns a client that trusts the fixture's CA and presents certificate, unless that is nil. It follows no
-// redirects.
+// client returns a client that trusts the fixture's CA and presents certificate, unless certificate is nil. It does
+// not follow redirects.
 func (f *fixture) client(t testing.TB, certificate *tls.Certificate) *http.Client {
 	t.Helper()
 	config := &tls.Config{RootCAs: f.ca.Pool()}
@@ -41,7 +41,8 @@ func (f *fixture) client(t testing.TB, certificate *tls.Certificate) *http.Clien
 	}
 }
 
-// withToken is a client without a certificate that sends a bearer token, over HTTP/2 where the server offers it.
+// withToken returns a client without a certificate. It sends a bearer token, and uses HTTP/2 if the server offers
+// it.
 func (f *fixture) withToken(t testing.TB, token string) *http.Client {
 	t.Helper()
 	client := f.client(t, nil)
@@ -62,8 +63,8 @@ func (b bearer) RoundTrip(request *http.Request) (*http.Response, error) {
 	return b.Transport.RoundTrip(request)
 }
 
-// ask sends a request without a body, with headers "Name: value", and returns the response with its body read. The path
-// goes out as it is written.
+// ask sends a request without a body, with headers "Name: value". It returns the response and its complete body. The
+// path is sent exactly as given.
 func (f *fixture) ask(t testing.TB, client *http.Client, method, path string, headers ...string) (*http.Response,
 	string) {
 	t.Helper()
@@ -92,7 +93,8 @@ func do(t testing.TB, client *http.Client, request *http.Request) (*http.Respons
 	return response, string(body)
 }
 
-// seen is how many Decisions have come; decision waits for that number of them and gives the last.
+// seen returns how many Decisions have been recorded. decision waits until n Decisions have been recorded, and
+// returns the n-th.
 func (f *fixture) seen() int {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -118,7 +120,7 @@ func freePort(t testing.TB) int {
 	return listener.Addr().(*net.TCPAddr).Port
 }
 
-// get sends a GET and returns the response with its body read.
+// get sends a GET and returns the response and its complete body.
 func get(t testing.TB, client *http.Client, url string) (*http.Response, string) {
 	t.Helper()
 	request, err := http.NewRequest(http.MethodGet, url, nil)

@@ -22,20 +22,20 @@ type connections struct {
 // connection is an open connection.
 type connection struct {
 	opened time.Time
-	// requested: the connection has had a request, which has a Decision of its own.
+	// requested is true if the connection has had a request. The request has its own Decision.
 	requested atomic.Bool
-	// received: the client has sent something. Only the connection's own goroutine uses it.
+	// received is true if the client has sent any bytes. Only the connection's own goroutine uses it.
 	received bool
-	// affected is the connection itself if it is an affected; otherwise nil.
+	// affected is the connection itself if it implements the interface affected; otherwise nil.
 	affected affected
 }
 
 type connectionKey struct{}
 
-// affected is a connection that names what affects it; see [Listeners].
+// affected is a connection that returns the names of the faults that affect it; see [Listeners].
 type affected interface{ AffectedBy() []string }
 
-// affectedOf returns a connection, or the connection below its TLS, if it is an affected; otherwise nil.
+// affectedOf returns a connection, or the connection below its TLS, if it implements affected; otherwise nil.
 func affectedOf(conn net.Conn) affected {
 	if secure, ok := conn.(*tls.Conn); ok {
 		conn = secure.NetConn()
@@ -44,7 +44,7 @@ func affectedOf(conn net.Conn) affected {
 	return a
 }
 
-// affectedBy returns the names of what affects the connection of a request.
+// affectedBy returns the names of the faults that affect the connection of a request.
 func affectedBy(r *http.Request) []string {
 	if c, ok := r.Context().Value(connectionKey{}).(*connection); ok && c.affected != nil {
 		return c.affected.AffectedBy()
@@ -90,7 +90,7 @@ func (c *connections) changed(conn net.Conn, state http.ConnState) {
 	}
 }
 
-// remove stops tracking a connection, and returns it; nil if it was not tracked.
+// remove stops tracking a connection, and returns it. It returns nil if the connection was not tracked.
 func (c *connections) remove(conn net.Conn) *connection {
 	value, ok := c.open.LoadAndDelete(conn)
 	if !ok {
@@ -113,7 +113,7 @@ func (c *connections) closed(conn net.Conn, ended *connection) {
 	if secure, ok := conn.(*tls.Conn); ok {
 		now := secure.ConnectionState()
 		if !now.HandshakeComplete {
-			return // the http.Server has logged it, see errorWriter
+			return // the http.Server has logged the failed handshake
 		}
 		state, reason = &now, "the connection was closed after the TLS handshake, before a request"
 	}

@@ -14,8 +14,8 @@ import (
 	"fauxlet/authchain"
 )
 
-// TestConnectionsWithoutARequest expects one Decision about each, and no further Decision about a connection that
-// had a request.
+// TestConnectionsWithoutARequest expects one Decision about each connection without a request, and no additional
+// Decision about a connection that had a request.
 func TestConnectionsWithoutARequest(t *testing.T) {
 	secure := func(protocols ...string) func(*testing.T, *fixture) net.Conn {
 		return func(t *testing.T, f *fixture) net.Conn {
@@ -44,7 +44,7 @@ func TestConnectionsWithoutARequest(t *testing.T) {
 		say  string
 		want string // empty: no Decision
 		user string
-		// authentication is that of the fixture; without a client CA, HTTP/2 is offered.
+		// authentication is the field of the fixture. Without a client CA, the Server offers HTTP/2.
 		authentication string
 	}{
 		"secure port, nothing": {dial: secure(),
@@ -89,7 +89,7 @@ func TestConnectionsWithoutARequest(t *testing.T) {
 			if len(decisions) != 1 || decisions[0].NoRequest != test.want ||
 				decisions[0].Remote != conn.LocalAddr().String() ||
 				decisions[0].Duration <= 0 || decisions[0].Outcome() != "" {
-				t.Fatalf("%d, the first %+v", len(decisions), decisions[0])
+				t.Fatalf("got %d Decisions, the first is %+v", len(decisions), decisions[0])
 			}
 			subject := ""
 			if decisions[0].TLS != nil && len(decisions[0].TLS.PeerCertificates) > 0 {
@@ -102,8 +102,8 @@ func TestConnectionsWithoutARequest(t *testing.T) {
 	}
 }
 
-// TestFailedHandshakeIsRecordedOnce expects one Decision about a failed handshake, and not another one about its
-// connection.
+// TestFailedHandshakeIsRecordedOnce expects one Decision about a failed handshake, and no additional Decision about
+// its connection.
 func TestFailedHandshakeIsRecordedOnce(t *testing.T) {
 	f := newFixture(t, fixtureOptions{})
 	f.dial(t).Close()

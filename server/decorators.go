@@ -14,14 +14,15 @@ import (
 // Decorators change parts of a Server from outside: its clock, its client CA, its HTTP servers and handlers, and the
 // usage of containers. Each may be nil. Many goroutines call them at once.
 type Decorators struct {
-	// ClockSkew returns how far the node's clock is ahead of the true time: for the times of logs and measurements.
+	// ClockSkew returns how far the node's clock is ahead of the true time. The node's clock determines the times of
+	// logs and measurements.
 	ClockSkew func() time.Duration
 
 	// WrapClientCA wraps the client CA by which the chain verifies client certificates.
 	WrapClientCA func(authchain.CAProvider) authchain.CAProvider
 
-	// WrapHandler wraps the handler of each request after authorization; on the read-only port, of each request. It
-	// is called once for each request, and may return its argument.
+	// WrapHandler wraps the handler of each authorized request, and on the read-only port the handler of every
+	// request. It is called once for each request, and may return its argument.
 	WrapHandler func(http.Handler) http.Handler
 
 	// ConfigureHTTP is called with the http.Server of each port before it serves. It may wrap the server's handler,
@@ -55,8 +56,8 @@ func (s *Server) wrapHandler(next http.Handler) http.Handler {
 	return s.decorators.WrapHandler(next)
 }
 
-// ResetCaches empties the chain's caches of client certificates, TokenReviews and SubjectAccessReviews. If enabled is
-// false, no review is cached from then on. Requests under way keep the caches with which they began.
+// ResetCaches empties the chain's caches of client certificates, TokenReviews and SubjectAccessReviews. If enabled
+// is false, no review is cached from then on. Requests in progress keep the caches with which they began.
 func (s *Server) ResetCaches(enabled bool) {
 	config := s.chainConfig
 	if !enabled {

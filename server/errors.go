@@ -14,10 +14,10 @@ import (
 type statusError struct {
 	status int
 	body   string
-	// allow is the Allow header of a 405.
+	// allow is the Allow header of a 405 response.
 	allow string
-	// plain: [net/http.Error] writes the response, with its content type and line feed. Otherwise there is no content
-	// type. Older handlers of the kubelet do the one, newer ones the other.
+	// plain is true if [net/http.Error] writes the response, with its content type and line feed. Otherwise the
+	// response has no content type. Older handlers of the kubelet use net/http.Error, newer handlers do not.
 	plain bool
 }
 
@@ -35,9 +35,9 @@ func plainError(status int, err error) error {
 
 var errPageNotFound = statusErrorf(http.StatusNotFound, "404: Page Not Found")
 
-// writeError writes the response for an error of the chain or of a handler. An error that is neither a refusal nor a
-// statusError is a 500 with its text. The error of a handler is recorded in the request's Decision; a refusal is
-// recorded there already.
+// writeError writes the response for an error of the chain or of a handler. An error that is neither a Refusal nor a
+// statusError becomes a 500 with the error's text. The error of a handler is recorded in the request's Decision; the
+// chain has recorded a Refusal there already.
 func writeError(w http.ResponseWriter, r *http.Request, err error) {
 	var refusal *authchain.Refusal
 	if errors.As(err, &refusal) {
@@ -68,7 +68,7 @@ type errorHandler struct{ err error }
 
 func (h errorHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) { writeError(w, r, h.err) }
 
-// explainChainError adds to an error of [authchain.New], which has the kubelet's words, what to change.
+// explainChainError adds what to change to an error of [authchain.New], which has the kubelet's words.
 func explainChainError(err error, c *config.Config) error {
 	switch {
 	case errors.Is(err, authchain.ErrNoTokenReviews):

@@ -15,9 +15,9 @@ import (
 	"fauxlet/server"
 )
 
-// A Server behind an httptest.Server.
+// This example serves a Server from an httptest.Server.
 func Example() {
-	// Without --config: the kubelet's older defaults, anonymous on and AlwaysAllow.
+	// Without --config, the kubelet's older defaults apply: anonymous access is on, and the mode is AlwaysAllow.
 	flags := config.NewFlags()
 	if err := flags.Set("hostname-override", "node-1"); err != nil {
 		fmt.Println(err)

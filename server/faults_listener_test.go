@@ -18,7 +18,7 @@ import (
 	"fauxlet/testcerts"
 )
 
-// shakeAt performs a handshake with the server as a host with that name or address.
+// shakeAt performs a TLS handshake and expects the server to have the given host name or address.
 func (f *fixture) shakeAt(host string, config *tls.Config) (tls.ConnectionState, error) {
 	config.ServerName = host
 	conn, err := tls.Dial("tcp", f.address, config)
@@ -30,7 +30,7 @@ func (f *fixture) shakeAt(host string, config *tls.Config) (tls.ConnectionState,
 }
 
 // TestClientsRejectTheCertificatesOfFaults tries each kind of certificate, by address and by name. No client trusts
-// the CA that signs them. Go clients, such as a kube-apiserver, check dates and names first.
+// the CA that signs these certificates. Go clients, such as a kube-apiserver, check dates and names before the CA.
 func TestClientsRejectTheCertificatesOfFaults(t *testing.T) {
 	f := newFixture(t, fixtureOptions{})
 	unknown := "certificate signed by unknown authority"
@@ -73,17 +73,17 @@ func TestClientsRejectTheCertificatesOfFaults(t *testing.T) {
 			if good := names("node-1") == nil && names("kubelet.example") == nil && names("127.0.0.1") == nil &&
 				names("localhost") == nil; good != (want == unknown ||
 				strings.HasPrefix(want, "certificate has expired")) {
-				t.Errorf("it is for %q, %q", state.PeerCertificates[0].DNSNames,
+				t.Errorf("the certificate is valid for %q, %q", state.PeerCertificates[0].DNSNames,
 					state.PeerCertificates[0].IPAddresses)
 			}
 			if fault.Applied() != 2 {
-				t.Errorf("%d strikes", fault.Applied())
+				t.Errorf("the fault was applied %d times, want 2", fault.Applied())
 			}
 			if err := f.faults.Remove(kind); err != nil {
 				t.Fatal(err)
 			}
 			if _, err := f.handshake(t, &tls.Config{RootCAs: f.ca.Pool()}); err != nil {
-				t.Errorf("after it: %v", err)
+				t.Errorf("after the fault was removed: %v", err)
 			}
 		})
 	}
@@ -100,7 +100,7 @@ func TestDecisionsNameTheCertificateFaultOfTheirConnection(t *testing.T) {
 			transport.TLSClientConfig.InsecureSkipVerify = true
 			ask := func() (proto string, resumed bool) {
 				response, err := client.Get(f.url + log10)
-				if err != nil && name == "HTTP/2" { // the connection has just been closed
+				if err != nil && name == "HTTP/2" { // the server may close the connection while the client reuses it
 					response, err = client.Get(f.url + log10)
 				}
 				if err != nil {
@@ -115,7 +115,8 @@ func TestDecisionsNameTheCertificateFaultOfTheirConnection(t *testing.T) {
 			if proto, resumed := ask(); !resumed || !strings.HasPrefix(proto, name) {
 				t.Fatalf("without a fault: %s, resumed: %v", proto, resumed)
 			}
-			// Neither the open connection nor a resumed session may hide the certificate.
+			// The client must see the faulty certificate: it may neither reuse the open connection nor resume a
+			// session.
 			fault := f.fault(t, `{"kind": "serving-certificate", "certificate": "server-expired"}`)
 			for range 2 {
 				if proto, resumed := ask(); resumed || !strings.HasPrefix(proto, name) {
@@ -124,7 +125,7 @@ func TestDecisionsNameTheCertificateFaultOfTheirConnection(t *testing.T) {
 			}
 			if !affectedBy(fault.Name)(f.decision(t, 3)) || !affectedBy(fault.Name)(f.decision(t, 4)) ||
 				fault.Applied() != 1 {
-				t.Errorf("Decisions of %q, %q; %d strikes", f.decision(t, 3).AffectedBy,
+				t.Errorf("affected by %q and %q; the fault was applied %d times", f.decision(t, 3).AffectedBy,
 					f.decision(t, 4).AffectedBy, fault.Applied())
 			}
 			f.faults.Clear()
@@ -139,7 +140,7 @@ func TestDecisionsNameTheCertificateFaultOfTheirConnection(t *testing.T) {
 func TestConnectionRefusedClosesBothPorts(t *testing.T) {
 	f := newFixture(t, fixtureOptions{yaml: fmt.Sprintf("readOnlyPort: %d\n", freePort(t))})
 	client := f.kubeletClient(t)
-	get(t, client, f.url+log10) // the idle connection must not hide the fault
+	get(t, client, f.url+log10) // opens a connection, which must not be reused during the fault
 	get(t, client, f.readOnly+"/pods")
 	for range 2 {
 		fault := f.fault(t, `{"kind": "connection-refused"}`)
@@ -164,7 +165,7 @@ func TestConnectionRefusedClosesBothPorts(t *testing.T) {
 	}
 	f.fault(t, `{"kind": "connection-refused"}`)
 	if err := f.stop(); err != nil {
-		t.Errorf("stopped while refusing: %v", err)
+		t.Errorf("Serve, stopped while the fault refuses connections: %v", err)
 	}
 }
 
@@ -212,7 +213,8 @@ func TestConnectionResetHasADecision(t *testing.T) {
 	}
 }
 
-// TestConnectionBlackHoleNeverAnswers also checks that the connection is closed when the fault or the server ends.
+// TestConnectionBlackHoleNeverAnswers also checks that the connection is closed when the fault ends or the server
+// stops.
 func TestConnectionBlackHoleNeverAnswers(t *testing.T) {
 	f := newFixture(t, fixtureOptions{})
 	fault := f.fault(t, `{"kind": "connection-black-hole"}`)
@@ -229,12 +231,12 @@ func TestConnectionBlackHoleNeverAnswers(t *testing.T) {
 	io.WriteString(conn, "anything")
 	conn.SetReadDeadline(time.Now().Add(50 * time.Millisecond))
 	if n, err := conn.Read(make([]byte, 1)); n > 0 || !errors.Is(err, os.ErrDeadlineExceeded) {
-		t.Errorf("%d bytes, %v", n, err)
+		t.Errorf("during the fault: read %d bytes, %v; want no bytes until the deadline", n, err)
 	}
 	f.faults.Clear()
 	conn.SetReadDeadline(time.Time{})
 	if n, err := conn.Read(make([]byte, 1)); n > 0 || !errors.Is(err, io.EOF) {
-		t.Errorf("when the fault has ended: %d bytes, %v", n, err)
+		t.Errorf("when the fault has ended: read %d bytes, %v; want io.EOF", n, err)
 	}
 	client = f.kubeletClient(t)
 	if got, _ := get(t, client, f.url+log10); got.StatusCode != 200 {
@@ -247,7 +249,7 @@ func TestConnectionBlackHoleNeverAnswers(t *testing.T) {
 		t.Error(err)
 	}
 	if _, err := conn.Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
-		t.Errorf("when all ends: %v", err)
+		t.Errorf("when the server stops: %v, want io.EOF", err)
 	}
 }
 
@@ -260,7 +262,7 @@ func TestSlowHandshakeIsNamedInDecisions(t *testing.T) {
 		t.Errorf("%d in %v", got.StatusCode, time.Since(start))
 	}
 	if d := f.decision(t, 1); !affectedBy(fault.Name)(d) {
-		t.Errorf("faults %q", d.AffectedBy)
+		t.Errorf("affected by %q, want the fault slow-handshake", d.AffectedBy)
 	}
 	fault = f.fault(t, `{"kind": "slow-handshake", "name": "slow", "delay": "1h"}`)
 	f.dial(t).Close()
@@ -269,11 +271,12 @@ func TestSlowHandshakeIsNamedInDecisions(t *testing.T) {
 		t.Error(err)
 	}
 	if d := f.find(t, "the handshake that the client gave up", isHandshake); !affectedBy("slow")(d) {
-		t.Errorf("faults %q", d.AffectedBy)
+		t.Errorf("affected by %q, want the fault slow", d.AffectedBy)
 	}
 }
 
-// TestFaultsChangeUnderLoad adds and removes faults while clients send requests. Afterwards everything works.
+// TestFaultsChangeUnderLoad adds and removes faults while clients send requests. Afterwards all requests succeed
+// again.
 func TestFaultsChangeUnderLoad(t *testing.T) {
 	f := newFixture(t, fixtureOptions{})
 	done := make(chan struct{})

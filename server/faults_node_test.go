@@ -11,8 +11,8 @@ import (
 	"fauxlet/testcerts"
 )
 
-// TestClockSkew checks that client certificates must be valid by both clocks, and that the Date header and the times
-// of logs and measurements follow the node's clock.
+// TestClockSkew checks that client certificates must be valid by both the true clock and the node's clock, and that
+// the Date header and the times of logs and measurements follow the node's clock.
 func TestClockSkew(t *testing.T) {
 	f := newFixture(t, fixtureOptions{})
 	now := time.Now()
@@ -39,7 +39,7 @@ func TestClockSkew(t *testing.T) {
 		{"-50m", -50 * time.Minute, -40 * time.Minute, hour, 401, "certificate is not valid before "},
 		{"-50m", -50 * time.Minute, -55 * time.Minute, hour, 200, "allowed"},
 		{"90m", 90 * time.Minute, -hour, 2 * hour, 200, "allowed"},
-		// Validity by the skewed clock alone does not grant access.
+		// A certificate that is valid only by the skewed clock does not grant access.
 		{"90m", 90 * time.Minute, hour, 2 * hour, 401,
 			"is valid by the node's clock, which a fault has skewed, but not by the true clock"},
 		{"-50m", -50 * time.Minute, -55 * time.Minute, -40 * time.Minute, 401, "is valid by the node's clock"},
@@ -86,13 +86,13 @@ func TestClockSkew(t *testing.T) {
 		since := written.Add(-time.Millisecond).UTC().Format(time.RFC3339Nano)
 		if _, text := get(t, good, f.url+"/containerLogs/default/nginx/nginx?sinceTime="+since); strings.Count(text,
 			"\n") != 1 {
-			t.Errorf("skew %q: %d lines since the last", test.skew, strings.Count(text, "\n"))
+			t.Errorf("skew %q: sinceTime gives %d lines", test.skew, strings.Count(text, "\n"))
 		}
 	}
 }
 
-// TestMemoryHeavy checks all endpoints that report memory: containers in the scope use the given amount or their
-// limit, the others what they used before.
+// TestMemoryHeavy checks all endpoints that report memory. Containers in the fault's scope use the given amount or
+// their limit. All other containers use the same amount as before.
 func TestMemoryHeavy(t *testing.T) {
 	f := newMeasuring(t, "", measuredPods(2))
 	const (
@@ -132,7 +132,7 @@ func TestMemoryHeavy(t *testing.T) {
 			}
 		}
 		if d := f.decision(t, i+1); !affectedBy(fault.Name)(d) || fault.Applied() != int64(i+1) {
-			t.Errorf("%s: faults %q, %d strikes", path, d.AffectedBy, fault.Applied())
+			t.Errorf("%s: affected by %q; the fault was applied %d times", path, d.AffectedBy, fault.Applied())
 		}
 	}
 	f.faults.Clear()
@@ -146,6 +146,6 @@ func TestNoMemoryIsAvailableWhenContainersUseMoreThanTheNodeHas(t *testing.T) {
 	f.fault(t, `{"kind": "memory-heavy", "memory": "8Gi"}`)
 	_, text := get(t, f.kubeletClient(t), f.url+"/stats/summary")
 	if available := *summaryOf(t, text).Node.Memory.AvailableBytes; available != 0 {
-		t.Errorf("%d bytes are available", available)
+		t.Errorf("the node has %d bytes available, want 0", available)
 	}
 }

@@ -17,14 +17,14 @@ const (
 	cached   = "{x509: {clientCAFile: ca.crt}, webhook: {cacheTTL: 1h}}"
 )
 
-// TestReviewerFaults checks the kubelet's answer with each fault of reviewers, for clients with a certificate and a
-// token.
+// TestReviewerFaults checks the kubelet's response to clients with a certificate or a token while a fault affects
+// the review API.
 func TestReviewerFaults(t *testing.T) {
 	const tokenOf, certificateOf = "token", "certificate"
 	for name, test := range map[string]struct {
 		faults []string
 		client string
-		// statuses are those of successive requests. body and reason belong to the last one.
+		// statuses are the expected statuses of consecutive requests. body and reason belong to the last request.
 		statuses     []int
 		body, reason string
 		affectedBy   []string // of the last request
@@ -100,8 +100,8 @@ func TestReviewerFaults(t *testing.T) {
 	}
 }
 
-// TestReplacedUserIsInTheDecision checks that a Decision names both users, and that the caches are emptied when the
-// fault ends.
+// TestReplacedUserIsInTheDecision checks that a Decision names both the original and the replacing user, and that
+// the caches are emptied when the fault ends.
 func TestReplacedUserIsInTheDecision(t *testing.T) {
 	f := newFixture(t, fixtureOptions{authentication: cached})
 	client := f.withToken(t, "the-token-of-kubelet-client")
@@ -130,7 +130,8 @@ func TestReplacedUserIsInTheDecision(t *testing.T) {
 	}
 }
 
-// TestCachedAccessOfReplacementDoesNotGrantAccess takes a token without rights for a user whose access is cached.
+// TestCachedAccessOfReplacementDoesNotGrantAccess replaces a user without rights by a user whose access is cached,
+// and expects that the request is still refused.
 func TestCachedAccessOfReplacementDoesNotGrantAccess(t *testing.T) {
 	f := newFixture(t, fixtureOptions{authentication: cached})
 	if got, _ := get(t, f.withToken(t, "the-token-of-kubelet-client"), f.url+log10); got.StatusCode != 200 {
@@ -143,8 +144,8 @@ func TestCachedAccessOfReplacementDoesNotGrantAccess(t *testing.T) {
 	}
 }
 
-// TestRevokedTokenIsValidWhileCached also checks that caches-flushed ends that, and that the token is valid again
-// when the faults end.
+// TestRevokedTokenIsValidWhileCached also checks that the fault caches-flushed ends the validity of the revoked
+// token, and that the token is valid again when both faults end.
 func TestRevokedTokenIsValidWhileCached(t *testing.T) {
 	f := newFixture(t, fixtureOptions{authentication: cached})
 	client := f.withToken(t, "the-token-of-kubelet-client")
@@ -172,8 +173,8 @@ func TestRevokedTokenIsValidWhileCached(t *testing.T) {
 	}
 }
 
-// TestCachesFlushed checks that nothing is cached while the fault is active, and that the caches are emptied even if
-// the fault begins and ends between two requests.
+// TestCachesFlushed checks that no review is cached while the fault is active, and that the caches are emptied even
+// if the fault begins and ends between two requests.
 func TestCachesFlushed(t *testing.T) {
 	f := newFixture(t, fixtureOptions{authentication: cached})
 	client := f.withToken(t, "the-token-of-kubelet-client")
@@ -194,7 +195,7 @@ func TestCachesFlushed(t *testing.T) {
 	}
 	fault := f.fault(t, `{"kind": "caches-flushed"}`)
 	if got := []int{reviews(), reviews()}; !slices.Equal(got, []int{2, 2}) || fault.Applied() != 2 {
-		t.Errorf("flushed: %v reviews, %d strikes", got, fault.Applied())
+		t.Errorf("flushed: %v reviews; the fault was applied %d times", got, fault.Applied())
 	}
 	f.faults.Clear()
 	if got := []int{reviews(), reviews()}; !slices.Equal(got, []int{2, 0}) {
@@ -220,7 +221,7 @@ func TestCachedDenialEndsWithItsFault(t *testing.T) {
 		}
 	}
 	if fault.Applied() != 1 {
-		t.Errorf("%d strikes", fault.Applied())
+		t.Errorf("the fault was applied %d times", fault.Applied())
 	}
 	f.faults.Clear()
 	if got, _ := get(t, client, f.url+log10); got.StatusCode != 200 {
@@ -239,6 +240,6 @@ func TestReviewerDownLooksLikeAReviewerThatIsDown(t *testing.T) {
 	really, byFault := f.decision(t, 1), f.decision(t, 2)
 	if really.Why() != byFault.Why() || really.Status != byFault.Status ||
 		byFault.Authentication[1].Outcome != authchain.OutcomeError {
-		t.Errorf("really: %d %s\nby a fault: %d %s", really.Status, really.Why(), byFault.Status, byFault.Why())
+		t.Errorf("no fault: %d %s\nwith fault: %d %s", really.Status, really.Why(), byFault.Status, byFault.Why())
 	}
 }

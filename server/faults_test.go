@@ -24,7 +24,7 @@ import (
 
 const log10 = "/containerLogs/default/nginx/nginx?tailLines=10"
 
-// fault makes a fault active, given as JSON.
+// fault activates a fault, given as JSON.
 func (f *fixture) fault(t testing.TB, text string) *faults.Active {
 	t.Helper()
 	fault, err := faults.Parse([]byte(text))
@@ -38,36 +38,36 @@ func (f *fixture) fault(t testing.TB, text string) *faults.Active {
 	return active
 }
 
-// affectedBy returns a condition: that a Decision names exactly these faults.
+// affectedBy returns a condition for find: the Decision names exactly these faults.
 func affectedBy(names ...string) func(*authchain.Decision) bool {
 	return func(d *authchain.Decision) bool { return slices.Equal(d.AffectedBy, names) }
 }
 
-// kubeletClient returns a client that is allowed everything.
+// kubeletClient returns a client with the certificate of kubelet-client, which is allowed everything.
 func (f *fixture) kubeletClient(t testing.TB) *http.Client {
 	t.Helper()
 	return f.client(t, f.certificate(t, "kubelet-client"))
 }
 
-// printing returns default/nginx with this log.
+// printing returns the pod default/nginx with the given log.
 func printing(text string) []scenario.Pod {
 	specs := nginx(1)
 	specs[0].Containers["nginx"] = scenario.Container{Log: scenario.Log{Text: text}}
 	return specs
 }
 
-// TestAnswerFaults checks the answers, the Decisions and the log with each fault of answers.
+// TestAnswerFaults checks the response, the Decision and the log for each fault that changes responses.
 func TestAnswerFaults(t *testing.T) {
 	ten := strings.Repeat("0123456789\n", 10)
 	for name, test := range map[string]struct {
 		faults []string
 		path   string
-		// status and body belong to the answer. err is the error of reading the body.
+		// status and body are the expected response. err is the expected error of reading the body.
 		status     int
 		body       string
 		err        error
 		affectedBy []string
-		took       time.Duration // at least
+		took       time.Duration // minimum duration
 	}{
 		"none": {nil, log10, 200, ten, nil, nil, 0},
 		"status": {[]string{`{"kind": "status", "status": 503}`}, log10, 503, "Service Unavailable", nil,
@@ -127,11 +127,11 @@ func TestAnswerFaults(t *testing.T) {
 					test.body, test.err)
 			}
 			if took := time.Since(start); took < test.took {
-				t.Errorf("it took %v, want %v", took, test.took)
+				t.Errorf("the response took %v, want at least %v", took, test.took)
 			}
 			d := f.decision(t, 1)
 			if !affectedBy(test.affectedBy...)(d) || d.Status != test.status {
-				t.Errorf("Decision: status %d, faults %q; want %d, %q", d.Status, d.AffectedBy, test.status,
+				t.Errorf("Decision: status %d, affected by %q; want %d, %q", d.Status, d.AffectedBy, test.status,
 					test.affectedBy)
 			}
 			logged := lines.All()[len(lines.All())-1].ContextMap()["affectedBy"]
@@ -161,7 +161,7 @@ func TestCutResetsTheHTTP2StreamOnly(t *testing.T) {
 	}
 }
 
-// TestStreamFaults checks exec with faults, over each protocol.
+// TestStreamFaults checks exec under the influence of faults, over each protocol.
 func TestStreamFaults(t *testing.T) {
 	for _, road := range []string{spdyRoad, "v5.channel.k8s.io over a WebSocket",
 		"v4.channel.k8s.io over a WebSocket"} {
@@ -176,7 +176,7 @@ func TestStreamFaults(t *testing.T) {
 				return stdout.String(), err
 			}
 			cut := f.fault(t, `{"kind": "cut", "after": 10000, "route": "/exec/**", "count": 1}`)
-			// A SPDY client takes the end of the connection for the end of the command.
+			// A SPDY client treats the end of the connection as the end of the command.
 			if stdout, err := exec("big"); (err == nil) != (road == spdyRoad) || len(stdout) >= 10000 ||
 				!strings.HasPrefix(strings.Repeat("0123456789abcdef", 1<<16), stdout) {
 				t.Errorf("cut: %d bytes, error %v", len(stdout), err)
@@ -237,7 +237,7 @@ func TestStoppingTheServerEndsDelays(t *testing.T) {
 		t.Fatal(err)
 	}
 	if status := <-answered; status != 200 {
-		t.Errorf("the request under way: %d", status)
+		t.Errorf("the request in progress: %d", status)
 	}
 }
 
@@ -247,11 +247,11 @@ func TestReadOnlyPortHasFaultsButNoUsers(t *testing.T) {
 	t.Cleanup(client.CloseIdleConnections)
 	f.fault(t, `{"kind": "status", "status": 500, "user": "*"}`)
 	if got, _ := get(t, client, f.readOnly+"/pods"); got.StatusCode != 200 {
-		t.Errorf("a fault of users: %d", got.StatusCode)
+		t.Errorf("with a fault for users: %d", got.StatusCode)
 	}
 	f.fault(t, `{"kind": "status", "status": 502, "route": "/pods"}`)
 	if got, _ := get(t, client, f.readOnly+"/pods"); got.StatusCode != 502 {
-		t.Errorf("a fault of the route: %d", got.StatusCode)
+		t.Errorf("with a fault for the route: %d", got.StatusCode)
 	}
 }
 
@@ -264,7 +264,7 @@ func TestShareFailsTheSameRequestsInEachRun(t *testing.T) {
 			if got, _ := get(t, client, f.url+"/healthz"); got.StatusCode == 500 {
 				failed = append(failed, i)
 			}
-			if got, _ := get(t, client, f.url+"/pods"); got.StatusCode != 200 { // outside the scope, so not counted
+			if got, _ := get(t, client, f.url+"/pods"); got.StatusCode != 200 { // the fault does not apply to /pods
 				t.Errorf("/pods: %d", got.StatusCode)
 			}
 		}
@@ -272,7 +272,7 @@ func TestShareFailsTheSameRequestsInEachRun(t *testing.T) {
 	}
 	first, second := run(), run()
 	if len(first) < 5 || len(first) > 20 || !slices.Equal(first, second) {
-		t.Errorf("failed %v, then %v", first, second)
+		t.Errorf("failed requests %v in the first run, %v in the second", first, second)
 	}
 }
 
@@ -280,7 +280,7 @@ func TestMetricsHaveTheActiveFaultsOfTheNode(t *testing.T) {
 	f := newFixture(t, fixtureOptions{})
 	client := f.kubeletClient(t)
 	if _, text := get(t, client, f.url+"/metrics"); strings.Contains(text, "fauxlet_fault") {
-		t.Error("/metrics has faults, and none is active")
+		t.Error("/metrics has faults, although no fault is active")
 	}
 	f.fault(t, `{"kind": "status", "status": 500, "route": "/healthz"}`)
 	f.fault(t, `{"kind": "cut", "node": "node-2"}`)
@@ -299,7 +299,7 @@ func TestMetricsHaveTheActiveFaultsOfTheNode(t *testing.T) {
 	}
 }
 
-// TestNoFaultGrantsAccess tries each kind of fault with clients that are refused without it.
+// TestNoFaultGrantsAccess tries each kind of fault with clients that are refused without a fault.
 func TestNoFaultGrantsAccess(t *testing.T) {
 	kinds := []string{
 		`{"kind": "serving-certificate", "certificate": "server-self-signed"}`,
@@ -328,7 +328,7 @@ func TestNoFaultGrantsAccess(t *testing.T) {
 	}
 	for _, kind := range faults.Kinds() {
 		if !explained[kind.Name] {
-			t.Errorf("%s is not tried", kind.Name)
+			t.Errorf("the fault kind %s is not tested", kind.Name)
 		}
 	}
 	f := newFixture(t, fixtureOptions{yaml: "authorization: {mode: Webhook, webhook: {cacheAuthorizedTTL: 1ns, " +

@@ -38,7 +38,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	// A Server that was made and never served has read its client CA, and holds what was to watch its file.
+	// A Server that never serves still has the goroutine of the queue through which it would reload its client CA.
 	unserved := goleak.IgnoreTopFunction("k8s.io/client-go/util/workqueue.(*delayingType[...]).waitingLoop")
 	goleak.VerifyTestMain(m, append(slices.Clone(goleakOptions), unserved)...)
 }
@@ -46,16 +46,16 @@ func TestMain(m *testing.M) {
 // goleakOptions ignore goroutines that live as long as the process.
 var goleakOptions = []goleak.Option{
 	goleak.IgnoreTopFunction("k8s.io/klog/v2.(*flushDaemon).run.func1"),
-	goleak.IgnoreAnyFunction("k8s.io/apimachinery/pkg/util/wait.Forever"), // of /healthz/log
-	// The client of a WebSocket notices with its next ping that it has closed it.
+	goleak.IgnoreAnyFunction("k8s.io/apimachinery/pkg/util/wait.Forever"), // started by /healthz/log
+	// The client of a WebSocket detects only at its next ping that the WebSocket is closed.
 	goleak.IgnoreTopFunction("k8s.io/client-go/tools/remotecommand.(*heartbeat).start"),
-	// A closed SPDY connection waits a while until its final error is read.
+	// A closed SPDY connection waits for a while until its final error is read.
 	goleak.IgnoreTopFunction("github.com/moby/spdystream.(*Connection).shutdown"),
-	// A client that stops while it forwards leaves a goroutine that reads a stream's error.
+	// If a client stops during a port-forward, it leaves a goroutine that reads the error stream.
 	goleak.IgnoreTopFunction("k8s.io/client-go/tools/portforward.(*PortForwarder).handleConnection.func1"),
 }
 
-// rbac allows kubelet-client everything with a node. No other user may do anything.
+// rbac allows kubelet-client all access to nodes. No other user may do anything.
 const rbac = `
 apiVersion: rbac.authorization.k8s.io/v1
 kind: ClusterRole
@@ -73,13 +73,13 @@ const tokens = `the-token-of-prometheus,system:serviceaccount:monitoring:prometh
 the-token-of-kubelet-client,kubelet-client,8
 `
 
-// noClientCA configures authentication by token alone.
+// noClientCA configures authentication by bearer token only.
 const noClientCA = "{webhook: {cacheTTL: 1ns}}"
 
 // fixture is a Server on loopback, with a review API.
 type fixture struct {
 	dir      string
-	certDir  string // of self-signed serving certificates
+	certDir  string // for self-signed serving certificates
 	ca       *testcerts.Authority
 	serving  *testcerts.Pair
 	url      string // of the secure port
@@ -89,45 +89,45 @@ type fixture struct {
 	reviews  *reviewapi.Server
 	reviewed string // address of the review API
 
-	// faults are the active faults of the stand-in: none, until a test adds them. node injects them.
+	// faults are the active faults of the node. There are none until a test adds some. node injects them.
 	faults *faults.Set
 	node   *faulty.Node
 
-	// stop tells the stand-in to stop, and waits until it has.
+	// stop stops the Server, and returns when Serve has returned.
 	stop func() error
-	// stopReviews stops the review API, startReviews starts it again on its address.
+	// stopReviews stops the review API. startReviews starts it again on the same address.
 	stopReviews func()
 
 	mu        sync.Mutex
 	decisions []*authchain.Decision
-	// unasked are those of connections without a request, which a client may open to spare.
+	// unasked are the Decisions about connections without a request. A client may open such connections in reserve.
 	unasked []*authchain.Decision
 }
 
 type fixtureOptions struct {
-	// yaml are lines of the KubeletConfiguration beyond those that every fixture has.
+	// yaml has further lines for the KubeletConfiguration, besides the lines that every fixture has.
 	yaml string
-	// authentication is that of the KubeletConfiguration; empty: a client CA, and tokens whose reviews are not
-	// remembered.
+	// authentication is the field of this name in the KubeletConfiguration. The default is a client CA, and a token
+	// webhook whose reviews are not cached.
 	authentication string
 	// flags are added to the command line.
 	flags []string
-	// lines is how long the log of default/nginx is; 0: 100.
+	// lines is the number of lines in the log of default/nginx. 0 means 100.
 	lines  int64
 	logger *zap.Logger
-	// pods are those of the node; nil: default/nginx.
+	// pods are the pods of the node. Nil means only default/nginx.
 	pods []scenario.Pod
-	// machine is what the pods are said to run on.
+	// machine is the machine that the node reports in statistics.
 	machine podstats.Machine
-	// nodeLogs are the node's own.
+	// nodeLogs are the log files of the node itself.
 	nodeLogs map[string]string
-	// drain and readOnce are those of Options; begin is called with each Decision when its request arrives.
+	// drain, readOnce and begin are the fields Drain, ReadOnce and Begin of server.Options.
 	drain    time.Duration
 	readOnce bool
 	begin    func(*authchain.Decision)
-	// observe is called with each Decision instead of the fixture's own, which keeps them all.
+	// observe is called with each Decision. The default is fixture.observe, which keeps all Decisions.
 	observe func(*authchain.Decision)
-	// before is called with the fixture, whose folder holds its files, before the configuration is loaded.
+	// before is called with the fixture when its files have been written, before the configuration is loaded.
 	before func(*fixture)
 }
 
@@ -157,7 +157,7 @@ healthzPort: 0
 	return f
 }
 
-// newServer returns a Server for the files, and starts its review API, which stops when the test ends.
+// newServer returns a Server for the fixture's files, and starts the review API, which stops when the test ends.
 func (f *fixture) newServer(t testing.TB, options fixtureOptions) (*server.Server, error) {
 	t.Helper()
 	var err error
@@ -200,7 +200,7 @@ func (f *fixture) clients(t testing.TB) (authenticationv1.AuthenticationV1Interf
 	if err != nil {
 		t.Fatal(err)
 	}
-	// A server of HTTP/2 gives connections that are open a second when it stops.
+	// When an HTTP/2 server stops, it waits a second for open connections.
 	t.Cleanup(func() { utilnet.CloseIdleConnectionsFor(asker.Transport) })
 	asker.Transport = f.node.RoundTripper(asker.Transport)
 	tokenReviews, err := authenticationv1.NewForConfigAndClient(config, asker)
@@ -249,7 +249,7 @@ func newFixture(t testing.TB, options fixtureOptions) *fixture {
 	return f
 }
 
-// mint makes a serving certificate for loopback.
+// mint creates a serving certificate for the loopback address.
 func (f *fixture) mint(t testing.TB, ca *testcerts.Authority, commonName string) *testcerts.Pair {
 	t.Helper()
 	pair, err := ca.Server(commonName, []string{"127.0.0.1", "localhost"})
@@ -266,7 +266,7 @@ func (f *fixture) writePair(t testing.TB, name string, pair *testcerts.Pair) {
 	}
 }
 
-// nginx is the pod default/nginx with a log of that many lines; 0 means 100.
+// nginx is the pod default/nginx. Its log has the given number of lines; 0 means 100.
 func nginx(lines int64) []scenario.Pod {
 	return []scenario.Pod{{
 		Pod: &v1.Pod{
@@ -278,7 +278,7 @@ func nginx(lines int64) []scenario.Pod {
 	}}
 }
 
-// startReviews starts the review API. If it ran before, it keeps its address.
+// startReviews starts the review API. If the review API has run before, it keeps its address.
 func (f *fixture) startReviews(t testing.TB) {
 	t.Helper()
 	listener, err := net.Listen("tcp", cmp.Or(f.reviewed, "127.0.0.1:0"))
@@ -311,7 +311,7 @@ func (f *fixture) load(t testing.TB, args []string) *config.Config {
 	t.Helper()
 	kubelet := config.NewFlags()
 	flags := pflag.NewFlagSet("kubelet", pflag.ContinueOnError)
-	flags.SetOutput(io.Discard) // the kubelet's flags are all deprecated, and say so
+	flags.SetOutput(io.Discard) // each of the kubelet's flags prints a deprecation warning
 	kubelet.AddTo(flags)
 	own := []string{"--config=" + f.path("kubelet.yaml"), "--port=0", "--hostname-override=node-1",
 		"--cert-dir=" + f.certDir}
@@ -335,7 +335,7 @@ func (f *fixture) observe(d *authchain.Decision) {
 	f.decisions = append(f.decisions, d)
 }
 
-// find waits for a Decision for which is returns true.
+// find waits for a Decision for which the function is returns true, and returns that Decision.
 func (f *fixture) find(t testing.TB, what string, is func(*authchain.Decision) bool) *authchain.Decision {
 	t.Helper()
 	var found *authchain.Decision
@@ -357,7 +357,7 @@ func eventually(t testing.TB, what string, holds func() bool) {
 	t.Helper()
 	for deadline := time.Now().Add(30 * time.Second); !holds(); <-time.After(2 * time.Millisecond) {
 		if time.Now().After(deadline) {
-			t.Fatalf("never came: %s", what)
+			t.Fatalf("the condition was never true: %s", what)
 		}
 	}
 }

@@ -7,7 +7,7 @@ import (
 	"k8s.io/utils/ptr"
 )
 
-// handlers are the handlers of one Server. Each part has only what its handlers need.
+// handlers are the handlers of one Server. Each group of handlers has only the fields that it needs.
 type handlers struct {
 	podHandlers
 	logHandlers
@@ -18,8 +18,8 @@ type handlers struct {
 	processHandlers
 }
 
-// handler serves a request that has been authorized. If it returns an error, [writeError] writes the response; then
-// the handler must not have written anything.
+// handler serves a request that has been authorized. If it returns an error, [writeError] writes the response, so
+// the handler must not have written anything before.
 type handler func(*handlers, http.ResponseWriter, *http.Request) error
 
 // ServeHTTP calls h with the handlers of the request's Server.
@@ -29,7 +29,7 @@ func (h handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// newHandlers returns the handlers of s. All other fields of s must be set.
+// newHandlers returns the handlers of s. It requires that all other fields of s are set.
 func (s *Server) newHandlers(options Options) handlers {
 	kubelet, store, machine := &s.config.Kubelet, options.Pods, options.Machine
 	machine.Node = s.config.NodeName

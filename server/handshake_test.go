@@ -16,7 +16,8 @@ import (
 
 func isHandshake(d *authchain.Decision) bool { return d.Handshake != "" }
 
-// TestFailedHandshakes expects a Decision, a line of log with the cause, and a metric for each.
+// TestFailedHandshakes expects for each failed handshake a Decision, a log line with the cause, and a count in the
+// metrics.
 func TestFailedHandshakes(t *testing.T) {
 	other, err := testcerts.NewAuthority("other-ca")
 	if err != nil {
@@ -80,16 +81,16 @@ func TestFailedHandshakes(t *testing.T) {
 			}
 			_, metrics := get(t, f.client(t, f.certificate(t, "kubelet-client")), f.url+"/metrics")
 			if !strings.Contains(metrics, "\nfauxlet_tls_handshake_failures_total 1\n") {
-				t.Errorf("it is not counted")
+				t.Errorf("the failed handshake is not counted in the metrics")
 			}
 			if strings.Contains(metrics, `fauxlet_decisions_total{authenticated_by="none"`) {
-				t.Error("it is counted as a decision of the chain")
+				t.Error("the failed handshake is counted as a decision of the chain")
 			}
 		})
 	}
 }
 
-// TestHandshakeErrorText checks the text of net/http by which the Server recognizes a failed handshake.
+// TestHandshakeErrorText checks the text of the net/http log line by which the Server recognizes a failed handshake.
 func TestHandshakeErrorText(t *testing.T) {
 	f := newFixture(t, fixtureOptions{})
 	conn := f.dial(t)

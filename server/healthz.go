@@ -10,8 +10,9 @@ import (
 	"k8s.io/apiserver/pkg/server/healthz"
 )
 
-// installHealthz serves /healthz and one path for each check: the checks of a kubelet's server, and the one that its
-// container manager adds on Linux. All checks succeed always: a stand-in has no pod workers and no devices.
+// installHealthz serves /healthz and one path for each check. The checks are the ones of a kubelet's server, and the
+// one that a kubelet's container manager adds on Linux. All checks always succeed, because a stand-in kubelet has no
+// pod workers and no devices.
 func installHealthz(r *router) {
 	r.buckets["healthz"] = false
 	well := func(*http.Request) error { return nil }
@@ -19,11 +20,11 @@ func installHealthz(r *router) {
 		healthz.NamedCheck("syncloop", well), healthz.NamedCheck("device-plugin", well))
 }
 
-// healthzRetry is how long a kubelet waits before it tries again to open healthzPort.
+// healthzRetry is how long a kubelet waits before it tries to open healthzPort again.
 const healthzRetry = 5 * time.Second
 
 // serveHealthz serves /healthz in plain HTTP on healthzPort until ctx is done. It has only the check "ping". If the
-// port cannot be opened, it logs a warning and tries again, as a kubelet does; the Server does not stop. (kubelet:
+// port cannot be opened, it logs a warning and tries again, and the Server continues, as in a kubelet. (kubelet:
 // cmd/kubelet/app/server.go, run)
 func (s *Server) serveHealthz(ctx context.Context) {
 	kubelet := &s.config.Kubelet
@@ -48,5 +49,5 @@ func (s *Server) serveHealthz(ctx context.Context) {
 	}, healthzRetry)
 }
 
-// readHeaderTimeout limits how long a client of healthzPort can hold a connection without a request.
+// readHeaderTimeout limits how long a client of healthzPort can keep a connection open without sending a request.
 const readHeaderTimeout = time.Minute

@@ -48,11 +48,11 @@ type hijacked struct {
 const linger = 10 * time.Second
 
 // Close closes the side for writing, reads until the client closes its side too, and then closes the connection. If
-// unread data were left, the connection would be reset, and the client could lose the end of the output. (With a real
-// kubelet the end of the output of an exec is lost now and then.)
+// data were left unread, the kernel would reset the connection, and the client could lose the end of the output.
+// (With a real kubelet, the end of the output of an exec is sometimes lost.)
 func (h *hijacked) Close() error {
 	if half, ok := h.Conn.(interface{ CloseWrite() error }); ok && half.CloseWrite() == nil {
-		// A timer and no deadline: a concurrent reader keeps setting its own deadlines.
+		// Close uses a timer rather than a deadline, because a concurrent reader keeps setting its own deadlines.
 		timer := time.AfterFunc(linger, func() { h.Conn.Close() })
 		io.Copy(io.Discard, h.Conn)
 		timer.Stop()

@@ -7,7 +7,8 @@ import (
 	"testing"
 )
 
-// TestHijackedClose expects the client to receive everything written before Close, even if it is still sending.
+// TestHijackedClose expects the client to receive everything that was written before Close, even if the client is
+// still sending.
 func TestHijackedClose(t *testing.T) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -23,7 +24,7 @@ func TestHijackedClose(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// The server has read the first byte, so the second is there, or on its way, and unread.
+	// The server has read only the first byte. The second byte stays unread, either in its buffer or on its way.
 	if _, err := client.Write([]byte("ab")); err != nil {
 		t.Fatal(err)
 	}
@@ -42,7 +43,7 @@ func TestHijackedClose(t *testing.T) {
 	}()
 	got, err := io.ReadAll(client)
 	if err != nil || len(got) != len(output) {
-		t.Errorf("%d bytes of %d, %v", len(got), len(output), err)
+		t.Errorf("the client received %d bytes of %d, %v", len(got), len(output), err)
 	}
 	client.Close()
 	<-closed

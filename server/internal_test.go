@@ -15,13 +15,13 @@ import (
 )
 
 // TestPanics expects a 500 if a handler panics before it has written anything, and a closed connection otherwise.
-// The panic is logged with its stack and recorded in the Decision. ErrAbortHandler, which has a meaning in net/http,
-// is not logged.
+// The panic is logged with its stack and recorded in the Decision. A panic with ErrAbortHandler is not logged,
+// because net/http defines it as the way to abort a response.
 func TestPanics(t *testing.T) {
 	for _, test := range []struct {
 		name   string
 		handle http.HandlerFunc
-		status int // 0: the client gets half an answer
+		status int // 0: the client receives an incomplete response
 		err    string
 		logged int
 	}{
@@ -54,7 +54,7 @@ func TestPanics(t *testing.T) {
 			}
 			switch {
 			case test.status == 0 && err == nil:
-				t.Error("half an answer ended as a whole one does")
+				t.Error("the client could not detect that the response is incomplete")
 			case test.status != 0 && (err != nil || response.StatusCode != test.status):
 				t.Errorf("%v %v, want %d", response, err, test.status)
 			}
@@ -65,7 +65,7 @@ func TestPanics(t *testing.T) {
 			if panics := lines.FilterMessageSnippet("a handler panicked").All(); len(panics) != test.logged {
 				t.Errorf("logged %v", lines.All())
 			} else if test.logged > 0 && !strings.Contains(panics[0].ContextMap()["stack"].(string), "TestPanics") {
-				t.Errorf("the stack does not lead to the handler: %v", panics[0].ContextMap()["stack"])
+				t.Errorf("the logged stack does not contain the handler: %v", panics[0].ContextMap()["stack"])
 			}
 		})
 	}

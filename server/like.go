@@ -9,15 +9,15 @@ import (
 	"k8s.io/apiserver/pkg/server/dynamiccertificates"
 )
 
-// sharedTLS is the part of a listener's TLS that Servers like this one use too; see [Options.Like].
+// sharedTLS is the part of a listener's TLS that Servers with this Server as Options.Like use too.
 type sharedTLS struct {
 	serving func() *tls.Certificate
 	hints   *dynamiccertificates.DynamicServingCertificateController
 }
 
-// sharedCertificate returns the serving certificate of a Server that is like another one. Certificate files are
-// shared with the other Server. A self-signed certificate is made when the first client connects, because that takes
-// long. The result is nil if the Server reads or makes its certificate itself.
+// sharedCertificate returns the serving certificate of a Server with Options.Like. The Server shares certificate
+// files with its Like. It makes a self-signed certificate only when the first client connects, because making one
+// takes long. The result is nil if the Server reads or makes its certificate in the usual way.
 func (s *Server) sharedCertificate() (func() *tls.Certificate, error) {
 	if s.like == nil || s.issued != nil {
 		return nil, nil
@@ -42,8 +42,8 @@ func (s *Server) sharedCertificate() (func() *tls.Certificate, error) {
 	return func() *tls.Certificate { return made()() }, nil
 }
 
-// shareHints makes config request client certificates as the other Server does, with the same hints about acceptable
-// CAs. The hints follow the file of the client CA as long as the other Server serves.
+// shareHints makes config request client certificates in the same way as Options.Like, with the same list of
+// acceptable CAs. The list follows the client CA file as long as Options.Like serves.
 func (s *Server) shareHints(config *tls.Config) error {
 	hints := s.like.tls.hints
 	config.ClientAuth = tls.RequestClientCert
@@ -54,7 +54,7 @@ func (s *Server) shareHints(config *tls.Config) error {
 	}
 	own := config.GetCertificate
 	config.GetConfigForClient = func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
-		config, err := hints.GetConfigForClient(hello) // a copy, which may be changed
+		config, err := hints.GetConfigForClient(hello) // GetConfigForClient returns a copy, so it may be changed
 		if err != nil {
 			return nil, err
 		}

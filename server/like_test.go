@@ -21,7 +21,7 @@ import (
 	"fauxlet/server"
 )
 
-// twoNodes serves two nodes of one process, and returns the URL of each. Both stop when the test ends.
+// twoNodes serves two nodes in one process, and returns the URL of each node. Both stop when the test ends.
 func twoNodes(t *testing.T, options fixtureOptions, metrics prometheus.Registerer) (f *fixture, urls [2]string) {
 	t.Helper()
 	f = prepare(t, options)
@@ -81,8 +81,8 @@ func (f *fixture) getAs(t *testing.T, url, path string, config *tls.Config) (int
 	return response.StatusCode, string(body), response.TLS
 }
 
-// TestLikeServersDiffer expects two nodes of a process to share what they can, but not their pods, their
-// configuration and their name in authorization checks.
+// TestLikeServersDiffer expects two nodes of one process to have their own pods, configuration, and node name in
+// authorization checks, although they share other parts.
 func TestLikeServersDiffer(t *testing.T) {
 	f, urls := twoNodes(t,
 		fixtureOptions{authentication: "{x509: {clientCAFile: ca.crt}, webhook: {enabled: false}}",
@@ -100,11 +100,11 @@ func TestLikeServersDiffer(t *testing.T) {
 		}
 		if status, _, _ := f.getAs(t, urls[i], "/containerLogs/default/on-"+name+"/c?tailLines=1",
 			client.Clone()); status != http.StatusOK {
-			t.Errorf("%s: logs of its pod: %d", name, status)
+			t.Errorf("%s: logs of its own pod: %d", name, status)
 		}
 		if status, body, _ := f.getAs(t, urls[i], "/logs/kubelet.log", client.Clone()); status != http.StatusOK ||
 			!strings.Contains(body, name) {
-			t.Errorf("%s: its own log: %d %.200s", name, status, body)
+			t.Errorf("%s: the node's own log: %d %.200s", name, status, body)
 		}
 		if status, _, _ := f.getAs(t, urls[i], "/pods", &tls.Config{}); status != http.StatusUnauthorized {
 			t.Errorf("%s: without a certificate: %d, want 401", name, status)
@@ -117,7 +117,7 @@ func TestLikeServersDiffer(t *testing.T) {
 	}
 }
 
-// TestLikeServerChecksItsOwnNode expects an authorization check about the node that received the request.
+// TestLikeServerChecksItsOwnNode expects the authorization check to name the node that received the request.
 func TestLikeServerChecksItsOwnNode(t *testing.T) {
 	options := fixtureOptions{}
 	f := prepare(t, options)
@@ -147,12 +147,12 @@ func TestLikeServerChecksItsOwnNode(t *testing.T) {
 		names = append(names, question.Name)
 	}
 	if len(names) == 0 || slices.ContainsFunc(names, func(name string) bool { return name != "node-2" }) {
-		t.Errorf("the authorizer was asked about %q, want node-2", names)
+		t.Errorf("the authorization checks name the nodes %q, want only node-2", names)
 	}
 }
 
-// TestLikeServersSelfSign expects each node to have a self-signed certificate of its own. The second node makes it
-// for its first client.
+// TestLikeServersSelfSign expects each node to have its own self-signed certificate. The second node makes its
+// certificate when the first client connects.
 func TestLikeServersSelfSign(t *testing.T) {
 	f, urls := twoNodes(t, fixtureOptions{
 		authentication: "{x509: {clientCAFile: ca.crt}, webhook: {enabled: false}}", yaml: byCertificateAlone,
@@ -166,7 +166,7 @@ func TestLikeServersSelfSign(t *testing.T) {
 		return files
 	}
 	if files := made(); len(files) != 1 {
-		t.Errorf("before the first client: %v, want one pair", files)
+		t.Errorf("before the first client connects: key files %v, want one", files)
 	}
 	for i, name := range []string{"node-1", "node-2"} {
 		for range 2 {
@@ -177,12 +177,12 @@ func TestLikeServersSelfSign(t *testing.T) {
 		}
 	}
 	if files := made(); len(files) != 2 {
-		t.Errorf("after: %v, want two pairs", files)
+		t.Errorf("after both nodes have had clients: key files %v, want two", files)
 	}
 }
 
-// TestMetricsOfAllNodes expects the metrics of all nodes in one registry while they serve. A Server that never
-// served must not block another one of the same name.
+// TestMetricsOfAllNodes expects one registry to have the metrics of all nodes that are serving. A Server that never
+// served must not prevent another Server of the same name from registering its metrics.
 func TestMetricsOfAllNodes(t *testing.T) {
 	registry := prometheus.NewRegistry()
 	store, err := pods.NewStore()

@@ -8,12 +8,12 @@ import (
 	"syscall"
 )
 
-// Listen opens the ports of the configuration: `address` with `port`, unless enableServer is false, and with
-// `readOnlyPort`, unless that is 0. Port 0 takes a free port.
+// Listen opens the ports of the configuration: `port` on `address` unless enableServer is false, and `readOnlyPort`
+// on `address` unless readOnlyPort is 0. If `port` is 0, it takes a free port.
 //
-// It also reads the serving certificate, or makes a self-signed one. Clients can connect from then on; [Server.Serve]
-// answers them. If Listen returns an error, neither port is open; the error names the port or file, and what to
-// change.
+// It also reads the serving certificate, or makes a self-signed one. Clients can connect as soon as Listen has
+// returned; [Server.Serve] answers them. If Listen returns an error, neither port is open. The error names the port
+// or file, and what to change.
 func (s *Server) Listen() (*Listeners, error) {
 	kubelet := &s.config.Kubelet
 	var listeners Listeners
@@ -38,7 +38,7 @@ func (s *Server) Listen() (*Listeners, error) {
 	return &listeners, nil
 }
 
-// flagOf has the flag of each field that is a port.
+// flagOf maps the configuration field of a port to its flag.
 var flagOf = map[string]string{"port": "--port", "readOnlyPort": "--read-only-port", "healthzPort": "--healthz-port"}
 
 func listen(address string, port int32, field string) (net.Listener, error) {

@@ -64,7 +64,7 @@ func writePods(w http.ResponseWriter, all []*v1.Pod) error {
 	return writeJSON(w, &list)
 }
 
-// writeJSON writes an object as an API codec does: on one line that ends with a line feed.
+// writeJSON writes an object as an API codec does: on one line with a final line feed.
 func writeJSON(w http.ResponseWriter, object any) error {
 	data, err := json.Marshal(object)
 	if err != nil {

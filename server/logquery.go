@@ -136,8 +136,8 @@ func (q *logQuery) validate(tree fs.FS) field.ErrorList {
 	return errs
 }
 
-// statLog returns an error if the tree has no file of that name. An absolute path, or a path that leaves the tree, is
-// an error too, as with os.Root.
+// statLog returns an error if the tree has no file with the given name. An absolute path and a path that leaves the
+// tree are errors too, as with os.Root.
 func statLog(tree fs.FS, name string) error {
 	clean := strings.ReplaceAll(name, `\`, "/")
 	if !fs.ValidPath(clean) {
@@ -162,7 +162,8 @@ func (q *logQuery) matches(line string) bool {
 	return q.expression.MatchString(message)
 }
 
-// compressed returns the writer of a response body. It compresses if the client accepts gzip alone.
+// compressed returns the writer of a response body. It compresses the body if gzip is the only encoding that the
+// client accepts.
 func compressed(w http.ResponseWriter, r *http.Request) (io.Writer, func()) {
 	if r.Header.Get("Accept-Encoding") != "gzip" {
 		return w, func() {}

@@ -23,7 +23,7 @@ type logHandlers struct {
 	clockSkew func() time.Duration
 	// draining ends followed logs when the Server stops.
 	draining context.Context
-	// splitStreams: stdout and stderr can be read apart (feature gate PodLogsQuerySplitStreams).
+	// splitStreams is true if stdout and stderr can be read separately (feature gate PodLogsQuerySplitStreams).
 	splitStreams bool
 }
 
@@ -86,7 +86,7 @@ func (h *logHandlers) getContainerLogs(w http.ResponseWriter, r *http.Request) e
 	w.Header()["Content-Type"] = nil
 	if err := h.pods.Logs(ctx, namespace, name, container, options, stdout, stderr); err != nil {
 		if r.ProtoMajor > 1 {
-			// With HTTP/2, net/http detects the content type of the error if that is the first write.
+			// With HTTP/2, net/http detects the content type of the error if the error is the first write.
 			w.Header().Del("Content-Type")
 		}
 		return statusErrorf(http.StatusBadRequest, "%s", err.Error())
@@ -98,12 +98,12 @@ func (h *logHandlers) getContainerLogs(w http.ResponseWriter, r *http.Request) e
 	return nil
 }
 
-// chunked is shared by all responses; net/http copies it and does not change it.
+// chunked is shared by all responses, because net/http copies the slice and does not change it.
 var chunked = []string{"chunked"}
 
 // decodeLogOptions decodes core/v1 PodLogOptions from a query as the kubelet's parameter codec does: it uses the
-// first value of a name, ignores unknown names, and takes any boolean but 0 and false as true. (k8s.io/kubernetes
-// pkg/apis/core/v1, Convert_url_Values_To_v1_PodLogOptions)
+// first value of each name, ignores unknown names, and treats every boolean except 0 and false as true.
+// (k8s.io/kubernetes pkg/apis/core/v1, Convert_url_Values_To_v1_PodLogOptions)
 func decodeLogOptions(query url.Values) (*v1.PodLogOptions, error) {
 	// tail is the older name of tailLines. It takes precedence, and "all" means no limit.
 	if tail := query.Get("tail"); tail == "all" {

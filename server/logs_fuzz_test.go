@@ -10,8 +10,8 @@ import (
 	"testing"
 )
 
-// FuzzLogOptions requests a log with any query. The response is the log, a part of it, or an error, but never both;
-// limitBytes and tailLines hold.
+// FuzzLogOptions requests a log with any query. The response is the log, a part of the log, or an error, but never a
+// log followed by an error. The response must respect limitBytes and tailLines.
 func FuzzLogOptions(f *testing.F) {
 	standin := newUnserved(f, "{anonymous: {enabled: true}, webhook: {enabled: false}}",
 		"authorization: {mode: AlwaysAllow}\n", nil)
@@ -20,7 +20,7 @@ func FuzzLogOptions(f *testing.F) {
 		request.URL.RawQuery = query
 		return standin.call(t, request, false)
 	}
-	const lines = 100 // of the log
+	const lines = 100 // number of lines in the log
 
 	for _, query := range []string{
 		"", "tailLines=5", "tailLines=0", "tailLines=-1", "tailLines=x", "tailLines=9223372036854775807",
@@ -43,10 +43,10 @@ func FuzzLogOptions(f *testing.F) {
 		if whole != http.StatusOK || strings.Count(log, "\n") != lines {
 			t.Fatalf("the log: %d %q", whole, log)
 		}
-		options, _ := url.ParseQuery(query) // as http.Request does it, which takes what can be read
+		options, _ := url.ParseQuery(query) // ignores invalid parts, as http.Request does
 		ctx := t.Context()
 		if options.Has("follow") {
-			// It has no end that can be waited for.
+			// A followed log never ends, so the test cancels the request.
 			gone, cancel := context.WithCancel(ctx)
 			cancel()
 			ctx = gone
@@ -59,7 +59,7 @@ func FuzzLogOptions(f *testing.F) {
 		switch status {
 		case http.StatusOK:
 			if err != "" {
-				t.Fatalf("an error after the answer had begun: %s", err)
+				t.Fatalf("error after the response had begun: %s", err)
 			}
 		case http.StatusBadRequest, http.StatusUnprocessableEntity:
 			if err == "" || body != err {
@@ -79,7 +79,7 @@ func FuzzLogOptions(f *testing.F) {
 		}
 		if stamped := options.Get("timestamps"); (stamped == "0" || !options.Has("timestamps")) &&
 			!strings.Contains(log, body) {
-			t.Errorf("no part of the log: %q", body)
+			t.Errorf("the response is not a part of the log: %q", body)
 		}
 	})
 }

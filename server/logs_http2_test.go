@@ -5,8 +5,8 @@ import (
 	"testing"
 )
 
-// TestLogsOverHTTP2 expects no Content-Length, however short the log is. (HTTP/2 is offered if there is no client
-// CA.)
+// TestLogsOverHTTP2 expects no Content-Length, even if the log is short. (The Server offers HTTP/2 only if there is
+// no client CA.)
 func TestLogsOverHTTP2(t *testing.T) {
 	f := newFixture(t, fixtureOptions{authentication: noClientCA})
 	client := f.withToken(t, "the-token-of-kubelet-client")

@@ -22,15 +22,15 @@ import (
 	"fauxlet/scenario"
 )
 
-// fourLines is a log in the format of a container runtime. Its third line is from stderr.
+// fourLines is a log in the format of a container runtime. The third of its four lines is from stderr.
 const fourLines = `2026-01-01T00:00:01.000000000Z stdout F line 1
 2026-01-01T00:00:02.000000000Z stdout F line 2
 2026-01-01T00:00:03.000000000Z stderr F line 3
 2026-01-01T00:00:04.000000000Z stdout F line 4
 `
 
-// talkers is the pod default/nginx. Its container nginx has four lines, again has been restarted, waits has not
-// started, and ticks writes a line every few milliseconds.
+// talkers is the pod default/nginx. Its container nginx has logged four lines, the container again has been
+// restarted, the container waits has not started, and the container ticks writes a line every few milliseconds.
 func talkers() []scenario.Pod {
 	running := func(name string) v1.ContainerStatus {
 		return v1.ContainerStatus{Name: name, ContainerID: "containerd://" + name,
@@ -168,7 +168,8 @@ func TestLogOptions(t *testing.T) {
 		{"nginx", "stream=all", 422, invalid},
 		{"nginx", "stream=nope", 422, invalid},
 
-		// What is wrong with the query comes before what is not there, and that before the stream's gate.
+		// The kubelet checks the query first, then whether pod and container exist, and then the feature gate for
+		// streams.
 		{"nope", "tailLines=x", 400, undecodable},
 		{"nope", "stream=nope", 422, invalid},
 		{"nope", "stream=Stderr", 404, `container "nope" not found in pod "nginx"`},
@@ -189,7 +190,7 @@ func TestLogStreams(t *testing.T) {
 	})
 }
 
-// TestLogHead checks the head of a log's response on the wire, because net/http's client hides a part of it.
+// TestLogHead checks the head of a log response on the wire, because net/http's client hides a part of it.
 func TestLogHead(t *testing.T) {
 	f := newFixture(t, fixtureOptions{pods: talkers()})
 	got := f.raw(t, f.certificate(t, "kubelet-client"),
@@ -201,7 +202,7 @@ func TestLogHead(t *testing.T) {
 	}
 }
 
-// follow starts to follow the log of ticks, and reads three lines.
+// follow starts to follow the log of the container ticks, and reads three lines.
 func follow(ctx context.Context, t *testing.T, f *fixture, client *http.Client) (*http.Response, *bufio.Reader) {
 	t.Helper()
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet,
@@ -237,7 +238,7 @@ func TestFollowEndsWithTheClient(t *testing.T) {
 			ctx, cancel := context.WithCancel(context.Background())
 			defer cancel()
 			if response, _ := follow(ctx, t, f, client); response.Proto != test.proto {
-				t.Errorf("it is %s", response.Proto)
+				t.Errorf("the protocol is %s", response.Proto)
 			}
 			cancel()
 			if d := f.find(t, "of the followed log", isFollow); d.Status != 200 {
@@ -248,8 +249,8 @@ func TestFollowEndsWithTheClient(t *testing.T) {
 	}
 }
 
-// awaitNoFollower waits until no goroutine serves or reads a log. It looks at stacks, because the server starts
-// goroutines that watch files at any time, which a comparison with an earlier list of goroutines would report.
+// awaitNoFollower waits until no goroutine serves or reads a log. It examines stacks rather than comparing lists of
+// goroutines, because the server may start goroutines that watch files at any time.
 func awaitNoFollower(t testing.TB) {
 	t.Helper()
 	stacks := make([]byte, 4<<20)
@@ -294,10 +295,10 @@ func TestFollowEndsWithTheServer(t *testing.T) {
 	go func() { stopped <- f.stop() }()
 	rest, err := io.ReadAll(lines)
 	if err != nil {
-		t.Errorf("the body did not end as it should: %v", err)
+		t.Errorf("the body ended with the error %v", err)
 	}
 	if len(rest) > 0 && !strings.HasSuffix(string(rest), "\n") {
-		t.Errorf("half a line at the end: %q", rest[max(0, len(rest)-100):])
+		t.Errorf("the log ends with an incomplete line: %q", rest[max(0, len(rest)-100):])
 	}
 	if err := <-stopped; err != nil {
 		t.Errorf("Serve: %v", err)
@@ -309,6 +310,6 @@ func TestFollowEndsWithTheServer(t *testing.T) {
 		t.Errorf("status %d, error %q", d.Status, d.Err)
 	}
 	if _, err := f.client(t, nil).Get(f.url + "/healthz"); !errors.Is(err, syscall.ECONNREFUSED) {
-		t.Errorf("a stopped server: %v", err)
+		t.Errorf("a request to the stopped server: %v", err)
 	}
 }

@@ -12,12 +12,12 @@ import (
 	"fauxlet/authchain"
 )
 
-// metrics are the metrics of one Server: those of a kubelet, under the kubelet's names (pkg/kubelet/server/metrics),
-// and our own, which begin with fauxlet_.
+// metrics are the metrics of one Server: the kubelet's metrics under the kubelet's names
+// (pkg/kubelet/server/metrics), and fauxlet's own metrics, whose names begin with fauxlet_.
 type metrics struct {
 	registry *prometheus.Registry
-	// process has the start time of the process. The library has one for all registries, so a reset of one registry
-	// (DELETE /metrics/slis) removes it from the others, as in a kubelet.
+	// process contains the start time of the process. The library shares this metric between all registries, so
+	// resetting one registry (DELETE /metrics/slis) removes it from the others, as in a kubelet.
 	process prometheus.Gatherer
 
 	requests *prometheus.CounterVec
@@ -33,7 +33,7 @@ type metrics struct {
 	// given are Options.Collectors.
 	given []prometheus.Collector
 
-	// elsewhere is Options.Metrics, with the label node; nil if there is none.
+	// elsewhere is Options.Metrics, with the label node. It is nil if Options.Metrics is not set.
 	elsewhere prometheus.Registerer
 }
 
@@ -43,7 +43,8 @@ func (m *metrics) all() []prometheus.Collector {
 		m.handshakes}, m.given...)
 }
 
-// register registers the metrics elsewhere too. It returns an error if a node of the same name is registered there.
+// register registers the metrics in elsewhere too. It returns an error if a node of the same name is registered
+// there.
 func (m *metrics) register() error {
 	if m.elsewhere == nil {
 		return nil

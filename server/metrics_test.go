@@ -9,8 +9,8 @@ import (
 	"fauxlet/authchain"
 )
 
-// scrape reads /metrics into samples by `name{labels}`. The metrics of the k8s.io libraries are global, so they
-// include other tests.
+// scrape parses /metrics into samples, indexed by `name{labels}`. The metrics of the k8s.io libraries are global in
+// the process, so other tests change them too.
 func (f *fixture) scrape(t testing.TB, client *http.Client) map[string]float64 {
 	t.Helper()
 	_, body := get(t, client, f.url+"/metrics")
@@ -85,14 +85,14 @@ func TestRequestMetrics(t *testing.T) {
 				}
 			}
 			if value, there := after["kubelet_http_inflight_requests"+labels]; !there || value != 0 {
-				t.Errorf("in flight: %v, there: %v", value, there)
+				t.Errorf("requests in flight: %v, metric exists: %v", value, there)
 			}
-			before = after // a scrape is long
+			before = after // another scrape would take long
 		})
 	}
 
-	// On the read-only port the debugging handlers are off, and each has its own bucket but one: "pprof" is not
-	// "debug".
+	// On the read-only port the debugging handlers are off. Each of their paths has its own bucket, except /debug/pprof/:
+	// its bucket is named "pprof" and does not match the prefix "debug", so the path counts as "other".
 	f.url = f.readOnly
 	for path, bucket := range map[string]string{"/pods": "pods", "/containerLogs/a/b/c": "containerLogs",
 		"/logs/": "logs", "/debug/pprof/": "other", "/configz": "other"} {
@@ -101,14 +101,14 @@ func TestRequestMetrics(t *testing.T) {
 		name := `kubelet_http_requests_total{long_running="false",method="PUT",path="` + bucket +
 			`",server_type="readonly"}`
 		if f.scrape(t, client)[name] == 0 {
-			t.Errorf("%s: no %s", path, name)
+			t.Errorf("after a request for %s, /metrics does not have %s", path, name)
 		}
 		f.url = f.readOnly
 	}
 	f.url = secure
 }
 
-// TestInflightMetric expects a followed log to count as in flight.
+// TestInflightMetric expects a followed log to count as a request in flight.
 func TestInflightMetric(t *testing.T) {
 	f := newFixture(t, fixtureOptions{pods: talkers()})
 	client := f.client(t, f.certificate(t, "kubelet-client"))
@@ -124,8 +124,8 @@ func TestInflightMetric(t *testing.T) {
 	}
 }
 
-// TestDecisionMetrics expects Decisions to be counted by step, outcome and cache, and reviews under the names of
-// k8s.io/apiserver.
+// TestDecisionMetrics expects Decisions to be counted by step, outcome and cache, and reviews to be counted under
+// the metric names of k8s.io/apiserver.
 func TestDecisionMetrics(t *testing.T) {
 	f := newFixture(t, fixtureOptions{authentication: "{x509: {clientCAFile: ca.crt}}"})
 	admin := f.client(t, f.certificate(t, "kubelet-client"))
@@ -137,7 +137,7 @@ func TestDecisionMetrics(t *testing.T) {
 		return `fauxlet_decisions_total{authenticated_by="` + by + `",cached="` + cached + `",outcome="` + outcome +
 			`"}`
 	}
-	f.scrape(t, admin) // so that it need not be asked about again
+	f.scrape(t, admin) // caches the access of admin, so that later scrapes send no reviews
 	for _, test := range []struct {
 		name         string
 		client       *http.Client
@@ -166,10 +166,10 @@ func TestDecisionMetrics(t *testing.T) {
 			if got := after[authz] - before[authz]; got != test.authz {
 				t.Errorf("%v SubjectAccessReviews, want %v", got, test.authz)
 			}
-			want := 1.0 // the scrape before was decided on too
+			want := 1.0 // the Decision about the previous scrape
 			if test.want != "" {
 				want++
-				// A scrape may be among those that are wanted.
+				// The Decision about the previous scrape may have the same labels as the wanted Decision.
 				if got := sum(after, test.want) - sum(before, test.want); got != 1 &&
 					!(got == 2 && test.want == decisions("x509", "true", "allowed")) {
 					t.Errorf("decisions with %s: %v more, want 1", test.want, got)
@@ -193,8 +193,8 @@ func sum(samples map[string]float64, part string) float64 {
 	return total
 }
 
-// TestFailClosed expects that no request passes while the apiserver is down, and that all is well again when it is
-// back, without a restart.
+// TestFailClosed expects that no request is allowed while the apiserver is down, and that requests succeed again
+// when the apiserver is back, without a restart of the Server.
 func TestFailClosed(t *testing.T) {
 	f := newFixture(t, fixtureOptions{yaml: "authorization: {mode: Webhook, webhook: {cacheAuthorizedTTL: 1ns, " +
 		"cacheUnauthorizedTTL: 1ns}}\n"})

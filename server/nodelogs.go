@@ -15,7 +15,7 @@ import (
 )
 
 // nodeLogs are the logs of the node itself: the files in /var/log, and journald's log of the node's services. Both
-// are in memory; the host's logs are never read.
+// are in memory; the logs of the host are never read.
 type nodeLogs struct {
 	files   fs.FS
 	handler http.Handler
@@ -57,7 +57,7 @@ func newNodeLogs(nodeName string, files map[string]string, query bool) (*nodeLog
 	return l, nil
 }
 
-// hostNames limits the length of names as a host's filesystem does.
+// hostNames limits the length of file names in the same way as a host's filesystem.
 type hostNames struct{ fs.FS }
 
 func (h hostNames) Open(name string) (fs.File, error) {
@@ -86,8 +86,8 @@ func (h *nodeLogHandlers) getNodeLogs(w http.ResponseWriter, r *http.Request) er
 	return nil
 }
 
-// queried answers queries for services and files, and passes other requests to tree. It requires enableSystemLogQuery
-// and the feature gate NodeLogQuery. (kubelet: pkg/kubelet/kubelet.go, Run)
+// queried answers queries for services and files, and passes other requests to tree. Queries require
+// enableSystemLogQuery and the feature gate NodeLogQuery. (kubelet: pkg/kubelet/kubelet.go, Run)
 func (l *nodeLogs) queried(tree http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		query, errs := parseLogQuery(r.URL.Query())
@@ -161,7 +161,7 @@ func (l *nodeLogs) file(ctx context.Context, service string) (text []byte, err e
 	return nil, err
 }
 
-// hasOptions returns whether the query has more than names. (kubelet: options)
+// hasOptions returns whether the query has options besides names of services or files. (kubelet: options)
 func (q *logQuery) hasOptions() bool {
 	return q.since != nil || q.until != nil || q.tail != nil || q.boot != nil || q.pattern != ""
 }
@@ -172,8 +172,8 @@ const journalAge = time.Hour
 // journalServices are the services in the journal.
 var journalServices = []string{"containerd", "kubelet"}
 
-// journal is the log of journald for the services of the node. It has one entry every ten seconds since the node
-// started. An entry depends only on its time, so entries are computed when they are read.
+// journal imitates journald's log of the node's services. It has one entry every ten seconds since the node started.
+// An entry depends only on its time, so entries are computed when they are read.
 type journal struct {
 	node   string
 	booted time.Time
@@ -192,7 +192,7 @@ var journalMessages = map[string][]string{
 	},
 }
 
-// has returns whether the journal has a service. As with journald, the end of a service's name is enough.
+// has returns whether the journal has a service. As with journald, the end of a service's name is sufficient.
 func (*journal) has(service string) bool {
 	for _, known := range journalServices {
 		if strings.HasSuffix(known, service) {

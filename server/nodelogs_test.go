@@ -12,7 +12,7 @@ import (
 	"k8s.io/klog/v2"
 )
 
-// TestNodeLogs expects the files in memory, and no access to the host's files.
+// TestNodeLogs expects /logs/ to serve the log files in memory, and never files of the host.
 func TestNodeLogs(t *testing.T) {
 	f := newFixture(t, fixtureOptions{nodeLogs: map[string]string{"kubelet.log": "one\ntwo\n",
 		"containers/web.log": "web\n", "pods/a/b/0.log": "deep\n"}})
@@ -36,7 +36,7 @@ func TestNodeLogs(t *testing.T) {
 		{"/logs/%2e%2e/%2e%2e/etc/passwd", 404, "404 page not found\n"},
 		{"/logs/..%2f..%2fetc%2fpasswd", 404, "404 page not found\n"},
 		{"/logs/%2fetc%2fpasswd", 404, "404 page not found\n"},
-		{"/logs/?query=kubelet", 200, "<!doctype html>…"}, // which is no query where queries are off
+		{"/logs/?query=kubelet", 200, "<!doctype html>…"}, // without NodeLogQuery the query is ignored
 	} {
 		got, body := f.ask(t, client, http.MethodGet, test.path)
 		begin, open := strings.CutSuffix(test.body, "…")
@@ -158,11 +158,12 @@ func TestHealthzPort(t *testing.T) {
 		t.Error(err)
 	}
 	if _, err := client.Get(address + "/healthz"); err == nil {
-		t.Error("the port is open when the Server has stopped")
+		t.Error("the port is still open after the Server has stopped")
 	}
 }
 
-// TestVerbosity expects the kubelet's responses of /debug/flags/v, but no verbosity at which tokens would be logged.
+// TestVerbosity expects the kubelet's responses of /debug/flags/v, and that the verbosity stays below the level at
+// which client-go logs tokens.
 func TestVerbosity(t *testing.T) {
 	f := newFixture(t, fixtureOptions{})
 	client := f.client(t, f.certificate(t, "kubelet-client"))
@@ -204,7 +205,7 @@ func TestFlagz(t *testing.T) {
 	f := newFixture(t, fixtureOptions{flags: []string{"--max-pods=7"}})
 	client := f.client(t, f.certificate(t, "kubelet-client"))
 	for accept, want := range map[string]string{
-		"": "\nmax-pods[:= ]+7\n", // the library takes one of four at random
+		"": "\nmax-pods[:= ]+7\n", // the library chooses one of four separators at random
 		"application/json;v=v1beta1;g=config.k8s.io;as=Flagz": `"max-pods":"7"`,
 	} {
 		got, body := f.ask(t, client, http.MethodGet, "/flagz", "Accept: "+accept)

@@ -18,7 +18,7 @@ import (
 
 // ServeHTTP counts a request, routes it, and records its Decision when the handler has returned.
 func (p *port) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if r.Context().Value(portKey{}) != p { // the caller serves Handler by itself
+	if r.Context().Value(portKey{}) != p { // the caller serves Handler on its own listener
 		r = r.WithContext(withPort(r.Context(), p))
 	}
 	markRequested(r)
@@ -53,8 +53,8 @@ func (p *port) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// recovered ends a request whose handler panicked: with a 500, or by closing the connection if the response had
-// begun. Otherwise the client would take half a response for a complete one.
+// recovered ends a request whose handler panicked. It sends a 500, or closes the connection if the response had
+// begun: otherwise the client would mistake an incomplete response for a complete one.
 func (s *Server) recovered(p any, recorder *statusRecorder, decision *authchain.Decision) {
 	if p != http.ErrAbortHandler {
 		decision.Err = fmt.Sprintf("panic: %v", p)
@@ -93,7 +93,7 @@ func levelOf(d *authchain.Decision) zapcore.Level {
 	return zapcore.InfoLevel
 }
 
-// logMessage returns the Decision as one line of log.
+// logMessage returns the Decision as one log line.
 func logMessage(d *authchain.Decision) string {
 	switch {
 	case d.Handshake != "":
@@ -142,17 +142,17 @@ func logFields(fields []zap.Field, d *authchain.Decision) []zap.Field {
 }
 
 // statusRecorder records the status of a response. It is a responsewriter.UserProvidedDecorator: flushing and
-// hijacking are available if the protocol of the connection has them.
+// hijacking are available if the connection's protocol supports them.
 type statusRecorder struct {
 	http.ResponseWriter
 	status int
-	// abort: the connection must be closed.
+	// abort is true if the connection must be closed.
 	abort bool
 }
 
 func (r *statusRecorder) Unwrap() http.ResponseWriter { return r.ResponseWriter }
 
-// WriteHeader ignores a second status, which a handler writes if it fails after the response has begun.
+// WriteHeader ignores a second status. Handlers send a second status if they fail after the response has begun.
 func (r *statusRecorder) WriteHeader(status int) {
 	if r.status >= http.StatusOK {
 		return
@@ -168,16 +168,16 @@ func (r *statusRecorder) Write(p []byte) (int, error) {
 	return r.ResponseWriter.Write(p)
 }
 
-// errorLog returns the log of an http.Server. It records failed handshakes as Decisions: net/http reports them only
-// there.
+// errorLog returns the ErrorLog of an http.Server. It records failed handshakes as Decisions, because net/http
+// reports such failures only in its log.
 func (s *Server) errorLog() *log.Logger {
 	return log.New(errorWriter{s}, "", 0)
 }
 
 type errorWriter struct{ server *Server }
 
-// handshakeError is how net/http's line about a failed handshake begins. The client's address, a colon and the error
-// follow.
+// handshakeError is the beginning of the line that net/http logs about a failed handshake. The client's address, a
+// colon and the error follow.
 const handshakeError = "http: TLS handshake error from "
 
 func (w errorWriter) Write(line []byte) (int, error) {

@@ -44,12 +44,13 @@ type Options struct {
 	ServingCertificate func() *tls.Certificate
 
 	// ReadOnce reads the files of the client CA and the serving certificate once, in [New] and [Server.Listen].
-	// Changes of the files are ignored. A Server that never serves then leaves no goroutine behind.
+	// Later changes of the files are ignored. With ReadOnce, a Server that never serves does not leave a goroutine
+	// behind.
 	ReadOnce bool
 
-	// Like, if set, is a Server whose configuration differs only in names, addresses and ports. The new Server shares
-	// its routers, its client CA, and its serving certificate if that comes from files. A process with a thousand
-	// nodes needs a few kilobytes for each.
+	// Like, if set, is a Server whose configuration differs only in names, addresses and ports. The new Server
+	// shares its routers, its client CA and, if the serving certificate comes from files, its serving certificate.
+	// With Like, a process with a thousand nodes needs only a few kilobytes for each node.
 	Like *Server
 
 	// Collectors are further metrics of the node that /metrics serves, for example about its certificates.

@@ -26,7 +26,7 @@ func (p *servingPair) reload() error {
 }
 
 // reloader reloads a servingPair when its files change. If the files are not a valid pair, dynamiccertificates logs
-// an error, does not call the reloader, and the last valid pair stays in use.
+// an error and does not call the reloader. The last valid pair then stays in use.
 type reloader struct {
 	pair   *servingPair
 	logger *zap.Logger

@@ -10,7 +10,7 @@ import (
 	"fauxlet/internal/podstats"
 )
 
-// gathering is a collector for one scrape. It sends metrics that have been measured before.
+// gathering is a collector for one scrape. It sends metrics that were measured earlier.
 type gathering struct {
 	descriptions []*prometheus.Desc
 	send         func(chan<- prometheus.Metric)
@@ -24,8 +24,8 @@ func (g gathering) Describe(descriptions chan<- *prometheus.Desc) {
 
 func (g gathering) Collect(metrics chan<- prometheus.Metric) { g.send(metrics) }
 
-// writeMetrics answers a scrape from a registry of its own, as a kubelet does for these endpoints. If some metrics
-// fail, it sends the others.
+// writeMetrics answers a scrape from a separate registry, as a kubelet does for these endpoints. If some metrics
+// fail, it still sends the others.
 func writeMetrics(w http.ResponseWriter, r *http.Request, from gathering, beside ...prometheus.Gatherer) error {
 	registry := prometheus.NewRegistry()
 	if err := registry.Register(from); err != nil {

@@ -14,13 +14,13 @@ import (
 	"fauxlet/config"
 )
 
-// router is the first router of a port, with everything that is installed in it. Servers that are alike share routers
-// (see [Options.Like]); the Server of a request is in its context.
+// router is the first router of a port, with all handlers that are installed in it. Servers that share configuration
+// through [Options.Like] share their routers; the context of a request contains the Server of the request.
 type router struct {
 	mux *http.ServeMux
-	// readOnly: requests are neither authenticated nor authorized.
+	// readOnly is true if requests are neither authenticated nor authorized.
 	readOnly bool
-	// handled are the paths that have no second router, in the order in which a kubelet installs them.
+	// handled are the paths without a second router, in the order in which a kubelet installs them.
 	handled []string
 	// buckets are the values of the `path` label of the metrics, with their `long_running` label.
 	buckets map[string]bool
@@ -30,13 +30,14 @@ type router struct {
 type port struct {
 	server *Server
 	routes *router
-	// series has the metrics of each method and path, by seriesKey.
+	// series has the metrics of each method and path, indexed by seriesKey.
 	series sync.Map
 }
 
 type portKey struct{}
 
-// withPort returns the context of the requests of a port. [port.ServeHTTP] makes sure that each request has it.
+// withPort returns the context for requests to a port. [port.ServeHTTP] makes sure that each request has this
+// context.
 func withPort(ctx context.Context, p *port) context.Context {
 	return context.WithValue(ctx, portKey{}, p)
 }
@@ -54,7 +55,8 @@ func newRouter(c *config.Config, readOnly bool) *router {
 		switch s := &services[i]; {
 		case s.debug && !debug:
 			if s.refused {
-				// The kubelet's bucket of /debug/pprof/ is "pprof" here, which is not long-running.
+				// A kubelet with debugging off uses the bucket "pprof" for /debug/pprof/, and does not count it as
+				// long-running.
 				bucket := path.Base(s.prefix)
 				longRunning := s.longRunning && bucket == s.label()
 				r.install(off(strings.TrimSuffix(s.prefix, "/")+"/", bucket, "Debug endpoints are disabled.",
@@ -82,7 +84,7 @@ func off(prefix, bucket, message string, longRunning bool) *service {
 
 func (r *router) ServeHTTP(w http.ResponseWriter, request *http.Request) { r.mux.ServeHTTP(w, request) }
 
-// Handle installs a handler of a library of k8s.io. It is authenticated and authorized as all others are.
+// Handle installs a handler of a k8s.io library. Its requests are authenticated and authorized like all others.
 func (r *router) Handle(path string, handler http.Handler) {
 	r.handled = append(r.handled, path)
 	r.mux.Handle(path, r.authorized(handler))
@@ -156,7 +158,7 @@ func withoutTrailingSlash(r *http.Request) *http.Request {
 	return &copied
 }
 
-// accepting answers 406 if the client does not accept what next produces.
+// accepting answers 406 if the client does not accept the content type that next produces.
 func accepting(produces string, next http.Handler) http.Handler {
 	notAcceptable := statusErrorf(http.StatusNotAcceptable, "406: Not Acceptable\n\nAvailable representations: %s",
 		produces)
@@ -169,8 +171,8 @@ func accepting(produces string, next http.Handler) http.Handler {
 	})
 }
 
-// accepts reads the first Accept header: a list whose members must be equal to what is produced, or */*. It ignores
-// parameters. produces may be empty. (go-restful, Route.matchesAccept)
+// accepts reads the first Accept header, which is a comma-separated list. A member must be equal to produces, or be
+// */*. It ignores parameters. produces may be empty. (go-restful, Route.matchesAccept)
 func accepts(r *http.Request, produces string) bool {
 	accept := r.Header.Get("Accept")
 	if accept == "" {

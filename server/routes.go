@@ -7,33 +7,33 @@ import (
 	"fauxlet/config"
 )
 
-// service is a part of the kubelet's API: a first path segment and the paths below it. Each is a row of the table of
-// services. The table is the only place that knows the kubelet's paths. Which subresource of the node a path needs
-// stands in [fauxlet/authchain.Subresources].
+// service is a part of the kubelet's API: a first path segment and the paths below it. Each service is a row in the
+// table of services, and only this table lists the kubelet's paths. The subresource of the node that a path needs is
+// in [fauxlet/authchain.Subresources].
 //
-// A kubelet routes a request twice, and each router has its own 404. The first router comes before authentication and
-// looks at the prefix: it redirects to a clean path, and answers `404 page not found` if no service has the prefix.
-// The second comes after authorization and looks at path and method: it answers `404: Page Not Found` and `405:
-// Method Not Allowed`.
+// A kubelet routes a request twice, and each router has its own 404 response. The first router runs before
+// authentication and examines the prefix: it redirects to a clean path, and answers `404 page not found` if no
+// service has the prefix. The second router runs after authorization and examines the path and the method: it
+// answers `404: Page Not Found` and `405: Method Not Allowed`.
 type service struct {
 	prefix string
-	// exact: there is no second router; the service is one path, with any method.
+	// exact is true if the service has no second router. It is then only one path, with any method.
 	exact bool
-	// bucket is the `path` label of the metrics; empty: the prefix.
+	// bucket is the `path` label of the metrics. Empty means the prefix.
 	bucket string
-	// longRunning is the `long_running` label of the metrics. The kubelet's own list has "portforward" where the path
-	// is "portForward", so a port-forward is not long-running.
+	// longRunning is the `long_running` label of the metrics. The kubelet's list of long-running paths has
+	// "portforward" although the path is "portForward", so a port-forward does not count as long-running.
 	longRunning bool
-	// json: the service produces application/json, and answers 406 to a client that does not accept it. Any other
-	// service declares nothing, and answers 406 to a client that does not accept */*.
+	// json is true if the service produces application/json, and answers 406 to a client that does not accept JSON.
+	// Other services declare no content type, and answer 406 to a client that does not accept */*.
 	json   bool
 	routes []route
-	// when returns whether the configuration turns the service on; nil: it is always on. If it is off, its prefix
-	// answers 405 with the message off, or 404 if off is empty.
+	// when returns whether the configuration turns the service on. If when is nil, the service is always on. If the
+	// service is off, its prefix answers 405 with the text in the field off, or 404 if that field is empty.
 	when func(*config.Config) bool
 	off  string
-	// debug services are on the secure port alone, and off if enableDebuggingHandlers is false. If refused is set
-	// too, the prefix answers 405 where the service is off. Services without debug are on both ports.
+	// debug services are only on the secure port, and are off if enableDebuggingHandlers is false. If refused is
+	// true too, the prefix of a service that is off answers 405. Services without debug are on both ports.
 	debug, refused bool
 }
 
@@ -45,15 +45,15 @@ func (s *service) label() string {
 	return strings.Trim(s.prefix, "/")
 }
 
-// route is a path below a service, in the syntax of gorilla/mux, with its methods. An exact service has one route,
-// whose path and methods are empty.
+// route is a path below a service, in the syntax of gorilla/mux, with its methods. An exact service has one route
+// with an empty path and no methods.
 type route struct {
 	methods []string
 	path    string
 	serve   handler
 }
 
-// Paths of pods and containers. Their variables name the target of a request, see [PathTarget].
+// Paths of pods and containers. Their variables name the target of a request; see [PathTarget].
 const (
 	container    = "/{namespace:[^/]*}/{pod:[^/]*}/{container:[^/]*}"
 	containerUID = "/{namespace:[^/]*}/{pod:[^/]*}/{uid:[^/]*}/{container:[^/]*}"

@@ -20,16 +20,16 @@ import (
 	"fauxlet/server"
 )
 
-// FuzzRouter asks for any method and target, without a credential. The target goes through net/http's own parser, so
-// that a line feed in it begins headers. What must hold, whatever is asked:
+// FuzzRouter sends requests with any method and target, without a credential. net/http parses the target, so a line
+// feed in the target begins the headers. For every request:
 //
-//   - no handler panics, and the same request is answered with the same status twice;
-//   - on the secure port a request ends in the first router, which redirects to the cleaned path (301, 307) or knows no
-//     such service (404), or it reaches the chain; 400 is net/http's, of the target `*`;
-//   - a chain without authentication methods answers 401, and nothing else;
-//   - what reaches a chain that asks for access is answered 403 where all questions were denied, and never 2xx unless the
-//     last question was allowed;
-//   - on the read-only port nothing is authenticated, and only its own paths answer 2xx.
+//   - No handler panics, and sending the same request twice gives the same status.
+//   - On the secure port, the first router redirects to the cleaned path (301, 307) or answers 404, or the request
+//     reaches the chain. net/http itself answers 400 to the target `*`.
+//   - A chain without authentication methods always answers 401.
+//   - A chain with Webhook authorization answers 403 if all checks were denied, and 2xx only if the last check was
+//     allowed.
+//   - On the read-only port no request is authenticated, and only the paths of that port answer 2xx.
 func FuzzRouter(f *testing.F) {
 	closed := newUnserved(f, "{anonymous: {enabled: false}, webhook: {enabled: false}}",
 		"authorization: {mode: AlwaysAllow}\n", nil)
@@ -83,25 +83,25 @@ func FuzzRouter(f *testing.F) {
 		for i, question := range decision.Authorization {
 			passed = question.Subresource == allowed
 			if passed != (question.Result == authchain.CheckAllowed) || passed && i != len(decision.Authorization)-1 {
-				t.Errorf("question %d of %+v: %q is allowed", i, decision.Authorization, allowed)
+				t.Errorf("check %d of %+v: only %q is allowed", i, decision.Authorization, allowed)
 			}
 		}
 		switch {
 		case len(decision.Authentication) == 0:
 			ofFirstRouter(t, status, target)
 		case !passed && status != http.StatusForbidden:
-			t.Errorf("%d, with %+v", status, decision.Authorization)
+			t.Errorf("status %d, want 403 after the denied checks %+v", status, decision.Authorization)
 		}
 
 		status, decision = asking.twice(t, raw, true)
 		if len(decision.Authentication)+len(decision.Authorization) > 0 || decision.User != nil {
-			t.Error("the read-only port asks")
+			t.Error("a request on the read-only port was authenticated or authorized")
 		}
 		if 200 <= status && status < 300 &&
 			!slices.ContainsFunc([]string{"/pods", "/stats", "/metrics", "/healthz"}, func(open string) bool {
 				return strings.HasPrefix(decision.Path+"/", open+"/")
 			}) {
-			t.Errorf("%d of the read-only port, for %q", status, decision.Path)
+			t.Errorf("the read-only port answers %d to %q", status, decision.Path)
 		}
 	})
 }
@@ -113,10 +113,10 @@ func ofFirstRouter(t *testing.T, status int, target string) {
 	case http.StatusMovedPermanently, http.StatusTemporaryRedirect, http.StatusNotFound:
 	case http.StatusBadRequest:
 		if !strings.HasPrefix(target, "*") {
-			t.Errorf("%d without the chain", status)
+			t.Errorf("status %d without authentication", status)
 		}
 	default:
-		t.Errorf("%d without the chain", status)
+		t.Errorf("status %d without authentication", status)
 	}
 }
 
@@ -145,8 +145,8 @@ func newUnserved(f testing.TB, authentication, yaml string,
 	return u
 }
 
-// twice sends the same request twice, without its query, and returns the status and the last Decision; nil if
-// net/http does not parse the request.
+// twice sends the same request twice, without its query, and returns the status and the last Decision. The Decision
+// is nil if net/http cannot parse the request.
 func (u *unserved) twice(t *testing.T, raw string, readOnly bool) (int, *authchain.Decision) {
 	t.Helper()
 	var statuses [2]int
@@ -159,12 +159,12 @@ func (u *unserved) twice(t *testing.T, raw string, readOnly bool) (int, *authcha
 		statuses[i], _ = u.call(t, request, readOnly)
 	}
 	if statuses[0] != statuses[1] {
-		t.Errorf("%d, and %d the next time", statuses[0], statuses[1])
+		t.Errorf("the first response is %d, the second %d", statuses[0], statuses[1])
 	}
 	return statuses[0], u.last
 }
 
-// call calls a handler. The handler may abort the response (status 0), but must not panic.
+// call calls a handler. The handler may abort the response (then the status is 0), but must not panic.
 func (u *unserved) call(t *testing.T, request *http.Request, readOnly bool) (status int, body string) {
 	t.Helper()
 	request.RemoteAddr = "192.0.2.1:1234"
@@ -193,7 +193,7 @@ func (u *unserved) call(t *testing.T, request *http.Request, readOnly bool) (sta
 	return recorder.Code, recorder.Body.String()
 }
 
-// reviewer answers SubjectAccessReviews. It allows one subresource.
+// reviewer answers SubjectAccessReviews. It allows only one subresource.
 type reviewer struct{ allowed string }
 
 func (r *reviewer) client(f testing.TB) authorizationv1.AuthorizationV1Interface {

@@ -7,12 +7,13 @@ import (
 	"testing"
 )
 
-// response is a kubelet's response. A body that ends in … is a prefix.
+// response is a kubelet's response. If body ends in "…", it is only the beginning of the expected body.
 type response struct {
 	status      int
 	body        string
 	contentType string
-	// nosniff: the age of a handler shows by whether its text comes with `X-Content-Type-Options: nosniff`.
+	// nosniff is true if the response has the header `X-Content-Type-Options: nosniff`. Only some of the kubelet's
+	// handlers send it.
 	nosniff  bool
 	allow    string
 	location string
@@ -21,9 +22,9 @@ type response struct {
 const text = "text/plain; charset=utf-8"
 
 var (
-	// Of the first router, before authentication.
+	// Responses of the first router, before authentication.
 	noSuchService = response{status: 404, body: "404 page not found\n", contentType: text, nosniff: true}
-	// Of the second, behind the chain.
+	// Responses of the second router, after authorization.
 	noSuchPath = response{status: 404, body: "404: Page Not Found", contentType: text}
 	noSuchPod  = response{status: 404, body: "pod does not exist", contentType: text}
 	noText     = response{status: 406,
@@ -55,7 +56,7 @@ func noMethod(allow string) response {
 	return response{status: 405, body: "405: Method Not Allowed", contentType: text, allow: allow}
 }
 
-// off is the answer of an endpoint that the configuration has turned off.
+// off is the response of an endpoint that the configuration has turned off.
 func off(message string) response {
 	return response{status: 405, body: message + "\n", contentType: text, nosniff: true}
 }
@@ -91,8 +92,8 @@ func (want response) check(t *testing.T, got *http.Response, body string) {
 	}
 }
 
-// isAuthenticated returns whether a request with this response has been authenticated; the first router answers
-// before that.
+// isAuthenticated returns whether a request with this response has been authenticated. The first router answers
+// before authentication.
 func (want response) isAuthenticated() bool { return want.status != 307 && want != noSuchService }
 
 // exchange is a request, `METHOD path [Header: value]`, and the response to a client that may do everything. The
@@ -143,7 +144,7 @@ func TestRoutes(t *testing.T) {
 		{"GET /containerLogs%2Fdefault/nginx/nginx", noSuchService},
 		{"TRACE /", noSuchService},
 
-		// Paths are made clean before authentication.
+		// Paths are cleaned before authentication.
 		{"GET //pods", redirect("/pods")},
 		{"GET /pods//", redirect("/pods/")},
 		{"GET /foo/../pods", redirect("/pods")},
@@ -206,7 +207,7 @@ func TestRoutes(t *testing.T) {
 		{"GET /containerLogs/default/nginx", noSuchPath},
 		{"GET /containerLogs/default/nginx/", noSuchPath},
 		{"GET " + path + "/x", noSuchPath},
-		// The second router splits the path after it has been decoded.
+		// The second router splits the path into segments after the path has been decoded.
 		{"GET /containerLogs/default%2Fnginx%2Fnginx", log},
 		{"GET /containerLogs/default/nginx%2Fnginx", log},
 		{"GET " + path + "%2F", log},

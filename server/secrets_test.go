@@ -18,7 +18,7 @@ import (
 	"fauxlet/authchain"
 )
 
-// buffer is a log that many goroutines can write.
+// buffer is a log to which many goroutines can write.
 type buffer struct {
 	mu sync.Mutex
 	b  bytes.Buffer
@@ -47,8 +47,8 @@ func captureKlog(t *testing.T, w zapcore.WriteSyncer, verbosity string) {
 		t.Fatal(err)
 	}
 	core := zapcore.NewCore(zapcore.NewJSONEncoder(zap.NewProductionEncoderConfig()), w, zapcore.Level(-10))
-	// What is flushed each minute, once /healthz was asked, reads the logger (k8s.io/apiserver/pkg/server/healthz).
-	// Flush takes klog's lock, which a change of the logger does not.
+	// Once /healthz has been requested, a background goroutine flushes klog every minute, and the flush reads the
+	// logger (k8s.io/apiserver/pkg/server/healthz). Changing the logger does not take klog's lock, but Flush does.
 	change := func(logger func()) {
 		klog.Flush()
 		logger()
@@ -61,9 +61,9 @@ func captureKlog(t *testing.T, w zapcore.WriteSyncer, verbosity string) {
 	})
 }
 
-// TestNoSecretInLogs expects no token, key or query of a request in any log, Decision or metric. The logs of the
-// libraries are searched up to verbosity 7: at 8 client-go logs the bodies of its requests, including reviewed
-// tokens, in a kubelet too.
+// TestNoSecretInLogs expects that no log, Decision or metric contains a token, a key, or the query of a request. The
+// libraries log up to verbosity 7 in this test: from 8 on client-go logs the bodies of its requests, including
+// reviewed tokens, in a kubelet too.
 func TestNoSecretInLogs(t *testing.T) {
 	var log buffer
 	captureKlog(t, &log, "7")
@@ -128,7 +128,7 @@ func TestNoSecretInLogs(t *testing.T) {
 	for where, text := range map[string]string{"the log": log.String(), "the Decisions": string(decisions),
 		"the metrics": metrics} {
 		if len(text) < 1000 {
-			t.Errorf("%s: only %q", where, text)
+			t.Errorf("%s: the text is too short: %q", where, text)
 		}
 		for _, secret := range secrets {
 			if at := strings.Index(text, secret); at >= 0 {
@@ -136,7 +136,7 @@ func TestNoSecretInLogs(t *testing.T) {
 			}
 		}
 	}
-	// The fingerprint appears instead.
+	// The logs contain the fingerprint in place of the token.
 	for _, text := range []string{log.String(), string(decisions)} {
 		if !strings.Contains(text, authchain.Fingerprint(unknown)) {
 			t.Errorf("the fingerprint of the unknown token is missing")

@@ -12,7 +12,7 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// Limits of the kubelet's http.Server.
+// These are the limits of the kubelet's http.Server.
 const (
 	idleTimeout    = 90 * time.Second
 	readTimeout    = 4 * time.Hour
@@ -75,7 +75,7 @@ func (s *Server) Serve(ctx context.Context, listeners *Listeners) error {
 	return group.Wait()
 }
 
-// run adds a server to the group. It serves until running is done, and then drains: it waits for requests under way.
+// run adds a server to the group. The server serves until running is done, and then waits for requests in progress.
 func (s *Server) run(running context.Context, group *errgroup.Group, server *http.Server, serve func() error) {
 	drained := make(chan struct{})
 	drain := context.AfterFunc(running, func() {
@@ -96,13 +96,13 @@ func (s *Server) run(running context.Context, group *errgroup.Group, server *htt
 			drain()
 			return err
 		}
-		<-drained // serve has returned because Shutdown has begun
+		<-drained // serve returns as soon as Shutdown begins
 		return nil
 	})
 }
 
 func (s *Server) httpServer(running context.Context, handler *port) *http.Server {
-	// Requests under way may finish after running is done.
+	// Requests in progress may finish after running is done.
 	base := withPort(context.WithoutCancel(running), handler)
 	server := &http.Server{
 		BaseContext:    func(net.Listener) context.Context { return base },
@@ -117,12 +117,13 @@ func (s *Server) httpServer(running context.Context, handler *port) *http.Server
 	return server
 }
 
-// Listeners are the open ports of a Server. Either of the two may be nil. Between [Server.Listen] and [Server.Serve]
-// the caller may replace a listener by one that wraps it. If a connection of such a listener has the method
+// Listeners are the open ports of a Server. Either of them may be nil. Between [Server.Listen] and [Server.Serve]
+// the caller may replace a listener by a listener that wraps it. If a connection of the wrapping listener has the
+// method
 //
 //	AffectedBy() []string
 //
-// the Server adds the names that it returns to its Decisions about the connection.
+// the Server adds the returned names to AffectedBy of its Decisions about the connection.
 type Listeners struct {
 	Secure   net.Listener
 	ReadOnly net.Listener

@@ -1,5 +1,5 @@
-// Package server is the kubelet's API: the secure port, which authenticates and authorizes each request, and the
-// read-only port, which does neither and serves less.
+// Package server implements the kubelet's API: the secure port, which authenticates and authorizes each request, and
+// the read-only port, which does neither and serves fewer paths.
 //
 // [New] makes a [Server] for one configuration. [Server.Listen] and [Server.Serve] serve it on the kubelet's ports
 // with the kubelet's TLS. [Server.Handler] and [Server.ReadOnlyHandler] are for a caller with listeners of its own.
@@ -49,14 +49,14 @@ type Server struct {
 	handlers handlers
 	draining draining
 
-	// affected has each open connection that is an affected, by the client's address.
+	// affected has each open connection that implements the interface affected, by the client's address.
 	affected sync.Map
 
 	secure, readOnly *port
 }
 
-// New returns a Server. It reads the file of the client CA, but not the serving certificate: [Server.Listen] does
-// that. An error names the field of the configuration and what to change.
+// New returns a Server. It reads the file of the client CA. [Server.Listen] reads the serving certificate later. An
+// error names the field of the configuration and what to change.
 func New(options Options) (*Server, error) {
 	if options.Config == nil || options.Pods == nil {
 		return nil, errors.New("server: Options.Config and Options.Pods are required")
@@ -102,7 +102,7 @@ func New(options Options) (*Server, error) {
 		s.readOnly = &port{server: s, routes: s.like.readOnly.routes}
 		return s, nil
 	}
-	if _, err := s.handlers.nodeLogs(); err != nil { // a Server like another one has the same files
+	if _, err := s.handlers.nodeLogs(); err != nil { // with Options.Like, nodeLogs has been checked before
 		return nil, err
 	}
 	s.secure = &port{server: s, routes: newRouter(s.config, false)}
@@ -110,7 +110,7 @@ func New(options Options) (*Server, error) {
 	return s, nil
 }
 
-// loadChain makes the chain of the configuration, and reads the file of the client CA for it.
+// loadChain makes the chain of the configuration, and reads the client CA file for the chain.
 func (s *Server) loadChain(options Options) error {
 	kubelet := &s.config.Kubelet
 	s.chainConfig = authchain.Config{
@@ -147,9 +147,9 @@ func (s *Server) loadChain(options Options) error {
 	return nil
 }
 
-// Handler returns the handler of the secure port. A caller with a listener of its own must request client
-// certificates without verifying them ([crypto/tls.RequestClientCert]), because the handler verifies them. It uses
-// the client CA as it was when the Server was made; only [Server.Serve] follows the file.
+// Handler returns the handler of the secure port. A caller with its own listener must request client certificates
+// without verifying them ([crypto/tls.RequestClientCert]), because the handler verifies them. The handler uses the
+// client CA that was in the file when the Server was made; only [Server.Serve] follows changes of the file.
 func (s *Server) Handler() http.Handler { return s.secure }
 
 // ReadOnlyHandler returns the handler of the read-only port.

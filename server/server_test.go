@@ -10,7 +10,7 @@ import (
 	"fauxlet/server"
 )
 
-// TestNewErrors expects errors of New to say what to change.
+// TestNewErrors expects each error of New to say what to change.
 func TestNewErrors(t *testing.T) {
 	for name, test := range map[string]struct {
 		authentication, yaml string
@@ -30,7 +30,7 @@ func TestNewErrors(t *testing.T) {
 			}
 			_, err = server.New(server.Options{Config: f.load(t, nil), Pods: store})
 			if err == nil {
-				t.Fatal("it was made")
+				t.Fatal("New succeeded, want an error")
 			}
 			for _, want := range test.want {
 				if !strings.Contains(err.Error(), want) {
@@ -40,11 +40,11 @@ func TestNewErrors(t *testing.T) {
 		})
 	}
 	if _, err := server.New(server.Options{}); err == nil || !strings.Contains(err.Error(), "Options.Config") {
-		t.Errorf("of nothing: %v", err)
+		t.Errorf("without a Config: error %v, want Options.Config in it", err)
 	}
 }
 
-// TestListenErrors expects an error with the port and its flag, and that the other port is closed.
+// TestListenErrors expects an error with the port and its flag, and that the other port is closed again.
 func TestListenErrors(t *testing.T) {
 	busy, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -75,7 +75,7 @@ func TestListenErrors(t *testing.T) {
 			listeners, err := standin.Listen()
 			if err == nil {
 				listeners.Close()
-				t.Fatal("it listened")
+				t.Fatal("Listen succeeded, want an error")
 			}
 			for _, want := range test.want {
 				if !strings.Contains(err.Error(), want) {
@@ -84,7 +84,7 @@ func TestListenErrors(t *testing.T) {
 			}
 			again, err := net.Listen("tcp", "127.0.0.1:"+free)
 			if err != nil {
-				t.Errorf("the other port was not given back: %v", err)
+				t.Errorf("the other port was not closed: %v", err)
 			} else {
 				again.Close()
 			}
@@ -92,7 +92,7 @@ func TestListenErrors(t *testing.T) {
 	}
 }
 
-// TestServerDisabled expects enableServer: false to turn the secure port off, and to leave the read-only port.
+// TestServerDisabled expects enableServer: false to turn the secure port off, and to keep the read-only port open.
 func TestServerDisabled(t *testing.T) {
 	options := fixtureOptions{yaml: "enableServer: false\n",
 		flags: []string{"--read-only-port=" + strconv.Itoa(freePort(t))}}

@@ -18,14 +18,15 @@ import (
 	"fauxlet/scenario"
 )
 
-// statsHandlers serve what node and pods use: /stats/summary and the metrics.
+// statsHandlers serve the resource usage of the node and its pods: /stats/summary and the metrics.
 type statsHandlers struct {
 	pods    *pods.Store
 	machine podstats.Machine
 	// clockSkew and usage are the Decorators' ClockSkew and Usage; usage may be nil.
 	clockSkew func() time.Duration
 	usage     func(ctx context.Context, pod *v1.Pod, container string, usage scenario.Usage) scenario.Usage
-	// cgroups: cAdvisor serves the metrics of cgroups. It does not with the feature gate PodAndContainerStatsFromCRI.
+	// cgroups is true if cAdvisor serves the metrics of cgroups. It is false with the feature gate
+	// PodAndContainerStatsFromCRI.
 	cgroups bool
 	metrics *metrics
 }
@@ -33,7 +34,8 @@ type statsHandlers struct {
 // now returns the time by the node's clock.
 func (h *statsHandlers) now() time.Time { return time.Now().Add(h.clockSkew()) }
 
-// measure returns the last measurement of the node. Within [podstats.Interval] all endpoints return the same.
+// measure returns the last measurement of the node. Within one [podstats.Interval] all endpoints return the same
+// measurement.
 func (h *statsHandlers) measure(r *http.Request) *podstats.Measurement {
 	machine := h.machine
 	machine.Pressure = hasPressure()
@@ -48,8 +50,9 @@ func (h *statsHandlers) measure(r *http.Request) *podstats.Measurement {
 	return measured
 }
 
-// hasPressure returns whether this kernel has pressure stall information (PSI). A kubelet on this machine would
-// report it accordingly, so there is no setting for it. (kubelet: pkg/kubelet/cadvisor, IsPsiEnabled)
+// hasPressure returns whether this kernel has pressure stall information (PSI). There is no setting for PSI, because
+// a kubelet on this machine would report it depending on the kernel too. (kubelet: pkg/kubelet/cadvisor,
+// IsPsiEnabled)
 func hasPressure() bool {
 	file, err := os.Open("/sys/fs/cgroup/cpu.pressure")
 	if err != nil {
@@ -59,7 +62,7 @@ func hasPressure() bool {
 	return true
 }
 
-// getStatsSummary serves the usage of node and pods. (kubelet: pkg/kubelet/server/stats, handleSummary)
+// getStatsSummary serves the usage of the node and its pods. (kubelet: pkg/kubelet/server/stats, handleSummary)
 func (h *statsHandlers) getStatsSummary(w http.ResponseWriter, r *http.Request) error {
 	if err := r.ParseForm(); err != nil {
 		return statusErrorf(http.StatusInternalServerError, "Internal Error: parse form failed: %v", err)
@@ -75,11 +78,11 @@ func (h *statsHandlers) getStatsSummary(w http.ResponseWriter, r *http.Request) 
 	return nil
 }
 
-// summarizer builds a summary: of everything, or of CPU and memory alone if brief is set.
-// (kubelet: pkg/kubelet/stats, criStatsProvider over cAdvisor's containers)
+// summarizer builds a summary. If brief is set, the summary has only CPU and memory. (kubelet: pkg/kubelet/stats,
+// criStatsProvider over cAdvisor's containers)
 type summarizer struct {
 	*podstats.Measurement
-	// at is when the cgroups were measured. The usage of logs is as of now.
+	// at is the time of the last measurement of the cgroups. The disk usage of logs is current.
 	at, now metav1.Time
 	disk    *podstats.Filesystem
 	brief   bool
@@ -153,7 +156,7 @@ func (s *summarizer) pod(c *podstats.Cgroup) statsapi.PodStats {
 		CPU:       s.cpu(c), Memory: s.memory(c), Swap: s.swap(c),
 	}
 	if !s.brief {
-		// The pod has one file beside the files of its containers: their /etc/hosts.
+		// Each pod has one more file besides the files of its containers: /etc/hosts.
 		stats.IO, stats.EphemeralStorage = s.io(), s.fs(podstats.Disk{Used: 4096, Inodes: 1})
 		stats.EphemeralStorage.Time = s.now
 		stats.ProcessStats = &statsapi.ProcessStats{ProcessCount: ptr.To[uint64](0)}
@@ -206,7 +209,7 @@ func (s *summarizer) io() *statsapi.IOStats {
 	return &statsapi.IOStats{Time: s.at, PSI: &statsapi.PSIStats{}}
 }
 
-// fs returns the statistics of a part of the node's disk.
+// fs returns the statistics of a filesystem on the node's disk.
 func (s *summarizer) fs(part podstats.Disk) *statsapi.FsStats {
 	return &statsapi.FsStats{
 		Time:           s.at,

@@ -21,8 +21,8 @@ var (
 			"namespace"}, nil)
 )
 
-// getProbeMetrics serves how often the probes of running containers have run since this process started. They always
-// succeed.
+// getProbeMetrics serves how often each probe of the running containers has run since this process started. Probes
+// always succeed.
 func (h *statsHandlers) getProbeMetrics(w http.ResponseWriter, r *http.Request) error {
 	m, now := h.measure(r), time.Now()
 	began := legacyregistry.GetProcessStart()

@@ -20,7 +20,7 @@ import (
 	"fauxlet/scenario"
 )
 
-// measuredPods have requests, limits, probes and usage; some are not measured.
+// measuredPods are pods with requests, limits, probes and usage. Some of them are not measured.
 func measuredPods(count int) []scenario.Pod {
 	var specs []scenario.Pod
 	for i := range count {
@@ -57,7 +57,7 @@ func newMeasuring(t testing.TB, yaml string, specs []scenario.Pod) measuring {
 	return measuring{f, f.withToken(t, "the-token-of-kubelet-client")}
 }
 
-// scraped returns the body of a response, whose status must be 200.
+// scraped returns the body of a response. The test fails unless the status is 200.
 func (f measuring) scraped(t testing.TB, path string) (string, http.Header) {
 	t.Helper()
 	response, text := get(t, f.client, f.url+path)
@@ -90,7 +90,7 @@ func summaryOf(t testing.TB, text string) *statsapi.Summary {
 	return &summary
 }
 
-// series returns the metrics of a text by name and labels, without the labels that only cAdvisor has.
+// series parses metrics in text format into a map by name and labels. It omits the labels that only cAdvisor has.
 func series(t testing.TB, text string) map[string]sample {
 	t.Helper()
 	parsed := testutil.NewMetrics()
@@ -122,7 +122,7 @@ type sample struct {
 	at    int64
 }
 
-// TestStatsAgree expects the same values for each container, pod and node from all endpoints.
+// TestStatsAgree expects all endpoints to report the same values for each container, pod and node.
 func TestStatsAgree(t *testing.T) {
 	f := newMeasuring(t, "", measuredPods(5))
 	var summary *statsapi.Summary
@@ -149,7 +149,7 @@ func TestStatsAgree(t *testing.T) {
 	tells(resources, "node_"+cpu+"{}", *summary.Node.CPU.UsageCoreNanoSeconds, 1e9)
 	tells(resources, "node_"+memory+"{}", *summary.Node.Memory.WorkingSetBytes, 1)
 	if len(summary.Pods) != 5 {
-		t.Errorf("%d pods, want the 5 that run", len(summary.Pods))
+		t.Errorf("the summary has %d pods, want the 5 running pods", len(summary.Pods))
 	}
 	for _, pod := range summary.Pods {
 		of := ",namespace=default,pod=" + pod.PodRef.Name + "}"
@@ -202,7 +202,7 @@ func TestStatsSummary(t *testing.T) {
 		t.Errorf("available %d + working set %d, want the limit", *limited.AvailableBytes, *limited.WorkingSetBytes)
 	}
 	if pod.Containers[1].Memory.AvailableBytes != nil || pod.Memory.AvailableBytes != nil {
-		t.Error("memory is available where there is no limit")
+		t.Error("a container without a memory limit has availableBytes")
 	}
 
 	byQuery, _ := f.scraped(t, "/stats/summary?only_cpu_and_memory=true")
@@ -221,17 +221,17 @@ func TestStatsSummary(t *testing.T) {
 	for _, query := range []string{"only_cpu_and_memory=1", "only_cpu_and_memory=true&only_cpu_and_memory=true",
 		"only_cpu_and_memory"} {
 		if text, _ := f.scraped(t, "/stats/summary?"+query); summaryOf(t, text).Node.Fs == nil {
-			t.Errorf("?%s: not all", query)
+			t.Errorf("?%s: the summary does not have all statistics", query)
 		}
 	}
 	response, text := get(t, f.client, f.url+"/stats/summary?a=%zz")
 	if response.StatusCode != http.StatusInternalServerError ||
 		text != `Internal Error: parse form failed: invalid URL escape "%zz"` {
-		t.Errorf("a query that is none: %d %s", response.StatusCode, text)
+		t.Errorf("an invalid query: %d %s", response.StatusCode, text)
 	}
 	if status, text := f.post(t, "/stats/summary", "%zz"); status != http.StatusInternalServerError ||
 		!strings.HasPrefix(text, "Internal Error: parse form failed: ") {
-		t.Errorf("a form that is none: %d %s", status, text)
+		t.Errorf("an invalid form: %d %s", status, text)
 	}
 }
 
@@ -292,7 +292,7 @@ func TestScrapedMetrics(t *testing.T) {
 	}
 }
 
-// TestCadvisorMetricsOfTheRuntime expects no metrics of cgroups from a kubelet with PodAndContainerStatsFromCRI.
+// TestCadvisorMetricsOfTheRuntime expects no cgroup metrics from a kubelet with PodAndContainerStatsFromCRI.
 func TestCadvisorMetricsOfTheRuntime(t *testing.T) {
 	f := newMeasuring(t, "featureGates: {PodAndContainerStatsFromCRI: true}\n", measuredPods(1))
 	text, _ := f.scraped(t, "/metrics/cadvisor")
@@ -302,7 +302,8 @@ func TestCadvisorMetricsOfTheRuntime(t *testing.T) {
 	}
 }
 
-// BenchmarkScrape scrapes a node with the most pods that a kubelet allows, and one with many more.
+// BenchmarkScrape scrapes a node with the maximum number of pods that a kubelet allows, and a node with many more
+// pods.
 func BenchmarkScrape(b *testing.B) {
 	for _, count := range []int{110, 1000} {
 		f := prepare(b, fixtureOptions{})

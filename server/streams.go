@@ -28,8 +28,8 @@ import (
 )
 
 // A kubelet does not implement exec, attach and port-forward itself. It gets a URL from the container runtime and
-// proxies the connection there. WebSockets of the newest protocols are translated to SPDY on the way. A Server does
-// the same with the same libraries. Its runtime is in this process, at the other end of a socket pair, so that no
+// proxies the connection to that URL. It translates WebSockets of the newest protocols to SPDY. A Server does the
+// same with the same libraries. Its container runtime is in this process, at the other end of a socket pair, so no
 // further port is open. (kubelet: pkg/kubelet/server/server.go, getExec, getAttach, getPortForward; container
 // runtimes use k8s.io/cri-streaming)
 
@@ -40,8 +40,8 @@ type streamHandlers struct {
 	draining    context.Context
 	errorLog    func() *log.Logger
 	idleTimeout time.Duration
-	// translate: WebSockets of the newest protocols are translated (feature gate ExtendWebSocketsToKubelet).
-	// webSockets counts them.
+	// translate is true if WebSockets of the newest protocols are translated (feature gate
+	// ExtendWebSocketsToKubelet). webSockets counts the WebSockets.
 	translate  bool
 	webSockets *prometheus.CounterVec
 }
@@ -88,11 +88,11 @@ func (h *streamHandlers) getAttach(w http.ResponseWriter, r *http.Request) error
 	if at.uid != "" && string(pod.UID) != at.uid {
 		return statusErrorf(http.StatusInternalServerError, "pod %s not found", at.fullName())
 	}
-	// The pod determines whether there is a terminal. The translator uses the client's options unchanged.
+	// The pod determines whether the session has a terminal. The translator uses the client's options unchanged.
 	served := *options
 	served.TTY = pods.HasTTY(pod, at.container)
 	if served.TTY && served.Stderr {
-		// The error of a container runtime's RPC.
+		// The kubelet returns the error of its RPC to the container runtime.
 		return statusErrorf(http.StatusInternalServerError,
 			"rpc error: code = InvalidArgument desc = tty and stderr cannot both be true")
 	}
@@ -152,7 +152,7 @@ func (h *streamHandlers) postRun(w http.ResponseWriter, r *http.Request) error {
 	var exit utilexec.ExitError
 	switch {
 	case errors.As(err, &exit):
-		// (k8s.io/cri-client, ExecSync)
+		// The text is from k8s.io/cri-client, ExecSync.
 		return statusErrorf(http.StatusInternalServerError, "command '%s' exited with %d: %s",
 			strings.Join(command, " "), exit.ExitStatus(), stderr.String())
 	case err != nil:
@@ -170,7 +170,7 @@ func (h *streamHandlers) postRun(w http.ResponseWriter, r *http.Request) error {
 // maxOutput is how much of a command's output a container runtime keeps, in bytes. (containerd: execSync)
 const maxOutput = 16 << 20
 
-// limitedBuffer keeps the first maxOutput bytes, and ignores the rest.
+// limitedBuffer keeps the first maxOutput bytes, and discards the rest.
 type limitedBuffer struct{ bytes.Buffer }
 
 func (b *limitedBuffer) Write(p []byte) (int, error) {
@@ -181,10 +181,10 @@ func (b *limitedBuffer) Write(p []byte) (int, error) {
 // location is the target of a request, from the variables of its path.
 type location struct{ namespace, pod, uid, container string }
 
-// fullName is the kubelet's name for a pod, in errors.
+// fullName is the kubelet's name for a pod in errors.
 func (l *location) fullName() string { return l.pod + "_" + l.namespace }
 
-// locate returns the target of a request whose pod must exist. The container may not exist.
+// locate returns the target of a request. The pod must exist, but the container need not.
 func locate(store *pods.Store, r *http.Request) (location, error) {
 	vars := mux.Vars(r)
 	at := location{vars["namespace"], vars["pod"], vars["uid"], vars["container"]}
@@ -194,7 +194,7 @@ func locate(store *pods.Store, r *http.Request) (location, error) {
 	return at, nil
 }
 
-// stream proxies a connection to the runtime; a WebSocket of protocol version 5 goes through the translator.
+// stream proxies a connection to the runtime. It sends a WebSocket of protocol version 5 through the translator.
 func (h *streamHandlers) stream(w http.ResponseWriter, r *http.Request, subresource string,
 	options *remotecommand.Options, serve http.HandlerFunc) {
 	handler := h.toRuntime(serve)
@@ -207,7 +207,7 @@ func (h *streamHandlers) stream(w http.ResponseWriter, r *http.Request, subresou
 	serveHijacked(handler, w, withoutCredentials(r))
 }
 
-// runtimeURL is the URL of the runtime. Nothing resolves its host; see runtimeTransport.
+// runtimeURL is the URL of the runtime. Its host name is never resolved; see runtimeTransport.
 var runtimeURL = &url.URL{Scheme: "http", Host: "runtime", Path: "/"}
 
 // toRuntime returns a proxy of upgraded connections. serve is the runtime for this one connection.
@@ -215,7 +215,7 @@ func (h *streamHandlers) toRuntime(serve http.HandlerFunc) http.Handler {
 	return proxy.NewUpgradeAwareHandler(runtimeURL, h.runtimeTransport(serve), false, true, responder{})
 }
 
-// runtimeTransport connects to the runtime by a socket pair. The connections end when the Server stops.
+// runtimeTransport connects to the runtime over a socket pair. Its connections end when the Server stops.
 func (h *streamHandlers) runtimeTransport(serve http.HandlerFunc) *http.Transport {
 	return &http.Transport{DialContext: func(context.Context, string, string) (net.Conn, error) {
 		kubelet, runtime, err := oneconn.Pair()
@@ -271,8 +271,8 @@ func streams(ctx context.Context, in io.Reader, out, err io.WriteCloser, tty boo
 	return s
 }
 
-// forwarder forwards ports of a pod. The library's contexts do not end with the client's connection, so it uses the
-// context of the request.
+// forwarder forwards ports of a pod. It uses the context of the request, because the library's contexts are not
+// canceled when the client's connection ends.
 type forwarder struct {
 	pods    *pods.Store
 	at      location
@@ -287,7 +287,7 @@ func (f *forwarder) PortForward(_ context.Context, _, _ string, port int32, stre
 // request/websocket)
 const tokenProtocol = "base64url.bearer.authorization.k8s.io."
 
-// withoutCredentials returns a copy of a request without its credentials, because the libraries log headers.
+// withoutCredentials returns a copy of a request without its credentials, because the libraries log request headers.
 func withoutCredentials(r *http.Request) *http.Request {
 	clean := r.Clone(r.Context())
 	for i := range clean.Header["Authorization"] { // keep the number of headers, which appears in an error

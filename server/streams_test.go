@@ -29,7 +29,7 @@ import (
 	"fauxlet/scenario"
 )
 
-// streamed is a pod whose container answers commands and has a forwarded port.
+// streamed returns a pod whose container answers commands and has a forwarded port.
 func streamed(forward string) []scenario.Pod {
 	spec := nginx(0)[0]
 	answers := []scenario.ExecAnswer{
@@ -67,7 +67,7 @@ func (f *fixture) streamURL(t testing.TB, path string) *url.URL {
 	return u
 }
 
-// streamProtocols are the protocols of exec and attach.
+// streamProtocols are the protocols for exec and attach.
 var streamProtocols = []string{"v5.channel.k8s.io over a WebSocket", "v4.channel.k8s.io over a WebSocket",
 	"v4.channel.k8s.io", "v3.channel.k8s.io", "v2.channel.k8s.io"}
 
@@ -132,7 +132,7 @@ func TestExec(t *testing.T) {
 	}
 }
 
-// TestExecOldest uses the first protocol, whose error stream is empty.
+// TestExecOldest uses the first version of the protocol, in which the error stream is empty if the command succeeds.
 func TestExecOldest(t *testing.T) {
 	f := newFixture(t, fixtureOptions{pods: streamed("")})
 	var stdout, stderr bytes.Buffer
@@ -144,7 +144,7 @@ func TestExecOldest(t *testing.T) {
 	}
 }
 
-// TestManyStreams runs commands at the same time on connections of their own.
+// TestManyStreams runs several commands at the same time, each on its own connection.
 func TestManyStreams(t *testing.T) {
 	f := newFixture(t, fixtureOptions{pods: streamed("")})
 	var group sync.WaitGroup
@@ -162,11 +162,12 @@ func TestManyStreams(t *testing.T) {
 	group.Wait()
 }
 
-// TestStreamsEnd expects a command to end with its client, with the idle timeout, and when the Server stops.
+// TestStreamsEnd expects a command to end when its client disconnects, at the idle timeout, and when the Server
+// stops.
 func TestStreamsEnd(t *testing.T) {
 	hang := "/exec/default/nginx/nginx?output=1&command=sh&command=-c&command=echo+begun%26%26sleep+3600"
-	// begin returns when the command runs: a stream that is cut before leaves both ends waiting for its parts, for 30
-	// s.
+	// begin returns when the command is running. If a stream is cut earlier, both ends wait 30 s for its missing
+	// parts.
 	begin := func(t *testing.T, ctx context.Context, f *fixture) chan error {
 		ended := make(chan error, 1)
 		output, stdout := io.Pipe()
@@ -194,7 +195,7 @@ func TestStreamsEnd(t *testing.T) {
 	})
 	t.Run("idle", func(t *testing.T) {
 		f := newFixture(t, fixtureOptions{pods: streamed(""), yaml: "streamingConnectionIdleTimeout: 100ms\n"})
-		// The end is all that its client sees of it.
+		// The client only sees that the stream has ended, so the error is not compared.
 		_ = f.executor(t, spdyRoad, hang).StreamWithContext(t.Context(),
 			remotecommand.StreamOptions{Stdout: io.Discard})
 	})
@@ -331,7 +332,7 @@ func TestPortForward(t *testing.T) {
 	}
 }
 
-// TestRun expects any output to be declared as JSON.
+// TestRun expects the Content-Type of any output to be JSON.
 func TestRun(t *testing.T) {
 	f := newFixture(t, fixtureOptions{pods: streamed("")})
 	client := f.client(t, f.certificate(t, "kubelet-client"))
@@ -353,7 +354,7 @@ func TestRun(t *testing.T) {
 	}
 }
 
-// TestStreamsRefused checks the errors before a stream begins.
+// TestStreamsRefused checks the errors that are returned before a stream begins.
 func TestStreamsRefused(t *testing.T) {
 	crashing := streamed("")
 	crashing[0].Pod.Spec.Containers = append(crashing[0].Pod.Spec.Containers, v1.Container{Name: "crashing"},
@@ -384,7 +385,8 @@ func TestStreamsRefused(t *testing.T) {
 			t.Errorf("%s %s: %d %q, want %d %q", test.path, test.header, got.StatusCode, body, test.status, test.body)
 		}
 	}
-	// A request with an unread body is refused too. The error has the number of headers; none is lost.
+	// A request with an unread body is refused too. The error contains the number of headers, which must count all
+	// of them.
 	refused := tls.Client(f.dial(t),
 		&tls.Config{InsecureSkipVerify: true, Certificates: []tls.Certificate{*f.certificate(t, "kubelet-client")}})
 	defer refused.Close()
@@ -399,7 +401,7 @@ func TestStreamsRefused(t *testing.T) {
 		string(body) != "unable to upgrade: header X-Stream-Protocol-Version does not exist in request with 5 headers\n" {
 		t.Errorf("with a body: %d %q", answer.StatusCode, body)
 	}
-	// A WebSocket for a port-forward names its ports.
+	// A WebSocket for a port-forward must name its ports in the query.
 	conn := tls.Client(f.dial(t),
 		&tls.Config{InsecureSkipVerify: true, Certificates: []tls.Certificate{*f.certificate(t, "kubelet-client")}})
 	defer conn.Close()

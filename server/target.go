@@ -9,8 +9,8 @@ import (
 	"github.com/gorilla/mux"
 )
 
-// PathTarget returns the object that the path of a request names: a pod with its namespace, the UID of the pod, and a
-// container. An empty string is a part that the path does not name. It looks at the table of paths alone, so the
+// PathTarget returns the object that the path of a request names: a pod with its namespace, the UID of the pod, and
+// a container. A part that the path does not name is the empty string. It uses only the table of paths, so the
 // object may not exist.
 func PathTarget(path string) (namespace, pod, uid, container string) {
 	var match mux.RouteMatch

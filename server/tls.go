@@ -17,13 +17,13 @@ import (
 // secureTLS is the TLS of the secure port.
 type secureTLS struct {
 	config *tls.Config
-	// follow are functions that run while the port is served, to reload the serving certificate and the client CA
+	// follow are functions that run while the port is served. They reload the serving certificate and the client CA
 	// when their files change.
 	follow []func(context.Context)
 }
 
-// newTLS is the TLS of a kubelet. It reads or makes the serving certificate. (kubelet: cmd/kubelet/app InitializeTLS,
-// pkg/kubelet NewMainKubelet)
+// newTLS makes the TLS settings of a kubelet. It reads or makes the serving certificate. (kubelet: cmd/kubelet/app
+// InitializeTLS, pkg/kubelet NewMainKubelet)
 func (s *Server) newTLS() (*secureTLS, error) {
 	kubelet := &s.config.Kubelet
 	minVersion, err := cliflag.TLSVersion(kubelet.TLSMinVersion)
@@ -60,15 +60,15 @@ func (s *Server) newTLS() (*secureTLS, error) {
 		},
 	}
 	if s.clientCA == nil {
-		// Without a CA nothing could verify a client certificate, so a kubelet does not request one.
+		// Without a CA, client certificates could not be verified, so a kubelet does not request them.
 		return secure, nil
 	}
 	if s.like != nil {
 		return secure, s.shareHints(secure.config)
 	}
 
-	// A client certificate is requested, but not verified here: the chain verifies it. The list of acceptable CAs is
-	// a hint to the client.
+	// The server requests a client certificate but does not verify it, because the chain verifies it later. The list
+	// of acceptable CAs is only a hint to the client.
 	secure.config.ClientAuth = tls.RequestClientCert
 	if watched, ok := s.clientCA.(*dynamiccertificates.DynamicFileCAContent); ok {
 		secure.follow = append(secure.follow, func(ctx context.Context) { watched.Run(ctx, 1) })
@@ -106,9 +106,9 @@ func (s *Server) loadClientCA(file string) (ca dynamiccertificates.CAContentProv
 	return ca, nil
 }
 
-// servingCertificate returns a function that returns the current serving certificate: the certificate that the
-// cluster has issued, or the certificate in the configured files, or a self-signed one, which it makes in --cert-dir
-// if there is none.
+// servingCertificate returns a function that returns the current serving certificate. It is the certificate that the
+// cluster has issued, or the certificate in the configured files, or a self-signed certificate in --cert-dir, which
+// servingCertificate makes if there is none.
 func (s *Server) servingCertificate(secure *secureTLS) (func() *tls.Certificate, error) {
 	certFile, keyFile, selfSigned := s.config.ServingFiles()
 	switch {
@@ -156,12 +156,12 @@ func (s *Server) servingCertificate(secure *secureTLS) (func() *tls.Certificate,
 	return current.get, nil
 }
 
-// newPair is the remedy for a self-signed pair that cannot be used.
+// newPair is the remedy in errors about a self-signed pair that cannot be used.
 const newPair = "remove both files, and a new pair will be made"
 
-// selfSign makes a self-signed serving certificate for the node's name, unless there is one. It is valid for a year;
-// its CN is NAME@TIME. The key is RSA, as with a kubelet. (fauxlet certs makes ECDSA keys, which make handshakes much
-// faster.)
+// selfSign makes a self-signed serving certificate for the node's name, if the folder does not contain one. It is
+// valid for a year; its CN is NAME@TIME. The key is RSA, as with a kubelet. (fauxlet certs makes ECDSA keys, with
+// which handshakes are much faster.)
 func (s *Server) selfSign(certFile, keyFile string) error {
 	readable, err := certutil.CanReadCertAndKey(certFile, keyFile)
 	if err != nil {
@@ -174,7 +174,7 @@ func (s *Server) selfSign(certFile, keyFile string) error {
 	if err != nil {
 		return fmt.Errorf("unable to generate self signed cert: %w", err)
 	}
-	// The key first: if only the certificate were written, the next start would find it and fail.
+	// Write the key first: if only the certificate were written, the next start would find it and fail.
 	for _, write := range []func() error{
 		func() error { return keyutil.WriteKey(keyFile, key) },
 		func() error { return certutil.WriteCert(certFile, cert) },

@@ -20,7 +20,7 @@ import (
 	"fauxlet/testcerts"
 )
 
-// handshake opens a TLS connection with config. Unless config has root CAs, it trusts the fixture's CA.
+// handshake opens a TLS connection with config. If config has no root CAs, the connection trusts the fixture's CA.
 func (f *fixture) handshake(t testing.TB, config *tls.Config) (tls.ConnectionState, error) {
 	t.Helper()
 	if config.RootCAs == nil {
@@ -33,7 +33,7 @@ func (f *fixture) handshake(t testing.TB, config *tls.Config) (tls.ConnectionSta
 	return conn.ConnectionState(), err
 }
 
-// connect performs a handshake that must succeed.
+// connect performs a handshake, and fails the test if the handshake fails.
 func (f *fixture) connect(t testing.TB, config *tls.Config) tls.ConnectionState {
 	t.Helper()
 	state, err := f.handshake(t, config)
@@ -56,22 +56,22 @@ func TestSelfSignedCertificateIsMadeAndKept(t *testing.T) {
 		t.Errorf("names %v %v, want node-1", leaf.DNSNames, leaf.IPAddresses)
 	}
 	if len(chain) != 2 || leaf.CheckSignatureFrom(chain[1]) != nil {
-		t.Errorf("its issuer is not sent with it: %d certificates", len(chain))
+		t.Errorf("the issuer's certificate is not sent: %d certificates", len(chain))
 	}
 	if days := time.Until(leaf.NotAfter).Hours() / 24; days < 364 || days > 365 {
-		t.Errorf("it is good for %.1f days, want a year", days)
+		t.Errorf("the certificate is valid for %.1f days, want a year", days)
 	}
 	if info, err := os.Stat(filepath.Join(f.certDir, "kubelet.key")); err != nil || info.Mode() != 0o600 {
 		t.Errorf("kubelet.key: %v %v, want mode 0600", info.Mode(), err)
 	}
 	next := newFixture(t, fixtureOptions{before: func(g *fixture) { g.certDir = f.certDir }})
 	if again := next.connect(t, anyone.Clone()).PeerCertificates[0]; !again.Equal(leaf) {
-		t.Errorf("the next start serves with %q, want the kept %q", again.Subject.CommonName, leaf.Subject.CommonName)
+		t.Errorf("after a restart the CN is %q, want %q", again.Subject.CommonName, leaf.Subject.CommonName)
 	}
 }
 
-// TestReadOnce expects that changed files are ignored, that no goroutine watches them, and the same errors for wrong
-// files.
+// TestReadOnce expects that changed files are ignored, that no goroutine watches the files, and that wrong files
+// cause the same errors as without ReadOnce.
 func TestReadOnce(t *testing.T) {
 	options := fixtureOptions{readOnce: true, yaml: "tlsCertFile: kubelet.crt\ntlsPrivateKeyFile: kubelet.key\n"}
 	f := newFixture(t, options)
@@ -99,16 +99,16 @@ func TestReadOnce(t *testing.T) {
 	listeners.Close()
 	f.stopReviews()
 	if err := goleak.Find(append(slices.Clone(goleakOptions), before)...); err != nil {
-		t.Errorf("of one that does not serve: %v", err)
+		t.Errorf("a Server that never serves: %v", err)
 	}
 
 	f.write(t, "kubelet.key", "no key")
 	if _, err := unserved.Listen(); err == nil || !strings.Contains(err.Error(), "tlsPrivateKeyFile") {
-		t.Errorf("a bad key: %v", err)
+		t.Errorf("an invalid key file: error %v, want the field tlsPrivateKeyFile", err)
 	}
 	f.write(t, "ca.crt", "no CA")
 	if _, err := f.newServer(t, options); err == nil || !strings.Contains(err.Error(), "clientCAFile") {
-		t.Errorf("a bad CA: %v", err)
+		t.Errorf("an invalid CA file: error %v, want the field clientCAFile", err)
 	}
 }
 
@@ -119,22 +119,22 @@ func TestServingCertificateIsReadAgain(t *testing.T) {
 	})
 	served := func() string { return f.connect(t, &tls.Config{}).PeerCertificates[0].Subject.CommonName }
 	if got := served(); got != "the first" {
-		t.Fatalf("it serves with %q", got)
+		t.Fatalf("the serving certificate is %q", got)
 	}
 	f.writePair(t, "given", f.mint(t, f.ca, "the second"))
 	eventually(t, "the second certificate", func() bool { return served() == "the second" })
 
-	// What makes no sense is not taken, and does not end the watch.
+	// An invalid file is not used, and the Server continues to watch the files.
 	f.write(t, "given.crt", "no certificate")
 	f.write(t, "given.key", "no key")
 	if got := served(); got != "the second" {
-		t.Errorf("after garbage was written it serves with %q", got)
+		t.Errorf("after an invalid file was written the serving certificate is %q", got)
 	}
 	f.writePair(t, "given", f.mint(t, f.ca, "the third"))
 	eventually(t, "the third certificate", func() bool {
 		got := served()
 		if got != "the second" && got != "the third" {
-			t.Fatalf("it serves with %q", got)
+			t.Fatalf("the serving certificate is %q", got)
 		}
 		return got == "the third"
 	})
@@ -158,7 +158,7 @@ func TestClientCAIsReadAgain(t *testing.T) {
 	}
 	ofNew, ofOld := pair.TLS(), f.certificate(t, "kubelet-client")
 	if old, next := status(ofOld), status(&ofNew); old != 200 || next != 401 {
-		t.Fatalf("old CA %d, new CA %d; want 200 and 401", old, next)
+		t.Fatalf("a client of the old CA: %d, of the new CA: %d; want 200 and 401", old, next)
 	}
 	kept := f.client(t, ofOld)
 	get(t, kept, f.url+"/healthz")
@@ -166,17 +166,17 @@ func TestClientCAIsReadAgain(t *testing.T) {
 	f.write(t, "ca.crt", string(newCA.CertPEM()))
 	eventually(t, "the new CA accepted", func() bool { return status(&ofNew) == 200 })
 	if got := status(ofOld); got != 401 {
-		t.Errorf("a new connection of the old CA: %d, want 401", got)
+		t.Errorf("a new connection with a certificate of the old CA: %d, want 401", got)
 	}
 	if got, _ := get(t, kept, f.url+"/healthz"); got.StatusCode != 401 {
-		t.Errorf("an old connection of the old CA: %d, want 401", got.StatusCode)
+		t.Errorf("an open connection with a certificate of the old CA: %d, want 401", got.StatusCode)
 	}
 }
 
-// TestCertificateRequests expects a request for a client certificate and no ALPN protocol if there is a client CA,
-// so that all clients use HTTP/1.1, and the opposite without one. As in a kubelet, GetConfigForClient returns a
-// tls.Config that was made before net/http added its protocols, and a changed CA may take up to a minute to appear
-// in the hints.
+// TestCertificateRequests expects that with a client CA the server requests a client certificate and offers no ALPN
+// protocol, so that all clients use HTTP/1.1. Without a client CA it expects the opposite. As in a kubelet,
+// GetConfigForClient returns a tls.Config that was made before net/http added its protocols, and a changed CA may
+// take up to a minute to appear in the list of acceptable CAs.
 func TestCertificateRequests(t *testing.T) {
 	for _, test := range []struct {
 		name, authentication, yaml, protocol string
@@ -196,7 +196,7 @@ func TestCertificateRequests(t *testing.T) {
 					requested = true
 					if len(request.AcceptableCAs) != 1 ||
 						!bytes.Equal(request.AcceptableCAs[0], f.ca.Cert.RawSubject) {
-						t.Errorf("the request names %q, want the client CA", request.AcceptableCAs)
+						t.Errorf("acceptable CAs %q, want the client CA", request.AcceptableCAs)
 					}
 					return &tls.Certificate{}, nil
 				},
@@ -222,7 +222,7 @@ func TestTLSLimits(t *testing.T) {
 	for _, test := range []struct {
 		name, yaml string
 		client     *tls.Config
-		// refused is the client's error; empty: none.
+		// refused is a part of the client's error. Empty means that the handshake succeeds.
 		refused string
 	}{
 		{"default, 1.3", "", &tls.Config{MinVersion: tls.VersionTLS13}, ""},
@@ -263,7 +263,8 @@ func TestTLSLimits(t *testing.T) {
 	}
 }
 
-// TestFilesThatDoNotServe expects an error before anything is served, with the field, the file and the problem.
+// TestFilesThatDoNotServe expects an error that names the field, the file and the problem, before any request is
+// served.
 func TestFilesThatDoNotServe(t *testing.T) {
 	const given = "tlsCertFile: given.crt\ntlsPrivateKeyFile: given.key\n"
 	write := func(name, content string) func(*testing.T, *fixture) {
@@ -328,7 +329,7 @@ func TestFilesThatDoNotServe(t *testing.T) {
 				err = serveOnce(t, standin)
 			}
 			if err == nil {
-				t.Fatal("it served")
+				t.Fatal("Serve has started, want an error")
 			}
 			for _, want := range test.want {
 				if !strings.Contains(err.Error(), want) {
@@ -336,13 +337,13 @@ func TestFilesThatDoNotServe(t *testing.T) {
 				}
 			}
 			if strings.Contains(err.Error(), "PRIVATE KEY-") || strings.Contains(err.Error(), "BEGIN CERT") {
-				t.Errorf("the error shows the file: %q", err)
+				t.Errorf("the error quotes the content of the file: %q", err)
 			}
 		})
 	}
 }
 
-// serveOnce serves until Serve fails or has started.
+// serveOnce serves until Serve fails or has started. It returns the error.
 func serveOnce(t testing.TB, standin *server.Server) error {
 	t.Helper()
 	listeners, err := standin.Listen()
@@ -354,7 +355,7 @@ func serveOnce(t testing.TB, standin *server.Server) error {
 	served := make(chan error, 1)
 	go func() { served <- standin.Serve(ctx, listeners) }()
 	go func() {
-		// A connection is answered, or closed with the listener.
+		// Either a connection is answered, or it is closed together with the listener.
 		if conn, err := tls.Dial("tcp", listeners.Secure.Addr().String(),
 			&tls.Config{InsecureSkipVerify: true}); err == nil {
 			conn.Close()
@@ -364,7 +365,8 @@ func serveOnce(t testing.TB, standin *server.Server) error {
 	return <-served
 }
 
-// TestNoServingCertificate expects the port to be open, and handshakes to fail, while the certificate is not issued.
+// TestNoServingCertificate expects that the port is open and all handshakes fail as long as the cluster has issued
+// no certificate.
 func TestNoServingCertificate(t *testing.T) {
 	f := newFixture(t, fixtureOptions{yaml: "serverTLSBootstrap: true\n"})
 	if _, err := f.handshake(t, &tls.Config{}); err == nil || !strings.Contains(err.Error(), "internal error") {
@@ -376,8 +378,8 @@ func TestNoServingCertificate(t *testing.T) {
 	}
 }
 
-// TestIssuedCertificate expects an issued certificate to be served from the next handshake on, and a renewed one
-// too.
+// TestIssuedCertificate expects the Server to use an issued certificate, and later a renewed certificate, from the
+// next handshake on.
 func TestIssuedCertificate(t *testing.T) {
 	options := fixtureOptions{yaml: "serverTLSBootstrap: true\nauthorization: {mode: AlwaysAllow}\n",
 		authentication: "{webhook: {enabled: false}}"}
@@ -408,7 +410,7 @@ func TestIssuedCertificate(t *testing.T) {
 		certificate := f.mint(t, f.ca, name).TLS()
 		issued.Store(&certificate)
 		if got := f.connect(t, &tls.Config{}).PeerCertificates[0].Subject.CommonName; got != name {
-			t.Errorf("it serves with %q, want %q", got, name)
+			t.Errorf("the serving certificate is %q, want %q", got, name)
 		}
 	}
 	stop()

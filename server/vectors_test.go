@@ -25,8 +25,8 @@ import (
 	"fauxlet/testcerts"
 )
 
-// TestVectors sends the requests of the corpus, over real TLS and with a real reviewer, and compares the Decisions.
-// e2e sends the same requests to the kubelet's own server.
+// TestVectors sends the requests of the corpus, over real TLS and with a real review API, and compares the Decisions
+// with the expected ones. The tests in e2e send the same requests to the kubelet's own server.
 func TestVectors(t *testing.T) {
 	corpus, err := vectors.Load()
 	if err != nil {
@@ -56,12 +56,12 @@ func TestMetricsWithDebuggingOff(t *testing.T) {
 		name := `kubelet_http_requests_total{long_running="false",method="PUT",path="` + bucket +
 			`",server_type="readwrite"}`
 		if f.scrape(t, client)[name] == 0 {
-			t.Errorf("%s: no %s", path, name)
+			t.Errorf("after PUT %s, /metrics does not have %s", path, name)
 		}
 	}
 }
 
-// asked is a Server that requests of the corpus are sent to.
+// asked is a Server to which the requests of the corpus are sent.
 type asked struct {
 	*fixture
 	clients  map[string]*tls.Certificate
@@ -93,7 +93,7 @@ func newAsked(t *testing.T, settings vectors.Settings) *asked {
 	return a
 }
 
-// vectorPods is default/nginx with two containers. nginx has been restarted.
+// vectorPods contains the pod default/nginx with two containers. The container nginx has been restarted.
 func vectorPods() []scenario.Pod {
 	return []scenario.Pod{{
 		Pod: &v1.Pod{
@@ -115,7 +115,7 @@ func (a *asked) hold(t *testing.T, c *vectors.Case, client vectors.Client) {
 	for kind, fault := range c.Faults {
 		status, err := strconv.Atoi(fault)
 		if err != nil {
-			t.Fatalf("%s: fault %q: want a status", c.Where, fault)
+			t.Fatalf("%s: the fault %q is not a status code", c.Where, fault)
 		}
 		switch kind {
 		case "TokenReview":
@@ -220,19 +220,19 @@ func (a *asked) send(t *testing.T, c *vectors.Case, client vectors.Client) (*htt
 	defer response.Body.Close()
 	if response.StatusCode == http.StatusSwitchingProtocols {
 		if strings.HasPrefix(c.Path,
-			"/exec/") { // the command ends by itself, and leaves no stream that is waited for
+			"/exec/") { // the command ends by itself, so its streams end too
 			_, err = io.Copy(io.Discard, reader)
 		}
 		return response, "", err
 	}
 	body, err := io.ReadAll(response.Body)
-	if errors.Is(err, io.ErrUnexpectedEOF) { // an error after the log had begun
+	if errors.Is(err, io.ErrUnexpectedEOF) { // the log ended with an error after its first bytes
 		err = nil
 	}
 	return response, string(body), err
 }
 
-// certificateOf mints the certificate of a client of the corpus, or returns nil if it has none.
+// certificateOf creates the certificate of a client of the corpus, or returns nil if the client has no certificate.
 func (a *asked) certificateOf(t *testing.T, name string, client vectors.Client) *tls.Certificate {
 	t.Helper()
 	if client.Kind == "" {

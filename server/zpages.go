@@ -11,8 +11,8 @@ import (
 // component is the kubelet's name on these pages.
 const component = "kubelet"
 
-// installZPages serves /flagz and /statusz, each if its feature gate is on. It comes last, because /statusz lists the
-// paths that were installed before it. (kubelet: Server.InstallZPages)
+// installZPages serves /flagz and /statusz, each if its feature gate is on. It must be called after all other paths
+// have been installed, because /statusz lists the installed paths. (kubelet: Server.InstallZPages)
 func (r *router) installZPages(config *config.Config) {
 	if config.Enabled("ComponentFlagz") {
 		r.buckets["flagz"] = false
@@ -25,7 +25,7 @@ func (r *router) installZPages(config *config.Config) {
 	}
 }
 
-// flagsReader is a flagz.Reader of fixed values.
+// flagsReader is a flagz.Reader that returns fixed values.
 type flagsReader map[string]string
 
 func (f flagsReader) GetFlagz() map[string]string { return f }

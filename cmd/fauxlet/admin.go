@@ -14,14 +14,14 @@ import (
 	"fauxlet/internal/host"
 )
 
-// adminAddress is the default address of the admin listener, for the server and for its clients.
+// adminAddress is the default address of the admin listener, both for commands that serve it and for its clients.
 const adminAddress = host.DefaultAdminAddress
 
 // adminFlags configure the admin listener of serve and demo.
 type adminFlags struct {
 	address, tokenFile string
 	keepDecisions      int
-	flag               *pflag.Flag // of address
+	flag               *pflag.Flag // the flag that sets address
 }
 
 func (f *adminFlags) addTo(c *cobra.Command) {
@@ -38,7 +38,7 @@ func (f *adminFlags) addTo(c *cobra.Command) {
 	f.flag = flags.Lookup("admin-address")
 }
 
-// options are the flags as options of a host.
+// options returns the flags as options of a host.
 func (f *adminFlags) options() (host.Admin, error) {
 	o := host.Admin{Address: f.address, Optional: !f.flag.Changed, KeepDecisions: f.keepDecisions, Build: thisBuild()}
 	if f.keepDecisions == 0 {
@@ -53,7 +53,7 @@ func (f *adminFlags) options() (host.Admin, error) {
 	return o, nil
 }
 
-// readToken reads a token from a file. Without a file it returns no token.
+// readToken reads a token from a file. It returns an empty token if no file is given.
 func readToken(file string) (string, error) {
 	if file == "" {
 		return "", nil
@@ -69,7 +69,7 @@ func readToken(file string) (string, error) {
 	return token, nil
 }
 
-// addTokenHint names the flag of the token in an error about a token that is required or too short.
+// addTokenHint adds the name of the token flag to an error about a token that is required or too short.
 func addTokenHint(err error) error {
 	if errors.Is(err, admin.ErrNoToken) {
 		return fmt.Errorf("%w; --admin-token-file has the token", err)

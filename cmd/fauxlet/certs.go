@@ -104,7 +104,7 @@ func (m *certsCommand) run(c *cobra.Command, args []string) error {
 	return nil
 }
 
-// kindsTable lists the kinds of certificates with what each is for.
+// kindsTable lists the kinds of certificates and the purpose of each kind.
 func kindsTable() string {
 	var b strings.Builder
 	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)

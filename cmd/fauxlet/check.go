@@ -67,7 +67,7 @@ type checkCommand struct {
 	timeout                                       time.Duration
 }
 
-// Exit codes of check and probe, beside 0.
+// Exit codes of check and probe, in addition to 0.
 const (
 	exitFound      = 1 // a check failed, or the probe found something dangerous
 	exitIncomplete = 2
@@ -87,7 +87,8 @@ func (k *checkCommand) run(c *cobra.Command) error {
 		return err
 	}
 	options.Checks = checks
-	// The streaming libraries log broken connections, which the checks break on purpose.
+	// The streaming libraries must not log: the checks break connections on purpose, and the libraries would log
+	// them.
 	klog.SetLogger(logr.Discard())
 	progress := c.ErrOrStderr()
 	options.OnNotice = func(text string) { fmt.Fprintln(progress, text) }
@@ -114,7 +115,7 @@ func (k *checkCommand) run(c *cobra.Command) error {
 	return nil
 }
 
-// options are the flags as options of the check.
+// options returns the flags as options of the check.
 func (k *checkCommand) options(c *cobra.Command) (*check.Options, error) {
 	if k.kubeconfig == "" {
 		return nil, usagef(c, "--kubeconfig: required: the kubeconfig of a cluster admin")
@@ -143,7 +144,7 @@ func (k *checkCommand) options(c *cobra.Command) (*check.Options, error) {
 	return o, nil
 }
 
-// readFiles reads the files that flags name.
+// readFiles reads the files that the flags name.
 func (k *checkCommand) readFiles(o *check.Options) error {
 	var err error
 	if o.Cluster, err = clusterConfig(k.kubeconfig); err != nil {
@@ -162,7 +163,7 @@ func (k *checkCommand) readFiles(o *check.Options) error {
 	return nil
 }
 
-// clusterConfig is the client configuration of a kubeconfig's current context.
+// clusterConfig returns the client configuration for a kubeconfig's current context.
 func clusterConfig(kubeconfig string) (*rest.Config, error) {
 	config, err := clientcmd.BuildConfigFromFlags("", kubeconfig)
 	if err != nil {

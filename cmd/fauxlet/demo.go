@@ -58,7 +58,7 @@ func (d *demoFlags) run(c *cobra.Command) error {
 	}
 	out := c.OutOrStdout()
 	if d.tour {
-		// Log lines of the k8s.io libraries would come between the lines of the tour.
+		// Log lines of the k8s.io libraries would appear between the lines of the tour.
 		if _, err := d.log.newLogger(io.Discard, 0); err != nil {
 			return err
 		}
@@ -78,7 +78,7 @@ func (d *demoFlags) run(c *cobra.Command) error {
 	})
 }
 
-// given returns the value of a flag that is on the command line, and nil otherwise.
+// given returns the value of a flag if the flag is on the command line, and nil otherwise.
 func given(flags *pflag.FlagSet, name string, value *int32) *int32 {
 	if !flags.Changed(name) {
 		return nil

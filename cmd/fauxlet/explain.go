@@ -22,9 +22,9 @@ import (
 	"fauxlet/internal/symptoms"
 )
 
-// Exit codes of explain, beside 0.
+// Exit codes of explain, in addition to 0.
 const (
-	exitRefused      = 1 // or not served, or nothing listens
+	exitRefused      = 1 // also if the path is not served, or the port is not open
 	exitInvalid      = 2
 	exitUndecided    = 3
 	exitUnknownError = 4
@@ -45,7 +45,7 @@ func newExplain() *cobra.Command {
 		RunE: func(c *cobra.Command, args []string) error { return e.run(c, args) },
 	}
 	flags := c.Flags()
-	flags.SortFlags = false // own flags first
+	flags.SortFlags = false // list the flags of explain before the kubelet's
 	flags.StringVarP(&e.output, "output", "o", "text", "text or json")
 	flags.BoolVar(&e.json, "json", false, "same as --output json")
 	flags.StringArrayVar(&e.whatIf, "what-if", nil, "FIELD=VALUE of the KubeletConfiguration to change, as in "+
@@ -67,7 +67,7 @@ func newExplain() *cobra.Command {
 	return c
 }
 
-// affectsAnswer reports whether the answer to a request can depend on a kubelet flag.
+// affectsAnswer reports whether the kubelet's response to a request can depend on a kubelet flag.
 func affectsAnswer(flag string) bool {
 	switch flag {
 	case "config", "config-dir", "kubeconfig", "hostname-override", "cert-dir", "anonymous-auth",
@@ -141,7 +141,7 @@ func (e *explainCommand) run(c *cobra.Command, args []string) error {
 	return exitOf(whatIf)
 }
 
-// evaluate explains the request with the kubelet configuration that the flags have now.
+// evaluate explains the request for the kubelet configuration that the flags describe.
 func (e *explainCommand) evaluate(ctx context.Context, request offline.Request) (explain.Explanation, error) {
 	cfg, err := e.kubelet.Load()
 	if err != nil {
@@ -167,7 +167,8 @@ func (e *explainCommand) evaluate(ctx context.Context, request offline.Request) 
 	return kubelet.Explain(ctx, request)
 }
 
-// setReviewers sets the clients for reviews: of the apiserver of --kubeconfig, or of a review API with the manifests.
+// setReviewers sets the clients for reviews: clients of the apiserver of --kubeconfig, or of a review API that reads
+// the manifests of --rbac.
 func (e *explainCommand) setReviewers(options *offline.Options, request *offline.Request) error {
 	if options.Config.Kubeconfig == "" {
 		err := offline.Manifests{RBAC: e.rbac, Identity: e.identity, Tokens: e.tokens}.Apply(options, request)
@@ -206,7 +207,7 @@ func (e *explainCommand) writeWhatIf(w io.Writer, actual, whatIf *explain.Explan
 	return explain.WriteComparison(w, color.For(w), actual, whatIf, "with "+strings.Join(e.whatIf, ", "))
 }
 
-// exitOf is the exit code for an explanation that has been printed.
+// exitOf returns the exit code that corresponds to an explanation, as an error without a text.
 func exitOf(e explain.Explanation) error {
 	switch e.Outcome {
 	case explain.Allowed, explain.NoAuthentication:
@@ -223,7 +224,7 @@ var errUnknownError = errors.New("this error is not known; docs/errors.md lists 
 // maxErrorText limits the text read from standard input, in bytes.
 const maxErrorText = 1 << 20
 
-// explainError explains the error of --error.
+// explainError explains the error message given by --error.
 func (e *explainCommand) explainError(c *cobra.Command) error {
 	text := e.errorText
 	if text == "-" {
@@ -239,7 +240,7 @@ func (e *explainCommand) explainError(c *cobra.Command) error {
 	}
 	d := symptoms.Diagnose(text)
 	if d.Findings == nil {
-		d.Findings = []symptoms.Finding{} // in JSON, an empty list
+		d.Findings = []symptoms.Finding{} // an empty list in JSON, not null
 	}
 	write := func(w io.Writer) error { return d.WriteText(w, color.For(w)) }
 	if e.output == "json" {

@@ -42,7 +42,7 @@ func (e *explainCommand) addRequestFlags(c *cobra.Command) {
 		"kubelet-certificate-authority", "node-address")
 }
 
-// request is the request of the flags and arguments. Its token, with --token-identity, is set later.
+// request returns the request that the flags and arguments describe. With --token-identity, its token is set later.
 func (e *explainCommand) request(c *cobra.Command, args []string) (offline.Request, error) {
 	r := offline.Request{Method: http.MethodGet, Header: http.Header{}, ReadOnly: e.readOnly}
 	switch len(args) {

@@ -41,7 +41,7 @@ type faultCommand struct {
 	output string
 }
 
-// call validates the common flags and calls do with a client of the stand-in.
+// call validates the common flags and calls do with a client of the admin API.
 func (f *faultCommand) call(c *cobra.Command, do func(context.Context, *admin.Client) error) error {
 	if err := checkOneOf(c, "output", f.output, "text", "json"); err != nil {
 		return err
@@ -54,7 +54,7 @@ func (f *faultCommand) call(c *cobra.Command, do func(context.Context, *admin.Cl
 	return do(c.Context(), client)
 }
 
-// print writes value as JSON, or with text as text in columns.
+// print writes value: as JSON with -o json, otherwise with the function text.
 func (f *faultCommand) print(c *cobra.Command, value any, text func(io.Writer)) error {
 	if f.output == "json" {
 		return writeJSON(c.OutOrStdout(), value)
@@ -94,7 +94,7 @@ func writeFaults(w io.Writer, active []admin.ActiveFault) {
 	}
 }
 
-// fieldsOf are the fields of a fault as flags, without its name and kind.
+// fieldsOf returns the command-line flags that set the fields of a fault, except its name and kind.
 func fieldsOf(fault faults.Fault) string {
 	has, zero := pflag.NewFlagSet("", pflag.ContinueOnError), pflag.NewFlagSet("", pflag.ContinueOnError)
 	addFields(has, &fault)
@@ -108,7 +108,7 @@ func fieldsOf(fault faults.Fault) string {
 	return strings.Join(words, " ")
 }
 
-// addFields adds a flag for each field of a fault, with the value in the fault as default.
+// addFields adds a flag for each field of a fault. The default of each flag is the current value in the fault.
 func addFields(flags *pflag.FlagSet, fault *faults.Fault) {
 	flags.SortFlags = false
 	flags.StringVar(&fault.Name, "name", fault.Name,
@@ -147,7 +147,7 @@ func addFields(flags *pflag.FlagSet, fault *faults.Fault) {
 	flags.AddFlagSet(own)
 }
 
-// quantity makes a resource.Quantity a flag.
+// quantity is a flag whose value is a resource.Quantity.
 type quantity struct{ *resource.Quantity }
 
 func (q quantity) Set(text string) (err error) {
@@ -210,7 +210,7 @@ func (f *faultCommand) newAdd() *cobra.Command {
 	return c
 }
 
-// addFile adds the faults in a file, in their order.
+// addFile adds the faults in a file, in the order of the file.
 func (f *faultCommand) addFile(c *cobra.Command, name string) error {
 	var other string
 	own := c.LocalNonPersistentFlags()
@@ -286,10 +286,11 @@ func (f *faultCommand) newRemove() *cobra.Command {
 	}
 }
 
-// completionTimeout limits the completion of names in a shell.
+// completionTimeout limits how long a shell waits for the names of faults to complete.
 const completionTimeout = 2 * time.Second
 
-// names returns the names of the active faults for completion in a shell, and none if the stand-in cannot be reached.
+// names returns the names of the active faults for completion in a shell. It returns none if the stand-in kubelet
+// cannot be reached.
 func (f *faultCommand) names(c *cobra.Command) []string {
 	var names []string
 	_ = f.call(c, func(ctx context.Context, client *admin.Client) error {

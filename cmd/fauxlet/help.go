@@ -12,7 +12,7 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// writeHelp writes the help of a command: what it does, examples, usage, its flags by heading, and exit codes.
+// writeHelp writes the help of a command: description, examples, usage, flags grouped by heading, and exit codes.
 func writeHelp(w io.Writer, c *cobra.Command) {
 	fmt.Fprintf(w, "%s\n", cmp.Or(c.Long, c.Short))
 	if c.Example != "" {
@@ -42,7 +42,7 @@ func writeHelp(w io.Writer, c *cobra.Command) {
 	}
 }
 
-// writeFlag writes a flag with its type and default, and below it what it does.
+// writeFlag writes a flag with its type and default, and its description below.
 func writeFlag(w io.Writer, flag *pflag.Flag) {
 	kind, usage := pflag.UnquoteUsage(flag)
 	name := "    --" + flag.Name
@@ -57,7 +57,7 @@ func writeFlag(w io.Writer, flag *pflag.Flag) {
 	}
 }
 
-// defaultOf is the default of a flag in parentheses, empty for a zero value.
+// defaultOf returns the default of a flag in parentheses, or an empty string for a zero value.
 func defaultOf(flag *pflag.Flag) string {
 	switch flag.DefValue {
 	case "", "0", "0s", "false", "[]", "<nil>":
@@ -72,7 +72,7 @@ func defaultOf(flag *pflag.Flag) string {
 // helpWidth is the width of the description of a flag, without its indentation.
 const helpWidth = 96
 
-// wrap breaks a text into lines of at most width characters, except for longer words.
+// wrap breaks a text into lines of at most width characters. Only a line with a single longer word may be longer.
 func wrap(text string, width int) []string {
 	var lines []string
 	line := ""
@@ -88,7 +88,7 @@ func wrap(text string, width int) []string {
 	return append(lines, line)
 }
 
-// flagGroup has the flags below one heading of a help text.
+// flagGroup is the flags below one heading of a help text.
 type flagGroup struct {
 	heading string
 	flags   []*pflag.Flag
@@ -96,7 +96,8 @@ type flagGroup struct {
 
 const headingKey = "heading"
 
-// underHeading puts flags below a heading of the help text. Without names, it takes all flags without a heading.
+// underHeading puts the named flags below a heading of the help text. Without names, it takes all flags that have no
+// heading yet.
 func underHeading(flags *pflag.FlagSet, heading string, names ...string) {
 	flags.VisitAll(func(flag *pflag.Flag) {
 		if slices.Contains(names, flag.Name) || len(names) == 0 && flag.Annotations[headingKey] == nil {
@@ -105,8 +106,8 @@ func underHeading(flags *pflag.FlagSet, heading string, names ...string) {
 	})
 }
 
-// flagGroups are the visible flags of a command by heading, in the order in which the headings' first flags were
-// defined.
+// flagGroups returns the visible flags of a command by heading. A heading comes earlier if its first flag was
+// defined earlier.
 func flagGroups(c *cobra.Command) []*flagGroup {
 	var groups []*flagGroup
 	add := func(flag *pflag.Flag) {
@@ -131,13 +132,13 @@ func flagGroups(c *cobra.Command) []*flagGroup {
 
 const exitCodesKey = "exit codes"
 
-// helpTexts has a text for each command: what it does, examples and exit codes.
+// helpTexts has a text for each command, with its description, examples and exit codes.
 //
 //go:embed help
 var helpTexts embed.FS
 
-// addHelpTexts gives a command and all commands below it their help texts. If a command has a long text already, it
-// follows the description.
+// addHelpTexts sets the help texts of a command and of all commands below it. If a command already has a long text,
+// that text is put after the description.
 func addHelpTexts(c *cobra.Command) {
 	path := strings.TrimPrefix(c.CommandPath(), c.Root().Name()+" ")
 	data, err := helpTexts.ReadFile("help/" + strings.ReplaceAll(path, " ", "-") + ".txt")

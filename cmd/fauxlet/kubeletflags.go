@@ -9,7 +9,7 @@ import (
 	"fauxlet/config"
 )
 
-// kubeletHeadings group the kubelet's flags in the help text.
+// kubeletHeadings are the headings by which the help text groups the kubelet's flags.
 var kubeletHeadings = []struct{ heading, flags string }{
 	{"Kubelet flags: files and apiserver", `config config-dir kubeconfig bootstrap-kubeconfig cert-dir root-dir
 		pod-manifest-path file-check-frequency feature-gates kube-api-burst
@@ -23,8 +23,8 @@ var kubeletHeadings = []struct{ heading, flags string }{
 	{"Kubelet flags: the node", ""},
 }
 
-// addKubeletFlags adds the kubelet's flags. Help lists those for which shown is true, and does not call them
-// deprecated: to a kubelet, every flag that its file has too is deprecated.
+// addKubeletFlags adds the kubelet's flags. The help text lists the flags for which shown is true, and does not call
+// them deprecated. A kubelet marks every flag as deprecated that its configuration file can set.
 func addKubeletFlags(c *cobra.Command, kubelet *config.Flags, shown func(name string) bool) {
 	flags := pflag.NewFlagSet("kubelet", pflag.ContinueOnError)
 	kubelet.AddTo(flags)

@@ -1,7 +1,8 @@
 // Command fauxlet is a stand-in kubelet: it answers on the kubelet's ports, authenticates and authorizes each request
 // as a kubelet does, and serves the logs of pods that do not run.
 //
-// Each command has a file of its own, which parses flags, calls a package and prints the result. [newRoot] lists them.
+// Each command has its own file, which parses flags, calls a package and prints the result. [newRoot] lists the
+// commands.
 package main
 
 import (
@@ -47,7 +48,7 @@ func run(ctx context.Context, args []string) int {
 	return 1
 }
 
-// exitError ends the process with an exit code. Without an error inside, nothing is printed.
+// exitError ends the process with an exit code. If it wraps no error, nothing is printed.
 type exitError struct {
 	error
 	code int

@@ -14,7 +14,7 @@ import (
 	"fauxlet/internal/node"
 )
 
-// nodeFlags are the flags of serve for nodes, beyond the kubelet's own.
+// nodeFlags are the flags of serve for nodes, in addition to the kubelet's flags.
 type nodeFlags struct {
 	count      int
 	prefix     string
@@ -46,7 +46,7 @@ func (n *nodeFlags) addTo(c *cobra.Command) {
 		"capacity", "metrics-address")
 }
 
-// options are the flags as options of a host.
+// options returns the flags as options of a host.
 func (n *nodeFlags) options() (host.Nodes, error) {
 	o := host.Nodes{Count: n.count, NamePrefix: n.prefix, Deregister: n.deregister}
 	var err error
@@ -81,7 +81,7 @@ func (n *nodeFlags) nodeAddresses() ([]v1.NodeAddress, error) {
 	return all, nil
 }
 
-// nodeCapacity is the default capacity with the changes of --capacity.
+// nodeCapacity returns the default capacity with the changes from --capacity.
 func (n *nodeFlags) nodeCapacity() (v1.ResourceList, error) {
 	capacity := maps.Clone(node.DefaultCapacity())
 	for name, text := range n.capacity {

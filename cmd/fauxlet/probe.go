@@ -88,7 +88,7 @@ type probeCommand struct {
 	compareKubeconfig      string
 }
 
-// options are the URL and the flags as options of the probe, without the files that flags name.
+// options returns the URL and the flags as options of the probe, except for the files that flags name.
 func (p *probeCommand) options(c *cobra.Command, url string) (probe.Options, error) {
 	target, err := probe.ParseTarget(url)
 	o := probe.Options{
@@ -110,7 +110,8 @@ func (p *probeCommand) options(c *cobra.Command, url string) (probe.Options, err
 }
 
 func (p *probeCommand) run(ctx context.Context, options probe.Options, stdout, stderr io.Writer) error {
-	// The log of the --compare stand-in would come between the report, and may contain words of a reviewer.
+	// The --compare stand-in must not log: its log lines would appear between the lines of the report, and might
+	// contain texts chosen by a review API.
 	klog.SetLogger(logr.Discard())
 	report, err := p.probe(ctx, options, stderr)
 	if err != nil {
@@ -173,7 +174,7 @@ func (p *probeCommand) probe(ctx context.Context, options probe.Options, stderr 
 	return report, err
 }
 
-// comparison returns the options of --compare, nil without it.
+// comparison returns the options for --compare, or nil if the flag is not set.
 func (p *probeCommand) comparison() (*probe.CompareOptions, error) {
 	if p.compare.File == "" {
 		if p.compareKubeconfig != "" || p.compare.ClientCAFile != "" || p.compare.NodeName != "" {
@@ -196,7 +197,7 @@ func (p *probeCommand) comparison() (*probe.CompareOptions, error) {
 	return &p.compare, nil
 }
 
-// identities reads the credentials of the flags.
+// identities reads the credentials that the flags name.
 func (p *probeCommand) identities() ([]probe.Identity, error) {
 	var all []probe.Identity
 	if p.given != (probe.CredentialFiles{}) {
@@ -224,7 +225,7 @@ func (p *probeCommand) identities() ([]probe.Identity, error) {
 	return all, nil
 }
 
-// readPool reads a PEM file of CAs.
+// readPool reads a PEM file of CA certificates into a pool.
 func readPool(file string) (*x509.CertPool, error) {
 	data, err := os.ReadFile(file)
 	if err != nil {

@@ -13,7 +13,7 @@ import (
 	"fauxlet/internal/admin"
 )
 
-// remoteFlags say which running stand-in kubelet to talk to: the address of its admin listener.
+// remoteFlags select a running stand-in kubelet by the address of its admin listener.
 type remoteFlags struct{ address, tokenFile string }
 
 func (r *remoteFlags) addTo(c *cobra.Command) {
@@ -25,7 +25,7 @@ func (r *remoteFlags) addTo(c *cobra.Command) {
 	underHeading(flags, "Connection", "address", "token-file")
 }
 
-// client returns a client of the admin API. The caller closes it.
+// client returns a client for the admin API. The caller closes the client.
 func (r *remoteFlags) client(c *cobra.Command) (*admin.Client, error) {
 	address := strings.TrimSuffix(strings.TrimPrefix(r.address, "http://"), "/")
 	if _, port, err := net.SplitHostPort(address); err != nil || port == "" || strings.ContainsAny(address, "/?#@ ") {
@@ -39,7 +39,7 @@ func (r *remoteFlags) client(c *cobra.Command) (*admin.Client, error) {
 	return admin.NewClient(address, token), nil
 }
 
-// addRemedy adds to an error of the client what to do about it.
+// addRemedy adds the remedy to an error of the client.
 func (r *remoteFlags) addRemedy(err error) error {
 	var refused *admin.StatusError
 	switch {

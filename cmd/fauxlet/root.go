@@ -26,7 +26,7 @@ func newRoot() *cobra.Command {
 	root.InitDefaultCompletionCmd("serve")
 	root.InitDefaultHelpCmd()
 	for _, c := range root.Commands() {
-		switch c.Name() { // cobra's own two commands accept any argument
+		switch c.Name() { // cobra's commands help and completion accept any argument
 		case "completion":
 			c.Args, c.RunE = noArgs, root.RunE
 		case "help":
@@ -54,7 +54,7 @@ func usagef(c *cobra.Command, format string, args ...any) error {
 	return &usageError{fmt.Errorf(format, args...), c.CommandPath()}
 }
 
-// noArgs rejects positional arguments.
+// noArgs returns an error if there are positional arguments.
 func noArgs(c *cobra.Command, args []string) error {
 	if len(args) == 0 {
 		return nil
@@ -69,7 +69,7 @@ func noArgs(c *cobra.Command, args []string) error {
 	return usagef(c, "unexpected argument %q", args[0])
 }
 
-// checkOneOf rejects a flag's value that is not one of the values.
+// checkOneOf returns an error if a flag's value is not one of the given values.
 func checkOneOf(c *cobra.Command, flag, value string, values ...string) error {
 	if slices.Contains(values, value) {
 		return nil
@@ -80,7 +80,8 @@ func checkOneOf(c *cobra.Command, flag, value string, values ...string) error {
 	return usagef(c, "--%s: %q is none of %s", flag, value, strings.Join(values, ", "))
 }
 
-// completeFlag lets a shell complete the value of a flag. A value may be followed by a tab and a description.
+// completeFlag lets a shell complete the value of a flag with the given values. A tab and a description may follow a
+// value.
 func completeFlag(c *cobra.Command, flag string, values ...string) {
 	complete := cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp)
 	if err := c.RegisterFlagCompletionFunc(flag, complete); err != nil {

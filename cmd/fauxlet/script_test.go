@@ -25,16 +25,16 @@ func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){"fauxlet": main})
 }
 
-// TestScripts runs the command lines in testdata and looks at what they print and leave behind. In each of them
-// something serves, so the program is the test's own, with the race detector in it where the test has it.
+// TestScripts runs the scripts in testdata, and checks what their commands print and which files they leave. Each
+// script runs a server, so the program is the test binary itself. With go test -race it has the race detector.
 func TestScripts(t *testing.T) {
 	t.Parallel()
 	runScripts(t, "testdata", nil)
 }
 
-// TestCommands does so in testdata/commands, where nothing serves: each line is a command that answers and ends. Their
-// program is the one that make build makes. It starts in a third of the time of one with the race detector, which has
-// little to find in them: what they call is tested with it where it is.
+// TestCommands runs the scripts in testdata/commands, which run no servers: each command prints its result and ends.
+// These scripts use the program that make build makes, which starts three times as fast as a program with the race
+// detector. The packages that the commands call are tested with the race detector elsewhere.
 func TestCommands(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -48,15 +48,16 @@ func TestCommands(t *testing.T) {
 	})
 }
 
-// runScripts runs the scripts of a folder, each in an environment that is changed by set unless that is nil.
+// runScripts runs the scripts of a folder. set, if it is not nil, changes the environment of each script.
 func runScripts(t *testing.T, dir string, set func(*testscript.Env)) {
 	testscript.Run(t, testscript.Params{
 		Dir: dir,
 		Setup: func(e *testscript.Env) error {
-			// Nothing of the machine's own may be read.
+			// The scripts must not read files or settings of the machine that runs the tests.
 			e.Setenv("HOME", e.WorkDir)
-			// A program with the race detector in it waits a second when it ends, for races in what goes on behind
-			// main. Nothing does behind a command that has printed its answer. The scripts that end servers unset it.
+			// When a program with the race detector ends, it waits a second for data races in other goroutines. A
+			// command that has printed its result has no other goroutines, so there is no need to wait. The scripts
+			// that stop servers unset the variable.
 			e.Setenv("GORACE", "atexit_sleep_ms=0")
 			docs, err := filepath.Abs("../../docs")
 			e.Setenv("DOCS", docs)
@@ -103,12 +104,12 @@ func waitFor(ts *testscript.TestScript, neg bool, args []string) {
 		case <-ctx.Done():
 			ts.Fatalf("interrupted")
 		case <-deadline:
-			ts.Fatalf("%q did not come into %s: %v\n%s", args[1], args[0], err, data)
+			ts.Fatalf("%q never appeared in %s: %v\n%s", args[1], args[0], err, data)
 		}
 	}
 }
 
-// occupy listens on a port for the rest of the script, and sets the variable named by its argument to it.
+// occupy listens on a port for the rest of the script, and sets the variable named by its argument to the port.
 func occupy(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 1 {
 		ts.Fatalf("usage: occupy VARIABLE")
@@ -119,8 +120,9 @@ func occupy(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Setenv(args[0], fmt.Sprint(listener.Addr().(*net.TCPAddr).Port))
 }
 
-// address sets a variable, and SECURE, to the addresses that a ready file has of the trace and of the secure port. An
-// address of all is that of loopback.
+// address sets a variable to the address of the admin listener, and the variable SECURE to the address of the secure
+// port. It reads both from a ready file. If the admin listener listens on all addresses, the variable has the
+// loopback address.
 func address(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 2 {
 		ts.Fatalf("usage: address FILE VARIABLE")
@@ -135,7 +137,7 @@ func address(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Setenv(args[1], net.JoinHostPort("127.0.0.1", port))
 }
 
-// free sets a variable to a free port.
+// free sets a variable to the number of a free port.
 func free(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 1 {
 		ts.Fatalf("usage: free VARIABLE")
@@ -146,8 +148,8 @@ func free(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(listener.Close())
 }
 
-// hold takes connections and never says a word, for the rest of the script. It sets the variable to its port, and
-// writes the file when the second connection has come.
+// hold accepts connections on a port for the rest of the script, and never sends anything. It sets the variable to
+// the port, and writes the file when the second connection has been accepted.
 func hold(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 2 {
 		ts.Fatalf("usage: hold VARIABLE FILE")
@@ -184,7 +186,7 @@ func secure(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Setenv(args[1], open.Secure)
 }
 
-// code runs a command and compares its exit code.
+// code runs a command and compares its exit code with the expected one.
 func code(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) < 2 {
 		ts.Fatalf("usage: code NUMBER COMMAND...")
@@ -201,7 +203,7 @@ func code(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// mode compares the permissions of files.
+// mode compares the permissions of files with the expected ones.
 func mode(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) < 2 {
 		ts.Fatalf("usage: mode 0600 FILE...")
@@ -215,8 +217,8 @@ func mode(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// pasted runs each curl line that a demo printed, as a shell would, and compares the status with the one printed above
-// it.
+// pasted runs each curl command that a demo has printed, in a shell. It compares the HTTP status with the status
+// that is printed above the command.
 func pasted(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 2 {
 		ts.Fatalf("usage: pasted FILE COUNT")
@@ -233,17 +235,18 @@ func pasted(ts *testscript.TestScript, neg bool, args []string) {
 		lines++
 		ts.Check(ts.Exec("sh", "-c", line+" --silent --output body --write-out '%{http_code}'"))
 		if got := ts.ReadFile("stdout"); got != promised {
-			ts.Fatalf("%s: %s, and the demo promised %s", line, got, promised)
+			ts.Fatalf("%s: status %s, but the demo printed %s", line, got, promised)
 		}
 	}
 	if fmt.Sprint(lines) != args[1] {
-		ts.Fatalf("%d lines were pasted, want %s", lines, args[1])
+		ts.Fatalf("the demo printed %d curl commands, want %s", lines, args[1])
 	}
 }
 
-// page runs the commands in the sh blocks of a page of docs/, with the ports of a demo that has printed them in the
-// place of a kubelet's. It compares their exit codes with those that the page promises behind them ("# exit code 1",
-// or else 0), and wants the lines of a block that follows one, which shows a part of what is printed.
+// page runs the commands in the sh blocks of a page of docs/, against a demo whose output contains its ports: it
+// replaces the kubelet's ports in the commands. It compares the exit code of each command with the one in the
+// comment behind the command ("# exit code 1"), or with 0. If a block of output follows the command, the command
+// must print all lines of that block.
 func page(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 3 {
 		ts.Fatalf("usage: page NAME DEMO-OUTPUT COUNT")
@@ -254,12 +257,12 @@ func page(ts *testscript.TestScript, neg bool, args []string) {
 	secure := regexp.MustCompile(`https://(127\.0\.0\.1:\d+)`).FindStringSubmatch(printed)
 	readOnly := regexp.MustCompile(`http://127\.0\.0\.1:(\d+)`).FindStringSubmatch(printed)
 	if secure == nil || readOnly == nil {
-		ts.Fatalf("no ports are in %s", args[1])
+		ts.Fatalf("%s does not contain the demo's ports", args[1])
 	}
 	ports := strings.NewReplacer("127.0.0.1:10250", secure[1]+" --read-only-port "+readOnly[1])
 	blocks := regexp.MustCompile("(?s)```sh\n(.*?)```(?:\n\n```\n(.*?)```)?").FindAllStringSubmatch(string(text), -1)
 	if fmt.Sprint(len(blocks)) != args[2] {
-		ts.Fatalf("%d blocks of commands are in %s, want %s", len(blocks), args[0], args[2])
+		ts.Fatalf("%d blocks of commands in %s, want %s", len(blocks), args[0], args[2])
 	}
 	spaced := func(s string) string { return strings.Join(strings.Fields(s), " ") }
 	for _, block := range blocks {
@@ -272,7 +275,7 @@ func page(ts *testscript.TestScript, neg bool, args []string) {
 		got := spaced(ts.ReadFile("stdout"))
 		for shown := range strings.Lines(strings.ReplaceAll(block[2], ":10255", ":"+readOnly[1])) {
 			if !strings.Contains(got, spaced(shown)) {
-				ts.Fatalf("%s shows of %s\n%s, which is not printed", args[0], command, shown)
+				ts.Fatalf("%s: the output of %s does not contain the line\n%s", args[0], command, shown)
 			}
 		}
 	}

@@ -30,7 +30,7 @@ func newServe() *cobra.Command {
 			return serve.run(c.Context(), options, nil)
 		},
 	}
-	c.Flags().SortFlags = false // own flags first, and the kubelet's in groups
+	c.Flags().SortFlags = false // list the flags of serve before the kubelet's
 	serve.addTo(c)
 	serve.nodes.addTo(c)
 	addKubeletFlags(c, kubelet, kubelet.Means)

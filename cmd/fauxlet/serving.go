@@ -17,7 +17,7 @@ import (
 	"fauxlet/internal/host"
 )
 
-// serving has the flags that serve and demo share, beside the kubelet's own.
+// serving has the flags that serve and demo share, in addition to the kubelet's flags.
 type serving struct {
 	scenario  string
 	readyFile string
@@ -35,7 +35,7 @@ func (s *serving) addTo(c *cobra.Command) {
 	s.admin.addTo(c)
 }
 
-// options are the flags as options of a host.
+// options returns the flags as options of a host.
 func (s *serving) options(cfg *config.Config, logger *zap.Logger) (host.Options, error) {
 	o := host.Options{Config: cfg, Scenario: s.scenario, MetricsAddress: s.nodes.metrics, Version: buildVersion(),
 		Logger: logger}
@@ -47,7 +47,8 @@ func (s *serving) options(cfg *config.Config, logger *zap.Logger) (host.Options,
 	return o, err
 }
 
-// run runs a host until ctx is done. SIGHUP makes it read the scenario again. ready, if set, is called when it listens.
+// run runs a host until ctx is done. On SIGHUP it reads the scenario again. ready, if set, is called when the host
+// listens.
 func (s *serving) run(ctx context.Context, options host.Options, ready func(host.Addresses)) error {
 	h, err := host.New(options)
 	if err != nil {
@@ -81,7 +82,7 @@ func (s *serving) run(ctx context.Context, options host.Options, ready func(host
 	}
 }
 
-// flagOf is the flag that sets an option of a host.
+// flagOf maps an option of a host to the flag that sets it.
 var flagOf = map[string]string{
 	"Scenario":                   "--scenario",
 	"MetricsAddress":             "--metrics-address",
@@ -94,7 +95,7 @@ var flagOf = map[string]string{
 	"Config.Kubelet.Port":        "--port",
 }
 
-// withFlag names the flag in an error of a host instead of the option.
+// withFlag replaces the name of the option in an error of a host by the name of the flag.
 func withFlag(err error) error {
 	var option *host.OptionError
 	if errors.As(err, &option) && flagOf[option.Field] != "" {
@@ -103,18 +104,19 @@ func withFlag(err error) error {
 	return err
 }
 
-// manyGCPercent is the garbage allowed beside live memory, in percent, with many nodes. Memory limits their number,
-// and at rest they produce little garbage.
+// manyGCPercent is the GOGC value for many nodes: how much garbage is allowed in addition to live memory, in
+// percent. It is low because memory limits the number of nodes, and idle nodes produce little garbage.
 const manyGCPercent = 40
 
-// limitMemory makes the process use less memory if it has many nodes, unless the GOGC variable is set.
+// limitMemory makes the process use less memory if it has many nodes. It does nothing if the environment variable
+// GOGC is set.
 func (s *serving) limitMemory() {
 	if _, set := os.LookupEnv("GOGC"); s.nodes.count > 0 && !set {
 		debug.SetGCPercent(manyGCPercent)
 	}
 }
 
-// writeReady writes the --ready-file, if there is one.
+// writeReady writes the file of --ready-file, if the flag is set.
 func (s *serving) writeReady(h *host.Host) error {
 	if s.readyFile == "" {
 		return nil
@@ -125,7 +127,8 @@ func (s *serving) writeReady(h *host.Host) error {
 	return nil
 }
 
-// writeReadyFile writes the file whole or not at all, so that a program which waits for it can read it at once.
+// writeReadyFile writes the file atomically, so that a program which waits for the file can read it as soon as it
+// exists.
 func writeReadyFile(path string, open host.Addresses) error {
 	data, err := json.Marshal(open)
 	if err != nil {

@@ -11,7 +11,7 @@ import (
 	"fauxlet/internal/host"
 )
 
-// version is set by the linker. (Makefile)
+// The linker sets version. (Makefile)
 var version = "unknown"
 
 func newVersion() *cobra.Command {
@@ -40,7 +40,7 @@ func newVersion() *cobra.Command {
 	return c
 }
 
-// build describes this program.
+// build returns information about this program.
 type build struct {
 	Version    string `json:"version"`
 	Kubernetes string `json:"kubernetesVersion"`
@@ -52,7 +52,8 @@ func thisBuild() build {
 	return build{buildVersion(), host.KubernetesVersion, runtime.Version(), runtime.GOOS + "/" + runtime.GOARCH}
 }
 
-// buildVersion is the version set by the linker, or the module version of a program built with go install.
+// buildVersion returns the version set by the linker, or the module version if the program was built with go
+// install.
 func buildVersion() string {
 	if version == "unknown" {
 		if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" && info.Main.Version != "(devel)" {

@@ -66,7 +66,7 @@ func (w *watchCommand) run(c *cobra.Command) error {
 	ctx := c.Context()
 	w.filter.Explanation = w.verbose
 	first := w.filter
-	if w.tail >= 0 && first.After == 0 { // after an id, the limit would keep the oldest
+	if w.tail >= 0 && first.After == 0 { // with After, the API would return the oldest decisions
 		first.Limit = max(w.tail, 1)
 	}
 	kept, err := client.Decisions(ctx, first)
@@ -88,7 +88,7 @@ func (w *watchCommand) run(c *cobra.Command) error {
 	if !w.follow {
 		return nil
 	}
-	w.filter.After, w.filter.Since = 0, time.Time{} // new decisions come after these
+	w.filter.After, w.filter.Since = 0, time.Time{} // now follow the decisions after the last one printed
 	err = client.Follow(ctx, admin.FollowOptions{
 		Filter: w.filter, After: kept.Resume(), Instance: kept.Instance,
 		Decision: func(d *decisions.Record) error { return w.print(c.OutOrStdout(), d) },
@@ -114,7 +114,7 @@ func (w *watchCommand) print(out io.Writer, d *decisions.Record) error {
 	return err
 }
 
-// readFlags validates the flags and completes the filter.
+// readFlags validates the flags and sets the remaining fields of the filter.
 func (w *watchCommand) readFlags(c *cobra.Command) error {
 	if err := checkOneOf(c, "output", w.output, "text", "json"); err != nil {
 		return err

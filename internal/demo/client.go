@@ -81,12 +81,13 @@ var clients = []client{
 // request is one request of a client.
 type request struct {
 	client
-	about  string // what the client sends, in words
-	method string // empty: GET
-	path   string // with its query
-	// serverName is the name that the client dials and verifies in the serving certificate. Empty: the address itself.
+	about  string // description of the request
+	method string // empty means GET
+	path   string // including the query
+	// serverName is the name that the client connects to and verifies in the serving certificate. Empty means the
+	// address itself.
 	serverName string
-	// insecure: the client does not verify the serving certificate.
+	// insecure is true if the client does not verify the serving certificate.
 	insecure bool
 }
 
@@ -99,7 +100,7 @@ func (r request) scheme() string {
 	return "https://"
 }
 
-// address is the listener to which the request is sent. Empty: it is not open.
+// address returns the address of the listener to which the request is sent. It is empty if the listener is not open.
 func (r request) address(open host.Addresses) string {
 	if r.readOnlyPort {
 		return open.ReadOnly
@@ -107,8 +108,8 @@ func (r request) address(open host.Addresses) string {
 	return open.Secure
 }
 
-// curl returns a shell command that sends the request to address. The command reads a valid token from tokens.csv, so
-// that no token is printed.
+// curl returns a shell command that sends the request to address. The command reads a valid token from tokens.csv,
+// so that the token is not printed.
 func (f *Folder) curl(r request, address string) string {
 	words := []string{"curl", "-i"}
 	if r.method != "" {

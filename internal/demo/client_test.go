@@ -50,7 +50,7 @@ func TestClientsHaveUniqueNames(t *testing.T) {
 	seen := map[string]bool{}
 	for _, c := range clients {
 		if c.name == "" || c.description == "" || seen[c.name] {
-			t.Errorf("%+v: a client needs a description and a name of its own", c)
+			t.Errorf("%+v: the client has no description, or its name is not unique", c)
 		}
 		seen[c.name] = true
 	}

@@ -14,7 +14,7 @@ type decisions struct {
 	waiting map[string]chan *authchain.Decision // by the client's address
 }
 
-// observe is called by the stand-in kubelet with each Decision. It does not block.
+// observe receives each Decision of the stand-in kubelet. It does not block.
 func (d *decisions) observe(decision *authchain.Decision) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -24,8 +24,8 @@ func (d *decisions) observe(decision *authchain.Decision) {
 	}
 }
 
-// expect returns a function that waits for the first Decision about a connection from the address remote. Call expect
-// before anything is sent on the connection, and cancel when the Decision is no longer needed.
+// expect returns a function that waits for the first Decision about a connection from the address remote. Call
+// expect before anything is sent on the connection. Call cancel when the Decision is no longer needed.
 func (d *decisions) expect(remote string) (wait func(context.Context) (*authchain.Decision, error), cancel func()) {
 	next := make(chan *authchain.Decision, 1)
 	d.mu.Lock()

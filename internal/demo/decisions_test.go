@@ -11,7 +11,7 @@ import (
 
 func TestDecisionsDeliversByClientAddress(t *testing.T) {
 	var d decisions
-	d.observe(&authchain.Decision{Remote: "127.0.0.1:1"}) // no request waits for it
+	d.observe(&authchain.Decision{Remote: "127.0.0.1:1"}) // no client waits for this Decision
 	waitFirst, cancelFirst := d.expect("127.0.0.1:1")
 	defer cancelFirst()
 	waitSecond, cancelSecond := d.expect("127.0.0.1:2")

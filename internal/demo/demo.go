@@ -1,8 +1,9 @@
 // Package demo shows how a kubelet authenticates and authorizes requests, on one machine and without a cluster.
 //
-// Everything happens in a [Folder]: certificates, kubelet.yaml, RBAC manifests, tokens. [Run] starts one stand-in
-// kubelet with these files and a review API in place of a kube-apiserver, sends requests of several clients, and prints
-// each as a curl line with its result. [Tour] is a lesson in scenes, each with stand-in kubelets of its own.
+// Everything happens in a [Folder] with certificates, kubelet.yaml, RBAC manifests and tokens. [Run] starts one
+// stand-in kubelet with these files and a review API in place of a kube-apiserver, sends requests of several
+// clients, and prints each request as a curl command with its result. [Tour] is a lesson in scenes. Each scene
+// starts its own stand-in kubelets.
 package demo
 
 import (
@@ -23,22 +24,23 @@ import (
 // Options configure [Run]. Folder, Out and Logger are required.
 type Options struct {
 	Folder *Folder
-	// Out receives the first screen. Style says whether it shows colors.
+	// Out receives the first screen. Style determines whether the screen has colors.
 	Out   io.Writer
 	Style color.Style
-	// Port and ReadOnlyPort replace the ports in kubelet.yaml, unless they are nil. Port 0 is a free port;
-	// ReadOnlyPort 0 is none.
+	// Port and ReadOnlyPort, if not nil, replace the ports in kubelet.yaml. Port 0 means a free port; ReadOnlyPort 0
+	// means no read-only port.
 	Port, ReadOnlyPort *int32
-	// Host has the options of the host. Run sets those about the kubelet's configuration and the demo's clients, and
-	// the Scenario if it is empty.
+	// Host has the options of the host. Run overrides the options about the kubelet's configuration and the demo's
+	// clients. It sets the Scenario only if it is empty.
 	Host host.Options
-	// Logger makes a logger with a verbosity (klog's -v). Its options apply to all that is logged.
+	// Logger makes a logger with a verbosity (klog's -v). The options apply to all lines that are logged.
 	Logger func(verbosity int, options ...zap.Option) (*zap.Logger, error)
-	// RunHost runs a host until ctx is done, and calls listening once when all ports are open. Nil: [host.Host.Run].
+	// RunHost runs a host until ctx is done, and calls listening once when all ports are open. If it is nil, Run
+	// uses [host.Host.Run].
 	RunHost func(ctx context.Context, options host.Options, listening func(host.Addresses)) error
 }
 
-// Run runs the demo until ctx is done. It returns nil if ctx ended it.
+// Run runs the demo until ctx is done. It returns nil if the demo stopped because ctx was done.
 func Run(ctx context.Context, o Options) error {
 	cfg, err := o.config()
 	if err != nil {
@@ -89,7 +91,7 @@ func Run(ctx context.Context, o Options) error {
 	return nil
 }
 
-// runHost is the RunHost of Options without one.
+// runHost is the default for Options.RunHost.
 func runHost(ctx context.Context, options host.Options, listening func(host.Addresses)) error {
 	h, err := host.New(options)
 	if err != nil {
@@ -102,7 +104,7 @@ func runHost(ctx context.Context, options host.Options, listening func(host.Addr
 	return h.Wait()
 }
 
-// config loads kubelet.yaml with the ports of the options.
+// config loads kubelet.yaml and applies the ports in the options.
 func (o *Options) config() (*config.Config, error) {
 	f, err := o.Folder.kubeletFlags(nodeName, "pki")
 	if err != nil {
@@ -122,7 +124,7 @@ func (o *Options) config() (*config.Config, error) {
 	return f.Load()
 }
 
-// kubeletFlags are the flags of a kubelet that reads kubelet.yaml and does not register its node.
+// kubeletFlags are the flags for a kubelet that reads kubelet.yaml and does not register its node.
 func (f *Folder) kubeletFlags(nodeName, certDir string) (*config.Flags, error) {
 	flags := config.NewFlags()
 	flags.Strict = true

@@ -24,7 +24,7 @@ func openFolder(t *testing.T) *Folder {
 	return folder
 }
 
-// screen is an Out of Run that calls printed with the first screen.
+// screen is a writer for Options.Out that calls printed with the first screen.
 type screen struct {
 	text    bytes.Buffer
 	printed func()
@@ -35,7 +35,8 @@ func (s *screen) Write(data []byte) (int, error) {
 	return s.text.Write(data)
 }
 
-// runDemo runs the demo until its first screen has been printed and used is done. It returns the screen.
+// runDemo runs the demo until it has printed its first screen and the function used has returned. It returns the
+// screen.
 func runDemo(t *testing.T, folder *Folder, used func(host.Addresses, *pageClients)) string {
 	t.Helper()
 	ctx, stop := context.WithCancel(t.Context())
@@ -117,6 +118,6 @@ func TestRunKeepsTokenAndKubeconfig(t *testing.T) {
 	before := read()
 	runDemo(t, folder, func(host.Addresses, *pageClients) {})
 	if after := read(); after != before {
-		t.Errorf("a second run has changed the files:\n%s\nwant\n%s", after, before)
+		t.Errorf("the second run changed the files:\n%s\nwant\n%s", after, before)
 	}
 }

@@ -37,7 +37,7 @@ var firstRequests = []request{
 	{client: onReadOnlyPort, about: "the read-only port has no logs", path: "/containerLogs/default/nginx/nginx"},
 }
 
-// printFirstScreen sends the requests and prints the screen in one write.
+// printFirstScreen sends the requests and prints the whole screen in one write.
 func printFirstScreen(ctx context.Context, s *sender, open host.Addresses, out io.Writer, style color.Style) error {
 	var b strings.Builder
 	fmt.Fprintf(&b, "\nA stand-in kubelet is running as node %q on %s. It has just answered these requests.\n",
@@ -64,7 +64,7 @@ func printFirstScreen(ctx context.Context, s *sender, open host.Addresses, out i
 	return err
 }
 
-// summary is the status and the reason for it, or the client's error.
+// summary returns the status and its reason, or the client's error.
 func (r *response) summary(style color.Style) string {
 	if r.err != nil {
 		return style.Paint(color.Red, "no response") + ": " + r.err.Error()
@@ -79,11 +79,11 @@ func (r *response) summary(style color.Style) string {
 const (
 	// noAuthentication is the reason for a response without authentication.
 	noAuthentication = "no authentication (read-only port)"
-	// fromCache marks a decision for which the kubelet sent no review.
+	// fromCache marks a decision for which the kubelet sent no review because the result was cached.
 	fromCache = "(from the cache: no review was sent)"
 )
 
-// reason says why the kubelet decided as it did.
+// reason returns why the kubelet decided as it did.
 func (r *response) reason() string {
 	reason := cmp.Or(r.decision.Why(), noAuthentication)
 	if r.decision.Cached() {
@@ -95,7 +95,7 @@ func (r *response) reason() string {
 // noAdmin is printed if there is no admin listener.
 const noAdmin = "There is no admin page: --admin-address 127.0.0.1:0 opens one on a free port.\n"
 
-// whereToLook says where a browser and a terminal show decisions.
+// whereToLook returns text about where to see decisions, in a browser and in a terminal.
 func whereToLook(address string) string {
 	if address == "" {
 		return "\n" + noAdmin

@@ -18,7 +18,7 @@ import (
 // nodeName is the name of the demo's node.
 const nodeName = "demo-node"
 
-// initialFiles are the contents with which files of the folder are first written.
+// initialFiles are the initial contents of the folder's files.
 //
 //go:embed files
 var initialFiles embed.FS
@@ -29,8 +29,8 @@ type Folder struct {
 	ca  *testcerts.Authority
 }
 
-// OpenFolder creates the folder if it does not exist and writes the files that are missing. It keeps all others, so
-// that a user can edit them and start again.
+// OpenFolder creates the folder if it does not exist, and writes the files that are missing. It does not change
+// existing files, so a user can edit them and run the demo again.
 func OpenFolder(dir string) (*Folder, error) {
 	f := &Folder{dir: dir}
 	if err := os.MkdirAll(dir, 0o755); err != nil {
@@ -59,10 +59,10 @@ func (f *Folder) path(elements ...string) string {
 	return filepath.Join(append([]string{f.dir}, elements...)...)
 }
 
-// caFile is the client CA of the kubelet, which also signs its serving certificate.
+// caFile is the client CA of the kubelet. The same CA signs the kubelet's serving certificate.
 func (f *Folder) caFile() string { return f.path("pki", "ca.crt") }
 
-// write writes a file unless it exists.
+// write writes a file if the file does not exist.
 func (f *Folder) write(name string, data []byte, mode os.FileMode) error {
 	file, err := os.OpenFile(f.path(name), os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode)
 	if errors.Is(err, os.ErrExist) {
@@ -107,7 +107,7 @@ func (f *Folder) writePKI() error {
 	return nil
 }
 
-// newTokens returns a tokens.csv with a random token for prometheus.
+// newTokens returns the content of a tokens.csv with a random token for prometheus.
 func newTokens() ([]byte, error) {
 	random := make([]byte, 16)
 	if _, err := rand.Read(random); err != nil {
@@ -134,7 +134,7 @@ func (f *Folder) token(user string) (string, error) {
 	reader.FieldsPerRecord = -1
 	records, err := reader.ReadAll()
 	if err != nil {
-		// The error of the reader may quote a token.
+		// Do not include the reader's error, because it may quote a token.
 		return "", fmt.Errorf("%s: not a CSV file", f.path("tokens.csv"))
 	}
 	for _, record := range records {

@@ -40,7 +40,7 @@ func TestOpenFolderKeepsEdits(t *testing.T) {
 		t.Error("viewer.crt was replaced")
 	}
 	if got := readFile(t, folder.path("kubelet.yaml")); !strings.Contains(got, "KubeletConfiguration") {
-		t.Errorf("kubelet.yaml was not written again: %q", got)
+		t.Errorf("the missing kubelet.yaml was not written: %q", got)
 	}
 }
 

@@ -11,7 +11,7 @@ import (
 
 // pace waits for the reader between scenes.
 type pace struct {
-	lines <-chan string // closed at the end of the input. Nil: the tour does not wait.
+	lines <-chan string // closed at the end of the input; nil if the tour does not wait
 }
 
 // errQuit is returned by wait when the reader ends the tour.
@@ -23,7 +23,7 @@ func newPace(in io.Reader) *pace {
 		return &pace{}
 	}
 	lines := make(chan string)
-	// A read from a terminal cannot be canceled, so this goroutine may live as long as the process.
+	// Go cannot cancel a read from a terminal, so this goroutine may live as long as the process.
 	go func() {
 		defer close(lines)
 		for scanner := bufio.NewScanner(in); scanner.Scan(); {
@@ -33,7 +33,7 @@ func newPace(in io.Reader) *pace {
 	return &pace{lines}
 }
 
-// wait returns when the reader presses Enter. Its error is errQuit after "q".
+// wait returns when the reader presses Enter. It returns errQuit if the reader enters "q".
 func (p *pace) wait(ctx context.Context, out io.Writer) error {
 	if p.lines == nil {
 		return nil

@@ -15,7 +15,7 @@ import (
 	"fauxlet/internal/host"
 )
 
-// pageClients sends requests from the admin page, each as one of the clients. It implements admin.Sender.
+// pageClients sends requests from the admin page on behalf of the demo's clients. It implements admin.Sender.
 type pageClients struct {
 	sender *sender
 	open   atomic.Pointer[host.Addresses] // nil until the ports are open
@@ -36,10 +36,10 @@ var pageMethods = []string{
 	http.MethodOptions,
 }
 
-// pageReadTimeout limits how long a response to the page is read: a followed log has no end.
+// pageReadTimeout limits how long the page reads a response, because a followed log never ends.
 const pageReadTimeout = 3 * time.Second
 
-// Send sends one request to the stand-in kubelet. Its errors name the field of wanted that is wrong.
+// Send sends one request to the stand-in kubelet. Its errors name the invalid field of wanted.
 func (p *pageClients) Send(ctx context.Context, wanted admin.SendRequest) (*admin.SendResult, error) {
 	i := slices.IndexFunc(clients, func(c client) bool { return c.name == wanted.Client })
 	switch {
@@ -51,7 +51,7 @@ func (p *pageClients) Send(ctx context.Context, wanted admin.SendRequest) (*admi
 		return nil, fmt.Errorf("path: %q does not begin with a slash; for example /pods", wanted.Path)
 	}
 	r := request{client: clients[i], path: wanted.Path}
-	if wanted.Method != http.MethodGet { // curl's default
+	if wanted.Method != http.MethodGet { // GET is curl's default
 		r.method = wanted.Method
 	}
 	address := ""

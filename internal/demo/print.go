@@ -39,10 +39,10 @@ func (p printer) line(label string, c color.Color, text string) {
 	fmt.Fprintln(p, p.style.Paint(c, padded(label))+" "+text)
 }
 
-// padded is a label with the space around it.
+// padded returns a label followed by spaces up to the label width.
 func padded(label string) string { return fmt.Sprintf("  %-*s ", labelWidth, label) }
 
-// command prints a shell command in one line, so that it can be pasted.
+// command prints a shell command in one line, so that a user can paste it.
 func (p printer) command(command string) {
 	fmt.Fprintln(p, strings.Repeat(" ", labelWidth+4)+p.style.Paint(color.Dim, command))
 }

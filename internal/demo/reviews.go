@@ -16,10 +16,10 @@ import (
 // reviewsCluster is the name of the cluster in a kubeconfig that the demo has written.
 const reviewsCluster = "fauxlet-reviews"
 
-// reviews opens the review API that stands in for the kube-apiserver, on the address in the folder's kubeconfig. If
-// there is no kubeconfig or the port is taken, it takes a free port and writes the kubeconfig. It returns nil without
-// an error if the kubeconfig names another cluster, which then reviews tokens and access. The caller serves the API on
-// the listener.
+// reviews opens the review API, which replaces the kube-apiserver, on the address in the folder's kubeconfig. If
+// there is no kubeconfig or the port is in use, it takes a free port and writes the kubeconfig. If the kubeconfig
+// names another cluster, that cluster reviews tokens and access, and reviews returns nil without an error. The
+// caller serves the API on the listener.
 func (f *Folder) reviews(logger *zap.Logger) (*reviewapi.Server, net.Listener, error) {
 	last, err := f.lastReviews()
 	if err != nil || last == nil {
@@ -60,11 +60,11 @@ func (f *Folder) reviews(logger *zap.Logger) (*reviewapi.Server, net.Listener, e
 	return reviews, listener, nil
 }
 
-// reviewsEndpoint is where the review API listens, and the token by which it authenticates the kubelet.
+// reviewsEndpoint is the address of the review API, and the token that the kubelet sends to it.
 type reviewsEndpoint struct{ address, token string }
 
-// lastReviews reads the endpoint from the folder's kubeconfig. It is a free port if there is no kubeconfig, and nil if
-// the kubeconfig names another cluster.
+// lastReviews reads the endpoint from the folder's kubeconfig. If there is no kubeconfig, the endpoint has a free
+// port. If the kubeconfig names another cluster, lastReviews returns nil.
 func (f *Folder) lastReviews() (*reviewsEndpoint, error) {
 	path := f.path("kubeconfig")
 	if _, err := os.Lstat(path); errors.Is(err, os.ErrNotExist) {

@@ -5,32 +5,34 @@ import "net/http"
 // scene is one lesson of the tour.
 type scene struct {
 	title string
-	// claim is a common belief that the scene puts to the test. Empty: there is none.
+	// claim is a common belief that the scene tests. Empty means that there is none.
 	claim string
 	steps []step
-	// why explains the results, and try says what to do in a cluster of one's own.
+	// why explains the results. try suggests what to do in the reader's own cluster.
 	why, try string
 }
 
-// step configures a stand-in kubelet, or keeps the one of the step before, and sends it one request.
+// step sends one request, either to a new stand-in kubelet with the given configuration, or to the stand-in kubelet
+// of the previous step.
 type step struct {
-	// configured describes the configuration. Empty: the request goes to the stand-in kubelet of the step before.
+	// configured describes the configuration. Empty means that the request goes to the stand-in kubelet of the
+	// previous step.
 	configured string
 	// fields are the fields of kubelet.yaml that differ from the recommended configuration, as YAML.
 	fields map[string]string
-	// bound describes rbac, the manifests that are added to the demo's rbac.yaml.
+	// bound describes rbac. The manifests in rbac are added to the demo's rbac.yaml.
 	bound, rbac string
-	// unreachable: nothing listens on the address.
+	// unreachable is true if the request goes to an address where no process listens.
 	unreachable bool
 
 	send request
-	// status is the expected HTTP status. 0: the client fails without a response.
+	// status is the expected HTTP status. 0 means that the client fails without a response.
 	status int
-	// reason is expected in the Decision, or without a response in the client's error.
+	// reason is a text expected in the Decision, or, if there is no response, in the client's error.
 	reason string
 }
 
-// The fields of kubelet.yaml that the scenes set.
+// Fields of kubelet.yaml that the scenes set.
 const (
 	fieldClientCA  = "authentication.x509.clientCAFile"
 	fieldAnonymous = "authentication.anonymous.enabled"
@@ -43,9 +45,9 @@ const (
 )
 
 const (
-	// freePort is a value of a field: a port that is free.
+	// freePort is the value of a field that stands for any free port.
 	freePort = "free port"
-	// nodeNameOfStep is a request's serverName: the name of the node that it is sent to.
+	// nodeNameOfStep, as a request's serverName, stands for the name of the node to which the request is sent.
 	nodeNameOfStep = "node name"
 )
 
@@ -53,7 +55,7 @@ const (
 	// recommended describes the configuration with which each stand-in kubelet starts.
 	recommended = "clientCAFile is set, webhook authentication is on, anonymous is off, authorization.mode is Webhook"
 
-	// otherwiseRecommended ends the description of a configuration with other fields.
+	// otherwiseRecommended is the end of the description of a configuration that sets only some fields.
 	otherwiseRecommended = "; otherwise as in scene 3"
 
 	logPath    = "/containerLogs/default/nginx/nginx?tailLines=1"
@@ -143,7 +145,8 @@ subjects: [{apiGroup: rbac.authorization.k8s.io, kind: User, name: viewer}]
 `
 )
 
-// scenes are the tour. They follow a request on its way: connection, TLS, authentication, authorization.
+// scenes are the scenes of the tour. They follow a request on its way: connection, TLS, authentication,
+// authorization.
 var scenes = []scene{
 	{
 		title: "Connection refused",

@@ -16,7 +16,7 @@ import (
 	"fauxlet/internal/explain/offline"
 )
 
-// sender sends requests of the folder's clients and finds the Decision about each.
+// sender sends requests of the folder's clients, and waits for the Decision about each request.
 type sender struct {
 	folder    *Folder
 	decisions decisions
@@ -25,25 +25,27 @@ type sender struct {
 
 // response is what a client received.
 type response struct {
-	// status is the HTTP status. 0: there was no HTTP response, and err is the client's error.
+	// status is the HTTP status. 0 means that there was no HTTP response; err is then the client's error.
 	status int
 	err    error
 	body   []byte // at most maxBody bytes, from its beginning
-	// decision is the kubelet's Decision. Nil: there was no connection, or the kubelet recorded none in time.
+	// decision is the kubelet's Decision. It is nil if there was no connection, or if the kubelet recorded no
+	// Decision in time.
 	decision *authchain.Decision
 }
 
 const (
-	// responseTimeout limits a request together with the wait for its Decision.
+	// responseTimeout limits the total time of a request and the wait for its Decision.
 	responseTimeout = 30 * time.Second
-	// handshakeTimeout limits the wait for the Decision about a connection that failed on the client's side.
+	// handshakeTimeout limits the wait for the Decision about a handshake that failed in the client.
 	handshakeTimeout = 5 * time.Second
 	// maxBody is how much of a response body is kept, in bytes.
 	maxBody = 4 << 10
 )
 
-// send sends r to address, over a connection of its own, and reads the response for at most readTimeout: a followed
-// log has no end. A request that fails is a response with an error; send itself fails if the request cannot be made.
+// send sends r to address, over a new connection, and reads the response for at most readTimeout, because a followed
+// log never ends. If the request fails, the response contains the error. send itself returns an error only if it
+// cannot create the request.
 func (s *sender) send(ctx context.Context, r request, address string, readTimeout time.Duration) (*response, error) {
 	transport := &http.Transport{DisableKeepAlives: true}
 	if !r.readOnlyPort {
@@ -114,7 +116,7 @@ func roundTrip(
 	return httpResponse.StatusCode, body, nil
 }
 
-// tlsConfig returns the TLS configuration of a client. It verifies the serving certificate by the folder's CA.
+// tlsConfig returns the TLS configuration of a client. It verifies the serving certificate with the folder's CA.
 func (f *Folder) tlsConfig(r request) (*tls.Config, error) {
 	roots, err := certutil.NewPool(f.caFile())
 	if err != nil {
@@ -128,7 +130,7 @@ func (f *Folder) tlsConfig(r request) (*tls.Config, error) {
 	if err != nil {
 		return nil, err
 	}
-	// Like curl, present the certificate even if its CA is not among those that the server names.
+	// Present the certificate even if its CA is not in the server's list of acceptable CAs, as curl does.
 	config.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &pair, nil }
 	return config, nil
 }

@@ -10,8 +10,8 @@ import (
 // maxSent is how many requests are kept.
 const maxSent = 200
 
-// sentRequests keeps the last requests that the demo sent, with their tokens, by their Decisions. A Decision has no
-// token in it, so a what-if needs the request.
+// sentRequests keeps the last requests that the demo sent, with their tokens, indexed by their Decisions. A what-if
+// needs the original request, because a Decision does not contain the token.
 type sentRequests struct {
 	mu         sync.Mutex
 	byDecision map[*authchain.Decision]*offline.Request
@@ -31,7 +31,7 @@ func (s *sentRequests) add(d *authchain.Decision, r *offline.Request) {
 	}
 }
 
-// of returns the request that d is about, or nil if the demo did not send it or no longer keeps it.
+// of returns the request that d is about. It returns nil if the demo did not send the request or no longer keeps it.
 func (s *sentRequests) of(d *authchain.Decision) *offline.Request {
 	s.mu.Lock()
 	defer s.mu.Unlock()

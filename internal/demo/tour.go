@@ -30,34 +30,34 @@ import (
 // TourOptions configure [Tour]. Folder and Out are required.
 type TourOptions struct {
 	Folder *Folder
-	// In is read for Enter between scenes. Nil: the tour does not wait.
+	// In is read for Enter between scenes. If In is nil, the tour does not wait.
 	In io.Reader
-	// Out receives the scenes. Style says whether it shows colors.
+	// Out receives the text of the scenes. Style determines whether the text has colors.
 	Out   io.Writer
 	Style color.Style
-	// Host has the options of the host. Tour sets those about nodes and about the tour's requests.
+	// Host has the options of the host. Tour overrides the options about nodes and about the tour's requests.
 	Host host.Options
 }
 
-// tour plays scenes. Each step that configures something starts a stand-in kubelet of its own, on a free port. They all
-// run until the end, so that a curl line can be pasted.
+// tour plays scenes. Each step with a configuration starts a new stand-in kubelet on a free port. All stand-in
+// kubelets run until the end of the tour, so that a user can paste the printed curl commands.
 type tour struct {
 	printer
 	sender   *sender
 	host     *host.Host
 	reviewer *reviewapi.Server
-	rbac     []runtime.Object // the demo's rbac.yaml
+	rbac     []runtime.Object // the manifests of the demo's original rbac.yaml
 	tokens   authenticationv1.AuthenticationV1Interface
 	access   authorizationv1.AuthorizationV1Interface
 	pods     *pods.Store
-	// current is the stand-in kubelet of the last step that configured one.
+	// current is the stand-in kubelet that was started last.
 	current *host.Node
-	// unused is an address on which nothing listens.
+	// unused is an address where no process listens.
 	unused string
 }
 
-// Tour plays the scenes. It returns an error if the result of a request is not the one that its scene expects, and nil
-// if the reader ends it.
+// Tour plays the scenes. It returns an error if a request has another result than its scene expects, and nil if the
+// reader ends the tour.
 func Tour(ctx context.Context, o TourOptions) (err error) {
 	t := &tour{printer: printer{o.Out, o.Style}, sender: &sender{folder: o.Folder}}
 	if err := t.prepare(); err != nil {
@@ -66,7 +66,7 @@ func Tour(ctx context.Context, o TourOptions) (err error) {
 	if o.Host.Config, err = t.config(nodeName, nil); err != nil {
 		return err
 	}
-	o.Host.Nodes.None = true // each step adds its own
+	o.Host.Nodes.None = true // each step adds its own node
 	o.Host.Admin.Reviewer, o.Host.Admin.SentRequest = t.reviewer, t.sender.sent.of
 	if t.host, err = host.New(o.Host); err != nil {
 		return err
@@ -79,13 +79,13 @@ func Tour(ctx context.Context, o TourOptions) (err error) {
 	return t.play(ctx, newPace(o.In))
 }
 
-// prepare makes what the stand-in kubelets share.
+// prepare creates what all stand-in kubelets share.
 func (t *tour) prepare() error {
 	var err error
 	if t.unused, err = freeAddress(); err != nil {
 		return err
 	}
-	// The lessons are about the original rbac.yaml, so a user's edits do not apply.
+	// The lessons use the original rbac.yaml, so a user's edits do not apply.
 	rbac, err := initialFiles.ReadFile("files/rbac.yaml")
 	if err != nil {
 		return err
@@ -107,7 +107,7 @@ func (t *tour) prepare() error {
 	return err
 }
 
-// freeAddress returns a loopback address on which nothing listens.
+// freeAddress returns a loopback address where no process listens.
 func freeAddress() (string, error) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -117,8 +117,8 @@ func freeAddress() (string, error) {
 	return listener.Addr().String(), nil
 }
 
-// config returns the configuration of a stand-in kubelet: kubelet.yaml with the recommended fields, and then with
-// fields.
+// config returns the configuration of a stand-in kubelet: kubelet.yaml, changed by the recommended fields and then
+// by fields.
 func (t *tour) config(nodeName string, fields map[string]string) (*config.Config, error) {
 	clientCA, err := filepath.Abs(t.sender.folder.caFile())
 	if err != nil {
@@ -164,7 +164,7 @@ func (t *tour) introduce(wantsAdmin bool) {
 	}
 }
 
-// play plays all scenes, or as many as the reader wants to see.
+// play plays the scenes until the last one, or until the reader ends the tour.
 func (t *tour) play(ctx context.Context, pace *pace) error {
 	steps, failed := 0, 0
 	for i, scene := range scenes {
@@ -199,7 +199,8 @@ func (t *tour) play(ctx context.Context, pace *pace) error {
 	return nil
 }
 
-// playStep configures what the step needs and sends its request. It reports whether the result is the expected one.
+// playStep starts a stand-in kubelet if the step has a configuration, and sends the step's request. It reports
+// whether the result is the expected one.
 func (t *tour) playStep(ctx context.Context, name string, s step) (bool, error) {
 	fmt.Fprintln(t)
 	if s.configured != "" {
@@ -235,7 +236,7 @@ func (t *tour) playStep(ctx context.Context, name string, s step) (bool, error) 
 	return t.result(s, got)
 }
 
-// bind makes the reviewer allow what the demo's rbac.yaml and more manifests allow.
+// bind sets the reviewer's RBAC rules to the demo's rbac.yaml and additional manifests.
 func (t *tour) bind(manifests string) error {
 	more, err := reviewapi.ParseManifests("the scene", []byte(manifests))
 	if err != nil {
@@ -249,7 +250,7 @@ func (t *tour) bind(manifests string) error {
 	return nil
 }
 
-// start starts a stand-in kubelet, which becomes the current one.
+// start starts a stand-in kubelet, and makes it the current one.
 func (t *tour) start(name string, fields map[string]string) error {
 	cfg, err := t.config(name, fields)
 	if err != nil {
@@ -263,7 +264,7 @@ func (t *tour) start(name string, fields map[string]string) error {
 
 func statusText(status int) string { return fmt.Sprintf("%d %s", status, http.StatusText(status)) }
 
-// expected is the result that the step expects, with the reason if it is the client that fails.
+// expected returns the result that the step expects. If the client is expected to fail, it includes the reason.
 func (s *step) expected() string {
 	if s.status == 0 {
 		return "no response: " + s.reason

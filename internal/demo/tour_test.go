@@ -14,7 +14,7 @@ import (
 
 func TestTourHasExpectedResults(t *testing.T) {
 	folder := openFolder(t)
-	// A user's edits change nothing in the lessons.
+	// A user's edits of the demo's files must not change the results of the lessons.
 	writeFile(t, folder.path("rbac.yaml"), "# no role\n")
 	var out bytes.Buffer
 	if err := Tour(t.Context(), TourOptions{Folder: folder, Out: &out}); err != nil {
@@ -29,7 +29,7 @@ func TestTourHasExpectedResults(t *testing.T) {
 func TestTourStopsWhenContextEnds(t *testing.T) {
 	ctx, stop := context.WithCancel(t.Context())
 	stop()
-	in, _ := io.Pipe() // nothing is ever read from it
+	in, _ := io.Pipe() // the tour never receives a line from it
 	if err := Tour(ctx, TourOptions{Folder: openFolder(t), In: in, Out: io.Discard}); !errors.Is(err,
 		context.Canceled) {
 		t.Errorf("error %v, want %v", err, context.Canceled)
@@ -77,7 +77,7 @@ func TestScenesBeginWithConfiguration(t *testing.T) {
 		}
 		for i, step := range scene.steps {
 			if step.send.about == "" || step.send.path == "" || (step.rbac == "") != (step.bound == "") {
-				t.Errorf("%s, step %d: %+v is incomplete", scene.title, i+1, step)
+				t.Errorf("%s, step %d: %+v lacks a required field", scene.title, i+1, step)
 			}
 		}
 	}

@@ -16,8 +16,8 @@ import (
 	"fauxlet/internal/explain"
 )
 
-// adminListener keeps the decisions of all nodes, shows them on the admin listener and exports them as OpenTelemetry
-// spans. A nil adminListener does nothing.
+// adminListener keeps the decisions of all nodes, shows them on the admin listener, and exports them as
+// OpenTelemetry spans. All methods of a nil adminListener do nothing.
 type adminListener struct {
 	recorder *decisions.Recorder
 	server   *admin.Server    // nil without a listener
@@ -55,8 +55,8 @@ func (h *Host) openAdmin() (*adminListener, error) {
 	return a, nil
 }
 
-// listenAdmin opens the listener. It returns nil if there is no address, or if the address is optional and cannot be
-// used.
+// listenAdmin opens the listener. It returns nil if there is no address. It also returns nil if the address cannot
+// be used and is optional.
 func (h *Host) listenAdmin(a *adminListener) (*admin.Server, error) {
 	o := &h.options.Admin
 	if o.Address == "" {
@@ -64,7 +64,7 @@ func (h *Host) listenAdmin(a *adminListener) (*admin.Server, error) {
 	}
 	set := h.faults
 	if h.options.Nodes.None {
-		set = nil // servers that are added do not use the host's faults
+		set = nil // the host's faults do not affect servers added with Host.Add
 	}
 	server, err := admin.Listen(o.Address, admin.Options{
 		Recorder: a.recorder, Facts: h.facts, Faults: set, Token: o.Token, Build: o.Build, Logger: h.logger,
@@ -103,7 +103,7 @@ func (a *adminListener) setReady() {
 	}
 }
 
-// address is the host and port of the listener, empty without one.
+// address returns the host and port of the listener, or an empty string if there is no listener.
 func (a *adminListener) address() string {
 	if a == nil || a.server == nil {
 		return ""
@@ -126,7 +126,7 @@ func (a *adminListener) observer(node string, next func(*authchain.Decision)) fu
 	}
 }
 
-// facts returns what an explanation of a node's decision needs to know about the node.
+// facts returns the facts about a node that an explanation of its decisions needs.
 func (h *Host) facts(name string) explain.Facts {
 	n := h.node(name)
 	if n == nil {

@@ -17,11 +17,11 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 )
 
-// apiserver is as much of a kube-apiserver as a node without pods needs: it stores Nodes, and answers all else with
-// empty lists and what was sent.
+// apiserver implements the parts of a kube-apiserver that a node without pods needs. It stores Nodes. It answers
+// other GET requests with empty lists, and other requests with the object that was sent.
 type apiserver struct {
 	*httptest.Server
-	// changed has room for one value, sent when a Node was created or deleted.
+	// changed has room for one value, which is sent when a Node is created or deleted.
 	changed chan struct{}
 
 	mu    sync.Mutex
@@ -64,7 +64,7 @@ users: [{name: a, user: {token: secret}}]
 	return path
 }
 
-// awaitNodes waits until exactly these Nodes exist.
+// awaitNodes waits until exactly the given Nodes exist.
 func (a *apiserver) awaitNodes(t *testing.T, want ...string) {
 	t.Helper()
 	for {
@@ -125,8 +125,8 @@ func (a *apiserver) deleteNode(w http.ResponseWriter, r *http.Request) {
 	writeJSON(w, http.StatusOK, metav1.Status{Status: metav1.StatusSuccess})
 }
 
-// list answers a list with no items. A watch stays open and has no events; one that wants the items first is invalid,
-// so that the client lists them instead.
+// list answers a list request with no items. A watch stays open without events. A watch that requests the initial
+// items is rejected as invalid, so that the client sends a list request instead.
 func (a *apiserver) list(w http.ResponseWriter, r *http.Request) {
 	switch query := r.URL.Query(); {
 	case query.Get("sendInitialEvents") != "":

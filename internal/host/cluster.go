@@ -22,16 +22,16 @@ import (
 type cluster struct {
 	connection *bootstrap.Connection
 	client     kubernetes.Interface
-	transport  *http.Client // of client
+	transport  *http.Client // the transport of client
 	fleet      *node.Fleet  // nil if the nodes are not registered
-	// authenticated is closed when the connection has a client certificate. With certificate rotation the cluster may
-	// issue it later.
+	// authenticated is closed when the connection has a client certificate. With certificate rotation, the cluster
+	// may issue the certificate after the node has started.
 	authenticated chan struct{}
 }
 
-// membership says how to join a cluster.
+// membership configures how nodes join a cluster.
 type membership struct {
-	// only is the node that the credential belongs to. Empty: the credential may act for all nodes.
+	// only is the node to which the credential belongs. Empty means that the credential may act for all nodes.
 	only       string
 	registers  bool
 	containers func(*v1.Pod) map[string]scenario.Container
@@ -39,7 +39,8 @@ type membership struct {
 	logger     *zap.Logger
 }
 
-// membership returns how the named node joins its cluster, or with an empty name how all nodes join together.
+// membership returns how the named node joins its cluster. With an empty name, it returns how all nodes join
+// together.
 func (h *Host) membership(only string) membership {
 	return membership{only: only, registers: joins(h.options.Config), containers: h.scenario.containersOf,
 		version: h.options.Version, logger: h.logger}
@@ -50,8 +51,8 @@ func (h *Host) ownCredentials() bool {
 	return !h.options.numbered() || h.options.Config.BootstrapKubeconfig != ""
 }
 
-// join connects to the apiserver of cfg. Without an apiserver it returns nil. With a bootstrap kubeconfig and without
-// rotateCertificates it waits until the cluster has issued a client certificate.
+// join connects to the apiserver in cfg. If there is no apiserver, it returns nil. With a bootstrap kubeconfig and
+// without rotateCertificates, it waits until the cluster has issued a client certificate.
 func join(ctx context.Context, cfg *config.Config, m membership) (*cluster, error) {
 	if cfg.Kubeconfig == "" {
 		if cfg.BootstrapKubeconfig != "" {
@@ -82,7 +83,7 @@ func join(ctx context.Context, cfg *config.Config, m membership) (*cluster, erro
 				client.QPS = float32(*kubelet.KubeAPIQPS)
 			}
 			if m.only == "" {
-				client.QPS = -1 // the rate limit of one kubelet is too low for many
+				client.QPS = -1 // no limit: the rate limit of one kubelet is too low for many nodes
 			}
 		},
 	})
@@ -115,8 +116,8 @@ func join(ctx context.Context, cfg *config.Config, m membership) (*cluster, erro
 	return c, nil
 }
 
-// heartbeatConfig configures the client for heartbeats: a request times out before the next heartbeat is due, and does
-// not wait behind the rate limit of other requests. (kubelet: cmd/kubelet/app/server.go, run)
+// heartbeatConfig configures the client for heartbeats. Its requests time out before the next heartbeat is due, and
+// are not delayed by the rate limit of other requests. (kubelet: cmd/kubelet/app/server.go, run)
 func heartbeatConfig(client *rest.Config, cfg *config.Config) *rest.Config {
 	heartbeats := rest.CopyConfig(client)
 	heartbeats.Timeout = cfg.Kubelet.NodeStatusUpdateFrequency.Duration
@@ -127,7 +128,7 @@ func heartbeatConfig(client *rest.Config, cfg *config.Config) *rest.Config {
 	return heartbeats
 }
 
-// run maintains the connection and the nodes until ctx is done. Nodes send requests to the apiserver once the
+// run maintains the connection and the nodes until ctx is done. Nodes send no requests to the apiserver before the
 // connection is authenticated.
 func (c *cluster) run(ctx context.Context, group interface{ Go(func() error) }) {
 	group.Go(func() error {

@@ -11,8 +11,8 @@ import (
 	"fauxlet/server"
 )
 
-// injectFaults adds to the options of a node's server what injects the host's active faults. [Node.followFaults] does
-// the rest once the node listens.
+// injectFaults changes the options of a node's server so that the server applies the host's active faults.
+// [Node.followFaults] does the rest when the node listens.
 func (h *Host) injectFaults(n *Node, options *server.Options) {
 	n.faults = faulty.NewNode(n.Name(), h.faults, h.logger)
 	options.Decorators = server.Decorators{
@@ -23,8 +23,7 @@ func (h *Host) injectFaults(n *Node, options *server.Options) {
 	options.Collectors = append(options.Collectors, n.faults.Collector())
 }
 
-// followFaults makes the ports and the caches of a node that listens follow the active faults, until the ports are
-// closed.
+// followFaults applies the active faults to the ports and caches of a node that listens, until the ports are closed.
 func (n *Node) followFaults() {
 	if l := n.listeners; l.Secure != nil {
 		l.Secure = n.faults.Listener(l.Secure, true)
@@ -35,8 +34,8 @@ func (n *Node) followFaults() {
 	n.faults.FollowCaches(n.server.ResetCaches)
 }
 
-// reviewClients returns the clients that send reviews over a transport that wrap makes of the cluster's. They share
-// the rate limit of the cluster's client.
+// reviewClients returns clients that send reviews. wrap wraps the transport of the cluster's client. The clients
+// share the rate limit of the cluster's client.
 func (c *cluster) reviewClients(wrap func(http.RoundTripper) http.RoundTripper) (
 	authenticationv1.AuthenticationV1Interface, authorizationv1.AuthorizationV1Interface, error,
 ) {

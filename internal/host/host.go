@@ -1,7 +1,7 @@
 // Package host runs one or more stand-in kubelets in one process.
 //
-// A [Host] opens the ports of its nodes, joins them to a cluster if the configuration names an apiserver, keeps their
-// decisions, and shows these on an admin listener. Begin with [New] and [Host.Run]:
+// A [Host] opens the ports of its nodes, joins the nodes to a cluster if the configuration names an apiserver, keeps
+// their decisions, and shows the decisions on an admin listener. Begin with [New] and [Host.Run]:
 //
 //	h, err := host.New(host.Options{Config: cfg, Scenario: "pods.yaml"})
 //	if err != nil { … }
@@ -32,28 +32,29 @@ type Host struct {
 	options  Options
 	logger   *zap.Logger
 	scenario *scenarioFile
-	faults   *faults.Set // of all nodes
+	faults   *faults.Set // the active faults of all nodes
 	booted   time.Time
-	shared   server.Options       // what all nodes have in common
-	metrics  *prometheus.Registry // of all nodes; nil without Options.MetricsAddress
+	shared   server.Options       // options that all nodes share
+	metrics  *prometheus.Registry // the metrics of all nodes; nil without Options.MetricsAddress
 
-	// From Start on:
+	// Start sets the following fields.
 	group   *errgroup.Group
 	running context.Context // done when the host stops
 	stop    context.CancelFunc
 	admin   *adminListener // nil: decisions are neither kept nor exported
-	// cluster is the connection that all nodes share, nil if each node has its own or there is no apiserver.
+	// cluster is the connection that all nodes share. It is nil if each node has its own connection, or if there is
+	// no apiserver.
 	cluster *cluster
 
 	// changing is held while nodes or their static pods change.
 	changing sync.Mutex
 
-	mu    sync.Mutex // of what follows
+	mu    sync.Mutex // protects the fields below
 	first *Node
 	nodes map[string]*Node
 }
 
-// New validates the options and reads the Scenario file. Nothing listens yet.
+// New validates the options and reads the Scenario file. It opens no ports.
 func New(options Options) (*Host, error) {
 	if err := options.validate(); err != nil {
 		return nil, err
@@ -81,7 +82,8 @@ func New(options Options) (*Host, error) {
 	return h, nil
 }
 
-// Run starts the host and waits until ctx is done and everything has stopped. It returns nil if ctx ended it.
+// Run starts the host and waits until ctx is done and everything has stopped. It returns nil if the host stopped
+// because ctx was done.
 func (h *Host) Run(ctx context.Context) error {
 	if err := h.Start(ctx); err != nil {
 		return err
@@ -89,9 +91,9 @@ func (h *Host) Run(ctx context.Context) error {
 	return h.Wait()
 }
 
-// Start opens the admin listener and the ports of all nodes, and returns when all of them listen. Nodes register with
-// their cluster afterwards, in the background. The host stops when ctx is done or [Host.Stop] is called. If Start
-// fails, everything that it started has stopped.
+// Start opens the admin listener and the ports of all nodes, and returns when all of them listen. Nodes register
+// with their cluster afterwards, in the background. The host stops when ctx is done or [Host.Stop] is called. If
+// Start fails, it stops everything that it has started.
 //
 // Start sets the feature gates of package k8s.io/apiserver, which are global to the process, to the values in the
 // configuration.
@@ -104,7 +106,7 @@ func (h *Host) Start(ctx context.Context) error {
 	h.group, h.running = errgroup.WithContext(ctx)
 	if err := h.open(); err != nil {
 		h.stop()
-		_ = h.group.Wait() // its error, if any, is that it was stopped
+		_ = h.group.Wait() // the error only reports that the host was stopped
 		return err
 	}
 	h.group.Go(h.followManifests)
@@ -138,7 +140,7 @@ func (h *Host) open() error {
 	return nil
 }
 
-// Wait waits until the host has stopped, and returns the first error of anything in it.
+// Wait waits until the host has stopped. It returns the first error of any of the host's goroutines.
 func (h *Host) Wait() error {
 	defer h.stop()
 	if err := h.group.Wait(); err != nil {
@@ -148,8 +150,8 @@ func (h *Host) Wait() error {
 	return nil
 }
 
-// Stop stops the host and waits for it: followed logs end, other requests finish, and registered Nodes become not
-// ready.
+// Stop stops the host and waits until it has stopped: followed logs end, other requests finish, and registered Nodes
+// become not ready.
 func (h *Host) Stop() error {
 	h.stop()
 	return h.Wait()
@@ -184,14 +186,14 @@ func (h *Host) Addresses() Addresses {
 	return open
 }
 
-// each returns the nodes that there are now.
+// each returns the current nodes.
 func (h *Host) each() []*Node {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return slices.Collect(maps.Values(h.nodes))
 }
 
-// node returns the node of a name, nil if there is none.
+// node returns the node with the given name, or nil if there is none.
 func (h *Host) node(name string) *Node {
 	h.mu.Lock()
 	defer h.mu.Unlock()

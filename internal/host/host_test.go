@@ -18,8 +18,8 @@ import (
 	"fauxlet/internal/host"
 )
 
-// loadConfig returns the configuration of a node without a cluster, on a free loopback port, where every client may do
-// everything.
+// loadConfig returns the configuration of a node without a cluster. It listens on a free loopback port, and every
+// client may do everything.
 func loadConfig(t *testing.T, flags map[string]string) *config.Config {
 	t.Helper()
 	f := config.NewFlags()
@@ -44,7 +44,7 @@ func loadConfig(t *testing.T, flags map[string]string) *config.Config {
 	return cfg
 }
 
-// writeScenario writes a Scenario file with one pod, whose log is the text.
+// writeScenario writes a Scenario file with one pod. The pod's log is text.
 func writeScenario(t *testing.T, path, text string) {
 	t.Helper()
 	content := fmt.Sprintf(`
@@ -101,7 +101,7 @@ func TestOneNodeServesReloadsAndStops(t *testing.T) {
 	}
 	defer response.Body.Close()
 	if body, err := io.ReadAll(response.Body); err != nil || !strings.Contains(string(body), `"path":"/pods"`) {
-		t.Errorf("the admin API does not have the decision: %v %s", err, body)
+		t.Errorf("the admin API does not list the decision: %v %s", err, body)
 	}
 
 	if err := os.WriteFile(path, []byte("kind: Wrong"), 0o600); err != nil {
@@ -188,7 +188,8 @@ func TestOptionErrors(t *testing.T) {
 	}
 }
 
-// TestAdminAddressInUse: it is an error, unless the address is optional.
+// TestAdminAddressInUse expects an error if the admin address is in use, and only a warning if the address is
+// optional.
 func TestAdminAddressInUse(t *testing.T) {
 	taken, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -215,6 +216,6 @@ func TestAdminAddressInUse(t *testing.T) {
 		t.Fatal(err)
 	}
 	if err := h.Start(t.Context()); err == nil || !strings.Contains(err.Error(), "take another port, or 0") {
-		t.Errorf("an address that is not optional: %v", err)
+		t.Errorf("the address is in use and not optional: error %v", err)
 	}
 }

@@ -41,7 +41,8 @@ type Node struct {
 // Name is the name of the node.
 func (n *Node) Name() string { return n.config.NodeName }
 
-// Addresses returns the host and port of the secure and of the read-only listener, empty if there is none.
+// Addresses returns the host and port of the secure and of the read-only listener. An address is empty if there is
+// no such listener.
 func (n *Node) Addresses() (secure, readOnly string) {
 	return addressOf(n.listeners.Secure), addressOf(n.listeners.ReadOnly)
 }
@@ -56,8 +57,8 @@ func addressOf(listener net.Listener) string {
 // registered reports whether the node has a Node object in a cluster.
 func (n *Node) registered() bool { return n.cluster != nil && n.cluster.fleet != nil }
 
-// Add starts one more node with server options of its own, outside any cluster. The host adds the recording of
-// decisions.
+// Add starts an additional node with the given server options, outside any cluster. The host records the node's
+// decisions too.
 func (h *Host) Add(options server.Options) (*Node, error) {
 	if h.group == nil {
 		return nil, errNotStarted
@@ -102,7 +103,8 @@ func (n *Node) listen(options server.Options) error {
 	return nil
 }
 
-// configOf returns the configuration of the i-th node: the host's, except for what two nodes cannot share.
+// configOf returns the configuration of the i-th node. It is the host's configuration, except for fields that must
+// differ between nodes.
 func (h *Host) configOf(i int) *config.Config {
 	cfg := *h.options.Config
 	if !h.options.numbered() {
@@ -116,14 +118,14 @@ func (h *Host) configOf(i int) *config.Config {
 	if cfg.Kubelet.Port != 0 {
 		cfg.Kubelet.Port += int32(i)
 	}
-	if i > 0 { // the process has one read-only port and one healthz port, the first node's
+	if i > 0 { // only the first node has a read-only port and a healthz port
 		none := int32(0)
 		cfg.Kubelet.ReadOnlyPort, cfg.Kubelet.HealthzPort = 0, &none
 	}
 	return &cfg
 }
 
-// start starts the i-th node, and returns when it listens. Registration follows in the background.
+// start starts the i-th node, and returns when the node listens. The node registers afterwards, in the background.
 func (h *Host) start(i int) (*Node, error) {
 	n := &Node{config: h.configOf(i), cluster: h.cluster, stopped: make(chan struct{})}
 	running, stop := context.WithCancel(h.running)
@@ -148,8 +150,8 @@ func (h *Host) start(i int) (*Node, error) {
 	return n, nil
 }
 
-// listen opens the ports of a node and adds the node to its cluster. It returns the serving certificate to keep if the
-// cluster issues one, otherwise nil.
+// listen opens the ports of a node and adds the node to its cluster. If the cluster issues the serving certificate,
+// it returns the bootstrap.Serving that renews the certificate, otherwise nil.
 func (h *Host) listen(n *Node) (*bootstrap.Serving, error) {
 	static, err := h.scenario.staticPods()
 	if err != nil {
@@ -157,7 +159,7 @@ func (h *Host) listen(n *Node) (*bootstrap.Serving, error) {
 	}
 	specs := h.scenario.podSpecs()
 	if n.registered() {
-		specs = nil // they are static pods, which package node puts into the store
+		specs = nil // package node puts static pods into the store
 	}
 	if n.store, err = NewStore(specs...); err != nil {
 		return nil, h.scenario.errorf("%w", err)
@@ -191,8 +193,8 @@ func portOf(listener net.Listener) int32 {
 	return int32(listener.Addr().(*net.TCPAddr).Port)
 }
 
-// serverOptions returns the options of the node's server, and the serving certificate that they use if the cluster
-// issues it.
+// serverOptions returns the options of the node's server. If the cluster issues the serving certificate, it also
+// returns the bootstrap.Serving that the options use.
 func (h *Host) serverOptions(n *Node) (server.Options, *bootstrap.Serving, error) {
 	cfg := n.config
 	options := h.shared
@@ -238,10 +240,10 @@ func (h *Host) serverOptions(n *Node) (server.Options, *bootstrap.Serving, error
 	return options, serving, nil
 }
 
-// run serves the node until ctx is done. ownCluster: the connection to the apiserver is the node's alone and runs with
-// it.
+// run serves the node until ctx is done. ownCluster is true if only this node uses the connection to the apiserver;
+// run then also runs the connection.
 func (n *Node) run(ctx context.Context, ownCluster bool, serving *bootstrap.Serving) error {
-	if !ownCluster && serving == nil { // one goroutine instead of three, for each of many nodes
+	if !ownCluster && serving == nil { // saves two goroutines for each node
 		return n.server.Serve(ctx, n.listeners)
 	}
 	group, ctx := errgroup.WithContext(ctx)

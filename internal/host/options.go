@@ -17,8 +17,8 @@ import (
 
 // Options configure a Host.
 type Options struct {
-	// Config is the kubelet's configuration. Required. With a kubeconfig, nodes authenticate and authorize requests by
-	// that apiserver, and with registerNode they also join its cluster.
+	// Config is the kubelet's configuration. Required. If it has a kubeconfig, nodes send their reviews to its
+	// apiserver, and with registerNode they also join its cluster.
 	Config *config.Config
 
 	// Scenario is the path of a Scenario file, which [Host.Reload] reads again. Empty: the node has no pods of its own.
@@ -27,8 +27,8 @@ type Options struct {
 	Nodes Nodes
 	Admin Admin
 
-	// MetricsAddress is the host and port of a plain-HTTP listener for the metrics of the process and of all nodes, the
-	// latter with the label "node". Empty: no such listener.
+	// MetricsAddress is the host and port of a plain-HTTP listener for the metrics of the process and of all nodes.
+	// The metrics of nodes have the label "node". Empty means no such listener.
 	MetricsAddress string
 
 	// Version is the version of the program. It appears in the user agent and in the status of Nodes.
@@ -41,15 +41,15 @@ type Options struct {
 	Observe func(*authchain.Decision)
 }
 
-// Nodes says how many nodes there are and what their Node objects report.
+// Nodes sets the number of nodes, and what their Node objects report.
 type Nodes struct {
-	// Count is the number of nodes, each with its own name, port and pods. With 0 there is one node, with the name in
-	// the configuration. More than that needs a cluster to join. A Scenario file with the field nodes overrides
-	// Count.
+	// Count is the number of nodes, each with its own name, port and pods. With 0 there is one node, with the name
+	// in the configuration. More than one node needs a cluster to join. The field nodes of the Scenario file
+	// overrides Count.
 	Count int
 
-	// NamePrefix begins the names of Count nodes; a number from 0 follows. Empty: the name in the configuration and a
-	// dash.
+	// NamePrefix is the beginning of the names of Count nodes. A number, counted from 0, follows. Empty means the
+	// name in the configuration and a dash.
 	NamePrefix string
 
 	// None starts the host without a node. [Host.Add] adds nodes.
@@ -82,29 +82,29 @@ type Admin struct {
 	// Build describes the program; the admin API returns it as JSON.
 	Build any
 
-	// Reviewer, if set, answers the TokenReviews and SubjectAccessReviews of a what-if. Otherwise a what-if can only
-	// reuse the answers in the Decision.
+	// Reviewer, if set, answers the TokenReviews and SubjectAccessReviews of a what-if. Without a Reviewer, a
+	// what-if can only use the review results in the Decision.
 	Reviewer *reviewapi.Server
 
-	// SentRequest, if set, returns the complete request behind a Decision, with its token, for a what-if. It returns
-	// nil if this process did not send the request.
+	// SentRequest, if set, returns the complete request that a Decision is about, with its token, for a what-if. It
+	// returns nil if this process did not send the request.
 	SentRequest func(*authchain.Decision) *offline.Request
 
 	// Sender, if set, sends requests from the admin page.
 	Sender admin.Sender
 }
 
-// DefaultAdminAddress is where a program serves its admin listener unless its user chooses another address.
+// DefaultAdminAddress is the address where programs serve their admin listener by default.
 const DefaultAdminAddress = "127.0.0.1:10240"
 
-// MaxDecisions is the upper limit of Admin.KeepDecisions. It protects the machine's memory from a typing error.
+// MaxDecisions is the upper limit of Admin.KeepDecisions. It prevents a mistyped number from using all memory.
 const MaxDecisions = 1_000_000
 
 // OptionError is an error in one field of Options.
 type OptionError struct {
 	// Field is the path of the field in Options, as in Nodes.Count, or in the configuration, as in Config.Kubeconfig.
 	Field string
-	// Err is the reason. It begins with the value if that helps.
+	// Err is the reason. If the value explains the reason, the text of Err begins with the value.
 	Err error
 }
 
@@ -141,10 +141,10 @@ func (o *Options) validate() error {
 	return nil
 }
 
-// numbered reports whether nodes have numbered names. One node alone has the name in the configuration.
+// numbered reports whether nodes have numbered names. A single node has the name in the configuration.
 func (o *Options) numbered() bool { return o.Nodes.Count > 0 }
 
-// nodeName is the name of the i-th node.
+// nodeName returns the name of the i-th node.
 func (o *Options) nodeName(i int) string {
 	if !o.numbered() {
 		return o.Config.NodeName
@@ -156,7 +156,7 @@ func (o *Options) nodeName(i int) string {
 	return fmt.Sprintf("%s%d", prefix, i)
 }
 
-// joins reports whether nodes are registered: there is an apiserver to register with, and registerNode is not false.
+// joins reports whether nodes are registered. That requires an apiserver, and that registerNode is not false.
 func joins(cfg *config.Config) bool {
 	return cfg.Kubeconfig != "" && (cfg.Kubelet.RegisterNode == nil || *cfg.Kubelet.RegisterNode)
 }

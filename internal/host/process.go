@@ -12,8 +12,8 @@ import (
 	"fauxlet/config"
 )
 
-// setLibraryGates sets the feature gates that k8s.io/apiserver reads from its own global. In a kubelet they are the
-// same as the kubelet's.
+// setLibraryGates sets the feature gates of k8s.io/apiserver, which are global in the process, to the kubelet's
+// feature gates. In a kubelet the two are the same.
 func setLibraryGates(cfg *config.Config) error {
 	kubelet, ok := cfg.FeatureGates.(featuregate.MutableFeatureGate)
 	if !ok {
@@ -29,8 +29,8 @@ func setLibraryGates(cfg *config.Config) error {
 	return library.SetFromMap(set)
 }
 
-// bootTime is when this machine booted, which a Node reports. On a system without /proc it is the start of the day, so
-// that processes which start on the same day agree on it.
+// bootTime returns when this machine booted. A Node reports this time. On a system without /proc it is the start of
+// the day, so that processes that start on the same day return the same time.
 func bootTime() time.Time {
 	data, err := os.ReadFile("/proc/stat")
 	if err == nil {

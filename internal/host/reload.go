@@ -13,8 +13,8 @@ import (
 	"fauxlet/internal/faults"
 )
 
-// Reload reads the Scenario file again. Its pods, faults and number of nodes apply at once, and what it says of a
-// container applies to containers that start from now on. A file with an error changes nothing.
+// Reload reads the Scenario file again. Its pods, faults and number of nodes apply at once. Its entries about
+// containers apply to containers that start later. If the file has an error, nothing changes.
 func (h *Host) Reload() error {
 	if h.group == nil {
 		return errNotStarted
@@ -62,7 +62,8 @@ func (h *Host) followManifests() error {
 	}
 }
 
-// setStaticPods gives every registered node the static pods of the scenario and of staticPodPath.
+// setStaticPods sets the static pods of every registered node to the scenario's pods and the manifests in
+// staticPodPath.
 func (h *Host) setStaticPods() error {
 	static, err := h.scenario.staticPods()
 	if err != nil {
@@ -79,7 +80,7 @@ func (h *Host) setStaticPods() error {
 	return nil
 }
 
-// logStart logs what an operator should know before the host listens.
+// logStart logs at startup what an operator should notice.
 func (h *Host) logStart() {
 	cfg := h.options.Config
 	for _, warning := range cfg.Warnings {
@@ -96,8 +97,8 @@ func (h *Host) logStart() {
 	}
 }
 
-// logFaults logs which faults of the scenario have begun and ended since the faults before, so that a deliberate
-// failure is not taken for a real one.
+// logFaults logs which faults of the scenario have begun or ended since the previous read of the file, so that an
+// operator does not mistake an injected failure for a real one.
 func (h *Host) logFaults(before []*faults.Active) {
 	now := h.faults.List()
 	for _, a := range before {

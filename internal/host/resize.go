@@ -6,12 +6,13 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// concurrentStarts limits how many nodes start at once. Each may wait for its certificate to be approved.
+// concurrentStarts limits how many nodes start at the same time. Each starting node may wait for the cluster to
+// approve its certificate.
 const concurrentStarts = 64
 
 const maxPort = 1<<16 - 1
 
-// Resize starts or stops nodes until there are count of them. It needs Options.Nodes.Count.
+// Resize starts or stops nodes until there are count nodes. It requires Options.Nodes.Count.
 func (h *Host) Resize(ctx context.Context, count int) error {
 	if h.group == nil {
 		return errNotStarted
@@ -34,7 +35,7 @@ func (h *Host) resize(ctx context.Context, count int) error {
 			first, count, first+count-1, maxPort)
 	}
 	missing, surplus := h.compare(count)
-	if len(missing) > 0 && len(h.each()) == 0 { // the first alone: the others share parts of its server
+	if len(missing) > 0 && len(h.each()) == 0 { // the first starts alone, because the others share its parts
 		if err := h.startAndPut(missing[0]); err != nil {
 			return err
 		}
@@ -51,8 +52,8 @@ func (h *Host) resize(ctx context.Context, count int) error {
 	return work.Wait()
 }
 
-// compare returns the numbers of the nodes that count nodes lack, and the nodes that are too many. The latter are no
-// longer nodes of the host.
+// compare returns the numbers of the nodes that must start to reach count nodes, and the surplus nodes. It removes
+// the surplus nodes from the host's nodes.
 func (h *Host) compare(count int) (missing []int, surplus []*Node) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -92,7 +93,7 @@ func (h *Host) remove(ctx context.Context, n *Node) error {
 	return n.cluster.fleet.Remove(ctx, n.Name())
 }
 
-// count is how many nodes there should be: the number in the Scenario file, otherwise the option.
+// count returns how many nodes there should be: the number in the Scenario file, or otherwise the option.
 func (h *Host) count() int {
 	if count := h.scenario.nodeCount(); count > 0 {
 		return count

@@ -16,13 +16,13 @@ import (
 // scenarioFile is the Scenario file of a host, which may be read again while the host runs.
 type scenarioFile struct {
 	path string
-	// joins: the nodes are in a cluster, so the file's pods are static pods.
+	// joins is true if the nodes are in a cluster. The file's pods are then static pods.
 	joins bool
-	// numbered: there may be several nodes, so the file may give their number.
+	// numbered is true if there may be several nodes. The file may then set their number.
 	numbered bool
-	// manifests is staticPodPath.
+	// manifests is the path of the folder staticPodPath.
 	manifests string
-	// faults are the host's. Those in the file become active when the file is read.
+	// faults are the active faults of the host. Reading the file activates its faults.
 	faults *faults.Set
 
 	mu       sync.RWMutex
@@ -31,7 +31,7 @@ type scenarioFile struct {
 	nodeLogs map[string]string
 }
 
-// readScenario reads the file. An empty path is an empty scenario.
+// readScenario reads the file. An empty path means an empty scenario.
 func readScenario(path, manifests string, joins, numbered bool, active *faults.Set) (*scenarioFile, error) {
 	s := &scenarioFile{path: path, joins: joins, numbered: numbered, manifests: manifests, faults: active,
 		file: &scenario.Scenario{}}
@@ -55,12 +55,12 @@ func podsOf(file *scenario.Scenario) []scenario.Pod {
 	return all
 }
 
-// errorf is an error about the file.
+// errorf returns an error about the file.
 func (s *scenarioFile) errorf(format string, args ...any) error {
 	return optionErrorf("Scenario", "scenario %s: %w", s.path, fmt.Errorf(format, args...))
 }
 
-// read reads the file. If it has an error, the scenario stays as it was.
+// read reads the file. If the file has an error, the scenario stays unchanged.
 func (s *scenarioFile) read() error {
 	if s.path == "" {
 		return nil
@@ -90,8 +90,8 @@ func (s *scenarioFile) read() error {
 	return nil
 }
 
-// setImages sets the image of each container without one to the container's name: an apiserver rejects a mirror pod
-// without images.
+// setImages gives each container without an image the container's name as image, because an apiserver rejects a
+// mirror pod without images.
 func setImages(pod *v1.Pod) {
 	for _, containers := range [][]v1.Container{pod.Spec.InitContainers, pod.Spec.Containers} {
 		for i := range containers {
@@ -100,10 +100,10 @@ func setImages(pod *v1.Pod) {
 	}
 }
 
-// ofScenario is the origin of a scenario's faults.
+// ofScenario is the value that marks faults as coming from the scenario.
 const ofScenario = "scenario"
 
-// staticPods are the static pods of each registered node: the file's pods, and the manifests in staticPodPath.
+// staticPods returns the static pods of each registered node: the file's pods, and the manifests in staticPodPath.
 func (s *scenarioFile) staticPods() ([]*v1.Pod, error) {
 	if !s.joins {
 		return nil, nil
@@ -117,8 +117,8 @@ func (s *scenarioFile) staticPods() ([]*v1.Pod, error) {
 	return append(manifests, s.file.Pods...), nil
 }
 
-// containersOf returns what the scenario says of the containers of a pod. The name of a static pod ends in the node's
-// name, which the scenario does not repeat.
+// containersOf returns the scenario's entries about the containers of a pod. The name of a static pod ends in the
+// node's name, but the scenario has the name without this ending.
 func (s *scenarioFile) containersOf(pod *v1.Pod) map[string]scenario.Container {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
@@ -129,21 +129,21 @@ func (s *scenarioFile) containersOf(pod *v1.Pod) map[string]scenario.Container {
 	return s.file.ContainersOfNamed(pod, name)
 }
 
-// podSpecs are the pods of a node that is not registered.
+// podSpecs returns the pods of a node that is not registered.
 func (s *scenarioFile) podSpecs() []scenario.Pod {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	return s.specs
 }
 
-// nodeLogFiles are the contents of the files below /var/log, by path.
+// nodeLogFiles returns the contents of the files below /var/log, by path.
 func (s *scenarioFile) nodeLogFiles() map[string]string {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	return s.nodeLogs
 }
 
-// nodeCount is the number of nodes in the file; 0: the file does not give it.
+// nodeCount returns the number of nodes in the file. 0 means that the file does not set it.
 func (s *scenarioFile) nodeCount() int {
 	s.mu.RLock()
 	defer s.mu.RUnlock()

@@ -16,7 +16,7 @@ import (
 	"fauxlet/scenario"
 )
 
-// FuzzScenario: whatever stands in a scenario, it is an error or pods that can be listed and whose logs can be read.
+// FuzzScenario expects that any scenario is either an error, or pods that can be listed and whose logs can be read.
 func FuzzScenario(f *testing.F) {
 	const head = "apiVersion: fauxlet/v1alpha1\nkind: Scenario\n"
 	const pod = "pods: [{metadata: {name: a, namespace: n}, spec: {initContainers: [{name: i}], containers: " +
@@ -57,7 +57,7 @@ func FuzzScenario(f *testing.F) {
 		for _, entry := range parsed.Containers {
 			for log := &entry.Log; log != nil; log = log.Previous {
 				if filepath.IsAbs(log.File) || strings.Contains(log.File, "..") {
-					return // of this machine
+					return // it would read a file of this machine
 				}
 			}
 		}
@@ -71,15 +71,15 @@ func FuzzScenario(f *testing.F) {
 		}
 		store, err := NewStore(read.podSpecs()...)
 		if err != nil {
-			t.Fatalf("what was read cannot be pods: %v", err)
+			t.Fatalf("the scenario is valid, but its pods are not: %v", err)
 		}
 
 		list := store.List()
 		if len(list) != len(parsed.Pods) {
-			t.Errorf("%d pods of %d", len(list), len(parsed.Pods))
+			t.Errorf("%d pods, but the scenario has %d", len(list), len(parsed.Pods))
 		}
 		if _, err := json.Marshal(store.Running()); err != nil {
-			t.Errorf("the running pods: %v", err)
+			t.Errorf("the running pods cannot be marshalled: %v", err)
 		}
 		for _, pod := range list {
 			text, err := json.Marshal(pod)
@@ -88,7 +88,7 @@ func FuzzScenario(f *testing.F) {
 			}
 			var again v1.Pod
 			if err := json.Unmarshal(text, &again); err != nil {
-				t.Errorf("the pod is not one that can be read: %v\n%s", err, text)
+				t.Errorf("the pod cannot be unmarshalled: %v\n%s", err, text)
 			}
 			if got, found := store.Get(pod.Namespace, pod.Name); !found || got != pod {
 				t.Errorf("pod %s/%s: found %v", pod.Namespace, pod.Name, found)
@@ -100,7 +100,7 @@ func FuzzScenario(f *testing.F) {
 	})
 }
 
-// readLog reads the ends of a container's logs, which may be errors.
+// readLog reads the last lines of a container's current and previous log. A log may be an error.
 func readLog(t *testing.T, store *pods.Store, pod *v1.Pod, container string) {
 	t.Helper()
 	tail, limit := int64(3), int64(1<<12)
@@ -109,7 +109,7 @@ func readLog(t *testing.T, store *pods.Store, pod *v1.Pod, container string) {
 		options := &v1.PodLogOptions{TailLines: &tail, LimitBytes: &limit, Previous: previous, Timestamps: true}
 		err := store.Logs(context.Background(), pod.Namespace, pod.Name, container, options, &out, &out)
 		if err != nil && out.Len() > 0 {
-			t.Errorf("the log of %s ends in %v", container, err)
+			t.Errorf("the log of %s ends with the error %v", container, err)
 		}
 		if int64(out.Len()) > limit || int64(bytes.Count(out.Bytes(), []byte("\n"))) > tail {
 			t.Errorf("the log of %s has %d bytes: %q", container, out.Len(), &out)

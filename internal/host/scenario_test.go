@@ -8,7 +8,8 @@ import (
 	"fauxlet/internal/faults"
 )
 
-// TestScenarioGivesImages: an image may be left out, and an apiserver wants one in the mirror of the pod.
+// TestScenarioGivesImages expects an image for each container. A Scenario file may omit images, but an apiserver
+// rejects a mirror pod without images.
 func TestScenarioGivesImages(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "scenario.yaml")

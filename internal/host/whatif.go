@@ -10,7 +10,7 @@ import (
 	"fauxlet/internal/explain/offline"
 )
 
-// whatIf answers the admin API's questions about what a node would have decided with another configuration.
+// whatIf computes for the admin API what a node would have decided with another configuration.
 type whatIf struct{ host *Host }
 
 func (w whatIf) of(name string) (offline.WhatIf, error) {

@@ -15,22 +15,24 @@ import (
 	"mvdan.cc/sh/v3/syntax"
 )
 
-// interpreter is one shell: a runner of mvdan.cc/sh of which every way to the host leads here.
+// interpreter is one shell. It configures a runner of mvdan.cc/sh so that every access to the host goes through the
+// interpreter's handlers.
 type interpreter struct {
 	*process
 	session *session
 	runner  *interp.Runner
-	// mark is an empty pipe that stands for standard input in the runner, which can only have an *os.File there:
-	// whoever meets it reads from the process's own.
+	// mark is an empty pipe that represents standard input in the runner, which accepts only an *os.File there.
+	// Handlers that receive mark read from the standard input of the process instead.
 	mark *os.File
-	// variables is how much the shell was started with.
+	// variables is the total size in bytes of the environment with which the shell was started.
 	variables int
-	// opened are the pipes of redirections, to be closed at the end.
+	// opened are the pipes of redirections. close closes them.
 	opened []*os.File
 }
 
-// sourced is the path under which the text of a sourced script is opened: one that no path of a script can be, and with
-// which the interpreter's own look at the host's files fails before it reaches the host.
+// sourced is the path under which the runner opens the text of a sourced script. No script can use this path,
+// because it contains a NUL byte. For the same reason the runner's own access to the host's files fails before it
+// reaches the host.
 const sourced = "/\x00"
 
 type sourcedKey struct{}
@@ -58,7 +60,7 @@ func newInterpreter(p *process, name string, params []string) (*interpreter, err
 	}
 	sh.runner, err = interp.New(
 		interp.Env(env),
-		// Dir would ask the host whether there is such a directory.
+		// Set Dir directly: the option interp.Dir would check on the host whether the directory exists.
 		func(r *interp.Runner) error { r.Dir = p.dir; return nil },
 		interp.Params(append([]string{"--"}, params...)...),
 		interp.StdIO(mark, p.stdout, p.stderr),
@@ -85,8 +87,8 @@ func (sh *interpreter) close() {
 	}
 }
 
-// run runs a part of a script, with what is to be done at its end if it is a *syntax.File. It says whether the shell
-// has ended with it.
+// run runs a part of a script. If the part is a *syntax.File, the runner also runs the actions for the end of the
+// shell. ended is true if the shell has exited.
 func (sh *interpreter) run(ctx context.Context, node syntax.Node) (exit int, ended bool) {
 	defer func() {
 		if failure := recover(); failure != nil {
@@ -111,7 +113,7 @@ func (sh *interpreter) say(format string, args ...any) {
 	fmt.Fprintf(sh.stderr, "sh: "+format+"\n", args...)
 }
 
-// call sees every simple command before it runs, once its words are expanded.
+// call is called before each simple command, after its words have been expanded.
 func (sh *interpreter) call(ctx context.Context, args []string) ([]string, error) {
 	hc := interp.HandlerCtx(ctx)
 	if runner, ok := runnerOf(hc); ok {
@@ -136,9 +138,9 @@ func (sh *interpreter) call(ctx context.Context, args []string) ([]string, error
 	return redirected(hc, args, false), nil
 }
 
-// hasFunction says whether the runner of a handler knows a function. There is no other way to ask: a copy of the
-// runner has its own functions, and only the one of the handler knows them. Without the field it says that there is
-// none.
+// hasFunction returns whether the runner of a handler has a function with the given name. It reads an unexported
+// field, because a copy of the runner has its own functions and the library offers no other access. If the field
+// does not exist, it returns false.
 func hasFunction(hc interp.HandlerContext, name string) bool {
 	runner, ok := runnerOf(hc)
 	if !ok {
@@ -148,13 +150,13 @@ func hasFunction(hc interp.HandlerContext, name string) bool {
 	return functions.Kind() == reflect.Map && functions.MapIndex(reflect.ValueOf(name)).IsValid()
 }
 
-// runnerOf gives the runner that a handler was called by, to look at.
+// runnerOf returns the runner that called a handler. The caller must only read it.
 func runnerOf(hc interp.HandlerContext) (reflect.Value, bool) {
 	runner := reflect.ValueOf(hc).FieldByName("runner")
 	return runner, runner.Kind() == reflect.Pointer && !runner.IsNil()
 }
 
-// exec runs what is neither a function nor one of the interpreter's builtins.
+// exec runs a command that is neither a function nor a builtin of the runner.
 func (sh *interpreter) exec(ctx context.Context, args []string) (err error) {
 	hc := interp.HandlerCtx(ctx)
 	defer func() {
@@ -194,7 +196,7 @@ func (sh *interpreter) exec(ctx context.Context, args []string) (err error) {
 		fmt.Fprintf(hc.Stderr, "sh: %s: not found\n", name)
 		exit = 127
 	case p.broken.Load():
-		// What a real shell gets is SIGPIPE.
+		// A command in a real shell would be ended by SIGPIPE.
 		return hc.Builtin(ctx, []string{"exit", strconv.Itoa(128 + sigPipe)})
 	}
 	return status(exit)
@@ -207,7 +209,7 @@ func status(exit int) error {
 	return interp.ExitStatus(exit)
 }
 
-// input gives the standard input of a handler.
+// input returns the standard input for a handler.
 func (sh *interpreter) input(hc interp.HandlerContext) io.Reader {
 	switch file, ok := hc.Stdin.(*os.File); {
 	case !ok || file == nil:
