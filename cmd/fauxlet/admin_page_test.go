@@ -11,8 +11,8 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
-// adminPage runs the commands of docs/decisions.md, each in a shell, with the address of the trace that they are
-// written for replaced by that in $ADMIN. One that has no end is interrupted once it has printed something.
+// adminPage runs each command of docs/decisions.md in a shell. It replaces the default address of the admin listener by
+// the address in $ADMIN. It interrupts a command that never ends as soon as the command has printed a line.
 func adminPage(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 1 {
 		ts.Fatalf("usage: admin-page FILE")
@@ -31,7 +31,7 @@ func adminPage(ts *testscript.TestScript, neg bool, args []string) {
 		}
 	}
 	if run < 10 {
-		ts.Fatalf("%s has %d commands", args[0], run)
+		ts.Fatalf("%s has only %d commands, want at least 10", args[0], run)
 	}
 }
 
