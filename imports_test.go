@@ -10,7 +10,8 @@ import (
 	"testing"
 )
 
-// imports lists the packages of the module that each package may import. A package that is missing here may import none.
+// imports lists the packages of the module that each package may import. A package that is missing here may import
+// none.
 var imports = map[string][]string{
 	"internal/faults": {"testcerts"},
 	"internal/faulty": {"authchain", "internal/faults", "scenario", "testcerts"},

@@ -91,8 +91,9 @@ func TestRequestMetrics(t *testing.T) {
 		})
 	}
 
-	// On the read-only port the debugging handlers are off. Each of their paths has its own bucket, except /debug/pprof/:
-	// its bucket is named "pprof" and does not match the prefix "debug", so the path counts as "other".
+	// On the read-only port the debugging handlers are off. Each of their paths has its own bucket, except
+	// /debug/pprof/: its bucket is named "pprof" and does not match the prefix "debug", so the path counts as
+	// "other".
 	f.url = f.readOnly
 	for path, bucket := range map[string]string{"/pods": "pods", "/containerLogs/a/b/c": "containerLogs",
 		"/logs/": "logs", "/debug/pprof/": "other", "/configz": "other"} {
