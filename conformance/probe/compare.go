@@ -27,7 +27,8 @@ type Difference struct {
 	What string `json:"what"`
 	// Requests are the requests whose responses differ.
 	Requests []string `json:"requests,omitempty"`
-	// Kubelet is the value or response of the kubelet, Configuration the value or response of the stand-in.
+	// Kubelet is the value or response of the real kubelet. Configuration is the value or response of a stand-in that
+	// runs the given configuration.
 	Kubelet       string `json:"kubelet"`
 	Configuration string `json:"configuration"`
 }

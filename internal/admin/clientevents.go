@@ -30,8 +30,8 @@ type Event struct {
 	Data []byte
 }
 
-// Events calls handle for each event that the filter selects. The stream begins after the event with the ID last; if
-// last is empty, it contains only new events. Events returns when handle returns an error, ctx is done, or the
+// Events calls handle for each event that the filter selects. The stream begins after the event whose ID equals last;
+// if last is empty, it contains only new events. Events returns when handle returns an error, ctx is done, or the
 // connection is lost. The error is never nil.
 func (c *Client) Events(ctx context.Context, last string, filter decisions.Filter, handle func(Event) error) error {
 	ctx, cancel := context.WithCancelCause(ctx)

@@ -121,7 +121,7 @@ func (l *listener) reopen() {
 		l.node.logger.Info("connections are accepted again", zap.Stringer("address", l.address))
 		return
 	}
-	l.node.logger.Error("cannot open the port again that a fault closed; trying each second",
+	l.node.logger.Error("cannot reopen the port that a fault closed; retrying every second",
 		zap.Stringer("address", l.address), zap.Error(err))
 	l.retry = time.AfterFunc(retryInterval, func() {
 		l.mu.Lock()

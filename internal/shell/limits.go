@@ -60,7 +60,8 @@ func (r *sourceReader) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// globs limits the names that globs examine, for each command and, per second, for all commands together.
+// globs limits how many file names patterns may examine: a limit for each command, and a limit per second for all
+// commands together.
 type globs struct {
 	lock     sync.Mutex
 	byRunner map[uintptr]int
