@@ -54,7 +54,7 @@ func differs(cell, address string, got programs.Result, always string) string {
 	}
 	code := regexp.MustCompile("`([^`]+)`").FindStringSubmatch(cell)
 	if code == nil {
-		return fmt.Sprintf("%q has no words of kubectl's", cell)
+		return fmt.Sprintf("%q: the cell quotes no output of kubectl", cell)
 	}
 	want := strings.ReplaceAll(regexp.QuoteMeta(strings.ReplaceAll(code[1], "NODE:10250", address)), "…", ".+")
 	if got.Status == 0 || !regexp.MustCompile("^"+want+"$").MatchString(printed) {
@@ -106,7 +106,7 @@ func TestKubectlErrorsOfFaults(t *testing.T) {
 			if wrong := differs(row.logs, k.Secure, plane.Kubectl(t, "logs", "nginx"), sample.NginxLog); wrong != "" {
 				t.Errorf("kubectl logs nginx: %s", wrong)
 			}
-			if strings.HasPrefix(row.run, "nothing") {
+			if strings.HasPrefix(row.run, "no output") {
 				ctx, cancel := context.WithTimeout(t.Context(), waits)
 				defer cancel()
 				if got := programs.Run(t, plane.KubectlCommand(t, ctx, echo...)); ctx.Err() == nil {
