@@ -112,8 +112,13 @@ func TestKubectlErrorsOfFaults(t *testing.T) {
 				if got := programs.Run(t, plane.KubectlCommand(t, ctx, echo...)); ctx.Err() == nil {
 					t.Errorf("kubectl exec nginx: %+v, want it to wait", got)
 				}
-			} else if wrong := differs(row.run, k.Secure, plane.Kubectl(t, echo...), "hello\n"); wrong != "" {
-				t.Errorf("kubectl exec nginx: %s", wrong)
+			} else {
+				ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+				defer cancel()
+				got := programs.Run(t, plane.KubectlCommand(t, ctx, echo...))
+				if wrong := differs(row.run, k.Secure, got, "hello\n"); wrong != "" {
+					t.Errorf("kubectl exec nginx: %s", wrong)
+				}
 			}
 			var active []struct{ Applied int }
 			expect.NoError(t, json.Unmarshal([]byte(fault(t, "list", "--output", "json")), &active))
