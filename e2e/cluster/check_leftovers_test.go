@@ -158,7 +158,7 @@ func TestCheckLeavesNothing(t *testing.T) {
 		leaves(t, plane, before)
 	}
 	if got := runCheck(t, plane, "--timeout", "300ms"); got.Status != 2 ||
-		!strings.Contains(got.Stderr, "--timeout: 300ms are over") || got.report.Count(conformance.Fail) > 0 {
+		!strings.Contains(got.Stderr, "--timeout: the run did not finish within 300ms") || got.report.Count(conformance.Fail) > 0 {
 		t.Errorf("--timeout 300ms: %+v, want status 2 and no failed check", got)
 	}
 	leaves(t, plane, before)
