@@ -10,7 +10,8 @@ import (
 	"fauxlet/authchain"
 )
 
-// TestChecksOfEachPath checks which subresources are checked for each method and path if all checks are denied.
+// TestChecksOfEachPath denies every authorization check, and verifies which subresources are tried for each method and
+// path.
 func TestChecksOfEachPath(t *testing.T) {
 	p, a := newPKI(t), newAPIServer(t)
 	coarse := webhookConfig(p, a)

@@ -14,7 +14,7 @@ import (
 type Comparison struct {
 	// Configuration is the name of the KubeletConfiguration file.
 	Configuration string `json:"configuration"`
-	// Reviews describes what answers the stand-in's TokenReviews and SubjectAccessReviews.
+	// Reviews describes the source of the answers to the stand-in's TokenReviews and SubjectAccessReviews.
 	Reviews     string       `json:"reviews"`
 	Differences []Difference `json:"differences"`
 	// NotCompared lists what could not be compared, with the reason.

@@ -46,7 +46,8 @@ var single = []struct {
 	},
 }
 
-// failing is a probe that fails during the test: hollow lets it succeed one hour after its container starts.
+// failing is a probe that fails for the whole test: in the kubelet with the fake runtime it succeeds one hour after
+// its container has started.
 var failing = v1.ProbeHandler{Exec: &v1.ExecAction{Command: []string{"1h"}}}
 
 // singlePods runs each pod of single on both nodes and compares the properties.

@@ -60,7 +60,7 @@ func newFixture(t *testing.T, there ...object) *fixture {
 	return w
 }
 
-// again replaces the Fleet by a new Fleet, as a restart of the process does.
+// again simulates a restart of the process: it replaces the Fleet by a new one.
 func (w *fixture) again() {
 	w.t.Helper()
 	core, log := observer.New(zap.WarnLevel)

@@ -278,8 +278,8 @@ func (l *lines) next() (string, error) {
 	}
 }
 
-// each calls do for every line of the files, or of stdin if there are none, until do returns false. It returns the
-// exit code, which is 1 if a file could not be read.
+// each reads the files, or stdin if no files are given, and calls the function do with every line, until do returns
+// false. It returns the exit code, which is 1 if a file could not be read.
 func (p *process) each(names []string, out *bufio.Writer, do func(name, line string) bool) int {
 	defer out.Flush()
 	if len(names) == 0 {
