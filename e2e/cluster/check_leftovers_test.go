@@ -94,7 +94,8 @@ type background struct {
 	stdout, stderr programs.Buffer
 }
 
-// midway starts a check, and returns when the check has created its first Node.
+// midway starts a check, and returns when the check has created its first Node. With servingCAFlags all checks run, and
+// some wait for seconds, so that the check is still running then.
 func midway(t testing.TB, c *controlplane.Plane, args ...string) *background {
 	t.Helper()
 	before := objects(t, c)
@@ -148,7 +149,7 @@ func TestCheckLeavesNothing(t *testing.T) {
 	leaves(t, plane, before)
 
 	for _, signal := range []syscall.Signal{syscall.SIGINT, syscall.SIGTERM} {
-		b := midway(t, plane)
+		b := midway(t, plane, servingCAFlags(plane.PKI)...)
 		expect.NoError(t, b.Process.Signal(signal))
 		got := reported(t, b.end(t))
 		if got.Status != 2 || !strings.Contains(got.Stderr, "signal received") ||
@@ -175,11 +176,11 @@ func TestCheckLeavesNothing(t *testing.T) {
 	leaves(t, plane, before)
 
 	// Kill one check, and cut the connection of another check for good. Both leave objects behind.
-	b = midway(t, plane)
+	b = midway(t, plane, servingCAFlags(plane.PKI)...)
 	expect.NoError(t, b.Process.Kill())
 	b.end(t)
 	killed := objects(t, plane)
-	b = midway(t, link.plane)
+	b = midway(t, link.plane, servingCAFlags(plane.PKI)...)
 	link.close()
 	got = reported(t, b.end(t))
 	if got.Status != 2 || len(got.report.NotRemoved) == 0 || got.report.Count(conformance.Fail) > 0 {
