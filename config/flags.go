@@ -88,11 +88,7 @@ func (f *Flags) define() error {
 		if fact.Field != "" {
 			var ok bool
 			if target, ok = fieldAt(reflect.ValueOf(shown).Elem(), fact.Field); !ok {
-				return fmt.Errorf(
-					"embedded kubelet.json: flag --%s names the unknown field %s",
-					fact.Name,
-					fact.Field,
-				)
+				return fmt.Errorf("embedded kubelet.json: flag --%s names the unknown field %s", fact.Name, fact.Field)
 			}
 		} else if p, ok := node[fact.Name]; ok {
 			target = reflect.ValueOf(p).Elem()
@@ -105,12 +101,7 @@ func (f *Flags) define() error {
 			return err
 		}
 		f.facts[fact.Name] = fact
-		flag := f.flags.VarPF(
-			&recorder{Value: value, name: fact.Name, flags: f},
-			fact.Name,
-			fact.Shorthand,
-			fact.Usage,
-		)
+		flag := f.flags.VarPF(&recorder{Value: value, name: fact.Name, flags: f}, fact.Name, fact.Shorthand, fact.Usage)
 		flag.NoOptDefVal = fact.NoOptDefVal
 		flag.Deprecated = fact.Deprecated
 	}

@@ -148,8 +148,7 @@ func (l *loader) start(c *Config, node *nodeFlags) error {
 		return fmt.Errorf("failed to run Kubelet: %w; set --hostname-override to the node's name", err)
 	}
 	switch mode := c.Kubelet.Authorization.Mode; mode {
-	case kubeletconfigv1beta1.KubeletAuthorizationModeAlwaysAllow,
-		kubeletconfigv1beta1.KubeletAuthorizationModeWebhook:
+	case kubeletconfigv1beta1.KubeletAuthorizationModeAlwaysAllow, kubeletconfigv1beta1.KubeletAuthorizationModeWebhook:
 	case "":
 		return fmt.Errorf(
 			"failed to run Kubelet: no authorization mode specified; set --authorization-mode to AlwaysAllow or Webhook",

@@ -69,9 +69,7 @@ func (c *checker) node() {
 		c.refuse(taint.TimeAdded != nil, "taint.TimeAdded is not nil")
 	}
 	c.errs = append(c.errs, metrics.ValidateShowHiddenMetricsVersion(c.kc.ShowHiddenMetricsForVersion)...)
-	if errs := tracingapi.ValidateTracingConfiguration(c.kc.Tracing, c.gates, field.NewPath("tracing")); len(
-		errs,
-	) > 0 {
+	if errs := tracingapi.ValidateTracingConfiguration(c.kc.Tracing, c.gates, field.NewPath("tracing")); len(errs) > 0 {
 		c.errs = append(c.errs, errs.ToAggregate().Errors()...)
 	}
 }
@@ -389,10 +387,7 @@ func (c *checker) containers() {
 
 func (c *checker) sysctls() {
 	if len(c.kc.DefaultPodSysctls) > 0 && !c.enabled("DefaultPodSysctls") {
-		c.refuse(
-			true,
-			"DefaultPodSysctls feature gate is required for Kubelet configuration option defaultPodSysctls",
-		)
+		c.refuse(true, "DefaultPodSysctls feature gate is required for Kubelet configuration option defaultPodSysctls")
 		return
 	}
 	seen := map[string]bool{}

@@ -29,8 +29,7 @@ func (k *Kubelet) Client(user string) *http.Client {
 	}
 	certificate := c.certificate.TLS()
 	// Like a kube-apiserver, send the certificate regardless of the CAs in the kubelet's certificate request.
-	trusting.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate,
-		error) {
+	trusting.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
 		return &certificate, nil
 	}
 	return &http.Client{Transport: direct}

@@ -205,8 +205,7 @@ func (*journal) has(service string) bool {
 // query returns what journalctl prints for a query.
 func (j *journal) query(services []string, q *logQuery) string {
 	if ptr.Deref(q.boot, 0) < 0 {
-		return fmt.Sprintf("Data from the specified boot (%d) is not available: No such boot ID in journal\n",
-			*q.boot)
+		return fmt.Sprintf("Data from the specified boot (%d) is not available: No such boot ID in journal\n", *q.boot)
 	}
 	now := time.Now()
 	since, until := j.booted, now

@@ -115,11 +115,7 @@ var fieldsPool = sync.Pool{New: func() any { return new([]zap.Field) }}
 func logFields(fields []zap.Field, d *authchain.Decision) []zap.Field {
 	request := d.Handshake == "" && d.NoRequest == ""
 	if request {
-		fields = append(fields,
-			zap.Int("status", d.Status),
-			zap.String("method", d.Method),
-			zap.String("path", d.Path),
-		)
+		fields = append(fields, zap.Int("status", d.Status), zap.String("method", d.Method), zap.String("path", d.Path))
 	}
 	if d.User != nil {
 		fields = append(fields,

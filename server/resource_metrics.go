@@ -57,8 +57,7 @@ var resourceMetrics = struct {
 }{
 	nodeCPU: resourceMetric("node_cpu_usage_seconds_total",
 		"[STABLE] Cumulative cpu time consumed by the node in core-seconds"),
-	nodeMemory: resourceMetric("node_memory_working_set_bytes",
-		"[STABLE] Current working set of the node in bytes"),
+	nodeMemory: resourceMetric("node_memory_working_set_bytes", "[STABLE] Current working set of the node in bytes"),
 	nodeSwap: resourceMetric("node_swap_usage_bytes",
 		"[ALPHA] Current swap usage of the node in bytes. Reported only on non-windows systems"),
 	containerCPU: resourceMetric("container_cpu_usage_seconds_total",

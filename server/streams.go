@@ -242,8 +242,7 @@ type runtime struct {
 
 func (c *runtime) ExecInContainer(ctx context.Context, _, _, _ string, command []string, in io.Reader, out,
 	err io.WriteCloser, tty bool, resize <-chan remotecommand.TerminalSize, _ time.Duration) error {
-	return c.pods.Exec(ctx, c.at.namespace, c.at.pod, c.at.container, command,
-		streams(ctx, in, out, err, tty, resize))
+	return c.pods.Exec(ctx, c.at.namespace, c.at.pod, c.at.container, command, streams(ctx, in, out, err, tty, resize))
 }
 
 func (c *runtime) AttachContainer(ctx context.Context, _, _, _ string, in io.Reader, out, err io.WriteCloser,

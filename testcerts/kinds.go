@@ -42,12 +42,10 @@ type Kind struct {
 // certificates with a kube-apiserver v1.37 and --kubelet-certificate-authority. Without that flag, kube-apiserver
 // accepts every serving certificate.
 var kinds = []Kind{
-	{Name: "client", make: client,
-		Explains: "valid: the common name is the user, the organizations are the groups"},
+	{Name: "client", make: client, Explains: "valid: the common name is the user, the organizations are the groups"},
 	{Name: "client-intermediate", make: byIntermediate(client),
 		Explains: "valid: signed by an intermediate CA, which the file contains"},
-	{Name: "client-no-usage", make: with(NoUsage, client),
-		Explains: "no extended key usage at all: accepted"},
+	{Name: "client-no-usage", make: with(NoUsage, client), Explains: "no extended key usage at all: accepted"},
 	{Name: "client-no-name", make: with(EmptyCN, client),
 		Explains: "no common name: the kubelet skips it, and tries the token, then anonymous"},
 	{Name: "client-expired", make: with(Expired, client),
@@ -60,11 +58,9 @@ var kinds = []Kind{
 		Explains: "signed by an intermediate CA, which the file does not contain: 401, as with an unknown CA"},
 	{Name: "client-server-usage", make: with(ServerAuthOnly, client),
 		Explains: "extended key usage is server authentication only: 401, even if anonymous is on"},
-	{Name: "client-sha1", make: with(SHA1, client),
-		Explains: "weak: signed with SHA-1: 401, as with an unknown CA"},
+	{Name: "client-sha1", make: with(SHA1, client), Explains: "weak: signed with SHA-1: 401, as with an unknown CA"},
 
-	{Name: "server", Serving: true, NeedsHosts: true, make: server,
-		Explains: "valid for the given hosts"},
+	{Name: "server", Serving: true, NeedsHosts: true, make: server, Explains: "valid for the given hosts"},
 	{Name: "server-intermediate", Serving: true, NeedsHosts: true, make: byIntermediate(server),
 		Explains: "valid: signed by an intermediate CA, which the file contains"},
 	{Name: "server-kubelet-default", Serving: true, make: kubeletSelfSigned,

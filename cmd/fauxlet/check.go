@@ -22,11 +22,7 @@ import (
 
 func newCheck() *cobra.Command {
 	var k checkCommand
-	c := &cobra.Command{
-		Use:  "check",
-		Args: noArgs,
-		RunE: func(c *cobra.Command, _ []string) error { return k.run(c) },
-	}
+	c := &cobra.Command{Use: "check", Args: noArgs, RunE: func(c *cobra.Command, _ []string) error { return k.run(c) }}
 	flags := c.Flags()
 	flags.StringVar(&k.kubeconfig, "kubeconfig", "", "kubeconfig of a cluster admin; its current context is used")
 	flags.StringVar(&k.clientCA, "client-ca", "", "PEM file of the CAs that sign kube-apiserver's client certificate: "+
@@ -43,8 +39,7 @@ func newCheck() *cobra.Command {
 		"name for --node-ip that the apiserver can resolve, for clusters "+
 			"that dial nodes by name (default: localhost for a loopback address, otherwise none)")
 	flags.StringSliceVar(&k.only, "only", nil,
-		"run only checks with these ids or prefixes of ids, and the checks that "+
-			"they need")
+		"run only checks with these ids or prefixes of ids, and the checks that they need")
 	flags.BoolVar(&k.list, "list", false, "list the checks and exit")
 	flags.StringVarP(&k.output, "output", "o", "table", "table, json or junit")
 	flags.BoolVar(&k.strict, "strict", false, "treat a warning as a failure")

@@ -14,11 +14,7 @@ import (
 
 func newDemo() *cobra.Command {
 	var d demoFlags
-	c := &cobra.Command{
-		Use:  "demo",
-		Args: noArgs,
-		RunE: func(c *cobra.Command, _ []string) error { return d.run(c) },
-	}
+	c := &cobra.Command{Use: "demo", Args: noArgs, RunE: func(c *cobra.Command, _ []string) error { return d.run(c) }}
 	flags := c.Flags()
 	flags.StringVar(&d.dir, "dir", "fauxlet-demo", "folder to create, or to use if it exists")
 	flags.Int32Var(&d.port, "port", 10250,

@@ -55,8 +55,7 @@ func newExplain() *cobra.Command {
 	flags.StringArrayVar(&e.rbac, "rbac", nil, "RBAC manifest, or folder of manifests, that says what users may do; "+
 		"may be repeated")
 	flags.StringVar(&e.tokens, "tokens", "",
-		"token file, as of kube-apiserver's --token-auth-file, with the groups of "+
-			"--token-identity")
+		"token file, as of kube-apiserver's --token-auth-file, with the groups of --token-identity")
 	flags.StringVar(&e.scenario, "scenario", "", "Scenario file that lists the pods")
 	flags.DurationVar(&e.timeout, "timeout", 30*time.Second, "limit for the reviews by --kubeconfig")
 	underHeading(flags, "Cluster", "rbac", "tokens", "scenario", "timeout")

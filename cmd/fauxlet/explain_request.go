@@ -24,8 +24,7 @@ type requestFlags struct {
 func (e *explainCommand) addRequestFlags(c *cobra.Command) {
 	flags := c.Flags()
 	flags.StringVar(&e.clientCert, "client-cert", "",
-		"client certificate in PEM, followed by intermediate CAs; no key "+
-			"is needed")
+		"client certificate in PEM, followed by intermediate CAs; no key is needed")
 	flags.StringVar(&e.identity, "token-identity", "", "send a bearer token of this user, with groups after commas: "+
 		"USER[,GROUP...]. With --tokens, a user of that file")
 	flags.StringVar(&e.tokenFile, "token-file", "", "file with a bearer token to send; with --kubeconfig, that "+

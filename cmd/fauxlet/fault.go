@@ -23,11 +23,7 @@ import (
 
 func newFault() *cobra.Command {
 	var f faultCommand
-	c := &cobra.Command{
-		Use:  "fault",
-		Args: noArgs,
-		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
-	}
+	c := &cobra.Command{Use: "fault", Args: noArgs, RunE: func(c *cobra.Command, _ []string) error { return c.Help() }}
 	f.remote.addTo(c)
 	c.PersistentFlags().StringVarP(&f.output, "output", "o", "text", "text or json")
 	completeFlag(c, "output", "text", "json")
@@ -123,8 +119,7 @@ func addFields(flags *pflag.FlagSet, fault *faults.Fault) {
 	flags.StringVar(&fault.Answer, "answer", fault.Answer, "wrong answer of a reviewer: deny, or other-user with --as")
 	flags.StringVar(&fault.As, "as", fault.As, "user that the reviewer returns for a token")
 	flags.DurationVar(&fault.Skew.Duration, "skew", fault.Skew.Duration,
-		"offset of the node's clock, as in 1h (ahead) "+
-			"or -1h (behind)")
+		"offset of the node's clock, as in 1h (ahead) or -1h (behind)")
 	flags.Var(quantity{&fault.Memory}, "memory", "working set of each container, as in 900Mi")
 	own := pflag.NewFlagSet("", pflag.ContinueOnError)
 	own.SortFlags = false

@@ -31,8 +31,7 @@ func (n *nodeFlags) addTo(c *cobra.Command) {
 	flags.StringVar(&n.prefix, "node-name-prefix", "", "beginning of the names of --nodes; a number from 0 follows "+
 		"(default: the host name or --hostname-override, and a dash)")
 	flags.BoolVar(&n.deregister, "deregister-node", false,
-		"delete the Node when the process stops, instead of leaving "+
-			"it not ready")
+		"delete the Node when the process stops, instead of leaving it not ready")
 	flags.StringArrayVar(&n.addresses, "node-address", nil, "additional address of the Node, as in "+
 		"ExternalIP=203.0.113.7; the types are ExternalIP, InternalIP, ExternalDNS, InternalDNS and Hostname. May be "+
 		"repeated")

@@ -60,8 +60,7 @@ func newProbe() *cobra.Command {
 		"none")
 	flags.DurationVar(&p.timeout, "timeout", 10*time.Second, "limit for each connection, handshake and request")
 	flags.BoolVar(&p.yes, "yes", false,
-		"allow an address that is neither of this machine nor private; probe only what "+
-			"is yours")
+		"allow an address that is neither of this machine nor private; probe only what is yours")
 	flags.StringVarP(&p.output, "output", "o", "table", "table or json")
 	flags.StringVar(&p.compare.File, "compare", "", "KubeletConfiguration to compare the kubelet with")
 	flags.StringVar(&p.compare.ClientCAFile, "compare-client-ca", "", "local copy of the file in its "+
@@ -153,8 +152,7 @@ func (p *probeCommand) probe(ctx context.Context, options probe.Options, stderr 
 	done := func() {}
 	if file, ok := stderr.(*os.File); ok && term.IsTerminal(int(file.Fd())) {
 		const clearLine = "\r\x1b[K"
-		options.Progress = func(
-			what string) {
+		options.Progress = func(what string) {
 			fmt.Fprintf(stderr, clearLine+"probing %s: %.60s", options.Target, what)
 		}
 		done = func() { fmt.Fprint(stderr, clearLine) }

@@ -18,11 +18,7 @@ import (
 
 func newWatch() *cobra.Command {
 	var w watchCommand
-	c := &cobra.Command{
-		Use:  "watch",
-		Args: noArgs,
-		RunE: func(c *cobra.Command, _ []string) error { return w.run(c) },
-	}
+	c := &cobra.Command{Use: "watch", Args: noArgs, RunE: func(c *cobra.Command, _ []string) error { return w.run(c) }}
 	flags := c.Flags()
 	flags.BoolVarP(&w.verbose, "verbose", "v", false, "print the explanation of each decision, and the remedies")
 	flags.StringVarP(&w.output, "output", "o", "text", "text, or json: one decision on each line, as in /api/decisions")
@@ -36,8 +32,7 @@ func newWatch() *cobra.Command {
 	flags.StringVar(&w.filter.User, "user", "", "only decisions about this user")
 	flags.StringVar(&w.filter.Node, "node", "", "only decisions of this node")
 	flags.StringVar(&w.filter.Path, "path", "",
-		"only paths that begin with this value. If the value has no leading slash, only paths that "+
-			"contain it")
+		"only paths that begin with this value. If the value has no leading slash, only paths that contain it")
 	flags.StringVar(&w.filter.Status, "status", "", "only this status code, as in 403 or 4xx")
 	w.remote.addTo(c)
 	completeFlag(c, "outcome", decisions.Outcomes...)

@@ -145,10 +145,7 @@ func checkTrusted(_ context.Context, r *run) (conformance.Result, error) {
 				), nil
 			}
 		}
-		return skip(
-			"the kubelets' client CA is unknown; give --client-ca, the kubelets' clientCAFile",
-			presented,
-		), nil
+		return skip("the kubelets' client CA is unknown; give --client-ca, the kubelets' clientCAFile", presented), nil
 	}
 	options := x509.VerifyOptions{
 		Roots: r.options.ClientCA, Intermediates: x509.NewCertPool(),

@@ -169,11 +169,7 @@ func (v *hostileKubelet) closeTimeout(req userRequest) time.Duration {
 // otherRequest sends a request that does not involve the hostile kubelet. It returns the response time, or an error
 // after a time limit.
 func (r *run) otherRequest(ctx context.Context) (time.Duration, error) {
-	ctx, cancel := context.WithTimeoutCause(
-		ctx,
-		r.soon,
-		fmt.Errorf("no response to another request within %v", r.soon),
-	)
+	ctx, cancel := context.WithTimeoutCause(ctx, r.soon, fmt.Errorf("no response to another request within %v", r.soon))
 	defer cancel()
 	began := time.Now()
 	_, err := r.client.CoreV1().Pods(r.objects.Name()).List(ctx, metav1.ListOptions{Limit: 1})

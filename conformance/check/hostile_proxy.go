@@ -13,12 +13,7 @@ import (
 
 // proxyTo requests a path of the kubelet through nodes/proxy. It returns an error if there was no response.
 func (n *node) proxyTo(ctx context.Context, path string) (reply, error) {
-	to := n.run.client.CoreV1().
-		RESTClient().
-		Get().
-		Resource("nodes").
-		Name(n.object.Name).
-		SubResource("proxy").
+	to := n.run.client.CoreV1().RESTClient().Get().Resource("nodes").Name(n.object.Name).SubResource("proxy").
 		Suffix(path).
 		URL()
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, to.String(), nil)

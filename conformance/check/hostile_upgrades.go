@@ -180,10 +180,7 @@ func checkOtherProtocol(ctx context.Context, v *hostileKubelet, f *finding) erro
 		case !ended && !req.upgradesEarly():
 			f.problem("the connection to the kubelet stays open after the user left: %s", req.name)
 		case req.translated && smuggled:
-			f.problem(
-				"kube-apiserver accepted a 101 for another protocol and passed on a user's request: %s",
-				req.name,
-			)
+			f.problem("kube-apiserver accepted a 101 for another protocol and passed on a user's request: %s", req.name)
 		case req.translated:
 			f.note(
 				"%s: refused, because kube-apiserver translates the protocol; the user gets %d %s",

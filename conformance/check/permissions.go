@@ -56,8 +56,7 @@ func checkRequirements(ctx context.Context, client *kubernetes.Clientset, all []
 		group.Go(func() error {
 			for _, verb := range a.verbs {
 				resource, sub, _ := strings.Cut(a.resource, "/")
-				logResponse, err := client.AuthorizationV1().
-					SelfSubjectAccessReviews().
+				logResponse, err := client.AuthorizationV1().SelfSubjectAccessReviews().
 					Create(ctx, &authorizationv1.SelfSubjectAccessReview{
 						Spec: authorizationv1.SelfSubjectAccessReviewSpec{
 							ResourceAttributes: &authorizationv1.ResourceAttributes{

@@ -258,8 +258,7 @@ func (n *node) updateNode(ctx context.Context, addresses []v1.NodeAddress, port 
 	if err != nil {
 		return err
 	}
-	_, err = n.run.client.CoreV1().
-		Nodes().
+	_, err = n.run.client.CoreV1().Nodes().
 		Patch(ctx, n.object.Name, types.MergePatchType, patch, metav1.PatchOptions{}, "status")
 	return err
 }
@@ -298,9 +297,7 @@ func checkPort(ctx context.Context, r *run) (conformance.Result, error) {
 	if len(second.observed()) == 0 {
 		return wrong(second, message), nil
 	}
-	evidence := []string{
-		fmt.Sprintf("dialed port %d, and port %d after the Node changed", first.port(), second.port()),
-	}
+	evidence := []string{fmt.Sprintf("dialed port %d, and port %d after the Node changed", first.port(), second.port())}
 	if err := first.updateNode(ctx, stage.AddressesOfEveryType(unresolvable("port")), 0); err != nil {
 		return conformance.Result{}, err
 	}
@@ -340,9 +337,7 @@ func (r *run) checkFamily(
 
 func checkNames(ctx context.Context, r *run) (conformance.Result, error) {
 	if r.hostname == "" {
-		return skip(
-			"no host name of this machine is known that kube-apiserver can resolve; give --node-hostname",
-		), nil
+		return skip("no host name of this machine is known that kube-apiserver can resolve; give --node-hostname"), nil
 	}
 	conn, message, err := r.connectTo(ctx, "names", r.nodeIP, stage.AddressesOfEveryType(r.hostname))
 	if err != nil {

@@ -76,8 +76,7 @@ func (r *run) checkPermissions(
 			if p.resource == "nodes" {
 				attributes.Name = node
 			}
-			logResponse, err := r.client.AuthorizationV1().
-				SubjectAccessReviews().
+			logResponse, err := r.client.AuthorizationV1().SubjectAccessReviews().
 				Create(ctx, &authorizationv1.SubjectAccessReview{
 					Spec: authorizationv1.SubjectAccessReviewSpec{
 						User:               user,
@@ -200,9 +199,7 @@ func checkExcess(ctx context.Context, r *run) (conformance.Result, error) {
 	) + " # remove all its bindings, and those of its groups, except system:kubelet-api-admin"
 	if masters {
 		remedy = newClientCertificate + " # with a new certificate whose subject has no organization, as in -subj " +
-			quote(
-				"/CN="+user,
-			) +
+			quote("/CN="+user) +
 			"\nkubectl create clusterrolebinding kubelet-client --clusterrole=system:kubelet-api-admin --user=" + quote(
 			user,
 		)

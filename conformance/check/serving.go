@@ -64,11 +64,7 @@ func checkAccepted(ctx context.Context, r *run) (conformance.Result, error) {
 	if !tried.accepted {
 		return fail(
 			"kube-apiserver refuses a serving certificate from the nodes' signer",
-			fmt.Sprintf(
-				"%s=ca.crt # a file that contains the CA %s",
-				servingAuthority,
-				quote(leaf.Issuer.String()),
-			),
+			fmt.Sprintf("%s=ca.crt # a file that contains the CA %s", servingAuthority, quote(leaf.Issuer.String())),
 			presented,
 			"answered: "+tried.message,
 		), nil

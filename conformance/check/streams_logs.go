@@ -94,10 +94,7 @@ func checkLatency(ctx context.Context, r *run) (conformance.Result, error) {
 			took = append(took, now.Sub(at))
 		case <-time.After(r.soon):
 			return fail(
-				fmt.Sprintf(
-					"a line of a followed log did not arrive within %v; perhaps a proxy buffers lines",
-					r.soon,
-				),
+				fmt.Sprintf("a line of a followed log did not arrive within %v; perhaps a proxy buffers lines", r.soon),
 				remedy,
 				fmt.Sprintf("%d lines arrived before", len(took)),
 			), nil
@@ -121,10 +118,7 @@ func checkLatency(ctx context.Context, r *run) (conformance.Result, error) {
 
 // follow follows the log of the Node's pod.
 func (n *node) follow(ctx context.Context) (io.ReadCloser, error) {
-	return n.run.client.CoreV1().
-		Pods(n.pod.Namespace).
-		GetLogs(n.pod.Name, &v1.PodLogOptions{Follow: true}).
-		Stream(ctx)
+	return n.run.client.CoreV1().Pods(n.pod.Namespace).GetLogs(n.pod.Name, &v1.PodLogOptions{Follow: true}).Stream(ctx)
 }
 
 // large is the size of the log that the check streams.large-log requests.
@@ -304,10 +298,7 @@ func checkTimeout(ctx context.Context, r *run) (conformance.Result, error) {
 		), nil
 	}
 	return pass(
-		fmt.Sprintf(
-			"kube-apiserver waited for a kubelet that does not respond until the user gave up, after %v",
-			took,
-		),
+		fmt.Sprintf("kube-apiserver waited for a kubelet that does not respond until the user gave up, after %v", took),
 		"up to v1.37, kube-apiserver accepts --kubelet-timeout but does not use it "+
 			"(kubernetes/kubernetes#102052): there is no timeout and no flag to set one",
 	), nil

@@ -102,10 +102,7 @@ func checkCiphers(_ context.Context, r *run) (conformance.Result, error) {
 			weak = append(weak, name)
 		}
 	}
-	evidence := []string{
-		"offered: " + strings.Join(all, ", "),
-		"negotiated: " + tls.CipherSuiteName(s.TLS.CipherSuite),
-	}
+	evidence := []string{"offered: " + strings.Join(all, ", "), "negotiated: " + tls.CipherSuiteName(s.TLS.CipherSuite)}
 	if weak != nil {
 		return warn(
 			"kube-apiserver offers weak cipher suites: "+strings.Join(weak, ", "),

@@ -114,12 +114,7 @@ func webSocketHeader(protocol string) http.Header {
 
 // url is the URL of a subresource of the Node's pod.
 func (n *node) url(verb, query string) *url.URL {
-	return n.run.client.CoreV1().
-		RESTClient().
-		Post().
-		Namespace(n.pod.Namespace).
-		Resource("pods").
-		Name(n.pod.Name).
+	return n.run.client.CoreV1().RESTClient().Post().Namespace(n.pod.Namespace).Resource("pods").Name(n.pod.Name).
 		SubResource(verb).
 		URL().
 		ResolveReference(&url.URL{RawQuery: query})
@@ -206,8 +201,6 @@ func (l *rawConn) until(from io.Reader, limit int64, within time.Duration) (stri
 	_ = l.SetReadDeadline(time.Now().Add(within))
 	read, err := io.ReadAll(io.LimitReader(from, limit))
 	// net.ErrClosed means that the connection was closed because the context is done.
-	return string(
-			read,
-		), !errors.Is(err, os.ErrDeadlineExceeded) && !errors.Is(err, net.ErrClosed) &&
-			int64(len(read)) < limit
+	return string(read), !errors.Is(err, os.ErrDeadlineExceeded) && !errors.Is(err, net.ErrClosed) &&
+		int64(len(read)) < limit
 }

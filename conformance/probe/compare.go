@@ -68,10 +68,7 @@ func (p *prober) compare(ctx context.Context, seen *observation, settings []Sett
 	if seen.readOnly.State == Open && standIn.readOnly.State == Open {
 		var kubelet, other []Response
 		for n := range rows {
-			kubelet, other = append(
-				kubelet,
-				seen.readOnly.Responses[rows[n].String()],
-			), append(
+			kubelet, other = append(kubelet, seen.readOnly.Responses[rows[n].String()]), append(
 				other,
 				standIn.readOnly.Responses[rows[n].String()],
 			)

@@ -76,13 +76,7 @@ func (p *prober) progress(step string) {
 // Run probes a kubelet. It returns an error if the target is not allowed or cannot be reached, an identity is invalid,
 // or ctx is done. Any response of the kubelet is part of the report.
 func Run(ctx context.Context, options Options) (*Report, error) {
-	options.Timeout, options.Patience = cmp.Or(
-		options.Timeout,
-		10*time.Second,
-	), cmp.Or(
-		options.Patience,
-		2*time.Second,
-	)
+	options.Timeout, options.Patience = cmp.Or(options.Timeout, 10*time.Second), cmp.Or(options.Patience, 2*time.Second)
 	options.ServerName = cmp.Or(options.ServerName, options.Target.Host)
 	p := &prober{options: options}
 	all, err := identities(options.Identities)

@@ -50,8 +50,7 @@ func (p *prober) session(s *endpoint, i *Identity) *session {
 	}
 	if i.Certificate != nil {
 		// Without this, Go does not send a certificate of a CA that the server does not list.
-		config.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate,
-			error) {
+		config.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
 			return i.Certificate, nil
 		}
 	}
@@ -101,11 +100,7 @@ func (c *session) send(ctx context.Context, r *row) Response {
 	}
 	a.took = time.Since(start)
 	if c.token != "" { // the server may repeat the token
-		a.user, a.Error = strings.ReplaceAll(
-			a.user,
-			c.token,
-			"(the token)",
-		), strings.ReplaceAll(
+		a.user, a.Error = strings.ReplaceAll(a.user, c.token, "(the token)"), strings.ReplaceAll(
 			a.Error,
 			c.token,
 			"(the token)",

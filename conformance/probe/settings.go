@@ -174,11 +174,7 @@ func (o *observation) webhook() Setting {
 			how + ", but requests without a credential get 401: no kubelet does that",
 		}
 	case anonymous && o.refused(InvalidToken):
-		return Setting{
-			webhookEnabled,
-			isTrue,
-			InvalidToken + ": 401, but requests without a credential are anonymous",
-		}
+		return Setting{webhookEnabled, isTrue, InvalidToken + ": 401, but requests without a credential are anonymous"}
 	}
 	for i := range o.identities {
 		identity := &o.identities[i]
@@ -336,8 +332,7 @@ func (o *observation) fineGrained() Setting {
 		}
 	}
 	if _, _, a := o.find(func(r *row, a *Response) bool {
-		return r.path == "/metrics" &&
-			gateMetric.Match(a.body)
+		return r.path == "/metrics" && gateMetric.Match(a.body)
 	}); a != nil {
 		return Setting{fineGrained, strconv.FormatBool(string(gateMetric.FindSubmatch(a.body)[1]) == "1"),
 			"kubernetes_feature_enabled in the kubelet's /metrics"}

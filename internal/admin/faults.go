@@ -88,8 +88,7 @@ func (s *Server) deleteFault(w http.ResponseWriter, r *http.Request) error {
 	if err := s.options.Faults.Remove(r.PathValue("name")); err != nil {
 		return errorf(http.StatusNotFound, "%v", err)
 	}
-	s.options.Logger.Info("fault removed",
-		zap.String("name", r.PathValue("name")), zap.String("remote", r.RemoteAddr))
+	s.options.Logger.Info("fault removed", zap.String("name", r.PathValue("name")), zap.String("remote", r.RemoteAddr))
 	w.WriteHeader(http.StatusNoContent)
 	return nil
 }

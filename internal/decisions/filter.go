@@ -73,9 +73,7 @@ func (f *Filter) Select(entries []*Entry) []*Entry {
 
 func (f *Filter) matches(e *Entry) bool {
 	d := e.Decision
-	return e.ID > f.After &&
-		(f.Since.IsZero() || d.Time.After(f.Since)) &&
-		(f.Node == "" || f.Node == e.Node) &&
+	return e.ID > f.After && (f.Since.IsZero() || d.Time.After(f.Since)) && (f.Node == "" || f.Node == e.Node) &&
 		(f.User == "" || d.User != nil && f.User == d.User.GetName()) &&
 		(f.Outcome == "" || f.Outcome == cmp.Or(d.Outcome(), "none")) &&
 		f.matchesPath(d) && f.matchesStatus(d)

@@ -31,9 +31,7 @@ const (
 )
 
 var (
-	noCredential = client{
-		name: "no credential", description: "no client certificate and no token",
-	}
+	noCredential  = client{name: "no credential", description: "no client certificate and no token"}
 	kubeletClient = client{
 		name: "kubelet-client", description: "the identity of a kube-apiserver; rbac.yaml allows it everything",
 		certificate: "kubelet-client",
@@ -42,11 +40,8 @@ var (
 		name: "viewer", description: "certificate signed by the client CA; rbac.yaml does not mention it",
 		certificate: "viewer",
 	}
-	untrusted = client{
-		name: "untrusted", description: "certificate signed by an unknown CA",
-		certificate: "untrusted",
-	}
-	expired = client{
+	untrusted = client{name: "untrusted", description: "certificate signed by an unknown CA", certificate: "untrusted"}
+	expired   = client{
 		name: "expired", description: "certificate signed by the client CA, but expired",
 		certificate: "expired",
 	}

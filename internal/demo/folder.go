@@ -94,8 +94,7 @@ func (f *Folder) writePKI() error {
 		},
 		kubeletClient.certificate: func() (*testcerts.Pair, error) { return f.ca.Client("kubelet-client", nil) },
 		viewer.certificate:        func() (*testcerts.Pair, error) { return f.ca.Client("viewer", nil) },
-		expired.certificate: func() (*testcerts.Pair,
-			error) {
+		expired.certificate: func() (*testcerts.Pair, error) {
 			return f.ca.Client("expired", nil, testcerts.Expired)
 		},
 		untrusted.certificate: func() (*testcerts.Pair, error) { return unknown.Client("untrusted", nil) },

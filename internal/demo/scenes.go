@@ -75,11 +75,8 @@ var (
 		client: viewer, path: logPath,
 		about: "viewer, with a valid client certificate and no role, reads a log",
 	}
-	logAsViewerAgain = request{
-		client: viewer, path: logPath,
-		about: "viewer reads the log again",
-	}
-	logToNodeName = request{
+	logAsViewerAgain = request{client: viewer, path: logPath, about: "viewer reads the log again"}
+	logToNodeName    = request{
 		client: kubeletClient, path: logPath, serverName: nodeNameOfStep,
 		about: "kubelet-client reads a log, and dials the node's name",
 	}
@@ -104,10 +101,7 @@ var (
 		client: prometheus, path: probesPath,
 		about: "prometheus, with the token of its service account, reads metrics",
 	}
-	logAsPrometheus = request{
-		client: prometheus, path: logPath,
-		about: "prometheus, with the same token, reads a log",
-	}
+	logAsPrometheus       = request{client: prometheus, path: logPath, about: "prometheus, with the same token, reads a log"}
 	logWithTwoCredentials = request{
 		client: kubeletClientWithInvalidToken, path: logPath,
 		about: "kubelet-client, with its certificate and an invalid token, reads a log",
@@ -124,10 +118,7 @@ var (
 		client: onReadOnlyPort, path: "/pods",
 		about: "a client without a credential lists the pods, over plain HTTP",
 	}
-	logInPlainHTTP = request{
-		client: onReadOnlyPort, path: logPath,
-		about: "it reads a log",
-	}
+	logInPlainHTTP     = request{client: onReadOnlyPort, path: logPath, about: "it reads a log"}
 	commandInPlainHTTP = request{
 		client: onReadOnlyPort, method: http.MethodPost, path: "/run/default/nginx/nginx?cmd=id",
 		about: "it runs a command",
@@ -167,9 +158,7 @@ var scenes = []scene{
 				"name alone",
 			fields: map[string]string{fieldCert: "", fieldKey: ""},
 			send:   logToNodeName, reason: "certificate signed by unknown authority",
-		}, {
-			send: logToAddress, reason: "doesn't contain any IP SANs",
-		}, {
+		}, {send: logToAddress, reason: "doesn't contain any IP SANs"}, {
 			send: logWithoutVerifying, status: http.StatusOK,
 		}},
 		why: `The client verifies the serving certificate before it sends a request. It wants a certificate that is signed
@@ -185,10 +174,7 @@ var scenes = []scene{
 			configured: recommended,
 			send:       logAsUntrusted,
 			status:     http.StatusUnauthorized, reason: `certificate signed by unknown authority "unknown-ca"`,
-		}, {
-			send:   logAsExpired,
-			status: http.StatusUnauthorized, reason: "expired",
-		}},
+		}, {send: logAsExpired, status: http.StatusUnauthorized, reason: "expired"}},
 		why: `The kubelet requests a client certificate and does not require one, so the TLS handshake succeeds with any
 			certificate. The refusal is an HTTP response: 401 Unauthorized. kubectl prints it as: the server has asked for
 			the client to provide credentials.`,
@@ -226,10 +212,7 @@ var scenes = []scene{
 			configured: recommended,
 			send:       metricsAsPrometheus,
 			status:     http.StatusOK, reason: `ClusterRoleBinding "metrics-reader"`,
-		}, {
-			send:   logAsPrometheus,
-			status: http.StatusForbidden, reason: "may not get nodes/proxy",
-		}, {
+		}, {send: logAsPrometheus, status: http.StatusForbidden, reason: "may not get nodes/proxy"}, {
 			configured: fieldWebhook + ": false" + otherwiseRecommended,
 			fields:     map[string]string{fieldWebhook: "false"},
 			send:       metricsAsPrometheus,
@@ -249,10 +232,7 @@ var scenes = []scene{
 			fields:     map[string]string{fieldAnonymous: "true"},
 			send:       logWithTwoCredentials,
 			status:     http.StatusOK, reason: `user "kubelet-client"`,
-		}, {
-			send:   logAsUntrustedWithToken,
-			status: http.StatusForbidden, reason: `user "` + prometheusUser + `"`,
-		}, {
+		}, {send: logAsUntrustedWithToken, status: http.StatusForbidden, reason: `user "` + prometheusUser + `"`}, {
 			send:   logWithInvalidToken,
 			status: http.StatusUnauthorized, reason: "invalid bearer token",
 		}, {
@@ -310,10 +290,7 @@ var scenes = []scene{
 			configured: "readOnlyPort, which is off (0) by default", fields: map[string]string{fieldReadOnly: freePort},
 			send:   podsInPlainHTTP,
 			status: http.StatusOK, reason: noAuthentication,
-		}, {
-			send:   logInPlainHTTP,
-			status: http.StatusMethodNotAllowed, reason: noAuthentication,
-		}, {
+		}, {send: logInPlainHTTP, status: http.StatusMethodNotAllowed, reason: noAuthentication}, {
 			send:   commandInPlainHTTP,
 			status: http.StatusMethodNotAllowed, reason: noAuthentication,
 		}},
@@ -333,9 +310,7 @@ var scenes = []scene{
 			configured: "production: " + recommended,
 			send:       logWithoutCredential, status: http.StatusUnauthorized,
 			reason: "anonymous authentication is off",
-		}, {
-			send: logAsViewer, status: http.StatusForbidden, reason: `user "viewer" may not`,
-		}, {
+		}, {send: logAsViewer, status: http.StatusForbidden, reason: `user "viewer" may not`}, {
 			send: logAsKubeAPIServer, status: http.StatusOK, reason: `ClusterRoleBinding "kubelet-client"`,
 		}},
 		why: `The first lets every client do everything. Use it only on a machine that no other machine can reach. The second

@@ -47,9 +47,7 @@ var (
 		Apiserver: "--kubelet-preferred-address-types=InternalIP,ExternalIP,Hostname",
 		Kubectl:   "kubectl get node NODE -o jsonpath='{.status.addresses}'",
 	}
-	setClocks = Remedy{
-		Summary: "set the clocks, or wait until the certificate becomes valid",
-	}
+	setClocks    = Remedy{Summary: "set the clocks, or wait until the certificate becomes valid"}
 	trustServing = Remedy{
 		Summary: "configure kube-apiserver to trust the CA that signed the kubelet's serving certificate; the file may " +
 			"contain several CAs",

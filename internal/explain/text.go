@@ -131,8 +131,7 @@ func (p *textPrinter) compare(actual, whatIf *Explanation, change string) {
 }
 
 func (p *textPrinter) comparePair(width int, pair [2]*Stage) {
-	differ := pair[0] == nil || pair[1] == nil ||
-		pair[0].State != pair[1].State || pair[0].Message != pair[1].Message
+	differ := pair[0] == nil || pair[1] == nil || pair[0].State != pair[1].State || pair[0].Message != pair[1].Message
 	name, states := "", [2]string{}
 	for i, stage := range pair {
 		states[i] = strings.Repeat(" ", stateWidth)

@@ -18,9 +18,7 @@ type Target struct {
 }
 
 func (s *Scope) matches(t *Target) bool {
-	return matches(s.Node, t.Node) &&
-		matchesRoute(s.Route, t.Route) &&
-		(s.Method == "" || s.Method == t.Method) &&
+	return matches(s.Node, t.Node) && matchesRoute(s.Route, t.Route) && (s.Method == "" || s.Method == t.Method) &&
 		matches(s.User, t.User) &&
 		(s.Group == "" || slices.ContainsFunc(t.Groups, func(group string) bool { return matches(s.Group, group) })) &&
 		matches(s.Namespace, t.Namespace) &&

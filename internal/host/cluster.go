@@ -57,8 +57,7 @@ func join(ctx context.Context, cfg *config.Config, m membership) (*cluster, erro
 	if cfg.Kubeconfig == "" {
 		if cfg.BootstrapKubeconfig != "" {
 			return nil, optionErrorf("Config.BootstrapKubeconfig",
-				"needs a kubeconfig too, the file to write the obtained "+
-					"credential to")
+				"needs a kubeconfig too, the file to write the obtained credential to")
 		}
 		return nil, nil
 	}

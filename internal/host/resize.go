@@ -19,8 +19,7 @@ func (h *Host) Resize(ctx context.Context, count int) error {
 	}
 	if !h.options.numbered() || count < 1 {
 		return optionErrorf("Nodes.Count",
-			"%d: only a host of several nodes can change to another number of nodes, at "+
-				"least 1", count)
+			"%d: only a host of several nodes can change to another number of nodes, at least 1", count)
 	}
 	h.changing.Lock()
 	defer h.changing.Unlock()

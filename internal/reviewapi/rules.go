@@ -13,8 +13,7 @@ import (
 // plugin/pkg/auth/authorizer/rbac/rbac.go, RuleAllows)
 func ruleAllows(rule *rbacv1.PolicyRule, spec *authorizationv1.SubjectAccessReviewSpec) bool {
 	if asked := spec.ResourceAttributes; asked != nil {
-		return includes(rule.Verbs, asked.Verb) &&
-			includes(rule.APIGroups, asked.Group) &&
+		return includes(rule.Verbs, asked.Verb) && includes(rule.APIGroups, asked.Group) &&
 			resourceMatches(rule.Resources, asked.Resource, asked.Subresource) &&
 			(len(rule.ResourceNames) == 0 || slices.Contains(rule.ResourceNames, asked.Name))
 	}

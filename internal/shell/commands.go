@@ -86,8 +86,7 @@ func init() {
 		"uptime":    uptime,
 		"wc":        count,
 		"which":     which,
-		"whoami": func(_ context.Context,
-			p *process) int {
+		"whoami": func(_ context.Context, p *process) int {
 			return p.print(p.container.userName(p.user().uid) + "\n")
 		},
 		"xargs": repeat,

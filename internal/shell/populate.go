@@ -98,8 +98,7 @@ func (c *Container) populate() error {
 		"/proc/self/cmdline": func() string { return "cat\x00/proc/self/cmdline\x00" },
 		"/proc/uptime": func() string {
 			up := c.uptime().Seconds()
-			return fmt.Sprintf("%.2f %.2f\n", up,
-				up*processors*0.97)
+			return fmt.Sprintf("%.2f %.2f\n", up, up*processors*0.97)
 		},
 		"/proc/version": func() string {
 			return fmt.Sprintf("%s version %s (build@fauxlet) %s\n", kernelName, kernelRelease, kernelVersion)

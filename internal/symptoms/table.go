@@ -21,8 +21,7 @@ const (
 
 // Commands that several symptoms share.
 const (
-	showNode = "kubectl get node NODE " +
-		"-o jsonpath='{.status.addresses}{\"\\n\"}{.status.daemonEndpoints}{\"\\n\"}'"
+	showNode    = "kubectl get node NODE -o jsonpath='{.status.addresses}{\"\\n\"}{.status.daemonEndpoints}{\"\\n\"}'"
 	showServing = "openssl s_client -connect {address} -showcerts </dev/null 2>/dev/null | " +
 		"openssl x509 -noout -subject -issuer -dates -ext subjectAltName"
 	checkReach   = "fauxlet check --kubeconfig admin.conf --only reach"

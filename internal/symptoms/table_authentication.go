@@ -31,19 +31,15 @@ var authenticationErrors = []Symptom{
 		Proof: ofKubectl,
 	},
 	{
-		ID: "scraper-unauthorized",
-		Texts: []string{
-			`request failed, status: "401 Unauthorized"`,
-			`server returned HTTP status 401 Unauthorized`,
-		},
+		ID:    "scraper-unauthorized",
+		Texts: []string{`request failed, status: "401 Unauthorized"`, `server returned HTTP status 401 Unauthorized`},
 		pattern: `request failed(?:, status:| -) "401 Unauthorized"[^\n]*|server returned HTTP status 401[^\n]*|` +
 			`HTTP/[\d.]+ 401 Unauthorized`,
 		Meaning: "the kubelet does not authenticate the client that scrapes its metrics (401)",
 		Causes: []Cause{
 			{
-				Cause: "the kubelet ignores tokens",
-				Check: "authentication.webhook.enabled is false, or the kubelet runs without a configuration " +
-					"file",
+				Cause:  "the kubelet ignores tokens",
+				Check:  "authentication.webhook.enabled is false, or the kubelet runs without a configuration file",
 				Remedy: "authentication: {webhook: {enabled: true}} (--authentication-token-webhook)",
 			},
 			{

@@ -10,8 +10,7 @@ var authorizationErrors = []Symptom{
 		Meaning: "the request is anonymous, and anonymous clients may not {verb} {resource}/{subresource} (403)",
 		Causes: []Cause{
 			{
-				Cause: "kube-apiserver has no client certificate for kubelets, and anonymous authentication " +
-					"is enabled",
+				Cause: "kube-apiserver has no client certificate for kubelets, and anonymous authentication is enabled",
 				Check: "--kubelet-client-certificate is not among its flags",
 				Remedy: "set --kubelet-client-certificate and --kubelet-client-key, signed by a CA in the " +
 					"kubelet's clientCAFile",
@@ -62,15 +61,12 @@ var authorizationErrors = []Symptom{
 		Proof: ofKubelets,
 	},
 	{
-		ID: "forbidden-service-account",
-		Texts: []string{
-			"Forbidden (user=system:serviceaccount:…, verb=get, resource=nodes, subresource(s)=[metrics])",
-		},
+		ID:    "forbidden-service-account",
+		Texts: []string{"Forbidden (user=system:serviceaccount:…, verb=get, resource=nodes, subresource(s)=[metrics])"},
 		pattern: `(?:unable to upgrade connection: )?Forbidden ` +
 			`\(user=(?P<user>system:serviceaccount:(?P<account>[^,\s]+))` +
 			attributes,
-		Meaning: "the token is valid, but the service account {account} may not {verb} " +
-			"{resource}/{subresource} (403)",
+		Meaning: "the token is valid, but the service account {account} may not {verb} {resource}/{subresource} (403)",
 		Causes: []Cause{
 			{
 				Cause: "its ClusterRole lacks {resource}/{subresource}: nodes alone does not include it, and " +
@@ -128,8 +124,7 @@ var authorizationErrors = []Symptom{
 		Next: []string{
 			"kubectl auth can-i {verb} {resource}/NODE --subresource={subresource} --as={user}",
 			"kubectl create clusterrole kubelet-{subresource} --verb={verb} --resource={resource}/{subresource}",
-			"kubectl create clusterrolebinding kubelet-{subresource} --clusterrole=kubelet-{subresource} " +
-				"--user={user}",
+			"kubectl create clusterrolebinding kubelet-{subresource} --clusterrole=kubelet-{subresource} --user={user}",
 		},
 		Proof: ofKubelets,
 	},
@@ -185,15 +180,13 @@ var authorizationErrors = []Symptom{
 				Remedy: "add nodes/metrics with the verb get; for /stats/summary add nodes/stats",
 			},
 			{
-				Cause: "the scraper sends no token, or the kubelet ignores it, and anonymous authentication " +
-					"is enabled",
+				Cause:  "the scraper sends no token, or the kubelet ignores it, and anonymous authentication is enabled",
 				Check:  "curl prints user=system:anonymous",
 				Remedy: "configure the token, and set authentication.webhook.enabled: true",
 			},
 		},
 		Next: []string{
-			"curl -sk -H \"Authorization: Bearer $(kubectl create token SERVICE-ACCOUNT)\" " +
-				"https://NODE:10250/metrics",
+			"curl -sk -H \"Authorization: Bearer $(kubectl create token SERVICE-ACCOUNT)\" https://NODE:10250/metrics",
 			"kubectl auth can-i get nodes/NODE --subresource=metrics --as=system:serviceaccount:NAMESPACE:NAME",
 		},
 		Reports: []string{
@@ -209,9 +202,8 @@ var authorizationErrors = []Symptom{
 		Meaning: "the kubelet authenticates its client as {user}, but authorization failed with an error (500)",
 		Causes: []Cause{
 			{
-				Cause: "the kubelet does not reach its apiserver",
-				Check: "kubectl get nodes shows NotReady after 40 s; its log contains: connection refused, " +
-					"i/o timeout",
+				Cause:  "the kubelet does not reach its apiserver",
+				Check:  "kubectl get nodes shows NotReady after 40 s; its log contains: connection refused, i/o timeout",
 				Remedy: "repair the apiserver, or correct the server in the kubelet's kubeconfig",
 			},
 			{
@@ -221,9 +213,8 @@ var authorizationErrors = []Symptom{
 					"system:auth-delegator",
 			},
 			{
-				Cause: "the kubelet's own credential has expired",
-				Check: "its log contains: Unauthorized; openssl x509 -noout -dates of " +
-					"kubelet-client-current.pem",
+				Cause:  "the kubelet's own credential has expired",
+				Check:  "its log contains: Unauthorized; openssl x509 -noout -dates of kubelet-client-current.pem",
 				Remedy: "set rotateCertificates: true, or join the node again",
 			},
 		},
@@ -235,11 +226,8 @@ var authorizationErrors = []Symptom{
 		Proof: ofKubelets,
 	},
 	{
-		ID: "reviewer-failed",
-		Texts: []string{
-			"Failed to make webhook authenticator request",
-			"Failed to make webhook authorizer request",
-		},
+		ID:      "reviewer-failed",
+		Texts:   []string{"Failed to make webhook authenticator request", "Failed to make webhook authorizer request"},
 		pattern: `Failed to make webhook (?P<which>authenticator|authorizer) request:?[^\n]*`,
 		Meaning: "in a kubelet's log: the apiserver did not answer a TokenReview or SubjectAccessReview. The " +
 			"client receives 401 or 500",

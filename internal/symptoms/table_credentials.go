@@ -12,9 +12,8 @@ var credentialErrors = []Symptom{
 		Meaning: "a kubelet refuses a client certificate (401): {fault}",
 		Causes: []Cause{
 			{
-				Cause: "kube-apiserver's kubelet client certificate has expired",
-				Check: "the error contains: has expired; openssl x509 -noout -dates of " +
-					"--kubelet-client-certificate",
+				Cause:  "kube-apiserver's kubelet client certificate has expired",
+				Check:  "the error contains: has expired; openssl x509 -noout -dates of --kubelet-client-certificate",
 				Remedy: "kubeadm certs renew apiserver-kubelet-client, and restart kube-apiserver",
 			},
 			{

@@ -20,10 +20,7 @@ var handlerErrors = []Symptom{
 				Remedy: "see the pod's events",
 			},
 		},
-		Next: []string{
-			"kubectl describe pod {pod}",
-			"kubectl get events --field-selector involvedObject.name={pod}",
-		},
+		Next:  []string{"kubectl describe pod {pod}", "kubectl get events --field-selector involvedObject.name={pod}"},
 		Proof: ofKubectl,
 	},
 	{
@@ -73,19 +70,14 @@ var handlerErrors = []Symptom{
 				Remedy: "fauxlet fault clear",
 			},
 		},
-		Next: []string{
-			"kubectl get nodes -o wide",
-			"kubectl get --raw /api/v1/nodes/NODE/proxy/healthz",
-			checkReach,
-		},
+		Next:  []string{"kubectl get nodes -o wide", "kubectl get --raw /api/v1/nodes/NODE/proxy/healthz", checkReach},
 		Proof: ofFaults,
 	},
 	{
 		ID:      "stream-timeout",
 		Texts:   []string{"Internal error occurred: Timeout occurred"},
 		pattern: `Timeout occurred`,
-		Meaning: "the connection for exec, attach or port-forward was opened, but nothing was received on it " +
-			"for 30 s",
+		Meaning: "the connection for exec, attach or port-forward was opened, but nothing was received on it for 30 s",
 		Causes: []Cause{
 			{
 				Cause:  "the node became unreachable, or packets to it are lost",
@@ -128,9 +120,7 @@ var handlerErrors = []Symptom{
 				Remedy: "use kubectl debug, or wait until it restarts",
 			},
 		},
-		Next: []string{
-			"kubectl get pod POD -o jsonpath='{.spec.initContainers[*].name} {.spec.containers[*].name}'",
-		},
+		Next:  []string{"kubectl get pod POD -o jsonpath='{.spec.initContainers[*].name} {.spec.containers[*].name}'"},
 		Proof: ofKubectl,
 	},
 	{
@@ -141,8 +131,7 @@ var handlerErrors = []Symptom{
 		Meaning: "the kubelet that answered does not have the pod that kube-apiserver has",
 		Causes: []Cause{
 			{
-				Cause: "another kubelet answers: two nodes have the same address, or the name resolves to " +
-					"another node",
+				Cause:  "another kubelet answers: two nodes have the same address, or the name resolves to another node",
 				Check:  "kubectl get nodes -o wide lists an address twice",
 				Remedy: "give each node its own address",
 			},

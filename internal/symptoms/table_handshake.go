@@ -13,8 +13,7 @@ var handshakeErrors = []Symptom{
 			"report: remote error: tls: internal error",
 		Causes: []Cause{
 			{
-				Cause: "the request is not approved: kube-controller-manager never approves serving " +
-					"certificates",
+				Cause:  "the request is not approved: kube-controller-manager never approves serving certificates",
 				Check:  "kubectl get csr shows it as Pending",
 				Remedy: "kubectl certificate approve NAME, or install a controller that approves them",
 			},
@@ -72,9 +71,7 @@ var handshakeErrors = []Symptom{
 	{
 		ID:    "bad-certificate",
 		Texts: []string{"TLS handshake error from …: remote error: tls: bad certificate"},
-		pattern: `(?:TLS handshake error from ` +
-			address +
-			`: )?` +
+		pattern: `(?:TLS handshake error from ` + address + `: )?` +
 			tlserror.Pattern(tlserror.UnknownAuthority, tlserror.ExpiredCertificate, tlserror.BadCertificate),
 		Meaning: "in a kubelet's log: its client does not accept the kubelet's serving certificate. The " +
 			"client's own error states the reason",
@@ -91,20 +88,14 @@ var handshakeErrors = []Symptom{
 				Remedy: "the same, on the other side",
 			},
 		},
-		Next: []string{
-			"kubectl logs POD",
-			"fauxlet explain --error \"$(kubectl logs POD 2>&1)\"",
-			checkServing,
-		},
+		Next:    []string{"kubectl logs POD", "fauxlet explain --error \"$(kubectl logs POD 2>&1)\"", checkServing},
 		Reports: []string{"https://github.com/kelseyhightower/kubernetes-the-hard-way/issues/358"},
 		Proof:   ofGo,
 	},
 	{
 		ID:    "handshake-eof",
 		Texts: []string{"TLS handshake error from …: EOF"},
-		pattern: `TLS handshake error from ` +
-			address +
-			`: (?:read tcp [^\n]*: (?:read: )?)?` +
+		pattern: `TLS handshake error from ` + address + `: (?:read tcp [^\n]*: (?:read: )?)?` +
 			tlserror.Pattern(tlserror.ConnectionClosed, tlserror.ConnectionReset),
 		Meaning: "the client at {address} closed the connection during the handshake",
 		Causes: []Cause{
@@ -134,10 +125,9 @@ var handshakeErrors = []Symptom{
 				Remedy: "use https, and a credential: port 10250 authenticates every request",
 			},
 			{
-				Cause: "the request was meant for the read-only port",
-				Check: "it requests /metrics or /pods without a credential",
-				Remedy: "use port 10250 with a token, or readOnlyPort: 10255, which serves the node's pods " +
-					"to everyone",
+				Cause:  "the request was meant for the read-only port",
+				Check:  "it requests /metrics or /pods without a credential",
+				Remedy: "use port 10250 with a token, or readOnlyPort: 10255, which serves the node's pods to everyone",
 			},
 		},
 		Next:  []string{"curl -k https://{address}/healthz", probe},

@@ -16,8 +16,7 @@ var kubectlErrors = []Symptom{
 		Meaning: "kubectl does not reach kube-apiserver. The error has nothing to do with a kubelet",
 		Causes: []Cause{
 			{
-				Cause: "the kubeconfig names another server than the running one, or contains another " +
-					"server's CA",
+				Cause:  "the kubeconfig names another server than the running one, or contains another server's CA",
 				Check:  "kubectl get nodes fails with the same error",
 				Remedy: "correct the server and certificate-authority-data of the current context",
 			},
@@ -53,10 +52,8 @@ var kubectlErrors = []Symptom{
 		Proof: ofKubectl,
 	},
 	{
-		ID: "kubectl-forbidden",
-		Texts: []string{
-			`Error from server (Forbidden): … is forbidden: User "…" cannot get resource "pods/log"`,
-		},
+		ID:      "kubectl-forbidden",
+		Texts:   []string{`Error from server (Forbidden): … is forbidden: User "…" cannot get resource "pods/log"`},
 		pattern: `is forbidden: User "(?P<user>[^"]*)" cannot (?P<verb>\w+) resource "(?P<resource>[^"]*)"[^\n]*`,
 		Meaning: `kube-apiserver does not allow kubectl's own user "{user}" to {verb} {resource}. The error ` +
 			`has nothing to do with a kubelet; a kubelet's error begins with "Forbidden (user="`,

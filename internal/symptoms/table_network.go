@@ -14,9 +14,8 @@ var networkErrors = []Symptom{
 				Remedy: "start it; journalctl -u kubelet shows why it stopped",
 			},
 			{
-				Cause: "the Node object contains another port or address than the kubelet's",
-				Check: "status.daemonEndpoints and status.addresses differ from the output of ss -ltnp on " +
-					"the node",
+				Cause:  "the Node object contains another port or address than the kubelet's",
+				Check:  "status.daemonEndpoints and status.addresses differ from the output of ss -ltnp on the node",
 				Remedy: "correct the kubelet's port, address or --node-ip",
 			},
 			{
@@ -37,13 +36,10 @@ var networkErrors = []Symptom{
 	{
 		ID:    "timeout",
 		Texts: []string{"dial tcp …:10250: i/o timeout", "net/http: TLS handshake timeout"},
-		pattern: `dial tcp ` +
-			address +
-			`: (?:i/o timeout|(?:connect|getsockopt): connection timed out)|` +
+		pattern: `dial tcp ` + address + `: (?:i/o timeout|(?:connect|getsockopt): connection timed out)|` +
 			`net/http: TLS handshake timeout|` +
 			`context deadline exceeded \(Client\.Timeout exceeded while awaiting headers\)`,
-		Meaning: "no response from {address}: packets are lost on the way, or the program there does not " +
-			"read them",
+		Meaning: "no response from {address}: packets are lost on the way, or the program there does not read them",
 		Causes: []Cause{
 			{
 				Cause:  "a firewall, a security group or a NetworkPolicy drops packets to port 10250",
@@ -170,8 +166,7 @@ var networkErrors = []Symptom{
 	{
 		ID:    "proxy-refuses",
 		Texts: []string{`Get "https://…:10250/…": Forbidden`},
-		pattern: `(?:Get|Post) "?https://` +
-			address +
+		pattern: `(?:Get|Post) "?https://` + address +
 			`/[^"\s]*"?: (?:Forbidden|Bad Gateway|Service Unavailable|Proxy Authentication Required)`,
 		Meaning: "an HTTP proxy refused to connect to {address}, so the request did not reach a kubelet",
 		Causes: []Cause{
@@ -183,9 +178,8 @@ var networkErrors = []Symptom{
 			{
 				Cause: "the distribution (k3s, for example) reaches nodes through a tunnel, and this node is " +
 					"not connected to it",
-				Check: "the logs of the server and of the node's agent",
-				Remedy: "restart the agent and check that it reaches the server; on k3s see " +
-					"--egress-selector-mode",
+				Check:  "the logs of the server and of the node's agent",
+				Remedy: "restart the agent and check that it reaches the server; on k3s see --egress-selector-mode",
 			},
 		},
 		Next: []string{

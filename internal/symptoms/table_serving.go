@@ -218,10 +218,9 @@ var servingErrors = []Symptom{
 		Meaning: "the serving certificate does not allow server authentication",
 		Causes: []Cause{
 			{
-				Cause: "the kubelet serves its client certificate",
-				Check: "the extended key usage is only TLS Web Client Authentication",
-				Remedy: "set tlsCertFile to a certificate with serverAuth; kubelet-client-current.pem is not " +
-					"one",
+				Cause:  "the kubelet serves its client certificate",
+				Check:  "the extended key usage is only TLS Web Client Authentication",
+				Remedy: "set tlsCertFile to a certificate with serverAuth; kubelet-client-current.pem is not one",
 			},
 		},
 		Next: []string{
