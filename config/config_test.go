@@ -36,14 +36,10 @@ func mustLoad(t testing.TB, args ...string) *Config {
 
 // TestFlagsAreTheKubelets compares the name, type, default, usage and deprecation of every flag with the kubelet's.
 func TestFlagsAreTheKubelets(t *testing.T) {
-	known, err := facts()
-	if err != nil {
-		t.Fatal(err)
-	}
 	fs := pflag.NewFlagSet("fauxlet", pflag.ContinueOnError)
 	NewFlags().AddTo(fs)
 	seen := map[string]bool{}
-	for _, want := range known.Flags {
+	for _, want := range facts().Flags {
 		seen[want.Name] = true
 		got := fs.Lookup(want.Name)
 		if got == nil {
@@ -148,11 +144,14 @@ func TestStartErrors(t *testing.T) {
 		{"cipher unknown", "--tls-cipher-suites=X", "failed to construct kubelet dependencies: Cipher suite X not " +
 			"supported or doesn't exist; tlsCipherSuites"},
 		{"TLS version unknown", "--tls-min-version=1.2",
-			`failed to construct kubelet dependencies: unknown tls version "1.2"; tlsMinVersion (--tls-min-version) is one of VersionTLS10,`},
+			`failed to construct kubelet dependencies: unknown tls version "1.2"; ` +
+				"tlsMinVersion (--tls-min-version) is one of VersionTLS10,"},
 		{"hostname blank", "--hostname-override= ", "failed to run Kubelet: empty hostname is invalid; set " +
 			"--hostname-override"},
 		{"three node IPs", "--node-ip=1.1.1.1,::1,2.2.2.2",
-			`failed to run Kubelet: bad --node-ip "1.1.1.1,::1,2.2.2.2": must contain either a single IP or a dual-stack pair of IPs`},
+			`failed to run Kubelet: bad --node-ip "1.1.1.1,::1,2.2.2.2": ` +
+				"must contain either a single IP or a dual-stack pair of IPs"},
+		{"negative port by flag", "--port=-1", "port (--port) -1 must be between 1 and 65535, inclusive"},
 		{"unspecified node IP of two", "--node-ip=0.0.0.0,::1", "dual-stack node IP cannot include '0.0.0.0' or '::'"},
 	} {
 		t.Run(test.name, func(t *testing.T) {

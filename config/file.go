@@ -2,7 +2,6 @@ package config
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -14,6 +13,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/runtime/serializer"
+	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
 	"k8s.io/component-base/featuregate"
 	kubeletconfigv1beta1 "k8s.io/kubelet/config/v1beta1"
 )
@@ -23,7 +23,6 @@ const dropInExtension = ".conf"
 
 // loader reads configuration files and collects warnings.
 type loader struct {
-	facts    *kubeletFacts
 	gates    featuregate.FeatureGate
 	strict   bool
 	warnings []string
@@ -33,50 +32,51 @@ func (l *loader) warnf(format string, args ...any) {
 	l.warnings = append(l.warnings, fmt.Sprintf(format, args...))
 }
 
-// gatesFor returns the feature gates of the command line, overridden by the feature gates of a configuration.
-func (l *loader) gatesFor(kc *kubeletConfiguration) (featuregate.FeatureGate, error) {
-	if l.gates == nil {
-		return nil, errors.New("no feature gates")
+// setDefaults sets the defaults of a configuration whose feature gates override those of the command line.
+func (l *loader) setDefaults(kc *kubeletConfiguration) error {
+	gates := l.gates.DeepCopy()
+	if err := gates.SetFromMap(kc.FeatureGates); err != nil {
+		return fmt.Errorf("failed to merge global and in-flight KubeletConfiguration while setting defaults, error: %w",
+			err)
 	}
-	local := l.gates.DeepCopy()
-	if err := local.SetFromMap(kc.FeatureGates); err != nil {
-		return nil, fmt.Errorf(
-			"failed to merge global and in-flight KubeletConfiguration while setting defaults, error: %w",
-			err,
-		)
-	}
-	return local, nil
+	setDefaults(kc, gates)
+	return nil
 }
 
 // file reads the configuration file of --config, sets defaults, and makes its relative paths absolute.
 // (k8s.io/kubernetes: loadConfigFile in cmd/kubelet/app/server.go, pkg/kubelet/kubeletconfig/configfiles)
 func (l *loader) file(name string) (*kubeletConfiguration, error) {
-	path, err := filepath.Abs(name)
+	path, data, err := readFile("kubelet", name)
 	if err != nil {
 		return nil, err
-	}
-	data, err := os.ReadFile(path)
-	if err != nil {
-		return nil, fmt.Errorf("failed to read kubelet config file %q, error: %w", path, err)
-	}
-	if len(data) == 0 {
-		return nil, fmt.Errorf("kubelet config file %q was empty", path)
 	}
 	kc, err := l.decode(path, data)
 	if err != nil {
 		return nil, err
 	}
-	gates, err := l.gatesFor(kc)
-	if err != nil {
+	if err := l.setDefaults(kc); err != nil {
 		return nil, err
 	}
-	setDefaults(l.facts, kc, gates)
 	roundMemory(kc)
-	for _, field := range l.facts.Paths {
+	for _, field := range facts().Paths {
 		makeAbsolute(kc, field, filepath.Dir(path))
 	}
-	setEvictionDefaults(l.facts, kc)
+	setEvictionDefaults(kc)
 	return kc, nil
+}
+
+// readFile reads a configuration file, which must not be empty. It returns the absolute path too.
+func readFile(kind, name string) (path string, data []byte, err error) {
+	if path, err = filepath.Abs(name); err != nil {
+		return "", nil, err
+	}
+	if data, err = os.ReadFile(path); err != nil {
+		return "", nil, fmt.Errorf("failed to read %s config file %q, error: %w", kind, path, err)
+	}
+	if len(data) == 0 {
+		return "", nil, fmt.Errorf("kubelet config file %q was empty", path)
+	}
+	return path, data, nil
 }
 
 // decode decodes v1beta1 strictly. If only strict decoding fails, it decodes leniently and adds a warning.
@@ -88,12 +88,8 @@ func (l *loader) decode(path string, data []byte) (*kubeletConfiguration, error)
 		if obj, gvk, err = decodeInto(data, nil, serializer.DisableStrict); err != nil {
 			return nil, fmt.Errorf("failed lenient decoding: %w", strictErr)
 		}
-		l.warnf(
-			"%s: using lenient decoding as strict decoding failed: %v; correct or remove these fields, they have "+
-				"no effect",
-			path,
-			strictErr,
-		)
+		l.warnf("%s: using lenient decoding as strict decoding failed: %v; correct or remove these fields, they have "+
+			"no effect", path, strictErr)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("failed to decode: %w", err)
@@ -107,66 +103,56 @@ func (l *loader) decode(path string, data []byte) (*kubeletConfiguration, error)
 
 // decodeInto decodes YAML or JSON of the group kubelet.config.k8s.io into the given object. If the object is nil,
 // the kind in the document determines the type of the result.
-func decodeInto(
-	data []byte,
-	into runtime.Object,
-	strictness serializer.CodecFactoryOptionsMutator,
-) (runtime.Object, *schema.GroupVersionKind, error) {
+func decodeInto(data []byte, into runtime.Object,
+	strictness serializer.CodecFactoryOptionsMutator) (runtime.Object, *schema.GroupVersionKind, error) {
 	scheme := runtime.NewScheme()
-	if err := kubeletconfigv1beta1.AddToScheme(scheme); err != nil {
-		return nil, nil, err
-	}
+	utilruntime.Must(kubeletconfigv1beta1.AddToScheme(scheme))
 	return serializer.NewCodecFactory(scheme, strictness).UniversalDeserializer().Decode(data, nil, into)
 }
 
 // makeAbsolute makes a relative path in a field absolute, starting from a directory. An empty path stays empty.
 func makeAbsolute(kc *kubeletConfiguration, field, dir string) {
-	value, ok := fieldAt(reflect.ValueOf(kc).Elem(), field)
-	if ok && value.Kind() == reflect.Pointer {
-		value = value.Elem()
+	value := reflect.Indirect(fieldAt(reflect.ValueOf(kc).Elem(), field))
+	if value.IsValid() && value.String() != "" && !filepath.IsAbs(value.String()) {
+		value.SetString(filepath.Join(dir, value.String()))
 	}
-	if !ok || !value.IsValid() || value.String() == "" || filepath.IsAbs(value.String()) {
-		return
-	}
-	value.SetString(filepath.Join(dir, value.String()))
 }
 
 // dropIns merges the .conf files under dir over kc, in lexical order, as JSON merge patches.
 // Relative paths in drop-ins stay relative to the working directory, as in the kubelet.
 // (k8s.io/kubernetes: mergeKubeletConfigurations in cmd/kubelet/app/server.go)
 func (l *loader) dropIns(kc *kubeletConfiguration, dir string) (*kubeletConfiguration, error) {
-	base := kc.DeepCopy()
-	base.APIVersion, base.Kind = "", ""
-	merged, err := json.Marshal(base)
-	if err != nil {
-		return nil, fmt.Errorf("failed to marshal base config: %w", err)
-	}
-	err = filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
+	var patches [][]byte
+	err := filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
 		if err != nil || entry.IsDir() || filepath.Ext(entry.Name()) != dropInExtension {
 			return err
 		}
 		patch, err := l.dropIn(path)
-		if err != nil {
-			return err
-		}
-		if merged, err = jsonpatch.MergePatch(merged, patch); err != nil {
-			return fmt.Errorf("failed to merge drop-in and current config: %w", err)
-		}
-		return nil
+		patches = append(patches, patch)
+		return err
 	})
 	if err != nil {
 		return nil, fmt.Errorf("failed to walk through kubelet dropin directory %q: %w", dir, err)
 	}
+	return l.merge(kc, patches)
+}
+
+// merge applies JSON merge patches to kc, and sets defaults.
+func (l *loader) merge(kc *kubeletConfiguration, patches [][]byte) (*kubeletConfiguration, error) {
+	base := kc.DeepCopy()
+	base.APIVersion, base.Kind = "", ""
+	merged, err := json.Marshal(base)
+	for i := 0; i < len(patches) && err == nil; i++ {
+		merged, err = jsonpatch.MergePatch(merged, patches[i])
+	}
 	out := &kubeletConfiguration{}
-	if err := json.Unmarshal(merged, out); err != nil {
+	if err == nil {
+		err = json.Unmarshal(merged, out)
+	}
+	if err != nil {
 		return nil, fmt.Errorf("failed to unmarshal merged JSON into kubelet configuration: %w", err)
 	}
-	gates, err := l.gatesFor(out)
-	if err != nil {
-		return nil, err
-	}
-	setDefaults(l.facts, out, gates)
-	return out, nil
+	return out, l.setDefaults(out)
 }
 
 // dropIn reads one drop-in and returns it as JSON.
@@ -174,40 +160,25 @@ func (l *loader) dropIn(name string) ([]byte, error) {
 	failed := func(err error) error {
 		return fmt.Errorf("failed to load kubelet dropin file, path: %s, error: %w", name, err)
 	}
-	path, err := filepath.Abs(name)
+	path, data, err := readFile("drop-in kubelet", name)
 	if err != nil {
 		return nil, failed(err)
 	}
-	data, err := os.ReadFile(path)
-	if err != nil {
-		return nil, failed(fmt.Errorf("failed to read drop-in kubelet config file %q, error: %w", path, err))
-	}
-	if len(data) == 0 {
-		return nil, failed(fmt.Errorf("kubelet config file %q was empty", path))
-	}
-	obj, gvk, err := decodeInto(data, &unstructured.Unstructured{}, serializer.EnableStrict)
-	if err != nil {
+	content := &unstructured.Unstructured{}
+	_, gvk, err := decodeInto(data, content, serializer.EnableStrict)
+	switch {
+	case err != nil:
 		return nil, failed(err)
-	}
-	if gvk == nil || gvk.Empty() {
+	case gvk.Empty():
 		return nil, fmt.Errorf("failed to load kubelet dropin file, path: %s, no apiVersion/kind", name)
-	}
-	if *gvk != kubeletconfigv1beta1.SchemeGroupVersion.WithKind("KubeletConfiguration") {
-		return nil, fmt.Errorf(
-			"failed to load kubelet dropin file, path: %s, unknown apiVersion/kind: %v",
-			name,
-			gvk.String(),
-		)
+	case *gvk != kubeletconfigv1beta1.SchemeGroupVersion.WithKind("KubeletConfiguration"):
+		return nil, fmt.Errorf("failed to load kubelet dropin file, path: %s, unknown apiVersion/kind: %v", name, gvk)
 	}
 	if _, _, err := decodeInto(data, nil, serializer.EnableStrict); runtime.IsStrictDecodingError(err) {
 		if l.strict {
 			return nil, failed(err)
 		}
 		l.warnf("%s: %v; a kubelet ignores it and logs nothing", path, err)
-	}
-	content, ok := obj.(*unstructured.Unstructured)
-	if !ok {
-		return nil, failed(fmt.Errorf("unexpected type %T", obj))
 	}
 	return json.Marshal(content.Object)
 }

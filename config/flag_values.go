@@ -9,116 +9,67 @@ import (
 	"time"
 
 	"github.com/spf13/pflag"
-	v1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 	"k8s.io/apimachinery/pkg/util/version"
 	cliflag "k8s.io/component-base/cli/flag"
 	logsapi "k8s.io/component-base/logs/api/v1"
-	kubeletconfigv1beta1 "k8s.io/kubelet/config/v1beta1"
 	netutils "k8s.io/utils/net"
 )
 
-// valueFor returns a flag.Value that parses like the kubelet's and sets target. target is a settable field of a
+// newValue returns a flag.Value that parses like the kubelet's and sets target. target is a settable field of a
 // KubeletConfiguration, or the zero reflect.Value for a new variable.
-func valueFor(f flagFact, target reflect.Value) (pflag.Value, error) {
-	switch f.Value {
-	case "pflag.boolValue":
-		return builtin(f, target, (*pflag.FlagSet).BoolVar)
-	case "pflag.stringValue":
-		return builtin(f, target, (*pflag.FlagSet).StringVar)
-	case "pflag.int32Value":
-		return builtin(f, target, (*pflag.FlagSet).Int32Var)
-	case "pflag.int64Value":
-		return builtin(f, target, (*pflag.FlagSet).Int64Var)
-	case "pflag.durationValue":
-		return builtin(f, target, (*pflag.FlagSet).DurationVar)
-	case "pflag.flagValueWrapper": // wraps package flag, whose error texts for durations differ
-		return over(f, target, func(p *time.Duration) pflag.Value {
-			fs := flag.NewFlagSet(f.Name, flag.ContinueOnError)
-			fs.DurationVar(p, f.Name, *p, "")
-			return pflag.PFlagFromGoFlag(fs.Lookup(f.Name)).Value
-		})
-	case "pflag.stringSliceValue":
-		return builtin(f, target, (*pflag.FlagSet).StringSliceVar)
-	case "flag.MapStringBool":
-		return over(f, target, func(p *map[string]bool) pflag.Value { return cliflag.NewMapStringBool(p) })
-	case "flag.MapStringString":
-		return over(f, target, func(p *map[string]string) pflag.Value { return cliflag.NewMapStringString(p) })
-	case "flag.MapStringStringNoSplit":
-		return over(f, target, func(p *map[string]string) pflag.Value { return cliflag.NewMapStringStringNoSplit(p) })
-	case "flag.LangleSeparatedMapStringString":
-		return over(
-			f,
-			target,
-			func(p *map[string]string) pflag.Value { return cliflag.NewLangleSeparatedMapStringString(p) },
-		)
-	case "flag.ColonSeparatedMultimapStringString":
-		return over(
-			f,
-			target,
-			func(p *map[string][]string) pflag.Value { return cliflag.NewColonSeparatedMultimapStringString(p) },
-		)
-	case "flag.ConfigurationMap":
-		return over(f, target, func(p *cliflag.ConfigurationMap) pflag.Value {
-			if *p == nil {
-				*p = cliflag.ConfigurationMap{}
-			}
-			return p
-		})
-	case "flag.IPVar":
-		return over(f, target, func(p *string) pflag.Value { return &ipValue{p} })
-	case "flag.RegisterWithTaintsVar":
-		return over(f, target, func(p *[]v1.Taint) pflag.Value { return &taintsValue{p} })
-	case "flag.ReservedMemoryVar":
-		return over(
-			f,
-			target,
-			func(p *[]kubeletconfigv1beta1.MemoryReservation) pflag.Value { return &reservedMemoryValue{into: p} },
-		)
-	case "resource.QuantityValue":
-		return over(f, target, func(p *resource.QuantityValue) pflag.Value { return p })
-	case "v1.verbosityLevelPflag":
-		return over(f, target, logsapi.VerbosityLevelPflag)
-	case "v1.vmoduleConfigurationPFlag":
-		return over(f, target, logsapi.VModuleConfigurationPflag)
-	case "verflag.versionValue":
-		return over(f, target, func(p *string) pflag.Value { return &versionValue{p} })
-	}
-	return nil, fmt.Errorf("embedded kubelet.json: flag --%s has the unknown type %s", f.Name, f.Value)
+func newValue(f flagFact, target reflect.Value) pflag.Value { return valueTypes[f.Value](f, target) }
+
+// valueTypes has the types of the kubelet's flags.
+var valueTypes = map[string]func(flagFact, reflect.Value) pflag.Value{
+	"pflag.boolValue":        builtin((*pflag.FlagSet).BoolVar),
+	"pflag.stringValue":      builtin((*pflag.FlagSet).StringVar),
+	"pflag.int32Value":       builtin((*pflag.FlagSet).Int32Var),
+	"pflag.int64Value":       builtin((*pflag.FlagSet).Int64Var),
+	"pflag.durationValue":    builtin((*pflag.FlagSet).DurationVar),
+	"pflag.stringSliceValue": builtin((*pflag.FlagSet).StringSliceVar),
+	"pflag.flagValueWrapper": over(goDurationValue),
+
+	"flag.MapStringBool":                      over(cliflag.NewMapStringBool),
+	"flag.MapStringString":                    over(cliflag.NewMapStringString),
+	"flag.MapStringStringNoSplit":             over(cliflag.NewMapStringStringNoSplit),
+	"flag.LangleSeparatedMapStringString":     over(cliflag.NewLangleSeparatedMapStringString),
+	"flag.ColonSeparatedMultimapStringString": over(cliflag.NewColonSeparatedMultimapStringString),
+	"flag.ConfigurationMap":                   over(configurationMapValue),
+	"v1.verbosityLevelPflag":                  over(logsapi.VerbosityLevelPflag),
+	"v1.vmoduleConfigurationPFlag":            over(logsapi.VModuleConfigurationPflag),
+	"resource.QuantityValue":                  over(func(q *resource.QuantityValue) pflag.Value { return q }),
+
+	"flag.IPVar":                 over(ipValue),
+	"flag.RegisterWithTaintsVar": over(taintsValue),
+	"flag.ReservedMemoryVar":     over(reservedMemoryValue),
+	"verflag.versionValue":       over(versionValue),
 }
 
-// over calls make with a *T that points to target.
-func over[T any](f flagFact, target reflect.Value, make func(*T) pflag.Value) (pflag.Value, error) {
-	p, err := pointerTo[T](f, target)
-	if err != nil {
-		return nil, err
-	}
-	value := make(p)
-	if !target.IsValid() && f.Default != "" {
-		if err := value.Set(f.Default); err != nil {
-			return nil, fmt.Errorf("embedded kubelet.json: default of flag --%s: %w", f.Name, err)
+// over returns a function that calls make with a *T that points to the target.
+func over[T any, V pflag.Value](make func(*T) V) func(flagFact, reflect.Value) pflag.Value {
+	return func(f flagFact, target reflect.Value) pflag.Value {
+		if target.IsValid() {
+			return make(pointerTo[T](target))
 		}
+		value := make(new(T))
+		if f.Default != "" {
+			must(value.Set(f.Default))
+		}
+		return value
 	}
-	return value, nil
 }
 
-// builtin returns a value of one of pflag's unexported types. Only a flag set can create such a value.
-func builtin[T any](
-	f flagFact,
-	target reflect.Value,
-	add func(*pflag.FlagSet, *T, string, T, string),
-) (pflag.Value, error) {
-	return over(f, target, func(p *T) pflag.Value {
-		fs := pflag.NewFlagSet(f.Name, pflag.ContinueOnError)
-		add(fs, p, f.Name, *p, "")
-		return fs.Lookup(f.Name).Value
+// builtin is over for one of pflag's unexported types. Only a flag set can create such a value.
+func builtin[T any](add func(*pflag.FlagSet, *T, string, T, string)) func(flagFact, reflect.Value) pflag.Value {
+	return over(func(p *T) pflag.Value {
+		fs := pflag.NewFlagSet("", pflag.ContinueOnError)
+		add(fs, p, "flag", *p, "")
+		return fs.Lookup("flag").Value
 	})
 }
 
-func pointerTo[T any](f flagFact, target reflect.Value) (*T, error) {
-	if !target.IsValid() {
-		return new(T), nil
-	}
+func pointerTo[T any](target reflect.Value) *T {
 	if target.Kind() == reflect.Pointer {
 		if target.IsNil() {
 			target.Set(reflect.New(target.Type().Elem()))
@@ -130,86 +81,92 @@ func pointerTo[T any](f flagFact, target reflect.Value) (*T, error) {
 	for want == reflect.TypeFor[*time.Duration]() && target.Kind() == reflect.Struct {
 		target = target.FieldByName("Duration")
 	}
-	if !target.IsValid() || !target.Addr().CanConvert(want) {
-		return nil, fmt.Errorf("embedded kubelet.json: flag --%s cannot set %s", f.Name, f.Field)
-	}
-	return target.Addr().Convert(want).Interface().(*T), nil
+	return target.Addr().Convert(want).Interface().(*T)
 }
 
-// fieldAt returns a field of a struct by a path of JSON names.
-func fieldAt(in reflect.Value, path string) (reflect.Value, bool) {
+// fieldAt returns a field of a struct by a path of JSON names. The result is invalid if there is no such field, or if
+// a pointer on the path is nil.
+func fieldAt(in reflect.Value, path string) reflect.Value {
 	for name := range strings.SplitSeq(path, ".") {
-		if in.Kind() == reflect.Pointer {
-			if in.IsNil() {
-				return reflect.Value{}, false
-			}
-			in = in.Elem()
-		}
-		var ok bool
-		if in, ok = fieldNamed(in, name); !ok {
-			return reflect.Value{}, false
-		}
+		in = fieldNamed(reflect.Indirect(in), name)
 	}
-	return in, true
+	return in
 }
 
-func fieldNamed(in reflect.Value, name string) (reflect.Value, bool) {
+func fieldNamed(in reflect.Value, name string) reflect.Value {
 	if in.Kind() != reflect.Struct {
-		return reflect.Value{}, false
+		return reflect.Value{}
 	}
 	for i := range in.NumField() {
 		field := in.Type().Field(i)
 		tag, _, _ := strings.Cut(field.Tag.Get("json"), ",")
+		if tag == name {
+			return in.Field(i)
+		}
 		if field.Anonymous && tag == "" {
-			if found, ok := fieldNamed(in.Field(i), name); ok {
-				return found, true
+			if found := fieldNamed(in.Field(i), name); found.IsValid() {
+				return found
 			}
 		}
-		if tag == name {
-			return in.Field(i), true
-		}
 	}
-	return reflect.Value{}, false
+	return reflect.Value{}
+}
+
+// customValue is a flag.Value that consists of functions.
+type customValue struct {
+	kind string
+	set  func(string) error
+	show func() string
+}
+
+func (v customValue) Type() string       { return v.kind }
+func (v customValue) Set(s string) error { return v.set(s) }
+func (v customValue) String() string     { return v.show() }
+
+// goDurationValue uses package flag, whose error texts for durations differ from pflag's.
+func goDurationValue(d *time.Duration) pflag.Value {
+	fs := flag.NewFlagSet("", flag.ContinueOnError)
+	fs.DurationVar(d, "flag", *d, "")
+	return pflag.PFlagFromGoFlag(fs.Lookup("flag")).Value
+}
+
+func configurationMapValue(m *cliflag.ConfigurationMap) pflag.Value {
+	if *m == nil {
+		*m = cliflag.ConfigurationMap{}
+	}
+	return m
 }
 
 // ipValue accepts an IP address (k8s.io/kubernetes: pkg/util/flag IPVar). An empty value changes nothing.
-type ipValue struct{ into *string }
-
-func (v *ipValue) Set(s string) error {
-	if s == "" {
+func ipValue(ip *string) pflag.Value {
+	set := func(s string) error {
+		if s != "" && netutils.ParseIPSloppy(s) == nil {
+			return fmt.Errorf("%q is not a valid IP address", s)
+		}
+		if s != "" {
+			*ip = s
+		}
 		return nil
 	}
-	if netutils.ParseIPSloppy(s) == nil {
-		return fmt.Errorf("%q is not a valid IP address", s)
-	}
-	*v.into = s
-	return nil
+	return customValue{"ip", set, func() string { return *ip }}
 }
-
-func (v *ipValue) String() string { return *v.into }
-func (v *ipValue) Type() string   { return "ip" }
 
 // versionValue accepts the values of the kubelet's --version: a boolean, raw, or a version to report.
-type versionValue struct{ into *string }
-
-func (v *versionValue) Set(s string) error {
-	switch {
-	case s == "raw":
-	case strings.HasPrefix(s, "v"):
-		if _, err := version.ParseSemantic(s); err != nil {
-			return err
+func versionValue(v *string) pflag.Value {
+	set := func(s string) error {
+		if strings.HasPrefix(s, "v") {
+			if _, err := version.ParseSemantic(s); err != nil {
+				return err
+			}
+		} else if s != "raw" {
+			b, err := strconv.ParseBool(s)
+			if err != nil {
+				return err
+			}
+			s = strconv.FormatBool(b)
 		}
-	default:
-		b, err := strconv.ParseBool(s)
-		if err != nil {
-			return err
-		}
-		s = strconv.FormatBool(b)
+		*v = s
+		return nil
 	}
-	*v.into = s
-	return nil
+	return customValue{"version", set, func() string { return *v }}
 }
-
-func (v *versionValue) String() string   { return *v.into }
-func (v *versionValue) Type() string     { return "version" }
-func (v *versionValue) IsBoolFlag() bool { return true }

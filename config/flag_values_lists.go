@@ -14,64 +14,58 @@ import (
 
 // taintsValue is the value of --register-with-taints: key[=value]:effect, separated by commas.
 // (k8s.io/kubernetes: pkg/util/flag RegisterWithTaintsVar, pkg/util/taints)
-type taintsValue struct{ into *[]v1.Taint }
-
-func (v *taintsValue) Set(s string) error {
-	*v.into = nil
-	if s == "" {
+func taintsValue(into *[]v1.Taint) customValue {
+	set := func(s string) error {
+		*into = nil
+		if s == "" {
+			return nil
+		}
+		var taints []v1.Taint
+		for spec := range strings.SplitSeq(s, ",") {
+			taint, err := parseTaint(strings.TrimSuffix(spec, "-"))
+			switch {
+			case err != nil:
+				return err
+			case strings.HasSuffix(spec, "-"):
+				continue // a kubelet parses and ignores taints that end with -
+			case taint.Effect == "":
+				return fmt.Errorf("invalid taint spec: %v", spec)
+			case slices.ContainsFunc(taints, func(t v1.Taint) bool { return t.MatchTaint(&taint) }):
+				return fmt.Errorf("duplicated taints with the same key and effect: %v", taint)
+			}
+			taints = append(taints, taint)
+		}
+		*into = taints
 		return nil
 	}
-	var taints []v1.Taint
-	for spec := range strings.SplitSeq(s, ",") {
-		remove := strings.HasSuffix(spec, "-")
-		taint, err := parseTaint(strings.TrimSuffix(spec, "-"))
-		if err != nil {
-			return err
+	show := func() string {
+		var out []string
+		for _, t := range *into {
+			out = append(out, fmt.Sprintf("%s=%s:%s", t.Key, t.Value, t.Effect))
 		}
-		if remove {
-			continue // a kubelet parses and ignores taints that end with -
-		}
-		if taint.Effect == "" {
-			return fmt.Errorf("invalid taint spec: %v", spec)
-		}
-		if slices.ContainsFunc(
-			taints,
-			func(t v1.Taint) bool { return t.Key == taint.Key && t.Effect == taint.Effect },
-		) {
-			return fmt.Errorf("duplicated taints with the same key and effect: %v", taint)
-		}
-		taints = append(taints, taint)
+		return strings.Join(out, ",")
 	}
-	*v.into = taints
-	return nil
+	return customValue{"[]v1.Taint", set, show}
 }
 
 func parseTaint(spec string) (v1.Taint, error) {
-	invalid := func(why []string) error {
-		if len(why) == 0 {
-			return fmt.Errorf("invalid taint spec: %v", spec)
-		}
-		return fmt.Errorf("invalid taint spec: %v, %s", spec, strings.Join(why, "; "))
-	}
 	taint := v1.Taint{Key: spec}
 	if pair, effect, ok := strings.Cut(spec, ":"); ok {
 		taint.Effect = v1.TaintEffect(effect)
-		if strings.Contains(effect, ":") {
-			return taint, invalid(nil)
-		}
-		if err := checkEffect(taint.Effect); err != nil {
+		taint.Key, taint.Value, _ = strings.Cut(pair, "=")
+		if err := checkEffect(taint.Effect); err != nil && !strings.Contains(effect, ":") {
 			return taint, err
 		}
-		taint.Key, taint.Value, _ = strings.Cut(pair, "=")
-		if strings.Contains(taint.Value, "=") {
-			return taint, invalid(nil)
-		}
-		if why := validation.IsValidLabelValue(taint.Value); len(why) > 0 {
-			return taint, invalid(why)
+		if strings.Contains(effect, ":") || strings.Contains(taint.Value, "=") {
+			return taint, fmt.Errorf("invalid taint spec: %v", spec)
 		}
 	}
-	if why := validation.IsQualifiedName(taint.Key); len(why) > 0 {
-		return taint, invalid(why)
+	why := validation.IsValidLabelValue(taint.Value)
+	if len(why) == 0 {
+		why = validation.IsQualifiedName(taint.Key)
+	}
+	if len(why) > 0 {
+		return taint, fmt.Errorf("invalid taint spec: %v, %s", spec, strings.Join(why, "; "))
 	}
 	return taint, nil
 }
@@ -84,80 +78,70 @@ func checkEffect(effect v1.TaintEffect) error {
 	return fmt.Errorf("invalid taint effect: %v, unsupported taint effect", effect)
 }
 
-func (v *taintsValue) String() string {
-	var out []string
-	for _, t := range *v.into {
-		out = append(out, fmt.Sprintf("%s=%s:%s", t.Key, t.Value, t.Effect))
-	}
-	return strings.Join(out, ",")
-}
-
-func (v *taintsValue) Type() string { return "[]v1.Taint" }
-
 // reservedMemoryValue is the value of --reserved-memory: node:type=quantity[,type=quantity][;node:…], repeatable.
 // (k8s.io/kubernetes: pkg/util/flag ReservedMemoryVar)
-type reservedMemoryValue struct {
-	into *[]kubeletconfigv1beta1.MemoryReservation
-	set  bool
-}
-
-func (v *reservedMemoryValue) Set(s string) error {
-	if s == "" {
+func reservedMemoryValue(into *[]kubeletconfigv1beta1.MemoryReservation) customValue {
+	replaced := false
+	set := func(s string) error {
+		if s == "" {
+			return nil
+		}
+		if !replaced {
+			*into, replaced = nil, true
+		}
+		for one := range strings.SplitSeq(s, ";") {
+			reservation, err := parseReservation(one)
+			if err != nil {
+				return err
+			}
+			*into = append(*into, reservation)
+		}
 		return nil
 	}
-	if !v.set {
-		*v.into, v.set = nil, true
+	show := func() string {
+		var out []string
+		for _, r := range *into {
+			var limits []string
+			for name, quantity := range r.Limits {
+				limits = append(limits, fmt.Sprintf("%s=%s", name, quantity.String()))
+			}
+			slices.Sort(limits)
+			out = append(out, fmt.Sprintf("%d:%s", r.NumaNode, strings.Join(limits, ",")))
+		}
+		slices.Sort(out)
+		return strings.Join(out, ",")
 	}
-	for one := range strings.SplitSeq(s, ";") {
-		parts := strings.Split(one, ":")
-		if len(parts) != 2 {
-			return fmt.Errorf(
-				"the reserved memory has incorrect format, expected numaNodeID:type=quantity[,type=quantity...], got %s",
-				one,
-			)
-		}
-		node, err := strconv.Atoi(parts[0])
-		if err != nil {
-			return fmt.Errorf("failed to convert the NUMA node ID, expected integer, got %s", parts[0])
-		}
-		reservation := kubeletconfigv1beta1.MemoryReservation{NumaNode: int32(node), Limits: v1.ResourceList{}}
-		for limit := range strings.SplitSeq(parts[1], ",") {
-			pair := strings.Split(limit, "=")
-			if len(pair) != 2 {
-				return fmt.Errorf("the reserved limit has incorrect value, expected type=quantity, got %s", limit)
-			}
-			name := v1.ResourceName(pair[0])
-			if !memoryResource(name) {
-				return fmt.Errorf("memory type conversion error, unknown type: %q", name)
-			}
-			quantity, err := resource.ParseQuantity(pair[1])
-			if err != nil {
-				return fmt.Errorf("failed to parse the quantity: %s", pair[1])
-			}
-			reservation.Limits[name] = quantity
-		}
-		*v.into = append(*v.into, reservation)
-	}
-	return nil
+	return customValue{"reserved-memory", set, show}
 }
 
-// memoryResource reports whether --reserved-memory accepts the name of a resource.
+func parseReservation(s string) (r kubeletconfigv1beta1.MemoryReservation, err error) {
+	parts := strings.Split(s, ":")
+	if len(parts) != 2 {
+		return r, fmt.Errorf("the reserved memory has incorrect format, expected "+
+			"numaNodeID:type=quantity[,type=quantity...], got %s", s)
+	}
+	node, err := strconv.Atoi(parts[0])
+	if err != nil {
+		return r, fmt.Errorf("failed to convert the NUMA node ID, expected integer, got %s", parts[0])
+	}
+	r = kubeletconfigv1beta1.MemoryReservation{NumaNode: int32(node), Limits: v1.ResourceList{}}
+	for limit := range strings.SplitSeq(parts[1], ",") {
+		pair := strings.Split(limit, "=")
+		if len(pair) != 2 {
+			return r, fmt.Errorf("the reserved limit has incorrect value, expected type=quantity, got %s", limit)
+		}
+		name := v1.ResourceName(pair[0])
+		if !memoryResource(name) {
+			return r, fmt.Errorf("memory type conversion error, unknown type: %q", name)
+		}
+		if r.Limits[name], err = resource.ParseQuantity(pair[1]); err != nil {
+			return r, fmt.Errorf("failed to parse the quantity: %s", pair[1])
+		}
+	}
+	return r, nil
+}
+
+// memoryResource reports whether memory of this kind can be reserved.
 func memoryResource(name v1.ResourceName) bool {
 	return name == v1.ResourceMemory || strings.HasPrefix(string(name), v1.ResourceHugePagesPrefix)
 }
-
-func (v *reservedMemoryValue) String() string {
-	var out []string
-	for _, r := range *v.into {
-		var limits []string
-		for name, quantity := range r.Limits {
-			limits = append(limits, fmt.Sprintf("%s=%s", name, quantity.String()))
-		}
-		slices.Sort(limits)
-		out = append(out, fmt.Sprintf("%d:%s", r.NumaNode, strings.Join(limits, ",")))
-	}
-	slices.Sort(out)
-	return strings.Join(out, ",")
-}
-
-func (v *reservedMemoryValue) Type() string { return "reserved-memory" }

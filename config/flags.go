@@ -21,10 +21,8 @@ type Flags struct {
 
 	node      nodeFlags
 	flags     *pflag.FlagSet
-	facts     map[string]flagFact
 	given     []assignment
-	overrides []override
-	err       error // invalid embedded data; Load returns it
+	overrides [][]byte // JSON merge patches; see Override
 }
 
 // nodeFlags are the flags that fauxlet uses and that have no field in KubeletConfiguration.
@@ -62,56 +60,39 @@ var meaningful = []string{
 	"v",
 }
 
-type assignment struct{ name, value string }
+// assignment is a flag with an accepted value.
+type assignment struct {
+	flag  flagFact
+	value string
+}
 
 // NewFlags returns the kubelet's flags with the kubelet's defaults.
 func NewFlags() *Flags {
-	f := &Flags{facts: map[string]flagFact{}, flags: pflag.NewFlagSet("kubelet", pflag.ContinueOnError)}
+	f := &Flags{flags: pflag.NewFlagSet("kubelet", pflag.ContinueOnError)}
 	f.flags.SetNormalizeFunc(cliflag.WordSepNormalizeFunc)
 	f.flags.SetOutput(io.Discard) // pflag prints a warning when Set is called for a deprecated flag
-	f.err = f.define()
-	return f
-}
-
-func (f *Flags) define() error {
-	known, err := facts()
-	if err != nil {
-		return err
-	}
-	shown, err := legacyConfiguration(known)
-	if err != nil {
-		return err
-	}
-	node := f.node.targets()
-	for _, fact := range known.Flags {
+	shown, node := reflect.ValueOf(legacyConfiguration()).Elem(), f.node.targets()
+	for _, fact := range facts().Flags {
 		var target reflect.Value
 		if fact.Field != "" {
-			var ok bool
-			if target, ok = fieldAt(reflect.ValueOf(shown).Elem(), fact.Field); !ok {
-				return fmt.Errorf("embedded kubelet.json: flag --%s names the unknown field %s", fact.Name, fact.Field)
-			}
+			target = fieldAt(shown, fact.Field)
 		} else if p, ok := node[fact.Name]; ok {
 			target = reflect.ValueOf(p).Elem()
 			if target.Kind() == reflect.String {
 				target.SetString(fact.Default)
 			}
 		}
-		value, err := valueFor(fact, target)
-		if err != nil {
-			return err
-		}
-		f.facts[fact.Name] = fact
-		flag := f.flags.VarPF(&recorder{Value: value, name: fact.Name, flags: f}, fact.Name, fact.Shorthand, fact.Usage)
-		flag.NoOptDefVal = fact.NoOptDefVal
-		flag.Deprecated = fact.Deprecated
+		value := &recorder{newValue(fact, target), fact, f}
+		flag := f.flags.VarPF(value, fact.Name, fact.Shorthand, fact.Usage)
+		flag.NoOptDefVal, flag.Deprecated = fact.NoOptDefVal, fact.Deprecated
 	}
-	return nil
+	return f
 }
 
 // recorder records the values that a flag accepted.
 type recorder struct {
 	pflag.Value
-	name  string
+	fact  flagFact
 	flags *Flags
 }
 
@@ -119,7 +100,7 @@ func (r *recorder) Set(value string) error {
 	if err := r.Value.Set(value); err != nil {
 		return err
 	}
-	r.flags.given = append(r.flags.given, assignment{r.name, value})
+	r.flags.given = append(r.flags.given, assignment{r.fact, value})
 	return nil
 }
 
@@ -132,9 +113,6 @@ func (f *Flags) AddTo(fs *pflag.FlagSet) {
 
 // Set sets a flag, as if it were the next argument on the command line.
 func (f *Flags) Set(name, value string) error {
-	if f.err != nil {
-		return f.err
-	}
 	if f.flags.Lookup(name) == nil {
 		return FlagError(fmt.Errorf("unknown flag: --%s", name))
 	}
@@ -153,24 +131,15 @@ func FlagError(err error) error {
 func (f *Flags) replay(kc *kubeletConfiguration) error {
 	values := map[string]pflag.Value{}
 	for _, g := range f.given {
-		fact := f.facts[g.name]
-		if fact.Field == "" {
+		name := g.flag.Name
+		if g.flag.Field == "" {
 			continue
 		}
-		value, ok := values[g.name]
-		if !ok {
-			target, ok := fieldAt(reflect.ValueOf(kc).Elem(), fact.Field)
-			if !ok {
-				return fmt.Errorf("embedded kubelet.json: flag --%s names the unknown field %s", g.name, fact.Field)
-			}
-			var err error
-			if value, err = valueFor(fact, target); err != nil {
-				return err
-			}
-			values[g.name] = value
+		if values[name] == nil {
+			values[name] = newValue(g.flag, fieldAt(reflect.ValueOf(kc).Elem(), g.flag.Field))
 		}
-		if err := value.Set(g.value); err != nil {
-			return fmt.Errorf("invalid argument %q for %q flag: %w", g.value, "--"+g.name, err)
+		if err := values[name].Set(g.value); err != nil {
+			return fmt.Errorf("invalid argument %q for %q flag: %w", g.value, "--"+name, err)
 		}
 	}
 	return nil
@@ -187,8 +156,8 @@ func (f *Flags) Means(name string) bool {
 func (f *Flags) ignored() []string {
 	var out []string
 	for _, g := range f.given {
-		if !f.Means(g.name) {
-			out = append(out, g.name)
+		if !f.Means(g.flag.Name) {
+			out = append(out, g.flag.Name)
 		}
 	}
 	slices.Sort(out)
@@ -196,5 +165,5 @@ func (f *Flags) ignored() []string {
 }
 
 func (f *Flags) wasGiven(name string) bool {
-	return slices.ContainsFunc(f.given, func(g assignment) bool { return g.name == name })
+	return slices.ContainsFunc(f.given, func(g assignment) bool { return g.flag.Name == name })
 }

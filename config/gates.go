@@ -1,7 +1,6 @@
 package config
 
 import (
-	"fmt"
 	"sync"
 
 	"k8s.io/apimachinery/pkg/util/version"
@@ -9,20 +8,16 @@ import (
 )
 
 // newGates returns the kubelet's feature gates with their defaults.
-func newGates(f *kubeletFacts) (featuregate.MutableVersionedFeatureGate, error) {
+func newGates() featuregate.MutableVersionedFeatureGate {
 	gates := featuregate.NewFeatureGate()
 	specs := map[featuregate.Feature]featuregate.VersionedSpecs{}
-	there := gates.GetAll()
-	for _, g := range f.Gates {
+	builtin := gates.GetAll() // AllAlpha and AllBeta
+	for _, g := range facts().Gates {
 		name := featuregate.Feature(g.Name)
-		if _, ok := there[name]; ok {
-			continue // NewFeatureGate has added AllAlpha and AllBeta
+		if _, ok := builtin[name]; ok {
+			continue
 		}
-		spec := featuregate.FeatureSpec{
-			Default:       g.Default,
-			LockToDefault: g.Locked,
-			Version:       version.MajorMinor(0, 0),
-		}
+		spec := featuregate.FeatureSpec{Default: g.Default, LockToDefault: g.Locked, Version: version.MajorMinor(0, 0)}
 		switch g.Stage {
 		case "ALPHA":
 			spec.PreRelease = featuregate.Alpha
@@ -30,26 +25,18 @@ func newGates(f *kubeletFacts) (featuregate.MutableVersionedFeatureGate, error) 
 			spec.PreRelease = featuregate.Beta
 		case "DEPRECATED":
 			spec.PreRelease = featuregate.Deprecated
-		case "":
-			spec.PreRelease = featuregate.GA
-		default:
-			return nil, fmt.Errorf("embedded kubelet.json: gate %s has the unknown stage %q", g.Name, g.Stage)
 		}
 		specs[name] = featuregate.VersionedSpecs{spec}
 	}
-	if err := gates.AddVersioned(specs); err != nil {
-		return nil, fmt.Errorf("embedded kubelet.json: %w", err)
-	}
+	must(gates.AddVersioned(specs))
 	needs := map[featuregate.Feature][]featuregate.Feature{}
-	for name, others := range f.Dependencies {
+	for name, others := range facts().Dependencies {
 		for _, other := range others {
 			needs[featuregate.Feature(name)] = append(needs[featuregate.Feature(name)], featuregate.Feature(other))
 		}
 	}
-	if err := gates.AddDependencies(needs); err != nil {
-		return nil, fmt.Errorf("embedded kubelet.json: %w", err)
-	}
-	return gates, nil
+	must(gates.AddDependencies(needs))
+	return gates
 }
 
 // enabled looks up a gate by name. Unknown gates are disabled; FeatureGate.Enabled would panic.
@@ -60,13 +47,8 @@ func enabled(gates featuregate.FeatureGate, name string) bool {
 // known has the names of all gates. It is cached, because FeatureGate.GetAll copies all specifications.
 var known = sync.OnceValue(func() map[string]bool {
 	names := map[string]bool{}
-	for name := range featuregate.NewFeatureGate().GetAll() {
+	for name := range newGates().GetAll() {
 		names[string(name)] = true
-	}
-	if f, err := facts(); err == nil { // Load returns the error
-		for _, g := range f.Gates {
-			names[g.Name] = true
-		}
 	}
 	return names
 })

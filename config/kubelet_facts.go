@@ -3,10 +3,7 @@ package config
 import (
 	_ "embed"
 	"encoding/json"
-	"fmt"
 	"sync"
-
-	kubeletconfigv1beta1 "k8s.io/kubelet/config/v1beta1"
 )
 
 //go:embed kubelet.json
@@ -15,11 +12,11 @@ var kubeletJSON []byte
 // kubeletFacts is the content of kubelet.json, which e2e/kubeletfacts generates from the kubelet.
 type kubeletFacts struct {
 	// Defaults is the configuration of an empty file.
-	Defaults *kubeletconfigv1beta1.KubeletConfiguration `json:"defaults"`
-	// Legacy is a JSON merge patch that turns Defaults into the defaults without a file.
+	Defaults *kubeletConfiguration `json:"defaults"`
+	// Legacy has the fields whose defaults differ without a file.
 	Legacy json.RawMessage `json:"legacy"`
 	// Zero has zero values for the pointers whose fields are plain values in the kubelet's internal type.
-	Zero *kubeletconfigv1beta1.KubeletConfiguration `json:"zero"`
+	Zero *kubeletConfiguration `json:"zero"`
 	// Paths are the fields that contain file paths. A relative path starts at the configuration file's directory.
 	Paths []string `json:"paths"`
 	// EvictionHard is the default of the field evictionHard in a configuration file.
@@ -49,11 +46,16 @@ type flagFact struct {
 	Deprecated string `json:"deprecated"`
 }
 
-// facts parses kubelet.json once. An error is a bug that the tests of this package would find.
-var facts = sync.OnceValues(func() (*kubeletFacts, error) {
+// facts parses kubelet.json once.
+var facts = sync.OnceValue(func() *kubeletFacts {
 	f := &kubeletFacts{}
-	if err := json.Unmarshal(kubeletJSON, f); err != nil {
-		return nil, fmt.Errorf("embedded kubelet.json: %w", err)
-	}
-	return f, nil
+	must(json.Unmarshal(kubeletJSON, f))
+	return f
 })
+
+// must panics if the embedded kubelet.json is invalid. Each test of this package would fail then.
+func must(err error) {
+	if err != nil {
+		panic("config: embedded kubelet.json: " + err.Error())
+	}
+}

@@ -1,13 +1,18 @@
 package config
 
 import (
+	"crypto/tls"
+	"errors"
 	"fmt"
 	"maps"
+	"slices"
 	"strings"
 
 	"github.com/spf13/pflag"
+	"k8s.io/apimachinery/pkg/util/validation/field"
 	cliflag "k8s.io/component-base/cli/flag"
 	"k8s.io/component-base/featuregate"
+	logsapi "k8s.io/component-base/logs/api/v1"
 	nodeutil "k8s.io/component-helpers/node/util"
 	kubeletconfigv1beta1 "k8s.io/kubelet/config/v1beta1"
 )
@@ -17,77 +22,58 @@ import (
 // it starts. Errors begin with the kubelet's texts. Load reads the files on each call. (k8s.io/kubernetes:
 // NewKubeletCommand in cmd/kubelet/app/server.go)
 func (f *Flags) Load() (*Config, error) {
-	e, err := f.effective()
+	kc, l, err := f.effective()
 	if err != nil {
 		return nil, err
 	}
 	c := &Config{
-		Kubelet: *e.kc, CertDir: f.node.certDir, RootDir: f.node.rootDir,
+		Kubelet: *kc, CertDir: f.node.certDir, RootDir: f.node.rootDir,
 		Kubeconfig: f.node.kubeconfig, BootstrapKubeconfig: f.node.bootstrapKubeconfig,
-		FeatureGates: e.gates, Ignored: f.ignored(), HasConfigFile: f.node.config != "",
+		FeatureGates: l.gates, Ignored: f.ignored(), HasConfigFile: f.node.config != "",
 		NodeIP: f.node.nodeIP, NodeLabels: maps.Clone(f.node.nodeLabels),
 		flagz: map[string]string{"help": "false"},
 	}
 	f.flags.VisitAll(func(flag *pflag.Flag) { c.flagz[flag.Name] = flag.Value.String() })
-	if err := e.loader.start(c, &f.node); err != nil {
+	if err := l.start(c, &f.node); err != nil {
 		return nil, err
 	}
-	c.Warnings = e.loader.warnings
+	c.Warnings = l.warnings
 	return c, nil
 }
 
-// effective is the configuration after validation, before a kubelet starts.
-type effective struct {
-	kc     *kubeletConfiguration
-	gates  featuregate.FeatureGate
-	loader *loader
-}
-
-func (f *Flags) effective() (*effective, error) {
-	if f.err != nil {
-		return nil, f.err
-	}
-	known, err := facts()
-	if err != nil {
-		return nil, err
-	}
-	gates, err := newGates(known)
-	if err != nil {
-		return nil, err
-	}
-	kc, err := legacyConfiguration(known)
-	if err != nil {
-		return nil, err
-	}
+// effective returns the configuration after validation, before a kubelet starts, and the loader that read it.
+func (f *Flags) effective() (*kubeletConfiguration, *loader, error) {
+	gates, kc := newGates(), legacyConfiguration()
 	if err := f.replay(kc); err != nil {
-		return nil, FlagError(err)
+		return nil, nil, FlagError(err)
 	}
 	if err := setGates(gates, kc); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if err := validateLabels(f.node.nodeLabels); err != nil {
-		return nil, fmt.Errorf("failed to validate kubelet flags: %w", err)
+		return nil, nil, fmt.Errorf("failed to validate kubelet flags: %w", err)
 	}
-	l := &loader{facts: known, gates: gates, strict: f.Strict}
-	if kc, err = f.files(l, kc); err != nil {
-		return nil, err
+	l := &loader{gates: gates, strict: f.Strict}
+	kc, err := f.files(l, kc)
+	if err != nil {
+		return nil, nil, err
 	}
-	if kc, err = f.overridden(l, kc); err != nil {
-		return nil, err
+	if len(f.overrides) > 0 {
+		if kc, err = l.merge(kc, f.overrides); err != nil {
+			return nil, nil, err
+		}
 	}
 	if err := setGates(gates, kc); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	if err := validateLogging(kc, gates); err != nil {
-		return nil, fmt.Errorf("initialize logging: %w", err)
+	if errs := logsapi.Validate(&kc.Logging, gates, field.NewPath("logging")); len(errs) > 0 {
+		return nil, nil, fmt.Errorf("initialize logging: %w", errs.ToAggregate())
 	}
-	freePort := kc.Port == 0 && f.wasGiven("port")
-	if err := validate(kc, gates, freePort); err != nil {
-		return nil, fmt.Errorf("failed to validate kubelet configuration, error: %w, path: %s", err, f.sources())
+	if err := validate(kc, gates, kc.Port == 0 && f.wasGiven("port")); err != nil {
+		return nil, nil, fmt.Errorf("failed to validate kubelet configuration, error: %w, path: %s", err, f.sources())
 	}
-	kc.APIVersion = kubeletconfigv1beta1.SchemeGroupVersion.String()
-	kc.Kind = "KubeletConfiguration"
-	return &effective{kc: kc, gates: gates, loader: l}, nil
+	kc.APIVersion, kc.Kind = kubeletconfigv1beta1.SchemeGroupVersion.String(), "KubeletConfiguration"
+	return kc, l, nil
 }
 
 // files applies the file and the drop-ins to the configuration of the flags, and then the flags again.
@@ -150,15 +136,11 @@ func (l *loader) start(c *Config, node *nodeFlags) error {
 	switch mode := c.Kubelet.Authorization.Mode; mode {
 	case kubeletconfigv1beta1.KubeletAuthorizationModeAlwaysAllow, kubeletconfigv1beta1.KubeletAuthorizationModeWebhook:
 	case "":
-		return fmt.Errorf(
-			"failed to run Kubelet: no authorization mode specified; set --authorization-mode to AlwaysAllow or Webhook",
-		)
+		return errors.New("failed to run Kubelet: no authorization mode specified; set --authorization-mode to " +
+			"AlwaysAllow or Webhook")
 	default:
-		return fmt.Errorf(
-			"failed to run Kubelet: unknown authorization mode %s; set authorization.mode (--authorization-mode) "+
-				"to AlwaysAllow or Webhook",
-			mode,
-		)
+		return fmt.Errorf("failed to run Kubelet: unknown authorization mode %s; set authorization.mode "+
+			"(--authorization-mode) to AlwaysAllow or Webhook", mode)
 	}
 	ips, invalid, err := nodeutil.ParseNodeIPArgument(node.nodeIP, node.cloudProvider)
 	if err != nil {
@@ -177,21 +159,16 @@ func (l *loader) tls(kc *kubeletConfiguration) error {
 		return fmt.Errorf("%w; tlsCipherSuites (--tls-cipher-suites) takes the names of Go's crypto/tls", err)
 	}
 	for name, id := range cliflag.InsecureTLSCiphers() {
-		for _, suite := range suites {
-			if suite == id {
-				l.warnf("tlsCipherSuites (--tls-cipher-suites): use of insecure cipher detected: %s", name)
-			}
+		if slices.Contains(suites, id) {
+			l.warnf("tlsCipherSuites (--tls-cipher-suites): use of insecure cipher detected: %s", name)
 		}
 	}
 	least, err := cliflag.TLSVersion(kc.TLSMinVersion)
 	if err != nil {
-		return fmt.Errorf(
-			"%w; tlsMinVersion (--tls-min-version) is one of %s",
-			err,
-			strings.Join(cliflag.TLSPossibleVersions(), ", "),
-		)
+		return fmt.Errorf("%w; tlsMinVersion (--tls-min-version) is one of %s", err,
+			strings.Join(cliflag.TLSPossibleVersions(), ", "))
 	}
-	if newest, _ := cliflag.TLSVersion("VersionTLS13"); least == newest && len(suites) > 0 {
+	if least == tls.VersionTLS13 && len(suites) > 0 {
 		l.warnf("TLS 1.3 cipher suites are not configurable, ignoring --tls-cipher-suites")
 	}
 	if _, err := cliflag.TLSCurvePreferences(kc.TLSCurvePreferences); err != nil {

@@ -45,31 +45,27 @@ func TestLoadsAsTheKubelet(t *testing.T) {
 	if err := json.Unmarshal(text, &cases); err != nil {
 		t.Fatal(err)
 	}
-	known, err := facts()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defaults, err := json.Marshal(known.Defaults)
+	defaults, err := json.Marshal(facts().Defaults)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, c := range cases {
 		t.Run(c.Name, func(t *testing.T) {
 			if why, ok := deliberate[c.Name]; ok {
-				if _, err := loadIn(t, c.Args, c.Files); err != nil {
+				if _, _, err := loadIn(t, c.Args, c.Files); err != nil {
 					t.Errorf("unexpected error %v; fauxlet should accept this because %s", err, why)
 				}
 				return
 			}
-			e, err := loadIn(t, c.Args, c.Files)
-			if checkError(t, &c, err) || e == nil {
+			kc, l, err := loadIn(t, c.Args, c.Files)
+			if checkError(t, &c, err) || kc == nil {
 				return
 			}
 			if c.Lenient != slices.ContainsFunc(
-				e.loader.warnings,
+				l.warnings,
 				func(w string) bool { return strings.Contains(w, "lenient decoding") },
 			) {
-				t.Errorf("kubelet decodes leniently: %t; fauxlet's warnings: %q", c.Lenient, e.loader.warnings)
+				t.Errorf("kubelet decodes leniently: %t; fauxlet's warnings: %q", c.Lenient, l.warnings)
 			}
 			if len(c.Config) == 0 {
 				c.Config = json.RawMessage("{}")
@@ -78,10 +74,10 @@ func TestLoadsAsTheKubelet(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			for name := range e.kc.StaticPodURLHeader {
-				e.kc.StaticPodURLHeader[name] = []string{"<masked>"} // the kubelet's log masks the values
+			for name := range kc.StaticPodURLHeader {
+				kc.StaticPodURLHeader[name] = []string{"<masked>"} // the kubelet's log masks the values
 			}
-			if diff := cmp.Diff(plain(t, want), plain(t, e.kc)); diff != "" {
+			if diff := cmp.Diff(plain(t, want), plain(t, kc)); diff != "" {
 				t.Errorf("effective configuration (-kubelet +fauxlet):\n%s", diff)
 			}
 		})
@@ -126,27 +122,27 @@ func checkError(t *testing.T, c *measuredLoad, err error) bool {
 }
 
 // loadIn loads a configuration in a directory with the given files.
-func loadIn(t *testing.T, args []string, files map[string]string) (*effective, error) {
+func loadIn(t *testing.T, args []string, files map[string]string) (*kubeletConfiguration, *loader, error) {
 	t.Helper()
 	dir := t.TempDir()
 	writeFiles(t, dir, files)
 	t.Chdir(dir)
 	f, err := parse(args)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	e, err := f.effective()
+	kc, l, err := f.effective()
 	if err != nil {
-		return nil, hidden{err, strings.ReplaceAll(err.Error(), dir, "$DIR")}
+		return nil, nil, hidden{err, strings.ReplaceAll(err.Error(), dir, "$DIR")}
 	}
-	text, err := json.Marshal(e.kc)
+	text, err := json.Marshal(kc)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := json.Unmarshal([]byte(strings.ReplaceAll(string(text), dir, "$DIR")), e.kc); err != nil {
+	if err := json.Unmarshal([]byte(strings.ReplaceAll(string(text), dir, "$DIR")), kc); err != nil {
 		t.Fatal(err)
 	}
-	return e, nil
+	return kc, l, nil
 }
 
 // hidden returns an error's text without the path of the test's temporary directory.

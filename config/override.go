@@ -10,12 +10,6 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// override is a value for one field. It takes precedence over the file, the drop-ins and the flags.
-type override struct {
-	field string
-	patch []byte // JSON merge patch
-}
-
 // Override sets a field of KubeletConfiguration for all following calls of Load. The value takes precedence over the
 // file, the drop-ins and the flags. Override implements what-if. The field is a path such as
 // authentication.anonymous.enabled. The value is YAML. Relative paths in it are relative to the working directory. A
@@ -30,53 +24,18 @@ func (f *Flags) Override(field, value string) error {
 		parsed = map[string]any{names[i]: parsed}
 	}
 	patch, err := json.Marshal(parsed)
-	if err != nil {
-		return fmt.Errorf("%s=%s: %w", field, value, err)
-	}
-	strict, err := jsonpatch.MergePatch(
-		patch,
-		[]byte(`{"apiVersion": "kubelet.config.k8s.io/v1beta1", "kind": "KubeletConfiguration"}`),
-	)
 	if err == nil {
-		_, _, err = decodeInto(strict, nil, serializer.EnableStrict)
-	}
-	if err != nil {
-		return fmt.Errorf(
-			"%s=%s: %w; give the path of a KubeletConfiguration field, for example "+
-				"authentication.anonymous.enabled=true",
-			field,
-			value,
-			err,
-		)
-	}
-	f.overrides = append(f.overrides, override{field, patch})
-	return nil
-}
-
-// overridden returns kc with the overrides applied.
-func (f *Flags) overridden(l *loader, kc *kubeletConfiguration) (*kubeletConfiguration, error) {
-	if len(f.overrides) == 0 {
-		return kc, nil
-	}
-	base := kc.DeepCopy()
-	base.APIVersion, base.Kind = "", ""
-	merged, err := json.Marshal(base)
-	if err != nil {
-		return nil, err
-	}
-	for _, o := range f.overrides {
-		if merged, err = jsonpatch.MergePatch(merged, o.patch); err != nil {
-			return nil, fmt.Errorf("%s: %w", o.field, err)
+		var document []byte
+		document, err = jsonpatch.MergePatch(patch,
+			[]byte(`{"apiVersion": "kubelet.config.k8s.io/v1beta1", "kind": "KubeletConfiguration"}`))
+		if err == nil {
+			_, _, err = decodeInto(document, nil, serializer.EnableStrict)
 		}
 	}
-	out := &kubeletConfiguration{}
-	if err := json.Unmarshal(merged, out); err != nil {
-		return nil, err
-	}
-	gates, err := l.gatesFor(out)
 	if err != nil {
-		return nil, err
+		return fmt.Errorf("%s=%s: %w; give the path of a KubeletConfiguration field, for example "+
+			"authentication.anonymous.enabled=true", field, value, err)
 	}
-	setDefaults(l.facts, out, gates)
-	return out, nil
+	f.overrides = append(f.overrides, patch)
+	return nil
 }

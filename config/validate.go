@@ -7,10 +7,9 @@ import (
 
 	utilerrors "k8s.io/apimachinery/pkg/util/errors"
 	"k8s.io/apimachinery/pkg/util/validation"
-	"k8s.io/apimachinery/pkg/util/validation/field"
 	"k8s.io/component-base/featuregate"
-	logsapi "k8s.io/component-base/logs/api/v1"
 	kubeletapis "k8s.io/kubelet/pkg/apis"
+	"k8s.io/utils/ptr"
 )
 
 // checker collects the errors in a configuration.
@@ -30,13 +29,7 @@ func (c *checker) refuse(wrong bool, format string, args ...any) {
 func (c *checker) enabled(gate string) bool { return enabled(c.gates, gate) }
 
 // value dereferences a pointer that defaulting has set.
-func value[T any](p *T) T {
-	if p == nil {
-		var zero T
-		return zero
-	}
-	return *p
-}
+func value[T any](p *T) T { return ptr.Deref(p, *new(T)) }
 
 // validate returns all errors of a kubelet's validation. It accepts port 0 if freePort is true.
 // (k8s.io/kubernetes: pkg/kubelet/apis/config/validation)
@@ -49,28 +42,15 @@ func validate(kc *kubeletConfiguration, gates featuregate.MutableVersionedFeatur
 	c.shutdown()
 	c.images()
 	c.containers()
-	if errs := logsapi.Validate(&kc.Logging, gates, field.NewPath("logging")); len(errs) > 0 {
-		c.errs = append(c.errs, errs.ToAggregate().Errors()...)
-	}
 	return utilerrors.NewAggregate(c.errs)
-}
-
-func validateLogging(kc *kubeletConfiguration, gates featuregate.FeatureGate) error {
-	if errs := logsapi.Validate(&kc.Logging, gates, field.NewPath("logging")); len(errs) > 0 {
-		return errs.ToAggregate()
-	}
-	return nil
 }
 
 // server checks the settings of the kubelet's server.
 func (c *checker) server(freePort bool) {
 	port := func(n int32) bool { return validation.IsValidPortNum(int(n)) == nil }
 	healthz := value(c.kc.HealthzPort)
-	c.refuse(
-		healthz != 0 && !port(healthz),
-		"healthzPort (--healthz-port) %v must be between 1 and 65535, inclusive",
-		healthz,
-	)
+	c.refuse(healthz != 0 && !port(healthz), "healthzPort (--healthz-port) %v must be between 1 and 65535, inclusive",
+		healthz)
 	c.refuse(!port(c.kc.Port) && !freePort, "port (--port) %v must be between 1 and 65535, inclusive", c.kc.Port)
 	c.refuse(c.kc.ReadOnlyPort != 0 && !port(c.kc.ReadOnlyPort),
 		"readOnlyPort (--read-only-port) %v must be between 0 and 65535, inclusive", c.kc.ReadOnlyPort)
@@ -78,15 +58,10 @@ func (c *checker) server(freePort bool) {
 		"serverTLSBootstrap %v requires feature gate RotateKubeletServerCertificate", c.kc.ServerTLSBootstrap)
 	query := value(c.kc.EnableSystemLogQuery)
 	c.refuse(query && !c.enabled("NodeLogQuery"), "NodeLogQuery feature gate is required for enableSystemLogQuery")
-	c.refuse(
-		query && !value(c.kc.EnableSystemLogHandler),
-		"enableSystemLogHandler is required for enableSystemLogQuery",
-	)
-	c.refuse(
-		c.kc.RunOnce,
-		"runOnce (--runOnce) %v, Runonce mode has been deprecated and should not be set",
-		c.kc.RunOnce,
-	)
+	c.refuse(query && !value(c.kc.EnableSystemLogHandler), "enableSystemLogHandler is required for "+
+		"enableSystemLogQuery")
+	c.refuse(c.kc.RunOnce, "runOnce (--runOnce) %v, Runonce mode has been deprecated and should not be set",
+		c.kc.RunOnce)
 }
 
 // validateLabels checks --node-labels.
@@ -107,14 +82,10 @@ func validateLabels(labels map[string]string) error {
 	slices.Sort(unknown)
 	slices.Sort(invalid)
 	if len(unknown) > 0 {
-		return fmt.Errorf(
-			"unknown 'kubernetes.io' or 'k8s.io' labels specified with --node-labels: %v\n"+
-				"--node-labels in the 'kubernetes.io' namespace must begin with an allowed prefix (%s) or be in "+
-				"the specifically allowed set (%s)",
-			unknown,
-			strings.Join(kubeletapis.KubeletLabelNamespaces(), ", "),
-			strings.Join(kubeletapis.KubeletLabels(), ", "),
-		)
+		return fmt.Errorf("unknown 'kubernetes.io' or 'k8s.io' labels specified with --node-labels: "+
+			"%v\n--node-labels in the 'kubernetes.io' namespace must begin with an allowed prefix (%s) or be in the "+
+			"specifically allowed set (%s)", unknown, strings.Join(kubeletapis.KubeletLabelNamespaces(), ", "),
+			strings.Join(kubeletapis.KubeletLabels(), ", "))
 	}
 	if len(invalid) > 0 {
 		return fmt.Errorf("invalid node labels: %s", strings.Join(invalid, "; "))

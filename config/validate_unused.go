@@ -53,14 +53,8 @@ func (c *checker) node() {
 		{"iptablesMasqueradeBit (--iptables-masquerade-bit)", value(c.kc.IPTablesMasqueradeBit), 0, 31},
 		{"oomScoreAdj (--oom-score-adj)", value(c.kc.OOMScoreAdj), -1000, 1000},
 	} {
-		c.refuse(
-			validation.IsInRange(int(r.is), r.low, r.high) != nil,
-			"%s %v must be between %d and %d, inclusive",
-			r.name,
-			r.is,
-			r.low,
-			r.high,
-		)
+		c.refuse(validation.IsInRange(int(r.is), r.low, r.high) != nil, "%s %v must be between %d and %d, inclusive",
+			r.name, r.is, r.low, r.high)
 	}
 	for _, taint := range c.kc.RegisterWithTaints {
 		if !validTaint(taint) {
@@ -96,62 +90,38 @@ func (c *checker) resources() {
 	policies := []string{"none", "best-effort", "restricted", "single-numa-node"}
 	c.refuse(!slices.Contains(policies, kc.TopologyManagerPolicy),
 		"topologyManagerPolicy (--topology-manager-policy) %q must be one of: %q", kc.TopologyManagerPolicy, policies)
-	c.refuse(
-		kc.TopologyManagerScope != "container" && kc.TopologyManagerScope != "pod",
-		"topologyManagerScope (--topology-manager-scope) %q must be one of: %q, or %q",
-		kc.TopologyManagerScope,
-		"container",
-		"pod",
-	)
-	c.refuse(
-		!slices.Contains([]string{"none", "hairpin-veth", "promiscuous-bridge"}, kc.HairpinMode),
-		"option %q specified for hairpinMode (--hairpin-mode). Valid options are %q, %q or %q",
-		kc.HairpinMode,
-		"none",
-		"hairpin-veth",
-		"promiscuous-bridge",
-	)
+	c.refuse(kc.TopologyManagerScope != "container" && kc.TopologyManagerScope != "pod",
+		"topologyManagerScope (--topology-manager-scope) %q must be one of: %q, or %q", kc.TopologyManagerScope,
+		"container", "pod")
+	c.refuse(!slices.Contains([]string{"none", "hairpin-veth", "promiscuous-bridge"}, kc.HairpinMode),
+		"option %q specified for hairpinMode (--hairpin-mode). Valid options are %q, %q or %q", kc.HairpinMode, "none",
+		"hairpin-veth", "promiscuous-bridge")
 	if c.enabled("NodeSwap") {
-		c.refuse(
-			!slices.Contains([]string{"", "NoSwap", "LimitedSwap"}, kc.MemorySwap.SwapBehavior),
-			"memorySwap.swapBehavior %q must be one of: \"\", %q or %q",
-			kc.MemorySwap.SwapBehavior,
-			"LimitedSwap",
-			"NoSwap",
-		)
+		c.refuse(!slices.Contains([]string{"", "NoSwap", "LimitedSwap"}, kc.MemorySwap.SwapBehavior),
+			"memorySwap.swapBehavior %q must be one of: \"\", %q or %q", kc.MemorySwap.SwapBehavior, "LimitedSwap",
+			"NoSwap")
 	} else {
 		c.refuse(kc.MemorySwap.SwapBehavior != "", "memorySwap.swapBehavior cannot be set when NodeSwap feature "+
 			"flag is disabled")
 	}
 	if cpus := kc.ReservedSystemCPUs; cpus != "" {
-		c.refuse(
-			kc.SystemReservedCgroup != "" || kc.KubeReservedCgroup != "",
-			"can't use reservedSystemCPUs (--reserved-cpus) with systemReservedCgroup (--system-reserved-cgroup) "+
-				"or kubeReservedCgroup (--kube-reserved-cgroup)",
-		)
+		c.refuse(kc.SystemReservedCgroup != "" || kc.KubeReservedCgroup != "",
+			"can't use reservedSystemCPUs (--reserved-cpus) with systemReservedCgroup (--system-reserved-cgroup) or "+
+				"kubeReservedCgroup (--kube-reserved-cgroup)")
 		_, err := cpuset.Parse(cpus)
 		c.refuse(err != nil, "unable to parse reservedSystemCPUs (--reserved-cpus) %v, error: %w", cpus, err)
 	}
 	if factor := kc.MemoryThrottlingFactor; factor != nil {
-		c.refuse(
-			!c.enabled("MemoryQoS") && *factor != 0.9,
-			"memoryThrottlingFactor must not be set when MemoryQoS feature gate is disabled",
-		)
-		c.refuse(
-			*factor <= 0 || *factor > 1,
-			"memoryThrottlingFactor %v must be greater than 0 and less than or equal to 1.0",
-			*factor,
-		)
+		c.refuse(!c.enabled("MemoryQoS") && *factor != 0.9, "memoryThrottlingFactor must not be set when MemoryQoS "+
+			"feature gate is disabled")
+		c.refuse(*factor <= 0 || *factor > 1, "memoryThrottlingFactor %v must be greater than 0 and less than or "+
+			"equal to 1.0", *factor)
 	}
 	c.refuse(!c.enabled("MemoryQoS") && kc.MemoryReservationPolicy == "TieredReservation",
 		"memoryReservationPolicy %q requires MemoryQoS feature gate to be enabled", kc.MemoryReservationPolicy)
-	c.refuse(
-		kc.MemoryReservationPolicy != "None" && kc.MemoryReservationPolicy != "TieredReservation",
-		"option %q specified for memoryReservationPolicy. Valid options are %q or %q",
-		kc.MemoryReservationPolicy,
-		"None",
-		"TieredReservation",
-	)
+	c.refuse(kc.MemoryReservationPolicy != "None" && kc.MemoryReservationPolicy != "TieredReservation",
+		"option %q specified for memoryReservationPolicy. Valid options are %q or %q", kc.MemoryReservationPolicy,
+		"None", "TieredReservation")
 	if ns := kc.UserNamespaces; ns != nil && ns.IDsPerPod != nil {
 		const unit = 65536
 		switch ids := *ns.IDsPerPod; {
@@ -175,25 +145,12 @@ func (c *checker) reservedMemory() {
 	seen := map[slot]bool{}
 	for _, r := range c.kc.ReservedMemory {
 		for name, quantity := range r.Limits {
-			c.refuse(
-				!memoryResource(name),
-				"the limit type %q for NUMA node %d is not supported, only %v is accepted",
-				name,
-				r.NumaNode,
-				[]v1.ResourceName{v1.ResourceMemory, v1.ResourceHugePagesPrefix + "<HugePageSize>"},
-			)
-			c.refuse(
-				quantity.IsZero(),
-				"reserved memory may not be zero for NUMA node %d and resource %q",
-				r.NumaNode,
-				name,
-			)
-			c.refuse(
-				seen[slot{r.NumaNode, name}],
-				"the reserved memory has a duplicate value for NUMA node %d and resource %q",
-				r.NumaNode,
-				name,
-			)
+			c.refuse(!memoryResource(name), "the limit type %q for NUMA node %d is not supported, only %v is accepted",
+				name, r.NumaNode, []v1.ResourceName{v1.ResourceMemory, v1.ResourceHugePagesPrefix + "<HugePageSize>"})
+			c.refuse(quantity.IsZero(), "reserved memory may not be zero for NUMA node %d and resource %q", r.NumaNode,
+				name)
+			c.refuse(seen[slot{r.NumaNode, name}], "the reserved memory has a duplicate value for NUMA node %d and "+
+				"resource %q", r.NumaNode, name)
 			seen[slot{r.NumaNode, name}] = true
 		}
 	}
@@ -215,45 +172,22 @@ func (c *checker) enforcement() {
 		switch level {
 		case "pods":
 		case "system-reserved", "system-reserved-compressible":
-			c.refuse(
-				c.kc.SystemReservedCgroup == "",
-				"systemReservedCgroup (--system-reserved-cgroup) must be specified when %q or %q included in %s",
-				"system-reserved",
-				"system-reserved-compressible",
-				flag,
-			)
+			c.refuse(c.kc.SystemReservedCgroup == "", "systemReservedCgroup (--system-reserved-cgroup) must be "+
+				"specified when %q or %q included in %s", "system-reserved", "system-reserved-compressible", flag)
 		case "kube-reserved", "kube-reserved-compressible":
-			c.refuse(
-				c.kc.KubeReservedCgroup == "",
-				"kubeReservedCgroup (--kube-reserved-cgroup) must be specified when %q or %q included in %s",
-				"kube-reserved",
-				"kube-reserved-compressible",
-				flag,
-			)
+			c.refuse(c.kc.KubeReservedCgroup == "", "kubeReservedCgroup (--kube-reserved-cgroup) must be specified "+
+				"when %q or %q included in %s", "kube-reserved", "kube-reserved-compressible", flag)
 		case "none":
 			c.refuse(len(levels) > 1, "%s may not contain additional enforcements when %q is specified", flag, level)
 			continue
 		default:
-			c.refuse(
-				true,
-				"option %q specified for %s. Valid options are %q, %q, %q, %q, %q or %q",
-				level,
-				flag,
-				"pods",
-				"system-reserved",
-				"system-reserved-compressible",
-				"kube-reserved",
-				"kube-reserved-compressible",
-				"none",
-			)
+			c.refuse(true, "option %q specified for %s. Valid options are %q, %q, %q, %q, %q or %q", level, flag,
+				"pods", "system-reserved", "system-reserved-compressible", "kube-reserved",
+				"kube-reserved-compressible", "none")
 			continue
 		}
-		c.refuse(
-			!value(c.kc.CgroupsPerQOS),
-			"cgroupsPerQOS (--cgroups-per-qos) must be set to true when %q contained in %s",
-			level,
-			flag,
-		)
+		c.refuse(!value(c.kc.CgroupsPerQOS), "cgroupsPerQOS (--cgroups-per-qos) must be set to true when %q "+
+			"contained in %s", level, flag)
 	}
 }
 
@@ -262,19 +196,12 @@ func (c *checker) shutdown() {
 	all, critical := c.kc.ShutdownGracePeriod, c.kc.ShutdownGracePeriodCriticalPods
 	set := all.Duration > 0 || critical.Duration > 0
 	if c.enabled("GracefulNodeShutdown") {
-		c.refuse(
-			critical.Duration > all.Duration,
-			"shutdownGracePeriodCriticalPods %v must be <= shutdownGracePeriod %v",
-			critical,
-			all,
-		)
+		c.refuse(critical.Duration > all.Duration, "shutdownGracePeriodCriticalPods %v must be <= "+
+			"shutdownGracePeriod %v", critical, all)
 		short := func(d time.Duration) bool { return d < 0 || (d > 0 && d < time.Second) }
 		c.refuse(short(all.Duration), "shutdownGracePeriod %v must be either zero or otherwise >= 1 sec", all)
-		c.refuse(
-			short(critical.Duration),
-			"shutdownGracePeriodCriticalPods %v must be either zero or otherwise >= 1 sec",
-			critical,
-		)
+		c.refuse(short(critical.Duration), "shutdownGracePeriodCriticalPods %v must be either zero or otherwise >= 1 "+
+			"sec", critical)
 	} else {
 		c.refuse(set, "specifying shutdownGracePeriod or shutdownGracePeriodCriticalPods requires feature gate "+
 			"GracefulNodeShutdown")
@@ -294,58 +221,33 @@ func (c *checker) shutdown() {
 func (c *checker) images() {
 	kc := c.kc
 	low, high := value(kc.ImageGCLowThresholdPercent), value(kc.ImageGCHighThresholdPercent)
-	c.refuse(
-		low >= high,
-		"imageGCLowThresholdPercent (--image-gc-low-threshold) %v must be less than imageGCHighThresholdPercent "+
-			"(--image-gc-high-threshold) %v",
-		low,
-		high,
-	)
+	c.refuse(low >= high, "imageGCLowThresholdPercent (--image-gc-low-threshold) %v must be less than "+
+		"imageGCHighThresholdPercent (--image-gc-high-threshold) %v", low, high)
 	least, most := kc.ImageMinimumGCAge.Duration, kc.ImageMaximumGCAge.Duration
-	c.refuse(
-		most != 0 && !c.enabled("ImageMaximumGCAge"),
-		"ImageMaximumGCAge feature gate is required for Kubelet configuration option imageMaximumGCAge",
-	)
+	c.refuse(most != 0 && !c.enabled("ImageMaximumGCAge"), "ImageMaximumGCAge feature gate is required for Kubelet "+
+		"configuration option imageMaximumGCAge")
 	c.refuse(least < 0, "imageMinimumGCAge %v must not be negative", least)
 	c.refuse(most < 0, "imageMaximumGCAge %v must not be negative", most)
 	c.refuse(most > 0 && most <= least, "imageMaximumGCAge %v must be greater than imageMinimumGCAge %v", most, least)
 	if pulls := kc.MaxParallelImagePulls; pulls != nil {
 		c.refuse(*pulls < 1, "maxParallelImagePulls %v must be a positive number", *pulls)
-		c.refuse(
-			*pulls > 1 && value(kc.SerializeImagePulls),
-			"maxParallelImagePulls cannot be larger than 1 unless SerializeImagePulls (--serialize-image-pulls) "+
-				"is set to false",
-		)
+		c.refuse(*pulls > 1 && value(kc.SerializeImagePulls), "maxParallelImagePulls cannot be larger than 1 unless "+
+			"SerializeImagePulls (--serialize-image-pulls) is set to false")
 	}
 	policy := string(kc.ImagePullCredentialsVerificationPolicy)
 	if c.enabled("KubeletEnsureSecretPulledImages") {
 		known := []string{"NeverVerify", "NeverVerifyPreloadedImages", "NeverVerifyAllowlistedImages", "AlwaysVerify"}
-		c.refuse(
-			!slices.Contains(known, policy),
-			"option %q specified for imagePullCredentialsVerificationPolicy. Valid options are %q, %q, %q or %q",
-			policy,
-			known[0],
-			known[1],
-			known[2],
-			known[3],
-		)
-		c.refuse(
-			len(kc.PreloadedImagesVerificationAllowlist) > 0 && policy != "NeverVerifyAllowlistedImages",
+		c.refuse(!slices.Contains(known, policy), "option %q specified for imagePullCredentialsVerificationPolicy. "+
+			"Valid options are %q, %q, %q or %q", policy, known[0], known[1], known[2], known[3])
+		c.refuse(len(kc.PreloadedImagesVerificationAllowlist) > 0 && policy != "NeverVerifyAllowlistedImages",
 			"can't set `preloadedImagesVerificationAllowlist` if `imagePullCredentialsVertificationPolicy` is not "+
-				"\"NeverVerifyAllowlistedImages\"",
-		)
+				"\"NeverVerifyAllowlistedImages\"")
 		return
 	}
-	c.refuse(
-		policy != "",
-		"`imagePullCredentialsVerificationPolicy` must not be set if KubeletEnsureSecretPulledImages feature gate "+
-			"is not enabled",
-	)
-	c.refuse(
-		len(kc.PreloadedImagesVerificationAllowlist) > 0,
-		"`preloadedImagesVerificationAllowlist` must not be set if KubeletEnsureSecretPulledImages feature gate is "+
-			"not enabled",
-	)
+	c.refuse(policy != "", "`imagePullCredentialsVerificationPolicy` must not be set if "+
+		"KubeletEnsureSecretPulledImages feature gate is not enabled")
+	c.refuse(len(kc.PreloadedImagesVerificationAllowlist) > 0, "`preloadedImagesVerificationAllowlist` must not be "+
+		"set if KubeletEnsureSecretPulledImages feature gate is not enabled")
 }
 
 // containers checks the settings of the runtime, restarts, sysctls and log files.
@@ -365,22 +267,15 @@ func (c *checker) containers() {
 	restart := kc.CrashLoopBackOff.MaxContainerRestartPeriod
 	switch {
 	case c.enabled("KubeletCrashLoopBackOffMax") && restart == nil:
-		c.refuse(
-			true,
-			"FeatureGate KubeletCrashLoopBackOffMax is enabled, CrashLoopBackOff.MaxContainerRestartPeriod must be set",
-		)
+		c.refuse(true, "FeatureGate KubeletCrashLoopBackOffMax is enabled, "+
+			"CrashLoopBackOff.MaxContainerRestartPeriod must be set")
 	case c.enabled("KubeletCrashLoopBackOffMax"):
-		c.refuse(
-			validation.IsInRange(int(restart.Milliseconds()), 1000, 300000) != nil,
+		c.refuse(validation.IsInRange(int(restart.Milliseconds()), 1000, 300000) != nil,
 			"CrashLoopBackOff.MaxContainerRestartPeriod (got: %v seconds) must be set between 1s and 300s",
-			restart.Seconds(),
-		)
+			restart.Seconds())
 	case restart != nil:
-		c.refuse(
-			true,
-			"FeatureGate KubeletCrashLoopBackOffMax not enabled, CrashLoopBackOff.MaxContainerRestartPeriod must "+
-				"not be set",
-		)
+		c.refuse(true, "FeatureGate KubeletCrashLoopBackOffMax not enabled, "+
+			"CrashLoopBackOff.MaxContainerRestartPeriod must not be set")
 	}
 	c.sysctls()
 }
