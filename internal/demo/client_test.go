@@ -17,19 +17,24 @@ func TestCurl(t *testing.T) {
 		{
 			name:    "certificate, method and query",
 			request: request{client: viewer, method: "POST", path: "/run/a/b/c?cmd=id"},
-			want:    `curl -i -X POST --cacert 'my demo/pki/ca.crt' --cert 'my demo/pki/viewer.crt' --key 'my demo/pki/viewer.key' 'https://127.0.0.1:10250/run/a/b/c?cmd=id'`,
+			want: `curl -i -X POST --cacert 'my demo/pki/ca.crt' --cert 'my demo/pki/viewer.crt' --key 'my ` +
+				`demo/pki/viewer.key' 'https://127.0.0.1:10250/run/a/b/c?cmd=id'`,
 		},
 		{
 			name: "valid token is read from its file", request: request{client: prometheus, path: "/metrics"},
-			want: `curl -i --cacert 'my demo/pki/ca.crt' -H "Authorization: Bearer $(grep system:serviceaccount:monitoring:prometheus 'my demo/tokens.csv' | cut -d, -f1)" https://127.0.0.1:10250/metrics`,
+			want: `curl -i --cacert 'my demo/pki/ca.crt' -H "Authorization: Bearer $(grep ` +
+				`system:serviceaccount:monitoring:prometheus 'my demo/tokens.csv' | cut -d, -f1)" ` +
+				`https://127.0.0.1:10250/metrics`,
 		},
 		{
 			name: "invalid token", request: request{client: withInvalidToken, path: "/pods"},
-			want: `curl -i --cacert 'my demo/pki/ca.crt' -H 'Authorization: Bearer invalid-token' https://127.0.0.1:10250/pods`,
+			want: `curl -i --cacert 'my demo/pki/ca.crt' -H 'Authorization: Bearer invalid-token' ` +
+				`https://127.0.0.1:10250/pods`,
 		},
 		{
 			name: "server name", request: request{client: noCredential, path: "/pods", serverName: "node-1"},
-			want: `curl -i --cacert 'my demo/pki/ca.crt' --connect-to node-1:10250:127.0.0.1:10250 https://node-1:10250/pods`,
+			want: `curl -i --cacert 'my demo/pki/ca.crt' --connect-to node-1:10250:127.0.0.1:10250 ` +
+				`https://node-1:10250/pods`,
 		},
 		{
 			name: "not verified", request: request{client: noCredential, path: "/pods", insecure: true},

@@ -94,18 +94,17 @@ func decide(t *testing.T, r *http.Request, ca *testcerts.Authority, anonymous bo
 }
 
 func TestHandshakeErrorsHaveRemedies(t *testing.T) {
-	for handshake, remedy := range map[string]string{
-		"there is no serving certificate yet (no serving certificate available for the kubelet)":                      "kubectl certificate approve",
-		"the client does not accept the serving certificate (remote error: tls: bad certificate)":                     "--kubelet-certificate-authority",
-		"the client does not trust the serving certificate (remote error: tls: unknown certificate authority)":        "--kubelet-certificate-authority",
-		"the client does not accept the serving certificate: it has expired (remote error: tls: expired certificate)": "tlsCertFile",
-		"the client speaks plain HTTP, and this port speaks TLS (client sent an HTTP request to an HTTPS server)":     "https://",
-		"the client offers no TLS version that tlsMinVersion allows (tls: client offered only unsupported " +
-			"versions: [303])": "tlsMinVersion",
-		"the client offers no cipher suite that tlsCipherSuites has (tls: no cipher suite supported by both client " +
-			"and server)": "tlsCipherSuites",
-		"the client closed the connection before it was through (EOF)": "",
+	for text, remedy := range map[string]string{
+		"no serving certificate available for the kubelet":         "kubectl certificate approve",
+		"remote error: tls: bad certificate":                       "--kubelet-certificate-authority",
+		"remote error: tls: unknown certificate authority":         "--kubelet-certificate-authority",
+		"remote error: tls: expired certificate":                   "tlsCertFile",
+		"client sent an HTTP request to an HTTPS server":           "https://",
+		"tls: client offered only unsupported versions: [303]":     "tlsMinVersion",
+		"tls: no cipher suite supported by both client and server": "tlsCipherSuites",
+		"EOF": "",
 	} {
+		handshake := "the server's description (" + text + ")"
 		e := Decision(authchain.FailedHandshake("192.0.2.9:1234", handshake), Facts{})
 		if e.Outcome != Refused || e.Reason != "TLS handshake failed: "+handshake {
 			t.Errorf("outcome %s, reason %s", e.Outcome, e.Reason)

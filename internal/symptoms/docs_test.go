@@ -14,11 +14,11 @@ var update = flag.Bool("update", false, "generate docs/errors.md from the table"
 
 const docsIntroduction = `# Errors between kubectl, kube-apiserver, scrapers and a kubelet
 
-For each error: its meaning, its causes (the most likely first) with how to check them and what to change, and commands to
-run. Words in capitals are placeholders. ` + "`fauxlet explain --error`" + ` finds these errors in a text and fills in the
-addresses and names of that text; see [explain.md](explain.md). A test reproduces each error.
+For each error: its meaning, its causes (the most likely first) with how to check them and what to change, and
+commands to run. Words in capitals are placeholders. ` + "`fauxlet explain --error`" + ` finds these errors in a text
+and fills in the addresses and names of that text; see [explain.md](explain.md). A test reproduces each error.
 
-This page is generated from the table in the code: ` + "`go test ./internal/symptoms -run TestDocs -update`" + `.
+This page is generated from internal/symptoms/symptoms.yaml by ` + "`make generate`" + `.
 
 | error | explanation |
 |---|---|
@@ -46,8 +46,7 @@ func docsPage() string {
 	cell := strings.NewReplacer("|", `\|`, "\n", " ").Replace
 	var list, sections strings.Builder
 	for _, s := range Table() {
-		f := Finding{Symptom: s}
-		f.fill() // variable parts become placeholders
+		f := s.filled(nil) // variable parts become placeholders
 		for _, text := range s.Texts {
 			fmt.Fprintf(&list, "| `%s` | [%s](#%s) |\n", cell(text), s.ID, s.ID)
 		}

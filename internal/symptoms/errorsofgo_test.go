@@ -222,7 +222,8 @@ func serve(t *testing.T, certificates ...tls.Certificate) *served {
 	config := &tls.Config{Certificates: certificates}
 	if len(certificates) == 0 {
 		config.GetCertificate = func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
-			return nil, errors.New("no serving certificate available for the kubelet") // (kubelet: pkg/kubelet/kubelet.go)
+			// (kubelet: pkg/kubelet/kubelet.go)
+			return nil, errors.New("no serving certificate available for the kubelet")
 		}
 	}
 	return serveWith(t, config)

@@ -8,6 +8,19 @@ import (
 	"testing"
 )
 
+// The tests that reproduce errors: the values of Entry.Proof.
+const (
+	// ofGo: between a Go client and a Go server, as kube-apiserver, kubelets and scrapers are.
+	ofGo = "internal/symptoms TestErrorsOfGo"
+	// ofKubelets: in the response or the log of a stand-in kubelet.
+	ofKubelets = "internal/symptoms TestErrorsOfKubelets"
+	// ofKubectl: in the output of kubectl, with a kube-apiserver and a stand-in kubelet.
+	ofKubectl = "e2e/cluster TestKubectlErrorsAreRecognized"
+	// ofFaults: in the output of kubectl, with a fault injected into a stand-in kubelet. The errors are in
+	// docs/faults.md.
+	ofFaults = "e2e/cluster TestKubectlErrorsOfFaults"
+)
+
 // reproduction causes an error and returns its text.
 type reproduction struct {
 	// id is the expected symptom.
@@ -21,7 +34,7 @@ type reproduction struct {
 
 // prove runs the reproductions. Diagnose must recognize each error as its expected symptom and no other. Every
 // symptom with the given proof must have a reproduction.
-func prove(t *testing.T, proof Proof, reproductions []reproduction) {
+func prove(t *testing.T, proof string, reproductions []reproduction) {
 	proved := map[string]bool{}
 	for _, r := range reproductions {
 		proved[r.id] = true
@@ -42,7 +55,7 @@ func prove(t *testing.T, proof Proof, reproductions []reproduction) {
 			}
 		})
 	}
-	for _, s := range table {
+	for _, s := range Table() {
 		if s.Proof == proof && !proved[s.ID] {
 			t.Errorf("%s: no test reproduces it", s.ID)
 		}
@@ -74,11 +87,18 @@ func TestErrorsOfFaults(t *testing.T) {
 // request. Addresses and names in the reports are changed.
 func TestPublicReports(t *testing.T) {
 	for _, test := range []struct{ text, source, id string }{
-		{`Error from server: Get https://192.0.2.143:10250/containerLogs/tyd/redis-master-wtc0v/master: x509: certificate signed by unknown authority`, "kubectl", "unknown-authority"},
-		{`I0603 13:27:54.117700   30535 logs.go:49] http: TLS handshake error from 192.0.2.253:37540: remote error: tls: bad certificate`, "a kubelet", "bad-certificate"},
-		{`E0511 21:57:06.607078       1 scraper.go:140] "Failed to scrape node" err="Get \"https://192.0.2.181:10250/metrics/resource\": x509: cannot validate certificate for 192.0.2.181 because it doesn't contain any IP SANs" node="node-79"`, "metrics-server", "no-ip-sans"},
-		{`Dec 11 14:22:30 kube-3 kubelet: I1211 14:22:30.440352    1355 logs.go:41] http: TLS handshake error from 192.0.2.234:37000: no certificate available`, "a kubelet", "no-serving-certificate"},
-		{`E1211 19:22:30.440408       1 status.go:62] apiserver received an error that is not an metav1.Status: Get https://192.0.2.234:10250/containerLogs/kube-system/kube-proxy-l2f9s/kube-proxy: remote error: tls: internal error`, "kube-apiserver", "internal-error"},
+		{`Error from server: Get https://192.0.2.143:10250/containerLogs/tyd/redis-master-wtc0v/master: x509: ` +
+			`certificate signed by unknown authority`, "kubectl", "unknown-authority"},
+		{`I0603 13:27:54.117700   30535 logs.go:49] http: TLS handshake error from 192.0.2.253:37540: remote error: ` +
+			`tls: bad certificate`, "a kubelet", "bad-certificate"},
+		{`E0511 21:57:06.607078       1 scraper.go:140] "Failed to scrape node" err="Get ` +
+			`\"https://192.0.2.181:10250/metrics/resource\": x509: cannot validate certificate for 192.0.2.181 ` +
+			`because it doesn't contain any IP SANs" node="node-79"`, "metrics-server", "no-ip-sans"},
+		{`Dec 11 14:22:30 kube-3 kubelet: I1211 14:22:30.440352    1355 logs.go:41] http: TLS handshake error from ` +
+			`192.0.2.234:37000: no certificate available`, "a kubelet", "no-serving-certificate"},
+		{`E1211 19:22:30.440408       1 status.go:62] apiserver received an error that is not an metav1.Status: Get ` +
+			`https://192.0.2.234:10250/containerLogs/kube-system/kube-proxy-l2f9s/kube-proxy: remote error: tls: ` +
+			`internal error`, "kube-apiserver", "internal-error"},
 		{`Error from server: error dialing backend: x509: certificate is valid for system:node:worker1, not worker1`,
 			"kubectl exec, attach, port-forward", "wrong-name"},
 		{`Error from server: error dialing backend: dial tcp 192.0.2.123:10250: i/o timeout`,
@@ -88,17 +108,26 @@ func TestPublicReports(t *testing.T) {
 		{`Error from server: error dialing backend: dial tcp 192.0.2.1:10250: getsockopt: connection timed out`,
 			"kubectl exec, attach, port-forward", "timeout"},
 		{`error: unable to upgrade connection: Unauthorized`, "kubectl", "upgrade-unauthorized"},
-		{`error: unable to upgrade connection: Forbidden (user=kubernetes, verb=create, resource=nodes, subresource=proxy)`, "kubectl", "forbidden"},
-		{`Error from server (Forbidden): Forbidden (user=kube-apiserver-kubelet-client, verb=get, resource=nodes, subresource=proxy) ( pods/log kube-controller-manager-uy08-07)`, "kubectl", "forbidden"},
-		{`Error from server (Forbidden): Forbidden (user=system:anonymous, verb=get, resource=nodes, subresource=proxy)`, "kubectl", "forbidden-anonymous"},
-		{`unable to fully scrape metrics from source kubelet_summary:k8s-1: unable to fetch metrics from Kubelet k8s-1 (192.0.2.14): request failed - "401 Unauthorized", response: "Unauthorized"`, "metrics-server", "scraper-unauthorized"},
-		{`request failed - "403 Forbidden", response: "Forbidden (user=system:serviceaccount:kube-system:metrics-server, verb=get, resource=nodes, subresource=stats)"`, "", "forbidden-service-account"},
+		{`error: unable to upgrade connection: Forbidden (user=kubernetes, verb=create, resource=nodes, ` +
+			`subresource=proxy)`, "kubectl", "forbidden"},
+		{`Error from server (Forbidden): Forbidden (user=kube-apiserver-kubelet-client, verb=get, resource=nodes, ` +
+			`subresource=proxy) ( pods/log kube-controller-manager-uy08-07)`, "kubectl", "forbidden"},
+		{`Error from server (Forbidden): Forbidden (user=system:anonymous, verb=get, resource=nodes, ` +
+			`subresource=proxy)`, "kubectl", "forbidden-anonymous"},
+		{`unable to fully scrape metrics from source kubelet_summary:k8s-1: unable to fetch metrics from Kubelet ` +
+			`k8s-1 (192.0.2.14): request failed - "401 Unauthorized", response: "Unauthorized"`,
+			"metrics-server", "scraper-unauthorized"},
+		{`request failed - "403 Forbidden", response: "Forbidden ` +
+			`(user=system:serviceaccount:kube-system:metrics-server, verb=get, resource=nodes, subresource=stats)"`,
+			"", "forbidden-service-account"},
 		{`Error from server: Get "https://192.0.2.251:10250/containerLogs/test/test-5db84856b-p84l2/nginx": Forbidden`,
 			"kubectl", "proxy-refuses"},
 		{`server returned HTTP status 403 Forbidden`, "Prometheus", "scraper-forbidden"},
 		{`Unable to connect to the server: x509: certificate signed by unknown authority`, "",
 			"kubectl-cannot-connect"},
-		{`Error from server (Forbidden): pods "slack-event-log-77965d767d-4bkql" is forbidden: User "user@example.com" cannot get resource "pods/log" in API group "" in the namespace "slack-infra": Required "container.pods.getLogs" permission.`, "kubectl", "kubectl-forbidden"},
+		{`Error from server (Forbidden): pods "slack-event-log-77965d767d-4bkql" is forbidden: User ` +
+			`"user@example.com" cannot get resource "pods/log" in API group "" in the namespace "slack-infra": ` +
+			`Required "container.pods.getLogs" permission.`, "kubectl", "kubectl-forbidden"},
 		{`error: Metrics API not available`, "kubectl", "no-metrics"},
 	} {
 		d := Diagnose(test.text)

@@ -1,13 +1,13 @@
 // Package symptoms recognizes errors that occur between kubectl, kube-apiserver, metrics scrapers and kubelets. For
 // each error it states the meaning, the causes with their checks and remedies, and commands to run. [Diagnose] finds
-// errors in a text. All errors are in one table, in the files table*.go. The page docs/errors.md is generated from
-// the table. Each error is reproduced by a test.
+// errors in a text. All errors are in symptoms.yaml, from which the page docs/errors.md is generated. Each error is
+// reproduced by a test.
 package symptoms
 
 import (
 	"regexp"
+	"slices"
 	"strings"
-	"sync"
 
 	"fauxlet/internal/shellword"
 )
@@ -26,12 +26,6 @@ type Symptom struct {
 	Next []string `json:"next"`
 	// Reports are public discussions of the error.
 	Reports []string `json:"reports,omitempty"`
-	// Proof is the test that reproduces the error.
-	Proof Proof `json:"-"`
-
-	// pattern is a regular expression that matches the error. Its named groups are the names that may occur in
-	// braces in other fields.
-	pattern string
 }
 
 // Cause is a possible cause of an error.
@@ -48,8 +42,6 @@ type Source struct {
 	Name string `json:"name"`
 	// Meaning states which program sent the request, and which settings correspond to kube-apiserver's flags.
 	Meaning string `json:"meaning"`
-
-	pattern string
 }
 
 // Finding is a Symptom that was found in a text.
@@ -70,21 +62,6 @@ type Diagnosis struct {
 // maxText is how much of a text Diagnose reads, in bytes.
 const maxText = 64 << 10
 
-// compiled contains all patterns by their texts. They are compiled on first use.
-var compiled = sync.OnceValue(func() map[string]*regexp.Regexp {
-	all := map[string]*regexp.Regexp{}
-	for i := range table {
-		all[table[i].pattern] = regexp.MustCompile(table[i].pattern)
-	}
-	for i := range sources {
-		all[sources[i].pattern] = regexp.MustCompile(sources[i].pattern)
-	}
-	return all
-})
-
-// Table returns all known symptoms, in the order in which Diagnose tries them.
-func Table() []Symptom { return append([]Symptom(nil), table...) }
-
 // Diagnose finds known errors in a text: a single error, or a log. It returns each Symptom at most once.
 func Diagnose(text string) Diagnosis {
 	if len(text) > maxText {
@@ -93,75 +70,68 @@ func Diagnose(text string) Diagnosis {
 	// Errors in log lines are quoted, some of them twice.
 	text = strings.NewReplacer(`\\\"`, `"`, `\"`, `"`, `\n`, "\n").Replace(text)
 	var d Diagnosis
-	for _, source := range sources {
-		if compiled()[source.pattern].MatchString(text) {
-			d.Sources = append(d.Sources, source)
+	for _, source := range catalog().Sources {
+		if source.Pattern.MatchString(text) {
+			d.Sources = append(d.Sources, source.Source)
 		}
 	}
 	remaining := []byte(text)
-	for _, symptom := range table {
-		if found, ok := symptom.find(remaining); ok {
+	for _, entry := range Table() {
+		if found, ok := entry.find(remaining); ok {
 			d.Findings = append(d.Findings, found)
 		}
 	}
 	return d
 }
 
-// find looks for a symptom in the remaining text. It overwrites the text that it finds, so that a more general
-// symptom does not match the same text again.
-func (s Symptom) find(remaining []byte) (Finding, bool) {
-	pattern := compiled()[s.pattern]
-	matches := pattern.FindAllSubmatchIndex(remaining, -1)
+// find looks for an error in the remaining text. It overwrites the text that it finds, so that a more general error
+// does not match the same text again.
+func (e *Entry) find(remaining []byte) (Finding, bool) {
+	matches := e.Pattern.FindAllSubmatchIndex(remaining, -1)
 	if len(matches) == 0 {
 		return Finding{}, false
 	}
 	last := matches[len(matches)-1] // the last match, because kubectl logs failed attempts before its final error
-	found := Finding{
-		Symptom: s,
-		Found:   strings.TrimSpace(string(remaining[last[0]:last[1]])),
-		Values:  map[string]string{},
-	}
-	for i, name := range pattern.SubexpNames() {
+	values := map[string]string{}
+	for i, name := range e.Pattern.SubexpNames() {
 		if name != "" && last[2*i] >= 0 {
-			found.Values[name] = string(remaining[last[2*i]:last[2*i+1]])
+			values[name] = string(remaining[last[2*i]:last[2*i+1]])
 		}
 	}
+	found := strings.TrimSpace(string(remaining[last[0]:last[1]]))
 	for _, match := range matches {
 		clear(remaining[match[0]:match[1]])
 	}
-	found.fill()
-	return found, true
+	return Finding{e.filled(values), found, values}, true
+}
+
+// filled returns the symptom with values in place of the names in braces. In commands, it quotes the values for the
+// shell, because the text is untrusted.
+func (s Symptom) filled(values map[string]string) Symptom {
+	s.Meaning = fill(s.Meaning, values)
+	s.Causes, s.Next = slices.Clone(s.Causes), slices.Clone(s.Next)
+	for i, c := range s.Causes {
+		s.Causes[i] = Cause{fill(c.Cause, values), fill(c.Check, values), fill(c.Remedy, values)}
+	}
+	quoted := map[string]string{}
+	for name, value := range values {
+		quoted[name] = shellword.Quote(value)
+	}
+	for i, command := range s.Next {
+		s.Next[i] = fill(command, quoted)
+	}
+	return s
 }
 
 var valueName = regexp.MustCompile(`\{[a-z]+\}`)
 
-// fill replaces names in braces by their values. A name without a value is replaced by the name in capitals. In
-// commands, fill quotes the values for the shell, because the text is untrusted.
-func (f *Finding) fill() {
-	plain, quoted := make([]string, 0, 2*len(f.Values)), make([]string, 0, 2*len(f.Values))
-	for name, value := range f.Values {
-		plain = append(plain, "{"+name+"}", value)
-		quoted = append(quoted, "{"+name+"}", shellword.Quote(value))
-	}
-	inText, inCommand := filler(plain), filler(quoted)
-	f.Meaning = inText(f.Meaning)
-	causes := make([]Cause, len(f.Causes))
-	for i, c := range f.Causes {
-		causes[i] = Cause{inText(c.Cause), inText(c.Check), inText(c.Remedy)}
-	}
-	f.Causes = causes
-	next := make([]string, len(f.Next))
-	for i, command := range f.Next {
-		next[i] = inCommand(command)
-	}
-	f.Next = next
-}
-
-func filler(oldnew []string) func(string) string {
-	replacer := strings.NewReplacer(oldnew...)
-	return func(s string) string {
-		return valueName.ReplaceAllStringFunc(replacer.Replace(s), func(name string) string {
-			return strings.ToUpper(name[1 : len(name)-1])
-		})
-	}
+// fill replaces names in braces by their values. A name without a value is replaced by the name in capitals.
+func fill(text string, values map[string]string) string {
+	return valueName.ReplaceAllStringFunc(text, func(name string) string {
+		name = strings.Trim(name, "{}")
+		if value, ok := values[name]; ok {
+			return value
+		}
+		return strings.ToUpper(name)
+	})
 }

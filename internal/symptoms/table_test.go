@@ -9,16 +9,16 @@ import (
 // TestTable checks that every row of the table is complete, and that each name in braces is a group of the row's
 // pattern.
 func TestTable(t *testing.T) {
-	if len(table) < 20 {
-		t.Errorf("only %d symptoms", len(table))
+	if len(Table()) < 20 {
+		t.Errorf("only %d symptoms", len(Table()))
 	}
 	ids := map[string]bool{}
-	for _, s := range table {
+	for _, s := range Table() {
 		if s.ID == "" || ids[s.ID] || len(s.Texts) == 0 || s.Meaning == "" || len(s.Causes) == 0 || len(s.Next) == 0 {
 			t.Errorf("%q: a field is missing, or the ID is not unique", s.ID)
 		}
 		ids[s.ID] = true
-		if !slices.Contains([]Proof{ofGo, ofKubelets, ofKubectl, ofFaults}, s.Proof) {
+		if !slices.Contains([]string{ofGo, ofKubelets, ofKubectl, ofFaults}, s.Proof) {
 			t.Errorf("%s: unknown proof %q", s.ID, s.Proof)
 		}
 		for _, report := range s.Reports {
@@ -33,7 +33,7 @@ func TestTable(t *testing.T) {
 			}
 			texts = append(texts, c.Cause, c.Check, c.Remedy)
 		}
-		groups := compiled()[s.pattern].SubexpNames()
+		groups := s.Pattern.SubexpNames()
 		for _, text := range texts {
 			for _, name := range valueName.FindAllString(text, -1) {
 				if name != "{address}" && !slices.Contains(groups, strings.Trim(name, "{}")) {
@@ -48,18 +48,24 @@ func TestTable(t *testing.T) {
 // variable parts.
 func TestTextsAreRecognized(t *testing.T) {
 	fill := strings.NewReplacer(
-		"dial tcp …:10250", "dial tcp 192.0.2.7:10250", "https://…:10250/…", "https://192.0.2.7:10250/pods",
-		"error from …:", "error from 192.0.2.9:41234:", "certificate for …", "certificate for 192.0.2.7",
+		"dial tcp …:10250", "dial tcp 192.0.2.7:10250",
+		"https://…:10250/…", "https://192.0.2.7:10250/pods",
+		"error from …:", "error from 192.0.2.9:41234:",
+		"certificate for …", "certificate for 192.0.2.7",
 		"valid for …, not …", "valid for node-2, not node-1",
-		"on …:", "on 192.0.2.53:53:", "time … is before …", "time 2026-01-02T03:04:05Z is before 2026-01-03T00:00:00Z",
+		"on …:", "on 192.0.2.53:53:",
+		"time … is before …", "time 2026-01-02T03:04:05Z is before 2026-01-03T00:00:00Z",
 		"time … is after …", "time 2026-01-02T03:04:05Z is after 2026-01-01T00:00:00Z",
-		`because of "…"`, `because of "x509: ECDSA verification failure"`, "algorithm …", "algorithm SHA1-RSA",
-		"user=system:node:…", "user=system:node:node-1", "user=system:serviceaccount:…",
-		"user=system:serviceaccount:a:b",
-		"x509: …", "x509: something", "connection: …", "connection: what", "container … is", "container a is", "pod …;",
-		"pod b;",
+		`because of "…"`, `because of "x509: ECDSA verification failure"`,
+		"algorithm …", "algorithm SHA1-RSA",
+		"user=system:node:…", "user=system:node:node-1",
+		"user=system:serviceaccount:…", "user=system:serviceaccount:a:b",
+		"x509: …", "x509: something",
+		"connection: …", "connection: what",
+		"container … is", "container a is",
+		"pod …;", "pod b;",
 	)
-	for _, s := range table {
+	for _, s := range Table() {
 		for _, text := range s.Texts {
 			text = fill.Replace(text)
 			found := Diagnose(text).Findings
@@ -121,7 +127,7 @@ func TestUnknownTextsHaveNoFindings(t *testing.T) {
 }
 
 func FuzzDiagnose(f *testing.F) {
-	for _, s := range table {
+	for _, s := range Table() {
 		f.Add(s.Texts[0])
 	}
 	f.Fuzz(func(t *testing.T, text string) {

@@ -11,11 +11,10 @@ import (
 // WriteText writes the diagnosis as text for humans.
 func (d *Diagnosis) WriteText(w io.Writer, style color.Style) error {
 	var b strings.Builder
-	sources := d.Sources
 	if len(d.Findings) == 0 {
-		sources = nil // the source of an unknown error does not help
+		return nil // the source of an unknown error does not help
 	}
-	for _, source := range sources {
+	for _, source := range d.Sources {
 		fmt.Fprintf(&b, "Reported by %s: %s.\n\n", source.Name, source.Meaning)
 	}
 	for i, found := range d.Findings {

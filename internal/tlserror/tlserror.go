@@ -88,14 +88,11 @@ func find(text string) (Kind, string) {
 	return "", ""
 }
 
-// Pattern returns a regular expression, in the syntax of package regexp, that matches the texts of some kinds.
-func Pattern(kinds ...Kind) string {
+// Pattern returns a regular expression, in the syntax of package regexp, that matches the texts of a kind.
+func Pattern(kind Kind) string {
 	var all []string
 	for i := range table {
-		for _, kind := range kinds {
-			if table[i].kind != kind {
-				continue
-			}
+		if table[i].kind == kind {
 			for _, text := range table[i].texts {
 				all = append(all, regexp.QuoteMeta(text))
 			}

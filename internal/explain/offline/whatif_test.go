@@ -81,7 +81,8 @@ subjects:
 - {apiGroup: rbac.authorization.k8s.io, kind: User, name: kubelet-client}
 - {apiGroup: rbac.authorization.k8s.io, kind: User, name: system:anonymous}
 `
-	tokens = "account,system:serviceaccount:default:metrics,1,\"system:serviceaccounts,system:serviceaccounts:default\"\n"
+	tokens = `account,system:serviceaccount:default:metrics,1,"system:serviceaccounts,system:serviceaccounts:default"
+`
 )
 
 // TestOverridesDecideLikeServer compares an offline kubelet with a running server for each cell of the claims. The
