@@ -136,7 +136,7 @@ func newUnstarted(test reporter, with []Option) (_ *Kubelet, err error) {
 	if k.users, err = newUsers(k.CA, o); err != nil {
 		return nil, err
 	}
-	if k.Pods, err = (pods.Runtime{Executor: o.executor}).NewStore(o.pods...); err != nil {
+	if k.Pods, err = pods.NewStoreWith(o.executor, o.pods...); err != nil {
 		return nil, fmt.Errorf("WithPods: %w", err)
 	}
 	if k.Reviewer, err = newReviewer(k.logger, k.users, o); err != nil {

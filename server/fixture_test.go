@@ -172,7 +172,7 @@ func (f *fixture) newServer(t testing.TB, options fixtureOptions) (*server.Serve
 	if options.pods == nil {
 		options.pods = nginx(options.lines)
 	}
-	store, err := pods.Runtime{Executor: shell.Executor{}}.NewStore(options.pods...)
+	store, err := pods.NewStoreWith(shell.Executor{}, options.pods...)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -146,7 +146,7 @@ func (r *run) kubelet(ctx context.Context, o kubeletOptions) (*kubelet, error) {
 
 // standIn returns the handler of a stand-in that allows every request.
 func (r *run) standIn(n *node, c scenario.Container) (http.Handler, error) {
-	store, err := pods.Runtime{Executor: execCheckExecutor{}}.NewStore(scenario.Pod{
+	store, err := pods.NewStoreWith(execCheckExecutor{}, scenario.Pod{
 		Pod: &v1.Pod{
 			ObjectMeta: metav1.ObjectMeta{Namespace: n.pod.Namespace, Name: n.pod.Name, UID: n.pod.UID},
 			Spec:       v1.PodSpec{Containers: []v1.Container{{Name: container}}},

@@ -48,7 +48,7 @@ func (m *measured) measure(ctx context.Context, list []*v1.Pod, node string,
 	for _, pod := range list {
 		specs = append(specs, scenario.Pod{Pod: pod})
 	}
-	store, err := pods.Runtime{Executor: shell.Executor{}}.NewStore(specs...)
+	store, err := pods.NewStoreWith(shell.Executor{}, specs...)
 	if err != nil {
 		return nil, err
 	}

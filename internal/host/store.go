@@ -8,5 +8,5 @@ import (
 
 // NewStore makes a store of pods whose commands run in the fake shell. See [pods.NewStore].
 func NewStore(all ...scenario.Pod) (*pods.Store, error) {
-	return pods.Runtime{Executor: shell.Executor{}}.NewStore(all...)
+	return pods.NewStoreWith(shell.Executor{}, all...)
 }

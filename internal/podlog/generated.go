@@ -5,58 +5,83 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 )
 
+// lines is the content of a log: numbered lines, each with a time and a stream. It is safe for concurrent use.
+type lines interface {
+	// written returns how many lines had been written by a time.
+	written(now time.Time) int64
+	// time returns when line i is written.
+	time(i int64) time.Time
+	// has reports whether there is a line i, or will be.
+	has(i int64) bool
+	// from returns the number of a line at which a reader of the lines since a time may begin: all lines before it
+	// were written earlier.
+	from(since time.Time) int64
+	stderr(i int64) bool
+	// appendLine appends the text of line i, including its line feed, to b.
+	appendLine(b []byte, i int64) []byte
+}
+
 // generatedLines look like the access log of a web server. Each line consists of its number and one of a fixed set
-// of requests.
-type generatedLines struct{ schedule }
+// of requests. Line i is written at start + i × interval.
+type generatedLines struct {
+	start    time.Time
+	interval time.Duration
+	// count is the number of lines; 0 means that there is no end.
+	count int64
+	seed  uint64
+	// stderrBelow is the share of lines that go to standard error, in units of 1/2^32.
+	stderrBelow uint64
+}
+
+func (g *generatedLines) time(i int64) time.Time { return g.start.Add(time.Duration(i) * g.interval) }
+
+func (g *generatedLines) has(i int64) bool { return g.count == 0 || i < g.count }
+
+func (g *generatedLines) written(now time.Time) int64 {
+	if now.Before(g.start) {
+		return 0
+	}
+	n := int64(now.Sub(g.start)/g.interval) + 1
+	if g.count > 0 {
+		n = min(n, g.count)
+	}
+	return n
+}
+
+func (g *generatedLines) from(since time.Time) int64 {
+	if !since.After(g.start) {
+		return 0
+	}
+	return int64((since.Sub(g.start) + g.interval - 1) / g.interval)
+}
+
+func (g *generatedLines) stderr(i int64) bool {
+	return g.stderrBelow > 0 && g.random(i)>>32 <= g.stderrBelow
+}
 
 func (g *generatedLines) appendLine(b []byte, i int64) []byte {
 	b = strconv.AppendInt(b, i, 10)
 	return append(b, requests()[g.random(i)%requestCount]...)
 }
 
-// appendLines appends the lines from next until end, or until b has full bytes. It returns the number of the next
-// line to append. The result is the same as from many calls of appendLine, but appendLines is faster because it
-// increments the number in decimal digits.
-func (g *generatedLines) appendLines(b []byte, next, end int64, full int) ([]byte, int64) {
-	requests := requests()
-	number := newDecimal(next)
-	for ; next < end && len(b) < full; next++ {
-		b = append(b, number.digits[number.first:]...)
-		b = append(b, requests[g.random(next)%requestCount]...)
-		number.increment()
+// random returns 64 pseudorandom bits for line i. (splitmix64)
+func (g *generatedLines) random(i int64) uint64 {
+	z := g.seed + uint64(i)*0x9e3779b97f4a7c15
+	z = (z ^ z>>30) * 0xbf58476d1ce4e5b9
+	z = (z ^ z>>27) * 0x94d049bb133111eb
+	return z ^ z>>31
+}
+
+// withText returns lines with the times and streams of generated lines, but with their own text.
+func (g *generatedLines) withText(text [][]byte) storedLines {
+	s := storedLines{lines: make([]storedLine, len(text))}
+	for i := range text {
+		s.lines[i] = storedLine{at: g.time(int64(i)), isErr: g.stderr(int64(i)), text: text[i]}
 	}
-	return b, next
-}
-
-// decimal is a number as decimal digits. The digits start at index first and end at the end of the array.
-type decimal struct {
-	digits [20]byte
-	first  int
-}
-
-func newDecimal(i int64) *decimal {
-	d := &decimal{}
-	text := strconv.AppendInt(nil, i, 10)
-	d.first = len(d.digits) - len(text)
-	copy(d.digits[d.first:], text)
-	return d
-}
-
-func (d *decimal) increment() {
-	for i := len(d.digits) - 1; ; i-- {
-		if i < d.first {
-			d.first = i
-			d.digits[i] = '1'
-			return
-		}
-		if d.digits[i] < '9' {
-			d.digits[i]++
-			return
-		}
-		d.digits[i] = '0'
-	}
+	return s
 }
 
 // requestCount is the number of different requests: few enough to fit into a processor's cache, and enough that
@@ -69,7 +94,7 @@ var requests = sync.OnceValue(func() *[requestCount][]byte {
 	paths := [...]string{"/", "/index.html", "/items/%d", "/items/%d", "/items/%d", "/cart/%d", "/login", "/healthz"}
 	statuses := [...]int{200, 200, 200, 200, 200, 200, 200, 200, 200, 200, 201, 204, 304, 404, 404, 500}
 	made := new([requestCount][]byte)
-	s := schedule{seed: requestCount}
+	s := generatedLines{seed: requestCount}
 	for i := range made {
 		r := s.random(int64(i))
 		path := paths[r>>11&7]

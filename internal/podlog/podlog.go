@@ -22,29 +22,59 @@ import (
 // Age is the age of a generated log without a start when the program starts.
 const Age = time.Hour
 
-// Container is the name of a container. Logs of different containers have different lines.
-type Container struct{ Namespace, Pod, Name string }
-
 // Log is the log of one run of a container. It is safe for concurrent use. The methods End and Ended accept a nil Log.
 type Log struct {
 	lines lines
+	began time.Time
 	// ended is closed when the run has ended. endedAt is the time of the end, and is set before ended is closed.
 	ended   chan struct{}
 	endedAt time.Time
 }
 
-// New makes a log from its description. A log with an end and without a start ends just before made. If the
-// description names a file, New reads it, and returns an error only if that fails.
-func New(l scenario.Log, c Container, made time.Time) (*Log, error) {
-	lines, err := newLines(l, c, made)
-	if err != nil {
-		return nil, err
+// New makes a log from its description. Logs of containers with different names have different lines. A log with an end
+// and without a start ends just before made. If the description names a file, New reads it, and returns an error only
+// if that fails.
+func New(l scenario.Log, container string, made time.Time) (*Log, error) {
+	data := []byte(l.Text)
+	if l.File != "" {
+		var err error
+		if data, err = os.ReadFile(l.File); err != nil {
+			return nil, fmt.Errorf("file: %w", err)
+		}
 	}
-	return &Log{lines: lines, ended: make(chan struct{})}, nil
+	if cri := parseCRI(data); cri != nil {
+		return &Log{lines: storedLines{lines: cri, existing: true}, began: cri[0].at, ended: make(chan struct{})}, nil
+	}
+
+	generated := l.Text == "" && l.File == ""
+	text := splitLines(data)
+	g := generatedLines{interval: cmp.Or(l.Interval.Duration, scenario.DefaultLogInterval), count: l.Lines}
+	if !generated {
+		g.count = int64(len(text))
+	}
+	switch {
+	case l.Start != nil:
+		g.start = l.Start.Time
+	case g.count > 0:
+		g.start = made.Add(-time.Duration(g.count) * g.interval)
+	case generated:
+		g.start = made.Add(-Age)
+	default:
+		g.start = made
+	}
+	hash := fnv.New64a()
+	fmt.Fprintf(hash, "%d/%s", l.Seed, container)
+	g.seed = hash.Sum64()
+	g.stderrBelow = uint64(l.Stderr * math.MaxUint32)
+	log := &Log{lines: &g, began: g.start, ended: make(chan struct{})}
+	if !generated {
+		log.lines = g.withText(text)
+	}
+	return log, nil
 }
 
 // Began returns the time of the first line.
-func (l *Log) Began() time.Time { return l.lines.time(0) }
+func (l *Log) Began() time.Time { return l.began }
 
 // End ends the run: the log gets no lines after this time, and readers that follow the log return. Only the first
 // call has an effect. Calls must not be concurrent.
@@ -91,43 +121,4 @@ func Finished(l scenario.Log) scenario.Log {
 		l.Lines = finishedLines
 	}
 	return l
-}
-
-func newLines(l scenario.Log, c Container, made time.Time) (lines, error) {
-	data := []byte(l.Text)
-	if l.File != "" {
-		var err error
-		if data, err = os.ReadFile(l.File); err != nil {
-			return nil, fmt.Errorf("file: %w", err)
-		}
-	}
-	generated := l.Text == "" && l.File == ""
-	if !generated {
-		if lines := parseCRI(data); lines != nil {
-			return lines, nil
-		}
-	}
-
-	s := schedule{interval: cmp.Or(l.Interval.Duration, scenario.DefaultLogInterval), lines: l.Lines}
-	text := splitLines(data)
-	if !generated {
-		s.lines = int64(len(text))
-	}
-	s.start = made.Add(-Age)
-	switch {
-	case l.Start != nil:
-		s.start = l.Start.Time
-	case s.lines > 0:
-		s.start = made.Add(-time.Duration(s.lines) * s.interval)
-	case !generated:
-		s.start = made
-	}
-	hash := fnv.New64a()
-	fmt.Fprintf(hash, "%d/%s/%s/%s", l.Seed, c.Namespace, c.Pod, c.Name)
-	s.seed = hash.Sum64()
-	s.stderrBelow = uint64(l.Stderr * math.MaxUint32)
-	if generated {
-		return &generatedLines{s}, nil
-	}
-	return &textLines{s, text}, nil
 }

@@ -4,9 +4,11 @@ import (
 	"context"
 	"io"
 	"math"
+	"slices"
 	"time"
 
 	v1 "k8s.io/api/core/v1"
+	"k8s.io/utils/ptr"
 )
 
 // timestampFormat is the format of the time before a line. (k8s.io/cri-client/pkg/logs, timeFormatOut)
@@ -18,11 +20,6 @@ type clockSkewKey struct{}
 // this machine's clock.
 func WithClock(ctx context.Context, ahead time.Duration) context.Context {
 	return context.WithValue(ctx, clockSkewKey{}, ahead)
-}
-
-func clockSkew(ctx context.Context) time.Duration {
-	ahead, _ := ctx.Value(clockSkewKey{}).(time.Duration)
-	return ahead
 }
 
 // Read writes the lines that the options select to stdout and stderr. A nil writer drops the lines of its stream,
@@ -38,135 +35,134 @@ func (l *Log) Read(ctx context.Context, options *v1.PodLogOptions, running bool,
 			return err
 		}
 	}
-	r := reader{
-		log: l, options: options, out: newOutput(stdout, stderr, options.LimitBytes), lineStart: true,
-		ahead: clockSkew(ctx),
+	ahead, _ := ctx.Value(clockSkewKey{}).(time.Duration)
+	r := &reader{Log: l, stdout: stdout, stderr: stderr, timestamps: options.Timestamps, ahead: ahead,
+		remain: ptr.Deref(options.LimitBytes, math.MaxInt64), lineStart: true}
+	now := time.Now()
+	if seconds := options.SinceSeconds; seconds != nil {
+		r.since = now.Add(-time.Duration(min(*seconds, math.MaxInt64/int64(time.Second))) * time.Second)
 	}
-	defer r.out.release()
-	return r.read(ctx, time.Now(), running)
-}
-
-// reader is the state of one call of Read.
-type reader struct {
-	log     *Log
-	options *v1.PodLogOptions
-	out     *output
-	since   time.Time
-	// lineStart is set if the previous line ended with a line feed. The next line then begins with a timestamp.
-	lineStart bool
-	// ahead is the difference between the clock for timestamps and this machine's clock.
-	ahead time.Duration
-}
-
-func (r *reader) read(ctx context.Context, now time.Time, running bool) error {
-	if seconds := r.options.SinceSeconds; seconds != nil {
-		r.since = now.Add(-secondsDuration(*seconds))
+	if since := options.SinceTime; since != nil && since.Add(-ahead).After(r.since) {
+		r.since = since.Add(-ahead)
 	}
-	if since := r.options.SinceTime; since != nil && since.Add(-r.ahead).After(r.since) {
-		r.since = since.Add(-r.ahead)
+	next, end := int64(0), l.written(now)
+	if tail := options.TailLines; tail != nil {
+		next = max(next, end-*tail)
 	}
-	next, end := int64(0), r.log.written(now)
-	if tail := r.options.TailLines; tail != nil && end > *tail {
-		next = end - *tail
-	}
-	next = max(next, r.log.lines.from(r.since))
+	next = max(next, l.lines.from(r.since))
 
 	for {
 		if done, err := r.write(ctx, next, end); done || err != nil {
 			return err
 		}
 		next = max(next, end)
-		if err := r.out.flush(); err != nil {
-			return err
-		}
-		if !r.options.Follow || !running {
+		if !options.Follow || !running {
 			return nil
 		}
-		r.out.flushWriters()
+		r.flushWriters()
 		var more bool
-		if more, running = r.wait(ctx, next); !more {
+		if more, running = l.wait(ctx, next); !more {
 			return nil
 		}
-		end = r.log.written(time.Now())
+		end = l.written(time.Now())
 	}
+}
+
+// chunk is the number of bytes in one write. A kubelet instead writes and flushes each line separately.
+const chunk = 256 << 10
+
+// reader is the state of one call of Read.
+type reader struct {
+	*Log
+	stdout, stderr io.Writer
+	timestamps     bool
+	// ahead is the difference between the clock for timestamps and this machine's clock.
+	ahead time.Duration
+	since time.Time
+	// remain is the number of bytes until the limit.
+	remain int64
+	// lineStart is set if the previous line ended with a line feed. The next line then begins with a timestamp.
+	lineStart bool
+	// buffer contains lines that have not been written yet. They go to the writer to, which is stdout or stderr.
+	buffer []byte
+	to     io.Writer
 }
 
 // write writes the lines from next up to end. done reports that the limit of bytes is reached or that ctx is done.
 func (r *reader) write(ctx context.Context, next, end int64) (done bool, err error) {
-	if lines, ok := r.log.lines.(*generatedLines); ok && r.isPlain(lines) {
-		if next, err = r.writePlain(ctx, lines, next, end); err != nil {
-			return false, err
-		}
-	}
 	for i := next; i < end; i++ {
 		if i&0xfff == 0 && ctx.Err() != nil {
 			return true, nil
 		}
-		to, err := r.out.stream(r.log.lines.stderr(i))
-		if err != nil {
-			return false, err
+		to := r.stdout
+		if r.lines.stderr(i) {
+			to = r.stderr
 		}
-		begin := len(r.out.buffer)
-		line := r.out.buffer
-		if r.options.Timestamps && r.lineStart {
-			line = r.log.lines.time(i).Add(r.ahead).AppendFormat(line, timestampFormat)
+		if to != nil && to != r.to {
+			if err := r.flush(); err != nil {
+				return false, err
+			}
+			r.to = to
 		}
-		line = r.log.lines.appendLine(line, i)
-		r.lineStart = len(line) == begin || line[len(line)-1] == '\n'
-		if to == nil || !r.since.IsZero() && r.log.lines.time(i).Before(r.since) {
-			r.out.buffer = line[:begin]
+		before := len(r.buffer)
+		if r.timestamps && r.lineStart {
+			r.buffer = r.lines.time(i).Add(r.ahead).AppendFormat(r.buffer, timestampFormat)
+		}
+		r.buffer = r.lines.appendLine(r.buffer, i)
+		r.lineStart = len(r.buffer) == before || r.buffer[len(r.buffer)-1] == '\n'
+		if to == nil || !r.since.IsZero() && r.lines.time(i).Before(r.since) {
+			r.buffer = r.buffer[:before]
 			continue
 		}
-		if done, err := r.out.grow(line); done || err != nil {
-			return done, err
+		added := int64(len(r.buffer) - before)
+		if added >= r.remain {
+			r.buffer = r.buffer[:int64(before)+r.remain]
+			return true, r.flush()
+		}
+		r.remain -= added
+		if len(r.buffer) >= chunk {
+			if err := r.flush(); err != nil {
+				return false, err
+			}
 		}
 	}
-	return false, nil
+	return false, r.flush()
 }
 
-// isPlain reports whether all lines go to standard output unchanged, so that they need not be examined one by one.
-func (r *reader) isPlain(lines *generatedLines) bool {
-	return !r.options.Timestamps && lines.stderrBelow == 0 && r.out.stdout != nil && r.since.IsZero()
-}
-
-// writePlain writes whole chunks while the limit of bytes is not near. It returns the number of the next line to
-// write.
-func (r *reader) writePlain(ctx context.Context, lines *generatedLines, next, end int64) (int64, error) {
-	if _, err := r.out.stream(false); err != nil {
-		return next, err
+// flush writes the contents of the buffer and empties it.
+func (r *reader) flush() error {
+	if len(r.buffer) == 0 {
+		return nil
 	}
-	for next < end && r.out.remain > 2*chunk && ctx.Err() == nil {
-		buffer, after := lines.appendLines(r.out.buffer, next, end, chunk)
-		if _, err := r.out.grow(buffer); err != nil {
-			return next, err
+	_, err := r.to.Write(r.buffer)
+	r.buffer = r.buffer[:0]
+	return err
+}
+
+// flushWriters flushes the writers that have a Flush method.
+func (r *reader) flushWriters() {
+	for _, w := range slices.Compact([]io.Writer{r.stdout, r.stderr}) {
+		if f, ok := w.(interface{ Flush() }); ok {
+			f.Flush()
 		}
-		next = after
 	}
-	return next, nil
 }
 
 // wait waits until line i is written or the run has ended. more reports whether there may be further lines; it is
 // false if ctx is done first. running reports whether the run still continues.
-func (r *reader) wait(ctx context.Context, i int64) (more, running bool) {
+func (l *Log) wait(ctx context.Context, i int64) (more, running bool) {
 	var written <-chan time.Time
-	if end, ends := r.log.lines.end(); !ends || i < end {
-		timer := time.NewTimer(time.Until(r.log.lines.time(i)))
+	if l.lines.has(i) {
+		timer := time.NewTimer(time.Until(l.lines.time(i)))
 		defer timer.Stop()
 		written = timer.C
 	}
 	select {
 	case <-ctx.Done():
 		return false, false
-	case <-r.log.Ended():
+	case <-l.Ended():
 		return true, false
 	case <-written:
 		return true, true
 	}
-}
-
-func secondsDuration(seconds int64) time.Duration {
-	if seconds > math.MaxInt64/int64(time.Second) {
-		return math.MaxInt64
-	}
-	return time.Duration(seconds) * time.Second
 }

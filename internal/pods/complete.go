@@ -1,11 +1,13 @@
 package pods
 
 import (
+	"cmp"
 	"time"
 
 	v1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/sets"
 	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
@@ -21,45 +23,39 @@ func validatePod(pod *v1.Pod, path *field.Path) field.ErrorList {
 		return field.ErrorList{field.Required(path, "a core/v1 Pod")}
 	}
 	var errs field.ErrorList
-	metadata := path.Child("metadata")
-	if pod.Name == "" {
-		errs = append(errs, field.Required(metadata.Child("name"), "the name of the pod"))
-	} else {
-		for _, message := range validation.IsDNS1123Subdomain(pod.Name) {
-			errs = append(errs, field.Invalid(metadata.Child("name"), pod.Name, message))
+	check := func(path *field.Path, name, what string, validate func(string) []string) {
+		if name == "" {
+			errs = append(errs, field.Required(path, what))
+			return
+		}
+		for _, message := range validate(name) {
+			errs = append(errs, field.Invalid(path, name, message))
 		}
 	}
-	if pod.Namespace != "" {
-		for _, message := range validation.IsDNS1123Label(pod.Namespace) {
-			errs = append(errs, field.Invalid(metadata.Child("namespace"), pod.Namespace, message))
-		}
-	}
-	spec := path.Child("spec")
+	metadata, spec := path.Child("metadata"), path.Child("spec")
+	check(metadata.Child("name"), pod.Name, "the name of the pod", validation.IsDNS1123Subdomain)
+	check(metadata.Child("namespace"), cmp.Or(pod.Namespace, metav1.NamespaceDefault), "", validation.IsDNS1123Label)
 	if len(pod.Spec.Containers) == 0 {
 		errs = append(errs, field.Required(spec.Child("containers"), "a pod has at least one container"))
 	}
-	seen := map[string]bool{}
-	check := func(path *field.Path, name string) {
-		switch {
-		case name == "":
-			errs = append(errs, field.Required(path.Child("name"), "the name of the container"))
-		case seen[name]:
-			errs = append(errs, field.Duplicate(path.Child("name"), name))
-		default:
-			for _, message := range validation.IsDNS1123Label(name) {
-				errs = append(errs, field.Invalid(path.Child("name"), name, message))
-			}
+	seen := sets.New[string]()
+	container := func(kind string, i int, name string) {
+		path := spec.Child(kind).Index(i).Child("name")
+		if name != "" && seen.Has(name) {
+			errs = append(errs, field.Duplicate(path, name))
+			return
 		}
-		seen[name] = true
+		check(path, name, "the name of the container", validation.IsDNS1123Label)
+		seen.Insert(name)
 	}
 	for i, c := range pod.Spec.InitContainers {
-		check(spec.Child("initContainers").Index(i), c.Name)
+		container("initContainers", i, c.Name)
 	}
 	for i, c := range pod.Spec.Containers {
-		check(spec.Child("containers").Index(i), c.Name)
+		container("containers", i, c.Name)
 	}
 	for i, c := range pod.Spec.EphemeralContainers {
-		check(spec.Child("ephemeralContainers").Index(i), c.Name)
+		container("ephemeralContainers", i, c.Name)
 	}
 	return errs
 }
@@ -69,18 +65,12 @@ func validatePod(pod *v1.Pod, path *field.Path) field.ErrorList {
 func complete(given *v1.Pod, described map[string]scenario.Container, made time.Time) *v1.Pod {
 	pod := given.DeepCopy()
 	pod.TypeMeta = metav1.TypeMeta{}
-	if pod.Namespace == "" {
-		pod.Namespace = metav1.NamespaceDefault
-	}
-	if pod.UID == "" {
-		pod.UID = types.UID(stableid.UUID("pod " + pod.Namespace + "/" + pod.Name))
-	}
+	pod.Namespace = cmp.Or(pod.Namespace, metav1.NamespaceDefault)
+	pod.UID = cmp.Or(pod.UID, types.UID(stableid.UUID("pod "+pod.Namespace+"/"+pod.Name)))
 	if pod.CreationTimestamp.IsZero() {
 		pod.CreationTimestamp = metav1.NewTime(made.Add(-podlog.Age).Truncate(time.Second))
 	}
-	if pod.Spec.RestartPolicy == "" {
-		pod.Spec.RestartPolicy = v1.RestartPolicyAlways
-	}
+	pod.Spec.RestartPolicy = cmp.Or(pod.Spec.RestartPolicy, v1.RestartPolicyAlways)
 	if pod.Status.Phase == "" {
 		pod.Status = podlife.FixedStatus(pod, described)
 	}

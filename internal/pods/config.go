@@ -1,11 +1,13 @@
 package pods
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 	"time"
 
 	v1 "k8s.io/api/core/v1"
+	"k8s.io/utils/ptr"
 
 	"fauxlet/internal/podlife"
 )
@@ -38,15 +40,12 @@ func (e *entry) environment(executor Executor, c *container) (Environment, error
 func (e *entry) config(c *container) ContainerConfig {
 	pod, spec := e.pod, podlife.ContainerSpec(e.pod, c.name)
 	config := ContainerConfig{
-		Hostname:   pod.Name,
+		Hostname:   cmp.Or(pod.Spec.Hostname, pod.Name),
 		IP:         pod.Status.PodIP,
 		WorkingDir: spec.WorkingDir,
 		Command:    slices.Concat(spec.Command, spec.Args),
 		Files:      c.described.Files,
 		Started:    pod.CreationTimestamp.Time,
-	}
-	if pod.Spec.Hostname != "" {
-		config.Hostname = pod.Spec.Hostname
 	}
 	if status := podlife.ContainerStatus(pod, c.name); isRunning(status) {
 		config.Started = status.State.Running.StartedAt.Time
@@ -55,30 +54,19 @@ func (e *entry) config(c *container) ContainerConfig {
 		config.Command = []string{"/" + imageName(spec.Image)}
 	}
 	if c := pod.Spec.SecurityContext; c != nil {
-		setIfGiven(&config.UID, c.RunAsUser)
-		setIfGiven(&config.GID, c.RunAsGroup)
+		config.UID, config.GID = ptr.Deref(c.RunAsUser, 0), ptr.Deref(c.RunAsGroup, 0)
 	}
 	if c := spec.SecurityContext; c != nil {
-		setIfGiven(&config.UID, c.RunAsUser)
-		setIfGiven(&config.GID, c.RunAsGroup)
+		config.UID, config.GID = ptr.Deref(c.RunAsUser, config.UID), ptr.Deref(c.RunAsGroup, config.GID)
 	}
 	for _, variable := range spec.Env {
 		if value, found := variableValue(pod, variable); found {
 			config.Env = append(config.Env, variable.Name+"="+value)
 		}
 	}
-	for _, variable := range []string{
-		"SERVICE_HOST=10.96.0.1", "SERVICE_PORT=443", "SERVICE_PORT_HTTPS=443", "PORT=tcp://10.96.0.1:443",
-	} {
-		config.Env = append(config.Env, "KUBERNETES_"+variable)
-	}
+	config.Env = append(config.Env, "KUBERNETES_SERVICE_HOST=10.96.0.1", "KUBERNETES_SERVICE_PORT=443",
+		"KUBERNETES_SERVICE_PORT_HTTPS=443", "KUBERNETES_PORT=tcp://10.96.0.1:443")
 	return config
-}
-
-func setIfGiven(field *int64, value *int64) {
-	if value != nil {
-		*field = *value
-	}
 }
 
 // variableValue returns the value of an environment variable if the pod alone determines it: a literal, or a
@@ -90,23 +78,16 @@ func variableValue(pod *v1.Pod, variable v1.EnvVar) (value string, found bool) {
 	if variable.ValueFrom.FieldRef == nil {
 		return "", false
 	}
-	switch variable.ValueFrom.FieldRef.FieldPath {
-	case "metadata.name":
-		return pod.Name, true
-	case "metadata.namespace":
-		return pod.Namespace, true
-	case "metadata.uid":
-		return string(pod.UID), true
-	case "spec.nodeName":
-		return pod.Spec.NodeName, true
-	case "spec.serviceAccountName":
-		return pod.Spec.ServiceAccountName, true
-	case "status.podIP":
-		return pod.Status.PodIP, true
-	case "status.hostIP":
-		return pod.Status.HostIP, true
-	}
-	return "", false
+	value, found = map[string]string{
+		"metadata.name":           pod.Name,
+		"metadata.namespace":      pod.Namespace,
+		"metadata.uid":            string(pod.UID),
+		"spec.nodeName":           pod.Spec.NodeName,
+		"spec.serviceAccountName": pod.Spec.ServiceAccountName,
+		"status.podIP":            pod.Status.PodIP,
+		"status.hostIP":           pod.Status.HostIP,
+	}[variable.ValueFrom.FieldRef.FieldPath]
+	return value, found
 }
 
 // imageName returns the last part of an image's name without tag and digest.
@@ -114,8 +95,5 @@ func imageName(image string) string {
 	image = image[strings.LastIndex(image, "/")+1:]
 	image, _, _ = strings.Cut(image, "@")
 	image, _, _ = strings.Cut(image, ":")
-	if image == "" {
-		return "app"
-	}
-	return image
+	return cmp.Or(image, "app")
 }

@@ -1,6 +1,7 @@
 package pods
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -51,10 +52,8 @@ type run struct {
 
 // container returns a container by name, or nil if there is none.
 func (e *entry) container(name string) *container {
-	for _, c := range e.containers {
-		if c.name == name {
-			return c
-		}
+	if i := slices.IndexFunc(e.containers, func(c *container) bool { return c.name == name }); i >= 0 {
+		return e.containers[i]
 	}
 	return nil
 }
@@ -62,49 +61,46 @@ func (e *entry) container(name string) *container {
 // newEntry makes the entry of a pod that never changes. Only the descriptions of the logs determine where the logs
 // end; the times in the status are ignored.
 func (s *Store) newEntry(pod scenario.Pod, made time.Time) (*entry, error) {
-	e := &entry{pod: pod.Pod, described: pod.Containers, connections: new(atomic.Int64)}
-	err := e.addContainers(func(c *container) error {
+	return makeEntry(pod, func(e *entry, c *container) error {
 		described := c.described.Log
 		if !isRunning(podlife.ContainerStatus(pod.Pod, c.name)) {
 			described = podlog.Finished(described)
 		}
-		log, err := podlog.New(described, e.logName(c), made)
-		if err != nil {
-			return fmt.Errorf("log: %w", err)
+		var err error
+		if c.run, err = e.makeRun(c, "", described, made); err != nil {
+			return err
 		}
-		c.run = &run{log: log}
 		if len(c.described.Files) > 0 { // check now that the files fit together
-			if _, err := e.environment(s.runtime.Executor, c); err != nil {
+			if _, err := e.environment(s.executor, c); err != nil {
 				return err
 			}
 		}
-		if c.described.Log.Previous == nil {
-			return nil
+		if previous := c.described.Log.Previous; previous != nil {
+			c.previous, err = e.makeRun(c, "", podlog.Finished(*previous), c.log.Began())
 		}
-		previous, err := podlog.New(podlog.Finished(*c.described.Log.Previous), e.logName(c), log.Began())
-		if err != nil {
-			return fmt.Errorf("log: previous: %w", err)
-		}
-		c.previous = &run{log: previous}
-		return nil
+		return err
 	})
-	return e, err
 }
 
-func (e *entry) logName(c *container) podlog.Container {
-	return podlog.Container{Namespace: e.pod.Namespace, Pod: e.pod.Name, Name: c.name}
+// makeRun makes a run of a container. made is the reference time of its log.
+func (e *entry) makeRun(c *container, id string, described scenario.Log, made time.Time) (*run, error) {
+	log, err := podlog.New(described, e.pod.Namespace+"/"+e.pod.Name+"/"+c.name, made)
+	if err != nil {
+		return nil, fmt.Errorf("log: %w", err)
+	}
+	return &run{id: id, log: log}, nil
 }
 
-// addContainers fills e.containers. It calls complete for each container, and complete sets the container's runs.
-func (e *entry) addContainers(complete func(*container) error) error {
+// makeEntry makes an entry. It calls complete for each container, and complete sets the container's runs.
+func makeEntry(pod scenario.Pod, complete func(*entry, *container) error) (*entry, error) {
+	e := &entry{pod: pod.Pod, described: pod.Containers, connections: new(atomic.Int64)}
+	at := e.pod.Namespace + "/" + e.pod.Name
 	names := podlife.ContainerNames(e.pod)
 	for name := range e.described {
 		if !slices.Contains(names, name) {
-			return fmt.Errorf("pod %s/%s: it has no container %q; it has %s", e.pod.Namespace, e.pod.Name, name,
-				strings.Join(names, ", "))
+			return nil, fmt.Errorf("pod %s: it has no container %q; it has %s", at, name, strings.Join(names, ", "))
 		}
 	}
-	e.containers = make([]*container, 0, len(names))
 	for _, name := range names {
 		c := &container{name: name, described: &undescribed}
 		if described, found := e.described[name]; found {
@@ -112,66 +108,52 @@ func (e *entry) addContainers(complete func(*container) error) error {
 		}
 		err := c.described.Validate(podlife.ContainerSpec(e.pod, name).Resources.Limits)
 		if err == nil {
-			err = complete(c)
+			err = complete(e, c)
 		}
 		if err != nil {
-			return fmt.Errorf("container %s of pod %s/%s: %w", name, e.pod.Namespace, e.pod.Name, err)
+			return nil, fmt.Errorf("container %s of pod %s: %w", name, at, err)
 		}
 		e.containers = append(e.containers, c)
 	}
-	return nil
+	return e, nil
 }
 
 // undescribed is the description of all containers that the scenario does not describe.
 var undescribed scenario.Container
 
 // updateEntry returns the entry for a new version of a pod. before is the entry of the earlier version, or nil for a
-// new pod. Running containers keep their log and files. Other runs are ended last, after all checks that can fail.
-func (s *Store) updateEntry(before *entry, pod scenario.Pod) (*entry, error) {
-	e := &entry{pod: pod.Pod, described: pod.Containers, connections: new(atomic.Int64)}
-	samePod := before != nil && before.pod.UID == pod.Pod.UID
-	if samePod {
-		e.connections = before.connections
+// new pod. Running containers keep their log and files. All other earlier runs are ended.
+func updateEntry(before *entry, pod scenario.Pod) (*entry, error) {
+	if before == nil {
+		before = &entry{pod: &v1.Pod{}}
 	}
-	err := e.addContainers(func(c *container) error {
+	samePod := before.pod.UID == pod.Pod.UID
+	e, err := makeEntry(pod, func(e *entry, c *container) error {
+		c.run = &run{}
 		status := podlife.ContainerStatus(pod.Pod, c.name)
 		if status == nil {
-			c.run = &run{}
 			return nil
 		}
 		var earlier []*run
-		if samePod {
-			if old := before.container(c.name); old != nil {
-				earlier = []*run{old.run, old.previous}
-			}
+		if old := before.container(c.name); old != nil && samePod {
+			earlier = []*run{old.run, old.previous}
 		}
 		current, last := runsOf(status)
 		var err error
-		if c.run, err = e.findOrMakeRun(c, current, c.described.Log, earlier); err != nil {
+		if c.run, err = e.findOrMakeRun(c, current, c.described.Log, earlier); err != nil || last.id == "" {
 			return err
 		}
 		log := c.described.Log
-		if log.Previous != nil {
-			log = *log.Previous
-		}
-		if last.id != "" {
-			c.previous, err = e.findOrMakeRun(c, last, log, earlier)
-		}
+		c.previous, err = e.findOrMakeRun(c, last, *cmp.Or(log.Previous, &log), earlier)
 		return err
 	})
 	if err != nil {
 		return nil, err
 	}
-	if before != nil {
-		for _, c := range e.containers {
-			if status := podlife.ContainerStatus(pod.Pod, c.name); status != nil {
-				current, last := runsOf(status)
-				c.run.endAt(current.ended)
-				c.previous.endAt(last.ended)
-			}
-		}
-		before.endAllBut(e)
+	if samePod {
+		e.connections = before.connections
 	}
+	before.endAllBut(e)
 	return e, nil
 }
 
@@ -199,31 +181,31 @@ func runsOf(status *v1.ContainerStatus) (current, previous runTimes) {
 	return current, previous
 }
 
-// findOrMakeRun returns the run with this id from the earlier entry, or a new run if there is none.
+// findOrMakeRun returns the run with this id from the earlier entry, or a new run if there is none. It ends a run that
+// has ended.
 func (e *entry) findOrMakeRun(c *container, at runTimes, described scenario.Log, earlier []*run) (*run, error) {
-	for _, r := range earlier {
-		if r != nil && r.id == at.id {
-			return r, nil
-		}
+	i := slices.IndexFunc(earlier, func(r *run) bool { return r != nil && r.id == at.id })
+	if i >= 0 {
+		earlier[i].endAt(at.ended)
+		return earlier[i], nil
 	}
 	if described.Start == nil {
 		described.Start = &metav1.Time{Time: at.began}
 	}
-	log, err := podlog.New(described, e.logName(c), at.began)
+	r, err := e.makeRun(c, at.id, described, at.began)
 	if err != nil {
-		return nil, fmt.Errorf("log: %w", err)
+		return nil, err
 	}
-	r := &run{id: at.id, log: log}
 	if at.id == "" {
-		r.endAt(at.began) // the container has never started, and has no log
+		r.log.End(at.began) // the container has never started, and has no log
 	}
 	r.endAt(at.ended)
 	return r, nil
 }
 
-// endAt ends the run at a time. It does nothing if the run is nil or the time is zero.
+// endAt ends the run at a time. It does nothing if the time is zero.
 func (r *run) endAt(when time.Time) {
-	if r != nil && !when.IsZero() {
+	if !when.IsZero() {
 		r.log.End(when)
 	}
 }
@@ -241,19 +223,12 @@ func (r *run) untilEnd(ctx context.Context) (context.Context, context.CancelFunc
 	return ctx, cancel
 }
 
-// end ends all runs of the pod.
-func (e *entry) end(when time.Time) {
-	for _, c := range e.containers {
-		c.run.endAt(when)
-	}
-}
-
 // endAllBut ends all runs except the runs that the next version of the pod contains too.
 func (e *entry) endAllBut(next *entry) {
 	now := time.Now()
 	for _, c := range e.containers {
 		if after := next.container(c.name); after == nil || after.run != c.run && after.previous != c.run {
-			c.run.endAt(now)
+			c.log.End(now)
 		}
 	}
 }

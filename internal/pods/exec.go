@@ -9,8 +9,6 @@ import (
 	"time"
 
 	utilexec "k8s.io/utils/exec"
-
-	"fauxlet/scenario"
 )
 
 // Executor makes the environments in which the commands of exec requests run.
@@ -27,8 +25,7 @@ type Environment interface {
 }
 
 // Streams are the streams of a command or of an attached container. A stream that the client did not request is nil.
-// With TTY, all output goes to Stdout, and Resize delivers the sizes of the client's terminal. Resize is read until it
-// is closed or the command has ended.
+// With TTY, all output goes to Stdout, and Resize delivers the sizes of the client's terminal. Resize need not be read.
 type Streams struct {
 	Stdin          io.Reader
 	Stdout, Stderr io.Writer
@@ -61,11 +58,11 @@ func (s *Store) Exec(ctx context.Context, namespace, name, container string, com
 	if streams.Stdout == nil {
 		streams.Stdout = io.Discard
 	}
-	switch {
-	case streams.TTY:
-		streams.Stderr = streams.Stdout
-	case streams.Stderr == nil:
+	if streams.Stderr == nil {
 		streams.Stderr = io.Discard
+	}
+	if streams.TTY {
+		streams.Stderr = streams.Stdout
 	}
 	c := e.container(container)
 	ctx, cancel := c.untilEnd(ctx)
@@ -83,24 +80,20 @@ const killedCode = 137
 func (s *Store) exec(ctx context.Context, e *entry, c *container, command []string, streams Streams) error {
 	for _, answer := range c.described.Exec {
 		if len(answer.Command) == 0 || slices.Equal(answer.Command, command) {
-			return giveAnswer(ctx, &answer, streams)
+			if err := sleep(ctx, answer.Delay.Duration); err != nil {
+				return err
+			}
+			return writeResult(streams, answer.Stdout, answer.Stderr, answer.ExitCode)
 		}
 	}
-	environment, err := e.environment(s.runtime.Executor, c)
+	environment, err := e.environment(s.executor, c)
 	if err != nil {
 		return err
 	}
 	code, err := environment.Run(ctx, command, streams)
 	var start *StartError
 	if errors.As(err, &start) {
-		end := "\n"
-		if streams.TTY {
-			end = "\r\n"
-		}
-		if _, err := io.WriteString(streams.Stderr, start.Text+end); err != nil {
-			return err
-		}
-		return exitError(start.Code)
+		return writeResult(streams, "", start.Text+"\n", start.Code)
 	}
 	if err != nil {
 		return err
@@ -108,34 +101,25 @@ func (s *Store) exec(ctx context.Context, e *entry, c *container, command []stri
 	return exitError(code)
 }
 
-// giveAnswer writes a scripted answer.
-func giveAnswer(ctx context.Context, a *scenario.ExecAnswer, streams Streams) error {
-	if err := sleep(ctx, a.Delay.Duration); err != nil {
-		return err
-	}
-	stdout, stderr := streams.Stdout, streams.Stderr
+// writeResult writes the output of a command that does not run, and returns the error for its exit code.
+func writeResult(streams Streams, stdout, stderr string, code int) error {
 	if streams.TTY {
-		stdout = &terminal{to: streams.Stdout}
-		stderr = stdout
+		streams.Stdout = &terminal{to: streams.Stdout}
+		streams.Stderr = streams.Stdout
 	}
-	if _, err := io.WriteString(stdout, a.Stdout); err != nil {
+	if _, err := io.WriteString(streams.Stdout, stdout); err != nil {
 		return err
 	}
-	if _, err := io.WriteString(stderr, a.Stderr); err != nil {
+	if _, err := io.WriteString(streams.Stderr, stderr); err != nil {
 		return err
 	}
-	return exitError(a.ExitCode)
+	return exitError(code)
 }
 
 // sleep waits for a duration. It returns ctx.Err() if ctx is done first.
 func sleep(ctx context.Context, d time.Duration) error {
-	if d <= 0 {
-		return nil
-	}
-	timer := time.NewTimer(d)
-	defer timer.Stop()
 	select {
-	case <-timer.C:
+	case <-time.After(d):
 		return nil
 	case <-ctx.Done():
 		return ctx.Err()

@@ -20,39 +20,25 @@ import (
 
 // Store holds the pods of a node. It is safe for concurrent use.
 type Store struct {
-	runtime Runtime
+	executor Executor
 
 	mu    sync.RWMutex
 	pods  []*v1.Pod
 	byKey map[types.NamespacedName]*entry
 }
 
-// Runtime contains the parts of a Store that act like a container runtime. A nil field means the built-in default.
-// The defaults need no shell on the host.
-type Runtime struct {
-	Executor      Executor
-	Attacher      Attacher
-	PortForwarder PortForwarder
-}
+// NewStore makes a Store of pods that never change. Missing fields of the pods are completed: namespace default, a uid,
+// and the status of a pod that has been running for an hour. Errors name fields as in a list of pods or, for a
+// description, the container and the pod. Exec requests get the results of a few simple commands.
+func NewStore(all ...scenario.Pod) (*Store, error) { return NewStoreWith(simpleExecutor{}, all...) }
 
-// NewStore makes a Store of pods that never change, with the default [Runtime]. Missing fields of the pods are
-// completed: namespace default, a uid, and the status of a pod that has been running for an hour. Errors name fields
-// as in a list of pods or, for a description, the container and the pod.
-func NewStore(all ...scenario.Pod) (*Store, error) { return Runtime{}.NewStore(all...) }
-
-// NewStore is like the function [NewStore], with this Runtime.
-func (r Runtime) NewStore(all ...scenario.Pod) (*Store, error) {
-	if r.Executor == nil {
-		r.Executor = simpleExecutor{}
-	}
-	if r.Attacher == nil {
-		r.Attacher = logAttacher{}
-	}
-	if r.PortForwarder == nil {
-		r.PortForwarder = pageForwarder{}
+// NewStoreWith is like [NewStore], but executor runs the commands of exec requests. Nil: like NewStore.
+func NewStoreWith(executor Executor, all ...scenario.Pod) (*Store, error) {
+	if executor == nil {
+		executor = simpleExecutor{}
 	}
 	made := time.Now()
-	s := &Store{runtime: r, byKey: make(map[types.NamespacedName]*entry, len(all))}
+	s := &Store{executor: executor, byKey: make(map[types.NamespacedName]*entry, len(all))}
 	uids := map[types.UID]types.NamespacedName{}
 	for i, given := range all {
 		path := field.NewPath("pods").Index(i)
@@ -89,7 +75,7 @@ func (s *Store) Put(pod scenario.Pod) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	before := s.byKey[key]
-	e, err := s.updateEntry(before, pod)
+	e, err := updateEntry(before, pod)
 	if err != nil {
 		return err
 	}
@@ -98,7 +84,6 @@ func (s *Store) Put(pod scenario.Pod) error {
 		s.pods = append(s.pods, pod.Pod)
 		return nil
 	}
-	s.pods = slices.Clone(s.pods) // earlier callers of list still read the old slice
 	s.pods[slices.Index(s.pods, before.pod)] = pod.Pod
 	return nil
 }
@@ -114,21 +99,8 @@ func (s *Store) Remove(namespace, name string, uid types.UID) {
 		return
 	}
 	delete(s.byKey, key)
-	pods := make([]*v1.Pod, 0, len(s.pods)-1)
-	for _, pod := range s.pods {
-		if pod != e.pod {
-			pods = append(pods, pod)
-		}
-	}
-	s.pods = pods
-	e.end(time.Now())
-}
-
-// list returns all pods. The caller must change neither the slice nor the pods.
-func (s *Store) list() []*v1.Pod {
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	return s.pods
+	s.pods = slices.DeleteFunc(s.pods, func(pod *v1.Pod) bool { return pod == e.pod })
+	e.endAllBut(&entry{})
 }
 
 func (s *Store) entry(namespace, name string) (*entry, bool) {
@@ -143,7 +115,11 @@ func keyOf(pod *v1.Pod) types.NamespacedName {
 }
 
 // List returns all pods in the order in which they were added. The caller may change the slice, but not the pods.
-func (s *Store) List() []*v1.Pod { return slices.Clone(s.list()) }
+func (s *Store) List() []*v1.Pod {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return slices.Clone(s.pods)
+}
 
 // Described returns all pods with the descriptions of their containers, in the order of List. The caller may change
 // the slice, but not the pods and descriptions.
@@ -161,7 +137,7 @@ func (s *Store) Described() []scenario.Pod {
 // and images of these containers. (kubelet: pkg/kubelet/container, Pod.ToAPIPod)
 func (s *Store) Running() []*v1.Pod {
 	var running []*v1.Pod
-	for _, pod := range s.list() {
+	for _, pod := range s.List() {
 		listed := &v1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: pod.Namespace, Name: pod.Name, UID: pod.UID}}
 		for _, name := range podlife.ContainerNames(pod) {
 			if status := podlife.ContainerStatus(pod, name); isRunning(status) {

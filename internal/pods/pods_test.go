@@ -23,7 +23,7 @@ func newPod(namespace, name string, containers ...string) *v1.Pod {
 
 func newStore(t testing.TB, specs ...scenario.Pod) *pods.Store {
 	t.Helper()
-	store, err := pods.Runtime{Executor: shell.Executor{}}.NewStore(specs...)
+	store, err := pods.NewStoreWith(shell.Executor{}, specs...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -159,28 +159,32 @@ func TestInvalidPods(t *testing.T) {
 		specs []scenario.Pod
 		err   string
 	}{
-		{"no-pod", []scenario.Pod{{}}, "pods[0]: Required value"},
-		{"no-name", []scenario.Pod{{Pod: newPod("", "", "c")}}, "pods[0].metadata.name: Required value"},
-		{"bad-name", []scenario.Pod{{Pod: newPod("", "A_b", "c")}}, `pods[0].metadata.name: Invalid value: "A_b"`},
-		{"bad-namespace", []scenario.Pod{{Pod: newPod("a.b", "a", "c")}},
-			`pods[0].metadata.namespace: Invalid value: "a.b"`},
-		{"no-containers", []scenario.Pod{{Pod: newPod("", "a")}}, "pods[0].spec.containers: Required value"},
-		{"nameless-container", []scenario.Pod{{Pod: newPod("", "a", "c", "")}},
-			"pods[0].spec.containers[1].name: Required value"},
-		{"container-twice", []scenario.Pod{{Pod: newPod("", "a", "c", "c")}},
-			`pods[0].spec.containers[1].name: Duplicate value: "c"`},
-		{"container-and-init-container", []scenario.Pod{{Pod: twice}},
-			`pods[0].spec.containers[0].name: Duplicate value: "c"`},
-		{"pod-twice", []scenario.Pod{{Pod: newPod("", "a", "c")}, {Pod: newPod("default", "a", "c")}},
-			`pods[1].metadata.name: Duplicate value: "default/a"`},
-		{"uid-twice", []scenario.Pod{{Pod: otherUID}, {Pod: sameUID}},
-			`pods[1].metadata.uid: Invalid value: "u": is also the uid of pod default/a`},
-		{"log-of-no-container", []scenario.Pod{{Pod: newPod("", "a", "c"),
-			Containers: map[string]scenario.Container{"d": {Log: scenario.Log{}}}}}, `it has no container "d"`},
-		{"invalid-log", withLog(scenario.Log{Lines: -1}), "container c of pod default/a: log: lines: -1"},
-		{"usage-above-limit", aboveLimit(),
-			"container c of pod default/a: usage.cpu: 2: must be at most the container's limit"},
-		{"no-file", withLog(scenario.Log{File: "does/not/exist"}), "file: open does/not/exist"},
+		{name: "no-pod", specs: []scenario.Pod{{}}, err: "pods[0]: Required value"},
+		{name: "no-name", specs: []scenario.Pod{{Pod: newPod("", "", "c")}},
+			err: "pods[0].metadata.name: Required value"},
+		{name: "bad-name", specs: []scenario.Pod{{Pod: newPod("", "A_b", "c")}},
+			err: `pods[0].metadata.name: Invalid value: "A_b"`},
+		{name: "bad-namespace", specs: []scenario.Pod{{Pod: newPod("a.b", "a", "c")}},
+			err: `pods[0].metadata.namespace: Invalid value: "a.b"`},
+		{name: "no-containers", specs: []scenario.Pod{{Pod: newPod("", "a")}},
+			err: "pods[0].spec.containers: Required value"},
+		{name: "nameless-container", specs: []scenario.Pod{{Pod: newPod("", "a", "c", "")}},
+			err: "pods[0].spec.containers[1].name: Required value"},
+		{name: "container-twice", specs: []scenario.Pod{{Pod: newPod("", "a", "c", "c")}},
+			err: `pods[0].spec.containers[1].name: Duplicate value: "c"`},
+		{name: "container-and-init-container", specs: []scenario.Pod{{Pod: twice}},
+			err: `pods[0].spec.containers[0].name: Duplicate value: "c"`},
+		{name: "pod-twice", specs: []scenario.Pod{{Pod: newPod("", "a", "c")}, {Pod: newPod("default", "a", "c")}},
+			err: `pods[1].metadata.name: Duplicate value: "default/a"`},
+		{name: "uid-twice", specs: []scenario.Pod{{Pod: otherUID}, {Pod: sameUID}},
+			err: `pods[1].metadata.uid: Invalid value: "u": is also the uid of pod default/a`},
+		{name: "log-of-no-container", specs: []scenario.Pod{{Pod: newPod("", "a", "c"),
+			Containers: map[string]scenario.Container{"d": {Log: scenario.Log{}}}}}, err: `it has no container "d"`},
+		{name: "invalid-log", specs: withLog(scenario.Log{Lines: -1}),
+			err: "container c of pod default/a: log: lines: -1"},
+		{name: "usage-above-limit", specs: aboveLimit(),
+			err: "container c of pod default/a: usage.cpu: 2: must be at most the container's limit"},
+		{name: "no-file", specs: withLog(scenario.Log{File: "does/not/exist"}), err: "file: open does/not/exist"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			if _, err := pods.NewStore(c.specs...); err == nil || !strings.Contains(err.Error(), c.err) {

@@ -1,34 +1,38 @@
 package pods
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
 	"maps"
 	"path"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
+	"time"
 )
 
 // simpleExecutor is the default Executor. Its commands only read: echo, cat, ls, env, hostname, id, date, sleep,
-// true, false, and sh -c with one of these commands. It runs no programs of the host and reads none of its files.
+// true, false, and sh -c with one of these commands. It runs no programs of the host and reads none of its files. On a
+// terminal there is no echo of the input.
 type simpleExecutor struct{}
 
+// simpleEnvironment is the environment of a container with the default Executor. It is immutable.
+type simpleEnvironment struct {
+	ContainerConfig
+	env   []string
+	files map[string]string
+}
+
 func (simpleExecutor) NewEnvironment(config ContainerConfig) (Environment, error) {
-	e := &simpleEnvironment{config: config, files: map[string]string{
+	config.WorkingDir = cmp.Or(config.WorkingDir, "/")
+	e := &simpleEnvironment{ContainerConfig: config, env: slices.Clone(config.Env), files: map[string]string{
 		"/etc/hostname": config.Hostname + "\n",
 		"/etc/hosts":    strings.TrimSpace("127.0.0.1\tlocalhost\n"+config.IP+"\t"+config.Hostname) + "\n",
 	}}
 	maps.Copy(e.files, config.Files)
-	for _, name := range slices.Sorted(maps.Keys(config.Files)) {
-		for dir := path.Dir(name); dir != "/"; dir = path.Dir(dir) {
-			if _, isFile := e.files[dir]; isFile {
-				return nil, fmt.Errorf("files[%q]: %s is a file, not a directory; remove one of them", name, dir)
-			}
-		}
-	}
-	e.env = slices.Clone(config.Env)
 	home := "/"
 	if config.UID == 0 {
 		home = "/root"
@@ -37,24 +41,14 @@ func (simpleExecutor) NewEnvironment(config ContainerConfig) (Environment, error
 		"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOSTNAME=" + config.Hostname,
 		"HOME=" + home,
 	} {
-		if name, _, _ := strings.Cut(variable, "="); !e.hasVariable(name) {
+		if name, _, _ := strings.Cut(variable, "="); e.variable(name) == "" {
 			e.env = append(e.env, variable)
 		}
 	}
 	return e, nil
 }
 
-// simpleEnvironment is the environment of a container with the default Executor. It is immutable.
-type simpleEnvironment struct {
-	config ContainerConfig
-	env    []string
-	files  map[string]string
-}
-
-func (e *simpleEnvironment) hasVariable(name string) bool {
-	return slices.ContainsFunc(e.env, func(variable string) bool { return strings.HasPrefix(variable, name+"=") })
-}
-
+// variable returns the value of an environment variable. It is empty if the variable is not set.
 func (e *simpleEnvironment) variable(name string) string {
 	for _, variable := range slices.Backward(e.env) {
 		if value, found := strings.CutPrefix(variable, name+"="); found {
@@ -64,66 +58,35 @@ func (e *simpleEnvironment) variable(name string) string {
 	return ""
 }
 
-// simpleCommands are all commands except sh. Each function returns the exit code.
-var simpleCommands = map[string]func(ctx context.Context, e *simpleEnvironment, args []string, s *simpleStreams) int{
-	"cat": runCat, "date": runDate, "echo": runEcho, "env": runEnv, "hostname": runHostname, "id": runID, "ls": runLs,
-	"sleep": runSleep,
-	"false": func(context.Context, *simpleEnvironment, []string, *simpleStreams) int { return 1 },
-	"true":  func(context.Context, *simpleEnvironment, []string, *simpleStreams) int { return 0 },
-}
-
-// simpleStreams are the streams of a command that runs.
-type simpleStreams struct {
-	stdin          io.Reader
-	stdout, stderr io.Writer
-}
-
-// fail writes a message to standard error and returns exit code 1.
-func (s *simpleStreams) fail(format string, args ...any) int {
-	fmt.Fprintf(s.stderr, format+"\n", args...)
-	return 1
-}
-
-// Run implements [Environment]. On a terminal, Ctrl-C or Ctrl-D ends the input.
+// Run implements [Environment].
 func (e *simpleEnvironment) Run(ctx context.Context, command []string, streams Streams) (exitCode int, err error) {
 	name := ""
 	if len(command) > 0 {
-		name = path.Base(command[0])
+		name = command[0]
 	}
-	run := simpleCommands[name]
-	if run == nil && name != "sh" {
-		const prefix = "OCI runtime exec failed: exec failed: unable to start container process: "
-		if len(command) > 0 {
-			name = command[0]
-		}
-		text := prefix + fmt.Sprintf("exec: %q: executable file not found in $PATH", name)
-		return 127, &StartError{Text: text, Code: 127}
+	run := simpleCommands[path.Base(name)]
+	if path.Base(name) == "sh" {
+		run = (*simpleCommand).sh
+	}
+	if run == nil {
+		return 127, &StartError{Code: 127, Text: fmt.Sprintf("OCI runtime exec failed: exec failed: unable to start "+
+			"container process: exec: %q: executable file not found in $PATH", name)}
 	}
 	stdout, stderr := &gate{to: streams.Stdout}, &gate{to: streams.Stderr}
 	defer stdout.close()
 	defer stderr.close()
-	s := &simpleStreams{stdin: streams.Stdin, stdout: stdout, stderr: stderr}
-	if s.stdin == nil {
-		s.stdin = strings.NewReader("")
+	c := &simpleCommand{simpleEnvironment: e, stdin: streams.Stdin, stdout: stdout, stderr: stderr}
+	if c.stdin == nil {
+		c.stdin = strings.NewReader("")
 	}
 	if streams.TTY {
-		s.stdout = &terminal{to: stdout}
-		s.stderr = s.stdout
-		s.stdin = &keyboard{from: s.stdin, echo: s.stdout}
-	}
-	if streams.Resize != nil {
-		go func() {
-			for range streams.Resize { // the size of the terminal has no effect
-			}
-		}()
-	}
-	if name == "sh" {
-		run = runShell
+		c.stdout = &terminal{to: stdout}
+		c.stderr = c.stdout
 	}
 	// The command runs in a separate goroutine, because it may block while reading its input. The goroutine ends
 	// when the caller closes the input.
 	ended := make(chan int, 1)
-	go func() { ended <- run(ctx, e, command[1:], s) }()
+	go func() { ended <- run(c, ctx, command[1:]) }()
 	select {
 	case exitCode = <-ended:
 		return exitCode, ctx.Err()
@@ -132,8 +95,7 @@ func (e *simpleEnvironment) Run(ctx context.Context, command []string, streams S
 	}
 }
 
-// gate is a writer that drops all data that is written after it was closed. If the field to is nil, it drops all
-// data.
+// gate is a writer that drops all data that is written after it was closed, or always if the field to is nil.
 type gate struct {
 	lock sync.Mutex
 	to   io.Writer
@@ -155,30 +117,137 @@ func (g *gate) close() {
 	g.to = nil
 }
 
-// keyboard reads the input of a terminal. It echoes each key, and the input ends at Ctrl-C or Ctrl-D.
-type keyboard struct {
-	from  io.Reader
-	echo  io.Writer
-	ended bool
+// simpleCommand is a command that runs.
+type simpleCommand struct {
+	*simpleEnvironment
+	stdin          io.Reader
+	stdout, stderr io.Writer
 }
 
-func (k *keyboard) Read(p []byte) (int, error) {
-	if k.ended {
-		return 0, io.EOF
-	}
-	n, err := k.from.Read(p)
-	for i, key := range p[:n] {
-		switch key {
-		case 3, 4:
-			k.ended = true
-			n, err = i, io.EOF
-		case '\r':
-			p[i] = '\n'
+// print writes a line to standard output and returns exit code 0.
+func (c *simpleCommand) print(line string) int {
+	fmt.Fprintln(c.stdout, line)
+	return 0
+}
+
+// fail writes a message to standard error and returns an exit code.
+func (c *simpleCommand) fail(code int, format string, args ...any) int {
+	fmt.Fprintf(c.stderr, format+"\n", args...)
+	return code
+}
+
+// simpleCommands are all commands except sh. Each function returns the exit code.
+var simpleCommands = map[string]func(c *simpleCommand, ctx context.Context, args []string) int{
+	"cat": (*simpleCommand).cat, "id": (*simpleCommand).id, "ls": (*simpleCommand).ls, "sleep": (*simpleCommand).sleep,
+	"date": func(c *simpleCommand, _ context.Context, _ []string) int {
+		return c.print(time.Now().UTC().Format("Mon Jan _2 15:04:05 UTC 2006"))
+	},
+	"echo": func(c *simpleCommand, _ context.Context, args []string) int {
+		if len(args) > 0 && args[0] == "-n" {
+			fmt.Fprint(c.stdout, strings.Join(args[1:], " "))
+			return 0
 		}
-		if k.ended {
-			break
+		return c.print(strings.Join(args, " "))
+	},
+	"env": func(c *simpleCommand, _ context.Context, _ []string) int {
+		return c.print(strings.Join(c.env, "\n"))
+	},
+	"false":    func(*simpleCommand, context.Context, []string) int { return 1 },
+	"hostname": func(c *simpleCommand, _ context.Context, _ []string) int { return c.print(c.Hostname) },
+	"true":     func(*simpleCommand, context.Context, []string) int { return 0 },
+}
+
+func (c *simpleCommand) cat(_ context.Context, args []string) int {
+	if len(args) == 0 {
+		args = []string{"-"}
+	}
+	code := 0
+	for _, arg := range args {
+		if arg == "-" {
+			_, _ = io.Copy(c.stdout, c.stdin)
+		} else if content, found := c.files[c.absolute(arg)]; found {
+			fmt.Fprint(c.stdout, content)
+		} else if c.entries(arg) != nil {
+			code = c.fail(1, "cat: read error: Is a directory")
+		} else {
+			code = c.fail(1, "cat: can't open '%s': No such file or directory", arg)
 		}
 	}
-	_, _ = k.echo.Write(p[:n])
-	return n, err
+	return code
+}
+
+func (c *simpleCommand) ls(_ context.Context, args []string) int {
+	args = slices.DeleteFunc(slices.Clone(args), func(arg string) bool { return strings.HasPrefix(arg, "-") })
+	if len(args) == 0 {
+		args = []string{"."}
+	}
+	code := 0
+	for _, arg := range args {
+		if _, found := c.files[c.absolute(arg)]; found {
+			c.print(arg)
+		} else if entries := c.entries(arg); entries != nil {
+			for _, entry := range entries {
+				c.print(entry)
+			}
+		} else {
+			code = c.fail(1, "ls: %s: No such file or directory", arg)
+		}
+	}
+	return code
+}
+
+// absolute returns the absolute path of a file name.
+func (c *simpleCommand) absolute(name string) string {
+	if path.IsAbs(name) {
+		return path.Clean(name)
+	}
+	return path.Join(c.WorkingDir, name)
+}
+
+// entries returns the sorted names of the files and directories in a directory, or nil if there is no such directory.
+// The working directory exists, and so does every directory that contains a file at any depth.
+func (c *simpleCommand) entries(dir string) []string {
+	var names []string
+	if c.absolute(dir) == path.Clean(c.WorkingDir) {
+		names = []string{}
+	}
+	for file := range c.files {
+		if rest, below := strings.CutPrefix(file, strings.TrimSuffix(c.absolute(dir), "/")+"/"); below {
+			name, _, _ := strings.Cut(rest, "/")
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
+}
+
+func (c *simpleCommand) id(_ context.Context, args []string) int {
+	name := func(id int64) string {
+		if id == 0 {
+			return "0(root)"
+		}
+		return strconv.FormatInt(id, 10)
+	}
+	switch strings.Join(args, " ") {
+	case "-u":
+		return c.print(strconv.FormatInt(c.UID, 10))
+	case "-g":
+		return c.print(strconv.FormatInt(c.GID, 10))
+	}
+	return c.print(fmt.Sprintf("uid=%s gid=%[2]s groups=%[2]s", name(c.UID), name(c.GID)))
+}
+
+func (c *simpleCommand) sleep(ctx context.Context, args []string) int {
+	text := strings.Join(args, " ")
+	if strings.TrimLeft(text, "0123456789.") == "" {
+		text += "s"
+	}
+	duration, err := time.ParseDuration(text)
+	if err != nil {
+		return c.fail(1, "sleep: invalid number '%s'", strings.Join(args, " "))
+	}
+	if sleep(ctx, duration) != nil {
+		return killedCode
+	}
+	return 0
 }

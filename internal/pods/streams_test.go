@@ -33,11 +33,11 @@ func TestAnswers(t *testing.T) {
 		stdout, stderr string
 		code           int
 	}{
-		{"cat a", false, "one\ntwo\n", "", 0},
-		{"cat a", true, "one\r\ntwo\r\n", "", 0},
-		{"cat", false, "", "which?\n", 2},
-		{"cat", true, "which?\r\n", "", 2},
-		{"dog a", false, "anything\n", "", 0},
+		{command: "cat a", stdout: "one\ntwo\n"},
+		{command: "cat a", tty: true, stdout: "one\r\ntwo\r\n"},
+		{command: "cat", stderr: "which?\n", code: 2},
+		{command: "cat", tty: true, stdout: "which?\r\n", code: 2},
+		{command: "dog a", stdout: "anything\n"},
 	} {
 		var stdout, stderr bytes.Buffer
 		err := store.Exec(t.Context(), "default", "p", "c", strings.Fields(test.command),
@@ -146,8 +146,13 @@ func TestPorts(t *testing.T) {
 		pod     string
 		port    int32
 		listens bool
-	}{{"any", 1, true}, {"declared", 80, true}, {"declared", 81, true}, {"declared", 53, false},
-		{"declared", 82, false}} {
+	}{
+		{pod: "any", port: 1, listens: true},
+		{pod: "declared", port: 80, listens: true},
+		{pod: "declared", port: 81, listens: true},
+		{pod: "declared", port: 53},
+		{pod: "declared", port: 82},
+	} {
 		client, stream := duplex()
 		ended := make(chan error)
 		go func() {

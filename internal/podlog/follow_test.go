@@ -1,4 +1,4 @@
-package pods_test
+package podlog
 
 import (
 	"bytes"
@@ -11,6 +11,7 @@ import (
 
 	v1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/ptr"
 
 	"fauxlet/scenario"
 )
@@ -46,12 +47,12 @@ func (f *flushed) read() (seen string, flushes int) {
 func TestFollow(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		start := time.Now().Add(-2500 * time.Millisecond)
-		store := logStore(t, scenario.Log{Start: &metav1.Time{Time: start}})
+		log := newLog(t, scenario.Log{Start: &metav1.Time{Time: start}})
 		ctx, cancel := context.WithCancel(t.Context())
 		w := &flushed{}
 		done := make(chan error)
 		go func() {
-			done <- store.Logs(ctx, "default", "p", "c", &v1.PodLogOptions{Follow: true, TailLines: ptr[int64](1)}, w,
+			done <- log.Read(ctx, &v1.PodLogOptions{Follow: true, TailLines: ptr.To[int64](1)}, true, w,
 				w)
 		}()
 		for i, want := range []string{"2 ", "3 ", "4 ", "5 "} {
@@ -74,13 +75,13 @@ func TestFollow(t *testing.T) {
 // limitBytes is reached.
 func TestFollowEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		store := logStore(t, scenario.Log{Text: "one\ntwo\n",
+		log := newLog(t, scenario.Log{Text: "one\ntwo\n",
 			Start: &metav1.Time{Time: time.Now().Add(-500 * time.Millisecond)}})
 		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
 		defer cancel()
 		begin := time.Now()
 		w := &flushed{}
-		if err := store.Logs(ctx, "default", "p", "c", &v1.PodLogOptions{Follow: true}, w, w); err != nil {
+		if err := log.Read(ctx, &v1.PodLogOptions{Follow: true}, true, w, w); err != nil {
 			t.Fatal(err)
 		}
 		if waited := time.Since(begin); w.seen.String() != "one\ntwo\n" || waited != time.Hour {
@@ -89,10 +90,10 @@ func TestFollowEnd(t *testing.T) {
 
 		begin = time.Now()
 		w = &flushed{}
-		endless := logStore(t, scenario.Log{Start: &metav1.Time{Time: time.Now()},
+		endless := newLog(t, scenario.Log{Start: &metav1.Time{Time: time.Now()},
 			Interval: metav1.Duration{Duration: time.Minute}})
-		if err := endless.Logs(t.Context(), "default", "p", "c",
-			&v1.PodLogOptions{Follow: true, LimitBytes: ptr[int64](100)}, w, w); err != nil {
+		if err := endless.Read(t.Context(), &v1.PodLogOptions{Follow: true, LimitBytes: ptr.To[int64](100)}, true, w,
+			w); err != nil {
 			t.Fatal(err)
 		}
 		if n := w.held.Len() + w.seen.Len(); n != 100 || time.Since(begin) > 5*time.Minute {
@@ -106,9 +107,9 @@ func TestFollowEmpty(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
-		store := logStore(t, scenario.Log{Start: &metav1.Time{Time: time.Now().Add(time.Hour)}})
+		log := newLog(t, scenario.Log{Start: &metav1.Time{Time: time.Now().Add(time.Hour)}})
 		w := &flushed{}
-		if err := store.Logs(ctx, "default", "p", "c", &v1.PodLogOptions{Follow: true}, w, w); err != nil ||
+		if err := log.Read(ctx, &v1.PodLogOptions{Follow: true}, true, w, w); err != nil ||
 			w.flushes != 1 || w.seen.Len() != 0 {
 			t.Errorf("error %v, %d flushes, content %q; want no error, one flush and no content", err, w.flushes,
 				w.seen.String())

@@ -1,0 +1,254 @@
+package podlog
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"testing"
+	"time"
+
+	v1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/ptr"
+
+	"fauxlet/scenario"
+)
+
+var began = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+
+func newLog(t testing.TB, description scenario.Log) *Log {
+	t.Helper()
+	log, err := New(description, "default/p/c", time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return log
+}
+
+// read returns the lines that the options select, of both streams.
+func read(t testing.TB, log *Log, options v1.PodLogOptions) string {
+	t.Helper()
+	var b bytes.Buffer
+	if err := log.Read(context.Background(), &options, true, &b, &b); err != nil {
+		t.Fatal(err)
+	}
+	return b.String()
+}
+
+// TestText reads three lines, one second apart, with each option.
+func TestText(t *testing.T) {
+	log := newLog(t, scenario.Log{Text: "one\ntwo\nthree", Start: &metav1.Time{Time: began}})
+	after := func(d time.Duration) *metav1.Time { return &metav1.Time{Time: began.Add(d)} }
+	for _, c := range []struct {
+		name    string
+		options v1.PodLogOptions
+		want    string
+	}{
+		{name: "all", options: v1.PodLogOptions{}, want: "one\ntwo\nthree\n"},
+		{name: "tail-2", options: v1.PodLogOptions{TailLines: ptr.To[int64](2)}, want: "two\nthree\n"},
+		{name: "tail-0", options: v1.PodLogOptions{TailLines: ptr.To[int64](0)}, want: ""},
+		{name: "tail-more", options: v1.PodLogOptions{TailLines: ptr.To[int64](9)}, want: "one\ntwo\nthree\n"},
+		{name: "since-a-line", options: v1.PodLogOptions{SinceTime: after(time.Second)}, want: "two\nthree\n"},
+		{name: "since-between", options: v1.PodLogOptions{SinceTime: after(time.Second + 1)}, want: "three\n"},
+		{name: "since-later", options: v1.PodLogOptions{SinceTime: after(time.Hour)}, want: ""},
+		{name: "since-long-ago", options: v1.PodLogOptions{SinceSeconds: ptr.To[int64](1 << 40)},
+			want: "one\ntwo\nthree\n"},
+		{name: "since-just-now", options: v1.PodLogOptions{SinceSeconds: ptr.To[int64](1)}, want: ""},
+		{name: "tail-then-since", options: v1.PodLogOptions{TailLines: ptr.To[int64](2),
+			SinceTime: after(2 * time.Second)}, want: "three\n"},
+		{name: "limit", options: v1.PodLogOptions{LimitBytes: ptr.To[int64](5)}, want: "one\nt"},
+		{name: "limit-at-a-line", options: v1.PodLogOptions{LimitBytes: ptr.To[int64](4)}, want: "one\n"},
+		{name: "limit-more", options: v1.PodLogOptions{LimitBytes: ptr.To[int64](100)}, want: "one\ntwo\nthree\n"},
+		{name: "timestamps", options: v1.PodLogOptions{Timestamps: true, TailLines: ptr.To[int64](1)},
+			want: "2026-01-02T03:04:07.000000000Z three\n"},
+		{name: "timestamps-and-limit", options: v1.PodLogOptions{Timestamps: true, LimitBytes: ptr.To[int64](31)},
+			want: "2026-01-02T03:04:05.000000000Z "},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			if got := read(t, log, c.options); got != c.want {
+				t.Errorf("got %q, want %q", got, c.want)
+			}
+		})
+	}
+}
+
+// TestCRI checks that a text in the CRI's log format determines the times, streams and partial lines of the log.
+func TestCRI(t *testing.T) {
+	log := newLog(t, scenario.Log{Text: strings.Join([]string{
+		"2026-01-02T03:04:05.5Z stdout F plain",
+		"2026-01-02T03:04:06+02:00 stderr F wrong",
+		"2026-01-02T03:04:07Z stdout P in ",
+		"2026-01-02T03:04:08Z stdout F parts",
+		"2026-01-02T03:04:09Z stdout F ",
+	}, "\n")})
+	if got, want := read(t, log, v1.PodLogOptions{}), "plain\nwrong\nin parts\n\n"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	want := "2026-01-02T03:04:05.500000000Z plain\n2026-01-02T03:04:06.000000000+02:00 " +
+		"wrong\n2026-01-02T03:04:07.000000000Z in parts\n2026-01-02T03:04:09.000000000Z \n"
+	if got := read(t, log, v1.PodLogOptions{Timestamps: true}); got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	var stdout, stderr bytes.Buffer
+	if err := log.Read(context.Background(), &v1.PodLogOptions{}, true, &stdout, &stderr); err != nil {
+		t.Fatal(err)
+	}
+	if stdout.String() != "plain\nin parts\n\n" || stderr.String() != "wrong\n" {
+		t.Errorf("got stdout %q, stderr %q", stdout.String(), stderr.String())
+	}
+}
+
+// TestDeterministic checks that two Logs generate the same lines, and that a different seed or name gives
+// different lines.
+func TestDeterministic(t *testing.T) {
+	log := scenario.Log{Lines: 50, Stderr: 0.3}
+	first := read(t, newLog(t, log), v1.PodLogOptions{})
+	if second := read(t, newLog(t, log), v1.PodLogOptions{}); second != first {
+		t.Errorf("two Logs generate different lines:\n%q\nand\n%q", first, second)
+	}
+	log.Seed = 1
+	if other := read(t, newLog(t, log), v1.PodLogOptions{}); other == first {
+		t.Error("a different seed generates the same lines")
+	}
+}
+
+// TestEndless checks that the length of a log without an end depends on its age, and that its last lines can be read
+// without reading the lines before them.
+func TestEndless(t *testing.T) {
+	log := newLog(t, scenario.Log{Start: &metav1.Time{Time: began},
+		Interval: metav1.Duration{Duration: time.Millisecond}})
+	lines := strings.Split(strings.TrimSpace(read(t, log, v1.PodLogOptions{TailLines: ptr.To[int64](3)})), "\n")
+	if len(lines) != 3 {
+		t.Fatalf("got %d lines", len(lines))
+	}
+	var number int64
+	if _, err := fmt.Sscan(lines[2], &number); err != nil {
+		t.Fatal(err)
+	}
+	if age := time.Since(began).Milliseconds(); number < age-60_000 || number > age {
+		t.Errorf("the last line has number %d, but the log is %d ms old", number, age)
+	}
+}
+
+// TestWriterFails checks that Logs returns the error of a writer that fails.
+func TestWriterFails(t *testing.T) {
+	gone := errors.New("gone")
+	err := newLog(t, scenario.Log{Lines: 1_000_000}).Read(context.Background(), &v1.PodLogOptions{}, true,
+		failing{gone}, nil)
+	if !errors.Is(err, gone) {
+		t.Errorf("Logs returned the error %v", err)
+	}
+}
+
+type failing struct{ err error }
+
+func (f failing) Write(p []byte) (int, error) {
+	if len(p) == 0 {
+		return 0, nil
+	}
+	return 0, f.err
+}
+
+// FuzzRead compares the output for random options, which is computed without reading all lines, with the output of a
+// simple implementation that reads every line.
+func FuzzRead(f *testing.F) {
+	f.Add(int64(20), int64(5), int64(3), int64(100), true, uint8(3), uint8(77))
+	f.Add(int64(3000), int64(-1), int64(-1), int64(-1), false, uint8(0), uint8(0))
+	f.Add(int64(11000), int64(10500), int64(400), int64(140000), false, uint8(0), uint8(1))
+	f.Fuzz(func(t *testing.T, lines, tail, since, limit int64, timestamps bool, stderr, stream uint8) {
+		lines = lines%12000 + 1
+		if lines < 1 {
+			lines += 12000
+		}
+		log := newLog(t, scenario.Log{Lines: lines, Start: &metav1.Time{Time: began},
+			Stderr: float64(stderr) / 255})
+		options := v1.PodLogOptions{Timestamps: timestamps}
+
+		// Every line by itself, with its time and stream.
+		var all []string
+		var isErr []bool
+		var outs, errs bytes.Buffer
+		if err := log.Read(context.Background(), &v1.PodLogOptions{Timestamps: true}, true, &outs,
+			&errs); err != nil {
+			t.Fatal(err)
+		}
+		next := map[bool][]string{false: strings.SplitAfter(outs.String(), "\n"),
+			true: strings.SplitAfter(errs.String(), "\n")}
+		for i := range lines {
+			stamp := began.Add(time.Duration(i) * time.Second).Format("2006-01-02T15:04:05.000000000Z ")
+			fromErr := strings.HasPrefix(next[true][0], stamp)
+			all, isErr = append(all, next[fromErr][0]), append(isErr, fromErr)
+			next[fromErr] = next[fromErr][1:]
+		}
+
+		first := int64(0)
+		if tail >= 0 {
+			options.TailLines = &tail
+			first = max(0, lines-tail)
+		}
+		var from time.Time
+		if since >= 0 && since < 1<<32 {
+			from = began.Add(time.Duration(since) * time.Second / 2)
+			options.SinceTime = &metav1.Time{Time: from}
+		}
+		var want strings.Builder
+		var got bytes.Buffer
+		var stdout, stderrOf io.Writer = &got, &got
+		switch stream % 3 {
+		case 1:
+			stderrOf = nil
+		case 2:
+			stdout = nil
+		}
+		for i := first; i < lines; i++ {
+			if began.Add(time.Duration(i)*time.Second).Before(from) || isErr[i] && stderrOf == nil || !isErr[i] &&
+				stdout == nil {
+				continue
+			}
+			line := all[i]
+			if !timestamps {
+				_, line, _ = strings.Cut(line, " ")
+			}
+			want.WriteString(line)
+		}
+		expected := want.String()
+		if limit > 0 {
+			options.LimitBytes = &limit
+			if int64(len(expected)) > limit {
+				expected = expected[:limit]
+			}
+		}
+		if err := log.Read(context.Background(), &options, true, stdout, stderrOf); err != nil {
+			t.Fatal(err)
+		}
+		if got.String() != expected {
+			t.Errorf("got %d bytes, want %d", got.Len(), len(expected))
+		}
+	})
+}
+
+func BenchmarkRead(b *testing.B) {
+	log := newLog(b, scenario.Log{Lines: 1_000_000})
+	for _, c := range []struct {
+		name    string
+		options v1.PodLogOptions
+	}{
+		{name: "plain", options: v1.PodLogOptions{}},
+		{name: "timestamps", options: v1.PodLogOptions{Timestamps: true}},
+		{name: "tail-10", options: v1.PodLogOptions{TailLines: ptr.To[int64](10)}},
+	} {
+		b.Run(c.name, func(b *testing.B) {
+			b.ReportAllocs()
+			b.SetBytes(int64(len(read(b, log, c.options))))
+			for b.Loop() {
+				if err := log.Read(context.Background(), &c.options, true, io.Discard,
+					io.Discard); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}

@@ -1,0 +1,71 @@
+package podlog
+
+import (
+	"bytes"
+	"slices"
+	"sort"
+	"time"
+)
+
+// storedLines are the lines of a text or a file.
+type storedLines struct {
+	lines []storedLine
+	// existing means that all lines count as written, even lines with a later time. Their times need not be in order.
+	// Otherwise each line is written at its time.
+	existing bool
+}
+
+type storedLine struct {
+	at    time.Time
+	isErr bool
+	// text ends with a line feed, unless the line is partial. The next line then continues a partial line.
+	text []byte
+}
+
+func (s storedLines) written(now time.Time) int64 {
+	if s.existing {
+		return int64(len(s.lines))
+	}
+	return int64(sort.Search(len(s.lines), func(i int) bool { return s.lines[i].at.After(now) }))
+}
+
+func (s storedLines) time(i int64) time.Time { return s.lines[i].at }
+
+func (s storedLines) has(i int64) bool { return i < int64(len(s.lines)) }
+
+func (s storedLines) from(time.Time) int64 { return 0 }
+
+func (s storedLines) stderr(i int64) bool { return s.lines[i].isErr }
+
+func (s storedLines) appendLine(b []byte, i int64) []byte { return append(b, s.lines[i].text...) }
+
+// parseCRI reads the CRI's log format. It returns nil if there is no line or if any line is not in that format.
+// (k8s.io/cri-client/pkg/logs, parseCRILog)
+func parseCRI(data []byte) []storedLine {
+	var lines []storedLine
+	for _, line := range splitLines(data) {
+		parts := bytes.SplitN(line, []byte(" "), 4) // time, stream, tags, text
+		if len(parts) < 4 {
+			return nil
+		}
+		at, err := time.Parse(time.RFC3339Nano, string(parts[0]))
+		stream, text := string(parts[1]), parts[3]
+		if err != nil || stream != "stdout" && stream != "stderr" {
+			return nil
+		}
+		if tag, _, _ := bytes.Cut(parts[2], []byte(":")); string(tag) == "P" {
+			text = bytes.TrimSuffix(text, []byte("\n"))
+		}
+		lines = append(lines, storedLine{at: at, isErr: stream == "stderr", text: text})
+	}
+	return lines
+}
+
+// splitLines cuts a text after each line feed. It adds a line feed to the last line if there is none.
+func splitLines(data []byte) [][]byte {
+	lines := slices.Collect(bytes.Lines(data))
+	if last := len(lines) - 1; last >= 0 && !bytes.HasSuffix(lines[last], []byte("\n")) {
+		lines[last] = append(lines[last], '\n')
+	}
+	return lines
+}
