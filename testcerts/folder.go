@@ -39,11 +39,7 @@ func (f *Folder) Authority(name, commonName string) (*Authority, error) {
 		if err != nil {
 			return nil, err
 		}
-		orphan, err := f.issuedBy(a.Cert)
-		if err != nil {
-			return nil, err
-		}
-		if orphan != "" {
+		if orphan := f.issuedBy(a.Cert); orphan != "" {
 			return nil, fmt.Errorf("%s and %s do not exist, but %s is signed by a CA %q; "+
 				"restore the CA, or remove all certificates that it signed",
 				certFile, keyFile, orphan, commonName)
@@ -103,50 +99,37 @@ func obtain[T interface {
 // has reports whether both files exist; a dangling symbolic link counts as a file. One file without the other is an
 // error, because neither may be overwritten.
 func has(certFile, keyFile string) (bool, error) {
-	_, certErr := os.Lstat(certFile)
-	_, keyErr := os.Lstat(keyFile)
-	for _, err := range []error{certErr, keyErr} {
-		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+	var there, missing []string
+	for _, file := range []string{certFile, keyFile} {
+		switch _, err := os.Lstat(file); {
+		case err == nil:
+			there = append(there, file)
+		case errors.Is(err, fs.ErrNotExist):
+			missing = append(missing, file)
+		default:
 			return false, err
 		}
 	}
-	there, missing := certFile, keyFile
-	switch {
-	case certErr == nil && keyErr == nil:
-		return true, nil
-	case certErr != nil && keyErr != nil:
-		return false, nil
-	case keyErr == nil:
-		there, missing = keyFile, certFile
+	if len(there) == 1 {
+		return false, fmt.Errorf("%s exists and %s does not; restore it, or remove the first, and both are made again",
+			there[0], missing[0])
 	}
-	return false, fmt.Errorf("%s exists and %s does not; restore it, or remove the first, and both are made again",
-		there, missing)
+	return len(there) == 2, nil
 }
 
 // issuedBy returns a file in the folder whose certificate has the name of ca as its issuer, or "". It skips files that
 // are not certificates: loading them reports the error.
-func (f *Folder) issuedBy(ca *x509.Certificate) (file string, err error) {
-	entries, err := os.ReadDir(f.dir)
-	if err != nil {
-		return "", err
-	}
-	for _, entry := range entries {
-		if filepath.Ext(entry.Name()) != ".crt" {
-			continue
-		}
-		file := filepath.Join(f.dir, entry.Name())
-		data, err := os.ReadFile(file)
-		if err != nil {
-			continue
-		}
-		block, _ := pem.Decode(data)
-		if block == nil {
-			continue
-		}
-		cert, err := x509.ParseCertificate(block.Bytes)
-		if err == nil && bytes.Equal(cert.RawIssuer, ca.RawSubject) {
-			return file, nil
+func (f *Folder) issuedBy(ca *x509.Certificate) (file string) {
+	names, _ := fs.Glob(os.DirFS(f.dir), "*.crt")
+	for _, name := range names {
+		file := filepath.Join(f.dir, name)
+		data, _ := os.ReadFile(file)
+		if block, _ := pem.Decode(data); block != nil {
+			cert, err := x509.ParseCertificate(block.Bytes)
+			if err == nil && bytes.Equal(cert.RawIssuer, ca.RawSubject) {
+				return file
+			}
 		}
 	}
-	return "", nil
+	return ""
 }

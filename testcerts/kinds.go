@@ -35,57 +35,74 @@ type Kind struct {
 	// kube-apiserver's error.
 	Explains string
 
-	make maker
+	signer signer
+	mutate Mutate
+	hosts  []string // if not nil, the hosts of the certificate whatever the Request says
 }
+
+// signer selects what signs the certificates of a [Kind].
+type signer int
+
+const (
+	byAuthority    signer = iota
+	byIntermediate        // an intermediate CA, which the pair contains
+	withoutChain          // an intermediate CA, which the pair does not contain
+	byUnknownCA           // a CA that nothing trusts
+	bySelf                // the certificate's own key
+	byKubeletsCA          // see KubeletSelfSigned
+)
+
+// otherHosts are a DNS name and an IP address that never belong to a real host (RFC 2606, RFC 5737).
+var otherHosts = []string{"other.invalid", "192.0.2.1"}
 
 // kinds lists all kinds. The results were measured: for client certificates with a kubelet v1.37, for serving
 // certificates with a kube-apiserver v1.37 and --kubelet-certificate-authority. Without that flag, kube-apiserver
 // accepts every serving certificate.
 var kinds = []Kind{
-	{Name: "client", make: client, Explains: "valid: the common name is the user, the organizations are the groups"},
-	{Name: "client-intermediate", make: byIntermediate(client),
+	{Name: "client", Explains: "valid: the common name is the user, the organizations are the groups"},
+	{Name: "client-intermediate", signer: byIntermediate,
 		Explains: "valid: signed by an intermediate CA, which the file contains"},
-	{Name: "client-no-usage", make: with(NoUsage, client), Explains: "no extended key usage at all: accepted"},
-	{Name: "client-no-name", make: with(EmptyCN, client),
+	{Name: "client-no-usage", mutate: NoUsage, Explains: "no extended key usage at all: accepted"},
+	{Name: "client-no-name", mutate: EmptyCN,
 		Explains: "no common name: the kubelet skips it, and tries the token, then anonymous"},
-	{Name: "client-expired", make: with(Expired, client),
+	{Name: "client-expired", mutate: Expired,
 		Explains: "expired: 401, even if anonymous is on, unless there is a valid token"},
-	{Name: "client-not-yet-valid", make: with(NotYetValid, client),
+	{Name: "client-not-yet-valid", mutate: NotYetValid,
 		Explains: "not valid before tomorrow: 401, even if anonymous is on"},
-	{Name: "client-unknown-ca", make: byUnknownCA(client),
+	{Name: "client-unknown-ca", signer: byUnknownCA,
 		Explains: "signed by a CA that is not in the kubelet's clientCAFile: 401, even if anonymous is on"},
-	{Name: "client-chain-missing", make: withoutChain(byIntermediate(client)),
+	{Name: "client-chain-missing", signer: withoutChain,
 		Explains: "signed by an intermediate CA, which the file does not contain: 401, as with an unknown CA"},
-	{Name: "client-server-usage", make: with(ServerAuthOnly, client),
+	{Name: "client-server-usage", mutate: ServerAuthOnly,
 		Explains: "extended key usage is server authentication only: 401, even if anonymous is on"},
-	{Name: "client-sha1", make: with(SHA1, client), Explains: "weak: signed with SHA-1: 401, as with an unknown CA"},
+	{Name: "client-sha1", mutate: SHA1, Explains: "weak: signed with SHA-1: 401, as with an unknown CA"},
 
-	{Name: "server", Serving: true, NeedsHosts: true, make: server, Explains: "valid for the given hosts"},
-	{Name: "server-intermediate", Serving: true, NeedsHosts: true, make: byIntermediate(server),
+	{Name: "server", Serving: true, NeedsHosts: true, Explains: "valid for the given hosts"},
+	{Name: "server-intermediate", Serving: true, NeedsHosts: true, signer: byIntermediate,
 		Explains: "valid: signed by an intermediate CA, which the file contains"},
-	{Name: "server-kubelet-default", Serving: true, make: kubeletSelfSigned,
+	{Name: "server-kubelet-default", Serving: true, signer: byKubeletsCA,
 		Explains: "the one that a kubelet makes for itself, for its host name only: " +
 			"x509: certificate signed by unknown authority; by address: doesn't contain any IP SANs"},
-	{Name: "server-self-signed", Serving: true, NeedsHosts: true, make: selfSigned,
+	{Name: "server-self-signed", Serving: true, NeedsHosts: true, signer: bySelf,
 		Explains: "signed by its own key: x509: certificate signed by unknown authority"},
-	{Name: "server-unknown-ca", Serving: true, NeedsHosts: true, make: byUnknownCA(server),
+	{Name: "server-unknown-ca", Serving: true, NeedsHosts: true, signer: byUnknownCA,
 		Explains: "signed by a CA that kube-apiserver does not trust: x509: certificate signed by unknown authority"},
-	{Name: "server-chain-missing", Serving: true, NeedsHosts: true, make: withoutChain(byIntermediate(server)),
+	{Name: "server-chain-missing", Serving: true, NeedsHosts: true, signer: withoutChain,
 		Explains: "signed by an intermediate CA, which the file does not contain: " +
 			"x509: certificate signed by unknown authority"},
-	{Name: "server-expired", Serving: true, NeedsHosts: true, make: with(Expired, server),
+	{Name: "server-expired", Serving: true, NeedsHosts: true, mutate: Expired,
 		Explains: "x509: certificate has expired or is not yet valid: current time … is after …"},
-	{Name: "server-not-yet-valid", Serving: true, NeedsHosts: true, make: with(NotYetValid, server),
+	{Name: "server-not-yet-valid", Serving: true, NeedsHosts: true, mutate: NotYetValid,
 		Explains: "x509: certificate has expired or is not yet valid: current time … is before …"},
-	{Name: "server-other-host", Serving: true, make: forHosts(otherHosts, server),
+	{Name: "server-other-host", Serving: true, hosts: otherHosts,
 		Explains: "for other.invalid and 192.0.2.1 only: x509: certificate is valid for 192.0.2.1, not …"},
-	{Name: "server-common-name-only", Serving: true, make: forHosts(nil, server),
+	{Name: "server-common-name-only", Serving: true, hosts: []string{},
 		Explains: "no subject alternative names: x509: … doesn't contain any IP SANs; " +
 			"by name: relies on legacy Common Name field"},
-	{Name: "server-client-usage", Serving: true, NeedsHosts: true, make: with(ClientAuthOnly, server),
+	{Name: "server-client-usage", Serving: true, NeedsHosts: true, mutate: ClientAuthOnly,
 		Explains: "extended key usage is client authentication only: x509: certificate specifies an incompatible " +
 			"key usage"},
-	{Name: "server-sha1", Serving: true, NeedsHosts: true, make: with(SHA1, server),
+	{Name: "server-sha1", Serving: true, NeedsHosts: true, mutate: SHA1,
 		Explains: "weak: signed with SHA-1: x509: certificate signed by unknown authority, because of an insecure " +
 			"algorithm"},
 }
@@ -108,9 +125,6 @@ func KindNamed(name string) (Kind, error) {
 // Mint makes a certificate of the kind. It is signed by a, or by an intermediate CA below a, unless the kind is
 // self-signed or signed by an unknown CA.
 func (k Kind) Mint(a *Authority, r Request) (*Pair, error) {
-	if k.make == nil {
-		return nil, fmt.Errorf("kind %q: Kinds does not list it", k.Name)
-	}
 	if k.NeedsHosts && len(r.Hosts) == 0 {
 		return nil, fmt.Errorf("kind %s: a serving certificate needs hosts; give a DNS name or an IP address", k.Name)
 	}
@@ -118,6 +132,14 @@ func (k Kind) Mint(a *Authority, r Request) (*Pair, error) {
 		return nil, fmt.Errorf("kind %s: life %v: must be more than 0; for an expired certificate use an expired kind",
 			k.Name, r.Life)
 	}
+	p, err := k.mint(a, r)
+	if err != nil {
+		return nil, fmt.Errorf("kind %s: %w", k.Name, err)
+	}
+	return p, nil
+}
+
+func (k Kind) mint(a *Authority, r Request) (p *Pair, err error) {
 	var mutate []Mutate
 	if r.Life != 0 {
 		mutate = append(mutate, ValidFor(time.Now().Add(-backdate), time.Now().Add(r.Life)))
@@ -125,9 +147,32 @@ func (k Kind) Mint(a *Authority, r Request) (*Pair, error) {
 	if r.RSA {
 		mutate = append(mutate, RSA)
 	}
-	p, err := k.make(a, r, mutate...)
-	if err != nil {
-		return nil, fmt.Errorf("kind %s: %w", k.Name, err)
+	if k.mutate != nil {
+		mutate = append(mutate, k.mutate) // after the others, so that it also overrides Request.Life
 	}
-	return p, nil
+	if k.hosts != nil {
+		r.Hosts = k.hosts
+	}
+	switch k.signer {
+	case bySelf:
+		return SelfSigned(r.CommonName, r.Hosts, mutate...)
+	case byKubeletsCA:
+		return KubeletSelfSigned(r.CommonName, r.Hosts, mutate...)
+	case byUnknownCA:
+		a, err = NewAuthority("unknown-ca")
+	case byIntermediate, withoutChain:
+		a, err = a.Intermediate(a.Cert.Subject.CommonName + "-intermediate")
+	}
+	if err != nil {
+		return nil, err
+	}
+	if k.Serving {
+		p, err = a.Server(r.CommonName, r.Hosts, mutate...)
+	} else {
+		p, err = a.Client(r.CommonName, r.Organizations, mutate...)
+	}
+	if err == nil && k.signer == withoutChain {
+		return newPair(p.Leaf, p.key, nil)
+	}
+	return p, err
 }

@@ -12,7 +12,7 @@ import (
 	"encoding/pem"
 	"fmt"
 	"net"
-	"strings"
+	"regexp"
 	"time"
 )
 
@@ -36,36 +36,20 @@ func serverTemplate(commonName string, hosts []string) (*x509.Certificate, error
 	for _, host := range hosts {
 		if ip := net.ParseIP(host); ip != nil {
 			template.IPAddresses = append(template.IPAddresses, ip)
-		} else if isDNSName(host) {
+		} else if len(host) <= 253 && dnsName.MatchString(host) {
 			template.DNSNames = append(template.DNSNames, host)
 		} else {
-			return nil, fmt.Errorf("host %q: neither a DNS name nor an IP address; remove any scheme, port and brackets", host)
+			return nil, fmt.Errorf("host %q: neither a DNS name nor an IP address; remove any scheme, port and brackets",
+				host)
 		}
 	}
 	return template, nil
 }
 
-// isDNSName reports whether crypto/x509 can verify a name: labels may contain underscores, and the first label may
-// be *.
-func isDNSName(name string) bool {
-	if len(name) > 253 {
-		return false
-	}
-	for i, label := range strings.Split(name, ".") {
-		if label == "*" && i == 0 {
-			continue
-		}
-		if label == "" || len(label) > 63 || strings.HasPrefix(label, "-") || strings.HasSuffix(label, "-") {
-			return false
-		}
-		for _, c := range label {
-			if (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && (c < '0' || c > '9') && c != '-' && c != '_' {
-				return false
-			}
-		}
-	}
-	return true
-}
+// dnsName matches the names that crypto/x509 can verify: labels may contain underscores, and the first label may be *.
+var dnsName = regexp.MustCompile(`^(\*|` + dnsLabel + `)(\.` + dnsLabel + `)*$`)
+
+const dnsLabel = `[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?`
 
 // mint completes a template, applies mutate, makes a key, and signs with the key of parent. With a nil parent the
 // certificate is self-signed.
