@@ -2,7 +2,6 @@ package podlife
 
 import (
 	"slices"
-	"time"
 
 	v1 "k8s.io/api/core/v1"
 
@@ -12,15 +11,10 @@ import (
 // adopt recovers the state of the life from the pod's status. A container whose description has a fixed State gets
 // that State instead.
 func (l *Life) adopt() {
-	latest := func(t time.Time) {
-		if t.After(l.now) {
-			l.now = t
-		}
-	}
 	l.rebind()
 	for i := range l.containers {
 		c := &l.containers[i]
-		if s := statusOf(&l.pod.Status, c); s != nil {
+		if s := ContainerStatus(l.pod, c.spec.Name); s != nil {
 			c.moment = momentOf(s, c.spec)
 		}
 		if c.isFixed() {
@@ -29,31 +23,14 @@ func (l *Life) adopt() {
 		if c.waiting == crashLoop && c.backOff == 0 {
 			c.backOff = c.nextBackOff(l.maxBackOff())
 		}
-		latest(c.run.started)
-		latest(c.run.finished)
+		l.now = later(later(l.now, c.run.started), c.run.finished)
 	}
 	for i, kind := range timedConditions {
 		if c := conditionOf(&l.pod.Status, kind); c != nil && l.pod.Status.StartTime != nil {
 			l.conditions[i] = condition{met: c.Status == v1.ConditionTrue, since: c.LastTransitionTime.Time}
-			latest(c.LastTransitionTime.Time)
+			l.now = later(l.now, c.LastTransitionTime.Time)
 		}
 	}
-}
-
-func statusOf(s *v1.PodStatus, c *container) *v1.ContainerStatus {
-	list := s.InitContainerStatuses
-	switch c.kind {
-	case MainContainer:
-		list = s.ContainerStatuses
-	case EphemeralContainer:
-		list = s.EphemeralContainerStatuses
-	}
-	for i := range list {
-		if list[i].Name == c.spec.Name {
-			return &list[i]
-		}
-	}
-	return nil
 }
 
 // rebind makes l.containers from the pod's spec. Containers that existed before keep their state.

@@ -1,98 +1,60 @@
 package podlife
 
 import (
+	"cmp"
 	"slices"
 	"time"
 
 	v1 "k8s.io/api/core/v1"
 )
 
-// timedConditions are the conditions for which a life remembers the time of the last transition.
-var timedConditions = [...]v1.PodConditionType{v1.PodReadyToStartContainers, v1.PodInitialized, v1.PodReady,
-	v1.ContainersReady}
-
-type condition struct {
-	met   bool
-	since time.Time // zero before the condition is first set
-}
-
-// timedIndex returns the index of a condition in timedConditions, or -1.
-func timedIndex(kind v1.PodConditionType) int { return slices.Index(timedConditions[:], kind) }
-
-func conditionOf(s *v1.PodStatus, kind v1.PodConditionType) *v1.PodCondition {
-	for i := range s.Conditions {
-		if s.Conditions[i].Type == kind {
-			return &s.Conditions[i]
-		}
-	}
-	return nil
-}
-
-// Events that concern the pod as a whole. An event of one container is a number from 0: the index of the container.
-const (
-	noEvent = -1 - iota
-	deadlineExceeded
-	allStopped
-)
-
 // advance applies all changes that are due at or before now.
 func (l *Life) advance(now time.Time) {
 	for {
-		at, event := l.next()
-		if event == noEvent || at.After(now) {
+		at, apply := l.next()
+		if apply == nil || at.After(now) {
 			break
 		}
 		l.now = at
-		switch event {
-		case deadlineExceeded:
-			l.beginStop(at, l.gracePeriod(), stop{
+		apply()
+		l.arrange()
+	}
+	l.now = later(l.now, now)
+}
+
+// next returns the time of the next change and the function that applies it. The function is nil if there is none.
+func (l *Life) next() (at time.Time, apply func()) {
+	consider := func(t time.Time, f func()) {
+		if !t.IsZero() && (apply == nil || t.Before(at)) {
+			at, apply = t, f
+		}
+	}
+	for i := range l.containers {
+		switch c := &l.containers[i]; l.stage {
+		case living:
+			consider(c.due(l.restarts(c)), func() { c.step(l.now, l.maxBackOff()) })
+		case stopping:
+			consider(c.dueWhileStopping(), func() { c.probe(l.now) })
+		}
+	}
+	switch seconds := l.pod.Spec.ActiveDeadlineSeconds; {
+	case l.stage == stopping:
+		consider(l.stopAll(func(*container, run) {}), func() {
+			l.stopAll((*container).end)
+			l.stage = ended
+		})
+	case l.stage == living && seconds != nil:
+		consider(l.began.Add(time.Duration(*seconds)*time.Second), func() {
+			l.beginStop(l.now, l.gracePeriod(), stop{
 				outcome: v1.PodFailed, reason: "DeadlineExceeded",
 				message: "Pod was active on the node longer than the specified deadline",
 			})
-		case allStopped:
-			l.stopAll((*container).end)
-			l.stage = ended
-		default:
-			if c := &l.containers[event]; l.stage == stopping {
-				c.probe(at)
-			} else {
-				c.step(at, l.maxBackOff())
-			}
-		}
-		l.arrange()
+		})
 	}
-	if now.After(l.now) {
-		l.now = now
+	if apply != nil {
+		at = later(at, l.now)
 	}
-}
-
-// next returns the time of the next change and its event.
-func (l *Life) next() (at time.Time, event int) {
-	event = noEvent
-	consider := func(t time.Time, e int) {
-		if !t.IsZero() && (event == noEvent || t.Before(at)) {
-			at, event = t, e
-		}
-	}
-	switch l.stage {
-	case living:
-		for i := range l.containers {
-			c := &l.containers[i]
-			consider(c.due(l.restarts(c)), i)
-		}
-		if seconds := l.pod.Spec.ActiveDeadlineSeconds; seconds != nil {
-			consider(l.began.Add(time.Duration(*seconds)*time.Second), deadlineExceeded)
-		}
-	case stopping:
-		for i := range l.containers {
-			consider(l.containers[i].dueWhileStopping(), i)
-		}
-		consider(l.stopAll(func(*container, run) {}), allStopped)
-	}
-	if event != noEvent && at.Before(l.now) {
-		at = l.now
-	}
-	return at, event
+	return at, apply
 }
 
 // restarts reports whether a container has ended and will start again.
@@ -100,12 +62,7 @@ func (l *Life) restarts(c *container) bool {
 	return c.run.hasEnded() && restarts(l.pod, c.kind, c.spec, c.run.code)
 }
 
-func (l *Life) maxBackOff() time.Duration {
-	if l.settings.MaxBackOff > 0 {
-		return l.settings.MaxBackOff
-	}
-	return defaultBackOff
-}
+func (l *Life) maxBackOff() time.Duration { return cmp.Or(l.settings.MaxBackOff, defaultBackOff) }
 
 // arrange applies the changes that follow immediately from the latest event: the next container may start, the pod
 // ends, or conditions change.
@@ -197,34 +154,4 @@ func (l *Life) anyCreated() bool {
 	return slices.ContainsFunc(l.containers, func(c container) bool {
 		return c.hasStarted() || c.waiting != "" && c.waiting != "ContainerCreating" && c.waiting != "PodInitializing"
 	})
-}
-
-// wasInitialized reports whether the condition Initialized has ever been true.
-func (l *Life) wasInitialized() bool { return l.conditions[timedIndex(v1.PodInitialized)].met }
-
-// updateConditions records when a condition changes. It applies the same rules as setConditions, but creates no
-// reasons and messages.
-func (l *Life) updateConditions() {
-	started, ready := false, l.stage != ended && l.stop.outcome == ""
-	for i := range l.containers {
-		c := &l.containers[i]
-		switch c.kind {
-		case Sidecar:
-			ready = ready && c.run.isRunning() && c.ready
-		case MainContainer:
-			started = started || c.hasStarted() && c.waiting == ""
-			ready = ready && c.run.isRunning() && c.ready
-		}
-	}
-	podReady := ready
-	for _, gate := range l.pod.Spec.ReadinessGates {
-		c := conditionOf(&l.pod.Status, gate.ConditionType)
-		podReady = podReady && c != nil && c.Status == v1.ConditionTrue
-	}
-	initialized := l.wasInitialized() || started || l.isInitialized() || l.stop.outcome == v1.PodSucceeded
-	for i, met := range [len(timedConditions)]bool{l.stage != ended, initialized, podReady, ready} {
-		if c := &l.conditions[i]; c.met != met || c.since.IsZero() {
-			*c = condition{met: met, since: inSeconds(l.now)}
-		}
-	}
 }

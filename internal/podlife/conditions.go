@@ -4,8 +4,10 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	v1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
 // IsKubeletCondition reports whether only a kubelet sets conditions of this type.
@@ -19,57 +21,106 @@ var kubeletConditions = []v1.PodConditionType{
 	v1.PodResizeInProgress, v1.PodResizePending, v1.AllContainersRestarting,
 }
 
+// The conditions for which a life remembers the time of the last transition, as indices of Life.conditions.
+const (
+	startable = iota
+	initialized
+	podReady
+	containersReady
+)
+
+var timedConditions = [...]v1.PodConditionType{startable: v1.PodReadyToStartContainers,
+	initialized: v1.PodInitialized, podReady: v1.PodReady, containersReady: v1.ContainersReady}
+
+type condition struct {
+	met   bool
+	since time.Time // zero before the condition is first set
+}
+
+func conditionOf(s *v1.PodStatus, kind v1.PodConditionType) *v1.PodCondition {
+	if i := slices.IndexFunc(s.Conditions, func(c v1.PodCondition) bool { return c.Type == kind }); i >= 0 {
+		return &s.Conditions[i]
+	}
+	return nil
+}
+
+// updateConditions records when a condition changes.
+func (l *Life) updateConditions() {
+	started, ready := false, l.stage != ended && l.stop.outcome == ""
+	for i := range l.containers {
+		c := &l.containers[i]
+		if c.hasProbes() {
+			ready = ready && c.run.isRunning() && c.ready
+		}
+		started = started || c.kind == MainContainer && c.hasStarted() && c.waiting == ""
+	}
+	gatesOpen := true
+	for _, gate := range l.pod.Spec.ReadinessGates {
+		c := conditionOf(&l.pod.Status, gate.ConditionType)
+		gatesOpen = gatesOpen && c != nil && c.Status == v1.ConditionTrue
+	}
+	for i, met := range [...]bool{
+		startable:       l.stage != ended,
+		initialized:     l.conditions[initialized].met || started || l.isInitialized() || l.stop.outcome == v1.PodSucceeded,
+		podReady:        ready && gatesOpen,
+		containersReady: ready,
+	} {
+		if c := &l.conditions[i]; c.met != met || c.since.IsZero() {
+			*c = condition{met: met, since: inSeconds(l.now)}
+		}
+	}
+}
+
 // setConditions appends the kubelet's conditions to the conditions that other programs have set. The container
 // statuses must still be in the order of the spec. concluded is the phase from which the conditions are derived.
 // (kubelet: pkg/kubelet/status/generate.go)
-func setConditions(pod *v1.Pod, s *v1.PodStatus, stage stage, concluded v1.PodPhase, wasInitialized bool) {
-	s.Conditions = make([]v1.PodCondition, 0, max(5, len(pod.Status.Conditions)))
-	for _, c := range pod.Status.Conditions {
+func (l *Life) setConditions(s *v1.PodStatus, concluded v1.PodPhase) {
+	old := &l.pod.Status
+	s.Conditions = make([]v1.PodCondition, 0, max(5, len(old.Conditions)))
+	for _, c := range old.Conditions {
 		if !IsKubeletCondition(c.Type) {
 			s.Conditions = append(s.Conditions, c)
 		}
 	}
-	add := func(kind v1.PodConditionType, met bool, reason, message string) {
-		c := v1.PodCondition{
-			Type: kind, Status: v1.ConditionTrue, Reason: reason, Message: message, ObservedGeneration: pod.Generation,
-		}
-		if !met {
-			c.Status = v1.ConditionFalse
-		}
-		s.Conditions = append(s.Conditions, c)
+	var why [len(timedConditions)]struct{ reason, message string }
+	if !l.conditions[startable].met {
+		why[startable].reason, why[startable].message = "PodSandboxNotReady", "pod sandbox is not ready"
 	}
-
-	if stage == ended {
-		add(v1.PodReadyToStartContainers, false, "PodSandboxNotReady", "pod sandbox is not ready")
-	} else {
-		add(v1.PodReadyToStartContainers, true, "", "")
-	}
-
-	mainStarted := slices.ContainsFunc(s.ContainerStatuses,
-		func(c v1.ContainerStatus) bool { return c.State.Waiting == nil })
 	if concluded == v1.PodSucceeded {
-		add(v1.PodInitialized, true, "PodCompleted", "")
-	} else if names := incompleteInit(pod, s); len(names) > 0 && !mainStarted && !wasInitialized {
-		add(v1.PodInitialized, false, "ContainersNotInitialized",
-			fmt.Sprintf("containers with incomplete status: %v", names))
-	} else {
-		add(v1.PodInitialized, true, "", "")
+		why[initialized].reason = "PodCompleted"
+	} else if !l.conditions[initialized].met {
+		why[initialized].reason = "ContainersNotInitialized"
+		why[initialized].message = fmt.Sprintf("containers with incomplete status: %v", incompleteInit(l.pod, s))
 	}
-
-	ready, reason, message := readiness(pod, s, concluded)
-	if !ready {
-		add(v1.PodReady, false, reason, message)
-	} else if message := closedGates(pod, s.Conditions); message != "" {
-		add(v1.PodReady, false, "ReadinessGatesNotReady", message)
-	} else {
-		add(v1.PodReady, true, "", "")
+	if !l.conditions[containersReady].met {
+		why[containersReady].reason, why[containersReady].message = unreadiness(l.pod, s, concluded)
+		why[podReady] = why[containersReady]
+	} else if !l.conditions[podReady].met {
+		why[podReady].reason, why[podReady].message = "ReadinessGatesNotReady", closedGates(l.pod)
 	}
-	add(v1.ContainersReady, ready, reason, message)
-	add(v1.PodScheduled, true, "", "")
-	if restartsAllContainers(pod) {
+	add := func(kind v1.PodConditionType, c condition, reason, message string) {
+		status := v1.ConditionFalse
+		if c.met {
+			status = v1.ConditionTrue
+		}
+		s.Conditions = append(s.Conditions, v1.PodCondition{Type: kind, Status: status, Reason: reason,
+			Message: message, ObservedGeneration: l.generation(), LastTransitionTime: metav1.NewTime(c.since)})
+	}
+	for i, kind := range timedConditions {
+		add(kind, l.conditions[i], why[i].reason, why[i].message)
+	}
+	// The following conditions never change.
+	since := func(kind v1.PodConditionType) time.Time {
+		if c := conditionOf(old, kind); c != nil {
+			return c.LastTransitionTime.Time
+		}
+		return l.began
+	}
+	add(v1.PodScheduled, condition{met: true, since: since(v1.PodScheduled)}, "", "")
+	if kind := v1.AllContainersRestarting; restartsAllContainers(l.pod) {
 		reason := map[v1.PodPhase]string{v1.PodSucceeded: "PodCompleted", v1.PodFailed: "PodFailed"}[concluded]
-		s.Conditions = append(s.Conditions,
-			v1.PodCondition{Type: v1.AllContainersRestarting, Status: v1.ConditionFalse, Reason: reason})
+		add(kind, condition{since: since(kind)}, reason, "")
+		s.Conditions[len(s.Conditions)-1].ObservedGeneration = 0
 	}
 }
 
@@ -89,43 +140,33 @@ func incompleteInit(pod *v1.Pod, s *v1.PodStatus) []string {
 	return names
 }
 
-// readiness reports whether all containers are ready, with the reason and message of the condition ContainersReady.
-func readiness(pod *v1.Pod, s *v1.PodStatus, concluded v1.PodPhase) (ready bool, reason, message string) {
+// unreadiness returns the reason and message of the condition ContainersReady if it is not met.
+func unreadiness(pod *v1.Pod, s *v1.PodStatus, concluded v1.PodPhase) (reason, message string) {
 	switch concluded {
 	case v1.PodSucceeded:
-		return false, "PodCompleted", ""
+		return "PodCompleted", ""
 	case v1.PodFailed:
-		return false, "PodFailed", ""
+		return "PodFailed", ""
 	}
 	var unready []string
-	for i := range s.InitContainerStatuses {
-		if status := &s.InitContainerStatuses[i]; isSidecar(&pod.Spec.InitContainers[i]) && !status.Ready {
+	for i, status := range slices.Concat(s.InitContainerStatuses, s.ContainerStatuses) {
+		if inits := pod.Spec.InitContainers; !status.Ready && (i >= len(inits) || isSidecar(&inits[i])) {
 			unready = append(unready, status.Name)
 		}
 	}
-	for i := range s.ContainerStatuses {
-		if status := &s.ContainerStatuses[i]; !status.Ready {
-			unready = append(unready, status.Name)
-		}
-	}
-	if len(unready) > 0 {
-		return false, "ContainersNotReady", fmt.Sprintf("containers with unready status: %v", unready)
-	}
-	return true, "", ""
+	return "ContainersNotReady", fmt.Sprintf("containers with unready status: %v", unready)
 }
 
-// closedGates returns the kubelet's message about readiness gates whose condition is not True. The message is empty
-// if all gates are True.
-func closedGates(pod *v1.Pod, conditions []v1.PodCondition) string {
+// closedGates returns the kubelet's message about readiness gates whose condition is not True.
+func closedGates(pod *v1.Pod) string {
 	var closed []string
 	for _, gate := range pod.Spec.ReadinessGates {
-		i := slices.IndexFunc(conditions, func(c v1.PodCondition) bool { return c.Type == gate.ConditionType })
-		if i < 0 {
+		if c := conditionOf(&pod.Status, gate.ConditionType); c == nil {
 			closed = append(closed, fmt.Sprintf("corresponding condition of pod readiness gate %q does not exist.",
 				gate.ConditionType))
-		} else if status := conditions[i].Status; status != v1.ConditionTrue {
+		} else if c.Status != v1.ConditionTrue {
 			closed = append(closed, fmt.Sprintf("the status of pod readiness gate %q is not \"True\", but %v",
-				gate.ConditionType, status))
+				gate.ConditionType, c.Status))
 		}
 	}
 	return strings.Join(closed, ", ")
@@ -134,11 +175,12 @@ func closedGates(pod *v1.Pod, conditions []v1.PodCondition) string {
 // restartsAllContainers reports whether the pod has a restart rule that restarts all its containers when one
 // container ends.
 func restartsAllContainers(pod *v1.Pod) bool {
+	restartsAll := func(r v1.ContainerRestartRule) bool {
+		return r.Action == v1.ContainerRestartRuleActionRestartAllContainers
+	}
 	for _, c := range Containers(pod) {
-		for _, rule := range c.RestartPolicyRules {
-			if rule.Action == v1.ContainerRestartRuleActionRestartAllContainers {
-				return true
-			}
+		if slices.ContainsFunc(c.RestartPolicyRules, restartsAll) {
+			return true
 		}
 	}
 	return false

@@ -13,27 +13,25 @@ import (
 // status. The pod seems to be in this state since its creationTimestamp. Container statuses that pod.Status already
 // contains are kept.
 func FixedStatus(pod *v1.Pod, described map[string]scenario.Container) v1.PodStatus {
-	var moments []moment
+	l := &Life{pod: pod, described: described, began: pod.CreationTimestamp.Time, now: pod.CreationTimestamp.Time}
+	l.rebind()
 	initWaits := false
-	for kind, spec := range Containers(pod) {
-		c := described[spec.Name]
-		m := fixedMoment(&c, kind, pod.CreationTimestamp.Time)
-		if c.State == "" && kind == MainContainer && initWaits {
-			m = moment{}
+	for i := range l.containers {
+		c := &l.containers[i]
+		if c.described.State != "" || c.kind != MainContainer || !initWaits {
+			c.moment = fixedMoment(c.described, c.kind, l.began)
 		}
-		initWaits = initWaits || kind == InitContainer && m.run.reason != completed || kind == Sidecar &&
-			!m.run.isRunning()
-		moments = append(moments, m)
+		initWaits = initWaits || c.kind == InitContainer && c.run.reason != completed || c.kind == Sidecar &&
+			!c.run.isRunning()
 	}
-	status := makeStatus(pod, func(n int) *moment { return &moments[n] }, progress{})
+	if s := l.containerStatuses(); isTerminal(phase(pod, &s, living)) {
+		l.stage = ended
+	}
+	l.updateConditions()
+	status := l.makeStatus()
 	keepGiven(status.InitContainerStatuses, pod.Status.InitContainerStatuses)
 	keepGiven(status.ContainerStatuses, pod.Status.ContainerStatuses)
 	keepGiven(status.EphemeralContainerStatuses, pod.Status.EphemeralContainerStatuses)
-	started := pod.CreationTimestamp
-	status.StartTime = &started
-	for i := range status.Conditions {
-		status.Conditions[i].LastTransitionTime = started
-	}
 	return status
 }
 

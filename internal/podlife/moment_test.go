@@ -33,10 +33,13 @@ func TestMomentSurvivesStatus(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			pod := &v1.Pod{Spec: v1.PodSpec{Containers: []v1.Container{{Name: "c", Image: "a:1"}}}}
 			pod.Namespace, pod.Name, pod.UID = "default", "p", "1"
-			status := makeStatus(pod, func(int) *moment { return &test.moment }, progress{})
-			recovered := momentOf(&status.ContainerStatuses[0], &pod.Spec.Containers[0])
+			spec := &pod.Spec.Containers[0]
+			l := &Life{pod: pod, containers: []container{{moment: test.moment, spec: spec}}}
+			status := l.makeStatus()
+			recovered := momentOf(&status.ContainerStatuses[0], spec)
 			recovered.backOff = test.moment.backOff // the status contains the back-off only in a message
-			again := makeStatus(pod, func(int) *moment { return &recovered }, progress{})
+			l.containers[0].moment = recovered
+			again := l.makeStatus()
 			if diff := cmp.Diff(status, again); diff != "" {
 				t.Errorf("-first status +status of the recovered moment:\n%s", diff)
 			}

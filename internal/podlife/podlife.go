@@ -15,8 +15,6 @@ import (
 	"time"
 
 	v1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/utils/ptr"
 
 	"fauxlet/scenario"
 )
@@ -106,17 +104,7 @@ func (l *Life) status() v1.PodStatus {
 	if l.settled {
 		return *before
 	}
-	pod := l.pod
-	if l.stage == stopping && pod.Generation != l.stop.generation {
-		observed := *pod
-		observed.Generation = l.stop.generation
-		pod = &observed
-	}
-	s := makeStatus(pod, func(n int) *moment { return &l.containers[n].moment }, progress{
-		stage: l.stage, outcome: l.stop.outcome, initialized: l.stop.initialized, wasInitialized: l.wasInitialized(),
-	})
-	s.StartTime = ptr.To(metav1.NewTime(l.began))
-	l.setTransitionTimes(s.Conditions)
+	s := l.makeStatus()
 	if isTerminal(before.Phase) { // a pod never leaves a terminal phase
 		s.Phase = before.Phase
 	}
@@ -135,30 +123,11 @@ func (l *Life) status() v1.PodStatus {
 	return s
 }
 
-// setTransitionTimes sets the times at which the kubelet's conditions changed.
-func (l *Life) setTransitionTimes(conditions []v1.PodCondition) {
-	for i := range conditions {
-		c := &conditions[i]
-		switch n := timedIndex(c.Type); {
-		case n >= 0:
-			c.LastTransitionTime = metav1.NewTime(l.conditions[n].since)
-		case c.Type == v1.PodScheduled, c.Type == v1.AllContainersRestarting:
-			c.LastTransitionTime = metav1.NewTime(l.began)
-			if old := conditionOf(&l.pod.Status, c.Type); old != nil && old.Status == c.Status {
-				c.LastTransitionTime = old.LastTransitionTime
-			}
-		}
-	}
-}
-
 // setAddresses sets the addresses of the host and, once the pod's sandbox exists, the addresses of the pod.
 func (l *Life) setAddresses(s *v1.PodStatus) {
-	if len(l.settings.HostIPs) > 0 {
-		s.HostIP = l.settings.HostIPs[0]
-		s.HostIPs = make([]v1.HostIP, len(l.settings.HostIPs))
-		for i, ip := range l.settings.HostIPs {
-			s.HostIPs[i].IP = ip
-		}
+	for _, ip := range l.settings.HostIPs {
+		s.HostIPs = append(s.HostIPs, v1.HostIP{IP: ip})
+		s.HostIP = s.HostIPs[0].IP
 	}
 	ips := l.settings.PodIPs
 	if l.pod.Spec.HostNetwork {
@@ -166,12 +135,9 @@ func (l *Life) setAddresses(s *v1.PodStatus) {
 	} else if !l.anyCreated() {
 		return
 	}
-	if len(ips) > 0 {
-		s.PodIP = ips[0]
-		s.PodIPs = make([]v1.PodIP, len(ips))
-		for i, ip := range ips {
-			s.PodIPs[i].IP = ip
-		}
+	for _, ip := range ips {
+		s.PodIPs = append(s.PodIPs, v1.PodIP{IP: ip})
+		s.PodIP = s.PodIPs[0].IP
 	}
 }
 

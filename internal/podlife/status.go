@@ -2,11 +2,15 @@ package podlife
 
 import (
 	"cmp"
+	"maps"
 	"slices"
 	"strings"
 
 	v1 "k8s.io/api/core/v1"
-	"k8s.io/component-helpers/resource"
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	podresource "k8s.io/component-helpers/resource"
+	"k8s.io/utils/ptr"
 )
 
 // stage is one of the three successive parts of a pod's life.
@@ -21,59 +25,23 @@ const (
 	ended
 )
 
-// progress is the state of a pod as a whole, beyond the moments of its containers.
-type progress struct {
-	stage stage
-	// outcome is the phase in which the pod ends regardless of its containers, for example after
-	// activeDeadlineSeconds. It is empty if the exit codes of the containers determine the phase.
-	outcome v1.PodPhase
-	// initialized reports whether the init containers were done when the pod began to stop. If they were, main
-	// containers that never started count as lost. Otherwise such containers are still waiting in PodInitializing.
-	initialized bool
-	// wasInitialized reports whether the condition Initialized has ever been true. If so, the condition stays true
-	// even when sidecars end.
-	wasInitialized bool
-}
-
 // makeStatus returns the part of a pod's status that a kubelet derives from the spec and from the containers:
-// everything except addresses and times. momentOf returns the moment of the nth of [Containers].
+// everything except addresses.
 //
 // The status shares unchanged parts with the pod. The caller may change the lists, but not what their entries point
 // to. (kubelet: pkg/kubelet/kubelet_pods.go, generateAPIPodStatus; pkg/kubelet/status, TerminatePod and
 // mergePodStatus)
-func makeStatus(pod *v1.Pod, momentOf func(n int) *moment, p progress) v1.PodStatus {
-	s := v1.PodStatus{ObservedGeneration: pod.Generation, QOSClass: QOSClass(pod)}
-	if n := len(pod.Spec.InitContainers); n > 0 {
-		s.InitContainerStatuses = make([]v1.ContainerStatus, 0, n)
-	}
-	if n := len(pod.Spec.EphemeralContainers); n > 0 {
-		s.EphemeralContainerStatuses = make([]v1.ContainerStatus, 0, n)
-	}
-	s.ContainerStatuses = make([]v1.ContainerStatus, 0, len(pod.Spec.Containers))
-	n := 0
-	for kind, c := range Containers(pod) {
-		list := &s.ContainerStatuses
-		switch kind {
-		case InitContainer, Sidecar:
-			list = &s.InitContainerStatuses
-		case EphemeralContainer:
-			list = &s.EphemeralContainerStatuses
-		}
-		*list = append(*list, momentOf(n).status(pod, kind, c))
-		n++
-	}
-
-	stage := p.stage
-	s.Phase = phase(pod, &s, stage)
-	concluded := cmp.Or(p.outcome, s.Phase)
-	if stage == living && isTerminal(s.Phase) {
-		stage = ended // the containers have ended by themselves
-	}
-	setConditions(pod, &s, stage, concluded, p.wasInitialized)
+func (l *Life) makeStatus() v1.PodStatus {
+	s := l.containerStatuses()
+	s.StartTime = ptr.To(metav1.NewTime(l.began))
+	s.ObservedGeneration, s.QOSClass = l.generation(), QOSClass(l.pod)
+	s.Phase = phase(l.pod, &s, l.stage)
+	concluded := cmp.Or(l.stop.outcome, s.Phase)
+	l.setConditions(&s, concluded)
 	switch {
-	case stage == ended:
+	case l.stage == ended:
 		s.Phase = concluded
-		markLost(&s, p.initialized)
+		markLost(&s, l.stop.initialized)
 		if !isTerminal(s.Phase) { // no main container ever ran
 			s.Phase = v1.PodFailed
 		}
@@ -83,11 +51,36 @@ func makeStatus(pod *v1.Pod, momentOf func(n int) *moment, p progress) v1.PodSta
 			s.Phase = v1.PodRunning
 		}
 	}
-	setResources(pod, &s)
+	setResources(l.pod, &s)
 	byName := func(a, b v1.ContainerStatus) int { return strings.Compare(a.Name, b.Name) }
 	slices.SortFunc(s.ContainerStatuses, byName)
 	slices.SortFunc(s.EphemeralContainerStatuses, byName)
 	return s
+}
+
+// containerStatuses returns a status that contains only the container statuses, in the order of the spec.
+func (l *Life) containerStatuses() (s v1.PodStatus) {
+	s.ContainerStatuses = make([]v1.ContainerStatus, 0, len(l.pod.Spec.Containers))
+	for i := range l.containers {
+		c := &l.containers[i]
+		list := &s.ContainerStatuses
+		switch c.kind {
+		case InitContainer, Sidecar:
+			list = &s.InitContainerStatuses
+		case EphemeralContainer:
+			list = &s.EphemeralContainerStatuses
+		}
+		*list = append(*list, c.status(l.pod, c.kind, c.spec))
+	}
+	return s
+}
+
+// generation returns the pod's generation that the kubelet has observed.
+func (l *Life) generation() int64 {
+	if l.stage == stopping {
+		return l.stop.generation
+	}
+	return l.pod.Generation
 }
 
 func isTerminal(phase v1.PodPhase) bool { return phase == v1.PodSucceeded || phase == v1.PodFailed }
@@ -170,7 +163,7 @@ func markLost(s *v1.PodStatus, initialized bool) {
 				statuses[i].State = v1.ContainerState{Terminated: &v1.ContainerStateTerminated{
 					Reason:   "ContainerStatusUnknown",
 					Message:  "The container could not be located when the pod was terminated",
-					ExitCode: 137,
+					ExitCode: killedCode,
 				}}
 			}
 		}
@@ -190,8 +183,8 @@ func markLost(s *v1.PodStatus, initialized bool) {
 // pod's cgroup, so it reports only CPU and memory. (kubelet: pkg/kubelet/kubelet_pods.go,
 // convertToAPIPodLevelResourcesStatus)
 func setResources(pod *v1.Pod, s *v1.PodStatus) {
-	requests := resource.PodRequests(pod, resource.PodResourcesOptions{})
-	limits := resource.PodLimits(pod, resource.PodResourcesOptions{})
+	requests := podresource.PodRequests(pod, podresource.PodResourcesOptions{})
+	limits := podresource.PodLimits(pod, podresource.PodResourcesOptions{})
 	s.AllocatedResources = requests
 	s.Resources = &v1.ResourceRequirements{Requests: requests, Limits: limits}
 	if pod.Spec.Resources != nil {
@@ -203,20 +196,9 @@ func setResources(pod *v1.Pod, s *v1.PodStatus) {
 }
 
 func onlyCPUAndMemory(list v1.ResourceList) v1.ResourceList {
-	others := 0
-	for name := range list {
-		if name != v1.ResourceCPU && name != v1.ResourceMemory {
-			others++
-		}
-	}
-	if others == 0 {
-		return list
-	}
-	reduced := v1.ResourceList{}
-	for _, name := range []v1.ResourceName{v1.ResourceCPU, v1.ResourceMemory} {
-		if amount, found := list[name]; found {
-			reduced[name] = amount
-		}
-	}
+	reduced := maps.Clone(list)
+	maps.DeleteFunc(reduced, func(name v1.ResourceName, _ resource.Quantity) bool {
+		return name != v1.ResourceCPU && name != v1.ResourceMemory
+	})
 	return reduced
 }

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	v1 "k8s.io/api/core/v1"
+	"k8s.io/utils/ptr"
 )
 
 // stop describes how and when a pod stops.
@@ -28,14 +29,9 @@ type stop struct {
 // minimumGracePeriodInSeconds)
 const minGracePeriod = 2 * time.Second
 
-// defaultGracePeriod is the API server's default of terminationGracePeriodSeconds.
-const defaultGracePeriod = 30 * time.Second
-
+// gracePeriod returns the pod's terminationGracePeriodSeconds, or the API server's default.
 func (l *Life) gracePeriod() time.Duration {
-	if seconds := l.pod.Spec.TerminationGracePeriodSeconds; seconds != nil {
-		return time.Duration(*seconds) * time.Second
-	}
-	return defaultGracePeriod
+	return time.Duration(ptr.Deref(l.pod.Spec.TerminationGracePeriodSeconds, 30)) * time.Second
 }
 
 // beginStop stops the pod: its containers get SIGTERM.
@@ -47,51 +43,46 @@ func (l *Life) beginStop(at time.Time, grace time.Duration, s stop) {
 		s.generation = observed // the deletion came later and has increased the generation
 	}
 	l.stop, l.stage = s, stopping
-	if s.deleted {
-		l.waitNoMore()
-	}
-}
-
-// waitNoMore ends the back-off of the containers of a deleted pod: they become terminated, because they will not run
-// again. In a pod that ends for another reason such containers keep waiting, and count as lost at the end. (kubelet:
-// pkg/kubelet/container, ShouldContainerBeRestarted)
-func (l *Life) waitNoMore() {
+	// In a deleted pod the back-off of containers ends: they become terminated, because they will not run again. In a
+	// pod that ends for another reason such containers keep waiting, and count as lost at the end. (kubelet:
+	// pkg/kubelet/container, ShouldContainerBeRestarted)
 	for i := range l.containers {
-		if c := &l.containers[i]; c.run.hasEnded() {
+		if c := &l.containers[i]; s.deleted && c.run.hasEnded() {
 			c.waiting, c.backOff = "", 0
 		}
 	}
 }
 
-// requestedStop returns the stop that the pod's current version requires, if any. A pod must stop if it has a
+// followStop begins the stop that the pod's current version requires, if any. A pod must stop if it has a
 // deletionTimestamp or if its phase in the API server is terminal.
-func (l *Life) requestedStop(now time.Time) (since time.Time, grace time.Duration, s stop, requested bool) {
+func (l *Life) followStop(now time.Time) {
+	since, grace, s := now, l.gracePeriod(), stop{}
 	switch deleted := l.pod.DeletionTimestamp; {
 	case deleted != nil:
-		grace = l.gracePeriod()
 		if seconds := l.pod.DeletionGracePeriodSeconds; seconds != nil {
 			grace = time.Duration(*seconds) * time.Second
 		}
-		if since = deleted.Add(-grace); since.After(now) { // the API server's clock is ahead
-			since = now
+		if began := deleted.Add(-grace); began.Before(now) { // otherwise the API server's clock is ahead
+			since = began
 		}
-		return since, grace, stop{deleted: true}, true
+		s.deleted = true
 	case isTerminal(l.pod.Status.Phase):
-		return now, l.gracePeriod(), stop{outcome: l.pod.Status.Phase}, true
+		s.outcome = l.pod.Status.Phase
+	default:
+		return
 	}
-	return since, grace, s, false
+	if l.hasBegun() {
+		l.advance(since)
+	}
+	if l.stage == living {
+		l.beginStop(since, grace, s)
+	}
 }
 
 // follow applies the changes that a new version of the pod requires, and then all changes that are due.
 func (l *Life) follow(now time.Time) {
-	since, grace, s, requested := l.requestedStop(now)
-	if requested && l.stage == living {
-		if l.hasBegun() {
-			l.advance(since)
-		}
-		if l.stage == living {
-			l.beginStop(since, grace, s)
-		}
+	if l.stage == living {
+		l.followStop(now)
 	}
 	l.advance(now)
 	if l.stage == living {
@@ -128,9 +119,7 @@ func (l *Life) stopAll(each func(*container, run)) time.Time {
 		if c := &l.containers[i]; c.kind != Sidecar && c.run.isRunning() {
 			r, at := c.stops(l.stop.since, l.stop)
 			each(c, r)
-			if at.After(last) {
-				last = at
-			}
+			last = later(last, at)
 		}
 	}
 	for i := len(l.containers) - 1; i >= 0; i-- {
@@ -146,11 +135,10 @@ func (l *Life) stopAll(each func(*container, run)) time.Time {
 // stops returns a container's run after its end, and the time of the end. turn is when the container may begin to
 // stop.
 func (c *container) stops(turn time.Time, s stop) (run, time.Time) {
-	sigterm := turn.Add(c.preStop())
-	if sigterm.After(s.kill) {
-		sigterm = s.kill
+	sigterm, kill := turn.Add(c.preStop()), s.kill
+	if sigterm.After(kill) {
+		sigterm = kill
 	}
-	kill := s.kill
 	if earliest := sigterm.Add(minGracePeriod); kill.Before(earliest) && s.kill.After(s.since) {
 		kill = earliest
 	}
@@ -159,9 +147,7 @@ func (c *container) stops(turn time.Time, s stop) (run, time.Time) {
 	if killed {
 		at = kill
 	}
-	if at.Before(c.run.started) { // the container started after the stop began
-		at = c.run.started
-	}
+	at = later(at, c.run.started) // the container may have started after the stop began
 	return c.run.stopped(c.described.Stops, inSeconds(at), killed), at
 }
 
@@ -172,4 +158,12 @@ func (c *container) preStop() time.Duration {
 		return time.Duration(h.PreStop.Sleep.Seconds) * time.Second
 	}
 	return 0
+}
+
+// later returns the later of two times.
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
 }
