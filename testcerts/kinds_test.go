@@ -199,13 +199,14 @@ func TestMintRequest(t *testing.T) {
 		request    testcerts.Request
 		want       string
 	}{
-		{"server-without-hosts", "server", testcerts.Request{CommonName: "node-1"},
-			"kind server: a serving certificate needs hosts"},
-		{"negative-life", "client", testcerts.Request{CommonName: "c", Life: -time.Second},
-			"life -1s: must be more than 0"},
-		{"bad-host", "server-expired", testcerts.Request{CommonName: "c", Hosts: []string{"a:1"}},
-			`kind server-expired: host "a:1": neither`},
-		{"kubelet-default-without-name", "server-kubelet-default", testcerts.Request{}, `host ""`},
+		{name: "server-without-hosts", kind: "server", request: testcerts.Request{CommonName: "node-1"},
+			want: "kind server: a serving certificate needs hosts"},
+		{name: "negative-life", kind: "client", request: testcerts.Request{CommonName: "c", Life: -time.Second},
+			want: "life -1s: must be more than 0"},
+		{name: "bad-host", kind: "server-expired", request: testcerts.Request{CommonName: "c", Hosts: []string{"a:1"}},
+			want: `kind server-expired: host "a:1": neither`},
+		{name: "kubelet-default-without-name", kind: "server-kubelet-default", request: testcerts.Request{},
+			want: `host ""`},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			_, err := must(testcerts.KindNamed(c.kind))(t).Mint(ca, c.request)

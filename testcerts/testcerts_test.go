@@ -204,16 +204,17 @@ func TestLoadErrors(t *testing.T) {
 		}
 	}
 	for _, c := range []struct{ name, cert, key, want string }{
-		{"no-file", "absent.crt", "ca.key", "absent.crt: no such file"},
-		{"no-key-file", "ca.crt", "absent.key", "absent.key: no such file"},
-		{"garbled", "garbled.crt", "ca.key",
-			"garbled.crt and " + path("ca.key") + ": tls: failed to find any PEM data in certificate input"},
-		{"empty", "empty.crt", "ca.key", "failed to find any PEM data"},
-		{"key-of-another", "ca.crt", "leaf.key",
-			"private key does not match public key; put both files of one pair there"},
-		{"swapped", "ca.key", "ca.crt", "PEM inputs may have been switched"},
-		{"not-a-ca", "leaf.crt", "leaf.key", `"CN=kubelet-client" is not a CA certificate`},
-		{"chain-in-wrong-order", "wrong-order.crt", "ca.key", `"CN=ca" is not signed by "CN=other"`},
+		{name: "no-file", cert: "absent.crt", key: "ca.key", want: "absent.crt: no such file"},
+		{name: "no-key-file", cert: "ca.crt", key: "absent.key", want: "absent.key: no such file"},
+		{name: "garbled", cert: "garbled.crt", key: "ca.key",
+			want: "garbled.crt and " + path("ca.key") + ": tls: failed to find any PEM data in certificate input"},
+		{name: "empty", cert: "empty.crt", key: "ca.key", want: "failed to find any PEM data"},
+		{name: "key-of-another", cert: "ca.crt", key: "leaf.key",
+			want: "private key does not match public key; put both files of one pair there"},
+		{name: "swapped", cert: "ca.key", key: "ca.crt", want: "PEM inputs may have been switched"},
+		{name: "not-a-ca", cert: "leaf.crt", key: "leaf.key", want: `"CN=kubelet-client" is not a CA certificate`},
+		{name: "chain-in-wrong-order", cert: "wrong-order.crt", key: "ca.key",
+			want: `"CN=ca" is not signed by "CN=other"`},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			_, err := testcerts.LoadAuthority(path(c.cert), path(c.key))

@@ -122,34 +122,37 @@ func TestConnectErrors(t *testing.T) {
 		change func(testing.TB, *fixture)
 		want   []string
 	}{
-		"no kubeconfig and no bootstrap": {func(t testing.TB, w *fixture) { w.options.BootstrapKubeconfig = "" },
-			[]string{"--kubeconfig", "kubelet.conf", "no such file"}},
-		"no bootstrap kubeconfig": {func(t testing.TB,
+		"no kubeconfig and no bootstrap": {change: func(t testing.TB,
+			w *fixture) {
+			w.options.BootstrapKubeconfig = ""
+		},
+			want: []string{"--kubeconfig", "kubelet.conf", "no such file"}},
+		"no bootstrap kubeconfig": {change: func(t testing.TB,
 			w *fixture) {
 			must(t, os.Remove(w.options.BootstrapKubeconfig))
 		},
-			[]string{"--bootstrap-kubeconfig", "bootstrap.conf", "no such file", "needed because --kubeconfig"}},
-		"a garbled bootstrap kubeconfig": {func(t testing.TB, w *fixture) {
+			want: []string{"--bootstrap-kubeconfig", "bootstrap.conf", "no such file", "needed because --kubeconfig"}},
+		"a garbled bootstrap kubeconfig": {change: func(t testing.TB, w *fixture) {
 			must(t, os.WriteFile(w.options.BootstrapKubeconfig, []byte("users: [{name: u, user: {token: "+token+"}"),
 				0o600))
-		}, []string{"--bootstrap-kubeconfig", "bootstrap.conf", "invalid kubeconfig"}},
-		"an empty bootstrap kubeconfig": {func(t testing.TB,
+		}, want: []string{"--bootstrap-kubeconfig", "bootstrap.conf", "invalid kubeconfig"}},
+		"an empty bootstrap kubeconfig": {change: func(t testing.TB,
 			w *fixture) {
 			must(t, os.WriteFile(w.options.BootstrapKubeconfig, nil, 0o600))
 		},
-			[]string{"--bootstrap-kubeconfig", "bootstrap.conf", "no configuration has been provided"}},
-		"a file for the certificate folder": {func(t testing.TB,
+			want: []string{"--bootstrap-kubeconfig", "bootstrap.conf", "no configuration has been provided"}},
+		"a file for the certificate folder": {change: func(t testing.TB,
 			w *fixture) {
 			w.options.CertDir = w.options.BootstrapKubeconfig
-		}, []string{"--cert-dir", "bootstrap.conf", "not a directory"}},
-		"no certificate folder": {func(t testing.TB, w *fixture) { w.options.CertDir = "" },
-			[]string{"--cert-dir", "set it to a folder"}},
-		"a kubeconfig below a file": {func(t testing.TB,
+		}, want: []string{"--cert-dir", "bootstrap.conf", "not a directory"}},
+		"no certificate folder": {change: func(t testing.TB, w *fixture) { w.options.CertDir = "" },
+			want: []string{"--cert-dir", "set it to a folder"}},
+		"a kubeconfig below a file": {change: func(t testing.TB,
 			w *fixture) {
 			w.options.Kubeconfig = w.options.BootstrapKubeconfig + "/kubelet.conf"
-		}, []string{"--kubeconfig", "not a directory"}},
-		"no node name": {func(t testing.TB, w *fixture) { w.options.NodeName = "" },
-			[]string{"NodeName"}},
+		}, want: []string{"--kubeconfig", "not a directory"}},
+		"no node name": {change: func(t testing.TB, w *fixture) { w.options.NodeName = "" },
+			want: []string{"NodeName"}},
 	} {
 		for kind, rotate := range map[string]bool{"rotating": true, "once": false} {
 			t.Run(name+", "+kind, func(t *testing.T) {

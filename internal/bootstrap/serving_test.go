@@ -246,31 +246,31 @@ func TestServingFiles(t *testing.T) {
 		spoil func(testing.TB, *server, *testcerts.Pair)
 		want  []string // texts that the error contains; if nil, a new certificate is requested
 	}{
-		"a truncated certificate": {func(t testing.TB, s *server,
+		"a truncated certificate": {spoil: func(t testing.TB, s *server,
 			good *testcerts.Pair) {
 			must(t, os.Truncate(keeps(s, t, good), 100))
 		},
-			[]string{"--cert-dir", "kubelet-server-current.pem", "remove the file"}},
-		"a link to nowhere": {func(t testing.TB, s *server,
+			want: []string{"--cert-dir", "kubelet-server-current.pem", "remove the file"}},
+		"a link to nowhere": {spoil: func(t testing.TB, s *server,
 			good *testcerts.Pair) {
 			must(t, os.Remove(keeps(s, t, good)))
-		}, nil},
-		"an expired certificate": {func(t testing.TB, s *server, _ *testcerts.Pair) {
+		}},
+		"an expired certificate": {spoil: func(t testing.TB, s *server, _ *testcerts.Pair) {
 			expired, err := s.ca.Server("system:node:node-1", []string{"192.0.2.7"}, testcerts.Expired)
 			must(t, err)
 			keeps(s, t, expired)
-		}, nil},
-		"a file for the folder": {func(t testing.TB, s *server,
+		}},
+		"a file for the folder": {spoil: func(t testing.TB, s *server,
 			_ *testcerts.Pair) {
 			s.options.CertDir = s.path("bootstrap.conf")
-		}, []string{"--cert-dir", "not a directory"}},
-		"a link between two": {func(t testing.TB, s *server, good *testcerts.Pair) {
+		}, want: []string{"--cert-dir", "not a directory"}},
+		"a link between two": {spoil: func(t testing.TB, s *server, good *testcerts.Pair) {
 			must(t, os.Rename(keeps(s, t, good), s.path("pki/x")))
 			must(t, os.Remove(s.path("pki/kubelet-server-current.pem")))
 			must(t, os.Symlink(s.path("pki/x"), s.path("pki/kubelet-server-updated.pem")))
-		}, nil},
-		"no node name": {func(_ testing.TB, s *server, _ *testcerts.Pair) { s.options.NodeName = "" },
-			[]string{"NodeName"}},
+		}},
+		"no node name": {spoil: func(_ testing.TB, s *server, _ *testcerts.Pair) { s.options.NodeName = "" },
+			want: []string{"NodeName"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

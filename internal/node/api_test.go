@@ -66,9 +66,15 @@ var kinds = map[string]struct {
 	group  string
 	object func() object
 }{
-	"nodes": {"/api/v1/", func() object { return &v1.Node{TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Node"}} }},
-	"pods":  {"/api/v1/", func() object { return &v1.Pod{TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Pod"}} }},
-	"leases": {"/apis/coordination.k8s.io/v1/", func() object {
+	"nodes": {group: "/api/v1/", object: func() object {
+		return &v1.Node{TypeMeta: metav1.TypeMeta{APIVersion: "v1",
+			Kind: "Node"}}
+	}},
+	"pods": {group: "/api/v1/", object: func() object {
+		return &v1.Pod{TypeMeta: metav1.TypeMeta{APIVersion: "v1",
+			Kind: "Pod"}}
+	}},
+	"leases": {group: "/apis/coordination.k8s.io/v1/", object: func() object {
 		return &coordinationv1.Lease{TypeMeta: metav1.TypeMeta{APIVersion: "coordination.k8s.io/v1", Kind: "Lease"}}
 	}},
 }

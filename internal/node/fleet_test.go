@@ -312,9 +312,9 @@ func TestFleetLeaves(t *testing.T) {
 		forbidden  bool
 		gone       bool
 	}{
-		{"stays", false, false, false},
-		{"is deleted", true, false, true},
-		{"may not be deleted", true, true, false},
+		{name: "stays"},
+		{name: "is deleted", deregister: true, gone: true},
+		{name: "may not be deleted", deregister: true, forbidden: true},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			w := newFixture(t)

@@ -36,11 +36,12 @@ func TestAddresses(t *testing.T) {
 		room  int
 		first []string
 	}{
-		{"IPv4", []string{"10.1.2.0/29"}, 6, []string{"10.1.2.1"}},
-		{"not its first address", []string{"10.1.2.5/29"}, 6, []string{"10.1.2.1"}},
-		{"IPv6", []string{"fd00::/125"}, 7, []string{"fd00::1"}},
-		{"dual stack", []string{"10.1.2.0/29", "fd00::/64"}, 6, []string{"10.1.2.1", "fd00::1"}},
-		{"of one address", []string{"10.1.2.3/32"}, 0, nil},
+		{name: "IPv4", cidrs: []string{"10.1.2.0/29"}, room: 6, first: []string{"10.1.2.1"}},
+		{name: "not its first address", cidrs: []string{"10.1.2.5/29"}, room: 6, first: []string{"10.1.2.1"}},
+		{name: "IPv6", cidrs: []string{"fd00::/125"}, room: 7, first: []string{"fd00::1"}},
+		{name: "dual stack", cidrs: []string{"10.1.2.0/29", "fd00::/64"}, room: 6, first: []string{"10.1.2.1",
+			"fd00::1"}},
+		{name: "of one address", cidrs: []string{"10.1.2.3/32"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			m := mustIPAM(t, "node", test.cidrs...)

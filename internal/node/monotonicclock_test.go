@@ -12,13 +12,15 @@ func TestMonotonicClock(t *testing.T) {
 		what              string
 		now, passed, want time.Duration // durations since the start of the clock
 	}{
-		{"first reading", 0, time.Minute, 0},
-		{"time passes", 10 * time.Second, 70 * time.Second, 10 * time.Second},
-		{"it jumps ahead", time.Hour, 71 * time.Second, time.Hour},
-		{"it is set back, and goes on", 12 * time.Second, 72 * time.Second, time.Hour + time.Second},
-		{"and on", 72 * time.Second, 132 * time.Second, time.Hour + 61*time.Second},
-		{"until the time of day is later", 2 * time.Hour, 133 * time.Second, 2 * time.Hour},
-		{"which it then is", 2*time.Hour + time.Second, 134 * time.Second, 2*time.Hour + time.Second},
+		{what: "first reading", passed: time.Minute},
+		{what: "time passes", now: 10 * time.Second, passed: 70 * time.Second, want: 10 * time.Second},
+		{what: "it jumps ahead", now: time.Hour, passed: 71 * time.Second, want: time.Hour},
+		{what: "it is set back, and goes on", now: 12 * time.Second, passed: 72 * time.Second,
+			want: time.Hour + time.Second},
+		{what: "and on", now: 72 * time.Second, passed: 132 * time.Second, want: time.Hour + 61*time.Second},
+		{what: "until the time of day is later", now: 2 * time.Hour, passed: 133 * time.Second, want: 2 * time.Hour},
+		{what: "which it then is", now: 2*time.Hour + time.Second, passed: 134 * time.Second,
+			want: 2*time.Hour + time.Second},
 	} {
 		if got := o.read(start.Add(step.now), step.passed).Sub(start); got != step.want {
 			t.Errorf("%s: %v, want %v", step.what, got, step.want)

@@ -26,55 +26,64 @@ func TestDescribe(t *testing.T) {
 		look  func(*description) string
 		want  string
 	}{
-		{"addresses", nil, nil, addressesOf, "InternalIP=192.0.2.7 Hostname=node-1"},
-		{"dual stack", []string{"node-ip", "192.0.2.7,2001:db8::7"}, nil, addressesOf,
-			"InternalIP=192.0.2.7 InternalIP=2001:db8::7 Hostname=node-1"},
-		{"the address that is listened on", []string{"node-ip", "", "address", "192.0.2.9"}, nil, addressesOf,
-			"InternalIP=192.0.2.9 Hostname=node-1"},
-		{"loopback", []string{"node-ip", "127.0.0.1"}, nil, addressesOf, "InternalIP=127.0.0.1 Hostname=node-1"},
-		{"a name that is an address", []string{"node-ip", "", "hostname-override", "192.0.2.3"}, nil, addressesOf,
-			"InternalIP=192.0.2.3 Hostname=192.0.2.3"},
-		{"more, and none twice", nil, func(s *Spec) {
+		{name: "addresses", look: addressesOf, want: "InternalIP=192.0.2.7 Hostname=node-1"},
+		{name: "dual stack", flags: []string{"node-ip", "192.0.2.7,2001:db8::7"}, look: addressesOf,
+			want: "InternalIP=192.0.2.7 InternalIP=2001:db8::7 Hostname=node-1"},
+		{name: "the address that is listened on", flags: []string{"node-ip", "", "address", "192.0.2.9"},
+			look: addressesOf,
+			want: "InternalIP=192.0.2.9 Hostname=node-1"},
+		{name: "loopback", flags: []string{"node-ip", "127.0.0.1"}, look: addressesOf,
+			want: "InternalIP=127.0.0.1 Hostname=node-1"},
+		{name: "a name that is an address", flags: []string{"node-ip", "", "hostname-override", "192.0.2.3"},
+			look: addressesOf,
+			want: "InternalIP=192.0.2.3 Hostname=192.0.2.3"},
+		{name: "more, and none twice", with: func(s *Spec) {
 			s.Addresses = []v1.NodeAddress{{Type: v1.NodeHostName, Address: "node-1"},
 				{Type: v1.NodeExternalIP, Address: "203.0.113.7"}}
-		}, addressesOf, "InternalIP=192.0.2.7 Hostname=node-1 ExternalIP=203.0.113.7"},
-		{"pods", []string{"max-pods", "50"}, nil, amount("pods"), "50 50"},
-		{"pods of each core", []string{"max-pods", "50", "pods-per-core", "3"}, nil, amount("pods"), "24 24"},
-		{"what is reserved", []string{"kube-reserved", "cpu=1", "system-reserved", "cpu=500m"}, nil, amount("cpu"),
-			"8 6500m"},
-		{"more reserved than there is", []string{"kube-reserved", "cpu=9"}, nil, amount("cpu"), "8 0"},
-		{"huge pages", nil, func(s *Spec) {
+		}, look: addressesOf, want: "InternalIP=192.0.2.7 Hostname=node-1 ExternalIP=203.0.113.7"},
+		{name: "pods", flags: []string{"max-pods", "50"}, look: amount("pods"), want: "50 50"},
+		{name: "pods of each core", flags: []string{"max-pods", "50", "pods-per-core", "3"}, look: amount("pods"),
+			want: "24 24"},
+		{name: "what is reserved", flags: []string{"kube-reserved", "cpu=1", "system-reserved", "cpu=500m"},
+			look: amount("cpu"),
+			want: "8 6500m"},
+		{name: "more reserved than there is", flags: []string{"kube-reserved", "cpu=9"}, look: amount("cpu"),
+			want: "8 0"},
+		{name: "huge pages", with: func(s *Spec) {
 			s.Capacity = v1.ResourceList{"memory": resource.MustParse("4Gi"),
 				"hugepages-1Gi": resource.MustParse("1Gi")}
-		}, amount("memory"), "4Gi 3Gi"},
-		{"more huge pages than memory", nil, func(s *Spec) {
+		}, look: amount("memory"), want: "4Gi 3Gi"},
+		{name: "more huge pages than memory", with: func(s *Spec) {
 			s.Capacity = v1.ResourceList{"memory": resource.MustParse("1Gi"),
 				"hugepages-1Gi": resource.MustParse("4Gi")}
-		}, amount("memory"), "1Gi 0"},
-		{"labels", []string{"node-labels", "mine=a," + v1.LabelHostname + "=b"}, nil, func(d *description) string {
-			labels := d.initial(time.Now()).Labels
-			return fmt.Sprintln(len(labels), labels["mine"], labels[v1.LabelHostname], labels[v1.LabelOSStable],
-				labels["beta.kubernetes.io/os"])
-		}, "6 a b linux linux\n"},
-		{"taints", []string{"register-with-taints", "mine=a:NoExecute"}, nil, func(d *description) string {
-			return fmt.Sprint(d.initial(time.Now()).Spec.Taints)
-		}, "[{mine a NoExecute <nil>}]"},
-		{"who attaches", nil, nil,
-			func(d *description) string { return d.initial(time.Now()).Annotations[controllerManagedAttach] }, "true"},
-		{"port and versions", nil, nil, func(d *description) string {
+		}, look: amount("memory"), want: "1Gi 0"},
+		{name: "labels", flags: []string{"node-labels", "mine=a," + v1.LabelHostname + "=b"},
+			look: func(d *description) string {
+				labels := d.initial(time.Now()).Labels
+				return fmt.Sprintln(len(labels), labels["mine"], labels[v1.LabelHostname], labels[v1.LabelOSStable],
+					labels["beta.kubernetes.io/os"])
+			}, want: "6 a b linux linux\n"},
+		{name: "taints", flags: []string{"register-with-taints", "mine=a:NoExecute"},
+			look: func(d *description) string {
+				return fmt.Sprint(d.initial(time.Now()).Spec.Taints)
+			}, want: "[{mine a NoExecute <nil>}]"},
+		{name: "who attaches",
+			look: func(d *description) string { return d.initial(time.Now()).Annotations[controllerManagedAttach] },
+			want: "true"},
+		{name: "port and versions", look: func(d *description) string {
 			s := d.initial(time.Now()).Status
 			return fmt.Sprint(s.DaemonEndpoints.KubeletEndpoint.Port, " ", s.NodeInfo.KubeletVersion, " ",
 				s.NodeInfo.ContainerRuntimeVersion)
-		}, "10250 v1.37.2 fauxlet://test"},
-		{"conditions", nil, nil, func(d *description) string {
+		}, want: "10250 v1.37.2 fauxlet://test"},
+		{name: "conditions", look: func(d *description) string {
 			var all []string
 			for _, c := range d.initial(time.Now()).Status.Conditions {
 				all = append(all, fmt.Sprintf("%s=%s", c.Type, c.Status))
 			}
 			return strings.Join(all, " ")
-		}, "MemoryPressure=False DiskPressure=False PIDPressure=False Ready=True"},
-		{"provider", []string{"provider-id", "fake://1"}, nil,
-			func(d *description) string { return d.initial(time.Now()).Spec.ProviderID }, "fake://1"},
+		}, want: "MemoryPressure=False DiskPressure=False PIDPressure=False Ready=True"},
+		{name: "provider", flags: []string{"provider-id", "fake://1"},
+			look: func(d *description) string { return d.initial(time.Now()).Spec.ProviderID }, want: "fake://1"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			w.t = t
@@ -173,26 +182,28 @@ func TestAdopt(t *testing.T) {
 		look  func(*v1.Node) string
 		want  string
 	}{
-		{"their label", nil, labelOf("theirs"), "a"},
-		{"a label of no default", []string{"node-labels", "theirs=b,mine=b"}, labelOf("theirs", "mine"), "a "},
-		{"a default", []string{"node-labels", v1.LabelTopologyZone + "=z2"},
-			labelOf(v1.LabelTopologyZone, v1.LabelInstanceTypeStable, v1.LabelOSStable), "z2 m1 linux"},
-		{"a default that is empty", []string{"node-labels", v1.LabelInstanceTypeStable + "="},
-			func(node *v1.Node) string {
+		{name: "their label", look: labelOf("theirs"), want: "a"},
+		{name: "a label of no default", flags: []string{"node-labels", "theirs=b,mine=b"}, look: labelOf("theirs",
+			"mine"), want: "a "},
+		{name: "a default", flags: []string{"node-labels", v1.LabelTopologyZone + "=z2"},
+			look: labelOf(v1.LabelTopologyZone, v1.LabelInstanceTypeStable, v1.LabelOSStable), want: "z2 m1 linux"},
+		{name: "a default that is empty", flags: []string{"node-labels", v1.LabelInstanceTypeStable + "="},
+			look: func(node *v1.Node) string {
 				value, there := node.Labels[v1.LabelInstanceTypeStable]
 				return fmt.Sprintf("%q %v", value, there)
-			}, `"" false`},
-		{"taints and provider", []string{"register-with-taints", "mine=a:NoSchedule", "provider-id", "mine"},
-			func(node *v1.Node) string {
+			}, want: `"" false`},
+		{name: "taints and provider", flags: []string{"register-with-taints", "mine=a:NoSchedule", "provider-id",
+			"mine"},
+			look: func(node *v1.Node) string {
 				return fmt.Sprintf("%d %s %s", len(node.Spec.Taints), node.Spec.Taints[0].Key, node.Spec.ProviderID)
-			}, "1 theirs theirs"},
-		{"annotations", []string{"enable-controller-attach-detach", "false"},
-			func(node *v1.Node) string { return fmt.Sprint(node.Annotations) }, "map[theirs:a]"},
-		{"status of another kubelet", nil, func(node *v1.Node) string {
+			}, want: "1 theirs theirs"},
+		{name: "annotations", flags: []string{"enable-controller-attach-detach", "false"},
+			look: func(node *v1.Node) string { return fmt.Sprint(node.Annotations) }, want: "map[theirs:a]"},
+		{name: "status of another kubelet", look: func(node *v1.Node) string {
 			s := node.Status
 			return fmt.Sprint(len(s.Images), len(s.RuntimeHandlers), s.Features, len(s.VolumesInUse),
 				len(s.VolumesAttached))
-		}, "0 0 nil 0 1"},
+		}, want: "0 0 nil 0 1"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			w.t = t

@@ -56,9 +56,9 @@ func TestPodAddresses(t *testing.T) {
 		prefix string
 		room   int
 	}{
-		{[]string{"10.1.2.0/30"}, "10.1.2.", 2},
-		{[]string{"fd00::/126"}, "fd00::", 3},
-		{[]string{"10.1.2.0/30", "fd00::/64"}, "10.1.2.", 2},
+		{cidrs: []string{"10.1.2.0/30"}, prefix: "10.1.2.", room: 2},
+		{cidrs: []string{"fd00::/126"}, prefix: "fd00::", room: 3},
+		{cidrs: []string{"10.1.2.0/30", "fd00::/64"}, prefix: "10.1.2.", room: 2},
 	} {
 		t.Run(strings.Join(test.cidrs, " and "), func(t *testing.T) {
 			w := newFixture(t, nodeWith(test.cidrs...))
@@ -202,16 +202,17 @@ func TestPodIsDeleted(t *testing.T) {
 		graces []int64 // the grace periods, in seconds, of successive deletions
 		byNode bool    // the node deletes the pod from the apiserver
 	}{
-		{"ends at once", 0, []int64{30}, true},
-		{"ends in time", time.Second, []int64{30}, true},
-		{"is killed", time.Hour, []int64{1}, true},
-		{"by force", time.Hour, []int64{0}, false},
-		{"by force in the end", time.Hour, []int64{3600, 0}, false},
+		{name: "ends at once", graces: []int64{30}, byNode: true},
+		{name: "ends in time", stops: time.Second, graces: []int64{30}, byNode: true},
+		{name: "is killed", stops: time.Hour, graces: []int64{1}, byNode: true},
+		{name: "by force", stops: time.Hour, graces: []int64{0}},
+		{name: "by force in the end", stops: time.Hour, graces: []int64{3600, 0}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
 			w := newFixture(t)
-			w.containers["a"] = map[string]scenario.Container{"app": {Stops: scenario.Stop{After: metav1.Duration{Duration: test.stops}}}}
+			w.containers["a"] = map[string]scenario.Container{"app": {
+				Stops: scenario.Stop{After: metav1.Duration{Duration: test.stops}}}}
 			w.run().add(w.specOf("node-1"))
 			w.create(podOf("node-1", "a", "1"))
 			w.awaitPhase("a", v1.PodRunning)
@@ -247,8 +248,9 @@ func TestPodIsDeleted(t *testing.T) {
 // name: the request does not change the new pod, and logs no warning.
 func TestPodWasReplaced(t *testing.T) {
 	for _, test := range []struct{ request, node string }{
-		{"patch pods/status a", "node-2"}, {"patch pods/status a", "node-1"}, {"delete pods a", "node-2"},
-		{"delete pods a", "node-1"},
+		{request: "patch pods/status a", node: "node-2"}, {request: "patch pods/status a", node: "node-1"},
+		{request: "delete pods a", node: "node-2"},
+		{request: "delete pods a", node: "node-1"},
 	} {
 		t.Run(test.request+" on "+test.node, func(t *testing.T) {
 			t.Parallel()
@@ -311,24 +313,26 @@ func TestPodIsChanged(t *testing.T) {
 		change func(*v1.Pod)
 		is     func(v1.PodStatus) bool
 	}{
-		{"image", func(pod *v1.Pod) { pod.Spec.Containers[0].Image = "app:2" }, func(s v1.PodStatus) bool {
-			c := s.ContainerStatuses[0]
-			return c.RestartCount == 1 && c.Image == "app:2" && c.State.Running != nil
-		}},
-		{"deadline", func(pod *v1.Pod) { pod.Spec.ActiveDeadlineSeconds = ptr.To[int64](1) },
-			func(s v1.PodStatus) bool {
+		{name: "image", change: func(pod *v1.Pod) { pod.Spec.Containers[0].Image = "app:2" },
+			is: func(s v1.PodStatus) bool {
+				c := s.ContainerStatuses[0]
+				return c.RestartCount == 1 && c.Image == "app:2" && c.State.Running != nil
+			}},
+		{name: "deadline", change: func(pod *v1.Pod) { pod.Spec.ActiveDeadlineSeconds = ptr.To[int64](1) },
+			is: func(s v1.PodStatus) bool {
 				return s.Phase == v1.PodFailed && s.Reason == "DeadlineExceeded" &&
 					s.ContainerStatuses[0].State.Terminated != nil
 			}},
-		{"ephemeral container", func(pod *v1.Pod) {
-			pod.Spec.EphemeralContainers = []v1.EphemeralContainer{{EphemeralContainerCommon: v1.EphemeralContainerCommon{Name: "debug", Image: "sh"}}}
-		}, func(s v1.PodStatus) bool {
+		{name: "ephemeral container", change: func(pod *v1.Pod) {
+			pod.Spec.EphemeralContainers = []v1.EphemeralContainer{
+				{EphemeralContainerCommon: v1.EphemeralContainerCommon{Name: "debug", Image: "sh"}}}
+		}, is: func(s v1.PodStatus) bool {
 			return len(s.EphemeralContainerStatuses) == 1 && s.EphemeralContainerStatuses[0].State.Running != nil
 		}},
-		{"readiness gate", func(pod *v1.Pod) {
+		{name: "readiness gate", change: func(pod *v1.Pod) {
 			pod.Status.Conditions = append(pod.Status.Conditions,
 				v1.PodCondition{Type: "example.com/gate", Status: v1.ConditionTrue})
-		}, func(s v1.PodStatus) bool {
+		}, is: func(s v1.PodStatus) bool {
 			return slices.ContainsFunc(s.Conditions,
 				func(c v1.PodCondition) bool { return c.Type == v1.PodReady && c.Status == v1.ConditionTrue })
 		}},

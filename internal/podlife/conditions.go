@@ -60,8 +60,9 @@ func (l *Life) updateConditions() {
 		gatesOpen = gatesOpen && c != nil && c.Status == v1.ConditionTrue
 	}
 	for i, met := range [...]bool{
-		startable:       l.stage != ended,
-		initialized:     l.conditions[initialized].met || started || l.isInitialized() || l.stop.outcome == v1.PodSucceeded,
+		startable: l.stage != ended,
+		initialized: l.conditions[initialized].met || started || l.isInitialized() ||
+			l.stop.outcome == v1.PodSucceeded,
 		podReady:        ready && gatesOpen,
 		containersReady: ready,
 	} {

@@ -199,58 +199,66 @@ func TestReasonsAndMessages(t *testing.T) {
 		after      int
 		want       []string
 	}{
-		{"back-off", newPod(v1.RestartPolicyAlways, "c"), containers{"c": {Exits: exits(1, 7)}}, 20, []string{
-			"message: back-off 20s restarting failed container=c pod=p_default(1)", "reason: CrashLoopBackOff"}},
-		{"longest-back-off", newPod(v1.RestartPolicyAlways, "c"), containers{"c": {State: "CrashLoopBackOff"}}, 0,
-			[]string{
+		{name: "back-off", pod: newPod(v1.RestartPolicyAlways, "c"), containers: containers{"c": {Exits: exits(1, 7)}},
+			after: 20, want: []string{
+				"message: back-off 20s restarting failed container=c pod=p_default(1)", "reason: CrashLoopBackOff"}},
+		{name: "longest-back-off", pod: newPod(v1.RestartPolicyAlways, "c"),
+			containers: containers{"c": {State: "CrashLoopBackOff"}}, want: []string{
 				"message: back-off 5m0s restarting failed container=c pod=p_default(1)", "restartCount: 7",
 				"image: example.com/c:1"}},
-		{"no-image", newPod(v1.RestartPolicyAlways, "c"), containers{"c": {State: "ImagePullBackOff"}}, 0, []string{
-			`message: 'Back-off pulling image "example.com/c:1": ErrImagePull:`, "podIP: 10.0.0.7"}},
-		{"image-never-pulled", newPod(v1.RestartPolicyAlways, "c"), containers{"c": {State: "ErrImageNeverPull"}}, 0,
-			[]string{
+		{name: "no-image", pod: newPod(v1.RestartPolicyAlways, "c"),
+			containers: containers{"c": {State: "ImagePullBackOff"}}, want: []string{
+				`message: 'Back-off pulling image "example.com/c:1": ErrImagePull:`, "podIP: 10.0.0.7"}},
+		{name: "image-never-pulled", pod: newPod(v1.RestartPolicyAlways, "c"),
+			containers: containers{"c": {State: "ErrImageNeverPull"}}, want: []string{
 				`message: Container image "example.com/c:1" is not present with pull policy of Never`}},
-		{"no-image-name", newPod(v1.RestartPolicyAlways, "c"), containers{"c": {State: "InvalidImageName"}}, 0,
-			[]string{`Failed to apply default image tag "example.com/c:1"`}},
-		{"init", newPod(v1.RestartPolicyAlways, "c", withInit("i j")), containers{"i": {State: "Running"}}, 0, []string{
-			"message: 'containers with incomplete status: [i j]'", "reason: ContainersNotInitialized",
-			"reason: PodInitializing"}},
-		{"sidecar-before-the-others", newPod(v1.RestartPolicyAlways, "b a", withSidecar("s")),
-			containers{"s": {ReadyAfter: ptr.To(seconds(9))}, "a": {ReadyAfter: ptr.To(seconds(9))},
-				"b": {ReadyAfter: ptr.To(seconds(9))}}, 0, []string{
+		{name: "no-image-name", pod: newPod(v1.RestartPolicyAlways, "c"),
+			containers: containers{"c": {State: "InvalidImageName"}},
+			want:       []string{`Failed to apply default image tag "example.com/c:1"`}},
+		{name: "init", pod: newPod(v1.RestartPolicyAlways, "c", withInit("i j")),
+			containers: containers{"i": {State: "Running"}}, want: []string{
+				"message: 'containers with incomplete status: [i j]'", "reason: ContainersNotInitialized",
+				"reason: PodInitializing"}},
+		{name: "sidecar-before-the-others", pod: newPod(v1.RestartPolicyAlways, "b a", withSidecar("s")),
+			containers: containers{"s": {ReadyAfter: ptr.To(seconds(9))}, "a": {ReadyAfter: ptr.To(seconds(9))},
+				"b": {ReadyAfter: ptr.To(seconds(9))}}, want: []string{
 				"message: 'containers with unready status: [s b a]'"}},
-		{"gate", newPod(v1.RestartPolicyAlways, "c", func(pod *v1.Pod) {
+		{name: "gate", pod: newPod(v1.RestartPolicyAlways, "c", func(pod *v1.Pod) {
 			pod.Spec.ReadinessGates = []v1.PodReadinessGate{{ConditionType: "a"}, {ConditionType: "b"}}
 			pod.Status.Conditions = []v1.PodCondition{{Type: "b", Status: v1.ConditionFalse}}
-		}), nil, 0, []string{
+		}), want: []string{
 			`corresponding condition of pod readiness gate "a" does not exist., the`,
 			`status of pod readiness gate "b" is not "True", but False`, "reason: ReadinessGatesNotReady"}},
-		{"succeeded", newPod(v1.RestartPolicyNever, "c"), containers{"c": {Exits: &scenario.Exit{Message: "all done"}}},
-			0, []string{
+		{name: "succeeded", pod: newPod(v1.RestartPolicyNever, "c"),
+			containers: containers{"c": {Exits: &scenario.Exit{Message: "all done"}}},
+			want: []string{
 				"reason: PodCompleted", "message: pod sandbox is not ready", "reason: PodSandboxNotReady",
 				"message: all done", "reason: Completed"}},
-		{"failed", newPod(v1.RestartPolicyNever, "c"), containers{"c": {Exits: exits(0, 1)}}, 0,
-			[]string{"reason: PodFailed", "reason: Error"}},
-		{"deadline", newPod(v1.RestartPolicyNever, "c", deadline(5)), nil, 5, []string{
+		{name: "failed", pod: newPod(v1.RestartPolicyNever, "c"), containers: containers{"c": {Exits: exits(0, 1)}},
+			want: []string{"reason: PodFailed", "reason: Error"}},
+		{name: "deadline", pod: newPod(v1.RestartPolicyNever, "c", deadline(5)), after: 5, want: []string{
 			"message: Pod was active on the node longer than the specified deadline", "reason: DeadlineExceeded",
 			"reason: PodFailed"}},
-		{"lost", newPod(v1.RestartPolicyNever, "c", deadline(5)), containers{"c": {StartAfter: seconds(9)}}, 5,
-			[]string{
+		{name: "lost", pod: newPod(v1.RestartPolicyNever, "c", deadline(5)),
+			containers: containers{"c": {StartAfter: seconds(9)}}, after: 5,
+			want: []string{
 				"message: The container could not be located when the pod was terminated",
 				"reason: ContainerStatusUnknown",
 				"finishedAt: null"}},
-		{"restarts-all", newPod(v1.RestartPolicyNever, "c", func(pod *v1.Pod) {
-			pod.Spec.Containers[0].RestartPolicyRules = []v1.ContainerRestartRule{{Action: v1.ContainerRestartRuleActionRestartAllContainers}}
-		}), nil, 0, []string{"type: AllContainersRestarting"}},
-		{"host-network", newPod(v1.RestartPolicyNever, "c", func(pod *v1.Pod) { pod.Spec.HostNetwork = true }),
-			containers{"c": {StartAfter: seconds(9)}}, 0, []string{
+		{name: "restarts-all", pod: newPod(v1.RestartPolicyNever, "c", func(pod *v1.Pod) {
+			pod.Spec.Containers[0].RestartPolicyRules = []v1.ContainerRestartRule{
+				{Action: v1.ContainerRestartRuleActionRestartAllContainers}}
+		}), want: []string{"type: AllContainersRestarting"}},
+		{name: "host-network", pod: newPod(v1.RestartPolicyNever, "c",
+			func(pod *v1.Pod) { pod.Spec.HostNetwork = true }),
+			containers: containers{"c": {StartAfter: seconds(9)}}, want: []string{
 				"podIP: 192.0.2.1\npodIPs:\n- ip: 192.0.2.1\n- ip: 2001:db8::1"}},
-		{"what-others-said-stays", newPod(v1.RestartPolicyNever, "c", func(pod *v1.Pod) {
+		{name: "what-others-said-stays", pod: newPod(v1.RestartPolicyNever, "c", func(pod *v1.Pod) {
 			pod.Status.Phase, pod.Status.Reason = v1.PodRunning, "NodeLost"
 			pod.Status.ResourceClaimStatuses = []v1.PodResourceClaimStatus{{Name: "gpu"}}
 			pod.Status.Conditions = []v1.PodCondition{{Type: v1.PodScheduled, Status: v1.ConditionTrue,
 				LastTransitionTime: metav1.NewTime(birth.Add(-time.Hour))}}
-		}), nil, 0, []string{"reason: NodeLost", "resourceClaimStatuses:\n- name: gpu",
+		}), want: []string{"reason: NodeLost", "resourceClaimStatuses:\n- name: gpu",
 			`lastTransitionTime: "2026-11-23T09:00:00Z"`}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -357,7 +365,7 @@ func TestObservedGenerationWhileStopping(t *testing.T) {
 		for _, want := range []struct {
 			at         float64
 			generation int64
-		}{{7, 1}, {40, 2}} {
+		}{{at: 7, generation: 1}, {at: 40, generation: 2}} {
 			status, _, _ := l.At(birth.Add(seconds(want.at).Duration))
 			if status.ObservedGeneration != want.generation ||
 				status.Conditions[0].ObservedGeneration != want.generation {

@@ -135,317 +135,357 @@ func TestLife(t *testing.T) {
 		story      []expectation
 		gone       bool
 	}{
-		{"runs", newPod(always, "c"), nil,
-			[]expectation{{0, "Running SIRC c:Running+ready", nil}, {1e8, "Running SIRC c:Running+ready", nil}}, false},
-		{"two-containers-by-name", newPod(always, "b a"), nil,
-			[]expectation{{0, "Running SIRC a:Running+ready b:Running+ready", nil}}, false},
-		{"starts-late", newPod(always, "a b"), containers{"b": {StartAfter: seconds(3.5)}}, []expectation{
-			{0, "Pending SI a:Running+ready b:ContainerCreating", nil},
-			{3.4, "Pending SI a:Running+ready b:ContainerCreating", nil},
-			{3.5, "Running SIRC a:Running+ready b:Running+ready", nil},
-		}, false},
-		{"ready-late", newPod(always, "c"), containers{"c": {ReadyAfter: ptr.To(seconds(5))}}, []expectation{
-			{4.9, "Running SI c:Running+started", nil}, {5, "Running SIRC c:Running+ready", nil},
-		}, false},
-		{"probes", newPod(always, "c", probes(3, 6)), nil, []expectation{
-			{0, "Running SI c:Running", nil}, {3, "Running SI c:Running+started", nil},
-			{6, "Running SIRC c:Running+ready", nil},
-		}, false},
-		{"probes-that-need-twice", newPod(always, "c", func(pod *v1.Pod) {
+		{name: "runs", pod: newPod(always, "c"), story: []expectation{{want: "Running SIRC c:Running+ready"}, {at: 1e8,
+			want: "Running SIRC c:Running+ready"}}},
+		{name: "two-containers-by-name", pod: newPod(always, "b a"),
+			story: []expectation{{want: "Running SIRC a:Running+ready b:Running+ready"}}},
+		{name: "starts-late", pod: newPod(always, "a b"), containers: containers{"b": {StartAfter: seconds(3.5)}},
+			story: []expectation{
+				{want: "Pending SI a:Running+ready b:ContainerCreating"},
+				{at: 3.4, want: "Pending SI a:Running+ready b:ContainerCreating"},
+				{at: 3.5, want: "Running SIRC a:Running+ready b:Running+ready"},
+			}},
+		{name: "ready-late", pod: newPod(always, "c"), containers: containers{"c": {ReadyAfter: ptr.To(seconds(5))}},
+			story: []expectation{
+				{at: 4.9, want: "Running SI c:Running+started"}, {at: 5, want: "Running SIRC c:Running+ready"},
+			}},
+		{name: "probes", pod: newPod(always, "c", probes(3, 6)), story: []expectation{
+			{want: "Running SI c:Running"}, {at: 3, want: "Running SI c:Running+started"},
+			{at: 6, want: "Running SIRC c:Running+ready"},
+		}},
+		{name: "probes-that-need-twice", pod: newPod(always, "c", func(pod *v1.Pod) {
 			pod.Spec.Containers[0].ReadinessProbe = &v1.Probe{SuccessThreshold: 3, PeriodSeconds: 5}
-		}), nil, []expectation{{9, "Running SI c:Running+started", nil}, {10, "Running SIRC c:Running+ready", nil}},
-			false},
-		{"ready-in-spite-of-probes", newPod(always, "c", probes(3, 6)),
-			containers{"c": {ReadyAfter: ptr.To(seconds(0))}}, []expectation{
-				{0, "Running SIRC c:Running+ready", nil},
-			}, false},
+		}), story: []expectation{{at: 9, want: "Running SI c:Running+started"}, {at: 10,
+			want: "Running SIRC c:Running+ready"}}},
+		{name: "ready-in-spite-of-probes", pod: newPod(always, "c", probes(3, 6)),
+			containers: containers{"c": {ReadyAfter: ptr.To(seconds(0))}}, story: []expectation{
+				{want: "Running SIRC c:Running+ready"},
+			}},
 
-		{"init-containers", newPod(always, "c", withInit("i j")),
-			containers{"i": {Exits: exits(2, 0)}, "j": {StartAfter: seconds(3), Exits: exits(1, 0)}}, []expectation{
-				{0, "Pending S i:Running+started j:PodInitializing c:PodInitializing", nil},
-				{2, "Pending S i:Completed(0)+ready j:PodInitializing c:PodInitializing", nil},
-				{5, "Pending S i:Completed(0)+ready j:Running+started c:PodInitializing", nil},
-				{6, "Running SIRC i:Completed(0)+ready j:Completed(0)+ready c:Running+ready", nil},
-			}, false},
-		{"init-containers-at-once", newPod(always, "c", withInit("i j")), nil, []expectation{
-			{0, "Running SIRC i:Completed(0)+ready j:Completed(0)+ready c:Running+ready", nil},
-		}, false},
-		{"init-fails-for-good", newPod(never, "c", withInit("i j")), containers{"i": {Exits: exits(2, 3)}},
-			[]expectation{
-				{1, "Pending S i:Running+started j:PodInitializing c:PodInitializing", nil},
-				{2, "Failed  i:Error(3) j:PodInitializing c:PodInitializing", nil},
-			}, false},
-		{"init-fails-twice", newPod(onFailure, "c", withInit("i")),
-			containers{"i": {Exits: &scenario.Exit{After: seconds(2), Code: 1, Times: 2}}}, []expectation{
-				{2, "Pending S i:Error(1) c:PodInitializing", nil},
-				{3, "Pending S i:Running+started#1<Error(1) c:PodInitializing", nil},
-				{6, "Pending S i:CrashLoopBackOff#1<Error(1) c:PodInitializing", nil},
-				{15, "Pending S i:Running+started#2<Error(1) c:PodInitializing", nil},
-				{17, "Running SIRC i:Completed(0)+ready#2<Error(1) c:Running+ready", nil},
-			}, false},
-		{"init-hangs", newPod(always, "c", withInit("i")), containers{"i": {State: "Running"}},
-			[]expectation{{1e6, "Pending S i:Running+started c:PodInitializing", nil}}, false},
+		{name: "init-containers", pod: newPod(always, "c", withInit("i j")),
+			containers: containers{"i": {Exits: exits(2, 0)}, "j": {StartAfter: seconds(3), Exits: exits(1, 0)}},
+			story: []expectation{
+				{want: "Pending S i:Running+started j:PodInitializing c:PodInitializing"},
+				{at: 2, want: "Pending S i:Completed(0)+ready j:PodInitializing c:PodInitializing"},
+				{at: 5, want: "Pending S i:Completed(0)+ready j:Running+started c:PodInitializing"},
+				{at: 6, want: "Running SIRC i:Completed(0)+ready j:Completed(0)+ready c:Running+ready"},
+			}},
+		{name: "init-containers-at-once", pod: newPod(always, "c", withInit("i j")), story: []expectation{
+			{want: "Running SIRC i:Completed(0)+ready j:Completed(0)+ready c:Running+ready"},
+		}},
+		{name: "init-fails-for-good", pod: newPod(never, "c", withInit("i j")),
+			containers: containers{"i": {Exits: exits(2, 3)}},
+			story: []expectation{
+				{at: 1, want: "Pending S i:Running+started j:PodInitializing c:PodInitializing"},
+				{at: 2, want: "Failed  i:Error(3) j:PodInitializing c:PodInitializing"},
+			}},
+		{name: "init-fails-twice", pod: newPod(onFailure, "c", withInit("i")),
+			containers: containers{"i": {Exits: &scenario.Exit{After: seconds(2), Code: 1, Times: 2}}},
+			story: []expectation{
+				{at: 2, want: "Pending S i:Error(1) c:PodInitializing"},
+				{at: 3, want: "Pending S i:Running+started#1<Error(1) c:PodInitializing"},
+				{at: 6, want: "Pending S i:CrashLoopBackOff#1<Error(1) c:PodInitializing"},
+				{at: 15, want: "Pending S i:Running+started#2<Error(1) c:PodInitializing"},
+				{at: 17, want: "Running SIRC i:Completed(0)+ready#2<Error(1) c:Running+ready"},
+			}},
+		{name: "init-hangs", pod: newPod(always, "c", withInit("i")), containers: containers{"i": {State: "Running"}},
+			story: []expectation{{at: 1e6, want: "Pending S i:Running+started c:PodInitializing"}}},
 
-		{"sidecar", newPod(never, "c", withSidecar("s")),
-			containers{"c": {Exits: exits(5, 0)}, "s": {Stops: scenario.Stop{After: seconds(2)}}}, []expectation{
-				{0, "Running SIRC s:Running+ready c:Running+ready", nil},
-				{5, "Running SI s:Running+ready c:Completed(0)", nil},
-				{7, "Succeeded I s:Completed(0) c:Completed(0)", nil},
-			}, false},
-		{"sidecar-between", newPod(always, "c", withInit("i"), withSidecar("s"), withInit("j")),
-			containers{"j": {Exits: exits(4, 0)}, "s": {StartAfter: seconds(1)}}, []expectation{
-				{0, "Pending S i:Completed(0)+ready s:PodInitializing j:PodInitializing c:PodInitializing", nil},
-				{1, "Pending S i:Completed(0)+ready s:Running+ready j:Running+started c:PodInitializing", nil},
-				{5, "Running SIRC i:Completed(0)+ready s:Running+ready j:Completed(0)+ready c:Running+ready", nil},
-			}, false},
-		{"sidecar-with-startup-probe", newPod(always, "c", withSidecar("s"), func(pod *v1.Pod) {
+		{name: "sidecar", pod: newPod(never, "c", withSidecar("s")),
+			containers: containers{"c": {Exits: exits(5, 0)}, "s": {Stops: scenario.Stop{After: seconds(2)}}},
+			story: []expectation{
+				{want: "Running SIRC s:Running+ready c:Running+ready"},
+				{at: 5, want: "Running SI s:Running+ready c:Completed(0)"},
+				{at: 7, want: "Succeeded I s:Completed(0) c:Completed(0)"},
+			}},
+		{name: "sidecar-between", pod: newPod(always, "c", withInit("i"), withSidecar("s"), withInit("j")),
+			containers: containers{"j": {Exits: exits(4, 0)}, "s": {StartAfter: seconds(1)}}, story: []expectation{
+				{want: "Pending S i:Completed(0)+ready s:PodInitializing j:PodInitializing c:PodInitializing"},
+				{at: 1, want: "Pending S i:Completed(0)+ready s:Running+ready j:Running+started c:PodInitializing"},
+				{at: 5, want: "Running SIRC i:Completed(0)+ready s:Running+ready j:Completed(0)+ready c:Running+ready"},
+			}},
+		{name: "sidecar-with-startup-probe", pod: newPod(always, "c", withSidecar("s"), func(pod *v1.Pod) {
 			pod.Spec.InitContainers[0].StartupProbe = &v1.Probe{InitialDelaySeconds: 4}
-		}), nil, []expectation{
-			{3, "Pending S s:Running c:PodInitializing", nil}, {4, "Running SIRC s:Running+ready c:Running+ready", nil},
-		}, false},
-		{"sidecar-crashes", newPod(always, "c", withSidecar("s")),
-			containers{"s": {Exits: &scenario.Exit{After: seconds(5), Code: 1, Times: 1}}}, []expectation{
-				{5, "Running SI s:Error(1) c:Running+ready", nil},
-				{6, "Running SIRC s:Running+ready#1<Error(1) c:Running+ready", nil},
-			}, false},
+		}), story: []expectation{
+			{at: 3, want: "Pending S s:Running c:PodInitializing"}, {at: 4,
+				want: "Running SIRC s:Running+ready c:Running+ready"},
+		}},
+		{name: "sidecar-crashes", pod: newPod(always, "c", withSidecar("s")),
+			containers: containers{"s": {Exits: &scenario.Exit{After: seconds(5), Code: 1, Times: 1}}},
+			story: []expectation{
+				{at: 5, want: "Running SI s:Error(1) c:Running+ready"},
+				{at: 6, want: "Running SIRC s:Running+ready#1<Error(1) c:Running+ready"},
+			}},
 
-		{"sidecar-ends-with-0-again-and-again", newPod(always, "c", withSidecar("s")),
-			containers{"s": {Exits: exits(2, 0)}}, []expectation{
-				{2, "Running SI s:Completed(0) c:Running+ready", nil},
-				{3, "Running SIRC s:Running+ready#1<Completed(0) c:Running+ready", nil},
+		{name: "sidecar-ends-with-0-again-and-again", pod: newPod(always, "c", withSidecar("s")),
+			containers: containers{"s": {Exits: exits(2, 0)}}, story: []expectation{
+				{at: 2, want: "Running SI s:Completed(0) c:Running+ready"},
+				{at: 3, want: "Running SIRC s:Running+ready#1<Completed(0) c:Running+ready"},
 				// During the back-off the state is Completed, not CrashLoopBackOff.
-				{14, "Running SI s:Completed(0)#1<Completed(0) c:Running+ready", nil},
-				{15, "Running SIRC s:Running+ready#2<Completed(0) c:Running+ready", nil},
-			}, false},
-		{"sidecar-in-back-off-does-not-delay-others", newPod(always, "c d", withSidecar("s"), withInit("i")),
-			containers{
+				{at: 14, want: "Running SI s:Completed(0)#1<Completed(0) c:Running+ready"},
+				{at: 15, want: "Running SIRC s:Running+ready#2<Completed(0) c:Running+ready"},
+			}},
+		{name: "sidecar-in-back-off-does-not-delay-others", pod: newPod(always, "c d", withSidecar("s"), withInit("i")),
+			containers: containers{
 				"s": {Exits: exits(1, 1)}, "i": {Exits: exits(6, 0)}, "d": {StartAfter: seconds(2)},
-			}, []expectation{
-				{5, "Pending S s:CrashLoopBackOff#1<Error(1) i:Running+started c:PodInitializing d:PodInitializing",
-					nil},
-				{6, "Pending SI s:CrashLoopBackOff#1<Error(1) i:Completed(0)+ready c:Running+ready d:PodInitializing",
-					nil},
-				{8, "Running SI s:CrashLoopBackOff#1<Error(1) i:Completed(0)+ready c:Running+ready d:Running+ready",
-					nil},
-			}, false},
-		{"stays-initialized", newPod(always, "c", withSidecar("s")),
-			containers{"s": {Exits: exits(2, 1)}, "c": {Exits: exits(2, 1)}}, []expectation{
-				{3, "Running SIRC s:Running+ready#1<Error(1) c:Running+ready#1<Error(1)", nil},
-				{6, "Running SI s:CrashLoopBackOff#1<Error(1) c:CrashLoopBackOff#1<Error(1)", nil},
-			}, false},
-		{"sidecar-in-back-off-is-lost", newPod(never, "c", withSidecar("s")),
-			containers{"s": {Exits: exits(1, 2)}, "c": {Exits: exits(8, 1)}}, []expectation{
-				{7, "Running SI s:CrashLoopBackOff#1<Error(2) c:Running+ready", nil},
-				{8, "Failed I s:ContainerStatusUnknown(137)#1<Error(2) c:Error(1)", nil},
-			}, false},
-		{"init-fails-beside-a-sidecar", newPod(never, "c", withSidecar("s"), withInit("i")),
-			containers{"i": {Exits: exits(3, 1)}, "s": {Stops: scenario.Stop{After: seconds(3)}}}, []expectation{
-				{3, "Pending S s:Running+ready i:Error(1) c:PodInitializing", nil},
-				{6, "Failed  s:Completed(0) i:Error(1) c:PodInitializing", nil},
-			}, false},
+			}, story: []expectation{
+				{at: 5,
+					want: "Pending S s:CrashLoopBackOff#1<Error(1) " +
+						"i:Running+started c:PodInitializing d:PodInitializing"},
+				{at: 6,
+					want: "Pending SI s:CrashLoopBackOff#1<Error(1) " +
+						"i:Completed(0)+ready c:Running+ready d:PodInitializing"},
+				{at: 8,
+					want: "Running SI s:CrashLoopBackOff#1<Error(1) " +
+						"i:Completed(0)+ready c:Running+ready d:Running+ready"},
+			}},
+		{name: "stays-initialized", pod: newPod(always, "c", withSidecar("s")),
+			containers: containers{"s": {Exits: exits(2, 1)}, "c": {Exits: exits(2, 1)}}, story: []expectation{
+				{at: 3, want: "Running SIRC s:Running+ready#1<Error(1) c:Running+ready#1<Error(1)"},
+				{at: 6, want: "Running SI s:CrashLoopBackOff#1<Error(1) c:CrashLoopBackOff#1<Error(1)"},
+			}},
+		{name: "sidecar-in-back-off-is-lost", pod: newPod(never, "c", withSidecar("s")),
+			containers: containers{"s": {Exits: exits(1, 2)}, "c": {Exits: exits(8, 1)}}, story: []expectation{
+				{at: 7, want: "Running SI s:CrashLoopBackOff#1<Error(2) c:Running+ready"},
+				{at: 8, want: "Failed I s:ContainerStatusUnknown(137)#1<Error(2) c:Error(1)"},
+			}},
+		{name: "init-fails-beside-a-sidecar", pod: newPod(never, "c", withSidecar("s"), withInit("i")),
+			containers: containers{"i": {Exits: exits(3, 1)}, "s": {Stops: scenario.Stop{After: seconds(3)}}},
+			story: []expectation{
+				{at: 3, want: "Pending S s:Running+ready i:Error(1) c:PodInitializing"},
+				{at: 6, want: "Failed  s:Completed(0) i:Error(1) c:PodInitializing"},
+			}},
 
-		{"job", newPod(never, "c"), containers{"c": {Exits: exits(5, 0)}}, []expectation{
-			{4, "Running SIRC c:Running+ready", nil}, {5, "Succeeded I c:Completed(0)", nil},
-			{1e8, "Succeeded I c:Completed(0)", nil},
-		}, false},
-		{"job-fails", newPod(never, "c d"),
-			containers{"c": {Exits: exits(5, 0)}, "d": {Exits: &scenario.Exit{After: seconds(7), Reason: "OOMKilled"}}},
-			[]expectation{
-				{5, "Running SI c:Completed(0) d:Running+ready", nil},
-				{7, "Failed I c:Completed(0) d:OOMKilled(137)", nil},
-			}, false},
-		{"job-succeeds-in-the-end", newPod(onFailure, "c"),
-			containers{"c": {Exits: &scenario.Exit{After: seconds(5), Code: 1, Times: 1}}}, []expectation{
-				{5, "Running SI c:Error(1)", nil}, {6, "Running SIRC c:Running+ready#1<Error(1)", nil},
-			}, false},
-		{"on-failure-ends-well", newPod(onFailure, "c"), containers{"c": {Exits: exits(5, 0)}},
-			[]expectation{{5, "Succeeded I c:Completed(0)", nil}}, false},
-		{"rule-restarts", newPod(never, "c", func(pod *v1.Pod) {
+		{name: "job", pod: newPod(never, "c"), containers: containers{"c": {Exits: exits(5, 0)}}, story: []expectation{
+			{at: 4, want: "Running SIRC c:Running+ready"}, {at: 5, want: "Succeeded I c:Completed(0)"},
+			{at: 1e8, want: "Succeeded I c:Completed(0)"},
+		}},
+		{name: "job-fails", pod: newPod(never, "c d"),
+			containers: containers{"c": {Exits: exits(5, 0)}, "d": {Exits: &scenario.Exit{After: seconds(7),
+				Reason: "OOMKilled"}}},
+			story: []expectation{
+				{at: 5, want: "Running SI c:Completed(0) d:Running+ready"},
+				{at: 7, want: "Failed I c:Completed(0) d:OOMKilled(137)"},
+			}},
+		{name: "job-succeeds-in-the-end", pod: newPod(onFailure, "c"),
+			containers: containers{"c": {Exits: &scenario.Exit{After: seconds(5), Code: 1, Times: 1}}},
+			story: []expectation{
+				{at: 5, want: "Running SI c:Error(1)"}, {at: 6, want: "Running SIRC c:Running+ready#1<Error(1)"},
+			}},
+		{name: "on-failure-ends-well", pod: newPod(onFailure, "c"), containers: containers{"c": {Exits: exits(5, 0)}},
+			story: []expectation{{at: 5, want: "Succeeded I c:Completed(0)"}}},
+		{name: "rule-restarts", pod: newPod(never, "c", func(pod *v1.Pod) {
 			pod.Spec.Containers[0].RestartPolicy = ptr.To(v1.ContainerRestartPolicyNever)
 			pod.Spec.Containers[0].RestartPolicyRules = []v1.ContainerRestartRule{{
 				Action: v1.ContainerRestartRuleActionRestart,
 				ExitCodes: &v1.ContainerRestartRuleOnExitCodes{Operator: v1.ContainerRestartRuleOnExitCodesOpIn,
 					Values: []int32{42}},
 			}}
-		}), containers{"c": {Exits: &scenario.Exit{After: seconds(5), Code: 42, Times: 1}}}, []expectation{
-			{5, "Running SI c:Error(42)", nil}, {6, "Running SIRC c:Running+ready#1<Error(42)", nil},
-		}, false},
+		}), containers: containers{"c": {Exits: &scenario.Exit{After: seconds(5), Code: 42, Times: 1}}},
+			story: []expectation{
+				{at: 5, want: "Running SI c:Error(42)"}, {at: 6, want: "Running SIRC c:Running+ready#1<Error(42)"},
+			}},
 
-		{"crash-loop", newPod(always, "c"), containers{"c": {Exits: exits(1, 7)}}, []expectation{
-			{1, "Running SI c:Error(7)", nil},
-			{2, "Running SIRC c:Running+ready#1<Error(7)", nil},
-			{3, "Running SI c:Error(7)#1<Error(7)", nil},
-			{4, "Running SI c:CrashLoopBackOff#1<Error(7)", nil},
-			{13, "Running SIRC c:Running+ready#2<Error(7)", nil},  // after a back-off of 10 s
-			{34, "Running SIRC c:Running+ready#3<Error(7)", nil},  // 20
-			{75, "Running SIRC c:Running+ready#4<Error(7)", nil},  // 40
-			{156, "Running SIRC c:Running+ready#5<Error(7)", nil}, // 80
-			{316, "Running SI c:CrashLoopBackOff#5<Error(7)", nil},
-			{317, "Running SIRC c:Running+ready#6<Error(7)", nil}, // 160
-			{618, "Running SIRC c:Running+ready#7<Error(7)", nil}, // 300
-			{919, "Running SIRC c:Running+ready#8<Error(7)", nil},
-			{618 + 301*1000, "Running SIRC c:Running+ready#1007<Error(7)", nil},
-		}, false},
-		{"ends-well-again-and-again", newPod(always, "c"), containers{"c": {Exits: exits(1, 0)}},
-			[]expectation{{4, "Running SI c:CrashLoopBackOff#1<Completed(0)", nil}}, false},
-		{"back-off-is-forgiven", newPod(always, "c"), containers{"c": {Exits: exits(601, 1)}}, []expectation{
-			{602, "Running SIRC c:Running+ready#1<Error(1)", nil},
-			{1204, "Running SIRC c:Running+ready#2<Error(1)", nil},
-			{1806, "Running SIRC c:Running+ready#3<Error(1)", nil},
-		}, false},
-		{"crashes-twice", newPod(always, "c"),
-			containers{"c": {Exits: &scenario.Exit{After: seconds(1), Code: 1, Times: 2}}}, []expectation{
-				{12, "Running SI c:CrashLoopBackOff#1<Error(1)", nil},
-				{1e8, "Running SIRC c:Running+ready#2<Error(1)", nil},
-			}, false},
-		{"crashes-at-once", newPod(always, "c"), containers{"c": {Exits: exits(0, 1)}},
-			[]expectation{{0, "Running SI c:Error(1)", nil}, {1, "Running SI c:Error(1)#1<Error(1)", nil},
-				{11, "Running SI c:Error(1)#2<Error(1)", nil}}, false},
+		{name: "crash-loop", pod: newPod(always, "c"), containers: containers{"c": {Exits: exits(1, 7)}},
+			story: []expectation{
+				{at: 1, want: "Running SI c:Error(7)"},
+				{at: 2, want: "Running SIRC c:Running+ready#1<Error(7)"},
+				{at: 3, want: "Running SI c:Error(7)#1<Error(7)"},
+				{at: 4, want: "Running SI c:CrashLoopBackOff#1<Error(7)"},
+				{at: 13, want: "Running SIRC c:Running+ready#2<Error(7)"},  // after a back-off of 10 s
+				{at: 34, want: "Running SIRC c:Running+ready#3<Error(7)"},  // 20
+				{at: 75, want: "Running SIRC c:Running+ready#4<Error(7)"},  // 40
+				{at: 156, want: "Running SIRC c:Running+ready#5<Error(7)"}, // 80
+				{at: 316, want: "Running SI c:CrashLoopBackOff#5<Error(7)"},
+				{at: 317, want: "Running SIRC c:Running+ready#6<Error(7)"}, // 160
+				{at: 618, want: "Running SIRC c:Running+ready#7<Error(7)"}, // 300
+				{at: 919, want: "Running SIRC c:Running+ready#8<Error(7)"},
+				{at: 618 + 301*1000, want: "Running SIRC c:Running+ready#1007<Error(7)"},
+			}},
+		{name: "ends-well-again-and-again", pod: newPod(always, "c"), containers: containers{"c": {Exits: exits(1, 0)}},
+			story: []expectation{{at: 4, want: "Running SI c:CrashLoopBackOff#1<Completed(0)"}}},
+		{name: "back-off-is-forgiven", pod: newPod(always, "c"), containers: containers{"c": {Exits: exits(601, 1)}},
+			story: []expectation{
+				{at: 602, want: "Running SIRC c:Running+ready#1<Error(1)"},
+				{at: 1204, want: "Running SIRC c:Running+ready#2<Error(1)"},
+				{at: 1806, want: "Running SIRC c:Running+ready#3<Error(1)"},
+			}},
+		{name: "crashes-twice", pod: newPod(always, "c"),
+			containers: containers{"c": {Exits: &scenario.Exit{After: seconds(1), Code: 1, Times: 2}}},
+			story: []expectation{
+				{at: 12, want: "Running SI c:CrashLoopBackOff#1<Error(1)"},
+				{at: 1e8, want: "Running SIRC c:Running+ready#2<Error(1)"},
+			}},
+		{name: "crashes-at-once", pod: newPod(always, "c"), containers: containers{"c": {Exits: exits(0, 1)}},
+			story: []expectation{{want: "Running SI c:Error(1)"}, {at: 1, want: "Running SI c:Error(1)#1<Error(1)"},
+				{at: 11, want: "Running SI c:Error(1)#2<Error(1)"}}},
 
-		{"no-image", newPod(always, "c d"), containers{"c": {State: "ImagePullBackOff"}},
-			[]expectation{{1e6, "Pending SI c:ImagePullBackOff d:Running+ready", nil}}, false},
-		{"crash-looping-since-ever", newPod(always, "c"), containers{"c": {State: "CrashLoopBackOff"}},
-			[]expectation{{0, "Running SI c:CrashLoopBackOff#7<Error(1)", nil}}, false},
-		{"killed-for-memory", newPod(always, "c"), containers{"c": {State: "OOMKilled"}},
-			[]expectation{{1e6, "Running SI c:OOMKilled(137)", nil}}, false},
-		{"completed", newPod(never, "c"), containers{"c": {State: "Completed"}},
-			[]expectation{{0, "Succeeded I c:Completed(0)", nil}}, false},
+		{name: "no-image", pod: newPod(always, "c d"), containers: containers{"c": {State: "ImagePullBackOff"}},
+			story: []expectation{{at: 1e6, want: "Pending SI c:ImagePullBackOff d:Running+ready"}}},
+		{name: "crash-looping-since-ever", pod: newPod(always, "c"),
+			containers: containers{"c": {State: "CrashLoopBackOff"}},
+			story:      []expectation{{want: "Running SI c:CrashLoopBackOff#7<Error(1)"}}},
+		{name: "killed-for-memory", pod: newPod(always, "c"), containers: containers{"c": {State: "OOMKilled"}},
+			story: []expectation{{at: 1e6, want: "Running SI c:OOMKilled(137)"}}},
+		{name: "completed", pod: newPod(never, "c"), containers: containers{"c": {State: "Completed"}},
+			story: []expectation{{want: "Succeeded I c:Completed(0)"}}},
 
-		{"deadline", newPod(always, "c", deadline(10)), nil, []expectation{
-			{9, "Running SIRC c:Running+ready", nil}, {10, "Failed/DeadlineExceeded I c:Completed(0)", nil},
-		}, false},
-		{"deadline-takes-time", newPod(always, "c", deadline(10)),
-			containers{"c": {Stops: scenario.Stop{After: seconds(5)}}}, []expectation{
-				{10, "Running SI c:Running+ready", nil}, {15, "Failed/DeadlineExceeded I c:Completed(0)", nil},
-			}, false},
-		{"deadline-before-it-ran", newPod(always, "c", deadline(10)), containers{"c": {State: "ImagePullBackOff"}},
-			[]expectation{
-				{10, "Failed/DeadlineExceeded I c:ContainerStatusUnknown(137)", nil},
-			}, false},
+		{name: "deadline", pod: newPod(always, "c", deadline(10)), story: []expectation{
+			{at: 9, want: "Running SIRC c:Running+ready"}, {at: 10, want: "Failed/DeadlineExceeded I c:Completed(0)"},
+		}},
+		{name: "deadline-takes-time", pod: newPod(always, "c", deadline(10)),
+			containers: containers{"c": {Stops: scenario.Stop{After: seconds(5)}}}, story: []expectation{
+				{at: 10, want: "Running SI c:Running+ready"}, {at: 15,
+					want: "Failed/DeadlineExceeded I c:Completed(0)"},
+			}},
+		{name: "deadline-before-it-ran", pod: newPod(always, "c", deadline(10)),
+			containers: containers{"c": {State: "ImagePullBackOff"}},
+			story: []expectation{
+				{at: 10, want: "Failed/DeadlineExceeded I c:ContainerStatusUnknown(137)"},
+			}},
 
-		{"deadline-in-back-off", newPod(always, "c", deadline(10)), containers{"c": {Exits: exits(1, 7)}},
-			[]expectation{
-				{9, "Running SI c:CrashLoopBackOff#1<Error(7)", nil},
-				{10, "Failed/DeadlineExceeded I c:ContainerStatusUnknown(137)#1<Error(7)", nil},
-			}, false},
-		{"deadline-while-it-initializes", newPod(always, "c", withInit("i"), deadline(10)),
-			containers{"i": {Exits: exits(60, 0)}}, []expectation{
-				{10, "Failed/DeadlineExceeded I i:Completed(0)+ready c:PodInitializing", nil},
-			}, false},
-		{"deadline-when-it-is-initialized", newPod(always, "c", withInit("i"), deadline(10)),
-			containers{"c": {StartAfter: seconds(60)}}, []expectation{
-				{10, "Failed/DeadlineExceeded I i:Completed(0)+ready c:ContainerStatusUnknown(137)", nil},
-			}, false},
+		{name: "deadline-in-back-off", pod: newPod(always, "c", deadline(10)),
+			containers: containers{"c": {Exits: exits(1, 7)}},
+			story: []expectation{
+				{at: 9, want: "Running SI c:CrashLoopBackOff#1<Error(7)"},
+				{at: 10, want: "Failed/DeadlineExceeded I c:ContainerStatusUnknown(137)#1<Error(7)"},
+			}},
+		{name: "deadline-while-it-initializes", pod: newPod(always, "c", withInit("i"), deadline(10)),
+			containers: containers{"i": {Exits: exits(60, 0)}}, story: []expectation{
+				{at: 10, want: "Failed/DeadlineExceeded I i:Completed(0)+ready c:PodInitializing"},
+			}},
+		{name: "deadline-when-it-is-initialized", pod: newPod(always, "c", withInit("i"), deadline(10)),
+			containers: containers{"c": {StartAfter: seconds(60)}}, story: []expectation{
+				{at: 10, want: "Failed/DeadlineExceeded I i:Completed(0)+ready c:ContainerStatusUnknown(137)"},
+			}},
 
-		{"deleted", newPod(always, "c"), nil, []expectation{{5, "Succeeded I c:Completed(0)", deletedAt(5, 30)}}, true},
-		{"deleted-slowly", newPod(always, "c d"), containers{"c": {Stops: scenario.Stop{After: seconds(8), Code: 143}}},
-			[]expectation{
-				{5, "Running SIRC c:Running+ready d:Running+ready", deletedAt(5, 30)},
-				{12.9, "Running SIRC c:Running+ready d:Running+ready", nil},
-				{13, "Failed I c:Error(143) d:Completed(0)", nil},
-			}, true},
-		{"deleted-and-killed", newPod(always, "c"), containers{"c": {Stops: scenario.Stop{After: seconds(60)}}},
-			[]expectation{
-				{34, "Running SIRC c:Running+ready", deletedAt(5, 30)}, {35, "Failed I c:Error(137)", nil},
-			}, true},
-		{"deleted-again-with-less-grace", newPod(always, "c"),
-			containers{"c": {Stops: scenario.Stop{After: seconds(60)}}}, []expectation{
+		{name: "deleted", pod: newPod(always, "c"), story: []expectation{{at: 5, want: "Succeeded I c:Completed(0)",
+			pod: deletedAt(5, 30)}}, gone: true},
+		{name: "deleted-slowly", pod: newPod(always, "c d"),
+			containers: containers{"c": {Stops: scenario.Stop{After: seconds(8), Code: 143}}},
+			story: []expectation{
+				{at: 5, want: "Running SIRC c:Running+ready d:Running+ready", pod: deletedAt(5, 30)},
+				{at: 12.9, want: "Running SIRC c:Running+ready d:Running+ready"},
+				{at: 13, want: "Failed I c:Error(143) d:Completed(0)"},
+			}, gone: true},
+		{name: "deleted-and-killed", pod: newPod(always, "c"),
+			containers: containers{"c": {Stops: scenario.Stop{After: seconds(60)}}},
+			story: []expectation{
+				{at: 34, want: "Running SIRC c:Running+ready", pod: deletedAt(5, 30)}, {at: 35,
+					want: "Failed I c:Error(137)"},
+			}, gone: true},
+		{name: "deleted-again-with-less-grace", pod: newPod(always, "c"),
+			containers: containers{"c": {Stops: scenario.Stop{After: seconds(60)}}}, story: []expectation{
 				// the container ignores SIGTERM until it is killed
-				{6, "Running SIRC c:Running+ready", deletedAt(5, 30)},
-				{10, "Running SIRC c:Running+ready", deletedAt(10, 3)},
-				{34, "Running SIRC c:Running+ready", nil}, {35, "Failed I c:Error(137)", nil},
-			}, true},
-		{"ready-while-it-stops", newPod(always, "c d", probes(0, 8)),
-			containers{"c": {Stops: scenario.Stop{After: seconds(5)}}, "d": {Stops: scenario.Stop{After: seconds(60)}}},
-			[]expectation{
-				{5, "Running SI c:Running+started d:Running+ready", deletedAt(5, 20)},
-				{8, "Running SIRC c:Running+ready d:Running+ready", nil},
-				{25, "Failed I c:Completed(0) d:Error(137)", nil},
-			}, true},
-		{"never-started-while-it-stops", newPod(always, "c", probes(8, 9)),
-			containers{"c": {Stops: scenario.Stop{After: seconds(60)}}}, []expectation{
-				{5, "Running SI c:Running", deletedAt(5, 20)}, {24, "Running SI c:Running", nil},
-				{25, "Failed I c:Error(137)", nil},
-			}, true},
-		{"deleted-by-force", newPod(always, "c"), containers{"c": {Stops: scenario.Stop{After: seconds(60)}}},
-			[]expectation{{5, "Failed I c:Error(137)", deletedAt(5, 0)}}, true},
-		{"deleted-with-sidecars", newPod(always, "c", withSidecar("s"), withSidecar("t")), containers{
-			"c": {Stops: scenario.Stop{After: seconds(2)}}, "s": {Stops: scenario.Stop{After: seconds(4)}},
-			"t": {Stops: scenario.Stop{After: seconds(3)}},
-		}, []expectation{
-			{13, "Running SIRC s:Running+ready t:Running+ready c:Running+ready", deletedAt(5, 30)},
-			{14, "Succeeded I s:Completed(0) t:Completed(0) c:Completed(0)", nil},
-		}, true},
-		{"deleted-and-killed-with-sidecar", newPod(always, "c", withSidecar("s")),
-			containers{"c": {Stops: scenario.Stop{After: seconds(60)}},
-				"s": {Stops: scenario.Stop{After: seconds(60)}}}, []expectation{
+				{at: 6, want: "Running SIRC c:Running+ready", pod: deletedAt(5, 30)},
+				{at: 10, want: "Running SIRC c:Running+ready", pod: deletedAt(10, 3)},
+				{at: 34, want: "Running SIRC c:Running+ready"}, {at: 35, want: "Failed I c:Error(137)"},
+			}, gone: true},
+		{name: "ready-while-it-stops", pod: newPod(always, "c d", probes(0, 8)),
+			containers: containers{"c": {Stops: scenario.Stop{After: seconds(5)}},
+				"d": {Stops: scenario.Stop{After: seconds(60)}}},
+			story: []expectation{
+				{at: 5, want: "Running SI c:Running+started d:Running+ready", pod: deletedAt(5, 20)},
+				{at: 8, want: "Running SIRC c:Running+ready d:Running+ready"},
+				{at: 25, want: "Failed I c:Completed(0) d:Error(137)"},
+			}, gone: true},
+		{name: "never-started-while-it-stops", pod: newPod(always, "c", probes(8, 9)),
+			containers: containers{"c": {Stops: scenario.Stop{After: seconds(60)}}}, story: []expectation{
+				{at: 5, want: "Running SI c:Running", pod: deletedAt(5, 20)}, {at: 24, want: "Running SI c:Running"},
+				{at: 25, want: "Failed I c:Error(137)"},
+			}, gone: true},
+		{name: "deleted-by-force", pod: newPod(always, "c"),
+			containers: containers{"c": {Stops: scenario.Stop{After: seconds(60)}}},
+			story:      []expectation{{at: 5, want: "Failed I c:Error(137)", pod: deletedAt(5, 0)}}, gone: true},
+		{name: "deleted-with-sidecars", pod: newPod(always, "c", withSidecar("s"), withSidecar("t")),
+			containers: containers{
+				"c": {Stops: scenario.Stop{After: seconds(2)}}, "s": {Stops: scenario.Stop{After: seconds(4)}},
+				"t": {Stops: scenario.Stop{After: seconds(3)}},
+			}, story: []expectation{
+				{at: 13, want: "Running SIRC s:Running+ready t:Running+ready c:Running+ready", pod: deletedAt(5, 30)},
+				{at: 14, want: "Succeeded I s:Completed(0) t:Completed(0) c:Completed(0)"},
+			}, gone: true},
+		{name: "deleted-and-killed-with-sidecar", pod: newPod(always, "c", withSidecar("s")),
+			containers: containers{"c": {Stops: scenario.Stop{After: seconds(60)}},
+				"s": {Stops: scenario.Stop{After: seconds(60)}}}, story: []expectation{
 				// the sidecar gets the minimum of two seconds after the main container
-				{16.9, "Running SIRC s:Running+ready c:Running+ready", deletedAt(5, 10)},
-				{17, "Failed I s:Error(137) c:Error(137)", nil},
-			}, true},
-		{"deleted-with-hook", newPod(always, "c", func(pod *v1.Pod) {
-			pod.Spec.Containers[0].Lifecycle = &v1.Lifecycle{PreStop: &v1.LifecycleHandler{Sleep: &v1.SleepAction{Seconds: 6}}}
-		}), nil, []expectation{{10, "Running SIRC c:Running+ready", deletedAt(5, 30)},
-			{11, "Succeeded I c:Completed(0)", nil}}, true},
-		{"deleted-while-it-waits", newPod(always, "c"), containers{"c": {StartAfter: seconds(60)}}, []expectation{
-			{5, "Failed I c:ContainerStatusUnknown(137)", deletedAt(5, 30)},
-			{100, "Failed I c:ContainerStatusUnknown(137)", nil},
-		}, true},
-		{"deleted-while-it-initializes", newPod(always, "c", withInit("i j")), containers{"i": {Exits: exits(60, 0)}},
-			[]expectation{
-				{5, "Failed  i:Completed(0)+ready j:PodInitializing c:PodInitializing", deletedAt(5, 30)},
-			}, true},
-		{"deleted-in-back-off", newPod(always, "c"), containers{"c": {Exits: exits(1, 7)}}, []expectation{
-			{5, "Running SI c:CrashLoopBackOff#1<Error(7)", nil},
-			{6, "Failed I c:Error(7)#1<Error(7)", deletedAt(6, 30)}, {100, "Failed I c:Error(7)#1<Error(7)", nil},
-		}, true},
-		{"deleted-slowly-in-back-off", newPod(always, "c d"),
-			containers{"c": {Exits: exits(1, 7)}, "d": {Stops: scenario.Stop{After: seconds(3)}}}, []expectation{
-				{5, "Running SI c:CrashLoopBackOff#1<Error(7) d:Running+ready", nil},
-				{6, "Running SI c:Error(7)#1<Error(7) d:Running+ready", deletedAt(6, 30)},
-				{9, "Failed I c:Error(7)#1<Error(7) d:Completed(0)", nil},
-			}, true},
-		{"deleted-after-its-deadline", newPod(always, "c d", deadline(4)),
-			containers{"c": {Exits: exits(1, 7)}, "d": {Stops: scenario.Stop{After: seconds(60)}}}, []expectation{
-				{5, "Running SI c:CrashLoopBackOff#1<Error(7) d:Running+ready", nil},
+				{at: 16.9, want: "Running SIRC s:Running+ready c:Running+ready", pod: deletedAt(5, 10)},
+				{at: 17, want: "Failed I s:Error(137) c:Error(137)"},
+			}, gone: true},
+		{name: "deleted-with-hook", pod: newPod(always, "c", func(pod *v1.Pod) {
+			pod.Spec.Containers[0].Lifecycle = &v1.Lifecycle{
+				PreStop: &v1.LifecycleHandler{Sleep: &v1.SleepAction{Seconds: 6}}}
+		}), story: []expectation{{at: 10, want: "Running SIRC c:Running+ready", pod: deletedAt(5, 30)},
+			{at: 11, want: "Succeeded I c:Completed(0)"}}, gone: true},
+		{name: "deleted-while-it-waits", pod: newPod(always, "c"),
+			containers: containers{"c": {StartAfter: seconds(60)}}, story: []expectation{
+				{at: 5, want: "Failed I c:ContainerStatusUnknown(137)", pod: deletedAt(5, 30)},
+				{at: 100, want: "Failed I c:ContainerStatusUnknown(137)"},
+			}, gone: true},
+		{name: "deleted-while-it-initializes", pod: newPod(always, "c", withInit("i j")),
+			containers: containers{"i": {Exits: exits(60, 0)}},
+			story: []expectation{
+				{at: 5, want: "Failed  i:Completed(0)+ready j:PodInitializing c:PodInitializing", pod: deletedAt(5,
+					30)},
+			}, gone: true},
+		{name: "deleted-in-back-off", pod: newPod(always, "c"), containers: containers{"c": {Exits: exits(1, 7)}},
+			story: []expectation{
+				{at: 5, want: "Running SI c:CrashLoopBackOff#1<Error(7)"},
+				{at: 6, want: "Failed I c:Error(7)#1<Error(7)", pod: deletedAt(6, 30)}, {at: 100,
+					want: "Failed I c:Error(7)#1<Error(7)"},
+			}, gone: true},
+		{name: "deleted-slowly-in-back-off", pod: newPod(always, "c d"),
+			containers: containers{"c": {Exits: exits(1, 7)}, "d": {Stops: scenario.Stop{After: seconds(3)}}},
+			story: []expectation{
+				{at: 5, want: "Running SI c:CrashLoopBackOff#1<Error(7) d:Running+ready"},
+				{at: 6, want: "Running SI c:Error(7)#1<Error(7) d:Running+ready", pod: deletedAt(6, 30)},
+				{at: 9, want: "Failed I c:Error(7)#1<Error(7) d:Completed(0)"},
+			}, gone: true},
+		{name: "deleted-after-its-deadline", pod: newPod(always, "c d", deadline(4)),
+			containers: containers{"c": {Exits: exits(1, 7)}, "d": {Stops: scenario.Stop{After: seconds(60)}}},
+			story: []expectation{
+				{at: 5, want: "Running SI c:CrashLoopBackOff#1<Error(7) d:Running+ready"},
 				// the container ignores SIGTERM until it is killed
-				{6, "Running SI c:CrashLoopBackOff#1<Error(7) d:Running+ready", deletedAt(6, 1)},
-				{33, "Running SI c:CrashLoopBackOff#1<Error(7) d:Running+ready", nil},
-				{34, "Failed/DeadlineExceeded I c:ContainerStatusUnknown(137)#1<Error(7) d:Error(137)", nil},
-			}, true},
-		{"deleted-after-the-end", newPod(never, "c"), containers{"c": {Exits: exits(1, 7)}}, []expectation{
-			{1, "Failed I c:Error(7)", nil}, {6, "Failed I c:Error(7)", deletedAt(6, 30)},
-		}, true},
-		{"marked-failed-in-the-api", newPod(always, "c"), containers{"c": {Stops: scenario.Stop{After: seconds(2)}}},
-			[]expectation{
-				{5, "Failed/Evicted SI c:Running+ready",
-					func(pod *v1.Pod) { pod.Status.Phase, pod.Status.Reason = v1.PodFailed, "Evicted" }},
-				{7, "Failed/Evicted I c:Completed(0)", nil},
-			}, false},
+				{at: 6, want: "Running SI c:CrashLoopBackOff#1<Error(7) d:Running+ready", pod: deletedAt(6, 1)},
+				{at: 33, want: "Running SI c:CrashLoopBackOff#1<Error(7) d:Running+ready"},
+				{at: 34, want: "Failed/DeadlineExceeded I c:ContainerStatusUnknown(137)#1<Error(7) d:Error(137)"},
+			}, gone: true},
+		{name: "deleted-after-the-end", pod: newPod(never, "c"), containers: containers{"c": {Exits: exits(1, 7)}},
+			story: []expectation{
+				{at: 1, want: "Failed I c:Error(7)"}, {at: 6, want: "Failed I c:Error(7)", pod: deletedAt(6, 30)},
+			}, gone: true},
+		{name: "marked-failed-in-the-api", pod: newPod(always, "c"),
+			containers: containers{"c": {Stops: scenario.Stop{After: seconds(2)}}},
+			story: []expectation{
+				{at: 5, want: "Failed/Evicted SI c:Running+ready",
+					pod: func(pod *v1.Pod) { pod.Status.Phase, pod.Status.Reason = v1.PodFailed, "Evicted" }},
+				{at: 7, want: "Failed/Evicted I c:Completed(0)"},
+			}},
 
-		{"ephemeral", newPod(always, "c"), nil, []expectation{
-			{5, "Running SIRC c:Running+ready debug:Running", withEphemeral("debug")},
-			{100, "Running SIRC c:Running+ready debug:Running", nil},
-			{105, "Succeeded I c:Completed(0) debug:Completed(0)", deletedAt(105, 30)},
-		}, true},
-		{"ephemeral-ends", newPod(always, "c"), containers{"debug": {StartAfter: seconds(1), Exits: exits(3, 1)}},
-			[]expectation{
-				{5, "Running SIRC c:Running+ready debug:ContainerCreating", withEphemeral("debug")},
-				{6, "Running SIRC c:Running+ready debug:Running", nil},
-				{100, "Running SIRC c:Running+ready debug:Error(1)", nil},
-			}, false},
-		{"another-image", newPod(always, "c"), nil, []expectation{
-			{5, "Running SIRC c:Running+ready#1<Completed(0)",
-				func(pod *v1.Pod) { pod.Spec.Containers[0].Image = "example.com/c:2" }},
-		}, false},
-		{"gate", newPod(always, "c", func(pod *v1.Pod) {
+		{name: "ephemeral", pod: newPod(always, "c"), story: []expectation{
+			{at: 5, want: "Running SIRC c:Running+ready debug:Running", pod: withEphemeral("debug")},
+			{at: 100, want: "Running SIRC c:Running+ready debug:Running"},
+			{at: 105, want: "Succeeded I c:Completed(0) debug:Completed(0)", pod: deletedAt(105, 30)},
+		}, gone: true},
+		{name: "ephemeral-ends", pod: newPod(always, "c"), containers: containers{"debug": {StartAfter: seconds(1),
+			Exits: exits(3, 1)}},
+			story: []expectation{
+				{at: 5, want: "Running SIRC c:Running+ready debug:ContainerCreating", pod: withEphemeral("debug")},
+				{at: 6, want: "Running SIRC c:Running+ready debug:Running"},
+				{at: 100, want: "Running SIRC c:Running+ready debug:Error(1)"},
+			}},
+		{name: "another-image", pod: newPod(always, "c"), story: []expectation{
+			{at: 5, want: "Running SIRC c:Running+ready#1<Completed(0)",
+				pod: func(pod *v1.Pod) { pod.Spec.Containers[0].Image = "example.com/c:2" }},
+		}},
+		{name: "gate", pod: newPod(always, "c", func(pod *v1.Pod) {
 			pod.Spec.ReadinessGates = []v1.PodReadinessGate{{ConditionType: "example.com/gate"}}
-		}), nil, []expectation{
-			{0, "Running SIC c:Running+ready", nil},
-			{5, "Running SIRC c:Running+ready", func(pod *v1.Pod) {
+		}), story: []expectation{
+			{want: "Running SIC c:Running+ready"},
+			{at: 5, want: "Running SIRC c:Running+ready", pod: func(pod *v1.Pod) {
 				pod.Status.Conditions = []v1.PodCondition{{Type: "example.com/gate", Status: v1.ConditionTrue}}
 			}},
-		}, false},
+		}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			pod := test.pod

@@ -89,13 +89,16 @@ func TestPutEndsFollowers(t *testing.T) {
 		name  string
 		after func(store *pods.Store, began time.Time)
 	}{
-		{"restarted", func(store *pods.Store, began time.Time) { put(t, store, living(1, began.Add(3*time.Second))) }},
-		{"crashed", func(store *pods.Store,
+		{name: "restarted", after: func(store *pods.Store, began time.Time) {
+			put(t, store, living(1,
+				began.Add(3*time.Second)))
+		}},
+		{name: "crashed", after: func(store *pods.Store,
 			began time.Time) {
 			put(t, store, ended(0, began, began.Add(3*time.Second)))
 		}},
-		{"removed", func(store *pods.Store, _ time.Time) { store.Remove("default", "p", "1") }},
-		{"replaced", func(store *pods.Store, _ time.Time) {
+		{name: "removed", after: func(store *pods.Store, _ time.Time) { store.Remove("default", "p", "1") }},
+		{name: "replaced", after: func(store *pods.Store, _ time.Time) {
 			other := living(0, time.Now())
 			other.UID = "2"
 			put(t, store, other)
