@@ -8,7 +8,6 @@ import (
 	"github.com/spf13/pflag"
 	"go.uber.org/zap"
 
-	"fauxlet/internal/color"
 	"fauxlet/internal/demo"
 )
 
@@ -58,14 +57,14 @@ func (d *demoFlags) run(c *cobra.Command) error {
 		if _, err := d.log.newLogger(io.Discard, 0); err != nil {
 			return err
 		}
-		tour := demo.TourOptions{Folder: folder, Out: out, Style: color.For(out), Host: options}
+		tour := demo.TourOptions{Folder: folder, Out: out, Host: options}
 		if !d.yes {
 			tour.In = c.InOrStdin()
 		}
 		return withFlag(demo.Tour(c.Context(), tour))
 	}
 	return demo.Run(c.Context(), demo.Options{
-		Folder: folder, Out: out, Style: color.For(out), Host: options,
+		Folder: folder, Out: out, Host: options,
 		Port: given(flags, "port", &d.port), ReadOnlyPort: given(flags, "read-only-port", &d.readOnlyPort),
 		Logger: func(verbosity int, options ...zap.Option) (*zap.Logger, error) {
 			return d.log.newLogger(c.ErrOrStderr(), verbosity, options...)

@@ -3,7 +3,7 @@
 // Everything happens in a [Folder] with certificates, kubelet.yaml, RBAC manifests and tokens. [Run] starts one
 // stand-in kubelet with these files and a review API in place of a kube-apiserver, sends requests of several
 // clients, and prints each request as a curl command with its result. [Tour] is a lesson in scenes. Each scene
-// starts its own stand-in kubelets.
+// starts its own stand-in kubelets. The clients, the requests and the texts of the scenes are in script.yaml.
 package demo
 
 import (
@@ -14,6 +14,7 @@ import (
 	"strconv"
 
 	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
 	"golang.org/x/sync/errgroup"
 
 	"fauxlet/config"
@@ -21,12 +22,11 @@ import (
 	"fauxlet/internal/host"
 )
 
-// Options configure [Run]. Folder, Out and Logger are required.
+// Options configure [Run]. Folder, Out, Logger and RunHost are required.
 type Options struct {
 	Folder *Folder
-	// Out receives the first screen. Style determines whether the screen has colors.
-	Out   io.Writer
-	Style color.Style
+	// Out receives the first screen, with colors if it is a terminal.
+	Out io.Writer
 	// Port and ReadOnlyPort, if not nil, replace the ports in kubelet.yaml. Port 0 means a free port; ReadOnlyPort 0
 	// means no read-only port.
 	Port, ReadOnlyPort *int32
@@ -35,8 +35,7 @@ type Options struct {
 	Host host.Options
 	// Logger makes a logger with a verbosity (klog's -v). The options apply to all lines that are logged.
 	Logger func(verbosity int, options ...zap.Option) (*zap.Logger, error)
-	// RunHost runs a host until ctx is done, and calls listening once when all ports are open. If it is nil, Run
-	// uses [host.Host.Run].
+	// RunHost runs a host until ctx is done, and calls listening once when all ports are open.
 	RunHost func(ctx context.Context, options host.Options, listening func(host.Addresses)) error
 }
 
@@ -46,8 +45,10 @@ func Run(ctx context.Context, o Options) error {
 	if err != nil {
 		return err
 	}
-	quiet := newQuietStart()
-	logger, err := o.Logger(int(cfg.Kubelet.Logging.Verbosity), quiet.option())
+	// Log lines stay off the first screen: until the screen is printed, only warnings are logged, and while the
+	// requests of the screen are sent, only errors, because the screen shows the decisions about them.
+	level := zap.NewAtomicLevelAt(zap.WarnLevel)
+	logger, err := o.Logger(int(cfg.Kubelet.Logging.Verbosity), zap.IncreaseLevel(level))
 	if err != nil {
 		return err
 	}
@@ -64,44 +65,28 @@ func Run(ctx context.Context, o Options) error {
 			group.Go(func() error { return reviews.Serve(ctx, listener) })
 		}
 	}
-	s := &sender{folder: o.Folder}
+	s := newSender(o.Folder)
 	page := &pageClients{sender: s}
-	o.Host.Config, o.Host.Logger, o.Host.Observe = cfg, logger, s.decisions.observe
-	o.Host.Admin.SentRequest, o.Host.Admin.Sender = s.sent.of, page
+	o.Host.Config, o.Host.Logger, o.Host.Observe = cfg, logger, s.observe
+	o.Host.Admin.SentRequest, o.Host.Admin.Sender = s.sentRequest, page
 	o.Host.Scenario = cmp.Or(o.Host.Scenario, o.Folder.path("scenario.yaml"))
 	listening := func(open host.Addresses) {
 		page.open.Store(&open)
 		group.Go(func() error {
-			quiet.errorsOnly()
-			defer quiet.end()
-			return printFirstScreen(ctx, s, open, o.Out, o.Style)
+			level.SetLevel(zap.ErrorLevel)
+			// Afterwards the logger's own level applies. klog's verbosity n is the level -n.
+			defer level.SetLevel(zapcore.Level(-128))
+			return printFirstScreen(ctx, s, open, o.Out, color.For(o.Out))
 		})
-	}
-	run := o.RunHost
-	if run == nil {
-		run = runHost
 	}
 	group.Go(func() error {
 		defer stop()
-		return run(ctx, o.Host, listening)
+		return o.RunHost(ctx, o.Host, listening)
 	})
 	if err := group.Wait(); err != nil && !errors.Is(err, context.Canceled) {
 		return err
 	}
 	return nil
-}
-
-// runHost is the default for Options.RunHost.
-func runHost(ctx context.Context, options host.Options, listening func(host.Addresses)) error {
-	h, err := host.New(options)
-	if err != nil {
-		return err
-	}
-	if err := h.Start(ctx); err != nil {
-		return err
-	}
-	listening(h.Addresses())
-	return h.Wait()
 }
 
 // config loads kubelet.yaml and applies the ports in the options.
@@ -110,16 +95,14 @@ func (o *Options) config() (*config.Config, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := f.Set("kubeconfig", o.Folder.path("kubeconfig")); err != nil {
-		return nil, err
-	}
+	err = f.Set("kubeconfig", o.Folder.path("kubeconfig"))
 	for name, port := range map[string]*int32{"port": o.Port, "read-only-port": o.ReadOnlyPort} {
-		if port == nil {
-			continue
+		if port != nil {
+			err = errors.Join(err, f.Set(name, strconv.Itoa(int(*port))))
 		}
-		if err := f.Set(name, strconv.Itoa(int(*port))); err != nil {
-			return nil, err
-		}
+	}
+	if err != nil {
+		return nil, err
 	}
 	return f.Load()
 }
@@ -128,15 +111,10 @@ func (o *Options) config() (*config.Config, error) {
 func (f *Folder) kubeletFlags(nodeName, certDir string) (*config.Flags, error) {
 	flags := config.NewFlags()
 	flags.Strict = true
-	for _, flag := range [][2]string{
-		{"config", f.path("kubelet.yaml")},
-		{"hostname-override", nodeName},
-		{"cert-dir", f.path(certDir)},
-		{"register-node", "false"},
-	} {
-		if err := flags.Set(flag[0], flag[1]); err != nil {
-			return nil, err
-		}
-	}
-	return flags, nil
+	return flags, errors.Join(
+		flags.Set("config", f.path("kubelet.yaml")),
+		flags.Set("hostname-override", nodeName),
+		flags.Set("cert-dir", f.path(certDir)),
+		flags.Set("register-node", "false"),
+	)
 }

@@ -24,6 +24,19 @@ func openFolder(t *testing.T) *Folder {
 	return folder
 }
 
+// runHost runs a host like the command does.
+func runHost(ctx context.Context, options host.Options, listening func(host.Addresses)) error {
+	h, err := host.New(options)
+	if err != nil {
+		return err
+	}
+	if err := h.Start(ctx); err != nil {
+		return err
+	}
+	listening(h.Addresses())
+	return h.Wait()
+}
+
 // screen is a writer for Options.Out that calls printed with the first screen.
 type screen struct {
 	text    bytes.Buffer

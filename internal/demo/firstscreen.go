@@ -12,31 +12,6 @@ import (
 	"fauxlet/internal/host"
 )
 
-// firstRequests are the requests on the first screen.
-var firstRequests = []request{
-	{client: noCredential, about: "no credential", path: "/pods"},
-	{
-		client: kubeletClient, path: "/containerLogs/default/nginx/nginx?tailLines=3",
-		about: "kubelet-client, the identity of a kube-apiserver, reads a log",
-	},
-	{
-		client: kubeletClient, method: http.MethodPost, path: "/run/default/nginx/nginx?cmd=ls+-l+/",
-		about: "kubelet-client runs a command in a container",
-	},
-	{
-		client: viewer, path: "/containerLogs/default/nginx/nginx?tailLines=3",
-		about: "viewer, a valid client certificate of a user that is not in rbac.yaml",
-	},
-	{client: untrusted, about: "untrusted, a client certificate signed by an unknown CA", path: "/pods"},
-	{client: expired, about: "expired, a client certificate that has expired", path: "/pods"},
-	{client: prometheus, about: "prometheus, with the token of a service account, reads metrics", path: "/metrics"},
-	{client: prometheus, about: "prometheus reads a log", path: "/containerLogs/default/nginx/nginx"},
-	{client: withInvalidToken, about: "an invalid token", path: "/pods"},
-	{client: kubeletClientWithInvalidToken, about: "kubelet-client's certificate, and an invalid token", path: "/pods"},
-	{client: onReadOnlyPort, about: "the read-only port lists the pods without authentication", path: "/pods"},
-	{client: onReadOnlyPort, about: "the read-only port has no logs", path: "/containerLogs/default/nginx/nginx"},
-}
-
 // printFirstScreen sends the requests and prints the whole screen in one write.
 func printFirstScreen(ctx context.Context, s *sender, open host.Addresses, out io.Writer, style color.Style) error {
 	var b strings.Builder
@@ -44,18 +19,18 @@ func printFirstScreen(ctx context.Context, s *sender, open host.Addresses, out i
 		nodeName, cmp.Or(open.Secure, open.ReadOnly))
 	b.WriteString("Paste a curl line into another terminal to send the request again.\n")
 	number := 0
-	for _, r := range firstRequests {
+	for _, r := range script().FirstScreen {
 		address := r.address(open)
 		if address == "" {
 			continue
 		}
-		got, err := s.send(ctx, r, address, responseTimeout)
+		got, err := s.send(ctx, &r, address, responseTimeout)
 		if err != nil {
 			return err
 		}
 		number++
-		curl := style.Paint(color.Bold, s.folder.curl(r, address))
-		fmt.Fprintf(&b, "\n# %d. %s\n# -> %s\n%s\n", number, r.about, got.summary(style), curl)
+		curl := style.Paint(color.Bold, s.folder.curl(&r, address))
+		fmt.Fprintf(&b, "\n# %d. %s\n# -> %s\n%s\n", number, r.About, got.summary(style), curl)
 	}
 	b.WriteString(whereToLook(open.Admin))
 	fmt.Fprintf(&b, "The files are in %s: kubelet.yaml (edit it and start again), rbac.yaml and tokens.csv\n"+
@@ -76,18 +51,11 @@ func (r *response) summary(style color.Style) string {
 	return style.Paint(c, fmt.Sprint(r.status)) + ", " + r.reason()
 }
 
-const (
-	// noAuthentication is the reason for a response without authentication.
-	noAuthentication = "no authentication (read-only port)"
-	// fromCache marks a decision for which the kubelet sent no review because the result was cached.
-	fromCache = "(from the cache: no review was sent)"
-)
-
 // reason returns why the kubelet decided as it did.
 func (r *response) reason() string {
-	reason := cmp.Or(r.decision.Why(), noAuthentication)
+	reason := cmp.Or(r.decision.Why(), "no authentication (read-only port)")
 	if r.decision.Cached() {
-		reason += " " + fromCache
+		reason += " (from the cache: no review was sent)"
 	}
 	return reason
 }

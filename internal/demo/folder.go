@@ -1,15 +1,13 @@
 package demo
 
 import (
-	"bytes"
 	"crypto/rand"
 	"embed"
-	"encoding/csv"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"fauxlet/internal/shellword"
 	"fauxlet/testcerts"
@@ -48,11 +46,9 @@ func OpenFolder(dir string) (*Folder, error) {
 			return nil, err
 		}
 	}
-	tokens, err := newTokens()
-	if err != nil {
-		return nil, err
-	}
-	return f, f.write("tokens.csv", tokens, 0o600)
+	tokens := rand.Text() + "," + prometheusUser + `,7f1a3c1e-0d7e-4b6e-9d3f-0c6f3a1b2c4d,` +
+		`"system:serviceaccounts,system:serviceaccounts:monitoring"` + "\n"
+	return f, f.write("tokens.csv", []byte(tokens), 0o600)
 }
 
 func (f *Folder) path(elements ...string) string {
@@ -61,6 +57,11 @@ func (f *Folder) path(elements ...string) string {
 
 // caFile is the client CA of the kubelet. The same CA signs the kubelet's serving certificate.
 func (f *Folder) caFile() string { return f.path("pki", "ca.crt") }
+
+// clientFiles returns the files of a client's certificate and key.
+func (f *Folder) clientFiles(c client) (certFile, keyFile string) {
+	return f.path("pki", c.Certificate+".crt"), f.path("pki", c.Certificate+".key")
+}
 
 // write writes a file if the file does not exist.
 func (f *Folder) write(name string, data []byte, mode os.FileMode) error {
@@ -92,12 +93,10 @@ func (f *Folder) writePKI() error {
 		"kubelet-server": func() (*testcerts.Pair, error) {
 			return f.ca.Server(nodeName, []string{nodeName, "localhost", "127.0.0.1", "::1"})
 		},
-		kubeletClient.certificate: func() (*testcerts.Pair, error) { return f.ca.Client("kubelet-client", nil) },
-		viewer.certificate:        func() (*testcerts.Pair, error) { return f.ca.Client("viewer", nil) },
-		expired.certificate: func() (*testcerts.Pair, error) {
-			return f.ca.Client("expired", nil, testcerts.Expired)
-		},
-		untrusted.certificate: func() (*testcerts.Pair, error) { return unknown.Client("untrusted", nil) },
+		"kubelet-client": func() (*testcerts.Pair, error) { return f.ca.Client("kubelet-client", nil) },
+		"viewer":         func() (*testcerts.Pair, error) { return f.ca.Client("viewer", nil) },
+		"expired":        func() (*testcerts.Pair, error) { return f.ca.Client("expired", nil, testcerts.Expired) },
+		"untrusted":      func() (*testcerts.Pair, error) { return unknown.Client("untrusted", nil) },
 	} {
 		if _, err := pki.Pair(name, mint); err != nil {
 			return err
@@ -106,39 +105,18 @@ func (f *Folder) writePKI() error {
 	return nil
 }
 
-// newTokens returns the content of a tokens.csv with a random token for prometheus.
-func newTokens() ([]byte, error) {
-	random := make([]byte, 16)
-	if _, err := rand.Read(random); err != nil {
-		return nil, err
-	}
-	var b bytes.Buffer
-	w := csv.NewWriter(&b)
-	err := w.Write([]string{
-		hex.EncodeToString(random), prometheusUser, "7f1a3c1e-0d7e-4b6e-9d3f-0c6f3a1b2c4d",
-		"system:serviceaccounts,system:serviceaccounts:monitoring",
-	})
-	w.Flush()
-	return b.Bytes(), errors.Join(err, w.Error())
-}
-
-// token returns the token of a user in tokens.csv.
+// token returns the token that a client with the given Token sends.
 func (f *Folder) token(user string) (string, error) {
-	file, err := os.Open(f.path("tokens.csv"))
+	if user == "" || user == invalidToken {
+		return user, nil
+	}
+	data, err := os.ReadFile(f.path("tokens.csv"))
 	if err != nil {
 		return "", err
 	}
-	defer file.Close()
-	reader := csv.NewReader(file)
-	reader.FieldsPerRecord = -1
-	records, err := reader.ReadAll()
-	if err != nil {
-		// Do not include the reader's error, because it may quote a token.
-		return "", fmt.Errorf("%s: not a CSV file", f.path("tokens.csv"))
-	}
-	for _, record := range records {
-		if len(record) > 1 && record[1] == user {
-			return record[0], nil
+	for line := range strings.Lines(string(data)) {
+		if fields := strings.Split(line, ","); len(fields) > 1 && fields[1] == user {
+			return fields[0], nil
 		}
 	}
 	return "", fmt.Errorf("%s has no token for the user %s", f.path("tokens.csv"), user)

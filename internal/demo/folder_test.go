@@ -47,7 +47,7 @@ func TestOpenFolderKeepsEdits(t *testing.T) {
 func TestTokenErrorsShowNoToken(t *testing.T) {
 	folder := openFolder(t)
 	for name, test := range map[string]struct{ content, want string }{
-		"not CSV": {content: "secret-token,\"" + prometheusUser, want: "not a CSV file"},
+		"no line": {content: "secret-token,\"" + prometheusUser, want: "has no token for the user " + prometheusUser},
 		"no user": {content: "secret-token,other,uid\n", want: "has no token for the user " + prometheusUser},
 	} {
 		writeFile(t, folder.path("tokens.csv"), test.content)

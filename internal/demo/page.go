@@ -23,9 +23,9 @@ type pageClients struct {
 
 // Clients lists the clients.
 func (p *pageClients) Clients() []admin.SendClient {
-	all := make([]admin.SendClient, len(clients))
-	for i, c := range clients {
-		all[i] = admin.SendClient{Name: c.name, Description: c.description}
+	var all []admin.SendClient
+	for _, c := range script().Clients {
+		all = append(all, admin.SendClient{Name: c.Name, Description: c.Description})
 	}
 	return all
 }
@@ -41,7 +41,8 @@ const pageReadTimeout = 3 * time.Second
 
 // Send sends one request to the stand-in kubelet. Its errors name the invalid field of wanted.
 func (p *pageClients) Send(ctx context.Context, wanted admin.SendRequest) (*admin.SendResult, error) {
-	i := slices.IndexFunc(clients, func(c client) bool { return c.name == wanted.Client })
+	clients := script().Clients
+	i := slices.IndexFunc(clients, func(c client) bool { return c.Name == wanted.Client })
 	switch {
 	case i < 0:
 		return nil, fmt.Errorf("client: there is no client %q; GET /api/clients lists the clients", wanted.Client)
@@ -50,9 +51,9 @@ func (p *pageClients) Send(ctx context.Context, wanted admin.SendRequest) (*admi
 	case !strings.HasPrefix(wanted.Path, "/"):
 		return nil, fmt.Errorf("path: %q does not begin with a slash; for example /pods", wanted.Path)
 	}
-	r := request{client: clients[i], path: wanted.Path}
-	if wanted.Method != http.MethodGet { // GET is curl's default
-		r.method = wanted.Method
+	r := &request{Client: clients[i], Method: wanted.Method, Path: wanted.Path}
+	if r.Method == http.MethodGet { // curl's default
+		r.Method = ""
 	}
 	address := ""
 	if open := p.open.Load(); open != nil {

@@ -4,8 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"net/url"
 	"os"
+	"strings"
 
 	"go.uber.org/zap"
 	"k8s.io/client-go/tools/clientcmd"
@@ -67,24 +67,19 @@ type reviewsEndpoint struct{ address, token string }
 // port. If the kubeconfig names another cluster, lastReviews returns nil.
 func (f *Folder) lastReviews() (*reviewsEndpoint, error) {
 	path := f.path("kubeconfig")
-	if _, err := os.Lstat(path); errors.Is(err, os.ErrNotExist) {
+	config, err := clientcmd.LoadFromFile(path)
+	if errors.Is(err, os.ErrNotExist) {
 		return &reviewsEndpoint{address: "127.0.0.1:0"}, nil
 	}
-	config, err := clientcmd.LoadFromFile(path)
 	if err != nil {
 		return nil, fmt.Errorf("kubeconfig %s: %w; delete the file, and the demo writes a new one", path, err)
 	}
-	current := config.Contexts[config.CurrentContext]
-	if current == nil || current.Cluster != reviewsCluster || config.Clusters[reviewsCluster] == nil {
+	if current := config.Contexts[config.CurrentContext]; current == nil || current.Cluster != reviewsCluster {
 		return nil, nil
 	}
-	server, err := url.Parse(config.Clusters[reviewsCluster].Server)
+	last, err := clientcmd.NewDefaultClientConfig(*config, nil).ClientConfig()
 	if err != nil {
 		return nil, fmt.Errorf("kubeconfig %s: %w; delete the file, and the demo writes a new one", path, err)
 	}
-	last := &reviewsEndpoint{address: server.Host}
-	if user := config.AuthInfos[current.AuthInfo]; user != nil {
-		last.token = user.Token
-	}
-	return last, nil
+	return &reviewsEndpoint{strings.TrimPrefix(last.Host, "https://"), last.BearerToken}, nil
 }

@@ -4,13 +4,14 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
-	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"sync"
 	"time"
 
 	certutil "k8s.io/client-go/util/cert"
+	"k8s.io/utils/lru"
 
 	"fauxlet/authchain"
 	"fauxlet/internal/explain/offline"
@@ -18,9 +19,29 @@ import (
 
 // sender sends requests of the folder's clients, and waits for the Decision about each request.
 type sender struct {
-	folder    *Folder
-	decisions decisions
-	sent      sentRequests
+	folder *Folder
+	// waiting has a channel for the next Decision about a connection, by the client's address.
+	waiting sync.Map
+	// sent has the last requests with their tokens, by their Decisions. A what-if needs the original request,
+	// because a Decision does not contain the token.
+	sent *lru.Cache
+}
+
+func newSender(folder *Folder) *sender { return &sender{folder: folder, sent: lru.New(200)} }
+
+// observe receives each Decision of the stand-in kubelet. It does not block.
+func (s *sender) observe(d *authchain.Decision) {
+	if decided, ok := s.waiting.LoadAndDelete(d.Remote); ok {
+		decided.(chan *authchain.Decision) <- d
+	}
+}
+
+// sentRequest returns the request that a Decision is about. It returns nil if the demo did not send the request or no
+// longer keeps it.
+func (s *sender) sentRequest(d *authchain.Decision) *offline.Request {
+	request, _ := s.sent.Get(d)
+	r, _ := request.(*offline.Request)
+	return r
 }
 
 // response is what a client received.
@@ -29,13 +50,13 @@ type response struct {
 	status int
 	err    error
 	body   []byte // at most maxBody bytes, from its beginning
-	// decision is the kubelet's Decision. It is nil if there was no connection, or if the kubelet recorded no
-	// Decision in time.
+	// decision is the kubelet's Decision. It is nil if there was no connection, or if the request failed and the
+	// kubelet recorded no Decision in time.
 	decision *authchain.Decision
 }
 
 const (
-	// responseTimeout limits the total time of a request and the wait for its Decision.
+	// responseTimeout limits the time of a request, and then the wait for its Decision.
 	responseTimeout = 30 * time.Second
 	// handshakeTimeout limits the wait for the Decision about a handshake that failed in the client.
 	handshakeTimeout = 5 * time.Second
@@ -45,88 +66,84 @@ const (
 
 // send sends r to address, over a new connection, and reads the response for at most readTimeout, because a followed
 // log never ends. If the request fails, the response contains the error. send itself returns an error only if it
-// cannot create the request.
-func (s *sender) send(ctx context.Context, r request, address string, readTimeout time.Duration) (*response, error) {
-	transport := &http.Transport{DisableKeepAlives: true}
-	if !r.readOnlyPort {
-		config, err := s.folder.tlsConfig(r)
-		if err != nil {
-			return nil, err
-		}
-		transport.TLSClientConfig = config
-	}
-	token := r.token
-	if token != "" && token != invalidToken {
-		var err error
-		if token, err = s.folder.token(r.token); err != nil {
-			return nil, err
-		}
-	}
-	parent := ctx
-	ctx, cancel := context.WithTimeout(ctx, responseTimeout)
-	defer cancel()
-	conn, err := new(net.Dialer).DialContext(ctx, "tcp", address)
+// cannot create the request, if ctx is done, or if the kubelet does not record a Decision about a response.
+func (s *sender) send(ctx context.Context, r *request, address string, readTimeout time.Duration) (*response, error) {
+	config, err := s.folder.tlsConfig(r)
 	if err != nil {
-		return &response{err: err}, parent.Err()
+		return nil, err
+	}
+	token, err := s.folder.token(r.Client.Token)
+	if err != nil {
+		return nil, err
+	}
+	limited, cancel := context.WithTimeout(ctx, readTimeout)
+	defer cancel()
+	conn, err := new(net.Dialer).DialContext(limited, "tcp", address)
+	if err != nil {
+		return &response{err: err}, ctx.Err()
 	}
 	defer conn.Close()
-	wait, forget := s.decisions.expect(conn.LocalAddr().String())
-	defer forget()
-	transport.DialContext = func(context.Context, string, string) (net.Conn, error) { return conn, nil }
-
-	reading, stop := context.WithTimeout(ctx, readTimeout)
-	defer stop()
-	got := &response{}
-	if got.status, got.body, got.err = roundTrip(reading, transport, r, address, token); got.err != nil {
-		handshake, cancel := context.WithTimeout(ctx, handshakeTimeout)
-		defer cancel()
-		got.decision, _ = wait(handshake)
-		return got, parent.Err()
-	}
-	if got.decision, err = wait(ctx); err != nil {
-		return nil, fmt.Errorf("the stand-in kubelet recorded no decision about the request: %w", err)
-	}
-	s.sent.add(got.decision, &offline.Request{Method: r.verb(), Target: r.path, Token: token, Header: http.Header{}})
-	return got, nil
-}
-
-// roundTrip sends the request and reads its response until the end of the body or of ctx.
-func roundTrip(
-	ctx context.Context, transport *http.Transport, r request, address, token string,
-) (status int, body []byte, err error) {
-	httpRequest, err := http.NewRequestWithContext(ctx, r.verb(), r.scheme()+address+r.path, nil)
+	// A kubelet records the Decision after it has sent its response, so the client has to wait for the Decision.
+	remote, decided := conn.LocalAddr().String(), make(chan *authchain.Decision, 1)
+	s.waiting.Store(remote, decided)
+	defer s.waiting.Delete(remote)
+	httpRequest, err := http.NewRequestWithContext(limited, r.method(), r.url(address), nil)
 	if err != nil {
-		return 0, nil, err
+		return nil, err
 	}
 	if token != "" {
 		httpRequest.Header.Set("Authorization", "Bearer "+token)
 	}
-	httpResponse, err := transport.RoundTrip(httpRequest)
+	got := roundTrip(httpRequest, &http.Transport{
+		DisableKeepAlives: true, TLSClientConfig: config,
+		DialContext: func(context.Context, string, string) (net.Conn, error) { return conn, nil },
+	})
+	timeout := responseTimeout
+	if got.err != nil {
+		timeout = handshakeTimeout
+	}
+	select {
+	case got.decision = <-decided:
+		s.sent.Add(got.decision, &offline.Request{
+			Method: r.method(), Target: httpRequest.URL.RequestURI(), Token: token, Header: http.Header{},
+		})
+	case <-time.After(timeout):
+		if got.err == nil {
+			return nil, errors.New("the stand-in kubelet recorded no decision about the request")
+		}
+	case <-ctx.Done():
+	}
+	return got, ctx.Err()
+}
+
+// roundTrip sends the request and reads its response until the end of the body or the deadline of the request.
+func roundTrip(request *http.Request, transport *http.Transport) *response {
+	r, err := transport.RoundTrip(request)
 	if err != nil {
-		return 0, nil, err
+		return &response{err: err}
 	}
-	defer httpResponse.Body.Close()
-	body, err = io.ReadAll(io.LimitReader(httpResponse.Body, maxBody))
+	defer r.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(r.Body, maxBody))
 	if err == nil {
-		_, err = io.Copy(io.Discard, httpResponse.Body)
+		_, err = io.Copy(io.Discard, r.Body)
 	}
-	if err != nil && !errors.Is(ctx.Err(), context.DeadlineExceeded) {
-		return 0, nil, err
+	if err != nil && !errors.Is(request.Context().Err(), context.DeadlineExceeded) {
+		return &response{err: err}
 	}
-	return httpResponse.StatusCode, body, nil
+	return &response{status: r.StatusCode, body: body}
 }
 
 // tlsConfig returns the TLS configuration of a client. It verifies the serving certificate with the folder's CA.
-func (f *Folder) tlsConfig(r request) (*tls.Config, error) {
+func (f *Folder) tlsConfig(r *request) (*tls.Config, error) {
 	roots, err := certutil.NewPool(f.caFile())
 	if err != nil {
 		return nil, err
 	}
-	config := &tls.Config{RootCAs: roots, ServerName: r.serverName, InsecureSkipVerify: r.insecure}
-	if r.certificate == "" {
+	config := &tls.Config{RootCAs: roots, ServerName: r.ServerName, InsecureSkipVerify: r.Insecure}
+	if r.Client.Certificate == "" {
 		return config, nil
 	}
-	pair, err := tls.LoadX509KeyPair(f.path("pki", r.certificate+".crt"), f.path("pki", r.certificate+".key"))
+	pair, err := tls.LoadX509KeyPair(f.clientFiles(r.Client))
 	if err != nil {
 		return nil, err
 	}

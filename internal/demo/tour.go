@@ -1,12 +1,12 @@
 package demo
 
 import (
+	"bufio"
 	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
-	"maps"
 	"net"
 	"net/http"
 	"path/filepath"
@@ -32,9 +32,8 @@ type TourOptions struct {
 	Folder *Folder
 	// In is read for Enter between scenes. If In is nil, the tour does not wait.
 	In io.Reader
-	// Out receives the text of the scenes. Style determines whether the text has colors.
-	Out   io.Writer
-	Style color.Style
+	// Out receives the text of the scenes, with colors if it is a terminal.
+	Out io.Writer
 	// Host has the options of the host. Tour overrides the options about nodes and about the tour's requests.
 	Host host.Options
 }
@@ -43,7 +42,7 @@ type TourOptions struct {
 // kubelets run until the end of the tour, so that a user can paste the printed curl commands.
 type tour struct {
 	printer
-	sender   *sender
+	*sender
 	host     *host.Host
 	reviewer *reviewapi.Server
 	rbac     []runtime.Object // the manifests of the demo's original rbac.yaml
@@ -59,7 +58,7 @@ type tour struct {
 // Tour plays the scenes. It returns an error if a request has another result than its scene expects, and nil if the
 // reader ends the tour.
 func Tour(ctx context.Context, o TourOptions) (err error) {
-	t := &tour{printer: printer{o.Out, o.Style}, sender: &sender{folder: o.Folder}}
+	t := &tour{printer: printer{o.Out, color.For(o.Out)}, sender: newSender(o.Folder)}
 	if err := t.prepare(); err != nil {
 		return err
 	}
@@ -67,7 +66,7 @@ func Tour(ctx context.Context, o TourOptions) (err error) {
 		return err
 	}
 	o.Host.Nodes.None = true // each step adds its own node
-	o.Host.Admin.Reviewer, o.Host.Admin.SentRequest = t.reviewer, t.sender.sent.of
+	o.Host.Admin.Reviewer, o.Host.Admin.SentRequest = t.reviewer, t.sentRequest
 	if t.host, err = host.New(o.Host); err != nil {
 		return err
 	}
@@ -75,8 +74,15 @@ func Tour(ctx context.Context, o TourOptions) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, t.host.Stop()) }()
-	t.introduce(o.Host.Admin.Address != "")
-	return t.play(ctx, newPace(o.In))
+	scenes := script().Scenes
+	fmt.Fprintf(t, "\nHow a kubelet decides about a request, in %d scenes on this machine. The files are in %s.\n"+
+		"Each curl line can be pasted into another terminal while the tour runs.\n", len(scenes), t.folder.dir)
+	if address := t.host.Addresses().Admin; address != "" {
+		fmt.Fprintf(t, "In a browser, http://%s/ shows each decision step by step.\n", address)
+	} else if o.Host.Admin.Address != "" {
+		fmt.Fprint(t, noAdmin)
+	}
+	return t.play(ctx, scenes, readLines(o.In))
 }
 
 // prepare creates what all stand-in kubelets share.
@@ -93,13 +99,13 @@ func (t *tour) prepare() error {
 	if t.rbac, err = reviewapi.ParseManifests("rbac.yaml", rbac); err != nil {
 		return err
 	}
-	if t.reviewer, err = reviewapi.New(reviewapi.Options{Tokens: t.sender.folder.path("tokens.csv")}); err != nil {
+	if t.reviewer, err = reviewapi.New(reviewapi.Options{Tokens: t.folder.path("tokens.csv")}); err != nil {
 		return err
 	}
 	if t.tokens, t.access, err = offline.ReviewClients(t.reviewer); err != nil {
 		return err
 	}
-	specs, err := host.ReadPods(t.sender.folder.path("scenario.yaml"))
+	specs, err := host.ReadPods(t.folder.path("scenario.yaml"))
 	if err != nil {
 		return err
 	}
@@ -120,30 +126,33 @@ func freeAddress() (string, error) {
 // config returns the configuration of a stand-in kubelet: kubelet.yaml, changed by the recommended fields and then
 // by fields.
 func (t *tour) config(nodeName string, fields map[string]string) (*config.Config, error) {
-	clientCA, err := filepath.Abs(t.sender.folder.caFile())
+	clientCA, err := filepath.Abs(t.folder.caFile())
 	if err != nil {
 		return nil, err
 	}
-	all := map[string]string{
-		fieldClientCA: strconv.Quote(clientCA), fieldWebhook: "true", fieldAnonymous: "false", fieldMode: "Webhook",
-		fieldReadOnly: "0", "enableServer": "true",
-	}
-	maps.Copy(all, fields)
-	if all[fieldReadOnly] == freePort {
-		address, err := freeAddress()
-		if err != nil {
-			return nil, err
-		}
-		_, all[fieldReadOnly], _ = net.SplitHostPort(address)
-	}
-	f, err := t.sender.folder.kubeletFlags(nodeName, "tour-pki")
+	f, err := t.folder.kubeletFlags(nodeName, "tour-pki")
 	if err != nil {
 		return nil, err
 	}
-	for _, field := range slices.Sorted(maps.Keys(all)) {
-		if err := f.Override(field, cmp.Or(all[field], `""`)); err != nil {
-			return nil, err
+	override := func(field, value string) { err = errors.Join(err, f.Override(field, cmp.Or(value, `""`))) }
+	override("authentication.x509.clientCAFile", strconv.Quote(clientCA))
+	override("authentication.webhook.enabled", "true")
+	override("authentication.anonymous.enabled", "false")
+	override("authorization.mode", "Webhook")
+	override("readOnlyPort", "0")
+	override("enableServer", "true")
+	for field, value := range fields {
+		if value == "FREE" {
+			address, err := freeAddress()
+			if err != nil {
+				return nil, err
+			}
+			_, value, _ = net.SplitHostPort(address)
 		}
+		override(field, value)
+	}
+	if err != nil {
+		return nil, err
 	}
 	cfg, err := f.Load()
 	if err != nil {
@@ -153,44 +162,28 @@ func (t *tour) config(nodeName string, fields map[string]string) (*config.Config
 	return cfg, nil
 }
 
-func (t *tour) introduce(wantsAdmin bool) {
-	fmt.Fprintf(t, "\nHow a kubelet decides about a request, in %d scenes on this machine. The files are in %s.\n"+
-		"Each curl line can be pasted into another terminal while the tour runs.\n", len(scenes), t.sender.folder.dir)
-	switch address := t.host.Addresses().Admin; {
-	case address != "":
-		fmt.Fprintf(t, "In a browser, http://%s/ shows each decision step by step.\n", address)
-	case wantsAdmin:
-		fmt.Fprint(t, noAdmin)
-	}
-}
-
 // play plays the scenes until the last one, or until the reader ends the tour.
-func (t *tour) play(ctx context.Context, pace *pace) error {
+func (t *tour) play(ctx context.Context, scenes []scene, lines <-chan string) error {
 	steps, failed := 0, 0
 	for i, scene := range scenes {
-		if err := pace.wait(ctx, t); err != nil {
-			if errors.Is(err, errQuit) {
-				return nil
-			}
+		if quit, err := t.wait(ctx, lines); quit || err != nil {
 			return err
 		}
-		fmt.Fprintf(t, "\n%s\n", t.style.Paint(color.Bold, fmt.Sprintf("%d of %d  %s", i+1, len(scenes), scene.title)))
-		if scene.claim != "" {
-			t.paragraph("Claim", scene.claim)
-		}
-		for n, step := range scene.steps {
+		fmt.Fprintf(t, "\n%s\n", t.style.Paint(color.Bold, fmt.Sprintf("%d of %d  %s", i+1, len(scenes), scene.Title)))
+		t.paragraph("Claim", scene.Claim)
+		for n, step := range scene.Steps {
 			steps++
 			ok, err := t.playStep(ctx, fmt.Sprintf("scene-%d-%d", i+1, n+1), step)
 			if err != nil {
-				return fmt.Errorf("scene %d, %s: %w", i+1, scene.title, err)
+				return fmt.Errorf("scene %d, %s: %w", i+1, scene.Title, err)
 			}
 			if !ok {
 				failed++
 			}
 		}
 		fmt.Fprintln(t)
-		t.paragraph("Why", scene.why)
-		t.paragraph("Try", scene.try)
+		t.paragraph("Why", scene.Why)
+		t.paragraph("Try", scene.Try)
 	}
 	if failed > 0 {
 		return fmt.Errorf("%d of %d requests did not have the expected result", failed, steps)
@@ -203,33 +196,30 @@ func (t *tour) play(ctx context.Context, pace *pace) error {
 // whether the result is the expected one.
 func (t *tour) playStep(ctx context.Context, name string, s step) (bool, error) {
 	fmt.Fprintln(t)
-	if s.configured != "" {
-		t.paragraph("Configured", s.configured)
-	}
-	if s.bound != "" {
-		t.paragraph("RBAC", s.bound)
-	}
-	if err := t.bind(s.rbac); err != nil {
+	t.paragraph("Configured", s.Configured)
+	t.paragraph("RBAC", s.Bound)
+	if err := t.bind(s.RBAC); err != nil {
 		return false, err
 	}
-	if s.configured != "" && !s.unreachable {
-		if err := t.start(name, s.fields); err != nil {
-			return false, err
-		}
-	}
 	address := t.unused
-	if !s.unreachable {
+	if !s.Unreachable {
+		if s.Configured != "" {
+			if err := t.start(name, s.Fields); err != nil {
+				return false, err
+			}
+		}
 		var open host.Addresses
 		open.Secure, open.ReadOnly = t.current.Addresses()
-		address = s.send.address(open)
+		address = s.Send.address(open)
 	}
-	if s.send.serverName == nodeNameOfStep {
-		s.send.serverName = t.current.Name()
+	if s.Send.ServerName != "" {
+		s.Send.ServerName = t.current.Name()
 	}
-	t.paragraph("Sent", s.send.about)
-	t.command(t.sender.folder.curl(s.send, address))
+	t.paragraph("Sent", s.Send.About)
+	curl := t.style.Paint(color.Dim, t.folder.curl(&s.Send, address))
+	fmt.Fprintln(t, padded("")+" "+curl) // in one line, so that a user can paste it
 	t.paragraph("Expected", s.expected())
-	got, err := t.sender.send(ctx, s.send, address, responseTimeout)
+	got, err := t.send(ctx, &s.Send, address, responseTimeout)
 	if err != nil {
 		return false, err
 	}
@@ -257,7 +247,7 @@ func (t *tour) start(name string, fields map[string]string) error {
 		return err
 	}
 	t.current, err = t.host.Add(server.Options{
-		Config: cfg, Pods: t.pods, TokenReviews: t.tokens, AccessReviews: t.access, Observe: t.sender.decisions.observe,
+		Config: cfg, Pods: t.pods, TokenReviews: t.tokens, AccessReviews: t.access, Observe: t.observe,
 	})
 	return err
 }
@@ -266,35 +256,93 @@ func statusText(status int) string { return fmt.Sprintf("%d %s", status, http.St
 
 // expected returns the result that the step expects. If the client is expected to fail, it includes the reason.
 func (s *step) expected() string {
-	if s.status == 0 {
-		return "no response: " + s.reason
+	if s.Status == 0 {
+		return "no response: " + s.Reason
 	}
-	return statusText(s.status)
+	return statusText(s.Status)
 }
 
 // result prints what the client received and the kubelet's Decision. It reports whether both are as expected.
 func (t *tour) result(s step, got *response) (bool, error) {
-	received, reason := statusText(got.status), ""
-	if got.err != nil {
-		received = "no response: " + got.err.Error()
-		reason = got.err.Error()
-	} else {
-		reason = got.reason()
-	}
-	ok := got.status == s.status && strings.Contains(reason, s.reason)
-	c := color.Green
-	if !ok {
-		c = color.Red
-		received += " (not as expected: " + s.expected() + ", reason: " + s.reason + ")"
-	}
-	t.line("Received", c, received)
-	switch {
-	case got.err == nil:
-		t.paragraph("Decision", reason)
-	case got.decision != nil:
-		t.paragraph("Decision", got.reason())
-	case !s.unreachable:
+	if got.decision == nil && !s.Unreachable {
 		return false, errors.New("the stand-in kubelet recorded no decision about the failed TLS handshake")
 	}
+	received, decision := statusText(got.status), ""
+	if got.decision != nil {
+		decision = got.reason()
+	}
+	reason := decision
+	if got.err != nil {
+		received, reason = "no response: "+got.err.Error(), got.err.Error()
+	}
+	ok, c := got.status == s.Status && strings.Contains(reason, s.Reason), color.Green
+	if !ok {
+		c = color.Red
+		received += " (not as expected: " + s.expected() + ", reason: " + s.Reason + ")"
+	}
+	fmt.Fprintln(t, t.style.Paint(c, padded("Received"))+" "+received)
+	t.paragraph("Decision", decision)
 	return ok, nil
 }
+
+// readLines returns a channel with the lines of in. The channel is closed at the end of the input; it is nil if in is
+// nil.
+func readLines(in io.Reader) <-chan string {
+	if in == nil {
+		return nil
+	}
+	lines := make(chan string)
+	// Go cannot cancel a read from a terminal, so this goroutine may live as long as the process.
+	go func() {
+		defer close(lines)
+		for scanner := bufio.NewScanner(in); scanner.Scan(); {
+			lines <- scanner.Text()
+		}
+	}()
+	return lines
+}
+
+// wait waits until the reader presses Enter. It reports whether the reader ends the tour instead.
+func (p printer) wait(ctx context.Context, lines <-chan string) (quit bool, err error) {
+	if lines == nil {
+		return false, nil
+	}
+	fmt.Fprint(p, "\n[Enter: next scene; q and Enter: quit] ")
+	select {
+	case line, ok := <-lines:
+		if !ok {
+			return false, errors.New("standard input has ended: use --yes, which does not wait for Enter")
+		}
+		return strings.TrimSpace(line) == "q", nil
+	case <-ctx.Done():
+		return false, ctx.Err()
+	}
+}
+
+// lineWidth is the length at which text is wrapped, in bytes. Shell commands are never wrapped.
+const lineWidth = 100
+
+// printer prints labelled paragraphs.
+type printer struct {
+	io.Writer
+	style color.Style
+}
+
+// paragraph prints text after a label, wrapped and indented. It prints nothing if there is no text.
+func (p printer) paragraph(label, text string) {
+	if text == "" {
+		return
+	}
+	line := padded(label)
+	for i, word := range strings.Fields(text) {
+		if i > 0 && len(line)+1+len(word) > lineWidth {
+			fmt.Fprintln(p, line)
+			line = padded("")
+		}
+		line += " " + word
+	}
+	fmt.Fprintln(p, line)
+}
+
+// padded returns an indented label followed by spaces up to the width of the longest label.
+func padded(label string) string { return fmt.Sprintf("  %-*s ", len("Configured"), label) }

@@ -45,18 +45,18 @@ func TestResultReportsDifference(t *testing.T) {
 		got  *response
 		want string
 	}{
-		{name: "as expected", step: step{status: http.StatusForbidden}, got: forbidden,
+		{name: "as expected", step: step{Status: http.StatusForbidden}, got: forbidden,
 			want: "Received    403 Forbidden\n"},
 		{
-			name: "other status", step: step{status: http.StatusOK}, got: forbidden,
+			name: "other status", step: step{Status: http.StatusOK}, got: forbidden,
 			want: "403 Forbidden (not as expected: 200 OK, reason: )\n",
 		},
 		{
-			name: "other reason", step: step{status: http.StatusForbidden, reason: "viewer"}, got: forbidden,
+			name: "other reason", step: step{Status: http.StatusForbidden, Reason: "viewer"}, got: forbidden,
 			want: "403 Forbidden (not as expected: 403 Forbidden, reason: viewer)\n",
 		},
 		{
-			name: "no response", step: step{unreachable: true, reason: "connection refused"}, got: refused,
+			name: "no response", step: step{Unreachable: true, Reason: "connection refused"}, got: refused,
 			want: "Received    no response: connection refused\n",
 		},
 	} {
@@ -71,31 +71,30 @@ func TestResultReportsDifference(t *testing.T) {
 }
 
 func TestScenesBeginWithConfiguration(t *testing.T) {
-	for _, scene := range scenes {
-		if scene.steps[0].configured == "" {
-			t.Errorf("%s: its first step configures nothing, so it has no stand-in kubelet", scene.title)
+	for _, scene := range script().Scenes {
+		if scene.Steps[0].Configured == "" {
+			t.Errorf("%s: its first step configures nothing, so it has no stand-in kubelet", scene.Title)
 		}
-		for i, step := range scene.steps {
-			if step.send.about == "" || step.send.path == "" || (step.rbac == "") != (step.bound == "") {
-				t.Errorf("%s, step %d: %+v lacks a required field", scene.title, i+1, step)
+		for i, step := range scene.Steps {
+			if step.Send.About == "" || (step.RBAC == "") != (step.Bound == "") {
+				t.Errorf("%s, step %d: %+v lacks a required field", scene.Title, i+1, step)
 			}
 		}
 	}
 }
 
-func TestPaceWaitsForEnter(t *testing.T) {
-	p := newPace(strings.NewReader("\n q \n"))
-	if err := p.wait(t.Context(), io.Discard); err != nil {
-		t.Errorf("after Enter: %v", err)
+func TestWaitForEnter(t *testing.T) {
+	p, lines := printer{Writer: io.Discard}, readLines(strings.NewReader("\n q \n"))
+	for i, wantQuit := range []bool{false, true} {
+		if quit, err := p.wait(t.Context(), lines); quit != wantQuit || err != nil {
+			t.Errorf("line %d: quit %t, error %v", i+1, quit, err)
+		}
 	}
-	if err := p.wait(t.Context(), io.Discard); !errors.Is(err, errQuit) {
-		t.Errorf("after q: %v, want %v", err, errQuit)
-	}
-	if err := p.wait(t.Context(), io.Discard); err == nil || !strings.Contains(err.Error(), "--yes") {
+	if _, err := p.wait(t.Context(), lines); err == nil || !strings.Contains(err.Error(), "--yes") {
 		t.Errorf("at the end of the input: %v", err)
 	}
-	if err := newPace(nil).wait(t.Context(), io.Discard); err != nil {
-		t.Errorf("without input: %v", err)
+	if quit, err := p.wait(t.Context(), readLines(nil)); quit || err != nil {
+		t.Errorf("without input: quit %t, error %v", quit, err)
 	}
 }
 

@@ -1,0 +1,24 @@
+package demo
+
+import (
+	"testing"
+
+	"fauxlet/authchain"
+)
+
+func TestObserveDeliversByClientAddress(t *testing.T) {
+	s := newSender(nil)
+	s.observe(&authchain.Decision{Remote: "127.0.0.1:1"}) // no client waits for this Decision
+	decided := make(chan *authchain.Decision, 1)
+	s.waiting.Store("127.0.0.1:1", decided)
+	first := &authchain.Decision{Remote: "127.0.0.1:1"}
+	for _, d := range []*authchain.Decision{{Remote: "127.0.0.1:2"}, first, {Remote: "127.0.0.1:1"}} {
+		s.observe(d)
+	}
+	if got := <-decided; got != first {
+		t.Errorf("%p was delivered, want %p", got, first)
+	}
+	if s.sentRequest(first) != nil {
+		t.Error("a request that was not sent is known")
+	}
+}
