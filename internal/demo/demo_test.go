@@ -77,8 +77,11 @@ func runDemo(t *testing.T, folder *Folder, used func(host.Addresses, *pageClient
 	return out.text.String()
 }
 
-func TestFirstScreenShowsStatusOfEachRequest(t *testing.T) {
-	printed := runDemo(t, openFolder(t), func(host.Addresses, *pageClients) {})
+// TestRun runs the demo twice in one folder. The first run shows the status of each request and sends requests from
+// the page; the second run keeps the token and the kubeconfig.
+func TestRun(t *testing.T) {
+	folder := openFolder(t)
+	printed := runDemo(t, folder, func(_ host.Addresses, page *pageClients) { testPage(t, page) })
 	var got []string
 	blocks := regexp.MustCompile(`(?m)^# \d+\. .*\n# -> (\d+), .*\ncurl -i `)
 	for _, match := range blocks.FindAllStringSubmatch(printed, -1) {
@@ -87,50 +90,39 @@ func TestFirstScreenShowsStatusOfEachRequest(t *testing.T) {
 	if want := "401 200 200 403 401 401 200 403 401 200"; strings.Join(got, " ") != want {
 		t.Errorf("statuses %v, want %s\n%s", got, want, printed)
 	}
-}
 
-func TestPageSendsRequestAsClient(t *testing.T) {
-	runDemo(t, openFolder(t), func(_ host.Addresses, page *pageClients) {
-		for _, test := range []struct {
-			as, method, path string
-			status           int
-			err              string
-		}{
-			{as: "kubelet-client", method: "GET", path: "/pods", status: 200},
-			{as: "viewer", method: "POST", path: "/run/default/nginx/nginx?cmd=id", status: 403},
-			{as: "untrusted, valid token", method: "GET", path: "/metrics", status: 200},
-			{as: "read-only port", method: "GET", path: "/pods", err: "the port is not open"},
-			{as: "root", method: "GET", path: "/pods", err: `client: there is no client "root"`},
-			{as: "viewer", method: "BREW", path: "/pods", err: `method: "BREW" is not one of GET,`},
-			{as: "viewer", method: "GET", path: "pods", err: `path: "pods" does not begin with a slash`},
-		} {
-			got, err := page.Send(t.Context(), admin.SendRequest{Client: test.as, Method: test.method, Path: test.path})
-			switch {
-			case test.err != "":
-				if err == nil || !strings.HasPrefix(err.Error(), test.err) {
-					t.Errorf("%s %s as %s: error %v, want %q", test.method, test.path, test.as, err, test.err)
-				}
-			case err != nil:
-				t.Errorf("%s %s as %s: %v", test.method, test.path, test.as, err)
-			case got.Status != test.status || !strings.HasPrefix(got.Command, "curl -i "):
-				t.Errorf("%s %s as %s: %+v, want status %d", test.method, test.path, test.as, got, test.status)
-			}
-		}
-	})
-}
-
-func TestRunKeepsTokenAndKubeconfig(t *testing.T) {
-	folder := openFolder(t)
-	read := func() (content string) {
-		for _, name := range []string{"tokens.csv", "kubeconfig"} {
-			content += readFile(t, folder.path(name))
-		}
-		return content
-	}
-	runDemo(t, folder, func(host.Addresses, *pageClients) {})
+	read := func() string { return readFile(t, folder.path("tokens.csv")) + readFile(t, folder.path("kubeconfig")) }
 	before := read()
 	runDemo(t, folder, func(host.Addresses, *pageClients) {})
 	if after := read(); after != before {
 		t.Errorf("the second run changed the files:\n%s\nwant\n%s", after, before)
+	}
+}
+
+func testPage(t *testing.T, page *pageClients) {
+	for _, test := range []struct {
+		as, method, path string
+		status           int
+		err              string
+	}{
+		{as: "kubelet-client", method: "GET", path: "/pods", status: 200},
+		{as: "viewer", method: "POST", path: "/run/default/nginx/nginx?cmd=id", status: 403},
+		{as: "untrusted, valid token", method: "GET", path: "/metrics", status: 200},
+		{as: "read-only port", method: "GET", path: "/pods", err: "the port is not open"},
+		{as: "root", method: "GET", path: "/pods", err: `client: there is no client "root"`},
+		{as: "viewer", method: "BREW", path: "/pods", err: `method: "BREW" is not one of GET,`},
+		{as: "viewer", method: "GET", path: "pods", err: `path: "pods" does not begin with a slash`},
+	} {
+		got, err := page.Send(t.Context(), admin.SendRequest{Client: test.as, Method: test.method, Path: test.path})
+		switch {
+		case test.err != "":
+			if err == nil || !strings.HasPrefix(err.Error(), test.err) {
+				t.Errorf("%s %s as %s: error %v, want %q", test.method, test.path, test.as, err, test.err)
+			}
+		case err != nil:
+			t.Errorf("%s %s as %s: %v", test.method, test.path, test.as, err)
+		case got.Status != test.status || !strings.HasPrefix(got.Command, "curl -i "):
+			t.Errorf("%s %s as %s: %+v, want status %d", test.method, test.path, test.as, got, test.status)
+		}
 	}
 }
