@@ -53,27 +53,33 @@ func mistakes() []mistake {
 	return []mistake{
 		{what: "the client certificate has expired", verdict: fail, id: "client.valid", flag: clientCertificateFlag,
 			kind: "client-expired"},
-		{what: "it is not valid yet", verdict: fail, id: "client.valid", flag: clientCertificateFlag,
+		{what: "the client certificate is not valid yet", verdict: fail, id: "client.valid",
+			flag: clientCertificateFlag,
 			kind: "client-not-yet-valid"},
-		{what: "it expires in 24 days", verdict: warn, id: "client.valid", flag: clientCertificateFlag,
+		{what: "the client certificate expires in 24 days", verdict: warn, id: "client.valid",
+			flag: clientCertificateFlag,
 			mint: func(ca *testcerts.Authority) (*testcerts.Pair, error) {
 				return ca.Client("kubelet-client", nil, testcerts.ValidFor(time.Now().Add(-time.Hour),
 					time.Now().Add(24*24*time.Hour)))
 			}},
-		{what: "it is of a CA that the kubelets do not trust", verdict: fail, id: "client.trusted",
-			flag: clientCertificateFlag, kind: "client-unknown-ca"},
-		{what: "its intermediate CA is not in the file", verdict: fail, id: "client.trusted",
+		{what: "the client certificate is signed by a CA that the kubelets do not trust", verdict: fail,
+			id: "client.trusted", flag: clientCertificateFlag, kind: "client-unknown-ca"},
+		{what: "the client certificate's intermediate CA is not in the file", verdict: fail, id: "client.trusted",
 			flag: clientCertificateFlag,
 			kind: "client-chain-missing"},
-		{what: "it is signed with SHA-1", verdict: fail, id: "client.trusted", flag: clientCertificateFlag,
+		{what: "the client certificate is signed with SHA-1", verdict: fail, id: "client.trusted",
+			flag: clientCertificateFlag,
 			kind: "client-sha1"},
-		{what: "it is only for servers", verdict: fail, id: "client.usage", flag: clientCertificateFlag,
+		{what: "the client certificate is only for server authentication", verdict: fail, id: "client.usage",
+			flag: clientCertificateFlag,
 			kind: "client-server-usage"},
-		{what: "it has no common name", verdict: fail, id: "client.subject", flag: clientCertificateFlag,
+		{what: "the client certificate has no common name", verdict: fail, id: "client.subject",
+			flag: clientCertificateFlag,
 			kind: "client-no-name"},
-		{what: "its user name is `system:anonymous`", verdict: fail, id: "client.subject", flag: clientCertificateFlag,
-			mint: named("system:anonymous")},
-		{what: "its key does not match", verdict: fail, id: "client.presented", flag: clientCertificateFlag,
+		{what: "the client certificate's common name is `system:anonymous`", verdict: fail, id: "client.subject",
+			flag: clientCertificateFlag, mint: named("system:anonymous")},
+		{what: "the client certificate's key is another key", verdict: fail, id: "client.presented",
+			flag: clientCertificateFlag,
 			mint: func(ca *testcerts.Authority) (*testcerts.Pair, error) {
 				pair, err := ca.Client("kubelet-client", nil)
 				other, otherErr := ca.Client("kubelet-client", nil)
@@ -83,16 +89,17 @@ func mistakes() []mistake {
 				pair.KeyPEM = other.KeyPEM
 				return pair, nil
 			}},
-		{what: "its user is in `system:masters`", verdict: warn, id: "rights.excess", flag: clientCertificateFlag,
-			mint: named("kubelet-client", "system:masters")},
-		{what: "its user is bound to no role", verdict: fail, id: "rights.sufficient",
+		{what: "the client certificate's organization is `system:masters`", verdict: warn, id: "rights.excess",
+			flag: clientCertificateFlag, mint: named("kubelet-client", "system:masters")},
+		{what: "the client certificate's user is bound to no role", verdict: fail, id: "rights.sufficient",
 			flag: "ClusterRoleBinding to system:kubelet-api-admin", mint: named("unbound")},
 
 		{what: "there is no client certificate", verdict: fail, id: "client.presented", flag: clientCertificateFlag,
 			without: []string{clientCertificateFlag, "--kubelet-client-key"}},
 		{what: "serving certificates are not verified", verdict: warn, id: "serving.verified", flag: servingCAFlag,
 			without: []string{servingCAFlag}},
-		{what: "they are verified with another CA", verdict: fail, id: "serving.accepted", flag: servingCAFlag,
+		{what: "serving certificates are verified with another CA", verdict: fail, id: "serving.accepted",
+			flag: servingCAFlag,
 			with: []string{servingCAFlag + "=stranger.crt"}},
 		{what: "the address types are the default, and host names cannot be resolved", verdict: fail, id: "reach.usual",
 			flag: addressTypesFlag, without: []string{addressTypesFlag}},
@@ -119,7 +126,7 @@ func TestCheckFindsMistakes(t *testing.T) {
 		rows = append(rows, fmt.Sprintf("| %s | %s `%s` | `%s` |", m.what, m.verdict, m.id, m.flag))
 	}
 	_, table, found := strings.Cut(expect.File(t, "../../docs/check.md"),
-		"| mistake | result | flag |\n|---|---|---|\n")
+		"| mistake | result | what to change |\n|---|---|---|\n")
 	table, _, _ = strings.Cut(table, "\n\n")
 	if diff := cmp.Diff(strings.Join(rows, "\n"), table); !found || diff != "" {
 		t.Errorf("the table of docs/check.md (-want +is):\n%s", diff)
