@@ -36,9 +36,9 @@ var sameNodeDifferences = []nodeDifference{
 			`status\.nodeInfo\.containerRuntimeVersion`, `status\.nodeInfo\.kubeletVersion`,
 		},
 		hollow: ".*", fauxlet: ".+",
-		text: "`nodeInfo` describes no real machine, kernel or system. `containerRuntimeVersion` is `fauxlet://`, " +
-			"and `kubeletVersion` ends in `+fauxlet`",
-		why: "a stand-in says what it is",
+		text: "`nodeInfo` describes no real machine, kernel or operating system. `containerRuntimeVersion` begins " +
+			"with `fauxlet://`, and `kubeletVersion` ends in `+fauxlet`",
+		why: "everyone can see that the node is a stand-in",
 	},
 	{
 		what: "Node",
@@ -48,8 +48,8 @@ var sameNodeDifferences = []nodeDifference{
 		},
 		hollow: "-", fauxlet: "0",
 		text: "the capacity for huge pages of 1Gi and 2Mi is 0",
-		why: "a kubelet on a usual machine reports the same. The kubelet of this comparison runs on a fake " +
-			"machine without page sizes",
+		why: "a kubelet on a usual machine reports 0 too. The kubelet in this comparison runs on a fake machine, for " +
+			"which it reports no capacity for huge pages",
 	},
 	{
 		what:    "Node",
@@ -57,60 +57,60 @@ var sameNodeDifferences = []nodeDifference{
 		hollow:  "InPlacePodLevelResourcesVerticalScaling|InPlacePodVerticalScalingInitContainers|RestartAllContainersOnContainerExits",
 		fauxlet: "-",
 		text:    "`declaredFeatures` has only `ExtendWebSocketsToKubelet`",
-		why: "it cannot resize pods or restart all containers of a pod, and the scheduler relies on what a " +
-			"node declares",
+		why: "fauxlet cannot resize pods in place or restart all containers of a pod, and the scheduler relies on " +
+			"the declared features",
 	},
 	{
 		what:   "CSINode",
 		paths:  []string{`.*`},
 		hollow: ".*", fauxlet: "-",
-		text: "there is no CSINode",
-		why:  "nothing is mounted, and there are no drivers",
+		text: "there is no CSINode object",
+		why:  "there are no CSI drivers, and no volume is mounted",
 	},
 	{
 		what:    "Node that has stopped",
 		paths:   []string{`Ready\.status`, `Ready\.reason`, `Ready\.message`},
 		hollow:  "True|KubeletReady|kubelet is posting ready status",
 		fauxlet: "False|KubeletNotReady|node is shutting down",
-		text:    "a node reports that it is not ready when its process receives SIGTERM",
-		why:     "a kubelet reports that when its machine shuts down. Here the process stands for the machine",
+		text:    "the node becomes NotReady when its process receives SIGTERM",
+		why:     "a kubelet reports NotReady when its machine shuts down. Here the process stands for the machine",
 	},
 	{
 		what:   "Node that has stopped",
 		paths:  []string{`images`},
 		hollow: "1", fauxlet: "0",
 		text: "the Node has no `images`",
-		why:  "there are none; every image is available at once",
+		why:  "no image is pulled or stored",
 	},
 	{
 		what:   "pod without room",
 		paths:  []string{`phase`, `reason`},
 		hollow: "Failed|OutOfcpu", fauxlet: "Running|",
-		text: "a pod runs on a node without enough capacity; a kubelet refuses it with `OutOfcpu`",
-		why:  "pods use no resources. The scheduler, or another client that binds pods, decides how many a node gets",
+		text: "a pod runs even if the node has too little capacity for it. A kubelet refuses it with `OutOfcpu`",
+		why:  "pods use no resources here. The client that binds pods, usually the scheduler, decides how many a node gets",
 	},
 	{
 		what:   "pod that does not pass its probes",
 		paths:  []string{`ready`, `goes on`},
 		hollow: "false", fauxlet: "true",
-		text: "probes do not run and never fail: a container becomes Ready after their initial delay, and they do " +
-			"not restart it",
-		why: "there is nothing to probe; `readyAfter` and `exits` say when a container is Ready, and when it ends",
+		text: "probes are not sent and never fail. A container becomes Ready when its probes can first have " +
+			"succeeded, and liveness probes never restart it",
+		why: "there is no process to probe. Set `readyAfter` and `exits` instead",
 	},
 	{
-		what:   "conduct",
+		what:   "reports of pods",
 		paths:  []string{`reports pods before their containers`},
 		hollow: "it does", fauxlet: "-",
-		text: "the first status of a pod includes its first containers, created or started; a kubelet sends a " +
-			"status without containers a moment before",
-		why: "it saves a request for each pod",
+		text: "the first status of a pod already has its first containers, waiting or running. A kubelet sends " +
+			"a status without containers a moment before",
+		why: "fauxlet saves one request for each pod",
 	},
 	{
 		what:   "events",
 		paths:  []string{`Started`, `Created`, `Pulled|Pulling`, `Killing`, `BackOff`, `.*`},
 		hollow: "reported", fauxlet: "-",
 		text: "there are no events",
-		why:  "a fleet would send more events than anything else",
+		why:  "with many nodes, most requests to the apiserver would be about events",
 	},
 }
 

@@ -36,17 +36,18 @@ func TestNodeDifferencesPageIsCurrent(t *testing.T) {
 func nodeDifferences() string {
 	var text strings.Builder
 	text.WriteString(`
-` + "`e2e/node/comparison_docs_test.go`" + ` writes this part from the differences that the comparison allows. One that no
-longer occurs fails the comparison.
+` + "`e2e/node/comparison_docs_test.go`" + ` writes this section from the list of differences that the comparison test allows.
+The test also fails if an allowed difference no longer occurs. Values that the test cannot see are not in this list: see
+[fidelity.md](fidelity.md).
 
-| of | a stand-in | why |
+| object | on a stand-in node | why |
 |---|---|---|
 `)
 	for _, d := range sameNodeDifferences {
 		fmt.Fprintf(&text, "| %s | %s | %s |\n", d.what, d.text, d.why)
 	}
 	text.WriteString(`
-Any two nodes differ in these fields, so the test compares only whether they exist:
+The values of these fields differ between any two nodes, so the test compares only whether the fields exist:
 `)
 	for i, field := range slices.Sorted(maps.Keys(masked)) {
 		if i > 0 {
@@ -56,8 +57,8 @@ Any two nodes differ in these fields, so the test compares only whether they exi
 	}
 	fmt.Fprintf(&text, `,
 the addresses of pods, and the hash and the time of a static pod.
-Nor does it compare how long a status lasts. A status that lasts %v on one node must occur on the other too, in the same
-order, however briefly.
+The test does not compare how long a status lasts either. But a status that lasts %v or longer on one node must also occur
+on the other node, at the same place in the sequence, if only for a moment.
 `, lasting)
 	return text.String()
 }

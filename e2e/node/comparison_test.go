@@ -338,7 +338,7 @@ func (s *sameNode) compareJourney(t *testing.T, j *journey) {
 
 // conduct compares properties that each node shows over all of its pods, such as the reported events.
 func (s *sameNode) conduct(t *testing.T) {
-	s.compare(t, "conduct", func(side int) (any, error) {
+	s.compare(t, "reports of pods", func(side int) (any, error) {
 		is := map[string]string{}
 		for _, j := range s.journeys {
 			for _, m := range s.histories.of(sides[side], j.name) {
