@@ -47,7 +47,9 @@ var imports = map[string][]string{
 	"internal/explain":   {"authchain", "config", "internal/color", "internal/shellword", "internal/tlserror"},
 	"internal/explain/offline": {"authchain", "internal/reviewapi", "config", "internal/explain", "internal/pods",
 		"server", "scenario"},
-	"internal/symptoms": {"internal/color", "internal/shellword", "internal/tlserror"},
+	"internal/vectors":   {"internal/faults"},
+	"internal/reviewapi": {"testcerts"},
+	"internal/symptoms":  {"internal/color", "internal/shellword", "internal/tlserror"},
 }
 
 // TestImports compares the imports of every package with that list. It also checks that no package depends on

@@ -139,7 +139,7 @@ func newUnstarted(test reporter, with []Option) (_ *Kubelet, err error) {
 	if k.Pods, err = pods.NewStoreWith(o.executor, o.pods...); err != nil {
 		return nil, fmt.Errorf("WithPods: %w", err)
 	}
-	if k.Reviewer, err = newReviewer(k.logger, k.users, o); err != nil {
+	if k.Reviewer, err = newReviewer(k.logger, k.CA, k.users, o); err != nil {
 		return nil, err
 	}
 	if k.dir, err = os.MkdirTemp("", "kubelettest-"); err != nil {

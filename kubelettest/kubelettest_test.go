@@ -15,12 +15,12 @@ import (
 	"go.uber.org/goleak"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zaptest/observer"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	kubeletconfigv1beta1 "k8s.io/kubelet/config/v1beta1"
 	"k8s.io/utils/ptr"
 
 	"fauxlet/authchain"
 	"fauxlet/internal/faults"
-	"fauxlet/internal/reviewapi"
 	"fauxlet/kubelettest"
 	"fauxlet/scenario"
 	"fauxlet/testcerts"
@@ -361,16 +361,15 @@ func TestCloseEndsRequestsUnderWay(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		if err := k.Reviewer.SetFaults(reviewapi.Faults{TokenReview: reviewapi.Fault{Hang: true}}); err != nil {
-			t.Fatal(err)
-		}
+		k.Inject(faults.Fault{Kind: faults.ReviewerSlow, Delay: metav1.Duration{Duration: time.Hour},
+			Scope: faults.Scope{Review: faults.TokenReview}})
 		hanging := k.Client(prometheus)
 		hung := make(chan error, 1)
 		go func() {
 			_, err := hanging.Get(k.URL + logsPath)
 			hung <- err
 		}()
-		for len(k.Reviews()) < 3 { // two SubjectAccessReviews and a TokenReview
+		for k.Faults.List()[0].Applied() == 0 {
 			time.Sleep(time.Millisecond)
 		}
 

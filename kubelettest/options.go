@@ -8,6 +8,8 @@ import (
 	"go.uber.org/zap"
 	v1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	authenticationclient "k8s.io/client-go/kubernetes/typed/authentication/v1"
+	authorizationclient "k8s.io/client-go/kubernetes/typed/authorization/v1"
 	kubeletconfigv1beta1 "k8s.io/kubelet/config/v1beta1"
 
 	"fauxlet/internal/faults"
@@ -26,6 +28,7 @@ type options struct {
 	users      []User
 	manifests  []string
 	authorizer http.Handler
+	reviewer   ReviewClient
 	pods       []scenario.Pod
 	nodeLogs   map[string]string
 	executor   pods.Executor
@@ -68,6 +71,17 @@ func WithRBAC(manifests string) Option {
 // with a review that has a status, as for a kube-apiserver with --authorization-mode=Webhook. To use a webhook that
 // already runs as a server, pass [net/http/httputil.NewSingleHostReverseProxy].
 func WithAuthorizer(webhook http.Handler) Option { return func(o *options) { o.authorizer = webhook } }
+
+// ReviewClient sends TokenReviews and SubjectAccessReviews. Every kubernetes.Interface is a ReviewClient.
+type ReviewClient interface {
+	AuthenticationV1() authenticationclient.AuthenticationV1Interface
+	AuthorizationV1() authorizationclient.AuthorizationV1Interface
+}
+
+// WithReviewClient sends the kubelet's reviews to a client, in place of [User.Allow] and [WithRBAC]. The client can be
+// client-go's fake clientset, or a client of a real kube-apiserver. [Kubelet.Reviews] has its answers, and the faults
+// of reviewers apply to them.
+func WithReviewClient(client ReviewClient) Option { return func(o *options) { o.reviewer = client } }
 
 // WithPods adds pods. It removes the default pod, default/nginx.
 func WithPods(specs ...scenario.Pod) Option {

@@ -9,12 +9,16 @@ import (
 	"testing"
 
 	"go.uber.org/zap"
+	authenticationv1 "k8s.io/api/authentication/v1"
+	authorizationv1 "k8s.io/api/authorization/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	utilnet "k8s.io/apimachinery/pkg/util/net"
 	authenticationclient "k8s.io/client-go/kubernetes/typed/authentication/v1"
 	authorizationclient "k8s.io/client-go/kubernetes/typed/authorization/v1"
 	"k8s.io/client-go/rest"
 
 	"fauxlet/internal/reviewapi"
+	"fauxlet/testcerts"
 )
 
 // Reviews returns the TokenReviews and SubjectAccessReviews that the kubelet has sent, with their answers, in order.
@@ -54,10 +58,30 @@ func checks(all []string) string {
 const maxReviews = 1 << 20
 
 // newReviewer returns the review API with the users and their rights.
-func newReviewer(logger *zap.Logger, users *users, o *options) (*reviewapi.Server, error) {
-	options := reviewapi.Options{Records: maxReviews, ErrorLog: zap.NewStdLog(logger)}
+func newReviewer(logger *zap.Logger, ca *testcerts.Authority, users *users, o *options) (*reviewapi.Server, error) {
+	options := reviewapi.Options{Records: maxReviews, CA: ca, Logger: logger}
 	if o.authorizer != nil {
 		options.Authorize = webhook(o.authorizer)
+	}
+	if client := o.reviewer; client != nil {
+		options.Authenticate = func(ctx context.Context, spec authenticationv1.TokenReviewSpec) (
+			authenticationv1.TokenReviewStatus, error) {
+			answer, err := client.AuthenticationV1().TokenReviews().Create(ctx,
+				&authenticationv1.TokenReview{Spec: spec}, metav1.CreateOptions{})
+			if err != nil {
+				return authenticationv1.TokenReviewStatus{}, err
+			}
+			return answer.Status, nil
+		}
+		options.Authorize = func(ctx context.Context, spec authorizationv1.SubjectAccessReviewSpec) (
+			authorizationv1.SubjectAccessReviewStatus, error) {
+			answer, err := client.AuthorizationV1().SubjectAccessReviews().Create(ctx,
+				&authorizationv1.SubjectAccessReview{Spec: spec}, metav1.CreateOptions{})
+			if err != nil {
+				return authorizationv1.SubjectAccessReviewStatus{}, err
+			}
+			return answer.Status, nil
+		}
 	}
 	server, err := reviewapi.New(options)
 	if err != nil {

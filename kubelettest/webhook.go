@@ -16,16 +16,15 @@ import (
 // denied with the error as the reason, as with failurePolicy NoOpinion. Unlike a kube-apiserver, the authorizer does
 // not retry after a response with status 5xx, so that tests need not wait. (k8s.io/apiserver:
 // plugin/pkg/authorizer/webhook)
-func webhook(handler http.Handler) func(context.Context,
-	authorizationv1.SubjectAccessReviewSpec) authorizationv1.SubjectAccessReviewStatus {
-	return func(ctx context.Context,
-		spec authorizationv1.SubjectAccessReviewSpec) authorizationv1.SubjectAccessReviewStatus {
+func webhook(handler http.Handler) func(context.Context, authorizationv1.SubjectAccessReviewSpec) (
+	authorizationv1.SubjectAccessReviewStatus, error) {
+	return func(ctx context.Context, spec authorizationv1.SubjectAccessReviewSpec) (
+		authorizationv1.SubjectAccessReviewStatus, error) {
 		status, err := callWebhook(ctx, handler, spec)
 		if err != nil {
-			return authorizationv1.SubjectAccessReviewStatus{EvaluationError: "the webhook of WithAuthorizer: " +
-				err.Error()}
+			status.EvaluationError = "the webhook of WithAuthorizer: " + err.Error()
 		}
-		return status
+		return status, nil
 	}
 }
 

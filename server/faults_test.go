@@ -310,6 +310,8 @@ func TestNoFaultGrantsAccess(t *testing.T) {
 		`{"kind": "status", "status": 404}`,
 		`{"kind": "reviewer-down"}`,
 		`{"kind": "reviewer-slow", "delay": "1ms"}`,
+		`{"kind": "reviewer-error"}`,
+		`{"kind": "reviewer-error", "status": 403, "body": "x"}`,
 		`{"kind": "reviewer-wrong"}`,
 		`{"kind": "reviewer-wrong", "answer": "other-user", "as": "kubelet-client"}`,
 		`{"kind": "reviewer-revoking"}`,

@@ -19,7 +19,6 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"fauxlet/authchain"
-	"fauxlet/internal/reviewapi"
 	"fauxlet/internal/vectors"
 	"fauxlet/scenario"
 	"fauxlet/testcerts"
@@ -111,24 +110,10 @@ func vectorPods() []scenario.Pod {
 
 func (a *asked) hold(t *testing.T, c *vectors.Case, client vectors.Client) {
 	t.Helper()
-	var faults reviewapi.Faults
-	for kind, fault := range c.Faults {
-		status, err := strconv.Atoi(fault)
-		if err != nil {
-			t.Fatalf("%s: the fault %q is not a status code", c.Where, fault)
-		}
-		switch kind {
-		case "TokenReview":
-			faults.TokenReview.Status = status
-		case "SubjectAccessReview":
-			faults.SubjectAccessReview.Status = status
-		default:
-			t.Fatalf("%s: there are no reviews of the kind %q", c.Where, kind)
-		}
+	if err := a.faults.Replace(c.Where, c.Faults); err != nil {
+		t.Fatalf("%s: %v", c.Where, err)
 	}
-	if err := a.reviews.SetFaults(faults); err != nil {
-		t.Fatal(err)
-	}
+	defer a.faults.Clear()
 	before := a.seen()
 	response, body, err := a.send(t, c, client)
 	if err != nil {
@@ -138,16 +123,8 @@ func (a *asked) hold(t *testing.T, c *vectors.Case, client vectors.Client) {
 
 	observed := vectors.Observed{Status: response.StatusCode, Header: response.Header, Body: body}
 	for _, record := range a.reviews.Reviews() {
-		switch {
-		case record.Number <= a.reviewed:
-		case record.Access == nil:
-			observed.TokenReviews++
-		default:
-			asked := record.Access.ResourceAttributes
-			observed.AccessReviews = append(observed.AccessReviews, vectors.AccessReview{
-				User: record.Access.User, Groups: record.Access.Groups, Verb: asked.Verb, Resource: asked.Resource,
-				Subresource: asked.Subresource, Name: asked.Name,
-			})
+		if record.Number > a.reviewed {
+			observed.AddReview(record.Access)
 		}
 		a.reviewed = max(a.reviewed, record.Number)
 	}

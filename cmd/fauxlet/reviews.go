@@ -51,11 +51,10 @@ func (r *reviewsCommand) run(ctx context.Context, stderr io.Writer) error {
 		return fmt.Errorf("--address: %q: %w; must be HOST:PORT", r.address, err)
 	}
 	reviews, err := reviewapi.New(reviewapi.Options{
-		RBAC:     r.rbac,
-		Tokens:   r.tokens,
-		Hosts:    []string{host, "localhost", "127.0.0.1", "::1"},
-		OnReload: reviewapi.LogReloads(logger),
-		ErrorLog: zap.NewStdLog(logger),
+		RBAC:   r.rbac,
+		Tokens: r.tokens,
+		Hosts:  []string{host, "localhost", "127.0.0.1", "::1"},
+		Logger: logger,
 	})
 	if err != nil {
 		return err

@@ -101,7 +101,7 @@ func (c *comparison) run(conversations []conversation, how configuration) {
 	for i := range conversations {
 		talk := &conversations[i]
 		faults := talk.faults
-		if how.faults != (configuration{}).faults {
+		if how.faults != nil {
 			faults = how.faults
 		}
 		for _, s := range c.sides {
@@ -158,15 +158,7 @@ func (c *comparison) expect(talk *conversation, seen [2][]observation, same bool
 		o := seen[i][0]
 		observed := vectors.Observed{Status: o.code, Header: o.header, Body: o.body}
 		for _, record := range o.records {
-			if record.Access == nil {
-				observed.TokenReviews++
-				continue
-			}
-			asked := record.Access.ResourceAttributes
-			observed.AccessReviews = append(observed.AccessReviews, vectors.AccessReview{
-				User: record.Access.User, Groups: record.Access.Groups, Verb: asked.Verb, Resource: asked.Resource,
-				Subresource: asked.Subresource, Name: asked.Name,
-			})
+			observed.AddReview(record.Access)
 		}
 		for _, problem := range talk.vector.Problems(observed) {
 			c.t.Errorf("%s: %s: %s: %s", talk.from, s.kind, talk.vector.Name(), problem)

@@ -17,7 +17,7 @@ import (
 	"fauxlet/e2e/internal/programs"
 	"fauxlet/e2e/internal/reviews"
 	"fauxlet/e2e/internal/sample"
-	"fauxlet/internal/reviewapi"
+	"fauxlet/internal/faults"
 	"fauxlet/internal/vectors"
 )
 
@@ -29,7 +29,7 @@ type configuration struct {
 	// caches makes the servers cache reviews for the default time.
 	caches bool
 	// faults are active in the reviewer during the whole comparison.
-	faults reviewapi.Faults
+	faults []faults.Fault
 	// fauxlet is the program file of fauxlet; empty: the program built from the current sources.
 	fauxlet string
 }
@@ -57,11 +57,9 @@ var ownConfigurations = map[string]configuration{
 	"flags-only": {flags: []string{}},
 	"flags-client-ca": {flags: []string{"--client-ca-file=ca.crt", "--authentication-token-webhook",
 		"--authorization-mode=Webhook", "--anonymous-auth=false", "--kubeconfig=kubeconfig", "--register-node=false"}},
-	"reviewer-refuses": {settings: kubelet.Settings{"authentication.anonymous.enabled": true}, faults: reviewapi.Faults{
-		TokenReview: reviewapi.Fault{Status: 403}, SubjectAccessReview: reviewapi.Fault{Status: 403},
-	}},
-	"reviewer-babbles": {faults: reviewapi.Faults{TokenReview: reviewapi.Fault{Garbage: true},
-		SubjectAccessReview: reviewapi.Fault{Garbage: true}}},
+	"reviewer-forbids": {settings: kubelet.Settings{"authentication.anonymous.enabled": true},
+		faults: []faults.Fault{{Kind: faults.ReviewerError, Status: 403}}},
+	"reviewer-sends-no-review": {faults: []faults.Fault{{Kind: faults.ReviewerError}}},
 }
 
 // allConfigurations returns ownConfigurations and the configurations of the vectors.
@@ -82,8 +80,6 @@ type side struct {
 	// same replaces the addresses and folders of this server, which differ from the addresses and folders of the
 	// other server.
 	same *strings.Replacer
-	// faults are the faults that are now active in the reviewer.
-	faults reviewapi.Faults
 }
 
 // startSides starts the reference and fauxlet with the same configuration, on the same ports of different addresses.
@@ -186,12 +182,9 @@ func startWithFlags(t *testing.T, kind, dir string, flags []string) *kubelet.Kub
 	return k
 }
 
-// fail sets the faults that the reviewer injects.
-func (s *side) fail(t testing.TB, faults reviewapi.Faults) {
-	if s.faults != faults {
-		expect.NoError(t, s.reviews.API.SetFaults(faults))
-		s.faults = faults
-	}
+// fail sets the faults of the reviewer.
+func (s *side) fail(t testing.TB, all []faults.Fault) {
+	expect.NoError(t, s.reviews.Faults.Replace("same", all))
 }
 
 // comparedPod is the pod that the vectors use. The log lines are old, so that no answer depends on the current time.

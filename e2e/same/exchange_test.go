@@ -14,6 +14,7 @@ import (
 	"strings"
 	"time"
 
+	"fauxlet/internal/faults"
 	"fauxlet/internal/reviewapi"
 	"fauxlet/internal/vectors"
 )
@@ -34,7 +35,7 @@ type conversation struct {
 	readOnly  bool
 	http2     bool
 	pipelined bool // all requests are sent before any answer is read
-	faults    reviewapi.Faults
+	faults    []faults.Fault
 	requests  []request
 	vector    *vectors.Case
 }

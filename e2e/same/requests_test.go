@@ -2,14 +2,12 @@ package same
 
 import (
 	"crypto/tls"
-	"fmt"
 	"strconv"
 	"strings"
 	"testing"
 
 	"fauxlet/e2e/internal/controlplane"
 	"fauxlet/e2e/internal/expect"
-	"fauxlet/internal/reviewapi"
 	"fauxlet/internal/vectors"
 	"fauxlet/testcerts"
 )
@@ -110,33 +108,12 @@ func ofVectors(t *testing.T, configuration string, corpus *vectors.Corpus) []con
 		if c.Body != "" {
 			header += "Content-Length: " + strconv.Itoa(len(c.Body)) + "\r\n"
 		}
-		faults, err := faultsOf(c.Faults)
-		expect.NoError(t, err)
 		all = append(all, conversation{
-			from: c.Where, readOnly: c.ReadOnly, as: c.Client, faults: faults, vector: c,
+			from: c.Where, readOnly: c.ReadOnly, as: c.Client, faults: c.Faults, vector: c,
 			requests: []request{{method: c.Method, path: c.Path, protocol: c.Protocol, header: header, body: c.Body}},
 		})
 	}
 	return all
-}
-
-func faultsOf(named map[string]string) (reviewapi.Faults, error) {
-	var faults reviewapi.Faults
-	for kind, fault := range named {
-		status, err := strconv.Atoi(fault)
-		if err != nil {
-			return faults, err
-		}
-		switch kind {
-		case "TokenReview":
-			faults.TokenReview.Status = status
-		case "SubjectAccessReview":
-			faults.SubjectAccessReview.Status = status
-		default:
-			return faults, fmt.Errorf("there is no kind of review %q", kind)
-		}
-	}
-	return faults, nil
 }
 
 const logsPath = "/containerLogs/default/nginx/nginx"

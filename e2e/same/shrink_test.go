@@ -187,8 +187,8 @@ func (c *conversation) curl(s *side) string {
 	if c.pipelined {
 		text.WriteString("   # all sent at once")
 	}
-	if c.faults.SubjectAccessReview.Status != 0 || c.faults.TokenReview.Status != 0 {
-		fmt.Fprintf(&text, "   # while reviews fail: %v, %v", c.faults.TokenReview, c.faults.SubjectAccessReview)
+	for _, fault := range c.faults {
+		fmt.Fprintf(&text, "   # while a %s is answered with %d", fault.Review, fault.Status)
 	}
 	return text.String()
 }

@@ -25,19 +25,12 @@ func (f *Folder) reviews(logger *zap.Logger) (*reviewapi.Server, net.Listener, e
 	if err != nil || last == nil {
 		return nil, nil, err
 	}
-	serving, err := f.ca.Server(reviewsCluster, []string{"localhost", "127.0.0.1", "::1"})
-	if err != nil {
-		return nil, nil, err
-	}
-	certificate := serving.TLS()
 	reviews, err := reviewapi.New(reviewapi.Options{
 		RBAC:        []string{f.path("rbac.yaml")},
 		Tokens:      f.path("tokens.csv"),
 		CallerToken: last.token,
-		Certificate: &certificate,
-		CA:          f.ca.CertPEM(),
-		OnReload:    reviewapi.LogReloads(logger),
-		ErrorLog:    zap.NewStdLog(logger),
+		CA:          f.ca,
+		Logger:      logger,
 	})
 	if err != nil {
 		return nil, nil, err

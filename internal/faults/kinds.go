@@ -19,6 +19,7 @@ const (
 	Status              = "status"
 	ReviewerDown        = "reviewer-down"
 	ReviewerSlow        = "reviewer-slow"
+	ReviewerError       = "reviewer-error"
 	ReviewerWrong       = "reviewer-wrong"
 	ReviewerRevoking    = "reviewer-revoking"
 	CachesFlushed       = "caches-flushed"
@@ -73,6 +74,9 @@ var kinds = []Kind{
 		Explains: "the apiserver that reviews tokens and access is unreachable: connections to it are refused"},
 	{Name: ReviewerSlow, Requires: []string{"delay"}, Allows: reviews,
 		Explains: "the apiserver that reviews tokens and access is overloaded: a review is sent after `delay`"},
+	{Name: ReviewerError, Allows: append([]string{"status", "body"}, reviews...),
+		Explains: "the apiserver that reviews tokens and access fails, or forbids the kubelet to create reviews: a " +
+			"review is answered with `status` and `body`, or, without `status`, with a page that is not a review"},
 	{Name: ReviewerWrong, Allows: append([]string{"answer", "as"}, reviews...),
 		Explains: "the apiserver has the wrong tokens or the wrong RBAC: it denies everything (`answer: deny`), or " +
 			"authenticates " +

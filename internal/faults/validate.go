@@ -107,6 +107,8 @@ func (f *Fault) validateParameters() error {
 		return fmt.Errorf("after: %d: must not be negative; it is the number of bytes before the cut", f.After)
 	case f.Status != 0 && (f.Status < 400 || f.Status > 599):
 		return fmt.Errorf("status: %d: must be from 400 to 599", f.Status)
+	case f.Body != "" && f.Status == 0:
+		return fmt.Errorf("body: %q: set status too, from 400 to 599", f.Body)
 	case f.Answer != "" && f.Answer != Deny && f.Answer != OtherUser:
 		return fmt.Errorf("answer: %q: must be %s or %s; a fault cannot allow what a reviewer denies: grant the "+
 			"right with RBAC, or set authorization.mode: AlwaysAllow", f.Answer, Deny, OtherUser)

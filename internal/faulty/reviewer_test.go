@@ -10,6 +10,7 @@ import (
 
 	authenticationv1 "k8s.io/api/authentication/v1"
 	authorizationv1 "k8s.io/api/authorization/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	utilnet "k8s.io/apimachinery/pkg/util/net"
 	"k8s.io/client-go/kubernetes"
@@ -114,6 +115,16 @@ func TestRoundTripperFailsReviews(t *testing.T) {
 			}
 			if allowed, err := r.allowed(t, admin); err != nil || !allowed {
 				t.Errorf("reviewer-down for TokenReviews: access %v, %v", allowed, err)
+			}
+			r.set.Clear()
+			add(t, r.set, `{"kind": "reviewer-error", "status": 403}`)
+			if _, err := r.token(t, "admin"); !apierrors.IsForbidden(err) {
+				t.Errorf("reviewer-error with status 403: %v", err)
+			}
+			r.set.Clear()
+			add(t, r.set, `{"kind": "reviewer-error"}`)
+			if allowed, err := r.allowed(t, admin); err == nil || allowed {
+				t.Errorf("reviewer-error without a status: access %v, %v", allowed, err)
 			}
 			r.set.Clear()
 			add(t, r.set, `{"kind": "reviewer-wrong"}`)

@@ -1,7 +1,6 @@
 package reviewapi
 
 import (
-	"context"
 	"fmt"
 	"net/http"
 
@@ -18,27 +17,27 @@ import (
 	"k8s.io/apiserver/pkg/registry/rest"
 )
 
-// currentTokens authenticates with the current tokens.
-type currentTokens struct{ source *source[*Tokens] }
-
-func (c currentTokens) AuthenticateToken(ctx context.Context, token string) (*authenticator.Response, bool, error) {
-	return c.source.current().AuthenticateToken(ctx, token)
-}
-
 // reviewToken answers a TokenReview. Like a kube-apiserver, it makes a new request with the token as its bearer
 // token and authenticates that request. So an unknown token, or a token for other audiences, results in the error
 // `invalid bearer token`. A token that begins with a space counts as no token, so it is authenticated as
 // system:anonymous. (k8s.io/kubernetes: pkg/registry/authentication/tokenreview)
 func (s *Server) reviewToken(r *http.Request, object runtime.Object, record *Record) (runtime.Object, error) {
 	review := object.(*authenticationv1.TokenReview)
+	record.Audiences = review.Spec.Audiences
 	if review.Spec.Token == "" {
 		return nil, apierrors.NewBadRequest("token is required for TokenReview in authentication")
 	}
+	record.Token = fingerprint(review.Spec.Token)
 	wipe(&review.ObjectMeta)
+	if s.options.Authenticate != nil {
+		status, err := s.options.Authenticate(r.Context(), review.Spec)
+		review.Status, record.TokenStatus = status, status.DeepCopy()
+		return review, err
+	}
 
 	audiences := authenticator.Audiences(review.Spec.Audiences)
 	if len(audiences) == 0 {
-		audiences = s.options.Audiences
+		audiences = tokenAudiences
 	}
 	request := (&http.Request{Header: http.Header{}}).WithContext(authenticator.WithAudiences(r.Context(), audiences))
 	request.Header.Set("Authorization", "Bearer "+review.Spec.Token)
@@ -71,23 +70,19 @@ func (s *Server) reviewToken(r *http.Request, object runtime.Object, record *Rec
 // (k8s.io/kubernetes: pkg/registry/authorization/subjectaccessreview)
 func (s *Server) reviewAccess(r *http.Request, object runtime.Object, record *Record) (runtime.Object, error) {
 	review := object.(*authorizationv1.SubjectAccessReview)
+	record.Access = review.Spec.DeepCopy()
 	wipe(&review.ObjectMeta)
 	if errs := validateAccess(review); len(errs) > 0 {
 		return nil, apierrors.NewInvalid(schema.GroupKind{Group: authorizationv1.GroupName}, "", errs)
 	}
+	var err error
 	if s.options.Authorize != nil {
-		review.Status = s.options.Authorize(r.Context(), review.Spec)
-		record.AccessStatus = review.Status.DeepCopy()
-		return review, nil
+		review.Status, err = s.options.Authorize(r.Context(), review.Spec)
+	} else {
+		review.Status = s.policy.Load().Authorize(review.Spec)
 	}
-	verdict := s.Policy().Authorize(review.Spec)
-	review.Status = authorizationv1.SubjectAccessReviewStatus{
-		Allowed:         verdict.Allowed,
-		Reason:          verdict.Reason,
-		EvaluationError: verdict.EvaluationError,
-	}
-	record.AccessStatus, record.Grant = review.Status.DeepCopy(), verdict.Grant
-	return review, nil
+	record.AccessStatus = review.Status.DeepCopy()
+	return review, err
 }
 
 // wipe clears the metadata fields that a caller cannot set on a cluster-scoped object.

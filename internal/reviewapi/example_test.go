@@ -43,27 +43,10 @@ func Example() {
 		log.Fatal(err)
 	}
 	fmt.Println(answer.Status.Allowed, answer.Status.Reason)
-	fmt.Println(server.Reviews()[0].Grant.Source)
 
 	stop()
 	fmt.Println(<-served)
 	// Output:
 	// true RBAC: allowed by ClusterRoleBinding "kubelet-client" of ClusterRole "system:kubelet-api-admin" to User "kubelet-client"
-	// ClusterRole "system:kubelet-api-admin" (testdata/rbac.yaml, document 2)
 	// <nil>
-}
-
-// A Policy can also be evaluated without a server.
-func ExamplePolicy_Authorize() {
-	policy, err := reviewapi.LoadPolicy("testdata/rbac.yaml")
-	if err != nil {
-		log.Fatal(err)
-	}
-	verdict := policy.Authorize(authorizationv1.SubjectAccessReviewSpec{
-		User:                  "walker",
-		NonResourceAttributes: &authorizationv1.NonResourceAttributes{Verb: "get", Path: "/metrics/cadvisor"},
-	})
-	fmt.Println(verdict.Allowed, verdict.Grant)
-	// Output:
-	// true ClusterRoleBinding "paths" of ClusterRole "paths" to User "walker"
 }

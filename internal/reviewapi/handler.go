@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"sync"
 	"time"
 
 	authenticationv1 "k8s.io/api/authentication/v1"
@@ -22,10 +21,8 @@ import (
 	"k8s.io/client-go/kubernetes/scheme"
 )
 
-const (
-	kindTokenReview         = "TokenReview"
-	kindSubjectAccessReview = "SubjectAccessReview"
-)
+// maxBody is kube-apiserver's limit for the body of a request, in bytes.
+const maxBody = 3 << 20
 
 // asIs decodes a body into the API version that the body states, without conversion.
 var asIs = scheme.Codecs.WithoutConversion()
@@ -33,69 +30,61 @@ var asIs = scheme.Codecs.WithoutConversion()
 // endpoint is one kind of review.
 type endpoint struct {
 	gvk    schema.GroupVersionKind
-	gr     schema.GroupResource
 	answer func(s *Server, r *http.Request, object runtime.Object, record *Record) (runtime.Object, error)
 }
 
 var endpoints = map[string]endpoint{
 	"/apis/authentication.k8s.io/v1/tokenreviews": {
-		gvk:    authenticationv1.SchemeGroupVersion.WithKind(kindTokenReview),
-		gr:     schema.GroupResource{Group: authenticationv1.GroupName, Resource: "tokenreviews"},
+		gvk:    authenticationv1.SchemeGroupVersion.WithKind("TokenReview"),
 		answer: (*Server).reviewToken,
 	},
 	"/apis/authorization.k8s.io/v1/subjectaccessreviews": {
-		gvk:    authorizationv1.SchemeGroupVersion.WithKind(kindSubjectAccessReview),
-		gr:     schema.GroupResource{Group: authorizationv1.GroupName, Resource: "subjectaccessreviews"},
+		gvk:    authorizationv1.SchemeGroupVersion.WithKind("SubjectAccessReview"),
 		answer: (*Server).reviewAccess,
 	},
 }
 
-// routes returns the handler of all paths. The health and version paths need no credential, as with the default RBAC
-// rules of a kube-apiserver. All other paths need an authenticated caller.
-func (s *Server) routes() http.Handler {
-	open := map[string]http.HandlerFunc{
-		"/healthz": ok, "/livez": ok, "/readyz": ok,
-		"/version": getVersion,
-	}
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set("Cache-Control", "no-cache, private")
-		if handle, found := open[r.URL.Path]; found {
-			handle(w, r)
+// Handler returns the API's handler, for callers that do not use Serve. Then changes of the files have no effect.
+//
+// The health and version paths need no credential, as with the default RBAC rules of a kube-apiserver. All other paths
+// need an authenticated caller.
+func (s *Server) Handler() http.Handler { return http.HandlerFunc(s.serveHTTP) }
+
+func (s *Server) serveHTTP(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("Cache-Control", "no-cache, private")
+	switch r.URL.Path {
+	case "/healthz", "/livez", "/readyz":
+		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+		w.Header().Set("X-Content-Type-Options", "nosniff")
+		_, _ = io.WriteString(w, "ok")
+		return
+	case "/version":
+		if r.Method != http.MethodGet && r.Method != http.MethodHead {
+			fail(w, r, withStatus(http.StatusMethodNotAllowed))
 			return
 		}
-		caller, authenticated, err := s.callers.AuthenticateRequest(r)
-		if err != nil || !authenticated {
-			s.records.unauthorized()
-			fail(w, r, apierrors.NewUnauthorized("Unauthorized"))
-			return
-		}
-		endpoint, found := endpoints[r.URL.Path]
-		switch {
-		case !found:
-			fail(w, r, apierrors.NewGenericServerResponse(http.StatusNotFound, "", schema.GroupResource{}, "", "", 0,
-				false))
-		case r.Method != http.MethodPost:
-			fail(w, r, apierrors.NewGenericServerResponse(http.StatusMethodNotAllowed, "", schema.GroupResource{}, "",
-				"", 0, false))
-		default:
-			s.review(w, r, endpoint, caller.User.GetName())
-		}
-	})
-}
-
-func ok(w http.ResponseWriter, _ *http.Request) {
-	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
-	w.Header().Set("X-Content-Type-Options", "nosniff")
-	_, _ = io.WriteString(w, "ok")
-}
-
-func getVersion(w http.ResponseWriter, r *http.Request) {
-	if r.Method != http.MethodGet && r.Method != http.MethodHead {
-		fail(w, r, apierrors.NewGenericServerResponse(http.StatusMethodNotAllowed, "", schema.GroupResource{}, "", "",
-			0, false))
+		info := version.Info{Major: "1", Minor: "37", GitVersion: "v1.37.2+fauxlet"}
+		responsewriters.WriteRawJSON(http.StatusOK, info, w)
 		return
 	}
-	responsewriters.WriteRawJSON(http.StatusOK, version.Info{Major: "1", Minor: "37", GitVersion: "v1.37.2+fauxlet"}, w)
+	if _, authenticated, err := s.callers.AuthenticateRequest(r); err != nil || !authenticated {
+		fail(w, r, apierrors.NewUnauthorized("Unauthorized"))
+		return
+	}
+	endpoint, found := endpoints[r.URL.Path]
+	switch {
+	case !found:
+		fail(w, r, withStatus(http.StatusNotFound))
+	case r.Method != http.MethodPost:
+		fail(w, r, withStatus(http.StatusMethodNotAllowed))
+	default:
+		s.review(w, r, endpoint)
+	}
+}
+
+// withStatus returns the error that kube-apiserver sends with a status.
+func withStatus(code int) error {
+	return apierrors.NewGenericServerResponse(code, "", schema.GroupResource{}, "", "", 0, false)
 }
 
 // fail writes err as a Status object, in an encoding that the client accepts.
@@ -105,55 +94,25 @@ func fail(w http.ResponseWriter, r *http.Request, err error) {
 
 // review reads, answers and records one review. A body that cannot be decoded is not recorded.
 // (k8s.io/apiserver: pkg/endpoints/handlers/create.go)
-func (s *Server) review(w http.ResponseWriter, r *http.Request, e endpoint, caller string) {
+func (s *Server) review(w http.ResponseWriter, r *http.Request, e endpoint) {
 	object, err := s.read(w, r, e)
 	if err != nil {
 		fail(w, r, err)
 		return
 	}
-	fault := s.faults.take(e.gvk.Kind)
-	record := Record{Time: time.Now(), Kind: e.gvk.Kind, Caller: caller, Fault: fault.String()}
-	describe(object, &record)
-	keep := sync.OnceFunc(func() { s.records.add(record) })
-	defer keep()
-	if fault.Garbage {
-		record.Code = http.StatusCreated
-	}
-	if fault.Hang || fault.Drop || fault.Garbage {
-		keep() // record the review now, because the fault sends the response or drops the connection
-	}
-	done, err := fault.inject(w, r, e.gr)
-	if err == nil && done {
-		return
-	}
-	var answer runtime.Object
-	if err == nil {
-		answer, err = e.answer(s, r, object, &record)
-	}
+	record := Record{Time: time.Now(), Kind: e.gvk.Kind, Code: http.StatusCreated}
+	answer, err := e.answer(s, r, object, &record)
 	if err != nil {
 		status := responsewriters.ErrorToAPIStatus(err)
 		record.Code, record.Message = int(status.Code), status.Message
-		keep()
+	}
+	s.records.add(record)
+	if err != nil {
 		fail(w, r, err)
 		return
 	}
-	record.Code = http.StatusCreated
-	keep()
 	responsewriters.WriteObjectNegotiated(scheme.Codecs, negotiation.DefaultEndpointRestrictions, e.gvk.GroupVersion(),
 		w, r, http.StatusCreated, answer, false)
-}
-
-// describe copies the contents of a review to its record. It replaces the token by a fingerprint.
-func describe(object runtime.Object, record *Record) {
-	switch review := object.(type) {
-	case *authenticationv1.TokenReview:
-		record.Audiences = review.Spec.Audiences
-		if review.Spec.Token != "" {
-			record.Token = Fingerprint(review.Spec.Token)
-		}
-	case *authorizationv1.SubjectAccessReview:
-		record.Access = review.Spec.DeepCopy()
-	}
 }
 
 // read decodes the body. The query's fieldValidation decides whether unknown fields cause Warning headers or an
@@ -167,11 +126,11 @@ func (s *Server) read(w http.ResponseWriter, r *http.Request, e endpoint) (runti
 	if err != nil {
 		return nil, err
 	}
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, s.options.MaxBody))
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
 	if err != nil {
 		var tooLarge *http.MaxBytesError
 		if errors.As(err, &tooLarge) {
-			return nil, apierrors.NewRequestEntityTooLargeError(fmt.Sprintf("limit is %d", s.options.MaxBody))
+			return nil, apierrors.NewRequestEntityTooLargeError(fmt.Sprintf("limit is %d", maxBody))
 		}
 		return nil, apierrors.NewBadRequest("the body of the request could not be read to its end")
 	}

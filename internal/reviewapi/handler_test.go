@@ -16,7 +16,7 @@ import (
 // TestBadRequestsFailAsInKubeAPIServer compares with the errors of kube-apiserver v1.37.2. The errors of this
 // package differ in two ways: in the response with status 406, and because they never quote the body.
 func TestBadRequestsFailAsInKubeAPIServer(t *testing.T) {
-	server, address := start(t, Options{MaxBody: 1 << 16})
+	server, address := start(t, Options{})
 	const (
 		tokens = "/apis/authentication.k8s.io/v1/tokenreviews"
 		access = "/apis/authorization.k8s.io/v1/subjectaccessreviews"
@@ -74,8 +74,8 @@ func TestBadRequestsFailAsInKubeAPIServer(t *testing.T) {
 			body: review + `"spec":{"token":"s3cret","bogus":1}}`, status: 201, want: `"error":"invalid bearer token"`},
 		"unknown validation": {path: tokens + "?fieldValidation=Foo", body: review + secret + `}`, status: 422,
 			want: `CreateOptions.meta.k8s.io "" is invalid: fieldValidation: Unsupported value: "Foo"`},
-		"too large": {path: tokens, body: `"` + strings.Repeat("x", 1<<16), status: 413,
-			want: "limit is 65536"},
+		"too large": {path: tokens, body: `"` + strings.Repeat("x", maxBody), status: 413,
+			want: "limit is 3145728"},
 		"too deep": {path: access, body: strings.Repeat(`{"spec":`, 8000), status: 400,
 			want: "the object provided is unrecognized"},
 		"GET": {method: "GET", path: tokens, status: 405,
@@ -139,7 +139,7 @@ func TestBadRequestsFailAsInKubeAPIServer(t *testing.T) {
 
 func TestHealthAndVersionNeedNoCredential(t *testing.T) {
 	server, address := start(t, Options{})
-	server.token = "" // the requests below send no credential
+	server.options.CallerToken = "" // the requests below send no credential
 	for path, want := range map[string]string{"/healthz": "ok", "/readyz": "ok", "/livez": "ok",
 		"/version": `"minor": "37"`} {
 		response, answer := send(t, server, address, http.MethodGet, path, "", "*/*", nil)
@@ -173,7 +173,7 @@ func FuzzReview(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		request.Header.Set("Authorization", "Bearer "+server.token)
+		request.Header.Set("Authorization", "Bearer "+server.options.CallerToken)
 		request.Header.Set("Content-Type", contentType)
 		request.Header.Set("Accept", "application/json")
 		answer := httptest.NewRecorder()

@@ -3,14 +3,7 @@ package reviewapi
 import (
 	"bytes"
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/x509"
-	"encoding/pem"
 	"io"
-	"log"
-	"math/big"
 	"net"
 	"net/http"
 	"path/filepath"
@@ -36,9 +29,6 @@ func start(t testing.TB, options Options) (*Server, string) {
 	if options.RBAC == nil {
 		options.RBAC = []string{"testdata/rbac.yaml"}
 	}
-	if options.ErrorLog == nil {
-		options.ErrorLog = log.New(io.Discard, "", 0)
-	}
 	server, err := New(options)
 	if err != nil {
 		t.Fatal(err)
@@ -47,6 +37,7 @@ func start(t testing.TB, options Options) (*Server, string) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	server.readInterval = 5 * time.Millisecond
 	ctx, stop := context.WithCancel(context.Background())
 	var served sync.WaitGroup
 	served.Go(func() {
@@ -85,41 +76,6 @@ func askAccess(t testing.TB, c *kubernetes.Clientset, q question) (*authorizatio
 		&authorizationv1.SubjectAccessReview{Spec: q.spec()}, metav1.CreateOptions{})
 }
 
-// mint returns a certificate that is valid for an hour. It is self-signed if parent is nil.
-func mint(t testing.TB, parent *x509.Certificate, parentKey *ecdsa.PrivateKey,
-	template *x509.Certificate) (*x509.Certificate, *ecdsa.PrivateKey) {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	issued := *template
-	issued.SerialNumber, issued.NotBefore, issued.NotAfter = big.NewInt(1), time.Now().Add(-time.Minute),
-		time.Now().Add(time.Hour)
-	if parent == nil {
-		parent, parentKey = &issued, key
-	}
-	der, err := x509.CreateCertificate(rand.Reader, &issued, parent, key.Public(), parentKey)
-	if err != nil {
-		t.Fatal(err)
-	}
-	certificate, err := x509.ParseCertificate(der)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return certificate, key
-}
-
-func withCertificate(t testing.TB, config *rest.Config, certificate *x509.Certificate, key *ecdsa.PrivateKey) {
-	t.Helper()
-	der, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	config.CertData, config.KeyData = certificatePEM(certificate.Raw),
-		pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})
-}
-
 // send sends one request to the server without client-go.
 func send(t testing.TB, server *Server, address, method, path, contentType, accept string, body []byte) (*http.Response,
 	string) {
@@ -147,4 +103,29 @@ func send(t testing.TB, server *Server, address, method, path, contentType, acce
 		t.Fatal(err)
 	}
 	return response, string(answer)
+}
+
+// loadPolicy returns the policy in manifest files and folders.
+func loadPolicy(paths ...string) (*Policy, error) {
+	files, err := readManifests(paths)
+	if err != nil {
+		return nil, err
+	}
+	return parsePolicy(files)
+}
+
+// eventually waits for a condition, with a deadline.
+func eventually(t testing.TB, what string, happened func() bool) {
+	t.Helper()
+	deadline := time.After(20 * time.Second)
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for !happened() {
+		select {
+		case <-deadline:
+			t.Errorf("not within 20 s: %s", what)
+			return
+		case <-tick.C:
+		}
+	}
 }

@@ -6,22 +6,21 @@ import (
 	"net"
 	"os"
 	"path/filepath"
-	"strings"
 
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 )
 
-// WriteKubeconfig writes a kubeconfig for the server at address (host:port, or a URL) with the credential of
-// Options.CallerName. The file contains a token, and only its owner can read it. An existing file is replaced
+// WriteKubeconfig writes a kubeconfig for the server at address, a host and port, with the bearer token of a
+// caller. The file contains a token, and only its owner can read it. An existing file is replaced
 // atomically.
 func (s *Server) WriteKubeconfig(path, address string) error {
 	const name = "fauxlet-reviews"
 	config := clientcmdapi.NewConfig()
-	config.Clusters[name] = &clientcmdapi.Cluster{Server: serverURL(address), CertificateAuthorityData: s.ca}
-	config.AuthInfos[s.options.CallerName] = &clientcmdapi.AuthInfo{Token: s.token}
-	config.Contexts[name] = &clientcmdapi.Context{Cluster: name, AuthInfo: s.options.CallerName}
+	config.Clusters[name] = &clientcmdapi.Cluster{Server: serverURL(address), CertificateAuthorityData: s.options.CA.CertPEM()}
+	config.AuthInfos[callerName] = &clientcmdapi.AuthInfo{Token: s.options.CallerToken}
+	config.Contexts[name] = &clientcmdapi.Context{Cluster: name, AuthInfo: callerName}
 	config.CurrentContext = name
 	data, err := clientcmd.Write(*config)
 	if err != nil {
@@ -33,22 +32,19 @@ func (s *Server) WriteKubeconfig(path, address string) error {
 	return nil
 }
 
-// RESTConfig returns the configuration of a client in this process, for the server at address (host:port, or a URL)
-// with the credential of Options.CallerName and without a rate limit.
+// RESTConfig returns the configuration of a client in this process, for the server at address, a host and
+// port, with the bearer token of a caller and without a rate limit.
 func (s *Server) RESTConfig(address string) *rest.Config {
 	return &rest.Config{
 		Host:            serverURL(address),
-		BearerToken:     s.token,
+		BearerToken:     s.options.CallerToken,
 		QPS:             -1,
-		TLSClientConfig: rest.TLSClientConfig{CAData: s.ca},
+		TLSClientConfig: rest.TLSClientConfig{CAData: s.options.CA.CertPEM()},
 	}
 }
 
 // serverURL returns the URL of a server. For one that listens on all addresses it is 127.0.0.1.
 func serverURL(address string) string {
-	if strings.Contains(address, "://") {
-		return address
-	}
 	if host, port, err := net.SplitHostPort(address); err == nil && (host == "" || net.ParseIP(host).IsUnspecified()) {
 		address = net.JoinHostPort("127.0.0.1", port)
 	}

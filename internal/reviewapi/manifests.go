@@ -14,6 +14,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/serializer"
 	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
@@ -32,13 +33,16 @@ func readManifests(paths []string) ([]file, error) {
 	var files []file
 	for _, path := range paths {
 		names := []string{path}
-		info, err := os.Stat(path)
-		if err != nil {
-			return nil, fmt.Errorf("RBAC manifests: %w", err)
-		}
-		if info.IsDir() {
-			if names, err = manifestsIn(path); err != nil {
-				return nil, err
+		if entries, err := os.ReadDir(path); err == nil {
+			names = nil
+			for _, entry := range entries {
+				known := slices.Contains([]string{".yaml", ".yml", ".json"}, filepath.Ext(entry.Name()))
+				if known && !strings.HasPrefix(entry.Name(), ".") {
+					names = append(names, filepath.Join(path, entry.Name()))
+				}
+			}
+			if len(names) == 0 {
+				return nil, fmt.Errorf("RBAC manifests: folder %s: contains no .yaml, .yml or .json file", path)
 			}
 		}
 		for _, name := range names {
@@ -50,24 +54,6 @@ func readManifests(paths []string) ([]file, error) {
 		}
 	}
 	return files, nil
-}
-
-func manifestsIn(folder string) ([]string, error) {
-	entries, err := os.ReadDir(folder)
-	if err != nil {
-		return nil, fmt.Errorf("RBAC manifests: %w", err)
-	}
-	var names []string
-	for _, entry := range entries {
-		known := slices.Contains([]string{".yaml", ".yml", ".json"}, filepath.Ext(entry.Name()))
-		if known && !strings.HasPrefix(entry.Name(), ".") {
-			names = append(names, filepath.Join(folder, entry.Name()))
-		}
-	}
-	if len(names) == 0 {
-		return nil, fmt.Errorf("RBAC manifests: folder %s: contains no .yaml, .yml or .json file", folder)
-	}
-	return names, nil
 }
 
 // manifest is an object with its file and document.
@@ -113,25 +99,24 @@ func parseManifests(files []file) ([]manifest, error) {
 }
 
 // split splits a file into documents: YAML at its `---` lines, JSON between its values.
-func split(data []byte) ([][]byte, error) {
-	var documents [][]byte
-	if trimmed := bytes.TrimSpace(data); len(trimmed) > 0 && trimmed[0] == '{' {
-		for decoder := json.NewDecoder(bytes.NewReader(data)); ; {
+func split(data []byte) (documents [][]byte, err error) {
+	next := yaml.NewYAMLReader(bufio.NewReader(bytes.NewReader(data))).Read
+	if bytes.HasPrefix(bytes.TrimSpace(data), []byte("{")) {
+		decoder := json.NewDecoder(bytes.NewReader(data))
+		next = func() ([]byte, error) {
 			var document json.RawMessage
-			if err := decoder.Decode(&document); err == io.EOF {
-				return documents, nil
-			} else if err != nil {
-				return documents, fmt.Errorf("not JSON: %w", err)
+			err := decoder.Decode(&document)
+			if err != nil && err != io.EOF {
+				err = fmt.Errorf("not JSON: %w", err)
 			}
-			documents = append(documents, document)
+			return document, err
 		}
 	}
-	for reader := yaml.NewYAMLReader(bufio.NewReader(bytes.NewReader(data))); ; {
-		document, err := reader.Read()
+	for {
+		document, err := next()
 		if err == io.EOF {
 			return documents, nil
-		}
-		if err != nil {
+		} else if err != nil {
 			return documents, err
 		}
 		documents = append(documents, document)
@@ -161,38 +146,23 @@ func decode(document []byte) ([]runtime.Object, error) {
 	case err != nil:
 		return nil, err
 	}
-	switch list := object.(type) {
-	case *corev1.List:
-		return decodeItems(list.Items)
-	case *rbacv1.ClusterRoleList:
-		return pointers(list.Items, func(r *rbacv1.ClusterRole) runtime.Object { return r }), nil
-	case *rbacv1.ClusterRoleBindingList:
-		return pointers(list.Items, func(r *rbacv1.ClusterRoleBinding) runtime.Object { return r }), nil
-	case *rbacv1.RoleList:
-		return pointers(list.Items, func(r *rbacv1.Role) runtime.Object { return r }), nil
-	case *rbacv1.RoleBindingList:
-		return pointers(list.Items, func(r *rbacv1.RoleBinding) runtime.Object { return r }), nil
+	if !meta.IsListType(object) {
+		return []runtime.Object{object}, nil
 	}
-	return []runtime.Object{object}, nil
-}
-
-func decodeItems(items []runtime.RawExtension) ([]runtime.Object, error) {
+	items, err := meta.ExtractList(object)
+	if err != nil {
+		return nil, err
+	}
 	var objects []runtime.Object
 	var problems []error
 	for i, item := range items {
-		decoded, err := decode(item.Raw)
-		if err != nil {
-			problems = append(problems, fmt.Errorf("items[%d]: %w", i, err))
+		decoded := []runtime.Object{item}
+		if unknown, ok := item.(*runtime.Unknown); ok { // an item of a List without a type
+			if decoded, err = decode(unknown.Raw); err != nil {
+				problems = append(problems, fmt.Errorf("items[%d]: %w", i, err))
+			}
 		}
 		objects = append(objects, decoded...)
 	}
 	return objects, errors.Join(problems...)
-}
-
-func pointers[T any](items []T, object func(*T) runtime.Object) []runtime.Object {
-	objects := make([]runtime.Object, len(items))
-	for i := range items {
-		objects[i] = object(&items[i])
-	}
-	return objects
 }

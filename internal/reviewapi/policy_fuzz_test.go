@@ -74,31 +74,17 @@ func FuzzPolicy(f *testing.F) {
 // objects is a second, slow implementation of RBAC that follows the text of its documentation.
 type objects []runtime.Object
 
-// check compares the answer of the policy, and the grant that it names, with the objects.
+// check compares the answer of the policy with the objects.
 func (o objects) check(t *testing.T, policy *Policy, spec authorizationv1.SubjectAccessReviewSpec) {
 	t.Helper()
-	verdict, want := policy.Authorize(spec), o.allow(spec)
-	if verdict.Allowed != want {
-		t.Fatalf("allowed is %v, want %v\nspec %+v\nattributes %+v %+v\nverdict %+v", verdict.Allowed, want, spec,
-			spec.ResourceAttributes, spec.NonResourceAttributes, verdict)
+	status, want := policy.Authorize(spec), o.allow(spec)
+	if status.Allowed != want {
+		t.Fatalf("allowed is %v, want %v\nspec %+v\nattributes %+v %+v\nstatus %+v", status.Allowed, want, spec,
+			spec.ResourceAttributes, spec.NonResourceAttributes, status)
 	}
-	byRule := verdict.Allowed && !slices.Contains(spec.Groups, "system:masters")
-	if byRule != (verdict.Grant != nil) {
-		t.Fatalf("allowed is %v, the grant %v", verdict.Allowed, verdict.Grant)
-	}
-	if !byRule {
-		return
-	}
-	if verdict.Reason != "RBAC: allowed by "+verdict.Grant.String() {
-		t.Errorf("reason %q", verdict.Reason)
-	}
-	if !matches(verdict.Grant.Rule, spec) {
-		t.Errorf("the rule %+v does not match", verdict.Grant.Rule)
-	}
-	grants, _ := policy.Grants(spec.User, spec.Groups, namespaceOf(spec))
-	if !slices.ContainsFunc(grants,
-		func(g Grant) bool { return g.String() == verdict.Grant.String() && g.Index == verdict.Grant.Index }) {
-		t.Errorf("Grants does not return the grant %v", verdict.Grant)
+	byRule := status.Allowed && !slices.Contains(spec.Groups, "system:masters")
+	if byRule != strings.HasPrefix(status.Reason, "RBAC: allowed by ") {
+		t.Fatalf("allowed is %v, the reason %q", status.Allowed, status.Reason)
 	}
 }
 

@@ -17,8 +17,6 @@ type Record struct {
 	Time   time.Time
 	// Kind is TokenReview or SubjectAccessReview.
 	Kind string
-	// Caller is the user name of the client that sent the review.
-	Caller string
 
 	// Token is the fingerprint of a TokenReview's token, and Audiences its audiences.
 	Token     string
@@ -26,73 +24,38 @@ type Record struct {
 	// Access is the spec of a SubjectAccessReview.
 	Access *authorizationv1.SubjectAccessReviewSpec
 
-	// Fault describes the fault that was injected into the review; see [Fault.String].
-	Fault string
-	// Code is the HTTP status of the answer; 0 if a fault prevented it. Message is the message of an error.
+	// Code is the HTTP status of the answer. Message is the message of an error.
 	Code    int
 	Message string
-	// TokenStatus or AccessStatus is the status in the answer, depending on the kind of review. Both are nil if
-	// there is no answer.
+	// TokenStatus or AccessStatus is the status in the answer, depending on the kind of review. Both are nil after an
+	// error.
 	TokenStatus  *authenticationv1.TokenReviewStatus
 	AccessStatus *authorizationv1.SubjectAccessReviewStatus
-	// Grant is the RBAC grant that allowed the access; see [Verdict].
-	Grant *Grant
 }
 
-// Counts are numbers of requests since the start.
-type Counts struct {
-	TokenReviews         uint64
-	SubjectAccessReviews uint64
-	// Unauthorized counts requests of callers that were not authenticated.
-	Unauthorized uint64
-}
-
-// records keeps the newest reviews in a ring.
+// records keeps the newest reviews.
 type records struct {
-	mu     sync.Mutex
-	most   int
-	ring   []Record
-	oldest int
-	counts Counts
+	mu    sync.Mutex
+	most  int
+	all   []Record // up to twice the number to keep, so that most additions move nothing
+	count uint64
 }
-
-func newRecords(most int) *records { return &records{most: most} }
 
 func (r *records) add(record Record) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if record.Kind == kindTokenReview {
-		r.counts.TokenReviews++
-	} else {
-		r.counts.SubjectAccessReviews++
+	r.count++
+	record.Number = r.count
+	if len(r.all) == 2*r.most {
+		r.all = slices.Delete(r.all, 0, r.most)
 	}
-	record.Number = r.counts.TokenReviews + r.counts.SubjectAccessReviews
-	switch {
-	case len(r.ring) < r.most:
-		r.ring = append(r.ring, record)
-	case r.most > 0:
-		r.ring[r.oldest] = record
-		r.oldest = (r.oldest + 1) % r.most
-	}
-}
-
-func (r *records) unauthorized() {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.counts.Unauthorized++
+	r.all = append(r.all, record)
 }
 
 // Reviews returns the newest reviews, oldest first: at most Options.Records.
 func (s *Server) Reviews() []Record {
-	r := s.records
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return slices.Concat(r.ring[r.oldest:], r.ring[:r.oldest])
-}
-
-// Counts returns the numbers of requests since the start.
-func (s *Server) Counts() Counts {
 	s.records.mu.Lock()
 	defer s.records.mu.Unlock()
-	return s.records.counts
+	all := s.records.all
+	return slices.Clone(all[max(0, len(all)-s.records.most):])
 }

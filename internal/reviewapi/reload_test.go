@@ -5,12 +5,10 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-)
 
-type reloaded struct {
-	err     error
-	summary string
-}
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
+)
 
 // TestReload changes a file in each way that editors and Kubernetes use, and waits until the change takes effect.
 func TestReload(t *testing.T) {
@@ -111,10 +109,8 @@ func TestReloadKeepsTheLastValidFile(t *testing.T) {
 	write(t, tokens, "one,alice,1\n")
 	write(t, roles, aRole)
 	write(t, bindings, aBinding+"subjects: [{kind: User, name: alice}]\n")
-	reloads := make(chan reloaded, 10)
-	server, address := start(t,
-		Options{RBAC: []string{folder}, Tokens: tokens,
-			OnReload: func(err error, summary string) { reloads <- reloaded{err, summary} }})
+	core, logged := observer.New(zap.InfoLevel)
+	server, address := start(t, Options{RBAC: []string{folder}, Tokens: tokens, Logger: zap.New(core)})
 	if got, want := server.Summary(), "1 role, 1 binding; 1 token"; got != want {
 		t.Errorf("summary %q, want %q", got, want)
 	}
@@ -129,13 +125,14 @@ func TestReloadKeepsTheLastValidFile(t *testing.T) {
 	}
 	next := func(wantError, wantSummary string) {
 		t.Helper()
-		select {
-		case got := <-reloads:
-			if (got.err == nil) != (wantError == "") || got.err != nil &&
-				!strings.Contains(got.err.Error(), wantError) || got.summary != wantSummary {
-				t.Errorf("OnReload %v, %q\nwant %q, %q", got.err, got.summary, wantError, wantSummary)
+		eventually(t, "a log entry", func() bool { return logged.Len() > 0 })
+		for _, entry := range logged.TakeAll() {
+			fields := entry.ContextMap()
+			failed, _ := fields["error"].(string)
+			if (failed == "") != (wantError == "") || !strings.Contains(failed, wantError) ||
+				fields["inUse"] != wantSummary {
+				t.Errorf("logged %v\nwant %q, %q", fields, wantError, wantSummary)
 			}
-		case <-t.Context().Done():
 		}
 	}
 	if !allowed("alice") || allowed("bob") {
@@ -144,16 +141,13 @@ func TestReloadKeepsTheLastValidFile(t *testing.T) {
 
 	replace(t, bindings, aBinding+"subjects: [{kind: User, nom: bob}]\n")
 	next(bindings+`: document 1: ClusterRoleBinding: strict decoding error: unknown field "subjects[0].nom"`,
-		"still 1 role, 1 binding")
+		"1 role, 1 binding")
 	if !allowed("alice") || allowed("bob") {
 		t.Error("an invalid file changed the policy")
 	}
-	if err := server.Reload(); err == nil || !strings.Contains(err.Error(), "nom") {
-		t.Errorf("Reload: %v", err)
-	}
 
 	replace(t, tokens, "one,alice,1\nsec'ret,x\n")
-	next("token file "+tokens+": line 2: 2 columns", "still 1 token")
+	next("token file "+tokens+": line 2: 2 columns", "1 token")
 	replace(t, tokens, "one,alice,1\ntwo,bob,2\n#,x,3\n")
 	next("", "3 tokens; token file "+tokens+": line 3: `#` begins no comment here: the line defines a token; remove it")
 
@@ -169,17 +163,9 @@ func TestReloadKeepsTheLastValidFile(t *testing.T) {
 	if err := os.Remove(bindings); err != nil {
 		t.Fatal(err)
 	}
-	next("contains no .yaml, .yml or .json file", "still 0 roles, 1 binding")
-	if len(reloads) != 0 {
-		t.Errorf("OnReload was called again: %+v", <-reloads)
-	}
-}
-
-func TestOnlyOneWatches(t *testing.T) {
-	server, _ := start(t, Options{})
-	eventually(t, "watch", server.watching.Load)
-	if err := server.Watch(t.Context()); err == nil {
-		t.Error("no error")
+	next("contains no .yaml, .yml or .json file", "0 roles, 1 binding")
+	if logged.Len() != 0 {
+		t.Errorf("logged again: %+v", logged.All())
 	}
 }
 

@@ -5,7 +5,7 @@
 //     ClusterRoleBindings and RoleBindings. Members of system:masters are allowed everything. A rule is compared by verb,
 //     API group, resource and subresource, resource name, or non-resource URL; see [Policy.Authorize].
 //
-// Both files are read again when they change. A stand-in kubelet without a cluster sends its reviews here over HTTPS,
+// The files are read again when they change. A stand-in kubelet without a cluster sends its reviews here over HTTPS,
 // with the same client-go as to a kube-apiserver.
 //
 // The answers, including their texts, are the same as from kube-apiserver v1.37 with --authorization-mode RBAC and
@@ -13,180 +13,125 @@
 // managedFields; a status in the request is ignored; an unknown path is always answered with a Status object; every
 // authenticated caller may create reviews.
 //
-// Tests can make reviews fail with [Server.SetFaults], and read the received reviews with [Server.Reviews].
+// Tests can read the received reviews with [Server.Reviews].
 package reviewapi
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
-	"encoding/base64"
-	"fmt"
-	"log"
-	"net/http"
+	"slices"
 	"sync/atomic"
+	"time"
 
+	"go.uber.org/zap"
+	authenticationv1 "k8s.io/api/authentication/v1"
 	authorizationv1 "k8s.io/api/authorization/v1"
 	"k8s.io/apiserver/pkg/authentication/authenticator"
 	"k8s.io/apiserver/pkg/authentication/group"
 	"k8s.io/apiserver/pkg/authentication/request/anonymous"
 	"k8s.io/apiserver/pkg/authentication/request/bearertoken"
 	"k8s.io/apiserver/pkg/authentication/request/union"
-	x509request "k8s.io/apiserver/pkg/authentication/request/x509"
 	"k8s.io/apiserver/pkg/authentication/token/tokenfile"
 	"k8s.io/apiserver/pkg/authentication/user"
+
+	"fauxlet/testcerts"
 )
 
-// DefaultAudience is the default of Options.Audiences. It is kube-apiserver's default issuer.
-const DefaultAudience = "https://kubernetes.default.svc"
+// tokenAudiences are the audiences of all tokens: kube-apiserver's default issuer.
+var tokenAudiences = authenticator.Audiences{"https://kubernetes.default.svc"}
+
+// callerName is the name of the user that calls the API.
+const callerName = "fauxlet"
 
 // Options configure a Server. With the zero value it has no tokens and denies all access.
 type Options struct {
-	// RBAC are manifest files and folders of them (see [LoadPolicy]). Tokens is a token file (see [LoadTokens]). New
-	// reads them. Serve and Watch read them again when they change.
+	// RBAC are manifest files, with one or more YAML or JSON documents, and folders of them. Tokens is a token file
+	// (see [Tokens]). New reads them. Serve reads them again when they change.
 	RBAC   []string
 	Tokens string
-	// Authorize, if set, answers SubjectAccessReviews in place of RBAC. Its context is the context of the HTTP
-	// request. Several goroutines may call it at once.
-	Authorize func(context.Context, authorizationv1.SubjectAccessReviewSpec) authorizationv1.SubjectAccessReviewStatus
-	// Audiences are the audiences of all tokens. If empty: DefaultAudience.
-	Audiences []string
+	// Authenticate and Authorize, if set, answer TokenReviews in place of Tokens, and SubjectAccessReviews in place of
+	// RBAC. An error is sent as the answer. The context is the context of the HTTP request. Several goroutines may
+	// call the functions at once.
+	Authenticate func(context.Context, authenticationv1.TokenReviewSpec) (authenticationv1.TokenReviewStatus, error)
+	Authorize    func(context.Context, authorizationv1.SubjectAccessReviewSpec) (
+		authorizationv1.SubjectAccessReviewStatus, error)
 
-	// CallerName is the user of the generated kubeconfig; if empty: fauxlet. CallerToken is its bearer token; if
-	// empty, a random one. It authenticates callers of this API and must not be in Tokens. Tokens has the tokens
-	// that callers send for review.
-	CallerName, CallerToken string
-	// ClientCA, if set, also authenticates callers by client certificates that it verifies.
-	ClientCA *x509.CertPool
+	// CallerToken is the bearer token in the generated kubeconfig; if empty, a random one. It authenticates callers of
+	// this API and must not be in Tokens. Tokens has the tokens that callers send for review.
+	CallerToken string
+	// CA signs the serving certificate; if nil, a new CA. Hosts are the DNS names and IP addresses in the certificate;
+	// if empty: localhost, 127.0.0.1 and ::1.
+	CA    *testcerts.Authority
+	Hosts []string
 
-	// Certificate is the serving certificate, and CA the PEM bundle with which callers verify it. If CA is empty,
-	// callers verify with the last certificate of the chain. Without Certificate, New makes a self-signed one in
-	// memory for the DNS names and IP addresses in Hosts, or for localhost, 127.0.0.1 and ::1.
-	Certificate *tls.Certificate
-	CA          []byte
-	Hosts       []string
-
-	// MaxBody is the largest body of a request, in bytes. 0: 3 MiB, kube-apiserver's limit.
-	MaxBody int64
-	// Records is the number of reviews to keep for [Server.Reviews]. 0: 256; negative: none.
+	// Records is the number of reviews to keep for [Server.Reviews]. 0: 256.
 	Records int
-	// OnReload, if set, is called when a file in RBAC or Tokens has changed, one call at a time. With a nil err,
-	// summary describes the new contents. Otherwise the file is invalid, and summary describes the previous
-	// contents, which are still used.
-	OnReload func(err error, summary string)
-	// ErrorLog is http.Server.ErrorLog, for example for failed handshakes.
-	ErrorLog *log.Logger
+	// Logger logs failed handshakes, and each change of a file in RBAC or Tokens. If a file becomes invalid, its last
+	// valid contents stay in use. Nil logs nothing.
+	Logger *zap.Logger
 }
 
 // Server answers reviews. It is safe for concurrent use.
 type Server struct {
-	options     Options
-	policy      *source[*Policy]
-	tokens      *source[*Tokens]
-	reviewer    authenticator.Request // authenticates the token in a TokenReview
-	callers     authenticator.Request
-	token       string
-	certificate tls.Certificate
-	ca          []byte
-	faults      faults
-	records     *records
-	handler     http.Handler
-	watching    atomic.Bool
+	options      Options
+	sources      []*source
+	readInterval time.Duration
+	policy       atomic.Pointer[Policy]
+	tokens       atomic.Pointer[Tokens]
+	reviewer     authenticator.Request // authenticates the token in a TokenReview
+	callers      authenticator.Request
+	serving      tls.Certificate
+	records      records
 }
 
 // New reads the files and returns a Server. Any mistake in the files is an error, so that a Server never has an
 // incomplete policy.
 func New(options Options) (*Server, error) {
-	if len(options.Audiences) == 0 {
-		options.Audiences = []string{DefaultAudience}
+	options.Records = cmp.Or(options.Records, 256)
+	options.CallerToken = cmp.Or(options.CallerToken, rand.Text())
+	if options.Logger == nil {
+		options.Logger = zap.NewNop()
 	}
-	if options.CallerName == "" {
-		options.CallerName = "fauxlet"
+	if len(options.Hosts) == 0 {
+		options.Hosts = []string{"localhost", "127.0.0.1", "::1"}
 	}
-	if options.MaxBody <= 0 {
-		options.MaxBody = 3 << 20
+	// In the address ":6443" the host is empty.
+	options.Hosts = slices.DeleteFunc(slices.Clone(options.Hosts), func(host string) bool { return host == "" })
+	s := &Server{options: options, readInterval: readInterval, records: records{most: options.Records}}
+	s.sources = s.newSources()
+	for _, from := range s.sources {
+		if err := from.apply(from.load()); err != nil {
+			return nil, err
+		}
 	}
-	if options.Records == 0 {
-		options.Records = 256
+	if s.options.CA == nil {
+		var err error
+		if s.options.CA, err = testcerts.NewAuthority("fauxlet-reviews-ca"); err != nil {
+			return nil, err
+		}
 	}
-	s := &Server{options: options, records: newRecords(max(options.Records, 0))}
-	s.policy = newPolicySource(options.RBAC)
-	s.tokens = newTokensSource(options.Tokens)
-	if _, err := s.policy.refresh(); err != nil {
+	serving, err := s.options.CA.Server("fauxlet-reviews", options.Hosts)
+	if err != nil {
 		return nil, err
 	}
-	if _, err := s.tokens.refresh(); err != nil {
-		return nil, err
-	}
-	if err := s.setIdentity(); err != nil {
-		return nil, err
-	}
+	s.serving = serving.TLS()
 	// A kube-apiserver reviews tokens with the authenticators that it uses for its own clients. By default this
 	// includes anonymous authentication.
+	current := authenticator.TokenFunc(func(ctx context.Context, token string) (*authenticator.Response, bool, error) {
+		return s.tokens.Load().AuthenticateToken(ctx, token)
+	})
 	s.reviewer = union.NewFailOnError(
 		group.NewAuthenticatedGroupAdder(
-			bearertoken.New(authenticator.WrapAudienceAgnosticToken(options.Audiences, currentTokens{s.tokens}))),
+			bearertoken.New(authenticator.WrapAudienceAgnosticToken(tokenAudiences, current))),
 		anonymous.NewAuthenticator(nil))
-	s.callers = s.newCallers()
-	s.handler = s.routes()
+	s.callers = bearertoken.New(tokenfile.New(map[string]*user.DefaultInfo{options.CallerToken: {Name: callerName}}))
 	return s, nil
 }
 
-// setIdentity chooses the serving certificate and the caller's token.
-func (s *Server) setIdentity() error {
-	if s.token = s.options.CallerToken; s.token == "" {
-		random := make([]byte, 24)
-		if _, err := rand.Read(random); err != nil {
-			return fmt.Errorf("caller token: %w", err)
-		}
-		s.token = base64.RawURLEncoding.EncodeToString(random)
-	}
-	if s.options.Certificate == nil {
-		made, err := newServingCertificate(s.options.Hosts)
-		if err != nil {
-			return err
-		}
-		s.certificate = made
-	} else {
-		s.certificate = *s.options.Certificate
-	}
-	if s.ca = s.options.CA; len(s.ca) == 0 {
-		if len(s.certificate.Certificate) == 0 {
-			return fmt.Errorf("serving certificate: it holds no certificate")
-		}
-		s.ca = certificatePEM(s.certificate.Certificate[len(s.certificate.Certificate)-1])
-	}
-	return nil
-}
-
-// newCallers returns the authenticator of callers: by client certificate, then by the token of the kubeconfig.
-func (s *Server) newCallers() authenticator.Request {
-	ours := map[string]*user.DefaultInfo{s.token: {Name: s.options.CallerName}}
-	steps := []authenticator.Request{bearertoken.New(tokenfile.New(ours))}
-	if s.options.ClientCA != nil {
-		verify := x509request.DefaultVerifyOptions()
-		verify.Roots = s.options.ClientCA
-		steps = append([]authenticator.Request{x509request.New(verify, x509request.CommonNameUserConversion)}, steps...)
-	}
-	return group.NewAuthenticatedGroupAdder(union.New(steps...))
-}
-
-// Handler returns the API's handler, for callers that do not use Serve. Files are then watched by Watch only, and
-// client certificates are verified only if the TLS server requests them.
-func (s *Server) Handler() http.Handler { return s.handler }
-
-// Policy returns the current RBAC policy.
-func (s *Server) Policy() *Policy { return s.policy.current() }
-
-// Tokens returns the current tokens.
-func (s *Server) Tokens() *Tokens { return s.tokens.current() }
-
 // SetPolicy replaces the policy. If Options.RBAC names files, their next change replaces it again.
-func (s *Server) SetPolicy(p *Policy) { s.policy.value.Store(&p) }
+func (s *Server) SetPolicy(p *Policy) { s.policy.Store(p) }
 
 // SetTokens replaces the tokens. If Options.Tokens names a file, its next change replaces them again.
-func (s *Server) SetTokens(t *Tokens) { s.tokens.value.Store(&t) }
-
-// Summary returns the current numbers of roles, bindings and tokens, and the warnings about the files.
-func (s *Server) Summary() string { return s.policy.summary() + "; " + s.tokens.summary() }
+func (s *Server) SetTokens(t *Tokens) { s.tokens.Store(t) }

@@ -30,9 +30,9 @@ type Tokens struct {
 	authenticator *tokenfile.TokenAuthenticator
 	users         []*user.DefaultInfo // in the order of the lines
 	count         int
-	// Warnings describe lines that a kube-apiserver accepts, but that are probably mistakes. They contain no tokens,
+	// warnings describe lines that a kube-apiserver accepts, but that are probably mistakes. They contain no tokens,
 	// only fingerprints.
-	Warnings []string
+	warnings []string
 }
 
 // LoadTokens reads a token file. It accepts what a kube-apiserver accepts. If a token occurs twice, its last line
@@ -66,17 +66,30 @@ func parseTokens(f file) (*Tokens, error) {
 		}
 		line, _ := reader.FieldPos(0)
 		if len(record) < 3 {
-			return nil, fmt.Errorf(`token file %s: line %d: %s, at least 3 are needed: token,user,uid and optionally "group1,group2"`, f.name, line, count(len(record), "column"))
+			return nil, fmt.Errorf("token file %s: line %d: %s, at least 3 are needed: token,user,uid and optionally "+
+				`"group1,group2"`, f.name, line, count(len(record), "column"))
 		}
 		token := record[0]
-		if token == "" {
-			tokens.warn("%s: line %d: the token is empty; the line is ignored", f.name, line)
-			continue
+		warn := func(format string, args ...any) {
+			tokens.warnings = append(tokens.warnings,
+				fmt.Sprintf("token file %s: line %d: ", f.name, line)+fmt.Sprintf(format, args...))
 		}
-		tokens.check(f.name, line, record)
-		if before, twice := lines[token]; twice {
-			tokens.warn("%s: line %d: token %s is also in line %d; the later line counts", f.name, line,
-				Fingerprint(token), before)
+		before, twice := lines[token]
+		switch {
+		case token == "":
+			warn("the token is empty; the line is ignored")
+			continue
+		case strings.HasPrefix(token, "#"):
+			warn("`#` begins no comment here: the line defines a token; remove it")
+		case record[1] == "":
+			warn("the user name is empty")
+		case len(record) > 4:
+			warn("%d columns: only the 4th holds groups, the rest is ignored; quote the groups: \"group1,group2\"",
+				len(record))
+		case slices.ContainsFunc(record, func(column string) bool { return column != strings.TrimSpace(column) }):
+			warn("spaces around a column are part of it; remove them")
+		case twice:
+			warn("token %s is also in line %d; the later line counts", fingerprint(token), before)
 		}
 		lines[token] = line
 		users[token] = &user.DefaultInfo{Name: record[1], UID: record[2]}
@@ -96,29 +109,6 @@ func csvError(err error) error {
 	return err
 }
 
-// check warns about a line that is probably a mistake.
-func (t *Tokens) check(name string, line int, record []string) {
-	switch {
-	case strings.HasPrefix(record[0], "#"):
-		t.warn("%s: line %d: `#` begins no comment here: the line defines a token; remove it", name, line)
-	case record[1] == "":
-		t.warn("%s: line %d: the user name is empty", name, line)
-	case len(record) > 4:
-		t.warn("%s: line %d: %d columns: only the 4th holds groups, the rest is ignored; quote the groups: "+
-			"\"group1,group2\"", name, line, len(record))
-	}
-	for _, column := range record {
-		if column != strings.TrimSpace(column) {
-			t.warn("%s: line %d: spaces around a column are part of it; remove them", name, line)
-			return
-		}
-	}
-}
-
-func (t *Tokens) warn(format string, args ...any) {
-	t.Warnings = append(t.Warnings, "token file "+fmt.Sprintf(format, args...))
-}
-
 // AuthenticateToken returns the user of a token. For an unknown token it returns false and no error.
 func (t *Tokens) AuthenticateToken(ctx context.Context, token string) (*authenticator.Response, bool, error) {
 	return t.authenticator.AuthenticateToken(ctx, token)
@@ -135,12 +125,14 @@ func (t *Tokens) User(name string) (user.Info, bool) {
 	return nil, false
 }
 
-// Summary returns the number of tokens, as in `2 tokens`.
-func (t *Tokens) Summary() string { return count(t.count, "token") }
+// summary returns the number of tokens and the warnings, as in `2 tokens`.
+func (t *Tokens) summary() string {
+	return strings.Join(append([]string{count(t.count, "token")}, t.warnings...), "; ")
+}
 
-// Fingerprint returns the first 8 hexadecimal digits of a token's SHA-256, by which records and warnings name the
+// fingerprint returns the first 8 hexadecimal digits of a token's SHA-256, by which records and warnings name the
 // token.
-func Fingerprint(token string) string {
+func fingerprint(token string) string {
 	sum := sha256.Sum256([]byte(token))
 	return hex.EncodeToString(sum[:4])
 }

@@ -54,13 +54,13 @@ func TestLoadTokens(t *testing.T) {
 					t.Errorf("user %+v, want %+v", got, test.user)
 				}
 			}
-			if len(tokens.Warnings) != len(test.warnings) {
-				t.Fatalf("warnings %q, want %q", tokens.Warnings, test.warnings)
+			if len(tokens.warnings) != len(test.warnings) {
+				t.Fatalf("warnings %q, want %q", tokens.warnings, test.warnings)
 			}
 			for i, want := range test.warnings {
-				if !strings.Contains(tokens.Warnings[i], path+": "+want) ||
-					strings.Contains(tokens.Warnings[i], "secret") {
-					t.Errorf("warning %q, want %q", tokens.Warnings[i], want)
+				if !strings.Contains(tokens.warnings[i], path+": "+want) ||
+					strings.Contains(tokens.warnings[i], "secret") {
+					t.Errorf("warning %q, want %q", tokens.warnings[i], want)
 				}
 			}
 		})

@@ -16,6 +16,7 @@ import (
 	kubeletconfigv1beta1 "k8s.io/kubelet/config/v1beta1"
 	"k8s.io/utils/ptr"
 
+	"fauxlet/internal/faults"
 	"fauxlet/internal/reviewapi"
 	"fauxlet/kubelettest"
 )
@@ -88,18 +89,18 @@ func TestErrorsOfKubelets(t *testing.T) {
 		}},
 		{id: "authorization-error", reproduce: func(t *testing.T) string {
 			k := kubelettest.New(t)
-			check(t, k.Reviewer.SetFaults(reviewapi.Faults{SubjectAccessReview: reviewapi.Fault{Status: 403}}))
+			forbidReviews(k, faults.SubjectAccessReview)
 			return body(t, k, "kubelet-client", logs)
 		}, values: map[string]string{"user": "kubelet-client"}},
 		{id: "reviewer-failed", reproduce: func(t *testing.T) string {
 			k := kubelettest.New(t, kubelettest.WithUser(prometheus))
-			check(t, k.Reviewer.SetFaults(reviewapi.Faults{TokenReview: reviewapi.Fault{Status: 403}}))
+			forbidReviews(k, faults.TokenReview)
 			status(t, k, prometheus.Name, "/metrics")
 			return klogged.lineWith(t, "webhook authenticator")
 		}, values: map[string]string{"which": "authenticator"}},
 		{id: "reviewer-failed", variant: "rights", reproduce: func(t *testing.T) string {
 			k := kubelettest.New(t)
-			check(t, k.Reviewer.SetFaults(reviewapi.Faults{SubjectAccessReview: reviewapi.Fault{Status: 403}}))
+			forbidReviews(k, faults.SubjectAccessReview)
 			status(t, k, "kubelet-client", logs)
 			return klogged.lineWith(t, "webhook authorizer")
 		}, values: map[string]string{"which": "authorizer"}},
@@ -182,4 +183,9 @@ func (b *buffer) lineWith(t *testing.T, text string) (found string) {
 		t.Fatalf("no log line contains %s: %s", text, b.text.String())
 	}
 	return found
+}
+
+// forbidReviews makes the reviewer answer all reviews of a kind with status 403.
+func forbidReviews(k *kubelettest.Kubelet, review string) {
+	k.Inject(faults.Fault{Kind: faults.ReviewerError, Status: 403, Scope: faults.Scope{Review: review}})
 }

@@ -1,10 +1,16 @@
 package vectors
 
 import (
-	"reflect"
+	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"testing/fstest"
+
+	authorizationv1 "k8s.io/api/authorization/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
+
+	"fauxlet/internal/faults"
 )
 
 const known = "configuration plain\nclient no-credential\nclient other-client\n"
@@ -21,8 +27,8 @@ func TestLoad(t *testing.T) {
 	seen := map[string]string{}
 	for _, c := range corpus.Cases {
 		key := c.Name() + "\x00" + c.Protocol + "\x00" + c.Body
-		for kind, fault := range c.Faults {
-			key += kind + fault
+		for _, fault := range c.Faults {
+			key += fmt.Sprint(fault.Review, fault.Status)
 		}
 		if before, there := seen[key]; there {
 			t.Errorf("%s: %s duplicates %s", c.Where, c.Name(), before)
@@ -33,12 +39,8 @@ func TestLoad(t *testing.T) {
 	if len(corpus.Cases) < least {
 		t.Errorf("%d cases, want at least %d", len(corpus.Cases), least)
 	}
-	t.Logf(
-		"%d cases, %d configurations, %d clients",
-		len(corpus.Cases),
-		len(corpus.Configurations),
-		len(corpus.Clients),
-	)
+	t.Logf("%d cases, %d configurations, %d clients", len(corpus.Cases), len(corpus.Configurations),
+		len(corpus.Clients))
 }
 
 func TestParse(t *testing.T) {
@@ -58,9 +60,9 @@ in {plain,full}
 	}
 	corpus, err := read(known + `
 in plain
-  {GET,POST} /pods/{,x} with "A: {1,2}"
-    as other-client -> 403 TokenReview viewer [a b] may not get pods proxy because "he \"may\" not" says "x" header "Allow: GET"
-    as no-credential with "B: 3" on read-only over HTTP/1.0 sending "abc" while "TokenReview 403" -> 404 unasked
+  {GET,POST} /pods/{,x} header "A: {1,2}"
+    as other-client -> 403 TokenReview viewer [a b] may not get pods proxy reason "he \"may\" not" body "x" header "Allow: GET"
+    as no-credential header "B: 3" on read-only over HTTP/1.0 body "abc" while "TokenReview 403" -> 404 no-authentication
   BREW /{a} -> 401
 `)
 	if err != nil {
@@ -83,7 +85,8 @@ in plain
 	}
 	want = Case{
 		Where: "vectors/x.txt:8", Configuration: "plain", Client: "no-credential", ReadOnly: true,
-		Faults:   map[string]string{"TokenReview": "403"},
+		Faults: []faults.Fault{{Kind: faults.ReviewerError, Status: 403,
+			Scope: faults.Scope{Review: faults.TokenReview}}},
 		Protocol: "HTTP/1.0", Method: "GET", Path: "/pods/", Headers: []string{"A: 1", "B: 3"}, Body: "abc",
 		Want: Expectation{Status: 404, NoAuthentication: true},
 	}
@@ -103,7 +106,7 @@ in plain
 
 func contains(cases []Case, want Case) bool {
 	for _, c := range cases {
-		if reflect.DeepEqual(c, want) {
+		if equality.Semantic.DeepEqual(c, want) {
 			return true
 		}
 	}
@@ -113,7 +116,7 @@ func contains(cases []Case, want Case) bool {
 func TestParseErrors(t *testing.T) {
 	for name, test := range map[string]struct{ text, want string }{
 		"no status": {"in plain GET / -> ok", `vectors/x.txt:4: "ok" after ->: must be a status`},
-		"no path":   {"in plain GET -> 200", `vectors/x.txt:4: "200": the value is missing`},
+		"no path":   {"in plain GET -> 200", `vectors/x.txt:4: unexpected "200"; use in, as`},
 		"unknown word": {"in plain sometimes GET / -> 200",
 			`vectors/x.txt:4: unexpected "sometimes"; use in, as`},
 		"nothing after in":      {"in plain GET / as", `vectors/x.txt:4: "as": the value is missing`},
@@ -122,17 +125,19 @@ func TestParseErrors(t *testing.T) {
 		"unknown client":        {"in plain GET / as me -> 200", `vectors/x.txt:4: unknown client "me"`},
 		"unknown port":          {"in plain GET / on lpt1 -> 200", `vectors/x.txt:4: on "lpt1"`},
 		"no verb": {"in plain GET / -> 200 me may",
-			`vectors/x.txt:4: user "me": may, may not and unsure must be followed by VERB`},
+			`vectors/x.txt:4: user "me": may, may not and error must be followed by VERB`},
 		"user alone": {"in plain GET / -> 200 me", `vectors/x.txt:4: user "me" must be followed by may`},
-		"two users": {"in plain GET / -> 200 me always you always",
+		"two users": {"in plain GET / -> 200 me always-allowed you always-allowed",
 			`vectors/x.txt:4: unexpected "you" after the authorization`},
-		"no end of a string":   {"in plain GET / -> 200 says \"x", "vectors/x.txt:4: unterminated string"},
+		"no end of a string":   {"in plain GET / -> 200 body \"x", "vectors/x.txt:4: unterminated string"},
 		"no end of a list":     {"in plain GET / -> 200 me [a", "vectors/x.txt:4: unterminated list"},
 		"fault without a kind": {"in plain GET / while 403 -> 200", "vectors/x.txt:4: while \"403\""},
-		"tab":                  {"\tin plain GET / -> 200", "vectors/x.txt:4: indent with spaces"},
-		"client twice":         {"client no-credential", `vectors/x.txt:4: client "no-credential" is defined twice`},
-		"client's word":        {"client me CN", `vectors/x.txt:4: client me: unexpected "CN"`},
-		"configuration twice":  {"configuration plain", `vectors/x.txt:4: configuration "plain" is defined twice`},
+		"fault of no review": {"in plain GET / while \"Pod 403\" -> 200",
+			"vectors/x.txt:4: while \"Pod 403\": review: \"Pod\": must be TokenReview or SubjectAccessReview"},
+		"tab":                 {"\tin plain GET / -> 200", "vectors/x.txt:4: indent with spaces"},
+		"client twice":        {"client no-credential", `vectors/x.txt:4: client "no-credential" is defined twice`},
+		"client's word":       {"client me CN", `vectors/x.txt:4: client me: unexpected "CN"`},
+		"configuration twice": {"configuration plain", `vectors/x.txt:4: configuration "plain" is defined twice`},
 		"setting": {"configuration x\n  field=1",
 			"vectors/x.txt:5: a setting must be: path.of.field: value"},
 	} {
@@ -180,36 +185,39 @@ func TestProblems(t *testing.T) {
 			Subresources:  []string{"pods", "proxy"},
 		},
 	}
-	access := AccessReview{User: "viewer", Groups: []string{"a", "b"}, Verb: "get", Resource: "nodes", Name: NodeName}
-	first, second := access, access
-	first.Subresource, second.Subresource = "pods", "proxy"
-	good := Observed{
-		Status:        403,
-		Body:          "Forbidden (user=viewer, verb=get, resource=nodes, subresource(s)=[pods proxy])\n",
-		AccessReviews: []AccessReview{first, second},
+	access := func(subresource string) *authorizationv1.SubjectAccessReviewSpec {
+		return &authorizationv1.SubjectAccessReviewSpec{User: "viewer", Groups: []string{"a", "b"},
+			ResourceAttributes: &authorizationv1.ResourceAttributes{Verb: "get", Resource: "nodes",
+				Subresource: subresource, Name: nodeName}}
 	}
-	if problems := c.Problems(good); len(problems) > 0 {
+	good := func() *Observed {
+		o := &Observed{Status: 403,
+			Body: "Forbidden (user=viewer, verb=get, resource=nodes, subresource(s)=[pods proxy])\n"}
+		o.AddReview(access("pods"))
+		o.AddReview(access("proxy"))
+		return o
+	}
+	if problems := c.Problems(*good()); len(problems) > 0 {
 		t.Errorf("problems of the expected result: %q", problems)
 	}
 	for name, spoil := range map[string]func(*Case, *Observed){
 		"status":       func(_ *Case, o *Observed) { o.Status = 401 },
 		"body":         func(_ *Case, o *Observed) { o.Body = "Forbidden" },
-		"token review": func(_ *Case, o *Observed) { o.TokenReviews = 1 },
-		"order":        func(_ *Case, o *Observed) { o.AccessReviews = []AccessReview{second, first} },
-		"fewer":        func(_ *Case, o *Observed) { o.AccessReviews = []AccessReview{first} },
+		"token review": func(_ *Case, o *Observed) { o.AddReview(nil) },
+		"order":        func(_ *Case, o *Observed) { slices.Reverse(o.AccessReviews) },
+		"fewer":        func(_ *Case, o *Observed) { o.AccessReviews = o.AccessReviews[:1] },
 		"none":         func(_ *Case, o *Observed) { o.AccessReviews = nil },
 		"user":         func(_ *Case, o *Observed) { o.AccessReviews[0].User = "other" },
 		"groups":       func(_ *Case, o *Observed) { o.AccessReviews[0].Groups = []string{"a"} },
-		"verb":         func(_ *Case, o *Observed) { o.AccessReviews[0].Verb = "list" },
-		"name":         func(_ *Case, o *Observed) { o.AccessReviews[0].Name = "" },
-		"says":         func(c *Case, _ *Observed) { c.Want.BodyContains = "something else" },
+		"verb":         func(_ *Case, o *Observed) { o.AccessReviews[0].ResourceAttributes.Verb = "list" },
+		"name":         func(_ *Case, o *Observed) { o.AccessReviews[0].ResourceAttributes.Name = "" },
+		"text":         func(c *Case, _ *Observed) { c.Want.BodyContains = "something else" },
 		"header":       func(c *Case, _ *Observed) { c.Want.Headers = []string{"Allow: GET"} },
 	} {
 		t.Run(name, func(t *testing.T) {
-			c, o := c, good
-			o.AccessReviews = []AccessReview{first, second}
-			spoil(&c, &o)
-			if len(c.Problems(o)) == 0 {
+			c, o := c, good()
+			spoil(&c, o)
+			if len(c.Problems(*o)) == 0 {
 				t.Error("no problem is reported")
 			}
 		})

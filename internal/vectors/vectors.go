@@ -10,7 +10,11 @@ import (
 	"slices"
 	"strings"
 
+	authorizationv1 "k8s.io/api/authorization/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"sigs.k8s.io/yaml"
+
+	"fauxlet/internal/faults"
 )
 
 //go:embed *.txt rbac.yaml tokens.csv
@@ -25,8 +29,8 @@ var (
 	Tokens []byte
 )
 
-// NodeName is the node name of the kubelet.
-const NodeName = "node-1"
+// nodeName is the node name of the kubelet.
+const nodeName = "node-1"
 
 // Corpus is the content of the files.
 type Corpus struct {
@@ -43,16 +47,9 @@ type Settings map[string]any
 func (s Settings) YAML() ([]byte, error) {
 	root := map[string]any{"apiVersion": "kubelet.config.k8s.io/v1beta1", "kind": "KubeletConfiguration"}
 	for path, value := range s {
-		at, names := root, strings.Split(path, ".")
-		for _, name := range names[:len(names)-1] {
-			below, ok := at[name].(map[string]any)
-			if !ok {
-				below = map[string]any{}
-				at[name] = below
-			}
-			at = below
+		if err := unstructured.SetNestedField(root, value, strings.Split(path, ".")...); err != nil {
+			return nil, err
 		}
-		at[names[len(names)-1]] = value
 	}
 	return yaml.Marshal(root)
 }
@@ -75,8 +72,8 @@ type Case struct {
 	Client        string
 	// ReadOnly means that the request is sent to the read-only port.
 	ReadOnly bool
-	// Faults maps the kind of a review to the status with which it fails during the request.
-	Faults map[string]string
+	// Faults are the faults of the reviewer during the request.
+	Faults []faults.Fault
 
 	// Protocol is HTTP/1.1 or HTTP/1.0.
 	Protocol     string
@@ -106,10 +103,8 @@ func (c *Case) Bytes(client Client) []byte {
 	fmt.Fprintf(&b, "%s %s %s\r\nHost: node-1:10250\r\n", c.Method, c.Path, c.Protocol)
 	headers := slices.Concat(client.Headers, c.Headers)
 	named := func(name string) bool {
-		return slices.ContainsFunc(
-			headers,
-			func(h string) bool { return strings.HasPrefix(strings.ToLower(h), name+":") },
-		)
+		return slices.ContainsFunc(headers,
+			func(h string) bool { return strings.HasPrefix(strings.ToLower(h), name+":") })
 	}
 	if !named("connection") {
 		b.WriteString("Connection: close\r\n")
@@ -163,20 +158,22 @@ type Expectation struct {
 	Headers      []string
 }
 
-// AccessReview is a SubjectAccessReview that the kubelet sent.
-type AccessReview struct {
-	User                              string
-	Groups                            []string
-	Verb, Resource, Subresource, Name string
-}
-
 // Observed is the observed result of a request.
 type Observed struct {
 	Status        int
 	Header        http.Header
 	Body          string
 	TokenReviews  int
-	AccessReviews []AccessReview
+	AccessReviews []authorizationv1.SubjectAccessReviewSpec
+}
+
+// AddReview counts a TokenReview, for which access is nil, or adds a SubjectAccessReview.
+func (o *Observed) AddReview(access *authorizationv1.SubjectAccessReviewSpec) {
+	if access == nil {
+		o.TokenReviews++
+	} else {
+		o.AccessReviews = append(o.AccessReviews, *access)
+	}
 }
 
 // Problems lists the differences between the observed and the expected result.
@@ -203,29 +200,20 @@ func (c *Case) Problems(got Observed) []string {
 		}
 	}
 
-	var asked []string
+	var checked []string
 	for _, access := range got.AccessReviews {
-		asked = append(asked, access.Subresource)
-		if access.User != want.User || access.Verb != want.Verb || access.Resource != "nodes" ||
-			access.Name != NodeName {
-			problem(
-				"review for user %q: verb %q, resource %s/%s of %s; want user %q, verb %q, nodes of %s",
-				access.User,
-				access.Verb,
-				access.Resource,
-				access.Subresource,
-				access.Name,
-				want.User,
-				want.Verb,
-				NodeName,
-			)
+		of := access.ResourceAttributes
+		checked = append(checked, of.Subresource)
+		if access.User != want.User || of.Verb != want.Verb || of.Resource != "nodes" || of.Name != nodeName {
+			problem("review for user %q: verb %q, resource %s/%s of %s; want user %q, verb %q, nodes of %s",
+				access.User, of.Verb, of.Resource, of.Subresource, of.Name, want.User, want.Verb, nodeName)
 		}
 		if want.Groups != nil && !sameSet(access.Groups, want.Groups) {
 			problem("groups %q, want %q", access.Groups, want.Groups)
 		}
 	}
-	if !slices.Equal(asked, want.Subresources) {
-		problem("reviews for nodes/%v, want %v", asked, want.Subresources)
+	if !slices.Equal(checked, want.Subresources) {
+		problem("reviews for nodes/%v, want %v", checked, want.Subresources)
 	}
 	return all
 }
@@ -234,19 +222,11 @@ func (c *Case) Problems(got Observed) []string {
 func (d *Expectation) refusal() string {
 	switch {
 	case d.Authorization == Denied:
-		return fmt.Sprintf(
-			"Forbidden (user=%s, verb=%s, resource=nodes, subresource(s)=%v)\n",
-			d.User,
-			d.Verb,
-			d.Subresources,
-		)
+		return fmt.Sprintf("Forbidden (user=%s, verb=%s, resource=nodes, subresource(s)=%v)\n", d.User, d.Verb,
+			d.Subresources)
 	case d.Authorization == CheckError:
-		return fmt.Sprintf(
-			"Authorization error (user=%s, verb=%s, resource=nodes, subresource=%s)",
-			d.User,
-			d.Verb,
-			d.Subresources[len(d.Subresources)-1],
-		)
+		return fmt.Sprintf("Authorization error (user=%s, verb=%s, resource=nodes, subresource=%s)", d.User, d.Verb,
+			d.Subresources[len(d.Subresources)-1])
 	case d.Status == http.StatusUnauthorized:
 		return "Unauthorized"
 	}

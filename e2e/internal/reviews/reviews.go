@@ -3,23 +3,31 @@
 package reviews
 
 import (
-	"context"
-	"net"
+	"crypto/tls"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
 	"os"
 	"path/filepath"
 	"testing"
 
 	"fauxlet/e2e/internal/expect"
+	"fauxlet/internal/faults"
+	"fauxlet/internal/faulty"
 	"fauxlet/internal/reviewapi"
 	"fauxlet/internal/vectors"
+	"fauxlet/testcerts"
 )
 
 // Server answers the TokenReviews and SubjectAccessReviews of a kubelet, with the tokens and the policy of
 // internal/vectors.
 type Server struct {
-	API        *reviewapi.Server
 	Kubeconfig string
-	last       uint64
+	// Faults are the active faults of the reviewer. They apply in the server, so that they also affect a kubelet in
+	// another process.
+	Faults *faults.Set
+	api    *reviewapi.Server
+	last   uint64
 }
 
 func Start(t testing.TB) *Server {
@@ -28,23 +36,39 @@ func Start(t testing.TB) *Server {
 	tokens, rbac := filepath.Join(dir, "tokens.csv"), filepath.Join(dir, "rbac.yaml")
 	expect.NoError(t, os.WriteFile(tokens, vectors.Tokens, 0o600))
 	expect.NoError(t, os.WriteFile(rbac, vectors.RBAC, 0o644))
-	server, err := reviewapi.New(reviewapi.Options{Tokens: tokens, RBAC: []string{rbac}, Records: 64})
+	ca, err := testcerts.NewAuthority("reviews-ca")
 	expect.NoError(t, err)
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	serving, err := ca.Server("reviews", []string{"127.0.0.1"})
 	expect.NoError(t, err)
-	ctx, stop := context.WithCancel(context.Background())
-	ended := make(chan error)
-	go func() { ended <- server.Serve(ctx, listener) }()
-	t.Cleanup(func() { stop(); expect.NoError(t, <-ended) })
-	r := &Server{API: server, Kubeconfig: filepath.Join(dir, "kubeconfig")}
-	expect.NoError(t, server.WriteKubeconfig(r.Kubeconfig, listener.Addr().String()))
+	api, err := reviewapi.New(reviewapi.Options{Tokens: tokens, RBAC: []string{rbac}, Records: 64, CA: ca})
+	expect.NoError(t, err)
+	r := &Server{Kubeconfig: filepath.Join(dir, "kubeconfig"), Faults: faults.NewSet(), api: api}
+	proxy := &httputil.ReverseProxy{
+		Rewrite:   func(*httputil.ProxyRequest) {},
+		Transport: faulty.NewNode("node-1", r.Faults, nil).RoundTripper(inMemory{api.Handler()}),
+	}
+	server := httptest.NewUnstartedServer(proxy)
+	server.TLS = &tls.Config{Certificates: []tls.Certificate{serving.TLS()}}
+	server.EnableHTTP2 = true
+	server.StartTLS()
+	t.Cleanup(server.Close)
+	expect.NoError(t, api.WriteKubeconfig(r.Kubeconfig, server.Listener.Addr().String()))
 	return r
+}
+
+// inMemory is an http.RoundTripper that calls a handler.
+type inMemory struct{ http.Handler }
+
+func (m inMemory) RoundTrip(r *http.Request) (*http.Response, error) {
+	w := httptest.NewRecorder()
+	m.ServeHTTP(w, r)
+	return w.Result(), nil
 }
 
 // Take returns the reviews that the server has received since the last call of Take.
 func (r *Server) Take() []reviewapi.Record {
 	var taken []reviewapi.Record
-	for _, record := range r.API.Reviews() {
+	for _, record := range r.api.Reviews() {
 		if record.Number > r.last {
 			r.last = record.Number
 			taken = append(taken, record)
