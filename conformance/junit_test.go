@@ -117,9 +117,11 @@ func TestJUnit(t *testing.T) {
 		t.Errorf("the report is not valid JUnit XML: %v\n%s", err, text)
 	}
 	for _, part := range []string{
-		`<testsuite name="fauxlet https://192.0.2.1:6443" tests="5" failures="1" errors="1" id="0" skipped="1" time="2.345" timestamp="2026-11-24T11:00:00">`,
+		`<testsuite name="fauxlet https://192.0.2.1:6443" tests="5" failures="1" errors="1" id="0" skipped="1" ` +
+			`time="2.345" timestamp="2026-11-24T11:00:00">`,
 		`<testcase name="client.presented" classname="client" time="0.000">`,
-		`<failure message="none is presented" type="--kubelet-client-certificate"><![CDATA[--kubelet-client-certificate=a.crt`,
+		`<failure message="none is presented" type="--kubelet-client-certificate">` +
+			`<![CDATA[--kubelet-client-certificate=a.crt`,
 		`<skipped message="needs client.presented, which did not pass"></skipped>`,
 		`<error message="did not complete: no response"></error>`,
 		`warn: insecure`,

@@ -7,22 +7,23 @@
 //
 // # A check
 //
-// A check is one [Check] in a table; [Checks] returns the table. Its run function returns a result ([pass], [fail],
-// [warn] or [skip]), or an error if it could not complete, for example because an API request failed or no response
-// came ([logResponse.text]). An error of the type [skipped] skips the check. Needs names the checks that must pass
-// first, so that one mistake fails one check. Checks run concurrently and must not depend on checks that they do not
-// need.
+// A check is one [Check] in a table; [Checks] returns the table. Its run function records evidence and problems in a
+// [finding] with [finding.note], [finding.fail] and [finding.warn]. It returns an error if it could not complete, for
+// example because an API request failed or no response came ([logResponse.text]). An error of the type [skipped]
+// skips the check. Needs names the checks that must pass first, so that one mistake fails one check. Checks run
+// concurrently and must not depend on checks that they do not need.
 //
 // # Building blocks
 //
+//   - [withHandshake], [withKubelet] and [withHostileKubelet] make the run functions of checks that examine the
+//     first connection, that need one kubelet, or that need one kubelet that misbehaves.
 //   - [run.node] creates a Node with a pod. [nodeOptions] set its addresses and port.
-//   - [run.kubelet] listens as a kubelet and registers a Node for it. [kubeletOptions] set the certificate and the
-//     handler. By default it is a stand-in (package server) that allows everything, with an accepted serving
-//     certificate. The caller closes it.
-//   - [run.hostileKubelet] listens as a kubelet that misbehaves (package hostile), with one behavior at a time.
+//   - [run.kubelet] listens as a kubelet and registers a Node for it. By default it is a stand-in (package server)
+//     that allows everything, with an accepted serving certificate. The caller closes it.
+//   - [run.connectTo] makes the kube-apiserver connect to a kubelet, and returns the first connection.
+//   - [hostileKubelet.try] sends a request while the kubelet misbehaves in one way (package hostile).
 //   - [node.logs] requests a log with client-go. [node.send] sends a [userRequest] and returns the raw [reply].
-//   - [kubelet.observed] returns what was [observed] of all connections to the kubelet. [kubelet.await] waits for a
-//     state.
+//   - [kubelet.observed] returns what was [observed] of all connections to the kubelet.
 //
 // The objects are deleted when the run ends.
 package check
@@ -30,8 +31,6 @@ package check
 import (
 	"context"
 	"slices"
-
-	"fauxlet/conformance"
 )
 
 // Check is one check of a kube-apiserver.
@@ -44,15 +43,21 @@ type Check struct {
 	Flag string
 	// Proves is a sentence for the documentation: what a pass proves.
 	Proves string
-	// Needs are the IDs of checks that must pass first.
+	// Needs are the IDs of checks that must pass first. In the tables, nil means reach.dialled.
 	Needs []string
 
-	run func(ctx context.Context, r *run) (conformance.Result, error)
+	// remedy is text that can be pasted, for the problems that the check finds. A check with several remedies sets
+	// the remedy of its finding instead.
+	remedy string
+	run    runFunc
 }
+
+// runFunc checks a kube-apiserver. It returns an error if it cannot complete.
+type runFunc func(ctx context.Context, r *run, f *finding) error
 
 // Checks returns all checks in the order of the report.
 func Checks() []Check {
-	return slices.Concat(
+	all := slices.Concat(
 		reachChecks(),
 		clientChecks(),
 		rightsChecks(),
@@ -62,25 +67,10 @@ func Checks() []Check {
 		hostileChecks(),
 		afterChecks(),
 	)
-}
-
-// pass returns the result of a check that found no problem.
-func pass(evidence ...string) conformance.Result {
-	return conformance.Result{Verdict: conformance.Pass, Evidence: evidence}
-}
-
-// fail returns the result of a failed check. The reason is a sentence without a full stop. The remedy is text that
-// can be pasted.
-func fail(reason, remedy string, evidence ...string) conformance.Result {
-	return conformance.Result{Verdict: conformance.Fail, Reason: reason, Remedy: remedy, Evidence: evidence}
-}
-
-// warn returns the result of a check that found a working configuration that is unsafe or will stop working.
-func warn(reason, remedy string, evidence ...string) conformance.Result {
-	return conformance.Result{Verdict: conformance.Warn, Reason: reason, Remedy: remedy, Evidence: evidence}
-}
-
-// skip returns the result of a check that cannot reach a verdict.
-func skip(reason string, evidence ...string) conformance.Result {
-	return conformance.Result{Verdict: conformance.Skipped, Reason: reason, Evidence: evidence}
+	for i := range all[1:] {
+		if c := &all[i+1]; c.Needs == nil {
+			c.Needs = []string{all[0].ID}
+		}
+	}
+	return all
 }

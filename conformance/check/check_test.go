@@ -88,24 +88,21 @@ func TestSelect(t *testing.T) {
 	}
 }
 
+type does = map[string]func(context.Context, *finding) error
+
 // scheduled runs the checks in some. It returns their results as texts, and their IDs in the order of the reports.
-func scheduled(
-	t *testing.T,
-	ctx context.Context,
-	do map[string]func(context.Context) (conformance.Result, error),
-) (results map[string]string, order []string) {
+func scheduled(t *testing.T, ctx context.Context, do does) (results map[string]string, order []string) {
 	t.Helper()
-	all := schedule(
-		ctx,
-		some,
-		func(r conformance.Result) { order = append(order, r.ID) },
-		func(ctx context.Context, c Check) (conformance.Result, error) {
-			if f := do[c.ID]; f != nil {
-				return f(ctx)
+	checks := slices.Clone(some)
+	for i, c := range checks {
+		checks[i].run = func(ctx context.Context, _ *run, f *finding) error {
+			if do[c.ID] == nil {
+				return nil
 			}
-			return pass(c.ID), nil
-		},
-	)
+			return do[c.ID](ctx, f)
+		}
+	}
+	all := schedule(ctx, nil, checks, func(r conformance.Result) { order = append(order, r.ID) })
 	results = map[string]string{}
 	for i, r := range all {
 		if r.ID != some[i].ID || r.Flag != some[i].Flag && r.Flag != "own" || r.Evidence == nil {
@@ -116,10 +113,12 @@ func scheduled(
 	return results, order
 }
 
-type does = map[string]func(context.Context) (conformance.Result, error)
-
-func gives(r conformance.Result, err error) func(context.Context) (conformance.Result, error) {
-	return func(context.Context) (conformance.Result, error) { return r, err }
+// failing returns a check with a problem that ends with an error.
+func failing(err error) func(context.Context, *finding) error {
+	return func(_ context.Context, f *finding) error {
+		f.fail("why")
+		return err
+	}
 }
 
 func TestSchedule(t *testing.T) {
@@ -131,21 +130,27 @@ func TestSchedule(t *testing.T) {
 		want map[string]string
 	}{
 		{"all pass", nil, map[string]string{"g.a": passed, "g.b": passed, "g.c": passed, "h.d": passed, "h.e": passed}},
-		{"a warning is no reason to skip", does{"g.a": gives(warn("why", "remedy"), nil)},
+		{"a warning is no reason to skip", does{"g.a": func(_ context.Context, f *finding) error {
+			return f.warn("why")
+		}},
 			map[string]string{"g.a": "warn false why", "g.b": passed, "g.c": passed, "h.d": passed, "h.e": passed}},
-		{"a failure is", does{"g.a": gives(fail("why", "remedy"), nil)},
+		{"a failure is", does{"g.a": failing(nil)},
 			map[string]string{"g.a": "fail false why", "g.b": needsA, "g.c": needsA, "h.d": needs("g.b"),
 				"h.e": passed}},
-		{"so is a skip", does{"g.c": gives(conformance.Result{}, fmt.Errorf("wrapped: %w", skipped("cannot")))},
+		{"so is a skip", does{"g.c": func(context.Context, *finding) error {
+			return fmt.Errorf("wrapped: %w", skipped("cannot"))
+		}},
 			map[string]string{"g.a": passed, "g.b": passed, "g.c": "skipped false cannot", "h.d": needs("g.c"),
 				"h.e": passed}},
-		{"an error is no verdict", does{"g.b": gives(fail("why", "remedy"), errors.New("lost"))},
+		{"an error is no verdict", does{"g.b": func(context.Context, *finding) error { return errors.New("lost") }},
 			map[string]string{"g.a": passed, "g.b": "skipped true did not complete: lost", "g.c": passed,
 				"h.d": needs("g.b"), "h.e": passed}},
-		{"a flag of its own", does{"h.e": func(context.Context) (conformance.Result, error) {
-			r := pass()
-			r.Flag = "own"
-			return r, nil
+		{"a problem before an error is one", does{"g.b": failing(errors.New("lost"))},
+			map[string]string{"g.a": passed, "g.b": "fail false why", "g.c": passed, "h.d": needs("g.b"),
+				"h.e": passed}},
+		{"a flag of its own", does{"h.e": func(_ context.Context, f *finding) error {
+			f.flag = "own"
+			return nil
 		}}, map[string]string{"g.a": passed, "g.b": passed, "g.c": passed, "h.d": passed, "h.e": passed}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -164,7 +169,7 @@ func TestSchedule(t *testing.T) {
 
 // TestScheduleWithoutNeed: a check is skipped if the check that it needs is not part of the run.
 func TestScheduleWithoutNeed(t *testing.T) {
-	got := schedule(t.Context(), some[1:2], func(conformance.Result) {}, nil)
+	got := schedule(t.Context(), nil, some[1:2], func(conformance.Result) {})
 	if len(got) != 1 || got[0].Verdict != conformance.Skipped || got[0].Reason != "needs g.a, which is not run" {
 		t.Errorf("the results are %+v, want one skipped check", got)
 	}
@@ -174,15 +179,15 @@ func TestScheduleWithoutNeed(t *testing.T) {
 func TestScheduleStops(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, stop := context.WithCancelCause(t.Context())
-		wait := func(ctx context.Context) (conformance.Result, error) {
+		wait := func(ctx context.Context, f *finding) error {
 			<-ctx.Done()
-			return fail("nothing came", "remedy"), nil
+			return f.fail("nothing came")
 		}
-		got, _ := scheduled(t, ctx, does{"g.a": wait, "h.e": func(ctx context.Context) (conformance.Result, error) {
+		got, _ := scheduled(t, ctx, does{"g.a": wait, "h.e": func(ctx context.Context, _ *finding) error {
 			time.Sleep(time.Second)
 			stop(errors.New("interrupted"))
 			<-ctx.Done()
-			return pass(), nil // a pass counts even if the run has been stopped
+			return nil // a pass counts even if the run has been stopped
 		}})
 		want := map[string]string{
 			"g.a": "skipped true did not complete: interrupted",
@@ -194,14 +199,10 @@ func TestScheduleStops(t *testing.T) {
 		}
 
 		began := time.Now()
-		got, _ = scheduled(
-			t,
-			t.Context(),
-			does{"h.e": wait, "g.a": func(ctx context.Context) (conformance.Result, error) {
-				<-ctx.Done()
-				return conformance.Result{}, errors.New("no answer")
-			}},
-		)
+		got, _ = scheduled(t, t.Context(), does{"h.e": wait, "g.a": func(ctx context.Context, _ *finding) error {
+			<-ctx.Done()
+			return errors.New("no answer")
+		}})
 		if took := time.Since(began); took != timeLimit {
 			t.Errorf("the run took %v, want the time limit %v", took, timeLimit)
 		}
@@ -217,9 +218,6 @@ func TestScheduleStops(t *testing.T) {
 func TestScheduleParallelism(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		many := make([]Check, 3*parallelism)
-		for i := range many {
-			many[i].ID = fmt.Sprintf("g.%d", i)
-		}
 		var mu sync.Mutex
 		now, most := 0, 0
 		add := func(n int) {
@@ -228,17 +226,15 @@ func TestScheduleParallelism(t *testing.T) {
 			now += n
 			most = max(most, now)
 		}
-		schedule(
-			t.Context(),
-			many,
-			func(conformance.Result) {},
-			func(context.Context, Check) (conformance.Result, error) {
+		for i := range many {
+			many[i] = Check{ID: fmt.Sprintf("g.%d", i), run: func(context.Context, *run, *finding) error {
 				add(1)
 				time.Sleep(time.Second)
 				add(-1)
-				return pass(), nil
-			},
-		)
+				return nil
+			}}
+		}
+		schedule(t.Context(), nil, many, func(conformance.Result) {})
 		if most != parallelism {
 			t.Errorf("at most %d checks ran at once, want %d", most, parallelism)
 		}

@@ -17,26 +17,27 @@ func TestValidityAndUsage(t *testing.T) {
 		t.Fatal(err)
 	}
 	now := time.Now()
-	valid := func(c *x509.Certificate) conformance.Result { return validity(c, now) }
 	for _, test := range []struct {
 		name   string
-		judge  func(*x509.Certificate) conformance.Result
+		judge  func(*finding, *x509.Certificate) error
 		mutate testcerts.Mutate
 		want   conformance.Verdict
 		why    string
 	}{
-		{"of a year", valid, testcerts.ValidFor(now.Add(-time.Hour), now.Add(365*24*time.Hour)), conformance.Pass, ""},
-		{"of 31 days", valid, testcerts.ValidFor(now.Add(-time.Hour), now.Add(31*24*time.Hour)), conformance.Pass, ""},
-		{"of 29 days", valid, testcerts.ValidFor(now.Add(-time.Hour), now.Add(29*24*time.Hour+time.Hour)),
-			conformance.Warn, "expires in 29 days"},
-		{"expired", valid, testcerts.Expired, conformance.Fail, "has expired"},
-		{"of tomorrow", valid, testcerts.NotYetValid, conformance.Fail, "is not valid yet"},
-		{"for clients", usage, testcerts.ClientAuthOnly, conformance.Pass, ""},
-		{"for all", usage, func(c *x509.Certificate) { c.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageAny} },
+		{"of a year", checkDates, testcerts.ValidFor(now.Add(-time.Hour), now.Add(365*24*time.Hour)),
 			conformance.Pass, ""},
-		{"for nothing special", usage, testcerts.NoUsage, conformance.Pass, ""},
-		{"for servers", usage, testcerts.ServerAuthOnly, conformance.Fail, "not for client authentication"},
-		{"for mail", usage, func(
+		{"of 31 days", checkDates, testcerts.ValidFor(now.Add(-time.Hour), now.Add(31*24*time.Hour)),
+			conformance.Pass, ""},
+		{"of 29 days", checkDates, testcerts.ValidFor(now.Add(-time.Hour), now.Add(29*24*time.Hour+time.Hour)),
+			conformance.Warn, "expires in 29 days"},
+		{"expired", checkDates, testcerts.Expired, conformance.Fail, "has expired"},
+		{"of tomorrow", checkDates, testcerts.NotYetValid, conformance.Fail, "is not valid yet"},
+		{"for clients", checkUsage, testcerts.ClientAuthOnly, conformance.Pass, ""},
+		{"for all", checkUsage, func(c *x509.Certificate) { c.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageAny} },
+			conformance.Pass, ""},
+		{"for nothing special", checkUsage, testcerts.NoUsage, conformance.Pass, ""},
+		{"for servers", checkUsage, testcerts.ServerAuthOnly, conformance.Fail, "not for client authentication"},
+		{"for mail", checkUsage, func(
 			c *x509.Certificate) {
 			c.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageEmailProtection}
 		}, conformance.Fail, "not for client authentication"},
@@ -45,32 +46,23 @@ func TestValidityAndUsage(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		got := test.judge(pair.Leaf)
+		f := &finding{remedy: "remedy"}
+		got := f.result(test.judge(f, pair.Leaf))
 		if got.Verdict != test.want || !strings.Contains(got.Reason, test.why) ||
 			(got.Reason == "") != (test.why == "") {
 			t.Errorf("%s: the result is %+v, want the verdict %s and the reason %q", test.name, got, test.want,
 				test.why)
 		}
-		if got.Verdict != conformance.Pass && got.Remedy == "" || len(got.Evidence) == 0 {
-			t.Errorf("%s: the result lacks a remedy or evidence: %+v", test.name, got)
-		}
-	}
-}
-
-func TestQuote(t *testing.T) {
-	for in, want := range map[string]string{
-		"kubelet-client": "kubelet-client", "system:node:a": "system:node:a", "": "''", "a b": "'a b'",
-		"$(id)": "'$(id)'", "it's": `'it'\''s'`, "*": "'*'",
-	} {
-		if got := quote(in); got != want {
-			t.Errorf("quote(%q) is %s, want %s", in, got, want)
+		if (got.Verdict != conformance.Pass) != (got.Remedy == "remedy") || len(got.Evidence) == 0 {
+			t.Errorf("%s: the result has the wrong remedy or no evidence: %+v", test.name, got)
 		}
 	}
 }
 
 func TestDialedURL(t *testing.T) {
 	at := dialedURL(
-		`Get "https://internalip..fauxlet-check.invalid:10250/containerLogs/a/b/c?follow=true": dial tcp: lookup internalip..fauxlet-check.invalid: no such host`,
+		`Get "https://internalip..fauxlet-check.invalid:10250/containerLogs/a/b/c?follow=true": dial tcp: ` +
+			`lookup internalip..fauxlet-check.invalid: no such host`,
 	)
 	if at == nil || at.Hostname() != unresolvable("InternalIP") || at.Port() != "10250" {
 		t.Errorf("dialedURL returned %v, want the URL in the error", at)

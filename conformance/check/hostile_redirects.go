@@ -4,16 +4,12 @@ import (
 	"context"
 	"crypto/tls"
 	"fmt"
-	"net"
 	"net/http"
-	"net/netip"
 	"strings"
-	"sync"
 	"time"
 
-	"k8s.io/client-go/rest"
-
 	"fauxlet/conformance/hostile"
+	"fauxlet/conformance/stage"
 )
 
 // redirects are the HTTP statuses of redirects.
@@ -28,78 +24,21 @@ var redirects = []int{
 // redirectTarget is a server that a redirect names.
 type redirectTarget struct {
 	name, url string
-	// visits counts the connections to the target. presentedThere describes the client certificate that the target
-	// received, if any.
-	visits         func() int
-	presentedThere func() string
+	// kubelet is the target, and counts the connections to it. It is nil if the target records or shows by itself that
+	// a redirect was followed.
+	kubelet *kubelet
 }
 
-// redirectTargets returns the targets: the redirecting kubelet itself, another kubelet, the kube-apiserver, and a
-// plain HTTP server on this machine in place of a cloud's metadata service. The caller calls done to close them.
-func (r *run) redirectTargets(
-	ctx context.Context,
-	v *hostileKubelet,
-	name string,
-) (all []redirectTarget, done func(), err error) {
-	other, err := r.kubelet(ctx, kubeletOptions{node: nodeOptions{name: name + "-other"}, raw: func(*tls.Conn) {}})
-	if err != nil {
-		return nil, nil, err
+func (t redirectTarget) visits() int {
+	if t.kubelet == nil {
+		return 0
 	}
-	metadata, err := net.Listen("tcp", netip.AddrPortFrom(r.nodeIP, 0).String())
-	if err != nil {
-		other.Close()
-		return nil, nil, err
-	}
-	var mu sync.Mutex
-	came := 0
-	go func() {
-		for {
-			conn, err := metadata.Accept()
-			if err != nil {
-				return
-			}
-			conn.Close()
-			mu.Lock()
-			came++
-			mu.Unlock()
-		}
-	}()
-	none := func() int { return 0 }
-	noCertificate := func() string { return "" }
-	base, _, err := rest.DefaultServerUrlFor(r.config)
-	if err != nil {
-		other.Close()
-		metadata.Close()
-		return nil, nil, err
-	}
-	all = []redirectTarget{
-		{
-			"itself",
-			fmt.Sprintf("https://%s/%s", v.address(), redirectMarker),
-			none,
-			noCertificate,
-		}, // the hostile kubelet records its own connections
-		{
-			"another kubelet",
-			fmt.Sprintf("https://%s/%s", other.address(), redirectMarker),
-			func() int { return len(other.observed()) },
-			other.presentedThere,
-		},
-		// Visits are not counted here, because the response would show that the redirect was followed.
-		{"kube-apiserver", base.JoinPath("/version").String(), none, noCertificate},
-		{
-			"a metadata address",
-			fmt.Sprintf("http://%s/latest/meta-data/%s", metadata.Addr(), redirectMarker),
-			func() int { mu.Lock(); defer mu.Unlock(); return came },
-			noCertificate,
-		},
-	}
-	return all, func() { other.Close(); metadata.Close() }, nil
+	return len(t.kubelet.observed())
 }
 
-// presentedThere describes the first client certificate that the kubelet received.
-func (k *kubelet) presentedThere() string {
-	for _, s := range k.observed() {
+// presented describes the first client certificate that the target received, if any.
+func (t redirectTarget) presented() string {
+	for _, s := range t.kubelet.observed() {
 		if s.TLS != nil && len(s.TLS.PeerCertificates) > 0 {
 			return " and presented the certificate of " + s.TLS.PeerCertificates[0].Subject.String()
 		}
@@ -110,136 +49,173 @@ func (k *kubelet) presentedThere() string {
 // redirectMarker occurs in the paths of redirects and in no other path.
 const redirectMarker = "fauxlet-check-redirected"
 
-// reply is the response that a user gets to a userRequest.
-type reply struct {
-	// status is the HTTP status; 0 if there was no response.
-	status int
-	header http.Header
-	text   string
-	// hangs means that the response reached neither its end nor the limit in time.
-	hangs bool
-	err   error
-}
-
-// send sends a request and reads the response, up to a limit of text.
-func (n *node) send(ctx context.Context, req userRequest, limit int64) reply {
-	return n.sendWithin(ctx, req, limit, n.run.soon)
-}
-
-func (n *node) sendWithin(ctx context.Context, req userRequest, limit int64, within time.Duration) reply {
-	ctx, cancel := context.WithTimeoutCause(ctx, within, fmt.Errorf("no response within %v", within))
-	defer cancel()
-	l, err := n.open(ctx, req)
-	if err != nil {
-		return reply{err: err, hangs: ctx.Err() != nil}
+// withRedirectTargets calls do with the targets: the redirecting kubelet itself, another kubelet, the kube-apiserver,
+// and a plain HTTP address of this machine in place of a cloud's metadata service.
+func (v *hostileKubelet) withRedirectTargets(
+	ctx context.Context, name string, do func([]redirectTarget) error,
+) error {
+	var kubelets []*kubelet
+	for _, suffix := range []string{"-other", "-metadata"} {
+		k, err := v.run.kubelet(ctx, kubeletOptions{node: nodeOptions{name: name + suffix}, raw: func(*tls.Conn) {}})
+		if err != nil {
+			return err
+		}
+		defer k.Close()
+		kubelets = append(kubelets, k)
 	}
-	defer l.Close()
-	text, ended := l.text(limit, within)
-	// If ctx is done, the response may only be a consequence of the cancellation.
-	return reply{l.status, l.header, text, ctx.Err() != nil || !ended && int64(len(text)) < limit, nil}
+	version := v.run.client.Discovery().RESTClient().Get().AbsPath("/version").URL()
+	return do([]redirectTarget{
+		{"itself", fmt.Sprintf("https://%s/%s", v.Addr(), redirectMarker), nil},
+		{"another kubelet", fmt.Sprintf("https://%s/%s", kubelets[0].Addr(), redirectMarker), kubelets[0]},
+		{"kube-apiserver", version.String(), nil},
+		{"a metadata address", fmt.Sprintf("http://%s/latest/meta-data/%s", kubelets[1].Addr(), redirectMarker),
+			kubelets[1]},
+	})
 }
 
-// isSuccess reports whether the response is a success: an upgrade or a 2xx. If the kube-apiserver upgrades before
-// the kubelet has responded, the Status in the stream decides.
-func (a reply) isSuccess(req userRequest) bool {
-	if a.status == http.StatusSwitchingProtocols && req.upgradesEarly() {
-		return strings.Contains(a.text, `"status":"Success"`)
+// tryRedirect is try for a redirect. It reports whether it added a problem, because the kube-apiserver sent more than
+// one request.
+func (v *hostileKubelet) tryRedirect(
+	ctx context.Context, f *finding, req userRequest, status int, target redirectTarget, within time.Duration,
+	send func() reply,
+) (t trial, followed bool, err error) {
+	before := target.visits()
+	t, err = v.try(ctx, req, hostile.Redirect(status, target.name, target.url), within, send)
+	switch {
+	case err != nil:
+	case target.visits() > before:
+		return t, true, f.fail("kube-apiserver followed a redirect%s: %s", target.presented(), t.what)
+	case t.requests() > 1:
+		return t, true, f.fail("kube-apiserver sent %d requests instead of one: %s", t.requests(), t.what)
 	}
-	return a.err == nil && a.status < http.StatusMultipleChoices
+	return t, false, err
 }
 
 func checkRedirects(ctx context.Context, v *hostileKubelet, f *finding) error {
-	redirectTargets, done, err := v.run.redirectTargets(ctx, v, "redirect")
-	if err != nil {
-		return err
-	}
-	defer done()
-	for n, req := range append([]userRequest{logRequest}, upgradeRequests...) {
-		tried, before := 0, len(f.problems)
-		var last reply
-		for i, status := range redirects {
-			for j, target := range redirectTargets {
-				if req.verb != logRequest.verb && (i+n)%len(redirectTargets) != j {
-					continue // not every combination of status and target, because each needs two handshakes
-				}
-				if f.enough() {
-					return nil
-				}
-				visited := target.visits()
-				var got reply
-				visits, _ := v.during(
-					ctx,
-					hostile.Redirect(status, target.url),
-					v.closeTimeout(req),
-					func() { got = v.send(ctx, req, 64<<10) },
-				)
-				if err := context.Cause(ctx); err != nil {
-					return err
-				}
-				tried++
-				last = got
-				what := fmt.Sprintf("%s, and the kubelet redirects (%d) to %s", req.name, status, target.name)
-				switch {
-				case target.visits() > visited:
-					f.problem("kube-apiserver followed a redirect%s: %s", target.presentedThere(), what)
-				case len(visits) == 0:
-					return fmt.Errorf("kube-apiserver did not connect: %s: %w", what, got.err)
-				case len(visits) > 1 || visits[0].More != nil:
-					f.problem("kube-apiserver sent %d requests instead of one: %s", requestsOf(visits), what)
-				case got.hangs:
-					f.problem("the user's request does not end: %s", what)
-					return nil
-				case got.isSuccess(req):
-					f.problem("the user got no error: %s; the user got %s", what, got.String())
-				case got.status >= 300 && got.status < 400:
-					f.problem(
-						"kube-apiserver passed on the redirect, and the user's client may follow it with its "+
-							"credential: %s",
-						what,
-					)
+	return v.withRedirectTargets(ctx, "redirect", func(targets []redirectTarget) error {
+		for n, req := range append([]userRequest{logRequest}, upgradeRequests...) {
+			tried, before := 0, len(f.problems)
+			var last reply
+			for i, status := range redirects {
+				for j, target := range targets {
+					if !req.isLog() && (i+n)%len(targets) != j {
+						continue // not every combination of status and target, because each needs two handshakes
+					}
+					if f.enough() {
+						return nil
+					}
+					t, followed, err := v.tryRedirect(ctx, f, req, status, target, v.closeTimeout(req), func() reply {
+						return v.send(ctx, req, 64<<10)
+					})
+					tried++
+					last = t.got
+					switch {
+					case err != nil:
+						return err
+					case followed:
+					case t.got.hangs:
+						return f.fail("the user's request does not end: %s", t.what)
+					case t.got.isSuccess(req):
+						f.fail("the user got no error: %s; the user got %s", t.what, t.got)
+					case t.got.status >= 300 && t.got.status < 400:
+						f.fail("kube-apiserver passed on the redirect, and the user's client may follow it with its "+
+							"credential: %s", t.what)
+					}
 				}
 			}
+			if len(f.problems) == before {
+				f.note("%s: followed none of %d redirects; the user gets %s", req.name, tried, last)
+			}
 		}
-		if len(f.problems) > before {
-			continue
+		return nil
+	})
+}
+
+// proxyRequest stands for a request through nodes/proxy, which node.proxyTo sends.
+var proxyRequest = userRequest{name: "nodes/proxy"}
+
+// proxyTo requests a path of the kubelet through nodes/proxy.
+func (n *node) proxyTo(ctx context.Context, path string) reply {
+	to := n.run.client.CoreV1().RESTClient().Get().Resource("nodes").Name(n.object.Name).SubResource("proxy").
+		Suffix(path).URL()
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, to.String(), nil)
+	if err != nil {
+		return reply{err: err}
+	}
+	l, err := n.run.dial(ctx, request)
+	if err != nil {
+		return reply{err: fmt.Errorf("no response from kube-apiserver: %w", err)}
+	}
+	defer l.Close()
+	text, ended := l.readAll(l.body, part, n.run.soon)
+	return reply{l.response.StatusCode, l.response.Header, text, !ended, nil}
+}
+
+func checkProxyToLoopback(ctx context.Context, r *run, f *finding) error {
+	for i, address := range []string{"127.0.0.1", "::1"} {
+		// Nothing listens on this port, so a kube-apiserver that connects to it gets "connection refused".
+		n, err := r.node(ctx, nodeOptions{
+			name: fmt.Sprintf("hostile-loopback-%d", i), addresses: stage.AddressesOfEveryType(address), port: 1,
+		})
+		if err != nil {
+			return err
 		}
-		f.note("%s: followed none of %d redirects; the user gets %s", req.name, tried, last.String())
+		got := n.proxyTo(ctx, "/pods")
+		if got.err != nil {
+			return got.err
+		}
+		if got.status != http.StatusBadRequest || !strings.Contains(got.text, "address not allowed") {
+			f.fail("nodes/proxy connects to a Node with the address %s: the user gets %s", address, got)
+		}
+		f.note("a Node with the address %s: the user gets %s", address, got)
 	}
 	return nil
 }
 
-func requestsOf(visits []hostile.Connection) int {
-	n := 0
-	for _, v := range visits {
-		n += 1 + len(v.More)
+func checkProxyRedirects(ctx context.Context, r *run, f *finding) error {
+	if !r.nodeIP.IsGlobalUnicast() {
+		return skipped(fmt.Sprintf("nodes/proxy does not connect to %v (address not allowed); give --node-ip an "+
+			"address that is not loopback", r.nodeIP))
 	}
-	return n
+	return withHostileKubelet("proxy", func(ctx context.Context, v *hostileKubelet, f *finding) error {
+		return v.withRedirectTargets(ctx, "proxy", func(targets []redirectTarget) error {
+			return v.checkProxyRedirects(ctx, f, targets)
+		})
+	})(ctx, r, f)
 }
 
-// String returns the response in one line.
-func (a reply) String() string {
-	if a.err != nil {
-		return "an error: " + a.err.Error()
-	}
-	return fmt.Sprintf("%d %s", a.status, brief(a.text))
-}
-
-// brief shortens text for evidence: the message of a Status, or the printable characters.
-func brief(text string) string {
-	if _, after, ok := strings.Cut(text, `"message":"`); ok {
-		if i := strings.Index(after, `","`); i >= 0 {
-			text = after[:i]
+func (v *hostileKubelet) checkProxyRedirects(ctx context.Context, f *finding, targets []redirectTarget) error {
+	for _, status := range redirects {
+		for _, target := range targets {
+			t, followed, err := v.tryRedirect(ctx, f, proxyRequest, status, target, v.run.soon, func() reply {
+				return v.proxyTo(ctx, "/pods")
+			})
+			switch {
+			case err != nil:
+				return err
+			case t.got.err != nil:
+				return fmt.Errorf("nodes/proxy: %w", t.got.err)
+			case !followed && t.got.status < 300:
+				f.fail("the user did not get the redirect: %s; the user got %s", t.what, t.got)
+			}
+			if status == http.StatusFound && !followed {
+				f.note("%s: not followed; the user gets %d, Location: %s", t.what, t.got.status, t.got.get("Location"))
+			}
 		}
 	}
-	text = strings.TrimSpace(strings.Map(func(r rune) rune {
-		if r < ' ' || r > '~' {
-			return -1
-		}
-		return r
-	}, text))
-	const most = 200
-	if len(text) > most {
-		text = text[:most] + "…"
+	f.note("nodes/proxy passes on what a kubelet serves, including redirects and HTML. Do not use it with a client " +
+		"that follows redirects with its credential, or with a browser")
+	const origin = "Access-Control-Allow-Origin"
+	t, err := v.try(ctx, proxyRequest, hostile.Page(http.StatusOK), v.run.soon, func() reply {
+		return v.proxyTo(ctx, "/logs/")
+	})
+	if err != nil || t.got.err != nil {
+		return err
 	}
-	return text
+	f.note("nodes/proxy of HTML, with a cookie: the user gets %d, Content-Type: %s, Set-Cookie: %s, %s: %s",
+		t.got.status, t.got.get("Content-Type"), t.got.get("Set-Cookie"), origin, t.got.get(origin))
+	if t.got.header.Get(origin) != "" {
+		f.fail("a kubelet controls which sites may read kube-apiserver's responses: %s is passed on", origin)
+	}
+	return nil
 }

@@ -3,6 +3,7 @@ package check
 import (
 	"bufio"
 	"context"
+	"errors"
 	"io"
 	"slices"
 	"strings"
@@ -39,7 +40,13 @@ func runAll(t *testing.T, runs []*run, ids []string) []ran {
 		group.Go(func() error {
 			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 			defer cancel()
-			results[i].Result, results[i].err = all[at].run(ctx, r)
+			f := &finding{flag: all[at].Flag, remedy: all[at].remedy}
+			results[i].err = all[at].run(ctx, r, f)
+			if reason := skipped(""); errors.As(results[i].err, &reason) {
+				results[i] = ran{f.result(reason), nil}
+			} else {
+				results[i].Result = f.result(nil)
+			}
 			return nil
 		})
 	}

@@ -3,21 +3,23 @@ package check
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"io"
 	"log"
 	"net"
 	"net/http"
 	"net/netip"
-	"slices"
 	"sync"
-	"time"
+	"sync/atomic"
 
 	v1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"fauxlet/conformance/stage"
 	"fauxlet/internal/pods"
+	"fauxlet/internal/shell"
+	"fauxlet/internal/states"
 	"fauxlet/scenario"
 	"fauxlet/server"
 )
@@ -29,7 +31,7 @@ type nodeOptions struct {
 	// addresses are the Node's addresses. The default is the run's node IP as an address of every type.
 	addresses []v1.NodeAddress
 	// port is the kubelet port in the Node's status; 0 means that the status has no port.
-	port int32
+	port int
 	// features are the Node's declared features, for example ExtendWebSocketsToKubelet.
 	features []string
 }
@@ -47,19 +49,16 @@ func (r *run) node(ctx context.Context, o nodeOptions) (*node, error) {
 		o.addresses = stage.AddressesOfEveryType(r.nodeIP.String())
 	}
 	status := v1.NodeStatus{Addresses: o.addresses, DeclaredFeatures: o.features}
-	status.DaemonEndpoints.KubeletEndpoint.Port = o.port
+	status.DaemonEndpoints.KubeletEndpoint.Port = int32(o.port)
 	object, err := r.objects.CreateNode(ctx, o.name, status)
 	if err != nil {
 		return nil, err
 	}
 	pod, err := r.objects.CreatePod(ctx, object.Name)
-	if err != nil {
-		return nil, err
-	}
-	return &node{r, object, pod}, nil
+	return &node{r, object, pod}, err
 }
 
-// kubeletOptions configure a kubelet. It is a stand-in unless handler, raw or plain is set.
+// kubeletOptions configure a kubelet.
 type kubeletOptions struct {
 	// node configures the kubelet's Node, except the port, which run.kubelet sets.
 	node nodeOptions
@@ -67,274 +66,245 @@ type kubeletOptions struct {
 	ip netip.Addr
 	// tls modifies the TLS configuration. By default it requests a client certificate and does not verify it.
 	tls func(*tls.Config)
-	// certificate is the serving certificate. The default is a certificate that the kube-apiserver accepts.
+	// certificate is the serving certificate. The default is a certificate that the kube-apiserver accepts, or with
+	// selfSigned one that it accepts only without verification; see node.logsInsecurely.
 	certificate *tls.Certificate
-	// container configures the stand-in's container.
-	container scenario.Container
-	// handler serves the requests instead of a stand-in.
-	handler http.Handler
+	selfSigned  bool
 	// raw handles each connection after the handshake, instead of an HTTP server. The connection is closed afterwards.
 	raw func(*tls.Conn)
-	// plain handles each connection before the handshake. The connection is closed afterwards.
-	plain func(net.Conn)
 }
 
-// kubelet is a listener that takes the place of a real kubelet. Its methods are safe for concurrent use.
+// kubelet is a listener that takes the place of a real kubelet. By default it is a stand-in that allows every request.
+// The methods are safe for concurrent use.
 type kubelet struct {
 	*node
-	listener net.Listener
-	http     *http.Server
-	conns    *connListener
-
-	mu      sync.Mutex
-	closed  bool
-	all     []*connection
-	changed chan struct{} // closed at the next change; nil if no await is running
-	running sync.WaitGroup
+	net.Listener
+	handler atomic.Value // the http.HandlerFunc that serves the requests
+	states  states.List[observed]
+	close   func()
 }
 
 // kubelet starts a kubelet and creates its Node and pod. The caller closes it.
 func (r *run) kubelet(ctx context.Context, o kubeletOptions) (*kubelet, error) {
-	ip := o.ip
-	if !ip.IsValid() {
-		ip = r.nodeIP
+	if !o.ip.IsValid() {
+		o.ip = r.nodeIP
 	}
-	certificate := o.certificate
-	if certificate == nil && o.plain == nil {
+	if o.selfSigned {
+		o.certificate = r.selfSigned
+	}
+	if o.certificate == nil {
 		var err error
-		if certificate, err = r.accepted(); err != nil {
+		if o.certificate, err = r.accepted(); err != nil {
 			return nil, err
 		}
 	}
-	listener, err := net.Listen("tcp", netip.AddrPortFrom(ip, 0).String())
+	listener, err := net.Listen("tcp", netip.AddrPortFrom(o.ip, 0).String())
 	if err != nil {
-		return nil, fmt.Errorf("cannot listen on %v: %w; give --node-ip an address of this machine", ip, err)
+		return nil, fmt.Errorf("cannot listen on %v: %w; give --node-ip an address of this machine", o.ip, err)
 	}
-	k := &kubelet{listener: listener}
-	o.node.port = int32(listener.Addr().(*net.TCPAddr).Port)
-	if k.node, err = r.node(ctx, o.node); err != nil {
+	k := &kubelet{Listener: listener}
+	o.node.port = k.port()
+	if k.node, err = r.node(ctx, o.node); err == nil {
+		err = k.standIn(scenario.Container{})
+	}
+	if err != nil {
 		listener.Close()
 		return nil, err
 	}
-	config := &tls.Config{ClientAuth: tls.RequestClientCert, NextProtos: []string{"h2", "http/1.1"}}
-	if certificate != nil {
-		config.Certificates = []tls.Certificate{*certificate}
-	}
-	if o.tls != nil {
-		o.tls(config)
-	}
-	recordHello(config)
-	handler := o.handler
-	if handler == nil {
-		if handler, err = r.standIn(k.node, o.container); err != nil {
-			listener.Close()
-			return nil, err
-		}
-	}
-	k.conns = newConnListener(listener.Addr())
-	k.http = &http.Server{
-		Handler:  recordRequests(handler),
-		ErrorLog: log.New(io.Discard, "", 0),
-		ConnContext: func(ctx context.Context, c net.Conn) context.Context {
-			return context.WithValue(ctx, connectionKey{}, c)
-		},
-	}
-	k.running.Go(func() { k.http.Serve(k.conns) })
-	k.running.Go(func() { k.accept(config, o) })
+	k.serve(o)
 	return k, nil
 }
 
-// standIn returns the handler of a stand-in that allows every request.
-func (r *run) standIn(n *node, c scenario.Container) (http.Handler, error) {
-	store, err := pods.NewStoreWith(execCheckExecutor{}, scenario.Pod{
+// handle sets the function that serves further requests instead of the stand-in.
+func (k *kubelet) handle(serve http.HandlerFunc) { k.handler.Store(serve) }
+
+// standIn lets a stand-in with this container serve further requests.
+func (k *kubelet) standIn(c scenario.Container) error {
+	store, err := pods.NewStoreWith(shell.Executor{}, scenario.Pod{
 		Pod: &v1.Pod{
-			ObjectMeta: metav1.ObjectMeta{Namespace: n.pod.Namespace, Name: n.pod.Name, UID: n.pod.UID},
+			ObjectMeta: metav1.ObjectMeta{Namespace: k.pod.Namespace, Name: k.pod.Name, UID: k.pod.UID},
 			Spec:       v1.PodSpec{Containers: []v1.Container{{Name: container}}},
 		},
 		Containers: map[string]scenario.Container{container: c},
 	})
 	if err != nil {
-		return nil, err
+		return err
 	}
-	config := *r.standIns
-	config.NodeName = n.object.Name
+	config := *k.run.standIns
+	config.NodeName = k.object.Name
 	s, err := server.New(server.Options{Config: &config, Pods: store})
 	if err != nil {
-		return nil, err
+		return err
 	}
-	return s.Handler(), nil
+	k.handle(s.Handler().ServeHTTP)
+	return nil
 }
 
-func (k *kubelet) port() int { return k.listener.Addr().(*net.TCPAddr).Port }
-
-func (k *kubelet) address() string { return k.listener.Addr().String() }
+func (k *kubelet) port() int { return k.Addr().(*net.TCPAddr).Port }
 
 // Close closes the listener and all connections, and waits for their handlers. It does not delete the Node.
-func (k *kubelet) Close() {
-	k.mu.Lock()
-	k.closed = true
-	all := slices.Clone(k.all)
-	k.mu.Unlock()
-	k.listener.Close()
-	k.conns.Close()
-	k.http.Close()
-	for _, c := range all {
-		c.Close()
-	}
-	k.running.Wait()
-}
+func (k *kubelet) Close() { k.close() }
 
-func (k *kubelet) accept(config *tls.Config, o kubeletOptions) {
-	for {
-		conn, err := k.listener.Accept()
-		if err != nil {
-			return
-		}
-		c := &connection{
-			Conn:    conn,
-			kubelet: k,
-			observed: observed{
-				Accepted: time.Now(),
-				Local:    conn.LocalAddr().String(),
-				Remote:   conn.RemoteAddr().String(),
-			},
-		}
-		if !k.add(c) {
-			conn.Close()
-			return
-		}
-		k.running.Go(func() { k.serveConn(c, config, o) })
+// serve accepts connections until the kubelet is closed.
+func (k *kubelet) serve(o kubeletOptions) {
+	config := &tls.Config{
+		Certificates: []tls.Certificate{*o.certificate},
+		ClientAuth:   tls.RequestClientCert, NextProtos: []string{"h2", "http/1.1"},
+		GetConfigForClient: recordHello,
 	}
-}
-
-// add records a connection, unless the kubelet is closed.
-func (k *kubelet) add(c *connection) bool {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	if k.closed {
-		return false
+	if o.tls != nil {
+		o.tls(config)
 	}
-	k.all = append(k.all, c)
-	k.notify()
-	return true
-}
-
-// notify wakes await. The caller must hold mu.
-func (k *kubelet) notify() {
-	if k.changed != nil {
-		close(k.changed)
-		k.changed = nil
+	ctx, cancel := context.WithCancel(context.Background())
+	shaken := handshaken{k.Listener, ctx, make(chan net.Conn)}
+	web := &http.Server{
+		Handler: recordRequests(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			k.handler.Load().(http.HandlerFunc)(w, r)
+		})),
+		ErrorLog:    log.New(io.Discard, "", 0),
+		ConnContext: withConnection,
 	}
-}
-
-// recordHello records the ClientHello of each connection.
-func recordHello(config *tls.Config) {
-	choose := config.GetConfigForClient
-	config.GetConfigForClient = func(message *tls.ClientHelloInfo) (*tls.Config, error) {
-		message.Conn.(*connection).change(func(s *observed) {
-			s.Hello = &clientHello{
-				ServerName:   message.ServerName,
-				Protocols:    message.SupportedProtos,
-				Versions:     message.SupportedVersions,
-				CipherSuites: message.CipherSuites,
+	var running sync.WaitGroup
+	k.close = func() {
+		cancel()
+		k.Listener.Close()
+		web.Close()
+		running.Wait()
+	}
+	running.Go(func() { web.Serve(shaken) })
+	running.Go(func() {
+		for {
+			conn, err := k.Accept()
+			if err != nil {
+				return
 			}
-		})
-		if choose != nil {
-			return choose(message)
+			state := k.states.Add(observed{Local: conn.LocalAddr().String(), Remote: conn.RemoteAddr().String()})
+			secure := tls.Server(&connection{conn, k, state}, config)
+			context.AfterFunc(ctx, func() { secure.NetConn().Close() })
+			running.Go(func() {
+				if err := k.shakeHands(ctx, secure); err != nil {
+					return
+				}
+				if o.raw == nil {
+					shaken.put(secure)
+					return
+				}
+				defer secure.Close()
+				o.raw(secure)
+			})
 		}
-		return nil, nil
-	}
+	})
 }
 
-// serveConn completes the handshake and passes the connection to its handler.
-func (k *kubelet) serveConn(c *connection, config *tls.Config, o kubeletOptions) {
-	if o.plain != nil {
-		defer c.Close()
-		o.plain(c)
-		return
-	}
-	conn := tls.Server(c, config)
-	ctx, cancel := context.WithTimeout(context.Background(), timeLimit)
+// shakeHands completes the handshake of a connection and records its result. It closes the connection after an error.
+func (k *kubelet) shakeHands(ctx context.Context, secure *tls.Conn) error {
+	ctx, cancel := context.WithTimeout(ctx, timeLimit)
 	defer cancel()
-	if err := conn.HandshakeContext(ctx); err != nil {
-		c.change(func(s *observed) { s.HandshakeError = err })
-		c.Close()
-		return
+	err := secure.HandshakeContext(ctx)
+	secure.NetConn().(*connection).change(func(s *observed) {
+		if s.HandshakeError = err; err == nil {
+			state := secure.ConnectionState()
+			s.TLS = &state
+		}
+	})
+	if err != nil {
+		secure.NetConn().Close()
 	}
-	state := conn.ConnectionState()
-	c.change(func(s *observed) { s.TLS = &state })
-	if o.raw != nil {
-		defer conn.Close()
-		o.raw(conn)
-		return
-	}
-	k.conns.put(conn)
+	return err
 }
 
 // observed returns the current states of all connections.
-func (k *kubelet) observed() []observed {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	all := make([]observed, len(k.all))
-	for i, c := range k.all {
-		all[i] = c.observed
-	}
-	return all
+func (k *kubelet) observed() []observed { return k.states.All() }
+
+// handshaken is a listener that accepts the connections passed to put, until ctx is done.
+type handshaken struct {
+	net.Listener
+	ctx   context.Context
+	conns chan net.Conn
 }
 
-// await waits until wanted returns true for the connections. If ctx is done first, it returns an error that names
-// the awaited state with the text what.
-func (k *kubelet) await(ctx context.Context, what string, wanted func([]observed) bool) ([]observed, error) {
-	for {
-		k.mu.Lock()
-		if k.changed == nil {
-			k.changed = make(chan struct{})
-		}
-		changed := k.changed
-		k.mu.Unlock()
-		if all := k.observed(); wanted(all) {
-			return all, nil
-		}
-		select {
-		case <-changed:
-		case <-ctx.Done():
-			return k.observed(), fmt.Errorf("%s: %w", what, context.Cause(ctx))
-		}
-	}
-}
-
-// connListener is a listener that accepts the connections passed to put.
-type connListener struct {
-	address net.Addr
-	conns   chan net.Conn
-	closed  chan struct{}
-	once    sync.Once
-}
-
-func newConnListener(address net.Addr) *connListener {
-	return &connListener{address: address, conns: make(chan net.Conn), closed: make(chan struct{})}
-}
-
-func (h *connListener) put(c net.Conn) {
+func (h handshaken) put(c net.Conn) {
 	select {
 	case h.conns <- c:
-	case <-h.closed:
-		c.Close()
+	case <-h.ctx.Done():
 	}
 }
 
-func (h *connListener) Accept() (net.Conn, error) {
+func (h handshaken) Accept() (net.Conn, error) {
 	select {
 	case c := <-h.conns:
 		return c, nil
-	case <-h.closed:
+	case <-h.ctx.Done():
 		return nil, net.ErrClosed
 	}
 }
 
-func (h *connListener) Addr() net.Addr { return h.address }
+// withKubelet returns the run function of a check with one kubelet. The kubelet is closed after the check.
+func withKubelet(o kubeletOptions, check func(context.Context, *kubelet, *finding) error) runFunc {
+	return func(ctx context.Context, r *run, f *finding) error {
+		k, err := r.kubelet(ctx, o)
+		if err != nil {
+			return err
+		}
+		defer k.Close()
+		return check(ctx, k, f)
+	}
+}
 
-func (h *connListener) Close() error {
-	h.once.Do(func() { close(h.closed) })
-	return nil
+// dialed is what a request for a log led to: the first connection to the kubelet, and the response to the API client.
+type dialed struct {
+	*observed // nil if no connection arrived
+	message   string
+}
+
+// connectTo makes the kube-apiserver connect to a kubelet, without verification of the kubelet's certificate.
+func (r *run) connectTo(ctx context.Context, o kubeletOptions) (dialed, error) {
+	o.selfSigned = true
+	k, err := r.kubelet(ctx, o)
+	if err != nil {
+		return dialed{}, err
+	}
+	defer k.Close()
+	noResponse := fmt.Errorf("no response within %v", arrival)
+	limited, cancel := context.WithTimeoutCause(ctx, arrival, noResponse)
+	defer cancel()
+	d := dialed{}
+	d.message, err = k.logsInsecurely(limited).text()
+	if err != nil && errors.Is(context.Cause(limited), noResponse) {
+		d.message, err = noResponse.Error(), nil
+	}
+	if all := k.observed(); len(all) > 0 {
+		d.observed = &all[0]
+	}
+	return d, err
+}
+
+// withHandshake returns the run function of a check that examines the first connection, whose handshake succeeded with
+// a kubelet certificate that was not verified.
+func withHandshake(check func(context.Context, *run, *finding, *observed) error) runFunc {
+	return func(ctx context.Context, r *run, f *finding) error {
+		first, err := r.handshake()
+		if err != nil {
+			return err
+		}
+		return check(ctx, r, f, first)
+	}
+}
+
+// newFirstConnection makes the kube-apiserver connect to an ordinary kubelet. Most checks examine that connection.
+func (r *run) newFirstConnection(ctx context.Context) (dialed, error) {
+	d, err := r.connectTo(ctx, kubeletOptions{node: nodeOptions{name: "visit"}})
+	if err == nil && (d.observed == nil || d.Hello == nil) {
+		err = fmt.Errorf("kube-apiserver did not connect, or did not start TLS: %s", d.message)
+	}
+	return d, err
+}
+
+// handshake returns the first connection if its handshake succeeded.
+func (r *run) handshake() (*observed, error) {
+	d, err := r.firstConnection()
+	if err == nil && d.TLS == nil {
+		err = skipped("no handshake with kube-apiserver succeeds; see client.presented")
+	}
+	return d.observed, err
 }

@@ -5,10 +5,8 @@ import (
 	"context"
 	"crypto/tls"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
@@ -54,7 +52,7 @@ func registering(t *testing.T) *run {
 func listening(t *testing.T, o kubeletOptions) *kubelet {
 	t.Helper()
 	r := registering(t)
-	o.node.name, o.certificate = "n", r.selfSigned
+	o.node.name, o.selfSigned = "n", true
 	k, err := r.kubelet(t.Context(), o)
 	if err != nil {
 		t.Fatal(err)
@@ -66,11 +64,11 @@ func listening(t *testing.T, o kubeletOptions) *kubelet {
 // await waits for a state of the kubelet's connections, with a timeout.
 func await(t *testing.T, k *kubelet, what string, wanted func([]observed) bool) []observed {
 	t.Helper()
-	ctx, cancel := context.WithTimeoutCause(t.Context(), time.Minute, errors.New("did not come"))
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	all, err := k.await(ctx, what, wanted)
-	if err != nil {
-		t.Fatalf("%v; connections: %+v", err, all)
+	all, ok := k.states.Wait(ctx, wanted)
+	if !ok {
+		t.Fatalf("%s did not come; connections: %+v", what, all)
 	}
 	return all
 }
@@ -97,13 +95,14 @@ func TestObserved(t *testing.T) {
 			MaxVersion: tls.VersionTLS12}, false, "HTTP/1.1"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			k := listening(t, kubeletOptions{container: scenario.Container{Log: scenario.Log{Text: "one\ntwo\n"}}})
+			k := listening(t, kubeletOptions{})
+			must(t, k.standIn(scenario.Container{Log: scenario.Log{Text: "one\ntwo\n"}}))
 			client := &http.Client{
 				Transport: &http.Transport{TLSClientConfig: test.config, ForceAttemptHTTP2: test.http2},
 			}
 			t.Cleanup(client.CloseIdleConnections)
 			uri := "/containerLogs/" + k.pod.Namespace + "/" + k.pod.Name + "/" + container + "?tailLines=1"
-			request, err := http.NewRequest(http.MethodGet, "https://"+k.address()+uri, nil)
+			request, err := http.NewRequest(http.MethodGet, "https://"+k.Addr().String()+uri, nil)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -122,26 +121,26 @@ func TestObserved(t *testing.T) {
 				t.Fatalf("connections %+v, want one connection with one request", all)
 			}
 			s, got := all[0], all[0].Requests[0]
-			if got.Protocol != test.protocol || got.Method != "GET" || got.URI != uri || got.Host != k.address() ||
-				!slices.Contains(got.Headers, "Authorization") {
+			if got.Protocol != test.protocol || got.text != test.protocol+" GET "+k.Addr().String()+uri {
 				t.Errorf("wrong record of the request: %+v", got)
 			}
 			if strings.Contains(fmt.Sprintf("%+v", all), "the-secret") {
 				t.Error("the value of the Authorization header was recorded")
 			}
-			if s.Local != k.address() || s.Remote == "" || s.Read == 0 || s.Written == 0 || s.HandshakeError != nil ||
-				!s.Closed.IsZero() {
+			if s.Local != k.Addr().String() || s.Remote == "" || s.HandshakeError != nil || isClosed(s) {
 				t.Errorf("wrong record of the connection: %+v", s)
 			}
 			if s.Hello == nil || s.Hello.ServerName != test.config.ServerName || len(s.Hello.CipherSuites) == 0 ||
-				slices.Contains(s.Hello.Versions, tls.VersionTLS13) != (test.config.MaxVersion == 0) {
+				slices.Contains(s.Hello.SupportedVersions, tls.VersionTLS13) != (test.config.MaxVersion == 0) {
 				t.Errorf("wrong record of the ClientHello: %+v", s.Hello)
 			}
 			if s.TLS == nil || len(s.TLS.PeerCertificates) != len(test.config.Certificates) {
 				t.Errorf("wrong record of the TLS state: %+v", s.TLS)
 			}
 			client.CloseIdleConnections()
-			await(t, k, "the end of the connection", func(all []observed) bool { return !all[0].Closed.IsZero() })
+			await(t, k, "the end of the connection", func(all []observed) bool {
+				return isClosed(all[0]) && all[0].Requests[0].Ended
+			})
 		})
 	}
 }
@@ -149,7 +148,7 @@ func TestObserved(t *testing.T) {
 // TestObservedRefusal: the recorded handshake error is the alert of a client that refuses the serving certificate.
 func TestObservedRefusal(t *testing.T) {
 	k := listening(t, kubeletOptions{})
-	_, err := tls.Dial("tcp", k.address(), &tls.Config{ServerName: "node-1", MaxVersion: tls.VersionTLS12})
+	_, err := tls.Dial("tcp", k.Addr().String(), &tls.Config{ServerName: "node-1", MaxVersion: tls.VersionTLS12})
 	if err == nil {
 		t.Fatal("an untrusted certificate was accepted")
 	}
@@ -165,46 +164,27 @@ func TestObservedRefusal(t *testing.T) {
 	}
 }
 
-// TestRawAndPlain exchanges bytes with a raw handler (after the handshake) and a plain one (without it).
-func TestRawAndPlain(t *testing.T) {
-	echo := func(conn io.ReadWriter) {
+// TestRaw exchanges bytes with a raw handler. Closing the kubelet ends the connection.
+func TestRaw(t *testing.T) {
+	k := listening(t, kubeletOptions{raw: func(conn *tls.Conn) {
 		line, _ := bufio.NewReader(conn).ReadString('\n')
 		fmt.Fprintf(conn, "you said %s", line)
 		_, _ = io.Copy(io.Discard, conn)
+	}})
+	conn, err := tls.Dial("tcp", k.Addr().String(), &tls.Config{InsecureSkipVerify: true})
+	must(t, err)
+	defer conn.Close()
+	fmt.Fprintln(conn, "hello")
+	response := bufio.NewReader(conn)
+	if line, err := response.ReadString('\n'); line != "you said hello\n" {
+		t.Errorf("received %q and the error %v, want the echoed line", line, err)
 	}
-	for name, test := range map[string]struct {
-		options kubeletOptions
-		dial    func(address string) (net.Conn, error)
-	}{
-		"raw": {kubeletOptions{raw: func(conn *tls.Conn) { echo(conn) }}, func(address string) (net.Conn, error) {
-			return tls.Dial("tcp", address, &tls.Config{InsecureSkipVerify: true})
-		}},
-		"plain": {kubeletOptions{plain: func(conn net.Conn) { echo(conn) }}, func(address string) (net.Conn,
-			error) {
-			return net.Dial("tcp", address)
-		}},
-	} {
-		t.Run(name, func(t *testing.T) {
-			k := listening(t, test.options)
-			conn, err := test.dial(k.address())
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer conn.Close()
-			fmt.Fprintln(conn, "hello")
-			response := bufio.NewReader(conn)
-			if line, err := response.ReadString('\n'); line != "you said hello\n" {
-				t.Errorf("received %q and the error %v, want the echoed line", line, err)
-			}
-			k.Close() // must end the connection, which both sides still hold open
-			if rest, _ := io.ReadAll(response); len(rest) > 0 {
-				t.Errorf("data arrived after Close: %q", rest)
-			}
-			if all := k.observed(); len(all) != 1 || all[0].Closed.IsZero() || all[0].Read == 0 ||
-				(all[0].TLS == nil) != (name == "plain") {
-				t.Errorf("wrong record of the connection: %+v", all)
-			}
-		})
+	k.Close() // must end the connection, which both sides still hold open
+	if rest, _ := io.ReadAll(response); len(rest) > 0 {
+		t.Errorf("data arrived after Close: %q", rest)
+	}
+	if all := k.observed(); len(all) != 1 || !isClosed(all[0]) || all[0].TLS == nil {
+		t.Errorf("wrong record of the connection: %+v", all)
 	}
 }
 
@@ -214,7 +194,7 @@ func TestSessionsCanBeResumed(t *testing.T) {
 	config := &tls.Config{InsecureSkipVerify: true, ClientSessionCache: tls.NewLRUClientSessionCache(1)}
 	for i, want := range []bool{false, true} {
 		client := &http.Client{Transport: &http.Transport{TLSClientConfig: config, DisableKeepAlives: true}}
-		answer, err := client.Get("https://" + k.address() + "/healthz")
+		answer, err := client.Get("https://" + k.Addr().String() + "/healthz")
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -5,15 +5,13 @@ import (
 	"crypto/tls"
 	"fmt"
 	"io"
-	"net/http"
+	"net/url"
 	"slices"
 	"sync"
 	"time"
 
+	v1 "k8s.io/api/core/v1"
 	"k8s.io/client-go/tools/remotecommand"
-
-	"fauxlet/conformance"
-	"fauxlet/scenario"
 )
 
 func afterChecks() []Check {
@@ -21,185 +19,103 @@ func afterChecks() []Check {
 		{
 			ID: "after.reuse", Title: "connections are reused",
 			Proves: "Sequential requests for logs leave at most one connection open, with HTTP/2 and with HTTP/1.1.",
-			Needs:  []string{"reach.dialled"},
-			run:    checkReuse,
+			run:    checkReuse, remedy: updateRemedy,
 		},
 		{
 			ID: "after.open", Title: "streams end when their clients leave",
 			Proves: "When its clients leave, kube-apiserver ends their streams to the kubelet: followed logs, " +
 				"exec, and port-forward.",
-			Needs: []string{"reach.dialled"},
-			run:   checkOpen,
+			run: withNode("open", checkOpen), remedy: updateRemedy,
 		},
 	}
 }
 
-func checkReuse(ctx context.Context, r *run) (conformance.Result, error) {
-	const times = 10
-	var f finding
-	for _, protocol := range []string{"h2", "http/1.1"} {
-		name := "reuse-h2"
-		if protocol != "h2" {
-			name = "reuse-h1"
-		}
-		k, err := r.kubelet(
-			ctx,
-			kubeletOptions{
-				node: nodeOptions{name: name},
-				tls:  func(c *tls.Config) { c.NextProtos = []string{protocol} },
-			},
-		)
+func checkReuse(ctx context.Context, r *run, f *finding) error {
+	for i, protocol := range []string{"h2", "http/1.1"} {
+		k, err := r.kubelet(ctx, kubeletOptions{
+			node: nodeOptions{name: fmt.Sprintf("reuse-%d", i)},
+			tls:  func(c *tls.Config) { c.NextProtos = []string{protocol} },
+		})
 		if err != nil {
-			return conformance.Result{}, err
+			return err
 		}
 		defer k.Close()
+		const times = 10
 		for range times {
-			if got := k.logs(ctx, nil); got.err != nil {
-				return conformance.Result{}, got.err
+			if got := k.logs(ctx); got.err != nil {
+				return got.err
 			}
 		}
 		all := k.observed()
-		open := 0
-		for _, s := range all {
-			if s.Closed.IsZero() {
-				open++
-			}
-		}
+		open := countOpen(all)
 		if open > 1 {
-			f.problem("%d sequential requests for logs leave %d connections open", times, open)
+			f.fail("%d sequential requests for logs leave %d connections open", times, open)
 		}
-		f.note(
-			"%d sequential requests for logs with %s: %d connections, %d of them still open",
-			times,
-			protocol,
-			len(all),
-			open,
-		)
+		f.note("%d sequential requests for logs with %s: %d connections, %d of them still open", times, protocol,
+			len(all), open)
 	}
-	return f.result(updateRemedy), nil
+	return nil
 }
 
-func checkOpen(ctx context.Context, r *run) (conformance.Result, error) {
-	const each = 3
-	var mu sync.Mutex
-	began, open := 0, 0
-	changed := make(chan struct{}, 1)
-	count := func(n int) {
-		mu.Lock()
-		defer mu.Unlock()
-		open += n
-		if n > 0 {
-			began++
-		}
-		select {
-		case changed <- struct{}{}:
-		default:
-		}
-	}
-	var standIn http.Handler
-	k, err := r.kubelet(
-		ctx,
-		kubeletOptions{
-			node: nodeOptions{name: "open"},
-			handler: http.HandlerFunc(func(w http.ResponseWriter, request *http.Request) {
-				count(1)
-				defer count(-1)
-				standIn.ServeHTTP(w, request)
-			}),
-		},
-	)
-	if err != nil {
-		return conformance.Result{}, err
-	}
-	defer k.Close()
-	if standIn, err = r.standIn(k.node, scenario.Container{}); err != nil {
-		return conformance.Result{}, err
-	}
+func countOpen(all []observed) int { return len(slices.DeleteFunc(slices.Clone(all), isClosed)) }
+
+func checkOpen(ctx context.Context, k *kubelet, f *finding) error {
 	clients, leave := context.WithCancel(ctx)
-	defer leave()
 	var gone sync.WaitGroup
 	defer gone.Wait()
 	defer leave()
 	wanted := 0
-	for range each {
-		gone.Go(func() {
-			if stream, err := k.follow(clients); err == nil {
-				<-clients.Done()
-				stream.Close()
-			}
-		})
+	start := func(stream func()) {
 		wanted++
+		gone.Go(stream)
+	}
+	// hold holds a stream open until the clients leave.
+	hold := func(stream io.Closer, err error) {
+		if err == nil {
+			<-clients.Done()
+			stream.Close()
+		}
+	}
+	const each = 3
+	for range each {
+		start(func() { hold(k.streamLogs(clients, v1.PodLogOptions{Follow: true})) })
 		for _, p := range []protocol{bySPDY, byWebSocket} {
-			executor, err := r.executor(p, k.url("exec", "command=cat&stdin=true&stdout=true&container="+container))
-			if err != nil {
-				return conformance.Result{}, err
-			}
-			gone.Go(func() {
-				_ = executor.StreamWithContext(
-					clients,
-					remotecommand.StreamOptions{Stdin: untilDone{clients}, Stdout: io.Discard},
-				)
+			executor, err := k.executor(p, "exec", url.Values{
+				"command": {"cat"}, "stdin": {"true"}, "stdout": {"true"},
 			})
-			wanted++
+			if err != nil {
+				return err
+			}
+			options := remotecommand.StreamOptions{Stdin: untilDone{clients}, Stdout: io.Discard}
+			start(func() { _ = executor.StreamWithContext(clients, options) })
 		}
 		for _, req := range upgradeRequests {
-			if req.verb != "portforward" {
-				continue
-			}
-			gone.Go(func() {
-				if l, err := k.open(clients, req); err == nil {
-					<-clients.Done()
-					l.Close()
-				}
-			})
-			wanted++
-		}
-	}
-	wait := func(ctx context.Context, done func() bool) bool {
-		for {
-			mu.Lock()
-			ok := done()
-			mu.Unlock()
-			if ok {
-				return true
-			}
-			select {
-			case <-changed:
-			case <-ctx.Done():
-				return false
+			if req.verb == "portforward" {
+				start(func() { hold(k.open(clients, req)) })
 			}
 		}
 	}
-	if !wait(ctx, func() bool { return began == wanted }) {
-		return conformance.Result{}, fmt.Errorf("only some of %d streams began: %w", wanted, context.Cause(ctx))
+	all, began := k.states.Wait(ctx, func(all []observed) bool { return len(requests(all)) == wanted })
+	if !began {
+		return fmt.Errorf("only %d of %d streams began: %w", len(requests(all)), wanted, context.Cause(ctx))
 	}
 	leave()
 	left := time.Now()
-	ending, cancel := context.WithTimeout(ctx, r.soon)
+	ending, cancel := context.WithTimeout(ctx, k.run.soon)
 	defer cancel()
-	ended := wait(ending, func() bool { return open == 0 })
+	open := 0
+	all, ended := k.states.Wait(ending, func(all []observed) bool {
+		open = len(slices.DeleteFunc(requests(all), func(r request) bool { return r.Ended }))
+		return open == 0
+	})
 	took := time.Since(left).Round(time.Millisecond)
-	if err := context.Cause(ctx); err != nil {
-		return conformance.Result{}, err
-	}
-	evidence := []string{
-		fmt.Sprintf("open at once: %d followed logs, %d commands and %d forwarded ports", each, 2*each, 2*each),
-	}
-	connections := k.observed()
-	still := len(slices.DeleteFunc(slices.Clone(connections), func(s observed) bool { return !s.Closed.IsZero() }))
-	evidence = append(
-		evidence,
-		fmt.Sprintf("%d connections, %d of them still open for further requests", len(connections), still),
-	)
+	f.note("open at once: %d followed logs, %d commands and %d forwarded ports", each, 2*each, 2*each)
+	f.note("%d connections, %d of them still open for further requests", len(all), countOpen(all))
 	if !ended {
-		mu.Lock()
-		defer mu.Unlock()
-		return fail(
-			fmt.Sprintf("%d streams are still open %v after their clients left", open, r.soon),
-			updateRemedy,
-			evidence...), nil
+		return f.fail("%d streams are still open %v after their clients left", open, k.run.soon)
 	}
-	return pass(append(evidence, fmt.Sprintf("all streams ended within %v after their clients left", took))...), nil
+	f.note("all streams ended within %v after their clients left", took)
+	return nil
 }
 
 // untilDone is an input stream without data that ends when its context is done.

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"time"
 
 	v1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -15,10 +14,7 @@ import (
 // logResponse is the kube-apiserver's response to a request for a log.
 type logResponse struct {
 	body []byte
-	// err is the error that kubectl would print.
-	err error
-	// took is the time between the request and the end of the response body.
-	took time.Duration
+	err  error // the error that kubectl would print
 }
 
 // status is the Status object in the response; nil if the response has none.
@@ -48,22 +44,25 @@ func (a logResponse) text() (string, error) {
 	return a.String(), nil
 }
 
-// logs requests the log of the Node's pod. The options o may be nil.
-func (n *node) logs(ctx context.Context, o *v1.PodLogOptions) logResponse {
-	if o == nil {
-		o = &v1.PodLogOptions{}
-	}
-	began := time.Now()
-	stream, err := n.run.client.CoreV1().Pods(n.pod.Namespace).GetLogs(n.pod.Name, o).Stream(ctx)
-	if err != nil {
-		return logResponse{nil, err, time.Since(began)}
-	}
-	defer stream.Close()
-	body, err := io.ReadAll(stream)
-	return logResponse{body, err, time.Since(began)}
-}
+// logs requests the log of the Node's pod.
+func (n *node) logs(ctx context.Context) logResponse { return n.readLogs(ctx, v1.PodLogOptions{}) }
 
 // logsInsecurely requests the log without verification of the kubelet's certificate.
 func (n *node) logsInsecurely(ctx context.Context) logResponse {
-	return n.logs(ctx, &v1.PodLogOptions{InsecureSkipTLSVerifyBackend: true})
+	return n.readLogs(ctx, v1.PodLogOptions{InsecureSkipTLSVerifyBackend: true})
+}
+
+func (n *node) readLogs(ctx context.Context, o v1.PodLogOptions) logResponse {
+	stream, err := n.streamLogs(ctx, o)
+	if err != nil {
+		return logResponse{nil, err}
+	}
+	defer stream.Close()
+	body, err := io.ReadAll(stream)
+	return logResponse{body, err}
+}
+
+// streamLogs requests the log of the Node's pod. The caller closes it.
+func (n *node) streamLogs(ctx context.Context, o v1.PodLogOptions) (io.ReadCloser, error) {
+	return n.run.client.CoreV1().Pods(n.pod.Namespace).GetLogs(n.pod.Name, &o).Stream(ctx)
 }

@@ -49,55 +49,69 @@ var requiredToApprove = []requirement{
 
 // checkRequirements returns an error that lists the missing permissions of the credential.
 func checkRequirements(ctx context.Context, client *kubernetes.Clientset, all []requirement) error {
-	group, ctx := errgroup.WithContext(ctx)
-	group.SetLimit(parallelism)
-	lacked := make([][]string, len(all))
-	for i, a := range all {
-		group.Go(func() error {
-			for _, verb := range a.verbs {
-				resource, sub, _ := strings.Cut(a.resource, "/")
-				logResponse, err := client.AuthorizationV1().SelfSubjectAccessReviews().
-					Create(ctx, &authorizationv1.SelfSubjectAccessReview{
-						Spec: authorizationv1.SelfSubjectAccessReviewSpec{
-							ResourceAttributes: &authorizationv1.ResourceAttributes{
-								Verb: verb, Group: a.group, Resource: resource, Subresource: sub, Name: a.name,
-							},
-						},
-					}, metav1.CreateOptions{})
-				if err != nil {
-					return fmt.Errorf("cannot check the permissions of the credential in --kubeconfig: %w", err)
-				}
-				if !logResponse.Status.Allowed {
-					lacked[i] = append(lacked[i], verb)
-				}
-			}
-			return nil
-		})
+	var attributes []authorizationv1.ResourceAttributes
+	for _, a := range all {
+		resource, sub, _ := strings.Cut(a.resource, "/")
+		for _, verb := range a.verbs {
+			attributes = append(attributes, authorizationv1.ResourceAttributes{
+				Verb: verb, Group: a.group, Resource: resource, Subresource: sub, Name: a.name,
+			})
+		}
 	}
-	if err := group.Wait(); err != nil {
-		return err
+	allowed, err := review(ctx, attributes, func(
+		ctx context.Context, a *authorizationv1.ResourceAttributes,
+	) (authorizationv1.SubjectAccessReviewStatus, error) {
+		review := &authorizationv1.SelfSubjectAccessReview{}
+		review.Spec.ResourceAttributes = a
+		review, err := client.AuthorizationV1().SelfSubjectAccessReviews().Create(ctx, review, metav1.CreateOptions{})
+		return review.Status, err
+	})
+	if err != nil {
+		return fmt.Errorf("cannot check the permissions of the credential in --kubeconfig: %w", err)
 	}
 	var missing []string
-	for i, verbs := range lacked {
-		if len(verbs) == 0 {
-			continue
+	for _, a := range all {
+		var verbs []string
+		for _, verb := range a.verbs {
+			if !allowed[0] {
+				verbs = append(verbs, verb)
+			}
+			allowed = allowed[1:]
 		}
-		what := all[i].resource
-		if all[i].group != "" {
-			what += "." + all[i].group
+		if verbs != nil {
+			missing = append(missing,
+				strings.TrimSpace(strings.Join(verbs, "/")+" "+inGroup(a.resource, a.group)+" "+a.name))
 		}
-		if all[i].name != "" {
-			what += " " + all[i].name
-		}
-		missing = append(missing, strings.Join(verbs, "/")+" "+what)
 	}
 	if missing != nil {
-		return errors.New(
-			"the credential in --kubeconfig lacks permissions; use an administrator's, or allow it to " + strings.Join(
-				missing,
-				", ",
-			),
-		)
+		return errors.New("the credential in --kubeconfig lacks permissions; use an administrator's, or allow it to " +
+			strings.Join(missing, ", "))
 	}
 	return nil
+}
+
+// inGroup returns a resource in Kubernetes' notation: leases.coordination.k8s.io.
+func inGroup(resource, group string) string {
+	if group == "" {
+		return resource
+	}
+	return resource + "." + group
+}
+
+// review reviews permissions concurrently. The results are in the order of all.
+func review(
+	ctx context.Context, all []authorizationv1.ResourceAttributes,
+	one func(context.Context, *authorizationv1.ResourceAttributes) (authorizationv1.SubjectAccessReviewStatus, error),
+) ([]bool, error) {
+	allowed := make([]bool, len(all))
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(parallelism)
+	for i := range all {
+		group.Go(func() error {
+			status, err := one(ctx, &all[i])
+			allowed[i] = status.Allowed
+			return err
+		})
+	}
+	return allowed, group.Wait()
 }

@@ -73,7 +73,7 @@ type run struct {
 	// selfSigned is a serving certificate for checks in which the kube-apiserver does not verify the kubelet.
 	selfSigned *tls.Certificate
 	// firstConnection makes the kube-apiserver connect to a kubelet. Later calls return the same result.
-	firstConnection func() (firstConnection, error)
+	firstConnection func() (dialed, error)
 	// soon is the time limit for actions that a kube-apiserver should perform immediately.
 	soon time.Duration
 }
@@ -89,10 +89,7 @@ func Run(ctx context.Context, o Options) (*conformance.Report, error) {
 		return nil, err
 	}
 	report := &conformance.Report{
-		Tool:    o.Tool,
-		Target:  r.config.Host,
-		Started: time.Now(),
-		Results: []conformance.Result{},
+		Tool: o.Tool, Target: r.config.Host, Started: time.Now(), Results: []conformance.Result{},
 	}
 	version, err := discovery.ToDiscoveryInterfaceWithContext(r.client.Discovery()).ServerVersionWithContext(ctx)
 	if err != nil {
@@ -102,37 +99,21 @@ func Run(ctx context.Context, o Options) (*conformance.Report, error) {
 		return nil, fmt.Errorf("kube-apiserver at %s: %w", r.config.Host, err)
 	}
 	report.TargetVersion = version.GitVersion
-	if err := checkRequirements(ctx, r.client, r.requirements()); err != nil {
+	requirements := required
+	if o.ApproveServingCertificate {
+		requirements = slices.Concat(required, requiredToApprove)
+	}
+	if err := checkRequirements(ctx, r.client, requirements); err != nil {
 		return nil, err
 	}
-	err = r.check(ctx, report)
+	if ctx, err = r.objects.Setup(ctx); err == nil {
+		r.ctx = ctx
+		report.Results = schedule(ctx, r, r.options.Checks, r.options.OnResult)
+		err = context.Cause(ctx)
+	}
 	report.NotRemoved = r.objects.Teardown(ctx)
 	report.Duration = conformance.Seconds(time.Since(report.Started))
 	return report, err
-}
-
-// check runs the checks after the Setup and before the Teardown of the run's objects.
-func (r *run) check(ctx context.Context, report *conformance.Report) error {
-	ctx, err := r.objects.Setup(ctx)
-	if err != nil {
-		return err
-	}
-	r.ctx = ctx
-	report.Results = schedule(
-		ctx,
-		r.options.Checks,
-		r.options.OnResult,
-		func(ctx context.Context, c Check) (conformance.Result, error) { return c.run(ctx, r) },
-	)
-	return context.Cause(ctx)
-}
-
-// requirements are the permissions that the run needs.
-func (r *run) requirements() []requirement {
-	if r.options.ApproveServingCertificate {
-		return slices.Concat(required, requiredToApprove)
-	}
-	return required
 }
 
 func newRun(o Options) (*run, error) {
@@ -165,7 +146,7 @@ func newRun(o Options) (*run, error) {
 		return nil, err
 	}
 	r.selfSigned = ptr.To(selfSigned.TLS())
-	r.firstConnection = sync.OnceValues(func() (firstConnection, error) { return r.newFirstConnection(r.ctx) })
+	r.firstConnection = sync.OnceValues(func() (dialed, error) { return r.newFirstConnection(r.ctx) })
 	r.trusted = sync.OnceValues(func() (*tls.Certificate, error) { return r.newTrusted(r.ctx) })
 	r.accepted = sync.OnceValues(func() (*tls.Certificate, error) { return r.newAccepted(r.ctx) })
 	flags := config.NewFlags()

@@ -52,21 +52,26 @@ func Select(all []Check, only []string) ([]Check, error) {
 	return slices.DeleteFunc(slices.Clone(all), func(c Check) bool { return !wanted[c.ID] }), nil
 }
 
-// skipped is an error that skips the check. Functions that several checks share return it.
-type skipped string
-
-func (s skipped) Error() string { return string(s) }
-
 // schedule runs each check after the checks that it needs. It calls onResult with each result; calls do not overlap.
-func schedule(
-	ctx context.Context, checks []Check, onResult func(conformance.Result),
-	do func(context.Context, Check) (conformance.Result, error),
-) []conformance.Result {
+func schedule(ctx context.Context, r *run, checks []Check, onResult func(conformance.Result)) []conformance.Result {
 	results := make([]conformance.Result, len(checks))
+	byID := make(map[string]*conformance.Result, len(checks))
 	ended := make(map[string]chan struct{}, len(checks))
-	index := make(map[string]int, len(checks))
 	for i, c := range checks {
-		ended[c.ID], index[c.ID] = make(chan struct{}), i
+		byID[c.ID], ended[c.ID] = &results[i], make(chan struct{})
+	}
+	// missing returns an error of the type skipped if a check that c needs is not run or does not pass.
+	missing := func(c Check) error {
+		for _, need := range c.Needs {
+			if ended[need] == nil {
+				return skipped("needs " + need + ", which is not run")
+			}
+			<-ended[need]
+			if v := byID[need].Verdict; v != conformance.Pass && v != conformance.Warn {
+				return skipped("needs " + need + ", which did not pass")
+			}
+		}
+		return nil
 	}
 	var reporting sync.Mutex
 	var all sync.WaitGroup
@@ -74,73 +79,46 @@ func schedule(
 	for i, c := range checks {
 		all.Go(func() {
 			defer close(ended[c.ID])
-			result := func() conformance.Result {
-				for _, need := range c.Needs {
-					if ended[need] == nil {
-						return skip("needs " + need + ", which is not run")
-					}
-					<-ended[need]
-				}
-				for _, need := range c.Needs {
-					if v := results[index[need]].Verdict; v != conformance.Pass && v != conformance.Warn {
-						return skip("needs " + need + ", which did not pass")
-					}
-				}
+			f := &finding{evidence: []string{}, flag: c.Flag, remedy: c.remedy}
+			var took time.Duration
+			err := missing(c)
+			if err == nil {
 				slots <- struct{}{}
-				defer func() { <-slots }()
-				return runOne(ctx, c, do)
-			}()
-			result.ID, result.Title = c.ID, c.Title
-			if result.Flag == "" {
-				result.Flag = c.Flag
+				began := time.Now()
+				err = runOne(ctx, r, c, f)
+				took = time.Since(began)
+				<-slots
 			}
-			if result.Evidence == nil {
-				result.Evidence = []string{}
-			}
-			results[i] = result
+			results[i] = f.result(err)
+			results[i].ID, results[i].Title, results[i].Duration = c.ID, c.Title, conformance.Seconds(took)
 			reporting.Lock()
 			defer reporting.Unlock()
-			onResult(result)
+			onResult(results[i])
 		})
 	}
 	all.Wait()
 	return results
 }
 
-// runOne runs a check with a time limit.
-func runOne(
-	ctx context.Context,
-	c Check,
-	do func(context.Context, Check) (conformance.Result, error),
-) conformance.Result {
-	began := time.Now()
+// runOne runs a check with a time limit. It returns an error if the finding is no verdict.
+func runOne(ctx context.Context, r *run, c Check, f *finding) error {
 	limited, cancel := context.WithTimeoutCause(ctx, timeLimit, fmt.Errorf("not finished within %v", timeLimit))
 	defer cancel()
-	var result conformance.Result
-	err := context.Cause(limited)
-	if err == nil {
-		result, err = do(limited, c)
+	if err := context.Cause(limited); err != nil {
+		return err
 	}
-	// If the run or the time limit has ended, any result but a pass may be a consequence of that end.
-	if err != nil || result.Verdict != conformance.Pass {
-		switch {
-		case ctx.Err() != nil:
-			err = context.Cause(ctx)
-		case limited.Err() != nil && err != nil:
-			err = fmt.Errorf("%w: %w", context.Cause(limited), err)
-		case limited.Err() != nil:
-			err = context.Cause(limited)
-		}
-	}
-	var reason skipped
+	err := c.run(limited, r, f)
+	cause := context.Cause(limited)
 	switch {
-	case err == nil:
-	case errors.As(err, &reason):
-		result = skip(string(reason))
-	default:
-		result = skip("did not complete: " + err.Error())
-		result.Incomplete = true
+	case err == nil && len(f.problems) == 0:
+		return nil
+	case cause == nil && len(f.problems) > 0:
+		return nil // a problem that was found before the error is a verdict
+	case cause == nil:
+		return err
+	// If the run or the time limit has ended, any result but a pass may be a consequence of that end.
+	case ctx.Err() != nil || err == nil || errors.Is(err, cause):
+		return cause
 	}
-	result.Duration = conformance.Seconds(time.Since(began))
-	return result
+	return fmt.Errorf("%w: %w", cause, err)
 }

@@ -2,15 +2,19 @@ package check
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
+	"net/http"
+	"slices"
 	"strings"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 	"k8s.io/utils/ptr"
 
-	"fauxlet/conformance"
 	"fauxlet/conformance/stage"
+	"fauxlet/internal/shellword"
 	"fauxlet/testcerts"
 )
 
@@ -22,8 +26,7 @@ func servingChecks() []Check {
 			ID: "serving.accepted", Title: "a valid serving certificate is accepted", Flag: servingAuthority,
 			Proves: "kube-apiserver accepts a kubelet's serving certificate from the nodes' signer: " +
 				"`--serving-ca-file`, or the cluster's own signer.",
-			Needs: []string{"reach.dialled"},
-			run:   checkAccepted,
+			run: withHandshake(checkAccepted),
 		},
 		{
 			ID: "serving.verified", Title: "invalid serving certificates are refused", Flag: servingAuthority,
@@ -31,135 +34,192 @@ func servingChecks() []Check {
 				"or from an unknown CA. With `--serving-ca-file` the check also tries certificates that are " +
 				"expired, not yet valid, for another host, without subject alternative names, only for clients, or " +
 				"signed with SHA-1.",
-			Needs: []string{"reach.dialled"},
-			run:   checkVerified,
+			run: withHandshake(checkVerified),
 		},
 	}
 }
 
-func checkAccepted(ctx context.Context, r *run) (conformance.Result, error) {
-	if _, err := r.handshake(); err != nil {
-		return conformance.Result{}, err
-	}
+func checkAccepted(ctx context.Context, r *run, f *finding, _ *observed) error {
 	good, err := r.trusted()
 	if errors.Is(err, stage.ErrNotIssued) {
-		result := fail(err.Error()+"; kubelets with serverTLSBootstrap will not get one either",
-			"--cluster-signing-cert-file=ca.crt --cluster-signing-key-file=ca.key # flags of kube-controller-manager",
-			"requested with a CertificateSigningRequest for kubernetes.io/kubelet-serving, and approved")
-		result.Flag = "--cluster-signing-cert-file"
-		return result, nil
+		f.note("requested with a CertificateSigningRequest for kubernetes.io/kubelet-serving, and approved")
+		f.flag = "--cluster-signing-cert-file"
+		f.remedy = f.flag + "=ca.crt --cluster-signing-key-file=ca.key # flags of kube-controller-manager"
+		return f.fail("%v; kubelets with serverTLSBootstrap will not get one either", err)
 	}
 	if err != nil {
-		return conformance.Result{}, err
+		return err
 	}
-	leaf, err := leafOf(good)
+	accepted, message, err := r.tryCertificate(ctx, "good", good)
 	if err != nil {
-		return conformance.Result{}, err
+		return err
 	}
-	tried, err := r.tryCertificate(ctx, "good", good)
-	if err != nil {
-		return conformance.Result{}, err
+	f.note("presented: %s, for %s", describeCertificate(good.Leaf), strings.Join(r.hosts(), ", "))
+	f.note("answered: %s", message)
+	if !accepted {
+		f.remedy = servingAuthority + "=ca.crt # a file that contains the CA " +
+			shellword.Quote(good.Leaf.Issuer.String())
+		f.fail("kube-apiserver refuses a serving certificate from the nodes' signer")
 	}
-	presented := fmt.Sprintf("presented: %s, for %s", describeCertificate(leaf), strings.Join(r.hosts(), ", "))
-	if !tried.accepted {
-		return fail(
-			"kube-apiserver refuses a serving certificate from the nodes' signer",
-			fmt.Sprintf("%s=ca.crt # a file that contains the CA %s", servingAuthority, quote(leaf.Issuer.String())),
-			presented,
-			"answered: "+tried.message,
-		), nil
-	}
-	return pass(presented, "answered: "+tried.message), nil
+	return nil
 }
 
-// rejectedWithoutCA are the kinds of certificates that the kube-apiserver must refuse, whichever CA it trusts.
-var rejectedWithoutCA = map[string]bool{
-	"server-self-signed":     true,
-	"server-kubelet-default": true,
-	"server-unknown-ca":      true,
-}
+// rejectedWithoutCA are the kinds of certificates that the kube-apiserver must refuse, whichever CA it trusts. The
+// other kinds must be signed by the CA of the nodes' certificates, so that their defect is the only reason to refuse
+// them.
+var rejectedWithoutCA = []string{"server-self-signed", "server-kubelet-default", "server-unknown-ca"}
 
-// untrustedKinds returns the kinds of serving certificates that the kube-apiserver must refuse and that this run can
-// issue. The result not lists the other kinds. They must be signed by the CA of the nodes' certificates, so that
-// their defect is the only reason to refuse them.
-func (r *run) untrustedKinds() (kinds []testcerts.Kind, not []string) {
+func checkVerified(ctx context.Context, r *run, f *finding, _ *observed) error {
+	var kinds []testcerts.Kind
+	var notTried []string
+	ca := r.options.ServingCA
 	for _, kind := range testcerts.Kinds() {
 		switch {
 		case !kind.Serving, kind.Name == "server", kind.Name == "server-intermediate":
-		case r.options.ServingCA == nil && !rejectedWithoutCA[kind.Name]:
-			not = append(not, kind.Name)
+		case ca == nil && !slices.Contains(rejectedWithoutCA, kind.Name):
+			notTried = append(notTried, kind.Name)
 		default:
 			kinds = append(kinds, kind)
 		}
 	}
-	return kinds, not
-}
-
-func checkVerified(ctx context.Context, r *run) (conformance.Result, error) {
-	if _, err := r.handshake(); err != nil {
-		return conformance.Result{}, err
-	}
-	kinds, not := r.untrustedKinds()
-	attempts := make([]attempt, len(kinds))
-	ca := r.options.ServingCA
 	if ca == nil {
 		var err error
 		if ca, err = testcerts.NewAuthority("unknown-ca"); err != nil {
-			return conformance.Result{}, err
+			return err
 		}
 	}
+	request := testcerts.Request{
+		CommonName: r.nodeIP.String(), Hosts: r.hosts(), Life: stage.ServingCertificateLifetime,
+	}
+	accepted, messages := make([]bool, len(kinds)), make([]string, len(kinds))
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(parallelism)
 	for i, kind := range kinds {
 		group.Go(func() error {
-			pair, err := kind.Mint(
-				ca,
-				testcerts.Request{
-					CommonName: r.nodeIP.String(),
-					Hosts:      r.hosts(),
-					Life:       stage.ServingCertificateLifetime,
-				},
-			)
-			if err != nil {
-				return err
+			pair, err := kind.Mint(ca, request)
+			if err == nil {
+				accepted[i], messages[i], err = r.tryCertificate(ctx, kind.Name, ptr.To(pair.TLS()))
 			}
-			attempts[i], err = r.tryCertificate(ctx, kind.Name, ptr.To(pair.TLS()))
 			return err
 		})
 	}
 	if err := group.Wait(); err != nil {
-		return conformance.Result{}, err
+		return err
 	}
-	var evidence, accepted []string
+	var names []string
 	for i, kind := range kinds {
-		if attempts[i].accepted {
-			accepted = append(accepted, strings.TrimPrefix(kind.Name, "server-"))
-			evidence = append(evidence, "accepted: "+kind.Name)
+		if accepted[i] {
+			names = append(names, strings.TrimPrefix(kind.Name, "server-"))
+			f.note("accepted: %s", kind.Name)
 		} else {
-			evidence = append(evidence, "refused: "+kind.Name+": "+attempts[i].message)
+			f.note("refused: %s: %s", kind.Name, messages[i])
 		}
 	}
-	if not != nil {
-		evidence = append(
-			evidence,
-			"not tried, because they need --serving-ca-file and --serving-ca-key-file: "+strings.Join(not, ", "),
-		)
+	if notTried != nil {
+		f.note("not tried, because they need --serving-ca-file and --serving-ca-key-file: %s",
+			strings.Join(notTried, ", "))
 	}
-	switch len(accepted) {
+	switch len(names) {
 	case 0:
-		return pass(evidence...), nil
 	case len(kinds):
-		return warn(
-			"insecure: kube-apiserver does not verify serving certificates; an attacker who can impersonate a "+
-				"node (by its address, "+
-				"DNS, ARP or BGP, or by changing its Node) can read and change all data of kubectl logs, exec, cp "+
-				"and port-forward",
-			servingAuthority+"=ca.crt # a file with the CA that signs the kubelets' serving certificates; "+
-				"kubelets get one with serverTLSBootstrap: true",
-			evidence...), nil
+		f.remedy = servingAuthority + "=ca.crt # a file with the CA that signs the kubelets' serving certificates; " +
+			"kubelets get one with serverTLSBootstrap: true"
+		f.warn("insecure: kube-apiserver does not verify serving certificates; an attacker who can impersonate a " +
+			"node (by its address, DNS, ARP or BGP, or by changing its Node) can read and change all data of kubectl " +
+			"logs, exec, cp and port-forward")
+	default:
+		f.remedy = servingAuthority + "=ca.crt # a file with only the nodes' CA; and a kube-apiserver that verifies " +
+			"like v1.37"
+		f.fail("kube-apiserver verifies serving certificates, but accepts invalid ones: %s", strings.Join(names, ", "))
 	}
-	return fail(
-		"kube-apiserver verifies serving certificates, but accepts invalid ones: "+strings.Join(accepted, ", "),
-		servingAuthority+"=ca.crt # a file with only the nodes' CA; and a kube-apiserver that verifies like v1.37",
-		evidence...), nil
+	return nil
+}
+
+// noServing is the error if the run has no serving certificate that the kube-apiserver should accept.
+const noServing = skipped(
+	"there is no serving certificate that kube-apiserver should accept; give the kubelets' signer " +
+		"with --serving-ca-file and --serving-ca-key-file, or let the cluster issue one with " +
+		"--approve-serving-certificate",
+)
+
+// hosts are the names and addresses in the run's serving certificates.
+func (r *run) hosts() []string {
+	var hosts []string
+	for _, a := range r.addresses {
+		hosts = append(hosts, a.String())
+	}
+	if r.hostname != "" {
+		hosts = append(hosts, r.hostname)
+	}
+	return hosts
+}
+
+// newTrusted issues or obtains a serving certificate that the kube-apiserver should accept. If neither is configured,
+// the error is noServing.
+func (r *run) newTrusted(ctx context.Context) (*tls.Certificate, error) {
+	var pair *testcerts.Pair
+	err := error(noServing)
+	if ca := r.options.ServingCA; ca != nil {
+		now, life := time.Now(), stage.ServingCertificateLifetime
+		pair, err = ca.Server(r.objects.Name(), r.hosts(), testcerts.ValidFor(now.Add(-life), now.Add(life)))
+	} else if r.options.ApproveServingCertificate {
+		pair, err = r.objects.IssueServingCertificate(ctx, r.hosts())
+	}
+	if err != nil {
+		return nil, err
+	}
+	return ptr.To(pair.TLS()), nil
+}
+
+// newAccepted determines a serving certificate that the kube-apiserver accepts: the trusted certificate or, if there is
+// none and the kube-apiserver does not verify certificates, a self-signed one.
+func (r *run) newAccepted(ctx context.Context) (*tls.Certificate, error) {
+	if _, err := r.handshake(); err != nil {
+		return nil, err
+	}
+	candidate, err := r.trusted()
+	refused := skipped("kube-apiserver accepts no available serving certificate; see serving.accepted")
+	if err != nil {
+		candidate, refused = r.selfSigned, "kube-apiserver verifies serving certificates, and "+noServing
+	}
+	accepted, _, err := r.tryCertificate(ctx, "working", candidate)
+	if err == nil && !accepted {
+		err = refused
+	}
+	return candidate, err
+}
+
+// tryCertificate makes the kube-apiserver connect to a kubelet with a serving certificate. It returns whether the
+// kube-apiserver accepted the certificate, and its response to the API client.
+func (r *run) tryCertificate(
+	ctx context.Context, name string, certificate *tls.Certificate,
+) (accepted bool, message string, err error) {
+	const text = "accepted"
+	k, err := r.kubelet(ctx, kubeletOptions{node: nodeOptions{name: name}, certificate: certificate})
+	if err != nil {
+		return false, "", err
+	}
+	defer k.Close()
+	k.handle(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, text) })
+	got := k.logs(ctx)
+	if got.err == nil {
+		return got.String() == text, got.String(), nil
+	}
+	if _, err := got.text(); err != nil {
+		return false, "", err
+	}
+	// The response may arrive before the kubelet notices the end of the handshake.
+	all, ended := k.states.Wait(ctx, func(all []observed) bool {
+		return len(all) == 0 || all[0].HandshakeError != nil || all[0].TLS != nil
+	})
+	switch {
+	case !ended:
+		err = fmt.Errorf("waiting for the end of the handshake; kube-apiserver answered: %s: %w", got,
+			context.Cause(ctx))
+	case len(all) == 0:
+		err = fmt.Errorf("kube-apiserver did not connect: %w", got.err)
+	case len(requests(all)) > 0:
+		err = fmt.Errorf("kube-apiserver sent a request, but did not pass on the response: %w", got.err)
+	}
+	return false, got.String(), err
 }

@@ -22,87 +22,94 @@ import (
 	utilexec "k8s.io/client-go/util/exec"
 	"k8s.io/streaming/pkg/httpstream"
 
-	"fauxlet/conformance"
 	"fauxlet/scenario"
 )
+
+func streamChecks() []Check {
+	return []Check{
+		{
+			ID: "streams.exec-spdy", Title: "exec works with SPDY",
+			Proves: "A command gets its complete input, and its output, errors and exit code come back, with the " +
+				"protocol of kubectl before v1.31.",
+			run: withNode("exec-spdy", checkExec(bySPDY)), remedy: proxyRemedy + string(bySPDY),
+		},
+		{
+			ID: "streams.exec-websocket", Title: "exec works with WebSocket",
+			Proves: "The same with the protocol of kubectl since v1.31, which kube-apiserver translates for " +
+				"the kubelet.",
+			run: withNode("exec-websocket", checkExec(byWebSocket)), remedy: proxyRemedy + string(byWebSocket),
+		},
+		{
+			ID: "streams.exec-websocket-to-kubelet", Title: "exec works with WebSocket to the kubelet",
+			Proves: "The same for a Node that declares ExtendWebSocketsToKubelet: its kubelet translates the protocol.",
+			run:    withNode("exec-websocket-k", checkExec(byWebSocket), toKubelet),
+			remedy: proxyRemedy + string(byWebSocket),
+		},
+		{
+			ID: "streams.attach", Title: "attach works with SPDY and with WebSocket",
+			Proves: "Input reaches the container, and its output comes back at once.",
+			run:    withNode("attach", checkAttach),
+		},
+		{
+			ID: "streams.port-forward-spdy", Title: "port-forward works with SPDY",
+			Proves: "A connection to a port of a pod carries bytes in both directions, and each direction can end " +
+				"separately.",
+			run: withNode("forward-spdy", checkPortForward(bySPDY)), remedy: proxyRemedy + string(bySPDY),
+		},
+		{
+			ID: "streams.port-forward-websocket", Title: "port-forward works with WebSocket",
+			Proves: "The same with the protocol of kubectl since v1.31.",
+			run:    withNode("forward-websocket", checkPortForward(byWebSocket)),
+			remedy: proxyRemedy + string(byWebSocket),
+		},
+		{
+			ID: "streams.port-forward-websocket-to-kubelet", Title: "port-forward works with WebSocket to the kubelet",
+			Proves: "The same for a Node that declares ExtendWebSocketsToKubelet: its kubelet translates the protocol.",
+			run:    withNode("forward-websocket-k", checkPortForward(byWebSocket), toKubelet),
+			remedy: proxyRemedy + string(byWebSocket),
+		},
+		{
+			ID: "streams.latency", Title: "a line of a followed log arrives at once",
+			Proves: "Nothing between the kubelet and the user buffers lines.",
+			run:    withNode("latency", checkLatency),
+			remedy: betweenRemedy + "must not buffer streams; with nginx: proxy_buffering off",
+		},
+		{
+			ID: "streams.large-log", Title: "a large log arrives completely",
+			Proves: "A log of 64 MiB has the same bytes on both sides.",
+			run:    withNode("large", checkLargeLog),
+			remedy: betweenRemedy + "must not limit the size or the duration of a response",
+		},
+		{
+			ID: "streams.words", Title: "the user gets the kubelet's errors",
+			Proves: "The user gets the same status for a kubelet's 401, 403, 404 and 500. The evidence has the " +
+				"messages.",
+			run:    withNode("words", checkWords),
+			remedy: betweenRemedy + "must pass on the status and the body of a response",
+		},
+		{
+			ID: "streams.cut", Title: "the user's request ends with the connection to the kubelet",
+			Proves: "If the connection breaks in the middle of a log, or before the response, the user's request " +
+				"ends. The evidence has what the user gets.",
+			run:    withHostileKubelet("cut", checkCut),
+			remedy: betweenRemedy + "must pass on the end of a connection",
+		},
+		{
+			ID: "streams.timeout", Title: "how long kube-apiserver waits for a kubelet", Flag: "--kubelet-timeout",
+			Proves: "This check cannot fail. The evidence has how long kube-apiserver waits for a response; no " +
+				"flag limits it in v1.37.",
+			run: withHostileKubelet("timeout", checkTimeout),
+		},
+	}
+}
 
 // toKubelet is the declared feature of a Node whose kubelet translates WebSockets. For other Nodes, the
 // kube-apiserver translates them.
 const toKubelet = "ExtendWebSocketsToKubelet"
 
-func streamChecks() []Check {
-	needs := []string{"reach.dialled"}
-	type runs = func(context.Context, *run) (conformance.Result, error)
-	exec := func(p protocol, feature string) runs {
-		return func(ctx context.Context, r *run) (conformance.Result, error) { return checkExec(ctx, r, p, feature) }
-	}
-	forward := func(p protocol, feature string) runs {
-		return func(ctx context.Context, r *run) (conformance.Result, error) {
-			return checkPortForward(ctx, r, p, feature)
-		}
-	}
-	return []Check{
-		{
-			ID: "streams.exec-spdy", Title: "exec works with SPDY", Needs: needs, run: exec(bySPDY, ""),
-			Proves: "A command gets its complete input, and its output, errors and exit code come back, with the " +
-				"protocol of kubectl before v1.31.",
-		},
-		{
-			ID: "streams.exec-websocket", Title: "exec works with WebSocket", Needs: needs, run: exec(byWebSocket, ""),
-			Proves: "The same with the protocol of kubectl since v1.31, which kube-apiserver translates for " +
-				"the kubelet.",
-		},
-		{
-			ID: "streams.exec-websocket-to-kubelet", Title: "exec works with WebSocket to the " +
-				"kubelet", Needs: needs, run: exec(byWebSocket, toKubelet),
-			Proves: "The same for a Node that declares ExtendWebSocketsToKubelet: its kubelet translates the protocol.",
-		},
-		{
-			ID: "streams.attach", Title: "attach works with SPDY and with WebSocket", Needs: needs, run: checkAttach,
-			Proves: "Input reaches the container, and its output comes back at once.",
-		},
-		{
-			ID: "streams.port-forward-spdy", Title: "port-forward works with SPDY", Needs: needs,
-			run: forward(bySPDY, ""),
-			Proves: "A connection to a port of a pod carries bytes in both directions, and each direction can end " +
-				"separately.",
-		},
-		{
-			ID: "streams.port-forward-websocket", Title: "port-forward works with WebSocket", Needs: needs,
-			run:    forward(byWebSocket, ""),
-			Proves: "The same with the protocol of kubectl since v1.31.",
-		},
-		{
-			ID: "streams.port-forward-websocket-to-kubelet", Title: "port-forward works with WebSocket to the " +
-				"kubelet", Needs: needs, run: forward(byWebSocket, toKubelet),
-			Proves: "The same for a Node that declares ExtendWebSocketsToKubelet: its kubelet translates the protocol.",
-		},
-		{
-			ID: "streams.latency", Title: "a line of a followed log arrives at once", Needs: needs, run: checkLatency,
-			Proves: "Nothing between the kubelet and the user buffers lines.",
-		},
-		{
-			ID: "streams.large-log", Title: "a large log arrives completely", Needs: needs, run: checkLargeLog,
-			Proves: "A log of 64 MiB has the same bytes on both sides.",
-		},
-		{
-			ID: "streams.words", Title: "the user gets the kubelet's errors", Needs: needs, run: checkWords,
-			Proves: "The user gets the same status for a kubelet's 401, 403, 404 and 500. The evidence has the " +
-				"messages.",
-		},
-		{
-			ID: "streams.cut", Title: "the user's request ends with the connection to the kubelet", Needs: needs,
-			run: withHostileKubelet("cut", closeRemedy, checkCut),
-			Proves: "If the connection breaks in the middle of a log, or before the response, the user's request " +
-				"ends. The evidence has what the user gets.",
-		},
-		{
-			ID: "streams.timeout", Title: "how long kube-apiserver waits for a kubelet",
-			Flag: "--kubelet-timeout", Needs: needs, run: checkTimeout,
-			Proves: "This check cannot fail. The evidence has how long kube-apiserver waits for a response; no " +
-				"flag limits it in v1.37.",
-		},
-	}
+// withNode is withKubelet for a stand-in whose Node has a name and declared features.
+func withNode(name string, check func(context.Context, *kubelet, *finding) error, features ...string) runFunc {
+	return withKubelet(kubeletOptions{node: nodeOptions{name: name, features: features}}, check)
 }
 
 // protocol is a streaming protocol that a client uses.
@@ -116,145 +123,101 @@ const (
 // betweenRemedy begins the remedies for problems that a proxy on the way may cause.
 const betweenRemedy = "# a proxy between fauxlet and kube-apiserver, or between kube-apiserver and the nodes, "
 
-// proxyRemedy is the remedy if logs work but streams do not.
+// proxyRemedy is the remedy if logs work but streams do not. The protocol follows.
 const proxyRemedy = betweenRemedy + "must pass on Connection: Upgrade for "
 
 // executor returns a client for exec or attach.
-func (r *run) executor(p protocol, to *url.URL) (remotecommand.Executor, error) {
+func (n *node) executor(p protocol, verb string, query url.Values) (remotecommand.Executor, error) {
+	query.Set("container", container)
+	to := n.url(verb, query.Encode())
 	if p == bySPDY {
-		return remotecommand.NewSPDYExecutor(r.config, http.MethodPost, to)
+		return remotecommand.NewSPDYExecutor(n.run.config, http.MethodPost, to)
 	}
-	return remotecommand.NewWebSocketExecutor(r.config, http.MethodGet, to.String())
+	return remotecommand.NewWebSocketExecutor(n.run.config, http.MethodGet, to.String())
 }
 
 // typed returns the input of a command. It is larger than any single buffer.
 var typed = sync.OnceValue(func() []byte { return bytes.Repeat([]byte("0123456789abcde\n"), 1<<16) })
 
-// nodeOf returns options for a Node that declares a feature. If the feature is empty, the Node declares none.
-func nodeOf(verb string, p protocol, feature string) nodeOptions {
-	o := nodeOptions{name: verb + "-" + strings.ToLower(string(p))}
-	if feature != "" {
-		o.name += "-k"
-		o.features = []string{feature}
-	}
-	return o
-}
-
-func checkExec(ctx context.Context, r *run, p protocol, feature string) (conformance.Result, error) {
-	k, err := r.kubelet(ctx, kubeletOptions{node: nodeOf("exec", p, feature)})
-	if err != nil {
-		return conformance.Result{}, err
-	}
-	defer k.Close()
-	query := url.Values{
-		"container": {container},
-		"command":   execCommand,
-		"stdin":     {"true"},
-		"stdout":    {"true"},
-		"stderr":    {"true"},
-	}
-	executor, err := r.executor(p, k.url("exec", query.Encode()))
-	if err != nil {
-		return conformance.Result{}, err
-	}
-	evidence := []string{
-		fmt.Sprintf("%s with %d bytes of input and %s", strings.Join(execCommand, " "), len(typed()), p),
-	}
-	// A proxy that closes a connection with unread data resets it, and may lose the end of the stream on a busy
-	// machine (UpgradeAwareHandler). The check fails only if the end is lost three times in a row.
-	const tries = 3
-	var stdout, stderr bytes.Buffer
-	var took time.Duration
-	for try := 1; ; try++ {
-		stdout.Reset()
-		stderr.Reset()
-		began := time.Now()
-		err = executor.StreamWithContext(
-			ctx,
-			remotecommand.StreamOptions{Stdin: bytes.NewReader(typed()), Stdout: &stdout, Stderr: &stderr},
-		)
-		took = time.Since(began)
-		var ended utilexec.ExitError
-		if errors.As(err, &ended) || ctx.Err() != nil || try == tries {
-			break
-		}
-		evidence = append(
-			evidence,
-			fmt.Sprintf(
-				"attempt %d of %d: the end of the stream was lost after %d bytes of output: %v",
-				try,
-				tries,
-				stdout.Len(),
-				err,
-			),
-		)
-	}
+// noteRequests adds the requests to the kubelet to the evidence.
+func (f *finding) noteRequests(k *kubelet) {
 	for _, request := range requests(k.observed()) {
-		evidence = append(evidence, "to the kubelet: "+request.String())
+		f.note("to the kubelet: %s", request.text)
 	}
-	remedy := proxyRemedy + string(p)
-	var exit utilexec.ExitError
-	switch {
-	case ctx.Err() != nil:
-		return fail(
-			"exec did not end; perhaps the end of the input did not arrive",
-			remedy,
-			append(evidence, fmt.Sprintf("%d bytes of output", stdout.Len()))...), nil
-	case !errors.As(err, &exit):
-		return fail(fmt.Sprintf("exec with %s failed: %v", p, err), remedy, evidence...), nil
-	case exit.ExitStatus() != 3:
-		return fail(fmt.Sprintf("the exit code is %d instead of 3", exit.ExitStatus()), remedy, evidence...), nil
-	case !bytes.Equal(stdout.Bytes(), typed()):
-		return fail(
-			fmt.Sprintf("the output differs: sent %d bytes, received %d", len(typed()), stdout.Len()),
-			remedy,
-			evidence...), nil
-	case stderr.String() != "said\n":
-		return fail(
-			fmt.Sprintf("standard error is %q instead of %q", stderr.String(), "said\n"),
-			remedy,
-			evidence...), nil
-	}
-	return pass(
-		append(
-			evidence,
-			fmt.Sprintf(
-				"the whole output, standard error and exit code 3 came back after the end of the input, in %v",
-				took.Round(time.Millisecond),
-			),
-		)...), nil
 }
 
-func checkAttach(ctx context.Context, r *run) (conformance.Result, error) {
-	// The container's log has ended, so the output consists only of the echoed input.
-	k, err := r.kubelet(
-		ctx,
-		kubeletOptions{
-			node:      nodeOptions{name: "attach"},
-			container: scenario.Container{Log: scenario.Log{Text: "started\n"}},
-		},
-	)
-	if err != nil {
-		return conformance.Result{}, err
-	}
-	defer k.Close()
-	var evidence []string
-	for _, p := range []protocol{bySPDY, byWebSocket} {
-		query := url.Values{"container": {container}, "stdin": {"true"}, "stdout": {"true"}}
-		executor, err := r.executor(p, k.url("attach", query.Encode()))
+// execCommand is the command of the exec checks. It tests all streams and the exit code.
+var execCommand = []string{"sh", "-c", "cat; echo said >&2; exit 3"}
+
+// checkExec returns a check of exec with a protocol.
+func checkExec(p protocol) func(context.Context, *kubelet, *finding) error {
+	return func(ctx context.Context, k *kubelet, f *finding) error {
+		executor, err := k.executor(p, "exec", url.Values{
+			"command": execCommand, "stdin": {"true"}, "stdout": {"true"}, "stderr": {"true"},
+		})
 		if err != nil {
-			return conformance.Result{}, err
+			return err
+		}
+		f.note("%s with %d bytes of input and %s", strings.Join(execCommand, " "), len(typed()), p)
+		// A proxy that closes a connection with unread data resets it, and may lose the end of the stream on a busy
+		// machine (UpgradeAwareHandler). The check fails only if the end is lost three times in a row.
+		const tries = 3
+		var stdout, stderr bytes.Buffer
+		var took time.Duration
+		var exit utilexec.ExitError
+		for try := 1; ; try++ {
+			stdout.Reset()
+			stderr.Reset()
+			began := time.Now()
+			err = executor.StreamWithContext(ctx, remotecommand.StreamOptions{
+				Stdin: bytes.NewReader(typed()), Stdout: &stdout, Stderr: &stderr,
+			})
+			took = time.Since(began)
+			if errors.As(err, &exit) || ctx.Err() != nil || try == tries {
+				break
+			}
+			f.note("attempt %d of %d: the end of the stream was lost after %d bytes of output: %v", try, tries,
+				stdout.Len(), err)
+		}
+		f.noteRequests(k)
+		switch {
+		case ctx.Err() != nil:
+			f.note("%d bytes of output", stdout.Len())
+			f.fail("exec did not end; perhaps the end of the input did not arrive")
+		case exit == nil:
+			f.fail("exec with %s failed: %v", p, err)
+		case exit.ExitStatus() != 3:
+			f.fail("the exit code is %d instead of 3", exit.ExitStatus())
+		case !bytes.Equal(stdout.Bytes(), typed()):
+			f.fail("the output differs: sent %d bytes, received %d", len(typed()), stdout.Len())
+		case stderr.String() != "said\n":
+			f.fail("standard error is %q instead of %q", stderr.String(), "said\n")
+		default:
+			f.note("the whole output, standard error and exit code 3 came back after the end of the input, in %v",
+				took.Round(time.Millisecond))
+		}
+		return nil
+	}
+}
+
+func checkAttach(ctx context.Context, k *kubelet, f *finding) error {
+	// The container's log has ended, so the output consists only of the echoed input.
+	if err := k.standIn(scenario.Container{Log: scenario.Log{Text: "started\n"}}); err != nil {
+		return err
+	}
+	for _, p := range []protocol{bySPDY, byWebSocket} {
+		executor, err := k.executor(p, "attach", url.Values{"stdin": {"true"}, "stdout": {"true"}})
+		if err != nil {
+			return err
 		}
 		took, err := attachAndType(ctx, executor, "a line of input\n")
 		if err != nil {
-			return fail(fmt.Sprintf("attach with %s failed: %v", p, err), proxyRemedy+string(p), evidence...), nil
+			f.remedy = proxyRemedy + string(p)
+			return f.fail("attach with %s failed: %v", p, err)
 		}
-		evidence = append(
-			evidence,
-			fmt.Sprintf("with %s: a line came back after %v", p, took.Round(10*time.Microsecond)),
-		)
+		f.note("with %s: a line came back after %v", p, took.Round(10*time.Microsecond))
 	}
-	return pass(evidence...), nil
+	return nil
 }
 
 // attachAndType attaches, sends a line, waits until the container echoes it, and disconnects.
@@ -263,12 +226,15 @@ func attachAndType(ctx context.Context, executor remotecommand.Executor, text st
 	defer cancel()
 	stdin, typing := io.Pipe()
 	screen, stdout := io.Pipe()
-	ended := make(chan error, 1)
+	ended := make(chan struct{})
 	go func() {
+		defer close(ended)
 		err := executor.StreamWithContext(ctx, remotecommand.StreamOptions{Stdin: stdin, Stdout: stdout})
+		if err == nil {
+			err = io.EOF
+		}
 		stdin.Close()
-		stdout.CloseWithError(fmt.Errorf("attach ended: %w", orEOF(err)))
-		ended <- err
+		stdout.CloseWithError(fmt.Errorf("attach ended: %w", err))
 	}()
 	began := time.Now()
 	go io.WriteString(typing, text)
@@ -285,54 +251,44 @@ func attachAndType(ctx context.Context, executor remotecommand.Executor, text st
 	return took, err
 }
 
-func orEOF(err error) error {
-	if err == nil {
-		return io.EOF
+// checkPortForward returns a check of port-forward with a protocol.
+func checkPortForward(p protocol) func(context.Context, *kubelet, *finding) error {
+	return func(ctx context.Context, k *kubelet, f *finding) error {
+		listener, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			return err
+		}
+		defer listener.Close()
+		go countAfterEnd(listener)
+		err = k.standIn(scenario.Container{Ports: []scenario.Port{{Port: 80, Forward: listener.Addr().String()}}})
+		if err != nil {
+			return err
+		}
+		began := time.Now()
+		message, err := "", error(nil)
+		done := make(chan struct{})
+		// If ctx is done first, the goroutine continues until the kubelet closes its connection.
+		go func() {
+			defer close(done)
+			message, err = forwardAndSend(k.run.config, p, k.url("portforward", ""), 80, typed())
+		}()
+		f.note("%d bytes to port 80 with %s", len(typed()), p)
+		select {
+		case <-done:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+		f.noteRequests(k)
+		switch want := strconv.Itoa(len(typed())); {
+		case err != nil:
+			f.fail("port-forward with %s failed: %v", p, err)
+		case message != want:
+			f.fail("the port received %s of %s bytes", message, want)
+		default:
+			f.note("the port answered after the end of the input, in %v", time.Since(began).Round(time.Millisecond))
+		}
+		return nil
 	}
-	return err
-}
-
-func checkPortForward(ctx context.Context, r *run, p protocol, feature string) (conformance.Result, error) {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return conformance.Result{}, err
-	}
-	defer listener.Close()
-	go countAfterEnd(listener)
-	k, err := r.kubelet(ctx, kubeletOptions{
-		node:      nodeOf("forward", p, feature),
-		container: scenario.Container{Ports: []scenario.Port{{Port: 80, Forward: listener.Addr().String()}}},
-	})
-	if err != nil {
-		return conformance.Result{}, err
-	}
-	defer k.Close()
-	began := time.Now()
-	message, err := within(
-		ctx,
-		func() (string, error) { return forwardAndSend(r.config, p, k.url("portforward", ""), 80, typed()) },
-	)
-	evidence := []string{fmt.Sprintf("%d bytes to port 80 with %s", len(typed()), p)}
-	for _, request := range requests(k.observed()) {
-		evidence = append(evidence, "to the kubelet: "+request.String())
-	}
-	if err != nil {
-		return fail(fmt.Sprintf("port-forward with %s failed: %v", p, err), proxyRemedy+string(p), evidence...), nil
-	}
-	if want := strconv.Itoa(len(typed())); message != want {
-		return fail(
-			fmt.Sprintf("the port received %s of %s bytes", message, want),
-			proxyRemedy+string(p),
-			evidence...), nil
-	}
-	return pass(
-		append(
-			evidence,
-			fmt.Sprintf(
-				"the port answered after the end of the input, in %v",
-				time.Since(began).Round(time.Millisecond),
-			),
-		)...), nil
 }
 
 // countAfterEnd is a server that waits for the end of a client's data and then sends the number of received bytes.
@@ -392,7 +348,7 @@ func forwardAndSend(config *rest.Config, p protocol, to *url.URL, port int, data
 		return "", err
 	}
 	stream.Close()
-	logResponse, err := io.ReadAll(stream)
+	answer, err := io.ReadAll(stream)
 	if err != nil {
 		return "", err
 	}
@@ -400,26 +356,5 @@ func forwardAndSend(config *rest.Config, p protocol, to *url.URL, port int, data
 	if err == nil && len(words) > 0 {
 		err = errors.New(string(words))
 	}
-	return string(logResponse), err
-}
-
-// within returns the results of do, or the cause of ctx. If do does not return when ctx is done, it continues in the
-// background until the kubelet closes its connection.
-func within[T any](ctx context.Context, do func() (T, error)) (T, error) {
-	type result struct {
-		value T
-		err   error
-	}
-	done := make(chan result, 1)
-	go func() {
-		value, err := do()
-		done <- result{value, err}
-	}()
-	select {
-	case r := <-done:
-		return r.value, r.err
-	case <-ctx.Done():
-		var zero T
-		return zero, context.Cause(ctx)
-	}
+	return string(answer), err
 }

@@ -2,15 +2,18 @@ package check
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/base64"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"net/url"
 	"os"
+	"strings"
 	"time"
 
 	"k8s.io/apimachinery/pkg/util/proxy"
@@ -34,100 +37,66 @@ func (u userRequest) upgradesEarly() bool { return u.translated && u.verb != "po
 
 // upgradeRequests are the stream requests for a Node that declares no features.
 var upgradeRequests = []userRequest{
-	{
-		name:   "exec by SPDY",
-		verb:   "exec",
-		query:  execQuery,
-		method: http.MethodPost,
-		header: spdyHeader("v4.channel.k8s.io"),
-	},
-	{
-		name:       "exec by WebSocket",
-		verb:       "exec",
-		query:      execQuery,
-		method:     http.MethodGet,
-		header:     webSocketHeader("v5.channel.k8s.io"),
-		translated: true,
-	},
-	{
-		name:   "exec by WebSocket v4",
-		verb:   "exec",
-		query:  execQuery,
-		method: http.MethodGet,
-		header: webSocketHeader("v4.channel.k8s.io"),
-	},
-	{
-		name:   "attach by SPDY",
-		verb:   "attach",
-		query:  "stdout=true&container=" + container,
-		method: http.MethodPost,
-		header: spdyHeader("v4.channel.k8s.io"),
-	},
-	{
-		name:       "attach by WebSocket",
-		verb:       "attach",
-		query:      "stdout=true&container=" + container,
-		method:     http.MethodGet,
-		header:     webSocketHeader("v5.channel.k8s.io"),
-		translated: true,
-	},
-	{
-		name:   "port-forward by SPDY",
-		verb:   "portforward",
-		method: http.MethodPost,
-		header: spdyHeader("portforward.k8s.io"),
-	},
-	{
-		name:       "port-forward by WebSocket",
-		verb:       "portforward",
-		method:     http.MethodGet,
-		header:     webSocketHeader("SPDY/3.1+portforward.k8s.io"),
-		translated: true,
-	},
+	{name: "exec by SPDY", verb: "exec", query: execQuery, method: http.MethodPost, header: spdyV4},
+	{name: "exec by WebSocket", verb: "exec", query: execQuery, method: http.MethodGet, header: webSocketV5,
+		translated: true},
+	{name: "exec by WebSocket v4", verb: "exec", query: execQuery, method: http.MethodGet,
+		header: webSocketHeader("v4.channel.k8s.io")},
+	{name: "attach by SPDY", verb: "attach", query: attachQuery, method: http.MethodPost, header: spdyV4},
+	{name: "attach by WebSocket", verb: "attach", query: attachQuery, method: http.MethodGet, header: webSocketV5,
+		translated: true},
+	{name: "port-forward by SPDY", verb: "portforward", method: http.MethodPost,
+		header: spdyHeader("portforward.k8s.io")},
+	{name: "port-forward by WebSocket", verb: "portforward", method: http.MethodGet,
+		header: webSocketHeader("SPDY/3.1+portforward.k8s.io"), translated: true},
 }
 
-// logRequest requests a log and does not follow it.
-var logRequest = userRequest{name: "logs", verb: "log", query: "container=" + container, method: http.MethodGet}
+// logRequest requests a log and does not follow it. followRequest follows it.
+var (
+	logRequest    = userRequest{name: "logs", verb: "log", query: "container=" + container, method: http.MethodGet}
+	followRequest = userRequest{name: "followed logs", verb: "log", query: "follow=true&container=" + container,
+		method: http.MethodGet}
+	// sampleRequests are requests for logs and for an upgrade of each kind.
+	sampleRequests = []userRequest{logRequest, followRequest, upgradeRequests[0], upgradeRequests[1]}
+)
 
-// followRequest requests a log and follows it.
-var followRequest = userRequest{
-	name:   "followed logs",
-	verb:   "log",
-	query:  "follow=true&container=" + container,
-	method: http.MethodGet,
-}
+const (
+	attachQuery = "stdout=true&container=" + container
+	execQuery   = "command=true&" + attachQuery
+)
 
-const execQuery = "command=true&stdout=true&container=" + container
+var (
+	spdyV4      = spdyHeader("v4.channel.k8s.io")
+	webSocketV5 = webSocketHeader("v5.channel.k8s.io")
+)
 
 func spdyHeader(protocol string) http.Header {
 	return http.Header{"Connection": {"Upgrade"}, "Upgrade": {"SPDY/3.1"}, "X-Stream-Protocol-Version": {protocol}}
 }
 
 func webSocketHeader(protocol string) http.Header {
-	return http.Header{
-		"Connection":             {"Upgrade"},
-		"Upgrade":                {"websocket"},
-		"Sec-Websocket-Version":  {"13"},
-		"Sec-Websocket-Protocol": {protocol},
-	}
+	return http.Header{"Connection": {"Upgrade"}, "Upgrade": {"websocket"}, "Sec-Websocket-Version": {"13"},
+		"Sec-Websocket-Protocol": {protocol}}
 }
+
+// isLog reports whether the request is for a log. The other requests are for an upgrade.
+func (u userRequest) isLog() bool { return u.verb == logRequest.verb }
 
 // url is the URL of a subresource of the Node's pod.
 func (n *node) url(verb, query string) *url.URL {
-	return n.run.client.CoreV1().RESTClient().Post().Namespace(n.pod.Namespace).Resource("pods").Name(n.pod.Name).
-		SubResource(verb).
-		URL().
-		ResolveReference(&url.URL{RawQuery: query})
+	to := n.run.client.CoreV1().RESTClient().Post().Namespace(n.pod.Namespace).Resource("pods").Name(n.pod.Name).
+		SubResource(verb).URL()
+	to.RawQuery = query
+	return to
 }
 
 // rawConn is a connection to the kube-apiserver after one request. It is closed when the context of dial is done.
 type rawConn struct {
 	net.Conn
-	in *bufio.Reader
-	// status, header and body are parts of the response. After an upgrade, body is the stream.
-	status int
-	header http.Header
-	body   io.Reader
+	in       *bufio.Reader
+	response *http.Response
+	// body is the body of the response or, after an upgrade, the stream.
+	body io.Reader
 }
 
 // open sends a request for the Node's pod and reads the head of the response.
@@ -166,41 +135,95 @@ func (r *run) dial(ctx context.Context, request *http.Request) (*rawConn, error)
 	context.AfterFunc(ctx, func() { conn.Close() })
 	l := &rawConn{Conn: conn, in: bufio.NewReader(conn)}
 	if err = mirrored.Request.Write(conn); err == nil {
-		err = l.read(request)
+		l.response, err = http.ReadResponse(l.in, request)
 	}
 	if err != nil {
 		conn.Close()
 		return nil, errors.Join(err, context.Cause(ctx))
 	}
+	l.body = l.response.Body
+	if l.response.StatusCode == http.StatusSwitchingProtocols {
+		l.body = l.in
+	}
 	return l, nil
 }
 
-func (l *rawConn) read(request *http.Request) error {
-	logResponse, err := http.ReadResponse(l.in, request)
-	if err != nil {
-		return err
-	}
-	l.status, l.header, l.body = logResponse.StatusCode, logResponse.Header, logResponse.Body
-	if l.status == http.StatusSwitchingProtocols {
-		l.body = l.in
-	}
-	return nil
-}
-
-// text reads the body until its end, a limit or a timeout. ended reports whether text reached the end of the body.
-func (l *rawConn) text(limit int64, within time.Duration) (text string, ended bool) {
-	return l.until(l.body, limit, within)
-}
-
-// more reads the data after the response, like text.
-func (l *rawConn) more(limit int64, within time.Duration) (text string, ended bool) {
-	return l.until(l.in, limit, within)
-}
-
-func (l *rawConn) until(from io.Reader, limit int64, within time.Duration) (string, bool) {
+// readAll reads data that follow the head of the response until their end, a limit or a timeout. ended reports whether
+// readAll reached the end.
+func (l *rawConn) readAll(from io.Reader, limit int64, within time.Duration) (text string, ended bool) {
 	_ = l.SetReadDeadline(time.Now().Add(within))
 	read, err := io.ReadAll(io.LimitReader(from, limit))
 	// net.ErrClosed means that the connection was closed because the context is done.
 	return string(read), !errors.Is(err, os.ErrDeadlineExceeded) && !errors.Is(err, net.ErrClosed) &&
 		int64(len(read)) < limit
+}
+
+// reply is the response that a user gets to a userRequest.
+type reply struct {
+	// status is the HTTP status; 0 if there was no response.
+	status int
+	header http.Header
+	text   string
+	// hangs means that the response reached neither its end nor the limit in time.
+	hangs bool
+	err   error
+}
+
+// send sends a request and reads the response, up to a limit of text.
+func (n *node) send(ctx context.Context, req userRequest, limit int64) reply {
+	return n.sendWithin(ctx, req, limit, n.run.soon)
+}
+
+func (n *node) sendWithin(ctx context.Context, req userRequest, limit int64, within time.Duration) reply {
+	ctx, cancel := context.WithTimeoutCause(ctx, within, fmt.Errorf("no response within %v", within))
+	defer cancel()
+	l, err := n.open(ctx, req)
+	if err != nil {
+		return reply{err: err, hangs: ctx.Err() != nil}
+	}
+	defer l.Close()
+	text, ended := l.readAll(l.body, limit, within)
+	// If ctx is done, the response may only be a consequence of the cancellation.
+	hangs := ctx.Err() != nil || !ended && int64(len(text)) < limit
+	return reply{l.response.StatusCode, l.response.Header, text, hangs, nil}
+}
+
+// isSuccess reports whether the response is a success: an upgrade or a 2xx. If the kube-apiserver upgrades before
+// the kubelet has responded, the Status in the stream decides.
+func (a reply) isSuccess(req userRequest) bool {
+	if a.status == http.StatusSwitchingProtocols && req.upgradesEarly() {
+		return strings.Contains(a.text, `"status":"Success"`)
+	}
+	return a.err == nil && a.status < http.StatusMultipleChoices
+}
+
+// get returns a header of the response, or "none".
+func (a reply) get(header string) string { return cmp.Or(a.header.Get(header), "none") }
+
+// String returns the response in one line.
+func (a reply) String() string {
+	if a.err != nil {
+		return "an error: " + a.err.Error()
+	}
+	return fmt.Sprintf("%d %s", a.status, brief(a.text))
+}
+
+// brief shortens text for evidence: the message of a Status, or the printable characters.
+func brief(text string) string {
+	if _, after, ok := strings.Cut(text, `"message":"`); ok {
+		if message, _, ok := strings.Cut(after, `","`); ok {
+			text = message
+		}
+	}
+	text = strings.TrimSpace(strings.Map(func(r rune) rune {
+		if r < ' ' || r > '~' {
+			return -1
+		}
+		return r
+	}, text))
+	const most = 200
+	if len(text) > most {
+		text = text[:most] + "…"
+	}
+	return text
 }

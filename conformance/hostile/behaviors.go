@@ -1,8 +1,10 @@
 package hostile
 
 import (
+	"cmp"
 	"crypto/tls"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"strings"
@@ -10,28 +12,27 @@ import (
 )
 
 // sends returns a behavior that sends text and then reads further requests from the connection.
-func sends(name, action, text string) Behavior {
-	return Behavior{Name: name, Action: action, respond: func(x *exchange) error { return x.send(text) }}
-}
+func sends(name, action, text string) Behavior { return floods(name, action, text, "", 0) }
 
 // floods returns a behavior that sends begin once, then text repeatedly up to limit bytes.
 func floods(name, action, begin, text string, limit int64) Behavior {
 	return Behavior{Name: name, Action: action, respond: func(x *exchange) error {
-		if err := x.send(begin); err != nil {
-			return err
+		err := x.send(begin)
+		for sent := int64(0); sent < limit && err == nil; sent += int64(len(text)) {
+			err = x.send(text)
 		}
-		return x.flood(text, limit)
+		return err
 	}}
 }
 
-// Redirect answers with a redirect, in every header that a client might follow. The client must not follow the
-// redirect, and must not pass it on to a user who requested an upgrade.
+// Redirect answers with a redirect to a target, in every header that a client might follow. The client must not
+// follow the redirect, and must not pass it on to a user who requested an upgrade.
 //
 // CVE-2018-1002102: kube-apiserver before v1.14 followed a kubelet's redirect with its own credential for kubelets.
 // CVE-2020-8559: kube-apiserver before v1.18.6 passed the redirect on to the user's client, and that client followed
 // it with the user's credential.
-func Redirect(status int, location string) Behavior {
-	return sends(fmt.Sprintf("redirect-%d", status), fmt.Sprintf("answers %d, Location: %s", status, location),
+func Redirect(status int, target, location string) Behavior {
+	return sends(fmt.Sprintf("redirect-%d", status), fmt.Sprintf("redirects (%d) to %s", status, target),
 		head(status, "Location: "+location, "Refresh: 0; url="+location, "Connection: close",
 			"Content-Type: text/plain", "Content-Length: 6")+"moved\n")
 }
@@ -41,11 +42,9 @@ func Redirect(status int, location string) Behavior {
 //
 // CVE-2018-1002105: kube-apiserver before v1.10.11 let the user write to the refused connection.
 func Refuse(status int) Behavior {
-	return sends(
-		fmt.Sprintf("refuse-%d", status),
+	return sends(fmt.Sprintf("refuse-%d", status),
 		fmt.Sprintf("answers an upgrade with %d and listens for more requests", status),
-		head(status, "Content-Type: text/plain", "Content-Length: 8")+"refused\n",
-	)
+		head(status, "Content-Type: text/plain", "Content-Length: 8")+"refused\n")
 }
 
 // NotSwitching answers an upgrade with a status that is neither an error nor 101. The client must report an error to
@@ -61,33 +60,21 @@ func NotSwitching(status int) Behavior {
 // that speaks the requested protocol itself must close the connection. A kube-apiserver that translates WebSockets
 // is such a client.
 func OtherProtocol() Behavior {
-	return sends(
-		"other-protocol",
+	return sends("other-protocol",
 		"answers an upgrade with 101 for a protocol that was not requested, and continues in HTTP",
-		head(http.StatusSwitchingProtocols, "Connection: Upgrade", "Upgrade: chat/1.0"),
-	)
+		head(http.StatusSwitchingProtocols, "Connection: Upgrade", "Upgrade: chat/1.0"))
 }
 
 // EndlessHeaders sends header lines without an end, up to limit bytes. The client must stop reading.
 func EndlessHeaders(limit int64) Behavior {
-	return floods(
-		"endless-headers",
-		"sends endless headers",
-		"HTTP/1.1 200 OK\r\n",
-		"X-Endless: "+strings.Repeat("x", 1000)+"\r\n",
-		limit,
-	)
+	return floods("endless-headers", "sends endless headers", "HTTP/1.1 200 OK\r\n",
+		"X-Endless: "+strings.Repeat("x", 1000)+"\r\n", limit)
 }
 
 // EndlessHeader sends one header line without an end, up to limit bytes. The client must stop reading.
 func EndlessHeader(limit int64) Behavior {
-	return floods(
-		"endless-header",
-		"sends an endless header line",
-		"HTTP/1.1 200 OK\r\nX-Endless: ",
-		strings.Repeat("x", 1000),
-		limit,
-	)
+	return floods("endless-header", "sends an endless header line", "HTTP/1.1 200 OK\r\nX-Endless: ",
+		strings.Repeat("x", 1000), limit)
 }
 
 // Informational sends interim responses (103) without an end, up to limit bytes. The client must stop reading.
@@ -101,7 +88,7 @@ func Informational(limit int64) Behavior {
 // read and pass on only a limited part.
 func EndlessBody(status int, limit int64) Behavior {
 	line := strings.Repeat("endless ", 1023) + "endless\n"
-	return floods(fmt.Sprintf("endless-body-%d", status), fmt.Sprintf("answers %d with an endless body", status),
+	return floods(fmt.Sprintf("endless-body-%d", status), fmt.Sprintf("answers %d with an endless message", status),
 		head(status, "Content-Type: text/plain", "Transfer-Encoding: chunked"), chunk(line), limit)
 }
 
@@ -109,29 +96,31 @@ func EndlessBody(status int, limit int64) Behavior {
 const firstLine = "line one\n"
 
 // BrokenResponses returns the behaviors that answer a request for a log with something that is not valid HTTP or TLS,
-// or that breaks off. The client must end its user's request in bounded time.
+// or that breaks off. They need a TLS connection. The client must end its user's request in bounded time.
 func BrokenResponses() []Behavior {
 	chunked := head(http.StatusOK, "Content-Type: text/plain", "Transfer-Encoding: chunked") + chunk(firstLine)
 	sized := func(size string) string {
 		return head(http.StatusOK, "Content-Type: text/plain", "Content-Length: "+size)
 	}
-	notHTTP := func(b Behavior) Behavior { b.NotHTTP = true; return b }
 	// text returns a behavior that sends a text and closes the connection. after returns a behavior that sends the
-	// beginning of a log, calls do, and closes the connection.
+	// beginning of a log, calls do with the TLS connection and its TCP connection, and closes the connection.
 	text := func(name, action, text string) Behavior {
 		return Behavior{Name: name, Action: action, respond: func(x *exchange) error {
-			if err := x.send(text); err != nil {
-				return err
-			}
-			return errHangUp
+			return cmp.Or(x.send(text), errHangUp)
 		}}
 	}
-	after := func(name, action string, do func(*exchange)) Behavior {
+	notHTTP := func(name, action, sent string) Behavior {
+		b := text(name, action, sent)
+		b.NotHTTP = true
+		return b
+	}
+	after := func(name, action string, do func(secure *tls.Conn, tcp net.Conn)) Behavior {
 		return Behavior{Name: name, Action: action, respond: func(x *exchange) error {
 			if err := x.send(chunked); err != nil {
 				return err
 			}
-			do(x)
+			secure := x.conn.(*tls.Conn)
+			do(secure, secure.NetConn())
 			return errHangUp
 		}}
 	}
@@ -144,95 +133,91 @@ func BrokenResponses() []Behavior {
 		text("long", "sends more of a log than it announced", sized("9")+firstLine+"line two\n"),
 		text("negative-length", "announces a log of -1 bytes", sized("-1")+firstLine),
 		text("two-lengths", "announces two lengths", sized("9\r\nContent-Length: 18")+firstLine+"line two\n"),
-		notHTTP(text("no-http", "answers in SSH", "SSH-2.0-OpenSSH_10.0\r\n")),
-		notHTTP(text("bad-status", "answers with the status -1", "HTTP/1.1 -1 No\r\n\r\n")),
-		notHTTP(text("bad-header", "sends a header without a name", "HTTP/1.1 200 OK\r\n: x\r\n\r\n")),
-		notHTTP(text("nothing", "closes the connection without a response", "")),
-		after(
-			"cut",
-			"closes TCP in the middle of a log without closing TLS",
-			func(x *exchange) { raw(x.conn).Close() },
-		),
-		after("reset", "resets TCP in the middle of a log", func(x *exchange) {
-			tcp := raw(x.conn)
-			if wrapper, ok := tcp.(interface{ NetConn() net.Conn }); ok {
-				tcp = wrapper.NetConn()
-			}
-			if tcp, ok := tcp.(*net.TCPConn); ok {
-				_ = tcp.SetLinger(0)
-			}
+		notHTTP("no-http", "answers in SSH", "SSH-2.0-OpenSSH_10.0\r\n"),
+		notHTTP("bad-status", "answers with the status -1", "HTTP/1.1 -1 No\r\n\r\n"),
+		notHTTP("bad-header", "sends a header without a name", "HTTP/1.1 200 OK\r\n: x\r\n\r\n"),
+		notHTTP("nothing", "closes the connection without a response", ""),
+		after("cut", "closes TCP in the middle of a log without closing TLS", func(_ *tls.Conn, tcp net.Conn) {
 			tcp.Close()
 		}),
-		after("no-tls", "sends bytes that are not TLS in the middle of a log", func(x *exchange) {
-			_, _ = raw(x.conn).Write([]byte("HTTP/1.1 200 OK\r\n\r\n"))
-		}),
-		after("tls-end", "closes TLS in the middle of a log", func(x *exchange) {
-			if secure, ok := x.conn.(*tls.Conn); ok {
-				_ = secure.CloseWrite()
+		after("reset", "resets TCP in the middle of a log", func(_ *tls.Conn, tcp net.Conn) {
+			socket := tcp
+			if wrapper, ok := tcp.(interface{ NetConn() net.Conn }); ok {
+				socket = wrapper.NetConn()
 			}
+			_ = socket.(*net.TCPConn).SetLinger(0)
+			tcp.Close()
+		}),
+		after("no-tls", "sends bytes that are not TLS in the middle of a log", func(_ *tls.Conn, tcp net.Conn) {
+			_, _ = io.WriteString(tcp, "HTTP/1.1 200 OK\r\n\r\n")
+		}),
+		after("tls-end", "closes TLS in the middle of a log", func(secure *tls.Conn, _ net.Conn) {
+			_ = secure.CloseWrite()
 		}),
 	}
-}
-
-// raw returns the connection that carries the TLS connection.
-func raw(conn net.Conn) net.Conn {
-	if secure, ok := conn.(*tls.Conn); ok {
-		return secure.NetConn()
-	}
-	return conn
 }
 
 // Drip sends a response byte by byte, including its headers. The client must serve other users during the response,
 // and close the connection when its user leaves.
 func Drip(every time.Duration) Behavior {
+	text := head(http.StatusOK, "Content-Type: text/plain", "Content-Length: 1000") + strings.Repeat("slowly\n", 142)
 	return Behavior{Name: "drip", Action: "sends its response byte by byte", respond: func(x *exchange) error {
-		return x.drip(
-			head(http.StatusOK, "Content-Type: text/plain", "Content-Length: 1000")+strings.Repeat("slowly\n", 142),
-			every,
-		)
+		ticker := time.NewTicker(every)
+		defer ticker.Stop()
+		for i := range len(text) {
+			select {
+			case <-ticker.C:
+			case <-x.gone:
+				return net.ErrClosed
+			}
+			if err := x.send(text[i : i+1]); err != nil {
+				return err
+			}
+		}
+		return nil
 	}}
 }
 
 // Silence accepts the request and never responds. The client must serve other users while it waits, and close the
 // connection when its user leaves.
-func Silence() Behavior {
-	return Behavior{
-		Name:    "silence",
-		Action:  "accepts the request and never responds",
-		respond: func(*exchange) error { return nil },
-	}
-}
+func Silence() Behavior { return sends("silence", "accepts the request and never responds", "") }
 
 // Page answers with HTML, a cookie and other headers that control a browser. The client must pass on the body of a
 // log as plain text, and must not pass on any of these headers.
 func Page(status int) Behavior {
 	return sends(fmt.Sprintf("page-%d", status), "answers with HTML, a cookie, and hop-by-hop headers",
-		head(
-			status,
+		head(status, append(pageHeaders,
 			"Content-Type: text/html",
-			"Set-Cookie: hostile=1; Path=/",
-			"X-Hostile: 1",
-			"Access-Control-Allow-Origin: *",
-			"Access-Control-Allow-Credentials: true",
-			"Content-Security-Policy: script-src *",
-			"Alt-Svc: h2=\"hostile.invalid:443\"",
 			"Strict-Transport-Security: max-age=0",
-			"Clear-Site-Data: \"*\"",
 			"Connection: X-Hostile, close",
-			"Keep-Alive: timeout=1000",
-			"Proxy-Authenticate: Basic",
 			"Trailer: X-Trailer",
-			fmt.Sprintf("Content-Length: %d", len(script)),
-		)+script)
+			fmt.Sprintf("Content-Length: %d", len(script)))...)+script)
 }
 
 // script must never run in a browser.
 const script = "<html><script>alert(document.domain)</script></html>\n"
 
-// PageHeaders returns the headers of [Page] that must not reach a user who reads a log.
+// pageHeaders are the headers of [Page] that must not reach a user who reads a log.
+var pageHeaders = []string{
+	"Set-Cookie: hostile=1; Path=/",
+	"X-Hostile: 1",
+	"Access-Control-Allow-Origin: *",
+	"Access-Control-Allow-Credentials: true",
+	"Content-Security-Policy: script-src *",
+	"Alt-Svc: h2=\"hostile.invalid:443\"",
+	"Clear-Site-Data: \"*\"",
+	"Keep-Alive: timeout=1000",
+	"Proxy-Authenticate: Basic",
+}
+
+// PageHeaders returns the names of the headers of [Page] that must not reach a user who reads a log.
 func PageHeaders() []string {
-	return []string{"Set-Cookie", "X-Hostile", "Access-Control-Allow-Origin", "Access-Control-Allow-Credentials",
-		"Content-Security-Policy", "Alt-Svc", "Clear-Site-Data", "Keep-Alive", "Proxy-Authenticate", "X-Trailer"}
+	names := []string{"X-Trailer"}
+	for _, header := range pageHeaders {
+		name, _, _ := strings.Cut(header, ":")
+		names = append(names, name)
+	}
+	return names
 }
 
 // head returns a status line and headers.

@@ -13,14 +13,14 @@ import (
 	"bufio"
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"io"
 	"net"
 	"net/http"
 	"slices"
-	"sync"
 	"time"
+
+	"fauxlet/internal/states"
 )
 
 // Behavior is one way to misbehave.
@@ -36,13 +36,8 @@ type Behavior struct {
 
 // Connection records one connection of a client.
 type Connection struct {
-	// Behavior is the name of the behavior that answered the first request; empty if there was no request.
-	Behavior string
-	// Method, Path and Header are from the first request. Path includes the query.
-	Method, Path string
-	Header       http.Header
-	// Certificate is the client certificate; nil if the client sent none.
-	Certificate *x509.Certificate
+	// Path is the path of the first request with the query; empty if there was no request.
+	Path string
 	// More lists the method and path of every further request, and Noise counts received bytes that are not a request.
 	More  []string
 	Noise int64
@@ -59,28 +54,23 @@ type Kubelet struct {
 	// Choose returns the behavior for a connection, given its first request.
 	Choose func(*http.Request) Behavior
 
-	mu          sync.Mutex
-	connections []*Connection
-	changed     chan struct{} // closed at the next change; nil if no Wait is running
+	connections states.List[Connection]
 }
 
 // Serve answers on a connection and closes it. It returns when the client or the behavior ends the connection, or when
 // ctx is done. For a *tls.Conn it completes the handshake first.
 func (k *Kubelet) Serve(ctx context.Context, conn net.Conn) {
-	record := &Connection{}
-	k.update(func() { k.connections = append(k.connections, record) })
+	record := k.connections.Add(Connection{})
+	update := func(change func(*Connection)) { k.connections.Update(func() { change(record) }) }
 	stop := context.AfterFunc(ctx, func() { conn.Close() })
 	defer func() {
 		stop()
 		conn.Close()
-		k.update(func() { record.Ended = time.Now() })
+		update(func(c *Connection) { c.Ended = time.Now() })
 	}()
 	if secure, ok := conn.(*tls.Conn); ok {
 		if err := secure.HandshakeContext(ctx); err != nil {
 			return
-		}
-		if peer := secure.ConnectionState().PeerCertificates; len(peer) > 0 {
-			k.update(func() { record.Certificate = peer[0] })
 		}
 	}
 	in := bufio.NewReader(conn)
@@ -89,18 +79,15 @@ func (k *Kubelet) Serve(ctx context.Context, conn net.Conn) {
 		return
 	}
 	behavior := k.Choose(request)
-	k.update(func() {
-		record.Behavior, record.Method = behavior.Name, request.Method
-		record.Path, record.Header = request.URL.RequestURI(), request.Header
-	})
+	update(func(c *Connection) { c.Path = request.URL.RequestURI() })
 	if _, err := io.Copy(io.Discard, request.Body); err != nil {
 		return
 	}
 	// listen reads during the response, because only a read detects that the client has closed the connection.
-	x := &exchange{conn: conn, in: in, kubelet: k, record: record, gone: make(chan struct{})}
+	x := &exchange{conn: conn, in: in, update: update, gone: make(chan struct{})}
 	go x.listen()
 	err = behavior.respond(x)
-	k.update(func() { record.Answered = err == nil })
+	update(func(c *Connection) { c.Answered = err == nil })
 	if errors.Is(err, errHangUp) {
 		conn.Close()
 	}
@@ -108,47 +95,12 @@ func (k *Kubelet) Serve(ctx context.Context, conn net.Conn) {
 }
 
 // Connections returns all connections so far, in the order in which they began.
-func (k *Kubelet) Connections() []Connection {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	all := make([]Connection, len(k.connections))
-	for i, c := range k.connections {
-		all[i] = *c
-		all[i].More = slices.Clone(c.More)
-	}
-	return all
-}
+func (k *Kubelet) Connections() []Connection { return k.connections.All() }
 
 // Wait waits until done returns true for the connections. It returns the last state of the connections, and false if
 // ctx was done first.
 func (k *Kubelet) Wait(ctx context.Context, done func([]Connection) bool) ([]Connection, bool) {
-	for {
-		k.mu.Lock()
-		if k.changed == nil {
-			k.changed = make(chan struct{})
-		}
-		changed := k.changed
-		k.mu.Unlock()
-		all := k.Connections()
-		if done(all) {
-			return all, true
-		}
-		select {
-		case <-changed:
-		case <-ctx.Done():
-			return all, false
-		}
-	}
-}
-
-func (k *Kubelet) update(change func()) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	change()
-	if k.changed != nil {
-		close(k.changed)
-		k.changed = nil
-	}
+	return k.connections.Wait(ctx, done)
 }
 
 // errHangUp is returned by a behavior after which the kubelet closes the connection.
@@ -156,45 +108,20 @@ var errHangUp = errors.New("hang up")
 
 // exchange is a connection on which a behavior responds.
 type exchange struct {
-	conn    net.Conn
-	in      *bufio.Reader
-	kubelet *Kubelet
-	record  *Connection
-	gone    chan struct{} // closed when the connection has ended
+	conn   net.Conn
+	in     *bufio.Reader
+	update func(change func(*Connection)) // changes the record of the connection
+	gone   chan struct{}                  // closed when the connection has ended
 }
 
 // send writes text unchanged.
 func (x *exchange) send(text string) error {
+	if text == "" {
+		return nil
+	}
 	n, err := io.WriteString(x.conn, text)
-	x.kubelet.update(func() { x.record.Sent += int64(n) })
+	x.update(func(c *Connection) { c.Sent += int64(n) })
 	return err
-}
-
-// flood sends text repeatedly, up to limit bytes or until the client closes the connection.
-func (x *exchange) flood(text string, limit int64) error {
-	for sent := int64(0); sent < limit; sent += int64(len(text)) {
-		if err := x.send(text); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// drip sends text byte by byte.
-func (x *exchange) drip(text string, every time.Duration) error {
-	ticker := time.NewTicker(every)
-	defer ticker.Stop()
-	for i := range len(text) {
-		select {
-		case <-ticker.C:
-		case <-x.gone:
-			return net.ErrClosed
-		}
-		if err := x.send(text[i : i+1]); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // listen reads all data after the first request until the connection ends. It records every further request and
@@ -209,8 +136,8 @@ func (x *exchange) listen() {
 			x.conn.Close()
 			return
 		}
-		x.kubelet.update(func() {
-			x.record.More = append(x.record.More, request.Method+" "+request.URL.RequestURI())
+		x.update(func(c *Connection) {
+			c.More = append(slices.Clone(c.More), request.Method+" "+request.URL.RequestURI())
 		})
 		_, _ = io.Copy(io.Discard, request.Body)
 		if x.send(head(http.StatusOK, "Content-Type: text/plain", "Content-Length: 10")+Smuggled) != nil {
@@ -220,10 +147,10 @@ func (x *exchange) listen() {
 }
 
 // noiseCounter counts the bytes that are written to it, in Connection.Noise.
-type noiseCounter struct{ x *exchange }
+type noiseCounter struct{ *exchange }
 
 func (n noiseCounter) Write(p []byte) (int, error) {
-	n.x.kubelet.update(func() { n.x.record.Noise += int64(len(p)) })
+	n.update(func(c *Connection) { c.Noise += int64(len(p)) })
 	return len(p), nil
 }
 

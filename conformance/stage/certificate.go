@@ -59,7 +59,9 @@ func (s *Stage) IssueServingCertificate(ctx context.Context, hosts []string) (*t
 		Spec: certificatesv1.CertificateSigningRequestSpec{
 			Request: csr, SignerName: certificatesv1.KubeletServingSignerName,
 			ExpirationSeconds: ptr.To(int32(ServingCertificateLifetime / time.Second)),
-			Usages:            []certificatesv1.KeyUsage{certificatesv1.UsageDigitalSignature, certificatesv1.UsageServerAuth},
+			Usages: []certificatesv1.KeyUsage{
+				certificatesv1.UsageDigitalSignature, certificatesv1.UsageServerAuth,
+			},
 		},
 	}, requests.Create)
 	if err != nil {

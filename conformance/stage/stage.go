@@ -114,7 +114,8 @@ func (s *Stage) CreateNode(ctx context.Context, suffix string, status v1.NodeSta
 	now := metav1.Now()
 	status.Conditions = []v1.NodeCondition{{
 		Type: v1.NodeReady, Status: v1.ConditionTrue,
-		Reason: "FauxletCheck", Message: "not a real node: fauxlet check observes how the kube-apiserver connects to it",
+		Reason:            "FauxletCheck",
+		Message:           "not a real node: fauxlet check observes how the kube-apiserver connects to it",
 		LastHeartbeatTime: now, LastTransitionTime: now,
 	}}
 	node := &v1.Node{ObjectMeta: metav1.ObjectMeta{Name: s.Name() + "-" + suffix, Labels: s.labels()}, Status: status}

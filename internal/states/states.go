@@ -1,0 +1,63 @@
+// Package states keeps the states of several things, such as connections, and lets goroutines wait for a state.
+package states
+
+import (
+	"context"
+	"sync"
+)
+
+// List is a list of states. The zero value is an empty list. The methods are safe for concurrent use.
+type List[T any] struct {
+	mu   sync.Mutex
+	cond sync.Cond
+	all  []*T
+}
+
+// Add adds a state. Only a function passed to Update may use the returned pointer.
+func (l *List[T]) Add(state T) *T {
+	l.Update(func() { l.all = append(l.all, &state) })
+	return &state
+}
+
+// Update calls change, which changes states, and wakes Wait. Because All copies only the states themselves, change
+// must replace slices, maps and pointers in them instead of modifying what they refer to.
+func (l *List[T]) Update(change func()) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	change()
+	l.cond.Broadcast()
+}
+
+// All returns copies of all states, in the order in which they were added.
+func (l *List[T]) All() []T {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.copies()
+}
+
+func (l *List[T]) copies() []T {
+	copies := make([]T, len(l.all))
+	for i, state := range l.all {
+		copies[i] = *state
+	}
+	return copies
+}
+
+// Wait waits until done returns true for all states. It returns the last states, and false if ctx was done first.
+func (l *List[T]) Wait(ctx context.Context, done func([]T) bool) ([]T, bool) {
+	stop := context.AfterFunc(ctx, func() { l.Update(func() {}) })
+	defer stop()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.cond.L = &l.mu
+	for {
+		all := l.copies()
+		switch {
+		case done(all):
+			return all, true
+		case ctx.Err() != nil:
+			return all, false
+		}
+		l.cond.Wait()
+	}
+}
