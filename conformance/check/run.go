@@ -156,8 +156,8 @@ func newRun(o Options) (*run, error) {
 	if r.standIns, err = flags.Load(); err != nil {
 		return nil, err
 	}
-	r.objects = stage.New(client, o.OnNotice)
-	return r, nil
+	r.objects, err = stage.New(r.config, client, o.OnNotice)
+	return r, err
 }
 
 // findAddresses determines the local addresses and the host name.

@@ -2,9 +2,6 @@ package stage
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/x509/pkix"
 	"errors"
 	"fmt"
@@ -14,6 +11,7 @@ import (
 	certificatesv1 "k8s.io/api/certificates/v1"
 	v1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/wait"
 	certutil "k8s.io/client-go/util/cert"
 	"k8s.io/client-go/util/keyutil"
 	"k8s.io/utils/ptr"
@@ -34,7 +32,11 @@ var ErrNotIssued = errors.New("the cluster issued no serving certificate")
 // IssueServingCertificate obtains a kubelet serving certificate for hosts from the cluster's own signer. It creates a
 // CertificateSigningRequest, approves it, and waits for the certificate.
 func (s *Stage) IssueServingCertificate(ctx context.Context, hosts []string) (*testcerts.Pair, error) {
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	keyPEM, err := keyutil.MakeEllipticPrivateKeyPEM()
+	if err != nil {
+		return nil, err
+	}
+	key, err := keyutil.ParsePrivateKeyPEM(keyPEM)
 	if err != nil {
 		return nil, err
 	}
@@ -74,30 +76,29 @@ func (s *Stage) IssueServingCertificate(ctx context.Context, hosts []string) (*t
 	if _, err = requests.UpdateApproval(ctx, request.Name, request, metav1.UpdateOptions{}); err != nil {
 		return nil, err
 	}
-	deadline := time.Now().Add(signerTimeout)
-	for len(request.Status.Certificate) == 0 {
+	var issued []byte
+	err = wait.PollUntilContextTimeout(ctx, pollInterval, signerTimeout, true, func(ctx context.Context) (bool, error) {
+		request, err := requests.Get(ctx, request.Name, metav1.GetOptions{})
+		if err != nil {
+			return false, err
+		}
 		for _, c := range request.Status.Conditions {
 			if c.Type == certificatesv1.CertificateFailed {
-				return nil, fmt.Errorf("%w: %s", ErrNotIssued, c.Message)
+				return false, fmt.Errorf("%w: %s", ErrNotIssued, c.Message)
 			}
 		}
-		if time.Now().After(deadline) {
-			return nil, fmt.Errorf("%w within %v after the approval", ErrNotIssued, signerTimeout)
-		}
-		select {
-		case <-time.After(pollInterval):
-		case <-ctx.Done():
-			return nil, context.Cause(ctx)
-		}
-		if request, err = requests.Get(ctx, request.Name, metav1.GetOptions{}); err != nil {
-			return nil, err
-		}
-	}
-	keyPEM, err := keyutil.MarshalPrivateKeyToPEM(key)
-	if err != nil {
+		issued = request.Status.Certificate
+		return len(issued) > 0, nil
+	})
+	switch {
+	case context.Cause(ctx) != nil:
+		return nil, context.Cause(ctx)
+	case wait.Interrupted(err):
+		return nil, fmt.Errorf("%w within %v after the approval", ErrNotIssued, signerTimeout)
+	case err != nil:
 		return nil, err
 	}
-	pair, err := testcerts.ParsePair(request.Status.Certificate, keyPEM)
+	pair, err := testcerts.ParsePair(issued, keyPEM)
 	if err != nil {
 		return nil, fmt.Errorf("%w that can be used: %w", ErrNotIssued, err)
 	}

@@ -77,23 +77,19 @@ func lastChanged(o metav1.Object) time.Time {
 
 // deadRuns returns the IDs of runs that are dead: the Lease has expired, or there is no Lease and the newest object is
 // older than leaseDuration. leases maps run IDs to Leases. now is the time of the API server's clock.
-func deadRuns(all *ownedObjects, leases map[string]*coordinationv1.Lease, now time.Time) []string {
-	last, order := map[string]time.Time{}, []string{}
-	all.each(func(_ string, object metav1.Object) {
-		id := object.GetLabels()[runLabel]
-		if _, found := last[id]; !found {
-			order = append(order, id)
+func deadRuns(all []owned, leases map[string]*coordinationv1.Lease, now time.Time) []string {
+	last := map[string]time.Time{}
+	for _, o := range all {
+		if id := o.Labels[runLabel]; o.CreationTimestamp.After(last[id]) {
+			last[id] = o.CreationTimestamp.Time
 		}
-		if created := object.GetCreationTimestamp().Time; created.After(last[id]) {
-			last[id] = created
-		}
-	})
+	}
 	var ids []string
-	for _, id := range order {
+	for id, changed := range last {
 		if lease := leases[id]; lease != nil {
-			last[id] = lastChanged(lease)
+			changed = lastChanged(lease)
 		}
-		if now.Sub(last[id]) > leaseDuration {
+		if now.Sub(changed) > leaseDuration {
 			ids = append(ids, id)
 		}
 	}
@@ -102,27 +98,29 @@ func deadRuns(all *ownedObjects, leases map[string]*coordinationv1.Lease, now ti
 
 // removeDeadRuns deletes the objects of dead runs. now is the time of the API server's clock.
 func (s *Stage) removeDeadRuns(ctx context.Context, now time.Time) error {
-	all, err := findOwned(ctx, s.client, "")
+	all, err := s.find(ctx, "")
 	if err != nil {
 		return err
 	}
 	leases := map[string]*coordinationv1.Lease{}
-	for _, namespace := range all.namespaces {
-		lease, err := s.client.CoordinationV1().Leases(namespace.Name).Get(ctx, leaseName, metav1.GetOptions{})
-		if apierrors.IsNotFound(err) {
+	for _, o := range all {
+		if o.resource != namespaces {
 			continue
 		}
-		if err != nil {
+		lease, err := s.client.CoordinationV1().Leases(o.Name).Get(ctx, leaseName, metav1.GetOptions{})
+		switch {
+		case err == nil:
+			leases[o.Labels[runLabel]] = lease
+		case !apierrors.IsNotFound(err):
 			return err
 		}
-		leases[namespace.Labels[runLabel]] = lease
 	}
 	for _, id := range deadRuns(all, leases, now) {
 		if id == s.id {
 			continue
 		}
 		s.notify(fmt.Sprintf("removing the objects of run %s, which did not end properly", id))
-		for _, object := range remove(ctx, s.client, id) {
+		for _, object := range s.remove(ctx, id) {
 			s.notify("not removed: " + object)
 		}
 	}

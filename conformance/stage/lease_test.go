@@ -5,24 +5,20 @@ import (
 	"testing"
 	"time"
 
-	certificatesv1 "k8s.io/api/certificates/v1"
 	coordinationv1 "k8s.io/api/coordination/v1"
-	v1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/utils/ptr"
 )
 
 func TestDeadRuns(t *testing.T) {
 	now := time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)
-	object := func(id string, age time.Duration) metav1.ObjectMeta {
-		return metav1.ObjectMeta{
-			Name:              nameOf(id) + "-x",
-			Labels:            map[string]string{runLabel: id},
+	object := func(resource schema.GroupVersionResource, age time.Duration) owned {
+		return owned{resource, metav1.ObjectMeta{
+			Name:              nameOf("a") + "-x",
+			Labels:            map[string]string{runLabel: "a"},
 			CreationTimestamp: metav1.Time{Time: now.Add(-age)},
-		}
-	}
-	node := func(id string, age time.Duration) *ownedObjects {
-		return &ownedObjects{nodes: []v1.Node{{ObjectMeta: object(id, age)}}}
+		}}
 	}
 	renewed := func(made, renewed time.Duration) *coordinationv1.Lease {
 		lease := &coordinationv1.Lease{
@@ -38,23 +34,19 @@ func TestDeadRuns(t *testing.T) {
 	}
 	for _, test := range []struct {
 		name  string
-		all   *ownedObjects
+		all   []owned
 		lease *coordinationv1.Lease
 		want  bool
 	}{
-		{"renewed a moment ago", node("a", time.Hour), renewed(time.Hour, 50*time.Second), false},
-		{"last renewed too long ago", node("a", time.Hour), renewed(time.Hour, 61*time.Second), true},
-		{"never renewed, but new", node("a", time.Second), renewed(5*time.Second, 5*time.Second), false},
-		{"no Lease yet", &ownedObjects{namespaces: []v1.Namespace{{ObjectMeta: object("a", 2*time.Second)}}}, nil,
-			false},
-		{"a namespace without a Lease", &ownedObjects{namespaces: []v1.Namespace{{ObjectMeta: object("a",
-			2*time.Minute)}}}, nil, true},
-		{"a Node without a namespace", node("a", 2*time.Minute), nil, true},
-		{"the newest object counts", &ownedObjects{nodes: []v1.Node{{ObjectMeta: object("a", 2*time.Minute)},
-			{ObjectMeta: object("a", time.Second)}, {ObjectMeta: object("a", 3*time.Minute)}}}, nil, false},
-		{"a CertificateSigningRequest",
-			&ownedObjects{requests: []certificatesv1.CertificateSigningRequest{{ObjectMeta: object("a",
-				time.Hour)}}}, nil, true},
+		{"renewed a moment ago", []owned{object(nodes, time.Hour)}, renewed(time.Hour, 50*time.Second), false},
+		{"last renewed too long ago", []owned{object(nodes, time.Hour)}, renewed(time.Hour, 61*time.Second), true},
+		{"never renewed, but new", []owned{object(nodes, time.Second)}, renewed(5*time.Second, 5*time.Second), false},
+		{"no Lease yet", []owned{object(namespaces, 2*time.Second)}, nil, false},
+		{"a namespace without a Lease", []owned{object(namespaces, 2*time.Minute)}, nil, true},
+		{"a Node without a namespace", []owned{object(nodes, 2*time.Minute)}, nil, true},
+		{"the newest object counts", []owned{object(nodes, 2*time.Minute), object(nodes, time.Second),
+			object(nodes, 3*time.Minute)}, nil, false},
+		{"a CertificateSigningRequest", []owned{object(requests, time.Hour)}, nil, true},
 	} {
 		leases := map[string]*coordinationv1.Lease{"other": renewed(0, 0)}
 		if test.lease != nil {

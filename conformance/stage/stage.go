@@ -6,13 +6,15 @@ package stage
 import (
 	"context"
 	"fmt"
-	"math/rand/v2"
 	"sync"
 	"time"
 
 	v1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	utilrand "k8s.io/apimachinery/pkg/util/rand"
 	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/metadata"
+	"k8s.io/client-go/rest"
 	"k8s.io/utils/ptr"
 )
 
@@ -33,17 +35,19 @@ const ContainerName = "main"
 
 // Stage is the set of objects of one run. The names of all objects begin with [Stage.Name].
 type Stage struct {
-	client *kubernetes.Clientset
-	id     string
-	notify func(string)
+	client  kubernetes.Interface
+	objects metadata.Interface
+	id      string // random; 8 characters make a collision between concurrent runs improbable
+	notify  func(string)
 
 	renewing sync.WaitGroup
 	stop     context.CancelCauseFunc
 }
 
 // New returns a Stage with a new run ID. It does not create any object. notify is called with progress messages.
-func New(client *kubernetes.Clientset, notify func(string)) *Stage {
-	return &Stage{client: client, id: newID(), notify: notify, stop: func(error) {}}
+func New(cluster *rest.Config, client kubernetes.Interface, notify func(string)) (*Stage, error) {
+	objects, err := metadata.NewForConfig(cluster)
+	return &Stage{client: client, objects: objects, id: utilrand.String(8), notify: notify, stop: func(error) {}}, err
 }
 
 // Name is the name of the run's namespace and the prefix of the names of its cluster-scoped objects.
@@ -79,7 +83,7 @@ func (s *Stage) Teardown(ctx context.Context) (notRemoved []string) {
 	s.renewing.Wait()
 	slow := time.AfterFunc(3*time.Second, func() { s.notify("removing the objects of this run") })
 	defer slow.Stop()
-	return remove(context.WithoutCancel(ctx), s.client, s.id)
+	return s.remove(context.WithoutCancel(ctx), s.id)
 }
 
 // create creates an object with a client's Create method.
@@ -150,14 +154,4 @@ func (s *Stage) CreatePod(ctx context.Context, node string) (*v1.Pod, error) {
 			}},
 		},
 	}, s.client.CoreV1().Pods(s.Name()).Create)
-}
-
-// newID returns a random run ID. Its 8 characters make a collision between concurrent runs improbable.
-func newID() string {
-	const letters = "bcdfghjklmnpqrstvwxz2456789"
-	id := make([]byte, 8)
-	for i := range id {
-		id[i] = letters[rand.IntN(len(letters))]
-	}
-	return string(id)
 }

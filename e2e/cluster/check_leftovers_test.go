@@ -16,8 +16,13 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	certificatesv1 "k8s.io/api/certificates/v1"
+	coordinationv1 "k8s.io/api/coordination/v1"
 	v1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/client-go/metadata"
 	"k8s.io/client-go/tools/clientcmd"
 
 	"fauxlet/conformance"
@@ -29,53 +34,30 @@ import (
 // objects returns the UIDs of all objects whose kind fauxlet check creates. The keys are kind and name.
 func objects(t testing.TB, c *controlplane.Plane) map[string]string {
 	t.Helper()
-	ctx, all := context.Background(), map[string]string{}
-	core, every := c.Client.CoreV1(), metav1.ListOptions{}
-	add := func(kind string, o metav1.Object) {
-		if kind == "lease" && o.GetNamespace() == "kube-system" {
-			return // kube-apiserver's own lease
+	config, err := clientcmd.BuildConfigFromFlags("", c.Kubeconfig)
+	expect.NoError(t, err)
+	client, err := metadata.NewForConfig(config)
+	expect.NoError(t, err)
+	all := map[string]string{}
+	for _, resource := range []schema.GroupVersionResource{
+		v1.SchemeGroupVersion.WithResource("nodes"),
+		v1.SchemeGroupVersion.WithResource("namespaces"),
+		v1.SchemeGroupVersion.WithResource("pods"),
+		v1.SchemeGroupVersion.WithResource("serviceaccounts"),
+		coordinationv1.SchemeGroupVersion.WithResource("leases"),
+		certificatesv1.SchemeGroupVersion.WithResource("certificatesigningrequests"),
+		rbacv1.SchemeGroupVersion.WithResource("clusterroles"),
+		rbacv1.SchemeGroupVersion.WithResource("clusterrolebindings"),
+	} {
+		list, err := client.Resource(resource).List(context.Background(), metav1.ListOptions{})
+		expect.NoError(t, err)
+		for _, o := range list.Items {
+			if resource.Resource == "leases" && o.Namespace == "kube-system" {
+				continue // kube-apiserver's own lease
+			}
+			kind := strings.TrimSuffix(resource.Resource, "s")
+			all[fmt.Sprintf("%s %s/%s", kind, o.Namespace, o.Name)] = string(o.UID)
 		}
-		all[fmt.Sprintf("%s %s/%s", kind, o.GetNamespace(), o.GetName())] = string(o.GetUID())
-	}
-	nodes, err := core.Nodes().List(ctx, every)
-	expect.NoError(t, err)
-	namespaces, err := core.Namespaces().List(ctx, every)
-	expect.NoError(t, err)
-	pods, err := core.Pods("").List(ctx, every)
-	expect.NoError(t, err)
-	accounts, err := core.ServiceAccounts("").List(ctx, every)
-	expect.NoError(t, err)
-	leases, err := c.Client.CoordinationV1().Leases("").List(ctx, every)
-	expect.NoError(t, err)
-	requests, err := c.Client.CertificatesV1().CertificateSigningRequests().List(ctx, every)
-	expect.NoError(t, err)
-	roles, err := c.Client.RbacV1().ClusterRoles().List(ctx, every)
-	expect.NoError(t, err)
-	bindings, err := c.Client.RbacV1().ClusterRoleBindings().List(ctx, every)
-	expect.NoError(t, err)
-	for i := range nodes.Items {
-		add("node", &nodes.Items[i])
-	}
-	for i := range namespaces.Items {
-		add("namespace", &namespaces.Items[i])
-	}
-	for i := range pods.Items {
-		add("pod", &pods.Items[i])
-	}
-	for i := range accounts.Items {
-		add("serviceaccount", &accounts.Items[i])
-	}
-	for i := range leases.Items {
-		add("lease", &leases.Items[i])
-	}
-	for i := range requests.Items {
-		add("certificatesigningrequest", &requests.Items[i])
-	}
-	for i := range roles.Items {
-		add("clusterrole", &roles.Items[i])
-	}
-	for i := range bindings.Items {
-		add("clusterrolebinding", &bindings.Items[i])
 	}
 	return all
 }
@@ -159,8 +141,9 @@ func TestCheckLeavesNothing(t *testing.T) {
 		leaves(t, plane, before)
 	}
 	// With a serving certificate all checks run. Some of them wait for seconds, so no machine finishes them in 300 ms.
-	if got := runCheck(t, plane, append(servingCAFlags(plane.PKI), "--timeout", "300ms")...); got.Status != 2 ||
-		!strings.Contains(got.Stderr, "--timeout: the run did not finish within 300ms") || got.report.Count(conformance.Fail) > 0 {
+	got := runCheck(t, plane, append(servingCAFlags(plane.PKI), "--timeout", "300ms")...)
+	if got.Status != 2 || !strings.Contains(got.Stderr, "--timeout: the run did not finish within 300ms") ||
+		got.report.Count(conformance.Fail) > 0 {
 		t.Errorf("--timeout 300ms: %+v, want status 2 and no failed check", got)
 	}
 	leaves(t, plane, before)
@@ -169,7 +152,7 @@ func TestCheckLeavesNothing(t *testing.T) {
 	link := startLink(t, plane)
 	b := midway(t, link.plane)
 	link.cut()
-	got := reported(t, b.end(t))
+	got = reported(t, b.end(t))
 	if got.report.Count(conformance.Fail) > 0 || len(got.report.NotRemoved) > 0 {
 		t.Errorf("a connection that breaks once: %+v, want no failed check and nothing left", got)
 	}
