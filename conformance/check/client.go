@@ -20,39 +20,29 @@ const (
 func clientChecks() []Check {
 	presented := []string{"client.presented"}
 	return []Check{
-		{
-			ID: "client.presented", Title: "kube-apiserver presents a client certificate", Flag: clientCertificate,
+		{ID: "client.presented", Title: "kube-apiserver presents a client certificate", Flag: clientCertificate,
 			Proves: "When a kubelet requests one, kube-apiserver presents a client certificate and has its key. " +
 				"The evidence has the subject, issuer, dates and chain.",
-			run: checkPresented,
-		},
-		{
-			ID: "client.trusted", Title: "the nodes trust the client certificate's CA", Flag: clientCertificate,
+			run: checkPresented},
+		{ID: "client.trusted", Title: "the nodes trust the client certificate's CA", Flag: clientCertificate,
 			Proves: "The certificate and its chain are signed by a CA in `--client-ca`, which is the kubelets' " +
 				"clientCAFile, without weak signatures.",
 			Needs: presented, run: withHandshake(checkTrusted),
 			remedy: newClientCertificate + " # signed by a CA in --client-ca, with its intermediates after it in the " +
-				"file",
-		},
-		{
-			ID: "client.valid", Title: "the client certificate is valid for at least 30 days", Flag: clientCertificate,
+				"file"},
+		{ID: "client.valid", Title: "the client certificate is valid for at least 30 days", Flag: clientCertificate,
 			Proves: "The certificate is valid now and for the next 30 days. The evidence has the remaining days.",
 			Needs:  presented, run: withClientCertificate(checkDates),
 			remedy: newClientCertificate + " # with a new certificate; kube-apiserver reloads the files. With " +
-				"kubeadm: kubeadm certs renew apiserver-kubelet-client",
-		},
-		{
-			ID: "client.usage", Title: "the client certificate is for client authentication", Flag: clientCertificate,
+				"kubeadm: kubeadm certs renew apiserver-kubelet-client"},
+		{ID: "client.usage", Title: "the client certificate is for client authentication", Flag: clientCertificate,
 			Proves: "The extended key usage includes client authentication, or there is none.",
 			Needs:  presented, run: withClientCertificate(checkUsage),
-			remedy: newClientCertificate + " # with extendedKeyUsage=clientAuth",
-		},
-		{
-			ID: "client.subject", Title: "the client certificate has a user name", Flag: clientCertificate,
+			remedy: newClientCertificate + " # with extendedKeyUsage=clientAuth"},
+		{ID: "client.subject", Title: "the client certificate has a user name", Flag: clientCertificate,
 			Proves: "The certificate has a common name, which a kubelet uses as the user name, and it is not " +
 				"system:anonymous.",
-			Needs: presented, run: withClientCertificate(checkSubject),
-		},
+			Needs: presented, run: withClientCertificate(checkSubject)},
 	}
 }
 

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
-	"sync"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -16,79 +15,55 @@ import (
 
 func hostileChecks() []Check {
 	all := []Check{
-		{
-			ID: "hostile.redirects", Title: "kube-apiserver follows no redirect of a kubelet",
+		{ID: "hostile.redirects", Title: "kube-apiserver follows no redirect of a kubelet",
 			run: withHostileKubelet("redirect", checkRedirects),
 			Proves: "A kubelet cannot redirect kube-apiserver with its credential, or a client that requests an " +
 				"upgrade, to itself, another node, kube-apiserver or a metadata service (CVE-2018-1002102, " +
-				"CVE-2020-8559).",
-		},
-		{
-			ID: "hostile.refused-upgrades", Title: "a connection is not used after a refused upgrade",
+				"CVE-2020-8559)."},
+		{ID: "hostile.refused-upgrades", Title: "a connection is not used after a refused upgrade",
 			run: withHostileKubelet("refuse", checkSmuggling(hostile.Refuse,
 				http.StatusBadRequest, http.StatusUnauthorized, http.StatusForbidden, http.StatusNotFound,
 				http.StatusInternalServerError, http.StatusServiceUnavailable)),
 			Proves: "After a kubelet refuses an upgrade, no request of the user reaches the kubelet with " +
-				"kube-apiserver's credential (CVE-2018-1002105).",
-		},
-		{
-			ID: "hostile.not-switching", Title: "an upgrade that is answered with 200 ends",
+				"kube-apiserver's credential (CVE-2018-1002105)."},
+		{ID: "hostile.not-switching", Title: "an upgrade that is answered with 200 ends",
 			run: withHostileKubelet("noswitch", checkSmuggling(hostile.NotSwitching,
 				http.StatusOK, http.StatusNoContent, http.StatusPartialContent)),
-			Proves: "If a kubelet answers an upgrade with 200, the user gets an error and the connection is not used.",
-		},
-		{
-			ID: "hostile.other-protocol", Title: "an upgrade to an unrequested protocol is refused where " +
-				"kube-apiserver translates",
+			Proves: "If a kubelet answers an upgrade with 200, the user gets an error and the connection is not used."},
+		{ID: "hostile.other-protocol", Title: "an upgrade to an unrequested protocol is refused where " +
+			"kube-apiserver translates",
 			run: withHostileKubelet("protocol", checkOtherProtocol),
 			Proves: "kube-apiserver does not accept a kubelet's 101 for another protocol, and closes the " +
-				"connection when the user leaves.",
-		},
-		{
-			ID: "hostile.headers", Title: "endless headers are cut off",
+				"connection when the user leaves."},
+		{ID: "hostile.headers", Title: "endless headers are cut off",
 			run:    withHostileKubelet("headers", checkEndlessHeaders),
-			Proves: "For logs, kube-apiserver stops reading endless headers, header lines and interim responses.",
-		},
-		{
-			ID: "hostile.broken", Title: "a broken response ends the request",
+			Proves: "For logs, kube-apiserver stops reading endless headers, header lines and interim responses."},
+		{ID: "hostile.broken", Title: "a broken response ends the request",
 			run: withHostileKubelet("broken", checkBrokenAnswers),
 			Proves: "Invalid chunks, wrong lengths, invalid HTTP or TLS, and broken connections neither hang a " +
-				"user's request nor leave a connection open.",
-		},
-		{
-			ID: "hostile.errors", Title: "an endless error message is cut off",
+				"user's request nor leave a connection open."},
+		{ID: "hostile.errors", Title: "an endless error message is cut off",
 			run:    withHostileKubelet("errors", checkEndlessErrors),
-			Proves: "For logs, kube-apiserver reads and passes on only a part of a kubelet's error message.",
-		},
-		{
-			ID: "hostile.endless-log", Title: "an endless log ends when its user leaves",
+			Proves: "For logs, kube-apiserver reads and passes on only a part of a kubelet's error message."},
+		{ID: "hostile.endless-log", Title: "an endless log ends when its user leaves",
 			run: withHostileKubelet("endless", checkEndlessLog),
 			Proves: "kube-apiserver reads a log no faster than its user, and closes the connection to the kubelet " +
-				"when the user leaves.",
-		},
-		{
-			ID: "hostile.page", Title: "HTML in a log is plain text",
+				"when the user leaves."},
+		{ID: "hostile.page", Title: "HTML in a log is plain text",
 			run:    withHostileKubelet("page", checkPage),
-			Proves: "A browser gets the output of a container as plain text, and no headers or cookies of the kubelet.",
-		},
-		{
-			ID: "hostile.slow", Title: "a slow kubelet does not delay other requests",
+			Proves: "A browser gets the output of a container as plain text, and no headers or cookies of the kubelet."},
+		{ID: "hostile.slow", Title: "a slow kubelet does not delay other requests",
 			run: withHostileKubelet("slow", checkSlow),
 			Proves: "While a kubelet responds byte by byte, or not at all, kube-apiserver serves other requests. " +
-				"For logs it closes the connection when the user leaves.",
-		},
-		{
-			ID: "hostile.proxy-address", Title: "nodes/proxy refuses loopback addresses",
+				"For logs it closes the connection when the user leaves."},
+		{ID: "hostile.proxy-address", Title: "nodes/proxy refuses loopback addresses",
 			run: checkProxyToLoopback,
 			Proves: "nodes/proxy does not connect to a Node with a loopback address, which would expose services " +
-				"on kube-apiserver's machine (CVE-2022-3294).",
-		},
-		{
-			ID: "hostile.proxy-redirects", Title: "nodes/proxy follows no redirect",
+				"on kube-apiserver's machine (CVE-2022-3294)."},
+		{ID: "hostile.proxy-redirects", Title: "nodes/proxy follows no redirect",
 			run: checkProxyRedirects,
 			Proves: "The same as hostile.redirects for nodes/proxy, which passes redirects on to the client. The " +
-				"evidence has the details.",
-		},
+				"evidence has the details."},
 	}
 	for i := range all {
 		all[i].remedy = updateRemedy
@@ -107,10 +82,6 @@ const updateRemedy = "# update kube-apiserver; until then do not grant pods/log,
 type hostileKubelet struct {
 	*kubelet
 	recorder *hostile.Kubelet
-
-	mu       sync.Mutex
-	behavior hostile.Behavior
-	playing  context.Context
 	before   int // number of connections before the current behavior was set
 }
 
@@ -118,29 +89,16 @@ type hostileKubelet struct {
 // check.
 func withHostileKubelet(name string, check func(context.Context, *hostileKubelet, *finding) error) runFunc {
 	return func(ctx context.Context, r *run, f *finding) error {
-		v := &hostileKubelet{playing: ctx}
-		v.recorder = &hostile.Kubelet{Choose: func(*http.Request) hostile.Behavior {
-			_, behavior := v.now()
-			return behavior
-		}}
+		recorder := &hostile.Kubelet{}
+		recorder.Misbehave(ctx, hostile.Silence())
 		return withKubelet(kubeletOptions{
 			node: nodeOptions{name: "hostile-" + name},
 			tls:  func(c *tls.Config) { c.NextProtos = []string{"http/1.1"} },
-			raw: func(c *tls.Conn) {
-				playing, _ := v.now()
-				v.recorder.Serve(playing, c)
-			},
+			raw:  recorder.Serve,
 		}, func(ctx context.Context, k *kubelet, f *finding) error {
-			v.kubelet = k
-			return check(ctx, v, f)
+			return check(ctx, &hostileKubelet{kubelet: k, recorder: recorder}, f)
 		})(ctx, r, f)
 	}
-}
-
-func (v *hostileKubelet) now() (context.Context, hostile.Behavior) {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	return v.playing, v.behavior
 }
 
 // during sets a behavior, calls do, and returns the connections that have arrived since then. ended reports whether
@@ -150,9 +108,8 @@ func (v *hostileKubelet) during(
 ) (visits []hostile.Connection, ended bool) {
 	playing, stop := context.WithCancel(ctx)
 	defer stop()
-	v.mu.Lock()
-	v.behavior, v.playing, v.before = behavior, playing, len(v.recorder.Connections())
-	v.mu.Unlock()
+	v.before = len(v.recorder.Connections())
+	v.recorder.Misbehave(playing, behavior)
 	do()
 	waiting, cancel := context.WithTimeout(ctx, within)
 	defer cancel()

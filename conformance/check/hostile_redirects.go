@@ -2,8 +2,8 @@ package check
 
 import (
 	"context"
-	"crypto/tls"
 	"fmt"
+	"net"
 	"net/http"
 	"strings"
 	"time"
@@ -56,7 +56,7 @@ func (v *hostileKubelet) withRedirectTargets(
 ) error {
 	var kubelets []*kubelet
 	for _, suffix := range []string{"-other", "-metadata"} {
-		k, err := v.run.kubelet(ctx, kubeletOptions{node: nodeOptions{name: name + suffix}, raw: func(*tls.Conn) {}})
+		k, err := v.run.kubelet(ctx, kubeletOptions{node: nodeOptions{name: name + suffix}, raw: func(net.Conn) {}})
 		if err != nil {
 			return err
 		}

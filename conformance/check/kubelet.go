@@ -71,7 +71,7 @@ type kubeletOptions struct {
 	certificate *tls.Certificate
 	selfSigned  bool
 	// raw handles each connection after the handshake, instead of an HTTP server. The connection is closed afterwards.
-	raw func(*tls.Conn)
+	raw func(net.Conn)
 }
 
 // kubelet is a listener that takes the place of a real kubelet. By default it is a stand-in that allows every request.

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
@@ -166,7 +167,7 @@ func TestObservedRefusal(t *testing.T) {
 
 // TestRaw exchanges bytes with a raw handler. Closing the kubelet ends the connection.
 func TestRaw(t *testing.T) {
-	k := listening(t, kubeletOptions{raw: func(conn *tls.Conn) {
+	k := listening(t, kubeletOptions{raw: func(conn net.Conn) {
 		line, _ := bufio.NewReader(conn).ReadString('\n')
 		fmt.Fprintf(conn, "you said %s", line)
 		_, _ = io.Copy(io.Discard, conn)

@@ -16,17 +16,13 @@ import (
 
 func afterChecks() []Check {
 	return []Check{
-		{
-			ID: "after.reuse", Title: "connections are reused",
+		{ID: "after.reuse", Title: "connections are reused",
 			Proves: "Sequential requests for logs leave at most one connection open, with HTTP/2 and with HTTP/1.1.",
-			run:    checkReuse, remedy: updateRemedy,
-		},
-		{
-			ID: "after.open", Title: "streams end when their clients leave",
+			run:    checkReuse, remedy: updateRemedy},
+		{ID: "after.open", Title: "streams end when their clients leave",
 			Proves: "When its clients leave, kube-apiserver ends their streams to the kubelet: followed logs, " +
 				"exec, and port-forward.",
-			run: withNode("open", checkOpen), remedy: updateRemedy,
-		},
+			run: withNode("open", checkOpen), remedy: updateRemedy},
 	}
 }
 

@@ -25,55 +25,41 @@ const (
 
 func reachChecks() []Check {
 	return []Check{
-		{
-			ID: "reach.dialled", Title: "kube-apiserver connects to a node", Flag: "--node-ip",
+		{ID: "reach.dialled", Title: "kube-apiserver connects to a node", Flag: "--node-ip",
 			Proves: "kube-apiserver connects to the address and port of a Node, through any proxy in between.",
 			run:    checkDialled,
 			remedy: "fauxlet check --node-ip ADDRESS # an address of this machine that kube-apiserver can reach; " +
 				"not a loopback address if it runs elsewhere or in a container. Firewalls must allow TCP to " +
-				"this machine",
-		},
-		{
-			ID: "reach.usual", Title: "kube-apiserver dials the InternalIP of a node that a kubelet registers",
+				"this machine"},
+		{ID: "reach.usual", Title: "kube-apiserver dials the InternalIP of a node that a kubelet registers",
 			Flag: preferredTypes,
 			Proves: "For a Node with a Hostname and an InternalIP, kube-apiserver dials the address. The host name " +
 				"cannot be resolved, unless `--node-hostname` is given.",
-			run: checkUsual, remedy: internalFirstRemedy,
-		},
-		{
-			ID: "reach.order", Title: "internal addresses are preferred over external ones", Flag: preferredTypes,
+			run: checkUsual, remedy: internalFirstRemedy},
+		{ID: "reach.order", Title: "internal addresses are preferred over external ones", Flag: preferredTypes,
 			Proves: "In kube-apiserver's order of address types, InternalIP comes before ExternalIP and " +
 				"ExternalDNS. The check observes the order with addresses that cannot be dialed. The evidence has " +
 				"the order.",
-			run: checkOrder, remedy: internalFirstRemedy,
-		},
-		{
-			ID: "reach.port", Title: "kube-apiserver dials the node's port",
+			run: checkOrder, remedy: internalFirstRemedy},
+		{ID: "reach.port", Title: "kube-apiserver dials the node's port",
 			Flag: "status.daemonEndpoints.kubeletEndpoint.port",
 			Proves: "kube-apiserver dials the port in the Node's status. After the port changes, the next request " +
 				"goes to the new one. The evidence has the port for Nodes without one (`--kubelet-port`).",
 			run: checkPort,
 			remedy: "kubectl get nodes -o custom-columns=NAME:.metadata.name," +
-				"PORT:.status.daemonEndpoints.kubeletEndpoint.Port",
-		},
-		{
-			ID: "reach.ipv4", Title: "kube-apiserver connects to an IPv4 address", Flag: "--node-ip",
+				"PORT:.status.daemonEndpoints.kubeletEndpoint.Port"},
+		{ID: "reach.ipv4", Title: "kube-apiserver connects to an IPv4 address", Flag: "--node-ip",
 			Proves: "kube-apiserver connects to a Node with an IPv4 address.",
 			run:    checkFamily("ipv4", "an IPv4", netip.Addr.Is4),
-			remedy: "fauxlet check --node-ip ADDRESS # an IPv4 address of this machine that kube-apiserver can reach",
-		},
-		{
-			ID: "reach.ipv6", Title: "kube-apiserver connects to an IPv6 address", Flag: "--node-ip",
+			remedy: "fauxlet check --node-ip ADDRESS # an IPv4 address of this machine that kube-apiserver can reach"},
+		{ID: "reach.ipv6", Title: "kube-apiserver connects to an IPv6 address", Flag: "--node-ip",
 			Proves: "kube-apiserver connects to a Node with an IPv6 address.",
 			run:    checkFamily("ipv6", "an IPv6", netip.Addr.Is6),
-			remedy: "fauxlet check --node-ip ADDRESS # an IPv6 address of this machine that kube-apiserver can reach",
-		},
-		{
-			ID: "reach.names", Title: "kube-apiserver connects to a host name", Flag: "--node-hostname",
+			remedy: "fauxlet check --node-ip ADDRESS # an IPv6 address of this machine that kube-apiserver can reach"},
+		{ID: "reach.names", Title: "kube-apiserver connects to a host name", Flag: "--node-hostname",
 			Proves: "kube-apiserver resolves the host name of a Node and connects to it.",
 			run:    checkNames,
-			remedy: "fauxlet check --node-hostname NAME # a name that kube-apiserver resolves to --node-ip",
-		},
+			remedy: "fauxlet check --node-hostname NAME # a name that kube-apiserver resolves to --node-ip"},
 	}
 }
 

@@ -27,79 +27,55 @@ import (
 
 func streamChecks() []Check {
 	return []Check{
-		{
-			ID: "streams.exec-spdy", Title: "exec works with SPDY",
+		{ID: "streams.exec-spdy", Title: "exec works with SPDY",
 			Proves: "A command gets its complete input, and its output, errors and exit code come back, with the " +
 				"protocol of kubectl before v1.31.",
-			run: withNode("exec-spdy", checkExec(bySPDY)), remedy: proxyRemedy + string(bySPDY),
-		},
-		{
-			ID: "streams.exec-websocket", Title: "exec works with WebSocket",
+			run: withNode("exec-spdy", checkExec(bySPDY)), remedy: proxyRemedy + string(bySPDY)},
+		{ID: "streams.exec-websocket", Title: "exec works with WebSocket",
 			Proves: "The same with the protocol of kubectl since v1.31, which kube-apiserver translates for " +
 				"the kubelet.",
-			run: withNode("exec-websocket", checkExec(byWebSocket)), remedy: proxyRemedy + string(byWebSocket),
-		},
-		{
-			ID: "streams.exec-websocket-to-kubelet", Title: "exec works with WebSocket to the kubelet",
+			run: withNode("exec-websocket", checkExec(byWebSocket)), remedy: proxyRemedy + string(byWebSocket)},
+		{ID: "streams.exec-websocket-to-kubelet", Title: "exec works with WebSocket to the kubelet",
 			Proves: "The same for a Node that declares ExtendWebSocketsToKubelet: its kubelet translates the protocol.",
 			run:    withNode("exec-websocket-k", checkExec(byWebSocket), toKubelet),
-			remedy: proxyRemedy + string(byWebSocket),
-		},
-		{
-			ID: "streams.attach", Title: "attach works with SPDY and with WebSocket",
+			remedy: proxyRemedy + string(byWebSocket)},
+		{ID: "streams.attach", Title: "attach works with SPDY and with WebSocket",
 			Proves: "Input reaches the container, and its output comes back at once.",
-			run:    withNode("attach", checkAttach),
-		},
-		{
-			ID: "streams.port-forward-spdy", Title: "port-forward works with SPDY",
+			run:    withNode("attach", checkAttach)},
+		{ID: "streams.port-forward-spdy", Title: "port-forward works with SPDY",
 			Proves: "A connection to a port of a pod carries bytes in both directions, and each direction can end " +
 				"separately.",
-			run: withNode("forward-spdy", checkPortForward(bySPDY)), remedy: proxyRemedy + string(bySPDY),
-		},
-		{
-			ID: "streams.port-forward-websocket", Title: "port-forward works with WebSocket",
+			run: withNode("forward-spdy", checkPortForward(bySPDY)), remedy: proxyRemedy + string(bySPDY)},
+		{ID: "streams.port-forward-websocket", Title: "port-forward works with WebSocket",
 			Proves: "The same with the protocol of kubectl since v1.31.",
 			run:    withNode("forward-websocket", checkPortForward(byWebSocket)),
-			remedy: proxyRemedy + string(byWebSocket),
-		},
-		{
-			ID: "streams.port-forward-websocket-to-kubelet", Title: "port-forward works with WebSocket to the kubelet",
+			remedy: proxyRemedy + string(byWebSocket)},
+		{ID: "streams.port-forward-websocket-to-kubelet", Title: "port-forward works with WebSocket to the kubelet",
 			Proves: "The same for a Node that declares ExtendWebSocketsToKubelet: its kubelet translates the protocol.",
 			run:    withNode("forward-websocket-k", checkPortForward(byWebSocket), toKubelet),
-			remedy: proxyRemedy + string(byWebSocket),
-		},
-		{
-			ID: "streams.latency", Title: "a line of a followed log arrives at once",
+			remedy: proxyRemedy + string(byWebSocket)},
+		{ID: "streams.latency", Title: "a line of a followed log arrives at once",
 			Proves: "Nothing between the kubelet and the user buffers lines.",
 			run:    withNode("latency", checkLatency),
-			remedy: betweenRemedy + "must not buffer streams; with nginx: proxy_buffering off",
-		},
-		{
-			ID: "streams.large-log", Title: "a large log arrives completely",
+			remedy: betweenRemedy + "must not buffer streams; with nginx: proxy_buffering off"},
+		{ID: "streams.large-log", Title: "a large log arrives completely",
 			Proves: "A log of 64 MiB has the same bytes on both sides.",
 			run:    withNode("large", checkLargeLog),
-			remedy: betweenRemedy + "must not limit the size or the duration of a response",
-		},
-		{
-			ID: "streams.words", Title: "the user gets the kubelet's errors",
+			remedy: betweenRemedy + "must not limit the size or the duration of a response"},
+		{ID: "streams.words", Title: "the user gets the kubelet's errors",
 			Proves: "The user gets the same status for a kubelet's 401, 403, 404 and 500. The evidence has the " +
 				"messages.",
 			run:    withNode("words", checkWords),
-			remedy: betweenRemedy + "must pass on the status and the body of a response",
-		},
-		{
-			ID: "streams.cut", Title: "the user's request ends with the connection to the kubelet",
+			remedy: betweenRemedy + "must pass on the status and the body of a response"},
+		{ID: "streams.cut", Title: "the user's request ends with the connection to the kubelet",
 			Proves: "If the connection breaks in the middle of a log, or before the response, the user's request " +
 				"ends. The evidence has what the user gets.",
 			run:    withHostileKubelet("cut", checkCut),
-			remedy: betweenRemedy + "must pass on the end of a connection",
-		},
-		{
-			ID: "streams.timeout", Title: "how long kube-apiserver waits for a kubelet", Flag: "--kubelet-timeout",
+			remedy: betweenRemedy + "must pass on the end of a connection"},
+		{ID: "streams.timeout", Title: "how long kube-apiserver waits for a kubelet", Flag: "--kubelet-timeout",
 			Proves: "This check cannot fail. The evidence has how long kube-apiserver waits for a response; no " +
 				"flag limits it in v1.37.",
-			run: withHostileKubelet("timeout", checkTimeout),
-		},
+			run: withHostileKubelet("timeout", checkTimeout)},
 	}
 }
 

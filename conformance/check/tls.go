@@ -14,49 +14,35 @@ import (
 
 func tlsChecks() []Check {
 	return []Check{
-		{
-			ID: "tls.versions", Title: "TLS 1.3 is offered, and no version before 1.2",
+		{ID: "tls.versions", Title: "TLS 1.3 is offered, and no version before 1.2",
 			Proves: "kube-apiserver offers TLS 1.3 to kubelets, and no version before TLS 1.2.",
-			run:    withHandshake(checkVersions), remedy: updateTLSRemedy,
-		},
-		{
-			ID: "tls.ciphers", Title: "no weak cipher suite is offered",
+			run:    withHandshake(checkVersions), remedy: updateTLSRemedy},
+		{ID: "tls.ciphers", Title: "no weak cipher suite is offered",
 			Proves: "kube-apiserver offers no cipher suite that Go's crypto/tls lists as insecure. The evidence " +
 				"lists all offered suites.",
-			run: withHandshake(checkCiphers), remedy: updateTLSRemedy,
-		},
-		{
-			ID: "tls.sni", Title: "the server name is a node's host name, never its address",
+			run: withHandshake(checkCiphers), remedy: updateTLSRemedy},
+		{ID: "tls.sni", Title: "the server name is a node's host name, never its address",
 			Proves: "The server name in the handshake is the node's host name, or empty if kube-apiserver dials " +
 				"an address (RFC 6066).",
-			run: withHandshake(checkSNI), remedy: updateTLSRemedy,
-		},
-		{
-			ID: "tls.alpn", Title: "HTTP/2 and HTTP/1.1 are offered, and both work",
+			run: withHandshake(checkSNI), remedy: updateTLSRemedy},
+		{ID: "tls.alpn", Title: "HTTP/2 and HTTP/1.1 are offered, and both work",
 			Proves: "kube-apiserver offers h2 and http/1.1, and works with kubelets that support only one of them, " +
 				"or no ALPN.",
-			run: withHandshake(checkALPN), remedy: updateTLSRemedy,
-		},
-		{
-			ID: "tls.resumption", Title: "a resumed session has the same client certificate",
+			run: withHandshake(checkALPN), remedy: updateTLSRemedy},
+		{ID: "tls.resumption", Title: "a resumed session has the same client certificate",
 			Proves: "On a second connection, resumed or not, kube-apiserver presents the same client certificate.",
 			Needs:  []string{"client.presented"},
 			run: withKubelet(kubeletOptions{
 				node: nodeOptions{name: "resumption"}, selfSigned: true,
 				tls: func(c *tls.Config) { c.NextProtos = []string{"http/1.1"} },
 			}, checkResumption),
-			remedy: newClientCertificate,
-		},
-		{
-			ID: "tls.only-1.2", Title: "a kubelet with only TLS 1.2 works",
+			remedy: newClientCertificate},
+		{ID: "tls.only-1.2", Title: "a kubelet with only TLS 1.2 works",
 			Proves: "kube-apiserver connects to a kubelet that supports only TLS 1.2.",
-			run:    withHandshake(checkOnly("only-12", tls.VersionTLS12)), remedy: updateTLSRemedy,
-		},
-		{
-			ID: "tls.only-1.3", Title: "a kubelet with only TLS 1.3 (tlsMinVersion) works",
+			run:    withHandshake(checkOnly("only-12", tls.VersionTLS12)), remedy: updateTLSRemedy},
+		{ID: "tls.only-1.3", Title: "a kubelet with only TLS 1.3 (tlsMinVersion) works",
 			Proves: "kube-apiserver connects to a kubelet with tlsMinVersion: VersionTLS13.",
-			run:    withHandshake(checkOnly("only-13", tls.VersionTLS13)), remedy: updateTLSRemedy,
-		},
+			run:    withHandshake(checkOnly("only-13", tls.VersionTLS13)), remedy: updateTLSRemedy},
 	}
 }
 

@@ -18,6 +18,7 @@ import (
 	"net"
 	"net/http"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"fauxlet/internal/states"
@@ -49,27 +50,35 @@ type Connection struct {
 	Ended time.Time
 }
 
-// Kubelet serves connections. Choose must be set; the other fields need no initialization.
+// Kubelet serves connections. The zero value is ready for use, after a call of Misbehave.
 type Kubelet struct {
-	// Choose returns the behavior for a connection, given its first request.
-	Choose func(*http.Request) Behavior
-
+	current     atomic.Pointer[performance]
 	connections states.List[Connection]
 }
 
+// performance is a behavior until ctx is done.
+type performance struct {
+	ctx      context.Context
+	behavior Behavior
+}
+
+// Misbehave sets the behavior of new connections. They end when ctx is done.
+func (k *Kubelet) Misbehave(ctx context.Context, b Behavior) { k.current.Store(&performance{ctx, b}) }
+
 // Serve answers on a connection and closes it. It returns when the client or the behavior ends the connection, or when
-// ctx is done. For a *tls.Conn it completes the handshake first.
-func (k *Kubelet) Serve(ctx context.Context, conn net.Conn) {
+// the behavior's context is done. For a *tls.Conn it completes the handshake first.
+func (k *Kubelet) Serve(conn net.Conn) {
+	current := k.current.Load()
 	record := k.connections.Add(Connection{})
 	update := func(change func(*Connection)) { k.connections.Update(func() { change(record) }) }
-	stop := context.AfterFunc(ctx, func() { conn.Close() })
+	stop := context.AfterFunc(current.ctx, func() { conn.Close() })
 	defer func() {
 		stop()
 		conn.Close()
 		update(func(c *Connection) { c.Ended = time.Now() })
 	}()
 	if secure, ok := conn.(*tls.Conn); ok {
-		if err := secure.HandshakeContext(ctx); err != nil {
+		if err := secure.HandshakeContext(current.ctx); err != nil {
 			return
 		}
 	}
@@ -78,7 +87,6 @@ func (k *Kubelet) Serve(ctx context.Context, conn net.Conn) {
 	if err != nil {
 		return
 	}
-	behavior := k.Choose(request)
 	update(func(c *Connection) { c.Path = request.URL.RequestURI() })
 	if _, err := io.Copy(io.Discard, request.Body); err != nil {
 		return
@@ -86,7 +94,7 @@ func (k *Kubelet) Serve(ctx context.Context, conn net.Conn) {
 	// listen reads during the response, because only a read detects that the client has closed the connection.
 	x := &exchange{conn: conn, in: in, update: update, gone: make(chan struct{})}
 	go x.listen()
-	err = behavior.respond(x)
+	err = current.behavior.respond(x)
 	update(func(c *Connection) { c.Answered = err == nil })
 	if errors.Is(err, errHangUp) {
 		conn.Close()

@@ -34,8 +34,9 @@ func serve(t *testing.T, behavior hostile.Behavior) (*hostile.Kubelet, string, *
 	must(t, err)
 	listener, err := tls.Listen("tcp", "127.0.0.1:0", &tls.Config{Certificates: []tls.Certificate{server.TLS()}})
 	must(t, err)
-	kubelet := &hostile.Kubelet{Choose: func(*http.Request) hostile.Behavior { return behavior }}
 	ctx, cancel := context.WithCancel(context.Background())
+	kubelet := &hostile.Kubelet{}
+	kubelet.Misbehave(ctx, behavior)
 	var served sync.WaitGroup
 	served.Go(func() {
 		for {
@@ -43,7 +44,7 @@ func serve(t *testing.T, behavior hostile.Behavior) (*hostile.Kubelet, string, *
 			if err != nil {
 				return
 			}
-			served.Go(func() { kubelet.Serve(ctx, conn) })
+			served.Go(func() { kubelet.Serve(conn) })
 		}
 	})
 	t.Cleanup(func() { cancel(); listener.Close(); served.Wait() })
@@ -227,13 +228,14 @@ func TestServeReturns(t *testing.T) {
 		} {
 			t.Run(behavior.Name+"/"+name, func(t *testing.T) {
 				t.Parallel()
-				kubelet := &hostile.Kubelet{Choose: func(*http.Request) hostile.Behavior { return behavior }}
 				client, served := net.Pipe()
 				defer client.Close()
 				ctx, cancel := context.WithCancel(t.Context())
 				defer cancel()
+				kubelet := &hostile.Kubelet{}
+				kubelet.Misbehave(ctx, behavior)
 				returned := make(chan struct{})
-				go func() { defer close(returned); kubelet.Serve(ctx, served) }()
+				go func() { defer close(returned); kubelet.Serve(served) }()
 				io.WriteString(client, "GET / HTTP/1.1\r\nHost: x\r\n\r\n")
 				if _, ok := kubelet.Wait(t.Context(), func(v []hostile.Connection) bool {
 					return len(v) == 1 && v[0].Path == "/"
