@@ -162,13 +162,11 @@ func TestJSON(t *testing.T) {
 		"a failure without a remedy": func(_, result map[string]any) {
 			delete(result, "remedy")
 		},
-		"a pass with a reason": func(_,
-			result map[string]any) {
+		"a pass with a reason": func(_, result map[string]any) {
 			result["verdict"] = "pass"
 			delete(result, "remedy")
 		},
-		"a skipped check without a reason": func(_,
-			result map[string]any) {
+		"a skipped check without a reason": func(_, result map[string]any) {
 			result["verdict"] = "skipped"
 			delete(result, "reason")
 		},

@@ -37,8 +37,7 @@ func TestValidityAndUsage(t *testing.T) {
 			conformance.Pass, ""},
 		{"for nothing special", checkUsage, testcerts.NoUsage, conformance.Pass, ""},
 		{"for servers", checkUsage, testcerts.ServerAuthOnly, conformance.Fail, "not for client authentication"},
-		{"for mail", checkUsage, func(
-			c *x509.Certificate) {
+		{"for mail", checkUsage, func(c *x509.Certificate) {
 			c.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageEmailProtection}
 		}, conformance.Fail, "not for client authentication"},
 	} {

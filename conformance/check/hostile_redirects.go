@@ -51,9 +51,7 @@ const redirectMarker = "fauxlet-check-redirected"
 
 // withRedirectTargets calls do with the targets: the redirecting kubelet itself, another kubelet, the kube-apiserver,
 // and a plain HTTP address of this machine in place of a cloud's metadata service.
-func (v *hostileKubelet) withRedirectTargets(
-	ctx context.Context, name string, do func([]redirectTarget) error,
-) error {
+func (v *hostileKubelet) withRedirectTargets(ctx context.Context, name string, do func([]redirectTarget) error) error {
 	var kubelets []*kubelet
 	for _, suffix := range []string{"-other", "-metadata"} {
 		k, err := v.run.kubelet(ctx, kubeletOptions{node: nodeOptions{name: name + suffix}, raw: func(net.Conn) {}})

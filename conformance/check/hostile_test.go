@@ -60,8 +60,7 @@ func (r ran) check(t *testing.T, verdict conformance.Verdict, why string) {
 	if r.err != nil {
 		t.Fatal(r.err)
 	}
-	if r.Verdict != verdict || !strings.Contains(r.Reason, why) ||
-		(r.Verdict == conformance.Fail) != (r.Remedy != "") {
+	if r.Verdict != verdict || !strings.Contains(r.Reason, why) || (r.Verdict == conformance.Fail) != (r.Remedy != "") {
 		t.Errorf("the verdict is %s with the reason %q and the remedy %q, want %s and a reason with %q",
 			r.Verdict, r.Reason, r.Remedy, verdict, why)
 	}
@@ -192,9 +191,6 @@ func TestDefectsAreFound(t *testing.T) {
 		}
 	}
 	for i, result := range runAll(t, runs, ids) {
-		t.Run(
-			tests[i].wrong+"/"+tests[i].check,
-			func(t *testing.T) { result.check(t, conformance.Fail, tests[i].why) },
-		)
+		t.Run(tests[i].wrong+"/"+tests[i].check, func(t *testing.T) { result.check(t, conformance.Fail, tests[i].why) })
 	}
 }

@@ -18,10 +18,8 @@ func cluster(t *testing.T) (*Stage, *fake.FakeMetadataClient) {
 	t.Helper()
 	object := func(kind, apiVersion, namespace, name, id string) runtime.Object {
 		return &metav1.PartialObjectMetadata{
-			TypeMeta: metav1.TypeMeta{Kind: kind, APIVersion: apiVersion},
-			ObjectMeta: metav1.ObjectMeta{
-				Namespace: namespace, Name: name, Labels: map[string]string{runLabel: id},
-			},
+			TypeMeta:   metav1.TypeMeta{Kind: kind, APIVersion: apiVersion},
+			ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name, Labels: map[string]string{runLabel: id}},
 		}
 	}
 	scheme := fake.NewTestScheme()
