@@ -1,6 +1,7 @@
 package bootstrap_test
 
 import (
+	"context"
 	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
@@ -10,6 +11,7 @@ import (
 	"fmt"
 	"io"
 	"math/big"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -18,28 +20,41 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/go-logr/logr"
 	"go.uber.org/goleak"
+	"google.golang.org/grpc/test/bufconn"
 	certificatesv1 "k8s.io/api/certificates/v1"
 	v1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
+	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
 	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/tools/clientcmd"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 	"k8s.io/klog/v2"
 
+	"fauxlet/internal/bootstrap"
 	"fauxlet/testcerts"
 )
 
 func TestMain(m *testing.M) {
 	klog.SetLogger(logr.Discard())
+	utilruntime.ErrorHandlers = nil // the default handler waits for times that differ between bubbles
+	network := *bootstrap.Dial
+	*bootstrap.Dial = func(ctx context.Context, kind, address string) (net.Conn, error) {
+		if listener, ok := inMemory.Load(address); ok {
+			return listener.(*bufconn.Listener).DialContext(ctx)
+		}
+		return network(ctx, kind, address)
+	}
 	if err := flag.Set("test.parallel", "16"); err != nil { // the tests mostly wait, so many can run in parallel
 		panic(err)
 	}
@@ -64,6 +79,34 @@ const (
 	bootUser = "system:bootstrap:abcdef"
 )
 
+// inMemory has the *bufconn.Listener of each apiserver in a bubble, by address.
+var (
+	inMemory  sync.Map
+	lastInMem atomic.Int32
+)
+
+// inBubble runs a test with fake time. Its apiserver then listens in memory.
+func inBubble(t *testing.T, test func(*testing.T)) {
+	t.Helper()
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		t.Cleanup(func() { time.Sleep(time.Minute) }) // runs last, so that all goroutines can end
+		test(t)
+	})
+}
+
+// bubbleIf is like inBubble if rotate is set. Otherwise the test runs with real time, because without rotation client-go
+// watches certificate files in a goroutine that does not end.
+func bubbleIf(t *testing.T, rotate bool, test func(*testing.T)) {
+	t.Helper()
+	if rotate {
+		inBubble(t, test)
+		return
+	}
+	t.Parallel()
+	test(t)
+}
+
 // api is an apiserver that serves CertificateSigningRequests only. It authenticates certificates of its CA and one
 // bootstrap token.
 type api struct {
@@ -77,7 +120,7 @@ type api struct {
 	refuse   error                       // if set, the answer to each new request
 }
 
-func newAPI(t testing.TB) *api {
+func newAPI(t testing.TB, bubble bool) *api {
 	t.Helper()
 	ca, err := testcerts.NewAuthority("kubernetes")
 	must(t, err)
@@ -96,6 +139,14 @@ func newAPI(t testing.TB) *api {
 	a.EnableHTTP2 = true
 	a.TLS = &tls.Config{Certificates: []tls.Certificate{serving.TLS()}, ClientAuth: tls.RequestClientCert,
 		ClientCAs: ca.Pool()}
+	if bubble {
+		listener := bufconn.Listen(1 << 20)
+		a.Listener.Close()
+		a.Listener = listener
+		address := fmt.Sprintf("127.0.0.1:%d", lastInMem.Add(1))
+		inMemory.Store(address, listener)
+		defer func() { a.URL = "https://" + address }()
+	}
 	a.StartTLS()
 	t.Cleanup(func() {
 		a.CloseClientConnections()

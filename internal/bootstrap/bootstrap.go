@@ -59,10 +59,6 @@ type Connection struct {
 	dialer  *connrotation.Dialer
 	manager certificate.Manager // nil without rotation
 	metrics []prometheus.Collector
-	period  time.Duration // between two checks of the certificate in Run
-
-	life  <-chan struct{} // the Done channel of the ctx of Connect
-	ended chan struct{}   // closed when all goroutines have ended
 
 	lastCertificate *tls.Certificate
 	lastAvailable   time.Time
@@ -97,10 +93,8 @@ func Connect(ctx context.Context, o Options) (*Connection, error) {
 		return o.connectRotating(ctx)
 	}
 
-	if o.BootstrapKubeconfig != "" {
-		if err := o.bootstrap(ctx); err != nil {
-			return nil, err
-		}
+	if err := o.bootstrap(ctx); err != nil {
+		return nil, err
 	}
 	config, err := load("--kubeconfig", o.Kubeconfig)
 	if err != nil {
@@ -109,7 +103,7 @@ func Connect(ctx context.Context, o Options) (*Connection, error) {
 	if err := checkKeyPair(config); err != nil {
 		return nil, fmt.Errorf("--kubeconfig %q: client certificate: %w", o.Kubeconfig, err)
 	}
-	dialer := newDialer()
+	dialer := connrotation.NewDialer(dial)
 	config.Dial = dialer.DialContext
 	o.Configure(config)
 	return &Connection{Config: config, node: o.NodeName, logger: o.Logger, dialer: dialer}, nil
@@ -121,13 +115,11 @@ func (c *Connection) Await(ctx context.Context) error {
 	if c.manager == nil {
 		return nil
 	}
-	if err := c.checkUntil(ctx, time.Second, func() bool { return c.lastCertificate != nil }); err != nil {
-		return err
-	}
-	if err := ctx.Err(); err != nil && c.lastCertificate == nil {
+	err := c.checkUntil(ctx, time.Second, func() bool { return c.lastCertificate != nil })
+	if ctx.Err() != nil {
 		return fmt.Errorf("no client certificate for node %s: %w", c.node, err)
 	}
-	return nil
+	return err
 }
 
 // Run closes old connections whenever a new client certificate arrives. It returns nil when ctx ends. It returns an
@@ -138,11 +130,9 @@ func (c *Connection) Run(ctx context.Context) error {
 		<-ctx.Done()
 		return nil
 	}
-	err := c.checkUntil(ctx, c.period, func() bool { return false })
-	select {
-	case <-c.life:
-		<-c.ended
-	default:
+	err := c.checkUntil(ctx, checkPeriod, func() bool { return false })
+	if ctx.Err() != nil {
+		return nil
 	}
 	return err
 }
@@ -151,9 +141,8 @@ func (c *Connection) Run(ctx context.Context) error {
 // only idle connections, unless DISABLE_HTTP2 is set; utilnet.CloseIdleConnectionsFor does that.
 func (c *Connection) CloseAll() { c.dialer.CloseAll() }
 
-func newDialer() *connrotation.Dialer {
-	return connrotation.NewDialer((&net.Dialer{Timeout: 30 * time.Second, KeepAlive: 30 * time.Second}).DialContext)
-}
+// dial opens all connections to the apiserver. Tests replace it.
+var dial = (&net.Dialer{Timeout: 30 * time.Second, KeepAlive: 30 * time.Second}).DialContext
 
 // subject returns the subject of a node's client and serving certificates.
 func subject(nodeName string) pkix.Name {

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+	"k8s.io/client-go/util/connrotation"
 )
 
 // manager is a certificate manager under the control of a test.
@@ -32,7 +33,7 @@ func TestRunEndsWithoutCertificate(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				m := &manager{healthy: healthy}
 				m.current.Store(&tls.Certificate{Leaf: &x509.Certificate{}})
-				c := &Connection{manager: m, logger: zap.NewNop(), dialer: newDialer(), period: checkPeriod,
+				c := &Connection{manager: m, logger: zap.NewNop(), dialer: connrotation.NewDialer(dial),
 					lastAvailable: time.Now()}
 				ctx, stop := context.WithCancel(t.Context())
 				ran := make(chan error, 1)

@@ -10,6 +10,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	certificatesv1 "k8s.io/api/certificates/v1"
@@ -17,34 +18,35 @@ import (
 )
 
 func TestBootstrapWithRotation(t *testing.T) {
-	t.Parallel()
-	w := newFixture(t, true)
-	done := w.connect()
-	request := w.nth(t, 0)
-	wantsClientRequest(t, request, bootUser)
-	if !strings.HasPrefix(request.Name, "csr-") {
-		t.Errorf("the CertificateSigningRequest has the unexpected name %s", request.Name)
-	}
-	w.logs(t, "waiting for approval", "approve=kubectl certificate approve "+request.Name, "node=node-1")
-	w.hasFiles(t)
-	w.issue(t, request)
-	connection := w.wait(t, done)
-	if got := whoami(t, connection); got != "system:node:node-1" {
-		t.Errorf("authenticated as %q", got)
-	}
-	if connection.Config.UserAgent != "a test" {
-		t.Errorf("user agent %q", connection.Config.UserAgent)
-	}
-	w.hasFiles(t, "kubelet-client-"+stamp+`\.pem`, `kubelet-client-current\.pem -> kubelet-client-`+stamp+`\.pem`)
-	w.hasKubeconfig(t)
-	w.logs(t, "certificate issued", "file="+w.path("pki/kubelet-client-2"))
+	inBubble(t, func(t *testing.T) {
+		w := newFixture(t, true)
+		done := w.connect()
+		request := w.nth(t, 0)
+		wantsClientRequest(t, request, bootUser)
+		if !strings.HasPrefix(request.Name, "csr-") {
+			t.Errorf("the CertificateSigningRequest has the unexpected name %s", request.Name)
+		}
+		w.logs(t, "waiting for approval", "approve=kubectl certificate approve "+request.Name, "node=node-1")
+		w.hasFiles(t)
+		w.issue(t, request)
+		connection := w.wait(t, done)
+		if got := whoami(t, connection); got != "system:node:node-1" {
+			t.Errorf("authenticated as %q", got)
+		}
+		if connection.Config.UserAgent != "a test" {
+			t.Errorf("user agent %q", connection.Config.UserAgent)
+		}
+		w.hasFiles(t, "kubelet-client-"+stamp+`\.pem`, `kubelet-client-current\.pem -> kubelet-client-`+stamp+`\.pem`)
+		w.hasKubeconfig(t)
+		w.logs(t, "certificate issued", "file="+w.path("pki/kubelet-client-2"))
 
-	// After a restart the node requests no certificate, even if the bootstrap kubeconfig is invalid.
-	w.again()
-	must(t, os.WriteFile(w.options.BootstrapKubeconfig, []byte("{"), 0o600))
-	if got := whoami(t, w.wait(t, w.connect())); got != "system:node:node-1" || len(w.all()) != 1 {
-		t.Errorf("after a restart: authenticated as %q, and %d certificates were requested", got, len(w.all()))
-	}
+		// After a restart the node requests no certificate, even if the bootstrap kubeconfig is invalid.
+		w.again()
+		must(t, os.WriteFile(w.options.BootstrapKubeconfig, []byte("{"), 0o600))
+		if got := whoami(t, w.wait(t, w.connect())); got != "system:node:node-1" || len(w.all()) != 1 {
+			t.Errorf("after a restart: authenticated as %q, and %d certificates were requested", got, len(w.all()))
+		}
+	})
 }
 
 // TestBootstrapOnce checks that without rotation the name of the request is derived from the key, and that the key
@@ -89,18 +91,19 @@ func TestRefusedRequests(t *testing.T) {
 		},
 	} {
 		t.Run(name+", rotating", func(t *testing.T) {
-			t.Parallel()
-			w := newFixture(t, true)
-			done := w.connect()
-			first := w.nth(t, 0)
-			change(w, first)
-			w.logs(t, name, first.Name, "reason=NotMine", "because of a test", "a new request follows automatically")
-			second := w.nth(t, 1)
-			if bytes.Equal(first.Spec.Request, second.Spec.Request) {
-				t.Error("the new request uses the same key")
-			}
-			w.issue(t, second)
-			w.wait(t, done)
+			inBubble(t, func(t *testing.T) {
+				w := newFixture(t, true)
+				done := w.connect()
+				first := w.nth(t, 0)
+				change(w, first)
+				w.logs(t, name, first.Name, "reason=NotMine", "because of a test", "a new request follows automatically")
+				second := w.nth(t, 1)
+				if bytes.Equal(first.Spec.Request, second.Spec.Request) {
+					t.Error("the new request uses the same key")
+				}
+				w.issue(t, second)
+				w.wait(t, done)
+			})
 		})
 		t.Run(name+", once", func(t *testing.T) {
 			t.Parallel()
@@ -120,13 +123,14 @@ func TestRefusedRequests(t *testing.T) {
 }
 
 func TestCertificateCannotBeRequested(t *testing.T) {
-	t.Parallel()
-	w := newFixture(t, true)
-	w.kubeconfig(t, w.options.BootstrapKubeconfig, clientcmdapi.AuthInfo{Token: "old"})
-	done := w.connect()
-	w.logs(t, "cannot request a certificate", "Unauthorized", "bootstrap-token-ID in kube-system")
-	w.stop()
-	wantsError(t, (<-done).err, "no client certificate for node node-1", "context canceled")
+	inBubble(t, func(t *testing.T) {
+		w := newFixture(t, true)
+		w.kubeconfig(t, w.options.BootstrapKubeconfig, clientcmdapi.AuthInfo{Token: "old"})
+		done := w.connect()
+		w.logs(t, "cannot request a certificate", "Unauthorized", "bootstrap-token-ID in kube-system")
+		w.stop()
+		wantsError(t, (<-done).err, "no client certificate for node node-1", "context canceled")
+	})
 }
 
 // shortLife is the lifetime of a certificate that expires during a test. It is long enough to be used on a busy
@@ -136,62 +140,65 @@ const shortLife = 8 * time.Second
 // TestRotation checks that the current certificate authenticates the request for its successor, and that connections
 // with the old certificate are then closed.
 func TestRotation(t *testing.T) {
-	t.Parallel()
-	w := newFixture(t, true)
-	w.life = shortLife // the validity starts 5 minutes ago, so the renewal is due at once
-	done := w.connect()
-	first := w.issue(t, w.nth(t, 0))
-	connection := w.wait(t, done)
-	connection.CheckEvery(10 * time.Millisecond)
-	ran := make(chan error, 1)
-	ctx, stop := context.WithCancel(w.ctx)
-	go func() { ran <- connection.Run(ctx) }()
+	inBubble(t, func(t *testing.T) {
+		w := newFixture(t, true)
+		w.life = shortLife // the validity starts 5 minutes ago, so the renewal is due at once
+		done := w.connect()
+		first := w.issue(t, w.nth(t, 0))
+		connection := w.wait(t, done)
+		ran := make(chan error, 1)
+		ctx, stop := context.WithCancel(w.ctx)
+		go func() { ran <- connection.Run(ctx) }()
 
-	second := w.nth(t, 1)
-	wantsClientRequest(t, second, "system:node:node-1")
-	w.mu.Lock()
-	w.life = time.Hour
-	w.mu.Unlock()
-	w.issue(t, second)
-	w.logs(t, "closing connections that used the previous one")
-	eventually(t, "the first certificate has expired", func() bool { return time.Now().After(first.NotAfter) })
-	if got := whoami(t, connection); got != "system:node:node-1" {
-		t.Errorf("authenticated as %q", got)
-	}
-	names := w.files(t)
-	if last := names[len(names)-1]; len(names) < 2 || last != "kubelet-client-current.pem -> "+names[len(names)-2] {
-		t.Errorf("--cert-dir has %q", names)
-	}
-	stop()
-	must(t, <-ran)
+		second := w.nth(t, 1)
+		wantsClientRequest(t, second, "system:node:node-1")
+		w.mu.Lock()
+		w.life = time.Hour
+		w.mu.Unlock()
+		w.issue(t, second)
+		w.logs(t, "closing connections that used the previous one")
+		synctest.Wait()
+		eventually(t, "the first certificate has expired", func() bool { return time.Now().After(first.NotAfter) })
+		if got := whoami(t, connection); got != "system:node:node-1" {
+			t.Errorf("authenticated as %q", got)
+		}
+		names := w.files(t)
+		if last := names[len(names)-1]; len(names) < 2 || last != "kubelet-client-current.pem -> "+names[len(names)-2] {
+			t.Errorf("--cert-dir has %q", names)
+		}
+		stop()
+		must(t, <-ran)
+	})
 }
 
 // TestAdminsKubeconfig checks the kubeconfig of kubeadm's first kubelet, which contains an admin's certificate. The
 // node stores and uses this certificate, and requests its own certificate at once.
 func TestAdminsKubeconfig(t *testing.T) {
-	t.Parallel()
-	w := newFixture(t, true)
-	w.options.BootstrapKubeconfig = ""
-	admin, err := w.ca.Client("admin", []string{"system:masters"})
-	must(t, err)
-	w.kubeconfig(t, w.options.Kubeconfig,
-		clientcmdapi.AuthInfo{ClientCertificateData: admin.CertPEM, ClientKeyData: admin.KeyPEM})
-	connection := w.wait(t, w.connect())
-	if got := whoami(t, connection); got != "admin" {
-		t.Errorf("at first authenticated as %q", got)
-	}
-	w.hasFiles(t, "kubelet-client-"+stamp+`\.pem`, `kubelet-client-current\.pem -> kubelet-client-`+stamp+`\.pem`)
-	request := w.nth(t, 0)
-	wantsClientRequest(t, request, "admin")
-	connection.CheckEvery(10 * time.Millisecond)
-	ran := make(chan error, 1)
-	go func() { ran <- connection.Run(w.ctx) }()
-	w.issue(t, request)
-	eventually(t, "the connection uses the node's own certificate", func() bool {
-		return whoami(t, connection) == "system:node:node-1"
+	inBubble(t, func(t *testing.T) {
+		w := newFixture(t, true)
+		w.options.BootstrapKubeconfig = ""
+		admin, err := w.ca.Client("admin", []string{"system:masters"})
+		must(t, err)
+		w.kubeconfig(t, w.options.Kubeconfig,
+			clientcmdapi.AuthInfo{ClientCertificateData: admin.CertPEM, ClientKeyData: admin.KeyPEM})
+		connection := w.wait(t, w.connect())
+		if got := whoami(t, connection); got != "admin" {
+			t.Errorf("at first authenticated as %q", got)
+		}
+		w.hasFiles(t, "kubelet-client-"+stamp+`\.pem`, `kubelet-client-current\.pem -> kubelet-client-`+stamp+`\.pem`)
+		request := w.nth(t, 0)
+		wantsClientRequest(t, request, "admin")
+		ran := make(chan error, 1)
+		go func() { ran <- connection.Run(w.ctx) }()
+		w.issue(t, request)
+		w.logs(t, "closing connections that used the previous one")
+		synctest.Wait()
+		if got := whoami(t, connection); got != "system:node:node-1" {
+			t.Errorf("authenticated as %q", got)
+		}
+		w.stop()
+		must(t, <-ran)
 	})
-	w.stop()
-	must(t, <-ran)
 }
 
 func TestKubeconfigWithToken(t *testing.T) {
@@ -218,30 +225,35 @@ func TestKubeconfigWithToken(t *testing.T) {
 // TestExpiredWhileItRuns checks a node whose certificate expires before it is renewed. The node then reads the
 // bootstrap kubeconfig again, and requests a certificate as the user of this kubeconfig.
 func TestExpiredWhileItRuns(t *testing.T) {
-	t.Parallel()
-	w := newFixture(t, true)
-	w.options.BootstrapKubeconfig = w.path("later.conf")
-	pair, err := w.ca.Client("system:node:node-1", []string{"system:nodes"}, func(c *x509.Certificate) {
-		c.NotBefore, c.NotAfter = time.Now().Add(-5*time.Minute), time.Now().Add(shortLife) // due for renewal
+	inBubble(t, func(t *testing.T) {
+		w := newFixture(t, true)
+		w.options.BootstrapKubeconfig = w.path("later.conf")
+		pair, err := w.ca.Client("system:node:node-1", []string{"system:nodes"}, func(c *x509.Certificate) {
+			c.NotBefore, c.NotAfter = time.Now().Add(-5*time.Minute), time.Now().Add(shortLife) // due for renewal
+		})
+		must(t, err)
+		w.keeps(t, pair)
+		// client-go watches certificate files in a goroutine that does not end, so the kubeconfig contains the data.
+		w.kubeconfig(t, w.options.Kubeconfig,
+			clientcmdapi.AuthInfo{ClientCertificateData: pair.CertPEM, ClientKeyData: pair.KeyPEM})
+		connection := w.wait(t, w.connect())
+		ran := make(chan error, 1)
+		go func() { ran <- connection.Run(w.ctx) }()
+		first := w.nth(t, 0)
+		wantsClientRequest(t, first, "system:node:node-1")
+		eventually(t, "the certificate has expired", func() bool { return time.Now().After(pair.Leaf.NotAfter) })
+		w.change(first.Name, condition(certificatesv1.CertificateDenied, "TooLate"))
+		w.logs(t, "the bootstrap kubeconfig cannot be read", "later.conf")
+		w.kubeconfig(t, w.options.BootstrapKubeconfig, clientcmdapi.AuthInfo{Token: token})
+		second := w.nth(t, 1)
+		wantsClientRequest(t, second, bootUser)
+		w.issue(t, second)
+		w.logs(t, "closing connections that used the previous one")
+		synctest.Wait()
+		if got := whoami(t, connection); got != "system:node:node-1" {
+			t.Errorf("authenticated as %q", got)
+		}
+		w.stop()
+		must(t, <-ran)
 	})
-	must(t, err)
-	w.keeps(t, pair)
-	connection := w.wait(t, w.connect())
-	connection.CheckEvery(10 * time.Millisecond)
-	ran := make(chan error, 1)
-	go func() { ran <- connection.Run(w.ctx) }()
-	first := w.nth(t, 0)
-	wantsClientRequest(t, first, "system:node:node-1")
-	eventually(t, "the certificate has expired", func() bool { return time.Now().After(pair.Leaf.NotAfter) })
-	w.change(first.Name, condition(certificatesv1.CertificateDenied, "TooLate"))
-	w.logs(t, "the bootstrap kubeconfig cannot be read", "later.conf")
-	w.kubeconfig(t, w.options.BootstrapKubeconfig, clientcmdapi.AuthInfo{Token: token})
-	second := w.nth(t, 1)
-	wantsClientRequest(t, second, bootUser)
-	w.issue(t, second)
-	eventually(t, "the connection is authenticated as the node again", func() bool {
-		return whoami(t, connection) == "system:node:node-1"
-	})
-	w.stop()
-	must(t, <-ran)
 }

@@ -3,7 +3,6 @@ package bootstrap
 import (
 	"context"
 	"crypto"
-	"crypto/rsa"
 	"crypto/sha512"
 	"crypto/x509"
 	"crypto/x509/pkix"
@@ -13,6 +12,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"go.uber.org/zap"
@@ -40,22 +40,10 @@ const (
 // bootstrap does what a kubelet without rotateCertificates does. Unless the kubeconfig is valid, it requests one
 // certificate, with a request name derived from the key, and writes the kubeconfig. (kubelet: bootstrap.LoadClientCert)
 func (o *Options) bootstrap(ctx context.Context) error {
-	why, err := unusable(o.Kubeconfig)
-	if err != nil {
+	config, err := o.bootstrapConfig()
+	if err != nil || config == nil {
 		return err
 	}
-	if why == nil {
-		return nil
-	}
-	config, err := load("--bootstrap-kubeconfig", o.BootstrapKubeconfig)
-	if err != nil {
-		return fmt.Errorf("%w (it is needed because --kubeconfig %q is not usable: %v)", err, o.Kubeconfig, why)
-	}
-	if err := mustBeWritable(o.CertDir); err != nil {
-		return err
-	}
-	o.Logger.Info("requesting a client certificate with the bootstrap kubeconfig", zap.String("node", o.NodeName),
-		zap.String("reason", why.Error()))
 	requestConfig := rest.CopyConfig(config)
 	o.Configure(requestConfig)
 	client, err := kubernetes.NewForConfig(requestConfig)
@@ -109,21 +97,18 @@ func bootstrapKey(files certificate.Store, keyFile string) ([]byte, error) {
 
 // awaitServer waits up to serverTimeout until the apiserver is healthy.
 func (o *Options) awaitServer(ctx context.Context, client kubernetes.Interface) {
-	warned := false
+	logger := o.Logger.With(zap.String("node", o.NodeName))
+	warn := sync.OnceFunc(func() { logger.Warn("the apiserver does not answer yet") })
 	err := wait.PollUntilContextTimeout(ctx, 2*time.Second, serverTimeout, true,
 		func(ctx context.Context) (bool, error) {
-			ctx, cancel := context.WithTimeout(ctx, time.Second)
-			defer cancel()
-			err := client.Discovery().RESTClient().Get().AbsPath("/healthz").Do(ctx).Error()
-			if err != nil && !warned {
-				warned = true
-				o.Logger.Warn("the apiserver does not answer yet", zap.String("node", o.NodeName), zap.Error(err))
+			err := client.Discovery().RESTClient().Get().AbsPath("/healthz").Timeout(time.Second).Do(ctx).Error()
+			if err != nil {
+				warn()
 			}
 			return err == nil, nil
 		})
 	if err != nil && ctx.Err() == nil {
-		o.Logger.Warn("the apiserver still does not answer; requesting the certificate anyway",
-			zap.String("node", o.NodeName))
+		logger.Warn("the apiserver still does not answer; requesting the certificate anyway")
 	}
 }
 
@@ -134,21 +119,12 @@ func request(ctx context.Context, client kubernetes.Interface, keyPEM []byte, su
 	if err != nil {
 		return nil, err
 	}
-	signer, ok := key.(crypto.Signer)
-	if !ok {
-		return nil, fmt.Errorf("a key of type %T cannot sign", key)
-	}
 	content, err := certutil.MakeCSR(key, &subject, nil, nil)
 	if err != nil {
 		return nil, err
 	}
-	// Keep this order, although the library uses a different one: the name of the request is a digest that includes
-	// the usages in this order.
-	usages := []certificatesv1.KeyUsage{certificatesv1.UsageDigitalSignature, certificatesv1.UsageClientAuth}
-	if _, ok := key.(*rsa.PrivateKey); ok {
-		usages = append(usages, certificatesv1.UsageKeyEncipherment)
-	}
-	name, err := requestName(signer.Public(), subject, usages)
+	usages := certificate.DefaultKubeletClientGetUsages(key)
+	name, err := requestName(key.(crypto.Signer).Public(), subject, usages) // MakeCSR has signed with this key
 	if err != nil {
 		return nil, err
 	}

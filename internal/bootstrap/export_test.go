@@ -1,6 +1,4 @@
 package bootstrap
 
-import "time"
-
-// CheckEvery sets how often Run checks the certificate.
-func (c *Connection) CheckEvery(period time.Duration) { c.period = period }
+// Dial is the function that opens all connections to the apiserver.
+var Dial = &dial

@@ -36,13 +36,13 @@ type fixture struct {
 
 func newFixture(t testing.TB, rotate bool) *fixture {
 	t.Helper()
-	w := &fixture{api: newAPI(t), dir: t.TempDir()}
+	w := &fixture{api: newAPI(t, rotate), dir: t.TempDir()}
 	core, log := observer.New(zap.DebugLevel)
 	w.log = log
 	w.options = bootstrap.Options{
 		NodeName: "node-1", Kubeconfig: w.path("kubelet.conf"), BootstrapKubeconfig: w.path("bootstrap.conf"),
 		CertDir: w.path("pki"),
-		Rotate:  rotate, Logger: zap.New(core), Configure: func(c *rest.Config) { c.UserAgent = "a test" },
+		Rotate:  rotate, Logger: zap.New(core), Configure: w.configure,
 	}
 	w.kubeconfig(t, w.options.BootstrapKubeconfig, clientcmdapi.AuthInfo{Token: token})
 	w.ctx, w.stop = context.WithCancel(context.Background())
@@ -56,6 +56,14 @@ func newFixture(t testing.TB, rotate bool) *fixture {
 		}
 	})
 	return w
+}
+
+// configure also makes clients dial in memory that are not dialled by the Connection.
+func (w *fixture) configure(c *rest.Config) {
+	c.UserAgent = "a test"
+	if c.Dial == nil && w.options.Rotate {
+		c.Dial = *bootstrap.Dial
+	}
 }
 
 func (w *fixture) path(name string) string { return filepath.Join(w.dir, name) }

@@ -8,6 +8,7 @@ import (
 	"os"
 	"time"
 
+	"go.uber.org/zap"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
@@ -18,15 +19,37 @@ import (
 // load reads a kubeconfig. Errors contain the name of the flag.
 func load(flag, file string) (*rest.Config, error) {
 	rules := &clientcmd.ClientConfigLoadingRules{ExplicitPath: file}
+	var config *rest.Config
 	content, err := rules.Load()
+	if err == nil {
+		config, err = clientcmd.NewNonInteractiveClientConfig(*content, content.CurrentContext,
+			&clientcmd.ConfigOverrides{}, rules).ClientConfig()
+	}
 	if err != nil {
 		return nil, fmt.Errorf("%s %q: invalid kubeconfig: %w", flag, file, err)
 	}
-	config, err := clientcmd.NewNonInteractiveClientConfig(*content, content.CurrentContext,
-		&clientcmd.ConfigOverrides{}, rules).ClientConfig()
-	if err != nil {
-		return nil, fmt.Errorf("%s %q: invalid kubeconfig: %w", flag, file, err)
+	return config, nil
+}
+
+// bootstrapConfig returns the configuration of the bootstrap kubeconfig if a bootstrap is necessary, and nil if it is
+// not necessary or there is no bootstrap kubeconfig.
+func (o *Options) bootstrapConfig() (*rest.Config, error) {
+	if o.BootstrapKubeconfig == "" {
+		return nil, nil
 	}
+	why, err := unusable(o.Kubeconfig)
+	if err != nil || why == nil {
+		return nil, err
+	}
+	config, err := load("--bootstrap-kubeconfig", o.BootstrapKubeconfig)
+	if err != nil {
+		return nil, fmt.Errorf("%w (it is needed because --kubeconfig %q is not usable: %v)", err, o.Kubeconfig, why)
+	}
+	if err := mustBeWritable(o.CertDir); err != nil {
+		return nil, err
+	}
+	o.Logger.Info("requesting a client certificate with the bootstrap kubeconfig", zap.String("node", o.NodeName),
+		zap.String("reason", why.Error()))
 	return config, nil
 }
 

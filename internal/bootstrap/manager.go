@@ -22,32 +22,22 @@ import (
 // machine was suspended.
 type rotation struct {
 	certificate.Manager
+	files *store
 	ended atomic.Bool
 	woken chan struct{}
-	once  sync.Once
-
-	// expires is the expiry of the current certificate in nanoseconds since 1970, or 0 if there is no certificate.
-	// requesting is true while the library is awake and requests a certificate.
-	expires    atomic.Int64
-	requesting atomic.Bool
 }
 
 // mismatch is a template that no certificate satisfies. When GetTemplate returns it, the library wakes and calls
 // ClientsetFn for a client.
 var mismatch = &x509.CertificateRequest{Subject: pkix.Name{CommonName: "mismatch"}}
 
-var (
-	errEnded     = errors.New("ended")
-	errOverslept = errors.New(
-		"the certificate has expired before its renewal: the clock has jumped; requesting a new one")
-)
-
 // newRotation makes a manager from a configuration with GetTemplate. Without ClientsetFn the certificate is not
 // renewed.
-func newRotation(nodeName string, config certificate.Config) (*rotation, error) {
-	r := &rotation{woken: make(chan struct{})}
+func newRotation(nodeName string, files *store, config certificate.Config) (*rotation, error) {
+	r := &rotation{files: files, woken: make(chan struct{})}
+	wake := sync.OnceFunc(func() { close(r.woken) })
 	template, clientset := config.GetTemplate, config.ClientsetFn
-	config.CertificateStore = expiryStore{config.CertificateStore, r}
+	config.CertificateStore = files
 	config.GetTemplate = func() *x509.CertificateRequest {
 		wanted := template()
 		if r.ended.Load() || wanted != nil && r.overslept() {
@@ -56,18 +46,19 @@ func newRotation(nodeName string, config certificate.Config) (*rotation, error) 
 		return wanted
 	}
 	if clientset == nil {
-		close(r.woken) // without ClientsetFn the library does not sleep
+		wake() // without ClientsetFn the library does not sleep
 	} else {
 		config.ClientsetFn = func(current *tls.Certificate) (kubernetes.Interface, error) {
-			if r.ended.Load() {
-				r.once.Do(func() { close(r.woken) })
-				return nil, errEnded
+			overslept := r.overslept()
+			r.files.expires.Store(0)
+			switch {
+			case r.ended.Load():
+				wake()
+				return nil, errors.New("ended")
+			case overslept: // the pending request is for the mismatch template: stop it
+				return nil, errors.New("the certificate has expired before its renewal: the clock has jumped; " +
+					"requesting a new one") // the library tries again within two seconds
 			}
-			if r.overslept() { // the pending request is for the mismatch template: stop it
-				r.requesting.Store(true)
-				return nil, errOverslept // the library tries again within two seconds
-			}
-			r.requesting.Store(true)
 			return clientset(current)
 		}
 	}
@@ -81,40 +72,17 @@ func newRotation(nodeName string, config certificate.Config) (*rotation, error) 
 	if r.Manager, err = certificate.NewManager(&config); err != nil {
 		return nil, err
 	}
-	r.requesting.Store(r.Current() == nil) // without a certificate the library requests one as soon as it starts
+	if current := r.Current(); current != nil {
+		files.expires.Store(current.Leaf.NotAfter.UnixNano())
+	}
 	return r, nil
 }
 
 // overslept reports whether the certificate has expired while the library sleeps. It is called every second, because
 // the library calls GetTemplate every second.
 func (r *rotation) overslept() bool {
-	expires := r.expires.Load()
-	return expires != 0 && !r.requesting.Load() && time.Now().UnixNano() > expires
-}
-
-// expiryStore is a certificate store that records the expiry of its certificate in a rotation.
-type expiryStore struct {
-	certificate.Store
-	rotation *rotation
-}
-
-func (s expiryStore) Current() (*tls.Certificate, error) {
-	current, err := s.Store.Current()
-	s.record(current, err)
-	return current, err
-}
-
-func (s expiryStore) Update(cert, key []byte) (*tls.Certificate, error) {
-	current, err := s.Store.Update(cert, key)
-	s.record(current, err)
-	return current, err
-}
-
-func (s expiryStore) record(current *tls.Certificate, err error) {
-	if err == nil && current.Leaf != nil {
-		s.rotation.expires.Store(current.Leaf.NotAfter.UnixNano())
-		s.rotation.requesting.Store(false)
-	}
+	expires := r.files.expires.Load()
+	return expires != 0 && time.Now().UnixNano() > expires
 }
 
 // Stop ends all goroutines within two seconds.

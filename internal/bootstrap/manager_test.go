@@ -6,6 +6,7 @@ import (
 	"crypto/x509/pkix"
 	"errors"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"k8s.io/client-go/kubernetes"
@@ -21,6 +22,8 @@ func (h held) Update(_, _ []byte) (*tls.Certificate, error) {
 	return nil, errors.New("nothing is issued here")
 }
 
+func (h held) CurrentPath() string { return "" }
+
 // asleep starts a rotation whose certificate is valid for another hour. The channel receives a value for each call
 // of ClientsetFn.
 func asleep(t *testing.T, template *x509.CertificateRequest) (*rotation, <-chan bool) {
@@ -28,10 +31,9 @@ func asleep(t *testing.T, template *x509.CertificateRequest) (*rotation, <-chan 
 	leaf := &x509.Certificate{Subject: pkix.Name{CommonName: "node"}, NotBefore: time.Now(),
 		NotAfter: time.Now().Add(time.Hour)}
 	requests := make(chan bool, 10)
-	r, err := newRotation("node", certificate.Config{
-		GetTemplate:      func() *x509.CertificateRequest { return template },
-		GetUsages:        certificate.DefaultKubeletServingGetUsages,
-		CertificateStore: held{&tls.Certificate{Leaf: leaf}},
+	r, err := newRotation("node", &store{FileStore: held{&tls.Certificate{Leaf: leaf}}}, certificate.Config{
+		GetTemplate: func() *x509.CertificateRequest { return template },
+		GetUsages:   certificate.DefaultKubeletServingGetUsages,
 		ClientsetFn: func(*tls.Certificate) (kubernetes.Interface, error) {
 			requests <- true
 			return nil, errors.New("there is no apiserver here")
@@ -48,30 +50,31 @@ func asleep(t *testing.T, template *x509.CertificateRequest) (*rotation, <-chan 
 // TestOverslept checks that the library is woken if the certificate expires before it is renewed, for example
 // because the clock has jumped. The library is not woken if there is no template.
 func TestOverslept(t *testing.T) {
-	t.Parallel()
-	wanted := &x509.CertificateRequest{Subject: pkix.Name{CommonName: "node"}}
-	jumps, jumpsRequests := asleep(t, wanted)
-	_, staysRequests := asleep(t, wanted)
-	nothing, nothingRequests := asleep(t, nil)
-	if jumps.overslept() {
-		t.Error("overslept is true although the certificate is valid")
-	}
-	for _, r := range []*rotation{jumps, nothing} {
-		r.expires.Store(time.Now().UnixNano() - 1) // simulate that the clock has jumped past the expiry
-		if !r.overslept() {
-			t.Error("overslept is false although the certificate has expired")
+	synctest.Test(t, func(t *testing.T) {
+		t.Cleanup(func() { time.Sleep(time.Minute) }) // runs last, so that all goroutines can end
+		wanted := &x509.CertificateRequest{Subject: pkix.Name{CommonName: "node"}}
+		jumps, jumpsRequests := asleep(t, wanted)
+		_, staysRequests := asleep(t, wanted)
+		nothing, nothingRequests := asleep(t, nil)
+		if jumps.overslept() {
+			t.Error("overslept is true although the certificate is valid")
 		}
-	}
-	select {
-	case <-jumpsRequests:
-	case <-time.After(20 * time.Second):
-		t.Fatal("the library did not call ClientsetFn within 20 s")
-	}
-	if jumps.overslept() {
-		t.Error("overslept is true although the library is awake")
-	}
-	if len(staysRequests) != 0 || len(nothingRequests) != 0 {
-		t.Errorf("%d requests with a valid certificate, and %d without a template; want none", len(staysRequests),
-			len(nothingRequests))
-	}
+		for _, r := range []*rotation{jumps, nothing} {
+			r.files.expires.Store(time.Now().UnixNano() - 1) // simulate that the clock has jumped past the expiry
+			if !r.overslept() {
+				t.Error("overslept is false although the certificate has expired")
+			}
+		}
+		time.Sleep(20 * time.Second)
+		if len(jumpsRequests) == 0 {
+			t.Fatal("the library did not call ClientsetFn within 20 s")
+		}
+		if jumps.overslept() {
+			t.Error("overslept is true although the library is awake")
+		}
+		if len(staysRequests) != 0 || len(nothingRequests) != 0 {
+			t.Errorf("%d requests with a valid certificate, and %d without a template; want none", len(staysRequests),
+				len(nothingRequests))
+		}
+	})
 }

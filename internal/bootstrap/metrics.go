@@ -15,18 +15,9 @@ func (c *Connection) Metrics() []prometheus.Collector { return c.metrics }
 // Metrics returns the kubelet's metrics about its serving certificate. Register them once.
 func (s *Serving) Metrics() []prometheus.Collector { return s.metrics }
 
-func newClientFailures() prometheus.Counter {
-	return prometheus.NewCounter(prometheus.CounterOpts{
-		Name: "kubelet_certificate_manager_client_expiration_renew_errors",
-		Help: "[ALPHA] Counter of certificate renewal errors.",
-	})
-}
-
-func newServerFailures() prometheus.Counter {
-	return prometheus.NewCounter(prometheus.CounterOpts{
-		Name: "kubelet_server_expiration_renew_errors",
-		Help: "[ALPHA] Counter of certificate renewal errors.",
-	})
+func newFailures(name string) prometheus.Counter {
+	return prometheus.NewCounter(prometheus.CounterOpts{Name: name,
+		Help: "[ALPHA] Counter of certificate renewal errors."})
 }
 
 func newRotationAge() prometheus.Histogram {
@@ -38,25 +29,16 @@ func newRotationAge() prometheus.Histogram {
 	})
 }
 
-var (
-	clientTTL = prometheus.GaugeOpts{
-		Name: "kubelet_certificate_manager_client_ttl_seconds",
-		Help: "[ALPHA] Gauge of the TTL (time-to-live) of the Kubelet's client certificate. The value is in " +
-			"seconds until certificate expiry (negative if already expired). If client certificate is invalid or " +
-			"unused, the value will be +INF.",
-	}
-	serverTTL = prometheus.GaugeOpts{
-		Name: "kubelet_certificate_manager_server_ttl_seconds",
-		Help: "[ALPHA] Gauge of the shortest TTL (time-to-live) of the Kubelet's serving certificate. The value is " +
-			"in seconds until certificate expiry (negative if already expired). If serving certificate is invalid " +
-			"or unused, the value will be +INF.",
-	}
-)
-
 // newTTL returns a gauge of the remaining lifetime in whole seconds. Without a certificate the value is +Inf. The
-// library does not return an expired certificate, so the value is also +Inf after the expiry.
-func newTTL(opts prometheus.GaugeOpts, current func() *tls.Certificate) prometheus.GaugeFunc {
-	return prometheus.NewGaugeFunc(opts, func() float64 {
+// library does not return an expired certificate, so the value is also +Inf after the expiry. The strings are parts of
+// the kubelet's name and help text.
+func newTTL(kind, ttl, whose string, current func() *tls.Certificate) prometheus.GaugeFunc {
+	return prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "kubelet_certificate_manager_" + kind + "_ttl_seconds",
+		Help: "[ALPHA] Gauge of the " + ttl + " (time-to-live) of the Kubelet's " + whose + " certificate. The value is " +
+			"in seconds until certificate expiry (negative if already expired). If " + whose + " certificate is invalid " +
+			"or unused, the value will be +INF.",
+	}, func() float64 {
 		if certificate := current(); certificate != nil {
 			return math.Trunc(time.Until(certificate.Leaf.NotAfter).Seconds())
 		}

@@ -11,7 +11,6 @@ import (
 	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/kubernetes"
 	certificatesclient "k8s.io/client-go/kubernetes/typed/certificates/v1"
-	"k8s.io/client-go/util/watchlist"
 )
 
 // nextAutomatic is the part of a log line that describes the library's reaction to a refused request.
@@ -48,13 +47,12 @@ func (l *requestLogger) once(name, event string) *zap.Logger {
 }
 
 func (l *requestLogger) created(name string, err error) {
+	approve := zap.String("approve", "kubectl certificate approve "+name)
 	switch {
 	case err == nil:
-		l.once(name, "created").Info("certificate requested; waiting for approval",
-			zap.String("approve", "kubectl certificate approve "+name))
+		l.once(name, "created").Info("certificate requested; waiting for approval", approve)
 	case apierrors.IsAlreadyExists(err):
-		l.once(name, "found").Info("certificate already requested with the same key; waiting for approval",
-			zap.String("approve", "kubectl certificate approve "+name))
+		l.once(name, "found").Info("certificate already requested with the same key; waiting for approval", approve)
 	default:
 		l.once(name, err.Error()).Error("cannot request a certificate", zap.Error(err),
 			zap.String("remedy", l.remedy(err)))
@@ -110,11 +108,6 @@ func (c loggedClient) CertificatesV1() certificatesclient.CertificatesV1Interfac
 	return loggedV1{c.Interface.CertificatesV1(), c.log}
 }
 
-// IsWatchListSemanticsUnSupported forwards the property of client-go's fake client.
-func (c loggedClient) IsWatchListSemanticsUnSupported() bool {
-	return watchlist.DoesClientNotSupportWatchListSemantics(c.Interface)
-}
-
 type loggedV1 struct {
 	certificatesclient.CertificatesV1Interface
 	log *requestLogger
@@ -153,44 +146,37 @@ func (c loggedRequests) List(ctx context.Context,
 	return list, err
 }
 
+// Watch does not use watch.Filter, because the goroutine of watch.Filter blocks forever if the reader stops reading.
 func (c loggedRequests) Watch(ctx context.Context, options metav1.ListOptions) (watch.Interface, error) {
 	events, err := c.CertificateSigningRequestInterface.Watch(ctx, options)
 	if err != nil {
 		return nil, err
 	}
-	return newLoggedWatch(events, c.log), nil
-}
-
-// loggedWatch is a watch that logs its events. It does not use watch.Filter, because the goroutine of watch.Filter
-// blocks forever if the reader stops reading.
-type loggedWatch struct {
-	watch.Interface
-	events  chan watch.Event
-	stopped chan struct{}
-	stop    sync.Once
-}
-
-func newLoggedWatch(events watch.Interface, log *requestLogger) *loggedWatch {
-	w := &loggedWatch{Interface: events, events: make(chan watch.Event), stopped: make(chan struct{})}
+	logged := make(chan watch.Event)
+	proxy := watch.NewProxyWatcher(logged)
 	go func() {
-		defer close(w.events)
-		for event := range events.ResultChan() {
+		defer close(logged)
+		defer events.Stop()
+		for {
+			var event watch.Event
+			ok := false
+			select {
+			case event, ok = <-events.ResultChan():
+			case <-proxy.StopChan():
+			}
+			if !ok {
+				return
+			}
 			if request, ok := event.Object.(*certificatesv1.CertificateSigningRequest); ok &&
 				event.Type != watch.Bookmark {
-				log.changed(event.Type, request)
+				c.log.changed(event.Type, request)
 			}
 			select {
-			case w.events <- event:
-			case <-w.stopped:
+			case logged <- event:
+			case <-proxy.StopChan():
+				return
 			}
 		}
 	}()
-	return w
-}
-
-func (w *loggedWatch) ResultChan() <-chan watch.Event { return w.events }
-
-func (w *loggedWatch) Stop() {
-	w.stop.Do(func() { close(w.stopped) })
-	w.Interface.Stop()
+	return proxy, nil
 }

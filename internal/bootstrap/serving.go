@@ -6,16 +6,13 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
-	"maps"
 	"net"
-	"slices"
-	"strings"
-	"sync"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 	certificatesv1 "k8s.io/api/certificates/v1"
 	v1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/util/sets"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/util/certificate"
 	netutils "k8s.io/utils/net"
@@ -67,12 +64,11 @@ func NewServing(o ServingOptions) (*Serving, error) {
 			return nil, err
 		}
 	}
-	age, failures := newRotationAge(), newServerFailures()
+	age, failures := newRotationAge(), newFailures("kubelet_server_expiration_renew_errors")
 	config := certificate.Config{
-		GetTemplate:             (&template{nodeName: o.NodeName, addresses: o.Addresses, dnsOnly: o.AllowDNSOnly}).get,
+		GetTemplate:             o.template,
 		SignerName:              certificatesv1.KubeletServingSignerName,
 		GetUsages:               certificate.DefaultKubeletServingGetUsages,
-		CertificateStore:        files,
 		CertificateRotation:     age,
 		CertificateRenewFailure: failures,
 	}
@@ -81,11 +77,12 @@ func NewServing(o ServingOptions) (*Serving, error) {
 			o.Client)
 		config.ClientsetFn = func(*tls.Certificate) (kubernetes.Interface, error) { return client, nil }
 	}
-	rotation, err := newRotation(o.NodeName, config)
+	rotation, err := newRotation(o.NodeName, files, config)
 	if err != nil {
 		return nil, fmt.Errorf("--cert-dir %q: %w; remove the file, and a new certificate is requested", o.CertDir, err)
 	}
-	return &Serving{rotation, []prometheus.Collector{failures, age, newTTL(serverTTL, rotation.Current)}}, nil
+	ttl := newTTL("server", "shortest TTL", "serving", rotation.Current)
+	return &Serving{rotation, []prometheus.Collector{failures, age, ttl}}, nil
 }
 
 // Run requests and renews the certificate until ctx ends. Call it once.
@@ -99,51 +96,32 @@ func (s *Serving) Run(ctx context.Context) {
 // must then refuse TLS handshakes.
 func (s *Serving) Current() *tls.Certificate { return s.manager.Current() }
 
-// template creates the x509 template of the certificate request. The library calls get every second, so get caches
-// its result.
-type template struct {
-	nodeName  string
-	addresses func() []v1.NodeAddress
-	dnsOnly   bool
-
-	mu      sync.Mutex
-	last    []v1.NodeAddress // the addresses of request
-	request *x509.CertificateRequest
-}
-
-func (t *template) get() *x509.CertificateRequest {
-	addresses := t.addresses()
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.request != nil && slices.Equal(addresses, t.last) {
-		return t.request
-	}
-	t.last, t.request = slices.Clone(addresses), nil
-	names, ips := namesAndIPs(addresses)
-	if len(ips) > 0 || t.dnsOnly && len(names) > 0 {
-		t.request = &x509.CertificateRequest{Subject: subject(t.nodeName), DNSNames: names, IPAddresses: ips}
-	}
-	return t.request
-}
-
-// namesAndIPs separates addresses into DNS names and IP addresses, without duplicates, sorted. An address of type
-// Hostname may be an IP address. An InternalIP or ExternalIP that is not an IP address is dropped. (kubelet:
+// template returns the x509 template of the certificate request, or nil while no certificate can be requested. It has
+// the DNS names and the IP addresses among the addresses, sorted and without duplicates. An address of type Hostname may
+// be an IP address. An InternalIP or ExternalIP that is not an IP address is dropped. (kubelet:
 // certificate.addressesToHostnamesAndIPs)
-func namesAndIPs(addresses []v1.NodeAddress) (names []string, ips []net.IP) {
-	nameSet, ipSet := map[string]bool{}, map[string]net.IP{}
-	for _, address := range addresses {
+func (o *ServingOptions) template() *x509.CertificateRequest {
+	names, ips := sets.New[string](), sets.New[string]()
+	for _, address := range o.Addresses() {
 		ip := netutils.ParseIPSloppy(address.Address)
-		switch {
-		case address.Address == "":
-		case address.Type == v1.NodeInternalDNS, address.Type == v1.NodeExternalDNS,
-			address.Type == v1.NodeHostName && ip == nil:
-			nameSet[address.Address] = true
-		case ip != nil && (address.Type == v1.NodeHostName || address.Type == v1.NodeInternalIP ||
-			address.Type == v1.NodeExternalIP):
-			ipSet[address.Address] = ip
+		switch address.Type {
+		case v1.NodeHostName, v1.NodeInternalIP, v1.NodeExternalIP:
+			if ip != nil {
+				ips.Insert(ip.String())
+			} else if address.Type == v1.NodeHostName {
+				names.Insert(address.Address)
+			}
+		case v1.NodeInternalDNS, v1.NodeExternalDNS:
+			names.Insert(address.Address)
 		}
 	}
-	ips = slices.SortedFunc(maps.Values(ipSet),
-		func(a, b net.IP) int { return strings.Compare(a.String(), b.String()) })
-	return slices.Sorted(maps.Keys(nameSet)), ips
+	names.Delete("")
+	if len(ips) == 0 && !(o.AllowDNSOnly && len(names) > 0) {
+		return nil
+	}
+	request := &x509.CertificateRequest{Subject: subject(o.NodeName), DNSNames: sets.List(names)}
+	for _, ip := range sets.List(ips) {
+		request.IPAddresses = append(request.IPAddresses, net.ParseIP(ip))
+	}
+	return request
 }

@@ -49,7 +49,7 @@ func (w *fixture) clientOf(t testing.TB, node string) kubernetes.Interface {
 	pair, err := w.ca.Client("system:node:"+node, []string{"system:nodes"})
 	must(t, err)
 	client, err := kubernetes.NewForConfig(
-		&rest.Config{Host: w.URL, QPS: -1,
+		&rest.Config{Host: w.URL, QPS: -1, Dial: *bootstrap.Dial,
 			TLSClientConfig: rest.TLSClientConfig{CAData: w.ca.CertPEM(), CertData: pair.CertPEM,
 				KeyData: pair.KeyPEM}})
 	must(t, err)
@@ -102,52 +102,53 @@ func wantsServingRequest(t testing.TB, request *certificatesv1.CertificateSignin
 }
 
 func TestServing(t *testing.T) {
-	t.Parallel()
-	s := newServer(t)
-	serving := s.start(t)
-	s.has("Hostname=node-1", "InternalDNS=node-1.internal", "InternalIP=192.0.2.7", "InternalIP=2001:db8::7",
-		"ExternalIP=198.51.100.1",
-		"ExternalDNS=node-1.example.com", "Hostname=node-1", "InternalIP=not-an-address", "ExternalIP=", "Other=node-2")
-	request := s.nth(t, 0)
-	wantsServingRequest(t, request, "node-1 node-1.example.com node-1.internal", "192.0.2.7 198.51.100.1 2001:db8::7")
-	s.logs(t, "waiting for approval", "certificate=serving", "approve=kubectl certificate approve "+request.Name)
-	if serving.Current() != nil {
-		t.Error("there is a certificate although none was issued")
-	}
-	s.change(request.Name, condition(certificatesv1.CertificateApproved, "KubectlApprove"))
-	s.logs(t, "request approved; waiting for the signer")
-	first := s.issue(t, request)
-	s.current(t, serving, first.SerialNumber.String())
-	s.hasFiles(t, "kubelet-server-"+stamp+`\.pem`, `kubelet-server-current\.pem -> kubelet-server-`+stamp+`\.pem`)
+	inBubble(t, func(t *testing.T) {
+		s := newServer(t)
+		serving := s.start(t)
+		s.has("Hostname=node-1", "InternalDNS=node-1.internal", "InternalIP=192.0.2.7", "InternalIP=2001:db8::7",
+			"ExternalIP=198.51.100.1",
+			"ExternalDNS=node-1.example.com", "Hostname=node-1", "InternalIP=not-an-address", "ExternalIP=", "Other=node-2")
+		request := s.nth(t, 0)
+		wantsServingRequest(t, request, "node-1 node-1.example.com node-1.internal", "192.0.2.7 198.51.100.1 2001:db8::7")
+		s.logs(t, "waiting for approval", "certificate=serving", "approve=kubectl certificate approve "+request.Name)
+		if serving.Current() != nil {
+			t.Error("there is a certificate although none was issued")
+		}
+		s.change(request.Name, condition(certificatesv1.CertificateApproved, "KubectlApprove"))
+		s.logs(t, "request approved; waiting for the signer")
+		first := s.issue(t, request)
+		s.current(t, serving, first.SerialNumber.String())
+		s.hasFiles(t, "kubelet-server-"+stamp+`\.pem`, `kubelet-server-current\.pem -> kubelet-server-`+stamp+`\.pem`)
 
-	// If an address disappears, no new certificate is requested. If an address is added, a new certificate is
-	// requested. The old certificate is served until the new one is issued.
-	s.has("Hostname=node-1", "InternalIP=192.0.2.7")
-	s.has("Hostname=node-1", "InternalIP=192.0.2.8")
-	second := s.nth(t, 1)
-	wantsServingRequest(t, second, "node-1", "192.0.2.8")
-	s.current(t, serving, first.SerialNumber.String())
+		// If an address disappears, no new certificate is requested. If an address is added, a new certificate is
+		// requested. The old certificate is served until the new one is issued.
+		s.has("Hostname=node-1", "InternalIP=192.0.2.7")
+		s.has("Hostname=node-1", "InternalIP=192.0.2.8")
+		second := s.nth(t, 1)
+		wantsServingRequest(t, second, "node-1", "192.0.2.8")
+		s.current(t, serving, first.SerialNumber.String())
 
-	// The address changes again while that request is pending. The library may notice at once, or only after the second
-	// request is answered, because its goroutine for changes can be blocked by the earlier change.
-	s.has("Hostname=node-1", "InternalIP=192.0.2.9")
-	s.issue(t, second)
-	third := s.nth(t, 2)
-	wantsServingRequest(t, third, "node-1", "192.0.2.9")
-	s.current(t, serving, s.issue(t, third).SerialNumber.String())
-	if got := gather(t, serving.Metrics()); got["kubelet_server_expiration_renew_errors"] > 1 ||
-		got["kubelet_certificate_manager_server_rotation_seconds"] < 1 ||
-		got["kubelet_certificate_manager_server_ttl_seconds"] < 3500 ||
-		got["kubelet_certificate_manager_server_ttl_seconds"] > 3600 {
-		t.Errorf("unexpected metrics: %v", got)
-	}
+		// The address changes again while that request is pending. The library may notice at once, or only after the second
+		// request is answered, because its goroutine for changes can be blocked by the earlier change.
+		s.has("Hostname=node-1", "InternalIP=192.0.2.9")
+		s.issue(t, second)
+		third := s.nth(t, 2)
+		wantsServingRequest(t, third, "node-1", "192.0.2.9")
+		s.current(t, serving, s.issue(t, third).SerialNumber.String())
+		if got := gather(t, serving.Metrics()); got["kubelet_server_expiration_renew_errors"] > 1 ||
+			got["kubelet_certificate_manager_server_rotation_seconds"] < 1 ||
+			got["kubelet_certificate_manager_server_ttl_seconds"] < 3500 ||
+			got["kubelet_certificate_manager_server_ttl_seconds"] > 3600 {
+			t.Errorf("unexpected metrics: %v", got)
+		}
 
-	// After a restart the certificate is served at once, and no certificate is requested.
-	s.again()
-	s.current(t, s.start(t), issued(t, s.fixture, third))
-	if len(s.all()) != 3 {
-		t.Errorf("%d certificates were requested", len(s.all()))
-	}
+		// After a restart the certificate is served at once, and no certificate is requested.
+		s.again()
+		s.current(t, s.start(t), issued(t, s.fixture, third))
+		if len(s.all()) != 3 {
+			t.Errorf("%d certificates were requested", len(s.all()))
+		}
+	})
 }
 
 func issued(t testing.TB, w *fixture, request *certificatesv1.CertificateSigningRequest) string {
@@ -168,70 +169,73 @@ func (s *server) current(t testing.TB, serving *bootstrap.Serving, serial string
 // TestServingWithoutAddress checks that no certificate is requested without an IP address, unless the feature gate
 // allows it.
 func TestServingWithoutAddress(t *testing.T) {
-	t.Parallel()
-	s := newServer(t)
-	s.options.AllowDNSOnly = true
-	s.has("Hostname=node-1")
-	s.start(t)
-	wantsServingRequest(t, s.nth(t, 0), "node-1", "")
+	inBubble(t, func(t *testing.T) {
+		s := newServer(t)
+		s.options.AllowDNSOnly = true
+		s.has("Hostname=node-1")
+		s.start(t)
+		wantsServingRequest(t, s.nth(t, 0), "node-1", "")
 
-	s.again()
-	s.options.AllowDNSOnly = false
-	called := make(chan struct{}, 16)
-	addresses := s.options.Addresses
-	s.options.Addresses = func() []v1.NodeAddress {
-		select {
-		case called <- struct{}{}:
-		default:
+		s.again()
+		s.options.AllowDNSOnly = false
+		called := make(chan struct{}, 16)
+		addresses := s.options.Addresses
+		s.options.Addresses = func() []v1.NodeAddress {
+			select {
+			case called <- struct{}{}:
+			default:
+			}
+			return addresses()
 		}
-		return addresses()
-	}
-	s.start(t)
-	for range cap(called) {
-		<-called
-	}
-	if len(s.all()) != 1 {
-		t.Error("a certificate was requested without an address")
-	}
-	s.has("Hostname=node-1", "InternalIP=192.0.2.7")
-	wantsServingRequest(t, s.nth(t, 1), "node-1", "192.0.2.7")
+		s.start(t)
+		for range cap(called) {
+			<-called
+		}
+		if len(s.all()) != 1 {
+			t.Error("a certificate was requested without an address")
+		}
+		s.has("Hostname=node-1", "InternalIP=192.0.2.7")
+		wantsServingRequest(t, s.nth(t, 1), "node-1", "192.0.2.7")
+	})
 }
 
 // TestServingOfFiles checks that tlsCertFile is served until a certificate is issued. Without a client, it is served
 // forever.
 func TestServingOfFiles(t *testing.T) {
-	t.Parallel()
-	s := newServer(t)
-	s.has("InternalIP=192.0.2.7")
-	pair, err := s.ca.Server("system:node:node-1", []string{"192.0.2.1"})
-	must(t, err)
-	s.options.CertFile, s.options.KeyFile = s.path("given.crt"), s.path("given.key")
-	must(t, pair.Write(s.options.CertFile, s.options.KeyFile))
+	inBubble(t, func(t *testing.T) {
+		s := newServer(t)
+		s.has("InternalIP=192.0.2.7")
+		pair, err := s.ca.Server("system:node:node-1", []string{"192.0.2.1"})
+		must(t, err)
+		s.options.CertFile, s.options.KeyFile = s.path("given.crt"), s.path("given.key")
+		must(t, pair.Write(s.options.CertFile, s.options.KeyFile))
 
-	s.options.Client = nil
-	s.current(t, s.start(t), pair.Leaf.SerialNumber.String())
-	s.again()
-	s.options.Client = s.client
-	serving := s.start(t)
-	s.current(t, serving, pair.Leaf.SerialNumber.String())
-	s.current(t, serving, s.issue(t, s.nth(t, 0)).SerialNumber.String())
-	if len(s.all()) != 1 {
-		t.Errorf("%d certificates were requested", len(s.all()))
-	}
+		s.options.Client = nil
+		s.current(t, s.start(t), pair.Leaf.SerialNumber.String())
+		s.again()
+		s.options.Client = s.client
+		serving := s.start(t)
+		s.current(t, serving, pair.Leaf.SerialNumber.String())
+		s.current(t, serving, s.issue(t, s.nth(t, 0)).SerialNumber.String())
+		if len(s.all()) != 1 {
+			t.Errorf("%d certificates were requested", len(s.all()))
+		}
+	})
 }
 
 func TestServingDenied(t *testing.T) {
-	t.Parallel()
-	s := newServer(t)
-	s.has("InternalIP=192.0.2.7")
-	serving := s.start(t)
-	s.change(s.nth(t, 0).Name, condition(certificatesv1.CertificateDenied, "NotMine"))
-	s.logs(t, "request denied", "certificate=serving", "reason=NotMine", "a new request follows automatically")
-	second := s.nth(t, 1)
-	if serving.Current() != nil {
-		t.Error("there is a certificate although none was issued")
-	}
-	s.current(t, serving, s.issue(t, second).SerialNumber.String())
+	inBubble(t, func(t *testing.T) {
+		s := newServer(t)
+		s.has("InternalIP=192.0.2.7")
+		serving := s.start(t)
+		s.change(s.nth(t, 0).Name, condition(certificatesv1.CertificateDenied, "NotMine"))
+		s.logs(t, "request denied", "certificate=serving", "reason=NotMine", "a new request follows automatically")
+		second := s.nth(t, 1)
+		if serving.Current() != nil {
+			t.Error("there is a certificate although none was issued")
+		}
+		s.current(t, serving, s.issue(t, second).SerialNumber.String())
+	})
 }
 
 func TestServingFiles(t *testing.T) {
@@ -246,13 +250,11 @@ func TestServingFiles(t *testing.T) {
 		spoil func(testing.TB, *server, *testcerts.Pair)
 		want  []string // texts that the error contains; if nil, a new certificate is requested
 	}{
-		"a truncated certificate": {spoil: func(t testing.TB, s *server,
-			good *testcerts.Pair) {
+		"a truncated certificate": {spoil: func(t testing.TB, s *server, good *testcerts.Pair) {
 			must(t, os.Truncate(keeps(s, t, good), 100))
 		},
 			want: []string{"--cert-dir", "kubelet-server-current.pem", "remove the file"}},
-		"a link to nowhere": {spoil: func(t testing.TB, s *server,
-			good *testcerts.Pair) {
+		"a link to nowhere": {spoil: func(t testing.TB, s *server, good *testcerts.Pair) {
 			must(t, os.Remove(keeps(s, t, good)))
 		}},
 		"an expired certificate": {spoil: func(t testing.TB, s *server, _ *testcerts.Pair) {
@@ -260,8 +262,7 @@ func TestServingFiles(t *testing.T) {
 			must(t, err)
 			keeps(s, t, expired)
 		}},
-		"a file for the folder": {spoil: func(t testing.TB, s *server,
-			_ *testcerts.Pair) {
+		"a file for the folder": {spoil: func(t testing.TB, s *server, _ *testcerts.Pair) {
 			s.options.CertDir = s.path("bootstrap.conf")
 		}, want: []string{"--cert-dir", "not a directory"}},
 		"a link between two": {spoil: func(t testing.TB, s *server, good *testcerts.Pair) {
@@ -273,50 +274,53 @@ func TestServingFiles(t *testing.T) {
 			want: []string{"NodeName"}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			s := newServer(t)
-			s.has("InternalIP=192.0.2.7")
-			good, err := s.ca.Server("system:node:node-1", []string{"192.0.2.7"},
-				func(c *x509.Certificate) { c.Subject.Organization = []string{"system:nodes"} })
-			must(t, err)
-			test.spoil(t, s, good)
-			if test.want != nil {
-				_, err := bootstrap.NewServing(s.options)
-				wantsError(t, err, test.want...)
-				return
-			}
-			serving := s.start(t)
-			if name == "a link between two" {
-				// The files look as if the process had ended between the two steps of a rotation.
-				s.current(t, serving, good.Leaf.SerialNumber.String())
-				return
-			}
-			if serving.Current() != nil {
-				t.Error("a certificate is served")
-			}
-			s.current(t, serving, s.issue(t, s.nth(t, 0)).SerialNumber.String())
+			inBubble(t, func(t *testing.T) {
+				s := newServer(t)
+				s.has("InternalIP=192.0.2.7")
+				good, err := s.ca.Server("system:node:node-1", []string{"192.0.2.7"},
+					func(c *x509.Certificate) { c.Subject.Organization = []string{"system:nodes"} })
+				must(t, err)
+				test.spoil(t, s, good)
+				if test.want != nil {
+					_, err := bootstrap.NewServing(s.options)
+					wantsError(t, err, test.want...)
+					return
+				}
+				serving := s.start(t)
+				if name == "a link between two" {
+					// The files look as if the process had ended between the two steps of a rotation.
+					s.current(t, serving, good.Leaf.SerialNumber.String())
+					return
+				}
+				if serving.Current() != nil {
+					t.Error("a certificate is served")
+				}
+				s.current(t, serving, s.issue(t, s.nth(t, 0)).SerialNumber.String())
+			})
 		})
+
 	}
 }
 
 // TestServingCannotBeStored checks a running node whose certificate folder was removed.
 func TestServingCannotBeStored(t *testing.T) {
-	t.Parallel()
-	s := newServer(t)
-	s.has("InternalIP=192.0.2.7")
-	serving := s.start(t)
-	request := s.nth(t, 0)
-	must(t, os.RemoveAll(s.options.CertDir))
-	must(t, os.WriteFile(s.options.CertDir, nil, 0o600))
-	s.issue(t, request)
-	s.logs(t, "cannot store the issued certificate", "not a directory")
-	second := s.nth(t, 1)
-	if serving.Current() != nil {
-		t.Error("a certificate is served that was not stored")
-	}
-	must(t, os.Remove(s.options.CertDir))
-	s.current(t, serving, s.issue(t, second).SerialNumber.String())
-	s.hasFiles(t, "kubelet-server-"+stamp+`\.pem`, `kubelet-server-current\.pem -> kubelet-server-`+stamp+`\.pem`)
+	inBubble(t, func(t *testing.T) {
+		s := newServer(t)
+		s.has("InternalIP=192.0.2.7")
+		serving := s.start(t)
+		request := s.nth(t, 0)
+		must(t, os.RemoveAll(s.options.CertDir))
+		must(t, os.WriteFile(s.options.CertDir, nil, 0o600))
+		s.issue(t, request)
+		s.logs(t, "cannot store the issued certificate", "not a directory")
+		second := s.nth(t, 1)
+		if serving.Current() != nil {
+			t.Error("a certificate is served that was not stored")
+		}
+		must(t, os.Remove(s.options.CertDir))
+		s.current(t, serving, s.issue(t, second).SerialNumber.String())
+		s.hasFiles(t, "kubelet-server-"+stamp+`\.pem`, `kubelet-server-current\.pem -> kubelet-server-`+stamp+`\.pem`)
+	})
 }
 
 // gather returns the value of each metric by its name; for a histogram, the number of observations.
@@ -342,50 +346,52 @@ func gather(t testing.TB, collectors []prometheus.Collector) map[string]float64 
 }
 
 func TestMetricsWithoutCertificate(t *testing.T) {
-	t.Parallel()
-	s := newServer(t)
-	serving, err := bootstrap.NewServing(s.options)
-	must(t, err)
-	got := gather(t, serving.Metrics())
-	if ttl := got["kubelet_certificate_manager_server_ttl_seconds"]; !math.IsInf(ttl, 1) || len(got) != 3 {
-		t.Errorf("unexpected metrics: %v", got)
-	}
+	inBubble(t, func(t *testing.T) {
+		s := newServer(t)
+		serving, err := bootstrap.NewServing(s.options)
+		must(t, err)
+		got := gather(t, serving.Metrics())
+		if ttl := got["kubelet_certificate_manager_server_ttl_seconds"]; !math.IsInf(ttl, 1) || len(got) != 3 {
+			t.Errorf("unexpected metrics: %v", got)
+		}
+	})
 }
 
 // TestManyNodes checks 30 nodes with one client: each has its own folder and its own request.
 func TestManyNodes(t *testing.T) {
-	t.Parallel()
-	w := newFixture(t, true)
-	client := w.clientOf(t, "node-1")
-	const nodes = 30
-	var all []*bootstrap.Serving
-	ctx, stop := context.WithCancel(context.Background())
-	ended := make(chan struct{}, nodes)
-	for i := range nodes {
-		serving, err := bootstrap.NewServing(bootstrap.ServingOptions{
-			NodeName: fmt.Sprintf("node-%d", i), CertDir: w.path(fmt.Sprintf("pki-%d", i)), Client: client,
-			Addresses: func() []v1.NodeAddress {
-				return []v1.NodeAddress{{Type: v1.NodeInternalIP, Address: net.IPv4(192, 0, 2, byte(i)).String()}}
-			},
-		})
-		must(t, err)
-		all = append(all, serving)
-		go func() { serving.Run(ctx); ended <- struct{}{} }()
-	}
-	w.nth(t, nodes-1)
-	for _, request := range w.all() {
-		w.issue(t, request)
-	}
-	for i, serving := range all {
-		eventually(t, "the node serves a certificate", func() bool { return serving.Current() != nil })
-		if leaf := serving.Current().Leaf; leaf.Subject.CommonName != fmt.Sprintf("system:node:node-%d", i) ||
-			leaf.IPAddresses[0][3] != byte(i) {
-			t.Errorf("node %d serves a certificate with subject %s and addresses %v", i, leaf.Subject,
-				leaf.IPAddresses)
+	inBubble(t, func(t *testing.T) {
+		w := newFixture(t, true)
+		client := w.clientOf(t, "node-1")
+		const nodes = 30
+		var all []*bootstrap.Serving
+		ctx, stop := context.WithCancel(context.Background())
+		ended := make(chan struct{}, nodes)
+		for i := range nodes {
+			serving, err := bootstrap.NewServing(bootstrap.ServingOptions{
+				NodeName: fmt.Sprintf("node-%d", i), CertDir: w.path(fmt.Sprintf("pki-%d", i)), Client: client,
+				Addresses: func() []v1.NodeAddress {
+					return []v1.NodeAddress{{Type: v1.NodeInternalIP, Address: net.IPv4(192, 0, 2, byte(i)).String()}}
+				},
+			})
+			must(t, err)
+			all = append(all, serving)
+			go func() { serving.Run(ctx); ended <- struct{}{} }()
 		}
-	}
-	stop()
-	for range nodes {
-		<-ended
-	}
+		w.nth(t, nodes-1)
+		for _, request := range w.all() {
+			w.issue(t, request)
+		}
+		for i, serving := range all {
+			eventually(t, "the node serves a certificate", func() bool { return serving.Current() != nil })
+			if leaf := serving.Current().Leaf; leaf.Subject.CommonName != fmt.Sprintf("system:node:node-%d", i) ||
+				leaf.IPAddresses[0][3] != byte(i) {
+				t.Errorf("node %d serves a certificate with subject %s and addresses %v", i, leaf.Subject,
+					leaf.IPAddresses)
+			}
+		}
+		stop()
+		for range nodes {
+			<-ended
+		}
+	})
 }

@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"fmt"
 	"path/filepath"
+	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
@@ -14,6 +15,9 @@ import (
 type store struct {
 	certificate.FileStore
 	logger *zap.Logger
+	// expires is the expiry of the certificate in nanoseconds since 1970, while the library sleeps until its renewal.
+	// It is 0 while the library is awake and requests a certificate.
+	expires atomic.Int64
 }
 
 // newStore opens the store of kind "client" or "server".
@@ -23,7 +27,8 @@ func newStore(logger *zap.Logger, nodeName, kind, dir, certFile, keyFile string)
 	if err != nil {
 		return nil, fmt.Errorf("--cert-dir %q: %w", dir, err)
 	}
-	return &store{files, logger.With(zap.String("node", nodeName), zap.String("certificate", kind))}, nil
+	logger = logger.With(zap.String("node", nodeName), zap.String("certificate", kind))
+	return &store{FileStore: files, logger: logger}, nil
 }
 
 // currentFile returns the path of the link to the current certificate and key.
@@ -43,6 +48,7 @@ func (s *store) Update(cert, key []byte) (*tls.Certificate, error) {
 			zap.Error(err))
 		return nil, err
 	}
+	s.expires.Store(pair.Leaf.NotAfter.UnixNano())
 	file, err := filepath.EvalSymlinks(s.CurrentPath())
 	if err != nil {
 		file = s.CurrentPath()
