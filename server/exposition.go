@@ -1,0 +1,85 @@
+package server
+
+import (
+	"cmp"
+	"net/http"
+	"slices"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	dto "github.com/prometheus/client_model/go"
+	compbasemetrics "k8s.io/component-base/metrics"
+)
+
+// exposition holds the metrics of one scrape, by their names.
+type exposition map[string]*dto.MetricFamily
+
+// Gather implements prometheus.Gatherer.
+func (e exposition) Gather() ([]*dto.MetricFamily, error) {
+	families := make([]*dto.MetricFamily, 0, len(e))
+	for _, family := range e {
+		families = append(families, family)
+	}
+	return families, nil
+}
+
+// write answers a scrape with these metrics and those of other gatherers. If some metrics fail, it still sends the
+// others.
+func (e exposition) write(w http.ResponseWriter, r *http.Request, beside ...prometheus.Gatherer) error {
+	gatherers := append(prometheus.Gatherers{e}, beside...) // prometheus.Gatherers sorts the metrics
+	options := compbasemetrics.HandlerOpts{ErrorHandling: compbasemetrics.ContinueOnError}
+	compbasemetrics.HandlerFor(gatherers, options).ServeHTTP(w, r)
+	return nil
+}
+
+// labelled adds metrics with the same labels to an exposition.
+type labelled struct {
+	exposition
+	labels []*dto.LabelPair
+	// at is the timestamp of the metrics in milliseconds since 1970. Nil means no timestamp.
+	at *int64
+}
+
+// with returns a labelled without timestamp. namesAndValues are the labels: a name, its value, and so on.
+func (e exposition) with(namesAndValues ...string) labelled {
+	return labelled{exposition: e}.and(namesAndValues...)
+}
+
+// and returns l with further labels.
+func (l labelled) and(namesAndValues ...string) labelled {
+	l.labels = slices.Clone(l.labels)
+	for i := 0; i < len(namesAndValues); i += 2 {
+		name, value := namesAndValues[i], namesAndValues[i+1]
+		l.labels = append(l.labels, &dto.LabelPair{Name: &name, Value: &value})
+	}
+	slices.SortFunc(l.labels, func(a, b *dto.LabelPair) int { return cmp.Compare(a.GetName(), b.GetName()) })
+	return l
+}
+
+// timed returns l with a timestamp.
+func (l labelled) timed(at time.Time) labelled {
+	ms := at.UnixMilli()
+	l.at = &ms
+	return l
+}
+
+func (l labelled) gauge(name, help string, value float64) {
+	l.add(name, help, dto.MetricType_GAUGE, &dto.Metric{Gauge: &dto.Gauge{Value: &value}})
+}
+
+func (l labelled) counter(name, help string, value float64) {
+	l.add(name, help, dto.MetricType_COUNTER, &dto.Metric{Counter: &dto.Counter{Value: &value}})
+}
+
+func (l labelled) add(name, help string, kind dto.MetricType, metric *dto.Metric) {
+	metric.Label, metric.TimestampMs = l.labels, l.at
+	family := l.exposition[name]
+	if family == nil {
+		family = &dto.MetricFamily{Name: &name, Help: &help, Type: &kind}
+		l.exposition[name] = family
+	}
+	family.Metric = append(family.Metric, metric)
+}
+
+// seconds converts nanoseconds to seconds, the unit of metrics.
+func seconds(nanoseconds uint64) float64 { return float64(nanoseconds) / float64(time.Second) }
