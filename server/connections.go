@@ -15,8 +15,8 @@ import (
 // connections tracks the connections of one http.Server. It records a Decision about each connection that ends
 // without a request, because no handler runs for such a connection and net/http does not log it.
 type connections struct {
-	server *Server
-	open   sync.Map // net.Conn -> *connection
+	*recorder
+	open sync.Map // net.Conn -> *connection
 }
 
 // connection is an open connection.
@@ -53,8 +53,8 @@ func affectedBy(r *http.Request) []string {
 }
 
 // trackConnections sets the hooks of an http.Server.
-func (s *Server) trackConnections(server *http.Server) {
-	c := &connections{server: s}
+func (s *recorder) trackConnections(server *http.Server) {
+	c := &connections{recorder: s}
 	server.ConnContext = c.opened
 	server.ConnState = c.changed
 }
@@ -63,7 +63,7 @@ func (c *connections) opened(ctx context.Context, conn net.Conn) context.Context
 	opened := &connection{opened: time.Now(), affected: affectedOf(conn)}
 	c.open.Store(conn, opened)
 	if opened.affected != nil {
-		c.server.affected.Store(conn.RemoteAddr().String(), opened.affected)
+		c.affected.Store(conn.RemoteAddr().String(), opened.affected)
 	}
 	return context.WithValue(ctx, connectionKey{}, opened)
 }
@@ -98,7 +98,7 @@ func (c *connections) remove(conn net.Conn) *connection {
 	}
 	removed := value.(*connection)
 	if removed.affected != nil {
-		c.server.affected.CompareAndDelete(conn.RemoteAddr().String(), removed.affected)
+		c.affected.CompareAndDelete(conn.RemoteAddr().String(), removed.affected)
 	}
 	return removed
 }
@@ -127,5 +127,5 @@ func (c *connections) closed(conn net.Conn, ended *connection) {
 	if ended.affected != nil {
 		decision.AddAffectedBy(ended.affected.AffectedBy()...)
 	}
-	c.server.record(decision)
+	c.record(decision)
 }

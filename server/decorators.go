@@ -35,25 +35,11 @@ type Decorators struct {
 }
 
 // clockSkew returns how far the node's clock is ahead of the true time.
-func (s *Server) clockSkew() time.Duration {
-	if s.decorators.ClockSkew == nil {
+func (d *Decorators) clockSkew() time.Duration {
+	if d.ClockSkew == nil {
 		return 0
 	}
-	return s.decorators.ClockSkew()
-}
-
-func (s *Server) configureHTTP(server *http.Server) {
-	if s.decorators.ConfigureHTTP != nil {
-		s.decorators.ConfigureHTTP(server)
-	}
-}
-
-// wrapHandler returns the handler of a request that has been authorized.
-func (s *Server) wrapHandler(next http.Handler) http.Handler {
-	if s.decorators.WrapHandler == nil {
-		return next
-	}
-	return s.decorators.WrapHandler(next)
+	return d.ClockSkew()
 }
 
 // ResetCaches empties the chain's caches of client certificates, TokenReviews and SubjectAccessReviews. If enabled

@@ -30,15 +30,15 @@ func (h handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 // newHandlers returns the handlers of s. It requires that all other fields of s are set.
-func (s *Server) newHandlers(options Options) handlers {
-	kubelet, store, machine := &s.config.Kubelet, options.Pods, options.Machine
+func (s *Server) newHandlers() handlers {
+	kubelet, store, machine := &s.config.Kubelet, s.options.Pods, s.options.Machine
 	machine.Node = s.config.NodeName
 	machine.Systemd = kubelet.CgroupDriver == "systemd"
 	machine.CgroupRoot = kubelet.CgroupRoot
 	return handlers{
 		podHandlers: podHandlers{store},
 		logHandlers: logHandlers{
-			pods: store, clockSkew: s.clockSkew, draining: s.draining,
+			pods: store, clockSkew: s.options.clockSkew, draining: s.draining,
 			splitStreams: s.config.Enabled("PodLogsQuerySplitStreams"),
 		},
 		streamHandlers: streamHandlers{
@@ -47,13 +47,13 @@ func (s *Server) newHandlers(options Options) handlers {
 			translate:   s.config.Enabled("ExtendWebSocketsToKubelet"),
 		},
 		statsHandlers: statsHandlers{
-			pods: store, machine: machine, clockSkew: s.clockSkew, usage: s.decorators.Usage,
+			pods: store, machine: machine, clockSkew: s.options.clockSkew, usage: s.options.Usage,
 			cgroups: !s.config.Enabled("PodAndContainerStatsFromCRI"),
 			metrics: s.metrics,
 		},
 		nodeLogHandlers: nodeLogHandlers{sync.OnceValues(func() (*nodeLogs, error) {
 			query := s.config.Enabled("NodeLogQuery") && isTrue(kubelet.EnableSystemLogQuery)
-			return newNodeLogs(s.config.NodeName, options.NodeLogs, query)
+			return newNodeLogs(s.config.NodeName, s.options.NodeLogs, query)
 		})},
 		configHandlers: configHandlers{s.config},
 	}

@@ -28,9 +28,6 @@ const healthzRetry = 5 * time.Second
 // cmd/kubelet/app/server.go, run)
 func (s *Server) serveHealthz(ctx context.Context) {
 	kubelet := &s.config.Kubelet
-	if kubelet.HealthzPort == nil || *kubelet.HealthzPort <= 0 {
-		return
-	}
 	handler := http.NewServeMux()
 	healthz.InstallHandler(handler)
 	wait.UntilWithContext(ctx, func(ctx context.Context) {

@@ -12,6 +12,7 @@ import (
 	"go.uber.org/zap/zaptest/observer"
 
 	"fauxlet/authchain"
+	"fauxlet/config"
 )
 
 // TestPanics expects a 500 if a handler panics before it has written anything, and a closed connection otherwise.
@@ -38,8 +39,9 @@ func TestPanics(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			core, lines := observer.New(zap.ErrorLevel)
 			decisions := make(chan *authchain.Decision, 1)
-			s := &Server{metrics: newMetrics(), logger: zap.New(core),
-				observe: func(d *authchain.Decision) { decisions <- d }}
+			s := &Server{recorder: recorder{logger: zap.New(core),
+				metrics: newMetrics(Options{Config: &config.Config{}}),
+				observe: func(d *authchain.Decision) { decisions <- d }}}
 			router := &router{mux: http.NewServeMux(), buckets: map[string]bool{}}
 			router.mux.HandleFunc("/", test.handle)
 			web := httptest.NewUnstartedServer(&port{server: s, routes: router})

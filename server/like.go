@@ -19,33 +19,32 @@ type sharedTLS struct {
 // files with its Like. It makes a self-signed certificate only when the first client connects, because making one
 // takes long. The result is nil if the Server reads or makes its certificate in the usual way.
 func (s *Server) sharedCertificate() (func() *tls.Certificate, error) {
-	if s.like == nil || s.issued != nil {
+	if s.options.Like == nil || s.options.ServingCertificate != nil {
 		return nil, nil
 	}
 	certFile, keyFile, selfSigned := s.config.ServingFiles()
 	if !selfSigned {
-		theirCert, theirKey, _ := s.like.config.ServingFiles()
-		if s.like.tls.serving == nil || certFile != theirCert || keyFile != theirKey {
+		theirCert, theirKey, _ := s.options.Like.config.ServingFiles()
+		if s.options.Like.tls.serving == nil || certFile != theirCert || keyFile != theirKey {
 			return nil, errors.New("server: Options.Like is not listening, or has another tlsCertFile or " +
 				"tlsPrivateKeyFile")
 		}
-		return s.like.tls.serving, nil
+		return s.options.Like.tls.serving, nil
 	}
-	made := sync.OnceValue(func() func() *tls.Certificate {
+	return sync.OnceValue(func() *tls.Certificate {
 		serving, err := s.servingCertificate(&secureTLS{})
 		if err != nil {
 			s.logger.Error("no serving certificate: TLS handshakes will fail", zap.Error(err))
-			return func() *tls.Certificate { return nil }
+			return nil
 		}
-		return serving
-	})
-	return func() *tls.Certificate { return made()() }, nil
+		return serving()
+	}), nil
 }
 
 // shareHints makes config request client certificates in the same way as Options.Like, with the same list of
 // acceptable CAs. The list follows the client CA file as long as Options.Like serves.
 func (s *Server) shareHints(config *tls.Config) error {
-	hints := s.like.tls.hints
+	hints := s.options.Like.tls.hints
 	config.ClientAuth = tls.RequestClientCert
 	if hints == nil {
 		options, _ := s.clientCA.VerifyOptions()

@@ -25,31 +25,19 @@ type metrics struct {
 	inflight *prometheus.GaugeVec
 
 	webSockets *prometheus.CounterVec
-	provider   *prometheus.GaugeVec
-
 	decisions  *prometheus.CounterVec
 	handshakes prometheus.Counter
 
-	// given are Options.Collectors.
-	given []prometheus.Collector
-
-	// elsewhere is Options.Metrics, with the label node. It is nil if Options.Metrics is not set.
+	// all are all collectors of the Server, including Options.Collectors.
+	all []prometheus.Collector
+	// elsewhere is Options.Metrics, with the label node. It does nothing if Options.Metrics is nil.
 	elsewhere prometheus.Registerer
-}
-
-// all returns all collectors of the Server.
-func (m *metrics) all() []prometheus.Collector {
-	return append([]prometheus.Collector{m.requests, m.duration, m.inflight, m.webSockets, m.provider, m.decisions,
-		m.handshakes}, m.given...)
 }
 
 // register registers the metrics in elsewhere too. It returns an error if a node of the same name is registered
 // there.
 func (m *metrics) register() error {
-	if m.elsewhere == nil {
-		return nil
-	}
-	for _, c := range m.all() {
+	for _, c := range m.all {
 		if err := m.elsewhere.Register(c); err != nil {
 			return err
 		}
@@ -59,22 +47,28 @@ func (m *metrics) register() error {
 
 // unregister removes the metrics from elsewhere.
 func (m *metrics) unregister() {
-	if m.elsewhere == nil {
-		return
-	}
-	for _, c := range m.all() {
+	for _, c := range m.all {
 		m.elsewhere.Unregister(c)
 	}
 }
 
-func newMetrics(given ...prometheus.Collector) *metrics {
+func newMetrics(options Options) *metrics {
 	labels := []string{"method", "path", "server_type", "long_running"}
 	process := compbasemetrics.NewKubeRegistry()
 	_ = compbasemetrics.RegisterProcessStartTime(process.Register) // fails if it is registered already
+	provider := prometheus.NewGaugeVec(prometheus.GaugeOpts{
+		Name: "kubelet_metrics_provider",
+		Help: "[ALPHA] Metrics provider used by kubelet to collect container stats. Values can be 'cadvisor' and 'cri'",
+	}, []string{"provider"})
+	if options.Config.Enabled("PodAndContainerStatsFromCRI") {
+		provider.WithLabelValues("cri").Set(1)
+	} else {
+		provider.WithLabelValues("cadvisor").Set(1)
+	}
 	m := &metrics{
-		registry: prometheus.NewRegistry(),
-		process:  process,
-		given:    given,
+		registry:  prometheus.NewRegistry(),
+		process:   process,
+		elsewhere: prometheus.WrapRegistererWith(prometheus.Labels{"node": options.Config.NodeName}, options.Metrics),
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "kubelet_http_requests_total",
 			Help: "[ALPHA] Number of the http requests received since the server started",
@@ -93,11 +87,6 @@ func newMetrics(given ...prometheus.Collector) *metrics {
 			Help: "[ALPHA] Total number of WebSocket streaming requests (exec/attach/portforward) received by " +
 				"the kubelet.",
 		}, []string{"subresource"}),
-		provider: prometheus.NewGaugeVec(prometheus.GaugeOpts{
-			Name: "kubelet_metrics_provider",
-			Help: "[ALPHA] Metrics provider used by kubelet to collect container stats. Values can be 'cadvisor' " +
-				"and 'cri'",
-		}, []string{"provider"}),
 		decisions: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "fauxlet_decisions_total",
 			Help: "Requests on which the chain decided, by authentication step (none: not authenticated), outcome " +
@@ -108,7 +97,9 @@ func newMetrics(given ...prometheus.Collector) *metrics {
 			Help: "TLS handshakes that failed.",
 		}),
 	}
-	m.registry.MustRegister(m.all()...)
+	m.all = append([]prometheus.Collector{m.requests, m.duration, m.inflight, m.webSockets, provider, m.decisions,
+		m.handshakes}, options.Collectors...)
+	m.registry.MustRegister(m.all...)
 	return m
 }
 

@@ -29,8 +29,8 @@ func (p *port) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 	decision, r := authchain.NewDecision(r)
 	decision.AddAffectedBy(affectedBy(r)...)
-	if s.begin != nil {
-		s.begin(decision)
+	if s.options.Begin != nil {
+		s.options.Begin(decision)
 	}
 	recorder := &statusRecorder{ResponseWriter: w}
 	defer func() {
@@ -53,9 +53,18 @@ func (p *port) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
+// recorder counts, logs and reports the Decisions of a Server.
+type recorder struct {
+	logger  *zap.Logger
+	metrics *metrics
+	observe func(*authchain.Decision) // Options.Observe
+	// affected has each open connection that implements the interface affected, by the client's address.
+	affected sync.Map
+}
+
 // recovered ends a request whose handler panicked. It sends a 500, or closes the connection if the response had
 // begun: otherwise the client would mistake an incomplete response for a complete one.
-func (s *Server) recovered(p any, recorder *statusRecorder, decision *authchain.Decision) {
+func (s *recorder) recovered(p any, recorder *statusRecorder, decision *authchain.Decision) {
 	if p != http.ErrAbortHandler {
 		decision.Err = fmt.Sprintf("panic: %v", p)
 		s.logger.Error("a handler panicked; this is a bug of fauxlet", zap.Any("panic", p), zap.StackSkip("stack", 2))
@@ -68,7 +77,7 @@ func (s *Server) recovered(p any, recorder *statusRecorder, decision *authchain.
 }
 
 // record counts and logs a complete Decision, and passes it to Options.Observe.
-func (s *Server) record(d *authchain.Decision) {
+func (s *recorder) record(d *authchain.Decision) {
 	s.metrics.countDecision(d)
 	if level := levelOf(d); s.logger.Core().Enabled(level) {
 		fields := fieldsPool.Get().(*[]zap.Field)
@@ -166,11 +175,11 @@ func (r *statusRecorder) Write(p []byte) (int, error) {
 
 // errorLog returns the ErrorLog of an http.Server. It records failed handshakes as Decisions, because net/http
 // reports such failures only in its log.
-func (s *Server) errorLog() *log.Logger {
+func (s *recorder) errorLog() *log.Logger {
 	return log.New(errorWriter{s}, "", 0)
 }
 
-type errorWriter struct{ server *Server }
+type errorWriter struct{ *recorder }
 
 // handshakeError is the beginning of the line that net/http logs about a failed handshake. The client's address, a
 // colon and the error follow.
@@ -180,15 +189,15 @@ func (w errorWriter) Write(line []byte) (int, error) {
 	text := strings.TrimSuffix(string(line), "\n")
 	if rest, ok := strings.CutPrefix(text, handshakeError); ok {
 		if remote, reason, ok := strings.Cut(rest, ": "); ok {
-			w.server.metrics.handshakes.Inc()
+			w.metrics.handshakes.Inc()
 			decision := authchain.FailedHandshake(remote, tlserror.Explain(reason))
-			if conn, ok := w.server.affected.Load(remote); ok {
+			if conn, ok := w.affected.Load(remote); ok {
 				decision.AddAffectedBy(conn.(affected).AffectedBy()...)
 			}
-			w.server.record(decision)
+			w.record(decision)
 			return len(line), nil
 		}
 	}
-	w.server.logger.Warn(text)
+	w.logger.Warn(text)
 	return len(line), nil
 }

@@ -115,7 +115,11 @@ func (r *router) authorized(next http.Handler) http.Handler {
 				return
 			}
 		}
-		s.wrapHandler(next).ServeHTTP(w, request)
+		handler := next
+		if s.options.WrapHandler != nil {
+			handler = s.options.WrapHandler(next)
+		}
+		handler.ServeHTTP(w, request)
 	})
 }
 

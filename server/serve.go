@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -10,6 +11,7 @@ import (
 
 	"go.uber.org/zap"
 	"golang.org/x/sync/errgroup"
+	"k8s.io/utils/ptr"
 )
 
 // These are the limits of the kubelet's http.Server.
@@ -36,6 +38,12 @@ func (s *Server) Serve(ctx context.Context, listeners *Listeners) error {
 	defer stop()
 
 	group, running := errgroup.WithContext(running)
+	background := func(run func(context.Context)) {
+		group.Go(func() error {
+			run(running)
+			return nil
+		})
+	}
 	if listeners.Secure != nil {
 		if listeners.tls == nil {
 			var err error
@@ -44,32 +52,23 @@ func (s *Server) Serve(ctx context.Context, listeners *Listeners) error {
 			}
 		}
 		for _, follow := range listeners.tls.follow {
-			group.Go(func() error {
-				follow(running)
-				return nil
-			})
+			background(follow)
 		}
-		server := s.httpServer(running, s.secure)
-		server.TLSConfig = listeners.tls.config
-		s.configureHTTP(server)
+		server := s.httpServer(running, s.secure, listeners.tls.config)
 		s.run(running, group, server, func() error { return server.ServeTLS(listeners.Secure, "", "") })
 	}
 	if listeners.ReadOnly != nil {
-		server := s.httpServer(running, s.readOnly)
-		s.configureHTTP(server)
+		server := s.httpServer(running, s.readOnly, nil)
 		s.run(running, group, server, func() error { return server.Serve(listeners.ReadOnly) })
 	}
-	if port := s.config.Kubelet.HealthzPort; port != nil && *port > 0 {
-		group.Go(func() error {
-			s.serveHealthz(running)
-			return nil
-		})
+	if ptr.Deref(s.config.Kubelet.HealthzPort, 0) > 0 {
+		background(s.serveHealthz)
 	}
 	stopDraining := context.AfterFunc(running, func() {
-		if s.drain > 0 {
-			s.logger.Info("stopping: waiting for requests under way", zap.Duration("atMost", s.drain))
+		if s.options.Drain > 0 {
+			s.logger.Info("stopping: waiting for requests under way", zap.Duration("atMost", s.options.Drain))
 		}
-		s.draining.begin()
+		s.beginDraining()
 	})
 	defer stopDraining()
 	return group.Wait()
@@ -80,14 +79,14 @@ func (s *Server) run(running context.Context, group *errgroup.Group, server *htt
 	drained := make(chan struct{})
 	drain := context.AfterFunc(running, func() {
 		defer close(drained)
-		if s.drain < 0 {
+		if s.options.Drain < 0 {
 			server.Close()
 			return
 		}
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(running), s.drain)
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(running), s.options.Drain)
 		defer cancel()
 		if err := server.Shutdown(ctx); err != nil {
-			s.logger.Warn("closing connections with requests still under way", zap.Duration("waited", s.drain))
+			s.logger.Warn("closing connections with requests still under way", zap.Duration("waited", s.options.Drain))
 			server.Close()
 		}
 	})
@@ -101,12 +100,13 @@ func (s *Server) run(running context.Context, group *errgroup.Group, server *htt
 	})
 }
 
-func (s *Server) httpServer(running context.Context, handler *port) *http.Server {
+func (s *Server) httpServer(running context.Context, handler *port, config *tls.Config) *http.Server {
 	// Requests in progress may finish after running is done.
 	base := withPort(context.WithoutCancel(running), handler)
 	server := &http.Server{
 		BaseContext:    func(net.Listener) context.Context { return base },
 		Handler:        handler,
+		TLSConfig:      config,
 		IdleTimeout:    idleTimeout,
 		ReadTimeout:    readTimeout,
 		WriteTimeout:   writeTimeout,
@@ -114,6 +114,9 @@ func (s *Server) httpServer(running context.Context, handler *port) *http.Server
 		ErrorLog:       s.errorLog(),
 	}
 	s.trackConnections(server)
+	if s.options.ConfigureHTTP != nil {
+		s.options.ConfigureHTTP(server)
+	}
 	return server
 }
 
@@ -138,15 +141,4 @@ func (l *Listeners) Close() {
 			listener.Close()
 		}
 	}
-}
-
-// draining is a context that ends when the Server stops, for streams and followed logs.
-type draining struct {
-	context.Context
-	begin context.CancelFunc
-}
-
-func newDraining() draining {
-	ctx, cancel := context.WithCancel(context.Background())
-	return draining{ctx, cancel}
 }

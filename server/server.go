@@ -10,14 +10,11 @@ package server
 
 import (
 	"cmp"
-	"crypto/tls"
+	"context"
 	"errors"
 	"net/http"
-	"sync"
 	"sync/atomic"
-	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 	"k8s.io/apiserver/pkg/server/dynamiccertificates"
 	"k8s.io/component-base/featuregate"
@@ -28,29 +25,20 @@ import (
 
 // Server is one stand-in kubelet. It is safe for concurrent use.
 type Server struct {
+	recorder
+	options Options // Drain and Logger are set
 	config  *config.Config
-	logger  *zap.Logger
-	begin   func(*authchain.Decision)
-	observe func(*authchain.Decision)
-	drain   time.Duration
-
-	decorators Decorators
 
 	// chain authenticates and authorizes requests. It is made from chainConfig; see [Server.ResetCaches].
 	chain       atomic.Pointer[authchain.Chain]
 	chainConfig authchain.Config
+	clientCA    dynamiccertificates.CAContentProvider
 
-	like     *Server
-	clientCA dynamiccertificates.CAContentProvider
-	readOnce bool
 	tls      sharedTLS
-	issued   func() *tls.Certificate // Options.ServingCertificate
-	metrics  *metrics
 	handlers handlers
-	draining draining
-
-	// affected has each open connection that implements the interface affected, by the client's address.
-	affected sync.Map
+	// draining is done when the Server stops. It ends streams and followed logs.
+	draining      context.Context
+	beginDraining context.CancelFunc
 
 	secure, readOnly *port
 }
@@ -61,45 +49,21 @@ func New(options Options) (*Server, error) {
 	if options.Config == nil || options.Pods == nil {
 		return nil, errors.New("server: Options.Config and Options.Pods are required")
 	}
-	s := &Server{
-		config:   options.Config,
-		logger:   options.Logger,
-		begin:    options.Begin,
-		observe:  options.Observe,
-		drain:    cmp.Or(options.Drain, drainTimeout),
-		readOnce: options.ReadOnce,
-		like:     options.Like,
-		issued:   options.ServingCertificate,
-		metrics:  newMetrics(options.Collectors...),
-		draining: newDraining(),
-
-		decorators: options.Decorators,
-	}
-	if s.logger == nil {
-		s.logger = zap.NewNop()
-	}
-	if options.Metrics != nil {
-		s.metrics.elsewhere = prometheus.WrapRegistererWith(prometheus.Labels{"node": s.config.NodeName},
-			options.Metrics)
-	}
+	options.Drain = cmp.Or(options.Drain, drainTimeout)
+	options.Logger = cmp.Or(options.Logger, zap.NewNop())
+	s := &Server{options: options, config: options.Config,
+		recorder: recorder{logger: options.Logger, metrics: newMetrics(options), observe: options.Observe}}
+	s.draining, s.beginDraining = context.WithCancel(context.Background())
 	// The metric kubernetes_feature_enabled is global in the process, as it is in a kubelet.
-	if gates, ok := s.config.FeatureGates.(featuregate.MutableFeatureGate); ok {
+	if gates, ok := s.config.FeatureGates.(featuregate.MutableFeatureGate); ok && options.Like == nil {
 		gates.AddMetrics()
 	}
-
-	if err := s.loadChain(options); err != nil {
+	if err := s.loadChain(); err != nil {
 		return nil, err
 	}
-
-	provider := "cadvisor"
-	if s.config.Enabled("PodAndContainerStatsFromCRI") {
-		provider = "cri"
-	}
-	s.metrics.provider.WithLabelValues(provider).Set(1)
-	s.handlers = s.newHandlers(options)
-	if s.like != nil {
-		s.secure = &port{server: s, routes: s.like.secure.routes}
-		s.readOnly = &port{server: s, routes: s.like.readOnly.routes}
+	s.handlers = s.newHandlers()
+	if like := options.Like; like != nil {
+		s.secure, s.readOnly = &port{server: s, routes: like.secure.routes}, &port{server: s, routes: like.readOnly.routes}
 		return s, nil
 	}
 	if _, err := s.handlers.nodeLogs(); err != nil { // with Options.Like, nodeLogs has been checked before
@@ -111,8 +75,8 @@ func New(options Options) (*Server, error) {
 }
 
 // loadChain makes the chain of the configuration, and reads the client CA file for the chain.
-func (s *Server) loadChain(options Options) error {
-	kubelet := &s.config.Kubelet
+func (s *Server) loadChain() error {
+	kubelet, options := &s.config.Kubelet, &s.options
 	s.chainConfig = authchain.Config{
 		NodeName:        s.config.NodeName,
 		TokenWebhook:    isTrue(kubelet.Authentication.Webhook.Enabled),
@@ -125,8 +89,8 @@ func (s *Server) loadChain(options Options) error {
 		UnauthorizedTTL: kubelet.Authorization.Webhook.CacheUnauthorizedTTL.Duration,
 		FineGrained:     s.config.Enabled("KubeletFineGrainedAuthz"),
 	}
-	if s.like != nil {
-		s.clientCA = s.like.clientCA
+	if options.Like != nil {
+		s.clientCA = options.Like.clientCA
 	} else if file := kubelet.Authentication.X509.ClientCAFile; file != "" {
 		var err error
 		if s.clientCA, err = s.loadClientCA(file); err != nil {
@@ -135,8 +99,8 @@ func (s *Server) loadChain(options Options) error {
 	}
 	if s.clientCA != nil {
 		s.chainConfig.ClientCA = s.clientCA
-		if s.decorators.WrapClientCA != nil {
-			s.chainConfig.ClientCA = s.decorators.WrapClientCA(s.clientCA)
+		if options.WrapClientCA != nil {
+			s.chainConfig.ClientCA = options.WrapClientCA(s.clientCA)
 		}
 	}
 	chain, err := authchain.New(s.chainConfig)

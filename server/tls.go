@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"sync/atomic"
 
 	"go.uber.org/zap"
 	"k8s.io/apiserver/pkg/server/dynamiccertificates"
@@ -26,17 +27,11 @@ type secureTLS struct {
 // InitializeTLS, pkg/kubelet NewMainKubelet)
 func (s *Server) newTLS() (*secureTLS, error) {
 	kubelet := &s.config.Kubelet
-	minVersion, err := cliflag.TLSVersion(kubelet.TLSMinVersion)
-	if err != nil {
-		return nil, fmt.Errorf("tlsMinVersion: %w", err)
-	}
-	cipherSuites, err := cliflag.TLSCipherSuites(kubelet.TLSCipherSuites)
-	if err != nil {
-		return nil, fmt.Errorf("tlsCipherSuites: %w", err)
-	}
-	curves, err := cliflag.TLSCurvePreferences(kubelet.TLSCurvePreferences)
-	if err != nil {
-		return nil, fmt.Errorf("tlsCurvePreferences: %w", err)
+	minVersion, badVersion := cliflag.TLSVersion(kubelet.TLSMinVersion)
+	cipherSuites, badSuite := cliflag.TLSCipherSuites(kubelet.TLSCipherSuites)
+	curves, badCurve := cliflag.TLSCurvePreferences(kubelet.TLSCurvePreferences)
+	if err := errors.Join(badVersion, badSuite, badCurve); err != nil {
+		return nil, fmt.Errorf("tlsMinVersion, tlsCipherSuites or tlsCurvePreferences: %w", err)
 	}
 	secure := &secureTLS{}
 	serving, err := s.sharedCertificate()
@@ -63,7 +58,7 @@ func (s *Server) newTLS() (*secureTLS, error) {
 		// Without a CA, client certificates could not be verified, so a kubelet does not request them.
 		return secure, nil
 	}
-	if s.like != nil {
+	if s.options.Like != nil {
 		return secure, s.shareHints(secure.config)
 	}
 
@@ -73,7 +68,7 @@ func (s *Server) newTLS() (*secureTLS, error) {
 	if watched, ok := s.clientCA.(*dynamiccertificates.DynamicFileCAContent); ok {
 		secure.follow = append(secure.follow, func(ctx context.Context) { watched.Run(ctx, 1) })
 	}
-	if s.readOnce || !s.config.Enabled("ReloadKubeletClientCAFile") {
+	if s.options.ReadOnce || !s.config.Enabled("ReloadKubeletClientCAFile") {
 		options, _ := s.clientCA.VerifyOptions()
 		secure.config.ClientCAs = options.Roots
 		return secure, nil
@@ -91,7 +86,7 @@ func (s *Server) newTLS() (*secureTLS, error) {
 
 func (s *Server) loadClientCA(file string) (ca dynamiccertificates.CAContentProvider, err error) {
 	const name = "client-ca-bundle"
-	if s.readOnce {
+	if s.options.ReadOnce {
 		var bundle []byte
 		if bundle, err = os.ReadFile(file); err == nil {
 			ca, err = dynamiccertificates.NewStaticCAContent(name, bundle)
@@ -113,12 +108,12 @@ func (s *Server) servingCertificate(secure *secureTLS) (func() *tls.Certificate,
 	certFile, keyFile, selfSigned := s.config.ServingFiles()
 	switch {
 	case s.config.Kubelet.ServerTLSBootstrap && s.config.Enabled("RotateKubeletServerCertificate"):
-		if s.issued == nil {
+		if s.options.ServingCertificate == nil {
 			s.logger.Warn("serverTLSBootstrap is true, but nothing requests a serving certificate: all TLS " +
 				"handshakes will fail, as with a kubelet whose request has not been approved")
 			return func() *tls.Certificate { return nil }, nil
 		}
-		return s.issued, nil
+		return s.options.ServingCertificate, nil
 	case certFile == "" || keyFile == "":
 		return nil, fmt.Errorf("tlsCertFile is %q and tlsPrivateKeyFile is %q: set both, or leave both empty for a "+
 			"self-signed pair in --cert-dir", certFile, keyFile)
@@ -128,32 +123,58 @@ func (s *Server) servingCertificate(secure *secureTLS) (func() *tls.Certificate,
 		}
 	}
 
-	what, remedy := fmt.Sprintf("tlsCertFile %q, tlsPrivateKeyFile %q", certFile,
-		keyFile), "they must be PEM files with a certificate and its key; leave both empty for a self-signed pair"
+	what, remedy := fmt.Sprintf("tlsCertFile %q, tlsPrivateKeyFile %q", certFile, keyFile),
+		"they must be PEM files with a certificate and its key; leave both empty for a self-signed pair"
 	if selfSigned {
 		what, remedy = fmt.Sprintf("--cert-dir: %q, %q", certFile, keyFile), newPair
 	}
-	if s.readOnce {
+	if s.options.ReadOnce {
 		pair, err := tls.LoadX509KeyPair(certFile, keyFile)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w; %s", what, err, remedy)
 		}
 		return func() *tls.Certificate { return &pair }, nil
 	}
-	content, err := dynamiccertificates.NewDynamicServingContentFromFiles("kubelet-server-cert-files", certFile,
-		keyFile)
+	current := &servingPair{logger: s.logger}
+	var err error
+	current.content, err = dynamiccertificates.NewDynamicServingContentFromFiles("kubelet-server-cert-files",
+		certFile, keyFile)
+	if err == nil {
+		err = current.reload()
+	}
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w; %s", what, err, remedy)
 	}
-	current := &servingPair{content: content}
-	if err := current.reload(); err != nil {
-		return nil, fmt.Errorf("%s: %w; %s", what, err, remedy)
-	}
 	if s.config.Enabled("ReloadKubeletServerCertificateFile") {
-		content.AddListener(reloader{current, s.logger})
-		secure.follow = append(secure.follow, func(ctx context.Context) { content.Run(ctx, 1) })
+		current.content.AddListener(current)
+		secure.follow = append(secure.follow, func(ctx context.Context) { current.content.Run(ctx, 1) })
 	}
-	return current.get, nil
+	return current.pair.Load, nil
+}
+
+// servingPair is the serving certificate from the last valid state of its files.
+type servingPair struct {
+	content *dynamiccertificates.DynamicCertKeyPairContent
+	pair    atomic.Pointer[tls.Certificate]
+	logger  *zap.Logger
+}
+
+func (p *servingPair) reload() error {
+	pair, err := tls.X509KeyPair(p.content.CurrentCertKeyContent())
+	if err == nil {
+		p.pair.Store(&pair)
+	}
+	return err
+}
+
+// Enqueue is called when the files have changed. If the files are not a valid pair, dynamiccertificates logs an error
+// and does not call Enqueue. The last valid pair then stays in use.
+func (p *servingPair) Enqueue() {
+	if err := p.reload(); err != nil {
+		p.logger.Error("cannot reload the serving certificate; the current one stays in use", zap.Error(err))
+		return
+	}
+	p.logger.Info("reloaded the serving certificate", zap.String("subject", p.pair.Load().Leaf.Subject.String()))
 }
 
 // newPair is the remedy in errors about a self-signed pair that cannot be used.
@@ -175,14 +196,12 @@ func (s *Server) selfSign(certFile, keyFile string) error {
 		return fmt.Errorf("unable to generate self signed cert: %w", err)
 	}
 	// Write the key first: if only the certificate were written, the next start would find it and fail.
-	for _, write := range []func() error{
-		func() error { return keyutil.WriteKey(keyFile, key) },
-		func() error { return certutil.WriteCert(certFile, cert) },
-	} {
-		if err := write(); err != nil {
-			return fmt.Errorf("--cert-dir %q: %w; choose a folder that can be written to, or set tlsCertFile and "+
-				"tlsPrivateKeyFile", s.config.CertDir, err)
-		}
+	if err = keyutil.WriteKey(keyFile, key); err == nil {
+		err = certutil.WriteCert(certFile, cert)
+	}
+	if err != nil {
+		return fmt.Errorf("--cert-dir %q: %w; choose a folder that can be written to, or set tlsCertFile and "+
+			"tlsPrivateKeyFile", s.config.CertDir, err)
 	}
 	s.logger.Info("made a self-signed serving certificate", zap.String("certificate", certFile),
 		zap.String("key", keyFile))
