@@ -36,7 +36,7 @@ var imports = map[string][]string{
 	"cmd/fauxlet": {"authchain", "config", "conformance", "conformance/check", "conformance/probe",
 		"internal/admin", "internal/color", "internal/decisions", "internal/demo", "internal/explain",
 		"internal/explain/offline", "internal/faults", "internal/host", "internal/logging", "internal/node",
-		"internal/pods", "internal/reviewapi", "internal/shellword", "internal/symptoms", "testcerts"},
+		"internal/pods", "internal/reviewapi", "internal/shellword", "internal/symptoms", "server", "testcerts"},
 	"internal/demo": {"authchain", "config", "internal/admin", "internal/color", "internal/explain/offline",
 		"internal/host", "internal/pods", "internal/reviewapi", "internal/shellword", "server", "testcerts"},
 	"internal/host": {"authchain", "config", "internal/admin", "internal/admin/page", "internal/bootstrap",

@@ -52,40 +52,35 @@ func parseLogQuery(values url.Values) (*logQuery, field.ErrorList) {
 	if there && len(q.files) == 0 && len(q.services) == 0 {
 		errs = append(errs, field.Invalid(field.NewPath("query"), asked, "may not be empty"))
 	}
-	for _, moment := range []struct {
-		name string
-		into **time.Time
-	}{{"sinceTime", &q.since}, {"untilTime", &q.until}} {
-		value := values.Get(moment.name)
-		if value == "" {
-			continue
-		}
+	parseTime := func(value string) (time.Time, error) {
 		parsed, err := time.Parse(time.RFC3339, value)
 		if err != nil {
-			errs = append(errs, field.Invalid(field.NewPath(moment.name), value, "invalid time format"))
-			continue
+			err = errors.New("invalid time format")
 		}
-		*moment.into = &parsed
+		return parsed, err
 	}
-	for _, number := range []struct {
-		name string
-		into **int
-	}{{"boot", &q.boot}, {"tailLines", &q.tail}} {
-		value := values.Get(number.name)
-		if value == "" {
-			continue
-		}
-		parsed, err := strconv.Atoi(value)
-		if err != nil {
-			errs = append(errs, field.Invalid(field.NewPath(number.name), value, err.Error()))
-			continue
-		}
-		*number.into = &parsed
-	}
+	q.since = parameter(values, "sinceTime", parseTime, &errs)
+	q.until = parameter(values, "untilTime", parseTime, &errs)
+	q.boot = parameter(values, "boot", strconv.Atoi, &errs)
+	q.tail = parameter(values, "tailLines", strconv.Atoi, &errs)
 	if len(errs) > 0 || len(q.files) == 0 && len(q.services) == 0 && !q.hasOptions() {
 		return nil, errs
 	}
 	return q, nil
+}
+
+// parameter returns a parameter of a query, or nil if it is empty or invalid.
+func parameter[T any](values url.Values, name string, parse func(string) (T, error), errs *field.ErrorList) *T {
+	value := values.Get(name)
+	if value == "" {
+		return nil
+	}
+	parsed, err := parse(value)
+	if err != nil {
+		*errs = append(*errs, field.Invalid(field.NewPath(name), value, err.Error()))
+		return nil
+	}
+	return &parsed
 }
 
 // validate validates a query; the file that it names must exist in tree. (kubelet: nodeLogQuery.validate)

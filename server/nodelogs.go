@@ -1,16 +1,18 @@
 package server
 
 import (
-	"context"
+	"errors"
 	"fmt"
 	"io/fs"
 	"net/http"
 	"path"
+	"slices"
 	"strings"
 	"syscall"
 	"testing/fstest"
 	"time"
 
+	"k8s.io/apimachinery/pkg/util/validation/field"
 	"k8s.io/utils/ptr"
 )
 
@@ -18,15 +20,16 @@ import (
 // are in memory; the logs of the host are never read.
 type nodeLogs struct {
 	files   fs.FS
-	handler http.Handler
 	journal *journal
+	// queries is true if the logs answer queries. This requires enableSystemLogQuery and the feature gate
+	// NodeLogQuery.
+	queries bool
 }
 
-// newNodeLogs returns logs with the given files; nil means the files of a node that has just been started. query
-// turns on queries.
-func newNodeLogs(nodeName string, files map[string]string, query bool) (*nodeLogs, error) {
+// newNodeLogs returns logs with the given files; nil means the files of a node that has just been started.
+func newNodeLogs(nodeName string, files map[string]string, queries bool) (*nodeLogs, error) {
 	booted := time.Now().Add(-journalAge).Truncate(time.Second)
-	l := &nodeLogs{journal: &journal{node: nodeName, booted: booted}}
+	l := &nodeLogs{journal: &journal{node: nodeName, booted: booted}, queries: queries}
 	tree := fstest.MapFS{}
 	add := func(name, text string) {
 		tree[name] = &fstest.MapFile{Data: []byte(text), Mode: 0o644, ModTime: booted}
@@ -49,11 +52,6 @@ func newNodeLogs(nodeName string, files map[string]string, query bool) (*nodeLog
 	}
 	tree["."] = &fstest.MapFile{Mode: 0o755 | fs.ModeDir, ModTime: booted}
 	l.files = hostNames{tree}
-	l.handler = http.FileServerFS(l.files)
-	if query {
-		l.handler = l.queried(l.handler)
-	}
-	l.handler = http.StripPrefix("/logs/", l.handler)
 	return l, nil
 }
 
@@ -82,38 +80,37 @@ func (h *nodeLogHandlers) getNodeLogs(w http.ResponseWriter, r *http.Request) er
 	if err != nil {
 		return err
 	}
-	logs.handler.ServeHTTP(w, r)
-	return nil
+	return logs.serve(w, r)
 }
 
-// queried answers queries for services and files, and passes other requests to tree. Queries require
-// enableSystemLogQuery and the feature gate NodeLogQuery. (kubelet: pkg/kubelet/kubelet.go, Run)
-func (l *nodeLogs) queried(tree http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		query, errs := parseLogQuery(r.URL.Query())
-		if len(errs) > 0 {
-			http.Error(w, errs.ToAggregate().Error(), http.StatusBadRequest)
-			return
+// serve answers queries for services and files, and serves files for other requests. (kubelet:
+// pkg/kubelet/kubelet.go, Run)
+func (l *nodeLogs) serve(w http.ResponseWriter, r *http.Request) error {
+	files := http.StripPrefix("/logs/", http.FileServerFS(l.files))
+	var query *logQuery
+	if l.queries {
+		var errs field.ErrorList
+		if query, errs = parseLogQuery(r.URL.Query()); len(errs) > 0 {
+			return plainError(http.StatusBadRequest, errs.ToAggregate())
 		}
-		if query == nil {
-			tree.ServeHTTP(w, r)
-			return
-		}
-		if r.URL.Path != "/" && r.URL.Path != "" {
-			http.Error(w, "path not allowed in query mode", http.StatusNotAcceptable)
-			return
-		}
-		if errs := query.validate(l.files); len(errs) > 0 {
-			http.Error(w, errs.ToAggregate().Error(), http.StatusNotAcceptable)
-			return
-		}
-		if len(query.services) > 0 {
-			l.answer(w, r, query)
-			return
-		}
-		r.URL.Path = strings.ReplaceAll(query.files[0], `\`, "/")
-		tree.ServeHTTP(w, r)
-	})
+	}
+	if query == nil {
+		files.ServeHTTP(w, r)
+		return nil
+	}
+	if strings.Trim(strings.TrimPrefix(r.URL.Path, "/logs/"), "/") != "" {
+		return plainError(http.StatusNotAcceptable, errors.New("path not allowed in query mode"))
+	}
+	if errs := query.validate(l.files); len(errs) > 0 {
+		return plainError(http.StatusNotAcceptable, errs.ToAggregate())
+	}
+	if len(query.services) > 0 {
+		l.answer(w, r, query)
+		return nil
+	}
+	r.URL.Path = "/logs/" + strings.ReplaceAll(query.files[0], `\`, "/")
+	files.ServeHTTP(w, r)
+	return nil
 }
 
 // answer writes the logs of services. They come from the journal, or from a file with the service's name if the
@@ -122,16 +119,9 @@ func (l *nodeLogs) answer(w http.ResponseWriter, r *http.Request, query *logQuer
 	w.Header().Set("Content-Type", "text/plain;charset=UTF-8")
 	out, done := compressed(w, r)
 	defer done()
-	var known, files []string
-	for _, service := range query.services {
-		if l.journal.has(service) {
-			known = append(known, service)
-		} else {
-			files = append(files, service)
-		}
-	}
-	if len(known) > 0 {
-		fmt.Fprint(out, l.journal.query(known, query))
+	files := slices.DeleteFunc(slices.Clone(query.services), inJournal)
+	if len(files) < len(query.services) {
+		fmt.Fprint(out, l.journal.query(query))
 	}
 	if len(files) > 0 && query.hasOptions() {
 		fmt.Fprintf(out, "\noptions present and query resolved to log files for %v\ntry without specifying options\n",
@@ -139,26 +129,22 @@ func (l *nodeLogs) answer(w http.ResponseWriter, r *http.Request, query *logQuer
 		return
 	}
 	for _, service := range files {
-		text, err := l.file(r.Context(), service)
-		if err != nil {
-			fmt.Fprintf(out, "\nlog not found for %s\n", service)
-			continue
+		text, found := l.file(service)
+		if !found {
+			text = fmt.Appendf(nil, "\nlog not found for %s\n", service)
 		}
 		out.Write(text)
 	}
 }
 
-// file returns the log file of a service.
-func (l *nodeLogs) file(ctx context.Context, service string) (text []byte, err error) {
-	if err := ctx.Err(); err != nil {
-		return nil, err
-	}
+// file returns the log file of a service, and whether there is one.
+func (l *nodeLogs) file(service string) ([]byte, bool) {
 	for _, name := range []string{service, service + ".log", service + "/" + service + ".log"} {
-		if text, err = fs.ReadFile(l.files, name); err == nil {
-			return text, nil
+		if text, err := fs.ReadFile(l.files, name); err == nil {
+			return text, true
 		}
 	}
-	return nil, err
+	return nil, false
 }
 
 // hasOptions returns whether the query has options besides names of services or files. (kubelet: options)
@@ -192,18 +178,13 @@ var journalMessages = map[string][]string{
 	},
 }
 
-// has returns whether the journal has a service. As with journald, the end of a service's name is sufficient.
-func (*journal) has(service string) bool {
-	for _, known := range journalServices {
-		if strings.HasSuffix(known, service) {
-			return true
-		}
-	}
-	return false
+// inJournal returns whether the journal has a service. As with journald, the end of a service's name is sufficient.
+func inJournal(service string) bool {
+	return slices.ContainsFunc(journalServices, func(known string) bool { return strings.HasSuffix(known, service) })
 }
 
 // query returns what journalctl prints for a query.
-func (j *journal) query(services []string, q *logQuery) string {
+func (j *journal) query(q *logQuery) string {
 	if ptr.Deref(q.boot, 0) < 0 {
 		return fmt.Sprintf("Data from the specified boot (%d) is not available: No such boot ID in journal\n", *q.boot)
 	}
@@ -216,7 +197,7 @@ func (j *journal) query(services []string, q *logQuery) string {
 		until = *q.until
 	}
 	var lines []string
-	for line := range strings.Lines(j.text(services, since, until)) {
+	for line := range strings.Lines(j.text(q.services, since, until)) {
 		if q.matches(line) {
 			lines = append(lines, line)
 		}
@@ -241,13 +222,10 @@ func (j *journal) text(services []string, since, until time.Time) string {
 			return b.String()
 		}
 		for k, service := range journalServices {
-			for _, wanted := range services {
-				if strings.HasSuffix(service, wanted) {
-					messages := journalMessages[service]
-					fmt.Fprintf(&b, "%s %s %s[%d]: "+messages[int(i)%len(messages)]+"\n",
-						at.UTC().Format("Jan 02 15:04:05.000000"), j.node, service, 801+k, j.node)
-					break
-				}
+			if slices.ContainsFunc(services, func(wanted string) bool { return strings.HasSuffix(service, wanted) }) {
+				messages := journalMessages[service]
+				fmt.Fprintf(&b, "%s %s %s[%d]: "+messages[int(i)%len(messages)]+"\n",
+					at.UTC().Format("Jan 02 15:04:05.000000"), j.node, service, 801+k, j.node)
 			}
 		}
 	}

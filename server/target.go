@@ -3,6 +3,7 @@ package server
 import (
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 
@@ -19,6 +20,23 @@ func PathTarget(path string) (namespace, pod, uid, container string) {
 		return "", "", "", ""
 	}
 	return match.Vars["namespace"], match.Vars["pod"], match.Vars["uid"], match.Vars["container"]
+}
+
+// Paths returns the beginnings of all paths of a kubelet: each path up to its first variable, sorted.
+func Paths() []string {
+	paths := []string{"/flagz", "/healthz", "/metrics/slis", "/statusz"} // these are not in the table
+	for _, service := range services {
+		for _, route := range service.routes {
+			path := service.prefix
+			if route.path != "" {
+				path = strings.TrimSuffix(path, "/") + route.path
+			}
+			path, _, _ = strings.Cut(path, "{")
+			paths = append(paths, path)
+		}
+	}
+	slices.Sort(paths)
+	return slices.Compact(paths)
 }
 
 // allPaths matches the paths of all services, with any method.

@@ -1,6 +1,9 @@
 package server
 
-import "testing"
+import (
+	"slices"
+	"testing"
+)
 
 func TestPathTarget(t *testing.T) {
 	for path, want := range map[string][4]string{
@@ -22,6 +25,16 @@ func TestPathTarget(t *testing.T) {
 		namespace, pod, uid, container := PathTarget(path)
 		if got := [4]string{namespace, pod, uid, container}; got != want {
 			t.Errorf("%q names %q, want %q", path, got, want)
+		}
+	}
+}
+
+func TestPaths(t *testing.T) {
+	got := Paths()
+	for _, want := range []string{"/allocatedPods", "/allocatedPods/", "/containerLogs/", "/debug/pprof/", "/healthz",
+		"/logs/", "/metrics", "/pods", "/runningpods/", "/stats/summary"} {
+		if !slices.Contains(got, want) {
+			t.Errorf("Paths returned %q, want %s among them", got, want)
 		}
 	}
 }

@@ -20,6 +20,7 @@ import (
 	"fauxlet/internal/host"
 	"fauxlet/internal/pods"
 	"fauxlet/internal/symptoms"
+	"fauxlet/server"
 )
 
 // Exit codes of explain, in addition to 0.
@@ -35,13 +36,8 @@ func newExplain() *cobra.Command {
 	e.kubelet.Strict = true
 	c := &cobra.Command{
 		Use: "explain [METHOD] PATH",
-		ValidArgsFunction: cobra.FixedCompletions([]string{
-			"/containerLogs/", "/exec/", "/attach/", "/portForward/", "/run/", "/pods", "/runningpods/", "/healthz",
-			"/configz",
-			"/logs/", "/metrics", "/metrics/cadvisor", "/metrics/resource", "/metrics/probes", "/stats/summary",
-			"/debug/pprof/",
-			"/checkpoint/",
-		}, cobra.ShellCompDirectiveNoFileComp|cobra.ShellCompDirectiveNoSpace),
+		ValidArgsFunction: cobra.FixedCompletions(server.Paths(),
+			cobra.ShellCompDirectiveNoFileComp|cobra.ShellCompDirectiveNoSpace),
 		RunE: func(c *cobra.Command, args []string) error { return e.run(c, args) },
 	}
 	flags := c.Flags()
