@@ -84,7 +84,7 @@ func (c *connections) changed(conn net.Conn, state http.ConnState) {
 	case http.StateHijacked:
 		c.remove(conn)
 	case http.StateClosed:
-		if closed := c.remove(conn); closed != nil {
+		if closed := c.remove(conn); closed != nil && !closed.requested.Load() {
 			c.closed(conn, closed)
 		}
 	}
@@ -105,23 +105,22 @@ func (c *connections) remove(conn net.Conn) *connection {
 
 // closed records the Decision about a connection that had no request.
 func (c *connections) closed(conn net.Conn, ended *connection) {
-	if ended.requested.Load() {
-		return
-	}
-	reason := "the connection was closed before anything was sent"
 	var state *tls.ConnectionState
 	if secure, ok := conn.(*tls.Conn); ok {
 		now := secure.ConnectionState()
 		if !now.HandshakeComplete {
 			return // the http.Server has logged the failed handshake
 		}
-		state, reason = &now, "the connection was closed after the TLS handshake, before a request"
+		state = &now
 	}
+	reason := "the connection was closed before anything was sent"
 	switch {
 	case ended.received && state != nil && state.NegotiatedProtocol == "h2":
 		reason = "the client began HTTP/2, but sent no request"
 	case ended.received:
 		reason = "the client did not send a complete and valid HTTP request"
+	case state != nil:
+		reason = "the connection was closed after the TLS handshake, before a request"
 	}
 	decision := authchain.NoRequest(ended.opened, conn.RemoteAddr().String(), state, reason)
 	if ended.affected != nil {

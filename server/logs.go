@@ -128,25 +128,16 @@ func decodeLogOptions(query url.Values) (*v1.PodLogOptions, error) {
 	if values := query["stream"]; len(values) > 0 {
 		options.Stream = &values[0]
 	}
-	for _, number := range [...]struct {
-		name  string
-		field **int64
-	}{
-		{"sinceSeconds", &options.SinceSeconds},
-		{"tailLines", &options.TailLines},
-		{"limitBytes", &options.LimitBytes},
-	} {
-		values := query[number.name]
-		if len(values) == 0 {
-			continue
+	var err error
+	for name, into := range map[string]**int64{"sinceSeconds": &options.SinceSeconds, "tailLines": &options.TailLines,
+		"limitBytes": &options.LimitBytes} {
+		if values := query[name]; len(values) > 0 && err == nil {
+			var value int64
+			value, err = strconv.ParseInt(values[0], 10, 64)
+			*into = &value
 		}
-		value, err := strconv.ParseInt(values[0], 10, 64)
-		if err != nil {
-			return nil, err
-		}
-		*number.field = &value
 	}
-	return options, nil
+	return options, err
 }
 
 func queryBool(query url.Values, name string) bool {

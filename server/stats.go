@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"os"
+	"slices"
 	"time"
 
 	v1 "k8s.io/api/core/v1"
@@ -55,11 +56,8 @@ func (h *statsHandlers) measure(r *http.Request) *podstats.Measurement {
 // IsPsiEnabled)
 func hasPressure() bool {
 	file, err := os.Open("/sys/fs/cgroup/cpu.pressure")
-	if err != nil {
-		return false
-	}
-	file.Close()
-	return true
+	file.Close() // does nothing if Open has failed
+	return err == nil
 }
 
 // getStatsSummary serves the usage of the node and its pods. (kubelet: pkg/kubelet/server/stats, handleSummary)
@@ -91,21 +89,21 @@ type summarizer struct {
 func newSummary(m *podstats.Measurement, now time.Time, brief bool) *statsapi.Summary {
 	s := &summarizer{Measurement: m, at: metav1.NewTime(m.Time), now: metav1.NewTime(now), brief: brief}
 	root := &m.Cgroups[0]
-	for i := range root.Filesystems {
-		if root.Filesystems[i].Device == podstats.PartitionDevice {
-			s.disk = &root.Filesystems[i]
-		}
-	}
+	s.disk = &root.Filesystems[slices.IndexFunc(root.Filesystems,
+		func(f podstats.Filesystem) bool { return f.Device == podstats.PartitionDevice })]
 	summary := &statsapi.Summary{Node: s.node(root), Pods: []statsapi.PodStats{}}
 	for i := range m.Cgroups {
 		c := &m.Cgroups[i]
+		system := func(name string, started time.Time) {
+			summary.Node.SystemContainers = append(summary.Node.SystemContainers, s.basics(c, name, started))
+		}
 		switch c.Kind {
 		case podstats.KindKubelet:
-			s.system(summary, c, statsapi.SystemContainerKubelet, metav1.NewTime(legacyregistry.GetProcessStart()))
+			system(statsapi.SystemContainerKubelet, legacyregistry.GetProcessStart())
 		case podstats.KindRuntime:
-			s.system(summary, c, statsapi.SystemContainerRuntime, metav1.NewTime(c.Created))
+			system(statsapi.SystemContainerRuntime, c.Created)
 		case podstats.KindPods:
-			s.system(summary, c, statsapi.SystemContainerPods, metav1.NewTime(c.Created))
+			system(statsapi.SystemContainerPods, c.Created)
 		case podstats.KindPod:
 			summary.Pods = append(summary.Pods, s.pod(c))
 		case podstats.KindSandbox:
@@ -135,13 +133,9 @@ func (s *summarizer) node(root *podstats.Cgroup) statsapi.NodeStats {
 	return node
 }
 
-func (s *summarizer) system(to *statsapi.Summary, c *podstats.Cgroup, name string, started metav1.Time) {
-	to.Node.SystemContainers = append(to.Node.SystemContainers, s.basics(c, name, started))
-}
-
 // basics returns the statistics that every cgroup has.
-func (s *summarizer) basics(c *podstats.Cgroup, name string, started metav1.Time) statsapi.ContainerStats {
-	stats := statsapi.ContainerStats{Name: name, StartTime: started, CPU: s.cpu(c), Memory: s.memory(c),
+func (s *summarizer) basics(c *podstats.Cgroup, name string, started time.Time) statsapi.ContainerStats {
+	stats := statsapi.ContainerStats{Name: name, StartTime: metav1.NewTime(started), CPU: s.cpu(c), Memory: s.memory(c),
 		Swap: s.swap(c)}
 	if !s.brief {
 		stats.IO = s.io()
@@ -165,7 +159,7 @@ func (s *summarizer) pod(c *podstats.Cgroup) statsapi.PodStats {
 }
 
 func (s *summarizer) container(to *statsapi.PodStats, c *podstats.Cgroup) {
-	stats := s.basics(c, c.Name, metav1.NewTime(c.Created))
+	stats := s.basics(c, c.Name, c.Created)
 	if !s.brief {
 		stats.Rootfs, stats.Logs = s.fs(c.Rootfs), s.fs(c.Logs)
 		stats.Logs.Time = s.now

@@ -48,41 +48,31 @@ type streamHandlers struct {
 
 // getExec runs a command in a container. (kubelet: Server.getExec)
 func (h *streamHandlers) getExec(w http.ResponseWriter, r *http.Request) error {
-	options, at, err := h.streamOptions(r)
+	options, err := remotecommand.NewOptions(r)
+	if err != nil {
+		return statusErrorf(http.StatusBadRequest, "%v", err)
+	}
+	at, err := h.running(r, "container not found (%[1]q)")
 	if err != nil {
 		return err
 	}
-	if !h.pods.IsRunning(at.namespace, at.pod, at.container) {
-		return statusErrorf(http.StatusInternalServerError, "container not found (%q)", at.container)
-	}
 	command := r.URL.Query()[v1.ExecCommandParam]
 	h.stream(w, r, "exec", options, func(w http.ResponseWriter, r *http.Request) {
-		remotecommand.ServeExec(w, r, &runtime{h.pods, at}, "", "", at.container, command, options,
+		remotecommand.ServeExec(w, r, &runtime{h.pods, at, r.Context()}, "", "", at.container, command, options,
 			h.idleTimeout, remotecommand.DefaultStreamCreationTimeout, remotecommand.SupportedStreamingProtocols)
 	})
 	return nil
 }
 
-// streamOptions returns the options and the target of a request for the streams of a container. It checks them in the
-// kubelet's order.
-func (h *streamHandlers) streamOptions(r *http.Request) (*remotecommand.Options, location, error) {
-	options, err := remotecommand.NewOptions(r)
-	if err != nil {
-		return nil, location{}, statusErrorf(http.StatusBadRequest, "%v", err)
-	}
-	at, err := locate(h.pods, r)
-	return options, at, err
-}
-
 // getAttach attaches to a running container. (kubelet: Server.getAttach)
 func (h *streamHandlers) getAttach(w http.ResponseWriter, r *http.Request) error {
-	options, at, err := h.streamOptions(r)
+	options, err := remotecommand.NewOptions(r)
+	if err != nil {
+		return statusErrorf(http.StatusBadRequest, "%v", err)
+	}
+	at, err := h.running(r, "container %[1]s not found in pod %[2]s")
 	if err != nil {
 		return err
-	}
-	if !h.pods.IsRunning(at.namespace, at.pod, at.container) {
-		return statusErrorf(http.StatusInternalServerError, "container %s not found in pod %s", at.container,
-			at.fullName())
 	}
 	pod, _ := h.pods.Get(at.namespace, at.pod)
 	if at.uid != "" && string(pod.UID) != at.uid {
@@ -97,10 +87,20 @@ func (h *streamHandlers) getAttach(w http.ResponseWriter, r *http.Request) error
 			"rpc error: code = InvalidArgument desc = tty and stderr cannot both be true")
 	}
 	h.stream(w, r, "attach", options, func(w http.ResponseWriter, r *http.Request) {
-		remotecommand.ServeAttach(w, r, &runtime{h.pods, at}, "", "", at.container, &served,
+		remotecommand.ServeAttach(w, r, &runtime{h.pods, at, r.Context()}, "", "", at.container, &served,
 			h.idleTimeout, remotecommand.DefaultStreamCreationTimeout, remotecommand.SupportedStreamingProtocols)
 	})
 	return nil
+}
+
+// running returns the target of a request, a running container. notRunning is the format of the error if it does not
+// run, with the names of the container and the pod.
+func (h *streamHandlers) running(r *http.Request, notRunning string) (location, error) {
+	at, err := locate(h.pods, r)
+	if err == nil && !h.pods.IsRunning(at.namespace, at.pod, at.container) {
+		err = statusErrorf(http.StatusInternalServerError, notRunning, at.container, at.fullName())
+	}
+	return at, err
 }
 
 // getPortForward forwards ports of a pod. (kubelet: Server.getPortForward)
@@ -125,7 +125,7 @@ func (h *streamHandlers) getPortForward(w http.ResponseWriter, r *http.Request) 
 		return statusErrorf(http.StatusInternalServerError, "pod not found (%q)", at.fullName())
 	}
 	handler := h.toRuntime(func(w http.ResponseWriter, r *http.Request) {
-		portforward.ServePortForward(w, r, &forwarder{h.pods, at, r.Context()}, at.pod, "", options,
+		portforward.ServePortForward(w, r, &runtime{h.pods, at, r.Context()}, at.pod, "", options,
 			h.idleTimeout, remotecommand.DefaultStreamCreationTimeout, portforward.SupportedProtocols)
 	})
 	if tunnel {
@@ -138,12 +138,9 @@ func (h *streamHandlers) getPortForward(w http.ResponseWriter, r *http.Request) 
 
 // postRun runs a command and returns its output. A kubelet declares any output as JSON. (kubelet: Server.getRun)
 func (h *streamHandlers) postRun(w http.ResponseWriter, r *http.Request) error {
-	at, err := locate(h.pods, r)
+	at, err := h.running(r, "container not found (%[1]q)")
 	if err != nil {
 		return err
-	}
-	if !h.pods.IsRunning(at.namespace, at.pod, at.container) {
-		return statusErrorf(http.StatusInternalServerError, "container not found (%q)", at.container)
 	}
 	command := strings.Split(r.FormValue("cmd"), " ")
 	var stdout, stderr limitedBuffer
@@ -234,10 +231,12 @@ func (responder) Error(w http.ResponseWriter, _ *http.Request, err error) {
 	http.Error(w, err.Error(), http.StatusInternalServerError)
 }
 
-// runtime is the container runtime of one request.
+// runtime is the container runtime of one request. It forwards ports until the request's context is done, because
+// the library's contexts are not canceled when the client's connection ends.
 type runtime struct {
-	pods *pods.Store
-	at   location
+	pods    *pods.Store
+	at      location
+	request context.Context
 }
 
 func (c *runtime) ExecInContainer(ctx context.Context, _, _, _ string, command []string, in io.Reader, out,
@@ -248,6 +247,10 @@ func (c *runtime) ExecInContainer(ctx context.Context, _, _, _ string, command [
 func (c *runtime) AttachContainer(ctx context.Context, _, _, _ string, in io.Reader, out, err io.WriteCloser,
 	tty bool, resize <-chan remotecommand.TerminalSize) error {
 	return c.pods.Attach(ctx, c.at.namespace, c.at.pod, c.at.container, streams(ctx, in, out, err, tty, resize))
+}
+
+func (c *runtime) PortForward(_ context.Context, _, _ string, port int32, stream io.ReadWriteCloser) error {
+	return c.pods.PortForward(c.request, c.at.namespace, c.at.pod, port, stream)
 }
 
 // streams converts the streams of package remotecommand into those of package pods.
@@ -268,18 +271,6 @@ func streams(ctx context.Context, in io.Reader, out, err io.WriteCloser, tty boo
 		}()
 	}
 	return s
-}
-
-// forwarder forwards ports of a pod. It uses the context of the request, because the library's contexts are not
-// canceled when the client's connection ends.
-type forwarder struct {
-	pods    *pods.Store
-	at      location
-	request context.Context
-}
-
-func (f *forwarder) PortForward(_ context.Context, _, _ string, port int32, stream io.ReadWriteCloser) error {
-	return f.pods.PortForward(f.request, f.at.namespace, f.at.pod, port, stream)
 }
 
 // tokenProtocol is the prefix of the WebSocket subprotocol that contains a token. (k8s.io/apiserver,
