@@ -54,7 +54,7 @@ func (e *explainCommand) request(c *cobra.Command, args []string) (offline.Reque
 	default:
 		return r, usagef(c, "unexpected argument %q", args[2])
 	}
-	r.Verify.Host = e.nodeAddress
+	r.Host = e.nodeAddress
 	if err := e.checkConflicts(c); err != nil {
 		return r, err
 	}
@@ -111,7 +111,7 @@ func (e *explainCommand) readRequestFiles(r *offline.Request) error {
 		}
 	}
 	if e.servingCA != "" {
-		if r.Verify.Roots, err = explain.ReadCertificates(e.servingCA); err != nil {
+		if r.Roots, err = explain.ReadCertificates(e.servingCA); err != nil {
 			return fmt.Errorf("--kubelet-certificate-authority: %w", err)
 		}
 	}

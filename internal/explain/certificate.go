@@ -1,7 +1,9 @@
 package explain
 
 import (
+	"cmp"
 	"crypto/x509"
+	"crypto/x509/pkix"
 	"fmt"
 	"slices"
 	"strings"
@@ -17,6 +19,10 @@ type problem struct {
 	Message string
 	// Harmless problems do not cause a refusal, but are probably mistakes.
 	Harmless bool
+}
+
+func newProblem(id problemID, message string, values ...any) problem {
+	return problem{ID: id, Message: fmt.Sprintf(message, values...)}
 }
 
 // problemID identifies a kind of problem.
@@ -39,9 +45,6 @@ const (
 // client's own; the others are the intermediate CAs that the client sent. Roots are the kubelet's client CAs; if
 // they are nil, the chain is not checked.
 func clientCertificateProblems(presented, roots []*x509.Certificate, now time.Time) []problem {
-	if len(presented) == 0 {
-		return nil
-	}
 	problems := commonProblems(presented, roots, x509.ExtKeyUsageClientAuth, now, "clientCAFile")
 	harmless := func(message string) {
 		problems = append(problems, problem{ID: problemName, Message: message, Harmless: true})
@@ -64,57 +67,49 @@ func clientCertificateProblems(presented, roots []*x509.Certificate, now time.Ti
 // connects to host. The first certificate of served is the kubelet's own; the others are intermediate CAs. Host is a
 // DNS name or an IP address; if it is empty, the name is not checked.
 func servingCertificateProblems(served, roots []*x509.Certificate, host string, now time.Time) []problem {
-	if len(served) == 0 {
-		return nil
-	}
 	problems := commonProblems(served, roots, x509.ExtKeyUsageServerAuth, now, "--kubelet-certificate-authority")
 	leaf := served[0]
 	switch {
 	case host == "" || leaf.VerifyHostname(host) == nil:
 	case len(leaf.DNSNames)+len(leaf.IPAddresses) == 0:
-		problems = append(problems,
-			problem{ID: problemNoSAN, Message: fmt.Sprintf("it has no subject alternative names, so "+
-				"it is valid for no host, and not for %s; clients ignore its common name %q", host,
-				leaf.Subject.CommonName)})
+		problems = append(problems, newProblem(problemNoSAN, "it has no subject alternative names, so it is valid for "+
+			"no host, and not for %s; clients ignore its common name %q", host, leaf.Subject.CommonName))
 	default:
-		problems = append(problems, problem{ID: problemName, Message: fmt.Sprintf(
-			"valid for %s, but not for %s", strings.Join(hostsOf(leaf), ", "), host)})
+		problems = append(problems, newProblem(problemName, "valid for %s, but not for %s", hostsOf(leaf), host))
 	}
 	return problems
 }
 
-// hostsOf returns the names and addresses for which a serving certificate is valid.
-func hostsOf(c *x509.Certificate) []string {
+// hostsOf lists the names and addresses for which a serving certificate is valid.
+func hostsOf(c *x509.Certificate) string {
 	hosts := slices.Clone(c.DNSNames)
 	for _, ip := range c.IPAddresses {
 		hosts = append(hosts, ip.String())
 	}
-	return hosts
+	return strings.Join(hosts, ", ")
 }
 
 // commonProblems checks the chain, the dates and the usage of a certificate. It checks them independently and
 // reports all problems, not only the first. Source names the setting that contains the roots.
 func commonProblems(presented, roots []*x509.Certificate, usage x509.ExtKeyUsage, now time.Time,
 	source string) []problem {
-	leaf, intermediates := presented[0], presented[1:]
+	v := verifier{presented[0], presented[1:], roots, source}
 	var problems []problem
-	chain := []*x509.Certificate{leaf}
-	usable := allowsUsage(leaf, usage)
+	chain := []*x509.Certificate{v.leaf}
+	usable := allowsUsage(v.leaf, usage)
 	if roots != nil {
-		anyUsage := []x509.ExtKeyUsage{x509.ExtKeyUsageAny}
-		found, at, err := chainOf(leaf, intermediates, roots, anyUsage)
-		if err != nil {
-			problems = append(problems, chainProblem(leaf, intermediates, roots, source, err))
+		if found, at, err := v.chain(); err != nil {
+			problems = append(problems, v.chainProblem(err))
 		} else {
 			chain = found
-			_, err := verify(leaf, intermediates, roots, at, []x509.ExtKeyUsage{usage})
+			_, err := v.verify(at, usage)
 			usable = err == nil
 		}
 	}
 	for i, c := range chain {
 		which := "it"
 		if i > 0 {
-			which = fmt.Sprintf("its CA %q", subjectOf(c))
+			which = fmt.Sprintf("its CA %q", nameOf(c.Subject))
 		}
 		problems = append(problems, dateProblems(which, c.NotBefore, c.NotAfter, now)...)
 	}
@@ -128,14 +123,21 @@ func commonProblems(presented, roots []*x509.Certificate, usage x509.ExtKeyUsage
 func dateProblems(which string, notBefore, notAfter, now time.Time) []problem {
 	switch {
 	case now.After(notAfter):
-		return []problem{{ID: problemExpired, Message: fmt.Sprintf(
-			"%s expired at %s, %s ago", which, notAfter.UTC().Format(time.RFC3339), roughly(now.Sub(notAfter)))}}
+		return []problem{newProblem(problemExpired, "%s expired at %s, %s ago",
+			which, notAfter.UTC().Format(time.RFC3339), roughly(now.Sub(notAfter)))}
 	case now.Before(notBefore):
-		return []problem{{ID: problemNotYetValid, Message: fmt.Sprintf(
-			"%s is not valid before %s, in %s", which, notBefore.UTC().Format(time.RFC3339),
-			roughly(notBefore.Sub(now)))}}
+		return []problem{newProblem(problemNotYetValid, "%s is not valid before %s, in %s",
+			which, notBefore.UTC().Format(time.RFC3339), roughly(notBefore.Sub(now)))}
 	}
 	return nil
+}
+
+// roughly formats a duration of two days or more in days, a shorter one in minutes.
+func roughly(d time.Duration) string {
+	if d >= 48*time.Hour {
+		return fmt.Sprintf("%d days", d/(24*time.Hour))
+	}
+	return strings.TrimSuffix(d.Round(time.Minute).String(), "0s")
 }
 
 // usageProblem returns a problem that names the certificate of the chain that does not allow a usage. The extended
@@ -144,9 +146,9 @@ func usageProblem(chain []*x509.Certificate, usage x509.ExtKeyUsage) problem {
 	which, c := "its extended key usage", chain[0]
 	for i := 1; i < len(chain) && allowsUsage(c, usage); i++ {
 		c = chain[i]
-		which = fmt.Sprintf("the extended key usage of its CA %q", subjectOf(c))
+		which = fmt.Sprintf("the extended key usage of its CA %q", nameOf(c.Subject))
 	}
-	return problem{ID: problemUsage, Message: fmt.Sprintf("%s is %s, without %s", which, usages(c), usageNames[usage])}
+	return newProblem(problemUsage, "%s is %s, without %s", which, usages(c), usage)
 }
 
 // allowsUsage reports whether a certificate allows a usage, without regard to its issuers. A certificate without
@@ -156,21 +158,11 @@ func allowsUsage(c *x509.Certificate, usage x509.ExtKeyUsage) bool {
 		slices.Contains(c.ExtKeyUsage, usage) || slices.Contains(c.ExtKeyUsage, x509.ExtKeyUsageAny)
 }
 
-var usageNames = map[x509.ExtKeyUsage]string{
-	x509.ExtKeyUsageAny: "any", x509.ExtKeyUsageServerAuth: "server authentication",
-	x509.ExtKeyUsageClientAuth: "client authentication", x509.ExtKeyUsageCodeSigning: "code signing",
-	x509.ExtKeyUsageEmailProtection: "e-mail protection",
-}
-
-// usages describes a certificate's extended key usages in English.
+// usages lists a certificate's extended key usages.
 func usages(c *x509.Certificate) string {
 	var all []string
 	for _, usage := range c.ExtKeyUsage {
-		name, ok := usageNames[usage]
-		if !ok {
-			name = fmt.Sprintf("usage %d", usage)
-		}
-		all = append(all, name)
+		all = append(all, usage.String())
 	}
 	for _, oid := range c.UnknownExtKeyUsage {
 		all = append(all, oid.String())
@@ -181,10 +173,5 @@ func usages(c *x509.Certificate) string {
 	return strings.Join(all, ", ")
 }
 
-// roughly formats a duration of two days or more in days, a shorter one in minutes.
-func roughly(d time.Duration) string {
-	if d >= 48*time.Hour {
-		return fmt.Sprintf("%d days", d/(24*time.Hour))
-	}
-	return strings.TrimSuffix(d.Round(time.Minute).String(), "0s")
-}
+// nameOf returns the common name, or the whole distinguished name if the common name is empty.
+func nameOf(name pkix.Name) string { return cmp.Or(name.CommonName, name.String()) }

@@ -81,13 +81,13 @@ func TestAllProblemsAreFound(t *testing.T) {
 		{"unknown CA, expired, serving usage", authority(t, "stranger-ca"),
 			[]testcerts.Mutate{testcerts.Expired, testcerts.ServerAuthOnly},
 			[]string{`signed by the CA "stranger-ca", but clientCAFile contains "cluster-ca"`, "it expired at",
-				"its extended key usage is server authentication, without client authentication"}},
+				"its extended key usage is serverAuth, without clientAuth"}},
 		{"CA with the same name and another key", other, nil,
 			[]string{`signed by a CA named "cluster-ca" with another key`}},
 		{"expired, CA expired too", old, []testcerts.Mutate{testcerts.Expired},
 			[]string{"it expired at", `its CA "old-ca" expired at`}},
 		{"CA without the usage", narrow, nil,
-			[]string{`the extended key usage of its CA "narrow-ca" is server authentication, without client`}},
+			[]string{`the extended key usage of its CA "narrow-ca" is serverAuth, without clientAuth`}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			pair, err := test.signer.Client("kubelet-client", nil, test.mutate...)

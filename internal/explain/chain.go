@@ -10,54 +10,59 @@ import (
 	"time"
 )
 
-// chainOf returns a chain from leaf to a root, and a time at which it is valid. It ignores the current time.
+// verifier verifies a certificate. Source names the setting that contains the roots.
+type verifier struct {
+	leaf                 *x509.Certificate
+	intermediates, roots []*x509.Certificate
+	source               string
+}
+
+// chain returns a chain from the certificate to a root, and a time at which it is valid. It ignores the current time.
 // Instead, it tries the times at which the certificates become valid and expire, because verification succeeds at
 // one of them if it succeeds at any time.
-func chainOf(leaf *x509.Certificate, intermediates, roots []*x509.Certificate, usage []x509.ExtKeyUsage) (
-	chain []*x509.Certificate, at time.Time, err error) {
-	times := []time.Time{leaf.NotBefore, leaf.NotAfter}
-	for _, c := range slices.Concat(intermediates, roots) {
-		times = append(times, c.NotBefore, c.NotAfter)
-	}
-	var first error
-	for _, at := range times {
-		chains, err := verify(leaf, intermediates, roots, at, usage)
-		if err == nil {
-			return chains[0], at, nil
-		}
-		expired := x509.CertificateInvalidError{}
-		if first == nil || errors.As(first, &expired) && expired.Reason == x509.Expired {
-			first = err
+func (v *verifier) chain() (chain []*x509.Certificate, at time.Time, err error) {
+	for _, c := range slices.Concat([]*x509.Certificate{v.leaf}, v.intermediates, v.roots) {
+		for _, at := range []time.Time{c.NotBefore, c.NotAfter} {
+			chain, verifyError := v.verify(at, x509.ExtKeyUsageAny)
+			if verifyError == nil {
+				return chain, at, nil
+			}
+			expired := x509.CertificateInvalidError{}
+			if err == nil || errors.As(verifyError, &expired) && expired.Reason == x509.Expired {
+				err = verifyError
+			}
 		}
 	}
-	return nil, time.Time{}, first
+	return nil, time.Time{}, err
 }
 
-func verify(leaf *x509.Certificate, intermediates, roots []*x509.Certificate, at time.Time, usage []x509.ExtKeyUsage) (
-	[][]*x509.Certificate, error) {
-	return leaf.Verify(x509.VerifyOptions{
-		Roots: poolOf(roots), Intermediates: poolOf(intermediates), CurrentTime: at, KeyUsages: usage,
-	})
-}
-
-func poolOf(certificates []*x509.Certificate) *x509.CertPool {
-	pool := x509.NewCertPool()
-	for _, c := range certificates {
-		pool.AddCert(c)
+func (v *verifier) verify(at time.Time, usage x509.ExtKeyUsage) ([]*x509.Certificate, error) {
+	options := x509.VerifyOptions{
+		Roots: x509.NewCertPool(), Intermediates: x509.NewCertPool(), CurrentTime: at,
+		KeyUsages: []x509.ExtKeyUsage{usage},
 	}
-	return pool
+	for _, c := range v.roots {
+		options.Roots.AddCert(c)
+	}
+	for _, c := range v.intermediates {
+		options.Intermediates.AddCert(c)
+	}
+	chains, err := v.leaf.Verify(options)
+	if err != nil {
+		return nil, err
+	}
+	return chains[0], nil
 }
 
-// chainProblem states why there is no chain from leaf to a root. Source names the setting that contains the roots.
-func chainProblem(leaf *x509.Certificate, intermediates, roots []*x509.Certificate, source string, err error) problem {
-	last := lastOfChain(leaf, intermediates)
-	signed := "signed"
-	if last != leaf {
-		signed = fmt.Sprintf("its CA %q is signed", subjectOf(last))
+// chainProblem states why there is no chain to a root. The error is the error of chain.
+func (v *verifier) chainProblem(err error) problem {
+	last := v.last()
+	signed, issuer := "signed", nameOf(last.Issuer)
+	if last != v.leaf {
+		signed = fmt.Sprintf("its CA %q is signed", nameOf(last.Subject))
 	}
-	issuer := nameOf(last.Issuer.CommonName, last.Issuer.String())
 	known := false
-	for _, root := range roots {
+	for _, root := range v.roots {
 		if !bytes.Equal(root.RawSubject, last.RawIssuer) {
 			continue
 		}
@@ -65,40 +70,36 @@ func chainProblem(leaf *x509.Certificate, intermediates, roots []*x509.Certifica
 		var weak x509.InsecureAlgorithmError
 		switch err := last.CheckSignatureFrom(root); {
 		case errors.As(err, &weak):
-			return problem{ID: problemWeakSignature, Message: fmt.Sprintf(
-				"%s with %v, which is no longer accepted", signed, x509.SignatureAlgorithm(weak))}
+			return newProblem(problemWeakSignature, "%s with %v, which is no longer accepted",
+				signed, x509.SignatureAlgorithm(weak))
 		case err != nil:
-			return problem{ID: problemOtherKey,
-				Message: fmt.Sprintf("%s by a CA named %q with another key than the CA of "+
-					"that name in %s: the CA was recreated, or there are two CAs with the same name", signed, issuer,
-					source)}
+			return newProblem(problemOtherKey, "%s by a CA named %q with another key than the CA of that name in %s: "+
+				"the CA was recreated, or there are two CAs with the same name", signed, issuer, v.source)
 		}
 	}
 	switch {
 	case bytes.Equal(last.RawIssuer, last.RawSubject):
-		return problem{ID: problemSelfSigned,
-			Message: fmt.Sprintf("%s by itself (self-signed), and not contained in %s, "+
-				"which contains %s", signed, source, namesOf(roots))}
+		return newProblem(problemSelfSigned, "%s by itself (self-signed), and not contained in %s, which contains %s",
+			signed, v.source, namesOf(v.roots))
 	case !known:
-		return problem{ID: problemUnknownCA,
-			Message: fmt.Sprintf("%s by the CA %q, but %s contains %s. If one of these signed "+
-				"%q, the client must send the certificate of %q too", signed, issuer, source, namesOf(roots), issuer,
-				issuer)}
+		return newProblem(problemUnknownCA, "%s by the CA %q, but %s contains %s. If one of these signed %q, the client "+
+			"must send the certificate of %q too", signed, issuer, v.source, namesOf(v.roots), issuer, issuer)
 	}
-	return problem{ID: problemChain, Message: strings.TrimPrefix(err.Error(), "x509: ")}
+	return newProblem(problemChain, "%s", strings.TrimPrefix(err.Error(), "x509: "))
 }
 
-// lastOfChain follows the issuers from leaf through the intermediates, and returns the last certificate that it finds.
-func lastOfChain(leaf *x509.Certificate, intermediates []*x509.Certificate) *x509.Certificate {
-	last := leaf
-	for range intermediates {
-		next := slices.IndexFunc(intermediates, func(c *x509.Certificate) bool {
+// last follows the issuers from the certificate through the intermediates, and returns the last certificate that it
+// finds.
+func (v *verifier) last() *x509.Certificate {
+	last := v.leaf
+	for range v.intermediates {
+		next := slices.IndexFunc(v.intermediates, func(c *x509.Certificate) bool {
 			return c != last && bytes.Equal(c.RawSubject, last.RawIssuer) && last.CheckSignatureFrom(c) == nil
 		})
 		if next < 0 {
 			break
 		}
-		last = intermediates[next]
+		last = v.intermediates[next]
 	}
 	return last
 }
@@ -109,18 +110,8 @@ func namesOf(certificates []*x509.Certificate) string {
 	}
 	all := make([]string, len(certificates))
 	for i, c := range certificates {
-		all[i] = fmt.Sprintf("%q", subjectOf(c))
+		all[i] = fmt.Sprintf("%q", nameOf(c.Subject))
 	}
 	slices.Sort(all)
 	return strings.Join(slices.Compact(all), ", ")
-}
-
-func subjectOf(c *x509.Certificate) string { return nameOf(c.Subject.CommonName, c.Subject.String()) }
-
-// nameOf returns the common name, or the whole distinguished name if the common name is empty.
-func nameOf(commonName, distinguishedName string) string {
-	if commonName != "" {
-		return commonName
-	}
-	return distinguishedName
 }

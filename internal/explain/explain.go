@@ -39,8 +39,8 @@ const (
 	Error Outcome = "error"
 	// NoAuthentication: the request was served without authentication, as on the read-only port.
 	NoAuthentication Outcome = "no authentication"
-	// NotServed: no handler serves the path, so the kubelet did not authenticate the client.
-	NotServed Outcome = "not served"
+	// notServed: no handler serves the path, so the kubelet did not authenticate the client.
+	notServed Outcome = "not served"
 	// NoRequest: the connection ended without a request.
 	NoRequest Outcome = "no request"
 )
@@ -85,7 +85,7 @@ func (e *explainer) outcome() Outcome {
 	case !e.noAuthentication():
 		return Outcome(e.d.Outcome)
 	case e.d.Status >= http.StatusMultipleChoices:
-		return NotServed
+		return notServed
 	}
 	return NoAuthentication
 }
@@ -94,7 +94,7 @@ func (e *explainer) reason(outcome Outcome) string {
 	switch outcome {
 	case NoAuthentication:
 		return "this port does not authenticate clients"
-	case NotServed:
+	case notServed:
 		return "nothing is served at this path; the client was not authenticated"
 	case NoRequest:
 		return e.d.NoRequest

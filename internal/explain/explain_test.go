@@ -124,9 +124,9 @@ func TestRequestsWithoutAuthentication(t *testing.T) {
 		outcome Outcome
 	}{
 		{"served on the read-only port", nil, 200, NoAuthentication},
-		{"not served on the read-only port", nil, 405, NotServed},
-		{"unknown path", &tls.ConnectionState{}, 404, NotServed},
-		{"redirect to the clean path", &tls.ConnectionState{}, 301, NotServed},
+		{"not served on the read-only port", nil, 405, notServed},
+		{"unknown path", &tls.ConnectionState{}, 404, notServed},
+		{"redirect to the clean path", &tls.ConnectionState{}, 301, notServed},
 	} {
 		d := &authchain.Decision{TLS: test.tls, Status: test.status, Method: "GET", Path: "/x"}
 		e := Decision(d, Facts{})

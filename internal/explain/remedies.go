@@ -1,10 +1,14 @@
 package explain
 
 import (
-	"fmt"
+	_ "embed"
+	"slices"
+	"strconv"
 	"strings"
+	"sync"
 
 	"k8s.io/apiserver/pkg/authentication/user"
+	"sigs.k8s.io/yaml"
 
 	"fauxlet/authchain"
 	"fauxlet/internal/shellword"
@@ -24,15 +28,44 @@ type Remedy struct {
 	Caution string `json:"caution,omitempty"`
 }
 
+//go:embed remedies.yaml
+var remediesFile []byte
+
+// table is the content of remedies.yaml.
+var table = sync.OnceValue(func() (t struct {
+	Parts           []any // YAML anchors that other parts of the file refer to
+	Handshake       map[tlserror.Kind][]Remedy
+	Serving, Client map[problemID][]Remedy
+	Other           map[string][]Remedy
+}) {
+	if err := yaml.UnmarshalStrict(remediesFile, &t); err != nil {
+		panic("remedies.yaml: " + err.Error())
+	}
+	return t
+})
+
+// otherProblem has the remedies for problems of a certificate that have no remedies of their own.
+const otherProblem problemID = "other"
+
+// fill returns remedies with values in place of names in braces. The values are pairs of {name} and value.
+func fill(remedies []Remedy, values ...string) []Remedy {
+	replacer, filled := strings.NewReplacer(values...), slices.Clone(remedies)
+	for i := range filled {
+		filled[i].Summary = replacer.Replace(filled[i].Summary)
+		filled[i].Kubectl = replacer.Replace(filled[i].Kubectl)
+	}
+	return filled
+}
+
 // remedies returns all remedies for a request that was refused or ended with an error.
 func remedies(d *authchain.Report, facts Facts) []Remedy {
 	switch {
 	case d.Handshake != "":
-		return handshakeRemedies[tlserror.Recognize(d.Handshake)]
+		return table().Handshake[tlserror.Recognize(d.Handshake)]
 	case d.User == nil:
 		return authenticationRemedies(d, facts)
 	case len(d.Authorization) > 0 && d.Authorization[len(d.Authorization)-1].Result == authchain.CheckError:
-		return reviewRemedies(d.Why, facts, accessReviews)
+		return reviewRemedies(d.Why, facts, "SubjectAccessReviews", "subjectaccessreviews.authorization.k8s.io")
 	}
 	return authorizationRemedies(d, facts)
 }
@@ -43,190 +76,139 @@ func authenticationRemedies(d *authchain.Report, facts Facts) []Remedy {
 	hasCredential := false
 	for i := range d.Authentication {
 		s := &d.Authentication[i]
+		hasCredential = hasCredential || s.Outcome == authchain.OutcomeError || s.Outcome == authchain.OutcomeRefused
 		switch {
 		case s.Outcome == authchain.OutcomeError:
-			all = append(all, reviewRemedies(s.Reason, facts, tokenReviews)...)
-			hasCredential = true
+			all = append(all, reviewRemedies(s.Reason, facts, "TokenReviews", "tokenreviews.authentication.k8s.io")...)
 		case s.Outcome == authchain.OutcomeRefused && s.Method == authchain.MethodX509:
 			all = append(all, clientCertificateRemedies(d, facts)...)
-			hasCredential = true
 		case s.Outcome == authchain.OutcomeRefused:
-			all = append(all, sendValidToken)
-			hasCredential = true
-		case s.Outcome == authchain.OutcomeSkipped && s.Method == authchain.MethodBearerToken &&
-			strings.Contains(s.Reason, "was not read"):
-			all = append(all, readTokens)
+			all = append(all, table().Other["token refused"]...)
+		case s.Method == authchain.MethodBearerToken && strings.Contains(s.Reason, "was not read"):
+			all = append(all, table().Other["token ignored"]...)
 		}
 	}
 	if hasCredential {
 		return all
 	}
-	return append(append(all, credentialRemedies(d, facts)...), allowAnonymous)
+	return slices.Concat(all, credentialRemedies(d, facts), table().Other["anonymous off"])
 }
 
 // credentialRemedies returns the remedies for a client without a credential.
 func credentialRemedies(d *authchain.Report, facts Facts) []Remedy {
-	var all []Remedy
-	switch {
-	case facts.noClientCA():
-		all = append(all, setClientCA)
-	case d.Connection != nil && d.Connection.Certificate != nil:
-		all = append(all, addCommonName)
-	default:
-		all = append(all, presentCertificate)
+	missing := "no certificate"
+	if facts.noClientCA() {
+		missing = "no client CA"
+	} else if d.Connection != nil && d.Connection.Certificate != nil {
+		missing = "no common name"
 	}
-	if !facts.webhookOff() {
-		all = append(all, sendToken)
+	all := table().Other[missing]
+	if facts.webhookOff() {
+		return all
 	}
-	return all
+	return slices.Concat(all, table().Other["no token"])
 }
 
 // clientCertificateRemedies returns the remedies for each problem of a client certificate that was refused.
 func clientCertificateRemedies(d *authchain.Report, facts Facts) []Remedy {
 	if d.Connection == nil || d.Connection.Certificate == nil {
-		return []Remedy{presentCertificate}
+		return table().Other["no certificate"]
 	}
 	certificate := d.Connection.Certificate
 	issuer := certificate.Issuer
 	problems := dateProblems("it", certificate.NotBefore, certificate.NotAfter, d.Time)
 	if len(facts.Presented) > 0 {
-		issuer = nameOf(facts.Presented[0].Issuer.CommonName, issuer)
+		issuer = nameOf(facts.Presented[0].Issuer)
 		problems = clientCertificateProblems(facts.Presented, facts.ClientCAs, d.Time)
 	}
+	problems = slices.DeleteFunc(problems, func(p problem) bool { return p.Harmless })
+	if len(problems) == 0 { // without the client CAs, the signer was not checked
+		problems = []problem{{ID: otherProblem}}
+	}
+	return fill(problemRemedies(table().Client, problems), "{issuer}", issuer)
+}
+
+// problemRemedies returns the remedies for the problems of a certificate, without duplicates.
+func problemRemedies(remedies map[problemID][]Remedy, problems []problem) []Remedy {
 	var all []Remedy
 	for _, p := range problems {
-		if remedy, ok := clientProblemRemedies[p.ID]; ok {
-			all = append(all, remedy)
-		} else if !p.Harmless {
-			all = append(all, unknownCARemedies(issuer)...)
+		found, ok := remedies[p.ID]
+		if !ok {
+			found = remedies[otherProblem]
 		}
-	}
-	if len(all) == 0 { // no problem was found; without the client CAs, the signer was not checked
-		all = unknownCARemedies(issuer)
+		for _, remedy := range found {
+			if !slices.Contains(all, remedy) {
+				all = append(all, remedy)
+			}
+		}
 	}
 	return all
 }
 
-func unknownCARemedies(issuer string) []Remedy {
-	return []Remedy{{
-		Summary:   "use a client certificate that is signed by a CA in the kubelet's clientCAFile",
-		Apiserver: clientFiles,
-		Kubectl:   "openssl verify -CAfile ca.crt kubelet-client.crt",
-	}, {
-		Summary: fmt.Sprintf("add the certificate of the CA %q to the kubelet's clientCAFile; the file may contain "+
-			"several, "+
-			"and the kubelet reloads it without a restart", issuer),
-		Kubelet: clientCA,
-		Caution: "the kubelet then accepts every certificate of that CA: the common name becomes the user name, " +
-			"the organizations become the groups",
-	}}
-}
-
-// review is a kind of review, with its resource as kubectl names it.
-type review struct{ kind, resource string }
-
-var (
-	tokenReviews  = review{"TokenReviews", "tokenreviews.authentication.k8s.io"}
-	accessReviews = review{"SubjectAccessReviews", "subjectaccessreviews.authorization.k8s.io"}
-)
-
 // reviewRemedies returns the remedies for a review that failed or got no response.
-func reviewRemedies(why string, facts Facts, r review) []Remedy {
+func reviewRemedies(why string, facts Facts, reviews, resource string) []Remedy {
 	node := "NODE"
 	if facts.Config != nil {
 		node = facts.Config.NodeName
 	}
-	permit := Remedy{
-		Summary: fmt.Sprintf("allow the kubelet's user to create %s; a node's own credential (user system:node:%s, "+
-			"group system:nodes) may do so without any binding", r.kind, node),
-		Kubectl: fmt.Sprintf("kubectl auth can-i create %s --as system:node:%s --as-group system:nodes\n"+
-			"kubectl create clusterrolebinding kubelet-reviews --clusterrole=system:auth-delegator "+
-			"--user=USER-OF-THE-KUBELET",
-			r.resource, node),
-	}
-	reach := Remedy{
-		Summary: fmt.Sprintf("make sure that the kubelet reaches its apiserver, which answers %s: check the "+
-			"server in the "+
-			"kubelet's --kubeconfig, and that the apiserver runs", r.kind),
-		Kubectl: "kubectl --kubeconfig /etc/kubernetes/kubelet.conf get --raw /readyz",
-	}
+	all := slices.Concat(table().Other["review failed"], table().Other["review refused"])
 	for _, refusal := range []string{"forbidden", "Unauthorized", "asked for the client to provide credentials"} {
 		if strings.Contains(why, refusal) {
-			return []Remedy{permit, reach}
+			slices.Reverse(all)
+			break
 		}
 	}
-	return []Remedy{reach, permit}
+	return fill(all, "{reviews}", reviews, "{resource}", resource, "{node}", node)
 }
 
-// authorizationRemedies returns the remedies for a 403.
+// authorizationRemedies returns the remedies for a 403. For a service account, a role that allows only this request
+// comes first. For other users, the role system:kubelet-api-admin comes first, because such a user is usually
+// kube-apiserver's and needs that role.
 func authorizationRemedies(d *authchain.Report, facts Facts) []Remedy {
-	check := &d.Authorization[0]
-	if check.Verb == "" {
-		return []Remedy{{Summary: fmt.Sprintf(
-			"use another HTTP method: %s has no verb, so only a rule with the verb * allows it", d.Method)}}
-	}
-	if d.User.Name == user.Anonymous {
-		return append(credentialRemedies(d, facts), bindAnonymous)
-	}
-	denialTTL := "30s by default"
-	if facts.Config != nil {
-		denialTTL = facts.Config.Kubelet.Authorization.Webhook.CacheUnauthorizedTTL.Duration.String()
-	}
-	all := bindingRemedies(d)
-	for i := range all {
-		all[i].Summary += "; the kubelet caches a denial for " + denialTTL
-	}
-	return append(all, alwaysAllow)
-}
-
-// bindingRemedies returns remedies that bind the user to a role. For a service account, a role that allows only this
-// request comes first. For other users, the role system:kubelet-api-admin comes first, because such a user is
-// usually kube-apiserver's and needs that role.
-func bindingRemedies(d *authchain.Report) []Remedy {
 	check, name := &d.Authorization[0], d.User.Name
-	subject := shellword.Quote("--user=" + name)
+	if check.Verb == "" {
+		return fill(table().Other["no verb"], "{method}", d.Method)
+	}
+	if name == user.Anonymous {
+		return slices.Concat(credentialRemedies(d, facts), table().Other["anonymous denied"])
+	}
+	ttl := "30s by default"
+	if facts.Config != nil {
+		ttl = facts.Config.Kubelet.Authorization.Webhook.CacheUnauthorizedTTL.Duration.String()
+	}
+	subject := "--user=" + name
 	serviceAccount, isServiceAccount := strings.CutPrefix(name, "system:serviceaccount:")
 	if isServiceAccount {
-		subject = shellword.Quote("--serviceaccount=" + serviceAccount)
+		subject = "--serviceaccount=" + serviceAccount
 	}
-	object := shellword.Quote(objectName(name))
-	verify := canI(d)
-	wide := Remedy{
-		Summary: fmt.Sprintf("bind %q to the role for the whole kubelet API", name),
-		Kubectl: fmt.Sprintf("kubectl create clusterrolebinding %s --clusterrole=system:kubelet-api-admin %s\n%s",
-			object, subject, verify),
-	}
-	narrow := Remedy{
-		Summary: fmt.Sprintf("bind %q to a role that allows only this", name),
-		Kubectl: fmt.Sprintf("kubectl create clusterrole %s --verb=%s --resource=%s\n"+
-			"kubectl create clusterrolebinding %s --clusterrole=%s %s\n%s",
-			object, check.Verb, resource(check), object, object, subject, verify),
-	}
+	wide, narrow := table().Other["bind to the whole API"], table().Other["bind to this only"]
 	if check.Subresource == "proxy" {
-		narrow.Caution = "nodes/proxy covers the whole kubelet API except metrics, stats and log; even the verb " +
-			"get allows " +
-			"running commands, over a WebSocket"
+		narrow = table().Other["bind to nodes/proxy only"]
 	}
+	all := slices.Concat(wide, narrow)
 	switch {
 	case check.Subresource == "statusz" || check.Subresource == "checkpoint": // not in system:kubelet-api-admin
-		return []Remedy{narrow}
+		all = narrow
 	case isServiceAccount:
-		return []Remedy{narrow, wide}
+		slices.Reverse(all)
 	}
-	return []Remedy{wide, narrow}
+	all = fill(all, "{user}", strconv.Quote(name), "{object}", shellword.Quote(objectName(name)),
+		"{subject}", shellword.Quote(subject), "{verb}", check.Verb, "{resource}", resource(check), "{ttl}", ttl,
+		"{can-i}", canI(d))
+	return append(all, table().Other["authorization off"]...)
 }
 
 // canI returns the kubectl auth can-i command for the Decision's first authorization check.
 func canI(d *authchain.Report) string {
 	c := &d.Authorization[0]
 	words := []string{
-		"kubectl auth can-i", c.Verb, c.Resource + "/" + c.Name, "--subresource=" + c.Subresource,
-		shellword.Quote("--as=" + d.User.Name),
+		"kubectl", "auth", "can-i", c.Verb, c.Resource + "/" + c.Name, "--subresource=" + c.Subresource,
+		"--as=" + d.User.Name,
 	}
 	for _, group := range d.User.Groups {
-		words = append(words, shellword.Quote("--as-group="+group))
+		words = append(words, "--as-group="+group)
 	}
-	return strings.Join(words, " ")
+	return shellword.Join(words)
 }
 
 // objectName derives the name of a ClusterRole from a user name. It is the last part of the user name, without
@@ -235,10 +217,5 @@ func objectName(userName string) string {
 	if i := strings.LastIndex(userName, ":"); i >= 0 && i < len(userName)-1 {
 		userName = userName[i+1:]
 	}
-	return strings.Map(func(r rune) rune {
-		if r == '/' || r == '%' || r == ' ' {
-			return '-'
-		}
-		return r
-	}, userName)
+	return strings.NewReplacer("/", "-", "%", "-", " ", "-").Replace(userName)
 }

@@ -2,7 +2,6 @@ package explain
 
 import (
 	"crypto/x509"
-	"strings"
 	"time"
 
 	"fauxlet/authchain"
@@ -36,7 +35,8 @@ func (s *Serving) Explain(now time.Time) *Explanation {
 	for _, p := range problems {
 		tls.fact("problem", p.Message)
 	}
-	explanation.Remedies = servingRemedies(problems)
+	explanation.Remedies = append(problemRemedies(table().Serving, problems),
+		table().Other["serving certificate refused"]...)
 	return &explanation
 }
 
@@ -50,7 +50,7 @@ func (s *Serving) AddFacts(stage *Stage) {
 	leaf := s.Served[0]
 	stage.fact("serving certificate", leaf.Subject.String())
 	stage.fact("issuer", leaf.Issuer.String())
-	stage.fact("subject alternative names", strings.Join(hostsOf(leaf), ", "))
+	stage.fact("subject alternative names", hostsOf(leaf))
 	stage.fact("valid", dates(leaf.NotBefore, leaf.NotAfter))
 	stage.fact("usage", usages(leaf))
 }

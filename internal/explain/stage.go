@@ -1,11 +1,6 @@
 package explain
 
-import (
-	"fmt"
-	"time"
-
-	"fauxlet/authchain"
-)
+import "fauxlet/authchain"
 
 // Stage is one part of an Explanation.
 type Stage struct {
@@ -23,24 +18,24 @@ type State string
 
 const (
 	Passed State = "passed"
-	// Failed: the request was refused here, or an error occurred. The Message says which.
-	Failed State = "failed"
-	// Skipped: the stage did not apply to the request.
-	Skipped State = "skipped"
-	// NotReached: an earlier stage ended the request.
-	NotReached State = "not reached"
+	// failed: the request was refused here, or an error occurred. The Message says which.
+	failed State = "failed"
+	// skipped: the stage did not apply to the request.
+	skipped State = "skipped"
+	// notReached: an earlier stage ended the request.
+	notReached State = "not reached"
 )
 
-// The IDs of the stages, in order. An Explanation has each stage once, except StageAuthorization, which it has once
+// The IDs of the stages, in order. An Explanation has each stage once, except stageAuthorization, which it has once
 // per authorization check.
 const (
 	StageTLS           = "tls"
-	StageCertificate   = "certificate"
-	StageToken         = "token"
-	StageAnonymous     = "anonymous"
-	StageIdentity      = "identity"
-	StageAttributes    = "attributes"
-	StageAuthorization = "authorization"
+	stageCertificate   = "certificate"
+	stageToken         = "token"
+	stageAnonymous     = "anonymous"
+	stageIdentity      = "identity"
+	stageAttributes    = "attributes"
+	stageAuthorization = "authorization"
 	StageResponse      = "response"
 )
 
@@ -56,6 +51,9 @@ func (s *Stage) fact(name, value string) {
 		s.Facts = append(s.Facts, Fact{name, value})
 	}
 }
+
+// is sets the state and the message.
+func (s *Stage) is(state State, message string) { s.State, s.Message = state, message }
 
 // Stage returns the first stage with an ID, or nil.
 func (e *Explanation) Stage(id string) *Stage {
@@ -73,61 +71,7 @@ func stateOf(s *authchain.Step) State {
 	case authchain.OutcomeAuthenticated:
 		return Passed
 	case authchain.OutcomeSkipped:
-		return Skipped
+		return skipped
 	}
-	return Failed
-}
-
-// step returns the Decision's step for one of the methods. A step that was not skipped takes precedence.
-func (e *explainer) step(methods ...authchain.Method) *authchain.Step {
-	var found *authchain.Step
-	for _, method := range methods {
-		for i := range e.d.Authentication {
-			s := &e.d.Authentication[i]
-			if s.Method != method {
-				continue
-			}
-			if found == nil || found.Outcome == authchain.OutcomeSkipped && s.Outcome != authchain.OutcomeSkipped {
-				found = s
-			}
-		}
-	}
-	return found
-}
-
-// credentialFailed reports whether a credential was refused or could not be verified.
-func (e *explainer) credentialFailed() bool {
-	for i := range e.d.Authentication {
-		if stateOf(&e.d.Authentication[i]) == Failed {
-			return true
-		}
-	}
-	return false
-}
-
-// notReached returns the message of a stage that was not reached.
-func (e *explainer) notReached() string {
-	switch {
-	case e.noRequest():
-		return "there was no request"
-	case e.noAuthentication():
-		return "no authentication"
-	case e.d.User != nil:
-		return fmt.Sprintf("already authenticated by the %s", methodNames[e.d.By])
-	}
-	return "a credential was refused; a request with a bad credential is never treated as anonymous"
-}
-
-var methodNames = map[authchain.Method]string{
-	authchain.MethodX509:           "client certificate",
-	authchain.MethodBearerToken:    "token",
-	authchain.MethodWebSocketToken: "token",
-	authchain.MethodAnonymous:      "anonymous step",
-}
-
-func durationText(d time.Duration) string {
-	if d <= 0 {
-		return ""
-	}
-	return d.Round(time.Microsecond).String()
+	return failed
 }

@@ -14,19 +14,45 @@ import (
 
 // stages returns all stages in the order in which a kubelet handles a request.
 func (e *explainer) stages() []Stage {
-	stages := []Stage{e.tls(), e.certificate(), e.token(), e.anonymous(), e.identity(), e.attributes()}
-	return append(append(stages, e.authorization()...), e.response())
+	var all []Stage
+	add := func(id, name string, explain func(*Stage)) {
+		s := Stage{ID: id, Name: name, State: notReached}
+		switch {
+		case e.noRequest() && id != StageTLS:
+			s.Message = "there was no request"
+		case e.noAuthentication() && id != StageTLS && id != StageResponse:
+			s.Message = "no authentication"
+		default:
+			explain(&s)
+		}
+		all = append(all, s)
+	}
+	add(StageTLS, "TLS", e.tls)
+	add(stageCertificate, "client certificate", e.certificate)
+	add(stageToken, "token", e.token)
+	add(stageAnonymous, "anonymous", e.anonymous)
+	add(stageIdentity, "identity", e.identity)
+	add(stageAttributes, "attributes", e.attributes)
+	checks := e.d.Authorization
+	for i := range checks {
+		add(stageAuthorization, "authorization of "+resource(&checks[i]),
+			func(s *Stage) { authorization(s, &checks[i], i == len(checks)-1) })
+	}
+	if len(checks) == 0 {
+		add(stageAuthorization, "authorization", e.attributes)
+	}
+	add(StageResponse, "response", e.response)
+	return all
 }
 
-func (e *explainer) tls() Stage {
-	s := Stage{ID: StageTLS, Name: "TLS"}
+func (e *explainer) tls(s *Stage) {
 	switch c := e.d.Connection; {
 	case e.d.Handshake != "":
-		s.State, s.Message = Failed, "the handshake failed: "+e.d.Handshake
+		s.is(failed, "the handshake failed: "+e.d.Handshake)
 	case c == nil:
-		s.State, s.Message = Skipped, "plain HTTP"
+		s.is(skipped, "plain HTTP")
 	default:
-		s.State, s.Message = Passed, "the client accepted the serving certificate, or did not verify it"
+		s.is(Passed, "the client accepted the serving certificate, or did not verify it")
 		s.fact("version", c.Version)
 		s.fact("cipher suite", c.CipherSuite)
 		s.fact("server name", c.ServerName)
@@ -36,17 +62,15 @@ func (e *explainer) tls() Stage {
 		}
 	}
 	s.fact("remote", e.d.Remote)
-	return s
 }
 
-func (e *explainer) certificate() Stage {
-	s := Stage{ID: StageCertificate, Name: "client certificate"}
+func (e *explainer) certificate(s *Stage) {
 	step := e.step(authchain.MethodX509)
 	if step == nil {
-		s.State, s.Message = NotReached, e.notReached()
-		return s
+		s.Message = e.notReached()
+		return
 	}
-	s.State, s.Message = stateOf(step), step.Reason
+	s.is(stateOf(step), step.Reason)
 	if s.State == Passed {
 		s.Message = fmt.Sprintf("valid; authenticated as %q", e.d.User.Name)
 	}
@@ -54,108 +78,103 @@ func (e *explainer) certificate() Stage {
 		if e.facts.noClientCA() {
 			s.fact("requested", "no: authentication.x509.clientCAFile is not set")
 		}
-		return s
+		return
 	}
 	leaf := e.d.Connection.Certificate
 	s.fact("subject", leaf.Subject)
 	s.fact("issuer", leaf.Issuer)
 	s.fact("serial", leaf.Serial)
 	s.fact("valid", dates(leaf.NotBefore, leaf.NotAfter))
-	if presented := e.facts.Presented; len(presented) > 0 {
-		s.fact("usage", usages(presented[0]))
-		if len(presented) > 1 {
-			s.fact("intermediates", strconv.Itoa(len(presented)-1))
-		}
-		for _, p := range clientCertificateProblems(presented, e.facts.ClientCAs, e.d.Time) {
-			if p.Harmless {
-				s.fact("note", p.Message)
-			} else {
-				s.fact("problem", p.Message)
-			}
+	presented := e.facts.Presented
+	if len(presented) == 0 {
+		return
+	}
+	s.fact("usage", usages(presented[0]))
+	if len(presented) > 1 {
+		s.fact("intermediates", strconv.Itoa(len(presented)-1))
+	}
+	for _, p := range clientCertificateProblems(presented, e.facts.ClientCAs, e.d.Time) {
+		if p.Harmless {
+			s.fact("note", p.Message)
+		} else {
+			s.fact("problem", p.Message)
 		}
 	}
-	return s
 }
 
-func (e *explainer) token() Stage {
-	s := Stage{ID: StageToken, Name: "token"}
+func (e *explainer) token(s *Stage) {
 	step := e.step(authchain.MethodBearerToken, authchain.MethodWebSocketToken)
-	switch {
-	case step != nil:
-		s.State, s.Message = stateOf(step), step.Reason
-		if s.State == Passed {
-			s.Message = fmt.Sprintf("the TokenReview authenticated it as %q", e.d.User.Name)
+	if step == nil {
+		if e.d.By == authchain.MethodX509 {
+			s.Message = e.notReached()
+		} else {
+			s.is(skipped, "no bearer token in the Authorization header; "+
+				"authentication.webhook.enabled is false, so it would not be read")
 		}
-		if step.Token != "" {
-			s.fact("found in", tokenSources[step.Method])
-			s.fact("token", "SHA-256 "+step.Token+"…")
-			if step.Cached {
-				s.fact("review", "no TokenReview: the result was cached")
-			} else {
-				s.fact("review", "TokenReview sent")
-			}
-			s.fact("duration", durationText(step.Duration))
-		}
-	case e.noRequest() || e.noAuthentication() || e.d.By == authchain.MethodX509:
-		s.State, s.Message = NotReached, e.notReached()
-	default:
-		s.State = Skipped
-		s.Message = "no bearer token in the Authorization header; " +
-			"authentication.webhook.enabled is false, so it would not be read"
+		return
 	}
-	return s
+	s.is(stateOf(step), step.Reason)
+	if s.State == Passed {
+		s.Message = fmt.Sprintf("the TokenReview authenticated it as %q", e.d.User.Name)
+	}
+	if step.Token == "" {
+		return
+	}
+	found, review := "the Authorization header", "TokenReview sent"
+	if step.Method == authchain.MethodWebSocketToken {
+		found = "the WebSocket subprotocols"
+	}
+	if step.Cached {
+		review = "no TokenReview: the result was cached"
+	}
+	s.fact("found in", found)
+	s.fact("token", "SHA-256 "+step.Token+"…")
+	s.fact("review", review)
+	s.duration(step.Duration)
 }
 
-var tokenSources = map[authchain.Method]string{
-	authchain.MethodBearerToken:    "the Authorization header",
-	authchain.MethodWebSocketToken: "the WebSocket subprotocols",
-}
-
-func (e *explainer) anonymous() Stage {
-	s := Stage{ID: StageAnonymous, Name: "anonymous"}
+func (e *explainer) anonymous(s *Stage) {
+	isFailed := func(step authchain.Step) bool { return stateOf(&step) == failed }
 	switch {
 	case e.step(authchain.MethodAnonymous) != nil:
-		s.State, s.Message = Passed, "no credential was accepted and none was refused, so the user is system:anonymous"
-	case e.noRequest() || e.noAuthentication() || e.d.User != nil || e.credentialFailed():
-		s.State, s.Message = NotReached, e.notReached()
+		s.is(Passed, "no credential was accepted and none was refused, so the user is system:anonymous")
+	case e.d.User != nil || slices.ContainsFunc(e.d.Authentication, isFailed):
+		s.Message = e.notReached()
 	default:
-		s.State, s.Message = Skipped, "authentication.anonymous.enabled is false"
+		s.is(skipped, "authentication.anonymous.enabled is false")
 	}
-	return s
 }
 
-func (e *explainer) identity() Stage {
-	s := Stage{ID: StageIdentity, Name: "identity"}
-	switch {
-	case e.d.User != nil:
-		s.State, s.Message = Passed, fmt.Sprintf("user %q", e.d.User.Name)
-		if groups := e.d.User.Groups; len(groups) > 0 {
-			s.Message += ", " + plural(len(groups), "group")
+func (e *explainer) identity(s *Stage) {
+	switch u := e.d.User; {
+	case u != nil:
+		s.is(Passed, fmt.Sprintf("user %q", u.Name))
+		switch n := len(u.Groups); n {
+		case 0:
+		case 1:
+			s.Message += ", 1 group"
+		default:
+			s.Message += fmt.Sprintf(", %d groups", n)
 		}
-		s.fact("user", e.d.User.Name)
-		s.fact("uid", e.d.User.UID)
-		s.fact("groups", strings.Join(e.d.User.Groups, ", "))
-		extra := e.d.User.Extra
-		for _, key := range slices.Sorted(maps.Keys(extra)) {
-			s.fact(key, strings.Join(extra[key], ", "))
+		s.fact("user", u.Name)
+		s.fact("uid", u.UID)
+		s.fact("groups", strings.Join(u.Groups, ", "))
+		for _, key := range slices.Sorted(maps.Keys(u.Extra)) {
+			s.fact(key, strings.Join(u.Extra[key], ", "))
 		}
 		s.fact("authenticated by", string(e.d.By))
-	case e.noRequest() || e.noAuthentication():
-		s.State, s.Message = NotReached, e.notReached()
 	case Outcome(e.d.Outcome) == Error:
-		s.State, s.Message = Failed, "not authenticated: verifying a credential failed with an error (401)"
+		s.is(failed, "not authenticated: verifying a credential failed with an error (401)")
 	default:
-		s.State, s.Message = Failed, "not authenticated (401)"
+		s.is(failed, "not authenticated (401)")
 	}
-	return s
 }
 
-func (e *explainer) attributes() Stage {
-	s := Stage{ID: StageAttributes, Name: "attributes"}
+func (e *explainer) attributes(s *Stage) {
 	checks := e.d.Authorization
 	if len(checks) == 0 {
-		s.State, s.Message = NotReached, e.notAuthorized()
-		return s
+		s.Message = "the client is not authenticated"
+		return
 	}
 	names := make([]string, len(checks))
 	for i := range checks {
@@ -165,49 +184,26 @@ func (e *explainer) attributes() Stage {
 	if verb == "" {
 		verb = `"" (this HTTP method has no verb)`
 	}
-	s.State = Passed
-	s.Message = fmt.Sprintf("%s %s requires the verb %s on %s",
-		e.d.Method, e.d.Path, verb, strings.Join(names, ", or else on "))
+	s.is(Passed, fmt.Sprintf("%s %s requires the verb %s on %s",
+		e.d.Method, e.d.Path, verb, strings.Join(names, ", or else on ")))
 	s.fact("verb", verb)
 	s.fact("resource", strings.Join(names, ", or else "))
 	s.fact("node", checks[0].Name)
-	return s
 }
 
-// notAuthorized returns the message of the stages after identity if there was no authorization check.
-func (e *explainer) notAuthorized() string {
-	if e.d.User == nil && !e.noRequest() && !e.noAuthentication() {
-		return "the client is not authenticated"
-	}
-	return e.notReached()
-}
-
-func (e *explainer) authorization() []Stage {
-	checks := e.d.Authorization
-	if len(checks) == 0 {
-		return []Stage{{ID: StageAuthorization, Name: "authorization", State: NotReached, Message: e.notAuthorized()}}
-	}
-	stages := make([]Stage, len(checks))
-	for i := range checks {
-		stages[i] = authorizationCheck(&checks[i], i == len(checks)-1)
-	}
-	return stages
-}
-
-func authorizationCheck(c *authchain.Check, last bool) Stage {
-	s := Stage{ID: StageAuthorization, Name: "authorization of " + resource(c)}
+func authorization(s *Stage, c *authchain.Check, last bool) {
 	switch {
 	case c.Result == authchain.CheckError:
-		s.State, s.Message = Failed, "error: the SubjectAccessReview failed"
+		s.is(failed, "error: the SubjectAccessReview failed")
 	case c.Reviews == 0 && !c.Cached:
-		s.State, s.Message = Passed, "allowed: authorization.mode is AlwaysAllow, so no SubjectAccessReview was sent"
-		return s
+		s.is(Passed, "allowed: authorization.mode is AlwaysAllow, so no SubjectAccessReview was sent")
+		return
 	case c.Result == authchain.CheckAllowed:
-		s.State, s.Message = Passed, "allowed"
+		s.is(Passed, "allowed")
 	case last:
-		s.State, s.Message = Failed, "denied (403)"
+		s.is(failed, "denied (403)")
 	default:
-		s.State, s.Message = Failed, "denied; the next check decides"
+		s.is(failed, "denied; the next check decides")
 	}
 	s.fact("reason", c.Reason)
 	switch {
@@ -218,43 +214,55 @@ func authorizationCheck(c *authchain.Check, last bool) Stage {
 	case c.Reviews > 1:
 		s.fact("review", fmt.Sprintf("SubjectAccessReview sent %d times", c.Reviews))
 	}
-	s.fact("duration", durationText(c.Duration))
-	return s
+	s.duration(c.Duration)
 }
 
-func (e *explainer) response() Stage {
-	s := Stage{ID: StageResponse, Name: "response"}
-	if e.noRequest() {
-		s.State, s.Message = NotReached, e.notReached()
-		return s
-	}
-	s.State, s.Message = Passed, fmt.Sprintf("%d %s", e.d.Status, http.StatusText(e.d.Status))
+func (e *explainer) response(s *Stage) {
+	s.is(Passed, fmt.Sprintf("%d %s", e.d.Status, http.StatusText(e.d.Status)))
 	if e.d.Status >= http.StatusBadRequest {
-		s.State = Failed
+		s.State = failed
 		if Outcome(e.d.Outcome) == Allowed {
 			s.Message += ", from the handler: the request was authorized"
 		}
 	}
 	s.fact("error", strings.TrimSpace(e.d.Err))
-	s.fact("duration", durationText(e.d.Duration))
-	return s
+	s.duration(e.d.Duration)
+}
+
+// step returns the Decision's step for one of the methods. A step that was not skipped takes precedence.
+func (e *explainer) step(methods ...authchain.Method) (found *authchain.Step) {
+	for i := range e.d.Authentication {
+		s := &e.d.Authentication[i]
+		if slices.Contains(methods, s.Method) && (found == nil || found.Outcome == authchain.OutcomeSkipped &&
+			s.Outcome != authchain.OutcomeSkipped) {
+			found = s
+		}
+	}
+	return found
+}
+
+// notReached returns the message of an authentication stage that was not reached.
+func (e *explainer) notReached() string {
+	switch e.d.By {
+	case authchain.MethodX509:
+		return "already authenticated by the client certificate"
+	case authchain.MethodBearerToken, authchain.MethodWebSocketToken:
+		return "already authenticated by the token"
+	}
+	return "a credential was refused; a request with a bad credential is never treated as anonymous"
+}
+
+func (s *Stage) duration(d time.Duration) {
+	if d > 0 {
+		s.fact("duration", d.Round(time.Microsecond).String())
+	}
 }
 
 // resource returns the resource of an authorization check as RBAC rules name it, such as nodes/proxy.
 func resource(c *authchain.Check) string {
-	if c.Subresource == "" {
-		return c.Resource
-	}
-	return c.Resource + "/" + c.Subresource
+	return strings.TrimSuffix(c.Resource+"/"+c.Subresource, "/")
 }
 
 func dates(from, until time.Time) string {
 	return fmt.Sprintf("from %s until %s", from.UTC().Format(time.RFC3339), until.UTC().Format(time.RFC3339))
-}
-
-func plural(n int, thing string) string {
-	if n == 1 {
-		return "1 " + thing
-	}
-	return strconv.Itoa(n) + " " + thing + "s"
 }

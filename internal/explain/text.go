@@ -43,7 +43,7 @@ type textPrinter struct {
 }
 
 // stateWidth is the length of the longest state, "not reached".
-const stateWidth = len(NotReached)
+const stateWidth = len(notReached)
 
 func (p *textPrinter) state(s State) string {
 	return p.style.Paint(colorOfState[s], fmt.Sprintf("%-*s", stateWidth, s))
@@ -71,11 +71,11 @@ func (p *textPrinter) stages(explanation *Explanation) {
 }
 
 var colorOfState = map[State]color.Color{
-	Passed: color.Green, Failed: color.Red, Skipped: color.Yellow, NotReached: color.Dim,
+	Passed: color.Green, failed: color.Red, skipped: color.Yellow, notReached: color.Dim,
 }
 
 var colorOfOutcome = map[Outcome]color.Color{
-	Allowed: color.Green, NoAuthentication: color.Yellow, Refused: color.Red, NotServed: color.Red,
+	Allowed: color.Green, NoAuthentication: color.Yellow, Refused: color.Red, notServed: color.Red,
 	NoRequest: color.Red, Error: color.Magenta,
 }
 
@@ -163,7 +163,7 @@ func (p *textPrinter) comparePair(width int, pair [2]*Stage) {
 // the remaining pairs is nil.
 func pairStages(a, b *Explanation) [][2]*Stage {
 	var pairs [][2]*Stage
-	isCheck := func(s *Stage) bool { return s.ID == StageAuthorization }
+	isCheck := func(s *Stage) bool { return s.ID == stageAuthorization }
 	for i, j := 0, 0; i < len(a.Stages) && j < len(b.Stages); {
 		pair := [2]*Stage{&a.Stages[i], &b.Stages[j]}
 		switch {

@@ -14,7 +14,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
-	"sync"
+	"time"
 
 	authenticationv1 "k8s.io/client-go/kubernetes/typed/authentication/v1"
 	authorizationv1 "k8s.io/client-go/kubernetes/typed/authorization/v1"
@@ -39,24 +39,18 @@ type Options struct {
 }
 
 // Kubelet handles requests like a kubelet that has just started with the configuration. Requests share only the
-// review caches. It is safe for concurrent use.
+// review caches. It handles one request at a time.
 type Kubelet struct {
 	options Options
 	facts   explain.Facts
 	server  *server.Server
-	made    *pods.Store // the pods made for requests; nil if Options.Pods is set
-
-	mu       sync.Mutex
-	decided  map[string]*authchain.Decision // by remote address, which is different for each request
-	requests int
+	made    *pods.Store         // the pods made for requests; nil if Options.Pods is set
+	decided *authchain.Decision // about the last request
 }
 
 // New returns a Kubelet, or the error of [server.New].
 func New(options Options) (*Kubelet, error) {
-	if options.Config == nil {
-		return nil, errors.New("offline: Options.Config is required")
-	}
-	k := &Kubelet{options: options, facts: explain.FactsOf(options.Config), decided: map[string]*authchain.Decision{}}
+	k := &Kubelet{options: options, facts: explain.FactsOf(options.Config)}
 	store := options.Pods
 	if store == nil {
 		var err error
@@ -68,15 +62,9 @@ func New(options Options) (*Kubelet, error) {
 	var err error
 	k.server, err = server.New(server.Options{
 		Config: options.Config, TokenReviews: options.TokenReviews, AccessReviews: options.AccessReviews, Pods: store,
-		ReadOnce: true, Observe: k.observe,
+		ReadOnce: true, Observe: func(d *authchain.Decision) { k.decided = d },
 	})
 	return k, err
-}
-
-func (k *Kubelet) observe(d *authchain.Decision) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	k.decided[d.Remote] = d
 }
 
 // Request is a client's request.
@@ -90,12 +78,15 @@ type Request struct {
 	Header http.Header
 	// ReadOnly sends the request to the read-only port.
 	ReadOnly bool
-	// Verify states how the client verifies the serving certificate. Only Explain uses it.
-	Verify Verification
+	// Roots are the CAs with which the client verifies the serving certificate. Nil: the client does not verify the
+	// certificate. Host is the DNS name or the IP address that the client connects to. Empty: the client does not
+	// verify the name. Only Explain uses them.
+	Roots []*x509.Certificate
+	Host  string
 }
 
-// ErrConnectionRefused means that the configuration does not open the port. The error of [Kubelet.Decide] wraps it.
-var ErrConnectionRefused = errors.New("connection refused: nothing listens there")
+// errConnectionRefused means that the configuration does not open the port. The error of [Kubelet.Decide] wraps it.
+var errConnectionRefused = errors.New("connection refused: nothing listens there")
 
 // Decide returns the Decision about a request. It waits for the beginning of the response only: streams and followed
 // logs do not block it. An error means that the request cannot be sent.
@@ -121,11 +112,7 @@ func (k *Kubelet) decide(ctx context.Context, request Request) (*authchain.Decis
 	}
 	w := &responseStart{header: http.Header{}, begun: begun}
 	serve(handler, w, r)
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	d := k.decided[r.RemoteAddr]
-	delete(k.decided, r.RemoteAddr)
-	return d, w, nil
+	return k.decided, w, nil
 }
 
 // handler returns the handler of the secure or the read-only port.
@@ -133,11 +120,11 @@ func (k *Kubelet) handler(readOnly bool) (http.Handler, error) {
 	kubelet := &k.options.Config.Kubelet
 	switch {
 	case readOnly && kubelet.ReadOnlyPort == 0:
-		return nil, fmt.Errorf("%w: readOnlyPort is 0", ErrConnectionRefused)
+		return nil, fmt.Errorf("%w: readOnlyPort is 0", errConnectionRefused)
 	case readOnly:
 		return k.server.ReadOnlyHandler(), nil
 	case kubelet.EnableServer != nil && !*kubelet.EnableServer:
-		return nil, fmt.Errorf("%w: enableServer is false", ErrConnectionRefused)
+		return nil, fmt.Errorf("%w: enableServer is false", errConnectionRefused)
 	}
 	return k.server.Handler(), nil
 }
@@ -145,18 +132,18 @@ func (k *Kubelet) handler(readOnly bool) (http.Handler, error) {
 // Explain explains how the kubelet would handle a request.
 func (k *Kubelet) Explain(ctx context.Context, request Request) (explain.Explanation, error) {
 	var serving *explain.Serving
-	if request.Verify.Roots != nil && !request.ReadOnly {
-		var failed *explain.Explanation
-		var err error
-		if serving, failed, err = k.verify(request.Verify); err != nil {
+	if request.Roots != nil && !request.ReadOnly {
+		served, err := k.servingCertificates()
+		if err != nil {
 			return explain.Explanation{}, err
 		}
-		if failed != nil {
+		serving = &explain.Serving{Served: served, Roots: request.Roots, Host: request.Host}
+		if failed := serving.Explain(time.Now()); failed != nil {
 			return *failed, nil
 		}
 	}
 	d, response, err := k.decide(ctx, request)
-	if errors.Is(err, ErrConnectionRefused) {
+	if errors.Is(err, errConnectionRefused) {
 		d, err = &authchain.Decision{NoRequest: err.Error(), Method: request.Method, Path: request.Target}, nil
 	}
 	if err != nil {
@@ -190,11 +177,7 @@ func (k *Kubelet) httpRequest(ctx context.Context, request *Request) (*http.Requ
 	if err != nil || target.Host != "" || target.Scheme != "" {
 		return nil, fmt.Errorf("%q: not a path; a path begins with a slash, such as /pods", request.Target)
 	}
-	method := request.Method
-	if method == "" {
-		method = http.MethodGet
-	}
-	r, err := http.NewRequestWithContext(ctx, method, request.Target, nil)
+	r, err := http.NewRequestWithContext(ctx, request.Method, request.Target, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -214,9 +197,6 @@ func (k *Kubelet) httpRequest(ctx context.Context, request *Request) (*http.Requ
 			r.TLS.PeerCertificates = request.Certificates
 		}
 	}
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	k.requests++
-	r.RemoteAddr = fmt.Sprintf("offline:%d", k.requests)
+	r.RemoteAddr = "offline"
 	return r, nil
 }

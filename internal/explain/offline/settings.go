@@ -17,55 +17,42 @@ type Setting struct {
 	Values []string
 }
 
-// settings are the fields that affect authentication and authorization.
-var settings = []struct {
-	field  string
-	values func(*config.Config) []string
-	get    func(*config.Config) string
-	set    func(*config.Config, string)
-}{
-	{"authentication.x509.clientCAFile",
-		func(c *config.Config) []string { return []string{c.Kubelet.Authentication.X509.ClientCAFile, ""} },
-		func(c *config.Config) string { return c.Kubelet.Authentication.X509.ClientCAFile },
-		func(c *config.Config, value string) { c.Kubelet.Authentication.X509.ClientCAFile = value }},
-	{"authentication.webhook.enabled", booleans,
-		func(c *config.Config) string { return formatBool(c.Kubelet.Authentication.Webhook.Enabled) },
-		func(c *config.Config, value string) { c.Kubelet.Authentication.Webhook.Enabled = parseBool(value) }},
-	{"authentication.anonymous.enabled", booleans,
-		func(c *config.Config) string { return formatBool(c.Kubelet.Authentication.Anonymous.Enabled) },
-		func(c *config.Config, value string) { c.Kubelet.Authentication.Anonymous.Enabled = parseBool(value) }},
-	{"authorization.mode",
-		func(*config.Config) []string { return []string{"Webhook", "AlwaysAllow"} },
-		func(c *config.Config) string { return string(c.Kubelet.Authorization.Mode) },
-		func(c *config.Config, value string) { setMode(&c.Kubelet.Authorization.Mode, value) }},
+// settings are the fields of a configuration that affect authentication and authorization.
+func settings(c *config.Config) []setting {
+	authentication := &c.Kubelet.Authentication
+	return []setting{
+		stringSetting("authentication.x509.clientCAFile", &authentication.X509.ClientCAFile, ""),
+		boolSetting("authentication.webhook.enabled", &authentication.Webhook.Enabled),
+		boolSetting("authentication.anonymous.enabled", &authentication.Anonymous.Enabled),
+		stringSetting("authorization.mode", (*string)(&c.Kubelet.Authorization.Mode), "AlwaysAllow", "Webhook"),
+	}
 }
 
-func booleans(*config.Config) []string { return []string{"true", "false"} }
-
-func formatBool(b *bool) string { return strconv.FormatBool(b != nil && *b) }
-
-func parseBool(value string) *bool {
-	b := value == "true"
-	return &b
+// setting is a Setting of one configuration, with a function that changes the field there.
+type setting struct {
+	Setting
+	set func(value string)
 }
 
-// setMode sets an authorization mode. It is generic so that this package need not import the API package of the
-// mode's type.
-func setMode[T ~string](mode *T, value string) { *mode = T(value) }
+func stringSetting(field string, at *string, values ...string) setting {
+	return newSetting(field, *at, values, func(value string) { *at = value })
+}
+
+func boolSetting(field string, at **bool) setting {
+	current := strconv.FormatBool(*at != nil && **at)
+	return newSetting(field, current, []string{"false", "true"}, func(value string) { *at = new(value == "true") })
+}
+
+func newSetting(field, current string, values []string, set func(string)) setting {
+	others := slices.DeleteFunc(values, func(value string) bool { return value == current })
+	return setting{Setting{field, append([]string{current}, others...)}, set}
+}
 
 // Settings returns the settings that can be changed, with their possible values.
 func (w WhatIf) Settings() []Setting {
-	all := make([]Setting, len(settings))
-	for i, s := range settings {
-		values := append([]string{s.get(w.Config)}, s.values(w.Config)...)
-		slices.Sort(values[1:])
-		unique := values[:1]
-		for _, value := range values[1:] {
-			if !slices.Contains(unique, value) {
-				unique = append(unique, value)
-			}
-		}
-		all[i] = Setting{s.field, unique}
+	var all []Setting
+	for _, s := range settings(w.Config) {
+		all = append(all, s.Setting)
 	}
 	return all
 }
@@ -74,9 +61,9 @@ func (w WhatIf) Settings() []Setting {
 func (w WhatIf) configWith(set map[string]string) (*config.Config, error) {
 	c := *w.Config
 	c.Kubelet = *w.Config.Kubelet.DeepCopy()
-	known := w.Settings()
+	known := settings(&c)
 	for field, value := range set {
-		i := slices.IndexFunc(known, func(s Setting) bool { return s.Field == field })
+		i := slices.IndexFunc(known, func(s setting) bool { return s.Field == field })
 		if i < 0 {
 			var names []string
 			for _, s := range known {
@@ -88,7 +75,7 @@ func (w WhatIf) configWith(set map[string]string) (*config.Config, error) {
 		if !slices.Contains(known[i].Values, value) {
 			return nil, fmt.Errorf("%s: %q is not one of %q", field, value, known[i].Values)
 		}
-		settings[i].set(&c, value)
+		known[i].set(value)
 	}
 	return &c, nil
 }
