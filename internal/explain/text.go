@@ -26,11 +26,19 @@ func (e *Explanation) Details(style color.Style, indent string) string {
 	return p.String()
 }
 
-// WriteComparison writes the actual and the what-if explanation side by side. The text in change describes how the
-// configurations differ.
+// WriteComparison writes the actual and the what-if explanation side by side: one line per stage with the states in
+// both. If the messages differ, it writes both below that line. The text in change describes how the configurations
+// differ.
 func WriteComparison(w io.Writer, style color.Style, actual, whatIf *Explanation, change string) error {
 	p := textPrinter{style: style}
-	p.compare(actual, whatIf, change)
+	width := max(nameWidth(actual), nameWidth(whatIf))
+	fmt.Fprintf(&p, "%-*s  %-*s  %-*s  %s\n",
+		width, "", stateWidth, "actual", stateWidth, "what-if", style.Paint(color.Dim, change))
+	for _, pair := range pairStages(actual.Stages, whatIf.Stages) {
+		p.pair(width, pair[0], pair[1])
+	}
+	fmt.Fprintf(&p, "\nactual:  %s\nwhat-if: %s\n", p.result(actual), p.result(whatIf))
+	p.remedies(whatIf)
 	_, err := io.WriteString(w, p.String())
 	return err
 }
@@ -45,33 +53,33 @@ type textPrinter struct {
 // stateWidth is the length of the longest state, "not reached".
 const stateWidth = len(notReached)
 
+var colorOfState = map[State]color.Color{
+	Passed: color.Green, failed: color.Red, skipped: color.Yellow, notReached: color.Dim,
+}
+
+// state formats a state. The state of a stage that does not exist is empty.
 func (p *textPrinter) state(s State) string {
 	return p.style.Paint(colorOfState[s], fmt.Sprintf("%-*s", stateWidth, s))
 }
 
-func nameWidth(explanation *Explanation) int {
+func nameWidth(e *Explanation) int {
 	width := 0
-	for i := range explanation.Stages {
-		width = max(width, len(explanation.Stages[i].Name))
+	for i := range e.Stages {
+		width = max(width, len(e.Stages[i].Name))
 	}
 	return width
 }
 
-func (p *textPrinter) stages(explanation *Explanation) {
-	width := nameWidth(explanation)
-	for i := range explanation.Stages {
-		stage := &explanation.Stages[i]
-		fmt.Fprintf(p, "%s%-*s  %s  %s\n", p.indent, width, stage.Name, p.state(stage.State),
-			color.Printable(stage.Message))
-		for _, fact := range stage.Facts {
+func (p *textPrinter) stages(e *Explanation) {
+	width := nameWidth(e)
+	for i := range e.Stages {
+		s := &e.Stages[i]
+		fmt.Fprintf(p, "%s%-*s  %s  %s\n", p.indent, width, s.Name, p.state(s.State), color.Printable(s.Message))
+		for _, fact := range s.Facts {
 			line := p.style.Paint(color.Dim, color.Printable(fact.Name+": "+fact.Value))
 			fmt.Fprintf(p, "%s%*s  %s\n", p.indent, width+2+stateWidth, "", line)
 		}
 	}
-}
-
-var colorOfState = map[State]color.Color{
-	Passed: color.Green, failed: color.Red, skipped: color.Yellow, notReached: color.Dim,
 }
 
 var colorOfOutcome = map[Outcome]color.Color{
@@ -88,21 +96,20 @@ func (p *textPrinter) result(e *Explanation) string {
 	return p.style.Paint(colorOfOutcome[e.Outcome], string(e.Outcome)) + status + ": " + color.Printable(e.Reason)
 }
 
-func (p *textPrinter) remedies(explanation *Explanation) {
-	for i, remedy := range explanation.Remedies {
+func (p *textPrinter) remedies(e *Explanation) {
+	for i, remedy := range e.Remedies {
 		if i == 0 {
 			fmt.Fprintf(p, "\n%sRemedies:\n", p.indent)
 		}
 		fmt.Fprintf(p, "\n%s%d. %s\n", p.indent, i+1, color.Printable(remedy.Summary))
-		for _, form := range []struct{ name, text string }{
+		for _, form := range [][2]string{
 			{"kubelet configuration", remedy.Kubelet}, {"kube-apiserver flags", remedy.Apiserver},
 			{"commands", remedy.Kubectl},
 		} {
-			if form.text == "" {
-				continue
+			if form[1] != "" {
+				fmt.Fprintf(p, "%s   %s\n", p.indent, p.style.Paint(color.Dim, form[0]+":"))
 			}
-			fmt.Fprintf(p, "%s   %s\n", p.indent, p.style.Paint(color.Dim, form.name+":"))
-			for line := range strings.Lines(form.text) {
+			for line := range strings.Lines(form[1]) {
 				fmt.Fprintf(p, "%s     %s\n", p.indent, color.Printable(strings.TrimRight(line, "\n")))
 			}
 		}
@@ -112,71 +119,42 @@ func (p *textPrinter) remedies(explanation *Explanation) {
 	}
 }
 
-const (
-	actualHead = "actual"
-	whatIfHead = "what-if"
-)
-
-// compare prints one line per stage with the states in both explanations. If the messages differ, it prints both
-// below that line.
-func (p *textPrinter) compare(actual, whatIf *Explanation, change string) {
-	width := max(nameWidth(actual), nameWidth(whatIf))
-	fmt.Fprintf(p, "%-*s  %-*s  %-*s  %s\n",
-		width, "", stateWidth, actualHead, stateWidth, whatIfHead, p.style.Paint(color.Dim, change))
-	for _, pair := range pairStages(actual, whatIf) {
-		p.comparePair(width, pair)
+// pair prints the stages of two explanations that belong together. One of the two may be the zero Stage.
+func (p *textPrinter) pair(width int, actual, whatIf Stage) {
+	name := actual.Name
+	if len(whatIf.Name) > len(name) { // an authorization stage that was reached names its resource
+		name = whatIf.Name
 	}
-	fmt.Fprintf(p, "\n%s:  %s\n%s: %s\n", actualHead, p.result(actual), whatIfHead, p.result(whatIf))
-	p.remedies(whatIf)
-}
-
-func (p *textPrinter) comparePair(width int, pair [2]*Stage) {
-	differ := pair[0] == nil || pair[1] == nil || pair[0].State != pair[1].State || pair[0].Message != pair[1].Message
-	name, states := "", [2]string{}
-	for i, stage := range pair {
-		states[i] = strings.Repeat(" ", stateWidth)
-		if stage != nil {
-			states[i] = p.state(stage.State)
-			if len(stage.Name) > len(name) { // an authorization stage that was reached names its resource
-				name = stage.Name
-			}
-		}
-	}
-	message := ""
-	if !differ {
-		message = color.Printable(pair[0].Message)
-	}
-	line := fmt.Sprintf("%-*s  %s  %s  %s", width, name, states[0], states[1], message)
-	fmt.Fprintf(p, "%s\n", strings.TrimRight(line, " "))
-	if !differ {
+	line := fmt.Sprintf("%-*s  %s  %s", width, name, p.state(actual.State), p.state(whatIf.State))
+	if actual.State == whatIf.State && actual.Message == whatIf.Message {
+		fmt.Fprintf(p, "%s  %s\n", line, color.Printable(actual.Message))
 		return
 	}
-	for i, stage := range pair {
-		if stage != nil {
-			fmt.Fprintf(p, "%*s  %s: %s\n", width, "", [2]string{actualHead, whatIfHead}[i],
-				color.Printable(stage.Message))
-		}
+	fmt.Fprintln(p, strings.TrimRight(line, " "))
+	if actual.ID != "" {
+		fmt.Fprintf(p, "%*s  actual: %s\n", width, "", color.Printable(actual.Message))
+	}
+	if whatIf.ID != "" {
+		fmt.Fprintf(p, "%*s  what-if: %s\n", width, "", color.Printable(whatIf.Message))
 	}
 }
 
 // pairStages pairs the stages of two explanations. If one explanation has fewer authorization stages, its part of
-// the remaining pairs is nil.
-func pairStages(a, b *Explanation) [][2]*Stage {
-	var pairs [][2]*Stage
-	isCheck := func(s *Stage) bool { return s.ID == stageAuthorization }
-	for i, j := 0, 0; i < len(a.Stages) && j < len(b.Stages); {
-		pair := [2]*Stage{&a.Stages[i], &b.Stages[j]}
-		switch {
-		case isCheck(pair[1]) && !isCheck(pair[0]):
-			pair[0] = nil
-		case isCheck(pair[0]) && !isCheck(pair[1]):
-			pair[1] = nil
+// the remaining pairs is the zero Stage.
+func pairStages(a, b []Stage) (pairs [][2]Stage) {
+	next := func(stages *[]Stage) Stage {
+		first := (*stages)[0]
+		*stages = (*stages)[1:]
+		return first
+	}
+	for len(a) > 0 && len(b) > 0 {
+		var pair [2]Stage
+		inA, inB := a[0].ID == stageAuthorization, b[0].ID == stageAuthorization
+		if inA || !inB {
+			pair[0] = next(&a)
 		}
-		if pair[0] != nil {
-			i++
-		}
-		if pair[1] != nil {
-			j++
+		if inB || !inA {
+			pair[1] = next(&b)
 		}
 		pairs = append(pairs, pair)
 	}

@@ -114,15 +114,15 @@ func (t *Tokens) AuthenticateToken(ctx context.Context, token string) (*authenti
 	return t.authenticator.AuthenticateToken(ctx, token)
 }
 
-// User returns the user with the given name, with the UID and groups in the first line for that name. The caller
-// must not change it.
-func (t *Tokens) User(name string) (user.Info, bool) {
+// User returns the user with the given name, with the UID and groups in the first line for that name. It returns nil
+// if there is none. The caller must not change the user.
+func (t *Tokens) User(name string) *user.DefaultInfo {
 	for _, u := range t.users {
 		if u.Name == name {
-			return u, true
+			return u
 		}
 	}
-	return nil, false
+	return nil
 }
 
 // summary returns the number of tokens and the warnings, as in `2 tokens`.

@@ -57,19 +57,15 @@ func (m Manifests) user() (*user.DefaultInfo, error) {
 		if err != nil {
 			return nil, fmt.Errorf("token file: %w", err)
 		}
-		found, ok := tokens.User(m.Identity)
-		if !ok {
-			return nil, fmt.Errorf("token file: %s has no token of the user %q", m.Tokens, m.Identity)
+		if found := tokens.User(m.Identity); found != nil {
+			return found, nil
 		}
-		return &user.DefaultInfo{Name: found.GetName(), UID: found.GetUID(), Groups: found.GetGroups()}, nil
+		return nil, fmt.Errorf("token file: %s has no token of the user %q", m.Tokens, m.Identity)
 	}
-	name, groups, _ := strings.Cut(m.Identity, ",")
-	identity := &user.DefaultInfo{Name: name}
-	if namespace, _, err := serviceaccount.SplitUsername(name); err == nil {
-		identity.Groups = serviceaccount.MakeGroupNames(namespace)
-	}
-	if groups != "" {
-		identity.Groups = append(identity.Groups, strings.Split(groups, ",")...)
+	words := strings.Split(m.Identity, ",")
+	identity := &user.DefaultInfo{Name: words[0], Groups: words[1:]}
+	if namespace, _, err := serviceaccount.SplitUsername(words[0]); err == nil {
+		identity.Groups = append(serviceaccount.MakeGroupNames(namespace), words[1:]...)
 	}
 	return identity, nil
 }

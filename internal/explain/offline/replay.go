@@ -47,37 +47,40 @@ func (p *replay) clients() (authenticationv1.AuthenticationV1Interface, authoriz
 // ServeHTTP answers a review. The response to a review without a known result is 403, which clients do not retry.
 func (p *replay) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	body, err := io.ReadAll(r.Body)
-	if err != nil {
-		writeForbidden(w, err)
-		return
-	}
-	reviewFunc := p.reviewAccess
+	var answer any
+	var token authenticationapi.TokenReview
+	var access authorizationapi.SubjectAccessReview
 	if strings.HasSuffix(r.URL.Path, "/tokenreviews") {
-		reviewFunc = p.reviewToken
+		err = errors.Join(err, json.Unmarshal(body, &token))
+		if p.reviewer == nil || token.Spec.Token == placeholder {
+			err = errors.Join(err, p.reviewToken(&token))
+			answer = token
+		}
+	} else if p.reviewer == nil {
+		err = errors.Join(err, json.Unmarshal(body, &access), p.reviewAccess(&access))
+		answer = access
 	}
-	review, err := reviewFunc(body)
-	switch {
-	case err != nil:
-		writeForbidden(w, err)
-	case review != nil:
-		w.Header().Set("Content-Type", "application/json")
-		w.WriteHeader(http.StatusCreated)
-		_ = json.NewEncoder(w).Encode(review)
-	default:
+	if err == nil && answer == nil {
 		r.Body = io.NopCloser(bytes.NewReader(body))
 		p.reviewer.Handler().ServeHTTP(w, r)
+		return
 	}
+	status := http.StatusCreated
+	if err != nil {
+		status = http.StatusForbidden
+		answer = metav1.Status{
+			TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Status"},
+			Status:   metav1.StatusFailure, Reason: metav1.StatusReasonForbidden, Code: http.StatusForbidden,
+			Message: err.Error(),
+		}
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	_ = json.NewEncoder(w).Encode(answer)
 }
 
-// reviewToken returns the TokenReview with its result, or nil if the reviewer has to answer it.
-func (p *replay) reviewToken(body []byte) (any, error) {
-	var review authenticationapi.TokenReview
-	if err := json.Unmarshal(body, &review); err != nil {
-		return nil, err
-	}
-	if review.Spec.Token != placeholder && p.reviewer != nil {
-		return nil, nil
-	}
+// reviewToken sets the result of a TokenReview to the result in the Decision.
+func (p *replay) reviewToken(review *authenticationapi.TokenReview) error {
 	for i := range p.decision.Authentication {
 		s := &p.decision.Authentication[i]
 		if s.Token == "" || s.Outcome == authchain.OutcomeError {
@@ -94,45 +97,28 @@ func (p *replay) reviewToken(body []byte) (any, error) {
 				review.Status.User.Extra[key] = values
 			}
 		}
-		return &review, nil
+		return nil
 	}
-	return nil, errors.New("the original request had no review of this token, and the token is not stored")
+	return errors.New("the original request had no review of this token, and the token is not stored")
 }
 
-// reviewAccess returns the SubjectAccessReview with its result, or nil if the reviewer has to answer it.
-func (p *replay) reviewAccess(body []byte) (any, error) {
-	if p.reviewer != nil {
-		return nil, nil
-	}
-	var review authorizationapi.SubjectAccessReview
-	if err := json.Unmarshal(body, &review); err != nil {
-		return nil, err
-	}
+// reviewAccess sets the result of a SubjectAccessReview to the result in the Decision.
+func (p *replay) reviewAccess(review *authorizationapi.SubjectAccessReview) error {
 	spec, user := &review.Spec, p.decision.User
-	unknown := fmt.Errorf("the original request had no SubjectAccessReview about this for user %q, "+
-		"and what-if sends none", spec.User)
-	if user == nil || spec.ResourceAttributes == nil ||
-		user.GetName() != spec.User || !slices.Equal(user.GetGroups(), spec.Groups) {
-		return nil, unknown
-	}
-	for i := range p.decision.Authorization {
-		if c := &p.decision.Authorization[i]; reviewed(c) && isAbout(c, spec.ResourceAttributes) {
-			review.Status = authorizationapi.SubjectAccessReviewStatus{
-				Allowed: c.Result == authchain.CheckAllowed, Reason: c.Reason,
+	if a := spec.ResourceAttributes; user != nil && a != nil &&
+		user.GetName() == spec.User && slices.Equal(user.GetGroups(), spec.Groups) {
+		for i := range p.decision.Authorization {
+			c := &p.decision.Authorization[i]
+			reviewed := (c.Reviews > 0 || c.Cached) && c.Result != authchain.CheckError
+			if reviewed && c.Verb == a.Verb && c.Resource == a.Resource && c.Subresource == a.Subresource &&
+				c.Name == a.Name {
+				review.Status.Allowed, review.Status.Reason = c.Result == authchain.CheckAllowed, c.Reason
+				return nil
 			}
-			return &review, nil
 		}
 	}
-	return nil, unknown
-}
-
-// reviewed reports whether the result of a check came from a SubjectAccessReview.
-func reviewed(c *authchain.Check) bool {
-	return (c.Reviews > 0 || c.Cached) && c.Result != authchain.CheckError
-}
-
-func isAbout(c *authchain.Check, a *authorizationapi.ResourceAttributes) bool {
-	return c.Verb == a.Verb && c.Resource == a.Resource && c.Subresource == a.Subresource && c.Name == a.Name
+	return fmt.Errorf("the original request had no SubjectAccessReview about this for user %q, "+
+		"and what-if sends none", spec.User)
 }
 
 // restoreToken replaces the placeholder's fingerprint in a Decision by the fingerprint of the original token.
@@ -151,14 +137,4 @@ func (p *replay) restoreToken(d *authchain.Decision) {
 		}
 		s.Reason = strings.ReplaceAll(s.Reason, replaced, original)
 	}
-}
-
-func writeForbidden(w http.ResponseWriter, err error) {
-	w.Header().Set("Content-Type", "application/json")
-	w.WriteHeader(http.StatusForbidden)
-	_ = json.NewEncoder(w).Encode(metav1.Status{
-		TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Status"},
-		Status:   metav1.StatusFailure, Reason: metav1.StatusReasonForbidden, Code: http.StatusForbidden,
-		Message: err.Error(),
-	})
 }

@@ -26,8 +26,8 @@ type WhatIf struct {
 	Pods *pods.Store
 }
 
-// ErrNoAuthentication is the error of [WhatIf.Explain] for a Decision without authentication.
-var ErrNoAuthentication = errors.New("the request was not authenticated, so these settings do not change its result")
+// errNoAuthentication is the error of [WhatIf.Explain] for a Decision without authentication.
+var errNoAuthentication = errors.New("the request was not authenticated, so these settings do not change its result")
 
 // Explain explains how the request of a Decision would have been handled with changed settings. The map set has the
 // new values by field. Original is the original request, if it is available; it adds the query and the token, which
@@ -35,7 +35,7 @@ var ErrNoAuthentication = errors.New("the request was not authenticated, so thes
 func (w WhatIf) Explain(
 	ctx context.Context, d *authchain.Decision, original *Request, set map[string]string) (explain.Explanation, error) {
 	if d.Handshake != "" || d.NoRequest != "" || len(d.Authentication) == 0 {
-		return explain.Explanation{}, ErrNoAuthentication
+		return explain.Explanation{}, errNoAuthentication
 	}
 	changed, err := w.configWith(set)
 	if err != nil {
