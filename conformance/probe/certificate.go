@@ -58,9 +58,8 @@ var (
 func describeCertificate(chain []*x509.Certificate, host string, roots *x509.CertPool, now time.Time) *Certificate {
 	leaf := chain[0]
 	c := &Certificate{
-		Kind: kindOf(
-			leaf,
-		), Subject: leaf.Subject.String(), Issuer: leaf.Issuer.String(), Names: append([]string{}, leaf.DNSNames...),
+		Kind: kindOf(leaf), Subject: leaf.Subject.String(), Issuer: leaf.Issuer.String(),
+		Names:     append([]string{}, leaf.DNSNames...),
 		NotBefore: leaf.NotBefore.UTC(), NotAfter: leaf.NotAfter.UTC(), Signature: leaf.SignatureAlgorithm.String(),
 		ForHost: leaf.VerifyHostname(host) == nil, Verified: unknown,
 	}
@@ -91,9 +90,9 @@ func describeCertificate(chain []*x509.Certificate, host string, roots *x509.Cer
 	for _, above := range chain[1:] {
 		intermediates.AddCert(above)
 	}
+	options := x509.VerifyOptions{DNSName: host, Roots: roots, Intermediates: intermediates, CurrentTime: now}
 	c.Verified = "yes"
-	if _, err := leaf.Verify(x509.VerifyOptions{DNSName: host, Roots: roots, Intermediates: intermediates,
-		CurrentTime: now}); err != nil {
+	if _, err := leaf.Verify(options); err != nil {
 		c.Verified, c.Error = "no", err.Error()
 	}
 	return c

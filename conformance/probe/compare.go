@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"strings"
 
+	"k8s.io/apimachinery/pkg/runtime"
+
 	"fauxlet/config"
 )
 
@@ -39,16 +41,17 @@ func (p *prober) compare(ctx context.Context, seen *observation, settings []Sett
 	if err != nil {
 		return nil, err
 	}
-	c := &Comparison{
-		Configuration: p.options.Compare.File,
-		Reviews:       "from the given kube-apiserver",
-		Differences:   []Difference{},
-		NotCompared:   []string{},
-	}
-	if p.options.Compare.reviewsObserved() {
+	reviewsObserved := p.options.Compare.reviewsObserved()
+	c := &Comparison{Configuration: p.options.Compare.File, Reviews: "from the given kube-apiserver",
+		Differences: []Difference{}, NotCompared: []string{}}
+	if reviewsObserved {
 		c.Reviews = "inferred from the kubelet's responses"
 	}
-	values := valuesOf(&configured.Kubelet)
+	fields, err := runtime.DefaultUnstructuredConverter.ToUnstructured(&configured.Kubelet)
+	if err != nil {
+		return nil, err
+	}
+	values := valuesOf(fields)
 	values[fineGrained] = strconv.FormatBool(configured.Enabled(strings.TrimPrefix(fineGrained, "featureGates.")))
 	c.settings(settings, values)
 	if enabled := configured.Kubelet.EnableServer; enabled != nil && !*enabled {
@@ -58,22 +61,14 @@ func (p *prober) compare(ctx context.Context, seen *observation, settings []Sett
 	c.certificate(seen.certificate, configured)
 	for n := range seen.identities {
 		i := &seen.identities[n]
-		if p.options.Compare.reviewsObserved() && i.secret() && seen.tokenIgnored(i) &&
-			values[webhookEnabled] == isTrue {
+		if reviewsObserved && i.secret() && seen.tokenIgnored(i) && values[webhookEnabled] == isTrue {
 			c.skip("responses to " + i.Name + ": it is unknown whether its token is valid")
 			continue
 		}
 		c.responses("as "+i.Name, seen.responses[i.Name], standIn.responses[i.Name])
 	}
 	if seen.readOnly.State == Open && standIn.readOnly.State == Open {
-		var kubelet, other []Response
-		for n := range rows {
-			kubelet, other = append(kubelet, seen.readOnly.Responses[rows[n].String()]), append(
-				other,
-				standIn.readOnly.Responses[rows[n].String()],
-			)
-		}
-		c.responses("on the read-only port", kubelet, other)
+		c.responses("on the read-only port", seen.readOnly.ordered(), standIn.readOnly.ordered())
 	}
 	return c, nil
 }
@@ -92,11 +87,7 @@ func (c *Comparison) settings(settings []Setting, values map[string]string) {
 		switch {
 		case s.Value == unknown:
 			c.skip(s.Name + ": unknown: " + s.Evidence)
-		case s.Name == readOnlyPort && isExcluded:
-			if value == excluded {
-				c.differ(s.Name, s.Value, value)
-			}
-		case s.Value != value:
+		case isExcluded && value == excluded, !isExcluded && value != s.Value:
 			c.differ(s.Name, s.Value, value)
 		}
 	}
@@ -155,7 +146,7 @@ func (c *Comparison) certificate(kubelet *Certificate, configured *config.Config
 	}
 }
 
-// responses compares the responses to one client, in the order of rows. It compares whether the kubelet and the
+// responses compares the responses to one client, both in the same order. It compares whether the kubelet and the
 // stand-in admit a request and, if both do, the status.
 func (c *Comparison) responses(client string, kubelet, standIn []Response) {
 	var differences []Difference
@@ -168,7 +159,7 @@ func (c *Comparison) responses(client string, kubelet, standIn []Response) {
 		d := Difference{What: client, Kubelet: strconv.Itoa(a.Status), Configuration: strconv.Itoa(b.Status)}
 		switch {
 		case b.Access == AuthorizationError && a.authenticated():
-			undecided = append(undecided, rows[n].String())
+			undecided = append(undecided, a.row.String())
 			continue
 		case b.Access == AuthorizationError:
 			d.Configuration = "authenticated, then RBAC decides"
@@ -183,7 +174,7 @@ func (c *Comparison) responses(client string, kubelet, standIn []Response) {
 		if at < 0 {
 			at, differences = len(differences), append(differences, d)
 		}
-		differences[at].Requests = append(differences[at].Requests, rows[n].String())
+		differences[at].Requests = append(differences[at].Requests, a.row.String())
 	}
 	c.Differences = append(c.Differences, differences...)
 	if len(undecided) > 0 {

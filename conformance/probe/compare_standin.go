@@ -1,15 +1,17 @@
 package probe
 
 import (
+	"cmp"
 	"context"
-	"crypto/rsa"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io/fs"
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -43,14 +45,13 @@ func (c *CompareOptions) reviewsObserved() bool {
 	return c.TokenReviews == nil || c.AccessReviews == nil
 }
 
-// load reads the configuration twice: unchanged, and changed to listen on loopback with the serving certificate in
-// dir.
-func (c *CompareOptions) load(dir, node string) (written, served *config.Config, err error) {
+// load reads the configuration twice: unchanged, and changed to listen on loopback with a serving certificate.
+func (c *CompareOptions) load(node, certFile, keyFile string) (written, served *config.Config, err error) {
 	kubelet := config.NewFlags()
 	kubelet.Strict = true
 	load := func(flags ...string) (*config.Config, error) {
-		for n := 0; n < len(flags); n += 2 {
-			if err := kubelet.Set(flags[n], flags[n+1]); err != nil {
+		for flag := range slices.Chunk(flags, 2) {
+			if err := kubelet.Set(flag[0], flag[1]); err != nil {
 				return nil, err
 			}
 		}
@@ -59,27 +60,14 @@ func (c *CompareOptions) load(dir, node string) (written, served *config.Config,
 	if written, err = load("config", c.File, "hostname-override", node); err != nil {
 		return nil, nil, err
 	}
-	certFile, keyFile := servingFiles(dir)
-	flags := []string{
-		"address",
-		"127.0.0.1",
-		"healthz-port",
-		"0",
-		"cert-dir",
-		dir,
-		"rotate-server-certificates",
-		"false",
-		"tls-cert-file",
-		certFile,
-		"tls-private-key-file",
-		keyFile,
-	}
+	flags := []string{"address", "127.0.0.1", "healthz-port", "0", "cert-dir", filepath.Dir(certFile),
+		"rotate-server-certificates", "false", "tls-cert-file", certFile, "tls-private-key-file", keyFile}
 	if file := written.Kubelet.Authentication.X509.ClientCAFile; file != "" {
 		if c.ClientCAFile != "" {
 			flags = append(flags, "client-ca-file", c.ClientCAFile)
 		} else if _, err := os.Stat(file); errors.Is(err, fs.ErrNotExist) {
-			return nil, nil, fmt.Errorf("%s: authentication.x509.clientCAFile: %s is not on this "+
-				"machine; %w", c.File, file, ErrNoClientCA)
+			return nil, nil, fmt.Errorf("%s: authentication.x509.clientCAFile: %s is not on this machine; %w", c.File,
+				file, ErrNoClientCA)
 		}
 	}
 	served, err = load(flags...)
@@ -89,63 +77,65 @@ func (c *CompareOptions) load(dir, node string) (written, served *config.Config,
 // ErrNoClientCA is the error of Run if the configuration's clientCAFile does not exist on this machine.
 var ErrNoClientCA = errors.New("a copy of the node's file is needed")
 
-func servingFiles(dir string) (certFile, keyFile string) {
-	return filepath.Join(dir, "serving.crt"), filepath.Join(dir, "serving.key")
-}
-
-// servingPair writes a serving certificate for the stand-in. It has the kubelet's type of key, because the accepted
-// cipher suites depend on it.
-func servingPair(dir string, seen *observation) (*tls.Config, error) {
-	ca, err := testcerts.NewAuthority("fauxlet-probe-ca")
-	if err != nil {
-		return nil, err
-	}
+// newStandIn returns a server with the configuration, its configuration, and the unchanged configuration. It writes a
+// serving certificate of ca to dir.
+func (p *prober) newStandIn(seen *observation, dir string, ca *testcerts.Authority) (
+	standIn *server.Server, written, served *config.Config, err error,
+) {
+	c := p.options.Compare
 	var mutate []testcerts.Mutate
+	node := c.NodeName
 	if len(seen.tls.chain) > 0 {
-		if _, ok := seen.tls.chain[0].PublicKey.(*rsa.PublicKey); ok {
+		leaf := seen.tls.chain[0]
+		node = cmp.Or(node, nodeOf(leaf))
+		if leaf.PublicKeyAlgorithm == x509.RSA { // the accepted cipher suites depend on the type of key
 			mutate = append(mutate, testcerts.RSA)
 		}
 	}
 	pair, err := ca.Server("fauxlet-probe", []string{"127.0.0.1"}, mutate...)
 	if err != nil {
-		return nil, err
+		return nil, nil, nil, err
 	}
-	certFile, keyFile := servingFiles(dir)
-	return &tls.Config{RootCAs: ca.Pool()}, pair.Write(certFile, keyFile)
+	certFile, keyFile := filepath.Join(dir, "serving.crt"), filepath.Join(dir, "serving.key")
+	if err := pair.Write(certFile, keyFile); err != nil {
+		return nil, nil, nil, err
+	}
+	written, served, err = c.load(cmp.Or(node, strings.ToLower(p.options.Target.Host)), certFile, keyFile)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	options := server.Options{Config: served, TokenReviews: c.TokenReviews, AccessReviews: c.AccessReviews, Drain: -1}
+	if c.reviewsObserved() {
+		if options.TokenReviews, options.AccessReviews, err = newObservedReviews(seen); err != nil {
+			return nil, nil, nil, err
+		}
+	}
+	if options.Pods, err = pods.NewStore(); err != nil {
+		return nil, nil, nil, err
+	}
+	if standIn, err = server.New(options); err != nil {
+		return nil, nil, nil, fmt.Errorf("%s: %w", c.File, err)
+	}
+	return standIn, written, served, nil
 }
 
 // observeStandIn starts a stand-in with the configuration in this process, on loopback, and probes it like the
 // kubelet. The parameter written is the unchanged configuration.
-func (p *prober) observeStandIn(
-	ctx context.Context,
-	seen *observation,
-) (o *observation, written *config.Config, err error) {
-	c := p.options.Compare
+func (p *prober) observeStandIn(ctx context.Context, seen *observation) (
+	o *observation, written *config.Config, err error,
+) {
 	dir, err := os.MkdirTemp("", "fauxlet-probe-")
 	if err != nil {
 		return nil, nil, err
 	}
 	defer os.RemoveAll(dir)
-	verify, err := servingPair(dir, seen)
+	ca, err := testcerts.NewAuthority("fauxlet-probe-ca")
 	if err != nil {
 		return nil, nil, err
 	}
-	written, served, err := c.load(dir, p.nodeName(seen))
+	standIn, written, served, err := p.newStandIn(seen, dir, ca)
 	if err != nil {
 		return nil, nil, err
-	}
-	options := server.Options{Config: served, TokenReviews: c.TokenReviews, AccessReviews: c.AccessReviews, Drain: -1}
-	if c.reviewsObserved() {
-		if options.TokenReviews, options.AccessReviews, err = newObservedReviews(seen); err != nil {
-			return nil, nil, err
-		}
-	}
-	if options.Pods, err = pods.NewStore(); err != nil {
-		return nil, nil, err
-	}
-	standIn, err := server.New(options)
-	if err != nil {
-		return nil, nil, fmt.Errorf("%s: %w", c.File, err)
 	}
 	listeners := &server.Listeners{}
 	defer listeners.Close()
@@ -169,28 +159,13 @@ func (p *prober) observeStandIn(
 
 	address := listeners.Secure.Addr().(*net.TCPAddr)
 	target := Target{address.IP.String(), strconv.Itoa(address.Port)}
-	s := &endpoint{target: target, address: address.String(), name: target.Host, verify: verify}
+	s := &endpoint{target: target, address: address.String(), name: target.Host,
+		verify: &tls.Config{RootCAs: ca.Pool()}}
 	o = p.observe(ctx, s, seen.identities, nil)
 	if len(o.tls.chain) == 0 {
-		return nil, nil, errors.Join(
-			ctx.Err(),
-			fmt.Errorf("%s: the handshake with a stand-in fails: %s", c.File, o.tls.Error),
-		)
+		err := fmt.Errorf("%s: the handshake with a stand-in fails: %s", p.options.Compare.File, o.tls.Error)
+		return nil, nil, errors.Join(ctx.Err(), err)
 	}
 	o.readOnly = p.probeReadOnly(ctx, s, readOnly)
 	return o, written, ctx.Err()
-}
-
-// nodeName returns the first that is known: the configured node name, the name in the serving certificate, or the
-// target's host.
-func (p *prober) nodeName(seen *observation) string {
-	if p.options.Compare.NodeName != "" {
-		return p.options.Compare.NodeName
-	}
-	if len(seen.tls.chain) > 0 {
-		if name := nodeOf(seen.tls.chain[0]); name != "" {
-			return name
-		}
-	}
-	return strings.ToLower(p.options.Target.Host)
 }

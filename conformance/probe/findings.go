@@ -52,14 +52,14 @@ const (
 // expiresSoon is the remaining lifetime below which a certificate is reported.
 const expiresSoon = 7 * 24 * time.Hour
 
-// findings returns the findings for an observation. values are the inferred settings.
-func (o *observation) findings(values map[string]string, now time.Time) []Finding {
-	all := []Finding{}
-	for _, judge := range []func(map[string]string) []Finding{o.judgeAnonymous, o.judgeCredentials,
-		o.judgeAuthorization, o.judgeReadOnly, o.judgeVersions} {
-		all = append(all, judge(values)...)
+// findings returns the findings for an observation.
+func (o *observation) findings(now time.Time) []Finding {
+	all, values := []Finding{}, o.values()
+	if o.isKubelet() {
+		all = append(append(all, o.judgeAnonymous()...), o.judgeCredentials(values)...)
 	}
-	all = append(all, o.judgeCertificate(now)...)
+	all = append(append(all, o.judgeAuthorization(values)...), o.judgeReadOnly()...)
+	all = append(append(all, o.judgeVersions()...), o.judgeCertificate(now)...)
 	slices.SortStableFunc(all, func(a, b Finding) int {
 		return cmp.Compare(slices.Index(severities, a.Severity), slices.Index(severities, b.Severity))
 	})
@@ -74,24 +74,24 @@ func reads(r *row) bool { return r.method == "GET" && r.path != "/healthz" && !r
 // admitted lists the admitted requests of an identity, of one kind: runs or reads.
 func (o *observation) admitted(identity string, kind func(*row) bool) []string {
 	var all []string
-	for n := range o.responses[identity] {
-		if kind(&rows[n]) && o.responses[identity][n].Access == Admitted {
-			all = append(all, rows[n].String())
+	for _, a := range o.responses[identity] {
+		if kind(a.row) && a.Access == Admitted {
+			all = append(all, a.row.String())
 		}
 	}
 	return all
 }
 
-func (o *observation) judgeAnonymous(map[string]string) []Finding {
-	how, yes := o.accepted(NoCredential)
+func (o *observation) judgeAnonymous() []Finding {
+	accepted := o.accepted(NoCredential)
 	run, read := o.admitted(NoCredential, runs), o.admitted(NoCredential, reads)
 	switch {
-	case !o.isKubelet() || !yes:
+	case accepted == nil:
 		return nil
 	case len(run) > 0:
 		return []Finding{{
-			ID: "anonymous-runs", Severity: Critical, What: "Requests without a credential may run commands in " +
-				"every container of the node.",
+			ID: "anonymous-runs", Severity: Critical,
+			What:     "Requests without a credential may run commands in every container of the node.",
 			Evidence: "without a credential: " + strings.Join(run, ", ") + " were admitted",
 			Risk: "Anyone who reaches the port becomes root in containers that run as root, and gets mounted secrets, " +
 				"service account tokens, and with a privileged container the node.",
@@ -107,25 +107,22 @@ func (o *observation) judgeAnonymous(map[string]string) []Finding {
 		}}
 	}
 	return []Finding{{
-		ID: "anonymous-enabled", Severity: Medium, What: "Requests without a credential are authenticated as " +
-			"system:anonymous, which may do little.",
-		Evidence: how,
-		Risk: "A single binding to system:anonymous or system:unauthenticated, made for another purpose, " +
-			"would open the node.",
+		ID: "anonymous-enabled", Severity: Medium,
+		What:     "Requests without a credential are authenticated as system:anonymous, which may do little.",
+		Evidence: accepted.String(),
+		Risk: "A single binding to system:anonymous or system:unauthenticated, made for another purpose, would open " +
+			"the node.",
 		Configuration: anonymousOff,
 	}}
 }
 
 func (o *observation) judgeCredentials(values map[string]string) []Finding {
 	var all []Finding
-	if !o.isKubelet() {
-		return nil
-	}
-	if how, yes := o.accepted(UnknownCA); yes && o.tls.ClientCertificateRequested {
+	if a := o.accepted(UnknownCA); a != nil && o.tls.ClientCertificateRequested {
 		all = append(all, Finding{
 			ID: "unknown-ca-accepted", Severity: Critical,
 			What:     "A client certificate of a CA that the probe generated is accepted.",
-			Evidence: how, Risk: "Anyone can act as any user, for example with a certificate for system:masters.",
+			Evidence: a.String(), Risk: "Anyone can act as any user, for example with a certificate for system:masters.",
 			Remedy: "No kubelet does this. Find out which program listens on this port.",
 		})
 	}
@@ -135,11 +132,10 @@ func (o *observation) judgeCredentials(values map[string]string) []Finding {
 			Evidence: webhookEnabled + " is false", Configuration: webhookOn,
 			Remedy: "The kubelet's user must be allowed to create tokenreviews " + delegate + ".",
 		}
-		if how, yes := o.accepted(InvalidToken); yes {
-			f.ID, f.Severity, f.Evidence = "invalid-token-accepted", Medium, how
+		if a := o.accepted(InvalidToken); a != nil {
+			f.ID, f.Severity, f.Evidence = "invalid-token-accepted", Medium, a.String()
 			f.What = "Tokens are ignored: a request with an invalid token is authenticated as system:anonymous."
-			f.Risk = "An expired or revoked token still has the rights of anonymous, and no log shows that it " +
-				"is invalid."
+			f.Risk = "An expired or revoked token still has the rights of anonymous, and no log shows that it is invalid."
 			if len(o.admitted(InvalidToken, reads)) > 0 {
 				f.Severity = High
 			}
@@ -148,8 +144,8 @@ func (o *observation) judgeCredentials(values map[string]string) []Finding {
 	}
 	if values[clientCAFile] == notSet {
 		all = append(all, Finding{
-			ID: "no-client-ca", Severity: Note, What: "The kubelet requests no client certificate, so it cannot " +
-				"authenticate kube-apiserver.",
+			ID: "no-client-ca", Severity: Note,
+			What:          "The kubelet requests no client certificate, so it cannot authenticate kube-apiserver.",
 			Evidence:      "the handshake had no CertificateRequest",
 			Configuration: "authentication:\n  x509:\n    clientCAFile: /etc/kubernetes/pki/ca.crt\n",
 			Remedy:        "Use the CA that signs kube-apiserver's --kubelet-client-certificate.",
@@ -162,11 +158,11 @@ func (o *observation) judgeAuthorization(values map[string]string) []Finding {
 	var all []Finding
 	if values[authorizationMode] == "AlwaysAllow" {
 		all = append(all, Finding{
-			ID: "always-allow", Severity: High, What: "Every authenticated user may do everything: there are no " +
-				"authorization checks.",
+			ID: "always-allow", Severity: High,
+			What:     "Every authenticated user may do everything: there are no authorization checks.",
 			Evidence: "authorization.mode is AlwaysAllow",
-			Risk: "Any certificate of the client CA, and the token of any workload, runs commands in all " +
-				"containers of the node.",
+			Risk: "Any certificate of the client CA, and the token of any workload, runs commands in all containers of " +
+				"the node.",
 			Configuration: webhookMode,
 			Remedy: "Bind the users that need access: kubectl create clusterrolebinding kubelet-client " +
 				"--clusterrole=system:kubelet-api-admin --user=kube-apiserver-kubelet-client",
@@ -176,8 +172,8 @@ func (o *observation) judgeAuthorization(values map[string]string) []Finding {
 		get, post := o.response(i.Name, "GET /exec"+impossiblePod), o.response(i.Name, "POST /exec"+impossiblePod)
 		if get.Access == Admitted && post.Access == Forbidden && i.Name != NoCredential {
 			all = append(all, Finding{
-				ID: "get-runs", Severity: Medium, What: i.Name + " may get nodes/proxy but not create it. That is " +
-					"not read-only: exec over WebSocket is a GET.",
+				ID: "get-runs", Severity: Medium, What: i.Name + " may get nodes/proxy but not create it. That is not " +
+					"read-only: exec over WebSocket is a GET.",
 				Evidence: fmt.Sprintf("%s: GET /exec…: %d, POST /exec…: %d", i.Name, get.Status, post.Status),
 				Risk:     "This credential, perhaps of a monitoring agent, runs commands in all containers of the node.",
 				Remedy: "Grant the necessary ones of nodes/metrics, nodes/stats, nodes/log, nodes/pods, nodes/healthz " +
@@ -185,38 +181,33 @@ func (o *observation) judgeAuthorization(values map[string]string) []Finding {
 			})
 		}
 	}
-	if identity, r, a := o.find(func(_ *row, a *Response) bool { return a.Access == AuthorizationError }); a != nil {
+	reaches := "Check that it reaches the kube-apiserver of its --kubeconfig and may create "
+	if a := o.find(func(a *Response) bool { return a.Access == AuthorizationError }); a != nil {
 		all = append(all, Finding{
 			ID: "reviews-fail", Severity: Note, What: "The kubelet cannot authorize requests: it answers 500.",
-			Evidence: fmt.Sprintf("%s: %s: %d", identity, r, a.Status),
-			Remedy: "Check that it reaches the kube-apiserver of its --kubeconfig and may create subjectaccessreviews " +
-				delegate + ".",
+			Evidence: a.String(), Remedy: reaches + "subjectaccessreviews " + delegate + ".",
 		})
 	}
 	for _, i := range o.identities {
-		for _, a := range o.responses[i.Name] {
-			if a.slow {
-				all = append(all, Finding{
-					ID: "slow-refusal", Severity: Note, What: "The kubelet takes long to refuse " + i.Name +
-						". Perhaps its TokenReviews fail.",
-					Evidence: fmt.Sprintf("%s: 401 after %v", i.Name, a.took.Round(100*time.Millisecond)),
-					Remedy: "Check that it reaches the kube-apiserver of its --kubeconfig and may create tokenreviews " +
-						delegate + ".",
-				})
-				break
-			}
+		if a := o.find(func(a *Response) bool { return a.identity == i.Name && a.slow }); a != nil {
+			all = append(all, Finding{
+				ID: "slow-refusal", Severity: Note,
+				What:     "The kubelet takes long to refuse " + i.Name + ". Perhaps its TokenReviews fail.",
+				Evidence: fmt.Sprintf("%s: 401 after %v", i.Name, a.took.Round(100*time.Millisecond)),
+				Remedy:   reaches + "tokenreviews " + delegate + ".",
+			})
 		}
 	}
 	return all
 }
 
-func (o *observation) judgeReadOnly(map[string]string) []Finding {
+func (o *observation) judgeReadOnly() []Finding {
 	if o.readOnly.State != Open {
 		return nil
 	}
 	return []Finding{{
-		ID: "read-only-port", Severity: High, What: fmt.Sprintf("Port %d serves every client without "+
-			"authentication and TLS.", o.readOnly.Port),
+		ID: "read-only-port", Severity: High,
+		What:     fmt.Sprintf("Port %d serves every client without authentication and TLS.", o.readOnly.Port),
 		Evidence: "without a credential: " + list(o.readOnly.served(), "a kubelet responds"),
 		Risk: "Anyone who reaches the port reads the specifications of all pods, with the environment of their " +
 			"containers. Anyone on the network path reads along.",
@@ -225,26 +216,19 @@ func (o *observation) judgeReadOnly(map[string]string) []Finding {
 	}}
 }
 
-func (o *observation) judgeVersions(map[string]string) []Finding {
+func (o *observation) judgeVersions() []Finding {
 	var old, weak []string
-	insecure := map[string]bool{}
-	for _, suite := range tls.InsecureCipherSuites() {
-		insecure[suite.Name] = true
-	}
+	var all []Finding
 	for _, v := range o.tls.Versions {
-		if !v.Accepted {
-			continue
-		}
-		if v.Name == "VersionTLS10" || v.Name == "VersionTLS11" {
+		if v.Accepted && (v.Name == "VersionTLS10" || v.Name == "VersionTLS11") {
 			old = append(old, v.Name)
 		}
-		for _, suite := range v.CipherSuites {
-			if insecure[suite] && !slices.Contains(weak, suite) {
-				weak = append(weak, suite)
+		for _, suite := range tls.InsecureCipherSuites() {
+			if slices.Contains(v.CipherSuites, suite.Name) && !slices.Contains(weak, suite.Name) {
+				weak = append(weak, suite.Name)
 			}
 		}
 	}
-	var all []Finding
 	if len(old) > 0 {
 		all = append(all, Finding{
 			ID: "old-tls", Severity: Medium, What: "Deprecated TLS versions are accepted (RFC 8996).",
@@ -270,20 +254,18 @@ func (o *observation) judgeVersions(map[string]string) []Finding {
 func (o *observation) judgeCertificate(now time.Time) []Finding {
 	if o.tls.pending() {
 		return []Finding{{
-			ID: "no-serving-certificate", Severity: Note, What: "The kubelet has no serving certificate: every " +
-				"handshake fails, and so do kubectl logs and exec.",
+			ID: "no-serving-certificate", Severity: Note,
+			What:     "The kubelet has no serving certificate: every handshake fails, and so do kubectl logs and exec.",
 			Evidence: o.tls.Error,
-			Remedy: approve + ". Without serverTLSBootstrap, check that tlsCertFile and tlsPrivateKeyFile are " +
-				"both set.",
+			Remedy:   approve + ". Without serverTLSBootstrap, check that tlsCertFile and tlsPrivateKeyFile are both set.",
 		}}
 	}
 	c := o.certificate
 	if c == nil {
 		return nil
 	}
-	const impostor = "An attacker on the network path can take the kubelet's place: they read logs and the input " +
-		"of exec, " +
-		"and get the tokens of scrapers."
+	const impostor = "An attacker on the network path can take the kubelet's place: they read logs and the input of " +
+		"exec, and get the tokens of scrapers."
 	const unusable = "Clients that verify it cannot connect. If verification is then disabled: " + impostor
 	const renew = "Put a new pair into tlsCertFile and tlsPrivateKeyFile, or let the cluster issue one: " +
 		"serverTLSBootstrap: true. " + approve
@@ -295,16 +277,8 @@ func (o *observation) judgeCertificate(now time.Time) []Finding {
 		add(Finding{ID: "certificate-expired", Severity: High, What: "The serving certificate has expired.",
 			Evidence: expiry, Risk: unusable, Configuration: bootstrapOn, Remedy: renew})
 	case now.Before(c.NotBefore):
-		add(
-			Finding{
-				ID:       "certificate-not-yet-valid",
-				Severity: High,
-				What:     "The serving certificate is not valid yet.",
-				Evidence: expiry,
-				Risk:     unusable,
-				Remedy:   "Compare the clocks. " + renew,
-			},
-		)
+		add(Finding{ID: "certificate-not-yet-valid", Severity: High, What: "The serving certificate is not valid yet.",
+			Evidence: expiry, Risk: unusable, Remedy: "Compare the clocks. " + renew})
 	case c.NotAfter.Sub(now) < expiresSoon:
 		add(Finding{ID: "certificate-expires", Severity: Note, What: "The serving certificate expires soon.",
 			Evidence: expiry, Remedy: renew})
@@ -331,17 +305,10 @@ func (o *observation) judgeCertificate(now time.Time) []Finding {
 			Remedy:   "If clients use another name, give --server-name. Otherwise they cannot verify it. " + renew})
 	}
 	if c.weakness != "" {
-		add(
-			Finding{
-				ID:            "certificate-weak",
-				Severity:      Medium,
-				What:          "The serving certificate is weak: " + c.weakness + ".",
-				Evidence:      c.Key + ", " + c.Signature,
-				Risk:          "With enough computing power an attacker can forge it. " + impostor,
-				Configuration: bootstrapOn,
-				Remedy:        renew,
-			},
-		)
+		add(Finding{ID: "certificate-weak", Severity: Medium,
+			What: "The serving certificate is weak: " + c.weakness + ".", Evidence: c.Key + ", " + c.Signature,
+			Risk:          "With enough computing power an attacker can forge it. " + impostor,
+			Configuration: bootstrapOn, Remedy: renew})
 	}
 	return all
 }

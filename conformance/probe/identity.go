@@ -1,12 +1,13 @@
 package probe
 
 import (
+	"cmp"
 	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
-	"encoding/hex"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 
 	"fauxlet/testcerts"
 )
@@ -15,7 +16,8 @@ import (
 type Identity struct {
 	// Name identifies the client in the report.
 	Name string
-	// Certificate is the client certificate, Token a bearer token. At least one is set. The token is never reported.
+	// Certificate is the client certificate, with its Leaf, and Token a bearer token. At least one is set. The token
+	// is never reported.
 	Certificate *tls.Certificate
 	Token       string
 
@@ -27,8 +29,7 @@ type Identity struct {
 const (
 	// NoCredential sends no credential.
 	NoCredential = "no-credential"
-	// UnknownCA sends a client certificate of a CA that was generated for this probe, so no kubelet
-	// trusts it.
+	// UnknownCA sends a client certificate of a CA that was generated for this probe, so no kubelet trusts it.
 	UnknownCA = "unknown-ca"
 	// InvalidToken sends a bearer token that was generated for this probe, so the token cannot be valid.
 	InvalidToken = "invalid-token"
@@ -45,36 +46,21 @@ func identities(given []Identity) ([]Identity, error) {
 		return nil, err
 	}
 	certificate := pair.TLS()
-	random := make([]byte, 16)
-	if _, err := rand.Read(random); err != nil {
-		return nil, err
-	}
 	all := []Identity{
 		{Name: NoCredential},
 		{Name: UnknownCA, Certificate: &certificate},
-		{Name: InvalidToken, Token: "fauxlet-probe-" + hex.EncodeToString(random), madeUp: true},
+		{Name: InvalidToken, Token: "fauxlet-probe-" + rand.Text(), madeUp: true},
 	}
 	for _, g := range given {
-		for _, other := range all {
-			if g.Name == other.Name {
-				return nil, fmt.Errorf(
-					"identity %q: the name is already in use; every probe has the identities %s, %s and %s",
-					g.Name,
-					NoCredential,
-					UnknownCA,
-					InvalidToken,
-				)
-			}
-		}
-		if g.Name == "" {
+		switch {
+		case g.Name == "":
 			return nil, errors.New("an identity has no name")
-		}
-		if g.Certificate == nil && g.Token == "" {
-			return nil, fmt.Errorf(
-				"identity %q has neither a certificate nor a token; every probe includes %s, which has none",
-				g.Name,
-				NoCredential,
-			)
+		case slices.ContainsFunc(all, func(other Identity) bool { return g.Name == other.Name }):
+			return nil, fmt.Errorf("identity %q: the name is already in use; every probe has the identities %s, %s and %s",
+				g.Name, NoCredential, UnknownCA, InvalidToken)
+		case g.Certificate == nil && g.Token == "":
+			return nil, fmt.Errorf("identity %q has neither a certificate nor a token; every probe includes %s, which "+
+				"has none", g.Name, NoCredential)
 		}
 		all = append(all, g)
 	}
@@ -86,46 +72,23 @@ func (i *Identity) secret() bool { return i.Token != "" && !i.madeUp }
 
 // commonName is the user name in the client certificate, or "".
 func (i *Identity) commonName() string {
-	if leaf := i.leaf(); leaf != nil {
-		return leaf.Subject.CommonName
+	if i.Certificate == nil || i.Certificate.Leaf == nil {
+		return ""
 	}
-	return ""
-}
-
-func (i *Identity) leaf() *x509.Certificate {
-	if i.Certificate == nil {
-		return nil
-	}
-	if i.Certificate.Leaf != nil {
-		return i.Certificate.Leaf
-	}
-	if len(i.Certificate.Certificate) == 0 {
-		return nil
-	}
-	leaf, err := x509.ParseCertificate(i.Certificate.Certificate[0])
-	if err != nil {
-		return nil
-	}
-	return leaf
+	return i.Certificate.Leaf.Subject.CommonName
 }
 
 // credential describes the identity's credentials for the report.
 func (i *Identity) credential() string {
-	var what string
-	if leaf := i.leaf(); leaf != nil {
-		what = fmt.Sprintf("client certificate %q issued by %q", leaf.Subject.String(), leaf.Issuer.String())
+	var all []string
+	if i.Certificate != nil && i.Certificate.Leaf != nil {
+		leaf := i.Certificate.Leaf
+		all = append(all, fmt.Sprintf("client certificate %q issued by %q", leaf.Subject.String(), leaf.Issuer.String()))
 	}
-	switch {
-	case i.Token == "":
-	case i.madeUp:
-		what = "a made-up bearer token"
-	case what == "":
-		what = "bearer token"
-	default:
-		what += " and bearer token"
+	if i.madeUp {
+		all = append(all, "a made-up bearer token")
+	} else if i.Token != "" {
+		all = append(all, "bearer token")
 	}
-	if what == "" {
-		return "no credential"
-	}
-	return what
+	return cmp.Or(strings.Join(all, " and "), "no credential")
 }

@@ -18,6 +18,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"strconv"
 	"sync"
 	"time"
 )
@@ -65,12 +66,11 @@ type prober struct {
 }
 
 func (p *prober) progress(step string) {
-	if p.options.Progress == nil {
-		return
-	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.options.Progress(step)
+	if p.options.Progress != nil {
+		p.options.Progress(step)
+	}
 }
 
 // Run probes a kubelet. It returns an error if the target is not allowed or cannot be reached, an identity is invalid,
@@ -104,26 +104,23 @@ func Run(ctx context.Context, options Options) (*Report, error) {
 
 	seen := p.observe(ctx, s, all, options.CA)
 	port := options.ReadOnlyPort
-	if configz, _ := seen.configz(); configz != nil && configz.ReadOnlyPort > 0 && port != 0 {
-		port = int(configz.ReadOnlyPort)
+	reported, _ := seen.configz()
+	if n, err := strconv.ParseUint(reported[readOnlyPort], 10, 16); err == nil && n > 0 && port != 0 {
+		port = int(n)
 	}
 	seen.readOnly = p.probeReadOnly(ctx, s, port)
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
 	report := &Report{
-		URL: options.Target.String(), Address: s.address, Version: seen.version(), Requests: seen.requests(),
-		ReadOnly: seen.readOnly,
-		TLS:      seen.tls, Certificate: seen.certificate, Settings: seen.settings(),
+		URL: options.Target.String(), Address: s.address, Version: seen.metric(versionMetric),
+		Requests: seen.requests(), ReadOnly: seen.readOnly, TLS: seen.tls, Certificate: seen.certificate,
+		Settings: seen.settings(),
 	}
 	for _, i := range all {
 		report.Identities = append(report.Identities, IdentityReport{i.Name, i.credential(), seen.userOf(i.Name)})
 	}
-	values := map[string]string{}
-	for _, setting := range report.Settings {
-		values[setting.Name] = setting.Value
-	}
-	report.Findings = seen.findings(values, time.Now())
+	report.Findings = seen.findings(time.Now())
 	if options.Compare != nil {
 		if report.Comparison, err = p.compare(ctx, seen, report.Settings); err != nil {
 			return nil, err

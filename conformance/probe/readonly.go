@@ -29,12 +29,21 @@ type ReadOnlyPort struct {
 	Responses map[string]Response `json:"responses,omitempty"`
 }
 
+// ordered returns the responses in the order of rows. A request that was not sent has an empty response.
+func (r *ReadOnlyPort) ordered() []Response {
+	var all []Response
+	for n := range rows {
+		all = append(all, r.Responses[rows[n].String()])
+	}
+	return all
+}
+
 // served lists the requests that a kubelet's read-only port serves.
 func (r *ReadOnlyPort) served() []string {
 	var served []string
-	for n := range rows {
-		if a, sent := r.Responses[rows[n].String()]; sent && a.Access == Admitted {
-			served = append(served, rows[n].String())
+	for _, a := range r.ordered() {
+		if a.Access == Admitted {
+			served = append(served, a.row.String())
 		}
 	}
 	return served
@@ -43,25 +52,18 @@ func (r *ReadOnlyPort) served() []string {
 // probeReadOnly sends requests to a port of the endpoint's host, without credentials.
 func (p *prober) probeReadOnly(ctx context.Context, s *endpoint, port int) ReadOnlyPort {
 	ro := ReadOnlyPort{Port: port, State: NotProbed}
-	if port == 0 {
-		return ro
-	}
 	host, _, err := net.SplitHostPort(s.address)
-	if err != nil {
+	if err != nil || port == 0 {
 		return ro
 	}
-	session := &session{
-		p:       p,
-		address: net.JoinHostPort(host, strconv.Itoa(port)),
-		host:    net.JoinHostPort(s.target.Host, strconv.Itoa(port)),
-	}
-	defer session.close()
+	number := strconv.Itoa(port)
+	client := &client{p: p, address: net.JoinHostPort(host, number), hostHeader: net.JoinHostPort(s.target.Host, number)}
 	for n := range rows {
 		r := &rows[n]
 		if !r.readOnly {
 			continue
 		}
-		a := session.send(ctx, r)
+		a := client.send(ctx, r)
 		p.progress(fmt.Sprintf("%s on the read-only port", r))
 		if a.cause != nil && ro.Responses == nil {
 			ro.State, ro.Error = Unresponsive, a.Error

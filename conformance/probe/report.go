@@ -84,28 +84,3 @@ func (r *Report) WriteJSON(w io.Writer) error {
 	encoder.SetEscapeHTML(false)
 	return encoder.Encode(r)
 }
-
-// requests returns all requests with their responses.
-func (o *observation) requests() []Request {
-	all := make([]Request, len(rows))
-	for n := range rows {
-		r := &rows[n]
-		all[n] = Request{Method: r.method, Path: r.path, Rights: r.rights(), Responses: map[string]Response{}}
-		for _, i := range o.identities {
-			if n < len(o.responses[i.Name]) {
-				all[n].Responses[i.Name] = o.responses[i.Name][n]
-			}
-		}
-	}
-	return all
-}
-
-// userOf returns the user name of an identity according to the kubelet, or "".
-func (o *observation) userOf(identity string) string {
-	for _, a := range o.responses[identity] {
-		if a.user != "" {
-			return a.user
-		}
-	}
-	return ""
-}

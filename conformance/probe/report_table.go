@@ -3,6 +3,7 @@ package probe
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 	"text/tabwriter"
@@ -38,17 +39,19 @@ func line(s string) string {
 	}, s)
 }
 
-// columns writes aligned rows without trailing spaces.
-func columns(b *strings.Builder, write func(row func(cells ...string))) {
+// section writes a heading and below it the rows, in aligned columns without trailing spaces, and an empty line.
+func section(b *strings.Builder, heading string, rows [][]string) {
 	var aligned strings.Builder
 	w := tabwriter.NewWriter(&aligned, 0, 0, 2, ' ', 0)
-	write(func(cells ...string) {
+	for _, cells := range rows {
+		fmt.Fprint(w, "  ")
 		for i, cell := range cells {
 			cells[i] = line(cell)
 		}
 		fmt.Fprintln(w, strings.Join(cells, "\t"))
-	})
+	}
 	w.Flush()
+	b.WriteString(heading + "\n")
 	for padded := range strings.Lines(aligned.String()) {
 		b.WriteString(strings.TrimRight(padded, " \n") + "\n")
 	}
@@ -56,37 +59,33 @@ func columns(b *strings.Builder, write func(row func(cells ...string))) {
 }
 
 func (r *Report) writeIdentities(b *strings.Builder) {
-	b.WriteString("IDENTITIES\n")
-	columns(b, func(row func(...string)) {
-		for _, i := range r.Identities {
-			cells := []string{"  " + i.Name, i.Credential}
-			if i.User != "" {
-				cells = append(cells, "authenticated as "+i.User)
-			}
-			row(cells...)
+	var rows [][]string
+	for _, i := range r.Identities {
+		row := []string{i.Name, i.Credential}
+		if i.User != "" {
+			row = append(row, "authenticated as "+i.User)
 		}
-	})
+		rows = append(rows, row)
+	}
+	section(b, "IDENTITIES", rows)
 }
 
 func (r *Report) writeMatrix(b *strings.Builder) {
-	b.WriteString("RESPONSES\n")
 	var reasons []string
-	columns(b, func(row func(...string)) {
-		head := []string{"  REQUEST", "NEEDS"}
+	head := []string{"REQUEST", "NEEDS"}
+	for _, i := range r.Identities {
+		head = append(head, i.Name)
+	}
+	rows := [][]string{append(head, fmt.Sprintf(":%d", r.ReadOnly.Port))}
+	for _, request := range r.Requests {
+		name := request.Method + " " + request.Path
+		row := []string{name, strings.Join(request.Rights, " or ")}
 		for _, i := range r.Identities {
-			head = append(head, i.Name)
+			row = append(row, cell(i.Name, request.Responses, &reasons))
 		}
-		head = append(head, fmt.Sprintf(":%d", r.ReadOnly.Port))
-		row(head...)
-		for _, request := range r.Requests {
-			name := request.Method + " " + request.Path
-			cells := []string{"  " + name, strings.Join(request.Rights, " or ")}
-			for _, i := range r.Identities {
-				cells = append(cells, cell(i.Name, request.Responses, &reasons))
-			}
-			row(append(cells, cell(name, r.ReadOnly.Responses, &reasons))...)
-		}
-	})
+		rows = append(rows, append(row, cell(name, r.ReadOnly.Responses, &reasons)))
+	}
+	section(b, "RESPONSES", rows)
 	for n, reason := range reasons {
 		fmt.Fprintf(b, "  [%d] %s\n", n+1, line(reason))
 	}
@@ -106,55 +105,50 @@ func cell(key string, responses map[string]Response, reasons *[]string) string {
 	case a.Status != 0:
 		return strconv.Itoa(a.Status)
 	}
-	for n, reason := range *reasons {
-		if reason == a.Error {
-			return fmt.Sprintf("- [%d]", n+1)
-		}
+	if !slices.Contains(*reasons, a.Error) {
+		*reasons = append(*reasons, a.Error)
 	}
-	*reasons = append(*reasons, a.Error)
-	return fmt.Sprintf("- [%d]", len(*reasons))
+	return fmt.Sprintf("- [%d]", slices.Index(*reasons, a.Error)+1)
 }
 
 func (r *Report) writeTLS(b *strings.Builder) {
-	b.WriteString("TLS\n")
-	columns(b, func(row func(...string)) {
-		if r.TLS.Error != "" {
-			row("  handshake", r.TLS.Error)
+	var rows [][]string
+	if r.TLS.Error != "" {
+		rows = append(rows, []string{"handshake", r.TLS.Error})
+	}
+	for _, v := range r.TLS.Versions {
+		suites := "refused"
+		if v.Accepted {
+			suites = strings.Join(v.CipherSuites, " ")
 		}
-		for _, v := range r.TLS.Versions {
-			what := "refused"
-			if v.Accepted {
-				what = strings.Join(v.CipherSuites, " ")
-			}
-			row("  "+v.Name, what)
-		}
-		if r.Certificate == nil {
-			return
-		}
-		row("  ALPN", list(r.TLS.Protocols, "none"))
+		rows = append(rows, []string{v.Name, suites})
+	}
+	if c := r.Certificate; c != nil {
 		requested := "not requested"
 		if r.TLS.ClientCertificateRequested {
 			requested = "requested; listed CAs: " + list(r.TLS.ClientCAs, "none")
 		}
-		row("  client certificate", requested)
-		c := r.Certificate
-		row("  serving certificate", c.Subject+", issued by "+c.Issuer+": "+string(c.Kind))
-		row("  names", list(c.Names, "none"))
-		row("  valid", c.NotBefore.Format(time.DateTime)+" to "+c.NotAfter.Format(time.DateTime)+" UTC")
-		row("  key", c.Key+"; signed with "+c.Signature)
 		verified := map[string]string{"yes": "by the given CA", "no": "not by the given CA: " + c.Error,
-			unknown: "no CA was given (--ca)"}[c.Verified]
-		row("  verified", verified)
-	})
+			unknown: "no CA was given (--ca)"}
+		rows = append(rows, [][]string{
+			{"ALPN", list(r.TLS.Protocols, "none")},
+			{"client certificate", requested},
+			{"serving certificate", c.Subject + ", issued by " + c.Issuer + ": " + string(c.Kind)},
+			{"names", list(c.Names, "none")},
+			{"valid", c.NotBefore.Format(time.DateTime) + " to " + c.NotAfter.Format(time.DateTime) + " UTC"},
+			{"key", c.Key + "; signed with " + c.Signature},
+			{"verified", verified[c.Verified]},
+		}...)
+	}
+	section(b, "TLS", rows)
 }
 
 func (r *Report) writeSettings(b *strings.Builder) {
-	b.WriteString("SETTINGS\n")
-	columns(b, func(row func(...string)) {
-		for _, s := range r.Settings {
-			row("  "+s.Name, s.Value, s.Evidence)
-		}
-	})
+	var rows [][]string
+	for _, s := range r.Settings {
+		rows = append(rows, []string{s.Name, s.Value, s.Evidence})
+	}
+	section(b, "SETTINGS", rows)
 }
 
 func (r *Report) writeFindings(b *strings.Builder) {
@@ -187,18 +181,14 @@ func (r *Report) writeComparison(b *strings.Builder) {
 	if c == nil {
 		return
 	}
-	fmt.Fprintf(b, "COMPARISON WITH %s (REVIEWS %s)\n", c.Configuration, c.Reviews)
-	if len(c.Differences) == 0 {
-		b.WriteString("  No differences.\n")
+	rows := [][]string{{"DIFFERENCE", "KUBELET", "CONFIGURATION", "REQUESTS"}}
+	for _, d := range c.Differences {
+		rows = append(rows, []string{d.What, d.Kubelet, d.Configuration, strings.Join(d.Requests, ", ")})
 	}
-	columns(b, func(row func(...string)) {
-		if len(c.Differences) > 0 {
-			row("  DIFFERENCE", "KUBELET", "CONFIGURATION", "REQUESTS")
-		}
-		for _, d := range c.Differences {
-			row("  "+d.What, d.Kubelet, d.Configuration, strings.Join(d.Requests, ", "))
-		}
-	})
+	if len(c.Differences) == 0 {
+		rows = [][]string{{"No differences."}}
+	}
+	section(b, fmt.Sprintf("COMPARISON WITH %s (REVIEWS %s)", c.Configuration, c.Reviews), rows)
 	for _, what := range c.NotCompared {
 		fmt.Fprintf(b, "  not compared: %s\n", line(what))
 	}

@@ -2,17 +2,19 @@ package probe
 
 import (
 	"bytes"
+	"cmp"
+	"fmt"
 	"net/http"
 	"regexp"
 	"strings"
 	"time"
+
+	"fauxlet/authchain"
 )
 
 // row is one of the fixed requests.
 type row struct {
 	method, path string
-	// subresources of nodes that the kubelet checks, in order, until one is allowed. They are the same as in authchain.
-	subresources []string
 	// readOnly means that the request is also sent to the read-only port.
 	readOnly bool
 	// body means that the response body is needed.
@@ -23,24 +25,17 @@ func (r *row) String() string { return r.method + " " + r.path }
 
 // verb is the RBAC verb of the method. HEAD and OPTIONS have the verb "".
 func (r *row) verb() string {
-	switch r.method {
-	case http.MethodGet:
-		return "get"
-	case http.MethodPost:
-		return "create"
-	}
-	return ""
+	return map[string]string{http.MethodGet: "get", http.MethodPost: "create"}[r.method]
 }
+
+// subresources of nodes that the kubelet checks, in order, until one is allowed.
+func (r *row) subresources() []string { return authchain.Subresources(r.path, true) }
 
 // rights lists the authorization checks as "VERB nodes/SUBRESOURCE".
 func (r *row) rights() []string {
-	verb := r.verb()
-	if verb == "" {
-		verb = `""`
-	}
 	var all []string
-	for _, subresource := range r.subresources {
-		all = append(all, verb+" nodes/"+subresource)
+	for _, subresource := range r.subresources() {
+		all = append(all, cmp.Or(r.verb(), `""`)+" nodes/"+subresource)
 	}
 	return all
 }
@@ -52,23 +47,23 @@ const impossiblePod = "/fauxlet-probe/No_Such_Pod/none"
 // and request no stream, so a kubelet refuses them before it looks for the pod. The request for /debug/pprof/ names
 // no profile. A kubelet changes the flag of /debug/flags/v only in response to PUT.
 var rows = []row{
-	{method: "GET", path: "/healthz", subresources: []string{"healthz", "proxy"}, readOnly: true},
-	{method: "GET", path: "/pods", subresources: []string{"pods", "proxy"}, readOnly: true},
-	{method: "GET", path: "/runningpods/", subresources: []string{"pods", "proxy"}, readOnly: true},
-	{method: "GET", path: "/configz", subresources: []string{"configz", "proxy"}, readOnly: true, body: true},
-	{method: "GET", path: "/flagz", subresources: []string{"configz"}},
-	{method: "GET", path: "/statusz", subresources: []string{"statusz"}},
-	{method: "GET", path: "/metrics", subresources: []string{"metrics"}, readOnly: true, body: true},
-	{method: "GET", path: "/metrics/resource", subresources: []string{"metrics"}, readOnly: true},
-	{method: "GET", path: "/stats/summary?only_cpu_and_memory=true", subresources: []string{"stats"}, readOnly: true},
-	{method: "GET", path: "/logs/", subresources: []string{"log"}, readOnly: true},
-	{method: "GET", path: "/containerLogs" + impossiblePod, subresources: []string{"proxy"}, readOnly: true},
-	{method: "GET", path: "/exec" + impossiblePod, subresources: []string{"proxy"}},
-	{method: "POST", path: "/exec" + impossiblePod, subresources: []string{"proxy"}},
-	{method: "GET", path: "/debug/pprof/", subresources: []string{"proxy"}},
-	{method: "GET", path: "/debug/flags/v", subresources: []string{"proxy"}},
-	{method: "HEAD", path: "/pods", subresources: []string{"pods", "proxy"}},
-	{method: "OPTIONS", path: "/containerLogs" + impossiblePod, subresources: []string{"proxy"}},
+	{method: "GET", path: "/healthz", readOnly: true},
+	{method: "GET", path: "/pods", readOnly: true},
+	{method: "GET", path: "/runningpods/", readOnly: true},
+	{method: "GET", path: "/configz", readOnly: true, body: true},
+	{method: "GET", path: "/flagz"},
+	{method: "GET", path: "/statusz"},
+	{method: "GET", path: "/metrics", readOnly: true, body: true},
+	{method: "GET", path: "/metrics/resource", readOnly: true},
+	{method: "GET", path: "/stats/summary?only_cpu_and_memory=true", readOnly: true},
+	{method: "GET", path: "/logs/", readOnly: true},
+	{method: "GET", path: "/containerLogs" + impossiblePod, readOnly: true},
+	{method: "GET", path: "/exec" + impossiblePod},
+	{method: "POST", path: "/exec" + impossiblePod},
+	{method: "GET", path: "/debug/pprof/"},
+	{method: "GET", path: "/debug/flags/v"},
+	{method: "HEAD", path: "/pods"},
+	{method: "OPTIONS", path: "/containerLogs" + impossiblePod},
 }
 
 // Access is the result of authentication and authorization for a request.
@@ -101,6 +96,8 @@ type Response struct {
 	// Error is the reason why there is no status.
 	Error string `json:"error,omitempty"`
 
+	identity string // the client that sent the request
+	row      *row
 	// user and subresources are parsed from the kubelet's 403 or 500.
 	user         string
 	subresources []string
@@ -113,6 +110,9 @@ type Response struct {
 	slow    bool // the client sent no further requests because this one took too long
 	body    []byte
 }
+
+// String returns the identity, the request and the status, as evidence.
+func (a *Response) String() string { return fmt.Sprintf("%s: %s: %d", a.identity, a.row, a.Status) }
 
 // admitted reports whether the request was authenticated and authorized.
 func (a *Response) admitted() bool { return a.Access == Admitted || a.Access == Disabled }

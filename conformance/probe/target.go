@@ -1,6 +1,7 @@
 package probe
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net"
@@ -9,9 +10,6 @@ import (
 	"strconv"
 	"strings"
 )
-
-// defaultPort is the kubelet's default port.
-const defaultPort = "10250"
 
 // Target is the secure port of the kubelet to probe.
 type Target struct {
@@ -31,25 +29,17 @@ func ParseTarget(text string) (Target, error) {
 	}
 	switch {
 	case u.Scheme != "https":
-		return Target{}, fmt.Errorf(
-			"URL %q: the scheme is %q; give https://HOST:PORT of the secure port; the read-only port is probed as well",
-			text,
-			u.Scheme,
-		)
+		return Target{}, fmt.Errorf("URL %q: the scheme is %q; give https://HOST:PORT of the secure port; the read-only "+
+			"port is probed as well", text, u.Scheme)
 	case u.User != nil:
-		return Target{}, fmt.Errorf(
-			"URL of %q: it must not contain credentials; give --as, --client-cert or --token-file",
-			u.Hostname(),
-		)
+		return Target{}, fmt.Errorf("URL of %q: it must not contain credentials; give --as, --client-cert or --token-file",
+			u.Hostname())
 	case u.Hostname() == "":
 		return Target{}, fmt.Errorf("URL %q has no host; give https://HOST:PORT", text)
 	case u.Path != "" && u.Path != "/" || u.RawQuery != "" || u.Fragment != "":
 		return Target{}, fmt.Errorf("URL %q has more than a host and a port; the probed paths are fixed", text)
 	}
-	t := Target{Host: u.Hostname(), Port: u.Port()}
-	if t.Port == "" {
-		t.Port = defaultPort
-	}
+	t := Target{Host: u.Hostname(), Port: cmp.Or(u.Port(), "10250")} // 10250 is the kubelet's default port
 	if n, err := strconv.ParseUint(t.Port, 10, 16); err != nil || n == 0 {
 		return Target{}, fmt.Errorf("URL %q: port %q is not a number from 1 to 65535", text, t.Port)
 	}
@@ -78,16 +68,12 @@ func (t Target) resolve(ctx context.Context, lookup Lookup, allowPublic bool) ([
 	for i, a := range addresses {
 		addresses[i] = a.Unmap()
 		if !allowPublic && !isLocal(addresses[i]) {
-			of := ""
+			name := addresses[i].String()
 			if a.String() != t.Host {
-				of = ", an address of " + t.Host
+				name += ", an address of " + t.Host + ","
 			}
-			return nil, fmt.Errorf(
-				"%s%s is neither a loopback nor a private address; nothing was sent; give --yes to probe it, if "+
-					"it is yours",
-				addresses[i],
-				of,
-			)
+			return nil, fmt.Errorf("%s is neither a loopback nor a private address; nothing was sent; give --yes to probe "+
+				"it, if it is yours", name)
 		}
 	}
 	return addresses, nil
@@ -97,19 +83,17 @@ func (t Target) resolve(ctx context.Context, lookup Lookup, allowPublic bool) ([
 // as local, because the metadata services of cloud providers serve credentials there.
 func isLocal(a netip.Addr) bool { return a.IsLoopback() || a.IsPrivate() }
 
-// connect returns the first address that accepts a TCP connection.
+// connect returns the first address that accepts a TCP connection, or the error of the first address.
 func (p *prober) connect(ctx context.Context, addresses []netip.Addr, port string) (netip.Addr, error) {
-	var first error
+	var errs []error
 	for _, a := range addresses {
 		conn, err := p.dial(ctx, net.JoinHostPort(a.String(), port))
 		if err == nil {
 			return a, conn.Close()
 		}
-		if first == nil {
-			first = err
-		}
+		errs = append(errs, err)
 	}
-	return netip.Addr{}, first
+	return netip.Addr{}, errs[0]
 }
 
 func (p *prober) dial(ctx context.Context, address string) (net.Conn, error) {

@@ -46,24 +46,19 @@ var versions = []struct {
 	id   uint16
 	name string
 }{
-	{
-		tls.VersionTLS10,
-		"VersionTLS10",
-	}, {tls.VersionTLS11, "VersionTLS11"}, {tls.VersionTLS12, "VersionTLS12"}, {tls.VersionTLS13, "VersionTLS13"},
+	{tls.VersionTLS10, "VersionTLS10"}, {tls.VersionTLS11, "VersionTLS11"},
+	{tls.VersionTLS12, "VersionTLS12"}, {tls.VersionTLS13, "VersionTLS13"},
 }
 
-// pending is the TLS alert that a kubelet without a serving certificate sends.
-const pending = "tls: internal error"
-
-func (t *TLS) pending() bool { return strings.Contains(t.Error, pending) }
+// pending reports whether the server sent the TLS alert that a kubelet without a serving certificate sends.
+func (t *TLS) pending() bool { return strings.Contains(t.Error, "tls: internal error") }
 
 // handshakes detects the TLS properties of the server, with one handshake for each property.
 func (p *prober) handshakes(ctx context.Context, s *endpoint) TLS {
 	t := TLS{Versions: []Version{}, Protocols: []string{}}
 	_, err := p.handshake(ctx, s, func(c *tls.Config) {
 		c.GetClientCertificate = func(asked *tls.CertificateRequestInfo) (*tls.Certificate, error) {
-			t.ClientCertificateRequested = true
-			t.ClientCAs = nil
+			t.ClientCertificateRequested, t.ClientCAs = true, nil
 			for _, der := range asked.AcceptableCAs {
 				t.ClientCAs = append(t.ClientCAs, distinguishedName(der))
 			}
@@ -96,13 +91,16 @@ func (p *prober) handshakes(ctx context.Context, s *endpoint) TLS {
 // until the handshake fails.
 func (p *prober) version(ctx context.Context, s *endpoint, id uint16, name string) Version {
 	v := Version{Name: name}
-	suites := allSuites()
+	var suites []uint16
+	for _, suite := range append(tls.CipherSuites(), tls.InsecureCipherSuites()...) {
+		if suite.SupportedVersions[0] < tls.VersionTLS13 { // the suites of TLS 1.3 cannot be selected
+			suites = append(suites, suite.ID)
+		}
+	}
 	for len(suites) > 0 {
-		state, err := p.handshake(
-			ctx,
-			s,
-			func(c *tls.Config) { c.MinVersion, c.MaxVersion, c.CipherSuites = id, id, suites },
-		)
+		state, err := p.handshake(ctx, s, func(c *tls.Config) {
+			c.MinVersion, c.MaxVersion, c.CipherSuites = id, id, suites
+		})
 		if err != nil {
 			if !v.Accepted {
 				v.Error, v.refused = err.Error(), strings.HasPrefix(err.Error(), "remote error: ")
@@ -117,17 +115,6 @@ func (p *prober) version(ctx context.Context, s *endpoint, id uint16, name strin
 		suites = slices.DeleteFunc(suites, func(suite uint16) bool { return suite == state.CipherSuite })
 	}
 	return v
-}
-
-// allSuites returns all cipher suites up to TLS 1.2, including insecure ones.
-func allSuites() []uint16 {
-	var all []uint16
-	for _, suite := range append(tls.CipherSuites(), tls.InsecureCipherSuites()...) {
-		if suite.SupportedVersions[0] < tls.VersionTLS13 {
-			all = append(all, suite.ID)
-		}
-	}
-	return all
 }
 
 // handshake makes a TLS handshake and then closes the connection.

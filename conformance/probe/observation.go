@@ -1,0 +1,83 @@
+package probe
+
+import "strings"
+
+// observation is everything that was observed of a kubelet.
+type observation struct {
+	identities  []Identity
+	tls         TLS
+	certificate *Certificate          // nil without a handshake
+	responses   map[string][]Response // by identity name, each in the order of rows
+	readOnly    ReadOnlyPort
+}
+
+// find returns the first response that matches, or nil. It begins with the first identity.
+func (o *observation) find(matches func(*Response) bool) *Response {
+	for _, i := range o.identities {
+		for n := range o.responses[i.Name] {
+			if a := &o.responses[i.Name][n]; matches(a) {
+				return a
+			}
+		}
+	}
+	return nil
+}
+
+// response returns the response to a request (method and path) of an identity.
+func (o *observation) response(identity, request string) *Response {
+	a := o.find(func(a *Response) bool { return a.identity == identity && a.row.String() == request })
+	if a == nil {
+		return &Response{Access: NotSent}
+	}
+	return a
+}
+
+// accepted returns a response that shows that an identity was authenticated, or nil.
+func (o *observation) accepted(identity string) *Response {
+	return o.find(func(a *Response) bool { return a.identity == identity && a.authenticated() })
+}
+
+// refused reports whether every authenticated request of an identity got a 401.
+func (o *observation) refused(identity string) bool {
+	return o.accepted(identity) == nil && o.find(func(a *Response) bool {
+		return a.identity == identity && a.Access == Unauthenticated
+	}) != nil
+}
+
+// isKubelet reports whether at least one response is typical of a kubelet.
+func (o *observation) isKubelet() bool {
+	return o.find(func(a *Response) bool { return a.kubelet }) != nil
+}
+
+// userOf returns the user name of an identity according to the kubelet, or "".
+func (o *observation) userOf(identity string) string {
+	a := o.find(func(a *Response) bool { return a.identity == identity && a.user != "" })
+	if a == nil {
+		return ""
+	}
+	return a.user
+}
+
+// requests returns all requests with their responses.
+func (o *observation) requests() []Request {
+	var all []Request
+	for n := range rows {
+		r := &rows[n]
+		request := Request{Method: r.method, Path: r.path, Rights: r.rights(), Responses: map[string]Response{}}
+		for _, i := range o.identities {
+			if o.responses != nil {
+				request.Responses[i.Name] = o.responses[i.Name][n]
+			}
+		}
+		all = append(all, request)
+	}
+	return all
+}
+
+// list joins names with semicolons.
+func list(names []string, none string) string {
+	if len(names) == 0 {
+		return none
+	}
+	return strings.Join(names, "; ")
+}
