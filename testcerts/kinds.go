@@ -66,7 +66,7 @@ var kinds = []Kind{
 	{Name: "client-no-name", mutate: EmptyCN,
 		Explains: "no common name: the kubelet skips it, and tries the token, then anonymous"},
 	{Name: "client-expired", mutate: Expired,
-		Explains: "expired: 401, even if anonymous is on, unless there is a valid token"},
+		Explains: "expired: 401, even if anonymous is on, unless the request also has a valid bearer token"},
 	{Name: "client-not-yet-valid", mutate: NotYetValid,
 		Explains: "not valid before tomorrow: 401, even if anonymous is on"},
 	{Name: "client-unknown-ca", signer: byUnknownCA,
@@ -81,7 +81,7 @@ var kinds = []Kind{
 	{Name: "server-intermediate", Serving: true, NeedsHosts: true, signer: byIntermediate,
 		Explains: "valid: signed by an intermediate CA, which the file contains"},
 	{Name: "server-kubelet-default", Serving: true, signer: byKubeletsCA,
-		Explains: "the one that a kubelet makes for itself, for its host name only: " +
+		Explains: "generated as by a kubelet without tlsCertFile: self-signed, for the common name only: " +
 			"x509: certificate signed by unknown authority; by address: doesn't contain any IP SANs"},
 	{Name: "server-self-signed", Serving: true, NeedsHosts: true, signer: bySelf,
 		Explains: "signed by its own key: x509: certificate signed by unknown authority"},

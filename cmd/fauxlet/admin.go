@@ -27,8 +27,7 @@ type adminFlags struct {
 func (f *adminFlags) addTo(c *cobra.Command) {
 	flags := c.Flags()
 	flags.StringVar(&f.address, "admin-address", adminAddress, "host and port of the admin listener, which shows "+
-		"decisions and sets faults, for a browser, fauxlet watch and fauxlet fault. Port 0 takes a free port, "+
-		"and empty "+
+		"decisions and sets faults, for a browser, fauxlet watch and fauxlet fault. Port 0 takes a free port, and empty "+
 		"is no listener. If the flag is not given and the default port is in use, there is a warning and no listener")
 	flags.StringVar(&f.tokenFile, "admin-token-file", "", "file with the bearer token that clients of --admin-address "+
 		"must send; required if that is not a loopback address")
@@ -43,8 +42,7 @@ func (f *adminFlags) options() (host.Admin, error) {
 	o := host.Admin{Address: f.address, Optional: !f.flag.Changed, KeepDecisions: f.keepDecisions, Build: thisBuild()}
 	if f.keepDecisions == 0 {
 		return o, fmt.Errorf("--keep-decisions: 0: must be from 1 to %d; to keep none, turn the admin listener off "+
-			"with --admin-address=''",
-			host.MaxDecisions)
+			"with --admin-address=''", host.MaxDecisions)
 	}
 	var err error
 	if o.Token, err = readToken(f.tokenFile); err != nil {

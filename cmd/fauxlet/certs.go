@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"path/filepath"
 	"strings"
@@ -14,39 +15,43 @@ import (
 
 func newCerts() *cobra.Command {
 	var m certsCommand
+	kinds := []string{"ca\tonly the CA; takes no NAME"}
+	for _, k := range testcerts.Kinds() {
+		kinds = append(kinds, k.Name+"\t"+k.Explains)
+	}
+	var table strings.Builder
+	w := tabwriter.NewWriter(&table, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, "  "+strings.Join(kinds, "\n  "))
+	w.Flush()
 	c := &cobra.Command{
 		Use:  "certs KIND NAME",
-		Long: kindsTable(),
+		Long: strings.TrimRight(table.String(), "\n"),
 		Args: func(c *cobra.Command, args []string) error {
 			switch {
-			case len(args) == 1 && args[0] == "ca", len(args) == 2:
-				return nil
 			case len(args) == 0:
 				return usagef(c, "KIND and NAME are required")
-			case len(args) == 1:
+			case len(args) > 2:
+				return usagef(c, "unexpected argument %q", args[2])
+			case len(args) == 1 && args[0] != "ca":
 				return usagef(c, "a certificate of kind %q needs a NAME", args[0])
 			}
-			return usagef(c, "unexpected argument %q", args[2])
+			return nil
 		},
 		ValidArgsFunction: func(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
 			if len(args) > 0 {
 				return nil, cobra.ShellCompDirectiveNoFileComp
 			}
-			names := []string{"ca\tonly the CA"}
-			for _, k := range testcerts.Kinds() {
-				names = append(names, k.Name+"\t"+k.Explains)
-			}
-			return names, cobra.ShellCompDirectiveNoFileComp
+			return kinds, cobra.ShellCompDirectiveNoFileComp
 		},
 		RunE: func(c *cobra.Command, args []string) error { return m.run(c, args) },
 	}
 	flags := c.Flags()
 	flags.StringVar(&m.dir, "dir", "pki", "folder of the CA and of the certificates")
 	flags.StringVar(&m.request.CommonName, "cn", "", "common name, the user in a client certificate (default: NAME)")
-	flags.StringArrayVar(&m.request.Organizations, "org", nil, "organization, a group in a client certificate; may be "+
-		"repeated")
+	flags.StringArrayVar(&m.request.Organizations, "org", nil,
+		"organization, a group in a client certificate; may be repeated")
 	flags.StringArrayVar(&m.request.Hosts, "host", nil,
-		"DNS name or IP address of a serving certificate; may be repeated")
+		"DNS name or IP address for which a serving certificate is valid; may be repeated")
 	flags.DurationVar(&m.request.Life, "life", 365*24*time.Hour, "validity; kinds with wrong dates ignore it")
 	flags.BoolVar(&m.request.RSA, "rsa", false, "use an RSA key of 2048 bits instead of ECDSA on P-256")
 	flags.StringVar(&m.caName, "ca-cn", "fauxlet-ca", "common name of the CA, if it does not exist yet")
@@ -64,17 +69,20 @@ func (m *certsCommand) run(c *cobra.Command, args []string) error {
 		return usagef(c, "--life: %v: must be more than 0", m.request.Life)
 	}
 	var kind testcerts.Kind
+	name := "ca"
 	if args[0] != "ca" {
+		name = args[1]
 		var err error
 		if kind, err = testcerts.KindNamed(args[0]); err != nil {
 			return usagef(c, "%w", err)
 		}
-		if args[1] == "ca" || args[1] != filepath.Base(args[1]) {
-			return usagef(c, "NAME %q: must be a file name in --dir, other than ca", args[1])
+		if name == "ca" || name != filepath.Base(name) {
+			return usagef(c, "NAME %q: must be a file name in --dir, other than ca", name)
 		}
 		if kind.NeedsHosts && len(m.request.Hosts) == 0 {
 			return usagef(c, "--host: required: a serving certificate needs DNS names or IP addresses")
 		}
+		m.request.CommonName = cmp.Or(m.request.CommonName, name)
 	}
 	folder, err := testcerts.OpenFolder(m.dir)
 	if err != nil {
@@ -84,33 +92,17 @@ func (m *certsCommand) run(c *cobra.Command, args []string) error {
 	if err != nil {
 		return fmt.Errorf("--dir: %w", err)
 	}
-	name := "ca"
+	certFile, keyFile := folder.Files(name)
 	if args[0] != "ca" {
-		name = args[1]
-		if m.request.CommonName == "" {
-			m.request.CommonName = name
-		}
 		made := false
 		issue := func() (*testcerts.Pair, error) { made = true; return kind.Mint(ca, m.request) }
 		if _, err := folder.Pair(name, issue); err != nil {
 			return err
 		}
-		if certFile, _ := folder.Files(name); !made {
+		if !made {
 			return fmt.Errorf("%s exists and is kept; use another NAME, or remove it and its key", certFile)
 		}
 	}
-	certFile, keyFile := folder.Files(name)
 	fmt.Fprintf(c.OutOrStdout(), "%s\n%s\n", certFile, keyFile)
 	return nil
-}
-
-// kindsTable lists the kinds of certificates and the purpose of each kind.
-func kindsTable() string {
-	var b strings.Builder
-	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
-	for _, k := range testcerts.Kinds() {
-		fmt.Fprintf(w, "  %s\t%s\n", k.Name, k.Explains)
-	}
-	w.Flush()
-	return strings.TrimRight(b.String(), "\n")
 }

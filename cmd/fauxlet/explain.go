@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -35,7 +36,7 @@ func newExplain() *cobra.Command {
 	e := &explainCommand{kubelet: config.NewFlags()}
 	e.kubelet.Strict = true
 	c := &cobra.Command{
-		Use: "explain [METHOD] PATH",
+		Use: "explain [METHOD] PATH | --error TEXT",
 		ValidArgsFunction: cobra.FixedCompletions(server.Paths(),
 			cobra.ShellCompDirectiveNoFileComp|cobra.ShellCompDirectiveNoSpace),
 		RunE: func(c *cobra.Command, args []string) error { return e.run(c, args) },
@@ -50,8 +51,8 @@ func newExplain() *cobra.Command {
 	e.addRequestFlags(c)
 	flags.StringArrayVar(&e.rbac, "rbac", nil, "RBAC manifest, or folder of manifests, that says what users may do; "+
 		"may be repeated")
-	flags.StringVar(&e.tokens, "tokens", "",
-		"token file, as of kube-apiserver's --token-auth-file, with the groups of --token-identity")
+	flags.StringVar(&e.tokens, "tokens", "", "file of users and their groups in the format of kube-apiserver's "+
+		"--token-auth-file (token,user,uid,\"group,group\"); --token-identity then names one of these users")
 	flags.StringVar(&e.scenario, "scenario", "", "Scenario file that lists the pods")
 	flags.DurationVar(&e.timeout, "timeout", 30*time.Second, "limit for the reviews by --kubeconfig")
 	underHeading(flags, "Cluster", "rbac", "tokens", "scenario", "timeout")
@@ -64,14 +65,12 @@ func newExplain() *cobra.Command {
 
 // affectsAnswer reports whether the kubelet's response to a request can depend on a kubelet flag.
 func affectsAnswer(flag string) bool {
-	switch flag {
-	case "config", "config-dir", "kubeconfig", "hostname-override", "cert-dir", "anonymous-auth",
+	return slices.Contains([]string{
+		"config", "config-dir", "kubeconfig", "hostname-override", "cert-dir", "anonymous-auth",
 		"authentication-token-webhook", "client-ca-file", "authorization-mode", "enable-server",
 		"enable-debugging-handlers", "read-only-port", "tls-cert-file", "tls-private-key-file",
-		"rotate-server-certificates":
-		return true
-	}
-	return false
+		"rotate-server-certificates",
+	}, flag)
 }
 
 // explainCommand has the flags of explain.
@@ -107,12 +106,13 @@ func (e *explainCommand) run(c *cobra.Command, args []string) error {
 	}
 	ctx, cancel := context.WithTimeout(c.Context(), e.timeout)
 	defer cancel()
+	out := c.OutOrStdout()
 	actual, err := e.evaluate(ctx, request)
 	if err != nil {
 		return &exitError{err, exitInvalid}
 	}
 	if len(e.whatIf) == 0 {
-		if err := e.write(c.OutOrStdout(), &actual); err != nil {
+		if err := e.write(out, actual, func() error { return actual.WriteText(out, color.For(out)) }); err != nil {
 			return err
 		}
 		return exitOf(actual)
@@ -130,7 +130,15 @@ func (e *explainCommand) run(c *cobra.Command, args []string) error {
 	if err != nil {
 		return &exitError{fmt.Errorf("--what-if: %w", err), exitInvalid}
 	}
-	if err := e.writeWhatIf(c.OutOrStdout(), &actual, &whatIf); err != nil {
+	both := struct {
+		Actual explain.Explanation `json:"actual"`
+		WhatIf explain.Explanation `json:"whatIf"`
+		Set    []string            `json:"set"`
+	}{actual, whatIf, e.whatIf}
+	err = e.write(out, both, func() error {
+		return explain.WriteComparison(out, color.For(out), &actual, &whatIf, "with "+strings.Join(e.whatIf, ", "))
+	})
+	if err != nil {
 		return err
 	}
 	return exitOf(whatIf)
@@ -184,22 +192,12 @@ func (e *explainCommand) setReviewers(options *offline.Options, request *offline
 	return nil
 }
 
-func (e *explainCommand) write(w io.Writer, explanation *explain.Explanation) error {
+// write writes v as JSON with -o json, and otherwise calls text.
+func (e *explainCommand) write(w io.Writer, v any, text func() error) error {
 	if e.output == "json" {
-		return writeJSON(w, explanation)
+		return writeJSON(w, v)
 	}
-	return explanation.WriteText(w, color.For(w))
-}
-
-func (e *explainCommand) writeWhatIf(w io.Writer, actual, whatIf *explain.Explanation) error {
-	if e.output == "json" {
-		return writeJSON(w, struct {
-			Actual *explain.Explanation `json:"actual"`
-			WhatIf *explain.Explanation `json:"whatIf"`
-			Set    []string             `json:"set"`
-		}{actual, whatIf, e.whatIf})
-	}
-	return explain.WriteComparison(w, color.For(w), actual, whatIf, "with "+strings.Join(e.whatIf, ", "))
+	return text()
 }
 
 // exitOf returns the exit code that corresponds to an explanation, as an error without a text.
@@ -230,18 +228,15 @@ func (e *explainCommand) explainError(c *cobra.Command) error {
 		text = string(data)
 	}
 	if text == "" {
-		return &exitError{errors.New("--error: the text is empty; errors are often on standard error (2>&1)"),
-			exitInvalid}
+		err := errors.New("--error: the text is empty; errors are often on standard error (2>&1)")
+		return &exitError{err, exitInvalid}
 	}
 	d := symptoms.Diagnose(text)
 	if d.Findings == nil {
 		d.Findings = []symptoms.Finding{} // an empty list in JSON, not null
 	}
-	write := func(w io.Writer) error { return d.WriteText(w, color.For(w)) }
-	if e.output == "json" {
-		write = func(w io.Writer) error { return writeJSON(w, d) }
-	}
-	if err := write(c.OutOrStdout()); err != nil {
+	out := c.OutOrStdout()
+	if err := e.write(out, d, func() error { return d.WriteText(out, color.For(out)) }); err != nil {
 		return err
 	}
 	if len(d.Findings) == 0 {

@@ -27,16 +27,17 @@ func (e *explainCommand) addRequestFlags(c *cobra.Command) {
 		"client certificate in PEM, followed by intermediate CAs; no key is needed")
 	flags.StringVar(&e.identity, "token-identity", "", "send a bearer token of this user, with groups after commas: "+
 		"USER[,GROUP...]. With --tokens, a user of that file")
-	flags.StringVar(&e.tokenFile, "token-file", "", "file with a bearer token to send; with --kubeconfig, that "+
-		"apiserver reviews it")
+	flags.StringVar(&e.tokenFile, "token-file", "", "file with a bearer token to send, which the apiserver of "+
+		"--kubeconfig reviews")
 	flags.BoolVar(&e.badToken, "bad-token", false, "send an unknown bearer token")
 	flags.StringArrayVarP(&e.headers, "header", "H", nil,
 		`header to send, as in "Accept: application/json"; may be repeated`)
 	flags.BoolVar(&e.readOnly, "plain-http", false, "send the request to the read-only port")
-	flags.StringVar(&e.servingCA, "kubelet-certificate-authority", "", "CA file with which the client verifies the "+
-		"kubelet's serving certificate. Without it, nothing is verified, as by a kube-apiserver without this flag")
-	flags.StringVar(&e.nodeAddress, "node-address", "", "address or name at which the client reaches the kubelet, and "+
-		"which must be in the serving certificate")
+	flags.StringVar(&e.servingCA, "kubelet-certificate-authority", "", "PEM file of the CAs with which the client verifies "+
+		"the kubelet's serving certificate, as kube-apiserver's flag of this name. Without it, no serving certificate is "+
+		"refused")
+	flags.StringVar(&e.nodeAddress, "node-address", "", "address or name to which the client connects, and for which the "+
+		"serving certificate must be valid; requires --kubelet-certificate-authority")
 	underHeading(flags, "Request", "client-cert", "token-identity", "token-file", "bad-token", "header", "plain-http",
 		"kubelet-certificate-authority", "node-address")
 }
@@ -73,30 +74,22 @@ func (e *explainCommand) request(c *cobra.Command, args []string) (offline.Reque
 }
 
 func (e *explainCommand) checkConflicts(c *cobra.Command) error {
-	tokens := 0
-	for _, set := range []bool{e.identity != "", e.tokenFile != "", e.badToken} {
-		if set {
-			tokens++
-		}
-	}
+	identity, file, bad := e.identity != "", e.tokenFile != "", e.badToken
 	switch inCluster := c.Flags().Changed("kubeconfig"); {
-	case tokens > 1:
+	case identity && file, identity && bad, file && bad:
 		return usagef(c, "--token-identity, --token-file, --bad-token: give only one of them")
 	case e.tokens != "" && e.identity == "":
 		return usagef(c, "--tokens: requires --token-identity, a user of that file")
 	case inCluster && len(e.rbac) > 0:
-		return usagef(c, "--rbac and --kubeconfig: give only one of them; permissions come from manifests or from the "+
-			"apiserver")
+		return usagef(c, "--rbac and --kubeconfig: give only one; permissions come from manifests or from the apiserver")
 	case inCluster && e.identity != "":
-		return usagef(c, "--token-identity: the apiserver of --kubeconfig cannot review a made-up token; give a "+
-			"real one "+
+		return usagef(c, "--token-identity: the apiserver of --kubeconfig cannot review a made-up token; give a real one "+
 			"with --token-file, or --rbac instead of --kubeconfig")
 	case !inCluster && e.tokenFile != "":
 		return usagef(c, "--token-file: only an apiserver can review a real token; give its --kubeconfig, or "+
 			"--token-identity instead of the token")
 	case e.nodeAddress != "" && e.servingCA == "":
-		return usagef(c, "--node-address: requires --kubelet-certificate-authority; without it, a "+
-			"kube-apiserver accepts "+
+		return usagef(c, "--node-address: requires --kubelet-certificate-authority; without it, a kube-apiserver accepts "+
 			"any serving certificate")
 	}
 	return nil

@@ -27,7 +27,23 @@ func newFault() *cobra.Command {
 	f.remote.addTo(c)
 	c.PersistentFlags().StringVarP(&f.output, "output", "o", "text", "text or json")
 	completeFlag(c, "output", "text", "json")
-	c.AddCommand(f.newList(), f.newAdd(), f.newRemove(), f.newClear(), f.newKinds())
+	remove := f.subcommand("remove NAME...", f.remove)
+	remove.Args = func(c *cobra.Command, args []string) error {
+		if len(args) == 0 {
+			return usagef(c, "NAME is required; fauxlet fault list lists the names, and fauxlet fault clear ends all faults")
+		}
+		return nil
+	}
+	remove.ValidArgsFunction = func(c *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {
+		return f.names(c), cobra.ShellCompDirectiveNoFileComp
+	}
+	kinds := &cobra.Command{Use: "kinds", Args: noArgs, RunE: func(c *cobra.Command, _ []string) error {
+		if err := checkOneOf(c, "output", f.output, "text", "json"); err != nil {
+			return err
+		}
+		return f.listKinds(c)
+	}}
+	c.AddCommand(f.subcommand("list", f.list), f.newAdd(), remove, f.subcommand("clear", f.clear), kinds)
 	return c
 }
 
@@ -37,8 +53,18 @@ type faultCommand struct {
 	output string
 }
 
-// call validates the common flags and calls do with a client of the admin API.
-func (f *faultCommand) call(c *cobra.Command, do func(context.Context, *admin.Client) error) error {
+// action is what a subcommand does with a client of the admin API.
+type action func(c *cobra.Command, client *admin.Client, args []string) error
+
+// subcommand returns a command without arguments that does an action.
+func (f *faultCommand) subcommand(use string, do action) *cobra.Command {
+	return &cobra.Command{Use: use, Args: noArgs, RunE: func(c *cobra.Command, args []string) error {
+		return f.call(c, args, do)
+	}}
+}
+
+// call validates the common flags and does an action.
+func (f *faultCommand) call(c *cobra.Command, args []string, do action) error {
 	if err := checkOneOf(c, "output", f.output, "text", "json"); err != nil {
 		return err
 	}
@@ -47,47 +73,86 @@ func (f *faultCommand) call(c *cobra.Command, do func(context.Context, *admin.Cl
 		return err
 	}
 	defer client.Close()
-	return do(c.Context(), client)
+	return do(c, client, args)
 }
 
-// print writes value: as JSON with -o json, otherwise with the function text.
-func (f *faultCommand) print(c *cobra.Command, value any, text func(io.Writer)) error {
+// print writes value as JSON with -o json, and otherwise the text.
+func (f *faultCommand) print(c *cobra.Command, value any, text string, args ...any) error {
 	if f.output == "json" {
 		return writeJSON(c.OutOrStdout(), value)
 	}
+	_, err := fmt.Fprintf(c.OutOrStdout(), text, args...)
+	return err
+}
+
+func (f *faultCommand) list(c *cobra.Command, client *admin.Client, _ []string) error {
+	active, err := client.Faults(c.Context())
+	if err != nil {
+		return f.remote.addRemedy(err)
+	}
+	if f.output == "json" || len(active) == 0 {
+		return f.print(c, active, "no fault is active\n")
+	}
 	w := tabwriter.NewWriter(c.OutOrStdout(), 0, 0, 2, ' ', 0)
-	text(w)
-	return w.Flush()
-}
-
-func (f *faultCommand) newList() *cobra.Command {
-	return &cobra.Command{
-		Use:  "list",
-		Args: noArgs,
-		RunE: func(c *cobra.Command, _ []string) error {
-			return f.call(c, func(ctx context.Context, client *admin.Client) error {
-				active, err := client.Faults(ctx)
-				if err != nil {
-					return f.remote.addRemedy(err)
-				}
-				return f.print(c, active, func(w io.Writer) { writeFaults(w, active) })
-			})
-		},
-	}
-}
-
-func writeFaults(w io.Writer, active []admin.ActiveFault) {
-	if len(active) == 0 {
-		fmt.Fprintln(w, "no fault is active")
-		return
-	}
 	fmt.Fprintln(w, "NAME\tKIND\tAPPLIED\tMATCHED\tSINCE\tORIGIN\tFIELDS")
 	for i := range active {
 		a := &active[i]
-		origin := cmp.Or(a.Origin, "command")
 		fmt.Fprintf(w, "%s\t%s\t%d\t%d\t%s\t%s\t%s\n", a.Name, a.Kind, a.Applied, a.Matched,
-			a.Since.Local().Format(time.TimeOnly), color.Printable(origin), color.Printable(fieldsOf(a.Fault)))
+			a.Since.Local().Format(time.TimeOnly), color.Printable(cmp.Or(a.Origin, "command")),
+			color.Printable(fieldsOf(a.Fault)))
 	}
+	return w.Flush()
+}
+
+func (f *faultCommand) remove(c *cobra.Command, client *admin.Client, names []string) error {
+	for _, name := range names {
+		if err := client.RemoveFault(c.Context(), name); err != nil {
+			return f.remote.addRemedy(err)
+		}
+		if err := f.print(c, map[string]string{"removed": name}, "%s has ended\n", name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (f *faultCommand) clear(c *cobra.Command, client *admin.Client, _ []string) error {
+	cleared, err := client.ClearFaults(c.Context())
+	if err != nil {
+		return f.remote.addRemedy(err)
+	}
+	return f.print(c, map[string]int{"cleared": cleared}, "%d ended\n", cleared)
+}
+
+// completionTimeout limits how long a shell waits for the names of faults to complete.
+const completionTimeout = 2 * time.Second
+
+// names returns the names of the active faults for completion in a shell. It returns none if the stand-in kubelet
+// cannot be reached.
+func (f *faultCommand) names(c *cobra.Command) []string {
+	var names []string
+	_ = f.call(c, nil, func(c *cobra.Command, client *admin.Client, _ []string) error {
+		ctx, cancel := context.WithTimeout(c.Context(), completionTimeout)
+		defer cancel()
+		active, err := client.Faults(ctx)
+		for i := range active {
+			names = append(names, active[i].Name+"\t"+active[i].Kind)
+		}
+		return err
+	})
+	return names
+}
+
+func (f *faultCommand) listKinds(c *cobra.Command) error {
+	var text strings.Builder
+	for _, kind := range faults.Kinds() {
+		fmt.Fprintf(&text, "%s\n    %s\n", kind.Name, kind.Explains)
+		if len(kind.Requires) > 0 {
+			fmt.Fprintf(&text, "    requires: --%s\n", strings.Join(kind.Requires, " --"))
+		}
+		fmt.Fprintf(&text, "    accepts: --%s\n", strings.Join(append([]string{"name", "node"}, kind.Allows...), " --"))
+	}
+	return f.print(c, faults.Kinds(), "%s", text.String())
 }
 
 // fieldsOf returns the command-line flags that set the fields of a fault, except its name and kind.
@@ -107,10 +172,9 @@ func fieldsOf(fault faults.Fault) string {
 // addFields adds a flag for each field of a fault. The default of each flag is the current value in the fault.
 func addFields(flags *pflag.FlagSet, fault *faults.Fault) {
 	flags.SortFlags = false
-	flags.StringVar(&fault.Name, "name", fault.Name,
-		"name of the fault (default: the kind and a number, as in status-1)")
-	flags.StringVar(&fault.Certificate, "certificate", fault.Certificate, "kind of serving certificate, as in "+
-		"server-expired; fauxlet certs --help lists them")
+	flags.StringVar(&fault.Name, "name", fault.Name, "name of the fault (default: the kind and a number, as in status-1)")
+	flags.StringVar(&fault.Certificate, "certificate", fault.Certificate,
+		"kind of serving certificate, as in server-expired; fauxlet certs --help lists them")
 	flags.DurationVar(&fault.Delay.Duration, "delay", fault.Delay.Duration, "delay, as in 2s")
 	flags.Int64Var(&fault.Rate, "rate", fault.Rate, "bytes per second")
 	flags.Int64Var(&fault.After, "after", fault.After, "bytes that are sent before the cut")
@@ -188,7 +252,7 @@ func (f *faultCommand) newAdd() *cobra.Command {
 				}
 				return usagef(c, "--%w", err)
 			}
-			return f.add(c, fault)
+			return f.call(c, nil, f.addAll(fault))
 		},
 	}
 	addFields(c.Flags(), &fault)
@@ -231,114 +295,22 @@ func (f *faultCommand) addFile(c *cobra.Command, name string) error {
 	if err != nil {
 		return fmt.Errorf("-f: %s: %w", name, err)
 	}
-	return f.add(c, all...)
+	return f.call(c, nil, f.addAll(all...))
 }
 
-func (f *faultCommand) add(c *cobra.Command, all ...faults.Fault) error {
-	return f.call(c, func(ctx context.Context, client *admin.Client) error {
+// addAll returns the action that injects faults.
+func (f *faultCommand) addAll(all ...faults.Fault) action {
+	return func(c *cobra.Command, client *admin.Client, _ []string) error {
 		for _, fault := range all {
-			active, err := client.AddFault(ctx, fault)
+			active, err := client.AddFault(c.Context(), fault)
 			if err != nil {
 				return f.remote.addRemedy(err)
 			}
-			if err := f.print(c, active, func(w io.Writer) {
-				fmt.Fprintf(w, "%s is active; end it with: fauxlet fault remove %[1]s\n", active.Name)
-			}); err != nil {
+			err = f.print(c, active, "%s is active; end it with: fauxlet fault remove %[1]s\n", active.Name)
+			if err != nil {
 				return err
 			}
 		}
 		return nil
-	})
-}
-
-func (f *faultCommand) newRemove() *cobra.Command {
-	return &cobra.Command{
-		Use: "remove NAME...",
-		Args: func(c *cobra.Command, args []string) error {
-			if len(args) == 0 {
-				return usagef(c, "NAME is required; fauxlet fault list lists the names, and fauxlet fault clear "+
-					"ends all faults")
-			}
-			return nil
-		},
-		ValidArgsFunction: func(c *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {
-			return f.names(c), cobra.ShellCompDirectiveNoFileComp
-		},
-		RunE: func(c *cobra.Command, args []string) error {
-			return f.call(c, func(ctx context.Context, client *admin.Client) error {
-				for _, name := range args {
-					if err := client.RemoveFault(ctx, name); err != nil {
-						return f.remote.addRemedy(err)
-					}
-					text := func(w io.Writer) { fmt.Fprintf(w, "%s has ended\n", name) }
-					if err := f.print(c, map[string]string{"removed": name}, text); err != nil {
-						return err
-					}
-				}
-				return nil
-			})
-		},
-	}
-}
-
-// completionTimeout limits how long a shell waits for the names of faults to complete.
-const completionTimeout = 2 * time.Second
-
-// names returns the names of the active faults for completion in a shell. It returns none if the stand-in kubelet
-// cannot be reached.
-func (f *faultCommand) names(c *cobra.Command) []string {
-	var names []string
-	_ = f.call(c, func(ctx context.Context, client *admin.Client) error {
-		ctx, cancel := context.WithTimeout(ctx, completionTimeout)
-		defer cancel()
-		active, err := client.Faults(ctx)
-		for i := range active {
-			names = append(names, active[i].Name+"\t"+active[i].Kind)
-		}
-		return err
-	})
-	return names
-}
-
-func (f *faultCommand) newClear() *cobra.Command {
-	return &cobra.Command{
-		Use:  "clear",
-		Args: noArgs,
-		RunE: func(c *cobra.Command, _ []string) error {
-			return f.call(c, func(ctx context.Context, client *admin.Client) error {
-				cleared, err := client.ClearFaults(ctx)
-				if err != nil {
-					return f.remote.addRemedy(err)
-				}
-				return f.print(c, map[string]int{"cleared": cleared},
-					func(w io.Writer) { fmt.Fprintf(w, "%d ended\n", cleared) })
-			})
-		},
-	}
-}
-
-func (f *faultCommand) newKinds() *cobra.Command {
-	return &cobra.Command{
-		Use:  "kinds",
-		Args: noArgs,
-		RunE: func(c *cobra.Command, _ []string) error {
-			if err := checkOneOf(c, "output", f.output, "text", "json"); err != nil {
-				return err
-			}
-			var kinds []admin.FaultKind
-			for _, kind := range faults.Kinds() {
-				kinds = append(kinds, admin.FaultKind(kind))
-			}
-			return f.print(c, kinds, func(w io.Writer) {
-				for _, kind := range kinds {
-					fmt.Fprintf(w, "%s\n    %s\n", kind.Name, kind.Explains)
-					if len(kind.Requires) > 0 {
-						fmt.Fprintf(w, "    requires: --%s\n", strings.Join(kind.Requires, " --"))
-					}
-					fmt.Fprintf(w, "    accepts: --%s\n",
-						strings.Join(append([]string{"name", "node"}, kind.Allows...), " --"))
-				}
-			})
-		},
 	}
 }

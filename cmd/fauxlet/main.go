@@ -12,6 +12,8 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+
+	"github.com/spf13/cobra"
 )
 
 func main() {
@@ -21,12 +23,11 @@ func main() {
 		// A second signal ends the process at once.
 		stop()
 	}()
-	os.Exit(run(ctx, os.Args[1:]))
+	os.Exit(run(ctx, newRoot(), os.Args[1:]))
 }
 
 // run runs a command line and returns the exit code of the process.
-func run(ctx context.Context, args []string) int {
-	root := newRoot()
+func run(ctx context.Context, root *cobra.Command, args []string) int {
 	root.SetArgs(args)
 	err := root.ExecuteContext(ctx)
 	if err == nil {

@@ -15,11 +15,8 @@ import (
 func newReviews() *cobra.Command {
 	var r reviewsCommand
 	c := &cobra.Command{
-		Use:  "reviews",
-		Args: noArgs,
-		RunE: func(c *cobra.Command, _ []string) error {
-			return r.run(c.Context(), c.ErrOrStderr())
-		},
+		Use: "reviews", Args: noArgs,
+		RunE: func(c *cobra.Command, _ []string) error { return r.run(c.Context(), c.ErrOrStderr()) },
 	}
 	flags := c.Flags()
 	flags.StringVar(&r.address, "address", "127.0.0.1:0", "host and port to listen on; port 0 takes a free one")
@@ -34,11 +31,9 @@ func newReviews() *cobra.Command {
 
 // reviewsCommand has the flags of reviews.
 type reviewsCommand struct {
-	address    string
-	rbac       []string
-	tokens     string
-	kubeconfig string
-	log        logFlags
+	address, tokens, kubeconfig string
+	rbac                        []string
+	log                         logFlags
 }
 
 func (r *reviewsCommand) run(ctx context.Context, stderr io.Writer) error {
@@ -51,10 +46,7 @@ func (r *reviewsCommand) run(ctx context.Context, stderr io.Writer) error {
 		return fmt.Errorf("--address: %q: %w; must be HOST:PORT", r.address, err)
 	}
 	reviews, err := reviewapi.New(reviewapi.Options{
-		RBAC:   r.rbac,
-		Tokens: r.tokens,
-		Hosts:  []string{host, "localhost", "127.0.0.1", "::1"},
-		Logger: logger,
+		RBAC: r.rbac, Tokens: r.tokens, Hosts: []string{host, "localhost", "127.0.0.1", "::1"}, Logger: logger,
 	})
 	if err != nil {
 		return err

@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -25,48 +26,28 @@ func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){"fauxlet": main})
 }
 
-// TestScripts runs the scripts in testdata, and checks what their commands print and which files they leave. Each
-// script runs a server, so the program is the test binary itself. With go test -race it has the race detector.
+// TestScripts runs the scripts in testdata, and checks what their commands print and which files they leave. A script
+// starts servers, and commands that read standard input, with exec: as processes of the test binary, which has the
+// race detector with go test -race. All other commands run in this process.
 func TestScripts(t *testing.T) {
 	t.Parallel()
-	runScripts(t, "testdata", nil)
-}
-
-// TestCommands runs the scripts in testdata/commands, which run no servers: each command prints its result and ends.
-// These scripts use the program that make build makes, which starts three times as fast as a program with the race
-// detector. The packages that the commands call are tested with the race detector elsewhere.
-func TestCommands(t *testing.T) {
-	t.Parallel()
-	dir := t.TempDir()
-	build := exec.Command("go", "build", "-ldflags", "-s -w", "-o", dir, ".")
-	build.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("go build: %v\n%s", err, out)
+	here, err := os.Getwd() // all paths are absolute, because the commands in this process change its working directory
+	if err != nil {
+		t.Fatal(err)
 	}
-	runScripts(t, "testdata/commands", func(e *testscript.Env) {
-		e.Setenv("PATH", dir+string(filepath.ListSeparator)+e.Getenv("PATH"))
-	})
-}
-
-// runScripts runs the scripts of a folder. set, if it is not nil, changes the environment of each script.
-func runScripts(t *testing.T, dir string, set func(*testscript.Env)) {
 	testscript.Run(t, testscript.Params{
-		Dir: dir,
+		Dir: filepath.Join(here, "testdata"),
 		Setup: func(e *testscript.Env) error {
 			// The scripts must not read files or settings of the machine that runs the tests.
 			e.Setenv("HOME", e.WorkDir)
-			// When a program with the race detector ends, it waits a second for data races in other goroutines. A
-			// command that has printed its result has no other goroutines, so there is no need to wait. The scripts
-			// that stop servers unset the variable.
+			// When a program with the race detector ends, it waits a second for data races in other goroutines. The
+			// scripts that test how servers stop unset the variable.
 			e.Setenv("GORACE", "atexit_sleep_ms=0")
-			docs, err := filepath.Abs("../../docs")
-			e.Setenv("DOCS", docs)
-			if set != nil {
-				set(e)
-			}
-			return err
+			e.Setenv("DOCS", filepath.Join(here, "../../docs"))
+			return nil
 		},
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
+			"fauxlet":    inProcess,
 			"waitfor":    waitFor,
 			"occupy":     occupy,
 			"address":    address,
@@ -82,6 +63,35 @@ func runScripts(t *testing.T, dir string, set func(*testscript.Env)) {
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
 	})
+}
+
+// inProcess runs a command line of fauxlet in this process.
+func inProcess(ts *testscript.TestScript, neg bool, args []string) {
+	if got := exitCode(ts, args); (got != 0) != neg {
+		ts.Fatalf("fauxlet ended with exit code %d", got)
+	}
+}
+
+// running is held while a command runs in this process, because the process has only one working directory.
+var running sync.Mutex
+
+// exitCode runs a command line of fauxlet in this process and returns its exit code.
+func exitCode(ts *testscript.TestScript, args []string) int {
+	running.Lock()
+	defer running.Unlock()
+	ts.Check(os.Chdir(ts.MkAbs(".")))
+	stderr, err := os.CreateTemp("", "") // a file, because goroutines that have not ended yet may log
+	ts.Check(err)
+	defer os.Remove(stderr.Name())
+	defer stderr.Close()
+	root := newRoot()
+	root.SetOut(ts.Stdout())
+	root.SetErr(stderr)
+	got := run(context.Background(), root, args)
+	text, err := os.ReadFile(stderr.Name())
+	ts.Check(err)
+	_, _ = ts.Stderr().Write(text)
+	return got
 }
 
 // waitFor waits until a file contains a text.
@@ -191,12 +201,17 @@ func code(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) < 2 {
 		ts.Fatalf("usage: code NUMBER COMMAND...")
 	}
-	err, got := ts.Exec(args[1], args[2:]...), 0
-	var exit *exec.ExitError
-	if errors.As(err, &exit) {
-		got = exit.ExitCode()
+	got := 0
+	if args[1] == "fauxlet" {
+		got = exitCode(ts, args[2:])
 	} else {
-		ts.Check(err)
+		err := ts.Exec(args[1], args[2:]...)
+		var exit *exec.ExitError
+		if errors.As(err, &exit) {
+			got = exit.ExitCode()
+		} else {
+			ts.Check(err)
+		}
 	}
 	if fmt.Sprint(got) != args[0] {
 		ts.Fatalf("%s ended with %d, want %s", args[1], got, args[0])

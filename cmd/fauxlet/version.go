@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"runtime"
 	"runtime/debug"
@@ -23,14 +22,11 @@ func newVersion() *cobra.Command {
 			v := thisBuild()
 			switch output {
 			case "text":
-				fmt.Fprintf(c.OutOrStdout(), "fauxlet %s, standing in for a kubelet %s (%s, %s)\n", v.Version,
-					v.Kubernetes,
-					v.Go, v.Platform)
-				return nil
+				_, err := fmt.Fprintf(c.OutOrStdout(), "fauxlet %s, standing in for a kubelet %s (%s, %s)\n", v.Version,
+					v.Kubernetes, v.Go, v.Platform)
+				return err
 			case "json":
-				encoder := json.NewEncoder(c.OutOrStdout())
-				encoder.SetIndent("", "  ")
-				return encoder.Encode(v)
+				return writeJSON(c.OutOrStdout(), v)
 			}
 			return checkOneOf(c, "output", output, "text", "json")
 		},
@@ -40,7 +36,7 @@ func newVersion() *cobra.Command {
 	return c
 }
 
-// build returns information about this program.
+// build is information about this program.
 type build struct {
 	Version    string `json:"version"`
 	Kubernetes string `json:"kubernetesVersion"`

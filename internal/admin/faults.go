@@ -25,14 +25,6 @@ type ActiveFault struct {
 	Applied int64 `json:"applied"`
 }
 
-// FaultKind is the JSON form of a kind of fault.
-type FaultKind struct {
-	Name     string   `json:"name"`
-	Explains string   `json:"explains"`
-	Requires []string `json:"requires,omitempty"`
-	Allows   []string `json:"allows,omitempty"`
-}
-
 func (s *Server) getFaults(w http.ResponseWriter, _ *http.Request) error {
 	active := s.options.Faults.List()
 	if active == nil {
@@ -51,11 +43,7 @@ func (s *Server) getFault(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (s *Server) getFaultKinds(w http.ResponseWriter, _ *http.Request) error {
-	var kinds []FaultKind
-	for _, kind := range faults.Kinds() {
-		kinds = append(kinds, FaultKind(kind))
-	}
-	return writeJSON(w, http.StatusOK, map[string]any{"kinds": kinds})
+	return writeJSON(w, http.StatusOK, map[string]any{"kinds": faults.Kinds()})
 }
 
 var errNoFaults = errorf(http.StatusNotImplemented, "fault injection is not enabled on this server")

@@ -29,12 +29,13 @@ const (
 
 // Kind is a kind of fault, named after its cause.
 type Kind struct {
-	Name string
+	Name string `json:"name"`
 	// Explains describes the real failure that the kind imitates, and its effect.
-	Explains string
+	Explains string `json:"explains"`
 	// Requires and Allows are JSON names of fields of a [Fault]: required ones, and optional ones besides name and
 	// node.
-	Requires, Allows []string
+	Requires []string `json:"requires,omitempty"`
+	Allows   []string `json:"allows,omitempty"`
 }
 
 // Sets of scope fields that several kinds allow: fields that select some of the matches, fields of faults that
