@@ -28,7 +28,7 @@ func TestMain(m *testing.M) {
 
 // TestScripts runs the scripts in testdata, and checks what their commands print and which files they leave. A script
 // starts servers, and commands that read standard input, with exec: as processes of the test binary, which has the
-// race detector with go test -race. All other commands run in this process.
+// race detector with go test -race. The script command run runs all other commands in this process.
 func TestScripts(t *testing.T) {
 	t.Parallel()
 	here, err := os.Getwd() // all paths are absolute, because the commands in this process change its working directory
@@ -47,7 +47,7 @@ func TestScripts(t *testing.T) {
 			return nil
 		},
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
-			"fauxlet":    inProcess,
+			"run":        inProcess,
 			"waitfor":    waitFor,
 			"occupy":     occupy,
 			"address":    address,
@@ -67,7 +67,10 @@ func TestScripts(t *testing.T) {
 
 // inProcess runs a command line of fauxlet in this process.
 func inProcess(ts *testscript.TestScript, neg bool, args []string) {
-	if got := exitCode(ts, args); (got != 0) != neg {
+	if len(args) == 0 || args[0] != "fauxlet" {
+		ts.Fatalf("usage: run fauxlet ARGUMENT...")
+	}
+	if got := exitCode(ts, args[1:]); (got != 0) != neg {
 		ts.Fatalf("fauxlet ended with exit code %d", got)
 	}
 }
