@@ -385,7 +385,7 @@ func TestFaults(t *testing.T) {
 		}
 	}
 	_, body := ask(t, "GET", base+"/api/fault-kinds", "")
-	var kinds struct{ Kinds []admin.FaultKind }
+	var kinds struct{ Kinds []faults.Kind }
 	if err := json.Unmarshal([]byte(body), &kinds); err != nil || len(kinds.Kinds) != len(faults.Kinds()) ||
 		kinds.Kinds[0].Name == "" || kinds.Kinds[0].Explains == "" {
 		t.Errorf("%v %s", err, body)

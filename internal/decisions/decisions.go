@@ -1,11 +1,12 @@
 // Package decisions keeps the most recent Decisions of all nodes in a process.
 //
-// A [Recorder] receives Decisions through Options.Observe of package server and holds them in a ring of fixed size. A
+// A [Recorder] receives Decisions through Options.Observe of package server and keeps the last ones. A
 // [Follower] reads them as they arrive, a [Filter] selects some of them, and [Spans] exports them to OpenTelemetry.
 // Package admin serves them over HTTP.
 package decisions
 
 import (
+	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -45,21 +46,19 @@ type Record struct {
 // Record returns the Entry's JSON form, without an explanation.
 func (e *Entry) Record() Record { return Record{ID: e.ID, Node: e.Node, Report: e.Decision.Report()} }
 
-// Recorder keeps the most recent Decisions. It is safe for concurrent use. Recording takes no lock and never waits
-// for a reader: it stores the Decision itself in a ring, and readers convert it to JSON.
+// Recorder keeps the most recent Decisions. It is safe for concurrent use. Recording never waits for a reader: it
+// stores the Decision itself, and readers convert it to JSON.
 type Recorder struct {
 	// instance distinguishes the IDs of this process from the IDs of an earlier process.
 	instance string
-	slots    []atomic.Pointer[Entry]
-	maxBytes int64
+	size     int
+	missed   atomic.Uint64
 
-	last   atomic.Uint64 // the newest ID in use
-	oldest atomic.Uint64 // Entries with lower IDs were dropped to save memory
-	bytes  atomic.Int64  // total size of the Entries in slots
-
-	mu        sync.Mutex // serializes changes to followers
-	followers atomic.Pointer[[]*Follower]
-	missed    atomic.Uint64
+	mu        sync.Mutex // protects the fields below; held for a few instructions only
+	entries   []*Entry   // the kept Entries: their IDs are consecutive, and the last one is the newest
+	last      uint64     // the newest ID
+	bytes     int64      // total size of entries
+	followers []*Follower
 }
 
 // NewRecorder returns a Recorder of the last size Decisions. It keeps fewer if they are large: at most 16 KiB on
@@ -68,24 +67,27 @@ func NewRecorder(size int) *Recorder {
 	if size < 1 {
 		size = DefaultSize
 	}
-	r := &Recorder{
-		instance: strconv.FormatInt(time.Now().UnixNano(), 36),
-		slots:    make([]atomic.Pointer[Entry], size),
-		maxBytes: int64(size) * bytesPerDecision,
-	}
-	r.oldest.Store(1)
-	r.followers.Store(new([]*Follower))
-	return r
+	return &Recorder{instance: strconv.FormatInt(time.Now().UnixNano(), 36), size: size}
 }
 
 // Instance identifies this Recorder. IDs of Recorders with different instances are unrelated.
 func (r *Recorder) Instance() string { return r.instance }
 
 // LastID returns the ID of the newest Decision, 0 if there is none.
-func (r *Recorder) LastID() uint64 { return r.last.Load() }
+func (r *Recorder) LastID() uint64 {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.last
+}
 
 // OldestID returns the ID of the oldest Decision that is still kept. It is 1 in an empty Recorder.
-func (r *Recorder) OldestID() uint64 { return max(r.first(r.last.Load()), r.oldest.Load()) }
+func (r *Recorder) OldestID() uint64 {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.oldest()
+}
+
+func (r *Recorder) oldest() uint64 { return r.last - uint64(len(r.entries)) + 1 }
 
 // Missed returns how many Decisions were dropped before a Follower read them, summed over all Followers.
 func (r *Recorder) Missed() uint64 { return r.missed.Load() }
@@ -96,93 +98,40 @@ func (r *Recorder) For(node string) func(*authchain.Decision) {
 }
 
 func (r *Recorder) record(node string, d *authchain.Decision) {
-	e := &Entry{ID: r.last.Add(1), Node: node, Decision: d, size: sizeOf(d)}
-	slot := r.slot(e.ID)
-	for {
-		old := slot.Load()
-		if old != nil && old.ID > e.ID {
-			break // a newer Entry already occupies the slot
-		}
-		if slot.CompareAndSwap(old, e) {
-			added := e.size
-			if old != nil {
-				added -= old.size
-			}
-			if r.bytes.Add(added) > r.maxBytes {
-				r.shrink(e.ID)
-			}
-			break
-		}
+	e := &Entry{Node: node, Decision: d, size: sizeOf(d)}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.last++
+	e.ID = r.last
+	r.entries = append(r.entries, e)
+	r.bytes += e.size
+	for len(r.entries) > r.size || len(r.entries) > 1 && r.bytes > int64(r.size)*bytesPerDecision {
+		r.bytes -= r.entries[0].size
+		r.entries[0] = nil
+		r.entries = r.entries[1:]
 	}
-	for _, f := range *r.followers.Load() {
+	for _, f := range r.followers {
 		f.wake()
 	}
-}
-
-func (r *Recorder) slot(id uint64) *atomic.Pointer[Entry] { return &r.slots[id%uint64(len(r.slots))] }
-
-// shrink drops the oldest Entries until the rest fits into maxBytes. It never drops the Entry with the ID newest.
-func (r *Recorder) shrink(newest uint64) {
-	for r.bytes.Load() > r.maxBytes {
-		oldest := r.oldest.Load()
-		next := max(oldest, r.first(newest))
-		if next >= newest {
-			return
-		}
-		if !r.oldest.CompareAndSwap(oldest, next+1) {
-			continue
-		}
-		slot := r.slot(next)
-		if e := slot.Load(); e != nil && e.ID == next && slot.CompareAndSwap(e, nil) {
-			r.bytes.Add(-e.size)
-		}
-	}
-}
-
-// first returns the lowest ID that the ring can still hold when last is its newest ID.
-func (r *Recorder) first(last uint64) uint64 {
-	if size := uint64(len(r.slots)); last > size {
-		return last - size + 1
-	}
-	return 1
-}
-
-// at returns the Entry with an ID, or nil if it was dropped. It returns false if the Entry is not stored yet.
-func (r *Recorder) at(id uint64) (e *Entry, ok bool) {
-	last := r.last.Load()
-	if id > last {
-		return nil, false
-	}
-	switch e = r.slot(id).Load(); {
-	case e != nil && e.ID == id:
-		return e, true
-	case e != nil && e.ID > id, id < r.oldest.Load(), id < r.first(last):
-		return nil, true
-	}
-	return nil, false // record has taken the ID, but not stored the Entry yet
 }
 
 // After returns the kept Entries with an ID above id, in order. The result is complete up to the ID upTo, which the
 // caller should pass as id in its next call.
 func (r *Recorder) After(id uint64) (entries []*Entry, upTo uint64) {
-	last := r.last.Load()
-	if id >= last {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if id >= r.last {
 		return nil, id
 	}
-	for id = max(id, r.OldestID()-1); id < last; id++ {
-		e, ok := r.at(id + 1)
-		if !ok {
-			break
-		}
-		if e != nil {
-			entries = append(entries, e)
-		}
-	}
-	return entries, id
+	return slices.Clone(r.entries[max(id+1, r.oldest())-r.oldest():]), r.last
 }
 
 // Get returns the Entry with an ID, or nil if it was dropped or never existed.
 func (r *Recorder) Get(id uint64) *Entry {
-	e, _ := r.at(id)
-	return e
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if id < r.oldest() || id > r.last {
+		return nil
+	}
+	return r.entries[id-r.oldest()]
 }

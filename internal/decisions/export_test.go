@@ -1,4 +1,8 @@
 package decisions
 
 // Bytes returns the estimated size of everything that the Recorder keeps.
-func (r *Recorder) Bytes() int64 { return r.bytes.Load() }
+func (r *Recorder) Bytes() int64 {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.bytes
+}

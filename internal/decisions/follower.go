@@ -6,7 +6,7 @@ import (
 )
 
 // Follower reads Entries as they are recorded. It has no buffer of its own, so that a slow Follower cannot hold up
-// recording: it counts the Entries that left the ring before it read them. Only one goroutine may use it.
+// recording: it counts the Entries that the Recorder dropped before it read them. Only one goroutine may use it.
 type Follower struct {
 	recorder *Recorder
 	read     uint64 // everything up to this ID was read
@@ -18,8 +18,7 @@ func (r *Recorder) Follow(id uint64) *Follower {
 	f := &Follower{recorder: r, read: id, woken: make(chan struct{}, 1)}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	followers := append(slices.Clone(*r.followers.Load()), f)
-	r.followers.Store(&followers)
+	r.followers = append(r.followers, f)
 	return f
 }
 
@@ -27,9 +26,7 @@ func (r *Recorder) Follow(id uint64) *Follower {
 func (f *Follower) Close() {
 	f.recorder.mu.Lock()
 	defer f.recorder.mu.Unlock()
-	isF := func(other *Follower) bool { return other == f }
-	followers := slices.DeleteFunc(slices.Clone(*f.recorder.followers.Load()), isF)
-	f.recorder.followers.Store(&followers)
+	f.recorder.followers = slices.DeleteFunc(f.recorder.followers, func(other *Follower) bool { return other == f })
 }
 
 func (f *Follower) wake() {

@@ -76,35 +76,28 @@ func (s *Spans) export(e *Entry) {
 	}
 	for i := range d.Authentication {
 		step := &d.Authentication[i]
-		s.child(ctx, childSpan{
-			name: "authenticate " + string(step.Method), start: d.Time.Add(step.Start), duration: step.Duration,
-			failed: step.Outcome == authchain.OutcomeError, attributes: stepAttributes(step),
-		})
+		child := s.start(ctx, "authenticate "+string(step.Method), d.Time.Add(step.Start), stepAttributes(step))
+		end(child, d.Time.Add(step.Start+step.Duration), step.Outcome == authchain.OutcomeError)
 	}
 	for i := range d.Authorization {
 		check := &d.Authorization[i]
-		s.child(ctx, childSpan{
-			name: "authorize " + check.Resource + "/" + check.Subresource, start: d.Time.Add(check.Start),
-			duration: check.Duration, failed: check.Result == authchain.CheckError, attributes: checkAttributes(check),
-		})
+		name := "authorize " + check.Resource + "/" + check.Subresource
+		child := s.start(ctx, name, d.Time.Add(check.Start), checkAttributes(check))
+		end(child, d.Time.Add(check.Start+check.Duration), check.Result == authchain.CheckError)
 	}
 }
 
-// childSpan is a span within the span of a request.
-type childSpan struct {
-	name       string
-	start      time.Time
-	duration   time.Duration
-	failed     bool
-	attributes []attribute.KeyValue
+// start begins a span within the span of a request, and end ends it.
+func (s *Spans) start(ctx context.Context, name string, at time.Time, all []attribute.KeyValue) oteltrace.Span {
+	_, span := s.tracer.Start(ctx, name, oteltrace.WithTimestamp(at), oteltrace.WithAttributes(all...))
+	return span
 }
 
-func (s *Spans) child(ctx context.Context, c childSpan) {
-	_, span := s.tracer.Start(ctx, c.name, oteltrace.WithTimestamp(c.start), oteltrace.WithAttributes(c.attributes...))
-	if c.failed {
+func end(span oteltrace.Span, at time.Time, failed bool) {
+	if failed {
 		span.SetStatus(codes.Error, "")
 	}
-	span.End(oteltrace.WithTimestamp(c.start.Add(c.duration)))
+	span.End(oteltrace.WithTimestamp(at))
 }
 
 // parentOf returns a context with the client's span. The kubelet ignores that span on the read-only port.
