@@ -38,7 +38,7 @@ func TestParseNamesTheWrongField(t *testing.T) {
 		"another's scope": {`{"kind": "connection-reset", "user": "x"}`,
 			`user: x: the kind connection-reset does not have this field; remove it (its fields are node, count, share, seed)`},
 		"no scope": {`{"kind": "connection-refused", "count": 1}`,
-			"count: 1: the kind connection-refused does not have this field; remove it (its only field is node)"},
+			"count: 1: the kind connection-refused does not have this field; remove it (its fields are node)"},
 		"pod of a review": {`{"kind": "reviewer-down", "pod": "web"}`,
 			"pod: web: the kind reviewer-down does not have"},
 		"review of a request": {`{"kind": "cut", "review": "TokenReview"}`,

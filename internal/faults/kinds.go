@@ -48,9 +48,8 @@ var (
 
 var kinds = []Kind{
 	{Name: ServingCertificate, Requires: []string{"certificate"}, Allows: some,
-		Explains: "the kubelet has a serving certificate that clients should reject: handshakes present one of " +
-			"the kind " +
-			"`certificate`, for the node's name and the dialled address"},
+		Explains: "the kubelet has a serving certificate that clients should reject: handshakes present one of the " +
+			"kind `certificate`, for the node's name and the dialled address"},
 	{Name: ConnectionRefused,
 		Explains: "the kubelet is not running: neither the secure nor the read-only port is open"},
 	{Name: ConnectionReset, Allows: some,
@@ -80,8 +79,7 @@ var kinds = []Kind{
 			"review is answered with `status` and `body`, or, without `status`, with a page that is not a review"},
 	{Name: ReviewerWrong, Allows: append([]string{"answer", "as"}, reviews...),
 		Explains: "the apiserver has the wrong tokens or the wrong RBAC: it denies everything (`answer: deny`), or " +
-			"authenticates " +
-			"a token as the user `as` (`answer: other-user`)"},
+			"authenticates a token as the user `as` (`answer: other-user`)"},
 	{Name: ReviewerRevoking, Allows: reviews,
 		Explains: "a token or a right is revoked: a review that was allowed once is denied from then on; cached " +
 			"answers still hold"},
@@ -90,19 +88,17 @@ var kinds = []Kind{
 			"each request is reviewed anew"},
 	{Name: ClockSkew, Requires: []string{"skew"},
 		Explains: "the node's clock is wrong by `skew`: it determines the validity of client certificates, the " +
-			"Date header, and " +
-			"the times of logs and measurements"},
+			"Date header, and the times of logs and measurements"},
 	{Name: MemoryHeavy, Requires: []string{"memory"}, Allows: []string{"namespace", "pod", "container"},
 		Explains: "containers use too much memory: /stats/summary, /metrics/resource and /metrics/cadvisor report " +
-			"`memory` for " +
-			"each, or its limit if that is lower"},
+			"`memory` for each, or its limit if that is lower"},
 }
 
 // Kinds returns all kinds: faults of connections first, then faults of responses, of reviewers, and of the node.
 func Kinds() []Kind { return slices.Clone(kinds) }
 
-// KindNamed returns the kind with a name. The error lists all kinds.
-func KindNamed(name string) (Kind, error) {
+// kindNamed returns the kind with a name. The error lists all kinds.
+func kindNamed(name string) (Kind, error) {
 	names := make([]string, len(kinds))
 	for i, k := range kinds {
 		if k.Name == name {

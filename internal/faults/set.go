@@ -16,12 +16,9 @@ type Set struct {
 	// mu is held while the faults are changed, until all followers have returned.
 	mu        sync.Mutex
 	followers []*follower
-	// now is the current Version, or nil if no fault has ever been active.
-	now atomic.Pointer[Version]
+	// now are the active faults; nil if no fault has ever been active.
+	now atomic.Pointer[[]*Active]
 }
-
-// Version is the list of active faults between two changes. Each change makes a new Version, even an empty one.
-type Version struct{ active []*Active }
 
 // Active is an active fault. Two pointers to an Active are equal if and only if they refer to the same injection.
 type Active struct {
@@ -53,28 +50,18 @@ func (a *Active) MarshalJSON() ([]byte, error) {
 // NewSet returns an empty Set.
 func NewSet() *Set { return &Set{} }
 
-// Version returns the current Version, or nil if no fault has ever been active. It costs one atomic load. The active
-// faults are unchanged as long as Version returns the same pointer.
-func (s *Set) Version() *Version {
-	if s == nil {
+// List returns the active faults in the order in which they were added. It costs one atomic load. The caller must not
+// change the slice.
+func (s *Set) List() []*Active {
+	if s.Unused() {
 		return nil
 	}
-	return s.now.Load()
+	return *s.now.Load()
 }
 
-// List returns the active faults in the order in which they were added. The caller must not change the slice.
-func (s *Set) List() []*Active { return s.Version().List() }
-
-// List returns the faults of the Version. The caller must not change the slice.
-func (v *Version) List() []*Active {
-	if v == nil {
-		return nil
-	}
-	return v.active
-}
-
-// Empty reports whether no fault is active.
-func (s *Set) Empty() bool { return len(s.List()) == 0 }
+// Unused reports whether no fault has ever been active. Empty reports whether no fault is active.
+func (s *Set) Unused() bool { return s == nil || s.now.Load() == nil }
+func (s *Set) Empty() bool  { return len(s.List()) == 0 }
 
 // Add activates a fault and returns it. A fault without a name gets one. Add returns after all functions passed to
 // Follow have returned. If the fault is invalid or its name is taken, Add changes nothing and returns an error.
@@ -132,25 +119,21 @@ func (s *Set) Replace(origin string, faults []Fault) error {
 			others = append(others, a)
 		}
 	}
-	// Faults with names come first, so that no generated name collides with one of them.
 	taken := slices.Clone(others)
 	now := make([]*Active, len(faults))
-	for i, f := range faults {
-		if err := f.Validate(); err != nil {
-			return fmt.Errorf("[%d].%w", i, err)
-		}
-		if f.Name == "" {
-			continue
-		}
-		if other := named(taken, f.Name); other != nil {
-			return fmt.Errorf("[%d].name: %q: another fault, of the kind %s, has this name; choose another name", i,
-				f.Name, other.Kind)
-		}
-		now[i] = again(before, f, origin, taken)
-		taken = append(taken, now[i])
-	}
-	for i, f := range faults {
-		if f.Name == "" {
+	// Faults with names come first, so that no generated name collides with one of them.
+	for _, withName := range []bool{true, false} {
+		for i, f := range faults {
+			if (f.Name != "") != withName {
+				continue
+			}
+			if err := f.Validate(); err != nil {
+				return fmt.Errorf("[%d].%w", i, err)
+			}
+			if other := named(taken, f.Name); other != nil {
+				return fmt.Errorf("[%d].name: %q: another fault, of the kind %s, has this name; choose another name",
+					i, f.Name, other.Kind)
+			}
 			now[i] = again(before, f, origin, taken)
 			taken = append(taken, now[i])
 		}
@@ -198,7 +181,7 @@ func (s *Set) set(now []*Active) {
 	if slices.Equal(now, s.List()) {
 		return
 	}
-	s.now.Store(&Version{now})
+	s.now.Store(&now)
 	for _, f := range slices.Clone(s.followers) {
 		f.changed()
 	}
@@ -222,9 +205,9 @@ func (s *Set) Follow(changed func()) (stop func()) {
 
 // Matching returns the faults of a kind whose scope includes a target. It ignores Count and Share, and counts
 // nothing.
-func (v *Version) Matching(t *Target, kind string) []*Active {
+func (s *Set) Matching(t *Target, kind string) []*Active {
 	var all []*Active
-	for _, a := range v.List() {
+	for _, a := range s.List() {
 		if a.Kind == kind && a.Scope.matches(t) {
 			all = append(all, a)
 		}
@@ -234,10 +217,10 @@ func (v *Version) Matching(t *Target, kind string) []*Active {
 
 // OfNode returns the active faults of the given kinds whose scope includes a node. They are ordered as the kinds
 // are.
-func (v *Version) OfNode(node string, kinds ...string) []*Active {
+func (s *Set) OfNode(node string, kinds ...string) []*Active {
 	var all []*Active
 	for _, kind := range kinds {
-		for _, a := range v.List() {
+		for _, a := range s.List() {
 			if a.Kind == kind && matches(a.Node, node) {
 				all = append(all, a)
 			}

@@ -191,10 +191,10 @@ func TestReplaceKeepsUnchangedFaultsAndOtherOrigins(t *testing.T) {
 	second, fat := set.List()[2], set.List()[3]
 	set.Apply(&faults.Target{}, faults.Cut)
 
-	before := set.Version()
+	before := set.List()
 	replace(`{"kind": "cut"}`, `{"kind": "cut", "after": 7}`,
 		`{"name": "fat", "kind": "memory-heavy", "memory": "1024Mi"}`)
-	if set.Version() != before {
+	if !slices.Equal(set.List(), before) {
 		t.Error("replacing faults by equal faults changed the Set")
 	}
 	// The first fault has a new kind but the old name cut-1, and the last fault has changed.
@@ -206,7 +206,7 @@ func TestReplaceKeepsUnchangedFaultsAndOtherOrigins(t *testing.T) {
 	if set.List()[2] != second || set.List()[3] == fat {
 		t.Error("the unchanged fault must stay, and the changed one must not")
 	}
-	before = set.Version()
+	before = set.List()
 	for want, texts := range map[string][]string{
 		`[1].name: "own": another fault, of the kind caches-flushed, has this name`: {`{"kind": "cut"}`,
 			`{"kind": "cut", "name": "own"}`},
@@ -221,7 +221,7 @@ func TestReplaceKeepsUnchangedFaultsAndOtherOrigins(t *testing.T) {
 		!strings.HasPrefix(err.Error(), "[0].status: missing") {
 		t.Errorf("replacing by an invalid fault: %v", err)
 	}
-	if set.Version() != before {
+	if !slices.Equal(set.List(), before) {
 		t.Error("Replace returned an error, but changed the Set")
 	}
 	replace()
@@ -246,17 +246,22 @@ func TestFollowersRunBeforeAChangeReturns(t *testing.T) {
 	}
 }
 
-func TestVersionChangesThoughTheFaultsAreTheSame(t *testing.T) {
+func TestUnusedAndEmpty(t *testing.T) {
 	var none *faults.Set
-	if none.Version() != nil || !none.Empty() || none.Apply(&faults.Target{}, faults.Cut) != nil {
-		t.Error("a nil Set is not empty")
+	if !none.Unused() || !none.Empty() || none.Apply(&faults.Target{}, faults.Cut) != nil {
+		t.Error("a nil Set is not unused and empty")
 	}
 	set := faults.NewSet()
-	before := set.Version()
+	if !set.Unused() || !set.Empty() {
+		t.Error("a new Set is not unused and empty")
+	}
 	add(t, set, faults.Fault{Kind: faults.CachesFlushed})
+	if set.Empty() {
+		t.Error("a Set with a fault is empty")
+	}
 	set.Clear()
-	if after := set.Version(); after == before || len(after.List()) != 0 || !set.Empty() {
-		t.Error("adding and removing a fault left the same Version")
+	if set.Unused() || !set.Empty() {
+		t.Error("after its fault was removed, the Set is unused, or not empty")
 	}
 }
 

@@ -1,8 +1,9 @@
 package faults
 
 import (
+	"encoding/json"
 	"fmt"
-	"net/http"
+	"maps"
 	"path"
 	"slices"
 	"strings"
@@ -10,17 +11,18 @@ import (
 
 	"k8s.io/apimachinery/pkg/api/resource"
 	"k8s.io/apimachinery/pkg/util/validation"
+	kjson "sigs.k8s.io/json"
 
 	"fauxlet/testcerts"
 )
 
-// Limits of a fault's parameters.
-const maxDelay = 24 * time.Hour
+// Limits of a fault's parameters. maxSkew is enough for any certificate to be invalid.
+const (
+	maxDelay = 24 * time.Hour
+	maxSkew  = 100 * 365 * 24 * time.Hour
+)
 
 var maxMemory = resource.MustParse("256Ti")
-
-// maxSkew is enough for any certificate to be invalid.
-const maxSkew = 100 * 365 * 24 * time.Hour
 
 // Validate returns an error for an invalid value, a missing field, or a field that the kind does not allow. The error
 // begins with the JSON name of the field.
@@ -30,19 +32,24 @@ func (f *Fault) Validate() error {
 			return fmt.Errorf("name: %q: %s; leave it out for a generated name", f.Name, problems[0])
 		}
 	}
-	kind, err := KindNamed(f.Kind)
+	kind, err := kindNamed(f.Kind)
 	if err != nil {
 		return fmt.Errorf("kind: %w", err)
 	}
-	for _, field := range f.fields() {
-		required := slices.Contains(kind.Requires, field.name)
-		if field.set && !required && !slices.Contains(kind.Allows, field.name) {
-			allowed := append(slices.Clone(kind.Requires), kind.Allows...)
-			return fmt.Errorf("%s: %v: the kind %s does not have this field; remove it (%s)", field.name, field.value,
-				kind.Name, list(allowed))
+	fields, err := f.fields()
+	if err != nil {
+		return err
+	}
+	for _, name := range slices.Sorted(maps.Keys(fields)) {
+		if !slices.Contains(kind.Requires, name) && !slices.Contains(kind.Allows, name) {
+			allowed := strings.Join(slices.Concat([]string{"node"}, kind.Requires, kind.Allows), ", ")
+			return fmt.Errorf("%s: %v: the kind %s does not have this field; remove it (its fields are %s)", name,
+				fields[name], kind.Name, allowed)
 		}
-		if !field.set && required {
-			return fmt.Errorf("%s: missing: the kind %s requires it: %s", field.name, kind.Name, kind.Explains)
+	}
+	for _, name := range kind.Requires {
+		if fields[name] == nil {
+			return fmt.Errorf("%s: missing: the kind %s requires it: %s", name, kind.Name, kind.Explains)
 		}
 	}
 	if err := f.validateParameters(); err != nil {
@@ -58,45 +65,23 @@ func (f *Fault) complete() {
 	}
 }
 
-func list(fields []string) string {
-	if len(fields) == 0 {
-		return "its only field is node"
+// fields returns the fields that are set and that only some kinds have, by their JSON names.
+func (f *Fault) fields() (map[string]any, error) {
+	data, err := json.Marshal(f)
+	if err != nil {
+		return nil, err
 	}
-	return "its fields are node, " + strings.Join(fields, ", ")
-}
-
-// fieldValue is a field of a fault that only some kinds have.
-type fieldValue struct {
-	name  string
-	value any
-	set   bool
-}
-
-// fields returns the fields that only some kinds have.
-func (f *Fault) fields() []fieldValue {
-	text := func(name, value string) fieldValue { return fieldValue{name, value, value != ""} }
-	return []fieldValue{
-		text("certificate", f.Certificate),
-		{"delay", f.Delay.Duration, f.Delay.Duration != 0},
-		{"rate", f.Rate, f.Rate != 0},
-		{"after", f.After, f.After != 0},
-		{"status", f.Status, f.Status != 0},
-		text("body", f.Body),
-		text("answer", f.Answer),
-		text("as", f.As),
-		{"skew", f.Skew.Duration, f.Skew.Duration != 0},
-		{"memory", f.Memory.String(), !f.Memory.IsZero()},
-		text("route", f.Route), text("method", f.Method), text("user", f.User), text("group", f.Group),
-		text("namespace", f.Namespace), text("pod", f.Pod), text("container", f.Container), text("review", f.Review),
-		{"count", f.Count, f.Count != 0}, {"share", f.Share, f.Share != 0}, {"seed", f.Seed, f.Seed != 0},
+	var fields map[string]any
+	err = kjson.UnmarshalCaseSensitivePreserveInts(data, &fields)
+	for _, common := range []string{"name", "kind", "node"} {
+		delete(fields, common)
 	}
+	return fields, err
 }
 
 func (f *Fault) validateParameters() error {
-	if f.Certificate != "" {
-		if err := validateCertificate(f.Certificate); err != nil {
-			return err
-		}
+	if err := validateCertificate(f.Certificate); err != nil {
+		return err
 	}
 	switch {
 	case f.Delay.Duration < 0 || f.Delay.Duration > maxDelay:
@@ -125,25 +110,21 @@ func (f *Fault) validateParameters() error {
 }
 
 func validateCertificate(name string) error {
-	kind, err := testcerts.KindNamed(name)
-	if err == nil && kind.Serving {
-		return nil
-	}
 	var serving []string
-	for _, k := range testcerts.Kinds() {
-		if k.Serving {
-			serving = append(serving, k.Name)
+	for _, kind := range testcerts.Kinds() {
+		if kind.Serving {
+			serving = append(serving, kind.Name)
 		}
+	}
+	if name == "" || slices.Contains(serving, name) {
+		return nil
 	}
 	return fmt.Errorf("certificate: %q is not a kind of serving certificate; the kinds are %s", name,
 		strings.Join(serving, ", "))
 }
 
 // methods are the values of Scope.Method.
-var methods = []string{
-	http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete,
-	http.MethodConnect, http.MethodOptions, http.MethodTrace,
-}
+var methods = strings.Fields("GET HEAD POST PUT PATCH DELETE CONNECT OPTIONS TRACE")
 
 func (s *Scope) validate() error {
 	for _, pattern := range []struct{ field, value string }{

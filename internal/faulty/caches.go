@@ -1,6 +1,7 @@
 package faulty
 
 import (
+	"context"
 	"slices"
 	"sync"
 
@@ -24,6 +25,9 @@ func (n *Node) FollowCaches(reset func(enabled bool)) {
 	update := func() {
 		mu.Lock()
 		defer mu.Unlock()
+		if n.stopping.Err() != nil {
+			return
+		}
 		now := n.active(cacheKinds...)
 		flushed := len(now) > 0 && now[0].Kind == faults.CachesFlushed
 		began := slices.ContainsFunc(now, func(a *faults.Active) bool { return !slices.Contains(before, a) })
@@ -33,6 +37,6 @@ func (n *Node) FollowCaches(reset func(enabled bool)) {
 			reset(!flushed)
 		}
 	}
-	n.stopFollowing(n.faults.Follow(update))
+	context.AfterFunc(n.stopping, n.faults.Follow(update))
 	update()
 }

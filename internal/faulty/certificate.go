@@ -2,11 +2,8 @@ package faulty
 
 import (
 	"crypto/tls"
-	"fmt"
 	"net"
 	"slices"
-	"sync"
-	"time"
 
 	"k8s.io/apimachinery/pkg/util/validation"
 
@@ -14,15 +11,14 @@ import (
 	"fauxlet/testcerts"
 )
 
-// GetCertificate is the type of [crypto/tls.Config.GetCertificate].
-type GetCertificate = func(*tls.ClientHelloInfo) (*tls.Certificate, error)
+// getCertificate is the type of [crypto/tls.Config.GetCertificate].
+type getCertificate = func(*tls.ClientHelloInfo) (*tls.Certificate, error)
 
-// GetCertificate decorates next. In a handshake to which a serving-certificate fault applies, the result returns the
-// fault's certificate; in other handshakes it calls next.
-func (n *Node) GetCertificate(next GetCertificate) GetCertificate {
+// GetCertificate decorates next. In a handshake to which a serving-certificate fault applies, the result returns a new
+// certificate of the fault's kind; in other handshakes it calls next.
+func (n *Node) GetCertificate(next getCertificate) getCertificate {
 	return func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
-		node := n.target()
-		fault := n.faults.Apply(&node, faults.ServingCertificate)
+		fault := n.applyToNode(faults.ServingCertificate)
 		if fault == nil {
 			return next(hello)
 		}
@@ -30,7 +26,7 @@ func (n *Node) GetCertificate(next GetCertificate) GetCertificate {
 			conn.addAffectedBy(fault)
 		}
 		own, _ := next(hello)
-		return n.certificates.get(fault, n.name, n.hosts(own, hello))
+		return n.mint(fault, n.hosts(own, hello))
 	}
 }
 
@@ -47,7 +43,7 @@ func (n *Node) decorateTLS(config *tls.Config) {
 				return nil, err
 			}
 		}
-		if n.faults.Empty() || len(n.active(faults.ServingCertificate)) == 0 {
+		if len(n.active(faults.ServingCertificate)) == 0 {
 			return wanted, nil
 		}
 		if wanted == nil {
@@ -81,52 +77,23 @@ func (n *Node) hosts(own *tls.Certificate, hello *tls.ClientHelloInfo) []string 
 	return slices.Compact(hosts)
 }
 
-// certificates mints and keeps the serving certificates of faults.
-type certificates struct {
-	mu        sync.Mutex
-	authority *testcerts.Authority
-	all       map[string]*tls.Certificate
-	since     time.Time
-}
-
-const (
-	// keepCertificates is how long a minted certificate is used again. It is much shorter than a day, so that a
-	// certificate of the kind server-not-yet-valid, which becomes valid after 24 hours, is never valid when it is
-	// used.
-	keepCertificates = time.Hour
-	maxCertificates  = 64
-)
-
-// get returns a certificate of the fault's kind for hosts.
-func (c *certificates) get(fault *faults.Active, node string, hosts []string) (*tls.Certificate, error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.all == nil || len(c.all) == maxCertificates || time.Since(c.since) > keepCertificates {
-		c.all, c.since = map[string]*tls.Certificate{}, time.Now()
-	}
-	key := fmt.Sprint(fault.Certificate, hosts)
-	if certificate := c.all[key]; certificate != nil {
-		return certificate, nil
-	}
-	if c.authority == nil {
-		var err error
-		if c.authority, err = testcerts.NewAuthority("fauxlet-fault-ca"); err != nil {
-			return nil, err
-		}
+// mint returns a certificate of the fault's kind for hosts.
+func (n *Node) mint(fault *faults.Active, hosts []string) (*tls.Certificate, error) {
+	authority, err := n.authority()
+	if err != nil {
+		return nil, err
 	}
 	kind, err := testcerts.KindNamed(fault.Certificate)
 	if err != nil {
 		return nil, err
 	}
-	request := testcerts.Request{CommonName: node, Hosts: hosts}
 	if kind.Name == "server-kubelet-default" {
-		request.Hosts = nil // a kubelet's self-signed certificate contains only the node's name
+		hosts = nil // a kubelet's self-signed certificate contains only the node's name
 	}
-	pair, err := kind.Mint(c.authority, request)
+	pair, err := kind.Mint(authority, testcerts.Request{CommonName: n.name, Hosts: hosts})
 	if err != nil {
 		return nil, err
 	}
 	certificate := pair.TLS()
-	c.all[key] = &certificate
 	return &certificate, nil
 }

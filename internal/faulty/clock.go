@@ -11,9 +11,6 @@ import (
 
 // ClockSkew returns how far the node's clock is ahead of the true time; negative if it is behind.
 func (n *Node) ClockSkew() time.Duration {
-	if n.faults.Empty() {
-		return 0
-	}
 	if skewed := n.active(faults.ClockSkew); len(skewed) > 0 {
 		return skewed[0].Skew.Duration
 	}
@@ -33,9 +30,6 @@ type clientCA struct {
 
 func (c clientCA) VerifyOptions() (x509.VerifyOptions, bool) {
 	options, ok := c.CAProvider.VerifyOptions()
-	if !ok || c.node.faults.Empty() {
-		return options, ok
-	}
 	if skew := c.node.ClockSkew(); skew != 0 || len(c.node.active(faults.CachesFlushed)) > 0 {
 		options.CurrentTime = time.Now().Add(skew)
 	}
@@ -50,9 +44,8 @@ func (c clientCA) VerifyChain(chain []*x509.Certificate) error {
 	for _, certificate := range chain {
 		if now.Before(certificate.NotBefore) || now.After(certificate.NotAfter) {
 			return fmt.Errorf("the client certificate is valid by the node's clock, which a fault has skewed, but "+
-				"not by the true clock: "+
-				"certificate %q is valid from %s to %s, and it is %s", certificate.Subject.CommonName,
-				certificate.NotBefore.UTC().Format(time.RFC3339), certificate.NotAfter.UTC().Format(time.RFC3339),
+				"not by the true clock: certificate %q is valid from %s to %s, and it is %s",
+				certificate.Subject.CommonName, certificate.NotBefore.UTC().Format(time.RFC3339), certificate.NotAfter.UTC().Format(time.RFC3339),
 				now.UTC().Format(time.RFC3339))
 		}
 	}

@@ -19,18 +19,19 @@ import (
 
 	"fauxlet/authchain"
 	"fauxlet/internal/faults"
+	"fauxlet/testcerts"
 )
 
 // Node injects faults into one node. Its methods are safe for concurrent use.
 type Node struct {
-	name         string
-	faults       *faults.Set
-	logger       *zap.Logger
-	certificates certificates
-
-	mu       sync.Mutex
-	stopping chan struct{} // closed when the node stops
-	unfollow []func()      // functions to call when the node stops
+	name   string
+	faults *faults.Set
+	logger *zap.Logger
+	// authority returns the CA that signs the certificates of serving-certificate faults.
+	authority func() (*testcerts.Authority, error)
+	// stopping ends when a listener of the node is closed, which calls stop.
+	stopping context.Context
+	stop     context.CancelFunc
 }
 
 // NewNode returns the decorators of the node with the given name. They inject the faults in set whose scope includes
@@ -39,7 +40,12 @@ func NewNode(name string, set *faults.Set, logger *zap.Logger) *Node {
 	if logger == nil {
 		logger = zap.NewNop()
 	}
-	return &Node{name: name, faults: set, logger: logger, stopping: make(chan struct{})}
+	n := &Node{name: name, faults: set, logger: logger}
+	n.authority = sync.OnceValues(func() (*testcerts.Authority, error) {
+		return testcerts.NewAuthority("fauxlet-fault-ca")
+	})
+	n.stopping, n.stop = context.WithCancel(context.Background())
+	return n
 }
 
 // Collector returns the metrics of the node's active faults.
@@ -50,7 +56,7 @@ func (n *Node) target() faults.Target { return faults.Target{Node: n.name} }
 
 // active returns the active faults of the given kinds whose scope includes this node.
 func (n *Node) active(kinds ...string) []*faults.Active {
-	return n.faults.Version().OfNode(n.name, kinds...)
+	return n.faults.OfNode(n.name, kinds...)
 }
 
 // apply returns the fault of a kind that applies to t, or nil, and records it in the Decision that ctx belongs to.
@@ -62,38 +68,10 @@ func (n *Node) apply(ctx context.Context, t *faults.Target, kind string) *faults
 	return fault
 }
 
-// stop ends all delays and calls the functions that were passed to stopFollowing. A listener calls it when it is
-// closed.
-func (n *Node) stop() {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	if !n.isStopping() {
-		close(n.stopping)
-	}
-	for _, unfollow := range n.unfollow {
-		unfollow()
-	}
-	n.unfollow = nil
-}
-
-// stopFollowing registers a function that is called when the node stops.
-func (n *Node) stopFollowing(unfollow func()) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	if n.isStopping() {
-		unfollow()
-		return
-	}
-	n.unfollow = append(n.unfollow, unfollow)
-}
-
-func (n *Node) isStopping() bool {
-	select {
-	case <-n.stopping:
-		return true
-	default:
-		return false
-	}
+// applyToNode returns the fault of a kind that applies to the node itself or to a connection, or nil.
+func (n *Node) applyToNode(kind string) *faults.Active {
+	t := n.target()
+	return n.faults.Apply(&t, kind)
 }
 
 // wait returns nil after delay, or earlier when the node stops. It returns an error if ctx ends first.
@@ -102,7 +80,7 @@ func (n *Node) wait(ctx context.Context, delay time.Duration) error {
 	defer timer.Stop()
 	select {
 	case <-timer.C:
-	case <-n.stopping:
+	case <-n.stopping.Done():
 	case <-ctx.Done():
 		return ctx.Err()
 	}

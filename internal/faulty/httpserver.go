@@ -46,20 +46,19 @@ type connKey struct{}
 // clock.
 func (n *Node) allRequests(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if n.faults.Version() == nil {
+		if n.faults.Unused() {
 			next.ServeHTTP(w, r)
 			return
 		}
 		if c, _ := r.Context().Value(connKey{}).(*conn); c != nil {
 			leaveStale(c, w, r)
 		}
-		node := n.target()
 		var names []string
-		if skewed := n.faults.Apply(&node, faults.ClockSkew); skewed != nil {
+		if skewed := n.applyToNode(faults.ClockSkew); skewed != nil {
 			names = append(names, skewed.Name)
 			w.Header().Set("Date", time.Now().Add(skewed.Skew.Duration).UTC().Format(http.TimeFormat))
 		}
-		if flushed := n.faults.Apply(&node, faults.CachesFlushed); flushed != nil {
+		if flushed := n.applyToNode(faults.CachesFlushed); flushed != nil {
 			names = append(names, flushed.Name)
 		}
 		if len(names) > 0 {

@@ -168,19 +168,18 @@ func (l *listener) Accept() (net.Conn, error) {
 func (l *listener) decorate(accepted net.Conn) net.Conn {
 	c := &conn{Conn: accepted, listener: l, change: l.changes.Load()}
 	if l.secure && !l.node.faults.Empty() {
-		node := l.node.target()
-		if fault := l.node.faults.Apply(&node, faults.ConnectionReset); fault != nil {
+		if fault := l.node.applyToNode(faults.ConnectionReset); fault != nil {
 			if tcp, ok := accepted.(interface{ SetLinger(int) error }); ok {
 				tcp.SetLinger(0)
 			}
 			accepted.Close()
 			return newLostConn(accepted, fault, "the connection was reset before a handshake")
 		}
-		if fault := l.node.faults.Apply(&node, faults.ConnectionBlackHole); fault != nil {
+		if fault := l.node.applyToNode(faults.ConnectionBlackHole); fault != nil {
 			l.swallow(accepted, fault)
 			return newLostConn(accepted, fault, "the connection was accepted, and is never answered")
 		}
-		if fault := l.node.faults.Apply(&node, faults.SlowHandshake); fault != nil {
+		if fault := l.node.applyToNode(faults.SlowHandshake); fault != nil {
 			c.slow = fault
 			c.addAffectedBy(fault)
 		}

@@ -59,7 +59,7 @@ func (v *reviewer) WrappedRoundTripper() http.RoundTripper { return v.next }
 // RoundTrip answers one review. The user of a TokenReview is unknown until the reviewer has answered. So only faults
 // that change an answer can be limited to a user or a group of tokens.
 func (v *reviewer) RoundTrip(r *http.Request) (*http.Response, error) {
-	if v.node.faults.Version() == nil || r.Method != http.MethodPost || r.Body == nil {
+	if v.node.faults.Unused() || r.Method != http.MethodPost || r.Body == nil {
 		return v.next.RoundTrip(r)
 	}
 	body, err := io.ReadAll(r.Body)
@@ -223,9 +223,8 @@ func withBody(response *http.Response, contentType string, body []byte) *http.Re
 // isRevoked reports whether a reviewer-revoking fault revokes a token or access that the reviewer has allowed. The
 // first review of each token and access stays allowed.
 func (v *reviewer) isRevoked(ctx context.Context, t *faults.Target, subject [sha256.Size]byte) bool {
-	version := v.node.faults.Version()
-	for _, revoking := range version.Matching(t, faults.ReviewerRevoking) {
-		if !v.isFirst(version, allowance{revoking, subject}) && revoking.Apply(t) {
+	for _, revoking := range v.node.faults.Matching(t, faults.ReviewerRevoking) {
+		if !v.isFirst(allowance{revoking, subject}) && revoking.Apply(t) {
 			authchain.AddAffectedBy(ctx, revoking.Name)
 			return true
 		}
@@ -234,7 +233,7 @@ func (v *reviewer) isRevoked(ctx context.Context, t *faults.Target, subject [sha
 }
 
 // isFirst reports whether an allowance is new, and stores it.
-func (v *reviewer) isFirst(version *faults.Version, a allowance) bool {
+func (v *reviewer) isFirst(a allowance) bool {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	if v.allowed[a] {
@@ -242,7 +241,7 @@ func (v *reviewer) isFirst(version *faults.Version, a allowance) bool {
 	}
 	if len(v.allowed) == maxAllowed { // forget faults that have ended
 		maps.DeleteFunc(v.allowed, func(old allowance, _ bool) bool {
-			return !slices.Contains(version.List(), old.revoking)
+			return !slices.Contains(v.node.faults.List(), old.revoking)
 		})
 	}
 	if len(v.allowed) == maxAllowed {

@@ -14,12 +14,9 @@ import (
 // Usage returns the usage of a container, with the memory of an active memory-heavy fault. It counts the fault once
 // per request, even if the request measures several containers.
 func (n *Node) Usage(ctx context.Context, pod *v1.Pod, container string, usage scenario.Usage) scenario.Usage {
-	if n.faults.Empty() {
-		return usage
-	}
 	target := n.target()
 	target.Namespace, target.Pod, target.Container = pod.Namespace, pod.Name, container
-	heavy := n.faults.Version().Matching(&target, faults.MemoryHeavy)
+	heavy := n.faults.Matching(&target, faults.MemoryHeavy)
 	if len(heavy) == 0 {
 		return usage
 	}
