@@ -160,19 +160,19 @@ func (k *Kubelet) Start() (err error) {
 	if k.closed || k.running != nil {
 		return errors.New("Start: the kubelet has been started or closed already")
 	}
-	reviews, err := startReviews(k.Reviewer, k.config.Kubelet.ContentType, k.faulty.RoundTripper)
+	reviewing, stopReviews := context.WithCancel(context.Background())
+	defer func() {
+		if err != nil {
+			stopReviews()
+		}
+	}()
+	tokens, access, err := k.reviewClients(reviewing)
 	if err != nil {
 		return err
 	}
-	defer func() {
-		if err != nil {
-			_ = reviews.stop()
-		}
-	}()
 	standin, err := server.New(server.Options{
-		Config: k.config, Pods: k.Pods, NodeLogs: k.options.nodeLogs, TokenReviews: reviews.tokens,
-		AccessReviews: reviews.access,
-		Logger:        k.logger, ReadOnce: true, Drain: -1, Begin: k.decisions.begin, Observe: k.decisions.observe,
+		Config: k.config, Pods: k.Pods, NodeLogs: k.options.nodeLogs, TokenReviews: tokens,
+		AccessReviews: access, Logger: k.logger, ReadOnce: true, Drain: -1, Begin: k.decisions.begin, Observe: k.decisions.observe,
 		Collectors: []prometheus.Collector{k.faulty.Collector()},
 		Decorators: server.Decorators{
 			ClockSkew: k.faulty.ClockSkew, WrapClientCA: k.faulty.ClientCA,
@@ -205,14 +205,14 @@ func (k *Kubelet) Start() (err error) {
 		k.users.closeIdle()
 		err := <-served
 		// A handler may still wait for the reviewer after its connection is closed. Cancel its reviews.
-		reviews.cancel()
+		stopReviews()
 		patience, cancel := patient(k.test)
 		defer cancel()
 		if _, open := k.decisions.settled(patience); len(open) > 0 {
 			err = errors.Join(err, fmt.Errorf("Close: a bug in fauxlet: these requests do not end:%s",
 				list(open, request)))
 		}
-		return errors.Join(err, reviews.stop())
+		return err
 	}
 	return nil
 }

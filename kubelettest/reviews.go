@@ -2,7 +2,6 @@ package kubelettest
 
 import (
 	"context"
-	"net"
 	"net/http"
 	"slices"
 	"strings"
@@ -12,10 +11,8 @@ import (
 	authenticationv1 "k8s.io/api/authentication/v1"
 	authorizationv1 "k8s.io/api/authorization/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	utilnet "k8s.io/apimachinery/pkg/util/net"
 	authenticationclient "k8s.io/client-go/kubernetes/typed/authentication/v1"
 	authorizationclient "k8s.io/client-go/kubernetes/typed/authorization/v1"
-	"k8s.io/client-go/rest"
 
 	"fauxlet/internal/reviewapi"
 	"fauxlet/testcerts"
@@ -90,46 +87,17 @@ func newReviewer(logger *zap.Logger, ca *testcerts.Authority, users *users, o *o
 	return server, users.update(server)
 }
 
-// reviews is a running review API, with the clients by which the kubelet sends its reviews.
-type reviews struct {
-	tokens authenticationclient.AuthenticationV1Interface
-	access authorizationclient.AuthorizationV1Interface
-
-	client *http.Client
-	cancel context.CancelFunc
-	served chan error
-}
-
-// startReviews starts the review API. The clients send their reviews through the transport that wrap returns.
-func startReviews(server *reviewapi.Server, contentType string,
-	wrap func(http.RoundTripper) http.RoundTripper) (*reviews, error) {
-	listener, err := net.Listen("tcp", net.JoinHostPort(loopback, "0"))
-	if err != nil {
-		return nil, err
-	}
-	config := server.RESTConfig(listener.Addr().String())
-	config.ContentType = contentType
-	config.NextProtos = []string{"http/1.1"} // when it stops, an HTTP/2 server waits a second for its connections
-	r := &reviews{served: make(chan error, 1)}
-	if r.client, err = rest.HTTPClientFor(config); err == nil {
-		r.client.Transport = wrap(r.client.Transport)
-		if r.tokens, err = authenticationclient.NewForConfigAndClient(config, r.client); err == nil {
-			r.access, err = authorizationclient.NewForConfigAndClient(config, r.client)
-		}
-	}
-	if err != nil {
-		listener.Close()
-		return nil, err
-	}
-	var ctx context.Context
-	ctx, r.cancel = context.WithCancel(context.Background())
-	go func() { r.served <- server.Serve(ctx, listener) }()
-	return r, nil
-}
-
-// stop stops the review API and waits until it has stopped.
-func (r *reviews) stop() error {
-	r.cancel()
-	utilnet.CloseIdleConnectionsFor(r.client.Transport)
-	return <-r.served
+// reviewClients returns the clients by which the kubelet sends its reviews to the review API, in memory. Their reviews
+// end when ctx does.
+func (k *Kubelet) reviewClients(ctx context.Context) (authenticationclient.AuthenticationV1Interface,
+	authorizationclient.AuthorizationV1Interface, error) {
+	config := k.Reviewer.RESTConfig("reviewer")
+	config.ContentType = k.config.Kubelet.ContentType
+	config.WrapTransport = k.faulty.RoundTripper
+	return reviewapi.ClientsOf(config, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		merged, cancel := context.WithCancel(r.Context())
+		defer cancel()
+		defer context.AfterFunc(ctx, cancel)()
+		k.Reviewer.Handler().ServeHTTP(w, r.WithContext(merged))
+	}))
 }

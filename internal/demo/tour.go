@@ -20,7 +20,6 @@ import (
 
 	"fauxlet/config"
 	"fauxlet/internal/color"
-	"fauxlet/internal/explain/offline"
 	"fauxlet/internal/host"
 	"fauxlet/internal/pods"
 	"fauxlet/internal/reviewapi"
@@ -102,7 +101,7 @@ func (t *tour) prepare() error {
 	if t.reviewer, err = reviewapi.New(reviewapi.Options{Tokens: t.folder.path("tokens.csv")}); err != nil {
 		return err
 	}
-	if t.tokens, t.access, err = offline.ReviewClients(t.reviewer); err != nil {
+	if t.tokens, t.access, err = t.reviewer.Clients(); err != nil {
 		return err
 	}
 	specs, err := host.ReadPods(t.folder.path("scenario.yaml"))

@@ -47,7 +47,7 @@ func (m Manifests) Apply(kubelet *Options, request *Request) error {
 		request.Token = rand.Text()
 		api.SetTokens(reviewapi.NewTokens(map[string]*user.DefaultInfo{request.Token: identity}))
 	}
-	kubelet.TokenReviews, kubelet.AccessReviews, err = ReviewClients(api)
+	kubelet.TokenReviews, kubelet.AccessReviews, err = api.Clients()
 	return err
 }
 

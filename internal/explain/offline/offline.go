@@ -31,7 +31,7 @@ type Options struct {
 	// Config is the kubelet's configuration. Required.
 	Config *config.Config
 	// TokenReviews and AccessReviews are the clients that send reviews to a cluster, or the clients that
-	// [ReviewClients] returns. They may be nil where [server.Options] allows it.
+	// [reviewapi.Server.Clients] returns. They may be nil where [server.Options] allows it.
 	TokenReviews  authenticationv1.AuthenticationV1Interface
 	AccessReviews authorizationv1.AuthorizationV1Interface
 	// Pods are the node's pods. Nil: every pod that a request names exists.

@@ -41,7 +41,7 @@ func (p *replay) clients() (authenticationv1.AuthenticationV1Interface, authoriz
 		c = p.reviewer.RESTConfig("offline")
 	}
 	c.ContentType, c.AcceptContentTypes = "application/json", "application/json"
-	return clientsOf(c, p)
+	return reviewapi.ClientsOf(c, p)
 }
 
 // ServeHTTP answers a review. The response to a review without a known result is 403, which clients do not retry.

@@ -240,7 +240,7 @@ func (w *world) offline(t *testing.T, running *kubelettest.Kubelet, base, settin
 	check(t, err)
 	store, err := pods.NewStore(nginx())
 	check(t, err)
-	tokens, access, err := offline.ReviewClients(running.Reviewer)
+	tokens, access, err := running.Reviewer.Clients()
 	check(t, err)
 	k, err := offline.New(offline.Options{Config: c, TokenReviews: tokens, AccessReviews: access, Pods: store})
 	check(t, err)

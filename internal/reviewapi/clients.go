@@ -1,0 +1,56 @@
+package reviewapi
+
+import (
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+
+	authenticationclient "k8s.io/client-go/kubernetes/typed/authentication/v1"
+	authorizationclient "k8s.io/client-go/kubernetes/typed/authorization/v1"
+	"k8s.io/client-go/rest"
+)
+
+// Clients returns clients that pass TokenReviews and SubjectAccessReviews to the server in memory, without a listener.
+func (s *Server) Clients() (authenticationclient.AuthenticationV1Interface,
+	authorizationclient.AuthorizationV1Interface, error) {
+	return ClientsOf(s.RESTConfig("in-memory"), s.Handler())
+}
+
+// ClientsOf returns clients whose requests a handler answers in memory.
+func ClientsOf(config *rest.Config, handler http.Handler) (authenticationclient.AuthenticationV1Interface,
+	authorizationclient.AuthorizationV1Interface, error) {
+	config.TLSClientConfig = rest.TLSClientConfig{}
+	config.Transport = inMemory{handler}
+	client, err := rest.HTTPClientFor(config)
+	if err != nil {
+		return nil, nil, err
+	}
+	tokens, err := authenticationclient.NewForConfigAndClient(config, client)
+	if err != nil {
+		return nil, nil, err
+	}
+	access, err := authorizationclient.NewForConfigAndClient(config, client)
+	return tokens, access, err
+}
+
+// inMemory is an http.RoundTripper that calls a handler.
+type inMemory struct{ handler http.Handler }
+
+func (m inMemory) RoundTrip(request *http.Request) (_ *http.Response, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("the reviewer's handler panicked: %v", p)
+		}
+	}()
+	r := request.Clone(request.Context())
+	r.RequestURI = request.URL.RequestURI()
+	if r.Body == nil {
+		r.Body = http.NoBody
+	}
+	defer r.Body.Close()
+	w := httptest.NewRecorder()
+	m.handler.ServeHTTP(w, r)
+	response := w.Result()
+	response.Request = request
+	return response, nil
+}
