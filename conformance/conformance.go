@@ -77,19 +77,19 @@ type Report struct {
 }
 
 // Count returns the number of results with the given verdict.
-func (r *Report) Count(v Verdict) int {
-	return r.count(func(result *Result) bool { return result.Verdict == v })
+func (r *Report) Count(v Verdict) (n int) {
+	for _, result := range r.Results {
+		if result.Verdict == v {
+			n++
+		}
+	}
+	return n
 }
 
 // Incomplete returns the number of checks that did not complete.
-func (r *Report) Incomplete() int {
-	return r.count(func(result *Result) bool { return result.Incomplete })
-}
-
-func (r *Report) count(matches func(*Result) bool) int {
-	n := 0
-	for i := range r.Results {
-		if matches(&r.Results[i]) {
+func (r *Report) Incomplete() (n int) {
+	for _, result := range r.Results {
+		if result.Incomplete {
 			n++
 		}
 	}

@@ -89,9 +89,8 @@ func (r *Report) Summary() string {
 // in its output. A check that did not complete is a test error.
 func (r *Report) writeJUnit(w io.Writer) error {
 	suite := junit.Testsuite{
-		Name: "fauxlet " + r.Target, Tests: len(r.Results),
-		Failures: r.Count(Fail), Errors: r.Incomplete(), Skipped: r.Count(Skipped) - r.Incomplete(),
-		Time: seconds(r.Duration), Timestamp: r.Started.UTC().Format("2006-01-02T15:04:05"),
+		Name: "fauxlet " + r.Target, Time: seconds(r.Duration),
+		Timestamp: r.Started.UTC().Format("2006-01-02T15:04:05"),
 	}
 	for _, result := range r.Results {
 		class, _, _ := strings.Cut(result.ID, ".")
@@ -114,7 +113,7 @@ func (r *Report) writeJUnit(w io.Writer) error {
 		case result.Verdict == Fail:
 			test.Failure = problem
 		}
-		suite.Testcases = append(suite.Testcases, test)
+		suite.AddTestcase(test)
 	}
 	suites := junit.Testsuites{
 		Tests: suite.Tests, Failures: suite.Failures, Errors: suite.Errors, Time: suite.Time,

@@ -48,13 +48,24 @@ type apiserver struct {
 	pods  map[string]*v1.Pod
 }
 
+// certificates returns the client certificate of all API servers, and the certificate of all servers and kubelets.
+var certificates = sync.OnceValues(func() (pairs struct{ client, serving *testcerts.Pair }, err error) {
+	ca, err := testcerts.NewAuthority("ca")
+	if err == nil {
+		pairs.client, err = ca.Client("kubelet-client", nil)
+	}
+	if err == nil {
+		pairs.serving, err = ca.Server("node", []string{"127.0.0.1"})
+	}
+	return pairs, err
+})
+
 // startAPIServer starts an API server with a defect and returns a run that checks it.
 func startAPIServer(t *testing.T, defect string) *run {
 	t.Helper()
-	ca, err := testcerts.NewAuthority("ca")
+	pairs, err := certificates()
 	must(t, err)
-	client, err := ca.Client("kubelet-client", nil)
-	must(t, err)
+	client, serving := pairs.client, pairs.serving
 	a := &apiserver{defect: defect, nodes: map[string]*v1.Node{}, pods: map[string]*v1.Pod{}}
 	a.transport = func() *http.Transport {
 		return utilnet.SetTransportDefaults(&http.Transport{
@@ -94,6 +105,7 @@ func startAPIServer(t *testing.T, defect string) *run {
 	a.Server = httptest.NewUnstartedServer(mux)
 	a.Config.ErrorLog = log.New(io.Discard, "", 0)
 	a.EnableHTTP2 = true
+	a.TLS = &tls.Config{Certificates: []tls.Certificate{serving.TLS()}}
 	a.StartTLS()
 	t.Cleanup(func() {
 		a.CloseClientConnections()
@@ -110,8 +122,6 @@ func startAPIServer(t *testing.T, defect string) *run {
 	})
 	must(t, err)
 	r.ctx = t.Context()
-	serving, err := ca.Server("node", []string{"127.0.0.1"})
-	must(t, err)
 	certificate := serving.TLS()
 	r.accepted = func() (*tls.Certificate, error) { return &certificate, nil }
 	return r

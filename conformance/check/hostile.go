@@ -50,8 +50,9 @@ func hostileChecks() []Check {
 			Proves: "kube-apiserver reads a log no faster than its user, and closes the connection to the kubelet " +
 				"when the user leaves."},
 		{ID: "hostile.page", Title: "HTML in a log is plain text",
-			run:    withHostileKubelet("page", checkPage),
-			Proves: "A browser gets the output of a container as plain text, and no headers or cookies of the kubelet."},
+			run: withHostileKubelet("page", checkPage),
+			Proves: "A browser gets the output of a container as plain text, and no headers or cookies of the " +
+				"kubelet."},
 		{ID: "hostile.slow", Title: "a slow kubelet does not delay other requests",
 			run: withHostileKubelet("slow", checkSlow),
 			Proves: "While a kubelet responds byte by byte, or not at all, kube-apiserver serves other requests. " +
@@ -78,7 +79,7 @@ const smuggleTimeout = 250 * time.Millisecond
 const updateRemedy = "# update kube-apiserver; until then do not grant pods/log, pods/exec, pods/attach, " +
 	"pods/portforward or nodes/proxy"
 
-// hostileKubelet is a kubelet that misbehaves. Its method during sets the current behavior.
+// hostileKubelet is a kubelet that misbehaves, in one way at a time; see try.
 type hostileKubelet struct {
 	*kubelet
 	recorder *hostile.Kubelet
@@ -101,24 +102,6 @@ func withHostileKubelet(name string, check func(context.Context, *hostileKubelet
 	}
 }
 
-// during sets a behavior, calls do, and returns the connections that have arrived since then. ended reports whether
-// all these connections ended within the time limit. Connections that are still open are then closed.
-func (v *hostileKubelet) during(
-	ctx context.Context, behavior hostile.Behavior, within time.Duration, do func(),
-) (visits []hostile.Connection, ended bool) {
-	playing, stop := context.WithCancel(ctx)
-	defer stop()
-	v.before = len(v.recorder.Connections())
-	v.recorder.Misbehave(playing, behavior)
-	do()
-	waiting, cancel := context.WithTimeout(ctx, within)
-	defer cancel()
-	all, ended := v.recorder.Wait(waiting, func(all []hostile.Connection) bool {
-		return !slices.ContainsFunc(all[v.before:], func(v hostile.Connection) bool { return v.Ended.IsZero() })
-	})
-	return all[v.before:], ended
-}
-
 // trial is what happened when a user sent a request while the kubelet misbehaved.
 type trial struct {
 	// what names the request and the behavior.
@@ -130,12 +113,22 @@ type trial struct {
 }
 
 // try calls send, which sends the request, while the kubelet misbehaves. The connections to the kubelet must end within
-// a time limit after that. It returns an error if the kube-apiserver did not connect, or if ctx is done.
+// a time limit after that; then they are closed. It returns an error if the kube-apiserver did not connect, or if ctx
+// is done.
 func (v *hostileKubelet) try(
 	ctx context.Context, req userRequest, behavior hostile.Behavior, within time.Duration, send func() reply,
 ) (trial, error) {
-	t := trial{what: req.name + ", and the kubelet " + behavior.Action}
-	t.visits, t.ended = v.during(ctx, behavior, within, func() { t.got = send() })
+	playing, stop := context.WithCancel(ctx)
+	defer stop()
+	v.before = len(v.recorder.Connections())
+	v.recorder.Misbehave(playing, behavior)
+	t := trial{what: req.name + ", and the kubelet " + behavior.Action, got: send()}
+	waiting, cancel := context.WithTimeout(ctx, within)
+	defer cancel()
+	t.visits, t.ended = v.recorder.Wait(waiting, func(all []hostile.Connection) bool {
+		return !slices.ContainsFunc(all[v.before:], func(v hostile.Connection) bool { return v.Ended.IsZero() })
+	})
+	t.visits = t.visits[v.before:]
 	err := context.Cause(ctx)
 	if err == nil && len(t.visits) == 0 {
 		err = fmt.Errorf("kube-apiserver did not connect: %s; the user got %s", t.what, t.got)
@@ -186,7 +179,7 @@ func (r *run) otherRequest(ctx context.Context) (time.Duration, error) {
 	if err != nil {
 		err = orCause(ctx, err)
 	}
-	return time.Since(began), err
+	return time.Since(began).Round(time.Millisecond), err
 }
 
 // orCause returns the cause of ctx if ctx is done, otherwise err.

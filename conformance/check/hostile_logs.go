@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"sync"
 	"time"
 
 	"fauxlet/conformance/hostile"
@@ -53,7 +54,7 @@ func checkEndlessHeaders(ctx context.Context, v *hostileKubelet, f *finding) err
 	if took, err := v.run.otherRequest(ctx); err != nil {
 		f.fail("kube-apiserver does not serve other requests: %v", err)
 	} else {
-		f.note("it served another request in %v", took.Round(time.Millisecond))
+		f.note("it served another request in %v", took)
 	}
 	return nil
 }
@@ -139,43 +140,41 @@ func (v *hostileKubelet) tryLeaving(ctx context.Context, req userRequest, behavi
 	})
 }
 
-// absence is what happened while a user read nothing and then left.
+// absence is the trial of a user who sent a request, read nothing, and left.
 type absence struct {
-	// others is the response time of another request in the meantime, in milliseconds, and err is its error.
+	trial
+	// others is the response time of another request before the user left, and err is its error.
 	others time.Duration
 	err    error
 	left   time.Time
 }
 
 // closed returns the time between the user's leaving and the end of the connection to the kubelet.
-func (a absence) closed(t trial) time.Duration {
-	return t.visits[0].Ended.Sub(a.left).Round(time.Millisecond)
-}
+func (a absence) closed() time.Duration { return a.visits[0].Ended.Sub(a.left).Round(time.Millisecond) }
 
 // tryAbsent is try for a user who sends the request, reads nothing, and leaves after the kubelet has received the
 // request, meanwhile has returned, and another request was sent.
 func (v *hostileKubelet) tryAbsent(
 	ctx context.Context, req userRequest, behavior hostile.Behavior, within time.Duration, meanwhile func(),
-) (a absence, t trial, err error) {
-	t, err = v.try(ctx, req, behavior, within, func() reply {
+) (a absence, err error) {
+	a.trial, err = v.try(ctx, req, behavior, within, func() reply {
 		staying, leave := context.WithCancel(ctx)
-		gone := make(chan struct{})
-		go func() {
-			defer close(gone)
+		var gone sync.WaitGroup
+		gone.Go(func() {
 			if l, err := v.open(staying, req); err == nil {
 				<-staying.Done()
 				l.Close()
 			}
-		}()
+		})
 		v.awaitRequest(ctx)
 		meanwhile()
 		a.others, a.err = v.run.otherRequest(ctx)
-		a.others, a.left = a.others.Round(time.Millisecond), time.Now()
+		a.left = time.Now()
 		leave()
-		<-gone
+		gone.Wait()
 		return reply{}
 	})
-	return a, t, err
+	return a, err
 }
 
 func checkEndlessLog(ctx context.Context, v *hostileKubelet, f *finding) error {
@@ -183,7 +182,7 @@ func checkEndlessLog(ctx context.Context, v *hostileKubelet, f *finding) error {
 		var sent int64
 		var stalled bool
 		behavior := hostile.EndlessBody(http.StatusOK, plenty)
-		a, t, err := v.tryAbsent(ctx, req, behavior, v.run.soon, func() { sent, stalled = v.awaitStall(ctx) })
+		a, err := v.tryAbsent(ctx, req, behavior, v.run.soon, func() { sent, stalled = v.awaitStall(ctx) })
 		switch {
 		case err != nil:
 			return err
@@ -191,11 +190,11 @@ func checkEndlessLog(ctx context.Context, v *hostileKubelet, f *finding) error {
 			f.fail("kube-apiserver does not serve other requests while it sends an endless log: %v", a.err)
 		case !stalled:
 			f.fail("kube-apiserver keeps reading a log although its user does not read it: it read %s", size(sent))
-		case !t.ended:
+		case !a.ended:
 			f.fail("the connection to the kubelet is still open %v after the user left: %s", v.run.soon, req.name)
 		default:
 			f.note("%s, endless: kube-apiserver read %s while its user read nothing, served another request in %v, "+
-				"and closed the connection %v after the user left", req.name, size(sent), a.others, a.closed(t))
+				"and closed the connection %v after the user left", req.name, size(sent), a.others, a.closed())
 		}
 	}
 	return nil
@@ -274,20 +273,20 @@ func checkSlow(ctx context.Context, v *hostileKubelet, f *finding) error {
 			if !req.isLog() {
 				within = smuggleTimeout // kube-apiserver keeps it open until the kubelet responds
 			}
-			a, t, err := v.tryAbsent(ctx, req, behavior, within, func() {})
+			a, err := v.tryAbsent(ctx, req, behavior, within, func() {})
 			switch {
 			case err != nil:
 				return err
 			case a.err != nil:
-				return f.fail("kube-apiserver does not serve other requests: %s: %v", t.what, a.err)
-			case t.ended:
-				f.note("%s: it served another request in %v, and closed the connection %v after the user left", t.what,
-					a.others, a.closed(t))
+				return f.fail("kube-apiserver does not serve other requests: %s: %v", a.what, a.err)
+			case a.ended:
+				f.note("%s: it served another request in %v, and closed the connection %v after the user left", a.what,
+					a.others, a.closed())
 			case req.isLog():
-				f.fail("the connection to the kubelet stays open after the user left: %s", t.what)
+				f.fail("the connection to the kubelet stays open after the user left: %s", a.what)
 			default:
 				f.note("%s: it served another request in %v; the connection stays open after the user left, until the "+
-					"kubelet responds: kube-apiserver does not notice earlier", t.what, a.others)
+					"kubelet responds: kube-apiserver does not notice earlier", a.what, a.others)
 			}
 		}
 	}

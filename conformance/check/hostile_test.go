@@ -26,7 +26,7 @@ type ran struct {
 	err error
 }
 
-// runAll runs each check on an API server of its own, with the parallelism of a run.
+// runAll runs each check on an API server of its own, several at once because the checks mostly wait.
 func runAll(t *testing.T, runs []*run, ids []string) []ran {
 	all := ours()
 	results := make([]ran, len(runs))
@@ -68,6 +68,7 @@ func (r ran) check(t *testing.T, verdict conformance.Verdict, why string) {
 
 // TestCorrectAPIServerPasses: an API server without a defect passes all checks.
 func TestCorrectAPIServerPasses(t *testing.T) {
+	t.Parallel()
 	all := ids(ours())
 	runs := make([]*run, len(all))
 	for i := range all {
@@ -89,6 +90,7 @@ const waits = 2 * time.Second
 
 // TestDefectsAreFound: each check fails on an API server with the defect that it looks for, with the expected reason.
 func TestDefectsAreFound(t *testing.T) {
+	t.Parallel()
 	tests := []struct {
 		wrong, check, why string
 		soon              time.Duration

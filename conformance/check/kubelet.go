@@ -104,7 +104,7 @@ func (r *run) kubelet(ctx context.Context, o kubeletOptions) (*kubelet, error) {
 	}
 	k := &kubelet{Listener: listener}
 	o.node.port = k.port()
-	if k.node, err = r.node(ctx, o.node); err == nil {
+	if k.node, err = r.node(ctx, o.node); err == nil && o.raw == nil {
 		err = k.standIn(scenario.Container{})
 	}
 	if err != nil {

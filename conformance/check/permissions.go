@@ -47,24 +47,24 @@ var requiredToApprove = []requirement{
 	{"certificates.k8s.io", "signers", []string{"approve"}, certificatesv1.KubeletServingSignerName},
 }
 
+// attributes describe a permission.
+type attributes = authorizationv1.ResourceAttributes
+
 // checkRequirements returns an error that lists the missing permissions of the credential.
 func checkRequirements(ctx context.Context, client *kubernetes.Clientset, all []requirement) error {
-	var attributes []authorizationv1.ResourceAttributes
+	var permissions []attributes
 	for _, a := range all {
 		resource, sub, _ := strings.Cut(a.resource, "/")
 		for _, verb := range a.verbs {
-			attributes = append(attributes, authorizationv1.ResourceAttributes{
-				Verb: verb, Group: a.group, Resource: resource, Subresource: sub, Name: a.name,
-			})
+			permissions = append(permissions,
+				attributes{Verb: verb, Group: a.group, Resource: resource, Subresource: sub, Name: a.name})
 		}
 	}
-	allowed, err := review(ctx, attributes, func(
-		ctx context.Context, a *authorizationv1.ResourceAttributes,
-	) (authorizationv1.SubjectAccessReviewStatus, error) {
+	allowed, err := review(ctx, permissions, func(ctx context.Context, a *attributes) (bool, error) {
 		review := &authorizationv1.SelfSubjectAccessReview{}
 		review.Spec.ResourceAttributes = a
 		review, err := client.AuthorizationV1().SelfSubjectAccessReviews().Create(ctx, review, metav1.CreateOptions{})
-		return review.Status, err
+		return review.Status.Allowed, err
 	})
 	if err != nil {
 		return fmt.Errorf("cannot check the permissions of the credential in --kubeconfig: %w", err)
@@ -79,8 +79,8 @@ func checkRequirements(ctx context.Context, client *kubernetes.Clientset, all []
 			allowed = allowed[1:]
 		}
 		if verbs != nil {
-			missing = append(missing,
-				strings.TrimSpace(strings.Join(verbs, "/")+" "+inGroup(a.resource, a.group)+" "+a.name))
+			text := strings.Join(verbs, "/") + " " + inGroup(a.resource, a.group) + " " + a.name
+			missing = append(missing, strings.TrimSpace(text))
 		}
 	}
 	if missing != nil {
@@ -91,25 +91,18 @@ func checkRequirements(ctx context.Context, client *kubernetes.Clientset, all []
 }
 
 // inGroup returns a resource in Kubernetes' notation: leases.coordination.k8s.io.
-func inGroup(resource, group string) string {
-	if group == "" {
-		return resource
-	}
-	return resource + "." + group
-}
+func inGroup(resource, group string) string { return strings.TrimSuffix(resource+"."+group, ".") }
 
 // review reviews permissions concurrently. The results are in the order of all.
 func review(
-	ctx context.Context, all []authorizationv1.ResourceAttributes,
-	one func(context.Context, *authorizationv1.ResourceAttributes) (authorizationv1.SubjectAccessReviewStatus, error),
+	ctx context.Context, all []attributes, isAllowed func(context.Context, *attributes) (bool, error),
 ) ([]bool, error) {
 	allowed := make([]bool, len(all))
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(parallelism)
 	for i := range all {
-		group.Go(func() error {
-			status, err := one(ctx, &all[i])
-			allowed[i] = status.Allowed
+		group.Go(func() (err error) {
+			allowed[i], err = isAllowed(ctx, &all[i])
 			return err
 		})
 	}

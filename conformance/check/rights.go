@@ -33,33 +33,31 @@ const bindRemedy = "kubectl create clusterrolebinding kubelet-client --clusterro
 
 // user is the user of the kube-apiserver's client certificate.
 type user struct {
+	run    *run
 	name   string
 	groups []string
-	// may reviews permissions with SubjectAccessReviews, as a kubelet does. The results are in the order of all.
-	may func(all []authorizationv1.ResourceAttributes) ([]bool, error)
 }
 
 // withUser returns the run function of a check that examines the user of the client certificate.
-func withUser(check func(*finding, user) error) runFunc {
+func withUser(check func(context.Context, *finding, user) error) runFunc {
 	return withHandshake(func(ctx context.Context, r *run, f *finding, first *observed) error {
 		subject := first.TLS.PeerCertificates[0].Subject
-		u := user{name: subject.CommonName, groups: append(slices.Clone(subject.Organization), "system:authenticated")}
-		u.may = func(all []authorizationv1.ResourceAttributes) ([]bool, error) {
-			return review(ctx, all, func(
-				ctx context.Context, a *authorizationv1.ResourceAttributes,
-			) (authorizationv1.SubjectAccessReviewStatus, error) {
-				a.Version = "v1"
-				if a.Resource == "nodes" {
-					a.Name = r.objects.Name()
-				}
-				review, err := r.client.AuthorizationV1().SubjectAccessReviews().
-					Create(ctx, &authorizationv1.SubjectAccessReview{Spec: authorizationv1.SubjectAccessReviewSpec{
-						User: u.name, Groups: u.groups, ResourceAttributes: a,
-					}}, metav1.CreateOptions{})
-				return review.Status, err
-			})
+		groups := append(slices.Clone(subject.Organization), "system:authenticated")
+		return check(ctx, f, user{r, subject.CommonName, groups})
+	})
+}
+
+// may reviews permissions with SubjectAccessReviews, as a kubelet does. The results are in the order of all.
+func (u user) may(ctx context.Context, all []attributes) ([]bool, error) {
+	return review(ctx, all, func(ctx context.Context, a *attributes) (bool, error) {
+		a.Version = "v1"
+		if a.Resource == "nodes" {
+			a.Name = u.run.objects.Name()
 		}
-		return check(f, u)
+		spec := authorizationv1.SubjectAccessReviewSpec{User: u.name, Groups: u.groups, ResourceAttributes: a}
+		review, err := u.run.client.AuthorizationV1().SubjectAccessReviews().
+			Create(ctx, &authorizationv1.SubjectAccessReview{Spec: spec}, metav1.CreateOptions{})
+		return review.Status.Allowed, err
 	})
 }
 
@@ -75,14 +73,14 @@ var kubeletRequests = []struct{ verb, path, use string }{
 	{"get", "/configz", "/configz"},
 }
 
-func checkSufficient(f *finding, u user) error {
+func checkSufficient(ctx context.Context, f *finding, u user) error {
 	const fineGrained = true // the feature KubeletFineGrainedAuthz, as in a kubelet v1.37
-	var all []authorizationv1.ResourceAttributes
+	var all []attributes
 	for _, request := range kubeletRequests {
 		sub := authchain.Subresources(request.path, fineGrained)[0]
-		all = append(all, authorizationv1.ResourceAttributes{Verb: request.verb, Resource: "nodes", Subresource: sub})
+		all = append(all, attributes{Verb: request.verb, Resource: "nodes", Subresource: sub})
 	}
-	allowed, err := u.may(all)
+	allowed, err := u.may(ctx, all)
 	if err != nil {
 		return err
 	}
@@ -118,14 +116,12 @@ var adminPermissions = []struct{ verb, group, resource, sub, use string }{
 	{"*", "*", "*", "", "do anything"},
 }
 
-func checkExcess(f *finding, u user) error {
-	var all []authorizationv1.ResourceAttributes
+func checkExcess(ctx context.Context, f *finding, u user) error {
+	var all []attributes
 	for _, p := range adminPermissions {
-		all = append(all, authorizationv1.ResourceAttributes{
-			Verb: p.verb, Group: p.group, Resource: p.resource, Subresource: p.sub,
-		})
+		all = append(all, attributes{Verb: p.verb, Group: p.group, Resource: p.resource, Subresource: p.sub})
 	}
-	allowed, err := u.may(all)
+	allowed, err := u.may(ctx, all)
 	if err != nil {
 		return err
 	}
@@ -139,11 +135,7 @@ func checkExcess(f *finding, u user) error {
 	}
 	var permissions []string
 	for i, p := range adminPermissions {
-		text := p.verb + " " + p.resource
-		if p.sub != "" {
-			text += "/" + p.sub
-		}
-		text = inGroup(text, p.group)
+		text := inGroup(strings.TrimSuffix(p.verb+" "+p.resource+"/"+p.sub, "/"), p.group)
 		permissions = append(permissions, text)
 		if allowed[i] {
 			f.note("%s may %s: it can %s", u.name, text, p.use)

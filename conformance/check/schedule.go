@@ -26,27 +26,20 @@ func Select(all []Check, only []string) ([]Check, error) {
 		return all, nil
 	}
 	wanted := map[string]bool{}
-	var want func(id string)
-	want = func(id string) {
-		i := slices.IndexFunc(all, func(c Check) bool { return c.ID == id })
-		if wanted[id] || i < 0 {
-			return
-		}
-		wanted[id] = true
-		for _, need := range all[i].Needs {
-			want(need)
-		}
-	}
 	for _, name := range only {
 		found := false
 		for _, c := range all {
 			if strings.HasPrefix(c.ID, name) {
-				found = true
-				want(c.ID)
+				found, wanted[c.ID] = true, true
 			}
 		}
 		if !found {
 			return nil, fmt.Errorf("%q is neither a check nor a prefix of one", name)
+		}
+	}
+	for _, c := range slices.Backward(all) { // the checks that c needs precede it
+		for _, need := range c.Needs {
+			wanted[need] = wanted[need] || wanted[c.ID]
 		}
 	}
 	return slices.DeleteFunc(slices.Clone(all), func(c Check) bool { return !wanted[c.ID] }), nil
@@ -67,6 +60,8 @@ func schedule(ctx context.Context, r *run, checks []Check, onResult func(conform
 				return skipped("needs " + need + ", which is not run")
 			}
 			<-ended[need]
+		}
+		for _, need := range c.Needs {
 			if v := byID[need].Verdict; v != conformance.Pass && v != conformance.Warn {
 				return skipped("needs " + need + ", which did not pass")
 			}

@@ -204,14 +204,7 @@ func (r *run) tryCertificate(
 	if _, err := got.text(); err != nil {
 		return false, "", err
 	}
-	// The response may arrive before the kubelet notices the end of the handshake.
-	all, ended := k.states.Wait(ctx, func(all []observed) bool {
-		return len(all) == 0 || all[0].HandshakeError != nil || all[0].TLS != nil
-	})
-	switch {
-	case !ended:
-		err = fmt.Errorf("waiting for the end of the handshake; kube-apiserver answered: %s: %w", got,
-			context.Cause(ctx))
+	switch all := k.observed(); {
 	case len(all) == 0:
 		err = fmt.Errorf("kube-apiserver did not connect: %w", got.err)
 	case len(requests(all)) > 0:

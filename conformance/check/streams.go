@@ -30,30 +30,27 @@ func streamChecks() []Check {
 		{ID: "streams.exec-spdy", Title: "exec works with SPDY",
 			Proves: "A command gets its complete input, and its output, errors and exit code come back, with the " +
 				"protocol of kubectl before v1.31.",
-			run: withNode("exec-spdy", checkExec(bySPDY)), remedy: proxyRemedy + string(bySPDY)},
+			run: withNode("exec-spdy", checkExec(bySPDY))},
 		{ID: "streams.exec-websocket", Title: "exec works with WebSocket",
 			Proves: "The same with the protocol of kubectl since v1.31, which kube-apiserver translates for " +
 				"the kubelet.",
-			run: withNode("exec-websocket", checkExec(byWebSocket)), remedy: proxyRemedy + string(byWebSocket)},
+			run: withNode("exec-websocket", checkExec(byWebSocket))},
 		{ID: "streams.exec-websocket-to-kubelet", Title: "exec works with WebSocket to the kubelet",
 			Proves: "The same for a Node that declares ExtendWebSocketsToKubelet: its kubelet translates the protocol.",
-			run:    withNode("exec-websocket-k", checkExec(byWebSocket), toKubelet),
-			remedy: proxyRemedy + string(byWebSocket)},
+			run:    withNode("exec-websocket-k", checkExec(byWebSocket), toKubelet)},
 		{ID: "streams.attach", Title: "attach works with SPDY and with WebSocket",
 			Proves: "Input reaches the container, and its output comes back at once.",
 			run:    withNode("attach", checkAttach)},
 		{ID: "streams.port-forward-spdy", Title: "port-forward works with SPDY",
 			Proves: "A connection to a port of a pod carries bytes in both directions, and each direction can end " +
 				"separately.",
-			run: withNode("forward-spdy", checkPortForward(bySPDY)), remedy: proxyRemedy + string(bySPDY)},
+			run: withNode("forward-spdy", checkPortForward(bySPDY))},
 		{ID: "streams.port-forward-websocket", Title: "port-forward works with WebSocket",
 			Proves: "The same with the protocol of kubectl since v1.31.",
-			run:    withNode("forward-websocket", checkPortForward(byWebSocket)),
-			remedy: proxyRemedy + string(byWebSocket)},
+			run:    withNode("forward-websocket", checkPortForward(byWebSocket))},
 		{ID: "streams.port-forward-websocket-to-kubelet", Title: "port-forward works with WebSocket to the kubelet",
 			Proves: "The same for a Node that declares ExtendWebSocketsToKubelet: its kubelet translates the protocol.",
-			run:    withNode("forward-websocket-k", checkPortForward(byWebSocket), toKubelet),
-			remedy: proxyRemedy + string(byWebSocket)},
+			run:    withNode("forward-websocket-k", checkPortForward(byWebSocket), toKubelet)},
 		{ID: "streams.latency", Title: "a line of a followed log arrives at once",
 			Proves: "Nothing between the kubelet and the user buffers lines.",
 			run:    withNode("latency", checkLatency),
@@ -128,6 +125,7 @@ var execCommand = []string{"sh", "-c", "cat; echo said >&2; exit 3"}
 // checkExec returns a check of exec with a protocol.
 func checkExec(p protocol) func(context.Context, *kubelet, *finding) error {
 	return func(ctx context.Context, k *kubelet, f *finding) error {
+		f.remedy = proxyRemedy + string(p)
 		executor, err := k.executor(p, "exec", url.Values{
 			"command": execCommand, "stdin": {"true"}, "stdout": {"true"}, "stderr": {"true"},
 		})
@@ -230,6 +228,7 @@ func attachAndType(ctx context.Context, executor remotecommand.Executor, text st
 // checkPortForward returns a check of port-forward with a protocol.
 func checkPortForward(p protocol) func(context.Context, *kubelet, *finding) error {
 	return func(ctx context.Context, k *kubelet, f *finding) error {
+		f.remedy = proxyRemedy + string(p)
 		listener, err := net.Listen("tcp", "127.0.0.1:0")
 		if err != nil {
 			return err

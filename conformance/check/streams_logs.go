@@ -5,12 +5,12 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
 	"net/http"
 	"slices"
+	"strings"
 	"time"
 
 	v1 "k8s.io/api/core/v1"
@@ -24,8 +24,7 @@ const lateLine = time.Second
 
 func checkLatency(ctx context.Context, k *kubelet, f *finding) error {
 	const lines = 15
-	soon := k.run.soon
-	write := make(chan struct{})
+	write := make(chan struct{}, lines)
 	k.handle(func(w http.ResponseWriter, request *http.Request) {
 		control := http.NewResponseController(w)
 		_ = control.Flush()
@@ -39,45 +38,47 @@ func checkLatency(ctx context.Context, k *kubelet, f *finding) error {
 			_ = control.Flush()
 		}
 	})
-	following, stop := context.WithCancelCause(ctx)
-	defer stop(nil)
-	notBegun := errors.New("the log has not begun")
-	timer := time.AfterFunc(soon, func() { stop(notBegun) })
-	stream, err := k.streamLogs(following, v1.PodLogOptions{Follow: true})
+	following, stop := context.WithCancel(ctx)
+	defer stop()
+	soon := k.run.soon
+	// inTime calls do, which ends when following is done. It returns false if do took too long.
+	inTime := func(do func()) bool {
+		timer := time.AfterFunc(soon, stop)
+		do()
+		return timer.Stop()
+	}
+	var stream io.ReadCloser
+	var err error
+	began := inTime(func() { stream, err = k.streamLogs(following, v1.PodLogOptions{Follow: true}) })
 	switch {
-	case !timer.Stop():
+	case context.Cause(ctx) != nil:
+		return context.Cause(ctx)
+	case !began:
 		return f.fail("a followed log did not begin within %v; perhaps a proxy waits for data", soon)
 	case err != nil:
 		return err
 	}
 	defer stream.Close()
-	read := make(chan time.Duration)
-	go func() {
-		defer close(read)
-		for in := bufio.NewScanner(stream); in.Scan(); {
-			written, _ := time.Parse(time.RFC3339Nano, in.Text())
-			select {
-			case read <- time.Since(written):
-			case <-following.Done():
-				return
-			}
-		}
-	}()
+	in := bufio.NewReader(stream)
 	var took []time.Duration
 	for range lines {
 		write <- struct{}{}
-		select {
-		case one, ok := <-read:
-			if !ok {
-				return f.fail("a followed log ended while its container was writing")
-			}
-			took = append(took, one)
-		case <-time.After(soon):
+		var line string
+		arrived := inTime(func() { line, err = in.ReadString('\n') })
+		switch {
+		case context.Cause(ctx) != nil:
+			return context.Cause(ctx)
+		case !arrived:
 			f.note("%d lines arrived before", len(took))
 			return f.fail("a line of a followed log did not arrive within %v; perhaps a proxy buffers lines", soon)
-		case <-ctx.Done():
-			return context.Cause(ctx)
+		case err != nil:
+			return f.fail("a followed log ended while its container was writing")
 		}
+		written, err := time.Parse(time.RFC3339Nano, strings.TrimSpace(line))
+		if err != nil {
+			return f.fail("a line of a followed log differs: %v", err)
+		}
+		took = append(took, time.Since(written))
 	}
 	slices.Sort(took)
 	middle := took[len(took)/2]
@@ -204,17 +205,19 @@ func checkTimeout(ctx context.Context, v *hostileKubelet, f *finding) error {
 	defer cancel()
 	began := time.Now()
 	var got logResponse
-	v.during(ctx, hostile.Silence(), v.run.soon, func() { got = v.logs(waiting) })
-	took := time.Since(began).Round(10 * time.Millisecond)
-	switch {
-	case context.Cause(ctx) != nil:
-		return context.Cause(ctx)
-	case waiting.Err() == nil:
-		f.note("after %v without a response to a request for logs the user got: %s", took, got)
-	default:
-		f.note("kube-apiserver waited for a kubelet that does not respond until the user gave up, after %v", took)
-		f.note("up to v1.37, kube-apiserver accepts --kubelet-timeout but does not use it " +
-			"(kubernetes/kubernetes#102052): there is no timeout and no flag to set one")
+	if _, err := v.try(ctx, logRequest, hostile.Silence(), v.run.soon, func() reply {
+		got = v.logs(waiting)
+		return reply{err: got.err}
+	}); err != nil {
+		return err
 	}
+	took := time.Since(began).Round(10 * time.Millisecond)
+	if waiting.Err() == nil {
+		f.note("after %v without a response to a request for logs the user got: %s", took, got)
+		return nil
+	}
+	f.note("kube-apiserver waited for a kubelet that does not respond until the user gave up, after %v", took)
+	f.note("up to v1.37, kube-apiserver accepts --kubelet-timeout but does not use it " +
+		"(kubernetes/kubernetes#102052): there is no timeout and no flag to set one")
 	return nil
 }

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"net/url"
@@ -24,8 +25,8 @@ import (
 type userRequest struct {
 	name string
 	// verb is the requested subresource of the pod.
-	verb, query, method string
-	header              http.Header
+	verb, query string
+	header      http.Header
 	// translated means that the kube-apiserver terminates the user's protocol and translates it for the kubelet,
 	// instead of proxying bytes.
 	translated bool
@@ -37,26 +38,20 @@ func (u userRequest) upgradesEarly() bool { return u.translated && u.verb != "po
 
 // upgradeRequests are the stream requests for a Node that declares no features.
 var upgradeRequests = []userRequest{
-	{name: "exec by SPDY", verb: "exec", query: execQuery, method: http.MethodPost, header: spdyV4},
-	{name: "exec by WebSocket", verb: "exec", query: execQuery, method: http.MethodGet, header: webSocketV5,
-		translated: true},
-	{name: "exec by WebSocket v4", verb: "exec", query: execQuery, method: http.MethodGet,
-		header: webSocketHeader("v4.channel.k8s.io")},
-	{name: "attach by SPDY", verb: "attach", query: attachQuery, method: http.MethodPost, header: spdyV4},
-	{name: "attach by WebSocket", verb: "attach", query: attachQuery, method: http.MethodGet, header: webSocketV5,
-		translated: true},
-	{name: "port-forward by SPDY", verb: "portforward", method: http.MethodPost,
-		header: spdyHeader("portforward.k8s.io")},
-	{name: "port-forward by WebSocket", verb: "portforward", method: http.MethodGet,
-		header: webSocketHeader("SPDY/3.1+portforward.k8s.io"), translated: true},
+	{"exec by SPDY", "exec", execQuery, spdyHeader("v4.channel.k8s.io"), false},
+	{"exec by WebSocket", "exec", execQuery, webSocketHeader("v5.channel.k8s.io"), true},
+	{"exec by WebSocket v4", "exec", execQuery, webSocketHeader("v4.channel.k8s.io"), false},
+	{"attach by SPDY", "attach", attachQuery, spdyHeader("v4.channel.k8s.io"), false},
+	{"attach by WebSocket", "attach", attachQuery, webSocketHeader("v5.channel.k8s.io"), true},
+	{"port-forward by SPDY", "portforward", "", spdyHeader("portforward.k8s.io"), false},
+	{"port-forward by WebSocket", "portforward", "", webSocketHeader("SPDY/3.1+portforward.k8s.io"), true},
 }
 
-// logRequest requests a log and does not follow it. followRequest follows it.
+// logRequest requests a log and does not follow it. followRequest follows it. sampleRequests are requests for logs and
+// for an upgrade of each kind.
 var (
-	logRequest    = userRequest{name: "logs", verb: "log", query: "container=" + container, method: http.MethodGet}
-	followRequest = userRequest{name: "followed logs", verb: "log", query: "follow=true&container=" + container,
-		method: http.MethodGet}
-	// sampleRequests are requests for logs and for an upgrade of each kind.
+	logRequest     = userRequest{name: "logs", verb: "log", query: "container=" + container}
+	followRequest  = userRequest{name: "followed logs", verb: "log", query: "follow=true&container=" + container}
 	sampleRequests = []userRequest{logRequest, followRequest, upgradeRequests[0], upgradeRequests[1]}
 )
 
@@ -65,15 +60,12 @@ const (
 	execQuery   = "command=true&" + attachQuery
 )
 
-var (
-	spdyV4      = spdyHeader("v4.channel.k8s.io")
-	webSocketV5 = webSocketHeader("v5.channel.k8s.io")
-)
-
+// spdyHeader returns the headers of a request to upgrade to SPDY.
 func spdyHeader(protocol string) http.Header {
 	return http.Header{"Connection": {"Upgrade"}, "Upgrade": {"SPDY/3.1"}, "X-Stream-Protocol-Version": {protocol}}
 }
 
+// webSocketHeader returns the headers of a request to upgrade to WebSocket.
 func webSocketHeader(protocol string) http.Header {
 	return http.Header{"Connection": {"Upgrade"}, "Upgrade": {"websocket"}, "Sec-Websocket-Version": {"13"},
 		"Sec-Websocket-Protocol": {protocol}}
@@ -101,14 +93,15 @@ type rawConn struct {
 
 // open sends a request for the Node's pod and reads the head of the response.
 func (n *node) open(ctx context.Context, req userRequest) (*rawConn, error) {
-	request, err := http.NewRequestWithContext(ctx, req.method, n.url(req.verb, req.query).String(), nil)
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, n.url(req.verb, req.query).String(), nil)
 	if err != nil {
 		return nil, err
 	}
-	for name, values := range req.header {
-		request.Header[name] = values
-	}
-	if request.Header.Get("Sec-Websocket-Version") != "" {
+	maps.Copy(request.Header, req.header)
+	switch request.Header.Get("Upgrade") {
+	case "SPDY/3.1":
+		request.Method = http.MethodPost
+	case "websocket":
 		request.Header.Set("Sec-Websocket-Key", base64.StdEncoding.EncodeToString([]byte(rand.Text()[:16])))
 	}
 	return n.run.dial(ctx, request)

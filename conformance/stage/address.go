@@ -1,7 +1,7 @@
 package stage
 
 import (
-	"errors"
+	"cmp"
 	"fmt"
 	"net"
 	"net/netip"
@@ -22,21 +22,13 @@ func CheckListen(address netip.Addr) error {
 // LocalAddressFor returns the local address from which this machine sends packets to an API server. It sends nothing:
 // it connects a UDP socket and closes it.
 func LocalAddressFor(apiserver *url.URL) (netip.Addr, error) {
-	const problem = "cannot find the address of this machine that the kube-apiserver can reach"
-	port := apiserver.Port()
-	if port == "" {
-		port = "443"
-	}
-	socket, err := net.Dial("udp", net.JoinHostPort(apiserver.Hostname(), port))
+	socket, err := net.Dial("udp", net.JoinHostPort(apiserver.Hostname(), cmp.Or(apiserver.Port(), "443")))
 	if err != nil {
-		return netip.Addr{}, fmt.Errorf(problem+": %w; give --node-ip", err)
+		return netip.Addr{}, fmt.Errorf(
+			"cannot find the address of this machine that the kube-apiserver can reach: %w; give --node-ip", err)
 	}
 	defer socket.Close()
-	address, ok := netip.AddrFromSlice(socket.LocalAddr().(*net.UDPAddr).IP)
-	if !ok {
-		return netip.Addr{}, errors.New(problem + "; give --node-ip")
-	}
-	return address.Unmap(), nil
+	return socket.LocalAddr().(*net.UDPAddr).AddrPort().Addr().Unmap(), nil
 }
 
 // AddressTypes are all types of Node addresses.

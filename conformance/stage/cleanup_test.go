@@ -3,7 +3,6 @@ package stage
 import (
 	"errors"
 	"slices"
-	"strings"
 	"testing"
 	"testing/synctest"
 
@@ -51,8 +50,9 @@ func TestTeardown(t *testing.T) {
 				deleted = append(deleted, one.GetResource().Resource+" "+one.GetNamespace()+"/"+one.GetName())
 			}
 		}
-		if want := []string{"pods fauxlet-check-a/fauxlet-check-a-x", "nodes /fauxlet-check-a-x",
-			"certificatesigningrequests /fauxlet-check-a", "namespaces /fauxlet-check-a"}; !slices.Equal(deleted, want) {
+		want := []string{"pods fauxlet-check-a/fauxlet-check-a-x", "nodes /fauxlet-check-a-x",
+			"certificatesigningrequests /fauxlet-check-a", "namespaces /fauxlet-check-a"}
+		if !slices.Equal(deleted, want) {
 			t.Errorf("deleted %q, want %q", deleted, want)
 		}
 	})
@@ -70,8 +70,9 @@ func TestTeardownFails(t *testing.T) {
 			t.Errorf("not removed: %q, want %q", left, want)
 		}
 		objects.PrependReactor("list", "*", refuse)
-		if left := s.Teardown(t.Context()); len(left) != 1 || !strings.Contains(left[0], "the objects of run a: refused") {
-			t.Errorf("not removed: %q, want the error", left)
+		want = []string{"the objects of run a: refused"}
+		if left := s.Teardown(t.Context()); !slices.Equal(left, want) {
+			t.Errorf("not removed: %q, want %q", left, want)
 		}
 	})
 }
