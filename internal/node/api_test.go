@@ -2,11 +2,13 @@ package node
 
 import (
 	"cmp"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"log"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -14,8 +16,10 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
+	"google.golang.org/grpc/test/bufconn"
 	coordinationv1 "k8s.io/api/coordination/v1"
 	v1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -79,6 +83,16 @@ var kinds = map[string]struct {
 	}},
 }
 
+// inBubble runs a test with fake time.
+func inBubble(t *testing.T, test func(*testing.T)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		t.Cleanup(func() { time.Sleep(time.Minute) }) // runs last, so that all goroutines can end
+		test(t)
+	})
+}
+
+// newAPI makes an apiserver that listens in memory.
 func newAPI(t testing.TB) *api {
 	t.Helper()
 	a := &api{objects: map[objectKey]object{}, more: make(chan struct{})}
@@ -86,8 +100,12 @@ func newAPI(t testing.TB) *api {
 	// Drop the errors about connections that are still open when the test ends.
 	a.Config.ErrorLog = log.New(io.Discard, "", 0)
 	a.EnableHTTP2 = true // all nodes send their requests concurrently on one connection
+	listener := bufconn.Listen(1 << 20)
+	a.Listener.Close()
+	a.Listener = listener
 	a.StartTLS()
-	config := &rest.Config{Host: a.URL, QPS: -1, TLSClientConfig: rest.TLSClientConfig{Insecure: true}}
+	config := &rest.Config{Host: "https://127.0.0.1", QPS: -1, TLSClientConfig: rest.TLSClientConfig{Insecure: true},
+		Dial: func(ctx context.Context, _, _ string) (net.Conn, error) { return listener.DialContext(ctx) }}
 	config.ContentType, config.AcceptContentTypes = "application/json", "application/json"
 	transport, err := rest.HTTPClientFor(config)
 	if err != nil {

@@ -11,20 +11,17 @@ package node
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"sync"
 	"time"
 
 	"go.uber.org/zap"
+	"golang.org/x/sync/semaphore"
 	v1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/fields"
-	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/apimachinery/pkg/watch"
+	informers "k8s.io/client-go/informers/core/v1"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/cache"
 	"k8s.io/client-go/util/workqueue"
@@ -87,18 +84,13 @@ type Spec struct {
 // Fleet is a set of nodes. It is safe for concurrent use.
 type Fleet struct {
 	options Options
-	client  kubernetes.Interface
-	// heartbeats is the client for requests that must fail quickly on a dead connection.
-	heartbeats kubernetes.Interface
-	logger     *zap.Logger
-
-	pods  cache.SharedIndexInformer
-	nodes cache.SharedIndexInformer
-	queue workqueue.TypedRateLimitingInterface[types.NamespacedName]
+	pods    cache.SharedIndexInformer
+	nodes   cache.SharedIndexInformer
+	queue   workqueue.TypedRateLimitingInterface[types.NamespacedName]
 	// made is the time of NewFleet. Durations since then use the monotonic clock.
 	made time.Time
 	// registering limits how many nodes register or leave at the same time.
-	registering chan struct{}
+	registering *semaphore.Weighted
 
 	mu sync.RWMutex
 	// running is a context that is done when the nodes must stop. It is nil before and after Run.
@@ -120,56 +112,57 @@ const (
 
 // NewFleet makes a Fleet without nodes.
 func NewFleet(options Options) (*Fleet, error) {
-	if options.Client == nil {
-		return nil, errors.New("node: Options.Client is required")
+	if options.Heartbeats == nil {
+		options.Heartbeats = options.Client
+	}
+	if options.Logger == nil {
+		options.Logger = zap.NewNop()
 	}
 	f := &Fleet{
-		options: options, client: options.Client, heartbeats: options.Heartbeats, logger: options.Logger,
+		options: options,
+		queue: workqueue.NewTypedRateLimitingQueue(workqueue.NewTypedItemExponentialFailureRateLimiter[types.NamespacedName](
+			100*time.Millisecond, 30*time.Second)),
 		made:        time.Now(),
-		registering: make(chan struct{}, registrations),
+		registering: semaphore.NewWeighted(registrations),
 		members:     map[string]*member{},
 		lives:       map[types.NamespacedName]*podEntry{},
 		static:      map[types.NamespacedName]*member{},
 	}
-	if f.heartbeats == nil {
-		f.heartbeats = f.client
-	}
-	if f.logger == nil {
-		f.logger = zap.NewNop()
-	}
-	f.queue = workqueue.NewTypedRateLimitingQueue(
-		workqueue.NewTypedItemExponentialFailureRateLimiter[types.NamespacedName](100*time.Millisecond, 30*time.Second))
-
 	// (kubelet: NewSourceApiserver; node informer of NewMainKubelet)
-	bound, named := fields.OneTermNotEqualSelector(indexNode, ""), fields.Everything()
+	bound, named := indexNode+"!=", ""
 	if options.Only != "" {
-		bound, named = fields.OneTermEqualSelector(indexNode, options.Only),
-			fields.OneTermEqualSelector("metadata.name", options.Only)
+		bound, named = indexNode+"="+options.Only, "metadata.name="+options.Only
 	}
-	pods, nodes := options.Client.CoreV1().Pods(metav1.NamespaceAll), options.Client.CoreV1().Nodes()
-	f.pods = cache.NewSharedIndexInformer(selected(options.Client, bound, pods.List, pods.Watch), &v1.Pod{}, 0,
-		cache.Indexers{
-			indexNode: func(object any) ([]string, error) { return []string{object.(*v1.Pod).Spec.NodeName}, nil },
-		})
-	f.nodes = cache.NewSharedIndexInformer(selected(options.Client, named, nodes.List, nodes.Watch), &v1.Node{}, 0, nil)
+	f.pods = informers.NewFilteredPodInformer(options.Client, metav1.NamespaceAll, 0, cache.Indexers{
+		indexNode: func(object any) ([]string, error) { return []string{object.(*v1.Pod).Spec.NodeName}, nil },
+	}, func(o *metav1.ListOptions) { o.FieldSelector = bound })
+	f.nodes = informers.NewFilteredNodeInformer(options.Client, 0, nil,
+		func(o *metav1.ListOptions) { o.FieldSelector = named })
 	if options.Only == "" {
 		// Managed fields are a third of a pod's memory, and a fleet does not need them.
+		withoutManagedFields := func(object any) (any, error) {
+			object.(metav1.Object).SetManagedFields(nil)
+			return object, nil
+		}
 		for _, informer := range []cache.SharedIndexInformer{f.pods, f.nodes} {
 			if err := informer.SetTransform(withoutManagedFields); err != nil {
 				return nil, err
 			}
 		}
 	}
-	if _, err := f.nodes.AddEventHandler(
-		cache.ResourceEventHandlerFuncs{AddFunc: f.nodeAdded, DeleteFunc: f.nodeDeleted}); err != nil {
+	_, err := f.nodes.AddEventHandler(cache.ResourceEventHandlerFuncs{
+		AddFunc:    func(object any) { f.queueStatic(object.(*v1.Node).Name) },
+		DeleteFunc: f.nodeDeleted,
+	})
+	if err != nil {
 		return nil, err
 	}
-	_, err := f.pods.AddEventHandler(cache.ResourceEventHandlerFuncs{
+	_, err = f.pods.AddEventHandler(cache.ResourceEventHandlerFuncs{
 		AddFunc:    func(object any) { f.changed(object.(*v1.Pod)) },
 		UpdateFunc: func(_, object any) { f.changed(object.(*v1.Pod)) },
 		DeleteFunc: func(object any) {
-			if pod, ok := lastSeen[*v1.Pod](object); ok {
-				f.changed(pod)
+			if key, err := cache.DeletionHandlingObjectToName(object); err == nil {
+				f.queue.Add(key.AsNamespacedName())
 			}
 		},
 	})
@@ -188,12 +181,12 @@ func (f *Fleet) changed(pod *v1.Pod) {
 	}
 }
 
-// nodeAdded queues the static pods of a new Node, so that their mirror pods are created. (kubelet:
+// queueStatic queues the static pods of a new Node, so that their mirror pods are created. (kubelet:
 // fastStaticPodsRegistration)
-func (f *Fleet) nodeAdded(object any) {
+func (f *Fleet) queueStatic(name string) {
 	f.mu.RLock()
 	defer f.mu.RUnlock()
-	if m := f.members[object.(*v1.Node).Name]; m != nil {
+	if m := f.members[name]; m != nil {
 		for key := range m.static {
 			f.queue.Add(key)
 		}
@@ -202,8 +195,8 @@ func (f *Fleet) nodeAdded(object any) {
 
 // nodeDeleted records that the Node object was deleted. Neither the Node nor objects that it owns are created again.
 func (f *Fleet) nodeDeleted(object any) {
-	if node, ok := lastSeen[*v1.Node](object); ok {
-		if m := f.member(node.Name); m != nil {
+	if key, err := cache.DeletionHandlingObjectToName(object); err == nil {
+		if m := f.member(key.Name); m != nil {
 			m.registered.Store(nil)
 		}
 	}
@@ -245,9 +238,6 @@ func (f *Fleet) Run(ctx context.Context) error {
 
 // Add adds a node. The node registers as soon as the Fleet runs.
 func (f *Fleet) Add(spec Spec) error {
-	if spec.Config == nil || spec.Pods == nil {
-		return errors.New("node: Spec.Config and Spec.Pods are required")
-	}
 	m, err := f.newMember(&spec)
 	if err != nil {
 		return err
@@ -366,55 +356,17 @@ func (f *Fleet) member(name string) *member {
 // getNode returns a Node from the cache, or nil if the cache does not contain it, for example because the watch has
 // not delivered it yet.
 func (f *Fleet) getNode(name string) *v1.Node {
-	object, found, err := f.nodes.GetIndexer().GetByKey(name)
-	if err != nil || !found {
-		return nil
-	}
-	return object.(*v1.Node)
+	object, _, _ := f.nodes.GetIndexer().GetByKey(name) // never returns an error
+	node, _ := object.(*v1.Node)
+	return node
 }
 
 func (f *Fleet) getPod(key types.NamespacedName) *v1.Pod {
-	object, found, err := f.pods.GetIndexer().GetByKey(key.String())
-	if err != nil || !found {
-		return nil
-	}
-	return object.(*v1.Pod)
-}
-
-// lastSeen returns the last known state of a deleted object. object comes from a delete event of an informer.
-func lastSeen[T any](object any) (T, bool) {
-	if unknown, is := object.(cache.DeletedFinalStateUnknown); is {
-		object = unknown.Obj
-	}
-	last, is := object.(T)
-	return last, is
+	object, _, _ := f.pods.GetIndexer().GetByKey(key.String()) // never returns an error
+	pod, _ := object.(*v1.Pod)
+	return pod
 }
 
 func keyOf(pod *v1.Pod) types.NamespacedName {
 	return types.NamespacedName{Namespace: pod.Namespace, Name: pod.Name}
-}
-
-// selected returns a ListerWatcher that lists and watches objects with a field selector.
-func selected[List runtime.Object](client kubernetes.Interface, selector fields.Selector,
-	list func(context.Context, metav1.ListOptions) (List, error),
-	observe func(context.Context, metav1.ListOptions) (watch.Interface, error),
-) cache.ListerWatcher {
-	return cache.ToListWatcherWithWatchListSemantics(&cache.ListWatch{
-		ListWithContextFunc: func(ctx context.Context, options metav1.ListOptions) (runtime.Object, error) {
-			options.FieldSelector = selector.String()
-			return list(ctx, options)
-		},
-		WatchFuncWithContext: func(ctx context.Context, options metav1.ListOptions) (watch.Interface, error) {
-			options.FieldSelector = selector.String()
-			return observe(ctx, options)
-		},
-	}, client)
-}
-
-// withoutManagedFields removes metadata.managedFields from an object.
-func withoutManagedFields(object any) (any, error) {
-	if accessor, err := meta.Accessor(object); err == nil {
-		accessor.SetManagedFields(nil)
-	}
-	return object, nil
 }

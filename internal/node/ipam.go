@@ -17,14 +17,14 @@ import (
 type ipam struct {
 	mu     sync.Mutex
 	ranges []*addressRange
+	taken  map[string]types.UID // the pod of each address
 }
 
-// addressRange allocates the addresses of a prefix in ascending order, so that a released address is not reused at
-// once.
+// addressRange is a prefix whose addresses are allocated in ascending order, so that a released address is not reused
+// at once.
 type addressRange struct {
 	prefix netip.Prefix
 	last   netip.Addr
-	taken  map[netip.Addr]types.UID
 }
 
 // derivedRanges is the prefix that contains all ranges derived from names. It is the shared address space of RFC
@@ -34,16 +34,17 @@ var derivedRanges = netip.MustParsePrefix("100.64.0.0/10")
 // newIPAM makes an allocator for the CIDRs of a node, one for each IP family. Without CIDRs it uses a derived range
 // of 254 addresses.
 func newIPAM(node string, cidrs []string) (*ipam, error) {
-	m := &ipam{}
+	m := &ipam{taken: map[string]types.UID{}}
+	if len(cidrs) == 0 {
+		cidrs = []string{derivedRange(node).String()}
+	}
 	for _, text := range cidrs {
 		prefix, err := netip.ParsePrefix(text)
 		if err != nil {
 			return nil, err
 		}
-		m.ranges = append(m.ranges, newRange(prefix))
-	}
-	if len(m.ranges) == 0 {
-		m.ranges = append(m.ranges, newRange(derivedRange(node)))
+		prefix = prefix.Masked()
+		m.ranges = append(m.ranges, &addressRange{prefix: prefix, last: prefix.Addr()})
 	}
 	return m, nil
 }
@@ -63,11 +64,6 @@ func derivedRange(node string) netip.Prefix {
 	return netip.PrefixFrom(netip.AddrFrom4(base), length)
 }
 
-func newRange(prefix netip.Prefix) *addressRange {
-	prefix = prefix.Masked()
-	return &addressRange{prefix: prefix, last: prefix.Addr(), taken: map[netip.Addr]types.UID{}}
-}
-
 var errNoAddress = errors.New("failed to allocate for range 0: no IP addresses available in range set")
 
 // take allocates an address from each range for a pod.
@@ -76,34 +72,31 @@ func (m *ipam) take(pod types.UID) ([]string, error) {
 	defer m.mu.Unlock()
 	var ips []string
 	for _, r := range m.ranges {
-		ip, found := r.next()
-		if !found {
+		ip := m.next(r)
+		if ip == "" {
 			m.free(pod, ips)
 			return nil, errNoAddress
 		}
-		r.taken[ip] = pod
-		r.last = ip
-		ips = append(ips, ip.String())
+		m.taken[ip] = pod
+		ips = append(ips, ip)
 	}
 	return ips, nil
 }
 
-// next returns the first free address after the last allocated one. It skips the network address and, for IPv4, the
-// broadcast address.
-func (r *addressRange) next() (netip.Addr, bool) {
-	ip := r.last
-	for range len(r.taken) + 3 {
-		if ip = ip.Next(); !ip.IsValid() || !r.prefix.Contains(ip) || ip.Is4() && !r.prefix.Contains(ip.Next()) {
-			ip = r.prefix.Addr().Next()
-			if !r.prefix.Contains(ip) {
-				return netip.Addr{}, false
-			}
+// next returns the first free address after the last allocated one, or "" if there is none. It skips the network
+// address and, for IPv4, the broadcast address.
+func (m *ipam) next(r *addressRange) string {
+	for range len(m.taken) + 3 {
+		r.last = r.last.Next()
+		if !r.prefix.Contains(r.last) || r.last.Is4() && !r.prefix.Contains(r.last.Next()) {
+			r.last = r.prefix.Addr().Next()
 		}
-		if _, taken := r.taken[ip]; !taken {
-			return ip, true
+		ip := r.last.String()
+		if _, taken := m.taken[ip]; !taken && r.prefix.Contains(r.last) {
+			return ip
 		}
 	}
-	return netip.Addr{}, false
+	return ""
 }
 
 // keep reserves the addresses that a pod already has. If one of them belongs to a different pod, keep reserves
@@ -111,24 +104,13 @@ func (r *addressRange) next() (netip.Addr, bool) {
 func (m *ipam) keep(pod types.UID, ips []string) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	for _, text := range ips {
-		ip, err := netip.ParseAddr(text)
-		if err != nil {
+	for _, ip := range ips {
+		if other, taken := m.taken[ip]; taken && other != pod {
 			return false
 		}
-		for _, r := range m.ranges {
-			if other, taken := r.taken[ip]; taken && other != pod {
-				return false
-			}
-		}
 	}
-	for _, text := range ips {
-		ip := netip.MustParseAddr(text)
-		for _, r := range m.ranges {
-			if r.prefix.Contains(ip) {
-				r.taken[ip] = pod
-			}
-		}
+	for _, ip := range ips {
+		m.taken[ip] = pod
 	}
 	return true
 }
@@ -141,15 +123,9 @@ func (m *ipam) release(pod types.UID, ips []string) {
 }
 
 func (m *ipam) free(pod types.UID, ips []string) {
-	for _, text := range ips {
-		ip, err := netip.ParseAddr(text)
-		if err != nil {
-			continue
-		}
-		for _, r := range m.ranges {
-			if r.taken[ip] == pod {
-				delete(r.taken, ip)
-			}
+	for _, ip := range ips {
+		if m.taken[ip] == pod {
+			delete(m.taken, ip)
 		}
 	}
 }

@@ -16,6 +16,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/wait"
+	corev1 "k8s.io/client-go/kubernetes/typed/core/v1"
 	"k8s.io/component-helpers/apimachinery/lease"
 	nodeutil "k8s.io/component-helpers/node/util"
 	"k8s.io/utils/clock"
@@ -51,7 +52,7 @@ func (f *Fleet) newMember(spec *Spec) (*member, error) {
 		return nil, err
 	}
 	m := &member{description: d, fleet: f, spec: spec, gone: make(chan struct{}),
-		logger: f.logger.With(zap.String("node", d.name))}
+		logger: f.options.Logger.With(zap.String("node", d.name))}
 	m.deregister.Store(spec.Deregister)
 	if m.static, err = staticPods(spec.Static, d.name, time.Now()); err != nil {
 		return nil, err
@@ -63,6 +64,7 @@ func (f *Fleet) newMember(spec *Spec) (*member, error) {
 const (
 	registerFirst = 100 * time.Millisecond
 	registerMost  = 7 * time.Second
+
 	// updateRetries is how often a failed status report is repeated without delay. (kubelet: nodeStatusUpdateRetry)
 	updateRetries = 5
 	// renewShare is the fraction of its duration after which a Lease is renewed. (kubelet:
@@ -82,9 +84,8 @@ func (m *member) run(ctx context.Context) {
 	kubelet := &m.spec.Config.Kubelet
 	renew := time.Duration(float64(kubelet.NodeLeaseDurationSeconds) * renewShare * float64(time.Second))
 	failed := func() { m.heartbeatFailed(ctx) }
-	controller := lease.NewController(clock.RealClock{}, m.fleet.heartbeats, m.name, kubelet.NodeLeaseDurationSeconds,
-		failed, renew,
-		m.name, v1.NamespaceNodeLease, m.ownLease)
+	controller := lease.NewController(clock.RealClock{}, m.fleet.options.Heartbeats, m.name,
+		kubelet.NodeLeaseDurationSeconds, failed, renew, m.name, v1.NamespaceNodeLease, m.ownLease)
 	var renewing sync.WaitGroup
 	defer renewing.Wait()
 	renewing.Go(func() { controller.Run(ctx) })
@@ -129,36 +130,24 @@ func (m *member) uid() (types.UID, error) {
 
 // register creates or adopts the Node, and retries until it succeeds. It returns false if ctx is done first.
 func (m *member) register(ctx context.Context) bool {
-	backoff := wait.Backoff{Duration: registerFirst, Factor: 2, Steps: 1 << 30, Cap: registerMost}
-	for {
+	backoff := wait.Backoff{Duration: registerFirst, Factor: 2, Steps: 100, Cap: registerMost}
+	err := backoff.DelayFunc().Until(ctx, true, true, func(ctx context.Context) (bool, error) {
 		err := m.takeTurn(ctx)
-		if err == nil {
-			return true
+		if err != nil && ctx.Err() == nil {
+			m.logger.Warn("Unable to register node with API server", zap.Error(err))
 		}
-		if ctx.Err() != nil {
-			return false
-		}
-		again := backoff.Step()
-		m.logger.Warn("Unable to register node with API server", zap.Error(err), zap.Duration("retryAfter", again))
-		select {
-		case <-time.After(again):
-		case <-ctx.Done():
-			return false
-		}
-	}
+		return err == nil, nil
+	})
+	return err == nil
 }
 
 // takeTurn waits until fewer than the maximum number of nodes are registering, and then tries once to register the
 // Node.
 func (m *member) takeTurn(ctx context.Context) error {
-	select {
-	case m.fleet.registering <- struct{}{}:
-		defer func() { <-m.fleet.registering }()
-	case <-ctx.Done():
-	}
-	if err := ctx.Err(); err != nil {
+	if err := m.fleet.registering.Acquire(ctx, 1); err != nil {
 		return err
 	}
+	defer m.fleet.registering.Release(1)
 	// Finish a started attempt even if ctx ends, so that leave knows whether there is a Node.
 	trying, cancel := context.WithTimeout(context.WithoutCancel(ctx), leaveTimeout)
 	defer cancel()
@@ -167,35 +156,31 @@ func (m *member) takeTurn(ctx context.Context) error {
 
 // tryRegister makes one attempt to create or adopt the Node. (kubelet: tryRegisterWithAPIServer)
 func (m *member) tryRegister(ctx context.Context) error {
-	nodes := m.fleet.heartbeats.CoreV1().Nodes()
-	now := time.Now()
-	created, err := nodes.Create(ctx, m.initial(now), metav1.CreateOptions{})
-	if err == nil {
-		uid := created.UID // copy the UID, so that the object can be freed
-		m.registered.Store(&uid)
-		m.logger.Info("Successfully registered node", zap.Int32("port", m.port))
-		m.sent(now, true)
-		return nil
-	}
+	nodes := m.heartbeats().Nodes()
+	now, done := time.Now(), "Successfully registered node"
+	node, err := nodes.Create(ctx, m.initial(now), metav1.CreateOptions{})
 	// A credential that may not create the Node may still be allowed to update an existing one.
-	if !apierrors.IsAlreadyExists(err) && !apierrors.IsForbidden(err) {
+	if apierrors.IsAlreadyExists(err) || apierrors.IsForbidden(err) {
+		var getErr error
+		if node, getErr = nodes.Get(ctx, m.name, metav1.GetOptions{}); getErr != nil {
+			return fmt.Errorf("%w; reading the existing Node failed too: %w", err, getErr)
+		}
+		adopted, _ := m.update(m.adopt(node), ready, now)
+		done = "Node was previously registered"
+		_, _, err = nodeutil.PatchNodeStatus(m.heartbeats(), types.NodeName(m.name), node, adopted)
+	}
+	if err != nil {
 		return err
 	}
-	existing, getErr := nodes.Get(ctx, m.name, metav1.GetOptions{})
-	if getErr != nil {
-		return fmt.Errorf("%w; reading the existing Node failed too: %w", err, getErr)
-	}
-	adopted, _ := m.update(m.adopt(existing), ready, now)
-	if _, _, err := nodeutil.PatchNodeStatus(m.fleet.heartbeats.CoreV1(), types.NodeName(m.name), existing,
-		adopted); err != nil {
-		return err
-	}
-	uid := existing.UID
+	uid := node.UID // copy the UID, so that the object can be freed
 	m.registered.Store(&uid)
-	m.logger.Info("Node was previously registered", zap.Int32("port", m.port))
+	m.logger.Info(done, zap.Int32("port", m.spec.Port))
 	m.sent(now, true)
 	return nil
 }
+
+// heartbeats returns the client for requests that must fail quickly on a dead connection.
+func (m *member) heartbeats() corev1.CoreV1Interface { return m.fleet.options.Heartbeats.CoreV1() }
 
 // sent records that the status was sent. After a change the next report gets a random delay, so that the nodes of a
 // fleet do not all report at the same time. (kubelet: calculateDelay)
@@ -238,7 +223,7 @@ func (m *member) report(ctx context.Context) {
 func (m *member) tryReport(ctx context.Context, existing *v1.Node, is readiness) error {
 	if existing == nil {
 		var err error
-		if existing, err = m.fleet.heartbeats.CoreV1().Nodes().Get(ctx, m.name, metav1.GetOptions{}); err != nil {
+		if existing, err = m.heartbeats().Nodes().Get(ctx, m.name, metav1.GetOptions{}); err != nil {
 			return err
 		}
 	}
@@ -247,7 +232,7 @@ func (m *member) tryReport(ctx context.Context, existing *v1.Node, is readiness)
 	if !changed && now.Sub(m.reported) < m.spec.Config.Kubelet.NodeStatusReportFrequency.Duration+m.reportDelay {
 		return nil
 	}
-	if _, _, err := nodeutil.PatchNodeStatus(m.fleet.heartbeats.CoreV1(), types.NodeName(m.name), existing,
+	if _, _, err := nodeutil.PatchNodeStatus(m.heartbeats(), types.NodeName(m.name), existing,
 		node); err != nil {
 		return err
 	}
@@ -259,15 +244,13 @@ func (m *member) tryReport(ctx context.Context, existing *v1.Node, is readiness)
 func (m *member) leave(stopped context.Context) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(stopped), leaveTimeout)
 	defer cancel()
-	select {
-	case m.fleet.registering <- struct{}{}:
-		defer func() { <-m.fleet.registering }()
-	case <-ctx.Done():
+	if m.fleet.registering.Acquire(ctx, 1) != nil {
 		m.logger.Warn("could not report NotReady in time: too many nodes are leaving")
 		return
 	}
+	defer m.fleet.registering.Release(1)
 	if m.deregister.Load() {
-		err := m.fleet.heartbeats.CoreV1().Nodes().Delete(ctx, m.name, metav1.DeleteOptions{})
+		err := m.heartbeats().Nodes().Delete(ctx, m.name, metav1.DeleteOptions{})
 		if err == nil || apierrors.IsNotFound(err) {
 			m.logger.Info("Node deleted")
 			return

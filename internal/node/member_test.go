@@ -67,119 +67,123 @@ func (w *fixture) deleteNode(name string) {
 
 // TestLease checks that the Lease is renewed, belongs to the Node, and is created again after it was deleted.
 func TestLease(t *testing.T) {
-	t.Parallel()
-	w := newFixture(t).run()
-	w.add(w.restless("node-1"))
-	node := w.awaitReady("node-1", v1.ConditionTrue)
-	lease := w.awaitLease("node-1", time.Time{})
-	if s := lease.Spec; *s.HolderIdentity != "node-1" || *s.LeaseDurationSeconds != 1 {
-		t.Errorf("wrong spec of the Lease: %+v", s)
-	}
-	if o := lease.OwnerReferences; len(o) != 1 || o[0].Kind != "Node" || o[0].Name != "node-1" || o[0].UID != node.UID {
-		t.Errorf("owners %+v, want node-1 with %s", o, node.UID)
-	}
-	renewed := w.awaitLease("node-1", lease.Spec.RenewTime.Time)
-	if n := w.count("patch nodes/status node-1"); n > 0 {
-		t.Errorf("an unchanged status was sent %d times", n)
-	}
-	w.deleteLease("node-1")
-	if again := w.awaitLease("node-1", renewed.Spec.RenewTime.Time); again.UID == lease.UID {
-		t.Error("the Lease has its old UID after the deletion")
-	}
+	inBubble(t, func(t *testing.T) {
+		w := newFixture(t).run()
+		w.add(w.restless("node-1"))
+		node := w.awaitReady("node-1", v1.ConditionTrue)
+		lease := w.awaitLease("node-1", time.Time{})
+		if s := lease.Spec; *s.HolderIdentity != "node-1" || *s.LeaseDurationSeconds != 1 {
+			t.Errorf("wrong spec of the Lease: %+v", s)
+		}
+		if o := lease.OwnerReferences; len(o) != 1 || o[0].Kind != "Node" || o[0].Name != "node-1" || o[0].UID != node.UID {
+			t.Errorf("owners %+v, want node-1 with %s", o, node.UID)
+		}
+		renewed := w.awaitLease("node-1", lease.Spec.RenewTime.Time)
+		if n := w.count("patch nodes/status node-1"); n > 0 {
+			t.Errorf("an unchanged status was sent %d times", n)
+		}
+		w.deleteLease("node-1")
+		if again := w.awaitLease("node-1", renewed.Spec.RenewTime.Time); again.UID == lease.UID {
+			t.Error("the Lease has its old UID after the deletion")
+		}
+	})
 }
 
 // TestNodeIsDeleted checks that after the deletion of a Node the Fleet does not create the Node, its Lease and its
 // mirror pods again, and that the connections stay open. If another program creates the Node again, the Fleet uses
 // it again.
 func TestNodeIsDeleted(t *testing.T) {
-	t.Parallel()
-	w := newFixture(t).run()
-	spec := w.restless("node-1")
-	spec.Static = []*v1.Pod{manifest("agent", "agent:1")}
-	w.add(spec)
-	w.awaitReady("node-1", v1.ConditionTrue)
-	w.awaitLease("node-1", time.Time{})
-	w.awaitPhase("agent-node-1", v1.PodRunning)
-	w.deleteNode("node-1")
-	failed := w.failed.Load()
-	// In a real cluster the garbage collector deletes the Lease and the mirror pod.
-	w.deleteLease("node-1")
-	w.delete("agent-node-1", 0)
-	w.awaitRequests("get leases node-1", w.count("get leases node-1")+2) // the node tries to renew the Lease
-	for _, request := range []string{"create nodes node-1", "create leases node-1", "create pods agent-node-1"} {
-		if n := w.count(request); n != 1 {
-			t.Errorf("%s: requested %d times, want once", request, n)
+	inBubble(t, func(t *testing.T) {
+		w := newFixture(t).run()
+		spec := w.restless("node-1")
+		spec.Static = []*v1.Pod{manifest("agent", "agent:1")}
+		w.add(spec)
+		w.awaitReady("node-1", v1.ConditionTrue)
+		w.awaitLease("node-1", time.Time{})
+		w.awaitPhase("agent-node-1", v1.PodRunning)
+		w.deleteNode("node-1")
+		failed := w.failed.Load()
+		// In a real cluster the garbage collector deletes the Lease and the mirror pod.
+		w.deleteLease("node-1")
+		w.delete("agent-node-1", 0)
+		w.awaitRequests("get leases node-1", w.count("get leases node-1")+2) // the node tries to renew the Lease
+		for _, request := range []string{"create nodes node-1", "create leases node-1", "create pods agent-node-1"} {
+			if n := w.count(request); n != 1 {
+				t.Errorf("%s: requested %d times, want once", request, n)
+			}
 		}
-	}
-	if again := w.failed.Load(); again != failed {
-		t.Errorf("HeartbeatFailed was called %d times although only the Node was deleted", again-failed)
-	}
-	if _, err := w.node("node-1"); !apierrors.IsNotFound(err) {
-		t.Errorf("the deleted Node exists again: %v", err)
-	}
-	if _, there := w.served("node-1")["agent-node-1"]; !there {
-		t.Error("the static pod is not served")
-	}
+		if again := w.failed.Load(); again != failed {
+			t.Errorf("HeartbeatFailed was called %d times although only the Node was deleted", again-failed)
+		}
+		if _, err := w.node("node-1"); !apierrors.IsNotFound(err) {
+			t.Errorf("the deleted Node exists again: %v", err)
+		}
+		if _, there := w.served("node-1")["agent-node-1"]; !there {
+			t.Error("the static pod is not served")
+		}
 
-	if _, err := w.client.CoreV1().Nodes().Create(context.Background(),
-		&v1.Node{ObjectMeta: metav1.ObjectMeta{Name: "node-1"}}, metav1.CreateOptions{}); err != nil {
-		t.Fatal(err)
-	}
-	node := w.awaitReady("node-1", v1.ConditionTrue)
-	if lease := w.awaitLease("node-1", time.Time{}); lease.OwnerReferences[0].UID != node.UID {
-		t.Errorf("owners %+v, want node-1 with %s", lease.OwnerReferences, node.UID)
-	}
-	w.awaitPhase("agent-node-1", v1.PodRunning)
+		if _, err := w.client.CoreV1().Nodes().Create(context.Background(),
+			&v1.Node{ObjectMeta: metav1.ObjectMeta{Name: "node-1"}}, metav1.CreateOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		node := w.awaitReady("node-1", v1.ConditionTrue)
+		if lease := w.awaitLease("node-1", time.Time{}); lease.OwnerReferences[0].UID != node.UID {
+			t.Errorf("owners %+v, want node-1 with %s", lease.OwnerReferences, node.UID)
+		}
+		w.awaitPhase("agent-node-1", v1.PodRunning)
+	})
 }
 
 // TestStatusIsReported checks that a node sends its status again when the last report is old or when the Node in the
 // apiserver differs, until the apiserver accepts the report.
 func TestStatusIsReported(t *testing.T) {
-	t.Parallel()
-	w := newFixture(t)
-	var refused atomic.Bool
-	w.refuse = func(request string) error {
-		if request == "patch nodes/status node-1" && refused.Load() {
-			return errors.New("not now")
+	inBubble(t, func(t *testing.T) {
+		w := newFixture(t)
+		var refused atomic.Bool
+		w.refuse = func(request string) error {
+			if request == "patch nodes/status node-1" && refused.Load() {
+				return errors.New("not now")
+			}
+			return nil
 		}
-		return nil
-	}
-	often := w.restless("often")
-	often.Config.Kubelet.NodeStatusReportFrequency.Duration = 50 * time.Millisecond
-	w.run().add(often)
-	w.add(w.restless("node-1"))
-	w.awaitRequests("patch nodes/status often", 3) // reports of an unchanged status
-	node := w.awaitReady("node-1", v1.ConditionTrue)
-	refused.Store(true)
-	node.Labels[v1.LabelOSStable] = "plan9"
-	node.Status.Conditions = slices.DeleteFunc(node.Status.Conditions,
-		func(c v1.NodeCondition) bool { return c.Type == v1.NodeReady })
-	w.put(node)
-	w.eventually("HeartbeatFailed is called", func() string {
-		if w.failed.Load() == 0 {
-			return "it was not called"
+		often := w.restless("often")
+		often.Config.Kubelet.NodeStatusReportFrequency.Duration = 50 * time.Millisecond
+		w.run().add(often)
+		w.add(w.restless("node-1"))
+		w.awaitRequests("patch nodes/status often", 3) // reports of an unchanged status
+		node := w.awaitReady("node-1", v1.ConditionTrue)
+		refused.Store(true)
+		node.Labels[v1.LabelOSStable] = "plan9"
+		node.Status.Conditions = slices.DeleteFunc(node.Status.Conditions,
+			func(c v1.NodeCondition) bool { return c.Type == v1.NodeReady })
+		w.put(node)
+		w.eventually("HeartbeatFailed is called", func() string {
+			if w.failed.Load() == 0 {
+				return "it was not called"
+			}
+			return ""
+		})
+		refused.Store(false)
+		if node := w.awaitReady("node-1", v1.ConditionTrue); node.Labels[v1.LabelOSStable] == "plan9" {
+			t.Errorf("the labels were not corrected: %v", node.Labels)
 		}
-		return ""
 	})
-	refused.Store(false)
-	if node := w.awaitReady("node-1", v1.ConditionTrue); node.Labels[v1.LabelOSStable] == "plan9" {
-		t.Errorf("the labels were not corrected: %v", node.Labels)
-	}
 }
 
 // TestNodeMayNotBeCreated checks a credential that may not create its Node. The node uses an existing Node, or waits
 // until the Node exists.
 func TestNodeMayNotBeCreated(t *testing.T) {
-	t.Parallel()
-	w := newFixture(t)
-	w.refuse = func(request string) error {
-		if request == "create nodes node-1" {
-			return apierrors.NewForbidden(v1.Resource("nodes"), "node-1", errors.New("may not"))
+	inBubble(t, func(t *testing.T) {
+		w := newFixture(t)
+		w.refuse = func(request string) error {
+			if request == "create nodes node-1" {
+				return apierrors.NewForbidden(v1.Resource("nodes"), "node-1", errors.New("may not"))
+			}
+			return nil
 		}
-		return nil
-	}
-	w.run().add(w.specOf("node-1"))
-	w.awaitRequests("get nodes node-1", 1)
-	w.put(&v1.Node{ObjectMeta: metav1.ObjectMeta{Name: "node-1", UID: "theirs"}})
-	w.awaitReady("node-1", v1.ConditionTrue)
+		w.run().add(w.specOf("node-1"))
+		w.awaitRequests("get nodes node-1", 1)
+		w.put(&v1.Node{ObjectMeta: metav1.ObjectMeta{Name: "node-1", UID: "theirs"}})
+		w.awaitReady("node-1", v1.ConditionTrue)
+	})
 }

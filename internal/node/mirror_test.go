@@ -112,47 +112,48 @@ func TestStaticPodIsReadAgain(t *testing.T) {
 // TestMirrorAfterRestart checks that after a restart unchanged mirror pods are kept, mirror pods of changed manifests
 // are replaced, mirror pods of removed manifests are deleted, and mirror pods of other nodes are not touched.
 func TestMirrorAfterRestart(t *testing.T) {
-	t.Parallel()
-	w := newFixture(t)
-	spec := w.specOf("node-1")
-	spec.Static = []*v1.Pod{manifest("same", "a:1"), manifest("changed", "a:1"), manifest("gone", "a:1")}
-	w.run().add(spec)
-	before := map[string]*v1.Pod{}
-	for _, name := range []string{"same", "changed", "gone"} {
-		before[name] = w.awaitPhase(name+"-node-1", v1.PodRunning)
-	}
-	w.stop()
-	theirs := podOf("node-2", "gone-node-2", "7")
-	theirs.Annotations = map[string]string{annotationMirror: "x", annotationSource: "file", annotationHash: "x"}
-	w.put(theirs)
+	inBubble(t, func(t *testing.T) {
+		w := newFixture(t)
+		spec := w.specOf("node-1")
+		spec.Static = []*v1.Pod{manifest("same", "a:1"), manifest("changed", "a:1"), manifest("gone", "a:1")}
+		w.run().add(spec)
+		before := map[string]*v1.Pod{}
+		for _, name := range []string{"same", "changed", "gone"} {
+			before[name] = w.awaitPhase(name+"-node-1", v1.PodRunning)
+		}
+		w.stop()
+		theirs := podOf("node-2", "gone-node-2", "7")
+		theirs.Annotations = map[string]string{annotationMirror: "x", annotationSource: "file", annotationHash: "x"}
+		w.put(theirs)
 
-	w.again()
-	spec = w.specOf("node-1")
-	spec.Static = []*v1.Pod{manifest("same", "a:1"), manifest("changed", "a:2")}
-	w.run().add(spec)
-	w.eventually("the mirror pods match the manifests", func() string {
-		all, err := w.client.CoreV1().Pods("default").List(context.Background(), metav1.ListOptions{})
-		if err != nil {
-			return err.Error()
+		w.again()
+		spec = w.specOf("node-1")
+		spec.Static = []*v1.Pod{manifest("same", "a:1"), manifest("changed", "a:2")}
+		w.run().add(spec)
+		w.eventually("the mirror pods match the manifests", func() string {
+			all, err := w.client.CoreV1().Pods("default").List(context.Background(), metav1.ListOptions{})
+			if err != nil {
+				return err.Error()
+			}
+			var got []string
+			for _, pod := range all.Items {
+				same := before[strings.TrimSuffix(pod.Name, "-node-1")]
+				got = append(got, fmt.Sprintf("%s %s %v", pod.Name, pod.Spec.Containers[0].Image,
+					same != nil && same.UID == pod.UID))
+			}
+			slices.Sort(got)
+			if want := []string{"changed-node-1 a:2 false", "gone-node-2 app false",
+				"same-node-1 a:1 true"}; !slices.Equal(got, want) {
+				return fmt.Sprintf("%q, want %q", got, want)
+			}
+			return ""
+		})
+		same := w.awaitPhase("same-node-1", v1.PodRunning)
+		if !same.Status.StartTime.Equal(before["same"].Status.StartTime) ||
+			same.Status.PodIP != before["same"].Status.PodIP {
+			t.Errorf("the pod was restarted: %+v", same.Status)
 		}
-		var got []string
-		for _, pod := range all.Items {
-			same := before[strings.TrimSuffix(pod.Name, "-node-1")]
-			got = append(got, fmt.Sprintf("%s %s %v", pod.Name, pod.Spec.Containers[0].Image,
-				same != nil && same.UID == pod.UID))
-		}
-		slices.Sort(got)
-		if want := []string{"changed-node-1 a:2 false", "gone-node-2 app false",
-			"same-node-1 a:1 true"}; !slices.Equal(got, want) {
-			return fmt.Sprintf("%q, want %q", got, want)
-		}
-		return ""
+		w.awaitServed("node-1", map[string]types.UID{"same-node-1": uidOf(same),
+			"changed-node-1": uidOf(w.awaitPhase("changed-node-1", v1.PodRunning))})
 	})
-	same := w.awaitPhase("same-node-1", v1.PodRunning)
-	if !same.Status.StartTime.Equal(before["same"].Status.StartTime) ||
-		same.Status.PodIP != before["same"].Status.PodIP {
-		t.Errorf("the pod was restarted: %+v", same.Status)
-	}
-	w.awaitServed("node-1", map[string]types.UID{"same-node-1": uidOf(same),
-		"changed-node-1": uidOf(w.awaitPhase("changed-node-1", v1.PodRunning))})
 }

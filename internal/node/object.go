@@ -1,6 +1,7 @@
 package node
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"net"
@@ -15,6 +16,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	utilnet "k8s.io/apimachinery/pkg/util/net"
+	nodeutil "k8s.io/component-helpers/node/util"
 	netutils "k8s.io/utils/net"
 )
 
@@ -31,17 +33,9 @@ const (
 // description contains everything that a node reports about itself. Only the addresses may change while the node
 // runs.
 type description struct {
-	name        string
-	addresses   atomic.Pointer[[]v1.NodeAddress]
-	port        int32
-	labels      map[string]string
-	taints      []v1.Taint
-	providerID  string
-	annotations map[string]string
-	capacity    v1.ResourceList
-	allocatable v1.ResourceList
-	info        v1.NodeSystemInfo
-	features    []string
+	name      string
+	addresses atomic.Pointer[[]v1.NodeAddress]
+	template  *v1.Node // without addresses, conditions and allocatable extended resources
 }
 
 // DefaultCapacity returns the default capacity of a stand-in node. The number of pods comes from maxPods of its
@@ -56,49 +50,53 @@ func DefaultCapacity() v1.ResourceList {
 
 func describe(spec *Spec) (*description, error) {
 	c, kubelet := spec.Config, &spec.Config.Kubelet
-	d := &description{
-		name: c.NodeName, port: spec.Port, providerID: kubelet.ProviderID,
-		labels: map[string]string{
+	node := &v1.Node{
+		ObjectMeta: metav1.ObjectMeta{Name: c.NodeName, Labels: map[string]string{
 			v1.LabelHostname: c.NodeName, v1.LabelOSStable: runtime.GOOS, v1.LabelArchStable: runtime.GOARCH,
 			labelBetaOS: runtime.GOOS, labelBetaArch: runtime.GOARCH,
-		},
-		taints:   slices.Clone(kubelet.RegisterWithTaints),
-		capacity: maps.Clone(spec.Capacity),
-		info: v1.NodeSystemInfo{
-			MachineID: spec.Machine.ID, SystemUUID: spec.Machine.SystemUUID, BootID: spec.Machine.BootID,
-			KernelVersion: spec.Machine.Kernel, OSImage: spec.Machine.OS,
-			ContainerRuntimeVersion: "fauxlet://" + spec.Version,
-			KubeletVersion:          spec.KubeletVersion, OperatingSystem: runtime.GOOS, Architecture: runtime.GOARCH,
-		},
+		}},
+		Spec: v1.NodeSpec{Taints: kubelet.RegisterWithTaints, ProviderID: kubelet.ProviderID},
 	}
-	maps.Copy(d.labels, c.NodeLabels)
+	maps.Copy(node.Labels, c.NodeLabels)
+	if kubelet.EnableControllerAttachDetach == nil || *kubelet.EnableControllerAttachDetach {
+		node.Annotations = map[string]string{controllerManagedAttach: "true"}
+	}
+	status := &node.Status
+	status.DaemonEndpoints.KubeletEndpoint.Port = spec.Port
+	status.NodeInfo = v1.NodeSystemInfo{
+		MachineID: spec.Machine.ID, SystemUUID: spec.Machine.SystemUUID, BootID: spec.Machine.BootID,
+		KernelVersion: spec.Machine.Kernel, OSImage: spec.Machine.OS,
+		ContainerRuntimeVersion: "fauxlet://" + spec.Version,
+		KubeletVersion:          spec.KubeletVersion, OperatingSystem: runtime.GOOS, Architecture: runtime.GOARCH,
+	}
 	// This is the only declared feature that fauxlet supports. The apiserver uses it to choose the streaming protocol.
 	if feature := "ExtendWebSocketsToKubelet"; c.Enabled("NodeDeclaredFeatures") && c.Enabled(feature) {
-		d.features = []string{feature}
+		status.DeclaredFeatures = []string{feature}
 	}
 	if c.Enabled("KubeletInUserNamespace") {
-		d.info.RunningInUserNamespace = new(bool)
+		status.NodeInfo.RunningInUserNamespace = new(bool)
 	}
-	if kubelet.EnableControllerAttachDetach == nil || *kubelet.EnableControllerAttachDetach {
-		d.annotations = map[string]string{controllerManagedAttach: "true"}
-	}
-	if d.capacity == nil {
-		d.capacity = DefaultCapacity()
+	capacity := maps.Clone(spec.Capacity)
+	if capacity == nil {
+		capacity = DefaultCapacity()
 	}
 	// (kubelet: nodestatus.MachineInfo)
 	pods := int64(kubelet.MaxPods)
-	if cores := d.capacity.Cpu().Value(); kubelet.PodsPerCore > 0 {
-		pods = min(pods, cores*int64(kubelet.PodsPerCore))
+	if kubelet.PodsPerCore > 0 {
+		pods = min(pods, capacity.Cpu().Value()*int64(kubelet.PodsPerCore))
 	}
-	d.capacity[v1.ResourcePods] = *resource.NewQuantity(pods, resource.DecimalSI)
+	capacity[v1.ResourcePods] = *resource.NewQuantity(pods, resource.DecimalSI)
 	for _, huge := range []v1.ResourceName{"hugepages-1Gi", "hugepages-2Mi"} {
-		if _, there := d.capacity[huge]; !there {
-			d.capacity[huge] = *resource.NewQuantity(0, resource.BinarySI)
+		if _, there := capacity[huge]; !there {
+			capacity[huge] = *resource.NewQuantity(0, resource.BinarySI)
 		}
 	}
-	if err := d.reserve(kubelet.SystemReserved, kubelet.KubeReserved); err != nil {
+	var err error
+	status.Capacity = capacity
+	if status.Allocatable, err = allocatable(capacity, kubelet.SystemReserved, kubelet.KubeReserved); err != nil {
 		return nil, err
 	}
+	d := &description{name: c.NodeName, template: node}
 	return d, d.findAddresses(spec)
 }
 
@@ -112,31 +110,27 @@ func (d *description) findAddresses(spec *Spec) error {
 	return nil
 }
 
-// reserve computes allocatable as capacity minus reservations. (kubelet: GetNodeAllocatableReservation. Eviction
-// thresholds are not subtracted, because fauxlet never evicts.)
-func (d *description) reserve(reservations ...map[string]string) error {
-	d.allocatable = v1.ResourceList{}
-	for name, quantity := range d.capacity {
-		left := quantity
-		for i, reserved := range reservations {
-			text, there := reserved[string(name)]
-			if !there {
-				continue
-			}
-			amount, err := resource.ParseQuantity(text)
+// allocatable returns capacity minus reservations. (kubelet: GetNodeAllocatableReservation. Eviction thresholds are not
+// subtracted, because fauxlet never evicts.)
+func allocatable(capacity v1.ResourceList, systemReserved, kubeReserved map[string]string) (v1.ResourceList, error) {
+	left := maps.Clone(capacity)
+	for name := range capacity {
+		for field, reserved := range map[string]string{
+			"systemReserved": systemReserved[string(name)], "kubeReserved": kubeReserved[string(name)],
+		} {
+			amount, err := resource.ParseQuantity(cmp.Or(reserved, "0"))
 			if err != nil {
-				return fmt.Errorf("%s: %s: %q: %w", []string{"systemReserved", "kubeReserved"}[i], name, text, err)
+				return nil, fmt.Errorf("%s: %s: %q: %w", field, name, reserved, err)
 			}
-			left = less(left, amount)
+			left[name] = less(left[name], amount)
 		}
-		d.allocatable[name] = left
 	}
-	for name, quantity := range d.capacity {
+	for name, quantity := range capacity {
 		if strings.HasPrefix(string(name), v1.ResourceHugePagesPrefix) && !quantity.IsZero() {
-			d.allocatable[v1.ResourceMemory] = less(d.allocatable[v1.ResourceMemory], quantity)
+			left[v1.ResourceMemory] = less(left[v1.ResourceMemory], quantity)
 		}
 	}
-	return nil
+	return left, nil
 }
 
 // less subtracts amount from of. It returns zero instead of a negative result.
@@ -168,32 +162,11 @@ func addresses(spec *Spec) ([]v1.NodeAddress, error) {
 	case netutils.ParseIPSloppy(name) != nil:
 		internal = []net.IP{netutils.ParseIPSloppy(name)}
 	default:
-		found, _ := net.LookupIP(name)
-		var other net.IP
-		for _, ip := range found {
-			switch {
-			case ip.IsLoopback() || ip.IsLinkLocalUnicast() || ip.IsMulticast():
-			case (ip.To4() != nil) == preferIPv4:
-				internal = append(internal, ip)
-			case other == nil:
-				other = ip
-			}
+		ip, err := resolve(name, preferIPv4)
+		if err != nil {
+			return nil, fmt.Errorf("no address found for node %s: %w; set --node-ip", name, err)
 		}
-		if internal == nil && other != nil {
-			internal = []net.IP{other}
-		}
-		if internal == nil {
-			var wanted net.IP
-			if len(ips) > 0 {
-				wanted = ips[0]
-			}
-			ip, err := utilnet.ResolveBindAddress(wanted)
-			if err != nil {
-				return nil, fmt.Errorf("no address found for node %s: %w; set --node-ip", name, err)
-			}
-			internal = []net.IP{ip}
-		}
-		internal = internal[:1]
+		internal = []net.IP{ip}
 	}
 	var all []v1.NodeAddress
 	for _, ip := range internal {
@@ -206,6 +179,25 @@ func addresses(spec *Spec) ([]v1.NodeAddress, error) {
 		}
 	}
 	return all, nil
+}
+
+// resolve returns an address of the preferred family from the DNS record of a name, or else an address of the other
+// family, or else the address of the network interface of the default route.
+func resolve(name string, preferIPv4 bool) (net.IP, error) {
+	found, _ := net.LookupIP(name)
+	found = slices.DeleteFunc(found, func(ip net.IP) bool {
+		return ip.IsLoopback() || ip.IsLinkLocalUnicast() || ip.IsMulticast()
+	})
+	preferred := slices.IndexFunc(found, func(ip net.IP) bool { return (ip.To4() != nil) == preferIPv4 })
+	switch {
+	case preferred >= 0:
+		return found[preferred], nil
+	case len(found) > 0:
+		return found[0], nil
+	case preferIPv4:
+		return utilnet.ResolveBindAddress(nil)
+	}
+	return utilnet.ResolveBindAddress(net.IPv6zero)
 }
 
 // ips returns the node's internal IPs. They are also the IPs of pods with hostNetwork.
@@ -221,11 +213,7 @@ func (d *description) ips() []string {
 
 // initial returns the Node object that the node creates when it registers.
 func (d *description) initial(now time.Time) *v1.Node {
-	node := &v1.Node{
-		ObjectMeta: metav1.ObjectMeta{Name: d.name, Labels: maps.Clone(d.labels),
-			Annotations: maps.Clone(d.annotations)},
-		Spec: v1.NodeSpec{Taints: d.taints, ProviderID: d.providerID},
-	}
+	node := d.template.DeepCopy()
 	d.setStatus(node, ready, now)
 	return node
 }
@@ -244,7 +232,7 @@ func (d *description) adopt(existing *v1.Node) *v1.Node {
 		v1.LabelInstanceTypeStable, v1.LabelInstanceType, v1.LabelOSStable, v1.LabelArchStable, labelBetaOS,
 		labelBetaArch,
 	} {
-		switch value, there := d.labels[label]; {
+		switch value, there := d.template.Labels[label]; {
 		case !there:
 		case value == "":
 			delete(node.Labels, label)
@@ -253,7 +241,7 @@ func (d *description) adopt(existing *v1.Node) *v1.Node {
 		}
 	}
 	delete(node.Annotations, controllerManagedAttach)
-	for name, value := range d.annotations {
+	for name, value := range d.template.Annotations {
 		metav1.SetMetaDataAnnotation(&node.ObjectMeta, name, value)
 	}
 	return node
@@ -273,19 +261,16 @@ var (
 
 // setStatus sets the parts of the status that a kubelet sets, and keeps the rest. (kubelet: setNodeStatus)
 func (d *description) setStatus(node *v1.Node, is readiness, now time.Time) {
-	s := &node.Status
+	s, own := &node.Status, &d.template.Status
 	s.Addresses = slices.Clone(*d.addresses.Load())
 	if s.Capacity == nil {
 		s.Capacity = v1.ResourceList{}
 	}
-	maps.Copy(s.Capacity, d.capacity)
+	maps.Copy(s.Capacity, own.Capacity)
 	// Extended resources that another program added to the capacity are allocatable too.
-	s.Allocatable = v1.ResourceList{}
-	maps.Copy(s.Allocatable, s.Capacity)
-	maps.Copy(s.Allocatable, d.allocatable)
-	s.DaemonEndpoints.KubeletEndpoint.Port = d.port
-	s.NodeInfo = d.info
-	s.DeclaredFeatures = d.features
+	s.Allocatable = maps.Clone(s.Capacity)
+	maps.Copy(s.Allocatable, own.Allocatable)
+	s.DaemonEndpoints, s.NodeInfo, s.DeclaredFeatures = own.DaemonEndpoints, own.NodeInfo, own.DeclaredFeatures
 	// A real kubelet that ran earlier under this name may have set these fields. Fauxlet supports none of them.
 	s.Images, s.VolumesInUse, s.RuntimeHandlers, s.Features = nil, nil, nil, nil
 
@@ -300,13 +285,13 @@ func (d *description) setStatus(node *v1.Node, is readiness, now time.Time) {
 		{Type: v1.NodeReady, Status: is.status, Reason: is.reason, Message: is.message},
 	} {
 		c.LastHeartbeatTime, c.LastTransitionTime = at, at
-		i := slices.IndexFunc(s.Conditions, func(old v1.NodeCondition) bool { return old.Type == c.Type })
-		if i < 0 {
+		i, old := nodeutil.GetNodeCondition(s, c.Type)
+		if old == nil {
 			s.Conditions = append(s.Conditions, c)
 			continue
 		}
-		if s.Conditions[i].Status == c.Status {
-			c.LastTransitionTime = s.Conditions[i].LastTransitionTime
+		if old.Status == c.Status {
+			c.LastTransitionTime = old.LastTransitionTime
 		}
 		s.Conditions[i] = c
 	}
@@ -332,7 +317,5 @@ func withoutHeartbeats(status *v1.NodeStatus) *v1.NodeStatus {
 	for i := range s.Conditions {
 		s.Conditions[i].LastHeartbeatTime = metav1.Time{}
 	}
-	slices.SortStableFunc(s.Conditions,
-		func(a, b v1.NodeCondition) int { return strings.Compare(string(a.Type), string(b.Type)) })
 	return &s
 }

@@ -43,7 +43,7 @@ func (f *Fleet) work(ctx context.Context) {
 			return
 		}
 		if err := f.sync(ctx, key); err != nil && ctx.Err() == nil {
-			f.logger.Warn("cannot synchronize the pod; retrying", zap.Stringer("pod", key), zap.Error(err))
+			f.options.Logger.Warn("cannot synchronize the pod; retrying", zap.Stringer("pod", key), zap.Error(err))
 			f.queue.AddRateLimited(key)
 		} else {
 			f.queue.Forget(key)
@@ -248,7 +248,7 @@ func (f *Fleet) patch(ctx context.Context, shown *v1.Pod, status *v1.PodStatus) 
 	if err != nil {
 		return err
 	}
-	_, err = f.client.CoreV1().Pods(shown.Namespace).Patch(ctx, shown.Name, types.StrategicMergePatchType, patch,
+	_, err = f.options.Client.CoreV1().Pods(shown.Namespace).Patch(ctx, shown.Name, types.StrategicMergePatchType, patch,
 		metav1.PatchOptions{}, "status")
 	return unlessGone(err)
 }
@@ -256,7 +256,7 @@ func (f *Fleet) patch(ctx context.Context, shown *v1.Pod, status *v1.PodStatus) 
 // delete deletes a pod whose containers have all ended, without a grace period. (kubelet: status manager, syncPod)
 func (f *Fleet) delete(ctx context.Context, pod *v1.Pod) error {
 	now := int64(0)
-	return unlessGone(f.client.CoreV1().Pods(pod.Namespace).Delete(ctx, pod.Name, metav1.DeleteOptions{
+	return unlessGone(f.options.Client.CoreV1().Pods(pod.Namespace).Delete(ctx, pod.Name, metav1.DeleteOptions{
 		GracePeriodSeconds: &now, Preconditions: metav1.NewUIDPreconditions(string(pod.UID)),
 	}))
 }

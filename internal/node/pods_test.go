@@ -50,7 +50,6 @@ func (w *fixture) awaitNone(name string) {
 // TestPodAddresses checks that as many pods can run as there are addresses, and that each gets one address of each
 // range. Pods that have ended occupy no addresses.
 func TestPodAddresses(t *testing.T) {
-	t.Parallel()
 	for _, test := range []struct {
 		cidrs  []string
 		prefix string
@@ -61,141 +60,147 @@ func TestPodAddresses(t *testing.T) {
 		{cidrs: []string{"10.1.2.0/30", "fd00::/64"}, prefix: "10.1.2.", room: 2},
 	} {
 		t.Run(strings.Join(test.cidrs, " and "), func(t *testing.T) {
-			w := newFixture(t, nodeWith(test.cidrs...))
-			// These pods ended before this process started. They hold no addresses either.
-			old := w.once("old")
-			old.Status = v1.PodStatus{Phase: v1.PodSucceeded, PodIP: test.prefix + "1",
-				PodIPs: []v1.PodIP{{IP: test.prefix + "1"}}, StartTime: ptr.To(metav1.Now())}
-			w.put(old)
-			for i := range test.room + 1 {
-				name := fmt.Sprintf("once-%d", i)
-				w.containers[name] = w.containers["old"]
-			}
-			w.run().add(w.specOf("node-1"))
-			w.awaitServed("node-1", map[string]types.UID{"old": "old"})
-			for i := range test.room + 1 {
-				pod := w.once(fmt.Sprintf("once-%d", i))
-				w.create(pod)
-				if ended := w.awaitPhase(pod.Name, v1.PodSucceeded); len(ended.Status.PodIPs) != len(test.cidrs) {
-					t.Errorf("a pod that has ended reports the IPs %v, want one of each range", ended.Status.PodIPs)
+			inBubble(t, func(t *testing.T) {
+				w := newFixture(t, nodeWith(test.cidrs...))
+				// These pods ended before this process started. They hold no addresses either.
+				old := w.once("old")
+				old.Status = v1.PodStatus{Phase: v1.PodSucceeded, PodIP: test.prefix + "1",
+					PodIPs: []v1.PodIP{{IP: test.prefix + "1"}}, StartTime: ptr.To(metav1.Now())}
+				w.put(old)
+				for i := range test.room + 1 {
+					name := fmt.Sprintf("once-%d", i)
+					w.containers[name] = w.containers["old"]
 				}
-			}
-			given := map[string]bool{}
-			for i := range test.room {
-				name := fmt.Sprintf("stays-%d", i)
-				w.create(podOf("node-1", name, types.UID(name)))
-				pod := w.awaitPhase(name, v1.PodRunning)
-				if given[pod.Status.PodIP] || !strings.HasPrefix(pod.Status.PodIP, test.prefix) ||
-					len(pod.Status.PodIPs) != len(test.cidrs) {
-					t.Errorf("pod %s has the IPs %v; IPs of the pods before: %v", name, pod.Status.PodIPs, given)
+				w.run().add(w.specOf("node-1"))
+				w.awaitServed("node-1", map[string]types.UID{"old": "old"})
+				for i := range test.room + 1 {
+					pod := w.once(fmt.Sprintf("once-%d", i))
+					w.create(pod)
+					if ended := w.awaitPhase(pod.Name, v1.PodSucceeded); len(ended.Status.PodIPs) != len(test.cidrs) {
+						t.Errorf("a pod that has ended reports the IPs %v, want one of each range", ended.Status.PodIPs)
+					}
 				}
-				given[pod.Status.PodIP] = true
-			}
-			w.create(podOf("node-1", "waits", "waits"))
-			w.create(func() *v1.Pod {
-				pod := podOf("node-1", "host", "host")
-				pod.Spec.HostNetwork = true
-				return pod
-			}())
-			if pod := w.awaitPhase("host", v1.PodRunning); pod.Status.PodIP != "192.0.2.7" {
-				t.Errorf("a pod with hostNetwork has the IP %s", pod.Status.PodIP)
-			}
-			if pod := w.awaitPhase("waits", v1.PodPending); pod.Status.PodIP != "" {
-				t.Errorf("a pod has the IP %s, but no address was free", pod.Status.PodIP)
-			}
-			w.delete("stays-0", 0)
-			if pod := w.awaitPhase("waits", v1.PodRunning); pod.Status.PodIP == "" {
-				t.Error("the waiting pod has no IP after an address was released")
-			}
+				given := map[string]bool{}
+				for i := range test.room {
+					name := fmt.Sprintf("stays-%d", i)
+					w.create(podOf("node-1", name, types.UID(name)))
+					pod := w.awaitPhase(name, v1.PodRunning)
+					if given[pod.Status.PodIP] || !strings.HasPrefix(pod.Status.PodIP, test.prefix) ||
+						len(pod.Status.PodIPs) != len(test.cidrs) {
+						t.Errorf("pod %s has the IPs %v; IPs of the pods before: %v", name, pod.Status.PodIPs, given)
+					}
+					given[pod.Status.PodIP] = true
+				}
+				w.create(podOf("node-1", "waits", "waits"))
+				w.create(func() *v1.Pod {
+					pod := podOf("node-1", "host", "host")
+					pod.Spec.HostNetwork = true
+					return pod
+				}())
+				if pod := w.awaitPhase("host", v1.PodRunning); pod.Status.PodIP != "192.0.2.7" {
+					t.Errorf("a pod with hostNetwork has the IP %s", pod.Status.PodIP)
+				}
+				if pod := w.awaitPhase("waits", v1.PodPending); pod.Status.PodIP != "" {
+					t.Errorf("a pod has the IP %s, but no address was free", pod.Status.PodIP)
+				}
+				w.delete("stays-0", 0)
+				if pod := w.awaitPhase("waits", v1.PodRunning); pod.Status.PodIP == "" {
+					t.Error("the waiting pod has no IP after an address was released")
+				}
+			})
 		})
 	}
 }
 
 // TestPodAddressesAfterRestart checks that each pod keeps its address, and that a new pod gets a different one.
 func TestPodAddressesAfterRestart(t *testing.T) {
-	t.Parallel()
 	for _, cidrs := range [][]string{{"10.1.2.0/29"}, nil} {
 		t.Run(fmt.Sprint(cidrs), func(t *testing.T) {
-			w := newFixture(t)
-			if cidrs != nil {
-				w.put(nodeWith(cidrs...))
-			}
-			w.run().add(w.specOf("node-1"))
-			before := map[string]string{}
-			for _, name := range []string{"a", "b", "c"} {
-				w.create(podOf("node-1", name, types.UID(name)))
-				before[name] = w.awaitPhase(name, v1.PodRunning).Status.PodIP
-			}
-			w.stop()
-			w.delete("a", 0)
-			w.again()
-			w.run().add(w.specOf("node-1"))
-			w.create(podOf("node-1", "d", "d"))
-			for _, name := range []string{"b", "c"} {
-				if ip := w.awaitPhase(name, v1.PodRunning).Status.PodIP; ip != before[name] {
-					t.Errorf("pod %s has the IP %s, and had %s before the restart", name, ip, before[name])
+			inBubble(t, func(t *testing.T) {
+				w := newFixture(t)
+				if cidrs != nil {
+					w.put(nodeWith(cidrs...))
 				}
-			}
-			if ip := w.awaitPhase("d", v1.PodRunning).Status.PodIP; ip == before["b"] || ip == before["c"] {
-				t.Errorf("pod d has the IP %s of an existing pod; IPs before the restart: %v", ip, before)
-			}
+				w.run().add(w.specOf("node-1"))
+				before := map[string]string{}
+				for _, name := range []string{"a", "b", "c"} {
+					w.create(podOf("node-1", name, types.UID(name)))
+					before[name] = w.awaitPhase(name, v1.PodRunning).Status.PodIP
+				}
+				w.stop()
+				w.delete("a", 0)
+				w.again()
+				w.run().add(w.specOf("node-1"))
+				w.create(podOf("node-1", "d", "d"))
+				for _, name := range []string{"b", "c"} {
+					if ip := w.awaitPhase(name, v1.PodRunning).Status.PodIP; ip != before[name] {
+						t.Errorf("pod %s has the IP %s, and had %s before the restart", name, ip, before[name])
+					}
+				}
+				if ip := w.awaitPhase("d", v1.PodRunning).Status.PodIP; ip == before["b"] || ip == before["c"] {
+					t.Errorf("pod d has the IP %s of an existing pod; IPs before the restart: %v", ip, before)
+				}
+			})
 		})
 	}
 }
 
 // TestPodAddressesAreReserved checks that addresses of existing pods are reserved before these pods are synchronized.
 func TestPodAddressesAreReserved(t *testing.T) {
-	w := newFixture(t)
-	defer w.fleet.queue.ShutDown()
-	w.add(w.specOf("node-1", "pod-cidr", "10.1.2.0/29"))
-	for i, name := range []string{"a", "b"} {
-		pod := podOf("node-1", name, types.UID(name))
-		pod.Status.PodIPs = []v1.PodIP{{IP: fmt.Sprintf("10.1.2.%d", i+1)}}
-		if err := w.fleet.pods.GetIndexer().Add(pod); err != nil {
+	inBubble(t, func(t *testing.T) {
+		w := newFixture(t)
+		defer w.fleet.queue.ShutDown()
+		w.add(w.specOf("node-1", "pod-cidr", "10.1.2.0/29"))
+		for i, name := range []string{"a", "b"} {
+			pod := podOf("node-1", name, types.UID(name))
+			pod.Status.PodIPs = []v1.PodIP{{IP: fmt.Sprintf("10.1.2.%d", i+1)}}
+			if err := w.fleet.pods.GetIndexer().Add(pod); err != nil {
+				t.Fatal(err)
+			}
+		}
+		addresses, err := w.fleet.member("node-1").addressesOfPods()
+		if err != nil {
 			t.Fatal(err)
 		}
-	}
-	addresses, err := w.fleet.member("node-1").addressesOfPods()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if ips := mustTake(t, addresses, "c"); ips[0] != "10.1.2.3" {
-		t.Errorf("allocated %v, want the first address that is not reserved", ips)
-	}
+		if ips := mustTake(t, addresses, "c"); ips[0] != "10.1.2.3" {
+			t.Errorf("allocated %v, want the first address that is not reserved", ips)
+		}
+	})
 }
 
 // TestPodAddressesComeLater checks that a pod that starts before the Node has podCIDRs keeps its address, and that
 // the next pod gets an address from the podCIDRs.
 func TestPodAddressesComeLater(t *testing.T) {
-	w := newFixture(t).run()
-	w.add(w.specOf("node-1"))
-	w.create(podOf("node-1", "early", "early"))
-	early := w.awaitPhase("early", v1.PodRunning)
-	if !strings.HasPrefix(early.Status.PodIP, "100.") {
-		t.Errorf("before the Node has podCIDRs, a pod has the IP %s", early.Status.PodIP)
-	}
-	node := w.awaitReady("node-1", v1.ConditionTrue)
-	node.Spec.PodCIDRs = []string{"10.1.2.0/24"}
-	w.put(node)
-	w.eventually("the Fleet sees the podCIDRs", func() string {
-		if node := w.fleet.getNode("node-1"); node == nil || len(node.Spec.PodCIDRs) == 0 {
-			return "the cached Node has no podCIDRs"
+	inBubble(t, func(t *testing.T) {
+		w := newFixture(t).run()
+		w.add(w.specOf("node-1"))
+		w.create(podOf("node-1", "early", "early"))
+		early := w.awaitPhase("early", v1.PodRunning)
+		if !strings.HasPrefix(early.Status.PodIP, "100.") {
+			t.Errorf("before the Node has podCIDRs, a pod has the IP %s", early.Status.PodIP)
 		}
-		return ""
+		node := w.awaitReady("node-1", v1.ConditionTrue)
+		node.Spec.PodCIDRs = []string{"10.1.2.0/24"}
+		w.put(node)
+		w.eventually("the Fleet sees the podCIDRs", func() string {
+			if node := w.fleet.getNode("node-1"); node == nil || len(node.Spec.PodCIDRs) == 0 {
+				return "the cached Node has no podCIDRs"
+			}
+			return ""
+		})
+		w.create(podOf("node-1", "late", "late"))
+		if late := w.awaitPhase("late", v1.PodRunning); late.Status.PodIP != "10.1.2.1" {
+			t.Errorf("after the Node has podCIDRs, a new pod has the IP %s", late.Status.PodIP)
+		}
+		if now := w.awaitPhase("early", v1.PodRunning); now.Status.PodIP != early.Status.PodIP {
+			t.Errorf("the IP of the early pod is %s, and was %s before", now.Status.PodIP, early.Status.PodIP)
+		}
 	})
-	w.create(podOf("node-1", "late", "late"))
-	if late := w.awaitPhase("late", v1.PodRunning); late.Status.PodIP != "10.1.2.1" {
-		t.Errorf("after the Node has podCIDRs, a new pod has the IP %s", late.Status.PodIP)
-	}
-	if now := w.awaitPhase("early", v1.PodRunning); now.Status.PodIP != early.Status.PodIP {
-		t.Errorf("the IP of the early pod is %s, and was %s before", now.Status.PodIP, early.Status.PodIP)
-	}
 }
 
 // TestPodIsDeleted checks that a pod disappears when its containers have exited, when its grace period is over, or
 // when it is deleted by force.
 func TestPodIsDeleted(t *testing.T) {
-	t.Parallel()
 	for _, test := range []struct {
 		name   string
 		stops  time.Duration
@@ -209,37 +214,38 @@ func TestPodIsDeleted(t *testing.T) {
 		{name: "by force in the end", stops: time.Hour, graces: []int64{3600, 0}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			t.Parallel()
-			w := newFixture(t)
-			w.containers["a"] = map[string]scenario.Container{"app": {
-				Stops: scenario.Stop{After: metav1.Duration{Duration: test.stops}}}}
-			w.run().add(w.specOf("node-1"))
-			w.create(podOf("node-1", "a", "1"))
-			w.awaitPhase("a", v1.PodRunning)
-			for i, grace := range test.graces {
-				w.delete("a", grace)
-				if i < len(test.graces)-1 {
-					w.eventually("the node sees the deletionTimestamp", func() string {
-						if pod, there := w.stores["node-1"].Get("default", "a"); !there ||
-							pod.DeletionTimestamp == nil {
-							return "the node's pod has no deletionTimestamp"
-						}
-						return ""
-					})
+			inBubble(t, func(t *testing.T) {
+				w := newFixture(t)
+				w.containers["a"] = map[string]scenario.Container{"app": {
+					Stops: scenario.Stop{After: metav1.Duration{Duration: test.stops}}}}
+				w.run().add(w.specOf("node-1"))
+				w.create(podOf("node-1", "a", "1"))
+				w.awaitPhase("a", v1.PodRunning)
+				for i, grace := range test.graces {
+					w.delete("a", grace)
+					if i < len(test.graces)-1 {
+						w.eventually("the node sees the deletionTimestamp", func() string {
+							if pod, there := w.stores["node-1"].Get("default", "a"); !there ||
+								pod.DeletionTimestamp == nil {
+								return "the node's pod has no deletionTimestamp"
+							}
+							return ""
+						})
+					}
 				}
-			}
-			w.awaitNone("a")
-			// A new pod of the same name starts without the state of the deleted pod.
-			delete(w.containers, "a")
-			w.create(podOf("node-1", "a", "2"))
-			if pod := w.awaitPhase("a", v1.PodRunning); pod.UID != "2" ||
-				pod.Status.ContainerStatuses[0].RestartCount != 0 {
-				t.Errorf("the new pod has UID %s and status %+v", pod.UID, pod.Status)
-			}
-			w.awaitServed("node-1", map[string]types.UID{"a": "2"})
-			if n := w.count("delete pods a") - len(test.graces); n > 0 != test.byNode {
-				t.Errorf("the node has deleted the pod %d times", n)
-			}
+				w.awaitNone("a")
+				// A new pod of the same name starts without the state of the deleted pod.
+				delete(w.containers, "a")
+				w.create(podOf("node-1", "a", "2"))
+				if pod := w.awaitPhase("a", v1.PodRunning); pod.UID != "2" ||
+					pod.Status.ContainerStatuses[0].RestartCount != 0 {
+					t.Errorf("the new pod has UID %s and status %+v", pod.UID, pod.Status)
+				}
+				w.awaitServed("node-1", map[string]types.UID{"a": "2"})
+				if n := w.count("delete pods a") - len(test.graces); n > 0 != test.byNode {
+					t.Errorf("the node has deleted the pod %d times", n)
+				}
+			})
 		})
 	}
 }
@@ -253,61 +259,61 @@ func TestPodWasReplaced(t *testing.T) {
 		{request: "delete pods a", node: "node-1"},
 	} {
 		t.Run(test.request+" on "+test.node, func(t *testing.T) {
-			t.Parallel()
-			w := newFixture(t)
-			var swap sync.Once
-			byTest := test.request == "delete pods a" // the test sends the first such request
-			at := objectKey{"pods", "default", "a"}
-			w.refuse = func(request string) error {
-				if request != test.request || byTest && w.count(request) < 2 {
+			inBubble(t, func(t *testing.T) {
+				w := newFixture(t)
+				var swap sync.Once
+				byTest := test.request == "delete pods a" // the test sends the first such request
+				at := objectKey{"pods", "default", "a"}
+				w.refuse = func(request string) error {
+					if request != test.request || byTest && w.count(request) < 2 {
+						return nil
+					}
+					swap.Do(func() {
+						another := podOf(test.node, "a", "2")
+						another.TypeMeta, another.Status.Phase = metav1.TypeMeta{APIVersion: "v1", Kind: "Pod"},
+							v1.PodPending
+						w.mu.Lock()
+						w.set(at, nil)
+						w.set(at, another)
+						w.mu.Unlock()
+						w.eventually("the Fleet sees the new pod", func() string {
+							if pod := w.fleet.getPod(types.NamespacedName{Namespace: "default", Name: "a"}); pod == nil ||
+								pod.UID != "2" {
+								return "the cache does not contain the new pod"
+							}
+							return ""
+						})
+					})
 					return nil
 				}
-				swap.Do(func() {
-					another := podOf(test.node, "a", "2")
-					another.TypeMeta, another.Status.Phase = metav1.TypeMeta{APIVersion: "v1", Kind: "Pod"},
-						v1.PodPending
-					w.mu.Lock()
-					w.set(at, nil)
-					w.set(at, another)
-					w.mu.Unlock()
-					w.eventually("the Fleet sees the new pod", func() string {
-						if pod := w.fleet.getPod(types.NamespacedName{Namespace: "default", Name: "a"}); pod == nil ||
-							pod.UID != "2" {
-							return "the cache does not contain the new pod"
-						}
-						return ""
-					})
-				})
-				return nil
-			}
-			w.run().add(w.specOf("node-1"))
-			w.create(podOf("node-1", "a", "1"))
-			if byTest {
-				w.awaitPhase("a", v1.PodRunning)
-				w.delete("a", 30)
-			}
-			phase, served := v1.PodPending, map[string]types.UID{}
-			if test.node == "node-1" {
-				phase, served = v1.PodRunning, map[string]types.UID{"a": "2"}
-			}
-			w.awaitRequests(test.request, 1)
-			w.awaitServed("node-1", served)
-			if pod := w.awaitPhase("a", phase); pod.UID != "2" {
-				t.Errorf("the pod in the apiserver has UID %s, want 2", pod.UID)
-			}
-			w.delete("a", 0)
-			w.awaitNone("a")
-			w.stop()
-			for _, line := range w.log.All() {
-				t.Errorf("unexpected warning: %s %v", line.Message, line.ContextMap())
-			}
+				w.run().add(w.specOf("node-1"))
+				w.create(podOf("node-1", "a", "1"))
+				if byTest {
+					w.awaitPhase("a", v1.PodRunning)
+					w.delete("a", 30)
+				}
+				phase, served := v1.PodPending, map[string]types.UID{}
+				if test.node == "node-1" {
+					phase, served = v1.PodRunning, map[string]types.UID{"a": "2"}
+				}
+				w.awaitRequests(test.request, 1)
+				w.awaitServed("node-1", served)
+				if pod := w.awaitPhase("a", phase); pod.UID != "2" {
+					t.Errorf("the pod in the apiserver has UID %s, want 2", pod.UID)
+				}
+				w.delete("a", 0)
+				w.awaitNone("a")
+				w.stop()
+				for _, line := range w.log.All() {
+					t.Errorf("unexpected warning: %s %v", line.Message, line.ContextMap())
+				}
+			})
 		})
 	}
 }
 
 // TestPodIsChanged checks the node's reaction to allowed changes in the spec of a running pod.
 func TestPodIsChanged(t *testing.T) {
-	t.Parallel()
 	for _, test := range []struct {
 		name   string
 		change func(*v1.Pod)
@@ -338,25 +344,27 @@ func TestPodIsChanged(t *testing.T) {
 		}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			w := newFixture(t).run()
-			w.add(w.specOf("node-1"))
-			pod := podOf("node-1", "a", "1")
-			if test.name == "readiness gate" {
-				pod.Spec.ReadinessGates = []v1.PodReadinessGate{{ConditionType: "example.com/gate"}}
-			}
-			w.create(pod)
-			changed := w.awaitPhase("a", v1.PodRunning)
-			if test.is(changed.Status) {
-				t.Fatalf("the pod has this status before the change: %+v", changed.Status)
-			}
-			test.change(changed)
-			w.put(changed)
-			w.eventually("the status is unchanged", func() string {
-				now, err := w.client.CoreV1().Pods("default").Get(context.Background(), "a", metav1.GetOptions{})
-				if err != nil || !test.is(now.Status) {
-					return fmt.Sprint(err, now.Status)
+			inBubble(t, func(t *testing.T) {
+				w := newFixture(t).run()
+				w.add(w.specOf("node-1"))
+				pod := podOf("node-1", "a", "1")
+				if test.name == "readiness gate" {
+					pod.Spec.ReadinessGates = []v1.PodReadinessGate{{ConditionType: "example.com/gate"}}
 				}
-				return ""
+				w.create(pod)
+				changed := w.awaitPhase("a", v1.PodRunning)
+				if test.is(changed.Status) {
+					t.Fatalf("the pod has this status before the change: %+v", changed.Status)
+				}
+				test.change(changed)
+				w.put(changed)
+				w.eventually("the status is unchanged", func() string {
+					now, err := w.client.CoreV1().Pods("default").Get(context.Background(), "a", metav1.GetOptions{})
+					if err != nil || !test.is(now.Status) {
+						return fmt.Sprint(err, now.Status)
+					}
+					return ""
+				})
 			})
 		})
 	}

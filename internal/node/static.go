@@ -103,7 +103,7 @@ func (m *member) mirror(ctx context.Context, pod, shown *v1.Pod) (*v1.Pod, error
 	// NodeRestriction rejects a mirror pod without an owner.
 	mirror.OwnerReferences = []metav1.OwnerReference{{APIVersion: "v1", Kind: "Node", Name: m.name, UID: uid,
 		Controller: &controller}}
-	made, err := m.fleet.client.CoreV1().Pods(mirror.Namespace).Create(ctx, mirror, metav1.CreateOptions{})
+	made, err := m.fleet.options.Client.CoreV1().Pods(mirror.Namespace).Create(ctx, mirror, metav1.CreateOptions{})
 	if apierrors.IsAlreadyExists(err) {
 		return nil, nil // the mirror pod exists, and the watch will deliver it
 	}
