@@ -122,7 +122,7 @@ func (w *fixture) add(spec Spec) {
 func (w *fixture) eventually(what string, problem func() string) {
 	w.t.Helper()
 	deadline := time.After(20 * time.Second)
-	tick := time.NewTicker(5 * time.Millisecond)
+	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
 	for {
 		last := problem()
