@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"net/url"
@@ -60,9 +61,7 @@ func (c *Client) Decisions(ctx context.Context, filter decisions.Filter) (*Decis
 
 // Faults returns the active faults.
 func (c *Client) Faults(ctx context.Context) ([]ActiveFault, error) {
-	var response struct {
-		Faults []ActiveFault `json:"faults"`
-	}
+	var response struct{ Faults []ActiveFault }
 	err := c.call(ctx, http.MethodGet, "/api/faults", nil, &response)
 	return response.Faults, err
 }
@@ -80,9 +79,7 @@ func (c *Client) RemoveFault(ctx context.Context, name string) error {
 
 // ClearFaults removes all faults and returns their number.
 func (c *Client) ClearFaults(ctx context.Context) (int, error) {
-	var response struct {
-		Cleared int `json:"cleared"`
-	}
+	var response struct{ Cleared int }
 	err := c.call(ctx, http.MethodDelete, "/api/faults", nil, &response)
 	return response.Cleared, err
 }
@@ -106,21 +103,17 @@ func (c *Client) call(ctx context.Context, method, path string, body, result any
 // send sends a request, with body as JSON unless it is nil. The error is a *StatusError unless the response is a
 // success.
 func (c *Client) send(ctx context.Context, method, path string, body any, header http.Header) (*http.Response, error) {
-	var data io.Reader
+	var data bytes.Buffer
 	if body != nil {
-		encoded, err := json.Marshal(body)
-		if err != nil {
+		if err := json.NewEncoder(&data).Encode(body); err != nil {
 			return nil, err
 		}
-		data = bytes.NewReader(encoded)
 	}
-	request, err := http.NewRequestWithContext(ctx, method, "http://"+c.address+path, data)
+	request, err := http.NewRequestWithContext(ctx, method, "http://"+c.address+path, &data)
 	if err != nil {
 		return nil, err
 	}
-	for name, values := range header {
-		request.Header[name] = values
-	}
+	maps.Copy(request.Header, header)
 	if method != http.MethodGet {
 		request.Header.Set("Content-Type", "application/json")
 	}
@@ -139,9 +132,7 @@ func (c *Client) send(ctx context.Context, method, path string, body any, header
 		return response, nil
 	}
 	defer response.Body.Close()
-	var refused struct {
-		Error string `json:"error"`
-	}
+	var refused struct{ Error string }
 	text, _ := io.ReadAll(io.LimitReader(response.Body, 1<<20))
 	if json.Unmarshal(text, &refused) != nil || refused.Error == "" {
 		refused.Error = fmt.Sprintf("the server on %s is not a fauxlet admin API: %s", c.address, response.Status)

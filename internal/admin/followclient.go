@@ -1,14 +1,94 @@
 package admin
 
 import (
+	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
+	"net/http"
+	"strings"
 	"time"
 
 	"fauxlet/internal/decisions"
 )
+
+const (
+	// maxSilence is how long an event stream may be silent. The Server sends something every keepAlive.
+	maxSilence = 3 * keepAlive
+	// maxEvent is the maximum length of a line of the event stream, in bytes. A request path may have 1 MiB, and its
+	// JSON form is longer.
+	maxEvent = 16 << 20
+	// The first and the longest pause before Follow connects again.
+	firstRetry = 100 * time.Millisecond
+	maxRetry   = 2 * time.Second
+)
+
+// Event is an event of /api/events.
+type Event struct {
+	// Name is [EventStart], [EventDecision] or [EventDropped]. A newer server may send other names.
+	Name string
+	// ID is the ID of a Decision's event, from which a later stream can resume.
+	ID string
+	// Data is JSON.
+	Data []byte
+}
+
+// Events calls handle for each event that the filter selects. The stream begins after the event whose ID equals last;
+// if last is empty, it contains only new events. Events returns when handle returns an error, ctx is done, or the
+// connection is lost. The error is never nil.
+func (c *Client) Events(ctx context.Context, last string, filter decisions.Filter, handle func(Event) error) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	header := http.Header{"Accept": {"text/event-stream"}}
+	if last != "" {
+		header.Set("Last-Event-ID", last)
+	}
+	response, err := c.send(ctx, http.MethodGet, "/api/events?"+filter.Query().Encode(), nil, header)
+	if err != nil {
+		return err
+	}
+	defer response.Body.Close()
+	if contentType := response.Header.Get("Content-Type"); contentType != "text/event-stream" {
+		message := fmt.Sprintf("the server on %s is not a fauxlet admin API: it sends %q", c.address, contentType)
+		return &StatusError{response.StatusCode, message}
+	}
+	silent := time.AfterFunc(maxSilence, func() { cancel(fmt.Errorf("the server sent nothing for %v", maxSilence)) })
+	defer silent.Stop()
+	lines := bufio.NewScanner(response.Body)
+	lines.Buffer(nil, maxEvent)
+	var event Event
+	for lines.Scan() {
+		silent.Reset(maxSilence)
+		field, value, _ := strings.Cut(lines.Text(), ":")
+		value = strings.TrimPrefix(value, " ")
+		switch field {
+		case "event":
+			event.Name = value
+		case "id":
+			event.ID = value
+		case "data":
+			event.Data = append(event.Data, value...)
+		}
+		if lines.Text() != "" {
+			continue
+		}
+		if event.Name != "" { // an empty line ends the event
+			if err := handle(event); err != nil {
+				return err
+			}
+		}
+		event = Event{}
+	}
+	if err := context.Cause(ctx); err != nil {
+		return err
+	}
+	if err := lines.Err(); err != nil {
+		return err
+	}
+	return io.ErrUnexpectedEOF
+}
 
 // FollowOptions configure [Client.Follow].
 type FollowOptions struct {
@@ -22,12 +102,6 @@ type FollowOptions struct {
 	// decisions were dropped.
 	Note func(string)
 }
-
-// The first and the longest pause before Follow connects again.
-const (
-	firstRetry = 100 * time.Millisecond
-	maxRetry   = 2 * time.Second
-)
 
 // Follow calls Decision for each decision that the server makes, until ctx is done, and connects again when the
 // connection is lost. It returns nil when ctx is done, the error that Decision returned, or a [StatusError] if the
@@ -69,12 +143,18 @@ type follow struct {
 }
 
 func (f *follow) event(e Event) error {
+	var started StartEvent
+	var dropped DroppedEvent
+	var record decisions.Record
+	data := map[string]any{EventStart: &started, EventDropped: &dropped, EventDecision: &record}[e.Name]
+	if data == nil {
+		return nil // of a newer server
+	}
+	if err := json.Unmarshal(e.Data, data); err != nil {
+		return err
+	}
 	switch e.Name {
 	case EventStart:
-		var started StartEvent
-		if err := json.Unmarshal(e.Data, &started); err != nil {
-			return err
-		}
 		switch {
 		case started.Instance != f.Instance:
 			f.Note("the stand-in was started again")
@@ -83,21 +163,11 @@ func (f *follow) event(e Event) error {
 		}
 		f.Instance, f.lost = started.Instance, false
 	case EventDropped:
-		var dropped DroppedEvent
-		if err := json.Unmarshal(e.Data, &dropped); err != nil {
-			return err
-		}
-		f.Note(fmt.Sprintf("%d decisions were dropped because they came too fast; the stand-in keeps more of "+
-			"them with a "+
-			"larger --keep-decisions", dropped.Count))
+		f.Note(fmt.Sprintf("%d decisions were dropped because they came too fast; the stand-in keeps more of them with "+
+			"a larger --keep-decisions", dropped.Count))
 	case EventDecision:
-		record := &decisions.Record{}
-		if err := json.Unmarshal(e.Data, record); err != nil {
-			return err
-		}
 		f.After = e.ID
-		f.failed = f.Decision(record)
-		return f.failed
+		f.failed = f.Decision(&record)
 	}
-	return nil
+	return f.failed
 }

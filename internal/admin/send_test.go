@@ -12,6 +12,7 @@ import (
 	"fauxlet/internal/admin"
 	"fauxlet/internal/decisions"
 	"fauxlet/internal/explain"
+	"fauxlet/internal/explain/offline"
 )
 
 // fakeNode implements WhatIf and Sender, and records the calls of Explain.
@@ -20,8 +21,8 @@ type fakeNode struct {
 	calls    []string
 }
 
-func (f *fakeNode) Settings(node string) ([]admin.Setting, error) {
-	return []admin.Setting{{Field: "authorization.mode", Values: []string{"Webhook", node}}}, nil
+func (f *fakeNode) Settings(node string) ([]offline.Setting, error) {
+	return []offline.Setting{{Field: "authorization.mode", Values: []string{"Webhook", node}}}, nil
 }
 
 func (f *fakeNode) Explain(

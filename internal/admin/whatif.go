@@ -6,32 +6,26 @@ import (
 
 	"fauxlet/authchain"
 	"fauxlet/internal/explain"
+	"fauxlet/internal/explain/offline"
 )
 
 // WhatIf explains requests as if their node had other settings. It sends nothing.
 type WhatIf interface {
 	// Settings returns the settings of a node that can be changed.
-	Settings(node string) ([]Setting, error)
+	Settings(node string) ([]offline.Setting, error)
 	// Explain explains how the request of a Decision would have been handled with changed settings. The map set has
 	// the new values by field.
 	Explain(ctx context.Context, node string, d *authchain.Decision, set map[string]string) (explain.Explanation, error)
 }
 
-// Setting is a field of KubeletConfiguration, given by its path, with its possible values. The first value is the
-// current one.
-type Setting struct {
-	Field  string   `json:"field"`
-	Values []string `json:"values"`
-}
-
-// WhatIfRequest is the body of a request to /api/whatif: the ID of a Decision, and the settings to change.
-type WhatIfRequest struct {
+// whatIfRequest is the body of a request to /api/whatif: the ID of a Decision, and the settings to change.
+type whatIfRequest struct {
 	Decision uint64            `json:"decision"`
 	Set      map[string]string `json:"set"`
 }
 
-// WhatIfResult is the response of /api/whatif.
-type WhatIfResult struct {
+// whatIfResult is the response of /api/whatif.
+type whatIfResult struct {
 	Actual explain.Explanation `json:"actual"`
 	WhatIf explain.Explanation `json:"whatIf"`
 }
@@ -57,7 +51,7 @@ func (s *Server) postWhatIf(w http.ResponseWriter, r *http.Request) error {
 	if s.options.WhatIf == nil {
 		return errNoWhatIf
 	}
-	var request WhatIfRequest
+	var request whatIfRequest
 	if err := readJSON(w, r, &request); err != nil {
 		return err
 	}
@@ -69,5 +63,5 @@ func (s *Server) postWhatIf(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	return writeJSON(w, http.StatusOK, WhatIfResult{Actual: *s.recordFunc(true)(e).Explanation, WhatIf: whatIf})
+	return writeJSON(w, http.StatusOK, whatIfResult{Actual: *s.recordFunc(true)(e).Explanation, WhatIf: whatIf})
 }

@@ -68,10 +68,9 @@ func New(options Options) (*Host, error) {
 	h := &Host{options: options, logger: options.Logger, faults: faults.NewSet(), booted: bootTime(),
 		nodes: map[string]*Node{}}
 	cfg := options.Config
-	var err error
-	h.scenario, err = readScenario(options.Scenario, cfg.Kubelet.StaticPodPath, joins(cfg), options.numbered(),
-		h.faults)
-	if err != nil {
+	h.scenario = &scenarioFile{path: options.Scenario, joins: joins(cfg), numbered: options.numbered(),
+		manifests: cfg.Kubelet.StaticPodPath, faults: h.faults}
+	if err := h.scenario.read(); err != nil {
 		return nil, err
 	}
 	h.shared = server.Options{Logger: h.logger, Observe: options.Observe}
@@ -135,8 +134,8 @@ func (h *Host) open() error {
 	h.admin.setReady()
 	open := h.Addresses()
 	h.logger.Info("serving", zap.String("node", h.options.nodeName(0)), zap.Int("nodes", len(h.each())),
-		zap.String("secure", open.Secure),
-		zap.String("readOnly", open.ReadOnly), zap.Int("pods", len(h.scenario.podSpecs())))
+		zap.String("secure", open.Secure), zap.String("readOnly", open.ReadOnly),
+		zap.Int("pods", len(h.scenario.current.Load().specs)))
 	return nil
 }
 

@@ -2,7 +2,6 @@ package host
 
 import (
 	"context"
-	"crypto/tls"
 	"net"
 	"path/filepath"
 	"slices"
@@ -63,30 +62,11 @@ func (h *Host) Add(options server.Options) (*Node, error) {
 	if h.group == nil {
 		return nil, errNotStarted
 	}
-	n := &Node{config: options.Config, store: options.Pods, stopped: make(chan struct{})}
+	n := &Node{config: options.Config, store: options.Pods}
 	options.Observe = h.admin.observer(n.Name(), options.Observe)
-	running, stop := context.WithCancel(h.running)
-	n.stop = stop
-	if err := n.listen(options); err != nil {
-		stop()
-		return nil, err
-	}
-	h.put(n)
-	h.group.Go(func() error {
-		defer close(n.stopped)
-		defer stop()
-		return n.server.Serve(running, n.listeners)
+	return n, h.launch(n, func(ctx context.Context) (func() error, error) {
+		return func() error { return n.server.Serve(ctx, n.listeners) }, n.listen(options)
 	})
-	return n, nil
-}
-
-func (h *Host) put(n *Node) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.nodes[n.Name()] = n
-	if h.first == nil {
-		h.first = n
-	}
 }
 
 func (n *Node) listen(options server.Options) error {
@@ -126,38 +106,51 @@ func (h *Host) configOf(i int) *config.Config {
 }
 
 // start starts the i-th node, and returns when the node listens. The node registers afterwards, in the background.
-func (h *Host) start(i int) (*Node, error) {
-	n := &Node{config: h.configOf(i), cluster: h.cluster, stopped: make(chan struct{})}
-	running, stop := context.WithCancel(h.running)
-	n.stop = stop
-	var err error
-	if h.cluster == nil {
-		if n.cluster, err = join(running, n.config, h.membership(n.Name())); err != nil {
-			stop()
-			return nil, err
-		}
-	}
-	serving, err := h.listen(n)
+func (h *Host) start(i int) error {
+	n := &Node{config: h.configOf(i), cluster: h.cluster}
+	return h.launch(n, func(ctx context.Context) (run func() error, err error) {
+		serving, err := h.prepare(ctx, n)
+		return func() error { return n.run(ctx, n.cluster != nil && n.cluster != h.cluster, serving) }, err
+	})
+}
+
+// launch adds a node to the host's nodes. It calls prepare, which opens the node's ports, and then in the background
+// the function run, which serves the node until its context is done.
+func (h *Host) launch(n *Node, prepare func(context.Context) (run func() error, err error)) error {
+	ctx, stop := context.WithCancel(h.running)
+	n.stop, n.stopped = stop, make(chan struct{})
+	run, err := prepare(ctx)
 	if err != nil {
 		stop()
-		return nil, err
+		return err
 	}
+	h.mu.Lock()
+	h.nodes[n.Name()] = n
+	if h.first == nil {
+		h.first = n
+	}
+	h.mu.Unlock()
 	h.group.Go(func() error {
 		defer close(n.stopped)
 		defer stop()
-		return n.run(running, n.cluster != nil && n.cluster != h.cluster, serving)
+		return run()
 	})
-	return n, nil
+	return nil
 }
 
-// listen opens the ports of a node and adds the node to its cluster. If the cluster issues the serving certificate,
-// it returns the bootstrap.Serving that renews the certificate, otherwise nil.
-func (h *Host) listen(n *Node) (*bootstrap.Serving, error) {
+// prepare connects a node to its apiserver, opens the ports of the node and adds it to its cluster. If the cluster
+// issues the serving certificate, it returns the bootstrap.Serving that renews the certificate, otherwise nil.
+func (h *Host) prepare(ctx context.Context, n *Node) (*bootstrap.Serving, error) {
 	static, err := h.scenario.staticPods()
 	if err != nil {
 		return nil, err
 	}
-	specs := h.scenario.podSpecs()
+	if h.cluster == nil {
+		if n.cluster, err = join(ctx, n.config, h.membership(n.Name())); err != nil {
+			return nil, err
+		}
+	}
+	specs := h.scenario.current.Load().specs
 	if n.registered() {
 		specs = nil // package node puts static pods into the store
 	}
@@ -174,11 +167,14 @@ func (h *Host) listen(n *Node) (*bootstrap.Serving, error) {
 	if !n.registered() {
 		return nil, nil
 	}
+	var port int32
+	if n.listeners.Secure != nil {
+		port = int32(n.listeners.Secure.Addr().(*net.TCPAddr).Port)
+	}
 	if err := n.cluster.fleet.Add(node.Spec{
-		Config: n.config, Pods: n.store, Port: portOf(n.listeners.Secure), Machine: options.Machine,
+		Config: n.config, Pods: n.store, Port: port, Machine: options.Machine,
 		Addresses: h.options.Nodes.Addresses, Capacity: h.options.Nodes.Capacity,
-		Deregister: h.options.Nodes.Deregister,
-		Version:    h.options.Version, KubeletVersion: kubeletVersion, Static: static,
+		Deregister: h.options.Nodes.Deregister, Version: h.options.Version, KubeletVersion: kubeletVersion, Static: static,
 	}); err != nil {
 		n.listeners.Close()
 		return nil, err
@@ -186,19 +182,12 @@ func (h *Host) listen(n *Node) (*bootstrap.Serving, error) {
 	return serving, nil
 }
 
-func portOf(listener net.Listener) int32 {
-	if listener == nil {
-		return 0
-	}
-	return int32(listener.Addr().(*net.TCPAddr).Port)
-}
-
 // serverOptions returns the options of the node's server. If the cluster issues the serving certificate, it also
 // returns the bootstrap.Serving that the options use.
 func (h *Host) serverOptions(n *Node) (server.Options, *bootstrap.Serving, error) {
 	cfg := n.config
 	options := h.shared
-	options.Config, options.Pods, options.NodeLogs = cfg, n.store, h.scenario.nodeLogFiles()
+	options.Config, options.Pods, options.NodeLogs = cfg, n.store, h.scenario.current.Load().NodeLogs
 	options.Observe = h.admin.observer(cfg.NodeName, options.Observe)
 	h.injectFaults(n, &options)
 	h.mu.Lock()
@@ -227,15 +216,14 @@ func (h *Host) serverOptions(n *Node) (server.Options, *bootstrap.Serving, error
 	}
 	serving, err := bootstrap.NewServing(bootstrap.ServingOptions{
 		NodeName: cfg.NodeName, CertDir: cfg.CertDir, CertFile: cfg.Kubelet.TLSCertFile,
-		KeyFile:      cfg.Kubelet.TLSPrivateKeyFile,
-		Client:       n.cluster.client,
+		KeyFile: cfg.Kubelet.TLSPrivateKeyFile, Client: n.cluster.client,
 		Addresses:    func() []v1.NodeAddress { return n.cluster.fleet.Addresses(cfg.NodeName) },
 		AllowDNSOnly: cfg.Enabled("AllowDNSOnlyNodeCSR"), Logger: h.logger,
 	})
 	if err != nil {
 		return options, nil, err
 	}
-	options.ServingCertificate = func() *tls.Certificate { return serving.Current() }
+	options.ServingCertificate = serving.Current
 	options.Collectors = slices.Concat(options.Collectors, serving.Metrics())
 	return options, serving, nil
 }

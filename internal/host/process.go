@@ -32,15 +32,11 @@ func setLibraryGates(cfg *config.Config) error {
 // bootTime returns when this machine booted. A Node reports this time. On a system without /proc it is the start of
 // the day, so that processes that start on the same day return the same time.
 func bootTime() time.Time {
-	data, err := os.ReadFile("/proc/stat")
-	if err == nil {
-		for line := range strings.Lines(string(data)) {
-			if text, found := strings.CutPrefix(line, "btime "); found {
-				if seconds, err := strconv.ParseInt(strings.TrimSpace(text), 10, 64); err == nil {
-					return time.Unix(seconds, 0)
-				}
-			}
-		}
+	data, _ := os.ReadFile("/proc/stat")
+	_, rest, _ := strings.Cut(string(data), "\nbtime ")
+	text, _, _ := strings.Cut(rest, "\n")
+	if seconds, err := strconv.ParseInt(text, 10, 64); err == nil {
+		return time.Unix(seconds, 0)
 	}
 	return time.Now().Truncate(24 * time.Hour)
 }

@@ -1,6 +1,7 @@
 package host
 
 import (
+	"cmp"
 	"context"
 
 	"golang.org/x/sync/errgroup"
@@ -29,13 +30,12 @@ func (h *Host) Resize(ctx context.Context, count int) error {
 func (h *Host) resize(ctx context.Context, count int) error {
 	if first := int(h.options.Config.Kubelet.Port); first != 0 && first+count-1 > maxPort {
 		return optionErrorf("Config.Kubelet.Port",
-			"%d: the last of %d nodes would listen on %d, above the highest port, "+
-				"%d; give a lower port, or 0 for free ones",
+			"%d: the last of %d nodes would listen on %d, above the highest port, %d; give a lower port, or 0 for free ones",
 			first, count, first+count-1, maxPort)
 	}
 	missing, surplus := h.compare(count)
 	if len(missing) > 0 && len(h.each()) == 0 { // the first starts alone, because the others share its parts
-		if err := h.startAndPut(missing[0]); err != nil {
+		if err := h.start(missing[0]); err != nil {
 			return err
 		}
 		missing = missing[1:]
@@ -43,7 +43,7 @@ func (h *Host) resize(ctx context.Context, count int) error {
 	work, _ := errgroup.WithContext(ctx)
 	work.SetLimit(concurrentStarts)
 	for _, i := range missing {
-		work.Go(func() error { return h.startAndPut(i) })
+		work.Go(func() error { return h.start(i) })
 	}
 	for _, n := range surplus {
 		work.Go(func() error { return h.remove(ctx, n) })
@@ -73,15 +73,6 @@ func (h *Host) compare(count int) (missing []int, surplus []*Node) {
 	return missing, surplus
 }
 
-func (h *Host) startAndPut(i int) error {
-	n, err := h.start(i)
-	if err != nil {
-		return err
-	}
-	h.put(n)
-	return nil
-}
-
 // remove deletes the Node object of a node, if it has one, and then stops the node and waits for it.
 func (h *Host) remove(ctx context.Context, n *Node) error {
 	defer func() { <-n.stopped }()
@@ -93,9 +84,4 @@ func (h *Host) remove(ctx context.Context, n *Node) error {
 }
 
 // count returns how many nodes there should be: the number in the Scenario file, or otherwise the option.
-func (h *Host) count() int {
-	if count := h.scenario.nodeCount(); count > 0 {
-		return count
-	}
-	return max(h.options.Nodes.Count, 1)
-}
+func (h *Host) count() int { return cmp.Or(h.scenario.current.Load().Nodes, h.options.Nodes.Count, 1) }

@@ -4,7 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"strings"
-	"sync"
+	"sync/atomic"
 
 	v1 "k8s.io/api/core/v1"
 
@@ -25,17 +25,13 @@ type scenarioFile struct {
 	// faults are the active faults of the host. Reading the file activates its faults.
 	faults *faults.Set
 
-	mu       sync.RWMutex
-	file     *scenario.Scenario
-	specs    []scenario.Pod
-	nodeLogs map[string]string
+	current atomic.Pointer[contents]
 }
 
-// readScenario reads the file. An empty path means an empty scenario.
-func readScenario(path, manifests string, joins, numbered bool, active *faults.Set) (*scenarioFile, error) {
-	s := &scenarioFile{path: path, joins: joins, numbered: numbered, manifests: manifests, faults: active,
-		file: &scenario.Scenario{}}
-	return s, s.read()
+// contents are the contents of a Scenario file, and its pods as they are without a cluster.
+type contents struct {
+	*scenario.Scenario
+	specs []scenario.Pod
 }
 
 // ReadPods returns the pods of a Scenario file.
@@ -60,9 +56,10 @@ func (s *scenarioFile) errorf(format string, args ...any) error {
 	return optionErrorf("Scenario", "scenario %s: %w", s.path, fmt.Errorf(format, args...))
 }
 
-// read reads the file. If the file has an error, the scenario stays unchanged.
+// read reads the file. If the file has an error, the scenario stays unchanged. An empty path means an empty scenario.
 func (s *scenarioFile) read() error {
 	if s.path == "" {
+		s.current.Store(&contents{Scenario: &scenario.Scenario{}})
 		return nil
 	}
 	file, err := scenario.Load(s.path, scenario.Options{InCluster: s.joins})
@@ -84,9 +81,7 @@ func (s *scenarioFile) read() error {
 	if err := s.faults.Replace(ofScenario, file.Faults); err != nil {
 		return s.errorf("faults%w", err)
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.file, s.specs, s.nodeLogs = file, specs, file.NodeLogs
+	s.current.Store(&contents{file, specs})
 	return nil
 }
 
@@ -108,44 +103,19 @@ func (s *scenarioFile) staticPods() ([]*v1.Pod, error) {
 	if !s.joins {
 		return nil, nil
 	}
-	s.mu.RLock()
-	defer s.mu.RUnlock()
 	manifests, err := node.ReadManifests(s.manifests)
 	if err != nil {
 		return nil, fmt.Errorf("staticPodPath: %w", err)
 	}
-	return append(manifests, s.file.Pods...), nil
+	return append(manifests, s.current.Load().Pods...), nil
 }
 
 // containersOf returns the scenario's entries about the containers of a pod. The name of a static pod ends in the
 // node's name, but the scenario has the name without this ending.
 func (s *scenarioFile) containersOf(pod *v1.Pod) map[string]scenario.Container {
-	s.mu.RLock()
-	defer s.mu.RUnlock()
 	name := pod.Name
 	if node.IsStatic(pod) {
 		name = strings.TrimSuffix(name, "-"+strings.ToLower(pod.Spec.NodeName))
 	}
-	return s.file.ContainersOfNamed(pod, name)
-}
-
-// podSpecs returns the pods of a node that is not registered.
-func (s *scenarioFile) podSpecs() []scenario.Pod {
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	return s.specs
-}
-
-// nodeLogFiles returns the contents of the files below /var/log, by path.
-func (s *scenarioFile) nodeLogFiles() map[string]string {
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	return s.nodeLogs
-}
-
-// nodeCount returns the number of nodes in the file. 0 means that the file does not set it.
-func (s *scenarioFile) nodeCount() int {
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	return s.file.Nodes
+	return s.current.Load().ContainersOfNamed(pod, name)
 }

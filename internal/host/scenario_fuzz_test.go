@@ -65,11 +65,11 @@ func FuzzScenario(f *testing.F) {
 		if err := os.WriteFile(path, text, 0o600); err != nil {
 			t.Fatal(err)
 		}
-		read, err := readScenario(path, "", false, true, faults.NewSet())
-		if err != nil {
+		read := &scenarioFile{path: path, numbered: true, faults: faults.NewSet()}
+		if read.read() != nil {
 			return
 		}
-		store, err := NewStore(read.podSpecs()...)
+		store, err := NewStore(read.current.Load().specs...)
 		if err != nil {
 			t.Fatalf("the scenario is valid, but its pods are not: %v", err)
 		}

@@ -13,12 +13,13 @@ import (
 func TestScenarioGivesImages(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "scenario.yaml")
-	const text = `{apiVersion: fauxlet/v1alpha1, kind: Scenario, pods: [{metadata: {name: worker}, spec: {initContainers: [{name: migrate}], containers: [{name: app}, {name: web, image: nginx}]}}]}`
+	const text = `{apiVersion: fauxlet/v1alpha1, kind: Scenario, pods: [{metadata: {name: worker}, spec:
+		{initContainers: [{name: migrate}], containers: [{name: app}, {name: web, image: nginx}]}}]}`
 	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	s, err := readScenario(path, "", true, false, faults.NewSet())
-	if err != nil {
+	s := &scenarioFile{path: path, joins: true, faults: faults.NewSet()}
+	if err := s.read(); err != nil {
 		t.Fatal(err)
 	}
 	static, err := s.staticPods()

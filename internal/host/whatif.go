@@ -5,7 +5,6 @@ import (
 	"fmt"
 
 	"fauxlet/authchain"
-	"fauxlet/internal/admin"
 	"fauxlet/internal/explain"
 	"fauxlet/internal/explain/offline"
 )
@@ -21,16 +20,12 @@ func (w whatIf) of(name string) (offline.WhatIf, error) {
 	return offline.WhatIf{Config: n.config, Reviewer: w.host.options.Admin.Reviewer, Pods: n.store}, nil
 }
 
-func (w whatIf) Settings(name string) ([]admin.Setting, error) {
+func (w whatIf) Settings(name string) ([]offline.Setting, error) {
 	question, err := w.of(name)
 	if err != nil {
 		return nil, err
 	}
-	var settings []admin.Setting
-	for _, one := range question.Settings() {
-		settings = append(settings, admin.Setting(one))
-	}
-	return settings, nil
+	return question.Settings(), nil
 }
 
 func (w whatIf) Explain(ctx context.Context, name string, d *authchain.Decision,

@@ -12,9 +12,9 @@ import (
 // Setting is a field of the configuration that WhatIf can change.
 type Setting struct {
 	// Field is the setting's path in KubeletConfiguration.
-	Field string
+	Field string `json:"field"`
 	// Values are the possible values. The first one is the current value.
-	Values []string
+	Values []string `json:"values"`
 }
 
 // settings are the fields of a configuration that affect authentication and authorization.
