@@ -16,8 +16,8 @@ func newDemo() *cobra.Command {
 	c := &cobra.Command{Use: "demo", Args: noArgs, RunE: func(c *cobra.Command, _ []string) error { return d.run(c) }}
 	flags := c.Flags()
 	flags.StringVar(&d.dir, "dir", "fauxlet-demo", "folder to create, or to use if it exists")
-	flags.Int32Var(&d.port, "port", 0, "port of the kubelet's API; 0 takes a free port (default: the port in the folder's "+
-		"kubelet.yaml, 10250 in a new folder)")
+	flags.Int32Var(&d.port, "port", 0, "port of the kubelet's API; 0 takes a free port (default: the port in the "+
+		"folder's kubelet.yaml, 10250 in a new folder)")
 	flags.Int32Var(&d.readOnlyPort, "read-only-port", 0, "port of the read-only API; 0 turns it off (default: the "+
 		"readOnlyPort in the folder's kubelet.yaml, 10255 in a new folder)")
 	flags.BoolVar(&d.tour, "tour", false, "play the tour, scene by scene, instead of the demo")

@@ -33,11 +33,11 @@ func (e *explainCommand) addRequestFlags(c *cobra.Command) {
 	flags.StringArrayVarP(&e.headers, "header", "H", nil,
 		`header to send, as in "Accept: application/json"; may be repeated`)
 	flags.BoolVar(&e.readOnly, "plain-http", false, "send the request to the read-only port")
-	flags.StringVar(&e.servingCA, "kubelet-certificate-authority", "", "PEM file of the CAs with which the client verifies "+
-		"the kubelet's serving certificate, as kube-apiserver's flag of this name. Without it, no serving certificate is "+
-		"refused")
-	flags.StringVar(&e.nodeAddress, "node-address", "", "address or name to which the client connects, and for which the "+
-		"serving certificate must be valid; requires --kubelet-certificate-authority")
+	flags.StringVar(&e.servingCA, "kubelet-certificate-authority", "", "PEM file of the CAs with which the client "+
+		"verifies the kubelet's serving certificate, as kube-apiserver's flag of this name. Without it, no serving "+
+		"certificate is refused")
+	flags.StringVar(&e.nodeAddress, "node-address", "", "address or name to which the client connects, and for which "+
+		"the serving certificate must be valid; requires --kubelet-certificate-authority")
 	underHeading(flags, "Request", "client-cert", "token-identity", "token-file", "bad-token", "header", "plain-http",
 		"kubelet-certificate-authority", "node-address")
 }
@@ -81,16 +81,17 @@ func (e *explainCommand) checkConflicts(c *cobra.Command) error {
 	case e.tokens != "" && e.identity == "":
 		return usagef(c, "--tokens: requires --token-identity, a user of that file")
 	case inCluster && len(e.rbac) > 0:
-		return usagef(c, "--rbac and --kubeconfig: give only one; permissions come from manifests or from the apiserver")
+		return usagef(c, "--rbac and --kubeconfig: give only one; permissions come from manifests or from the "+
+			"apiserver")
 	case inCluster && e.identity != "":
-		return usagef(c, "--token-identity: the apiserver of --kubeconfig cannot review a made-up token; give a real one "+
-			"with --token-file, or --rbac instead of --kubeconfig")
+		return usagef(c, "--token-identity: the apiserver of --kubeconfig cannot review a made-up token; give a real "+
+			"one with --token-file, or --rbac instead of --kubeconfig")
 	case !inCluster && e.tokenFile != "":
 		return usagef(c, "--token-file: only an apiserver can review a real token; give its --kubeconfig, or "+
 			"--token-identity instead of the token")
 	case e.nodeAddress != "" && e.servingCA == "":
-		return usagef(c, "--node-address: requires --kubelet-certificate-authority; without it, a kube-apiserver accepts "+
-			"any serving certificate")
+		return usagef(c, "--node-address: requires --kubelet-certificate-authority; without it, a kube-apiserver "+
+			"accepts any serving certificate")
 	}
 	return nil
 }

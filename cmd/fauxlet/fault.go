@@ -30,7 +30,8 @@ func newFault() *cobra.Command {
 	remove := f.subcommand("remove NAME...", f.remove)
 	remove.Args = func(c *cobra.Command, args []string) error {
 		if len(args) == 0 {
-			return usagef(c, "NAME is required; fauxlet fault list lists the names, and fauxlet fault clear ends all faults")
+			return usagef(c, "NAME is required; fauxlet fault list lists the names, and fauxlet fault clear ends all "+
+				"faults")
 		}
 		return nil
 	}
@@ -172,7 +173,8 @@ func fieldsOf(fault faults.Fault) string {
 // addFields adds a flag for each field of a fault. The default of each flag is the current value in the fault.
 func addFields(flags *pflag.FlagSet, fault *faults.Fault) {
 	flags.SortFlags = false
-	flags.StringVar(&fault.Name, "name", fault.Name, "name of the fault (default: the kind and a number, as in status-1)")
+	flags.StringVar(&fault.Name, "name", fault.Name, "name of the fault (default: the kind and a number, as in "+
+		"status-1)")
 	flags.StringVar(&fault.Certificate, "certificate", fault.Certificate,
 		"kind of serving certificate, as in server-expired; fauxlet certs --help lists them")
 	flags.DurationVar(&fault.Delay.Duration, "delay", fault.Delay.Duration, "delay, as in 2s")

@@ -38,8 +38,8 @@ func (n *nodeFlags) addTo(c *cobra.Command) {
 	flags.StringToStringVar(&n.capacity, "capacity", nil, "capacity that the Node reports, as in "+
 		"cpu=8,memory=32Gi,example.com/gpu=2 (default cpu=8,memory=32Gi,ephemeral-storage=200Gi)")
 	flags.StringVar(&n.metrics, "metrics-address", "", "host and port, as in 127.0.0.1:9250, where the metrics of all "+
-		"nodes are served with the label node, over plain HTTP and without authentication. Each node also serves its own "+
-		"on its ports")
+		"nodes are served with the label node, over plain HTTP and without authentication. Each node also serves its "+
+		"own on its ports")
 	underHeading(flags, "Nodes in a cluster", "nodes", "node-name-prefix", "deregister-node", "node-address",
 		"capacity", "metrics-address")
 }
@@ -70,8 +70,8 @@ func (n *nodeFlags) nodeAddresses() ([]v1.NodeAddress, error) {
 				return nil, fmt.Errorf("--node-address: %q: %s", text, problems[0])
 			}
 		default:
-			return nil, fmt.Errorf("--node-address: %q: must be a type and an address, as in ExternalIP=203.0.113.7; the "+
-				"types are ExternalIP, InternalIP, ExternalDNS, InternalDNS and Hostname", text)
+			return nil, fmt.Errorf("--node-address: %q: must be a type and an address, as in ExternalIP=203.0.113.7; "+
+				"the types are ExternalIP, InternalIP, ExternalDNS, InternalDNS and Hostname", text)
 		}
 		all = append(all, v1.NodeAddress{Type: v1.NodeAddressType(kind), Address: address})
 	}

@@ -66,8 +66,8 @@ func newProbe() *cobra.Command {
 	flags.StringVar(&p.compare.ClientCAFile, "compare-client-ca", "", "local copy of the file in its "+
 		"authentication.x509.clientCAFile")
 	flags.StringVar(&p.compareKubeconfig, "compare-kubeconfig", "", "kubeconfig of the apiserver that reviews tokens "+
-		"and permissions. Its user must be allowed to create tokenreviews and subjectaccessreviews. Tokens of --as are "+
-		"sent to it")
+		"and permissions. Its user must be allowed to create tokenreviews and subjectaccessreviews. Tokens of --as "+
+		"are sent to it")
 	flags.StringVar(&p.compare.NodeName, "compare-node-name", "", "name of the node in reviews (default: from the "+
 		"serving certificate)")
 	underHeading(flags, "Comparison", "compare", "compare-client-ca", "compare-kubeconfig", "compare-node-name")
@@ -176,7 +176,8 @@ func (p *probeCommand) probe(ctx context.Context, options probe.Options, stderr 
 func (p *probeCommand) comparison() (*probe.CompareOptions, error) {
 	if p.compare.File == "" {
 		if p.compareKubeconfig != "" || p.compare.ClientCAFile != "" || p.compare.NodeName != "" {
-			return nil, errors.New("--compare-kubeconfig, --compare-client-ca and --compare-node-name require --compare")
+			return nil, errors.New("--compare-kubeconfig, --compare-client-ca and --compare-node-name require " +
+				"--compare")
 		}
 		return nil, nil
 	}

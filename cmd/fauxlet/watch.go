@@ -24,8 +24,8 @@ func newWatch() *cobra.Command {
 	flags.StringVarP(&w.output, "output", "o", "text", "text, or json: one decision on each line, as in /api/decisions")
 	flags.BoolVarP(&w.follow, "follow", "f", true, "wait for new decisions; false prints the decisions so far and ends")
 	flags.IntVar(&w.tail, "tail", 10, "number of earlier decisions to print first; -1 is all that are kept")
-	flags.StringVar(&w.since, "since", "", "only decisions after this id or time (2026-01-02T15:04:05Z), or of the last "+
-		"duration (5m). With --since, --tail defaults to -1")
+	flags.StringVar(&w.since, "since", "", "only decisions after this id or time (2026-01-02T15:04:05Z), or of the "+
+		"last duration (5m). With --since, --tail defaults to -1")
 	flags.StringVar(&w.filter.Outcome, "outcome", "", "only decisions with this outcome: "+
 		strings.Join(decisions.Outcomes, ", ")+" (no authentication was needed)")
 	flags.StringVar(&w.filter.User, "user", "", "only decisions about this user")

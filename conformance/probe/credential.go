@@ -28,12 +28,14 @@ type CredentialFiles struct {
 func ParseCredentialFiles(list string) (CredentialFiles, error) {
 	var c CredentialFiles
 	fields := map[string]*string{
-		"client-cert": &c.ClientCert, "client-key": &c.ClientKey, "token-file": &c.TokenFile, "kubeconfig": &c.Kubeconfig,
+		"client-cert": &c.ClientCert, "client-key": &c.ClientKey, "token-file": &c.TokenFile,
+		"kubeconfig": &c.Kubeconfig,
 	}
 	for source := range strings.SplitSeq(list, ",") {
 		kind, file, _ := strings.Cut(source, ":")
 		if fields[kind] == nil || file == "" {
-			return c, fmt.Errorf("%q: must be KIND:FILE, where KIND is client-cert, client-key, token-file or kubeconfig",
+			return c, fmt.Errorf("%q: must be KIND:FILE, where KIND is client-cert, client-key, token-file or "+
+				"kubeconfig",
 				source)
 		}
 		*fields[kind] = file
@@ -78,7 +80,8 @@ func (c CredentialFiles) user() (*clientcmdapi.AuthInfo, error) {
 	}
 	if c.ClientCert != "" || c.ClientKey != "" {
 		if c.ClientCert == "" || c.ClientKey == "" {
-			return nil, fmt.Errorf("client-cert is %q and client-key is %q: both are required", c.ClientCert, c.ClientKey)
+			return nil, fmt.Errorf("client-cert is %q and client-key is %q: both are "+
+				"required", c.ClientCert, c.ClientKey)
 		}
 		user.ClientCertificate, user.ClientCertificateData = c.ClientCert, nil
 		user.ClientKey, user.ClientKeyData = c.ClientKey, nil
@@ -108,8 +111,8 @@ func currentUser(kubeconfig string) (*clientcmdapi.AuthInfo, error) {
 	case user == nil:
 		return nil, fmt.Errorf("%s: the user %q does not exist", kubeconfig, current.AuthInfo)
 	case user.Exec != nil || user.AuthProvider != nil:
-		return nil, fmt.Errorf("%s: the user %q gets its credential from a program, which the probe does not run; write "+
-			"its token to a file, and give that file", kubeconfig, current.AuthInfo)
+		return nil, fmt.Errorf("%s: the user %q gets its credential from a program, which the probe does not run; "+
+			"write its token to a file, and give that file", kubeconfig, current.AuthInfo)
 	}
 	return user, nil
 }

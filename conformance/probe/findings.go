@@ -93,8 +93,8 @@ func (o *observation) judgeAnonymous() []Finding {
 			ID: "anonymous-runs", Severity: Critical,
 			What:     "Requests without a credential may run commands in every container of the node.",
 			Evidence: "without a credential: " + strings.Join(run, ", ") + " were admitted",
-			Risk: "Anyone who reaches the port becomes root in containers that run as root, and gets mounted secrets, " +
-				"service account tokens, and with a privileged container the node.",
+			Risk: "Anyone who reaches the port becomes root in containers that run as root, and gets mounted " +
+				"secrets, service account tokens, and with a privileged container the node.",
 			Configuration: anonymousOff + webhookMode, Remedy: unbind,
 		}}
 	case len(read) > 0:
@@ -122,7 +122,8 @@ func (o *observation) judgeCredentials(values map[string]string) []Finding {
 		all = append(all, Finding{
 			ID: "unknown-ca-accepted", Severity: Critical,
 			What:     "A client certificate of a CA that the probe generated is accepted.",
-			Evidence: a.String(), Risk: "Anyone can act as any user, for example with a certificate for system:masters.",
+			Evidence: a.String(), Risk: "Anyone can act as any user, for example with a certificate for " +
+				"system:masters.",
 			Remedy: "No kubelet does this. Find out which program listens on this port.",
 		})
 	}
@@ -135,7 +136,8 @@ func (o *observation) judgeCredentials(values map[string]string) []Finding {
 		if a := o.accepted(InvalidToken); a != nil {
 			f.ID, f.Severity, f.Evidence = "invalid-token-accepted", Medium, a.String()
 			f.What = "Tokens are ignored: a request with an invalid token is authenticated as system:anonymous."
-			f.Risk = "An expired or revoked token still has the rights of anonymous, and no log shows that it is invalid."
+			f.Risk = "An expired or revoked token still has the rights of anonymous, and no log shows that it is " +
+				"invalid."
 			if len(o.admitted(InvalidToken, reads)) > 0 {
 				f.Severity = High
 			}
@@ -161,8 +163,8 @@ func (o *observation) judgeAuthorization(values map[string]string) []Finding {
 			ID: "always-allow", Severity: High,
 			What:     "Every authenticated user may do everything: there are no authorization checks.",
 			Evidence: "authorization.mode is AlwaysAllow",
-			Risk: "Any certificate of the client CA, and the token of any workload, runs commands in all containers of " +
-				"the node.",
+			Risk: "Any certificate of the client CA, and the token of any workload, runs commands in all containers " +
+				"of the node.",
 			Configuration: webhookMode,
 			Remedy: "Bind the users that need access: kubectl create clusterrolebinding kubelet-client " +
 				"--clusterrole=system:kubelet-api-admin --user=kube-apiserver-kubelet-client",
@@ -172,12 +174,13 @@ func (o *observation) judgeAuthorization(values map[string]string) []Finding {
 		get, post := o.response(i.Name, "GET /exec"+impossiblePod), o.response(i.Name, "POST /exec"+impossiblePod)
 		if get.Access == Admitted && post.Access == Forbidden && i.Name != NoCredential {
 			all = append(all, Finding{
-				ID: "get-runs", Severity: Medium, What: i.Name + " may get nodes/proxy but not create it. That is not " +
-					"read-only: exec over WebSocket is a GET.",
+				ID: "get-runs", Severity: Medium, What: i.Name + " may get nodes/proxy but not create it. That is " +
+					"not read-only: exec over WebSocket is a GET.",
 				Evidence: fmt.Sprintf("%s: GET /exec…: %d, POST /exec…: %d", i.Name, get.Status, post.Status),
-				Risk:     "This credential, perhaps of a monitoring agent, runs commands in all containers of the node.",
-				Remedy: "Grant the necessary ones of nodes/metrics, nodes/stats, nodes/log, nodes/pods, nodes/healthz " +
-					"and nodes/configz instead of nodes/proxy.",
+				Risk: "This credential, perhaps of a monitoring agent, runs commands in all containers of the " +
+					"node.",
+				Remedy: "Grant the necessary ones of nodes/metrics, nodes/stats, nodes/log, nodes/pods, " +
+					"nodes/healthz and nodes/configz instead of nodes/proxy.",
 			})
 		}
 	}
@@ -257,7 +260,8 @@ func (o *observation) judgeCertificate(now time.Time) []Finding {
 			ID: "no-serving-certificate", Severity: Note,
 			What:     "The kubelet has no serving certificate: every handshake fails, and so do kubectl logs and exec.",
 			Evidence: o.tls.Error,
-			Remedy:   approve + ". Without serverTLSBootstrap, check that tlsCertFile and tlsPrivateKeyFile are both set.",
+			Remedy: approve + ". Without serverTLSBootstrap, check that tlsCertFile and tlsPrivateKeyFile are both " +
+				"set.",
 		}}
 	}
 	c := o.certificate

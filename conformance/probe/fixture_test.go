@@ -50,7 +50,10 @@ const worldRBAC = `
 apiVersion: rbac.authorization.k8s.io/v1
 kind: ClusterRole
 metadata: {name: admin}
-rules: [{apiGroups: [""], resources: [nodes/proxy, nodes/metrics, nodes/stats, nodes/log, nodes/pods, nodes/healthz, nodes/configz], verbs: ["*"]}]
+rules:
+- apiGroups: [""]
+  resources: [nodes/proxy, nodes/metrics, nodes/stats, nodes/log, nodes/pods, nodes/healthz, nodes/configz]
+  verbs: ["*"]
 ---
 apiVersion: rbac.authorization.k8s.io/v1
 kind: ClusterRole

@@ -56,7 +56,8 @@ func identities(given []Identity) ([]Identity, error) {
 		case g.Name == "":
 			return nil, errors.New("an identity has no name")
 		case slices.ContainsFunc(all, func(other Identity) bool { return g.Name == other.Name }):
-			return nil, fmt.Errorf("identity %q: the name is already in use; every probe has the identities %s, %s and %s",
+			return nil, fmt.Errorf("identity %q: the name is already in use; every probe has the identities %s, %s "+
+				"and %s",
 				g.Name, NoCredential, UnknownCA, InvalidToken)
 		case g.Certificate == nil && g.Token == "":
 			return nil, fmt.Errorf("identity %q has neither a certificate nor a token; every probe includes %s, which "+
@@ -83,7 +84,8 @@ func (i *Identity) credential() string {
 	var all []string
 	if i.Certificate != nil && i.Certificate.Leaf != nil {
 		leaf := i.Certificate.Leaf
-		all = append(all, fmt.Sprintf("client certificate %q issued by %q", leaf.Subject.String(), leaf.Issuer.String()))
+		all = append(all, fmt.Sprintf("client certificate %q issued by "+
+			"%q", leaf.Subject.String(), leaf.Issuer.String()))
 	}
 	if i.madeUp {
 		all = append(all, "a made-up bearer token")

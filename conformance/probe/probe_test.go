@@ -388,7 +388,8 @@ func decoded(t *testing.T, text []byte) map[string]any {
 }
 
 func firstResponse(report map[string]any) map[string]any {
-	return report["requests"].([]any)[0].(map[string]any)["responses"].(map[string]any)[probe.NoCredential].(map[string]any)
+	request := report["requests"].([]any)[0].(map[string]any)
+	return request["responses"].(map[string]any)[probe.NoCredential].(map[string]any)
 }
 
 // schemaError validates a report against the schema.

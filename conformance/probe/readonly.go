@@ -57,7 +57,8 @@ func (p *prober) probeReadOnly(ctx context.Context, s *endpoint, port int) ReadO
 		return ro
 	}
 	number := strconv.Itoa(port)
-	client := &client{p: p, address: net.JoinHostPort(host, number), hostHeader: net.JoinHostPort(s.target.Host, number)}
+	client := &client{p: p, address: net.JoinHostPort(host, number),
+		hostHeader: net.JoinHostPort(s.target.Host, number)}
 	for n := range rows {
 		r := &rows[n]
 		if !r.readOnly {

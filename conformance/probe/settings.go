@@ -165,8 +165,8 @@ func (o *observation) webhook() (value, evidence string) {
 			}
 		}
 	}
-	return unknown, "without anonymous authentication an invalid token gets 401 in any case; probe with a valid token " +
-		"to find out"
+	return unknown, "without anonymous authentication an invalid token gets 401 in any case; probe with a valid " +
+		"token to find out"
 }
 
 // clientCA: a kubelet requests client certificates exactly if it has a client CA.
@@ -214,15 +214,15 @@ func (o *observation) readOnlySetting() (value, evidence string) {
 func (o *observation) bootstrap() (value, evidence string) {
 	switch {
 	case o.tls.pending():
-		return unknown, "there is no serving certificate: it is true and no certificate was issued yet, or tlsCertFile " +
-			"is set without tlsPrivateKeyFile"
+		return unknown, "there is no serving certificate: it is true and no certificate was issued yet, or " +
+			"tlsCertFile is set without tlsPrivateKeyFile"
 	case o.certificate == nil:
 		return unknown, "no handshake succeeded"
 	case o.certificate.Kind == KubeletSelfSigned:
 		return isFalse, "the serving certificate is self-signed by the kubelet"
 	case o.certificate.Kind == IssuedForNode:
-		return unknown, "the serving certificate has the subject that the cluster's signer requires; it may also come " +
-			"from tlsCertFile"
+		return unknown, "the serving certificate has the subject that the cluster's signer requires; it may also " +
+			"come from tlsCertFile"
 	}
 	return unknown, "the origin of the serving certificate is unknown"
 }

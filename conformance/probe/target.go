@@ -29,10 +29,11 @@ func ParseTarget(text string) (Target, error) {
 	}
 	switch {
 	case u.Scheme != "https":
-		return Target{}, fmt.Errorf("URL %q: the scheme is %q; give https://HOST:PORT of the secure port; the read-only "+
-			"port is probed as well", text, u.Scheme)
+		return Target{}, fmt.Errorf("URL %q: the scheme is %q; give https://HOST:PORT of the secure port; the "+
+			"read-only port is probed as well", text, u.Scheme)
 	case u.User != nil:
-		return Target{}, fmt.Errorf("URL of %q: it must not contain credentials; give --as, --client-cert or --token-file",
+		return Target{}, fmt.Errorf("URL of %q: it must not contain credentials; give --as, --client-cert or "+
+			"--token-file",
 			u.Hostname())
 	case u.Hostname() == "":
 		return Target{}, fmt.Errorf("URL %q has no host; give https://HOST:PORT", text)
@@ -72,8 +73,8 @@ func (t Target) resolve(ctx context.Context, lookup Lookup, allowPublic bool) ([
 			if a.String() != t.Host {
 				name += ", an address of " + t.Host + ","
 			}
-			return nil, fmt.Errorf("%s is neither a loopback nor a private address; nothing was sent; give --yes to probe "+
-				"it, if it is yours", name)
+			return nil, fmt.Errorf("%s is neither a loopback nor a private address; nothing was sent; give --yes to "+
+				"probe it, if it is yours", name)
 		}
 	}
 	return addresses, nil

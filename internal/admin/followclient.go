@@ -163,8 +163,8 @@ func (f *follow) event(e Event) error {
 		}
 		f.Instance, f.lost = started.Instance, false
 	case EventDropped:
-		f.Note(fmt.Sprintf("%d decisions were dropped because they came too fast; the stand-in keeps more of them with "+
-			"a larger --keep-decisions", dropped.Count))
+		f.Note(fmt.Sprintf("%d decisions were dropped because they came too fast; the stand-in keeps more of them "+
+			"with a larger --keep-decisions", dropped.Count))
 	case EventDecision:
 		f.After = e.ID
 		f.failed = f.Decision(&record)

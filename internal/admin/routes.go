@@ -16,7 +16,8 @@ type route struct {
 
 func (s *Server) routes() []route {
 	const (
-		filter   = "?outcome=refused&user=NAME&node=NAME&path=/pods&status=4xx&since=ID-OR-TIME&limit=10&explanation=true"
+		filter = "?outcome=refused&user=NAME&node=NAME&path=/pods&status=4xx&since=ID-OR-TIME&limit=10" +
+			"&explanation=true"
 		settings = `{"decision": ID, "set": {"authentication.anonymous.enabled": "true"}}`
 		request  = `{"client": NAME, "method": "GET", "path": "/pods"}`
 	)

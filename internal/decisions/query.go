@@ -14,8 +14,8 @@ var parameters = []string{"outcome", "user", "node", "path", "status", "since", 
 
 // ParseFilter reads a Filter from the query of a URL. The error begins with the name of the invalid parameter.
 func ParseFilter(query url.Values) (Filter, error) {
-	f := Filter{Outcome: query.Get("outcome"), User: query.Get("user"), Node: query.Get("node"), Path: query.Get("path"),
-		Status: query.Get("status")}
+	f := Filter{Outcome: query.Get("outcome"), User: query.Get("user"), Node: query.Get("node"),
+		Path: query.Get("path"), Status: query.Get("status")}
 	for name, values := range query {
 		var err error
 		switch {

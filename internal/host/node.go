@@ -174,7 +174,8 @@ func (h *Host) prepare(ctx context.Context, n *Node) (*bootstrap.Serving, error)
 	if err := n.cluster.fleet.Add(node.Spec{
 		Config: n.config, Pods: n.store, Port: port, Machine: options.Machine,
 		Addresses: h.options.Nodes.Addresses, Capacity: h.options.Nodes.Capacity,
-		Deregister: h.options.Nodes.Deregister, Version: h.options.Version, KubeletVersion: kubeletVersion, Static: static,
+		Deregister: h.options.Nodes.Deregister, Version: h.options.Version, KubeletVersion: kubeletVersion,
+		Static: static,
 	}); err != nil {
 		n.listeners.Close()
 		return nil, err

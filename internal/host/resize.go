@@ -30,7 +30,8 @@ func (h *Host) Resize(ctx context.Context, count int) error {
 func (h *Host) resize(ctx context.Context, count int) error {
 	if first := int(h.options.Config.Kubelet.Port); first != 0 && first+count-1 > maxPort {
 		return optionErrorf("Config.Kubelet.Port",
-			"%d: the last of %d nodes would listen on %d, above the highest port, %d; give a lower port, or 0 for free ones",
+			"%d: the last of %d nodes would listen on %d, above the highest port, %d; give a lower port, or 0 for "+
+				"free ones",
 			first, count, first+count-1, maxPort)
 	}
 	missing, surplus := h.compare(count)

@@ -16,7 +16,8 @@ func TestHandler(t *testing.T) {
 	server := httptest.NewServer(page.Handler())
 	defer server.Close()
 	external := regexp.MustCompile(
-		`(?i)https?://[^\s"'<>]+|url\(|@import|innerHTML|insertAdjacentHTML|document\.write|\beval\b|style="|<script>| on\w+="`)
+		`(?i)https?://[^\s"'<>]+|url\(|@import|innerHTML|insertAdjacentHTML|document\.write|\beval\b|` +
+			`style="|<script>| on\w+="`)
 	for path, kind := range map[string]string{
 		"/": "text/html", "/page.css": "text/css", "/icon.svg": "image/svg+xml",
 		"/page.js": "text/javascript", "/api.js": "text/javascript", "/draw.js": "text/javascript",
