@@ -232,32 +232,37 @@ func TestOneDecisionHasExplanation(t *testing.T) {
 func TestBadRequests(t *testing.T) {
 	_, base := serve(t, admin.Options{Recorder: recorded()})
 	for target, want := range map[string]string{
-		"GET /api/decisions?outcome=maybe":    `400 outcome: "maybe" is not one of allowed, refused, error, none`,
-		"GET /api/decisions?status=forbidden": `400 status: "forbidden" is not a status code or a class of status codes; examples: 403, 4xx`,
-		"GET /api/decisions?status=9xx":       `400 status: "9xx" is not a status code or a class of status codes; examples: 403, 4xx`,
-		"GET /api/decisions?since=yesterday":  `400 since: "yesterday" is not a decision ID or a time; examples: 17, 2026-01-02T15:04:05Z`,
-		"GET /api/decisions?limit=-1":         `400 limit: "-1" is not a number of decisions`,
-		"GET /api/decisions?verb=get":         `400 verb: unknown parameter; the parameters are outcome, user, node, path, status, since, limit, explanation`,
+		"GET /api/decisions?outcome=maybe": `400 outcome: "maybe" is not one of allowed, refused, error, none`,
+		"GET /api/decisions?status=forbidden": `400 status: "forbidden" is not a status code or a class of status ` +
+			`codes; examples: 403, 4xx`,
+		"GET /api/decisions?status=9xx": `400 status: "9xx" is not a status code or a class of status codes; ` +
+			`examples: 403, 4xx`,
+		"GET /api/decisions?since=yesterday": `400 since: "yesterday" is not a decision ID or a time; examples: 17, ` +
+			`2026-01-02T15:04:05Z`,
+		"GET /api/decisions?limit=-1": `400 limit: "-1" is not a number of decisions`,
+		"GET /api/decisions?verb=get": `400 verb: unknown parameter; the parameters are outcome, user, node, ` +
+			`path, status, since, limit, explanation`,
 		"GET /api/decisions?user=a&user=b":    `400 user: given 2 times`,
 		"GET /api/decisions?explanation=long": `400 explanation: "long" is not true or false`,
 		"GET /api/export?limit=x":             `400 limit: "x" is not a number of decisions`,
-		"GET /api/events?limit=3":             `400 limit: an event stream has no limit; use /api/decisions for the most recent decisions`,
-		"GET /api/events?user=a&user=b":       `400 user: given 2 times`,
-		"GET /api/decisions/7":                `404 decision 7 is no longer kept, or does not exist; the last one is 6`,
-		"GET /api/decisions/first":            `400 "first" is not a decision ID, which is a number`,
-		"GET /api/faults/none":                `404 no fault "none" is active`,
-		"POST /api/faults":                    `501 fault injection is not enabled on this server`,
-		"DELETE /api/faults":                  `501 fault injection is not enabled on this server`,
-		"DELETE /api/faults/none":             `501 fault injection is not enabled on this server`,
-		"POST /api/whatif":                    `501 what-if is not available on this server`,
-		"GET /api/decisions/1/settings":       `501 what-if is not available on this server`,
-		"POST /api/send":                      `501 sending requests is available in fauxlet demo only`,
-		"GET /api/clients":                    `501 sending requests is available in fauxlet demo only`,
-		"GET /api/nothing":                    "404",
-		"GET /nothing":                        "404",
-		"POST /api/decisions":                 "405",
-		"PUT /api/faults":                     "405",
-		"OPTIONS /api/faults":                 "405",
+		"GET /api/events?limit=3": `400 limit: an event stream has no limit; use /api/decisions for the ` +
+			`most recent decisions`,
+		"GET /api/events?user=a&user=b": `400 user: given 2 times`,
+		"GET /api/decisions/7":          `404 decision 7 is no longer kept, or does not exist; the last one is 6`,
+		"GET /api/decisions/first":      `400 "first" is not a decision ID, which is a number`,
+		"GET /api/faults/none":          `404 no fault "none" is active`,
+		"POST /api/faults":              `501 fault injection is not enabled on this server`,
+		"DELETE /api/faults":            `501 fault injection is not enabled on this server`,
+		"DELETE /api/faults/none":       `501 fault injection is not enabled on this server`,
+		"POST /api/whatif":              `501 what-if is not available on this server`,
+		"GET /api/decisions/1/settings": `501 what-if is not available on this server`,
+		"POST /api/send":                `501 sending requests is available in fauxlet demo only`,
+		"GET /api/clients":              `501 sending requests is available in fauxlet demo only`,
+		"GET /api/nothing":              "404",
+		"GET /nothing":                  "404",
+		"POST /api/decisions":           "405",
+		"PUT /api/faults":               "405",
+		"OPTIONS /api/faults":           "405",
 	} {
 		method, path, _ := strings.Cut(target, " ")
 		response, body := ask(t, method, base+path, "{}", "Content-Type: application/json")
